@@ -1,0 +1,58 @@
+/* Read-only maps of whole files. */
+#include "walkaudit/bytes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static wa_status map_descriptor(int fd, wa_map *out, wa_error *err)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return wa_fail(err, WA_E_IO, "cannot stat: %s", strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return wa_fail(err, WA_E_IO, "not a regular file");
+    wa_map map = {.bytes = {.data = NULL, .size = (size_t)info.st_size}};
+    if (map.bytes.size > 0) {
+        void *at = mmap(NULL, map.bytes.size, PROT_READ, MAP_SHARED, fd, 0);
+        if (at == MAP_FAILED)
+            return wa_fail(err, WA_E_IO, "cannot map %zu bytes: %s", map.bytes.size,
+                           strerror(errno));
+        map.bytes.data = at;
+    }
+    *out = map;
+    return WA_OK;
+}
+
+wa_status wa_map_open(const char *path, wa_map *out, wa_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return wa_fail(err, WA_E_IO, "cannot open '%s': %s", path, strerror(errno));
+    wa_status status = map_descriptor(fd, out, err);
+    close(fd);
+    if (status != WA_OK)
+        return wa_note(err, "in file '%s'", path);
+    return WA_OK;
+}
+
+void wa_map_close(wa_map *map)
+{
+    if (map->bytes.data != NULL)
+        munmap((void *)(uintptr_t)map->bytes.data, map->bytes.size);
+    map->bytes = (wa_bytes){.data = NULL, .size = 0};
+}
+
+bool wa_file_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+bool wa_dir_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
