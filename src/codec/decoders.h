@@ -1,0 +1,47 @@
+/* The decoders behind wa_format_info, two for each row of WA_FORMAT_LIST. */
+#ifndef WALKAUDIT_CODEC_DECODERS_H
+#define WALKAUDIT_CODEC_DECODERS_H
+
+#include "walkaudit/codec.h"
+
+/*
+ * wa_decode_ID      the one that runs
+ * wa_decode_ref_ID  the oracle: one element at a time, as the format's definition reads
+ *
+ * Both do the same f32 operations in the same order on each element, so their results are the same
+ * bits (where a block's scales make an element NaN, both give NaN, of unspecified payload).
+ */
+#define WA_DECODER_DECLARE(id, name, elements, bytes, bound, bits)                                 \
+    wa_decode wa_decode_##id;                                                                      \
+    wa_decode wa_decode_ref_##id;
+WA_FORMAT_LIST(WA_DECODER_DECLARE)
+#undef WA_DECODER_DECLARE
+
+enum { WA_BLOCK_MAX = 256 }; /* elements of the largest block */
+
+/** f16 bits to f32 bits without a table or a branch, so that loops over it vectorise; exact. */
+static inline uint32_t wa_f16_bits_to_f32_bits(uint32_t half)
+{
+    uint32_t sign = (half & 0x8000u) << 16;
+    uint32_t rest = half & 0x7fffu; /* exponent and mantissa */
+    /* A subnormal is rest * 2^-24; the conversion and the product are exact. The product is made
+     * for every input and then masked: behind a condition it would keep loops from vectorising,
+     * since a compiler may not make a float operation that the source does not. */
+    float tiny = (float)(int32_t)rest * 0x1p-24f;
+    uint32_t tiny_bits;
+    memcpy(&tiny_bits, &tiny, sizeof tiny_bits);
+    uint32_t wide = (rest << 13) + (112u << 23);        /* bias 15 to bias 127 */
+    wide += rest >= 0x7c00u ? 112u << 23 : 0;           /* exponent 31 (infinity, NaN) to 255 */
+    uint32_t is_tiny = 0u - (uint32_t)(rest < 0x0400u); /* all bits or none */
+    return sign | (tiny_bits & is_tiny) | (wide & ~is_tiny);
+}
+
+static inline float wa_load_f16(const uint8_t *p)
+{
+    uint32_t bits = wa_f16_bits_to_f32_bits(wa_load_u16(p));
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+#endif

@@ -1,0 +1,22 @@
+/* The table of number formats. */
+#include "decoders.h"
+
+#include <assert.h>
+
+static const wa_format_info formats[WA_FORMAT_COUNT] = {
+#define FORMAT_ROW(id, name, elements, bytes, bound, bits)                                         \
+    [WA_FORMAT_##id] = {name, elements, bytes, bound, bits, wa_decode_##id, wa_decode_ref_##id},
+    WA_FORMAT_LIST(FORMAT_ROW)
+#undef FORMAT_ROW
+};
+
+#define FORMAT_FITS(id, name, elements, bytes, bound, bits)                                        \
+    static_assert((elements) <= WA_BLOCK_MAX, name);
+WA_FORMAT_LIST(FORMAT_FITS)
+#undef FORMAT_FITS
+
+const wa_format_info *wa_format_get(wa_format format)
+{
+    assert((size_t)format < WA_FORMAT_COUNT);
+    return &formats[format];
+}

@@ -1,0 +1,122 @@
+/* Rows of stored matrices as f32: padding dropped, stored row orders undone. */
+#include "decoders.h"
+
+#include <assert.h>
+
+static const wa_format_info *info_of(const wa_matrix *matrix)
+{
+    return wa_format_get(matrix->format);
+}
+
+/* One row of `cols` elements; the last block may hold padding beyond them. */
+static void decode_row(const wa_matrix *matrix, wa_decode *decode, const uint8_t *src, float *out)
+{
+    const wa_format_info *info = info_of(matrix);
+    size_t whole = matrix->cols / info->block_elements;
+    size_t rest = matrix->cols % info->block_elements;
+    decode(src, whole, out);
+    if (rest == 0)
+        return;
+    float last[WA_BLOCK_MAX];
+    decode(src + whole * info->block_bytes, 1, last);
+    memcpy(out + whole * info->block_elements, last, rest * sizeof *out);
+}
+
+static void decode_plain(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count,
+                         float *out)
+{
+    const wa_format_info *info = info_of(matrix);
+    const uint8_t *src = matrix->data + first * matrix->row_bytes;
+    size_t blocks = matrix->cols / info->block_elements;
+    if (matrix->cols % info->block_elements == 0 &&
+        matrix->row_bytes == blocks * info->block_bytes) {
+        decode(src, count * blocks, out); /* rows lie end to end */
+        return;
+    }
+    for (size_t r = 0; r < count; r++)
+        decode_row(matrix, decode, src + r * matrix->row_bytes, out + r * matrix->cols);
+}
+
+/* Stored place of a logical row (forward-pass.md 1.7, point 2). */
+static size_t stored_row(const wa_matrix *matrix, size_t row)
+{
+    size_t head = row / matrix->head_rows;
+    size_t within = row % matrix->head_rows;
+    size_t half = matrix->head_rows / 2;
+    size_t i = within % half;
+    size_t j = within / half;
+    return head * matrix->head_rows + 2 * i + j;
+}
+
+static void decode_pairs(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count,
+                         float *out)
+{
+    for (size_t r = 0; r < count; r++)
+        decode_row(matrix, decode, matrix->data + stored_row(matrix, first + r) * matrix->row_bytes,
+                   out + r * matrix->cols);
+}
+
+/* A logical row is a stored column. Square tiles, so that neither side is touched a cache line at a
+ * time for one element. */
+static void decode_transposed(const wa_matrix *matrix, wa_decode *decode, size_t first,
+                              size_t count, float *out)
+{
+    enum { TILE = 32 };
+    float tile[TILE][TILE];
+    size_t bytes = info_of(matrix)->block_bytes;
+    assert(info_of(matrix)->block_elements == 1);
+    for (size_t row = 0; row < count; row += TILE) {
+        size_t rows = count - row < TILE ? count - row : TILE;
+        for (size_t col = 0; col < matrix->cols; col += TILE) {
+            size_t cols = matrix->cols - col < TILE ? matrix->cols - col : TILE;
+            for (size_t c = 0; c < cols; c++)
+                decode(matrix->data + (col + c) * matrix->row_bytes + (first + row) * bytes, rows,
+                       tile[c]);
+            for (size_t r = 0; r < rows; r++)
+                for (size_t c = 0; c < cols; c++)
+                    out[(row + r) * matrix->cols + col + c] = tile[c][r];
+        }
+    }
+}
+
+static void decode_by(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count,
+                      float *out)
+{
+    assert(first <= matrix->rows && count <= matrix->rows - first);
+    switch (matrix->order) {
+    case WA_ROWS_PLAIN:
+        decode_plain(matrix, decode, first, count, out);
+        break;
+    case WA_ROWS_ROPE_PAIRS:
+        decode_pairs(matrix, decode, first, count, out);
+        break;
+    case WA_ROWS_TRANSPOSED:
+        decode_transposed(matrix, decode, first, count, out);
+        break;
+    }
+}
+
+void wa_matrix_decode(const wa_matrix *matrix, size_t first, size_t count, float *out)
+{
+    decode_by(matrix, info_of(matrix)->decode, first, count, out);
+}
+
+void wa_matrix_decode_ref(const wa_matrix *matrix, size_t first, size_t count, float *out)
+{
+    decode_by(matrix, info_of(matrix)->decode_ref, first, count, out);
+}
+
+const float *wa_matrix_in_place(const wa_matrix *matrix)
+{
+    bool plain = matrix->format == WA_FORMAT_F32 && matrix->order == WA_ROWS_PLAIN &&
+                 matrix->row_bytes == matrix->cols * sizeof(float);
+    bool aligned = (uintptr_t)matrix->data % _Alignof(float) == 0;
+    return plain && aligned ? (const float *)(const void *)matrix->data : NULL;
+}
+
+size_t wa_matrix_bytes(const wa_matrix *matrix)
+{
+    if (matrix->order == WA_ROWS_TRANSPOSED) /* its own columns of a stored row that may be fused */
+        return matrix->cols * matrix->rows * info_of(matrix)->block_bytes;
+    return matrix->rows * matrix->row_bytes;
+}

@@ -1,0 +1,33 @@
+/* One source, several instruction sets: the loader picks the widest that the processor has. */
+#ifndef WALKAUDIT_CODEC_SIMD_H
+#define WALKAUDIT_CODEC_SIMD_H
+
+/*
+ * WA_CLONES before a function compiles it for x86-64-v4 (AVX-512), x86-64-v3 (AVX2) and the
+ * baseline, and resolves the call once, at load time (GNU indirect functions, so ELF and glibc
+ * only). The bits are the same in each: no contraction (-ffp-contract=off), no reassociation, and
+ * the loops below it are elementwise. Sanitizers run before indirect functions are resolved, hence
+ * not under them; then, and on other processors, there is the one plain version. So also with
+ * clang, whose release 14 gives the clones a name that no other file can link with.
+ */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WA_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
+    __has_feature(memory_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#define WA_SANITIZED 1
+#endif
+#endif
+
+#if defined(__linux__) /* tells __GLIBC__ */
+#include <features.h>
+#endif
+
+#if defined(__x86_64__) && defined(__ELF__) && defined(__GLIBC__) && !defined(__clang__) &&        \
+    !defined(WA_SANITIZED)
+#define WA_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define WA_CLONES
+#endif
+
+#endif

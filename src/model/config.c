@@ -1,0 +1,135 @@
+/* Facts that follow from a configuration, whichever container it came from. */
+#include "config.h"
+
+#include <math.h>
+
+const char *wa_semantics_name(wa_semantics semantics)
+{
+    return semantics == WA_SEMANTICS_LARQL ? "larql" : "native";
+}
+
+const char *wa_activation_name(wa_activation activation)
+{
+    static const char *const names[] = {
+        [WA_SILU] = "silu", [WA_GELU_TANH] = "gelu_tanh", [WA_GELU_ERF] = "gelu_erf"};
+    return names[activation];
+}
+
+wa_status wa_config_positive(const char *what, double value, wa_error *err)
+{
+    if (isfinite(value) && value > 0)
+        return WA_OK;
+    return wa_fail(err, WA_E_FORMAT, "'%s' is %g, expected a finite number above 0", what, value);
+}
+
+static wa_status check_sizes(const wa_model *facts, wa_error *err)
+{
+    const struct {
+        const char *name;
+        size_t value;
+    } sizes[] = {
+        {"number of layers", facts->layer_count},
+        {"hidden size", facts->hidden},
+        {"intermediate size", facts->intermediate},
+        {"number of attention heads", facts->q_heads},
+        {"number of key/value heads", facts->kv_heads},
+        {"head dimension", facts->head_dim},
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (sizes[i].value == 0)
+            return wa_fail(err, WA_E_FORMAT, "the %s is 0, expected more", sizes[i].name);
+    if (facts->kv_heads > facts->q_heads || facts->q_heads % facts->kv_heads != 0)
+        return wa_fail(err, WA_E_FORMAT,
+                       "%zu attention heads are not divisible by %zu key/value heads",
+                       facts->q_heads, facts->kv_heads);
+    size_t ignored;
+    if (!wa_size_mul(facts->q_heads, facts->head_dim, &ignored) ||
+        !wa_size_mul(3, facts->hidden, &ignored))
+        return wa_fail(err, WA_E_FORMAT, "%zu heads of dimension %zu, hidden size %zu overflow",
+                       facts->q_heads, facts->head_dim, facts->hidden);
+    return WA_OK;
+}
+
+static wa_status check_numbers(const wa_model *facts, wa_error *err)
+{
+    WA_TRY(wa_config_positive("norm epsilon", facts->norm_eps, err));
+    WA_TRY(wa_config_positive("RoPE base", facts->rope_base, err));
+    if (facts->rope_local_base != 0)
+        WA_TRY(wa_config_positive("local RoPE base", facts->rope_local_base, err));
+    WA_TRY(wa_config_positive("attention scale", (double)facts->attn_scale, err));
+    WA_TRY(wa_config_positive("embedding scale", (double)facts->embed_scale, err));
+    WA_TRY(wa_config_positive("residual multiplier", (double)facts->residual_multiplier, err));
+    WA_TRY(wa_config_positive("logits scale", (double)facts->logits_scale, err));
+    if (facts->attn_cap != 0)
+        WA_TRY(wa_config_positive("attention cap", (double)facts->attn_cap, err));
+    if (facts->final_cap != 0)
+        WA_TRY(wa_config_positive("final cap", (double)facts->final_cap, err));
+    return WA_OK;
+}
+
+wa_status wa_config_finish(wa_config *config, wa_error *err)
+{
+    wa_model *facts = &config->facts;
+    const wa_family *family = config->family;
+    if (facts->semantics == WA_SEMANTICS_LARQL && family->larql_refusal != NULL)
+        return wa_fail(err, WA_E_UNSUPPORTED, "larql semantics of family '%s': %s", family->family,
+                       family->larql_refusal);
+    WA_TRY(check_sizes(facts, err));
+    config->rotates = !family->position_table;
+    if (config->rotates && facts->head_dim % 2 != 0)
+        return wa_fail(err, WA_E_FORMAT, "head dimension %zu is odd, rotation needs pairs",
+                       facts->head_dim);
+    if (family->embed == WA_EMBED_SQRT)
+        facts->embed_scale = sqrtf((float)facts->hidden); /* f32, as upstream (3.1) */
+    return check_numbers(facts, err);
+}
+
+bool wa_config_is_sliding(const wa_config *config, size_t layer)
+{
+    const wa_layer_kinds *kinds = &config->kinds;
+    if (kinds->is_sliding != NULL)
+        return kinds->is_sliding[layer];
+    switch (kinds->rule) {
+    case WA_WINDOW_NONE:
+        return false;
+    case WA_WINDOW_ALL:
+        return true;
+    case WA_WINDOW_PATTERN:
+        return (layer + 1) % kinds->number != 0;
+    case WA_WINDOW_FLAG:
+        return layer >= kinds->number;
+    }
+    return false;
+}
+
+/* Llama 3.1's rule: long waves are slowed by `factor`, short ones kept, the rest blended. */
+static double scale_llama3(const wa_rope_scaling *scaling, double frequency)
+{
+    const double tau = 6.283185307179586476925; /* 2 pi; M_PI is no part of C17 */
+    double wave = tau / frequency;
+    if (wave < scaling->original_positions / scaling->high_freq_factor)
+        return frequency;
+    if (wave > scaling->original_positions / scaling->low_freq_factor)
+        return frequency / scaling->factor;
+    double t = (scaling->original_positions / wave - scaling->low_freq_factor) /
+               (scaling->high_freq_factor - scaling->low_freq_factor);
+    return (1 - t) * frequency / scaling->factor + t * frequency;
+}
+
+void wa_config_rope(const wa_config *config, bool sliding, double *out)
+{
+    const wa_model *facts = &config->facts;
+    bool local = sliding && facts->rope_local_base > 0;
+    double base = local ? facts->rope_local_base : facts->rope_base;
+    for (size_t i = 0; i < facts->head_dim / 2; i++) {
+        double frequency = 1 / pow(base, (double)(2 * i) / (double)facts->head_dim);
+        /* Gemma 3 scales its full layers only: those without a base of their own. */
+        if (!local && config->scaling.kind == WA_SCALING_LINEAR)
+            frequency /= config->scaling.factor;
+        if (!local && config->scaling.kind == WA_SCALING_LLAMA3)
+            frequency = scale_llama3(&config->scaling, frequency);
+        if (!local && config->rope_divisors != NULL)
+            frequency /= (double)config->rope_divisors[i];
+        out[i] = frequency;
+    }
+}

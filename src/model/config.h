@@ -1,0 +1,78 @@
+/* A model's configuration, from config.json or GGUF metadata: every fact that is no weight. */
+#ifndef WALKAUDIT_MODEL_CONFIG_H
+#define WALKAUDIT_MODEL_CONFIG_H
+
+#include "family.h"
+#include "gguf.h"
+
+#include "walkaudit/json.h"
+
+typedef enum wa_scaling_kind {
+    WA_SCALING_NONE,
+    WA_SCALING_LINEAR,
+    WA_SCALING_LLAMA3
+} wa_scaling_kind;
+
+/** Scaling of rotation frequencies (forward-pass.md 3.4). */
+typedef struct wa_rope_scaling {
+    wa_scaling_kind kind;
+    double factor;
+    double low_freq_factor, high_freq_factor, original_positions; /* WA_SCALING_LLAMA3 only */
+} wa_rope_scaling;
+
+/** Which layers are sliding: a list, or else a rule. */
+typedef struct wa_layer_kinds {
+    wa_window_rule rule;
+    size_t number;          /* n of WA_WINDOW_PATTERN, first sliding layer of WA_WINDOW_FLAG */
+    const bool *is_sliding; /* [layer_count], arena; NULL = by the rule */
+} wa_layer_kinds;
+
+typedef struct wa_config {
+    wa_model facts; /* the fields that are no weights, files or layers; vocab 0 = not given */
+    const wa_family *family;
+    const wa_names *names;
+    wa_rope_scaling scaling;
+    wa_layer_kinds kinds;
+    wa_tie_rule tie;
+    float norm_offset;
+    bool rotates;                    /* false: a position table instead */
+    bool qkv_bias, o_bias, ffn_bias; /* required; the norms' biases follow from norm_kind */
+    bool optional_biases; /* GGUF has no flags: q, k, v, o biases are used where they are stored */
+    bool refuses_ffn_bias; /* GGUF: stored FFN biases of a family without them are an error */
+    bool rope_pairs;
+    size_t positions;           /* rows of the position table; 0 = not given */
+    size_t vocab_least;         /* GGUF: tokens of the vocabulary inside the file */
+    const float *rope_divisors; /* GGUF's rope_freqs.weight; set by the weights, [head_dim/2] */
+} wa_config;
+
+/**
+ * Read config.json's root object. Local. Strings are copied to `arena`.
+ * Errors: WA_E_FORMAT (key, found, expected), WA_E_UNSUPPORTED (type, activation, experts,
+ * scaling).
+ */
+WA_CHECKED wa_status wa_config_from_json(const json_t *root, wa_semantics semantics,
+                                         wa_arena *arena, wa_config *out, wa_error *err);
+
+/** The same from GGUF metadata (forward-pass.md 1.7). */
+WA_CHECKED wa_status wa_config_from_gguf(const wa_gguf *gguf, wa_semantics semantics,
+                                         wa_arena *arena, wa_config *out, wa_error *err);
+
+/**
+ * What both containers have in common, once sizes and numbers are in: checks of
+ * forward-pass.md 1.4, and the embedding's scale where it follows from the width.
+ */
+WA_CHECKED wa_status wa_config_finish(wa_config *config, wa_error *err);
+
+/** A number that must be finite and above 0; `what` for the message. */
+WA_CHECKED wa_status wa_config_positive(const char *what, double value, wa_error *err);
+
+/** Does layer `layer` attend within a window, and rotate with the local base? */
+bool wa_config_is_sliding(const wa_config *config, size_t layer);
+
+/**
+ * Rotation frequencies in f64, scaling included, of full (sliding false) or sliding layers.
+ * out  [head_dim / 2], angle per position
+ */
+void wa_config_rope(const wa_config *config, bool sliding, double *out);
+
+#endif

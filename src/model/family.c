@@ -1,0 +1,325 @@
+/* The families, as tables. Facts: forward-pass.md 2.2, names: 1.3 and 1.7, refusals: 2.3. */
+#include "family.h"
+
+/* --- names --- */
+
+#define LLAMA_NAMES                                                                                \
+    [WA_ROLE_EMBEDDING] = "embed_tokens", [WA_ROLE_OUTPUT] = "lm_head",                            \
+    [WA_ROLE_FINAL_NORM] = "norm", [WA_ROLE_ATTN_IN] = "input_layernorm",                          \
+    [WA_ROLE_Q] = "self_attn.q_proj", [WA_ROLE_K] = "self_attn.k_proj",                            \
+    [WA_ROLE_V] = "self_attn.v_proj", [WA_ROLE_O] = "self_attn.o_proj"
+#define GATED_NAMES                                                                                \
+    [WA_ROLE_GATE] = "mlp.gate_proj", [WA_ROLE_UP] = "mlp.up_proj", [WA_ROLE_DOWN] = "mlp.down_proj"
+#define QK_NORM_NAMES [WA_ROLE_Q_NORM] = "self_attn.q_norm", [WA_ROLE_K_NORM] = "self_attn.k_norm"
+
+static const wa_names llama_names = {
+    .layer_prefix = "layers.",
+    .role = {LLAMA_NAMES, GATED_NAMES,
+             QK_NORM_NAMES, [WA_ROLE_FFN_IN] = "post_attention_layernorm"},
+};
+static const wa_names sandwich_names = {
+    .layer_prefix = "layers.",
+    .role = {LLAMA_NAMES, GATED_NAMES,
+             QK_NORM_NAMES, [WA_ROLE_ATTN_OUT] = "post_attention_layernorm",
+             [WA_ROLE_FFN_IN] = "pre_feedforward_layernorm",
+             [WA_ROLE_FFN_OUT] = "post_feedforward_layernorm"},
+};
+static const wa_names starcoder2_names = {
+    .layer_prefix = "layers.",
+    .role = {LLAMA_NAMES, [WA_ROLE_FFN_IN] = "post_attention_layernorm", [WA_ROLE_UP] = "mlp.c_fc",
+             [WA_ROLE_DOWN] = "mlp.c_proj"},
+};
+static const wa_names gpt2_names = {
+    .layer_prefix = "h.",
+    .role = {[WA_ROLE_EMBEDDING] = "wte",
+             [WA_ROLE_POSITIONS] = "wpe",
+             [WA_ROLE_OUTPUT] = "lm_head",
+             [WA_ROLE_FINAL_NORM] = "ln_f",
+             [WA_ROLE_ATTN_IN] = "ln_1",
+             [WA_ROLE_FFN_IN] = "ln_2",
+             [WA_ROLE_QKV] = "attn.c_attn",
+             [WA_ROLE_O] = "attn.c_proj",
+             [WA_ROLE_UP] = "mlp.c_fc",
+             [WA_ROLE_DOWN] = "mlp.c_proj"},
+    .conv1d = true,
+};
+static const wa_names tinymodel_names = {
+    .layer_prefix = "layers.",
+    .role = {[WA_ROLE_EMBEDDING] = "embed",
+             [WA_ROLE_OUTPUT] = "lm_head",
+             [WA_ROLE_FINAL_NORM] = "norm",
+             [WA_ROLE_ATTN_IN] = "attn_norm",
+             [WA_ROLE_FFN_IN] = "ffn_norm",
+             [WA_ROLE_Q] = "attn.q_proj",
+             [WA_ROLE_K] = "attn.k_proj",
+             [WA_ROLE_V] = "attn.v_proj",
+             [WA_ROLE_O] = "attn.o_proj",
+             [WA_ROLE_GATE] = "ffn.gate",
+             [WA_ROLE_UP] = "ffn.up",
+             [WA_ROLE_DOWN] = "ffn.down"},
+};
+
+#define GGUF_NAMES                                                                                 \
+    [WA_ROLE_EMBEDDING] = "token_embd", [WA_ROLE_POSITIONS] = "position_embd",                     \
+    [WA_ROLE_OUTPUT] = "output", [WA_ROLE_FINAL_NORM] = "output_norm",                             \
+    [WA_ROLE_ATTN_IN] = "attn_norm", [WA_ROLE_FFN_IN] = "ffn_norm", [WA_ROLE_Q] = "attn_q",        \
+    [WA_ROLE_K] = "attn_k", [WA_ROLE_V] = "attn_v", [WA_ROLE_O] = "attn_output",                   \
+    [WA_ROLE_Q_NORM] = "attn_q_norm", [WA_ROLE_K_NORM] = "attn_k_norm",                            \
+    [WA_ROLE_GATE] = "ffn_gate", [WA_ROLE_UP] = "ffn_up", [WA_ROLE_DOWN] = "ffn_down"
+
+static const wa_names gguf_names = {
+    .layer_prefix = "blk.",
+    .role = {GGUF_NAMES, [WA_ROLE_QKV] = "attn_qkv"},
+};
+/* Whether a fused tensor of a permuted architecture is permuted too is not defined: not accepted.
+ */
+static const wa_names gguf_split_names = {.layer_prefix = "blk.", .role = {GGUF_NAMES}};
+static const wa_names gguf_sandwich_names = {
+    .layer_prefix = "blk.",
+    .role = {GGUF_NAMES, [WA_ROLE_ATTN_OUT] = "post_attention_norm",
+             [WA_ROLE_FFN_OUT] = "post_ffw_norm"},
+};
+
+static const wa_config_keys common_keys = {
+    .hidden = "hidden_size",
+    .layers = "num_hidden_layers",
+    .heads = "num_attention_heads",
+    .intermediate = "intermediate_size",
+    .eps = "rms_norm_eps",
+    .activation = "hidden_act",
+};
+static const wa_config_keys gemma_keys = {
+    .hidden = "hidden_size",
+    .layers = "num_hidden_layers",
+    .heads = "num_attention_heads",
+    .intermediate = "intermediate_size",
+    .eps = "rms_norm_eps",
+    .activation = "hidden_activation", /* an old hidden_act "gelu" still means tanh */
+};
+static const wa_config_keys starcoder2_keys = {
+    .hidden = "hidden_size",
+    .layers = "num_hidden_layers",
+    .heads = "num_attention_heads",
+    .intermediate = "intermediate_size",
+    .eps = "norm_epsilon",
+    .activation = "hidden_act",
+};
+static const wa_config_keys gpt2_keys = {
+    .hidden = "n_embd",
+    .layers = "n_layer",
+    .heads = "n_head",
+    .intermediate = "n_inner",
+    .eps = "layer_norm_epsilon",
+    .activation = "activation_function",
+};
+
+/* --- facts --- */
+
+#define GEMMA_FACTS                                                                                \
+    .keys = &gemma_keys, .norm_kind = WA_NORM_RMS, .norm_offset = 1.0f, .gated = true,             \
+    .gemma = true, .activation = WA_GELU_TANH, .eps = 1e-6, .biases = WA_BIAS_ATTENTION_FLAG,      \
+    .embed = WA_EMBED_SQRT, .tie = WA_TIE_YES, .larql_rope_base = 1e6
+/* A Gemma 3 base of 1e6 is for full layers; sliding ones have their own. The window of 4096 is what
+ * the authors' configuration classes assume when the key is absent. */
+#define GEMMA3_FACTS                                                                               \
+    .family = "gemma3", .names = &sandwich_names, .sandwich = true, .qk_norm = true,               \
+    .window_rule = WA_WINDOW_PATTERN, .window_pattern = 6, .window = 4096, .rope_base = 1e6,       \
+    .local_rope_base = 1e4, .q_heads = 8, .kv_heads = 4, .attn_scalar = 256, .caps = true
+#define LLAMA_FACTS                                                                                \
+    .keys = &common_keys, .norm_kind = WA_NORM_RMS, .gated = true, .activation = WA_SILU,          \
+    .eps = 1e-6, .rope_base = 1e4, .larql_rope_base = 1e4
+
+enum {
+    GEMMA3,
+    GEMMA3_TEXT,
+    GEMMA2,
+    GEMMA,
+    LLAMA,
+    MISTRAL,
+    QWEN2,
+    QWEN3,
+    GRANITE,
+    STARCODER2,
+    GPT2,
+    TINYMODEL,
+    FAMILY_COUNT
+};
+
+static const wa_family families[FAMILY_COUNT] = {
+    [GEMMA3] = {.model_type = "gemma3", GEMMA_FACTS, GEMMA3_FACTS},
+    [GEMMA3_TEXT] = {.model_type = "gemma3_text", GEMMA_FACTS, GEMMA3_FACTS},
+    [GEMMA2] = {.model_type = "gemma2",
+                .family = "gemma2",
+                GEMMA_FACTS,
+                .names = &sandwich_names,
+                .rope_base = 1e4,
+                .sandwich = true,
+                .window_rule = WA_WINDOW_PATTERN,
+                .window_pattern = 2,
+                .window = 4096,
+                .q_heads = 8,
+                .kv_heads = 4,
+                .attn_scalar = 256,
+                .caps = true,
+                .attn_cap = 50,
+                .final_cap = 30},
+    [GEMMA] = {.model_type = "gemma",
+               .family = "gemma",
+               GEMMA_FACTS,
+               .names = &llama_names,
+               .rope_base = 1e4,
+               .larql_refusal = "LARQL runs Gemma 1 as Gemma 2, which is not the model (S4)"},
+    [LLAMA] = {.model_type = "llama",
+               .family = "llama",
+               .names = &llama_names,
+               LLAMA_FACTS,
+               .biases = WA_BIAS_ATTENTION_FLAG},
+    [MISTRAL] = {.model_type = "mistral",
+                 .family = "mistral",
+                 .names = &llama_names,
+                 LLAMA_FACTS,
+                 .window_rule = WA_WINDOW_ALL},
+    [QWEN2] = {.model_type = "qwen2",
+               .family = "qwen2",
+               .names = &llama_names,
+               LLAMA_FACTS,
+               .biases = WA_BIAS_QKV,
+               .window_rule = WA_WINDOW_FLAG},
+    [QWEN3] = {.model_type = "qwen3",
+               .family = "qwen3",
+               .names = &llama_names,
+               LLAMA_FACTS,
+               .qk_norm = true,
+               .biases = WA_BIAS_ATTENTION_FLAG,
+               .window_rule = WA_WINDOW_FLAG},
+    [GRANITE] = {.model_type = "granite",
+                 .family = "granite",
+                 .names = &llama_names,
+                 LLAMA_FACTS,
+                 .biases = WA_BIAS_ATTENTION_FLAG,
+                 .embed = WA_EMBED_MULTIPLIER,
+                 .multipliers = true},
+    [STARCODER2] = {.model_type = "starcoder2",
+                    .family = "starcoder2",
+                    .keys = &starcoder2_keys,
+                    .names = &starcoder2_names,
+                    .norm_kind = WA_NORM_LAYER,
+                    .activation = WA_GELU_TANH,
+                    .eps = 1e-5,
+                    .biases = WA_BIAS_USE_FLAG,
+                    .window_rule = WA_WINDOW_ALL,
+                    .tie = WA_TIE_YES,
+                    .rope_base = 1e4,
+                    .larql_rope_base = 1e4},
+    [GPT2] = {.model_type = "gpt2",
+              .family = "gpt2",
+              .keys = &gpt2_keys,
+              .names = &gpt2_names,
+              .norm_kind = WA_NORM_LAYER,
+              .activation = WA_GELU_TANH,
+              .eps = 1e-5,
+              .biases = WA_BIAS_ALL,
+              .tie = WA_TIE_YES,
+              .position_table = true,
+              .rope_base = 1e4,
+              .larql_rope_base = 1e4,
+              .larql_refusal =
+                  "LARQL rotates GPT-2 and drops its positions, which is not the model (S5)"},
+    [TINYMODEL] = {.model_type = "tinymodel",
+                   .family = "tinymodel",
+                   LLAMA_FACTS,
+                   .names = &tinymodel_names,
+                   .embed = WA_EMBED_SQRT,
+                   .tie = WA_TIE_IF_ABSENT},
+};
+
+/* `llama` also stands for Mistral, which is told by its window: all layers, when the key is there.
+ */
+static const wa_gguf_family gguf_families[] = {
+    {"gemma3", &families[GEMMA3], &gguf_sandwich_names, false, WA_WINDOW_PATTERN, 62},
+    {"gemma2", &families[GEMMA2], &gguf_sandwich_names, false, WA_WINDOW_PATTERN, 46},
+    {"gemma", &families[GEMMA], &gguf_names, false, WA_WINDOW_NONE, 0},
+    {"llama", &families[LLAMA], &gguf_split_names, true, WA_WINDOW_ALL, 0},
+    {"qwen2", &families[QWEN2], &gguf_names, false, WA_WINDOW_FLAG, 0},
+    {"qwen3", &families[QWEN3], &gguf_names, false, WA_WINDOW_FLAG, 0},
+    {"granite", &families[GRANITE], &gguf_split_names, true, WA_WINDOW_NONE, 0},
+    {"starcoder2", &families[STARCODER2], &gguf_names, false, WA_WINDOW_ALL, 0},
+    {"gpt2", &families[GPT2], &gguf_names, false, WA_WINDOW_NONE, 0},
+};
+
+/* Families that are known and refused: beginning of the type, reason. First match counts. */
+static const struct refusal {
+    const char *prefix, *reason;
+} refusals[] = {
+    {"gemma4", "per-layer embeddings, shared K/V and proportional rotation are not computed"},
+    {"gemma3n", "per-layer embeddings are not computed"},
+    {"mixtral", "expert models are not computed"},
+    {"qwen2_moe", "expert models are not computed"},
+    {"qwen3_moe", "expert models are not computed"},
+    {"qwen2moe", "expert models are not computed"},
+    {"qwen3moe", "expert models are not computed"},
+    {"granitemoe", "expert models are not computed"},
+    {"deepseek", "expert models with latent attention (MLA) are not computed"},
+    {"gpt_oss", "expert models are not computed"},
+    {"gpt-oss", "expert models are not computed"},
+    {"llama4", "expert models are not computed"},
+    {"phi", "fused projections and partial rotation of the Phi family are not computed"},
+};
+
+static wa_status refuse(const char *what, const char *type, wa_error *err)
+{
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
+        if (strncmp(type, refusals[i].prefix, strlen(refusals[i].prefix)) == 0)
+            return wa_fail(err, WA_E_UNSUPPORTED, "%s '%s' is unsupported: %s", what, type,
+                           refusals[i].reason);
+    return wa_fail(err, WA_E_UNSUPPORTED, "unknown %s '%.100s'", what, type);
+}
+
+wa_status wa_family_find(const char *model_type, const wa_family **out, wa_error *err)
+{
+    for (size_t i = 0; i < FAMILY_COUNT; i++) {
+        if (strcmp(families[i].model_type, model_type) == 0) {
+            *out = &families[i];
+            return WA_OK;
+        }
+    }
+    return refuse("model type", model_type, err);
+}
+
+wa_status wa_gguf_family_find(wa_bytes architecture, const wa_gguf_family **out, wa_error *err)
+{
+    for (size_t i = 0; i < sizeof gguf_families / sizeof gguf_families[0]; i++) {
+        const char *name = gguf_families[i].architecture;
+        if (strlen(name) == architecture.size &&
+            memcmp(name, architecture.data, architecture.size) == 0) {
+            *out = &gguf_families[i];
+            return WA_OK;
+        }
+    }
+    char shown[64] = {0};
+    size_t kept = architecture.size < sizeof shown - 1 ? architecture.size : sizeof shown - 1;
+    memcpy(shown, architecture.data, kept);
+    return refuse("architecture", shown, err);
+}
+
+bool wa_activation_find(const char *name, wa_activation *out)
+{
+    static const struct {
+        const char *name;
+        wa_activation activation;
+    } known[] = {
+        {"silu", WA_SILU},
+        {"swish", WA_SILU},
+        {"gelu_pytorch_tanh", WA_GELU_TANH},
+        {"gelu_new", WA_GELU_TANH},
+        {"gelu_fast", WA_GELU_TANH},
+        {"gelu", WA_GELU_ERF},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(known[i].name, name) == 0) {
+            *out = known[i].activation;
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,114 @@
+/* What each supported family is: tables of facts and of tensor names
+ * (forward-pass.md 1.3, 1.7, 2.2). */
+#ifndef WALKAUDIT_MODEL_FAMILY_H
+#define WALKAUDIT_MODEL_FAMILY_H
+
+#include "walkaudit/model.h"
+
+/* Places of a model that a tensor can have. */
+typedef enum wa_role {
+    WA_ROLE_EMBEDDING,
+    WA_ROLE_POSITIONS,
+    WA_ROLE_OUTPUT,
+    WA_ROLE_FINAL_NORM,
+    WA_ROLE_ATTN_IN, /* from here on: one in each layer */
+    WA_ROLE_ATTN_OUT,
+    WA_ROLE_FFN_IN,
+    WA_ROLE_FFN_OUT,
+    WA_ROLE_Q,
+    WA_ROLE_K,
+    WA_ROLE_V,
+    WA_ROLE_O,
+    WA_ROLE_QKV, /* q, k and v in one tensor, in that order */
+    WA_ROLE_Q_NORM,
+    WA_ROLE_K_NORM,
+    WA_ROLE_GATE,
+    WA_ROLE_UP,
+    WA_ROLE_DOWN,
+    WA_ROLE_COUNT
+} wa_role;
+
+/** Names of one container and family: layer_prefix, layer, ".", role, then ".weight" or ".bias". */
+typedef struct wa_names {
+    const char *layer_prefix;        /* "layers." */
+    const char *role[WA_ROLE_COUNT]; /* NULL = the family has no such tensor */
+    bool conv1d;                     /* matrices of layers are stored [in, out] */
+} wa_names;
+
+typedef enum wa_bias_rule {
+    WA_BIAS_NONE,
+    WA_BIAS_QKV,            /* q, k and v always */
+    WA_BIAS_ATTENTION_FLAG, /* q, k, v and o when config.json says attention_bias */
+    WA_BIAS_USE_FLAG,       /* q, k, v, o, up and down unless config.json says use_bias false */
+    WA_BIAS_ALL
+} wa_bias_rule;
+
+/* Which layers attend within a window only (native; never under larql). */
+typedef enum wa_window_rule {
+    WA_WINDOW_NONE,
+    WA_WINDOW_ALL,     /* every layer, when a window is given */
+    WA_WINDOW_PATTERN, /* layer l iff (l + 1) mod n is not 0 */
+    WA_WINDOW_FLAG     /* layers from max_window_layers on, when use_sliding_window is true */
+} wa_window_rule;
+
+typedef enum wa_embed_rule { WA_EMBED_PLAIN, WA_EMBED_SQRT, WA_EMBED_MULTIPLIER } wa_embed_rule;
+
+typedef enum wa_tie_rule { WA_TIE_NO, WA_TIE_YES, WA_TIE_IF_ABSENT } wa_tie_rule;
+
+/** config.json's spelling of what families spell differently. */
+typedef struct wa_config_keys {
+    const char *hidden, *layers, *heads, *intermediate, *eps, *activation;
+} wa_config_keys;
+
+/** A family. Static. Defaults are those of `native` semantics. */
+typedef struct wa_family {
+    const char *model_type; /* of config.json, matched exactly */
+    const char *family;     /* as index.json names it */
+    const wa_config_keys *keys;
+    const wa_names *names;
+    wa_norm_kind norm_kind;
+    float norm_offset; /* of HF weights; GGUF files already contain it */
+    bool sandwich, qk_norm, gated, gemma;
+    wa_activation activation;
+    double eps;
+    wa_bias_rule biases;
+    wa_window_rule window_rule;
+    size_t window_pattern; /* n of WA_WINDOW_PATTERN */
+    size_t window;         /* when the key is absent; 0 = none */
+    wa_embed_rule embed;
+    wa_tie_rule tie;                   /* when the key is absent */
+    bool multipliers;                  /* Granite's */
+    bool position_table;               /* instead of rotation */
+    double rope_base, larql_rope_base; /* when the keys are absent */
+    double local_rope_base;     /* of sliding layers, when the keys are absent; 0 = as the others */
+    size_t q_heads, kv_heads;   /* when the keys are absent; 0 = required, and as q_heads */
+    double attn_scalar;         /* query_pre_attn_scalar when absent; 0 = head_dim, key ignored */
+    double attn_cap, final_cap; /* when the keys are absent; 0 = none */
+    bool caps;                  /* reads the keys of the caps */
+    const char *larql_refusal;  /* why `larql` is not offered; NULL = it is */
+} wa_family;
+
+/**
+ * The family of config.json's `model_type`. WA_E_UNSUPPORTED names the type and, for known families
+ * that cannot be computed here, why (forward-pass.md 2.3).
+ */
+WA_CHECKED wa_status wa_family_find(const char *model_type, const wa_family **out, wa_error *err);
+
+/** What a GGUF file's `general.architecture` stands for. */
+typedef struct wa_gguf_family {
+    const char *architecture;
+    const wa_family *family;
+    const wa_names *names;
+    bool rope_pairs; /* rows of q and k are permuted (forward-pass.md 1.7, point 2) */
+    wa_window_rule window_rule;
+    size_t larger_layers; /* layer count of the 27B model, whose attention scalar is H / nq; 0 =
+                             none */
+} wa_gguf_family;
+
+WA_CHECKED wa_status wa_gguf_family_find(wa_bytes architecture, const wa_gguf_family **out,
+                                         wa_error *err);
+
+/** "silu", "gelu_new", … as configurations spell it. False when unknown. */
+bool wa_activation_find(const char *name, wa_activation *out);
+
+#endif

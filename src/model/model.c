@@ -1,0 +1,109 @@
+/* Opening a model: find its files, read its configuration, put every weight in its place. */
+#include "walkaudit/model.h"
+
+#include "config.h"
+#include "model_files.h"
+#include "weights.h"
+
+/* The configuration's facts; what opening has filled so far stays. */
+static void set_facts(const wa_config *config, wa_model *model)
+{
+    wa_model merged = config->facts;
+    merged.path = model->path;
+    merged.files = model->files;
+    merged.file_count = model->file_count;
+    merged.maps = model->maps;
+    *model = merged;
+}
+
+static wa_status read_config(const char *path, wa_semantics semantics, wa_arena *arena,
+                             wa_config *out, wa_error *err)
+{
+    json_t *root;
+    WA_TRY(wa_json_open(path, &root, err));
+    wa_status status = wa_config_from_json(root, semantics, arena, out, err);
+    wa_json_close(root);
+    return status == WA_OK ? WA_OK : wa_note(err, "in file '%s'", path);
+}
+
+static wa_status open_safetensors(const wa_model_place *place, wa_semantics semantics,
+                                  wa_arena *arena, wa_model *model, wa_error *err)
+{
+    wa_config config;
+    WA_TRY(read_config(place->config, semantics, arena, &config, err));
+    const char **files;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *files, &files, err));
+    files[0] = place->config; /* it decides numbers as much as the weights do */
+    model->files = files;
+    model->file_count = 1;
+
+    wa_tensor_table table;
+    bool strips = strcmp(config.family->family, "tinymodel") != 0; /* its names have no prefix */
+    WA_TRY(wa_model_open_shards(place, strips, arena, model, &table, err));
+    set_facts(&config, model);
+    return wa_weights_build(&config, &table, arena, model, err);
+}
+
+static wa_status open_gguf(const char *path, wa_semantics semantics, wa_arena *arena,
+                           wa_model *model, wa_error *err)
+{
+    wa_gguf *gguf;
+    wa_tensor_table table;
+    WA_TRY(wa_model_open_gguf(path, arena, model, &gguf, &table, err));
+    wa_config config;
+    WA_TRY(wa_config_from_gguf(gguf, semantics, arena, &config, err));
+    set_facts(&config, model);
+    return wa_weights_build(&config, &table, arena, model, err);
+}
+
+static wa_status open_into(wa_semantics semantics, wa_arena *arena, wa_model *model, wa_error *err)
+{
+    wa_model_place place;
+    WA_TRY(wa_model_place_find(model->path, arena, &place, err));
+    if (place.gguf != NULL)
+        return open_gguf(place.gguf, semantics, arena, model, err);
+    return open_safetensors(&place, semantics, arena, model, err);
+}
+
+wa_status wa_model_open(const char *path, wa_semantics semantics, wa_arena *arena, wa_model **out,
+                        wa_error *err)
+{
+    wa_model *model;
+    char *copy;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *model, &model, err));
+    WA_TRY(wa_arena_take(arena, 1, sizeof *model->maps, &model->maps, err));
+    WA_TRY(wa_arena_copy(arena, path, strlen(path), &copy, err));
+    model->path = copy;
+    if (open_into(semantics, arena, model, err) != WA_OK) {
+        wa_model_close(model);
+        return wa_note(err, "in model '%s'", path);
+    }
+    *out = model;
+    return WA_OK;
+}
+
+void wa_model_close(wa_model *model)
+{
+    if (model == NULL)
+        return;
+    for (size_t i = 0; i < model->maps->count; i++)
+        wa_map_close(&model->maps->maps[i]);
+    model->maps->count = 0;
+}
+
+size_t wa_model_layer_bytes(const wa_model *model, size_t layer)
+{
+    const wa_layer *l = &model->layers[layer];
+    const wa_matrix *matrices[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++)
+        if (matrices[i]->rows > 0)
+            bytes += wa_matrix_bytes(matrices[i]);
+    return bytes;
+}
+
+size_t wa_model_head_bytes(const wa_model *model)
+{
+    size_t embedding = wa_matrix_bytes(&model->embedding);
+    return model->tied ? embedding : embedding + wa_matrix_bytes(&model->output);
+}

@@ -1,0 +1,370 @@
+/* Finding, mapping and parsing the files of a model. */
+#include "model_files.h"
+
+#include "safetensors.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+
+static const char INDEX_NAME[] = "model.safetensors.index.json";
+
+static wa_status join(wa_arena *arena, const char *directory, const char *name, const char **out,
+                      wa_error *err)
+{
+    char *text;
+    WA_TRY(wa_arena_print(arena, &text, err, "%s/%s", directory, name));
+    *out = text;
+    return WA_OK;
+}
+
+static int compare_strings(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* --- what is in a directory --- */
+
+typedef struct name_list {
+    const char **names; /* arena */
+    size_t count;
+} name_list;
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t length = strlen(name);
+    size_t tail = strlen(end);
+    return length > tail && strcmp(name + length - tail, end) == 0;
+}
+
+/* One pass with names NULL counts, the next one copies at most `room` names. */
+static wa_status scan(DIR *stream, const char *end, wa_arena *arena, size_t room, name_list *list,
+                      wa_error *err)
+{
+    list->count = 0;
+    for (struct dirent *entry; (entry = readdir(stream)) != NULL;) {
+        if (!ends_with(entry->d_name, end))
+            continue;
+        if (list->names != NULL) {
+            if (list->count == room)
+                break; /* the directory grew between the passes */
+            char *copy;
+            WA_TRY(wa_arena_copy(arena, entry->d_name, strlen(entry->d_name), &copy, err));
+            list->names[list->count] = copy;
+        }
+        list->count++;
+    }
+    return WA_OK;
+}
+
+static wa_status scan_twice(DIR *stream, const char *end, wa_arena *arena, name_list *out,
+                            wa_error *err)
+{
+    name_list list = {0};
+    WA_TRY(scan(stream, end, arena, 0, &list, err));
+    size_t room = list.count;
+    WA_TRY(wa_arena_take(arena, room, sizeof *list.names, &list.names, err));
+    rewinddir(stream);
+    WA_TRY(scan(stream, end, arena, room, &list, err));
+    if (list.count > 1)
+        qsort(list.names, list.count, sizeof *list.names, compare_strings);
+    *out = list;
+    return WA_OK;
+}
+
+/* Names in `directory` that end in `end`, sorted. */
+static wa_status list_names(const char *directory, const char *end, wa_arena *arena, name_list *out,
+                            wa_error *err)
+{
+    DIR *stream = opendir(directory);
+    if (stream == NULL)
+        return wa_fail(err, WA_E_IO, "cannot list '%s': %s", directory, strerror(errno));
+    wa_status status = scan_twice(stream, end, arena, out, err);
+    closedir(stream);
+    return status;
+}
+
+/* Shards of one directory: by its index, else all there are. */
+static wa_status find_shards(const char *directory, wa_arena *arena, wa_model_place *place,
+                             wa_error *err)
+{
+    const char *index;
+    name_list list = {0};
+    WA_TRY(join(arena, directory, INDEX_NAME, &index, err));
+    WA_TRY(list_names(directory, ".safetensors", arena, &list, err));
+    bool indexed = wa_file_exists(index);
+    place->directory = directory;
+    place->index = indexed ? index : NULL;
+    place->shards = list.names;
+    place->shard_count = list.count;
+    return WA_OK;
+}
+
+static wa_status find_safetensors(const char *path, wa_arena *arena, wa_model_place *place,
+                                  wa_error *err)
+{
+    const char *nested;
+    WA_TRY(join(arena, path, "config.json", &place->config, err));
+    WA_TRY(join(arena, path, "weights", &nested, err));
+    WA_TRY(find_shards(path, arena, place, err));
+    if (place->shard_count == 0 && place->index == NULL && wa_dir_exists(nested))
+        WA_TRY(find_shards(nested, arena, place, err));
+    if (place->shard_count == 0 && place->index == NULL)
+        return wa_fail(err, WA_E_FORMAT,
+                       "neither a .gguf nor a .safetensors file in directory '%s'", path);
+    return WA_OK;
+}
+
+wa_status wa_model_place_find(const char *path, wa_arena *arena, wa_model_place *out, wa_error *err)
+{
+    wa_model_place place = {0};
+    name_list ggufs = {0};
+    if (!wa_dir_exists(path)) {
+        place.gguf = path;
+        *out = place;
+        return WA_OK;
+    }
+    WA_TRY(list_names(path, ".gguf", arena, &ggufs, err));
+    if (ggufs.count == 0) {
+        WA_TRY(find_safetensors(path, arena, &place, err));
+        *out = place;
+        return WA_OK;
+    }
+    name_list others = {0};
+    WA_TRY(list_names(path, ".safetensors", arena, &others, err));
+    if (ggufs.count > 1 || others.count > 0)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "%zu .gguf and %zu .safetensors files in directory '%s': name the file",
+                       ggufs.count, others.count, path);
+    WA_TRY(join(arena, path, ggufs.names[0], &place.gguf, err));
+    *out = place;
+    return WA_OK;
+}
+
+/* --- mapping --- */
+
+/* Room for `count` more files, whose maps and paths are then added one by one. */
+static wa_status reserve(wa_model *model, size_t count, wa_arena *arena, wa_error *err)
+{
+    const char **files;
+    WA_TRY(wa_arena_take(arena, count, sizeof *model->maps->maps, &model->maps->maps, err));
+    WA_TRY(wa_arena_take(arena, model->file_count + count, sizeof *files, &files, err));
+    for (size_t i = 0; i < model->file_count; i++)
+        files[i] = model->files[i];
+    model->files = files;
+    return WA_OK;
+}
+
+static wa_status map_file(wa_model *model, const char *path, wa_bytes *out, wa_error *err)
+{
+    wa_map *map = &model->maps->maps[model->maps->count];
+    WA_TRY(wa_map_open(path, map, err));
+    model->maps->count++;
+    ((const char **)(uintptr_t)model->files)[model->file_count++] = path; /* reserve's own array */
+    *out = map->bytes;
+    return WA_OK;
+}
+
+/* --- the index of shards --- */
+
+/* Unique file names of `weight_map`, sorted. */
+static wa_status read_index(const json_t *map, wa_arena *arena, name_list *out, wa_error *err)
+{
+    if (!json_is_object(map))
+        return wa_fail(err, WA_E_FORMAT, "key 'weight_map': found %s, expected an object",
+                       wa_json_type_name(map));
+    name_list all = {0};
+    WA_TRY(wa_arena_take(arena, json_object_size(map), sizeof *all.names, &all.names, err));
+    const char *tensor;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)map, tensor, value)
+    {
+        const char *name = json_string_value(value);
+        if (name == NULL || strlen(name) != json_string_length(value) || !wa_name_is_plain(name))
+            return wa_fail(err, WA_E_FORMAT, "'%.200s' of 'weight_map' is no plain file name",
+                           tensor);
+        char *copy;
+        WA_TRY(wa_arena_copy(arena, name, strlen(name), &copy, err));
+        all.names[all.count++] = copy;
+    }
+    if (all.count > 1)
+        qsort(all.names, all.count, sizeof *all.names, compare_strings);
+    size_t kept = 0;
+    for (size_t i = 0; i < all.count; i++)
+        if (kept == 0 || strcmp(all.names[kept - 1], all.names[i]) != 0)
+            all.names[kept++] = all.names[i];
+    all.count = kept;
+    *out = all;
+    return WA_OK;
+}
+
+/* Is the tensor in the map of the shard called `name`? Shards are mapped in the order of `list`. */
+static bool lies_in(const wa_tensor *tensor, const name_list *list, const char *name,
+                    const struct wa_model_maps *maps)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        wa_bytes bytes = maps->maps[i].bytes;
+        if (strcmp(list->names[i], name) == 0)
+            return tensor->data.data >= bytes.data && tensor->data.data <= bytes.data + bytes.size;
+    }
+    return false;
+}
+
+/* Every tensor of the index must be where it says. `table` is by stored names. */
+static wa_status check_index(const json_t *map, const wa_tensor_table *table, const name_list *list,
+                             const struct wa_model_maps *maps, wa_error *err)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)map, name, value)
+    {
+        const wa_tensor *tensor = wa_tensor_table_find(table, name);
+        if (tensor == NULL || !lies_in(tensor, list, json_string_value(value), maps))
+            return wa_fail(err, WA_E_FORMAT,
+                           "tensor '%.200s' is not in '%.200s', where the index has it", name,
+                           json_string_value(value));
+    }
+    return WA_OK;
+}
+
+/* --- tables --- */
+
+/* Parts of multimodal checkpoints that no text model has (forward-pass.md 1.3). */
+static bool is_foreign(const char *name)
+{
+    static const char *const prefixes[] = {"vision_tower.", "model.vision_tower.",
+                                           "multi_modal_projector.", "model.multi_modal_projector.",
+                                           "audio_tower."};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+/* The name after the first prefix that matches, once. */
+static const char *strip(const char *name)
+{
+    static const char *const prefixes[] = {"model.language_model.model.",
+                                           "model.language_model.",
+                                           "language_model.model.",
+                                           "language_model.",
+                                           "model.",
+                                           "transformer."};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return name + strlen(prefixes[i]);
+    return name;
+}
+
+static wa_status make_table(const wa_safetensors *shards, size_t count, bool strip_prefixes,
+                            wa_arena *arena, wa_tensor_table *out, wa_error *err)
+{
+    size_t total = 0;
+    for (size_t s = 0; s < count; s++)
+        total += shards[s].count;
+    wa_tensor_table table = {0};
+    WA_TRY(wa_arena_take(arena, total, sizeof *table.entries, &table.entries, err));
+    for (size_t s = 0; s < count; s++) {
+        for (size_t i = 0; i < shards[s].count; i++) {
+            const wa_tensor *tensor = &shards[s].tensors[i];
+            if (strip_prefixes && is_foreign(tensor->name))
+                continue;
+            table.entries[table.count++] = (wa_tensor_entry){
+                .name = strip_prefixes ? strip(tensor->name) : tensor->name, .tensor = tensor};
+        }
+    }
+    WA_TRY(wa_tensor_table_sort(&table, err));
+    *out = table;
+    return WA_OK;
+}
+
+static wa_status parse_shards(const wa_model_place *place, const name_list *list, wa_arena *arena,
+                              wa_model *model, wa_safetensors **out, wa_error *err)
+{
+    wa_safetensors *shards;
+    WA_TRY(wa_arena_take(arena, list->count, sizeof *shards, &shards, err));
+    WA_TRY(reserve(model, list->count, arena, err));
+    for (size_t i = 0; i < list->count; i++) {
+        const char *path;
+        wa_bytes bytes = {0};
+        WA_TRY(join(arena, place->directory, list->names[i], &path, err));
+        WA_TRY(map_file(model, path, &bytes, err));
+        if (wa_safetensors_parse(bytes, arena, &shards[i], err) != WA_OK)
+            return wa_note(err, "in file '%s'", path);
+    }
+    *out = shards;
+    return WA_OK;
+}
+
+static wa_status open_indexed(const wa_model_place *place, const json_t *map, bool strip_prefixes,
+                              wa_arena *arena, wa_model *model, wa_tensor_table *out, wa_error *err)
+{
+    name_list list = {0};
+    wa_safetensors *shards = NULL;
+    wa_tensor_table stored = {0};
+    WA_TRY(read_index(map, arena, &list, err));
+    WA_TRY(parse_shards(place, &list, arena, model, &shards, err));
+    WA_TRY(make_table(shards, list.count, false, arena, &stored, err));
+    WA_TRY(check_index(map, &stored, &list, model->maps, err));
+    return make_table(shards, list.count, strip_prefixes, arena, out, err);
+}
+
+wa_status wa_model_open_shards(const wa_model_place *place, bool strip_prefixes, wa_arena *arena,
+                               wa_model *model, wa_tensor_table *out, wa_error *err)
+{
+    if (place->index == NULL) {
+        wa_safetensors *shards = NULL;
+        const name_list list = {(const char **)(uintptr_t)place->shards, place->shard_count};
+        WA_TRY(parse_shards(place, &list, arena, model, &shards, err));
+        return make_table(shards, list.count, strip_prefixes, arena, out, err);
+    }
+    json_t *root;
+    WA_TRY(wa_json_open(place->index, &root, err));
+    wa_status status = open_indexed(place, json_object_get(root, "weight_map"), strip_prefixes,
+                                    arena, model, out, err);
+    wa_json_close(root);
+    return status == WA_OK ? WA_OK : wa_note(err, "by index '%s'", place->index);
+}
+
+/* --- GGUF --- */
+
+static wa_tensor tensor_of(const wa_gguf_tensor *stored)
+{
+    wa_tensor tensor = {.name = stored->name,
+                        .type_name = stored->type_name,
+                        .format = stored->format,
+                        .rank = stored->dim_count,
+                        .data = stored->data};
+    for (size_t i = 0; i < tensor.rank; i++)
+        tensor.shape[i] = stored->dims[tensor.rank - 1 - i];
+    return tensor;
+}
+
+static wa_status make_gguf_table(const wa_gguf *gguf, wa_arena *arena, wa_tensor_table *out,
+                                 wa_error *err)
+{
+    wa_tensor_table table = {.count = wa_gguf_tensor_count(gguf)};
+    wa_tensor *tensors;
+    WA_TRY(wa_arena_take(arena, table.count, sizeof *tensors, &tensors, err));
+    WA_TRY(wa_arena_take(arena, table.count, sizeof *table.entries, &table.entries, err));
+    for (size_t i = 0; i < table.count; i++) {
+        tensors[i] = tensor_of(wa_gguf_tensor_at(gguf, i));
+        table.entries[i] = (wa_tensor_entry){.name = tensors[i].name, .tensor = &tensors[i]};
+    }
+    WA_TRY(wa_tensor_table_sort(&table, err));
+    *out = table;
+    return WA_OK;
+}
+
+wa_status wa_model_open_gguf(const char *path, wa_arena *arena, wa_model *model, wa_gguf **out,
+                             wa_tensor_table *table, wa_error *err)
+{
+    wa_bytes bytes = {0};
+    char *copy;
+    WA_TRY(wa_arena_copy(arena, path, strlen(path), &copy, err));
+    WA_TRY(reserve(model, 1, arena, err));
+    WA_TRY(map_file(model, copy, &bytes, err));
+    if (wa_gguf_parse(bytes, arena, out, err) != WA_OK)
+        return wa_note(err, "in file '%s'", path);
+    return make_gguf_table(*out, arena, table, err);
+}

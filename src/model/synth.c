@@ -1,0 +1,337 @@
+/* Synthetic models: shapes, config.json, and the streaming of model.safetensors. */
+#include "walkaudit/synth.h"
+
+#include "model/synth_parts.h"
+#include "vindex/staging.h"
+#include "walkaudit/json.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+enum {
+    BUFFER_BYTES = 1 << 20,
+    LAYER_LIMIT = 1000,
+    VOCAB_LIMIT = 1 << 21,
+    PROGRESS_BYTES = 64 << 20
+};
+
+/* Widths of published models: Gemma 3 270M, 1B, 4B; Llama 3.2 1B and 3B. The others are made up for
+ * tests. */
+static const wa_synth_shape shapes[] = {
+    /* family, name, H, I, L, q heads, kv heads, head dim, vocabulary, window, pattern, tied, seed
+     */
+    {WA_SYNTH_GEMMA3, "tiny", 256, 512, 4, 4, 2, 64, 768, 8, 2, true, 0},
+    {WA_SYNTH_GEMMA3, "small", 512, 1536, 8, 4, 2, 128, 4096, 64, 6, true, 0},
+    {WA_SYNTH_GEMMA3, "270m", 640, 2048, 18, 4, 1, 256, 262144, 512, 6, true, 0},
+    {WA_SYNTH_GEMMA3, "1b", 1152, 6912, 26, 4, 1, 256, 262144, 512, 6, true, 0},
+    {WA_SYNTH_GEMMA3, "4b", 2560, 10240, 34, 8, 4, 256, 262208, 1024, 6, true, 0},
+    {WA_SYNTH_LLAMA, "tiny", 256, 768, 4, 4, 2, 64, 768, 0, 0, false, 0},
+    {WA_SYNTH_LLAMA, "small", 512, 1536, 8, 8, 2, 64, 4096, 0, 0, false, 0},
+    {WA_SYNTH_LLAMA, "270m", 768, 2304, 32, 12, 4, 64, 49152, 0, 0, true, 0},
+    {WA_SYNTH_LLAMA, "1b", 2048, 8192, 16, 32, 8, 64, 128256, 0, 0, true, 0},
+    {WA_SYNTH_LLAMA, "4b", 3072, 8192, 36, 24, 8, 128, 128256, 0, 0, true, 0},
+};
+
+static const char *const family_names[] = {
+    [WA_SYNTH_GEMMA3] = "gemma3",
+    [WA_SYNTH_LLAMA] = "llama",
+};
+
+static const struct {
+    wa_format format;
+    const char *word, *safetensors, *torch;
+    size_t bytes;
+} dtypes[] = {{WA_FORMAT_BF16, "bf16", "BF16", "bfloat16", 2},
+              {WA_FORMAT_F16, "f16", "F16", "float16", 2},
+              {WA_FORMAT_F32, "f32", "F32", "float32", 4}};
+
+enum { DTYPES = sizeof dtypes / sizeof dtypes[0] };
+
+wa_status wa_synth_dtype_parse(const char *name, wa_format *out, wa_error *err)
+{
+    for (size_t i = 0; i < DTYPES; i++) {
+        if (strcmp(dtypes[i].word, name) != 0)
+            continue;
+        *out = dtypes[i].format;
+        return WA_OK;
+    }
+    return wa_fail(err, WA_E_USAGE, "unknown dtype '%s', expected bf16, f16 or f32", name);
+}
+
+static wa_status find_dtype(wa_format format, size_t *out, wa_error *err)
+{
+    for (size_t i = 0; i < DTYPES; i++)
+        if (dtypes[i].format == format) {
+            *out = i;
+            return WA_OK;
+        }
+    return wa_fail(err, WA_E_USAGE, "a synthetic model is bf16, f16 or f32");
+}
+
+static wa_status find_shape(const wa_synth_options *options, wa_synth_shape *out, wa_error *err)
+{
+    bool family = false;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        if (strcmp(family_names[shapes[i].family], options->family) != 0)
+            continue;
+        family = true;
+        if (strcmp(shapes[i].name, options->shape) == 0) {
+            *out = shapes[i];
+            out->seed = options->seed;
+            out->layers = options->layers == 0 ? out->layers : options->layers;
+            out->vocab = options->vocab == 0 ? out->vocab : options->vocab;
+            return WA_OK;
+        }
+    }
+    if (!family)
+        return wa_fail(err, WA_E_USAGE, "unknown family '%s', expected gemma3 or llama",
+                       options->family);
+    return wa_fail(err, WA_E_USAGE, "unknown shape '%s', expected tiny, small, 270m, 1b or 4b",
+                   options->shape);
+}
+
+static wa_status check_sizes(const wa_synth_shape *shape, const wa_synth_tokens *tokens,
+                             wa_error *err)
+{
+    if (shape->layers > LAYER_LIMIT)
+        return wa_fail(err, WA_E_USAGE, "%zu layers, expected 1 to %d", shape->layers, LAYER_LIMIT);
+    if (shape->vocab < tokens->count || shape->vocab > VOCAB_LIMIT)
+        return wa_fail(err, WA_E_USAGE, "a vocabulary of %zu, expected %zu to %d", shape->vocab,
+                       tokens->count, VOCAB_LIMIT);
+    return WA_OK;
+}
+
+/* --- config.json
+ * ---------------------------------------------------------------------------------- */
+
+static wa_status print_config(const wa_synth_shape *s, const wa_synth_tokens *tokens, size_t dtype,
+                              wa_arena *arena, char **out, wa_error *err)
+{
+    bool gemma = s->family == WA_SYNTH_GEMMA3;
+    char *own;
+    if (gemma)
+        WA_TRY(wa_arena_print(arena, &own, err,
+                              "  \"architectures\": [\"Gemma3ForCausalLM\"],\n"
+                              "  \"model_type\": \"gemma3_text\",\n"
+                              "  \"hidden_activation\": \"gelu_pytorch_tanh\",\n"
+                              "  \"rms_norm_eps\": 1e-06,\n"
+                              "  \"rope_theta\": 1000000.0,\n"
+                              "  \"rope_local_base_freq\": 10000.0,\n"
+                              "  \"sliding_window\": %zu,\n"
+                              "  \"sliding_window_pattern\": %zu,\n"
+                              "  \"query_pre_attn_scalar\": %zu,\n"
+                              "  \"attn_logit_softcapping\": null,\n"
+                              "  \"final_logit_softcapping\": null,\n",
+                              s->window, s->pattern, s->head_dim));
+    else
+        WA_TRY(wa_arena_print(arena, &own, err,
+                              "  \"architectures\": [\"LlamaForCausalLM\"],\n"
+                              "  \"model_type\": \"llama\",\n"
+                              "  \"hidden_act\": \"silu\",\n"
+                              "  \"rms_norm_eps\": 1e-05,\n"
+                              "  \"rope_theta\": 500000.0,\n"
+                              "  \"mlp_bias\": false,\n"));
+    return wa_arena_print(
+        arena, out, err,
+        "{\n%s"
+        "  \"rope_scaling\": null,\n  \"attention_bias\": false,\n"
+        "  \"hidden_size\": %zu,\n  \"intermediate_size\": %zu,\n  \"num_hidden_layers\": %zu,\n"
+        "  \"num_attention_heads\": %zu,\n  \"num_key_value_heads\": %zu,\n  \"head_dim\": %zu,\n"
+        "  \"vocab_size\": %zu,\n  \"max_position_embeddings\": 8192,\n"
+        "  \"tie_word_embeddings\": %s,\n  \"bos_token_id\": %zu,\n  \"eos_token_id\": %zu,\n"
+        "  \"torch_dtype\": \"%s\"\n}\n",
+        own, s->hidden, s->intermediate, s->layers, s->q_heads, s->kv_heads, s->head_dim, s->vocab,
+        s->tied ? "true" : "false", tokens->bos, tokens->eos, dtypes[dtype].torch);
+}
+
+/* --- model.safetensors
+ * ---------------------------------------------------------------------------- */
+
+static size_t tensor_rows(const wa_synth_tensor *tensor)
+{
+    return tensor->rows == 0 ? 1 : tensor->rows;
+}
+
+static bool add_tensor(json_t *root, const wa_synth_tensor *tensor, const char *dtype,
+                       uint64_t start, uint64_t end)
+{
+    json_t *shape = tensor->rows == 0
+                        ? json_pack("[I]", (json_int_t)tensor->cols)
+                        : json_pack("[I,I]", (json_int_t)tensor->rows, (json_int_t)tensor->cols);
+    json_t *entry = json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype, "shape", shape, "data_offsets",
+                              (json_int_t)start, (json_int_t)end);
+    return json_object_set_new(root, tensor->name, entry) == 0;
+}
+
+/* The header: its length as 8 bytes, then JSON padded with spaces to a multiple of 8. */
+static wa_status print_header(const wa_synth_tensor *tensors, size_t count, size_t dtype,
+                              wa_arena *arena, wa_bytes *out, uint64_t *payload, wa_error *err)
+{
+    json_t *root = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+    uint64_t at = 0;
+    bool fine = root != NULL;
+    for (size_t i = 0; fine && i < count; i++) {
+        uint64_t size = (uint64_t)tensor_rows(&tensors[i]) * tensors[i].cols * dtypes[dtype].bytes;
+        fine = add_tensor(root, &tensors[i], dtypes[dtype].safetensors, at, at + size);
+        at += size;
+    }
+    char *text = fine ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(root);
+    if (text == NULL)
+        return wa_fail(err, WA_E_MEMORY, "no memory for the header of model.safetensors");
+
+    uint8_t *bytes;
+    size_t length = strlen(text), padded = (length + 7) / 8 * 8;
+    uint64_t stored = padded;
+    wa_status status = wa_arena_take(arena, padded + sizeof stored, 1, &bytes, err);
+    if (status == WA_OK) {
+        memcpy(bytes, &stored, sizeof stored); /* little-endian, as bytes.c demands of the host */
+        memset(bytes + sizeof stored, ' ', padded);
+        memcpy(bytes + sizeof stored, text, length);
+        *out = (wa_bytes){.data = bytes, .size = padded + sizeof stored};
+        *payload = at;
+    }
+    free(text); /* Jansson's */
+    return status;
+}
+
+typedef struct writer {
+    const wa_synth_options *options;
+    wa_outfile file;
+    uint8_t *buffer; /* [BUFFER_BYTES + one row] */
+    size_t used;
+    float *row;
+    uint64_t done, total, told;
+} writer;
+
+static wa_status flush(writer *w, wa_error *err)
+{
+    WA_TRY(wa_outfile_append(&w->file, (wa_bytes){.data = w->buffer, .size = w->used}, err));
+    w->done += w->used;
+    w->used = 0;
+    bool tell = w->done - w->told >= PROGRESS_BYTES || w->done == w->total;
+    if (w->options->progress != NULL && tell) {
+        w->told = w->done;
+        w->options->progress(w->options->progress_context, w->done, w->total);
+    }
+    return WA_OK;
+}
+
+static void encode(wa_format format, const float *values, size_t count, uint8_t *out)
+{
+    if (format == WA_FORMAT_F32) {
+        memcpy(out, values, count * sizeof *values);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half =
+            format == WA_FORMAT_BF16 ? wa_f32_to_bf16(values[i]) : wa_f32_to_f16(values[i]);
+        memcpy(out + i * sizeof half, &half, sizeof half);
+    }
+}
+
+static wa_status write_tensors(writer *w, const wa_synth_shape *shape,
+                               const wa_synth_tensor *tensors, size_t count, size_t dtype,
+                               wa_error *err)
+{
+    for (size_t t = 0; t < count; t++)
+        for (size_t r = 0; r < tensor_rows(&tensors[t]); r++) {
+            wa_synth_fill(shape, &tensors[t], r, w->row);
+            encode(dtypes[dtype].format, w->row, tensors[t].cols, w->buffer + w->used);
+            w->used += tensors[t].cols * dtypes[dtype].bytes;
+            if (w->used >= BUFFER_BYTES)
+                WA_TRY(flush(w, err));
+        }
+    return flush(w, err);
+}
+
+static size_t longest_row(const wa_synth_tensor *tensors, size_t count)
+{
+    size_t most = 0;
+    for (size_t t = 0; t < count; t++)
+        most = tensors[t].cols > most ? tensors[t].cols : most;
+    return most;
+}
+
+static wa_status write_model(const wa_staging *staging, const wa_synth_shape *shape, size_t dtype,
+                             const wa_synth_options *options, wa_synth_report *report,
+                             wa_error *err)
+{
+    wa_arena *arena = staging->arena;
+    wa_synth_tensor *tensors;
+    size_t count;
+    wa_bytes header;
+    writer w = {.options = options};
+    WA_TRY(wa_synth_list(shape, arena, &tensors, &count, err));
+    WA_TRY(print_header(tensors, count, dtype, arena, &header, &w.total, err));
+    size_t longest = longest_row(tensors, count);
+    WA_TRY(wa_arena_take_raw(arena, longest, sizeof *w.row, &w.row, err));
+    WA_TRY(wa_arena_take_raw(arena, BUFFER_BYTES + longest * sizeof(float), 1, &w.buffer, err));
+
+    WA_TRY(wa_outfile_open(staging, "model.safetensors", &w.file, err));
+    wa_status status = wa_outfile_append(&w.file, header, err);
+    if (status == WA_OK)
+        status = write_tensors(&w, shape, tensors, count, dtype, err);
+    if (status == WA_OK)
+        status = wa_outfile_finish(&w.file, err);
+    report->tensors = count;
+    report->bytes = w.file.bytes;
+    if (status != WA_OK)
+        wa_outfile_abandon(&w.file);
+    return status;
+}
+
+static wa_status write_text(const wa_staging *staging, const char *name, const char *text,
+                            wa_error *err)
+{
+    wa_outfile file;
+    WA_TRY(wa_outfile_open(staging, name, &file, err));
+    wa_status status =
+        wa_outfile_append(&file, (wa_bytes){(const uint8_t *)text, strlen(text)}, err);
+    if (status == WA_OK)
+        status = wa_outfile_finish(&file, err);
+    if (status != WA_OK)
+        wa_outfile_abandon(&file);
+    return status;
+}
+
+static wa_status write_all(wa_staging *staging, const wa_synth_shape *shape,
+                           const wa_synth_tokens *tokens, size_t dtype,
+                           const wa_synth_options *options, wa_synth_report *report, wa_error *err)
+{
+    char *config;
+    WA_TRY(print_config(shape, tokens, dtype, staging->arena, &config, err));
+    WA_TRY(write_text(staging, "config.json", config, err));
+    WA_TRY(write_text(staging, "tokenizer.json", tokens->json, err));
+    WA_TRY(write_model(staging, shape, dtype, options, report, err));
+    return wa_staging_commit(staging, err);
+}
+
+wa_status wa_synth(const char *path, const wa_synth_options *options, wa_arena *arena,
+                   wa_synth_report *report, wa_error *err)
+{
+    wa_synth_shape shape;
+    wa_synth_tokens tokens;
+    wa_staging staging;
+    struct stat info;
+    size_t dtype = 0;
+    WA_TRY(find_shape(options, &shape, err));
+    WA_TRY(find_dtype(options->dtype, &dtype, err));
+    WA_TRY(wa_synth_tokenizer(arena, &tokens, err));
+    WA_TRY(check_sizes(&shape, &tokens, err));
+    if (lstat(path, &info) == 0)
+        return wa_fail(err, WA_E_USAGE, "'%s' exists; a synthetic model replaces nothing", path);
+    WA_TRY(wa_staging_open(path, false, arena, &staging, err));
+
+    wa_synth_report written = {.layers = shape.layers,
+                               .hidden = shape.hidden,
+                               .intermediate = shape.intermediate,
+                               .vocab = shape.vocab};
+    wa_status status = write_all(&staging, &shape, &tokens, dtype, options, &written, err);
+    if (status != WA_OK) {
+        wa_staging_abandon(&staging);
+        return wa_note(err, "in '%s'", path);
+    }
+    *report = written;
+    return WA_OK;
+}

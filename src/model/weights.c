@@ -1,0 +1,244 @@
+/* Every weight of a model in its place, or one line that says which is missing or misshapen. */
+#include "weights.h"
+
+#include "weights_find.h"
+
+#include <math.h>
+
+static wa_part whole(size_t rows)
+{
+    return (wa_part){.first = 0, .rows = rows, .total = rows};
+}
+
+static wa_place weight(wa_role role, int layer)
+{
+    return (wa_place){.role = role, .layer = layer, .suffix = ".weight"};
+}
+
+static wa_place bias(wa_role role, int layer)
+{
+    return (wa_place){.role = role, .layer = layer, .suffix = ".bias"};
+}
+
+/* Gemma's 1 + w, as one f32 sum: the same bits as the sum that GGUF converters store. */
+static wa_status take_scaling(const wa_finder *finder, wa_role role, int layer, size_t n,
+                              const float **out, wa_error *err)
+{
+    float *values;
+    WA_TRY(wa_finder_vector(finder, weight(role, layer), whole(n), &values, err));
+    float offset = finder->config->norm_offset;
+    for (size_t i = 0; offset != 0 && i < n; i++)
+        values[i] = offset + values[i];
+    *out = values;
+    return WA_OK;
+}
+
+static wa_status take_vector(const wa_finder *finder, wa_place place, wa_part part,
+                             const float **out, wa_error *err)
+{
+    float *values;
+    WA_TRY(wa_finder_vector(finder, place, part, &values, err));
+    *out = values;
+    return WA_OK;
+}
+
+static wa_status take_norm(const wa_finder *finder, wa_role role, int layer, wa_norm *out,
+                           wa_error *err)
+{
+    const wa_model *facts = &finder->config->facts;
+    WA_TRY(take_scaling(finder, role, layer, facts->hidden, &out->weight, err));
+    if (facts->norm_kind == WA_NORM_LAYER)
+        WA_TRY(take_vector(finder, bias(role, layer), whole(facts->hidden), &out->bias, err));
+    return WA_OK;
+}
+
+/* A bias that is required, or (GGUF) used where it is stored. */
+static wa_status take_bias(const wa_finder *finder, bool required, wa_place place, wa_part part,
+                           const float **out, wa_error *err)
+{
+    bool optional = finder->config->optional_biases && wa_finder_has(finder, place);
+    return required || optional ? take_vector(finder, place, part, out, err) : WA_OK;
+}
+
+/* One of q, k, v: a tensor of its own, or rows of the fused one. */
+typedef struct projection {
+    wa_role role;
+    wa_part part; /* of the fused tensor */
+    wa_matrix *matrix;
+    const float **bias;
+} projection;
+
+static wa_status take_projection(const wa_finder *finder, int layer, bool fused,
+                                 const projection *p, wa_error *err)
+{
+    wa_role role = fused ? WA_ROLE_QKV : p->role;
+    wa_part part = fused ? p->part : whole(p->part.rows);
+    const wa_config *config = finder->config;
+    WA_TRY(
+        wa_finder_matrix(finder, weight(role, layer), part, config->facts.hidden, p->matrix, err));
+    return take_bias(finder, config->qkv_bias, bias(role, layer), part, p->bias, err);
+}
+
+static wa_status take_attention(const wa_finder *finder, int layer, wa_layer *out, wa_error *err)
+{
+    const wa_config *config = finder->config;
+    const wa_model *facts = &config->facts;
+    size_t q = facts->q_heads * facts->head_dim;
+    size_t kv = facts->kv_heads * facts->head_dim;
+    bool fused = !wa_finder_has(finder, weight(WA_ROLE_Q, layer)) &&
+                 config->names->role[WA_ROLE_QKV] != NULL &&
+                 (config->names->role[WA_ROLE_Q] == NULL ||
+                  wa_finder_has(finder, weight(WA_ROLE_QKV, layer)));
+    const projection projections[] = {
+        {WA_ROLE_Q, {0, q, q + 2 * kv}, &out->q, &out->q_bias},
+        {WA_ROLE_K, {q, kv, q + 2 * kv}, &out->k, &out->k_bias},
+        {WA_ROLE_V, {q + kv, kv, q + 2 * kv}, &out->v, &out->v_bias},
+    };
+    for (size_t i = 0; i < 3; i++)
+        WA_TRY(take_projection(finder, layer, fused, &projections[i], err));
+    WA_TRY(
+        wa_finder_matrix(finder, weight(WA_ROLE_O, layer), whole(facts->hidden), q, &out->o, err));
+    WA_TRY(take_bias(finder, config->o_bias, bias(WA_ROLE_O, layer), whole(facts->hidden),
+                     &out->o_bias, err));
+    if (!config->family->qk_norm)
+        return WA_OK;
+    WA_TRY(take_scaling(finder, WA_ROLE_Q_NORM, layer, facts->head_dim, &out->q_norm, err));
+    return take_scaling(finder, WA_ROLE_K_NORM, layer, facts->head_dim, &out->k_norm, err);
+}
+
+/* GGUF files have no flag for FFN biases: their presence must not go unseen. */
+static wa_status refuse_ffn_bias(const wa_finder *finder, int layer, wa_error *err)
+{
+    static const wa_role roles[] = {WA_ROLE_GATE, WA_ROLE_UP, WA_ROLE_DOWN};
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
+        if (wa_finder_has(finder, bias(roles[i], layer)))
+            return wa_fail(err, WA_E_UNSUPPORTED,
+                           "layer %d has FFN biases, which family '%s' does not compute", layer,
+                           finder->config->family->family);
+    return WA_OK;
+}
+
+static wa_status take_ffn(const wa_finder *finder, int layer, wa_layer *out, wa_error *err)
+{
+    const wa_config *config = finder->config;
+    size_t hidden = config->facts.hidden;
+    size_t inner = config->facts.intermediate;
+    if (config->facts.gated)
+        WA_TRY(wa_finder_matrix(finder, weight(WA_ROLE_GATE, layer), whole(inner), hidden,
+                                &out->gate, err));
+    WA_TRY(
+        wa_finder_matrix(finder, weight(WA_ROLE_UP, layer), whole(inner), hidden, &out->up, err));
+    WA_TRY(wa_finder_matrix(finder, weight(WA_ROLE_DOWN, layer), whole(hidden), inner, &out->down,
+                            err));
+    if (!config->ffn_bias)
+        return config->refuses_ffn_bias ? refuse_ffn_bias(finder, layer, err) : WA_OK;
+    WA_TRY(take_vector(finder, bias(WA_ROLE_UP, layer), whole(inner), &out->up_bias, err));
+    return take_vector(finder, bias(WA_ROLE_DOWN, layer), whole(hidden), &out->down_bias, err);
+}
+
+static wa_status take_layer(const wa_finder *finder, int layer, wa_layer *out, wa_error *err)
+{
+    bool sandwich = finder->config->family->sandwich;
+    WA_TRY(take_norm(finder, WA_ROLE_ATTN_IN, layer, &out->attn_in, err));
+    WA_TRY(take_norm(finder, WA_ROLE_FFN_IN, layer, &out->ffn_in, err));
+    if (sandwich) {
+        WA_TRY(take_norm(finder, WA_ROLE_ATTN_OUT, layer, &out->attn_out, err));
+        WA_TRY(take_norm(finder, WA_ROLE_FFN_OUT, layer, &out->ffn_out, err));
+    }
+    WA_TRY(take_attention(finder, layer, out, err));
+    return take_ffn(finder, layer, out, err);
+}
+
+/* Rows are whatever the table has, where the configuration does not say. */
+static wa_status take_table(const wa_finder *finder, wa_role role, size_t rows, wa_matrix *out,
+                            wa_error *err)
+{
+    if (rows == 0) {
+        const wa_tensor *tensor;
+        WA_TRY(wa_finder_tensor(finder, weight(role, WA_NO_LAYER), &tensor, err));
+        rows = tensor->rank == 2 ? tensor->shape[0] : 0;
+    }
+    return wa_finder_matrix(finder, weight(role, WA_NO_LAYER), whole(rows),
+                            finder->config->facts.hidden, out, err);
+}
+
+static wa_status take_ends(const wa_finder *finder, wa_model *model, wa_error *err)
+{
+    const wa_config *config = finder->config;
+    WA_TRY(take_table(finder, WA_ROLE_EMBEDDING, model->vocab, &model->embedding, err));
+    model->vocab = model->embedding.rows;
+    if (model->vocab == 0 || model->vocab < config->vocab_least)
+        return wa_fail(err, WA_E_FORMAT, "the embedding has %zu rows for a vocabulary of %zu",
+                       model->vocab, config->vocab_least);
+    if (config->family->position_table)
+        WA_TRY(take_table(finder, WA_ROLE_POSITIONS, config->positions, &model->positions, err));
+    WA_TRY(take_norm(finder, WA_ROLE_FINAL_NORM, WA_NO_LAYER, &model->final_norm, err));
+
+    bool stored = wa_finder_has(finder, weight(WA_ROLE_OUTPUT, WA_NO_LAYER));
+    model->tied = config->tie == WA_TIE_YES || (config->tie == WA_TIE_IF_ABSENT && !stored);
+    model->output = model->embedding;
+    if (model->tied)
+        return WA_OK;
+    return wa_finder_matrix(finder, weight(WA_ROLE_OUTPUT, WA_NO_LAYER), whole(model->vocab),
+                            model->hidden, &model->output, err);
+}
+
+/* GGUF's `rope_freqs.weight` holds the llama3 scaling ready for use (forward-pass.md 3.4). */
+static wa_status take_divisors(const wa_finder *finder, wa_config *config, wa_error *err)
+{
+    const wa_tensor *tensor = wa_tensor_table_find(finder->table, "rope_freqs.weight");
+    size_t count = config->facts.head_dim / 2;
+    if (tensor == NULL || !config->rotates || config->facts.semantics != WA_SEMANTICS_NATIVE ||
+        strcmp(config->facts.container, "gguf") != 0)
+        return WA_OK;
+    if (config->scaling.kind != WA_SCALING_NONE)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "both 'rope_freqs.weight' and a RoPE scaling type are given");
+    if (tensor->format != WA_FORMAT_F32 || tensor->rank != 1 || tensor->shape[0] != count)
+        return wa_fail(err, WA_E_FORMAT, "tensor 'rope_freqs.weight' is no F32 vector of %zu",
+                       count);
+    float *values;
+    WA_TRY(wa_arena_take_raw(finder->arena, count, sizeof *values, &values, err));
+    wa_format_get(tensor->format)->decode(tensor->data.data, count, values);
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(values[i]) || values[i] <= 0)
+            return wa_fail(err, WA_E_FORMAT,
+                           "'rope_freqs.weight' holds %g at %zu, expected above 0",
+                           (double)values[i], i);
+    config->rope_divisors = values;
+    return WA_OK;
+}
+
+/* Frequencies are shared by all layers of a kind. */
+static wa_status set_rope(const wa_config *config, wa_arena *arena, wa_model *model, wa_error *err)
+{
+    double *full;
+    double *local;
+    WA_TRY(wa_arena_take(arena, model->head_dim / 2, sizeof *full, &full, err));
+    WA_TRY(wa_arena_take(arena, model->head_dim / 2, sizeof *local, &local, err));
+    wa_config_rope(config, false, full);
+    wa_config_rope(config, true, local);
+    for (size_t l = 0; l < model->layer_count; l++) {
+        bool sliding = wa_config_is_sliding(config, l);
+        model->layers[l].rope_freq = config->rotates ? (sliding ? local : full) : NULL;
+        bool windowed = sliding && model->semantics == WA_SEMANTICS_NATIVE; /* S3 */
+        model->layers[l].window = windowed ? model->sliding_window : 0;
+    }
+    return WA_OK;
+}
+
+wa_status wa_weights_build(const wa_config *config, const wa_tensor_table *table, wa_arena *arena,
+                           wa_model *model, wa_error *err)
+{
+    wa_config own = *config;
+    wa_finder finder = {.config = &own, .table = table, .arena = arena};
+    if (model->layer_count > table->count || model->layer_count > INT32_MAX)
+        return wa_fail(err, WA_E_FORMAT, "%zu layers, but only %zu tensors are stored",
+                       model->layer_count, table->count);
+    WA_TRY(take_ends(&finder, model, err));
+    WA_TRY(wa_arena_take(arena, model->layer_count, sizeof *model->layers, &model->layers, err));
+    for (size_t l = 0; l < model->layer_count; l++)
+        WA_TRY(take_layer(&finder, (int)l, &model->layers[l], err));
+    WA_TRY(take_divisors(&finder, &own, err));
+    return set_rope(&own, arena, model, err);
+}

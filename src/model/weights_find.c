@@ -1,0 +1,133 @@
+/* Looking a tensor up by its role, checking its shape, and viewing or decoding it. */
+#include "weights_find.h"
+
+#include <stdio.h>
+
+static void name_of(const wa_finder *finder, wa_place place, char out[WA_TENSOR_NAME])
+{
+    const wa_names *names = finder->config->names;
+    if (place.layer == WA_NO_LAYER)
+        snprintf(out, WA_TENSOR_NAME, "%s%s", names->role[place.role], place.suffix);
+    else
+        snprintf(out, WA_TENSOR_NAME, "%s%d.%s%s", names->layer_prefix, place.layer,
+                 names->role[place.role], place.suffix);
+}
+
+bool wa_finder_has(const wa_finder *finder, wa_place place)
+{
+    char name[WA_TENSOR_NAME];
+    if (finder->config->names->role[place.role] == NULL)
+        return false;
+    name_of(finder, place, name);
+    return wa_tensor_table_find(finder->table, name) != NULL;
+}
+
+wa_status wa_finder_tensor(const wa_finder *finder, wa_place place, const wa_tensor **out,
+                           wa_error *err)
+{
+    char name[WA_TENSOR_NAME];
+    if (finder->config->names->role[place.role] == NULL)
+        return wa_fail(err, WA_E_INTERNAL, "family '%s' has no tensor of role %d",
+                       finder->config->family->family, (int)place.role);
+    name_of(finder, place, name);
+    const wa_tensor *tensor = wa_tensor_table_find(finder->table, name);
+    if (tensor == NULL)
+        return wa_fail(err, WA_E_FORMAT, "tensor '%s' is missing", name);
+    if (tensor->format == WA_FORMAT_COUNT)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "tensor '%.200s' has type %.50s, which is not decoded", tensor->name,
+                       tensor->type_name);
+    *out = tensor;
+    return WA_OK;
+}
+
+static wa_status wrong_shape(const wa_tensor *tensor, const char *expected, wa_error *err)
+{
+    char found[WA_SHAPE_TEXT];
+    return wa_fail(err, WA_E_FORMAT, "tensor '%.200s' has shape %s, expected %s", tensor->name,
+                   wa_tensor_shape_text(tensor, found), expected);
+}
+
+static wa_status check_matrix(const wa_tensor *tensor, size_t outer, size_t inner, wa_error *err)
+{
+    char expected[WA_SHAPE_TEXT];
+    if (tensor->rank == 2 && tensor->shape[0] == outer && tensor->shape[1] == inner)
+        return WA_OK;
+    snprintf(expected, sizeof expected, "[%zu, %zu]", outer, inner);
+    return wrong_shape(tensor, expected, err);
+}
+
+/* Only q and k of some GGUF architectures (forward-pass.md 1.7, point 2). */
+static bool is_permuted(const wa_finder *finder, wa_role role)
+{
+    return finder->config->rope_pairs && (role == WA_ROLE_Q || role == WA_ROLE_K);
+}
+
+static wa_status view_transposed(const wa_tensor *tensor, wa_part part, size_t cols, wa_matrix *out,
+                                 wa_error *err)
+{
+    size_t bytes = wa_format_get(tensor->format)->block_bytes; /* float formats: one element */
+    WA_TRY(check_matrix(tensor, cols, part.total, err));
+    *out = (wa_matrix){.data = tensor->data.data + part.first * bytes,
+                       .name = tensor->name,
+                       .format = tensor->format,
+                       .order = WA_ROWS_TRANSPOSED,
+                       .rows = part.rows,
+                       .cols = cols,
+                       .row_bytes = part.total * bytes,
+                       .stored_cols = part.total};
+    return WA_OK;
+}
+
+wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, wa_part part, size_t cols,
+                           wa_matrix *out, wa_error *err)
+{
+    const wa_tensor *tensor;
+    WA_TRY(wa_finder_tensor(finder, place, &tensor, err));
+    if (finder->config->names->conv1d && place.layer != WA_NO_LAYER)
+        return view_transposed(tensor, part, cols, out, err);
+
+    WA_TRY(check_matrix(tensor, part.total, cols, err));
+    const wa_format_info *info = wa_format_get(tensor->format);
+    size_t row_bytes = cols / info->block_elements * info->block_bytes; /* whole blocks: gguf.c */
+    bool permuted = is_permuted(finder, place.role);
+    *out = (wa_matrix){.data = tensor->data.data + part.first * row_bytes,
+                       .name = tensor->name,
+                       .format = tensor->format,
+                       .order = permuted ? WA_ROWS_ROPE_PAIRS : WA_ROWS_PLAIN,
+                       .rows = part.rows,
+                       .cols = cols,
+                       .row_bytes = row_bytes,
+                       .head_rows = permuted ? finder->config->facts.head_dim : 0};
+    return WA_OK;
+}
+
+wa_status wa_finder_vector(const wa_finder *finder, wa_place place, wa_part part, float **out,
+                           wa_error *err)
+{
+    const wa_tensor *tensor;
+    WA_TRY(wa_finder_tensor(finder, place, &tensor, err));
+    if (tensor->rank != 1 || tensor->shape[0] != part.total) {
+        char expected[WA_SHAPE_TEXT];
+        snprintf(expected, sizeof expected, "[%zu]", part.total);
+        return wrong_shape(tensor, expected, err);
+    }
+    const wa_format_info *info = wa_format_get(tensor->format);
+    if (info->block_elements != 1)
+        return wa_fail(err, WA_E_UNSUPPORTED, "tensor '%.200s' is a vector in blocks of type %s",
+                       tensor->name, info->name);
+    float *values;
+    WA_TRY(wa_arena_take_raw(finder->arena, part.rows, sizeof *values, &values, err));
+    bool permuted = is_permuted(finder, place.role); /* a bias goes with its rows */
+    wa_matrix column = {.data = tensor->data.data + part.first * info->block_bytes,
+                        .name = tensor->name,
+                        .format = tensor->format,
+                        .order = permuted ? WA_ROWS_ROPE_PAIRS : WA_ROWS_PLAIN,
+                        .rows = part.rows,
+                        .cols = 1,
+                        .row_bytes = info->block_bytes,
+                        .head_rows = permuted ? finder->config->facts.head_dim : 0};
+    wa_matrix_decode(&column, 0, part.rows, values);
+    *out = values;
+    return WA_OK;
+}

@@ -1,0 +1,45 @@
+/* Tensors by role, checked and turned into matrices and decoded vectors. */
+#ifndef WALKAUDIT_MODEL_WEIGHTS_FIND_H
+#define WALKAUDIT_MODEL_WEIGHTS_FIND_H
+
+#include "config.h"
+#include "tensor.h"
+
+/* What all lookups of one model share. Borrowed pointers. */
+typedef struct wa_finder {
+    const wa_config *config;
+    const wa_tensor_table *table;
+    wa_arena *arena;
+} wa_finder;
+
+enum { WA_NO_LAYER = -1, WA_TENSOR_NAME = 256 };
+
+/** Where a tensor belongs: role, layer (or WA_NO_LAYER) and ".weight" or ".bias". */
+typedef struct wa_place {
+    wa_role role;
+    int layer;
+    const char *suffix;
+} wa_place;
+
+/** The rows that are wanted of a tensor of `total` rows: all, or one part of a fused one. */
+typedef struct wa_part {
+    size_t first, rows, total;
+} wa_part;
+
+/** Is a tensor stored there? */
+bool wa_finder_has(const wa_finder *finder, wa_place place);
+
+/** The tensor there. WA_E_FORMAT when missing, WA_E_UNSUPPORTED when its type cannot be decoded. */
+WA_CHECKED wa_status wa_finder_tensor(const wa_finder *finder, wa_place place,
+                                      const wa_tensor **out, wa_error *err);
+
+/** Rows `part` of a matrix of `cols` logical columns, in plain or (conv1d layers) transposed order.
+ */
+WA_CHECKED wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, wa_part part,
+                                      size_t cols, wa_matrix *out, wa_error *err);
+
+/** Elements `part` of a vector as f32, in the arena. */
+WA_CHECKED wa_status wa_finder_vector(const wa_finder *finder, wa_place place, wa_part part,
+                                      float **out, wa_error *err);
+
+#endif

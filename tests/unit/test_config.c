@@ -1,0 +1,633 @@
+/* Configurations: facts of each family under both semantics, and refusals that say why. */
+#include "model/config.h"
+
+#include "golden.h"
+
+#include <math.h>
+
+static wa_arena *open_arena(void)
+{
+    wa_arena *arena;
+    wa_error err;
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    return arena;
+}
+
+static wa_status parse(const char *text, wa_semantics semantics, wa_arena *arena, wa_config *out,
+                       wa_error *err)
+{
+    json_t *root;
+    WA_TRY(wa_json_parse((wa_bytes){(const uint8_t *)text, strlen(text)}, &root, err));
+    wa_status status = wa_config_from_json(root, semantics, arena, out, err);
+    wa_json_close(root);
+    return status;
+}
+
+/* The configuration of `text`; one arena for a whole case. */
+static wa_config must(const char *text, wa_semantics semantics, wa_arena *arena)
+{
+    wa_error err;
+    wa_config config = {0};
+    WA_MUST(parse(text, semantics, arena, &config, &err), &err);
+    return config;
+}
+
+static void refused(const char *text, wa_semantics semantics, wa_status status, const char *says)
+{
+    wa_error err = {0};
+    wa_config config;
+    wa_arena *arena = open_arena();
+    bool said =
+        parse(text, semantics, arena, &config, &err) == status && strstr(err.text, says) != NULL;
+    if (!said)
+        fprintf(stderr, "    %s\n    gives '%s', expected '%s'\n", text, err.text, says);
+    CU_ASSERT(said);
+    wa_arena_close(arena);
+}
+
+static const wa_semantics NATIVE = WA_SEMANTICS_NATIVE;
+static const wa_semantics LARQL = WA_SEMANTICS_LARQL;
+
+#define SIZES "\"hidden_size\":64,\"intermediate_size\":128,\"num_hidden_layers\":6"
+#define LLAMA "{\"model_type\":\"llama\",\"num_attention_heads\":4," SIZES
+
+/* --- Gemma --- */
+
+/* The shape in which the multimodal 4B model is published: defaults do the rest. */
+static const char GEMMA3_4B[] =
+    "{\"model_type\":\"gemma3\",\"text_config\":{\"model_type\":\"gemma3_text\","
+    "\"hidden_size\":2560,\"intermediate_size\":10240,\"num_hidden_layers\":34,"
+    "\"rope_scaling\":{\"factor\":8.0,\"rope_type\":\"linear\"},\"sliding_window\":1024}}";
+
+static void gemma3_fills_in_what_its_published_file_leaves_out(void)
+{
+    wa_arena *arena = open_arena();
+    wa_config config = must(GEMMA3_4B, NATIVE, arena);
+    const wa_model *facts = &config.facts;
+    CU_ASSERT_STRING_EQUAL(facts->family, "gemma3");
+    CU_ASSERT_STRING_EQUAL(facts->model_type, "gemma3_text");
+    CU_ASSERT_EQUAL(facts->q_heads, 8);
+    CU_ASSERT_EQUAL(facts->kv_heads, 4);
+    CU_ASSERT_EQUAL(facts->head_dim, 256);
+    CU_ASSERT_EQUAL(facts->vocab, 0);
+    CU_ASSERT_EQUAL(facts->norm_eps, 1e-6);
+    CU_ASSERT_EQUAL(facts->attn_scale, 0.0625f);
+    CU_ASSERT_EQUAL(facts->embed_scale, 50.596443f);
+    CU_ASSERT_EQUAL(facts->attn_cap, 0.0f);
+    CU_ASSERT_EQUAL(facts->rope_base, 1e6);
+    CU_ASSERT_EQUAL(facts->rope_local_base, 1e4);
+    CU_ASSERT_EQUAL(facts->activation, WA_GELU_TANH);
+    CU_ASSERT_EQUAL(config.norm_offset, 1.0f);
+    CU_ASSERT_EQUAL(config.tie, WA_TIE_YES);
+    for (size_t l = 0; l < 34; l++) /* full: 5, 11, 17, 23, 29 */
+        CU_ASSERT_EQUAL(wa_config_is_sliding(&config, l), l % 6 != 5);
+
+    double full[128];
+    double sliding[128];
+    wa_config_rope(&config, false, full);
+    wa_config_rope(&config, true, sliding);
+    CU_ASSERT_EQUAL(full[0], 0.125);
+    CU_ASSERT_DOUBLE_EQUAL(full[64], 0.000125, 1e-18); /* 1e6^(-1/2) / 8 */
+    CU_ASSERT_EQUAL(sliding[0], 1.0);
+    CU_ASSERT_DOUBLE_EQUAL(sliding[64], 0.01, 1e-16); /* 1e4^(-1/2), not scaled */
+    wa_arena_close(arena);
+}
+
+static void gemma3_under_larql_scales_no_frequency(void)
+{
+    wa_arena *arena = open_arena();
+    wa_config config = must(GEMMA3_4B, LARQL, arena);
+    CU_ASSERT_EQUAL(config.facts.q_heads, 8);
+    CU_ASSERT_EQUAL(config.facts.kv_heads, 4);
+    CU_ASSERT_EQUAL(config.facts.attn_scale, 0.0625f);
+    CU_ASSERT_EQUAL(config.tie, WA_TIE_IF_ABSENT);
+    double full[128];
+    wa_config_rope(&config, false, full);
+    CU_ASSERT_EQUAL(full[0], 1.0);
+    /* a pattern of the file's own counts for native only */
+    config = must("{\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":2,"
+                  "\"layer_types\":[\"full_attention\",\"full_attention\",\"full_attention\","
+                  "\"full_attention\",\"full_attention\",\"full_attention\"]," SIZES "}",
+                  LARQL, arena);
+    CU_ASSERT(wa_config_is_sliding(&config, 1));
+    CU_ASSERT_FALSE(wa_config_is_sliding(&config, 5));
+    wa_arena_close(arena);
+}
+
+static void new_style_rope_parameters_are_read(void)
+{
+    static const char text[] =
+        "{\"model_type\":\"gemma3_text\"," SIZES ",\"rope_parameters\":{\"full_attention\":"
+        "{\"rope_type\":\"linear\",\"factor\":4,\"rope_theta\":500000},"
+        "\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":20000}}}";
+    wa_arena *arena = open_arena();
+    wa_config config = must(text, NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.rope_base, 5e5);
+    CU_ASSERT_EQUAL(config.facts.rope_local_base, 2e4);
+    CU_ASSERT_EQUAL(config.scaling.kind, WA_SCALING_LINEAR);
+    CU_ASSERT_EQUAL(config.scaling.factor, 4.0);
+    config = must(text, LARQL, arena);
+    CU_ASSERT_EQUAL(config.facts.rope_base, 5e5);
+    CU_ASSERT_EQUAL(config.scaling.kind, WA_SCALING_NONE);
+    /* a flat theta is seen by native only (S10) */
+    static const char flat[] = LLAMA ",\"rope_parameters\":{\"rope_theta\":777}}";
+    CU_ASSERT_EQUAL(must(flat, NATIVE, arena).facts.rope_base, 777.0);
+    CU_ASSERT_EQUAL(must(flat, LARQL, arena).facts.rope_base, 1e4);
+    wa_arena_close(arena);
+}
+
+static void gemma2_caps_and_scalar_have_defaults_that_null_removes(void)
+{
+    wa_arena *arena = open_arena();
+    static const char absent[] = "{\"model_type\":\"gemma2\"," SIZES "}";
+    static const char nulls[] =
+        "{\"model_type\":\"gemma2\",\"attn_logit_softcapping\":null,"
+        "\"final_logit_softcapping\":null,\"query_pre_attn_scalar\":144," SIZES "}";
+    wa_config config = must(absent, NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.attn_cap, 50.0f);
+    CU_ASSERT_EQUAL(config.facts.final_cap, 30.0f);
+    CU_ASSERT_EQUAL(config.facts.rope_base, 1e4);
+    CU_ASSERT_EQUAL(config.facts.query_pre_attn_scalar, 0.0);
+    CU_ASSERT(wa_config_is_sliding(&config, 0) && !wa_config_is_sliding(&config, 1));
+    config = must(nulls, NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.attn_cap, 0.0f);
+    CU_ASSERT_EQUAL(config.facts.final_cap, 0.0f);
+    CU_ASSERT_EQUAL(config.facts.attn_scale, (float)(1.0 / 12));
+    config = must(absent, LARQL, arena);
+    CU_ASSERT_EQUAL(config.facts.attn_cap, 0.0f);
+    CU_ASSERT_EQUAL(config.facts.rope_base, 1e6);
+    CU_ASSERT_FALSE(wa_config_is_sliding(&config, 0));
+    wa_arena_close(arena);
+}
+
+static void gemma_honours_hidden_activation_only(void)
+{
+    wa_arena *arena = open_arena();
+    CU_ASSERT_EQUAL(
+        must("{\"model_type\":\"gemma\",\"num_attention_heads\":4,\"hidden_act\":\"gelu\"," SIZES
+             "}",
+             NATIVE, arena)
+            .facts.activation,
+        WA_GELU_TANH);
+    CU_ASSERT_EQUAL(must("{\"model_type\":\"gemma\",\"num_attention_heads\":4,"
+                         "\"hidden_activation\":\"gelu\"," SIZES "}",
+                         NATIVE, arena)
+                        .facts.activation,
+                    WA_GELU_ERF);
+    wa_arena_close(arena);
+}
+
+/* --- Llama and its kin --- */
+
+static void larql_ignores_what_native_reads(void)
+{
+    static const char text[] =
+        LLAMA ",\"rms_norm_eps\":1e-5,\"hidden_act\":\"gelu\",\"tie_word_embeddings\":true,"
+              "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4}}";
+    static const char plain[] = LLAMA ",\"rms_norm_eps\":1e-5,\"hidden_act\":\"gelu\","
+                                      "\"tie_word_embeddings\":true}";
+    wa_arena *arena = open_arena();
+    wa_config config = must(text, LARQL, arena);
+    CU_ASSERT_EQUAL(config.facts.norm_eps, 1e-6);          /* S1 */
+    CU_ASSERT_EQUAL(config.scaling.kind, WA_SCALING_NONE); /* S2 */
+    CU_ASSERT_EQUAL(config.facts.kv_heads, 4);             /* S6 */
+    CU_ASSERT_EQUAL(config.tie, WA_TIE_IF_ABSENT);         /* S7 */
+    CU_ASSERT_EQUAL(config.facts.activation, WA_SILU);     /* S8 */
+    config = must(plain, NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.norm_eps, 1e-5);
+    CU_ASSERT_EQUAL(config.tie, WA_TIE_YES);
+    CU_ASSERT_EQUAL(config.facts.activation, WA_GELU_ERF);
+    CU_ASSERT_EQUAL(config.facts.head_dim, 16);
+    CU_ASSERT_EQUAL(config.facts.attn_scale, 0.25f);
+    refused(text, NATIVE, WA_E_UNSUPPORTED, "RoPE scaling 'yarn'");
+    static const char two[] = "{\"model_type\":\"llama\",\"num_attention_heads\":8," SIZES "}";
+    CU_ASSERT_EQUAL(must(two, NATIVE, arena).facts.kv_heads, 8);
+    CU_ASSERT_EQUAL(must(two, LARQL, arena).facts.kv_heads, 4);
+    wa_arena_close(arena);
+}
+
+/* Base 1e4, head 32, factor 16, original length 32: waves below 8 kept, above 32 slowed, f_1
+ * blended: wave 11.173, t = (32/11.173 - 1)/3 = 0.62133, f_1 (0.37867/16 + 0.62133). */
+static void llama3_scaling_keeps_blends_and_slows(void)
+{
+    wa_arena *arena = open_arena();
+    wa_config config = must("{\"model_type\":\"llama\",\"num_attention_heads\":4,\"head_dim\":32,"
+                            "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":16.0,"
+                            "\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+                            "\"original_max_position_embeddings\":32}," SIZES "}",
+                            NATIVE, arena);
+    double f[16];
+    wa_config_rope(&config, false, f);
+    CU_ASSERT_EQUAL(f[0], 1.0);
+    CU_ASSERT_DOUBLE_EQUAL(f[1], 0.362706789747283, 1e-15);
+    CU_ASSERT_DOUBLE_EQUAL(f[4], 0.1 / 16, 1e-17);
+    CU_ASSERT_DOUBLE_EQUAL(f[8], 0.01 / 16, 1e-18);
+    wa_arena_close(arena);
+}
+
+static void windows_follow_the_rule_of_the_family(void)
+{
+#define WINDOW ",\"sliding_window\":5"
+    wa_arena *arena = open_arena();
+    wa_config config =
+        must("{\"model_type\":\"mistral\",\"num_attention_heads\":4" WINDOW "," SIZES "}", NATIVE,
+             arena);
+    CU_ASSERT(wa_config_is_sliding(&config, 0) && wa_config_is_sliding(&config, 5));
+    CU_ASSERT_EQUAL(config.facts.sliding_window, 5);
+    config = must("{\"model_type\":\"mistral\",\"num_attention_heads\":4" WINDOW "," SIZES "}",
+                  LARQL, arena);
+    CU_ASSERT_FALSE(wa_config_is_sliding(&config, 0));
+    CU_ASSERT_EQUAL(config.facts.sliding_window, 5); /* index.json records it all the same */
+    config = must(LLAMA WINDOW "}", NATIVE, arena);
+    CU_ASSERT_FALSE(wa_config_is_sliding(&config, 0));
+
+#define QWEN "{\"model_type\":\"qwen2\",\"num_attention_heads\":4" WINDOW "," SIZES
+    config = must(QWEN ",\"use_sliding_window\":false}", NATIVE, arena);
+    CU_ASSERT_FALSE(wa_config_is_sliding(&config, 5));
+    config = must(QWEN ",\"use_sliding_window\":true,\"max_window_layers\":2}", NATIVE, arena);
+    CU_ASSERT(!wa_config_is_sliding(&config, 1) && wa_config_is_sliding(&config, 2));
+    CU_ASSERT(config.qkv_bias && !config.o_bias && !config.ffn_bias);
+
+    config =
+        must("{\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":3" WINDOW "," SIZES "}",
+             NATIVE, arena);
+    CU_ASSERT(wa_config_is_sliding(&config, 1) && !wa_config_is_sliding(&config, 2));
+    config =
+        must("{\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":3" WINDOW
+             ",\"layer_types\":[\"full_attention\",\"sliding_attention\",\"sliding_attention\","
+             "\"sliding_attention\",\"sliding_attention\",\"sliding_attention\"]," SIZES "}",
+             NATIVE, arena);
+    CU_ASSERT(!wa_config_is_sliding(&config, 0) && wa_config_is_sliding(&config, 2));
+    wa_arena_close(arena);
+}
+
+static void granite_has_four_multipliers(void)
+{
+#define GRANITE "{\"model_type\":\"granite\",\"num_attention_heads\":4," SIZES
+    wa_arena *arena = open_arena();
+    wa_config config = must(GRANITE ",\"embedding_multiplier\":12,\"residual_multiplier\":0.22,"
+                                    "\"attention_multiplier\":0.09375,\"logits_scaling\":6}",
+                            NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.embed_scale, 12.0f);
+    CU_ASSERT_EQUAL(config.facts.residual_multiplier, 0.22f);
+    CU_ASSERT_EQUAL(config.facts.attn_scale, 0.09375f);
+    CU_ASSERT_EQUAL(config.facts.logits_scale, 1.0f / 6.0f);
+    /* 1 means 1 to the authors, "not given" to LARQL */
+    CU_ASSERT_EQUAL(must(GRANITE "}", NATIVE, arena).facts.attn_scale, 1.0f);
+    CU_ASSERT_EQUAL(must(GRANITE "}", LARQL, arena).facts.attn_scale, 0.25f);
+    refused(GRANITE ",\"logits_scaling\":0}", NATIVE, WA_E_FORMAT, "'logits_scaling' is 0");
+    wa_arena_close(arena);
+}
+
+static void ungated_families_have_their_own_keys(void)
+{
+    wa_arena *arena = open_arena();
+    wa_config config = must("{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4,"
+                            "\"n_inner\":null,\"n_positions\":32,\"layer_norm_epsilon\":1e-4}",
+                            NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.intermediate, 256);
+    CU_ASSERT_EQUAL(config.facts.kv_heads, 4);
+    CU_ASSERT_EQUAL(config.positions, 32);
+    CU_ASSERT_EQUAL(config.facts.norm_eps, 1e-4);
+    CU_ASSERT_EQUAL(config.facts.norm_kind, WA_NORM_LAYER);
+    CU_ASSERT(!config.rotates && !config.facts.gated && config.qkv_bias && config.ffn_bias);
+    CU_ASSERT_EQUAL(config.tie, WA_TIE_YES);
+
+#define STARCODER2 "{\"model_type\":\"starcoder2\",\"num_attention_heads\":4," SIZES
+    config = must(STARCODER2 "}", NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.norm_eps, 1e-5);
+    CU_ASSERT_EQUAL(config.facts.activation, WA_GELU_TANH);
+    CU_ASSERT(config.rotates && !config.facts.gated && config.o_bias && config.ffn_bias);
+    config = must(STARCODER2 ",\"norm_epsilon\":1e-3,\"use_bias\":false}", NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.norm_eps, 1e-3);
+    CU_ASSERT(!config.qkv_bias && !config.o_bias && !config.ffn_bias);
+    wa_arena_close(arena);
+}
+
+static void attention_bias_is_a_flag(void)
+{
+    wa_arena *arena = open_arena();
+    wa_config config = must(LLAMA ",\"attention_bias\":true}", NATIVE, arena);
+    CU_ASSERT(config.qkv_bias && config.o_bias && !config.ffn_bias);
+    config = must(LLAMA "}", NATIVE, arena);
+    CU_ASSERT(!config.qkv_bias && !config.o_bias);
+    wa_arena_close(arena);
+}
+
+/* --- refusals --- */
+
+static void each_malformed_config_gets_its_error(void)
+{
+    static const struct {
+        const char *file;
+        wa_status status;
+        const char *says;
+    } cases[] = {
+        {"no-hidden-size.json", WA_E_FORMAT, "'hidden_size': found nothing"},
+        {"kv-heads.json", WA_E_FORMAT, "4 attention heads are not divisible by 3"},
+        {"unknown-type.json", WA_E_UNSUPPORTED, "unknown model type 'mystery'"},
+        {"moe.json", WA_E_UNSUPPORTED, "expert models are unsupported: 'num_local_experts' is 8"},
+        {"activation.json", WA_E_UNSUPPORTED, "unknown activation 'relu2'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char path[512];
+        wa_error err = {0};
+        json_t *root;
+        wa_config config;
+        wa_arena *arena = open_arena();
+        snprintf(path, sizeof path, WA_GOLDEN "/malformed/config/%s", cases[i].file);
+        WA_MUST(wa_json_open(path, &root, &err), &err);
+        CU_ASSERT_EQUAL(wa_config_from_json(root, NATIVE, arena, &config, &err), cases[i].status);
+        bool said = strstr(err.text, cases[i].says) != NULL;
+        if (!said)
+            fprintf(stderr, "    %s: '%s' lacks '%s'\n", path, err.text, cases[i].says);
+        CU_ASSERT(said);
+        wa_json_close(root);
+        wa_arena_close(arena);
+    }
+}
+
+static void what_cannot_be_computed_is_refused_with_a_reason(void)
+{
+#define TYPE(name) "{\"model_type\":\"" name "\"," SIZES ",\"num_attention_heads\":4}"
+    static const struct {
+        const char *text;
+        wa_semantics semantics;
+        const char *says;
+    } cases[] = {
+        {TYPE("mixtral"), WA_SEMANTICS_NATIVE, "'mixtral' is unsupported: expert models"},
+        {TYPE("qwen3_moe"), WA_SEMANTICS_NATIVE, "expert models"},
+        {TYPE("deepseek_v3"), WA_SEMANTICS_NATIVE, "latent attention (MLA)"},
+        {TYPE("gemma4_text"), WA_SEMANTICS_NATIVE, "per-layer embeddings"},
+        {TYPE("phi3"), WA_SEMANTICS_LARQL, "Phi"},
+        {TYPE("llamas"), WA_SEMANTICS_LARQL, "unknown model type 'llamas'"},
+        {TYPE("gemma"), WA_SEMANTICS_LARQL, "larql semantics of family 'gemma'"},
+        {"{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4}", WA_SEMANTICS_LARQL,
+         "larql semantics of family 'gpt2'"},
+        {"{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4,"
+         "\"scale_attn_by_inverse_layer_idx\":true}",
+         WA_SEMANTICS_NATIVE, "'scale_attn_by_inverse_layer_idx' is true"},
+        {LLAMA ",\"kv_lora_rank\":512}", WA_SEMANTICS_NATIVE, "'kv_lora_rank' is 512"},
+        {LLAMA ",\"hidden_size_per_layer_input\":256}", WA_SEMANTICS_NATIVE,
+         "per-layer embeddings"},
+        {LLAMA ",\"mlp_bias\":true}", WA_SEMANTICS_NATIVE, "'mlp_bias' is true"},
+        {LLAMA ",\"partial_rotary_factor\":0.5}", WA_SEMANTICS_NATIVE, "partial_rotary_factor"},
+        {LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", WA_SEMANTICS_NATIVE,
+         "RoPE scaling 'dynamic'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        refused(cases[i].text, cases[i].semantics, WA_E_UNSUPPORTED, cases[i].says);
+    refused("{\"model_type\":\"gemma3_text\",\"layer_types\":[\"full_attention\"]," SIZES "}",
+            NATIVE, WA_E_FORMAT, "1 entries, expected 6");
+    refused("{\"model_type\":\"mistral\",\"num_attention_heads\":4,\"sliding_window\":4,"
+            "\"layer_types\":[1,2,3,4,5,6]," SIZES "}",
+            NATIVE, WA_E_UNSUPPORTED, "layer 0");
+}
+
+static void numbers_without_sense_are_refused(void)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"[]", "expected an object"},
+        {"{}", "'model_type': found nothing"},
+        {"{\"model_type\":\"llama\"," SIZES "}", "'num_attention_heads': found nothing"},
+        {LLAMA ",\"num_key_value_heads\":0}", "key/value heads is 0"},
+        {LLAMA ",\"num_key_value_heads\":8}", "not divisible by 8"},
+        {LLAMA ",\"head_dim\":7}", "head dimension 7 is odd"},
+        {LLAMA ",\"head_dim\":0}", "head dimension is 0"},
+        {LLAMA ",\"rms_norm_eps\":0}", "'norm epsilon' is 0"},
+        {LLAMA ",\"rope_theta\":-1}", "'RoPE base' is -1"},
+        {LLAMA ",\"head_dim\":4611686018427387904}", "overflow"},
+        {LLAMA ",\"sliding_window\":0}", "'sliding_window' is 0"},
+        {LLAMA ",\"rope_scaling\":7}", "'rope_scaling': found an integer"},
+        {LLAMA ",\"rope_scaling\":{\"type\":\"linear\"}}", "'factor' of the RoPE scaling"},
+        {LLAMA ",\"hidden_act\":7}", "'hidden_act': found an integer"},
+        {"{\"model_type\":\"gemma3_text\",\"final_logit_softcapping\":-3," SIZES "}",
+         "'final_logit_softcapping' is -3"},
+        {"{\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":0," SIZES "}",
+         "'sliding_window_pattern' is 0"},
+        {"{\"model_type\":\"gemma3_text\",\"query_pre_attn_scalar\":-4," SIZES "}",
+         "'attention scale'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        refused(cases[i].text, NATIVE, WA_E_FORMAT, cases[i].says);
+}
+
+/* --- GGUF metadata --- */
+
+typedef struct builder {
+    uint8_t bytes[4096];
+    size_t size;
+    uint64_t entries;
+} builder;
+
+static void put(builder *b, const void *data, size_t size)
+{
+    memcpy(b->bytes + b->size, data, size);
+    b->size += size;
+}
+
+static void put_key(builder *b, const char *key, uint32_t type)
+{
+    uint64_t length = strlen(key);
+    put(b, &length, sizeof length);
+    put(b, key, strlen(key));
+    put(b, &type, sizeof type);
+    b->entries++;
+}
+
+static void put_u32(builder *b, const char *key, uint32_t value)
+{
+    put_key(b, key, WA_GGUF_U32);
+    put(b, &value, sizeof value);
+}
+
+static void put_f32(builder *b, const char *key, float value)
+{
+    put_key(b, key, WA_GGUF_F32);
+    put(b, &value, sizeof value);
+}
+
+static void put_text(builder *b, const char *key, const char *text)
+{
+    uint64_t length = strlen(text);
+    put_key(b, key, WA_GGUF_STRING);
+    put(b, &length, sizeof length);
+    put(b, text, strlen(text));
+}
+
+static void put_bytes(builder *b, const char *key, uint32_t type, const void *values,
+                      uint64_t count, size_t size)
+{
+    put_key(b, key, WA_GGUF_ARRAY);
+    put(b, &type, sizeof type);
+    put(b, &count, sizeof count);
+    put(b, values, count * size);
+}
+
+/* "NAME.key" of an architecture; static storage is enough for one call at a time. */
+static const char *key(const char *architecture, const char *name)
+{
+    static char text[128];
+    snprintf(text, sizeof text, "%s.%s", architecture, name);
+    return text;
+}
+
+static builder begin(const char *architecture, uint32_t layers, bool rms)
+{
+    builder b = {.size = 24};
+    put_text(&b, "general.architecture", architecture);
+    put_u32(&b, key(architecture, "embedding_length"), 64);
+    put_u32(&b, key(architecture, "block_count"), layers);
+    put_u32(&b, key(architecture, "feed_forward_length"), 128);
+    put_u32(&b, key(architecture, "attention.head_count"), 4);
+    put_f32(&b,
+            key(architecture,
+                rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"),
+            1e-5f);
+    return b;
+}
+
+static wa_status parse_gguf(builder *b, wa_semantics semantics, wa_arena *arena, wa_config *out,
+                            wa_error *err)
+{
+    const uint64_t head[3] = {0x0000000346554747, 0, b->entries};
+    memcpy(b->bytes, head, sizeof head);
+    wa_gguf *gguf;
+    WA_TRY(wa_gguf_parse((wa_bytes){b->bytes, b->size}, arena, &gguf, err));
+    return wa_config_from_gguf(gguf, semantics, arena, out, err);
+}
+
+static wa_config must_gguf(builder b, wa_semantics semantics, wa_arena *arena)
+{
+    wa_error err;
+    wa_config config = {0};
+    WA_MUST(parse_gguf(&b, semantics, arena, &config, &err), &err);
+    return config;
+}
+
+static void refused_gguf(builder b, wa_status status, const char *says)
+{
+    wa_error err = {0};
+    wa_config config;
+    wa_arena *arena = open_arena();
+    bool said =
+        parse_gguf(&b, NATIVE, arena, &config, &err) == status && strstr(err.text, says) != NULL;
+    if (!said)
+        fprintf(stderr, "    '%s', expected '%s'\n", err.text, says);
+    CU_ASSERT(said);
+    wa_arena_close(arena);
+}
+
+static void gguf_defaults_are_those_of_the_format(void)
+{
+    wa_arena *arena = open_arena();
+    wa_config config = must_gguf(begin("llama", 2, true), NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.kv_heads, 4);
+    CU_ASSERT_EQUAL(config.facts.head_dim, 16);
+    CU_ASSERT_EQUAL(config.facts.rope_base, 1e4);
+    CU_ASSERT_EQUAL(config.facts.norm_eps, (double)1e-5f);
+    CU_ASSERT(config.rope_pairs && config.optional_biases);
+    CU_ASSERT_EQUAL(must_gguf(begin("llama", 2, true), LARQL, arena).facts.norm_eps, 1e-6);
+
+    config = must_gguf(begin("gemma2", 46, true), NATIVE, arena); /* 27B: H / nq */
+    CU_ASSERT_EQUAL(config.facts.attn_scale, 0.25f);
+    CU_ASSERT_EQUAL(config.facts.attn_cap, 50.0f);
+    CU_ASSERT_EQUAL(config.norm_offset, 0.0f);
+    CU_ASSERT_FALSE(config.rope_pairs);
+    builder b = begin("gemma3", 62, true);
+    put_u32(&b, "gemma3.attention.key_length", 64);
+    CU_ASSERT_EQUAL(must_gguf(b, NATIVE, arena).facts.attn_scale, 0.25f);
+    b = begin("gemma3", 34, true);
+    put_u32(&b, "gemma3.attention.key_length", 64);
+    config = must_gguf(b, NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.attn_scale, 0.125f);
+    CU_ASSERT_EQUAL(config.facts.rope_local_base, 1e4);
+    CU_ASSERT(wa_config_is_sliding(&config, 0) && !wa_config_is_sliding(&config, 5));
+    wa_arena_close(arena);
+}
+
+static void gguf_patterns_and_arrays_are_read(void)
+{
+    static const uint8_t kinds[4] = {0, 1, 1, 0};
+    static const int32_t widths[4] = {128, 128, 128, 128};
+    wa_arena *arena = open_arena();
+    builder b = begin("gemma3", 4, true);
+    put_u32(&b, "gemma3.attention.sliding_window", 9);
+    put_bytes(&b, "gemma3.attention.sliding_window_pattern", WA_GGUF_BOOL, kinds, 4, 1);
+    wa_config config = must_gguf(b, NATIVE, arena);
+    for (size_t l = 0; l < 4; l++)
+        CU_ASSERT_EQUAL(wa_config_is_sliding(&config, l), kinds[l] != 0);
+    CU_ASSERT_EQUAL(config.facts.sliding_window, 9);
+
+    b = begin("llama", 4, true);
+    put_bytes(&b, "llama.attention.head_count_kv", WA_GGUF_I32, widths, 4, 4);
+    refused_gguf(b, WA_E_FORMAT, "not divisible by 128");
+    static const uint16_t twos[2] = {2, 2};
+    b = begin("llama", 4, true);
+    put_bytes(&b, "llama.attention.head_count_kv", WA_GGUF_U16, twos, 2, 2);
+    CU_ASSERT_EQUAL(must_gguf(b, NATIVE, arena).facts.kv_heads, 2);
+    wa_arena_close(arena);
+}
+
+static void gguf_of_granite_holds_its_scales(void)
+{
+    wa_arena *arena = open_arena();
+    builder b = begin("granite", 2, true);
+    put_f32(&b, "granite.embedding_scale", 12);
+    put_f32(&b, "granite.residual_scale", 0.22f);
+    put_f32(&b, "granite.attention.scale", 0.09375f);
+    put_f32(&b, "granite.logit_scale", 8);
+    wa_config config = must_gguf(b, NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.embed_scale, 12.0f);
+    CU_ASSERT_EQUAL(config.facts.residual_multiplier, 0.22f);
+    CU_ASSERT_EQUAL(config.facts.attn_scale, 0.09375f);
+    CU_ASSERT_EQUAL(config.facts.logits_scale, 0.125f);
+    CU_ASSERT(config.rope_pairs);
+    wa_arena_close(arena);
+}
+
+static void gguf_that_cannot_be_computed_is_refused(void)
+{
+    builder b = begin("llama", 2, true);
+    put_u32(&b, "llama.expert_count", 8);
+    refused_gguf(b, WA_E_UNSUPPORTED, "'llama.expert_count' is 8");
+    b = begin("llama", 2, true);
+    put_u32(&b, "split.count", 3);
+    refused_gguf(b, WA_E_UNSUPPORTED, "one of 3 parts");
+    b = begin("llama", 2, true);
+    put_text(&b, "llama.rope.scaling.type", "yarn");
+    refused_gguf(b, WA_E_UNSUPPORTED, "RoPE scaling 'yarn'");
+    b = begin("llama", 2, true);
+    put_u32(&b, "llama.rope.dimension_count", 8);
+    refused_gguf(b, WA_E_UNSUPPORTED, "8 of 16 dimensions");
+    b = begin("llama", 2, true);
+    put_u32(&b, "llama.attention.value_length", 32);
+    refused_gguf(b, WA_E_UNSUPPORTED, "key length 16 and value length 32");
+    static const int32_t unequal[2] = {128, 256};
+    b = begin("qwen3", 2, true);
+    put_bytes(&b, "qwen3.attention.head_count_kv", WA_GGUF_I32, unequal, 2, 4);
+    refused_gguf(b, WA_E_UNSUPPORTED, "differs by layer: 128 and 256");
+    b = begin("qwen2", 2, true);
+    put_u32(&b, "qwen2.attention.sliding_window", 4);
+    refused_gguf(b, WA_E_UNSUPPORTED, "without a pattern of layers");
+    refused_gguf(begin("phi3", 2, true), WA_E_UNSUPPORTED, "architecture 'phi3'");
+    refused_gguf(begin("mamba", 2, true), WA_E_UNSUPPORTED, "unknown architecture 'mamba'");
+    refused_gguf(begin("llama", 2, false), WA_E_FORMAT,
+                 "'llama.attention.layer_norm_rms_epsilon' is missing");
+}
+
+WA_SUITE("config", WA_CASE(gemma3_fills_in_what_its_published_file_leaves_out),
+         WA_CASE(gemma3_under_larql_scales_no_frequency),
+         WA_CASE(new_style_rope_parameters_are_read),
+         WA_CASE(gemma2_caps_and_scalar_have_defaults_that_null_removes),
+         WA_CASE(gemma_honours_hidden_activation_only), WA_CASE(larql_ignores_what_native_reads),
+         WA_CASE(llama3_scaling_keeps_blends_and_slows),
+         WA_CASE(windows_follow_the_rule_of_the_family), WA_CASE(granite_has_four_multipliers),
+         WA_CASE(ungated_families_have_their_own_keys), WA_CASE(attention_bias_is_a_flag),
+         WA_CASE(each_malformed_config_gets_its_error),
+         WA_CASE(what_cannot_be_computed_is_refused_with_a_reason),
+         WA_CASE(numbers_without_sense_are_refused), WA_CASE(gguf_defaults_are_those_of_the_format),
+         WA_CASE(gguf_patterns_and_arrays_are_read), WA_CASE(gguf_of_granite_holds_its_scales),
+         WA_CASE(gguf_that_cannot_be_computed_is_refused))
