@@ -1,0 +1,77 @@
+/* Inner loops that the dense side and the paths share: matrix products over stored weights, activations, dots. */
+#ifndef WALKAUDIT_KERNEL_H
+#define WALKAUDIT_KERNEL_H
+
+#include "walkaudit/arena.h"
+#include "walkaudit/codec.h"
+#include "walkaudit/model.h"
+
+/* Weights that cannot be used in place are decoded in panels of at most this many bytes: they stay in the
+ * second-level cache between decoding and use. Fixed, since the shape handed to BLAS decides its bits. */
+enum { WA_PANEL_BYTES = 1 << 20 };
+/* FFN activations are computed for at most this many rows at a time. Fixed for the same reason. */
+enum { WA_TILE_ROWS = 512 };
+
+/** Buffers of one rank's matrix products, made once and reused. */
+typedef struct wa_scratch {
+    float *panel;  /* WA_PANEL_BYTES, or one row when a row is longer */
+    float *act;    /* [tile_rows, features]: gate, then the activations */
+    float *up;     /* [tile_rows, features] */
+    size_t panel_floats, tile_rows, features;
+    wa_arena *arena; /* for what only some kernels need (hit lists); released after each call */
+} wa_scratch;
+
+/**
+ * rows: the most rows of a batch (tile_rows = min(rows, WA_TILE_ROWS)); features: the widest FFN;
+ * longest_row: the most columns of any matrix. Buffers live in `arena`.
+ */
+WA_CHECKED wa_status wa_scratch_open(wa_arena *arena, size_t rows, size_t features,
+                                     size_t longest_row, wa_scratch *out, wa_error *err);
+
+/** One operand pair of a product: x is read, y is written. */
+typedef struct wa_operand {
+    const float *x;
+    float *y;
+} wa_operand;
+
+/**
+ * y = x . W^T for each of `count` operand pairs: x [rows, W.cols] with leading dimension ldx, y [rows, W.rows] with
+ * leading dimension ldy. W is decoded once, panel by panel; each operand is its own sgemm per panel, whose shape depends
+ * on rows and W only. bias [W.rows] or NULL is added after.
+ */
+void wa_gemm_rows(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,
+                  size_t count, const float *bias, wa_scratch *scratch);
+
+/**
+ * y = x . W for feature-major W [F, H]: x [rows, F] with leading dimension ldx, y [rows, H] contiguous, written whole.
+ * Panels run along F and are summed into y in order.
+ */
+void wa_gemm_features(const wa_matrix *w, size_t rows, size_t ldx, const wa_operand *pairs,
+                      size_t count, wa_scratch *scratch);
+
+/** act[i] = phi(gate[i]) * up[i], n values; gate and act may be the same. forward-pass.md 3.6, f32, same bits on every ISA. */
+void wa_activate_gated(wa_activation activation, const float *gate, const float *up, float *act,
+                       size_t n);
+/** act[i] = phi(up[i]), in place allowed. */
+void wa_activate(wa_activation activation, const float *up, float *act, size_t n);
+/** phi of one value, f32, and its f64 oracle with the same constants. */
+float wa_phi(wa_activation activation, float v);
+double wa_phi_ref(wa_activation activation, double v);
+
+/** Add bias [n] to each of `rows` rows. */
+void wa_add_bias(float *y, size_t rows, size_t n, const float *bias);
+
+/** f32 dot product, 16 lanes folded in a fixed order; same bits on every ISA. */
+float wa_dot(const float *x, const float *y, size_t n);
+double wa_dot_ref(const float *x, const float *y, size_t n);
+/** y += a * x, n values. */
+void wa_axpy(float a, const float *x, float *y, size_t n);
+
+/** Name of the OpenBLAS core in use ("SkylakeX"), its version line, and threads; set threads for the run. */
+const char *wa_blas_core(void);
+const char *wa_blas_config(void);
+void wa_blas_set_threads(int threads);
+/** One sgemm of [m,k] x [n,k]^T, for benchmarks and the start-up self-check. */
+void wa_blas_gemm(size_t m, size_t n, size_t k, const float *a, const float *b, float *c);
+
+#endif

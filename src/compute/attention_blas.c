@@ -1,0 +1,152 @@
+/* Attention between the projections: QK-norm, rotation, scores by sgemm, softmax, weighted sum. */
+#include "walkaudit/dense.h"
+
+#include <cblas.h>
+#include <math.h>
+
+wa_status wa_rotation_open(wa_arena *arena, size_t positions, size_t half, wa_rotation *out,
+                           wa_error *err)
+{
+    wa_rotation rotation = {.positions = positions, .half = half};
+    for (int i = 0; i < 2; i++) {
+        WA_TRY(wa_arena_take(arena, positions * half, sizeof(float), &rotation.cosine[i], err));
+        WA_TRY(wa_arena_take(arena, positions * half, sizeof(float), &rotation.sine[i], err));
+    }
+    *out = rotation;
+    return WA_OK;
+}
+
+/* The table of these frequencies; made when neither of the two is theirs. Angles in f64, forward-pass.md 3.4. */
+static unsigned rotation_table(wa_rotation *rotation, const double *frequencies)
+{
+    size_t bytes = rotation->half * sizeof *frequencies;
+    for (unsigned i = 0; i < 2; i++)
+        if (rotation->frequencies[i] != NULL &&
+            memcmp(rotation->frequencies[i], frequencies, bytes) == 0)
+            return i;
+
+    unsigned at = rotation->next;
+    rotation->next = 1 - at;
+    rotation->frequencies[at] = frequencies;
+    for (size_t position = 0; position < rotation->positions; position++)
+        for (size_t i = 0; i < rotation->half; i++) {
+            double angle = (double)position * frequencies[i];
+            rotation->cosine[at][position * rotation->half + i] = (float)cos(angle);
+            rotation->sine[at][position * rotation->half + i] = (float)sin(angle);
+        }
+    return at;
+}
+
+wa_status wa_attention_open(wa_arena *arena, const wa_model *model, size_t longest_prompt,
+                            wa_attention *out, wa_error *err)
+{
+    wa_attention attention;
+    WA_TRY(wa_arena_take(arena, (size_t)WA_QUERY_ROWS * longest_prompt, sizeof(float),
+                         &attention.scores, err));
+    WA_TRY(wa_rotation_open(arena, longest_prompt, model->head_dim / 2, &attention.rotation, err));
+    *out = attention;
+    return WA_OK;
+}
+
+/* Half-split pairs (i, i + half) of one head. */
+static void rotate_head(float *x, const float *cosine, const float *sine, size_t half)
+{
+    for (size_t i = 0; i < half; i++) {
+        float u = x[i];
+        float w = x[i + half];
+        x[i] = u * cosine[i] - w * sine[i];
+        x[i + half] = u * sine[i] + w * cosine[i];
+    }
+}
+
+/* QK-norm, then rotation, of every head of every row of q or k. */
+static void prepare_heads(const wa_model *model, const float *norm_weight, const wa_packing *packing,
+                          const float *cosine, const float *sine, size_t heads, float *x)
+{
+    size_t dim = model->head_dim;
+    wa_norm norm = {.weight = norm_weight, .bias = NULL};
+    for (size_t prompt = 0; prompt < packing->prompts; prompt++)
+        for (size_t row = packing->start[prompt]; row < packing->start[prompt + 1]; row++) {
+            float *heads_row = x + row * heads * dim;
+            size_t at = (row - packing->start[prompt]) * (dim / 2);
+            if (norm_weight != NULL)
+                wa_norm_rows(model, &norm, heads_row, heads, dim, heads_row);
+            for (size_t head = 0; cosine != NULL && head < heads; head++)
+                rotate_head(heads_row + head * dim, cosine + at, sine + at, dim / 2);
+        }
+}
+
+/* forward-pass.md 3.5: scale, cap, mask, softmax with f64 exponentials and an f64 sum; keys [first, last] attend. */
+static void softmax_row(const wa_model *model, float *scores, size_t first, size_t last, size_t keys)
+{
+    float highest = -INFINITY;
+    for (size_t j = first; j <= last; j++) {
+        float s = scores[j] * model->attn_scale;
+        if (model->attn_cap != 0.0F)
+            s = tanhf(s / model->attn_cap) * model->attn_cap;
+        scores[j] = s;
+        highest = s > highest ? s : highest;
+    }
+    double sum = 0.0;
+    for (size_t j = first; j <= last; j++) {
+        double e = exp((double)(scores[j] - highest));
+        sum += e;
+        scores[j] = (float)e;
+    }
+    float inverse = (float)(1.0 / sum);
+    for (size_t j = first; j <= last; j++)
+        scores[j] *= inverse;
+    for (size_t j = 0; j < first; j++)
+        scores[j] = 0.0F;
+    for (size_t j = last + 1; j < keys; j++)
+        scores[j] = 0.0F;
+}
+
+/* One head of one prompt for queries [from, to): scores, softmax, and the output over the queries' own place. */
+static void attend_tile(const wa_model *model, size_t window, size_t from, size_t to, float *q,
+                        const float *k, const float *v, float *scores)
+{
+    size_t dim = model->head_dim;
+    int ldq = (int)(model->q_heads * dim);
+    int ldk = (int)(model->kv_heads * dim);
+    size_t keys = to; /* causal: nothing after the tile's last row */
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(to - from), (int)keys, (int)dim, 1.0F,
+                q + from * (size_t)ldq, ldq, k, ldk, 0.0F, scores, (int)keys);
+    for (size_t i = from; i < to; i++) {
+        size_t first = window != 0 && i + 1 > window ? i + 1 - window : 0;
+        softmax_row(model, scores + (i - from) * keys, first, i, keys);
+    }
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(to - from), (int)dim, (int)keys,
+                1.0F, scores, (int)keys, v, ldk, 0.0F, q + from * (size_t)ldq, ldq);
+}
+
+void wa_attention_run(const wa_model *model, size_t layer, const wa_packing *packing, float *q,
+                      float *k, const float *v, wa_attention *attention)
+{
+    const wa_layer *weights = &model->layers[layer];
+    const float *cosine = NULL;
+    const float *sine = NULL;
+    if (weights->rope_freq != NULL) {
+        unsigned table = rotation_table(&attention->rotation, weights->rope_freq);
+        cosine = attention->rotation.cosine[table];
+        sine = attention->rotation.sine[table];
+    }
+    prepare_heads(model, weights->q_norm, packing, cosine, sine, model->q_heads, q);
+    prepare_heads(model, weights->k_norm, packing, cosine, sine, model->kv_heads, k);
+
+    size_t dim = model->head_dim;
+    size_t share = model->q_heads / model->kv_heads;
+    for (size_t prompt = 0; prompt < packing->prompts; prompt++) {
+        size_t start = packing->start[prompt];
+        size_t rows = packing->start[prompt + 1] - start;
+        for (size_t head = 0; head < model->q_heads; head++) {
+            float *q_head = q + start * model->q_heads * dim + head * dim;
+            size_t kv_at = start * model->kv_heads * dim + head / share * dim;
+            for (size_t from = 0; from < rows; from += WA_QUERY_ROWS) {
+                size_t to = rows - from < WA_QUERY_ROWS ? rows : from + WA_QUERY_ROWS;
+                attend_tile(model, weights->window, from, to, q_head, k + kv_at, v + kv_at,
+                            attention->scores);
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+/* Inner loops without BLAS: activations, dots, row updates. Same bits on every instruction set. */
+#include "walkaudit/kernel.h"
+
+#include "codec/simd.h"
+
+#include <math.h>
+
+/* forward-pass.md 3.6: the f32 nearest 0.7978846 (bits 0x3F4C422A), not sqrtf(2/pi). */
+static const float GELU_C = 0.7978846F;
+static const float GELU_CUBE = 0.044715F;
+
+/*
+ * exp in f32 by range reduction to [-ln2/2, ln2/2] and the Taylor polynomial of degree 7, whose
+ * remainder there is below 6e-9; with the rounding of seven steps the error stays under 2 ulp.
+ * Arguments are clamped to where the result is a normal number. NaN passes through: no comparison
+ * catches it, and NaN times any scale is NaN.
+ */
+static inline float exp_f32(float x)
+{
+    const float shift = 12582912.0F; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
+    x = x < -87.0F ? -87.0F : x;
+    x = x > 88.0F ? 88.0F : x;
+    float shifted = x * 1.44269504F + shift;
+    float n = shifted - shift;
+    float r = x - n * 0.693145751953125F; /* ln 2 in two parts: the first has 15 bits, n at most 7 */
+    r = r - n * 1.42860682e-6F;
+    float p = 1.0F / 5040.0F;
+    p = p * r + 1.0F / 720.0F;
+    p = p * r + 1.0F / 120.0F;
+    p = p * r + 1.0F / 24.0F;
+    p = p * r + 1.0F / 6.0F;
+    p = p * r + 0.5F;
+    p = p * r + 1.0F;
+    p = p * r + 1.0F;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits << 23) + 0x3F800000U; /* 2^n: the shift leaves the low 9 bits of n */
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return p * scale;
+}
+
+/* v * sigmoid(w). Both activations are this: silu(v) with w = v; tanh-GELU with w = 2u, since
+ * (1 + tanh u)/2 = sigmoid(2u), which keeps its relative accuracy where 1 + tanh u cancels. */
+static inline float times_sigmoid(float v, float w)
+{
+    return v / (1.0F + exp_f32(-w));
+}
+
+static inline float gelu_argument(float v)
+{
+    return 2.0F * (GELU_C * (v + GELU_CUBE * v * v * v));
+}
+
+static inline float phi_silu(float v)
+{
+    return times_sigmoid(v, v);
+}
+
+static inline float phi_gelu_tanh(float v)
+{
+    return times_sigmoid(v, gelu_argument(v));
+}
+
+static inline float phi_gelu_erf(float v)
+{
+    return 0.5F * v * (1.0F + erff(v * 0.70710678F));
+}
+
+float wa_phi(wa_activation activation, float v)
+{
+    switch (activation) {
+    case WA_SILU:
+        return phi_silu(v);
+    case WA_GELU_TANH:
+        return phi_gelu_tanh(v);
+    case WA_GELU_ERF:
+        return phi_gelu_erf(v);
+    }
+    return NAN;
+}
+
+double wa_phi_ref(wa_activation activation, double v)
+{
+    switch (activation) {
+    case WA_SILU:
+        return v / (1.0 + exp(-v));
+    case WA_GELU_TANH:
+        return 0.5 * v * (1.0 + tanh((double)GELU_C * (v + 0.044715 * v * v * v)));
+    case WA_GELU_ERF:
+        return 0.5 * v * (1.0 + erf(v / sqrt(2.0)));
+    }
+    return NAN;
+}
+
+WA_CLONES static void gated_silu(const float *gate, const float *up, float *act, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        act[i] = phi_silu(gate[i]) * up[i];
+}
+
+WA_CLONES static void gated_gelu_tanh(const float *gate, const float *up, float *act, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        act[i] = phi_gelu_tanh(gate[i]) * up[i];
+}
+
+void wa_activate_gated(wa_activation activation, const float *gate, const float *up, float *act,
+                       size_t n)
+{
+    switch (activation) {
+    case WA_SILU:
+        gated_silu(gate, up, act, n);
+        return;
+    case WA_GELU_TANH:
+        gated_gelu_tanh(gate, up, act, n);
+        return;
+    case WA_GELU_ERF:
+        for (size_t i = 0; i < n; i++)
+            act[i] = phi_gelu_erf(gate[i]) * up[i];
+        return;
+    }
+}
+
+WA_CLONES static void plain_silu(const float *up, float *act, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        act[i] = phi_silu(up[i]);
+}
+
+WA_CLONES static void plain_gelu_tanh(const float *up, float *act, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        act[i] = phi_gelu_tanh(up[i]);
+}
+
+void wa_activate(wa_activation activation, const float *up, float *act, size_t n)
+{
+    switch (activation) {
+    case WA_SILU:
+        plain_silu(up, act, n);
+        return;
+    case WA_GELU_TANH:
+        plain_gelu_tanh(up, act, n);
+        return;
+    case WA_GELU_ERF:
+        for (size_t i = 0; i < n; i++)
+            act[i] = phi_gelu_erf(up[i]);
+        return;
+    }
+}
+
+WA_CLONES void wa_add_bias(float *y, size_t rows, size_t n, const float *bias)
+{
+    for (size_t row = 0; row < rows; row++)
+        for (size_t i = 0; i < n; i++)
+            y[row * n + i] += bias[i];
+}
+
+/* 16 partial sums, folded in a fixed order: the bits do not depend on the vector width. */
+WA_CLONES float wa_dot(const float *x, const float *y, size_t n)
+{
+    enum { LANES = 16 };
+    float lane[LANES] = {0};
+    size_t body = n - n % LANES;
+    for (size_t i = 0; i < body; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lane[k] += x[i + k] * y[i + k];
+    for (size_t i = body; i < n; i++)
+        lane[i - body] += x[i] * y[i];
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t k = 0; k < half; k++)
+            lane[k] += lane[k + half];
+    return lane[0];
+}
+
+double wa_dot_ref(const float *x, const float *y, size_t n)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)y[i];
+    return sum;
+}
+
+WA_CLONES void wa_axpy(float a, const float *x, float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += a * x[i];
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+wa_status wa_scratch_open(wa_arena *arena, size_t rows, size_t features, size_t longest_row,
+                          wa_scratch *out, wa_error *err)
+{
+    wa_scratch scratch = {.tile_rows = smaller(rows, WA_TILE_ROWS), .features = features, .arena = arena};
+    scratch.panel_floats = WA_PANEL_BYTES / sizeof(float);
+    if (scratch.panel_floats < longest_row)
+        scratch.panel_floats = longest_row;
+    size_t act_floats;
+    if (!wa_size_mul(scratch.tile_rows, features, &act_floats))
+        return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu features overflow", scratch.tile_rows,
+                       features);
+    WA_TRY(wa_arena_take_raw(arena, scratch.panel_floats, sizeof(float), &scratch.panel, err));
+    WA_TRY(wa_arena_take_raw(arena, act_floats, sizeof(float), &scratch.act, err));
+    WA_TRY(wa_arena_take_raw(arena, act_floats, sizeof(float), &scratch.up, err));
+    *out = scratch;
+    return WA_OK;
+}
