@@ -1,0 +1,165 @@
+/* walkaudit extract: a vindex from a model, with a progress bar and a closing line. */
+#include "walkaudit/extract.h"
+#include "cli/cli.h"
+
+#include <argp.h>
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BAR_WIDTH = 40 };
+
+typedef struct arguments {
+    const char *model, *out, *format, *compat;
+    bool force;
+} arguments;
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    arguments *args = state->input;
+    switch (key) {
+    case 'f':
+        args->format = arg;
+        return 0;
+    case 'c':
+        args->compat = arg;
+        return 0;
+    case 'F':
+        args->force = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num >= 2)
+            return ARGP_ERR_UNKNOWN;
+        *(state->arg_num == 0 ? &args->model : &args->out) = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void draw_bar(void *context, size_t done, size_t total)
+{
+    (void)context;
+    char bar[BAR_WIDTH + 1];
+    size_t filled = done * BAR_WIDTH / total;
+    for (size_t i = 0; i < BAR_WIDTH; i++)
+        bar[i] = i < filled ? '#' : '.';
+    bar[BAR_WIDTH] = '\0';
+    fprintf(stderr, "\r[%s] layer %zu of %zu", bar, done, total);
+    if (done == total)
+        fputc('\n', stderr);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+typedef struct totals {
+    size_t files;
+    uint64_t bytes;
+} totals;
+
+static totals count_directory(const char *path)
+{
+    totals sum = {0};
+    DIR *list = opendir(path);
+    if (list == NULL)
+        return sum;
+    for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list)) {
+        struct stat info;
+        if (fstatat(dirfd(list), entry->d_name, &info, 0) != 0 || !S_ISREG(info.st_mode))
+            continue;
+        sum.files++;
+        sum.bytes += (uint64_t)info.st_size;
+    }
+    closedir(list);
+    return sum;
+}
+
+/* The coarsest format among the FFN weights decides what the vindex can be compared with. */
+static const wa_format_info *coarsest(const wa_model *model)
+{
+    const wa_format_info *worst = wa_format_get(model->layers[0].gate.format);
+    for (size_t l = 0; l < model->layer_count; l++) {
+        const wa_matrix *all[] = {&model->layers[l].gate, &model->layers[l].up,
+                                  &model->layers[l].down};
+        for (size_t p = 0; p < sizeof all / sizeof all[0]; p++)
+            if (wa_format_get(all[p]->format)->source_bits < worst->source_bits)
+                worst = wa_format_get(all[p]->format);
+    }
+    return worst;
+}
+
+static void print_closing(const wa_model *model, const arguments *args, double seconds)
+{
+    totals sum = count_directory(args->out);
+    const wa_format_info *source = coarsest(model);
+    double megabytes = 1e-6 * (double)sum.bytes;
+    printf("%s: %zu files, %" PRIu64 " bytes, %.1f MB/s; %s %s\n", args->out, sum.files, sum.bytes,
+           megabytes / (seconds > 1e-6 ? seconds : 1e-6),
+           source->source_bits <= 6 ? "requantised from" : "not requantised, from", source->name);
+}
+
+static wa_status read_options(const arguments *args, wa_extract_options *out, wa_error *err)
+{
+    if (args->out == NULL || args->format == NULL)
+        return wa_fail(err, WA_E_USAGE,
+                       "extract needs MODEL, OUT.vindex and --format (see --help)");
+    *out = (wa_extract_options){.force = args->force};
+    WA_TRY(wa_extract_format_parse(args->format, &out->format, err));
+    if (args->compat != NULL && strcmp(args->compat, "larql") != 0)
+        return wa_fail(err, WA_E_USAGE, "unknown --compat '%s', expected larql", args->compat);
+    out->larql = args->compat != NULL;
+    if (isatty(STDERR_FILENO))
+        out->progress = draw_bar;
+    return WA_OK;
+}
+
+static wa_status extract(const arguments *args, wa_arena *arena, wa_error *err)
+{
+    wa_extract_options options;
+    wa_model *model;
+    WA_TRY(read_options(args, &options, err));
+    WA_TRY(wa_model_open(args->model, options.larql ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE,
+                         arena, &model, err));
+    double start = now();
+    wa_status status = wa_extract(model, args->out, &options, err);
+    if (status == WA_OK)
+        print_closing(model, args, now() - start);
+    wa_model_close(model);
+    return status;
+}
+
+int wa_cli_extract(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"format", 'f', "F", 0, "f32, f16 or interleaved", 0},
+        {"compat", 'c', "larql", 0,
+         "encode as upstream does: payload files equal to its own in every byte", 0},
+        {"force", 'F', NULL, 0, "replace an existing vindex", 0},
+        {NULL, 0, NULL, 0, NULL, 0}};
+    static const struct argp parser = {
+        options,
+        parse_option,
+        "MODEL OUT.vindex",
+        "Write a vindex from MODEL, a Hugging Face directory or a GGUF file.",
+        NULL,
+        NULL,
+        NULL};
+    arguments args = {0};
+    wa_error err;
+    wa_arena *arena;
+    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
+    argp_parse(&parser, argc, argv, 0, NULL, &args);
+    if (wa_arena_open("extract verb", 0, &arena, &err) != WA_OK)
+        return wa_cli_fail(&err);
+    wa_status status = extract(&args, arena, &err);
+    wa_arena_close(arena);
+    return status == WA_OK ? 0 : wa_cli_fail(&err);
+}

@@ -1,0 +1,121 @@
+/* walkaudit inspect: recognise what PATH is and print what is known about it. */
+#include "cli/inspect.h"
+#include "cli/cli.h"
+#include "walkaudit/bytes.h"
+#include "walkaudit/store.h"
+
+#include <argp.h>
+
+typedef struct arguments {
+    const char *path;
+    bool checksums;
+} arguments;
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    arguments *args = state->input;
+    switch (key) {
+    case 'c':
+        args->checksums = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num >= 1)
+            return ARGP_ERR_UNKNOWN;
+        args->path = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+typedef enum kind { KIND_MODEL, KIND_VINDEX, KIND_RESULT } kind;
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+static bool begins_with(wa_bytes bytes, const char *magic, size_t length)
+{
+    return bytes.size >= length && memcmp(bytes.data, magic, length) == 0;
+}
+
+/* By content first, so that a file may have any name; by name then, so that a damaged one gets its
+ * own error. */
+static wa_status recognise_file(const char *path, kind *out, wa_error *err)
+{
+    wa_map map;
+    WA_TRY(wa_map_open(path, &map, err));
+    bool gguf = begins_with(map.bytes, "GGUF", 4) || ends_with(path, ".gguf");
+    bool result = begins_with(map.bytes, "\x89HDF\r\n\x1a\n", 8) || ends_with(path, ".h5");
+    wa_map_close(&map);
+    if (!gguf && !result)
+        return wa_fail(err, WA_E_FORMAT,
+                       "'%s' is no GGUF and no result file; models in safetensors and "
+                       "vindexes are directories",
+                       path);
+    *out = gguf ? KIND_MODEL : KIND_RESULT;
+    return WA_OK;
+}
+
+static wa_status has_file(const char *dir, const char *name, wa_arena *arena, bool *out,
+                          wa_error *err)
+{
+    char *path;
+    WA_TRY(wa_arena_print(arena, &path, err, "%s/%s", dir, name));
+    *out = wa_file_exists(path);
+    return WA_OK;
+}
+
+/* A vindex has index.json. What else a directory may be, the model's reader knows better. */
+static wa_status recognise(const char *path, wa_arena *arena, kind *out, wa_error *err)
+{
+    bool index, config;
+    if (!wa_dir_exists(path))
+        return recognise_file(path, out, err);
+    WA_TRY(has_file(path, "index.json", arena, &index, err));
+    WA_TRY(has_file(path, "config.json", arena, &config, err));
+    *out = index || (!config && ends_with(path, ".vindex")) ? KIND_VINDEX : KIND_MODEL;
+    return WA_OK;
+}
+
+static wa_status inspect(const arguments *args, wa_arena *arena, wa_error *err)
+{
+    kind what = KIND_MODEL;
+    if (args->path == NULL)
+        return wa_fail(err, WA_E_USAGE, "inspect needs a PATH (see --help)");
+    WA_TRY(recognise(args->path, arena, &what, err));
+    switch (what) {
+    case KIND_MODEL:
+        return wa_inspect_model(args->path, arena, stdout, err);
+    case KIND_VINDEX:
+        return wa_inspect_vindex(args->path, args->checksums, arena, stdout, err);
+    case KIND_RESULT:
+        return wa_result_describe(args->path, stdout, err);
+    }
+    return wa_fail(err, WA_E_INTERNAL, "unknown kind %d", (int)what);
+}
+
+int wa_cli_inspect(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"checksums", 'c', NULL, 0,
+         "verify the SHA-256 sums of a vindex's index.json (reads whole files)", 0},
+        {NULL, 0, NULL, 0, NULL, 0}};
+    static const struct argp parser = {
+        options, parse_option,
+        "PATH",  "Print what PATH is: a model directory, a GGUF file, a vindex or a result file.",
+        NULL,    NULL,
+        NULL};
+    arguments args = {0};
+    wa_error err;
+    wa_arena *arena;
+    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
+    argp_parse(&parser, argc, argv, 0, NULL, &args);
+    if (wa_arena_open("inspect", 0, &arena, &err) != WA_OK)
+        return wa_cli_fail(&err);
+    wa_status status = inspect(&args, arena, &err);
+    wa_arena_close(arena);
+    return status == WA_OK ? 0 : wa_cli_fail(&err);
+}

@@ -1,0 +1,220 @@
+/* What a vindex is, what it can run, and what is wrong with its values. */
+#include "cli/inspect.h"
+#include "vindex/flags.h"
+#include "vindex/scan.h"
+#include "walkaudit/path.h"
+
+#include <inttypes.h>
+#include <sys/stat.h>
+
+static void print_features(const wa_vindex *vindex, FILE *out)
+{
+    size_t least = SIZE_MAX, most = 0;
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        size_t features = vindex->layers[l].features;
+        least = features < least ? features : least;
+        most = features > most ? features : most;
+    }
+    if (least == most)
+        fprintf(out, "features      %zu in every layer\n", most);
+    else
+        fprintf(out, "features      %zu to %zu by layer\n", least, most);
+}
+
+static void print_facts(const wa_vindex *vindex, FILE *out)
+{
+    fprintf(out, "vindex        %s\n", vindex->path);
+    fprintf(out, "made from     %s (family %s, level %s)\n", vindex->model, vindex->family,
+            vindex->extract_level);
+    fprintf(out, "shape         %zu layers, hidden %zu, intermediate %zu, vocabulary %zu\n",
+            vindex->layer_count, vindex->hidden, vindex->intermediate, vindex->vocab);
+    print_features(vindex, out);
+    fprintf(out, "gate          %s\n", wa_format_get(vindex->gate_format)->name);
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+        if (vindex->source_format[p] != NULL)
+            fprintf(out, "source        %s was %s\n", wa_projection_name((wa_projection)p),
+                    vindex->source_format[p]);
+}
+
+static void print_payloads(const wa_vindex *vindex, FILE *out)
+{
+    fprintf(out, "payloads\n");
+    for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
+        if (vindex->present[p])
+            fprintf(out, "  %-22s %s%s\n", wa_payload_file((wa_payload)p),
+                    wa_payload_meaning((wa_payload)p),
+                    vindex->readable[p] ? "" : " (not readable by this build)");
+    fprintf(out, "files\n");
+    for (size_t i = 0; i < vindex->file_count; i++) {
+        struct stat info;
+        uint64_t bytes = stat(vindex->files[i], &info) == 0 ? (uint64_t)info.st_size : 0;
+        fprintf(out, "  %14" PRIu64 "  %s\n", bytes, vindex->files[i]);
+    }
+}
+
+static void print_flags(const wa_vindex *vindex, FILE *out)
+{
+    wa_vindex_flags flags = wa_vindex_upstream_flags(vindex);
+    fprintf(out, "flags upstream would set\n");
+#define PRINT_FLAG(field) fprintf(out, "  %-22s %s\n", #field, flags.field ? "true" : "false");
+    WA_VINDEX_FLAG_LIST(PRINT_FLAG)
+#undef PRINT_FLAG
+    fprintf(out, "bucket        %s, as upstream calls it\n", wa_vindex_upstream_bucket(&flags));
+}
+
+/*
+ * Cases need a model's shape; a vindex alone tells as much of it as the table of paths asks for.
+ * Whether the FFN has a gate is not recorded, so the list holds for gated models; `plan` has the
+ * one for a given model.
+ */
+static wa_status list_cases(const wa_vindex *vindex, wa_arena *arena, wa_cases *out, wa_error *err)
+{
+    wa_model shape = {.path = vindex->model,
+                      .family = vindex->family,
+                      .layer_count = vindex->layer_count,
+                      .hidden = vindex->hidden,
+                      .intermediate = vindex->intermediate,
+                      .vocab = vindex->vocab,
+                      .gated = true};
+    wa_case_input input = {.name = "vindex", .vindex = vindex};
+    WA_TRY(wa_arena_take(arena, shape.layer_count, sizeof *shape.layers, &shape.layers, err));
+    for (size_t l = 0; l < shape.layer_count; l++) {
+        shape.layers[l].gate = (wa_matrix){.rows = shape.intermediate, .cols = shape.hidden};
+        shape.layers[l].up = shape.layers[l].gate;
+        shape.layers[l].down = (wa_matrix){.rows = shape.hidden, .cols = shape.intermediate};
+    }
+    return wa_cases_build(&input, 1, &shape, arena, out, err);
+}
+
+static wa_status print_cases(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
+{
+    wa_cases cases;
+    WA_TRY(list_cases(vindex, arena, &cases, err));
+    fprintf(out, "cases it can run with a gated model\n");
+    for (size_t i = 0; i < cases.count; i++)
+        fprintf(out, "  %-22s bucket %s, label %s\n", wa_path_name(cases.items[i].path),
+                wa_bucket_name(cases.items[i].bucket), wa_label_text(cases.items[i].kernel));
+    if (cases.count == 0)
+        fprintf(out, "  none\n");
+    for (size_t i = 0; i < cases.not_offered_count; i++)
+        fprintf(out, "  not offered: %-9s %s\n", cases.not_offered[i].path,
+                cases.not_offered[i].reason);
+    return WA_OK;
+}
+
+/* Sum over the layers of one projection; the first place is that of the first layer with any. */
+static wa_status scan_projection(const wa_vindex *vindex, wa_payload payload,
+                                 wa_projection projection, float *row, FILE *out, wa_error *err)
+{
+    wa_nonfinite first = {0};
+    size_t total = 0, first_layer = 0;
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        wa_matrix matrix;
+        WA_TRY(wa_vindex_matrix(vindex, payload, projection, l, &matrix, err));
+        wa_nonfinite found = wa_matrix_nonfinite(&matrix, row);
+        if (total == 0 && found.count > 0) {
+            first = found;
+            first_layer = l;
+        }
+        total += found.count;
+    }
+    if (total > 0)
+        fprintf(out,
+                "  %s, %s: %zu non-finite values, first at layer %zu, feature %zu, element %zu\n",
+                wa_payload_file(payload), wa_projection_name(projection), total, first_layer,
+                first.first_row, first.first_col);
+    else
+        fprintf(out, "  %s, %s: all finite\n", wa_payload_file(payload),
+                wa_projection_name(projection));
+    return WA_OK;
+}
+
+static wa_status print_values(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
+{
+    float *row;
+    WA_TRY(wa_arena_take(arena, vindex->hidden, sizeof *row, &row, err));
+    fprintf(out, "values\n");
+    for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
+        for (int q = 0; q < WA_PROJECTION_COUNT; q++)
+            if (vindex->readable[p] && vindex->present[p] &&
+                wa_payload_holds((wa_payload)p, (wa_projection)q))
+                WA_TRY(scan_projection(vindex, (wa_payload)p, (wa_projection)q, row, out, err));
+    return WA_OK;
+}
+
+/* V16: what interleaved.bin and the files of one projection both hold should be equal. */
+static wa_status print_copies(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
+{
+    static const wa_payload singles[WA_PROJECTION_COUNT] = {WA_PAYLOAD_GATE, WA_PAYLOAD_UP_FEATURES,
+                                                            WA_PAYLOAD_DOWN_FEATURES};
+    for (int p = 0; vindex->present[WA_PAYLOAD_INTERLEAVED] && p < WA_PROJECTION_COUNT; p++) {
+        wa_vindex_difference found;
+        if (!vindex->present[singles[p]])
+            continue;
+        WA_TRY(wa_vindex_compare(vindex, (wa_projection)p, singles[p], WA_PAYLOAD_INTERLEAVED,
+                                 arena, &found, err));
+        if (found.rows > 0)
+            fprintf(out,
+                    "  %s and interleaved.bin: %zu rows of %s differ, first at layer %zu, feature "
+                    "%zu\n",
+                    wa_payload_file(singles[p]), found.rows, wa_projection_name((wa_projection)p),
+                    found.first_layer, found.first_row);
+    }
+    return WA_OK;
+}
+
+static void print_notes(const wa_vindex *vindex, FILE *out)
+{
+    if (vindex->note_count > 0)
+        fprintf(out, "notes\n");
+    for (size_t i = 0; i < vindex->note_count; i++)
+        fprintf(out, "  %s\n", vindex->notes[i]);
+}
+
+static wa_status print_checksums(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
+{
+    static const char *const words[] = {[WA_CHECKSUM_EQUAL] = "equal",
+                                        [WA_CHECKSUM_DIFFERS] = "DIFFERS",
+                                        [WA_CHECKSUM_FILE_ABSENT] = "file absent",
+                                        [WA_CHECKSUM_NONE] = "no checksum recorded"};
+    wa_vindex_checksum *sums;
+    size_t count;
+    const wa_vindex_checksum *bad = NULL;
+    WA_TRY(wa_vindex_verify(vindex, arena, &sums, &count, err));
+    fprintf(out, "checksums\n");
+    for (size_t i = 0; i < count; i++) {
+        fprintf(out, "  %-28s %s\n", sums[i].file, words[sums[i].state]);
+        if (bad == NULL && sums[i].state == WA_CHECKSUM_DIFFERS)
+            bad = &sums[i];
+    }
+    if (bad != NULL)
+        return wa_fail(err, WA_E_FORMAT,
+                       "file '%s' has SHA-256 %s, index.json says %s; in vindex '%s'", bad->file,
+                       bad->found, bad->expected, vindex->path);
+    return WA_OK;
+}
+
+static wa_status print_all(const wa_vindex *vindex, bool checksums, wa_arena *arena, FILE *out,
+                           wa_error *err)
+{
+    print_facts(vindex, out);
+    print_payloads(vindex, out);
+    print_flags(vindex, out);
+    print_notes(vindex, out);
+    WA_TRY(print_cases(vindex, arena, out, err));
+    WA_TRY(print_values(vindex, arena, out, err));
+    WA_TRY(print_copies(vindex, arena, out, err));
+    if (wa_vindex_check_fp4_scales(vindex, err) != WA_OK)
+        return wa_note(err, "in vindex '%s'", vindex->path);
+    return checksums ? print_checksums(vindex, arena, out, err) : WA_OK;
+}
+
+wa_status wa_inspect_vindex(const char *path, bool checksums, wa_arena *arena, FILE *out,
+                            wa_error *err)
+{
+    wa_vindex *vindex;
+    WA_TRY(wa_vindex_open(path, arena, &vindex, err));
+    wa_status status = print_all(vindex, checksums, arena, out, err);
+    wa_vindex_close(vindex);
+    return status;
+}

@@ -1,0 +1,174 @@
+/* index.json as upstream reads it (vindex-format 2), with our own "walkaudit" object. */
+#include "vindex/extract_index.h"
+#include "walkaudit/json.h"
+#include "walkaudit/vindex.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Weights of at most so many bits carry an error of their own: a vindex made of them is
+ * requantised. */
+enum { REQUANTISED_BITS = 6 };
+
+static const wa_matrix *projection_of(const wa_layer *layer, wa_projection projection)
+{
+    const wa_matrix *all[WA_PROJECTION_COUNT] = {&layer->gate, &layer->up, &layer->down};
+    return all[projection];
+}
+
+/* "Q4_K+Q6_K" where layers differ, in order of first use. */
+static json_t *source_format(const wa_model *model, wa_projection projection)
+{
+    bool used[WA_FORMAT_COUNT] = {false};
+    char text[256] = "";
+    size_t at = 0;
+    for (size_t l = 0; l < model->layer_count; l++) {
+        wa_format format = projection_of(&model->layers[l], projection)->format;
+        if (used[format])
+            continue;
+        used[format] = true;
+        int more = snprintf(text + at, sizeof text - at, "%s%s", at == 0 ? "" : "+",
+                            wa_format_get(format)->name);
+        if (more > 0 && (size_t)more < sizeof text - at)
+            at += (size_t)more;
+    }
+    return json_string(text);
+}
+
+static bool is_requantised(const wa_model *model)
+{
+    for (size_t l = 0; l < model->layer_count; l++)
+        for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
+            wa_format format = projection_of(&model->layers[l], (wa_projection)p)->format;
+            if (wa_format_get(format)->source_bits <= REQUANTISED_BITS)
+                return true;
+        }
+    return false;
+}
+
+static json_t *build_extension(const wa_model *model, const wa_extract_options *options)
+{
+    static const char *const names[] = {"f32", "f16", "interleaved"};
+    json_t *formats = json_object();
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+        json_object_set_new(formats, wa_projection_name((wa_projection)p),
+                            source_format(model, (wa_projection)p));
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:b}", "version", WALKAUDIT_VERSION, "format",
+                     names[options->format], "compat", options->larql ? "larql" : "none",
+                     "source_container", model->container, "source_format", formats, "requantised",
+                     (int)is_requantised(model));
+}
+
+static json_t *build_layers(const wa_model *model, size_t element)
+{
+    json_t *list = json_array();
+    json_int_t length = (json_int_t)(model->intermediate * model->hidden * element);
+    for (size_t l = 0; l < model->layer_count; l++)
+        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:I}", "layer", (json_int_t)l,
+                                              "num_features", (json_int_t)model->intermediate,
+                                              "offset", (json_int_t)l * length, "length", length));
+    return list;
+}
+
+/* Only where layers differ: upstream's extractor copies the key from configurations that have it.
+ */
+static json_t *build_layer_types(const wa_model *model)
+{
+    size_t windowed = 0;
+    for (size_t l = 0; l < model->layer_count; l++)
+        windowed += model->layers[l].window > 0;
+    if (windowed == 0 || windowed == model->layer_count)
+        return NULL;
+    json_t *list = json_array();
+    for (size_t l = 0; l < model->layer_count; l++)
+        json_array_append_new(list, json_string(model->layers[l].window > 0 ? "sliding_attention"
+                                                                            : "full_attention"));
+    return list;
+}
+
+static void set_if_given(json_t *object, const char *key, double value)
+{
+    if (value != 0.0)
+        json_object_set_new(object, key, json_real(value));
+}
+
+static json_t *build_model_config(const wa_model *model)
+{
+    json_t *config = json_object();
+    json_t *types = build_layer_types(model);
+    json_object_set_new(config, "model_type", json_string(model->model_type));
+    json_object_set_new(config, "head_dim", json_integer((json_int_t)model->head_dim));
+    json_object_set_new(config, "num_q_heads", json_integer((json_int_t)model->q_heads));
+    json_object_set_new(config, "num_kv_heads", json_integer((json_int_t)model->kv_heads));
+    json_object_set_new(config, "rope_base", json_real(model->rope_base));
+    json_object_set_new(
+        config, "sliding_window",
+        model->sliding_window == 0 ? json_null() : json_integer((json_int_t)model->sliding_window));
+    json_object_set_new(config, "moe", json_null());
+    if (types != NULL)
+        json_object_set_new(config, "layer_types", types);
+    json_object_set_new(config, "attention_k_eq_v", json_false());
+    set_if_given(config, "rope_local_base", model->rope_local_base);
+    set_if_given(config, "query_pre_attn_scalar", model->query_pre_attn_scalar);
+    set_if_given(config, "final_logit_softcapping", (double)model->final_cap);
+    return config;
+}
+
+static json_t *build_checksums(const wa_outfile *files, size_t count)
+{
+    json_t *sums = json_object();
+    for (size_t i = 0; i < count; i++)
+        json_object_set_new(sums, files[i].name, json_string(files[i].hex));
+    return sums;
+}
+
+static json_t *build_root(const wa_model *model, const wa_extract_options *options,
+                          const wa_outfile *files, size_t file_count)
+{
+    bool half = options->format == WA_EXTRACT_F16;
+    json_t *root = json_pack("{s:i, s:s, s:s, s:n}", "version", 2, "model", model->path, "family",
+                             model->family, "source");
+    json_object_set_new(root, "checksums", build_checksums(files, file_count));
+    json_object_set_new(root, "num_layers", json_integer((json_int_t)model->layer_count));
+    json_object_set_new(root, "hidden_size", json_integer((json_int_t)model->hidden));
+    json_object_set_new(root, "intermediate_size", json_integer((json_int_t)model->intermediate));
+    json_object_set_new(root, "vocab_size", json_integer((json_int_t)model->vocab));
+    json_object_set_new(root, "embed_scale", json_real((double)model->embed_scale));
+    json_object_set_new(root, "extract_level", json_string("browse"));
+    json_object_set_new(root, "dtype", json_string(half ? "f16" : "f32"));
+    json_object_set_new(root, "quant", json_string("none"));
+    json_object_set_new(root, "layer_bands", json_null());
+    json_object_set_new(root, "layers", build_layers(model, half ? 2 : 4));
+    json_object_set_new(root, "down_top_k", json_integer(0)); /* no down_meta.bin is written */
+    json_object_set_new(root, "has_model_weights", json_false());
+    json_object_set_new(root, "model_config", build_model_config(model));
+    json_object_set_new(root, "walkaudit", build_extension(model, options));
+    return root;
+}
+
+static wa_status write_text(const char *text, const wa_staging *staging, wa_error *err)
+{
+    wa_outfile file;
+    WA_TRY(wa_outfile_open(staging, "index.json", &file, err));
+    wa_bytes bytes = {.data = (const uint8_t *)text, .size = strlen(text)};
+    wa_status status = wa_outfile_append(&file, bytes, err);
+    if (status == WA_OK)
+        return wa_outfile_finish(&file, err);
+    wa_outfile_abandon(&file);
+    return status;
+}
+
+wa_status wa_extract_write_index(const wa_model *model, const wa_extract_options *options,
+                                 const wa_outfile *files, size_t file_count,
+                                 const wa_staging *staging, wa_error *err)
+{
+    json_t *root = build_root(model, options, files, file_count);
+    char *text = json_dumps(root, JSON_INDENT(2));
+    json_decref(root);
+    if (text == NULL) /* also when a path is no UTF-8, which JSON cannot hold */
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "index.json cannot be written; model path '%s' must be UTF-8", model->path);
+    wa_status status = write_text(text, staging, err);
+    free(text); /* Jansson's own allocation */
+    return status;
+}

@@ -1,0 +1,100 @@
+/* Private to src/vindex: what an open vindex holds besides its public facts, and who checks what.
+ */
+#ifndef WALKAUDIT_VINDEX_PARTS_H
+#define WALKAUDIT_VINDEX_PARTS_H
+
+#include "walkaudit/json.h"
+#include "walkaudit/vindex.h"
+
+/* No transformer comes near it; it bounds what a hostile num_layers can make us allocate. */
+enum { WA_VINDEX_LAYERS_MAX = 65536 };
+
+/** A matrix of a K-quant file, its manifest entry checked (vindex-format 4.4). */
+typedef struct wa_kquant_slice {
+    uint64_t offset;
+    size_t length;
+    size_t rows, padded_cols;
+    bool q6; /* Q6_K, else Q4_K */
+} wa_kquant_slice;
+
+/* X(id, name): how index.json's fp4 object stores a projection. FP4 and FP8 are files of blocks. */
+#define WA_FP4_PRECISION_LIST(X) X(FP4, "fp4") X(FP8, "fp8") X(F16, "f16") X(F32, "f32")
+typedef enum wa_fp4_precision {
+#define WA_FP4_PRECISION_ENUM(id, name) WA_FP4_PRECISION_##id,
+    WA_FP4_PRECISION_LIST(WA_FP4_PRECISION_ENUM)
+#undef WA_FP4_PRECISION_ENUM
+} wa_fp4_precision;
+
+typedef struct wa_fp4_projection {
+    wa_fp4_precision precision;
+    const char *file; /* plain name, arena */
+    wa_map map;       /* FP4 and FP8 only; owned */
+} wa_fp4_projection;
+
+/** One line of index.json: checksums. */
+typedef struct wa_vindex_hash {
+    const char *file; /* plain name, arena */
+    const char *hex;  /* 64 lowercase digits, arena */
+} wa_vindex_hash;
+
+typedef struct wa_vindex_maps {
+    wa_map payload[WA_PAYLOAD_COUNT]; /* owned */
+    bool layers_listed;               /* index.json: layers is not [] */
+    size_t feature_total;             /* P[L] of index.json, whatever the gate source */
+    bool fp4_listed;                  /* index.json has an fp4 object */
+    size_t fp4_row_elements;          /* H, or fp4.padded_hidden (our extension) */
+    wa_fp4_projection fp4[WA_PROJECTION_COUNT];
+    wa_kquant_slice *interleaved_q4k;   /* [3 * layer_count], arena; NULL = not checked */
+    wa_kquant_slice *down_features_q4k; /* [layer_count], arena; NULL = not checked */
+    const wa_vindex_hash *hashes;       /* [hash_count], arena */
+    size_t hash_count;
+    const char **notes, **files; /* the growing lists behind wa_vindex.notes and .files */
+    size_t note_room, file_room;
+} wa_vindex_maps;
+
+/** A vindex while it is being opened. */
+typedef struct wa_vindex_build {
+    wa_vindex *vindex;
+    wa_vindex_maps *maps;
+    wa_arena *arena;
+} wa_vindex_build;
+
+/** Add a remark to the vindex. */
+WA_CHECKED wa_status wa_vindex_remark(wa_vindex_build *build, wa_error *err, const char *format,
+                                      ...) WA_PRINTF(3, 4);
+/** "<vindex path>/<name>", arena. */
+WA_CHECKED wa_status wa_vindex_file_path(const wa_vindex_build *build, const char *name, char **out,
+                                         wa_error *err);
+/**
+ * Map a file of the vindex if it is there. Absent: *found = false. Empty: false too, with a remark
+ * (V18). Anything else that is no readable regular file is damage: WA_E_IO. Listed in `files`.
+ */
+WA_CHECKED wa_status wa_vindex_map_file(wa_vindex_build *build, const char *name, wa_map *out,
+                                        bool *found, wa_error *err);
+/** Is there a directory entry of this name at all (dangling links included)? */
+WA_CHECKED wa_status wa_vindex_has_entry(const wa_vindex_build *build, const char *name, bool *out,
+                                         wa_error *err);
+
+/** index.json into the vindex: V1, V2, the layer facts of V3. */
+WA_CHECKED wa_status wa_vindex_index_open(wa_vindex_build *build, wa_error *err);
+/** The `fp4` object of index.json: constants, names, precisions (V9). */
+WA_CHECKED wa_status wa_vindex_fp4_parse(wa_vindex_build *build, const json_t *fp4, wa_error *err);
+/** The files it names: there, and of exact size (V9). */
+WA_CHECKED wa_status wa_vindex_fp4_open(wa_vindex_build *build, wa_error *err);
+/** Gate, feature files, interleaved files, embeddings: V3 to V6, V18. */
+WA_CHECKED wa_status wa_vindex_floats_open(wa_vindex_build *build, wa_error *err);
+/** interleaved_q4k.bin and down_features_q4k.bin with their manifests: V7, V8. */
+WA_CHECKED wa_status wa_vindex_kquants_open(wa_vindex_build *build, wa_error *err);
+/** down_meta.bin: V10, and the tokenizer it needs. */
+WA_CHECKED wa_status wa_vindex_down_meta_check(wa_vindex_build *build, wa_error *err);
+
+/** A string member that must be one of `names`; *out is its place. `fallback` < 0: the key is
+ * required. */
+WA_CHECKED wa_status wa_vindex_choice(const json_t *object, const char *key,
+                                      const char *const *names, size_t count, int fallback,
+                                      size_t *out, wa_error *err);
+
+/** 256 * ceil(n / 256); false on overflow. */
+bool wa_pad256(size_t n, size_t *out);
+
+#endif

@@ -1,0 +1,83 @@
+/* Checksums of a vindex's files (V14), and payloads that hold the same projection (V16). */
+#include "vindex/scan.h"
+#include "vindex/digest.h"
+#include "vindex/parts.h"
+
+static wa_status verify_one(const wa_vindex *vindex, const wa_vindex_hash *hash, wa_arena *arena,
+                            wa_vindex_checksum *out, wa_error *err)
+{
+    char *path, *found;
+    *out = (wa_vindex_checksum){
+        .file = hash->file, .expected = hash->hex, .state = WA_CHECKSUM_FILE_ABSENT};
+    WA_TRY(wa_arena_print(arena, &path, err, "%s/%s", vindex->path, hash->file));
+    if (!wa_file_exists(path))
+        return WA_OK;
+    WA_TRY(wa_arena_take(arena, WA_SHA256_HEX, 1, &found, err));
+    wa_map map;
+    WA_TRY(wa_map_open(path, &map, err));
+    wa_status status = wa_digest_bytes(map.bytes, found, err);
+    wa_map_close(&map);
+    out->found = found;
+    out->state = strcmp(found, hash->hex) == 0 ? WA_CHECKSUM_EQUAL : WA_CHECKSUM_DIFFERS;
+    return status;
+}
+
+static bool is_hashed(const wa_vindex_maps *maps, const char *file)
+{
+    for (size_t i = 0; i < maps->hash_count; i++)
+        if (strcmp(maps->hashes[i].file, file) == 0)
+            return true;
+    return false;
+}
+
+/* index.json cannot hold its own hash; every other listed file could. */
+wa_status wa_vindex_verify(const wa_vindex *vindex, wa_arena *arena, wa_vindex_checksum **out,
+                           size_t *count, wa_error *err)
+{
+    const wa_vindex_maps *maps = vindex->maps;
+    wa_vindex_checksum *sums;
+    size_t used = 0;
+    WA_TRY(wa_arena_take(arena, maps->hash_count + vindex->file_count, sizeof *sums, &sums, err));
+    for (size_t i = 0; i < maps->hash_count; i++)
+        WA_TRY(verify_one(vindex, &maps->hashes[i], arena, &sums[used++], err));
+    for (size_t i = 0; i < vindex->file_count; i++) {
+        const char *name = strrchr(vindex->files[i], '/') + 1;
+        if (strcmp(name, "index.json") != 0 && !is_hashed(maps, name))
+            sums[used++] = (wa_vindex_checksum){.file = name, .state = WA_CHECKSUM_NONE};
+    }
+    *out = sums;
+    *count = used;
+    return WA_OK;
+}
+
+static void compare_layer(const wa_matrix *a, const wa_matrix *b, float *rows, size_t layer,
+                          wa_vindex_difference *out)
+{
+    size_t cols = a->cols;
+    for (size_t r = 0; r < a->rows; r++) {
+        wa_matrix_decode(a, r, 1, rows);
+        wa_matrix_decode(b, r, 1, rows + cols);
+        if (memcmp(rows, rows + cols, cols * sizeof *rows) == 0)
+            continue;
+        if (out->rows++ == 0) {
+            out->first_layer = layer;
+            out->first_row = r;
+        }
+    }
+}
+
+wa_status wa_vindex_compare(const wa_vindex *vindex, wa_projection projection, wa_payload a,
+                            wa_payload b, wa_arena *arena, wa_vindex_difference *out, wa_error *err)
+{
+    wa_vindex_difference found = {0};
+    float *rows;
+    WA_TRY(wa_arena_take_raw(arena, vindex->hidden, 2 * sizeof *rows, &rows, err));
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        wa_matrix first, second;
+        WA_TRY(wa_vindex_matrix(vindex, a, projection, l, &first, err));
+        WA_TRY(wa_vindex_matrix(vindex, b, projection, l, &second, err));
+        compare_layer(&first, &second, rows, l, &found);
+    }
+    *out = found;
+    return WA_OK;
+}

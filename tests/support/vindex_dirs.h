@@ -1,0 +1,59 @@
+/* Directories for the vindex tests: copies of golden ones that may be damaged, and what is left in
+ * them. */
+#ifndef WALKAUDIT_TEST_VINDEX_DIRS_H
+#define WALKAUDIT_TEST_VINDEX_DIRS_H
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATH_ROOM = 1024 };
+
+/* A scratch directory of the build tree; `suite` keeps programs apart that run at the same time. */
+static inline void scratch_path(char *out, const char *suite, const char *name)
+{
+    snprintf(out, PATH_ROOM, "%s/%s-%s", WA_TEST_BINARY_DIR, suite, name);
+}
+
+static inline bool shell(const char *format, const char *a, const char *b)
+{
+    char command[6 * PATH_ROOM];
+    snprintf(command, sizeof command, format, a, b);
+    return system(command) == 0;
+}
+
+static inline void copy_directory(const char *from, const char *to)
+{
+    if (!shell("rm -rf '%s'%s", to, "") || !shell("cp -R '%s' '%s'", from, to) ||
+        !shell("chmod -R u+w '%s'%s", to, ""))
+        abort();
+}
+
+/* Replace the content of a file in a directory. */
+static inline void write_file(const char *dir, const char *name, const void *bytes, size_t size)
+{
+    char path[2 * PATH_ROOM];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *file = fopen(path, "wb");
+    if (file == NULL || fwrite(bytes, 1, size, file) != size || fclose(file) != 0)
+        abort();
+}
+
+/* Entries of a directory whose name begins with `prefix`. */
+static inline size_t count_entries(const char *dir, const char *prefix)
+{
+    size_t count = 0;
+    DIR *list = opendir(dir);
+    if (list == NULL)
+        return 0;
+    for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list))
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+                 strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    closedir(list);
+    return count;
+}
+
+#endif
