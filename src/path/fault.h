@@ -1,0 +1,62 @@
+/* Planted faults: the binary that is built with WA_PLANT_FAULTS must be found out by the kernel
+ * check. */
+#ifndef WALKAUDIT_PATH_FAULT_H
+#define WALKAUDIT_PATH_FAULT_H
+
+#include "walkaudit/path.h"
+
+/*
+ * WALKAUDIT_FAULT names one, WALKAUDIT_FAULT_LAYER the layer (absent: every layer):
+ *
+ *   row-off-by-one    feature f takes the up score of row f + 1 (the last keeps its own)
+ *   bf16-activations  activations are rounded to bf16 before the down product
+ *   erf-gelu          the activation is erf-GELU; where the model's is erf-GELU or SiLU, tanh-GELU
+ *   f16-sum           the sum of the down product is held in f16
+ *
+ * They stand in the kernels of every path; never in the oracle, never in DENSE. Without
+ * WA_PLANT_FAULTS these are empty, so that the real binary has no trace of them.
+ */
+#ifdef WA_PLANT_FAULTS
+
+/** up [rows, features]: gate-side scores of ungated models likewise. */
+void wa_fault_rows(const wa_case *which, const wa_walk_layer *layer, float *up, size_t rows);
+/** The row whose up weights feature f takes. */
+size_t wa_fault_row(const wa_case *which, const wa_walk_layer *layer, size_t f);
+wa_activation wa_fault_activation(const wa_case *which, const wa_walk_layer *layer);
+void wa_fault_act(const wa_case *which, const wa_walk_layer *layer, float *act, size_t n);
+void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer, float *y, size_t n);
+
+#else
+
+static inline void wa_fault_rows(const wa_case *which, const wa_walk_layer *layer, float *up,
+                                 size_t rows)
+{
+    (void)which, (void)layer, (void)up, (void)rows;
+}
+
+static inline size_t wa_fault_row(const wa_case *which, const wa_walk_layer *layer, size_t f)
+{
+    (void)which, (void)layer;
+    return f;
+}
+
+static inline wa_activation wa_fault_activation(const wa_case *which, const wa_walk_layer *layer)
+{
+    (void)which;
+    return layer->activation;
+}
+
+static inline void wa_fault_act(const wa_case *which, const wa_walk_layer *layer, float *act,
+                                size_t n)
+{
+    (void)which, (void)layer, (void)act, (void)n;
+}
+
+static inline void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer, float *y,
+                                size_t n)
+{
+    (void)which, (void)layer, (void)y, (void)n;
+}
+
+#endif
+#endif

@@ -1,0 +1,123 @@
+/* A layer as a case reads it: views of the model's and the vindex's matrices, and what it costs. */
+#include "path/walk.h"
+
+static const wa_matrix *model_matrix(const wa_layer *layer, wa_projection projection)
+{
+    switch (projection) {
+    case WA_GATE:
+        return &layer->gate;
+    case WA_UP:
+        return &layer->up;
+    default:
+        return &layer->down;
+    }
+}
+
+static wa_status take_matrix(const wa_case *which, const wa_model *model, const wa_vindex *vindex,
+                             wa_walk_layer *out, wa_projection projection, wa_error *err)
+{
+    wa_matrix *to[WA_PROJECTION_COUNT] = {&out->gate, &out->up, &out->down};
+    const wa_source *source = &which->source[projection];
+    if (source->from_model) {
+        *to[projection] = *model_matrix(&model->layers[out->layer], projection);
+        return WA_OK;
+    }
+    if (vindex == NULL)
+        return wa_fail(err, WA_E_INTERNAL, "case '%s' needs a vindex", which->name);
+    wa_projection stored = wa_payload_holds(source->payload, projection) ? projection : WA_GATE;
+    return wa_vindex_matrix(vindex, source->payload, stored, out->layer, to[projection], err);
+}
+
+/* The rows whose scores rank features: the gate file's, for the paths that leave features out or
+ * sum in rank order. */
+static wa_status take_select(const wa_case *which, const wa_vindex *vindex, wa_walk_layer *out,
+                             wa_error *err)
+{
+    bool ranks = which->kernel == WA_LABEL_SPARSE_SERIAL ||
+                 (which->path == WA_PATH_WEIGHTS_FALLBACK && which->k != WA_K_ALL);
+    if (!ranks)
+        return WA_OK;
+    if (vindex == NULL)
+        return wa_fail(err, WA_E_INTERNAL, "case '%s' needs a vindex", which->name);
+    return wa_vindex_matrix(vindex, WA_PAYLOAD_GATE, WA_GATE, out->layer, &out->select, err);
+}
+
+static wa_status check_shape(const wa_walk_layer *l, const wa_matrix *matrix, size_t rows,
+                             size_t cols, wa_error *err)
+{
+    if (matrix->rows != rows || matrix->cols != cols)
+        return wa_fail(err, WA_E_MISMATCH, "layer %zu: %s is %zu x %zu, expected %zu x %zu",
+                       l->layer, matrix->name, matrix->rows, matrix->cols, rows, cols);
+    return WA_OK;
+}
+
+static wa_status check_shapes(const wa_walk_layer *l, wa_error *err)
+{
+    if (l->gated)
+        WA_TRY(check_shape(l, &l->gate, l->features, l->hidden, err));
+    if (l->select.rows > 0)
+        WA_TRY(check_shape(l, &l->select, l->features, l->hidden, err));
+    WA_TRY(check_shape(l, &l->up, l->features, l->hidden, err));
+    return l->down_is_feature_major ? check_shape(l, &l->down, l->features, l->hidden, err)
+                                    : check_shape(l, &l->down, l->hidden, l->features, err);
+}
+
+wa_status wa_case_open_layer(const wa_case *which, const wa_model *model, const wa_vindex *vindex,
+                             size_t layer, wa_walk_layer *out, wa_error *err)
+{
+    if (layer >= model->layer_count)
+        return wa_fail(err, WA_E_INTERNAL, "layer %zu of %zu", layer, model->layer_count);
+    wa_walk_layer l = {.down_is_feature_major = !which->source[WA_DOWN].from_model,
+                       .up_bias = model->layers[layer].up_bias,
+                       .down_bias = model->layers[layer].down_bias,
+                       .activation = model->activation,
+                       .gated = model->gated,
+                       .features = model->layers[layer].up.rows,
+                       .hidden = model->hidden,
+                       .layer = layer};
+    if (model->gated)
+        WA_TRY(take_matrix(which, model, vindex, &l, WA_GATE, err));
+    WA_TRY(take_matrix(which, model, vindex, &l, WA_UP, err));
+    WA_TRY(take_matrix(which, model, vindex, &l, WA_DOWN, err));
+    WA_TRY(take_select(which, vindex, &l, err));
+    if (check_shapes(&l, err) != WA_OK)
+        return wa_note(err, "case '%s'", which->name);
+    *out = l;
+    return WA_OK;
+}
+
+size_t wa_case_hit_count(const wa_case *which, size_t features)
+{
+    return which->k != WA_K_ALL && (size_t)which->k < features ? (size_t)which->k : features;
+}
+
+bool wa_fallback_uses_all(const wa_case *which, size_t features)
+{
+    size_t used = wa_case_hit_count(which, features);
+    return which->k == WA_K_ALL || used >= features - features / 5; /* 5 used >= 4 features */
+}
+
+double wa_case_flops(const wa_case *which, const wa_walk_layer *l, size_t rows)
+{
+    double product = 2.0 * (double)rows * (double)l->features * (double)l->hidden;
+    double products = l->gated ? 3.0 : 2.0;
+    if (which->kernel == WA_LABEL_SPARSE_SERIAL) { /* all scores, then up and down of the hits */
+        double share = l->features == 0
+                           ? 0.0
+                           : (double)wa_case_hit_count(which, l->features) / (double)l->features;
+        return product * (1.0 + (products - 1.0) * share);
+    }
+    bool ranks = l->select.rows > 0 && !wa_fallback_uses_all(which, l->features);
+    return product * (products + (ranks ? 1.0 : 0.0));
+}
+
+size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *l)
+{
+    const wa_matrix *read[] = {&l->gate, &l->up, &l->down, &l->select};
+    bool skip_select =
+        which->kernel == WA_LABEL_SPARSE_SERIAL; /* it is the gate, or ungated the up rows */
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof read / sizeof read[0] - (skip_select ? 1 : 0); i++)
+        bytes += read[i]->rows > 0 ? wa_matrix_bytes(read[i]) : 0;
+    return bytes;
+}

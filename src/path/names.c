@@ -1,0 +1,44 @@
+/* Names of paths, labels and buckets, expanded from the lists of path.h. */
+#include "walkaudit/path.h"
+
+const char *wa_path_name(wa_path path)
+{
+    static const char *const names[WA_PATH_COUNT] = {
+#define PATH_NAME(id, name, meaning) [WA_PATH_##id] = name,
+        WA_PATH_LIST(PATH_NAME)
+#undef PATH_NAME
+    };
+    return names[path];
+}
+
+bool wa_path_parse(const char *name, wa_path *out)
+{
+    for (int path = WA_PATH_DENSE + 1; path < WA_PATH_COUNT; path++) {
+        if (strcmp(name, wa_path_name((wa_path)path)) != 0)
+            continue;
+        *out = (wa_path)path;
+        return true;
+    }
+    return false;
+}
+
+const char *wa_label_text(wa_label label)
+{
+    static const char *const texts[WA_LABEL_COUNT] = {
+#define LABEL_TEXT(id, code, text) [code] = text,
+        WA_LABEL_LIST(LABEL_TEXT)
+#undef LABEL_TEXT
+    };
+    return texts[label];
+}
+
+const char *wa_bucket_name(wa_bucket bucket)
+{
+    static const char *const names[WA_BUCKET_COUNT] = {
+        [WA_BUCKET_EXACT] = "exact",
+        [WA_BUCKET_QUANTIZED] = "quantized",
+        [WA_BUCKET_FP4] = "fp4",
+        [WA_BUCKET_APPROXIMATE] = "approximate",
+    };
+    return names[bucket];
+}

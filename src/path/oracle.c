@@ -1,0 +1,262 @@
+/*
+ * The oracle: a path's defined arithmetic on its own stored numbers, by the reference decoder, in
+ * f64. Sums run in index order for each position; eight positions go side by side, which changes no
+ * sum.
+ *
+ * It shares no arithmetic with the kernels: no BLAS, no f32 accumulation, its own decoding and its
+ * own hits.
+ */
+#include "path/oracle.h"
+
+#include "path/walk.h"
+
+#include <math.h>
+
+enum { LANES = WA_ORACLE_ROWS };
+
+/* A hit list that differs from ours only among scores closer than this times |x||g| is as good as
+ * ours. */
+static const double TIE = 1e-6;
+
+/* Buffers for one group of at most eight positions. Arrays of [n][LANES] hold one value per
+ * position. */
+typedef struct oracle {
+    const wa_case *which;
+    const wa_walk_layer *layer;
+    double *x;          /* [H][LANES] */
+    double *scores;     /* [F][LANES] of the ranking rows, when some are ranked */
+    double *act;        /* [F][LANES] gate, then activations */
+    double *up;         /* [F][LANES] */
+    double *y;          /* [H][LANES] */
+    double norm[LANES]; /* |x| */
+    wa_oracle_panel panel;
+    bool *used;   /* [F]: in the hit list of the position at hand */
+    int32_t *own; /* [count] */
+    double *key;  /* [F] |score| of the position at hand */
+    size_t count; /* features a position uses */
+    bool ranked;  /* else all are used */
+} oracle;
+
+static wa_status open_oracle(const wa_case *which, const wa_walk_layer *l, wa_arena *arena,
+                             oracle *o, wa_error *err)
+{
+    *o = (oracle){.which = which, .layer = l, .count = wa_case_hit_count(which, l->features)};
+    bool drops =
+        which->path == WA_PATH_WEIGHTS_FALLBACK && !wa_fallback_uses_all(which, l->features);
+    o->ranked = l->select.rows > 0 && (which->kernel == WA_LABEL_SPARSE_SERIAL || drops);
+    size_t row = LANES * sizeof(double);
+    WA_TRY(wa_arena_take_raw(arena, l->hidden, row, &o->x, err));
+    WA_TRY(wa_arena_take_raw(arena, l->features, row, &o->scores, err));
+    WA_TRY(wa_arena_take_raw(arena, l->features, row, &o->act, err));
+    WA_TRY(wa_arena_take_raw(arena, l->features, row, &o->up, err));
+    WA_TRY(wa_arena_take_raw(arena, l->hidden, row, &o->y, err));
+    WA_TRY(wa_arena_take_raw(arena, l->features, sizeof *o->used, &o->used, err));
+    WA_TRY(wa_arena_take_raw(arena, l->features, sizeof *o->own, &o->own, err));
+    WA_TRY(wa_arena_take_raw(arena, l->features, sizeof *o->key, &o->key, err));
+    return wa_oracle_panel_open(arena, l->hidden > l->features ? l->hidden : l->features, &o->panel,
+                                err);
+}
+
+/* x [rows, H] to [H][LANES]; lanes without a position are zero. */
+static void load_positions(oracle *o, const float *x, size_t rows)
+{
+    size_t hidden = o->layer->hidden;
+    for (size_t lane = 0; lane < LANES; lane++) {
+        double sum = 0.0;
+        for (size_t h = 0; h < hidden; h++) {
+            double v = lane < rows ? (double)x[lane * hidden + h] : 0.0;
+            o->x[h * LANES + lane] = v;
+            sum += v * v;
+        }
+        o->norm[lane] = sqrt(sum);
+    }
+}
+
+/* act = phi(gate) * up, or ungated phi(up + b_up). For the per-feature loop the gate is the ranking
+ * score. */
+static void activate(oracle *o)
+{
+    const wa_walk_layer *l = o->layer;
+    for (size_t f = 0; f < l->features; f++)
+        for (size_t lane = 0; lane < LANES; lane++) {
+            size_t at = f * LANES + lane;
+            double bias = l->up_bias == NULL ? 0.0 : (double)l->up_bias[f];
+            o->act[at] = l->gated ? wa_phi_ref(l->activation, o->act[at]) * o->up[at]
+                                  : wa_phi_ref(l->activation, o->up[at] + bias);
+        }
+}
+
+/* The per-feature loop's gate is the ranking score itself, and for an ungated model so is its up
+ * score. */
+static void feed(oracle *o)
+{
+    const wa_walk_layer *l = o->layer;
+    bool serial = o->which->kernel == WA_LABEL_SPARSE_SERIAL;
+    size_t bytes = l->features * LANES * sizeof(double);
+    if (o->ranked)
+        wa_oracle_rows(&l->select, o->x, o->scores, &o->panel);
+    if (serial)
+        memcpy(l->gated ? o->act : o->up, o->scores, bytes);
+    if (l->gated && !serial)
+        wa_oracle_rows(&l->gate, o->x, o->act, &o->panel);
+    if (l->gated || !serial)
+        wa_oracle_rows(&l->up, o->x, o->up, &o->panel);
+    activate(o);
+}
+
+/* Does a stand before b: greater |score|, or equal and a smaller index? */
+static bool before(const double *key, int32_t a, int32_t b)
+{
+    return key[a] > key[b] || (key[a] == key[b] && a < b);
+}
+
+static void sift(const double *key, int32_t *heap, size_t n, size_t at)
+{
+    for (size_t child = 2 * at + 1; child < n; at = child, child = 2 * at + 1) {
+        if (child + 1 < n && before(key, heap[child], heap[child + 1]))
+            child++; /* the root is the one that stands last */
+        if (!before(key, heap[at], heap[child]))
+            return;
+        int32_t swap = heap[at];
+        heap[at] = heap[child];
+        heap[child] = swap;
+    }
+}
+
+/* The best `count` of n features: a heap whose root is the worst kept one. */
+static void pick(const double *key, size_t n, int32_t *heap, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        heap[i] = (int32_t)i;
+    for (size_t at = count / 2; at-- > 0;)
+        sift(key, heap, count, at);
+    for (size_t f = count; f < n && count > 0; f++) {
+        if (!before(key, (int32_t)f, heap[0]))
+            continue;
+        heap[0] = (int32_t)f;
+        sift(key, heap, count, 0);
+    }
+}
+
+/* Marks `hits` in used; false when an entry is no feature or stands twice. */
+static bool mark(bool *used, size_t features, const int32_t *hits, size_t count)
+{
+    memset(used, 0, features * sizeof *used);
+    for (size_t i = 0; i < count; i++) {
+        if (hits[i] < 0 || (size_t)hits[i] >= features || used[hits[i]])
+            return false;
+        used[hits[i]] = true;
+    }
+    return true;
+}
+
+static double row_norm(oracle *o, size_t f)
+{
+    const double *row = wa_oracle_row(&o->layer->select, f, &o->panel);
+    double sum = 0.0;
+    for (size_t h = 0; h < o->layer->hidden; h++)
+        sum += row[h] * row[h];
+    return sqrt(sum);
+}
+
+/* Is feature f, taken or left out against our choice, within the tie of the last feature we chose?
+ */
+static bool is_tie(oracle *o, size_t f, size_t lane)
+{
+    double edge = o->key[o->own[0]];
+    return fabs(o->key[f] - edge) <= TIE * o->norm[lane] * row_norm(o, f);
+}
+
+/* The kernel's list is ours but for ties. `used` holds the kernel's on success. */
+static bool agrees_but_for_ties(oracle *o, size_t lane, const int32_t *theirs)
+{
+    if (!mark(o->used, o->layer->features, theirs, o->count))
+        return false;
+    for (size_t i = 0; i < o->count; i++) /* ours that they left out */
+        if (!o->used[o->own[i]] && !is_tie(o, (size_t)o->own[i], lane))
+            return false;
+    for (size_t i = 0; i < o->count; i++) /* theirs that we left out stand after our last */
+        if (before(o->key, o->own[0], theirs[i]) && !is_tie(o, (size_t)theirs[i], lane))
+            return false;
+    return true;
+}
+
+/* Choose the features of one position: `used`. False when a score is NaN. */
+static bool choose(oracle *o, size_t lane, const int32_t *theirs)
+{
+    size_t features = o->layer->features;
+    for (size_t f = 0; f < features; f++) {
+        o->key[f] = fabs(o->scores[f * LANES + lane]);
+        if (isnan(o->key[f]))
+            return false;
+    }
+    pick(o->key, features, o->own, o->count);
+    if (theirs == NULL || o->count == features || !agrees_but_for_ties(o, lane, theirs))
+        mark(o->used, features, o->own, o->count);
+    return true;
+}
+
+/* Activations of features that a position does not use become zero; a NaN score makes them all NaN.
+ */
+static void drop_unused(oracle *o, size_t rows, const int32_t *hits)
+{
+    for (size_t lane = 0; lane < rows; lane++) {
+        const int32_t *theirs = hits == NULL ? NULL : hits + lane * (size_t)o->which->k;
+        bool known = choose(o, lane, theirs);
+        for (size_t f = 0; f < o->layer->features; f++) {
+            double *act = &o->act[f * LANES + lane];
+            if (!known)
+                *act = NAN;
+            else if (!o->used[f])
+                *act = 0.0;
+        }
+    }
+}
+
+/* y of every lane. The per-feature loop leaves out what is at or below its floor; so a stored row
+ * that no position uses is never touched, whatever it holds. */
+static void project(oracle *o)
+{
+    const wa_walk_layer *l = o->layer;
+    memset(o->y, 0, l->hidden * LANES * sizeof *o->y);
+    if (!l->down_is_feature_major)
+        wa_oracle_rows(&l->down, o->act, o->y, &o->panel);
+    else if (o->which->kernel == WA_LABEL_SPARSE_SERIAL)
+        wa_oracle_features_sparse(&l->down, o->act, (double)WA_ACT_FLOOR, o->y, &o->panel);
+    else
+        wa_oracle_features(&l->down, o->act, o->y, &o->panel);
+}
+
+static void store_positions(const oracle *o, size_t rows, double *y)
+{
+    const wa_walk_layer *l = o->layer;
+    for (size_t lane = 0; lane < rows; lane++)
+        for (size_t h = 0; h < l->hidden; h++) {
+            double bias = l->down_bias == NULL ? 0.0 : (double)l->down_bias[h];
+            y[lane * l->hidden + h] = o->y[h * LANES + lane] + bias;
+        }
+}
+
+wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
+                        const float *x, const int32_t *hits, wa_arena *arena, double *y,
+                        wa_error *err)
+{
+    if (which->not_run != NULL || layer->features > INT32_MAX)
+        return wa_fail(err, WA_E_UNSUPPORTED, "case '%s' has no oracle here", which->name);
+    wa_mark mark_point = wa_arena_mark(arena);
+    oracle o;
+    wa_status status = open_oracle(which, layer, arena, &o, err);
+    for (size_t first = 0; status == WA_OK && first < rows; first += LANES) {
+        size_t group = rows - first < LANES ? rows - first : LANES;
+        load_positions(&o, x + first * layer->hidden, group);
+        feed(&o);
+        if (o.ranked)
+            drop_unused(&o, group,
+                        hits == NULL || which->k == WA_K_ALL ? NULL
+                                                             : hits + first * (size_t)which->k);
+        project(&o);
+        store_positions(&o, group, y + first * layer->hidden);
+    }
+    wa_arena_release(arena, mark_point);
+    return status;
+}

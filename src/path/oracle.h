@@ -1,0 +1,27 @@
+/* Products of the oracle: stored rows against eight positions at once, f64, sums in index order.
+ * Private to src/path. */
+#ifndef WALKAUDIT_PATH_ORACLE_H
+#define WALKAUDIT_PATH_ORACLE_H
+
+#include "walkaudit/path.h"
+
+/** Space for a few decoded rows. */
+typedef struct wa_oracle_panel {
+    float *decoded; /* [rows, longest], arena */
+    double *wide;   /* the same as f64, arena */
+} wa_oracle_panel;
+
+WA_CHECKED wa_status wa_oracle_panel_open(wa_arena *arena, size_t longest, wa_oracle_panel *out,
+                                          wa_error *err);
+/** Row f of a matrix as f64, until the next call with this panel. */
+const double *wa_oracle_row(const wa_matrix *matrix, size_t f, wa_oracle_panel *panel);
+
+/** out [w.rows][8] = sum over i ascending of w[row][i] * in[i][8]; in [w.cols][8]. */
+void wa_oracle_rows(const wa_matrix *w, const double *in, double *out, wa_oracle_panel *panel);
+/** out [w.cols][8] += sum over f ascending of act[f][8] * w[f][h]. */
+void wa_oracle_features(const wa_matrix *w, const double *act, double *out, wa_oracle_panel *panel);
+/** The same, leaving out every (f, position) with |act| <= floor; NaN is kept. */
+void wa_oracle_features_sparse(const wa_matrix *w, const double *act, double floor, double *out,
+                               wa_oracle_panel *panel);
+
+#endif

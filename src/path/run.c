@@ -1,0 +1,119 @@
+/* wa_case_run: checks, buffers and row tiles; the kernels are one file each. */
+#include "path/walk.h"
+
+#include <math.h>
+
+/* The kernel of each label. A case never runs another than the one it names. */
+static wa_walk_tile *kernel_of(const wa_case *which)
+{
+    switch (which->kernel) {
+    case WA_LABEL_SPARSE_GEMV_FULL_K:
+    case WA_LABEL_INTERLEAVED:
+    case WA_LABEL_FULL_MMAP:
+    case WA_LABEL_EXACT:
+        return wa_products_tile;
+    case WA_LABEL_SPARSE_SERIAL:
+        return wa_serial_tile;
+    case WA_LABEL_WEIGHTS_FALLBACK_SPARSE:
+        return wa_fallback_tile;
+    case WA_LABEL_NONE:
+        return which->path == WA_PATH_DENSE ? wa_products_tile : NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* Input 0 works in the scratch; further inputs get buffers of the same shape from its arena. */
+static wa_status take_buffers(wa_walk *walk, size_t height)
+{
+    wa_arena *arena = walk->scratch->arena;
+    size_t floats;
+    if (!wa_size_mul(height, walk->layer->features, &floats))
+        return wa_fail(walk->err, WA_E_MEMORY, "%zu rows of %zu features overflow", height,
+                       walk->layer->features);
+    WA_TRY(wa_arena_take(arena, walk->io_count, sizeof *walk->act, &walk->act, walk->err));
+    WA_TRY(wa_arena_take(arena, walk->io_count, sizeof *walk->up, &walk->up, walk->err));
+    WA_TRY(wa_arena_take(arena, walk->io_count, sizeof *walk->pairs, &walk->pairs, walk->err));
+    for (size_t i = 0; i < walk->io_count; i++) {
+        if (i == 0) {
+            walk->act[i] = walk->scratch->act;
+            walk->up[i] = walk->scratch->up;
+            continue;
+        }
+        WA_TRY(wa_arena_take_raw(arena, floats, sizeof(float), &walk->act[i], walk->err));
+        WA_TRY(wa_arena_take_raw(arena, floats, sizeof(float), &walk->up[i], walk->err));
+    }
+    return WA_OK;
+}
+
+static wa_status check_call(const wa_walk *walk)
+{
+    const wa_scratch *scratch = walk->scratch;
+    if (walk->which->not_run != NULL || kernel_of(walk->which) == NULL)
+        return wa_fail(walk->err, WA_E_UNSUPPORTED, "case '%s' cannot run kernel '%s'%s%s",
+                       walk->which->name, wa_label_text(walk->which->kernel),
+                       walk->which->not_run != NULL ? ": " : "",
+                       walk->which->not_run != NULL ? walk->which->not_run : "");
+    /* Tiles are as high as the job says, whatever the rows: the height decides BLAS's bits. */
+    bool low = walk->rows > scratch->tile_rows && scratch->tile_rows < WA_TILE_ROWS;
+    if (low || walk->layer->features > scratch->features)
+        return wa_fail(walk->err, WA_E_INTERNAL,
+                       "scratch for %zu rows of %zu features, needs %zu of %zu", scratch->tile_rows,
+                       scratch->features, walk->rows, walk->layer->features);
+    return WA_OK;
+}
+
+static wa_status run_tiles(wa_walk *walk)
+{
+    size_t height = walk->rows < walk->scratch->tile_rows ? walk->rows : walk->scratch->tile_rows;
+    wa_walk_tile *run = kernel_of(walk->which);
+    if (walk->rows == 0)
+        return WA_OK;
+    WA_TRY(take_buffers(walk, height));
+    for (size_t first = 0; first < walk->rows; first += height) {
+        size_t left = walk->rows - first;
+        WA_TRY(run(walk, (wa_tile){.first = first, .rows = left < height ? left : height}));
+    }
+    return WA_OK;
+}
+
+wa_status wa_case_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
+                      const wa_walk_io *io, size_t io_count, wa_scratch *scratch, wa_label *label,
+                      wa_error *err)
+{
+    wa_walk walk = {.which = which,
+                    .layer = layer,
+                    .rows = rows,
+                    .io = io,
+                    .io_count = io_count,
+                    .scratch = scratch,
+                    .err = err};
+    WA_TRY(check_call(&walk));
+    wa_mark mark = wa_arena_mark(scratch->arena);
+    wa_status status = run_tiles(&walk);
+    wa_arena_release(scratch->arena, mark);
+    if (status == WA_OK)
+        *label = which->kernel;
+    return status;
+}
+
+void wa_walk_tell_hits(const wa_walk *walk, const wa_walk_io *io, size_t row, const int32_t *hits)
+{
+    if (io->hits == NULL || walk->which->k == WA_K_ALL)
+        return;
+    size_t k = (size_t)walk->which->k;
+    size_t count = hits == NULL ? 0 : wa_case_hit_count(walk->which, walk->layer->features);
+    int32_t *to = io->hits + row * k;
+    if (count > 0)
+        memcpy(to, hits, count * sizeof *to);
+    for (size_t i = count; i < k; i++)
+        to[i] = -1;
+}
+
+void wa_walk_poison(const wa_walk *walk, const wa_walk_io *io, size_t row)
+{
+    float *y = io->y + row * walk->layer->hidden;
+    for (size_t h = 0; h < walk->layer->hidden; h++)
+        y[h] = NAN;
+    wa_walk_tell_hits(walk, io, row, NULL);
+}

@@ -1,0 +1,66 @@
+/* What the kernels of the paths share: one call, its row tiles, its buffers. Private to src/path.
+ */
+#ifndef WALKAUDIT_PATH_WALK_H
+#define WALKAUDIT_PATH_WALK_H
+
+#include "walkaudit/path.h"
+
+/** One call of wa_case_run, and the buffers of its inputs. */
+typedef struct wa_walk {
+    const wa_case *which;
+    const wa_walk_layer *layer;
+    size_t rows;
+    const wa_walk_io *io;
+    size_t io_count;
+    wa_scratch *scratch;
+    float **act,
+        **up; /* [io_count] of [tile_rows, features]; the first are the scratch's, the rest arena */
+    wa_operand *pairs; /* [io_count] */
+    wa_error *err;
+} wa_walk;
+
+/** Rows [first, first + rows) of every input. */
+typedef struct wa_tile {
+    size_t first, rows;
+} wa_tile;
+
+/** Evaluate one tile. */
+typedef wa_status wa_walk_tile(wa_walk *walk, wa_tile tile);
+
+/* act of a tile by matrix products: gate, up, activation; then y by the down product and its bias.
+ */
+void wa_walk_feed(wa_walk *walk, wa_tile tile);
+void wa_walk_project(wa_walk *walk, wa_tile tile, float *const *act);
+
+wa_walk_tile wa_products_tile, wa_serial_tile, wa_fallback_tile;
+
+/** Space for ranking n scores. */
+typedef struct wa_rank {
+    struct wa_ranked {
+        uint32_t key; /* grows as |score| falls */
+        int32_t feature;
+    } * list, *spare; /* [n] each, arena */
+} wa_rank;
+
+WA_CHECKED wa_status wa_rank_open(wa_arena *arena, size_t n, wa_rank *out, wa_error *err);
+/**
+ * The k best of n scores by |score| descending, ties by index ascending, to hits [k]; k <= n <
+ * 2^31. False, hits unspecified, when a score is NaN.
+ */
+bool wa_rank_top(const wa_rank *rank, const float *scores, size_t n, size_t k, int32_t *hits);
+
+/** Features that a position uses: min(k, F), F when k is all. */
+size_t wa_case_hit_count(const wa_case *which, size_t features);
+/** weights_fallback's 80 % rule: 5 |F| >= 4 I, then all features are used (walk-paths 3.3). */
+bool wa_fallback_uses_all(const wa_case *which, size_t features);
+
+/** Copy a hit list to row `row` of an input's `hits`, if it wants it; hits = NULL writes -1. */
+void wa_walk_tell_hits(const wa_walk *walk, const wa_walk_io *io, size_t row, const int32_t *hits);
+/** A row whose gate score is NaN: y is NaN, so that it is seen. */
+void wa_walk_poison(const wa_walk *walk, const wa_walk_io *io, size_t row);
+
+/** |act| at or below which the per-feature loops leave a feature out (walk-paths 3.3). NaN is never
+ * left out. */
+#define WA_ACT_FLOOR 1e-10F
+
+#endif

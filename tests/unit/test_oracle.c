@@ -1,0 +1,260 @@
+/* The oracle against goldens and plain loops written here, its ties, and the decoders it relies on.
+ */
+#include "walk_layers.h"
+
+enum { ROWS = 11 }; /* a full group of eight and a part of one */
+
+static const test_kind GATED = {.gated = true, .feature_major = true, .activation = WA_GELU_TANH};
+static const test_kind UNGATED = {
+    .feature_major = true, .biased = true, .activation = WA_SILU, .gate_format = WA_FORMAT_F16};
+static const test_kind MODEL = {.gated = true,
+                                .biased = true,
+                                .activation = WA_SILU,
+                                .gate_format = WA_FORMAT_BF16,
+                                .model_format = WA_FORMAT_BF16};
+
+static double *decoded(wa_arena *arena, const wa_matrix *m)
+{
+    float *values = test_take(arena, m->rows * m->cols, sizeof *values);
+    double *wide = test_take(arena, m->rows * m->cols, sizeof *wide);
+    wa_matrix_decode_ref(m, 0, m->rows, values);
+    for (size_t i = 0; i < m->rows * m->cols; i++)
+        wide[i] = (double)values[i];
+    return wide;
+}
+
+/* y of one row by the definition: use[f] says which features count. */
+static void plain_ffn(wa_arena *arena, const wa_walk_layer *l, const float *x, const bool *use,
+                      double *y)
+{
+    const double *up = decoded(arena, &l->up), *down = decoded(arena, &l->down);
+    const double *gate = l->gated ? decoded(arena, &l->gate) : NULL;
+    for (size_t h = 0; h < l->hidden; h++)
+        y[h] = l->down_bias == NULL ? 0.0 : (double)l->down_bias[h];
+    for (size_t f = 0; f < l->features; f++) {
+        double u = 0.0, g = 0.0;
+        for (size_t h = 0; h < l->hidden; h++) {
+            u += up[f * l->hidden + h] * (double)x[h];
+            g += l->gated ? gate[f * l->hidden + h] * (double)x[h] : 0.0;
+        }
+        double bias = l->up_bias == NULL ? 0.0 : (double)l->up_bias[f];
+        double act =
+            l->gated ? wa_phi_ref(l->activation, g) * u : wa_phi_ref(l->activation, u + bias);
+        for (size_t h = 0; h < l->hidden && use[f]; h++)
+            y[h] += act * (l->down_is_feature_major ? down[f * l->hidden + h]
+                                                    : down[h * l->features + f]);
+    }
+}
+
+/* The k features of greatest |score|, one by one. */
+static void plain_choice(wa_arena *arena, const wa_walk_layer *l, const float *x, size_t k,
+                         bool *use)
+{
+    const double *rows = decoded(arena, &l->select);
+    memset(use, 0, l->features);
+    for (size_t picked = 0; picked < k && picked < l->features; picked++) {
+        size_t best = l->features;
+        double most = -1.0;
+        for (size_t f = 0; f < l->features; f++) {
+            double score = 0.0;
+            for (size_t h = 0; h < l->hidden; h++)
+                score += rows[f * l->hidden + h] * (double)x[h];
+            if (!use[f] && fabs(score) > most) {
+                most = fabs(score);
+                best = f;
+            }
+        }
+        use[best] = true;
+    }
+}
+
+static void check_against_plain(const wa_case *which, const wa_walk_layer *l)
+{
+    wa_arena *arena = test_arena();
+    uint64_t seed = 4;
+    const float *x = test_values(arena, ROWS * l->hidden, 1.0F, &seed);
+    const double *y = test_oracle(arena, which, l, ROWS, x, NULL);
+    double *expected = test_take(arena, l->hidden, sizeof *expected);
+    bool *use = test_take(arena, l->features, 1);
+    for (size_t row = 0; row < ROWS; row++) {
+        size_t k = which->k == WA_K_ALL ? l->features : (size_t)which->k;
+        plain_choice(arena, l, x + row * l->hidden, k, use);
+        plain_ffn(arena, l, x + row * l->hidden, use, expected);
+        CU_ASSERT(test_rel_l2_f64(y + row * l->hidden, expected, l->hidden) <= 1e-13);
+    }
+    wa_arena_close(arena);
+}
+
+static void every_path_follows_its_definition(void)
+{
+    wa_arena *arena = test_arena();
+    wa_walk_layer gated = test_layer(arena, 43, 17, GATED, 1);
+    wa_walk_layer ungated = test_layer(arena, 42, 16, UNGATED, 2);
+    wa_walk_layer model = test_layer(arena, 41, 18, MODEL, 3);
+    const struct {
+        wa_case which;
+        const wa_walk_layer *l;
+    } checks[] = {
+        {test_case(WA_PATH_FULL_MMAP, WA_LABEL_FULL_MMAP, WA_K_ALL), &gated},
+        {test_case(WA_PATH_EXACT, WA_LABEL_EXACT, WA_K_ALL), &ungated},
+        {wa_case_dense(), &model},
+        {test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, WA_K_ALL), &gated},
+        {test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 9), &gated},
+        {test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 1), &ungated},
+        {test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 40), &ungated},
+        {test_case(WA_PATH_WEIGHTS_FALLBACK, WA_LABEL_WEIGHTS_FALLBACK_SPARSE, 7), &model},
+        {test_case(WA_PATH_WEIGHTS_FALLBACK, WA_LABEL_WEIGHTS_FALLBACK_SPARSE, WA_K_ALL), &model},
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
+        check_against_plain(&checks[i].which, checks[i].l);
+    wa_arena_close(arena);
+}
+
+static void golden_y_is_reproduced_to_f64(void)
+{
+    static const test_shape *const shapes[] = {&TEST_GEMMA, &TEST_STARCODER, &TEST_QWEN};
+    for (size_t s = 0; s < 3; s++) {
+        wa_arena *arena = test_arena();
+        test_golden g = test_golden_open(arena, shapes[s]);
+        wa_walk_layer model = test_golden_layer(arena, &g, false);
+        wa_walk_layer vindex = test_golden_layer(arena, &g, true);
+        wa_case dense = wa_case_dense();
+        wa_case mmap = test_case(WA_PATH_FULL_MMAP, WA_LABEL_FULL_MMAP, WA_K_ALL);
+        const double *y = test_oracle(arena, &dense, &model, g.rows, g.x, NULL);
+        const double *walk = test_oracle(arena, &mmap, &vindex, g.rows, g.x, NULL);
+        CU_ASSERT(test_rel_l2_f64(y, g.y, g.rows * g.hidden) <= 1e-11);
+        CU_ASSERT(test_rel_l2_f64(walk, g.y, g.rows * g.hidden) <= 1e-11);
+        wa_arena_close(arena);
+    }
+}
+
+static void golden_walks_are_reproduced_to_f64(void)
+{
+    static const test_shape *const shapes[] = {&TEST_GEMMA, &TEST_STARCODER};
+    for (size_t s = 0; s < 2; s++) {
+        wa_arena *arena = test_arena();
+        test_golden g = test_golden_open(arena, shapes[s]);
+        wa_walk_layer vindex = test_golden_layer(arena, &g, true);
+        for (int w = 0; w < TEST_WALKS; w++) {
+            wa_case which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, g.walk[w].k);
+            const double *y = test_oracle(arena, &which, &vindex, g.rows, g.x, NULL);
+            CU_ASSERT(test_rel_l2_f64(y + (g.rows - 1) * g.hidden, g.walk[w].y_last, g.hidden) <=
+                      1e-11);
+            for (size_t row = 0; row < g.rows; row++) {
+                double rel = test_rel_l2_f64(y + row * g.hidden, g.y + row * g.hidden, g.hidden);
+                CU_ASSERT_DOUBLE_EQUAL(rel, g.walk[w].rel_l2[row],
+                                       1e-9 * g.walk[w].rel_l2[row] + 1e-12);
+            }
+        }
+        wa_arena_close(arena);
+    }
+}
+
+/* Gate 1, 1 + gap, 0.5; k = 1: ours is feature 1, the list at hand says feature 0. */
+static double tie_answer(wa_arena *arena, float gap, int32_t theirs)
+{
+    const float gate[] = {1.0F, 1.0F + gap, 0.5F}, up[] = {1, 1, 1}, down[] = {1.0F, 100.0F, 0.0F},
+                x[] = {1.0F};
+    wa_walk_layer l = {.gated = true,
+                       .down_is_feature_major = true,
+                       .activation = WA_SILU,
+                       .features = 3,
+                       .hidden = 1};
+    l.gate = l.select = test_store(arena, gate, 3, 1, WA_FORMAT_F32, 0);
+    l.up = test_store(arena, up, 3, 1, WA_FORMAT_F32, 0);
+    l.down = test_store(arena, down, 3, 1, WA_FORMAT_F32, 0);
+    wa_case which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 1);
+    return test_oracle(arena, &which, &l, 1, x, &theirs)[0];
+}
+
+static void a_tie_is_no_defect_and_a_wrong_hit_is(void)
+{
+    wa_arena *arena = test_arena();
+    double zero = 0.7310585786, one = 100.0 * zero;
+    CU_ASSERT_DOUBLE_EQUAL(tie_answer(arena, 5e-7F, 0), zero,
+                           1e-4);                                   /* within 1e-6 |x||g|: theirs */
+    CU_ASSERT_DOUBLE_EQUAL(tie_answer(arena, 2e-6F, 0), one, 1e-2); /* beyond: ours */
+    CU_ASSERT_DOUBLE_EQUAL(tie_answer(arena, 5e-7F, 2), one, 1e-2); /* 0.5 is no tie */
+    CU_ASSERT_DOUBLE_EQUAL(tie_answer(arena, 5e-7F, -1), one, 1e-2); /* no feature */
+    CU_ASSERT_DOUBLE_EQUAL(tie_answer(arena, 5e-7F, 3), one, 1e-2);
+    wa_arena_close(arena);
+}
+
+static void a_nan_row_that_no_position_uses_changes_nothing(void)
+{
+    wa_arena *arena = test_arena();
+    wa_walk_layer l = test_layer(arena, 16, 8, GATED, 6);
+    float gate[16 * 8], down[16 * 8], x[8] = {1, 0, 0, 0, 0, 0, 0, 0};
+    wa_matrix_decode(&l.select, 0, 16, gate);
+    wa_matrix_decode(&l.down, 0, 16, down);
+    gate[5 * 8] = 0.0F; /* score 0: ranked last */
+    l.gate = l.select = test_store(arena, gate, 16, 8, WA_FORMAT_F32, 0);
+    wa_case which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 15);
+    double before[8];
+    memcpy(before, test_oracle(arena, &which, &l, 1, x, NULL), sizeof before);
+    down[5 * 8 + 2] = NAN;
+    l.down = test_store(arena, down, 16, 8, WA_FORMAT_F32, 0);
+    const double *after = test_oracle(arena, &which, &l, 1, x, NULL);
+    CU_ASSERT(test_rel_l2_f64(after, before, 8) == 0.0);
+    wa_case all = test_case(WA_PATH_FULL_MMAP, WA_LABEL_FULL_MMAP, WA_K_ALL);
+    CU_ASSERT(isnan(test_oracle(arena, &all, &l, 1, x, NULL)[2]));
+    wa_arena_close(arena);
+}
+
+/* The oracle lets plain floats pass through the fast decoder, so every pattern must be the
+ * reference's. */
+static void fast_and_reference_decoders_agree_on_every_16_bit_pattern(void)
+{
+    enum { PATTERNS = 1 << 16 };
+    wa_arena *arena = test_arena();
+    uint8_t *bits = test_take(arena, PATTERNS, 2);
+    float *fast = test_take(arena, PATTERNS, sizeof *fast);
+    float *reference = test_take(arena, PATTERNS, sizeof *reference);
+    for (uint32_t i = 0; i < PATTERNS; i++) {
+        bits[2 * i] = (uint8_t)i;
+        bits[2 * i + 1] = (uint8_t)(i >> 8);
+    }
+    static const wa_format formats[] = {WA_FORMAT_F16, WA_FORMAT_BF16};
+    for (size_t f = 0; f < 2; f++) {
+        wa_matrix m = {.data = bits,
+                       .name = "all",
+                       .format = formats[f],
+                       .rows = 256,
+                       .cols = 256,
+                       .row_bytes = 512};
+        wa_matrix_decode(&m, 0, 256, fast);
+        wa_matrix_decode_ref(&m, 0, 256, reference);
+        size_t wrong = 0;
+        for (size_t i = 0; i < PATTERNS; i++)
+            if (!(isnan(fast[i]) && isnan(reference[i])) && memcmp(&fast[i], &reference[i], 4) != 0)
+                wrong++;
+        CU_ASSERT_EQUAL(wrong, 0);
+    }
+    wa_arena_close(arena);
+}
+
+static void every_failing_take_is_reported(void)
+{
+    wa_arena *arena = test_arena();
+    wa_walk_layer l = test_layer(arena, 9, 5, GATED, 1);
+    float x[5] = {1, 2, 3, 4, 5};
+    double y[5];
+    wa_case which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 3);
+    wa_mark before = wa_arena_mark(arena);
+    wa_status status = WA_E_MEMORY;
+    for (size_t k = 1; status != WA_OK; k++) {
+        wa_arena_fail_at(arena, k);
+        status = wa_oracle_run(&which, &l, 1, x, NULL, arena, y, &test_err);
+        CU_ASSERT(status == WA_OK || status == WA_E_MEMORY);
+        CU_ASSERT_FATAL(k < 50);
+        CU_ASSERT_EQUAL(wa_arena_mark(arena).used, before.used);
+    }
+    wa_arena_close(arena);
+}
+
+WA_SUITE("oracle", WA_CASE(every_path_follows_its_definition),
+         WA_CASE(golden_y_is_reproduced_to_f64), WA_CASE(golden_walks_are_reproduced_to_f64),
+         WA_CASE(a_tie_is_no_defect_and_a_wrong_hit_is),
+         WA_CASE(a_nan_row_that_no_position_uses_changes_nothing),
+         WA_CASE(fast_and_reference_decoders_agree_on_every_16_bit_pattern),
+         WA_CASE(every_failing_take_is_reported))
