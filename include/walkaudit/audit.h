@@ -1,0 +1,51 @@
+/* An audit, opened: one model, its vindexes, the cases, the prompts as token ids. What `run` and `plan` share. */
+#ifndef WALKAUDIT_AUDIT_H
+#define WALKAUDIT_AUDIT_H
+
+#include "walkaudit/job.h"
+#include "walkaudit/plan.h"
+#include "walkaudit/stage.h"
+#include "walkaudit/store.h"
+#include "walkaudit/tokenizer.h"
+
+/** Read-only once opened and tokenised; memory in the arena given to wa_audit_open. */
+typedef struct wa_audit {
+    const wa_job *job;
+    const wa_job_audit *request; /* borrowed from the job */
+    wa_arena *arena;
+    wa_model *model;      /* owned */
+    wa_vindex **vindexes; /* [vindex_count], owned */
+    size_t vindex_count;
+    wa_cases cases;
+    wa_tokenizer *tokenizer; /* owned; NULL where wa_audit_tokenize was not called */
+
+    size_t prompt_count, obs_count;
+    size_t *prompt_rows;  /* [prompt_count] */
+    int32_t *ids;         /* [obs_count], all prompts end to end */
+    const wa_prompt *prompts; /* [prompt_count], NULL where wa_audit_tokenize was not called */
+} wa_audit;
+
+/** Open model and vindexes of audit `index` of the job, check that they belong together, build the cases. Local. */
+WA_CHECKED wa_status wa_audit_open(const wa_job *job, size_t index, wa_arena *arena, wa_audit **out,
+                                   wa_error *err);
+void wa_audit_close(wa_audit *audit);
+
+/** Read the job's prompts and make ids of them. Local; one rank does it and shares ids and prompt_rows. */
+WA_CHECKED wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err);
+
+/** Everything planning needs. nodes and memory per node (0 = unknown) come from the caller. */
+WA_CHECKED wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memory,
+                                         wa_plan_input *out, wa_error *err);
+
+/** Axes of the whole job. */
+wa_dims wa_audit_dims(const wa_audit *audit);
+
+/** What the result file says besides measured fields. Needs the tokenizer; computes fingerprints. */
+WA_CHECKED wa_status wa_audit_meta(const wa_audit *audit, const wa_plan *plan, wa_result_meta *out,
+                                   wa_error *err);
+
+/** Path of the audit's result file: RESULT/NAME-AUDIT.h5, or `out_file` when the user names one. */
+WA_CHECKED wa_status wa_audit_result_path(const wa_audit *audit, const char *out_file, char **out,
+                                          wa_error *err);
+
+#endif

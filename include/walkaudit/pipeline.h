@@ -1,0 +1,36 @@
+/* The pipeline: batches on demand, residuals from stage to stage, the reference to the team, blocks to the writer. Design 10. */
+#ifndef WALKAUDIT_PIPELINE_H
+#define WALKAUDIT_PIPELINE_H
+
+#include "walkaudit/comm.h"
+#include "walkaudit/plan.h"
+#include "walkaudit/stage.h"
+
+/** Everything a rank needs for its part. Borrowed for the call. */
+typedef struct wa_pipeline_input {
+    wa_comm *comm;
+    const wa_plan *plan;
+    const wa_stage_audit *audit;
+    wa_dims dims;               /* of the whole job */
+    const int32_t *ids;         /* [obs] */
+    const size_t *prompt_rows;  /* [prompts] */
+    const char *result_path;    /* parts go beside it */
+    wa_arena *arena;            /* buffers of this rank */
+    /* rank 0 only: */
+    const uint8_t *batch_done;  /* [batches] 1 = a part is there already */
+    void (*batch_finished)(void *context, size_t done, size_t total); /* after each part; NULL = none */
+    void *context;
+} wa_pipeline_input;
+
+/**
+ * Collective at its start, then each rank's own loop; idle ranks return at once. Returns when all batches have their parts, or
+ * one has failed: rank 0 returns that story, wherever it happened, and the caller agrees afterwards.
+ *
+ * cost   where this rank's time went
+ * fatal  this rank could not go on serving its peers (MPI, memory for a batch): they may wait for it, so the caller must
+ *        abort instead of agreeing
+ */
+WA_CHECKED wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *fatal,
+                                     wa_error *err);
+
+#endif

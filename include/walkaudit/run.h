@@ -1,0 +1,25 @@
+/* Running a job: all its audits, on all ranks, to result files and tables. */
+#ifndef WALKAUDIT_RUN_H
+#define WALKAUDIT_RUN_H
+
+#include "walkaudit/comm.h"
+#include "walkaudit/job.h"
+
+typedef struct wa_run_options {
+    const char *out_file; /* --out: result file instead of RESULT/NAME-AUDIT.h5 (jobs of one audit); NULL = none */
+    bool fresh;           /* compute anew, whatever is there */
+    bool only_failed;     /* only audits that a .failed.json stands for */
+    bool mixed_cores;     /* hosts may have different OpenBLAS cores */
+    bool verbose;
+    const char *command_line; /* for /run/K */
+} wa_run_options;
+
+/**
+ * Collective. Run every audit of the job, one after another, each on all ranks. Rank 0 prints the tables on stdout and the log on
+ * stderr. An audit that fails leaves NAME-AUDIT.failed.json with its reason; the others go on.
+ *
+ * Returns the exit code of the process (design 4), the same on every rank. Does not return when a rank can no longer serve its peers (MPI_Abort).
+ */
+int wa_run_job(wa_comm *comm, const wa_job *job, const wa_run_options *options);
+
+#endif

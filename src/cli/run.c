@@ -1,0 +1,140 @@
+/* walkaudit run: the audit. The only verb that starts MPI. */
+#include "cli/cli.h"
+#include "walkaudit/run.h"
+
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MOST_SETTINGS = 64, KEY_OUT = 256, KEY_RESUME, KEY_FRESH, KEY_ONLY_FAILED, KEY_MIXED, KEY_HELP_JOB };
+
+typedef struct arguments {
+    const char *job;
+    const char *settings[MOST_SETTINGS];
+    size_t setting_count;
+    bool help_job;
+    wa_run_options options;
+} arguments;
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    arguments *args = state->input;
+    switch (key) {
+    case 's':
+        if (args->setting_count == MOST_SETTINGS)
+            argp_error(state, "more than %d --set", MOST_SETTINGS);
+        args->settings[args->setting_count++] = arg;
+        return 0;
+    case KEY_OUT:
+        args->options.out_file = arg;
+        return 0;
+    case KEY_RESUME: /* the default */
+        return 0;
+    case KEY_FRESH:
+        args->options.fresh = true;
+        return 0;
+    case KEY_ONLY_FAILED:
+        args->options.only_failed = true;
+        return 0;
+    case KEY_MIXED:
+        args->options.mixed_cores = true;
+        return 0;
+    case KEY_HELP_JOB:
+        args->help_job = true;
+        return 0;
+    case 'v':
+        args->options.verbose = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num > 0)
+            argp_error(state, "unexpected argument '%s'", arg);
+        args->job = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (args->job == NULL && !args->help_job)
+            argp_error(state, "expected a job file");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option OPTIONS[] = {
+    {.name = "set", .key = 's', .arg = "KEY=VALUE", .doc = "set a scalar key of the job, e.g. batch.rows=8"},
+    {.name = "out", .key = KEY_OUT, .arg = "FILE", .doc = "result file (jobs of one audit)"},
+    {.name = "resume", .key = KEY_RESUME, .doc = "go on with an unfinished result (the default)"},
+    {.name = "fresh", .key = KEY_FRESH, .doc = "compute anew, whatever is there"},
+    {.name = "only-failed", .key = KEY_ONLY_FAILED, .doc = "run only audits whose .failed.json stands"},
+    {.name = "mixed-cores", .key = KEY_MIXED, .doc = "allow hosts with different OpenBLAS cores"},
+    {.name = "help-job", .key = KEY_HELP_JOB, .doc = "list every key of a job file"},
+    {.name = "verbose", .key = 'v', .doc = "say more on stderr"},
+    {0}};
+
+static void print_job_keys(void)
+{
+    size_t count;
+    const wa_job_key *keys = wa_job_keys(&count);
+    for (size_t i = 0; i < count; i++)
+        printf("%-32s %-16s %-12s %s\n", keys[i].name, keys[i].type, keys[i].fallback, keys[i].meaning);
+}
+
+static wa_status open_job(const arguments *args, wa_arena *arena, wa_job **job, wa_error *err)
+{
+    WA_TRY(wa_job_open(args->job, args->settings, args->setting_count, arena, job, err));
+    if (args->options.out_file != NULL && (*job)->audit_count != 1)
+        return wa_fail(err, WA_E_USAGE, "--out names one file; the job has %zu audits",
+                       (*job)->audit_count);
+    return WA_OK;
+}
+
+static int run_on_ranks(const arguments *args, wa_comm *comm, wa_arena *arena)
+{
+    wa_error err = {.status = WA_OK};
+    wa_job *job;
+    wa_status status = wa_comm_agree(comm, open_job(args, arena, &job, &err), &err);
+    if (status == WA_OK)
+        return wa_run_job(comm, job, &args->options);
+    return wa_comm_rank(comm) == 0 ? wa_cli_fail(&err) : wa_status_exit_code(status);
+}
+
+static const char *join_words(int argc, char **argv, wa_arena *arena)
+{
+    char *text = NULL;
+    for (int i = 0; i < argc; i++)
+        if (wa_arena_print(arena, &text, NULL, "%s%s%s", text == NULL ? "" : text,
+                           text == NULL ? "" : " ", argv[i]) != WA_OK)
+            return "";
+    return text == NULL ? "" : text;
+}
+
+int wa_cli_run(int argc, char **argv)
+{
+    static const struct argp parser = {.options = OPTIONS,
+                                       .parser = parse_option,
+                                       .args_doc = "JOB.yaml",
+                                       .doc = "Audit every (vindex, path) of a job against the dense model."};
+    arguments args = {.job = NULL};
+    /* Words are judged before MPI starts: a usage error is one message, not one per rank. */
+    argp_err_exit_status = 2;
+    argp_parse(&parser, argc, argv, 0, NULL, &args);
+    if (args.help_job) {
+        print_job_keys();
+        return 0;
+    }
+    wa_error err = {.status = WA_OK};
+    wa_arena *arena;
+    if (wa_arena_open("job", 0, &arena, &err) != WA_OK)
+        return wa_cli_fail(&err);
+    args.options.command_line = join_words(argc, argv, arena);
+    wa_comm *comm;
+    if (wa_comm_open(&argc, &argv, &comm, &err) != WA_OK) {
+        int code = wa_cli_fail(&err);
+        wa_arena_close(arena);
+        return code;
+    }
+    int code = run_on_ranks(&args, comm, arena);
+    int rank = wa_comm_rank(comm);
+    wa_comm_close(comm);
+    wa_arena_close(arena);
+    return rank == 0 ? code : 0;
+}

@@ -1,0 +1,155 @@
+/* Ranks over MPI: start and end, agreement, broadcast, gather. Point to point is in tickets_mpi.c. */
+#include "comm/comm_private_mpi.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+wa_status wa_mpi_failed(int code, const char *call, wa_error *err)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    return wa_fail(err, WA_E_MPI, "%s failed: %s", call, text);
+}
+
+/* Hosts are told apart by the lowest rank that shares memory with them. */
+static wa_status find_nodes(wa_comm *comm, wa_error *err)
+{
+    MPI_Comm node;
+    WA_TRY_MPI(MPI_Comm_split_type, (comm->mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    int leader = 0;
+    MPI_Comm_size(node, &comm->node_ranks);
+    int node_rank = 0;
+    MPI_Comm_rank(node, &node_rank);
+    leader = node_rank == 0;
+    MPI_Comm_free(&node);
+    WA_TRY_MPI(MPI_Allreduce, (&leader, &comm->nodes, 1, MPI_INT, MPI_SUM, comm->mpi));
+    return WA_OK;
+}
+
+static wa_status start(wa_comm *comm, wa_error *err)
+{
+    WA_TRY_MPI(MPI_Comm_dup, (MPI_COMM_WORLD, &comm->mpi));
+    WA_TRY_MPI(MPI_Comm_set_errhandler, (comm->mpi, MPI_ERRORS_RETURN));
+    WA_TRY_MPI(MPI_Comm_rank, (comm->mpi, &comm->rank));
+    WA_TRY_MPI(MPI_Comm_size, (comm->mpi, &comm->size));
+    int length = 0;
+    WA_TRY_MPI(MPI_Get_processor_name, (comm->host, &length));
+    return find_nodes(comm, err);
+}
+
+wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
+{
+    WA_TRY_MPI(MPI_Init, (argc, argv));
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+
+    wa_arena *arena;
+    WA_TRY(wa_arena_open("comm", 0, &arena, err));
+    wa_comm *comm;
+    wa_status status = wa_arena_take(arena, 1, sizeof *comm, &comm, err);
+    if (status != WA_OK)
+        goto close_arena;
+    comm->arena = arena;
+    status = start(comm, err);
+    if (status == WA_OK)
+        status = wa_tickets_start(comm, err);
+    if (status != WA_OK)
+        goto close_arena;
+    *out = comm;
+    return WA_OK;
+
+close_arena:
+    wa_arena_close(arena);
+    return status;
+}
+
+void wa_comm_close(wa_comm *comm)
+{
+    if (comm == NULL)
+        return;
+    MPI_Comm_free(&comm->mpi);
+    MPI_Finalize();
+    wa_arena_close(comm->arena);
+}
+
+void wa_comm_abort(wa_comm *comm, int exit_code)
+{
+    MPI_Abort(comm == NULL ? MPI_COMM_WORLD : comm->mpi, exit_code);
+    exit(exit_code);
+}
+
+int wa_comm_rank(const wa_comm *comm)
+{
+    return comm->rank;
+}
+
+int wa_comm_size(const wa_comm *comm)
+{
+    return comm->size;
+}
+
+int wa_comm_node_ranks(const wa_comm *comm)
+{
+    return comm->node_ranks;
+}
+
+int wa_comm_nodes(const wa_comm *comm)
+{
+    return comm->nodes;
+}
+
+const char *wa_comm_host(const wa_comm *comm)
+{
+    return comm->host;
+}
+
+const char *wa_comm_library(void)
+{
+    return "Open MPI " WA_MPI_TEXT(OMPI_MAJOR_VERSION) "." WA_MPI_TEXT(OMPI_MINOR_VERSION) "." WA_MPI_TEXT(
+        OMPI_RELEASE_VERSION);
+}
+
+void *wa_comm_native(wa_comm *comm)
+{
+    return &comm->mpi;
+}
+
+wa_status wa_comm_agree(wa_comm *comm, wa_status mine, wa_error *err)
+{
+    if (mine != WA_OK && comm->size > 1 && strstr(err->text, "on rank ") == NULL)
+        wa_note(err, "on rank %d of %d", comm->rank, comm->size);
+
+    int vote = mine == WA_OK ? INT_MAX : comm->rank;
+    int speaker = INT_MAX;
+    WA_TRY_MPI(MPI_Allreduce, (&vote, &speaker, 1, MPI_INT, MPI_MIN, comm->mpi));
+    if (speaker == INT_MAX)
+        return WA_OK;
+
+    WA_TRY_MPI(MPI_Bcast, (err, (int)sizeof *err, MPI_BYTE, speaker, comm->mpi));
+    return err->status;
+}
+
+/* Collectives count in int; larger buffers go in pieces. */
+enum { PIECE = 1 << 30 };
+
+wa_status wa_comm_broadcast(wa_comm *comm, void *bytes, size_t size, wa_error *err)
+{
+    char *at = bytes;
+    for (size_t done = 0; done < size;) {
+        size_t left = size - done;
+        int count = left < PIECE ? (int)left : PIECE;
+        WA_TRY_MPI(MPI_Bcast, (at + done, count, MPI_BYTE, 0, comm->mpi));
+        done += (size_t)count;
+    }
+    return WA_OK;
+}
+
+wa_status wa_comm_gather(wa_comm *comm, const void *mine, size_t size, void *out, wa_error *err)
+{
+    if (size > PIECE)
+        return wa_fail(err, WA_E_INTERNAL, "a gathered record has %zu bytes, at most %d", size, PIECE);
+    WA_TRY_MPI(MPI_Gather, (mine, (int)size, MPI_BYTE, out, (int)size, MPI_BYTE, 0, comm->mpi));
+    return WA_OK;
+}

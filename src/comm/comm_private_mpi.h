@@ -1,0 +1,45 @@
+/* What the two files of comm share. */
+#ifndef WALKAUDIT_COMM_PRIVATE_MPI_H
+#define WALKAUDIT_COMM_PRIVATE_MPI_H
+
+#include "walkaudit/arena.h"
+#include "walkaudit/comm.h"
+
+#include <mpi.h>
+
+#define WA_MPI_TEXT_(x) #x
+#define WA_MPI_TEXT(x) WA_MPI_TEXT_(x)
+
+/* Messages under way at once on one rank. Each slot, ring and collector has a fixed number of them, so the
+ * sum is known: grants to every rank dominate. */
+enum { WA_TICKETS_PER_RANK = 16, WA_TICKETS_LEAST = 1024 };
+
+struct wa_comm {
+    MPI_Comm mpi; /* private duplicate, errors returned */
+    int rank, size;
+    int nodes, node_ranks;
+    char host[MPI_MAX_PROCESSOR_NAME];
+    wa_arena *arena; /* owned; holds this struct too */
+
+    /* Tickets: requests[i] with its state. Free ones form a stack; live ones are dense in `active` for MPI_Testsome. */
+    int capacity;
+    MPI_Request *requests;    /* [capacity] */
+    uint8_t *done;            /* [capacity] completed, not yet asked for */
+    int *free_stack;          /* [capacity] */
+    int free_count;
+    int high;                 /* one more than the highest ticket ever used */
+    int *indices;             /* [capacity] scratch of MPI_Testsome */
+    MPI_Status *statuses;     /* [capacity] scratch */
+};
+
+wa_status wa_mpi_failed(int code, const char *call, wa_error *err);
+wa_status wa_tickets_start(wa_comm *comm, wa_error *err);
+
+#define WA_TRY_MPI(function, arguments)                                                  \
+    do {                                                                                 \
+        int code_ = function arguments;                                                  \
+        if (code_ != MPI_SUCCESS)                                                        \
+            return wa_mpi_failed(code_, #function, err);                                 \
+    } while (0)
+
+#endif

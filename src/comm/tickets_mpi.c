@@ -1,0 +1,107 @@
+/* Point-to-point messages: every send and receive is non-blocking and known by a ticket. */
+#include "comm/comm_private_mpi.h"
+
+#include <limits.h>
+
+wa_status wa_tickets_start(wa_comm *comm, wa_error *err)
+{
+    comm->capacity = WA_TICKETS_LEAST + WA_TICKETS_PER_RANK * comm->size;
+    size_t count = (size_t)comm->capacity;
+    WA_TRY(wa_arena_take(comm->arena, count, sizeof *comm->requests, &comm->requests, err));
+    WA_TRY(wa_arena_take(comm->arena, count, sizeof *comm->done, &comm->done, err));
+    WA_TRY(wa_arena_take(comm->arena, count, sizeof *comm->free_stack, &comm->free_stack, err));
+    WA_TRY(wa_arena_take(comm->arena, count, sizeof *comm->indices, &comm->indices, err));
+    WA_TRY(wa_arena_take(comm->arena, count, sizeof *comm->statuses, &comm->statuses, err));
+    for (int i = 0; i < comm->capacity; i++) {
+        comm->requests[i] = MPI_REQUEST_NULL;
+        comm->free_stack[i] = comm->capacity - 1 - i; /* low tickets first */
+    }
+    comm->free_count = comm->capacity;
+    return WA_OK;
+}
+
+static wa_status take_ticket(wa_comm *comm, wa_ticket *out, wa_error *err)
+{
+    if (comm->free_count == 0)
+        return wa_fail(err, WA_E_INTERNAL, "more than %d messages under way", comm->capacity);
+    wa_ticket ticket = comm->free_stack[--comm->free_count];
+    comm->done[ticket] = 0;
+    if (ticket >= comm->high)
+        comm->high = ticket + 1;
+    *out = ticket;
+    return WA_OK;
+}
+
+static void give_back(wa_comm *comm, wa_ticket ticket)
+{
+    comm->requests[ticket] = MPI_REQUEST_NULL;
+    comm->free_stack[comm->free_count++] = ticket;
+}
+
+/* MPI counts in int. */
+static wa_status check_size(size_t size, wa_error *err)
+{
+    if (size > INT_MAX)
+        return wa_fail(err, WA_E_MEMORY, "a message of %zu bytes exceeds %d: lower batch.rows", size,
+                       INT_MAX);
+    return WA_OK;
+}
+
+wa_status wa_comm_send(wa_comm *comm, int rank, wa_tag tag, const void *bytes, size_t size,
+                       wa_ticket *out, wa_error *err)
+{
+    WA_TRY(check_size(size, err));
+    wa_ticket ticket = WA_TICKET_NONE;
+    WA_TRY(take_ticket(comm, &ticket, err));
+    WA_TRY_MPI(MPI_Isend, (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi,
+                           &comm->requests[ticket]));
+    *out = ticket;
+    return WA_OK;
+}
+
+wa_status wa_comm_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, size_t size,
+                          wa_ticket *out, wa_error *err)
+{
+    WA_TRY(check_size(size, err));
+    wa_ticket ticket = WA_TICKET_NONE;
+    WA_TRY(take_ticket(comm, &ticket, err));
+    WA_TRY_MPI(MPI_Irecv, (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi,
+                           &comm->requests[ticket]));
+    *out = ticket;
+    return WA_OK;
+}
+
+wa_status wa_comm_poll(wa_comm *comm, wa_error *err)
+{
+    if (comm->high == 0)
+        return WA_OK;
+    int finished = 0;
+    WA_TRY_MPI(MPI_Testsome,
+               (comm->high, comm->requests, &finished, comm->indices, comm->statuses));
+    for (int i = 0; finished != MPI_UNDEFINED && i < finished; i++)
+        comm->done[comm->indices[i]] = 1;
+    return WA_OK;
+}
+
+bool wa_comm_is_done(wa_comm *comm, wa_ticket *ticket)
+{
+    if (*ticket == WA_TICKET_NONE)
+        return true;
+    if (!comm->done[*ticket])
+        return false;
+    give_back(comm, *ticket);
+    *ticket = WA_TICKET_NONE;
+    return true;
+}
+
+void wa_comm_cancel(wa_comm *comm, wa_ticket *ticket)
+{
+    if (*ticket == WA_TICKET_NONE)
+        return;
+    if (!comm->done[*ticket]) {
+        MPI_Cancel(&comm->requests[*ticket]);
+        MPI_Wait(&comm->requests[*ticket], MPI_STATUS_IGNORE);
+    }
+    give_back(comm, *ticket);
+    *ticket = WA_TICKET_NONE;
+}

@@ -1,0 +1,195 @@
+/* Opening an audit: model, vindexes, cases and prompts of one entry of a job. */
+#include "walkaudit/audit.h"
+
+#include <stdlib.h>
+
+static wa_status open_vindexes(wa_audit *audit, wa_error *err)
+{
+    size_t count = audit->request->vindex_count;
+    WA_TRY(wa_arena_take(audit->arena, count, sizeof *audit->vindexes, &audit->vindexes, err));
+    for (size_t v = 0; v < count; v++) {
+        WA_TRY(wa_vindex_open(audit->request->vindexes[v].path, audit->arena, &audit->vindexes[v], err));
+        audit->vindex_count = v + 1;
+        if (wa_vindex_match(audit->model, audit->vindexes[v], err) != WA_OK)
+            return wa_note(err, "model '%s' and vindex '%s'", audit->request->model,
+                           audit->request->vindexes[v].path);
+    }
+    return WA_OK;
+}
+
+static wa_status build_cases(wa_audit *audit, wa_error *err)
+{
+    wa_case_input *inputs;
+    WA_TRY(wa_arena_take(audit->arena, audit->vindex_count, sizeof *inputs, &inputs, err));
+    for (size_t v = 0; v < audit->vindex_count; v++) {
+        const wa_job_vindex *asked = &audit->request->vindexes[v];
+        bool own = asked->paths != NULL;
+        inputs[v] = (wa_case_input){.name = asked->name,
+                                    .vindex = audit->vindexes[v],
+                                    .requests = own ? asked->paths : audit->job->paths,
+                                    .request_count = own ? asked->path_count : audit->job->path_count,
+                                    .required = own};
+    }
+    return wa_cases_build(inputs, audit->vindex_count, audit->model, audit->arena, &audit->cases, err);
+}
+
+wa_status wa_audit_open(const wa_job *job, size_t index, wa_arena *arena, wa_audit **out, wa_error *err)
+{
+    wa_audit *audit;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *audit, &audit, err));
+    audit->job = job;
+    audit->request = &job->audits[index];
+    audit->arena = arena;
+    wa_status status =
+        wa_model_open(audit->request->model, job->semantics, arena, &audit->model, err);
+    if (status == WA_OK)
+        status = open_vindexes(audit, err);
+    if (status == WA_OK)
+        status = build_cases(audit, err);
+    if (status != WA_OK) {
+        wa_audit_close(audit);
+        return wa_note(err, "in audit '%s'", audit->request->name);
+    }
+    *out = audit;
+    return WA_OK;
+}
+
+void wa_audit_close(wa_audit *audit)
+{
+    if (audit == NULL)
+        return;
+    wa_tokenizer_close(audit->tokenizer);
+    for (size_t v = 0; v < audit->vindex_count; v++)
+        wa_vindex_close(audit->vindexes[v]);
+    wa_model_close(audit->model);
+}
+
+/* --- Prompts --------------------------------------------------------------------------------------- */
+
+static wa_status prompt_ids(wa_audit *audit, const wa_prompt *prompt, const int32_t **ids, size_t *count,
+                            wa_error *err)
+{
+    if (prompt->ids != NULL) {
+        *ids = prompt->ids;
+        *count = prompt->id_count;
+    } else {
+        int32_t *made;
+        WA_TRY(wa_tokenizer_encode(audit->tokenizer, prompt->text, prompt->text_length, audit->arena,
+                                   &made, count, err));
+        *ids = made;
+    }
+    if (prompt->max_tokens != 0 && *count > prompt->max_tokens)
+        *count = prompt->max_tokens;
+    if (*count == 0)
+        return wa_fail(err, WA_E_FORMAT, "the prompt has no tokens; expected at least one");
+    for (size_t i = 0; i < *count; i++)
+        if ((*ids)[i] < 0 || (size_t)(*ids)[i] >= audit->model->embedding.rows)
+            return wa_fail(err, WA_E_FORMAT, "token id %d at position %zu; the model has ids 0 to %zu",
+                           (int)(*ids)[i], i, audit->model->embedding.rows - 1);
+    return WA_OK;
+}
+
+static wa_status encode_prompts(wa_audit *audit, wa_error *err)
+{
+    const int32_t **parts;
+    WA_TRY(wa_arena_take(audit->arena, audit->prompt_count, sizeof *parts, &parts, err));
+    WA_TRY(wa_arena_take(audit->arena, audit->prompt_count, sizeof *audit->prompt_rows,
+                         &audit->prompt_rows, err));
+    for (size_t p = 0; p < audit->prompt_count; p++) {
+        if (prompt_ids(audit, &audit->prompts[p], &parts[p], &audit->prompt_rows[p], err) != WA_OK)
+            return wa_note(err, "in prompt '%s'", audit->prompts[p].key);
+        audit->obs_count += audit->prompt_rows[p];
+    }
+    WA_TRY(wa_arena_take(audit->arena, audit->obs_count, sizeof *audit->ids, &audit->ids, err));
+    size_t at = 0;
+    for (size_t p = 0; p < audit->prompt_count; p++) {
+        memcpy(audit->ids + at, parts[p], audit->prompt_rows[p] * sizeof *audit->ids);
+        at += audit->prompt_rows[p];
+    }
+    return WA_OK;
+}
+
+wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err)
+{
+    WA_TRY(wa_tokenizer_open(audit->request->model, &audit->tokenizer, err));
+    wa_prompt *prompts;
+    WA_TRY(wa_prompts_open(audit->job, audit->arena, &prompts, &audit->prompt_count, err));
+    audit->prompts = prompts;
+    return encode_prompts(audit, err);
+}
+
+/* --- Planning -------------------------------------------------------------------------------------- */
+
+static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error *err)
+{
+    wa_case_cost *costs;
+    WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *costs, &costs, err));
+    for (size_t c = 0; c < audit->cases.count; c++) {
+        const wa_case *which = &audit->cases.items[c];
+        if (which->not_run != NULL)
+            continue;
+        wa_walk_layer layer;
+        WA_TRY(wa_case_open_layer(which, audit->model, audit->vindexes[which->vindex], 0, &layer, err));
+        costs[c] = (wa_case_cost){.flops_per_row = wa_case_flops(which, &layer, 1),
+                                  .layer_bytes = wa_case_bytes(which, &layer)};
+    }
+    *out = costs;
+    return WA_OK;
+}
+
+wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memory,
+                              wa_plan_input *out, wa_error *err)
+{
+    const wa_model *model = audit->model;
+    size_t q_width = model->q_heads * model->head_dim;
+    size_t kv_width = model->kv_heads * model->head_dim;
+    wa_case_cost *costs;
+    WA_TRY(case_costs(audit, &costs, err));
+    wa_case dense = wa_case_dense();
+    wa_walk_layer layer;
+    WA_TRY(wa_case_open_layer(&dense, model, NULL, 0, &layer, err));
+    *out = (wa_plan_input){
+        .layer_count = model->layer_count,
+        .attention_flops_per_row = 4.0 * (double)(q_width + kv_width) * (double)model->hidden,
+        .dense_flops_per_row = wa_case_flops(&dense, &layer, 1),
+        .head_flops_per_row = 2.0 * (double)model->vocab * (double)model->hidden,
+        .layer_bytes = wa_model_layer_bytes(model, 0),
+        .head_bytes = wa_model_head_bytes(model),
+        .hidden = model->hidden,
+        .intermediate = model->intermediate,
+        .kv_width = kv_width,
+        .q_width = q_width,
+        .vocab = model->vocab,
+        .prompt_rows = audit->prompt_rows,
+        .prompt_count = audit->prompt_count,
+        .cases = costs,
+        .case_count = audit->cases.count,
+        .vindex_count = audit->vindex_count,
+        .batch_rows = audit->job->batch_rows,
+        .logits_all = audit->job->logits_all,
+        .stages = audit->job->grid_stages,
+        .teams = audit->job->grid_teams,
+        .nodes = nodes,
+        .node_memory = node_memory,
+    };
+    return WA_OK;
+}
+
+wa_dims wa_audit_dims(const wa_audit *audit)
+{
+    size_t slots = audit->job->topk < audit->model->vocab ? audit->job->topk : audit->model->vocab;
+    return (wa_dims){.cases = audit->cases.count,
+                     .layers = audit->model->layer_count,
+                     .rows = audit->obs_count,
+                     .prompts = audit->prompt_count,
+                     .slots = slots,
+                     .vindexes = audit->vindex_count};
+}
+
+wa_status wa_audit_result_path(const wa_audit *audit, const char *out_file, char **out, wa_error *err)
+{
+    if (out_file != NULL)
+        return wa_arena_copy(audit->arena, out_file, strlen(out_file), out, err);
+    return wa_arena_print(audit->arena, out, err, "%s/%s-%s.h5", audit->job->result,
+                          audit->job->name, audit->request->name);
+}

@@ -1,0 +1,258 @@
+/* Every own case at one layer: twice its FFN, the differences, the kernel check; and the encoding check. */
+#include "engine/stage_private.h"
+
+#include "walkaudit/diff.h"
+#include "walkaudit/plan.h"
+
+#include <math.h>
+
+/* One case at one layer of one batch. */
+typedef struct comparison {
+    wa_stage *stage;
+    const wa_stage_batch *batch;
+    const wa_reference *reference;
+    const wa_case *which;
+    size_t index; /* of the case */
+    size_t layer;
+    size_t lane;
+    wa_walk_layer weights;
+} comparison;
+
+static double *f64(const comparison *c, wa_field field)
+{
+    return wa_block_f64(c->batch->block, field, c->index, c->layer);
+}
+
+/* Rows at which KERNEL is measured in this batch; ascending. */
+static wa_status check_rows(const comparison *c, size_t **rows, size_t *count, wa_error *err)
+{
+    int asked = c->stage->audit->kernel_check;
+    *count = 0;
+    *rows = NULL;
+    if (asked == 0 || (asked > 0 && c->batch->index != 0))
+        return WA_OK;
+    WA_TRY(wa_arena_take(c->stage->arena, c->batch->rows, sizeof **rows, rows, err));
+    *count = wa_plan_check_rows(c->batch->rows, asked, *rows);
+    return WA_OK;
+}
+
+/* Gather the checked rows, evaluate them by the oracle, store each row's error. */
+static wa_status measure_kernel(const comparison *c, const int32_t *hits, size_t hit_width,
+                                wa_error *err)
+{
+    wa_stage *stage = c->stage;
+    size_t hidden = stage->audit->model->hidden;
+    size_t *rows;
+    size_t count;
+    WA_TRY(check_rows(c, &rows, &count, err));
+    if (count == 0)
+        return WA_OK;
+    float *x;
+    int32_t *row_hits = NULL;
+    double *truth;
+    WA_TRY(wa_arena_take_raw(stage->arena, count * hidden, sizeof *x, &x, err));
+    WA_TRY(wa_arena_take_raw(stage->arena, count * hidden, sizeof *truth, &truth, err));
+    if (hits != NULL)
+        WA_TRY(wa_arena_take_raw(stage->arena, count * hit_width, sizeof *row_hits, &row_hits, err));
+    for (size_t i = 0; i < count; i++) {
+        memcpy(x + i * hidden, c->reference->x + rows[i] * hidden, hidden * sizeof *x);
+        if (hits != NULL)
+            memcpy(row_hits + i * hit_width, hits + rows[i] * hit_width,
+                   hit_width * sizeof *row_hits);
+    }
+    WA_TRY(wa_oracle_run(c->which, &c->weights, count, x, row_hits, stage->arena, truth, err));
+    double *errors = f64(c, WA_FIELD_kernel_rel_l2);
+    for (size_t i = 0; i < count; i++)
+        errors[rows[i]] =
+            wa_kernel_error(truth + i * hidden, stage->y_walk + rows[i] * hidden, hidden);
+    return WA_OK;
+}
+
+static void store_differences(const comparison *c)
+{
+    size_t hidden = c->stage->audit->model->hidden;
+    int32_t *index = wa_block_i32(c->batch->block, WA_FIELD_max_abs_index, c->index, c->layer);
+    int8_t *status = wa_block_i8(c->batch->block, WA_FIELD_obs_status, c->index, c->layer);
+    double *eta = f64(c, WA_FIELD_eta);
+    for (size_t row = 0; row < c->batch->rows; row++) {
+        size_t at = row * hidden;
+        wa_diff diff = wa_diff_rows(c->reference->y + at, c->stage->y_walk + at, hidden);
+        f64(c, WA_FIELD_cos)[row] = diff.cos;
+        f64(c, WA_FIELD_one_minus_cos)[row] = diff.one_minus_cos;
+        f64(c, WA_FIELD_rel_l2)[row] = diff.rel_l2;
+        f64(c, WA_FIELD_l2)[row] = diff.l2;
+        f64(c, WA_FIELD_max_abs)[row] = diff.max_abs;
+        f64(c, WA_FIELD_norm_ratio)[row] = diff.norm_ratio;
+        index[row] = diff.max_abs_index;
+        status[row] = (int8_t)diff.status;
+        eta[row] = wa_relative_distance(c->stage->post_ref + at, c->stage->post_walk + at,
+                                        c->reference->h + at, hidden);
+    }
+}
+
+/* The case's own lane takes its own output, and drifts. */
+static void advance_lane(const comparison *c)
+{
+    wa_stage *stage = c->stage;
+    size_t hidden = stage->audit->model->hidden;
+    size_t rows = c->batch->rows;
+    float *h = c->batch->h + c->lane * rows * hidden;
+    wa_stage_post(stage, c->layer, stage->y_own, rows, stage->post_walk);
+    wa_residual_add(h, stage->post_walk, rows * hidden, 1.0F);
+    double *drift = f64(c, WA_FIELD_drift);
+    for (size_t row = 0; row < rows; row++)
+        drift[row] = wa_relative_distance(c->reference->h + row * hidden, h + row * hidden,
+                                          c->reference->h + row * hidden, hidden);
+}
+
+static void store_cost(const comparison *c, wa_label label, double seconds)
+{
+    wa_stage *stage = c->stage;
+    double flops = 2.0 * wa_case_flops(c->which, &c->weights, c->batch->rows);
+    size_t bytes = wa_case_bytes(c->which, &c->weights);
+    stage->cost.seconds[WA_PHASE_WALK_FFN] += seconds;
+    stage->cost.flops[WA_PHASE_WALK_FFN] += flops;
+    stage->cost.bytes[WA_PHASE_WALK_FFN] += (double)bytes;
+    *f64(c, WA_FIELD_seconds) = seconds;
+    *wa_block_i64(c->batch->block, WA_FIELD_bytes_read, c->index, c->layer) = (int64_t)bytes;
+    *wa_block_i64(c->batch->block, WA_FIELD_flops, c->index, c->layer) = (int64_t)flops;
+    int8_t *labels = wa_block_i8(c->batch->block, WA_FIELD_label, c->index, c->layer);
+    int32_t *evaluations =
+        wa_block_i32(c->batch->block, WA_FIELD_walk_evaluations, c->index, c->layer);
+    for (size_t prompt = 0; prompt < c->batch->packing.prompts; prompt++) {
+        labels[prompt] = (int8_t)label;
+        evaluations[prompt] += 2;
+    }
+}
+
+static wa_status run_case(comparison *c, wa_error *err)
+{
+    wa_stage *stage = c->stage;
+    size_t rows = c->batch->rows;
+    size_t hidden = stage->audit->model->hidden;
+    const wa_vindex *vindex = stage->audit->vindexes[c->which->vindex];
+    WA_TRY(wa_case_open_layer(c->which, stage->audit->model, vindex, c->layer, &c->weights, err));
+    int32_t *hits = NULL;
+    size_t hit_width = c->which->k == WA_K_ALL ? 0 : (size_t)c->which->k;
+    if (hit_width > c->weights.features)
+        hit_width = c->weights.features;
+    if (hit_width > 0)
+        WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits, &hits, err));
+
+    wa_walk_io io[2] = {
+        {.x = c->reference->x, .y = stage->y_walk, .hits = hits},
+        {.x = stage->normed + c->lane * rows * hidden, .y = stage->y_own, .hits = NULL}};
+    wa_label label = WA_LABEL_NONE;
+    double start = wa_clock();
+    WA_TRY(wa_case_run(c->which, &c->weights, rows, io, 2, &stage->scratch, &label, err));
+    store_cost(c, label, wa_clock() - start);
+
+    WA_TIMED(stage, WA_PHASE_COMPARE, {
+        wa_stage_post(stage, c->layer, stage->y_walk, rows, stage->post_walk);
+        store_differences(c);
+        advance_lane(c);
+    });
+    wa_status status;
+    WA_TIMED(stage, WA_PHASE_KERNEL_CHECK, status = measure_kernel(c, hits, hit_width, err));
+    return status;
+}
+
+wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                           const wa_reference *reference, const wa_team_link *link, wa_error *err)
+{
+    for (size_t lane = 0; lane < stage->lanes; lane++) {
+        if (stage->lane_case[lane] < 0)
+            continue;
+        comparison c = {.stage = stage,
+                        .batch = batch,
+                        .reference = reference,
+                        .which = &stage->audit->cases[stage->lane_case[lane]],
+                        .index = (size_t)stage->lane_case[lane],
+                        .layer = layer,
+                        .lane = lane};
+        wa_mark mark = wa_arena_mark(stage->arena);
+        wa_status status = run_case(&c, err);
+        wa_arena_release(stage->arena, mark);
+        if (status != WA_OK)
+            return wa_note(err, "in case '%s'", c.which->name);
+        WA_TRY(link->poll(link->context, err));
+    }
+    return WA_OK;
+}
+
+/* --- ENCODING -------------------------------------------------------------------------------------- */
+
+static void store_row_error(const wa_block *block, size_t vindex, size_t layer,
+                            wa_projection projection, const wa_row_error *e)
+{
+    wa_block_i8(block, WA_FIELD_row_err_checked, vindex, layer)[projection] = 1;
+    wa_block_f64(block, WA_FIELD_row_err_p50, vindex, layer)[projection] = e->p50;
+    wa_block_f64(block, WA_FIELD_row_err_p99, vindex, layer)[projection] = e->p99;
+    wa_block_f64(block, WA_FIELD_row_err_max, vindex, layer)[projection] = e->max;
+    wa_block_i32(block, WA_FIELD_row_err_worst, vindex, layer)[projection] = e->worst_row;
+    wa_block_i64(block, WA_FIELD_row_nonfinite, vindex, layer)[projection] = (int64_t)e->nonfinite;
+}
+
+/* Is figure a worse than b? Values that are no numbers are worst. */
+static bool is_worse(const wa_row_error *a, const wa_row_error *b)
+{
+    if ((a->nonfinite > 0) != (b->nonfinite > 0))
+        return a->nonfinite > 0;
+    return !(a->max <= b->max);
+}
+
+/* A vindex may store a projection in several payloads: those that its cases read are checked, the worst is told. */
+static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, size_t vindex,
+                                  size_t layer, wa_projection projection, wa_error *err)
+{
+    const wa_stage_audit *audit = stage->audit;
+    const wa_layer *own = &audit->model->layers[layer];
+    const wa_matrix *truth[WA_PROJECTION_COUNT] = {
+        /* the gate file of an ungated model holds the up rows (walk-paths 3.3) */
+        [WA_GATE] = audit->model->gated ? &own->gate : &own->up,
+        [WA_UP] = &own->up,
+        [WA_DOWN] = &own->down};
+    bool seen[WA_PAYLOAD_COUNT] = {false};
+    bool any = false;
+    wa_row_error worst = {.max = 0.0};
+    for (size_t c = 0; c < audit->case_count; c++) {
+        const wa_case *which = &audit->cases[c];
+        const wa_source *source = &which->source[projection];
+        if (which->vindex != (int)vindex || which->not_run != NULL || source->from_model ||
+            seen[source->payload] || truth[projection]->rows == 0)
+            continue;
+        seen[source->payload] = true;
+        wa_matrix stored;
+        WA_TRY(wa_vindex_matrix(audit->vindexes[vindex], source->payload, projection, layer, &stored,
+                                err));
+        wa_row_error e;
+        WA_TRY(wa_encoding_check(&stored, truth[projection], projection == WA_DOWN, stage->arena, &e,
+                                 err));
+        stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
+            (double)(wa_matrix_bytes(&stored) + wa_matrix_bytes(truth[projection]));
+        if (!any || is_worse(&e, &worst))
+            worst = e;
+        any = true;
+    }
+    if (any)
+        store_row_error(batch->block, vindex, layer, projection, &worst);
+    return WA_OK;
+}
+
+wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                                  wa_error *err)
+{
+    double start = wa_clock();
+    for (size_t v = 0; v < stage->audit->vindex_count; v++) {
+        if (!stage->share.owns_vindex[v])
+            continue;
+        for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
+            wa_mark mark = wa_arena_mark(stage->arena);
+            wa_status status = check_projection(stage, batch, v, layer, (wa_projection)p, err);
+            wa_arena_release(stage->arena, mark);
+            WA_TRY(status);
+        }
+    }
+    stage->cost.seconds[WA_PHASE_ENCODING_CHECK] += wa_clock() - start;
+    return WA_OK;
+}

@@ -1,0 +1,245 @@
+/* What the result file says besides measured fields: names, tokens, formats, fingerprints. */
+#include "walkaudit/audit.h"
+
+#include <math.h>
+
+/* Raised when the same inputs would give other numbers than before. */
+#define WA_NUMERIC_VERSION "1"
+
+enum { FINGERPRINTS_BESIDE_VINDEXES = 12 };
+
+static wa_status escape_text(const wa_prompt *prompt, wa_arena *arena, const char **out, wa_error *err)
+{
+    char *text;
+    if (prompt->text == NULL) {
+        *out = "";
+        return WA_OK;
+    }
+    WA_TRY(wa_arena_take(arena, 2 * prompt->text_length + 1, 1, &text, err));
+    size_t at = 0;
+    for (size_t i = 0; i < prompt->text_length; i++) {
+        if (prompt->text[i] == '\0') { /* HDF5 strings end at a NUL */
+            text[at++] = '\\';
+            text[at++] = '0';
+        } else {
+            text[at++] = prompt->text[i];
+        }
+    }
+    *out = text;
+    return WA_OK;
+}
+
+static wa_status fill_prompts(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
+{
+    const char **key, **text;
+    int32_t *rows;
+    WA_TRY(wa_arena_take(audit->arena, audit->prompt_count, sizeof *key, &key, err));
+    WA_TRY(wa_arena_take(audit->arena, audit->prompt_count, sizeof *text, &text, err));
+    WA_TRY(wa_arena_take(audit->arena, audit->prompt_count, sizeof *rows, &rows, err));
+    for (size_t p = 0; p < audit->prompt_count; p++) {
+        key[p] = audit->prompts[p].key;
+        rows[p] = (int32_t)audit->prompt_rows[p];
+        WA_TRY(escape_text(&audit->prompts[p], audit->arena, &text[p], err));
+    }
+    meta->prompt_key = key;
+    meta->prompt_text = text;
+    meta->prompt_rows = rows;
+    return WA_OK;
+}
+
+static wa_status fill_tokens(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
+{
+    const char **text;
+    int32_t *prompt, *position;
+    WA_TRY(wa_arena_take(audit->arena, audit->obs_count, sizeof *text, &text, err));
+    WA_TRY(wa_arena_take(audit->arena, audit->obs_count, sizeof *prompt, &prompt, err));
+    WA_TRY(wa_arena_take(audit->arena, audit->obs_count, sizeof *position, &position, err));
+    size_t obs = 0;
+    for (size_t p = 0; p < audit->prompt_count; p++)
+        for (size_t row = 0; row < audit->prompt_rows[p]; row++, obs++) {
+            char *made;
+            WA_TRY(wa_tokenizer_text(audit->tokenizer, audit->ids[obs], audit->arena, &made, err));
+            text[obs] = made;
+            prompt[obs] = (int32_t)p;
+            position[obs] = (int32_t)row;
+        }
+    meta->token_id = audit->ids;
+    meta->token_text = text;
+    meta->obs_prompt = prompt;
+    meta->obs_position = position;
+    return WA_OK;
+}
+
+/* "Q4_1", or "Q4_1,Q8_0" when layers differ. */
+static wa_status source_format(const wa_audit *audit, wa_projection projection, const char **out,
+                               bool *requantised, wa_error *err)
+{
+    bool seen[WA_FORMAT_COUNT] = {false};
+    char *text = NULL;
+    for (size_t l = 0; l < audit->model->layer_count; l++) {
+        const wa_layer *layer = &audit->model->layers[l];
+        const wa_matrix *m = projection == WA_GATE ? &layer->gate
+                             : projection == WA_UP ? &layer->up
+                                                   : &layer->down;
+        if (m->rows == 0 || seen[m->format])
+            continue;
+        seen[m->format] = true;
+        const wa_format_info *info = wa_format_get(m->format);
+        *requantised = *requantised || info->source_bits <= 6;
+        WA_TRY(wa_arena_print(audit->arena, &text, err, "%s%s%s", text == NULL ? "" : text,
+                              text == NULL ? "" : ",", info->name));
+    }
+    *out = text == NULL ? "none" : text;
+    return WA_OK;
+}
+
+/* The f32 feature files of an f16 vindex hold values that went through f16 first (vindex-format.md 2.5, 3.3). */
+static double nominal_bound(const wa_vindex *vindex, const wa_matrix *stored)
+{
+    double own = wa_format_get(stored->format)->nominal_bound;
+    double named = wa_format_get(vindex->gate_format)->nominal_bound;
+    return stored->format == WA_FORMAT_F32 && named > own ? named : own;
+}
+
+static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
+{
+    size_t layers = audit->model->layer_count;
+    int8_t *expected;
+    double *nominal;
+    size_t nominal_count = audit->vindex_count * layers * WA_PROJECTION_COUNT;
+    WA_TRY(wa_arena_take(audit->arena, audit->cases.count * layers, 1, &expected, err));
+    WA_TRY(wa_arena_take(audit->arena, nominal_count, sizeof *nominal, &nominal, err));
+    for (size_t i = 0; i < nominal_count; i++)
+        nominal[i] = NAN;
+    for (size_t c = 0; c < audit->cases.count; c++) {
+        const wa_case *which = &audit->cases.items[c];
+        memset(expected + c * layers, (int)which->expected_label, layers);
+        if (which->not_run != NULL)
+            continue;
+        for (size_t i = 0; i < layers * WA_PROJECTION_COUNT; i++) {
+            size_t projection = i % WA_PROJECTION_COUNT;
+            wa_matrix stored;
+            if (which->source[projection].from_model)
+                continue;
+            WA_TRY(wa_vindex_matrix(audit->vindexes[which->vindex], which->source[projection].payload,
+                                    (wa_projection)projection, i / WA_PROJECTION_COUNT, &stored, err));
+            double *at = nominal + (size_t)which->vindex * layers * WA_PROJECTION_COUNT + i;
+            double bound = nominal_bound(audit->vindexes[which->vindex], &stored);
+            *at = isnan(*at) || bound > *at ? bound : *at;
+        }
+    }
+    meta->expected_label = expected;
+    meta->nominal_bound = nominal;
+    meta->cases = audit->cases.items;
+    meta->not_offered = audit->cases.not_offered;
+    meta->not_offered_count = audit->cases.not_offered_count;
+    return WA_OK;
+}
+
+static wa_status fill_vindexes(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
+{
+    const char **name, **path;
+    WA_TRY(wa_arena_take(audit->arena, audit->vindex_count, sizeof *name, &name, err));
+    WA_TRY(wa_arena_take(audit->arena, audit->vindex_count, sizeof *path, &path, err));
+    for (size_t v = 0; v < audit->vindex_count; v++) {
+        name[v] = audit->request->vindexes[v].name;
+        path[v] = audit->request->vindexes[v].path;
+    }
+    meta->vindex_name = name;
+    meta->vindex_path = path;
+    return WA_OK;
+}
+
+/* --- Fingerprint ----------------------------------------------------------------------------------- */
+
+static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
+{
+    char *text;
+    WA_TRY(wa_arena_print(audit->arena, &text, err, "%zu", audit->cases.count));
+    for (size_t c = 0; c < audit->cases.count; c++)
+        WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s=%s:%d", text,
+                              audit->cases.items[c].name, wa_path_name(audit->cases.items[c].path),
+                              audit->cases.items[c].k));
+    *out = text;
+    return WA_OK;
+}
+
+/* One hash over ids and rows, then chained over every key. */
+static wa_status prompts_hash(const wa_audit *audit, char **out, wa_error *err)
+{
+    char *rows, *hash;
+    WA_TRY(wa_fingerprint_bytes(audit->ids, audit->obs_count * sizeof *audit->ids, audit->arena,
+                                &hash, err));
+    WA_TRY(wa_fingerprint_bytes(audit->prompt_rows, audit->prompt_count * sizeof *audit->prompt_rows,
+                                audit->arena, &rows, err));
+    WA_TRY(wa_arena_print(audit->arena, &hash, err, "%s %s", hash, rows));
+    for (size_t p = 0; p < audit->prompt_count; p++) {
+        WA_TRY(wa_arena_print(audit->arena, &hash, err, "%s %s", hash, audit->prompts[p].key));
+        WA_TRY(wa_fingerprint_bytes(hash, strlen(hash), audit->arena, &hash, err));
+    }
+    *out = hash;
+    return WA_OK;
+}
+
+static wa_status fill_fingerprint(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
+{
+    const wa_job *job = audit->job;
+    wa_fingerprint_item *items;
+    WA_TRY(wa_arena_take(audit->arena, FINGERPRINTS_BESIDE_VINDEXES + audit->vindex_count,
+                         sizeof *items, &items, err));
+    char *model, *prompts, *paths, *numbers;
+    WA_TRY(wa_fingerprint_files(audit->model->files, audit->model->file_count, job->fingerprint_full,
+                                audit->arena, &model, err));
+    WA_TRY(prompts_hash(audit, &prompts, err));
+    WA_TRY(case_list(audit, &paths, err));
+    WA_TRY(wa_arena_print(audit->arena, &numbers, err,
+                          "batch.rows %zu, logits %s, topk %zu, threads %d, kernel_check %d, "
+                          "encoding_check %s",
+                          job->batch_rows, job->logits_all ? "all" : "last", job->topk, job->threads,
+                          job->kernel_check, job->encoding_check ? "all" : "none"));
+    size_t n = 0;
+    items[n++] = (wa_fingerprint_item){"model", model};
+    for (size_t v = 0; v < audit->vindex_count; v++) {
+        char *key, *hash;
+        WA_TRY(wa_arena_print(audit->arena, &key, err, "vindex %s", audit->request->vindexes[v].name));
+        WA_TRY(wa_fingerprint_files(audit->vindexes[v]->files, audit->vindexes[v]->file_count,
+                                    job->fingerprint_full, audit->arena, &hash, err));
+        items[n++] = (wa_fingerprint_item){key, hash};
+    }
+    items[n++] = (wa_fingerprint_item){"prompts", prompts};
+    items[n++] = (wa_fingerprint_item){"cases", paths};
+    items[n++] = (wa_fingerprint_item){"semantics", wa_semantics_name(job->semantics)};
+    items[n++] = (wa_fingerprint_item){"settings", numbers};
+    items[n++] = (wa_fingerprint_item){"blas_core", wa_blas_core()};
+    items[n++] = (wa_fingerprint_item){"numeric_version", WA_NUMERIC_VERSION};
+    meta->fingerprint = items;
+    meta->fingerprint_count = n;
+    return WA_OK;
+}
+
+wa_status wa_audit_meta(const wa_audit *audit, const wa_plan *plan, wa_result_meta *out, wa_error *err)
+{
+    char *title;
+    WA_TRY(wa_arena_print(audit->arena, &title, err, "walkaudit %s: %s", audit->job->name,
+                          audit->request->name));
+    wa_result_meta meta = {.title = title,
+                           .job_name = audit->job->name,
+                           .audit_name = audit->request->name,
+                           .job_text = audit->job->text,
+                           .model_path = audit->request->model,
+                           .model_family = audit->model->family,
+                           .semantics = wa_semantics_name(audit->job->semantics),
+                           .bounds_name = audit->job->bounds,
+                           .dims = wa_audit_dims(audit),
+                           .batches = plan->batches,
+                           .batch_count = plan->batch_count};
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+        WA_TRY(source_format(audit, (wa_projection)p, &meta.source_format[p], &meta.requantised, err));
+    WA_TRY(fill_vindexes(audit, &meta, err));
+    WA_TRY(fill_prompts(audit, &meta, err));
+    WA_TRY(fill_tokens(audit, &meta, err));
+    WA_TRY(fill_cases(audit, &meta, err));
+    WA_TRY(fill_fingerprint(audit, &meta, err));
+    *out = meta;
+    return WA_OK;
+}

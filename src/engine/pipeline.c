@@ -1,0 +1,293 @@
+/* One rank's life: serve messages, start what may start, compute what has arrived. */
+#define _DEFAULT_SOURCE
+#include "engine/pipeline_private.h"
+
+#include <assert.h>
+#include <time.h>
+
+static_assert(sizeof(message_head) == 1024, "data after a head stay aligned");
+
+static size_t prompt_starts(const wa_pipeline *p, size_t batch, size_t *start)
+{
+    const wa_batch *b = &p->input->plan->batches[batch];
+    start[0] = 0;
+    for (size_t i = 0; i < b->prompt_count; i++)
+        start[i + 1] = start[i] + p->input->prompt_rows[b->first_prompt + i];
+    return start[b->prompt_count];
+}
+
+wa_dims batch_dims(const wa_pipeline *p, size_t batch)
+{
+    wa_dims dims = p->input->dims;
+    dims.rows = p->input->plan->batches[batch].rows;
+    dims.prompts = p->input->plan->batches[batch].prompt_count;
+    return dims;
+}
+
+wa_status make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena, wa_share *out,
+                     wa_error *err)
+{
+    const wa_plan *plan = p->input->plan;
+    uint8_t *owns_case, *owns_vindex;
+    WA_TRY(wa_arena_take(arena, p->input->dims.cases, 1, &owns_case, err));
+    WA_TRY(wa_arena_take(arena, p->input->dims.vindexes, 1, &owns_vindex, err));
+    for (size_t c = 0; c < p->input->dims.cases; c++)
+        owns_case[c] = plan->case_member[c] == member;
+    for (size_t v = 0; v < p->input->dims.vindexes; v++)
+        owns_vindex[v] = plan->vindex_member[v] == member;
+    *out = (wa_share){.first_layer = plan->stage_start[stage],
+                      .layer_count = plan->stage_start[stage + 1] - plan->stage_start[stage],
+                      .owns_case = owns_case,
+                      .owns_vindex = owns_vindex,
+                      .is_lead = member == 0,
+                      .is_last_stage = stage == plan->grid.stages - 1};
+    return WA_OK;
+}
+
+size_t results_bytes(const wa_pipeline *p, const wa_share *share, size_t batch)
+{
+    wa_dims dims = batch_dims(p, batch);
+    wa_share mine = *share;
+    mine.has_encoding = batch == 0;
+    return sizeof(message_head) + wa_share_bytes(&dims, &mine);
+}
+
+/* --- Slots ------------------------------------------------------------------------------------------ */
+
+static wa_status fill_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_error *err)
+{
+    const wa_batch *b = &p->input->plan->batches[batch];
+    size_t *start;
+    WA_TRY(wa_arena_take(slot->arena, b->prompt_count + 1, sizeof *start, &start, err));
+    size_t rows = prompt_starts(p, batch, start);
+    slot->lanes_size = sizeof(message_head) +
+                       wa_stage_lanes(p->stage) * rows * p->hidden * sizeof(float);
+    slot->results_size = results_bytes(p, &p->share, batch);
+    WA_TRY(wa_arena_take(slot->arena, slot->lanes_size, 1, &slot->lanes, err));
+    WA_TRY(wa_arena_take(slot->arena, slot->results_size, 1, &slot->results, err));
+    WA_TRY(wa_block_open(slot->arena, batch_dims(p, batch), &slot->block, err));
+    float *h = (float *)(void *)(slot->lanes + sizeof(message_head));
+    slot->work = (wa_stage_batch){.index = batch,
+                                  .rows = rows,
+                                  .packing = {.start = start, .prompts = b->prompt_count},
+                                  .ids = p->input->ids + b->first_obs,
+                                  .h = h,
+                                  .block = &slot->block};
+    return WA_OK;
+}
+
+static wa_status start_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_error *err)
+{
+    wa_arena_reset(slot->arena);
+    WA_TRY(fill_slot(p, slot, batch, err));
+    slot->arriving = slot->leaving = slot->delivering = WA_TICKET_NONE;
+    slot->state = SLOT_WAITING;
+    if (p->is_first)
+        return WA_OK;
+    int from = wa_plan_rank(p->input->plan, p->seat.group, p->seat.stage - 1, p->seat.member);
+    return wa_comm_receive(p->input->comm, from, WA_TAG_RESIDUAL, slot->lanes, slot->lanes_size,
+                           &slot->arriving, err);
+}
+
+static wa_status poll_link(void *context, wa_error *err)
+{
+    return serve(context, err);
+}
+
+/* The stage's own work; a failure is the batch's, not the rank's: it travels on in the messages. */
+static wa_status compute(wa_pipeline *p, batch_slot *slot, wa_error *err)
+{
+    wa_team_link link = {.context = p,
+                         .publish = publish_reference,
+                         .await = await_reference,
+                         .poll = poll_link};
+    if (p->is_first)
+        WA_TRY(wa_stage_embed(p->stage, &slot->work, err));
+    WA_TRY(wa_stage_run(p->stage, &slot->work, &link, err));
+    if (p->is_last)
+        WA_TRY(wa_stage_head(p->stage, &slot->work, &link, err));
+    return WA_OK;
+}
+
+static wa_status send_results(wa_pipeline *p, batch_slot *slot, const wa_error *failure, wa_error *err)
+{
+    message_head head = {.batch = (int32_t)slot->work.index, .error = *failure};
+    memcpy(slot->results, &head, sizeof head);
+    if (failure->status == WA_OK) {
+        wa_share share = p->share;
+        share.has_encoding = slot->work.index == 0;
+        wa_share_pack(&slot->block, &share, slot->results + sizeof head);
+    }
+    const wa_plan *plan = p->input->plan;
+    int writer = wa_plan_rank(plan, p->seat.group, plan->grid.stages - 1, 0);
+    WA_TRY(wa_comm_send(p->input->comm, writer, WA_TAG_BLOCK, slot->results, slot->results_size,
+                        &slot->delivering, err));
+    if (p->is_last)
+        return WA_OK;
+    memcpy(slot->lanes, &head, sizeof head);
+    int next = wa_plan_rank(plan, p->seat.group, p->seat.stage + 1, p->seat.member);
+    return wa_comm_send(p->input->comm, next, WA_TAG_RESIDUAL, slot->lanes, slot->lanes_size,
+                        &slot->leaving, err);
+}
+
+static wa_status run_slot(wa_pipeline *p, batch_slot *slot, wa_error *err)
+{
+    message_head head;
+    memcpy(&head, slot->lanes, sizeof head);
+    wa_error failure = head.error;
+    WA_TRY(references_start(p, slot, err));
+    if (failure.status == WA_OK && compute(p, slot, &failure) == WA_OK)
+        failure = (wa_error){.status = WA_OK};
+    if (failure.status == WA_E_MPI) {
+        *err = failure; /* messages no longer travel: this is the rank's own end */
+        return failure.status;
+    }
+    if (failure.status != WA_OK && head.error.status == WA_OK && wa_comm_size(p->input->comm) > 1 &&
+        strstr(failure.text, "on rank ") == NULL)
+        wa_note(&failure, "on rank %d of %d", wa_comm_rank(p->input->comm),
+                wa_comm_size(p->input->comm));
+    WA_TRY(references_finish(p, &failure, err));
+    WA_TRY(send_results(p, slot, &failure, err));
+    slot->state = SLOT_LEAVING;
+    return WA_OK;
+}
+
+/* --- Messages --------------------------------------------------------------------------------------- */
+
+static wa_status serve_grants(wa_pipeline *p, wa_error *err)
+{
+    while (!p->ended && wa_comm_is_done(p->input->comm, &p->granting)) {
+        p->progressed = true;
+        p->asked = false;
+        if (p->grant == NO_MORE) {
+            p->ended = true;
+            return WA_OK;
+        }
+        p->queue[p->queued++] = p->grant;
+        WA_TRY(wa_comm_receive(p->input->comm, 0, WA_TAG_GRANT, &p->grant, sizeof p->grant,
+                               &p->granting, err));
+    }
+    return WA_OK;
+}
+
+/* The lead of the first stage asks for a batch whenever one of its slots is free. */
+static wa_status ask_for_batch(wa_pipeline *p, wa_error *err)
+{
+    if (!p->is_first || !p->share.is_lead || p->ended || p->asked ||
+        p->queued - p->left >= SLOTS || !wa_comm_is_done(p->input->comm, &p->requesting))
+        return WA_OK;
+    p->asked = true;
+    p->request = (int32_t)p->seat.group;
+    return wa_comm_send(p->input->comm, 0, WA_TAG_REQUEST, &p->request, sizeof p->request,
+                        &p->requesting, err);
+}
+
+static wa_status serve_slots(wa_pipeline *p, wa_error *err)
+{
+    while (p->started < p->queued && p->started - p->left < SLOTS) {
+        WA_TRY(start_slot(p, &p->slots[p->started % SLOTS], (size_t)p->queue[p->started], err));
+        p->started++;
+        p->progressed = true;
+    }
+    while (p->left < p->computed) {
+        batch_slot *slot = &p->slots[p->left % SLOTS];
+        if (!wa_comm_is_done(p->input->comm, &slot->leaving) ||
+            !wa_comm_is_done(p->input->comm, &slot->delivering))
+            break;
+        slot->state = SLOT_EMPTY;
+        p->left++;
+        p->progressed = true;
+    }
+    return WA_OK;
+}
+
+wa_status serve(wa_pipeline *p, wa_error *err)
+{
+    WA_TRY(wa_comm_poll(p->input->comm, err));
+    if (p->coordinator != NULL)
+        WA_TRY(coordinator_serve(p, err));
+    WA_TRY(serve_grants(p, err));
+    WA_TRY(serve_slots(p, err));
+    WA_TRY(ask_for_batch(p, err));
+    if (p->collector != NULL)
+        WA_TRY(collector_serve(p, err));
+    return WA_OK;
+}
+
+void rest(wa_pipeline *p)
+{
+    if (!p->progressed) {
+        struct timespec moment = {.tv_sec = 0, .tv_nsec = 20000};
+        nanosleep(&moment, NULL);
+    }
+    p->progressed = false;
+}
+
+static bool is_done(wa_pipeline *p)
+{
+    return p->ended && p->left == p->queued && wa_comm_is_done(p->input->comm, &p->requesting) &&
+           references_are_done(p) && (p->collector == NULL || collector_is_done(p)) &&
+           (p->coordinator == NULL || coordinator_is_done(p));
+}
+
+static wa_status loop(wa_pipeline *p, wa_error *err)
+{
+    while (!is_done(p)) {
+        double start = wa_clock();
+        WA_TRY(serve(p, err));
+        batch_slot *slot = &p->slots[p->computed % SLOTS];
+        if (p->computed < p->started && wa_comm_is_done(p->input->comm, &slot->arriving)) {
+            WA_TRY(run_slot(p, slot, err));
+            p->computed++;
+            p->progressed = true;
+        } else {
+            rest(p);
+            wa_stage_cost(p->stage)->seconds[WA_PHASE_WAIT] += wa_clock() - start;
+        }
+    }
+    return WA_OK;
+}
+
+static wa_status open_pipeline(wa_pipeline *p, wa_error *err)
+{
+    const wa_pipeline_input *in = p->input;
+    p->hidden = in->audit->model->hidden;
+    p->layer_count = in->dims.layers;
+    p->is_first = p->seat.stage == 0;
+    p->is_last = p->seat.stage == in->plan->grid.stages - 1;
+    p->granting = p->requesting = WA_TICKET_NONE;
+    WA_TRY(make_share(p, p->seat.stage, p->seat.member, in->arena, &p->share, err));
+    WA_TRY(wa_stage_open(in->audit, &p->share, in->arena, &p->stage, err));
+    WA_TRY(wa_arena_take(in->arena, in->plan->batch_count + 1, sizeof *p->queue, &p->queue, err));
+    for (int i = 0; i < SLOTS; i++)
+        WA_TRY(wa_arena_open("batch", 0, &p->slots[i].arena, err));
+    WA_TRY(references_open(p, err));
+    if (p->is_last && p->share.is_lead)
+        WA_TRY(collector_open(p, err));
+    if (wa_comm_rank(in->comm) == 0)
+        WA_TRY(coordinator_open(p, err));
+    return wa_comm_receive(in->comm, 0, WA_TAG_GRANT, &p->grant, sizeof p->grant, &p->granting, err);
+}
+
+wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *fatal, wa_error *err)
+{
+    wa_pipeline p = {.input = input, .seat = wa_plan_seat(input->plan, wa_comm_rank(input->comm))};
+    *fatal = false;
+    wa_status status = p.seat.group < 0 ? WA_OK : open_pipeline(&p, err);
+    /* A rank that cannot open its stage would leave its group waiting: all agree before the first message. */
+    status = wa_comm_agree(input->comm, status, err);
+    if (status == WA_OK && p.seat.group >= 0) {
+        status = loop(&p, err);
+        *fatal = status != WA_OK;
+    }
+    if (status == WA_OK && p.coordinator != NULL && coordinator_failure(&p)->status != WA_OK) {
+        *err = *coordinator_failure(&p);
+        status = err->status;
+    }
+    if (p.stage != NULL)
+        *cost = *wa_stage_cost(p.stage);
+    for (int i = 0; i < SLOTS; i++)
+        wa_arena_close(p.slots[i].arena);
+    collector_close(&p);
+    return status;
+}

@@ -1,0 +1,106 @@
+/* What the files of the pipeline share: one rank's state. */
+#ifndef WALKAUDIT_PIPELINE_PRIVATE_H
+#define WALKAUDIT_PIPELINE_PRIVATE_H
+
+#include "walkaudit/pipeline.h"
+
+/* Every message starts with this: which batch, and how the sender fared. 1 KiB, so that data after it stay aligned. */
+typedef struct message_head {
+    int32_t batch;
+    int32_t layer;
+    wa_error error; /* error.status WA_OK: all well */
+    char padding[1024 - 8 - sizeof(wa_error)];
+} message_head;
+
+/* Batches a rank works on at once: one computing, one arriving, one leaving. */
+enum { SLOTS = 3, REFERENCES_AHEAD = 2 };
+/* A lead may be this far ahead of its team, in bytes of reference messages, but always by two. */
+static const size_t REFERENCE_BYTES = (size_t)32 << 20;
+/* Batch number that ends a rank's work. */
+enum { NO_MORE = -1 };
+
+typedef enum slot_state { SLOT_EMPTY, SLOT_WAITING, SLOT_LEAVING } slot_state;
+
+/* One batch on this rank. */
+typedef struct batch_slot {
+    slot_state state;
+    wa_arena *arena; /* owned: all of the batch's memory */
+    wa_stage_batch work;
+    wa_block block;
+    uint8_t *lanes;   /* message: head, then h [lanes][rows][H] */
+    size_t lanes_size;
+    uint8_t *results; /* message: head, then this rank's share of the block */
+    size_t results_size;
+    wa_ticket arriving, leaving, delivering;
+} batch_slot;
+
+/* A message buffer on its way between a lead and its team. */
+typedef struct reference_buffer {
+    uint8_t *bytes;
+    wa_ticket *tickets; /* lead: [teams - 1]; member: [1] */
+} reference_buffer;
+
+struct collector;
+struct coordinator;
+
+typedef struct wa_pipeline {
+    const wa_pipeline_input *input;
+    wa_seat seat;
+    wa_share share;
+    wa_stage *stage;
+    size_t hidden, layer_count;
+    bool is_first, is_last;
+
+    int32_t *queue; /* batches granted to this group, in order */
+    size_t queued;
+    bool ended;
+    int32_t grant;      /* receive buffer */
+    wa_ticket granting;
+    int32_t request;    /* send buffer */
+    wa_ticket requesting;
+    bool asked;         /* a request is unanswered */
+
+    batch_slot slots[SLOTS];
+    size_t started, computed, left; /* positions in the queue: slot taken, stage run, slot free again */
+
+    reference_buffer *references;
+    size_t reference_count;   /* depth of the ring */
+    size_t reference_sent, reference_posted, reference_taken; /* of the current batch */
+    const batch_slot *reference_slot;
+
+    struct collector *collector;     /* lead of the last stage */
+    struct coordinator *coordinator; /* rank 0 */
+    bool progressed;                 /* something happened since the last look */
+} wa_pipeline;
+
+/* Dimensions of one batch's block. */
+wa_dims batch_dims(const wa_pipeline *p, size_t batch);
+/* The share of a seat of this group. owns_case and owns_vindex are taken from `arena`. */
+WA_CHECKED wa_status make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena,
+                                wa_share *out, wa_error *err);
+size_t results_bytes(const wa_pipeline *p, const wa_share *share, size_t batch);
+
+/* Serve every kind of message once; never blocks. */
+WA_CHECKED wa_status serve(wa_pipeline *p, wa_error *err);
+/* Give the processor away for a moment when nothing happened. */
+void rest(wa_pipeline *p);
+
+WA_CHECKED wa_status references_open(wa_pipeline *p, wa_error *err);
+WA_CHECKED wa_status references_start(wa_pipeline *p, const batch_slot *slot, wa_error *err);
+WA_CHECKED wa_status references_finish(wa_pipeline *p, const wa_error *failure, wa_error *err);
+wa_status publish_reference(void *context, size_t layer, const wa_reference *reference, wa_error *err);
+wa_status await_reference(void *context, size_t layer, wa_reference *out, wa_error *err);
+bool references_are_done(wa_pipeline *p);
+
+WA_CHECKED wa_status collector_open(wa_pipeline *p, wa_error *err);
+WA_CHECKED wa_status collector_serve(wa_pipeline *p, wa_error *err);
+bool collector_is_done(wa_pipeline *p);
+void collector_close(wa_pipeline *p);
+
+WA_CHECKED wa_status coordinator_open(wa_pipeline *p, wa_error *err);
+WA_CHECKED wa_status coordinator_serve(wa_pipeline *p, wa_error *err);
+bool coordinator_is_done(const wa_pipeline *p);
+/* The story of the first failed batch; WA_OK when there is none. */
+const wa_error *coordinator_failure(const wa_pipeline *p);
+
+#endif

@@ -1,0 +1,248 @@
+/* One rank's layers, all lanes together: every matrix is decoded once per batch. Design 3. */
+#include "engine/stage_private.h"
+
+#include "walkaudit/diff.h"
+
+#include <time.h>
+
+double wa_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+const char *wa_phase_name(wa_phase phase)
+{
+    static const char *const names[] = {
+#define WA_PHASE_NAME(id, name) name,
+        WA_PHASE_LIST(WA_PHASE_NAME)
+#undef WA_PHASE_NAME
+    };
+    return names[phase];
+}
+
+size_t wa_share_lanes(const wa_stage_audit *audit, const wa_share *share)
+{
+    size_t lanes = share->is_lead ? 1 : 0;
+    for (size_t c = 0; c < audit->case_count; c++)
+        if (share->owns_case[c] && audit->cases[c].not_run == NULL)
+            lanes++;
+    return lanes;
+}
+
+size_t wa_stage_lanes(const wa_stage *stage)
+{
+    return stage->lanes;
+}
+
+wa_cost *wa_stage_cost(wa_stage *stage)
+{
+    return &stage->cost;
+}
+
+static void name_lanes(wa_stage *stage)
+{
+    size_t lane = 0;
+    if (stage->share.is_lead)
+        stage->lane_case[lane++] = -1;
+    for (size_t c = 0; c < stage->audit->case_count; c++)
+        if (stage->share.owns_case[c] && stage->audit->cases[c].not_run == NULL)
+            stage->lane_case[lane++] = (int)c;
+}
+
+/* The widest FFN and the longest row of any matrix decide the scratch. */
+static wa_status open_scratch(wa_stage *stage, wa_error *err)
+{
+    const wa_model *model = stage->audit->model;
+    size_t features = model->intermediate;
+    for (size_t v = 0; v < stage->audit->vindex_count; v++)
+        for (size_t l = 0; l < stage->audit->vindexes[v]->layer_count; l++)
+            if (stage->audit->vindexes[v]->layers[l].features > features)
+                features = stage->audit->vindexes[v]->layers[l].features;
+    size_t longest = model->q_heads * model->head_dim;
+    longest = features > longest ? features : longest;
+    longest = model->hidden > longest ? model->hidden : longest;
+    return wa_scratch_open(stage->arena, stage->audit->max_rows, features, longest, &stage->scratch,
+                           err);
+}
+
+static wa_status take_rows(wa_stage *stage, size_t lanes, size_t width, float **out, wa_error *err)
+{
+    size_t floats;
+    if (!wa_size_mul(stage->audit->max_rows, width, &floats))
+        return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu values overflow", stage->audit->max_rows,
+                       width);
+    size_t total;
+    if (!wa_size_mul(floats, lanes, &total))
+        return wa_fail(err, WA_E_MEMORY, "%zu lanes of %zu values overflow", lanes, floats);
+    return wa_arena_take_raw(stage->arena, total, sizeof(float), out, err);
+}
+
+wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_arena *arena,
+                        wa_stage **out, wa_error *err)
+{
+    wa_stage *stage;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *stage, &stage, err));
+    stage->audit = audit;
+    stage->share = *share;
+    stage->arena = arena;
+    stage->lanes = wa_share_lanes(audit, share);
+    const wa_model *model = audit->model;
+    size_t q_width = model->q_heads * model->head_dim;
+    size_t kv_width = model->kv_heads * model->head_dim;
+
+    WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->lane_case, &stage->lane_case, err));
+    WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->operands, &stage->operands, err));
+    name_lanes(stage);
+    WA_TRY(open_scratch(stage, err));
+    WA_TRY(wa_attention_open(arena, model, audit->longest_prompt, &stage->attention, err));
+    WA_TRY(take_rows(stage, stage->lanes, model->hidden, &stage->normed, err));
+    WA_TRY(take_rows(stage, stage->lanes, q_width, &stage->q, err));
+    WA_TRY(take_rows(stage, stage->lanes, kv_width, &stage->k, err));
+    WA_TRY(take_rows(stage, stage->lanes, kv_width, &stage->v, err));
+    WA_TRY(take_rows(stage, 1, model->hidden, &stage->y_ref, err));
+    WA_TRY(take_rows(stage, 1, model->hidden, &stage->y_walk, err));
+    WA_TRY(take_rows(stage, 1, model->hidden, &stage->y_own, err));
+    WA_TRY(take_rows(stage, 1, model->hidden, &stage->post_ref, err));
+    WA_TRY(take_rows(stage, 1, model->hidden, &stage->post_walk, err));
+    *out = stage;
+    return WA_OK;
+}
+
+wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch, wa_error *err)
+{
+    size_t hidden = stage->audit->model->hidden;
+    if (stage->lanes == 0)
+        return WA_OK;
+    for (size_t prompt = 0; prompt < batch->packing.prompts; prompt++)
+        for (size_t row = batch->packing.start[prompt]; row < batch->packing.start[prompt + 1]; row++)
+            WA_TRY(wa_embed(stage->audit->model, batch->ids[row], row - batch->packing.start[prompt],
+                            stage->post_walk, batch->h + row * hidden, err));
+    for (size_t lane = 1; lane < stage->lanes; lane++)
+        memcpy(batch->h + lane * batch->rows * hidden, batch->h,
+               batch->rows * hidden * sizeof(float));
+    return WA_OK;
+}
+
+/* y of every lane = x of every lane . W^T (+ bias); x and y hold [lanes][rows][...]. */
+static void project(wa_stage *stage, const wa_matrix *w, const float *bias, size_t rows,
+                    const float *x, float *y)
+{
+    for (size_t lane = 0; lane < stage->lanes; lane++)
+        stage->operands[lane] =
+            (wa_operand){.x = x + lane * rows * w->cols, .y = y + lane * rows * w->rows};
+    wa_gemm_rows(w, rows, w->cols, w->rows, stage->operands, stage->lanes, bias, &stage->scratch);
+    stage->cost.flops[WA_PHASE_PROJECTIONS] +=
+        2.0 * (double)(stage->lanes * rows) * (double)w->rows * (double)w->cols;
+    stage->cost.bytes[WA_PHASE_PROJECTIONS] += (double)wa_matrix_bytes(w);
+}
+
+/* Attention half of a layer for all lanes: h += attention, then normed = FFN input. */
+static void attend(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
+{
+    const wa_model *model = stage->audit->model;
+    const wa_layer *w = &model->layers[layer];
+    size_t rows = batch->rows;
+    size_t all = stage->lanes * rows;
+    size_t hidden = model->hidden;
+    size_t q_width = model->q_heads * model->head_dim;
+    size_t kv_width = model->kv_heads * model->head_dim;
+
+    wa_norm_rows(model, &w->attn_in, batch->h, all, hidden, stage->normed);
+    WA_TIMED(stage, WA_PHASE_PROJECTIONS, {
+        project(stage, &w->q, w->q_bias, rows, stage->normed, stage->q);
+        project(stage, &w->k, w->k_bias, rows, stage->normed, stage->k);
+        project(stage, &w->v, w->v_bias, rows, stage->normed, stage->v);
+    });
+    WA_TIMED(stage, WA_PHASE_ATTENTION, {
+        for (size_t lane = 0; lane < stage->lanes; lane++)
+            wa_attention_run(model, layer, &batch->packing, stage->q + lane * rows * q_width,
+                             stage->k + lane * rows * kv_width, stage->v + lane * rows * kv_width,
+                             &stage->attention);
+    });
+    WA_TIMED(stage, WA_PHASE_PROJECTIONS,
+             project(stage, &w->o, w->o_bias, rows, stage->q, stage->normed));
+
+    if (w->attn_out.weight != NULL)
+        wa_norm_rows(model, &w->attn_out, stage->normed, all, hidden, stage->normed);
+    wa_residual_add(batch->h, stage->normed, all * hidden, model->residual_multiplier);
+    wa_norm_rows(model, &w->ffn_in, batch->h, all, hidden, stage->normed);
+}
+
+void wa_stage_post(const wa_stage *stage, size_t layer, const float *y, size_t rows, float *out)
+{
+    const wa_model *model = stage->audit->model;
+    const wa_norm *norm = &model->layers[layer].ffn_out;
+    if (norm->weight != NULL)
+        wa_norm_rows(model, norm, y, rows, model->hidden, out);
+    else
+        memcpy(out, y, rows * model->hidden * sizeof(float));
+    if (model->residual_multiplier != 1.0F)
+        for (size_t i = 0; i < rows * model->hidden; i++)
+            out[i] *= model->residual_multiplier;
+}
+
+/* The dense FFN on lane 0, path 0 of the table; its fields; and the news of it to the team. */
+static wa_status run_reference(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                               const wa_team_link *link, wa_reference *out, wa_error *err)
+{
+    const wa_model *model = stage->audit->model;
+    size_t hidden = model->hidden;
+    wa_case dense = wa_case_dense();
+    wa_walk_layer weights;
+    WA_TRY(wa_case_open_layer(&dense, model, NULL, layer, &weights, err));
+    wa_walk_io io = {.x = stage->normed, .y = stage->y_ref};
+    wa_label label;
+    wa_status status;
+    WA_TIMED(stage, WA_PHASE_DENSE_FFN,
+             status = wa_case_run(&dense, &weights, batch->rows, &io, 1, &stage->scratch, &label, err));
+    WA_TRY(status);
+    stage->cost.flops[WA_PHASE_DENSE_FFN] += wa_case_flops(&dense, &weights, batch->rows);
+    stage->cost.bytes[WA_PHASE_DENSE_FFN] += (double)wa_case_bytes(&dense, &weights);
+    int32_t *evaluations = wa_block_i32(batch->block, WA_FIELD_dense_evaluations, 0, layer);
+    for (size_t prompt = 0; prompt < batch->packing.prompts; prompt++)
+        evaluations[prompt]++;
+
+    wa_stage_post(stage, layer, stage->y_ref, batch->rows, stage->post_ref);
+    wa_residual_add(batch->h, stage->post_ref, batch->rows * hidden, 1.0F);
+    double *x_norm = wa_block_f64(batch->block, WA_FIELD_x_norm, 0, layer);
+    double *ref_norm = wa_block_f64(batch->block, WA_FIELD_ref_norm, 0, layer);
+    double *h_norm = wa_block_f64(batch->block, WA_FIELD_h_norm, 0, layer);
+    for (size_t row = 0; row < batch->rows; row++) {
+        x_norm[row] = wa_norm2(stage->normed + row * hidden, hidden);
+        ref_norm[row] = wa_norm2(stage->y_ref + row * hidden, hidden);
+        h_norm[row] = wa_norm2(batch->h + row * hidden, hidden);
+    }
+    *out = (wa_reference){.x = stage->normed, .y = stage->y_ref, .h = batch->h};
+    return link->publish(link->context, layer, out, err);
+}
+
+static wa_status run_layer(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                           const wa_team_link *link, wa_error *err)
+{
+    if (stage->lanes > 0)
+        attend(stage, batch, layer);
+    WA_TRY(link->poll(link->context, err));
+    wa_reference reference;
+    if (stage->share.is_lead) {
+        WA_TRY(run_reference(stage, batch, layer, link, &reference, err));
+    } else {
+        WA_TRY(link->await(link->context, layer, &reference, err));
+        wa_stage_post(stage, layer, reference.y, batch->rows, stage->post_ref);
+    }
+    WA_TRY(wa_stage_compare(stage, batch, layer, &reference, link, err));
+    if (stage->audit->encoding_check && batch->index == 0)
+        WA_TRY(wa_stage_check_encoding(stage, batch, layer, err));
+    return link->poll(link->context, err);
+}
+
+wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch, const wa_team_link *link,
+                       wa_error *err)
+{
+    size_t end = stage->share.first_layer + stage->share.layer_count;
+    for (size_t layer = stage->share.first_layer; layer < end; layer++)
+        if (run_layer(stage, batch, layer, link, err) != WA_OK)
+            return wa_note(err, "at layer %zu of batch %zu", layer, batch->index);
+    return WA_OK;
+}

@@ -1,0 +1,46 @@
+/* The buffers of a stage, shared by stage.c (the layer), compare.c (its cases) and head.c (logits). */
+#ifndef WALKAUDIT_STAGE_PRIVATE_H
+#define WALKAUDIT_STAGE_PRIVATE_H
+
+#include "walkaudit/stage.h"
+
+struct wa_stage {
+    const wa_stage_audit *audit;
+    wa_share share;
+    wa_arena *arena;
+    wa_scratch scratch;
+    wa_attention attention;
+    wa_cost cost;
+    size_t lanes;      /* lane 0 of the lead first, then lane_case */
+    int *lane_case;    /* [lanes] case of a lane; -1 = the reference */
+    float *normed;     /* [lanes][max_rows][H]: norm output, then attention output, then FFN input */
+    float *q, *k, *v;  /* [lanes][max_rows][heads * head_dim] */
+    float *y_ref;      /* [max_rows][H]: lead only */
+    float *y_walk;     /* [max_rows][H]: the case on the reference's input */
+    float *y_own;      /* [max_rows][H]: the case on its own input */
+    float *post_ref;   /* [max_rows][H]: the reference's output after the post-FFN norm */
+    float *post_walk;  /* [max_rows][H] */
+    wa_operand *operands; /* [lanes] */
+};
+
+/* post = post-FFN norm (when the block has one) times the residual multiplier: what the stream receives. */
+void wa_stage_post(const wa_stage *stage, size_t layer, const float *y, size_t rows, float *out);
+
+/** Evaluate every own case at one layer against the reference, move its lane on, write its fields. */
+WA_CHECKED wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                                      const wa_reference *reference, const wa_team_link *link,
+                                      wa_error *err);
+
+/** ENCODING of the vindexes this rank checks, at one layer. */
+WA_CHECKED wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch,
+                                             size_t layer, wa_error *err);
+
+/** Run `statement`, charging its time to a phase. */
+#define WA_TIMED(stage, phase, statement)                                                \
+    do {                                                                                 \
+        double start_ = wa_clock();                                                      \
+        statement;                                                                       \
+        (stage)->cost.seconds[phase] += wa_clock() - start_;                             \
+    } while (0)
+
+#endif

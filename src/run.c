@@ -1,0 +1,277 @@
+/* A job from end to end: open, share, plan, compute, assemble, judge, print. */
+#include "walkaudit/run.h"
+
+#include "cli/cli.h"
+#include "cli/table.h"
+#include "run_log.h"
+#include "walkaudit/audit.h"
+#include "walkaudit/pipeline.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* One audit on its way. */
+typedef struct task {
+    wa_comm *comm;
+    const wa_run_options *options;
+    wa_arena *arena;
+    wa_audit *audit;
+    wa_plan *plan;
+    char *result_path;
+    wa_run_log *log;
+    /* rank 0 only */
+    wa_bounds *bounds;
+    wa_result_meta meta;
+    wa_parts *parts;
+} task;
+
+static bool is_root(const task *t)
+{
+    return wa_comm_rank(t->comm) == 0;
+}
+
+/* --- Inputs ---------------------------------------------------------------------------------------- */
+
+/* Rank 0 reads and tokenises; the others need ids and lengths only. */
+static wa_status share_prompts(task *t, wa_error *err)
+{
+    wa_audit *audit = t->audit;
+    wa_status status = is_root(t) ? wa_audit_tokenize(audit, err) : WA_OK;
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    size_t counts[2] = {audit->prompt_count, audit->obs_count};
+    WA_TRY(wa_comm_broadcast(t->comm, counts, sizeof counts, err));
+    if (!is_root(t)) {
+        audit->prompt_count = counts[0];
+        audit->obs_count = counts[1];
+        status = wa_arena_take(t->arena, counts[0], sizeof *audit->prompt_rows, &audit->prompt_rows, err);
+        if (status == WA_OK)
+            status = wa_arena_take(t->arena, counts[1], sizeof *audit->ids, &audit->ids, err);
+    }
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    WA_TRY(wa_comm_broadcast(t->comm, audit->prompt_rows, counts[0] * sizeof *audit->prompt_rows, err));
+    return wa_comm_broadcast(t->comm, audit->ids, counts[1] * sizeof *audit->ids, err);
+}
+
+static wa_status build_plan(task *t, wa_error *err)
+{
+    wa_plan_input input;
+    WA_TRY(wa_audit_plan_input(t->audit, wa_comm_nodes(t->comm), 0, &input, err));
+    return wa_plan_build(&input, wa_comm_size(t->comm), t->arena, &t->plan, err);
+}
+
+/* OpenBLAS gives other bits on another core type, so hosts must agree on it (design 3). */
+static wa_status check_cores(task *t, wa_error *err)
+{
+    enum { NAME = 32 };
+    char mine[NAME] = "";
+    snprintf(mine, sizeof mine, "%s", wa_blas_core());
+    char *all = NULL;
+    size_t ranks = (size_t)wa_comm_size(t->comm);
+    wa_status status = is_root(t) ? wa_arena_take(t->arena, ranks, NAME, &all, err) : WA_OK;
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    WA_TRY(wa_comm_gather(t->comm, mine, NAME, all, err));
+    for (size_t r = 1; is_root(t) && r < ranks && status == WA_OK; r++)
+        if (strcmp(all + r * NAME, mine) != 0 && !t->options->mixed_cores)
+            status = wa_fail(err, WA_E_MISMATCH,
+                             "OpenBLAS core '%s' on rank %zu, '%s' on rank 0: their bits differ; set "
+                             "OPENBLAS_CORETYPE or give --mixed-cores",
+                             all + r * NAME, r, mine);
+    return wa_comm_agree(t->comm, status, err);
+}
+
+static wa_status make_directory(const char *path, wa_error *err)
+{
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return wa_fail(err, WA_E_IO, "cannot make the result directory '%s': %s", path, strerror(errno));
+    return WA_OK;
+}
+
+/* Rank 0's preparations: bounds, what the file will say, the parts. */
+static wa_status prepare_root(task *t, wa_error *err)
+{
+    WA_TRY(wa_bounds_open(t->audit->job->bounds, t->arena, &t->bounds, err));
+    WA_TRY(wa_audit_meta(t->audit, t->plan, &t->meta, err));
+    if (t->options->out_file == NULL)
+        WA_TRY(make_directory(t->audit->job->result, err));
+    return wa_parts_open(t->result_path, &t->meta, t->options->fresh, t->arena, &t->parts, err);
+}
+
+/* Another rank's assembly needs dims and batches; they follow from what it has. */
+static void prepare_other(task *t)
+{
+    t->meta = (wa_result_meta){.dims = wa_audit_dims(t->audit),
+                               .batches = t->plan->batches,
+                               .batch_count = t->plan->batch_count};
+}
+
+/* --- Computing ------------------------------------------------------------------------------------- */
+
+static void batch_finished(void *context, size_t done, size_t total)
+{
+    task *t = context;
+    wa_parts_beat(t->parts);
+    wa_run_log_progress(t->log, done, total);
+}
+
+static wa_status compute(task *t, wa_cost *cost, wa_error *err)
+{
+    wa_stage_audit stage_audit = {.model = t->audit->model,
+                                  .vindexes = (const wa_vindex *const *)t->audit->vindexes,
+                                  .cases = t->audit->cases.items,
+                                  .vindex_count = t->audit->vindex_count,
+                                  .case_count = t->audit->cases.count,
+                                  .max_rows = t->plan->max_rows,
+                                  .max_prompts = t->plan->max_prompts,
+                                  .topk = wa_audit_dims(t->audit).slots,
+                                  .kernel_check = t->audit->job->kernel_check,
+                                  .encoding_check = t->audit->job->encoding_check};
+    for (size_t p = 0; p < t->audit->prompt_count; p++)
+        if (t->audit->prompt_rows[p] > stage_audit.longest_prompt)
+            stage_audit.longest_prompt = t->audit->prompt_rows[p];
+    uint8_t *done = NULL;
+    wa_status status = WA_OK;
+    if (is_root(t)) {
+        status = wa_arena_take(t->arena, t->plan->batch_count, 1, &done, err);
+        for (size_t b = 0; status == WA_OK && b < t->plan->batch_count; b++)
+            done[b] = wa_parts_is_done(t->parts, b);
+    }
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    wa_pipeline_input input = {.comm = t->comm,
+                               .plan = t->plan,
+                               .audit = &stage_audit,
+                               .dims = wa_audit_dims(t->audit),
+                               .ids = t->audit->ids,
+                               .prompt_rows = t->audit->prompt_rows,
+                               .result_path = t->result_path,
+                               .arena = t->arena,
+                               .batch_done = done,
+                               .batch_finished = batch_finished,
+                               .context = t};
+    bool fatal;
+    status = wa_pipeline_run(&input, cost, &fatal, err);
+    if (fatal) {
+        wa_note(err, "on rank %d of %d", wa_comm_rank(t->comm), wa_comm_size(t->comm));
+        wa_comm_abort(t->comm, wa_cli_fail(err));
+    }
+    return wa_comm_agree(t->comm, status, err);
+}
+
+static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err)
+{
+    const wa_audit *audit = context;
+    return wa_tokenizer_text(audit->tokenizer, id, arena, out, err);
+}
+
+static wa_status compute_and_assemble(task *t, wa_error *err)
+{
+    wa_cost cost = {.seconds = {0.0}};
+    wa_run_log_start(t->log, t->audit, t->plan);
+    wa_status status = is_root(t) ? wa_run_log_write(t->log, t->parts, t->plan, false, err) : WA_OK;
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    WA_TRY(compute(t, &cost, err));
+    WA_TRY(wa_run_log_costs(t->log, t->comm, &cost, t->arena, err));
+    status = is_root(t) ? wa_run_log_write(t->log, t->parts, t->plan, true, err) : WA_OK;
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    wa_token_texts texts = {.text = token_text, .context = t->audit};
+    status = wa_assemble(t->comm, t->result_path, &t->meta, t->bounds, &texts, t->arena, err);
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    wa_run_log_finish(t->log);
+    return WA_OK;
+}
+
+/* --- Answering ------------------------------------------------------------------------------------- */
+
+static wa_status print_result(task *t, wa_error *err)
+{
+    wa_result *result;
+    WA_TRY(wa_result_open(t->result_path, t->arena, &result, err));
+    wa_verdict *verdicts;
+    WA_TRY(wa_table_judge(result, t->bounds, t->arena, &verdicts, err));
+    WA_TRY(wa_table_print(stdout, result, t->bounds, verdicts, isatty(STDOUT_FILENO) != 0, err));
+    fflush(stdout);
+    if (wa_table_exit_code(result, verdicts) != 0)
+        return wa_fail(err, WA_E_VERDICT, "verdict");
+    return WA_OK;
+}
+
+static wa_status run_open_audit(task *t, wa_error *err)
+{
+    WA_TRY(share_prompts(t, err));
+    WA_TRY(wa_comm_agree(t->comm, build_plan(t, err), err));
+    WA_TRY(wa_comm_agree(t->comm,
+                         wa_audit_result_path(t->audit, t->options->out_file, &t->result_path, err), err));
+    wa_status status = WA_OK;
+    if (is_root(t))
+        status = prepare_root(t, err);
+    else
+        prepare_other(t);
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+
+    int32_t finished = is_root(t) && wa_parts_get_state(t->parts) == WA_PARTS_FINISHED;
+    WA_TRY(wa_comm_broadcast(t->comm, &finished, sizeof finished, err));
+    if (finished)
+        wa_run_log_line(t->log, "%s is finished and nothing changed: not computed again (--fresh does)",
+                        t->result_path);
+    else
+        WA_TRY(compute_and_assemble(t, err));
+    if (is_root(t)) {
+        wa_parts_close(t->parts, true);
+        t->parts = NULL;
+        status = print_result(t, err);
+    }
+    return wa_comm_agree(t->comm, status, err);
+}
+
+static wa_status run_audit(wa_comm *comm, const wa_job *job, size_t index, const wa_run_options *options,
+                           wa_error *err)
+{
+    task t = {.comm = comm, .options = options};
+    WA_TRY(wa_comm_agree(comm, wa_arena_open("audit", 0, &t.arena, err), err));
+    wa_status status = wa_run_log_open(comm, options, t.arena, &t.log, err);
+    if (status == WA_OK)
+        status = wa_audit_open(job, index, t.arena, &t.audit, err);
+    status = wa_comm_agree(comm, status, err);
+    if (status == WA_OK)
+        status = check_cores(&t, err);
+    if (status == WA_OK)
+        status = run_open_audit(&t, err);
+    if (t.parts != NULL)
+        wa_parts_close(t.parts, false);
+    wa_audit_close(t.audit);
+    wa_arena_close(t.arena);
+    return status;
+}
+
+/* --- The sweep ------------------------------------------------------------------------------------- */
+
+/* In a sweep 4 > 2 > 3 > 75 > 1 > 0 (design 4). */
+static int graver(int a, int b)
+{
+    static const int order[] = {4, 2, 3, 75, 1, 0};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+        if (a == order[i] || b == order[i])
+            return order[i];
+    return 4;
+}
+
+int wa_run_job(wa_comm *comm, const wa_job *job, const wa_run_options *options)
+{
+    int code = 0;
+    wa_blas_set_threads(job->threads);
+    for (size_t i = 0; i < job->audit_count; i++) {
+        wa_error err = {.status = WA_OK};
+        if (options->only_failed && !wa_run_failure_stands(job, &job->audits[i]))
+            continue;
+        wa_status status = run_audit(comm, job, i, options, &err);
+        if (status == WA_E_MPI)
+            wa_comm_abort(comm, wa_cli_fail(&err));
+        if (wa_comm_rank(comm) == 0) {
+            wa_run_record_failure(job, &job->audits[i], options, status, &err);
+            if (status != WA_OK && status != WA_E_VERDICT)
+                wa_cli_fail(&err);
+        }
+        code = graver(code, wa_status_exit_code(status));
+    }
+    return code;
+}
