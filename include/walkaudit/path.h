@@ -187,7 +187,7 @@ WA_CHECKED wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *la
 
 /** Row errors of one stored projection against the model's own (design 7, ENCODING). */
 typedef struct wa_row_error {
-    double p50, p99, max; /* each row's error / RMS row norm of the model's matrix */
+    double p50, p99, max; /* each row's error / max(its own norm, RMS row norm) in the model's matrix */
     int32_t worst_row;
     size_t nonfinite;     /* stored values that are no numbers; then max is NaN and worst_row the first such row */
 } wa_row_error;
