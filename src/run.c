@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 /* One audit on its way. */
 typedef struct task {
@@ -188,7 +187,7 @@ static wa_status print_result(task *t, wa_error *err)
     WA_TRY(wa_result_open(t->result_path, t->arena, &result, err));
     wa_verdict *verdicts;
     WA_TRY(wa_table_judge(result, t->bounds, t->arena, &verdicts, err));
-    WA_TRY(wa_table_print(stdout, result, t->bounds, verdicts, isatty(STDOUT_FILENO) != 0, err));
+    WA_TRY(wa_table_print(stdout, result, t->bounds, verdicts, wa_table_wants_colour(), err));
     fflush(stdout);
     if (wa_table_exit_code(result, verdicts) != 0)
         return wa_fail(err, WA_E_VERDICT, "verdict");

@@ -64,7 +64,7 @@ typedef struct wa_model {
     bool tied;
     wa_norm final_norm;
     wa_layer *layers; /* [layer_count], arena */
-    const char *const *files; /* [file_count] paths of every file the weights come from, arena */
+    const char *const *files; /* [file_count] paths of config.json and every file of weights, arena */
     size_t file_count;
     struct wa_model_maps *maps; /* owned */
 } wa_model;

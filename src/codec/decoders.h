@@ -36,9 +36,15 @@ static inline uint32_t wa_f16_bits_to_f32_bits(uint32_t half)
     return sign | (tiny_bits & is_tiny) | (wide & ~is_tiny);
 }
 
+/** One stored half, for the scales of a block: nearly always a normal number, so a branch is
+ * cheapest. */
 static inline float wa_load_f16(const uint8_t *p)
 {
-    uint32_t bits = wa_f16_bits_to_f32_bits(wa_load_u16(p));
+    uint32_t half = wa_load_u16(p);
+    uint32_t rest = half & 0x7fffu;
+    uint32_t bits = (half & 0x8000u) << 16 | ((rest << 13) + (112u << 23));
+    if (rest - 0x0400u >= 0x7800u) /* subnormal, zero, infinity or NaN */
+        bits = wa_f16_bits_to_f32_bits(half);
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;

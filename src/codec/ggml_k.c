@@ -49,7 +49,8 @@ static inline int min_of(const uint8_t *sc, int j)
 
 static int nibble_of_group(const uint8_t *qs, int i)
 {
-    uint8_t byte = qs[i / GROUP * SUB + i % SUB];
+    int group = i / GROUP;
+    uint8_t byte = qs[group * SUB + i % SUB];
     return i % GROUP < SUB ? byte & 15 : byte >> 4;
 }
 
@@ -91,7 +92,8 @@ void wa_decode_ref_GGML_Q6_K(const uint8_t *src, size_t blocks, float *out)
             uint8_t byte = b->ql[64 * n + 32 * (k & 1) + l];
             int low = k < 2 ? byte & 15 : byte >> 4;
             int high = b->qh[32 * n + l] >> 2 * k & 3;
-            float scale = wa_load_f16(b->d) * (float)b->sc[8 * n + 2 * k + l / 16];
+            int sub = 8 * n + 2 * k + l / 16;
+            float scale = wa_load_f16(b->d) * (float)b->sc[sub];
             out[i] = scale * (float)((low | high << 4) - 32);
         }
     }
@@ -116,13 +118,13 @@ WA_CLONES void wa_decode_Q4_K(const uint8_t *restrict src, size_t blocks, float 
         float scales[8];
         float mins[8];
         expand_scales(b->sc, wa_load_f16(b->d), wa_load_f16(b->dmin), scales, mins);
-        for (int g = 0; g < 4; g++, out += GROUP) {
+        for (size_t g = 0; g < 4; g++, out += GROUP) {
             const uint8_t *restrict qs = b->qs + SUB * g;
             float low = scales[2 * g];
             float low_min = mins[2 * g];
             float high = scales[2 * g + 1];
             float high_min = mins[2 * g + 1];
-            for (int l = 0; l < SUB; l++) {
+            for (size_t l = 0; l < SUB; l++) {
                 out[l] = low * (float)(qs[l] & 15) - low_min;
                 out[l + SUB] = high * (float)(qs[l] >> 4) - high_min;
             }
@@ -137,14 +139,14 @@ WA_CLONES void wa_decode_GGML_Q5_K(const uint8_t *restrict src, size_t blocks, f
         float scales[8];
         float mins[8];
         expand_scales(b->sc, wa_load_f16(b->d), wa_load_f16(b->dmin), scales, mins);
-        for (int g = 0; g < 4; g++, out += GROUP) {
+        for (size_t g = 0; g < 4; g++, out += GROUP) {
             const uint8_t *restrict qs = b->qs + SUB * g;
             const uint8_t *restrict qh = b->qh;
             float low = scales[2 * g];
             float low_min = mins[2 * g];
             float high = scales[2 * g + 1];
             float high_min = mins[2 * g + 1];
-            for (int l = 0; l < SUB; l++) {
+            for (size_t l = 0; l < SUB; l++) {
                 int fifths = qh[l] >> 2 * g;
                 out[l] = low * (float)((qs[l] & 15) | (fifths & 1) << 4) - low_min;
                 out[l + SUB] = high * (float)(qs[l] >> 4 | (fifths & 2) << 3) - high_min;
@@ -158,15 +160,15 @@ WA_CLONES void wa_decode_GGML_Q6_K(const uint8_t *restrict src, size_t blocks, f
     const block_q6_k *restrict b = (const void *)src;
     for (size_t at = 0; at < blocks; at++, b++) {
         float d = wa_load_f16(b->d);
-        for (int n = 0; n < 2; n++, out += BLOCK / 2) {
-            for (int half = 0; half < 2; half++) {
+        for (size_t n = 0; n < 2; n++, out += BLOCK / 2) {
+            for (size_t half = 0; half < 2; half++) {
                 const uint8_t *restrict ql = b->ql + 64 * n + 16 * half;
                 const uint8_t *restrict qh = b->qh + 32 * n + 16 * half;
                 const int8_t *restrict sc = b->sc + 8 * n + half;
                 const float scales[4] = {d * (float)sc[0], d * (float)sc[2], d * (float)sc[4],
                                          d * (float)sc[6]};
                 float *restrict to = out + 16 * half;
-                for (int l = 0; l < 16; l++) {
+                for (size_t l = 0; l < 16; l++) {
                     int q0 = (ql[l] & 15) | (qh[l] & 3) << 4;
                     int q1 = (ql[l + 32] & 15) | (qh[l] >> 2 & 3) << 4;
                     int q2 = ql[l] >> 4 | (qh[l] >> 4 & 3) << 4;

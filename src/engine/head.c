@@ -25,6 +25,10 @@ typedef struct head_work {
 /* Logits of all lanes kept between the passes when they fit here; else the second pass makes them again, with the same bits. */
 static const size_t KEPT_BYTES = (size_t)32 << 20;
 
+/* Few rows are multiplied here: half a panel of the layers keeps three rows within the reach of OpenBLAS's kernels for small
+ * matrices, which are three times faster there. */
+enum { PANEL_BYTES = WA_PANEL_BYTES / 2 };
+
 static wa_status norm_last_rows(head_work *head, const wa_team_link *link, wa_error *err)
 {
     wa_stage *stage = head->stage;
@@ -124,7 +128,7 @@ static wa_status open_head(head_work *head, wa_error *err)
     const wa_model *model = stage->audit->model;
     wa_arena *arena = stage->arena;
     size_t rows = head->lanes * head->prompts;
-    head->panel_ids = WA_PANEL_BYTES / sizeof(float) / model->hidden;
+    head->panel_ids = PANEL_BYTES / sizeof(float) / model->hidden;
     if (head->panel_ids == 0)
         head->panel_ids = 1;
     size_t kept;

@@ -24,7 +24,7 @@ typedef struct key {
 static key key_of(const reader *r, const char *name)
 {
     key k;
-    snprintf(k.text, sizeof k.text, "%s.%s", r->kind->architecture, name);
+    (void)snprintf(k.text, sizeof k.text, "%s.%s", r->kind->architecture, name);
     return k;
 }
 
@@ -90,13 +90,13 @@ static wa_status read_head_dim(const reader *r, wa_model *facts, wa_error *err)
                        "%zu heads",
                        facts->hidden, facts->q_heads);
     size_t fallback = facts->q_heads == 0 ? 0 : facts->hidden / facts->q_heads;
-    size_t value_length;
+    size_t value_length = 0;
     WA_TRY(read_constant_or(r, "attention.key_length", fallback, &facts->head_dim, err));
     WA_TRY(read_constant_or(r, "attention.value_length", facts->head_dim, &value_length, err));
     if (value_length != facts->head_dim)
         return wa_fail(err, WA_E_UNSUPPORTED, "key length %zu and value length %zu differ",
                        facts->head_dim, value_length);
-    size_t rotary;
+    size_t rotary = 0;
     WA_TRY(read_constant_or(r, "rope.dimension_count", facts->head_dim, &rotary, err));
     if (!r->config->family->position_table && rotary != facts->head_dim)
         return wa_fail(err, WA_E_UNSUPPORTED,
@@ -150,7 +150,7 @@ static wa_status read_scales(const reader *r, wa_model *facts, wa_error *err)
     facts->embed_scale = facts->residual_multiplier = facts->logits_scale = 1;
     /* Not stored for Gemma: head_dim for all sizes but the 27B model of each generation. */
     bool larger = r->kind->larger_layers != 0 && facts->layer_count == r->kind->larger_layers;
-    double scalar = larger && facts->q_heads != 0 ? (double)(facts->hidden / facts->q_heads)
+    double scalar = larger && facts->q_heads != 0 ? (double)facts->hidden / (double)facts->q_heads
                                                   : (double)facts->head_dim;
     facts->attn_scale = (float)(1 / sqrt(scalar));
     if (!r->config->family->multipliers)
@@ -258,7 +258,7 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
 
 static wa_status refuse_foreign(const reader *r, wa_error *err)
 {
-    size_t experts;
+    size_t experts = 0;
     WA_TRY(read_constant_or(r, "expert_count", 0, &experts, err));
     if (experts > 0)
         return wa_fail(err, WA_E_UNSUPPORTED,

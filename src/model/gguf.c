@@ -52,14 +52,14 @@ enum {
     X(39, "MXFP4", 32, 17, WA_FORMAT_COUNT)
 
 typedef struct tensor_type {
-    uint32_t id;
     const char *name;
     size_t elements, bytes;
+    uint32_t id;
     wa_format format;
 } tensor_type;
 
 static const tensor_type tensor_types[] = {
-#define TENSOR_TYPE_ROW(id, name, elements, bytes, format) {id, name, elements, bytes, format},
+#define TENSOR_TYPE_ROW(id, name, elements, bytes, format) {name, elements, bytes, id, format},
     TENSOR_TYPES(TENSOR_TYPE_ROW)
 #undef TENSOR_TYPE_ROW
 };
@@ -353,8 +353,8 @@ wa_status wa_gguf_parse(wa_bytes file, wa_arena *arena, wa_gguf **out, wa_error 
     reader r = {.file = file};
     uint32_t magic;
     uint32_t version;
-    uint64_t tensor_count;
-    uint64_t entry_count;
+    uint64_t tensor_count = 0;
+    uint64_t entry_count = 0;
     WA_TRY(take_u32(&r, &magic, err));
     if (magic != MAGIC)
         return wa_fail(err, WA_E_FORMAT,

@@ -80,8 +80,8 @@ static wa_status read_shape(const json_t *object, wa_tensor *tensor, wa_error *e
 static wa_status read_range(const json_t *object, wa_bytes data, wa_tensor *tensor, wa_error *err)
 {
     const json_t *offsets = json_object_get(object, "data_offsets");
-    size_t begin;
-    size_t end;
+    size_t begin = 0;
+    size_t end = 0;
     if (!json_is_array(offsets) || json_array_size(offsets) != 2)
         return wa_fail(err, WA_E_FORMAT, "'data_offsets' is %s, expected an array of two integers",
                        wa_json_type_name(offsets));

@@ -94,25 +94,35 @@ static void split_page(trainer *t, const int *id_of_byte)
     }
 }
 
+/* How often the pair that ends at symbol `i` stands side by side; NULL where a word begins. */
+static uint16_t *count_at(trainer *t, size_t i)
+{
+    int a = t->symbols[i - 1], b = t->symbols[i];
+    return a == BREAK || b == BREAK ? NULL : &t->pairs[a][b];
+}
+
 /* The pair that stands side by side most often; of equals the lower ids. False when none does
  * twice. */
 static bool find_best_pair(trainer *t, int *left, int *right)
 {
-    memset(t->pairs, 0, sizeof t->pairs);
-    unsigned best = 1;
+    const uint16_t *best = NULL;
+    for (size_t i = 1; i < t->symbol_count; i++)
+        if (count_at(t, i) != NULL)
+            *count_at(t, i) = 0;
+    for (size_t i = 1; i < t->symbol_count; i++)
+        if (count_at(t, i) != NULL)
+            ++*count_at(t, i);
     for (size_t i = 1; i < t->symbol_count; i++) {
-        int a = t->symbols[i - 1], b = t->symbols[i];
-        if (a != BREAK && b != BREAK)
-            t->pairs[a][b]++;
+        const uint16_t *count = count_at(t, i);
+        /* addresses within the table are in the order of the ids */
+        if (count != NULL &&
+            (best == NULL || *count > *best || (*count == *best && count < best))) {
+            best = count;
+            *left = t->symbols[i - 1];
+            *right = t->symbols[i];
+        }
     }
-    for (int a = 0; a < (int)t->piece_count; a++)
-        for (int b = 0; b < (int)t->piece_count; b++)
-            if (t->pairs[a][b] > best) {
-                best = t->pairs[a][b];
-                *left = a;
-                *right = b;
-            }
-    return best > 1;
+    return best != NULL && *best > 1;
 }
 
 static int find_piece(const trainer *t, const char *piece)

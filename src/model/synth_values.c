@@ -77,7 +77,7 @@ static wa_status push(list *l, size_t layer, const char *name, wa_synth_tensor t
         WA_TRY(wa_arena_print(l->arena, &full, err, "%s.weight", name));
     tensor.name = full;
     tensor.key = wa_synth_key(l->shape->seed, full, 0);
-    /* row spread keeps the mean of the scale at 1; vectors have none */
+    /* layers differ in size; the embedding, the head and vectors do not */
     if (tensor.rows > 0 && in_layer)
         tensor.sigma *= 1.0 + LAYER_SPREAD * (wa_synth_uniform(mix(tensor.key)) - 0.5);
     l->items[l->count++] = tensor;

@@ -7,10 +7,10 @@ static void name_of(const wa_finder *finder, wa_place place, char out[WA_TENSOR_
 {
     const wa_names *names = finder->config->names;
     if (place.layer == WA_NO_LAYER)
-        snprintf(out, WA_TENSOR_NAME, "%s%s", names->role[place.role], place.suffix);
+        (void)snprintf(out, WA_TENSOR_NAME, "%s%s", names->role[place.role], place.suffix);
     else
-        snprintf(out, WA_TENSOR_NAME, "%s%d.%s%s", names->layer_prefix, place.layer,
-                 names->role[place.role], place.suffix);
+        (void)snprintf(out, WA_TENSOR_NAME, "%s%d.%s%s", names->layer_prefix, place.layer,
+                       names->role[place.role], place.suffix);
 }
 
 bool wa_finder_has(const wa_finder *finder, wa_place place)
@@ -53,7 +53,7 @@ static wa_status check_matrix(const wa_tensor *tensor, size_t outer, size_t inne
     char expected[WA_SHAPE_TEXT];
     if (tensor->rank == 2 && tensor->shape[0] == outer && tensor->shape[1] == inner)
         return WA_OK;
-    snprintf(expected, sizeof expected, "[%zu, %zu]", outer, inner);
+    (void)snprintf(expected, sizeof expected, "[%zu, %zu]", outer, inner);
     return wrong_shape(tensor, expected, err);
 }
 
@@ -82,7 +82,7 @@ static wa_status view_transposed(const wa_tensor *tensor, wa_part part, size_t c
 wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, wa_part part, size_t cols,
                            wa_matrix *out, wa_error *err)
 {
-    const wa_tensor *tensor;
+    const wa_tensor *tensor = NULL;
     WA_TRY(wa_finder_tensor(finder, place, &tensor, err));
     if (finder->config->names->conv1d && place.layer != WA_NO_LAYER)
         return view_transposed(tensor, part, cols, out, err);
@@ -105,11 +105,11 @@ wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, wa_part part
 wa_status wa_finder_vector(const wa_finder *finder, wa_place place, wa_part part, float **out,
                            wa_error *err)
 {
-    const wa_tensor *tensor;
+    const wa_tensor *tensor = NULL;
     WA_TRY(wa_finder_tensor(finder, place, &tensor, err));
     if (tensor->rank != 1 || tensor->shape[0] != part.total) {
         char expected[WA_SHAPE_TEXT];
-        snprintf(expected, sizeof expected, "[%zu]", part.total);
+        (void)snprintf(expected, sizeof expected, "[%zu]", part.total);
         return wrong_shape(tensor, expected, err);
     }
     const wa_format_info *info = wa_format_get(tensor->format);

@@ -1,0 +1,92 @@
+/* Plans: pure functions from job, model shape, cases and ranks to batches, grid, dealing and costs. */
+#ifndef WALKAUDIT_PLAN_H
+#define WALKAUDIT_PLAN_H
+
+#include "walkaudit/arena.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** A fixed set of whole prompts: decided by the job alone. */
+typedef struct wa_batch {
+    size_t first_prompt, prompt_count;
+    size_t first_obs, rows;
+} wa_batch;
+
+/** What a case costs on one row of one layer, and bytes per layer; and which payload it belongs to. */
+typedef struct wa_case_cost {
+    double flops_per_row; /* of one FFN evaluation of one layer */
+    size_t layer_bytes;   /* stored bytes read per layer */
+} wa_case_cost;
+
+/** Shape of an audit, all that planning needs. */
+typedef struct wa_plan_input {
+    size_t layer_count;
+    double attention_flops_per_row; /* projections of one layer and lane */
+    double dense_flops_per_row;     /* dense FFN of one layer */
+    double head_flops_per_row;      /* output matrix, one lane */
+    size_t layer_bytes, head_bytes; /* mapped bytes of the model */
+    size_t hidden, intermediate, kv_width, q_width, vocab; /* for memory by formula */
+    const size_t *prompt_rows;      /* [prompt_count] positions of each prompt */
+    size_t prompt_count;
+    const wa_case_cost *cases;      /* [case_count] */
+    size_t case_count;
+    size_t vindex_count;
+    size_t batch_rows;
+    bool logits_all;
+    int stages, teams;              /* asked for; 0 = choose */
+    int nodes;                      /* hosts the ranks run on; at least 1 */
+    size_t node_memory;             /* bytes usable per node; 0 = unknown, no limit */
+} wa_plan_input;
+
+/** groups x stages x teams; ranks beyond `used` are idle (and reported). */
+typedef struct wa_grid {
+    int groups, stages, teams;
+    int used, idle;
+} wa_grid;
+
+/** One audit on a number of ranks. Read-only, arena. */
+typedef struct wa_plan {
+    wa_batch *batches;
+    size_t batch_count;
+    size_t max_rows, max_prompts; /* of any batch */
+    size_t obs_count;
+    wa_grid grid;
+    size_t *stage_start; /* [stages + 1] first layer of each stage */
+    int *case_member;    /* [case_count] team member (0 = lead) that runs the case */
+    int *vindex_member;  /* [vindex_count] team member that checks its encoding */
+    double predicted_utilisation; /* mean busy share of the used ranks, 0..1 */
+    double flops_per_rank_max;    /* of the busiest rank, whole job */
+    size_t anonymous_bytes;       /* per rank, by formula */
+} wa_plan;
+
+/** Where a rank stands in the grid. rank = (group * stages + stage) * teams + member. */
+typedef struct wa_seat {
+    int group, stage, member; /* group = -1: idle */
+} wa_seat;
+wa_seat wa_plan_seat(const wa_plan *plan, int rank);
+int wa_plan_rank(const wa_plan *plan, int group, int stage, int member);
+
+/**
+ * Batches: whole prompts in order, up to batch_rows positions; a longer prompt is a batch of its own. Grid, stages, dealing: design 10.
+ * Local, pure: the same input gives the same plan on every rank. Errors: WA_E_USAGE (asked grid does not fit: says what
+ * would; more stages than layers, teams > 1 + cases), WA_E_MEMORY.
+ */
+WA_CHECKED wa_status wa_plan_build(const wa_plan_input *input, int ranks, wa_arena *arena,
+                                   wa_plan **out, wa_error *err);
+
+/** What the rank of a seat does, groups sharing the job evenly. A plain value. */
+typedef struct wa_seat_cost {
+    double flops;        /* matrix products of the whole job */
+    size_t mapped_bytes; /* of files it touches; an upper bound where cases share a payload */
+    size_t lanes;        /* residual streams it carries */
+} wa_seat_cost;
+wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, int stage, int member);
+
+/**
+ * Rows of the first batch at which KERNEL is measured: `count` of them, the first, the last and evenly between (all when
+ * count < 0 or >= rows). rows_out [min(count, rows)] ascending. Returns how many.
+ */
+size_t wa_plan_check_rows(size_t rows, int count, size_t *rows_out);
+
+#endif

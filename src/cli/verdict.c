@@ -1,0 +1,103 @@
+/* walkaudit verdict: judge a finished result file again, perhaps with other bounds. */
+#include "cli/cli.h"
+#include "cli/table.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct arguments {
+    const char *result;
+    const char *bounds; /* NULL: the set named in the result file */
+    const char *print_bounds;
+} arguments;
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    arguments *args = state->input;
+    switch (key) {
+    case 'b':
+        args->bounds = arg;
+        return 0;
+    case 'p':
+        args->print_bounds = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num > 0)
+            argp_error(state, "unexpected argument '%s'", arg);
+        args->result = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if ((args->result == NULL) == (args->print_bounds == NULL))
+            argp_error(state, "expected RESULT.h5, or --print-bounds NAME alone");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static wa_status print_bounds(const char *name, wa_arena *arena, wa_error *err)
+{
+    wa_bounds *bounds;
+    char *text;
+    WA_TRY(wa_bounds_open(name, arena, &bounds, err));
+    WA_TRY(wa_bounds_print(bounds, arena, &text, err));
+    if (fputs(text, stdout) < 0 || fflush(stdout) != 0)
+        return wa_fail(err, WA_E_IO, "cannot write the bounds: %s", strerror(errno));
+    return WA_OK;
+}
+
+static wa_status judge(const arguments *args, wa_arena *arena, int *exit_code, wa_error *err)
+{
+    wa_result *result;
+    wa_bounds *bounds;
+    wa_verdict *verdicts;
+    WA_TRY(wa_result_open(args->result, arena, &result, err));
+    const char *name = args->bounds != NULL ? args->bounds : result->meta.bounds_name;
+    if (wa_bounds_open(name, arena, &bounds, err) != WA_OK)
+        return args->bounds != NULL
+                   ? err->status
+                   : wa_note(err, "named in '%s'; use --bounds to judge by others", args->result);
+    WA_TRY(wa_table_judge(result, bounds, arena, &verdicts, err));
+    WA_TRY(wa_table_print(stdout, result, bounds, verdicts, wa_table_wants_colour(), err));
+    *exit_code = wa_table_exit_code(result, verdicts);
+    return WA_OK;
+}
+
+int wa_cli_verdict(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {.name = "bounds",
+         .key = 'b',
+         .arg = "FILE|default|larql",
+         .doc = "Judge by these bounds instead of those named in the result file"},
+        {.name = "print-bounds",
+         .key = 'p',
+         .arg = "NAME",
+         .doc = "Print a bounds set as a bounds file, to be changed and used"},
+        {0}};
+    static const struct argp parser = {
+        .options = options,
+        .parser = parse_option,
+        .args_doc = "RESULT.h5\n--print-bounds NAME",
+        .doc =
+            "Judge a finished result file again, from its stored observations. Needs no model and "
+            "writes nothing.\vExit code 0: every case passes or is measured; 1: some case fails, "
+            "or "
+            "none ran."};
+    arguments args = {0};
+    wa_arena *arena;
+    wa_error err = {0};
+    int exit_code = 0;
+    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
+    if (argp_parse(&parser, argc, argv, 0, NULL, &args) != 0)
+        return wa_status_exit_code(WA_E_USAGE);
+    if (wa_arena_open("verdict", 0, &arena, &err) != WA_OK)
+        return wa_cli_fail(&err);
+    wa_status status = args.print_bounds != NULL ? print_bounds(args.print_bounds, arena, &err)
+                                                 : judge(&args, arena, &exit_code, &err);
+    wa_arena_close(arena);
+    return status == WA_OK ? exit_code : wa_cli_fail(&err);
+}

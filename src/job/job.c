@@ -1,0 +1,405 @@
+/* Jobs: the raw job judged, names and paths resolved, to a wa_job. */
+#include "job_load.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { NAME_LIMIT = 100, KEY_TEXT = 200 };
+
+/* --- Strings --------------------------------------------------------------------------------- */
+
+/* The last component of a path without the suffix of a kind of file that jobs name. */
+static wa_status take_stem(const char *path, wa_arena *arena, char **out, wa_error *err)
+{
+    static const char *const suffixes[] = {".gguf", ".vindex", ".yaml", ".yml"};
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        size_t length = strlen(suffixes[i]);
+        if (end - start > length && strncmp(path + end - length, suffixes[i], length) == 0) {
+            end -= length;
+            break;
+        }
+    }
+    return wa_arena_copy(arena, path + start, end - start, out, err);
+}
+
+static wa_status take_directory(const char *path, wa_arena *arena, const char **out, wa_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *copy;
+    size_t length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    WA_TRY(wa_arena_copy(arena, length == 0 ? "." : path, length == 0 ? 1 : length, &copy, err));
+    *out = copy;
+    return WA_OK;
+}
+
+/* Paths in a job start at the job file's directory. */
+static wa_status resolve(const char *directory, const char *path, wa_arena *arena, const char **out,
+                         wa_error *err)
+{
+    char *joined;
+    bool as_is = path[0] == '/' || strcmp(directory, ".") == 0;
+    bool root = strcmp(directory, "/") == 0;
+    WA_TRY(wa_arena_print(arena, &joined, err, "%s%s%s", as_is ? "" : directory,
+                          as_is || root ? "" : "/", path));
+    *out = joined;
+    return WA_OK;
+}
+
+/* --- Values ---------------------------------------------------------------------------------- */
+
+static wa_status check_range(const wa_job_source *source, const char *key, int64_t value,
+                             int64_t least, int64_t most, wa_error *err)
+{
+    if (value >= least && value <= most)
+        return WA_OK;
+    return WA_JOB_FAIL(source, key, err, "'%s' is %lld, expected %lld to %lld", key,
+                       (long long)value, (long long)least, (long long)most);
+}
+
+static wa_status check_choice(const wa_job_source *source, const char *key, const char *value,
+                              const char *first, const char *second, wa_error *err)
+{
+    if (strcmp(value, first) == 0 || (second != NULL && strcmp(value, second) == 0))
+        return WA_OK;
+    return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected '%s'%s%s%s", key, value, first,
+                       second == NULL ? "" : " or '", second == NULL ? "" : second,
+                       second == NULL ? "" : "'");
+}
+
+static wa_status check_scalars(const wa_job_source *source, wa_error *err)
+{
+    const raw_job *raw = source->raw;
+    const struct {
+        const char *key;
+        int64_t value, least, most;
+    } ranges[] = {
+        {"kernel_check", *raw->kernel_check, -1, 1 << 20},
+        {"batch.rows", *raw->batch->rows, 1, 1 << 20},
+        {"grid.stages", *raw->grid->stages, 0, 1 << 16},
+        {"grid.teams", *raw->grid->teams, 0, 1 << 16},
+        {"threads", *raw->threads, 1, 1024},
+        {"topk", *raw->topk, 5, 128}, /* topk_overlap compares 5; WA_TOPK_MAX */
+    };
+    const struct {
+        const char *key, *value, *first, *second;
+    } choices[] = {
+        {"semantics", raw->semantics, "native", "larql"},
+        {"encoding_check", raw->encoding_check, "all", "none"},
+        {"logits", raw->logits, "last", "all"},
+        {"fingerprint", raw->fingerprint, "quick", "full"},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        WA_TRY(check_range(source, ranges[i].key, ranges[i].value, ranges[i].least, ranges[i].most,
+                           err));
+    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++)
+        WA_TRY(check_choice(source, choices[i].key, choices[i].value, choices[i].first,
+                            choices[i].second, err));
+    if (raw->prompts->builtin == NULL)
+        return WA_OK;
+    return check_choice(source, "prompts.builtin", raw->prompts->builtin, "seed", NULL, err);
+}
+
+/* Names end up in file names and in case names VINDEX:PATH. */
+static wa_status check_name(const wa_job_source *source, const char *key, const char *name,
+                            wa_error *err)
+{
+    if (wa_name_is_plain(name) && name[0] != '.' && name[0] != '-' && strchr(name, ':') == NULL &&
+        strlen(name) <= NAME_LIMIT)
+        return WA_OK;
+    return WA_JOB_FAIL(source, key, err,
+                       "'%s' is '%s', expected a name of at most %d bytes that has no '/' or ':' "
+                       "and begins with neither '.' nor '-'",
+                       key, name, NAME_LIMIT);
+}
+
+typedef struct named {
+    const char *name;
+    size_t index;
+} named;
+
+static int compare_named(const void *left, const void *right)
+{
+    const named *a = left, *b = right;
+    int order = strcmp(a->name, b->name);
+    return order != 0 ? order : (a->index > b->index) - (a->index < b->index);
+}
+
+/* prefix  "audits" or "audits[3].vindexes": where the names stand, for the message */
+static wa_status check_unique(const wa_job_source *source, const char *prefix, named *names,
+                              size_t count, wa_error *err)
+{
+    qsort(names, count, sizeof *names, compare_named);
+    for (size_t i = 1; i < count; i++) {
+        if (strcmp(names[i - 1].name, names[i].name) != 0)
+            continue;
+        char key[KEY_TEXT];
+        snprintf(key, sizeof key, "%s[%zu].name", prefix, names[i].index);
+        if (wa_yaml_scan_find(&source->scan, key) == NULL) /* a default: show its item instead */
+            snprintf(key, sizeof key, "%s[%zu]", prefix, names[i].index);
+        return WA_JOB_FAIL(source, key, err, "the name '%s' is used by %s[%zu] and %s[%zu]",
+                           names[i].name, prefix, names[i - 1].index, prefix, names[i].index);
+    }
+    return WA_OK;
+}
+
+/* --- Paths ----------------------------------------------------------------------------------- */
+
+static bool bucket_is_known(const char *name)
+{
+    for (int i = 0; i < WA_BUCKET_COUNT; i++)
+        if (strcmp(wa_bucket_name((wa_bucket)i), name) == 0)
+            return true;
+    return false;
+}
+
+static wa_status check_external(const wa_job_source *source, const char *prefix,
+                                const raw_path *raw, wa_error *err)
+{
+    if ((raw->file == NULL) == (raw->library == NULL))
+        return WA_JOB_FAIL(source, prefix, err, "'%s': external needs one of 'file' and 'library'",
+                           prefix);
+    if (raw->bucket == NULL || !bucket_is_known(raw->bucket))
+        return WA_JOB_FAIL(source, prefix, err,
+                           "'%s': external has bucket '%s', expected exact, quantized, fp4 or "
+                           "approximate",
+                           prefix, raw->bucket == NULL ? "" : raw->bucket);
+    return WA_OK;
+}
+
+static wa_status check_path(const wa_job_source *source, const char *prefix, const raw_path *raw,
+                            wa_error *err)
+{
+    char key[KEY_TEXT + sizeof ".path"];
+    wa_path path = WA_PATH_DENSE;
+    snprintf(key, sizeof key, "%s.path", prefix);
+    if (!wa_path_parse(raw->path, &path))
+        return WA_JOB_FAIL(source, key, err, "unknown path '%s'", raw->path);
+    if (raw->k != NULL) {
+        snprintf(key, sizeof key, "%s.k", prefix);
+        WA_TRY(check_range(source, key, *raw->k, 1, INT_MAX, err));
+        if (path != WA_PATH_SPARSE_SERIAL && path != WA_PATH_SPARSE_PARALLEL &&
+            path != WA_PATH_WEIGHTS_FALLBACK)
+            return WA_JOB_FAIL(source, key, err, "path '%s' takes no 'k'", raw->path);
+    }
+    if (raw->name != NULL) {
+        snprintf(key, sizeof key, "%s.name", prefix);
+        WA_TRY(check_name(source, key, raw->name, err));
+    }
+    if (path == WA_PATH_EXTERNAL)
+        return check_external(source, prefix, raw, err);
+    if (raw->file != NULL || raw->library != NULL || raw->bucket != NULL)
+        return WA_JOB_FAIL(source, prefix, err,
+                           "'%s': path '%s' takes no 'file', 'library' or 'bucket'", prefix,
+                           raw->path);
+    return WA_OK;
+}
+
+static wa_status build_paths(const wa_job_source *source, const char *prefix, const raw_path *raw,
+                             size_t count, const wa_path_request **out, wa_error *err)
+{
+    *out = NULL;
+    if (raw == NULL)
+        return WA_OK;
+    wa_path_request *requests;
+    WA_TRY(wa_arena_take(source->arena, count, sizeof *requests, &requests, err));
+    for (size_t i = 0; i < count; i++) {
+        char key[KEY_TEXT];
+        snprintf(key, sizeof key, "%s[%zu]", prefix, i);
+        WA_TRY(check_path(source, key, &raw[i], err));
+        requests[i] = (wa_path_request){.path = raw[i].path,
+                                        .k = raw[i].k == NULL ? WA_K_ALL : (int)*raw[i].k,
+                                        .name = raw[i].name,
+                                        .file = raw[i].file,
+                                        .library = raw[i].library,
+                                        .bucket = raw[i].bucket};
+    }
+    *out = requests;
+    return WA_OK;
+}
+
+/* --- Audits ---------------------------------------------------------------------------------- */
+
+/* The name as given, or the stem of `path`; written back, so that the effective job shows it. */
+static wa_status settle_name(const wa_job_source *source, const char *key, char **name,
+                             const char *path, wa_error *err)
+{
+    if (*name != NULL)
+        return check_name(source, key, *name, err);
+    WA_TRY(take_stem(path, source->arena, name, err));
+    if (check_name(source, key, *name, err) != WA_OK)
+        return wa_note(err, "it comes from '%s', give '%s' in the job", path, key);
+    return WA_OK;
+}
+
+static wa_status build_vindexes(const wa_job_source *source, const wa_job *job, size_t audit,
+                                wa_job_audit *out, wa_error *err)
+{
+    raw_audit *raw = &source->raw->audits[audit];
+    size_t count = raw->vindexes_count;
+    wa_job_vindex *built;
+    named *names;
+    WA_TRY(wa_arena_take(source->arena, count, sizeof *built, &built, err));
+    WA_TRY(wa_arena_take(source->arena, count, sizeof *names, &names, err));
+    for (size_t i = 0; i < count; i++) {
+        raw_vindex *vindex = &raw->vindexes[i];
+        char key[KEY_TEXT];
+        snprintf(key, sizeof key, "audits[%zu].vindexes[%zu].name", audit, i);
+        WA_TRY(settle_name(source, key, &vindex->name, vindex->path, err));
+        snprintf(key, sizeof key, "audits[%zu].vindexes[%zu].paths", audit, i);
+        WA_TRY(build_paths(source, key, vindex->paths, vindex->paths_count, &built[i].paths, err));
+        WA_TRY(resolve(job->directory, vindex->path, source->arena, &built[i].path, err));
+        built[i].path_count = vindex->paths_count;
+        built[i].name = vindex->name;
+        names[i] = (named){vindex->name, i};
+    }
+    char prefix[KEY_TEXT];
+    snprintf(prefix, sizeof prefix, "audits[%zu].vindexes", audit);
+    out->vindexes = built;
+    out->vindex_count = count;
+    return check_unique(source, prefix, names, count, err);
+}
+
+static wa_status build_audits(const wa_job_source *source, wa_job *job, wa_error *err)
+{
+    raw_job *raw = source->raw;
+    size_t count = raw->audits_count;
+    if (count == 0)
+        return wa_fail(err, WA_E_JOB, "key 'audits' is missing; line 1, column 1");
+    wa_job_audit *built;
+    named *names;
+    WA_TRY(wa_arena_take(source->arena, count, sizeof *built, &built, err));
+    WA_TRY(wa_arena_take(source->arena, count, sizeof *names, &names, err));
+    for (size_t i = 0; i < count; i++) {
+        raw_audit *audit = &raw->audits[i];
+        char key[KEY_TEXT];
+        snprintf(key, sizeof key, "audits[%zu].name", i);
+        WA_TRY(settle_name(source, key, &audit->name, audit->model, err));
+        snprintf(key, sizeof key, "audits[%zu]", i);
+        if (audit->vindexes_count == 0)
+            return WA_JOB_FAIL(source, key, err, "key '%s.vindexes' is missing", key);
+        WA_TRY(build_vindexes(source, job, i, &built[i], err));
+        WA_TRY(resolve(job->directory, audit->model, source->arena, &built[i].model, err));
+        built[i].name = audit->name;
+        names[i] = (named){audit->name, i};
+    }
+    job->audits = built;
+    job->audit_count = count;
+    return check_unique(source, "audits", names, count, err);
+}
+
+/* --- The rest -------------------------------------------------------------------------------- */
+
+static wa_status check_captures(const wa_job_source *source, wa_error *err)
+{
+    const raw_captures *captures = source->raw->captures;
+    if (captures == NULL)
+        return WA_OK;
+    char key[KEY_TEXT];
+    for (size_t i = 0; i < captures->tensors_count; i++) {
+        const char *name = captures->tensors[i];
+        snprintf(key, sizeof key, "captures.tensors[%zu]", i);
+        if (strcmp(name, "x") != 0 && strcmp(name, "y_ref") != 0 && strcmp(name, "y_walk") != 0)
+            return WA_JOB_FAIL(source, key, err, "unknown tensor '%s', expected x, y_ref or y_walk",
+                               name);
+    }
+    for (size_t i = 0; i < captures->layers_count; i++) {
+        snprintf(key, sizeof key, "captures.layers[%zu]", i);
+        WA_TRY(check_range(source, key, captures->layers[i], 0, INT_MAX, err));
+    }
+    return WA_OK;
+}
+
+/* Valid, and refused whole: a job must not run with less than it asks for. */
+static wa_status refuse_unsupported(const wa_job_source *source, const wa_job *job, wa_error *err)
+{
+    const raw_job *raw = source->raw;
+    if (raw->captures != NULL) {
+        wa_fail(err, WA_E_UNSUPPORTED, "captures: not in this version");
+        return wa_job_note_place(source, "captures", err);
+    }
+    if (job->logits_all) {
+        wa_fail(err, WA_E_UNSUPPORTED, "logits: all: not in this version");
+        return wa_job_note_place(source, "logits", err);
+    }
+    for (size_t i = 0; i < job->path_count; i++)
+        if (strcmp(job->paths[i].path, "external") == 0)
+            return wa_fail(err, WA_E_UNSUPPORTED, "paths[%zu]: external: not in this version", i);
+    for (size_t a = 0; a < job->audit_count; a++)
+        for (size_t v = 0; v < job->audits[a].vindex_count; v++)
+            for (size_t i = 0; i < job->audits[a].vindexes[v].path_count; i++)
+                if (strcmp(job->audits[a].vindexes[v].paths[i].path, "external") == 0)
+                    return wa_fail(err, WA_E_UNSUPPORTED,
+                                   "audits[%zu].vindexes[%zu].paths[%zu]: external: not in this "
+                                   "version",
+                                   a, v, i);
+    return WA_OK;
+}
+
+static wa_status resolve_files(const wa_job_source *source, wa_job *job, wa_error *err)
+{
+    const raw_job *raw = source->raw;
+    job->prompts_builtin = raw->prompts->builtin;
+    if (raw->prompts->file != NULL)
+        WA_TRY(resolve(job->directory, raw->prompts->file, source->arena, &job->prompts_file, err));
+    job->bounds = raw->bounds;
+    if (strcmp(raw->bounds, "default") != 0 && strcmp(raw->bounds, "larql") != 0)
+        WA_TRY(resolve(job->directory, raw->bounds, source->arena, &job->bounds, err));
+    return resolve(job->directory, raw->result, source->arena, &job->result, err);
+}
+
+static void copy_scalars(const raw_job *raw, wa_job *job)
+{
+    job->semantics =
+        strcmp(raw->semantics, "larql") == 0 ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE;
+    job->kernel_check = (int)*raw->kernel_check;
+    job->encoding_check = strcmp(raw->encoding_check, "all") == 0;
+    job->batch_rows = (size_t)*raw->batch->rows;
+    job->grid_stages = (int)*raw->grid->stages;
+    job->grid_teams = (int)*raw->grid->teams;
+    job->threads = (int)*raw->threads;
+    job->logits_all = strcmp(raw->logits, "all") == 0;
+    job->topk = (size_t)*raw->topk;
+    job->fingerprint_full = strcmp(raw->fingerprint, "full") == 0;
+}
+
+static wa_status build_job(wa_job_source *source, wa_job *job, wa_error *err)
+{
+    WA_TRY(wa_job_load(source, err));
+    WA_TRY(check_scalars(source, err));
+    WA_TRY(take_directory(source->path, source->arena, &job->directory, err));
+    WA_TRY(settle_name(source, "name", &source->raw->name, source->path, err));
+    job->path = source->path;
+    job->name = source->raw->name;
+    WA_TRY(build_paths(source, "paths", source->raw->paths, source->raw->paths_count, &job->paths,
+                       err));
+    job->path_count = source->raw->paths_count;
+    WA_TRY(build_audits(source, job, err));
+    WA_TRY(resolve_files(source, job, err));
+    copy_scalars(source->raw, job);
+    WA_TRY(check_captures(source, err));
+    WA_TRY(refuse_unsupported(source, job, err));
+    return wa_job_save(source, &job->text, err);
+}
+
+wa_status wa_job_open(const char *path, const char *const *settings, size_t setting_count,
+                      wa_arena *arena, wa_job **out, wa_error *err)
+{
+    wa_job *job;
+    char *copy;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *job, &job, err));
+    WA_TRY(wa_arena_copy(arena, path, strlen(path), &copy, err));
+    wa_job_source source = {
+        .path = copy, .settings = settings, .setting_count = setting_count, .arena = arena};
+    wa_status status = build_job(&source, job, err);
+    if (status != WA_OK)
+        return status == WA_E_IO ? status : wa_note(err, "in job '%s'", path);
+    *out = job;
+    return WA_OK;
+}

@@ -1,0 +1,171 @@
+/* The one table of job keys: the schema, the rows of --help-job and the raw job come from it. */
+#ifndef WALKAUDIT_JOB_SCHEMA_H
+#define WALKAUDIT_JOB_SCHEMA_H
+
+#include "walkaudit/job.h"
+
+#include <cyaml/cyaml.h>
+
+/* What a job file says, as libcyaml fills it: NULL = the key is absent. Lists carry NAME_count. */
+typedef struct raw_path {
+    char *path;
+    int64_t *k;
+    char *name, *file, *library, *bucket;
+} raw_path;
+
+typedef struct raw_vindex {
+    char *name, *path;
+    raw_path *paths;
+    uint32_t paths_count;
+} raw_vindex;
+
+typedef struct raw_audit {
+    char *name, *model;
+    raw_vindex *vindexes;
+    uint32_t vindexes_count;
+} raw_audit;
+
+typedef struct raw_prompts {
+    char *builtin, *file;
+} raw_prompts;
+
+typedef struct raw_batch {
+    int64_t *rows;
+} raw_batch;
+
+typedef struct raw_grid {
+    int64_t *stages, *teams;
+} raw_grid;
+
+typedef struct raw_captures {
+    char **tensors, **cases;
+    int64_t *layers;
+    uint32_t tensors_count, cases_count, layers_count;
+} raw_captures;
+
+typedef struct raw_job {
+    char *name;
+    raw_audit *audits;
+    uint32_t audits_count;
+    raw_prompts *prompts;
+    raw_path *paths;
+    uint32_t paths_count;
+    char *semantics, *bounds;
+    int64_t *kernel_check;
+    char *encoding_check;
+    raw_batch *batch;
+    raw_grid *grid;
+    int64_t *threads;
+    char *logits;
+    int64_t *topk;
+    raw_captures *captures;
+    char *fingerprint, *result;
+} raw_job;
+
+/*
+ * X(kind, structure, parent, member, prefix, type, fallback, meaning), one list per mapping.
+ *
+ * kind    NEEDED and TEXT are strings (the first required), INT an int, LIST a sequence, MAP a mapping
+ * parent  where the structure hangs in raw_job: ROOT (it is raw_job), a member of it, or LISTED (below a list)
+ *
+ * A fallback in parentheses is computed; "" means required, or nothing.
+ */
+#define WA_JOB_ROOT_KEYS(X)                                                              \
+    X(TEXT, raw_job, ROOT, name, "", "string", "(stem of the job file)",                 \
+      "result files are `NAME-AUDIT.h5`")                                                \
+    X(LIST, raw_job, ROOT, audits, "", "list of audits", "",                             \
+      "models to audit, one result file each; the only required key")                    \
+    X(MAP, raw_job, ROOT, prompts, "", "mapping", "", "what the models read")            \
+    X(LIST, raw_job, ROOT, paths, "", "list of paths", "(all that each vindex can run)", \
+      "walk paths to compare with the dense model, see Paths")                           \
+    X(TEXT, raw_job, ROOT, semantics, "", "string", "native",                            \
+      "`native`: as the model's authors define it; `larql`: as LARQL computes it")       \
+    X(TEXT, raw_job, ROOT, bounds, "", "string", "default",                              \
+      "built-in set `default` or `larql`, or the path of a bounds file, see Bounds")     \
+    X(INT, raw_job, ROOT, kernel_check, "", "int", "8",                                  \
+      "positions of the first batch at which kernels meet their oracle; 0: none, -1: every position of every batch") \
+    X(TEXT, raw_job, ROOT, encoding_check, "", "string", "all",                          \
+      "`all`: compare every stored row with the model's; `none`")                        \
+    X(MAP, raw_job, ROOT, batch, "", "mapping", "", "how prompts are packed")            \
+    X(MAP, raw_job, ROOT, grid, "", "mapping", "", "how ranks are used; changes no number") \
+    X(INT, raw_job, ROOT, threads, "", "int", "1", "BLAS threads per rank")              \
+    X(TEXT, raw_job, ROOT, logits, "", "string", "last",                                 \
+      "positions that get logits: `last` of each prompt, or `all` (not in this version)") \
+    X(INT, raw_job, ROOT, topk, "", "int", "16", "tokens kept per distribution, 5 to 128") \
+    X(MAP, raw_job, ROOT, captures, "", "mapping", "", "tensors to keep (not in this version)") \
+    X(TEXT, raw_job, ROOT, fingerprint, "", "string", "quick",                           \
+      "`quick`: sizes, times, first and last MiB of each input; `full`: SHA-256 of everything") \
+    X(TEXT, raw_job, ROOT, result, "", "string", "results", "directory of the result files")
+
+#define WA_JOB_AUDIT_KEYS(X)                                                             \
+    X(TEXT, raw_audit, LISTED, name, "audits[].", "string", "(stem of the model's path)", \
+      "unique in the job")                                                               \
+    X(NEEDED, raw_audit, LISTED, model, "audits[].", "string", "",                       \
+      "Hugging Face directory or GGUF file")                                             \
+    X(LIST, raw_audit, LISTED, vindexes, "audits[].", "list of vindexes", "",            \
+      "required: the vindexes to compare with the model")
+
+#define WA_JOB_VINDEX_KEYS(X)                                                            \
+    X(TEXT, raw_vindex, LISTED, name, "audits[].vindexes[].", "string",                  \
+      "(stem of the vindex's path)", "unique in the audit; cases are called `VINDEX:PATH`") \
+    X(NEEDED, raw_vindex, LISTED, path, "audits[].vindexes[].", "string", "",            \
+      "vindex directory")                                                                \
+    X(LIST, raw_vindex, LISTED, paths, "audits[].vindexes[].", "list of paths",          \
+      "(the job's `paths`)", "as `paths`, for this vindex; each must run on it")
+
+#define WA_JOB_PATH_KEYS(X)                                                              \
+    X(NEEDED, raw_path, LISTED, path, "paths[].", "string", "", "a word of section Paths") \
+    X(INT, raw_path, LISTED, k, "paths[].", "int", "(all)",                              \
+      "features kept per position; `sparse_serial`, `sparse_parallel` and `weights_fallback` only") \
+    X(TEXT, raw_path, LISTED, name, "paths[].", "string", "(`VINDEX:PATH`, `:kK` when K is given)", \
+      "replaces PATH and K in the case's name")                                          \
+    X(TEXT, raw_path, LISTED, file, "paths[].", "string", "", "`external` only: HDF5 file with `y_walk`") \
+    X(TEXT, raw_path, LISTED, library, "paths[].", "string", "", "`external` only: shared library") \
+    X(TEXT, raw_path, LISTED, bucket, "paths[].", "string", "",                          \
+      "`external` only: `exact`, `quantized`, `fp4` or `approximate`")
+
+#define WA_JOB_PROMPTS_KEYS(X)                                                           \
+    X(TEXT, raw_prompts, prompts, builtin, "prompts.", "string", "seed",                 \
+      "`seed`: the three published prompts")                                             \
+    X(TEXT, raw_prompts, prompts, file, "prompts.", "string", "",                        \
+      "JSONL file instead: `key`, `text` or `ids`, optionally `max_tokens` per line")
+
+#define WA_JOB_BATCH_KEYS(X)                                                             \
+    X(INT, raw_batch, batch, rows, "batch.", "int", "512",                               \
+      "positions per batch; prompts are packed whole, in order, a longer one alone")
+
+#define WA_JOB_GRID_KEYS(X)                                                              \
+    X(INT, raw_grid, grid, stages, "grid.", "int", "0", "ranges of layers; 0: chosen")   \
+    X(INT, raw_grid, grid, teams, "grid.", "int", "0", "ranks that share the cases of a batch; 0: chosen")
+
+#define WA_JOB_CAPTURES_KEYS(X)                                                          \
+    X(LIST, raw_captures, LISTED, tensors, "captures.", "list of strings", "",           \
+      "of `x`, `y_ref`, `y_walk`")                                                       \
+    X(LIST, raw_captures, LISTED, cases, "captures.", "list of strings", "", "names of cases") \
+    X(LIST, raw_captures, LISTED, layers, "captures.", "list of ints", "", "layers, from 0")
+
+#define WA_JOB_ALL_KEYS(X)                                                               \
+    WA_JOB_ROOT_KEYS(X)                                                                  \
+    WA_JOB_AUDIT_KEYS(X)                                                                 \
+    WA_JOB_VINDEX_KEYS(X)                                                                \
+    WA_JOB_PATH_KEYS(X)                                                                  \
+    WA_JOB_PROMPTS_KEYS(X)                                                               \
+    WA_JOB_BATCH_KEYS(X)                                                                 \
+    WA_JOB_GRID_KEYS(X)                                                                  \
+    WA_JOB_CAPTURES_KEYS(X)
+
+typedef enum wa_job_kind { WA_JOB_TEXT, WA_JOB_NEEDED, WA_JOB_INT, WA_JOB_LIST, WA_JOB_MAP } wa_job_kind;
+
+/** Schema of the whole file, for cyaml_load_data and cyaml_save_data. */
+const cyaml_schema_value_t *wa_job_schema(void);
+
+/** Kind of a key by the name that wa_job_keys gives it; false when there is none. */
+bool wa_job_key_kind(const char *name, wa_job_kind *out);
+
+/**
+ * Where the raw job keeps a scalar key outside lists: the address of its `char *` or `int64_t *`. NULL for
+ * lists, mappings, keys inside lists and unknown names. The mappings prompts, batch and grid must be there.
+ */
+void *wa_job_scalar(raw_job *raw, const char *name, wa_job_kind *kind);
+
+#endif

@@ -1,0 +1,425 @@
+/* The choice of a grid (design 10). Costs are counted in floating-point operations. */
+#include "plan_grid.h"
+
+#include "walkaudit/block.h"
+#include "walkaudit/bytes.h"
+#include "walkaudit/kernel.h"
+
+#include <stdlib.h>
+
+/* Logits are made twice: for the normalisers, then for the divergences (design 3). */
+static const double HEAD_PASSES = 2.0;
+/* With fewer than two batches for each group nothing evens out what a prediction cannot know (a
+ * slow node, a cold page cache), so such a grid must promise a quarter more. */
+static const double SINGLE_BATCH_PENALTY = 1.25;
+
+/* What one team member does: operations per row of a layer, and per row of logits. */
+typedef struct member_cost {
+    double layer, head;
+    size_t lanes;
+} member_cost;
+
+/* One candidate, worked out. Arrays are of the arena. */
+typedef struct candidate {
+    wa_grid grid;
+    size_t *stage_start;
+    int *case_member;
+    member_cost *members;      /* [teams] */
+    double time;               /* operations until the last batch is done */
+    double busy_max, busy_sum; /* of any rank; of all used ranks */
+} candidate;
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static size_t head_rows(const wa_plan_input *input, const wa_batch *batch)
+{
+    return input->logits_all ? batch->rows : batch->prompt_count;
+}
+
+/* --- Dealing the cases
+ * ---------------------------------------------------------------------------- */
+
+static double case_layer_cost(const wa_plan_input *input, size_t which)
+{
+    if (input->cases[which].flops_per_row <= 0.0) /* it does not run: no lane */
+        return 0.0;
+    /* its own lane, then its FFN on x_0 and on x_c */
+    return input->attention_flops_per_row + 2.0 * input->cases[which].flops_per_row;
+}
+
+static double case_cost(const wa_plan_input *input, size_t which, double rows, double head)
+{
+    double layers = case_layer_cost(input, which);
+    return layers > 0.0 ? rows * layers + head : 0.0;
+}
+
+typedef struct dealt {
+    double cost;
+    size_t which;
+} dealt;
+
+static int dearest_first(const void *left, const void *right)
+{
+    const dealt *a = left, *b = right;
+    if (a->cost != b->cost)
+        return a->cost < b->cost ? 1 : -1;
+    return (a->which > b->which) - (a->which < b->which);
+}
+
+/* Dearest first, each to the member with the least to do; the lead has lane 0 already. */
+static wa_status deal_cases(const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
+                            candidate *c, wa_error *err)
+{
+    int teams = c->grid.teams;
+    dealt *order;
+    double *load;
+    WA_TRY(wa_arena_take(arena, input->case_count, sizeof *order, &order, err));
+    WA_TRY(wa_arena_take(arena, (size_t)teams, sizeof *load, &load, err));
+    WA_TRY(wa_arena_take(arena, (size_t)teams, sizeof *c->members, &c->members, err));
+    WA_TRY(wa_arena_take(arena, input->case_count, sizeof *c->case_member, &c->case_member, err));
+
+    double rows = (double)plan->obs_count * (double)input->layer_count;
+    double heads = (double)(input->logits_all ? plan->obs_count : input->prompt_count);
+    double head = HEAD_PASSES * input->head_flops_per_row;
+    c->members[0].layer = input->attention_flops_per_row + input->dense_flops_per_row;
+    c->members[0].lanes = 1;
+    load[0] = rows * c->members[0].layer + heads * head;
+    for (size_t i = 0; i < input->case_count; i++)
+        order[i] = (dealt){case_cost(input, i, rows, heads * head), i};
+    qsort(order, input->case_count, sizeof *order, dearest_first);
+
+    for (size_t i = 0; i < input->case_count; i++) {
+        int to = 0;
+        for (int m = 1; m < teams; m++)
+            if (load[m] < load[to])
+                to = m;
+        load[to] += order[i].cost;
+        c->members[to].layer += case_layer_cost(input, order[i].which);
+        c->members[to].lanes += order[i].cost > 0.0 ? 1 : 0;
+        c->case_member[order[i].which] = to;
+    }
+    /* A member without lane 0 makes the reference's logits too: divergences need both. */
+    for (int m = 0; m < teams; m++)
+        c->members[m].head = head * (double)(c->members[m].lanes + (m == 0 ? 0 : 1));
+    return WA_OK;
+}
+
+/* Encoding checks: each vindex to the member with the fewest, lead last, since it has lane 0. */
+static void deal_vindexes(const wa_plan_input *input, int teams, int *vindex_member)
+{
+    for (size_t v = 0; v < input->vindex_count; v++)
+        vindex_member[v] = (int)((v + 1) % (size_t)teams);
+}
+
+/* --- Cutting the layers
+ * --------------------------------------------------------------------------- */
+
+/* Layers of a stage when the last has `last` and the others share the rest evenly, longer ones
+ * first. */
+static size_t stage_layers(size_t layers, size_t stages, size_t last, size_t stage)
+{
+    if (stage == stages - 1)
+        return last;
+    size_t rest = layers - last, share = stages - 1;
+    return rest / share + (stage < rest % share ? 1 : 0);
+}
+
+/* Operations of one member at one stage for so many rows and rows of logits. */
+static double member_time(const member_cost *m, size_t layers, bool is_last, double rows,
+                          double heads)
+{
+    return (double)layers * rows * m->layer + (is_last ? heads * m->head : 0.0);
+}
+
+static double stage_time(const candidate *c, size_t layers, bool is_last, double rows, double heads)
+{
+    double most = 0.0;
+    for (int m = 0; m < c->grid.teams; m++) {
+        double own = member_time(&c->members[m], layers, is_last, rows, heads);
+        most = own > most ? own : most;
+    }
+    return most;
+}
+
+/* Cut so that the dearest stage is cheapest. All layers cost the same, the head is the last
+ * stage's: the only choice is how many layers the last stage has. */
+static wa_status cut_layers(const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
+                            candidate *c, wa_error *err)
+{
+    size_t layers = input->layer_count, stages = (size_t)c->grid.stages, best = layers;
+    double rows = (double)plan->obs_count, best_time = 0.0;
+    double heads = (double)(input->logits_all ? plan->obs_count : input->prompt_count);
+    for (size_t last = 1; stages > 1 && last <= layers - (stages - 1); last++) {
+        double end = stage_time(c, last, true, rows, heads);
+        double other = stage_time(c, stage_layers(layers, stages, last, 0), false, rows, heads);
+        double time = end > other ? end : other;
+        if (last == 1 || time <= best_time) {
+            best_time = time;
+            best = last;
+        }
+    }
+    WA_TRY(wa_arena_take(arena, stages + 1, sizeof *c->stage_start, &c->stage_start, err));
+    for (size_t s = 0; s < stages; s++)
+        c->stage_start[s + 1] = c->stage_start[s] + stage_layers(layers, stages, best, s);
+    return WA_OK;
+}
+
+/* --- Predicting the time
+ * -------------------------------------------------------------------------- */
+
+/* Groups by the time their first stage is free: a binary heap, so that many batches cost little. */
+typedef struct waiting {
+    double free_at;
+    size_t group;
+} waiting;
+
+static bool comes_before(const waiting *a, const waiting *b)
+{
+    return a->free_at < b->free_at || (a->free_at == b->free_at && a->group < b->group);
+}
+
+static void sink_top(waiting *heap, size_t count)
+{
+    for (size_t at = 0;;) {
+        size_t child = 2 * at + 1;
+        if (child >= count)
+            return;
+        if (child + 1 < count && comes_before(&heap[child + 1], &heap[child]))
+            child++;
+        if (!comes_before(&heap[child], &heap[at]))
+            return;
+        waiting moved = heap[at];
+        heap[at] = heap[child];
+        heap[child] = moved;
+        at = child;
+    }
+}
+
+typedef struct timeline {
+    waiting *heap;   /* [groups] */
+    double *free_at; /* [groups, stages] */
+    double *rows;    /* [groups] given to each */
+    double *heads;   /* [groups] */
+} timeline;
+
+/* One batch through the stages of the group that is free first. */
+static void run_batch(const candidate *c, const wa_batch *batch, double heads, timeline *t)
+{
+    size_t stages = (size_t)c->grid.stages, group = t->heap[0].group;
+    double *free_at = t->free_at + group * stages, rows = (double)batch->rows, at = 0.0;
+    for (size_t s = 0; s < stages; s++) {
+        double start = at > free_at[s] ? at : free_at[s];
+        size_t layers = c->stage_start[s + 1] - c->stage_start[s];
+        at = start + stage_time(c, layers, s == stages - 1, rows, heads);
+        free_at[s] = at;
+    }
+    t->rows[group] += rows;
+    t->heads[group] += heads;
+    t->heap[0].free_at = free_at[0];
+    sink_top(t->heap, (size_t)c->grid.groups);
+}
+
+/* Batches are handed out in order, on demand; messages are taken to cost nothing. */
+static wa_status predict(const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
+                         candidate *c, wa_error *err)
+{
+    size_t groups = (size_t)c->grid.groups, stages = (size_t)c->grid.stages;
+    timeline t;
+    WA_TRY(wa_arena_take(arena, groups, sizeof *t.heap, &t.heap, err));
+    WA_TRY(wa_arena_take(arena, groups * stages, sizeof *t.free_at, &t.free_at, err));
+    WA_TRY(wa_arena_take(arena, groups, sizeof *t.rows, &t.rows, err));
+    WA_TRY(wa_arena_take(arena, groups, sizeof *t.heads, &t.heads, err));
+    for (size_t g = 0; g < groups; g++)
+        t.heap[g].group = g;
+    for (size_t b = 0; b < plan->batch_count; b++)
+        run_batch(c, &plan->batches[b], (double)head_rows(input, &plan->batches[b]), &t);
+
+    for (size_t g = 0; g < groups; g++) {
+        double done = t.free_at[g * stages + stages - 1];
+        c->time = done > c->time ? done : c->time;
+        for (size_t s = 0; s < stages; s++)
+            for (int m = 0; m < c->grid.teams; m++) {
+                size_t layers = c->stage_start[s + 1] - c->stage_start[s];
+                double busy =
+                    member_time(&c->members[m], layers, s == stages - 1, t.rows[g], t.heads[g]);
+                c->busy_sum += busy;
+                c->busy_max = busy > c->busy_max ? busy : c->busy_max;
+            }
+    }
+    return WA_OK;
+}
+
+/* --- Choosing
+ * -------------------------------------------------------------------------------------- */
+
+/* Bytes that the dearest stage touches. Cases of one vindex may share a payload, so this is an
+ * upper bound. */
+static double stage_bytes(const wa_plan_input *input, int stages)
+{
+    size_t per_stage = (input->layer_count + (size_t)stages - 1) / (size_t)stages;
+    double layer = (double)input->layer_bytes;
+    for (size_t i = 0; i < input->case_count; i++)
+        layer += (double)input->cases[i].layer_bytes;
+    return (double)per_stage * layer + (double)input->head_bytes;
+}
+
+/* The fewest stages for which a node's memory holds what its ranks map, at most one per node. */
+static int choose_stages(const wa_plan_input *input, int limit, double page_cache)
+{
+    int most = least(limit, input->nodes), stages = 1;
+    if (input->node_memory == 0)
+        return 1;
+    while (stages < most && stage_bytes(input, stages) > page_cache)
+        stages++;
+    return stages;
+}
+
+static wa_status check_asked(const wa_plan_input *input, int ranks, wa_error *err)
+{
+    int stages = input->stages, teams = input->teams;
+    if (stages < 0 || teams < 0)
+        return wa_fail(err, WA_E_USAGE, "grid.stages %d, grid.teams %d, expected 0 or more", stages,
+                       teams);
+    if ((size_t)stages > input->layer_count)
+        return wa_fail(err, WA_E_USAGE, "grid.stages is %d, the model has %zu layers", stages,
+                       input->layer_count);
+    if ((size_t)teams > 1 + input->case_count)
+        return wa_fail(err, WA_E_USAGE,
+                       "grid.teams is %d, at most %zu fit: the reference and %zu cases", teams,
+                       1 + input->case_count, input->case_count);
+    int s = stages == 0 ? 1 : stages, t = teams == 0 ? 1 : teams;
+    if (s > ranks || t > ranks || (long long)s * t > ranks)
+        return wa_fail(
+            err, WA_E_USAGE,
+            "grid.stages %d x grid.teams %d needs %lld ranks, found %d; with %d ranks "
+            "fit %d stages of 1, or 1 stage of %d",
+            s, t, (long long)s * t, ranks, ranks,
+            (int)((size_t)ranks < input->layer_count ? (size_t)ranks : input->layer_count),
+            (int)((size_t)ranks < 1 + input->case_count ? (size_t)ranks : 1 + input->case_count));
+    return WA_OK;
+}
+
+static wa_status work_out(const wa_plan_input *input, const wa_plan *plan, int ranks, int stages,
+                          int teams, wa_arena *arena, candidate *out, wa_error *err)
+{
+    int fit = ranks / (stages * teams);
+    int groups = (size_t)fit < plan->batch_count ? fit : (int)plan->batch_count;
+    int used = groups * stages * teams;
+    *out = (candidate){.grid = {.groups = groups,
+                                .stages = stages,
+                                .teams = teams,
+                                .used = used,
+                                .idle = ranks - used}};
+    WA_TRY(deal_cases(input, plan, arena, out, err));
+    WA_TRY(cut_layers(input, plan, arena, out, err));
+    return predict(input, plan, arena, out, err);
+}
+
+static double judged_time(const wa_plan *plan, const candidate *c)
+{
+    bool several = plan->batch_count >= 2 * (size_t)c->grid.groups;
+    return c->grid.groups == 1 || several ? c->time : SINGLE_BATCH_PENALTY * c->time;
+}
+
+/* Every size of team, with as many groups as are left: the quickest; of equals the smaller team. */
+static wa_status choose_teams(const wa_plan_input *input, const wa_plan *plan, int ranks,
+                              int stages, wa_arena *arena, int *out, wa_error *err)
+{
+    int most = ranks / stages;
+    if ((size_t)most > 1 + input->case_count)
+        most = (int)(1 + input->case_count);
+    double best = 0.0;
+    for (int teams = 1; teams <= most; teams++) {
+        candidate c;
+        wa_mark mark = wa_arena_mark(arena);
+        WA_TRY(work_out(input, plan, ranks, stages, teams, arena, &c, err));
+        wa_arena_release(arena, mark);
+        double time = judged_time(plan, &c);
+        if (teams == 1 || time < best) {
+            best = time;
+            *out = teams;
+        }
+    }
+    return WA_OK;
+}
+
+wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, int stage,
+                               int member)
+{
+    bool is_lead = member == 0, is_last = stage == plan->grid.stages - 1;
+    member_cost cost = {.lanes = is_lead ? 1 : 0};
+    size_t layer_bytes = input->layer_bytes;
+    if (is_lead)
+        cost.layer = input->attention_flops_per_row + input->dense_flops_per_row;
+    for (size_t i = 0; i < input->case_count; i++) {
+        double layer = case_layer_cost(input, i);
+        if (plan->case_member[i] != member || layer <= 0.0)
+            continue;
+        cost.layer += layer;
+        cost.lanes++;
+        layer_bytes += input->cases[i].layer_bytes;
+    }
+    cost.head = HEAD_PASSES * input->head_flops_per_row * (double)(cost.lanes + (is_lead ? 0 : 1));
+    size_t layers = plan->stage_start[stage + 1] - plan->stage_start[stage];
+    double heads = (double)(input->logits_all ? plan->obs_count : input->prompt_count);
+    double job = member_time(&cost, layers, is_last, (double)plan->obs_count, heads);
+    return (wa_seat_cost){.flops = job / plan->grid.groups,
+                          .mapped_bytes = layers * layer_bytes +
+                                          (is_last || stage == 0 ? input->head_bytes : 0),
+                          .lanes = cost.lanes};
+}
+
+static size_t most_lanes(const candidate *c)
+{
+    size_t most = 0;
+    for (int m = 0; m < c->grid.teams; m++)
+        most = c->members[m].lanes > most ? c->members[m].lanes : most;
+    return most;
+}
+
+static wa_status check_memory(const wa_plan_input *input, const wa_plan *plan, int ranks,
+                              wa_error *err)
+{
+    size_t here = ((size_t)ranks + (size_t)input->nodes - 1) / (size_t)input->nodes, total;
+    if (input->node_memory == 0 ||
+        (wa_size_mul(here, plan->anonymous_bytes, &total) && total <= input->node_memory))
+        return WA_OK;
+    return wa_fail(err, WA_E_MEMORY,
+                   "%zu ranks of a node need %zu bytes each, the node has %zu; fewer ranks per "
+                   "node, smaller batch.rows or larger grid.teams fit",
+                   here, plan->anonymous_bytes, input->node_memory);
+}
+
+wa_status wa_plan_choose_grid(const wa_plan_input *input, int ranks, wa_arena *arena, wa_plan *plan,
+                              wa_error *err)
+{
+    WA_TRY(check_asked(input, ranks, err));
+    int stages = input->stages, teams = input->teams;
+    int limit = ranks / (teams == 0 ? 1 : teams);
+    if ((size_t)limit > input->layer_count)
+        limit = (int)input->layer_count;
+    if (stages == 0) {
+        size_t here = ((size_t)ranks + (size_t)input->nodes - 1) / (size_t)input->nodes;
+        double anonymous =
+            (double)here * (double)wa_plan_memory(input, plan, 1 + input->case_count, 1);
+        stages = choose_stages(input, limit, (double)input->node_memory - anonymous);
+    }
+    if (teams == 0)
+        WA_TRY(choose_teams(input, plan, ranks, stages, arena, &teams, err));
+
+    candidate c;
+    WA_TRY(work_out(input, plan, ranks, stages, teams, arena, &c, err));
+    plan->grid = c.grid;
+    plan->stage_start = c.stage_start;
+    plan->case_member = c.case_member;
+    plan->flops_per_rank_max = c.busy_max;
+    plan->predicted_utilisation = c.time > 0.0 ? c.busy_sum / (c.time * c.grid.used) : 1.0;
+    plan->anonymous_bytes = wa_plan_memory(input, plan, most_lanes(&c), stages > 1 ? 2 : 1);
+    WA_TRY(wa_arena_take(arena, input->vindex_count, sizeof *plan->vindex_member,
+                         &plan->vindex_member, err));
+    deal_vindexes(input, teams, plan->vindex_member);
+    return check_memory(input, plan, ranks, err);
+}

@@ -1,0 +1,69 @@
+/* Memory of one rank by formula: what its arenas hold, term by term. Mapped files are not in it. */
+#include "plan_grid.h"
+
+#include "walkaudit/block.h"
+#include "walkaudit/bytes.h"
+#include "walkaudit/kernel.h"
+#include "walkaudit/logits.h"
+
+/* Products and sums that stop at SIZE_MAX: a plan that large is refused by its size, not by
+ * wrapping. */
+static size_t times(size_t a, size_t b)
+{
+    size_t out;
+    return wa_size_mul(a, b, &out) ? out : SIZE_MAX;
+}
+
+static size_t plus(size_t a, size_t b)
+{
+    size_t out;
+    return wa_size_add(a, b, &out) ? out : SIZE_MAX;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Results of a batch: the fields per (case, layer, position) are nearly all of it (block.h). */
+static size_t result_bytes_per_observation(void)
+{
+    static const size_t sizes[] = {
+        [WA_F64] = sizeof(double),
+        [WA_I64] = sizeof(int64_t),
+        [WA_I32] = sizeof(int32_t),
+        [WA_I8] = sizeof(int8_t),
+    };
+    size_t bytes = 0;
+#define ADD_FIELD(id, axes, type, unit, long_name) bytes += (axes) == WA_CLO ? sizes[type] : 0;
+    WA_FIELD_LIST(ADD_FIELD)
+#undef ADD_FIELD
+    return bytes;
+}
+
+size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t lanes, size_t slots)
+{
+    size_t rows = plan->max_rows, row = times(input->hidden, sizeof(float));
+    size_t tile = smaller(rows, WA_TILE_ROWS);
+    size_t heads = input->logits_all ? rows : plan->max_prompts;
+    size_t panel_columns = row == 0 ? 0 : plus(WA_PANEL_BYTES / row, 1);
+
+    /* a slot: residuals of its lanes, x_0 and y_ref, and the results */
+    size_t residuals = times(times(plus(lanes, 2), rows), row);
+    size_t results = times(times(times(input->case_count, input->layer_count), rows),
+                           result_bytes_per_observation());
+    /* shared by the slots: FFN inputs and outputs of the lanes at hand, one lane's attention,
+     * activations */
+    size_t inputs = times(times(plus(lanes, 3), rows), row);
+    size_t attention = times(
+        rows, times(plus(times(2, input->q_width), times(2, input->kv_width)), sizeof(float)));
+    size_t activations = times(times(2, tile), times(input->intermediate, sizeof(float)));
+    /* head: a state and a panel of logits for each row of each lane and the reference */
+    size_t states = times(times(plus(lanes, 1), heads),
+                          plus(sizeof(wa_logits), times(panel_columns, sizeof(float))));
+
+    size_t total = times(slots, plus(residuals, results));
+    total = plus(total, plus(inputs, attention));
+    total = plus(total, plus(activations, states));
+    return plus(total, plus(WA_PANEL_BYTES, row));
+}

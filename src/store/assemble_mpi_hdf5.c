@@ -1,0 +1,357 @@
+/* The collective part of assembly: all ranks copy measured fields from parts into whole chunks of one file over MPI-IO. */
+#include "store/assemble.h"
+#include "store/part.h"
+#include "store/parts.h"
+#include "store/types_hdf5.h"
+
+#include "walkaudit/bytes.h"
+
+#include <hdf5.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Datasets with the same axes are copied together, so that a part is opened once per box and not once per field. */
+enum { GROUP_MAX = 16 };
+typedef struct group {
+    const char *axes;
+    const wa_layout *row[GROUP_MAX];
+    hid_t dataset[GROUP_MAX];
+    void *buffer[GROUP_MAX]; /* one box each */
+    size_t count;
+    size_t shape[WA_LAYOUT_RANK], unit[WA_LAYOUT_RANK], rank;
+    size_t stream; /* which axis runs over the batches */
+} group;
+
+typedef struct copier {
+    wa_comm *comm;
+    const char *result_path;
+    const wa_result_meta *meta; /* dims and batches */
+    wa_extents extents;
+    hid_t file;
+    wa_arena *arena;
+} copier;
+
+static bool is_copied(const wa_layout *row)
+{
+    return row->origin == WA_ORIGIN_MEASURED && wa_layout_is_stream(row);
+}
+
+/* --- Reading a box from the parts ---------------------------------------------------------------------------- */
+
+/* First element and length of a batch along the group's stream axis. */
+static void batch_range(const group *g, const wa_batch *batch, size_t *first, size_t *count)
+{
+    bool by_obs = g->axes[g->stream] == 'O';
+    *first = by_obs ? batch->first_obs : batch->first_prompt;
+    *count = by_obs ? batch->rows : batch->prompt_count;
+}
+
+/* The overlap of a box and a part, in the part's and in the buffer's own coordinates. */
+typedef struct overlap {
+    hsize_t from[WA_LAYOUT_RANK], to[WA_LAYOUT_RANK], count[WA_LAYOUT_RANK], buffer[WA_LAYOUT_RANK];
+} overlap;
+
+static bool find_overlap(const group *g, const wa_box *box, const wa_batch *batch, overlap *out)
+{
+    size_t first, length, s = g->stream;
+    batch_range(g, batch, &first, &length);
+    size_t low = box->start[s] > first ? box->start[s] : first;
+    size_t box_end = box->start[s] + box->count[s], batch_end = first + length;
+    size_t high = box_end < batch_end ? box_end : batch_end;
+    if (low >= high)
+        return false;
+    for (size_t d = 0; d < g->rank; d++) {
+        out->from[d] = box->start[d];
+        out->to[d] = 0;
+        out->count[d] = box->count[d];
+        out->buffer[d] = box->count[d];
+    }
+    out->from[s] = low - first;
+    out->to[s] = low - box->start[s];
+    out->count[s] = high - low;
+    return true;
+}
+
+static wa_status read_overlap(wa_hid dataset, const wa_layout *row, const group *g, const overlap *o,
+                              void *buffer, wa_error *err)
+{
+    wa_ids ids = {.count = 0};
+    wa_status status = WA_OK;
+    hid_t file = wa_ids_keep(&ids, H5Dget_space(dataset));
+    hid_t memory = wa_ids_keep(&ids, H5Screate_simple((int)g->rank, o->buffer, NULL));
+    if (file < 0 || memory < 0 ||
+        H5Sselect_hyperslab(file, H5S_SELECT_SET, o->from, NULL, o->count, NULL) < 0 ||
+        H5Sselect_hyperslab(memory, H5S_SELECT_SET, o->to, NULL, o->count, NULL) < 0 ||
+        H5Dread(dataset, wa_memory_type(row->type), memory, file, H5P_DEFAULT, buffer) < 0)
+        status = wa_hdf5_failed(err, WA_E_FORMAT, "cannot read dataset", row->name);
+    return wa_ids_close(&ids, status, err);
+}
+
+static wa_status read_from_part(const copier *c, const group *g, size_t batch, const overlap *o, wa_error *err)
+{
+    char path[WA_NAME_BYTES];
+    wa_hid part;
+    wa_extents x = {.dims = wa_part_dims(c->meta, batch)};
+    WA_TRY(wa_part_name(c->result_path, batch, path, err));
+    WA_TRY(wa_part_open(path, NULL, batch, &x.dims, &part, err));
+    wa_status status = WA_OK;
+    for (size_t i = 0; status == WA_OK && i < g->count; i++) {
+        wa_hid dataset = -1;
+        status = wa_dataset_open(part, g->row[i], &x, &dataset, err);
+        if (status == WA_OK)
+            status = read_overlap(dataset, g->row[i], g, o, g->buffer[i], err);
+        wa_dataset_close(dataset);
+    }
+    if (status != WA_OK)
+        wa_note(err, "in file '%s'", path);
+    return wa_hdf5_close(part, status, err);
+}
+
+static wa_status read_box(const copier *c, const group *g, const wa_box *box, wa_error *err)
+{
+    for (size_t b = 0; b < c->meta->batch_count; b++) {
+        overlap o;
+        if (find_overlap(g, box, &c->meta->batches[b], &o))
+            WA_TRY(read_from_part(c, g, b, &o, err));
+    }
+    return WA_OK;
+}
+
+/* --- Writing it, all ranks together ------------------------------------------------------------------------- */
+
+/* Collective. box NULL: this rank joins with nothing. */
+static wa_status write_box(const group *g, size_t i, const wa_box *box, hid_t transfer, wa_error *err)
+{
+    wa_ids ids = {.count = 0};
+    wa_status status = WA_OK;
+    hsize_t start[WA_LAYOUT_RANK] = {0}, count[WA_LAYOUT_RANK] = {1, 1, 1};
+    for (size_t d = 0; box != NULL && d < g->rank; d++) {
+        start[d] = box->start[d];
+        count[d] = box->count[d];
+    }
+    hid_t file = wa_ids_keep(&ids, H5Dget_space(g->dataset[i]));
+    hid_t memory = wa_ids_keep(&ids, H5Screate_simple((int)g->rank, count, NULL));
+    if (box == NULL) {
+        H5Sselect_none(file);
+        H5Sselect_none(memory);
+    } else {
+        H5Sselect_hyperslab(file, H5S_SELECT_SET, start, NULL, count, NULL);
+    }
+    if (H5Dwrite(g->dataset[i], wa_memory_type(g->row[i]->type), memory, file, transfer, g->buffer[i]) < 0)
+        status = wa_hdf5_failed(err, WA_E_IO, "cannot write dataset", g->row[i]->name);
+    return wa_ids_close(&ids, status, err);
+}
+
+static size_t unit_count(const group *g)
+{
+    size_t units = 1;
+    for (size_t d = 0; d < g->rank; d++)
+        units *= (g->shape[d] + g->unit[d] - 1) / g->unit[d];
+    return units;
+}
+
+static void unit_box(const group *g, size_t unit, wa_box *out)
+{
+    for (size_t d = g->rank; d-- > 0;) {
+        size_t along = (g->shape[d] + g->unit[d] - 1) / g->unit[d];
+        out->start[d] = unit % along * g->unit[d];
+        size_t left = g->shape[d] - out->start[d];
+        out->count[d] = left < g->unit[d] ? left : g->unit[d];
+        unit /= along;
+    }
+}
+
+/*
+ * Every rank makes the same number of collective calls, whatever happens to it: one that has failed goes on with
+ * nothing to write, and the failure is agreed upon at the end.
+ */
+static wa_status copy_units(const copier *c, const group *g, hid_t transfer, wa_error *err)
+{
+    size_t units = unit_count(g), ranks = (size_t)wa_comm_size(c->comm), me = (size_t)wa_comm_rank(c->comm);
+    wa_status status = WA_OK;
+    for (size_t first = 0; first < units; first += ranks) {
+        wa_box box = {.start = {0}};
+        bool mine = first + me < units && status == WA_OK;
+        if (mine) {
+            unit_box(g, first + me, &box);
+            status = read_box(c, g, &box, err);
+            mine = status == WA_OK;
+        }
+        for (size_t i = 0; i < g->count; i++) {
+            wa_error later = {.status = WA_OK};
+            wa_status wrote = write_box(g, i, mine ? &box : NULL, transfer, &later);
+            if (wrote != WA_OK && status == WA_OK) {
+                status = wrote;
+                *err = later;
+            }
+        }
+    }
+    return status;
+}
+
+/* --- Groups ---------------------------------------------------------------------------------------------------- */
+
+static bool is_empty(const group *g)
+{
+    for (size_t d = 0; d < g->rank; d++)
+        if (g->shape[d] == 0)
+            return true;
+    return g->count == 0;
+}
+
+static void collect(const copier *c, const char *axes, group *out)
+{
+    group g = {.axes = axes};
+    for (size_t i = 0; i < wa_layout_count(); i++) {
+        const wa_layout *row = wa_layout_at(i);
+        if (is_copied(row) && strcmp(row->axes, axes) == 0 && g.count < GROUP_MAX) {
+            g.dataset[g.count] = -1;
+            g.row[g.count++] = row;
+        }
+    }
+    g.rank = wa_layout_shape(g.row[0], &c->extents, g.shape);
+    wa_layout_box(g.row[0], g.shape, g.unit);
+    g.stream = strcspn(axes, "OP");
+    *out = g;
+}
+
+static wa_status open_group(const copier *c, group *g, wa_error *err)
+{
+    size_t elements = 1;
+    for (size_t d = 0; d < g->rank; d++)
+        elements *= g->unit[d];
+    for (size_t i = 0; i < g->count; i++) {
+        WA_TRY(wa_arena_take(c->arena, elements, wa_layout_size(g->row[i]), &g->buffer[i], err));
+        WA_TRY(wa_dataset_open(c->file, g->row[i], &c->extents, &g->dataset[i], err));
+    }
+    return WA_OK;
+}
+
+/* Collective. */
+static wa_status copy_group(const copier *c, const char *axes, hid_t transfer, wa_error *err)
+{
+    group g;
+    collect(c, axes, &g);
+    if (is_empty(&g))
+        return WA_OK;
+    wa_mark mark = wa_arena_mark(c->arena);
+    wa_status status = wa_comm_agree(c->comm, open_group(c, &g, err), err);
+    if (status == WA_OK)
+        status = copy_units(c, &g, transfer, err);
+    for (size_t i = 0; i < g.count; i++)
+        wa_dataset_close(g.dataset[i]);
+    wa_arena_release(c->arena, mark);
+    return wa_comm_agree(c->comm, status, err);
+}
+
+/* Collective. */
+static wa_status copy_all(const copier *c, wa_error *err)
+{
+    static const char *const axes[] = {"CLO", "LO", "CLP", "LP", "P", "PS", "CP", "CPS"};
+    wa_ids ids = {.count = 0};
+    hid_t transfer = wa_ids_keep(&ids, H5Pcreate(H5P_DATASET_XFER));
+    wa_status status = WA_OK;
+    if (transfer < 0 || H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE) < 0)
+        status = wa_hdf5_failed(err, WA_E_INTERNAL, "cannot ask for collective transfers", NULL);
+    status = wa_comm_agree(c->comm, status, err);
+    for (size_t i = 0; status == WA_OK && i < sizeof axes / sizeof axes[0]; i++)
+        status = copy_group(c, axes[i], transfer, err);
+    return wa_ids_close(&ids, status, err);
+}
+
+static hid_t open_parallel(wa_comm *comm, const char *path)
+{
+    wa_ids ids = {.count = 0};
+    MPI_Comm *native = wa_comm_native(comm);
+    hid_t access = wa_ids_keep(&ids, H5Pcreate(H5P_FILE_ACCESS));
+    hid_t file = -1;
+    if (access >= 0 && H5Pset_fapl_mpio(access, *native, MPI_INFO_NULL) >= 0 &&
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_file_locking(access, false, true) >= 0)
+        file = H5Fopen(path, H5F_ACC_RDWR, access);
+    return wa_ids_close(&ids, WA_OK, NULL) == WA_OK ? file : -1;
+}
+
+/* Collective. */
+static wa_status copy_fields(wa_comm *comm, const char *temporary, const char *result_path,
+                             const wa_result_meta *meta, wa_error *err)
+{
+    copier c = {.comm = comm, .result_path = result_path, .meta = meta, .extents = wa_assembly_extents(meta)};
+    WA_TRY(wa_comm_agree(comm, wa_arena_open("copy", 0, &c.arena, err), err));
+    wa_status status = WA_OK;
+    c.file = open_parallel(comm, temporary);
+    if (c.file < 0)
+        status = wa_hdf5_failed(err, WA_E_IO, "cannot open over MPI-IO", temporary);
+    status = wa_comm_agree(comm, status, err);
+    if (status == WA_OK)
+        status = copy_all(&c, err);
+    if (c.file >= 0 && H5Fflush(c.file, H5F_SCOPE_GLOBAL) < 0 && status == WA_OK)
+        status = wa_hdf5_failed(err, WA_E_IO, "cannot write", temporary);
+    status = wa_hdf5_close(c.file, status, err);
+    wa_arena_close(c.arena);
+    return wa_comm_agree(comm, status, err);
+}
+
+/* --- Rank 0 ------------------------------------------------------------------------------------------------------ */
+
+static wa_status check_parts(const char *result_path, const wa_result_meta *meta, wa_error *err)
+{
+    for (size_t b = 0; b < meta->batch_count; b++) {
+        char path[WA_NAME_BYTES];
+        WA_TRY(wa_part_name(result_path, b, path, err));
+        if (!wa_file_exists(path))
+            return wa_fail(err, WA_E_IO, "cannot assemble: batch %zu of %zu has no part '%s'", b,
+                           meta->batch_count, path);
+    }
+    return WA_OK;
+}
+
+/* The temporary lies among the parts, where the next owner removes it when this run is killed. */
+static wa_status begin(const char *result_path, const wa_result_meta *meta, char temporary[WA_NAME_BYTES],
+                       wa_arena *arena, wa_error *err)
+{
+    char directory[WA_NAME_BYTES], name[WA_NAME_BYTES];
+    size_t bytes;
+    wa_extents x = wa_assembly_extents(meta);
+    WA_TRY(check_parts(result_path, meta, err));
+    WA_TRY(wa_parts_directory(result_path, directory, err));
+    if (!wa_layout_bytes(&x, &bytes))
+        return wa_fail(err, WA_E_UNSUPPORTED, "the result's size overflows");
+    WA_TRY(wa_space_check(directory, bytes, err));
+    WA_TRY(wa_parts_join(directory, "result.h5", name, err));
+    WA_TRY(wa_temporary_name(name, temporary, err));
+    wa_mark mark = wa_arena_mark(arena);
+    wa_status status = wa_assembly_begin(temporary, meta, arena, err);
+    wa_arena_release(arena, mark);
+    return status;
+}
+
+static wa_status finish(const char *result_path, const char *temporary, const wa_result_meta *meta,
+                        const wa_bounds *bounds, const wa_token_texts *texts, wa_error *err)
+{
+    WA_TRY(wa_assembly_finish(temporary, result_path, meta, bounds, texts, err));
+    return wa_file_publish(temporary, result_path, err);
+}
+
+static wa_status assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
+                          const wa_bounds *bounds, const wa_token_texts *texts,
+                          char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
+{
+    bool root = wa_comm_rank(comm) == 0;
+    wa_status status = root ? begin(result_path, meta, temporary, arena, err) : WA_OK;
+    WA_TRY(wa_comm_agree(comm, status, err));
+    WA_TRY(wa_comm_broadcast(comm, temporary, WA_NAME_BYTES, err));
+    WA_TRY(copy_fields(comm, temporary, result_path, meta, err));
+    status = root ? finish(result_path, temporary, meta, bounds, texts, err) : WA_OK;
+    return wa_comm_agree(comm, status, err);
+}
+
+wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
+                      const wa_bounds *bounds, const wa_token_texts *texts, wa_arena *arena, wa_error *err)
+{
+    wa_hdf5_quiet();
+    char temporary[WA_NAME_BYTES] = "";
+    wa_status status = assemble(comm, result_path, meta, bounds, texts, temporary, arena, err);
+    if (status != WA_OK && wa_comm_rank(comm) == 0 && temporary[0] != '\0')
+        unlink(temporary);
+    return status;
+}

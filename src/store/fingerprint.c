@@ -1,0 +1,116 @@
+/* Fingerprints: SHA-256 of bytes and of sets of files, through libcrypto. */
+#include "walkaudit/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MIB = 1 << 20, HEX_BYTES = 2 * EVP_MAX_MD_SIZE + 1 };
+
+static wa_status digest_failed(wa_error *err)
+{
+    return wa_fail(err, WA_E_INTERNAL, "libcrypto refuses SHA-256");
+}
+
+static wa_status finish_hex(EVP_MD_CTX *digest, const char *prefix, wa_arena *arena, char **out,
+                            wa_error *err)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    if (EVP_DigestFinal_ex(digest, sum, &length) != 1)
+        return digest_failed(err);
+    char hex[HEX_BYTES] = "";
+    for (unsigned i = 0; i < length; i++) {
+        static const char digits[] = "0123456789abcdef";
+        hex[2 * i] = digits[sum[i] >> 4];
+        hex[2 * i + 1] = digits[sum[i] & 15];
+    }
+    return wa_arena_print(arena, out, err, "%s:%s", prefix, hex);
+}
+
+/* Digest [offset, offset + length) of an open file through a buffer of one MiB. */
+static wa_status add_range(EVP_MD_CTX *digest, int fd, off_t offset, off_t length, uint8_t *buffer,
+                           wa_error *err)
+{
+    for (off_t done = 0; done < length;) {
+        off_t left = length - done;
+        ssize_t got = pread(fd, buffer, left < MIB ? (size_t)left : MIB, offset + done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return wa_fail(err, WA_E_IO, "cannot read: %s", strerror(errno));
+        if (got == 0)
+            return wa_fail(err, WA_E_IO, "shrank while it was read");
+        if (EVP_DigestUpdate(digest, buffer, (size_t)got) != 1)
+            return digest_failed(err);
+        done += got;
+    }
+    return WA_OK;
+}
+
+static wa_status add_open_file(EVP_MD_CTX *digest, int fd, bool full, uint8_t *buffer, wa_error *err)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return wa_fail(err, WA_E_IO, "cannot stat: %s", strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return wa_fail(err, WA_E_IO, "not a regular file");
+    /* Quick: an edit in the middle that keeps size and both ends is told by the time. */
+    int64_t facts[] = {info.st_size, full ? 0 : info.st_mtim.tv_sec, full ? 0 : info.st_mtim.tv_nsec};
+    if (EVP_DigestUpdate(digest, facts, sizeof facts) != 1)
+        return digest_failed(err);
+    if (full || info.st_size <= 2 * (off_t)MIB)
+        return add_range(digest, fd, 0, info.st_size, buffer, err);
+    WA_TRY(add_range(digest, fd, 0, MIB, buffer, err));
+    return add_range(digest, fd, info.st_size - MIB, MIB, buffer, err);
+}
+
+static wa_status add_file(EVP_MD_CTX *digest, const char *path, bool full, uint8_t *buffer,
+                          wa_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return wa_fail(err, WA_E_IO, "cannot open '%s': %s", path, strerror(errno));
+    wa_status status = add_open_file(digest, fd, full, buffer, err);
+    close(fd);
+    if (status != WA_OK)
+        return wa_note(err, "in file '%s'", path);
+    return WA_OK;
+}
+
+wa_status wa_fingerprint_files(const char *const *paths, size_t count, bool full, wa_arena *arena,
+                               char **out, wa_error *err)
+{
+    uint8_t *buffer;
+    WA_TRY(wa_arena_take_raw(arena, MIB, 1, &buffer, err));
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    if (digest == NULL)
+        return digest_failed(err);
+    wa_status status = WA_OK;
+    if (EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
+        status = digest_failed(err);
+    for (size_t i = 0; status == WA_OK && i < count; i++)
+        status = add_file(digest, paths[i], full, buffer, err);
+    if (status == WA_OK)
+        status = finish_hex(digest, full ? "full" : "quick", arena, out, err);
+    EVP_MD_CTX_free(digest);
+    return status;
+}
+
+wa_status wa_fingerprint_bytes(const void *bytes, size_t size, wa_arena *arena, char **out,
+                               wa_error *err)
+{
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    if (digest == NULL)
+        return digest_failed(err);
+    wa_status status = WA_OK;
+    if (EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1 ||
+        EVP_DigestUpdate(digest, bytes, size) != 1)
+        status = digest_failed(err);
+    if (status == WA_OK)
+        status = finish_hex(digest, "sha256", arena, out, err);
+    EVP_MD_CTX_free(digest);
+    return status;
+}

@@ -1,0 +1,360 @@
+/* The dataset table of design section 8. */
+#include "store/layout.h"
+
+#include "walkaudit/bytes.h"
+#include "walkaudit/diff.h"
+#include "walkaudit/path.h"
+#include "walkaudit/verdict.h"
+#include "walkaudit/vindex.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Measured fields: "WA_CLO" + 3 is the axis text. */
+#define FIELD(id, axes_, type_, unit_, long_name_)                                       \
+    {.name = #id, .axes = &(#axes_)[3], .type = (wa_layout_type)(type_),                 \
+     .origin = WA_ORIGIN_MEASURED, .unit = unit_, .long_name = long_name_},
+#define ROW(name_, axes_, type_, origin_, unit_, long_name_)                             \
+    {.name = name_, .axes = axes_, .type = WA_LAYOUT_##type_, .origin = WA_ORIGIN_##origin_, \
+     .unit = unit_, .long_name = long_name_},
+#define INDEX(name_, axes_, origin_, long_name_)                                         \
+    {.name = name_, .axes = axes_, .type = WA_LAYOUT_I32, .is_index = true,              \
+     .origin = WA_ORIGIN_##origin_, .unit = "1", .long_name = long_name_},
+#define CODE(name_, axes_, codes_, origin_, long_name_)                                  \
+    {.name = name_, .axes = axes_, .type = WA_LAYOUT_I8, .codes = WA_CODES_##codes_,     \
+     .origin = WA_ORIGIN_##origin_, .unit = "1", .long_name = long_name_},
+
+/* A value and the two indices of its place. */
+#define EXTREME(name_, unit_, what)                                                      \
+    ROW(name_, "C", F64, SUMMARY, unit_, what)                                           \
+    INDEX(name_ "_at_layer", "C", SUMMARY, "layer of the " what)                         \
+    INDEX(name_ "_at_obs", "C", SUMMARY, "observation of the " what)
+#define EXTREMES(prefix, where)                                                          \
+    ROW(prefix "n_obs", "C", I64, SUMMARY, "1", "observations, " where)                  \
+    EXTREME(prefix "min_cos", "1", "least cosine, " where)                               \
+    EXTREME(prefix "max_rel_l2", "1", "largest relative L2 distance, " where)            \
+    EXTREME(prefix "max_l2", "activation", "largest L2 distance, " where)                \
+    EXTREME(prefix "max_max_abs", "activation", "largest absolute difference, " where)   \
+    EXTREME(prefix "max_eta", "1", "largest eta, " where)
+#define LAYER_EXTREME(name_, unit_, what)                                                \
+    ROW(name_, "CL", F64, SUMMARY, unit_, what " of the layer")                          \
+    INDEX(name_ "_at_obs", "CL", SUMMARY, "observation of the " what " of the layer")
+
+static const wa_layout ROWS[] = {
+    INDEX("case", "C", SCALE, "case")
+    INDEX("layer", "L", SCALE, "layer")
+    INDEX("obs", "O", SCALE, "observation: prompts laid end to end")
+    INDEX("prompt", "P", SCALE, "prompt")
+    INDEX("slot", "S", SCALE, "place in the top k")
+    INDEX("vindex", "V", SCALE, "vindex")
+    CODE("projection", "J", PROJECTION, SCALE, "projection of the FFN")
+    INDEX("offer", "X", SCALE, "path that a vindex cannot run")
+    INDEX("batch", "B", SCALE, "batch")
+
+    ROW("case_name", "C", TEXT, META, "1", "name of the case")
+    INDEX("case_vindex", "C", META, "vindex of the case")
+    CODE("case_path", "C", PATH, META, "walk path of the case")
+    INDEX("case_k", "C", META, "features taken per position; -1 = all")
+    CODE("case_bucket", "C", BUCKET, META, "which bounds apply, from the bytes really read")
+    CODE("case_reads", "CJ", YES, META, "whether the case reads the projection from its vindex")
+    ROW("vindex_name", "V", TEXT, META, "1", "name of the vindex in the job")
+    ROW("vindex_path", "V", TEXT, META, "1", "path of the vindex")
+    ROW("prompt_key", "P", TEXT, META, "1", "key of the prompt")
+    ROW("prompt_text", "P", TEXT, META, "1", "text of the prompt")
+    ROW("prompt_rows", "P", I32, META, "1", "positions of the prompt")
+    INDEX("obs_prompt", "O", META, "prompt of the observation")
+    INDEX("obs_position", "O", META, "position within the prompt")
+    INDEX("token_id", "O", META, "token id at the position")
+    ROW("token_text", "O", TEXT, META, "1", "text of the token")
+    CODE("expected_label", "CL", LABEL, META, "kernel that the routing ladder names")
+    ROW("row_err_nominal", "VLJ", F64, META, "1", "nominal error of the stored format; NaN = not stored")
+    ROW("not_offered", "X", TEXT, META, "1", "vindex:path: why it cannot run")
+    INDEX("not_offered_vindex", "X", META, "vindex of the entry")
+    CODE("not_offered_path", "X", PATH, META, "walk path of the entry")
+    INDEX("batch_first_prompt", "B", META, "first prompt of the batch")
+    ROW("batch_prompts", "B", I32, META, "1", "prompts of the batch")
+
+    WA_FIELD_LIST(FIELD)
+
+    ROW("ref_top1_text", "P", TEXT, TEXT, "1", "text of ref_top1_id")
+    ROW("ref_topk_text", "PS", TEXT, TEXT, "1", "text of ref_topk_id")
+    ROW("top1_text", "CP", TEXT, TEXT, "1", "text of top1_id")
+    ROW("topk_text", "CPS", TEXT, TEXT, "1", "text of topk_id")
+
+    CODE("verdict", "C", VERDICT, SUMMARY, "verdict of the case: the first of its reasons")
+    ROW("fail_reasons", "C", TEXT, SUMMARY, "1", "all reasons, one per line, most severe first")
+    ROW("n_obs_distinct", "C", I64, SUMMARY, "1", "observations, a shared first token counted once")
+    ROW("n_non_finite", "C", I64, SUMMARY, "1", "observations that are not finite")
+    ROW("n_missing", "C", I64, SUMMARY, "1", "observations that are missing or failed")
+    EXTREMES("", "all positions")
+    EXTREMES("first_", "position 0 of each prompt")
+    EXTREMES("rest_", "positions after the first")
+    EXTREME("max_kernel_rel_l2", "1", "largest error of the kernel against its oracle")
+    EXTREME("max_drift", "1", "largest drift")
+    ROW("mean_rel_l2", "C", F64, SUMMARY, "1", "mean of rel_l2")
+    ROW("p50_rel_l2", "C", F64, SUMMARY, "1", "median of rel_l2")
+    ROW("p95_rel_l2", "C", F64, SUMMARY, "1", "95th percentile of rel_l2")
+    ROW("p99_rel_l2", "C", F64, SUMMARY, "1", "99th percentile of rel_l2")
+    ROW("layer_n_obs", "CL", I64, SUMMARY, "1", "observations of the layer")
+    LAYER_EXTREME("layer_min_cos", "1", "least cosine")
+    LAYER_EXTREME("layer_max_rel_l2", "1", "largest relative L2 distance")
+    LAYER_EXTREME("layer_max_l2", "activation", "largest L2 distance")
+    LAYER_EXTREME("layer_max_max_abs", "activation", "largest absolute difference")
+    LAYER_EXTREME("layer_max_eta", "1", "largest eta")
+    ROW("bound_cos", "C", F64, SUMMARY, "1", "least cosine allowed; NaN = none")
+    ROW("bound_rel_l2", "C", F64, SUMMARY, "1", "largest rel_l2 allowed; NaN = none")
+    ROW("bound_dp", "C", F64, SUMMARY, "1", "largest |prob_delta| allowed; NaN = none")
+    ROW("bound_near_tie", "C", F64, SUMMARY, "1", "reference margin in logits up to which top-1 may differ")
+};
+
+
+enum { ROW_COUNT = sizeof ROWS / sizeof ROWS[0], CHUNK_LAYERS = 16, CHUNK_STREAM = 8192 };
+
+size_t wa_layout_count(void)
+{
+    return ROW_COUNT;
+}
+
+const wa_layout *wa_layout_at(size_t i)
+{
+    assert(i < ROW_COUNT);
+    return &ROWS[i];
+}
+
+const wa_layout *wa_layout_find(const char *name)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++)
+        if (strcmp(ROWS[i].name, name) == 0)
+            return &ROWS[i];
+    return NULL;
+}
+
+const wa_layout *wa_layout_of_field(wa_field field)
+{
+    const wa_layout *row = wa_layout_find(wa_field_get(field)->name);
+    assert(row != NULL);
+    return row;
+}
+
+/* The field list gives type and axes; which words an int8 field stands for is said here. */
+wa_layout_codes wa_layout_codes_of(const wa_layout *row)
+{
+    static const struct {
+        const char *name;
+        wa_layout_codes codes;
+    } fields[] = {{"label", WA_CODES_LABEL},
+                  {"obs_status", WA_CODES_OBS_STATUS},
+                  {"top1_match", WA_CODES_YES},
+                  {"row_err_checked", WA_CODES_YES}};
+    if (row->origin != WA_ORIGIN_MEASURED)
+        return row->codes;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if (strcmp(fields[i].name, row->name) == 0)
+            return fields[i].codes;
+    return WA_CODES_NONE;
+}
+
+/* Of the measured i32 fields only the evaluation counts are counts. */
+int wa_layout_fill(const wa_layout *row)
+{
+    static const char counted[] = "_evaluations";
+    if (row->type != WA_LAYOUT_I32)
+        return 0;
+    if (row->origin != WA_ORIGIN_MEASURED)
+        return row->is_index ? -1 : 0;
+    size_t length = strlen(row->name), tail = sizeof counted - 1;
+    return length > tail && strcmp(row->name + length - tail, counted) == 0 ? 0 : -1;
+}
+
+bool wa_layout_is_stream(const wa_layout *row)
+{
+    return strpbrk(row->axes, "OP") != NULL;
+}
+
+const char *wa_layout_scale(char axis)
+{
+    static const char letters[] = "CLOPSVJXB";
+    static const char *const names[] = {"case",   "layer",      "obs",   "prompt", "slot",
+                                        "vindex", "projection", "offer", "batch"};
+    const char *at = strchr(letters, axis);
+    assert(axis != '\0' && at != NULL);
+    return names[at - letters];
+}
+
+size_t wa_layout_extent(const wa_extents *extents, char axis)
+{
+    switch (axis) {
+    case 'C':
+        return extents->dims.cases;
+    case 'L':
+        return extents->dims.layers;
+    case 'O':
+        return extents->dims.rows;
+    case 'P':
+        return extents->dims.prompts;
+    case 'S':
+        return extents->dims.slots;
+    case 'V':
+        return extents->dims.vindexes;
+    case 'J':
+        return WA_PROJECTION_COUNT;
+    case 'X':
+        return extents->offers;
+    default:
+        assert(axis == 'B');
+        return extents->batches;
+    }
+}
+
+size_t wa_layout_shape(const wa_layout *row, const wa_extents *extents, size_t *shape)
+{
+    size_t rank = strlen(row->axes);
+    assert(rank >= 1 && rank <= WA_LAYOUT_RANK);
+    for (size_t d = 0; d < rank; d++)
+        shape[d] = wa_layout_extent(extents, row->axes[d]);
+    return rank;
+}
+
+static size_t box_extent(char axis, size_t extent)
+{
+    size_t most = extent;
+    if (axis == 'C' || axis == 'V')
+        most = 1;
+    else if (axis == 'L')
+        most = CHUNK_LAYERS;
+    else if (axis == 'O' || axis == 'P')
+        most = CHUNK_STREAM;
+    size_t taken = most < extent ? most : extent;
+    return taken > 0 ? taken : 1;
+}
+
+void wa_layout_box(const wa_layout *row, const size_t *shape, size_t *box)
+{
+    for (size_t d = 0; row->axes[d] != '\0'; d++)
+        box[d] = box_extent(row->axes[d], shape[d]);
+}
+
+bool wa_layout_is_chunked(const wa_layout *row, const size_t *shape)
+{
+    for (size_t d = 0; row->axes[d] != '\0'; d++)
+        if (shape[d] == 0)
+            return false;
+    return row->type != WA_LAYOUT_TEXT && strchr(row->axes, 'L') != NULL && wa_layout_is_stream(row);
+}
+
+size_t wa_layout_size(const wa_layout *row)
+{
+    return row->type == WA_LAYOUT_TEXT ? sizeof(char *) : wa_type_size((wa_type)row->type);
+}
+
+bool wa_layout_bytes(const wa_extents *extents, size_t *out)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        size_t shape[WA_LAYOUT_RANK], bytes = wa_layout_size(&ROWS[i]);
+        size_t rank = wa_layout_shape(&ROWS[i], extents, shape);
+        for (size_t d = 0; d < rank; d++)
+            if (!wa_size_mul(bytes, shape[d], &bytes))
+                return false;
+        if (!wa_size_add(sum, bytes, &sum))
+            return false;
+    }
+    *out = sum;
+    return true;
+}
+
+static size_t list_words(const char *words[WA_CODES_MAX], size_t count, const char *(*word)(int))
+{
+    assert(count <= WA_CODES_MAX);
+    for (size_t i = 0; i < count; i++)
+        words[i] = word((int)i);
+    return count;
+}
+
+static const char *label_word(int code)
+{
+    return wa_label_text((wa_label)code);
+}
+
+static const char *status_word(int code)
+{
+    static const char *const words[] = {
+#define STATUS_WORD(id, code_, meaning) [code_] = meaning,
+        WA_OBS_STATUS_LIST(STATUS_WORD)
+#undef STATUS_WORD
+    };
+    return words[code];
+}
+
+static const char *verdict_word(int code)
+{
+    return wa_verdict_name((wa_verdict_code)code);
+}
+
+static const char *bucket_word(int code)
+{
+    return wa_bucket_name((wa_bucket)code);
+}
+
+static const char *path_word(int code)
+{
+    return wa_path_name((wa_path)code);
+}
+
+static const char *projection_word(int code)
+{
+    return wa_projection_name((wa_projection)code);
+}
+
+static const char *yes_word(int code)
+{
+    return code == 0 ? "no" : "yes";
+}
+
+size_t wa_layout_words(wa_layout_codes codes, const char *words[WA_CODES_MAX])
+{
+    switch (codes) {
+    case WA_CODES_LABEL:
+        return list_words(words, WA_LABEL_COUNT, label_word);
+    case WA_CODES_OBS_STATUS:
+        return list_words(words, WA_OBS_FAILED + 1, status_word);
+    case WA_CODES_VERDICT:
+        return list_words(words, WA_VERDICT_PASS + 1, verdict_word);
+    case WA_CODES_BUCKET:
+        return list_words(words, WA_BUCKET_COUNT, bucket_word);
+    case WA_CODES_PATH:
+        return list_words(words, WA_PATH_COUNT, path_word);
+    case WA_CODES_PROJECTION:
+        return list_words(words, WA_PROJECTION_COUNT, projection_word);
+    case WA_CODES_YES:
+        return list_words(words, 2, yes_word);
+    case WA_CODES_NONE:
+        break;
+    }
+    return 0;
+}
+
+int wa_layout_print_row(const wa_layout *row, char *out, size_t size)
+{
+    static const char *const types[] = {[WA_LAYOUT_F64] = "f64", [WA_LAYOUT_I64] = "i64",
+                                        [WA_LAYOUT_I32] = "i32", [WA_LAYOUT_I8] = "i8",
+                                        [WA_LAYOUT_TEXT] = "string"};
+    char axes[64] = "";
+    for (const char *axis = row->axes; *axis != '\0'; axis++) {
+        if (axis != row->axes)
+            strcat(axes, ", ");
+        strcat(axes, wa_layout_scale(*axis)); /* three names of at most 10 letters */
+    }
+    /* A bar inside a table cell is written \| in Markdown. */
+    char meaning[256];
+    size_t used = 0;
+    for (const char *at = row->long_name; *at != '\0' && used + 3 < sizeof meaning; at++) {
+        if (*at == '|')
+            meaning[used++] = '\\';
+        meaning[used++] = *at;
+    }
+    meaning[used] = '\0';
+    return snprintf(out, size, "| `%s` | [%s] | %s | %s | %s |", row->name, axes, types[row->type],
+                    row->unit, meaning);
+}

@@ -1,0 +1,97 @@
+/* The table of every root dataset of the result file: one row each, pure. Writer, reader and README share it. */
+#ifndef WALKAUDIT_STORE_LAYOUT_H
+#define WALKAUDIT_STORE_LAYOUT_H
+
+#include "walkaudit/block.h"
+
+/** Version of the layout; the root attribute walkaudit_format. A reader refuses every other. */
+enum { WA_LAYOUT_VERSION = 1 };
+
+/** As wa_type, and variable-length UTF-8 strings. */
+typedef enum wa_layout_type {
+    WA_LAYOUT_F64 = WA_F64,
+    WA_LAYOUT_I64 = WA_I64,
+    WA_LAYOUT_I32 = WA_I32,
+    WA_LAYOUT_I8 = WA_I8,
+    WA_LAYOUT_TEXT
+} wa_layout_type;
+
+/** Which words an int8 enumeration stands for. */
+typedef enum wa_layout_codes {
+    WA_CODES_NONE,
+    WA_CODES_LABEL,
+    WA_CODES_OBS_STATUS,
+    WA_CODES_VERDICT,
+    WA_CODES_BUCKET,
+    WA_CODES_PATH,
+    WA_CODES_PROJECTION,
+    WA_CODES_YES
+} wa_layout_codes;
+
+/** When a dataset is written: rank 0's skeleton, the collective copy, or rank 0's last pass. */
+typedef enum wa_layout_origin {
+    WA_ORIGIN_SCALE,    /* skeleton: 0, 1, 2 … and a dimension scale */
+    WA_ORIGIN_META,     /* skeleton: known before computing */
+    WA_ORIGIN_MEASURED, /* from the parts: along obs or prompt copied collectively; CL summed, VLJ of batch 0 */
+    WA_ORIGIN_TEXT,     /* last pass: decoded token ids */
+    WA_ORIGIN_SUMMARY   /* last pass: derived from the others */
+} wa_layout_origin;
+
+/**
+ * One dataset. axes: one letter per dimension, slowest first: C case, L layer, O obs, P prompt, S slot, V vindex,
+ * J projection, X what is not offered, B batch.
+ */
+typedef struct wa_layout {
+    const char *name, *axes;
+    wa_layout_type type;
+    wa_layout_codes codes;
+    bool is_index; /* i32 that names something; see wa_layout_fill */
+    wa_layout_origin origin;
+    const char *unit, *long_name;
+} wa_layout;
+
+/** Extents of every axis letter. */
+typedef struct wa_extents {
+    wa_dims dims;
+    size_t offers, batches;
+} wa_extents;
+
+enum { WA_LAYOUT_RANK = 3, WA_CODES_MAX = 16 };
+
+size_t wa_layout_count(void);
+const wa_layout *wa_layout_at(size_t i);
+/** The row of a name, NULL when there is none. */
+const wa_layout *wa_layout_find(const char *name);
+/** The row of a measured field. */
+const wa_layout *wa_layout_of_field(wa_field field);
+/** The enumeration of an int8 row. */
+wa_layout_codes wa_layout_codes_of(const wa_layout *row);
+/** Fill value of an integer row: -1 for ids and indices, else 0. */
+int wa_layout_fill(const wa_layout *row);
+/** Does it run along observations or prompts? */
+bool wa_layout_is_stream(const wa_layout *row);
+
+/** Name of an axis letter's dimension scale. */
+const char *wa_layout_scale(char axis);
+size_t wa_layout_extent(const wa_extents *extents, char axis);
+/** shape[rank]; returns the rank (0 to WA_LAYOUT_RANK). */
+size_t wa_layout_shape(const wa_layout *row, const wa_extents *extents, size_t *shape);
+/**
+ * The box one unit of work covers, and the chunk of a chunked dataset: one case, 16 layers, 8192 observations or
+ * prompts, all slots (1 MiB of f64 for [case, layer, obs]). Never 0, never more than the shape.
+ */
+void wa_layout_box(const wa_layout *row, const size_t *shape, size_t *box);
+/** [.., layer, obs or prompt] is stored in chunks with filters; all else is contiguous. */
+bool wa_layout_is_chunked(const wa_layout *row, const size_t *shape);
+/** Bytes of one element in memory (a pointer for text). */
+size_t wa_layout_size(const wa_layout *row);
+/** Bytes of the whole file's numbers, for a check of the free space. False on overflow. */
+bool wa_layout_bytes(const wa_extents *extents, size_t *out);
+
+/** Words of an enumeration, values 0 … count-1 in order; returns the count. */
+size_t wa_layout_words(wa_layout_codes codes, const char *words[WA_CODES_MAX]);
+
+/** One Markdown table row per dataset, as in analysis/README.md: name, dimensions, type, unit, meaning. */
+int wa_layout_print_row(const wa_layout *row, char *out, size_t size);
+
+#endif

@@ -1,0 +1,75 @@
+/* The parts directory: names, whole-file writes, the owner lock. POSIX only; private to src/store. */
+#ifndef WALKAUDIT_STORE_PARTS_H
+#define WALKAUDIT_STORE_PARTS_H
+
+#include "walkaudit/status.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/** Room for a path of ours; longer ones are refused. */
+enum { WA_NAME_BYTES = 4096, WA_HOST_BYTES = 256 };
+
+/** "RESULT.h5.parts". */
+WA_CHECKED wa_status wa_parts_directory(const char *result_path, char out[WA_NAME_BYTES], wa_error *err);
+/** "RESULT.h5.parts/batch-000003.h5". */
+WA_CHECKED wa_status wa_part_name(const char *result_path, size_t batch, char out[WA_NAME_BYTES],
+                                  wa_error *err);
+/** "DIRECTORY/NAME". */
+WA_CHECKED wa_status wa_parts_join(const char *directory, const char *name, char out[WA_NAME_BYTES],
+                                   wa_error *err);
+/** "FINAL.HOST-PID.tmp": unique to this process, removed as stale by the next owner. */
+WA_CHECKED wa_status wa_temporary_name(const char *final_path, char out[WA_NAME_BYTES], wa_error *err);
+
+/** Make a directory and those above it. WA_E_IO. */
+WA_CHECKED wa_status wa_directory_make(const char *path, wa_error *err);
+/** fsync of the directory that holds `path`. */
+WA_CHECKED wa_status wa_directory_sync(const char *path, wa_error *err);
+/** fsync, rename to the final name, fsync of the directory; on failure the temporary is removed. */
+WA_CHECKED wa_status wa_file_publish(const char *temporary, const char *final_path, wa_error *err);
+/** All of it for bytes in memory. No file with the final name unless it is whole. */
+WA_CHECKED wa_status wa_file_write(const char *final_path, const void *bytes, size_t size, wa_error *err);
+
+/** Call `visit` for each entry but "." and "..", in no order, until it fails. A missing directory is empty. */
+typedef wa_status (*wa_visit)(void *context, const char *name, wa_error *err);
+WA_CHECKED wa_status wa_directory_visit(const char *path, wa_visit visit, void *context, wa_error *err);
+/** Remove what writers left behind ("*.tmp"); under the lock. */
+WA_CHECKED wa_status wa_parts_remove_stale(const char *directory, wa_error *err);
+/** Remove every file but the lock; under the lock. */
+WA_CHECKED wa_status wa_parts_remove_files(const char *directory, wa_error *err);
+
+/** Are `bytes` free on the file system of `path`? WA_E_IO: needs, has. */
+WA_CHECKED wa_status wa_space_check(const char *path, size_t bytes, wa_error *err);
+
+/* --- The owner lock: DIRECTORY/lock, linked into place so that one of two wins ---------------------- */
+
+typedef struct wa_lock {
+    int fd; /* -1 = not held */
+    dev_t device;
+    ino_t inode;
+    long long beaten; /* monotonic seconds of the last beat */
+    char path[WA_NAME_BYTES];
+} wa_lock;
+
+/** Who holds a lock. */
+typedef struct wa_owner {
+    bool present, alive;
+    char host[WA_HOST_BYTES], slurm_job[64];
+    long process;
+    ino_t inode; /* of the lock that was looked at */
+} wa_owner;
+
+/**
+ * Take the lock of a directory that exists. A dead owner's (process gone on this host, or on another host a heartbeat a
+ * minute old) is taken over: *before tells whose. Errors: WA_E_IO, naming a living owner.
+ */
+WA_CHECKED wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before, wa_error *err);
+/** Renew the heartbeat, at most every 5 s, so that it may be called often. */
+void wa_lock_beat(wa_lock *lock);
+/** Is the lock file still ours? */
+bool wa_lock_is_held(const wa_lock *lock);
+void wa_lock_release(wa_lock *lock);
+/** Read only. present = false when there is none. */
+void wa_lock_look(const char *directory, wa_owner *out);
+
+#endif

@@ -1,0 +1,224 @@
+/* Taking a parts directory: the lock, the fingerprint, and which batches are done. */
+#include "store/part.h"
+#include "store/parts.h"
+#include "store/result.h"
+
+#include "walkaudit/bytes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct wa_parts {
+    const char *result_path;
+    char directory[WA_NAME_BYTES];
+    wa_lock lock;
+    wa_parts_state state;
+    uint8_t *done; /* [batch_count] */
+    size_t batch_count, done_count;
+    size_t run; /* K of this run's run-K.json */
+    char note[WA_ERROR_TEXT]; /* what was repaired; "" = nothing */
+};
+
+static void add_note(wa_parts *parts, const char *text)
+{
+    size_t used = strlen(parts->note);
+    snprintf(parts->note + used, sizeof parts->note - used, "%s%s", used == 0 ? "" : "; ", text);
+}
+
+/* --- A result that is already there ------------------------------------------------------------------- */
+
+static wa_status compare_result(wa_hid file, const wa_result_meta *meta, wa_arena *arena, wa_error *err)
+{
+    const wa_fingerprint_item *items;
+    size_t count;
+    WA_TRY(wa_result_check_version(file, err));
+    WA_TRY(wa_result_fingerprint(file, arena, &items, &count, err));
+    return wa_fingerprint_compare(items, count, meta->fingerprint, meta->fingerprint_count, err);
+}
+
+static wa_status find_result(const char *path, const wa_result_meta *meta, wa_arena *arena, bool *finished,
+                             wa_error *err)
+{
+    *finished = false;
+    if (access(path, F_OK) != 0)
+        return WA_OK;
+    wa_hid file;
+    WA_TRY(wa_hdf5_open(path, false, &file, err));
+    wa_status status = compare_result(file, meta, arena, err);
+    if (status != WA_OK)
+        wa_note(err, "in file '%s'; use --fresh to compute it anew, or another --out", path);
+    *finished = status == WA_OK;
+    return wa_hdf5_close(file, status, err);
+}
+
+/* --- Parts ---------------------------------------------------------------------------------------------- */
+
+static wa_status set_aside(wa_parts *parts, const char *path, const wa_error *why, wa_error *err)
+{
+    char aside[WA_NAME_BYTES + 16];
+    snprintf(aside, sizeof aside, "%s.damaged", path);
+    if (rename(path, aside) != 0)
+        return wa_fail(err, WA_E_IO, "cannot rename '%s': %s", path, strerror(errno));
+    char text[WA_ERROR_TEXT + 64];
+    snprintf(text, sizeof text, "a damaged part is set aside and its batch computed again: %s", why->text);
+    add_note(parts, text);
+    return WA_OK;
+}
+
+static wa_status list_batch(wa_parts *parts, const wa_result_meta *meta, const char *hash, size_t batch,
+                            wa_arena *arena, wa_error *err)
+{
+    char path[WA_NAME_BYTES];
+    WA_TRY(wa_part_name(parts->result_path, batch, path, err));
+    if (!wa_file_exists(path))
+        return WA_OK;
+    wa_error why = {.status = WA_OK};
+    wa_dims dims = wa_part_dims(meta, batch);
+    wa_status status = wa_part_check(path, hash, batch, &dims, arena, &why);
+    if (status != WA_OK)
+        return set_aside(parts, path, &why, err);
+    parts->done[batch] = 1;
+    parts->done_count++;
+    return WA_OK;
+}
+
+static wa_status count_run(void *context, const char *name, wa_error *err)
+{
+    (void)err;
+    size_t *next = context, run;
+    char tail[8];
+    if (sscanf(name, "run-%9zu.%5s", &run, tail) == 2 && strcmp(tail, "json") == 0 && run >= *next)
+        *next = run + 1;
+    return WA_OK;
+}
+
+static wa_status compare_job(const wa_parts *parts, const wa_result_meta *meta, wa_arena *arena,
+                             bool *present, wa_error *err)
+{
+    char path[WA_NAME_BYTES];
+    wa_parts_job job;
+    WA_TRY(wa_parts_join(parts->directory, "job.json", path, err));
+    *present = wa_file_exists(path);
+    if (!*present)
+        return WA_OK;
+    wa_status status = wa_parts_job_open(parts->directory, arena, &job, err);
+    if (status == WA_OK)
+        status = wa_fingerprint_compare(job.items, job.item_count, meta->fingerprint,
+                                        meta->fingerprint_count, err);
+    if (status != WA_OK)
+        return wa_note(err, "in '%s'; use --fresh to compute it anew, or another --out", parts->directory);
+    return WA_OK;
+}
+
+/* Under the lock. */
+static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fresh, wa_arena *arena,
+                            wa_error *err)
+{
+    bool present = false;
+    char *hash;
+    WA_TRY(wa_parts_hash(meta, arena, &hash, err));
+    WA_TRY(wa_parts_remove_stale(parts->directory, err));
+    if (fresh)
+        WA_TRY(wa_parts_remove_files(parts->directory, err));
+    if (fresh && unlink(parts->result_path) != 0 && errno != ENOENT)
+        return wa_fail(err, WA_E_IO, "cannot remove '%s': %s", parts->result_path, strerror(errno));
+    WA_TRY(compare_job(parts, meta, arena, &present, err));
+    if (!present)
+        WA_TRY(wa_parts_job_write(parts->directory, meta, hash, err));
+    for (size_t b = 0; b < meta->batch_count; b++)
+        WA_TRY(list_batch(parts, meta, hash, b, arena, err));
+    parts->state = parts->done_count > 0 ? WA_PARTS_RESUMED : WA_PARTS_FRESH;
+    return wa_directory_visit(parts->directory, count_run, &parts->run, err);
+}
+
+static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, bool fresh, wa_arena *arena,
+                                wa_error *err)
+{
+    wa_owner before;
+    WA_TRY(wa_directory_make(parts->directory, err));
+    WA_TRY(wa_lock_take(parts->directory, &parts->lock, &before, err));
+    if (before.present) {
+        char text[WA_HOST_BYTES + 96];
+        snprintf(text, sizeof text, "took over from a run that is gone: host %s, process %ld", before.host,
+                 before.process);
+        add_note(parts, text);
+    }
+    wa_status status = take_stock(parts, meta, fresh, arena, err);
+    if (status != WA_OK)
+        wa_lock_release(&parts->lock);
+    return status;
+}
+
+wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh, wa_arena *arena,
+                        wa_parts **out, wa_error *err)
+{
+    wa_hdf5_quiet();
+    wa_parts *parts;
+    char *path;
+    bool finished = false;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *parts, &parts, err));
+    WA_TRY(wa_arena_copy(arena, result_path, strlen(result_path), &path, err));
+    parts->result_path = path;
+    parts->batch_count = meta->batch_count;
+    parts->lock.fd = -1;
+    WA_TRY(wa_parts_directory(path, parts->directory, err));
+    WA_TRY(wa_arena_take(arena, meta->batch_count, 1, &parts->done, err));
+    if (!fresh)
+        WA_TRY(find_result(path, meta, arena, &finished, err));
+    if (finished) {
+        memset(parts->done, 1, meta->batch_count);
+        parts->done_count = meta->batch_count;
+        parts->state = WA_PARTS_FINISHED;
+    } else {
+        WA_TRY(take_directory(parts, meta, fresh, arena, err));
+    }
+    *out = parts;
+    return WA_OK;
+}
+
+wa_parts_state wa_parts_get_state(const wa_parts *parts)
+{
+    return parts->state;
+}
+
+const char *wa_parts_note(const wa_parts *parts)
+{
+    return parts->note[0] == '\0' ? NULL : parts->note;
+}
+
+bool wa_parts_is_done(const wa_parts *parts, size_t batch)
+{
+    return batch < parts->batch_count && parts->done[batch] != 0;
+}
+
+size_t wa_parts_done_count(const wa_parts *parts)
+{
+    return parts->done_count;
+}
+
+void wa_parts_beat(wa_parts *parts)
+{
+    wa_lock_beat(&parts->lock);
+}
+
+wa_status wa_parts_write_run(wa_parts *parts, const char *json_text, wa_error *err)
+{
+    char name[64], path[WA_NAME_BYTES];
+    snprintf(name, sizeof name, "run-%zu.json", parts->run);
+    WA_TRY(wa_parts_join(parts->directory, name, path, err));
+    return wa_file_write(path, json_text, strlen(json_text), err);
+}
+
+void wa_parts_close(wa_parts *parts, bool remove_all)
+{
+    if (parts == NULL || parts->lock.fd < 0)
+        return;
+    /* What cannot be removed is left: the result is complete, and the next run sees it first. */
+    bool ours = wa_lock_is_held(&parts->lock);
+    if (remove_all && ours && wa_parts_remove_files(parts->directory, NULL) == WA_OK) {
+        wa_lock_release(&parts->lock);
+        rmdir(parts->directory);
+    }
+    wa_lock_release(&parts->lock);
+}

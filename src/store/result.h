@@ -1,0 +1,25 @@
+/* The parts of the result reader that assembly and status share. Private to src/store. */
+#ifndef WALKAUDIT_STORE_RESULT_H
+#define WALKAUDIT_STORE_RESULT_H
+
+#include "store/file.h"
+#include "walkaudit/store.h"
+
+/** Extents from the scales of an open result. WA_E_FORMAT. */
+WA_CHECKED wa_status wa_result_extents(wa_hid file, wa_extents *out, wa_error *err);
+/** WA_E_FORMAT unless the file is a complete result of this layout version. */
+WA_CHECKED wa_status wa_result_check_version(wa_hid file, wa_error *err);
+/** Its fingerprint items. Arena. */
+WA_CHECKED wa_status wa_result_fingerprint(wa_hid file, wa_arena *arena, const wa_fingerprint_item **out,
+                                           size_t *count, wa_error *err);
+/** Everything of wa_result_meta. out->dims must be set. */
+WA_CHECKED wa_status wa_result_load_meta(wa_hid file, const wa_extents *extents, wa_arena *arena,
+                                         wa_result_meta *out, wa_error *err);
+/** Observations folded to summaries, and the evidence for verdicts. out->meta must be loaded. */
+WA_CHECKED wa_status wa_result_load_cases(wa_hid file, const wa_extents *extents, wa_arena *arena,
+                                          wa_result *out, wa_error *err);
+/** meta, cases and per-prompt figures of an open file, complete or in the making. */
+WA_CHECKED wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_result **out,
+                                    wa_error *err);
+
+#endif

@@ -1,0 +1,271 @@
+/* Observations of a result folded to one summary per case, and the evidence for its verdict. */
+#include "store/result.h"
+
+#include "walkaudit/bytes.h"
+
+#include <string.h>
+
+/* Fields of one observation that a summary looks at, in the order of the buffers below. */
+static const wa_field STREAMS[] = {WA_FIELD_cos,      WA_FIELD_one_minus_cos, WA_FIELD_rel_l2,
+                                   WA_FIELD_l2,       WA_FIELD_max_abs,       WA_FIELD_norm_ratio,
+                                   WA_FIELD_kernel_rel_l2, WA_FIELD_eta,      WA_FIELD_drift,
+                                   WA_FIELD_max_abs_index, WA_FIELD_obs_status};
+enum {
+    STREAM_COUNT = sizeof STREAMS / sizeof STREAMS[0],
+    ROWS_AT_ONCE = 8192,  /* one chunk's width */
+    CACHE_BYTES = 8 << 20 /* per dataset: 64 Ki observations of 16 layers are read from disk once */
+};
+
+typedef struct reader {
+    wa_hid file;
+    const wa_extents *extents;
+    const wa_result_meta *meta;
+    wa_arena *arena;
+    wa_hid dataset[STREAM_COUNT];
+    void *buffer[STREAM_COUNT]; /* [ROWS_AT_ONCE] */
+    bool first_token_shared;
+} reader;
+
+static void close_streams(reader *r)
+{
+    for (size_t s = 0; s < STREAM_COUNT; s++)
+        wa_dataset_close(r->dataset[s]);
+}
+
+static wa_status open_streams(reader *r, wa_error *err)
+{
+    for (size_t s = 0; s < STREAM_COUNT; s++)
+        r->dataset[s] = -1;
+    for (size_t s = 0; s < STREAM_COUNT; s++) {
+        const wa_layout *row = wa_layout_of_field(STREAMS[s]);
+        WA_TRY(wa_dataset_open_cached(r->file, row, r->extents, CACHE_BYTES, &r->dataset[s], err));
+        WA_TRY(wa_arena_take(r->arena, ROWS_AT_ONCE, wa_layout_size(row), &r->buffer[s], err));
+    }
+    return WA_OK;
+}
+
+static bool share_first_token(const wa_result_meta *meta)
+{
+    int32_t first = -1;
+    for (size_t o = 0; o < meta->dims.rows; o++) {
+        if (meta->obs_position[o] != 0)
+            continue;
+        if (first >= 0 && meta->token_id[o] != first)
+            return false;
+        first = meta->token_id[o];
+    }
+    return true;
+}
+
+static wa_status add_rows(reader *r, wa_summary *summary, const wa_box *box, wa_error *err)
+{
+    for (size_t s = 0; s < STREAM_COUNT; s++)
+        WA_TRY(wa_dataset_read(r->dataset[s], wa_layout_of_field(STREAMS[s]), box, r->buffer[s], err));
+    wa_summary_rows rows = {.cos = r->buffer[0], .one_minus_cos = r->buffer[1], .rel_l2 = r->buffer[2],
+                            .l2 = r->buffer[3], .max_abs = r->buffer[4], .norm_ratio = r->buffer[5],
+                            .kernel_rel_l2 = r->buffer[6], .eta = r->buffer[7], .drift = r->buffer[8],
+                            .max_abs_index = r->buffer[9], .obs_status = r->buffer[10],
+                            .obs_position = r->meta->obs_position + box->start[2],
+                            .first_obs = box->start[2], .count = box->count[2]};
+    wa_summary_add(summary, box->start[1], &rows);
+    return WA_OK;
+}
+
+static wa_status add_observations(reader *r, size_t which, wa_summary *summary, wa_error *err)
+{
+    const wa_dims *dims = &r->extents->dims;
+    for (size_t layer = 0; layer < dims->layers; layer++) {
+        for (size_t obs = 0; obs < dims->rows; obs += ROWS_AT_ONCE) {
+            size_t left = dims->rows - obs;
+            wa_box box = {.start = {which, layer, obs},
+                          .count = {1, 1, left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE}};
+            WA_TRY(add_rows(r, summary, &box, err));
+        }
+    }
+    return WA_OK;
+}
+
+/* Every other figure of the case goes into the digest, in the table's order; not its label and cost, which say how the
+ * numbers came about: two kernels with equal digests gave the same bits. */
+static wa_status add_digest(reader *r, size_t which, wa_summary *summary, wa_arena *arena, wa_error *err)
+{
+    for (int f = 0; f < WA_FIELD_COUNT; f++) {
+        const wa_field_info *info = wa_field_get((wa_field)f);
+        const wa_layout *row = wa_layout_of_field((wa_field)f);
+        if (!wa_axes_has(info->axes, 'C') || wa_axes_has(info->axes, 'O') || info->axes == WA_CL ||
+            f == WA_FIELD_label)
+            continue;
+        size_t shape[WA_LAYOUT_RANK], bytes = wa_layout_size(row);
+        size_t rank = wa_layout_shape(row, r->extents, shape);
+        wa_box box = {.start = {which}, .count = {1}};
+        for (size_t d = 1; d < rank; d++) {
+            box.count[d] = shape[d];
+            if (!wa_size_mul(bytes, shape[d], &bytes))
+                return wa_fail(err, WA_E_FORMAT, "dataset '%s': its extents overflow", row->name);
+        }
+        if (bytes == 0)
+            continue;
+        wa_mark mark = wa_arena_mark(arena);
+        void *values;
+        wa_hid dataset;
+        WA_TRY(wa_arena_take(arena, bytes, 1, &values, err));
+        WA_TRY(wa_dataset_open(r->file, row, r->extents, &dataset, err));
+        wa_status status = wa_dataset_read(dataset, row, &box, values, err);
+        wa_dataset_close(dataset);
+        WA_TRY(status);
+        wa_summary_digest(summary, values, bytes);
+        wa_arena_release(arena, mark);
+    }
+    return WA_OK;
+}
+
+/* `work` holds the case's quantile memory, gone before the next case; the per-layer extremes move to the result's arena. */
+static wa_status summarise(reader *r, size_t which, wa_arena *work, wa_case_summary *out, wa_error *err)
+{
+    const wa_dims *dims = &r->extents->dims;
+    wa_summary *summary;
+    WA_TRY(wa_summary_open(work, dims->layers, dims->rows, &summary, err));
+    WA_TRY(add_observations(r, which, summary, err));
+    WA_TRY(add_digest(r, which, summary, work, err));
+    wa_summary_finish(summary, r->first_token_shared, out);
+    wa_extremes *layer;
+    WA_TRY(wa_arena_take(r->arena, dims->layers, sizeof *layer, &layer, err));
+    if (dims->layers > 0)
+        memcpy(layer, out->layer, dims->layers * sizeof *layer);
+    out->layer = layer;
+    return WA_OK;
+}
+
+static wa_status summarise_all(reader *r, wa_arena *work, wa_case_summary *out, wa_error *err)
+{
+    for (size_t c = 0; c < r->extents->dims.cases; c++) {
+        WA_TRY(summarise(r, c, work, &out[c], err));
+        wa_arena_reset(work);
+    }
+    return WA_OK;
+}
+
+/* --- Evidence ------------------------------------------------------------------------------------------ */
+
+/* Row errors of all vindexes, as stored. */
+typedef struct row_errors {
+    const double *p50, *p99, *max;
+    const int32_t *worst;
+    const int8_t *checked;
+    const int64_t *nonfinite;
+} row_errors;
+
+static wa_status load_row_errors(reader *r, row_errors *out, wa_error *err)
+{
+    WA_TRY(wa_dataset_load(r->file, "row_err_p50", r->extents, r->arena, &out->p50, err));
+    WA_TRY(wa_dataset_load(r->file, "row_err_p99", r->extents, r->arena, &out->p99, err));
+    WA_TRY(wa_dataset_load(r->file, "row_err_max", r->extents, r->arena, &out->max, err));
+    WA_TRY(wa_dataset_load(r->file, "row_err_worst", r->extents, r->arena, &out->worst, err));
+    WA_TRY(wa_dataset_load(r->file, "row_err_checked", r->extents, r->arena, &out->checked, err));
+    return wa_dataset_load(r->file, "row_nonfinite", r->extents, r->arena, &out->nonfinite, err);
+}
+
+/* Only what the case reads from its own vindex is evidence against it. */
+static void fill_encoding(const reader *r, const wa_case *which, const row_errors *errors,
+                          wa_encoding_figure *out)
+{
+    if (which->vindex < 0)
+        return;
+    for (size_t layer = 0; layer < r->extents->dims.layers; layer++) {
+        for (size_t p = 0; p < WA_PROJECTION_COUNT; p++) {
+            size_t to = layer * WA_PROJECTION_COUNT + p;
+            size_t at = (size_t)which->vindex * r->extents->dims.layers * WA_PROJECTION_COUNT + to;
+            if (which->source[p].from_model || errors->checked[at] == 0)
+                continue;
+            out[to] = (wa_encoding_figure){.checked = true, .p50 = errors->p50[at], .p99 = errors->p99[at],
+                                           .max = errors->max[at], .nominal_bound = r->meta->nominal_bound[at],
+                                           .worst_row = errors->worst[at], .nonfinite = errors->nonfinite[at]};
+        }
+    }
+}
+
+/* A case that ran has the label of a kernel somewhere. */
+static const char *not_run_reason(const int8_t *label, size_t count)
+{
+    bool none = true, empty = count > 0;
+    for (size_t i = 0; i < count; i++) {
+        none = none && label[i] == WA_LABEL_NONE;
+        empty = empty && label[i] == WA_LABEL_ZERO_FEATURES_DENSE;
+    }
+    if (none)
+        return "no kernel ran at any layer";
+    return empty ? "the vindex has no features at any layer" : NULL;
+}
+
+static wa_status check_labels(const int8_t *label, size_t count, wa_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (label[i] < 0 || label[i] >= WA_LABEL_COUNT)
+            return wa_fail(err, WA_E_FORMAT, "dataset 'label': found %d, expected 0 to %d", label[i],
+                           WA_LABEL_COUNT - 1);
+    return WA_OK;
+}
+
+static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence *out, wa_error *err)
+{
+    const wa_dims *dims = &r->extents->dims;
+    const int8_t *label;
+    row_errors errors;
+    size_t count;
+    if (!wa_size_mul(dims->layers, dims->prompts, &count))
+        return wa_fail(err, WA_E_FORMAT, "dataset 'label': its extents overflow");
+    WA_TRY(wa_dataset_load(r->file, "label", r->extents, r->arena, &label, err));
+    WA_TRY(check_labels(label, dims->cases * count, err));
+    WA_TRY(load_row_errors(r, &errors, err));
+    for (size_t c = 0; c < dims->cases; c++) {
+        const wa_case *which = &r->meta->cases[c];
+        wa_encoding_figure *encoding;
+        WA_TRY(wa_arena_take(r->arena, dims->layers * WA_PROJECTION_COUNT, sizeof *encoding, &encoding, err));
+        fill_encoding(r, which, &errors, encoding);
+        const int8_t *labels = label + c * count;
+        out[c] = (wa_evidence){.case_name = which->name,
+                               .not_run_reason = not_run_reason(labels, count),
+                               .bucket = which->bucket,
+                               .layers = dims->layers,
+                               .prompts = dims->prompts,
+                               .topk = dims->slots,
+                               .label = labels,
+                               .expected_label = r->meta->expected_label + c * dims->layers,
+                               .encoding = encoding,
+                               .summary = &result->summary[c],
+                               .prompt_key = r->meta->prompt_key,
+                               .obs_prompt = r->meta->obs_prompt,
+                               .obs_position = r->meta->obs_position,
+                               .token_text = r->meta->token_text,
+                               .ref_margin = result->ref_margin,
+                               .top1_match = result->top1_match + c * dims->prompts,
+                               .prob_delta = result->prob_delta + c * dims->prompts,
+                               .kl = result->kl + c * dims->prompts,
+                               .top1_text = result->top1_text + c * dims->prompts,
+                               .ref_top1_text = result->ref_top1_text};
+    }
+    return WA_OK;
+}
+
+wa_status wa_result_load_cases(wa_hid file, const wa_extents *extents, wa_arena *arena, wa_result *out,
+                               wa_error *err)
+{
+    reader r = {.file = file, .extents = extents, .meta = &out->meta, .arena = arena,
+                .first_token_shared = share_first_token(&out->meta)};
+    wa_case_summary *summary;
+    wa_evidence *evidence;
+    WA_TRY(wa_arena_take(arena, extents->dims.cases, sizeof *summary, &summary, err));
+    WA_TRY(wa_arena_take(arena, extents->dims.cases, sizeof *evidence, &evidence, err));
+    wa_arena *work;
+    WA_TRY(wa_arena_open("summary", 0, &work, err));
+    wa_status status = open_streams(&r, err);
+    if (status == WA_OK)
+        status = summarise_all(&r, work, summary, err);
+    close_streams(&r);
+    wa_arena_close(work);
+    WA_TRY(status);
+    out->summary = summary;
+    WA_TRY(build_evidence(&r, out, evidence, err));
+    out->evidence = evidence;
+    return WA_OK;
+}

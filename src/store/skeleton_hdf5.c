@@ -1,0 +1,225 @@
+/* The result file before the measured fields: attributes, scales, strings, empty datasets. Serial, rank 0. */
+#include "store/assemble.h"
+
+#include <hdf5.h>
+#include <limits.h>
+#include <string.h>
+
+wa_extents wa_assembly_extents(const wa_result_meta *meta)
+{
+    return (wa_extents){.dims = meta->dims, .offers = meta->not_offered_count, .batches = meta->batch_count};
+}
+
+static wa_status write_text(wa_hid file, const char *name, const char *text, wa_arena *arena, wa_error *err)
+{
+    const char *clean;
+    WA_TRY(wa_text_escape(text == NULL ? "" : text, arena, &clean, err));
+    return wa_attribute_write_text(file, name, clean, err);
+}
+
+static wa_status write_fingerprint(wa_hid file, const wa_result_meta *meta, wa_arena *arena, wa_error *err)
+{
+    const char **keys, **values;
+    WA_TRY(wa_arena_take(arena, meta->fingerprint_count, sizeof *keys, &keys, err));
+    WA_TRY(wa_arena_take(arena, meta->fingerprint_count, sizeof *values, &values, err));
+    for (size_t i = 0; i < meta->fingerprint_count; i++) {
+        WA_TRY(wa_text_escape(meta->fingerprint[i].key, arena, &keys[i], err));
+        WA_TRY(wa_text_escape(meta->fingerprint[i].value, arena, &values[i], err));
+    }
+    WA_TRY(wa_attribute_write_texts(file, "fingerprint_keys", keys, meta->fingerprint_count, err));
+    return wa_attribute_write_texts(file, "fingerprint_values", values, meta->fingerprint_count, err);
+}
+
+static wa_status write_root(wa_hid file, const wa_result_meta *meta, wa_arena *arena, wa_error *err)
+{
+    const struct {
+        const char *name, *text;
+    } texts[] = {{"Conventions", "CF-1.10"},
+                 {"title", meta->title},
+                 {"source", meta->source == NULL ? "walkaudit" : meta->source},
+                 {"job_name", meta->job_name},
+                 {"audit_name", meta->audit_name},
+                 {"job_text", meta->job_text},
+                 {"model_path", meta->model_path},
+                 {"model_family", meta->model_family},
+                 {"semantics", meta->semantics},
+                 {"bounds_name", meta->bounds_name},
+                 {"source_format_gate", meta->source_format[WA_GATE]},
+                 {"source_format_up", meta->source_format[WA_UP]},
+                 {"source_format_down", meta->source_format[WA_DOWN]}};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        WA_TRY(write_text(file, texts[i].name, texts[i].text, arena, err));
+    WA_TRY(wa_attribute_write_i64(file, "requantised", meta->requantised, err));
+    return write_fingerprint(file, meta, arena, err);
+}
+
+/* --- Scales --------------------------------------------------------------------------------------------- */
+
+static wa_status write_scale(wa_hid file, const wa_layout *row, const wa_extents *x, wa_arena *arena,
+                             wa_error *err)
+{
+    size_t count = wa_layout_extent(x, row->axes[0]);
+    int32_t *wide;
+    int8_t narrow[WA_PROJECTION_COUNT] = {0};
+    if (count > INT32_MAX)
+        return wa_fail(err, WA_E_UNSUPPORTED, "axis '%s' has %zu entries, at most %d fit", row->name, count, INT32_MAX);
+    WA_TRY(wa_arena_take(arena, count, sizeof *wide, &wide, err));
+    for (size_t i = 0; i < count; i++)
+        wide[i] = (int32_t)i;
+    for (int i = 0; i < WA_PROJECTION_COUNT; i++)
+        narrow[i] = (int8_t)i;
+    return wa_dataset_add(file, row->name, x, row->type == WA_LAYOUT_I8 ? (const void *)narrow : wide, err);
+}
+
+static wa_status write_scales(wa_hid file, const wa_extents *x, wa_arena *arena, wa_error *err)
+{
+    for (size_t i = 0; i < wa_layout_count(); i++) {
+        wa_mark mark = wa_arena_mark(arena);
+        if (wa_layout_at(i)->origin == WA_ORIGIN_SCALE)
+            WA_TRY(write_scale(file, wa_layout_at(i), x, arena, err));
+        wa_arena_release(arena, mark);
+    }
+    return WA_OK;
+}
+
+/* --- What is known beforehand ------------------------------------------------------------------------------ */
+
+static wa_status add_texts(wa_hid file, const char *name, const wa_extents *x, const char *const *texts,
+                           size_t count, wa_arena *arena, wa_error *err)
+{
+    const char **clean;
+    WA_TRY(wa_arena_take(arena, count, sizeof *clean, &clean, err));
+    for (size_t i = 0; i < count; i++)
+        WA_TRY(wa_text_escape(texts[i] == NULL ? "" : texts[i], arena, &clean[i], err));
+    return wa_dataset_add(file, name, x, clean, err);
+}
+
+static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena,
+                             wa_error *err)
+{
+    size_t count = meta->dims.cases;
+    const char **name;
+    int32_t *vindex, *k;
+    int8_t *path, *bucket, *reads;
+    WA_TRY(wa_arena_take(arena, count, sizeof *name, &name, err));
+    WA_TRY(wa_arena_take(arena, count, sizeof *vindex, &vindex, err));
+    WA_TRY(wa_arena_take(arena, count, sizeof *k, &k, err));
+    WA_TRY(wa_arena_take(arena, count, 1, &path, err));
+    WA_TRY(wa_arena_take(arena, count, 1, &bucket, err));
+    WA_TRY(wa_arena_take(arena, count * WA_PROJECTION_COUNT, 1, &reads, err));
+    for (size_t c = 0; c < count; c++) {
+        const wa_case *which = &meta->cases[c];
+        name[c] = which->name;
+        vindex[c] = which->vindex;
+        k[c] = which->k;
+        path[c] = (int8_t)which->path;
+        bucket[c] = (int8_t)which->bucket;
+        for (size_t p = 0; p < WA_PROJECTION_COUNT; p++)
+            reads[c * WA_PROJECTION_COUNT + p] = !which->source[p].from_model;
+    }
+    WA_TRY(add_texts(file, "case_name", x, name, count, arena, err));
+    WA_TRY(wa_dataset_add(file, "case_vindex", x, vindex, err));
+    WA_TRY(wa_dataset_add(file, "case_path", x, path, err));
+    WA_TRY(wa_dataset_add(file, "case_k", x, k, err));
+    WA_TRY(wa_dataset_add(file, "case_bucket", x, bucket, err));
+    WA_TRY(wa_dataset_add(file, "case_reads", x, reads, err));
+    return wa_dataset_add(file, "expected_label", x, meta->expected_label, err);
+}
+
+static wa_status write_prompts(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena,
+                               wa_error *err)
+{
+    WA_TRY(add_texts(file, "prompt_key", x, meta->prompt_key, meta->dims.prompts, arena, err));
+    WA_TRY(add_texts(file, "prompt_text", x, meta->prompt_text, meta->dims.prompts, arena, err));
+    WA_TRY(wa_dataset_add(file, "prompt_rows", x, meta->prompt_rows, err));
+    WA_TRY(wa_dataset_add(file, "obs_prompt", x, meta->obs_prompt, err));
+    WA_TRY(wa_dataset_add(file, "obs_position", x, meta->obs_position, err));
+    WA_TRY(wa_dataset_add(file, "token_id", x, meta->token_id, err));
+    return add_texts(file, "token_text", x, meta->token_text, meta->dims.rows, arena, err);
+}
+
+/* The path's code in the file; not_offered names paths by their static names. */
+static wa_status path_code(const char *name, int8_t *out, wa_error *err)
+{
+    for (int p = 0; p < WA_PATH_COUNT; p++) {
+        if (strcmp(wa_path_name((wa_path)p), name) == 0) {
+            *out = (int8_t)p;
+            return WA_OK;
+        }
+    }
+    return wa_fail(err, WA_E_INTERNAL, "not_offered names the unknown path '%s'", name);
+}
+
+static wa_status write_offers(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena,
+                              wa_error *err)
+{
+    const char **line;
+    int32_t *vindex;
+    int8_t *path;
+    WA_TRY(wa_arena_take(arena, x->offers, sizeof *line, &line, err));
+    WA_TRY(wa_arena_take(arena, x->offers, sizeof *vindex, &vindex, err));
+    WA_TRY(wa_arena_take(arena, x->offers, sizeof *path, &path, err));
+    for (size_t i = 0; i < x->offers; i++) {
+        const wa_not_offered *offer = &meta->not_offered[i];
+        char *text;
+        WA_TRY(wa_arena_print(arena, &text, err, "%s:%s: %s", meta->vindex_name[offer->vindex], offer->path,
+                              offer->reason));
+        line[i] = text;
+        vindex[i] = offer->vindex;
+        WA_TRY(path_code(offer->path, &path[i], err));
+    }
+    WA_TRY(add_texts(file, "not_offered", x, line, x->offers, arena, err));
+    WA_TRY(wa_dataset_add(file, "not_offered_vindex", x, vindex, err));
+    return wa_dataset_add(file, "not_offered_path", x, path, err);
+}
+
+static wa_status write_batches(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena,
+                               wa_error *err)
+{
+    int32_t *first, *prompts;
+    WA_TRY(wa_arena_take(arena, x->batches, sizeof *first, &first, err));
+    WA_TRY(wa_arena_take(arena, x->batches, sizeof *prompts, &prompts, err));
+    for (size_t b = 0; b < x->batches; b++) {
+        first[b] = (int32_t)meta->batches[b].first_prompt;
+        prompts[b] = (int32_t)meta->batches[b].prompt_count;
+    }
+    WA_TRY(wa_dataset_add(file, "batch_first_prompt", x, first, err));
+    return wa_dataset_add(file, "batch_prompts", x, prompts, err);
+}
+
+static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena,
+                            wa_error *err)
+{
+    WA_TRY(write_cases(file, meta, x, arena, err));
+    WA_TRY(add_texts(file, "vindex_name", x, meta->vindex_name, meta->dims.vindexes, arena, err));
+    WA_TRY(add_texts(file, "vindex_path", x, meta->vindex_path, meta->dims.vindexes, arena, err));
+    WA_TRY(write_prompts(file, meta, x, arena, err));
+    WA_TRY(wa_dataset_add(file, "row_err_nominal", x, meta->nominal_bound, err));
+    WA_TRY(write_offers(file, meta, x, arena, err));
+    return write_batches(file, meta, x, arena, err);
+}
+
+static wa_status create_streams(wa_hid file, const wa_extents *x, wa_error *err)
+{
+    for (size_t i = 0; i < wa_layout_count(); i++) {
+        const wa_layout *row = wa_layout_at(i);
+        if (row->origin == WA_ORIGIN_MEASURED && wa_layout_is_stream(row))
+            WA_TRY(wa_dataset_create(file, row, x, err));
+    }
+    return WA_OK;
+}
+
+wa_status wa_assembly_begin(const char *temporary, const wa_result_meta *meta, wa_arena *arena, wa_error *err)
+{
+    wa_extents x = wa_assembly_extents(meta);
+    wa_hid file;
+    WA_TRY(wa_hdf5_create(temporary, &file, err));
+    wa_status status = write_root(file, meta, arena, err);
+    if (status == WA_OK)
+        status = write_scales(file, &x, arena, err);
+    if (status == WA_OK)
+        status = write_meta(file, meta, &x, arena, err);
+    if (status == WA_OK)
+        status = create_streams(file, &x, err);
+    return wa_hdf5_close(file, status, err);
+}

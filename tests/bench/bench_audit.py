@@ -1,0 +1,98 @@
+#!/usr/bin/python3
+"""Where an audit's time goes, beside what the machine can do, measured in the same run.
+
+usage: bench_audit.py BUILD_DIR JOB.yaml [--ranks 1,2] [--repeats 3] [--set KEY=VALUE ...]
+
+BUILD_DIR holds walkaudit and tests/bench_limits (target bench). Each figure is the median of the repeats; every repeat
+computes anew. Run by hand: nothing here passes or fails.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+import h5py
+
+PHASES = ["projections", "attention", "dense_ffn", "walk_ffn", "compare", "kernel_check",
+          "encoding_check", "head", "wait"]
+LAYER_LOOP = ["projections", "attention", "dense_ffn", "walk_ffn", "compare"]
+
+
+def environment():
+    env = dict(os.environ, OPENBLAS_NUM_THREADS="1", OMPI_MCA_rmaps_base_oversubscribe="1")
+    if os.getuid() == 0:
+        env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    return env
+
+
+def run_once(build, job, ranks, settings, out):
+    command = ["mpirun", "-q", "-n", str(ranks), f"{build}/walkaudit", "run", job, "--fresh", "--out", out]
+    for setting in settings:
+        command += ["--set", setting]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=3600)
+    if done.returncode not in (0, 1) or not os.path.exists(out):
+        sys.exit(f"{' '.join(command)} answered {done.returncode}:\n{done.stderr}")
+    with h5py.File(out) as f:
+        runs = f["run"]
+        facts = dict(runs[sorted(runs, key=int)[-1]].attrs)
+        rows = f["token_id"].shape[0]
+    facts["rows"] = rows
+    return facts
+
+
+def limits(build, rows, hidden, intermediate):
+    text = subprocess.run([f"{build}/tests/bench_limits", str(rows), str(hidden), str(intermediate)],
+                          env=environment(), capture_output=True, text=True, check=True).stdout
+    return json.loads(text)
+
+
+def median(facts, key):
+    return statistics.median(float(f[key]) for f in facts)
+
+
+def report(ranks, facts, machine):
+    loop_seconds = sum(median(facts, f"seconds_{p}") for p in LAYER_LOOP)
+    loop_flops = sum(median(facts, f"flops_{p}") for p in LAYER_LOOP)
+    print(f"\n{ranks} rank(s), median of {len(facts)}; one core: sgemm peak {machine['sgemm_peak_gflops']} GFLOP/s, "
+          f"sgemm at {facts[0]['rows']} rows {machine['sgemm_rows_gflops']} GFLOP/s, "
+          f"reading {machine['read_gbps']} GB/s ({machine['core']})")
+    print(f"{'phase':16} {'seconds':>9} {'GFLOP/s':>9} {'of rows':>8} {'GB/s':>8} {'of read':>8}   (sums over ranks)")
+    for phase in PHASES:
+        seconds = median(facts, f"seconds_{phase}")
+        flops = median(facts, f"flops_{phase}") / max(seconds, 1e-9) / 1e9
+        read = median(facts, f"bytes_{phase}") / max(seconds, 1e-9) / 1e9
+        print(f"{phase:16} {seconds:9.3f} {flops:9.2f} {flops / machine['sgemm_rows_gflops']:8.2f} {read:8.2f} "
+              f"{read / machine['read_gbps']:8.2f}")
+    bound = loop_flops / machine["sgemm_rows_gflops"] / 1e9
+    print(f"layer loop {loop_seconds:.3f} s, its FLOPs at the sgemm rate {bound:.3f} s: ratio {loop_seconds / bound:.2f}")
+    print(f"wall {median(facts, 'wall_seconds'):.3f} s in the audit, anonymous memory per rank "
+          f"{max(float(f['anonymous_bytes_per_rank_max']) for f in facts) / 1e6:.0f} MB")
+    return loop_seconds
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build")
+    parser.add_argument("job")
+    parser.add_argument("--ranks", default="1,2")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--shape", default="640,2048", help="hidden,intermediate of the model")
+    parser.add_argument("--set", action="append", default=[])
+    args = parser.parse_args()
+    hidden, intermediate = (int(x) for x in args.shape.split(","))
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, "bench.h5")
+        for ranks in (int(r) for r in args.ranks.split(",")):
+            for checks in ("off", "on"):
+                settings = args.set + ([] if checks == "on" else ["kernel_check=0", "encoding_check=none"])
+                run_once(args.build, args.job, ranks, settings, out)  # warms the page cache
+                facts = [run_once(args.build, args.job, ranks, settings, out) for _ in range(args.repeats)]
+                print(f"\n=== checks of design 7 {checks}", end="")
+                report(ranks, facts, limits(args.build, facts[0]["rows"], hidden, intermediate))
+
+
+if __name__ == "__main__":
+    main()

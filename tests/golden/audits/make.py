@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Cut the end-to-end goldens out of the shared fixtures: make.py ASSEMBLED_TREE FIXTURES GOLDEN.
+
+GOLDEN/dense/NAME.bin, little-endian (tests/unit/test_dense.c and tests/end_to_end/harness.py read it):
+  "WADENSE1", groups, L, H (i32 each), then for each group (semantics, prompt):
+  semantics [16], prompt [16] (NUL-padded), n i32, unused i32, token_id [n] i32, top5_id [5] i32, top5_prob [5] f64,
+  x [L, n, H] f32, y [L, n, H] f64
+GOLDEN/audits/NAME/walk.npz: the figures of walk_golden.h5's f32 and f16 variants; VARIANT.json: LARQL's own audit.
+"""
+import gzip
+import json
+import os
+import shutil
+import sys
+
+import h5py
+import numpy as np
+
+TREE, FIXTURES, OUT = sys.argv[1:4]
+TINY = ["tiny-gemma3", "tiny-llama", "tiny-qwen3", "tiny-odd"]
+FAMILIES = ["gemma2", "mistral", "qwen2", "granite", "gpt2", "llama-linear", "llama-llama3"]
+VARIANTS = ["f32", "f16", "interleaved", "interleaved-and-features", "browse", "x-down-only"]
+FIGURES = ["l2", "rel_l2", "one_minus_cos", "max_abs", "kl", "top1_id", "top1_prob", "hits_last"]
+
+
+def padded(text):
+    return text.encode().ljust(16, b"\0")
+
+
+def dense(name, path):
+    with h5py.File(path) as file:
+        same = name in ("tiny-qwen3", "tiny-odd")  # both semantics lead to one group there
+        groups = [(s, p, file[s][p]) for s in file if not (same and s == "larql") for p in ("paris", "apollo", "code")]
+        layers, _, hidden = groups[0][2]["x"].shape
+        parts = [b"WADENSE1", np.array([len(groups), layers, hidden], "<i4").tobytes()]
+        for semantics, prompt, g in groups:
+            parts += [padded(semantics), padded(prompt), np.array([len(g["token_id"]), 0], "<i4").tobytes()]
+            for key, kind in (("token_id", "<i4"), ("top5_id", "<i4"), ("top5_prob", "<f8"), ("x", "<f4"), ("y", "<f8")):
+                parts.append(g[key][()].astype(kind).tobytes())
+    with open(f"{OUT}/dense/{name}.bin", "wb") as out:
+        out.write(b"".join(parts))
+
+
+def walks(name):
+    folder = f"{OUT}/audits/{name}"
+    os.makedirs(folder, exist_ok=True)
+    figures = {}
+    with h5py.File(f"{TREE}/{name}/walk_golden.h5") as file:
+        for variant in ("f32", "f16"):
+            for path in file.get(variant, {}):
+                for prompt, group in file[variant][path].items():
+                    for figure in FIGURES:
+                        if figure in group:
+                            figures[f"{variant}/{path}/{prompt}/{figure}"] = group[figure][()]
+    np.savez_compressed(f"{folder}/walk.npz", **figures)
+    for variant in VARIANTS:
+        with open(f"{TREE}/{name}/{variant}/upstream_audit.json") as file:
+            audit = json.load(file)
+        with open(f"{folder}/{variant}.json", "w") as file:
+            json.dump(audit, file, indent=1, sort_keys=True)
+
+
+def model(name):
+    folder = f"{OUT}/models/{name}"
+    os.makedirs(folder, exist_ok=True)
+    for file in ("config.json", "tokenizer.json"):
+        shutil.copyfile(f"{TREE}/{name}/model/{file}", f"{folder}/{file}")
+    with open(f"{TREE}/{name}/model/model.safetensors", "rb") as file, open(f"{folder}/model.safetensors.gz", "wb") as out:
+        out.write(gzip.compress(file.read(), 9, mtime=0))
+
+
+os.makedirs(f"{OUT}/dense", exist_ok=True)
+for each in TINY:
+    dense(each, f"{TREE}/{each}/dense_golden.h5")
+for each in FAMILIES:
+    dense(each, f"{FIXTURES}/families/{each}/dense_golden.h5")
+for each in TINY[:3]:
+    walks(each)
+for each in TINY[:2]:
+    model(each)
+for folder, each in [("gguf", "tiny-gemma3-mixed"), ("gguf", "tiny-llama-mixed"), ("families/gguf", "qwen2-v2"),
+                     ("families/gguf", "gemma2-q5k-bf16")]:
+    shutil.copyfile(f"{FIXTURES}/{folder}/{each}.gguf.top5.json", f"{OUT}/gguf/{each}.gguf.top5.json")

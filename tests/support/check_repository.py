@@ -1,0 +1,235 @@
+"""The repository's own rules: headers stand alone, boundaries hold, README agrees with the sources.
+
+Run by ctest as `repository`:  check_repository.py ROOT CC [INCLUDE_DIRECTORY ...]
+The include directories are those of MPI and HDF5, for the private headers that may use them.
+Prints one line per broken rule and returns 1 if there is any.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+# What may be included where (house rules): the suffix of a file is its licence.
+LICENCES = {"mpi.h": "mpi", "hdf5.h": "hdf5", "cblas.h": "blas"}
+
+# Folders of src/ and the modules (public headers, other folders' private headers) each may see.
+BASE = {"base"}
+FOLDERS = {
+    "base": BASE,
+    "codec": BASE | {"codec"},
+    "model": BASE | {"codec", "model", "vindex"},  # vindex: staging of a directory, by synth
+    "vindex": BASE | {"codec", "model", "vindex"},
+    "compute": BASE | {"codec", "model", "vindex", "compute"},
+    "path": BASE | {"codec", "model", "vindex", "compute", "path", "measure"},
+    "measure": BASE | {"codec", "model", "vindex", "path", "measure"},
+    "job": BASE | {"codec", "model", "vindex", "compute", "path", "measure", "job"},
+    "comm": BASE | {"job", "measure", "comm"},
+    "store": BASE | {"codec", "model", "vindex", "path", "measure", "job", "store"},
+}
+MODULES = {
+    "base": "status bytes arena json",
+    "codec": "codec",
+    "model": "model tokenizer synth",
+    "vindex": "vindex extract",
+    "compute": "kernel dense",
+    "path": "path",
+    "measure": "diff logits block summary verdict",
+    "job": "job plan",
+    "comm": "comm",
+    "store": "store",
+}
+FOLDER_OF_HEADER = {f"walkaudit/{name}.h": folder for folder, names in MODULES.items()
+                    for name in names.split()}
+
+FUNCTION_LIMIT = 70
+FILE_LIMIT = 500
+BINARY = {".gz", ".bin", ".gguf", ".safetensors", ".h5", ".npz", ".npy"}
+
+# Places that exist on one machine only, and hosts that packages come from.
+PRIVATE = re.compile(r"(?<![\w.])/(?:work|home|root|Users|tmp)/\w|\.\./shared\b"
+                     r"|\bpy(?:pi|thonhosted)\.|\bnpm(?:js)?\.(?:org|com)|\bregistry\.\w+\.\w+"
+                     r"|huggingface\.co|\blocalhost:\d")
+INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
+
+
+class Findings:
+    """Broken rules, printed as they are found; and how many things each check looked at."""
+
+    def __init__(self):
+        self.count = 0
+
+    def add(self, place, text):
+        self.count += 1
+        print(f"{place}: {text}")
+
+
+def tracked_files(root):
+    """Every file that belongs to the repository, were it committed now."""
+    git = ["git", "-c", f"safe.directory={root}", "-C", str(root)]
+    try:
+        if not (root / ".git").exists():
+            raise FileNotFoundError
+        listed = subprocess.run(
+            [*git, "ls-files", "--cached", "--others", "--exclude-standard"],
+            check=True, capture_output=True, text=True).stdout.splitlines()
+        paths = [root / name for name in listed]
+    except (OSError, subprocess.CalledProcessError):  # no git: an unpacked archive
+        skipped = {".git", "build", "models", "vindexes", "results"}
+        paths = [path for path in root.rglob("*")
+                 if path.relative_to(root).parts[0] not in skipped]
+    return sorted(path for path in paths if path.is_file() and "__pycache__" not in path.parts)
+
+
+def sources(files, root):
+    """C files and headers of include/ and src/."""
+    return [path for path in files if path.suffix in (".c", ".h")
+            and path.relative_to(root).parts[0] in ("include", "src")]
+
+
+def check_headers(files, root, compiler, includes, findings):
+    """Each header compiles by itself, and twice."""
+    headers = [path for path in sources(files, root) if path.suffix == ".h"]
+    flags = ["-std=c17", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
+             "-Wno-unused-function", "-fsyntax-only", f"-I{root / 'include'}", f"-I{root / 'src'}"]
+    flags += [f"-isystem{path}" for path in includes]
+    with tempfile.TemporaryDirectory() as directory:
+        for header in headers:
+            unit = pathlib.Path(directory) / "unit.c"
+            unit.write_text(f'#include "{header}"\n#include "{header}"\n'
+                            "extern int unit;\n")
+            done = subprocess.run([compiler, *flags, str(unit)], capture_output=True, text=True)
+            if done.returncode != 0:
+                findings.add(header.relative_to(root), "does not compile alone and twice: "
+                             + done.stderr.strip().splitlines()[0])
+    return len(headers)
+
+
+def folder_of(include, own):
+    """The folder of src/ that an include belongs to; None for a system header."""
+    if include in FOLDER_OF_HEADER:
+        return FOLDER_OF_HEADER[include]
+    if include.startswith("walkaudit/"):
+        return "top"
+    first = include.split("/")[0]
+    return first if first in FOLDERS or first in ("engine", "cli") else None
+
+
+def check_boundaries(files, root, findings):
+    """The suffix is the licence for MPI, HDF5 and BLAS; folders see only what is below them."""
+    count = 0
+    for path in sources(files, root):
+        place = path.relative_to(root)
+        own = place.parts[1] if place.parts[0] == "src" and len(place.parts) > 2 else None
+        licences = set(path.stem.split("_")[1:]) if place.parts[0] == "src" else set()
+        for include in INCLUDE.findall(path.read_text()):
+            count += 1
+            needed = LICENCES.get(include)
+            if needed is not None and needed not in licences:
+                findings.add(place, f"includes <{include}>, but is not named *_{needed}")
+            other = folder_of(include, own)
+            if own in FOLDERS and other is not None and other not in FOLDERS[own]:
+                findings.add(place, f"src/{own} may not see {include}")
+    return count
+
+
+def check_sizes(files, root, findings):
+    """No function past the limit; long files are only reported."""
+    functions = 0
+    for path in sources(files, root):
+        lines = path.read_text().splitlines()
+        start = None
+        for number, line in enumerate(lines, 1):
+            if line == "{":
+                start = number
+            elif line == "}" and start is not None:
+                functions += 1
+                if number - start - 1 > FUNCTION_LIMIT:
+                    findings.add(f"{path.relative_to(root)}:{start}", "a function of "
+                                 f"{number - start - 1} lines, at most {FUNCTION_LIMIT}")
+                start = None
+        if len(lines) > FILE_LIMIT:
+            print(f"note: {path.relative_to(root)} has {len(lines)} lines, aim is {FILE_LIMIT}")
+    return functions
+
+
+def check_private_places(files, root, findings):
+    """No file names a place on somebody's machine, or a package host."""
+    count = 0
+    for path in files:
+        if path.suffix in BINARY or path.stat().st_size > 1 << 20 or path.name == "LICENSE":
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        count += 1
+        for number, line in enumerate(text.splitlines(), 1):
+            found = PRIVATE.search(line)
+            if found:
+                findings.add(f"{path.relative_to(root)}:{number}", f"mentions '{found.group()}'")
+    return count
+
+
+def exit_codes_of_header(text):
+    """{exit code: [meaning]} of the list in status.h, in its order."""
+    codes = {}
+    for code, meaning in re.findall(r'X\(WA_\w+, (\d+), "([^"]+)"\)', text):
+        codes.setdefault(int(code), []).append(meaning)
+    return codes
+
+
+def exit_codes_of_readme(text):
+    """The same of README's table: rows `| 3 | meaning; meaning |`."""
+    section = text.partition("## Exit codes")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|$", section, re.MULTILINE)
+    return {int(code): meaning.split("; ") for code, meaning in rows}
+
+
+def check_exit_codes(root, findings):
+    """README's table of exit codes says what status.h says."""
+    wanted = exit_codes_of_header((root / "include/walkaudit/status.h").read_text())
+    found = exit_codes_of_readme((root / "README.md").read_text())
+    for code in sorted(wanted.keys() | found.keys()):
+        if wanted.get(code) != found.get(code):
+            findings.add("README.md", f"exit code {code} is {found.get(code)}, "
+                         f"status.h has {wanted.get(code)}")
+    return len(wanted)
+
+
+def check_readme_commands(root, findings):
+    """Every command of README stands in .ci/run, which runs it."""
+    run = {line.strip() for line in (root / ".ci/run").read_text().splitlines()}
+    readme = (root / "README.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    commands = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    commands = [line for line in commands if line]
+    for command in commands:
+        if command not in run:
+            findings.add("README.md", f"'{command}' is not run by .ci/run")
+    return len(commands)
+
+
+def main():
+    root = pathlib.Path(sys.argv[1]).resolve()
+    compiler, includes = sys.argv[2], sys.argv[3:]
+    files = tracked_files(root)
+    findings = Findings()
+    looked_at = {
+        "headers": check_headers(files, root, compiler, includes, findings),
+        "includes": check_boundaries(files, root, findings),
+        "functions": check_sizes(files, root, findings),
+        "texts": check_private_places(files, root, findings),
+        "exit codes": check_exit_codes(root, findings),
+        "README commands": check_readme_commands(root, findings),
+    }
+    print(", ".join(f"{count} {what}" for what, count in looked_at.items()) + " checked")
+    for what, count in looked_at.items():
+        if count == 0:
+            findings.add("check_repository.py", f"found no {what} to check")
+    return 1 if findings.count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,595 @@
+/* Plans: batches by hand, grids by the rules of design 10, and properties that hold for any input.
+ */
+#include "suite.h"
+
+#include "walkaudit/plan.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MANY = 64 };
+
+static wa_arena *new_arena(void)
+{
+    wa_arena *arena;
+    wa_error err;
+    WA_MUST(wa_arena_open("test", (size_t)256 << 20, &arena, &err), &err);
+    return arena;
+}
+
+/* Attention and one FFN cost 1 per row each, so lane 0 costs 2 a layer and a case 1 + 2 = 3. */
+static const wa_case_cost unit_cases[MANY] = {{1.0, 0}, {1.0, 0}, {1.0, 0}, {1.0, 0},
+                                              {1.0, 0}, {1.0, 0}, {1.0, 0}, {1.0, 0}};
+
+static wa_plan_input unit_input(const size_t *prompt_rows, size_t prompts, size_t cases)
+{
+    return (wa_plan_input){.layer_count = 10,
+                           .attention_flops_per_row = 1.0,
+                           .dense_flops_per_row = 1.0,
+                           .hidden = 8,
+                           .intermediate = 16,
+                           .kv_width = 8,
+                           .q_width = 8,
+                           .vocab = 32,
+                           .prompt_rows = prompt_rows,
+                           .prompt_count = prompts,
+                           .cases = unit_cases,
+                           .case_count = cases,
+                           .vindex_count = 2,
+                           .batch_rows = 512,
+                           .nodes = 1};
+}
+
+static const size_t seed_rows[] = {6, 26, 7};
+
+static void the_seed_job_on_two_ranks_is_a_team_of_two(void)
+{
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(seed_rows, 3, 3);
+    wa_plan *plan;
+    wa_error err;
+    WA_MUST(wa_plan_build(&input, 2, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL(plan->batch_count, 1);
+    CU_ASSERT_EQUAL(plan->batches[0].rows, 39);
+    CU_ASSERT_EQUAL(plan->batches[0].prompt_count, 3);
+    CU_ASSERT_EQUAL(plan->obs_count, 39);
+    CU_ASSERT_EQUAL(plan->grid.groups, 1);
+    CU_ASSERT_EQUAL(plan->grid.stages, 1);
+    CU_ASSERT_EQUAL(plan->grid.teams, 2);
+    CU_ASSERT_EQUAL(plan->grid.used, 2);
+    CU_ASSERT_EQUAL(plan->grid.idle, 0);
+    int with_lead = 0;
+    for (int c = 0; c < 3; c++)
+        with_lead += plan->case_member[c] == 0 ? 1 : 0;
+    CU_ASSERT_EQUAL(with_lead, 1);
+    /* lead 2 + 3, the other 3 + 3 of 6: 11 of 12 rank-times are busy; 6 x 10 layers x 39 rows */
+    CU_ASSERT_DOUBLE_EQUAL(plan->predicted_utilisation, 11.0 / 12.0, 1e-12);
+    CU_ASSERT_DOUBLE_EQUAL(plan->flops_per_rank_max, 6.0 * 10 * 39, 1e-9);
+    wa_arena_close(arena);
+}
+
+static void teams_grow_to_one_rank_a_lane_and_further_ranks_are_idle(void)
+{
+    static const struct {
+        int ranks, teams, idle;
+        double utilisation;
+    } cases[] = {{1, 1, 0, 1.0},          /* 2 + 9 on one rank */
+                 {2, 2, 0, 11.0 / 12.0},  /* 5 and 6 */
+                 {4, 4, 0, 11.0 / 12.0},  /* 2, 3, 3, 3 */
+                 {8, 4, 4, 11.0 / 12.0}}; /* four have nothing to do */
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wa_arena *arena = new_arena();
+        wa_plan_input input = unit_input(seed_rows, 3, 3);
+        wa_plan *plan;
+        wa_error err;
+        WA_MUST(wa_plan_build(&input, cases[i].ranks, arena, &plan, &err), &err);
+        CU_ASSERT_EQUAL(plan->grid.teams, cases[i].teams);
+        CU_ASSERT_EQUAL(plan->grid.idle, cases[i].idle);
+        CU_ASSERT_DOUBLE_EQUAL(plan->predicted_utilisation, cases[i].utilisation, 1e-12);
+        wa_arena_close(arena);
+    }
+}
+
+static void many_batches_make_groups(void)
+{
+    static size_t rows[100];
+    for (size_t i = 0; i < 100; i++)
+        rows[i] = 512;
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 100, 3);
+    wa_plan *plan;
+    wa_error err;
+    WA_MUST(wa_plan_build(&input, 4, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL(plan->batch_count, 100);
+    CU_ASSERT_EQUAL(plan->grid.groups, 4);
+    CU_ASSERT_EQUAL(plan->grid.teams, 1);
+    CU_ASSERT_DOUBLE_EQUAL(plan->predicted_utilisation, 1.0, 1e-12);
+    CU_ASSERT_DOUBLE_EQUAL(plan->flops_per_rank_max, 25.0 * 11 * 10 * 512, 1e-3);
+    wa_arena_close(arena);
+}
+
+static void a_batch_for_each_group_is_not_several(void)
+{
+    static const size_t rows[] = {512, 512, 512, 512};
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 4, 3);
+    wa_plan *plan;
+    wa_error err;
+    /* four groups of one: 11 x 1.25; two groups of two: 2 x 6, the least */
+    WA_MUST(wa_plan_build(&input, 4, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL(plan->grid.groups, 2);
+    CU_ASSERT_EQUAL(plan->grid.teams, 2);
+    wa_arena_close(arena);
+}
+
+static void whole_prompts_are_packed_in_order_and_a_longer_one_is_alone(void)
+{
+    static const size_t rows[] = {4, 4, 4, 20, 1, 9, 1};
+    static const wa_batch expected[] = {
+        {0, 2, 0, 8}, {2, 1, 8, 4}, {3, 1, 12, 20}, {4, 2, 32, 10}, {6, 1, 42, 1}};
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 7, 0);
+    wa_plan *plan;
+    wa_error err;
+    input.batch_rows = 10;
+    WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL_FATAL(plan->batch_count, 5);
+    for (size_t b = 0; b < 5; b++)
+        CU_ASSERT_EQUAL(memcmp(&plan->batches[b], &expected[b], sizeof expected[b]), 0);
+    CU_ASSERT_EQUAL(plan->max_rows, 20);
+    CU_ASSERT_EQUAL(plan->max_prompts, 2);
+    CU_ASSERT_EQUAL(plan->obs_count, 43);
+    wa_arena_close(arena);
+}
+
+static void stages_are_the_fewest_that_nodes_can_hold(void)
+{
+    static const size_t gib = (size_t)1 << 30;
+    static const struct {
+        int nodes;
+        size_t memory_gib;
+        int stages;
+    } cases[] = {{4, 0, 1},  /* unknown memory: no limit */
+                 {4, 20, 1}, /* 10 layers of 1 GiB and a head of 1 */
+                 {4, 7, 2},  /* 5 + 1, and the arenas */
+                 {4, 5, 4},  /* 4 + 1 of three stages leave no room for the arenas, 3 + 1 do */
+                 {2, 5, 2},  /* at most one stage per node */
+                 {1, 5, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wa_arena *arena = new_arena();
+        wa_plan_input input = unit_input(seed_rows, 3, 3);
+        wa_plan *plan;
+        wa_error err;
+        input.layer_bytes = input.head_bytes = gib;
+        input.nodes = cases[i].nodes;
+        input.node_memory = cases[i].memory_gib * gib;
+        WA_MUST(wa_plan_build(&input, 8, arena, &plan, &err), &err);
+        CU_ASSERT_EQUAL(plan->grid.stages, cases[i].stages);
+        wa_arena_close(arena);
+    }
+}
+
+/* The dearest stage of every way to cut `layers` into `stages` contiguous ranges, and the least of
+ * them. */
+static double cheapest_cut(size_t layers, size_t stages, double layer, double head)
+{
+    double best = INFINITY;
+    if (stages == 1)
+        return (double)layers * layer + head;
+    for (size_t first = 1; first <= layers - (stages - 1); first++) {
+        double rest = cheapest_cut(layers - first, stages - 1, layer, head);
+        double own = (double)first * layer;
+        double most = own > rest ? own : rest;
+        best = most < best ? most : best;
+    }
+    return best;
+}
+
+static void layers_are_cut_so_that_the_dearest_stage_is_cheapest(void)
+{
+    static const size_t one_prompt[] = {1};
+    for (size_t layers = 1; layers <= 12; layers++)
+        for (size_t stages = 1; stages <= layers && stages <= 5; stages++)
+            for (int head = 0; head <= 12; head += 3) {
+                wa_arena *arena = new_arena();
+                wa_plan_input input = unit_input(one_prompt, 1, 0);
+                wa_plan *plan;
+                wa_error err;
+                input.layer_count = layers;
+                input.stages = (int)stages;
+                input.head_flops_per_row = (double)head; /* made twice */
+                WA_MUST(wa_plan_build(&input, (int)stages, arena, &plan, &err), &err);
+                double most = 0.0;
+                for (size_t s = 0; s < stages; s++) {
+                    double own = 2.0 * (double)(plan->stage_start[s + 1] - plan->stage_start[s]) +
+                                 (s == stages - 1 ? 2.0 * head : 0.0);
+                    most = own > most ? own : most;
+                }
+                CU_ASSERT_DOUBLE_EQUAL(most, cheapest_cut(layers, stages, 2.0, 2.0 * head), 1e-12);
+                CU_ASSERT_DOUBLE_EQUAL(plan->flops_per_rank_max, most, 1e-12);
+                wa_arena_close(arena);
+            }
+}
+
+static void logits_of_all_positions_make_the_head_dearer(void)
+{
+    static const size_t rows[] = {100, 100};
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 2, 0);
+    wa_plan *last, *all;
+    wa_error err;
+    input.stages = 2;
+    input.head_flops_per_row = 4.0;
+    WA_MUST(wa_plan_build(&input, 2, arena, &last, &err), &err);
+    input.logits_all = true;
+    WA_MUST(wa_plan_build(&input, 2, arena, &all, &err), &err);
+    /* 10 layers of 200 x 2; head 2 x 4 x 2 rows: negligible; x 200 rows: four layers, so 7 and 3 */
+    CU_ASSERT_EQUAL(last->stage_start[1], 5);
+    CU_ASSERT_EQUAL(all->stage_start[1], 7);
+    CU_ASSERT(all->anonymous_bytes > last->anonymous_bytes);
+    wa_arena_close(arena);
+}
+
+static void dear_cases_are_dealt_first(void)
+{
+    /* costs 1 + 2 f: 21, 11, 5, 3; lane 0: 2. Two members: 21 | 2 + 11 + 5 + 3 */
+    static const wa_case_cost costs[] = {{1.0, 0}, {5.0, 0}, {10.0, 0}, {2.0, 0}};
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(seed_rows, 3, 4);
+    wa_plan *plan;
+    wa_error err;
+    input.cases = costs;
+    input.teams = 2;
+    WA_MUST(wa_plan_build(&input, 2, arena, &plan, &err), &err);
+    static const int expected[] = {0, 0, 1, 0};
+    int other = 1 - plan->case_member[2];
+    CU_ASSERT_EQUAL(other, plan->case_member[0]);
+    CU_ASSERT_EQUAL(other, plan->case_member[1]);
+    CU_ASSERT_EQUAL(other, plan->case_member[3]);
+    /* whom the dearest meets is settled by load alone: the lead has lane 0 */
+    CU_ASSERT_EQUAL(memcmp(plan->case_member, expected, sizeof expected), 0);
+    CU_ASSERT_DOUBLE_EQUAL(plan->flops_per_rank_max, 21.0 * 10 * 39, 1e-9);
+    wa_arena_close(arena);
+}
+
+static void an_asked_grid_is_honoured_or_refused_with_what_fits(void)
+{
+    static const struct {
+        int stages, teams, ranks;
+        const char *story; /* NULL: fits */
+    } cases[] = {{2, 2, 4, NULL},
+                 {2, 0, 2, NULL},
+                 {0, 3, 3, NULL},
+                 {10, 1, 10, NULL},
+                 {1, 1, 1, NULL},
+                 {11, 1, 11, "the model has 10 layers"},
+                 {1, 5, 8, "at most 4 fit"},
+                 {2, 2, 3, "needs 4 ranks, found 3"},
+                 {4, 0, 3, "needs 4 ranks, found 3"},
+                 {-1, 0, 3, "expected 0 or more"},
+                 {1, 1, 0, "at least 1"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wa_arena *arena = new_arena();
+        wa_plan_input input = unit_input(seed_rows, 3, 3);
+        wa_plan *plan = NULL;
+        wa_error err = {.text = ""};
+        input.stages = cases[i].stages;
+        input.teams = cases[i].teams;
+        wa_status status = wa_plan_build(&input, cases[i].ranks, arena, &plan, &err);
+        CU_ASSERT_EQUAL(status, cases[i].story == NULL ? WA_OK : WA_E_USAGE);
+        if (cases[i].story != NULL)
+            CU_ASSERT_PTR_NOT_NULL(strstr(err.text, cases[i].story));
+        if (status == WA_OK && cases[i].stages > 0)
+            CU_ASSERT_EQUAL(plan->grid.stages, cases[i].stages);
+        if (status == WA_OK && cases[i].teams > 0)
+            CU_ASSERT_EQUAL(plan->grid.teams, cases[i].teams);
+        wa_arena_close(arena);
+    }
+}
+
+static void impossible_input_is_refused(void)
+{
+    static const size_t none[] = {3, 0}, huge[] = {SIZE_MAX, 2};
+    wa_arena *arena = new_arena();
+    wa_plan *plan;
+    wa_error err;
+    wa_plan_input input = unit_input(none, 2, 3);
+    CU_ASSERT_EQUAL(wa_plan_build(&input, 1, arena, &plan, &err), WA_E_USAGE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "prompt 1 has no positions"));
+    input = unit_input(huge, 2, 3);
+    CU_ASSERT_EQUAL(wa_plan_build(&input, 1, arena, &plan, &err), WA_E_USAGE);
+    input = unit_input(none, 0, 3);
+    CU_ASSERT_EQUAL(wa_plan_build(&input, 1, arena, &plan, &err), WA_E_USAGE);
+    input = unit_input(none, 1, 3);
+    input.batch_rows = 0;
+    CU_ASSERT_EQUAL(wa_plan_build(&input, 1, arena, &plan, &err), WA_E_USAGE);
+    input = unit_input(none, 1, 3);
+    input.layer_count = 0;
+    CU_ASSERT_EQUAL(wa_plan_build(&input, 1, arena, &plan, &err), WA_E_USAGE);
+    wa_arena_close(arena);
+}
+
+/* Gemma 3 4B: L 34, H 2560, I 10240, 8 heads and 4 kv heads of 256. Design 3 promises under 200 MB.
+ */
+static wa_plan_input gemma_4b(const size_t *rows)
+{
+    wa_plan_input input = unit_input(rows, 1, 3);
+    input.layer_count = 34;
+    input.hidden = 2560;
+    input.intermediate = 10240;
+    input.q_width = 2048;
+    input.kv_width = 1024;
+    input.vocab = 262144;
+    return input;
+}
+
+static void four_lanes_of_a_4b_model_take_less_than_200_mb(void)
+{
+    static const size_t rows[] = {512};
+    wa_arena *arena = new_arena();
+    wa_plan_input input = gemma_4b(rows);
+    wa_plan *plan;
+    wa_error err;
+    WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
+    CU_ASSERT(plan->anonymous_bytes < 200000000);
+    /* at least the residuals of four lanes and two tiles of activations */
+    CU_ASSERT(plan->anonymous_bytes > (4 * 512 * 2560 + 2 * 512 * 10240) * sizeof(float));
+    input.node_memory = 100000000;
+    CU_ASSERT_EQUAL(wa_plan_build(&input, 1, arena, &plan, &err), WA_E_MEMORY);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "the node has 100000000"));
+    wa_arena_close(arena);
+}
+
+static void seats_and_ranks_are_inverse_and_ranks_beyond_are_idle(void)
+{
+    static size_t rows[64];
+    for (size_t i = 0; i < 64; i++)
+        rows[i] = 512;
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 64, 3);
+    wa_plan *plan;
+    wa_error err;
+    input.stages = 2;
+    input.teams = 3;
+    WA_MUST(wa_plan_build(&input, 20, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL(plan->grid.groups, 3);
+    CU_ASSERT_EQUAL(plan->grid.used, 18);
+    CU_ASSERT_EQUAL(plan->grid.idle, 2);
+    for (int rank = 0; rank < 18; rank++) {
+        wa_seat seat = wa_plan_seat(plan, rank);
+        CU_ASSERT(seat.group >= 0 && seat.group < 3);
+        CU_ASSERT(seat.stage >= 0 && seat.stage < 2);
+        CU_ASSERT(seat.member >= 0 && seat.member < 3);
+        CU_ASSERT_EQUAL(wa_plan_rank(plan, seat.group, seat.stage, seat.member), rank);
+    }
+    CU_ASSERT_EQUAL(wa_plan_seat(plan, 7).group, 1); /* (1 * 2 + 0) * 3 + 1 */
+    CU_ASSERT_EQUAL(wa_plan_seat(plan, 7).stage, 0);
+    CU_ASSERT_EQUAL(wa_plan_seat(plan, 7).member, 1);
+    CU_ASSERT_EQUAL(wa_plan_seat(plan, 18).group, -1);
+    CU_ASSERT_EQUAL(wa_plan_seat(plan, -1).group, -1);
+    wa_arena_close(arena);
+}
+
+static void checked_rows_are_first_last_and_evenly_between(void)
+{
+    static const size_t eight[] = {0, 5, 10, 16, 21, 27, 32, 38}; /* floor(i * 38 / 7) */
+    size_t rows[64];
+    CU_ASSERT_EQUAL(wa_plan_check_rows(39, 8, rows), 8);
+    CU_ASSERT_EQUAL(memcmp(rows, eight, sizeof eight), 0);
+    CU_ASSERT_EQUAL(wa_plan_check_rows(39, 0, rows), 0);
+    CU_ASSERT_EQUAL(wa_plan_check_rows(39, 1, rows), 1);
+    CU_ASSERT_EQUAL(rows[0], 0);
+    CU_ASSERT_EQUAL(wa_plan_check_rows(5, -1, rows), 5);
+    CU_ASSERT_EQUAL(rows[4], 4);
+    CU_ASSERT_EQUAL(wa_plan_check_rows(3, 8, rows), 3);
+    CU_ASSERT_EQUAL(wa_plan_check_rows(0, 8, rows), 0);
+    for (size_t n = 1; n < 64; n++)
+        for (int count = 2; (size_t)count <= n; count++) {
+            size_t got = wa_plan_check_rows(n, count, rows);
+            CU_ASSERT_EQUAL(got, (size_t)count);
+            CU_ASSERT_EQUAL(rows[0], 0);
+            CU_ASSERT_EQUAL(rows[got - 1], n - 1);
+            for (size_t i = 1; i < got; i++)
+                CU_ASSERT(rows[i] > rows[i - 1]);
+        }
+}
+
+/* --- Properties over many inputs ----------------------------------------------------------------
+ */
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u; /* Knuth, MMIX */
+    return *state >> 33;
+}
+
+static void check_batches(const wa_plan *plan, const wa_plan_input *input)
+{
+    size_t prompt = 0, obs = 0;
+    for (size_t b = 0; b < plan->batch_count; b++) {
+        const wa_batch *batch = &plan->batches[b];
+        size_t rows = 0;
+        CU_ASSERT(batch->prompt_count > 0);
+        CU_ASSERT_EQUAL(batch->first_prompt, prompt);
+        CU_ASSERT_EQUAL(batch->first_obs, obs);
+        for (size_t p = 0; p < batch->prompt_count; p++)
+            rows += input->prompt_rows[prompt + p];
+        CU_ASSERT_EQUAL(batch->rows, rows);
+        CU_ASSERT(rows <= input->batch_rows || batch->prompt_count == 1);
+        prompt += batch->prompt_count;
+        obs += rows;
+        /* the next prompt would not have fitted */
+        if (prompt < input->prompt_count)
+            CU_ASSERT(rows + input->prompt_rows[prompt] > input->batch_rows);
+    }
+    CU_ASSERT_EQUAL(prompt, input->prompt_count);
+    CU_ASSERT_EQUAL(obs, plan->obs_count);
+}
+
+static void check_grid(const wa_plan *plan, const wa_plan_input *input, int ranks)
+{
+    const wa_grid *grid = &plan->grid;
+    CU_ASSERT(grid->groups >= 1 && grid->stages >= 1 && grid->teams >= 1);
+    CU_ASSERT_EQUAL(grid->used, grid->groups * grid->stages * grid->teams);
+    CU_ASSERT_EQUAL(grid->used + grid->idle, ranks);
+    CU_ASSERT(grid->idle >= 0);
+    CU_ASSERT((size_t)grid->groups <= plan->batch_count);
+    CU_ASSERT((size_t)grid->teams <= 1 + input->case_count);
+    CU_ASSERT_EQUAL(plan->stage_start[0], 0);
+    CU_ASSERT_EQUAL(plan->stage_start[grid->stages], input->layer_count);
+    for (int s = 0; s < grid->stages; s++)
+        CU_ASSERT(plan->stage_start[s] < plan->stage_start[s + 1]);
+    for (size_t c = 0; c < input->case_count; c++)
+        CU_ASSERT(plan->case_member[c] >= 0 && plan->case_member[c] < grid->teams);
+    for (size_t v = 0; v < input->vindex_count; v++)
+        CU_ASSERT(plan->vindex_member[v] >= 0 && plan->vindex_member[v] < grid->teams);
+    CU_ASSERT(plan->predicted_utilisation > 0.0 && plan->predicted_utilisation <= 1.0 + 1e-12);
+}
+
+static wa_plan_input random_input(uint64_t *state, size_t *rows, wa_case_cost *costs)
+{
+    wa_plan_input input = unit_input(rows, 1 + next_random(state) % MANY, next_random(state) % 9);
+    for (size_t p = 0; p < input.prompt_count; p++)
+        rows[p] = 1 + next_random(state) % 300;
+    for (size_t c = 0; c < input.case_count; c++)
+        costs[c] = (wa_case_cost){(double)(1 + next_random(state) % 5), next_random(state) % 1000};
+    input.cases = costs;
+    input.layer_count = 1 + next_random(state) % 40;
+    input.head_flops_per_row = (double)(next_random(state) % 30);
+    input.layer_bytes = (size_t)next_random(state) % 4000000;
+    input.nodes = (int)(1 + next_random(state) % 5);
+    input.node_memory = next_random(state) % 2 == 0 ? 0 : (size_t)100000000;
+    input.vindex_count = 1 + next_random(state) % 4;
+    return input;
+}
+
+static void any_plan_covers_everything_once(void)
+{
+    uint64_t state = 20261124;
+    size_t rows[MANY];
+    wa_case_cost costs[MANY];
+    int planned = 0;
+    for (int round = 0; round < 400; round++) {
+        wa_arena *arena = new_arena();
+        wa_plan_input input = random_input(&state, rows, costs);
+        int ranks = (int)(1 + next_random(&state) % 24);
+        wa_plan *plan, *again;
+        wa_error err;
+        wa_status status = wa_plan_build(&input, ranks, arena, &plan, &err);
+        CU_ASSERT(status == WA_OK || status == WA_E_MEMORY);
+        if (status == WA_OK) {
+            planned++;
+            check_batches(plan, &input);
+            check_grid(plan, &input, ranks);
+            WA_MUST(wa_plan_build(&input, ranks, arena, &again, &err), &err);
+            CU_ASSERT_EQUAL(memcmp(&plan->grid, &again->grid, sizeof plan->grid), 0);
+            CU_ASSERT_EQUAL(memcmp(plan->case_member, again->case_member,
+                                   input.case_count * sizeof *plan->case_member),
+                            0);
+        }
+        wa_arena_close(arena);
+    }
+    CU_ASSERT(planned > 300);
+}
+
+static void more_ranks_never_make_the_busiest_rank_busier(void)
+{
+    for (size_t prompts = 1; prompts <= 3; prompts++) {
+        double before = INFINITY;
+        for (int ranks = 1; ranks <= 4; ranks *= 2) {
+            wa_arena *arena = new_arena();
+            wa_plan_input input = unit_input(seed_rows, prompts, 3);
+            wa_plan *plan;
+            wa_error err;
+            WA_MUST(wa_plan_build(&input, ranks, arena, &plan, &err), &err);
+            CU_ASSERT(plan->flops_per_rank_max < before);
+            before = plan->flops_per_rank_max;
+            wa_arena_close(arena);
+        }
+    }
+}
+
+static void batches_do_not_depend_on_the_ranks(void)
+{
+    static const size_t rows[] = {100, 200, 300, 50, 500, 12};
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 6, 3);
+    wa_plan *one, *other;
+    wa_error err;
+    WA_MUST(wa_plan_build(&input, 1, arena, &one, &err), &err);
+    for (int ranks = 2; ranks < 20; ranks++) {
+        WA_MUST(wa_plan_build(&input, ranks, arena, &other, &err), &err);
+        CU_ASSERT_EQUAL_FATAL(other->batch_count, one->batch_count);
+        CU_ASSERT_EQUAL(
+            memcmp(other->batches, one->batches, one->batch_count * sizeof *one->batches), 0);
+    }
+    wa_arena_close(arena);
+}
+
+/* Two stages of five layers, two members: 39 rows, 3 rows of logits, a head of 4 per row made
+ * twice. */
+static void a_seat_costs_its_layers_lanes_and_head(void)
+{
+    static const wa_case_cost costs[] = {
+        {1.0, 10}, {1.0, 20}, {0.0, 40}}; /* the third does not run */
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(seed_rows, 3, 3);
+    wa_plan *plan;
+    wa_error err;
+    input.cases = costs;
+    input.stages = input.teams = 2;
+    input.head_flops_per_row = 4.0;
+    input.layer_bytes = 1000;
+    input.head_bytes = 7;
+    WA_MUST(wa_plan_build(&input, 4, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL_FATAL(plan->stage_start[1], 5);
+    CU_ASSERT_NOT_EQUAL(plan->case_member[0], plan->case_member[1]);
+    size_t own = plan->case_member[0] == 0 ? 10 : 20;
+    wa_seat_cost lead = wa_plan_seat_cost(&input, plan, 0, 0);
+    CU_ASSERT_EQUAL(lead.lanes, 2);
+    CU_ASSERT_DOUBLE_EQUAL(lead.flops, 5 * 39 * 5.0, 1e-9);
+    CU_ASSERT_EQUAL(lead.mapped_bytes, 5 * (1000 + own) + 7);
+    wa_seat_cost other = wa_plan_seat_cost(&input, plan, 1, 1);
+    CU_ASSERT_EQUAL(other.lanes, 1);
+    /* its own logits and the reference's */
+    CU_ASSERT_DOUBLE_EQUAL(other.flops, 5 * 39 * 3.0 + 2 * 3 * 2 * 4.0, 1e-9);
+    CU_ASSERT_EQUAL(other.mapped_bytes, 5 * (1000 + 30 - own) + 7);
+    CU_ASSERT_DOUBLE_EQUAL(plan->flops_per_rank_max, 5 * 39 * 5.0 + 2 * 3 * 2 * 4.0, 1e-9);
+    wa_arena_close(arena);
+}
+
+static void every_failing_take_is_reported_as_memory(void)
+{
+    wa_plan_input input = unit_input(seed_rows, 3, 3);
+    wa_status status = WA_E_MEMORY;
+    for (size_t k = 1; status == WA_E_MEMORY; k++) {
+        wa_arena *arena = new_arena();
+        wa_plan *plan;
+        wa_error err;
+        wa_arena_fail_at(arena, k);
+        status = wa_plan_build(&input, 4, arena, &plan, &err);
+        CU_ASSERT(status == WA_OK || status == WA_E_MEMORY);
+        wa_arena_close(arena);
+        CU_ASSERT_FATAL(k < 1000);
+    }
+    CU_ASSERT_EQUAL(status, WA_OK);
+}
+
+WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
+         WA_CASE(teams_grow_to_one_rank_a_lane_and_further_ranks_are_idle),
+         WA_CASE(many_batches_make_groups), WA_CASE(a_batch_for_each_group_is_not_several),
+         WA_CASE(whole_prompts_are_packed_in_order_and_a_longer_one_is_alone),
+         WA_CASE(stages_are_the_fewest_that_nodes_can_hold),
+         WA_CASE(layers_are_cut_so_that_the_dearest_stage_is_cheapest),
+         WA_CASE(logits_of_all_positions_make_the_head_dearer), WA_CASE(dear_cases_are_dealt_first),
+         WA_CASE(an_asked_grid_is_honoured_or_refused_with_what_fits),
+         WA_CASE(impossible_input_is_refused),
+         WA_CASE(four_lanes_of_a_4b_model_take_less_than_200_mb),
+         WA_CASE(seats_and_ranks_are_inverse_and_ranks_beyond_are_idle),
+         WA_CASE(checked_rows_are_first_last_and_evenly_between),
+         WA_CASE(any_plan_covers_everything_once),
+         WA_CASE(more_ranks_never_make_the_busiest_rank_busier),
+         WA_CASE(batches_do_not_depend_on_the_ranks),
+         WA_CASE(a_seat_costs_its_layers_lanes_and_head),
+         WA_CASE(every_failing_take_is_reported_as_memory))

@@ -1,0 +1,376 @@
+/* Summaries: extremes with their places, quantiles by hand, what is no number, and digests. */
+#include "suite.h"
+#include "walkaudit/diff.h"
+#include "walkaudit/summary.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LAYERS = 3, OBS = 5 };
+
+/* Figures of one case, [LAYERS][OBS]; two prompts of 3 and 2 positions. */
+typedef struct figures {
+    double cos[LAYERS][OBS], rel_l2[LAYERS][OBS], other[LAYERS][OBS], kernel[LAYERS][OBS];
+    double eta[LAYERS][OBS], drift[LAYERS][OBS];
+    int32_t index[LAYERS][OBS];
+    int8_t status[LAYERS][OBS];
+} figures;
+
+static const int32_t POSITION[OBS] = {0, 1, 2, 0, 1};
+
+static void fill(figures *f)
+{
+    for (int l = 0; l < LAYERS; l++)
+        for (int o = 0; o < OBS; o++) {
+            f->cos[l][o] = 0.999;
+            f->rel_l2[l][o] = 0.01 * (l * OBS + o + 1); /* 0.01 … 0.15 */
+            f->other[l][o] = 1.0;
+            f->kernel[l][o] = NAN;
+            f->eta[l][o] = 0.5;
+            f->drift[l][o] = 0.25;
+            f->index[l][o] = l * OBS + o;
+            f->status[l][o] = WA_OBS_OK;
+        }
+}
+
+static wa_summary_rows rows_of(const figures *f, int l, int first, int count)
+{
+    return (wa_summary_rows){.cos = &f->cos[l][first],
+                             .one_minus_cos = &f->other[l][first],
+                             .rel_l2 = &f->rel_l2[l][first],
+                             .l2 = &f->other[l][first],
+                             .max_abs = &f->other[l][first],
+                             .norm_ratio = &f->other[l][first],
+                             .kernel_rel_l2 = &f->kernel[l][first],
+                             .eta = &f->eta[l][first],
+                             .drift = &f->drift[l][first],
+                             .max_abs_index = &f->index[l][first],
+                             .obs_status = &f->status[l][first],
+                             .obs_position = POSITION + first,
+                             .first_obs = (size_t)first,
+                             .count = (size_t)count};
+}
+
+static wa_arena *arena_for_test(void)
+{
+    wa_arena *arena;
+    wa_error err = {0};
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    return arena;
+}
+
+/* cut: observations handed over at a time */
+static wa_case_summary summarise(wa_arena *arena, const figures *f, int cut, bool shared)
+{
+    wa_summary *summary;
+    wa_case_summary out;
+    wa_error err = {0};
+    WA_MUST(wa_summary_open(arena, LAYERS, OBS, &summary, &err), &err);
+    for (int l = 0; l < LAYERS; l++)
+        for (int o = 0; o < OBS; o += cut) {
+            wa_summary_rows rows = rows_of(f, l, o, o + cut > OBS ? OBS - o : cut);
+            wa_summary_add(summary, (size_t)l, &rows);
+        }
+    wa_summary_finish(summary, shared, &out);
+    return out;
+}
+
+#define ASSERT_EXTREME(extreme, value_, layer_, obs_)                                              \
+    do {                                                                                           \
+        CU_ASSERT_EQUAL((extreme).value, value_);                                                  \
+        CU_ASSERT_EQUAL((extreme).layer, layer_);                                                  \
+        CU_ASSERT_EQUAL((extreme).obs, obs_);                                                      \
+    } while (0)
+
+static void extremes_know_their_places(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    f.cos[1][4] = 0.5;
+    f.eta[2][0] = 7.0;
+    wa_case_summary s = summarise(arena, &f, OBS, false);
+    ASSERT_EXTREME(s.all.min_cos, 0.5, 1, 4);
+    ASSERT_EXTREME(s.all.max_rel_l2, 0.15, 2, 4);
+    ASSERT_EXTREME(s.all.max_eta, 7.0, 2, 0);
+    ASSERT_EXTREME(s.first.max_rel_l2, 0.01 * 14, 2, 3); /* positions 0: observations 0 and 3 */
+    ASSERT_EXTREME(s.first.min_cos, 0.999, 0, 0);
+    ASSERT_EXTREME(s.rest.min_cos, 0.5, 1, 4);
+    ASSERT_EXTREME(s.layer[1].min_cos, 0.5, 1, 4);
+    ASSERT_EXTREME(s.layer[0].max_rel_l2, 0.05, 0, 4);
+    CU_ASSERT_EQUAL(s.all.n_obs, 15);
+    CU_ASSERT_EQUAL(s.first.n_obs, 6);
+    CU_ASSERT_EQUAL(s.rest.n_obs, 9);
+    CU_ASSERT_EQUAL(s.layer[2].n_obs, 5);
+    wa_arena_close(arena);
+}
+
+static void the_first_of_equals_keeps_its_place(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    for (int l = 0; l < LAYERS; l++)
+        for (int o = 0; o < OBS; o++)
+            f.rel_l2[l][o] = l == 0 && o == 0 ? 0.0 : 0.25;
+    wa_case_summary s = summarise(arena, &f, OBS, false);
+    ASSERT_EXTREME(s.all.max_rel_l2, 0.25, 0, 1);
+    ASSERT_EXTREME(s.all.min_cos, 0.999, 0, 0);
+    wa_arena_close(arena);
+}
+
+/* f(n-1) with n = 15 values 0.01 … 0.15: 7 -> 0.08; 13.3 -> 0.143; 13.86 -> 0.1486; mean 0.08. */
+static void quantiles_interpolate_linearly(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    wa_case_summary s = summarise(arena, &f, OBS, false);
+    CU_ASSERT_DOUBLE_EQUAL(s.p50_rel_l2, 0.08, 1e-15);
+    CU_ASSERT_DOUBLE_EQUAL(s.p95_rel_l2, 0.143, 1e-15);
+    CU_ASSERT_DOUBLE_EQUAL(s.p99_rel_l2, 0.1486, 1e-15);
+    CU_ASSERT_DOUBLE_EQUAL(s.mean_rel_l2, 0.08, 1e-15);
+    wa_arena_close(arena);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Against a sort, over shapes that trouble a selection: ties, runs, saw teeth. */
+static void quantiles_agree_with_a_sort(void)
+{
+    enum { COUNT = 2000 };
+    static double values[COUNT], sorted[COUNT];
+    static int8_t status[COUNT];
+    static int32_t place[COUNT];
+    memset(status, WA_OBS_OK, sizeof status);
+    for (int shape = 0; shape < 6; shape++) {
+        wa_arena *arena = arena_for_test();
+        wa_error err = {0};
+        wa_summary *summary;
+        uint32_t state = 5;
+        size_t n = shape == 5 ? 2 : COUNT;
+        for (size_t i = 0; i < n; i++) {
+            state = state * 1664525u + 1013904223u;
+            double random = (double)(state >> 8);
+            values[i] = shape == 0   ? random
+                        : shape == 1 ? (double)i
+                        : shape == 2 ? (double)(n - i)
+                        : shape == 3 ? (double)(i % 3)
+                        : shape == 4 ? 1.5
+                                     : random;
+            sorted[i] = values[i];
+        }
+        qsort(sorted, n, sizeof *sorted, ascending);
+        WA_MUST(wa_summary_open(arena, 1, n, &summary, &err), &err);
+        wa_summary_rows rows = {values, values, values, values, values, values, values,
+                                values, values, place,  status, place,  0,      n};
+        wa_summary_add(summary, 0, &rows);
+        wa_case_summary s;
+        wa_summary_finish(summary, false, &s);
+        const double got[3] = {s.p50_rel_l2, s.p95_rel_l2, s.p99_rel_l2};
+        static const double at[3] = {0.50, 0.95, 0.99};
+        for (size_t k = 0; k < 3; k++) {
+            double where = at[k] * (double)(n - 1);
+            size_t low = (size_t)where, high = low + 1 < n ? low + 1 : low;
+            double hand = sorted[low] + (where - (double)low) * (sorted[high] - sorted[low]);
+            CU_ASSERT_EQUAL(got[k], hand);
+        }
+        wa_arena_close(arena);
+    }
+}
+
+static void what_is_no_number_is_counted_and_never_an_extreme(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    f.status[1][2] = WA_OBS_NON_FINITE;
+    f.cos[1][2] = f.rel_l2[1][2] = NAN;
+    f.rel_l2[2][4] = INFINITY; /* called OK by a damaged file */
+    f.cos[2][0] = NAN;
+    wa_case_summary s = summarise(arena, &f, OBS, false);
+    CU_ASSERT_EQUAL(s.nonfinite, 3);
+    CU_ASSERT_EQUAL(s.first_nonfinite.layer, 1);
+    CU_ASSERT_EQUAL(s.first_nonfinite.obs, 2);
+    CU_ASSERT_EQUAL(s.all.n_obs, 15);
+    ASSERT_EXTREME(s.all.max_rel_l2, 0.01 * 14, 2, 3);
+    ASSERT_EXTREME(s.all.min_cos, 0.999, 0, 0);
+    CU_ASSERT_FALSE(isnan(s.p99_rel_l2) || isnan(s.mean_rel_l2));
+    wa_arena_close(arena);
+}
+
+static void a_first_observation_that_is_nan_does_not_stay_the_extreme(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    f.eta[0][0] = NAN;
+    f.drift[0][0] = NAN;
+    wa_case_summary s = summarise(arena, &f, OBS, false);
+    ASSERT_EXTREME(s.all.max_eta, 0.5, 0, 1);
+    ASSERT_EXTREME(s.max_drift, 0.25, 0, 1);
+    wa_arena_close(arena);
+}
+
+static void missing_observations_are_counted_apart(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    f.status[0][0] = WA_OBS_MISSING;
+    f.status[2][4] = WA_OBS_FAILED;
+    wa_case_summary s = summarise(arena, &f, OBS, false);
+    CU_ASSERT_EQUAL(s.missing, 2);
+    CU_ASSERT_EQUAL(s.all.n_obs, 13);
+    ASSERT_EXTREME(s.all.max_rel_l2, 0.01 * 14, 2, 3);
+    wa_arena_close(arena);
+}
+
+static void a_case_without_observations_has_no_extremes(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    memset(f.status, WA_OBS_MISSING, sizeof f.status);
+    wa_case_summary s = summarise(arena, &f, OBS, true);
+    CU_ASSERT(isnan(s.all.min_cos.value) && isnan(s.all.max_rel_l2.value) && isnan(s.p50_rel_l2));
+    CU_ASSERT_EQUAL(s.all.min_cos.layer, -1);
+    CU_ASSERT_EQUAL(s.all.n_obs, 0);
+    CU_ASSERT_EQUAL(s.n_obs_distinct, 0);
+    wa_arena_close(arena);
+}
+
+/* 3 layers x (3 + 2) positions; a shared first token counts once a layer: 3 x (1 + 3). */
+static void a_shared_first_token_counts_once(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    CU_ASSERT_EQUAL(summarise(arena, &f, OBS, false).n_obs_distinct, 15);
+    CU_ASSERT_EQUAL(summarise(arena, &f, OBS, true).n_obs_distinct, 12);
+    wa_arena_close(arena);
+}
+
+static void kernel_figures_that_went_wrong_are_told_from_absent_ones(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    wa_case_summary s = summarise(arena, &f, OBS, false);
+    CU_ASSERT_EQUAL(s.max_kernel.layer, -1); /* none computed */
+    CU_ASSERT_EQUAL(s.kernel_nan.layer, -1);
+    for (int l = 0; l < LAYERS; l++)
+        f.kernel[l][1] = f.kernel[l][3] = 1e-7;
+    f.kernel[1][3] = 2e-7;
+    s = summarise(arena, &f, OBS, false);
+    ASSERT_EXTREME(s.max_kernel, 2e-7, 1, 3);
+    CU_ASSERT_EQUAL(s.kernel_nan.layer, -1);
+    f.kernel[2][1] = NAN; /* the same observation has figures at layers 0 and 1 */
+    s = summarise(arena, &f, OBS, false);
+    CU_ASSERT_EQUAL(s.kernel_nan.layer, 2);
+    CU_ASSERT_EQUAL(s.kernel_nan.obs, 1);
+    f.kernel[0][3] = INFINITY;
+    s = summarise(arena, &f, OBS, false);
+    CU_ASSERT_EQUAL(s.kernel_nan.layer, 0);
+    CU_ASSERT_EQUAL(s.kernel_nan.obs, 3);
+    wa_arena_close(arena);
+}
+
+static bool same_digest(const wa_case_summary *a, const wa_case_summary *b)
+{
+    return a->digest[0] == b->digest[0] && a->digest[1] == b->digest[1];
+}
+
+static void equal_figures_have_equal_digests_however_handed_over(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    wa_case_summary whole = summarise(arena, &f, OBS, false);
+    wa_case_summary pieces = summarise(arena, &f, 2, false);
+    CU_ASSERT(same_digest(&whole, &pieces));
+    CU_ASSERT_EQUAL(pieces.all.max_rel_l2.obs, whole.all.max_rel_l2.obs);
+    wa_arena_close(arena);
+}
+
+/* One bit of any figure of any observation, and two observations swapped. */
+static void one_bit_changes_the_digest(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    wa_case_summary before = summarise(arena, &f, OBS, false);
+    double *const values[] = {&f.cos[0][0], &f.rel_l2[1][2], &f.eta[2][4], &f.drift[2][0]};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+        for (int bit = 0; bit < 52; bit++) {
+            uint64_t word;
+            memcpy(&word, values[i], sizeof word);
+            word ^= (uint64_t)1 << bit;
+            memcpy(values[i], &word, sizeof word);
+            wa_case_summary after = summarise(arena, &f, OBS, false);
+            CU_ASSERT(!same_digest(&before, &after));
+            CU_ASSERT(before.digest[0] != after.digest[0] && before.digest[1] != after.digest[1]);
+            word ^= (uint64_t)1 << bit;
+            memcpy(values[i], &word, sizeof word);
+        }
+    double keep = f.rel_l2[0][0];
+    f.rel_l2[0][0] = f.rel_l2[0][1];
+    f.rel_l2[0][1] = keep;
+    wa_case_summary swapped = summarise(arena, &f, OBS, false);
+    CU_ASSERT(!same_digest(&before, &swapped));
+    wa_arena_close(arena);
+}
+
+static void further_bytes_enter_the_digest(void)
+{
+    wa_arena *arena = arena_for_test();
+    wa_error err = {0};
+    static const char *const words[] = {"", "a", "abcdefgh", "abcdefghi", "abcdefghj"};
+    uint64_t seen[5][2];
+    for (size_t i = 0; i < 5; i++) {
+        wa_summary *summary;
+        wa_case_summary s;
+        WA_MUST(wa_summary_open(arena, 1, 1, &summary, &err), &err);
+        wa_summary_digest(summary, words[i], strlen(words[i]));
+        wa_summary_finish(summary, false, &s);
+        memcpy(seen[i], s.digest, sizeof seen[i]);
+        for (size_t j = 0; j < i; j++)
+            CU_ASSERT(memcmp(seen[i], seen[j], sizeof seen[i]) != 0);
+    }
+    wa_arena_close(arena);
+}
+
+static void every_failing_take_is_reported(void)
+{
+    for (size_t k = 1; k <= 6; k++) {
+        wa_arena *arena = arena_for_test();
+        wa_error err = {0};
+        wa_summary *summary;
+        wa_arena_fail_at(arena, k);
+        CU_ASSERT_EQUAL(wa_summary_open(arena, 2, 2, &summary, &err), WA_E_MEMORY);
+        wa_arena_close(arena);
+    }
+    wa_arena *arena = arena_for_test();
+    wa_error err = {0};
+    wa_summary *summary;
+    CU_ASSERT_EQUAL(wa_summary_open(arena, SIZE_MAX, 3, &summary, &err), WA_E_MEMORY);
+    wa_arena_close(arena);
+}
+
+WA_SUITE("summary", WA_CASE(extremes_know_their_places),
+         WA_CASE(the_first_of_equals_keeps_its_place), WA_CASE(quantiles_interpolate_linearly),
+         WA_CASE(quantiles_agree_with_a_sort),
+         WA_CASE(what_is_no_number_is_counted_and_never_an_extreme),
+         WA_CASE(a_first_observation_that_is_nan_does_not_stay_the_extreme),
+         WA_CASE(missing_observations_are_counted_apart),
+         WA_CASE(a_case_without_observations_has_no_extremes),
+         WA_CASE(a_shared_first_token_counts_once),
+         WA_CASE(kernel_figures_that_went_wrong_are_told_from_absent_ones),
+         WA_CASE(equal_figures_have_equal_digests_however_handed_over),
+         WA_CASE(one_bit_changes_the_digest), WA_CASE(further_bytes_enter_the_digest),
+         WA_CASE(every_failing_take_is_reported))

@@ -1,0 +1,672 @@
+/* Verdicts and bounds: every kind, every place, and NaN at every door. */
+#include "suite.h"
+#include "walkaudit/verdict.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LAYERS = 3, PROMPTS = 3, OBS = 6 };
+
+/* A healthy case that each test damages in its own way. Two positions a prompt. */
+typedef struct scene {
+    wa_arena *arena;
+    wa_error err;
+    int8_t label[LAYERS * PROMPTS], expected[LAYERS], match[PROMPTS];
+    wa_encoding_figure encoding[LAYERS * WA_PROJECTION_COUNT];
+    wa_case_summary summary;
+    int32_t obs_prompt[OBS], obs_position[OBS];
+    const char *token[OBS], *key[PROMPTS], *own_top[PROMPTS], *ref_top[PROMPTS];
+    double margin[PROMPTS], delta[PROMPTS], kl[PROMPTS];
+    wa_evidence evidence;
+} scene;
+
+static void open_scene(scene *s, wa_bucket bucket)
+{
+    *s = (scene){.obs_prompt = {0, 0, 1, 1, 2, 2},
+                 .obs_position = {0, 1, 0, 1, 0, 1},
+                 .token = {"<bos>", " one", "<bos>", "\n", "<bos>", "it's"},
+                 .key = {"apollo", "code", "paris"},
+                 .own_top = {" Neil", "\n", " Paris"},
+                 .ref_top = {" Neil", "\n", " Paris"},
+                 .margin = {5.0, 1.0, 0.01},
+                 .match = {1, 1, 1},
+                 .delta = {1e-5, -1e-5, 1e-4},
+                 .kl = {1e-9, 1e-9, 1e-9}};
+    WA_MUST(wa_arena_open("test", 0, &s->arena, &s->err), &s->err);
+    memset(s->label, WA_LABEL_FULL_MMAP, sizeof s->label);
+    memset(s->expected, WA_LABEL_FULL_MMAP, sizeof s->expected);
+    for (size_t i = 0; i < LAYERS * WA_PROJECTION_COUNT; i++)
+        s->encoding[i] = (wa_encoding_figure){.checked = true,
+                                              .p50 = 1e-4,
+                                              .p99 = 4e-4,
+                                              .max = 6e-4,
+                                              .nominal_bound = 1e-3,
+                                              .worst_row = 7};
+    wa_extreme nowhere = {NAN, -1, -1};
+    s->summary = (wa_case_summary){
+        .all =
+            {{0.999998, 1, 3}, {1e-3, 1, 3}, {0.1, 0, 0}, {0.1, 0, 0}, {1e-3, 0, 0}, LAYERS * OBS},
+        .max_kernel = {1e-7, 2, 5},
+        .kernel_nan = nowhere,
+        .max_drift = {1e-3, 2, 5},
+        .first_nonfinite = nowhere};
+    s->evidence = (wa_evidence){.case_name = "f16:full_mmap",
+                                .bucket = bucket,
+                                .layers = LAYERS,
+                                .prompts = PROMPTS,
+                                .topk = 5,
+                                .label = s->label,
+                                .expected_label = s->expected,
+                                .encoding = s->encoding,
+                                .summary = &s->summary,
+                                .prompt_key = s->key,
+                                .obs_prompt = s->obs_prompt,
+                                .obs_position = s->obs_position,
+                                .token_text = s->token,
+                                .ref_margin = s->margin,
+                                .top1_match = s->match,
+                                .prob_delta = s->delta,
+                                .kl = s->kl,
+                                .top1_text = s->own_top,
+                                .ref_top1_text = s->ref_top};
+}
+
+static wa_verdict judge(scene *s, const char *bounds_name)
+{
+    wa_bounds *bounds;
+    wa_verdict verdict = {0};
+    WA_MUST(wa_bounds_open(bounds_name, s->arena, &bounds, &s->err), &s->err);
+    WA_MUST(wa_verdict_judge(bounds, &s->evidence, s->arena, &verdict, &s->err), &s->err);
+    return verdict;
+}
+
+/* Judge, compare the verdict, and look for words in its first reason. Closes the scene. */
+static void expect(scene *s, const char *bounds, wa_verdict_code code, const char *words)
+{
+    wa_verdict verdict = judge(s, bounds);
+    if (verdict.code != code)
+        fprintf(stderr, "    %s expected, %s found\n", wa_verdict_name(code),
+                wa_verdict_name(verdict.code));
+    CU_ASSERT_EQUAL(verdict.code, code);
+    CU_ASSERT_EQUAL(verdict.reason_count > 0, !wa_verdict_is_success(code));
+    if (verdict.reason_count > 0 && words != NULL) {
+        CU_ASSERT_PTR_NOT_NULL(strstr(verdict.reasons[0], words));
+        if (strstr(verdict.reasons[0], words) == NULL)
+            fprintf(stderr, "    '%s' lacks '%s'\n", verdict.reasons[0], words);
+    }
+    for (size_t i = 0; i < verdict.reason_count; i++) {
+        CU_ASSERT_PTR_NULL(strchr(verdict.reasons[i], '\n'));
+        CU_ASSERT(i == 0 || verdict.reason_codes[i] >= verdict.reason_codes[i - 1]);
+    }
+    wa_arena_close(s->arena);
+}
+
+static void a_healthy_case_passes(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    expect(&s, "default", WA_VERDICT_PASS, NULL);
+    open_scene(&s, WA_BUCKET_EXACT);
+    expect(&s, "larql", WA_VERDICT_PASS, NULL);
+}
+
+static void a_bucket_without_a_row_is_measured(void)
+{
+    static const wa_bucket buckets[] = {WA_BUCKET_QUANTIZED, WA_BUCKET_FP4, WA_BUCKET_APPROXIMATE};
+    for (size_t i = 0; i < 3; i++) {
+        scene s;
+        open_scene(&s, buckets[i]);
+        s.summary.all.max_rel_l2.value = 0.4;
+        s.match[0] = 0;
+        s.delta[0] = 0.9;
+        expect(&s, "default", WA_VERDICT_MEASURED, NULL);
+    }
+    scene s;
+    open_scene(&s, WA_BUCKET_APPROXIMATE);
+    expect(&s, "larql", WA_VERDICT_MEASURED, NULL);
+    CU_ASSERT(wa_verdict_is_success(WA_VERDICT_MEASURED) && wa_verdict_is_success(WA_VERDICT_PASS));
+    CU_ASSERT(!wa_verdict_is_success(WA_VERDICT_NOT_RUN) &&
+              !wa_verdict_is_success(WA_VERDICT_RATE));
+}
+
+static void a_case_that_did_not_run_says_why(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.evidence =
+        (wa_evidence){.not_run_reason = "vindex has zero features", .bucket = WA_BUCKET_EXACT};
+    expect(&s, "default", WA_VERDICT_NOT_RUN, "zero features");
+    open_scene(&s, WA_BUCKET_QUANTIZED);
+    s.summary.missing = 2;
+    expect(&s, "default", WA_VERDICT_NOT_RUN, "2 of 20 observations are missing");
+    open_scene(&s, WA_BUCKET_QUANTIZED);
+    s.summary.all.n_obs = 0;
+    expect(&s, "default", WA_VERDICT_NOT_RUN, NULL);
+    open_scene(&s, WA_BUCKET_QUANTIZED);
+    s.evidence.layers = 0;
+    expect(&s, "default", WA_VERDICT_NOT_RUN, NULL);
+}
+
+static void a_wrong_label_names_layer_prompt_and_labels(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_QUANTIZED);
+    s.label[1 * PROMPTS + 1] = WA_LABEL_EXACT;
+    s.label[2 * PROMPTS + 2] = WA_LABEL_EXACT;
+    expect(&s, "default", WA_VERDICT_DISPATCH,
+           "layer 1, prompt 'code': label 'exact' seen, 'full_mmap' expected (2 of 9)");
+    open_scene(&s, WA_BUCKET_EXACT); /* no label is never the expected one */
+    memset(s.label, 0, sizeof s.label);
+    memset(s.expected, 0, sizeof s.expected);
+    expect(&s, "default", WA_VERDICT_DISPATCH, NULL);
+    open_scene(&s, WA_BUCKET_EXACT); /* a code of a damaged file */
+    s.label[0] = 99;
+    expect(&s, "default", WA_VERDICT_DISPATCH, "layer 0, prompt 'apollo'");
+}
+
+static void what_is_no_number_fails_in_every_bucket(void)
+{
+    for (int bucket = 0; bucket < WA_BUCKET_COUNT; bucket++) {
+        scene s;
+        open_scene(&s, (wa_bucket)bucket);
+        s.summary.nonfinite = 4;
+        s.summary.first_nonfinite = (wa_extreme){NAN, 2, 3};
+        expect(&s, "default", WA_VERDICT_NON_FINITE,
+               "4 of 18 observations hold NaN or infinity, the first at layer 2, prompt 'code', "
+               "position 1 ('\\n')");
+        open_scene(&s, (wa_bucket)bucket);
+        s.delta[2] = NAN;
+        expect(&s, "default", WA_VERDICT_NON_FINITE, "prompt 'paris'");
+        open_scene(&s, (wa_bucket)bucket);
+        s.kl[1] = INFINITY;
+        expect(&s, "larql", WA_VERDICT_NON_FINITE, "prompt 'code'");
+    }
+}
+
+static void a_wrong_row_is_an_encoding_error(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_QUANTIZED);
+    /* limit 1e-3 + 4 x 4e-4 = 2.6e-3 */
+    s.encoding[1 * 3 + WA_DOWN].max = 2.6001e-3;
+    s.encoding[1 * 3 + WA_DOWN].worst_row = 412;
+    expect(&s, "default", WA_VERDICT_ENCODING, "layer 1, down, row 412: row error 0.0026");
+    open_scene(&s, WA_BUCKET_QUANTIZED);
+    s.encoding[1 * 3 + WA_DOWN].max = 2.5999e-3;
+    expect(&s, "default", WA_VERDICT_MEASURED, NULL);
+    open_scene(&s, WA_BUCKET_QUANTIZED);
+    s.encoding[2 * 3 + WA_UP].p99 = s.encoding[2 * 3 + WA_UP].max = 1.1e-3; /* nominal is 1e-3 */
+    expect(&s, "default", WA_VERDICT_ENCODING, "layer 2, up: p99");
+    open_scene(&s, WA_BUCKET_QUANTIZED); /* a lossless copy */
+    for (size_t i = 0; i < LAYERS * WA_PROJECTION_COUNT; i++)
+        s.encoding[i].p99 = s.encoding[i].max = 0.0;
+    expect(&s, "default", WA_VERDICT_MEASURED, NULL);
+}
+
+static void the_worst_projection_is_named(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.encoding[0].max = 0.01;
+    s.encoding[2 * 3 + WA_UP].max = 0.5;
+    expect(&s, "default", WA_VERDICT_ENCODING, "layer 2, up");
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.encoding[0].max = 0.5;
+    s.encoding[4].max = NAN;
+    s.encoding[4].nonfinite = 3;
+    expect(&s, "default", WA_VERDICT_ENCODING,
+           "layer 1, up, row 7: stored values are no finite numbers, 3");
+}
+
+static void nan_in_the_encoding_never_passes(void)
+{
+    for (int which = 0; which < 4; which++) {
+        scene s;
+        open_scene(&s, WA_BUCKET_FP4);
+        wa_encoding_figure *f = &s.encoding[5];
+        if (which == 3)
+            f->nonfinite = 1;
+        else
+            *(which == 0 ? &f->max : which == 1 ? &f->p99 : &f->nominal_bound) = NAN;
+        expect(&s, "default", WA_VERDICT_ENCODING, "layer 1, down");
+        open_scene(&s, WA_BUCKET_FP4); /* unless the projection was not checked */
+        s.encoding[5] = (wa_encoding_figure){.max = NAN, .p99 = NAN, .nominal_bound = NAN};
+        expect(&s, "default", WA_VERDICT_MEASURED, NULL);
+    }
+}
+
+static void a_kernel_error_fails_in_every_bucket(void)
+{
+    for (int bucket = 0; bucket < WA_BUCKET_COUNT; bucket++) {
+        scene s;
+        open_scene(&s, (wa_bucket)bucket);
+        s.summary.max_kernel.value = 1.0001e-5;
+        expect(&s, "default", WA_VERDICT_KERNEL, "layer 2, prompt 'paris', position 1 ('it\\'s')");
+        open_scene(&s, (wa_bucket)bucket);
+        s.summary.kernel_nan = (wa_extreme){NAN, 1, 0};
+        expect(&s, "default", WA_VERDICT_KERNEL, "layer 1, prompt 'apollo', position 0");
+    }
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.summary.max_kernel = (wa_extreme){NAN, -1, -1}; /* kernel_check 0 */
+    expect(&s, "default", WA_VERDICT_PASS, NULL);
+}
+
+/* Each least bound that is printed is tried: it must pass, and nothing tighter by 1 %. */
+static void broken_bounds_print_the_least_that_pass(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.summary.all.min_cos = (wa_extreme){0.990345678, 0, 4};
+    s.summary.all.max_rel_l2 = (wa_extreme){0.123456, 2, 1};
+    wa_verdict verdict = judge(&s, "default");
+    CU_ASSERT_EQUAL(verdict.code, WA_VERDICT_BOUND);
+    CU_ASSERT_EQUAL_FATAL(verdict.reason_count, 2);
+    CU_ASSERT_PTR_NOT_NULL(strstr(verdict.reasons[0], "layer 0, prompt 'paris', position 0"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(verdict.reasons[1], "layer 2, prompt 'apollo', position 1"));
+    double cos = 0.0, rel_l2 = 0.0;
+    CU_ASSERT_EQUAL(sscanf(strstr(verdict.reasons[0], "; cos: "), "; cos: %lf", &cos), 1);
+    CU_ASSERT_EQUAL(sscanf(strstr(verdict.reasons[1], "; rel_l2: "), "; rel_l2: %lf", &rel_l2), 1);
+    CU_ASSERT(cos <= 0.990345678 && 1.0 - cos < 1.01 * (1.0 - 0.990345678));
+    CU_ASSERT(rel_l2 >= 0.123456 && rel_l2 < 1.01 * 0.123456);
+    wa_arena_close(s.arena);
+}
+
+static void nan_extremes_never_pass_a_bound(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.summary.all.min_cos = (wa_extreme){NAN, -1, -1};
+    expect(&s, "default", WA_VERDICT_BOUND, "no observation has a cosine");
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.summary.all.max_rel_l2 = (wa_extreme){NAN, -1, -1};
+    expect(&s, "default", WA_VERDICT_BOUND, "no observation has a rel_L2");
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.summary.all.min_cos.value = NAN; /* with a place, as only a damaged summary could have it */
+    expect(&s, "default", WA_VERDICT_BOUND, NULL);
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.summary.max_kernel.value = NAN;
+    expect(&s, "default", WA_VERDICT_KERNEL, NULL);
+}
+
+static void bounds_hold_at_their_very_value(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.summary.all.min_cos.value = 0.99999;
+    s.summary.all.max_rel_l2.value = 1e-2;
+    s.summary.max_kernel.value = 1e-5;
+    s.delta[1] = -5e-3;
+    s.match[2] = 0;
+    s.margin[2] = 0.02;
+    expect(&s, "default", WA_VERDICT_PASS, NULL);
+}
+
+static void a_flip_is_excused_by_a_near_tie_of_the_reference_only(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.match[2] = 0; /* margin 0.01 */
+    s.own_top[2] = " the";
+    expect(&s, "default", WA_VERDICT_PASS, NULL);
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.match[1] = 0; /* margin 1 */
+    s.own_top[1] = " x";
+    expect(&s, "default", WA_VERDICT_TOP1,
+           "prompt 'code': ' x' where the reference says '\\n' by a margin of 1 (1 of 3 prompts)");
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.match[2] = 0;
+    s.margin[2] = NAN;
+    expect(&s, "default", WA_VERDICT_TOP1, "prompt 'paris'");
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.match[0] = -1; /* neither 0 nor 1 */
+    expect(&s, "default", WA_VERDICT_TOP1, NULL);
+}
+
+static void larql_excuses_no_flip(void)
+{
+    static const double margins[] = {0.0, 1e-9, 0.01, 3.0};
+    for (size_t i = 0; i < 4; i++) {
+        scene s;
+        open_scene(&s, WA_BUCKET_QUANTIZED);
+        s.match[1] = 0;
+        s.margin[1] = margins[i];
+        expect(&s, "larql", WA_VERDICT_TOP1, "prompt 'code'");
+    }
+}
+
+static void delta_p_holds_where_the_set_says(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.delta[0] = -0.02;
+    expect(&s, "default", WA_VERDICT_DELTA_P,
+           "prompt 'apollo': |dP| 0.02 above 0.005 (1 of 3 prompts)");
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.delta[0] = -0.02; /* larql looks at paris alone */
+    expect(&s, "larql", WA_VERDICT_PASS, NULL);
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.delta[2] = -0.02;
+    expect(&s, "larql", WA_VERDICT_DELTA_P, "prompt 'paris'");
+}
+
+static void nan_delta_p_is_listed_as_delta_p_too(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.delta[2] = NAN;
+    wa_verdict verdict = judge(&s, "larql");
+    CU_ASSERT_EQUAL(verdict.code, WA_VERDICT_NON_FINITE);
+    CU_ASSERT_EQUAL_FATAL(verdict.reason_count, 2);
+    CU_ASSERT_EQUAL(verdict.reason_codes[1], WA_VERDICT_DELTA_P);
+    wa_arena_close(s.arena);
+}
+
+static void all_that_hold_are_listed_most_severe_first(void)
+{
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.label[0] = WA_LABEL_EXACT;
+    s.summary.nonfinite = 1;
+    s.summary.first_nonfinite = (wa_extreme){NAN, 0, 0};
+    s.encoding[0].max = NAN;
+    s.summary.max_kernel.value = 1.0;
+    s.summary.all.min_cos.value = 0.5;
+    s.summary.all.max_rel_l2.value = 0.9;
+    s.match[0] = 0;
+    s.delta[0] = 0.5;
+    wa_verdict verdict = judge(&s, "default");
+    static const wa_verdict_code codes[] = {
+        WA_VERDICT_DISPATCH, WA_VERDICT_NON_FINITE, WA_VERDICT_ENCODING, WA_VERDICT_KERNEL,
+        WA_VERDICT_BOUND,    WA_VERDICT_BOUND,      WA_VERDICT_TOP1,     WA_VERDICT_DELTA_P};
+    CU_ASSERT_EQUAL(verdict.code, WA_VERDICT_DISPATCH);
+    CU_ASSERT_EQUAL_FATAL(verdict.reason_count, 8);
+    for (size_t i = 0; i < 8; i++)
+        CU_ASSERT_EQUAL(verdict.reason_codes[i], codes[i]);
+    wa_arena_close(s.arena);
+}
+
+/* walk-paths-and-audit.md 4.16: min cos, max rel L2 with its place, Paris dP; top-1 matched, labels
+ * were right. */
+static void published_baselines_pass_under_larql(void)
+{
+    static const struct {
+        wa_bucket bucket;
+        double cos, rel_l2, paris;
+    } rows[] = {{WA_BUCKET_EXACT, 0.99999678, 1.881125e-3, 0.8064575791 - 0.8065804839},
+                {WA_BUCKET_EXACT, 0.99999624, 1.881349e-3, 0.8064380288 - 0.8065804839},
+                {WA_BUCKET_QUANTIZED, 0.99630642, 9.562013e-2, 0.8024097085 - 0.8065804839},
+                {WA_BUCKET_QUANTIZED, 0.99273735, 1.205209e-1, 0.8323414922 - 0.8065804839}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scene s;
+        open_scene(&s, rows[i].bucket);
+        s.summary.all.min_cos.value = rows[i].cos;
+        s.summary.all.max_rel_l2.value = rows[i].rel_l2;
+        s.delta[2] = rows[i].paris;
+        expect(&s, "larql", WA_VERDICT_PASS, NULL);
+        open_scene(&s, WA_BUCKET_FP4); /* whose rel_L2 no quantised row can meet */
+        s.summary.all.min_cos.value = rows[i].cos;
+        s.summary.all.max_rel_l2.value = rows[i].rel_l2;
+        expect(&s, "larql", rows[i].bucket == WA_BUCKET_EXACT ? WA_VERDICT_PASS : WA_VERDICT_BOUND,
+               "rel_L2");
+    }
+}
+
+/* --- Bounds
+ * --------------------------------------------------------------------------------------- */
+
+static wa_bounds *bounds_of(wa_arena *arena, const char *name)
+{
+    wa_bounds *bounds = NULL;
+    wa_error err = {0};
+    WA_MUST(wa_bounds_open(name, arena, &bounds, &err), &err);
+    return bounds;
+}
+
+static void the_built_in_sets_are_those_of_the_design(void)
+{
+    wa_arena *arena;
+    wa_error err = {0};
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    wa_bounds *set = bounds_of(arena, "default");
+    const wa_bound *row = &set->bucket[WA_BUCKET_EXACT];
+    CU_ASSERT(row->present && row->cos == 0.99999 && row->rel_l2 == 1e-2 && row->dp == 5e-3);
+    CU_ASSERT(row->near_tie == 0.02 && row->dp_prompt_count == 0);
+    CU_ASSERT(!set->bucket[WA_BUCKET_QUANTIZED].present && !set->bucket[WA_BUCKET_FP4].present);
+    CU_ASSERT(!set->bucket[WA_BUCKET_APPROXIMATE].present && set->warning == NULL);
+    CU_ASSERT(set->encoding_factor == 4.0 && set->kernel == 1e-5);
+
+    static const double larql[3][3] = {
+        {0.99999, 1e-2, 5e-3}, {0.99, 5e-1, 5e-2}, {0.98, 1e-2, 5e-2}};
+    set = bounds_of(arena, "larql");
+    for (size_t b = 0; b < 3; b++) {
+        row = &set->bucket[b];
+        CU_ASSERT(row->present && row->cos == larql[b][0] && row->rel_l2 == larql[b][1]);
+        CU_ASSERT(row->dp == larql[b][2] && row->near_tie == 0.0);
+        CU_ASSERT_EQUAL_FATAL(row->dp_prompt_count, 1);
+        CU_ASSERT_STRING_EQUAL(row->dp_prompts[0], "paris");
+    }
+    CU_ASSERT(!set->bucket[WA_BUCKET_APPROXIMATE].present);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(set->warning);
+    CU_ASSERT_PTR_NOT_NULL(strstr(set->warning, "fp4"));
+    wa_arena_close(arena);
+}
+
+static const char *const PATH = WA_TEST_BINARY_DIR "/verdict-bounds.yaml";
+
+static void write_file(const char *text)
+{
+    FILE *file = fopen(PATH, "wb");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    CU_ASSERT_EQUAL(fwrite(text, 1, strlen(text), file), strlen(text));
+    CU_ASSERT_EQUAL(fclose(file), 0);
+}
+
+static bool same_number(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
+static bool same_row(const wa_bound *a, const wa_bound *b)
+{
+    bool same = a->present == b->present && same_number(a->cos, b->cos) &&
+                same_number(a->rel_l2, b->rel_l2) && same_number(a->dp, b->dp) &&
+                same_number(a->near_tie, b->near_tie) && same_number(a->mean_kl, b->mean_kl) &&
+                same_number(a->p99_kl, b->p99_kl) && same_number(a->flip_rate, b->flip_rate) &&
+                same_number(a->ppl_ratio, b->ppl_ratio) && a->dp_prompt_count == b->dp_prompt_count;
+    for (size_t i = 0; same && i < a->dp_prompt_count; i++)
+        same = strcmp(a->dp_prompts[i], b->dp_prompts[i]) == 0;
+    return same;
+}
+
+/* Print, write, open again. except: a bucket whose rel_l2 is left out (it contradicts itself), or
+ * -1. */
+static void expect_round_trip(const char *name, int except)
+{
+    wa_arena *arena;
+    wa_error err = {0};
+    char *text = NULL;
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    wa_bounds *before = bounds_of(arena, name);
+    WA_MUST(wa_bounds_print(before, arena, &text, &err), &err);
+    write_file(text);
+    wa_bounds *after = bounds_of(arena, PATH);
+    CU_ASSERT_STRING_EQUAL(after->name, PATH);
+    CU_ASSERT(after->encoding_factor == before->encoding_factor && after->kernel == before->kernel);
+    for (int b = 0; b < WA_BUCKET_COUNT; b++) {
+        wa_bound expected = before->bucket[b];
+        if (b == except)
+            expected.rel_l2 = NAN;
+        CU_ASSERT(same_row(&after->bucket[b], &expected));
+    }
+    wa_arena_close(arena);
+}
+
+static void printed_sets_can_be_opened_again(void)
+{
+    expect_round_trip("default", -1);
+    expect_round_trip("larql", WA_BUCKET_FP4);
+    write_file("encoding_factor: 5.5\nkernel: 3e-6\nquantized: {cos: 0.97, rel_l2: 0.25, dp: 0.1, "
+               "dp_prompts: "
+               "[\"a\\\"b\\\\c\", \"it's\", \"x\\ty\"], near_tie: 0.3, mean_kl: 0.1, p99_kl: "
+               "0.3333333333333333, "
+               "flip_rate: 0.05, ppl_ratio: 1.02}\napproximate: {near_tie: 1}\n");
+    expect_round_trip(PATH, -1);
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+static void a_file_replaces_what_it_names(void)
+{
+    wa_arena *arena;
+    wa_error err = {0};
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    write_file("quantized:\n  cos: 0.99\n  dp: 0.1\n  dp_prompts: [paris, code]\n");
+    wa_bounds *set = bounds_of(arena, PATH);
+    const wa_bound *row = &set->bucket[WA_BUCKET_QUANTIZED];
+    CU_ASSERT(row->present && row->cos == 0.99 && row->dp == 0.1 && isnan(row->rel_l2));
+    CU_ASSERT(isnan(row->near_tie) && row->dp_prompt_count == 2);
+    CU_ASSERT_STRING_EQUAL(row->dp_prompts[1], "code");
+    CU_ASSERT(!set->bucket[WA_BUCKET_EXACT].present && set->encoding_factor == 4.0);
+    scene s;
+    open_scene(&s, WA_BUCKET_QUANTIZED); /* no near_tie: flips are not judged */
+    s.match[0] = 0;
+    s.delta[0] = 0.5; /* apollo is not listed */
+    expect(&s, PATH, WA_VERDICT_PASS, NULL);
+    wa_arena_close(arena);
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+static void a_contradiction_is_refused(void)
+{
+    wa_arena *arena;
+    wa_error err = {0};
+    wa_bounds *set;
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    write_file("fp4: {cos: 0.98, rel_l2: 0.01}\n");
+    CU_ASSERT_EQUAL(wa_bounds_open(PATH, arena, &set, &err), WA_E_JOB);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "fp4: rel_l2 0.01 contradicts cos 0.98"));
+    /* 4.11: at cos 0.98 the smallest possible r is 1.990e-1 */
+    write_file("fp4: {cos: 0.98, rel_l2: 0.1989}\n");
+    CU_ASSERT_EQUAL(wa_bounds_open(PATH, arena, &set, &err), WA_E_JOB);
+    write_file("fp4: {cos: 0.98, rel_l2: 0.1990}\n");
+    CU_ASSERT_EQUAL(wa_bounds_open(PATH, arena, &set, &err), WA_OK);
+    wa_arena_close(arena);
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+/* Text and a word that the one line of error must hold. */
+static void damaged_files_are_refused_in_one_line(void)
+{
+    static const char *const cases[][2] = {
+        {"exact:\n  cosine: 0.9\n", "cosine"},
+        {"exakt: {cos: 0.9}\n", "exakt"},
+        {"exact: {cos: 0.9}\nexact: {cos: 0.8}\n", "already seen"},
+        {"exact: {cos: 0.9, cos: 0.8}\n", "already seen"},
+        {"exact: {cos: high}\n", "exact.cos: found 'high'"},
+        {"exact: {cos: 0.9x}\n", "0.9x"},
+        {"exact: {cos: nan}\n", "nan"},
+        {"exact: {rel_l2: inf}\n", "inf"},
+        {"exact: {rel_l2: 0x10}\n", "0x10"},
+        {"exact: {rel_l2: 1e999}\n", "1e999"},
+        {"exact: {rel_l2: -0.1}\n", "exact.rel_l2"},
+        {"exact: {cos: 1.5}\n", "exact.cos"},
+        {"exact: {dp: 2}\n", "exact.dp"},
+        {"exact: {cos: }\n", "exact.cos"},
+        {"exact: {}\n", "without bounds"},
+        {"exact: {dp_prompts: [paris]}\n", "exact"},
+        {"exact: {cos: 0.9, dp_prompts: [paris]}\n", "needs dp"},
+        {"exact: {dp: 0.1, dp_prompts: paris}\n", "dp_prompts"},
+        {"exact: 3\n", "exact"},
+        {"- exact\n", "SEQUENCE"},
+        {"encoding_factor: many\n", "encoding_factor"},
+        {"encoding_factor: 0\n", "encoding_factor"},
+        {"kernel: -1\n", "kernel"},
+        {"exact: &a {cos: 0.9}\nfp4: *a\n", "alias"},
+        {"exact: {cos: 0.9}\n---\nexact: {cos: 0.1}\n", "document"},
+        {"exact: {cos: [\n", ""},
+        {"\"exact\": {cos: \"0.9\n", ""},
+        {"# nothing\n", "no YAML document"},
+        {"", "0 bytes"},
+        {"\xff\xfe\x01", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wa_arena *arena;
+        wa_error err = {0};
+        wa_bounds *set;
+        WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+        write_file(cases[i][0]);
+        CU_ASSERT_EQUAL(wa_bounds_open(PATH, arena, &set, &err), WA_E_JOB);
+        if (strstr(err.text, cases[i][1]) == NULL)
+            fprintf(stderr, "    '%s' lacks '%s'\n", err.text, cases[i][1]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, cases[i][1]));
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "in bounds file '"));
+        CU_ASSERT_PTR_NULL(strchr(err.text, '\n'));
+        wa_arena_close(arena);
+    }
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+static void a_file_that_is_not_there_is_an_io_error(void)
+{
+    wa_arena *arena;
+    wa_error err = {0};
+    wa_bounds *set;
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    CU_ASSERT_EQUAL(wa_bounds_open(WA_TEST_BINARY_DIR "/no-such-bounds.yaml", arena, &set, &err),
+                    WA_E_IO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "no-such-bounds.yaml"));
+    wa_arena_close(arena);
+}
+
+static void bounds_that_are_not_judged_are_warned_of(void)
+{
+    wa_arena *arena;
+    wa_error err = {0};
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    write_file("quantized: {mean_kl: 0.1}\n");
+    wa_bounds *set = bounds_of(arena, PATH);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(set->warning);
+    CU_ASSERT_PTR_NOT_NULL(strstr(set->warning, "mean_kl"));
+    wa_arena_close(arena);
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+static void every_failing_take_is_reported(void)
+{
+    for (size_t k = 1; k < 40; k++) {
+        scene s;
+        open_scene(&s, WA_BUCKET_EXACT);
+        s.label[0] = WA_LABEL_EXACT;
+        s.summary.nonfinite = 1;
+        s.summary.first_nonfinite = (wa_extreme){NAN, 0, 0};
+        s.summary.max_kernel.value = 1.0;
+        s.summary.all.min_cos.value = 0.5;
+        s.match[0] = 0;
+        wa_bounds *bounds = bounds_of(s.arena, "default");
+        wa_verdict verdict;
+        wa_arena_fail_at(s.arena, k);
+        wa_status status = wa_verdict_judge(bounds, &s.evidence, s.arena, &verdict, &s.err);
+        CU_ASSERT(status == WA_E_MEMORY || (status == WA_OK && k > 10));
+        wa_arena_close(s.arena);
+    }
+}
+
+WA_SUITE("verdict", WA_CASE(a_healthy_case_passes), WA_CASE(a_bucket_without_a_row_is_measured),
+         WA_CASE(a_case_that_did_not_run_says_why),
+         WA_CASE(a_wrong_label_names_layer_prompt_and_labels),
+         WA_CASE(what_is_no_number_fails_in_every_bucket),
+         WA_CASE(a_wrong_row_is_an_encoding_error), WA_CASE(the_worst_projection_is_named),
+         WA_CASE(nan_in_the_encoding_never_passes), WA_CASE(a_kernel_error_fails_in_every_bucket),
+         WA_CASE(broken_bounds_print_the_least_that_pass), WA_CASE(nan_extremes_never_pass_a_bound),
+         WA_CASE(bounds_hold_at_their_very_value),
+         WA_CASE(a_flip_is_excused_by_a_near_tie_of_the_reference_only),
+         WA_CASE(larql_excuses_no_flip), WA_CASE(delta_p_holds_where_the_set_says),
+         WA_CASE(nan_delta_p_is_listed_as_delta_p_too),
+         WA_CASE(all_that_hold_are_listed_most_severe_first),
+         WA_CASE(published_baselines_pass_under_larql),
+         WA_CASE(the_built_in_sets_are_those_of_the_design),
+         WA_CASE(printed_sets_can_be_opened_again), WA_CASE(a_file_replaces_what_it_names),
+         WA_CASE(a_contradiction_is_refused), WA_CASE(damaged_files_are_refused_in_one_line),
+         WA_CASE(a_file_that_is_not_there_is_an_io_error),
+         WA_CASE(bounds_that_are_not_judged_are_warned_of), WA_CASE(every_failing_take_is_reported))
