@@ -21,6 +21,8 @@ struct wa_stage {
     float *post_ref;   /* [max_rows][H]: the reference's output after the post-FFN norm */
     float *post_walk;  /* [max_rows][H] */
     wa_operand *operands; /* [lanes] */
+    double *truth;        /* [checked rows][H]: the oracle's last answer at this layer; NULL when KERNEL is not measured */
+    const wa_case *truth_of; /* the case it was for; NULL = none yet at this layer */
 };
 
 /* post = post-FFN norm (when the block has one) times the residual multiplier: what the stream receives. */
