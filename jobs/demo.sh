@@ -13,6 +13,11 @@ if [ "$(id -u)" -eq 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 
+# mpirun hands its ranks a terminal, whatever its own output goes to.
+if [ ! -t 1 ]; then
+    export NO_COLOR=1
+fi
+
 step() {
     echo "demo: $*"
     "$@"

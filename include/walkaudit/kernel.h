@@ -8,7 +8,7 @@
 
 /* Weights that cannot be used in place are decoded in panels of at most this many bytes: they stay in the
  * second-level cache between decoding and use. Fixed, since the shape handed to BLAS decides its bits. */
-enum { WA_PANEL_BYTES = 1 << 20 };
+enum { WA_PANEL_BYTES = 4 << 20 };
 /* FFN activations are computed for at most this many rows at a time. Fixed for the same reason. */
 enum { WA_TILE_ROWS = 512 };
 

@@ -84,9 +84,10 @@ static wa_status measure_kernel(const comparison *c, const int32_t *hits, size_t
     if (!has_same_truth(stage->truth_of, c->which))
         WA_TRY(ask_oracle(c, rows, count, hits, hit_width, err));
     double *errors = f64(c, WA_FIELD_kernel_rel_l2);
-    for (size_t i = 0; i < count; i++)
-        errors[rows[i]] =
-            wa_kernel_error(stage->truth + i * hidden, stage->y_walk + rows[i] * hidden, hidden);
+    for (size_t i = 0; i < count; i++) {
+        double e = wa_kernel_error(stage->truth + i * hidden, stage->y_walk + rows[i] * hidden, hidden);
+        errors[rows[i]] = isnan(e) ? INFINITY : e; /* NaN in the file means "not measured" */
+    }
     return WA_OK;
 }
 

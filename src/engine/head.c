@@ -25,9 +25,9 @@ typedef struct head_work {
 /* Logits of all lanes kept between the passes when they fit here; else the second pass makes them again, with the same bits. */
 static const size_t KEPT_BYTES = (size_t)32 << 20;
 
-/* Few rows are multiplied here: half a panel of the layers keeps three rows within the reach of OpenBLAS's kernels for small
+/* Few rows are multiplied here: panels of this size keep three rows within the reach of OpenBLAS's kernels for small
  * matrices, which are three times faster there. */
-enum { PANEL_BYTES = WA_PANEL_BYTES / 2 };
+enum { PANEL_BYTES = 512 << 10 };
 
 static wa_status norm_last_rows(head_work *head, const wa_team_link *link, wa_error *err)
 {

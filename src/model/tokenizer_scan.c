@@ -32,21 +32,21 @@ static bool accept(cursor *c, char byte)
 /* From behind the opening quote to behind the closing one. */
 static bool skip_string(cursor *c, wa_text *raw, bool *escaped)
 {
-    size_t start = c->at;
-    *escaped = false;
-    while (c->at < c->text.size && c->text.data[c->at] != '"') {
-        if (c->text.data[c->at] == '\\') {
-            *escaped = true;
-            c->at++;
+    const uint8_t *data = c->text.data;
+    size_t start = c->at, at = start, size = c->text.size;
+    bool found_escape = false;
+    for (; at < size && data[at] != '"'; at++)
+        if (data[at] == '\\') {
+            found_escape = true;
+            at++; /* whatever follows belongs to it */
         }
-        c->at++;
-    }
-    if (c->at >= c->text.size) {
-        c->at = c->text.size;
+    *escaped = found_escape;
+    if (at >= size) {
+        c->at = size;
         return false;
     }
-    *raw = (wa_text){(const char *)c->text.data + start, c->at - start};
-    c->at++;
+    *raw = (wa_text){(const char *)data + start, at - start};
+    c->at = at + 1;
     return true;
 }
 

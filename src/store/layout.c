@@ -225,8 +225,11 @@ static size_t box_extent(char axis, size_t extent)
         most = CHUNK_LAYERS;
     else if (axis == 'O' || axis == 'P')
         most = CHUNK_STREAM;
-    size_t taken = most < extent ? most : extent;
-    return taken > 0 ? taken : 1;
+    if (extent <= most)
+        return extent > 0 ? extent : 1;
+    /* As many pieces as `most` needs, but of even size: 34 layers are 3 x 12, not 3 x 16 with 14 of them padding. */
+    size_t pieces = (extent + most - 1) / most;
+    return (extent + pieces - 1) / pieces;
 }
 
 void wa_layout_box(const wa_layout *row, const size_t *shape, size_t *box)

@@ -16,10 +16,11 @@ enum { STALE_SECONDS = 60, BEAT_SECONDS = 5, LOCK_BYTES = 1024 };
 
 /*
  * Start time of a process in clock ticks since boot (proc(5), field 22 of stat), 0 when there is no such process or no
- * /proc: tells a process from a later one that got its number.
+ * /proc: tells a process from a later one that got its number. *state: field 3, a letter; 0 when unknown.
  */
-static unsigned long long start_time(long process)
+static unsigned long long start_time(long process, char *state)
 {
+    *state = '\0';
     char path[64], line[1024];
     snprintf(path, sizeof path, "/proc/%ld/stat", process);
     FILE *file = fopen(path, "r");
@@ -29,6 +30,8 @@ static unsigned long long start_time(long process)
     fclose(file);
     line[got] = '\0';
     char *at = strrchr(line, ')'); /* the name before it may hold anything */
+    if (at != NULL && at[1] == ' ')
+        *state = at[2];
     for (int field = 2; at != NULL && field < 22; field++)
         at = strchr(at + 1, ' ');
     return at == NULL ? 0 : strtoull(at, NULL, 10);
@@ -45,9 +48,10 @@ static wa_status write_lock_text(char *out, size_t size, wa_error *err)
 {
     char host[WA_HOST_BYTES];
     host_name(host);
+    char state;
     const char *slurm = getenv("SLURM_JOB_ID");
     json_t *lock = json_pack("{s:s, s:I, s:I, s:s}", "host", host, "process", (json_int_t)getpid(),
-                             "start", (json_int_t)start_time((long)getpid()), "slurm_job",
+                             "start", (json_int_t)start_time((long)getpid(), &state), "slurm_job",
                              slurm == NULL ? "" : slurm);
     size_t length = lock == NULL ? 0 : json_dumpb(lock, out, size - 1, JSON_COMPACT);
     json_decref(lock);
@@ -61,7 +65,10 @@ static bool process_is_there(long process, unsigned long long start)
 {
     if (process <= 0 || (kill((pid_t)process, 0) != 0 && errno == ESRCH))
         return false;
-    unsigned long long now = start_time(process);
+    char state;
+    unsigned long long now = start_time(process, &state);
+    if (state == 'Z' || state == 'X')
+        return false; /* it ended; mpirun, killed with it, has not fetched its exit code */
     return start == 0 || now == 0 || now == start;
 }
 

@@ -54,7 +54,8 @@ wa_status wa_directory_make(const char *path, wa_error *err)
             continue;
         *at = '\0';
         if (mkdir(name, 0777) != 0 && !wa_dir_exists(name))
-            return wa_fail(err, WA_E_IO, "cannot make directory '%s': %s", name, strerror(errno));
+            return wa_fail(err, WA_E_IO, "cannot make directory '%s': %s", name,
+                           strerror(errno == EEXIST ? ENOTDIR : errno));
         *at = here;
         if (here == '\0')
             break;

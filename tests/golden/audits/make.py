@@ -6,6 +6,7 @@ GOLDEN/dense/NAME.bin, little-endian (tests/unit/test_dense.c and tests/end_to_e
   semantics [16], prompt [16] (NUL-padded), n i32, unused i32, token_id [n] i32, top5_id [5] i32, top5_prob [5] f64,
   x [L, n, H] f32, y [L, n, H] f64
 GOLDEN/audits/NAME/walk.npz: the figures of walk_golden.h5's f32 and f16 variants; VARIANT.json: LARQL's own audit.
+GOLDEN/audits/sha256.tsv: hashes of the payload files that LARQL wrote, from FIXTURES/FILES.tsv.
 """
 import gzip
 import json
@@ -20,6 +21,7 @@ TREE, FIXTURES, OUT = sys.argv[1:4]
 TINY = ["tiny-gemma3", "tiny-llama", "tiny-qwen3", "tiny-odd"]
 FAMILIES = ["gemma2", "mistral", "qwen2", "granite", "gpt2", "llama-linear", "llama-llama3"]
 VARIANTS = ["f32", "f16", "interleaved", "interleaved-and-features", "browse", "x-down-only"]
+PAYLOADS = ["gate_vectors.bin", "up_features.bin", "down_features.bin", "interleaved.bin"]
 FIGURES = ["l2", "rel_l2", "one_minus_cos", "max_abs", "kl", "top1_id", "top1_prob", "hits_last"]
 
 
@@ -69,7 +71,18 @@ def model(name):
         out.write(gzip.compress(file.read(), 9, mtime=0))
 
 
+def hashes():
+    with open(f"{FIXTURES}/FILES.tsv") as file, open(f"{OUT}/audits/sha256.tsv", "w") as out:
+        out.write("# model\tformat\tfile\tSHA-256 of the file upstream wrote\n")
+        for line in file:
+            path, _, digest, *_ = line.split("\t")
+            parts = path.split("/")
+            if len(parts) == 4 and parts[0] in TINY[:3] and parts[1] in VARIANTS[:3] and parts[3] in PAYLOADS:
+                out.write("\t".join([parts[0], parts[1], parts[3], digest]) + "\n")
+
+
 os.makedirs(f"{OUT}/dense", exist_ok=True)
+hashes()
 for each in TINY:
     dense(each, f"{TREE}/{each}/dense_golden.h5")
 for each in FAMILIES:

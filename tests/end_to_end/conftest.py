@@ -1,0 +1,16 @@
+import os
+
+import pytest
+
+import harness
+
+
+def pytest_collection_modifyitems(items):
+    """Without a binary nothing is tested: that is a failure, not a skip."""
+    if "WALKAUDIT" not in os.environ:
+        raise pytest.UsageError("set WALKAUDIT to the binary that is to be tested")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return harness.Workshop(tmp_path_factory.mktemp("work"))

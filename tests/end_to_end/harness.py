@@ -1,0 +1,194 @@
+"""What the end-to-end tests share: golden models unpacked, vindexes extracted, jobs written, the binary run, results read.
+
+Environment: WALKAUDIT, the binary; WALKAUDIT_FAULTY, the one with planted faults (test_planted_faults.py).
+"""
+import gzip
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+
+import h5py
+import numpy as np
+
+GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
+SEED = ("paris", "apollo", "code")
+LIMIT = 120  # seconds for any one command
+
+
+def binary():
+    return os.environ["WALKAUDIT"]
+
+
+def environment(**extra):
+    """One BLAS thread, more ranks than cores allowed, and whatever a container's root needs."""
+    env = dict(os.environ, OPENBLAS_NUM_THREADS="1", OMPI_MCA_rmaps_base_oversubscribe="1",
+               OMPI_MCA_mpi_yield_when_idle="1", LC_ALL="C.UTF-8")
+    if os.getuid() == 0:
+        env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    env.update(extra)
+    return env
+
+
+def command(args, ranks=None, program=None):
+    """The words of a command line; ranks=None runs it without mpirun."""
+    words = [program or binary(), *map(str, args)]
+    return words if ranks is None else ["mpirun", "-q", "-n", str(ranks), "--oversubscribe", *words]
+
+
+def run(args, ranks=None, expect=0, program=None, limit=LIMIT, **extra):
+    """Run the binary; its exit code must be `expect` (None: any)."""
+    done = subprocess.run(command(args, ranks, program), env=environment(**extra), timeout=limit,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    if expect is not None:
+        assert done.returncode == expect, f"exit {done.returncode}, expected {expect}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+class Workshop:
+    """A directory for one test module, with models and vindexes made once."""
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root)
+        self.jobs = 0
+
+    def model(self, name):
+        """A complete model directory, or the GGUF file NAME.gguf, outside the golden data."""
+        if name.endswith(".gguf"):
+            return GOLDEN / "gguf" / name
+        folder = self.root / "models" / name
+        if folder.exists():
+            return folder
+        folder.mkdir(parents=True)
+        for file in (GOLDEN / "models" / name).iterdir():
+            if file.suffix == ".gz":
+                (folder / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
+            else:
+                shutil.copyfile(file, folder / file.name)
+        return folder
+
+    def vindex(self, model, variant):
+        """A vindex as LARQL writes it. Variants made of others are put together as the fixtures' were."""
+        folder = self.root / "vindexes" / model / variant
+        if folder.exists():
+            return folder
+        if variant in ("f32", "f16", "interleaved"):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            run(["extract", self.model(model), folder, "--format", variant, "--compat", "larql"])
+        elif variant == "interleaved-and-features":
+            self.copy(model, "f32", folder)
+            shutil.copyfile(self.vindex(model, "interleaved") / "interleaved.bin", folder / "interleaved.bin")
+        elif variant in ("browse", "x-down-only"):
+            self.copy(model, "f32", folder)
+            (folder / "up_features.bin").unlink()
+            if variant == "browse":
+                (folder / "down_features.bin").unlink()
+        else:
+            raise ValueError(variant)
+        return folder
+
+    def copy(self, model, variant, folder):
+        """A private copy, to be changed."""
+        shutil.copytree(self.vindex(model, variant), folder)
+        return folder
+
+    def job(self, model, vindexes, **keys):
+        """Write a job of one audit. vindexes: {name: directory}; keys as in a job file. Returns a Job."""
+        self.jobs += 1
+        folder = self.root / "jobs" / f"{self.jobs:03d}"
+        folder.mkdir(parents=True)
+        audit = {"name": "audit", "model": str(model),
+                 "vindexes": [{"name": n, "path": str(p)} for n, p in vindexes.items()]}
+        path = folder / "job.yaml"
+        path.write_text(json.dumps({"name": "job", "audits": [audit], "result": "results", **keys}))  # YAML holds JSON
+        return Job(path)
+
+
+class Job:
+    def __init__(self, path):
+        self.path = path
+        self.folder = path.parent
+        self.result_path = self.folder / "results" / "job-audit.h5"
+
+    def run(self, ranks=None, sets=(), words=(), **options):
+        settings = [word for pair in sets for word in ("--set", pair)]
+        return run(["run", self.path, *settings, *words], ranks, **options)
+
+    def result(self, **options):
+        """Run it and read what it wrote."""
+        self.run(**options)
+        return Result(self.result_path)
+
+
+class Result:
+    """A result file in memory: datasets as arrays, enumerations as words."""
+
+    def __init__(self, path):
+        with h5py.File(path, "r") as file:
+            self.data = {name: self.read(item) for name, item in file.items() if isinstance(item, h5py.Dataset)}
+        self.cases = list(self.data["case_name"])
+        self.prompts = list(self.data["prompt_key"])
+
+    @staticmethod
+    def read(item):
+        if h5py.check_string_dtype(item.dtype):
+            return item.asstr()[()]
+        if "flag_meanings" not in item.attrs:
+            return item[()]
+        words = dict(zip(item.attrs["flag_values"].tolist(), item.attrs["flag_meanings"].split()))
+        return np.vectorize(words.__getitem__, otypes=[object])(item[()])
+
+    def __getitem__(self, name):
+        return self.data[name]
+
+    def case(self, name, field):
+        """A field of one case."""
+        return self.data[field][self.cases.index(name)]
+
+    def rows(self, prompt):
+        """The observations of a prompt, a slice."""
+        at = np.flatnonzero(self.data["obs_prompt"] == self.prompts.index(prompt))
+        return slice(at[0], at[-1] + 1)
+
+    def verdicts(self):
+        return dict(zip(self.cases, self.data["verdict"]))
+
+
+def dense_golden(name):
+    """{semantics: {prompt: {token_id, top5_id, top5_prob, x, y}}} of GOLDEN/dense/NAME.bin (audits/make.py)."""
+    data = (GOLDEN / "dense" / f"{name}.bin").read_bytes()
+    assert data[:8] == b"WADENSE1"
+    groups, layers, hidden = struct.unpack_from("<3i", data, 8)
+    at, out = 20, {}
+
+    def take(kind, *shape):
+        nonlocal at
+        values = np.frombuffer(data, kind, int(np.prod(shape)), at).reshape(shape)
+        at += values.nbytes
+        return values
+
+    for _ in range(groups):
+        semantics, prompt, n, _ = struct.unpack_from("<16s16sii", data, at)
+        at += 40
+        out.setdefault(semantics.strip(b"\0").decode(), {})[prompt.strip(b"\0").decode()] = {
+            "token_id": take("<i4", n), "top5_id": take("<i4", 5), "top5_prob": take("<f8", 5),
+            "x": take("<f4", layers, n, hidden), "y": take("<f8", layers, n, hidden)}
+    assert at == len(data)
+    return out
+
+
+def one_error_line(done):
+    """The one line that a failed command leaves on stderr, progress aside."""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("walkaudit: ")]
+    assert len(lines) == 1, f"expected one line 'walkaudit: …'\n{done.stderr}"
+    return lines[0]
+
+
+def nothing_half_written(job):
+    """No result, no part of one, no temporary file."""
+    folder = job.folder / "results"
+    left = [str(p.relative_to(folder)) for p in folder.rglob("*")] if folder.exists() else []
+    bad = [p for p in left if not p.endswith(".failed.json")]
+    assert not bad, f"left behind: {bad}"

@@ -1,0 +1,288 @@
+"""Bad input: exit 2 (usage, job) or 3 (data), one line on stderr, nothing half-written, no hang; on any number of ranks."""
+import json
+import shutil
+import struct
+
+import pytest
+
+import harness
+
+MODEL = "qwen2"  # the smallest: no BOS, so an empty text is no token
+RANKS = pytest.mark.parametrize("ranks", [None, 3])
+ALONE = None  # most run without mpirun; a few of each kind on three ranks too
+
+
+def some_on_ranks(names, few):
+    """Parameters (what, ranks)."""
+    return [(name, ALONE) for name in names] + [(name, 3) for name in few]
+
+
+def fails(job, ranks, code, *words, **options):
+    """The command fails with one line that holds the words, and leaves nothing."""
+    line = harness.one_error_line(job.run(ranks=ranks, expect=code, limit=30, **options))
+    for word in words:
+        assert word in line, line
+    assert len(line) < 1000
+    harness.nothing_half_written(job)
+
+
+# --- Job files ------------------------------------------------------------------------------------------------------
+
+GOOD = """
+audits:
+  - name: audit
+    model: MODEL
+    vindexes:
+      - {name: v, path: VINDEX}
+result: results
+name: job
+"""
+JOBS = {
+    "unknown key": (GOOD + "colour: red\n", ["colour"]),
+    "repeated key": (GOOD + "name: other\n", ["name"]),
+    "wrong type": (GOOD + "threads: many\n", ["threads"]),
+    "out of range": (GOOD + "batch: {rows: 0}\n", ["rows"]),
+    "huge number": (GOOD + "batch: {rows: 99999999999999999999}\n", ["rows"]),
+    "empty": ("", ["job.yaml"]),
+    "only a comment": ("# nothing\n", ["job.yaml"]),
+    "two documents": (GOOD + "---\n" + GOOD, ["job.yaml"]),
+    "no YAML": ("audits: [\n", ["job.yaml"]),
+    "a list": ("- a\n- b\n", ["job.yaml"]),
+    "alias": (GOOD.replace("name: job", "name: &a job") + "semantics: *a\n", ["job.yaml"]),
+    "no audits": ("name: job\n", ["audits"]),
+    "no vindexes": ("audits: [{model: MODEL}]\n", ["vindexes"]),
+    "unknown path": (GOOD + "paths: [{path: fastest}]\n", ["fastest"]),
+    "unknown semantics": (GOOD + "semantics: mine\n", ["mine"]),
+    "unknown built-in prompts": (GOOD + "prompts: {builtin: many}\n", ["many"]),
+    "both kinds of prompts": (GOOD + "prompts: {builtin: seed, file: a.jsonl}\n", ["prompts"]),
+    "k of 0": (GOOD + "paths: [{path: sparse_serial, k: 0}]\n", ["k"]),
+    "k where there is none": (GOOD + "paths: [{path: full_mmap, k: 3}]\n", ["k"]),
+    "two vindexes of one name": (GOOD.replace("      - {", "      - {name: v, path: VINDEX}\n      - {"), ["v"]),
+    "a path that runs nowhere": (GOOD + "paths: [{path: interleaved}]\n", ["interleaved"]),
+    "bounds that contradict themselves": (GOOD + "bounds: bounds.yaml\n", ["bounds"]),
+    "an unprintable byte": (GOOD + "name: \"a\\x01\"\n", ["job.yaml"]),
+}
+
+
+@pytest.mark.parametrize("what, ranks", some_on_ranks(JOBS, ["unknown key", "empty", "a path that runs nowhere"]))
+def test_a_wrong_job_file(shop, what, ranks):
+    text, words = JOBS[what]
+    job = shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")})
+    job.path.write_text(text.replace("MODEL", str(shop.model(MODEL))).replace("VINDEX", str(shop.vindex(MODEL, "f32"))))
+    (job.folder / "bounds.yaml").write_text("buckets:\n  exact: {cos: 0.99, rel_l2: 1.0e-6}\n")
+    fails(job, ranks, 2, *words)
+
+
+@pytest.mark.parametrize("setting, word, ranks", [("colour=red", "colour", ALONE), ("batch.rows=none", "rows", ALONE),
+                                                  ("batch.rows", "batch.rows", ALONE), ("threads=-1", "threads", 3)])
+def test_a_wrong_setting(shop, setting, word, ranks):
+    fails(shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")}), ranks, 2, word, sets=(setting,))
+
+
+@pytest.mark.parametrize("words", [["walk"], ["run"], ["run", "--colour", "x"], ["extract", "a"], ["verdict"], ["plan"], []])
+def test_a_wrong_command_line(words):
+    done = harness.run(words, expect=2)
+    assert done.stderr.strip() and not done.stdout.strip()
+
+
+def test_a_grid_that_does_not_fit(shop):
+    job = shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")}, grid={"stages": 5, "teams": 1})
+    done = job.run(ranks=2, expect=None, limit=30)
+    assert done.returncode in (2, 3)
+    harness.one_error_line(done)
+    harness.nothing_half_written(job)
+
+
+# --- Prompts --------------------------------------------------------------------------------------------------------
+
+CORPORA = {
+    "a text of no tokens": ('{"key": "a", "text": ""}\n', 3),
+    "no ids": ('{"key": "a", "ids": []}\n', 3),
+    "an id beyond the vocabulary": ('{"key": "a", "ids": [1, 409]}\n', 3),
+    "an id far beyond": ('{"key": "a", "ids": [99999999999]}\n', 3),
+    "a negative id": ('{"key": "a", "ids": [-1]}\n', 3),
+    "an id that is no integer": ('{"key": "a", "ids": [1.5]}\n', 3),
+    "a repeated key": ('{"key": "a", "text": "x"}\n{"key": "a", "text": "y"}\n', 3),
+    "no key": ('{"text": "x"}\n', 3),
+    "neither text nor ids": ('{"key": "a"}\n', 3),
+    "text and ids": ('{"key": "a", "text": "x", "ids": [1]}\n', 3),
+    "a line that is no JSON": ('{"key": "a", "text": "x"}\n{"key": \n', 3),
+    "an unknown key": ('{"key": "a", "text": "x", "colour": 1}\n', 3),
+    "nothing": ("", 3),
+    "bytes that are no UTF-8": (b'{"key": "a", "text": "\xff"}\n', 3),
+}
+
+
+@pytest.mark.parametrize("what, ranks", some_on_ranks(CORPORA, ["a text of no tokens", "an id beyond the vocabulary", "nothing"]))
+def test_a_wrong_corpus(shop, what, ranks):
+    text, code = CORPORA[what]
+    job = shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")}, prompts={"file": "corpus.jsonl"})
+    (job.folder / "corpus.jsonl").write_bytes(text if isinstance(text, bytes) else text.encode())
+    fails(job, ranks, code)
+
+
+# --- Models ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(shop, tmp_path):
+    """A private copy of the model, to be damaged."""
+    return shutil.copytree(shop.model(MODEL), tmp_path / "model")
+
+
+def header_of(path):
+    data = path.read_bytes()
+    size = struct.unpack_from("<Q", data)[0]
+    return json.loads(data[8:8 + size]), data[8 + size:]
+
+
+def write_header(path, header, body):
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def cut(model):
+    path = model / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def long_header(model):
+    path = model / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", 10 ** 12) + path.read_bytes()[8:])
+
+
+def overlap(model):
+    header, body = header_of(model / "model.safetensors")
+    names = sorted(n for n in header if n.endswith("mlp.up_proj.weight"))
+    header[names[1]]["data_offsets"] = header[names[0]]["data_offsets"]
+    write_header(model / "model.safetensors", header, body)
+
+
+def lose_tensor(model):
+    header, body = header_of(model / "model.safetensors")
+    del header["model.layers.1.mlp.up_proj.weight"]
+    write_header(model / "model.safetensors", header, body)
+
+
+def wrong_shape(model):
+    header, body = header_of(model / "model.safetensors")
+    header["model.layers.1.mlp.up_proj.weight"]["shape"].reverse()
+    write_header(model / "model.safetensors", header, body)
+
+
+def config(**changes):
+    def change(model):
+        path = model / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+def no_json(model):
+    (model / "config.json").write_text('{"model_type": ')
+
+
+def no_tokenizer(model):
+    (model / "tokenizer.json").unlink()
+
+
+def broken_tokenizer(model):
+    (model / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
+
+
+def no_weights(model):
+    (model / "model.safetensors").unlink()
+
+
+def nothing(model):
+    shutil.rmtree(model)
+
+
+DAMAGES = {
+    "cut": (cut, "model.safetensors"), "long header": (long_header, "model.safetensors"), "overlap": (overlap, "up_proj"),
+    "lost tensor": (lose_tensor, "up_proj"), "wrong shape": (wrong_shape, "up_proj"),
+    "unknown family": (config(model_type="mystery"), "mystery"), "heads": (config(num_key_value_heads=3), "config.json"),
+    "huge width": (config(hidden_size=2 ** 62), "4611686018427387904"), "many layers": (config(num_hidden_layers=10 ** 9), "layers"),
+    "activation": (config(hidden_act="relu2"), "relu2"), "no JSON": (no_json, "config.json"),
+    "no tokenizer": (no_tokenizer, "tokenizer"), "broken tokenizer": (broken_tokenizer, "tokenizer.json"),
+    "no weights": (no_weights, "model"), "nothing": (nothing, "model"),
+}
+
+
+@pytest.mark.parametrize("what, ranks", some_on_ranks(DAMAGES, ["cut", "lost tensor", "broken tokenizer", "nothing"]))
+def test_a_damaged_model(shop, model, what, ranks):
+    damage, word = DAMAGES[what]
+    damage(model)
+    fails(shop.job(model, {"v": shop.vindex(MODEL, "f32")}), ranks, 3, word)
+
+
+@pytest.mark.parametrize("name", ["truncated", "truncated-header", "magic", "version", "huge-count", "offset", "offset-unaligned",
+                                  "block-rows", "unknown-type", "alignment"])
+def test_a_hostile_gguf(shop, name):
+    path = harness.GOLDEN / "malformed" / "gguf" / f"{name}.gguf"
+    fails(shop.job(path, {"v": shop.vindex(MODEL, "f32")}), None, 3, f"{name}.gguf")
+
+
+@RANKS
+def test_a_cut_gguf(shop, tmp_path, ranks):
+    path = tmp_path / "cut.gguf"
+    path.write_bytes((harness.GOLDEN / "gguf" / "qwen2-v2.gguf").read_bytes()[:-1000])
+    fails(shop.job(path, {"v": shop.vindex(MODEL, "f32")}), ranks, 3, "cut.gguf")
+
+
+# --- Vindexes -------------------------------------------------------------------------------------------------------
+
+
+@RANKS
+def test_a_vindex_that_is_not_there(shop, ranks):
+    fails(shop.job(shop.model(MODEL), {"v": shop.root / "nowhere"}), ranks, 3, "nowhere")
+
+
+@RANKS
+def test_a_vindex_of_another_model(shop, ranks):
+    fails(shop.job(shop.model(MODEL), {"v": shop.vindex("llama-linear", "f32"), "w": shop.vindex("gemma2", "f32")}), ranks, 3)
+
+
+VINDEXES = ["index-bad-json", "index-float-int", "index-unknown-enum", "index-version-99", "layer-out-of-range", "layer-missing",
+            "length-wrong", "offset-overlap", "up-f16", "gate-truncated", "checkpoint"]
+
+
+@pytest.mark.parametrize("name, ranks", some_on_ranks(VINDEXES, ["index-bad-json", "up-f16"]))
+def test_a_malformed_vindex(shop, name, ranks):
+    fails(shop.job(shop.model(MODEL), {"v": harness.GOLDEN / "malformed" / "vindex" / name}), ranks, 3, name)
+
+
+# --- Results --------------------------------------------------------------------------------------------------------
+
+
+@RANKS
+def test_a_result_directory_that_is_a_file(shop, ranks):
+    job = shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")})
+    (job.folder / "results").write_text("in the way")
+    line = harness.one_error_line(job.run(ranks=ranks, expect=3, limit=30))
+    assert "results" in line
+    assert (job.folder / "results").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5 at all", b"\x89HDF\r\n\x1a\n" + b"\0" * 500])
+def test_a_file_that_is_no_result(tmp_path, content):
+    path = tmp_path / "foreign.h5"
+    path.write_bytes(content)
+    for verb in ("verdict", "inspect", "status"):
+        assert "foreign.h5" in harness.one_error_line(harness.run([verb, path], expect=3)), verb
+
+
+@RANKS
+def test_a_broken_audit_does_not_stop_the_sweep(shop, ranks):
+    job = shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")})
+    text = json.loads(job.path.read_text())
+    broken = json.loads(json.dumps(text["audits"][0]))
+    broken.update(name="broken", model=str(shop.root / "nowhere"))
+    text["audits"].insert(0, broken)
+    job.path.write_text(json.dumps(text))
+    line = harness.one_error_line(job.run(ranks=ranks, expect=3))
+    assert "nowhere" in line
+    assert harness.Result(job.result_path).verdicts() == {"v:sparse": "PASS", "v:full_mmap": "PASS", "v:exact": "PASS"}
+    left = sorted(p.name for p in (job.folder / "results").iterdir())
+    assert left == ["job-audit.h5", "job-broken.failed.json"]
+    assert "nowhere" in (job.folder / "results" / "job-broken.failed.json").read_text()

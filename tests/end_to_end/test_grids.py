@@ -1,0 +1,215 @@
+"""The same job gives the same bits: any number of ranks, any grid, after any resume; and with other cases beside it."""
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+import harness
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from compare_results import differences  # noqa: E402
+
+PATHS = [{"path": "sparse"}, {"path": "full_mmap"}, {"path": "exact"}, {"path": "sparse_serial"},
+         {"path": "sparse_serial", "k": 32}]
+# ranks, stages, teams: 0 = chosen. The model has 4 layers.
+GRIDS = [(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0), (2, 2, 1), (3, 3, 1), (4, 4, 1), (2, 1, 2), (3, 1, 3), (4, 1, 4),
+         (4, 2, 2), (4, 2, 1), (2, 1, 1)]
+
+
+def corpus(path, prompts, seed=11):
+    """Prompts of 1 to 12 ids, so that batches of 8 rows hold several, one, or one that is longer."""
+    rng = random.Random(seed)
+    with open(path, "w") as file:
+        for i in range(prompts):
+            ids = [rng.randrange(3, 700) for _ in range(rng.randrange(1, 13))]
+            file.write(json.dumps({"key": f"p{i}", "ids": ids}) + "\n")
+    return {"file": str(path)}
+
+
+@pytest.fixture(scope="module")
+def inputs(shop):
+    vindexes = {v: shop.vindex("tiny-gemma3", v) for v in ("f32", "f16")}
+    return shop.model("tiny-gemma3"), vindexes, corpus(shop.root / "corpus.jsonl", 14)
+
+
+def make(shop, inputs, **keys):
+    model, vindexes, prompts = inputs
+    keys = {"paths": PATHS, "batch": {"rows": 8}, "prompts": prompts, "kernel_check": -1, **keys}
+    return shop.job(model, vindexes, **keys)
+
+
+@pytest.fixture(scope="module")
+def reference(shop, inputs):
+    job = make(shop, inputs)
+    job.run()  # without mpirun
+    return job
+
+
+def assert_equal_bits(a, b):
+    """Everything but /run and seconds; and the job's text, which tells the grid and the directories."""
+    found = [line for line in differences(a.result_path, b.result_path) if "job_text" not in line]
+    assert not found, "\n".join(found[:20])
+
+
+@pytest.mark.parametrize("ranks, stages, teams", GRIDS)
+def test_any_grid_gives_the_same_bits(shop, inputs, reference, ranks, stages, teams):
+    job = make(shop, inputs)
+    job.run(ranks=ranks, sets=(f"grid.stages={stages}", f"grid.teams={teams}"))
+    assert_equal_bits(reference, job)
+    assert not list((job.folder / "results").glob("*.parts"))
+
+
+def test_work_is_counted(reference):
+    """One dense evaluation per layer and prompt, however many vindexes and cases; two walks per case."""
+    result = harness.Result(reference.result_path)
+    assert len(result.cases) == 10
+    assert np.all(result["dense_evaluations"] == 1)
+    assert result["dense_evaluations"].shape == (4, 14)
+    assert np.all(result["walk_evaluations"] == 2)
+    assert len(result["batch_prompts"]) > 4 and result["batch_prompts"].sum() == 14
+
+
+def test_every_observation_is_there(reference):
+    result = harness.Result(reference.result_path)
+    for field in ("rel_l2", "cos", "one_minus_cos", "l2", "max_abs", "eta", "drift", "kernel_rel_l2", "norm_ratio"):
+        assert np.isfinite(result[field]).all(), field
+    assert set(result["obs_status"].reshape(-1)) == {"ok"}
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_another_case_changes_no_bit_of_the_others(shop, inputs, reference, ranks):
+    model, vindexes, prompts = inputs
+    fewer = shop.job(model, {"f16": vindexes["f16"]}, paths=[PATHS[4], PATHS[1]], batch={"rows": 8}, prompts=prompts,
+                     kernel_check=-1)
+    part, whole = fewer.result(ranks=ranks), harness.Result(reference.result_path)
+    assert sorted(part.cases) == ["f16:full_mmap", "f16:sparse_serial:k32"]
+    compared = 0
+    with h5py.File(reference.result_path) as file:
+        shared = {"obs", "prompt", "layer"}
+        dims = {name: [d[0].name.strip("/") if len(d) else "" for d in item.dims]
+                for name, item in file.items() if isinstance(item, h5py.Dataset)}
+    for name in whole.data.keys() - {"seconds", "case", "case_vindex"}:
+        if dims[name][:1] == ["case"]:
+            for case in part.cases:
+                assert same(part.case(case, name), whole.case(case, name)), f"{name} of {case}"
+                compared += 1
+        elif set(dims[name][:1]) <= shared:
+            assert same(part[name], whole[name]), name
+            compared += 1
+    assert compared > 80
+
+
+def same(a, b):
+    a, b = np.asarray(a), np.asarray(b)
+    return a.dtype == b.dtype and (list(a.reshape(-1)) == list(b.reshape(-1)) if a.dtype == object else
+                                   a.tobytes() == b.tobytes())
+
+
+def start(job, ranks):
+    """Start a run whose processes are a group of their own."""
+    return subprocess.Popen(harness.command(["run", job.path], ranks), env=harness.environment(),
+                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def parts(job):
+    return sorted(job.result_path.with_name("job-audit.h5.parts").glob("batch-*.h5"))
+
+
+def wait_for_parts(job, process, count):
+    end = time.monotonic() + 60
+    while len(parts(job)) < count:
+        assert process.poll() is None, "the run ended before it could be killed: make the corpus longer"
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def children(pid):
+    """Process ids whose parent is pid."""
+    out = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            out.append(int(stat.parent.name))
+    return out
+
+
+@pytest.fixture(scope="module")
+def long_inputs(shop, inputs):
+    return inputs[0], {"f16": inputs[1]["f16"]}, corpus(shop.root / "long.jsonl", 150, seed=5)
+
+
+@pytest.fixture(scope="module")
+def long_reference(shop, long_inputs):
+    job = make(shop, long_inputs, kernel_check=8, paths=PATHS[:2])
+    job.run()
+    return job
+
+
+@pytest.mark.parametrize("ranks, victim", [(None, "the program"), (3, "a rank")])
+def test_a_killed_run_is_resumed_to_the_same_bits(shop, long_inputs, long_reference, ranks, victim):
+    job = make(shop, long_inputs, kernel_check=8, paths=PATHS[:2])
+    process = start(job, ranks)
+    try:
+        wait_for_parts(job, process, 5)
+        target = process.pid if victim == "the program" else children(process.pid)[-1]
+        os.kill(target, signal.SIGKILL)
+        assert process.wait(timeout=60) != 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert not job.result_path.exists()
+    kept = {path: path.stat().st_mtime_ns for path in parts(job)}
+    assert kept
+    status = harness.run(["status", job.result_path], expect=75)
+    assert str(len(kept)) in status.stdout
+    job.run(ranks=2)
+    assert_equal_bits(long_reference, job)
+    assert not list((job.folder / "results").glob("*.parts"))
+    with h5py.File(job.result_path) as file:
+        assert len(file["run"]) == 2  # the killed run keeps its place
+
+
+def test_lost_parts_are_computed_again(shop, long_inputs, long_reference):
+    job = make(shop, long_inputs, kernel_check=8, paths=PATHS[:2])
+    process = start(job, None)
+    try:
+        wait_for_parts(job, process, 12)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    there = parts(job)
+    for path in (there[0], there[5]):
+        path.unlink()
+    damaged = there[7].read_bytes()
+    there[7].write_bytes(damaged[:len(damaged) // 2])
+    job.run(ranks=2)
+    assert_equal_bits(long_reference, job)
+
+
+def test_a_finished_result_is_not_computed_again(reference):
+    before = reference.result_path.stat().st_mtime_ns
+    again = reference.run(ranks=2)
+    assert reference.result_path.stat().st_mtime_ns == before
+    assert "f32:full_mmap" in again.stdout
+    other = reference.run(sets=("batch.rows=16",), expect=3)
+    assert "batch" in harness.one_error_line(other)
+    assert reference.result_path.stat().st_mtime_ns == before
+
+
+def test_verdict_and_status_of_a_finished_result(reference):
+    assert "f16:sparse" in harness.run(["verdict", reference.result_path]).stdout
+    harness.run(["status", reference.result_path])
+    harness.run(["inspect", reference.result_path])

@@ -1,0 +1,236 @@
+"""Damage in a vindex's bytes is found and named: layer, projection, row. Illegal structure stops the run.
+
+The model is tiny-gemma3: 4 layers, 512 features, hidden size 256. Every vindex is healthy but for one defect.
+"""
+import json
+
+import numpy as np
+import pytest
+
+import harness
+
+MODEL, LAYERS, FEATURES, HIDDEN = "tiny-gemma3", 4, 512, 256
+FILES = {"gate": "gate_vectors.bin", "up": "up_features.bin", "down": "down_features.bin"}
+READS = {"sparse": {"gate", "up", "down"}, "full_mmap": {"gate", "up", "down"}, "exact": {"down"},
+         "interleaved": {"gate", "up", "down"}}
+
+
+@pytest.fixture
+def damaged(shop, tmp_path):
+    """A function (variant) -> private copy of a vindex."""
+    return lambda variant="f32": shop.copy(MODEL, variant, tmp_path / "damaged")
+
+
+def rows_of(folder, projection, kind="<f4"):
+    """A stored projection as a writable array [layer, feature, hidden]."""
+    return np.memmap(folder / FILES[projection], kind, "r+", shape=(LAYERS, FEATURES, HIDDEN))
+
+
+def audit(shop, folder, ranks=None, expect=1, **keys):
+    return shop.job(shop.model(MODEL), {"v": folder}, **keys).result(ranks=ranks, expect=expect)
+
+
+def reasons(result, case, kind):
+    """The reasons of a case that speak of one kind."""
+    return [line for line in result.case(case, "fail_reasons").splitlines() if kind in line]
+
+
+def check_encoding(result, projection, layer, rows):
+    """ENCODING in each case that reads the projection, and in no other; layer, projection and row are named."""
+    for case in result.cases:
+        if projection not in READS[case.split(":")[1]]:
+            assert result.case(case, "verdict") == "PASS", case
+            continue
+        assert result.case(case, "verdict") == "ENCODING", (case, result.case(case, "fail_reasons"))
+        said = result.case(case, "fail_reasons").splitlines()[0]
+        assert f"layer {layer}, {projection}, row " in said, said
+        assert any(f"row {row}:" in said for row in rows), said
+    at = list(FILES).index(projection)
+    assert result["row_err_worst"][0, layer, at] in rows
+    others = [(l, p) for l in range(LAYERS) for p in range(3) if (l, p) != (layer, at)]
+    limit = 1e-3 + 4 * result["row_err_p99"][0]
+    assert result["row_err_max"][0, layer, at] > limit[layer, at]
+    assert all(result["row_err_max"][0, l, p] <= limit[l, p] for l, p in others)
+
+
+@pytest.mark.parametrize("projection, layer, row, column, bit", [("gate", 0, 0, 0, 23), ("up", 2, 37, 5, 26),
+                                                                 ("up", 3, 511, 255, 24), ("down", 1, 300, 100, 27)])
+def test_one_flipped_exponent_bit_of_f32(shop, damaged, projection, layer, row, column, bit):
+    folder = damaged()
+    values = rows_of(folder, projection, "<u4")
+    values[layer, row, column] ^= np.uint32(1 << bit)
+    values.flush()
+    check_encoding(audit(shop, folder), projection, layer, {row})
+
+
+@pytest.mark.parametrize("bit", [11, 13])
+def test_one_flipped_exponent_bit_of_f16(shop, damaged, bit):
+    folder = damaged("f16")
+    values = rows_of(folder, "gate", "<u2")
+    values[3, 200, 17] ^= np.uint16(1 << bit)
+    values.flush()
+    check_encoding(audit(shop, folder), "gate", 3, {200})
+
+
+@pytest.mark.parametrize("projection", list(FILES))
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_two_swapped_rows(shop, damaged, projection, ranks):
+    folder = damaged()
+    values = rows_of(folder, projection)
+    values[1, [10, 411]] = values[1, [411, 10]]
+    values.flush()
+    check_encoding(audit(shop, folder, ranks), projection, 1, {10, 411})
+
+
+def test_a_swap_inside_interleaved(shop, damaged):
+    folder = damaged("interleaved")
+    values = np.memmap(folder / "interleaved.bin", "<f4", "r+", shape=(LAYERS, 3, FEATURES, HIDDEN))
+    values[2, 1, [7, 8]] = values[2, 1, [8, 7]]
+    values.flush()
+    check_encoding(audit(shop, folder), "up", 2, {7, 8})
+
+
+def edit_index(folder, change):
+    path = folder / "index.json"
+    index = json.loads(path.read_text())
+    change(index)
+    path.write_text(json.dumps(index))
+
+
+def test_exchanged_offsets_of_two_layers(shop, damaged):
+    def exchange(index):
+        a, b = index["layers"][1], index["layers"][2]
+        a["offset"], b["offset"] = b["offset"], a["offset"]
+
+    folder = damaged()
+    edit_index(folder, exchange)
+    result = audit(shop, folder)
+    for case in ("v:sparse", "v:full_mmap"):
+        assert result.case(case, "verdict") == "ENCODING", result.case(case, "fail_reasons")
+        assert "layer 1, gate" in result.case(case, "fail_reasons") or "layer 2, gate" in result.case(case, "fail_reasons")
+        assert "row" in result.case(case, "fail_reasons")
+    assert result.case("v:exact", "verdict") == "PASS"
+    errors = result["row_err_p50"][0]
+    assert np.all(errors[1:3, 0] > 1) and np.all(errors[:, 1:] < 1e-6) and np.all(errors[[0, 3], 0] < 1e-6)
+
+
+@pytest.mark.parametrize("projection", list(FILES))
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_no_number(shop, damaged, projection, value):
+    folder = damaged()
+    values = rows_of(folder, projection)
+    values[2, 99, 31] = value
+    values.flush()
+    result = audit(shop, folder, ranks=2)
+    for case in result.cases:
+        if projection not in READS[case.split(":")[1]]:
+            assert result.case(case, "verdict") == "PASS", case
+            continue
+        assert result.case(case, "verdict") == "NON-FINITE", (case, result.case(case, "fail_reasons"))
+        assert f"layer 2, {projection}, row 99" in result.case(case, "fail_reasons")
+    at = list(FILES).index(projection)
+    assert result["row_nonfinite"][0, 2, at] == 1 and result["row_nonfinite"].sum() == 1
+    done = harness.run(["inspect", folder], expect=None)
+    assert "layer 2" in done.stdout and "99" in done.stdout
+
+
+def test_a_value_that_is_no_number_with_the_checks_off(shop, damaged):
+    folder = damaged()
+    values = rows_of(folder, "up")
+    values[2, 99, 31] = np.nan
+    values.flush()
+    result = audit(shop, folder, encoding_check="none", kernel_check=0)
+    assert [result.case(c, "verdict") for c in ("v:sparse", "v:full_mmap")] == ["NON-FINITE"] * 2
+    assert "layer 2" in result.case("v:full_mmap", "fail_reasons")
+    assert set(result.case("v:full_mmap", "obs_status")[2]) == {"non_finite"}
+    assert set(result.case("v:full_mmap", "obs_status")[:2].reshape(-1)) == {"ok"}
+
+
+def drop_layer(index):
+    del index["layers"][2]
+
+
+def unaligned(index):
+    index["layers"][3]["offset"] += 2
+
+
+def overlapping(index):
+    index["layers"][3]["offset"] = index["layers"][2]["offset"]
+
+
+def beyond(index):
+    index["layers"][3]["offset"] += 4
+
+
+def wrong_length(index):
+    index["layers"][1]["length"] -= 4
+
+
+def huge(index):
+    index["layers"][1]["offset"] = 2 ** 62
+
+
+def no_integer(index):
+    index["layers"][1]["offset"] = 2 ** 63
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+@pytest.mark.parametrize("change, word", [(drop_layer, "3"), (unaligned, "layer 3"), (overlapping, "layers 2 and 3"),
+                                          (beyond, "layer 3"), (wrong_length, "layer 1"), (huge, "layer 1"),
+                                          (no_integer, "index.json")],
+                         ids=lambda x: getattr(x, "__name__", None))
+def test_illegal_structure_stops_the_run(shop, damaged, change, word, ranks):
+    folder = damaged()
+    edit_index(folder, change)
+    job = shop.job(shop.model(MODEL), {"v": folder})
+    line = harness.one_error_line(job.run(ranks=ranks, expect=3))
+    assert word in line and str(folder) in line, line
+    harness.nothing_half_written(job)
+
+
+@pytest.mark.parametrize("projection", list(FILES))
+@pytest.mark.parametrize("ranks", [None, 3])
+def test_a_cut_file_stops_the_run(shop, damaged, projection, ranks):
+    folder = damaged()
+    path = folder / FILES[projection]
+    size = path.stat().st_size
+    with open(path, "r+b") as file:
+        file.truncate(size - 4)
+    job = shop.job(shop.model(MODEL), {"v": folder})
+    line = harness.one_error_line(job.run(ranks=ranks, expect=3))
+    assert FILES[projection] in line and str(size) in line and str(size - 4) in line, line
+    harness.nothing_half_written(job)
+
+
+def test_f16_bytes_in_an_f32_file_stop_the_run(shop, damaged):
+    folder = damaged()
+    values = np.fromfile(folder / "up_features.bin", "<f4").astype("<f2")
+    values.tofile(folder / "up_features.bin")
+    job = shop.job(shop.model(MODEL), {"v": folder})
+    assert "up_features.bin" in harness.one_error_line(job.run(expect=3))
+    harness.nothing_half_written(job)
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_no_payload_is_never_a_pass(shop, ranks):
+    done = shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "browse")}).run(ranks=ranks, expect=1)
+    assert "PASS" not in done.stdout
+    assert "features.bin" in done.stdout + done.stderr
+
+
+def test_no_false_alarm_on_healthy_vindexes(shop):
+    """Margins: rows of f32 files are exact, those of f16 files stay below half of the limit."""
+    vindexes = {v: shop.vindex(MODEL, v) for v in ("f32", "f16", "interleaved")}
+    result = shop.job(shop.model(MODEL), vindexes, kernel_check=-1).result()
+    assert set(result["verdict"]) == {"PASS"}
+    checked = result["row_err_checked"] == "yes"
+    assert checked[0].all() and checked[1].all()
+    names = list(result["vindex_name"])
+    for name in ("f32", "interleaved"):
+        at = names.index(name)
+        assert np.nanmax(result["row_err_max"][at][checked[at]]) == 0
+    at = names.index("f16")
+    limit = 1e-3 + 4 * result["row_err_p99"][at]
+    assert np.all(result["row_err_max"][at] <= limit / 2)
+    assert np.all(result["row_err_max"][at][:, 0] > 0)  # LARQL's f16 truncates: the gate is not exact
+    assert np.nanmax(result["kernel_rel_l2"]) <= 3.3e-6

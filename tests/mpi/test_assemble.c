@@ -1,0 +1,68 @@
+/* Usage: mpirun -n N test_assemble RESULT.h5. Writes made-up parts from all ranks and assembles them. */
+#include "walkaudit/comm.h"
+#include "store_fake.h"
+
+/* Longer than one chunk along obs (8192) and layer (16); a batch boundary inside a chunk and a chunk boundary inside a batch. */
+static const fake_shape SHAPE = {.layers = 18,
+                                 .prompt_rows = {2000, 1000, 3000, 7, 2500, 300, 1},
+                                 .prompts = 7,
+                                 .batch_prompts = {2, 2, 1, 2},
+                                 .batches = 4};
+
+static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err)
+{
+    (void)context;
+    return wa_arena_print(arena, out, err, "<%d>", id);
+}
+
+static wa_status write_parts(wa_comm *comm, const char *path, const wa_result_meta *meta, wa_arena *arena,
+                             wa_error *err)
+{
+    size_t ranks = (size_t)wa_comm_size(comm), me = (size_t)wa_comm_rank(comm);
+    for (size_t b = me; b < meta->batch_count; b += ranks) {
+        wa_block block;
+        wa_mark mark = wa_arena_mark(arena);
+        WA_TRY(fake_block(meta, b, arena, &block, err));
+        WA_TRY(wa_part_write(path, b, &block, b == 0, err));
+        wa_arena_release(arena, mark);
+    }
+    return WA_OK;
+}
+
+static wa_status run(wa_comm *comm, const char *path, wa_arena *arena, wa_error *err)
+{
+    bool root = wa_comm_rank(comm) == 0;
+    wa_result_meta meta;
+    wa_parts *parts = NULL;
+    wa_bounds *bounds;
+    wa_token_texts texts = {.text = token_text};
+    WA_TRY(fake_meta(&SHAPE, arena, &meta, err));
+    WA_TRY(wa_bounds_open("default", arena, &bounds, err));
+    wa_status status = root ? wa_parts_open(path, &meta, false, arena, &parts, err) : WA_OK;
+    WA_TRY(wa_comm_agree(comm, status, err));
+    if (root)
+        status = wa_parts_write_run(parts, "{\"argv\": [\"a\", \"b\"], \"ranks\": 2, \"x\": 0.5, \"n\": {\"k\": 1}}", err);
+    WA_TRY(wa_comm_agree(comm, status, err));
+    status = write_parts(comm, path, &meta, arena, err);
+    WA_TRY(wa_comm_agree(comm, status, err));
+    WA_TRY(wa_assemble(comm, path, &meta, bounds, &texts, arena, err));
+    wa_parts_close(parts, true);
+    return WA_OK;
+}
+
+int main(int argc, char **argv)
+{
+    wa_comm *comm;
+    wa_arena *arena = NULL;
+    wa_error err = {.status = WA_OK};
+    if (wa_comm_open(&argc, &argv, &comm, &err) != WA_OK)
+        return 4;
+    wa_status status = argc == 2 ? wa_arena_open("test", 0, &arena, &err) : wa_fail(&err, WA_E_USAGE, "one argument");
+    if (status == WA_OK)
+        status = run(comm, argv[1], arena, &err);
+    if (status != WA_OK && wa_comm_rank(comm) == 0)
+        fprintf(stderr, "test_assemble: %s\n", err.text);
+    wa_arena_close(arena);
+    wa_comm_close(comm);
+    return status == WA_OK ? 0 : 1;
+}

@@ -1,0 +1,620 @@
+/* Parts, their lock, damage and fingerprints; the layout table. */
+#include "store/file.h"
+#include "store/layout.h"
+#include "store/part.h"
+#include "store/parts.h"
+#include "store_fake.h"
+#include "suite.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const fake_shape SHAPE = {.layers = 3, .prompt_rows = {4, 5, 6}, .prompts = 3, .batch_prompts = {2, 1}, .batches = 2};
+
+/* One test's own directory, removed before and after. */
+typedef struct fixture {
+    char directory[256], result[300], parts[320];
+    wa_arena *arena;
+    wa_result_meta meta;
+    wa_error err;
+} fixture;
+
+static void remove_tree(const char *directory)
+{
+    char command[400];
+    snprintf(command, sizeof command, "rm -rf '%s'", directory);
+    CU_ASSERT_EQUAL_FATAL(system(command), 0);
+}
+
+static void set_up(fixture *f, const char *name)
+{
+    memset(f, 0, sizeof *f);
+    snprintf(f->directory, sizeof f->directory, "%s/store-%s", WA_TEST_BINARY_DIR, name);
+    snprintf(f->result, sizeof f->result, "%s/deep/r.h5", f->directory);
+    snprintf(f->parts, sizeof f->parts, "%s.parts", f->result);
+    remove_tree(f->directory);
+    WA_MUST(wa_arena_open("test", 0, &f->arena, &f->err), &f->err);
+    WA_MUST(fake_meta(&SHAPE, f->arena, &f->meta, &f->err), &f->err);
+}
+
+static void tear_down(fixture *f)
+{
+    wa_arena_close(f->arena);
+    remove_tree(f->directory);
+}
+
+static wa_parts *open_parts(fixture *f, bool fresh)
+{
+    wa_parts *parts = NULL;
+    WA_MUST(wa_parts_open(f->result, &f->meta, fresh, f->arena, &parts, &f->err), &f->err);
+    return parts;
+}
+
+static void write_part(fixture *f, size_t batch)
+{
+    wa_block block;
+    WA_MUST(fake_block(&f->meta, batch, f->arena, &block, &f->err), &f->err);
+    WA_MUST(wa_part_write(f->result, batch, &block, batch == 0, &f->err), &f->err);
+}
+
+static void part_path(const fixture *f, size_t batch, char out[WA_NAME_BYTES])
+{
+    CU_ASSERT_EQUAL_FATAL(wa_part_name(f->result, batch, out, NULL), WA_OK);
+}
+
+static void write_text(const fixture *f, const char *name, const char *text)
+{
+    char path[WA_NAME_BYTES];
+    snprintf(path, sizeof path, "%s/%s", f->parts, name);
+    FILE *file = fopen(path, "w");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fputs(text, file);
+    CU_ASSERT_EQUAL(fclose(file), 0);
+}
+
+static bool exists(const fixture *f, const char *name)
+{
+    char path[WA_NAME_BYTES];
+    snprintf(path, sizeof path, "%s/%s", f->parts, name);
+    return access(path, F_OK) == 0;
+}
+
+static uint8_t *read_file(fixture *f, const char *path, size_t *size)
+{
+    wa_map map;
+    uint8_t *copy;
+    WA_MUST(wa_map_open(path, &map, &f->err), &f->err);
+    WA_MUST(wa_arena_take(f->arena, map.bytes.size, 1, &copy, &f->err), &f->err);
+    memcpy(copy, map.bytes.data, map.bytes.size);
+    *size = map.bytes.size;
+    wa_map_close(&map);
+    return copy;
+}
+
+static void write_file(const char *path, const uint8_t *bytes, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    CU_ASSERT_EQUAL(fwrite(bytes, 1, size, file), size);
+    CU_ASSERT_EQUAL(fclose(file), 0);
+}
+
+/* --- Layout ------------------------------------------------------------------------------------------------------ */
+
+static void layout_names_are_unique_and_every_field_has_a_row(void)
+{
+    for (size_t i = 0; i < wa_layout_count(); i++)
+        CU_ASSERT_PTR_EQUAL(wa_layout_find(wa_layout_at(i)->name), wa_layout_at(i));
+    for (int f = 0; f < WA_FIELD_COUNT; f++)
+        CU_ASSERT_STRING_EQUAL(wa_layout_of_field((wa_field)f)->name, wa_field_get((wa_field)f)->name);
+}
+
+static void layout_chunks_hold_one_mebibyte_at_most(void)
+{
+    const wa_layout *row = wa_layout_find("cos");
+    static const size_t cases[][2][3] = {{{5, 3, 39}, {1, 3, 39}},      /* small: whole */
+                                         {{5, 16, 8192}, {1, 16, 8192}}, /* exactly one chunk of 1 MiB */
+                                         {{5, 34, 8193}, {1, 12, 4097}}, /* three and two even pieces */
+                                         {{0, 0, 0}, {1, 1, 1}}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t box[WA_LAYOUT_RANK];
+        wa_layout_box(row, cases[i][0], box);
+        for (size_t d = 0; d < WA_LAYOUT_RANK; d++)
+            CU_ASSERT_EQUAL(box[d], cases[i][1][d]);
+        CU_ASSERT(box[0] * box[1] * box[2] * sizeof(double) <= 1 << 20);
+    }
+}
+
+static void layout_fills_indices_with_minus_one(void)
+{
+    CU_ASSERT_EQUAL(wa_layout_fill(wa_layout_find("top1_id")), -1);
+    CU_ASSERT_EQUAL(wa_layout_fill(wa_layout_find("min_cos_at_obs")), -1);
+    CU_ASSERT_EQUAL(wa_layout_fill(wa_layout_find("row_err_worst")), -1);
+    CU_ASSERT_EQUAL(wa_layout_fill(wa_layout_find("walk_evaluations")), 0);
+    CU_ASSERT_EQUAL(wa_layout_fill(wa_layout_find("label")), 0);
+    CU_ASSERT_EQUAL(wa_layout_fill(wa_layout_find("n_obs")), 0);
+}
+
+static void readme_of_analysis_lists_every_dataset(void)
+{
+    wa_map map;
+    wa_arena *arena;
+    char *text;
+    wa_error err;
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    WA_MUST(wa_map_open(WA_GOLDEN "/../../analysis/README.md", &map, &err), &err);
+    WA_MUST(wa_arena_copy(arena, (const char *)map.bytes.data, map.bytes.size, &text, &err), &err);
+    wa_map_close(&map);
+    size_t listed = 0;
+    for (size_t i = 0; i < wa_layout_count(); i++) {
+        char row[512];
+        CU_ASSERT_FATAL(wa_layout_print_row(wa_layout_at(i), row, sizeof row) < (int)sizeof row);
+        if (strstr(text, row) == NULL)
+            fprintf(stderr, "    analysis/README.md lacks: %s\n", row);
+        CU_ASSERT_PTR_NOT_NULL(strstr(text, row));
+    }
+    const char *tables = strstr(text, "## Datasets");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(tables);
+    for (const char *at = strstr(tables, "\n| `"); at != NULL; at = strstr(at + 1, "\n| `"))
+        listed++;
+    CU_ASSERT_EQUAL(listed, wa_layout_count()); /* and none that is not in the table */
+    wa_arena_close(arena);
+}
+
+static void bytes_that_are_no_utf8_are_shown_in_hex(void)
+{
+    static const char *const cases[][2] = {{"caf\xc3\xa9", "caf\xc3\xa9"}, {"", ""},
+                                           {"a\xff" "b", "a\\xFFb"},         {"\xe2\x96", "\\xE2\\x96"},
+                                           {"\xed\xa0\x80", "\\xED\\xA0\\x80"}, /* a surrogate */
+                                           {"\xc0\x80", "\\xC0\\x80"},          /* overlong NUL */
+                                           {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80"}};
+    fixture f;
+    set_up(&f, "utf8");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *out = NULL;
+        WA_MUST(wa_text_escape(cases[i][0], f.arena, &out, &f.err), &f.err);
+        CU_ASSERT_STRING_EQUAL(out, cases[i][1]);
+    }
+    tear_down(&f);
+}
+
+/* --- Fingerprints ---------------------------------------------------------------------------------------------------- */
+
+/* FIPS 180-2, appendix B.1. */
+static void fingerprint_of_abc_is_the_published_digest(void)
+{
+    fixture f;
+    char *out;
+    set_up(&f, "sha");
+    WA_MUST(wa_fingerprint_bytes("abc", 3, f.arena, &out, &f.err), &f.err);
+    CU_ASSERT_STRING_EQUAL(out, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    tear_down(&f);
+}
+
+static char *fingerprint(fixture *f, const char *path, bool full)
+{
+    char *out = NULL;
+    WA_MUST(wa_fingerprint_files(&path, 1, full, f->arena, &out, &f->err), &f->err);
+    return out;
+}
+
+static void set_time(const char *path, time_t seconds)
+{
+    struct timespec times[2] = {{.tv_sec = seconds}, {.tv_sec = seconds}};
+    CU_ASSERT_EQUAL_FATAL(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void fingerprint_of_files_follows_content_and_time(void)
+{
+    enum { SIZE = 3 << 20 };
+    fixture f;
+    char path[400];
+    uint8_t *bytes;
+    set_up(&f, "files");
+    WA_MUST(wa_directory_make(f.parts, &f.err), &f.err);
+    WA_MUST(wa_arena_take(f.arena, SIZE, 1, &bytes, &f.err), &f.err);
+    snprintf(path, sizeof path, "%s/file", f.parts);
+    write_file(path, bytes, SIZE);
+    set_time(path, 1000);
+    char *quick = fingerprint(&f, path, false), *full = fingerprint(&f, path, true);
+    CU_ASSERT_EQUAL(strncmp(quick, "quick:", 6), 0);
+    CU_ASSERT_EQUAL(strncmp(full, "full:", 5), 0);
+    set_time(path, 2000);
+    CU_ASSERT_STRING_NOT_EQUAL(fingerprint(&f, path, false), quick);
+    CU_ASSERT_STRING_EQUAL(fingerprint(&f, path, true), full);
+    bytes[SIZE / 2] = 1; /* in neither the first nor the last MiB */
+    write_file(path, bytes, SIZE);
+    set_time(path, 1000);
+    CU_ASSERT_STRING_EQUAL(fingerprint(&f, path, false), quick);
+    CU_ASSERT_STRING_NOT_EQUAL(fingerprint(&f, path, true), full);
+    const char *missing = "no/such/file";
+    char *out;
+    CU_ASSERT_EQUAL(wa_fingerprint_files(&missing, 1, false, f.arena, &out, &f.err), WA_E_IO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, missing));
+    tear_down(&f);
+}
+
+/* --- Parts ------------------------------------------------------------------------------------------------------------ */
+
+static void part_gives_back_every_value(void)
+{
+    fixture f;
+    wa_block block;
+    wa_hid file;
+    char path[WA_NAME_BYTES];
+    set_up(&f, "trip");
+    wa_parts *parts = open_parts(&f, false);
+    write_part(&f, 0);
+    WA_MUST(fake_block(&f.meta, 0, f.arena, &block, &f.err), &f.err);
+    part_path(&f, 0, path);
+    WA_MUST(wa_part_open(path, NULL, 0, &block.dims, &file, &f.err), &f.err);
+    wa_extents extents = {.dims = block.dims};
+    for (int i = 0; i < WA_FIELD_COUNT; i++) {
+        const wa_field_info *info = wa_field_get((wa_field)i);
+        size_t outer, along, inner;
+        void *values = NULL;
+        WA_MUST(wa_dataset_load(file, info->name, &extents, f.arena, &values, &f.err), &f.err);
+        fake_split(&block.dims, info, &outer, &along, &inner);
+        CU_ASSERT_EQUAL(memcmp(values, block.field[i], outer * along * inner * wa_type_size(info->type)), 0);
+    }
+    CU_ASSERT_EQUAL(wa_hdf5_close(file, WA_OK, &f.err), WA_OK);
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
+static void parts_are_resumed_and_removed_at_the_end(void)
+{
+    fixture f;
+    wa_result_status state;
+    set_up(&f, "resume");
+    WA_MUST(wa_result_check(f.result, f.arena, &state, &f.err), &f.err);
+    CU_ASSERT_EQUAL(state.exit_code, 3); /* nothing there */
+    wa_parts *parts = open_parts(&f, false);
+    CU_ASSERT_EQUAL(wa_parts_get_state(parts), WA_PARTS_FRESH);
+    CU_ASSERT_EQUAL(wa_parts_done_count(parts), 0);
+    WA_MUST(wa_parts_write_run(parts, "{}", &f.err), &f.err);
+    write_part(&f, 1);
+    WA_MUST(wa_result_check(f.result, f.arena, &state, &f.err), &f.err);
+    CU_ASSERT(state.owner_alive);
+    wa_parts_close(parts, false);
+
+    WA_MUST(wa_result_check(f.result, f.arena, &state, &f.err), &f.err);
+    CU_ASSERT(!state.finished && !state.owner_alive);
+    CU_ASSERT_EQUAL(state.batches, 2);
+    CU_ASSERT_EQUAL(state.done, 1);
+    CU_ASSERT_EQUAL(state.exit_code, 75);
+
+    parts = open_parts(&f, false);
+    CU_ASSERT_EQUAL(wa_parts_get_state(parts), WA_PARTS_RESUMED);
+    CU_ASSERT(!wa_parts_is_done(parts, 0) && wa_parts_is_done(parts, 1) && !wa_parts_is_done(parts, 2));
+    CU_ASSERT_PTR_NULL(wa_parts_note(parts));
+    WA_MUST(wa_parts_write_run(parts, "{}", &f.err), &f.err);
+    CU_ASSERT(exists(&f, "run-0.json") && exists(&f, "run-1.json"));
+    wa_parts_close(parts, true);
+    CU_ASSERT(!wa_dir_exists(f.parts));
+    tear_down(&f);
+}
+
+static void another_fingerprint_is_refused_by_name_unless_fresh(void)
+{
+    static const wa_fingerprint_item changed[] = {{"model", "quick:00"}, {"prompts", "sha256:22"}};
+    static const wa_fingerprint_item longer[] = {{"model", "quick:00"}, {"prompts", "sha256:11"}, {"topk", "8"}};
+    fixture f;
+    wa_parts *parts = open_parts((set_up(&f, "foreign"), &f), false);
+    write_part(&f, 0);
+    wa_parts_close(parts, false);
+
+    f.meta.fingerprint = changed;
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_MISMATCH);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "'prompts'"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "sha256:11"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "sha256:22"));
+    CU_ASSERT(!exists(&f, "lock")); /* the refusal lets go */
+    f.meta.fingerprint = longer;
+    f.meta.fingerprint_count = 3;
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_MISMATCH);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "'topk'"));
+
+    parts = open_parts(&f, true);
+    CU_ASSERT_EQUAL(wa_parts_get_state(parts), WA_PARTS_FRESH);
+    CU_ASSERT(!exists(&f, "batch-000000.h5"));
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
+/* Reopen after damage to part 0: it must be set aside with a note, and part 1 kept. */
+static void expect_set_aside(fixture *f, const char *reason)
+{
+    wa_parts *parts = open_parts(f, false);
+    CU_ASSERT(!wa_parts_is_done(parts, 0));
+    CU_ASSERT(wa_parts_is_done(parts, 1));
+    const char *note = wa_parts_note(parts);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(note);
+    CU_ASSERT_PTR_NOT_NULL(strstr(note, "batch-000000.h5"));
+    if (strstr(note, reason) == NULL)
+        fprintf(stderr, "    note: %s\n", note);
+    CU_ASSERT_PTR_NOT_NULL(strstr(note, reason));
+    CU_ASSERT(exists(f, "batch-000000.h5.damaged"));
+    CU_ASSERT(!exists(f, "batch-000000.h5"));
+    wa_parts_close(parts, false);
+}
+
+static void damaged_parts_are_set_aside(void)
+{
+    fixture f;
+    char path[WA_NAME_BYTES], other[WA_NAME_BYTES];
+    size_t size, other_size;
+    set_up(&f, "damage");
+    wa_parts *parts = open_parts(&f, false);
+    write_part(&f, 0);
+    write_part(&f, 1);
+    wa_parts_close(parts, false);
+    part_path(&f, 0, path);
+    part_path(&f, 1, other);
+    uint8_t *whole = read_file(&f, path, &size), *foreign = read_file(&f, other, &other_size);
+
+    write_file(path, whole, size / 2); /* truncated */
+    expect_set_aside(&f, "not a whole HDF5 file");
+    write_file(path, (const uint8_t *)"not HDF5", 8);
+    expect_set_aside(&f, "not a whole HDF5 file");
+    write_file(path, foreign, other_size); /* another batch under this name */
+    expect_set_aside(&f, "'batch'");
+
+    /* A value in the middle of cos: found by its bits, so the checksum must see it. Element 7 is 1 + 7/1024. */
+    double value = 1.0 + 7.0 / 1024;
+    size_t at = 0;
+    while (at + sizeof value <= size && memcmp(whole + at, &value, sizeof value) != 0)
+        at++;
+    CU_ASSERT_FATAL(at + sizeof value <= size);
+    whole[at] ^= 1;
+    write_file(path, whole, size);
+    expect_set_aside(&f, "cannot read dataset 'cos'");
+    tear_down(&f);
+}
+
+/* No byte of a part may crash the reader; one that matters must be noticed, one that does not may pass. */
+static void no_damaged_byte_crashes_the_reader(void)
+{
+    fixture f;
+    char path[WA_NAME_BYTES];
+    size_t size, refused = 0;
+    set_up(&f, "flip");
+    wa_parts *parts = open_parts(&f, false);
+    write_part(&f, 1);
+    wa_parts_close(parts, false);
+    part_path(&f, 1, path);
+    uint8_t *whole = read_file(&f, path, &size);
+    wa_dims dims = wa_part_dims(&f.meta, 1);
+    for (size_t at = 0; at < size; at += size / 400 + 1) {
+        wa_error err = {.status = WA_OK};
+        wa_mark mark = wa_arena_mark(f.arena);
+        whole[at] ^= 0x41;
+        write_file(path, whole, size);
+        refused += wa_part_check(path, NULL, 1, &dims, f.arena, &err) != WA_OK;
+        whole[at] ^= 0x41;
+        wa_arena_release(f.arena, mark);
+    }
+    CU_ASSERT(refused > 0);
+    tear_down(&f);
+}
+
+static void part_that_cannot_be_written_leaves_nothing(void)
+{
+    fixture f;
+    wa_block block;
+    struct rlimit before;
+    set_up(&f, "full");
+    wa_parts *parts = open_parts(&f, false);
+    WA_MUST(fake_block(&f.meta, 0, f.arena, &block, &f.err), &f.err);
+    CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit small = {.rlim_cur = 4096, .rlim_max = before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN); /* then write fails with EFBIG, as it fails with ENOSPC on a full disk */
+    CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &small), 0);
+    wa_status status = wa_part_write(f.result, 0, &block, true, &f.err);
+    CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &before), 0);
+    CU_ASSERT_EQUAL(status, WA_E_IO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "batch-000000.h5"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "File too large"));
+    CU_ASSERT_PTR_NULL(strchr(f.err.text, '\n'));
+    char command[500];
+    snprintf(command, sizeof command, "test $(ls '%s' | grep -c batch) = 0", f.parts);
+    CU_ASSERT_EQUAL(system(command), 0);
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
+static void directory_that_cannot_be_made_is_named(void)
+{
+    fixture f;
+    wa_parts *parts;
+    char path[400];
+    set_up(&f, "unwritable");
+    WA_MUST(wa_directory_make(f.directory, &f.err), &f.err);
+    snprintf(path, sizeof path, "%s/file", f.directory);
+    write_file(path, (const uint8_t *)"x", 1);
+    snprintf(path, sizeof path, "%s/file/r.h5", f.directory); /* refused to root as well */
+    CU_ASSERT_EQUAL(wa_parts_open(path, &f.meta, false, f.arena, &parts, &f.err), WA_E_IO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "unwritable/file"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "Not a directory"));
+    tear_down(&f);
+}
+
+static void damaged_job_file_is_one_clear_error(void)
+{
+    fixture f;
+    wa_parts *parts = open_parts((set_up(&f, "job"), &f), false);
+    wa_parts_close(parts, false);
+    write_text(&f, "job.json", "{\"walkaudit_parts\": 1");
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_FORMAT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "job.json"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "--fresh"));
+    tear_down(&f);
+}
+
+static void foreign_file_at_the_result_path_is_not_overwritten(void)
+{
+    fixture f;
+    wa_parts *parts;
+    wa_result *result;
+    set_up(&f, "occupied");
+    WA_MUST(wa_directory_make(f.parts, &f.err), &f.err);
+    write_file(f.result, (const uint8_t *)"somebody's notes", 16);
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_FORMAT);
+    CU_ASSERT_EQUAL(wa_result_open(f.result, f.arena, &result, &f.err), WA_E_FORMAT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, f.result));
+    CU_ASSERT(wa_file_exists(f.result));
+    CU_ASSERT_EQUAL(wa_result_open("no/such.h5", f.arena, &result, &f.err), WA_E_IO);
+    tear_down(&f);
+}
+
+/* A part is HDF5, whole, and ours; yet no result. */
+static void part_is_no_result(void)
+{
+    fixture f;
+    wa_result *result;
+    char path[WA_NAME_BYTES];
+    wa_parts *parts = open_parts((set_up(&f, "part"), &f), false);
+    write_part(&f, 0);
+    part_path(&f, 0, path);
+    CU_ASSERT_EQUAL(wa_result_open(path, f.arena, &result, &f.err), WA_E_FORMAT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "walkaudit_format"));
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
+/* --- The lock ------------------------------------------------------------------------------------------------------------ */
+
+static void living_owner_is_named_and_refused(void)
+{
+    fixture f;
+    wa_parts *first = open_parts((set_up(&f, "alive"), &f), false), *second;
+    char process[32];
+    snprintf(process, sizeof process, "process %ld", (long)getpid());
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &second, &f.err), WA_E_IO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, process));
+    wa_parts_beat(first);
+    wa_parts_close(first, false);
+    second = open_parts(&f, false);
+    wa_parts_close(second, false);
+    tear_down(&f);
+}
+
+static void lock_of_a_gone_process_is_taken_over(void)
+{
+    fixture f;
+    set_up(&f, "dead");
+    pid_t child = fork();
+    CU_ASSERT_FATAL(child >= 0);
+    if (child == 0) {
+        wa_parts *parts;
+        wa_error err;
+        _exit(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &err) == WA_OK ? 0 : 1);
+    }
+    int how;
+    CU_ASSERT_EQUAL_FATAL(waitpid(child, &how, 0), child);
+    CU_ASSERT(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    CU_ASSERT(exists(&f, "lock"));
+    wa_parts *parts = open_parts(&f, false);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(wa_parts_note(parts));
+    CU_ASSERT_PTR_NOT_NULL(strstr(wa_parts_note(parts), "took over"));
+    wa_parts_close(parts, false);
+    CU_ASSERT(!exists(&f, "lock"));
+    tear_down(&f);
+}
+
+static void another_hosts_lock_lives_for_a_minute_of_silence(void)
+{
+    fixture f;
+    wa_parts *parts;
+    wa_result_status state;
+    char path[WA_NAME_BYTES];
+    set_up(&f, "remote");
+    WA_MUST(wa_directory_make(f.parts, &f.err), &f.err);
+    write_text(&f, "lock", "{\"host\": \"elsewhere\", \"process\": 7, \"start\": 1, \"slurm_job\": \"42\"}");
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_IO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "host elsewhere, process 7, Slurm job 42"));
+    WA_MUST(wa_result_check(f.result, f.arena, &state, &f.err), &f.err);
+    CU_ASSERT(state.owner_alive);
+    snprintf(path, sizeof path, "%s/lock", f.parts);
+    set_time(path, time(NULL) - 61);
+    WA_MUST(wa_result_check(f.result, f.arena, &state, &f.err), &f.err);
+    CU_ASSERT(!state.owner_alive);
+    parts = open_parts(&f, false);
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
+/* After a take-over the former owner must not remove the new owner's lock. */
+static void lost_lock_is_not_released_twice(void)
+{
+    fixture f;
+    wa_lock lock, thief;
+    wa_owner before;
+    char path[WA_NAME_BYTES];
+    set_up(&f, "lost");
+    WA_MUST(wa_directory_make(f.parts, &f.err), &f.err);
+    WA_MUST(wa_lock_take(f.parts, &lock, &before, &f.err), &f.err);
+    CU_ASSERT(!before.present && wa_lock_is_held(&lock));
+    snprintf(path, sizeof path, "%s/lock", f.parts);
+    CU_ASSERT_EQUAL(unlink(path), 0);
+    WA_MUST(wa_lock_take(f.parts, &thief, &before, &f.err), &f.err);
+    CU_ASSERT(!wa_lock_is_held(&lock) && wa_lock_is_held(&thief));
+    wa_lock_release(&lock);
+    CU_ASSERT(wa_lock_is_held(&thief));
+    wa_lock_release(&thief);
+    CU_ASSERT(!exists(&f, "lock"));
+    tear_down(&f);
+}
+
+static void stale_temporaries_are_removed(void)
+{
+    fixture f;
+    wa_parts *parts = open_parts((set_up(&f, "stale"), &f), false);
+    wa_parts_close(parts, false);
+    write_text(&f, "batch-000001.h5.host-1.tmp", "half");
+    write_text(&f, "result.h5.host-1.tmp", "half");
+    parts = open_parts(&f, false);
+    CU_ASSERT(!exists(&f, "batch-000001.h5.host-1.tmp") && !exists(&f, "result.h5.host-1.tmp"));
+    CU_ASSERT(!wa_parts_is_done(parts, 1));
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
+static void no_failing_allocation_leaves_the_lock_behind(void)
+{
+    fixture f;
+    wa_parts *parts;
+    size_t k = 1;
+    wa_status status = WA_E_MEMORY;
+    set_up(&f, "memory");
+    for (; k < 200 && status != WA_OK; k++) {
+        wa_arena_fail_at(f.arena, k);
+        status = wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err);
+        wa_arena_fail_at(f.arena, 0);
+        CU_ASSERT(status == WA_OK || status == WA_E_MEMORY);
+        CU_ASSERT(exists(&f, "lock") == (status == WA_OK));
+    }
+    CU_ASSERT_EQUAL_FATAL(status, WA_OK);
+    CU_ASSERT(k > 3);
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
+WA_SUITE("store", WA_CASE(layout_names_are_unique_and_every_field_has_a_row),
+         WA_CASE(layout_chunks_hold_one_mebibyte_at_most), WA_CASE(layout_fills_indices_with_minus_one),
+         WA_CASE(readme_of_analysis_lists_every_dataset), WA_CASE(bytes_that_are_no_utf8_are_shown_in_hex),
+         WA_CASE(fingerprint_of_abc_is_the_published_digest), WA_CASE(fingerprint_of_files_follows_content_and_time),
+         WA_CASE(part_gives_back_every_value), WA_CASE(parts_are_resumed_and_removed_at_the_end),
+         WA_CASE(another_fingerprint_is_refused_by_name_unless_fresh), WA_CASE(damaged_parts_are_set_aside),
+         WA_CASE(no_damaged_byte_crashes_the_reader), WA_CASE(part_that_cannot_be_written_leaves_nothing),
+         WA_CASE(directory_that_cannot_be_made_is_named), WA_CASE(damaged_job_file_is_one_clear_error),
+         WA_CASE(foreign_file_at_the_result_path_is_not_overwritten), WA_CASE(part_is_no_result),
+         WA_CASE(living_owner_is_named_and_refused), WA_CASE(lock_of_a_gone_process_is_taken_over),
+         WA_CASE(another_hosts_lock_lives_for_a_minute_of_silence), WA_CASE(lost_lock_is_not_released_twice),
+         WA_CASE(stale_temporaries_are_removed), WA_CASE(no_failing_allocation_leaves_the_lock_behind))
