@@ -53,7 +53,7 @@ typedef struct wa_job {
  *
  * Errors: WA_E_JOB with the file, line and column (libcyaml gives the event before: "after line L"), key, found and
  * expected: unknown or repeated keys, wrong types, values out of range, empty file, several documents, both or neither
- * kinds of prompts, names that are not unique, unknown paths. WA_E_IO when it cannot be read.
+ * kinds of prompts, names that are not unique, unknown paths. A file that cannot be read is WA_E_JOB too.
  */
 WA_CHECKED wa_status wa_job_open(const char *path, const char *const *settings, size_t setting_count,
                                  wa_arena *arena, wa_job **out, wa_error *err);

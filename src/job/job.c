@@ -399,7 +399,7 @@ wa_status wa_job_open(const char *path, const char *const *settings, size_t sett
         .path = copy, .settings = settings, .setting_count = setting_count, .arena = arena};
     wa_status status = build_job(&source, job, err);
     if (status != WA_OK)
-        return status == WA_E_IO ? status : wa_note(err, "in job '%s'", path);
+        return wa_note(err, "in job '%s'", path);
     *out = job;
     return WA_OK;
 }

@@ -336,7 +336,8 @@ static wa_status fill_fallbacks(const wa_job_source *source, wa_error *err)
 wa_status wa_job_load(wa_job_source *source, wa_error *err)
 {
     wa_map map;
-    WA_TRY(wa_map_open(source->path, &map, err));
+    if (wa_map_open(source->path, &map, err) != WA_OK)
+        return err->status = WA_E_JOB; /* a job that cannot be read is a wrong job: exit 2 */
     wa_status status = load_text(source, map.bytes, err);
     wa_map_close(&map);
     WA_TRY(status);

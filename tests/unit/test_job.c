@@ -429,7 +429,7 @@ static void a_job_beside_the_caller_keeps_its_paths_as_they_are(void)
     CU_ASSERT_STRING_EQUAL(job->audits[0].model, "models/smollm2.gguf");
     CU_ASSERT_STRING_EQUAL(job->directory, ".");
     CU_ASSERT_EQUAL(chdir(here), 0);
-    CU_ASSERT_EQUAL(wa_job_open(DIRECTORY "/none.yaml", NULL, 0, arena, &job, &err), WA_E_IO);
+    CU_ASSERT_EQUAL(wa_job_open(DIRECTORY "/none.yaml", NULL, 0, arena, &job, &err), WA_E_JOB);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "none.yaml"));
     wa_arena_close(arena);
 }
