@@ -93,7 +93,10 @@ static wa_status prepare_root(task *t, wa_error *err)
     WA_TRY(wa_audit_meta(t->audit, t->plan, &t->meta, err));
     if (t->options->out_file == NULL)
         WA_TRY(make_directory(t->audit->job->result, err));
-    return wa_parts_open(t->result_path, &t->meta, t->options->fresh, t->arena, &t->parts, err);
+    WA_TRY(wa_parts_open(t->result_path, &t->meta, t->options->fresh, t->arena, &t->parts, err));
+    if (wa_parts_note(t->parts) != NULL)
+        wa_run_log_line(t->log, "note: %s", wa_parts_note(t->parts));
+    return WA_OK;
 }
 
 /* Another rank's assembly needs dims and batches; they follow from what it has. */
@@ -109,8 +112,13 @@ static void prepare_other(task *t)
 static void batch_finished(void *context, size_t done, size_t total)
 {
     task *t = context;
-    wa_parts_beat(t->parts);
     wa_run_log_progress(t->log, done, total);
+}
+
+static void beat(void *context)
+{
+    task *t = context;
+    wa_parts_beat(t->parts);
 }
 
 static wa_status compute(task *t, wa_cost *cost, wa_error *err)
@@ -146,6 +154,7 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                .arena = t->arena,
                                .batch_done = done,
                                .batch_finished = batch_finished,
+                               .beat = beat,
                                .context = t};
     bool fatal;
     status = wa_pipeline_run(&input, cost, &fatal, err);

@@ -19,6 +19,7 @@ typedef struct wa_pipeline_input {
     /* rank 0 only: */
     const uint8_t *batch_done;  /* [batches] 1 = a part is there already */
     void (*batch_finished)(void *context, size_t done, size_t total); /* after each part; NULL = none */
+    void (*beat)(void *context); /* often: a sign of life for the owner lock; NULL = none */
     void *context;
 } wa_pipeline_input;
 

@@ -26,7 +26,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static void print_finished(const char *path, const wa_result_status *state)
 {
     printf("%s: finished, %zu batches; %s\n", path, state->batches,
-           state->exit_code == 0 ? "every case passes or is measured" : "some case fails, or none ran");
+           state->exit_code == 0 ? "every case passes or is measured"
+                                 : "some case fails, or none ran");
     printf("next: walkaudit verdict %s\n", path);
 }
 
@@ -35,8 +36,8 @@ static void print_unfinished(const char *path, const wa_result_status *state)
     if (state->batches == 0)
         printf("%s: nothing is done\n", path);
     else
-        printf("%s: unfinished, %zu of %zu batches done, %zu missing\n", path, state->done, state->batches,
-               state->batches - state->done);
+        printf("%s: unfinished, %zu of %zu batches done, %zu missing\n", path, state->done,
+               state->batches, state->batches - state->done);
     if (state->owner_alive)
         printf("owner: %s, running\nnext: wait for it\n", state->owner);
     else if (state->owner != NULL)
@@ -51,8 +52,10 @@ int wa_cli_status(int argc, char **argv)
     static const struct argp parser = {
         .parser = parse_option,
         .args_doc = "RESULT.h5",
-        .doc = "What is done of a result and what is missing. Reads only; never locks a running job's files."
-               "\vExit codes: 0 finished and every case passes or is measured; 1 finished, some case fails or "
+        .doc = "What is done of a result and what is missing. Reads only; never locks a running "
+               "job's files."
+               "\vExit codes: 0 finished and every case passes or is measured; 1 finished, some "
+               "case fails or "
                "none ran; 75 begun and not finished; 3 nothing there, or not a result."};
     const char *path = NULL;
     wa_arena *arena;

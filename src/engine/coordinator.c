@@ -110,6 +110,8 @@ static wa_status tell_ranks(wa_pipeline *p, wa_error *err)
 wa_status coordinator_serve(wa_pipeline *p, wa_error *err)
 {
     struct coordinator *c = p->coordinator;
+    if (p->input->beat != NULL)
+        p->input->beat(p->input->context);
     for (int i = 0; i < p->input->plan->grid.groups; i++) {
         group *g = &c->groups[i];
         bool was_requesting = g->requesting != WA_TICKET_NONE;

@@ -223,6 +223,7 @@ wa_status wa_audit_meta(const wa_audit *audit, const wa_plan *plan, wa_result_me
     WA_TRY(wa_arena_print(audit->arena, &title, err, "walkaudit %s: %s", audit->job->name,
                           audit->request->name));
     wa_result_meta meta = {.title = title,
+                           .source = "walkaudit " WALKAUDIT_VERSION " (" WALKAUDIT_COMMIT ")",
                            .job_name = audit->job->name,
                            .audit_name = audit->request->name,
                            .job_text = audit->job->text,

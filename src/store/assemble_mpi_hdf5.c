@@ -1,4 +1,5 @@
-/* The collective part of assembly: all ranks copy measured fields from parts into whole chunks of one file over MPI-IO. */
+/* The collective part of assembly: all ranks copy measured fields from parts into whole chunks of
+ * one file over MPI-IO. */
 #include "store/assemble.h"
 #include "store/part.h"
 #include "store/parts.h"
@@ -10,7 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Datasets with the same axes are copied together, so that a part is opened once per box and not once per field. */
+/* Datasets with the same axes are copied together, so that a part is opened once per box and not
+ * once per field. */
 enum { GROUP_MAX = 16 };
 typedef struct group {
     const char *axes;
@@ -36,7 +38,7 @@ static bool is_copied(const wa_layout *row)
     return row->origin == WA_ORIGIN_MEASURED && wa_layout_is_stream(row);
 }
 
-/* --- Reading a box from the parts ---------------------------------------------------------------------------- */
+/* --- Reading a box from the parts --- */
 
 /* First element and length of a batch along the group's stream axis. */
 static void batch_range(const group *g, const wa_batch *batch, size_t *first, size_t *count)
@@ -72,8 +74,8 @@ static bool find_overlap(const group *g, const wa_box *box, const wa_batch *batc
     return true;
 }
 
-static wa_status read_overlap(wa_hid dataset, const wa_layout *row, const group *g, const overlap *o,
-                              void *buffer, wa_error *err)
+static wa_status read_overlap(wa_hid dataset, const wa_layout *row, const group *g,
+                              const overlap *o, void *buffer, wa_error *err)
 {
     wa_ids ids = {.count = 0};
     wa_status status = WA_OK;
@@ -87,7 +89,8 @@ static wa_status read_overlap(wa_hid dataset, const wa_layout *row, const group 
     return wa_ids_close(&ids, status, err);
 }
 
-static wa_status read_from_part(const copier *c, const group *g, size_t batch, const overlap *o, wa_error *err)
+static wa_status read_from_part(const copier *c, const group *g, size_t batch, const overlap *o,
+                                wa_error *err)
 {
     char path[WA_NAME_BYTES];
     wa_hid part;
@@ -117,10 +120,11 @@ static wa_status read_box(const copier *c, const group *g, const wa_box *box, wa
     return WA_OK;
 }
 
-/* --- Writing it, all ranks together ------------------------------------------------------------------------- */
+/* --- Writing it, all ranks together --- */
 
 /* Collective. box NULL: this rank joins with nothing. */
-static wa_status write_box(const group *g, size_t i, const wa_box *box, hid_t transfer, wa_error *err)
+static wa_status write_box(const group *g, size_t i, const wa_box *box, hid_t transfer,
+                           wa_error *err)
 {
     wa_ids ids = {.count = 0};
     wa_status status = WA_OK;
@@ -137,7 +141,8 @@ static wa_status write_box(const group *g, size_t i, const wa_box *box, hid_t tr
     } else {
         H5Sselect_hyperslab(file, H5S_SELECT_SET, start, NULL, count, NULL);
     }
-    if (H5Dwrite(g->dataset[i], wa_memory_type(g->row[i]->type), memory, file, transfer, g->buffer[i]) < 0)
+    if (H5Dwrite(g->dataset[i], wa_memory_type(g->row[i]->type), memory, file, transfer,
+                 g->buffer[i]) < 0)
         status = wa_hdf5_failed(err, WA_E_IO, "cannot write dataset", g->row[i]->name);
     return wa_ids_close(&ids, status, err);
 }
@@ -162,12 +167,13 @@ static void unit_box(const group *g, size_t unit, wa_box *out)
 }
 
 /*
- * Every rank makes the same number of collective calls, whatever happens to it: one that has failed goes on with
- * nothing to write, and the failure is agreed upon at the end.
+ * Every rank makes the same number of collective calls, whatever happens to it: one that has failed
+ * goes on with nothing to write, and the failure is agreed upon at the end.
  */
 static wa_status copy_units(const copier *c, const group *g, hid_t transfer, wa_error *err)
 {
-    size_t units = unit_count(g), ranks = (size_t)wa_comm_size(c->comm), me = (size_t)wa_comm_rank(c->comm);
+    size_t units = unit_count(g), ranks = (size_t)wa_comm_size(c->comm),
+           me = (size_t)wa_comm_rank(c->comm);
     wa_status status = WA_OK;
     for (size_t first = 0; first < units; first += ranks) {
         wa_box box = {.start = {0}};
@@ -189,7 +195,7 @@ static wa_status copy_units(const copier *c, const group *g, hid_t transfer, wa_
     return status;
 }
 
-/* --- Groups ---------------------------------------------------------------------------------------------------- */
+/* --- Groups --- */
 
 static bool is_empty(const group *g)
 {
@@ -266,7 +272,8 @@ static hid_t open_parallel(wa_comm *comm, const char *path)
     hid_t access = wa_ids_keep(&ids, H5Pcreate(H5P_FILE_ACCESS));
     hid_t file = -1;
     if (access >= 0 && H5Pset_fapl_mpio(access, *native, MPI_INFO_NULL) >= 0 &&
-        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_file_locking(access, false, true) >= 0)
+        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
+        H5Pset_file_locking(access, false, true) >= 0)
         file = H5Fopen(path, H5F_ACC_RDWR, access);
     return wa_ids_close(&ids, WA_OK, NULL) == WA_OK ? file : -1;
 }
@@ -275,7 +282,10 @@ static hid_t open_parallel(wa_comm *comm, const char *path)
 static wa_status copy_fields(wa_comm *comm, const char *temporary, const char *result_path,
                              const wa_result_meta *meta, wa_error *err)
 {
-    copier c = {.comm = comm, .result_path = result_path, .meta = meta, .extents = wa_assembly_extents(meta)};
+    copier c = {.comm = comm,
+                .result_path = result_path,
+                .meta = meta,
+                .extents = wa_assembly_extents(meta)};
     WA_TRY(wa_comm_agree(comm, wa_arena_open("copy", 0, &c.arena, err), err));
     wa_status status = WA_OK;
     c.file = open_parallel(comm, temporary);
@@ -291,7 +301,7 @@ static wa_status copy_fields(wa_comm *comm, const char *temporary, const char *r
     return wa_comm_agree(comm, status, err);
 }
 
-/* --- Rank 0 ------------------------------------------------------------------------------------------------------ */
+/* --- Rank 0 --- */
 
 static wa_status check_parts(const char *result_path, const wa_result_meta *meta, wa_error *err)
 {
@@ -306,28 +316,34 @@ static wa_status check_parts(const char *result_path, const wa_result_meta *meta
 }
 
 /* The temporary lies among the parts, where the next owner removes it when this run is killed. */
-static wa_status begin(const char *result_path, const wa_result_meta *meta, char temporary[WA_NAME_BYTES],
-                       wa_arena *arena, wa_error *err)
+static wa_status begin(const char *result_path, const wa_result_meta *meta,
+                       char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
 {
     char directory[WA_NAME_BYTES], name[WA_NAME_BYTES];
-    size_t bytes;
+    size_t streams, others;
     wa_extents x = wa_assembly_extents(meta);
     WA_TRY(check_parts(result_path, meta, err));
     WA_TRY(wa_parts_directory(result_path, directory, err));
-    if (!wa_layout_bytes(&x, &bytes))
+    if (!wa_layout_room(&x, true, &streams) || !wa_layout_room(&x, false, &others) ||
+        !wa_size_add(streams, others, &others))
         return wa_fail(err, WA_E_UNSUPPORTED, "the result's size overflows");
-    WA_TRY(wa_space_check(directory, bytes, err));
+    WA_TRY(wa_space_check(directory, others, err));
     WA_TRY(wa_parts_join(directory, "result.h5", name, err));
     WA_TRY(wa_temporary_name(name, temporary, err));
     wa_mark mark = wa_arena_mark(arena);
     wa_status status = wa_assembly_begin(temporary, meta, arena, err);
     wa_arena_release(arena, mark);
-    return status;
+    return status == WA_OK ? wa_space_reserve(temporary, streams, err) : status;
 }
 
 static wa_status finish(const char *result_path, const char *temporary, const wa_result_meta *meta,
                         const wa_bounds *bounds, const wa_token_texts *texts, wa_error *err)
 {
+    size_t others;
+    wa_extents x = wa_assembly_extents(meta);
+    if (!wa_layout_room(&x, false, &others))
+        return wa_fail(err, WA_E_UNSUPPORTED, "the result's size overflows");
+    WA_TRY(wa_space_reserve(temporary, others, err));
     WA_TRY(wa_assembly_finish(temporary, result_path, meta, bounds, texts, err));
     return wa_file_publish(temporary, result_path, err);
 }
@@ -346,7 +362,8 @@ static wa_status assemble(wa_comm *comm, const char *result_path, const wa_resul
 }
 
 wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
-                      const wa_bounds *bounds, const wa_token_texts *texts, wa_arena *arena, wa_error *err)
+                      const wa_bounds *bounds, const wa_token_texts *texts, wa_arena *arena,
+                      wa_error *err)
 {
     wa_hdf5_quiet();
     char temporary[WA_NAME_BYTES] = "";

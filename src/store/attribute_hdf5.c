@@ -12,7 +12,8 @@ static wa_status write_values(wa_hid object, const char *name, wa_hid file_type,
     wa_ids ids = {.count = 0};
     hid_t attribute = -1;
     if (file_type >= 0 && memory_type >= 0 && space >= 0)
-        attribute = wa_ids_keep(&ids, H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT));
+        attribute =
+            wa_ids_keep(&ids, H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT));
     wa_status status = WA_OK;
     if (attribute < 0 || (values != NULL && H5Awrite(attribute, memory_type, values) < 0))
         status = wa_hdf5_failed(err, WA_E_IO, "cannot write attribute", name);
@@ -27,8 +28,8 @@ wa_status wa_attribute_write_text(wa_hid object, const char *name, const char *t
     return wa_ids_close(&ids, write_values(object, name, type, type, space, &text, err), err);
 }
 
-wa_status wa_attribute_write_texts(wa_hid object, const char *name, const char *const *texts, size_t count,
-                                   wa_error *err)
+wa_status wa_attribute_write_texts(wa_hid object, const char *name, const char *const *texts,
+                                   size_t count, wa_error *err)
 {
     wa_ids ids = {.count = 0};
     hsize_t extent = count;
@@ -44,10 +45,10 @@ wa_status wa_attribute_write_numbers(wa_hid object, const char *name, wa_layout_
     wa_ids ids = {.count = 0};
     hsize_t extent = count;
     wa_hid space = wa_ids_keep(&ids, H5Screate_simple(1, &extent, NULL));
-    return wa_ids_close(&ids,
-                        write_values(object, name, wa_file_type(type), wa_memory_type(type), space,
-                                     values, err),
-                        err);
+    return wa_ids_close(
+        &ids,
+        write_values(object, name, wa_file_type(type), wa_memory_type(type), space, values, err),
+        err);
 }
 
 wa_status wa_attribute_write_i64(wa_hid object, const char *name, int64_t value, wa_error *err)
@@ -60,9 +61,9 @@ wa_status wa_attribute_write_f64(wa_hid object, const char *name, double value, 
     return wa_attribute_write_numbers(object, name, WA_LAYOUT_F64, &value, 1, err);
 }
 
-/* Open an attribute that must be there, of one class and `*count` or fewer … values (scalars count 1). */
-static wa_status open_checked(wa_ids *ids, wa_hid object, const char *name, H5T_class_t class_wanted,
-                              wa_hid *out, size_t *count, wa_error *err)
+/* Open an attribute that must be there, of one class. A scalar has a count of 1. */
+static wa_status open_checked(wa_ids *ids, wa_hid object, const char *name,
+                              H5T_class_t class_wanted, wa_hid *out, size_t *count, wa_error *err)
 {
     if (H5Aexists(object, name) <= 0)
         return wa_fail(err, WA_E_FORMAT, "no attribute '%s'", name);
@@ -95,8 +96,8 @@ static wa_status copy_texts(char *const *texts, size_t count, wa_arena *arena, c
     return WA_OK;
 }
 
-static wa_status read_texts(wa_ids *ids, wa_hid attribute, const char *name, wa_arena *arena, size_t count,
-                            const char **out, wa_error *err)
+static wa_status read_texts(wa_ids *ids, wa_hid attribute, const char *name, wa_arena *arena,
+                            size_t count, const char **out, wa_error *err)
 {
     char **raw;
     WA_TRY(wa_arena_take(arena, count, sizeof *raw, &raw, err));
@@ -136,7 +137,8 @@ wa_status wa_attribute_read_text(wa_hid object, const char *name, wa_arena *aren
     size_t count = 0;
     WA_TRY(wa_attribute_read_texts(object, name, arena, &texts, &count, err));
     if (count != 1)
-        return wa_fail(err, WA_E_FORMAT, "attribute '%s': found %zu strings, expected one", name, count);
+        return wa_fail(err, WA_E_FORMAT, "attribute '%s': found %zu strings, expected one", name,
+                       count);
     *out = texts[0];
     return WA_OK;
 }
@@ -147,7 +149,8 @@ static wa_status read_i64(wa_ids *ids, wa_hid object, const char *name, int64_t 
     size_t count = 0;
     WA_TRY(open_checked(ids, object, name, H5T_INTEGER, &attribute, &count, err));
     if (count != 1)
-        return wa_fail(err, WA_E_FORMAT, "attribute '%s': found %zu numbers, expected one", name, count);
+        return wa_fail(err, WA_E_FORMAT, "attribute '%s': found %zu numbers, expected one", name,
+                       count);
     if (H5Aread(attribute, H5T_NATIVE_INT64, out) < 0)
         return wa_hdf5_failed(err, WA_E_FORMAT, "cannot read attribute", name);
     return WA_OK;

@@ -29,7 +29,8 @@ static wa_status count_part(void *context, const char *name, wa_error *err)
     return WA_OK;
 }
 
-static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status *out, wa_error *err)
+static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status *out,
+                             wa_error *err)
 {
     char directory[WA_NAME_BYTES];
     WA_TRY(wa_parts_directory(path, directory, err));
@@ -70,7 +71,8 @@ static wa_status judge(wa_hid file, wa_arena *arena, wa_result_status *out, wa_e
     return WA_OK;
 }
 
-static wa_status check_result(const char *path, wa_arena *arena, wa_result_status *out, wa_error *err)
+static wa_status check_result(const char *path, wa_arena *arena, wa_result_status *out,
+                              wa_error *err)
 {
     wa_hid file;
     WA_TRY(wa_hdf5_open(path, false, &file, err));
@@ -93,7 +95,7 @@ wa_status wa_result_check(const char *path, wa_arena *arena, wa_result_status *o
     return WA_OK;
 }
 
-/* --- inspect ----------------------------------------------------------------------------------------------- */
+/* --- inspect --- */
 
 static int8_t code_at(const int8_t *codes, size_t i, int limit)
 {
@@ -112,18 +114,22 @@ static wa_status describe(wa_hid file, const char *path, wa_arena *arena, FILE *
     WA_TRY(wa_dataset_load(file, "verdict", &x, arena, &verdict, err));
     WA_TRY(wa_dataset_load(file, "min_cos", &x, arena, &min_cos, err));
     WA_TRY(wa_dataset_load(file, "max_rel_l2", &x, arena, &max_rel_l2, err));
-    fprintf(out, "%s: result of walkaudit, format %d, written by %s\n", path, WA_LAYOUT_VERSION, meta.source);
-    fprintf(out, "title     %s\njob       %s, audit %s\nmodel     %s (%s, semantics %s)\n", meta.title,
-            meta.job_name, meta.audit_name, meta.model_path, meta.model_family, meta.semantics);
-    fprintf(out, "extents   %zu cases, %zu layers, %zu observations, %zu prompts, %zu slots, %zu batches\n",
-            x.dims.cases, x.dims.layers, x.dims.rows, x.dims.prompts, x.dims.slots, x.batches);
+    fprintf(out, "%s: result of walkaudit, format %d, written by %s\n", path, WA_LAYOUT_VERSION,
+            meta.source);
+    fprintf(out, "title     %s\njob       %s, audit %s\nmodel     %s (%s, semantics %s)\n",
+            meta.title, meta.job_name, meta.audit_name, meta.model_path, meta.model_family,
+            meta.semantics);
+    fprintf(
+        out,
+        "extents   %zu cases, %zu layers, %zu observations, %zu prompts, %zu slots, %zu batches\n",
+        x.dims.cases, x.dims.layers, x.dims.rows, x.dims.prompts, x.dims.slots, x.batches);
     for (size_t v = 0; v < x.dims.vindexes; v++)
         fprintf(out, "vindex    %s: %s\n", meta.vindex_name[v], meta.vindex_path[v]);
     for (size_t c = 0; c < x.dims.cases; c++)
         fprintf(out, "case      %s (%s): %s, min cos %.9f, max rel_l2 %.3e\n", meta.cases[c].name,
                 wa_bucket_name(meta.cases[c].bucket),
-                wa_verdict_name((wa_verdict_code)code_at(verdict, c, WA_VERDICT_PASS + 1)), min_cos[c],
-                max_rel_l2[c]);
+                wa_verdict_name((wa_verdict_code)code_at(verdict, c, WA_VERDICT_PASS + 1)),
+                min_cos[c], max_rel_l2[c]);
     for (size_t i = 0; i < meta.not_offered_count; i++)
         fprintf(out, "not run   %s:%s: %s\n", meta.vindex_name[meta.not_offered[i].vindex],
                 meta.not_offered[i].path, meta.not_offered[i].reason);

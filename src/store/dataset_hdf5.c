@@ -1,4 +1,5 @@
-/* Datasets of the result: created from their layout row, checked against it, read and written by boxes. */
+/* Datasets of the result: created from their layout row, checked against it, read and written by
+ * boxes. */
 #include "store/types_hdf5.h"
 
 #include "walkaudit/bytes.h"
@@ -42,7 +43,8 @@ wa_hid wa_memory_type(wa_layout_type type)
 wa_hid wa_text_type(void)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
-    if (type >= 0 && (H5Tset_size(type, H5T_VARIABLE) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
+    if (type >= 0 &&
+        (H5Tset_size(type, H5T_VARIABLE) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
         H5Tclose(type);
         return -1;
     }
@@ -57,7 +59,7 @@ static wa_hid own_type(wa_layout_type type, bool in_memory)
     return H5Tcopy(in_memory ? wa_memory_type(type) : wa_file_type(type));
 }
 
-/* --- Creating -------------------------------------------------------------------------------------- */
+/* --- Creating --- */
 
 static herr_t set_fill(hid_t creation, const wa_layout *row, hid_t type)
 {
@@ -85,7 +87,8 @@ static herr_t set_chunks(hid_t creation, const wa_layout *row, const size_t *sha
     return H5Pset_shuffle(creation) < 0 ? -1 : H5Pset_deflate(creation, 4);
 }
 
-static wa_hid new_creation(wa_ids *ids, const wa_layout *row, const size_t *shape, size_t rank, hid_t type)
+static wa_hid new_creation(wa_ids *ids, const wa_layout *row, const size_t *shape, size_t rank,
+                           hid_t type)
 {
     hid_t creation = wa_ids_keep(ids, H5Pcreate(H5P_DATASET_CREATE));
     unsigned order = H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED;
@@ -124,7 +127,8 @@ static wa_status write_attributes(wa_hid dataset, const wa_layout *row, wa_error
     return write_words(dataset, row, err);
 }
 
-static wa_status attach_scales(wa_ids *ids, wa_hid file, wa_hid dataset, const wa_layout *row, wa_error *err)
+static wa_status attach_scales(wa_ids *ids, wa_hid file, wa_hid dataset, const wa_layout *row,
+                               wa_error *err)
 {
     if (row->origin == WA_ORIGIN_SCALE) {
         if (H5DSset_scale(dataset, row->name) < 0)
@@ -157,20 +161,22 @@ static wa_status create(wa_ids *ids, wa_hid file, const wa_layout *row, const wa
     wa_hid creation = new_creation(ids, row, shape, rank, type);
     hid_t dataset = -1;
     if (type >= 0 && space >= 0 && creation >= 0)
-        dataset = wa_ids_keep(ids, H5Dcreate2(file, row->name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT));
+        dataset = wa_ids_keep(
+            ids, H5Dcreate2(file, row->name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT));
     if (dataset < 0)
         return wa_hdf5_failed(err, WA_E_IO, "cannot create dataset", row->name);
     WA_TRY(write_attributes(dataset, row, err));
     return attach_scales(ids, file, dataset, row, err);
 }
 
-wa_status wa_dataset_create(wa_hid file, const wa_layout *row, const wa_extents *extents, wa_error *err)
+wa_status wa_dataset_create(wa_hid file, const wa_layout *row, const wa_extents *extents,
+                            wa_error *err)
 {
     wa_ids ids = {.count = 0};
     return wa_ids_close(&ids, create(&ids, file, row, extents, err), err);
 }
 
-/* --- Writing and reading ---------------------------------------------------------------------------- */
+/* --- Writing and reading --- */
 
 /* Spaces of a transfer: memory holds just the box. False when the box is empty: nothing to do. */
 static bool select_box(wa_ids *ids, wa_hid dataset, const wa_box *box, wa_hid *memory, wa_hid *file)
@@ -189,8 +195,8 @@ static bool select_box(wa_ids *ids, wa_hid dataset, const wa_box *box, wa_hid *m
     return H5Sselect_hyperslab(*file, H5S_SELECT_SET, start, NULL, count, NULL) >= 0;
 }
 
-wa_status wa_dataset_write(wa_hid dataset, const wa_layout *row, const wa_box *box, const void *values,
-                           wa_error *err)
+wa_status wa_dataset_write(wa_hid dataset, const wa_layout *row, const wa_box *box,
+                           const void *values, wa_error *err)
 {
     wa_ids ids = {.count = 0};
     wa_status status = WA_OK;
@@ -216,7 +222,8 @@ wa_status wa_dataset_read(wa_hid dataset, const wa_layout *row, const wa_box *bo
     return wa_ids_close(&ids, status, err);
 }
 
-static wa_status count_elements(const wa_layout *row, const wa_extents *extents, size_t *out, wa_error *err)
+static wa_status count_elements(const wa_layout *row, const wa_extents *extents, size_t *out,
+                                wa_error *err)
 {
     size_t shape[WA_LAYOUT_RANK], count = 1;
     size_t rank = wa_layout_shape(row, extents, shape);
@@ -227,8 +234,8 @@ static wa_status count_elements(const wa_layout *row, const wa_extents *extents,
     return WA_OK;
 }
 
-wa_status wa_dataset_add(wa_hid file, const char *name, const wa_extents *extents, const void *values,
-                         wa_error *err)
+wa_status wa_dataset_add(wa_hid file, const char *name, const wa_extents *extents,
+                         const void *values, wa_error *err)
 {
     const wa_layout *row = wa_layout_find(name);
     assert(row != NULL);
@@ -244,7 +251,7 @@ wa_status wa_dataset_add(wa_hid file, const char *name, const wa_extents *extent
     return status;
 }
 
-/* --- Opening ----------------------------------------------------------------------------------------- */
+/* --- Opening --- */
 
 static bool type_fits(wa_ids *ids, wa_hid dataset, const wa_layout *row)
 {
@@ -269,22 +276,24 @@ static bool shape_fits(wa_ids *ids, wa_hid dataset, const size_t *shape, size_t 
     return true;
 }
 
-static wa_status check(wa_hid dataset, const wa_layout *row, const wa_extents *extents, wa_error *err)
+static wa_status check(wa_hid dataset, const wa_layout *row, const wa_extents *extents,
+                       wa_error *err)
 {
     wa_ids ids = {.count = 0};
     size_t shape[WA_LAYOUT_RANK];
     size_t rank = wa_layout_shape(row, extents, shape);
     wa_status status = WA_OK;
     if (!type_fits(&ids, dataset, row))
-        status = wa_fail(err, WA_E_FORMAT, "dataset '%s' has another type than this version writes", row->name);
+        status = wa_fail(err, WA_E_FORMAT, "dataset '%s' has another type than this version writes",
+                         row->name);
     else if (!shape_fits(&ids, dataset, shape, rank))
-        status = wa_fail(err, WA_E_FORMAT, "dataset '%s' has other extents than its axes %s", row->name,
-                         row->axes);
+        status = wa_fail(err, WA_E_FORMAT, "dataset '%s' has other extents than its axes %s",
+                         row->name, row->axes);
     return wa_ids_close(&ids, status, err);
 }
 
-wa_status wa_dataset_open_cached(wa_hid file, const wa_layout *row, const wa_extents *extents, size_t cache,
-                                 wa_hid *out, wa_error *err)
+wa_status wa_dataset_open_cached(wa_hid file, const wa_layout *row, const wa_extents *extents,
+                                 size_t cache, wa_hid *out, wa_error *err)
 {
     wa_ids ids = {.count = 0};
     if (H5Lexists(file, row->name, H5P_DEFAULT) <= 0) {
@@ -293,7 +302,8 @@ wa_status wa_dataset_open_cached(wa_hid file, const wa_layout *row, const wa_ext
     }
     hid_t access = wa_ids_keep(&ids, H5Pcreate(H5P_DATASET_ACCESS));
     if (cache > 0)
-        H5Pset_chunk_cache(access, H5D_CHUNK_CACHE_NSLOTS_DEFAULT, cache, H5D_CHUNK_CACHE_W0_DEFAULT);
+        H5Pset_chunk_cache(access, H5D_CHUNK_CACHE_NSLOTS_DEFAULT, cache,
+                           H5D_CHUNK_CACHE_W0_DEFAULT);
     hid_t dataset = H5Dopen2(file, row->name, access);
     wa_status status = WA_OK;
     if (dataset < 0)
@@ -319,10 +329,10 @@ void wa_dataset_close(wa_hid dataset)
         H5Dclose(dataset);
 }
 
-/* --- Loading whole ----------------------------------------------------------------------------------- */
+/* --- Loading whole --- */
 
-static wa_status load_texts(wa_hid dataset, const wa_layout *row, wa_arena *arena, size_t count, char **out,
-                            wa_error *err)
+static wa_status load_texts(wa_hid dataset, const wa_layout *row, wa_arena *arena, size_t count,
+                            char **out, wa_error *err)
 {
     wa_ids ids = {.count = 0};
     char **raw;
@@ -341,8 +351,8 @@ static wa_status load_texts(wa_hid dataset, const wa_layout *row, wa_arena *aren
 }
 
 /*
- * What has no layer axis is stored uncompressed, so an extent that the file holds no bytes for is caught here, before
- * memory of that size is taken. (A part's checksums add a few bytes.)
+ * What has no layer axis is stored uncompressed, so an extent that the file holds no bytes for is
+ * caught here, before memory of that size is taken. (A part's checksums add a few bytes.)
  */
 static wa_status check_stored(wa_hid dataset, const wa_layout *row, size_t count, wa_error *err)
 {
@@ -351,8 +361,9 @@ static wa_status check_stored(wa_hid dataset, const wa_layout *row, size_t count
     size_t wanted = 0;
     if (!wa_size_mul(count, element, &wanted) || stored == 0 ||
         (strchr(row->axes, 'L') == NULL && stored < wanted))
-        return wa_fail(err, WA_E_FORMAT, "dataset '%s': %llu bytes stored for %zu elements of %zu bytes",
-                       row->name, (unsigned long long)stored, count, element);
+        return wa_fail(err, WA_E_FORMAT,
+                       "dataset '%s': %llu bytes stored for %zu elements of %zu bytes", row->name,
+                       (unsigned long long)stored, count, element);
     return WA_OK;
 }
 

@@ -1,4 +1,5 @@
-/* HDF5 files in our terms: ids that are always closed, errors in one line, datasets by layout row. Private to src/store. */
+/* HDF5 files in our terms: ids that are always closed, errors in one line, datasets by layout row.
+ * Private to src/store. */
 #ifndef WALKAUDIT_STORE_FILE_H
 #define WALKAUDIT_STORE_FILE_H
 
@@ -25,53 +26,63 @@ void wa_hdf5_quiet(void);
 /** wa_fail with HDF5's innermost reason: "WHAT: reason". */
 wa_status wa_hdf5_failed(wa_error *err, wa_status status, const char *what, const char *name);
 
-/** Serial driver, no file locks, all ids closed with the file. Errors: WA_E_IO (cannot open), WA_E_FORMAT (no HDF5, truncated). */
+/** Serial driver, no file locks, all ids closed with the file. Errors: WA_E_IO (cannot open),
+ * WA_E_FORMAT (no HDF5, truncated). */
 WA_CHECKED wa_status wa_hdf5_open(const char *path, bool writable, wa_hid *out, wa_error *err);
 WA_CHECKED wa_status wa_hdf5_create(const char *path, wa_hid *out, wa_error *err);
 /** Close a file; keeps an earlier failure. */
 wa_status wa_hdf5_close(wa_hid file, wa_status status, wa_error *err);
 
-/* --- Attributes ------------------------------------------------------------------------------------ */
+/* --- Attributes --- */
 
 WA_CHECKED wa_status wa_attribute_write_text(wa_hid object, const char *name, const char *text,
                                              wa_error *err);
-WA_CHECKED wa_status wa_attribute_write_texts(wa_hid object, const char *name, const char *const *texts,
-                                              size_t count, wa_error *err);
-WA_CHECKED wa_status wa_attribute_write_i64(wa_hid object, const char *name, int64_t value, wa_error *err);
-WA_CHECKED wa_status wa_attribute_write_f64(wa_hid object, const char *name, double value, wa_error *err);
+WA_CHECKED wa_status wa_attribute_write_texts(wa_hid object, const char *name,
+                                              const char *const *texts, size_t count,
+                                              wa_error *err);
+WA_CHECKED wa_status wa_attribute_write_i64(wa_hid object, const char *name, int64_t value,
+                                            wa_error *err);
+WA_CHECKED wa_status wa_attribute_write_f64(wa_hid object, const char *name, double value,
+                                            wa_error *err);
 /** Values of `count` numbers; type is one of the number types. */
-WA_CHECKED wa_status wa_attribute_write_numbers(wa_hid object, const char *name, wa_layout_type type,
-                                                const void *values, size_t count, wa_error *err);
+WA_CHECKED wa_status wa_attribute_write_numbers(wa_hid object, const char *name,
+                                                wa_layout_type type, const void *values,
+                                                size_t count, wa_error *err);
 /** Errors: WA_E_FORMAT when it is missing or of another type. */
 WA_CHECKED wa_status wa_attribute_read_text(wa_hid object, const char *name, wa_arena *arena,
                                             const char **out, wa_error *err);
 WA_CHECKED wa_status wa_attribute_read_texts(wa_hid object, const char *name, wa_arena *arena,
                                              const char *const **out, size_t *count, wa_error *err);
-WA_CHECKED wa_status wa_attribute_read_i64(wa_hid object, const char *name, int64_t *out, wa_error *err);
+WA_CHECKED wa_status wa_attribute_read_i64(wa_hid object, const char *name, int64_t *out,
+                                           wa_error *err);
 
-/* --- Datasets -------------------------------------------------------------------------------------- */
+/* --- Datasets --- */
 
 /** A box of a dataset: start and count per dimension. */
 typedef struct wa_box {
     size_t start[WA_LAYOUT_RANK], count[WA_LAYOUT_RANK];
 } wa_box;
 
-/** Create a dataset of the result with chunks, filters, fill value and attributes, scales attached when they are there. */
+/** Create a dataset of the result with chunks, filters, fill value and attributes, scales attached
+ * when they are there. */
 WA_CHECKED wa_status wa_dataset_create(wa_hid file, const wa_layout *row, const wa_extents *extents,
                                        wa_error *err);
-/** Create and write whole: values in memory order, char * for text (escaped where it is no UTF-8). */
+/** Create and write whole: values in memory order, char * for text (escaped where it is no UTF-8).
+ */
 WA_CHECKED wa_status wa_dataset_add(wa_hid file, const char *name, const wa_extents *extents,
                                     const void *values, wa_error *err);
-/** Open and check type class, size, rank and extents against the table. WA_E_FORMAT. Close with wa_dataset_close. */
+/** Open and check type class, size, rank and extents against the table. WA_E_FORMAT. Close with
+ * wa_dataset_close. */
 WA_CHECKED wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *extents,
                                      wa_hid *out, wa_error *err);
 /** As above, with a chunk cache of `cache` bytes. */
-WA_CHECKED wa_status wa_dataset_open_cached(wa_hid file, const wa_layout *row, const wa_extents *extents,
-                                            size_t cache, wa_hid *out, wa_error *err);
+WA_CHECKED wa_status wa_dataset_open_cached(wa_hid file, const wa_layout *row,
+                                            const wa_extents *extents, size_t cache, wa_hid *out,
+                                            wa_error *err);
 void wa_dataset_close(wa_hid dataset);
 /** Read or write a box of numbers; memory holds just the box. box NULL = all. */
-WA_CHECKED wa_status wa_dataset_read(wa_hid dataset, const wa_layout *row, const wa_box *box, void *values,
-                                     wa_error *err);
+WA_CHECKED wa_status wa_dataset_read(wa_hid dataset, const wa_layout *row, const wa_box *box,
+                                     void *values, wa_error *err);
 WA_CHECKED wa_status wa_dataset_write(wa_hid dataset, const wa_layout *row, const wa_box *box,
                                       const void *values, wa_error *err);
 /** Open, check and read all of it: *out in the arena; strings as const char *. */
@@ -81,6 +92,7 @@ WA_CHECKED wa_status wa_dataset_load(wa_hid file, const char *name, const wa_ext
 WA_CHECKED wa_status wa_dataset_length(wa_hid file, const char *name, size_t *out, wa_error *err);
 
 /** The same text when it is valid UTF-8, else a copy with bad bytes as \xHH. */
-WA_CHECKED wa_status wa_text_escape(const char *text, wa_arena *arena, const char **out, wa_error *err);
+WA_CHECKED wa_status wa_text_escape(const char *text, wa_arena *arena, const char **out,
+                                    wa_error *err);
 
 #endif

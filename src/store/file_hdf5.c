@@ -93,10 +93,12 @@ wa_status wa_hdf5_create(const char *path, wa_hid *out, wa_error *err)
     wa_ids ids = {.count = 0};
     wa_hid access = wa_ids_keep(&ids, serial_access());
     hid_t creation = wa_ids_keep(&ids, H5Pcreate(H5P_FILE_CREATE));
-    unsigned order = H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED; /* listed in the table's order */
+    unsigned order =
+        H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED; /* listed in the table's order */
     hid_t file = -1;
     if (access >= 0 && creation >= 0 && H5Pset_link_creation_order(creation, order) >= 0 &&
-        H5Pset_attr_creation_order(creation, order) >= 0 && H5Pset_obj_track_times(creation, false) >= 0)
+        H5Pset_attr_creation_order(creation, order) >= 0 &&
+        H5Pset_obj_track_times(creation, false) >= 0)
         file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
     wa_status status = WA_OK;
     if (file < 0)

@@ -50,7 +50,8 @@ static wa_status add_range(EVP_MD_CTX *digest, int fd, off_t offset, off_t lengt
     return WA_OK;
 }
 
-static wa_status add_open_file(EVP_MD_CTX *digest, int fd, bool full, uint8_t *buffer, wa_error *err)
+static wa_status add_open_file(EVP_MD_CTX *digest, int fd, bool full, uint8_t *buffer,
+                               wa_error *err)
 {
     struct stat info;
     if (fstat(fd, &info) != 0)
@@ -58,7 +59,8 @@ static wa_status add_open_file(EVP_MD_CTX *digest, int fd, bool full, uint8_t *b
     if (!S_ISREG(info.st_mode))
         return wa_fail(err, WA_E_IO, "not a regular file");
     /* Quick: an edit in the middle that keeps size and both ends is told by the time. */
-    int64_t facts[] = {info.st_size, full ? 0 : info.st_mtim.tv_sec, full ? 0 : info.st_mtim.tv_nsec};
+    int64_t facts[] = {info.st_size, full ? 0 : info.st_mtim.tv_sec,
+                       full ? 0 : info.st_mtim.tv_nsec};
     if (EVP_DigestUpdate(digest, facts, sizeof facts) != 1)
         return digest_failed(err);
     if (full || info.st_size <= 2 * (off_t)MIB)

@@ -1,4 +1,5 @@
-/* Summaries and verdicts of a result, from its stored observations; and the end of its assembly. Serial, rank 0. */
+/* Summaries and verdicts of a result, from its stored observations; and the end of its assembly.
+ * Serial, rank 0. */
 #include "store/assemble.h"
 #include "store/parts.h"
 #include "store/result.h"
@@ -23,21 +24,24 @@ static wa_status add(const writer *w, const char *prefix, const char *name, cons
     return wa_dataset_add(w->file, full, w->extents, values, err);
 }
 
-/* --- Extremes -------------------------------------------------------------------------------------------------- */
+/* --- Extremes --- */
 
 static const struct {
     const char *name;
     size_t offset;
 } EXTREMES[] = {
-    {"min_cos", offsetof(wa_extremes, min_cos)},         {"max_rel_l2", offsetof(wa_extremes, max_rel_l2)},
-    {"max_l2", offsetof(wa_extremes, max_l2)},           {"max_max_abs", offsetof(wa_extremes, max_max_abs)},
+    {"min_cos", offsetof(wa_extremes, min_cos)},
+    {"max_rel_l2", offsetof(wa_extremes, max_rel_l2)},
+    {"max_l2", offsetof(wa_extremes, max_l2)},
+    {"max_max_abs", offsetof(wa_extremes, max_max_abs)},
     {"max_eta", offsetof(wa_extremes, max_eta)},
 };
 enum { EXTREME_COUNT = sizeof EXTREMES / sizeof EXTREMES[0] };
 
 /* One extreme of `count` sets, as value and place. */
 static wa_status add_extreme(const writer *w, const char *prefix, const char *name,
-                             const wa_extreme *const *extremes, size_t count, bool with_layer, wa_error *err)
+                             const wa_extreme *const *extremes, size_t count, bool with_layer,
+                             wa_error *err)
 {
     double *value;
     int32_t *layer, *obs;
@@ -56,8 +60,8 @@ static wa_status add_extreme(const writer *w, const char *prefix, const char *na
 }
 
 /* All extremes and the count of `count` sets. */
-static wa_status add_extremes(const writer *w, const char *prefix, const wa_extremes *const *sets, size_t count,
-                              bool with_layer, wa_error *err)
+static wa_status add_extremes(const writer *w, const char *prefix, const wa_extremes *const *sets,
+                              size_t count, bool with_layer, wa_error *err)
 {
     int64_t *n;
     const wa_extreme **list;
@@ -68,7 +72,8 @@ static wa_status add_extremes(const writer *w, const char *prefix, const wa_extr
     WA_TRY(add(w, prefix, "n_obs", "", n, err));
     for (size_t e = 0; e < EXTREME_COUNT; e++) {
         for (size_t i = 0; i < count; i++)
-            list[i] = (const wa_extreme *)(const void *)((const char *)sets[i] + EXTREMES[e].offset);
+            list[i] =
+                (const wa_extreme *)(const void *)((const char *)sets[i] + EXTREMES[e].offset);
         WA_TRY(add_extreme(w, prefix, EXTREMES[e].name, list, count, with_layer, err));
     }
     return WA_OK;
@@ -87,7 +92,8 @@ static wa_status add_case_extremes(const writer *w, wa_error *err)
     WA_TRY(wa_arena_take(w->arena, cases, sizeof *sets, &sets, err));
     for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {
         for (size_t c = 0; c < cases; c++)
-            sets[c] = (const wa_extremes *)(const void *)((const char *)&w->result->summary[c] + parts[p].offset);
+            sets[c] = (const wa_extremes *)(const void *)((const char *)&w->result->summary[c] +
+                                                          parts[p].offset);
         WA_TRY(add_extremes(w, parts[p].prefix, sets, cases, true, err));
     }
     return WA_OK;
@@ -117,11 +123,11 @@ static wa_status add_other_extremes(const writer *w, wa_error *err)
     return add_extreme(w, "", "max_drift", drift, cases, true, err);
 }
 
-/* --- Scalars of a case ------------------------------------------------------------------------------------------- */
+/* --- Scalars of a case --- */
 
 /* A member of each case's summary or bound at `offset`, 8 bytes wide, as a dataset. */
-static wa_status add_member(const writer *w, const char *name, const void *first, size_t stride, size_t offset,
-                            wa_error *err)
+static wa_status add_member(const writer *w, const char *name, const void *first, size_t stride,
+                            size_t offset, wa_error *err)
 {
     size_t cases = w->extents->dims.cases;
     uint64_t *values;
@@ -172,7 +178,8 @@ static wa_status add_bounds(const writer *w, const wa_bounds *bounds, wa_error *
     return WA_OK;
 }
 
-static wa_status join_reasons(const wa_verdict *verdict, wa_arena *arena, const char **out, wa_error *err)
+static wa_status join_reasons(const wa_verdict *verdict, wa_arena *arena, const char **out,
+                              wa_error *err)
 {
     size_t room = 1, used = 0;
     char *text;
@@ -180,7 +187,8 @@ static wa_status join_reasons(const wa_verdict *verdict, wa_arena *arena, const 
         room += strlen(verdict->reasons[i]) + 1;
     WA_TRY(wa_arena_take(arena, room, 1, &text, err));
     for (size_t i = 0; i < verdict->reason_count; i++)
-        used += (size_t)snprintf(text + used, room - used, "%s%s", i == 0 ? "" : "\n", verdict->reasons[i]);
+        used += (size_t)snprintf(text + used, room - used, "%s%s", i == 0 ? "" : "\n",
+                                 verdict->reasons[i]);
     return wa_text_escape(text, arena, out, err);
 }
 
@@ -213,10 +221,11 @@ wa_status wa_assembly_summaries(wa_hid file, const wa_extents *extents, const wa
     return add_bounds(&w, bounds, err);
 }
 
-/* --- The end ------------------------------------------------------------------------------------------------------ */
+/* --- The end --- */
 
 static wa_status finish(wa_hid file, const char *result_path, const wa_result_meta *meta,
-                        const wa_bounds *bounds, const wa_token_texts *texts, wa_arena *arena, wa_error *err)
+                        const wa_bounds *bounds, const wa_token_texts *texts, wa_arena *arena,
+                        wa_error *err)
 {
     char directory[WA_NAME_BYTES];
     wa_result *result;
@@ -231,8 +240,9 @@ static wa_status finish(wa_hid file, const char *result_path, const wa_result_me
     return wa_attribute_write_i64(file, "walkaudit_format", WA_LAYOUT_VERSION, err);
 }
 
-wa_status wa_assembly_finish(const char *temporary, const char *result_path, const wa_result_meta *meta,
-                             const wa_bounds *bounds, const wa_token_texts *texts, wa_error *err)
+wa_status wa_assembly_finish(const char *temporary, const char *result_path,
+                             const wa_result_meta *meta, const wa_bounds *bounds,
+                             const wa_token_texts *texts, wa_error *err)
 {
     wa_hid file;
     wa_arena *work;

@@ -1,4 +1,5 @@
-/* Figures without observations or prompts: costs summed over batches, row errors of batch 0. Serial, rank 0. */
+/* Figures without observations or prompts: costs summed over batches, row errors of batch 0.
+ * Serial, rank 0. */
 #include "store/assemble.h"
 #include "store/part.h"
 #include "store/parts.h"
@@ -57,8 +58,8 @@ static wa_status fold_part(wa_hid part, const wa_result_meta *meta, size_t batch
     return WA_OK;
 }
 
-static wa_status fold_parts(const char *result_path, const wa_result_meta *meta, wa_block *sum, wa_arena *arena,
-                            wa_error *err)
+static wa_status fold_parts(const char *result_path, const wa_result_meta *meta, wa_block *sum,
+                            wa_arena *arena, wa_error *err)
 {
     for (size_t b = 0; b < meta->batch_count; b++) {
         char path[WA_NAME_BYTES];
@@ -74,8 +75,8 @@ static wa_status fold_parts(const char *result_path, const wa_result_meta *meta,
     return WA_OK;
 }
 
-wa_status wa_assembly_fold(wa_hid file, const char *result_path, const wa_result_meta *meta, wa_arena *arena,
-                           wa_error *err)
+wa_status wa_assembly_fold(wa_hid file, const char *result_path, const wa_result_meta *meta,
+                           wa_arena *arena, wa_error *err)
 {
     wa_extents x = wa_assembly_extents(meta);
     wa_dims small = meta->dims; /* the block's streams are not needed */

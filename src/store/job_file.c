@@ -26,13 +26,15 @@ static json_t *describe(const wa_result_meta *meta, const char *hash)
 {
     json_t *items = json_array();
     for (size_t i = 0; i < meta->fingerprint_count; i++)
-        json_array_append_new(items, json_pack("[s, s]", meta->fingerprint[i].key, meta->fingerprint[i].value));
+        json_array_append_new(
+            items, json_pack("[s, s]", meta->fingerprint[i].key, meta->fingerprint[i].value));
     json_t *batches = json_array();
     for (size_t b = 0; b < meta->batch_count; b++)
-        json_array_append_new(batches, json_pack("[I, I]", (json_int_t)meta->batches[b].prompt_count,
-                                                 (json_int_t)meta->batches[b].rows));
-    return json_pack("{s:i, s:s, s:o, s:o}", "walkaudit_parts", PARTS_VERSION, "hash", hash, "fingerprint",
-                     items, "batches", batches);
+        json_array_append_new(batches,
+                              json_pack("[I, I]", (json_int_t)meta->batches[b].prompt_count,
+                                        (json_int_t)meta->batches[b].rows));
+    return json_pack("{s:i, s:s, s:o, s:o}", "walkaudit_parts", PARTS_VERSION, "hash", hash,
+                     "fingerprint", items, "batches", batches);
 }
 
 wa_status wa_parts_job_write(const char *directory, const wa_result_meta *meta, const char *hash,
@@ -44,7 +46,8 @@ wa_status wa_parts_job_write(const char *directory, const wa_result_meta *meta, 
     char *text = job == NULL ? NULL : json_dumps(job, JSON_INDENT(1));
     wa_status status;
     if (text == NULL)
-        status = wa_fail(err, WA_E_INTERNAL, "cannot describe the job as JSON; some fingerprint is no UTF-8");
+        status = wa_fail(err, WA_E_INTERNAL,
+                         "cannot describe the job as JSON; some fingerprint is no UTF-8");
     else
         status = wa_file_write(path, text, strlen(text), err);
     free(text); /* Jansson's own allocation */
@@ -52,12 +55,14 @@ wa_status wa_parts_job_write(const char *directory, const wa_result_meta *meta, 
     return status;
 }
 
-static wa_status copy_item(const json_t *pair, wa_arena *arena, wa_fingerprint_item *out, wa_error *err)
+static wa_status copy_item(const json_t *pair, wa_arena *arena, wa_fingerprint_item *out,
+                           wa_error *err)
 {
     const char *key = json_string_value(json_array_get(pair, 0));
     const char *value = json_string_value(json_array_get(pair, 1));
     if (key == NULL || value == NULL)
-        return wa_fail(err, WA_E_FORMAT, "key 'fingerprint': found an entry that is no pair of strings");
+        return wa_fail(err, WA_E_FORMAT,
+                       "key 'fingerprint': found an entry that is no pair of strings");
     char *copy;
     WA_TRY(wa_arena_copy(arena, key, strlen(key), &copy, err));
     out->key = copy;
@@ -72,7 +77,8 @@ static wa_status parse(const json_t *root, wa_arena *arena, wa_parts_job *out, w
     const char *hash;
     WA_TRY(wa_json_size(root, "walkaudit_parts", &version, err));
     if (version != PARTS_VERSION)
-        return wa_fail(err, WA_E_FORMAT, "parts of version %zu, expected %d", version, PARTS_VERSION);
+        return wa_fail(err, WA_E_FORMAT, "parts of version %zu, expected %d", version,
+                       PARTS_VERSION);
     WA_TRY(wa_json_string(root, "hash", &hash, err));
     char *copy;
     WA_TRY(wa_arena_copy(arena, hash, strlen(hash), &copy, err));
@@ -80,7 +86,8 @@ static wa_status parse(const json_t *root, wa_arena *arena, wa_parts_job *out, w
     const json_t *batches = json_object_get(root, "batches");
     if (!json_is_array(items) || !json_is_array(batches))
         return wa_fail(err, WA_E_FORMAT, "keys 'fingerprint' and 'batches' must be arrays");
-    wa_parts_job job = {.hash = copy, .item_count = json_array_size(items),
+    wa_parts_job job = {.hash = copy,
+                        .item_count = json_array_size(items),
                         .batch_count = json_array_size(batches)};
     wa_fingerprint_item *list;
     WA_TRY(wa_arena_take(arena, job.item_count, sizeof *list, &list, err));
@@ -91,7 +98,8 @@ static wa_status parse(const json_t *root, wa_arena *arena, wa_parts_job *out, w
     return WA_OK;
 }
 
-wa_status wa_parts_job_open(const char *directory, wa_arena *arena, wa_parts_job *out, wa_error *err)
+wa_status wa_parts_job_open(const char *directory, wa_arena *arena, wa_parts_job *out,
+                            wa_error *err)
 {
     char path[WA_NAME_BYTES];
     WA_TRY(wa_parts_join(directory, "job.json", path, err));
@@ -113,17 +121,22 @@ static const char *find(const wa_fingerprint_item *items, size_t count, const ch
 }
 
 wa_status wa_fingerprint_compare(const wa_fingerprint_item *found, size_t found_count,
-                                 const wa_fingerprint_item *expected, size_t expected_count, wa_error *err)
+                                 const wa_fingerprint_item *expected, size_t expected_count,
+                                 wa_error *err)
 {
     for (size_t i = 0; i < expected_count; i++) {
         const char *there = find(found, found_count, expected[i].key);
         if (there == NULL || strcmp(there, expected[i].value) != 0)
-            return wa_fail(err, WA_E_MISMATCH, "'%s' differs from what this result was begun with: found '%s', this job has '%s'",
-                           expected[i].key, there == NULL ? "nothing" : there, expected[i].value);
+            return wa_fail(
+                err, WA_E_MISMATCH,
+                "'%s' differs from what this result was begun with: found '%s', this job has '%s'",
+                expected[i].key, there == NULL ? "nothing" : there, expected[i].value);
     }
     for (size_t i = 0; i < found_count; i++)
         if (find(expected, expected_count, found[i].key) == NULL)
-            return wa_fail(err, WA_E_MISMATCH, "'%s' differs from what this result was begun with: found '%s', this job has nothing",
+            return wa_fail(err, WA_E_MISMATCH,
+                           "'%s' differs from what this result was begun with: found '%s', this "
+                           "job has nothing",
                            found[i].key, found[i].value);
     return WA_OK;
 }

@@ -12,36 +12,55 @@
 #include <string.h>
 
 /* Measured fields: "WA_CLO" + 3 is the axis text. */
-#define FIELD(id, axes_, type_, unit_, long_name_)                                       \
-    {.name = #id, .axes = &(#axes_)[3], .type = (wa_layout_type)(type_),                 \
-     .origin = WA_ORIGIN_MEASURED, .unit = unit_, .long_name = long_name_},
-#define ROW(name_, axes_, type_, origin_, unit_, long_name_)                             \
-    {.name = name_, .axes = axes_, .type = WA_LAYOUT_##type_, .origin = WA_ORIGIN_##origin_, \
-     .unit = unit_, .long_name = long_name_},
-#define INDEX(name_, axes_, origin_, long_name_)                                         \
-    {.name = name_, .axes = axes_, .type = WA_LAYOUT_I32, .is_index = true,              \
-     .origin = WA_ORIGIN_##origin_, .unit = "1", .long_name = long_name_},
-#define CODE(name_, axes_, codes_, origin_, long_name_)                                  \
-    {.name = name_, .axes = axes_, .type = WA_LAYOUT_I8, .codes = WA_CODES_##codes_,     \
-     .origin = WA_ORIGIN_##origin_, .unit = "1", .long_name = long_name_},
+#define FIELD(id, axes_, type_, unit_, long_name_)                                                 \
+    {.name = #id,                                                                                  \
+     .axes = &(#axes_)[3],                                                                         \
+     .type = (wa_layout_type)(type_),                                                              \
+     .origin = WA_ORIGIN_MEASURED,                                                                 \
+     .unit = unit_,                                                                                \
+     .long_name = long_name_},
+#define ROW(name_, axes_, type_, origin_, unit_, long_name_)                                       \
+    {.name = name_,                                                                                \
+     .axes = axes_,                                                                                \
+     .type = WA_LAYOUT_##type_,                                                                    \
+     .origin = WA_ORIGIN_##origin_,                                                                \
+     .unit = unit_,                                                                                \
+     .long_name = long_name_},
+#define INDEX(name_, axes_, origin_, long_name_)                                                   \
+    {.name = name_,                                                                                \
+     .axes = axes_,                                                                                \
+     .type = WA_LAYOUT_I32,                                                                        \
+     .is_index = true,                                                                             \
+     .origin = WA_ORIGIN_##origin_,                                                                \
+     .unit = "1",                                                                                  \
+     .long_name = long_name_},
+#define CODE(name_, axes_, codes_, origin_, long_name_)                                            \
+    {.name = name_,                                                                                \
+     .axes = axes_,                                                                                \
+     .type = WA_LAYOUT_I8,                                                                         \
+     .codes = WA_CODES_##codes_,                                                                   \
+     .origin = WA_ORIGIN_##origin_,                                                                \
+     .unit = "1",                                                                                  \
+     .long_name = long_name_},
 
 /* A value and the two indices of its place. */
-#define EXTREME(name_, unit_, what)                                                      \
-    ROW(name_, "C", F64, SUMMARY, unit_, what)                                           \
-    INDEX(name_ "_at_layer", "C", SUMMARY, "layer of the " what)                         \
+#define EXTREME(name_, unit_, what)                                                                \
+    ROW(name_, "C", F64, SUMMARY, unit_, what)                                                     \
+    INDEX(name_ "_at_layer", "C", SUMMARY, "layer of the " what)                                   \
     INDEX(name_ "_at_obs", "C", SUMMARY, "observation of the " what)
-#define EXTREMES(prefix, where)                                                          \
-    ROW(prefix "n_obs", "C", I64, SUMMARY, "1", "observations, " where)                  \
-    EXTREME(prefix "min_cos", "1", "least cosine, " where)                               \
-    EXTREME(prefix "max_rel_l2", "1", "largest relative L2 distance, " where)            \
-    EXTREME(prefix "max_l2", "activation", "largest L2 distance, " where)                \
-    EXTREME(prefix "max_max_abs", "activation", "largest absolute difference, " where)   \
+#define EXTREMES(prefix, where)                                                                    \
+    ROW(prefix "n_obs", "C", I64, SUMMARY, "1", "observations, " where)                            \
+    EXTREME(prefix "min_cos", "1", "least cosine, " where)                                         \
+    EXTREME(prefix "max_rel_l2", "1", "largest relative L2 distance, " where)                      \
+    EXTREME(prefix "max_l2", "activation", "largest L2 distance, " where)                          \
+    EXTREME(prefix "max_max_abs", "activation", "largest absolute difference, " where)             \
     EXTREME(prefix "max_eta", "1", "largest eta, " where)
-#define LAYER_EXTREME(name_, unit_, what)                                                \
-    ROW(name_, "CL", F64, SUMMARY, unit_, what " of the layer")                          \
+#define LAYER_EXTREME(name_, unit_, what)                                                          \
+    ROW(name_, "CL", F64, SUMMARY, unit_, what " of the layer")                                    \
     INDEX(name_ "_at_obs", "CL", SUMMARY, "observation of the " what " of the layer")
 
 static const wa_layout ROWS[] = {
+    /* clang-format off */
     INDEX("case", "C", SCALE, "case")
     INDEX("layer", "L", SCALE, "layer")
     INDEX("obs", "O", SCALE, "observation: prompts laid end to end")
@@ -68,7 +87,8 @@ static const wa_layout ROWS[] = {
     INDEX("token_id", "O", META, "token id at the position")
     ROW("token_text", "O", TEXT, META, "1", "text of the token")
     CODE("expected_label", "CL", LABEL, META, "kernel that the routing ladder names")
-    ROW("row_err_nominal", "VLJ", F64, META, "1", "nominal error of the stored format; NaN = not stored")
+    ROW("row_err_nominal", "VLJ", F64, META, "1",
+        "nominal error of the stored format; NaN = not stored")
     ROW("not_offered", "X", TEXT, META, "1", "vindex:path: why it cannot run")
     INDEX("not_offered_vindex", "X", META, "vindex of the entry")
     CODE("not_offered_path", "X", PATH, META, "walk path of the entry")
@@ -105,9 +125,10 @@ static const wa_layout ROWS[] = {
     ROW("bound_cos", "C", F64, SUMMARY, "1", "least cosine allowed; NaN = none")
     ROW("bound_rel_l2", "C", F64, SUMMARY, "1", "largest rel_l2 allowed; NaN = none")
     ROW("bound_dp", "C", F64, SUMMARY, "1", "largest |prob_delta| allowed; NaN = none")
-    ROW("bound_near_tie", "C", F64, SUMMARY, "1", "reference margin in logits up to which top-1 may differ")
+    ROW("bound_near_tie", "C", F64, SUMMARY, "1",
+        "reference margin in logits up to which top-1 may differ")
+    /* clang-format on */
 };
-
 
 enum { ROW_COUNT = sizeof ROWS / sizeof ROWS[0], CHUNK_LAYERS = 16, CHUNK_STREAM = 8192 };
 
@@ -227,7 +248,8 @@ static size_t box_extent(char axis, size_t extent)
         most = CHUNK_STREAM;
     if (extent <= most)
         return extent > 0 ? extent : 1;
-    /* As many pieces as `most` needs, but of even size: 34 layers are 3 x 12, not 3 x 16 with 14 of them padding. */
+    /* As many pieces as `most` needs, but of even size: 34 layers are 3 x 12, not 3 x 16 with 14 of
+     * them padding. */
     size_t pieces = (extent + most - 1) / most;
     return (extent + pieces - 1) / pieces;
 }
@@ -243,7 +265,8 @@ bool wa_layout_is_chunked(const wa_layout *row, const size_t *shape)
     for (size_t d = 0; row->axes[d] != '\0'; d++)
         if (shape[d] == 0)
             return false;
-    return row->type != WA_LAYOUT_TEXT && strchr(row->axes, 'L') != NULL && wa_layout_is_stream(row);
+    return row->type != WA_LAYOUT_TEXT && strchr(row->axes, 'L') != NULL &&
+           wa_layout_is_stream(row);
 }
 
 size_t wa_layout_size(const wa_layout *row)
@@ -251,16 +274,38 @@ size_t wa_layout_size(const wa_layout *row)
     return row->type == WA_LAYOUT_TEXT ? sizeof(char *) : wa_type_size((wa_type)row->type);
 }
 
-bool wa_layout_bytes(const wa_extents *extents, size_t *out)
+/* Bytes of one dataset in the file: whole chunks, and what HDF5 adds to each chunk and dataset. */
+static bool row_room(const wa_layout *row, const wa_extents *extents, size_t *out)
 {
-    size_t sum = 0;
+    enum { TEXT_BYTES = 64, CHUNK_BYTES = 128, DATASET_BYTES = 4096 };
+    size_t shape[WA_LAYOUT_RANK], box[WA_LAYOUT_RANK], elements = 1, chunks = 1, bytes, extra;
+    size_t rank = wa_layout_shape(row, extents, shape);
+    bool chunked = wa_layout_is_chunked(row, shape);
+    wa_layout_box(row, shape, box);
+    for (size_t d = 0; d < rank; d++) {
+        size_t along = (shape[d] + box[d] - 1) / box[d];
+        if (!wa_size_mul(elements, chunked ? along * box[d] : shape[d], &elements) ||
+            !wa_size_mul(chunks, along, &chunks))
+            return false;
+    }
+    size_t element = row->type == WA_LAYOUT_TEXT ? TEXT_BYTES : wa_layout_size(row);
+    /* A compressed chunk is written twice, first with fill values, and may move when it grows. */
+    if (chunked && row->type != WA_LAYOUT_F64)
+        element *= 2;
+    if (!wa_size_mul(elements, element, &bytes) || !wa_size_mul(chunks, CHUNK_BYTES, &extra) ||
+        !wa_size_add(bytes, extra, &bytes))
+        return false;
+    return wa_size_add(bytes, DATASET_BYTES, out);
+}
+
+bool wa_layout_room(const wa_extents *extents, bool streams, size_t *out)
+{
+    size_t sum = 1 << 20; /* groups, root attributes, free space that HDF5 keeps */
     for (size_t i = 0; i < ROW_COUNT; i++) {
-        size_t shape[WA_LAYOUT_RANK], bytes = wa_layout_size(&ROWS[i]);
-        size_t rank = wa_layout_shape(&ROWS[i], extents, shape);
-        for (size_t d = 0; d < rank; d++)
-            if (!wa_size_mul(bytes, shape[d], &bytes))
-                return false;
-        if (!wa_size_add(sum, bytes, &sum))
+        size_t bytes;
+        bool stream = ROWS[i].origin == WA_ORIGIN_MEASURED && wa_layout_is_stream(&ROWS[i]);
+        if (stream == streams &&
+            (!row_room(&ROWS[i], extents, &bytes) || !wa_size_add(sum, bytes, &sum)))
             return false;
     }
     *out = sum;
@@ -340,8 +385,10 @@ size_t wa_layout_words(wa_layout_codes codes, const char *words[WA_CODES_MAX])
 
 int wa_layout_print_row(const wa_layout *row, char *out, size_t size)
 {
-    static const char *const types[] = {[WA_LAYOUT_F64] = "f64", [WA_LAYOUT_I64] = "i64",
-                                        [WA_LAYOUT_I32] = "i32", [WA_LAYOUT_I8] = "i8",
+    static const char *const types[] = {[WA_LAYOUT_F64] = "f64",
+                                        [WA_LAYOUT_I64] = "i64",
+                                        [WA_LAYOUT_I32] = "i32",
+                                        [WA_LAYOUT_I8] = "i8",
                                         [WA_LAYOUT_TEXT] = "string"};
     char axes[64] = "";
     for (const char *axis = row->axes; *axis != '\0'; axis++) {

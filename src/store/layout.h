@@ -1,4 +1,5 @@
-/* The table of every root dataset of the result file: one row each, pure. Writer, reader and README share it. */
+/* The table of every root dataset of the result file: one row each, pure. Writer, reader and README
+ * share it. */
 #ifndef WALKAUDIT_STORE_LAYOUT_H
 #define WALKAUDIT_STORE_LAYOUT_H
 
@@ -32,14 +33,15 @@ typedef enum wa_layout_codes {
 typedef enum wa_layout_origin {
     WA_ORIGIN_SCALE,    /* skeleton: 0, 1, 2 … and a dimension scale */
     WA_ORIGIN_META,     /* skeleton: known before computing */
-    WA_ORIGIN_MEASURED, /* from the parts: along obs or prompt copied collectively; CL summed, VLJ of batch 0 */
+    WA_ORIGIN_MEASURED, /* from the parts: along obs or prompt copied collectively; CL summed, VLJ
+                           of batch 0 */
     WA_ORIGIN_TEXT,     /* last pass: decoded token ids */
     WA_ORIGIN_SUMMARY   /* last pass: derived from the others */
 } wa_layout_origin;
 
 /**
- * One dataset. axes: one letter per dimension, slowest first: C case, L layer, O obs, P prompt, S slot, V vindex,
- * J projection, X what is not offered, B batch.
+ * One dataset. axes: one letter per dimension, slowest first: C case, L layer, O obs, P prompt, S
+ * slot, V vindex, J projection, X what is not offered, B batch.
  */
 typedef struct wa_layout {
     const char *name, *axes;
@@ -77,21 +79,27 @@ size_t wa_layout_extent(const wa_extents *extents, char axis);
 /** shape[rank]; returns the rank (0 to WA_LAYOUT_RANK). */
 size_t wa_layout_shape(const wa_layout *row, const wa_extents *extents, size_t *shape);
 /**
- * The box one unit of work covers, and the chunk of a chunked dataset: one case, at most 16 layers and 8192
- * observations or prompts, all slots (1 MiB of f64 for [case, layer, obs]); longer axes are cut into pieces of even size. Never 0, never more than the shape.
+ * The box one unit of work covers, and the chunk of a chunked dataset: one case, at most 16 layers
+ * and 8192 observations or prompts, all slots (1 MiB of f64 for [case, layer, obs]); longer axes
+ * are cut into pieces of even size. Never 0, never more than the shape.
  */
 void wa_layout_box(const wa_layout *row, const size_t *shape, size_t *box);
 /** [.., layer, obs or prompt] is stored in chunks with filters; all else is contiguous. */
 bool wa_layout_is_chunked(const wa_layout *row, const size_t *shape);
 /** Bytes of one element in memory (a pointer for text). */
 size_t wa_layout_size(const wa_layout *row);
-/** Bytes of the whole file's numbers, for a check of the free space. False on overflow. */
-bool wa_layout_bytes(const wa_extents *extents, size_t *out);
+/**
+ * An upper bound of the file's bytes for the datasets along observations and prompts (streams), or
+ * for all others: padded chunks, indexes and attributes included; strings are taken as 64 bytes
+ * each. False on overflow.
+ */
+bool wa_layout_room(const wa_extents *extents, bool streams, size_t *out);
 
 /** Words of an enumeration, values 0 … count-1 in order; returns the count. */
 size_t wa_layout_words(wa_layout_codes codes, const char *words[WA_CODES_MAX]);
 
-/** One Markdown table row per dataset, as in analysis/README.md: name, dimensions, type, unit, meaning. */
+/** One Markdown table row per dataset, as in analysis/README.md: name, dimensions, type, unit,
+ * meaning. */
 int wa_layout_print_row(const wa_layout *row, char *out, size_t size);
 
 #endif

@@ -1,4 +1,5 @@
-/* The owner lock of a parts directory: who computes this result, and is that process still there? */
+/* The owner lock of a parts directory: who computes this result, and is that process still there?
+ */
 #include "store/parts.h"
 
 #include "walkaudit/json.h"
@@ -15,8 +16,9 @@
 enum { STALE_SECONDS = 60, BEAT_SECONDS = 5, LOCK_BYTES = 1024 };
 
 /*
- * Start time of a process in clock ticks since boot (proc(5), field 22 of stat), 0 when there is no such process or no
- * /proc: tells a process from a later one that got its number. *state: field 3, a letter; 0 when unknown.
+ * Start time of a process in clock ticks since boot (proc(5), field 22 of stat), 0 when there is no
+ * such process or no /proc: tells a process from a later one that got its number. *state: field 3,
+ * a letter; 0 when unknown.
  */
 static unsigned long long start_time(long process, char *state)
 {
@@ -87,7 +89,8 @@ static void judge(const char *text, size_t length, double age, wa_owner *out)
     copy_text(lock, "host", out->host, sizeof out->host);
     copy_text(lock, "slurm_job", out->slurm_job, sizeof out->slurm_job);
     out->process = (long)json_integer_value(json_object_get(lock, "process"));
-    unsigned long long start = (unsigned long long)json_integer_value(json_object_get(lock, "start"));
+    unsigned long long start =
+        (unsigned long long)json_integer_value(json_object_get(lock, "start"));
     if (json_is_object(lock) && strcmp(host, out->host) == 0)
         out->alive = process_is_there(out->process, start);
     else
@@ -123,8 +126,8 @@ void wa_lock_look(const char *directory, wa_owner *out)
 }
 
 /*
- * Move a dead owner's lock out of the way. Between looking and renaming another process may have put its own there:
- * then what was moved is not what was judged, and goes back.
+ * Move a dead owner's lock out of the way. Between looking and renaming another process may have
+ * put its own there: then what was moved is not what was judged, and goes back.
  */
 static bool clear_dead(const char *path, const char *aside, const wa_owner *dead)
 {
@@ -146,8 +149,10 @@ static wa_status refuse(const char *path, const wa_owner *owner, wa_error *err)
                    owner->slurm_job[0] == '\0' ? "" : ", Slurm job ", owner->slurm_job, path);
 }
 
-/* Link the finished temporary to the lock's name; a dead owner's lock is cleared, a few times at most. */
-static wa_status link_in_place(const char *temporary, const char *path, wa_owner *before, wa_error *err)
+/* Link the finished temporary to the lock's name; a dead owner's lock is cleared, a few times at
+ * most. */
+static wa_status link_in_place(const char *temporary, const char *path, wa_owner *before,
+                               wa_error *err)
 {
     enum { ATTEMPTS = 4 };
     char aside[WA_NAME_BYTES];

@@ -14,25 +14,27 @@ typedef struct wa_parts_job {
 } wa_parts_job;
 
 /** "sha256:…" over the items, in order. Arena. */
-WA_CHECKED wa_status wa_parts_hash(const wa_result_meta *meta, wa_arena *arena, char **out, wa_error *err);
-WA_CHECKED wa_status wa_parts_job_write(const char *directory, const wa_result_meta *meta, const char *hash,
-                                        wa_error *err);
+WA_CHECKED wa_status wa_parts_hash(const wa_result_meta *meta, wa_arena *arena, char **out,
+                                   wa_error *err);
+WA_CHECKED wa_status wa_parts_job_write(const char *directory, const wa_result_meta *meta,
+                                        const char *hash, wa_error *err);
 /** WA_E_IO when there is none, WA_E_FORMAT when it is damaged. */
 WA_CHECKED wa_status wa_parts_job_open(const char *directory, wa_arena *arena, wa_parts_job *out,
                                        wa_error *err);
 /** WA_E_MISMATCH naming the first item that differs, with both values. */
 WA_CHECKED wa_status wa_fingerprint_compare(const wa_fingerprint_item *found, size_t found_count,
-                                            const wa_fingerprint_item *expected, size_t expected_count,
-                                            wa_error *err);
+                                            const wa_fingerprint_item *expected,
+                                            size_t expected_count, wa_error *err);
 
 /** Extents of a batch within a job. */
 wa_dims wa_part_dims(const wa_result_meta *meta, size_t batch);
-/** Open a part and check version, fingerprint hash (NULL = any), batch number and extents. Close with wa_hdf5_close. */
-WA_CHECKED wa_status wa_part_open(const char *path, const char *hash, size_t batch, const wa_dims *dims,
-                                  wa_hid *out, wa_error *err);
+/** Open a part and check version, fingerprint hash (NULL = any), batch number and extents. Close
+ * with wa_hdf5_close. */
+WA_CHECKED wa_status wa_part_open(const char *path, const char *hash, size_t batch,
+                                  const wa_dims *dims, wa_hid *out, wa_error *err);
 /** As wa_part_open, and read every dataset, so that every checksum is checked. */
-WA_CHECKED wa_status wa_part_check(const char *path, const char *hash, size_t batch, const wa_dims *dims,
-                                   wa_arena *arena, wa_error *err);
+WA_CHECKED wa_status wa_part_check(const char *path, const char *hash, size_t batch,
+                                   const wa_dims *dims, wa_arena *arena, wa_error *err);
 /** Does an open part carry row errors? */
 WA_CHECKED wa_status wa_part_has_encoding(wa_hid part, bool *out, wa_error *err);
 

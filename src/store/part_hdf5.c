@@ -13,9 +13,9 @@ static const struct {
     const char *name;
     size_t offset;
 } DIMENSIONS[] = {
-    {"cases", offsetof(wa_dims, cases)},     {"layers", offsetof(wa_dims, layers)},
-    {"rows", offsetof(wa_dims, rows)},       {"prompts", offsetof(wa_dims, prompts)},
-    {"slots", offsetof(wa_dims, slots)},     {"vindexes", offsetof(wa_dims, vindexes)},
+    {"cases", offsetof(wa_dims, cases)}, {"layers", offsetof(wa_dims, layers)},
+    {"rows", offsetof(wa_dims, rows)},   {"prompts", offsetof(wa_dims, prompts)},
+    {"slots", offsetof(wa_dims, slots)}, {"vindexes", offsetof(wa_dims, vindexes)},
 };
 enum { DIMENSION_COUNT = sizeof DIMENSIONS / sizeof DIMENSIONS[0] };
 
@@ -38,9 +38,10 @@ static wa_status write_identity(wa_hid file, size_t batch, const char *hash, con
     return WA_OK;
 }
 
-/* Everything in chunks with a checksum, so that a damaged byte is found when the part is opened again. */
-static wa_status write_field(wa_hid file, const wa_layout *row, const wa_extents *extents, const void *values,
-                             wa_error *err)
+/* Everything in chunks with a checksum, so that a damaged byte is found when the part is opened
+ * again. */
+static wa_status write_field(wa_hid file, const wa_layout *row, const wa_extents *extents,
+                             const void *values, wa_error *err)
 {
     wa_ids ids = {.count = 0};
     size_t shape[WA_LAYOUT_RANK], box[WA_LAYOUT_RANK];
@@ -61,8 +62,8 @@ static wa_status write_field(wa_hid file, const wa_layout *row, const wa_extents
         ready = H5Pset_chunk(creation, (int)rank, chunk) >= 0 && H5Pset_fletcher32(creation) >= 0;
     hid_t dataset = -1;
     if (ready)
-        dataset = wa_ids_keep(&ids, H5Dcreate2(file, row->name, wa_file_type(row->type), space, H5P_DEFAULT,
-                                               creation, H5P_DEFAULT));
+        dataset = wa_ids_keep(&ids, H5Dcreate2(file, row->name, wa_file_type(row->type), space,
+                                               H5P_DEFAULT, creation, H5P_DEFAULT));
     wa_status status = WA_OK;
     if (dataset < 0)
         status = wa_hdf5_failed(err, WA_E_IO, "cannot create dataset", row->name);
@@ -81,7 +82,8 @@ static wa_status write_fields(wa_hid file, const wa_block *block, bool has_encod
     wa_extents extents = {.dims = block->dims};
     for (int f = 0; f < WA_FIELD_COUNT; f++)
         if (is_carried((wa_field)f, has_encoding))
-            WA_TRY(write_field(file, wa_layout_of_field((wa_field)f), &extents, block->field[f], err));
+            WA_TRY(
+                write_field(file, wa_layout_of_field((wa_field)f), &extents, block->field[f], err));
     return WA_OK;
 }
 
@@ -101,7 +103,8 @@ static wa_status create_in_memory(wa_hid *out, wa_error *err)
     return wa_ids_close(&ids, status, err);
 }
 
-/* The image lies in the core driver's memory (H5Fget_vfd_handle gives its address): written without a copy. */
+/* The image lies in the core driver's memory (H5Fget_vfd_handle gives its address): written without
+ * a copy. */
 static wa_status write_image(wa_hid file, const char *path, wa_error *err)
 {
     void **memory = NULL;
@@ -126,8 +129,8 @@ static wa_status write_part(const char *path, size_t batch, const char *hash, co
     return wa_hdf5_close(file, status, err);
 }
 
-wa_status wa_part_write(const char *result_path, size_t batch, const wa_block *block, bool has_encoding,
-                        wa_error *err)
+wa_status wa_part_write(const char *result_path, size_t batch, const wa_block *block,
+                        bool has_encoding, wa_error *err)
 {
     wa_hdf5_quiet();
     char directory[WA_NAME_BYTES], path[WA_NAME_BYTES];
@@ -143,15 +146,15 @@ wa_status wa_part_write(const char *result_path, size_t batch, const wa_block *b
     return status;
 }
 
-/* --- Reading back ------------------------------------------------------------------------------------ */
+/* --- Reading back --- */
 
 static wa_status expect_i64(wa_hid file, const char *name, int64_t expected, wa_error *err)
 {
     int64_t found;
     WA_TRY(wa_attribute_read_i64(file, name, &found, err));
     if (found != expected)
-        return wa_fail(err, WA_E_FORMAT, "attribute '%s': found %lld, expected %lld", name, (long long)found,
-                       (long long)expected);
+        return wa_fail(err, WA_E_FORMAT, "attribute '%s': found %lld, expected %lld", name,
+                       (long long)found, (long long)expected);
     return WA_OK;
 }
 
@@ -162,7 +165,8 @@ static wa_status check_hash(wa_hid file, const char *hash, wa_error *err)
     const char *found = "";
     wa_status status = wa_attribute_read_text(file, "fingerprint", arena, &found, err);
     if (status == WA_OK && hash != NULL && strcmp(found, hash) != 0)
-        status = wa_fail(err, WA_E_FORMAT, "part of another job: fingerprint '%.80s', expected '%s'", found, hash);
+        status = wa_fail(err, WA_E_FORMAT,
+                         "part of another job: fingerprint '%.80s', expected '%s'", found, hash);
     wa_arena_close(arena);
     return status;
 }
@@ -178,8 +182,8 @@ static wa_status check_identity(wa_hid file, const char *hash, size_t batch, con
     return WA_OK;
 }
 
-wa_status wa_part_open(const char *path, const char *hash, size_t batch, const wa_dims *dims, wa_hid *out,
-                       wa_error *err)
+wa_status wa_part_open(const char *path, const char *hash, size_t batch, const wa_dims *dims,
+                       wa_hid *out, wa_error *err)
 {
     wa_hid file;
     WA_TRY(wa_hdf5_open(path, false, &file, err));
@@ -231,8 +235,8 @@ static wa_status read_boxes(wa_hid dataset, const wa_layout *row, const size_t *
     return WA_OK;
 }
 
-static wa_status check_field(wa_hid file, const wa_layout *row, const wa_extents *extents, wa_arena *arena,
-                             wa_error *err)
+static wa_status check_field(wa_hid file, const wa_layout *row, const wa_extents *extents,
+                             wa_arena *arena, wa_error *err)
 {
     size_t shape[WA_LAYOUT_RANK];
     size_t rank = wa_layout_shape(row, extents, shape);

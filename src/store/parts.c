@@ -1,4 +1,5 @@
-/* Names and whole-file writes of the parts directory: a file has its final name only when it is complete. */
+/* Names and whole-file writes of the parts directory: a file has its final name only when it is
+ * complete. */
 #include "store/parts.h"
 
 #include "walkaudit/bytes.h"
@@ -24,13 +25,15 @@ wa_status wa_parts_directory(const char *result_path, char out[WA_NAME_BYTES], w
     return check_length(snprintf(out, WA_NAME_BYTES, "%s.parts", result_path), result_path, err);
 }
 
-wa_status wa_part_name(const char *result_path, size_t batch, char out[WA_NAME_BYTES], wa_error *err)
+wa_status wa_part_name(const char *result_path, size_t batch, char out[WA_NAME_BYTES],
+                       wa_error *err)
 {
     return check_length(snprintf(out, WA_NAME_BYTES, "%s.parts/batch-%06zu.h5", result_path, batch),
                         result_path, err);
 }
 
-wa_status wa_parts_join(const char *directory, const char *name, char out[WA_NAME_BYTES], wa_error *err)
+wa_status wa_parts_join(const char *directory, const char *name, char out[WA_NAME_BYTES],
+                        wa_error *err)
 {
     return check_length(snprintf(out, WA_NAME_BYTES, "%s/%s", directory, name), directory, err);
 }
@@ -41,7 +44,8 @@ wa_status wa_temporary_name(const char *final_path, char out[WA_NAME_BYTES], wa_
     if (gethostname(host, sizeof host - 1) != 0)
         host[0] = '\0';
     return check_length(
-        snprintf(out, WA_NAME_BYTES, "%s.%s-%ld.tmp", final_path, host, (long)getpid()), final_path, err);
+        snprintf(out, WA_NAME_BYTES, "%s.%s-%ld.tmp", final_path, host, (long)getpid()), final_path,
+        err);
 }
 
 wa_status wa_directory_make(const char *path, wa_error *err)
@@ -124,7 +128,8 @@ static wa_status write_bytes(int fd, const char *bytes, size_t size, wa_error *e
     return WA_OK;
 }
 
-static wa_status write_temporary(const char *temporary, const void *bytes, size_t size, wa_error *err)
+static wa_status write_temporary(const char *temporary, const void *bytes, size_t size,
+                                 wa_error *err)
 {
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
@@ -204,7 +209,34 @@ wa_status wa_space_check(const char *path, size_t bytes, wa_error *err)
         return WA_OK; /* unknown: writing will tell */
     unsigned long long room = (unsigned long long)info.f_bavail * info.f_frsize;
     if (room < bytes)
-        return wa_fail(err, WA_E_IO, "not enough space in '%s': the result needs %zu bytes, %llu are free", path,
+        return wa_fail(err, WA_E_IO,
+                       "not enough space in '%s': the result needs %zu bytes, %llu are free", path,
                        bytes, room);
+    return WA_OK;
+}
+
+static int reserve(const char *path, size_t bytes)
+{
+    struct stat info;
+    size_t end = 0;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    int cause = fstat(fd, &info) != 0 ? errno : 0;
+    if (cause == 0 && (!wa_size_add((size_t)info.st_size, bytes, &end) || end > INT64_MAX))
+        cause = EFBIG;
+    if (cause == 0)
+        cause = posix_fallocate(fd, 0, (off_t)end); /* returns the cause, leaves errno alone */
+    close(fd);
+    return cause;
+}
+
+wa_status wa_space_reserve(const char *path, size_t bytes, wa_error *err)
+{
+    int cause = reserve(path, bytes);
+    /* A file system that knows no reservations is used as it is. */
+    if (cause != 0 && cause != EOPNOTSUPP && cause != EINVAL && cause != ENOSYS)
+        return wa_fail(err, WA_E_IO, "cannot reserve %zu bytes for the result: %s; in file '%s'",
+                       bytes, strerror(cause), path);
     return WA_OK;
 }

@@ -1,4 +1,5 @@
-/* The parts directory: names, whole-file writes, the owner lock. POSIX only; private to src/store. */
+/* The parts directory: names, whole-file writes, the owner lock. POSIX only; private to src/store.
+ */
 #ifndef WALKAUDIT_STORE_PARTS_H
 #define WALKAUDIT_STORE_PARTS_H
 
@@ -11,7 +12,8 @@
 enum { WA_NAME_BYTES = 4096, WA_HOST_BYTES = 256 };
 
 /** "RESULT.h5.parts". */
-WA_CHECKED wa_status wa_parts_directory(const char *result_path, char out[WA_NAME_BYTES], wa_error *err);
+WA_CHECKED wa_status wa_parts_directory(const char *result_path, char out[WA_NAME_BYTES],
+                                        wa_error *err);
 /** "RESULT.h5.parts/batch-000003.h5". */
 WA_CHECKED wa_status wa_part_name(const char *result_path, size_t batch, char out[WA_NAME_BYTES],
                                   wa_error *err);
@@ -19,7 +21,8 @@ WA_CHECKED wa_status wa_part_name(const char *result_path, size_t batch, char ou
 WA_CHECKED wa_status wa_parts_join(const char *directory, const char *name, char out[WA_NAME_BYTES],
                                    wa_error *err);
 /** "FINAL.HOST-PID.tmp": unique to this process, removed as stale by the next owner. */
-WA_CHECKED wa_status wa_temporary_name(const char *final_path, char out[WA_NAME_BYTES], wa_error *err);
+WA_CHECKED wa_status wa_temporary_name(const char *final_path, char out[WA_NAME_BYTES],
+                                       wa_error *err);
 
 /** Make a directory and those above it. WA_E_IO. */
 WA_CHECKED wa_status wa_directory_make(const char *path, wa_error *err);
@@ -28,11 +31,14 @@ WA_CHECKED wa_status wa_directory_sync(const char *path, wa_error *err);
 /** fsync, rename to the final name, fsync of the directory; on failure the temporary is removed. */
 WA_CHECKED wa_status wa_file_publish(const char *temporary, const char *final_path, wa_error *err);
 /** All of it for bytes in memory. No file with the final name unless it is whole. */
-WA_CHECKED wa_status wa_file_write(const char *final_path, const void *bytes, size_t size, wa_error *err);
+WA_CHECKED wa_status wa_file_write(const char *final_path, const void *bytes, size_t size,
+                                   wa_error *err);
 
-/** Call `visit` for each entry but "." and "..", in no order, until it fails. A missing directory is empty. */
+/** Call `visit` for each entry but "." and "..", in no order, until it fails. A missing directory
+ * is empty. */
 typedef wa_status (*wa_visit)(void *context, const char *name, wa_error *err);
-WA_CHECKED wa_status wa_directory_visit(const char *path, wa_visit visit, void *context, wa_error *err);
+WA_CHECKED wa_status wa_directory_visit(const char *path, wa_visit visit, void *context,
+                                        wa_error *err);
 /** Remove what writers left behind ("*.tmp"); under the lock. */
 WA_CHECKED wa_status wa_parts_remove_stale(const char *directory, wa_error *err);
 /** Remove every file but the lock; under the lock. */
@@ -40,8 +46,14 @@ WA_CHECKED wa_status wa_parts_remove_files(const char *directory, wa_error *err)
 
 /** Are `bytes` free on the file system of `path`? WA_E_IO: needs, has. */
 WA_CHECKED wa_status wa_space_check(const char *path, size_t bytes, wa_error *err);
+/**
+ * Reserve `bytes` behind the end of a file, so that writing there cannot run out of space: HDF5
+ * over MPI-IO hangs or crashes when it does (tried). WA_E_IO: no space, quota. Closing the file
+ * through HDF5 cuts off what was not used.
+ */
+WA_CHECKED wa_status wa_space_reserve(const char *path, size_t bytes, wa_error *err);
 
-/* --- The owner lock: DIRECTORY/lock, linked into place so that one of two wins ---------------------- */
+/* --- The owner lock: DIRECTORY/lock, linked into place so that one of two wins --- */
 
 typedef struct wa_lock {
     int fd; /* -1 = not held */
@@ -60,10 +72,12 @@ typedef struct wa_owner {
 } wa_owner;
 
 /**
- * Take the lock of a directory that exists. A dead owner's (process gone on this host, or on another host a heartbeat a
- * minute old) is taken over: *before tells whose. Errors: WA_E_IO, naming a living owner.
+ * Take the lock of a directory that exists. A dead owner's (process gone on this host, or on
+ * another host a heartbeat a minute old) is taken over: *before tells whose. Errors: WA_E_IO,
+ * naming a living owner.
  */
-WA_CHECKED wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before, wa_error *err);
+WA_CHECKED wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before,
+                                  wa_error *err);
 /** Renew the heartbeat, at most every 5 s, so that it may be called often. */
 void wa_lock_beat(wa_lock *lock);
 /** Is the lock file still ours? */

@@ -16,7 +16,7 @@ struct wa_parts {
     wa_parts_state state;
     uint8_t *done; /* [batch_count] */
     size_t batch_count, done_count;
-    size_t run; /* K of this run's run-K.json */
+    size_t run;               /* K of this run's run-K.json */
     char note[WA_ERROR_TEXT]; /* what was repaired; "" = nothing */
 };
 
@@ -26,9 +26,10 @@ static void add_note(wa_parts *parts, const char *text)
     snprintf(parts->note + used, sizeof parts->note - used, "%s%s", used == 0 ? "" : "; ", text);
 }
 
-/* --- A result that is already there ------------------------------------------------------------------- */
+/* --- A result that is already there --- */
 
-static wa_status compare_result(wa_hid file, const wa_result_meta *meta, wa_arena *arena, wa_error *err)
+static wa_status compare_result(wa_hid file, const wa_result_meta *meta, wa_arena *arena,
+                                wa_error *err)
 {
     const wa_fingerprint_item *items;
     size_t count;
@@ -37,8 +38,8 @@ static wa_status compare_result(wa_hid file, const wa_result_meta *meta, wa_aren
     return wa_fingerprint_compare(items, count, meta->fingerprint, meta->fingerprint_count, err);
 }
 
-static wa_status find_result(const char *path, const wa_result_meta *meta, wa_arena *arena, bool *finished,
-                             wa_error *err)
+static wa_status find_result(const char *path, const wa_result_meta *meta, wa_arena *arena,
+                             bool *finished, wa_error *err)
 {
     *finished = false;
     if (access(path, F_OK) != 0)
@@ -52,7 +53,7 @@ static wa_status find_result(const char *path, const wa_result_meta *meta, wa_ar
     return wa_hdf5_close(file, status, err);
 }
 
-/* --- Parts ---------------------------------------------------------------------------------------------- */
+/* --- Parts --- */
 
 static wa_status set_aside(wa_parts *parts, const char *path, const wa_error *why, wa_error *err)
 {
@@ -61,13 +62,14 @@ static wa_status set_aside(wa_parts *parts, const char *path, const wa_error *wh
     if (rename(path, aside) != 0)
         return wa_fail(err, WA_E_IO, "cannot rename '%s': %s", path, strerror(errno));
     char text[WA_ERROR_TEXT + 64];
-    snprintf(text, sizeof text, "a damaged part is set aside and its batch computed again: %s", why->text);
+    snprintf(text, sizeof text, "a damaged part is set aside and its batch computed again: %s",
+             why->text);
     add_note(parts, text);
     return WA_OK;
 }
 
-static wa_status list_batch(wa_parts *parts, const wa_result_meta *meta, const char *hash, size_t batch,
-                            wa_arena *arena, wa_error *err)
+static wa_status list_batch(wa_parts *parts, const wa_result_meta *meta, const char *hash,
+                            size_t batch, wa_arena *arena, wa_error *err)
 {
     char path[WA_NAME_BYTES];
     WA_TRY(wa_part_name(parts->result_path, batch, path, err));
@@ -107,13 +109,14 @@ static wa_status compare_job(const wa_parts *parts, const wa_result_meta *meta, 
         status = wa_fingerprint_compare(job.items, job.item_count, meta->fingerprint,
                                         meta->fingerprint_count, err);
     if (status != WA_OK)
-        return wa_note(err, "in '%s'; use --fresh to compute it anew, or another --out", parts->directory);
+        return wa_note(err, "in '%s'; use --fresh to compute it anew, or another --out",
+                       parts->directory);
     return WA_OK;
 }
 
 /* Under the lock. */
-static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fresh, wa_arena *arena,
-                            wa_error *err)
+static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fresh,
+                            wa_arena *arena, wa_error *err)
 {
     bool present = false;
     char *hash;
@@ -132,16 +135,16 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
     return wa_directory_visit(parts->directory, count_run, &parts->run, err);
 }
 
-static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, bool fresh, wa_arena *arena,
-                                wa_error *err)
+static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, bool fresh,
+                                wa_arena *arena, wa_error *err)
 {
     wa_owner before;
     WA_TRY(wa_directory_make(parts->directory, err));
     WA_TRY(wa_lock_take(parts->directory, &parts->lock, &before, err));
     if (before.present) {
         char text[WA_HOST_BYTES + 96];
-        snprintf(text, sizeof text, "took over from a run that is gone: host %s, process %ld", before.host,
-                 before.process);
+        snprintf(text, sizeof text, "took over from a run that is gone: host %s, process %ld",
+                 before.host, before.process);
         add_note(parts, text);
     }
     wa_status status = take_stock(parts, meta, fresh, arena, err);
@@ -150,8 +153,8 @@ static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, boo
     return status;
 }
 
-wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh, wa_arena *arena,
-                        wa_parts **out, wa_error *err)
+wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh,
+                        wa_arena *arena, wa_parts **out, wa_error *err)
 {
     wa_hdf5_quiet();
     wa_parts *parts;

@@ -10,8 +10,9 @@ WA_CHECKED wa_status wa_result_extents(wa_hid file, wa_extents *out, wa_error *e
 /** WA_E_FORMAT unless the file is a complete result of this layout version. */
 WA_CHECKED wa_status wa_result_check_version(wa_hid file, wa_error *err);
 /** Its fingerprint items. Arena. */
-WA_CHECKED wa_status wa_result_fingerprint(wa_hid file, wa_arena *arena, const wa_fingerprint_item **out,
-                                           size_t *count, wa_error *err);
+WA_CHECKED wa_status wa_result_fingerprint(wa_hid file, wa_arena *arena,
+                                           const wa_fingerprint_item **out, size_t *count,
+                                           wa_error *err);
 /** Everything of wa_result_meta. out->dims must be set. */
 WA_CHECKED wa_status wa_result_load_meta(wa_hid file, const wa_extents *extents, wa_arena *arena,
                                          wa_result_meta *out, wa_error *err);

@@ -6,10 +6,10 @@
 #include <string.h>
 
 /* Fields of one observation that a summary looks at, in the order of the buffers below. */
-static const wa_field STREAMS[] = {WA_FIELD_cos,      WA_FIELD_one_minus_cos, WA_FIELD_rel_l2,
-                                   WA_FIELD_l2,       WA_FIELD_max_abs,       WA_FIELD_norm_ratio,
-                                   WA_FIELD_kernel_rel_l2, WA_FIELD_eta,      WA_FIELD_drift,
-                                   WA_FIELD_max_abs_index, WA_FIELD_obs_status};
+static const wa_field STREAMS[] = {
+    WA_FIELD_cos,     WA_FIELD_one_minus_cos, WA_FIELD_rel_l2,        WA_FIELD_l2,
+    WA_FIELD_max_abs, WA_FIELD_norm_ratio,    WA_FIELD_kernel_rel_l2, WA_FIELD_eta,
+    WA_FIELD_drift,   WA_FIELD_max_abs_index, WA_FIELD_obs_status};
 enum {
     STREAM_COUNT = sizeof STREAMS / sizeof STREAMS[0],
     ROWS_AT_ONCE = 8192,  /* one chunk's width */
@@ -60,13 +60,22 @@ static bool share_first_token(const wa_result_meta *meta)
 static wa_status add_rows(reader *r, wa_summary *summary, const wa_box *box, wa_error *err)
 {
     for (size_t s = 0; s < STREAM_COUNT; s++)
-        WA_TRY(wa_dataset_read(r->dataset[s], wa_layout_of_field(STREAMS[s]), box, r->buffer[s], err));
-    wa_summary_rows rows = {.cos = r->buffer[0], .one_minus_cos = r->buffer[1], .rel_l2 = r->buffer[2],
-                            .l2 = r->buffer[3], .max_abs = r->buffer[4], .norm_ratio = r->buffer[5],
-                            .kernel_rel_l2 = r->buffer[6], .eta = r->buffer[7], .drift = r->buffer[8],
-                            .max_abs_index = r->buffer[9], .obs_status = r->buffer[10],
+        WA_TRY(
+            wa_dataset_read(r->dataset[s], wa_layout_of_field(STREAMS[s]), box, r->buffer[s], err));
+    wa_summary_rows rows = {.cos = r->buffer[0],
+                            .one_minus_cos = r->buffer[1],
+                            .rel_l2 = r->buffer[2],
+                            .l2 = r->buffer[3],
+                            .max_abs = r->buffer[4],
+                            .norm_ratio = r->buffer[5],
+                            .kernel_rel_l2 = r->buffer[6],
+                            .eta = r->buffer[7],
+                            .drift = r->buffer[8],
+                            .max_abs_index = r->buffer[9],
+                            .obs_status = r->buffer[10],
                             .obs_position = r->meta->obs_position + box->start[2],
-                            .first_obs = box->start[2], .count = box->count[2]};
+                            .first_obs = box->start[2],
+                            .count = box->count[2]};
     wa_summary_add(summary, box->start[1], &rows);
     return WA_OK;
 }
@@ -85,9 +94,10 @@ static wa_status add_observations(reader *r, size_t which, wa_summary *summary, 
     return WA_OK;
 }
 
-/* Every other figure of the case goes into the digest, in the table's order; not its label and cost, which say how the
- * numbers came about: two kernels with equal digests gave the same bits. */
-static wa_status add_digest(reader *r, size_t which, wa_summary *summary, wa_arena *arena, wa_error *err)
+/* Every other figure of the case goes into the digest, in the table's order; not its label and
+ * cost, which say how the numbers came about: two kernels with equal digests gave the same bits. */
+static wa_status add_digest(reader *r, size_t which, wa_summary *summary, wa_arena *arena,
+                            wa_error *err)
 {
     for (int f = 0; f < WA_FIELD_COUNT; f++) {
         const wa_field_info *info = wa_field_get((wa_field)f);
@@ -119,8 +129,10 @@ static wa_status add_digest(reader *r, size_t which, wa_summary *summary, wa_are
     return WA_OK;
 }
 
-/* `work` holds the case's quantile memory, gone before the next case; the per-layer extremes move to the result's arena. */
-static wa_status summarise(reader *r, size_t which, wa_arena *work, wa_case_summary *out, wa_error *err)
+/* `work` holds the case's quantile memory, gone before the next case; the per-layer extremes move
+ * to the result's arena. */
+static wa_status summarise(reader *r, size_t which, wa_arena *work, wa_case_summary *out,
+                           wa_error *err)
 {
     const wa_dims *dims = &r->extents->dims;
     wa_summary *summary;
@@ -145,7 +157,7 @@ static wa_status summarise_all(reader *r, wa_arena *work, wa_case_summary *out, 
     return WA_OK;
 }
 
-/* --- Evidence ------------------------------------------------------------------------------------------ */
+/* --- Evidence --- */
 
 /* Row errors of all vindexes, as stored. */
 typedef struct row_errors {
@@ -177,9 +189,13 @@ static void fill_encoding(const reader *r, const wa_case *which, const row_error
             size_t at = (size_t)which->vindex * r->extents->dims.layers * WA_PROJECTION_COUNT + to;
             if (which->source[p].from_model || errors->checked[at] == 0)
                 continue;
-            out[to] = (wa_encoding_figure){.checked = true, .p50 = errors->p50[at], .p99 = errors->p99[at],
-                                           .max = errors->max[at], .nominal_bound = r->meta->nominal_bound[at],
-                                           .worst_row = errors->worst[at], .nonfinite = errors->nonfinite[at]};
+            out[to] = (wa_encoding_figure){.checked = true,
+                                           .p50 = errors->p50[at],
+                                           .p99 = errors->p99[at],
+                                           .max = errors->max[at],
+                                           .nominal_bound = r->meta->nominal_bound[at],
+                                           .worst_row = errors->worst[at],
+                                           .nonfinite = errors->nonfinite[at]};
         }
     }
 }
@@ -201,8 +217,8 @@ static wa_status check_labels(const int8_t *label, size_t count, wa_error *err)
 {
     for (size_t i = 0; i < count; i++)
         if (label[i] < 0 || label[i] >= WA_LABEL_COUNT)
-            return wa_fail(err, WA_E_FORMAT, "dataset 'label': found %d, expected 0 to %d", label[i],
-                           WA_LABEL_COUNT - 1);
+            return wa_fail(err, WA_E_FORMAT, "dataset 'label': found %d, expected 0 to %d",
+                           label[i], WA_LABEL_COUNT - 1);
     return WA_OK;
 }
 
@@ -220,7 +236,8 @@ static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence 
     for (size_t c = 0; c < dims->cases; c++) {
         const wa_case *which = &r->meta->cases[c];
         wa_encoding_figure *encoding;
-        WA_TRY(wa_arena_take(r->arena, dims->layers * WA_PROJECTION_COUNT, sizeof *encoding, &encoding, err));
+        WA_TRY(wa_arena_take(r->arena, dims->layers * WA_PROJECTION_COUNT, sizeof *encoding,
+                             &encoding, err));
         fill_encoding(r, which, &errors, encoding);
         const int8_t *labels = label + c * count;
         out[c] = (wa_evidence){.case_name = which->name,
@@ -247,10 +264,13 @@ static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence 
     return WA_OK;
 }
 
-wa_status wa_result_load_cases(wa_hid file, const wa_extents *extents, wa_arena *arena, wa_result *out,
-                               wa_error *err)
+wa_status wa_result_load_cases(wa_hid file, const wa_extents *extents, wa_arena *arena,
+                               wa_result *out, wa_error *err)
 {
-    reader r = {.file = file, .extents = extents, .meta = &out->meta, .arena = arena,
+    reader r = {.file = file,
+                .extents = extents,
+                .meta = &out->meta,
+                .arena = arena,
                 .first_token_shared = share_first_token(&out->meta)};
     wa_case_summary *summary;
     wa_evidence *evidence;

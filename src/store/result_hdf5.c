@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* [cases, layers] folded to [cases]. */
-static wa_status sum_costs(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out, wa_error *err)
+static wa_status sum_costs(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out,
+                           wa_error *err)
 {
     const double *seconds;
     const int64_t *bytes, *flops;
@@ -29,8 +30,8 @@ static wa_status sum_costs(wa_hid file, const wa_extents *x, wa_arena *arena, wa
     return WA_OK;
 }
 
-static wa_status load_prompt_figures(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out,
-                                     wa_error *err)
+static wa_status load_prompt_figures(wa_hid file, const wa_extents *x, wa_arena *arena,
+                                     wa_result *out, wa_error *err)
 {
     const int32_t *evaluations;
     WA_TRY(wa_dataset_load(file, "ref_top1_prob", x, arena, &out->ref_top1_prob, err));
@@ -47,7 +48,8 @@ static wa_status load_prompt_figures(wa_hid file, const wa_extents *x, wa_arena 
     return WA_OK;
 }
 
-wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_result **out, wa_error *err)
+wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_result **out,
+                         wa_error *err)
 {
     wa_extents extents;
     wa_result *result;

@@ -11,9 +11,10 @@ wa_status wa_result_extents(wa_hid file, wa_extents *out, wa_error *err)
     struct {
         const char *scale;
         size_t *extent;
-    } axes[] = {{"case", &x.dims.cases},     {"layer", &x.dims.layers},     {"obs", &x.dims.rows},
-                {"prompt", &x.dims.prompts}, {"slot", &x.dims.slots},       {"vindex", &x.dims.vindexes},
-                {"offer", &x.offers},        {"batch", &x.batches}};
+    } axes[] = {{"case", &x.dims.cases}, {"layer", &x.dims.layers},
+                {"obs", &x.dims.rows},   {"prompt", &x.dims.prompts},
+                {"slot", &x.dims.slots}, {"vindex", &x.dims.vindexes},
+                {"offer", &x.offers},    {"batch", &x.batches}};
     for (size_t i = 0; i < sizeof axes / sizeof axes[0]; i++)
         WA_TRY(wa_dataset_length(file, axes[i].scale, axes[i].extent, err));
     *out = x;
@@ -25,24 +26,26 @@ wa_status wa_result_check_version(wa_hid file, wa_error *err)
     int64_t version;
     if (H5Aexists(file, "walkaudit_format") <= 0) {
         H5Eclear2(H5E_DEFAULT);
-        return wa_fail(err, WA_E_FORMAT, "HDF5, but not a result of walkaudit: no attribute 'walkaudit_format'");
+        return wa_fail(err, WA_E_FORMAT,
+                       "HDF5, but not a result of walkaudit: no attribute 'walkaudit_format'");
     }
     WA_TRY(wa_attribute_read_i64(file, "walkaudit_format", &version, err));
     if (version != WA_LAYOUT_VERSION)
-        return wa_fail(err, WA_E_FORMAT, "result of format %lld, this version reads %d", (long long)version,
-                       WA_LAYOUT_VERSION);
+        return wa_fail(err, WA_E_FORMAT, "result of format %lld, this version reads %d",
+                       (long long)version, WA_LAYOUT_VERSION);
     return WA_OK;
 }
 
-wa_status wa_result_fingerprint(wa_hid file, wa_arena *arena, const wa_fingerprint_item **out, size_t *count,
-                                wa_error *err)
+wa_status wa_result_fingerprint(wa_hid file, wa_arena *arena, const wa_fingerprint_item **out,
+                                size_t *count, wa_error *err)
 {
     const char *const *keys, *const *values;
     size_t key_count = 0, value_count = 0;
     WA_TRY(wa_attribute_read_texts(file, "fingerprint_keys", arena, &keys, &key_count, err));
     WA_TRY(wa_attribute_read_texts(file, "fingerprint_values", arena, &values, &value_count, err));
     if (key_count != value_count)
-        return wa_fail(err, WA_E_FORMAT, "%zu fingerprint keys for %zu values", key_count, value_count);
+        return wa_fail(err, WA_E_FORMAT, "%zu fingerprint keys for %zu values", key_count,
+                       value_count);
     wa_fingerprint_item *items;
     WA_TRY(wa_arena_take(arena, key_count, sizeof *items, &items, err));
     for (size_t i = 0; i < key_count; i++)
@@ -56,10 +59,14 @@ static wa_status load_attributes(wa_hid file, wa_arena *arena, wa_result_meta *m
 {
     const struct {
         const char *name, **out;
-    } texts[] = {{"title", &meta->title},           {"source", &meta->source},
-                 {"job_name", &meta->job_name},     {"audit_name", &meta->audit_name},
-                 {"job_text", &meta->job_text},     {"model_path", &meta->model_path},
-                 {"model_family", &meta->model_family}, {"semantics", &meta->semantics},
+    } texts[] = {{"title", &meta->title},
+                 {"source", &meta->source},
+                 {"job_name", &meta->job_name},
+                 {"audit_name", &meta->audit_name},
+                 {"job_text", &meta->job_text},
+                 {"model_path", &meta->model_path},
+                 {"model_family", &meta->model_family},
+                 {"semantics", &meta->semantics},
                  {"bounds_name", &meta->bounds_name},
                  {"source_format_gate", &meta->source_format[WA_GATE]},
                  {"source_format_up", &meta->source_format[WA_UP]},
@@ -73,22 +80,23 @@ static wa_status load_attributes(wa_hid file, wa_arena *arena, wa_result_meta *m
 }
 
 /* Values of codes and indices are used to index tables: each must lie in [least, limit). */
-static wa_status check_range_i8(const char *name, const int8_t *values, size_t count, int least, int limit,
-                                wa_error *err)
+static wa_status check_range_i8(const char *name, const int8_t *values, size_t count, int least,
+                                int limit, wa_error *err)
 {
     for (size_t i = 0; i < count; i++)
         if (values[i] < least || values[i] >= limit)
-            return wa_fail(err, WA_E_FORMAT, "dataset '%s': found %d at %zu, expected %d to %d", name, values[i],
-                           i, least, limit - 1);
+            return wa_fail(err, WA_E_FORMAT, "dataset '%s': found %d at %zu, expected %d to %d",
+                           name, values[i], i, least, limit - 1);
     return WA_OK;
 }
 
-static wa_status check_range_i32(const char *name, const int32_t *values, size_t count, int64_t least,
-                                 size_t limit, wa_error *err)
+static wa_status check_range_i32(const char *name, const int32_t *values, size_t count,
+                                 int64_t least, size_t limit, wa_error *err)
 {
     for (size_t i = 0; i < count; i++)
         if (values[i] < least || (values[i] >= 0 && (size_t)values[i] >= limit))
-            return wa_fail(err, WA_E_FORMAT, "dataset '%s': found %d at %zu, expected %lld to %zu - 1", name,
+            return wa_fail(err, WA_E_FORMAT,
+                           "dataset '%s': found %d at %zu, expected %lld to %zu - 1", name,
                            values[i], i, (long long)least, limit);
     return WA_OK;
 }
@@ -119,7 +127,8 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
     WA_TRY(check_range_i32("case_vindex", vindex, count, -1, x->dims.vindexes, err));
     WA_TRY(check_range_i8("case_path", path, count, 0, WA_PATH_COUNT, err));
     WA_TRY(check_range_i8("case_bucket", bucket, count, 0, WA_BUCKET_COUNT, err));
-    WA_TRY(check_range_i8("expected_label", meta->expected_label, count * x->dims.layers, 0, WA_LABEL_COUNT, err));
+    WA_TRY(check_range_i8("expected_label", meta->expected_label, count * x->dims.layers, 0,
+                          WA_LABEL_COUNT, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *cases, &cases, err));
     for (size_t c = 0; c < count; c++) {
         cases[c] = (wa_case){.name = name[c], .vindex = vindex[c], .k = k[c]};
@@ -138,8 +147,8 @@ static const char *reason_of(const char *line, const char *vindex, const char *p
     return strlen(line) >= skip ? line + skip : line;
 }
 
-static wa_status load_offers(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result_meta *meta,
-                             wa_error *err)
+static wa_status load_offers(wa_hid file, const wa_extents *x, wa_arena *arena,
+                             wa_result_meta *meta, wa_error *err)
 {
     const char *const *line;
     const int32_t *vindex;
@@ -153,16 +162,18 @@ static wa_status load_offers(wa_hid file, const wa_extents *x, wa_arena *arena, 
     WA_TRY(wa_arena_take(arena, x->offers, sizeof *list, &list, err));
     for (size_t i = 0; i < x->offers; i++) {
         const char *name = wa_path_name((wa_path)path[i]);
-        list[i] = (wa_not_offered){.vindex = vindex[i], .path = name,
-                                   .reason = reason_of(line[i], meta->vindex_name[vindex[i]], name)};
+        list[i] =
+            (wa_not_offered){.vindex = vindex[i],
+                             .path = name,
+                             .reason = reason_of(line[i], meta->vindex_name[vindex[i]], name)};
     }
     meta->not_offered = list;
     meta->not_offered_count = x->offers;
     return WA_OK;
 }
 
-static wa_status load_prompts(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result_meta *meta,
-                              wa_error *err)
+static wa_status load_prompts(wa_hid file, const wa_extents *x, wa_arena *arena,
+                              wa_result_meta *meta, wa_error *err)
 {
     WA_TRY(wa_dataset_load(file, "prompt_key", x, arena, &meta->prompt_key, err));
     WA_TRY(wa_dataset_load(file, "prompt_text", x, arena, &meta->prompt_text, err));
@@ -174,15 +185,16 @@ static wa_status load_prompts(wa_hid file, const wa_extents *x, wa_arena *arena,
     size_t rows = 0;
     for (size_t p = 0; p < x->dims.prompts; p++) {
         if (meta->prompt_rows[p] < 0 || (size_t)meta->prompt_rows[p] > x->dims.rows - rows)
-            return wa_fail(err, WA_E_FORMAT, "dataset 'prompt_rows': prompt %zu has %d rows, %zu are left", p,
+            return wa_fail(err, WA_E_FORMAT,
+                           "dataset 'prompt_rows': prompt %zu has %d rows, %zu are left", p,
                            meta->prompt_rows[p], x->dims.rows - rows);
         rows += (size_t)meta->prompt_rows[p];
     }
     return check_range_i32("obs_prompt", meta->obs_prompt, x->dims.rows, 0, x->dims.prompts, err);
 }
 
-static wa_status load_batches(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result_meta *meta,
-                              wa_error *err)
+static wa_status load_batches(wa_hid file, const wa_extents *x, wa_arena *arena,
+                              wa_result_meta *meta, wa_error *err)
 {
     const int32_t *first, *prompts;
     wa_batch *batches;
@@ -193,8 +205,10 @@ static wa_status load_batches(wa_hid file, const wa_extents *x, wa_arena *arena,
     for (size_t b = 0; b < x->batches; b++) {
         if (first[b] < 0 || (size_t)first[b] != prompt || prompts[b] < 0 ||
             (size_t)prompts[b] > x->dims.prompts - prompt)
-            return wa_fail(err, WA_E_FORMAT, "dataset 'batch_prompts': batch %zu does not follow the one before", b);
-        batches[b] = (wa_batch){.first_prompt = prompt, .prompt_count = (size_t)prompts[b], .first_obs = obs};
+            return wa_fail(err, WA_E_FORMAT,
+                           "dataset 'batch_prompts': batch %zu does not follow the one before", b);
+        batches[b] = (wa_batch){
+            .first_prompt = prompt, .prompt_count = (size_t)prompts[b], .first_obs = obs};
         for (size_t p = 0; p < batches[b].prompt_count; p++)
             batches[b].rows += (size_t)meta->prompt_rows[prompt + p];
         obs += batches[b].rows;
@@ -205,8 +219,8 @@ static wa_status load_batches(wa_hid file, const wa_extents *x, wa_arena *arena,
     return WA_OK;
 }
 
-wa_status wa_result_load_meta(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result_meta *out,
-                              wa_error *err)
+wa_status wa_result_load_meta(wa_hid file, const wa_extents *x, wa_arena *arena,
+                              wa_result_meta *out, wa_error *err)
 {
     wa_result_meta meta = {.dims = x->dims};
     WA_TRY(load_attributes(file, arena, &meta, err));

@@ -38,7 +38,8 @@ static wa_status write_json(wa_hid group, const char *key, const json_t *value, 
     return status;
 }
 
-static wa_status write_value(wa_hid group, const char *key, const json_t *value, wa_arena *arena, wa_error *err)
+static wa_status write_value(wa_hid group, const char *key, const json_t *value, wa_arena *arena,
+                             wa_error *err)
 {
     if (json_is_string(value))
         return wa_attribute_write_text(group, key, json_string_value(value), err);
@@ -58,8 +59,10 @@ static wa_status write_run(wa_hid group, const char *path, wa_arena *arena, wa_e
     json_t *root;
     WA_TRY(wa_json_open(path, &root, err));
     wa_status status = WA_OK;
-    for (void *at = json_object_iter(root); status == WA_OK && at != NULL; at = json_object_iter_next(root, at))
-        status = write_value(group, json_object_iter_key(at), json_object_iter_value(at), arena, err);
+    for (void *at = json_object_iter(root); status == WA_OK && at != NULL;
+         at = json_object_iter_next(root, at))
+        status =
+            write_value(group, json_object_iter_key(at), json_object_iter_value(at), arena, err);
     wa_json_close(root);
     if (status != WA_OK)
         return wa_note(err, "in file '%s'", path);
@@ -69,7 +72,8 @@ static wa_status write_run(wa_hid group, const char *path, wa_arena *arena, wa_e
 static wa_hid new_group(wa_ids *ids, wa_hid parent, const char *name)
 {
     hid_t creation = wa_ids_keep(ids, H5Pcreate(H5P_GROUP_CREATE));
-    if (creation < 0 || H5Pset_attr_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED) < 0 ||
+    if (creation < 0 ||
+        H5Pset_attr_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED) < 0 ||
         H5Pset_obj_track_times(creation, false) < 0)
         return -1;
     return wa_ids_keep(ids, H5Gcreate2(parent, name, H5P_DEFAULT, creation, H5P_DEFAULT));
@@ -89,8 +93,10 @@ static wa_status add_run(wa_hid runs, size_t k, const char *path, wa_arena *aren
     return wa_ids_close(&ids, status, err);
 }
 
-/* Runs are numbered without gaps: each takes the number after the largest there (src/store/parts_hdf5.c). */
-static wa_status add_runs(wa_ids *ids, wa_hid file, const char *directory, wa_arena *arena, wa_error *err)
+/* Runs are numbered without gaps: each takes the number after the largest there
+ * (src/store/parts_hdf5.c). */
+static wa_status add_runs(wa_ids *ids, wa_hid file, const char *directory, wa_arena *arena,
+                          wa_error *err)
 {
     wa_hid runs = new_group(ids, file, "run");
     if (runs < 0)

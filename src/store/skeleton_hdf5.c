@@ -1,4 +1,5 @@
-/* The result file before the measured fields: attributes, scales, strings, empty datasets. Serial, rank 0. */
+/* The result file before the measured fields: attributes, scales, strings, empty datasets. Serial,
+ * rank 0. */
 #include "store/assemble.h"
 
 #include <hdf5.h>
@@ -7,17 +8,20 @@
 
 wa_extents wa_assembly_extents(const wa_result_meta *meta)
 {
-    return (wa_extents){.dims = meta->dims, .offers = meta->not_offered_count, .batches = meta->batch_count};
+    return (wa_extents){
+        .dims = meta->dims, .offers = meta->not_offered_count, .batches = meta->batch_count};
 }
 
-static wa_status write_text(wa_hid file, const char *name, const char *text, wa_arena *arena, wa_error *err)
+static wa_status write_text(wa_hid file, const char *name, const char *text, wa_arena *arena,
+                            wa_error *err)
 {
     const char *clean;
     WA_TRY(wa_text_escape(text == NULL ? "" : text, arena, &clean, err));
     return wa_attribute_write_text(file, name, clean, err);
 }
 
-static wa_status write_fingerprint(wa_hid file, const wa_result_meta *meta, wa_arena *arena, wa_error *err)
+static wa_status write_fingerprint(wa_hid file, const wa_result_meta *meta, wa_arena *arena,
+                                   wa_error *err)
 {
     const char **keys, **values;
     WA_TRY(wa_arena_take(arena, meta->fingerprint_count, sizeof *keys, &keys, err));
@@ -27,7 +31,8 @@ static wa_status write_fingerprint(wa_hid file, const wa_result_meta *meta, wa_a
         WA_TRY(wa_text_escape(meta->fingerprint[i].value, arena, &values[i], err));
     }
     WA_TRY(wa_attribute_write_texts(file, "fingerprint_keys", keys, meta->fingerprint_count, err));
-    return wa_attribute_write_texts(file, "fingerprint_values", values, meta->fingerprint_count, err);
+    return wa_attribute_write_texts(file, "fingerprint_values", values, meta->fingerprint_count,
+                                    err);
 }
 
 static wa_status write_root(wa_hid file, const wa_result_meta *meta, wa_arena *arena, wa_error *err)
@@ -53,22 +58,24 @@ static wa_status write_root(wa_hid file, const wa_result_meta *meta, wa_arena *a
     return write_fingerprint(file, meta, arena, err);
 }
 
-/* --- Scales --------------------------------------------------------------------------------------------- */
+/* --- Scales --- */
 
-static wa_status write_scale(wa_hid file, const wa_layout *row, const wa_extents *x, wa_arena *arena,
-                             wa_error *err)
+static wa_status write_scale(wa_hid file, const wa_layout *row, const wa_extents *x,
+                             wa_arena *arena, wa_error *err)
 {
     size_t count = wa_layout_extent(x, row->axes[0]);
     int32_t *wide;
     int8_t narrow[WA_PROJECTION_COUNT] = {0};
     if (count > INT32_MAX)
-        return wa_fail(err, WA_E_UNSUPPORTED, "axis '%s' has %zu entries, at most %d fit", row->name, count, INT32_MAX);
+        return wa_fail(err, WA_E_UNSUPPORTED, "axis '%s' has %zu entries, at most %d fit",
+                       row->name, count, INT32_MAX);
     WA_TRY(wa_arena_take(arena, count, sizeof *wide, &wide, err));
     for (size_t i = 0; i < count; i++)
         wide[i] = (int32_t)i;
     for (int i = 0; i < WA_PROJECTION_COUNT; i++)
         narrow[i] = (int8_t)i;
-    return wa_dataset_add(file, row->name, x, row->type == WA_LAYOUT_I8 ? (const void *)narrow : wide, err);
+    return wa_dataset_add(file, row->name, x,
+                          row->type == WA_LAYOUT_I8 ? (const void *)narrow : wide, err);
 }
 
 static wa_status write_scales(wa_hid file, const wa_extents *x, wa_arena *arena, wa_error *err)
@@ -82,10 +89,10 @@ static wa_status write_scales(wa_hid file, const wa_extents *x, wa_arena *arena,
     return WA_OK;
 }
 
-/* --- What is known beforehand ------------------------------------------------------------------------------ */
+/* --- What is known beforehand --- */
 
-static wa_status add_texts(wa_hid file, const char *name, const wa_extents *x, const char *const *texts,
-                           size_t count, wa_arena *arena, wa_error *err)
+static wa_status add_texts(wa_hid file, const char *name, const wa_extents *x,
+                           const char *const *texts, size_t count, wa_arena *arena, wa_error *err)
 {
     const char **clean;
     WA_TRY(wa_arena_take(arena, count, sizeof *clean, &clean, err));
@@ -94,8 +101,8 @@ static wa_status add_texts(wa_hid file, const char *name, const wa_extents *x, c
     return wa_dataset_add(file, name, x, clean, err);
 }
 
-static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena,
-                             wa_error *err)
+static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
+                             wa_arena *arena, wa_error *err)
 {
     size_t count = meta->dims.cases;
     const char **name;
@@ -126,8 +133,8 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     return wa_dataset_add(file, "expected_label", x, meta->expected_label, err);
 }
 
-static wa_status write_prompts(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena,
-                               wa_error *err)
+static wa_status write_prompts(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
+                               wa_arena *arena, wa_error *err)
 {
     WA_TRY(add_texts(file, "prompt_key", x, meta->prompt_key, meta->dims.prompts, arena, err));
     WA_TRY(add_texts(file, "prompt_text", x, meta->prompt_text, meta->dims.prompts, arena, err));
@@ -150,8 +157,8 @@ static wa_status path_code(const char *name, int8_t *out, wa_error *err)
     return wa_fail(err, WA_E_INTERNAL, "not_offered names the unknown path '%s'", name);
 }
 
-static wa_status write_offers(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena,
-                              wa_error *err)
+static wa_status write_offers(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
+                              wa_arena *arena, wa_error *err)
 {
     const char **line;
     int32_t *vindex;
@@ -162,8 +169,8 @@ static wa_status write_offers(wa_hid file, const wa_result_meta *meta, const wa_
     for (size_t i = 0; i < x->offers; i++) {
         const wa_not_offered *offer = &meta->not_offered[i];
         char *text;
-        WA_TRY(wa_arena_print(arena, &text, err, "%s:%s: %s", meta->vindex_name[offer->vindex], offer->path,
-                              offer->reason));
+        WA_TRY(wa_arena_print(arena, &text, err, "%s:%s: %s", meta->vindex_name[offer->vindex],
+                              offer->path, offer->reason));
         line[i] = text;
         vindex[i] = offer->vindex;
         WA_TRY(path_code(offer->path, &path[i], err));
@@ -173,8 +180,8 @@ static wa_status write_offers(wa_hid file, const wa_result_meta *meta, const wa_
     return wa_dataset_add(file, "not_offered_path", x, path, err);
 }
 
-static wa_status write_batches(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena,
-                               wa_error *err)
+static wa_status write_batches(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
+                               wa_arena *arena, wa_error *err)
 {
     int32_t *first, *prompts;
     WA_TRY(wa_arena_take(arena, x->batches, sizeof *first, &first, err));
@@ -187,8 +194,8 @@ static wa_status write_batches(wa_hid file, const wa_result_meta *meta, const wa
     return wa_dataset_add(file, "batch_prompts", x, prompts, err);
 }
 
-static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena,
-                            wa_error *err)
+static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
+                            wa_arena *arena, wa_error *err)
 {
     WA_TRY(write_cases(file, meta, x, arena, err));
     WA_TRY(add_texts(file, "vindex_name", x, meta->vindex_name, meta->dims.vindexes, arena, err));
@@ -209,7 +216,8 @@ static wa_status create_streams(wa_hid file, const wa_extents *x, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_assembly_begin(const char *temporary, const wa_result_meta *meta, wa_arena *arena, wa_error *err)
+wa_status wa_assembly_begin(const char *temporary, const wa_result_meta *meta, wa_arena *arena,
+                            wa_error *err)
 {
     wa_extents x = wa_assembly_extents(meta);
     wa_hid file;

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Length of the UTF-8 sequence at `at`, 0 when it is none (RFC 3629: no overlong forms, no surrogates). */
+/* Length of the UTF-8 sequence at `at`, 0 when it is none (RFC 3629: no overlong forms, no
+ * surrogates). */
 static size_t sequence(const unsigned char *at)
 {
     if (at[0] < 0x80)

@@ -26,7 +26,8 @@ static wa_status decode(decoder *d, size_t count, wa_error *err)
     return WA_OK;
 }
 
-/* Ids and texts of one pair of datasets: same shape, [prompt], [prompt, slot], with or without [case] before it. */
+/* Ids and texts of one pair of datasets: same shape, [prompt], [prompt, slot], with or without
+ * [case] before it. */
 typedef struct pair {
     const wa_layout *id_row, *text_row;
     wa_hid ids, texts;
@@ -34,8 +35,8 @@ typedef struct pair {
     size_t prompt_axis;
 } pair;
 
-static wa_status decode_box(decoder *d, const pair *which, size_t first_case, size_t first, size_t prompts,
-                            wa_error *err)
+static wa_status decode_box(decoder *d, const pair *which, size_t first_case, size_t first,
+                            size_t prompts, wa_error *err)
 {
     wa_box box = {.start = {first_case}, .count = {1}};
     box.start[which->prompt_axis] = first;
@@ -65,11 +66,16 @@ static wa_status decode_boxes(decoder *d, const pair *which, wa_arena *arena, wa
     return WA_OK;
 }
 
-static wa_status decode_pair(wa_hid file, const wa_extents *x, const char *id_name, const char *text_name,
-                             decoder *d, wa_arena *arena, wa_error *err)
+static wa_status decode_pair(wa_hid file, const wa_extents *x, const char *id_name,
+                             const char *text_name, decoder *d, wa_arena *arena, wa_error *err)
 {
-    pair which = {.id_row = wa_layout_find(id_name), .text_row = wa_layout_find(text_name), .ids = -1,
-                  .texts = -1, .cases = 1, .prompts = x->dims.prompts, .slots = 1};
+    pair which = {.id_row = wa_layout_find(id_name),
+                  .text_row = wa_layout_find(text_name),
+                  .ids = -1,
+                  .texts = -1,
+                  .cases = 1,
+                  .prompts = x->dims.prompts,
+                  .slots = 1};
     if (which.text_row->axes[0] == 'C') {
         which.cases = x->dims.cases;
         which.prompt_axis = 1;

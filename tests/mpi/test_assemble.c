@@ -1,8 +1,15 @@
-/* Usage: mpirun -n N test_assemble RESULT.h5. Writes made-up parts from all ranks and assembles them. */
-#include "walkaudit/comm.h"
+/*
+ * Usage: mpirun -n N test_assemble RESULT.h5 [BATCH]. Writes made-up parts from all ranks and
+ * assembles them. With BATCH, that part is damaged in between: every rank must then come back with
+ * the same failure.
+ */
 #include "store_fake.h"
+#include "walkaudit/comm.h"
 
-/* Longer than one chunk along obs (8192) and layer (16); a batch boundary inside a chunk and a chunk boundary inside a batch. */
+#include <stdlib.h>
+
+/* Longer than one chunk along obs (8192) and layer (16); a batch boundary inside a chunk and a
+ * chunk boundary inside a batch. */
 static const fake_shape SHAPE = {.layers = 18,
                                  .prompt_rows = {2000, 1000, 3000, 7, 2500, 300, 1},
                                  .prompts = 7,
@@ -15,8 +22,8 @@ static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **o
     return wa_arena_print(arena, out, err, "<%d>", id);
 }
 
-static wa_status write_parts(wa_comm *comm, const char *path, const wa_result_meta *meta, wa_arena *arena,
-                             wa_error *err)
+static wa_status write_parts(wa_comm *comm, const char *path, const wa_result_meta *meta,
+                             wa_arena *arena, wa_error *err)
 {
     size_t ranks = (size_t)wa_comm_size(comm), me = (size_t)wa_comm_rank(comm);
     for (size_t b = me; b < meta->batch_count; b += ranks) {
@@ -29,7 +36,21 @@ static wa_status write_parts(wa_comm *comm, const char *path, const wa_result_me
     return WA_OK;
 }
 
-static wa_status run(wa_comm *comm, const char *path, wa_arena *arena, wa_error *err)
+/* Eight bytes in the middle of a part, where its largest fields lie. */
+static wa_status damage(const char *result_path, const char *batch, wa_error *err)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s.parts/batch-%06ld.h5", result_path, strtol(batch, NULL, 10));
+    FILE *file = fopen(path, "r+b");
+    if (file == NULL)
+        return wa_fail(err, WA_E_IO, "cannot open '%s'", path);
+    bool done = fseek(file, 0, SEEK_END) == 0 && fseek(file, ftell(file) / 2, SEEK_SET) == 0 &&
+                fwrite("damaged!", 8, 1, file) == 1;
+    return fclose(file) == 0 && done ? WA_OK : wa_fail(err, WA_E_IO, "cannot damage '%s'", path);
+}
+
+static wa_status run(wa_comm *comm, const char *path, const char *damaged, wa_arena *arena,
+                     wa_error *err)
 {
     bool root = wa_comm_rank(comm) == 0;
     wa_result_meta meta;
@@ -41,9 +62,13 @@ static wa_status run(wa_comm *comm, const char *path, wa_arena *arena, wa_error 
     wa_status status = root ? wa_parts_open(path, &meta, false, arena, &parts, err) : WA_OK;
     WA_TRY(wa_comm_agree(comm, status, err));
     if (root)
-        status = wa_parts_write_run(parts, "{\"argv\": [\"a\", \"b\"], \"ranks\": 2, \"x\": 0.5, \"n\": {\"k\": 1}}", err);
+        status = wa_parts_write_run(
+            parts, "{\"argv\": [\"a\", \"b\"], \"ranks\": 2, \"x\": 0.5, \"n\": {\"k\": 1}}", err);
     WA_TRY(wa_comm_agree(comm, status, err));
     status = write_parts(comm, path, &meta, arena, err);
+    WA_TRY(wa_comm_agree(comm, status, err));
+    if (root && damaged != NULL)
+        status = damage(path, damaged, err);
     WA_TRY(wa_comm_agree(comm, status, err));
     WA_TRY(wa_assemble(comm, path, &meta, bounds, &texts, arena, err));
     wa_parts_close(parts, true);
@@ -57,9 +82,10 @@ int main(int argc, char **argv)
     wa_error err = {.status = WA_OK};
     if (wa_comm_open(&argc, &argv, &comm, &err) != WA_OK)
         return 4;
-    wa_status status = argc == 2 ? wa_arena_open("test", 0, &arena, &err) : wa_fail(&err, WA_E_USAGE, "one argument");
+    wa_status status = argc >= 2 ? wa_arena_open("test", 0, &arena, &err)
+                                 : wa_fail(&err, WA_E_USAGE, "no result path");
     if (status == WA_OK)
-        status = run(comm, argv[1], arena, &err);
+        status = run(comm, argv[1], argc > 2 ? argv[2] : NULL, arena, &err);
     if (status != WA_OK && wa_comm_rank(comm) == 0)
         fprintf(stderr, "test_assemble: %s\n", err.text);
     wa_arena_close(arena);

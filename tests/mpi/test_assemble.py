@@ -90,6 +90,17 @@ def check_refusals(walkaudit, whole, folder):
     assert "a:interleaved" in run(walkaudit, "inspect", str(whole))
 
 
+def check_damage(mpiexec, program, folder):
+    """A part damaged under a running job: one line, no hang, no result, and the parts stay."""
+    for ranks in (1, 3):
+        path = folder / f"damaged{ranks}.h5"
+        said = run(mpiexec, "-q", "-n", str(ranks), program, str(path), "2", expect=1)
+        assert "batch-000002.h5" in said and said.count("test_assemble:") == 1, said
+        left = os.listdir(str(path) + ".parts")
+        assert not path.exists() and sum(name.startswith("batch-") for name in left) == BATCHES, left
+        assert not any(name.endswith(".tmp") for name in left), left
+
+
 def main():
     program, walkaudit, mpiexec = sys.argv[1:]
     with tempfile.TemporaryDirectory() as name:
@@ -106,6 +117,7 @@ def main():
         run(sys.executable, str(SUPPORT / "compare_results.py"), str(paths[0]), str(paths[3]), expect=1)
         run(sys.executable, str(SUPPORT / "check_xarray.py"), str(paths[2]))
         assert "FLETCHER32" in run("h5dump", "-H", "-p", "-d", "cos", str(paths[1]))
+        check_damage(mpiexec, program, folder)
         check_refusals(walkaudit, paths[1], folder)
     print("the same file at 1, 2, 3 and 4 ranks")
 

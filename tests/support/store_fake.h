@@ -1,4 +1,5 @@
-/* A made-up job and made-up batches whose every value follows from its place; tests/mpi/test_assemble.py knows the rule. */
+/* A made-up job and made-up batches whose every value follows from its place;
+ * tests/mpi/test_assemble.py knows the rule. */
 #ifndef WALKAUDIT_TEST_STORE_FAKE_H
 #define WALKAUDIT_TEST_STORE_FAKE_H
 
@@ -22,9 +23,15 @@ static inline wa_status fake_cases(wa_arena *arena, wa_result_meta *meta, wa_err
     int8_t *expected;
     WA_TRY(wa_arena_take(arena, FAKE_CASES, sizeof *cases, &cases, err));
     WA_TRY(wa_arena_take(arena, FAKE_CASES * meta->dims.layers, 1, &expected, err));
-    cases[0] = (wa_case){.name = "a:interleaved", .vindex = 0, .path = WA_PATH_INTERLEAVED, .k = WA_K_ALL,
+    cases[0] = (wa_case){.name = "a:interleaved",
+                         .vindex = 0,
+                         .path = WA_PATH_INTERLEAVED,
+                         .k = WA_K_ALL,
                          .bucket = WA_BUCKET_EXACT};
-    cases[1] = (wa_case){.name = "b:sparse_serial:k5", .vindex = 1, .path = WA_PATH_SPARSE_SERIAL, .k = 5,
+    cases[1] = (wa_case){.name = "b:sparse_serial:k5",
+                         .vindex = 1,
+                         .path = WA_PATH_SPARSE_SERIAL,
+                         .k = 5,
                          .bucket = WA_BUCKET_APPROXIMATE};
     cases[1].source[WA_UP].from_model = true;
     memset(expected, WA_LABEL_ZERO_FEATURES_DENSE, FAKE_CASES * meta->dims.layers);
@@ -33,8 +40,8 @@ static inline wa_status fake_cases(wa_arena *arena, wa_result_meta *meta, wa_err
     return WA_OK;
 }
 
-static inline wa_status fake_observations(const fake_shape *shape, wa_arena *arena, wa_result_meta *meta,
-                                          wa_error *err)
+static inline wa_status fake_observations(const fake_shape *shape, wa_arena *arena,
+                                          wa_result_meta *meta, wa_error *err)
 {
     int32_t *rows, *prompt, *position, *id;
     const char **key, **text, **token;
@@ -74,7 +81,8 @@ static inline wa_status fake_batches(const fake_shape *shape, wa_arena *arena, w
     wa_batch *batches;
     WA_TRY(wa_arena_take(arena, shape->batches, sizeof *batches, &batches, err));
     for (size_t b = 0, p = 0, o = 0; b < shape->batches; b++) {
-        batches[b] = (wa_batch){.first_prompt = p, .prompt_count = shape->batch_prompts[b], .first_obs = o};
+        batches[b] =
+            (wa_batch){.first_prompt = p, .prompt_count = shape->batch_prompts[b], .first_obs = o};
         for (size_t i = 0; i < shape->batch_prompts[b]; i++)
             batches[b].rows += shape->prompt_rows[p + i];
         p += batches[b].prompt_count;
@@ -85,25 +93,41 @@ static inline wa_status fake_batches(const fake_shape *shape, wa_arena *arena, w
     return WA_OK;
 }
 
-static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_result_meta *out, wa_error *err)
+static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_result_meta *out,
+                                  wa_error *err)
 {
     static const char *const paths[FAKE_VINDEXES] = {"vindexes/a.vindex", "vindexes/b.vindex"};
     static const char *const names[FAKE_VINDEXES] = {"a", "b"};
-    static const wa_not_offered offers[] = {{.vindex = 1, .path = "exact", .reason = "no down_features.bin"}};
+    static const wa_not_offered offers[] = {
+        {.vindex = 1, .path = "exact", .reason = "no down_features.bin"}};
     static const wa_fingerprint_item items[] = {{"model", "quick:00"}, {"prompts", "sha256:11"}};
-    wa_result_meta meta = {.title = "made up", .source = "walkaudit test", .job_name = "job", .audit_name = "audit",
-                           .job_text = "name: job\n", .model_path = "models/m.gguf", .model_family = "llama",
-                           .semantics = "native", .bounds_name = "default", .vindex_path = paths,
-                           .vindex_name = names, .source_format = {"F32", "F32", "Q4_0"}, .requantised = true,
-                           .not_offered = offers, .not_offered_count = 1, .fingerprint = items,
+    wa_result_meta meta = {.title = "made up",
+                           .source = "walkaudit test",
+                           .job_name = "job",
+                           .audit_name = "audit",
+                           .job_text = "name: job\n",
+                           .model_path = "models/m.gguf",
+                           .model_family = "llama",
+                           .semantics = "native",
+                           .bounds_name = "default",
+                           .vindex_path = paths,
+                           .vindex_name = names,
+                           .source_format = {"F32", "F32", "Q4_0"},
+                           .requantised = true,
+                           .not_offered = offers,
+                           .not_offered_count = 1,
+                           .fingerprint = items,
                            .fingerprint_count = 2};
-    meta.dims = (wa_dims){.cases = FAKE_CASES, .layers = shape->layers, .prompts = shape->prompts,
-                          .slots = FAKE_SLOTS, .vindexes = FAKE_VINDEXES};
+    meta.dims = (wa_dims){.cases = FAKE_CASES,
+                          .layers = shape->layers,
+                          .prompts = shape->prompts,
+                          .slots = FAKE_SLOTS,
+                          .vindexes = FAKE_VINDEXES};
     for (size_t p = 0; p < shape->prompts; p++)
         meta.dims.rows += shape->prompt_rows[p];
     double *nominal;
-    WA_TRY(wa_arena_take(arena, FAKE_VINDEXES * shape->layers * WA_PROJECTION_COUNT, sizeof *nominal, &nominal,
-                         err));
+    WA_TRY(wa_arena_take(arena, FAKE_VINDEXES * shape->layers * WA_PROJECTION_COUNT,
+                         sizeof *nominal, &nominal, err));
     meta.nominal_bound = nominal;
     WA_TRY(fake_cases(arena, &meta, err));
     WA_TRY(fake_observations(shape, arena, &meta, err));
@@ -113,8 +137,8 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
 }
 
 /*
- * Element n of field f in the whole job's order: f64 (f + 1) + n / 1024, exact in binary; i64 and i32 (f + n) % 101;
- * i8 n % 2. CL and VLJ fields are the same in every batch.
+ * Element n of field f in the whole job's order: f64 (f + 1) + n / 1024, exact in binary; i64 and
+ * i32 (f + n) % 101; i8 n % 2. CL and VLJ fields are the same in every batch.
  */
 static inline void fake_set(void *at, wa_type type, int field, size_t n)
 {
@@ -133,19 +157,20 @@ static inline void fake_set(void *at, wa_type type, int field, size_t n)
 }
 
 /* Split an axis string around its stream axis: elements before, along and after it. */
-static inline void fake_split(const wa_dims *dims, const wa_field_info *info, size_t *outer, size_t *along,
-                              size_t *inner)
+static inline void fake_split(const wa_dims *dims, const wa_field_info *info, size_t *outer,
+                              size_t *along, size_t *inner)
 {
     bool by_obs = wa_axes_has(info->axes, 'O'), by_prompt = wa_axes_has(info->axes, 'P');
-    *outer = (wa_axes_has(info->axes, 'C') ? dims->cases : 1) * (wa_axes_has(info->axes, 'L') ? dims->layers : 1) *
+    *outer = (wa_axes_has(info->axes, 'C') ? dims->cases : 1) *
+             (wa_axes_has(info->axes, 'L') ? dims->layers : 1) *
              (wa_axes_has(info->axes, 'V') ? dims->vindexes : 1);
     *along = by_obs ? dims->rows : by_prompt ? dims->prompts : 1;
     *inner = (wa_axes_has(info->axes, 'S') ? dims->slots : 1) *
              (wa_axes_has(info->axes, 'J') ? WA_PROJECTION_COUNT : 1);
 }
 
-static inline wa_status fake_block(const wa_result_meta *meta, size_t batch, wa_arena *arena, wa_block *out,
-                                   wa_error *err)
+static inline wa_status fake_block(const wa_result_meta *meta, size_t batch, wa_arena *arena,
+                                   wa_block *out, wa_error *err)
 {
     const wa_batch *b = &meta->batches[batch];
     wa_dims dims = meta->dims;
@@ -157,9 +182,12 @@ static inline wa_status fake_block(const wa_result_meta *meta, size_t batch, wa_
         size_t outer, along, inner, job_outer, job_along, job_inner;
         fake_split(&dims, info, &outer, &along, &inner);
         fake_split(&meta->dims, info, &job_outer, &job_along, &job_inner);
-        size_t first = wa_axes_has(info->axes, 'O') ? b->first_obs : wa_axes_has(info->axes, 'P') ? b->first_prompt : 0;
+        size_t first = wa_axes_has(info->axes, 'O')   ? b->first_obs
+                       : wa_axes_has(info->axes, 'P') ? b->first_prompt
+                                                      : 0;
         for (size_t i = 0; i < outer * along * inner; i++) {
-            size_t n = (i / inner / along * job_along + first + i / inner % along) * inner + i % inner;
+            size_t n =
+                (i / inner / along * job_along + first + i / inner % along) * inner + i % inner;
             fake_set((char *)out->field[f] + i * wa_type_size(info->type), info->type, f, n);
         }
     }

@@ -15,7 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const fake_shape SHAPE = {.layers = 3, .prompt_rows = {4, 5, 6}, .prompts = 3, .batch_prompts = {2, 1}, .batches = 2};
+static const fake_shape SHAPE = {
+    .layers = 3, .prompt_rows = {4, 5, 6}, .prompts = 3, .batch_prompts = {2, 1}, .batches = 2};
 
 /* One test's own directory, removed before and after. */
 typedef struct fixture {
@@ -105,23 +106,25 @@ static void write_file(const char *path, const uint8_t *bytes, size_t size)
     CU_ASSERT_EQUAL(fclose(file), 0);
 }
 
-/* --- Layout ------------------------------------------------------------------------------------------------------ */
+/* --- Layout --- */
 
 static void layout_names_are_unique_and_every_field_has_a_row(void)
 {
     for (size_t i = 0; i < wa_layout_count(); i++)
         CU_ASSERT_PTR_EQUAL(wa_layout_find(wa_layout_at(i)->name), wa_layout_at(i));
     for (int f = 0; f < WA_FIELD_COUNT; f++)
-        CU_ASSERT_STRING_EQUAL(wa_layout_of_field((wa_field)f)->name, wa_field_get((wa_field)f)->name);
+        CU_ASSERT_STRING_EQUAL(wa_layout_of_field((wa_field)f)->name,
+                               wa_field_get((wa_field)f)->name);
 }
 
 static void layout_chunks_hold_one_mebibyte_at_most(void)
 {
     const wa_layout *row = wa_layout_find("cos");
-    static const size_t cases[][2][3] = {{{5, 3, 39}, {1, 3, 39}},      /* small: whole */
-                                         {{5, 16, 8192}, {1, 16, 8192}}, /* exactly one chunk of 1 MiB */
-                                         {{5, 34, 8193}, {1, 12, 4097}}, /* three and two even pieces */
-                                         {{0, 0, 0}, {1, 1, 1}}};
+    static const size_t cases[][2][3] = {
+        {{5, 3, 39}, {1, 3, 39}},       /* small: whole */
+        {{5, 16, 8192}, {1, 16, 8192}}, /* exactly one chunk of 1 MiB */
+        {{5, 34, 8193}, {1, 12, 4097}}, /* three and two even pieces */
+        {{0, 0, 0}, {1, 1, 1}}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         size_t box[WA_LAYOUT_RANK];
         wa_layout_box(row, cases[i][0], box);
@@ -169,8 +172,12 @@ static void readme_of_analysis_lists_every_dataset(void)
 
 static void bytes_that_are_no_utf8_are_shown_in_hex(void)
 {
-    static const char *const cases[][2] = {{"caf\xc3\xa9", "caf\xc3\xa9"}, {"", ""},
-                                           {"a\xff" "b", "a\\xFFb"},         {"\xe2\x96", "\\xE2\\x96"},
+    static const char *const cases[][2] = {{"caf\xc3\xa9", "caf\xc3\xa9"},
+                                           {"", ""},
+                                           {"a\xff"
+                                            "b",
+                                            "a\\xFFb"},
+                                           {"\xe2\x96", "\\xE2\\x96"},
                                            {"\xed\xa0\x80", "\\xED\\xA0\\x80"}, /* a surrogate */
                                            {"\xc0\x80", "\\xC0\\x80"},          /* overlong NUL */
                                            {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80"}};
@@ -184,7 +191,7 @@ static void bytes_that_are_no_utf8_are_shown_in_hex(void)
     tear_down(&f);
 }
 
-/* --- Fingerprints ---------------------------------------------------------------------------------------------------- */
+/* --- Fingerprints --- */
 
 /* FIPS 180-2, appendix B.1. */
 static void fingerprint_of_abc_is_the_published_digest(void)
@@ -193,7 +200,8 @@ static void fingerprint_of_abc_is_the_published_digest(void)
     char *out;
     set_up(&f, "sha");
     WA_MUST(wa_fingerprint_bytes("abc", 3, f.arena, &out, &f.err), &f.err);
-    CU_ASSERT_STRING_EQUAL(out, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    CU_ASSERT_STRING_EQUAL(
+        out, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     tear_down(&f);
 }
 
@@ -240,7 +248,7 @@ static void fingerprint_of_files_follows_content_and_time(void)
     tear_down(&f);
 }
 
-/* --- Parts ------------------------------------------------------------------------------------------------------------ */
+/* --- Parts --- */
 
 static void part_gives_back_every_value(void)
 {
@@ -261,7 +269,8 @@ static void part_gives_back_every_value(void)
         void *values = NULL;
         WA_MUST(wa_dataset_load(file, info->name, &extents, f.arena, &values, &f.err), &f.err);
         fake_split(&block.dims, info, &outer, &along, &inner);
-        CU_ASSERT_EQUAL(memcmp(values, block.field[i], outer * along * inner * wa_type_size(info->type)), 0);
+        CU_ASSERT_EQUAL(
+            memcmp(values, block.field[i], outer * along * inner * wa_type_size(info->type)), 0);
     }
     CU_ASSERT_EQUAL(wa_hdf5_close(file, WA_OK, &f.err), WA_OK);
     wa_parts_close(parts, false);
@@ -292,7 +301,8 @@ static void parts_are_resumed_and_removed_at_the_end(void)
 
     parts = open_parts(&f, false);
     CU_ASSERT_EQUAL(wa_parts_get_state(parts), WA_PARTS_RESUMED);
-    CU_ASSERT(!wa_parts_is_done(parts, 0) && wa_parts_is_done(parts, 1) && !wa_parts_is_done(parts, 2));
+    CU_ASSERT(!wa_parts_is_done(parts, 0) && wa_parts_is_done(parts, 1) &&
+              !wa_parts_is_done(parts, 2));
     CU_ASSERT_PTR_NULL(wa_parts_note(parts));
     WA_MUST(wa_parts_write_run(parts, "{}", &f.err), &f.err);
     CU_ASSERT(exists(&f, "run-0.json") && exists(&f, "run-1.json"));
@@ -304,21 +314,24 @@ static void parts_are_resumed_and_removed_at_the_end(void)
 static void another_fingerprint_is_refused_by_name_unless_fresh(void)
 {
     static const wa_fingerprint_item changed[] = {{"model", "quick:00"}, {"prompts", "sha256:22"}};
-    static const wa_fingerprint_item longer[] = {{"model", "quick:00"}, {"prompts", "sha256:11"}, {"topk", "8"}};
+    static const wa_fingerprint_item longer[] = {
+        {"model", "quick:00"}, {"prompts", "sha256:11"}, {"topk", "8"}};
     fixture f;
     wa_parts *parts = open_parts((set_up(&f, "foreign"), &f), false);
     write_part(&f, 0);
     wa_parts_close(parts, false);
 
     f.meta.fingerprint = changed;
-    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_MISMATCH);
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err),
+                    WA_E_MISMATCH);
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "'prompts'"));
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "sha256:11"));
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "sha256:22"));
     CU_ASSERT(!exists(&f, "lock")); /* the refusal lets go */
     f.meta.fingerprint = longer;
     f.meta.fingerprint_count = 3;
-    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_MISMATCH);
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err),
+                    WA_E_MISMATCH);
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "'topk'"));
 
     parts = open_parts(&f, true);
@@ -366,7 +379,8 @@ static void damaged_parts_are_set_aside(void)
     write_file(path, foreign, other_size); /* another batch under this name */
     expect_set_aside(&f, "'batch'");
 
-    /* A value in the middle of cos: found by its bits, so the checksum must see it. Element 7 is 1 + 7/1024. */
+    /* A value in the middle of cos: found by its bits, so the checksum must see it. Element 7 is 1
+     * + 7/1024. */
     double value = 1.0 + 7.0 / 1024;
     size_t at = 0;
     while (at + sizeof value <= size && memcmp(whole + at, &value, sizeof value) != 0)
@@ -378,7 +392,8 @@ static void damaged_parts_are_set_aside(void)
     tear_down(&f);
 }
 
-/* No byte of a part may crash the reader; one that matters must be noticed, one that does not may pass. */
+/* No byte of a part may crash the reader; one that matters must be noticed, one that does not may
+ * pass. */
 static void no_damaged_byte_crashes_the_reader(void)
 {
     fixture f;
@@ -414,7 +429,8 @@ static void part_that_cannot_be_written_leaves_nothing(void)
     WA_MUST(fake_block(&f.meta, 0, f.arena, &block, &f.err), &f.err);
     CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &before), 0);
     struct rlimit small = {.rlim_cur = 4096, .rlim_max = before.rlim_max};
-    signal(SIGXFSZ, SIG_IGN); /* then write fails with EFBIG, as it fails with ENOSPC on a full disk */
+    signal(SIGXFSZ,
+           SIG_IGN); /* then write fails with EFBIG, as it fails with ENOSPC on a full disk */
     CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &small), 0);
     wa_status status = wa_part_write(f.result, 0, &block, true, &f.err);
     CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &before), 0);
@@ -488,7 +504,7 @@ static void part_is_no_result(void)
     tear_down(&f);
 }
 
-/* --- The lock ------------------------------------------------------------------------------------------------------------ */
+/* --- The lock --- */
 
 static void living_owner_is_named_and_refused(void)
 {
@@ -536,7 +552,8 @@ static void another_hosts_lock_lives_for_a_minute_of_silence(void)
     char path[WA_NAME_BYTES];
     set_up(&f, "remote");
     WA_MUST(wa_directory_make(f.parts, &f.err), &f.err);
-    write_text(&f, "lock", "{\"host\": \"elsewhere\", \"process\": 7, \"start\": 1, \"slurm_job\": \"42\"}");
+    write_text(&f, "lock",
+               "{\"host\": \"elsewhere\", \"process\": 7, \"start\": 1, \"slurm_job\": \"42\"}");
     CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_IO);
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "host elsewhere, process 7, Slurm job 42"));
     WA_MUST(wa_result_check(f.result, f.arena, &state, &f.err), &f.err);
@@ -607,14 +624,20 @@ static void no_failing_allocation_leaves_the_lock_behind(void)
 }
 
 WA_SUITE("store", WA_CASE(layout_names_are_unique_and_every_field_has_a_row),
-         WA_CASE(layout_chunks_hold_one_mebibyte_at_most), WA_CASE(layout_fills_indices_with_minus_one),
-         WA_CASE(readme_of_analysis_lists_every_dataset), WA_CASE(bytes_that_are_no_utf8_are_shown_in_hex),
-         WA_CASE(fingerprint_of_abc_is_the_published_digest), WA_CASE(fingerprint_of_files_follows_content_and_time),
+         WA_CASE(layout_chunks_hold_one_mebibyte_at_most),
+         WA_CASE(layout_fills_indices_with_minus_one),
+         WA_CASE(readme_of_analysis_lists_every_dataset),
+         WA_CASE(bytes_that_are_no_utf8_are_shown_in_hex),
+         WA_CASE(fingerprint_of_abc_is_the_published_digest),
+         WA_CASE(fingerprint_of_files_follows_content_and_time),
          WA_CASE(part_gives_back_every_value), WA_CASE(parts_are_resumed_and_removed_at_the_end),
-         WA_CASE(another_fingerprint_is_refused_by_name_unless_fresh), WA_CASE(damaged_parts_are_set_aside),
-         WA_CASE(no_damaged_byte_crashes_the_reader), WA_CASE(part_that_cannot_be_written_leaves_nothing),
-         WA_CASE(directory_that_cannot_be_made_is_named), WA_CASE(damaged_job_file_is_one_clear_error),
+         WA_CASE(another_fingerprint_is_refused_by_name_unless_fresh),
+         WA_CASE(damaged_parts_are_set_aside), WA_CASE(no_damaged_byte_crashes_the_reader),
+         WA_CASE(part_that_cannot_be_written_leaves_nothing),
+         WA_CASE(directory_that_cannot_be_made_is_named),
+         WA_CASE(damaged_job_file_is_one_clear_error),
          WA_CASE(foreign_file_at_the_result_path_is_not_overwritten), WA_CASE(part_is_no_result),
          WA_CASE(living_owner_is_named_and_refused), WA_CASE(lock_of_a_gone_process_is_taken_over),
-         WA_CASE(another_hosts_lock_lives_for_a_minute_of_silence), WA_CASE(lost_lock_is_not_released_twice),
-         WA_CASE(stale_temporaries_are_removed), WA_CASE(no_failing_allocation_leaves_the_lock_behind))
+         WA_CASE(another_hosts_lock_lives_for_a_minute_of_silence),
+         WA_CASE(lost_lock_is_not_released_twice), WA_CASE(stale_temporaries_are_removed),
+         WA_CASE(no_failing_allocation_leaves_the_lock_behind))
