@@ -54,47 +54,64 @@ static int fifth_bit(const uint8_t *qh, size_t i)
 void wa_decode_ref_GGML_Q4_0(const uint8_t *src, size_t blocks, float *out)
 {
     const block_q4_0 *b = (const void *)src;
-    for (size_t i = 0; i < blocks * BLOCK; i++) {
-        int q = nibble(b[i / BLOCK].qs, i % BLOCK);
-        out[i] = (float)(q - 8) * wa_load_f16(b[i / BLOCK].d);
+    for (size_t block = 0; block < blocks; block++) {
+        float d = wa_load_f16(b[block].d);
+        for (size_t i = 0; i < BLOCK; i++) {
+            int q = nibble(b[block].qs, i);
+            out[block * BLOCK + i] = (float)(q - 8) * d;
+        }
     }
 }
 
 void wa_decode_ref_GGML_Q4_1(const uint8_t *src, size_t blocks, float *out)
 {
     const block_q4_1 *b = (const void *)src;
-    for (size_t i = 0; i < blocks * BLOCK; i++) {
-        int q = nibble(b[i / BLOCK].qs, i % BLOCK);
-        float product = (float)q * wa_load_f16(b[i / BLOCK].d);
-        out[i] = product + wa_load_f16(b[i / BLOCK].m);
+    for (size_t block = 0; block < blocks; block++) {
+        float d = wa_load_f16(b[block].d);
+        float m = wa_load_f16(b[block].m);
+        for (size_t i = 0; i < BLOCK; i++) {
+            int q = nibble(b[block].qs, i);
+            float product = (float)q * d;
+            out[block * BLOCK + i] = product + m;
+        }
     }
 }
 
 void wa_decode_ref_GGML_Q5_0(const uint8_t *src, size_t blocks, float *out)
 {
     const block_q5_0 *b = (const void *)src;
-    for (size_t i = 0; i < blocks * BLOCK; i++) {
-        int q = nibble(b[i / BLOCK].qs, i % BLOCK) | fifth_bit(b[i / BLOCK].qh, i % BLOCK);
-        out[i] = (float)(q - 16) * wa_load_f16(b[i / BLOCK].d);
+    for (size_t block = 0; block < blocks; block++) {
+        float d = wa_load_f16(b[block].d);
+        for (size_t i = 0; i < BLOCK; i++) {
+            int q = nibble(b[block].qs, i) | fifth_bit(b[block].qh, i);
+            out[block * BLOCK + i] = (float)(q - 16) * d;
+        }
     }
 }
 
 void wa_decode_ref_GGML_Q5_1(const uint8_t *src, size_t blocks, float *out)
 {
     const block_q5_1 *b = (const void *)src;
-    for (size_t i = 0; i < blocks * BLOCK; i++) {
-        int q = nibble(b[i / BLOCK].qs, i % BLOCK) | fifth_bit(b[i / BLOCK].qh, i % BLOCK);
-        float product = (float)q * wa_load_f16(b[i / BLOCK].d);
-        out[i] = product + wa_load_f16(b[i / BLOCK].m);
+    for (size_t block = 0; block < blocks; block++) {
+        float d = wa_load_f16(b[block].d);
+        float m = wa_load_f16(b[block].m);
+        for (size_t i = 0; i < BLOCK; i++) {
+            int q = nibble(b[block].qs, i) | fifth_bit(b[block].qh, i);
+            float product = (float)q * d;
+            out[block * BLOCK + i] = product + m;
+        }
     }
 }
 
 void wa_decode_ref_GGML_Q8_0(const uint8_t *src, size_t blocks, float *out)
 {
     const block_q8_0 *b = (const void *)src;
-    for (size_t i = 0; i < blocks * BLOCK; i++) {
-        int q = b[i / BLOCK].qs[i % BLOCK];
-        out[i] = (float)q * wa_load_f16(b[i / BLOCK].d);
+    for (size_t block = 0; block < blocks; block++) {
+        float d = wa_load_f16(b[block].d);
+        for (size_t i = 0; i < BLOCK; i++) {
+            int q = b[block].qs[i];
+            out[block * BLOCK + i] = (float)q * d;
+        }
     }
 }
 
