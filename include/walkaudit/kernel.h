@@ -36,8 +36,8 @@ typedef struct wa_operand {
 
 /**
  * y = x . W^T for each of `count` operand pairs: x [rows, W.cols] with leading dimension ldx, y [rows, W.rows] with
- * leading dimension ldy. W is decoded once, panel by panel; each operand is its own sgemm per panel, whose shape depends
- * on rows and W only. bias [W.rows] or NULL is added after.
+ * leading dimension ldy. W is decoded once, panel by panel; each operand has its own sgemms per panel, whose shapes depend
+ * on rows and W only, each over at most 64 products (short f32 sums lose less). bias [W.rows] or NULL is added after.
  */
 void wa_gemm_rows(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,
                   size_t count, const float *bias, wa_scratch *scratch);
