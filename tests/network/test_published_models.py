@@ -1,0 +1,119 @@
+"""Published models, end to end: what they say, what their vindexes lose, and how far healthy files are from an alarm.
+
+usage: test_published_models.py WALKAUDIT
+
+Fetches SmolLM2-135M and Gemma 3 270M (jobs/fetch.sh), makes bf16 Hugging Face directories of them (gguf_to_bf16.py, in a virtual
+environment under the binary's directory), extracts f16 vindexes with both encoders and audits each on two ranks. Expected values: the
+float64 forward of the reference documents. Exit code 77: nothing could be downloaded.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+
+from test_tokenizers import NoDownload, model_of_script, tokenizer_of_package
+
+HERE = pathlib.Path(__file__).resolve().parent
+PACKAGES = ["numpy", "gguf", "safetensors", "ml_dtypes"]
+PROMPTS = ["paris", "apollo", "code"]
+# token text and probability of the dense model's top-1 at the three seed prompts
+GGUF_TOP1 = {"smollm2": [(" Paris", 0.7725321), (" Neil", 0.2886891), ("\n   ", 0.9390422)],
+             "gemma3-270m": [(" the", 0.1912781), (" Neil", 0.2902453), ("\n", 0.7446143)]}
+BF16_GEMMA_TOP1 = {1: (" Neil", 0.30), 2: ("\n", 0.75)}
+LARQL_REL_L2 = {"smollm2": 2.0e-5, "gemma3-270m": 6.0e-4}
+ROWS = {"smollm2": 36, "gemma3-270m": 39}
+
+
+def environment():
+    env = dict(os.environ, OPENBLAS_NUM_THREADS="1", OMPI_MCA_rmaps_base_oversubscribe="1",
+               OMPI_MCA_mpi_yield_when_idle="1")
+    if os.getuid() == 0:
+        env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    return env
+
+
+def run(*words):
+    done = subprocess.run([str(word) for word in words], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(map(str, words))}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+
+
+def converter(work):
+    """Python of a virtual environment that has the converter's packages."""
+    python = work / "venv" / "bin" / "python"
+    if not python.exists():
+        run(sys.executable, "-m", "venv", work / "venv")
+        done = subprocess.run([str(python), "-m", "pip", "install", "-q", *PACKAGES], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise NoDownload(f"pip cannot install {PACKAGES}: {done.stderr.strip().splitlines()[-1:]}")
+    return python
+
+
+def bf16_directory(name, source, work):
+    out = work / f"{name}-bf16"
+    run(converter(work), HERE / "gguf_to_bf16.py", source, out)
+    if name.startswith("gemma3"):
+        (out / "tokenizer.json").write_bytes(tokenizer_of_package("gemma3", work).read_bytes())
+    return out
+
+
+def audit(program, model, work, name, *options):
+    vindex = work / f"{name}.vindex"
+    run(program, "extract", model, vindex, "--format", "f16", "--force", *options)
+    job = work / f"{name}.yaml"
+    job.write_text(f"name: {name}\naudits:\n  - model: {model}\n    vindexes:\n      - {{name: f16, path: {vindex}}}\n")
+    out = work / f"{name}.h5"
+    run("mpirun", "-q", "-n", "2", program, "run", job, "--fresh", "--out", out)
+    return out
+
+
+def check_healthy(path, name):
+    """Every case passes; how much of each limit a healthy file uses."""
+    with h5py.File(path) as f:
+        assert f["obs"].shape[0] == ROWS[name], path
+        meanings = str(f["verdict"].attrs["flag_meanings"]).split()
+        assert all(meanings[code] == "PASS" for code in f["verdict"][...]), (path, f["fail_reasons"][...])
+        encoding = np.nanmax(f["row_err_max"][...] / (1e-3 + 4 * f["row_err_p99"][...]))
+        kernel = np.nanmax(f["kernel_rel_l2"][...]) / 1e-5
+        rel_l2 = float(np.nanmax(f["rel_l2"][...]))
+        text = [t.decode() for t in f["ref_top1_text"][...]]
+        prob = f["ref_top1_prob"][...]
+    print(f"{path.stem}: worst rel_L2 {rel_l2:.2e}; of its limit: encoding {encoding:.3f}, kernel {kernel:.3f}; "
+          f"top-1 {', '.join(f'{t!r} {p:.4f}' for t, p in zip(text, prob))}")
+    assert encoding < 1 and kernel < 1
+    return rel_l2, text, prob
+
+
+def check_model(program, name, work):
+    source = model_of_script(name)
+    rel_l2, text, prob = check_healthy(audit(program, source, work, f"{name}-gguf"), name)
+    for i, (token, p) in enumerate(GGUF_TOP1[name]):
+        assert text[i] == token and abs(prob[i] - p) <= 1e-5, (name, PROMPTS[i], text[i], prob[i])
+    assert 2e-4 < rel_l2 < 8e-4, rel_l2
+
+    directory = bf16_directory(name, source, work)
+    rel_l2, text, prob = check_healthy(audit(program, directory, work, f"{name}-default"), name)
+    assert rel_l2 <= 1e-6, rel_l2
+    if name == "gemma3-270m":
+        for i, (token, p) in BF16_GEMMA_TOP1.items():
+            assert text[i] == token and round(float(prob[i]), 2) == p, (PROMPTS[i], text[i], prob[i])
+    rel_l2, _, _ = check_healthy(audit(program, directory, work, f"{name}-larql", "--compat", "larql"), name)
+    assert abs(rel_l2 - LARQL_REL_L2[name]) <= 0.1 * LARQL_REL_L2[name], rel_l2
+
+
+def main():
+    program = pathlib.Path(sys.argv[1]).resolve()
+    work = program.parent / "published-models"
+    work.mkdir(exist_ok=True)
+    try:
+        for name in GGUF_TOP1:
+            check_model(program, name, work)
+    except NoDownload as reason:
+        print(f"skipped: {reason}")
+        sys.exit(77)
+
+
+if __name__ == "__main__":
+    main()
