@@ -377,6 +377,29 @@ static bool same_set(const int32_t *a, const int32_t *b, size_t k, size_t featur
     return true;
 }
 
+static double gate_score(const wa_walk_layer *l, int32_t feature, const float *x, double *norm)
+{
+    float row[1024];
+    CU_ASSERT_FATAL(l->hidden <= 1024);
+    wa_matrix_decode(&l->gate, (size_t)feature, 1, row);
+    *norm = sqrt(wa_dot_ref(row, row, l->hidden));
+    return fabs(wa_dot_ref(row, x, l->hidden));
+}
+
+/* Where two orders differ, the scores there must be nearer than 1e-6 |x||g|: no f32 sum can tell them apart. */
+static bool same_order(const wa_walk_layer *l, const float *x, const int32_t *a, const int32_t *b,
+                       size_t k)
+{
+    double length = sqrt(wa_dot_ref(x, x, l->hidden));
+    for (size_t i = 0; i < k; i++) {
+        double norm_a, norm_b;
+        double gap = gate_score(l, a[i], x, &norm_a) - gate_score(l, b[i], x, &norm_b);
+        if (a[i] != b[i] && fabs(gap) > 1e-6 * length * (norm_a > norm_b ? norm_a : norm_b))
+            return false;
+    }
+    return true;
+}
+
 static void check_golden_walk(wa_path path, wa_label kernel, const test_golden *g,
                               const wa_walk_layer *l, int w)
 {
@@ -390,8 +413,10 @@ static void check_golden_walk(wa_path path, wa_label kernel, const test_golden *
         CU_ASSERT(k < g->features ? fabs(rel - golden) <= 2e-5 * golden : rel <= 2e-6);
     }
     CU_ASSERT(test_rel_l2(y + last * h, g->walk[w].y_last, h) <= 2e-6);
-    if (hits[last * k] >= 0)
+    if (hits[last * k] >= 0) {
         CU_ASSERT(same_set(g->walk[w].hits_last, hits + last * k, k, g->features));
+        CU_ASSERT(same_order(l, g->x + last * h, g->walk[w].hits_last, hits + last * k, k));
+    }
     wa_arena_close(arena);
 }
 
