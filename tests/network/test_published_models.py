@@ -17,7 +17,7 @@ import numpy as np
 from test_tokenizers import NoDownload, model_of_script, tokenizer_of_package
 
 HERE = pathlib.Path(__file__).resolve().parent
-PACKAGES = ["numpy", "gguf", "safetensors", "ml_dtypes"]
+PACKAGES = ["numpy==2.4.6", "gguf==0.19.0", "safetensors==0.8.0", "ml_dtypes==0.6.0"]
 PROMPTS = ["paris", "apollo", "code"]
 # token text and probability of the dense model's top-1 at the three seed prompts
 GGUF_TOP1 = {"smollm2": [(" Paris", 0.7725321), (" Neil", 0.2886891), ("\n   ", 0.9390422)],
@@ -36,18 +36,21 @@ def environment():
 
 
 def run(*words):
-    done = subprocess.run([str(word) for word in words], env=environment(), capture_output=True, text=True)
+    done = subprocess.run([str(word) for word in words], env=environment(), capture_output=True, text=True,
+                          timeout=600)
     assert done.returncode == 0, f"{' '.join(map(str, words))}: exit {done.returncode}\n{done.stdout}{done.stderr}"
 
 
 def converter(work):
     """Python of a virtual environment that has the converter's packages."""
     python = work / "venv" / "bin" / "python"
-    if not python.exists():
+    complete = work / "venv" / "complete"
+    if not complete.exists():
         run(sys.executable, "-m", "venv", work / "venv")
         done = subprocess.run([str(python), "-m", "pip", "install", "-q", *PACKAGES], capture_output=True, text=True)
         if done.returncode != 0:
             raise NoDownload(f"pip cannot install {PACKAGES}: {done.stderr.strip().splitlines()[-1:]}")
+        complete.touch()
     return python
 
 
