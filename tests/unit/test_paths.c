@@ -377,11 +377,11 @@ static bool same_set(const int32_t *a, const int32_t *b, size_t k, size_t featur
     return true;
 }
 
-static double gate_score(const wa_walk_layer *l, int32_t feature, const float *x, double *norm)
+static double rank_score(const wa_walk_layer *l, int32_t feature, const float *x, double *norm)
 {
     float row[1024];
     CU_ASSERT_FATAL(l->hidden <= 1024);
-    wa_matrix_decode(&l->gate, (size_t)feature, 1, row);
+    wa_matrix_decode(&l->select, (size_t)feature, 1, row);
     *norm = sqrt(wa_dot_ref(row, row, l->hidden));
     return fabs(wa_dot_ref(row, x, l->hidden));
 }
@@ -393,7 +393,7 @@ static bool same_order(const wa_walk_layer *l, const float *x, const int32_t *a,
     double length = sqrt(wa_dot_ref(x, x, l->hidden));
     for (size_t i = 0; i < k; i++) {
         double norm_a, norm_b;
-        double gap = gate_score(l, a[i], x, &norm_a) - gate_score(l, b[i], x, &norm_b);
+        double gap = rank_score(l, a[i], x, &norm_a) - rank_score(l, b[i], x, &norm_b);
         if (a[i] != b[i] && fabs(gap) > 1e-6 * length * (norm_a > norm_b ? norm_a : norm_b))
             return false;
     }
