@@ -18,8 +18,7 @@ void wa_comm_abort(wa_comm *comm, int exit_code);
 
 int wa_comm_rank(const wa_comm *comm);
 int wa_comm_size(const wa_comm *comm);
-/** Ranks on this host, and number of hosts. */
-int wa_comm_node_ranks(const wa_comm *comm);
+/** Number of hosts. */
 int wa_comm_nodes(const wa_comm *comm);
 const char *wa_comm_host(const wa_comm *comm);
 const char *wa_comm_library(void);
@@ -55,7 +54,5 @@ WA_CHECKED wa_status wa_comm_receive(wa_comm *comm, int rank, wa_tag tag, void *
 WA_CHECKED wa_status wa_comm_poll(wa_comm *comm, wa_error *err);
 /** Is it done? A done ticket is given back (and must not be asked again); WA_TICKET_NONE is done. */
 bool wa_comm_is_done(wa_comm *comm, wa_ticket *ticket);
-/** Cancel a pending receive at the end of the run. */
-void wa_comm_cancel(wa_comm *comm, wa_ticket *ticket);
 
 #endif

@@ -30,8 +30,6 @@ typedef struct wa_rotation {
     float *cosine[2], *sine[2];   /* [positions, half], arena */
     unsigned next;                /* the table to overwrite next */
 } wa_rotation;
-WA_CHECKED wa_status wa_rotation_open(wa_arena *arena, size_t positions, size_t half,
-                                      wa_rotation *out, wa_error *err);
 
 /** Buffers of attention, made once. */
 typedef struct wa_attention {

@@ -19,11 +19,9 @@ static wa_status find_nodes(wa_comm *comm, wa_error *err)
 {
     MPI_Comm node;
     WA_TRY_MPI(MPI_Comm_split_type, (comm->mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-    int leader = 0;
-    MPI_Comm_size(node, &comm->node_ranks);
     int node_rank = 0;
     MPI_Comm_rank(node, &node_rank);
-    leader = node_rank == 0;
+    int leader = node_rank == 0;
     MPI_Comm_free(&node);
     WA_TRY_MPI(MPI_Allreduce, (&leader, &comm->nodes, 1, MPI_INT, MPI_SUM, comm->mpi));
     return WA_OK;
@@ -88,11 +86,6 @@ int wa_comm_rank(const wa_comm *comm)
 int wa_comm_size(const wa_comm *comm)
 {
     return comm->size;
-}
-
-int wa_comm_node_ranks(const wa_comm *comm)
-{
-    return comm->node_ranks;
 }
 
 int wa_comm_nodes(const wa_comm *comm)

@@ -17,7 +17,7 @@ enum { WA_TICKETS_PER_RANK = 16, WA_TICKETS_LEAST = 1024 };
 struct wa_comm {
     MPI_Comm mpi; /* private duplicate, errors returned */
     int rank, size;
-    int nodes, node_ranks;
+    int nodes;
     char host[MPI_MAX_PROCESSOR_NAME];
     wa_arena *arena; /* owned; holds this struct too */
 

@@ -93,15 +93,3 @@ bool wa_comm_is_done(wa_comm *comm, wa_ticket *ticket)
     *ticket = WA_TICKET_NONE;
     return true;
 }
-
-void wa_comm_cancel(wa_comm *comm, wa_ticket *ticket)
-{
-    if (*ticket == WA_TICKET_NONE)
-        return;
-    if (!comm->done[*ticket]) {
-        MPI_Cancel(&comm->requests[*ticket]);
-        MPI_Wait(&comm->requests[*ticket], MPI_STATUS_IGNORE);
-    }
-    give_back(comm, *ticket);
-    *ticket = WA_TICKET_NONE;
-}

@@ -4,8 +4,8 @@
 #include <cblas.h>
 #include <math.h>
 
-wa_status wa_rotation_open(wa_arena *arena, size_t positions, size_t half, wa_rotation *out,
-                           wa_error *err)
+static wa_status open_rotation(wa_arena *arena, size_t positions, size_t half, wa_rotation *out,
+                               wa_error *err)
 {
     wa_rotation rotation = {.positions = positions, .half = half};
     for (int i = 0; i < 2; i++) {
@@ -43,7 +43,7 @@ wa_status wa_attention_open(wa_arena *arena, const wa_model *model, size_t longe
     wa_attention attention;
     WA_TRY(wa_arena_take(arena, (size_t)WA_QUERY_ROWS * longest_prompt, sizeof(float),
                          &attention.scores, err));
-    WA_TRY(wa_rotation_open(arena, longest_prompt, model->head_dim / 2, &attention.rotation, err));
+    WA_TRY(open_rotation(arena, longest_prompt, model->head_dim / 2, &attention.rotation, err));
     *out = attention;
     return WA_OK;
 }

@@ -18,7 +18,6 @@ typedef struct source {
     uint8_t *message;
     wa_ticket ticket;
     size_t next;   /* position in the queue of the share being received */
-    size_t size;   /* of the posted receive */
     bool posted;
 } source;
 
@@ -116,10 +115,9 @@ static wa_status serve_source(wa_pipeline *p, struct collector *c, source *s, wa
         take_share(p, c, s);
     if (s->posted || s->next >= c->opened)
         return WA_OK;
-    s->size = results_bytes(p, &s->share, (size_t)p->queue[s->next]);
+    size_t size = results_bytes(p, &s->share, (size_t)p->queue[s->next]);
     s->posted = true;
-    return wa_comm_receive(p->input->comm, s->rank, WA_TAG_BLOCK, s->message, s->size, &s->ticket,
-                           err);
+    return wa_comm_receive(p->input->comm, s->rank, WA_TAG_BLOCK, s->message, size, &s->ticket, err);
 }
 
 /* A complete batch becomes a part, or its failure becomes the note. */

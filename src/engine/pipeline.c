@@ -81,7 +81,6 @@ static wa_status start_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_e
     wa_arena_reset(slot->arena);
     WA_TRY(fill_slot(p, slot, batch, err));
     slot->arriving = slot->leaving = slot->delivering = WA_TICKET_NONE;
-    slot->state = SLOT_WAITING;
     if (p->is_first)
         return WA_OK;
     int from = wa_plan_rank(p->input->plan, p->seat.group, p->seat.stage - 1, p->seat.member);
@@ -148,7 +147,6 @@ static wa_status run_slot(wa_pipeline *p, batch_slot *slot, wa_error *err)
                 wa_comm_size(p->input->comm));
     WA_TRY(references_finish(p, &failure, err));
     WA_TRY(send_results(p, slot, &failure, err));
-    slot->state = SLOT_LEAVING;
     return WA_OK;
 }
 
@@ -194,7 +192,6 @@ static wa_status serve_slots(wa_pipeline *p, wa_error *err)
         if (!wa_comm_is_done(p->input->comm, &slot->leaving) ||
             !wa_comm_is_done(p->input->comm, &slot->delivering))
             break;
-        slot->state = SLOT_EMPTY;
         p->left++;
         p->progressed = true;
     }
@@ -252,7 +249,6 @@ static wa_status open_pipeline(wa_pipeline *p, wa_error *err)
 {
     const wa_pipeline_input *in = p->input;
     p->hidden = in->audit->model->hidden;
-    p->layer_count = in->dims.layers;
     p->is_first = p->seat.stage == 0;
     p->is_last = p->seat.stage == in->plan->grid.stages - 1;
     p->granting = p->requesting = WA_TICKET_NONE;

@@ -7,9 +7,8 @@
 /* Every message starts with this: which batch, and how the sender fared. 1 KiB, so that data after it stay aligned. */
 typedef struct message_head {
     int32_t batch;
-    int32_t layer;
     wa_error error; /* error.status WA_OK: all well */
-    char padding[1024 - 8 - sizeof(wa_error)];
+    char padding[1024 - 4 - sizeof(wa_error)];
 } message_head;
 
 /* Batches a rank works on at once: one computing, one arriving, one leaving. */
@@ -19,11 +18,8 @@ static const size_t REFERENCE_BYTES = (size_t)32 << 20;
 /* Batch number that ends a rank's work. */
 enum { NO_MORE = -1 };
 
-typedef enum slot_state { SLOT_EMPTY, SLOT_WAITING, SLOT_LEAVING } slot_state;
-
 /* One batch on this rank. */
 typedef struct batch_slot {
-    slot_state state;
     wa_arena *arena; /* owned: all of the batch's memory */
     wa_stage_batch work;
     wa_block block;
@@ -48,7 +44,7 @@ typedef struct wa_pipeline {
     wa_seat seat;
     wa_share share;
     wa_stage *stage;
-    size_t hidden, layer_count;
+    size_t hidden;
     bool is_first, is_last;
 
     int32_t *queue; /* batches granted to this group, in order */

@@ -1,7 +1,7 @@
 /* Summaries: observations of one case, folded in plan order. */
 #include "walkaudit/summary.h"
 
-#include "measure/quantile.h"
+#include "base/quantile.h"
 #include "walkaudit/bytes.h"
 #include "walkaudit/diff.h"
 

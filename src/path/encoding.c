@@ -5,10 +5,10 @@
  * own norm either way. */
 #include "path/walk.h"
 
+#include "base/quantile.h"
 #include "codec/simd.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 /* Rows of a transposed model matrix are decoded in bands of at most this many bytes: what stays in
  * the cache, or, where every band costs another decoding of the stored rows, a whole layer of a
@@ -109,25 +109,6 @@ static wa_status compare_transposed(check *c, wa_arena *arena, wa_error *err)
     return WA_OK;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x, y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return (x > y) - (x < y);
-}
-
-/* Linear interpolation at f * (n - 1) of sorted values (walk-paths 5.2). */
-static double quantile(const double *sorted, size_t n, double f)
-{
-    if (n == 0)
-        return NAN;
-    double at = f * (double)(n - 1);
-    size_t below = (size_t)at;
-    size_t above = below + 1 < n ? below + 1 : below;
-    return sorted[below] + (at - (double)below) * (sorted[above] - sorted[below]);
-}
-
 static size_t count_nonfinite(const float *row, size_t n)
 {
     size_t count = 0;
@@ -161,9 +142,9 @@ static void summarise(check *c, wa_row_error *out)
         if (usable)
             c->error[finite++] = error;
     }
-    qsort(c->error, finite, sizeof *c->error, ascending);
-    out->p50 = quantile(c->error, finite, 0.50);
-    out->p99 = quantile(c->error, finite, 0.99);
+    size_t sorted_from = 0;
+    out->p50 = wa_quantile(c->error, finite, 0.50, &sorted_from);
+    out->p99 = wa_quantile(c->error, finite, 0.99, &sorted_from);
 }
 
 static wa_status check_shapes(const wa_matrix *stored, const wa_matrix *model, bool transpose,

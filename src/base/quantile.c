@@ -1,5 +1,5 @@
 /* Quantiles by selection: O(n) where sorting every case of a long corpus would cost seconds. */
-#include "measure/quantile.h"
+#include "base/quantile.h"
 
 #include <math.h>
 
