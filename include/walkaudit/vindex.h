@@ -85,6 +85,12 @@ typedef struct wa_nonfinite {
     size_t count;
     size_t first_row, first_col;
 } wa_nonfinite;
+/**
+ * Is the payload's down stored feature-major, [F, H]? false: [H, F], a column is a feature (interleaved_q4k.bin,
+ * vindex-format 4.4). Payloads without down: true.
+ */
+bool wa_payload_down_is_feature_major(wa_payload payload);
+
 /** Scan a stored matrix; scratch: [cols] f32 of the caller. */
 wa_nonfinite wa_matrix_nonfinite(const wa_matrix *matrix, float *scratch);
 

@@ -94,6 +94,9 @@ static void decode_by(const wa_matrix *matrix, wa_decode *decode, size_t first, 
         decode_transposed(matrix, decode, first, count, out);
         break;
     }
+    if (matrix->through_f16)
+        for (size_t i = 0; i < count * matrix->cols; i++)
+            out[i] = wa_f16_to_f32(wa_f32_to_f16_larql(out[i]));
 }
 
 void wa_matrix_decode(const wa_matrix *matrix, size_t first, size_t count, float *out)

@@ -32,6 +32,11 @@ const char *wa_payload_meaning(wa_payload payload)
     return PAYLOADS[payload].meaning;
 }
 
+bool wa_payload_down_is_feature_major(wa_payload payload)
+{
+    return payload != WA_PAYLOAD_INTERLEAVED_Q4K;
+}
+
 bool wa_payload_holds(wa_payload payload, wa_projection projection)
 {
     switch (payload) {
