@@ -1,5 +1,5 @@
-/* A job from end to end: open, share, plan, compute, assemble, judge, print. */
-#include "walkaudit/run.h"
+/* One audit from end to end: open, share, plan, compute, assemble, judge, print. */
+#include "run_audit.h"
 
 #include "cli/cli.h"
 #include "cli/table.h"
@@ -14,6 +14,7 @@
 typedef struct task {
     wa_comm *comm;
     const wa_run_options *options;
+    const wa_run_voice *voice;
     wa_arena *arena;
     wa_audit *audit;
     wa_plan *plan;
@@ -196,8 +197,9 @@ static wa_status print_result(task *t, wa_error *err)
     WA_TRY(wa_result_open(t->result_path, t->arena, &result, err));
     wa_verdict *verdicts;
     WA_TRY(wa_table_judge(result, t->bounds, t->arena, &verdicts, err));
-    WA_TRY(wa_table_print(stdout, result, t->bounds, verdicts, wa_table_wants_colour(), err));
-    fflush(stdout);
+    FILE *table = t->voice->table;
+    WA_TRY(wa_table_print(table, result, t->bounds, verdicts, wa_table_wants_colour(), err));
+    fflush(table);
     if (wa_table_exit_code(result, verdicts) != 0)
         return wa_fail(err, WA_E_VERDICT, "verdict");
     return WA_OK;
@@ -231,12 +233,12 @@ static wa_status run_open_audit(task *t, wa_error *err)
     return wa_comm_agree(t->comm, status, err);
 }
 
-static wa_status run_audit(wa_comm *comm, const wa_job *job, size_t index, const wa_run_options *options,
-                           wa_error *err)
+wa_status wa_run_audit(wa_comm *comm, const wa_job *job, size_t index, const wa_run_options *options,
+                       const wa_run_voice *voice, wa_error *err)
 {
-    task t = {.comm = comm, .options = options};
+    task t = {.comm = comm, .options = options, .voice = voice};
     WA_TRY(wa_comm_agree(comm, wa_arena_open("audit", 0, &t.arena, err), err));
-    wa_status status = wa_run_log_open(comm, options, t.arena, &t.log, err);
+    wa_status status = wa_run_log_open(comm, options, voice->prefix, t.arena, &t.log, err);
     if (status == WA_OK)
         status = wa_audit_open(job, index, t.arena, &t.audit, err);
     status = wa_comm_agree(comm, status, err);
@@ -249,37 +251,4 @@ static wa_status run_audit(wa_comm *comm, const wa_job *job, size_t index, const
     wa_audit_close(t.audit);
     wa_arena_close(t.arena);
     return status;
-}
-
-/* --- The sweep ------------------------------------------------------------------------------------- */
-
-/* In a sweep 4 > 2 > 3 > 75 > 1 > 0 (design 4). */
-static int graver(int a, int b)
-{
-    static const int order[] = {4, 2, 3, 75, 1, 0};
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
-        if (a == order[i] || b == order[i])
-            return order[i];
-    return 4;
-}
-
-int wa_run_job(wa_comm *comm, const wa_job *job, const wa_run_options *options)
-{
-    int code = 0;
-    wa_blas_set_threads(job->threads);
-    for (size_t i = 0; i < job->audit_count; i++) {
-        wa_error err = {.status = WA_OK};
-        if (options->only_failed && !wa_run_failure_stands(job, &job->audits[i]))
-            continue;
-        wa_status status = run_audit(comm, job, i, options, &err);
-        if (status == WA_E_MPI)
-            wa_comm_abort(comm, wa_cli_fail(&err));
-        if (wa_comm_rank(comm) == 0) {
-            wa_run_record_failure(job, &job->audits[i], options, status, &err);
-            if (status != WA_OK && status != WA_E_VERDICT)
-                wa_cli_fail(&err);
-        }
-        code = graver(code, wa_status_exit_code(status));
-    }
-    return code;
 }

@@ -23,21 +23,23 @@ typedef struct rank_report {
 struct wa_run_log {
     const wa_comm *comm;
     const wa_run_options *options;
+    const char *prefix;
     bool speaks, terminal;
     double started, last_line;
     time_t wall_start;
     rank_report *reports; /* [ranks], rank 0, after wa_run_log_costs */
 };
 
-wa_status wa_run_log_open(wa_comm *comm, const wa_run_options *options, wa_arena *arena,
-                          wa_run_log **out, wa_error *err)
+wa_status wa_run_log_open(wa_comm *comm, const wa_run_options *options, const char *prefix,
+                          wa_arena *arena, wa_run_log **out, wa_error *err)
 {
     wa_run_log *log;
     WA_TRY(wa_arena_take(arena, 1, sizeof *log, &log, err));
     log->comm = comm;
     log->options = options;
     log->speaks = wa_comm_rank(comm) == 0;
-    log->terminal = isatty(STDERR_FILENO) != 0;
+    log->prefix = prefix == NULL ? "" : prefix;
+    log->terminal = prefix == NULL && isatty(STDERR_FILENO) != 0;
     log->started = log->last_line = wa_clock();
     log->wall_start = time(NULL);
     *out = log;
@@ -48,11 +50,12 @@ void wa_run_log_line(const wa_run_log *log, const char *format, ...)
 {
     if (!log->speaks)
         return;
+    char line[2048]; /* in one piece, since audits beside this one speak too */
     va_list args;
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    fprintf(stderr, "%s%s\n", log->prefix, line);
 }
 
 void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *plan)
@@ -81,7 +84,7 @@ void wa_run_log_progress(wa_run_log *log, size_t done, size_t total)
         fflush(stderr);
     } else if (now - log->last_line >= SECONDS_BETWEEN_LINES || done == total) {
         log->last_line = now;
-        fprintf(stderr, "batch %zu of %zu, %.1f s\n", done, total, elapsed);
+        wa_run_log_line(log, "batch %zu of %zu, %.1f s", done, total, elapsed);
     }
 }
 
@@ -188,14 +191,18 @@ void wa_run_log_finish(const wa_run_log *log)
 {
     if (!log->speaks || log->reports == NULL)
         return;
-    fputs("time of all ranks:", stderr);
+    char line[1024] = "";
+    size_t at = 0;
     for (int p = 0; p < WA_PHASE_COUNT; p++) {
         double seconds = 0.0;
         for (int r = 0; r < wa_comm_size(log->comm); r++)
             seconds += log->reports[r].cost.seconds[p];
-        fprintf(stderr, "%s %s %.2f s", p == 0 ? "" : ",", wa_phase_name((wa_phase)p), seconds);
+        int length = snprintf(line + at, sizeof line - at, "%s %s %.2f s", p == 0 ? "" : ",",
+                              wa_phase_name((wa_phase)p), seconds);
+        if (length > 0 && (size_t)length < sizeof line - at)
+            at += (size_t)length;
     }
-    fprintf(stderr, "; wall %.2f s\n", wa_clock() - log->started);
+    wa_run_log_line(log, "time of all ranks:%s; wall %.2f s", line, wa_clock() - log->started);
 }
 
 /* --- Failed audits ---------------------------------------------------------------------------------- */

@@ -7,8 +7,9 @@
 
 typedef struct wa_run_log wa_run_log;
 
-WA_CHECKED wa_status wa_run_log_open(wa_comm *comm, const wa_run_options *options, wa_arena *arena,
-                                     wa_run_log **out, wa_error *err);
+/** prefix  before every line, borrowed; NULL: none, and progress may rewrite its line */
+WA_CHECKED wa_status wa_run_log_open(wa_comm *comm, const wa_run_options *options, const char *prefix,
+                                     wa_arena *arena, wa_run_log **out, wa_error *err);
 /** What is about to be computed: one line each for model, cases, grid. */
 void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *plan);
 /** One plain line. */
