@@ -7,15 +7,18 @@
 /*
  * X(id, name, elements of a block, bytes of a block, nominal bound, source bits)
  *
- * GGML_… are the orders of GGUF files (forward-pass.md 1.6). Vindexes have their own orders for
- * some names (vindex-format.md 5); those are further rows, never the same row.
+ * GGML_… are the orders of GGUF files (forward-pass.md 1.6). Vindexes order the elements of Q4_0 and Q6_K
+ * differently (vindex-format.md 5); those are rows of their own. Q4_K is the same in both.
  * nominal bound  largest healthy p99 of a row's relative error (design 7, ENCODING). f16: LARQL's encoder truncates and
  *                flushes below 2^-14; on healthy files of weights with deviation 0.004 that gives up to 1.7e-3
  * source bits    bits per weight; a vindex made from 6 or fewer is "requantised"
  */
-#define WA_FORMAT_LIST(X)                                                                \
+#define WA_FORMAT_LIST(X) WA_FORMAT_READ_LIST(X) WA_FORMAT_WRITTEN_LIST(X)
+
+/* Formats that are only decoded here (single f16 and bf16 values have encoders below). */
+#define WA_FORMAT_READ_LIST(X)                                                           \
     X(F32, "f32", 1, 4, 1e-6, 32)                                                        \
-    X(F16, "f16", 1, 2, 2.5e-3, 16)                                                       \
+    X(F16, "f16", 1, 2, 2.5e-3, 16)                                                      \
     X(BF16, "bf16", 1, 2, 1e-2, 16)                                                      \
     X(F64, "f64", 1, 8, 1e-6, 64)                                                        \
     X(GGML_Q4_0, "Q4_0", 32, 18, 0.5, 4)                                                 \
@@ -23,9 +26,16 @@
     X(GGML_Q5_0, "Q5_0", 32, 22, 0.5, 5)                                                 \
     X(GGML_Q5_1, "Q5_1", 32, 24, 0.5, 5)                                                 \
     X(GGML_Q8_0, "Q8_0", 32, 34, 0.1, 8)                                                 \
-    X(Q4_K, "Q4_K", 256, 144, 0.35, 4)                                                   \
     X(GGML_Q5_K, "Q5_K", 256, 176, 0.35, 5)                                              \
     X(GGML_Q6_K, "Q6_K", 256, 210, 0.1, 6)
+
+/* The block formats of vindexes, decoded and encoded. */
+#define WA_FORMAT_WRITTEN_LIST(X)                                                        \
+    X(Q4_0, "Q4_0", 32, 18, 0.5, 4)                                                      \
+    X(Q4_K, "Q4_K", 256, 144, 0.35, 4)                                                   \
+    X(Q6_K, "Q6_K", 256, 210, 0.1, 6)                                                    \
+    X(FP4, "FP4", 256, 137, 0.45, 4)                                                     \
+    X(FP8, "FP8", 256, 257, 0.1, 8)
 
 typedef enum wa_format {
 #define WA_FORMAT_ENUM(id, name, elements, bytes, bound, bits) WA_FORMAT_##id,
@@ -37,6 +47,12 @@ typedef enum wa_format {
 /** Decode `blocks` consecutive blocks at `src` (unaligned) into f32. Cannot fail: every bit pattern means something. */
 typedef void wa_decode(const uint8_t *src, size_t blocks, float *out);
 
+/**
+ * Encode `blocks` consecutive blocks of f32 at `src` to `out` (unaligned), the very bytes that LARQL
+ * writes (vindex-format.md 5.4 to 5.10). Cannot fail: what NaN and infinity become is part of the format.
+ */
+typedef void wa_encode(const float *src, size_t blocks, uint8_t *out);
+
 typedef struct wa_format_info {
     const char *name;
     size_t block_elements;
@@ -45,10 +61,21 @@ typedef struct wa_format_info {
     int source_bits;
     wa_decode *decode;     /* the one that runs; same bits as decode_ref on every ISA */
     wa_decode *decode_ref; /* written to be obviously right */
+    wa_encode *encode;     /* NULL for formats we do not write; same bytes as encode_ref on every ISA */
+    wa_encode *encode_ref;
 } wa_format_info;
 
 /** Facts of a format; static. `format` must be below WA_FORMAT_COUNT. */
 const wa_format_info *wa_format_get(wa_format format);
+
+/** Bytes of a row of `cols` elements, padded to whole blocks. False on overflow; *out is then unchanged. */
+bool wa_row_bytes(wa_format format, size_t cols, size_t *out);
+
+/**
+ * Encode `rows` [count, cols] f32 to `out`, `count` rows of wa_row_bytes each, end to end. Every row is
+ * filled up with zeros to whole blocks. `format` has an encoder. Local, cannot fail, takes no memory.
+ */
+void wa_rows_encode(wa_format format, const float *rows, size_t count, size_t cols, uint8_t *out);
 
 /** f16 -> f32, exact, subnormals, infinities and NaN included (vindex-format.md 5.1). */
 float wa_f16_to_f32(uint16_t half);

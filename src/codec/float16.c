@@ -1,5 +1,5 @@
 /* Plain float formats: f16, bf16, f32 and f64 to f32, and f32 to the 16-bit ones. */
-#include "decoders.h"
+#include "coders.h"
 #include "simd.h"
 
 #include <math.h>
@@ -150,6 +150,24 @@ uint16_t wa_f32_to_f16_larql(float value)
     if (rest < 0x38800000u)
         return (uint16_t)sign;
     return (uint16_t)(sign | (rest - (112u << 23)) >> 13);
+}
+
+uint16_t wa_f32_to_f16_truncated(float value)
+{
+    uint32_t bits = bits_of(value);
+    uint32_t sign = bits >> 16 & 0x8000u;
+    uint32_t exponent = bits >> 23 & 255;
+    uint32_t mantissa = bits & 0x7fffffu;
+    if (exponent == 255) /* a NaN whose payload lies in the low bits becomes infinity */
+        return (uint16_t)(sign | 0x7c00u | mantissa >> 13);
+    if (exponent >= 143)
+        return (uint16_t)(sign | 0x7c00u);
+    if (exponent >= 113)
+        return (uint16_t)(sign | (exponent - 112) << 10 | mantissa >> 13);
+    uint32_t shift = 126 - exponent;
+    if (exponent == 0 || shift >= 24)
+        return (uint16_t)sign;
+    return (uint16_t)(sign | (mantissa | 0x800000u) >> shift);
 }
 
 uint16_t wa_f32_to_bf16(float value)

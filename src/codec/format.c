@@ -1,13 +1,19 @@
 /* The table of number formats. */
-#include "decoders.h"
+#include "coders.h"
 
 #include <assert.h>
 
 static const wa_format_info formats[WA_FORMAT_COUNT] = {
-#define FORMAT_ROW(id, name, elements, bytes, bound, bits)                                         \
-    [WA_FORMAT_##id] = {name, elements, bytes, bound, bits, wa_decode_##id, wa_decode_ref_##id},
-    WA_FORMAT_LIST(FORMAT_ROW)
-#undef FORMAT_ROW
+#define READ_ROW(id, name, elements, bytes, bound, bits)                                           \
+    [WA_FORMAT_##id] = {name,           elements,           bytes, bound, bits,                    \
+                        wa_decode_##id, wa_decode_ref_##id, NULL,  NULL},
+#define WRITTEN_ROW(id, name, elements, bytes, bound, bits)                                        \
+    [WA_FORMAT_##id] = {                                                                           \
+        name,           elements,          bytes, bound, bits, wa_decode_##id, wa_decode_ref_##id, \
+        wa_encode_##id, wa_encode_ref_##id},
+    WA_FORMAT_READ_LIST(READ_ROW) WA_FORMAT_WRITTEN_LIST(WRITTEN_ROW)
+#undef READ_ROW
+#undef WRITTEN_ROW
 };
 
 #define FORMAT_FITS(id, name, elements, bytes, bound, bits)                                        \

@@ -1,28 +1,19 @@
-/* GGML's super-blocks of 256: Q4_K (the same in vindexes), Q5_K and Q6_K in the element order of
- * GGUF files (forward-pass.md 1.6). Vindexes order Q6_K differently; that is another format. */
-#include "decoders.h"
+/* GGML's super-blocks of 256 that vindexes do not have, or order differently: Q5_K and Q6_K as GGUF
+ * files hold them (forward-pass.md 1.6). Q4_K is in q4_k.c. */
+#include "coders.h"
+#include "k_scales.h"
 #include "simd.h"
 
 #include <assert.h>
 
-enum { BLOCK = 256, SUB = 32, GROUP = 64 };
+enum { BLOCK = WA_K_BLOCK, SUB = WA_K_SUB, GROUP = WA_K_GROUP };
 
 /*
  * Bytes of a super-block, in order. d and dmin are IEEE half.
  *
- *   Q4_K  d  dmin  sc[12]  qs[128]          (d * scale) * q - (dmin * min)
- *   Q5_K  d  dmin  sc[12]  qh[32]  qs[128]  the same with a fifth bit
+ *   Q5_K  d  dmin  sc[12]  qh[32]  qs[128]  (d * scale) * q - (dmin * min), bit 4 of q from qh
  *   Q6_K  ql[128]  qh[64]  sc[16]  d        (d * scale) * (q - 32), scale signed
- *
- * sc packs eight 6-bit scales and eight 6-bit mins, one of each for a sub-block of 32:
- *
- *   byte  0..3   bits 0-5 scale 0..3, bits 6-7 upper bits of scale 4..7
- *   byte  4..7   bits 0-5 min 0..3,   bits 6-7 upper bits of min 4..7
- *   byte  8..11  low nibble scale 4..7, high nibble min 4..7
  */
-typedef struct block_q4_k {
-    uint8_t d[2], dmin[2], sc[12], qs[BLOCK / 2];
-} block_q4_k;
 typedef struct block_q5_k {
     uint8_t d[2], dmin[2], sc[12], qh[BLOCK / 8], qs[BLOCK / 2];
 } block_q5_k;
@@ -31,51 +22,20 @@ typedef struct block_q6_k {
     int8_t sc[BLOCK / 16];
     uint8_t d[2];
 } block_q6_k;
-static_assert(sizeof(block_q4_k) == 144, "Q4_K");
 static_assert(sizeof(block_q5_k) == 176, "Q5_K");
 static_assert(sizeof(block_q6_k) == 210, "Q6_K");
 
-static inline int scale_of(const uint8_t *sc, int j)
-{
-    return j < 4 ? sc[j] & 63 : (sc[j + 4] & 15) | (sc[j - 4] >> 6) << 4;
-}
-
-static inline int min_of(const uint8_t *sc, int j)
-{
-    return j < 4 ? sc[j + 4] & 63 : sc[j + 4] >> 4 | (sc[j] >> 6) << 4;
-}
-
 /* --- oracles: element i of a super-block, as the definition reads --- */
-
-static int nibble_of_group(const uint8_t *qs, int i)
-{
-    int group = i / GROUP;
-    uint8_t byte = qs[group * SUB + i % SUB];
-    return i % GROUP < SUB ? byte & 15 : byte >> 4;
-}
-
-void wa_decode_ref_Q4_K(const uint8_t *src, size_t blocks, float *out)
-{
-    const block_q4_k *b = (const void *)src;
-    for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
-        for (int i = 0; i < BLOCK; i++) {
-            float scale = wa_load_f16(b->d) * (float)scale_of(b->sc, i / SUB);
-            float min = wa_load_f16(b->dmin) * (float)min_of(b->sc, i / SUB);
-            float product = scale * (float)nibble_of_group(b->qs, i);
-            out[i] = product - min;
-        }
-    }
-}
 
 void wa_decode_ref_GGML_Q5_K(const uint8_t *src, size_t blocks, float *out)
 {
     const block_q5_k *b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
         for (int i = 0; i < BLOCK; i++) {
-            float scale = wa_load_f16(b->d) * (float)scale_of(b->sc, i / SUB);
-            float min = wa_load_f16(b->dmin) * (float)min_of(b->sc, i / SUB);
+            float scale = wa_load_f16(b->d) * (float)wa_k_scale(b->sc, i / SUB);
+            float min = wa_load_f16(b->dmin) * (float)wa_k_min(b->sc, i / SUB);
             int fifth = b->qh[i % SUB] >> i / SUB & 1;
-            float product = scale * (float)(nibble_of_group(b->qs, i) + 16 * fifth);
+            float product = scale * (float)(wa_k_nibble(b->qs, i) + 16 * fifth);
             out[i] = product - min;
         }
     }
@@ -101,44 +61,13 @@ void wa_decode_ref_GGML_Q6_K(const uint8_t *src, size_t blocks, float *out)
 
 /* --- the ones that run: fixed trip counts, no dependence between elements --- */
 
-/* (d * scale) and (dmin * min) of the eight sub-blocks. */
-static inline void expand_scales(const uint8_t *restrict sc, float d, float dmin,
-                                 float *restrict scales, float *restrict mins)
-{
-    for (int j = 0; j < 8; j++) {
-        scales[j] = d * (float)scale_of(sc, j);
-        mins[j] = dmin * (float)min_of(sc, j);
-    }
-}
-
-WA_CLONES void wa_decode_Q4_K(const uint8_t *restrict src, size_t blocks, float *restrict out)
-{
-    const block_q4_k *restrict b = (const void *)src;
-    for (size_t k = 0; k < blocks; k++, b++) {
-        float scales[8];
-        float mins[8];
-        expand_scales(b->sc, wa_load_f16(b->d), wa_load_f16(b->dmin), scales, mins);
-        for (size_t g = 0; g < 4; g++, out += GROUP) {
-            const uint8_t *restrict qs = b->qs + SUB * g;
-            float low = scales[2 * g];
-            float low_min = mins[2 * g];
-            float high = scales[2 * g + 1];
-            float high_min = mins[2 * g + 1];
-            for (size_t l = 0; l < SUB; l++) {
-                out[l] = low * (float)(qs[l] & 15) - low_min;
-                out[l + SUB] = high * (float)(qs[l] >> 4) - high_min;
-            }
-        }
-    }
-}
-
 WA_CLONES void wa_decode_GGML_Q5_K(const uint8_t *restrict src, size_t blocks, float *restrict out)
 {
     const block_q5_k *restrict b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, b++) {
         float scales[8];
         float mins[8];
-        expand_scales(b->sc, wa_load_f16(b->d), wa_load_f16(b->dmin), scales, mins);
+        wa_k_expand(b->sc, wa_load_f16(b->d), wa_load_f16(b->dmin), scales, mins);
         for (size_t g = 0; g < 4; g++, out += GROUP) {
             const uint8_t *restrict qs = b->qs + SUB * g;
             const uint8_t *restrict qh = b->qh;

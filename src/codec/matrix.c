@@ -1,5 +1,5 @@
-/* Rows of stored matrices as f32: padding dropped, stored row orders undone. */
-#include "decoders.h"
+/* Rows of stored matrices as f32 and back: padding dropped and made, stored row orders undone. */
+#include "coders.h"
 
 #include <assert.h>
 
@@ -122,4 +122,31 @@ size_t wa_matrix_bytes(const wa_matrix *matrix)
     if (matrix->order == WA_ROWS_TRANSPOSED) /* its own columns of a stored row that may be fused */
         return matrix->cols * matrix->rows * info_of(matrix)->block_bytes;
     return matrix->rows * matrix->row_bytes;
+}
+
+bool wa_row_bytes(wa_format format, size_t cols, size_t *out)
+{
+    const wa_format_info *info = wa_format_get(format);
+    size_t blocks = cols / info->block_elements + (cols % info->block_elements != 0);
+    return wa_size_mul(blocks, info->block_bytes, out);
+}
+
+void wa_rows_encode(wa_format format, const float *rows, size_t count, size_t cols, uint8_t *out)
+{
+    const wa_format_info *info = wa_format_get(format);
+    assert(info->encode != NULL);
+    size_t whole = cols / info->block_elements;
+    size_t rest = cols % info->block_elements;
+    if (rest == 0) {
+        info->encode(rows, count * whole, out); /* rows lie end to end */
+        return;
+    }
+    float last[WA_BLOCK_MAX] = {0};
+    for (size_t r = 0; r < count; r++, rows += cols) {
+        info->encode(rows, whole, out);
+        out += whole * info->block_bytes;
+        memcpy(last, rows + whole * info->block_elements, rest * sizeof *last);
+        info->encode(last, 1, out);
+        out += info->block_bytes;
+    }
 }

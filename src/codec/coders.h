@@ -1,21 +1,27 @@
-/* The decoders behind wa_format_info, two for each row of WA_FORMAT_LIST. */
-#ifndef WALKAUDIT_CODEC_DECODERS_H
-#define WALKAUDIT_CODEC_DECODERS_H
+/* The decoders and encoders behind wa_format_info, two of each for each format that has them. */
+#ifndef WALKAUDIT_CODEC_CODERS_H
+#define WALKAUDIT_CODEC_CODERS_H
 
 #include "walkaudit/codec.h"
 
 /*
- * wa_decode_ID      the one that runs
- * wa_decode_ref_ID  the oracle: one element at a time, as the format's definition reads
+ * wa_decode_ID, wa_encode_ID          the ones that run
+ * wa_decode_ref_ID, wa_encode_ref_ID  the oracles: one element at a time, as the definition reads
  *
- * Both do the same f32 operations in the same order on each element, so their results are the same
- * bits (where a block's scales make an element NaN, both give NaN, of unspecified payload).
+ * Both of a pair do the same f32 operations on each element, so their results are the same bits
+ * (where a block's scales make an element NaN, both decode to NaN, of unspecified payload).
  */
 #define WA_DECODER_DECLARE(id, name, elements, bytes, bound, bits)                                 \
     wa_decode wa_decode_##id;                                                                      \
     wa_decode wa_decode_ref_##id;
 WA_FORMAT_LIST(WA_DECODER_DECLARE)
 #undef WA_DECODER_DECLARE
+
+#define WA_ENCODER_DECLARE(id, name, elements, bytes, bound, bits)                                 \
+    wa_encode wa_encode_##id;                                                                      \
+    wa_encode wa_encode_ref_##id;
+WA_FORMAT_WRITTEN_LIST(WA_ENCODER_DECLARE)
+#undef WA_ENCODER_DECLARE
 
 enum { WA_BLOCK_MAX = 256 }; /* elements of the largest block */
 
@@ -48,6 +54,15 @@ static inline float wa_load_f16(const uint8_t *p)
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+/** Converter B of vindex-format.md 5.2, for the block scales of Q4_K and Q6_K: truncates,
+ * subnormals kept. */
+uint16_t wa_f32_to_f16_truncated(float value);
+
+static inline void wa_store_u16(uint8_t *p, uint16_t value)
+{
+    memcpy(p, &value, sizeof value);
 }
 
 #endif

@@ -1,0 +1,49 @@
+/* FP8 blocks of vindexes: 256 E4M3 codes and their E4M3 scale (vindex-format.md 5.10). */
+#include "coders.h"
+#include "e4m3.h"
+#include "quantise.h"
+#include "simd.h"
+
+#include <assert.h>
+
+enum { BLOCK = 256 };
+
+/*
+ *   codes[256]  scale    code * scale; all zeros where the scale is zero
+ */
+typedef struct block_fp8 {
+    uint8_t codes[BLOCK], scale;
+} block_fp8;
+static_assert(sizeof(block_fp8) == 257, "FP8");
+
+void wa_decode_ref_FP8(const uint8_t *src, size_t blocks, float *out)
+{
+    const block_fp8 *b = (const void *)src;
+    for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
+        float scale = wa_e4m3_decode_ref(b->scale);
+        for (int i = 0; i < BLOCK; i++)
+            out[i] = scale == 0.0F ? 0.0F : wa_e4m3_decode_ref(b->codes[i]) * scale;
+    }
+}
+
+void wa_decode_FP8(const uint8_t *src, size_t blocks, float *out)
+{
+    wa_decode_ref_FP8(src, blocks, out);
+}
+
+/* A NaN becomes 7F or FF; it takes no part in the scale. */
+void wa_encode_ref_FP8(const float *src, size_t blocks, uint8_t *out)
+{
+    block_fp8 *b = (void *)out;
+    for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
+        b->scale = wa_e4m3_encode_ref(wa_max_abs_ref(src, BLOCK));
+        float scale = wa_e4m3_decode_ref(b->scale);
+        for (int i = 0; i < BLOCK; i++)
+            b->codes[i] = scale == 0.0F ? 0 : wa_e4m3_encode_ref(src[i] / scale);
+    }
+}
+
+void wa_encode_FP8(const float *src, size_t blocks, uint8_t *out)
+{
+    wa_encode_ref_FP8(src, blocks, out);
+}

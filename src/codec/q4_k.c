@@ -1,0 +1,127 @@
+/* Q4_K, the same in GGUF files and in vindexes; the encoder is LARQL's (vindex-format.md 5.6). */
+#include "coders.h"
+#include "k_scales.h"
+#include "quantise.h"
+#include "simd.h"
+
+#include <assert.h>
+
+enum { BLOCK = WA_K_BLOCK, SUB = WA_K_SUB, GROUP = WA_K_GROUP, SUBS = BLOCK / SUB };
+
+/*
+ *   d  dmin  sc[12]  qs[128]    (d * scale) * q - (dmin * min); d and dmin are IEEE half
+ */
+typedef struct block_q4_k {
+    uint8_t d[2], dmin[2], sc[12], qs[BLOCK / 2];
+} block_q4_k;
+static_assert(sizeof(block_q4_k) == 144, "Q4_K");
+
+void wa_decode_ref_Q4_K(const uint8_t *src, size_t blocks, float *out)
+{
+    const block_q4_k *b = (const void *)src;
+    for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
+        for (int i = 0; i < BLOCK; i++) {
+            float scale = wa_load_f16(b->d) * (float)wa_k_scale(b->sc, i / SUB);
+            float min = wa_load_f16(b->dmin) * (float)wa_k_min(b->sc, i / SUB);
+            float product = scale * (float)wa_k_nibble(b->qs, i);
+            out[i] = product - min;
+        }
+    }
+}
+
+WA_CLONES void wa_decode_Q4_K(const uint8_t *restrict src, size_t blocks, float *restrict out)
+{
+    const block_q4_k *restrict b = (const void *)src;
+    for (size_t k = 0; k < blocks; k++, b++) {
+        float scales[SUBS];
+        float mins[SUBS];
+        wa_k_expand(b->sc, wa_load_f16(b->d), wa_load_f16(b->dmin), scales, mins);
+        for (size_t g = 0; g < SUBS / 2; g++, out += GROUP) {
+            const uint8_t *restrict qs = b->qs + SUB * g;
+            float low = scales[2 * g];
+            float low_min = mins[2 * g];
+            float high = scales[2 * g + 1];
+            float high_min = mins[2 * g + 1];
+            for (size_t l = 0; l < SUB; l++) {
+                out[l] = low * (float)(qs[l] & 15) - low_min;
+                out[l + SUB] = high * (float)(qs[l] >> 4) - high_min;
+            }
+        }
+    }
+}
+
+/* --- encoding ---
+ *
+ * Scales, mins and nibbles come from the unrounded d and dmin; a decoder sees the truncated ones.
+ */
+
+/* What a super-block is made of before it is packed. */
+typedef struct parts {
+    float d, dmin;
+    int scale[SUBS], min[SUBS];
+} parts;
+
+/* From the least and the largest of each sub-block, both reaching to zero at least. */
+static parts choose_scales(const float lows[SUBS], const float highs[SUBS])
+{
+    float widest = 0.0F;
+    float lowest = 0.0F;
+    for (int j = 0; j < SUBS; j++) {
+        widest = fmaxf(widest, highs[j] - lows[j]);
+        lowest = fminf(lowest, lows[j]);
+    }
+    parts p = {.d = widest > 0.0F ? widest / (15.0F * 63.0F) : 0.0F,
+               .dmin = lowest < 0.0F ? -lowest / 63.0F : 0.0F};
+    for (int j = 0; j < SUBS; j++) {
+        if (p.d > 0.0F)
+            p.scale[j] = wa_round_clamp_ref((highs[j] - lows[j]) / (15.0F * p.d), 0, 63);
+        if (p.dmin > 0.0F)
+            p.min[j] = wa_round_clamp_ref(-lows[j] / p.dmin, 0, 63);
+    }
+    return p;
+}
+
+static void pack_scales(const parts *p, block_q4_k *b)
+{
+    wa_store_u16(b->d, wa_f32_to_f16_truncated(p->d));
+    wa_store_u16(b->dmin, wa_f32_to_f16_truncated(p->dmin));
+    for (int j = 0; j < 4; j++) {
+        b->sc[j] = (uint8_t)(p->scale[j] | (p->scale[j + 4] >> 4) << 6);
+        b->sc[j + 4] = (uint8_t)(p->min[j] | (p->min[j + 4] >> 4) << 6);
+        b->sc[j + 8] = (uint8_t)((p->scale[j + 4] & 15) | (p->min[j + 4] & 15) << 4);
+    }
+}
+
+static int nibble_ref(const parts *p, int j, float x)
+{
+    float scale = p->d * (float)p->scale[j];
+    float min = p->dmin * (float)p->min[j];
+    float inverse = scale > 0.0F ? 1.0F / scale : 0.0F;
+    return wa_round_clamp_ref((x + min) * inverse, 0, 15);
+}
+
+void wa_encode_ref_Q4_K(const float *src, size_t blocks, uint8_t *out)
+{
+    block_q4_k *b = (void *)out;
+    for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
+        float lows[SUBS] = {0};
+        float highs[SUBS] = {0};
+        for (int i = 0; i < BLOCK; i++) {
+            lows[i / SUB] = fminf(lows[i / SUB], src[i]);
+            highs[i / SUB] = fmaxf(highs[i / SUB], src[i]);
+        }
+        parts p = choose_scales(lows, highs);
+        pack_scales(&p, b);
+        for (int i = 0; i < BLOCK / 2; i++) {
+            int j = i / SUB * 2;
+            const float *pair = src + j * SUB + i % SUB;
+            b->qs[i] =
+                (uint8_t)(nibble_ref(&p, j, pair[0]) | nibble_ref(&p, j + 1, pair[SUB]) << 4);
+        }
+    }
+}
+
+void wa_encode_Q4_K(const float *src, size_t blocks, uint8_t *out)
+{
+    wa_encode_ref_Q4_K(src, blocks, out);
+}
