@@ -49,7 +49,11 @@ typedef struct wa_vindex {
     size_t layer_count, hidden, intermediate, vocab;
     wa_vindex_layer *layers; /* [layer_count], arena; features = 0 where index.json lists none */
     bool present[WA_PAYLOAD_COUNT];
-    bool readable[WA_PAYLOAD_COUNT]; /* present, and this build has the codec to read it */
+    bool readable[WA_PAYLOAD_COUNT]; /* present, and wa_vindex_matrix answers for all it holds */
+    const char *unusable[WA_PAYLOAD_COUNT]; /* not present though its file is there: why, to follow the
+                                               file's name ("has no manifest …"); NULL = no file, or usable */
+    bool gate_is_remade; /* GATE is present without gate_vectors.bin: f16 values made from the K-quant gate of
+                            interleaved_q4k.bin (walk-paths 1.4); wa_matrix.through_f16 */
     const char *source_format[WA_PROJECTION_COUNT]; /* our extension in index.json ("walkaudit": {"source_format": {...}});
                                                        NULL = not recorded */
     const char *const *notes; /* [note_count] things worth telling that are no errors, arena */
@@ -60,8 +64,7 @@ typedef struct wa_vindex {
 } wa_vindex;
 
 /**
- * Open and check a vindex directory (V1–V18 of vindex-format.md 10, those of payloads this build
- * reads; the others are presence only). Local. Payload *values* are not looked at.
+ * Open and check a vindex directory (vindex-format.md 10). Local. Payload *values* are not looked at.
  *
  * Errors: WA_E_IO, WA_E_FORMAT (file, place, found, expected), WA_E_MEMORY.
  */
@@ -70,8 +73,9 @@ void wa_vindex_close(wa_vindex *vindex);
 
 /**
  * The stored matrix of one projection of one layer in one payload. Gate and up are [F, H]; down is
- * feature-major [F, H] in every payload of floats. rows = 0 when the layer has no features. The payload must be
- * readable and hold the projection, else WA_E_INTERNAL.
+ * feature-major [F, H], or [H, F] where wa_payload_down_is_feature_major says so. Rows of K-quants
+ * and FP4 may be padded: cols is what counts, row_bytes covers the padding. rows = 0 when the layer
+ * has no features. The payload must be readable and hold the projection, else WA_E_INTERNAL.
  */
 WA_CHECKED wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload,
                                       wa_projection projection, size_t layer, wa_matrix *out,
@@ -80,17 +84,24 @@ WA_CHECKED wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payloa
 /** Does the payload hold that projection? */
 bool wa_payload_holds(wa_payload payload, wa_projection projection);
 
-/** Non-finite values of one matrix: count, and the first place (feature row, element). */
-typedef struct wa_nonfinite {
-    size_t count;
-    size_t first_row, first_col;
-} wa_nonfinite;
+/**
+ * The payload whose bytes wa_vindex_matrix gives for a projection that `payload` holds. Itself, but:
+ * an FP4 projection tagged f16 or f32 lives in its ordinary file (policy C: down in
+ * down_features.bin), and a re-made gate in interleaved_q4k.bin. Buckets and labels follow this one.
+ */
+wa_payload wa_vindex_serving(const wa_vindex *vindex, wa_payload payload, wa_projection projection);
+
 /**
  * Is the payload's down stored feature-major, [F, H]? false: [H, F], a column is a feature (interleaved_q4k.bin,
  * vindex-format 4.4). Payloads without down: true.
  */
 bool wa_payload_down_is_feature_major(wa_payload payload);
 
+/** Non-finite values of one matrix: count, and the first place (feature row, element). */
+typedef struct wa_nonfinite {
+    size_t count;
+    size_t first_row, first_col;
+} wa_nonfinite;
 /** Scan a stored matrix; scratch: [cols] f32 of the caller. */
 wa_nonfinite wa_matrix_nonfinite(const wa_matrix *matrix, float *scratch);
 

@@ -102,6 +102,16 @@ static wa_status print_cases(const wa_vindex *vindex, wa_arena *arena, FILE *out
     return WA_OK;
 }
 
+/* Where a value stands, whichever way its matrix lies. */
+static void print_place(const wa_vindex *vindex, wa_payload payload, wa_projection projection,
+                        const wa_nonfinite *first, FILE *out)
+{
+    bool by_feature = projection != WA_DOWN ||
+                      wa_payload_down_is_feature_major(wa_vindex_serving(vindex, payload, projection));
+    fprintf(out, "feature %zu, element %zu\n", by_feature ? first->first_row : first->first_col,
+            by_feature ? first->first_col : first->first_row);
+}
+
 /* Sum over the layers of one projection; the first place is that of the first layer with any. */
 static wa_status scan_projection(const wa_vindex *vindex, wa_payload payload,
                                  wa_projection projection, float *row, FILE *out, wa_error *err)
@@ -118,26 +128,37 @@ static wa_status scan_projection(const wa_vindex *vindex, wa_payload payload,
         }
         total += found.count;
     }
-    if (total > 0)
-        fprintf(out,
-                "  %s, %s: %zu non-finite values, first at layer %zu, feature %zu, element %zu\n",
-                wa_payload_file(payload), wa_projection_name(projection), total, first_layer,
-                first.first_row, first.first_col);
-    else
-        fprintf(out, "  %s, %s: all finite\n", wa_payload_file(payload),
-                wa_projection_name(projection));
+    fprintf(out, "  %s, %s: ", wa_payload_file(payload), wa_projection_name(projection));
+    if (total == 0) {
+        fprintf(out, "all finite\n");
+        return WA_OK;
+    }
+    fprintf(out, "%zu non-finite values, first at layer %zu, ", total, first_layer);
+    print_place(vindex, payload, projection, &first, out);
     return WA_OK;
+}
+
+/* A projection served by another payload is scanned there; a re-made gate is scanned as served,
+ * since f16 turns what is large into infinities. */
+static bool is_scanned(const wa_vindex *vindex, wa_payload payload, wa_projection projection)
+{
+    if (!vindex->present[payload] || !vindex->readable[payload] ||
+        !wa_payload_holds(payload, projection))
+        return false;
+    return payload == WA_PAYLOAD_GATE || wa_vindex_serving(vindex, payload, projection) == payload;
 }
 
 static wa_status print_values(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
 {
+    size_t widest = vindex->hidden; /* a row of down [H, F] has a value for each feature */
+    for (size_t l = 0; l < vindex->layer_count; l++)
+        widest = vindex->layers[l].features > widest ? vindex->layers[l].features : widest;
     float *row;
-    WA_TRY(wa_arena_take(arena, vindex->hidden, sizeof *row, &row, err));
+    WA_TRY(wa_arena_take(arena, widest, sizeof *row, &row, err));
     fprintf(out, "values\n");
     for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
         for (int q = 0; q < WA_PROJECTION_COUNT; q++)
-            if (vindex->readable[p] && vindex->present[p] &&
-                wa_payload_holds((wa_payload)p, (wa_projection)q))
+            if (is_scanned(vindex, (wa_payload)p, (wa_projection)q))
                 WA_TRY(scan_projection(vindex, (wa_payload)p, (wa_projection)q, row, out, err));
     return WA_OK;
 }

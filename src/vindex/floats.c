@@ -1,5 +1,5 @@
-/* Files whose place and size follow from the layer table alone: gate, features, interleaved,
- * embeddings. */
+/* Files whose place and size follow from the layer table alone: gate, features, interleaved (f32 and
+ * Q4_0), embeddings. */
 #include "vindex/parts.h"
 
 #include <stdlib.h>
@@ -135,14 +135,13 @@ static wa_status check_payload(const wa_vindex_build *build, wa_payload payload,
     return check_f32_file(build, payload, err);
 }
 
-static wa_status open_payload(wa_vindex_build *build, wa_payload payload, bool readable,
-                              wa_error *err)
+static wa_status open_payload(wa_vindex_build *build, wa_payload payload, wa_error *err)
 {
     bool found;
     WA_TRY(map_payload(build, payload, &found, err));
     if (!found)
         return WA_OK;
-    build->vindex->readable[payload] = readable;
+    build->vindex->readable[payload] = true;
     if (!build->maps->layers_listed)
         return accept_unsized(build, payload, err);
     if (check_payload(build, payload, err) != WA_OK)
@@ -176,10 +175,10 @@ static wa_status check_embeddings(wa_vindex_build *build, wa_error *err)
 
 wa_status wa_vindex_floats_open(wa_vindex_build *build, wa_error *err)
 {
-    WA_TRY(open_payload(build, WA_PAYLOAD_GATE, true, err));
-    WA_TRY(open_payload(build, WA_PAYLOAD_UP_FEATURES, true, err));
-    WA_TRY(open_payload(build, WA_PAYLOAD_DOWN_FEATURES, true, err));
-    WA_TRY(open_payload(build, WA_PAYLOAD_INTERLEAVED, true, err));
-    WA_TRY(open_payload(build, WA_PAYLOAD_INTERLEAVED_Q4, false, err));
+    static const wa_payload computed[] = {WA_PAYLOAD_GATE, WA_PAYLOAD_UP_FEATURES,
+                                          WA_PAYLOAD_DOWN_FEATURES, WA_PAYLOAD_INTERLEAVED,
+                                          WA_PAYLOAD_INTERLEAVED_Q4};
+    for (size_t i = 0; i < sizeof computed / sizeof computed[0]; i++)
+        WA_TRY(open_payload(build, computed[i], err));
     return check_embeddings(build, err);
 }

@@ -2,7 +2,7 @@
 #include "vindex/parts.h"
 #include "vindex/scan.h"
 
-enum { BLOCK = 256, FP4_BYTES = 137, FP8_BYTES = 257, FP4_SCALES_AT = 128, FP8_SCALE_AT = 256 };
+enum { BLOCK = 256, FP4_SCALES_AT = 128, FP8_SCALE_AT = 256 };
 
 static const char *const PRECISIONS[] = {
 #define PRECISION_NAME(id, name) name,
@@ -124,7 +124,7 @@ wa_status wa_vindex_fp4_parse(wa_vindex_build *build, const json_t *fp4, wa_erro
 
 static size_t block_bytes(wa_fp4_precision precision)
 {
-    return precision == WA_FP4_PRECISION_FP4 ? FP4_BYTES : FP8_BYTES;
+    return wa_format_get(wa_fp4_format(precision))->block_bytes;
 }
 
 static wa_status check_size(const wa_vindex_build *build, const wa_fp4_projection *projection,
@@ -153,12 +153,28 @@ static wa_status open_projection(wa_vindex_build *build, wa_projection which, wa
     if (!there)
         return wa_fail(err, WA_E_FORMAT, "index.json names file '%s' for %s, which is absent",
                        projection->file, wa_projection_name(which));
-    if (projection->precision == WA_FP4_PRECISION_F16 ||
-        projection->precision == WA_FP4_PRECISION_F32)
+    if (!wa_fp4_has_blocks(projection->precision))
         return WA_OK;
     WA_TRY(wa_vindex_map_file(build, projection->file, &projection->map, &found, err));
     if (check_size(build, projection, err) != WA_OK)
         return wa_note(err, "in file '%s'", projection->file);
+    return WA_OK;
+}
+
+/* Walk paths read up and down; one tagged f16 or f32 is where upstream looks, whatever name stands
+ * beside the tag (vindex-format 2.8). */
+static wa_status settle_readable(wa_vindex_build *build, wa_error *err)
+{
+    wa_vindex *vindex = build->vindex;
+    for (int p = WA_UP; p <= WA_DOWN; p++) {
+        wa_payload serving = wa_vindex_serving(vindex, WA_PAYLOAD_FP4, (wa_projection)p);
+        if (serving != WA_PAYLOAD_FP4 && !vindex->present[serving])
+            return wa_vindex_remark(build, err,
+                                    "fp4: %s is tagged f16 or f32 but %s is absent: the fp4 "
+                                    "projections cannot be read",
+                                    wa_projection_name((wa_projection)p), wa_payload_file(serving));
+    }
+    vindex->readable[WA_PAYLOAD_FP4] = true;
     return WA_OK;
 }
 
@@ -169,7 +185,7 @@ wa_status wa_vindex_fp4_open(wa_vindex_build *build, wa_error *err)
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         WA_TRY(open_projection(build, (wa_projection)p, err));
     build->vindex->present[WA_PAYLOAD_FP4] = true;
-    return WA_OK;
+    return settle_readable(build, err);
 }
 
 static bool is_nan_scale(uint8_t code)
@@ -181,7 +197,7 @@ static bool block_has_nan(const uint8_t *block, wa_fp4_precision precision)
 {
     if (precision == WA_FP4_PRECISION_FP8)
         return is_nan_scale(block[FP8_SCALE_AT]);
-    for (size_t i = FP4_SCALES_AT; i < FP4_BYTES; i++)
+    for (size_t i = FP4_SCALES_AT; i < block_bytes(WA_FP4_PRECISION_FP4); i++)
         if (is_nan_scale(block[i]))
             return true;
     return false;
@@ -204,6 +220,8 @@ wa_status wa_vindex_check_fp4_scales(const wa_vindex *vindex, wa_error *err)
         return WA_OK;
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
         const wa_fp4_projection *projection = &maps->fp4[p];
+        if (!wa_fp4_has_blocks(projection->precision))
+            continue;
         size_t bytes = block_bytes(projection->precision), per_row = maps->fp4_row_elements / BLOCK;
         size_t blocks = projection->map.bytes.size / bytes;
         for (size_t b = 0; b < blocks; b++)

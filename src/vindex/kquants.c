@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-enum { Q4_K_BYTES = 144, Q6_K_BYTES = 210, OLD_Q4_K_BYTES = 148, BLOCK = 256 };
+enum { OLD_Q4_K_BYTES = 148, BLOCK = 256 };
 
 static const char *const ROLE_NAMES[WA_PROJECTION_COUNT] = {"gate_proj", "up_proj", "down_proj"};
 
@@ -73,22 +73,22 @@ static wa_status check_range(const json_t *entry, size_t file_size, wa_kquant_sl
                              wa_error *err)
 {
     uint64_t length;
-    size_t blocks, expected;
+    size_t blocks, expected, block_bytes = wa_format_get(out->format)->block_bytes;
     WA_TRY(wa_json_u64(entry, "offset", &out->offset, err));
     WA_TRY(wa_json_u64(entry, "length", &length, err));
     if (!wa_size_mul(out->rows, out->padded_cols / BLOCK, &blocks) ||
-        !wa_size_mul(blocks, out->q6 ? Q6_K_BYTES : Q4_K_BYTES, &expected))
+        !wa_size_mul(blocks, block_bytes, &expected))
         return wa_fail(err, WA_E_FORMAT, "shape [%zu, %zu] overflows 64 bits", out->rows,
                        out->padded_cols);
-    if (!out->q6 && length != expected && blocks > 0 && length == blocks * OLD_Q4_K_BYTES)
+    if (out->format == WA_FORMAT_Q4_K && length != expected && blocks > 0 &&
+        length == blocks * OLD_Q4_K_BYTES)
         return wa_fail(
             err, WA_E_FORMAT,
             "length %llu, expected %zu: obsolete 148-byte Q4_K blocks, extract the vindex anew",
             (unsigned long long)length, expected);
     if (length != expected)
-        return wa_fail(err, WA_E_FORMAT, "length %llu, expected %zu (%zu blocks of %d bytes)",
-                       (unsigned long long)length, expected, blocks,
-                       out->q6 ? Q6_K_BYTES : Q4_K_BYTES);
+        return wa_fail(err, WA_E_FORMAT, "length %llu, expected %zu (%zu blocks of %zu bytes)",
+                       (unsigned long long)length, expected, blocks, block_bytes);
     if (out->offset > file_size || length > file_size - out->offset) {
         uint64_t end = out->offset > UINT64_MAX - length ? UINT64_MAX : out->offset + length;
         return wa_fail(err, WA_E_FORMAT, "range [%llu, %llu) ends beyond the file's %zu bytes",
@@ -110,7 +110,7 @@ static wa_status check_entry(const json_t *entry, const expectation *want, size_
     WA_TRY(wa_json_string(entry, "format", &name, err));
     if (wa_vindex_choice(entry, "format", formats, 2, -1, &format, err) != WA_OK)
         return wa_fail(err, WA_E_FORMAT, "unknown format %s, expected Q4_K or Q6_K", name);
-    out->q6 = format == 1;
+    out->format = format == 0 ? WA_FORMAT_Q4_K : WA_FORMAT_Q6_K;
     WA_TRY(check_shape(entry, want, out, err));
     return check_range(entry, file_size, out, err);
 }
@@ -199,6 +199,7 @@ static wa_status read_manifest(wa_vindex_build *build, wa_payload payload, const
     if (status != WA_OK)
         return wa_note(err, "in file '%s'", manifest);
     build->vindex->present[payload] = true;
+    build->vindex->readable[payload] = true;
     return remark_padding(build, payload, err);
 }
 
@@ -216,12 +217,12 @@ static wa_status open_pair(wa_vindex_build *build, wa_payload payload, const cha
     } else if (file && table) {
         /* V7 applies to gated models only; StarCoder2 has two entries per layer and no gate. */
         build->vindex->present[payload] = true;
+        build->vindex->readable[payload] = true; /* as empty matrices */
         status =
             wa_vindex_remark(build, err, "%s: not checked, since index.json lists no layers", name);
     } else if (file) {
-        status = wa_vindex_remark(build, err,
-                                  "%s has no manifest '%s' (legacy): unusable, taken as absent",
-                                  name, manifest);
+        status = wa_vindex_reject(build, payload,
+                                  "has no manifest (legacy): unusable, taken as absent", err);
     } else if (table) {
         status = wa_vindex_remark(build, err, "manifest '%s' is there without %s", manifest, name);
     }

@@ -14,7 +14,7 @@ typedef struct wa_kquant_slice {
     uint64_t offset;
     size_t length;
     size_t rows, padded_cols;
-    bool q6; /* Q6_K, else Q4_K */
+    wa_format format; /* Q4_K or Q6_K */
 } wa_kquant_slice;
 
 /* X(id, name): how index.json's fp4 object stores a projection. FP4 and FP8 are files of blocks. */
@@ -24,6 +24,11 @@ typedef enum wa_fp4_precision {
     WA_FP4_PRECISION_LIST(WA_FP4_PRECISION_ENUM)
 #undef WA_FP4_PRECISION_ENUM
 } wa_fp4_precision;
+
+/** Stored in blocks, in a file of its own? f16 and f32 tags point to the ordinary files. */
+bool wa_fp4_has_blocks(wa_fp4_precision precision);
+/** Of blocks: their number format. */
+wa_format wa_fp4_format(wa_fp4_precision precision);
 
 typedef struct wa_fp4_projection {
     wa_fp4_precision precision;
@@ -62,6 +67,10 @@ typedef struct wa_vindex_build {
 /** Add a remark to the vindex. */
 WA_CHECKED wa_status wa_vindex_remark(wa_vindex_build *build, wa_error *err, const char *format,
                                       ...) WA_PRINTF(3, 4);
+/** A payload whose file is there but cannot be used: remark it, and keep why in `unusable`. `reason`
+ * follows the file's name and outlives the vindex. */
+WA_CHECKED wa_status wa_vindex_reject(wa_vindex_build *build, wa_payload payload,
+                                      const char *reason, wa_error *err);
 /** "<vindex path>/<name>", arena. */
 WA_CHECKED wa_status wa_vindex_file_path(const wa_vindex_build *build, const char *name, char **out,
                                          wa_error *err);

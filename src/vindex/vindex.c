@@ -32,33 +32,6 @@ const char *wa_payload_meaning(wa_payload payload)
     return PAYLOADS[payload].meaning;
 }
 
-bool wa_payload_down_is_feature_major(wa_payload payload)
-{
-    return payload != WA_PAYLOAD_INTERLEAVED_Q4K;
-}
-
-bool wa_payload_holds(wa_payload payload, wa_projection projection)
-{
-    switch (payload) {
-    case WA_PAYLOAD_GATE:
-        return projection == WA_GATE;
-    case WA_PAYLOAD_UP_FEATURES:
-        return projection == WA_UP;
-    case WA_PAYLOAD_DOWN_FEATURES:
-    case WA_PAYLOAD_DOWN_FEATURES_Q4K:
-        return projection == WA_DOWN;
-    case WA_PAYLOAD_INTERLEAVED:
-    case WA_PAYLOAD_INTERLEAVED_Q4:
-    case WA_PAYLOAD_INTERLEAVED_Q4K:
-        return true;
-    case WA_PAYLOAD_FP4:
-        return projection != WA_GATE; /* no walk path reads an FP4 gate (vindex-format 8) */
-    case WA_PAYLOAD_COUNT:
-        break;
-    }
-    return false;
-}
-
 bool wa_pad256(size_t n, size_t *out)
 {
     size_t up;
@@ -83,6 +56,13 @@ static wa_status append(wa_arena *arena, const char ***list, size_t *room, size_
     }
     (*list)[count] = text;
     return WA_OK;
+}
+
+wa_status wa_vindex_reject(wa_vindex_build *build, wa_payload payload, const char *reason,
+                           wa_error *err)
+{
+    build->vindex->unusable[payload] = reason;
+    return wa_vindex_remark(build, err, "%s %s", wa_payload_file(payload), reason);
 }
 
 wa_status wa_vindex_remark(wa_vindex_build *build, wa_error *err, const char *format, ...)
@@ -122,6 +102,13 @@ wa_status wa_vindex_has_entry(const wa_vindex_build *build, const char *name, bo
     return WA_OK;
 }
 
+static void reject_empty(wa_vindex *vindex, const char *name)
+{
+    for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
+        if (strcmp(wa_payload_file((wa_payload)p), name) == 0)
+            vindex->unusable[p] = "is empty";
+}
+
 wa_status wa_vindex_map_file(wa_vindex_build *build, const char *name, wa_map *out, bool *found,
                              wa_error *err)
 {
@@ -133,6 +120,7 @@ wa_status wa_vindex_map_file(wa_vindex_build *build, const char *name, wa_map *o
     WA_TRY(wa_map_open(path, out, err));
     if (out->bytes.size == 0) {
         *found = false;
+        reject_empty(build->vindex, name);
         return wa_vindex_remark(build, err,
                                 "%s is empty and taken as absent (upstream would count it)", name);
     }
@@ -173,10 +161,14 @@ static wa_status settle_features(wa_vindex_build *build, wa_error *err)
                                 "index.json lists no layers: zero features, so no path can run");
     if (vindex->present[WA_PAYLOAD_GATE])
         return WA_OK;
-    if (vindex->present[WA_PAYLOAD_INTERLEAVED_Q4K])
+    if (vindex->present[WA_PAYLOAD_INTERLEAVED_Q4K]) {
+        vindex->gate_is_remade = true;
+        vindex->present[WA_PAYLOAD_GATE] = true;
+        vindex->readable[WA_PAYLOAD_GATE] = true;
         return wa_vindex_remark(build, err,
-                                "no gate_vectors.bin: upstream makes an f16 gate of the gate in "
-                                "interleaved_q4k.bin");
+                                "no gate_vectors.bin: the gate is re-made from the K-quant gate in "
+                                "interleaved_q4k.bin, in f16 as upstream does");
+    }
     if (vindex->present[WA_PAYLOAD_FP4])
         return wa_vindex_remark(build, err,
                                 "no gate_vectors.bin: feature counts come from the fp4 object, but "
@@ -190,6 +182,27 @@ static wa_status settle_features(wa_vindex_build *build, wa_error *err)
                             "features, so no path can run");
 }
 
+/* Files in which someone could see a payload and that no walk path reads (vindex-format 8). */
+static wa_status remark_unread(wa_vindex_build *build, wa_error *err)
+{
+    static const struct {
+        const char *name, *why;
+    } unread[] = {
+        {"gate_vectors_q4.bin", "upstream loads it only on request, no walk path does"},
+        {"down_meta.jsonl", "superseded by down_meta.bin, and its keys differ by writer (U9)"},
+        {"experts_packed.bin", "obsolete"},
+        {"router_weights.bin", "mixtures of experts are not audited"},
+    };
+    for (size_t i = 0; i < sizeof unread / sizeof unread[0]; i++) {
+        bool there;
+        WA_TRY(wa_vindex_has_entry(build, unread[i].name, &there, err));
+        if (there)
+            WA_TRY(wa_vindex_remark(build, err, "%s is not read: %s", unread[i].name,
+                                    unread[i].why));
+    }
+    return WA_OK;
+}
+
 static wa_status open_checked(wa_vindex_build *build, wa_error *err)
 {
     if (!wa_dir_exists(build->vindex->path))
@@ -200,6 +213,7 @@ static wa_status open_checked(wa_vindex_build *build, wa_error *err)
     WA_TRY(wa_vindex_kquants_open(build, err));
     WA_TRY(wa_vindex_fp4_open(build, err));
     WA_TRY(wa_vindex_down_meta_check(build, err));
+    WA_TRY(remark_unread(build, err));
     return settle_features(build, err);
 }
 
@@ -229,72 +243,4 @@ void wa_vindex_close(wa_vindex *vindex)
         wa_map_close(&vindex->maps->payload[p]);
     for (size_t p = 0; p < WA_PROJECTION_COUNT; p++)
         wa_map_close(&vindex->maps->fp4[p].map);
-}
-
-/* Where a projection starts in its payload (vindex-format 3.1, 3.3, 3.4). In bounds: V3, V5, V6. */
-static uint64_t start_of(const wa_vindex *vindex, wa_payload payload, wa_projection projection,
-                         size_t layer)
-{
-    const wa_vindex_layer *at = &vindex->layers[layer];
-    uint64_t row = 4 * (uint64_t)vindex->hidden;
-    switch (payload) {
-    case WA_PAYLOAD_GATE:
-        return at->gate_offset;
-    case WA_PAYLOAD_INTERLEAVED:
-        return 3 * row * at->feature_start + (uint64_t)projection * row * at->features;
-    default:
-        return row * at->feature_start;
-    }
-}
-
-wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload, wa_projection projection,
-                           size_t layer, wa_matrix *out, wa_error *err)
-{
-    if (payload >= WA_PAYLOAD_COUNT || !vindex->readable[payload] ||
-        !wa_payload_holds(payload, projection) || layer >= vindex->layer_count)
-        return wa_fail(err, WA_E_INTERNAL, "no readable %s matrix of layer %zu in payload %d",
-                       wa_projection_name(projection), layer, (int)payload);
-
-    wa_format format = payload == WA_PAYLOAD_GATE ? vindex->gate_format : WA_FORMAT_F32;
-    const wa_vindex_layer *at = &vindex->layers[layer];
-    *out = (wa_matrix){.data = vindex->maps->payload[payload].bytes.data,
-                       .name = wa_payload_file(payload),
-                       .format = format,
-                       .order = WA_ROWS_PLAIN,
-                       .rows = at->features,
-                       .cols = vindex->hidden,
-                       .row_bytes = vindex->hidden * wa_format_get(format)->block_bytes};
-    if (at->features > 0)
-        out->data += start_of(vindex, payload, projection, layer);
-    return WA_OK;
-}
-
-static size_t count_nonfinite(const float *row, size_t n, size_t *first)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = wa_load_u32(&row[i]);
-        if ((bits & 0x7f800000u) != 0x7f800000u)
-            continue;
-        if (count == 0)
-            *first = i;
-        count++;
-    }
-    return count;
-}
-
-wa_nonfinite wa_matrix_nonfinite(const wa_matrix *matrix, float *scratch)
-{
-    wa_nonfinite found = {0};
-    for (size_t r = 0; r < matrix->rows; r++) {
-        wa_matrix_decode(matrix, r, 1, scratch);
-        size_t first = 0;
-        size_t count = count_nonfinite(scratch, matrix->cols, &first);
-        if (count > 0 && found.count == 0) {
-            found.first_row = r;
-            found.first_col = first;
-        }
-        found.count += count;
-    }
-    return found;
 }
