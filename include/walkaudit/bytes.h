@@ -62,6 +62,9 @@ typedef struct wa_map {
 WA_CHECKED wa_status wa_map_open(const char *path, wa_map *out, wa_error *err);
 void wa_map_close(wa_map *map);
 
+/** Let go of the pages read so far: they no longer count as this process's memory, and come back when touched. */
+void wa_map_forget(const wa_map *map);
+
 /** Does a regular file (or, _dir, a directory) exist at `path`? Local; follows links. */
 bool wa_file_exists(const char *path);
 bool wa_dir_exists(const char *path);

@@ -83,6 +83,9 @@ WA_CHECKED wa_status wa_model_open(const char *path, wa_semantics semantics, wa_
 /** Unmap. NULL is allowed. The arena's memory stays the caller's. */
 void wa_model_close(wa_model *model);
 
+/** wa_map_forget for every file of weights. Matrices stay valid; a model without files (made by a test) is left alone. */
+void wa_model_forget(const wa_model *model);
+
 /** Stored bytes of layer `layer`, and of embedding + output (tied counted once); for the plan. */
 size_t wa_model_layer_bytes(const wa_model *model, size_t layer);
 size_t wa_model_head_bytes(const wa_model *model);

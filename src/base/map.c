@@ -1,4 +1,5 @@
 /* Read-only maps of whole files. */
+#define _GNU_SOURCE /* madvise: posix_madvise's DONTNEED does nothing in glibc */
 #include "walkaudit/bytes.h"
 
 #include <errno.h>
@@ -36,6 +37,12 @@ wa_status wa_map_open(const char *path, wa_map *out, wa_error *err)
     if (status != WA_OK)
         return wa_note(err, "in file '%s'", path);
     return WA_OK;
+}
+
+void wa_map_forget(const wa_map *map)
+{
+    if (map->bytes.data != NULL)
+        (void)madvise((void *)(uintptr_t)map->bytes.data, map->bytes.size, MADV_DONTNEED);
 }
 
 void wa_map_close(wa_map *map)

@@ -1,6 +1,7 @@
 /* walkaudit extract: a vindex from a model, with a progress bar and a closing line. */
 #include "walkaudit/extract.h"
 #include "cli/cli.h"
+#include "walkaudit/vindex.h"
 
 #include <argp.h>
 #include <dirent.h>
@@ -12,9 +13,12 @@
 
 enum { BAR_WIDTH = 40 };
 
+/* Keys of options without a letter. */
+enum { KEY_GATE = 256, KEY_DOWN, KEY_FEATURE_MAJOR, KEY_DROP_GATE };
+
 typedef struct arguments {
-    const char *model, *out, *format, *compat;
-    bool force;
+    const char *model, *out, *format, *compat, *gate, *down;
+    bool force, feature_major_down, drop_gate;
 } arguments;
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -29,6 +33,18 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case 'F':
         args->force = true;
+        return 0;
+    case KEY_GATE:
+        args->gate = arg;
+        return 0;
+    case KEY_DOWN:
+        args->down = arg;
+        return 0;
+    case KEY_FEATURE_MAJOR:
+        args->feature_major_down = true;
+        return 0;
+    case KEY_DROP_GATE:
+        args->drop_gate = true;
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num >= 2)
@@ -48,7 +64,7 @@ static void draw_bar(void *context, size_t done, size_t total)
     for (size_t i = 0; i < BAR_WIDTH; i++)
         bar[i] = i < filled ? '#' : '.';
     bar[BAR_WIDTH] = '\0';
-    fprintf(stderr, "\r[%s] layer %zu of %zu", bar, done, total);
+    fprintf(stderr, "\r[%s] %3zu %%", bar, 100 * done / total);
     if (done == total)
         fputc('\n', stderr);
 }
@@ -106,18 +122,62 @@ static void print_closing(const wa_model *model, const arguments *args, double s
            source->source_bits <= 6 ? "requantised from" : "not requantised, from", source->name);
 }
 
+/* The place of a word among the words of an option; absent: `fallback`. */
+static wa_status read_choice(const char *option, const char *word, const char *const *words,
+                             size_t count, size_t fallback, size_t *out, wa_error *err)
+{
+    *out = fallback;
+    if (word == NULL)
+        return WA_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            *out = i;
+            return WA_OK;
+        }
+    }
+    return wa_fail(err, WA_E_USAGE, "unknown %s '%s' (see --help)", option, word);
+}
+
+static wa_status read_q4k_options(const arguments *args, wa_extract_options *out, wa_error *err)
+{
+    static const char *const downs[] = {"q6k", "q4k"};
+    size_t down;
+    if (args->down != NULL && out->format != WA_EXTRACT_Q4K)
+        return wa_fail(err, WA_E_USAGE, "--down is of format q4k, not %s", args->format);
+    WA_TRY(read_choice("--down", args->down, downs, 2, 0, &down, err));
+    out->down_q4k = down == 1;
+    out->feature_major_down = args->feature_major_down;
+    out->drop_gate = args->drop_gate;
+    return WA_OK;
+}
+
 static wa_status read_options(const arguments *args, wa_extract_options *out, wa_error *err)
 {
+    static const char *const gates[] = {"", "f32", "f16"}, *const compats[] = {"", "larql"};
+    size_t gate, compat;
     if (args->out == NULL || args->format == NULL)
         return wa_fail(err, WA_E_USAGE,
                        "extract needs MODEL, OUT.vindex and --format (see --help)");
     *out = (wa_extract_options){.force = args->force};
     WA_TRY(wa_extract_format_parse(args->format, &out->format, err));
-    if (args->compat != NULL && strcmp(args->compat, "larql") != 0)
-        return wa_fail(err, WA_E_USAGE, "unknown --compat '%s', expected larql", args->compat);
-    out->larql = args->compat != NULL;
+    WA_TRY(read_choice("--compat", args->compat, compats, 2, 0, &compat, err));
+    WA_TRY(read_choice("--gate", args->gate, gates, 3, 0, &gate, err));
+    out->larql = compat == 1;
+    out->gate = (wa_extract_gate)gate;
+    WA_TRY(read_q4k_options(args, out, err));
     if (isatty(STDERR_FILENO))
         out->progress = draw_bar;
+    return WA_OK;
+}
+
+/* What the reader remarks on our own vindex, such as row padding that upstream misreads. */
+static wa_status print_remarks(const char *path, wa_arena *arena, wa_error *err)
+{
+    wa_vindex *vindex;
+    WA_TRY(wa_vindex_open(path, arena, &vindex, err));
+    for (size_t i = 0; i < vindex->note_count; i++)
+        fprintf(stderr, "walkaudit: warning: %s\n", vindex->notes[i]);
+    wa_vindex_close(vindex);
     return WA_OK;
 }
 
@@ -133,13 +193,19 @@ static wa_status extract(const arguments *args, wa_arena *arena, wa_error *err)
     if (status == WA_OK)
         print_closing(model, args, now() - start);
     wa_model_close(model);
-    return status;
+    return status == WA_OK ? print_remarks(args->out, arena, err) : status;
 }
 
 int wa_cli_extract(int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {"format", 'f', "F", 0, "f32, f16 or interleaved", 0},
+        {"format", 'f', "F", 0, "f32, f16, interleaved, q4_0 or q4k", 0},
+        {"gate", KEY_GATE, "T", 0,
+         "gate_vectors.bin in f32 or f16; q4_0 (default f32) and q4k (default f16)", 0},
+        {"down", KEY_DOWN, "T", 0, "q4k: down in q6k (default) or q4k", 0},
+        {"feature-major-down", KEY_FEATURE_MAJOR, NULL, 0, "q4k: down_features_q4k.bin, too", 0},
+        {"drop-gate", KEY_DROP_GATE, NULL, 0,
+         "q4k: no gate_vectors.bin; readers remake it from interleaved_q4k.bin", 0},
         {"compat", 'c', "larql", 0,
          "encode as upstream does: payload files equal to its own in every byte", 0},
         {"force", 'F', NULL, 0, "replace an existing vindex", 0},

@@ -91,6 +91,12 @@ void wa_model_close(wa_model *model)
     model->maps->count = 0;
 }
 
+void wa_model_forget(const wa_model *model)
+{
+    for (size_t i = 0; model->maps != NULL && i < model->maps->count; i++)
+        wa_map_forget(&model->maps->maps[i]);
+}
+
 size_t wa_model_layer_bytes(const wa_model *model, size_t layer)
 {
     const wa_layer *l = &model->layers[layer];

@@ -1,111 +1,93 @@
 /* Extracting a vindex: every layer's rows, panel by panel, into the files of the format. */
 #include "walkaudit/extract.h"
 #include "vindex/extract_index.h"
-#include "vindex/panel.h"
+#include "vindex/extract_manifest.h"
+#include "vindex/extract_plan.h"
 
 #include <stdio.h>
-
-static const char *const FORMAT_NAMES[] = {"f32", "f16", "interleaved"};
-enum { FORMAT_COUNT = sizeof FORMAT_NAMES / sizeof FORMAT_NAMES[0], FILES_MAX = 3 };
-
-/* A file of a format: which projections it takes, and how. Order of projections: gate, up, down. */
-typedef struct output {
-    wa_payload payload;
-    wa_encoding encoding;
-} output;
-
-/* vindex-format 3: only the gate is ever f16 on disk; feature and interleaved files are f32 files.
- */
-static const struct {
-    size_t count;
-    output files[FILES_MAX];
-} FORMATS[FORMAT_COUNT] = {
-    [WA_EXTRACT_F32] = {3,
-                        {{WA_PAYLOAD_GATE, WA_ENCODE_F32},
-                         {WA_PAYLOAD_UP_FEATURES, WA_ENCODE_F32},
-                         {WA_PAYLOAD_DOWN_FEATURES, WA_ENCODE_F32}}},
-    [WA_EXTRACT_F16] = {3,
-                        {{WA_PAYLOAD_GATE, WA_ENCODE_F16},
-                         {WA_PAYLOAD_UP_FEATURES, WA_ENCODE_F32_VIA_F16},
-                         {WA_PAYLOAD_DOWN_FEATURES, WA_ENCODE_F32_VIA_F16}}},
-    [WA_EXTRACT_INTERLEAVED] = {2,
-                                {{WA_PAYLOAD_GATE, WA_ENCODE_F32},
-                                 {WA_PAYLOAD_INTERLEAVED, WA_ENCODE_F32}}},
-};
-
-wa_status wa_extract_format_parse(const char *name, wa_extract_format *out, wa_error *err)
-{
-    for (int i = 0; i < FORMAT_COUNT; i++) {
-        if (strcmp(name, FORMAT_NAMES[i]) == 0) {
-            *out = (wa_extract_format)i;
-            return WA_OK;
-        }
-    }
-    return wa_fail(err, WA_E_USAGE, "unknown format '%s', expected f32, f16 or interleaved", name);
-}
 
 /** One extraction under way. */
 typedef struct job {
     const wa_model *model;
     const wa_extract_options *options;
+    wa_extract_plan plan;
     wa_staging staging;
     wa_panel panel;
-    wa_outfile files[FILES_MAX];
+    wa_outfile files[WA_EXTRACT_FILES_MAX];
     size_t file_count; /* open ones */
 } job;
 
-static wa_status check_model(const wa_model *model, wa_error *err)
-{
-    if (!model->gated)
-        return wa_fail(
-            err, WA_E_UNSUPPORTED,
-            "model '%s' (%s) has no gate projection: upstream's walk would compute the gated "
-            "formula on it",
-            model->path, model->family);
-    for (size_t l = 0; l < model->layer_count; l++) {
-        const wa_layer *layer = &model->layers[l];
-        if (layer->gate.rows != model->intermediate || layer->up.rows != model->intermediate ||
-            layer->down.cols != model->intermediate)
-            return wa_fail(err, WA_E_UNSUPPORTED, "layer %zu has %zu features, the model %zu", l,
-                           layer->gate.rows, model->intermediate);
-    }
-    return WA_OK;
-}
-
-/* One panel of one projection to each file that takes the projection. */
-static wa_status write_panel(job *j, wa_projection projection, size_t rows, wa_error *err)
+/* One panel of rows to each file that takes them. */
+static wa_status write_panel(job *j, wa_projection projection, bool by_hidden, size_t rows,
+                             size_t cols, wa_error *err)
 {
     for (size_t f = 0; f < j->file_count; f++) {
-        const output *out = &FORMATS[j->options->format].files[f];
+        const wa_extract_part *part =
+            wa_extract_part_of(&j->plan.files[f], projection, by_hidden);
         wa_bytes bytes;
-        if (!wa_payload_holds(out->payload, projection))
+        if (part == NULL)
             continue;
-        WA_TRY(wa_panel_encode(&j->panel, rows, out->encoding, j->options->larql, &bytes, err));
+        WA_TRY(wa_panel_encode(&j->panel, rows, cols, part->encoding, j->options->larql, &bytes,
+                               err));
         WA_TRY(wa_outfile_append(&j->files[f], bytes, err));
     }
     return WA_OK;
 }
 
-static wa_status write_projection(job *j, const wa_matrix *matrix, wa_projection projection,
-                                  wa_error *err)
+/* Rows of zeros after `rows` features, to a multiple of 256, in the files that want them. */
+static wa_status pad_features(job *j, wa_projection projection, size_t rows, size_t cols,
+                              wa_error *err)
 {
-    size_t features = j->model->intermediate;
-    for (size_t first = 0; first < features; first += j->panel.rows_max) {
-        size_t left = features - first;
-        size_t rows = left < j->panel.rows_max ? left : j->panel.rows_max;
-        wa_panel_decode(&j->panel, matrix, projection, first, rows);
-        WA_TRY(write_panel(j, projection, rows, err));
+    size_t padded;
+    if (!wa_pad256(rows, &padded))
+        return wa_fail(err, WA_E_UNSUPPORTED, "%zu features cannot be padded to 256", rows);
+    memset(j->panel.rows, 0, (padded - rows) * cols * sizeof *j->panel.rows);
+    for (size_t f = 0; f < j->file_count; f++) {
+        const wa_extract_part *part = wa_extract_part_of(&j->plan.files[f], projection, false);
+        wa_bytes bytes;
+        if (part == NULL || !j->plan.files[f].pad_features)
+            continue;
+        WA_TRY(wa_panel_encode(&j->panel, padded - rows, cols, part->encoding, j->options->larql,
+                               &bytes, err));
+        WA_TRY(wa_outfile_append(&j->files[f], bytes, err));
     }
     return WA_OK;
 }
 
+static bool is_wanted(const job *j, wa_projection projection, bool by_hidden)
+{
+    for (size_t f = 0; f < j->file_count; f++)
+        if (wa_extract_part_of(&j->plan.files[f], projection, by_hidden) != NULL)
+            return true;
+    return false;
+}
+
+static wa_status write_projection(job *j, const wa_matrix *matrix, wa_projection projection,
+                                  bool by_hidden, wa_error *err)
+{
+    wa_panel_source source = {.matrix = matrix, .turned = projection == WA_DOWN && !by_hidden};
+    size_t rows = wa_panel_source_rows(&source), cols = wa_panel_source_cols(&source);
+    size_t most = wa_panel_rows(&j->panel, cols);
+    if (!is_wanted(j, projection, by_hidden))
+        return WA_OK;
+    for (size_t first = 0; first < rows; first += most) {
+        size_t count = rows - first < most ? rows - first : most;
+        wa_panel_decode(&j->panel, &source, first, count);
+        WA_TRY(write_panel(j, projection, by_hidden, count, cols, err));
+    }
+    wa_model_forget(j->model);
+    return by_hidden ? WA_OK : pad_features(j, projection, rows, cols, err);
+}
+
 static wa_status write_layer(job *j, size_t l, wa_error *err)
 {
-    const wa_layer *layer = &j->model->layers[l];
-    const wa_matrix *matrices[WA_PROJECTION_COUNT] = {&layer->gate, &layer->up, &layer->down};
-    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
-        if (write_projection(j, matrices[p], (wa_projection)p, err) != WA_OK)
-            return wa_note(err, "%s of layer %zu", wa_projection_name((wa_projection)p), l);
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
+        wa_projection projection = (wa_projection)p;
+        const wa_matrix *matrix = wa_extract_matrix(j->model, l, projection);
+        if (write_projection(j, matrix, projection, false, err) != WA_OK ||
+            write_projection(j, matrix, projection, true, err) != WA_OK)
+            return wa_note(err, "%s of layer %zu", wa_projection_name(projection), l);
+    }
     if (j->options->progress != NULL)
         j->options->progress(j->options->progress_context, l + 1, j->model->layer_count);
     return WA_OK;
@@ -113,15 +95,17 @@ static wa_status write_layer(job *j, size_t l, wa_error *err)
 
 static wa_status write_payloads(job *j, wa_error *err)
 {
-    for (size_t f = 0; f < FORMATS[j->options->format].count; f++) {
-        const char *name = wa_payload_file(FORMATS[j->options->format].files[f].payload);
-        WA_TRY(wa_outfile_open(&j->staging, name, &j->files[f], err));
+    for (size_t f = 0; f < j->plan.file_count; f++) {
+        WA_TRY(wa_outfile_open(&j->staging, j->plan.files[f].name, &j->files[f], err));
         j->file_count++;
     }
     for (size_t l = 0; l < j->model->layer_count; l++)
         WA_TRY(write_layer(j, l, err));
     for (size_t f = 0; f < j->file_count; f++)
         WA_TRY(wa_outfile_finish(&j->files[f], err));
+    for (size_t f = 0; f < j->file_count; f++)
+        if (j->plan.files[f].manifest != NULL)
+            WA_TRY(wa_extract_write_manifest(j->model, &j->plan.files[f], &j->staging, err));
     return WA_OK;
 }
 
@@ -138,17 +122,6 @@ static wa_status find_tokenizer(const wa_model *model, wa_arena *arena, char **o
                           model->path);
 }
 
-static wa_status copy_map(const job *j, wa_bytes bytes, wa_error *err)
-{
-    wa_outfile file;
-    WA_TRY(wa_outfile_open(&j->staging, "tokenizer.json", &file, err));
-    wa_status status = wa_outfile_append(&file, bytes, err);
-    if (status == WA_OK)
-        return wa_outfile_finish(&file, err);
-    wa_outfile_abandon(&file);
-    return status;
-}
-
 static wa_status copy_tokenizer(const job *j, wa_error *err)
 {
     char *path;
@@ -157,7 +130,7 @@ static wa_status copy_tokenizer(const job *j, wa_error *err)
         return WA_OK;
     wa_map map;
     WA_TRY(wa_map_open(path, &map, err));
-    wa_status status = copy_map(j, map.bytes, err);
+    wa_status status = wa_staging_write(&j->staging, "tokenizer.json", map.bytes, err);
     wa_map_close(&map);
     return status;
 }
@@ -166,7 +139,7 @@ static wa_status fill_and_commit(job *j, wa_error *err)
 {
     WA_TRY(write_payloads(j, err));
     WA_TRY(copy_tokenizer(j, err));
-    WA_TRY(wa_extract_write_index(j->model, j->options, j->files, j->file_count, &j->staging, err));
+    WA_TRY(wa_extract_write_index(j->model, j->options, &j->plan, j->files, &j->staging, err));
     return wa_staging_commit(&j->staging, err);
 }
 
@@ -174,8 +147,9 @@ static wa_status extract_in(wa_arena *arena, const wa_model *model, const char *
                             const wa_extract_options *options, wa_error *err)
 {
     job j = {.model = model, .options = options};
-    WA_TRY(check_model(model, err));
-    WA_TRY(wa_panel_open(model->hidden, arena, &j.panel, err));
+    size_t widest = model->hidden > model->intermediate ? model->hidden : model->intermediate;
+    WA_TRY(wa_extract_plan_build(model, options, &j.plan, err));
+    WA_TRY(wa_panel_open(widest, arena, &j.panel, err));
     WA_TRY(wa_staging_open(out_path, options->force, arena, &j.staging, err));
     wa_status status = fill_and_commit(&j, err);
     if (status == WA_OK)

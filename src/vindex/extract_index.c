@@ -1,20 +1,12 @@
 /* index.json as upstream reads it (vindex-format 2), with our own "walkaudit" object. */
 #include "vindex/extract_index.h"
-#include "walkaudit/json.h"
-#include "walkaudit/vindex.h"
+#include "vindex/extract_json.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 /* Weights of at most so many bits carry an error of their own: a vindex made of them is
  * requantised. */
 enum { REQUANTISED_BITS = 6 };
-
-static const wa_matrix *projection_of(const wa_layer *layer, wa_projection projection)
-{
-    const wa_matrix *all[WA_PROJECTION_COUNT] = {&layer->gate, &layer->up, &layer->down};
-    return all[projection];
-}
 
 /* "Q4_K+Q6_K" where layers differ, in order of first use. */
 static json_t *source_format(const wa_model *model, wa_projection projection)
@@ -23,7 +15,7 @@ static json_t *source_format(const wa_model *model, wa_projection projection)
     char text[256] = "";
     size_t at = 0;
     for (size_t l = 0; l < model->layer_count; l++) {
-        wa_format format = projection_of(&model->layers[l], projection)->format;
+        wa_format format = wa_extract_matrix(model, l, projection)->format;
         if (used[format])
             continue;
         used[format] = true;
@@ -39,7 +31,7 @@ static bool is_requantised(const wa_model *model)
 {
     for (size_t l = 0; l < model->layer_count; l++)
         for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
-            wa_format format = projection_of(&model->layers[l], (wa_projection)p)->format;
+            wa_format format = wa_extract_matrix(model, l, (wa_projection)p)->format;
             if (wa_format_get(format)->source_bits <= REQUANTISED_BITS)
                 return true;
         }
@@ -48,13 +40,12 @@ static bool is_requantised(const wa_model *model)
 
 static json_t *build_extension(const wa_model *model, const wa_extract_options *options)
 {
-    static const char *const names[] = {"f32", "f16", "interleaved"};
     json_t *formats = json_object();
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         json_object_set_new(formats, wa_projection_name((wa_projection)p),
                             source_format(model, (wa_projection)p));
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:b}", "version", WALKAUDIT_VERSION, "format",
-                     names[options->format], "compat", options->larql ? "larql" : "none",
+                     wa_extract_format_name(options->format), "compat", options->larql ? "larql" : "none",
                      "source_container", model->container, "source_format", formats, "requantised",
                      (int)is_requantised(model));
 }
@@ -114,31 +105,32 @@ static json_t *build_model_config(const wa_model *model)
     return config;
 }
 
-static json_t *build_checksums(const wa_outfile *files, size_t count)
+static json_t *build_checksums(const wa_extract_plan *plan, const wa_outfile *files)
 {
     json_t *sums = json_object();
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < plan->file_count; i++)
         json_object_set_new(sums, files[i].name, json_string(files[i].hex));
     return sums;
 }
 
 static json_t *build_root(const wa_model *model, const wa_extract_options *options,
-                          const wa_outfile *files, size_t file_count)
+                          const wa_extract_plan *plan, const wa_outfile *files)
 {
-    bool half = options->format == WA_EXTRACT_F16;
+    const wa_format_info *gate = wa_format_get(plan->gate_format);
+    bool q4k = options->format == WA_EXTRACT_Q4K;
     json_t *root = json_pack("{s:i, s:s, s:s, s:n}", "version", 2, "model", model->path, "family",
                              model->family, "source");
-    json_object_set_new(root, "checksums", build_checksums(files, file_count));
+    json_object_set_new(root, "checksums", build_checksums(plan, files));
     json_object_set_new(root, "num_layers", json_integer((json_int_t)model->layer_count));
     json_object_set_new(root, "hidden_size", json_integer((json_int_t)model->hidden));
     json_object_set_new(root, "intermediate_size", json_integer((json_int_t)model->intermediate));
     json_object_set_new(root, "vocab_size", json_integer((json_int_t)model->vocab));
     json_object_set_new(root, "embed_scale", json_real((double)model->embed_scale));
     json_object_set_new(root, "extract_level", json_string("browse"));
-    json_object_set_new(root, "dtype", json_string(half ? "f16" : "f32"));
-    json_object_set_new(root, "quant", json_string("none"));
+    json_object_set_new(root, "dtype", json_string(gate->name));
+    json_object_set_new(root, "quant", json_string(q4k ? "q4k" : "none"));
     json_object_set_new(root, "layer_bands", json_null());
-    json_object_set_new(root, "layers", build_layers(model, half ? 2 : 4));
+    json_object_set_new(root, "layers", build_layers(model, gate->block_bytes));
     json_object_set_new(root, "down_top_k", json_integer(0)); /* no down_meta.bin is written */
     json_object_set_new(root, "has_model_weights", json_false());
     json_object_set_new(root, "model_config", build_model_config(model));
@@ -146,29 +138,12 @@ static json_t *build_root(const wa_model *model, const wa_extract_options *optio
     return root;
 }
 
-static wa_status write_text(const char *text, const wa_staging *staging, wa_error *err)
-{
-    wa_outfile file;
-    WA_TRY(wa_outfile_open(staging, "index.json", &file, err));
-    wa_bytes bytes = {.data = (const uint8_t *)text, .size = strlen(text)};
-    wa_status status = wa_outfile_append(&file, bytes, err);
-    if (status == WA_OK)
-        return wa_outfile_finish(&file, err);
-    wa_outfile_abandon(&file);
-    return status;
-}
-
 wa_status wa_extract_write_index(const wa_model *model, const wa_extract_options *options,
-                                 const wa_outfile *files, size_t file_count,
+                                 const wa_extract_plan *plan, const wa_outfile *files,
                                  const wa_staging *staging, wa_error *err)
 {
-    json_t *root = build_root(model, options, files, file_count);
-    char *text = json_dumps(root, JSON_INDENT(2));
-    json_decref(root);
-    if (text == NULL) /* also when a path is no UTF-8, which JSON cannot hold */
-        return wa_fail(err, WA_E_UNSUPPORTED,
-                       "index.json cannot be written; model path '%s' must be UTF-8", model->path);
-    wa_status status = write_text(text, staging, err);
-    free(text); /* Jansson's own allocation */
-    return status;
+    json_t *root = build_root(model, options, plan, files);
+    if (wa_extract_write_json(staging, "index.json", root, err) != WA_OK)
+        return wa_note(err, "model path '%s'", model->path);
+    return WA_OK;
 }

@@ -1,14 +1,14 @@
-/* index.json of a vindex that we write. */
+/* index.json of an extracted vindex. */
 #ifndef WALKAUDIT_VINDEX_EXTRACT_INDEX_H
 #define WALKAUDIT_VINDEX_EXTRACT_INDEX_H
 
+#include "vindex/extract_plan.h"
 #include "vindex/staging.h"
-#include "walkaudit/extract.h"
 
-/** Write index.json for `files` (their sizes and hashes are final). */
+/** files: [plan->file_count], finished; their hashes become `checksums`. */
 WA_CHECKED wa_status wa_extract_write_index(const wa_model *model,
                                             const wa_extract_options *options,
-                                            const wa_outfile *files, size_t file_count,
+                                            const wa_extract_plan *plan, const wa_outfile *files,
                                             const wa_staging *staging, wa_error *err);
 
 #endif

@@ -5,23 +5,43 @@
 
 /* 16 MiB in each of three buffers. */
 static const size_t PANEL_FLOATS = (size_t)4 << 20;
-/* Every block format's elements divide it, so a panel of columns starts at a block. */
-enum { ROW_UNIT = 256 };
+/* Every block format's elements divide it: a panel of columns starts at a block, and no format
+ * needs more room than a row padded to it. */
+enum { UNIT = 256 };
 
-wa_status wa_panel_open(size_t hidden, wa_arena *arena, wa_panel *out, wa_error *err)
+static size_t padded(size_t cols)
 {
-    wa_panel panel = {.hidden = hidden};
-    panel.rows_max = PANEL_FLOATS / hidden / ROW_UNIT * ROW_UNIT;
-    if (panel.rows_max == 0)
-        panel.rows_max = ROW_UNIT;
-    size_t floats;
-    if (!wa_size_mul(panel.rows_max, hidden, &floats))
-        return wa_fail(err, WA_E_MEMORY, "hidden size %zu overflows a panel", hidden);
-    WA_TRY(wa_arena_take_raw(arena, floats, sizeof *panel.rows, &panel.rows, err));
-    WA_TRY(wa_arena_take_raw(arena, floats, sizeof *panel.columns, &panel.columns, err));
-    WA_TRY(wa_arena_take_raw(arena, floats, sizeof(float), &panel.encoded, err));
+    return (cols + UNIT - 1) / UNIT * UNIT;
+}
+
+size_t wa_panel_source_rows(const wa_panel_source *source)
+{
+    return source->turned ? source->matrix->cols : source->matrix->rows;
+}
+
+size_t wa_panel_source_cols(const wa_panel_source *source)
+{
+    return source->turned ? source->matrix->rows : source->matrix->cols;
+}
+
+wa_status wa_panel_open(size_t widest, wa_arena *arena, wa_panel *out, wa_error *err)
+{
+    wa_panel panel;
+    size_t least;
+    if (!wa_size_add(widest, UNIT, &least) || !wa_size_mul(least, UNIT, &least))
+        return wa_fail(err, WA_E_MEMORY, "rows of %zu elements overflow a panel", widest);
+    least = padded(widest) * UNIT;
+    panel.room = least > PANEL_FLOATS ? least : PANEL_FLOATS;
+    WA_TRY(wa_arena_take_raw(arena, panel.room, sizeof *panel.rows, &panel.rows, err));
+    WA_TRY(wa_arena_take_raw(arena, panel.room, sizeof *panel.columns, &panel.columns, err));
+    WA_TRY(wa_arena_take_raw(arena, panel.room, sizeof(float), &panel.encoded, err));
     *out = panel;
     return WA_OK;
+}
+
+size_t wa_panel_rows(const wa_panel *panel, size_t cols)
+{
+    return panel->room / padded(cols) / UNIT * UNIT;
 }
 
 /* The view of columns [first, first + count). A transposed matrix stores a column as one of its
@@ -53,14 +73,13 @@ static void transpose(const float *in, size_t rows, size_t cols, float *out)
     }
 }
 
-void wa_panel_decode(wa_panel *panel, const wa_matrix *matrix, wa_projection projection,
-                     size_t first, size_t count)
+void wa_panel_decode(wa_panel *panel, const wa_panel_source *source, size_t first, size_t count)
 {
-    if (projection != WA_DOWN) {
-        wa_matrix_decode(matrix, first, count, panel->rows);
+    if (!source->turned) {
+        wa_matrix_decode(source->matrix, first, count, panel->rows);
         return;
     }
-    wa_matrix view = columns_of(matrix, first, count);
+    wa_matrix view = columns_of(source->matrix, first, count);
     wa_matrix_decode(&view, 0, view.rows, panel->columns);
     transpose(panel->columns, view.rows, count, panel->rows);
 }
@@ -74,24 +93,34 @@ static wa_status to_half(float value, bool larql, uint16_t *out, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_panel_encode(wa_panel *panel, size_t count, wa_encoding encoding, bool larql,
-                          wa_bytes *out, wa_error *err)
+/* The first n values as f16, or as f32 that went through f16. */
+static wa_status encode_halves(wa_panel *panel, size_t n, wa_encoding encoding, bool larql,
+                               wa_error *err)
 {
-    size_t n = count * panel->hidden;
-    if (encoding == WA_ENCODE_F32) {
-        *out = (wa_bytes){.data = (const uint8_t *)panel->rows, .size = n * sizeof(float)};
-        return WA_OK;
-    }
     for (size_t i = 0; i < n; i++) {
         uint16_t half;
         WA_TRY(to_half(panel->rows[i], larql, &half, err));
         float back = wa_f16_to_f32(half);
-        if (encoding == WA_ENCODE_F16)
+        if (encoding.format == WA_FORMAT_F16)
             memcpy(panel->encoded + i * sizeof half, &half, sizeof half);
         else
             memcpy(panel->encoded + i * sizeof back, &back, sizeof back);
     }
-    size_t element = encoding == WA_ENCODE_F16 ? sizeof(uint16_t) : sizeof(float);
-    *out = (wa_bytes){.data = panel->encoded, .size = n * element};
+    return WA_OK;
+}
+
+wa_status wa_panel_encode(wa_panel *panel, size_t count, size_t cols, wa_encoding encoding,
+                          bool larql, wa_bytes *out, wa_error *err)
+{
+    size_t row;
+    if (!wa_row_bytes(encoding.format, cols, &row))
+        return wa_fail(err, WA_E_UNSUPPORTED, "rows of %zu elements overflow", cols);
+    *out = (wa_bytes){.data = panel->encoded, .size = count * row};
+    if (encoding.format == WA_FORMAT_F16 || encoding.via_f16)
+        return encode_halves(panel, count * cols, encoding, larql, err);
+    if (encoding.format == WA_FORMAT_F32)
+        out->data = (const uint8_t *)panel->rows;
+    else
+        wa_rows_encode(encoding.format, panel->rows, count, cols, panel->encoded);
     return WA_OK;
 }

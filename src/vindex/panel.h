@@ -1,44 +1,53 @@
-/* Feature rows of a dense FFN, decoded a panel at a time and encoded for a file. */
+/* Rows of a dense FFN matrix, decoded a panel at a time and encoded for a file. */
 #ifndef WALKAUDIT_VINDEX_PANEL_H
 #define WALKAUDIT_VINDEX_PANEL_H
 
 #include "walkaudit/arena.h"
-#include "walkaudit/model.h"
-#include "walkaudit/vindex.h"
+#include "walkaudit/codec.h"
 
-typedef enum wa_encoding {
-    WA_ENCODE_F32,
-    WA_ENCODE_F16,
-    WA_ENCODE_F32_VIA_F16 /* f32 bytes whose values went through f16: feature files of an f16 vindex
-                           */
+/** How rows become the bytes of a file. */
+typedef struct wa_encoding {
+    wa_format format; /* F32, F16, or a block format: there each row is padded to whole blocks */
+    bool via_f16;     /* F32 only: values go through f16 first, as in an f16 vindex's feature files */
 } wa_encoding;
+
+/** The rows that are taken: those of a matrix, or its columns. */
+typedef struct wa_panel_source {
+    const wa_matrix *matrix;
+    bool turned; /* a row is a column of the matrix: a feature of W_down [H, I] */
+} wa_panel_source;
+
+/** How many rows a source has, and how many elements each. */
+size_t wa_panel_source_rows(const wa_panel_source *source);
+size_t wa_panel_source_cols(const wa_panel_source *source);
 
 /** Buffers for one panel; everything in an arena. */
 typedef struct wa_panel {
-    size_t rows_max; /* feature rows a panel holds at most; a multiple of 256 */
-    size_t hidden;
-    float *rows;      /* [rows_max, hidden] features, decoded */
-    float *columns;   /* [hidden, rows_max] the same of a down matrix, before it is turned */
-    uint8_t *encoded; /* [rows_max * hidden * 4] */
+    size_t room;      /* elements, rows counted as padded to 256 */
+    float *rows;      /* [rows, cols] decoded */
+    float *columns;   /* [cols, rows] the same of a turned source, before it is turned */
+    uint8_t *encoded; /* [room * 4] */
 } wa_panel;
 
-/** About 48 MiB for any hidden size up to 16384. */
-WA_CHECKED wa_status wa_panel_open(size_t hidden, wa_arena *arena, wa_panel *out, wa_error *err);
+/** Buffers for rows of up to `widest` elements: about 48 MiB up to 16384. */
+WA_CHECKED wa_status wa_panel_open(size_t widest, wa_arena *arena, wa_panel *out, wa_error *err);
+
+/** Rows of `cols` elements that a panel holds: a multiple of 256. cols <= widest. */
+size_t wa_panel_rows(const wa_panel *panel, size_t cols);
 
 /**
- * Decode features [first, first + count) of a projection into panel->rows, feature-major: rows of a
- * gate or up matrix [I, H], columns of a down matrix [H, I]. count <= rows_max; first is a multiple
- * of 256.
+ * Decode rows [first, first + count) of the source into panel->rows. count <= wa_panel_rows(cols);
+ * first is a multiple of 256.
  */
-void wa_panel_decode(wa_panel *panel, const wa_matrix *matrix, wa_projection projection,
-                     size_t first, size_t count);
+void wa_panel_decode(wa_panel *panel, const wa_panel_source *source, size_t first, size_t count);
 
 /**
- * Encode panel->rows. larql: converter A of vindex-format 5.2; else nearest even, where a finite
- * value beyond f16 is refused (WA_E_UNSUPPORTED). *out is borrowed from the panel until the next
- * call.
+ * Encode the first `count` rows, of `cols` elements. larql: f16 by converter A of vindex-format 5.2;
+ * else to the nearest, where a finite value beyond f16 is refused (WA_E_UNSUPPORTED). *out is
+ * borrowed from the panel until the next call.
  */
-WA_CHECKED wa_status wa_panel_encode(wa_panel *panel, size_t count, wa_encoding encoding,
-                                     bool larql, wa_bytes *out, wa_error *err);
+WA_CHECKED wa_status wa_panel_encode(wa_panel *panel, size_t count, size_t cols,
+                                     wa_encoding encoding, bool larql, wa_bytes *out,
+                                     wa_error *err);
 
 #endif

@@ -218,3 +218,15 @@ void wa_outfile_abandon(wa_outfile *file)
     file->fd = -1;
     wa_digest_close(&file->digest);
 }
+
+wa_status wa_staging_write(const wa_staging *staging, const char *name, wa_bytes bytes,
+                           wa_error *err)
+{
+    wa_outfile file;
+    WA_TRY(wa_outfile_open(staging, name, &file, err));
+    wa_status status = wa_outfile_append(&file, bytes, err);
+    if (status == WA_OK)
+        return wa_outfile_finish(&file, err);
+    wa_outfile_abandon(&file);
+    return status;
+}

@@ -37,6 +37,9 @@ WA_CHECKED wa_status wa_outfile_open(const wa_staging *staging, const char *name
 WA_CHECKED wa_status wa_outfile_append(wa_outfile *file, wa_bytes bytes, wa_error *err);
 /** fsync and close; `hex` is set. The file is closed on failure, too. */
 WA_CHECKED wa_status wa_outfile_finish(wa_outfile *file, wa_error *err);
+/** A whole file at once. */
+WA_CHECKED wa_status wa_staging_write(const wa_staging *staging, const char *name, wa_bytes bytes,
+                                      wa_error *err);
 /** Close without more ado; allowed after finish. */
 void wa_outfile_abandon(wa_outfile *file);
 

@@ -42,6 +42,19 @@ static inline void write_file(const char *dir, const char *name, const void *byt
         abort();
 }
 
+/* A golden model, unpacked beside the test program; WA_GOLDEN and `suite` as above. */
+static inline void unpack_model(const char *suite, const char *name, char *out)
+{
+    char golden[PATH_ROOM], packed[2 * PATH_ROOM], plain[2 * PATH_ROOM];
+    snprintf(golden, sizeof golden, "%s/models/%s", WA_GOLDEN, name);
+    scratch_path(out, suite, name);
+    copy_directory(golden, out);
+    snprintf(packed, sizeof packed, "%s/model.safetensors.gz", out);
+    snprintf(plain, sizeof plain, "%s/model.safetensors", out);
+    if (!shell("gzip -dc '%s' > '%s'", packed, plain))
+        abort();
+}
+
 /* Entries of a directory whose name begins with `prefix`. */
 static inline size_t count_entries(const char *dir, const char *prefix)
 {

@@ -1,0 +1,189 @@
+/* The files of each format (vindex-format 3, 4, 9), and which models they can hold. */
+#include "vindex/extract_plan.h"
+
+static const char *const NAMES[WA_EXTRACT_FORMAT_COUNT] = {
+#define FORMAT_NAME(id, name) name,
+    WA_EXTRACT_FORMAT_LIST(FORMAT_NAME)
+#undef FORMAT_NAME
+};
+
+static const struct {
+    bool half_gate; /* the usual gate is f16 */
+    bool any_gate;  /* `gate` may choose */
+    bool ungated;   /* a model without gate can be written */
+} TRAITS[WA_EXTRACT_FORMAT_COUNT] = {
+    [WA_EXTRACT_F32] = {.ungated = true},
+    [WA_EXTRACT_F16] = {.half_gate = true, .ungated = true},
+    [WA_EXTRACT_INTERLEAVED] = {.ungated = true},
+    [WA_EXTRACT_Q4_0] = {.any_gate = true},
+    [WA_EXTRACT_Q4K] = {.half_gate = true, .any_gate = true},
+};
+
+const char *wa_extract_format_name(wa_extract_format format)
+{
+    return NAMES[format];
+}
+
+wa_status wa_extract_format_parse(const char *name, wa_extract_format *out, wa_error *err)
+{
+    for (int i = 0; i < WA_EXTRACT_FORMAT_COUNT; i++) {
+        if (strcmp(name, NAMES[i]) == 0) {
+            *out = (wa_extract_format)i;
+            return WA_OK;
+        }
+    }
+#define FORMAT_WORD(id, word) " " word
+    return wa_fail(err, WA_E_USAGE,
+                   "unknown format '%s', expected one of" WA_EXTRACT_FORMAT_LIST(FORMAT_WORD),
+                   name);
+#undef FORMAT_WORD
+}
+
+const wa_extract_part *wa_extract_part_of(const wa_extract_file *file, wa_projection projection,
+                                          bool by_hidden)
+{
+    for (size_t p = 0; p < file->part_count; p++)
+        if (file->parts[p].projection == projection && file->parts[p].by_hidden == by_hidden)
+            return &file->parts[p];
+    return NULL;
+}
+
+const wa_matrix *wa_extract_matrix(const wa_model *model, size_t layer, wa_projection projection)
+{
+    const wa_layer *l = &model->layers[layer];
+    const wa_matrix *all[WA_PROJECTION_COUNT] = {model->gated ? &l->gate : &l->up, &l->up,
+                                                 &l->down};
+    return all[projection];
+}
+
+static wa_status check_layers(const wa_model *model, wa_error *err)
+{
+    for (size_t l = 0; l < model->layer_count; l++) {
+        size_t gates = wa_extract_matrix(model, l, WA_GATE)->rows;
+        if (gates != model->intermediate || model->layers[l].up.rows != model->intermediate ||
+            model->layers[l].down.cols != model->intermediate)
+            return wa_fail(err, WA_E_UNSUPPORTED, "layer %zu has %zu features, the model %zu", l,
+                           gates, model->intermediate);
+    }
+    return WA_OK;
+}
+
+static wa_status check_model(const wa_model *model, wa_extract_format format, wa_error *err)
+{
+    WA_TRY(check_layers(model, err));
+    if (!model->gated && !TRAITS[format].ungated)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "model '%s' (%s) has no gate projection: upstream has no %s file of such a "
+                       "model that its reader can use; f32, f16 and interleaved are written",
+                       model->path, model->family, NAMES[format]);
+    if (format == WA_EXTRACT_Q4_0 && model->hidden % 32 != 0)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "hidden size %zu, expected a multiple of 32: Q4_0 blocks would cross rows",
+                       model->hidden);
+    return WA_OK;
+}
+
+static wa_status check_options(const wa_extract_options *options, wa_error *err)
+{
+    bool q4k = options->format == WA_EXTRACT_Q4K;
+    if (options->gate != WA_EXTRACT_GATE_USUAL && !TRAITS[options->format].any_gate)
+        return wa_fail(err, WA_E_USAGE, "the gate of format %s has its own type: not to be chosen",
+                       NAMES[options->format]);
+    if (!q4k && (options->down_q4k || options->feature_major_down || options->drop_gate))
+        return wa_fail(err, WA_E_USAGE,
+                       "down's type, a feature-major down and a dropped gate are of format q4k, "
+                       "not %s",
+                       NAMES[options->format]);
+    return WA_OK;
+}
+
+static wa_extract_file *add_file(wa_extract_plan *plan, const char *name)
+{
+    wa_extract_file *file = &plan->files[plan->file_count++];
+    *file = (wa_extract_file){.name = name};
+    return file;
+}
+
+static void add_part(wa_extract_file *file, wa_projection projection, wa_encoding encoding)
+{
+    file->parts[file->part_count++] =
+        (wa_extract_part){.projection = projection, .encoding = encoding};
+}
+
+/* A file of one projection by features. */
+static void add_features(wa_extract_plan *plan, wa_payload payload, wa_projection projection,
+                         wa_encoding encoding)
+{
+    add_part(add_file(plan, wa_payload_file(payload)), projection, encoding);
+}
+
+/* Gate, up and down of a layer behind one another, all by features. */
+static void add_interleaved(wa_extract_plan *plan, wa_payload payload, wa_format format)
+{
+    wa_extract_file *file = add_file(plan, wa_payload_file(payload));
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+        add_part(file, (wa_projection)p, (wa_encoding){.format = format});
+}
+
+/* vindex-format 4.4: the stored down is W_down itself; a second file may hold it by features. */
+static void add_q4k(wa_extract_plan *plan, const wa_extract_options *options)
+{
+    wa_encoding q4k = {.format = WA_FORMAT_Q4_K};
+    wa_encoding down = {.format = options->down_q4k ? WA_FORMAT_Q4_K : WA_FORMAT_Q6_K};
+    wa_extract_file *file = add_file(plan, wa_payload_file(WA_PAYLOAD_INTERLEAVED_Q4K));
+    file->manifest = "interleaved_q4k_manifest.json";
+    add_part(file, WA_GATE, q4k);
+    add_part(file, WA_UP, q4k);
+    add_part(file, WA_DOWN, down);
+    file->parts[WA_DOWN].by_hidden = true;
+    if (!options->feature_major_down)
+        return;
+    file = add_file(plan, wa_payload_file(WA_PAYLOAD_DOWN_FEATURES_Q4K));
+    file->manifest = "down_features_q4k_manifest.json";
+    file->pad_features = true;
+    add_part(file, WA_DOWN, down);
+}
+
+/* vindex-format 3: only the gate is ever f16 on disk; feature files are f32 files. */
+static void add_payload(wa_extract_plan *plan, const wa_extract_options *options)
+{
+    wa_encoding feature = {.format = WA_FORMAT_F32, .via_f16 = options->format == WA_EXTRACT_F16};
+    switch (options->format) {
+    case WA_EXTRACT_F32:
+    case WA_EXTRACT_F16:
+        add_features(plan, WA_PAYLOAD_UP_FEATURES, WA_UP, feature);
+        add_features(plan, WA_PAYLOAD_DOWN_FEATURES, WA_DOWN, feature);
+        break;
+    case WA_EXTRACT_INTERLEAVED:
+        add_interleaved(plan, WA_PAYLOAD_INTERLEAVED, WA_FORMAT_F32);
+        break;
+    case WA_EXTRACT_Q4_0:
+        add_interleaved(plan, WA_PAYLOAD_INTERLEAVED_Q4, WA_FORMAT_Q4_0);
+        break;
+    case WA_EXTRACT_Q4K:
+        add_q4k(plan, options);
+        break;
+    case WA_EXTRACT_FORMAT_COUNT:
+        break;
+    }
+}
+
+static wa_format gate_format(const wa_extract_options *options)
+{
+    bool half = options->gate == WA_EXTRACT_GATE_USUAL ? TRAITS[options->format].half_gate
+                                                       : options->gate == WA_EXTRACT_GATE_F16;
+    return half ? WA_FORMAT_F16 : WA_FORMAT_F32;
+}
+
+wa_status wa_extract_plan_build(const wa_model *model, const wa_extract_options *options,
+                                wa_extract_plan *out, wa_error *err)
+{
+    wa_extract_plan plan = {.gate_format = gate_format(options)};
+    WA_TRY(check_options(options, err));
+    WA_TRY(check_model(model, options->format, err));
+    if (!options->drop_gate)
+        add_features(&plan, WA_PAYLOAD_GATE, WA_GATE, (wa_encoding){.format = plan.gate_format});
+    add_payload(&plan, options);
+    *out = plan;
+    return WA_OK;
+}

@@ -1,0 +1,47 @@
+/* What an extraction writes: the files of its format, and what each holds. */
+#ifndef WALKAUDIT_VINDEX_EXTRACT_PLAN_H
+#define WALKAUDIT_VINDEX_EXTRACT_PLAN_H
+
+#include "vindex/panel.h"
+#include "vindex/parts.h"
+#include "walkaudit/extract.h"
+
+/** One projection of each layer in a file. */
+typedef struct wa_extract_part {
+    wa_projection projection;
+    wa_encoding encoding;
+    bool by_hidden; /* W_down as it is, [H, I]: a row is an output element, not a feature */
+} wa_extract_part;
+
+/** A payload file; a layer's parts follow one another. */
+typedef struct wa_extract_file {
+    const char *name;
+    const char *manifest; /* the K-quant manifest beside it; NULL = none */
+    bool pad_features;    /* rows of zeros up to a multiple of 256 (vindex-format 4.4) */
+    wa_extract_part parts[WA_PROJECTION_COUNT]; /* in the order of wa_projection */
+    size_t part_count;
+} wa_extract_file;
+
+enum { WA_EXTRACT_FILES_MAX = 3 };
+
+typedef struct wa_extract_plan {
+    wa_format gate_format; /* index.json's dtype, with or without a gate file */
+    wa_extract_file files[WA_EXTRACT_FILES_MAX];
+    size_t file_count;
+} wa_extract_plan;
+
+/** The part of `file` that takes these rows, or NULL. */
+const wa_extract_part *wa_extract_part_of(const wa_extract_file *file, wa_projection projection,
+                                          bool by_hidden);
+
+/** The matrix a projection is taken from: the up rows are an ungated model's gate, as in upstream's
+ * in-memory builder (vindex-format 2.6). */
+const wa_matrix *wa_extract_matrix(const wa_model *model, size_t layer, wa_projection projection);
+
+/**
+ * Check that the format can hold the model, and list its files. WA_E_UNSUPPORTED, WA_E_USAGE.
+ */
+WA_CHECKED wa_status wa_extract_plan_build(const wa_model *model, const wa_extract_options *options,
+                                           wa_extract_plan *out, wa_error *err);
+
+#endif
