@@ -42,8 +42,10 @@ static void print_payloads(const wa_vindex *vindex, FILE *out)
     for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
         if (vindex->present[p])
             fprintf(out, "  %-22s %s%s\n", wa_payload_file((wa_payload)p),
-                    wa_payload_meaning((wa_payload)p),
-                    vindex->readable[p] ? "" : " (not readable by this build)");
+                    p == WA_PAYLOAD_GATE && vindex->gate_is_remade
+                        ? "absent; re-made from interleaved_q4k.bin"
+                        : wa_payload_meaning((wa_payload)p),
+                    vindex->readable[p] ? "" : " (not readable: see notes)");
     fprintf(out, "files\n");
     for (size_t i = 0; i < vindex->file_count; i++) {
         struct stat info;
@@ -163,23 +165,36 @@ static wa_status print_values(const wa_vindex *vindex, wa_arena *arena, FILE *ou
     return WA_OK;
 }
 
-/* V16: what interleaved.bin and the files of one projection both hold should be equal. */
+static void print_difference(const char *one, const char *other, wa_projection projection,
+                             const wa_vindex_difference *found, FILE *out)
+{
+    if (found->rows > 0)
+        fprintf(out, "  %s and %s: %zu rows of %s differ, first at layer %zu, feature %zu\n", one,
+                other, found->rows, wa_projection_name(projection), found->first_layer,
+                found->first_row);
+}
+
+/* V16: copies of a projection in float files should be equal, the weight tier's too (U14). */
 static wa_status print_copies(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
 {
     static const wa_payload singles[WA_PROJECTION_COUNT] = {WA_PAYLOAD_GATE, WA_PAYLOAD_UP_FEATURES,
                                                             WA_PAYLOAD_DOWN_FEATURES};
-    for (int p = 0; vindex->present[WA_PAYLOAD_INTERLEAVED] && p < WA_PROJECTION_COUNT; p++) {
+    for (int q = 0; q < WA_PROJECTION_COUNT; q++) {
+        wa_projection p = (wa_projection)q;
+        bool single = vindex->present[singles[p]] && !(p == WA_GATE && vindex->gate_is_remade);
+        bool interleaved = vindex->present[WA_PAYLOAD_INTERLEAVED];
+        wa_payload one = single ? singles[p] : WA_PAYLOAD_INTERLEAVED;
         wa_vindex_difference found;
-        if (!vindex->present[singles[p]])
-            continue;
-        WA_TRY(wa_vindex_compare(vindex, (wa_projection)p, singles[p], WA_PAYLOAD_INTERLEAVED,
-                                 arena, &found, err));
-        if (found.rows > 0)
-            fprintf(out,
-                    "  %s and interleaved.bin: %zu rows of %s differ, first at layer %zu, feature "
-                    "%zu\n",
-                    wa_payload_file(singles[p]), found.rows, wa_projection_name((wa_projection)p),
-                    found.first_layer, found.first_row);
+        if (single && interleaved) {
+            WA_TRY(wa_vindex_compare(vindex, p, one, WA_PAYLOAD_INTERLEAVED, arena, &found, err));
+            print_difference(wa_payload_file(one), wa_payload_file(WA_PAYLOAD_INTERLEAVED), p, &found,
+                             out);
+        }
+        if (p != WA_GATE && (single || interleaved)) {
+            WA_TRY(wa_vindex_compare_weights(vindex, p, one, arena, &found, err));
+            print_difference(wa_payload_file(one),
+                             p == WA_UP ? "up_weights.bin" : "down_weights.bin", p, &found, out);
+        }
     }
     return WA_OK;
 }

@@ -92,25 +92,20 @@ static wa_status check_bytes(wa_bytes file, const wa_vindex_build *build, wa_err
 wa_status wa_vindex_down_meta_check(wa_vindex_build *build, wa_error *err)
 {
     static const char name[] = "down_meta.bin";
-    bool there, tokenizer;
-    char *path;
-    wa_map map;
-    WA_TRY(wa_vindex_has_entry(build, name, &there, err));
+    bool found, tokenizer;
+    wa_map map = {.bytes = {.data = NULL, .size = 0}};
     WA_TRY(wa_vindex_has_entry(build, "tokenizer.json", &tokenizer, err));
-    if (!there)
+    WA_TRY(wa_vindex_map_side(build, name, &map, &found, err));
+    if (!found)
         return WA_OK;
-    WA_TRY(wa_vindex_file_path(build, name, &path, err));
-    WA_TRY(wa_map_open(path, &map, err));
-    wa_status status = WA_OK;
-    if (map.bytes.size == 0)
-        status = wa_vindex_remark(build, err, "%s is empty and taken as absent", name);
-    else if (check_bytes(map.bytes, build, err) != WA_OK)
-        status = wa_note(err, "in file '%s'", name);
+    wa_status status = check_bytes(map.bytes, build, err);
     wa_map_close(&map);
-    if (status == WA_OK && !tokenizer)
+    if (status != WA_OK)
+        return wa_note(err, "in file '%s'", name);
+    if (!tokenizer)
         return wa_vindex_remark(build, err,
                                 "%s is there without tokenizer.json: upstream refuses the "
                                 "whole vindex",
                                 name);
-    return status;
+    return WA_OK;
 }

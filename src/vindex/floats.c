@@ -155,18 +155,13 @@ static wa_status check_embeddings(wa_vindex_build *build, wa_error *err)
 {
     static const char name[] = "embeddings.bin";
     wa_map map = {.bytes = {.data = NULL, .size = 0}};
-    bool there;
-    WA_TRY(wa_vindex_has_entry(build, name, &there, err));
-    if (!there)
-        return WA_OK;
-    char *path;
-    WA_TRY(wa_vindex_file_path(build, name, &path, err));
-    WA_TRY(wa_map_open(path, &map, err));
+    bool found;
+    WA_TRY(wa_vindex_map_side(build, name, &map, &found, err));
     size_t size = map.bytes.size;
     wa_map_close(&map);
+    if (!found)
+        return WA_OK;
     size_t halves = build->vindex->vocab * build->vindex->hidden * 2;
-    if (size == 0)
-        return wa_vindex_remark(build, err, "%s is empty and taken as absent", name);
     if (size != halves && size != 2 * halves)
         return wa_fail(err, WA_E_FORMAT, "%zu bytes, expected %zu (f32) or %zu (f16); in file '%s'",
                        size, 2 * halves, halves, name);

@@ -193,23 +193,23 @@ static bool is_nan_scale(uint8_t code)
     return (code & 0x7f) == 0x7f; /* E4M3: 7F and FF are its only NaNs (vindex-format 5.8) */
 }
 
-static bool block_has_nan(const uint8_t *block, wa_fp4_precision precision)
+static size_t nan_scales(const uint8_t *block, wa_fp4_precision precision)
 {
-    if (precision == WA_FP4_PRECISION_FP8)
-        return is_nan_scale(block[FP8_SCALE_AT]);
-    for (size_t i = FP4_SCALES_AT; i < block_bytes(WA_FP4_PRECISION_FP4); i++)
-        if (is_nan_scale(block[i]))
-            return true;
-    return false;
+    size_t count = 0;
+    size_t first = precision == WA_FP4_PRECISION_FP8 ? FP8_SCALE_AT : FP4_SCALES_AT;
+    for (size_t i = first; i < block_bytes(precision); i++)
+        count += is_nan_scale(block[i]);
+    return count;
 }
 
 static wa_status report_nan(const wa_vindex *vindex, const wa_fp4_projection *projection,
-                            size_t row, wa_error *err)
+                            size_t count, size_t row, wa_error *err)
 {
     size_t layer = 0;
     while (layer + 1 < vindex->layer_count && row >= vindex->layers[layer + 1].feature_start)
         layer++;
-    return wa_fail(err, WA_E_FORMAT, "NaN scale at layer %zu, feature %zu; in file '%s'", layer,
+    return wa_fail(err, WA_E_FORMAT,
+                   "%zu NaN scales, the first at layer %zu, feature %zu; in file '%s'", count, layer,
                    row - vindex->layers[layer].feature_start, projection->file);
 }
 
@@ -223,10 +223,14 @@ wa_status wa_vindex_check_fp4_scales(const wa_vindex *vindex, wa_error *err)
         if (!wa_fp4_has_blocks(projection->precision))
             continue;
         size_t bytes = block_bytes(projection->precision), per_row = maps->fp4_row_elements / BLOCK;
-        size_t blocks = projection->map.bytes.size / bytes;
-        for (size_t b = 0; b < blocks; b++)
-            if (block_has_nan(projection->map.bytes.data + b * bytes, projection->precision))
-                return report_nan(vindex, projection, b / per_row, err);
+        size_t blocks = projection->map.bytes.size / bytes, count = 0, first = 0;
+        for (size_t b = 0; b < blocks; b++) {
+            size_t more = nan_scales(projection->map.bytes.data + b * bytes, projection->precision);
+            first = count == 0 && more > 0 ? b : first;
+            count += more;
+        }
+        if (count > 0)
+            return report_nan(vindex, projection, count, first / per_row, err);
     }
     return WA_OK;
 }

@@ -37,6 +37,12 @@ wa_status wa_vindex_choice(const json_t *object, const char *key, const char *co
                    allowed);
 }
 
+wa_status wa_vindex_note_entry(const json_t *entry, size_t at, wa_error *err)
+{
+    const char *key = json_string_value(json_object_get(entry, "key"));
+    return wa_note(err, "entry %zu, '%s'", at, key == NULL ? "?" : key);
+}
+
 static wa_status check_version(const json_t *root, wa_error *err)
 {
     size_t version;

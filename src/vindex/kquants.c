@@ -115,12 +115,6 @@ static wa_status check_entry(const json_t *entry, const expectation *want, size_
     return check_range(entry, file_size, out, err);
 }
 
-static wa_status note_entry(const json_t *entry, size_t at, wa_error *err)
-{
-    const char *key = json_string_value(json_object_get(entry, "key"));
-    return wa_note(err, "entry %zu, '%s'", at, key == NULL ? "?" : key);
-}
-
 /* Entry 3*l + c of interleaved_q4k: [F, H], [F, H], [H, F]. Entry l of down_features_q4k:
  * [pad256(F), H]. */
 static wa_status expect(const wa_vindex *vindex, wa_payload payload, size_t at, expectation *out,
@@ -160,29 +154,30 @@ static wa_status check_manifest(wa_vindex_build *build, wa_payload payload, cons
         expectation want;
         WA_TRY(expect(vindex, payload, i, &want, err));
         if (check_entry(entry, &want, file_size, &slices[i], err) != WA_OK)
-            return note_entry(entry, i, err);
+            return wa_vindex_note_entry(entry, i, err);
     }
     *out = slices;
     return WA_OK;
 }
 
-/* V8: correct here, wrong upstream (U4). */
+/* V8: correct here, wrong upstream (U4). Rows of down_features_q4k.bin are read by their width there
+ * too. */
 static wa_status remark_padding(wa_vindex_build *build, wa_payload payload, wa_error *err)
 {
     const wa_vindex *vindex = build->vindex;
-    size_t hidden, features;
-    if (!wa_pad256(vindex->hidden, &hidden))
-        return wa_fail(err, WA_E_FORMAT, "hidden_size %zu cannot be padded to 256", vindex->hidden);
-    if (hidden != vindex->hidden)
+    const wa_kquant_slice *slices = build->maps->interleaved_q4k;
+    const char *name = wa_payload_file(payload);
+    if (payload != WA_PAYLOAD_INTERLEAVED_Q4K)
+        return WA_OK;
+    if (slices[0].padded_cols != vindex->hidden)
         WA_TRY(wa_vindex_remark(build, err, "%s: rows of %zu padded to %zu; upstream misreads them",
-                                wa_payload_file(payload), vindex->hidden, hidden));
-    for (size_t l = 0; payload == WA_PAYLOAD_INTERLEAVED_Q4K && l < vindex->layer_count; l++) {
-        if (!wa_pad256(vindex->layers[l].features, &features))
-            return wa_fail(err, WA_E_FORMAT, "layer %zu: features cannot be padded to 256", l);
-        if (features != vindex->layers[l].features)
+                                name, vindex->hidden, slices[0].padded_cols));
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        size_t features = vindex->layers[l].features, padded = slices[3 * l + WA_DOWN].padded_cols;
+        if (features != padded)
             return wa_vindex_remark(
                 build, err, "%s: row padding %zu -> %zu in down of layer %zu; upstream misreads it",
-                wa_payload_file(payload), vindex->layers[l].features, features, l);
+                name, features, padded, l);
     }
     return WA_OK;
 }

@@ -36,6 +36,18 @@ typedef struct wa_fp4_projection {
     wa_map map;       /* FP4 and FP8 only; owned */
 } wa_fp4_projection;
 
+/** up_weights.bin or down_weights.bin: where weight_manifest.json puts a layer's matrix. */
+typedef struct wa_weight_slice {
+    uint64_t offset;
+    wa_format format; /* f32 or f16 */
+    bool there;
+} wa_weight_slice;
+typedef struct wa_weight_tier {
+    wa_map map;              /* owned */
+    wa_weight_slice *layers; /* [layer_count], arena; NULL = no manifest */
+} wa_weight_tier;
+enum { WA_WEIGHT_FILES = 2 }; /* up, down: there is no gate */
+
 /** One line of index.json: checksums. */
 typedef struct wa_vindex_hash {
     const char *file; /* plain name, arena */
@@ -51,6 +63,7 @@ typedef struct wa_vindex_maps {
     wa_fp4_projection fp4[WA_PROJECTION_COUNT];
     wa_kquant_slice *interleaved_q4k;   /* [3 * layer_count], arena; NULL = not checked */
     wa_kquant_slice *down_features_q4k; /* [layer_count], arena; NULL = not checked */
+    wa_weight_tier weights[WA_WEIGHT_FILES]; /* [projection - WA_UP] */
     const wa_vindex_hash *hashes;       /* [hash_count], arena */
     size_t hash_count;
     const char **notes, **files; /* the growing lists behind wa_vindex.notes and .files */
@@ -80,6 +93,9 @@ WA_CHECKED wa_status wa_vindex_file_path(const wa_vindex_build *build, const cha
  */
 WA_CHECKED wa_status wa_vindex_map_file(wa_vindex_build *build, const char *name, wa_map *out,
                                         bool *found, wa_error *err);
+/** As wa_vindex_map_file, for a file that no walk path reads: not listed in `files`. */
+WA_CHECKED wa_status wa_vindex_map_side(wa_vindex_build *build, const char *name, wa_map *out,
+                                        bool *found, wa_error *err);
 /** Is there a directory entry of this name at all (dangling links included)? */
 WA_CHECKED wa_status wa_vindex_has_entry(const wa_vindex_build *build, const char *name, bool *out,
                                          wa_error *err);
@@ -96,6 +112,23 @@ WA_CHECKED wa_status wa_vindex_floats_open(wa_vindex_build *build, wa_error *err
 WA_CHECKED wa_status wa_vindex_kquants_open(wa_vindex_build *build, wa_error *err);
 /** down_meta.bin: V10, and the tokenizer it needs. */
 WA_CHECKED wa_status wa_vindex_down_meta_check(wa_vindex_build *build, wa_error *err);
+
+/** weight_manifest.json: V11. Absent files are remarked. */
+WA_CHECKED wa_status wa_vindex_weights_check(wa_vindex_build *build, wa_error *err);
+/** layers/layer_NN.weights: V12. */
+WA_CHECKED wa_status wa_vindex_layer_weights_check(wa_vindex_build *build, wa_error *err);
+
+/** "up_weights.bin" or "down_weights.bin". */
+const char *wa_weight_file(wa_projection projection);
+/**
+ * Up or down of a layer in the weight tier, feature-major [F, H]. false: the manifest or the file has
+ * none of that shape.
+ */
+bool wa_vindex_weight(const wa_vindex *vindex, wa_projection projection, size_t layer,
+                      wa_matrix *out);
+
+/** Note which entry of a manifest an error is about. Returns the error's status. */
+WA_CHECKED wa_status wa_vindex_note_entry(const json_t *entry, size_t at, wa_error *err);
 
 /** A string member that must be one of `names`; *out is its place. `fallback` < 0: the key is
  * required. */

@@ -50,20 +50,36 @@ wa_status wa_vindex_verify(const wa_vindex *vindex, wa_arena *arena, wa_vindex_c
     return WA_OK;
 }
 
+/* Rows are decoded some at a time: of a transposed matrix one costs as much as many. */
+enum { ROWS_AT_ONCE = 32 };
+
 static void compare_layer(const wa_matrix *a, const wa_matrix *b, float *rows, size_t layer,
                           wa_vindex_difference *out)
 {
     size_t cols = a->cols;
-    for (size_t r = 0; r < a->rows; r++) {
-        wa_matrix_decode(a, r, 1, rows);
-        wa_matrix_decode(b, r, 1, rows + cols);
-        if (memcmp(rows, rows + cols, cols * sizeof *rows) == 0)
-            continue;
-        if (out->rows++ == 0) {
-            out->first_layer = layer;
-            out->first_row = r;
+    float *other = rows + ROWS_AT_ONCE * cols;
+    for (size_t first = 0; first < a->rows; first += ROWS_AT_ONCE) {
+        size_t count = a->rows - first < ROWS_AT_ONCE ? a->rows - first : ROWS_AT_ONCE;
+        wa_matrix_decode(a, first, count, rows);
+        wa_matrix_decode(b, first, count, other);
+        for (size_t r = 0; r < count; r++) {
+            if (memcmp(rows + r * cols, other + r * cols, cols * sizeof *rows) == 0)
+                continue;
+            if (out->rows++ == 0) {
+                out->first_layer = layer;
+                out->first_row = first + r;
+            }
         }
     }
+}
+
+static wa_status take_rows(const wa_vindex *vindex, wa_arena *arena, float **out, wa_error *err)
+{
+    size_t count;
+    if (!wa_size_mul(2 * ROWS_AT_ONCE, vindex->hidden, &count))
+        return wa_fail(err, WA_E_FORMAT, "%d rows of %zu elements overflow 64 bits",
+                       2 * ROWS_AT_ONCE, vindex->hidden);
+    return wa_arena_take_raw(arena, count, sizeof **out, out, err);
 }
 
 wa_status wa_vindex_compare(const wa_vindex *vindex, wa_projection projection, wa_payload a,
@@ -71,11 +87,28 @@ wa_status wa_vindex_compare(const wa_vindex *vindex, wa_projection projection, w
 {
     wa_vindex_difference found = {0};
     float *rows;
-    WA_TRY(wa_arena_take_raw(arena, vindex->hidden, 2 * sizeof *rows, &rows, err));
+    WA_TRY(take_rows(vindex, arena, &rows, err));
     for (size_t l = 0; l < vindex->layer_count; l++) {
         wa_matrix first, second;
         WA_TRY(wa_vindex_matrix(vindex, a, projection, l, &first, err));
         WA_TRY(wa_vindex_matrix(vindex, b, projection, l, &second, err));
+        compare_layer(&first, &second, rows, l, &found);
+    }
+    *out = found;
+    return WA_OK;
+}
+
+wa_status wa_vindex_compare_weights(const wa_vindex *vindex, wa_projection projection, wa_payload a,
+                                    wa_arena *arena, wa_vindex_difference *out, wa_error *err)
+{
+    wa_vindex_difference found = {0};
+    float *rows;
+    WA_TRY(take_rows(vindex, arena, &rows, err));
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        wa_matrix first, second;
+        if (!wa_vindex_weight(vindex, projection, l, &second))
+            continue;
+        WA_TRY(wa_vindex_matrix(vindex, a, projection, l, &first, err));
         compare_layer(&first, &second, rows, l, &found);
     }
     *out = found;

@@ -8,7 +8,7 @@
 /**
  * V9: no scale byte of an FP4 or FP8 file is an E4M3 NaN. Reads every block, so `inspect` asks for
  * it and a run does not (design 7: values that are no numbers never stop a run). WA_E_FORMAT with
- * layer and feature.
+ * their count in the file, and layer and feature of the first.
  */
 WA_CHECKED wa_status wa_vindex_check_fp4_scales(const wa_vindex *vindex, wa_error *err);
 
@@ -42,5 +42,11 @@ typedef struct wa_vindex_difference {
 WA_CHECKED wa_status wa_vindex_compare(const wa_vindex *vindex, wa_projection projection,
                                        wa_payload a, wa_payload b, wa_arena *arena,
                                        wa_vindex_difference *out, wa_error *err);
+
+/** As wa_vindex_compare, with the layers that up_weights.bin or down_weights.bin holds (U14). Up and
+ * down only. */
+WA_CHECKED wa_status wa_vindex_compare_weights(const wa_vindex *vindex, wa_projection projection,
+                                               wa_payload a, wa_arena *arena,
+                                               wa_vindex_difference *out, wa_error *err);
 
 #endif

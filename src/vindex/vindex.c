@@ -109,7 +109,7 @@ static void reject_empty(wa_vindex *vindex, const char *name)
             vindex->unusable[p] = "is empty";
 }
 
-wa_status wa_vindex_map_file(wa_vindex_build *build, const char *name, wa_map *out, bool *found,
+wa_status wa_vindex_map_side(wa_vindex_build *build, const char *name, wa_map *out, bool *found,
                              wa_error *err)
 {
     WA_TRY(wa_vindex_has_entry(build, name, found, err));
@@ -118,14 +118,24 @@ wa_status wa_vindex_map_file(wa_vindex_build *build, const char *name, wa_map *o
     char *path;
     WA_TRY(wa_vindex_file_path(build, name, &path, err));
     WA_TRY(wa_map_open(path, out, err));
-    if (out->bytes.size == 0) {
-        *found = false;
-        reject_empty(build->vindex, name);
-        return wa_vindex_remark(build, err,
-                                "%s is empty and taken as absent (upstream would count it)", name);
-    }
+    if (out->bytes.size > 0)
+        return WA_OK;
+    *found = false;
+    reject_empty(build->vindex, name);
+    return wa_vindex_remark(build, err, "%s is empty and taken as absent (upstream would count it)",
+                            name);
+}
+
+wa_status wa_vindex_map_file(wa_vindex_build *build, const char *name, wa_map *out, bool *found,
+                             wa_error *err)
+{
+    char *path;
     wa_vindex *vindex = build->vindex;
-    if (append(build->arena, &build->maps->files, &build->maps->file_room, vindex->file_count, path,
+    WA_TRY(wa_vindex_map_side(build, name, out, found, err));
+    if (!*found)
+        return WA_OK;
+    if (wa_vindex_file_path(build, name, &path, err) != WA_OK ||
+        append(build->arena, &build->maps->files, &build->maps->file_room, vindex->file_count, path,
                err) != WA_OK) {
         wa_map_close(out);
         return err->status;
@@ -213,6 +223,8 @@ static wa_status open_checked(wa_vindex_build *build, wa_error *err)
     WA_TRY(wa_vindex_kquants_open(build, err));
     WA_TRY(wa_vindex_fp4_open(build, err));
     WA_TRY(wa_vindex_down_meta_check(build, err));
+    WA_TRY(wa_vindex_weights_check(build, err));
+    WA_TRY(wa_vindex_layer_weights_check(build, err));
     WA_TRY(remark_unread(build, err));
     return settle_features(build, err);
 }
@@ -243,4 +255,6 @@ void wa_vindex_close(wa_vindex *vindex)
         wa_map_close(&vindex->maps->payload[p]);
     for (size_t p = 0; p < WA_PROJECTION_COUNT; p++)
         wa_map_close(&vindex->maps->fp4[p].map);
+    for (size_t p = 0; p < WA_WEIGHT_FILES; p++)
+        wa_map_close(&vindex->maps->weights[p].map);
 }

@@ -252,6 +252,29 @@ def test_a_malformed_vindex(shop, name, ranks):
     fails(shop.job(shop.model(MODEL), {"v": harness.GOLDEN / "malformed" / "vindex" / name}), ranks, 3, name)
 
 
+def test_inspect_lists_values_that_are_no_numbers(tmp_path):
+    """Floats, FP4 blocks and K-quant blocks: count and first place; a NaN scale of FP4 is damage besides."""
+    malformed = harness.GOLDEN / "malformed" / "vindex"
+    assert "down_features.bin, down: 2 non-finite values, first at layer 1, feature 5, element 7" in \
+        harness.run(["inspect", malformed / "non-finite"]).stdout
+
+    found = harness.run(["inspect", malformed / "fp4-nan-scale"], expect=3)
+    assert "index.json: fp4, up: 256 non-finite values, first at layer 1, feature 1, element 0" in found.stdout
+    assert "1 NaN scales, the first at layer 1, feature 1; in file 'up_features_fp4.bin'" in harness.one_error_line(found)
+
+    copy = tmp_path / "q4k.vindex"
+    shutil.copytree(malformed / "q4k-ok", copy)
+    down = json.loads((copy / "interleaved_q4k_manifest.json").read_text())[5]
+    payload = bytearray((copy / "interleaved_q4k.bin").read_bytes())
+    scale = down["offset"] + 3 * down["length"] // down["shape"][0] + {"Q4_K": 0, "Q6_K": 208}[down["format"]]
+    payload[scale:scale + 2] = b"\x00\x7e"
+    (copy / "interleaved_q4k.bin").write_bytes(payload)
+    report = harness.run(["inspect", copy]).stdout
+    # down is [H, F]: stored row 3 is element 3 of every feature
+    assert "interleaved_q4k.bin, down: 16 non-finite values, first at layer 1, feature 0, element 3" in report
+    assert "row padding 16 -> 256 in down of layer 0; upstream misreads it" in report
+
+
 # --- Results --------------------------------------------------------------------------------------------------------
 
 

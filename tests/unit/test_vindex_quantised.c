@@ -471,7 +471,41 @@ static void files_nobody_can_use_are_told_with_the_reason(void)
     wa_arena_close(arena);
 }
 
-WA_SUITE("vindex_quantised", WA_CASE(padded_kquant_rows_start_on_blocks),
+/* A block whose d is a NaN: 256 values, of one stored row of down [H, F]. */
+static void a_scale_that_is_no_number_is_counted_at_its_block(void)
+{
+    static const shape s = {.hidden = 256, .features = {512, 512}};
+    static bytes payload;
+    char path[PATH_ROOM], name[2 * PATH_ROOM];
+    float row[512];
+    wa_arena *arena = NULL;
+    size_t first[LAYERS][WA_PROJECTION_COUNT];
+    fresh_directory(path, "nan");
+    write_index(path, &s, "");
+    write_floats(path, "gate_vectors.bin", 256 * 1024);
+    write_interleaved_q4k(path, &s, WA_FORMAT_Q6_K, first);
+    snprintf(name, sizeof name, "%s/interleaved_q4k.bin", path);
+    FILE *file = fopen(name, "rb");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    payload.size = fread(payload.data, 1, sizeof payload.data, file);
+    fclose(file);
+    /* gate and up of layer 0, then row 7 of down: its second block */
+    put_f16(payload.data + 2 * 512 * 144 + (7 * 2 + 1) * 210 + 208, NAN);
+    write_file(path, "interleaved_q4k.bin", payload.data, payload.size);
+    wa_vindex *vindex = must_open(path, &arena);
+    wa_matrix m = must_view(vindex, WA_PAYLOAD_INTERLEAVED_Q4K, WA_DOWN, 0);
+    wa_nonfinite found = wa_matrix_nonfinite(&m, row);
+    CU_ASSERT_EQUAL(found.count, 256);
+    CU_ASSERT_EQUAL(found.first_row, 7);
+    CU_ASSERT_EQUAL(found.first_col, 256);
+    m = must_view(vindex, WA_PAYLOAD_INTERLEAVED_Q4K, WA_DOWN, 1);
+    CU_ASSERT_EQUAL(wa_matrix_nonfinite(&m, row).count, 0);
+    wa_vindex_close(vindex);
+    wa_arena_close(arena);
+}
+
+WA_SUITE("vindex_quantised", WA_CASE(a_scale_that_is_no_number_is_counted_at_its_block),
+         WA_CASE(padded_kquant_rows_start_on_blocks),
          WA_CASE(feature_major_down_drops_rows_and_columns_of_padding),
          WA_CASE(q4_matrices_follow_each_other),
          WA_CASE(a_gate_left_out_is_made_of_the_kquant_gate),
