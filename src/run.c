@@ -191,18 +191,36 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
 
 /* --- Answering ------------------------------------------------------------------------------------- */
 
-static wa_status print_result(task *t, wa_error *err)
+static wa_status judge_result(const char *path, const wa_bounds *bounds, wa_arena *arena, FILE *table,
+                              wa_error *err)
 {
     wa_result *result;
-    WA_TRY(wa_result_open(t->result_path, t->arena, &result, err));
+    WA_TRY(wa_result_open(path, arena, &result, err));
     wa_verdict *verdicts;
-    WA_TRY(wa_table_judge(result, t->bounds, t->arena, &verdicts, err));
-    FILE *table = t->voice->table;
-    WA_TRY(wa_table_print(table, result, t->bounds, verdicts, wa_table_wants_colour(), err));
-    fflush(table);
+    WA_TRY(wa_table_judge(result, bounds, arena, &verdicts, err));
+    if (table != NULL) {
+        WA_TRY(wa_table_print(table, result, bounds, verdicts, wa_table_wants_colour(), err));
+        fflush(table);
+    }
     if (wa_table_exit_code(result, verdicts) != 0)
         return wa_fail(err, WA_E_VERDICT, "verdict");
     return WA_OK;
+}
+
+wa_status wa_run_print(const wa_job *job, size_t index, FILE *table, wa_error *err)
+{
+    wa_arena *arena;
+    WA_TRY(wa_arena_open("table", 0, &arena, err));
+    wa_audit audit = {.job = job, .request = &job->audits[index], .arena = arena};
+    wa_bounds *bounds;
+    char *path;
+    wa_status status = wa_bounds_open(job->bounds, arena, &bounds, err);
+    if (status == WA_OK)
+        status = wa_audit_result_path(&audit, NULL, &path, err);
+    if (status == WA_OK)
+        status = judge_result(path, bounds, arena, table, err);
+    wa_arena_close(arena);
+    return status;
 }
 
 static wa_status run_open_audit(task *t, wa_error *err)
@@ -228,7 +246,7 @@ static wa_status run_open_audit(task *t, wa_error *err)
     if (is_root(t)) {
         wa_parts_close(t->parts, true);
         t->parts = NULL;
-        status = print_result(t, err);
+        status = judge_result(t->result_path, t->bounds, t->arena, t->voice->table, err);
     }
     return wa_comm_agree(t->comm, status, err);
 }

@@ -1,9 +1,160 @@
-/* All audits of a job. */
+/* All audits of a job: which, in which sets of ranks, and what became of them. */
 #include "run_audit.h"
 
 #include "cli/cli.h"
 #include "run_log.h"
+#include "run_predict.h"
 #include "walkaudit/kernel.h"
+
+#include <string.h>
+
+enum { NOT_RUN = -1 };
+
+typedef struct sweep {
+    wa_comm *comm;
+    const wa_job *job;
+    const wa_run_options *options;
+    wa_arena *arena;
+    size_t *chosen; /* [chosen_count] audits to run, ascending */
+    size_t chosen_count;
+    wa_sweep *plan;
+    wa_comm *part;    /* the ranks of my set; comm itself when there is one set */
+    int32_t *outcome; /* [chosen_count] wa_status, or NOT_RUN where another rank answers */
+} sweep;
+
+static bool is_root(const wa_comm *comm)
+{
+    return wa_comm_rank(comm) == 0;
+}
+
+/* --- Which ----------------------------------------------------------------------------------------- */
+
+static bool is_named(const wa_run_options *options, const char *name)
+{
+    for (size_t i = 0; i < options->audit_count; i++)
+        if (strcmp(options->audits[i], name) == 0)
+            return true;
+    return options->audit_count == 0;
+}
+
+static wa_status check_names(const wa_job *job, const wa_run_options *options, wa_error *err)
+{
+    for (size_t i = 0; i < options->audit_count; i++) {
+        bool found = false;
+        for (size_t a = 0; a < job->audit_count; a++)
+            found = found || strcmp(options->audits[i], job->audits[a].name) == 0;
+        if (!found)
+            return wa_fail(err, WA_E_USAGE, "--audit '%s': the job has no such audit; its %zu audits begin with '%s'",
+                           options->audits[i], job->audit_count, job->audits[0].name);
+    }
+    return WA_OK;
+}
+
+/* Failure records are files, so one rank looks. */
+static wa_status choose(sweep *s, wa_error *err)
+{
+    const wa_run_options *o = s->options;
+    wa_status status = check_names(s->job, o, err);
+    if (status == WA_OK)
+        status = wa_arena_take(s->arena, s->job->audit_count, sizeof *s->chosen, &s->chosen, err);
+    WA_TRY(wa_comm_agree(s->comm, status, err));
+    for (size_t a = 0; is_root(s->comm) && a < s->job->audit_count; a++) {
+        bool mine = o->array_count == 0 || (int)(a % (size_t)o->array_count) == o->array_index;
+        if (mine && is_named(o, s->job->audits[a].name) &&
+            (!o->only_failed || wa_run_failure_stands(s->job, &s->job->audits[a])))
+            s->chosen[s->chosen_count++] = a;
+    }
+    WA_TRY(wa_comm_broadcast(s->comm, &s->chosen_count, sizeof s->chosen_count, err));
+    return wa_comm_broadcast(s->comm, s->chosen, s->chosen_count * sizeof *s->chosen, err);
+}
+
+/* --- Where ----------------------------------------------------------------------------------------- */
+
+static void describe(const sweep *s)
+{
+    const wa_sweep *plan = s->plan;
+    if (!is_root(s->comm) || s->chosen_count < 2 || wa_comm_size(s->comm) < 2)
+        return;
+    if (plan->set_count == 1)
+        fprintf(stderr, "sweep: %zu audits, one after another on all %d ranks\n", s->chosen_count,
+                wa_comm_size(s->comm));
+    else
+        fprintf(stderr, "sweep: %zu audits side by side on %zu sets of ranks, predicted %.1f x sooner than one by one\n",
+                s->chosen_count, plan->set_count, plan->flops_one_by_one / plan->flops_until_done);
+    for (size_t i = 0; plan->set_count > 1 && i < s->chosen_count; i++) {
+        size_t set = plan->audit_set[i];
+        fprintf(stderr, "sweep: ranks %d to %d: %s\n", plan->set_start[set], plan->set_start[set + 1] - 1,
+                s->job->audits[s->chosen[i]].name);
+    }
+}
+
+static wa_status divide(sweep *s, wa_error *err)
+{
+    int ranks = wa_comm_size(s->comm);
+    wa_run_prediction p = {.comm = s->comm, .job = s->job, .options = s->options, .chosen = s->chosen,
+                           .chosen_count = s->chosen_count};
+    double *times;
+    WA_TRY(wa_run_predict(&p, s->arena, &times, err));
+    WA_TRY(wa_comm_agree(s->comm, wa_sweep_build(times, s->chosen_count, ranks, s->arena, &s->plan, err), err));
+    describe(s);
+    s->part = s->comm;
+    if (s->plan->set_count == 1)
+        return WA_OK;
+    return wa_comm_split(s->comm, (int)wa_sweep_set(s->plan, wa_comm_rank(s->comm)), &s->part, err);
+}
+
+/* --- Running --------------------------------------------------------------------------------------- */
+
+static void run_one(sweep *s, size_t i)
+{
+    wa_error err = {.status = WA_OK};
+    size_t index = s->chosen[i];
+    bool alone = s->plan->set_count == 1;
+    char prefix[128];
+    snprintf(prefix, sizeof prefix, "[%.100s] ", s->job->audits[index].name);
+    const wa_run_voice voice = {.table = alone ? stdout : NULL, .prefix = alone ? NULL : prefix};
+    wa_status status = wa_run_audit(s->part, s->job, index, s->options, &voice, &err);
+    bool failed = status != WA_OK && status != WA_E_VERDICT;
+    if (failed && s->job->audit_count > 1 && strstr(err.text, "in audit '") == NULL)
+        wa_note(&err, "in audit '%s'", s->job->audits[index].name);
+    if (status == WA_E_MPI)
+        wa_comm_abort(s->comm, wa_cli_fail(&err));
+    if (!is_root(s->part))
+        return;
+    wa_run_record_failure(s->job, &s->job->audits[index], s->options, status, &err);
+    if (failed)
+        wa_cli_fail(&err);
+    s->outcome[i] = (int32_t)status;
+}
+
+/* Every audit has been answered for by the root of its set: rank 0 collects. */
+static wa_status collect(sweep *s, wa_error *err)
+{
+    size_t ranks = (size_t)wa_comm_size(s->comm), n = s->chosen_count;
+    int32_t *all = NULL;
+    WA_TRY(wa_comm_meet(s->comm, err));
+    wa_status status = is_root(s->comm) ? wa_arena_take(s->arena, ranks * n, sizeof *all, &all, err) : WA_OK;
+    WA_TRY(wa_comm_agree(s->comm, status, err));
+    WA_TRY(wa_comm_gather(s->comm, s->outcome, n * sizeof *s->outcome, all, err));
+    for (size_t i = 0; all != NULL && i < ranks * n; i++)
+        if (all[i] != NOT_RUN)
+            s->outcome[i % n] = all[i];
+    return WA_OK;
+}
+
+static void print_tables(const sweep *s)
+{
+    for (size_t i = 0; i < s->chosen_count; i++) {
+        wa_error err = {.status = WA_OK};
+        if (s->outcome[i] != WA_OK && s->outcome[i] != WA_E_VERDICT)
+            continue;
+        wa_status status = wa_run_print(s->job, s->chosen[i], stdout, &err);
+        if (status != WA_OK && status != WA_E_VERDICT) {
+            wa_cli_fail(&err);
+            s->outcome[i] = (int32_t)status;
+        }
+    }
+}
 
 /* In a sweep 4 > 2 > 3 > 75 > 1 > 0 (design 4). */
 static int graver(int a, int b)
@@ -15,24 +166,48 @@ static int graver(int a, int b)
     return 4;
 }
 
+static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
+{
+    WA_TRY(choose(s, err));
+    if (s->chosen_count == 0) {
+        if (is_root(s->comm))
+            fprintf(stderr, "no audit is left to run\n");
+        return WA_OK;
+    }
+    wa_status status = wa_arena_take(s->arena, s->chosen_count, sizeof *s->outcome, &s->outcome, err);
+    WA_TRY(wa_comm_agree(s->comm, status, err));
+    memset(s->outcome, NOT_RUN, s->chosen_count * sizeof *s->outcome);
+    WA_TRY(divide(s, err));
+    size_t set = wa_sweep_set(s->plan, wa_comm_rank(s->comm));
+    for (size_t i = 0; i < s->chosen_count; i++)
+        if (s->plan->audit_set[i] == set)
+            run_one(s, i);
+    WA_TRY(collect(s, err));
+    if (s->plan->set_count > 1 && is_root(s->comm))
+        print_tables(s);
+    for (size_t i = 0; is_root(s->comm) && i < s->chosen_count; i++)
+        *code = graver(*code, wa_status_exit_code((wa_status)s->outcome[i]));
+    return wa_comm_broadcast(s->comm, code, sizeof *code, err);
+}
+
 int wa_run_job(wa_comm *comm, const wa_job *job, const wa_run_options *options)
 {
-    const wa_run_voice voice = {.table = stdout};
-    int code = 0;
+    sweep s = {.comm = comm, .job = job, .options = options};
+    wa_error err = {.status = WA_OK};
+    int32_t code = 0;
     wa_blas_set_threads(job->threads);
-    for (size_t i = 0; i < job->audit_count; i++) {
-        wa_error err = {.status = WA_OK};
-        if (options->only_failed && !wa_run_failure_stands(job, &job->audits[i]))
-            continue;
-        wa_status status = wa_run_audit(comm, job, i, options, &voice, &err);
-        if (status == WA_E_MPI)
-            wa_comm_abort(comm, wa_cli_fail(&err));
-        if (wa_comm_rank(comm) == 0) {
-            wa_run_record_failure(job, &job->audits[i], options, status, &err);
-            if (status != WA_OK && status != WA_E_VERDICT)
-                wa_cli_fail(&err);
-        }
-        code = graver(code, wa_status_exit_code(status));
+    wa_status status = wa_comm_agree(comm, wa_arena_open("sweep", 0, &s.arena, &err), &err);
+    if (status == WA_OK)
+        status = run_chosen(&s, &code, &err);
+    if (status == WA_E_MPI)
+        wa_comm_abort(comm, wa_cli_fail(&err));
+    if (status != WA_OK) {
+        code = (int32_t)wa_status_exit_code(status);
+        if (is_root(comm))
+            wa_cli_fail(&err);
     }
-    return code;
+    if (s.part != NULL && s.part != comm)
+        wa_comm_leave(s.part);
+    wa_arena_close(s.arena);
+    return (int)code;
 }

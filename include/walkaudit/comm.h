@@ -13,6 +13,11 @@ typedef struct wa_comm wa_comm;
 WA_CHECKED wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err);
 /** Collective. MPI_Finalize. */
 void wa_comm_close(wa_comm *comm);
+/** Collective. The ranks that give the same colour (0 or more) form a communicator of their own, in the order they have here;
+ * its messages and agreements meet no others. To be left by wa_comm_leave. */
+WA_CHECKED wa_status wa_comm_split(wa_comm *comm, int colour, wa_comm **out, wa_error *err);
+/** Collective over `part`. */
+void wa_comm_leave(wa_comm *part);
 /** The last resort, when agreeing itself has failed; only main calls it. Does not return. */
 void wa_comm_abort(wa_comm *comm, int exit_code);
 
@@ -35,6 +40,8 @@ WA_CHECKED wa_status wa_comm_broadcast(wa_comm *comm, void *bytes, size_t size, 
 /** Collective. Fixed-size records of every rank to rank 0: out [size * ranks] there, NULL elsewhere. */
 WA_CHECKED wa_status wa_comm_gather(wa_comm *comm, const void *mine, size_t size, void *out,
                                     wa_error *err);
+/** Collective. Wait for all ranks; the processor is free meanwhile. */
+WA_CHECKED wa_status wa_comm_meet(wa_comm *comm, wa_error *err);
 
 /* --- Point to point ------------------------------------------------------------------------------- */
 

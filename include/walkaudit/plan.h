@@ -56,6 +56,7 @@ typedef struct wa_plan {
     int *case_member;    /* [case_count] team member (0 = lead) that runs the case */
     int *vindex_member;  /* [vindex_count] team member that checks its encoding */
     double predicted_utilisation; /* mean busy share of the used ranks, 0..1 */
+    double flops_until_done;      /* of one rank that never waits, until the last batch is done */
     double flops_per_rank_max;    /* of the busiest rank, whole job */
     size_t anonymous_bytes;       /* per rank, by formula */
 } wa_plan;
@@ -82,6 +83,47 @@ typedef struct wa_seat_cost {
     size_t lanes;        /* residual streams it carries */
 } wa_seat_cost;
 wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, int stage, int member);
+
+/* --- Sweeps: several audits on so many ranks ----------------------------------------------------------- */
+
+enum { WA_SWEEP_SIZES = 48 };
+
+/**
+ * Numbers of ranks for which the time of an audit is predicted: 1, 2, 3, 4, 6, 8, 12, 16, … below `ranks`, and `ranks`.
+ * sizes_out [WA_SWEEP_SIZES], ascending. Returns how many.
+ */
+size_t wa_sweep_sizes(int ranks, int *sizes_out);
+
+/**
+ * Time of one audit (as flops_until_done) on each size, alone on its share of the nodes. INFINITY where the job's grid does
+ * not fit. Local, pure. Errors: as wa_plan_build.
+ */
+WA_CHECKED wa_status wa_sweep_times(const wa_plan_input *input, const int *sizes, size_t size_count,
+                                    wa_arena *arena, double *times_out, wa_error *err);
+
+/**
+ * How a sweep uses its ranks: sets of neighbouring ranks, fixed for the whole sweep, each with audits of its own that it runs
+ * one after another in the job's order. One set: every audit has all ranks.
+ */
+typedef struct wa_sweep {
+    size_t set_count;
+    int *set_start;    /* [set_count + 1] first rank of each set */
+    size_t *audit_set; /* [audits] */
+    double flops_until_done;  /* of the longest set */
+    double flops_one_by_one;  /* had every audit all ranks, one after another */
+} wa_sweep;
+
+/**
+ * The sets that are done first: as many as pay, their sizes by the work of their audits, dearest audits dealt first. Of nearly equal
+ * ways the one of fewer sets. Local, pure: the same input gives the same sweep on every rank.
+ *
+ * times  [audits][wa_sweep_sizes(ranks)]
+ */
+WA_CHECKED wa_status wa_sweep_build(const double *times, size_t audit_count, int ranks,
+                                    wa_arena *arena, wa_sweep **out, wa_error *err);
+
+/** Index of the set a rank belongs to. */
+size_t wa_sweep_set(const wa_sweep *sweep, int rank);
 
 /**
  * Rows of the first batch at which KERNEL is measured: `count` of them, the first, the last and evenly between (all when

@@ -9,14 +9,18 @@ typedef struct wa_run_options {
     const char *out_file; /* --out: result file instead of RESULT/NAME-AUDIT.h5 (jobs of one audit); NULL = none */
     bool fresh;           /* compute anew, whatever is there */
     bool only_failed;     /* only audits that a .failed.json stands for */
+    const char *const *audits; /* only audits of these names; NULL = all */
+    size_t audit_count;
+    int array_index, array_count; /* only audits I, I + N, I + 2 N, … of the job, from 0; N = 0: all */
     bool mixed_cores;     /* hosts may have different OpenBLAS cores */
     bool verbose;
     const char *command_line; /* for /run/K */
 } wa_run_options;
 
 /**
- * Collective. Run every audit of the job, one after another, each on all ranks. Rank 0 prints the tables on stdout and the log on
- * stderr. An audit that fails leaves NAME-AUDIT.failed.json with its reason; the others go on.
+ * Collective. Run the audits that the options leave of the job: one after another on all ranks, or side by side on sets of ranks,
+ * whichever promises to be done first. Rank 0 prints the tables on stdout, in the job's order; the log goes to stderr. An audit that
+ * fails leaves NAME-AUDIT.failed.json with its reason; the others go on.
  *
  * Returns the exit code of the process (design 4), the same on every rank. Does not return when a rank can no longer serve its peers (MPI_Abort).
  */

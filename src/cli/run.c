@@ -6,15 +6,26 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_SETTINGS = 64, KEY_OUT = 256, KEY_RESUME, KEY_FRESH, KEY_ONLY_FAILED, KEY_MIXED, KEY_HELP_JOB };
+enum { MOST_SETTINGS = 64, MOST_AUDITS = 256, KEY_OUT = 256, KEY_RESUME, KEY_FRESH, KEY_ONLY_FAILED, KEY_AUDIT, KEY_ARRAY,
+       KEY_MIXED, KEY_HELP_JOB };
 
 typedef struct arguments {
     const char *job;
     const char *settings[MOST_SETTINGS];
     size_t setting_count;
+    const char *audits[MOST_AUDITS];
     bool help_job;
     wa_run_options options;
 } arguments;
+
+/* "I/N": task I, from 0, of N. */
+static void parse_array(const char *word, wa_run_options *options, struct argp_state *state)
+{
+    char rest = '\0';
+    int fields = sscanf(word, "%9d/%9d%c", &options->array_index, &options->array_count, &rest);
+    if (fields != 2 || options->array_index < 0 || options->array_count <= options->array_index)
+        argp_error(state, "--array-index '%s', expected I/N with I from 0 to N - 1", word);
+}
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -35,6 +46,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_ONLY_FAILED:
         args->options.only_failed = true;
+        return 0;
+    case KEY_AUDIT:
+        if (args->options.audit_count == MOST_AUDITS)
+            argp_error(state, "more than %d --audit", MOST_AUDITS);
+        args->audits[args->options.audit_count++] = arg;
+        args->options.audits = args->audits;
+        return 0;
+    case KEY_ARRAY:
+        parse_array(arg, &args->options, state);
         return 0;
     case KEY_MIXED:
         args->options.mixed_cores = true;
@@ -65,6 +85,9 @@ static const struct argp_option OPTIONS[] = {
     {.name = "resume", .key = KEY_RESUME, .doc = "go on with an unfinished result (the default)"},
     {.name = "fresh", .key = KEY_FRESH, .doc = "compute anew, whatever is there"},
     {.name = "only-failed", .key = KEY_ONLY_FAILED, .doc = "run only audits whose .failed.json stands"},
+    {.name = "audit", .key = KEY_AUDIT, .arg = "NAME", .doc = "run only this audit of the job (may be repeated)"},
+    {.name = "array-index", .key = KEY_ARRAY, .arg = "I/N", .doc = "run only audits I, I+N, I+2N, … of the job, counted from 0: "
+     "task I of a Slurm array of N"},
     {.name = "mixed-cores", .key = KEY_MIXED, .doc = "allow hosts with different OpenBLAS cores"},
     {.name = "help-job", .key = KEY_HELP_JOB, .doc = "list every key of a job file"},
     {.name = "verbose", .key = 'v', .doc = "say more on stderr"},

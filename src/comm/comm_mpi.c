@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 wa_status wa_mpi_failed(int code, const char *call, wa_error *err)
 {
@@ -29,20 +30,18 @@ static wa_status find_nodes(wa_comm *comm, wa_error *err)
 
 static wa_status start(wa_comm *comm, wa_error *err)
 {
-    WA_TRY_MPI(MPI_Comm_dup, (MPI_COMM_WORLD, &comm->mpi));
     WA_TRY_MPI(MPI_Comm_set_errhandler, (comm->mpi, MPI_ERRORS_RETURN));
     WA_TRY_MPI(MPI_Comm_rank, (comm->mpi, &comm->rank));
     WA_TRY_MPI(MPI_Comm_size, (comm->mpi, &comm->size));
     int length = 0;
     WA_TRY_MPI(MPI_Get_processor_name, (comm->host, &length));
-    return find_nodes(comm, err);
+    WA_TRY(find_nodes(comm, err));
+    return wa_tickets_start(comm, err);
 }
 
-wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
+/* Collective over `mpi`, which the result owns. */
+static wa_status adopt(MPI_Comm mpi, wa_comm **out, wa_error *err)
 {
-    WA_TRY_MPI(MPI_Init, (argc, argv));
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-
     wa_arena *arena;
     WA_TRY(wa_arena_open("comm", 0, &arena, err));
     wa_comm *comm;
@@ -50,9 +49,8 @@ wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
     if (status != WA_OK)
         goto close_arena;
     comm->arena = arena;
+    comm->mpi = mpi;
     status = start(comm, err);
-    if (status == WA_OK)
-        status = wa_tickets_start(comm, err);
     if (status != WA_OK)
         goto close_arena;
     *out = comm;
@@ -63,13 +61,39 @@ close_arena:
     return status;
 }
 
+wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
+{
+    WA_TRY_MPI(MPI_Init, (argc, argv));
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    MPI_Comm mpi;
+    WA_TRY_MPI(MPI_Comm_dup, (MPI_COMM_WORLD, &mpi));
+    return adopt(mpi, out, err);
+}
+
+wa_status wa_comm_split(wa_comm *comm, int colour, wa_comm **out, wa_error *err)
+{
+    MPI_Comm mpi;
+    WA_TRY_MPI(MPI_Comm_split, (comm->mpi, colour, comm->rank, &mpi));
+    wa_comm *part = NULL;
+    WA_TRY(wa_comm_agree(comm, adopt(mpi, &part, err), err));
+    *out = part;
+    return WA_OK;
+}
+
+void wa_comm_leave(wa_comm *part)
+{
+    if (part == NULL)
+        return;
+    MPI_Comm_free(&part->mpi);
+    wa_arena_close(part->arena);
+}
+
 void wa_comm_close(wa_comm *comm)
 {
     if (comm == NULL)
         return;
-    MPI_Comm_free(&comm->mpi);
+    wa_comm_leave(comm);
     MPI_Finalize();
-    wa_arena_close(comm->arena);
 }
 
 void wa_comm_abort(wa_comm *comm, int exit_code)
@@ -144,5 +168,19 @@ wa_status wa_comm_gather(wa_comm *comm, const void *mine, size_t size, void *out
     if (size > PIECE)
         return wa_fail(err, WA_E_INTERNAL, "a gathered record has %zu bytes, at most %d", size, PIECE);
     WA_TRY_MPI(MPI_Gather, (mine, (int)size, MPI_BYTE, out, (int)size, MPI_BYTE, 0, comm->mpi));
+    return WA_OK;
+}
+
+wa_status wa_comm_meet(wa_comm *comm, wa_error *err)
+{
+    MPI_Request request;
+    int met = 0;
+    WA_TRY_MPI(MPI_Ibarrier, (comm->mpi, &request));
+    WA_TRY_MPI(MPI_Test, (&request, &met, MPI_STATUS_IGNORE));
+    while (!met) {
+        struct timespec moment = {.tv_nsec = 1000000};
+        nanosleep(&moment, NULL);
+        WA_TRY_MPI(MPI_Test, (&request, &met, MPI_STATUS_IGNORE));
+    }
     return WA_OK;
 }

@@ -416,6 +416,7 @@ wa_status wa_plan_choose_grid(const wa_plan_input *input, int ranks, wa_arena *a
     plan->stage_start = c.stage_start;
     plan->case_member = c.case_member;
     plan->flops_per_rank_max = c.busy_max;
+    plan->flops_until_done = c.time;
     plan->predicted_utilisation = c.time > 0.0 ? c.busy_sum / (c.time * c.grid.used) : 1.0;
     plan->anonymous_bytes = wa_plan_memory(input, plan, most_lanes(&c), stages > 1 ? 2 : 1);
     WA_TRY(wa_arena_take(arena, input->vindex_count, sizeof *plan->vindex_member,

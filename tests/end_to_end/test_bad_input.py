@@ -59,7 +59,7 @@ JOBS = {
     "k where there is none": (GOOD + "paths: [{path: full_mmap, k: 3}]\n", ["k"]),
     "two vindexes of one name": (GOOD.replace("      - {", "      - {name: v, path: VINDEX}\n      - {"), ["v"]),
     "a path that runs nowhere": (GOOD + "paths: [{path: interleaved}]\n", ["interleaved"]),
-    "bounds that contradict themselves": (GOOD + "bounds: bounds.yaml\n", ["bounds"]),
+    "bounds that contradict themselves": (GOOD + "bounds: bounds.yaml\n", ["bounds", "contradicts"]),
     "an unprintable byte": (GOOD + "name: \"a\\x01\"\n", ["job.yaml"]),
 }
 
@@ -69,7 +69,7 @@ def test_a_wrong_job_file(shop, what, ranks):
     text, words = JOBS[what]
     job = shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")})
     job.path.write_text(text.replace("MODEL", str(shop.model(MODEL))).replace("VINDEX", str(shop.vindex(MODEL, "f32"))))
-    (job.folder / "bounds.yaml").write_text("buckets:\n  exact: {cos: 0.99, rel_l2: 1.0e-6}\n")
+    (job.folder / "bounds.yaml").write_text("exact: {cos: 0.99, rel_l2: 1.0e-6}\n")
     fails(job, ranks, 2, *words)
 
 
