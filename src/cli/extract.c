@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,10 +15,10 @@
 enum { BAR_WIDTH = 40 };
 
 /* Keys of options without a letter. */
-enum { KEY_GATE = 256, KEY_DOWN, KEY_FEATURE_MAJOR, KEY_DROP_GATE };
+enum { KEY_GATE = 256, KEY_DOWN, KEY_FEATURE_MAJOR, KEY_DROP_GATE, KEY_POLICY, KEY_THRESHOLD, KEY_FLOOR };
 
 typedef struct arguments {
-    const char *model, *out, *format, *compat, *gate, *down;
+    const char *model, *out, *format, *compat, *gate, *down, *policy, *threshold, *floor;
     bool force, feature_major_down, drop_gate;
 } arguments;
 
@@ -39,6 +40,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_DOWN:
         args->down = arg;
+        return 0;
+    case KEY_POLICY:
+        args->policy = arg;
+        return 0;
+    case KEY_THRESHOLD:
+        args->threshold = arg;
+        return 0;
+    case KEY_FLOOR:
+        args->floor = arg;
         return 0;
     case KEY_FEATURE_MAJOR:
         args->feature_major_down = true;
@@ -151,20 +161,49 @@ static wa_status read_q4k_options(const arguments *args, wa_extract_options *out
     return WA_OK;
 }
 
+static wa_status read_number(const char *option, const char *word, double *out, wa_error *err)
+{
+    char *end;
+    if (word == NULL)
+        return WA_OK;
+    double number = strtod(word, &end);
+    if (end == word || *end != '\0')
+        return wa_fail(err, WA_E_USAGE, "%s '%s' is no number", option, word);
+    *out = number;
+    return WA_OK;
+}
+
+static wa_status read_fp4_options(const arguments *args, wa_extract_options *out, wa_error *err)
+{
+    static const char *const policies[] = {"a", "b", "c"};
+    size_t policy;
+    if (out->format != WA_EXTRACT_FP4 &&
+        (args->policy != NULL || args->threshold != NULL || args->floor != NULL))
+        return wa_fail(err, WA_E_USAGE, "--fp4-… are of format fp4, not %s", args->format);
+    WA_TRY(read_choice("--fp4-policy", args->policy, policies, 3, (size_t)out->policy, &policy,
+                       err));
+    out->policy = (wa_fp4_policy)policy;
+    WA_TRY(read_number("--fp4-threshold", args->threshold, &out->fp4_threshold, err));
+    return read_number("--fp4-floor", args->floor, &out->fp4_floor, err);
+}
+
 static wa_status read_options(const arguments *args, wa_extract_options *out, wa_error *err)
 {
     static const char *const gates[] = {"", "f32", "f16"}, *const compats[] = {"", "larql"};
     size_t gate, compat;
+    wa_extract_format format;
     if (args->out == NULL || args->format == NULL)
         return wa_fail(err, WA_E_USAGE,
                        "extract needs MODEL, OUT.vindex and --format (see --help)");
-    *out = (wa_extract_options){.force = args->force};
-    WA_TRY(wa_extract_format_parse(args->format, &out->format, err));
+    WA_TRY(wa_extract_format_parse(args->format, &format, err));
+    *out = wa_extract_defaults(format);
+    out->force = args->force;
     WA_TRY(read_choice("--compat", args->compat, compats, 2, 0, &compat, err));
     WA_TRY(read_choice("--gate", args->gate, gates, 3, 0, &gate, err));
     out->larql = compat == 1;
     out->gate = (wa_extract_gate)gate;
     WA_TRY(read_q4k_options(args, out, err));
+    WA_TRY(read_fp4_options(args, out, err));
     if (isatty(STDERR_FILENO))
         out->progress = draw_bar;
     return WA_OK;
@@ -199,9 +238,9 @@ static wa_status extract(const arguments *args, wa_arena *arena, wa_error *err)
 int wa_cli_extract(int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {"format", 'f', "F", 0, "f32, f16, interleaved, q4_0 or q4k", 0},
+        {"format", 'f', "F", 0, "f32, f16, interleaved, q4_0, q4k or fp4", 0},
         {"gate", KEY_GATE, "T", 0,
-         "gate_vectors.bin in f32 or f16; q4_0 (default f32) and q4k (default f16)", 0},
+         "gate_vectors.bin in f32 or f16; q4_0, fp4 (default f32) and q4k (default f16)", 0},
         {"down", KEY_DOWN, "T", 0, "q4k: down in q6k (default) or q4k", 0},
         {"feature-major-down", KEY_FEATURE_MAJOR, NULL, 0, "q4k: down_features_q4k.bin, too", 0},
         {"drop-gate", KEY_DROP_GATE, NULL, 0,
@@ -209,6 +248,14 @@ int wa_cli_extract(int argc, char **argv)
         {"compat", 'c', "larql", 0,
          "encode as upstream does: payload files equal to its own in every byte", 0},
         {"force", 'F', NULL, 0, "replace an existing vindex", 0},
+        {"fp4-policy", KEY_POLICY, "P", 0,
+         "fp4: up in FP4, down in FP4 (a), FP8 (b, default) or f32 (c)", 0},
+        {"fp4-threshold", KEY_THRESHOLD, "R", 0,
+         "fp4: a row complies when its largest 32-element maximum is below R times the least "
+         "(default 16)",
+         0},
+        {"fp4-floor", KEY_FLOOR, "S", 0,
+         "fp4: FP8 instead where fewer than the share S of rows complies (default 0.99)", 0},
         {NULL, 0, NULL, 0, NULL, 0}};
     static const struct argp parser = {
         options,

@@ -3,6 +3,7 @@
 #include "vindex/extract_index.h"
 #include "vindex/extract_manifest.h"
 #include "vindex/extract_plan.h"
+#include "vindex/extract_report.h"
 
 #include <stdio.h>
 
@@ -10,12 +11,25 @@
 typedef struct job {
     const wa_model *model;
     const wa_extract_options *options;
-    wa_extract_plan plan;
     wa_staging staging;
     wa_panel panel;
+    wa_compliance scan;                      /* fp4 */
+    wa_fp4_choice fp4[WA_PROJECTION_COUNT]; /* fp4 */
+    wa_extract_plan plan;
     wa_outfile files[WA_EXTRACT_FILES_MAX];
     size_t file_count; /* open ones */
+    size_t passes;     /* over the model's matrices */
+    size_t steps_done; /* matrices passed */
 } job;
+
+static void step(job *j)
+{
+    size_t steps = j->passes * j->model->layer_count * WA_PROJECTION_COUNT;
+    wa_model_forget(j->model);
+    j->steps_done++;
+    if (j->options->progress != NULL)
+        j->options->progress(j->options->progress_context, j->steps_done, steps);
+}
 
 /* One panel of rows to each file that takes them. */
 static wa_status write_panel(job *j, wa_projection projection, bool by_hidden, size_t rows,
@@ -75,7 +89,6 @@ static wa_status write_projection(job *j, const wa_matrix *matrix, wa_projection
         wa_panel_decode(&j->panel, &source, first, count);
         WA_TRY(write_panel(j, projection, by_hidden, count, cols, err));
     }
-    wa_model_forget(j->model);
     return by_hidden ? WA_OK : pad_features(j, projection, rows, cols, err);
 }
 
@@ -87,9 +100,8 @@ static wa_status write_layer(job *j, size_t l, wa_error *err)
         if (write_projection(j, matrix, projection, false, err) != WA_OK ||
             write_projection(j, matrix, projection, true, err) != WA_OK)
             return wa_note(err, "%s of layer %zu", wa_projection_name(projection), l);
+        step(j);
     }
-    if (j->options->progress != NULL)
-        j->options->progress(j->options->progress_context, l + 1, j->model->layer_count);
     return WA_OK;
 }
 
@@ -135,20 +147,62 @@ static wa_status copy_tokenizer(const job *j, wa_error *err)
     return status;
 }
 
+/* FP4 first looks at every row: whether a projection complies is known at its end only. */
+static wa_status choose_fp4(job *j, wa_error *err)
+{
+    const wa_model *model = j->model;
+    if (j->options->format != WA_EXTRACT_FP4)
+        return WA_OK;
+    WA_TRY(wa_compliance_open(model->layer_count, model->intermediate, model->hidden,
+                              j->staging.arena, &j->scan, err));
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+        for (size_t l = 0; l < model->layer_count; l++) {
+            wa_panel_source source = {.matrix = wa_extract_matrix(model, l, (wa_projection)p),
+                                      .turned = p == WA_DOWN};
+            wa_compliance_add(&j->scan, &j->panel, &source);
+            step(j);
+        }
+    wa_fp4_choose(j->options, wa_extract_gate_format(j->options), &j->scan, j->fp4);
+    return WA_OK;
+}
+
+static wa_status write_report(const job *j, wa_error *err)
+{
+    uint64_t sizes[WA_PROJECTION_COUNT];
+    if (j->options->format != WA_EXTRACT_FP4)
+        return WA_OK;
+    for (size_t p = 0; p < WA_PROJECTION_COUNT; p++)
+        sizes[p] = j->files[p].bytes; /* an fp4 plan has one file for each projection, in order */
+    return wa_extract_write_report(j->model, j->options, j->fp4, &j->scan, sizes, &j->staging, err);
+}
+
+static wa_status write_index(const job *j, wa_error *err)
+{
+    bool fp4 = j->options->format == WA_EXTRACT_FP4;
+    json_t *object = fp4 ? wa_fp4_index_object(j->model, j->options, j->fp4) : NULL;
+    return wa_extract_write_index(j->model, j->options, &j->plan, j->files, object, &j->staging,
+                                  err);
+}
+
 static wa_status fill_and_commit(job *j, wa_error *err)
 {
+    WA_TRY(choose_fp4(j, err));
+    j->plan = wa_extract_plan_build(j->options, j->fp4);
     WA_TRY(write_payloads(j, err));
+    WA_TRY(write_report(j, err));
     WA_TRY(copy_tokenizer(j, err));
-    WA_TRY(wa_extract_write_index(j->model, j->options, &j->plan, j->files, &j->staging, err));
+    WA_TRY(write_index(j, err));
     return wa_staging_commit(&j->staging, err);
 }
 
 static wa_status extract_in(wa_arena *arena, const wa_model *model, const char *out_path,
                             const wa_extract_options *options, wa_error *err)
 {
-    job j = {.model = model, .options = options};
+    job j = {.model = model,
+             .options = options,
+             .passes = options->format == WA_EXTRACT_FP4 ? 2 : 1};
     size_t widest = model->hidden > model->intermediate ? model->hidden : model->intermediate;
-    WA_TRY(wa_extract_plan_build(model, options, &j.plan, err));
+    WA_TRY(wa_extract_check(model, options, err));
     WA_TRY(wa_panel_open(widest, arena, &j.panel, err));
     WA_TRY(wa_staging_open(out_path, options->force, arena, &j.staging, err));
     wa_status status = fill_and_commit(&j, err);

@@ -134,15 +134,17 @@ static json_t *build_root(const wa_model *model, const wa_extract_options *optio
     json_object_set_new(root, "down_top_k", json_integer(0)); /* no down_meta.bin is written */
     json_object_set_new(root, "has_model_weights", json_false());
     json_object_set_new(root, "model_config", build_model_config(model));
-    json_object_set_new(root, "walkaudit", build_extension(model, options));
     return root;
 }
 
 wa_status wa_extract_write_index(const wa_model *model, const wa_extract_options *options,
                                  const wa_extract_plan *plan, const wa_outfile *files,
-                                 const wa_staging *staging, wa_error *err)
+                                 json_t *fp4, const wa_staging *staging, wa_error *err)
 {
     json_t *root = build_root(model, options, plan, files);
+    if (fp4 != NULL)
+        json_object_set_new(root, "fp4", fp4);
+    json_object_set_new(root, "walkaudit", build_extension(model, options));
     if (wa_extract_write_json(staging, "index.json", root, err) != WA_OK)
         return wa_note(err, "model path '%s'", model->path);
     return WA_OK;

@@ -5,10 +5,14 @@
 #include "vindex/extract_plan.h"
 #include "vindex/staging.h"
 
-/** files: [plan->file_count], finished; their hashes become `checksums`. */
+/**
+ * files: [plan->file_count], finished; their hashes become `checksums`. fp4: the object of that name,
+ * taken over also on failure; NULL = none.
+ */
 WA_CHECKED wa_status wa_extract_write_index(const wa_model *model,
                                             const wa_extract_options *options,
                                             const wa_extract_plan *plan, const wa_outfile *files,
-                                            const wa_staging *staging, wa_error *err);
+                                            json_t *fp4, const wa_staging *staging,
+                                            wa_error *err);
 
 #endif

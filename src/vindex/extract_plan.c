@@ -1,6 +1,8 @@
 /* The files of each format (vindex-format 3, 4, 9), and which models they can hold. */
 #include "vindex/extract_plan.h"
 
+#include <math.h>
+
 static const char *const NAMES[WA_EXTRACT_FORMAT_COUNT] = {
 #define FORMAT_NAME(id, name) name,
     WA_EXTRACT_FORMAT_LIST(FORMAT_NAME)
@@ -17,6 +19,7 @@ static const struct {
     [WA_EXTRACT_INTERLEAVED] = {.ungated = true},
     [WA_EXTRACT_Q4_0] = {.any_gate = true},
     [WA_EXTRACT_Q4K] = {.half_gate = true, .any_gate = true},
+    [WA_EXTRACT_FP4] = {.any_gate = true},
 };
 
 const char *wa_extract_format_name(wa_extract_format format)
@@ -37,6 +40,14 @@ wa_status wa_extract_format_parse(const char *name, wa_extract_format *out, wa_e
                    "unknown format '%s', expected one of" WA_EXTRACT_FORMAT_LIST(FORMAT_WORD),
                    name);
 #undef FORMAT_WORD
+}
+
+wa_extract_options wa_extract_defaults(wa_extract_format format)
+{
+    return (wa_extract_options){.format = format,
+                                .policy = WA_FP4_POLICY_B,
+                                .fp4_threshold = 16.0,
+                                .fp4_floor = 0.99};
 }
 
 const wa_extract_part *wa_extract_part_of(const wa_extract_file *file, wa_projection projection,
@@ -83,6 +94,26 @@ static wa_status check_model(const wa_model *model, wa_extract_format format, wa
     return WA_OK;
 }
 
+/* What upstream's converter refuses (vindex-format 4.6, U20), and numbers that decide nothing. */
+static wa_status check_fp4(const wa_model *model, const wa_extract_options *options, wa_error *err)
+{
+    if (options->larql && model->hidden % 256 != 0)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "hidden size %zu, expected a multiple of 256: upstream has no padded FP4 "
+                       "rows; without --compat larql they are written",
+                       model->hidden);
+    if (options->larql && options->gate == WA_EXTRACT_GATE_F16)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "an f16 gate: upstream makes FP4 vindexes from f32 ones only");
+    if (!(options->fp4_threshold > 1.0 && isfinite(options->fp4_threshold)))
+        return wa_fail(err, WA_E_USAGE, "compliance threshold %g, expected more than 1",
+                       options->fp4_threshold);
+    if (!(options->fp4_floor >= 0.0 && options->fp4_floor <= 1.0))
+        return wa_fail(err, WA_E_USAGE, "compliance floor %g, expected 0 to 1",
+                       options->fp4_floor);
+    return WA_OK;
+}
+
 static wa_status check_options(const wa_extract_options *options, wa_error *err)
 {
     bool q4k = options->format == WA_EXTRACT_Q4K;
@@ -95,6 +126,13 @@ static wa_status check_options(const wa_extract_options *options, wa_error *err)
                        "not %s",
                        NAMES[options->format]);
     return WA_OK;
+}
+
+wa_status wa_extract_check(const wa_model *model, const wa_extract_options *options, wa_error *err)
+{
+    WA_TRY(check_options(options, err));
+    WA_TRY(check_model(model, options->format, err));
+    return options->format == WA_EXTRACT_FP4 ? check_fp4(model, options, err) : WA_OK;
 }
 
 static wa_extract_file *add_file(wa_extract_plan *plan, const char *name)
@@ -144,8 +182,19 @@ static void add_q4k(wa_extract_plan *plan, const wa_extract_options *options)
     add_part(file, WA_DOWN, down);
 }
 
+/* Up and down as chosen; down tagged f16 is the f32 feature file (vindex-format 2.8). */
+static void add_fp4(wa_extract_plan *plan, const wa_fp4_choice *fp4)
+{
+    for (int p = WA_UP; p < WA_PROJECTION_COUNT; p++) {
+        bool blocks = wa_fp4_has_blocks(fp4[p].chosen);
+        wa_format format = blocks ? wa_fp4_format(fp4[p].chosen) : WA_FORMAT_F32;
+        add_part(add_file(plan, fp4[p].file), (wa_projection)p, (wa_encoding){.format = format});
+    }
+}
+
 /* vindex-format 3: only the gate is ever f16 on disk; feature files are f32 files. */
-static void add_payload(wa_extract_plan *plan, const wa_extract_options *options)
+static void add_payload(wa_extract_plan *plan, const wa_extract_options *options,
+                        const wa_fp4_choice *fp4)
 {
     wa_encoding feature = {.format = WA_FORMAT_F32, .via_f16 = options->format == WA_EXTRACT_F16};
     switch (options->format) {
@@ -163,27 +212,26 @@ static void add_payload(wa_extract_plan *plan, const wa_extract_options *options
     case WA_EXTRACT_Q4K:
         add_q4k(plan, options);
         break;
+    case WA_EXTRACT_FP4:
+        add_fp4(plan, fp4);
+        break;
     case WA_EXTRACT_FORMAT_COUNT:
         break;
     }
 }
 
-static wa_format gate_format(const wa_extract_options *options)
+wa_format wa_extract_gate_format(const wa_extract_options *options)
 {
     bool half = options->gate == WA_EXTRACT_GATE_USUAL ? TRAITS[options->format].half_gate
                                                        : options->gate == WA_EXTRACT_GATE_F16;
     return half ? WA_FORMAT_F16 : WA_FORMAT_F32;
 }
 
-wa_status wa_extract_plan_build(const wa_model *model, const wa_extract_options *options,
-                                wa_extract_plan *out, wa_error *err)
+wa_extract_plan wa_extract_plan_build(const wa_extract_options *options, const wa_fp4_choice *fp4)
 {
-    wa_extract_plan plan = {.gate_format = gate_format(options)};
-    WA_TRY(check_options(options, err));
-    WA_TRY(check_model(model, options->format, err));
+    wa_extract_plan plan = {.gate_format = wa_extract_gate_format(options)};
     if (!options->drop_gate)
         add_features(&plan, WA_PAYLOAD_GATE, WA_GATE, (wa_encoding){.format = plan.gate_format});
-    add_payload(&plan, options);
-    *out = plan;
-    return WA_OK;
+    add_payload(&plan, options, fp4);
+    return plan;
 }

@@ -2,9 +2,7 @@
 #ifndef WALKAUDIT_VINDEX_EXTRACT_PLAN_H
 #define WALKAUDIT_VINDEX_EXTRACT_PLAN_H
 
-#include "vindex/panel.h"
-#include "vindex/parts.h"
-#include "walkaudit/extract.h"
+#include "vindex/extract_fp4.h"
 
 /** One projection of each layer in a file. */
 typedef struct wa_extract_part {
@@ -38,10 +36,14 @@ const wa_extract_part *wa_extract_part_of(const wa_extract_file *file, wa_projec
  * in-memory builder (vindex-format 2.6). */
 const wa_matrix *wa_extract_matrix(const wa_model *model, size_t layer, wa_projection projection);
 
-/**
- * Check that the format can hold the model, and list its files. WA_E_UNSUPPORTED, WA_E_USAGE.
- */
-WA_CHECKED wa_status wa_extract_plan_build(const wa_model *model, const wa_extract_options *options,
-                                           wa_extract_plan *out, wa_error *err);
+/** Can the format hold the model, and do the options belong together? WA_E_UNSUPPORTED, WA_E_USAGE. */
+WA_CHECKED wa_status wa_extract_check(const wa_model *model, const wa_extract_options *options,
+                                      wa_error *err);
+
+/** The type of gate_vectors.bin. */
+wa_format wa_extract_gate_format(const wa_extract_options *options);
+
+/** The files. fp4: [WA_PROJECTION_COUNT] for format fp4, else not looked at. */
+wa_extract_plan wa_extract_plan_build(const wa_extract_options *options, const wa_fp4_choice *fp4);
 
 #endif

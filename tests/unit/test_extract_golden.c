@@ -3,6 +3,7 @@
 #include "vindex/digest.h"
 #include "vindex_dirs.h"
 #include "walkaudit/extract.h"
+#include "walkaudit/json.h"
 
 /* How the fixtures' variants are asked for (vindex-format 9). */
 static const struct {
@@ -17,6 +18,9 @@ static const struct {
     {"q4k-from-f32",
      {.format = WA_EXTRACT_Q4K, .gate = WA_EXTRACT_GATE_F32, .feature_major_down = true}},
     {"q4k-nogate", {.format = WA_EXTRACT_Q4K, .drop_gate = true}},
+    {"fp4a", {.format = WA_EXTRACT_FP4, .policy = WA_FP4_POLICY_A}},
+    {"fp4b", {.format = WA_EXTRACT_FP4, .policy = WA_FP4_POLICY_B}},
+    {"fp4c", {.format = WA_EXTRACT_FP4, .policy = WA_FP4_POLICY_C}},
 };
 enum { VARIANT_COUNT = sizeof VARIANTS / sizeof VARIANTS[0] };
 
@@ -29,6 +33,8 @@ static void extract_variant(const wa_model *model, const char *name, const char 
         wa_extract_options options = VARIANTS[i].options;
         options.larql = true;
         options.force = true;
+        options.fp4_threshold = 16.0; /* upstream's defaults */
+        options.fp4_floor = 0.99;
         WA_MUST(wa_extract(model, out, &options, &err), &err);
         return;
     }
@@ -90,9 +96,9 @@ static size_t compare_golden(const char *name)
 
 static void compat_larql_writes_upstreams_bytes(void)
 {
-    CU_ASSERT_EQUAL(compare_golden("tiny-gemma3"), 5);
-    CU_ASSERT_EQUAL(compare_golden("tiny-llama"), 3);
-    CU_ASSERT_EQUAL(compare_golden("tiny-qwen3"), 21);
+    CU_ASSERT_EQUAL(compare_golden("tiny-gemma3"), 8);
+    CU_ASSERT_EQUAL(compare_golden("tiny-llama"), 6);
+    CU_ASSERT_EQUAL(compare_golden("tiny-qwen3"), 30);
 }
 
 /* Neither width is a multiple of 256: rows of all K-quants, and feature rows, are padded. */
@@ -101,5 +107,47 @@ static void compat_larql_pads_rows_as_upstream_does(void)
     CU_ASSERT_EQUAL(compare_golden("tiny-odd"), 15);
 }
 
+static json_t *read_json(const char *dir, const char *name)
+{
+    char path[2 * PATH_ROOM];
+    wa_error err = {0};
+    json_t *root;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    WA_MUST(wa_json_open(path, &root, &err), &err);
+    return root;
+}
+
+/* The report has but one value of its own: when it was made. index.json: the fp4 object. */
+static void the_fp4_report_is_upstreams(void)
+{
+    char path[PATH_ROOM], out[PATH_ROOM];
+    wa_error err = {0};
+    wa_arena *arena;
+    wa_model *model;
+    unpack_model("extract-golden-model", "tiny-qwen3", path);
+    scratch_path(out, "extract-golden", "report");
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    WA_MUST(wa_model_open(path, WA_SEMANTICS_LARQL, arena, &model, &err), &err);
+    extract_variant(model, "fp4b", out);
+    json_t *report = read_json(out, "fp4_compliance.json"), *index = read_json(out, "index.json");
+    json_t *upstream = read_json(WA_GOLDEN "/vindex-extract", "tiny-qwen3-fp4b-compliance.json");
+    json_t *their_index = read_json(WA_GOLDEN "/vindex-extract", "tiny-qwen3-fp4b-index.json");
+    CU_ASSERT_EQUAL(strncmp(json_string_value(json_object_get(report, "extracted_at")), "@epoch+", 7),
+                    0);
+    CU_ASSERT_EQUAL(json_object_del(report, "extracted_at"), 0);
+    CU_ASSERT_EQUAL(json_object_del(upstream, "extracted_at"), 0);
+    CU_ASSERT_TRUE(json_equal(report, upstream));
+    CU_ASSERT_TRUE(json_equal(json_object_get(index, "fp4"), json_object_get(their_index, "fp4")));
+    CU_ASSERT_TRUE(
+        json_equal(json_object_get(index, "layers"), json_object_get(their_index, "layers")));
+    wa_json_close(report);
+    wa_json_close(index);
+    wa_json_close(upstream);
+    wa_json_close(their_index);
+    wa_model_close(model);
+    wa_arena_close(arena);
+}
+
 WA_SUITE("extract_golden", WA_CASE(compat_larql_writes_upstreams_bytes),
-         WA_CASE(compat_larql_pads_rows_as_upstream_does))
+         WA_CASE(compat_larql_pads_rows_as_upstream_does),
+         WA_CASE(the_fp4_report_is_upstreams))

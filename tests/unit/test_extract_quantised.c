@@ -123,6 +123,55 @@ static void a_q4_0_vindex_holds_the_models_weights(void)
                    look_at_q4_0);
 }
 
+static void look_at_fp4(const wa_vindex *vindex, const wa_model *model)
+{
+    expect_payload(vindex, model, WA_PAYLOAD_GATE);
+    expect_payload(vindex, model, WA_PAYLOAD_FP4);
+}
+
+static void an_fp4_vindex_holds_the_models_weights(void)
+{
+    static const wa_fp4_policy policies[] = {WA_FP4_POLICY_A, WA_FP4_POLICY_B, WA_FP4_POLICY_C};
+    for (size_t i = 0; i < 3; i++) {
+        wa_extract_options options = wa_extract_defaults(WA_EXTRACT_FP4);
+        options.policy = policies[i];
+        options.gate = i == 0 ? WA_EXTRACT_GATE_F16 : WA_EXTRACT_GATE_F32;
+        with_extracted("tiny-qwen3", options, look_at_fp4);
+    }
+}
+
+/* Each row encoded here as 512 elements, 192 of them zeros, and decoded: the very bits. */
+static void look_at_padded_fp4(const wa_vindex *vindex, const wa_model *model)
+{
+    enum { WIDTH = 320, PADDED = 512 };
+    look_at_fp4(vindex, model);
+    CU_ASSERT_EQUAL_FATAL(model->hidden, WIDTH);
+    for (size_t l = 0; l < model->layer_count; l++) {
+        wa_error err = {0};
+        wa_matrix stored;
+        size_t different = 0;
+        WA_MUST(wa_vindex_matrix(vindex, WA_PAYLOAD_FP4, WA_UP, l, &stored, &err), &err);
+        CU_ASSERT_EQUAL_FATAL(stored.cols, WIDTH);
+        CU_ASSERT_EQUAL_FATAL(stored.format, WA_FORMAT_FP4);
+        for (size_t r = 0; r < stored.rows; r++) {
+            float row[PADDED] = {0}, found[WIDTH], decoded[PADDED];
+            uint8_t blocks[2 * 137];
+            wa_matrix_decode(&model->layers[l].up, r, 1, row);
+            wa_format_get(WA_FORMAT_FP4)->encode_ref(row, 2, blocks);
+            wa_format_get(WA_FORMAT_FP4)->decode_ref(blocks, 2, decoded);
+            wa_matrix_decode(&stored, r, 1, found);
+            different += memcmp(stored.data + r * stored.row_bytes, blocks, sizeof blocks) != 0;
+            different += memcmp(found, decoded, sizeof found) != 0;
+        }
+        CU_ASSERT_EQUAL(different, 0);
+    }
+}
+
+static void padded_fp4_rows_are_read_back_as_encoded(void)
+{
+    with_extracted("tiny-odd", wa_extract_defaults(WA_EXTRACT_FP4), look_at_padded_fp4);
+}
+
 /* --- refusals ---------------------------------------------------------------------------------- */
 
 enum { HIDDEN = 48, FEATURES = 4 };
@@ -136,6 +185,17 @@ static wa_matrix zeros(size_t rows, size_t cols)
                        .rows = rows,
                        .cols = cols,
                        .row_bytes = cols * sizeof *WEIGHTS};
+}
+
+/* Defaults of FP4 with what a test changes. */
+static wa_extract_options fp4_with(bool larql, wa_extract_gate gate, double threshold, double floor)
+{
+    wa_extract_options options = wa_extract_defaults(WA_EXTRACT_FP4);
+    options.larql = larql;
+    options.gate = gate;
+    options.fp4_threshold = threshold;
+    options.fp4_floor = floor;
+    return options;
 }
 
 static void expect_refused(bool gated, wa_extract_options options, wa_status status,
@@ -177,7 +237,21 @@ static void what_a_format_cannot_hold_is_refused(void)
         WA_E_USAGE, "format f16 has its own type");
 }
 
+static void fp4_options_that_mean_nothing_are_refused(void)
+{
+    wa_extract_gate usual = WA_EXTRACT_GATE_USUAL, half = WA_EXTRACT_GATE_F16;
+    expect_refused(true, fp4_with(true, usual, 16, 0.99), WA_E_UNSUPPORTED,
+                   "hidden size 48, expected a multiple of 256");
+    expect_refused(false, fp4_with(false, usual, 16, 0.99), WA_E_UNSUPPORTED, "no gate projection");
+    expect_refused(true, fp4_with(false, usual, NAN, 0.99), WA_E_USAGE, "threshold nan");
+    expect_refused(true, fp4_with(false, half, 1, 0.99), WA_E_USAGE, "threshold 1");
+    expect_refused(true, fp4_with(false, usual, 16, 1.5), WA_E_USAGE, "floor 1.5");
+}
+
 WA_SUITE("extract_quantised", WA_CASE(a_q4k_vindex_holds_the_models_weights),
          WA_CASE(a_dropped_gate_is_remade_by_the_reader),
          WA_CASE(a_q4_0_vindex_holds_the_models_weights),
-         WA_CASE(what_a_format_cannot_hold_is_refused))
+         WA_CASE(an_fp4_vindex_holds_the_models_weights),
+         WA_CASE(padded_fp4_rows_are_read_back_as_encoded),
+         WA_CASE(what_a_format_cannot_hold_is_refused),
+         WA_CASE(fp4_options_that_mean_nothing_are_refused))
