@@ -124,6 +124,15 @@ void wa_matrix_decode_ref(const wa_matrix *matrix, size_t first, size_t count, f
 /** The matrix itself when it is plain, aligned f32 with row_bytes = 4*cols and can be used in place; else NULL. */
 const float *wa_matrix_in_place(const wa_matrix *matrix);
 
+/**
+ * The view of columns [first, first + count) of every row; first is a multiple of the format's block. Decoding it
+ * touches those blocks alone.
+ */
+wa_matrix wa_matrix_columns(const wa_matrix *matrix, size_t first, size_t count);
+
+/** Vindex Q4_0 as integers: q [32 * blocks] in -8..7 and scale [blocks]; a value is q * scale. For integer dots. */
+void wa_q4_0_split(const uint8_t *src, size_t blocks, int8_t *q, float *scale);
+
 /** Stored bytes of the whole matrix. */
 size_t wa_matrix_bytes(const wa_matrix *matrix);
 

@@ -150,3 +150,17 @@ void wa_rows_encode(wa_format format, const float *rows, size_t count, size_t co
         out += info->block_bytes;
     }
 }
+
+wa_matrix wa_matrix_columns(const wa_matrix *matrix, size_t first, size_t count)
+{
+    const wa_format_info *info = info_of(matrix);
+    wa_matrix view = *matrix;
+    assert(first <= matrix->cols && count <= matrix->cols - first);
+    assert(first % info->block_elements == 0);
+    if (matrix->order == WA_ROWS_TRANSPOSED)
+        view.data += first * matrix->row_bytes;
+    else
+        view.data += first / info->block_elements * info->block_bytes;
+    view.cols = count;
+    return view;
+}

@@ -39,6 +39,19 @@ WA_CLONES void wa_decode_Q4_0(const uint8_t *restrict src, size_t blocks, float 
     }
 }
 
+WA_CLONES void wa_q4_0_split(const uint8_t *restrict src, size_t blocks, int8_t *restrict q,
+                             float *restrict scale)
+{
+    const block_q4_0 *restrict b = (const void *)src;
+    for (size_t k = 0; k < blocks; k++, q += BLOCK) {
+        scale[k] = wa_load_f16(b[k].d);
+        for (int j = 0; j < BLOCK / 2; j++) {
+            q[2 * j] = (int8_t)((b[k].qs[j] & 15) - 8);
+            q[2 * j + 1] = (int8_t)((b[k].qs[j] >> 4) - 8);
+        }
+    }
+}
+
 /* Below 7 * 2^-14 the stored d is zero and the block decodes to zeros, whatever its nibbles. */
 void wa_encode_ref_Q4_0(const float *src, size_t blocks, uint8_t *out)
 {

@@ -44,20 +44,6 @@ size_t wa_panel_rows(const wa_panel *panel, size_t cols)
     return panel->room / padded(cols) / UNIT * UNIT;
 }
 
-/* The view of columns [first, first + count). A transposed matrix stores a column as one of its
- * rows. */
-static wa_matrix columns_of(const wa_matrix *matrix, size_t first, size_t count)
-{
-    const wa_format_info *info = wa_format_get(matrix->format);
-    wa_matrix view = *matrix;
-    if (matrix->order == WA_ROWS_TRANSPOSED)
-        view.data += first * matrix->row_bytes;
-    else
-        view.data += first / info->block_elements * info->block_bytes;
-    view.cols = count;
-    return view;
-}
-
 /* in [rows, cols] to out [cols, rows], in squares that stay in the first cache. */
 static void transpose(const float *in, size_t rows, size_t cols, float *out)
 {
@@ -79,7 +65,7 @@ void wa_panel_decode(wa_panel *panel, const wa_panel_source *source, size_t firs
         wa_matrix_decode(source->matrix, first, count, panel->rows);
         return;
     }
-    wa_matrix view = columns_of(source->matrix, first, count);
+    wa_matrix view = wa_matrix_columns(source->matrix, first, count);
     wa_matrix_decode(&view, 0, view.rows, panel->columns);
     transpose(panel->columns, view.rows, count, panel->rows);
 }

@@ -146,7 +146,49 @@ static void row_bytes_refuse_to_overflow(void)
     CU_ASSERT_EQUAL(bytes, 0);
 }
 
+static void columns_decode_to_their_part_of_every_row(void)
+{
+    enum { ROWS = 3, COLS = 600 };
+    float x[ROWS * COLS], whole[ROWS * COLS], part[ROWS * COLS];
+    for (int i = 0; i < ROWS * COLS; i++)
+        x[i] = (float)((73 * i + 41) % 257 - 128) / 64;
+    for (int f = 0; f < WRITTEN; f++) {
+        uint8_t out[ROWS * 3 * BYTES_MAX];
+        wa_matrix m = {.data = out, .name = "m", .format = written[f], .rows = ROWS, .cols = COLS};
+        CU_ASSERT_FATAL(wa_row_bytes(m.format, COLS, &m.row_bytes));
+        wa_rows_encode(m.format, x, ROWS, COLS, out);
+        wa_matrix_decode(&m, 0, ROWS, whole);
+        static const size_t cuts[] = {0, 256, 512, COLS}; /* the last block is part padding */
+        for (size_t c = 0; c < 3; c++) {
+            size_t width = cuts[c + 1] - cuts[c];
+            wa_matrix view = wa_matrix_columns(&m, cuts[c], width);
+            wa_matrix_decode(&view, 0, ROWS, part);
+            for (size_t r = 0; r < ROWS; r++)
+                CU_ASSERT_EQUAL(memcmp(part + r * width, whole + r * COLS + cuts[c],
+                                       width * sizeof *part),
+                                0);
+        }
+    }
+}
+
+static void q4_0_splits_into_what_it_decodes_to(void)
+{
+    enum { COUNT = 7, ELEMENTS = 32 };
+    uint8_t bytes[COUNT * 18];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 37 + 11) & (i % 18 == 1 ? 0x3f : 0xff); /* finite scales */
+    float values[COUNT * ELEMENTS], scale[COUNT];
+    int8_t q[COUNT * ELEMENTS];
+    wa_format_get(WA_FORMAT_Q4_0)->decode_ref(bytes, COUNT, values);
+    wa_q4_0_split(bytes, COUNT, q, scale);
+    for (int i = 0; i < COUNT * ELEMENTS; i++) {
+        CU_ASSERT(q[i] >= -8 && q[i] <= 7);
+        CU_ASSERT_EQUAL((float)q[i] * scale[i / ELEMENTS], values[i]);
+    }
+}
+
 WA_SUITE("codec_blocks", WA_CASE(inputs_are_those_of_the_vectors),
          WA_CASE(encoders_write_the_bytes_of_larql),
          WA_CASE(rows_are_filled_up_with_zeros_to_whole_blocks),
-         WA_CASE(row_bytes_refuse_to_overflow))
+         WA_CASE(row_bytes_refuse_to_overflow), WA_CASE(columns_decode_to_their_part_of_every_row),
+         WA_CASE(q4_0_splits_into_what_it_decodes_to))
