@@ -168,6 +168,9 @@ WA_CHECKED wa_status wa_case_run(const wa_case *which, const wa_walk_layer *laye
                                  const wa_walk_io *io, size_t io_count, wa_scratch *scratch,
                                  wa_label *label, wa_error *err);
 
+/** Is it a per-feature loop (sparse:serial, sparse:parallel_q4k_down): in gate order, leaving out small activations? */
+bool wa_case_is_loop(const wa_case *which);
+
 /** Multiply-adds times two of one evaluation of `rows` rows, and stored bytes it reads; for cost figures. */
 double wa_case_flops(const wa_case *which, const wa_walk_layer *layer, size_t rows);
 size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);
@@ -192,7 +195,10 @@ typedef struct wa_row_error {
     size_t nonfinite;     /* stored values that are no numbers; then max is NaN and worst_row the first such row */
 } wa_row_error;
 
-/** Compare stored [F, H] with the model's gate/up [F, H] or down [H, F] (transposed here). Local. */
+/**
+ * Compare a stored matrix with the model's, row by row: [F, H] with gate or up [F, H], a down stored [H, F] with down
+ * [H, F] (then a row is an output), or, transposed here, a feature-major down [F, H] with down [H, F]. Local.
+ */
 WA_CHECKED wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
                                        bool transpose_model, wa_arena *arena, wa_row_error *out,
                                        wa_error *err);

@@ -40,8 +40,8 @@ static wa_status check_rows(const comparison *c, size_t **rows, size_t *count, w
 static bool has_same_truth(const wa_case *a, const wa_case *b)
 {
     if (a == NULL || a->vindex != b->vindex || a->k != WA_K_ALL || b->k != WA_K_ALL ||
-        (a->path == WA_PATH_SPARSE_SERIAL) != (b->path == WA_PATH_SPARSE_SERIAL))
-        return false; /* the serial loop leaves out activations at the floor */
+        wa_case_is_loop(a) != wa_case_is_loop(b))
+        return false; /* the per-feature loops leave out activations at the floor */
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         if (a->source[p].from_model != b->source[p].from_model ||
             (!a->source[p].from_model && a->source[p].payload != b->source[p].payload))
@@ -250,8 +250,8 @@ static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, 
         WA_TRY(wa_vindex_matrix(audit->vindexes[vindex], source->payload, projection, layer, &stored,
                                 err));
         wa_row_error e;
-        WA_TRY(wa_encoding_check(&stored, truth[projection], projection == WA_DOWN, stage->arena, &e,
-                                 err));
+        bool turned = projection == WA_DOWN && wa_payload_down_is_feature_major(source->payload);
+        WA_TRY(wa_encoding_check(&stored, truth[projection], turned, stage->arena, &e, err));
         stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
             (double)(wa_matrix_bytes(&stored) + wa_matrix_bytes(truth[projection]));
         if (!any || is_worse(&e, &worst))

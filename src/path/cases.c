@@ -1,89 +1,6 @@
 /* Cases of an audit: which paths each vindex can run, what each reads, and which label it must
  * show. */
-#include "walkaudit/path.h"
-
-enum { NEEDS_MAX = 3 };
-
-#define BIT(payload) (1U << WA_PAYLOAD_##payload)
-
-/* Where a projection comes from: a payload, or the model. */
-#define FROM_MODEL WA_PAYLOAD_COUNT
-
-/* What a path needs, reads and hides from the ladder (walk-paths 4.3; design 6). */
-typedef struct path_spec {
-    bool in_default_list;
-    bool takes_k;
-    bool in_this_version;
-    wa_payload needs[NEEDS_MAX];
-    int need_count;
-    wa_payload reads[WA_PROJECTION_COUNT];
-    unsigned hides;    /* payloads its mask takes away, flags and accessors alike */
-    bool k_for_ladder; /* the ladder sees a K: finite, or all */
-    wa_label kernel;   /* NONE: what the ladder picks */
-} path_spec;
-
-static const path_spec SPECS[WA_PATH_COUNT] = {
-    [WA_PATH_SPARSE] = {.in_default_list = true,
-                        .in_this_version = true,
-                        .needs = {WA_PAYLOAD_GATE, WA_PAYLOAD_UP_FEATURES,
-                                  WA_PAYLOAD_DOWN_FEATURES},
-                        .need_count = 3,
-                        .reads = {WA_PAYLOAD_GATE, WA_PAYLOAD_UP_FEATURES,
-                                  WA_PAYLOAD_DOWN_FEATURES},
-                        .k_for_ladder = true},
-    [WA_PATH_SPARSE_SERIAL] = {.takes_k = true,
-                               .in_this_version = true,
-                               .needs = {WA_PAYLOAD_GATE, WA_PAYLOAD_UP_FEATURES,
-                                         WA_PAYLOAD_DOWN_FEATURES},
-                               .need_count = 3,
-                               .reads = {WA_PAYLOAD_GATE, WA_PAYLOAD_UP_FEATURES,
-                                         WA_PAYLOAD_DOWN_FEATURES},
-                               .k_for_ladder = true,
-                               .kernel = WA_LABEL_SPARSE_SERIAL},
-    [WA_PATH_SPARSE_PARALLEL] = {.takes_k = true,
-                                 .needs = {WA_PAYLOAD_GATE, WA_PAYLOAD_INTERLEAVED_Q4K},
-                                 .need_count = 2},
-    [WA_PATH_FP4_STORAGE] = {.in_default_list = true, .needs = {WA_PAYLOAD_FP4}, .need_count = 1},
-    [WA_PATH_INTERLEAVED_Q4] = {.in_default_list = true,
-                                .needs = {WA_PAYLOAD_INTERLEAVED_Q4},
-                                .need_count = 1},
-    [WA_PATH_INTERLEAVED] = {.in_default_list = true,
-                             .in_this_version = true,
-                             .needs = {WA_PAYLOAD_INTERLEAVED},
-                             .need_count = 1,
-                             .reads = {WA_PAYLOAD_INTERLEAVED, WA_PAYLOAD_INTERLEAVED,
-                                       WA_PAYLOAD_INTERLEAVED},
-                             .hides = BIT(FP4) | BIT(INTERLEAVED_Q4),
-                             .kernel = WA_LABEL_INTERLEAVED},
-    [WA_PATH_FULL_MMAP] = {.in_default_list = true,
-                           .in_this_version = true,
-                           .needs = {WA_PAYLOAD_GATE, WA_PAYLOAD_UP_FEATURES,
-                                     WA_PAYLOAD_DOWN_FEATURES},
-                           .need_count = 3,
-                           .reads = {WA_PAYLOAD_GATE, WA_PAYLOAD_UP_FEATURES,
-                                     WA_PAYLOAD_DOWN_FEATURES},
-                           .hides = BIT(FP4) | BIT(INTERLEAVED_Q4) | BIT(INTERLEAVED),
-                           .kernel = WA_LABEL_FULL_MMAP},
-    [WA_PATH_INTERLEAVED_Q4K] = {.in_default_list = true,
-                                 .needs = {WA_PAYLOAD_INTERLEAVED_Q4K},
-                                 .need_count = 1},
-    [WA_PATH_EXACT] = {.in_default_list = true,
-                       .in_this_version = true,
-                       .needs = {WA_PAYLOAD_DOWN_FEATURES},
-                       .need_count = 1,
-                       .reads = {FROM_MODEL, FROM_MODEL, WA_PAYLOAD_DOWN_FEATURES},
-                       .hides = BIT(FP4) | BIT(INTERLEAVED_Q4) | BIT(INTERLEAVED) |
-                                BIT(UP_FEATURES) | BIT(INTERLEAVED_Q4K),
-                       .kernel = WA_LABEL_EXACT},
-    [WA_PATH_WEIGHTS_FALLBACK] = {.takes_k = true,
-                                  .in_this_version = true,
-                                  .needs = {WA_PAYLOAD_GATE},
-                                  .need_count = 1,
-                                  .reads = {FROM_MODEL, FROM_MODEL, FROM_MODEL},
-                                  .hides = ~BIT(GATE),
-                                  .k_for_ladder = true,
-                                  .kernel = WA_LABEL_WEIGHTS_FALLBACK_SPARSE},
-};
+#include "path/spec.h"
 
 /* Upstream's order (walk-paths 4.3) is that of WA_PATH_LIST, less what it never lists. */
 
@@ -94,143 +11,6 @@ typedef struct builder {
     wa_arena *arena;
     wa_cases *out;
 } builder;
-
-static const char NOT_IN_THIS_VERSION[] = "not in this version";
-
-static bool sees(const wa_vindex *vindex, const path_spec *spec, wa_payload payload)
-{
-    return vindex->present[payload] && (spec->hides & (1U << payload)) == 0;
-}
-
-/* The ladder's facts under a case's mask. No backend, no overrides, no L1 cache, and padded rows
- * are read by the manifest's width, so K-quant rows of any length answer. */
-static wa_ladder_facts facts_of(const wa_vindex *vindex, const wa_model *model,
-                                const path_spec *spec, int k)
-{
-    bool up = sees(vindex, spec, WA_PAYLOAD_UP_FEATURES);
-    bool down = sees(vindex, spec, WA_PAYLOAD_DOWN_FEATURES);
-    bool interleaved = sees(vindex, spec, WA_PAYLOAD_INTERLEAVED);
-    bool q4k = sees(vindex, spec, WA_PAYLOAD_INTERLEAVED_Q4K);
-    bool fp4 = sees(vindex, spec, WA_PAYLOAD_FP4);
-    return (wa_ladder_facts){
-        .features = vindex->layer_count > 0 ? vindex->layers[0].features : 0,
-        .positions = 2, /* any number but 1 */
-        .k_is_set = spec->k_for_ladder,
-        .k = k == WA_K_ALL ? SIZE_MAX : (size_t)k,
-        .gated = model->gated,
-        .has_fp4 = fp4,
-        .has_interleaved_q4 = sees(vindex, spec, WA_PAYLOAD_INTERLEAVED_Q4),
-        .has_interleaved = interleaved,
-        .has_full_mmap = up && down,
-        .has_interleaved_q4k = q4k,
-        .has_down_features = down,
-        .up_matrix = up,
-        .down_matrix = down,
-        .interleaved_layer = interleaved,
-        .q4k_layer = q4k,
-        .q4k_up_rows = q4k,
-        .q4k_down_rows = q4k,
-        .q4k_whole_blocks = q4k,
-        .gate_scores = sees(vindex, spec, WA_PAYLOAD_GATE) || q4k,
-        .rows_covered = (up || interleaved || q4k || fp4) && (down || interleaved || q4k || fp4),
-        .model_up = true,
-    };
-}
-
-static bool all_payloads_there(const path_spec *spec, const wa_vindex *vindex, wa_payload *missing)
-{
-    for (int i = 0; i < spec->need_count; i++) {
-        *missing = spec->needs[i];
-        if (!vindex->present[spec->needs[i]])
-            return false;
-    }
-    return true;
-}
-
-/* `sparse` and `sparse_serial` read what storage there is: without both float files, K-quants or
- * FP4. */
-static bool sparse_needs_codec(wa_path path, const wa_vindex *vindex)
-{
-    return (path == WA_PATH_SPARSE || path == WA_PATH_SPARSE_SERIAL) &&
-           (vindex->present[WA_PAYLOAD_INTERLEAVED_Q4K] || vindex->present[WA_PAYLOAD_FP4]);
-}
-
-/* The vindex has no features in some layer: the first such layer, else layer_count. */
-static size_t empty_layer(const wa_vindex *vindex)
-{
-    size_t layer = 0;
-    while (layer < vindex->layer_count && vindex->layers[layer].features > 0)
-        layer++;
-    return layer;
-}
-
-/* Why a path cannot be offered; *out = NULL when it can. */
-static wa_status find_reason(const builder *b, const wa_vindex *vindex,
-                             const wa_path_request *request, wa_path path, const char **out,
-                             wa_error *err)
-{
-    const path_spec *spec = &SPECS[path];
-    wa_payload missing;
-    *out = NULL;
-    if (path == WA_PATH_WEIGHTS_FALLBACK && request->k == WA_K_ALL)
-        return WA_OK; /* ranks nothing, so needs no gate */
-    if (path == WA_PATH_SPARSE && empty_layer(vindex) < vindex->layer_count)
-        return WA_OK; /* always listed; NOT-RUN says why */
-    if (!all_payloads_there(spec, vindex, &missing)) {
-        if (sparse_needs_codec(path, vindex)) {
-            *out = "reads K-quant or FP4 rows: not in this version";
-            return WA_OK;
-        }
-        char *reason;
-        WA_TRY(wa_arena_print(b->arena, &reason, err, "%s is missing", wa_payload_file(missing)));
-        *out = reason;
-        return WA_OK;
-    }
-    bool readable = spec->in_this_version;
-    for (int i = 0; i < spec->need_count; i++)
-        readable = readable && vindex->readable[spec->needs[i]];
-    if (!readable)
-        *out = NOT_IN_THIS_VERSION;
-    return WA_OK;
-}
-
-static wa_bucket bucket_of_payload(wa_payload payload)
-{
-    switch (payload) {
-    case WA_PAYLOAD_INTERLEAVED_Q4:
-    case WA_PAYLOAD_INTERLEAVED_Q4K:
-    case WA_PAYLOAD_DOWN_FEATURES_Q4K:
-        return WA_BUCKET_QUANTIZED;
-    case WA_PAYLOAD_FP4:
-        return WA_BUCKET_FP4;
-    default:
-        return WA_BUCKET_EXACT; /* f32 and f16 */
-    }
-}
-
-static bool k_leaves_some_out(const wa_vindex *vindex, int k)
-{
-    for (size_t layer = 0; k != WA_K_ALL && layer < vindex->layer_count; layer++)
-        if ((size_t)k < vindex->layers[layer].features)
-            return true;
-    return false;
-}
-
-/* The worst of what is read; approximate when features are left out, and weights_fallback always
- * is. */
-static wa_bucket bucket_of(const wa_case *item, const wa_vindex *vindex)
-{
-    if (item->path == WA_PATH_WEIGHTS_FALLBACK || k_leaves_some_out(vindex, item->k))
-        return WA_BUCKET_APPROXIMATE;
-    wa_bucket worst = WA_BUCKET_EXACT;
-    for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
-        if (item->source[p].from_model)
-            continue;
-        wa_bucket bucket = bucket_of_payload(item->source[p].payload);
-        worst = bucket > worst ? bucket : worst;
-    }
-    return worst;
-}
 
 static wa_status name_case(const builder *b, const wa_case_input *input,
                            const wa_path_request *request, const char **out, wa_error *err)
@@ -249,52 +29,6 @@ static wa_status name_case(const builder *b, const wa_case_input *input,
     return WA_OK;
 }
 
-/* For an ungated model the gate file holds the up rows, and the per-feature loop reads them there.
- */
-static bool up_is_in_gate_file(const wa_case *item, const wa_model *model)
-{
-    return !model->gated && item->kernel == WA_LABEL_SPARSE_SERIAL;
-}
-
-static wa_status note_zero_features(const builder *b, wa_case *item, const wa_vindex *vindex,
-                                    wa_error *err)
-{
-    size_t layer = empty_layer(vindex);
-    if (layer == vindex->layer_count)
-        return WA_OK;
-    char *reason;
-    WA_TRY(
-        wa_arena_print(b->arena, &reason, err, "layer %zu has zero features in the vindex", layer));
-    item->not_run = reason;
-    return WA_OK;
-}
-
-static wa_status append_case(const builder *b, size_t at, const wa_path_request *request,
-                             wa_path path, wa_error *err)
-{
-    const wa_case_input *input = &b->inputs[at];
-    const path_spec *spec = &SPECS[path];
-    wa_case item = {.vindex = (int)at, .path = path, .k = request->k, .kernel = spec->kernel};
-    WA_TRY(name_case(b, input, request, &item.name, err));
-
-    wa_ladder_facts facts = facts_of(input->vindex, b->model, spec, request->k);
-    wa_label route = wa_ladder_route(&facts);
-    if (item.kernel ==
-        WA_LABEL_NONE) /* sparse: the batched products, or for ungated models the loop */
-        item.kernel = b->model->gated ? WA_LABEL_SPARSE_GEMV_FULL_K : WA_LABEL_SPARSE_SERIAL;
-    item.expected_label = path == WA_PATH_SPARSE_SERIAL ? WA_LABEL_SPARSE_SERIAL : route;
-
-    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
-        item.source[p] = (wa_source){.from_model = spec->reads[p] == FROM_MODEL,
-                                     .payload = spec->reads[p] == FROM_MODEL ? 0 : spec->reads[p]};
-    if (up_is_in_gate_file(&item, b->model))
-        item.source[WA_UP].payload = WA_PAYLOAD_GATE;
-    item.bucket = bucket_of(&item, input->vindex);
-    WA_TRY(note_zero_features(b, &item, input->vindex, err));
-    b->out->items[b->out->count++] = item;
-    return WA_OK;
-}
-
 static void append_not_offered(const builder *b, size_t at, wa_path path, const char *reason)
 {
     b->out->not_offered[b->out->not_offered_count++] =
@@ -306,8 +40,8 @@ static wa_status check_request(const wa_path_request *request, wa_path *path, wa
     if (!wa_path_parse(request->path, path))
         return wa_fail(err, WA_E_JOB, "no path is called '%s'", request->path);
     if (*path == WA_PATH_EXTERNAL)
-        return wa_fail(err, WA_E_JOB, "path 'external': %s", NOT_IN_THIS_VERSION);
-    if (request->k != WA_K_ALL && !SPECS[*path].takes_k)
+        return wa_fail(err, WA_E_JOB, "path 'external': not in this version");
+    if (request->k != WA_K_ALL && !wa_spec_takes_k(*path))
         return wa_fail(err, WA_E_JOB, "path '%s' uses all features: it takes no k, found k = %d",
                        request->path, request->k);
     if (request->k != WA_K_ALL && request->k < 1)
@@ -323,22 +57,27 @@ static wa_status check_request(const wa_path_request *request, wa_path *path, wa
 static wa_status offer(const builder *b, size_t at, const wa_path_request *request, wa_path path,
                        bool required, wa_error *err)
 {
+    const wa_case_input *input = &b->inputs[at];
+    wa_case item = {.vindex = (int)at, .path = path, .k = request->k};
     const char *reason;
-    WA_TRY(find_reason(b, b->inputs[at].vindex, request, path, &reason, err));
-    if (reason == NULL)
-        return append_case(b, at, request, path, err);
-    if (required)
+    WA_TRY(wa_spec_resolve(input->vindex, b->model, b->arena, &item, &reason, err));
+    if (reason != NULL && required)
         return wa_fail(err, WA_E_JOB,
                        "path '%s' is asked for under vindex '%s' and cannot run there: %s",
-                       request->path, b->inputs[at].name, reason);
-    append_not_offered(b, at, path, reason);
+                       request->path, input->name, reason);
+    if (reason != NULL) {
+        append_not_offered(b, at, path, reason);
+        return WA_OK;
+    }
+    WA_TRY(name_case(b, input, request, &item.name, err));
+    b->out->items[b->out->count++] = item;
     return WA_OK;
 }
 
 static wa_status offer_default_list(const builder *b, size_t at, wa_error *err)
 {
     for (int path = WA_PATH_DENSE + 1; path < WA_PATH_COUNT; path++) {
-        if (!SPECS[path].in_default_list)
+        if (!wa_spec_is_default((wa_path)path))
             continue;
         wa_path_request request = {.path = wa_path_name((wa_path)path), .k = WA_K_ALL};
         WA_TRY(offer(b, at, &request, (wa_path)path, false, err));

@@ -14,10 +14,21 @@ static bool planted(const char *fault, const wa_case *which, const wa_walk_layer
     return at == NULL || strtoul(at, NULL, 10) == layer->layer;
 }
 
-size_t wa_fault_row(const wa_case *which, const wa_walk_layer *layer, size_t f)
+void wa_fault_hits(const wa_case *which, const wa_walk_layer *layer, int32_t *hits, size_t n)
 {
-    bool last = f + 1 == layer->features;
-    return planted("row-off-by-one", which, layer) && !last ? f + 1 : f;
+    if (planted("wrong-down-row", which, layer) && n > 1)
+        memmove(hits + 1, hits, (n - 1) * sizeof *hits);
+}
+
+void wa_fault_q8(const wa_case *which, const wa_walk_layer *layer, int8_t *q, size_t n)
+{
+    if (!planted("nibble-order", which, layer))
+        return;
+    for (size_t i = 0; i + 1 < n; i += 2) {
+        int8_t swap = q[i];
+        q[i] = q[i + 1];
+        q[i + 1] = swap;
+    }
 }
 
 void wa_fault_rows(const wa_case *which, const wa_walk_layer *layer, float *up, size_t rows)

@@ -12,16 +12,19 @@
  *   bf16-activations  activations are rounded to bf16 before the down product
  *   erf-gelu          the activation is erf-GELU; where the model's is erf-GELU or SiLU, tanh-GELU
  *   f16-sum           the sum of the down product is held in f16
+ *   wrong-down-row    a per-feature loop adds the down row of the hit before
+ *   nibble-order      interleaved_q4: neighbours of x change places, as if nibbles were swapped
  *
- * They stand in the kernels of every path; never in the oracle, never in DENSE. Without
+ * The first four stand in the kernels of every path; all never in the oracle, never in DENSE. Without
  * WA_PLANT_FAULTS these are empty, so that the real binary has no trace of them.
  */
 #ifdef WA_PLANT_FAULTS
 
 /** up [rows, features]: gate-side scores of ungated models likewise. */
 void wa_fault_rows(const wa_case *which, const wa_walk_layer *layer, float *up, size_t rows);
-/** The row whose up weights feature f takes. */
-size_t wa_fault_row(const wa_case *which, const wa_walk_layer *layer, size_t f);
+/** Hits whose down rows a loop adds, activations in their order. */
+void wa_fault_hits(const wa_case *which, const wa_walk_layer *layer, int32_t *hits, size_t n);
+void wa_fault_q8(const wa_case *which, const wa_walk_layer *layer, int8_t *q, size_t n);
 wa_activation wa_fault_activation(const wa_case *which, const wa_walk_layer *layer);
 void wa_fault_act(const wa_case *which, const wa_walk_layer *layer, float *act, size_t n);
 void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer, float *y, size_t n);
@@ -34,10 +37,16 @@ static inline void wa_fault_rows(const wa_case *which, const wa_walk_layer *laye
     (void)which, (void)layer, (void)up, (void)rows;
 }
 
-static inline size_t wa_fault_row(const wa_case *which, const wa_walk_layer *layer, size_t f)
+static inline void wa_fault_hits(const wa_case *which, const wa_walk_layer *layer, int32_t *hits,
+                                 size_t n)
 {
-    (void)which, (void)layer;
-    return f;
+    (void)which, (void)layer, (void)hits, (void)n;
+}
+
+static inline void wa_fault_q8(const wa_case *which, const wa_walk_layer *layer, int8_t *q,
+                               size_t n)
+{
+    (void)which, (void)layer, (void)q, (void)n;
 }
 
 static inline wa_activation wa_fault_activation(const wa_case *which, const wa_walk_layer *layer)

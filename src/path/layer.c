@@ -33,7 +33,7 @@ static wa_status take_matrix(const wa_case *which, const wa_model *model, const 
 static wa_status take_select(const wa_case *which, const wa_vindex *vindex, wa_walk_layer *out,
                              wa_error *err)
 {
-    bool ranks = which->kernel == WA_LABEL_SPARSE_SERIAL ||
+    bool ranks = wa_case_is_loop(which) ||
                  (which->path == WA_PATH_WEIGHTS_FALLBACK && which->k != WA_K_ALL);
     if (!ranks)
         return WA_OK;
@@ -67,7 +67,9 @@ wa_status wa_case_open_layer(const wa_case *which, const wa_model *model, const 
 {
     if (layer >= model->layer_count)
         return wa_fail(err, WA_E_INTERNAL, "layer %zu of %zu", layer, model->layer_count);
-    wa_walk_layer l = {.down_is_feature_major = !which->source[WA_DOWN].from_model,
+    const wa_source *down = &which->source[WA_DOWN];
+    wa_walk_layer l = {.down_is_feature_major =
+                           !down->from_model && wa_payload_down_is_feature_major(down->payload),
                        .up_bias = model->layers[layer].up_bias,
                        .down_bias = model->layers[layer].down_bias,
                        .activation = model->activation,
@@ -86,6 +88,12 @@ wa_status wa_case_open_layer(const wa_case *which, const wa_model *model, const 
     return WA_OK;
 }
 
+bool wa_case_is_loop(const wa_case *which)
+{
+    return which->kernel == WA_LABEL_SPARSE_SERIAL ||
+           which->kernel == WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN;
+}
+
 size_t wa_case_hit_count(const wa_case *which, size_t features)
 {
     return which->k != WA_K_ALL && (size_t)which->k < features ? (size_t)which->k : features;
@@ -101,7 +109,7 @@ double wa_case_flops(const wa_case *which, const wa_walk_layer *l, size_t rows)
 {
     double product = 2.0 * (double)rows * (double)l->features * (double)l->hidden;
     double products = l->gated ? 3.0 : 2.0;
-    if (which->kernel == WA_LABEL_SPARSE_SERIAL) { /* all scores, then up and down of the hits */
+    if (wa_case_is_loop(which)) { /* all scores, then up and down of the hits */
         double share = l->features == 0
                            ? 0.0
                            : (double)wa_case_hit_count(which, l->features) / (double)l->features;
@@ -114,8 +122,7 @@ double wa_case_flops(const wa_case *which, const wa_walk_layer *l, size_t rows)
 size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *l)
 {
     const wa_matrix *read[] = {&l->gate, &l->up, &l->down, &l->select};
-    bool skip_select =
-        which->kernel == WA_LABEL_SPARSE_SERIAL; /* it is the gate, or ungated the up rows */
+    bool skip_select = wa_case_is_loop(which); /* it is the gate, or ungated the up rows */
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof read / sizeof read[0] - (skip_select ? 1 : 0); i++)
         bytes += read[i]->rows > 0 ? wa_matrix_bytes(read[i]) : 0;

@@ -23,7 +23,7 @@ static const double TIE = 1e-6;
 typedef struct oracle {
     const wa_case *which;
     const wa_walk_layer *layer;
-    double *x;          /* [H][LANES] */
+    double *x;          /* [H][LANES] as the gate and up products take it */
     double *scores;     /* [F][LANES] of the ranking rows, when some are ranked */
     double *act;        /* [F][LANES] gate, then activations */
     double *up;         /* [F][LANES] */
@@ -43,7 +43,7 @@ static wa_status open_oracle(const wa_case *which, const wa_walk_layer *l, wa_ar
     *o = (oracle){.which = which, .layer = l, .count = wa_case_hit_count(which, l->features)};
     bool drops =
         which->path == WA_PATH_WEIGHTS_FALLBACK && !wa_fallback_uses_all(which, l->features);
-    o->ranked = l->select.rows > 0 && (which->kernel == WA_LABEL_SPARSE_SERIAL || drops);
+    o->ranked = l->select.rows > 0 && (wa_case_is_loop(which) || drops);
     size_t row = LANES * sizeof(double);
     WA_TRY(wa_arena_take_raw(arena, l->hidden, row, &o->x, err));
     WA_TRY(wa_arena_take_raw(arena, l->features, row, &o->scores, err));
@@ -72,6 +72,35 @@ static void load_positions(oracle *o, const float *x, size_t rows)
     }
 }
 
+/* interleaved_q4 rounds x to 8-bit integers, a scale for each 32 (walk-paths 3.4): in f32, since the
+ * rounding decides the integers, and by the definition, value by value. A block with a value that is
+ * no number is NaN. */
+static void round_x(const float *x, size_t n, double *out)
+{
+    float most = 0.0F;
+    bool broken = false;
+    for (size_t i = 0; i < n; i++) {
+        broken = broken || !isfinite(x[i]);
+        most = fmaxf(most, fabsf(x[i]));
+    }
+    float scale = most / 127.0F;
+    float inverse = scale > 0.0F ? 1.0F / scale : 0.0F;
+    for (size_t i = 0; i < n; i++) {
+        double q = isfinite(inverse) ? (double)roundf(x[i] * inverse) : 0.0;
+        out[i * LANES] = broken ? NAN : q * (double)scale;
+    }
+}
+
+static void round_positions(oracle *o, const float *x, size_t rows)
+{
+    enum { BLOCK = 32 };
+    size_t hidden = o->layer->hidden;
+    for (size_t lane = 0; lane < rows; lane++)
+        for (size_t h = 0; h < hidden; h += BLOCK)
+            round_x(x + lane * hidden + h, hidden - h < BLOCK ? hidden - h : BLOCK,
+                    o->x + h * LANES + lane);
+}
+
 /* act = phi(gate) * up, or ungated phi(up + b_up). For the per-feature loop the gate is the ranking
  * score. */
 static void activate(oracle *o)
@@ -91,7 +120,7 @@ static void activate(oracle *o)
 static void feed(oracle *o)
 {
     const wa_walk_layer *l = o->layer;
-    bool serial = o->which->kernel == WA_LABEL_SPARSE_SERIAL;
+    bool serial = wa_case_is_loop(o->which);
     size_t bytes = l->features * LANES * sizeof(double);
     if (o->ranked)
         wa_oracle_rows(&l->select, o->x, o->scores, &o->panel);
@@ -213,16 +242,21 @@ static void drop_unused(oracle *o, size_t rows, const int32_t *hits)
     }
 }
 
-/* y of every lane. The per-feature loop leaves out what is at or below its floor; so a stored row
- * that no position uses is never touched, whatever it holds. */
+/* y of every lane. The per-feature loops, and interleaved_q4, leave out what is at or below their
+ * floor; so a stored row that no position uses is never touched, whatever it holds. */
 static void project(oracle *o)
 {
     const wa_walk_layer *l = o->layer;
+    bool drops = wa_case_is_loop(o->which) || o->which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU;
     memset(o->y, 0, l->hidden * LANES * sizeof *o->y);
-    if (!l->down_is_feature_major)
+    if (drops)
+        wa_oracle_drop(o->act, l->features, (double)WA_ACT_FLOOR);
+    if (drops && !l->down_is_feature_major)
+        wa_oracle_rows_used(&l->down, o->act, o->y, &o->panel);
+    else if (!l->down_is_feature_major)
         wa_oracle_rows(&l->down, o->act, o->y, &o->panel);
-    else if (o->which->kernel == WA_LABEL_SPARSE_SERIAL)
-        wa_oracle_features_sparse(&l->down, o->act, (double)WA_ACT_FLOOR, o->y, &o->panel);
+    else if (drops)
+        wa_oracle_features_used(&l->down, o->act, o->y, &o->panel);
     else
         wa_oracle_features(&l->down, o->act, o->y, &o->panel);
 }
@@ -249,6 +283,8 @@ wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t
     for (size_t first = 0; status == WA_OK && first < rows; first += LANES) {
         size_t group = rows - first < LANES ? rows - first : LANES;
         load_positions(&o, x + first * layer->hidden, group);
+        if (which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU)
+            round_positions(&o, x + first * layer->hidden, group);
         feed(&o);
         if (o.ranked)
             drop_unused(&o, group,

@@ -20,8 +20,11 @@ const double *wa_oracle_row(const wa_matrix *matrix, size_t f, wa_oracle_panel *
 void wa_oracle_rows(const wa_matrix *w, const double *in, double *out, wa_oracle_panel *panel);
 /** out [w.cols][8] += sum over f ascending of act[f][8] * w[f][h]. */
 void wa_oracle_features(const wa_matrix *w, const double *act, double *out, wa_oracle_panel *panel);
-/** The same, leaving out every (f, position) with |act| <= floor; NaN is kept. */
-void wa_oracle_features_sparse(const wa_matrix *w, const double *act, double floor, double *out,
-                               wa_oracle_panel *panel);
+/** act [n][8]: what lies at or below the floor becomes zero; NaN stays. */
+void wa_oracle_drop(double *act, size_t n, double floor);
+/** The same products, where a weight that no position uses (act 0) is left alone, even a NaN. */
+void wa_oracle_rows_used(const wa_matrix *w, const double *in, double *out, wa_oracle_panel *panel);
+void wa_oracle_features_used(const wa_matrix *w, const double *act, double *out,
+                             wa_oracle_panel *panel);
 
 #endif

@@ -134,25 +134,28 @@ static void add_used(const double *w, size_t n, const double *act, double *out)
                 out[h * LANES + p] += act[p] * w[h];
 }
 
-/* act with what lies at or below the floor set to zero; is any left? */
-static bool drop_small(const double *act, size_t n, double floor, double *out)
+void wa_oracle_drop(double *act, size_t n, double floor)
 {
-    bool any = false;
-    for (size_t i = 0; i < n; i++) {
-        bool used = !(fabs(act[i]) <= floor);
-        out[i] = used ? act[i] : 0.0;
-        any = any || used;
-    }
-    return any;
+    for (size_t i = 0; i < n * LANES; i++)
+        if (fabs(act[i]) <= floor)
+            act[i] = 0.0;
 }
 
-void wa_oracle_features_sparse(const wa_matrix *w, const double *act, double floor, double *out,
-                               wa_oracle_panel *panel)
+static bool any_used(const double *act, size_t n)
+{
+    for (size_t i = 0; i < n * LANES; i++)
+        if (act[i] != 0.0)
+            return true;
+    return false;
+}
+
+void wa_oracle_features_used(const wa_matrix *w, const double *act, double *out,
+                             wa_oracle_panel *panel)
 {
     for (size_t first = 0; first < w->rows; first += ROWS) {
         size_t count = w->rows - first < ROWS ? w->rows - first : ROWS;
-        _Alignas(64) double kept[ROWS * LANES];
-        if (!drop_small(act + first * LANES, count * LANES, floor, kept))
+        const double *kept = act + first * LANES;
+        if (!any_used(kept, count))
             continue;
         const double *rows = decode(w, first, count, panel);
         if (count == ROWS && all_finite(rows, count * w->cols)) {
@@ -161,5 +164,30 @@ void wa_oracle_features_sparse(const wa_matrix *w, const double *act, double flo
         }
         for (size_t r = 0; r < count; r++)
             add_used(rows + r * w->cols, w->cols, kept + r * LANES, out);
+    }
+}
+
+/* As add_used: a column that a position does not use is left alone. */
+static void dot_used(const double *w, size_t n, const double *in, double *out)
+{
+    double sum[LANES] = {0};
+    for (size_t i = 0; i < n; i++)
+        for (size_t p = 0; p < LANES; p++)
+            if (in[i * LANES + p] != 0.0)
+                sum[p] += w[i] * in[i * LANES + p];
+    memcpy(out, sum, sizeof sum);
+}
+
+void wa_oracle_rows_used(const wa_matrix *w, const double *in, double *out, wa_oracle_panel *panel)
+{
+    for (size_t first = 0; first < w->rows; first += ROWS) {
+        size_t count = w->rows - first < ROWS ? w->rows - first : ROWS;
+        const double *rows = decode(w, first, count, panel);
+        if (count == ROWS && all_finite(rows, count * w->cols)) {
+            dot_rows(rows, w->cols, in, out + first * LANES);
+            continue;
+        }
+        for (size_t r = 0; r < count; r++)
+            dot_used(rows + r * w->cols, w->cols, in, out + (first + r) * LANES);
     }
 }

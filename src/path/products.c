@@ -1,6 +1,6 @@
 /*
- * Paths that are three matrix products: dense, interleaved, full_mmap, exact and
- * sparse:gemv_full_k. They differ only in the files behind the matrices, so two that read the same
+ * Paths that are three matrix products: dense, interleaved, full_mmap, exact, sparse:gemv_full_k and
+ * interleaved_q4k:dequant. They differ only in the files behind the matrices, so two that read the same
  * bytes give the same bits.
  */
 #include "path/fault.h"
@@ -14,16 +14,11 @@ static const wa_operand *pair_up(wa_walk *walk, wa_tile tile, float *const *to)
     return walk->pairs;
 }
 
-/* act [tile, F] = phi(x.G^T) * (x.U^T), or ungated phi(x.U^T + b_up). */
-void wa_walk_feed(wa_walk *walk, wa_tile tile)
+/* act [tile, F] = phi(act) * up, or ungated phi(up). */
+void wa_walk_activate(wa_walk *walk, wa_tile tile)
 {
     const wa_walk_layer *l = walk->layer;
     size_t n = tile.rows * l->features;
-    if (l->gated)
-        wa_gemm_rows(&l->gate, tile.rows, l->hidden, l->features, pair_up(walk, tile, walk->act),
-                     walk->io_count, NULL, walk->scratch);
-    wa_gemm_rows(&l->up, tile.rows, l->hidden, l->features, pair_up(walk, tile, walk->up),
-                 walk->io_count, l->gated ? NULL : l->up_bias, walk->scratch);
     wa_activation phi = wa_fault_activation(walk->which, l);
     for (size_t i = 0; i < walk->io_count; i++) {
         wa_fault_rows(walk->which, l, walk->up[i], tile.rows);
@@ -35,7 +30,19 @@ void wa_walk_feed(wa_walk *walk, wa_tile tile)
     }
 }
 
-/* y [tile, H] = act . D (feature-major) or act . Wd^T (the model's), then + b_down. */
+/* act [tile, F] = phi(x.G^T) * (x.U^T), or ungated phi(x.U^T + b_up). */
+void wa_walk_feed(wa_walk *walk, wa_tile tile)
+{
+    const wa_walk_layer *l = walk->layer;
+    if (l->gated)
+        wa_gemm_rows(&l->gate, tile.rows, l->hidden, l->features, pair_up(walk, tile, walk->act),
+                     walk->io_count, NULL, walk->scratch);
+    wa_gemm_rows(&l->up, tile.rows, l->hidden, l->features, pair_up(walk, tile, walk->up),
+                 walk->io_count, l->gated ? NULL : l->up_bias, walk->scratch);
+    wa_walk_activate(walk, tile);
+}
+
+/* y [tile, H] = act . D (feature-major) or act . Wd^T (the model's, and K-quants as stored), then + b_down. */
 void wa_walk_project(wa_walk *walk, wa_tile tile, float *const *act)
 {
     const wa_walk_layer *l = walk->layer;

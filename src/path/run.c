@@ -10,10 +10,14 @@ static wa_walk_tile *kernel_of(const wa_case *which)
     case WA_LABEL_SPARSE_GEMV_FULL_K:
     case WA_LABEL_INTERLEAVED:
     case WA_LABEL_FULL_MMAP:
+    case WA_LABEL_INTERLEAVED_Q4K_DEQUANT:
     case WA_LABEL_EXACT:
         return wa_products_tile;
     case WA_LABEL_SPARSE_SERIAL:
-        return wa_serial_tile;
+    case WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN:
+        return wa_loop_tile;
+    case WA_LABEL_INTERLEAVED_Q4_CPU:
+        return wa_q4_tile;
     case WA_LABEL_WEIGHTS_FALLBACK_SPARSE:
         return wa_fallback_tile;
     case WA_LABEL_NONE:

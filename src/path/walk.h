@@ -27,12 +27,22 @@ typedef struct wa_tile {
 /** Evaluate one tile. */
 typedef wa_status wa_walk_tile(wa_walk *walk, wa_tile tile);
 
-/* act of a tile by matrix products: gate, up, activation; then y by the down product and its bias.
- */
+/* act of a tile by matrix products: gate, up, activation; the activation alone, of scores that are
+ * there; then y by the down product and its bias. */
+void wa_walk_activate(wa_walk *walk, wa_tile tile);
 void wa_walk_feed(wa_walk *walk, wa_tile tile);
 void wa_walk_project(wa_walk *walk, wa_tile tile, float *const *act);
 
-wa_walk_tile wa_products_tile, wa_serial_tile, wa_fallback_tile;
+wa_walk_tile wa_products_tile, wa_loop_tile, wa_fallback_tile, wa_q4_tile;
+
+/** Parts of the hit list whose sums sparse:parallel_q4k_down makes by themselves and then adds. */
+enum { WA_PARALLEL_CHUNKS = 8 };
+
+/**
+ * y of a tile from its hits: for each input and row, `count` hits in walk->act (as int32_t) and
+ * their activations, in the same order, in walk->up. Rows whose first hit is -1 are left alone.
+ */
+WA_CHECKED wa_status wa_walk_sum_hits(wa_walk *walk, wa_tile tile, size_t count);
 
 /** Space for ranking n scores. */
 typedef struct wa_rank {

@@ -43,20 +43,25 @@ static inline float *test_values(wa_arena *arena, size_t count, float scale, uin
     return values;
 }
 
-/* Values as a stored matrix of f32, f16 or bf16; `shift` bytes off alignment. */
+/* Values as a stored matrix of f32, f16, bf16 or a vindex's blocks; `shift` bytes off alignment. Rows of
+ * blocks are padded to whole ones. */
 static inline wa_matrix test_store(wa_arena *arena, const float *values, size_t rows, size_t cols,
                                    wa_format format, size_t shift)
 {
-    size_t bytes = wa_format_get(format)->block_bytes;
-    uint8_t *data = test_take(arena, rows * cols * bytes + shift, 1);
+    size_t row_bytes;
+    CU_ASSERT_FATAL(wa_row_bytes(format, cols, &row_bytes));
+    uint8_t *data = test_take(arena, rows * row_bytes + shift, 1);
     data += shift;
-    for (size_t i = 0; i < rows * cols; i++) {
+    bool blocks = wa_format_get(format)->encode != NULL;
+    if (blocks)
+        wa_rows_encode(format, values, rows, cols, data);
+    for (size_t i = 0; !blocks && i < rows * cols; i++) {
         uint16_t half =
             format == WA_FORMAT_F16 ? wa_f32_to_f16(values[i]) : wa_f32_to_bf16(values[i]);
         if (format == WA_FORMAT_F32)
-            memcpy(data + i * bytes, &values[i], bytes);
+            memcpy(data + i * sizeof(float), &values[i], sizeof(float));
         else
-            memcpy(data + i * bytes, &half, bytes);
+            memcpy(data + i * sizeof half, &half, sizeof half);
     }
     return (wa_matrix){.data = data,
                        .name = "test",
@@ -64,7 +69,7 @@ static inline wa_matrix test_store(wa_arena *arena, const float *values, size_t 
                        .order = WA_ROWS_PLAIN,
                        .rows = rows,
                        .cols = cols,
-                       .row_bytes = cols * bytes};
+                       .row_bytes = row_bytes};
 }
 
 static inline wa_matrix test_matrix(wa_arena *arena, size_t rows, size_t cols, wa_format format,
@@ -78,7 +83,7 @@ static inline wa_matrix test_matrix(wa_arena *arena, size_t rows, size_t cols, w
 typedef struct test_kind {
     bool gated, feature_major, biased;
     wa_activation activation;
-    wa_format gate_format, model_format;
+    wa_format gate_format, model_format; /* of the gate file; of up and down */
     size_t shift; /* of float matrices, off alignment */
 } test_kind;
 

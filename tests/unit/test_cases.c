@@ -4,6 +4,8 @@
 
 #include "walkaudit/path.h"
 
+#include "vindex/parts.h"
+
 enum { LAYERS = 2, F = 600, H = 32 };
 
 static wa_error err;
@@ -14,6 +16,7 @@ typedef struct fixture {
     wa_layer model_layers[LAYERS];
     wa_vindex_layer layers[LAYERS];
     wa_model model;
+    wa_vindex_maps maps; /* zero: an fp4 object has all projections in FP4 */
     wa_vindex vindex;
     wa_cases cases;
 } fixture;
@@ -29,12 +32,13 @@ static void open_fixture(fixture *x)
     }
     x->model.layers = x->model_layers;
     x->vindex.layers = x->layers;
+    x->vindex.maps = &x->maps;
 }
 
 static void put(fixture *x, wa_payload payload)
 {
     x->vindex.present[payload] = true;
-    x->vindex.readable[payload] = payload <= WA_PAYLOAD_INTERLEAVED;
+    x->vindex.readable[payload] = true;
 }
 
 static void put_features(fixture *x)
@@ -161,20 +165,177 @@ static void a_gate_alone_gives_no_case(void)
     wa_arena_close(x.arena);
 }
 
-static void payloads_without_codec_are_named_as_not_in_this_version(void)
+/* Every case of a vindex: its sources, bucket and label. */
+typedef struct expectation {
+    const char *name;
+    wa_payload gate, up, down;
+    wa_bucket bucket;
+    wa_label kernel;
+} expectation;
+
+#define FROM_MODEL WA_PAYLOAD_COUNT
+
+static wa_payload source_of(const wa_case *item, wa_projection projection)
+{
+    return item->source[projection].from_model ? FROM_MODEL : item->source[projection].payload;
+}
+
+static void check_case(const wa_case *item, const expectation *e)
+{
+    CU_ASSERT_STRING_EQUAL(item->name, e->name);
+    CU_ASSERT_EQUAL(source_of(item, WA_GATE), e->gate);
+    CU_ASSERT_EQUAL(source_of(item, WA_UP), e->up);
+    CU_ASSERT_EQUAL(source_of(item, WA_DOWN), e->down);
+    CU_ASSERT_EQUAL(item->bucket, e->bucket);
+    CU_ASSERT_EQUAL(item->kernel, e->kernel);
+    CU_ASSERT_EQUAL(item->expected_label, e->kernel);
+}
+
+#define CHECK_CASES(x, ...)                                                                        \
+    do {                                                                                           \
+        const expectation list_[] = {__VA_ARGS__};                                                 \
+        CU_ASSERT_EQUAL_FATAL((x)->cases.count, sizeof list_ / sizeof list_[0]);                   \
+        for (size_t i_ = 0; i_ < (x)->cases.count; i_++)                                           \
+            check_case(&(x)->cases.items[i_], &list_[i_]);                                         \
+    } while (0)
+
+#define GATE WA_PAYLOAD_GATE
+#define UP WA_PAYLOAD_UP_FEATURES
+#define DOWN WA_PAYLOAD_DOWN_FEATURES
+#define Q4 WA_PAYLOAD_INTERLEAVED_Q4
+#define Q4K WA_PAYLOAD_INTERLEAVED_Q4K
+#define FM WA_PAYLOAD_DOWN_FEATURES_Q4K
+#define FP4 WA_PAYLOAD_FP4
+
+static void k_quants_run_the_products_and_the_dequantised_path(void)
 {
     fixture x;
     open_fixture(&x);
-    put(&x, WA_PAYLOAD_GATE);
-    put(&x, WA_PAYLOAD_INTERLEAVED_Q4K);
-    put(&x, WA_PAYLOAD_INTERLEAVED_Q4);
-    put(&x, WA_PAYLOAD_FP4);
+    put(&x, GATE);
+    put(&x, Q4K);
+    put(&x, FM); /* the products read down as interleaved_q4k.bin has it */
+    build_default(&x);
+    CHECK_CASES(&x, {"v:sparse", GATE, Q4K, Q4K, WA_BUCKET_QUANTIZED, WA_LABEL_SPARSE_GEMV_FULL_K},
+                {"v:interleaved_q4k", Q4K, Q4K, Q4K, WA_BUCKET_QUANTIZED,
+                 WA_LABEL_INTERLEAVED_Q4K_DEQUANT});
+    CHECK_REASON(&x, "exact", "down_features.bin is missing");
+    wa_arena_close(x.arena);
+}
+
+static void loops_take_what_the_row_chain_finds_first(void)
+{
+    static const wa_path_request requests[] = {{.path = "sparse_serial", .k = WA_K_ALL},
+                                               {.path = "sparse_serial", .k = 512},
+                                               {.path = "sparse_parallel", .k = WA_K_ALL}};
+    fixture x;
+    open_fixture(&x);
+    put(&x, GATE);
+    put(&x, Q4K);
+    WA_MUST(build(&x, requests, 3, true), &err);
+    CHECK_CASES(
+        &x, {"v:sparse_serial", GATE, Q4K, Q4K, WA_BUCKET_QUANTIZED, WA_LABEL_SPARSE_SERIAL},
+        {"v:sparse_serial:k512", GATE, Q4K, Q4K, WA_BUCKET_APPROXIMATE, WA_LABEL_SPARSE_SERIAL},
+        {"v:sparse_parallel", GATE, Q4K, Q4K, WA_BUCKET_QUANTIZED,
+         WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN});
+    put(&x, FM);
+    WA_MUST(build(&x, requests, 1, true), &err);
+    CHECK_CASES(&x,
+                {"v:sparse_serial", GATE, Q4K, FM, WA_BUCKET_QUANTIZED, WA_LABEL_SPARSE_SERIAL});
+    put(&x, FP4);
+    WA_MUST(build(&x, requests, 1, true), &err);
+    CHECK_CASES(&x, {"v:sparse_serial", GATE, FP4, FP4, WA_BUCKET_FP4, WA_LABEL_SPARSE_SERIAL});
+    put(&x, UP);
+    put(&x, DOWN);
+    WA_MUST(build(&x, requests, 3, true), &err);
+    CHECK_CASES(&x, {"v:sparse_serial", GATE, UP, DOWN, WA_BUCKET_EXACT, WA_LABEL_SPARSE_SERIAL},
+                {"v:sparse_serial:k512", GATE, UP, DOWN, WA_BUCKET_APPROXIMATE,
+                 WA_LABEL_SPARSE_SERIAL},
+                {"v:sparse_parallel", GATE, Q4K, Q4K, WA_BUCKET_QUANTIZED,
+                 WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN});
+    wa_arena_close(x.arena);
+}
+
+/* x-q4k-and-down: up is Q4_K, so `sparse` is quantized whatever the flags say (Q16). */
+static void a_bucket_is_the_worst_of_what_is_read(void)
+{
+    fixture x;
+    open_fixture(&x);
+    put(&x, GATE);
+    put(&x, Q4K);
+    put(&x, DOWN);
+    build_default(&x);
+    CHECK_CASES(&x, {"v:sparse", GATE, Q4K, DOWN, WA_BUCKET_QUANTIZED, WA_LABEL_SPARSE_GEMV_FULL_K},
+                {"v:interleaved_q4k", Q4K, Q4K, Q4K, WA_BUCKET_QUANTIZED,
+                 WA_LABEL_INTERLEAVED_Q4K_DEQUANT},
+                {"v:exact", FROM_MODEL, FROM_MODEL, DOWN, WA_BUCKET_EXACT, WA_LABEL_EXACT});
+    wa_arena_close(x.arena);
+}
+
+/* A gate made of the K-quant gate again counts as what it is made of. */
+static void a_remade_gate_is_quantized(void)
+{
+    static const wa_path_request requests[] = {{.path = "full_mmap", .k = WA_K_ALL}};
+    fixture x;
+    open_fixture(&x);
+    put_features(&x);
+    put(&x, Q4K);
+    x.vindex.gate_is_remade = true;
+    WA_MUST(build(&x, requests, 1, true), &err);
+    CU_ASSERT_EQUAL(x.cases.items[0].bucket, WA_BUCKET_QUANTIZED);
+    wa_arena_close(x.arena);
+}
+
+static void fp4_alone_is_walked_by_the_loop_under_both_names(void)
+{
+    fixture x;
+    open_fixture(&x);
+    put(&x, GATE);
+    put(&x, FP4);
+    build_default(&x);
+    CHECK_CASES(&x, {"v:sparse", GATE, FP4, FP4, WA_BUCKET_FP4, WA_LABEL_SPARSE_SERIAL},
+                {"v:fp4_storage", GATE, FP4, FP4, WA_BUCKET_FP4, WA_LABEL_SPARSE_SERIAL});
+    wa_arena_close(x.arena);
+}
+
+/* x-fp4b-and-q4k: upstream judges Q4_K by the bounds of FP4, under both names. */
+static void fp4_beside_k_quants_is_read_by_its_own_case_alone(void)
+{
+    fixture x;
+    open_fixture(&x);
+    put(&x, GATE);
+    put(&x, FP4);
+    put(&x, Q4K);
+    build_default(&x);
+    CHECK_CASES(&x, {"v:sparse", GATE, Q4K, Q4K, WA_BUCKET_QUANTIZED, WA_LABEL_SPARSE_GEMV_FULL_K},
+                {"v:fp4_storage", GATE, FP4, FP4, WA_BUCKET_FP4, WA_LABEL_SPARSE_SERIAL},
+                {"v:interleaved_q4k", Q4K, Q4K, Q4K, WA_BUCKET_QUANTIZED,
+                 WA_LABEL_INTERLEAVED_Q4K_DEQUANT});
+    wa_arena_close(x.arena);
+}
+
+static void q4_0_is_read_by_its_own_path_alone(void)
+{
+    fixture x;
+    open_fixture(&x);
+    put(&x, GATE);
+    put(&x, Q4);
+    build_default(&x);
+    CHECK_CASES(&x, {"v:interleaved_q4", Q4, Q4, Q4, WA_BUCKET_QUANTIZED,
+                     WA_LABEL_INTERLEAVED_Q4_CPU});
+    CHECK_REASON(&x, "sparse", "up_features.bin is missing; interleaved_q4k.bin is missing");
+    wa_arena_close(x.arena);
+}
+
+static void an_unusable_file_is_named_with_its_reason(void)
+{
+    fixture x;
+    open_fixture(&x);
+    put(&x, GATE);
+    x.vindex.unusable[Q4K] = "has no manifest";
     build_default(&x);
     CU_ASSERT_EQUAL(x.cases.count, 0);
-    static const char *const paths[] = {"sparse", "fp4_storage", "interleaved_q4",
-                                        "interleaved_q4k"};
-    for (size_t i = 0; i < 4; i++)
-        CHECK_REASON(&x, paths[i], "not in this version");
+    CHECK_REASON(&x, "interleaved_q4k", "interleaved_q4k.bin has no manifest");
+    CHECK_REASON(&x, "sparse", "interleaved_q4k.bin has no manifest");
     wa_arena_close(x.arena);
 }
 
@@ -184,13 +345,12 @@ static void fp4_beside_feature_files_leaves_sparse_exact(void)
     fixture x;
     open_fixture(&x);
     put_features(&x);
-    put(&x, WA_PAYLOAD_FP4);
+    put(&x, FP4);
     build_default(&x);
-    CHECK_NAMES(&x, "v:sparse", "v:full_mmap", "v:exact");
-    CU_ASSERT_EQUAL(x.cases.items[0].expected_label, WA_LABEL_SPARSE_GEMV_FULL_K);
-    CU_ASSERT_EQUAL(x.cases.items[0].bucket, WA_BUCKET_EXACT);
-    CU_ASSERT_EQUAL(x.cases.items[1].expected_label, WA_LABEL_FULL_MMAP);
-    CU_ASSERT_EQUAL(x.cases.items[2].expected_label, WA_LABEL_EXACT);
+    CHECK_CASES(&x, {"v:sparse", GATE, UP, DOWN, WA_BUCKET_EXACT, WA_LABEL_SPARSE_GEMV_FULL_K},
+                {"v:fp4_storage", GATE, FP4, FP4, WA_BUCKET_FP4, WA_LABEL_SPARSE_SERIAL},
+                {"v:full_mmap", GATE, UP, DOWN, WA_BUCKET_EXACT, WA_LABEL_FULL_MMAP},
+                {"v:exact", FROM_MODEL, FROM_MODEL, DOWN, WA_BUCKET_EXACT, WA_LABEL_EXACT});
     wa_arena_close(x.arena);
 }
 
@@ -199,7 +359,12 @@ static void an_ungated_model_takes_the_loop_and_its_up_rows_from_the_gate_file(v
     fixture x;
     open_fixture(&x);
     x.model.gated = false;
-    put_features(&x);
+    put(&x, GATE);
+    put(&x, DOWN); /* the sparse walk asks for both feature files */
+    build_default(&x);
+    CHECK_NAMES(&x, "v:exact");
+    CHECK_REASON(&x, "sparse", "up_features.bin is missing");
+    put(&x, UP);
     build_default(&x);
     CU_ASSERT_EQUAL(x.cases.items[0].kernel, WA_LABEL_SPARSE_SERIAL);
     CU_ASSERT_EQUAL(x.cases.items[0].expected_label, WA_LABEL_SPARSE_SERIAL);
@@ -414,7 +579,13 @@ WA_SUITE("cases", WA_CASE(feature_files_run_sparse_full_mmap_and_exact),
          WA_CASE(all_float_payloads_come_in_upstreams_order),
          WA_CASE(interleaved_alone_is_offered_no_sparse), WA_CASE(down_alone_is_offered_exact_only),
          WA_CASE(a_gate_alone_gives_no_case),
-         WA_CASE(payloads_without_codec_are_named_as_not_in_this_version),
+         WA_CASE(k_quants_run_the_products_and_the_dequantised_path),
+         WA_CASE(loops_take_what_the_row_chain_finds_first),
+         WA_CASE(a_bucket_is_the_worst_of_what_is_read), WA_CASE(a_remade_gate_is_quantized),
+         WA_CASE(fp4_alone_is_walked_by_the_loop_under_both_names),
+         WA_CASE(fp4_beside_k_quants_is_read_by_its_own_case_alone),
+         WA_CASE(q4_0_is_read_by_its_own_path_alone),
+         WA_CASE(an_unusable_file_is_named_with_its_reason),
          WA_CASE(fp4_beside_feature_files_leaves_sparse_exact),
          WA_CASE(an_ungated_model_takes_the_loop_and_its_up_rows_from_the_gate_file),
          WA_CASE(zero_features_leave_every_case_not_run),

@@ -22,9 +22,38 @@ static const test_kind MODEL_UNGATED = {.biased = true,
                                         .gate_format = WA_FORMAT_BF16,
                                         .model_format = WA_FORMAT_BF16};
 
+/* A down stored [H, F], as K-quants have it; and blocks in feature-major rows. */
+static const test_kind Q4K = {.gated = true,
+                              .activation = WA_GELU_TANH,
+                              .gate_format = WA_FORMAT_F16,
+                              .model_format = WA_FORMAT_Q4_K};
+static const test_kind Q6K_UNGATED = {.biased = true,
+                                      .activation = WA_SILU,
+                                      .gate_format = WA_FORMAT_Q4_K,
+                                      .model_format = WA_FORMAT_Q6_K};
+static const test_kind FP4 = {.gated = true,
+                              .feature_major = true,
+                              .biased = true,
+                              .activation = WA_SILU,
+                              .model_format = WA_FORMAT_FP4};
+static const test_kind FP8 = {.gated = true,
+                              .feature_major = true,
+                              .activation = WA_GELU_TANH,
+                              .model_format = WA_FORMAT_FP8};
+static const test_kind Q4 = {.gated = true,
+                             .feature_major = true,
+                             .activation = WA_SILU,
+                             .gate_format = WA_FORMAT_Q4_0,
+                             .model_format = WA_FORMAT_Q4_0};
+static const test_kind Q4_UNGATED = {.feature_major = true,
+                                     .biased = true,
+                                     .activation = WA_GELU_TANH,
+                                     .gate_format = WA_FORMAT_Q4_0,
+                                     .model_format = WA_FORMAT_Q4_0};
+
 static const struct shape {
     size_t features, hidden;
-} SHAPES[] = {{96, 64}, {131, 37}, {640, 129}, {1023, 5}, {40, 300}};
+} SHAPES[] = {{96, 64}, {131, 37}, {640, 129}, {1023, 5}, {40, 300}, {70, 608}};
 enum { SHAPE_COUNT = sizeof SHAPES / sizeof SHAPES[0] };
 
 /*
@@ -83,6 +112,77 @@ static void the_per_feature_loop_stays_within_rounding_of_the_oracle(void)
         check_kind(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, ks[i], UNALIGNED);
         check_kind(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, ks[i], UNGATED);
     }
+}
+
+/* Rows of 37 or 300 elements are padded to whole blocks; 608 columns are cut into bands. */
+static void blocks_stay_within_rounding_of_the_oracle(void)
+{
+    static const test_kind *const kinds[] = {&Q4K, &Q6K_UNGATED, &FP4, &FP8};
+    static const int ks[] = {1, K, WA_K_ALL};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        check_kind(WA_PATH_SPARSE, WA_LABEL_SPARSE_GEMV_FULL_K, WA_K_ALL, *kinds[i]);
+        check_kind(WA_PATH_INTERLEAVED_Q4K, WA_LABEL_INTERLEAVED_Q4K_DEQUANT, WA_K_ALL, *kinds[i]);
+        for (size_t k = 0; k < sizeof ks / sizeof ks[0]; k++) {
+            check_kind(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, ks[k], *kinds[i]);
+            check_kind(WA_PATH_SPARSE_PARALLEL, WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN, ks[k],
+                       *kinds[i]);
+        }
+    }
+}
+
+static void q8_activations_stay_within_rounding_of_the_oracle(void)
+{
+    static const struct shape shapes[] = {{96, 64}, {131, 32}, {640, 160}, {40, 288}, {1, 608}};
+    static const test_kind *const kinds[] = {&Q4, &Q4_UNGATED};
+    wa_case which = test_case(WA_PATH_INTERLEAVED_Q4, WA_LABEL_INTERLEAVED_Q4_CPU, WA_K_ALL);
+    wa_arena *arena = test_arena();
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+        for (size_t i = 0; i < 2; i++) {
+            wa_walk_layer l =
+                test_layer(arena, shapes[s].features, shapes[s].hidden, *kinds[i], 3 + s);
+            check_against_oracle(&which, &l);
+        }
+    wa_arena_close(arena);
+}
+
+/* 32 values by hand: weights 1 to 7 in turn, so d = 1; x = 1.27 once and 0.014, which is 1.4 of 0.01
+ * and rounds to 1. gate = up = s * dot = 0.01 * (127 * 1 + sum of the others), down = act * 1. */
+static void q8_rounds_x_and_not_the_activations(void)
+{
+    enum { H = 32 };
+    wa_arena *arena = test_arena();
+    float row[H], ones[H], x[H];
+    int sum = 127;
+    for (int i = 0; i < H; i++) {
+        row[i] = (float)(1 + i % 7);
+        ones[i] = i == 0 ? 7.0F : 1.0F; /* the largest is 7, so d = 1 */
+        x[i] = i == 0 ? 1.27F : 0.014F;
+        sum += i == 0 ? 0 : 1 + i % 7;
+    }
+    wa_walk_layer l = {.gated = true,
+                       .down_is_feature_major = true,
+                       .activation = WA_SILU,
+                       .features = 1,
+                       .hidden = H};
+    l.gate = l.up = test_store(arena, row, 1, H, WA_FORMAT_Q4_0, 0);
+    l.down = test_store(arena, ones, 1, H, WA_FORMAT_Q4_0, 0);
+    wa_case which = test_case(WA_PATH_INTERLEAVED_Q4, WA_LABEL_INTERLEAVED_Q4_CPU, WA_K_ALL);
+    double score = 0.01 * sum, act = wa_phi_ref(WA_SILU, score) * score;
+    CU_ASSERT_DOUBLE_EQUAL(test_run(arena, &which, &l, 1, x, NULL)[5], act, 1e-5 * act);
+    CU_ASSERT_DOUBLE_EQUAL(test_oracle(arena, &which, &l, 1, x, NULL)[5], act, 1e-6 * act);
+
+    x[9] = NAN; /* upstream would round it to 0 */
+    CU_ASSERT(isnan(test_run(arena, &which, &l, 1, x, NULL)[5]));
+    CU_ASSERT(isnan(test_oracle(arena, &which, &l, 1, x, NULL)[5]));
+    wa_matrix f32 = test_store(arena, row, 1, H, WA_FORMAT_F32, 0);
+    l.up = f32;
+    wa_scratch scratch = test_scratch(arena, 1, &l);
+    float y[H];
+    wa_walk_io io = {.x = x, .y = y};
+    wa_label label;
+    CU_ASSERT_EQUAL(wa_case_run(&which, &l, 1, &io, 1, &scratch, &label, &test_err),
+                    WA_E_UNSUPPORTED);
+    wa_arena_close(arena);
 }
 
 static void the_fallback_stays_within_rounding_of_the_oracle(void)
@@ -290,8 +390,8 @@ static void a_kernel_that_is_not_here_is_refused_and_never_replaced(void)
     float x[4] = {1, 1, 1, 1}, y[4] = {7, 7, 7, 7};
     wa_walk_io io = {.x = x, .y = y};
     wa_label label = WA_LABEL_NONE;
-    wa_case q4k = test_case(WA_PATH_INTERLEAVED_Q4K, WA_LABEL_INTERLEAVED_Q4K_DEQUANT, WA_K_ALL);
-    CU_ASSERT_EQUAL(wa_case_run(&q4k, &l, 1, &io, 1, &scratch, &label, &test_err),
+    wa_case metal = test_case(WA_PATH_INTERLEAVED_Q4, WA_LABEL_INTERLEAVED_Q4_METAL, WA_K_ALL);
+    CU_ASSERT_EQUAL(wa_case_run(&metal, &l, 1, &io, 1, &scratch, &label, &test_err),
                     WA_E_UNSUPPORTED);
     wa_case empty = test_case(WA_PATH_FULL_MMAP, WA_LABEL_FULL_MMAP, WA_K_ALL);
     empty.not_run = "layer 0 has zero features in the vindex";
@@ -454,6 +554,9 @@ static void costs_follow_the_products(void)
 
 WA_SUITE("paths", WA_CASE(products_stay_within_rounding_of_the_oracle),
          WA_CASE(the_per_feature_loop_stays_within_rounding_of_the_oracle),
+         WA_CASE(blocks_stay_within_rounding_of_the_oracle),
+         WA_CASE(q8_activations_stay_within_rounding_of_the_oracle),
+         WA_CASE(q8_rounds_x_and_not_the_activations),
          WA_CASE(the_fallback_stays_within_rounding_of_the_oracle),
          WA_CASE(gemv_full_k_equals_full_mmap_in_every_bit),
          WA_CASE(the_fallback_with_four_fifths_equals_dense_in_every_bit),

@@ -1,0 +1,285 @@
+/* What each path reads and which kernel computes it (design 6). A path's mask says which files it
+ * may touch; a kernel's lists say in which order it looks for each projection among those. */
+#include "path/spec.h"
+
+#define BIT(payload) (1U << WA_PAYLOAD_##payload)
+
+/* Further entries of a list of payloads. */
+enum { FROM_MODEL = WA_PAYLOAD_COUNT, END };
+
+#define LIST(...) ((const int[]){__VA_ARGS__, END})
+#define P(payload) WA_PAYLOAD_##payload
+
+/* A kernel reads each projection from the first of these that the path sees. Walk-paths 2.3 b for
+ * gemv, 1.3 and 2.3 d, e for the per-feature loops; K-quant products take down as stored, [H, F],
+ * and leave the feature-major copy alone. */
+static const int *const READS[WA_LABEL_COUNT][WA_PROJECTION_COUNT] = {
+    [WA_LABEL_SPARSE_GEMV_FULL_K] = {LIST(P(GATE)), LIST(P(UP_FEATURES), P(INTERLEAVED_Q4K)),
+                                     LIST(P(DOWN_FEATURES), P(INTERLEAVED_Q4K))},
+    [WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN] = {LIST(P(GATE)), LIST(P(UP_FEATURES), P(INTERLEAVED_Q4K)),
+                                           LIST(P(INTERLEAVED_Q4K))},
+    [WA_LABEL_SPARSE_SERIAL] = {LIST(P(GATE)),
+                                LIST(P(UP_FEATURES), P(FP4), P(INTERLEAVED), P(INTERLEAVED_Q4K)),
+                                LIST(P(DOWN_FEATURES), P(FP4), P(INTERLEAVED), P(DOWN_FEATURES_Q4K),
+                                     P(INTERLEAVED_Q4K))},
+    [WA_LABEL_INTERLEAVED_Q4_CPU] = {LIST(P(INTERLEAVED_Q4)), LIST(P(INTERLEAVED_Q4)),
+                                     LIST(P(INTERLEAVED_Q4))},
+    [WA_LABEL_INTERLEAVED] = {LIST(P(INTERLEAVED)), LIST(P(INTERLEAVED)), LIST(P(INTERLEAVED))},
+    [WA_LABEL_FULL_MMAP] = {LIST(P(GATE)), LIST(P(UP_FEATURES)), LIST(P(DOWN_FEATURES))},
+    [WA_LABEL_INTERLEAVED_Q4K_DEQUANT] = {LIST(P(INTERLEAVED_Q4K)), LIST(P(INTERLEAVED_Q4K)),
+                                          LIST(P(INTERLEAVED_Q4K))},
+    [WA_LABEL_EXACT] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(P(DOWN_FEATURES))},
+    [WA_LABEL_WEIGHTS_FALLBACK_SPARSE] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(FROM_MODEL)},
+};
+
+typedef struct path_spec {
+    bool in_default_list;
+    bool takes_k;
+    bool k_for_ladder; /* the ladder sees a K: finite, or all */
+    bool forced;       /* the kernel is asked for whatever the ladder would pick */
+    wa_label kernel;   /* NONE: what the ladder picks, if it is one of the sparse walk's */
+    unsigned hides;    /* payloads its mask takes away, flags and accessors alike (walk-paths 4.3) */
+} path_spec;
+
+static const path_spec SPECS[WA_PATH_COUNT] = {
+    [WA_PATH_SPARSE] = {.in_default_list = true, .k_for_ladder = true},
+    [WA_PATH_SPARSE_SERIAL] = {.takes_k = true,
+                               .k_for_ladder = true,
+                               .forced = true,
+                               .kernel = WA_LABEL_SPARSE_SERIAL},
+    [WA_PATH_SPARSE_PARALLEL] = {.takes_k = true,
+                                 .k_for_ladder = true,
+                                 .forced = true,
+                                 .kernel = WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN,
+                                 .hides = ~(BIT(GATE) | BIT(INTERLEAVED_Q4K))},
+    [WA_PATH_FP4_STORAGE] = {.in_default_list = true,
+                             .kernel = WA_LABEL_SPARSE_SERIAL,
+                             .hides = ~(BIT(GATE) | BIT(FP4))},
+    [WA_PATH_INTERLEAVED_Q4] = {.in_default_list = true,
+                                .kernel = WA_LABEL_INTERLEAVED_Q4_CPU,
+                                .hides = BIT(FP4)},
+    [WA_PATH_INTERLEAVED] = {.in_default_list = true,
+                             .kernel = WA_LABEL_INTERLEAVED,
+                             .hides = BIT(FP4) | BIT(INTERLEAVED_Q4)},
+    [WA_PATH_FULL_MMAP] = {.in_default_list = true,
+                           .kernel = WA_LABEL_FULL_MMAP,
+                           .hides = BIT(FP4) | BIT(INTERLEAVED_Q4) | BIT(INTERLEAVED)},
+    [WA_PATH_INTERLEAVED_Q4K] = {.in_default_list = true,
+                                 .kernel = WA_LABEL_INTERLEAVED_Q4K_DEQUANT,
+                                 .hides = BIT(FP4) | BIT(INTERLEAVED_Q4) | BIT(INTERLEAVED) |
+                                          BIT(UP_FEATURES)},
+    [WA_PATH_EXACT] = {.in_default_list = true,
+                       .kernel = WA_LABEL_EXACT,
+                       .hides = BIT(FP4) | BIT(INTERLEAVED_Q4) | BIT(INTERLEAVED) |
+                                BIT(UP_FEATURES) | BIT(INTERLEAVED_Q4K)},
+    [WA_PATH_WEIGHTS_FALLBACK] = {.takes_k = true,
+                                  .k_for_ladder = true,
+                                  .kernel = WA_LABEL_WEIGHTS_FALLBACK_SPARSE,
+                                  .hides = ~BIT(GATE)},
+};
+
+bool wa_spec_is_default(wa_path path)
+{
+    return SPECS[path].in_default_list;
+}
+
+bool wa_spec_takes_k(wa_path path)
+{
+    return SPECS[path].takes_k;
+}
+
+static bool sees(const wa_vindex *vindex, const path_spec *spec, wa_payload payload)
+{
+    return vindex->present[payload] && vindex->readable[payload] &&
+           (spec->hides & (1U << payload)) == 0;
+}
+
+/* The ladder's facts under a case's mask. No overrides, no L1 cache; a backend with our Q4_0 kernel
+ * for interleaved_q4 alone; and padded rows are read by the manifest's width, so K-quant rows of
+ * any length answer. */
+static wa_ladder_facts facts_of(const wa_vindex *vindex, const wa_model *model, const wa_case *item)
+{
+    const path_spec *spec = &SPECS[item->path];
+    bool up = sees(vindex, spec, WA_PAYLOAD_UP_FEATURES);
+    bool down = sees(vindex, spec, WA_PAYLOAD_DOWN_FEATURES);
+    bool interleaved = sees(vindex, spec, WA_PAYLOAD_INTERLEAVED);
+    bool q4 = sees(vindex, spec, WA_PAYLOAD_INTERLEAVED_Q4);
+    bool q4k = sees(vindex, spec, WA_PAYLOAD_INTERLEAVED_Q4K);
+    bool fp4 = sees(vindex, spec, WA_PAYLOAD_FP4);
+    return (wa_ladder_facts){
+        .features = vindex->layer_count > 0 ? vindex->layers[0].features : 0,
+        .positions = 2, /* any number but 1 */
+        .k_is_set = spec->k_for_ladder,
+        .k = item->k == WA_K_ALL ? SIZE_MAX : (size_t)item->k,
+        .gated = model->gated,
+        .has_fp4 = fp4,
+        .has_interleaved_q4 = q4,
+        .has_interleaved = interleaved,
+        .has_full_mmap = up && down,
+        .has_interleaved_q4k = q4k,
+        .has_down_features = down,
+        .backend_q4 = item->path == WA_PATH_INTERLEAVED_Q4,
+        .up_matrix = up,
+        .down_matrix = down,
+        .interleaved_layer = interleaved,
+        .q4_layer = q4,
+        .q4k_layer = q4k,
+        .q4k_up_rows = q4k,
+        .q4k_down_rows = q4k,
+        .q4k_whole_blocks = q4k,
+        .gate_scores = sees(vindex, spec, WA_PAYLOAD_GATE),
+        .rows_covered = (up || interleaved || q4k || fp4) && (down || interleaved || q4k || fp4),
+        .model_up = true,
+    };
+}
+
+static bool is_sparse_walk(wa_label label)
+{
+    return label == WA_LABEL_SPARSE_GEMV_FULL_K || label == WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN ||
+           label == WA_LABEL_SPARSE_SERIAL;
+}
+
+static void choose_kernel(const wa_vindex *vindex, const wa_model *model, wa_case *item)
+{
+    const path_spec *spec = &SPECS[item->path];
+    wa_ladder_facts facts = facts_of(vindex, model, item);
+    wa_label route = wa_ladder_route(&facts);
+    item->kernel = spec->kernel;
+    if (item->kernel == WA_LABEL_NONE && is_sparse_walk(route))
+        item->kernel = route;
+    if (item->kernel == WA_LABEL_NONE) /* the sparse walk declines: some file of these is missing */
+        item->kernel = WA_LABEL_SPARSE_GEMV_FULL_K;
+    item->expected_label = spec->forced ? spec->kernel : route;
+}
+
+/* For an ungated model the gate file holds the up rows, and the per-feature loop reads them there. */
+static const int *list_of(const wa_case *item, const wa_model *model, wa_projection projection)
+{
+    static const int gate_file[] = {WA_PAYLOAD_GATE, END};
+    if (!model->gated && item->kernel == WA_LABEL_SPARSE_SERIAL && projection == WA_UP)
+        return gate_file;
+    return READS[item->kernel][projection];
+}
+
+/* "up_features.bin is missing" and what else would have done. */
+static wa_status tell_missing(const wa_vindex *vindex, const path_spec *spec, const int *list,
+                              wa_arena *arena, const char **out, wa_error *err)
+{
+    char *text = NULL;
+    for (; *list != END; list++) {
+        wa_payload payload = (wa_payload)*list;
+        if ((spec->hides & (1U << payload)) != 0)
+            continue;
+        const char *why = vindex->unusable[payload] != NULL ? vindex->unusable[payload]
+                          : vindex->present[payload]        ? "cannot be read"
+                                                            : "is missing";
+        WA_TRY(wa_arena_print(arena, &text, err, "%s%s%s %s", text == NULL ? "" : text,
+                              text == NULL ? "" : "; ", wa_payload_file(payload), why));
+    }
+    *out = text;
+    return WA_OK;
+}
+
+/* The first payload of the list that the path sees; else the first it might, with a reason. */
+static wa_status choose_source(const wa_vindex *vindex, wa_case *item, wa_projection projection,
+                               const int *list, wa_arena *arena, const char **reason, wa_error *err)
+{
+    const path_spec *spec = &SPECS[item->path];
+    wa_source *source = &item->source[projection];
+    if (*list == FROM_MODEL) {
+        *source = (wa_source){.from_model = true};
+        return WA_OK;
+    }
+    for (const int *at = list; *at != END; at++)
+        if (sees(vindex, spec, (wa_payload)*at)) {
+            *source = (wa_source){.payload = (wa_payload)*at};
+            return WA_OK;
+        }
+    while ((spec->hides & (1U << *list)) != 0)
+        list++;
+    *source = (wa_source){.payload = (wa_payload)*list};
+    return *reason != NULL ? WA_OK : tell_missing(vindex, spec, list, arena, reason, err);
+}
+
+/* weights_fallback ranks by the gate file, unless it uses all features. */
+static wa_status check_ranking(const wa_vindex *vindex, const wa_case *item, wa_arena *arena,
+                               const char **reason, wa_error *err)
+{
+    const path_spec *spec = &SPECS[item->path];
+    static const int gate_file[] = {WA_PAYLOAD_GATE, END};
+    bool ranks = item->path == WA_PATH_WEIGHTS_FALLBACK && item->k != WA_K_ALL;
+    if (!ranks || sees(vindex, spec, WA_PAYLOAD_GATE))
+        return WA_OK;
+    return tell_missing(vindex, spec, gate_file, arena, reason, err);
+}
+
+/* The vindex has no features in some layer: the first such layer, else layer_count. */
+static size_t empty_layer(const wa_vindex *vindex)
+{
+    size_t layer = 0;
+    while (layer < vindex->layer_count && vindex->layers[layer].features > 0)
+        layer++;
+    return layer;
+}
+
+static wa_bucket bucket_of_payload(wa_payload payload)
+{
+    switch (payload) {
+    case WA_PAYLOAD_INTERLEAVED_Q4:
+    case WA_PAYLOAD_INTERLEAVED_Q4K:
+    case WA_PAYLOAD_DOWN_FEATURES_Q4K:
+        return WA_BUCKET_QUANTIZED;
+    case WA_PAYLOAD_FP4:
+        return WA_BUCKET_FP4;
+    default:
+        return WA_BUCKET_EXACT; /* f32 and f16 */
+    }
+}
+
+static bool k_leaves_some_out(const wa_vindex *vindex, int k)
+{
+    for (size_t layer = 0; k != WA_K_ALL && layer < vindex->layer_count; layer++)
+        if ((size_t)k < vindex->layers[layer].features)
+            return true;
+    return false;
+}
+
+/* The worst of the bytes that are read (Q16); approximate when features are left out, and
+ * weights_fallback always is. */
+static wa_bucket bucket_of(const wa_case *item, const wa_vindex *vindex)
+{
+    if (item->path == WA_PATH_WEIGHTS_FALLBACK || k_leaves_some_out(vindex, item->k))
+        return WA_BUCKET_APPROXIMATE;
+    wa_bucket worst = WA_BUCKET_EXACT;
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
+        const wa_source *source = &item->source[p];
+        if (source->from_model)
+            continue;
+        wa_bucket bucket = bucket_of_payload(
+            wa_vindex_serving(vindex, source->payload, (wa_projection)p));
+        worst = bucket > worst ? bucket : worst;
+    }
+    return worst;
+}
+
+wa_status wa_spec_resolve(const wa_vindex *vindex, const wa_model *model, wa_arena *arena,
+                          wa_case *item, const char **reason, wa_error *err)
+{
+    *reason = NULL;
+    choose_kernel(vindex, model, item);
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+        WA_TRY(choose_source(vindex, item, (wa_projection)p,
+                             list_of(item, model, (wa_projection)p), arena, reason, err));
+    WA_TRY(check_ranking(vindex, item, arena, reason, err));
+    item->bucket = bucket_of(item, vindex);
+
+    size_t layer = empty_layer(vindex);
+    if (layer == vindex->layer_count)
+        return WA_OK;
+    char *why;
+    WA_TRY(wa_arena_print(arena, &why, err, "layer %zu has zero features in the vindex", layer));
+    item->not_run = why;
+    if (item->path == WA_PATH_SPARSE)
+        *reason = NULL; /* always listed, so that the audit has a case that says why */
+    return WA_OK;
+}

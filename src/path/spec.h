@@ -1,0 +1,21 @@
+/* What each path reads and which kernel computes it: the table behind wa_cases_build. Private to
+ * src/path. */
+#ifndef WALKAUDIT_PATH_SPEC_H
+#define WALKAUDIT_PATH_SPEC_H
+
+#include "walkaudit/path.h"
+
+/** Is the path in the list of a job that names none (walk-paths 4.3; design 6)? */
+bool wa_spec_is_default(wa_path path);
+/** May a job give it a k? */
+bool wa_spec_takes_k(wa_path path);
+
+/**
+ * Complete a case whose path and k are set: kernel, expected label, sources, bucket, not_run. Where
+ * the vindex cannot run it, *reason tells what is missing (arena), else *reason = NULL.
+ */
+WA_CHECKED wa_status wa_spec_resolve(const wa_vindex *vindex, const wa_model *model,
+                                     wa_arena *arena, wa_case *item, const char **reason,
+                                     wa_error *err);
+
+#endif
