@@ -1,4 +1,5 @@
 /* walkaudit: the table of verbs, and the only exit. */
+#include "base/signals.h"
 #include "cli/cli.h"
 #include "walkaudit/kernel.h"
 #include "walkaudit/comm.h"
@@ -54,6 +55,7 @@ static int run_verb(const verb *which, int argc, char **argv)
     snprintf(name, sizeof name, "walkaudit %s", which->name);
     argv[0] = name;
     argp_err_exit_status = 2;
+    wa_signals_guard();
     return which->run(argc, argv);
 }
 

@@ -1,6 +1,7 @@
 /* One audit from end to end: open, share, plan, compute, assemble, judge, print. */
 #include "run_audit.h"
 
+#include "base/signals.h"
 #include "cli/cli.h"
 #include "cli/table.h"
 #include "run_log.h"
@@ -113,6 +114,7 @@ static void prepare_other(task *t)
 static void batch_finished(void *context, size_t done, size_t total)
 {
     task *t = context;
+    wa_signals_resumable();
     wa_run_log_progress(t->log, done, total);
 }
 
@@ -153,6 +155,9 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                .prompt_rows = t->audit->prompt_rows,
                                .result_path = t->result_path,
                                .arena = t->arena,
+                               .deadline = t->options->deadline,
+                               .grace = t->options->grace,
+                               .parts_added = t->options->parts_added,
                                .batch_done = done,
                                .batch_finished = batch_finished,
                                .beat = beat,
@@ -163,7 +168,11 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
         wa_note(err, "on rank %d of %d", wa_comm_rank(t->comm), wa_comm_size(t->comm));
         wa_comm_abort(t->comm, wa_cli_fail(err));
     }
-    return wa_comm_agree(t->comm, status, err);
+    status = wa_comm_agree(t->comm, status, err);
+    wa_error lost = {.status = WA_OK};
+    if (wa_comm_broadcast(t->comm, t->options->parts_added, sizeof *t->options->parts_added, &lost) != WA_OK)
+        *err = lost;
+    return lost.status != WA_OK ? lost.status : status;
 }
 
 static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err)
@@ -251,10 +260,25 @@ static wa_status run_open_audit(task *t, wa_error *err)
     return wa_comm_agree(t->comm, status, err);
 }
 
+/* Collective. Was this run asked to stop, on any rank, between two batches or audits? */
+static wa_status check_stop(wa_comm *comm, const wa_run_options *options, wa_error *err)
+{
+    int heard = wa_signals_heard();
+    bool late = options->deadline != 0.0 && wa_clock() >= options->deadline;
+    wa_status status = *options->parts_added > 0 ? WA_E_STOPPED : WA_E_NO_PROGRESS;
+    const char *how = status == WA_E_STOPPED ? "; the same command goes on" : ", before any batch was done";
+    if (heard != 0 || late)
+        status = wa_fail(err, status, "stopped by %s%s", heard != 0 ? wa_signal_name(heard) : "--max-time", how);
+    else
+        status = WA_OK;
+    return wa_comm_agree(comm, status, err);
+}
+
 wa_status wa_run_audit(wa_comm *comm, const wa_job *job, size_t index, const wa_run_options *options,
                        const wa_run_voice *voice, wa_error *err)
 {
     task t = {.comm = comm, .options = options, .voice = voice};
+    WA_TRY(check_stop(comm, options, err));
     WA_TRY(wa_comm_agree(comm, wa_arena_open("audit", 0, &t.arena, err), err));
     wa_status status = wa_run_log_open(comm, options, voice->prefix, t.arena, &t.log, err);
     if (status == WA_OK)

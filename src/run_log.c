@@ -229,6 +229,8 @@ void wa_run_record_failure(const wa_job *job, const wa_job_audit *audit, const w
         unlink(path);
         return;
     }
+    if (status == WA_E_STOPPED || status == WA_E_NO_PROGRESS) /* nothing is wrong with it: run it again */
+        return;
     if (job->audit_count < 2) /* one audit: the error line says it all */
         return;
     mkdir(job->result, 0777);

@@ -105,7 +105,12 @@ static wa_status divide(sweep *s, wa_error *err)
 
 /* --- Running --------------------------------------------------------------------------------------- */
 
-static void run_one(sweep *s, size_t i)
+static bool is_stopped(wa_status status)
+{
+    return status == WA_E_STOPPED || status == WA_E_NO_PROGRESS;
+}
+
+static wa_status run_one(sweep *s, size_t i)
 {
     wa_error err = {.status = WA_OK};
     size_t index = s->chosen[i];
@@ -119,12 +124,28 @@ static void run_one(sweep *s, size_t i)
         wa_note(&err, "in audit '%s'", s->job->audits[index].name);
     if (status == WA_E_MPI)
         wa_comm_abort(s->comm, wa_cli_fail(&err));
+    s->outcome[i] = is_root(s->part) ? (int32_t)status : NOT_RUN;
     if (!is_root(s->part))
-        return;
+        return status;
     wa_run_record_failure(s->job, &s->job->audits[index], s->options, status, &err);
     if (failed)
         wa_cli_fail(&err);
-    s->outcome[i] = (int32_t)status;
+    return status;
+}
+
+/* My set's audits in order. A stop ends them all: those not begun are as resumable as the one it met. */
+static void run_set(sweep *s)
+{
+    size_t set = wa_sweep_set(s->plan, wa_comm_rank(s->comm));
+    wa_status status = WA_OK;
+    for (size_t i = 0; i < s->chosen_count; i++) {
+        if (s->plan->audit_set[i] != set)
+            continue;
+        if (!is_stopped(status))
+            status = run_one(s, i);
+        else if (is_root(s->part))
+            s->outcome[i] = (int32_t)status;
+    }
 }
 
 /* Every audit has been answered for by the root of its set: rank 0 collects. */
@@ -139,6 +160,22 @@ static wa_status collect(sweep *s, wa_error *err)
     for (size_t i = 0; all != NULL && i < ranks * n; i++)
         if (all[i] != NOT_RUN)
             s->outcome[i % n] = all[i];
+    return WA_OK;
+}
+
+/* A set without a part is no reason to give up while another set has one. */
+static wa_status judge_stop(sweep *s, wa_error *err)
+{
+    size_t ranks = (size_t)wa_comm_size(s->comm), *all = NULL;
+    wa_status status = is_root(s->comm) ? wa_arena_take(s->arena, ranks, sizeof *all, &all, err) : WA_OK;
+    WA_TRY(wa_comm_agree(s->comm, status, err));
+    WA_TRY(wa_comm_gather(s->comm, s->options->parts_added, sizeof *all, all, err));
+    bool added = false;
+    for (size_t r = 0; all != NULL && r < ranks; r++)
+        added = added || all[r] > 0;
+    for (size_t i = 0; added && i < s->chosen_count; i++)
+        if (s->outcome[i] == WA_E_NO_PROGRESS)
+            s->outcome[i] = WA_E_STOPPED;
     return WA_OK;
 }
 
@@ -178,11 +215,9 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
     WA_TRY(wa_comm_agree(s->comm, status, err));
     memset(s->outcome, NOT_RUN, s->chosen_count * sizeof *s->outcome);
     WA_TRY(divide(s, err));
-    size_t set = wa_sweep_set(s->plan, wa_comm_rank(s->comm));
-    for (size_t i = 0; i < s->chosen_count; i++)
-        if (s->plan->audit_set[i] == set)
-            run_one(s, i);
+    run_set(s);
     WA_TRY(collect(s, err));
+    WA_TRY(judge_stop(s, err));
     if (s->plan->set_count > 1 && is_root(s->comm))
         print_tables(s);
     for (size_t i = 0; is_root(s->comm) && i < s->chosen_count; i++)

@@ -45,7 +45,7 @@ WA_CHECKED wa_status wa_comm_meet(wa_comm *comm, wa_error *err);
 
 /* --- Point to point ------------------------------------------------------------------------------- */
 
-typedef enum wa_tag { WA_TAG_REQUEST = 1, WA_TAG_GRANT, WA_TAG_REFERENCE, WA_TAG_RESIDUAL, WA_TAG_BLOCK, WA_TAG_DONE } wa_tag;
+typedef enum wa_tag { WA_TAG_REQUEST = 1, WA_TAG_GRANT, WA_TAG_REFERENCE, WA_TAG_RESIDUAL, WA_TAG_BLOCK, WA_TAG_DONE, WA_TAG_NOTICE } wa_tag;
 
 /** A message under way: an index into the comm's table; WA_TICKET_NONE = none. */
 typedef int wa_ticket;

@@ -17,6 +17,9 @@ typedef struct wa_pipeline_input {
     const char *result_path;    /* parts go beside it */
     wa_arena *arena;            /* buffers of this rank */
     /* rank 0 only: */
+    double deadline;            /* wa_clock() at which to begin no further batch; 0 = never */
+    double grace;               /* seconds for what is in flight then, and after SIGUSR1 or SIGUSR2 */
+    size_t *parts_added;        /* counted on by one for each part */
     const uint8_t *batch_done;  /* [batches] 1 = a part is there already */
     void (*batch_finished)(void *context, size_t done, size_t total); /* after each part; NULL = none */
     void (*beat)(void *context); /* often: a sign of life for the owner lock; NULL = none */
@@ -24,8 +27,9 @@ typedef struct wa_pipeline_input {
 } wa_pipeline_input;
 
 /**
- * Collective at its start, then each rank's own loop; idle ranks return at once. Returns when all batches have their parts, or
- * one has failed: rank 0 returns that story, wherever it happened, and the caller agrees afterwards.
+ * Collective at its start, then each rank's own loop; idle ranks only listen. Returns when all batches have their parts, or
+ * one has failed, or a signal on any rank or the deadline ended it (design 11): rank 0 returns that story, wherever it
+ * happened, and the caller agrees afterwards. WA_E_STOPPED when *parts_added is not 0, else WA_E_NO_PROGRESS.
  *
  * cost   where this rank's time went
  * fatal  this rank could not go on serving its peers (MPI, memory for a batch): they may wait for it, so the caller must

@@ -14,6 +14,9 @@ typedef struct wa_run_options {
     int array_index, array_count; /* only audits I, I + N, I + 2 N, … of the job, from 0; N = 0: all */
     bool mixed_cores;     /* hosts may have different OpenBLAS cores */
     bool verbose;
+    double deadline;      /* wa_clock() at which to begin no further batch; 0 = never */
+    double grace;         /* seconds for what is in flight then, and after SIGUSR1 or SIGUSR2 */
+    size_t *parts_added;  /* counted on by each part of this run, over all its audits; the same on every rank between audits */
     const char *command_line; /* for /run/K */
 } wa_run_options;
 

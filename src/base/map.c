@@ -2,6 +2,8 @@
 #define _GNU_SOURCE /* madvise: posix_madvise's DONTNEED does nothing in glibc */
 #include "walkaudit/bytes.h"
 
+#include "base/signals.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -36,6 +38,8 @@ wa_status wa_map_open(const char *path, wa_map *out, wa_error *err)
     close(fd);
     if (status != WA_OK)
         return wa_note(err, "in file '%s'", path);
+    if (out->bytes.size > 0)
+        wa_signals_watch(out->bytes.data, out->bytes.size, path);
     return WA_OK;
 }
 
@@ -47,8 +51,10 @@ void wa_map_forget(const wa_map *map)
 
 void wa_map_close(wa_map *map)
 {
-    if (map->bytes.data != NULL)
+    if (map->bytes.data != NULL) {
+        wa_signals_unwatch(map->bytes.data);
         munmap((void *)(uintptr_t)map->bytes.data, map->bytes.size);
+    }
     map->bytes = (wa_bytes){.data = NULL, .size = 0};
 }
 

@@ -1,13 +1,18 @@
 /* walkaudit run: the audit. The only verb that starts MPI. */
+#include "base/signals.h"
 #include "cli/cli.h"
 #include "walkaudit/run.h"
+#include "walkaudit/stage.h"
 
 #include <argp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_SETTINGS = 64, MOST_AUDITS = 256, KEY_OUT = 256, KEY_RESUME, KEY_FRESH, KEY_ONLY_FAILED, KEY_AUDIT, KEY_ARRAY,
-       KEY_MIXED, KEY_HELP_JOB };
+       KEY_MIXED, KEY_MAX_TIME, KEY_GRACE, KEY_HELP_JOB };
+/* Seconds for what is in flight when the time is up: --grace replaces it. */
+static const double GRACE = 60.0;
 
 typedef struct arguments {
     const char *job;
@@ -15,6 +20,7 @@ typedef struct arguments {
     size_t setting_count;
     const char *audits[MOST_AUDITS];
     bool help_job;
+    double max_time; /* seconds; 0 = none */
     wa_run_options options;
 } arguments;
 
@@ -25,6 +31,37 @@ static void parse_array(const char *word, wa_run_options *options, struct argp_s
     int fields = sscanf(word, "%9d/%9d%c", &options->array_index, &options->array_count, &rest);
     if (fields != 2 || options->array_index < 0 || options->array_count <= options->array_index)
         argp_error(state, "--array-index '%s', expected I/N with I from 0 to N - 1", word);
+}
+
+/* Seconds of "90", "90s", "45m", "3h30m", "1d12h": numbers with descending units, the last one's unit is seconds. */
+static bool parse_duration(const char *text, double *out)
+{
+    static const char units[] = "dhms";
+    static const double seconds[] = {86400.0, 3600.0, 60.0, 1.0};
+    double total = 0.0;
+    size_t next = 0;
+    do {
+        char *end;
+        if (*text < '0' || *text > '9')
+            return false;
+        unsigned long number = strtoul(text, &end, 10);
+        const char *unit = *end == '\0' ? strchr(units, 's') : strchr(units, *end);
+        if (unit == NULL || (size_t)(unit - units) < next || number > 1000000000UL)
+            return false;
+        next = (size_t)(unit - units) + 1;
+        total += (double)number * seconds[next - 1];
+        text = *end == '\0' ? end : end + 1;
+    } while (*text != '\0');
+    *out = total;
+    return true;
+}
+
+static double take_duration(const char *option, const char *text, const struct argp_state *state)
+{
+    double value = 0.0;
+    if (!parse_duration(text, &value))
+        argp_error(state, "%s: found '%s', expected a duration such as 90s, 45m or 3h30m", option, text);
+    return value;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -59,6 +96,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_MIXED:
         args->options.mixed_cores = true;
         return 0;
+    case KEY_MAX_TIME:
+        args->max_time = take_duration("--max-time", arg, state);
+        if (args->max_time == 0.0)
+            argp_error(state, "--max-time: expected more than 0 s");
+        return 0;
+    case KEY_GRACE:
+        args->options.grace = take_duration("--grace", arg, state);
+        return 0;
     case KEY_HELP_JOB:
         args->help_job = true;
         return 0;
@@ -89,6 +134,8 @@ static const struct argp_option OPTIONS[] = {
     {.name = "array-index", .key = KEY_ARRAY, .arg = "I/N", .doc = "run only audits I, I+N, I+2N, … of the job, counted from 0: "
      "task I of a Slurm array of N"},
     {.name = "mixed-cores", .key = KEY_MIXED, .doc = "allow hosts with different OpenBLAS cores"},
+    {.name = "max-time", .key = KEY_MAX_TIME, .arg = "TIME", .doc = "begin no batch after so long, e.g. 3h30m; exit 75, resumable"},
+    {.name = "grace", .key = KEY_GRACE, .arg = "TIME", .doc = "then, and after SIGUSR1, finish what fits into this time (60s)"},
     {.name = "help-job", .key = KEY_HELP_JOB, .doc = "list every key of a job file"},
     {.name = "verbose", .key = 'v', .doc = "say more on stderr"},
     {0}};
@@ -136,7 +183,9 @@ int wa_cli_run(int argc, char **argv)
                                        .parser = parse_option,
                                        .args_doc = "JOB.yaml",
                                        .doc = "Audit every (vindex, path) of a job against the dense model."};
-    arguments args = {.job = NULL};
+    size_t parts_added = 0;
+    double started = wa_clock();
+    arguments args = {.job = NULL, .options = {.grace = GRACE, .parts_added = &parts_added}};
     /* Words are judged before MPI starts: a usage error is one message, not one per rank. */
     argp_err_exit_status = 2;
     argp_parse(&parser, argc, argv, 0, NULL, &args);
@@ -144,6 +193,8 @@ int wa_cli_run(int argc, char **argv)
         print_job_keys();
         return 0;
     }
+    if (args.max_time != 0.0)
+        args.options.deadline = started + args.max_time;
     wa_error err = {.status = WA_OK};
     wa_arena *arena;
     if (wa_arena_open("job", 0, &arena, &err) != WA_OK)
@@ -155,6 +206,9 @@ int wa_cli_run(int argc, char **argv)
         wa_arena_close(arena);
         return code;
     }
+    wa_signals_guard();
+    wa_signals_prepare(wa_comm_rank(comm) == 0);
+    wa_signals_hear();
     int code = run_on_ranks(&args, comm, arena);
     int rank = wa_comm_rank(comm);
     wa_comm_close(comm);

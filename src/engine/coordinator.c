@@ -1,60 +1,79 @@
-/* Rank 0's other half: hands out the missing batches in order, on demand, and hears of finished ones. */
+/* Rank 0's other half: hands out the missing batches in order, on demand, hears of finished ones, and ends a run early. */
 #include "engine/pipeline_private.h"
+
+#include "base/signals.h"
 
 typedef struct group {
     int32_t request;      /* receive buffer */
     wa_ticket requesting;
     message_head done;    /* receive buffer */
     wa_ticket finishing;
-    int32_t *grants;      /* [batches + 1] batches given to this group, then NO_MORE */
-    size_t granted;
+    order *orders;        /* [batches + 1] batches given to this group, then NO_MORE */
+    size_t ordered, finished; /* batches: positions of its queue */
+    size_t order_count;   /* batches, and NO_MORE when it was given */
     bool ended;
-    size_t outstanding;   /* granted, not yet heard of */
+    size_t keep;          /* what STOP says */
+    /* What its batches take, measured. */
+    double since;         /* when it began the first of those under way */
+    double seconds;
+    size_t rows;
 } group;
 
-/* A rank hears of its group's grants one at a time. */
+/* A rank hears of its group's orders one at a time, and may give notice at any time. */
 typedef struct listener {
-    size_t sent;
-    wa_ticket ticket;
+    order order;      /* send buffer */
+    wa_ticket ordering;
+    size_t sent;      /* of the group's orders */
+    size_t told_keep;
+    bool closed;
+    int32_t notice;   /* receive buffer */
+    wa_ticket noticing;
+    bool listening, gone; /* a receive was posted; it said goodbye */
 } listener;
 
 struct coordinator {
     group *groups;
-    listener *listeners; /* [used ranks] */
+    listener *listeners; /* [ranks] */
     size_t next_batch, done, total;
+    size_t added;        /* parts of this audit by this run */
     wa_error failure;
+    const char *reason;  /* why it stops early; NULL = it does not */
+    bool urgent;         /* abandon everything at once */
+    bool judged;         /* it is decided which batches are finished yet */
+    double began, stop_at;
 };
 
-static wa_status listen_to(wa_pipeline *p, int group_index, wa_error *err)
+static group *group_of(const wa_pipeline *p, int rank)
 {
-    group *g = &p->coordinator->groups[group_index];
-    const wa_plan *plan = p->input->plan;
-    int lead = wa_plan_rank(plan, group_index, 0, 0);
-    int writer = wa_plan_rank(plan, group_index, plan->grid.stages - 1, 0);
-    if (g->requesting == WA_TICKET_NONE && !g->ended)
-        WA_TRY(wa_comm_receive(p->input->comm, lead, WA_TAG_REQUEST, &g->request, sizeof g->request,
-                               &g->requesting, err));
-    if (g->finishing == WA_TICKET_NONE && g->outstanding > 0)
-        WA_TRY(wa_comm_receive(p->input->comm, writer, WA_TAG_DONE, &g->done, sizeof g->done,
-                               &g->finishing, err));
-    return WA_OK;
+    int index = wa_plan_seat(p->input->plan, rank).group;
+    return index < 0 ? NULL : &p->coordinator->groups[index];
+}
+
+static size_t under_way(const group *g)
+{
+    return g->ordered - g->finished;
 }
 
 wa_status coordinator_open(wa_pipeline *p, wa_error *err)
 {
     const wa_plan *plan = p->input->plan;
     wa_arena *arena = p->input->arena;
+    size_t ranks = (size_t)wa_comm_size(p->input->comm);
     struct coordinator *c;
     WA_TRY(wa_arena_take(arena, 1, sizeof *c, &c, err));
     WA_TRY(wa_arena_take(arena, (size_t)plan->grid.groups, sizeof *c->groups, &c->groups, err));
-    WA_TRY(wa_arena_take(arena, (size_t)plan->grid.used, sizeof *c->listeners, &c->listeners, err));
-    for (int g = 0; g < plan->grid.groups; g++) {
-        c->groups[g].requesting = c->groups[g].finishing = WA_TICKET_NONE;
-        WA_TRY(wa_arena_take(arena, plan->batch_count + 1, sizeof *c->groups[g].grants,
-                             &c->groups[g].grants, err));
+    WA_TRY(wa_arena_take(arena, ranks, sizeof *c->listeners, &c->listeners, err));
+    for (int i = 0; i < plan->grid.groups; i++) {
+        group *g = &c->groups[i];
+        g->requesting = g->finishing = WA_TICKET_NONE;
+        g->keep = SIZE_MAX;
+        WA_TRY(wa_arena_take(arena, plan->batch_count + 1, sizeof *g->orders, &g->orders, err));
     }
-    for (int r = 0; r < plan->grid.used; r++)
-        c->listeners[r].ticket = WA_TICKET_NONE;
+    for (size_t r = 0; r < ranks; r++) {
+        c->listeners[r].ordering = c->listeners[r].noticing = WA_TICKET_NONE;
+        c->listeners[r].told_keep = SIZE_MAX;
+    }
+    c->began = wa_clock();
     c->total = plan->batch_count;
     for (size_t b = 0; b < c->total; b++)
         c->done += p->input->batch_done[b];
@@ -62,84 +81,227 @@ wa_status coordinator_open(wa_pipeline *p, wa_error *err)
     return WA_OK;
 }
 
-/* Answer a request with the next batch that has no part, or with the end. After a failure only the end is given. */
+/* --- Batches --------------------------------------------------------------------------------------- */
+
+/* Answer a request with the next batch that has no part, or with the end. After a failure or a stop only the end is given. */
 static void answer(wa_pipeline *p, group *g)
 {
     struct coordinator *c = p->coordinator;
     while (c->next_batch < c->total && p->input->batch_done[c->next_batch])
         c->next_batch++;
-    if (c->next_batch < c->total && c->failure.status == WA_OK) {
-        g->grants[g->granted++] = (int32_t)c->next_batch++;
-        g->outstanding++;
+    if (c->next_batch < c->total && c->failure.status == WA_OK && c->reason == NULL) {
+        if (under_way(g) == 0)
+            g->since = wa_clock();
+        g->orders[g->order_count++] = (order){ORDER_BATCH, (int32_t)c->next_batch++};
+        g->ordered++;
     } else {
-        g->grants[g->granted++] = NO_MORE;
+        g->orders[g->order_count++] = (order){.kind = ORDER_NO_MORE};
         g->ended = true;
+    }
+}
+
+static size_t rows_at(const wa_pipeline *p, const group *g, size_t position)
+{
+    return p->input->plan->batches[g->orders[position].value].rows;
+}
+
+static void stop(struct coordinator *c, const char *reason, double grace)
+{
+    if (c->reason == NULL) {
+        c->reason = reason;
+        c->stop_at = wa_clock() + grace;
     }
 }
 
 static void hear_of(wa_pipeline *p, group *g)
 {
     struct coordinator *c = p->coordinator;
-    g->outstanding--;
+    double now = wa_clock();
+    size_t rows = rows_at(p, g, g->finished++);
+    if (g->done.error.status == WA_E_STOPPED) {
+        c->urgent = c->urgent || c->reason == NULL; /* abandoned by a rank whose own notice is on its way */
+        stop(c, "SIGTERM", 0.0);
+        return;
+    }
     if (g->done.error.status != WA_OK) {
         if (c->failure.status == WA_OK)
             c->failure = g->done.error;
         return;
     }
+    g->seconds += now - g->since;
+    g->since = now;
+    g->rows += rows;
     c->done++;
+    c->added++;
+    ++*p->input->parts_added;
     if (p->input->batch_finished != NULL)
         p->input->batch_finished(p->input->context, c->done, c->total);
 }
 
-static wa_status tell_ranks(wa_pipeline *p, wa_error *err)
+/* --- Stopping early -------------------------------------------------------------------------------- */
+
+/* How many batches of its queue a group finishes in time, at the rate it had so far; all when it has finished none. */
+static size_t fitting(const wa_pipeline *p, const group *g, double until)
 {
-    struct coordinator *c = p->coordinator;
-    for (int r = 0; r < p->input->plan->grid.used; r++) {
-        listener *l = &c->listeners[r];
-        group *g = &c->groups[wa_plan_seat(p->input->plan, r).group];
-        while (l->sent < g->granted && wa_comm_is_done(p->input->comm, &l->ticket)) {
-            WA_TRY(wa_comm_send(p->input->comm, r, WA_TAG_GRANT, &g->grants[l->sent],
-                                sizeof *g->grants, &l->ticket, err));
-            l->sent++;
-            p->progressed = true;
-        }
+    size_t keep = g->finished;
+    double at = g->since;
+    if (g->rows == 0)
+        return g->ordered;
+    while (keep < g->ordered) {
+        at += g->seconds / (double)g->rows * (double)rows_at(p, g, keep);
+        if (at > until)
+            break;
+        keep++;
     }
-    return WA_OK;
+    return keep;
 }
 
-wa_status coordinator_serve(wa_pipeline *p, wa_error *err)
+static void heed(wa_pipeline *p, int signal_number)
 {
     struct coordinator *c = p->coordinator;
-    if (p->input->beat != NULL)
-        p->input->beat(p->input->context);
+    stop(c, wa_signal_name(signal_number), p->input->grace);
+    c->urgent = c->urgent || wa_signal_is_urgent(signal_number);
+}
+
+/* Decide when the stop is asked for which batches fit, and when time is up that none does. */
+static void judge_time(wa_pipeline *p)
+{
+    struct coordinator *c = p->coordinator;
+    double now = wa_clock();
+    if (p->input->deadline != 0.0 && now >= p->input->deadline)
+        stop(c, "--max-time", p->input->grace);
+    if (c->reason == NULL)
+        return;
+    bool up = c->urgent || now >= c->stop_at;
     for (int i = 0; i < p->input->plan->grid.groups; i++) {
         group *g = &c->groups[i];
-        bool was_requesting = g->requesting != WA_TICKET_NONE;
-        bool was_finishing = g->finishing != WA_TICKET_NONE;
-        if (was_requesting && wa_comm_is_done(p->input->comm, &g->requesting))
-            answer(p, g);
-        if (was_finishing && wa_comm_is_done(p->input->comm, &g->finishing))
-            hear_of(p, g);
-        WA_TRY(listen_to(p, i, err));
+        if (up)
+            g->keep = 0;
+        else if (!c->judged)
+            g->keep = fitting(p, g, c->stop_at);
     }
-    return tell_ranks(p, err);
+    c->judged = true;
 }
 
-bool coordinator_is_done(const wa_pipeline *p)
+/* --- Messages -------------------------------------------------------------------------------------- */
+
+static bool is_closing(const wa_pipeline *p)
 {
-    const struct coordinator *c = p->coordinator;
-    for (int i = 0; i < p->input->plan->grid.groups; i++)
-        if (!c->groups[i].ended || c->groups[i].outstanding > 0)
-            return false;
-    for (int r = 0; r < p->input->plan->grid.used; r++) {
-        const group *g = &c->groups[wa_plan_seat(p->input->plan, r).group];
-        if (c->listeners[r].sent < g->granted || !wa_comm_is_done(p->input->comm, &c->listeners[r].ticket))
+    for (int i = 0; i < p->input->plan->grid.groups; i++) {
+        const group *g = &p->coordinator->groups[i];
+        if (!g->ended || under_way(g) > 0)
             return false;
     }
     return true;
 }
 
-const wa_error *coordinator_failure(const wa_pipeline *p)
+static wa_status serve_group(wa_pipeline *p, int index, wa_error *err)
 {
-    return &p->coordinator->failure;
+    group *g = &p->coordinator->groups[index];
+    const wa_plan *plan = p->input->plan;
+    wa_comm *comm = p->input->comm;
+    if (g->requesting != WA_TICKET_NONE && wa_comm_is_done(comm, &g->requesting))
+        answer(p, g);
+    if (g->finishing != WA_TICKET_NONE && wa_comm_is_done(comm, &g->finishing))
+        hear_of(p, g);
+    if (g->requesting == WA_TICKET_NONE && !g->ended)
+        WA_TRY(wa_comm_receive(comm, wa_plan_rank(plan, index, 0, 0), WA_TAG_REQUEST, &g->request,
+                               sizeof g->request, &g->requesting, err));
+    if (g->finishing == WA_TICKET_NONE && under_way(g) > 0)
+        WA_TRY(wa_comm_receive(comm, wa_plan_rank(plan, index, plan->grid.stages - 1, 0),
+                               WA_TAG_DONE, &g->done, sizeof g->done, &g->finishing, err));
+    return WA_OK;
+}
+
+/* The next order for a rank; false when there is none. */
+static bool next_order(listener *l, const group *g, bool closing, order *out)
+{
+    if (g != NULL && g->keep < l->told_keep) {
+        l->told_keep = g->keep;
+        *out = (order){ORDER_STOP, (int32_t)g->keep};
+    } else if (g != NULL && l->sent < g->order_count) {
+        *out = g->orders[l->sent++];
+    } else if (closing && !l->closed) {
+        l->closed = true;
+        *out = (order){.kind = ORDER_CLOSE};
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static wa_status serve_listener(wa_pipeline *p, int rank, bool closing, wa_error *err)
+{
+    listener *l = &p->coordinator->listeners[rank];
+    wa_comm *comm = p->input->comm;
+    order next;
+    while (wa_comm_is_done(comm, &l->ordering) && next_order(l, group_of(p, rank), closing, &next)) {
+        l->order = next;
+        p->progressed = true;
+        WA_TRY(wa_comm_send(comm, rank, WA_TAG_GRANT, &l->order, sizeof l->order, &l->ordering, err));
+    }
+    return WA_OK;
+}
+
+static wa_status hear_listener(wa_pipeline *p, int rank, wa_error *err)
+{
+    listener *l = &p->coordinator->listeners[rank];
+    wa_comm *comm = p->input->comm;
+    if (l->gone || (l->listening && !wa_comm_is_done(comm, &l->noticing)))
+        return WA_OK;
+    if (l->listening) {
+        p->progressed = true;
+        l->gone = l->notice == GOODBYE;
+        if (l->gone)
+            return WA_OK;
+        heed(p, l->notice);
+    }
+    l->listening = true;
+    return wa_comm_receive(comm, rank, WA_TAG_NOTICE, &l->notice, sizeof l->notice, &l->noticing, err);
+}
+
+wa_status coordinator_serve(wa_pipeline *p, wa_error *err)
+{
+    int ranks = wa_comm_size(p->input->comm);
+    if (p->input->beat != NULL)
+        p->input->beat(p->input->context);
+    for (int r = 0; r < ranks; r++)
+        WA_TRY(hear_listener(p, r, err));
+    judge_time(p);
+    for (int i = 0; i < p->input->plan->grid.groups; i++)
+        WA_TRY(serve_group(p, i, err));
+    bool closing = is_closing(p);
+    for (int r = 0; r < ranks; r++)
+        WA_TRY(serve_listener(p, r, closing, err));
+    return WA_OK;
+}
+
+bool coordinator_is_done(const wa_pipeline *p)
+{
+    struct coordinator *c = p->coordinator;
+    for (int r = 0; r < wa_comm_size(p->input->comm); r++)
+        if (!c->listeners[r].gone || !wa_comm_is_done(p->input->comm, &c->listeners[r].ordering))
+            return false;
+    return true;
+}
+
+wa_status coordinator_answer(const wa_pipeline *p, wa_error *err)
+{
+    const struct coordinator *c = p->coordinator;
+    double seconds = wa_clock() - c->began;
+    if (c->failure.status != WA_OK) {
+        *err = c->failure;
+        return c->failure.status;
+    }
+    if (c->done == c->total)
+        return WA_OK;
+    if (*p->input->parts_added == 0)
+        return wa_fail(err, WA_E_NO_PROGRESS,
+                       "stopped by %s before this run had any batch done: one takes more than %.1f s; give "
+                       "more time or a smaller batch.rows",
+                       c->reason, seconds);
+    return wa_fail(err, WA_E_STOPPED,
+                   "stopped by %s with %zu of %zu batches done, %zu of them by this run in %.1f s; the same "
+                   "command goes on",
+                   c->reason, c->done, c->total, c->added, seconds);
 }

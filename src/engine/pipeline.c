@@ -2,6 +2,8 @@
 #define _DEFAULT_SOURCE
 #include "engine/pipeline_private.h"
 
+#include "base/signals.h"
+
 #include <assert.h>
 #include <time.h>
 
@@ -88,9 +90,14 @@ static wa_status start_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_e
                            &slot->arriving, err);
 }
 
+/* Between two halves of a layer: messages, and whether this batch is still wanted. */
 static wa_status poll_link(void *context, wa_error *err)
 {
-    return serve(context, err);
+    wa_pipeline *p = context;
+    WA_TRY(serve(p, err));
+    if (p->computed >= p->keep)
+        return wa_fail(err, WA_E_STOPPED, "abandoned");
+    return WA_OK;
 }
 
 /* The stage's own work; a failure is the batch's, not the rank's: it travels on in the messages. */
@@ -100,6 +107,8 @@ static wa_status compute(wa_pipeline *p, batch_slot *slot, wa_error *err)
                          .publish = publish_reference,
                          .await = await_reference,
                          .poll = poll_link};
+    if (p->computed >= p->keep)
+        return wa_fail(err, WA_E_STOPPED, "not begun");
     if (p->is_first)
         WA_TRY(wa_stage_embed(p->stage, &slot->work, err));
     WA_TRY(wa_stage_run(p->stage, &slot->work, &link, err));
@@ -135,8 +144,10 @@ static wa_status run_slot(wa_pipeline *p, batch_slot *slot, wa_error *err)
     memcpy(&head, slot->lanes, sizeof head);
     wa_error failure = head.error;
     WA_TRY(references_start(p, slot, err));
+    p->computing = true;
     if (failure.status == WA_OK && compute(p, slot, &failure) == WA_OK)
         failure = (wa_error){.status = WA_OK};
+    p->computing = false;
     if (failure.status == WA_E_MPI) {
         *err = failure; /* messages no longer travel: this is the rank's own end */
         return failure.status;
@@ -152,20 +163,57 @@ static wa_status run_slot(wa_pipeline *p, batch_slot *slot, wa_error *err)
 
 /* --- Messages --------------------------------------------------------------------------------------- */
 
-static wa_status serve_grants(wa_pipeline *p, wa_error *err)
+static void obey(wa_pipeline *p)
 {
-    while (!p->ended && wa_comm_is_done(p->input->comm, &p->granting)) {
-        p->progressed = true;
+    size_t value = (size_t)p->order.value;
+    size_t begun = p->computed + (p->computing ? 1 : 0);
+    p->progressed = true;
+    switch ((order_kind)p->order.kind) {
+    case ORDER_BATCH:
         p->asked = false;
-        if (p->grant == NO_MORE) {
-            p->ended = true;
-            return WA_OK;
-        }
-        p->queue[p->queued++] = p->grant;
-        WA_TRY(wa_comm_receive(p->input->comm, 0, WA_TAG_GRANT, &p->grant, sizeof p->grant,
-                               &p->granting, err));
+        p->queue[p->queued++] = p->order.value;
+        break;
+    case ORDER_NO_MORE:
+        p->asked = false;
+        p->ended = true;
+        break;
+    case ORDER_STOP:
+        /* What the first stage does not begin, no other stage has begun. */
+        value = p->is_first && begun < value ? begun : value;
+        p->keep = value < p->keep ? value : p->keep;
+        break;
+    case ORDER_CLOSE:
+        p->closed = true;
+        break;
+    }
+}
+
+static wa_status serve_orders(wa_pipeline *p, wa_error *err)
+{
+    while (!p->closed && wa_comm_is_done(p->input->comm, &p->ordering)) {
+        obey(p);
+        if (!p->closed)
+            WA_TRY(wa_comm_receive(p->input->comm, 0, WA_TAG_GRANT, &p->order, sizeof p->order,
+                                   &p->ordering, err));
     }
     return WA_OK;
+}
+
+/* A signal may reach any one rank: rank 0 hears of it, and of nothing more after GOODBYE. */
+static wa_status give_notice(wa_pipeline *p, wa_error *err)
+{
+    int heard = wa_signals_heard();
+    if (wa_signal_is_urgent(heard))
+        p->keep = 0;
+    if (p->said_goodbye || (heard == p->noticed && !p->closed) ||
+        !wa_comm_is_done(p->input->comm, &p->noticing))
+        return WA_OK;
+    p->notice = p->closed ? GOODBYE : (int32_t)heard;
+    p->said_goodbye = p->closed;
+    p->noticed = heard;
+    p->progressed = true;
+    return wa_comm_send(p->input->comm, 0, WA_TAG_NOTICE, &p->notice, sizeof p->notice, &p->noticing,
+                        err);
 }
 
 /* The lead of the first stage asks for a batch whenever one of its slots is free. */
@@ -203,7 +251,8 @@ wa_status serve(wa_pipeline *p, wa_error *err)
     WA_TRY(wa_comm_poll(p->input->comm, err));
     if (p->coordinator != NULL)
         WA_TRY(coordinator_serve(p, err));
-    WA_TRY(serve_grants(p, err));
+    WA_TRY(serve_orders(p, err));
+    WA_TRY(give_notice(p, err));
     WA_TRY(serve_slots(p, err));
     WA_TRY(ask_for_batch(p, err));
     if (p->collector != NULL)
@@ -222,13 +271,22 @@ void rest(wa_pipeline *p)
 
 static bool is_done(wa_pipeline *p)
 {
-    return p->ended && p->left == p->queued && wa_comm_is_done(p->input->comm, &p->requesting) &&
+    return p->closed && p->left == p->queued && wa_comm_is_done(p->input->comm, &p->requesting) &&
+           p->said_goodbye && wa_comm_is_done(p->input->comm, &p->noticing) &&
            references_are_done(p) && (p->collector == NULL || collector_is_done(p)) &&
            (p->coordinator == NULL || coordinator_is_done(p));
 }
 
+static void charge_wait(wa_pipeline *p, double since)
+{
+    if (p->stage != NULL)
+        wa_stage_cost(p->stage)->seconds[WA_PHASE_WAIT] += wa_clock() - since;
+}
+
 static wa_status loop(wa_pipeline *p, wa_error *err)
 {
+    WA_TRY(wa_comm_receive(p->input->comm, 0, WA_TAG_GRANT, &p->order, sizeof p->order, &p->ordering,
+                           err));
     while (!is_done(p)) {
         double start = wa_clock();
         WA_TRY(serve(p, err));
@@ -239,19 +297,19 @@ static wa_status loop(wa_pipeline *p, wa_error *err)
             p->progressed = true;
         } else {
             rest(p);
-            wa_stage_cost(p->stage)->seconds[WA_PHASE_WAIT] += wa_clock() - start;
+            charge_wait(p, start);
         }
     }
     return WA_OK;
 }
 
-static wa_status open_pipeline(wa_pipeline *p, wa_error *err)
+/* What only ranks with work have. */
+static wa_status open_seat(wa_pipeline *p, wa_error *err)
 {
     const wa_pipeline_input *in = p->input;
     p->hidden = in->audit->model->hidden;
     p->is_first = p->seat.stage == 0;
     p->is_last = p->seat.stage == in->plan->grid.stages - 1;
-    p->granting = p->requesting = WA_TICKET_NONE;
     WA_TRY(make_share(p, p->seat.stage, p->seat.member, in->arena, &p->share, err));
     WA_TRY(wa_stage_open(in->audit, &p->share, in->arena, &p->stage, err));
     WA_TRY(wa_arena_take(in->arena, in->plan->batch_count + 1, sizeof *p->queue, &p->queue, err));
@@ -260,26 +318,34 @@ static wa_status open_pipeline(wa_pipeline *p, wa_error *err)
     WA_TRY(references_open(p, err));
     if (p->is_last && p->share.is_lead)
         WA_TRY(collector_open(p, err));
+    return WA_OK;
+}
+
+static wa_status open_pipeline(wa_pipeline *p, wa_error *err)
+{
+    const wa_pipeline_input *in = p->input;
+    p->ordering = p->noticing = p->requesting = WA_TICKET_NONE;
+    p->keep = SIZE_MAX;
+    if (p->seat.group >= 0)
+        WA_TRY(open_seat(p, err));
     if (wa_comm_rank(in->comm) == 0)
         WA_TRY(coordinator_open(p, err));
-    return wa_comm_receive(in->comm, 0, WA_TAG_GRANT, &p->grant, sizeof p->grant, &p->granting, err);
+    return WA_OK;
 }
 
 wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *fatal, wa_error *err)
 {
     wa_pipeline p = {.input = input, .seat = wa_plan_seat(input->plan, wa_comm_rank(input->comm))};
     *fatal = false;
-    wa_status status = p.seat.group < 0 ? WA_OK : open_pipeline(&p, err);
+    wa_status status = open_pipeline(&p, err);
     /* A rank that cannot open its stage would leave its group waiting: all agree before the first message. */
     status = wa_comm_agree(input->comm, status, err);
-    if (status == WA_OK && p.seat.group >= 0) {
+    if (status == WA_OK) {
         status = loop(&p, err);
         *fatal = status != WA_OK;
     }
-    if (status == WA_OK && p.coordinator != NULL && coordinator_failure(&p)->status != WA_OK) {
-        *err = *coordinator_failure(&p);
-        status = err->status;
-    }
+    if (status == WA_OK && p.coordinator != NULL)
+        status = coordinator_answer(&p, err);
     if (p.stage != NULL)
         *cost = *wa_stage_cost(p.stage);
     for (int i = 0; i < SLOTS; i++)

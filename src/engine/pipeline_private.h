@@ -15,8 +15,18 @@ typedef struct message_head {
 enum { SLOTS = 3, REFERENCES_AHEAD = 2 };
 /* A lead may be this far ahead of its team, in bytes of reference messages, but always by two. */
 static const size_t REFERENCE_BYTES = (size_t)32 << 20;
-/* Batch number that ends a rank's work. */
-enum { NO_MORE = -1 };
+
+/*
+ * What rank 0 tells every rank, in order. BATCH: the next of your group. NO_MORE: your group gets no other. STOP: batches
+ * from this position of the queue on are abandoned at the next layer, and what has not begun does not begin. CLOSE: no batch
+ * of any group is under way, and nothing follows; it is answered by GOODBYE.
+ */
+typedef enum order_kind { ORDER_BATCH, ORDER_NO_MORE, ORDER_STOP, ORDER_CLOSE } order_kind;
+typedef struct order {
+    int32_t kind, value;
+} order;
+/* What every rank tells rank 0: the number of a signal it got, or that it has nothing more to tell. */
+enum { GOODBYE = 0 };
 
 /* One batch on this rank. */
 typedef struct batch_slot {
@@ -49,15 +59,22 @@ typedef struct wa_pipeline {
 
     int32_t *queue; /* batches granted to this group, in order */
     size_t queued;
-    bool ended;
-    int32_t grant;      /* receive buffer */
-    wa_ticket granting;
+    bool ended;         /* no further batch will come */
+    size_t keep;        /* the batch at this position and later ones are abandoned */
+    bool closed;        /* rank 0 has said its last */
+    order order;        /* receive buffer */
+    wa_ticket ordering;
+    int32_t notice;     /* send buffer */
+    wa_ticket noticing;
+    int noticed;        /* the signal that rank 0 knows of */
+    bool said_goodbye;
     int32_t request;    /* send buffer */
     wa_ticket requesting;
     bool asked;         /* a request is unanswered */
 
     batch_slot slots[SLOTS];
     size_t started, computed, left; /* positions in the queue: slot taken, stage run, slot free again */
+    bool computing;                 /* the batch at `computed` has begun */
 
     reference_buffer *references;
     size_t reference_count;   /* depth of the ring */
@@ -96,7 +113,7 @@ void collector_close(wa_pipeline *p);
 WA_CHECKED wa_status coordinator_open(wa_pipeline *p, wa_error *err);
 WA_CHECKED wa_status coordinator_serve(wa_pipeline *p, wa_error *err);
 bool coordinator_is_done(const wa_pipeline *p);
-/* The story of the first failed batch; WA_OK when there is none. */
-const wa_error *coordinator_failure(const wa_pipeline *p);
+/* How it ended: WA_OK when every batch has its part, else the story of the first that failed, or of the early stop. */
+WA_CHECKED wa_status coordinator_answer(const wa_pipeline *p, wa_error *err);
 
 #endif

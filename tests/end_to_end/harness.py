@@ -6,12 +6,18 @@ import gzip
 import json
 import os
 import pathlib
+import random
 import shutil
 import struct
 import subprocess
+import sys
+import time
 
 import h5py
 import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from compare_results import differences  # noqa: E402
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 SEED = ("paris", "apollo", "code")
@@ -192,3 +198,51 @@ def nothing_half_written(job):
     left = [str(p.relative_to(folder)) for p in folder.rglob("*")] if folder.exists() else []
     bad = [p for p in left if not p.endswith(".failed.json")]
     assert not bad, f"left behind: {bad}"
+
+
+def corpus(path, prompts, seed=11):
+    """Prompts of 1 to 12 ids, so that batches of 8 rows hold several, one, or one that is longer."""
+    rng = random.Random(seed)
+    with open(path, "w") as file:
+        for i in range(prompts):
+            ids = [rng.randrange(3, 700) for _ in range(rng.randrange(1, 13))]
+            file.write(json.dumps({"key": f"p{i}", "ids": ids}) + "\n")
+    return {"file": str(path)}
+
+
+def assert_equal_bits(a, b):
+    """Everything but /run and seconds; and the job's text, which tells the grid and the directories."""
+    found = [line for line in differences(a.result_path, b.result_path) if "job_text" not in line]
+    assert not found, "\n".join(found[:20])
+
+
+def start(job, ranks, words=(), **extra):
+    """Start a run and go on without it; its log is in job.folder/log, its table in job.folder/table."""
+    with open(job.folder / "log", "w") as log, open(job.folder / "table", "w") as table:
+        return subprocess.Popen(command(["run", job.path, *words], ranks), env=environment(**extra),
+                                stdin=subprocess.DEVNULL, stdout=table, stderr=log)
+
+
+def parts(job):
+    return sorted(job.result_path.with_name("job-audit.h5.parts").glob("batch-*.h5"))
+
+
+def wait_for_parts(job, process, count):
+    end = time.monotonic() + 60
+    while len(parts(job)) < count:
+        assert process.poll() is None, "the run ended before it could be killed: make the corpus longer"
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def children(pid):
+    """Process ids whose parent is pid, in order: the ranks of mpirun."""
+    out = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            out.append(int(stat.parent.name))
+    return sorted(out)

@@ -1,37 +1,19 @@
 """The same job gives the same bits: any number of ranks, any grid, after any resume; and with other cases beside it."""
-import json
 import os
-import pathlib
-import random
 import signal
-import subprocess
-import sys
-import time
 
 import h5py
 import numpy as np
 import pytest
 
 import harness
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
-from compare_results import differences  # noqa: E402
+from harness import assert_equal_bits, children, corpus, parts, start, wait_for_parts
 
 PATHS = [{"path": "sparse"}, {"path": "full_mmap"}, {"path": "exact"}, {"path": "sparse_serial"},
          {"path": "sparse_serial", "k": 32}]
 # ranks, stages, teams: 0 = chosen. The model has 4 layers.
 GRIDS = [(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0), (2, 2, 1), (3, 3, 1), (4, 4, 1), (2, 1, 2), (3, 1, 3), (4, 1, 4),
          (4, 2, 2), (4, 2, 1), (2, 1, 1)]
-
-
-def corpus(path, prompts, seed=11):
-    """Prompts of 1 to 12 ids, so that batches of 8 rows hold several, one, or one that is longer."""
-    rng = random.Random(seed)
-    with open(path, "w") as file:
-        for i in range(prompts):
-            ids = [rng.randrange(3, 700) for _ in range(rng.randrange(1, 13))]
-            file.write(json.dumps({"key": f"p{i}", "ids": ids}) + "\n")
-    return {"file": str(path)}
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +33,6 @@ def reference(shop, inputs):
     job = make(shop, inputs)
     job.run()  # without mpirun
     return job
-
-
-def assert_equal_bits(a, b):
-    """Everything but /run and seconds; and the job's text, which tells the grid and the directories."""
-    found = [line for line in differences(a.result_path, b.result_path) if "job_text" not in line]
-    assert not found, "\n".join(found[:20])
 
 
 @pytest.mark.parametrize("ranks, stages, teams", GRIDS)
@@ -111,37 +87,6 @@ def same(a, b):
     a, b = np.asarray(a), np.asarray(b)
     return a.dtype == b.dtype and (list(a.reshape(-1)) == list(b.reshape(-1)) if a.dtype == object else
                                    a.tobytes() == b.tobytes())
-
-
-def start(job, ranks):
-    """Start a run whose processes are a group of their own."""
-    return subprocess.Popen(harness.command(["run", job.path], ranks), env=harness.environment(),
-                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def parts(job):
-    return sorted(job.result_path.with_name("job-audit.h5.parts").glob("batch-*.h5"))
-
-
-def wait_for_parts(job, process, count):
-    end = time.monotonic() + 60
-    while len(parts(job)) < count:
-        assert process.poll() is None, "the run ended before it could be killed: make the corpus longer"
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
-def children(pid):
-    """Process ids whose parent is pid."""
-    out = []
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            out.append(int(stat.parent.name))
-    return out
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,147 @@
+/* Signal handlers. They do nothing but set a flag, start a timer, or write a line and end the process. */
+#include "base/signals.h"
+
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Mapped files that SIGBUS can name; those beyond are "a mapped file". */
+enum { WATCHED = 512, NAME_BYTES = 240, EXIT_INPUT = 3, EXIT_RESUMABLE = 75 };
+/* After SIGTERM to mpirun, its ranks get SIGTERM at once and SIGKILL 0.95 s later (Open MPI 4.1, measured). Rank 0, whose
+ * exit code counts, goes first. */
+enum { PATIENCE_MS = 750, PATIENCE_OF_OTHERS_MS = 850 };
+
+typedef struct watched {
+    uintptr_t start;
+    size_t size; /* 0 = free */
+    char name[NAME_BYTES];
+} watched;
+
+/* A handler has no arguments of ours: these are the program's only variables that are not local. */
+static volatile sig_atomic_t soon, now;
+static volatile sig_atomic_t ending_speaks, ending_code = EXIT_INPUT;
+static timer_t patience;
+static volatile sig_atomic_t has_patience;
+static watched watched_files[WATCHED];
+
+static void say(const char *text)
+{
+    size_t length = strlen(text);
+    if (write(STDERR_FILENO, text, length) < 0)
+        return; /* nobody listens: the exit code remains */
+}
+
+/* --- Mapped files ---------------------------------------------------------------------------------- */
+
+void wa_signals_watch(const void *at, size_t size, const char *path)
+{
+    size_t length = strlen(path);
+    if (length >= NAME_BYTES) /* its end tells more than its beginning */
+        path += length - (NAME_BYTES - 1);
+    for (size_t i = 0; i < WATCHED; i++)
+        if (watched_files[i].size == 0) {
+            watched_files[i].start = (uintptr_t)at;
+            strcpy(watched_files[i].name, path);
+            watched_files[i].size = size;
+            return;
+        }
+}
+
+void wa_signals_unwatch(const void *at)
+{
+    for (size_t i = 0; i < WATCHED; i++)
+        if (watched_files[i].size != 0 && watched_files[i].start == (uintptr_t)at)
+            watched_files[i].size = 0;
+}
+
+/* An address in no file of ours is some other defect: it dies of SIGBUS as it would have. */
+static void on_bus_error(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    uintptr_t at = (uintptr_t)info->si_addr;
+    for (size_t i = 0; i < WATCHED; i++) {
+        const watched *file = &watched_files[i];
+        if (file->size == 0 || at < file->start || at - file->start >= file->size)
+            continue;
+        char line[NAME_BYTES + 128] = "walkaudit: a mapped file was cut short while it was read; in file '";
+        strcat(line, file->name);
+        strcat(line, "'\n");
+        say(line);
+        _exit(EXIT_INPUT);
+    }
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    sigaction(number, &standard, NULL); /* returning repeats the access */
+}
+
+void wa_signals_guard(void)
+{
+    struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    struct sigaction ignored = {.sa_handler = SIG_IGN};
+    sigaction(SIGBUS, &bus, NULL);
+    sigaction(SIGXFSZ, &ignored, NULL);
+}
+
+/* --- Requests to stop ------------------------------------------------------------------------------ */
+
+static void on_request(int number)
+{
+    if (number != SIGTERM) {
+        soon = number;
+        return;
+    }
+    now = number;
+    long milliseconds = ending_speaks ? PATIENCE_MS : PATIENCE_OF_OTHERS_MS;
+    struct itimerspec when = {.it_value = {.tv_nsec = milliseconds * 1000000L}};
+    if (has_patience)
+        timer_settime(patience, 0, &when, NULL);
+}
+
+static void on_impatience(int number)
+{
+    (void)number;
+    if (ending_speaks)
+        say(ending_code == EXIT_RESUMABLE
+                ? "walkaudit: stopped by SIGTERM in the middle of a layer; start it again to go on\n"
+                : "walkaudit: stopped by SIGTERM in the middle of a layer, before any batch was done\n");
+    _exit(ending_code);
+}
+
+void wa_signals_hear(void)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+    struct sigaction request = {.sa_handler = on_request, .sa_flags = SA_RESTART};
+    struct sigaction impatience = {.sa_handler = on_impatience};
+    sigaction(SIGALRM, &impatience, NULL);
+    if (!has_patience && timer_create(CLOCK_MONOTONIC, &event, &patience) == 0)
+        has_patience = 1;
+    sigaction(SIGUSR1, &request, NULL);
+    sigaction(SIGUSR2, &request, NULL);
+    sigaction(SIGTERM, &request, NULL);
+}
+
+int wa_signals_heard(void)
+{
+    return now != 0 ? (int)now : (int)soon;
+}
+
+bool wa_signal_is_urgent(int signal_number)
+{
+    return signal_number == SIGTERM;
+}
+
+const char *wa_signal_name(int signal_number)
+{
+    return signal_number == SIGTERM ? "SIGTERM" : signal_number == SIGUSR1 ? "SIGUSR1" : "SIGUSR2";
+}
+
+void wa_signals_prepare(bool speaks)
+{
+    ending_speaks = speaks;
+}
+
+void wa_signals_resumable(void)
+{
+    ending_code = EXIT_RESUMABLE;
+}

@@ -1,0 +1,34 @@
+/* Signals: what was asked of this process, and a last word when a mapped file is cut short under it. */
+#ifndef WALKAUDIT_SIGNALS_H
+#define WALKAUDIT_SIGNALS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/**
+ * Once, before files are mapped, and again after MPI_Init, which has handlers of its own. SIGBUS in a mapped file writes one line that
+ * names it and ends the process with code 3. Writing past a limit of file size becomes an error of write(2) instead of SIGXFSZ.
+ */
+void wa_signals_guard(void);
+
+/** Hear SIGUSR1, SIGUSR2 and SIGTERM from now on instead of dying of them. */
+void wa_signals_hear(void);
+/** The gravest signal heard so far: SIGTERM before the others; 0 = none. */
+int wa_signals_heard(void);
+/** Does this signal leave no time: abandon what is in flight? */
+bool wa_signal_is_urgent(int signal_number);
+/** "SIGTERM" and so on. */
+const char *wa_signal_name(int signal_number);
+
+/**
+ * How this process ends when SIGTERM finds it in a step too long to wait for: shortly before mpirun's SIGKILL, by _exit.
+ * speaks: also say so on stderr, in one line. The code is 3, from wa_signals_resumable on 75.
+ */
+void wa_signals_prepare(bool speaks);
+void wa_signals_resumable(void);
+
+/** Used by wa_map_open and wa_map_close: the range of a mapped file. The name is copied. */
+void wa_signals_watch(const void *at, size_t size, const char *path);
+void wa_signals_unwatch(const void *at);
+
+#endif
