@@ -8,10 +8,24 @@
 #include <stdint.h>
 
 /*
- * Axes of a field. C case, L layer, O observation, P prompt, S slot (place in the top k), V vindex, J projection.
- * Memory order is as written, last axis fastest. O and P run over the batch inside a block, over the job in the result.
+ * Axes of a field. C case, L layer, O observation, A observation with logits, P prompt, S slot (place in the top k), V vindex,
+ * J projection. Memory order is as written, last axis fastest. O, A and P run over the batch inside a block, over the job in
+ * the result. A is every observation with `logits: all` and none without, where fields along it do not exist.
  */
-typedef enum wa_axes { WA_CLO, WA_LO, WA_CLP, WA_LP, WA_CL, WA_CP, WA_P, WA_CPS, WA_PS, WA_VLJ } wa_axes;
+typedef enum wa_axes {
+    WA_CLO,
+    WA_LO,
+    WA_CLP,
+    WA_LP,
+    WA_CL,
+    WA_CP,
+    WA_P,
+    WA_CPS,
+    WA_PS,
+    WA_CA,
+    WA_A,
+    WA_VLJ
+} wa_axes;
 typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
 
 /*
@@ -56,6 +70,20 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(topk_overlap, WA_CP, WA_F64, "1", "Jaccard index of both top 5")                   \
     X(topk_id, WA_CPS, WA_I32, "1", "token ids of the case's most probable next tokens") \
     X(topk_logprob, WA_CPS, WA_F64, "nat", "their log-probabilities")                    \
+    X(obs_ref_top1_id, WA_A, WA_I32, "1", "token id of the reference's most probable next token, at every position") \
+    X(obs_ref_top1_prob, WA_A, WA_F64, "1", "its probability")                           \
+    X(obs_ref_margin, WA_A, WA_F64, "1", "logit of the reference's first less its second token, at every position") \
+    X(obs_ref_next_logprob, WA_A, WA_F64, "nat", "reference's log-probability of the text's next token; NaN at a prompt's last position") \
+    X(obs_top1_id, WA_CA, WA_I32, "1", "token id of the case's most probable next token, at every position") \
+    X(obs_top1_prob, WA_CA, WA_F64, "1", "its probability")                              \
+    X(obs_prob_of_ref_top1, WA_CA, WA_F64, "1", "the case's probability of obs_ref_top1_id") \
+    X(obs_prob_delta, WA_CA, WA_F64, "1", "obs_prob_of_ref_top1 - obs_ref_top1_prob")    \
+    X(obs_top1_match, WA_CA, WA_I8, "1", "1 when both top-1 ids are equal, at every position") \
+    X(obs_kl, WA_CA, WA_F64, "nat", "KL(reference || case) of the next-token distributions, at every position") \
+    X(obs_js, WA_CA, WA_F64, "nat", "Jensen-Shannon divergence of the same")             \
+    X(obs_topk_overlap, WA_CA, WA_F64, "1", "Jaccard index of both top 5, at every position") \
+    X(obs_next_logprob, WA_CA, WA_F64, "nat", "case's log-probability of the text's next token; NaN at a prompt's last position") \
+    X(obs_next_prob_delta, WA_CA, WA_F64, "1", "case's less reference's probability of the text's next token") \
     X(row_err_p50, WA_VLJ, WA_F64, "1", "median row error of the stored projection over the larger of the row's norm and the RMS row norm") \
     X(row_err_p99, WA_VLJ, WA_F64, "1", "99th percentile of the same")                   \
     X(row_err_max, WA_VLJ, WA_F64, "1", "largest of the same")                           \
@@ -79,12 +107,15 @@ typedef struct wa_field_info {
 } wa_field_info;
 const wa_field_info *wa_field_get(wa_field field);
 size_t wa_type_size(wa_type type);
-bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOPSVJ" */
+bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOAPSVJ" */
 
 /** Extents of the axes. */
 typedef struct wa_dims {
     size_t cases, layers, rows, prompts, slots, vindexes;
+    bool logits_all; /* logits at every observation: A has as many entries as O, else none */
 } wa_dims;
+/** Fields along A exist only with logits_all. */
+bool wa_field_exists(wa_field field, const wa_dims *dims);
 
 /** Memory of all fields of a batch. Floats start as NaN, integers as 0 (ids and indices -1). */
 typedef struct wa_block {

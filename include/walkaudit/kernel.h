@@ -11,6 +11,8 @@
 enum { WA_PANEL_BYTES = 4 << 20 };
 /* FFN activations are computed for at most this many rows at a time. Fixed for the same reason. */
 enum { WA_TILE_ROWS = 512 };
+/* With logits at all positions the vocabulary is streamed past at most this many rows at a time. Fixed for the same reason. */
+enum { WA_HEAD_ROWS = 128 };
 
 /** Buffers of one rank's matrix products, made once and reused. */
 typedef struct wa_scratch {

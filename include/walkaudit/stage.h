@@ -66,7 +66,7 @@ typedef struct wa_reference {
 } wa_reference;
 
 /** How a stage talks to its team; every call may push messages on. layer = layer_count: the head, where only h is
- * meaningful: [prompts, H] after the final norm. */
+ * meaningful: [prompts, H] after the final norm, [rows, H] with logits of all positions. */
 typedef struct wa_team_link {
     void *context;
     wa_status (*publish)(void *context, size_t layer, const wa_reference *reference, wa_error *err);
@@ -92,7 +92,8 @@ WA_CHECKED wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch
 /** Run this stage's layers: advance batch->h, fill the share's fields of batch->block. */
 WA_CHECKED wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch,
                                   const wa_team_link *link, wa_error *err);
-/** Last stage: logits of every prompt's last row for all lanes, and what follows from them. */
+/** Last stage: logits of every prompt's last row, or of all rows where the block has fields for them, for all lanes, and what
+ * follows from them. */
 WA_CHECKED wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch,
                                    const wa_team_link *link, wa_error *err);
 /** Cost so far. */

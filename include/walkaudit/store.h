@@ -123,6 +123,7 @@ typedef struct wa_result {
     const int8_t *top1_match;        /* [cases, prompts] */
     const char *const *top1_text;    /* [cases, prompts] */
     int64_t dense_evaluations;       /* summed over layers and prompts */
+    const wa_rate_rows *rate_rows;   /* [cases]; NULL with logits: last */
 } wa_result;
 
 /** Local. Open, check and summarise a finished file. Errors: WA_E_FORMAT (foreign, truncated, older format), WA_E_IO. */

@@ -3,6 +3,7 @@
 #define WALKAUDIT_VERDICT_H
 
 #include "walkaudit/path.h"
+#include "walkaudit/rates.h"
 #include "walkaudit/summary.h"
 
 /** One row of a bounds set. NaN = not bounded. */
@@ -11,11 +12,14 @@ typedef struct wa_bound {
     double rel_l2;   /* largest */
     double dp;       /* largest |prob_delta| */
     double near_tie; /* top-1 may differ when the reference's margin in logits is at most this */
-    double mean_kl, p99_kl, flip_rate, ppl_ratio; /* logits: all */
+    double mean_kl, p99_kl, flip_rate, ppl_ratio; /* largest upper 95 % limits; need logits: all */
     const char *const *dp_prompts; /* [dp_prompt_count] keys at which dp holds; none = all */
     size_t dp_prompt_count;
     bool present;    /* false: no row for this bucket, MEASURED */
 } wa_bound;
+
+/** A row that bounds nothing. */
+wa_bound wa_bound_none(void);
 
 typedef struct wa_bounds {
     const char *name; /* "default", "larql" or the file */
@@ -82,6 +86,7 @@ typedef struct wa_evidence {
     const double *prob_delta;       /* [prompts] */
     const double *kl;               /* [prompts] */
     const char *const *top1_text, *const *ref_top1_text; /* [prompts] */
+    const wa_rate_rows *rate_rows;  /* every position; NULL with logits: last */
 } wa_evidence;
 
 typedef struct wa_verdict {
@@ -89,9 +94,15 @@ typedef struct wa_verdict {
     const char *const *reasons; /* [reason_count] all that hold, most severe first, each one line with its place and, for bounds, the least bound that would pass; arena */
     const wa_verdict_code *reason_codes;
     size_t reason_count;
+    const wa_rates *rates; /* arena; NULL with logits: last, or when the case did not run */
 } wa_verdict;
 
-/** Judge one case. NaN never passes. */
+/**
+ * Judge one case. NaN never passes.
+ *
+ * Flips are judged outside the reference's margin where the row has near_tie, else all of them. Bounds on rates fail a case whose
+ * logits are of last positions only: nothing there answers them.
+ */
 WA_CHECKED wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence,
                                       wa_arena *arena, wa_verdict *out, wa_error *err);
 

@@ -1,5 +1,5 @@
-/* The three grids of the result table: how large the differences are, where, and on what they were
- * measured. */
+/* The grids of the result table: how large the differences are, where, on what they were measured, and
+ * rates over all positions. */
 #include "cli/grid.h"
 #include "cli/table_parts.h"
 #include "measure/show.h"
@@ -261,5 +261,61 @@ wa_status wa_table_print_basis(const wa_table *t)
         WA_TRY(fill_basis(t, c, grid.cells + c * COLUMNS));
     fputs("\nWhat ran: kernel label, row error of the stored numbers, kernel against its oracle\n",
           t->out);
+    return wa_text_grid_print(&grid, t->out, t->colour, t->arena, t->err);
+}
+
+/* --- Grid 4: rates over all positions
+ * ------------------------------------------------------------- */
+
+/* "1.00002 ± 0.00001"; one prompt tells nothing about the error. */
+static wa_status rate_text(const wa_table *t, wa_rate rate, const char *format, const char **out)
+{
+    char value[32];
+    char error[32] = "–";
+    char *text;
+    snprintf(value, sizeof value, format, rate.value);
+    if (!isnan(rate.error))
+        snprintf(error, sizeof error, format, rate.error);
+    WA_TRY(wa_arena_print(t->arena, &text, t->err, "%s ± %s", value, error));
+    *out = text;
+    return WA_OK;
+}
+
+static wa_status fill_rates(const wa_table *t, size_t c, wa_grid_cell *row)
+{
+    const wa_rates *rates = t->verdicts[c].rates;
+    char *text;
+    WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &row[0].text));
+    if (rates == NULL)
+        return WA_OK;
+    WA_TRY(rate_text(t, rates->mean_kl, "%.2e", &row[1].text));
+    WA_TRY(figure_text(t, rates->p99_kl.value, &row[2].text));
+    WA_TRY(wa_arena_print(t->arena, &text, t->err, "%.2f %%", 100.0 * rates->flip_rate.value));
+    row[3].text = text;
+    WA_TRY(wa_arena_print(t->arena, &text, t->err, "%.2f %% > %g",
+                          100.0 * rates->far_flip_rate.value, rates->flip_margin));
+    row[4].text = text;
+    return rate_text(t, rates->ppl_ratio, "%.6f", &row[5].text);
+}
+
+wa_status wa_table_print_rates(const wa_table *t)
+{
+    static const wa_grid_column columns[] = {{"case", false},    {"mean KL", true},
+                                             {"p99 KL", true},      {"flips", true},
+                                             {"outside margin", true}, {"PPL ratio", true}};
+    enum { COLUMNS = sizeof columns / sizeof columns[0] };
+    const wa_rates *any = NULL;
+    for (size_t c = 0; c < wa_table_case_count(t); c++)
+        any = t->verdicts[c].rates != NULL ? t->verdicts[c].rates : any;
+    if (any == NULL)
+        return WA_OK;
+    wa_text_grid grid;
+    WA_TRY(wa_text_grid_open(t->arena, columns, COLUMNS, wa_table_case_count(t), &grid, t->err));
+    for (size_t c = 0; c < wa_table_case_count(t); c++)
+        WA_TRY(fill_rates(t, c, grid.cells + c * COLUMNS));
+    fprintf(t->out,
+            "\nNext tokens at all %lld positions, %lld of which have one in their prompt; ± standard "
+            "error over %lld prompts\n",
+            (long long)any->n_obs, (long long)any->n_next, (long long)any->n_prompts);
     return wa_text_grid_print(&grid, t->out, t->colour, t->arena, t->err);
 }

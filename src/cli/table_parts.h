@@ -23,10 +23,11 @@ bool wa_table_has_run(const wa_table *table, size_t which);
 WA_CHECKED wa_status wa_table_text(const wa_table *table, const char *text, size_t columns,
                                    const char **out);
 
-/** The three grids over cases: how large, where, on what. A grid has a heading and a blank line
- * before it. */
+/** The grids over cases: how large, where, on what; and rates over all positions, when a verdict has
+ * some. A grid has a heading and a blank line before it. */
 WA_CHECKED wa_status wa_table_print_figures(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_places(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_basis(const wa_table *table);
+WA_CHECKED wa_status wa_table_print_rates(const wa_table *table);
 
 #endif

@@ -183,7 +183,8 @@ wa_dims wa_audit_dims(const wa_audit *audit)
                      .rows = audit->obs_count,
                      .prompts = audit->prompt_count,
                      .slots = slots,
-                     .vindexes = audit->vindex_count};
+                     .vindexes = audit->vindex_count,
+                     .logits_all = audit->job->logits_all};
 }
 
 wa_status wa_audit_result_path(const wa_audit *audit, const char *out_file, char **out, wa_error *err)

@@ -1,4 +1,4 @@
-/* Logits of every prompt's last row for all lanes, streamed over the vocabulary in two passes. Design 3. */
+/* Logits of every prompt's last row, or of all rows, for all lanes, streamed over the vocabulary in two passes. Design 3. */
 #include "engine/stage_private.h"
 
 #include "walkaudit/logits.h"
@@ -10,47 +10,58 @@
 typedef struct head_work {
     wa_stage *stage;
     const wa_stage_batch *batch;
-    size_t prompts;
+    bool all_rows;      /* logits at every row of the batch; else at each prompt's last */
+    size_t rows;        /* that get logits */
     size_t lanes;       /* the reference, then own cases */
     const int *cases;   /* [lanes - 1] */
-    const float *y;     /* [lanes][prompts][H] after the final norm */
+    const float *y;     /* [lanes][rows][H] after the final norm */
+    size_t tile;        /* rows that the vocabulary is streamed past at a time */
+    size_t first, count; /* those at hand */
     size_t panel_ids;   /* ids of one panel */
-    float *panel;       /* [lanes][prompts][panel_ids] logits */
-    float *all;         /* every panel kept, when that is small enough; else NULL */
-    wa_logits *logits;  /* [lanes][prompts] */
-    wa_divergence *divergences; /* [lanes][prompts]; the reference's unused */
-    wa_operand *operands;       /* [lanes] */
+    float *panel;       /* [lanes][count][panel_ids] logits */
+    float *kept;        /* every panel of the tile, when that is small enough; else NULL */
+    wa_logits *logits;  /* [lanes][count] */
+    wa_divergence *divergences; /* [lanes][count]; the reference's unused */
+    int32_t *next;      /* [count] id of the prompt's next token, -1 = none */
+    float *next_logit;  /* [lanes][count] its logit; NaN = none */
+    wa_operand *operands; /* [lanes] */
 } head_work;
 
 /* Logits of all lanes kept between the passes when they fit here; else the second pass makes them again, with the same bits. */
 static const size_t KEPT_BYTES = (size_t)32 << 20;
 
-/* Few rows are multiplied here: panels of this size keep three rows within the reach of OpenBLAS's kernels for small
+/* Where few rows are multiplied, panels of this size keep three rows within the reach of OpenBLAS's kernels for small
  * matrices, which are three times faster there. */
 enum { PANEL_BYTES = 512 << 10 };
 
-static wa_status norm_last_rows(head_work *head, const wa_team_link *link, wa_error *err)
+/* The batch's row of row `i` of the head. */
+static size_t batch_row(const head_work *head, size_t i)
+{
+    return head->all_rows ? i : head->batch->packing.start[i + 1] - 1;
+}
+
+static wa_status norm_rows(head_work *head, const wa_team_link *link, wa_error *err)
 {
     wa_stage *stage = head->stage;
     const wa_stage_batch *batch = head->batch;
     const wa_model *model = stage->audit->model;
     size_t hidden = model->hidden;
     float *y;
-    WA_TRY(wa_arena_take_raw(stage->arena, head->lanes * head->prompts * hidden, sizeof *y, &y, err));
+    WA_TRY(wa_arena_take_raw(stage->arena, head->lanes * head->rows * hidden, sizeof *y, &y, err));
     head->y = y;
     size_t first_own = stage->share.is_lead ? 0 : 1; /* where this rank's own lanes start */
     for (size_t lane = 0; lane < stage->lanes; lane++)
-        for (size_t p = 0; p < head->prompts; p++)
+        for (size_t i = 0; i < head->rows; i++)
             wa_norm_rows(model, &model->final_norm,
-                         batch->h + (lane * batch->rows + batch->packing.start[p + 1] - 1) * hidden, 1,
-                         hidden, y + ((first_own + lane) * head->prompts + p) * hidden);
+                         batch->h + (lane * batch->rows + batch_row(head, i)) * hidden, 1, hidden,
+                         y + ((first_own + lane) * head->rows + i) * hidden);
     if (stage->share.is_lead) {
         wa_reference mine = {.x = NULL, .y = NULL, .h = y};
         return link->publish(link->context, model->layer_count, &mine, err);
     }
     wa_reference theirs;
     WA_TRY(link->await(link->context, model->layer_count, &theirs, err));
-    memcpy(y, theirs.h, head->prompts * hidden * sizeof *y);
+    memcpy(y, theirs.h, head->rows * hidden * sizeof *y);
     return WA_OK;
 }
 
@@ -64,7 +75,7 @@ static void finish_logits(const wa_model *model, float *z, size_t count)
             z[i] = tanhf(z[i] / model->final_cap) * model->final_cap;
 }
 
-/* Logits of ids [first, first + count) of all lanes into `out` [lanes][prompts][count]. */
+/* Logits of ids [first, first + count) of the tile's rows of all lanes into `out` [lanes][rows of the tile][count]. */
 static void make_panel(head_work *head, size_t first, size_t count, float *out)
 {
     wa_stage *stage = head->stage;
@@ -73,21 +84,22 @@ static void make_panel(head_work *head, size_t first, size_t count, float *out)
     rows.rows = count;
     rows.data += first * rows.row_bytes;
     for (size_t lane = 0; lane < head->lanes; lane++)
-        head->operands[lane] = (wa_operand){.x = head->y + lane * head->prompts * model->hidden,
-                                            .y = out + lane * head->prompts * count};
-    wa_gemm_rows(&rows, head->prompts, model->hidden, count, head->operands, head->lanes, NULL,
+        head->operands[lane] =
+            (wa_operand){.x = head->y + (lane * head->rows + head->first) * model->hidden,
+                         .y = out + lane * head->count * count};
+    wa_gemm_rows(&rows, head->count, model->hidden, count, head->operands, head->lanes, NULL,
                  &stage->scratch);
-    finish_logits(model, out, head->lanes * head->prompts * count);
+    finish_logits(model, out, head->lanes * head->count * count);
     stage->cost.flops[WA_PHASE_HEAD] +=
-        2.0 * (double)(head->lanes * head->prompts * count) * (double)model->hidden;
+        2.0 * (double)(head->lanes * head->count * count) * (double)model->hidden;
     stage->cost.bytes[WA_PHASE_HEAD] += (double)wa_matrix_bytes(&rows);
 }
 
 /* The panel that starts at `first`: made now, or kept from the first pass. */
 static float *panel_at(head_work *head, size_t first, size_t count, bool again)
 {
-    float *out = head->all == NULL ? head->panel : head->all + first * head->lanes * head->prompts;
-    if (head->all == NULL || !again)
+    float *out = head->kept == NULL ? head->panel : head->kept + first * head->lanes * head->count;
+    if (head->kept == NULL || !again)
         make_panel(head, first, count, out);
     return out;
 }
@@ -95,15 +107,19 @@ static float *panel_at(head_work *head, size_t first, size_t count, bool again)
 static void first_pass(head_work *head, size_t first, size_t count)
 {
     const float *z = panel_at(head, first, count, false);
-    for (size_t i = 0; i < head->lanes * head->prompts; i++)
+    for (size_t i = 0; i < head->lanes * head->count; i++) {
         wa_logits_add(&head->logits[i], z + i * count, first, count);
+        int32_t next = head->next[i % head->count];
+        if (next >= 0 && (size_t)next >= first && (size_t)next - first < count)
+            head->next_logit[i] = z[i * count + (size_t)next - first];
+    }
 }
 
 static void second_pass(head_work *head, size_t first, size_t count)
 {
     const float *z = panel_at(head, first, count, true);
-    for (size_t i = head->prompts; i < head->lanes * head->prompts; i++) {
-        size_t reference = i % head->prompts;
+    for (size_t i = head->count; i < head->lanes * head->count; i++) {
+        size_t reference = i % head->count;
         wa_divergence_add(&head->divergences[i], &head->logits[reference], &head->logits[i],
                           z + reference * count, z + i * count, first, count);
     }
@@ -116,36 +132,84 @@ static wa_status stream(head_work *head, const wa_team_link *link,
     size_t panel = 0;
     for (size_t first = 0; first < vocab; first += head->panel_ids) {
         pass(head, first, vocab - first < head->panel_ids ? vocab - first : head->panel_ids);
-        if (++panel % 64 == 0)
+        if (++panel % (head->all_rows ? 4 : 64) == 0)
             WA_TRY(link->poll(link->context, err));
     }
     return WA_OK;
 }
 
+/* Panels depend on the model alone, tiles on model and job: they decide the shapes handed to BLAS. */
 static wa_status open_head(head_work *head, wa_error *err)
 {
     wa_stage *stage = head->stage;
     const wa_model *model = stage->audit->model;
     wa_arena *arena = stage->arena;
-    size_t rows = head->lanes * head->prompts;
-    head->panel_ids = PANEL_BYTES / sizeof(float) / model->hidden;
+    head->tile = head->all_rows && head->rows > WA_HEAD_ROWS ? WA_HEAD_ROWS : head->rows;
+    size_t rows = head->lanes * head->tile;
+    size_t panel_bytes = head->all_rows ? WA_PANEL_BYTES : PANEL_BYTES;
+    head->panel_ids = panel_bytes / sizeof(float) / model->hidden;
     if (head->panel_ids == 0)
         head->panel_ids = 1;
     size_t kept;
     if (!wa_size_mul(rows * sizeof(float), model->vocab, &kept))
         return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu logits overflow", rows, model->vocab);
     if (kept <= KEPT_BYTES)
-        WA_TRY(wa_arena_take_raw(arena, rows * model->vocab, sizeof(float), &head->all, err));
+        WA_TRY(wa_arena_take_raw(arena, rows * model->vocab, sizeof(float), &head->kept, err));
     else
         WA_TRY(wa_arena_take_raw(arena, rows * head->panel_ids, sizeof(float), &head->panel, err));
     WA_TRY(wa_arena_take(arena, rows, sizeof *head->logits, &head->logits, err));
     WA_TRY(wa_arena_take(arena, rows, sizeof *head->divergences, &head->divergences, err));
-    WA_TRY(wa_arena_take(arena, head->lanes, sizeof *head->operands, &head->operands, err));
-    for (size_t i = 0; i < rows; i++) {
-        wa_logits_start(&head->logits[i], stage->audit->topk > 5 ? stage->audit->topk : 5);
+    WA_TRY(wa_arena_take(arena, rows, sizeof *head->next_logit, &head->next_logit, err));
+    WA_TRY(wa_arena_take(arena, head->tile, sizeof *head->next, &head->next, err));
+    return wa_arena_take(arena, head->lanes, sizeof *head->operands, &head->operands, err);
+}
+
+/* The prompt whose last row is row `i` of the head; false when it is no last row. */
+static bool prompt_ending_at(const head_work *head, size_t i, size_t *prompt)
+{
+    const wa_packing *packing = &head->batch->packing;
+    size_t row = batch_row(head, i);
+    for (size_t p = 0; p < packing->prompts; p++)
+        if (packing->start[p + 1] == row + 1) {
+            *prompt = p;
+            return true;
+        }
+    return false;
+}
+
+static void start_tile(head_work *head, size_t first)
+{
+    size_t prompt, left = head->rows - first;
+    size_t k = head->stage->audit->topk > 5 ? head->stage->audit->topk : 5;
+    head->first = first;
+    head->count = left < head->tile ? left : head->tile;
+    for (size_t i = 0; i < head->count; i++)
+        head->next[i] = prompt_ending_at(head, first + i, &prompt)
+                            ? -1
+                            : head->batch->ids[batch_row(head, first + i) + 1];
+    for (size_t i = 0; i < head->lanes * head->count; i++) {
+        wa_logits_start(&head->logits[i], k);
         wa_divergence_start(&head->divergences[i]);
+        head->next_logit[i] = NAN;
     }
-    return WA_OK;
+}
+
+/* --- Into the block -------------------------------------------------------------------------------- */
+
+/* A row of one lane, as its figures are taken from it. */
+static const wa_logits *row_of(const head_work *head, size_t lane, size_t i)
+{
+    return &head->logits[lane * head->count + i];
+}
+
+static double top_prob(const wa_logits *row)
+{
+    return exp(wa_logits_log_prob(row, (double)row->top_logit[0]));
+}
+
+static double next_log_prob(const head_work *head, size_t lane, size_t i)
+{
+    return wa_logits_log_prob(row_of(head, lane, i), (double)head->next_logit[lane * head->count + i]);
 }
 
 static void store_top(const wa_block *block, const wa_logits *row, wa_field ids, wa_field probs,
@@ -160,53 +224,104 @@ static void store_top(const wa_block *block, const wa_logits *row, wa_field ids,
     }
 }
 
-static void store_reference(const head_work *head, size_t prompt)
+static bool same_top(const wa_logits *ref, const wa_logits *own)
+{
+    return own->nonfinite == 0 && ref->nonfinite == 0 && own->top_id[0] == ref->top_id[0];
+}
+
+static void store_reference(const head_work *head, size_t i, size_t prompt)
 {
     const wa_block *block = head->batch->block;
-    const wa_logits *ref = &head->logits[prompt];
+    const wa_logits *ref = row_of(head, 0, i);
     wa_block_i32(block, WA_FIELD_ref_top1_id, 0, 0)[prompt] = ref->top_id[0];
-    wa_block_f64(block, WA_FIELD_ref_top1_prob, 0, 0)[prompt] =
-        exp(wa_logits_log_prob(ref, (double)ref->top_logit[0]));
+    wa_block_f64(block, WA_FIELD_ref_top1_prob, 0, 0)[prompt] = top_prob(ref);
     if (ref->filled > 1)
         wa_block_f64(block, WA_FIELD_ref_margin, 0, 0)[prompt] =
             (double)ref->top_logit[0] - (double)ref->top_logit[1];
     store_top(block, ref, WA_FIELD_ref_topk_id, WA_FIELD_ref_topk_logprob, 0, prompt);
 }
 
-static void store_case(const head_work *head, size_t lane, size_t prompt)
+static void store_case(const head_work *head, size_t lane, size_t i, size_t prompt)
 {
     const wa_block *block = head->batch->block;
     size_t c = (size_t)head->cases[lane - 1];
-    const wa_logits *ref = &head->logits[prompt];
-    const wa_logits *own = &head->logits[lane * head->prompts + prompt];
-    const wa_divergence *divergence = &head->divergences[lane * head->prompts + prompt];
-    double ref_prob = exp(wa_logits_log_prob(ref, (double)ref->top_logit[0]));
-    double own_prob = exp(wa_logits_log_prob(own, (double)own->top_logit[0]));
+    const wa_logits *ref = row_of(head, 0, i), *own = row_of(head, lane, i);
+    const wa_divergence *divergence = &head->divergences[lane * head->count + i];
+    double ref_prob = top_prob(ref), own_prob = top_prob(own);
     double own_of_ref = exp(divergence->log_prob_of_ref_top1);
     wa_block_i32(block, WA_FIELD_top1_id, c, 0)[prompt] = own->top_id[0];
     wa_block_f64(block, WA_FIELD_top1_prob, c, 0)[prompt] = own_prob;
     wa_block_f64(block, WA_FIELD_prob_of_ref_top1, c, 0)[prompt] = own_of_ref;
     wa_block_f64(block, WA_FIELD_prob_delta, c, 0)[prompt] = own_of_ref - ref_prob;
     wa_block_f64(block, WA_FIELD_prob_delta_compat, c, 0)[prompt] = fabs(own_prob - ref_prob);
-    wa_block_i8(block, WA_FIELD_top1_match, c, 0)[prompt] =
-        own->nonfinite == 0 && ref->nonfinite == 0 && own->top_id[0] == ref->top_id[0];
+    wa_block_i8(block, WA_FIELD_top1_match, c, 0)[prompt] = same_top(ref, own);
     wa_block_f64(block, WA_FIELD_kl, c, 0)[prompt] = divergence->kl;
     wa_block_f64(block, WA_FIELD_js, c, 0)[prompt] = divergence->js;
     wa_block_f64(block, WA_FIELD_topk_overlap, c, 0)[prompt] = wa_topk_overlap(ref, own, 5);
     store_top(block, own, WA_FIELD_topk_id, WA_FIELD_topk_logprob, c, prompt);
 }
 
+static void store_reference_row(const head_work *head, size_t i, size_t obs)
+{
+    const wa_block *block = head->batch->block;
+    const wa_logits *ref = row_of(head, 0, i);
+    wa_block_i32(block, WA_FIELD_obs_ref_top1_id, 0, 0)[obs] = ref->top_id[0];
+    wa_block_f64(block, WA_FIELD_obs_ref_top1_prob, 0, 0)[obs] = top_prob(ref);
+    if (ref->filled > 1)
+        wa_block_f64(block, WA_FIELD_obs_ref_margin, 0, 0)[obs] =
+            (double)ref->top_logit[0] - (double)ref->top_logit[1];
+    wa_block_f64(block, WA_FIELD_obs_ref_next_logprob, 0, 0)[obs] = next_log_prob(head, 0, i);
+}
+
+static void store_case_row(const head_work *head, size_t lane, size_t i, size_t obs)
+{
+    const wa_block *block = head->batch->block;
+    size_t c = (size_t)head->cases[lane - 1];
+    const wa_logits *ref = row_of(head, 0, i), *own = row_of(head, lane, i);
+    const wa_divergence *divergence = &head->divergences[lane * head->count + i];
+    double own_of_ref = exp(divergence->log_prob_of_ref_top1);
+    double next = next_log_prob(head, lane, i);
+    wa_block_i32(block, WA_FIELD_obs_top1_id, c, 0)[obs] = own->top_id[0];
+    wa_block_f64(block, WA_FIELD_obs_top1_prob, c, 0)[obs] = top_prob(own);
+    wa_block_f64(block, WA_FIELD_obs_prob_of_ref_top1, c, 0)[obs] = own_of_ref;
+    wa_block_f64(block, WA_FIELD_obs_prob_delta, c, 0)[obs] = own_of_ref - top_prob(ref);
+    wa_block_i8(block, WA_FIELD_obs_top1_match, c, 0)[obs] = same_top(ref, own);
+    wa_block_f64(block, WA_FIELD_obs_kl, c, 0)[obs] = divergence->kl;
+    wa_block_f64(block, WA_FIELD_obs_js, c, 0)[obs] = divergence->js;
+    wa_block_f64(block, WA_FIELD_obs_topk_overlap, c, 0)[obs] = wa_topk_overlap(ref, own, 5);
+    wa_block_f64(block, WA_FIELD_obs_next_logprob, c, 0)[obs] = next;
+    wa_block_f64(block, WA_FIELD_obs_next_prob_delta, c, 0)[obs] =
+        exp(next) - exp(next_log_prob(head, 0, i));
+}
+
+static void store_tile(const head_work *head)
+{
+    bool is_lead = head->stage->share.is_lead;
+    for (size_t i = 0; i < head->count; i++) {
+        size_t prompt;
+        bool is_last = prompt_ending_at(head, head->first + i, &prompt);
+        if (is_last && is_lead)
+            store_reference(head, i, prompt);
+        for (size_t lane = 1; is_last && lane < head->lanes; lane++)
+            store_case(head, lane, i, prompt);
+        if (head->all_rows && is_lead)
+            store_reference_row(head, i, head->first + i);
+        for (size_t lane = 1; head->all_rows && lane < head->lanes; lane++)
+            store_case_row(head, lane, i, head->first + i);
+    }
+}
+
+/* --- The head -------------------------------------------------------------------------------------- */
+
 static wa_status run_head(head_work *head, const wa_team_link *link, wa_error *err)
 {
-    WA_TRY(norm_last_rows(head, link, err));
+    WA_TRY(norm_rows(head, link, err));
     WA_TRY(open_head(head, err));
-    WA_TRY(stream(head, link, first_pass, err));
-    WA_TRY(stream(head, link, second_pass, err));
-    for (size_t p = 0; p < head->prompts; p++) {
-        if (head->stage->share.is_lead)
-            store_reference(head, p);
-        for (size_t lane = 1; lane < head->lanes; lane++)
-            store_case(head, lane, p);
+    for (size_t first = 0; first < head->rows; first += head->tile) {
+        start_tile(head, first);
+        WA_TRY(stream(head, link, first_pass, err));
+        WA_TRY(stream(head, link, second_pass, err));
+        store_tile(head);
     }
     return WA_OK;
 }
@@ -215,11 +330,13 @@ wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch, const wa_t
                         wa_error *err)
 {
     size_t own = stage->lanes - (stage->share.is_lead ? 1 : 0);
+    bool all_rows = batch->block->dims.logits_all;
     head_work head = {.stage = stage,
-                 .batch = batch,
-                 .prompts = batch->packing.prompts,
-                 .lanes = 1 + own,
-                 .cases = stage->lane_case + (stage->share.is_lead ? 1 : 0)};
+                      .batch = batch,
+                      .all_rows = all_rows,
+                      .rows = all_rows ? batch->rows : batch->packing.prompts,
+                      .lanes = 1 + own,
+                      .cases = stage->lane_case + (stage->share.is_lead ? 1 : 0)};
     wa_mark mark = wa_arena_mark(stage->arena);
     double start = wa_clock();
     double waited = stage->cost.seconds[WA_PHASE_WAIT];

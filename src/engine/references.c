@@ -1,6 +1,13 @@
 /* The reference's rows from a lead to its team: one message a layer, always, so that counts match whatever fails. */
 #include "engine/pipeline_private.h"
 
+/* Rows of one message: x_0, y_ref and h of a layer; of the head, those that get logits. */
+static size_t message_rows(const wa_pipeline *p, const wa_stage_batch *batch, size_t number)
+{
+    bool is_head = number >= p->share.layer_count;
+    return is_head && !p->input->dims.logits_all ? batch->packing.prompts : batch->rows;
+}
+
 /* Messages of one batch: every layer of the stage, and the head's on the last stage. */
 static size_t messages_of(const wa_pipeline *p)
 {
@@ -9,8 +16,9 @@ static size_t messages_of(const wa_pipeline *p)
 
 static size_t message_bytes(const wa_pipeline *p, const wa_stage_batch *batch, size_t number)
 {
-    size_t rows = number < p->share.layer_count ? 3 * batch->rows : batch->packing.prompts;
-    return sizeof(message_head) + rows * p->hidden * sizeof(float);
+    size_t parts = number < p->share.layer_count ? 3 : 1;
+    return sizeof(message_head) +
+           parts * message_rows(p, batch, number) * p->hidden * sizeof(float);
 }
 
 wa_status references_open(wa_pipeline *p, wa_error *err)
@@ -124,8 +132,7 @@ static wa_status send_next(wa_pipeline *p, const wa_reference *reference, const 
     memcpy(buffer->bytes, &head, sizeof head);
     if (reference != NULL) {
         uint8_t *at = buffer->bytes + sizeof head;
-        size_t rows = number < p->share.layer_count ? batch->rows : batch->packing.prompts;
-        size_t size = rows * p->hidden * sizeof(float);
+        size_t size = message_rows(p, batch, number) * p->hidden * sizeof(float);
         const float *const parts[] = {reference->x, reference->y, reference->h};
         for (int i = 0; i < 3; i++)
             if (parts[i] != NULL) {

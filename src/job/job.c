@@ -324,10 +324,6 @@ static wa_status refuse_unsupported(const wa_job_source *source, const wa_job *j
         wa_fail(err, WA_E_UNSUPPORTED, "captures: not in this version");
         return wa_job_note_place(source, "captures", err);
     }
-    if (job->logits_all) {
-        wa_fail(err, WA_E_UNSUPPORTED, "logits: all: not in this version");
-        return wa_job_note_place(source, "logits", err);
-    }
     for (size_t i = 0; i < job->path_count; i++)
         if (strcmp(job->paths[i].path, "external") == 0)
             return wa_fail(err, WA_E_UNSUPPORTED, "paths[%zu]: external: not in this version", i);

@@ -90,7 +90,7 @@ typedef struct raw_job {
     X(MAP, raw_job, ROOT, grid, "", "mapping", "", "how ranks are used; changes no number") \
     X(INT, raw_job, ROOT, threads, "", "int", "1", "BLAS threads per rank")              \
     X(TEXT, raw_job, ROOT, logits, "", "string", "last",                                 \
-      "positions that get logits: `last` of each prompt, or `all` (not in this version)") \
+      "positions that get logits: `last` of each prompt, or `all`")                      \
     X(INT, raw_job, ROOT, topk, "", "int", "16", "tokens kept per distribution, 5 to 128") \
     X(MAP, raw_job, ROOT, captures, "", "mapping", "", "tensors to keep (not in this version)") \
     X(TEXT, raw_job, ROOT, fingerprint, "", "string", "quick",                           \

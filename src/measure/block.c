@@ -19,7 +19,8 @@ static const wa_field_info FIELDS[WA_FIELD_COUNT] = {
 /* The axes as text, in memory order. */
 static const char *const AXES[] = {
     [WA_CLO] = "CLO", [WA_LO] = "LO", [WA_CLP] = "CLP", [WA_LP] = "LP", [WA_CL] = "CL",
-    [WA_CP] = "CP",   [WA_P] = "P",   [WA_CPS] = "CPS", [WA_PS] = "PS", [WA_VLJ] = "VLJ",
+    [WA_CP] = "CP",   [WA_P] = "P",   [WA_CPS] = "CPS", [WA_PS] = "PS", [WA_CA] = "CA",
+    [WA_A] = "A",     [WA_VLJ] = "VLJ",
 };
 
 const wa_field_info *wa_field_get(wa_field field)
@@ -39,6 +40,11 @@ bool wa_axes_has(wa_axes axes, char axis)
     return strchr(AXES[axes], axis) != NULL;
 }
 
+bool wa_field_exists(wa_field field, const wa_dims *dims)
+{
+    return dims->logits_all || !wa_axes_has(wa_field_get(field)->axes, 'A');
+}
+
 static size_t extent(const wa_dims *dims, char axis)
 {
     switch (axis) {
@@ -48,6 +54,8 @@ static size_t extent(const wa_dims *dims, char axis)
         return dims->layers;
     case 'O':
         return dims->rows;
+    case 'A':
+        return dims->logits_all ? dims->rows : 0;
     case 'P':
         return dims->prompts;
     case 'S':
@@ -88,6 +96,8 @@ static bool is_index(wa_field field)
     case WA_FIELD_ref_topk_id:
     case WA_FIELD_top1_id:
     case WA_FIELD_topk_id:
+    case WA_FIELD_obs_ref_top1_id:
+    case WA_FIELD_obs_top1_id:
     case WA_FIELD_row_err_worst:
         return true;
     default:

@@ -152,7 +152,10 @@ static wa_status parse_number(const char *text, const char *where, const char *k
 /* --- Rows
  * ----------------------------------------------------------------------------------------- */
 
-static const wa_bound NO_ROW = {NO_BOUND};
+wa_bound wa_bound_none(void)
+{
+    return (wa_bound){NO_BOUND};
+}
 
 /* walk-paths-and-audit.md 4.11: rows with |b - a|/|a| = r have cos >= sqrt(1 - r^2), so a limit on
  * r below sqrt(1 - cos^2) makes the limit on cos meaningless. */
@@ -182,7 +185,7 @@ static wa_status copy_prompts(const raw_row *raw, wa_arena *arena, wa_bound *bou
 static wa_status build_row(const raw_row *raw, const char *bucket, wa_arena *arena, wa_bound *out,
                            wa_error *err)
 {
-    wa_bound bound = NO_ROW;
+    wa_bound bound = wa_bound_none();
     if (raw == NULL) {
         *out = bound;
         return WA_OK;
@@ -256,15 +259,8 @@ static wa_status build_set(const raw_bounds *raw, wa_arena *arena, wa_bounds *ou
                                                   [WA_BUCKET_FP4] = raw->fp4,
                                                   [WA_BUCKET_APPROXIMATE] = raw->approximate};
     wa_bounds set = {.encoding_factor = ENCODING_FACTOR, .kernel = KERNEL_BOUND};
-    for (int b = 0; b < WA_BUCKET_COUNT; b++) {
+    for (int b = 0; b < WA_BUCKET_COUNT; b++)
         WA_TRY(build_row(rows[b], wa_bucket_name((wa_bucket)b), arena, &set.bucket[b], err));
-        const wa_bound *row = &set.bucket[b];
-        if (!isnan(row->mean_kl) || !isnan(row->p99_kl) || !isnan(row->flip_rate) ||
-            !isnan(row->ppl_ratio))
-            set.warning =
-                "mean_kl, p99_kl, flip_rate and ppl_ratio are not judged: they need logits at "
-                "all positions";
-    }
     if (raw->encoding_factor != NULL)
         WA_TRY(parse_number(raw->encoding_factor, "", "encoding_factor", 1.0, 1e6,
                             &set.encoding_factor, err));

@@ -26,8 +26,8 @@ bool wa_verdict_is_success(wa_verdict_code code)
     return code == WA_VERDICT_PASS || code == WA_VERDICT_MEASURED;
 }
 
-/* At most: one line each for NOT-RUN, DISPATCH, ENCODING, KERNEL, TOP-1 and DELTA-P, two for
- * NON-FINITE and BOUND. */
+/* At most: one line each for NOT-RUN, DISPATCH, ENCODING, KERNEL, TOP-1 and DELTA-P, two for BOUND,
+ * three for NON-FINITE, four for RATE. */
 enum { MAX_REASONS = 16, PLACE_BYTES = 400 };
 
 /* A judgement in the making. The checks run in order of severity, so the first reason is the
@@ -40,6 +40,7 @@ typedef struct judge {
     const char **reasons;
     wa_verdict_code *codes;
     size_t count;
+    wa_rates *rates; /* NULL with logits: last */
     wa_error *err;
 } judge;
 
@@ -137,6 +138,21 @@ static wa_status check_dispatch(judge *j)
 /* --- NON-FINITE
  * ----------------------------------------------------------------------------------- */
 
+static wa_status check_finite_positions(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    if (j->rates == NULL || j->rates->n_non_finite == 0)
+        return WA_OK;
+    size_t obs = (size_t)j->rates->first_non_finite;
+    char *prompt;
+    WA_TRY(name_prompt(j, (size_t)e->obs_prompt[obs], &prompt));
+    return complain(j, WA_VERDICT_NON_FINITE,
+                    "next-token distribution at prompt %s, position %d holds NaN or infinity (%lld "
+                    "of %lld positions)",
+                    prompt, e->obs_position[obs], (long long)j->rates->n_non_finite,
+                    (long long)j->rates->n_obs);
+}
+
 static wa_status check_finite(judge *j)
 {
     const wa_evidence *e = j->evidence;
@@ -154,13 +170,14 @@ static wa_status check_finite(judge *j)
             if (wrong++ == 0)
                 first = p;
     if (wrong == 0)
-        return WA_OK;
+        return check_finite_positions(j);
     char *prompt;
     WA_TRY(name_prompt(j, first, &prompt));
-    return complain(
+    WA_TRY(complain(
         j, WA_VERDICT_NON_FINITE,
         "next-token distribution of prompt %s holds NaN or infinity (%zu of %zu prompts)", prompt,
-        wrong, e->prompts);
+        wrong, e->prompts));
+    return check_finite_positions(j);
 }
 
 /* --- ENCODING
@@ -377,6 +394,56 @@ static wa_status check_delta_p(judge *j)
                     prompt, fabs(e->prob_delta[worst]), j->bound->dp, broken, e->prompts, passing);
 }
 
+/* --- RATE
+ * ----------------------------------------------------------------------------------------- */
+
+static wa_status check_rate(judge *j, const char *name, double bound, const wa_rate *rate)
+{
+    char passing[WA_SHOW_NUMBER];
+    if (isnan(bound) || (rate != NULL && rate->upper <= bound))
+        return WA_OK;
+    if (rate == NULL)
+        return complain(j, WA_VERDICT_RATE,
+                        "%s cannot be judged: this result has logits at last positions only; run the "
+                        "job with logits: all",
+                        name);
+    if (isnan(rate->upper))
+        return complain(j, WA_VERDICT_RATE, "%s is no number", name);
+    if (isinf(rate->upper))
+        return complain(j, WA_VERDICT_RATE,
+                        "%s %.4g has no upper 95 %% limit: %lld positions of %lld prompts are too few",
+                        name, rate->value, (long long)j->rates->n_obs, (long long)j->rates->n_prompts);
+    wa_show_at_least(rate->upper, 3, passing);
+    return complain(j, WA_VERDICT_RATE,
+                    "%s %.4g, upper 95 %% limit %.4g above %.4g (%lld positions of %lld prompts); "
+                    "%s: %s would pass",
+                    name, rate->value, rate->upper, bound, (long long)j->rates->n_obs,
+                    (long long)j->rates->n_prompts, name, passing);
+}
+
+static wa_status check_rates(judge *j)
+{
+    const wa_bound *b = j->bound;
+    const wa_rates *r = j->rates;
+    const wa_rate *flips = NULL;
+    if (r != NULL)
+        flips = isnan(b->near_tie) ? &r->flip_rate : &r->far_flip_rate;
+    WA_TRY(check_rate(j, "mean_kl", b->mean_kl, r == NULL ? NULL : &r->mean_kl));
+    WA_TRY(check_rate(j, "p99_kl", b->p99_kl, r == NULL ? NULL : &r->p99_kl));
+    WA_TRY(check_rate(j, "flip_rate", b->flip_rate, flips));
+    return check_rate(j, "ppl_ratio", b->ppl_ratio, r == NULL ? NULL : &r->ppl_ratio);
+}
+
+static wa_status take_rates(judge *j)
+{
+    double margin = j->bound->present && !isnan(j->bound->near_tie) ? j->bound->near_tie
+                                                                     : WA_FLIP_MARGIN;
+    if (j->evidence->rate_rows == NULL)
+        return WA_OK;
+    WA_TRY(wa_arena_take(j->arena, 1, sizeof *j->rates, &j->rates, j->err));
+    return wa_rates_build(j->evidence->rate_rows, margin, j->arena, j->rates, j->err);
+}
+
 /* --- All together
  * --------------------------------------------------------------------------------- */
 
@@ -385,6 +452,7 @@ static wa_status check_all(judge *j)
     WA_TRY(check_run(j));
     if (j->count > 0)
         return WA_OK; /* there is nothing else to look at */
+    WA_TRY(take_rates(j));
     WA_TRY(check_dispatch(j));
     WA_TRY(check_finite(j));
     WA_TRY(check_encoding(j));
@@ -394,7 +462,8 @@ static wa_status check_all(judge *j)
     WA_TRY(check_cos(j));
     WA_TRY(check_rel_l2(j));
     WA_TRY(check_top1(j));
-    return check_delta_p(j);
+    WA_TRY(check_delta_p(j));
+    return check_rates(j);
 }
 
 wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence, wa_arena *arena,
@@ -413,6 +482,7 @@ wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence,
     *out = (wa_verdict){.code = j.count > 0 ? j.codes[0] : success,
                         .reasons = j.reasons,
                         .reason_codes = j.codes,
-                        .reason_count = j.count};
+                        .reason_count = j.count,
+                        .rates = j.rates};
     return WA_OK;
 }

@@ -43,7 +43,7 @@ static bool is_copied(const wa_layout *row)
 /* First element and length of a batch along the group's stream axis. */
 static void batch_range(const group *g, const wa_batch *batch, size_t *first, size_t *count)
 {
-    bool by_obs = g->axes[g->stream] == 'O';
+    bool by_obs = g->axes[g->stream] != 'P';
     *first = by_obs ? batch->first_obs : batch->first_prompt;
     *count = by_obs ? batch->rows : batch->prompt_count;
 }
@@ -210,14 +210,17 @@ static void collect(const copier *c, const char *axes, group *out)
     group g = {.axes = axes};
     for (size_t i = 0; i < wa_layout_count(); i++) {
         const wa_layout *row = wa_layout_at(i);
-        if (is_copied(row) && strcmp(row->axes, axes) == 0 && g.count < GROUP_MAX) {
+        if (is_copied(row) && wa_layout_exists(row, &c->extents) &&
+            strcmp(row->axes, axes) == 0 && g.count < GROUP_MAX) {
             g.dataset[g.count] = -1;
             g.row[g.count++] = row;
         }
     }
-    g.rank = wa_layout_shape(g.row[0], &c->extents, g.shape);
-    wa_layout_box(g.row[0], g.shape, g.unit);
-    g.stream = strcspn(axes, "OP");
+    g.stream = strcspn(axes, "OAP");
+    if (g.count > 0) {
+        g.rank = wa_layout_shape(g.row[0], &c->extents, g.shape);
+        wa_layout_box(g.row[0], g.shape, g.unit);
+    }
     *out = g;
 }
 
@@ -253,7 +256,8 @@ static wa_status copy_group(const copier *c, const char *axes, hid_t transfer, w
 /* Collective. */
 static wa_status copy_all(const copier *c, wa_error *err)
 {
-    static const char *const axes[] = {"CLO", "LO", "CLP", "LP", "P", "PS", "CP", "CPS"};
+    static const char *const axes[] = {"CLO", "LO", "CLP", "LP",  "P",
+                                       "PS",  "CP", "CPS", "CA", "A"};
     wa_ids ids = {.count = 0};
     hid_t transfer = wa_ids_keep(&ids, H5Pcreate(H5P_DATASET_XFER));
     wa_status status = WA_OK;

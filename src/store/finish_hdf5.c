@@ -164,17 +164,22 @@ static wa_status add_bounds(const writer *w, const wa_bounds *bounds, wa_error *
     } members[] = {{"bound_cos", offsetof(wa_bound, cos)},
                    {"bound_rel_l2", offsetof(wa_bound, rel_l2)},
                    {"bound_dp", offsetof(wa_bound, dp)},
-                   {"bound_near_tie", offsetof(wa_bound, near_tie)}};
+                   {"bound_near_tie", offsetof(wa_bound, near_tie)},
+                   {"bound_mean_kl", offsetof(wa_bound, mean_kl)},
+                   {"bound_p99_kl", offsetof(wa_bound, p99_kl)},
+                   {"bound_flip_rate", offsetof(wa_bound, flip_rate)},
+                   {"bound_ppl_ratio", offsetof(wa_bound, ppl_ratio)}};
     size_t cases = w->extents->dims.cases;
     wa_bound *applied;
     WA_TRY(wa_arena_take(w->arena, cases, sizeof *applied, &applied, err));
     for (size_t c = 0; c < cases; c++) {
         applied[c] = bounds->bucket[w->result->meta.cases[c].bucket];
         if (!applied[c].present)
-            applied[c] = (wa_bound){.cos = NAN, .rel_l2 = NAN, .dp = NAN, .near_tie = NAN};
+            applied[c] = wa_bound_none();
     }
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-        WA_TRY(add_member(w, members[i].name, applied, sizeof *applied, members[i].offset, err));
+        if (wa_layout_exists(wa_layout_find(members[i].name), w->extents))
+            WA_TRY(add_member(w, members[i].name, applied, sizeof *applied, members[i].offset, err));
     return WA_OK;
 }
 
@@ -192,21 +197,61 @@ static wa_status join_reasons(const wa_verdict *verdict, wa_arena *arena, const 
     return wa_text_escape(text, arena, out, err);
 }
 
+/* --- Rates */
+
+static wa_status add_rate(const writer *w, const char *name, const wa_rates *rates, size_t offset,
+                          wa_error *err)
+{
+    static const struct {
+        const char *suffix;
+        size_t offset;
+    } parts[] = {{"", offsetof(wa_rate, value)},
+                 {"_err", offsetof(wa_rate, error)},
+                 {"_upper", offsetof(wa_rate, upper)}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        char full[64];
+        snprintf(full, sizeof full, "%s%s", name, parts[i].suffix);
+        WA_TRY(add_member(w, full, rates, sizeof *rates, offset + parts[i].offset, err));
+    }
+    return WA_OK;
+}
+
+static wa_status add_rates(const writer *w, const wa_rates *rates, wa_error *err)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } members[] = {{"mean_kl", offsetof(wa_rates, mean_kl)},
+                   {"p99_kl", offsetof(wa_rates, p99_kl)},
+                   {"flip_rate", offsetof(wa_rates, flip_rate)},
+                   {"far_flip_rate", offsetof(wa_rates, far_flip_rate)},
+                   {"mean_next_logprob_delta", offsetof(wa_rates, mean_next_logprob_delta)},
+                   {"ppl_ratio", offsetof(wa_rates, ppl_ratio)}};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        WA_TRY(add_rate(w, members[i].name, rates, members[i].offset, err));
+    WA_TRY(add_member(w, "flip_margin", rates, sizeof *rates, offsetof(wa_rates, flip_margin), err));
+    return add_member(w, "n_next", rates, sizeof *rates, offsetof(wa_rates, n_next), err);
+}
+
 static wa_status add_verdicts(const writer *w, const wa_bounds *bounds, wa_error *err)
 {
     size_t cases = w->extents->dims.cases;
     int8_t *codes;
     const char **reasons;
+    wa_rates *rates;
     WA_TRY(wa_arena_take(w->arena, cases, 1, &codes, err));
     WA_TRY(wa_arena_take(w->arena, cases, sizeof *reasons, &reasons, err));
+    WA_TRY(wa_arena_take(w->arena, cases, sizeof *rates, &rates, err));
     for (size_t c = 0; c < cases; c++) {
         wa_verdict verdict;
         WA_TRY(wa_verdict_judge(bounds, &w->result->evidence[c], w->arena, &verdict, err));
         codes[c] = (int8_t)verdict.code;
+        rates[c] = verdict.rates != NULL ? *verdict.rates : wa_rates_none();
         WA_TRY(join_reasons(&verdict, w->arena, &reasons[c], err));
     }
     WA_TRY(add(w, "", "verdict", "", codes, err));
-    return add(w, "", "fail_reasons", "", reasons, err);
+    WA_TRY(add(w, "", "fail_reasons", "", reasons, err));
+    return w->extents->dims.logits_all ? add_rates(w, rates, err) : WA_OK;
 }
 
 wa_status wa_assembly_summaries(wa_hid file, const wa_extents *extents, const wa_result *result,

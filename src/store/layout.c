@@ -59,6 +59,12 @@
     ROW(name_, "CL", F64, SUMMARY, unit_, what " of the layer")                                    \
     INDEX(name_ "_at_obs", "CL", SUMMARY, "observation of the " what " of the layer")
 
+/* A figure of rates.h and what its prompts say about its accuracy. */
+#define RATE(name_, unit_, what)                                                                   \
+    ROW(name_, "C", F64, RATE, unit_, what)                                                        \
+    ROW(name_ "_err", "C", F64, RATE, unit_, "standard error of " name_ ", clustered by prompt")            \
+    ROW(name_ "_upper", "C", F64, RATE, unit_, "upper 95 % limit of " name_ "; infinite = none")
+
 static const wa_layout ROWS[] = {
     /* clang-format off */
     INDEX("case", "C", SCALE, "case")
@@ -127,6 +133,18 @@ static const wa_layout ROWS[] = {
     ROW("bound_dp", "C", F64, SUMMARY, "1", "largest |prob_delta| allowed; NaN = none")
     ROW("bound_near_tie", "C", F64, SUMMARY, "1",
         "reference margin in logits up to which top-1 may differ")
+    RATE("mean_kl", "nat", "mean of obs_kl")
+    RATE("p99_kl", "nat", "99th percentile of obs_kl")
+    RATE("flip_rate", "1", "share of positions whose top-1 ids differ")
+    RATE("far_flip_rate", "1", "the same, without those whose reference margin is at most flip_margin")
+    ROW("flip_margin", "C", F64, RATE, "1", "near_tie of the case's bounds, else 0.1")
+    RATE("mean_next_logprob_delta", "nat", "mean of obs_next_logprob - obs_ref_next_logprob")
+    RATE("ppl_ratio", "1", "perplexity of the case over that of the reference on the prompts' own tokens")
+    ROW("n_next", "C", I64, RATE, "1", "positions that have a next token in their prompt")
+    ROW("bound_mean_kl", "C", F64, RATE, "nat", "largest upper limit of mean_kl allowed; NaN = none")
+    ROW("bound_p99_kl", "C", F64, RATE, "nat", "largest upper limit of p99_kl allowed; NaN = none")
+    ROW("bound_flip_rate", "C", F64, RATE, "1", "largest upper limit of the flip rate allowed; NaN = none")
+    ROW("bound_ppl_ratio", "C", F64, RATE, "1", "largest upper limit of ppl_ratio allowed; NaN = none")
     /* clang-format on */
 };
 
@@ -167,6 +185,7 @@ wa_layout_codes wa_layout_codes_of(const wa_layout *row)
     } fields[] = {{"label", WA_CODES_LABEL},
                   {"obs_status", WA_CODES_OBS_STATUS},
                   {"top1_match", WA_CODES_YES},
+                  {"obs_top1_match", WA_CODES_YES},
                   {"row_err_checked", WA_CODES_YES}};
     if (row->origin != WA_ORIGIN_MEASURED)
         return row->codes;
@@ -188,15 +207,21 @@ int wa_layout_fill(const wa_layout *row)
     return length > tail && strcmp(row->name + length - tail, counted) == 0 ? 0 : -1;
 }
 
+bool wa_layout_exists(const wa_layout *row, const wa_extents *extents)
+{
+    return extents->dims.logits_all ||
+           (row->origin != WA_ORIGIN_RATE && strchr(row->axes, 'A') == NULL);
+}
+
 bool wa_layout_is_stream(const wa_layout *row)
 {
-    return strpbrk(row->axes, "OP") != NULL;
+    return strpbrk(row->axes, "OAP") != NULL;
 }
 
 const char *wa_layout_scale(char axis)
 {
-    static const char letters[] = "CLOPSVJXB";
-    static const char *const names[] = {"case",   "layer",      "obs",   "prompt", "slot",
+    static const char letters[] = "CLOAPSVJXB";
+    static const char *const names[] = {"case",   "layer",      "obs",   "obs",  "prompt", "slot",
                                         "vindex", "projection", "offer", "batch"};
     const char *at = strchr(letters, axis);
     assert(axis != '\0' && at != NULL);
@@ -212,6 +237,8 @@ size_t wa_layout_extent(const wa_extents *extents, char axis)
         return extents->dims.layers;
     case 'O':
         return extents->dims.rows;
+    case 'A':
+        return extents->dims.logits_all ? extents->dims.rows : 0;
     case 'P':
         return extents->dims.prompts;
     case 'S':
@@ -244,7 +271,7 @@ static size_t box_extent(char axis, size_t extent)
         most = 1;
     else if (axis == 'L')
         most = CHUNK_LAYERS;
-    else if (axis == 'O' || axis == 'P')
+    else if (strchr("OAP", axis) != NULL)
         most = CHUNK_STREAM;
     if (extent <= most)
         return extent > 0 ? extent : 1;
@@ -303,6 +330,8 @@ bool wa_layout_room(const wa_extents *extents, bool streams, size_t *out)
     size_t sum = 1 << 20; /* groups, root attributes, free space that HDF5 keeps */
     for (size_t i = 0; i < ROW_COUNT; i++) {
         size_t bytes;
+        if (!wa_layout_exists(&ROWS[i], extents))
+            continue;
         bool stream = ROWS[i].origin == WA_ORIGIN_MEASURED && wa_layout_is_stream(&ROWS[i]);
         if (stream == streams &&
             (!row_room(&ROWS[i], extents, &bytes) || !wa_size_add(sum, bytes, &sum)))

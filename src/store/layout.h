@@ -36,12 +36,13 @@ typedef enum wa_layout_origin {
     WA_ORIGIN_MEASURED, /* from the parts: along obs or prompt copied collectively; CL summed, VLJ
                            of batch 0 */
     WA_ORIGIN_TEXT,     /* last pass: decoded token ids */
-    WA_ORIGIN_SUMMARY   /* last pass: derived from the others */
+    WA_ORIGIN_SUMMARY,  /* last pass: derived from the others */
+    WA_ORIGIN_RATE      /* the same, from logits at every position: only with `logits: all` */
 } wa_layout_origin;
 
 /**
- * One dataset. axes: one letter per dimension, slowest first: C case, L layer, O obs, P prompt, S
- * slot, V vindex, J projection, X what is not offered, B batch.
+ * One dataset. axes: one letter per dimension, slowest first: C case, L layer, O obs, A obs with
+ * logits, P prompt, S slot, V vindex, J projection, X what is not offered, B batch.
  */
 typedef struct wa_layout {
     const char *name, *axes;
@@ -70,6 +71,8 @@ const wa_layout *wa_layout_of_field(wa_field field);
 wa_layout_codes wa_layout_codes_of(const wa_layout *row);
 /** Fill value of an integer row: -1 for ids and indices, else 0. */
 int wa_layout_fill(const wa_layout *row);
+/** Is it in a file of these extents? Without `logits: all` nothing along A is, and no rate. */
+bool wa_layout_exists(const wa_layout *row, const wa_extents *extents);
 /** Does it run along observations or prompts? */
 bool wa_layout_is_stream(const wa_layout *row);
 

@@ -33,6 +33,7 @@ static wa_status write_identity(wa_hid file, size_t batch, const char *hash, con
     WA_TRY(wa_attribute_write_text(file, "fingerprint", hash, err));
     WA_TRY(wa_attribute_write_i64(file, "batch", (int64_t)batch, err));
     WA_TRY(wa_attribute_write_i64(file, "has_encoding", has_encoding, err));
+    WA_TRY(wa_attribute_write_i64(file, "logits_all", dims->logits_all, err));
     for (size_t d = 0; d < DIMENSION_COUNT; d++)
         WA_TRY(wa_attribute_write_i64(file, DIMENSIONS[d].name, (int64_t)dimension(dims, d), err));
     return WA_OK;
@@ -72,16 +73,16 @@ static wa_status write_field(wa_hid file, const wa_layout *row, const wa_extents
     return wa_ids_close(&ids, status, err);
 }
 
-static bool is_carried(wa_field field, bool has_encoding)
+static bool is_carried(wa_field field, const wa_dims *dims, bool has_encoding)
 {
-    return has_encoding || wa_field_get(field)->axes != WA_VLJ;
+    return wa_field_exists(field, dims) && (has_encoding || wa_field_get(field)->axes != WA_VLJ);
 }
 
 static wa_status write_fields(wa_hid file, const wa_block *block, bool has_encoding, wa_error *err)
 {
     wa_extents extents = {.dims = block->dims};
     for (int f = 0; f < WA_FIELD_COUNT; f++)
-        if (is_carried((wa_field)f, has_encoding))
+        if (is_carried((wa_field)f, &block->dims, has_encoding))
             WA_TRY(
                 write_field(file, wa_layout_of_field((wa_field)f), &extents, block->field[f], err));
     return WA_OK;
@@ -177,6 +178,7 @@ static wa_status check_identity(wa_hid file, const char *hash, size_t batch, con
     WA_TRY(expect_i64(file, "walkaudit_part", PART_VERSION, err));
     WA_TRY(check_hash(file, hash, err));
     WA_TRY(expect_i64(file, "batch", (int64_t)batch, err));
+    WA_TRY(expect_i64(file, "logits_all", dims->logits_all, err));
     for (size_t d = 0; d < DIMENSION_COUNT; d++)
         WA_TRY(expect_i64(file, DIMENSIONS[d].name, (int64_t)dimension(dims, d), err));
     return WA_OK;
@@ -255,7 +257,7 @@ static wa_status check_fields(wa_hid file, const wa_dims *dims, wa_arena *arena,
     wa_extents extents = {.dims = *dims};
     WA_TRY(wa_part_has_encoding(file, &has_encoding, err));
     for (int f = 0; f < WA_FIELD_COUNT; f++)
-        if (is_carried((wa_field)f, has_encoding))
+        if (is_carried((wa_field)f, dims, has_encoding))
             WA_TRY(check_field(file, wa_layout_of_field((wa_field)f), &extents, arena, err));
     return WA_OK;
 }

@@ -103,7 +103,7 @@ static wa_status add_digest(reader *r, size_t which, wa_summary *summary, wa_are
         const wa_field_info *info = wa_field_get((wa_field)f);
         const wa_layout *row = wa_layout_of_field((wa_field)f);
         if (!wa_axes_has(info->axes, 'C') || wa_axes_has(info->axes, 'O') || info->axes == WA_CL ||
-            f == WA_FIELD_label)
+            f == WA_FIELD_label || !wa_field_exists((wa_field)f, &r->extents->dims))
             continue;
         size_t shape[WA_LAYOUT_RANK], bytes = wa_layout_size(row);
         size_t rank = wa_layout_shape(row, r->extents, shape);
@@ -259,7 +259,8 @@ static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence 
                                .prob_delta = result->prob_delta + c * dims->prompts,
                                .kl = result->kl + c * dims->prompts,
                                .top1_text = result->top1_text + c * dims->prompts,
-                               .ref_top1_text = result->ref_top1_text};
+                               .ref_top1_text = result->ref_top1_text,
+                               .rate_rows = result->rate_rows == NULL ? NULL : &result->rate_rows[c]};
     }
     return WA_OK;
 }

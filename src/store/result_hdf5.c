@@ -48,6 +48,30 @@ static wa_status load_prompt_figures(wa_hid file, const wa_extents *x, wa_arena 
     return WA_OK;
 }
 
+/* Every position of every case, with logits: all. */
+static wa_status load_rate_rows(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out,
+                                wa_error *err)
+{
+    wa_rate_rows all = {.obs = x->dims.rows, .obs_prompt = out->meta.obs_prompt};
+    wa_rate_rows *rows;
+    if (!x->dims.logits_all)
+        return WA_OK;
+    WA_TRY(wa_dataset_load(file, "obs_kl", x, arena, &all.kl, err));
+    WA_TRY(wa_dataset_load(file, "obs_top1_match", x, arena, &all.top1_match, err));
+    WA_TRY(wa_dataset_load(file, "obs_ref_margin", x, arena, &all.ref_margin, err));
+    WA_TRY(wa_dataset_load(file, "obs_ref_next_logprob", x, arena, &all.ref_next_logprob, err));
+    WA_TRY(wa_dataset_load(file, "obs_next_logprob", x, arena, &all.next_logprob, err));
+    WA_TRY(wa_arena_take(arena, x->dims.cases, sizeof *rows, &rows, err));
+    for (size_t c = 0; c < x->dims.cases; c++) {
+        rows[c] = all;
+        rows[c].kl += c * all.obs;
+        rows[c].top1_match += c * all.obs;
+        rows[c].next_logprob += c * all.obs;
+    }
+    out->rate_rows = rows;
+    return WA_OK;
+}
+
 wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_result **out,
                          wa_error *err)
 {
@@ -62,6 +86,7 @@ wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_resu
     result->source = result->meta.source;
     WA_TRY(sum_costs(file, &extents, arena, result, err));
     WA_TRY(load_prompt_figures(file, &extents, arena, result, err));
+    WA_TRY(load_rate_rows(file, &extents, arena, result, err));
     WA_TRY(wa_result_load_cases(file, &extents, arena, result, err));
     *out = result;
     return WA_OK;

@@ -17,6 +17,7 @@ wa_status wa_result_extents(wa_hid file, wa_extents *out, wa_error *err)
                 {"offer", &x.offers},    {"batch", &x.batches}};
     for (size_t i = 0; i < sizeof axes / sizeof axes[0]; i++)
         WA_TRY(wa_dataset_length(file, axes[i].scale, axes[i].extent, err));
+    x.dims.logits_all = H5Lexists(file, wa_field_get(WA_FIELD_obs_kl)->name, H5P_DEFAULT) > 0;
     *out = x;
     return WA_OK;
 }

@@ -210,7 +210,8 @@ static wa_status create_streams(wa_hid file, const wa_extents *x, wa_error *err)
 {
     for (size_t i = 0; i < wa_layout_count(); i++) {
         const wa_layout *row = wa_layout_at(i);
-        if (row->origin == WA_ORIGIN_MEASURED && wa_layout_is_stream(row))
+        if (row->origin == WA_ORIGIN_MEASURED && wa_layout_is_stream(row) &&
+            wa_layout_exists(row, x))
             WA_TRY(wa_dataset_create(file, row, x, err));
     }
     return WA_OK;

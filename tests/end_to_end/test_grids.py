@@ -43,6 +43,61 @@ def test_any_grid_gives_the_same_bits(shop, inputs, reference, ranks, stages, te
     assert not list((job.folder / "results").glob("*.parts"))
 
 
+@pytest.fixture(scope="module")
+def everywhere(shop, inputs):
+    job = make(shop, inputs, logits="all")
+    job.run()
+    return job
+
+
+@pytest.mark.parametrize("ranks, stages, teams", [(2, 0, 0), (3, 3, 1), (3, 1, 3), (4, 2, 2)])
+def test_logits_of_all_positions_have_the_same_bits_too(shop, inputs, everywhere, ranks, stages, teams):
+    job = make(shop, inputs, logits="all")
+    job.run(ranks=ranks, sets=(f"grid.stages={stages}", f"grid.teams={teams}"))
+    assert_equal_bits(everywhere, job)
+
+
+def test_logits_of_all_positions_only_add(reference, everywhere):
+    """What does not come from the head is the same, and `logits: last` has none of the new datasets."""
+    last, all_ = harness.Result(reference.result_path), harness.Result(everywhere.result_path)
+    more = set(all_.data) - set(last.data)
+    assert set(last.data) <= set(all_.data) and {"obs_kl", "obs_ref_margin", "mean_kl", "ppl_ratio_upper"} <= more
+    assert all(name.startswith(("obs_", "mean_kl", "p99_kl", "flip_", "far_flip_", "mean_next_", "ppl_", "n_next", "bound_"))
+               for name in more), more
+    for name in ("rel_l2", "drift", "eta", "kernel_rel_l2", "h_norm", "label", "row_err_max", "verdict", "min_cos"):
+        assert same(all_[name], last[name]), name
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_another_case_changes_no_logit_of_the_others(shop, inputs, everywhere, ranks):
+    model, vindexes, prompts = inputs
+    fewer = shop.job(model, {"f16": vindexes["f16"]}, paths=[PATHS[4], PATHS[1]], batch={"rows": 8}, prompts=prompts,
+                     kernel_check=-1, logits="all")
+    part, whole = fewer.result(ranks=ranks), harness.Result(everywhere.result_path)
+    names = [name for name in part.data if name.startswith("obs_") or name in ("mean_kl", "p99_kl", "ppl_ratio_err")]
+    assert len(names) >= 17
+    for name in names:
+        if name.startswith("obs_ref_") or part[name].ndim == 1 and name.startswith("obs_"):
+            assert same(part[name], whole[name]), name
+        else:
+            for case in part.cases:
+                assert same(part.case(case, name), whole.case(case, name)), f"{name} of {case}"
+
+
+def test_rates_have_their_verdict_and_their_table(reference, everywhere):
+    bounds = everywhere.folder / "bounds.yaml"
+    bounds.write_text("exact: {mean_kl: 1e-4, ppl_ratio: 1.01}\napproximate: {mean_kl: 1e-9, p99_kl: 1}\n")
+    done = harness.run(["verdict", everywhere.result_path, "--bounds", bounds], expect=1)
+    assert "Next tokens at all " in done.stdout and "PPL ratio" in done.stdout
+    lines = [line for line in done.stdout.splitlines() if ": RATE: " in line]
+    assert len(lines) == 4 and all("sparse_serial:k32: RATE: " in line for line in lines), done.stdout
+    assert sum("mean_kl" in line and "upper 95 % limit" in line and "would pass" in line for line in lines) == 2
+    assert sum("p99_kl" in line and "too few" in line for line in lines) == 2
+    assert max(len(line) for line in done.stdout.split("Next tokens at all ")[1].splitlines()[:12]) <= 110
+    plain = harness.run(["verdict", reference.result_path, "--bounds", bounds], expect=1)
+    assert plain.stdout.count("run the job with logits: all") == 20 and "Next tokens at all" not in plain.stdout
+
+
 def test_work_is_counted(reference):
     """One dense evaluation per layer and prompt, however many vindexes and cases; two walks per case."""
     result = harness.Result(reference.result_path)

@@ -37,6 +37,24 @@ def test_open_dataset_gives_named_dimensions_and_coordinates(result_path, engine
         assert data.attrs["walkaudit_format"] == 1
 
 
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_logits_of_all_positions_open_too(shop, engine):
+    job = shop.job(shop.model("tiny-qwen3"), {"f16": shop.vindex("tiny-qwen3", "f16")}, logits="all")
+    job.run(ranks=2)
+    with xarray.open_dataset(job.result_path, engine=engine) as data:
+        for name in data.variables:
+            assert not any(d.startswith("phony") for d in data[name].dims), name
+            assert data[name].attrs.get("long_name") and data[name].attrs.get("units"), name
+        for name in ("kl", "js", "top1_id", "top1_prob", "top1_match", "prob_of_ref_top1", "prob_delta", "topk_overlap",
+                     "next_logprob", "next_prob_delta"):
+            assert data["obs_" + name].dims == ("case", "obs"), name
+        for name in ("top1_id", "top1_prob", "margin", "next_logprob"):
+            assert data["obs_ref_" + name].dims == ("obs",), name
+        assert data["obs_top1_id"].dtype == np.int32 and data["obs_top1_match"].dtype == np.int8
+        assert data["obs_kl"].attrs["units"] == "nat" and data["mean_kl_upper"].dims == ("case",)
+        assert float(data["obs_kl"].mean("obs")[0]) == pytest.approx(float(data["mean_kl"][0]), rel=1e-9)
+
+
 def test_both_engines_read_the_same_numbers(result_path):
     with xarray.open_dataset(result_path, engine="h5netcdf") as a, \
             xarray.open_dataset(result_path, engine="netcdf4") as b:

@@ -35,7 +35,7 @@ MODULES = {
     "vindex": "vindex extract",
     "compute": "kernel dense",
     "path": "path",
-    "measure": "diff logits block summary verdict",
+    "measure": "diff logits block summary rates verdict",
     "job": "job plan",
     "comm": "comm",
     "store": "store",

@@ -17,6 +17,9 @@ SHAPES = {
     "topk_text": ("case", "prompt", "slot"),
     "min_cos": ("case",),
     "layer_min_cos_at_obs": ("case", "layer"),
+    "obs_kl": ("case", "obs"),
+    "obs_ref_margin": ("obs",),
+    "ppl_ratio_upper": ("case",),
 }
 
 

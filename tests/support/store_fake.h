@@ -122,7 +122,8 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
                           .layers = shape->layers,
                           .prompts = shape->prompts,
                           .slots = FAKE_SLOTS,
-                          .vindexes = FAKE_VINDEXES};
+                          .vindexes = FAKE_VINDEXES,
+                          .logits_all = true};
     for (size_t p = 0; p < shape->prompts; p++)
         meta.dims.rows += shape->prompt_rows[p];
     double *nominal;
@@ -160,7 +161,7 @@ static inline void fake_set(void *at, wa_type type, int field, size_t n)
 static inline void fake_split(const wa_dims *dims, const wa_field_info *info, size_t *outer,
                               size_t *along, size_t *inner)
 {
-    bool by_obs = wa_axes_has(info->axes, 'O'), by_prompt = wa_axes_has(info->axes, 'P');
+    bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A'), by_prompt = wa_axes_has(info->axes, 'P');
     *outer = (wa_axes_has(info->axes, 'C') ? dims->cases : 1) *
              (wa_axes_has(info->axes, 'L') ? dims->layers : 1) *
              (wa_axes_has(info->axes, 'V') ? dims->vindexes : 1);
@@ -182,7 +183,8 @@ static inline wa_status fake_block(const wa_result_meta *meta, size_t batch, wa_
         size_t outer, along, inner, job_outer, job_along, job_inner;
         fake_split(&dims, info, &outer, &along, &inner);
         fake_split(&meta->dims, info, &job_outer, &job_along, &job_inner);
-        size_t first = wa_axes_has(info->axes, 'O')   ? b->first_obs
+        bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A');
+        size_t first = by_obs                         ? b->first_obs
                        : wa_axes_has(info->axes, 'P') ? b->first_prompt
                                                       : 0;
         for (size_t i = 0; i < outer * along * inner; i++) {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const wa_dims DIMS = {
-    .cases = 3, .layers = 5, .rows = 7, .prompts = 2, .slots = 4, .vindexes = 2};
+    .cases = 3, .layers = 5, .rows = 7, .prompts = 2, .slots = 4, .vindexes = 2, .logits_all = true};
 
 static wa_arena *arena_for_test(void)
 {
@@ -46,6 +46,10 @@ static size_t elements(wa_axes axes)
         return 3 * 2 * 4;
     case WA_PS:
         return 2 * 4;
+    case WA_CA:
+        return 3 * 7;
+    case WA_A:
+        return 7;
     case WA_VLJ:
         return 2 * 5 * 3;
     }
@@ -78,6 +82,9 @@ static void floats_start_as_nan_and_ids_as_minus_one(void)
     CU_ASSERT(isnan(wa_block_f64(&block, WA_FIELD_cos, 2, 4)[6]));
     CU_ASSERT(isnan(wa_block_f64(&block, WA_FIELD_row_err_max, 1, 4)[2]));
     CU_ASSERT_EQUAL(wa_block_i32(&block, WA_FIELD_topk_id, 2, 0)[7], -1);
+    CU_ASSERT(isnan(wa_block_f64(&block, WA_FIELD_obs_kl, 2, 0)[6]));
+    CU_ASSERT_EQUAL(wa_block_i32(&block, WA_FIELD_obs_top1_id, 2, 0)[6], -1);
+    CU_ASSERT_EQUAL(wa_block_i32(&block, WA_FIELD_obs_ref_top1_id, 0, 0)[6], -1);
     CU_ASSERT_EQUAL(wa_block_i32(&block, WA_FIELD_max_abs_index, 0, 0)[0], -1);
     CU_ASSERT_EQUAL(wa_block_i32(&block, WA_FIELD_dense_evaluations, 0, 4)[1], 0);
     CU_ASSERT_EQUAL(wa_block_i8(&block, WA_FIELD_obs_status, 2, 4)[6], 0);
@@ -223,6 +230,30 @@ static void one_rank_alone_carries_everything(void)
     CU_ASSERT_EQUAL(wa_share_bytes(&DIMS, &share), expected);
 }
 
+/* logits: last. No byte of memory or message for what does not exist. */
+static void without_logits_everywhere_their_fields_do_not_exist(void)
+{
+    static const uint8_t all[3] = {1, 1, 1};
+    wa_share share = {.layer_count = 5,
+                      .owns_case = all,
+                      .owns_vindex = all,
+                      .is_lead = true,
+                      .is_last_stage = true,
+                      .has_encoding = true};
+    wa_dims last = DIMS;
+    size_t gone = 0;
+    last.logits_all = false;
+    for (int f = 0; f < WA_FIELD_COUNT; f++) {
+        wa_axes axes = wa_field_get((wa_field)f)->axes;
+        bool along = axes == WA_A || axes == WA_CA;
+        CU_ASSERT(wa_field_exists((wa_field)f, &DIMS));
+        CU_ASSERT_EQUAL(wa_field_exists((wa_field)f, &last), !along);
+        gone += along ? field_bytes(f) : 0;
+    }
+    CU_ASSERT(gone > 0);
+    CU_ASSERT_EQUAL(wa_share_bytes(&DIMS, &share) - wa_share_bytes(&last, &share), gone);
+}
+
 static void dims_that_overflow_are_refused(void)
 {
     wa_arena *arena = arena_for_test();
@@ -251,4 +282,5 @@ WA_SUITE("block", WA_CASE(the_table_names_every_field),
          WA_CASE(runs_are_contiguous_in_the_order_of_the_axes),
          WA_CASE(shares_of_a_grid_rebuild_the_block), WA_CASE(shares_do_not_overlap),
          WA_CASE(later_batches_carry_no_encoding), WA_CASE(one_rank_alone_carries_everything),
+         WA_CASE(without_logits_everywhere_their_fields_do_not_exist),
          WA_CASE(dims_that_overflow_are_refused), WA_CASE(every_failing_take_is_reported))

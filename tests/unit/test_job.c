@@ -376,8 +376,6 @@ static void what_this_version_cannot_do_is_refused_whole(void)
 {
     expect_refusal(HEAD "captures: {tensors: [x, y_ref], cases: ['v:sparse'], layers: [0, 13]}\n",
                    WA_E_UNSUPPORTED, "captures: not in this version", "line 4, column 11");
-    expect_refusal(HEAD "logits: all\n", WA_E_UNSUPPORTED, "logits: all: not in this version",
-                   "line 4, column 9");
     expect_refusal(HEAD "paths: [{path: external, library: l.so, bucket: exact}]\n",
                    WA_E_UNSUPPORTED, "external: not in this version", "paths[0]");
 }

@@ -619,17 +619,135 @@ static void a_file_that_is_not_there_is_an_io_error(void)
     wa_arena_close(arena);
 }
 
-static void bounds_that_are_not_judged_are_warned_of(void)
+/* Every position of the scene: two prompts lose 0.1 of log-probability a token, one gains it. */
+typedef struct everywhere {
+    double kl[OBS], margin[OBS], ref[OBS], own[OBS];
+    int8_t match[OBS];
+    wa_rate_rows rows;
+} everywhere;
+
+static void open_everywhere(everywhere *e, scene *s)
 {
-    wa_arena *arena;
-    wa_error err = {0};
-    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
-    write_file("quantized: {mean_kl: 0.1}\n");
-    wa_bounds *set = bounds_of(arena, PATH);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(set->warning);
-    CU_ASSERT_PTR_NOT_NULL(strstr(set->warning, "mean_kl"));
-    wa_arena_close(arena);
+    *e = (everywhere){.kl = {1e-3, 2e-3, 1e-3, 2e-3, 1e-3, 2e-3},
+                      .margin = {1, 1, 1, 1, 1, 1},
+                      .ref = {-2.0, NAN, -2.0, NAN, -2.0, NAN},
+                      .own = {-2.1, NAN, -2.1, NAN, -1.9, NAN},
+                      .match = {1, 1, 1, 1, 1, 1}};
+    e->rows = (wa_rate_rows){.obs = OBS,
+                             .obs_prompt = s->obs_prompt,
+                             .kl = e->kl,
+                             .top1_match = e->match,
+                             .ref_margin = e->margin,
+                             .ref_next_logprob = e->ref,
+                             .next_logprob = e->own};
+    s->evidence.rate_rows = &e->rows;
+}
+
+/* All prompts have the same sums of KL, so the mean's limit is the mean, 1.5e-3. Log ratio: mean 1/30, three prompts
+ * off by 1/15, 1/15 and -2/15: error sqrt(3/2 x 6/225 / 9) = 1/15, t of two degrees 2.92: limit 0.228. */
+static void rates_are_judged_by_their_upper_limit(void)
+{
+    static const struct {
+        const char *bounds, *words;
+    } sets[] = {{"exact: {mean_kl: 0.0015001}\n", NULL},
+                {"exact: {mean_kl: 0.0014999}\n", "mean_kl 0.0015, upper 95 % limit 0.0015 above 0.0015"},
+                {"exact: {ppl_ratio: 1.257}\n", NULL},
+                {"exact: {ppl_ratio: 1.256}\n", "ppl_ratio: 1.26 would pass"},
+                {"exact: {p99_kl: 1e6}\n", "6 positions of 3 prompts are too few"},
+                {"exact: {flip_rate: 0.99}\n", NULL},
+                {"exact: {flip_rate: 0.1}\n", "flip_rate 0, upper 95 % limit"}};
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        scene s;
+        everywhere e;
+        open_scene(&s, WA_BUCKET_EXACT);
+        open_everywhere(&e, &s);
+        write_file(sets[i].bounds);
+        expect(&s, PATH, sets[i].words == NULL ? WA_VERDICT_PASS : WA_VERDICT_RATE, sets[i].words);
+    }
     CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+static void flips_within_near_tie_are_no_rate(void)
+{
+    static const char *const sets[] = {"exact: {flip_rate: 0.8, near_tie: 0.5}\n",
+                                       "exact: {flip_rate: 0.8}\n"};
+    for (size_t i = 0; i < 2; i++) {
+        scene s;
+        everywhere e;
+        open_scene(&s, WA_BUCKET_EXACT);
+        open_everywhere(&e, &s);
+        e.match[0] = e.match[2] = e.match[4] = 0;
+        e.margin[0] = e.margin[2] = e.margin[4] = 0.4;
+        write_file(sets[i]);
+        expect(&s, PATH, i == 0 ? WA_VERDICT_PASS : WA_VERDICT_RATE, i == 0 ? NULL : "flip_rate 0.5");
+    }
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+static void rates_of_last_positions_cannot_be_judged(void)
+{
+    static const char *const names[] = {"mean_kl", "p99_kl", "flip_rate", "ppl_ratio"};
+    for (size_t i = 0; i < 4; i++) {
+        scene s;
+        char text[64];
+        open_scene(&s, WA_BUCKET_QUANTIZED);
+        snprintf(text, sizeof text, "quantized: {%s: 1}\n", names[i]);
+        write_file(text);
+        wa_verdict verdict = judge(&s, PATH);
+        CU_ASSERT_PTR_NULL(verdict.rates);
+        CU_ASSERT_EQUAL_FATAL(verdict.reason_count, 1);
+        CU_ASSERT_EQUAL(verdict.code, WA_VERDICT_RATE);
+        CU_ASSERT(strncmp(verdict.reasons[0], names[i], strlen(names[i])) == 0);
+        CU_ASSERT_PTR_NOT_NULL(strstr(verdict.reasons[0], "logits: all"));
+        wa_arena_close(s.arena);
+    }
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+static void nan_at_any_position_never_passes(void)
+{
+    for (size_t i = 0; i < 3; i++) {
+        scene s;
+        everywhere e;
+        open_scene(&s, WA_BUCKET_QUANTIZED);
+        open_everywhere(&e, &s);
+        *(i == 0 ? &e.kl[3] : i == 1 ? &e.own[2] : &e.ref[2]) = NAN;
+        write_file("quantized: {mean_kl: 1, p99_kl: 1, ppl_ratio: 9}\n");
+        wa_verdict verdict = judge(&s, PATH);
+        CU_ASSERT_EQUAL(verdict.code, WA_VERDICT_NON_FINITE);
+        CU_ASSERT_PTR_NOT_NULL(strstr(verdict.reasons[0], i == 0 ? "position 1" : "position 0"));
+        CU_ASSERT_PTR_NOT_NULL(strstr(verdict.reasons[0], "'code'"));
+        bool named = false;
+        for (size_t r = 0; r < verdict.reason_count; r++)
+            named = named || strstr(verdict.reasons[r], i == 0 ? "mean_kl is no number" : "ppl_ratio is no number") != NULL;
+        CU_ASSERT(named);
+        wa_arena_close(s.arena);
+    }
+    scene s; /* no bounds at all: NON-FINITE all the same */
+    everywhere e;
+    open_scene(&s, WA_BUCKET_FP4);
+    open_everywhere(&e, &s);
+    e.kl[0] = INFINITY;
+    expect(&s, "default", WA_VERDICT_NON_FINITE, "position 0");
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+static void rates_are_there_without_bounds_too(void)
+{
+    scene s;
+    everywhere e;
+    open_scene(&s, WA_BUCKET_QUANTIZED);
+    open_everywhere(&e, &s);
+    wa_verdict verdict = judge(&s, "default");
+    CU_ASSERT_EQUAL(verdict.code, WA_VERDICT_MEASURED);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(verdict.rates);
+    CU_ASSERT_DOUBLE_EQUAL(verdict.rates->mean_kl.value, 1.5e-3, 1e-18);
+    CU_ASSERT_EQUAL(verdict.rates->flip_margin, WA_FLIP_MARGIN);
+    wa_arena_close(s.arena);
+    open_scene(&s, WA_BUCKET_EXACT);
+    open_everywhere(&e, &s);
+    CU_ASSERT_EQUAL(judge(&s, "default").rates->flip_margin, 0.02);
+    wa_arena_close(s.arena);
 }
 
 static void every_failing_take_is_reported(void)
@@ -669,4 +787,8 @@ WA_SUITE("verdict", WA_CASE(a_healthy_case_passes), WA_CASE(a_bucket_without_a_r
          WA_CASE(printed_sets_can_be_opened_again), WA_CASE(a_file_replaces_what_it_names),
          WA_CASE(a_contradiction_is_refused), WA_CASE(damaged_files_are_refused_in_one_line),
          WA_CASE(a_file_that_is_not_there_is_an_io_error),
-         WA_CASE(bounds_that_are_not_judged_are_warned_of), WA_CASE(every_failing_take_is_reported))
+         WA_CASE(rates_are_judged_by_their_upper_limit),
+         WA_CASE(flips_within_near_tie_are_no_rate),
+         WA_CASE(rates_of_last_positions_cannot_be_judged),
+         WA_CASE(nan_at_any_position_never_passes), WA_CASE(rates_are_there_without_bounds_too),
+         WA_CASE(every_failing_take_is_reported))
