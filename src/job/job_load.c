@@ -165,6 +165,17 @@ static wa_status unknown_key(const wa_job_source *source, const char *key, size_
                    entry->key_line, entry->key_column);
 }
 
+/* What libcyaml was reading: a field, an entry of a list, or the file itself. */
+static void name_place(const char *where, const char *field, char *out, size_t room)
+{
+    if (strstr(where, "in sequence entry") != NULL)
+        snprintf(out, room, "an entry of a list");
+    else if (field[0] != '\0')
+        snprintf(out, room, "'%s'", field);
+    else
+        snprintf(out, room, "the file");
+}
+
 static wa_status retell(const wa_job_source *source, cyaml_err_t code, const story *heard,
                         wa_error *err)
 {
@@ -188,10 +199,12 @@ static wa_status retell(const wa_job_source *source, cyaml_err_t code, const sto
     if (strncmp(what, missing, sizeof missing - 1) == 0)
         return wa_fail(err, WA_E_JOB, "key '%s' is missing; after line %zu, column %zu",
                        what + sizeof missing - 1, line, column);
+    char name[sizeof field + 2];
+    name_place(heard->where, field, name, sizeof name);
     if (sscanf(what, "Load: Expecting %31[A-Z], got event: %31[A-Z_]", expected, found) == 2)
-        return wa_fail(err, WA_E_JOB, "%s%s%s is %s, expected %s; after line %zu, column %zu",
-                       field[0] == '\0' ? "the file" : "'", field, field[0] == '\0' ? "" : "'",
-                       plain_word(found), plain_word(expected), line, column);
+        return wa_fail(err, WA_E_JOB, "%s is %s, expected %s; after line %zu, column %zu",
+                       name, plain_word(found), plain_word(expected),
+                       line, column);
     return wa_fail(err, WA_E_JOB, "%s: %s; after line %zu, column %zu", cyaml_strerror(code),
                    what[0] == '\0' ? field : what, line, column);
 }

@@ -246,7 +246,7 @@ static void wrong_keys_and_types_are_refused_with_line_and_column(void)
         {HEAD "name: {a: b}\n", "'name' is a mapping, expected a string", "line 4, column 7"},
         {HEAD "batch: 512\n", "'batch' is a single value, expected a mapping", "line 4, column 8"},
         {HEAD "paths: sparse\n", "'paths' is a single value, expected a list", "line 4, column 8"},
-        {HEAD "paths: [sparse]\n", "is a single value, expected a mapping", "line 4, column"},
+        {HEAD "paths: [sparse]\n", "an entry of a list is a single value, expected a mapping", "line 4, column"},
         {HEAD "paths: []\n", "'paths' is an empty list", "line 4, column 8"},
         {HEAD "topk: abc\n", "'topk' is 'abc', expected an integer", "line 4, column 7"},
         {HEAD "topk: 12abc\n", "'topk' is '12abc', expected an integer", "line 4, column 7"},
