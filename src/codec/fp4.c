@@ -27,18 +27,63 @@ void wa_decode_ref_FP4(const uint8_t *src, size_t blocks, float *out)
     const block_fp4 *b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
         float scale = wa_e4m3_decode_ref(b->scale);
-        for (int i = 0; i < BLOCK; i++) {
-            float product = wa_e4m3_decode_ref(b->sub[i / SUB]) * scale;
+        for (int s = 0; s < SUBS; s++) {
+            float product = wa_e4m3_decode_ref(b->sub[s]) * scale;
             float unit = product / 6.0F;
-            float value = E2M1[b->codes[i / 2] >> 4 * (i % 2) & 15];
-            out[i] = scale == 0.0F ? 0.0F : value * unit;
+            for (int i = s * SUB; i < (s + 1) * SUB; i++) {
+                float value = E2M1[b->codes[i / 2] >> 4 * (i % 2) & 15];
+                out[i] = scale == 0.0F ? 0.0F : value * unit;
+            }
         }
     }
 }
 
-void wa_decode_FP4(const uint8_t *src, size_t blocks, float *out)
+/* Sign in bit 7, below it twice the magnitude: 0 1 2 3 4 6 8 12. */
+static inline uint8_t e2m1_twice(uint8_t code)
 {
-    wa_decode_ref_FP4(src, blocks, out);
+    uint8_t c = code & 7;
+    uint8_t past_4 = c > 4 ? (uint8_t)(c - 4) : 0;
+    uint8_t at_7 = c == 7 ? 2 : 0;
+    return (uint8_t)((code & 8) << 4 | (c + past_4 + at_7));
+}
+
+static inline void expand_codes(const uint8_t *restrict codes, uint8_t *restrict twice)
+{
+    for (size_t g = 0; g < BLOCK / 8; g++) {
+        uint64_t eight = wa_spread_nibbles(wa_load_u32(codes + 4 * g));
+        memcpy(twice + 8 * g, &eight, sizeof eight);
+    }
+    for (size_t i = 0; i < BLOCK; i++)
+        twice[i] = e2m1_twice(twice[i]);
+}
+
+/* Magnitudes are halves, so half the unit, which is exact, times twice the magnitude is the same
+ * product. */
+WA_CLONES void wa_decode_FP4(const uint8_t *restrict src, size_t blocks, float *restrict out)
+{
+    const block_fp4 *restrict b = (const void *)src;
+    for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
+        uint8_t twice[BLOCK];
+        float half_units[SUBS];
+        float scale = wa_e4m3_decode(b->scale);
+        if (scale == 0.0F) {
+            memset(out, 0, BLOCK * sizeof *out);
+            continue;
+        }
+        for (size_t s = 0; s < SUBS; s++)
+            half_units[s] = wa_e4m3_decode(b->sub[s]) * scale / 6.0F * 0.5F;
+        expand_codes(b->codes, twice);
+        for (size_t s = 0; s < SUBS; s++) {
+            const uint8_t *restrict from = twice + s * SUB;
+            float *restrict to = out + s * SUB;
+            float half_unit = half_units[s];
+            for (size_t l = 0; l < SUB; l++) {
+                float value = (float)(from[l] & 127) * half_unit;
+                uint32_t bits = wa_bits_of(value) ^ (from[l] & 128U) << 24;
+                memcpy(to + l, &bits, sizeof bits);
+            }
+        }
+    }
 }
 
 /* To nearest, ties to the even code, saturating. The sign is kept: a tiny negative is code 8. LARQL
@@ -70,19 +115,50 @@ void wa_encode_ref_FP4(const float *src, size_t blocks, uint8_t *out)
         if (scale == 0.0F)
             continue;
         b->scale = code;
-        for (int i = 0; i < BLOCK; i++) {
-            float most = wa_max_abs_ref(src + i / SUB * SUB, SUB);
-            b->sub[i / SUB] = wa_e4m3_encode_ref(most / scale);
-            float range = wa_e4m3_decode_ref(b->sub[i / SUB]) * scale;
+        for (int s = 0; s < SUBS; s++) {
+            b->sub[s] = wa_e4m3_encode_ref(wa_max_abs_ref(src + s * SUB, SUB) / scale);
+            float range = wa_e4m3_decode_ref(b->sub[s]) * scale;
             if (range == 0.0F)
                 continue;
             float steps = 6.0F / range;
-            b->codes[i / 2] |= (uint8_t)(e2m1_encode_ref(src[i] * steps) << 4 * (i % 2));
+            for (int i = s * SUB; i < (s + 1) * SUB; i++)
+                b->codes[i / 2] |= (uint8_t)(e2m1_encode_ref(src[i] * steps) << 4 * (i % 2));
         }
     }
 }
 
-void wa_encode_FP4(const float *src, size_t blocks, uint8_t *out)
+/* The same by counting the bounds that are passed. */
+static inline uint32_t e2m1_encode(float x)
 {
-    wa_encode_ref_FP4(src, blocks, out);
+    float m = fabsf(x);
+    int code = (m > 0.25F) + (m >= 0.75F) + (m > 1.25F) + (m >= 1.75F) + (m > 2.5F) + (m >= 3.5F) +
+               (m > 5.0F);
+    uint32_t sign = wa_bits_of(x) >> 28 & 8;
+    return (uint32_t)code | (x == x ? sign : 0);
+}
+
+WA_CLONES void wa_encode_FP4(const float *restrict src, size_t blocks, uint8_t *restrict out)
+{
+    block_fp4 *restrict b = (void *)out;
+    for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
+        uint8_t codes[BLOCK];
+        uint32_t code = wa_e4m3_encode(wa_max_abs(src, BLOCK));
+        float scale = wa_e4m3_decode(code);
+        if (scale == 0.0F) {
+            memset(b, 0, sizeof *b);
+            continue;
+        }
+        b->scale = (uint8_t)code;
+        for (size_t s = 0; s < SUBS; s++) {
+            const float *restrict sub = src + s * SUB;
+            uint32_t own = wa_e4m3_encode(wa_max_abs(sub, SUB) / scale);
+            float range = wa_e4m3_decode(own) * scale;
+            b->sub[s] = (uint8_t)own;
+            uint32_t kept = range == 0.0F ? 0 : 15; /* else a negative would give code 8 */
+            float steps = 6.0F / range;
+            for (size_t l = 0; l < SUB; l++)
+                codes[s * SUB + l] = (uint8_t)(e2m1_encode(sub[l] * steps) & kept);
+        }
+        wa_pack_nibbles(codes, BLOCK / 2, b->codes);
+    }
 }

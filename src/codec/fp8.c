@@ -26,9 +26,18 @@ void wa_decode_ref_FP8(const uint8_t *src, size_t blocks, float *out)
     }
 }
 
-void wa_decode_FP8(const uint8_t *src, size_t blocks, float *out)
+WA_CLONES void wa_decode_FP8(const uint8_t *restrict src, size_t blocks, float *restrict out)
 {
-    wa_decode_ref_FP8(src, blocks, out);
+    const block_fp8 *restrict b = (const void *)src;
+    for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
+        float scale = wa_e4m3_decode(b->scale);
+        if (scale == 0.0F) {
+            memset(out, 0, BLOCK * sizeof *out);
+            continue;
+        }
+        for (size_t i = 0; i < BLOCK; i++)
+            out[i] = wa_e4m3_decode(b->codes[i]) * scale;
+    }
 }
 
 /* A NaN becomes 7F or FF; it takes no part in the scale. */
@@ -43,7 +52,18 @@ void wa_encode_ref_FP8(const float *src, size_t blocks, uint8_t *out)
     }
 }
 
-void wa_encode_FP8(const float *src, size_t blocks, uint8_t *out)
+WA_CLONES void wa_encode_FP8(const float *restrict src, size_t blocks, uint8_t *restrict out)
 {
-    wa_encode_ref_FP8(src, blocks, out);
+    block_fp8 *restrict b = (void *)out;
+    for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
+        uint32_t code = wa_e4m3_encode(wa_max_abs(src, BLOCK));
+        float scale = wa_e4m3_decode(code);
+        b->scale = (uint8_t)code;
+        if (scale == 0.0F) {
+            memset(b->codes, 0, sizeof b->codes);
+            continue;
+        }
+        for (size_t i = 0; i < BLOCK; i++)
+            b->codes[i] = (uint8_t)wa_e4m3_encode(src[i] / scale);
+    }
 }

@@ -5,6 +5,7 @@
 #include "simd.h"
 
 #include <assert.h>
+#include <float.h>
 
 enum { BLOCK = 32 };
 
@@ -20,10 +21,20 @@ void wa_decode_ref_Q4_0(const uint8_t *src, size_t blocks, float *out)
 {
     const block_q4_0 *b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
+        float d = wa_load_f16(b->d);
         for (int i = 0; i < BLOCK; i++) {
             int q = b->qs[i / 2] >> 4 * (i % 2) & 15;
-            out[i] = (float)(q - 8) * wa_load_f16(b->d);
+            out[i] = (float)(q - 8) * d;
         }
+    }
+}
+
+/* One byte for each element, 0 to 15. */
+static inline void spread(const uint8_t *restrict qs, uint8_t *restrict codes)
+{
+    for (size_t g = 0; g < BLOCK / 8; g++) {
+        uint64_t eight = wa_spread_nibbles(wa_load_u32(qs + 4 * g));
+        memcpy(codes + 8 * g, &eight, sizeof eight);
     }
 }
 
@@ -31,11 +42,11 @@ WA_CLONES void wa_decode_Q4_0(const uint8_t *restrict src, size_t blocks, float 
 {
     const block_q4_0 *restrict b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, out += BLOCK) {
+        uint8_t codes[BLOCK];
         float d = wa_load_f16(b[k].d);
-        for (int j = 0; j < BLOCK / 2; j++) {
-            out[2 * j] = (float)((b[k].qs[j] & 15) - 8) * d;
-            out[2 * j + 1] = (float)((b[k].qs[j] >> 4) - 8) * d;
-        }
+        spread(b[k].qs, codes);
+        for (size_t i = 0; i < BLOCK; i++)
+            out[i] = (float)(codes[i] - 8) * d;
     }
 }
 
@@ -45,30 +56,62 @@ WA_CLONES void wa_q4_0_split(const uint8_t *restrict src, size_t blocks, int8_t 
     const block_q4_0 *restrict b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, q += BLOCK) {
         scale[k] = wa_load_f16(b[k].d);
-        for (int j = 0; j < BLOCK / 2; j++) {
-            q[2 * j] = (int8_t)((b[k].qs[j] & 15) - 8);
-            q[2 * j + 1] = (int8_t)((b[k].qs[j] >> 4) - 8);
-        }
+        uint8_t codes[BLOCK];
+        spread(b[k].qs, codes);
+        for (size_t i = 0; i < BLOCK; i++)
+            q[i] = (int8_t)(codes[i] - 8);
     }
 }
 
-/* Below 7 * 2^-14 the stored d is zero and the block decodes to zeros, whatever its nibbles. */
+/* --- encoding ---
+ *
+ * Where the largest |x| is below 7 * 2^-14 the stored d is zero, and so is every element decoded.
+ */
+
+static float scale_of(float most, float *inverse)
+{
+    float scale = most / 7.0F;
+    *inverse = scale > 0.0F ? 1.0F / scale : 0.0F;
+    return scale;
+}
+
+/* Below about 2e-38 the inverse is infinite. LARQL adds 8 to the largest int there, which wraps
+ * around. */
+static uint8_t nibble_ref(float steps)
+{
+    int q = isinf(steps) ? -8 : wa_round_clamp_ref(steps, -8, 7);
+    return (uint8_t)(q + 8);
+}
+
 void wa_encode_ref_Q4_0(const float *src, size_t blocks, uint8_t *out)
 {
     block_q4_0 *b = (void *)out;
     for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
-        float scale = wa_max_abs_ref(src, BLOCK) / 7.0F;
-        float inverse = scale > 0.0F ? 1.0F / scale : 0.0F;
+        float inverse;
+        float scale = scale_of(wa_max_abs_ref(src, BLOCK), &inverse);
         wa_store_u16(b->d, wa_f32_to_f16_larql(scale));
         for (int j = 0; j < BLOCK / 2; j++) {
-            int low = wa_round_clamp_ref(src[2 * j] * inverse, -8, 7) + 8;
-            int high = wa_round_clamp_ref(src[2 * j + 1] * inverse, -8, 7) + 8;
+            uint8_t low = nibble_ref(src[2 * j] * inverse);
+            uint8_t high = nibble_ref(src[2 * j + 1] * inverse);
             b->qs[j] = (uint8_t)(low | high << 4);
         }
     }
 }
 
-void wa_encode_Q4_0(const float *src, size_t blocks, uint8_t *out)
+WA_CLONES void wa_encode_Q4_0(const float *restrict src, size_t blocks, uint8_t *restrict out)
 {
-    wa_encode_ref_Q4_0(src, blocks, out);
+    block_q4_0 *restrict b = (void *)out;
+    for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
+        uint8_t codes[BLOCK];
+        float inverse;
+        float scale = scale_of(wa_max_abs(src, BLOCK), &inverse);
+        if (inverse > FLT_MAX) {
+            wa_encode_ref_Q4_0(src, 1, (uint8_t *)b);
+            continue;
+        }
+        for (size_t i = 0; i < BLOCK; i++)
+            codes[i] = (uint8_t)(wa_round_clamp(src[i] * inverse, -8, 7) + 8);
+        wa_store_u16(b->d, wa_f32_to_f16_larql(scale));
+        wa_pack_nibbles(codes, BLOCK / 2, b->qs);
+    }
 }

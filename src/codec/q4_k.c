@@ -20,9 +20,11 @@ void wa_decode_ref_Q4_K(const uint8_t *src, size_t blocks, float *out)
 {
     const block_q4_k *b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
+        float d = wa_load_f16(b->d);
+        float dmin = wa_load_f16(b->dmin);
         for (int i = 0; i < BLOCK; i++) {
-            float scale = wa_load_f16(b->d) * (float)wa_k_scale(b->sc, i / SUB);
-            float min = wa_load_f16(b->dmin) * (float)wa_k_min(b->sc, i / SUB);
+            float scale = d * (float)wa_k_scale(b->sc, i / SUB);
+            float min = dmin * (float)wa_k_min(b->sc, i / SUB);
             float product = scale * (float)wa_k_nibble(b->qs, i);
             out[i] = product - min;
         }
@@ -121,7 +123,42 @@ void wa_encode_ref_Q4_K(const float *src, size_t blocks, uint8_t *out)
     }
 }
 
-void wa_encode_Q4_K(const float *src, size_t blocks, uint8_t *out)
+/* The least and the largest of a sub-block and zero. */
+static inline void reach(const float *x, float *low, float *high)
 {
-    wa_encode_ref_Q4_K(src, blocks, out);
+    int32_t least = 0;
+    int32_t most = 0;
+    for (size_t l = 0; l < SUB; l++) {
+        uint32_t bits = wa_bits_of(x[l]);
+        int32_t up = wa_positive_key(bits);
+        int32_t down = wa_positive_key(bits ^ 0x80000000U);
+        most = up > most ? up : most;
+        least = down > least ? down : least;
+    }
+    *low = -wa_float_of_key(least);
+    *high = wa_float_of_key(most);
+}
+
+WA_CLONES void wa_encode_Q4_K(const float *restrict src, size_t blocks, uint8_t *restrict out)
+{
+    block_q4_k *restrict b = (void *)out;
+    for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
+        float lows[SUBS], highs[SUBS];
+        uint8_t codes[BLOCK];
+        for (size_t j = 0; j < SUBS; j++)
+            reach(src + j * SUB, &lows[j], &highs[j]);
+        parts p = choose_scales(lows, highs);
+        pack_scales(&p, b);
+        for (size_t j = 0; j < SUBS; j++) {
+            float scale = p.d * (float)p.scale[j];
+            float min = p.dmin * (float)p.min[j];
+            float inverse = scale > 0.0F ? 1.0F / scale : 0.0F;
+            for (size_t l = j * SUB; l < (j + 1) * SUB; l++)
+                codes[l] = (uint8_t)wa_round_clamp((src[l] + min) * inverse, 0, 15);
+        }
+        for (size_t g = 0; g < SUBS / 2; g++)
+            for (size_t l = 0; l < SUB; l++)
+                b->qs[g * SUB + l] =
+                    (uint8_t)(codes[g * GROUP + l] | codes[g * GROUP + SUB + l] << 4);
+    }
 }

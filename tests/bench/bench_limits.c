@@ -1,54 +1,10 @@
-/* What this machine can do, one core: sgemm at its best, sgemm at a job's row count, and reading memory. JSON on stdout.
- * usage: bench_limits ROWS HIDDEN INTERMEDIATE */
+/* What this machine can do, one core: sgemm at its best, sgemm at a job's row count, and reading
+ * memory. JSON on stdout. usage: bench_limits ROWS HIDDEN INTERMEDIATE */
 #include "walkaudit/arena.h"
-#include "walkaudit/kernel.h"
-#include "walkaudit/stage.h"
+
+#include "rates.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-
-enum { REPEATS = 7 };
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Median rate of `work` units, the time of each repeat taken by itself. */
-static double median_rate(double seconds[REPEATS], double work)
-{
-    qsort(seconds, REPEATS, sizeof *seconds, by_value);
-    return work / seconds[REPEATS / 2];
-}
-
-/* GFLOP/s of [rows, k] x [n, k]^T over `copies` different weight matrices, whole matrices, so that weights come from memory
- * as they do in a layer loop. */
-static double gemm_rate(size_t rows, size_t n, size_t k, size_t copies, const float *weights,
-                        const float *x, float *y)
-{
-    double seconds[REPEATS];
-    for (int r = 0; r < REPEATS; r++) {
-        double start = wa_clock();
-        for (size_t c = 0; c < copies; c++)
-            wa_blas_gemm(rows, n, k, x, weights + c * n * k, y);
-        seconds[r] = wa_clock() - start;
-    }
-    return median_rate(seconds, 2e-9 * (double)(rows * n * k * copies));
-}
-
-static double read_rate(const float *data, size_t floats)
-{
-    double seconds[REPEATS];
-    volatile float sink = 0.0F;
-    for (int r = 0; r < REPEATS; r++) {
-        double start = wa_clock();
-        sink = sink + wa_dot(data, data + floats / 2, floats / 2);
-        seconds[r] = wa_clock() - start;
-    }
-    return median_rate(seconds, 4e-9 * (double)floats);
-}
 
 int main(int argc, char **argv)
 {
