@@ -1,0 +1,69 @@
+"""The command line: one module of `verbs` per verb.
+
+A verb module offers NAME, HELP, add_arguments(parser) and run(args) -> exit code; args.beside is the script's
+folder. It raises Failure; only `main` prints failures and turns them into exit codes.
+"""
+import argparse
+import importlib
+import os
+import sys
+import warnings
+
+from .errors import INPUT, OK, USAGE, Failure
+
+VERBS = ()
+
+
+class Parser(argparse.ArgumentParser):
+    """One line for a wrong command line, and the program's exit code for it."""
+
+    def error(self, message):
+        self.exit(USAGE, f"walkaudit-report: {message}; on the command line; see '{self.prog} --help'\n")
+
+
+def modules():
+    return [importlib.import_module(f".verbs.{name.replace('-', '_')}", __package__) for name in VERBS]
+
+
+def build_parser():
+    parser = Parser(prog="walkaudit-report", allow_abbrev=False,
+                    description="Reports, plots and comparisons of walkaudit's result files.",
+                    epilog="Exit codes: 0 done and every case passes or is measured, 1 some case fails its verdict, "
+                           "2 wrong command line, 3 a file cannot be read or written.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
+    for module in modules():
+        verb = verbs.add_parser(module.NAME, help=module.HELP, description=module.__doc__.strip(), allow_abbrev=False,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+        module.add_arguments(verb)
+        verb.set_defaults(run=module.run)
+    return parser
+
+
+def execute(words, beside):
+    try:
+        args = build_parser().parse_args(words)
+    except ImportError as error:
+        raise Failure(f"the Python package '{error.name}' is missing", sys.executable,
+                      f"expected Debian's python3-{error.name}; 'sh setup.sh' installs it") from None
+    args.beside = beside
+    return args.run(args)
+
+
+def main(words, beside):
+    """Exit code of `walkaudit-report WORDS…`."""
+    warnings.filterwarnings("ignore", category=UserWarning)  # a library's advice is no message for our user
+    try:
+        code = execute(words, beside)
+        sys.stdout.flush()
+        return code
+    except Failure as failure:
+        print(f"walkaudit-report: {failure}", file=sys.stderr)
+        return failure.code
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:
+        print(f"walkaudit-report: cannot read or write; '{error.filename}'; {error.strerror}", file=sys.stderr)
+        return INPUT
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,285 @@
+"""Opens and checks one result file, and reads it in pieces. `with open_result(path) as result: …`"""
+import contextlib
+import dataclasses
+import functools
+import pathlib
+
+import h5py
+import numpy as np
+
+from . import layout
+from .errors import Failure
+
+SLAB_BYTES = 96 << 20  # of one piece of a [case, layer, obs] dataset; a chunk holds at most 16 layers
+CHUNK_LAYERS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a figure was seen: a layer and an observation, in words."""
+
+    layer: int
+    obs: int
+    prompt: int
+    key: str
+    position: int
+    token: str
+
+
+def open_result(path):
+    """A Result, or a Failure that says what the file is instead. Close it, or use it in a `with`."""
+    path = pathlib.Path(path)
+    refuse_what_is_no_file(path)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        what = "truncated" if "truncated" in str(error) else "damaged"
+        raise Failure(f"the file is {what}", f"'{path}'",
+                      f"found {path.stat().st_size} bytes that HDF5 cannot open ({reason(error)}), "
+                      "expected a whole result of walkaudit") from None
+    try:
+        check_format(file, path)
+        return Result(path, file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def reason(error):
+    """The part of HDF5's message that says why."""
+    text = str(error)
+    return text[text.find("(") + 1:text.rfind(")")] if "(" in text and ")" in text else text
+
+
+def refuse_what_is_no_file(path):
+    parts = pathlib.Path(f"{path}.parts")
+    if path.name.endswith(".parts") and path.is_dir():
+        raise Failure("the result is not finished", f"'{path}'", f"found {count_parts(path)}, expected one .h5 file; "
+                      "'walkaudit run' of the same job goes on with it")
+    if not path.exists() and parts.is_dir():
+        raise Failure("the result is not finished", f"'{path}'", f"found no file but '{parts.name}' with "
+                      f"{count_parts(parts)}, expected one .h5 file; 'walkaudit run' of the same job goes on with it")
+    if not path.exists():
+        raise Failure("no such file", f"'{path}'", "found nothing, expected a result of walkaudit")
+    if not path.is_file():
+        raise Failure("not a result of walkaudit", f"'{path}'", "found no plain file, expected an HDF5 file")
+    try:
+        known = h5py.is_hdf5(path)
+        with open(path, "rb") as stream:
+            stream.read(1)
+    except OSError as error:
+        raise Failure("cannot read the file", f"'{path}'", error.strerror or reason(error)) from None
+    if not known:
+        size = path.stat().st_size
+        raise Failure("not a result of walkaudit", f"'{path}'",
+                      f"found {'an empty file' if size == 0 else f'{size} bytes without an HDF5 signature'}, "
+                      "expected an HDF5 file")
+
+
+def count_parts(folder):
+    batches = sum(1 for _ in folder.glob("batch-*.h5"))
+    return f"{batches} finished batch{'' if batches == 1 else 'es'}"
+
+
+def check_format(file, path):
+    """`walkaudit_format` is written last: a file without it is no result."""
+    if "walkaudit_part" in file.attrs:
+        raise Failure("a part of an unfinished result", f"'{path}'", "found one batch, expected the assembled file; "
+                      "'walkaudit run' of the same job goes on with it")
+    found = file.attrs.get("walkaudit_format")
+    if found is None:
+        raise Failure("not a result of walkaudit", f"'{path}'",
+                      "found an HDF5 file without the attribute 'walkaudit_format', expected a finished result")
+    try:
+        version = int(np.asarray(found).reshape(-1)[0])
+    except (ValueError, TypeError, IndexError):
+        version = None
+    if version is None or not layout.OLDEST <= version <= layout.NEWEST:
+        relation = "" if version is None else "newer " if version > layout.NEWEST else "older "
+        expected = str(layout.NEWEST) if layout.OLDEST == layout.NEWEST else f"{layout.OLDEST} to {layout.NEWEST}"
+        raise Failure(f"a result of an unknown {relation}layout", f"'{path}'",
+                      f"found walkaudit_format {found if version is None else version}, expected {expected}")
+
+
+class Result:
+    """A finished result. Small datasets by name (`result["kl"]`), large ones in pieces (`result.slabs`)."""
+
+    def __init__(self, path, file):
+        self.path, self.file = pathlib.Path(path), file
+        self.known = functools.lru_cache(maxsize=None)(self.read)  # caches live and die with the result
+        self.words = functools.lru_cache(maxsize=None)(self.read_words)
+        self.token = functools.lru_cache(maxsize=4096)(self.read_token)
+        self.size = {name: self.extent(name) for name in layout.SCALES}
+        self.cases = [str(name) for name in self["case_name"]]
+        self.prompts = [str(key) for key in self["prompt_key"]]
+        self.vindexes = [str(name) for name in self["vindex_name"]]
+        rows = self["prompt_rows"].astype(np.int64)
+        if (rows < 0).any() or rows.sum() != self.size["obs"]:
+            raise self.wrong("prompt_rows", f"found rows that add up to {rows.sum()}", f"{self.size['obs']}, each ≥ 0")
+        self.starts = np.concatenate([[0], np.cumsum(rows)])
+        self.check_index("case_vindex", -1, self.size["vindex"])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.file.close()
+
+    # --- Datasets
+
+    def wrong(self, name, found, expected):
+        return Failure(f"dataset '{name}' is not as a result has it", f"'{self.path}'",
+                       f"{found}, expected {expected}")
+
+    @contextlib.contextmanager
+    def reading(self, name):
+        """HDF5's own failures (checksums, broken heaps) as one line."""
+        try:
+            yield
+        except (OSError, RuntimeError, UnicodeError, MemoryError) as error:
+            raise Failure(f"dataset '{name}' cannot be read", f"'{self.path}'",
+                          f"found {reason(error)}, expected whole data; the file is damaged") from None
+
+    def extent(self, name):
+        with self.reading(name):
+            item = self.file.get(name)
+            if not isinstance(item, h5py.Dataset) or item.ndim != 1:
+                raise self.wrong(name, "found none" if item is None else "found no list", "a dimension scale")
+            return item.shape[0]
+
+    def has(self, name):
+        """Whether an optional dataset is there."""
+        return isinstance(self.file.get(name), h5py.Dataset)
+
+    def dataset(self, name, axes=None):
+        """The HDF5 dataset, its shape checked against the axes it must have."""
+        axes = axes or layout.AXES[name]
+        with self.reading(name):
+            item = self.file.get(name)
+        shape = tuple(self.size[axis] for axis in axes)
+        if not isinstance(item, h5py.Dataset):
+            raise self.wrong(name, "found none", f"[{', '.join(axes)}] = {list(shape)}")
+        if item.shape != shape:
+            raise self.wrong(name, f"found shape {list(item.shape)}", f"[{', '.join(axes)}] = {list(shape)}")
+        return item
+
+    def __getitem__(self, name):
+        """A small dataset, whole."""
+        return self.known(name)
+
+    def read(self, name, selection=(), axes=None):
+        """Values as stored; strings as str, bytes that are no UTF-8 replaced."""
+        item = self.dataset(name, axes)
+        with self.reading(name):
+            if h5py.check_string_dtype(item.dtype):
+                return item.asstr(errors="replace")[selection]
+            return item[selection]
+
+    def meanings(self, name):
+        """{code: word} of an enumeration."""
+        attributes = self.dataset(name).attrs
+        try:
+            values, words = attributes["flag_values"], attributes["flag_meanings"].split()
+        except (KeyError, AttributeError):
+            raise self.wrong(name, "found no flag_values and flag_meanings", "an enumeration") from None
+        return dict(zip((int(value) for value in values), words))
+
+    def read_words(self, name):
+        """A small enumeration as words; `words` remembers it."""
+        meanings, codes = self.meanings(name), self[name]
+        unknown = set(np.unique(codes).tolist()) - set(meanings)
+        if unknown:
+            raise self.wrong(name, f"found code {min(unknown)}", f"one of {sorted(meanings)}")
+        lookup = np.array([meanings.get(code, "") for code in range(max(meanings) + 1)], dtype=object)
+        return lookup[codes]
+
+    def check_index(self, name, least, limit):
+        values = self[name]
+        if values.size and (values.min() < least or values.max() >= max(limit, least + 1)):
+            bad = values[(values < least) | (values >= limit)][0]
+            raise self.wrong(name, f"found {bad}", f"{least} to {limit - 1}")
+        return values
+
+    # --- Pieces
+
+    def slabs(self, name, case):
+        """All of one case's [layer, obs] values, piece by piece: (slice of layers, array), whole rows each."""
+        item = self.dataset(name, ("case", "layer", "obs"))
+        layers, row = self.size["layer"], max(self.size["obs"] * item.dtype.itemsize, 1)
+        step = int(max(1, min(CHUNK_LAYERS, SLAB_BYTES // row)))
+        for start in range(0, layers, step):
+            part = slice(start, min(start + step, layers))
+            with self.reading(name):
+                values = item[case, part, :]
+            yield part, values
+
+    def slab_count(self, itemsize=8):
+        row = max(self.size["obs"] * itemsize, 1)
+        return -(-self.size["layer"] // int(max(1, min(CHUNK_LAYERS, SLAB_BYTES // row))))
+
+    def window(self, name, case, prompt, first=0, last=None):
+        """[layer, position] of one case and prompt, positions first to last - 1."""
+        start, stop = self.starts[prompt], self.starts[prompt + 1]
+        stop = stop if last is None else min(stop, start + last)
+        return self.read(name, (case, slice(None), slice(int(start) + first, int(stop))), ("case", "layer", "obs"))
+
+    def tokens(self, prompt, first=0, last=None):
+        """Texts of the tokens of a prompt."""
+        start, stop = self.starts[prompt], self.starts[prompt + 1]
+        stop = stop if last is None else min(stop, start + last)
+        return [str(text) for text in self.read("token_text", slice(int(start) + first, int(stop)))]
+
+    # --- Places
+
+    def rows(self, prompt):
+        return int(self.starts[prompt + 1] - self.starts[prompt])
+
+    def place(self, layer, obs):
+        """None where nothing was seen (index -1)."""
+        layer, obs = int(layer), int(obs)
+        if layer < 0 or obs < 0:
+            return None
+        if layer >= self.size["layer"] or obs >= self.size["obs"]:
+            raise Failure("a place lies outside the result", f"'{self.path}'", f"found layer {layer}, observation {obs}, "
+                          f"expected less than {self.size['layer']} and {self.size['obs']}")
+        prompt = int(np.searchsorted(self.starts, obs, side="right")) - 1
+        return Place(layer, obs, prompt, self.prompts[prompt], obs - int(self.starts[prompt]), self.token(obs))
+
+    def read_token(self, obs):
+        return str(self.read("token_text", int(obs)))
+
+    def extreme(self, name, case):
+        """(value, Place or None) of a per-case extreme such as "max_rel_l2" or "rest_min_cos"."""
+        return float(self[name][case]), self.place(self[name + "_at_layer"][case], self[name + "_at_obs"][case])
+
+    # --- Attributes
+
+    def attribute(self, name, default=""):
+        """A root attribute as str, int or list of str."""
+        return plain_attribute(self.file.attrs.get(name, default))
+
+    def fingerprints(self):
+        keys, values = self.attribute("fingerprint_keys", []), self.attribute("fingerprint_values", [])
+        return dict(zip(map(str, keys), map(str, values)))
+
+    def runs(self):
+        """Attributes of /run/0, /run/1 …, in order."""
+        group = self.file.get("run")
+        if not isinstance(group, h5py.Group):
+            return []
+        names = sorted((name for name in group if isinstance(group.get(name), h5py.Group)),
+                       key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+        return [{key: plain_attribute(value) for key, value in sorted(group[name].attrs.items())} for name in names]
+
+
+def plain_attribute(value):
+    """numpy's forms as Python's: arrays of one number are that number."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray):
+        items = [plain_attribute(item) for item in value.reshape(-1)]
+        return items[0] if len(items) == 1 and value.dtype.kind in "iufb" else items
+    return value.item() if isinstance(value, np.generic) else value
