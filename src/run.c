@@ -189,7 +189,10 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
     WA_TRY(wa_comm_agree(t->comm, status, err));
     WA_TRY(compute(t, &cost, err));
     WA_TRY(wa_run_log_costs(t->log, t->comm, &cost, t->arena, err));
-    status = is_root(t) ? wa_run_log_write(t->log, t->parts, t->plan, true, err) : WA_OK;
+    if (is_root(t))
+        status = wa_audit_check_inputs(t->audit, err);
+    if (is_root(t) && status == WA_OK)
+        status = wa_run_log_write(t->log, t->parts, t->plan, true, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
     wa_token_texts texts = {.text = token_text, .context = t->audit};
     status = wa_assemble(t->comm, t->result_path, &t->meta, t->bounds, &texts, t->arena, err);

@@ -8,6 +8,12 @@
 #include "walkaudit/store.h"
 #include "walkaudit/tokenizer.h"
 
+/** An input, and what it looked like when its fingerprint was taken. */
+typedef struct wa_input_file {
+    const char *path; /* borrowed from model or vindex */
+    wa_file_state state;
+} wa_input_file;
+
 /** Read-only once opened and tokenised; memory in the arena given to wa_audit_open. */
 typedef struct wa_audit {
     const wa_job *job;
@@ -22,6 +28,8 @@ typedef struct wa_audit {
     size_t prompt_count, obs_count;
     size_t *prompt_rows;  /* [prompt_count] */
     int32_t *ids;         /* [obs_count], all prompts end to end */
+    wa_input_file *files; /* [file_count]; NULL before wa_audit_meta */
+    size_t file_count;
     const wa_prompt *prompts; /* [prompt_count], NULL where wa_audit_tokenize was not called */
 } wa_audit;
 
@@ -41,8 +49,14 @@ WA_CHECKED wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_
 wa_dims wa_audit_dims(const wa_audit *audit);
 
 /** What the result file says besides measured fields. Needs the tokenizer; computes fingerprints. */
-WA_CHECKED wa_status wa_audit_meta(const wa_audit *audit, const wa_plan *plan, wa_result_meta *out,
+WA_CHECKED wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, wa_result_meta *out,
                                    wa_error *err);
+
+/**
+ * Are the inputs still what wa_audit_meta saw? Local, quick: sizes and times. A file that was removed or replaced by another keeps its
+ * mapped bytes, so this is no failure. Errors: WA_E_MISMATCH, naming a file that was written to.
+ */
+WA_CHECKED wa_status wa_audit_check_inputs(const wa_audit *audit, wa_error *err);
 
 /** Path of the audit's result file: RESULT/NAME-AUDIT.h5, or `out_file` when the user names one. */
 WA_CHECKED wa_status wa_audit_result_path(const wa_audit *audit, const char *out_file, char **out,

@@ -50,12 +50,20 @@ typedef struct wa_token_texts {
 
 /* --- Fingerprints (libcrypto) -------------------------------------------------------------------- */
 
-/** Hash of a set of files: sizes, mtimes, first and last MiB (quick) or every byte (full), in order. "quick:<hex>" or "full:<hex>", arena. */
-WA_CHECKED wa_status wa_fingerprint_files(const char *const *paths, size_t count, bool full,
-                                          wa_arena *arena, char **out, wa_error *err);
+/** Hash of a file: size, mtime, first and last MiB (quick), or size and every byte (full). "quick:<hex>" or "full:<hex>", arena. */
+WA_CHECKED wa_status wa_fingerprint_file(const char *path, bool full, wa_arena *arena, char **out,
+                                         wa_error *err);
 /** "sha256:<hex>" of bytes. */
 WA_CHECKED wa_status wa_fingerprint_bytes(const void *bytes, size_t size, wa_arena *arena, char **out,
                                           wa_error *err);
+
+/** What tells without reading it that a file is still the same. */
+typedef struct wa_file_state {
+    uint64_t device, inode;
+    int64_t size, seconds, nanoseconds; /* of the last change of its bytes */
+} wa_file_state;
+/** Errors: WA_E_IO. */
+WA_CHECKED wa_status wa_file_state_read(const char *path, wa_file_state *out, wa_error *err);
 
 /* --- Parts: rank 0 opens the directory, any rank writes a part ------------------------------------ */
 
@@ -136,6 +144,7 @@ WA_CHECKED wa_status wa_result_describe(const char *path, FILE *out, wa_error *e
 typedef struct wa_result_status {
     bool finished;
     size_t batches, done;      /* known once the parts directory has its job; else 0 */
+    double batches_per_second; /* of the last run so far; 0 = not known */
     bool owner_alive;          /* a lock with a living process or fresh heartbeat */
     const char *owner;         /* "host HOST, process PID", arena, NULL = no lock */
     int exit_code;             /* what `run` would answer: 0/1 finished, 75 resumable, 3 nothing there */

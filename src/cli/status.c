@@ -31,6 +31,18 @@ static void print_finished(const char *path, const wa_result_status *state)
     printf("next: walkaudit verdict %s\n", path);
 }
 
+static void print_rate(const wa_result_status *state)
+{
+    double left = (double)(state->batches - state->done) / state->batches_per_second;
+    printf("rate: %.3g batches a minute; ", 60.0 * state->batches_per_second);
+    if (left >= 5400.0)
+        printf("about %.1f h left\n", left / 3600.0);
+    else if (left >= 90.0)
+        printf("about %.0f min left\n", left / 60.0);
+    else
+        printf("about %.0f s left\n", left);
+}
+
 static void print_unfinished(const char *path, const wa_result_status *state)
 {
     if (state->batches == 0)
@@ -38,6 +50,8 @@ static void print_unfinished(const char *path, const wa_result_status *state)
     else
         printf("%s: unfinished, %zu of %zu batches done, %zu missing\n", path, state->done,
                state->batches, state->batches - state->done);
+    if (state->batches_per_second > 0.0)
+        print_rate(state);
     if (state->owner_alive)
         printf("owner: %s, running\nnext: wait for it\n", state->owner);
     else if (state->owner != NULL)

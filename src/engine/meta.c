@@ -1,12 +1,7 @@
 /* What the result file says besides measured fields: names, tokens, formats, fingerprints. */
-#include "walkaudit/audit.h"
+#include "engine/inputs.h"
 
 #include <math.h>
-
-/* Raised when the same inputs would give other numbers than before. */
-#define WA_NUMERIC_VERSION "1"
-
-enum { FINGERPRINTS_BESIDE_VINDEXES = 12 };
 
 static wa_status escape_text(const wa_prompt *prompt, wa_arena *arena, const char **out, wa_error *err)
 {
@@ -150,74 +145,7 @@ static wa_status fill_vindexes(const wa_audit *audit, wa_result_meta *meta, wa_e
     return WA_OK;
 }
 
-/* --- Fingerprint ----------------------------------------------------------------------------------- */
-
-static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
-{
-    char *text;
-    WA_TRY(wa_arena_print(audit->arena, &text, err, "%zu", audit->cases.count));
-    for (size_t c = 0; c < audit->cases.count; c++)
-        WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s=%s:%d", text,
-                              audit->cases.items[c].name, wa_path_name(audit->cases.items[c].path),
-                              audit->cases.items[c].k));
-    *out = text;
-    return WA_OK;
-}
-
-/* One hash over ids and rows, then chained over every key. */
-static wa_status prompts_hash(const wa_audit *audit, char **out, wa_error *err)
-{
-    char *rows, *hash;
-    WA_TRY(wa_fingerprint_bytes(audit->ids, audit->obs_count * sizeof *audit->ids, audit->arena,
-                                &hash, err));
-    WA_TRY(wa_fingerprint_bytes(audit->prompt_rows, audit->prompt_count * sizeof *audit->prompt_rows,
-                                audit->arena, &rows, err));
-    WA_TRY(wa_arena_print(audit->arena, &hash, err, "%s %s", hash, rows));
-    for (size_t p = 0; p < audit->prompt_count; p++) {
-        WA_TRY(wa_arena_print(audit->arena, &hash, err, "%s %s", hash, audit->prompts[p].key));
-        WA_TRY(wa_fingerprint_bytes(hash, strlen(hash), audit->arena, &hash, err));
-    }
-    *out = hash;
-    return WA_OK;
-}
-
-static wa_status fill_fingerprint(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
-{
-    const wa_job *job = audit->job;
-    wa_fingerprint_item *items;
-    WA_TRY(wa_arena_take(audit->arena, FINGERPRINTS_BESIDE_VINDEXES + audit->vindex_count,
-                         sizeof *items, &items, err));
-    char *model, *prompts, *paths, *numbers;
-    WA_TRY(wa_fingerprint_files(audit->model->files, audit->model->file_count, job->fingerprint_full,
-                                audit->arena, &model, err));
-    WA_TRY(prompts_hash(audit, &prompts, err));
-    WA_TRY(case_list(audit, &paths, err));
-    WA_TRY(wa_arena_print(audit->arena, &numbers, err,
-                          "batch.rows %zu, logits %s, topk %zu, threads %d, kernel_check %d, "
-                          "encoding_check %s",
-                          job->batch_rows, job->logits_all ? "all" : "last", job->topk, job->threads,
-                          job->kernel_check, job->encoding_check ? "all" : "none"));
-    size_t n = 0;
-    items[n++] = (wa_fingerprint_item){"model", model};
-    for (size_t v = 0; v < audit->vindex_count; v++) {
-        char *key, *hash;
-        WA_TRY(wa_arena_print(audit->arena, &key, err, "vindex %s", audit->request->vindexes[v].name));
-        WA_TRY(wa_fingerprint_files(audit->vindexes[v]->files, audit->vindexes[v]->file_count,
-                                    job->fingerprint_full, audit->arena, &hash, err));
-        items[n++] = (wa_fingerprint_item){key, hash};
-    }
-    items[n++] = (wa_fingerprint_item){"prompts", prompts};
-    items[n++] = (wa_fingerprint_item){"cases", paths};
-    items[n++] = (wa_fingerprint_item){"semantics", wa_semantics_name(job->semantics)};
-    items[n++] = (wa_fingerprint_item){"settings", numbers};
-    items[n++] = (wa_fingerprint_item){"blas_core", wa_blas_core()};
-    items[n++] = (wa_fingerprint_item){"numeric_version", WA_NUMERIC_VERSION};
-    meta->fingerprint = items;
-    meta->fingerprint_count = n;
-    return WA_OK;
-}
-
-wa_status wa_audit_meta(const wa_audit *audit, const wa_plan *plan, wa_result_meta *out, wa_error *err)
+wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, wa_result_meta *out, wa_error *err)
 {
     char *title;
     WA_TRY(wa_arena_print(audit->arena, &title, err, "walkaudit %s: %s", audit->job->name,
@@ -240,7 +168,7 @@ wa_status wa_audit_meta(const wa_audit *audit, const wa_plan *plan, wa_result_me
     WA_TRY(fill_prompts(audit, &meta, err));
     WA_TRY(fill_tokens(audit, &meta, err));
     WA_TRY(fill_cases(audit, &meta, err));
-    WA_TRY(fill_fingerprint(audit, &meta, err));
+    WA_TRY(wa_audit_fingerprint(audit, &meta, err));
     *out = meta;
     return WA_OK;
 }

@@ -1,4 +1,4 @@
-/* Fingerprints: SHA-256 of bytes and of sets of files, through libcrypto. */
+/* Fingerprints: SHA-256 of bytes and of files, through libcrypto. */
 #include "walkaudit/store.h"
 
 #include <errno.h>
@@ -82,23 +82,41 @@ static wa_status add_file(EVP_MD_CTX *digest, const char *path, bool full, uint8
     return WA_OK;
 }
 
-wa_status wa_fingerprint_files(const char *const *paths, size_t count, bool full, wa_arena *arena,
-                               char **out, wa_error *err)
+static wa_status hash_file(EVP_MD_CTX *digest, const char *path, bool full, wa_arena *arena, char **out,
+                           wa_error *err)
 {
     uint8_t *buffer;
+    if (EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
+        return digest_failed(err);
+    wa_mark mark = wa_arena_mark(arena);
     WA_TRY(wa_arena_take_raw(arena, MIB, 1, &buffer, err));
+    wa_status status = add_file(digest, path, full, buffer, err);
+    wa_arena_release(arena, mark);
+    WA_TRY(status);
+    return finish_hex(digest, full ? "full" : "quick", arena, out, err);
+}
+
+wa_status wa_fingerprint_file(const char *path, bool full, wa_arena *arena, char **out, wa_error *err)
+{
     EVP_MD_CTX *digest = EVP_MD_CTX_new();
     if (digest == NULL)
         return digest_failed(err);
-    wa_status status = WA_OK;
-    if (EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
-        status = digest_failed(err);
-    for (size_t i = 0; status == WA_OK && i < count; i++)
-        status = add_file(digest, paths[i], full, buffer, err);
-    if (status == WA_OK)
-        status = finish_hex(digest, full ? "full" : "quick", arena, out, err);
+    wa_status status = hash_file(digest, path, full, arena, out, err);
     EVP_MD_CTX_free(digest);
     return status;
+}
+
+wa_status wa_file_state_read(const char *path, wa_file_state *out, wa_error *err)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return wa_fail(err, WA_E_IO, "cannot stat '%s': %s", path, strerror(errno));
+    *out = (wa_file_state){.device = (uint64_t)info.st_dev,
+                           .inode = (uint64_t)info.st_ino,
+                           .size = (int64_t)info.st_size,
+                           .seconds = (int64_t)info.st_mtim.tv_sec,
+                           .nanoseconds = (int64_t)info.st_mtim.tv_nsec};
+    return WA_OK;
 }
 
 wa_status wa_fingerprint_bytes(const void *bytes, size_t size, wa_arena *arena, char **out,

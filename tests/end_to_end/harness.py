@@ -246,3 +246,11 @@ def children(pid):
         if int(fields[1]) == pid:
             out.append(int(stat.parent.name))
     return sorted(out)
+
+
+def wait_until_gone(job):
+    """After the launcher was killed: its ranks notice, each when it comes to it."""
+    end = time.monotonic() + 60
+    while ", running" in run(["status", job.result_path], expect=None).stdout:
+        assert time.monotonic() < end, "the run goes on without its launcher"
+        time.sleep(0.05)

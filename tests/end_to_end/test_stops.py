@@ -124,14 +124,15 @@ def test_a_run_that_adds_nothing_is_3_and_names_the_time(shop, inputs):
     assert not parts(job)
 
 
-def test_a_stopped_sweep_begins_no_further_audit(shop, inputs, longer):
+@pytest.mark.parametrize("ranks, begun", [(None, 1), (2, 2)])  # one after the other; side by side
+def test_a_stopped_sweep_begins_no_further_audit(shop, inputs, longer, ranks, begun):
     model, vindexes, _ = inputs
     vindex = [{"name": "f16", "path": str(vindexes["f16"])}]
     job = shop.job(model, vindexes, paths=PATHS, batch={"rows": 8}, prompts=longer, kernel_check=-1,
                    audits=[{"name": n, "model": str(model), "vindexes": vindex} for n in ("audit", "later")])
-    done = job.run(ranks=2, words=["--max-time", "2s", "--grace", "0"], expect=75)
-    one_error_line(done)
-    assert not list((job.folder / "results").glob("job-later*"))
+    done = job.run(ranks=ranks, words=["--max-time", "2s", "--grace", "0"], expect=75)
+    assert done.stderr.count("walkaudit: stopped by --max-time") == begun
+    assert len(list((job.folder / "results").glob("*.parts"))) == begun
     assert not list((job.folder / "results").glob("*.failed.json"))
 
 

@@ -208,7 +208,7 @@ static void fingerprint_of_abc_is_the_published_digest(void)
 static char *fingerprint(fixture *f, const char *path, bool full)
 {
     char *out = NULL;
-    WA_MUST(wa_fingerprint_files(&path, 1, full, f->arena, &out, &f->err), &f->err);
+    WA_MUST(wa_fingerprint_file(path, full, f->arena, &out, &f->err), &f->err);
     return out;
 }
 
@@ -243,7 +243,7 @@ static void fingerprint_of_files_follows_content_and_time(void)
     CU_ASSERT_STRING_NOT_EQUAL(fingerprint(&f, path, true), full);
     const char *missing = "no/such/file";
     char *out;
-    CU_ASSERT_EQUAL(wa_fingerprint_files(&missing, 1, false, f.arena, &out, &f.err), WA_E_IO);
+    CU_ASSERT_EQUAL(wa_fingerprint_file(missing, false, f.arena, &out, &f.err), WA_E_IO);
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, missing));
     tear_down(&f);
 }

@@ -1,0 +1,113 @@
+/* What decides an audit's numbers: a fingerprint of each, and whether the files are still those it was taken from. */
+#include "engine/inputs.h"
+
+/* Raised when the same inputs would give other numbers than before. */
+#define WA_NUMERIC_VERSION "1"
+
+enum { ITEMS_BESIDE_FILES = 12 };
+
+static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
+{
+    char *text;
+    WA_TRY(wa_arena_print(audit->arena, &text, err, "%zu", audit->cases.count));
+    for (size_t c = 0; c < audit->cases.count; c++)
+        WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s=%s:%d", text,
+                              audit->cases.items[c].name, wa_path_name(audit->cases.items[c].path),
+                              audit->cases.items[c].k));
+    *out = text;
+    return WA_OK;
+}
+
+/* One hash over ids and rows, then chained over every key. */
+static wa_status prompts_hash(const wa_audit *audit, char **out, wa_error *err)
+{
+    char *rows, *hash;
+    WA_TRY(wa_fingerprint_bytes(audit->ids, audit->obs_count * sizeof *audit->ids, audit->arena,
+                                &hash, err));
+    WA_TRY(wa_fingerprint_bytes(audit->prompt_rows, audit->prompt_count * sizeof *audit->prompt_rows,
+                                audit->arena, &rows, err));
+    WA_TRY(wa_arena_print(audit->arena, &hash, err, "%s %s", hash, rows));
+    for (size_t p = 0; p < audit->prompt_count; p++) {
+        WA_TRY(wa_arena_print(audit->arena, &hash, err, "%s %s", hash, audit->prompts[p].key));
+        WA_TRY(wa_fingerprint_bytes(hash, strlen(hash), audit->arena, &hash, err));
+    }
+    *out = hash;
+    return WA_OK;
+}
+
+/* A fingerprint for each file, so that a refusal names the one that changed. */
+static wa_status add_files(const wa_audit *audit, const char *owner, const char *const *paths, size_t count,
+                           wa_fingerprint_item *items, wa_input_file *files, wa_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *slash = strrchr(paths[i], '/');
+        char *key, *value;
+        WA_TRY(wa_arena_print(audit->arena, &key, err, "%s: %s", owner, slash == NULL ? paths[i] : slash + 1));
+        WA_TRY(wa_file_state_read(paths[i], &files[i].state, err));
+        WA_TRY(wa_fingerprint_file(paths[i], audit->job->fingerprint_full, audit->arena, &value, err));
+        files[i].path = paths[i];
+        items[i] = (wa_fingerprint_item){key, value};
+    }
+    return WA_OK;
+}
+
+static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, wa_error *err)
+{
+    size_t n = audit->model->file_count;
+    WA_TRY(add_files(audit, "model", audit->model->files, n, items, audit->files, err));
+    for (size_t v = 0; v < audit->vindex_count; v++) {
+        const wa_vindex *vindex = audit->vindexes[v];
+        char *owner;
+        WA_TRY(wa_arena_print(audit->arena, &owner, err, "vindex %s", audit->request->vindexes[v].name));
+        WA_TRY(add_files(audit, owner, vindex->files, vindex->file_count, items + n, audit->files + n, err));
+        n += vindex->file_count;
+    }
+    return WA_OK;
+}
+
+wa_status wa_audit_fingerprint(wa_audit *audit, wa_result_meta *meta, wa_error *err)
+{
+    const wa_job *job = audit->job;
+    wa_fingerprint_item *items;
+    size_t n = audit->model->file_count;
+    for (size_t v = 0; v < audit->vindex_count; v++)
+        n += audit->vindexes[v]->file_count;
+    WA_TRY(wa_arena_take(audit->arena, ITEMS_BESIDE_FILES + n, sizeof *items, &items, err));
+    WA_TRY(wa_arena_take(audit->arena, n, sizeof *audit->files, &audit->files, err));
+    audit->file_count = n;
+    WA_TRY(fingerprint_files(audit, items, err));
+    char *prompts, *paths, *numbers;
+    WA_TRY(prompts_hash(audit, &prompts, err));
+    WA_TRY(case_list(audit, &paths, err));
+    WA_TRY(wa_arena_print(audit->arena, &numbers, err,
+                          "batch.rows %zu, logits %s, topk %zu, threads %d, kernel_check %d, "
+                          "encoding_check %s",
+                          job->batch_rows, job->logits_all ? "all" : "last", job->topk, job->threads,
+                          job->kernel_check, job->encoding_check ? "all" : "none"));
+    items[n++] = (wa_fingerprint_item){"prompts", prompts};
+    items[n++] = (wa_fingerprint_item){"cases", paths};
+    items[n++] = (wa_fingerprint_item){"semantics", wa_semantics_name(job->semantics)};
+    items[n++] = (wa_fingerprint_item){"settings", numbers};
+    items[n++] = (wa_fingerprint_item){"blas_core", wa_blas_core()};
+    items[n++] = (wa_fingerprint_item){"numeric_version", WA_NUMERIC_VERSION};
+    meta->fingerprint = items;
+    meta->fingerprint_count = n;
+    return WA_OK;
+}
+
+wa_status wa_audit_check_inputs(const wa_audit *audit, wa_error *err)
+{
+    for (size_t i = 0; i < audit->file_count; i++) {
+        const wa_file_state *then = &audit->files[i].state;
+        wa_file_state now;
+        if (wa_file_state_read(audit->files[i].path, &now, NULL) != WA_OK || now.inode != then->inode ||
+            now.device != then->device)
+            continue; /* removed or replaced: its bytes stay mapped as they were */
+        if (now.size != then->size || now.seconds != then->seconds || now.nanoseconds != then->nanoseconds)
+            return wa_fail(err, WA_E_MISMATCH,
+                           "an input changed while this run read it: found %lld bytes, expected %lld of the time "
+                           "before; in file '%s'; start again with --fresh",
+                           (long long)now.size, (long long)then->size, audit->files[i].path);
+    }
+    return WA_OK;
+}

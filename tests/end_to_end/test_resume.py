@@ -1,0 +1,137 @@
+"""What a begun or finished result says of itself, and what it refuses: status, --resume, --fresh, fingerprints."""
+import os
+import re
+import signal
+
+import pytest
+
+import harness
+from harness import assert_equal_bits, corpus, one_error_line, parts, start, wait_for_parts
+
+PATHS = [{"path": "sparse"}, {"path": "full_mmap"}]
+
+
+@pytest.fixture(scope="module")
+def prompts(shop):
+    return corpus(shop.root / "long.jsonl", 90, seed=5)
+
+
+def own_inputs(shop, name):
+    """A model and a vindex that may be changed."""
+    vindex = shop.copy("tiny-gemma3", "f16", shop.root / name)
+    return shop.model("tiny-gemma3"), vindex
+
+
+def begun(job, ranks=None, count=5):
+    """Kill the job with some parts done."""
+    process = start(job, ranks)
+    wait_for_parts(job, process, count)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(timeout=60) == 75
+    assert parts(job)
+
+
+def flip_middle(path, keep_time):
+    """Change one byte in neither the first nor the last MiB, if the file is that long."""
+    before = path.stat()
+    with open(path, "r+b") as file:
+        file.seek(before.st_size // 2)
+        old = file.read(1)
+        file.seek(before.st_size // 2)
+        file.write(bytes([old[0] ^ 1]))
+    if keep_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_status_of_a_running_a_stopped_and_a_finished_run(shop, prompts):
+    model, vindex = own_inputs(shop, "status.vindex")
+    job = shop.job(model, {"f16": vindex}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
+    assert "nothing is done" in harness.run(["status", job.result_path], expect=3).stdout
+    process = start(job, 2)
+    wait_for_parts(job, process, 3)
+    told = harness.run(["status", job.result_path], expect=75).stdout
+    assert "running\nnext: wait for it" in told, told
+    assert re.search(r"rate: [\d.e+]+ batches a minute; about \d+ s left", told), told
+    process.kill()
+    process.wait(timeout=30)
+    harness.wait_until_gone(job)
+    there = len(parts(job))
+    told = harness.run(["status", job.result_path], expect=75).stdout
+    assert "gone; the next run takes over" in told and re.search(rf"{there} of \d+ batches done", told), told
+    job.run(ranks=2, words=["--resume"])
+    assert "finished" in harness.run(["status", job.result_path]).stdout
+
+
+@pytest.mark.parametrize("mode, keep_time, notices", [("quick", False, True), ("full", False, True),
+                                                      ("full", True, True), ("quick", True, False)])
+def test_a_byte_changed_in_the_middle_of_a_file(shop, mode, keep_time, notices):
+    """quick goes by the time of the file, full by its bytes. no golden model is large enough, so synth makes one."""
+    folder = shop.root / f"big-{mode}-{keep_time}"
+    folder.mkdir()
+    model = folder / "model"
+    harness.run(["synth", model, "--family", "llama", "--shape", "small", "--layers", "2"])
+    vindex = folder / "f32.vindex"
+    harness.run(["extract", model, vindex, "--format", "f32"])
+    changed = vindex / "gate_vectors.bin"
+    assert changed.stat().st_size > 3 << 20
+    job = shop.job(model, {"v": vindex}, paths=[{"path": "full_mmap"}], fingerprint=mode)
+    job.run(expect=None)
+    flip_middle(changed, keep_time)
+    again = job.run(expect=None)
+    if notices:
+        assert again.returncode == 3
+        line = one_error_line(again)
+        assert "'vindex v: gate_vectors.bin' differs" in line and "--fresh" in line
+        assert job.run(words=["--fresh"], expect=None).returncode in (0, 1)
+    else:
+        assert again.returncode in (0, 1) and "not computed again" in again.stderr
+
+
+def test_changed_inputs_refuse_to_go_on_by_name(shop, prompts):
+    model, vindex = own_inputs(shop, "changed.vindex")
+    keys = {"paths": PATHS, "batch": {"rows": 8}, "prompts": prompts}
+    job = shop.job(model, {"f16": vindex}, **keys)
+    begun(job)
+    kept = [p.name for p in parts(job)]
+    saved = (vindex / "down_features.bin").stat()
+    flip_middle(vindex / "down_features.bin", keep_time=False)
+    assert "'vindex f16: down_features.bin' differs" in one_error_line(job.run(expect=3))
+    assert "'settings' differs" not in one_error_line(job.run(expect=3))
+    flip_middle(vindex / "down_features.bin", keep_time=False)  # as it was
+    os.utime(vindex / "down_features.bin", ns=(saved.st_atime_ns, saved.st_mtime_ns))
+    assert "'settings' differs" in one_error_line(job.run(sets=["batch.rows=16"], expect=3))
+    assert [p.name for p in parts(job)] == kept
+    job.run(ranks=3, sets=["grid.stages=3"])  # another rank count and grid are welcome
+    whole = shop.job(model, {"f16": vindex}, **keys)
+    whole.run()
+    assert_equal_bits(whole, job)
+    fresh = job.run(words=["--fresh"], ranks=2)
+    assert "batch" in fresh.stderr
+    assert_equal_bits(whole, job)
+
+
+def test_an_input_changed_under_a_run_is_noticed_at_its_end(shop, prompts):
+    model, vindex = own_inputs(shop, "written.vindex")
+    job = shop.job(model, {"f16": vindex}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
+    process = start(job, 2)
+    wait_for_parts(job, process, 3)
+    flip_middle(vindex / "up_features.bin", keep_time=False)
+    assert process.wait(timeout=60) == 3
+    log = (job.folder / "log").read_text()
+    assert log.count("walkaudit: ") == 1 and "changed while this run read it" in log and "up_features.bin" in log
+    assert not job.result_path.exists()
+
+
+def test_an_input_removed_under_a_run_does_no_harm(shop, prompts):
+    model, vindex = own_inputs(shop, "removed.vindex")
+    job = shop.job(model, {"f16": vindex}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
+    process = start(job, 2)
+    wait_for_parts(job, process, 3)
+    for path in vindex.iterdir():
+        path.unlink()
+    assert process.wait(timeout=60) == 0
+    whole = shop.job(model, {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
+    whole.run()
+    found = [line for line in harness.differences(whole.result_path, job.result_path)
+             if "job_text" not in line and "fingerprint" not in line and "vindex_path" not in line]
+    assert not found, found
