@@ -1,4 +1,5 @@
 """Bad input: exit 2 (usage, job) or 3 (data), one line on stderr, nothing half-written, no hang; on any number of ranks."""
+import hashlib
 import json
 import shutil
 import struct
@@ -273,6 +274,21 @@ def test_inspect_lists_values_that_are_no_numbers(tmp_path):
     # down is [H, F]: stored row 3 is element 3 of every feature
     assert "interleaved_q4k.bin, down: 16 non-finite values, first at layer 1, feature 0, element 3" in report
     assert "row padding 16 -> 256 in down of layer 0; upstream misreads it" in report
+
+
+def test_inspect_checks_the_checksums_when_asked(tmp_path):
+    copy = tmp_path / "sums.vindex"
+    shutil.copytree(harness.GOLDEN / "malformed" / "vindex" / "ok", copy)
+    index = json.loads((copy / "index.json").read_text())
+    index["checksums"] = {"up_features.bin": hashlib.sha256((copy / "up_features.bin").read_bytes()).hexdigest(),
+                          "gate_vectors.bin": "0" * 64}
+    (copy / "index.json").write_text(json.dumps(index))
+    assert "checksum" not in harness.run(["inspect", copy]).stdout
+    found = harness.run(["inspect", "--checksums", copy], expect=3)
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in found.stdout.partition("checksums\n")[2].splitlines()}
+    assert rows == {"up_features.bin": "equal", "gate_vectors.bin": "DIFFERS", "down_features.bin": "no checksum recorded"}
+    line = harness.one_error_line(found)
+    assert "gate_vectors.bin" in line and "0" * 64 in line
 
 
 # --- Results --------------------------------------------------------------------------------------------------------

@@ -506,6 +506,20 @@ static void interleaved_q4_has_its_computed_size(void)
     expect_sound(path, with_q4, NULL);
     write_file(path, "interleaved_q4.bin", zeros, SIZE - 1);
     expect_damage(path, "1727 of 1728 bytes", "interleaved_q4.bin");
+
+    /* A block must not cross rows, and the stride needs layers alike (vindex-format 4.3). The gate
+     * file that fits is written beside. */
+    write_index(path, "\"num_layers\": 2, \"hidden_size\": 16, \"intermediate_size\": 16, "
+                      "\"vocab_size\": 8",
+                "{\"layer\": 0, \"num_features\": 32, \"offset\": 0, \"length\": 2048}, "
+                "{\"layer\": 1, \"num_features\": 32, \"offset\": 2048, \"length\": 2048}",
+                "");
+    expect_damage(path, "hidden_size 16, expected a multiple of 32", "interleaved_q4.bin");
+    write_index(path, SIZES,
+                "{\"layer\": 0, \"num_features\": 17, \"offset\": 0, \"length\": 2176}, "
+                "{\"layer\": 1, \"num_features\": 15, \"offset\": 2176, \"length\": 1920}",
+                "");
+    expect_damage(path, "layer 1 has 15 features, layer 0 has 17", "interleaved_q4.bin");
 }
 
 static void a_directory_without_index_or_none_at_all_is_named(void)
