@@ -23,6 +23,7 @@ typedef struct wa_case_cost {
 typedef struct wa_plan_input {
     size_t layer_count;
     double attention_flops_per_row; /* projections of one layer and lane */
+    double attention_flops_per_pair; /* of a row and one it attends to, one layer and lane */
     double dense_flops_per_row;     /* dense FFN of one layer */
     double head_flops_per_row;      /* output matrix, one lane */
     size_t layer_bytes, head_bytes; /* mapped bytes of the model */

@@ -13,9 +13,14 @@ static const double HEAD_PASSES = 2.0;
  * slow node, a cold page cache), so such a grid must promise a quarter more. */
 static const double SINGLE_BATCH_PENALTY = 1.25;
 
-/* What one team member does: operations per row of a layer, and per row of logits. */
+/* How much there is to do: rows, (row, attended row) pairs, rows of logits. */
+typedef struct amount {
+    double rows, pairs, heads;
+} amount;
+
+/* What one team member does: operations per row and per pair of a layer, and per row of logits. */
 typedef struct member_cost {
-    double layer, head;
+    double layer, pair, head;
     size_t lanes;
 } member_cost;
 
@@ -34,9 +39,27 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-static size_t head_rows(const wa_plan_input *input, const wa_batch *batch)
+static amount batch_amount(const wa_plan_input *input, const wa_batch *batch)
 {
-    return input->logits_all ? batch->rows : batch->prompt_count;
+    amount a = {.rows = (double)batch->rows,
+                .heads = (double)(input->logits_all ? batch->rows : batch->prompt_count)};
+    for (size_t p = 0; p < batch->prompt_count; p++) {
+        double rows = (double)input->prompt_rows[batch->first_prompt + p];
+        a.pairs += rows * (rows + 1.0) / 2.0;
+    }
+    return a;
+}
+
+static amount job_amount(const wa_plan_input *input, const wa_plan *plan)
+{
+    amount sum = {.rows = 0.0};
+    for (size_t b = 0; b < plan->batch_count; b++) {
+        amount a = batch_amount(input, &plan->batches[b]);
+        sum.rows += a.rows;
+        sum.pairs += a.pairs;
+        sum.heads += a.heads;
+    }
+    return sum;
 }
 
 /* --- Dealing the cases
@@ -50,10 +73,11 @@ static double case_layer_cost(const wa_plan_input *input, size_t which)
     return input->attention_flops_per_row + 2.0 * input->cases[which].flops_per_row;
 }
 
-static double case_cost(const wa_plan_input *input, size_t which, double rows, double head)
+/* lane: what its attention and its logits take beside the layers' rows */
+static double case_cost(const wa_plan_input *input, size_t which, double rows, double lane)
 {
     double layers = case_layer_cost(input, which);
-    return layers > 0.0 ? rows * layers + head : 0.0;
+    return layers > 0.0 ? rows * layers + lane : 0.0;
 }
 
 typedef struct dealt {
@@ -81,14 +105,15 @@ static wa_status deal_cases(const wa_plan_input *input, const wa_plan *plan, wa_
     WA_TRY(wa_arena_take(arena, (size_t)teams, sizeof *c->members, &c->members, err));
     WA_TRY(wa_arena_take(arena, input->case_count, sizeof *c->case_member, &c->case_member, err));
 
-    double rows = (double)plan->obs_count * (double)input->layer_count;
-    double heads = (double)(input->logits_all ? plan->obs_count : input->prompt_count);
+    amount job = job_amount(input, plan);
+    double rows = job.rows * (double)input->layer_count;
     double head = HEAD_PASSES * input->head_flops_per_row;
+    double lane = job.pairs * (double)input->layer_count * input->attention_flops_per_pair + job.heads * head;
     c->members[0].layer = input->attention_flops_per_row + input->dense_flops_per_row;
     c->members[0].lanes = 1;
-    load[0] = rows * c->members[0].layer + heads * head;
+    load[0] = rows * c->members[0].layer + lane;
     for (size_t i = 0; i < input->case_count; i++)
-        order[i] = (dealt){case_cost(input, i, rows, heads * head), i};
+        order[i] = (dealt){case_cost(input, i, rows, lane), i};
     qsort(order, input->case_count, sizeof *order, dearest_first);
 
     for (size_t i = 0; i < input->case_count; i++) {
@@ -102,8 +127,10 @@ static wa_status deal_cases(const wa_plan_input *input, const wa_plan *plan, wa_
         c->case_member[order[i].which] = to;
     }
     /* A member without lane 0 makes the reference's logits too: divergences need both. */
-    for (int m = 0; m < teams; m++)
+    for (int m = 0; m < teams; m++) {
+        c->members[m].pair = input->attention_flops_per_pair * (double)c->members[m].lanes;
         c->members[m].head = head * (double)(c->members[m].lanes + (m == 0 ? 0 : 1));
+    }
     return WA_OK;
 }
 
@@ -127,18 +154,18 @@ static size_t stage_layers(size_t layers, size_t stages, size_t last, size_t sta
     return rest / share + (stage < rest % share ? 1 : 0);
 }
 
-/* Operations of one member at one stage for so many rows and rows of logits. */
-static double member_time(const member_cost *m, size_t layers, bool is_last, double rows,
-                          double heads)
+/* Operations of one member at one stage. */
+static double member_time(const member_cost *m, size_t layers, bool is_last, const amount *a)
 {
-    return (double)layers * rows * m->layer + (is_last ? heads * m->head : 0.0);
+    return (double)layers * (a->rows * m->layer + a->pairs * m->pair) +
+           (is_last ? a->heads * m->head : 0.0);
 }
 
-static double stage_time(const candidate *c, size_t layers, bool is_last, double rows, double heads)
+static double stage_time(const candidate *c, size_t layers, bool is_last, const amount *a)
 {
     double most = 0.0;
     for (int m = 0; m < c->grid.teams; m++) {
-        double own = member_time(&c->members[m], layers, is_last, rows, heads);
+        double own = member_time(&c->members[m], layers, is_last, a);
         most = own > most ? own : most;
     }
     return most;
@@ -150,11 +177,11 @@ static wa_status cut_layers(const wa_plan_input *input, const wa_plan *plan, wa_
                             candidate *c, wa_error *err)
 {
     size_t layers = input->layer_count, stages = (size_t)c->grid.stages, best = layers;
-    double rows = (double)plan->obs_count, best_time = 0.0;
-    double heads = (double)(input->logits_all ? plan->obs_count : input->prompt_count);
+    amount job = job_amount(input, plan);
+    double best_time = 0.0;
     for (size_t last = 1; stages > 1 && last <= layers - (stages - 1); last++) {
-        double end = stage_time(c, last, true, rows, heads);
-        double other = stage_time(c, stage_layers(layers, stages, last, 0), false, rows, heads);
+        double end = stage_time(c, last, true, &job);
+        double other = stage_time(c, stage_layers(layers, stages, last, 0), false, &job);
         double time = end > other ? end : other;
         if (last == 1 || time <= best_time) {
             best_time = time;
@@ -201,23 +228,23 @@ static void sink_top(waiting *heap, size_t count)
 typedef struct timeline {
     waiting *heap;   /* [groups] */
     double *free_at; /* [groups, stages] */
-    double *rows;    /* [groups] given to each */
-    double *heads;   /* [groups] */
+    amount *given;   /* [groups] */
 } timeline;
 
 /* One batch through the stages of the group that is free first. */
-static void run_batch(const candidate *c, const wa_batch *batch, double heads, timeline *t)
+static void run_batch(const candidate *c, const amount *batch, timeline *t)
 {
     size_t stages = (size_t)c->grid.stages, group = t->heap[0].group;
-    double *free_at = t->free_at + group * stages, rows = (double)batch->rows, at = 0.0;
+    double *free_at = t->free_at + group * stages, at = 0.0;
     for (size_t s = 0; s < stages; s++) {
         double start = at > free_at[s] ? at : free_at[s];
         size_t layers = c->stage_start[s + 1] - c->stage_start[s];
-        at = start + stage_time(c, layers, s == stages - 1, rows, heads);
+        at = start + stage_time(c, layers, s == stages - 1, batch);
         free_at[s] = at;
     }
-    t->rows[group] += rows;
-    t->heads[group] += heads;
+    t->given[group].rows += batch->rows;
+    t->given[group].pairs += batch->pairs;
+    t->given[group].heads += batch->heads;
     t->heap[0].free_at = free_at[0];
     sink_top(t->heap, (size_t)c->grid.groups);
 }
@@ -230,12 +257,13 @@ static wa_status predict(const wa_plan_input *input, const wa_plan *plan, wa_are
     timeline t;
     WA_TRY(wa_arena_take(arena, groups, sizeof *t.heap, &t.heap, err));
     WA_TRY(wa_arena_take(arena, groups * stages, sizeof *t.free_at, &t.free_at, err));
-    WA_TRY(wa_arena_take(arena, groups, sizeof *t.rows, &t.rows, err));
-    WA_TRY(wa_arena_take(arena, groups, sizeof *t.heads, &t.heads, err));
+    WA_TRY(wa_arena_take(arena, groups, sizeof *t.given, &t.given, err));
     for (size_t g = 0; g < groups; g++)
         t.heap[g].group = g;
-    for (size_t b = 0; b < plan->batch_count; b++)
-        run_batch(c, &plan->batches[b], (double)head_rows(input, &plan->batches[b]), &t);
+    for (size_t b = 0; b < plan->batch_count; b++) {
+        amount batch = batch_amount(input, &plan->batches[b]);
+        run_batch(c, &batch, &t);
+    }
 
     for (size_t g = 0; g < groups; g++) {
         double done = t.free_at[g * stages + stages - 1];
@@ -243,8 +271,7 @@ static wa_status predict(const wa_plan_input *input, const wa_plan *plan, wa_are
         for (size_t s = 0; s < stages; s++)
             for (int m = 0; m < c->grid.teams; m++) {
                 size_t layers = c->stage_start[s + 1] - c->stage_start[s];
-                double busy =
-                    member_time(&c->members[m], layers, s == stages - 1, t.rows[g], t.heads[g]);
+                double busy = member_time(&c->members[m], layers, s == stages - 1, &t.given[g]);
                 c->busy_sum += busy;
                 c->busy_max = busy > c->busy_max ? busy : c->busy_max;
             }
@@ -364,9 +391,9 @@ wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, 
     }
     cost.head = HEAD_PASSES * input->head_flops_per_row * (double)(cost.lanes + (is_lead ? 0 : 1));
     size_t layers = plan->stage_start[stage + 1] - plan->stage_start[stage];
-    double heads = (double)(input->logits_all ? plan->obs_count : input->prompt_count);
-    double job = member_time(&cost, layers, is_last, (double)plan->obs_count, heads);
-    return (wa_seat_cost){.flops = job / plan->grid.groups,
+    cost.pair = input->attention_flops_per_pair * (double)cost.lanes;
+    amount job = job_amount(input, plan);
+    return (wa_seat_cost){.flops = member_time(&cost, layers, is_last, &job) / plan->grid.groups,
                           .mapped_bytes = layers * layer_bytes +
                                           (is_last || stage == 0 ? input->head_bytes : 0),
                           .lanes = cost.lanes};

@@ -114,9 +114,14 @@ static wa_status take_prompt(json_t *object, wa_arena *arena, wa_prompt *out, wa
     return take_ids(ids, arena, out, err);
 }
 
+/* A million ids fit; parsing takes some forty bytes for each. */
+static const size_t LINE_BYTES = (size_t)16 << 20;
+
 static wa_status take_line(wa_bytes line, wa_arena *arena, wa_prompt *out, wa_error *err)
 {
     json_t *root;
+    if (line.size > LINE_BYTES)
+        return wa_fail(err, WA_E_FORMAT, "a line of %zu bytes, expected at most %zu", line.size, LINE_BYTES);
     WA_TRY(wa_json_parse(line, &root, err));
     wa_status status = take_prompt(root, arena, out, err);
     wa_json_close(root);
@@ -129,6 +134,15 @@ static bool is_blank(wa_bytes line)
         if (line.data[i] != ' ' && line.data[i] != '\t' && line.data[i] != '\r')
             return false;
     return true;
+}
+
+/* Editors put a byte order mark before UTF-8; it is no part of the first line. */
+static wa_bytes after_mark(wa_bytes text)
+{
+    static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
+    if (text.size < sizeof mark || memcmp(text.data, mark, sizeof mark) != 0)
+        return text;
+    return (wa_bytes){.data = text.data + sizeof mark, .size = text.size - sizeof mark};
 }
 
 /* The next line from *at on, without its end; false at the end of the text. */
@@ -212,7 +226,7 @@ wa_status wa_prompts_open(const wa_job *job, wa_arena *arena, wa_prompt **out, s
     }
     wa_map map;
     WA_TRY(wa_map_open(job->prompts_file, &map, err));
-    wa_status status = take_lines(map.bytes, arena, out, count, err);
+    wa_status status = take_lines(after_mark(map.bytes), arena, out, count, err);
     wa_map_close(&map);
     if (status != WA_OK)
         return wa_note(err, "in prompts '%s'", job->prompts_file);

@@ -492,6 +492,42 @@ static void a_corpus_gives_texts_ids_and_limits_in_order(void)
     wa_arena_close(arena);
 }
 
+static void a_byte_order_mark_is_skipped_at_the_start_only(void)
+{
+    wa_arena *arena = new_arena();
+    wa_prompt *prompts;
+    size_t count;
+    wa_error err;
+    WA_MUST(open_corpus("\xef\xbb\xbf{\"key\": \"a\", \"text\": \"t\"}\r\n\r\n", arena, &prompts, &count, &err), &err);
+    CU_ASSERT_EQUAL(count, 1);
+    CU_ASSERT_STRING_EQUAL(prompts[0].key, "a");
+    CU_ASSERT_EQUAL(open_corpus("{\"key\": \"a\", \"text\": \"t\"}\n\xef\xbb\xbf{\"key\": \"b\", \"text\": \"t\"}\n",
+                                arena, &prompts, &count, &err),
+                    WA_E_FORMAT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "line 2"));
+    wa_arena_close(arena);
+}
+
+/* 17 MiB in one line, well-formed: refused by its size before anything is made of it. */
+static void a_huge_line_is_refused_by_its_size(void)
+{
+    static const char head[] = "{\"key\": \"a\", \"text\": \"";
+    const size_t size = (size_t)17 << 20;
+    wa_arena *arena = new_arena();
+    wa_prompt *prompts;
+    size_t count;
+    wa_error err;
+    char *text;
+    WA_MUST(wa_arena_take(arena, size + 1, 1, &text, &err), &err);
+    memset(text, 'x', size);
+    memcpy(text, head, sizeof head - 1);
+    memcpy(text + size - 3, "\"}\n", 3);
+    CU_ASSERT_EQUAL(open_corpus(text, arena, &prompts, &count, &err), WA_E_FORMAT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "a line of 17825791 bytes, expected at most 16777216; line 1"));
+    remove(CORPUS);
+    wa_arena_close(arena);
+}
+
 static void a_bad_line_of_a_corpus_is_named(void)
 {
     static const char good[] = "{\"key\": \"a\", \"text\": \"t\"}\n";
@@ -591,5 +627,7 @@ WA_SUITE("job", WA_CASE(only_audits_are_required_and_the_rest_has_the_published_
          WA_CASE(a_job_beside_the_caller_keeps_its_paths_as_they_are),
          WA_CASE(the_seed_is_the_three_published_prompts),
          WA_CASE(a_corpus_gives_texts_ids_and_limits_in_order),
+         WA_CASE(a_byte_order_mark_is_skipped_at_the_start_only),
+         WA_CASE(a_huge_line_is_refused_by_its_size),
          WA_CASE(a_bad_line_of_a_corpus_is_named), WA_CASE(an_empty_corpus_is_refused),
          WA_CASE(the_readme_lists_every_key_with_type_default_and_meaning))
