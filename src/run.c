@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/table.h"
 #include "run_log.h"
+#include "run_places.h"
 #include "walkaudit/audit.h"
 #include "walkaudit/pipeline.h"
 
@@ -21,6 +22,7 @@ typedef struct task {
     wa_plan *plan;
     char *result_path;
     wa_run_log *log;
+    wa_run_places *places;
     /* rank 0 only */
     wa_bounds *bounds;
     wa_result_meta meta;
@@ -57,28 +59,19 @@ static wa_status share_prompts(task *t, wa_error *err)
 static wa_status build_plan(task *t, wa_error *err)
 {
     wa_plan_input input;
-    WA_TRY(wa_audit_plan_input(t->audit, wa_comm_nodes(t->comm), 0, &input, err));
+    WA_TRY(wa_audit_plan_input(t->audit, wa_comm_nodes(t->comm),
+                               wa_run_places_memory(t->places), &input, err));
     return wa_plan_build(&input, wa_comm_size(t->comm), t->arena, &t->plan, err);
 }
 
-/* OpenBLAS gives other bits on another core type, so hosts must agree on it (design 3). */
-static wa_status check_cores(task *t, wa_error *err)
+static wa_status open_places(task *t, wa_error *err)
 {
-    enum { NAME = 32 };
-    char mine[NAME] = "";
-    snprintf(mine, sizeof mine, "%s", wa_blas_core());
-    char *all = NULL;
-    size_t ranks = (size_t)wa_comm_size(t->comm);
-    wa_status status = is_root(t) ? wa_arena_take(t->arena, ranks, NAME, &all, err) : WA_OK;
-    WA_TRY(wa_comm_agree(t->comm, status, err));
-    WA_TRY(wa_comm_gather(t->comm, mine, NAME, all, err));
-    for (size_t r = 1; is_root(t) && r < ranks && status == WA_OK; r++)
-        if (strcmp(all + r * NAME, mine) != 0 && !t->options->mixed_cores)
-            status = wa_fail(err, WA_E_MISMATCH,
-                             "OpenBLAS core '%s' on rank %zu, '%s' on rank 0: their bits differ; set "
-                             "OPENBLAS_CORETYPE or give --mixed-cores",
-                             all + r * NAME, r, mine);
-    return wa_comm_agree(t->comm, status, err);
+    WA_TRY(wa_run_places_open(t->comm, t->options, t->arena, &t->places, err));
+    char text[512];
+    for (size_t at = 0; is_root(t) && wa_run_places_warning(t->places, &at, text, sizeof text);)
+        wa_run_log_line(t->log, "warning: %s", text);
+    wa_run_log_places(t->log, t->places);
+    return WA_OK;
 }
 
 static wa_status make_directory(const char *path, wa_error *err)
@@ -288,7 +281,7 @@ wa_status wa_run_audit(wa_comm *comm, const wa_job *job, size_t index, const wa_
         status = wa_audit_open(job, index, t.arena, &t.audit, err);
     status = wa_comm_agree(comm, status, err);
     if (status == WA_OK)
-        status = check_cores(&t, err);
+        status = open_places(&t, err);
     if (status == WA_OK)
         status = run_open_audit(&t, err);
     if (t.parts != NULL)

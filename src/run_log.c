@@ -23,6 +23,7 @@ typedef struct rank_report {
 struct wa_run_log {
     const wa_comm *comm;
     const wa_run_options *options;
+    const wa_run_places *places;
     const char *prefix;
     bool speaks, terminal;
     double started, last_line;
@@ -44,6 +45,11 @@ wa_status wa_run_log_open(wa_comm *comm, const wa_run_options *options, const ch
     log->wall_start = time(NULL);
     *out = log;
     return WA_OK;
+}
+
+void wa_run_log_places(wa_run_log *log, const wa_run_places *places)
+{
+    log->places = places;
 }
 
 void wa_run_log_line(const wa_run_log *log, const char *format, ...)
@@ -166,6 +172,7 @@ wa_status wa_run_log_write(const wa_run_log *log, wa_parts *parts, const wa_plan
     set(object, "stages", json_integer(plan->grid.stages));
     set(object, "teams", json_integer(plan->grid.teams));
     set(object, "idle", json_integer(plan->grid.idle));
+    wa_run_places_describe(log->places, object);
     set(object, "blas_core", json_string(wa_blas_core()));
     set(object, "blas", json_string(wa_blas_config()));
     set(object, "mpi", json_string(wa_comm_library()));

@@ -3,6 +3,7 @@
 #define WALKAUDIT_RUN_LOG_H
 
 #include "walkaudit/audit.h"
+#include "run_places.h"
 #include "walkaudit/run.h"
 
 typedef struct wa_run_log wa_run_log;
@@ -12,6 +13,8 @@ WA_CHECKED wa_status wa_run_log_open(wa_comm *comm, const wa_run_options *option
                                      wa_arena *arena, wa_run_log **out, wa_error *err);
 /** What is about to be computed: one line each for model, cases, grid. */
 void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *plan);
+/** What wa_run_log_write says of the ranks' places; borrowed. */
+void wa_run_log_places(wa_run_log *log, const wa_run_places *places);
 /** One plain line. */
 void wa_run_log_line(const wa_run_log *log, const char *format, ...) WA_PRINTF(2, 3);
 /** After each batch: a line that rewrites itself on a terminal, a plain line now and then in a file. */

@@ -3,6 +3,7 @@
 
 #include "walkaudit/audit.h"
 #include "walkaudit/store.h"
+#include "walkaudit/topology.h"
 
 #include <string.h>
 
@@ -30,7 +31,7 @@ static wa_status predict_open(wa_audit *audit, const wa_run_prediction *p, wa_ar
         return WA_OK;
     wa_plan_input input;
     WA_TRY(wa_audit_tokenize(audit, err));
-    WA_TRY(wa_audit_plan_input(audit, wa_comm_nodes(p->comm), 0, &input, err));
+    WA_TRY(wa_audit_plan_input(audit, wa_comm_nodes(p->comm), wa_topology_read("").memory, &input, err));
     WA_TRY(wa_sweep_times(&input, sizes, size_count, arena, times, err));
     for (size_t i = 0; i < size_count; i++)
         times[i] *= share;

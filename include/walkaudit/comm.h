@@ -9,7 +9,7 @@
 
 typedef struct wa_comm wa_comm;
 
-/** Collective. MPI_Init and a private communicator with errors returned. */
+/** Collective. MPI_Init and a private communicator with errors returned, in which the ranks of a host are neighbours. */
 WA_CHECKED wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err);
 /** Collective. MPI_Finalize. */
 void wa_comm_close(wa_comm *comm);
@@ -25,6 +25,8 @@ int wa_comm_rank(const wa_comm *comm);
 int wa_comm_size(const wa_comm *comm);
 /** Number of hosts. */
 int wa_comm_nodes(const wa_comm *comm);
+/** Ranks on this rank's host: of this communicator, or of the whole run. */
+int wa_comm_ranks_of_node(const wa_comm *comm, bool of_run);
 const char *wa_comm_host(const wa_comm *comm);
 const char *wa_comm_library(void);
 /** The MPI_Comm, for *_mpi_hdf5.c only. */

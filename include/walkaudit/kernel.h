@@ -73,7 +73,12 @@ void wa_axpy(float a, const float *x, float *y, size_t n);
 const char *wa_blas_core(void);
 const char *wa_blas_config(void);
 void wa_blas_set_threads(int threads);
+int wa_blas_threads(void);
 /** One sgemm of [m,k] x [n,k]^T, for benchmarks and the start-up self-check. */
-void wa_blas_gemm(size_t m, size_t n, size_t k, const float *a, const float *b, float *c);
+typedef void wa_gemm_function(size_t m, size_t n, size_t k, const float *a, const float *b, float *c);
+wa_gemm_function wa_blas_gemm;
+/** Small products of odd sizes against a plain f64 loop, exactly: the values are whole numbers. WA_E_UNSUPPORTED names core, shape
+ * and place. Local, under a millisecond. */
+WA_CHECKED wa_status wa_gemm_check(wa_gemm_function *gemm, wa_error *err);
 
 #endif

@@ -62,7 +62,8 @@ typedef struct wa_plan {
     size_t anonymous_bytes;       /* per rank, by formula */
 } wa_plan;
 
-/** Where a rank stands in the grid. rank = (group * stages + stage) * teams + member. */
+/** Where a rank stands in the grid. rank = (stage * groups + group) * teams + member: neighbours, which share a node, share a stage,
+ * so that the node's page cache holds its layers only. */
 typedef struct wa_seat {
     int group, stage, member; /* group = -1: idle */
 } wa_seat;

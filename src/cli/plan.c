@@ -189,11 +189,11 @@ static wa_status fill_seat(wa_text_grid *grid, size_t row, const wa_plan_input *
                            const wa_plan *plan, const wa_cases *cases, wa_arena *arena,
                            wa_error *err)
 {
-    wa_seat seat = wa_plan_seat(plan, (int)row);
+    wa_seat seat = {.stage = (int)row / plan->grid.teams, .member = (int)row % plan->grid.teams};
     wa_seat_cost cost = wa_plan_seat_cost(input, plan, seat.stage, seat.member);
     char *text;
     const char *list;
-    WA_TRY(wa_arena_print(arena, &text, err, "%zu", row));
+    WA_TRY(wa_arena_print(arena, &text, err, "%d", wa_plan_rank(plan, 0, seat.stage, seat.member)));
     set_cell(grid, row, 0, text);
     WA_TRY(wa_arena_print(arena, &text, err, "%zu-%zu", plan->stage_start[seat.stage],
                           plan->stage_start[seat.stage + 1] - 1));

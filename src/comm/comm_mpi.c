@@ -15,16 +15,36 @@ wa_status wa_mpi_failed(int code, const char *call, wa_error *err)
     return wa_fail(err, WA_E_MPI, "%s failed: %s", call, text);
 }
 
-/* Hosts are told apart by the lowest rank that shares memory with them. */
-static wa_status find_nodes(wa_comm *comm, wa_error *err)
+/* Hosts are told apart by the lowest rank that shares memory with them: that rank, and how many share it. */
+static wa_status find_host(MPI_Comm mpi, int *lowest, int *sharers, wa_error *err)
 {
     MPI_Comm node;
-    WA_TRY_MPI(MPI_Comm_split_type, (comm->mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-    int node_rank = 0;
-    MPI_Comm_rank(node, &node_rank);
-    int leader = node_rank == 0;
+    int rank = 0;
+    WA_TRY_MPI(MPI_Comm_rank, (mpi, &rank));
+    WA_TRY_MPI(MPI_Comm_split_type, (mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    *lowest = rank;
+    MPI_Bcast(lowest, 1, MPI_INT, 0, node);
+    MPI_Comm_size(node, sharers);
     MPI_Comm_free(&node);
-    WA_TRY_MPI(MPI_Allreduce, (&leader, &comm->nodes, 1, MPI_INT, MPI_SUM, comm->mpi));
+    return WA_OK;
+}
+
+static wa_status find_nodes(wa_comm *comm, wa_error *err)
+{
+    int lowest = 0;
+    WA_TRY(find_host(comm->mpi, &lowest, &comm->node_ranks, err));
+    comm->run_node_ranks = comm->node_ranks;
+    int leads = lowest == comm->rank;
+    WA_TRY_MPI(MPI_Allreduce, (&leads, &comm->nodes, 1, MPI_INT, MPI_SUM, comm->mpi));
+    return WA_OK;
+}
+
+/* The ranks of a host become neighbours, however the launcher dealt them; rank 0 stays. */
+static wa_status order_by_host(MPI_Comm *out, wa_error *err)
+{
+    int lowest = 0, sharers = 0;
+    WA_TRY(find_host(MPI_COMM_WORLD, &lowest, &sharers, err));
+    WA_TRY_MPI(MPI_Comm_split, (MPI_COMM_WORLD, 0, lowest, out));
     return WA_OK;
 }
 
@@ -66,7 +86,7 @@ wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
     WA_TRY_MPI(MPI_Init, (argc, argv));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm mpi;
-    WA_TRY_MPI(MPI_Comm_dup, (MPI_COMM_WORLD, &mpi));
+    WA_TRY(order_by_host(&mpi, err));
     return adopt(mpi, out, err);
 }
 
@@ -76,6 +96,7 @@ wa_status wa_comm_split(wa_comm *comm, int colour, wa_comm **out, wa_error *err)
     WA_TRY_MPI(MPI_Comm_split, (comm->mpi, colour, comm->rank, &mpi));
     wa_comm *part = NULL;
     WA_TRY(wa_comm_agree(comm, adopt(mpi, &part, err), err));
+    part->run_node_ranks = comm->run_node_ranks;
     *out = part;
     return WA_OK;
 }
@@ -115,6 +136,11 @@ int wa_comm_size(const wa_comm *comm)
 int wa_comm_nodes(const wa_comm *comm)
 {
     return comm->nodes;
+}
+
+int wa_comm_ranks_of_node(const wa_comm *comm, bool of_run)
+{
+    return of_run ? comm->run_node_ranks : comm->node_ranks;
 }
 
 const char *wa_comm_host(const wa_comm *comm)

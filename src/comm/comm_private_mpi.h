@@ -18,6 +18,8 @@ struct wa_comm {
     MPI_Comm mpi; /* private duplicate, errors returned */
     int rank, size;
     int nodes;
+    int node_ranks;     /* ranks of this communicator on this node */
+    int run_node_ranks; /* ranks of the whole run on this node */
     char host[MPI_MAX_PROCESSOR_NAME];
     wa_arena *arena; /* owned; holds this struct too */
 

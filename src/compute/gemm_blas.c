@@ -93,3 +93,8 @@ void wa_blas_set_threads(int threads)
 {
     openblas_set_num_threads(threads);
 }
+
+int wa_blas_threads(void)
+{
+    return openblas_get_num_threads();
+}

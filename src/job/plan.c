@@ -85,14 +85,14 @@ wa_seat wa_plan_seat(const wa_plan *plan, int rank)
     const wa_grid *grid = &plan->grid;
     if (rank < 0 || rank >= grid->used)
         return (wa_seat){.group = -1};
-    return (wa_seat){.group = rank / (grid->stages * grid->teams),
-                     .stage = rank / grid->teams % grid->stages,
+    return (wa_seat){.group = rank / grid->teams % grid->groups,
+                     .stage = rank / (grid->groups * grid->teams),
                      .member = rank % grid->teams};
 }
 
 int wa_plan_rank(const wa_plan *plan, int group, int stage, int member)
 {
-    return (group * plan->grid.stages + stage) * plan->grid.teams + member;
+    return (stage * plan->grid.groups + group) * plan->grid.teams + member;
 }
 
 size_t wa_plan_check_rows(size_t rows, int count, size_t *rows_out)

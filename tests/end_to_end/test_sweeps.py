@@ -176,3 +176,32 @@ def test_a_finished_sweep_is_printed_again(shop):
     again = sweep.run(ranks=4)
     assert tables(again) == tables(first)
     assert times == {name: sweep.result(name).stat().st_mtime_ns for name in MODELS}
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_a_result_tells_where_its_ranks_ran(shop, ranks):
+    """Processors are a list of this machine's; memory is limited by something, or by a job's own limit."""
+    sweep = Sweep(shop, ["gemma"])
+    harness.run(["run", sweep.path], ranks, SLURM_MEM_PER_NODE="900")
+    with h5py.File(sweep.result("gemma")) as file:
+        run = dict(file["run"]["0"].attrs)
+    assert len(run["rank_host"]) == len(run["rank_cpus"]) == len(run["rank_blas"]) == ranks == run["ranks"]
+    assert set(run["rank_host"]) == {run["host"]}
+    assert all(re.fullmatch(r"[0-9,.-]+", cpus) for cpus in run["rank_cpus"])
+    assert set(run["rank_blas"]) == {f"{run['blas_core']} x 1"}
+    assert 0 < run["node_memory"] <= 900 << 20
+    assert run["node_memory_limited_by"] in ("SLURM_MEM_PER_NODE", "cgroup", "MemAvailable")
+
+
+def test_more_threads_than_processors_are_a_warning(shop):
+    sweep = Sweep(shop, ["gemma"], threads=500)
+    done = sweep.run()
+    assert "may use" in done.stderr and "warning: rank 0 on host" in done.stderr
+
+
+def test_a_node_without_the_memory_is_refused(shop):
+    """One megabyte does not hold a rank: one line that says how much each needs."""
+    sweep = Sweep(shop, ["gemma"])
+    done = harness.run(["run", sweep.path], 2, expect=3, SLURM_MEM_PER_NODE="1")
+    line = harness.one_error_line(done)
+    assert "2 ranks of a node need" in line and "1048576" in line

@@ -29,7 +29,7 @@ FOLDERS = {
     "store": BASE | {"codec", "model", "vindex", "path", "measure", "job", "store"},
 }
 MODULES = {
-    "base": "status bytes arena json",
+    "base": "status bytes arena json topology",
     "codec": "codec",
     "model": "model tokenizer synth",
     "vindex": "vindex extract",

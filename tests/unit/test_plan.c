@@ -363,9 +363,11 @@ static void seats_and_ranks_are_inverse_and_ranks_beyond_are_idle(void)
         CU_ASSERT(seat.member >= 0 && seat.member < 3);
         CU_ASSERT_EQUAL(wa_plan_rank(plan, seat.group, seat.stage, seat.member), rank);
     }
-    CU_ASSERT_EQUAL(wa_plan_seat(plan, 7).group, 1); /* (1 * 2 + 0) * 3 + 1 */
-    CU_ASSERT_EQUAL(wa_plan_seat(plan, 7).stage, 0);
-    CU_ASSERT_EQUAL(wa_plan_seat(plan, 7).member, 1);
+    CU_ASSERT_EQUAL(wa_plan_seat(plan, 13).group, 1); /* (1 * 3 + 1) * 3 + 1 */
+    CU_ASSERT_EQUAL(wa_plan_seat(plan, 13).stage, 1);
+    CU_ASSERT_EQUAL(wa_plan_seat(plan, 13).member, 1);
+    for (int rank = 0; rank < 9; rank++) /* the first half of the ranks is the first stage */
+        CU_ASSERT_EQUAL(wa_plan_seat(plan, rank).stage, 0);
     CU_ASSERT_EQUAL(wa_plan_seat(plan, 18).group, -1);
     CU_ASSERT_EQUAL(wa_plan_seat(plan, -1).group, -1);
     wa_arena_close(arena);

@@ -1,0 +1,63 @@
+/* The start-up check of sgemm: the installed one passes, wrong ones do not. */
+#include "suite.h"
+
+#include "walkaudit/kernel.h"
+
+#include <math.h>
+#include <string.h>
+
+static void the_installed_sgemm_is_right(void)
+{
+    wa_error err;
+    WA_MUST(wa_gemm_check(wa_blas_gemm, &err), &err);
+    wa_blas_set_threads(1);
+    CU_ASSERT_EQUAL(wa_blas_threads(), 1);
+}
+
+/* The defects of a bad kernel: an edge left out, one product lost, a NaN. */
+static void loses_the_last_column(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+{
+    wa_blas_gemm(m, n, k, a, b, c);
+    if (n == 67)
+        c[(m - 1) * n + 66] = 0.0F;
+}
+
+static void loses_a_product(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+{
+    wa_blas_gemm(m, n, k, a, b, c);
+    if (k == 67)
+        for (size_t i = 0; i < m * n; i++)
+            c[i] -= a[i / n * k + 64] * b[i % n * k + 64];
+}
+
+static void gives_a_nan(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+{
+    wa_blas_gemm(m, n, k, a, b, c);
+    if (m == 67)
+        c[0] = NAN;
+}
+
+static void is_not_there(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+{
+    (void)m, (void)n, (void)k, (void)a, (void)b, (void)c;
+}
+
+static void a_wrong_sgemm_is_found_with_its_shape_and_place(void)
+{
+    static const struct {
+        wa_gemm_function *gemm;
+        const char *story;
+    } wrong[] = {{loses_the_last_column, "at (0, 66) of a 1 x 67 x 33 product"},
+                 {loses_a_product, "of a 33 x 65 x 67 product"},
+                 {gives_a_nan, "at (0, 0) of a 67 x 31 x 1 product"},
+                 {is_not_there, "at (0, 0) of a 1 x 1 x 1 product"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        wa_error err = {.text = ""};
+        CU_ASSERT_EQUAL(wa_gemm_check(wrong[i].gemm, &err), WA_E_UNSUPPORTED);
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, wrong[i].story));
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, wa_blas_core()));
+    }
+}
+
+WA_SUITE("check", WA_CASE(the_installed_sgemm_is_right),
+         WA_CASE(a_wrong_sgemm_is_found_with_its_shape_and_place))
