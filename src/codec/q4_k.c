@@ -109,8 +109,8 @@ void wa_encode_ref_Q4_K(const float *src, size_t blocks, uint8_t *out)
         float lows[SUBS] = {0};
         float highs[SUBS] = {0};
         for (int i = 0; i < BLOCK; i++) {
-            lows[i / SUB] = fminf(lows[i / SUB], src[i]);
-            highs[i / SUB] = fmaxf(highs[i / SUB], src[i]);
+            lows[i / SUB] = src[i] < lows[i / SUB] ? src[i] : lows[i / SUB];
+            highs[i / SUB] = src[i] > highs[i / SUB] ? src[i] : highs[i / SUB];
         }
         parts p = choose_scales(lows, highs);
         pack_scales(&p, b);

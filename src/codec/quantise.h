@@ -22,12 +22,14 @@ static inline int wa_round_clamp_ref(float value, int low, int high)
     return (int)rounded;
 }
 
-/* Oracle: the largest |x|; NaN is passed over, an empty or all-NaN run has 0. */
+/* Oracle: the largest |x|; NaN is passed over, an empty or all-NaN run has 0. Not fmaxf, which lets
+ * a signalling NaN through. */
 static inline float wa_max_abs_ref(const float *x, size_t count)
 {
     float most = 0.0F;
     for (size_t i = 0; i < count; i++)
-        most = fmaxf(most, fabsf(x[i]));
+        if (fabsf(x[i]) > most)
+            most = fabsf(x[i]);
     return most;
 }
 

@@ -34,39 +34,29 @@ typedef struct vector {
     const char *hex; /* to find a bug quickly */
 } vector;
 
-/* Of Q4_0 of input A the document lists byte 7 as 12; its own hash, and the arithmetic by hand (elements
- * 10 and 11 are -6.45 and -6.40 steps), give 22. */
+/* Of Q4_0 of input A the document lists byte 7 as 12; its own hash, and the arithmetic by hand
+ * (elements 10 and 11 are -6.45 and -6.40 steps), give 22. */
 static const vector vectors[] = {
-    {WA_FORMAT_Q4_0, input_a,
-     "1072e924811bdd5a1fc6b0dbe819e18a622e9bffd0096525afacb8a4436a12b4", 0,
+    {WA_FORMAT_Q4_0, input_a, "1072e924811bdd5a1fc6b0dbe819e18a622e9bffd0096525afacb8a4436a12b4", 0,
      "92301111111111222222"},
-    {WA_FORMAT_Q4_0, input_b,
-     "fefd277a9eedef46efc8ab518ffcfe63327f88888651c268d8ce4344488c2c7e", 0,
+    {WA_FORMAT_Q4_0, input_b, "fefd277a9eedef46efc8ab518ffcfe63327f88888651c268d8ce4344488c2c7e", 0,
      "9218731b953db751d973"},
-    {WA_FORMAT_Q4_K, input_a,
-     "069317cc929d714b3d944139ef7ed3937e981ad84808098a2301c8d6a6246f85", 0,
+    {WA_FORMAT_Q4_K, input_a, "069317cc929d714b3d944139ef7ed3937e981ad84808098a2301c8d6a6246f85", 0,
      "551410243f6f9fd03f2f1f100f0f0f0f"},
-    {WA_FORMAT_Q4_K, input_b,
-     "dced3c9cf1bc5ed8434c593609c4569ffb40ae6e7d05c0a6ec280813b420d034", 0,
+    {WA_FORMAT_Q4_K, input_b, "dced3c9cf1bc5ed8434c593609c4569ffb40ae6e7d05c0a6ec280813b420d034", 0,
      "d20bbe1789d0d8e088cfd8db671407ff"},
-    {WA_FORMAT_Q6_K, input_a,
-     "7a534f9ddabde24f854dd66f851ee2e4a22907b7b0f7da605882ca2da2778938", 192,
-     "7f6f5f4f403020100f1f2f3f4e5e6e7e290c"},
-    {WA_FORMAT_Q6_K, input_b,
-     "e7ed45198e336cb4f01eff69c701faed045d8eda4b8ce563adf1c99abf78b988", 192,
-     "11101e1e2f3143404a4d61637169797ffb01"},
-    {WA_FORMAT_FP4, input_a,
-     "19ec7c90ec776342dac9e9c94103800e2cd26ac65052d3186ab3bb60f71ca350", 128,
-     "383430282830343838"},
-    {WA_FORMAT_FP4, input_b,
-     "887bbd0b0877afab12e3732125eb33302e14fde2390ea9b10828134f0574e315", 128,
-     "21282d31323536381f"},
-    {WA_FORMAT_FP8, input_a,
-     "88671d0339d33a31c4bb414af7cbc9c8de62a3a3ec76dcedf10109b9ed588aa5", 256,
-     "38"},
-    {WA_FORMAT_FP8, input_b,
-     "fe1b1d695927b515c71c441ef0f43421caf2a9836435b41c743cb7eb02e7f8a6", 256,
-     "1f"},
+    {WA_FORMAT_Q6_K, input_a, "7a534f9ddabde24f854dd66f851ee2e4a22907b7b0f7da605882ca2da2778938",
+     192, "7f6f5f4f403020100f1f2f3f4e5e6e7e290c"},
+    {WA_FORMAT_Q6_K, input_b, "e7ed45198e336cb4f01eff69c701faed045d8eda4b8ce563adf1c99abf78b988",
+     192, "11101e1e2f3143404a4d61637169797ffb01"},
+    {WA_FORMAT_FP4, input_a, "19ec7c90ec776342dac9e9c94103800e2cd26ac65052d3186ab3bb60f71ca350",
+     128, "383430282830343838"},
+    {WA_FORMAT_FP4, input_b, "887bbd0b0877afab12e3732125eb33302e14fde2390ea9b10828134f0574e315",
+     128, "21282d31323536381f"},
+    {WA_FORMAT_FP8, input_a, "88671d0339d33a31c4bb414af7cbc9c8de62a3a3ec76dcedf10109b9ed588aa5",
+     256, "38"},
+    {WA_FORMAT_FP8, input_b, "fe1b1d695927b515c71c441ef0f43421caf2a9836435b41c743cb7eb02e7f8a6",
+     256, "1f"},
 };
 enum { VECTORS = sizeof vectors / sizeof vectors[0] };
 
@@ -106,28 +96,30 @@ static void encoders_write_the_bytes_of_larql(void)
     }
 }
 
-/* Rows of 70: with zeros to 96 or to 256. */
+/* Each row of any width is the encoding of that row followed by zeros. */
 static void rows_are_filled_up_with_zeros_to_whole_blocks(void)
 {
-    enum { ROWS = 3, COLS = 70 };
-    float x[ROWS * COLS > BLOCK ? ROWS * COLS : BLOCK];
-    input_b(x);
-    for (int i = BLOCK; i < ROWS * COLS; i++)
-        x[i] = -x[i - BLOCK];
-    for (size_t f = 0; f < WRITTEN; f++) {
-        const wa_format_info *info = wa_format_get(written[f]);
-        size_t blocks = info->block_elements == 32 ? 3 : 1;
+    static const size_t widths[] = {1, 31, 32, 33, 70, 255, 256, 257, 320, 511, 512};
+    enum { ROWS = 3, WIDEST = 512 };
+    float x[ROWS * WIDEST];
+    for (int i = 0; i < ROWS * WIDEST; i++)
+        x[i] = (float)((i * 37 + 11) % 101 - 50) / 64;
+    for (size_t at = 0; at < WRITTEN * (sizeof widths / sizeof widths[0]); at++) {
+        wa_format format = written[at % WRITTEN];
+        size_t cols = widths[at / WRITTEN];
+        const wa_format_info *info = wa_format_get(format);
+        size_t blocks = (cols + info->block_elements - 1) / info->block_elements;
         size_t row_bytes = 0;
-        CU_ASSERT(wa_row_bytes(written[f], COLS, &row_bytes));
+        CU_ASSERT(wa_row_bytes(format, cols, &row_bytes));
         CU_ASSERT_EQUAL(row_bytes, blocks * info->block_bytes);
-        uint8_t out[ROWS * BYTES_MAX + 1];
+        uint8_t out[ROWS * 2 * BYTES_MAX + 1];
         memset(out, 0xa5, sizeof out);
-        wa_rows_encode(written[f], x, ROWS, COLS, out);
+        wa_rows_encode(format, x, ROWS, cols, out);
         CU_ASSERT_EQUAL(out[ROWS * row_bytes], 0xa5);
         for (size_t r = 0; r < ROWS; r++) {
-            float padded[BLOCK] = {0};
-            uint8_t row[BYTES_MAX];
-            memcpy(padded, x + r * COLS, COLS * sizeof *padded);
+            float padded[WIDEST] = {0};
+            uint8_t row[2 * BYTES_MAX];
+            memcpy(padded, x + r * cols, cols * sizeof *padded);
             info->encode_ref(padded, blocks, row);
             CU_ASSERT(memcmp(out + r * row_bytes, row, row_bytes) == 0);
         }
@@ -164,9 +156,8 @@ static void columns_decode_to_their_part_of_every_row(void)
             wa_matrix view = wa_matrix_columns(&m, cuts[c], width);
             wa_matrix_decode(&view, 0, ROWS, part);
             for (size_t r = 0; r < ROWS; r++)
-                CU_ASSERT_EQUAL(memcmp(part + r * width, whole + r * COLS + cuts[c],
-                                       width * sizeof *part),
-                                0);
+                CU_ASSERT_EQUAL(
+                    memcmp(part + r * width, whole + r * COLS + cuts[c], width * sizeof *part), 0);
         }
     }
 }
