@@ -153,6 +153,15 @@ static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, boo
     return status;
 }
 
+/* A run that was killed between its last two steps leaves parts beside a complete result: wa_parts_close removes what is locked. */
+static void adopt_leftovers(wa_parts *parts)
+{
+    wa_owner before;
+    if (wa_dir_exists(parts->directory) &&
+        wa_lock_take(parts->directory, &parts->lock, &before, NULL) != WA_OK)
+        parts->lock.fd = -1; /* its owner is still at it, or nothing can be written here: it may stay */
+}
+
 wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh,
                         wa_arena *arena, wa_parts **out, wa_error *err)
 {
@@ -173,6 +182,7 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
         memset(parts->done, 1, meta->batch_count);
         parts->done_count = meta->batch_count;
         parts->state = WA_PARTS_FINISHED;
+        adopt_leftovers(parts);
     } else {
         WA_TRY(take_directory(parts, meta, fresh, arena, err));
     }

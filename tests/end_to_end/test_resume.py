@@ -135,3 +135,17 @@ def test_an_input_removed_under_a_run_does_no_harm(shop, prompts):
     found = [line for line in harness.differences(whole.result_path, job.result_path)
              if "job_text" not in line and "fingerprint" not in line and "vindex_path" not in line]
     assert not found, found
+
+
+def test_parts_left_beside_a_finished_result_are_removed(shop, prompts):
+    """A kill between the renaming of the result and the removal of its parts."""
+    model, vindex = own_inputs(shop, "left.vindex")
+    job = shop.job(model, {"f16": vindex}, paths=PATHS)
+    job.run()
+    before = job.result_path.stat().st_mtime_ns
+    left = job.result_path.with_name("job-audit.h5.parts")
+    left.mkdir()
+    (left / "batch-000000.h5").write_bytes(b"a part")
+    (left / "lock").write_text('{"host": "%s", "process": 999999999, "start": 1, "slurm_job": ""}' % os.uname().nodename)
+    job.run()
+    assert not left.exists() and job.result_path.stat().st_mtime_ns == before
