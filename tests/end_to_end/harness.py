@@ -53,6 +53,28 @@ def run(args, ranks=None, expect=0, program=None, limit=LIMIT, **extra):
     return done
 
 
+# Variants that `extract` writes: what follows --format.
+EXTRACTED = {
+    "f32": "f32", "f16": "f16", "interleaved": "interleaved", "q4_0": "q4_0",
+    "q4k": "q4k", "q4k-down4": "q4k --down q4k", "q4k-fm": "q4k --feature-major-down", "q4k-nogate": "q4k --drop-gate",
+    "q4k-from-f32": "q4k --gate f32 --feature-major-down",
+    "fp4a": "fp4 --fp4-policy a", "fp4b": "fp4 --fp4-policy b", "fp4c": "fp4 --fp4-policy c",
+}
+FEATURES = ["up_features.bin", "down_features.bin"]
+KQUANTS = ["interleaved_q4k.bin", "interleaved_q4k_manifest.json"]
+# Variants made of others: a copy of the first, files of the second added, files removed.
+COMBINED = {
+    "interleaved-and-features": ("f32", "interleaved", ["interleaved.bin"], []),
+    "browse": ("f32", None, [], FEATURES),
+    "x-down-only": ("f32", None, [], ["up_features.bin"]),
+    "x-q4k-no-manifest": ("q4k", None, [], ["interleaved_q4k_manifest.json"]),
+    "x-q4k-and-down": ("q4k", "f32", ["down_features.bin"], []),
+    "x-fp4b-and-features": ("fp4b", "f32", FEATURES, []),
+    "x-fp4b-and-q4k": ("fp4b", "q4k-from-f32", KQUANTS, []),
+    "x-fp4b-missing-down": ("fp4b", None, [], ["down_features_fp8.bin"]),
+}
+
+
 class Workshop:
     """A directory for one test module, with models and vindexes made once."""
 
@@ -80,19 +102,16 @@ class Workshop:
         folder = self.root / "vindexes" / model / variant
         if folder.exists():
             return folder
-        if variant in ("f32", "f16", "interleaved"):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            run(["extract", self.model(model), folder, "--format", variant, "--compat", "larql"])
-        elif variant == "interleaved-and-features":
-            self.copy(model, "f32", folder)
-            shutil.copyfile(self.vindex(model, "interleaved") / "interleaved.bin", folder / "interleaved.bin")
-        elif variant in ("browse", "x-down-only"):
-            self.copy(model, "f32", folder)
-            (folder / "up_features.bin").unlink()
-            if variant == "browse":
-                (folder / "down_features.bin").unlink()
-        else:
-            raise ValueError(variant)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if variant in EXTRACTED:
+            run(["extract", self.model(model), folder, "--compat", "larql", "--format", *EXTRACTED[variant].split()])
+            return folder
+        base, source, added, removed = COMBINED[variant]
+        self.copy(model, base, folder)
+        for file in added:
+            shutil.copyfile(self.vindex(model, source) / file, folder / file)
+        for file in removed:
+            (folder / file).unlink()
         return folder
 
     def copy(self, model, variant, folder):
@@ -100,13 +119,14 @@ class Workshop:
         shutil.copytree(self.vindex(model, variant), folder)
         return folder
 
-    def job(self, model, vindexes, **keys):
-        """Write a job of one audit. vindexes: {name: directory}; keys as in a job file. Returns a Job."""
+    def job(self, model, vindexes, only=None, **keys):
+        """Write a job of one audit. vindexes: {name: directory}; only: {name: paths of that vindex}; keys as in a job file."""
         self.jobs += 1
         folder = self.root / "jobs" / f"{self.jobs:03d}"
         folder.mkdir(parents=True)
         audit = {"name": "audit", "model": str(model),
-                 "vindexes": [{"name": n, "path": str(p)} for n, p in vindexes.items()]}
+                 "vindexes": [{"name": n, "path": str(p), **({"paths": only[n]} if only else {})}
+                              for n, p in vindexes.items()]}
         path = folder / "job.yaml"
         path.write_text(json.dumps({"name": "job", "audits": [audit], "result": "results", **keys}))  # YAML holds JSON
         return Job(path)

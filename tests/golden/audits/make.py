@@ -6,6 +6,8 @@ GOLDEN/dense/NAME.bin, little-endian (tests/unit/test_dense.c and tests/end_to_e
   semantics [16], prompt [16] (NUL-padded), n i32, unused i32, token_id [n] i32, top5_id [5] i32, top5_prob [5] f64,
   x [L, n, H] f32, y [L, n, H] f64
 GOLDEN/audits/NAME/walk.npz: the figures of walk_golden.h5's f32 and f16 variants; VARIANT.json: LARQL's own audit.
+GOLDEN/audits/NAME/packed.npz: of its K-quant and FP4 variants, and of extra_walk_golden.h5's; packed.json: LARQL's own audits
+of those variants, only what is compared.
 GOLDEN/audits/sha256.tsv: hashes of the payload files that LARQL wrote, from FIXTURES/FILES.tsv.
 """
 import gzip
@@ -22,6 +24,11 @@ TINY = ["tiny-gemma3", "tiny-llama", "tiny-qwen3", "tiny-odd"]
 FAMILIES = ["gemma2", "mistral", "qwen2", "granite", "gpt2", "llama-linear", "llama-llama3"]
 VARIANTS = ["f32", "f16", "interleaved", "interleaved-and-features", "browse", "x-down-only"]
 PAYLOADS = ["gate_vectors.bin", "up_features.bin", "down_features.bin", "interleaved.bin"]
+PACKED = ["q4k", "q4k-down4", "q4k-nogate", "q4k-from-f32", "fp4a", "fp4b", "fp4c", "x-q4k-and-down", "x-q4k-no-manifest",
+          "x-fp4b-and-features", "x-fp4b-and-q4k"]
+PACKED_FILES = ["gate_vectors.bin", "interleaved_q4k.bin", "interleaved_q4k_manifest.json", "up_features_fp4.bin",
+                "down_features_fp4.bin", "down_features_fp8.bin", "down_features.bin"]
+PACKED_FIGURES = ["rel_l2", "one_minus_cos", "kl", "top1_id", "top1_prob"]
 FIGURES = ["l2", "rel_l2", "one_minus_cos", "max_abs", "kl", "top1_id", "top1_prob", "hits_last"]
 
 
@@ -62,6 +69,39 @@ def walks(name):
             json.dump(audit, file, indent=1, sort_keys=True)
 
 
+def pruned(path):
+    """What a test compares of one path of LARQL's audit."""
+    return {"name": path["name"], "verdict": path["verdict"], "bound": {"kind": path["bound"]["kind"]},
+            "aggregate": {"n_obs": path["aggregate"]["n_obs"]}, "dispatch_counts": path["dispatch_counts"],
+            "per_prompt": path["per_prompt"],
+            "per_layer": [{"dispatch": layer["dispatch"], "n_obs": layer["n_obs"],
+                           "assertion": {"max_rel_l2": layer["assertion"]["max_rel_l2"]}} for layer in path["per_layer"]]}
+
+
+def packed(name):
+    folder = f"{OUT}/audits/{name}"
+    os.makedirs(folder, exist_ok=True)
+    figures, audits = {}, {}
+    with h5py.File(f"{TREE}/{name}/walk_golden.h5") as own, \
+            h5py.File(f"{FIXTURES}/families/extra_walk_golden.h5") as extra:
+        for file in (own, extra.get(name, {})):
+            for variant in file:
+                for path in file[variant] if variant not in ("f32", "f16") else []:
+                    for prompt, group in file[variant][path].items():
+                        for figure in PACKED_FIGURES:
+                            key = f"{variant}/{path.replace('sparse_serial_k', 'sparse_serial:k')}/{prompt}/{figure}"
+                            figures[key] = group[figure][()]
+    np.savez_compressed(f"{folder}/packed.npz", **figures)
+    for variant in PACKED:
+        path = f"{TREE}/{name}/{variant}/upstream_audit.json"
+        if os.path.exists(path):
+            with open(path) as file:
+                audits[variant] = [pruned(each) for each in json.load(file)["paths"]]
+    if name != "tiny-odd":  # upstream misreads padded rows
+        with open(f"{folder}/packed.json", "w") as file:
+            json.dump(audits, file, sort_keys=True, separators=(",", ":"))
+
+
 def model(name):
     folder = f"{OUT}/models/{name}"
     os.makedirs(folder, exist_ok=True)
@@ -77,7 +117,10 @@ def hashes():
         for line in file:
             path, _, digest, *_ = line.split("\t")
             parts = path.split("/")
-            if len(parts) == 4 and parts[0] in TINY[:3] and parts[1] in VARIANTS[:3] and parts[3] in PAYLOADS:
+            if len(parts) != 4 or parts[0] not in TINY:
+                continue
+            plain = parts[0] in TINY[:3] and parts[1] in VARIANTS[:3] and parts[3] in PAYLOADS
+            if plain or (parts[1] in PACKED[:7] and parts[3] in PACKED_FILES):
                 out.write("\t".join([parts[0], parts[1], parts[3], digest]) + "\n")
 
 
@@ -89,6 +132,8 @@ for each in FAMILIES:
     dense(each, f"{FIXTURES}/families/{each}/dense_golden.h5")
 for each in TINY[:3]:
     walks(each)
+for each in TINY:
+    packed(each)
 for each in TINY[:2]:
     model(each)
 for folder, each in [("gguf", "tiny-gemma3-mixed"), ("gguf", "tiny-llama-mixed"), ("families/gguf", "qwen2-v2"),
