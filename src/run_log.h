@@ -1,4 +1,4 @@
-/* The log of a run: progress on stderr, facts for /run/K, records of failed audits. Rank 0 speaks, the others keep silent. */
+/* The log of a run: progress on stderr, facts for /run/K. Rank 0 speaks, the others keep silent. */
 #ifndef WALKAUDIT_RUN_LOG_H
 #define WALKAUDIT_RUN_LOG_H
 
@@ -27,11 +27,5 @@ WA_CHECKED wa_status wa_run_log_write(const wa_run_log *log, wa_parts *parts, co
                                       bool at_end, wa_error *err);
 /** The footer: time split by phase. */
 void wa_run_log_finish(const wa_run_log *log);
-
-/** Does NAME-AUDIT.failed.json stand? */
-bool wa_run_failure_stands(const wa_job *job, const wa_job_audit *audit);
-/** Write it for an audit that could not run, remove it for one that could. */
-void wa_run_record_failure(const wa_job *job, const wa_job_audit *audit, const wa_run_options *options,
-                           wa_status status, const wa_error *failure);
 
 #endif

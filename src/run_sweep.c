@@ -2,7 +2,7 @@
 #include "run_audit.h"
 
 #include "cli/cli.h"
-#include "run_log.h"
+#include "run_failure.h"
 #include "run_predict.h"
 #include "walkaudit/kernel.h"
 
@@ -29,38 +29,16 @@ static bool is_root(const wa_comm *comm)
 
 /* --- Which ----------------------------------------------------------------------------------------- */
 
-static bool is_named(const wa_run_options *options, const char *name)
-{
-    for (size_t i = 0; i < options->audit_count; i++)
-        if (strcmp(options->audits[i], name) == 0)
-            return true;
-    return options->audit_count == 0;
-}
-
-static wa_status check_names(const wa_job *job, const wa_run_options *options, wa_error *err)
-{
-    for (size_t i = 0; i < options->audit_count; i++) {
-        bool found = false;
-        for (size_t a = 0; a < job->audit_count; a++)
-            found = found || strcmp(options->audits[i], job->audits[a].name) == 0;
-        if (!found)
-            return wa_fail(err, WA_E_USAGE, "--audit '%s': the job has no such audit; its %zu audits begin with '%s'",
-                           options->audits[i], job->audit_count, job->audits[0].name);
-    }
-    return WA_OK;
-}
-
 /* Failure records are files, so one rank looks. */
 static wa_status choose(sweep *s, wa_error *err)
 {
     const wa_run_options *o = s->options;
-    wa_status status = check_names(s->job, o, err);
+    wa_status status = wa_selection_check(&o->selection, s->job, err);
     if (status == WA_OK)
         status = wa_arena_take(s->arena, s->job->audit_count, sizeof *s->chosen, &s->chosen, err);
     WA_TRY(wa_comm_agree(s->comm, status, err));
     for (size_t a = 0; is_root(s->comm) && a < s->job->audit_count; a++) {
-        bool mine = o->array_count == 0 || (int)(a % (size_t)o->array_count) == o->array_index;
-        if (mine && is_named(o, s->job->audits[a].name) &&
+        if (wa_selection_has(&o->selection, s->job, a) &&
             (!o->only_failed || wa_run_failure_stands(s->job, &s->job->audits[a])))
             s->chosen[s->chosen_count++] = a;
     }
@@ -127,7 +105,7 @@ static wa_status run_one(sweep *s, size_t i)
     s->outcome[i] = is_root(s->part) ? (int32_t)status : NOT_RUN;
     if (!is_root(s->part))
         return status;
-    wa_run_record_failure(s->job, &s->job->audits[index], s->options, status, &err);
+    wa_run_failure_record(s->job, &s->job->audits[index], s->options, status, &err);
     if (failed)
         wa_cli_fail(&err);
     return status;
@@ -193,16 +171,6 @@ static void print_tables(const sweep *s)
     }
 }
 
-/* In a sweep 4 > 2 > 3 > 75 > 1 > 0 (design 4). */
-static int graver(int a, int b)
-{
-    static const int order[] = {4, 2, 3, 75, 1, 0};
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
-        if (a == order[i] || b == order[i])
-            return order[i];
-    return 4;
-}
-
 static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
 {
     WA_TRY(choose(s, err));
@@ -221,7 +189,7 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
     if (s->plan->set_count > 1 && is_root(s->comm))
         print_tables(s);
     for (size_t i = 0; is_root(s->comm) && i < s->chosen_count; i++)
-        *code = graver(*code, wa_status_exit_code((wa_status)s->outcome[i]));
+        *code = wa_exit_code_graver(*code, wa_status_exit_code((wa_status)s->outcome[i]));
     return wa_comm_broadcast(s->comm, code, sizeof *code, err);
 }
 

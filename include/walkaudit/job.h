@@ -58,6 +58,23 @@ typedef struct wa_job {
 WA_CHECKED wa_status wa_job_open(const char *path, const char *const *settings, size_t setting_count,
                                  wa_arena *arena, wa_job **out, wa_error *err);
 
+/** Which audits of a job a command means. All zero: every one. */
+typedef struct wa_selection {
+    const char *const *audits; /* [audit_count] names, borrowed; NULL = all */
+    size_t audit_count;
+    bool by_index;
+    int index, count; /* by_index: only audits index, index + count, … from 0; count 0: audit `index` alone */
+} wa_selection;
+
+/** Does the job have what is selected? WA_E_USAGE names what it has not. Local. */
+WA_CHECKED wa_status wa_selection_check(const wa_selection *selection, const wa_job *job, wa_error *err);
+/** Is audit `audit` (its place in the job) selected? */
+bool wa_selection_has(const wa_selection *selection, const wa_job *job, size_t audit);
+
+/** RESULT/NAME-AUDIT.h5, the result file of an audit of the job. Arena. */
+WA_CHECKED wa_status wa_job_result_path(const wa_job *job, const wa_job_audit *audit, wa_arena *arena,
+                                        char **out, wa_error *err);
+
 /** One row of the key table, for --help-job, jobs/README.md's test and the effective job. */
 typedef struct wa_job_key {
     const char *name;     /* dotted: "audits[].vindexes[].path" */

@@ -9,9 +9,7 @@ typedef struct wa_run_options {
     const char *out_file; /* --out: result file instead of RESULT/NAME-AUDIT.h5 (jobs of one audit); NULL = none */
     bool fresh;           /* compute anew, whatever is there */
     bool only_failed;     /* only audits that a .failed.json stands for */
-    const char *const *audits; /* only audits of these names; NULL = all */
-    size_t audit_count;
-    int array_index, array_count; /* only audits I, I + N, I + 2 N, … of the job, from 0; N = 0: all */
+    wa_selection selection; /* which audits of the job */
     bool mixed_cores;     /* hosts may have different OpenBLAS cores */
     bool verbose;
     double deadline;      /* wa_clock() at which to begin no further batch; 0 = never */

@@ -48,6 +48,8 @@ wa_status wa_note(wa_error *err, const char *format, ...) WA_PRINTF(2, 3);
 
 /** Exit code of the process for a status (design 4). */
 int wa_status_exit_code(wa_status status);
+/** Of two exit codes the one a sweep answers with: 4 > 2 > 3 > 75 > 1 > 0 (design 4); 4 for codes that are none of these. */
+int wa_exit_code_graver(int a, int b);
 
 /** Meaning of a status, a static string. */
 const char *wa_status_meaning(wa_status status);

@@ -67,3 +67,12 @@ const char *wa_status_meaning(wa_status status)
     size_t at = (size_t)status;
     return at < sizeof meanings / sizeof meanings[0] ? meanings[at] : "unknown status";
 }
+
+int wa_exit_code_graver(int a, int b)
+{
+    static const int order[] = {4, 2, 3, 75, 1, 0};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+        if (a == order[i] || b == order[i])
+            return order[i];
+    return 4;
+}

@@ -1,6 +1,7 @@
 /* walkaudit run: the audit. The only verb that starts MPI. */
 #include "base/signals.h"
 #include "cli/cli.h"
+#include "cli/selection.h"
 #include "walkaudit/run.h"
 #include "walkaudit/stage.h"
 
@@ -9,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_SETTINGS = 64, MOST_AUDITS = 256, KEY_OUT = 256, KEY_RESUME, KEY_FRESH, KEY_ONLY_FAILED, KEY_AUDIT, KEY_ARRAY,
-       KEY_MIXED, KEY_MAX_TIME, KEY_GRACE, KEY_HELP_JOB };
+enum { MOST_SETTINGS = 64, KEY_OUT = 256, KEY_RESUME, KEY_FRESH, KEY_ONLY_FAILED, KEY_MIXED,
+       KEY_MAX_TIME, KEY_GRACE, KEY_HELP_JOB };
 /* Seconds for what is in flight when the time is up: --grace replaces it. */
 static const double GRACE = 60.0;
 
@@ -18,20 +19,11 @@ typedef struct arguments {
     const char *job;
     const char *settings[MOST_SETTINGS];
     size_t setting_count;
-    const char *audits[MOST_AUDITS];
+    wa_cli_selection selection;
     bool help_job;
     double max_time; /* seconds; 0 = none */
     wa_run_options options;
 } arguments;
-
-/* "I/N": task I, from 0, of N. */
-static void parse_array(const char *word, wa_run_options *options, struct argp_state *state)
-{
-    char rest = '\0';
-    int fields = sscanf(word, "%9d/%9d%c", &options->array_index, &options->array_count, &rest);
-    if (fields != 2 || options->array_index < 0 || options->array_count <= options->array_index)
-        argp_error(state, "--array-index '%s', expected I/N with I from 0 to N - 1", word);
-}
 
 /* Seconds of "90", "90s", "45m", "3h30m", "1d12h": numbers with descending units, the last one's unit is seconds. */
 static bool parse_duration(const char *text, double *out)
@@ -68,6 +60,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     arguments *args = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &args->selection;
+        return 0;
     case 's':
         if (args->setting_count == MOST_SETTINGS)
             argp_error(state, "more than %d --set", MOST_SETTINGS);
@@ -83,15 +78,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_ONLY_FAILED:
         args->options.only_failed = true;
-        return 0;
-    case KEY_AUDIT:
-        if (args->options.audit_count == MOST_AUDITS)
-            argp_error(state, "more than %d --audit", MOST_AUDITS);
-        args->audits[args->options.audit_count++] = arg;
-        args->options.audits = args->audits;
-        return 0;
-    case KEY_ARRAY:
-        parse_array(arg, &args->options, state);
         return 0;
     case KEY_MIXED:
         args->options.mixed_cores = true;
@@ -130,9 +116,6 @@ static const struct argp_option OPTIONS[] = {
     {.name = "resume", .key = KEY_RESUME, .doc = "go on with an unfinished result (the default)"},
     {.name = "fresh", .key = KEY_FRESH, .doc = "compute anew, whatever is there"},
     {.name = "only-failed", .key = KEY_ONLY_FAILED, .doc = "run only audits whose .failed.json stands"},
-    {.name = "audit", .key = KEY_AUDIT, .arg = "NAME", .doc = "run only this audit of the job (may be repeated)"},
-    {.name = "array-index", .key = KEY_ARRAY, .arg = "I/N", .doc = "run only audits I, I+N, I+2N, … of the job, counted from 0: "
-     "task I of a Slurm array of N"},
     {.name = "mixed-cores", .key = KEY_MIXED, .doc = "allow hosts with different OpenBLAS cores"},
     {.name = "max-time", .key = KEY_MAX_TIME, .arg = "TIME", .doc = "begin no batch after so long, e.g. 3h30m; exit 75, resumable"},
     {.name = "grace", .key = KEY_GRACE, .arg = "TIME", .doc = "then, and after SIGUSR1, finish what fits into this time (60s)"},
@@ -179,7 +162,9 @@ static const char *join_words(int argc, char **argv, wa_arena *arena)
 
 int wa_cli_run(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{.argp = &wa_cli_selection_parser}, {0}};
     static const struct argp parser = {.options = OPTIONS,
+                                       .children = children,
                                        .parser = parse_option,
                                        .args_doc = "JOB.yaml",
                                        .doc = "Audit every (vindex, path) of a job against the dense model."};
@@ -199,6 +184,7 @@ int wa_cli_run(int argc, char **argv)
     wa_arena *arena;
     if (wa_arena_open("job", 0, &arena, &err) != WA_OK)
         return wa_cli_fail(&err);
+    args.options.selection = args.selection.chosen;
     args.options.command_line = join_words(argc, argv, arena);
     wa_comm *comm;
     if (wa_comm_open(&argc, &argv, &comm, &err) != WA_OK) {

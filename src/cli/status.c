@@ -1,22 +1,41 @@
 /* walkaudit status: what is done of a result, who computes it, and what to type next. */
 #include "cli/cli.h"
+#include "cli/selection.h"
+#include "cli/status_job.h"
 #include "walkaudit/store.h"
 
 #include <argp.h>
 #include <stdio.h>
 
+enum { KEY_BATCHES = 256, KEY_RESUMABLE };
+
+typedef struct arguments {
+    const char *path;
+    wa_status_question question;
+    wa_cli_selection selection;
+} arguments;
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
-    const char **result = state->input;
+    arguments *args = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &args->selection;
+        return 0;
+    case KEY_BATCHES:
+        args->question.batches = true;
+        return 0;
+    case KEY_RESUMABLE:
+        args->question.resumable = true;
+        return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0)
             argp_error(state, "unexpected argument '%s'", arg);
-        *result = arg;
+        args->path = arg;
         return 0;
     case ARGP_KEY_END:
-        if (*result == NULL)
-            argp_error(state, "expected RESULT.h5");
+        if (args->path == NULL)
+            argp_error(state, "expected RESULT.h5 or JOB.yaml");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -61,23 +80,11 @@ static void print_unfinished(const char *path, const wa_result_status *state)
                state->batches == 0 ? "" : ", with the same job: it goes on where this one stopped");
 }
 
-int wa_cli_status(int argc, char **argv)
+static int answer_for_result(const char *path)
 {
-    static const struct argp parser = {
-        .parser = parse_option,
-        .args_doc = "RESULT.h5",
-        .doc = "What is done of a result and what is missing. Reads only; never locks a running "
-               "job's files."
-               "\vExit codes: 0 finished and every case passes or is measured; 1 finished, some "
-               "case fails or "
-               "none ran; 75 begun and not finished; 3 nothing there, or not a result."};
-    const char *path = NULL;
     wa_arena *arena;
     wa_error err = {.status = WA_OK};
     wa_result_status state = {.finished = false};
-    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
-    if (argp_parse(&parser, argc, argv, 0, NULL, &path) != 0)
-        return wa_status_exit_code(WA_E_USAGE);
     if (wa_arena_open("status", 0, &arena, &err) != WA_OK)
         return wa_cli_fail(&err);
     wa_status status = wa_result_check(path, arena, &state, &err);
@@ -87,4 +94,34 @@ int wa_cli_status(int argc, char **argv)
         print_unfinished(path, &state);
     wa_arena_close(arena);
     return status == WA_OK ? state.exit_code : wa_cli_fail(&err);
+}
+
+static const struct argp_option OPTIONS[] = {
+    {.name = "batches", .key = KEY_BATCHES, .doc = "of a job: print the number of finished batches and nothing else"},
+    {.name = "resumable", .key = KEY_RESUMABLE, .doc = "of a job: print nothing; exit code 0 when some audit is begun and can go on, else 1"},
+    {0}};
+
+int wa_cli_status(int argc, char **argv)
+{
+    static const struct argp_child children[] = {{.argp = &wa_cli_selection_parser}, {0}};
+    static const struct argp parser = {
+        .options = OPTIONS,
+        .children = children,
+        .parser = parse_option,
+        .args_doc = "RESULT.h5|JOB.yaml",
+        .doc = "What is done of a result, or of every audit of a job, and what is missing. Reads only; never locks a "
+               "running job's files."
+               "\vExit codes: 0 finished and every case passes or is measured; 1 finished, some "
+               "case fails or "
+               "none ran; 75 begun and not finished; 3 nothing there, or not a result. Of a job's audits the gravest: "
+               "4, 2, 3, 75, 1, 0."};
+    arguments args = {.path = NULL};
+    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
+    if (argp_parse(&parser, argc, argv, 0, NULL, &args) != 0)
+        return wa_status_exit_code(WA_E_USAGE);
+    if (!wa_cli_names_job(args.path))
+        return answer_for_result(args.path);
+    args.question.job = args.path;
+    args.question.selection = args.selection.chosen;
+    return wa_cli_status_job(&args.question);
 }

@@ -196,6 +196,5 @@ wa_status wa_audit_result_path(const wa_audit *audit, const char *out_file, char
 {
     if (out_file != NULL)
         return wa_arena_copy(audit->arena, out_file, strlen(out_file), out, err);
-    return wa_arena_print(audit->arena, out, err, "%s/%s-%s.h5", audit->job->result,
-                          audit->job->name, audit->request->name);
+    return wa_job_result_path(audit->job, audit->request, audit->arena, out, err);
 }

@@ -1,0 +1,89 @@
+/* walkaudit status JOB.yaml: a line per audit, one exit code. */
+#include "cli/status_job.h"
+
+#include "cli/cli.h"
+#include "run_failure.h"
+#include "walkaudit/store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Over the audits looked at. */
+typedef struct tally {
+    size_t audits, finished, batches;
+    bool resumable;
+    int code;
+} tally;
+
+bool wa_cli_names_job(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot != NULL && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
+}
+
+static void print_line(const wa_job_audit *audit, const wa_result_status *state, const char *reason)
+{
+    printf("%-20s ", audit->name);
+    if (state->finished)
+        printf("finished, %zu batches; %s\n", state->batches,
+               state->exit_code == 0 ? "every case passes or is measured" : "some case fails, or none ran");
+    else if (state->owner_alive)
+        printf("running, %zu of %zu batches; %s\n", state->done, state->batches, state->owner);
+    else if (state->batches > 0)
+        printf("unfinished, %zu of %zu batches%s%s\n", state->done, state->batches,
+               reason == NULL ? "" : "; last: ", reason == NULL ? "" : reason);
+    else
+        printf("%s%s\n", reason == NULL ? "not begun" : "failed: ", reason == NULL ? "" : reason);
+}
+
+static wa_status look(const wa_status_question *q, const wa_job *job, size_t index, wa_arena *arena,
+                      tally *t, wa_error *err)
+{
+    char *path;
+    wa_run_failure failed;
+    wa_result_status state = {.finished = false};
+    const wa_job_audit *audit = &job->audits[index];
+    WA_TRY(wa_job_result_path(job, audit, arena, &path, err));
+    WA_TRY(wa_run_failure_read(job, audit, arena, &failed, err));
+    WA_TRY(wa_result_check(path, arena, &state, err));
+    t->audits++;
+    t->finished += state.finished;
+    t->batches += state.done;
+    t->resumable = t->resumable || (!state.finished && state.batches > 0);
+    bool is_failed = failed.reason != NULL && !state.finished && state.batches == 0;
+    t->code = wa_exit_code_graver(t->code, is_failed ? failed.exit_code : state.exit_code);
+    if (!q->batches && !q->resumable)
+        print_line(audit, &state, failed.reason);
+    return WA_OK;
+}
+
+static wa_status look_at_all(const wa_status_question *q, wa_arena *arena, tally *t, wa_error *err)
+{
+    wa_job *job;
+    WA_TRY(wa_job_open(q->job, NULL, 0, arena, &job, err));
+    WA_TRY(wa_selection_check(&q->selection, job, err));
+    for (size_t a = 0; a < job->audit_count; a++)
+        if (wa_selection_has(&q->selection, job, a))
+            WA_TRY(look(q, job, a, arena, t, err));
+    return WA_OK;
+}
+
+int wa_cli_status_job(const wa_status_question *question)
+{
+    wa_arena *arena;
+    wa_error err = {.status = WA_OK};
+    tally t = {.code = 0};
+    if (wa_arena_open("status", 0, &arena, &err) != WA_OK)
+        return wa_cli_fail(&err);
+    wa_status status = look_at_all(question, arena, &t, &err);
+    wa_arena_close(arena);
+    if (status != WA_OK)
+        return wa_cli_fail(&err);
+    if (question->resumable)
+        return t.resumable ? 0 : 1;
+    if (question->batches)
+        printf("%zu\n", t.batches);
+    else
+        printf("%zu of %zu audits finished; exit code %d\n", t.finished, t.audits, t.code);
+    return question->batches ? 0 : t.code;
+}
