@@ -4,7 +4,7 @@
 set -eu
 
 # One line each for: building, MPI and HDF5, numbers, text and files, tests and analysis, the test of its pages,
-# fuzzing.
+# Slurm, fuzzing.
 packages="build-essential cmake ninja-build pkg-config
     openmpi-bin libopenmpi-dev libhdf5-openmpi-dev hdf5-tools
     libopenblas-dev libhwloc-dev
@@ -12,6 +12,7 @@ packages="build-essential cmake ninja-build pkg-config
     libcunit1-dev python3 python3-pip python3-venv python3-pytest python3-numpy python3-h5py python3-xarray
     python3-h5netcdf python3-netcdf4 python3-matplotlib
     chromium chromium-driver python3-selenium fonts-dejavu-core ca-certificates
+    slurm-wlm munge
     clang libclang-rt-14-dev"
 
 is_installed() {

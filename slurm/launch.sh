@@ -1,0 +1,72 @@
+# What the batch scripts share; sourced by them, never run by itself.
+#
+#   launch JOB OPTION…        one walkaudit on all tasks of the allocation, warned of the time limit
+#   finish JOB [SELECTION]    requeue this job if that helps, else exit with what the result files say
+#
+# Environment, all optional:
+#   WALKAUDIT            the program (walkaudit)
+#   WALKAUDIT_LAUNCHER   srun (with PMIx) or mpirun                                    (srun)
+#   WALKAUDIT_BIND       what each rank is bound to: cores, sockets, none …            (cores)
+
+: "${WALKAUDIT:=walkaudit}" "${WALKAUDIT_LAUNCHER:=srun}" "${WALKAUDIT_BIND:=cores}"
+cpus=${SLURM_CPUS_PER_TASK:-1}
+# The job file's `threads` is what counts; this keeps other OpenBLAS programs and the default in line.
+export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-$cpus}"
+
+case $WALKAUDIT_LAUNCHER in
+# srun does not inherit --cpus-per-task of sbatch since Slurm 22.05.
+srun) step="srun --mpi=pmix --cpus-per-task=$cpus --cpu-bind=$WALKAUDIT_BIND" ;;
+# -q: mpirun prints ten lines of its own after any exit code but 0. It takes hosts and rank count from Slurm.
+mpirun) step="mpirun -q --map-by slot:PE=$cpus --bind-to ${WALKAUDIT_BIND%s}" ;;
+*)
+    echo "launch.sh: WALKAUDIT_LAUNCHER is '$WALKAUDIT_LAUNCHER', expected srun or mpirun" >&2
+    exit 2
+    ;;
+esac
+
+# The batch shell alone gets Slurm's early warning (--signal=B:USR1@…); the ranks must have it. kill -TERM on srun would
+# kill the step at once, so its ranks are told by scancel.
+pass_on() {
+    echo "slurm: SIG$1 at $(date +%T); told the ranks to stop where they can go on later" >&2
+    case $WALKAUDIT_LAUNCHER in
+    srun) scancel --signal="$1" "$SLURM_JOB_ID" ;;
+    mpirun) kill -"$1" "$child" ;;
+    esac
+}
+
+# Finished batches of all the job's audits that this task is to run: the measure of progress.
+batches_done() {
+    "$WALKAUDIT" status --batches "$@" 2>/dev/null || echo 0
+}
+
+launch() {
+    trap 'pass_on USR1' USR1
+    trap 'pass_on TERM' TERM
+    $step "$WALKAUDIT" run "$@" &
+    child=$!
+    # wait returns early for each signal.
+    code=0
+    wait "$child" || code=$?
+    while kill -0 "$child" 2>/dev/null; do
+        code=0
+        wait "$child" || code=$?
+    done
+    trap - USR1 TERM
+}
+
+# srun and mpirun answer with codes of their own when they fail, and 0 on a node that was lost; the files know better.
+finish() {
+    state=0
+    "$WALKAUDIT" status "$@" || state=$?
+    echo "slurm: the run answered $code, the result files say $state"
+    if "$WALKAUDIT" status --resumable "$@" >/dev/null 2>&1; then
+        after=$(batches_done "$@")
+        if [ "$after" -gt "$before" ]; then
+            echo "slurm: $((after - before)) batches further, more to do: requeued"
+            # Ends this script; the job starts again under the same id and goes on.
+            scontrol requeue "$SLURM_JOB_ID" && sleep 60
+        fi
+        echo "slurm: more to do, but no batch was finished: not requeued; give it more --time" >&2
+    fi
+    exit "$state"
+}

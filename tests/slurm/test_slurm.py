@@ -1,0 +1,149 @@
+"""The scripts of slurm/, submitted to a real Slurm: one node, and two pretended ones over TCP."""
+import json
+import os
+import pathlib
+import re
+
+import pytest
+
+import harness
+from compare_results import differences
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent.parent.parent / "slurm"
+MODEL = "tiny-gemma3"
+# Two nodes on one host: shared memory is named by host, so their ranks would meet in it.
+OVER_TCP = {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,tcp", "OMPI_MCA_btl_tcp_if_include": "lo"}
+
+
+class Site:
+    """A directory to submit from: job file, results and what the scripts print."""
+
+    def __init__(self, slurm, folder, **environment):
+        self.slurm, self.folder = slurm, folder
+        self.slurm.env.update(harness.environment(WALKAUDIT=harness.binary(), WALKAUDIT_SLURM=str(SCRIPTS),
+                                                  WALKAUDIT_BIND="none", PATH=slurm.env["PATH"], **environment))
+
+    def write(self, job):
+        path = self.folder / "job.yaml"
+        path.write_text(json.dumps(job))  # YAML holds JSON
+        return path
+
+    def submit(self, script, *words, options=()):
+        """A job's id and the path of its output."""
+        out = self.folder / "out-%A-%a.txt" if "--array" in " ".join(options) else self.folder / "out-%j.txt"
+        job = self.slurm.submit(f"--output={out}", *options, SCRIPTS / script, *words, cwd=self.folder)
+        return job
+
+    def output(self, job):
+        return "\n".join(p.read_text() for p in sorted(self.folder.glob(f"out-{job}*.txt")))
+
+    def finish(self, job, states, seconds=120):
+        found = self.slurm.finish(job, seconds)
+        assert sorted(found) == sorted(states), f"{found}\n{self.output(job)}\n{self.slurm.logs()}"
+        return self.output(job)
+
+
+def audit(shop, name="audit", model=MODEL, vindex="f16"):
+    return {"name": name, "model": str(shop.model(model)),
+            "vindexes": [{"name": vindex, "path": str(shop.vindex(model, vindex))}]}
+
+
+def corpus(folder, prompts):
+    """Prompts of a few tokens each."""
+    path = folder / "corpus.jsonl"
+    path.write_text("".join(json.dumps({"key": f"p{i:03d}", "text": f"number {i} of these lines is short"}) + "\n"
+                            for i in range(prompts)))
+    return str(path)
+
+
+def plain_result(job_path, ranks=1):
+    """The same job without Slurm, in a directory of its own."""
+    out = job_path.parent / "plain.h5"
+    harness.run(["run", job_path, "--out", out], ranks)
+    return out
+
+
+@pytest.mark.parametrize("launcher", ["srun", "mpirun"])
+def test_a_job_on_one_node(one_node, shop, tmp_path, launcher):
+    site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER=launcher)
+    path = site.write({"name": "job", "audits": [audit(shop)], "result": "results"})
+    text = site.finish(site.submit("audit.sbatch", path), ["COMPLETED"])
+    assert "the run answered 0, the result files say 0" in text
+    assert text.count("Verdicts, and the largest differences") == 1  # one rank prints
+    assert not differences(tmp_path / "results/job-audit.h5", plain_result(path))
+
+
+def test_an_array_with_a_broken_pair_and_a_second_run_of_it_alone(one_node, shop, tmp_path):
+    site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER="srun")
+    broken = {"name": "two", "model": str(shop.model(MODEL)),
+              "vindexes": [{"name": "f16", "path": str(tmp_path / "late.vindex")}]}
+    path = site.write({"name": "job", "result": "results",
+                       "audits": [audit(shop, "one"), broken, audit(shop, "three", vindex="f32")]})
+    array = site.submit("sweep-array.sbatch", path, options=["--array=0-2%2"])
+    collector = site.submit("collect.sbatch", path, options=[f"--dependency=afterany:{array}"])
+    site.finish(array, ["COMPLETED", "COMPLETED", "FAILED"])
+    text = site.finish(collector, ["FAILED"])
+    assert one_node.job(collector)["ExitCode"] == "3:0"
+    assert "late.vindex" in text
+    failed = json.loads((tmp_path / "results/job-two.failed.json").read_text())
+    assert "late.vindex" in json.dumps(failed)
+    before = (tmp_path / "results/job-one.h5").stat().st_mtime_ns
+
+    shop.copy(MODEL, "f16", tmp_path / "late.vindex")
+    again = site.submit("sweep-array.sbatch", path, "--only-failed", options=["--array=1"])
+    site.finish(again, ["COMPLETED"])
+    assert not (tmp_path / "results/job-two.failed.json").exists()
+    assert (tmp_path / "results/job-one.h5").stat().st_mtime_ns == before
+    done = site.submit("collect.sbatch", path)
+    site.finish(done, ["COMPLETED"])
+
+
+def test_a_sweep_in_one_allocation(one_node, shop, tmp_path):
+    site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER="srun")
+    path = site.write({"name": "job", "result": "results",
+                       "audits": [audit(shop, "one"), audit(shop, "two", vindex="f32")]})
+    text = site.finish(site.submit("sweep.sbatch", path), ["COMPLETED"])
+    assert text.count("Verdicts, and the largest differences") == 2
+    for name in ("one", "two"):
+        assert (tmp_path / f"results/job-{name}.h5").exists()
+
+
+def slow(shop, folder, prompts):
+    """A job of many batches; the oracle at every position makes them slow."""
+    return {"name": "job", "audits": [audit(shop, vindex="f32")], "result": "results", "kernel_check": -1,
+            "batch": {"rows": 16}, "prompts": {"file": corpus(folder, prompts)}}
+
+
+def test_a_time_limit_with_requeue_that_finishes(one_node, shop, tmp_path):
+    site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER="srun")
+    path = site.write(slow(shop, tmp_path, 400))
+    # The warning comes 50 s, or up to 60 s more, before a limit of 60 s: within the first ten seconds.
+    job = site.submit("audit.sbatch", path, "--grace", "1", options=["--time=1", "--signal=B:USR1@50"])
+    text = site.finish(job, ["COMPLETED"], 400)
+    assert "requeued" in text
+    assert int(one_node.job(job)["Restarts"]) >= 1
+    further = [int(n) for n in re.findall(r"slurm: (\d+) batches further", text)]
+    assert all(n > 0 for n in further)
+    assert not differences(tmp_path / "results/job-audit.h5", plain_result(path, 2))
+
+
+def test_a_node_set_down_in_the_middle(two_nodes, shop, tmp_path):
+    site = Site(two_nodes, tmp_path, WALKAUDIT_LAUNCHER="srun", **OVER_TCP)
+    path = site.write(slow(shop, tmp_path, 200))
+    job = site.submit("audit.sbatch", path, options=["--nodes=1", "--ntasks=2"])
+    parts = tmp_path / "results/job-audit.h5.parts"
+    two_nodes.wait(lambda: len(list(parts.glob("batch-*.h5"))) >= 3, 60, "three finished batches")
+    node = two_nodes.job(job)["NodeList"]
+    two_nodes.output(["scontrol", "update", f"nodename={node}", "state=down", "reason=test"])
+    site.finish(job, ["COMPLETED"], 240)
+    assert int(two_nodes.job(job)["Restarts"]) == 1
+    assert not differences(tmp_path / "results/job-audit.h5", plain_result(path, 2))
+
+
+@pytest.mark.parametrize("launcher", ["srun", "mpirun"])
+def test_a_job_on_two_nodes(two_nodes, shop, tmp_path, launcher):
+    site = Site(two_nodes, tmp_path, WALKAUDIT_LAUNCHER=launcher, **OVER_TCP)
+    path = site.write({"name": "job", "audits": [audit(shop)], "result": "results"})
+    job = site.submit("audit.sbatch", path, options=["--nodes=2", "--ntasks-per-node=2"])
+    site.finish(job, ["COMPLETED"])
+    assert not differences(tmp_path / "results/job-audit.h5", plain_result(path))
