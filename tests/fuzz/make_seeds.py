@@ -3,6 +3,7 @@
 
 Run by hand when a reader learns a new form: make_seeds.py
 """
+import hashlib
 import json
 import pathlib
 import shutil
@@ -235,14 +236,27 @@ def vindexes():
     seed("vindex_layers", "none", b"LYRW" + struct.pack("<5I", 1, 0, 0, 16, 32))
 
 
+# --- Number formats ---------------------------------------------------------------------------------------------------
+
+FORMATS = 16  # WA_FORMAT_COUNT
+
+
+def codecs():
+    """A format's number, then noise: blocks to decode, and 256 floats to encode."""
+    for number in range(FORMATS):
+        noise = b"".join(hashlib.sha256(bytes([number, part])).digest() for part in range(33))
+        seed("codec", f"format-{number:02}", bytes([number]) + noise)
+
+
 def main():
-    for part in ("safetensors gguf config tokenizer job bounds prompts vindex_index vindex_fp4 vindex_kquants vindex_down_meta "
+    for part in ("codec safetensors gguf config tokenizer job bounds prompts vindex_index vindex_fp4 vindex_kquants vindex_down_meta "
                  "vindex_weights vindex_layers").split():
         shutil.rmtree(HERE / "seeds" / part, ignore_errors=True)
     models()
     tokenizers()
     texts()
     vindexes()
+    codecs()
 
 
 main()
