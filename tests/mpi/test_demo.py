@@ -1,4 +1,4 @@
-"""jobs/demo.sh and jobs/fetch.sh, in a directory of their own and cut off from every package index.
+"""jobs/demo.sh, jobs/baselines.sh and jobs/fetch.sh, in a directory of their own and cut off from every package index.
 
 test_demo.py WALKAUDIT MPIRUN
 """
@@ -58,6 +58,12 @@ class Demo(unittest.TestCase):
             self.assertIn("fetch: pip cannot download", done.stderr)
             self.assertEqual(done.stderr.count("\n"), 1)
             self.assertEqual(list((self.top / "models").iterdir()), [])
+
+    def test_no_download_stops_the_baselines_before_they_write(self):
+        done = self.run_script("jobs/baselines.sh", WALKAUDIT, MPIRUN)
+        self.assertEqual(done.returncode, 69)
+        self.assertEqual(list((self.top / "vindexes").iterdir()), [])
+        self.assertEqual(list((self.top / "results").iterdir()), [])
 
     def test_a_model_other_than_the_published_one_stops_the_demo(self):
         write_wheel(self.packages, b"GGUF, but another")

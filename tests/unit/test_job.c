@@ -613,6 +613,33 @@ static void the_readme_lists_every_key_with_type_default_and_meaning(void)
     CU_ASSERT_EQUAL(rows, count);
 }
 
+/* jobs/baselines: a vindex of every format, rates at every position, prompts that all have text. */
+static void the_baselines_cover_every_format_and_position(void)
+{
+    static const char *const names[] = {"f32",       "f16",  "q4_0", "q4k",
+                                        "q4k-down4", "fp4a", "fp4b", "fp4c"};
+    static const char *const files[] = {WA_GOLDEN "/../../jobs/baselines/smollm2.yaml",
+                                        WA_GOLDEN "/../../jobs/baselines/gemma3-270m.yaml"};
+    for (size_t f = 0; f < 2; f++) {
+        wa_arena *arena = new_arena();
+        wa_job *job;
+        wa_prompt *prompts;
+        size_t count;
+        wa_error err;
+        WA_MUST(wa_job_open(files[f], NULL, 0, arena, &job, &err), &err);
+        CU_ASSERT_TRUE(job->logits_all);
+        CU_ASSERT_EQUAL_FATAL(job->audit_count, 1);
+        CU_ASSERT_EQUAL_FATAL(job->audits[0].vindex_count, sizeof names / sizeof names[0]);
+        for (size_t v = 0; v < job->audits[0].vindex_count; v++)
+            CU_ASSERT_STRING_EQUAL(job->audits[0].vindexes[v].name, names[v]);
+        WA_MUST(wa_prompts_open(job, arena, &prompts, &count, &err), &err);
+        CU_ASSERT_EQUAL(count, 40);
+        for (size_t p = 0; p < count; p++)
+            CU_ASSERT(prompts[p].text_length > 200 && prompts[p].max_tokens == 120);
+        wa_arena_close(arena);
+    }
+}
+
 WA_SUITE("job", WA_CASE(only_audits_are_required_and_the_rest_has_the_published_defaults),
          WA_CASE(every_key_reaches_the_job_and_its_effective_text_means_the_same),
          WA_CASE(the_effective_text_shows_every_default), WA_CASE(settings_replace_single_values),
@@ -630,4 +657,5 @@ WA_SUITE("job", WA_CASE(only_audits_are_required_and_the_rest_has_the_published_
          WA_CASE(a_byte_order_mark_is_skipped_at_the_start_only),
          WA_CASE(a_huge_line_is_refused_by_its_size),
          WA_CASE(a_bad_line_of_a_corpus_is_named), WA_CASE(an_empty_corpus_is_refused),
+         WA_CASE(the_baselines_cover_every_format_and_position),
          WA_CASE(the_readme_lists_every_key_with_type_default_and_meaning))
