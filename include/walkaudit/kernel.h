@@ -11,8 +11,12 @@
 enum { WA_PANEL_BYTES = 4 << 20 };
 /* FFN activations are computed for at most this many rows at a time. Fixed for the same reason. */
 enum { WA_TILE_ROWS = 512 };
-/* With logits at all positions the vocabulary is streamed past at most this many rows at a time. Fixed for the same reason. */
-enum { WA_HEAD_ROWS = 128 };
+/* With logits at all positions the vocabulary is streamed, in panels of this many ids, past at most this many rows at a
+ * time. Fixed for the same reason; of the shapes tried, OpenBLAS is fastest here, since a panel of logits stays in the
+ * second-level cache. */
+enum { WA_HEAD_ROWS = 256, WA_HEAD_IDS = 512 };
+/* Logits of all lanes are kept between the two passes when they fit here; else they are made again, with the same bits. */
+enum { WA_HEAD_KEPT_BYTES = 32 << 20 };
 
 /** Buffers of one rank's matrix products, made once and reused. */
 typedef struct wa_scratch {

@@ -27,9 +27,6 @@ typedef struct head_work {
     wa_operand *operands; /* [lanes] */
 } head_work;
 
-/* Logits of all lanes kept between the passes when they fit here; else the second pass makes them again, with the same bits. */
-static const size_t KEPT_BYTES = (size_t)32 << 20;
-
 /* Where few rows are multiplied, panels of this size keep three rows within the reach of OpenBLAS's kernels for small
  * matrices, which are three times faster there. */
 enum { PANEL_BYTES = 512 << 10 };
@@ -108,7 +105,7 @@ static void first_pass(head_work *head, size_t first, size_t count)
 {
     const float *z = panel_at(head, first, count, false);
     for (size_t i = 0; i < head->lanes * head->count; i++) {
-        wa_logits_add(&head->logits[i], z + i * count, first, count);
+        (head->all_rows ? wa_logits_add_fast : wa_logits_add)(&head->logits[i], z + i * count, first, count);
         int32_t next = head->next[i % head->count];
         if (next >= 0 && (size_t)next >= first && (size_t)next - first < count)
             head->next_logit[i] = z[i * count + (size_t)next - first];
@@ -120,8 +117,9 @@ static void second_pass(head_work *head, size_t first, size_t count)
     const float *z = panel_at(head, first, count, true);
     for (size_t i = head->count; i < head->lanes * head->count; i++) {
         size_t reference = i % head->count;
-        wa_divergence_add(&head->divergences[i], &head->logits[reference], &head->logits[i],
-                          z + reference * count, z + i * count, first, count);
+        (head->all_rows ? wa_divergence_add_fast : wa_divergence_add)(
+            &head->divergences[i], &head->logits[reference], &head->logits[i], z + reference * count,
+            z + i * count, first, count);
     }
 }
 
@@ -146,14 +144,13 @@ static wa_status open_head(head_work *head, wa_error *err)
     wa_arena *arena = stage->arena;
     head->tile = head->all_rows && head->rows > WA_HEAD_ROWS ? WA_HEAD_ROWS : head->rows;
     size_t rows = head->lanes * head->tile;
-    size_t panel_bytes = head->all_rows ? WA_PANEL_BYTES : PANEL_BYTES;
-    head->panel_ids = panel_bytes / sizeof(float) / model->hidden;
+    head->panel_ids = head->all_rows ? WA_HEAD_IDS : PANEL_BYTES / sizeof(float) / model->hidden;
     if (head->panel_ids == 0)
         head->panel_ids = 1;
     size_t kept;
     if (!wa_size_mul(rows * sizeof(float), model->vocab, &kept))
         return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu logits overflow", rows, model->vocab);
-    if (kept <= KEPT_BYTES)
+    if (kept <= WA_HEAD_KEPT_BYTES)
         WA_TRY(wa_arena_take_raw(arena, rows * model->vocab, sizeof(float), &head->kept, err));
     else
         WA_TRY(wa_arena_take_raw(arena, rows * head->panel_ids, sizeof(float), &head->panel, err));

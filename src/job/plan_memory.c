@@ -25,6 +25,13 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Logits of so many rows: all of them when they may be kept between the passes, else a panel. */
+static size_t logits_bytes(const wa_plan_input *input, size_t rows)
+{
+    size_t all = times(rows, times(input->vocab, sizeof(float)));
+    return all <= WA_HEAD_KEPT_BYTES ? all : times(rows, WA_HEAD_IDS * sizeof(float));
+}
+
 /* Results of a batch: fields of these axes, for one place (block.h). Those per (case, layer, position) are nearly all;
  * with logits everywhere those per (case, position) and per position count too. */
 static size_t result_bytes_per_observation(wa_axes wanted)
@@ -48,7 +55,6 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
     size_t tile = smaller(rows, WA_TILE_ROWS);
     size_t normed = input->logits_all ? rows : plan->max_prompts;
     size_t heads = input->logits_all ? smaller(rows, WA_HEAD_ROWS) : plan->max_prompts;
-    size_t panel_columns = row == 0 ? 0 : plus(WA_PANEL_BYTES / row, 1);
 
     /* a slot: residuals of its lanes, x_0 and y_ref, and the results */
     size_t residuals = times(times(plus(lanes, 2), rows), row);
@@ -65,7 +71,8 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
     size_t activations = times(times(2, tile), times(input->intermediate, sizeof(float)));
     /* head: final norms of each lane and the reference; a state and a panel of logits for each of their rows at a time */
     size_t states = times(times(plus(lanes, 1), heads),
-                          plus(sizeof(wa_logits), times(panel_columns, sizeof(float))));
+                          sizeof(wa_logits) + sizeof(wa_divergence));
+    states = plus(states, logits_bytes(input, times(plus(lanes, 1), heads)));
     states = plus(states, times(times(plus(lanes, 1), normed), row));
 
     size_t total = times(slots, plus(residuals, results));

@@ -4,27 +4,49 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 enum { V = 5000 };
 
+static bool are_same(double a, double b, double relative)
+{
+    return (isnan(a) && isnan(b)) || a == b || fabs(a - b) <= relative * fabs(b);
+}
+
+/* Both ways, which must agree. */
 static wa_logits seen(const float *logits, size_t count, size_t panel, size_t k)
 {
-    wa_logits state;
+    wa_logits state, fast;
     wa_logits_start(&state, k);
-    for (size_t at = 0; at < count; at += panel)
-        wa_logits_add(&state, logits + at, at, count - at < panel ? count - at : panel);
+    wa_logits_start(&fast, k);
+    for (size_t at = 0; at < count; at += panel) {
+        size_t size = count - at < panel ? count - at : panel;
+        wa_logits_add(&state, logits + at, at, size);
+        wa_logits_add_fast(&fast, logits + at, at, size);
+    }
+    CU_ASSERT(are_same(fast.sum, state.sum, 1e-13) && fast.max == state.max);
+    CU_ASSERT(fast.nonfinite == state.nonfinite && fast.filled == state.filled);
+    for (size_t i = 0; i < state.filled; i++)
+        CU_ASSERT(fast.top_id[i] == state.top_id[i] && fast.top_logit[i] == state.top_logit[i]);
     return state;
 }
 
 static wa_divergence compared(const float *ref, const float *own, size_t count, size_t panel)
 {
     wa_logits a = seen(ref, count, panel, 2), b = seen(own, count, panel, 2);
-    wa_divergence divergence;
+    wa_divergence divergence, fast;
     wa_divergence_start(&divergence);
-    for (size_t at = 0; at < count; at += panel)
-        wa_divergence_add(&divergence, &a, &b, ref + at, own + at, at,
-                          count - at < panel ? count - at : panel);
+    wa_divergence_start(&fast);
+    for (size_t at = 0; at < count; at += panel) {
+        size_t size = count - at < panel ? count - at : panel;
+        wa_divergence_add(&divergence, &a, &b, ref + at, own + at, at, size);
+        wa_divergence_add_fast(&fast, &a, &b, ref + at, own + at, at, size);
+    }
+    /* terms that differ by rounding of d, whose square they are: relative 1e-10 where nearly all is rounding */
+    CU_ASSERT(are_same(fast.kl, divergence.kl, 1e-10) || fabs(divergence.kl) < 1e-20);
+    CU_ASSERT(are_same(fast.js, divergence.js, 1e-10) || fabs(divergence.js) < 1e-20);
+    CU_ASSERT(are_same(fast.log_prob_of_ref_top1, divergence.log_prob_of_ref_top1, 1e-15));
     return divergence;
 }
 
@@ -209,6 +231,41 @@ static void divergences_agree_with_the_definition_on_long_rows(void)
     CU_ASSERT_DOUBLE_EQUAL(d.js / (double)js, 1.0, 1e-12);
 }
 
+/* Every size of d, one row each: q is p moved by up to +-size, so that each form of a term is used. */
+static void fast_terms_are_those_of_the_definition(void)
+{
+    static float p[V], q[V];
+    static const double sizes[] = {1e-5, 1e-3, 0.009, 0.02, 0.3, 0.95, 1.5, 8.0, 40.0};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        fill(p, V, (unsigned)(20 + s));
+        fill(q, V, (unsigned)(40 + s));
+        long double sp = 0.0L, sq = 0.0L, kl = 0.0L, js = 0.0L;
+        for (size_t i = 0; i < V; i++) {
+            q[i] = p[i] + (float)sizes[s] / 15.0f * q[i];
+            sp += expl((long double)p[i]);
+            sq += expl((long double)q[i]);
+        }
+        for (size_t i = 0; i < V; i++) {
+            long double a = expl((long double)p[i]) / sp, b = expl((long double)q[i]) / sq;
+            kl += a * logl(a / b);
+            js += 0.5L * (a * logl(2.0L * a / (a + b)) + b * logl(2.0L * b / (a + b)));
+        }
+        wa_logits x, y;
+        wa_divergence d;
+        wa_logits_start(&x, 5);
+        wa_logits_start(&y, 5);
+        wa_divergence_start(&d);
+        for (size_t at = 0; at < V; at += 1000) {
+            wa_logits_add_fast(&x, p + at, at, 1000);
+            wa_logits_add_fast(&y, q + at, at, 1000);
+        }
+        for (size_t at = 0; at < V; at += 1000)
+            wa_divergence_add_fast(&d, &x, &y, p + at, q + at, at, 1000);
+        CU_ASSERT_DOUBLE_EQUAL(d.kl / (double)kl, 1.0, 1e-10 + 1e-17 / (double)kl);
+        CU_ASSERT_DOUBLE_EQUAL(d.js / (double)js, 1.0, 1e-10 + 1e-17 / (double)kl);
+    }
+}
+
 static void nan_and_infinity_spoil_the_whole_row(void)
 {
     static const float bad[] = {NAN, INFINITY, -INFINITY};
@@ -249,5 +306,6 @@ WA_SUITE("logits", WA_CASE(two_points_have_the_logistic_probability),
          WA_CASE(a_tiny_divergence_keeps_its_digits),
          WA_CASE(disjoint_distributions_reach_the_limits),
          WA_CASE(divergences_agree_with_the_definition_on_long_rows),
+         WA_CASE(fast_terms_are_those_of_the_definition),
          WA_CASE(nan_and_infinity_spoil_the_whole_row),
          WA_CASE(a_row_never_seen_has_no_probabilities), WA_CASE(overlap_is_common_over_all))

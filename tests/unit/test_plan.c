@@ -335,6 +335,11 @@ static void four_lanes_of_a_4b_model_take_less_than_200_mb(void)
     CU_ASSERT(plan->anonymous_bytes < 200000000);
     /* at least the residuals of four lanes and two tiles of activations */
     CU_ASSERT(plan->anonymous_bytes > (4 * 512 * 2560 + 2 * 512 * 10240) * sizeof(float));
+    size_t last = plan->anonymous_bytes;
+    input.logits_all = true; /* final norms of all rows, and no matrix of rows x vocabulary: that has 537 MB */
+    WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
+    CU_ASSERT(plan->anonymous_bytes < 200000000);
+    CU_ASSERT(plan->anonymous_bytes > last + 4 * 511 * 2560 * sizeof(float));
     input.node_memory = 100000000;
     CU_ASSERT_EQUAL(wa_plan_build(&input, 1, arena, &plan, &err), WA_E_MEMORY);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "the node has 100000000"));
