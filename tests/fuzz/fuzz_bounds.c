@@ -1,5 +1,5 @@
 /* A bounds file; one that is accepted prints as one that is accepted too. */
-#include "fuzz.h"
+#include "fuzz_numbers.h"
 #include "walkaudit/verdict.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,5 @@
 /* config.json beside the weights of a small model, in both semantics. */
-#include "fuzz.h"
+#include "fuzz_numbers.h"
 #include "walkaudit/model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,5 @@
 /* A job file; one that is accepted prints as a job that is accepted too. */
-#include "fuzz.h"
+#include "fuzz_numbers.h"
 #include "walkaudit/job.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,5 @@
 /* Prompts as JSON lines. */
-#include "fuzz.h"
+#include "fuzz_numbers.h"
 #include "walkaudit/job.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

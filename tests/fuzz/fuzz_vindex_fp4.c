@@ -1,4 +1,5 @@
 /* The fp4 object of index.json: the input is its text. */
+#include "fuzz_numbers.h"
 #include "fuzz_vindex.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,4 +1,5 @@
 /* index.json of a vindex that has every payload: float, Q4_0, K-quant, FP4. */
+#include "fuzz_numbers.h"
 #include "fuzz_vindex.h"
 
 /* Sizes that fit 2 layers of 16 features with H 32, so that an index of that shape is accepted. */

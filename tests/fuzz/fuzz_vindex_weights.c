@@ -1,4 +1,5 @@
 /* weight_manifest.json, with files for some of what it may name. */
+#include "fuzz_numbers.h"
 #include "fuzz_vindex.h"
 
 static void write_once(void)

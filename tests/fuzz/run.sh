@@ -18,8 +18,10 @@ log=$(mktemp)
 trap 'rm -rf "$corpus" "$log"' EXIT
 for name; do
     mkdir "$corpus/$name"
+    seeds=$here/seeds/$name
+    [ -d "$seeds" ] || seeds=
     if ! "$build/fuzz_$name" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$build/findings/$name-" "$corpus/$name" "$here/seeds/$name" >"$log" 2>&1; then
+        -dict="$here/words.dict" -artifact_prefix="$build/findings/$name-" "$corpus/$name" $seeds >"$log" 2>&1; then
         tail -60 "$log" >&2
         echo "run.sh: a finding in $name; its input is in $build/findings" >&2
         exit 1
