@@ -11,7 +11,7 @@ import warnings
 
 from .errors import INPUT, OK, USAGE, Failure
 
-VERBS = ()
+VERBS = ("report", "index", "plot")
 
 
 class Parser(argparse.ArgumentParser):

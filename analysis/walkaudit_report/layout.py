@@ -36,6 +36,13 @@ for _extreme in _EXTREMES:
             AXES[_prefix + _extreme + _suffix] = ("case",)
     for _suffix in ("", "_at_obs"):
         AXES["layer_" + _extreme + _suffix] = ("case", "layer")
+# Rates over all positions, present with `logits: all` only.
+RATES = ("mean_kl", "p99_kl", "flip_rate", "far_flip_rate", "mean_next_logprob_delta", "ppl_ratio")
+for _rate in RATES:
+    for _suffix in ("", "_err", "_upper"):
+        AXES[_rate + _suffix] = ("case",)
+for _name in ("flip_margin", "n_next", "bound_mean_kl", "bound_p99_kl", "bound_flip_rate", "bound_ppl_ratio"):
+    AXES[_name] = ("case",)
 for _extreme in ("max_kernel_rel_l2", "max_drift"):
     for _suffix in ("", "_at_layer", "_at_obs"):
         AXES[_extreme + _suffix] = ("case",)

@@ -95,7 +95,9 @@ def token(text, limit=0):
 
 def markdown(text):
     """Text inside a Markdown cell or line: nothing in it is markup. Lines must be gone (`visible`)."""
-    return re.sub(r"([\\`*_\[\]<>|#~&!])", r"\\\1", text)
+    text = re.sub(r"([\\`*\[\]<>|~&])", r"\\\1", text)
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside a word it is no emphasis
+    return re.sub(r"^([#+])", r"\\\1", text)
 
 
 def markup(text):

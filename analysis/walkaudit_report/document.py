@@ -1,0 +1,78 @@
+"""A report before it has a form: sections of paragraphs, tables and pictures. markdown.py and page.py render it."""
+import dataclasses
+
+
+@dataclasses.dataclass
+class Cell:
+    """text; what to sort by if it is not the text; a link within the page; an anchor of the row; a kind of look."""
+
+    text: str
+    sort: float = None
+    link: str = ""
+    kind: str = ""  # "good", "bad", "code" or plain
+
+
+@dataclasses.dataclass
+class Column:
+    title: str
+    numeric: bool = False
+
+
+@dataclasses.dataclass
+class Table:
+    """rows of Cells, the first of each names its row. anchors: one per row, or none."""
+
+    caption: str
+    columns: list
+    rows: list
+    explanations: list = dataclasses.field(default_factory=list)  # (symbol, sentence), below the table
+    anchors: list = dataclasses.field(default_factory=list)
+    filtered: bool = False  # a long table that a reader searches
+
+
+@dataclasses.dataclass
+class Text:
+    text: str
+    kind: str = ""  # "good", "note" and "warning" stand out
+
+
+@dataclasses.dataclass
+class Terms:
+    terms: list  # (symbol, sentence)
+
+
+@dataclasses.dataclass
+class Bullets:
+    items: list  # of Cells
+
+
+@dataclasses.dataclass
+class Pre:
+    text: str
+    title: str = ""
+
+
+@dataclasses.dataclass
+class Picture:
+    """An SVG inside the page; left out where there can be none. alt: what a reader who cannot see it is told."""
+
+    svg: str
+    title: str
+    alt: str
+    note: str = ""  # below it, beside the title
+
+
+@dataclasses.dataclass
+class Section:
+    title: str
+    anchor: str
+    blocks: list
+    folded: bool = False
+    sections: list = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Document:
+    title: str
+    lead: list  # of blocks before the first section
+    sections: list

@@ -1,0 +1,165 @@
+"""What an index over many results says: which files there are, a row per result, vindex and bucket, a section each."""
+import pathlib
+
+from . import facts, metrics, text
+from .document import Bullets, Cell, Document, Section, Table, Text
+from .errors import Failure
+from .result import open_result
+from .sections import column_list, figure_cell, headline, place_words, sortable, value_of
+
+METHOD = (
+    "Every case is one walk path on one vindex. The dense model alone drives the residual stream; at each layer the dense FFN "
+    "and the walk path see the same input, and their outputs are compared at every position.",
+    "Each case runs with one forced kernel; a case whose kernel did not run fails, it never falls back to another.",
+    "Three questions are judged apart: whether the stored numbers encode the model's, whether the kernel computes what they "
+    "say, and how far the result is from the dense model.",
+    "cos and rel_L2 are tied: with ρ the ratio of the outputs' lengths, rel_L2² = 1 + ρ² − 2ρ·cos; a bound on one cannot be "
+    "chosen without the other.",
+    "Bounds come from measurement: a bucket without calibrated bounds is MEASURED, which is a fact and no failure.",
+)
+
+
+def find_results(folder):
+    """HDF5 files below a folder, in order of their names; parts of unfinished results are none."""
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise Failure("no such folder", f"'{folder}'", "found none, expected a folder of results")
+    found = [path for path in folder.rglob("*.h5")
+             if path.is_file() and not any(parent.name.endswith((".parts", ".captures")) for parent in path.parents)]
+    return sorted(found, key=lambda path: str(path.relative_to(folder)))
+
+
+def read(path, folder):
+    """A light description of one result: no pass over its observations."""
+    with open_result(path) as result:
+        cases = [light_case(result, case) for case in range(len(result.cases))]
+        runs = result.runs()
+        dates = [str(run[name])[:10] for run in runs for name in ("ended", "started") if run.get(name)]
+        return {"path": path.relative_to(folder).as_posix(), "title": result.attribute("title"),
+                "job": facts.describe_job(result), "size": dict(result.size), "cases": cases,
+                "summary": facts.summarise(cases), "date": max(dates, default=""),
+                "not_offered": [str(line) for line in result["not_offered"]]}
+
+
+def light_case(result, case):
+    vindex = int(result["case_vindex"][case])
+    described = {"name": result.cases[case], "vindex": result.vindexes[vindex] if vindex >= 0 else "",
+                 "bucket": result.words("case_bucket")[case], "verdict": result.words("verdict")[case],
+                 "reasons": [line for line in str(result["fail_reasons"][case]).split("\n") if line],
+                 "n_obs": int(result["n_obs"][case]),
+                 "bounds": {name: facts.number(result[f"bound_{name}"][case]) for name in ("cos", "rel_l2", "dp")}}
+    if described["verdict"] != "NOT-RUN":
+        described["extremes"] = {name: facts.extreme(result, name, case) for name in facts.EXTREMES}
+        described["rest"] = {name: facts.extreme(result, f"rest_{name}", case) for name in ("max_rel_l2", "max_eta")}
+        described["next_token"] = facts.describe_next_token(result, case)
+    return described
+
+
+def groups(entry):
+    """{(vindex, bucket): cases} of a result, in the order of its cases."""
+    found = {}
+    for case in entry["cases"]:
+        found.setdefault((case["vindex"], case["bucket"]), []).append(case)
+    return found
+
+
+# --- The document
+
+
+def build(entries, refused, artefacts):
+    """artefacts(entry) -> [(words, link)]; refused: [(path, why)]."""
+    total = sum(entry["summary"]["cases"] for entry in entries)
+    failed = sum(entry["summary"]["failed"] for entry in entries)
+    good = failed == 0 and not refused and all(entry["summary"]["success"] for entry in entries)
+    lead = [Text(f"{text.plural(len(entries), 'result')}, {text.plural(total, 'case')}, {failed} of them fail.",
+                 "good" if good else "warning")]
+    sections = [Section("Method", "method", [Bullets([Cell(words) for words in METHOD])]),
+                Section("Baselines", "baselines", [baselines(entries)])]
+    if refused:
+        sections.append(Section("Not read", "refused", [Text("Files that are no finished results:"), Bullets(
+            [Cell(f"{path}: {why}", kind="bad") for path, why in refused])]))
+    sections += [entry_section(entry, at, artefacts(entry)) for at, entry in enumerate(entries)]
+    return Document("Walk path audits", lead, sections)
+
+
+def worst(cases, pick, largest=True):
+    """The worst figure over cases; what is no number is the worst."""
+    values = [value for value in map(pick, cases) if value is not None]
+    nan = [value for value in values if value != value]
+    return nan[0] if nan else (max if largest else min)(values) if values else None
+
+
+def delta(case):
+    shift = case["next_token"]["prob_delta"]
+    return None if shift is None else abs(shift["value"])
+
+
+def baselines(entries):
+    columns = column_list("date", "model", "vindex", "bucket", "paths tested", "=min cos", "=max rel_L2", "=max |ΔP|", "=n_obs",
+                          "verdict", "result")
+    rows = []
+    for at, entry in enumerate(entries):
+        for (vindex, bucket), cases in groups(entry).items():
+            ran = [case for case in cases if "extremes" in case]
+            good = sum(case["verdict"] in facts.SUCCESS for case in cases)
+            names = ", ".join(case["name"].partition(":")[2] or case["name"] for case in cases)
+            cos = worst(ran, lambda case: value_of(case["extremes"]["min_cos"]), largest=False)
+            rows.append([Cell(entry["date"] or text.ABSENT), Cell(text.plain(pathlib.Path(str(entry["job"]["model"])).name)),
+                         Cell(text.plain(vindex) or text.ABSENT), Cell(bucket), Cell(text.plain(names)),
+                         Cell(text.cosine(cos), sort=sortable(cos)),
+                         figure_cell(worst(ran, lambda case: value_of(case["extremes"]["max_rel_l2"]))),
+                         figure_cell(worst(ran, delta)),
+                         Cell(text.count(sum(case["n_obs"] for case in ran)), sort=sum(case["n_obs"] for case in ran)),
+                         Cell(verdict_words(cases, good), kind="good" if good == len(cases) else "bad"),
+                         Cell(text.plain(entry["path"]), link=f"#result-{at}")])
+    return Table("One row per result, vindex and bucket; each figure is the worst of its cases", columns, rows,
+                 metrics.explain("cos", "rel_l2", "prob_delta"), filtered=len(rows) > 12)
+
+
+def verdict_words(cases, good):
+    measured = sum(case["verdict"] == "MEASURED" for case in cases)
+    word = "MEASURED" if measured == len(cases) else "PASS" if measured == 0 else "PASS or MEASURED"
+    return f"{good}/{len(cases)} {word}"
+
+
+def entry_section(entry, at, links):
+    job, size = entry["job"], entry["size"]
+    blocks = [Text(headline(entry["summary"]) + ".", "" if entry["summary"]["success"] else "warning"),
+              Text(f"Model {text.plain(str(job['model']))}, semantics {job['semantics']}, bounds {job['bounds']}; "
+                   f"{size['layer']} layers, {text.plural(size['prompt'], 'prompt')}, {size['obs']} observations per layer"
+                   + ("; requantised: made from a model of 6 bits or fewer." if job["requantised"] else "."))]
+    reasons = [Cell(f"{text.plain(case['name'])}: {reason}", kind="bad") for case in entry["cases"]
+               for reason in case["reasons"]]
+    items = places(entry) + bounds(entry)
+    blocks += ([Bullets(reasons)] if reasons else []) + ([Bullets(items)] if items else [])
+    if links:
+        blocks.append(Bullets([Cell(words, link=link, kind="link") for words, link in links]))
+    title = f"{job['audit'] or entry['path']}: {', '.join(sorted({case['vindex'] for case in entry['cases']})) or 'no case'}"
+    return Section(text.plain(f"{title} ({entry['path']})"), f"result-{at}", blocks)
+
+
+def places(entry):
+    """Where each figure is largest, by bucket; position 0 apart."""
+    items = []
+    for bucket in dict.fromkeys(case["bucket"] for case in entry["cases"]):
+        ran = [case for case in entry["cases"] if "extremes" in case and case["bucket"] == bucket]
+        for words, pick in (("largest rel_L2", lambda case: case["extremes"]["max_rel_l2"]),
+                            ("largest rel_L2 after position 0", lambda case: case["rest"]["max_rel_l2"]),
+                            ("largest η after position 0", lambda case: case["rest"]["max_eta"])):
+            seen = [(pick(case), case) for case in ran if pick(case) is not None]
+            if seen:
+                place, case = max(seen, key=lambda pair: sortable(pair[0]["value"]))
+                items.append(Cell(f"{bucket}: {words} {text.figure(place['value'])} at {place_words(place)} of "
+                                  f"{text.plain(case['name'])}"))
+    return items
+
+
+def bounds(entry):
+    """The bounds as applied, a line per bucket."""
+    lines = {}
+    for case in entry["cases"]:
+        known = ", ".join(f"{name} {word} {case['bounds'][key]:g}" for name, word, key in
+                          (("cos", "≥", "cos"), ("rel_L2", "≤", "rel_l2"), ("|ΔP|", "≤", "dp"))
+                          if case["bounds"][key] is not None)
+        lines[case["bucket"]] = known or "none, so its cases are measured"
+    return [Cell(f"bounds of bucket {bucket}: {line}") for bucket, line in lines.items()]

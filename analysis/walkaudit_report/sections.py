@@ -1,0 +1,352 @@
+"""What a report of one result shows, in which order: from the facts to a document."""
+import math
+
+from . import layout, metrics, text
+from .document import Bullets, Cell, Column, Document, Pre, Section, Table, Text
+
+KEY, TOKEN = 24, 16
+
+
+def build(facts, pictures=(), judged=""):
+    """pictures: [(Section title, anchor, [blocks])] in order; judged: `walkaudit verdict`'s answer by other bounds."""
+    sections = [Section("Summary", "summary", [summary_table(facts), *failures(facts)]),
+                Section("Where the differences are", "places", [rest_table(facts), first_table(facts), Text(metrics.NOT_A_CAUSE)])]
+    if any(case.get("rates") for case in facts["cases"]):
+        sections.append(Section("Over all positions", "rates", [rates_table(facts)]))
+    sections += pictures
+    sections += [Section("What ran", "basis", [basis_table(facts), cost_table(facts)]),
+                 Section("Next tokens of the dense model", "prompts", prompt_blocks(facts)),
+                 Section("Cases in detail", "cases", [Text("Every case by prompt and by layer.")],
+                         sections=[case_section(facts, at) for at in range(len(facts["cases"]))])]
+    if judged:
+        sections.append(Section("Judged by other bounds", "judged", [Pre(judged)]))
+    sections.append(Section("What was not run", "not-offered", not_offered(facts)))
+    sections.append(Section("Provenance", "provenance", provenance(facts)))
+    return Document(facts["title"] or facts["result"], lead(facts), sections)
+
+
+# --- Head
+
+
+def headline(summary):
+    """"3 cases: 2 pass, 0 measured, 1 fails"."""
+    failed = summary["failed"]
+    return (f"{text.plural(summary['cases'], 'case')}: {summary['passed']} pass, {summary['measured']} measured "
+            f"(no bound for their bucket), {failed} fail")
+
+
+def formats(job):
+    return ", ".join(f"{name} {value}" for name, value in job["source_format"].items() if value)
+
+
+def lead(facts):
+    job, size = facts["job"], facts["size"]
+    blocks = [Text(headline(facts["summary"]) + ".", "good" if facts["summary"]["success"] else "warning"),
+              Text(f"Model {text.plain(str(job['model']))} ({job['family']}, semantics {job['semantics']}), FFN stored as "
+                   f"{formats(job)}. {text.plural(size['layers'], 'layer')}, {text.plural(size['prompts'], 'prompt')}, "
+                   f"{text.plural(size['observations'], 'observation')} per layer; bounds: {job['bounds']}.")]
+    if job["requantised"]:
+        blocks.append(Text("Requantised: the vindexes are made from a model of 6 bits or fewer, so they are compared with "
+                           "those numbers and not with the original weights.", "note"))
+    return blocks
+
+
+# --- Cells
+
+
+def verdict_cell(verdict):
+    return Cell(verdict, kind={"PASS": "good", "MEASURED": ""}.get(verdict, "bad"))
+
+
+def figure_cell(value):
+    return Cell(text.figure(value), sort=sortable(value))
+
+
+def sortable(value):
+    """What is no number is worse than any."""
+    return None if value is None else math.inf if math.isnan(value) else value
+
+
+def place_words(place, layer=True):
+    """"L12 code/5 ' x'"."""
+    where = f"{text.plain(place['prompt'], KEY)}/{place['position']} {text.token(place['token'], TOKEN)}"
+    return f"L{place['layer']} {where}" if layer else where
+
+
+def place_cell(place, case, layer=True):
+    """A place links to its layer among the case's details."""
+    if place is None or place["value"] == 0.0:  # nothing differs: no place is worse
+        return Cell(text.ABSENT)
+    return Cell(place_words(place, layer), sort=place["layer"] if layer else None,
+                link=f"#case-{case}-layer-{place['layer']}" if layer else "")
+
+
+def value_of(extreme):
+    return None if extreme is None else extreme["value"]
+
+
+def case_cell(facts, at):
+    return Cell(text.plain(facts["cases"][at]["name"]), link=f"#case-{at}")
+
+
+def column_list(*titles):
+    """Titles; those that begin with "=" are of numbers."""
+    return [Column(title.lstrip("="), title.startswith("=")) for title in titles]
+
+
+# --- Tables
+
+
+def summary_table(facts):
+    columns = column_list("case", "verdict", "bucket", "=min cos", "=max rel_L2", "=headroom", "=max η", "=|ΔP|", "=KL",
+                          "=top-1", "=MB read", "=seconds")
+    rows = []
+    for at, case in enumerate(facts["cases"]):
+        rows.append([case_cell(facts, at), verdict_cell(case["verdict"]), Cell(case["bucket"]),
+                     *summary_cells(case), Cell(text.megabytes(case["cost"]["bytes"]), sort=case["cost"]["bytes"]),
+                     Cell(text.seconds(case["cost"]["seconds"]), sort=case["cost"]["seconds"])])
+    named = ["cos", "rel_l2", "headroom", "eta", "prob_delta", "kl", "top1", "bytes", "seconds"]
+    return Table("Verdicts, and the largest differences from the dense model over all layers and positions", columns, rows,
+                 metrics.explain(*named), filtered=len(rows) > 12)
+
+
+def summary_cells(case):
+    if "extremes" not in case:
+        return [Cell(text.ABSENT)] * 7
+    extremes, token = case["extremes"]["all"], case["next_token"]
+    cos, least = value_of(extremes["min_cos"]), least_headroom(case)
+    dp, kl = (None if token[name] is None else abs(token[name]["value"]) for name in ("prob_delta", "kl"))
+    return [Cell(text.cosine(cos), sort=sortable(cos)), figure_cell(value_of(extremes["max_rel_l2"])),
+            Cell(text.decades(least), sort=least), figure_cell(value_of(extremes["max_eta"])), figure_cell(dp),
+            figure_cell(kl), Cell(f"{token['top1_same']}/{token['of']}", sort=token["top1_same"])]
+
+
+def least_headroom(case):
+    known = [value for value in case["headroom"].values() if value is not None]
+    return min(known) if known else None
+
+
+def failures(facts):
+    """Reasons of what failed, most severe first, as the file has them."""
+    items = [Cell(f"{text.plain(case['name'])}: {case['verdict']}: {reason}", kind="bad" if at == 0 else "")
+             for case in facts["cases"] for at, reason in enumerate(case["reasons"])]
+    return [Text("Why cases fail, as the verdict says it:"), Bullets(items)] if items else []
+
+
+def place_rows(facts, pick):
+    """pick(extremes of a case) -> the extremes to show, each as its figure and its place."""
+    rows = []
+    for at, case in enumerate(facts["cases"]):
+        row = [case_cell(facts, at)]
+        for extreme in pick(case["extremes"]) if "extremes" in case else ():
+            row += [figure_cell(value_of(extreme)), place_cell(extreme, at)]
+        rows.append(row)
+    width = max(map(len, rows), default=1)
+    return [row + [Cell(text.ABSENT)] * (width - len(row)) for row in rows]
+
+
+def rest_table(facts):
+    columns = column_list("case", "=max rel_L2", "at layer prompt/position", "=max η", "at", "=max drift", "at")
+    rows = place_rows(facts, lambda extremes: (extremes["rest"]["max_rel_l2"], extremes["rest"]["max_eta"],
+                                               extremes["all"]["max_drift"]))
+    return Table("The largest differences after the first position; drift over all positions", columns, rows,
+                 metrics.explain("rel_l2", "eta", "drift"), filtered=len(rows) > 12)
+
+
+def first_table(facts):
+    columns = column_list("case", "=rel_L2 at position 0", "at layer prompt/position", "=η at position 0", "at")
+    rows = place_rows(facts, lambda extremes: (extremes["first"]["max_rel_l2"], extremes["first"]["max_eta"]))
+    return Table("The largest differences at position 0", columns, rows, metrics.explain("first"), filtered=len(rows) > 12)
+
+
+def labels_words(labels):
+    names = [name for name in labels["expected"] if name != "none"] or list(labels["seen"])
+    name = names[0] if len(names) == 1 else "mixed"
+    return f"{name} {labels['right']}/{labels['of']}"
+
+
+def basis_table(facts):
+    columns = column_list("case", "kernel that ran", "=row error p99", "=row error max", "at", "=kernel", "at")
+    rows = []
+    for at, case in enumerate(facts["cases"]):
+        encoding, kernel = case.get("encoding"), case["extremes"]["all"]["max_kernel_rel_l2"] if "extremes" in case else None
+        where = Cell(text.ABSENT)
+        if encoding and encoding["max"] != 0.0:
+            where = Cell(f"L{encoding['layer']} {encoding['projection']} row {encoding['row']}", sort=encoding["layer"])
+        labels = case["labels"]
+        rows.append([case_cell(facts, at),
+                     Cell(labels_words(labels), kind="" if labels["right"] == labels["of"] else "bad"),
+                     figure_cell(encoding and encoding["p99"]), figure_cell(encoding and encoding["max"]), where,
+                     figure_cell(value_of(kernel)), place_cell(kernel, at)])
+    return Table("On what the differences were measured: layers and prompts with the kernel they had to have, the stored "
+                 "numbers against the model's, the kernel against its oracle", columns, rows, metrics.explain("row_err", "kernel_rel_l2"), filtered=len(rows) > 12)
+
+
+def cost_table(facts):
+    columns = column_list("case", "=K", "=MB read", "=GFLOP", "=seconds", "reads from the vindex")
+    rows = []
+    for at, case in enumerate(facts["cases"]):
+        cost = case["cost"]
+        rows.append([case_cell(facts, at), Cell("all" if case["k"] is None else str(case["k"]),
+                                                sort=math.inf if case["k"] is None else case["k"]),
+                     Cell(text.megabytes(cost["bytes"]), sort=cost["bytes"]),
+                     Cell(f"{cost['flops'] / 1e9:.2f}", sort=cost["flops"]),
+                     Cell(text.seconds(cost["seconds"]), sort=cost["seconds"]),
+                     Cell(", ".join(case["reads"]) or "nothing")])
+    return Table("What each case costs", columns, rows,
+                 [*metrics.explain("bytes", "seconds"), ("K", "Features taken per position; all, or those with the highest "
+                                                              "gate scores.")], filtered=len(rows) > 12)
+
+
+
+
+
+def rates_table(facts):
+    """Each rate with its error and the limit that a bound is held against."""
+    titles = [title for name in layout.RATES for title in (f"={metrics.METRICS[name].symbol}", "=≤")]
+    rows = []
+    for at, case in enumerate(facts["cases"]):
+        row = [case_cell(facts, at)]
+        for name in layout.RATES if case.get("rates") else ():
+            row += rate_cells(case["rates"][name])
+        rows.append(row + [Cell(text.ABSENT)] * (len(titles) + 1 - len(row)))
+    return Table("Rates over all positions of all prompts: value ± standard error, upper limit", column_list("case", *titles),
+                 rows, metrics.explain(*layout.RATES, "upper"), filtered=len(rows) > 12)
+
+
+def rate_cells(rate):
+    words = text.figure(rate["value"]) + ("" if rate["error"] is None else f" ± {text.figure(rate['error'])}")
+    limit = text.figure(rate["upper"]) + ("" if rate["bound"] is None else f" (bound {rate['bound']:g})")
+    return [Cell(words, sort=sortable(rate["value"])), Cell(limit, sort=sortable(rate["upper"]))]
+
+
+# --- Prompts
+
+
+def prompt_blocks(facts):
+    columns = column_list("prompt", "text", "=tokens", "top-1", "=p", "=margin", "=cases that differ")
+    rows, anchors = [], []
+    for at, prompt in enumerate(facts["prompts"]):
+        differ = len(prompt["cases_that_differ"])
+        rows.append([Cell(text.plain(prompt["key"], KEY)), Cell(text.token(prompt["text"], 60)),
+                     Cell(str(prompt["tokens"]), sort=prompt["tokens"]), Cell(text.token(prompt["top1"], TOKEN)),
+                     Cell(text.probability(prompt["top1_prob"]), sort=prompt["top1_prob"]),
+                     Cell(f"{prompt['margin']:.3f}", sort=prompt["margin"]),
+                     Cell(f"{differ} of {prompt['cases_compared']}", sort=differ)])
+        anchors.append(f"prompt-{at}")
+    blocks = [Table("Most probable next token of each prompt, by the dense model", columns, rows,
+                    metrics.explain("margin"), anchors, filtered=len(rows) > 12)]
+    if facts["prompts_left_out"]:
+        blocks.append(Text(f"{text.plural(facts['prompts_left_out'], 'more prompt')} in the file: shown are those with the "
+                           "largest KL in any case."))
+    return blocks
+
+
+# --- One case
+
+
+def case_section(facts, at):
+    case = facts["cases"][at]
+    if "layers" not in case:
+        blocks = [Text(f"{case['verdict']}: {'; '.join(case['reasons'])}", "warning")]
+    else:
+        blocks = [Text(case_words(case)), case_prompts_table(case, at), layers_table(case, at)]
+    return Section(text.plain(case["name"]), f"case-{at}", blocks, folded=True)
+
+
+def case_words(case):
+    bounds = ", ".join(f"{name} {word} {value:g}" for name, word, value in
+                       (("cos", "≥", case["bounds"]["cos"]), ("rel_L2", "≤", case["bounds"]["rel_l2"]),
+                        ("|ΔP|", "≤", case["bounds"]["dp"])) if value is not None)
+    rel, seen = case["rel_l2"], case["observations"]
+    words = (f"{case['verdict']}; bucket {case['bucket']}; bounds: {bounds or 'none for this bucket'}. "
+             f"{text.count(seen['all'])} observations, {text.count(seen['distinct'])} with a shared first token counted "
+             f"once, {seen['non_finite']} not finite. rel_L2: mean {text.figure(rel['mean'])}, p50 "
+             f"{text.figure(rel['p50'])}, p95 {text.figure(rel['p95'])}, p99 {text.figure(rel['p99'])}.")
+    decades = ", ".join(f"{name} {text.decades(case['headroom'][key])}" for name, key in
+                        (("cos", "cos"), ("rel_L2", "rel_l2"), ("|ΔP|", "dp")) if case["headroom"][key] is not None)
+    return words + (f" Headroom in powers of ten: {decades}." if decades else "")
+
+
+def case_prompts_table(case, at):
+    columns = column_list("prompt", "top-1", "=p", "=ΔP", "=KL", "=JS", "=top-5 overlap", "same top-1")
+    rows = []
+    for prompt in case["prompts"]:
+        rows.append([Cell(text.plain(prompt["key"], KEY)), Cell(text.token(prompt["top1"], TOKEN)),
+                     Cell(text.probability(prompt["top1_prob"]), sort=sortable(prompt["top1_prob"])),
+                     Cell(text.signed(prompt["prob_delta"]), sort=sortable(prompt["prob_delta"])),
+                     figure_cell(prompt["kl"]), figure_cell(prompt["js"]),
+                     Cell(f"{prompt['topk_overlap']:.2f}", sort=sortable(prompt["topk_overlap"])),
+                     Cell("yes" if prompt["same"] else "no", kind="" if prompt["same"] else "bad")])
+    return Table(f"{text.plain(case['name'])} by prompt: the next token", columns, rows,
+                 metrics.explain("prob_delta", "kl", "js", "topk_overlap"), filtered=len(rows) > 12)
+
+
+def layers_table(case, at):
+    columns = column_list("layer", "kernel", "=min cos", "=rel_L2 p50", "=p95", "=max", "at prompt/position",
+                          "=at position 0", "=max η", "at", "=max drift", "=seconds")
+    rows, anchors = [], []
+    for layer in case["layers"]:
+        right = layer["labels"] == [layer["expected_label"]]
+        cos = value_of(layer["min_cos"])
+        eta = layer["max_eta"]
+        rows.append([Cell(str(layer["layer"]), sort=layer["layer"]),
+                     Cell(", ".join(layer["labels"]), kind="" if right else "bad"),
+                     Cell(text.cosine(cos), sort=sortable(cos)), figure_cell(layer["rest_p50_rel_l2"]),
+                     figure_cell(layer["rest_p95_rel_l2"]), figure_cell(value_of(layer["max_rel_l2"])),
+                     place_cell(layer["max_rel_l2"], at, layer=False), figure_cell(layer["first_max_rel_l2"]),
+                     figure_cell(value_of(eta)), place_cell(eta, at, layer=False),
+                     figure_cell(largest(layer["rest_max_drift"], layer["first_max_drift"])),
+                     Cell(f"{layer['seconds']:.3f}", sort=layer["seconds"])])
+        anchors.append(f"case-{at}-layer-{layer['layer']}")
+    return Table(f"{text.plain(case['name'])} by layer; p50 and p95 are of the positions after the first, the extremes of "
+                 "all", columns, rows, metrics.explain("cos", "rel_l2", "quantiles", "eta", "drift"), anchors,
+                 filtered=len(rows) > 40)
+
+
+def largest(*values):
+    known = [value for value in values if value is not None]
+    return max(known) if known else None
+
+
+# --- The end
+
+
+def not_offered(facts):
+    if not facts["not_offered"]:
+        return [Text("Every path that was asked for ran.")]
+    return [Text("Paths that a vindex cannot run, and what is missing:"),
+            Bullets([Cell(text.plain(line)) for line in facts["not_offered"]])]
+
+
+def provenance(facts):
+    rows = [[Cell("result"), Cell(f"{text.plain(facts['result'])}, walkaudit_format {facts['walkaudit_format']}")],
+            [Cell("written by"), Cell(text.plain(str(facts["source"])))],
+            [Cell("job"), Cell(f"{text.plain(str(facts['job']['name']))}, audit {text.plain(str(facts['job']['audit']))}")]]
+    rows += [[Cell(f"vindex {text.plain(vindex['name'])}"), Cell(text.plain(vindex["path"]))] for vindex in facts["vindexes"]]
+    rows += [[Cell(f"fingerprint: {text.plain(key)}"), Cell(text.plain(value, 160))]
+             for key, value in facts["job"]["fingerprints"].items()]
+    if facts["captures"]:
+        rows += [[Cell(f"captures/{name}"), Cell(f"{item['type']} {item['shape']}")]
+                 for name, item in facts["captures"].items()]
+    blocks = [Table("What was audited", column_list("item", "value"), rows)]
+    if facts["runs"]:
+        blocks.append(runs_table(facts["runs"]))
+    blocks.append(Pre(facts["job"]["text"], "The job, as it was understood"))
+    return blocks
+
+
+def runs_table(runs):
+    """One column per run. Times by part of the work are in the JSON report."""
+    names = sorted({name for run in runs for name in run
+                    if not name.startswith(("seconds_", "bytes_", "flops_"))})
+    rows = [[Cell(name), *(Cell(run_value(run.get(name))) for run in runs)] for name in names]
+    return Table("Runs that worked on the file", column_list("attribute", *(f"run {at}" for at in range(len(runs)))), rows)
+
+
+def run_value(value):
+    if value is None or value == "":
+        return text.ABSENT
+    if isinstance(value, float):
+        return f"{value:.6g}" if value < 1e6 else text.count(value)
+    return text.plain(str(value), 200)

@@ -1,0 +1,61 @@
+"""One pass over the observations of a case: quantiles per layer and a histogram, position 0 apart from the rest."""
+import dataclasses
+
+import numpy as np
+
+QUANTILES = (0.5, 0.95, 0.99)
+LEAST, MOST, PER_DECADE = -18, 5, 8  # decades of the histograms
+EDGES = 10.0 ** np.linspace(LEAST, MOST, (MOST - LEAST) * PER_DECADE + 1)
+BLOCK = 1 << 20  # observations whose logarithms are taken at once
+
+
+@dataclasses.dataclass
+class Survey:
+    """Of one metric of one case. Arrays are [layer]; NaN where a class of positions has no finite value."""
+
+    p50: np.ndarray  # of the positions after the first
+    p95: np.ndarray
+    p99: np.ndarray
+    rest: np.ndarray  # largest after the first position
+    first: np.ndarray  # largest at position 0
+    nonfinite: np.ndarray  # observations that are no number
+    histogram: dict  # "rest", "first": counts per bin of EDGES; smaller and larger ones in the end bins
+    zeros: dict  # "rest", "first": observations that are exactly 0, in no bin
+
+
+def first_positions(result):
+    """Observations at position 0 of their prompt, as indices."""
+    starts = result.starts[:-1]
+    return starts[result.starts[1:] > starts]
+
+
+def survey(result, name, case):
+    """All layers of `name` of one case; memory of a slab and two rows."""
+    layers, at_first = result.size["layer"], first_positions(result)
+    out = Survey(*(np.full(layers, np.nan) for _ in range(5)), np.zeros(layers, np.int64),
+                 {kind: np.zeros(len(EDGES) - 1, np.int64) for kind in ("rest", "first")}, {"rest": 0, "first": 0})
+    for part, values in result.slabs(name, case):
+        for at, row in enumerate(values, part.start):
+            add_row(out, at, row, at_first)
+    return out
+
+
+def add_row(out, layer, row, at_first):
+    first, rest = row[at_first], np.delete(row, at_first)
+    for kind, values in (("first", first), ("rest", rest)):
+        finite = values[np.isfinite(values)]
+        out.nonfinite[layer] += values.size - finite.size
+        count(out, kind, finite)
+        if finite.size:
+            getattr(out, kind)[layer] = finite.max()
+            if kind == "rest":
+                out.p50[layer], out.p95[layer], out.p99[layer] = np.quantile(finite, QUANTILES, overwrite_input=True)
+
+
+def count(out, kind, values):
+    for start in range(0, values.size, BLOCK):
+        block = np.abs(values[start:start + BLOCK])
+        positive = block[block > 0]
+        out.zeros[kind] += block.size - positive.size
+        bins = np.clip(np.floor((np.log10(positive) - LEAST) * PER_DECADE), 0, len(EDGES) - 2).astype(np.int64)
+        out.histogram[kind] += np.bincount(bins, minlength=len(EDGES) - 1)

@@ -1,0 +1,49 @@
+"""Index the results of a folder: INDEX.md and index.html with the method, a table of baselines and a section each.
+
+Links to the reports that lie beside the results or in the output folder. A file that is no finished result is listed
+with the reason; then the exit code is 3.
+"""
+import os
+import pathlib
+import urllib.parse
+
+from .. import index, markdown, output, page
+from ..errors import INPUT, OK, VERDICT, Failure
+
+NAME, HELP = "index", "INDEX.md and index.html over the results of a folder"
+
+
+def add_arguments(parser):
+    parser.add_argument("folder", metavar="DIR", help="folder of results, searched with its subfolders")
+    parser.add_argument("-o", "--output", metavar="DIR", help="where the files go (default: the folder itself)")
+
+
+def run(args):
+    folder = pathlib.Path(args.folder)
+    entries, refused = [], []
+    for path in index.find_results(folder):
+        try:
+            entries.append(index.read(path, folder))
+        except Failure as failure:
+            refused.append((path.relative_to(folder).as_posix(), failure.parts[0] + "; " + failure.parts[-1]))
+    if not entries and not refused:
+        raise Failure("no results", f"'{folder}'", "found no .h5 file, expected results of walkaudit")
+    out = output.folder(args.output or folder)
+    document = index.build(entries, refused, lambda entry: artefacts(folder / entry["path"], out))
+    for name, content in (("INDEX.md", markdown.render(document)), ("index.html", page.render(document))):
+        output.write(out / name, content)
+        print(out / name)
+    if refused:
+        return INPUT
+    return OK if entries and all(entry["summary"]["success"] for entry in entries) else VERDICT
+
+
+def artefacts(path, out):
+    """[(words, link)] of what belongs to a result, relative to the index."""
+    places = [path] + [folder / f"{path.stem}.{suffix}" for folder in dict.fromkeys((path.parent, out))
+                       for suffix in ("html", "md", "json")]
+    return [(place.name, link(place, out)) for place in places if place.is_file()]
+
+
+def link(place, out):
+    return urllib.parse.quote(pathlib.PurePath(os.path.relpath(place, out)).as_posix())

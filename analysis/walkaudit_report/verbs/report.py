@@ -1,0 +1,102 @@
+"""Report on results: for each one a Markdown file, a JSON document and an HTML page that needs nothing else.
+
+The page shows the verdicts first, then plots, then every case by prompt and by layer. Verdicts, reasons and bounds
+are those of the file; --bounds also asks `walkaudit verdict` to judge by others.
+"""
+import pathlib
+
+from .. import binary, facts, figures, markdown, metrics, output, page, sections
+from ..document import Picture, Section, Terms, Text
+from ..errors import OK, VERDICT, UsageFailure
+from ..progress import Progress
+from ..result import open_result
+
+NAME, HELP = "report", "Markdown, JSON and an HTML page of each result"
+MAPS = 8  # cases of which the page shows a map; `plot` draws all
+
+SECTIONS = {  # of plots, in order: title and the metrics that they show
+    "profiles": ("By layer", ("rel_l2", "eta", "quantiles", "first")),
+    "distributions": ("Against the bounds", ("rel_l2", "one_minus_cos", "headroom")),
+    "depth": ("Along the depth", ("drift", "eta")),
+    "sweep": ("Over K", ("rel_l2", "kl", "top1")),
+    "maps": ("By layer and position", ("rel_l2", "one_minus_cos", "first")),
+    "cost": ("Accuracy against cost", ("rel_l2", "bytes", "seconds")),
+}
+
+
+def add_arguments(parser):
+    parser.add_argument("results", nargs="+", metavar="RESULT.h5", help="finished result files")
+    parser.add_argument("-o", "--output", default=".", metavar="DIR", help="where the files go (default: here)")
+    parser.add_argument("--bounds", metavar="FILE|NAME", help="also judge by these bounds, with walkaudit verdict")
+    parser.add_argument("--prompts", type=int, default=40, metavar="N",
+                        help="prompts listed, those with the largest KL (default: %(default)s)")
+    parser.add_argument("--no-plots", action="store_true", help="tables only")
+
+
+def run(args):
+    if args.prompts < 1:
+        raise UsageFailure("--prompts must be at least 1", "on the command line", f"found {args.prompts}")
+    names = output_names(args.results)
+    program = binary.find(args.beside) if args.bounds else None
+    folder = output.folder(args.output)
+    code = OK
+    for path, name in zip(args.results, names):
+        with open_result(path) as result:
+            success = report(result, folder, name, args, program)
+        code = code if success else VERDICT
+    return code
+
+
+def output_names(paths):
+    """The stem of each result; two results of one stem would overwrite each other."""
+    names = [pathlib.Path(path).stem for path in paths]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UsageFailure(f"two results are called '{min(twice)}'", "on the command line",
+                           "found one name for two reports, expected a run with -o for each")
+    return names
+
+
+def report(result, folder, name, args, program):
+    """Write the three files; True when every case passes or is measured."""
+    document, surveys = facts.build(result, args.prompts)
+    judged = binary.ask(program, "verdict", result.path, "--bounds", args.bounds)[1] if program else ""
+    plots = [] if args.no_plots else plot_sections(result, document, surveys)
+    shown = sections.build(document, plots, judged)
+    for suffix, content in (("json", facts.to_json(document)), ("md", markdown.render(shown)),
+                            ("html", page.render(shown))):
+        output.write(folder / f"{name}.{suffix}", content)
+        print(folder / f"{name}.{suffix}")
+    return document["summary"]["success"]
+
+
+def plot_sections(result, document, surveys):
+    pairs = map_pairs(document, result)
+    found = {key: [] for key in SECTIONS}
+    number = 0
+    with Progress("drawing", 12 + len(pairs)) as bar:
+        for plots in (figures.overviews(document, surveys), figures.maps(result, document, pairs)):
+            for plot in plots:
+                found[plot.section].append(Picture(figures.style.to_svg(plot.figure, f"p{number}"), plot.title, plot.alt,
+                                                    plot.note))
+                number += 1
+                bar.step(plot.title)
+    out = []
+    for key, (title, named) in SECTIONS.items():
+        if found[key]:
+            words = [Terms(metrics.explain(*named))]
+            more = [Text(f"One map for each of {len(pairs)} cases, on the prompt where its rel_L2 after the first position is "
+                         "largest; 'walkaudit-report plot' draws every case and prompt.")] if key == "maps" else []
+            out.append(Section(title, key, words + more + found[key]))
+    return out
+
+
+def map_pairs(document, result):
+    """(case, prompt) of the maps: each case at the prompt of its largest rel_L2 after the first position."""
+    pairs = []
+    for at, case in enumerate(document["cases"]):
+        extremes = case.get("extremes")
+        worst = extremes and (extremes["rest"]["max_rel_l2"] or extremes["all"]["max_rel_l2"])
+        if worst and document["size"]["layers"]:
+            pairs.append((at, result.place(worst["layer"], worst["obs"]).prompt))
+    return pairs[:MAPS]

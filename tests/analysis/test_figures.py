@@ -1,0 +1,248 @@
+"""Every figure shows what it says: axes, ranges, labels, numbers of cells; and bears zeros, NaN and long prompts."""
+import re
+
+import h5py
+import matplotlib.colors
+import matplotlib.figure
+import numpy as np
+import pytest
+
+import harness
+from command import one_line, report
+from walkaudit_report import facts, figures, stats
+from walkaudit_report.figures import cost, distribution, heatmap, profile, style, sweep as sweep_figure
+from walkaudit_report.result import open_result
+
+
+class Loaded:
+    """A result with its facts and surveys, open while the tests of the module run."""
+
+    def __init__(self, path):
+        self.result = open_result(path)
+        self.facts, self.surveys = facts.build(self.result, quiet=True)
+        self.direct = harness.Result(path)
+        self.cases = list(range(len(self.result.cases)))
+
+
+@pytest.fixture(scope="module")
+def exact(gemma):
+    return Loaded(gemma)
+
+
+@pytest.fixture(scope="module")
+def curve(sweep):
+    return Loaded(sweep)
+
+
+@pytest.fixture(scope="module")
+def odd(gemma, tmp_path_factory):
+    """Case 0 differs nowhere, case 1 is not finite in one place of layer 1 and zero in layer 0."""
+    path = tmp_path_factory.mktemp("odd") / "odd.h5"
+    path.write_bytes(gemma.read_bytes())
+    with h5py.File(path, "r+") as file:
+        for name in ("rel_l2", "one_minus_cos", "eta", "drift"):
+            file[name][0] = 0.0
+            file[name][1, 0] = 0.0
+            file[name][1, 1, 5] = np.nan
+            file[name][1, 1, 7] = np.inf
+    return Loaded(path)
+
+
+def drawn(figure):
+    """Draw it, as a file would be; constrained layout settles only then."""
+    style.to_svg(figure, "t")
+    return figure
+
+
+def panels(figure):
+    return [panel for panel in figure.axes if panel.axison and panel.get_label() != "<colorbar>"]
+
+
+def lines(panel):
+    return {line.get_label(): line for line in panel.get_lines()}
+
+
+def test_profile_has_a_panel_per_case_with_its_quantiles(exact):
+    figure = drawn(profile.by_layer(exact.facts, exact.surveys, exact.cases))
+    shown = panels(figure)
+    assert [panel.get_title("left") for panel in shown] == exact.result.cases
+    first = exact.direct["obs_position"] == 0
+    for case, panel in enumerate(shown):
+        values = exact.direct["rel_l2"][case]
+        assert np.allclose(lines(panel)["p50"].get_ydata(), np.quantile(values[:, ~first], 0.5, axis=1), rtol=1e-12)
+        assert np.allclose(lines(panel)["p95"].get_ydata(), np.quantile(values[:, ~first], 0.95, axis=1), rtol=1e-12)
+        assert np.array_equal(lines(panel)["max"].get_ydata(), values[:, ~first].max(axis=1))
+        assert np.array_equal(lines(panel)["position 0, max"].get_ydata(), values[:, first].max(axis=1))
+        assert set(lines(panel)["bound"].get_ydata()) == {0.01}
+        assert panel.get_yscale() == "log"
+        low, high = panel.get_ylim()
+        assert low < values.min(axis=1).min() * 2 and values.max() < high and 0.01 < high
+        assert panel.get_xlim() == (-0.5, exact.result.size["layer"] - 0.5)
+    assert figure._supylabel.get_text() == "rel_L2"
+    assert shown[-1].get_xlabel() == "layer"
+    legend = [panel for panel in figure.axes if panel.get_legend()][0].get_legend()
+    assert [item.get_text() for item in legend.get_texts()] == ["p50", "p95", "max", "position 0, max", "bound"]
+
+
+def test_depth_has_drift_and_eta_of_every_case(exact):
+    figure = drawn(profile.along_depth(exact.facts, exact.surveys, exact.cases))
+    first = exact.direct["obs_position"] == 0
+    for case, panel in enumerate(panels(figure)):
+        drift = exact.direct["drift"][case][:, ~first]
+        assert np.allclose(lines(panel)["drift, p50: all layers so far"].get_ydata(), np.median(drift, axis=1))
+        assert np.allclose(lines(panel)["η, p50: this layer alone"].get_ydata(),
+                           np.median(exact.direct["eta"][case][:, ~first], axis=1))
+
+
+def test_distribution_counts_every_observation_once(exact):
+    figure = drawn(distribution.against_bound(exact.facts, exact.surveys, exact.cases))
+    shown = panels(figure)
+    assert len(shown) == 2 * len(exact.cases)
+    for case in exact.cases:
+        for panel, name in zip(shown[2 * case:2 * case + 2], ("rel_l2", "one_minus_cos")):
+            shares = sum(patch.get_data().values.sum() for patch in panel.patches)
+            assert np.isclose(shares, (exact.direct[name][case] > 0).mean())
+            assert panel.get_xscale() == "log"
+            assert panel.get_xlim()[0] < exact.direct[name][case].max() < panel.get_xlim()[1]
+        room = exact.facts["cases"][case]["headroom"]["rel_l2"]
+        assert f"headroom {room:+.1f} decades" in shown[2 * case].get_title("right")
+        assert list(lines(shown[2 * case])["bound"].get_xdata()) == [0.01, 0.01]
+
+
+def test_survey_histogram_puts_values_into_their_bins(exact):
+    for case in exact.cases:
+        values = np.abs(exact.direct["rel_l2"][case])
+        expected, _ = np.histogram(values[values > 0], stats.EDGES)
+        got = exact.surveys[case, "rel_l2"].histogram
+        assert np.abs(np.cumsum(got["rest"] + got["first"]) - np.cumsum(expected)).max() <= 1  # at an edge, by rounding
+
+
+def test_map_has_a_cell_per_layer_and_position_and_names_its_tokens(exact):
+    for case, prompt in ((0, 0), (2, 1)):
+        figure = drawn(heatmap.by_position(exact.result, case, prompt))
+        rows, layers = exact.direct.rows(harness.SEED[prompt]), exact.result.size["layer"]
+        images = [panel.get_images()[0] for panel in figure.axes if panel.get_images()]
+        assert len(images) == 4  # two metrics, position 0 apart
+        count = exact.result.rows(prompt)
+        assert [image.get_array().shape for image in images] == [(layers, 1), (layers, count - 1)] * 2
+        values = exact.direct["rel_l2"][case][:, rows]
+        assert np.allclose(np.hstack([images[0].get_array(), images[1].get_array()]), values)
+        norm = images[1].norm
+        assert isinstance(norm, matplotlib.colors.LogNorm) and np.isclose(norm.vmax, values.max())
+        assert np.isclose(norm.vmin, values.min())
+        ticks = [label.get_text() for panel in (images[2].axes, images[3].axes) for label in panel.get_xticklabels()]
+        assert len(ticks) == count and ticks[0].startswith("0 '")
+        for at, token in enumerate(exact.direct["token_text"][rows]):
+            assert ticks[at].startswith(f"{at} '") and (len(token) > 10 or token.strip()[:3].replace("$", r"\$") in ticks[at])
+        assert exact.result.cases[case] in figure._suptitle.get_text() and harness.SEED[prompt] in figure._suptitle.get_text()
+        assert {panel.get_ylabel() for panel in figure.axes if panel.get_label() == "<colorbar>"} == {"rel_L2", "1 − cos"}
+
+
+def test_map_window_shows_only_its_positions(exact):
+    figure = heatmap.by_position(exact.result, 0, 1, first=3, last=9)
+    images = [panel.get_images()[0] for panel in figure.axes if panel.get_images()]
+    assert [image.get_array().shape[1] for image in images] == [6, 6]
+    assert "positions 3 to 8 of" in figure._suptitle.get_text()
+    assert [label.get_text().split()[0] for label in images[1].axes.get_xticklabels()] == list("345678")
+
+
+def test_long_prompt_keeps_its_largest_value_and_few_names(exact, monkeypatch):
+    monkeypatch.setattr(heatmap, "COLUMNS", 7)
+    monkeypatch.setattr(heatmap, "NAMES", 4)
+    figure = heatmap.by_position(exact.result, 0, 1)
+    image = [panel.get_images()[0] for panel in figure.axes if panel.get_images()][1]
+    values = exact.direct["rel_l2"][0][:, exact.direct.rows("apollo")][:, 1:]
+    assert image.get_array().shape[1] <= 7 and image.get_array().max() == values.max()
+    assert "largest of" in figure._suptitle.get_text()
+    assert len(image.axes.get_xticklabels()) <= 4
+
+
+def test_zeros_and_nan_are_shown_as_such(odd):
+    figure = drawn(heatmap.by_position(odd.result, 1, 0))
+    images = [panel.get_images()[0] for panel in figure.axes if panel.get_images()]
+    assert images[1].get_array().mask.sum() == 1 and images[1].get_array().mask[1, 4]  # position 5, the NaN
+    assert (images[1].get_array()[0] == 0).all()
+    assert "grey: exactly 0" in images[1].axes.get_title("right") and "not finite" in images[1].axes.get_title("right")
+    assert np.isfinite([images[1].norm.vmin, images[1].norm.vmax]).all()
+    drawn(heatmap.by_position(odd.result, 0, 0))  # nothing differs at all
+    survey = odd.surveys[1, "rel_l2"]
+    assert list(survey.nonfinite) == [0, 2] + [0] * (len(survey.nonfinite) - 2) and np.isfinite(survey.rest).all()
+    shown = panels(drawn(profile.by_layer(odd.facts, odd.surveys, odd.cases)))
+    assert list(lines(shown[1])["not finite"].get_xdata()) == [1]
+    rows = panels(drawn(distribution.against_bound(odd.facts, odd.surveys, odd.cases)))
+    assert "100 % exactly 0" in rows[0].get_title("right") and "2 not finite" in rows[2].get_title("right")
+    for plot in figures.overviews(odd.facts, odd.surveys):
+        drawn(plot.figure)
+
+
+def test_curves_over_k_have_a_point_per_case(curve):
+    figure = drawn(sweep_figure.over_k(curve.facts))
+    shown = panels(figure)
+    assert len(shown) == 4 and shown[-1].get_xlabel() == "K: features taken per position"
+    solid = [line for line in shown[0].get_lines() if line.get_linestyle() == "-"]
+    assert [line.get_label() for line in solid] == ["f16:sparse_serial", "f32:sparse_serial"]
+    for line, vindex in zip(solid, ("f16", "f32")):
+        assert list(line.get_xdata()) == [8, 24]
+        for k, value in zip(line.get_xdata(), line.get_ydata()):
+            assert value == curve.direct.case(f"{vindex}:sparse_serial:k{k}", "p50_rel_l2")
+    assert [label.get_text() for label in shown[3].get_xticklabels()] == ["8", "24"]
+    assert shown[0].get_yscale() == "log" and shown[0].get_xscale() == "log"
+
+
+def test_cost_numbers_every_case_and_lists_its_name(curve):
+    figure = drawn(cost.against_accuracy(curve.facts))
+    left, right = panels(figure)
+    assert (left.get_xlabel(), right.get_xlabel()) == ("MB read", "seconds in the FFN")
+    assert len(left.get_lines()) == len(right.get_lines()) == len(curve.cases)
+    heights = [line.get_ydata()[0] for line in left.get_lines()]
+    p95 = curve.direct["p95_rel_l2"]
+    assert (p95 == 0).any() and left.get_title() == "at the floor: exactly 0"
+    assert np.array_equal(heights, np.where(p95 > 0, p95, p95[p95 > 0].min() / 10))
+    for panel in (left, right):
+        numbers = sorted(int(word) for text in panel.texts for word in re.findall(r"\d+", text.get_text()))
+        assert numbers == list(range(1, len(curve.cases) + 1))
+    names = [text.get_text() for text in figure.axes[2].texts]
+    assert names == [f"{at + 1}  {name}" for at, name in enumerate(curve.result.cases)]
+
+
+def test_points_that_lie_together_share_a_number_text():
+    assert cost.clusters([(0.0, 0.0), (10.0, 10.0), (0.1, 0.1), (0.5, 0.5)]) in ([[1], [0, 2, 3]], [[0, 2, 3], [1]])
+    assert cost.clusters([]) == []
+
+
+def test_many_cases_are_spread_over_figures_by_bucket(curve):
+    assert figures.pages(list(range(30)), 12) == [list(range(10)), list(range(10, 20)), list(range(20, 30))]
+    assert figures.pages([], 12) == []
+    plots = [plot for plot in figures.overviews(curve.facts, curve.surveys) if plot.name.startswith("profile-rel_l2")]
+    assert len(plots) == 2
+    titles = [[panel.get_title("left") for panel in panels(plot.figure)] for plot in plots]
+    assert sorted(sum(titles, [])) == sorted(curve.result.cases)
+    assert all(":k" not in title for title in titles[0]) and all(":k" in title for title in titles[1])
+
+
+@pytest.mark.parametrize("values, expected", [([], None), ([np.nan, 0.0], None), ([1e-3], (1e-4, 1e-3)),
+                                              ([1e-30, 1.0, np.inf], (1e-8, 1.0)), ([1e-3, 1.0], (1e-3, 1.0))])
+def test_colour_scale_bears_zeros_and_nan(values, expected):
+    norm = style.color_norm(np.array(values, float))
+    assert norm is None if expected is None else np.allclose((norm.vmin, norm.vmax), expected, rtol=1e-12)
+
+
+def test_plot_writes_the_same_bytes_twice_and_nothing_else(gemma, tmp_path):
+    for folder in ("a", "b"):
+        done = report("plot", gemma, "-o", tmp_path / folder, "--maps", "1")
+        assert sorted(done.stdout.splitlines()) == sorted(str(path) for path in (tmp_path / folder).iterdir())
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert [name.split("-", 2)[2] for name in names if "map" not in name] == [
+        "cost.png", "depth.png", "distribution.png", "profile-eta.png", "profile-rel_l2.png"]
+    assert sum("-map-" in name for name in names) == 1
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_plot_draws_the_maps_that_are_asked_for(gemma, tmp_path):
+    done = report("plot", gemma, "-o", tmp_path, "--case", "f16:exact", "--prompt", "code", "--prompt", "paris",
+                  "--format", "svg")
+    maps = {path.name for path in tmp_path.iterdir() if "-map-" in path.name}
+    assert maps == {"job-audit-map-f16-exact-code.svg", "job-audit-map-f16-exact-paris.svg"}
+    assert all(line.endswith(".svg") for line in done.stdout.splitlines())
+    assert "no case 'nix'" in one_line(report("plot", gemma, "-o", tmp_path, "--case", "nix", expect=2))

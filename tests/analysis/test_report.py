@@ -1,0 +1,298 @@
+"""`report` and `index`: three files of each result that say what the file says, in every form the same."""
+import html.parser
+import json
+import math
+import pathlib
+import re
+import subprocess
+
+import h5py
+import numpy as np
+import pytest
+
+import harness
+from command import SCRIPT, one_line, report
+
+from walkaudit_report import facts, text
+
+VOID = {"meta", "link", "input", "br", "img"}
+
+
+class Page(html.parser.HTMLParser):
+    """Tags in balance; ids, links, tables as rows of texts, and what the page would fetch."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.open, self.ids, self.links, self.tables, self.cell, self.fetched = [], [], [], [], None, []
+        self.feed(source)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "a":
+            self.links.append(attributes["href"])
+        self.fetched += [value for name, value in attributes.items() if name in ("src", "href", "xlink:href")
+                         and value and not value.startswith(("#", "data:"))]
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.cell = ""
+            if tag == "th":
+                assert attributes.get("scope") in ("col", "row")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append(self.cell)
+            self.cell = None
+
+    def handle_data(self, data):
+        if self.cell is not None:
+            self.cell += data
+
+
+@pytest.fixture(scope="module")
+def made(gemma, sweep, failing, tmp_path_factory):
+    """{name: (result, document, markdown, page source)} of all three results."""
+    out = {}
+    for name, path, code in (("gemma", gemma, 0), ("sweep", sweep, 0), ("failing", failing, 1)):
+        folder = tmp_path_factory.mktemp(name)
+        done = report("report", path, "-o", folder, expect=code)
+        names = [pathlib.Path(line).name for line in done.stdout.splitlines()]
+        assert names == ["job-audit.json", "job-audit.md", "job-audit.html"] and done.stderr == ""
+        out[name] = (path, json.loads((folder / names[0]).read_text()), (folder / names[1]).read_text(),
+                     (folder / names[2]).read_text())
+    return out
+
+
+def no_constant(word):
+    raise AssertionError(f"{word} is no JSON")
+
+
+def test_json_says_what_the_file_says(made):
+    for path, document, _, _ in made.values():
+        direct = harness.Result(path)
+        assert (document["schema"], document["schema_version"]) == ("walkaudit-report", 1)
+        assert [case["name"] for case in document["cases"]] == direct.cases
+        assert [case["verdict"] for case in document["cases"]] == list(direct["verdict"])
+        for at, case in enumerate(document["cases"]):
+            assert case["extremes"]["all"]["max_rel_l2"]["value"] == direct["rel_l2"][at].max()
+            assert case["extremes"]["all"]["min_cos"]["value"] == direct["cos"][at].min()
+            first = direct["obs_position"] == 0
+            assert case["extremes"]["first"]["max_rel_l2"]["value"] == direct["rel_l2"][at][:, first].max()
+            assert case["extremes"]["rest"]["max_eta"]["value"] == direct["eta"][at][:, ~first].max()
+            assert case["cost"]["bytes"] == direct["bytes_read"][at].sum()
+            for row, layer in zip(direct["rel_l2"][at], case["layers"]):
+                assert math.isclose(layer["rest_p50_rel_l2"], np.quantile(row[~first], 0.5), rel_tol=1e-12)
+                assert math.isclose(layer["rest_p95_rel_l2"], np.quantile(row[~first], 0.95), rel_tol=1e-12)
+                assert layer["first_max_rel_l2"] == row[first].max()
+            for prompt, row in enumerate(case["prompts"]):
+                assert row["kl"] == direct["kl"][at][prompt] and row["top1"] == direct["top1_text"][at][prompt]
+
+
+def test_json_has_the_keys_that_the_readme_lists(made):
+    section = (SCRIPT.parent / "README.md").read_text().split("## The JSON report")[1].split("\n## ")[0]
+    listed = set(re.findall(r"^\| `([a-z_0-9]+)` \|", section, re.MULTILINE))
+    for _, document, _, _ in made.values():
+        assert set(document) == listed
+
+
+def test_json_is_strict_and_spells_what_json_has_not():
+    written = facts.to_json({"a": math.nan, "b": [math.inf, -math.inf], "c": None, "d": 1.5})
+    assert json.loads(written, parse_constant=no_constant) == {"a": "NaN", "b": ["Infinity", "-Infinity"], "c": None,
+                                                               "d": 1.5}
+
+
+def test_headroom_is_the_distance_to_the_bound_in_powers_of_ten(made):
+    _, document, _, _ = made["gemma"]
+    for case in document["cases"]:
+        worst = case["extremes"]["all"]["max_rel_l2"]["value"]
+        assert math.isclose(case["headroom"]["rel_l2"], math.log10(0.01 / worst))
+        assert case["headroom"]["cos"] > 0
+    broken = [case for case in made["failing"][1]["cases"] if "BOUND" in case["verdict"] or any(
+        "rel_L2" in reason for reason in case["reasons"])]
+    assert broken and all(case["headroom"]["rel_l2"] < 0 for case in broken)
+
+
+def test_page_is_whole_and_fetches_nothing(made):
+    for _, document, _, source in made.values():
+        page = Page(source)
+        assert page.fetched == []
+        assert len(page.ids) == len(set(page.ids)), "an id stands twice"
+        inside = [link[1:] for link in page.links if link.startswith("#")]
+        assert set(inside) <= set(page.ids), set(inside) - set(page.ids)
+        assert "Content-Security-Policy" in source and "default-src 'none'" in source
+        assert "url(http" not in source and "@import" not in source
+
+
+def test_page_begins_with_the_verdicts_and_links_to_the_worst_places(made):
+    _, document, _, source = made["sweep"]
+    page = Page(source)
+    summary = page.tables[0]
+    assert summary[0][:5] == ["case", "verdict", "bucket", "min cos", "max rel_L2"]
+    assert [row[0] for row in summary[1:]] == [case["name"] for case in document["cases"]]
+    assert [row[1] for row in summary[1:]] == [case["verdict"] for case in document["cases"]]
+    assert source.index("<table") < source.index("<svg")
+    for at, case in enumerate(document["cases"]):
+        worst = case["extremes"]["rest"]["max_rel_l2"]
+        if worst["value"] > 0:
+            assert f"#case-{at}-layer-{worst['layer']}" in page.links
+
+
+def test_page_shows_every_plot_with_an_alternative_text(made):
+    for name, count in (("gemma", 4 + 1 + 3), ("sweep", 4 * 2 + 1 + 1 + 8), ("failing", 5 + 3)):
+        source = made[name][3]
+        alts = re.findall(r'<svg role="img" aria-label="([^"]+)"', source)
+        assert len(alts) == source.count("<svg") == source.count("<figcaption>")
+        assert all(len(alt) > 40 for alt in alts)
+        assert len(alts) == count, (name, len(alts))
+
+
+def test_reasons_of_failures_stand_first_and_word_for_word(made):
+    path, document, words, source = made["failing"]
+    reasons = [line for lines in harness.Result(path)["fail_reasons"] for line in lines.split("\n") if line]
+    assert reasons
+    for reason in reasons:
+        assert text.markdown(reason) in words
+        assert text.markup(reason) in source
+    assert source.index(text.markup(reasons[0])) < source.index("Where the differences are</h2>")
+
+
+def test_every_form_has_the_same_figures(made):
+    for _, document, words, source in made.values():
+        for case in document["cases"]:
+            extreme = case["extremes"]["all"]
+            for figure in (text.cosine(extreme["min_cos"]["value"]), text.figure(extreme["max_rel_l2"]["value"])):
+                assert figure in words and figure in source
+
+
+def test_every_metric_is_explained_where_it_stands(made):
+    _, _, words, source = made["gemma"]
+    for phrase in ("over the length of the dense output", "as the residual stream sees it", "Kullback–Leibler",
+                   "Powers of ten between"):
+        assert phrase in words.split("## Cases in detail")[0] and phrase in source
+
+
+def test_neither_rel_l2_nor_eta_is_called_the_cause(made):
+    for _, _, words, source in made.values():
+        assert re.findall(r"\bcause\b", words) == ["cause"] and "not by itself the cause" in words
+        assert "not by itself the cause" in source
+
+
+def test_markdown_tables_have_one_width_each(made):
+    for _, _, words, _ in made.values():
+        for block in re.findall(r"(?:^\|.*\n)+", words, re.MULTILINE):
+            widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+            assert len(widths) == 1, block
+
+
+def test_same_file_gives_the_same_bytes(gemma, made, tmp_path):
+    report("report", gemma, "-o", tmp_path)
+    assert (tmp_path / "job-audit.html").read_text() == made["gemma"][3]
+
+
+def test_hostile_names_and_tokens_stay_text(gemma, tmp_path):
+    path = tmp_path / "hostile.h5"
+    path.write_bytes(gemma.read_bytes())
+    nasty = "</script><script>alert(1)</script>|`$x^$\n# *a* \u202e\x00"
+    with h5py.File(path, "r+") as file:
+        for name in ("token_text", "prompt_key", "case_name", "ref_top1_text", "prompt_text", "top1_text", "not_offered"):
+            file[name][...] = np.full(file[name].shape, nasty.replace("\x00", ""), object)
+        file.attrs["job_text"] = nasty.replace("\x00", "")
+        file.attrs["title"] = nasty.replace("\x00", "")
+    report("report", path, "-o", tmp_path)
+    source = (tmp_path / "hostile.html").read_text()
+    assert source.count("<script>") == 1 and Page(source).fetched == []
+    assert "<script>" not in (tmp_path / "hostile.md").read_text().split("```")[0].replace("\\<script", "")
+
+
+def test_prompts_beyond_the_limit_are_counted(gemma, tmp_path):
+    report("report", gemma, "-o", tmp_path, "--prompts", "2", "--no-plots")
+    document = json.loads((tmp_path / "job-audit.json").read_text())
+    assert len(document["prompts"]) == 2 and document["prompts_left_out"] == 1
+    kl = harness.Result(gemma)["kl"].max(axis=0)
+    assert {prompt["key"] for prompt in document["prompts"]} == {harness.SEED[at] for at in np.argsort(-kl)[:2]}
+    assert "1 more prompt" in (tmp_path / "job-audit.md").read_text()
+
+
+def test_other_bounds_are_judged_by_the_program(gemma, tmp_path):
+    report("report", gemma, "-o", tmp_path, "--no-plots", "--bounds", "larql", WALKAUDIT=harness.binary())
+    assert "bounds: larql" in (tmp_path / "job-audit.md").read_text()
+    text = one_line(report("report", gemma, "-o", tmp_path, "--no-plots", "--bounds", "nonsense", expect=3,
+                           WALKAUDIT=harness.binary()))
+    assert "verdict" in text and "nonsense" in text
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["report"], ["report", "x.h5", "--nonsense"],
+                                   ["report", "a/x.h5", "b/x.h5"], ["report", "x.h5", "--prompts", "0"],
+                                   ["plot", "x.h5", "--positions", "5"], ["plot", "x.h5", "--format", "gif"]])
+def test_wrong_command_line_is_one_line_and_exit_2(words):
+    one_line(report(*words, expect=2))
+
+
+@pytest.mark.parametrize("verb", ["report", "plot"])
+def test_missing_result_is_one_line_and_exit_3(verb, tmp_path):
+    assert "no such file" in one_line(report(verb, tmp_path / "x.h5", "-o", tmp_path, expect=3))
+
+
+def test_index_lists_every_result_and_what_is_none(gemma, failing, tmp_path):
+    folder = tmp_path / "results"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "one.h5").write_bytes(gemma.read_bytes())
+    (folder / "sub" / "two.h5").write_bytes(failing.read_bytes())
+    report("report", folder / "one.h5", "-o", folder, "--no-plots")
+    assert report("index", folder, expect=1).stdout.splitlines() == [str(folder / "INDEX.md"), str(folder / "index.html")]
+    words, source = (folder / "INDEX.md").read_text(), (folder / "index.html").read_text()
+    page = Page(source)
+    rows = page.tables[0]
+    assert rows[0] == ["date", "model", "vindex", "bucket", "paths tested", "min cos", "max rel_L2", "max |ΔP|", "n_obs",
+                       "verdict", "result"]
+    assert [row[-1] for row in rows[1:]] == ["one.h5", "sub/two.h5"]
+    assert rows[1][9] == "3/3 PASS" and rows[2][9].endswith("PASS") and not rows[2][9].startswith("3/3")
+    direct = harness.Result(failing)
+    assert rows[2][6] == text.figure(direct["rel_l2"].max()) and rows[2][5] == text.cosine(direct["cos"].min())
+    assert {"one.html", "one.md", "one.json", "one.h5", "sub/two.h5"} <= set(page.links)
+    assert "## Method" in words and "cos ≥ 0.99999" in words
+    (folder / "zero.h5").write_bytes(b"not a result")
+    report("index", folder, expect=3)
+    assert "zero.h5: not a result of walkaudit" in (folder / "INDEX.md").read_text()
+
+
+def test_index_of_no_results_is_refused(tmp_path):
+    assert "no results" in one_line(report("index", tmp_path, expect=3))
+    assert "no such folder" in one_line(report("index", tmp_path / "none", expect=3))
+
+
+def test_success_is_what_the_program_calls_success(gemma, sweep, failing):
+    """`walkaudit status` answers from the file's verdicts, with 0 or 1."""
+    for path in (gemma, sweep, failing):
+        code = subprocess.run([harness.binary(), "status", path], capture_output=True, env=harness.environment()).returncode
+        verdicts = set(harness.Result(path)["verdict"])
+        assert (code == 0) == (verdicts <= set(facts.SUCCESS))
+    source = (SCRIPT.parents[1] / "src/measure/verdict.c").read_text()
+    rule = re.search(r"wa_verdict_is_success.*?\{(.*?)\}", source, re.DOTALL).group(1)
+    assert re.findall(r"WA_VERDICT_(\w+)", rule) == list(facts.SUCCESS)
+
+
+def test_installed_command_finds_its_package_and_program(gemma, tmp_path):
+    import os
+    prefix = tmp_path / "usr"
+    subprocess.run(["cmake", "--install", os.environ["WALKAUDIT_BUILD"], "--prefix", prefix], check=True,
+                   capture_output=True)
+    script = prefix / "bin" / "walkaudit-report"
+    extra = {"WALKAUDIT": "", "PATH": "/usr/bin:/bin"}
+    report("report", gemma, "-o", tmp_path, "--no-plots", "--bounds", "larql", script=script, **extra)
+    assert "bounds: larql" in (tmp_path / "job-audit.md").read_text()
+    assert not list(prefix.rglob("__pycache__"))
