@@ -98,6 +98,31 @@ def test_rates_have_their_verdict_and_their_table(reference, everywhere):
     assert plain.stdout.count("run the job with logits: all") == 20 and "Next tokens at all" not in plain.stdout
 
 
+PACKED_PATHS = [{"path": p} for p in ("sparse", "sparse_serial", "sparse_parallel", "fp4_storage", "interleaved_q4",
+                                      "interleaved_q4k")] + [{"path": "sparse_serial", "k": 100}, {"path": "sparse_parallel", "k": 100}]
+
+
+@pytest.fixture(scope="module")
+def packed_inputs(shop, inputs):
+    return inputs[0], {v: shop.vindex("tiny-gemma3", v) for v in ("q4k", "fp4b", "q4_0")}, inputs[2]
+
+
+@pytest.fixture(scope="module")
+def packed_reference(shop, packed_inputs):
+    job = make(shop, packed_inputs, paths=PACKED_PATHS)
+    job.run()
+    result = harness.Result(job.result_path)
+    assert len(result.cases) == 11 and set(result["verdict"]) == {"MEASURED"}
+    return job
+
+
+@pytest.mark.parametrize("ranks, stages, teams", [(1, 0, 0), (2, 0, 0), (2, 2, 1), (3, 1, 3), (4, 0, 0), (4, 2, 2)])
+def test_any_grid_gives_the_same_bits_of_packed_payloads(shop, packed_inputs, packed_reference, ranks, stages, teams):
+    job = make(shop, packed_inputs, paths=PACKED_PATHS)
+    job.run(ranks=ranks, sets=(f"grid.stages={stages}", f"grid.teams={teams}"))
+    assert_equal_bits(packed_reference, job)
+
+
 def test_work_is_counted(reference):
     """One dense evaluation per layer and prompt, however many vindexes and cases; two walks per case."""
     result = harness.Result(reference.result_path)

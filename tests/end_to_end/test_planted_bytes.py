@@ -234,3 +234,66 @@ def test_no_false_alarm_on_healthy_vindexes(shop):
     assert np.all(result["row_err_max"][at] <= limit / 2)
     assert np.all(result["row_err_max"][at][:, 0] > 0)  # LARQL's f16 truncates: the gate is not exact
     assert np.nanmax(result["kernel_rel_l2"]) <= 3.3e-6
+
+
+# --- Packed payloads ------------------------------------------------------------------------------------------------
+
+SPAN = {"fp4": 137, "fp8": 257, "q4_0": HIDDEN // 32 * 18}  # bytes of a row of 256
+
+
+def kquant_rows(folder, layer, projection):
+    """A matrix of interleaved_q4k.bin as a writable array of stored rows."""
+    entry = json.loads((folder / "interleaved_q4k_manifest.json").read_text())[3 * layer + list(FILES).index(projection)]
+    shape = (entry["shape"][0], entry["length"] // entry["shape"][0])
+    return np.memmap(folder / "interleaved_q4k.bin", np.uint8, "r+", entry["offset"], shape)
+
+
+def feature_rows(file, span):
+    """Rows of one of FP4's files."""
+    return lambda folder, layer, projection: np.memmap(folder / file, np.uint8, "r+", layer * FEATURES * span, (FEATURES, span))
+
+
+def q4_rows(folder, layer, projection):
+    first = (3 * layer + list(FILES).index(projection)) * FEATURES * SPAN["q4_0"]
+    return np.memmap(folder / "interleaved_q4.bin", np.uint8, "r+", first, (FEATURES, SPAN["q4_0"]))
+
+
+# variant, rows, projection, the paths that read it
+PACKED = [("q4k", kquant_rows, "up", {"sparse", "interleaved_q4k"}), ("q4k", kquant_rows, "gate", {"interleaved_q4k"}),
+          ("q4k", kquant_rows, "down", {"sparse", "interleaved_q4k"}), ("q4k-down4", kquant_rows, "down", {"sparse", "interleaved_q4k"}),
+          ("q4k-nogate", kquant_rows, "gate", {"sparse", "interleaved_q4k"}),
+          ("fp4b", feature_rows("up_features_fp4.bin", SPAN["fp4"]), "up", {"sparse", "fp4_storage"}),
+          ("fp4b", feature_rows("down_features_fp8.bin", SPAN["fp8"]), "down", {"sparse", "fp4_storage"}),
+          ("fp4a", feature_rows("down_features_fp4.bin", SPAN["fp4"]), "down", {"sparse", "fp4_storage"}),
+          *(("q4_0", q4_rows, projection, {"interleaved_q4"}) for projection in FILES)]
+
+
+@pytest.mark.parametrize("variant, rows_of_file, projection, readers", PACKED)
+def test_a_packed_row_overwritten_by_its_neighbour(shop, damaged, variant, rows_of_file, projection, readers):
+    """Row 100 takes the bytes of row 101; of a down stored [H, F] a row is an output of the layer."""
+    folder = damaged(variant)
+    rows = rows_of_file(folder, 2, projection)
+    rows[100] = rows[101]
+    rows.flush()
+    result = audit(shop, folder)
+    for case in result.cases:
+        if case.split(":")[1] not in readers:
+            assert result.case(case, "verdict") == "MEASURED", case
+            continue
+        assert result.case(case, "verdict") == "ENCODING", (case, result.case(case, "fail_reasons"))
+        assert f"layer 2, {projection}, row 100:" in result.case(case, "fail_reasons").splitlines()[0]
+    at = list(FILES).index(projection)
+    worst = result["row_err_max"][0] > 1e-3 + 4 * result["row_err_p99"][0]
+    assert worst[2, at] and worst.sum() == 1
+
+
+def test_no_false_alarm_on_healthy_packed_vindexes(shop):
+    """Margins: the worst row of a healthy file stays below half of the limit."""
+    variants = ["q4k", "q4k-down4", "q4k-fm", "q4k-nogate", "fp4a", "fp4b", "fp4c", "q4_0"]
+    result = shop.job(shop.model(MODEL), {v: shop.vindex(MODEL, v) for v in variants}, kernel_check=-1).result()
+    assert set(result["verdict"]) == {"PASS", "MEASURED"}
+    checked = result["row_err_checked"] == "yes"
+    assert checked.all()
+    limit = 1e-3 + 4 * result["row_err_p99"]
+    assert np.all(result["row_err_max"] <= limit / 2)
+    assert np.nanmax(result["kernel_rel_l2"]) <= 2e-6

@@ -60,3 +60,25 @@ def test_the_real_program_has_no_trace_of_the_faults(shop):
     assert set(harness.Result(job.result_path)["verdict"]) == {"PASS", "MEASURED"}
     with open(harness.binary(), "rb") as file:
         assert b"WALKAUDIT_FAULT" not in file.read()
+
+
+PACKED = ("q4k", "fp4b", "q4_0")
+PACKED_PATHS = [{"path": p} for p in ("sparse", "interleaved_q4k", "fp4_storage", "interleaved_q4")] + \
+    [{"path": p, "k": 100} for p in ("sparse_serial", "sparse_parallel")]
+LOOPS = {"fp4b:sparse", "fp4b:fp4_storage", "q4k:sparse_serial:k100", "fp4b:sparse_serial:k100", "q4k:sparse_parallel:k100"}
+EVERYWHERE = LOOPS | {"q4k:sparse", "q4k:interleaved_q4k", "q4_0:interleaved_q4"}
+
+
+@pytest.mark.parametrize("fault, where", [*((fault, EVERYWHERE) for fault in FAULTS), ("wrong-down-row", LOOPS),
+                                          ("nibble-order", {"q4_0:interleaved_q4"}), (None, set())])
+def test_faults_in_the_kernels_of_packed_payloads(shop, fault, where):
+    job = shop.job(shop.model("tiny-qwen3"), {v: shop.vindex("tiny-qwen3", v) for v in PACKED}, paths=PACKED_PATHS)
+    planted = {"WALKAUDIT_FAULT": fault, "WALKAUDIT_FAULT_LAYER": "1"} if fault else {}
+    job.run(expect=1 if where else 0, program=os.environ["WALKAUDIT_FAULTY"], **planted)
+    result = harness.Result(job.result_path)
+    assert set(result.cases) == EVERYWHERE
+    for case in result.cases:
+        figures = kernel_by_layer(result, case)
+        assert figures[0] <= 1e-5 and (figures[1] > 1e-5) == (case in where), (case, figures)
+        assert result.case(case, "verdict") == ("KERNEL" if case in where else "MEASURED"), case
+        assert case not in where or "layer 1, " in result.case(case, "fail_reasons").splitlines()[0]
