@@ -148,6 +148,13 @@ WA_CHECKED wa_status wa_case_open_layer(const wa_case *which, const wa_model *mo
                                         const wa_vindex *vindex, size_t layer, wa_walk_layer *out,
                                         wa_error *err);
 
+/**
+ * The stored matrix behind one projection of a case that reads it from its vindex. Local. The gate file of an ungated
+ * model holds its up rows, and is opened as both.
+ */
+WA_CHECKED wa_status wa_case_stored(const wa_case *which, const wa_vindex *vindex, wa_projection projection, size_t layer,
+                                    wa_matrix *out, wa_error *err);
+
 /** One evaluation: y = FFN(x). Two of them (x_0 and x_c) share one decoding of the weights. */
 typedef struct wa_walk_io {
     const float *x; /* [rows, hidden] */
@@ -202,6 +209,9 @@ typedef struct wa_row_error {
 WA_CHECKED wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
                                        bool transpose_model, wa_arena *arena, wa_row_error *out,
                                        wa_error *err);
+
+/** Largest healthy p99 of a stored matrix: its format's nominal bound, or of f32 files made of f16 values that of f16. */
+double wa_encoding_nominal(const wa_vindex *vindex, const wa_matrix *stored);
 
 /* --- The routing ladder (walk-paths 2.2-2.4) as one table, pure --------------------------------- */
 

@@ -217,15 +217,25 @@ static void store_row_error(const wa_block *block, size_t vindex, size_t layer,
     wa_block_i64(block, WA_FIELD_row_nonfinite, vindex, layer)[projection] = (int64_t)e->nonfinite;
 }
 
-/* Is figure a worse than b? Values that are no numbers are worst. */
-static bool is_worse(const wa_row_error *a, const wa_row_error *b)
+/* Row errors of one payload, and how near they come to ENCODING: 1 is the default bounds' limit. */
+typedef struct payload_error {
+    wa_row_error rows;
+    double badness;
+} payload_error;
+
+/* Each payload is held against its own format: the errors of a healthy Q4_K matrix are larger than those of a wrong
+ * row of f16. Values that are no numbers are worst. */
+static double badness(const wa_row_error *e, double nominal)
 {
-    if ((a->nonfinite > 0) != (b->nonfinite > 0))
-        return a->nonfinite > 0;
-    return !(a->max <= b->max);
+    if (e->nonfinite > 0)
+        return INFINITY;
+    double outlier = e->max / (1e-3 + 4.0 * e->p99);
+    double bulk = e->p99 / nominal;
+    return outlier > bulk ? outlier : bulk;
 }
 
-/* A vindex may store a projection in several payloads: those that its cases read are checked, the worst is told. */
+/* A vindex may store a projection in several payloads: those that its cases read are checked, and the
+ * worst is told, of all its cases. */
 static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, size_t vindex,
                                   size_t layer, wa_projection projection, wa_error *err)
 {
@@ -238,7 +248,7 @@ static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, 
         [WA_DOWN] = &own->down};
     bool seen[WA_PAYLOAD_COUNT] = {false};
     bool any = false;
-    wa_row_error worst = {.max = 0.0};
+    payload_error worst = {.badness = 0.0};
     for (size_t c = 0; c < audit->case_count; c++) {
         const wa_case *which = &audit->cases[c];
         const wa_source *source = &which->source[projection];
@@ -247,19 +257,19 @@ static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, 
             continue;
         seen[source->payload] = true;
         wa_matrix stored;
-        WA_TRY(wa_vindex_matrix(audit->vindexes[vindex], source->payload, projection, layer, &stored,
-                                err));
-        wa_row_error e;
+        WA_TRY(wa_case_stored(which, audit->vindexes[vindex], projection, layer, &stored, err));
+        payload_error e;
         bool turned = projection == WA_DOWN && wa_payload_down_is_feature_major(source->payload);
-        WA_TRY(wa_encoding_check(&stored, truth[projection], turned, stage->arena, &e, err));
+        WA_TRY(wa_encoding_check(&stored, truth[projection], turned, stage->arena, &e.rows, err));
+        e.badness = badness(&e.rows, wa_encoding_nominal(audit->vindexes[vindex], &stored));
         stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
             (double)(wa_matrix_bytes(&stored) + wa_matrix_bytes(truth[projection]));
-        if (!any || is_worse(&e, &worst))
+        if (!any || e.badness > worst.badness)
             worst = e;
         any = true;
     }
     if (any)
-        store_row_error(batch->block, vindex, layer, projection, &worst);
+        store_row_error(batch->block, vindex, layer, projection, &worst.rows);
     return WA_OK;
 }
 

@@ -88,14 +88,6 @@ static wa_status source_format(const wa_audit *audit, wa_projection projection, 
     return WA_OK;
 }
 
-/* The f32 feature files of an f16 vindex hold values that went through f16 first (vindex-format.md 2.5, 3.3). */
-static double nominal_bound(const wa_vindex *vindex, const wa_matrix *stored)
-{
-    double own = wa_format_get(stored->format)->nominal_bound;
-    double named = wa_format_get(vindex->gate_format)->nominal_bound;
-    return stored->format == WA_FORMAT_F32 && named > own ? named : own;
-}
-
 static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
 {
     size_t layers = audit->model->layer_count;
@@ -116,10 +108,10 @@ static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_erro
             wa_matrix stored;
             if (which->source[projection].from_model)
                 continue;
-            WA_TRY(wa_vindex_matrix(audit->vindexes[which->vindex], which->source[projection].payload,
-                                    (wa_projection)projection, i / WA_PROJECTION_COUNT, &stored, err));
+            WA_TRY(wa_case_stored(which, audit->vindexes[which->vindex], (wa_projection)projection,
+                                  i / WA_PROJECTION_COUNT, &stored, err));
             double *at = nominal + (size_t)which->vindex * layers * WA_PROJECTION_COUNT + i;
-            double bound = nominal_bound(audit->vindexes[which->vindex], &stored);
+            double bound = wa_encoding_nominal(audit->vindexes[which->vindex], &stored);
             *at = isnan(*at) || bound > *at ? bound : *at;
         }
     }

@@ -183,3 +183,11 @@ wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matr
     wa_arena_release(arena, mark);
     return status;
 }
+
+/* Feature files of an f16 vindex are f32 whose values went through f16 (vindex-format 2.5, 3.3). */
+double wa_encoding_nominal(const wa_vindex *vindex, const wa_matrix *stored)
+{
+    double own = wa_format_get(stored->format)->nominal_bound;
+    double named = wa_format_get(vindex->gate_format)->nominal_bound;
+    return stored->format == WA_FORMAT_F32 && named > own ? named : own;
+}

@@ -13,19 +13,25 @@ static const wa_matrix *model_matrix(const wa_layer *layer, wa_projection projec
     }
 }
 
+wa_status wa_case_stored(const wa_case *which, const wa_vindex *vindex, wa_projection projection,
+                         size_t layer, wa_matrix *out, wa_error *err)
+{
+    wa_payload payload = which->source[projection].payload;
+    wa_projection stored = wa_payload_holds(payload, projection) ? projection : WA_GATE;
+    return wa_vindex_matrix(vindex, payload, stored, layer, out, err);
+}
+
 static wa_status take_matrix(const wa_case *which, const wa_model *model, const wa_vindex *vindex,
                              wa_walk_layer *out, wa_projection projection, wa_error *err)
 {
     wa_matrix *to[WA_PROJECTION_COUNT] = {&out->gate, &out->up, &out->down};
-    const wa_source *source = &which->source[projection];
-    if (source->from_model) {
+    if (which->source[projection].from_model) {
         *to[projection] = *model_matrix(&model->layers[out->layer], projection);
         return WA_OK;
     }
     if (vindex == NULL)
         return wa_fail(err, WA_E_INTERNAL, "case '%s' needs a vindex", which->name);
-    wa_projection stored = wa_payload_holds(source->payload, projection) ? projection : WA_GATE;
-    return wa_vindex_matrix(vindex, source->payload, stored, out->layer, to[projection], err);
+    return wa_case_stored(which, vindex, projection, out->layer, to[projection], err);
 }
 
 /* The rows whose scores rank features: the gate file's, for the paths that leave features out or
