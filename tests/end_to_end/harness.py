@@ -104,7 +104,8 @@ class Workshop:
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         if variant in EXTRACTED:
-            run(["extract", self.model(model), folder, "--compat", "larql", "--format", *EXTRACTED[variant].split()])
+            compat = [] if model == "gpt2" else ["--compat", "larql"]  # LARQL's gpt2 is another model
+            run(["extract", self.model(model), folder, *compat, "--format", *EXTRACTED[variant].split()])
             return folder
         base, source, added, removed = COMBINED[variant]
         self.copy(model, base, folder)

@@ -258,8 +258,9 @@ def q4_rows(folder, layer, projection):
     return np.memmap(folder / "interleaved_q4.bin", np.uint8, "r+", first, (FEATURES, SPAN["q4_0"]))
 
 
-# variant, rows, projection, the paths that read it
-PACKED = [("q4k", kquant_rows, "up", {"sparse", "interleaved_q4k"}), ("q4k", kquant_rows, "gate", {"interleaved_q4k"}),
+# variant, rows, projection, the paths it is told of: those that read the projection, from whatever payload (row_err is kept by
+# vindex, layer and projection)
+PACKED = [("q4k", kquant_rows, "up", {"sparse", "interleaved_q4k"}), ("q4k", kquant_rows, "gate", {"sparse", "interleaved_q4k"}),
           ("q4k", kquant_rows, "down", {"sparse", "interleaved_q4k"}), ("q4k-down4", kquant_rows, "down", {"sparse", "interleaved_q4k"}),
           ("q4k-nogate", kquant_rows, "gate", {"sparse", "interleaved_q4k"}),
           ("fp4b", feature_rows("up_features_fp4.bin", SPAN["fp4"]), "up", {"sparse", "fp4_storage"}),
@@ -285,6 +286,18 @@ def test_a_packed_row_overwritten_by_its_neighbour(shop, damaged, variant, rows_
     at = list(FILES).index(projection)
     worst = result["row_err_max"][0] > 1e-3 + 4 * result["row_err_p99"][0]
     assert worst[2, at] and worst.sum() == 1
+
+
+def test_the_errors_of_a_format_hide_no_smaller_one_of_another_payload(shop, damaged):
+    """The gate file is f16, where the gate of interleaved_q4k.bin is off by a tenth throughout: each is held against its own."""
+    folder = damaged("q4k")
+    values = rows_of(folder, "gate", "<u2")
+    values[1, 7, 31] ^= np.uint16(1 << 9)  # the first bit of the mantissa: an error below that of Q4_K
+    values.flush()
+    result = audit(shop, folder)
+    packed = audit(shop, folder, expect=0, paths=[{"path": "interleaved_q4k"}])
+    assert result["row_err_max"][0, 1, 0] < packed["row_err_p99"][0, 1, 0]
+    assert "layer 1, gate, row 7:" in result.case("v:sparse", "fail_reasons").splitlines()[0]
 
 
 def test_no_false_alarm_on_healthy_packed_vindexes(shop):
