@@ -16,6 +16,7 @@ enum { SECONDS_BETWEEN_LINES = 15 };
 /* What each rank reports at the end. */
 typedef struct rank_report {
     wa_cost cost;
+    wa_traffic traffic; /* of this audit */
     double anonymous_bytes; /* RssAnon of /proc/self/status: mapped weights are not in it */
     char host[64];
 } rank_report;
@@ -24,6 +25,7 @@ struct wa_run_log {
     const wa_comm *comm;
     const wa_run_options *options;
     const wa_run_places *places;
+    wa_traffic before; /* what this rank had sent when the audit began */
     const char *prefix;
     bool speaks, terminal;
     double started, last_line;
@@ -43,6 +45,7 @@ wa_status wa_run_log_open(wa_comm *comm, const wa_run_options *options, const ch
     log->terminal = prefix == NULL && isatty(STDERR_FILENO) != 0;
     log->started = log->last_line = wa_clock();
     log->wall_start = time(NULL);
+    log->before = wa_comm_traffic(comm);
     *out = log;
     return WA_OK;
 }
@@ -112,6 +115,10 @@ wa_status wa_run_log_costs(wa_run_log *log, wa_comm *comm, const wa_cost *cost, 
                            wa_error *err)
 {
     rank_report mine = {.cost = *cost, .anonymous_bytes = anonymous_bytes()};
+    wa_traffic now = wa_comm_traffic(comm);
+    mine.traffic = (wa_traffic){.messages = now.messages - log->before.messages,
+                                .bytes = now.bytes - log->before.bytes,
+                                .bytes_to_root = now.bytes_to_root - log->before.bytes_to_root};
     snprintf(mine.host, sizeof mine.host, "%.63s", wa_comm_host(comm));
     wa_status status = WA_OK;
     if (log->speaks)
@@ -157,6 +164,15 @@ static void set_costs(json_t *object, const wa_run_log *log)
         if (log->reports[r].anonymous_bytes > memory)
             memory = log->reports[r].anonymous_bytes;
     set(object, "anonymous_bytes_per_rank_max", json_real(memory));
+    wa_traffic sum = {.messages = 0};
+    for (int r = 0; r < ranks; r++) {
+        sum.messages += log->reports[r].traffic.messages;
+        sum.bytes += log->reports[r].traffic.bytes;
+        sum.bytes_to_root += log->reports[r].traffic.bytes_to_root;
+    }
+    set(object, "messages", json_integer(sum.messages));
+    set(object, "message_bytes", json_integer(sum.bytes));
+    set(object, "message_bytes_to_rank_0", json_integer(sum.bytes_to_root));
     set(object, "wall_seconds", json_real(wa_clock() - log->started));
 }
 

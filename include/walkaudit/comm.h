@@ -59,6 +59,11 @@ WA_CHECKED wa_status wa_comm_send(wa_comm *comm, int rank, wa_tag tag, const voi
                                   wa_ticket *out, wa_error *err);
 WA_CHECKED wa_status wa_comm_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, size_t size,
                                      wa_ticket *out, wa_error *err);
+/** What this rank has sent point to point, to itself too, since the communicator was opened. */
+typedef struct wa_traffic {
+    int64_t messages, bytes, bytes_to_root; /* root: rank 0 */
+} wa_traffic;
+wa_traffic wa_comm_traffic(const wa_comm *comm);
 /** Push every message on; never blocks. The one place where requests are tested. */
 WA_CHECKED wa_status wa_comm_poll(wa_comm *comm, wa_error *err);
 /** Is it done? A done ticket is given back (and must not be asked again); WA_TICKET_NONE is done. */

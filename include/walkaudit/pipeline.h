@@ -38,4 +38,14 @@ typedef struct wa_pipeline_input {
 WA_CHECKED wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *fatal,
                                      wa_error *err);
 
+/**
+ * Messages of an audit whose batches are all computed by one run that nothing stops: exact, but for bytes_to_root where groups
+ * compete for the batches of a single stage. Local, pure.
+ *
+ * lanes  [teams] residual streams of each team member (wa_plan_seat_cost)
+ */
+WA_CHECKED wa_status wa_pipeline_traffic(const wa_plan *plan, const wa_dims *dims, size_t hidden,
+                                         const size_t *lanes, wa_arena *arena, wa_traffic *out,
+                                         wa_error *err);
+
 #endif

@@ -46,6 +46,11 @@ typedef struct wa_grid {
     int used, idle;
 } wa_grid;
 
+/** Some of the batches. */
+typedef struct wa_plan_share {
+    size_t batches, rows, prompts;
+} wa_plan_share;
+
 /** One audit on a number of ranks. Read-only, arena. */
 typedef struct wa_plan {
     wa_batch *batches;
@@ -57,6 +62,7 @@ typedef struct wa_plan {
     int *case_member;    /* [case_count] team member (0 = lead) that runs the case */
     int *vindex_member;  /* [vindex_count] team member that checks its encoding */
     double predicted_utilisation; /* mean busy share of the used ranks, 0..1 */
+    wa_plan_share first_group;    /* what the group of rank 0 is predicted to get */
     double flops_until_done;      /* of one rank that never waits, until the last batch is done */
     double flops_per_rank_max;    /* of the busiest rank, whole job */
     size_t anonymous_bytes;       /* per rank, by formula */

@@ -1,6 +1,7 @@
 /* `walkaudit plan`: what a job would do on so many ranks, without computing it. */
 #include "cli.h"
 #include "grid.h"
+#include "plan_sums.h"
 #include "walkaudit/audit.h"
 
 #include <argp.h>
@@ -8,12 +9,15 @@
 #include <limits.h>
 #include <stdlib.h>
 
-enum { SETTINGS_LIMIT = 64, FEW_BATCHES = 4 };
+enum { SETTINGS_LIMIT = 64, COUNTS_LIMIT = 16 };
 static const size_t ARENA_BYTES = (size_t)4 << 30;
 
 typedef struct request {
     const char *job;
-    int ranks, nodes;
+    int counts[COUNTS_LIMIT]; /* --ranks, ascending or not */
+    size_t count_count;
+    int nodes;
+    double flops_per_second; /* of a rank; 0 = to be measured */
     size_t memory; /* per node; 0 = unknown */
     const char *settings[SETTINGS_LIMIT];
     size_t setting_count;
@@ -30,6 +34,29 @@ static int parse_count(const char *word, const char *what, struct argp_state *st
     if (errno != 0 || end == word || *end != '\0' || value < 1 || value > INT_MAX)
         argp_error(state, "--%s '%s', expected a number from 1", what, word);
     return (int)value;
+}
+
+/* "8" or "8,64,512". */
+static void parse_counts(char *words, request *r, struct argp_state *state)
+{
+    char *rest = words;
+    r->count_count = 0;
+    for (char *word = strtok_r(words, ",", &rest); word != NULL; word = strtok_r(NULL, ",", &rest)) {
+        if (r->count_count == COUNTS_LIMIT)
+            argp_error(state, "--ranks: more than %d numbers", COUNTS_LIMIT);
+        r->counts[r->count_count++] = parse_count(word, "ranks", state);
+    }
+    if (r->count_count == 0)
+        argp_error(state, "--ranks '', expected numbers from 1, as in 8 or 8,64,512");
+}
+
+static double parse_rate(const char *word, struct argp_state *state)
+{
+    char *end;
+    double value = strtod(word, &end);
+    if (end == word || *end != '\0' || !(value > 0.0 && value < 1e9))
+        argp_error(state, "--gflops '%s', expected a number above 0", word);
+    return value * 1e9;
 }
 
 /* Bytes, or a number with K, M, G or T for powers of 1024. */
@@ -53,7 +80,10 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
     request *r = state->input;
     switch (key) {
     case 'n':
-        r->ranks = parse_count(arg, "ranks", state);
+        parse_counts(arg, r, state);
+        return 0;
+    case 'g':
+        r->flops_per_second = parse_rate(arg, state);
         return 0;
     case 'N':
         r->nodes = parse_count(arg, "nodes", state);
@@ -78,20 +108,6 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
     default:
         return ARGP_ERR_UNKNOWN;
     }
-}
-
-/* "1.5 GB": three digits are enough to judge by. */
-static wa_status take_amount(double amount, const char *unit, wa_arena *arena, char **out,
-                             wa_error *err)
-{
-    static const char *const prefixes[] = {"", "k", "M", "G", "T", "P", "E"};
-    size_t at = 0;
-    while (amount >= 999.5 && at + 1 < sizeof prefixes / sizeof prefixes[0]) {
-        amount /= 1000.0;
-        at++;
-    }
-    int digits = at == 0 || amount >= 99.95 ? 0 : amount >= 9.995 ? 1 : 2;
-    return wa_arena_print(arena, out, err, "%.*f %s%s", digits, amount, prefixes[at], unit);
 }
 
 static void set_cell(wa_text_grid *grid, size_t row, size_t column, const char *text)
@@ -198,9 +214,9 @@ static wa_status fill_seat(wa_text_grid *grid, size_t row, const wa_plan_input *
     WA_TRY(wa_arena_print(arena, &text, err, "%zu-%zu", plan->stage_start[seat.stage],
                           plan->stage_start[seat.stage + 1] - 1));
     set_cell(grid, row, 1, text);
-    WA_TRY(take_amount((double)cost.mapped_bytes, "B", arena, &text, err));
+    WA_TRY(wa_plan_amount((double)cost.mapped_bytes, "B", arena, &text, err));
     set_cell(grid, row, 2, text);
-    WA_TRY(take_amount(cost.flops, "FLOP", arena, &text, err));
+    WA_TRY(wa_plan_amount(cost.flops, "FLOP", arena, &text, err));
     set_cell(grid, row, 3, text);
     WA_TRY(list_cases(plan, cases, seat.member, arena, &list, err));
     set_cell(grid, row, 4, list);
@@ -236,71 +252,30 @@ static void print_grid(const wa_plan_input *input, const wa_plan *plan, int rank
            grid->idle);
 }
 
-/* --- Sums
- * ----------------------------------------------------------------------------------------- */
-
-/* Payload of every measured field (block.h); strings and HDF5's own structures come on top. */
-static double result_bytes(const wa_dims *dims)
-{
-    const struct {
-        char axis;
-        size_t extent;
-    } axes[] = {{'C', dims->cases},        {'L', dims->layers}, {'O', dims->rows},
-                {'P', dims->prompts},      {'S', dims->slots},  {'V', dims->vindexes},
-                {'J', WA_PROJECTION_COUNT}};
-    double total = 0.0;
-    for (int f = 0; f < WA_FIELD_COUNT; f++) {
-        const wa_field_info *info = wa_field_get((wa_field)f);
-        double bytes = (double)wa_type_size(info->type);
-        for (size_t a = 0; a < sizeof axes / sizeof axes[0]; a++)
-            bytes *= wa_axes_has(info->axes, axes[a].axis) ? (double)axes[a].extent : 1.0;
-        total += bytes;
-    }
-    return total;
-}
-
-static wa_status print_sums(const wa_audit *audit, const wa_plan *plan, wa_arena *arena,
-                            wa_error *err)
-{
-    char *memory, *size, *busiest, *path;
-    wa_dims dims = wa_audit_dims(audit);
-    WA_TRY(take_amount((double)plan->anonymous_bytes, "B", arena, &memory, err));
-    WA_TRY(take_amount(result_bytes(&dims), "B", arena, &size, err));
-    WA_TRY(take_amount(plan->flops_per_rank_max, "FLOP", arena, &busiest, err));
-    WA_TRY(wa_audit_result_path(audit, NULL, &path, err));
-    printf("memory:  %s per rank beside the mapped files\n", memory);
-    printf("result:  %s, about %s\n", path, size);
-    printf("load:    busiest rank %s, predicted utilisation %.0f %%\n", busiest,
-           100.0 * plan->predicted_utilisation);
-    return WA_OK;
-}
-
-static void print_warnings(const wa_plan *plan)
-{
-    if (plan->grid.idle > 0)
-        fprintf(stderr, "walkaudit: warning: %d of %d ranks would be idle\n", plan->grid.idle,
-                plan->grid.idle + plan->grid.used);
-    if (plan->grid.groups > 1 || plan->grid.stages > 1)
-        if (plan->batch_count < (size_t)(FEW_BATCHES * plan->grid.groups))
-            fprintf(stderr,
-                    "walkaudit: warning: %zu batch%s for %d group%s of %d stage%s; below %d per "
-                    "group ranks wait for each other: smaller batch.rows or fewer ranks help\n",
-                    plan->batch_count, plan->batch_count == 1 ? "" : "es", plan->grid.groups,
-                    plan->grid.groups == 1 ? "" : "s", plan->grid.stages,
-                    plan->grid.stages == 1 ? "" : "s", FEW_BATCHES);
-}
-
 /* --- One audit
  * ------------------------------------------------------------------------------------ */
 
-static wa_status show(wa_audit *audit, const request *r, wa_arena *arena, wa_error *err)
+/* One audit on so many ranks of so many nodes. */
+typedef struct place {
+    int ranks, nodes;
+} place;
+
+static wa_status show_grid(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
+                           const request *r, int ranks, wa_arena *arena, wa_error *err)
+{
+    print_grid(input, plan, ranks);
+    WA_TRY(print_seats(input, plan, &audit->cases, arena, err));
+    return wa_plan_print_sums(audit, input, plan, r->flops_per_second, arena, err);
+}
+
+static wa_status show(wa_audit *audit, const request *r, place at, wa_arena *arena, wa_error *err)
 {
     const wa_model *model = audit->model;
     wa_plan_input input;
     wa_plan *plan;
     WA_TRY(wa_audit_tokenize(audit, err));
-    WA_TRY(wa_audit_plan_input(audit, r->nodes, r->memory, &input, err));
-    WA_TRY(wa_plan_build(&input, r->ranks, arena, &plan, err));
+    WA_TRY(wa_audit_plan_input(audit, at.nodes, r->memory, &input, err));
+    WA_TRY(wa_plan_build(&input, at.ranks, arena, &plan, err));
 
     printf("audit %s\n", audit->request->name);
     printf("model:   %s (%s, %zu layers, hidden %zu, FFN %zu, vocabulary %zu), %s semantics\n",
@@ -309,29 +284,104 @@ static wa_status show(wa_audit *audit, const request *r, wa_arena *arena, wa_err
     printf("prompts: %zu, %zu positions\n\n", audit->prompt_count, audit->obs_count);
     WA_TRY(print_cases(&audit->cases, arena, err));
     WA_TRY(print_not_offered(&audit->cases, audit->request, arena, err));
-    print_grid(&input, plan, r->ranks);
-    WA_TRY(print_seats(&input, plan, &audit->cases, arena, err));
-    WA_TRY(print_sums(audit, plan, arena, err));
+    if (r->count_count > 1)
+        WA_TRY(wa_plan_print_counts(audit, &input, r->counts, r->count_count, r->flops_per_second,
+                                    arena, err));
+    else
+        WA_TRY(show_grid(audit, &input, plan, r, at.ranks, arena, err));
     if (fflush(stdout) != 0 || ferror(stdout))
         return wa_fail(err, WA_E_IO, "cannot write the plan to stdout");
-    print_warnings(plan);
+    if (r->count_count == 1)
+        wa_plan_print_warnings(plan);
     return WA_OK;
 }
 
-static wa_status plan_audit(const wa_job *job, size_t index, const request *r, wa_error *err)
+static wa_status plan_audit(const wa_job *job, size_t index, const request *r, place at, wa_error *err)
 {
     wa_arena *arena;
     wa_audit *audit;
     WA_TRY(wa_arena_open("plan", ARENA_BYTES, &arena, err));
     wa_status status = wa_audit_open(job, index, arena, &audit, err);
     if (status == WA_OK) {
-        status = show(audit, r, arena, err);
+        status = show(audit, r, at, arena, err);
         wa_audit_close(audit);
         if (status != WA_OK)
             wa_note(err, "in audit '%s'", job->audits[index].name);
     }
     wa_arena_close(arena);
     return status;
+}
+
+/* --- The sweep
+ * ------------------------------------------------------------------------------------- */
+
+/* Times of every audit on every number of ranks; 0 for one that cannot be opened, as in a run. */
+static wa_status take_times(const wa_job *job, const request *r, wa_arena *arena, double **out,
+                            wa_error *err)
+{
+    int sizes[WA_SWEEP_SIZES];
+    size_t width = wa_sweep_sizes(r->counts[0], sizes);
+    double *times;
+    WA_TRY(wa_arena_take(arena, job->audit_count * width, sizeof *times, &times, err));
+    for (size_t a = 0; a < job->audit_count; a++) {
+        wa_error ignored; /* told when its own plan is shown */
+        wa_arena *own;
+        wa_audit *audit;
+        wa_plan_input input;
+        WA_TRY(wa_arena_open("times", ARENA_BYTES, &own, err));
+        if (wa_audit_open(job, a, own, &audit, &ignored) == WA_OK) {
+            if (wa_audit_tokenize(audit, &ignored) != WA_OK ||
+                wa_audit_plan_input(audit, r->nodes, r->memory, &input, &ignored) != WA_OK ||
+                wa_sweep_times(&input, sizes, width, own, times + a * width, &ignored) != WA_OK)
+                memset(times + a * width, 0, width * sizeof *times);
+            wa_audit_close(audit);
+        }
+        wa_arena_close(own);
+    }
+    *out = times;
+    return WA_OK;
+}
+
+static void print_sweep(const wa_job *job, const request *r, const wa_sweep *sweep)
+{
+    if (sweep->set_count == 1) {
+        printf("sweep:   %zu audits, one after another on all %d ranks\n\n", job->audit_count, r->counts[0]);
+        return;
+    }
+    printf("sweep:   %zu audits side by side on %zu sets of ranks, predicted %.1f x sooner than one by one\n",
+           job->audit_count, sweep->set_count, sweep->flops_one_by_one / sweep->flops_until_done);
+    for (size_t s = 0; s < sweep->set_count; s++) {
+        printf("         ranks %d to %d:", sweep->set_start[s], sweep->set_start[s + 1] - 1);
+        for (size_t a = 0; a < job->audit_count; a++)
+            if (sweep->audit_set[a] == s)
+                printf(" %s", job->audits[a].name);
+        putchar('\n');
+    }
+    putchar('\n');
+}
+
+/* Where an audit of the sweep runs. */
+static place place_of(const request *r, const wa_sweep *sweep, size_t audit)
+{
+    if (sweep == NULL)
+        return (place){r->counts[0], r->nodes};
+    size_t set = sweep->audit_set[audit];
+    int ranks = sweep->set_start[set + 1] - sweep->set_start[set];
+    int per_node = (r->counts[0] + r->nodes - 1) / r->nodes;
+    return (place){ranks, (ranks + per_node - 1) / per_node};
+}
+
+static wa_status plan_sweep(const wa_job *job, const request *r, wa_arena *arena, wa_sweep **out,
+                            wa_error *err)
+{
+    double *times;
+    *out = NULL;
+    if (job->audit_count < 2 || r->counts[0] < 2 || r->count_count > 1)
+        return WA_OK;
+    WA_TRY(take_times(job, r, arena, &times, err));
+    WA_TRY(wa_sweep_build(times, job->audit_count, r->counts[0], arena, out, err));
+    print_sweep(job, r, *out);
+    return WA_OK;
 }
 
 /* An audit that cannot run does not hide the others; of several codes the worst counts (design 4).
@@ -352,10 +402,13 @@ static int plan_job(const request *r, wa_arena *arena)
     if (wa_job_open(r->job, r->settings, r->setting_count, arena, &job, &err) != WA_OK)
         return wa_cli_fail(&err);
     int code = 0;
+    wa_sweep *sweep;
+    if (plan_sweep(job, r, arena, &sweep, &err) != WA_OK)
+        return wa_cli_fail(&err);
     for (size_t a = 0; a < job->audit_count; a++) {
         if (a > 0)
             putchar('\n');
-        if (plan_audit(job, a, r, &err) != WA_OK)
+        if (plan_audit(job, a, r, place_of(r, sweep, a), &err) != WA_OK)
             code = worse(code, wa_cli_fail(&err));
     }
     return code;
@@ -364,8 +417,9 @@ static int plan_job(const request *r, wa_arena *arena)
 int wa_cli_plan(int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {.name = "ranks", .key = 'n', .arg = "N", .doc = "Plan for N MPI ranks (1)"},
-        {.name = "nodes", .key = 'N', .arg = "M", .doc = "on M nodes (1)"},
+        {.name = "ranks", .key = 'n', .arg = "N[,N...]", .doc = "Plan for N MPI ranks (1); several numbers: compare them"},
+        {.name = "nodes", .key = 'N', .arg = "M", .doc = "on M nodes (1); of several numbers of ranks, the largest has M"},
+        {.name = "gflops", .key = 'g', .arg = "R", .doc = "Predict times for ranks of R GFLOP/s instead of measuring sgemm here"},
         {.name = "mem",
          .key = 'm',
          .arg = "BYTES",
@@ -380,8 +434,8 @@ int wa_cli_plan(int argc, char **argv)
         .parser = take_option,
         .args_doc = "JOB.yaml",
         .doc = "Show what a job would do, without computing it: its cases and why others are none, "
-               "batches, grid, what each rank maps and computes, memory, size of the result."};
-    request r = {.ranks = 1, .nodes = 1};
+               "batches, grid, what each rank maps and computes, messages, memory, time, size of the result."};
+    request r = {.counts = {1}, .count_count = 1, .nodes = 1};
     wa_arena *arena;
     wa_error err = {0};
     argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);

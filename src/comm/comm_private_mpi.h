@@ -22,6 +22,7 @@ struct wa_comm {
     int run_node_ranks; /* ranks of the whole run on this node */
     char host[MPI_MAX_PROCESSOR_NAME];
     wa_arena *arena; /* owned; holds this struct too */
+    wa_traffic sent; /* point to point, by this rank */
 
     /* Tickets: requests[i] with its state. Free ones form a stack; live ones are dense in `active` for MPI_Testsome. */
     int capacity;

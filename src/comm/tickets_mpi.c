@@ -55,8 +55,16 @@ wa_status wa_comm_send(wa_comm *comm, int rank, wa_tag tag, const void *bytes, s
     WA_TRY(take_ticket(comm, &ticket, err));
     WA_TRY_MPI(MPI_Isend, (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi,
                            &comm->requests[ticket]));
+    comm->sent.messages++;
+    comm->sent.bytes += (int64_t)size;
+    comm->sent.bytes_to_root += rank == 0 ? (int64_t)size : 0;
     *out = ticket;
     return WA_OK;
+}
+
+wa_traffic wa_comm_traffic(const wa_comm *comm)
+{
+    return comm->sent;
 }
 
 wa_status wa_comm_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, size_t size,

@@ -32,6 +32,7 @@ typedef struct candidate {
     member_cost *members;      /* [teams] */
     double time;               /* operations until the last batch is done */
     double busy_max, busy_sum; /* of any rank; of all used ranks */
+    wa_plan_share first_group;
 } candidate;
 
 static int least(int a, int b)
@@ -231,8 +232,8 @@ typedef struct timeline {
     amount *given;   /* [groups] */
 } timeline;
 
-/* One batch through the stages of the group that is free first. */
-static void run_batch(const candidate *c, const amount *batch, timeline *t)
+/* One batch through the stages of the group that is free first. Returns the group. */
+static size_t run_batch(const candidate *c, const amount *batch, timeline *t)
 {
     size_t stages = (size_t)c->grid.stages, group = t->heap[0].group;
     double *free_at = t->free_at + group * stages, at = 0.0;
@@ -247,6 +248,7 @@ static void run_batch(const candidate *c, const amount *batch, timeline *t)
     t->given[group].heads += batch->heads;
     t->heap[0].free_at = free_at[0];
     sink_top(t->heap, (size_t)c->grid.groups);
+    return group;
 }
 
 /* Batches are handed out in order, on demand; messages are taken to cost nothing. */
@@ -262,7 +264,11 @@ static wa_status predict(const wa_plan_input *input, const wa_plan *plan, wa_are
         t.heap[g].group = g;
     for (size_t b = 0; b < plan->batch_count; b++) {
         amount batch = batch_amount(input, &plan->batches[b]);
-        run_batch(c, &batch, &t);
+        if (run_batch(c, &batch, &t) == 0) {
+            c->first_group.batches++;
+            c->first_group.rows += plan->batches[b].rows;
+            c->first_group.prompts += plan->batches[b].prompt_count;
+        }
     }
 
     for (size_t g = 0; g < groups; g++) {
@@ -444,6 +450,7 @@ wa_status wa_plan_choose_grid(const wa_plan_input *input, int ranks, wa_arena *a
     plan->case_member = c.case_member;
     plan->flops_per_rank_max = c.busy_max;
     plan->flops_until_done = c.time;
+    plan->first_group = c.first_group;
     plan->predicted_utilisation = c.time > 0.0 ? c.busy_sum / (c.time * c.grid.used) : 1.0;
     plan->anonymous_bytes = wa_plan_memory(input, plan, most_lanes(&c), stages > 1 ? 2 : 1);
     WA_TRY(wa_arena_take(arena, input->vindex_count, sizeof *plan->vindex_member,

@@ -1,0 +1,214 @@
+/* What a plan costs. */
+#include "plan_sums.h"
+
+#include "grid.h"
+#include "walkaudit/kernel.h"
+#include "walkaudit/pipeline.h"
+
+#include <stdio.h>
+
+/* Below this many batches a group, ranks wait for each other (design 10). */
+enum { FEW_BATCHES = 4 };
+
+/* "1.5 GB": three digits are enough to judge by. */
+wa_status wa_plan_amount(double amount, const char *unit, wa_arena *arena, char **out,
+                             wa_error *err)
+{
+    static const char *const prefixes[] = {"", "k", "M", "G", "T", "P", "E"};
+    size_t at = 0;
+    while (amount >= 999.5 && at + 1 < sizeof prefixes / sizeof prefixes[0]) {
+        amount /= 1000.0;
+        at++;
+    }
+    int digits = at == 0 || amount >= 99.95 ? 0 : amount >= 9.995 ? 1 : 2;
+    return wa_arena_print(arena, out, err, "%.*f %s%s", digits, amount, prefixes[at], unit);
+}
+
+/* --- Rate ------------------------------------------------------------------------------------------ */
+
+/* Sums are cut after 64 products (gemm_blas.c); beyond these sizes the rate does not change. */
+enum { RATE_DEPTH = 64, RATE_ROWS = 512, RATE_WIDTH = 2048 };
+static const double RATE_SECONDS = 0.2;
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The best of what fits into the time, of one thread, at the rows of a batch. */
+static wa_status measure_rate(const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
+                              double *out, wa_error *err)
+{
+    size_t m = smaller(plan->max_rows, RATE_ROWS), n = smaller(input->intermediate, RATE_WIDTH);
+    float *a, *b, *c;
+    WA_TRY(wa_arena_take(arena, m * RATE_DEPTH, sizeof *a, &a, err));
+    WA_TRY(wa_arena_take(arena, n * RATE_DEPTH, sizeof *b, &b, err));
+    WA_TRY(wa_arena_take(arena, m * n, sizeof *c, &c, err));
+    for (size_t i = 0; i < m * RATE_DEPTH; i++)
+        a[i] = (float)(i % 7) - 3.0F;
+    for (size_t i = 0; i < n * RATE_DEPTH; i++)
+        b[i] = (float)(i % 5) - 2.0F;
+    double start = wa_clock(), best = 0.0;
+    wa_blas_set_threads(1);
+    for (double before = start; before - start < RATE_SECONDS; before = wa_clock()) {
+        size_t repeats = 1 + (size_t)1e7 / (2 * m * n * RATE_DEPTH); /* far above the clock's step */
+        for (size_t i = 0; i < repeats; i++)
+            wa_blas_gemm(m, n, RATE_DEPTH, a, b, c);
+        double rate = 2.0 * (double)(repeats * m * n * RATE_DEPTH) / (wa_clock() - before);
+        best = rate > best ? rate : best;
+    }
+    *out = best;
+    return WA_OK;
+}
+
+/* --- Figures --------------------------------------------------------------------------------------- */
+
+/* Payload of every measured field (block.h); strings and HDF5's own structures come on top. */
+static double result_bytes(const wa_dims *dims)
+{
+    const struct {
+        char axis;
+        size_t extent;
+    } axes[] = {{'C', dims->cases},   {'L', dims->layers},   {'O', dims->rows}, {'A', dims->rows},
+                {'P', dims->prompts}, {'S', dims->slots},    {'V', dims->vindexes},
+                {'J', WA_PROJECTION_COUNT}};
+    double total = 0.0;
+    for (int f = 0; f < WA_FIELD_COUNT; f++) {
+        const wa_field_info *info = wa_field_get((wa_field)f);
+        double bytes = wa_field_exists((wa_field)f, dims) ? (double)wa_type_size(info->type) : 0.0;
+        for (size_t a = 0; a < sizeof axes / sizeof axes[0]; a++)
+            bytes *= wa_axes_has(info->axes, axes[a].axis) ? (double)axes[a].extent : 1.0;
+        total += bytes;
+    }
+    return total;
+}
+
+static wa_status count_traffic(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
+                               wa_arena *arena, wa_traffic *out, wa_error *err)
+{
+    wa_dims dims = wa_audit_dims(audit);
+    size_t *lanes;
+    WA_TRY(wa_arena_take(arena, (size_t)plan->grid.teams, sizeof *lanes, &lanes, err));
+    for (int m = 0; m < plan->grid.teams; m++)
+        lanes[m] = wa_plan_seat_cost(input, plan, 0, m).lanes;
+    return wa_pipeline_traffic(plan, &dims, input->hidden, lanes, arena, out, err);
+}
+
+/* Share of a group's time that passes until its last stage has something to do. */
+static double fill_of(const wa_plan *plan)
+{
+    double batches = (double)plan->batch_count / plan->grid.groups;
+    return (plan->grid.stages - 1) / (batches + plan->grid.stages - 1);
+}
+
+static wa_status print_time(double seconds, wa_arena *arena, char **out, wa_error *err)
+{
+    if (seconds < 600.0)
+        return wa_arena_print(arena, out, err, "%.3g s", seconds);
+    if (seconds < 36000.0)
+        return wa_arena_print(arena, out, err, "%.0f min", seconds / 60.0);
+    return wa_arena_print(arena, out, err, "%.3g h", seconds / 3600.0);
+}
+
+/* --- Printing -------------------------------------------------------------------------------------- */
+
+wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
+                             double flops_per_second, wa_arena *arena, wa_error *err)
+{
+    char *memory, *size, *busiest, *path, *time;
+    wa_dims dims = wa_audit_dims(audit);
+    wa_traffic traffic;
+    double rate = flops_per_second;
+    if (rate == 0.0)
+        WA_TRY(measure_rate(input, plan, arena, &rate, err));
+    WA_TRY(count_traffic(audit, input, plan, arena, &traffic, err));
+    WA_TRY(wa_plan_amount((double)plan->anonymous_bytes, "B", arena, &memory, err));
+    WA_TRY(wa_plan_amount(result_bytes(&dims), "B", arena, &size, err));
+    WA_TRY(wa_plan_amount(plan->flops_per_rank_max, "FLOP", arena, &busiest, err));
+    WA_TRY(wa_audit_result_path(audit, NULL, &path, err));
+    WA_TRY(print_time(plan->flops_until_done / rate, arena, &time, err));
+    printf("memory:  %s per rank beside the mapped files\n", memory);
+    printf("result:  %s, about %s\n", path, size);
+    printf("messages: %lld of %lld bytes in all, %lld bytes to rank 0\n", (long long)traffic.messages,
+           (long long)traffic.bytes, (long long)traffic.bytes_to_root);
+    printf("load:    busiest rank %s, predicted utilisation %.0f %%, %.0f %% of the time to fill the stages\n",
+           busiest, 100.0 * plan->predicted_utilisation, 100.0 * fill_of(plan));
+    printf("time:    about %s for the layers and logits, at %.1f GFLOP/s a rank (%s)\n", time, rate / 1e9,
+           flops_per_second == 0.0 ? "sgemm of one thread, measured here" : "as given");
+    return WA_OK;
+}
+
+static wa_status fill_count(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
+                            double rate, wa_text_grid *grid, size_t row, wa_arena *arena,
+                            wa_error *err)
+{
+    wa_traffic traffic;
+    char *cells[10];
+    size_t at = 0;
+    const wa_grid *g = &plan->grid;
+    WA_TRY(count_traffic(audit, input, plan, arena, &traffic, err));
+    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%d", g->used + g->idle));
+    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%d x %d x %d", g->groups, g->stages, g->teams));
+    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%d", g->idle));
+    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%.0f %%", 100.0 * fill_of(plan)));
+    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%.0f %%", 100.0 * plan->predicted_utilisation));
+    WA_TRY(print_time(plan->flops_until_done / rate, arena, &cells[at++], err));
+    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%lld", (long long)traffic.messages));
+    WA_TRY(wa_plan_amount((double)traffic.bytes, "B", arena, &cells[at++], err));
+    WA_TRY(wa_plan_amount((double)traffic.bytes_to_root, "B", arena, &cells[at++], err));
+    WA_TRY(wa_plan_amount((double)plan->anonymous_bytes, "B", arena, &cells[at++], err));
+    for (size_t column = 0; column < at; column++)
+        grid->cells[row * grid->column_count + column].text = cells[column];
+    return WA_OK;
+}
+
+wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input, const int *ranks,
+                               size_t count, double flops_per_second, wa_arena *arena, wa_error *err)
+{
+    static const wa_grid_column columns[] = {
+        {"ranks", true}, {"groups x stages x teams", true}, {"idle", true}, {"fill", true}, {"busy", true},
+        {"time", true}, {"messages", true}, {"bytes", true}, {"to rank 0", true}, {"memory", true}};
+    enum { COLUMNS = sizeof columns / sizeof columns[0] };
+    double rate = flops_per_second;
+    wa_plan **plans;
+    wa_text_grid grid;
+    int most = 1;
+    for (size_t i = 0; i < count; i++)
+        most = ranks[i] > most ? ranks[i] : most;
+    int per_node = (most + input->nodes - 1) / input->nodes;
+    WA_TRY(wa_text_grid_open(arena, columns, COLUMNS, count, &grid, err));
+    WA_TRY(wa_arena_take(arena, count, sizeof *plans, &plans, err));
+    for (size_t i = 0; i < count; i++) {
+        wa_plan_input some = *input;
+        some.nodes = (ranks[i] + per_node - 1) / per_node;
+        WA_TRY(wa_plan_build(&some, ranks[i], arena, &plans[i], err));
+        if (rate == 0.0)
+            WA_TRY(measure_rate(input, plans[i], arena, &rate, err));
+        WA_TRY(fill_count(audit, &some, plans[i], rate, &grid, i, arena, err));
+    }
+    char *size;
+    wa_dims dims = wa_audit_dims(audit);
+    WA_TRY(wa_plan_amount(result_bytes(&dims), "B", arena, &size, err));
+    printf("%zu batches; times at %.1f GFLOP/s a rank (%s); result about %s\n\n", plans[0]->batch_count, rate / 1e9,
+           flops_per_second == 0.0 ? "sgemm of one thread, measured here" : "as given", size);
+    WA_TRY(wa_text_grid_print(&grid, stdout, false, arena, err));
+    fflush(stdout);
+    for (size_t i = 0; i < count; i++)
+        wa_plan_print_warnings(plans[i]);
+    return WA_OK;
+}
+
+void wa_plan_print_warnings(const wa_plan *plan)
+{
+    if (plan->grid.idle > 0)
+        fprintf(stderr, "walkaudit: warning: %d of %d ranks would be idle\n", plan->grid.idle,
+                plan->grid.idle + plan->grid.used);
+    if (plan->grid.groups > 1 || plan->grid.stages > 1)
+        if (plan->batch_count < (size_t)(FEW_BATCHES * plan->grid.groups))
+            fprintf(stderr,
+                    "walkaudit: warning: %d ranks: %zu batch%s for %d group%s of %d stage%s; below %d per "
+                    "group ranks wait for each other: smaller batch.rows or fewer ranks help\n",
+                    plan->grid.idle + plan->grid.used, plan->batch_count, plan->batch_count == 1 ? "" : "es", plan->grid.groups,
+                    plan->grid.groups == 1 ? "" : "s", plan->grid.stages,
+                    plan->grid.stages == 1 ? "" : "s", FEW_BATCHES);
+}

@@ -1,0 +1,99 @@
+"""What `plan` foretells is what `run` does: messages and bytes exactly, grids and sets of a sweep."""
+import json
+import random
+import re
+
+import h5py
+import pytest
+
+import harness
+
+PATHS = [{"path": "sparse"}, {"path": "full_mmap"}, {"path": "sparse_serial", "k": 32}]
+# ranks, stages, teams: 0 = chosen. The model has 4 layers.
+GRIDS = [(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0), (2, 2, 1), (4, 4, 1), (3, 1, 3), (4, 2, 2), (4, 1, 2), (4, 2, 1)]
+
+
+@pytest.fixture(scope="module")
+def keys(shop):
+    rng = random.Random(3)
+    path = shop.root / "plans.jsonl"
+    path.write_text("".join(json.dumps({"key": f"p{i}", "ids": [rng.randrange(3, 700) for _ in range(rng.randrange(1, 13))]}) + "\n"
+                            for i in range(20)))
+    return {"paths": PATHS, "batch": {"rows": 8}, "prompts": {"file": str(path)}}
+
+
+def job_of(shop, keys):
+    return shop.job(shop.model("tiny-gemma3"), {v: shop.vindex("tiny-gemma3", v) for v in ("f32", "f16")}, **keys)
+
+
+def foretold(done):
+    found = re.search(r"^messages: (\d+) of (\d+) bytes in all, (\d+) bytes to rank 0$", done.stdout, re.MULTILINE)
+    return [int(n) for n in found.groups()]
+
+
+def counted(path):
+    with h5py.File(path) as file:
+        run = file["run"]["0"].attrs
+        return [int(run[name]) for name in ("messages", "message_bytes", "message_bytes_to_rank_0")], int(run["groups"])
+
+
+@pytest.mark.parametrize("ranks, stages, teams, logits", [(*grid, "last") for grid in GRIDS] + [(*grid, "all") for grid in GRIDS[4:]])
+def test_messages_and_bytes_are_those_foretold(shop, keys, ranks, stages, teams, logits):
+    job = job_of(shop, keys)
+    words = ["--set", f"grid.stages={stages}", "--set", f"grid.teams={teams}", "--set", f"logits={logits}"]
+    plan = foretold(harness.run(["plan", job.path, "--ranks", ranks, *words]))
+    job.run(ranks=ranks, words=words)
+    run, groups = counted(job.result_path)
+    assert plan[:2] == run[:2]
+    if groups == 1 or stages > 1:  # else groups compete for the batches that rank 0 writes
+        assert plan == run
+    assert run[2] <= run[1]
+
+
+def test_several_numbers_of_ranks_are_compared(shop, keys):
+    job = job_of(shop, keys)
+    done = harness.run(["plan", job.path, "--ranks", "1,8,512", "--nodes", "4", "--gflops", "40"])
+    rows = [line.split() for line in done.stdout.splitlines() if re.match(r"^ *\d+ +\d+ x \d+ x \d+ ", line)]
+    assert [row[0] for row in rows] == ["1", "8", "512"]
+    for row in rows:
+        ranks, groups, stages, teams, idle = (int(row[i]) for i in (0, 1, 3, 5, 6))
+        assert groups * stages * teams + idle == ranks
+    assert "40.0 GFLOP/s a rank (as given)" in done.stdout
+    one = harness.run(["plan", job.path, "--ranks", "8", "--nodes", "1"])
+    assert str(foretold(one)[0]) in rows[1]
+    assert re.search(r"512 ranks: .* below 4 per group", done.stderr)
+
+
+@pytest.mark.parametrize("words", [["--ranks", "0"], ["--ranks", "1,x"], ["--ranks", ","], ["--gflops", "0"], ["--gflops", "nan"],
+                                   ["--nodes", "-1"], ["--mem", "1Q"]])
+def test_wrong_words_are_refused(shop, keys, words):
+    assert words[0][2:] in harness.run(["plan", job_of(shop, keys).path, *words], expect=2).stderr
+
+
+def test_the_memory_of_a_node_decides_the_stages(shop, keys):
+    """The files' 20 MB do not fit into 24 MB beside two ranks' arenas, so two nodes share the layers; 1 MB holds no rank."""
+    job = job_of(shop, keys)
+    wide = harness.run(["plan", job.path, "--ranks", "4", "--nodes", "2"])
+    assert re.search(r"x 1 stage x", wide.stdout)
+    tight = harness.run(["plan", job.path, "--ranks", "4", "--nodes", "2", "--mem", "24M"])
+    assert re.search(r"x 2 stages x", tight.stdout)
+    assert "need" in harness.one_error_line(harness.run(["plan", job.path, "--ranks", "4", "--mem", "1M"], expect=3))
+
+
+def test_a_sweep_is_planned_as_it_runs(shop, keys):
+    job = job_of(shop, keys)
+    text = json.loads(job.path.read_text())
+    text["audits"] = [{**text["audits"][0], "name": name} for name in ("a", "b", "c")]
+    text["audits"].append({**text["audits"][0], "name": "broken", "model": str(shop.root / "nowhere")})
+    job.path.write_text(json.dumps(text))
+    plan = harness.run(["plan", job.path, "--ranks", "4"], expect=3)
+    sets = {name: (int(a), int(b)) for a, b, names in re.findall(r"^ +ranks (\d+) to (\d+): (.*)$", plan.stdout, re.MULTILINE)
+            for name in names.split()}
+    assert sorted(sets) == ["a", "b", "broken", "c"]
+    run = job.run(ranks=4, expect=3)
+    said = {name: (int(a), int(b)) for a, b, name in re.findall(r"^sweep: ranks (\d+) to (\d+): (.*)$", run.stderr, re.MULTILINE)}
+    assert said == sets
+    for name in "abc":
+        path = job.folder / "results" / f"job-{name}.h5"
+        with h5py.File(path) as file:
+            assert file["run"]["0"].attrs["ranks"] == sets[name][1] - sets[name][0] + 1
