@@ -275,7 +275,7 @@ wa_status wa_run_audit(wa_comm *comm, const wa_job *job, size_t index, const wa_
 {
     task t = {.comm = comm, .options = options, .voice = voice};
     WA_TRY(check_stop(comm, options, err));
-    WA_TRY(wa_comm_agree(comm, wa_arena_open("audit", 0, &t.arena, err), err));
+    WA_TRY(wa_comm_agree(comm, wa_arena_open("audit", options->memory, &t.arena, err), err));
     wa_status status = wa_run_log_open(comm, options, voice->prefix, t.arena, &t.log, err);
     if (status == WA_OK)
         status = wa_audit_open(job, index, t.arena, &t.audit, err);

@@ -15,6 +15,10 @@ typedef struct wa_arena wa_arena;
  */
 WA_CHECKED wa_status wa_arena_open(const char *name, size_t limit, wa_arena **out, wa_error *err);
 
+/** Make an arena whose bytes count towards the parent's limit as well. Close it before the parent. */
+WA_CHECKED wa_status wa_arena_open_within(wa_arena *parent, const char *name, wa_arena **out,
+                                          wa_error *err);
+
 /** Free everything taken from it, and the arena. NULL is allowed. */
 void wa_arena_close(wa_arena *arena);
 

@@ -21,9 +21,10 @@ typedef struct chunk {
 
 struct wa_arena {
     chunk *top;
-    size_t total; /* bytes of all mappings */
+    size_t total; /* bytes of all mappings, its children's too */
     size_t high_water;
     size_t limit;
+    wa_arena *parent; /* borrowed; its limit counts what this one holds too. NULL = none */
     size_t takes_until_failure; /* 0 = never */
     char name[NAME_SIZE];
 };
@@ -41,11 +42,19 @@ wa_status wa_arena_open(const char *name, size_t limit, wa_arena **out, wa_error
     return WA_OK;
 }
 
+wa_status wa_arena_open_within(wa_arena *parent, const char *name, wa_arena **out, wa_error *err)
+{
+    WA_TRY(wa_arena_open(name, 0, out, err));
+    (*out)->parent = parent;
+    return WA_OK;
+}
+
 static void pop_chunk(wa_arena *arena)
 {
     chunk *top = arena->top;
     arena->top = top->below;
-    arena->total -= top->size;
+    for (wa_arena *a = arena; a != NULL; a = a->parent)
+        a->total -= top->size;
     munmap(top, top->size);
 }
 
@@ -63,9 +72,10 @@ static wa_status push_chunk(wa_arena *arena, size_t payload, wa_error *err)
     if (!wa_size_add(payload, HEADER + CHUNK_BYTES - 1, &size))
         return wa_fail(err, WA_E_MEMORY, "arena '%s': %zu bytes overflow", arena->name, payload);
     size = size / CHUNK_BYTES * CHUNK_BYTES;
-    if (arena->limit != 0 && (arena->total > arena->limit || size > arena->limit - arena->total))
-        return wa_fail(err, WA_E_MEMORY, "arena '%s' needs %zu more bytes, holds %zu of %zu allowed",
-                       arena->name, size, arena->total, arena->limit);
+    for (const wa_arena *a = arena; a != NULL; a = a->parent)
+        if (a->limit != 0 && (a->total > a->limit || size > a->limit - a->total))
+            return wa_fail(err, WA_E_MEMORY, "arena '%s' needs %zu more bytes, holds %zu of %zu allowed",
+                           a->name, size, a->total, a->limit);
     chunk *fresh =
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (fresh == MAP_FAILED)
@@ -73,9 +83,10 @@ static wa_status push_chunk(wa_arena *arena, size_t payload, wa_error *err)
                        size);
     *fresh = (chunk){.below = arena->top, .size = size, .used = HEADER};
     arena->top = fresh;
-    arena->total += size;
-    if (arena->total > arena->high_water)
-        arena->high_water = arena->total;
+    for (wa_arena *a = arena; a != NULL; a = a->parent) {
+        a->total += size;
+        a->high_water = a->total > a->high_water ? a->total : a->high_water;
+    }
     return WA_OK;
 }
 

@@ -98,13 +98,12 @@ static void on_request(int number)
         timer_settime(patience, 0, &when, NULL);
 }
 
+/* No error line: the cause may be another rank's end, which it has told, and mpirun's SIGTERM to the rest. */
 static void on_impatience(int number)
 {
     (void)number;
     if (ending_speaks)
-        say(ending_code == EXIT_RESUMABLE
-                ? "walkaudit: stopped by SIGTERM in the middle of a layer; start it again to go on\n"
-                : "walkaudit: stopped by SIGTERM in the middle of a layer, before any batch was done\n");
+        say("SIGTERM: ended in the middle of a layer; finished batches keep their parts\n");
     _exit(ending_code);
 }
 

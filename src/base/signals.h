@@ -22,7 +22,7 @@ const char *wa_signal_name(int signal_number);
 
 /**
  * How this process ends when SIGTERM finds it in a step too long to wait for: shortly before mpirun's SIGKILL, by _exit.
- * speaks: also say so on stderr, in one line. The code is 3, from wa_signals_resumable on 75.
+ * speaks: also say so on stderr. The code is 3, from wa_signals_resumable on 75.
  */
 void wa_signals_prepare(bool speaks);
 void wa_signals_resumable(void);

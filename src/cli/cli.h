@@ -17,4 +17,10 @@ int wa_cli_status(int argc, char **argv);
 /** Print "walkaudit: <story>" on stderr; returns the exit code of err->status. */
 int wa_cli_fail(const wa_error *err);
 
+struct argp_state;
+/** Value of an option in bytes, K, M, G or T of 1024; a wrong one is a usage error and does not return. */
+size_t wa_cli_bytes(const char *option, const char *word, const struct argp_state *state);
+/** Value of an option in seconds: 90, 90s, 45m, 3h30m. As above. */
+double wa_cli_duration(const char *option, const char *text, const struct argp_state *state);
+
 #endif

@@ -59,22 +59,6 @@ static double parse_rate(const char *word, struct argp_state *state)
     return value * 1e9;
 }
 
-/* Bytes, or a number with K, M, G or T for powers of 1024. */
-static size_t parse_bytes(const char *word, struct argp_state *state)
-{
-    static const char units[] = "KMGT";
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(word, &end, 10);
-    const char *unit = *end == '\0' ? NULL : strchr(units, *end);
-    unsigned shift = unit == NULL ? 0 : 10 * (unsigned)(unit - units + 1);
-    bool whole = *end == '\0' || (unit != NULL && end[1] == '\0');
-    if (errno != 0 || end == word || word[0] == '-' || !whole || value == 0 ||
-        value > (SIZE_MAX >> shift))
-        argp_error(state, "--mem '%s', expected bytes, or a number with K, M, G or T", word);
-    return (size_t)value << shift;
-}
-
 static error_t take_option(int key, char *arg, struct argp_state *state)
 {
     request *r = state->input;
@@ -89,7 +73,7 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
         r->nodes = parse_count(arg, "nodes", state);
         return 0;
     case 'm':
-        r->memory = parse_bytes(arg, state);
+        r->memory = wa_cli_bytes("--mem", arg, state);
         return 0;
     case 's':
         if (r->setting_count == SETTINGS_LIMIT)

@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { MOST_SETTINGS = 64, KEY_OUT = 256, KEY_RESUME, KEY_FRESH, KEY_ONLY_FAILED, KEY_MIXED,
-       KEY_MAX_TIME, KEY_GRACE, KEY_HELP_JOB };
+       KEY_MAX_TIME, KEY_GRACE, KEY_MEMORY, KEY_HELP_JOB };
 /* Seconds for what is in flight when the time is up: --grace replaces it. */
 static const double GRACE = 60.0;
 
@@ -24,37 +24,6 @@ typedef struct arguments {
     double max_time; /* seconds; 0 = none */
     wa_run_options options;
 } arguments;
-
-/* Seconds of "90", "90s", "45m", "3h30m", "1d12h": numbers with descending units, the last one's unit is seconds. */
-static bool parse_duration(const char *text, double *out)
-{
-    static const char units[] = "dhms";
-    static const double seconds[] = {86400.0, 3600.0, 60.0, 1.0};
-    double total = 0.0;
-    size_t next = 0;
-    do {
-        char *end;
-        if (*text < '0' || *text > '9')
-            return false;
-        unsigned long number = strtoul(text, &end, 10);
-        const char *unit = *end == '\0' ? strchr(units, 's') : strchr(units, *end);
-        if (unit == NULL || (size_t)(unit - units) < next || number > 1000000000UL)
-            return false;
-        next = (size_t)(unit - units) + 1;
-        total += (double)number * seconds[next - 1];
-        text = *end == '\0' ? end : end + 1;
-    } while (*text != '\0');
-    *out = total;
-    return true;
-}
-
-static double take_duration(const char *option, const char *text, const struct argp_state *state)
-{
-    double value = 0.0;
-    if (!parse_duration(text, &value))
-        argp_error(state, "%s: found '%s', expected a duration such as 90s, 45m or 3h30m", option, text);
-    return value;
-}
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -83,12 +52,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         args->options.mixed_cores = true;
         return 0;
     case KEY_MAX_TIME:
-        args->max_time = take_duration("--max-time", arg, state);
+        args->max_time = wa_cli_duration("--max-time", arg, state);
         if (args->max_time == 0.0)
             argp_error(state, "--max-time: expected more than 0 s");
         return 0;
     case KEY_GRACE:
-        args->options.grace = take_duration("--grace", arg, state);
+        args->options.grace = wa_cli_duration("--grace", arg, state);
+        return 0;
+    case KEY_MEMORY:
+        args->options.memory = wa_cli_bytes("--memory", arg, state);
         return 0;
     case KEY_HELP_JOB:
         args->help_job = true;
@@ -119,6 +91,7 @@ static const struct argp_option OPTIONS[] = {
     {.name = "mixed-cores", .key = KEY_MIXED, .doc = "allow hosts with different OpenBLAS cores"},
     {.name = "max-time", .key = KEY_MAX_TIME, .arg = "TIME", .doc = "begin no batch after so long, e.g. 3h30m; exit 75, resumable"},
     {.name = "grace", .key = KEY_GRACE, .arg = "TIME", .doc = "then, and after SIGUSR1, finish what fits into this time (60s)"},
+    {.name = "memory", .key = KEY_MEMORY, .arg = "BYTES", .doc = "most that a rank takes beside the mapped files, e.g. 400M; more is exit 3"},
     {.name = "help-job", .key = KEY_HELP_JOB, .doc = "list every key of a job file"},
     {.name = "verbose", .key = 'v', .doc = "say more on stderr"},
     {0}};

@@ -60,7 +60,7 @@ wa_status collector_open(wa_pipeline *p, wa_error *err)
     WA_TRY(wa_arena_take(arena, c->depth, sizeof *c->entries, &c->entries, err));
     WA_TRY(wa_arena_take(arena, c->depth, sizeof *c->notes, &c->notes, err));
     for (size_t i = 0; i < c->depth; i++) {
-        WA_TRY(wa_arena_open("gathered batch", 0, &c->entries[i].arena, err));
+        WA_TRY(wa_arena_open_within(arena, "gathered batch", &c->entries[i].arena, err));
         c->notes[i].ticket = WA_TICKET_NONE;
     }
     for (size_t i = 0; i < c->source_count; i++) {

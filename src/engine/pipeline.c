@@ -314,7 +314,7 @@ static wa_status open_seat(wa_pipeline *p, wa_error *err)
     WA_TRY(wa_stage_open(in->audit, &p->share, in->arena, &p->stage, err));
     WA_TRY(wa_arena_take(in->arena, in->plan->batch_count + 1, sizeof *p->queue, &p->queue, err));
     for (int i = 0; i < SLOTS; i++)
-        WA_TRY(wa_arena_open("batch", 0, &p->slots[i].arena, err));
+        WA_TRY(wa_arena_open_within(in->arena, "batch", &p->slots[i].arena, err));
     WA_TRY(references_open(p, err));
     if (p->is_last && p->share.is_lead)
         WA_TRY(collector_open(p, err));

@@ -57,9 +57,10 @@ wa_status wa_directory_make(const char *path, wa_error *err)
         if (here != '/' && here != '\0')
             continue;
         *at = '\0';
-        if (mkdir(name, 0777) != 0 && !wa_dir_exists(name))
+        int cause = mkdir(name, 0777) == 0 ? 0 : errno;
+        if (cause != 0 && !wa_dir_exists(name))
             return wa_fail(err, WA_E_IO, "cannot make directory '%s': %s", name,
-                           strerror(errno == EEXIST ? ENOTDIR : errno));
+                           strerror(cause == EEXIST ? ENOTDIR : cause));
         *at = here;
         if (here == '\0')
             break;
