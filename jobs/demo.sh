@@ -28,11 +28,11 @@ fetched=0
 sh jobs/fetch.sh smollm2 || fetched=$?
 case $fetched in
 0)
-    job=jobs/demo.yaml name=smollm2 model=smollm2.gguf
+    job=jobs/demo.yaml name=smollm2 model=smollm2.gguf layer=15
     ;;
 69)
     echo "demo: no network or no package index: a synthetic model takes the place of SmolLM2"
-    job=jobs/synth.yaml name=synth model=synth
+    job=jobs/synth.yaml name=synth model=synth layer=2
     rm -rf models/synth
     mkdir -p models
     step "$walkaudit" synth models/synth --family llama --shape small
@@ -49,7 +49,7 @@ step "$mpirun" -q -n 2 "$walkaudit" run "$job" --fresh
 
 echo "demo: one wrong row: LARQL's bounds pass it, the audit names it and ends with 1"
 ln -sfn "$model" models/demo
-step /usr/bin/python3 jobs/plant_row.py "vindexes/$name-q4k.vindex" vindexes/demo-planted.vindex 15 up 100 101
+step /usr/bin/python3 jobs/plant_row.py "vindexes/$name-q4k.vindex" vindexes/demo-planted.vindex "$layer" up 100 101
 found=0
 step "$mpirun" -q -n 2 "$walkaudit" run jobs/demo-planted.yaml --fresh || found=$?
 if [ "$found" -ne 1 ]; then

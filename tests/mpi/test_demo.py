@@ -49,7 +49,7 @@ class Demo(unittest.TestCase):
         self.assertIn("a synthetic model takes the place", done.stdout)
         self.assertIn("f16:full_mmap", done.stdout)
         self.assertIn("q4k:interleaved_q4k", done.stdout)
-        self.assertIn("ENCODING: layer 15, up, row 100", done.stdout)
+        self.assertIn("ENCODING: layer 2, up, row 100", done.stdout)
         results = sorted(path.name for path in (self.top / "results").iterdir())
         self.assertEqual(results, ["demo-planted-model.h5", "demo-synth.h5"])
 
