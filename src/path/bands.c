@@ -16,7 +16,7 @@
 #include <math.h>
 
 /* A band is 256 columns (one block of the widest formats), or more where the features are few. */
-enum { BAND_UNIT = 256, BAND_BYTES = 4 << 20, TURN = 16 };
+enum { BAND_UNIT = 256, BAND_BYTES = 1 << 20, TURN = 16 };
 
 /* Columns [first, first + width) of every feature's down row. */
 typedef struct band {
@@ -72,18 +72,31 @@ static void decode_band(const wa_walk *walk, size_t first, size_t width, float *
     wa_matrix_decode(&columns, 0, l->features, to);
 }
 
-/* y += act * D_f for each hit in turn, leaving out small activations. */
+/* y += act * D_f for each hit in turn, leaving out small activations. Four at a time, added one after
+ * the other, so that y is loaded and stored once for them; the same bits as one at a time. */
 WA_CLONES static void add_hits(const band *b, const int32_t *hits, const float *act, size_t count,
                                float *restrict y)
 {
+    enum { TOGETHER = 4 };
+    const float *row[TOGETHER];
+    float a[TOGETHER];
+    size_t n = 0;
     for (size_t h = 0; h < count; h++) {
-        const float *restrict row = b->rows + (size_t)hits[h] * b->stride;
-        float a = act[h];
-        if (fabsf(a) <= WA_ACT_FLOOR)
+        if (fabsf(act[h]) <= WA_ACT_FLOOR)
             continue;
+        row[n] = b->rows + (size_t)hits[h] * b->stride;
+        a[n++] = act[h];
+        if (n < TOGETHER)
+            continue;
+        const float *restrict r0 = row[0], *restrict r1 = row[1];
+        const float *restrict r2 = row[2], *restrict r3 = row[3];
         for (size_t i = 0; i < b->width; i++)
-            y[i] += a * row[i];
+            y[i] = (((y[i] + a[0] * r0[i]) + a[1] * r1[i]) + a[2] * r2[i]) + a[3] * r3[i];
+        n = 0;
     }
+    for (size_t k = 0; k < n; k++)
+        for (size_t i = 0; i < b->width; i++)
+            y[i] += a[k] * row[k][i];
 }
 
 /* Eight chunks of the hit list, each summed by itself; their sums added in order (Q12). */

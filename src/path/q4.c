@@ -51,34 +51,67 @@ static void round_rows(const wa_walk *walk, const float *x, size_t rows, const b
     wa_fault_q8(walk->which, walk->layer, to->q, count * BLOCK);
 }
 
-/* One stored row with one position. */
-WA_CLONES static float dot_blocks(const int8_t *restrict w, const float *restrict d,
-                                  const int8_t *restrict x, const float *restrict s, size_t count)
+/* A strip of stored rows turned over, so that vector lanes hold rows and no dot needs folding. */
+typedef struct strip {
+    int16_t (*w)[STRIP]; /* [H]: element h of each row */
+    float (*d)[STRIP];   /* [H / 32] */
+    block_rows stored;   /* [STRIP rows] as split by the codec */
+} strip;
+
+static wa_status open_strip(const wa_walk *walk, strip *out)
 {
-    float sum = 0.0F;
-    for (size_t b = 0; b < count; b++) {
-        int32_t dot = 0;
-        for (size_t i = 0; i < BLOCK; i++)
-            dot += (int32_t)w[b * BLOCK + i] * (int32_t)x[b * BLOCK + i];
-        sum += (float)dot * (d[b] * s[b]);
+    wa_arena *arena = walk->scratch->arena;
+    size_t hidden = walk->layer->hidden;
+    WA_TRY(open_blocks(walk, STRIP, &out->stored));
+    WA_TRY(wa_arena_take(arena, hidden, sizeof *out->w, &out->w, walk->err));
+    return wa_arena_take(arena, hidden / BLOCK, sizeof *out->d, &out->d, walk->err);
+}
+
+static void load_strip(const wa_matrix *w, size_t first, size_t height, const strip *to)
+{
+    size_t each = w->cols / BLOCK;
+    wa_q4_0_split(w->data + first * w->row_bytes, height * each, to->stored.q, to->stored.scale);
+    for (size_t f = 0; f < height; f++) {
+        for (size_t h = 0; h < w->cols; h++)
+            to->w[h][f] = to->stored.q[f * w->cols + h];
+        for (size_t b = 0; b < each; b++)
+            to->d[b][f] = to->stored.scale[f * each + b];
     }
-    return sum;
+}
+
+/* A strip with one position. A dot of a block is at most 32 * 127 * 8 = 32512: it fits 16 bits. */
+WA_CLONES static void dot_strip(const strip *w, const int8_t *restrict x, const float *restrict s,
+                                size_t count, float *restrict sum)
+{
+    for (size_t f = 0; f < STRIP; f++)
+        sum[f] = 0.0F;
+    for (size_t b = 0; b < count; b++) {
+        int16_t dot[STRIP] = {0};
+        for (size_t i = 0; i < BLOCK; i++) {
+            const int16_t *restrict row = w->w[b * BLOCK + i];
+            int16_t q = x[b * BLOCK + i];
+            for (size_t f = 0; f < STRIP; f++)
+                dot[f] = (int16_t)(dot[f] + q * row[f]);
+        }
+        for (size_t f = 0; f < STRIP; f++)
+            sum[f] += (float)dot[f] * (w->d[b][f] * s[b]);
+    }
 }
 
 /* to [tile, F] of each input = its rounded rows . W^T, a strip of stored rows at a time. */
 static void dot_matrix(const wa_walk *walk, wa_tile tile, const wa_matrix *w, const block_rows *x,
-                       const block_rows *strip, float *const *to)
+                       const strip *space, float *const *to)
 {
     size_t hidden = walk->layer->hidden, features = walk->layer->features, each = hidden / BLOCK;
     for (size_t first = 0; first < features; first += STRIP) {
         size_t height = features - first < STRIP ? features - first : STRIP;
-        wa_q4_0_split(w->data + first * w->row_bytes, height * each, strip->q, strip->scale);
+        load_strip(w, first, height, space);
         for (size_t i = 0; i < walk->io_count; i++)
-            for (size_t row = 0; row < tile.rows; row++)
-                for (size_t f = 0; f < height; f++)
-                    to[i][row * features + first + f] =
-                        dot_blocks(strip->q + f * hidden, strip->scale + f * each,
-                                   x[i].q + row * hidden, x[i].scale + row * each, each);
+            for (size_t row = 0; row < tile.rows; row++) {
+                float sum[STRIP];
+                dot_strip(space, x[i].q + row * hidden, x[i].scale + row * each, each, sum);
+                memcpy(to[i] + row * features + first, sum, height * sizeof *sum);
+            }
     }
 }
 
@@ -91,16 +124,17 @@ static void drop_small(float *act, size_t n)
 static wa_status feed(wa_walk *walk, wa_tile tile)
 {
     const wa_walk_layer *l = walk->layer;
-    block_rows *x, strip;
+    block_rows *x;
+    strip space;
     WA_TRY(wa_arena_take_raw(walk->scratch->arena, walk->io_count, sizeof *x, &x, walk->err));
-    WA_TRY(open_blocks(walk, STRIP, &strip));
+    WA_TRY(open_strip(walk, &space));
     for (size_t i = 0; i < walk->io_count; i++) {
         WA_TRY(open_blocks(walk, tile.rows, &x[i]));
         round_rows(walk, walk->io[i].x + tile.first * l->hidden, tile.rows, &x[i]);
     }
     if (l->gated)
-        dot_matrix(walk, tile, &l->gate, x, &strip, walk->act);
-    dot_matrix(walk, tile, &l->up, x, &strip, walk->up);
+        dot_matrix(walk, tile, &l->gate, x, &space, walk->act);
+    dot_matrix(walk, tile, &l->up, x, &space, walk->up);
     for (size_t i = 0; i < walk->io_count; i++)
         if (!l->gated && l->up_bias != NULL)
             wa_add_bias(walk->up[i], tile.rows, l->features, l->up_bias);
