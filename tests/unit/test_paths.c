@@ -546,6 +546,15 @@ static void costs_follow_the_products(void)
     wa_case serial = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 25);
     CU_ASSERT_DOUBLE_EQUAL(wa_case_flops(&serial, &l, 4), 2.0 * 4 * 1000 * 1.5, 1e-9);
     CU_ASSERT_EQUAL(wa_case_bytes(&serial, &l), 3 * 4000);
+    wa_case parallel = test_case(WA_PATH_SPARSE_PARALLEL, WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN, 25);
+    wa_walk_layer q4k = test_layer(arena, 100, 10, Q4K, 1); /* rows of 10 and of 100 padded to 256 */
+    CU_ASSERT_DOUBLE_EQUAL(wa_case_flops(&parallel, &q4k, 4), 2.0 * 4 * 1000 * 1.5, 1e-9);
+    CU_ASSERT_EQUAL(wa_case_bytes(&parallel, &q4k), 2 * 1000 + 100 * 144 + 10 * 144);
+    wa_case q4 = test_case(WA_PATH_INTERLEAVED_Q4, WA_LABEL_INTERLEAVED_Q4_CPU, WA_K_ALL);
+    wa_walk_layer blocks = test_layer(arena, 100, 64, Q4, 1);
+    blocks.select = (wa_matrix){0};
+    CU_ASSERT_DOUBLE_EQUAL(wa_case_flops(&q4, &blocks, 4), 2.0 * 4 * 6400 * 3, 1e-9);
+    CU_ASSERT_EQUAL(wa_case_bytes(&q4, &blocks), 3 * 100 * 2 * 18);
     l.select = (wa_matrix){0};
     CU_ASSERT_DOUBLE_EQUAL(wa_case_flops(&mmap, &l, 4), 2.0 * 4 * 1000 * 3, 1e-9);
     CU_ASSERT_EQUAL(wa_case_bytes(&mmap, &l), 3 * 4000);
