@@ -133,7 +133,7 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
            (long long)traffic.bytes, (long long)traffic.bytes_to_root);
     printf("load:    busiest rank %s, predicted utilisation %.0f %%, %.0f %% of the time to fill the stages\n",
            busiest, 100.0 * plan->predicted_utilisation, 100.0 * fill_of(plan));
-    printf("time:    about %s for the layers and logits, at %.1f GFLOP/s a rank (%s)\n", time, rate / 1e9,
+    printf("time:    at least %s for the layers and logits, at %.1f GFLOP/s a rank (%s)\n", time, rate / 1e9,
            flops_per_second == 0.0 ? "sgemm of one thread, measured here" : "as given");
     return WA_OK;
 }

@@ -18,7 +18,8 @@ wa_status wa_selection_check(const wa_selection *selection, const wa_job *job, w
             return wa_fail(err, WA_E_USAGE,
                            "--audit '%s': the job has no such audit; its %zu audits begin with '%s'",
                            selection->audits[i], job->audit_count, job->audits[0].name);
-    if (selection->by_index && (size_t)selection->index >= job->audit_count)
+    /* Of N tasks, some may have nothing to do; an audit named by its place must be there. */
+    if (selection->by_index && selection->count == 0 && (size_t)selection->index >= job->audit_count)
         return wa_fail(err, WA_E_USAGE, "--array-index %d: the job has %zu audits, counted from 0",
                        selection->index, job->audit_count);
     return WA_OK;
