@@ -40,7 +40,7 @@ WA_CHECKED wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *co
 
 /**
  * Messages of an audit whose batches are all computed by one run that nothing stops: exact, but for bytes_to_root where groups
- * compete for the batches of a single stage. Local, pure.
+ * compete for batches. Local, pure.
  *
  * lanes  [teams] residual streams of each team member (wa_plan_seat_cost)
  */

@@ -45,7 +45,7 @@ def test_messages_and_bytes_are_those_foretold(shop, keys, ranks, stages, teams,
     job.run(ranks=ranks, words=words)
     run, groups = counted(job.result_path)
     assert plan[:2] == run[:2]
-    if groups == 1 or stages > 1:  # else groups compete for the batches that rank 0 writes
+    if groups == 1:  # else groups compete for batches: how many orders and blocks rank 0 gets depends on their speed
         assert plan == run
     assert run[2] <= run[1]
 
