@@ -196,7 +196,7 @@ def test_cost_numbers_every_case_and_lists_its_name(curve):
     assert len(left.get_lines()) == len(right.get_lines()) == len(curve.cases)
     heights = [line.get_ydata()[0] for line in left.get_lines()]
     p95 = curve.direct["p95_rel_l2"]
-    assert (p95 == 0).any() and left.get_title() == "at the floor: exactly 0"
+    assert (p95 == 0).any() and left.get_title("left") == "at the floor: exactly 0"
     assert np.array_equal(heights, np.where(p95 > 0, p95, p95[p95 > 0].min() / 10))
     for panel in (left, right):
         numbers = sorted(int(word) for text in panel.texts for word in re.findall(r"\d+", text.get_text()))

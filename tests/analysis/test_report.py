@@ -2,6 +2,7 @@
 import html.parser
 import json
 import math
+import os
 import pathlib
 import re
 import subprocess
@@ -287,7 +288,6 @@ def test_success_is_what_the_program_calls_success(gemma, sweep, failing):
 
 
 def test_installed_command_finds_its_package_and_program(gemma, tmp_path):
-    import os
     prefix = tmp_path / "usr"
     subprocess.run(["cmake", "--install", os.environ["WALKAUDIT_BUILD"], "--prefix", prefix], check=True,
                    capture_output=True)

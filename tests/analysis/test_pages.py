@@ -1,0 +1,245 @@
+"""Pages work in a browser: navigation, unfolding, sorting, filtering, light and dark, print; without a console error."""
+import contextlib
+import json
+import re
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
+
+from command import report
+
+OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+           "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
+           "--force-device-scale-factor=1", "--window-size=1280,900")
+
+
+@contextlib.contextmanager
+def browser_of(profile):
+    options = webdriver.ChromeOptions()
+    for word in (*OPTIONS, f"--user-data-dir={profile}"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(service=Service(shutil.which("chromedriver") or "chromedriver"), options=options)
+    driver.set_page_load_timeout(60)
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with browser_of(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def folder(failing, gemma, tmp_path_factory):
+    """Reports of a failing and a passing result, and the index of both."""
+    out = tmp_path_factory.mktemp("pages")
+    for name, path, code in (("failing", failing, 1), ("passing", gemma, 0)):
+        (out / f"{name}.h5").write_bytes(path.read_bytes())
+        report("report", out / f"{name}.h5", "-o", out, expect=code, *() if name == "failing" else ("--no-plots",))
+    report("index", out, expect=1)
+    return out
+
+
+@pytest.fixture
+def page(browser, folder):
+    """The failing result's page, freshly loaded; in the end the console must be silent."""
+    browser.get_log("browser")
+    browser.get((folder / "failing.html").as_uri())
+    yield browser
+    emulate(browser)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    silent(browser)
+
+
+def silent(browser):
+    entries = browser.get_log("browser")
+    assert entries == [], entries
+
+
+def emulate(browser, **features):
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {
+        "media": features.pop("media", ""),
+        "features": [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]})
+
+
+def wait(browser, holds):
+    return WebDriverWait(browser, 20).until(holds)
+
+
+def visible(element):
+    """Of an element, also inside what is folded: there it keeps its box, but is not painted."""
+    return element.parent.execute_script("return arguments[0].checkVisibility({visibilityProperty: true})", element)
+
+
+def in_view(browser, element):
+    return browser.execute_script("const box = arguments[0].getBoundingClientRect();"
+                                  "return box.top < innerHeight && box.bottom > 0 && box.height > 0", element)
+
+
+def test_every_link_of_the_navigation_brings_its_section_into_view(page):
+    links = page.find_elements(By.CSS_SELECTOR, "nav a")
+    assert len(links) >= 10
+    for link in links:
+        link.click()
+        target = page.find_element(By.ID, link.get_attribute("href").split("#")[1])
+        wait(page, lambda driver: in_view(driver, target))
+
+
+def test_link_to_a_worst_place_unfolds_its_case_and_shows_the_row(page):
+    link = page.find_element(By.CSS_SELECTOR, "#places tbody td a")
+    anchor = link.get_attribute("href").split("#")[1]
+    row = page.find_element(By.ID, anchor)
+    assert not visible(row)
+    link.click()
+    wait(page, lambda driver: visible(row) and in_view(driver, row))
+    assert re.match(r"case-\d+-layer-\d+$", anchor)
+    assert row.find_element(By.CSS_SELECTOR, "th").text == anchor.rsplit("-", 1)[1]
+
+
+def test_folded_case_opens_and_closes_by_keyboard(page):
+    fold = page.find_element(By.CSS_SELECTOR, "details")
+    summary = fold.find_element(By.CSS_SELECTOR, "summary")
+    assert fold.get_attribute("open") is None
+    summary.send_keys(Keys.ENTER)
+    wait(page, lambda _: fold.get_attribute("open") is not None)
+    assert visible(fold.find_element(By.CSS_SELECTOR, "table"))
+    summary.send_keys(Keys.ENTER)
+    wait(page, lambda _: fold.get_attribute("open") is None)
+
+
+def column(table, number):
+    return [row.find_elements(By.CSS_SELECTOR, "th, td")[number].text for row in table.find_elements(By.CSS_SELECTOR, "tbody tr")]
+
+
+def test_tables_sort_by_number_both_ways(page, failing):
+    page.find_element(By.CSS_SELECTOR, "details summary").click()
+    table = page.find_elements(By.CSS_SELECTOR, "details table")[1]
+    heads = table.find_elements(By.CSS_SELECTOR, "thead th")
+    number = [head.text for head in heads].index("max")
+    values = [float(word) for word in column(table, number)]
+    button = heads[number].find_element(By.CSS_SELECTOR, "button")
+    button.click()
+    assert heads[number].get_attribute("aria-sort") == "ascending"
+    assert [float(word) for word in column(table, number)] == sorted(values)
+    button.send_keys(Keys.SPACE)
+    assert heads[number].get_attribute("aria-sort") == "descending"
+    assert [float(word) for word in column(table, number)] == sorted(values, reverse=True)
+    heads[0].find_element(By.CSS_SELECTOR, "button").click()
+    assert heads[number].get_attribute("aria-sort") is None
+    assert [int(word) for word in column(table, 0)] == list(range(len(values)))
+
+
+def luminance(color):
+    """WCAG 2's relative luminance of "rgb(r, g, b)"."""
+    parts = [int(word) / 255 for word in re.findall(r"\d+", color)[:3]]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a, b):
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme, dark", [("light", False), ("dark", True)])
+def test_light_and_dark_are_both_readable(page, scheme, dark):
+    emulate(page, prefers_color_scheme=scheme)
+    style = "return getComputedStyle(arguments[0])[arguments[1]]"
+    ground = page.execute_script(style, page.find_element(By.TAG_NAME, "body"), "backgroundColor")
+    assert (luminance(ground) < 0.05) == dark
+    for selector, name in (("p", "color"), ("dd", "color"), ("nav a", "color"), ("td.bad, td.good", "color"),
+                           ("svg text", "fill"), ("figcaption", "color")):
+        color = page.execute_script(style, page.find_element(By.CSS_SELECTOR, selector), name)
+        assert contrast(color, ground) >= 4.5, (selector, color, ground)
+
+
+def test_print_leaves_out_what_paper_cannot_do_and_unfolds_cases(page):
+    page.execute_cdp_cmd("Page.printToPDF", {})
+    emulate(page, media="print")
+    assert not page.find_element(By.CSS_SELECTOR, "nav").is_displayed()
+    page.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert all(visible(table) for table in page.find_elements(By.CSS_SELECTOR, "details table"))
+    page.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert not any(visible(table) for table in page.find_elements(By.CSS_SELECTOR, "details table"))
+
+
+def test_page_is_made_for_keyboards_and_screen_readers(page):
+    body = page.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    skip = page.switch_to.active_element
+    assert skip.get_attribute("class") == "skip" and skip.rect["x"] >= 0
+    outline = page.execute_script("return getComputedStyle(arguments[0]).outlineStyle", skip)
+    assert outline == "solid"
+    skip.send_keys(Keys.ENTER)
+    wait(page, lambda driver: driver.switch_to.active_element.get_attribute("id") == "main")
+    for landmark in ("header", "nav[aria-label]", "main", "footer"):
+        assert len(page.find_elements(By.CSS_SELECTOR, landmark)) == 1
+    assert page.find_element(By.TAG_NAME, "html").get_attribute("lang") == "en"
+    levels = [int(head.tag_name[1]) for head in page.find_elements(By.CSS_SELECTOR, "h1, h2, h3, h4")]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:]))
+    for table in page.find_elements(By.CSS_SELECTOR, "table"):
+        assert table.find_element(By.TAG_NAME, "caption").get_attribute("textContent")
+        assert all(cell.get_attribute("scope") for cell in table.find_elements(By.TAG_NAME, "th"))
+    for svg in page.find_elements(By.TAG_NAME, "svg"):
+        assert svg.get_attribute("role") == "img" and len(svg.get_attribute("aria-label")) > 40
+
+
+def test_narrow_window_scrolls_tables_not_the_page(page):
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                         {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True})
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def test_plots_are_drawn_at_a_size_that_can_be_read(page):
+    for svg in page.find_elements(By.CSS_SELECTOR, "figure svg"):
+        assert svg.rect["width"] >= 400 and svg.rect["height"] >= 100
+    sizes = page.execute_script("return [...document.querySelectorAll('figure svg text')].map("
+                                "text => text.getBoundingClientRect()).map(box => Math.min(box.width, box.height))")
+    assert len(sizes) > 100 and sorted(sizes)[len(sizes) // 2] >= 8
+
+
+def test_long_tables_are_filtered(browser, shop, tmp_path):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"key": f"p{at}", "text": f"number {at}"}) + "\n" for at in range(20)))
+    job = shop.job(shop.model("tiny-llama"), {"f32": shop.vindex("tiny-llama", "f32")}, prompts={"file": str(corpus)})
+    job.run(expect=None)
+    report("report", job.result_path, "-o", tmp_path, "--no-plots", expect=0)
+    browser.get_log("browser")
+    browser.get((tmp_path / f"{job.result_path.stem}.html").as_uri())
+    field = browser.find_element(By.CSS_SELECTOR, "#prompts input[type=search]")
+    rows = browser.find_elements(By.CSS_SELECTOR, "#prompts tbody tr")
+    assert len(rows) == 20
+    field.send_keys("p17")
+    assert [row.is_displayed() for row in rows] == [at == 17 for at in range(20)]
+    assert browser.find_element(By.CSS_SELECTOR, "#prompts output").text == "1 of 20"
+    silent(browser)
+
+
+def test_index_leads_to_the_reports(browser, folder):
+    browser.get_log("browser")
+    browser.get((folder / "index.html").as_uri())
+    browser.find_element(By.LINK_TEXT, "failing.h5").click()
+    assert browser.current_url.endswith("#result-0")
+    browser.find_element(By.LINK_TEXT, "failing.html").click()
+    wait(browser, lambda driver: driver.title and driver.current_url.endswith("failing.html"))
+    assert browser.find_element(By.CSS_SELECTOR, "p.warning").is_displayed()
+    silent(browser)
+
+
+def test_console_errors_would_be_noticed(browser, folder, tmp_path):
+    """A page with a changed script is refused by its own policy, and says so on the console."""
+    source = (folder / "failing.html").read_text()
+    (tmp_path / "changed.html").write_text(source.replace("unfold();\n", "unfold(); nonsense();\n", 1))
+    browser.get_log("browser")
+    browser.get((tmp_path / "changed.html").as_uri())
+    assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
