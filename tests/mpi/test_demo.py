@@ -35,7 +35,8 @@ class Demo(unittest.TestCase):
         self.top = pathlib.Path(holder.name)
         self.packages = self.top / "packages"
         self.packages.mkdir()
-        shutil.copytree(ROOT / "jobs", self.top / "jobs")
+        for folder in ("jobs", "analysis"):
+            shutil.copytree(ROOT / folder, self.top / folder)
 
     def run_script(self, *words):
         offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.packages),
@@ -51,7 +52,9 @@ class Demo(unittest.TestCase):
         self.assertIn("q4k:interleaved_q4k", done.stdout)
         self.assertIn("ENCODING: layer 2, up, row 100", done.stdout)
         results = sorted(path.name for path in (self.top / "results").iterdir())
-        self.assertEqual(results, ["demo-planted-model.h5", "demo-synth.h5"])
+        self.assertEqual(results, [f"demo-{name}.{kind}" for name in ("planted-model", "synth")
+                                   for kind in ("h5", "html", "json", "md")])
+        self.assertTrue(done.stdout.endswith("results/demo-planted-model.html\n"), done.stdout)
 
     def test_no_download_is_69_and_one_line_and_leaves_nothing(self):
         for name in ("smollm2", "gemma3-270m"):
