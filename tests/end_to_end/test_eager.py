@@ -1,0 +1,55 @@
+"""No grid waits for ever when no message is small enough to be sent at once: every send then needs its receive first.
+
+WALKAUDIT_EAGER: largest number of ranks tried (4; 8 tries all).
+"""
+import os
+
+import pytest
+
+import harness
+from harness import assert_equal_bits, corpus
+
+PATHS = [{"path": "sparse"}, {"path": "full_mmap"}]
+LAYERS = 4
+MOST = int(os.environ.get("WALKAUDIT_EAGER", "4"))
+GRIDS = [(ranks, stages, teams) for ranks in range(1, MOST + 1) for stages in range(1, LAYERS + 1)
+         for teams in range(1, len(PATHS) + 2) if stages * teams <= ranks]
+LEAST = "64"  # of a fragment: room for Open MPI's own header, which takes no less, and for no byte of ours
+# Each transport alone.
+TRANSPORTS = {
+    "tcp": {"OMPI_MCA_btl": "self,tcp", "OMPI_MCA_btl_tcp_eager_limit": LEAST, "OMPI_MCA_btl_tcp_rndv_eager_limit": LEAST,
+            "OMPI_MCA_btl_tcp_if_include": "lo"},
+    "vader": {"OMPI_MCA_btl": "self,vader", "OMPI_MCA_btl_vader_eager_limit": LEAST,
+              "OMPI_MCA_btl_vader_rndv_eager_limit": LEAST},
+}
+SELF = {"OMPI_MCA_btl_self_eager_limit": LEAST, "OMPI_MCA_btl_self_rndv_eager_limit": LEAST}
+
+
+@pytest.fixture(scope="module")
+def inputs(shop):
+    return (shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")},
+            corpus(shop.root / "corpus.jsonl", 14))
+
+
+def make(shop, inputs):
+    model, vindexes, prompts = inputs
+    return shop.job(model, vindexes, paths=PATHS, batch={"rows": 8}, prompts=prompts)
+
+
+@pytest.fixture(scope="module")
+def reference(shop, inputs):
+    job = make(shop, inputs)
+    job.run()
+    return job
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("ranks, stages, teams", GRIDS)
+def test_no_grid_needs_eager_messages(shop, inputs, reference, ranks, stages, teams, transport):
+    if transport == "vader" and (ranks < 2 or stages * teams < ranks):
+        pytest.skip("tcp is enough here")
+    job = make(shop, inputs)
+    done = job.run(ranks=ranks, sets=(f"grid.stages={stages}", f"grid.teams={teams}"), limit=60,
+                   **SELF, **TRANSPORTS[transport])
+    assert f"x {stages} stages x {teams} teams" in done.stderr
+    assert_equal_bits(reference, job)
