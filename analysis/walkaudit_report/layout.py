@@ -41,6 +41,7 @@ RATES = ("mean_kl", "p99_kl", "flip_rate", "far_flip_rate", "mean_next_logprob_d
 for _rate in RATES:
     for _suffix in ("", "_err", "_upper"):
         AXES[_rate + _suffix] = ("case",)
+AXES["obs_kl"] = ("case", "obs")
 for _name in ("flip_margin", "n_next", "bound_mean_kl", "bound_p99_kl", "bound_flip_rate", "bound_ppl_ratio"):
     AXES[_name] = ("case",)
 for _extreme in ("max_kernel_rel_l2", "max_drift"):

@@ -40,15 +40,17 @@ METRICS = {
     "quantiles": Metric("p50, p95", "Half, or 95 %, of the observations are no larger."),
     "bytes": Metric("MB read", "Stored bytes of weights that the case reads, once per batch, in millions."),
     "seconds": Metric("seconds", "Time in the case's FFN, summed over ranks; it differs from run to run.", "s"),
-    "first": Metric("position 0", "First positions are shown apart: they hold the same token in every prompt, and often "
-                                  "an outlier of the residual stream."),
+    "first": Metric("position 0", "First positions are shown apart: nothing precedes them, many models put the same token "
+                                  "there in every prompt, and they are often outliers of the residual stream."),
+    "obs_kl": Metric("KL", "KL of the next-token distributions at every position: where the case would go on otherwise.",
+                     "nat"),
     "mean_kl": Metric("mean KL", "Mean of KL over all positions of all prompts.", "nat"),
     "p99_kl": Metric("p99 KL", "99 % of all positions have a KL no larger.", "nat"),
     "flip_rate": Metric("flip rate", "Share of positions whose most probable next token is not the dense model's."),
     "far_flip_rate": Metric("far flips", "The same without near ties of the dense model."),
     "mean_next_logprob_delta": Metric("Δ log p", "Mean of the case's log-probability of the text's own next token, less the "
                                                  "dense model's.", "nat"),
-    "upper": Metric("≤", "Upper 95 % limit, clustered by prompt: what a bound on a rate is held against. ∞ with too few "
+    "upper": Metric("limit", "Upper 95 % limit, clustered by prompt: what a bound on a rate is held against. ∞ with too few "
                          "prompts."),
     "ppl_ratio": Metric("PPL ratio", "Perplexity of the case over that of the dense model, on the prompts' own text."),
 }

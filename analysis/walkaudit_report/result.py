@@ -226,12 +226,6 @@ class Result:
         stop = stop if last is None else min(stop, start + last)
         return self.read(name, (case, slice(None), slice(int(start) + first, int(stop))), ("case", "layer", "obs"))
 
-    def tokens(self, prompt, first=0, last=None):
-        """Texts of the tokens of a prompt."""
-        start, stop = self.starts[prompt], self.starts[prompt + 1]
-        stop = stop if last is None else min(stop, start + last)
-        return [str(text) for text in self.read("token_text", slice(int(start) + first, int(stop)))]
-
     # --- Places
 
     def rows(self, prompt):

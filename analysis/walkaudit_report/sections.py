@@ -203,7 +203,7 @@ def cost_table(facts):
 
 def rates_table(facts):
     """Each rate with its error and the limit that a bound is held against."""
-    titles = [title for name in layout.RATES for title in (f"={metrics.METRICS[name].symbol}", "=≤")]
+    titles = [title for name in layout.RATES for title in (f"={metrics.METRICS[name].symbol}", "=limit")]
     rows = []
     for at, case in enumerate(facts["cases"]):
         row = [case_cell(facts, at)]

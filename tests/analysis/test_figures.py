@@ -189,6 +189,32 @@ def test_curves_over_k_have_a_point_per_case(curve):
     assert shown[0].get_yscale() == "log" and shown[0].get_xscale() == "log"
 
 
+def test_rates_show_value_error_and_limit_of_every_case(curve):
+    plot = next(plot for plot in figures.overviews(curve.facts, curve.surveys) if plot.name == "rates")
+    shown = panels(drawn(plot.figure))
+    assert [panel.get_title("left") for panel in shown] == ["mean KL [nat]", "p99 KL [nat]", "flip rate", "PPL ratio"]
+    assert [label.get_text() for label in shown[0].get_yticklabels()] == curve.result.cases
+    for panel, name in zip(shown, ("mean_kl", "p99_kl", "flip_rate", "ppl_ratio")):
+        data = panel.containers[0].lines[0]
+        assert np.array_equal(data.get_xdata(), curve.direct[name])
+        limits = [line for line in panel.get_lines() if line.get_label() == "upper 95 % limit"][0].get_xdata()
+        upper = curve.direct[f"{name}_upper"]
+        assert np.array_equal(limits, np.where(np.isfinite(upper), upper, np.nan), equal_nan=True)
+
+
+def test_next_tokens_have_a_cell_per_case_and_position(curve):
+    figure = drawn(heatmap.next_tokens(curve.result, curve.cases, 2))
+    rows = curve.direct.rows("code")
+    images = [panel.get_images()[0].get_array() for panel in figure.axes if panel.get_images()]
+    count = rows.stop - rows.start
+    assert [image.shape for image in images] == [(len(curve.cases), 1), (len(curve.cases), count - 1)]
+    values = curve.direct["obs_kl"][:, rows]
+    shown = np.hstack(images)
+    assert np.allclose(shown, np.where(values > 0, np.maximum(values, values.max() * 1e-8), values))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        style.shorten(name, 26) for name in curve.result.cases]
+
+
 def test_cost_numbers_every_case_and_lists_its_name(curve):
     figure = drawn(cost.against_accuracy(curve.facts))
     left, right = panels(figure)

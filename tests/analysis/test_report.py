@@ -14,7 +14,7 @@ import pytest
 import harness
 from command import SCRIPT, one_line, report
 
-from walkaudit_report import facts, text
+from walkaudit_report import facts, layout, text
 
 VOID = {"meta", "link", "input", "br", "img"}
 
@@ -127,6 +127,40 @@ def test_headroom_is_the_distance_to_the_bound_in_powers_of_ten(made):
     assert broken and all(case["headroom"]["rel_l2"] < 0 for case in broken)
 
 
+def test_rates_stand_with_their_errors_limits_and_bounds(made):
+    path, document, words, source = made["sweep"]
+    direct = harness.Result(path)
+    for at, case in enumerate(document["cases"]):
+        for name in ("mean_kl", "p99_kl", "flip_rate", "far_flip_rate", "mean_next_logprob_delta", "ppl_ratio"):
+            assert case["rates"][name]["value"] == direct[name][at]
+            upper = direct[f"{name}_upper"][at]
+            assert case["rates"][name]["upper"] == (upper if math.isfinite(upper) else "Infinity")
+            assert f"{text.figure(direct[name][at])} ± {text.figure(direct[f'{name}_err'][at])}" in words
+    assert "Over all positions</h2>" in source
+    assert all(case["rates"] is None for case in made["gemma"][1]["cases"])
+    assert "Over all positions" not in made["gemma"][2]
+
+
+def test_case_that_did_not_run_says_so_and_has_no_figures(gemma, tmp_path):
+    path = tmp_path / "notrun.h5"
+    path.write_bytes(gemma.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["verdict"][1] = 0
+        file["fail_reasons"][1] = "the library is missing"
+        for name in sorted(layout.AXES.keys() & file.keys()):
+            if re.match(r"(first_|rest_)?(min|max)_\w+_at_(layer|obs)$", name):
+                file[name][1] = -1
+            elif layout.AXES[name][0] == "case" and file[name].dtype.kind == "f":
+                file[name][1] = np.nan
+    report("report", path, "-o", tmp_path, expect=1)
+    document = json.loads((tmp_path / "notrun.json").read_text())
+    assert document["cases"][1]["verdict"] == "NOT-RUN" and "extremes" not in document["cases"][1]
+    assert document["summary"] == {"cases": 3, "passed": 2, "measured": 0, "failed": 1, "not_run": 1, "success": False}
+    rows = Page((tmp_path / "notrun.html").read_text()).tables[0]
+    assert rows[2][1] == "NOT-RUN" and set(rows[2][3:10]) == {"–"}
+    assert "the library is missing" in (tmp_path / "notrun.md").read_text()
+
+
 def test_page_is_whole_and_fetches_nothing(made):
     for _, document, _, source in made.values():
         page = Page(source)
@@ -153,7 +187,7 @@ def test_page_begins_with_the_verdicts_and_links_to_the_worst_places(made):
 
 
 def test_page_shows_every_plot_with_an_alternative_text(made):
-    for name, count in (("gemma", 4 + 1 + 3), ("sweep", 4 * 2 + 1 + 1 + 8), ("failing", 5 + 3)):
+    for name, count in (("gemma", 4 + 1 + 3), ("sweep", 4 * 2 + 1 + 1 + 8 + 1 + 3), ("failing", 5 + 3)):
         source = made[name][3]
         alts = re.findall(r'<svg role="img" aria-label="([^"]+)"', source)
         assert len(alts) == source.count("<svg") == source.count("<figcaption>")

@@ -2,9 +2,10 @@
 import dataclasses
 
 from .. import text
-from . import cost, distribution, heatmap, profile, style, sweep  # noqa: F401  (style is for callers)
+from . import cost, distribution, heatmap, profile, rates, style, sweep  # noqa: F401  (style is for callers)
 
 PANELS = 12  # cases of one figure of panels
+ROWED = 30  # cases of one figure with a line each
 ROWS = 8  # cases of one figure of distributions
 
 
@@ -54,12 +55,30 @@ def overviews(facts, surveys):
             words = f"{title}, {facts['cases'][cases[0]]['bucket']} cases"
             yield Plot(name + part, section, words, f"{words}, a panel for each of: {names}. The tables of the cases hold the "
                        "numbers.", build(cases))
+    rated = [at for at in ran if facts["cases"][at]["rates"]]
+    for number, cases in enumerate(groups := pages(rated, ROWED)):
+        part = f"-{number + 1}" if len(groups) > 1 else ""
+        yield Plot(f"rates{part}", "rates-plotted", "Rates over all positions", "Mean and 99th percentile of KL, flip rate and "
+                   "perplexity ratio of each case with standard errors, upper limits and bounds. The table of rates holds the "
+                   "numbers.", rates.with_limits(facts, cases))
     if sweep.curves(facts):
         yield Plot("sweep", "sweep", "Error over K", "Error, divergence, share of unchanged predictions and time over the "
                    "number of features taken. The summary and the table of costs hold the numbers.", sweep.over_k(facts))
     yield Plot("cost", "cost", "Accuracy against cost", "The 95th percentile of rel_L2 of each case over the bytes it reads "
                "and over its seconds. The table of costs holds the numbers.", cost.against_accuracy(facts),
                "Colour and shape are the bucket's; the numbers are those of the list.")
+
+
+def next_tokens(result, facts, prompts, first=0, last=None):
+    """Maps of KL over every position, one per prompt; none without `logits: all`."""
+    cases = [at for at, case in enumerate(facts["cases"]) if "extremes" in case][:ROWED]
+    if not cases or not result.has("obs_kl"):
+        return
+    for prompt in prompts:
+        key = text.plain(result.prompts[prompt], 24)
+        yield Plot(f"next-{text.slug(result.prompts[prompt])}", "next", f"Next tokens on {key}",
+                   f"Map of KL at every position of prompt {key}, a row for each case. The table of rates holds their means.",
+                   heatmap.next_tokens(result, cases, prompt, first, last))
 
 
 def maps(result, facts, pairs, first=0, last=None):

@@ -6,7 +6,7 @@ import numpy as np
 from .. import metrics, stats
 from . import style
 
-COARSE = 2  # bins of the survey per bar
+COARSE = 1  # bins of the survey per bar
 
 
 @style.styled

@@ -1,7 +1,8 @@
 """Plot results: every figure of the report as a file of its own, and a map of every case and prompt.
 
 Names: RESULT-profile-rel_l2.png, RESULT-distribution.png, RESULT-depth.png, RESULT-sweep.png (with cases of several K),
-RESULT-cost.png, RESULT-map-CASE-PROMPT.png. The same file gives the same bytes.
+RESULT-cost.png, RESULT-map-CASE-PROMPT.png; with `logits: all` also RESULT-rates.png and RESULT-next-PROMPT.png.
+The same file gives the same bytes.
 """
 import pathlib
 
@@ -37,7 +38,8 @@ def run(args):
             document, surveys = facts.build(result)
             pairs = map_pairs(result, document, args)
             with Progress("drawing", 12 + len(pairs)) as bar:
-                for plots in (figures.overviews(document, surveys), figures.maps(result, document, pairs, first, last)):
+                for plots in (figures.overviews(document, surveys), figures.next_tokens(result, document, prompts_of(pairs), first, last),
+                              figures.maps(result, document, pairs, first, last)):
                     for plot in plots:
                         save(plot, folder / f"{name}-{plot.name}.{args.format}")
                         bar.step(plot.title)
@@ -61,6 +63,11 @@ def window(words):
     if not colon or pair[0] < 0 or (pair[1] is not None and pair[1] <= pair[0]):
         raise UsageFailure("--positions needs FIRST:LAST", "on the command line", f"found '{words}', expected e.g. 0:64")
     return pair
+
+
+def prompts_of(pairs):
+    """Each prompt once, in the order of the maps."""
+    return list(dict.fromkeys(prompt for _, prompt in pairs))
 
 
 def map_pairs(result, document, args):

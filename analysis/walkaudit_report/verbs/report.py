@@ -12,12 +12,15 @@ from ..progress import Progress
 from ..result import open_result
 
 NAME, HELP = "report", "Markdown, JSON and an HTML page of each result"
+NEXT = 3  # prompts of which the page shows the KL of every position
 MAPS = 8  # cases of which the page shows a map; `plot` draws all
 
 SECTIONS = {  # of plots, in order: title and the metrics that they show
     "profiles": ("By layer", ("rel_l2", "eta", "quantiles", "first")),
     "distributions": ("Against the bounds", ("rel_l2", "one_minus_cos", "headroom")),
     "depth": ("Along the depth", ("drift", "eta")),
+    "rates-plotted": ("Rates and their limits", ("mean_kl", "p99_kl", "flip_rate", "ppl_ratio", "upper")),
+    "next": ("Next tokens by position", ("obs_kl",)),
     "sweep": ("Over K", ("rel_l2", "kl", "top1")),
     "maps": ("By layer and position", ("rel_l2", "one_minus_cos", "first")),
     "cost": ("Accuracy against cost", ("rel_l2", "bytes", "seconds")),
@@ -75,7 +78,8 @@ def plot_sections(result, document, surveys):
     found = {key: [] for key in SECTIONS}
     number = 0
     with Progress("drawing", 12 + len(pairs)) as bar:
-        for plots in (figures.overviews(document, surveys), figures.maps(result, document, pairs)):
+        for plots in (figures.overviews(document, surveys), figures.next_tokens(result, document, next_prompts(result)),
+                      figures.maps(result, document, pairs)):
             for plot in plots:
                 found[plot.section].append(Picture(figures.style.to_svg(plot.figure, f"p{number}"), plot.title, plot.alt,
                                                     plot.note))
@@ -89,6 +93,11 @@ def plot_sections(result, document, surveys):
                          "largest; 'walkaudit-report plot' draws every case and prompt.")] if key == "maps" else []
             out.append(Section(title, key, words + more + found[key]))
     return out
+
+
+def next_prompts(result):
+    """The prompts with the largest KL in any case, in the job's order."""
+    return facts.choose_prompts(result, NEXT)
 
 
 def map_pairs(document, result):
