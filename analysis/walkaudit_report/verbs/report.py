@@ -4,10 +4,11 @@ The page shows the verdicts first, then plots, then every case by prompt and by 
 are those of the file; --bounds also asks `walkaudit verdict` to judge by others.
 """
 import pathlib
+import sys
 
-from .. import binary, facts, figures, markdown, metrics, output, page, sections
+from .. import binary, compat_larql, facts, figures, markdown, metrics, output, page, sections, text
 from ..document import Picture, Section, Terms, Text
-from ..errors import OK, VERDICT, UsageFailure
+from ..errors import OK, VERDICT, Failure, UsageFailure
 from ..progress import Progress
 from ..result import open_result
 
@@ -33,10 +34,15 @@ def add_arguments(parser):
     parser.add_argument("--bounds", metavar="FILE|NAME", help="also judge by these bounds, with walkaudit verdict")
     parser.add_argument("--prompts", type=int, default=40, metavar="N",
                         help="prompts listed, those with the largest KL (default: %(default)s)")
+    parser.add_argument("--compat", choices=["larql"], help="LARQL's own Markdown and JSON instead, a pair per vindex: "
+                        "walk_path_audit_RESULT_VINDEX")
     parser.add_argument("--no-plots", action="store_true", help="tables only")
 
 
 def run(args):
+    if args.compat and args.bounds:
+        raise UsageFailure("--compat and --bounds exclude each other", "on the command line",
+                           "found both, expected a result of a job with 'bounds: larql'")
     if args.prompts < 1:
         raise UsageFailure("--prompts must be at least 1", "on the command line", f"found {args.prompts}")
     names = output_names(args.results)
@@ -45,7 +51,10 @@ def run(args):
     code = OK
     for path, name in zip(args.results, names):
         with open_result(path) as result:
-            success = report(result, folder, name, args, program)
+            if args.compat:
+                success = report_compat(result, folder, name)
+            else:
+                success = report(result, folder, name, args, program)
         code = code if success else VERDICT
     return code
 
@@ -71,6 +80,26 @@ def report(result, folder, name, args, program):
         output.write(folder / f"{name}.{suffix}", content)
         print(folder / f"{name}.{suffix}")
     return document["summary"]["success"]
+
+
+def report_compat(result, folder, name):
+    """LARQL's pair of files for each vindex; True when every case passes or is measured."""
+    others = [f"{key} {result.attribute(attribute)}" for key, attribute in (("semantics", "semantics"), ("bounds", "bounds_name"))
+              if result.attribute(attribute) != "larql"]
+    if others:
+        print(f"walkaudit-report: note: '{result.path}' was made with {', '.join(others)}; LARQL's own report has larql",
+              file=sys.stderr)
+    documents = {text.slug(vindex): compat_larql.build(result, at) for at, vindex in enumerate(result.vindexes)}
+    if len(documents) < len(result.vindexes):
+        raise Failure("two vindexes would share a file", f"'{result.path}'",
+                      f"found {', '.join(result.vindexes)}, expected names that differ in letters and digits")
+    for vindex, document in documents.items():
+        stem = f"walk_path_audit_{name}_{vindex}"
+        for suffix, content in (("json", compat_larql.to_json(document)), ("md", compat_larql.to_markdown(document))):
+            output.write(folder / f"{stem}.{suffix}", content)
+            print(folder / f"{stem}.{suffix}")
+    verdicts = {path["verdict"] for document in documents.values() for path in document["paths"]}
+    return verdicts == {"pass"}
 
 
 def plot_sections(result, document, surveys):

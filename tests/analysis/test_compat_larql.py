@@ -1,0 +1,240 @@
+"""`report --compat larql`: LARQL's schema, places and number formats, byte for byte where the figures are its own."""
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+import harness
+from command import one_line, report
+from made import SEED, Made
+
+from walkaudit_report import compat_larql
+
+MODELS = ["tiny-gemma3", "tiny-llama", "tiny-qwen3"]
+PROMPTS = {key[0]: key for key in SEED}
+
+# Published with Gemma 3 4B (L 34, H 2560), one row per path: what LARQL's summary shows.
+PUBLISHED = {  # min cos, max rel L2, its place; max abs L2 at L11/code/1, max |Δ|, mean_abs_l2, verdict
+    "f16:sparse": (0.99999678, 1.881125e-3, (32, "paris", 0), 2.316651, 0.5480375, 0.0967049),
+    "f16:full_mmap": (0.99999678, 1.881125e-3, (32, "paris", 0), 2.316651, 0.5480375, 0.0967049),
+    "f16:exact": (0.99999624, 1.881349e-3, (32, "paris", 0), 2.2134998, 0.5469151, 0.0927949),  # 2.213500, and 2.213e0
+    "q4k:sparse": (0.99630642, 9.562013e-2, (14, "paris", 1), 156.15038, 22.910767, 7.0690670),
+    "q4k:interleaved_q4k": (0.99273735, 1.205209e-1, (10, "code", 1), 230.47568, 18.424686, 10.403248),
+}
+DENSE = {"paris": (" Paris", 0.8065804839), "apollo": (" Neil", 0.9996875525), "code": ("\n", 0.9982932806)}
+WALK = {
+    "f16:sparse": {"apollo": 0.9996867776, "code": 0.9982883334, "paris": 0.8064575791},
+    "f16:full_mmap": {"apollo": 0.9996867776, "code": 0.9982883334, "paris": 0.8064575791},
+    "f16:exact": {"apollo": 0.9996868968, "code": 0.9982876182, "paris": 0.8064380288},
+    "q4k:sparse": {"apollo": 0.9997054338, "code": 0.9983347058, "paris": 0.8024097085},
+    "q4k:interleaved_q4k": {"apollo": 0.9995749593, "code": 0.9982046485, "paris": 0.8323414922},
+}
+SUMMARY = {
+    "f16": ["| `sparse` | exact (cos≥0.99999, rel_L2≤1e-2) | 0.999997 | 1.881e-3 | ✓ | 1.229e-4 | 2.317e0 | 32 | paris | **PASS** |",
+            "| `full_mmap` | exact (cos≥0.99999, rel_L2≤1e-2) | 0.999997 | 1.881e-3 | ✓ | 1.229e-4 | 2.317e0 | 32 | paris | **PASS** |",
+            "| `exact` | exact (cos≥0.99999, rel_L2≤1e-2) | 0.999996 | 1.881e-3 | ✓ | 1.425e-4 | 2.213e0 | 32 | paris | **PASS** |"],
+    "q4k": ["| `sparse` | quantized (cos≥0.99000, rel_L2≤5e-1) | 0.996306 | 9.562e-2 | ✓ | 4.171e-3 | 1.562e2 | 14 | paris | **PASS** |",
+            "| `interleaved_q4k` | quantized (cos≥0.99000, rel_L2≤5e-1) | 0.992737 | 1.205e-1 | ✓ | 2.576e-2 | 2.305e2 | 10 | code "
+            "| **PASS** |"],
+}
+LABELS = {"sparse": "sparse:gemv_full_k", "full_mmap": "full_mmap", "exact": "exact", "interleaved_q4k": "interleaved_q4k:dequant"}
+
+
+def place(word):
+    """(prompt, position) of the table's p0, a21, c1."""
+    return PROMPTS[word[0]], int(word[1:])
+
+
+def published_layers(case):
+    """[{layer, rel_l2, rel_l2_at, cos, l2, l2_at}] of a case; sparse and full_mmap of f16 are one row, as published."""
+    variant, path = case.split(":")
+    lines = (harness.GOLDEN / "audits/published/gemma3-4b.tsv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split("\t"), line.split("\t"))) for line in lines[1:]]
+    wanted = "full_mmap" if case == "f16:sparse" else path
+    return [row for row in rows if (row["variant"], row["path"]) == (variant, wanted)]
+
+
+def published(path, template):
+    """A result whose tensors have the published extremes at the published places, and nothing else."""
+    made = Made(path, template, list(PUBLISHED), 34, vindexes=("f16", "q4k"))
+    starts = dict(zip(SEED, np.concatenate([[0], np.cumsum(list(SEED.values()))])))
+    made.file.attrs["semantics"] = made.file.attrs["bounds_name"] = "larql"
+    for at, (prompt, (token, probability)) in enumerate((key, DENSE[key]) for key in SEED):
+        made["ref_top1_text"][at], made["ref_top1_prob"][at] = token, probability
+        made["top1_text"][:, at] = np.full(len(PUBLISHED), token, object)
+    for case, (name, (cos, rel, rel_at, l2, max_abs, _)) in enumerate(PUBLISHED.items()):
+        tensors = {key: np.full((34, 39), start) for key, start in (("cos", 1.0), ("rel_l2", 0.0), ("l2", 0.0), ("max_abs", 0.0))}
+        for row in published_layers(name):
+            layer = int(row["layer"])
+            for key in ("rel_l2", "l2"):
+                prompt, position = place(row[f"{key}_at"])
+                tensors[key][layer, starts[prompt] + position] = float(row[key])
+            if row["cos"] != "-":
+                tensors["cos"][layer, 3] = float(row["cos"])
+        where = starts[rel_at[1]] + rel_at[2]
+        tensors["rel_l2"][rel_at[0], where] = rel
+        tensors["l2"][11, starts["code"] + 1], tensors["max_abs"][11, starts["code"] + 1] = l2, max_abs
+        tensors["cos"][np.argmin(tensors["cos"].min(axis=1)), 3] = cos
+        for key, values in tensors.items():
+            made[key][case] = values
+        made["one_minus_cos"][case] = 1.0 - tensors["cos"]
+        for key, value in (("min_cos", cos), ("max_rel_l2", rel)):
+            made[key][case] = value
+        made["min_cos_at_layer"][case], made["min_cos_at_obs"][case] = np.argmin(tensors["cos"].min(axis=1)), 3
+        made["max_rel_l2_at_layer"][case], made["max_rel_l2_at_obs"][case] = rel_at[0], where
+        bounds = (0.99, 0.5, 0.05) if name.startswith("q4k") else (0.99999, 1e-2, 5e-3)
+        made["bound_cos"][case], made["bound_rel_l2"][case], made["bound_dp"][case] = bounds
+        made["label"][case] = made.words("label", LABELS[name.split(":")[1]])
+        made["expected_label"][case] = made.words("label", LABELS[name.split(":")[1]])
+        made["top1_prob"][case] = [WALK[name][key] for key in SEED]
+        made["prob_delta"][case] = [WALK[name][key] - DENSE[key][1] for key in SEED]
+    made["obs_status"][...] = made.words("obs_status", "ok")
+    for name, value in (("kl", 0.0), ("js", 0.0), ("kernel_rel_l2", 1e-7), ("eta", 0.0), ("drift", 0.0), ("norm_ratio", 1.0)):
+        made[name][...] = value
+    made.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def baseline(gemma, tmp_path_factory):
+    """The published baselines through the report: {vindex: (Markdown, document)}."""
+    folder = tmp_path_factory.mktemp("published")
+    done = report("report", "--compat", "larql", published(folder / "b.h5", gemma), "-o", folder / "out")
+    assert [pathlib.Path(line).name for line in done.stdout.splitlines()] == [
+        f"walk_path_audit_b_{vindex}.{suffix}" for vindex in ("f16", "q4k") for suffix in ("json", "md")] and not done.stderr
+    return {vindex: ((folder / f"out/walk_path_audit_b_{vindex}.md").read_text(),
+                     json.loads((folder / f"out/walk_path_audit_b_{vindex}.json").read_text())) for vindex in ("f16", "q4k")}
+
+
+@pytest.mark.parametrize("vindex", ["f16", "q4k"])
+def test_published_summary(baseline, vindex):
+    lines = baseline[vindex][0].splitlines()
+    assert lines[0] == "# walk_path_audit" and lines[4] == "**Prompts:** 3"
+    at = lines.index("## Summary")
+    assert lines[at + 4:at + 4 + len(SUMMARY[vindex])] == SUMMARY[vindex]
+    assert "**Sparse K:** MAX  " in lines and "**Sparse K:** —  " in lines
+    assert "**Mask:** fp4=false q4=false interleaved=false full_mmap=false q4k=false down_features=false  " in lines
+    assert f"| `code` | `\\n` | `\\n` | ✓ | {WALK[f'{vindex}:sparse']['code']:.6f} | 0.998293 | " in baseline[vindex][0]
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_published_layers(baseline, case):
+    vindex, path = case.split(":")
+    lines = baseline[vindex][0].split(f"## `{path}`\n")[1].split("### Per-layer\n")[1].split("\n## ")[0].splitlines()
+    rows = [[cell.strip() for cell in line[2:-2].split(" | ")] for line in lines if line.startswith("| ") and "`" in line]
+    assert len(rows) == 34
+    for got, want in zip(rows, published_layers(case)):
+        assert got[:2] == [want["layer"], f"`{LABELS[path]}`"] and got[8] == "39"
+        assert got[3:6] == [want["rel_l2"], "{}/{}".format(*place(want["rel_l2_at"])), want["l2"]]
+        assert got[7] == "{}/{}".format(*place(want["l2_at"]))
+        if want["cos"] != "-":
+            assert got[2] == want["cos"]
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_published_aggregates(baseline, case):
+    vindex, name = case.split(":")
+    path = next(path for path in baseline[vindex][1]["paths"] if path["name"] == name)
+    cos, rel, (layer, prompt, position), l2, max_abs, mean = PUBLISHED[case]
+    worst, far = path["aggregate"]["assertion"], path["aggregate"]["diagnostic"]
+    assert worst["min_cos"] == float(np.float32(cos)) and worst["max_rel_l2"] == float(np.float32(rel))
+    assert [worst[f"worst_rel_l2_{key}"] for key in ("layer", "prompt", "pos")] == [layer, prompt, position]
+    assert far["max_abs_l2"] == float(np.float32(l2)) and far["max_abs"] == float(np.float32(max_abs))
+    assert [far["worst_layer"], far["worst_prompt"], far["worst_pos"]] == [11, "code", 1]
+    assert far["mean_abs_l2"] == pytest.approx(mean, rel=2e-4)  # from four published digits of each layer
+    assert path["aggregate"]["n_obs"] == 1326 and path["dispatch_counts"] == {LABELS[name]: 102}
+    assert path["verdict"] == "pass" and path["fail_reasons"] == [] and path["fallthrough_layers"] == []
+
+
+def test_number_formats_are_rusts():
+    """By hand, from the rules of Rust's `{:e}` and of serde_json's shortest form."""
+    assert [compat_larql.power(value) for value in (1.881125e-3, 2.316651, 0.0, 156.15038, 1e-10)] == [
+        "1.881e-3", "2.317e0", "0.000e0", "1.562e2", "1.000e-10"]
+    assert [compat_larql.power(value, 0) for value in (1e-2, 0.5, float("nan"))] == ["1e-2", "5e-1", "NaN"]
+    for value, written in ((7.7e-7, "7.7e-7"), (1.7e-5, "0.000017"), (1e-5, "0.00001"), (9.9e-6, "9.9e-6"), (0.0, "0.0"),
+                           (-0.0, "-0.0"), (1.0, "1.0"), (123456.5, "123456.5"), (1e15, "1000000000000000.0"), (1e16, "1e16"),
+                           (1.5e300, "1.5e300"), (5e-324, "5e-324"), (float("nan"), "null"), (float("inf"), "null"),
+                           (0.9999898672, "0.9999898672"), (3, "3")):
+        assert compat_larql.number(value) == written
+    for value in np.random.default_rng(5).standard_normal(2000) * 10.0 ** np.arange(-1000, 1000).clip(-300, 300):
+        assert float(compat_larql.number(float(value))) == value
+
+
+def test_forms_are_larqls_byte_for_byte():
+    """LARQL's own pair of files: its JSON read and written again, and its Markdown made from its JSON."""
+    folder = harness.GOLDEN / "audits/tiny-qwen3"
+    source = (folder / "q4k.larql.json").read_text()
+    document = json.loads(source)
+    assert compat_larql.to_json(document) == source
+    assert compat_larql.to_markdown(document) == (folder / "q4k.larql.md").read_text().replace("`\n`", "`\\n`")
+
+
+# --- Our own runs against LARQL's
+
+def keys(value, at=""):
+    """Every key of a JSON document with its place; list items stand under their number."""
+    if isinstance(value, dict):
+        return {f"{at}.{key}" for key in value}.union(*(keys(item, f"{at}.{key}") for key, item in value.items()))
+    if isinstance(value, list):
+        return set().union(*(keys(item, f"{at}[{number}]") for number, item in enumerate(value)))
+    return set()
+
+
+def compare(ours, theirs, rtol=0.0):
+    """One path. Tolerances of the golden data: probabilities 1e-5, max_rel_l2 10 % or 1e-6 absolute, packed ones 1e-4."""
+    assert keys(ours) == keys(theirs)
+    for key in ("name", "mask", "sparse_k", "bound", "dispatch_counts", "fallthrough_layers", "verdict"):
+        assert ours[key] == theirs[key], key
+    assert ours["aggregate"]["n_obs"] == theirs["aggregate"]["n_obs"]
+    for got, want in zip(ours["per_layer"], theirs["per_layer"]):
+        assert all(got[key] == want[key] for key in ("layer", "dispatch", "fallthrough", "n_obs"))
+        for group, key, least in (("assertion", "max_rel_l2", 1e-6), ("diagnostic", "max_abs_l2", 1e-5),
+                                  ("diagnostic", "max_abs", 1e-5)):  # outputs have norms below 15
+            np.testing.assert_allclose(got[group][key], want[group][key], rtol=rtol or 0.1, atol=0 if rtol else least)
+        assert got["assertion"]["min_cos"] == pytest.approx(want["assertion"]["min_cos"], abs=2e-6)
+        if rtol:
+            assert got["assertion"]["worst_rel_l2_prompt"] == want["assertion"]["worst_rel_l2_prompt"]
+            assert got["assertion"]["worst_rel_l2_pos"] == want["assertion"]["worst_rel_l2_pos"]
+    for key, want in theirs["per_prompt"].items():
+        got = ours["per_prompt"][key]
+        assert all(got[name] == want[name] for name in ("walk_top1_token", "dense_top1_token", "top1_match"))
+        for name in ("walk_top1_prob", "dense_top1_prob", "prob_delta"):
+            assert abs(got[name] - want[name]) <= 1e-5
+    assert [without_numbers(line) for line in ours["fail_reasons"]] == [without_numbers(line) for line in theirs["fail_reasons"]]
+
+
+def without_numbers(line):
+    return "".join(char for char in line if not char.isdigit())
+
+
+def own(shop, model, variant, expect):
+    job = shop.job(shop.model(model), {"v": shop.vindex(model, variant)}, semantics="larql", bounds="larql")
+    job.run(expect=expect)
+    report("report", "--compat", "larql", job.result_path, "-o", job.folder, expect=expect)
+    return json.loads((job.folder / "walk_path_audit_job-audit_v.json").read_text())
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("variant", ["f32", "f16", "interleaved-and-features"])
+def test_own_audit_as_larqls(shop, model, variant):
+    theirs = json.loads((harness.GOLDEN / "audits" / model / f"{variant}.json").read_text())
+    ours = own(shop, model, variant, 0)
+    assert keys(ours) == keys(theirs) and ours["prompts"] == theirs["prompts"]
+    for got, want in zip(ours["paths"], theirs["paths"]):
+        compare(got, want)
+
+
+def test_own_audit_of_k_quants_as_larqls(shop):
+    theirs = json.loads((harness.GOLDEN / "audits/tiny-qwen3/q4k.larql.json").read_text())
+    ours = own(shop, "tiny-qwen3", "q4k", 1)
+    assert keys(ours) == keys(theirs)
+    for got, want in zip(ours["paths"], theirs["paths"]):
+        compare(got, want, 1e-4)
+    assert ours["paths"][1]["fail_reasons"] == ["min cos 0.985143 below floor 0.990000"]
+
+
+def test_what_is_no_larql_audit_is_noted(gemma, tmp_path):
+    done = report("report", "--compat", "larql", gemma, "-o", tmp_path)
+    assert "semantics native, bounds default" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert "exclude" in one_line(report("report", "--compat", "larql", "--bounds", "larql", gemma, "-o", tmp_path, expect=2))
