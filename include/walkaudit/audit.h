@@ -23,6 +23,7 @@ typedef struct wa_audit {
     wa_vindex **vindexes; /* [vindex_count], owned */
     size_t vindex_count;
     wa_cases cases;
+    wa_external **externals; /* [cases] owned; NULL where a case has none */
     wa_tokenizer *tokenizer; /* owned; NULL where wa_audit_tokenize was not called */
 
     size_t prompt_count, obs_count;

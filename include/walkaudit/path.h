@@ -47,19 +47,22 @@ bool wa_path_parse(const char *name, wa_path *out);
     X(EXACT, 11, "exact")                                                                \
     X(WEIGHTS_FALLBACK_OVERRIDE, 12, "weights_fallback:override")                        \
     X(WEIGHTS_FALLBACK_SPARSE, 13, "weights_fallback:sparse")                            \
-    X(EXACT_MODEL_DOWN, 14, "exact:model_down")
+    X(EXACT_MODEL_DOWN, 14, "exact:model_down")                                           \
+    X(EXTERNAL, 15, "external") /* ours: upstream has none */
 
 typedef enum wa_label {
 #define WA_LABEL_ENUM(id, code, text) WA_LABEL_##id = (code),
     WA_LABEL_LIST(WA_LABEL_ENUM)
 #undef WA_LABEL_ENUM
-    WA_LABEL_COUNT = 15
+    WA_LABEL_COUNT = 16
 } wa_label;
 const char *wa_label_text(wa_label label);
 
 typedef enum wa_bucket { WA_BUCKET_EXACT, WA_BUCKET_QUANTIZED, WA_BUCKET_FP4, WA_BUCKET_APPROXIMATE, WA_BUCKET_COUNT } wa_bucket;
 /** "exact", "quantized", "fp4", "approximate". */
 const char *wa_bucket_name(wa_bucket bucket);
+/** The name to the bucket; false when there is none. */
+bool wa_bucket_parse(const char *name, wa_bucket *out);
 
 enum { WA_K_ALL = -1 };
 
@@ -69,6 +72,8 @@ typedef struct wa_path_request {
     int k; /* WA_K_ALL when absent */
     const char *name, *file, *library, *bucket;
 } wa_path_request;
+
+typedef struct wa_external wa_external;
 
 /** Where a case reads one projection: a payload of its vindex, or the model's own weights. */
 typedef struct wa_source {
@@ -87,6 +92,8 @@ typedef struct wa_case {
     wa_label kernel;         /* the one kernel that computes it; forced, never another */
     wa_label expected_label; /* what the routing ladder says upstream would emit for these files */
     const char *not_run;     /* why it cannot run (zero features), arena; NULL = it runs. Not computed: NOT-RUN */
+    const char *library;     /* EXTERNAL: borrowed from the request, else NULL */
+    const wa_external *external; /* EXTERNAL: its kernel, borrowed from whoever opened it; NULL = not opened */
 } wa_case;
 
 /** A path a vindex cannot run, and why (the missing file). Not a case. */
@@ -212,6 +219,31 @@ WA_CHECKED wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix 
 
 /** Largest healthy p99 of a stored matrix: its format's nominal bound, or of f32 files made of f16 values that of f16. */
 double wa_encoding_nominal(const wa_vindex *vindex, const wa_matrix *stored);
+
+/* --- Path external: a kernel that is not ours --------------------------------------------------- */
+
+struct wa_external {
+    const char *label;  /* what the kernel calls itself, arena */
+    const char *source; /* path of the library, arena */
+    /* y = FFN(x) of rows [rows, hidden] at a layer; y comes full of NaN. */
+    wa_status (*run)(const wa_external *external, size_t layer, size_t rows, size_t hidden, const float *x,
+                     float *y, wa_error *err);
+    void (*close)(wa_external *external);
+    void *context; /* of whoever opened it */
+};
+
+/**
+ * Load the library of a case (walkaudit/external.h) and ask it for its kernel. Local; runs the user's code.
+ * Errors: WA_E_IO (no such library, a symbol it needs is missing), WA_E_MISMATCH (no `walkaudit_external`, another
+ * version, no `run`), WA_E_UNSUPPORTED (it returns a number that is not 0).
+ *
+ * vindex_path, model_path  what the kernel is told; strings in the arena or longer-lived
+ */
+WA_CHECKED wa_status wa_external_load(const wa_case *which, const wa_model *model, const char *model_path,
+                                      const char *vindex_path, wa_arena *arena, wa_external **out,
+                                      wa_error *err);
+/** May be NULL. */
+void wa_external_close(wa_external *external);
 
 /* --- The routing ladder (walk-paths 2.2-2.4) as one table, pure --------------------------------- */
 

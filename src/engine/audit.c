@@ -33,6 +33,22 @@ static wa_status build_cases(wa_audit *audit, wa_error *err)
     return wa_cases_build(inputs, audit->vindex_count, audit->model, audit->arena, &audit->cases, err);
 }
 
+/* Every rank loads every kernel: which of them run where is decided later. */
+static wa_status open_externals(wa_audit *audit, wa_error *err)
+{
+    const char *model = audit->request->model;
+    WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *audit->externals, &audit->externals, err));
+    for (size_t c = 0; c < audit->cases.count; c++) {
+        wa_case *which = &audit->cases.items[c];
+        const char *vindex = audit->request->vindexes[which->vindex].path;
+        if (which->library == NULL || which->not_run != NULL)
+            continue;
+        WA_TRY(wa_external_load(which, audit->model, model, vindex, audit->arena, &audit->externals[c], err));
+        which->external = audit->externals[c];
+    }
+    return WA_OK;
+}
+
 wa_status wa_audit_open(const wa_job *job, size_t index, wa_arena *arena, wa_audit **out, wa_error *err)
 {
     wa_audit *audit;
@@ -46,6 +62,8 @@ wa_status wa_audit_open(const wa_job *job, size_t index, wa_arena *arena, wa_aud
         status = open_vindexes(audit, err);
     if (status == WA_OK)
         status = build_cases(audit, err);
+    if (status == WA_OK)
+        status = open_externals(audit, err);
     if (status != WA_OK) {
         wa_audit_close(audit);
         return wa_note(err, "in audit '%s'", audit->request->name);
@@ -59,6 +77,8 @@ void wa_audit_close(wa_audit *audit)
     if (audit == NULL)
         return;
     wa_tokenizer_close(audit->tokenizer);
+    for (size_t c = 0; audit->externals != NULL && c < audit->cases.count; c++)
+        wa_external_close(audit->externals[c]);
     for (size_t v = 0; v < audit->vindex_count; v++)
         wa_vindex_close(audit->vindexes[v]);
     wa_model_close(audit->model);

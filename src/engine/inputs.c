@@ -14,6 +14,11 @@ static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
         WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s=%s:%d", text,
                               audit->cases.items[c].name, wa_path_name(audit->cases.items[c].path),
                               audit->cases.items[c].k));
+    /* Who states a bucket decides what the file says. */
+    for (size_t c = 0; c < audit->cases.count; c++)
+        if (audit->cases.items[c].path == WA_PATH_EXTERNAL)
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text,
+                                  wa_bucket_name(audit->cases.items[c].bucket)));
     *out = text;
     return WA_OK;
 }
@@ -62,6 +67,15 @@ static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, 
         WA_TRY(add_files(audit, owner, vindex->files, vindex->file_count, items + n, audit->files + n, err));
         n += vindex->file_count;
     }
+    for (size_t c = 0; c < audit->cases.count; c++) {
+        const wa_case *which = &audit->cases.items[c];
+        char *owner;
+        if (which->library == NULL)
+            continue;
+        WA_TRY(wa_arena_print(audit->arena, &owner, err, "case %s", which->name));
+        WA_TRY(add_files(audit, owner, &which->library, 1, items + n, audit->files + n, err));
+        n++;
+    }
     return WA_OK;
 }
 
@@ -72,6 +86,8 @@ wa_status wa_audit_fingerprint(wa_audit *audit, wa_result_meta *meta, wa_error *
     size_t n = audit->model->file_count;
     for (size_t v = 0; v < audit->vindex_count; v++)
         n += audit->vindexes[v]->file_count;
+    for (size_t c = 0; c < audit->cases.count; c++)
+        n += audit->cases.items[c].library != NULL ? 1 : 0;
     WA_TRY(wa_arena_take(audit->arena, ITEMS_BESIDE_FILES + n, sizeof *items, &items, err));
     WA_TRY(wa_arena_take(audit->arena, n, sizeof *audit->files, &audit->files, err));
     audit->file_count = n;

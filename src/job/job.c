@@ -151,25 +151,18 @@ static wa_status check_unique(const wa_job_source *source, const char *prefix, n
 
 /* --- Paths ----------------------------------------------------------------------------------- */
 
-static bool bucket_is_known(const char *name)
-{
-    for (int i = 0; i < WA_BUCKET_COUNT; i++)
-        if (strcmp(wa_bucket_name((wa_bucket)i), name) == 0)
-            return true;
-    return false;
-}
-
 static wa_status check_external(const wa_job_source *source, const char *prefix,
                                 const raw_path *raw, wa_error *err)
 {
     if ((raw->file == NULL) == (raw->library == NULL))
         return WA_JOB_FAIL(source, prefix, err, "'%s': external needs one of 'file' and 'library'",
                            prefix);
-    if (raw->bucket == NULL || !bucket_is_known(raw->bucket))
+    wa_bucket ignored;
+    if (raw->bucket != NULL && !wa_bucket_parse(raw->bucket, &ignored))
         return WA_JOB_FAIL(source, prefix, err,
                            "'%s': external has bucket '%s', expected exact, quantized, fp4 or "
                            "approximate",
-                           prefix, raw->bucket == NULL ? "" : raw->bucket);
+                           prefix, raw->bucket);
     return WA_OK;
 }
 
@@ -204,10 +197,12 @@ static wa_status check_path(const wa_job_source *source, const char *prefix, con
 static wa_status build_paths(const wa_job_source *source, const char *prefix, const raw_path *raw,
                              size_t count, const wa_path_request **out, wa_error *err)
 {
+    const char *directory;
     *out = NULL;
     if (raw == NULL)
         return WA_OK;
     wa_path_request *requests;
+    WA_TRY(take_directory(source->path, source->arena, &directory, err));
     WA_TRY(wa_arena_take(source->arena, count, sizeof *requests, &requests, err));
     for (size_t i = 0; i < count; i++) {
         char key[KEY_TEXT];
@@ -219,6 +214,10 @@ static wa_status build_paths(const wa_job_source *source, const char *prefix, co
                                         .file = raw[i].file,
                                         .library = raw[i].library,
                                         .bucket = raw[i].bucket};
+        if (raw[i].file != NULL)
+            WA_TRY(resolve(directory, raw[i].file, source->arena, &requests[i].file, err));
+        if (raw[i].library != NULL)
+            WA_TRY(resolve(directory, raw[i].library, source->arena, &requests[i].library, err));
     }
     *out = requests;
     return WA_OK;
@@ -325,14 +324,14 @@ static wa_status refuse_unsupported(const wa_job_source *source, const wa_job *j
         return wa_job_note_place(source, "captures", err);
     }
     for (size_t i = 0; i < job->path_count; i++)
-        if (strcmp(job->paths[i].path, "external") == 0)
-            return wa_fail(err, WA_E_UNSUPPORTED, "paths[%zu]: external: not in this version", i);
+        if (job->paths[i].file != NULL)
+            return wa_fail(err, WA_E_UNSUPPORTED, "paths[%zu]: file: not in this version", i);
     for (size_t a = 0; a < job->audit_count; a++)
         for (size_t v = 0; v < job->audits[a].vindex_count; v++)
             for (size_t i = 0; i < job->audits[a].vindexes[v].path_count; i++)
-                if (strcmp(job->audits[a].vindexes[v].paths[i].path, "external") == 0)
+                if (job->audits[a].vindexes[v].paths[i].file != NULL)
                     return wa_fail(err, WA_E_UNSUPPORTED,
-                                   "audits[%zu].vindexes[%zu].paths[%zu]: external: not in this "
+                                   "audits[%zu].vindexes[%zu].paths[%zu]: file: not in this "
                                    "version",
                                    a, v, i);
     return WA_OK;

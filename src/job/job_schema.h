@@ -121,7 +121,7 @@ typedef struct raw_job {
       "replaces PATH and K in the case's name")                                          \
     X(TEXT, raw_path, LISTED, file, "paths[].", "string", "", "`external` only: HDF5 file with `y_walk`") \
     X(TEXT, raw_path, LISTED, library, "paths[].", "string", "", "`external` only: shared library") \
-    X(TEXT, raw_path, LISTED, bucket, "paths[].", "string", "",                          \
+    X(TEXT, raw_path, LISTED, bucket, "paths[].", "string", "approximate",                          \
       "`external` only: `exact`, `quantized`, `fp4` or `approximate`")
 
 #define WA_JOB_PROMPTS_KEYS(X)                                                           \

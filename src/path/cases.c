@@ -35,18 +35,28 @@ static void append_not_offered(const builder *b, size_t at, wa_path path, const 
         (wa_not_offered){.vindex = (int)at, .path = wa_path_name(path), .reason = reason};
 }
 
+static wa_status check_external(const wa_path_request *request, wa_error *err)
+{
+    wa_bucket ignored;
+    if (request->library == NULL)
+        return wa_fail(err, WA_E_JOB, "path 'external' names no library");
+    if (request->bucket != NULL && !wa_bucket_parse(request->bucket, &ignored))
+        return wa_fail(err, WA_E_JOB, "path 'external': no bucket is called '%s'", request->bucket);
+    return WA_OK;
+}
+
 static wa_status check_request(const wa_path_request *request, wa_path *path, wa_error *err)
 {
     if (!wa_path_parse(request->path, path))
         return wa_fail(err, WA_E_JOB, "no path is called '%s'", request->path);
-    if (*path == WA_PATH_EXTERNAL)
-        return wa_fail(err, WA_E_JOB, "path 'external': not in this version");
     if (request->k != WA_K_ALL && !wa_spec_takes_k(*path))
         return wa_fail(err, WA_E_JOB, "path '%s' uses all features: it takes no k, found k = %d",
                        request->path, request->k);
     if (request->k != WA_K_ALL && request->k < 1)
         return wa_fail(err, WA_E_JOB, "path '%s': k is %d, expected at least 1", request->path,
                        request->k);
+    if (*path == WA_PATH_EXTERNAL)
+        return check_external(request, err);
     if (request->file != NULL || request->library != NULL || request->bucket != NULL)
         return wa_fail(err, WA_E_JOB,
                        "path '%s': file, library and bucket belong to path 'external'",
@@ -68,6 +78,12 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
     if (reason != NULL) {
         append_not_offered(b, at, path, reason);
         return WA_OK;
+    }
+    if (path == WA_PATH_EXTERNAL) { /* only the user can know which bounds apply: none, unless told */
+        item.library = request->library;
+        item.bucket = WA_BUCKET_APPROXIMATE;
+        if (request->bucket != NULL && !wa_bucket_parse(request->bucket, &item.bucket))
+            return wa_fail(err, WA_E_INTERNAL, "bucket '%s' was not checked", request->bucket);
     }
     WA_TRY(name_case(b, input, request, &item.name, err));
     b->out->items[b->out->count++] = item;

@@ -32,6 +32,17 @@ const char *wa_label_text(wa_label label)
     return texts[label];
 }
 
+bool wa_bucket_parse(const char *name, wa_bucket *out)
+{
+    for (int bucket = 0; bucket < WA_BUCKET_COUNT; bucket++) {
+        if (strcmp(name, wa_bucket_name((wa_bucket)bucket)) != 0)
+            continue;
+        *out = (wa_bucket)bucket;
+        return true;
+    }
+    return false;
+}
+
 const char *wa_bucket_name(wa_bucket bucket)
 {
     static const char *const names[WA_BUCKET_COUNT] = {

@@ -20,6 +20,8 @@ static wa_walk_tile *kernel_of(const wa_case *which)
         return wa_q4_tile;
     case WA_LABEL_WEIGHTS_FALLBACK_SPARSE:
         return wa_fallback_tile;
+    case WA_LABEL_EXTERNAL:
+        return which->external == NULL ? NULL : wa_external_tile;
     case WA_LABEL_NONE:
         return which->path == WA_PATH_DENSE ? wa_products_tile : NULL;
     default:

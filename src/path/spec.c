@@ -30,6 +30,8 @@ static const int *const READS[WA_LABEL_COUNT][WA_PROJECTION_COUNT] = {
                                           LIST(P(INTERLEAVED_Q4K))},
     [WA_LABEL_EXACT] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(P(DOWN_FEATURES))},
     [WA_LABEL_WEIGHTS_FALLBACK_SPARSE] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(FROM_MODEL)},
+    /* Nothing that we know of: the model's matrices stand for the shape of what it computes. */
+    [WA_LABEL_EXTERNAL] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(FROM_MODEL)},
 };
 
 typedef struct path_spec {
@@ -76,6 +78,7 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
                                   .k_for_ladder = true,
                                   .kernel = WA_LABEL_WEIGHTS_FALLBACK_SPARSE,
                                   .hides = ~BIT(GATE)},
+    [WA_PATH_EXTERNAL] = {.forced = true, .kernel = WA_LABEL_EXTERNAL, .hides = ~0U},
 };
 
 bool wa_spec_is_default(wa_path path)

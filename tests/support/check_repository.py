@@ -34,7 +34,7 @@ MODULES = {
     "model": "model tokenizer synth",
     "vindex": "vindex extract",
     "compute": "kernel dense",
-    "path": "path",
+    "path": "path external",
     "measure": "diff logits block summary rates verdict",
     "job": "job plan",
     "comm": "comm",

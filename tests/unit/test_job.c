@@ -376,8 +376,8 @@ static void what_this_version_cannot_do_is_refused_whole(void)
 {
     expect_refusal(HEAD "captures: {tensors: [x, y_ref], cases: ['v:sparse'], layers: [0, 13]}\n",
                    WA_E_UNSUPPORTED, "captures: not in this version", "line 4, column 11");
-    expect_refusal(HEAD "paths: [{path: external, library: l.so, bucket: exact}]\n",
-                   WA_E_UNSUPPORTED, "external: not in this version", "paths[0]");
+    expect_refusal(HEAD "paths: [{path: external, file: y.h5, bucket: exact}]\n",
+                   WA_E_UNSUPPORTED, "file: not in this version", "paths[0]");
 }
 
 static void every_prefix_of_a_job_is_read_or_refused(void)

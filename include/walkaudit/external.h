@@ -1,0 +1,55 @@
+/*
+ * Your own FFN kernel in an audit: a shared library that exports one C function, `walkaudit_external`.
+ *
+ *   paths: [{path: external, library: my_kernel.so, name: mine, bucket: quantized}]
+ *
+ * The audit loads the library on every rank (dlopen, RTLD_NOW | RTLD_LOCAL), calls the function once per case, and
+ * then `run` twice at each layer of each batch: on the dense model's FFN inputs, and on those of the case's own
+ * residual stream. What it writes is compared as the outputs of every other path are. This header stands alone.
+ */
+#ifndef WALKAUDIT_EXTERNAL_H
+#define WALKAUDIT_EXTERNAL_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Raised when the structures below change; a library built for another version is refused. */
+#define WALKAUDIT_EXTERNAL_VERSION 1
+
+/** Of what the kernel is to compute the FFN. Borrowed for the call; copy what you keep. */
+typedef struct walkaudit_external_model {
+    const char *model;  /* path of the model: Hugging Face directory or GGUF file */
+    const char *vindex; /* directory of the vindex that the case stands under */
+    const char *name;   /* of the case: "f16:mine" */
+    size_t layers, hidden, features; /* features: rows of up at layer 0 */
+    int gated;                       /* 0: up and down only */
+    const char *activation;          /* "silu", "gelu_tanh" or "gelu_erf" */
+} walkaudit_external_model;
+
+/** What the library gives back. Zeroed before the call; memory and strings are yours and stay until `close`. */
+typedef struct walkaudit_external_kernel {
+    int version;       /* set it to WALKAUDIT_EXTERNAL_VERSION */
+    const char *label; /* what the kernel calls itself, UTF-8, at most 100 bytes; NULL = "external" */
+    void *context;     /* handed to run and close */
+    /**
+     * y = FFN(x) at one layer, counted from 0: x [rows, hidden] f32, read only; y [rows, hidden] f32, full of NaN, so
+     * that what is not written is seen. rows is 1 or more and differs between calls. Rows are independent of each
+     * other, and the answer must depend on nothing but x and layer: the same job gives the same bits on any
+     * number of ranks only if your kernel does. Never called by two threads at once.
+     * Returns 0; anything else ends the audit with a line that says the number.
+     */
+    int (*run)(void *context, size_t layer, size_t rows, size_t hidden, const float *x, float *y);
+    void (*close)(void *context); /* may be NULL */
+} walkaudit_external_kernel;
+
+/** Exported by the library. Returns 0; anything else ends the audit with a line that says the number. */
+int walkaudit_external(const walkaudit_external_model *model, walkaudit_external_kernel *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

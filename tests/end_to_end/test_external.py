@@ -1,0 +1,119 @@
+"""Path external: a user's library is audited as our own paths are, and what breaks its contract is said in one line.
+
+The model is tiny-gemma3: 4 layers, 512 features, hidden size 256, tanh-GELU.
+"""
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+import harness
+
+MODEL = "tiny-gemma3"
+
+
+def library(name):
+    return pathlib.Path(os.environ["WALKAUDIT_KERNELS"]) / f"{name}.so"
+
+
+def external(name, **keys):
+    return {"path": "external", "library": str(library(name)), "name": "mine", **keys}
+
+
+def job(shop, *paths, **keys):
+    return shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")}, paths=list(paths), **keys)
+
+
+def test_a_sound_kernel_passes_as_exact(shop):
+    result = job(shop, external("f32_kernel", bucket="exact"), {"path": "full_mmap"}).result()
+    assert result.verdicts() == {"v:mine": "PASS", "v:full_mmap": "PASS"}
+    assert result.case("v:mine", "case_kernel") == "example:f32"
+    assert set(result.case("v:mine", "label").reshape(-1)) == {"external"}
+    # f32 products of exact weights, double sums: nearer to the model than any bound asks for
+    assert np.all(result.case("v:mine", "rel_l2") < 1e-5) and np.all(result.case("v:mine", "drift") < 1e-4)
+    assert np.all(np.abs(result.case("v:mine", "prob_delta")) < 1e-4) and np.all(result.case("v:mine", "kl") < 1e-6)
+    # nobody knows its stored numbers: neither its kernel nor its encoding is judged
+    assert np.all(np.isnan(result.case("v:mine", "kernel_rel_l2")))
+    assert np.any(np.isfinite(result.case("v:full_mmap", "kernel_rel_l2")))
+    assert not np.any(result.case("v:mine", "bytes_read"))
+
+
+def test_its_bucket_is_approximate_unless_the_job_says_otherwise(shop):
+    result = job(shop, external("q8_kernel")).result()
+    assert result.verdicts() == {"v:mine": "MEASURED"}
+    assert result.case("v:mine", "case_bucket") == "approximate"
+    assert result.case("v:mine", "case_kernel") == "example:q8"
+    # half a step of 1/127 of a row's largest value, in three matrices: below 5 %, and far above f32's rounding
+    worst = np.max(result.case("v:mine", "rel_l2"))
+    assert 1e-4 < worst < 5e-2
+
+
+def test_a_feature_left_out_is_found_at_its_layer(shop):
+    result = job(shop, external("f32_kernel_faulty", bucket="exact")).result(expect=1)
+    assert result.verdicts() == {"v:mine": "BOUND"}
+    first = result.case("v:mine", "fail_reasons").splitlines()[0]
+    assert "layer 2," in first, first
+    error = np.max(result.case("v:mine", "rel_l2"), axis=1)
+    assert np.argmax(error) == 2 and error[2] > 1e-2 and np.all(error[[0, 1, 3]] < 1e-5)
+    drift = np.max(result.case("v:mine", "drift"), axis=1)
+    assert np.all(drift[:2] < 1e-4) and np.all(drift[2:] > 1e-4)  # its own stream goes astray from there on
+
+
+def test_its_numbers_are_the_same_bits_on_any_ranks(shop, tmp_path):
+    prompts = harness.corpus(tmp_path / "corpus.jsonl", 6)
+    keys = {"prompts": prompts, "batch": {"rows": 8}}
+    paths = [external("q8_kernel"), {"path": "sparse"}, {"path": "exact"}]
+    alone = job(shop, *paths, **keys)
+    alone.run()
+    for ranks, grid in ((2, {"stages": 2}), (4, {"stages": 2, "teams": 2})):
+        other = job(shop, *paths, grid=grid, **keys)
+        other.run(ranks=ranks)
+        harness.assert_equal_bits(alone, other)
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+@pytest.mark.parametrize("fault, said", [
+    ("declines", "walkaudit_external returned 5, expected 0"),
+    ("other_version", "version 2 of walkaudit/external.h, expected 1"),
+    ("no_run", "gives no function 'run'"),
+    ("long_label", "label has more bytes, expected 1 to 100"),
+    ("no_entry", "exports no function 'walkaudit_external'"),
+    ("fails", "the external kernel returned 7"),
+    ("is_not_there", "cannot load the library"),
+])
+def test_a_broken_contract_is_one_line(shop, ranks, fault, said):
+    broken = job(shop, external(f"external_{fault}"))
+    line = harness.one_error_line(broken.run(ranks=ranks, expect=3))
+    assert said in line and f"external_{fault}.so" in line, line
+    if fault == "fails":
+        assert "layer 1" in line and "v:mine" in line, line
+    assert not broken.result_path.exists()
+
+
+def test_what_it_does_not_write_is_not_finite(shop):
+    result = job(shop, external("external_writes_nothing")).result(expect=1)
+    assert result.verdicts() == {"v:mine": "NON-FINITE"}
+    assert "layer 1" in result.case("v:mine", "fail_reasons").splitlines()[0]
+
+
+def test_another_library_is_another_job(shop, tmp_path):
+    copy = tmp_path / "kernel.so"
+    shutil.copyfile(library("f32_kernel"), copy)
+    mine = {"path": "external", "library": str(copy), "name": "mine"}
+    one = job(shop, mine)
+    one.run()
+    assert "is finished" in one.run().stderr
+    copy.unlink()
+    shutil.copyfile(library("q8_kernel"), copy)
+    assert "case v:mine: kernel.so" in harness.one_error_line(one.run(expect=3))
+    one.run(words=["--fresh"])
+
+
+def test_a_library_beside_the_job_needs_no_directory(shop):
+    here = job(shop, {"path": "external", "library": "kernel.so", "name": "mine"})
+    shutil.copyfile(library("f32_kernel"), here.folder / "kernel.so")
+    done = harness.subprocess.run([*harness.command(["run", "job.yaml"])], cwd=here.folder, env=harness.environment(),
+                                  capture_output=True, text=True, timeout=harness.LIMIT)
+    assert done.returncode == 0, done.stderr
