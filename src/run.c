@@ -188,9 +188,10 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
         status = wa_run_log_write(t->log, t->parts, t->plan, true, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
     wa_token_texts texts = {.text = token_text, .context = t->audit};
+    double start = wa_clock();
     status = wa_assemble(t->comm, t->result_path, &t->meta, t->bounds, &texts, t->arena, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
-    wa_run_log_finish(t->log);
+    wa_run_log_finish(t->log, wa_clock() - start);
     return WA_OK;
 }
 

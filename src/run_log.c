@@ -210,20 +210,26 @@ wa_status wa_run_log_write(const wa_run_log *log, wa_parts *parts, const wa_plan
     return status;
 }
 
-void wa_run_log_finish(const wa_run_log *log)
+void wa_run_log_finish(const wa_run_log *log, double assembling)
 {
     if (!log->speaks || log->reports == NULL)
         return;
     char line[1024] = "";
     size_t at = 0;
+    wa_cost sum = {.seconds = {0.0}};
+    double all = 0.0;
     for (int p = 0; p < WA_PHASE_COUNT; p++) {
-        double seconds = 0.0;
         for (int r = 0; r < wa_comm_size(log->comm); r++)
-            seconds += log->reports[r].cost.seconds[p];
+            sum.seconds[p] += log->reports[r].cost.seconds[p];
+        double seconds = sum.seconds[p];
+        all += seconds;
         int length = snprintf(line + at, sizeof line - at, "%s %s %.2f s", p == 0 ? "" : ",",
                               wa_phase_name((wa_phase)p), seconds);
         if (length > 0 && (size_t)length < sizeof line - at)
             at += (size_t)length;
     }
-    wa_run_log_line(log, "time of all ranks:%s; wall %.2f s", line, wa_clock() - log->started);
+    wa_run_log_line(log, "time of all ranks:%s", line);
+    wa_run_log_line(log, "compute %.2f s, wait %.2f s, gather %.2f s, write %.2f s on %d ranks; assemble %.2f s; wall %.2f s",
+                    all - wa_cost_aside(&sum), sum.seconds[WA_PHASE_WAIT], sum.seconds[WA_PHASE_GATHER],
+                    sum.seconds[WA_PHASE_WRITE], wa_comm_size(log->comm), assembling, wa_clock() - log->started);
 }

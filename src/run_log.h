@@ -25,7 +25,7 @@ WA_CHECKED wa_status wa_run_log_costs(wa_run_log *log, wa_comm *comm, const wa_c
 /** Write run-K.json: at the start, and with costs at the end. */
 WA_CHECKED wa_status wa_run_log_write(const wa_run_log *log, wa_parts *parts, const wa_plan *plan,
                                       bool at_end, wa_error *err);
-/** The footer: time split by phase. */
-void wa_run_log_finish(const wa_run_log *log);
+/** The footer: time split by phase, and the seconds that assembling took. */
+void wa_run_log_finish(const wa_run_log *log, double assembling);
 
 #endif

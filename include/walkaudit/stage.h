@@ -16,7 +16,9 @@
     X(KERNEL_CHECK, "kernel_check")                                                      \
     X(ENCODING_CHECK, "encoding_check")                                                  \
     X(HEAD, "head")                                                                      \
-    X(WAIT, "wait")
+    X(WAIT, "wait")                                                                      \
+    X(GATHER, "gather")                                                                  \
+    X(WRITE, "write")
 
 typedef enum wa_phase {
 #define WA_PHASE_ENUM(id, name) WA_PHASE_##id,
@@ -32,6 +34,9 @@ typedef struct wa_cost {
     double flops[WA_PHASE_COUNT];
     double bytes[WA_PHASE_COUNT];
 } wa_cost;
+
+/** Seconds that went to messages and parts instead of numbers: wait, gather, write. */
+double wa_cost_aside(const wa_cost *cost);
 
 /** Monotonic seconds. */
 double wa_clock(void);

@@ -99,7 +99,9 @@ static void take_share(wa_pipeline *p, struct collector *c, source *s)
     if (head.error.status == WA_OK) {
         wa_share share = s->share;
         share.has_encoding = p->queue[s->next] == 0;
+        double start = wa_clock();
         wa_share_unpack(&e->block, &share, s->message + sizeof head);
+        wa_stage_cost(p->stage)->seconds[WA_PHASE_GATHER] += wa_clock() - start;
     } else if (e->error.status == WA_OK) {
         e->error = head.error;
     }
@@ -126,9 +128,11 @@ static wa_status finish_entry(wa_pipeline *p, struct collector *c, wa_error *err
     entry *e = &c->entries[c->finished % c->depth];
     note *n = &c->notes[c->finished % c->depth];
     size_t batch = (size_t)p->queue[c->finished];
+    double start = wa_clock();
     if (e->error.status == WA_OK &&
         wa_part_write(p->input->result_path, batch, &e->block, batch == 0, &e->error) == WA_OK)
         e->error = (wa_error){.status = WA_OK};
+    wa_stage_cost(p->stage)->seconds[WA_PHASE_WRITE] += wa_clock() - start;
     n->head = (message_head){.batch = (int32_t)batch, .error = e->error};
     wa_arena_reset(e->arena);
     c->finished++;

@@ -336,10 +336,10 @@ wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch, const wa_t
                       .cases = stage->lane_case + (stage->share.is_lead ? 1 : 0)};
     wa_mark mark = wa_arena_mark(stage->arena);
     double start = wa_clock();
-    double waited = stage->cost.seconds[WA_PHASE_WAIT];
+    double aside = wa_cost_aside(&stage->cost);
     wa_status status = run_head(&head, link, err);
     stage->cost.seconds[WA_PHASE_HEAD] +=
-        wa_clock() - start - (stage->cost.seconds[WA_PHASE_WAIT] - waited);
+        wa_clock() - start - (wa_cost_aside(&stage->cost) - aside);
     wa_arena_release(stage->arena, mark);
     if (status != WA_OK)
         return wa_note(err, "in the output head of batch %zu", batch->index);

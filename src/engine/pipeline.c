@@ -124,7 +124,9 @@ static wa_status send_results(wa_pipeline *p, batch_slot *slot, const wa_error *
     if (failure->status == WA_OK) {
         wa_share share = p->share;
         share.has_encoding = slot->work.index == 0;
+        double start = wa_clock();
         wa_share_pack(&slot->block, &share, slot->results + sizeof head);
+        wa_stage_cost(p->stage)->seconds[WA_PHASE_GATHER] += wa_clock() - start;
     }
     const wa_plan *plan = p->input->plan;
     int writer = wa_plan_rank(plan, p->seat.group, plan->grid.stages - 1, 0);
@@ -260,6 +262,21 @@ wa_status serve(wa_pipeline *p, wa_error *err)
     return WA_OK;
 }
 
+/* An idle rank has no stage, and nothing else to do. */
+wait_start begin_wait(wa_pipeline *p)
+{
+    double aside = p->stage == NULL ? 0.0 : wa_cost_aside(wa_stage_cost(p->stage));
+    return (wait_start){.at = wa_clock(), .aside = aside};
+}
+
+void end_wait(wa_pipeline *p, wait_start start)
+{
+    if (p->stage == NULL)
+        return;
+    wa_cost *cost = wa_stage_cost(p->stage);
+    cost->seconds[WA_PHASE_WAIT] += wa_clock() - start.at - (wa_cost_aside(cost) - start.aside);
+}
+
 void rest(wa_pipeline *p)
 {
     if (!p->progressed) {
@@ -277,18 +294,12 @@ static bool is_done(wa_pipeline *p)
            (p->coordinator == NULL || coordinator_is_done(p));
 }
 
-static void charge_wait(wa_pipeline *p, double since)
-{
-    if (p->stage != NULL)
-        wa_stage_cost(p->stage)->seconds[WA_PHASE_WAIT] += wa_clock() - since;
-}
-
 static wa_status loop(wa_pipeline *p, wa_error *err)
 {
     WA_TRY(wa_comm_receive(p->input->comm, 0, WA_TAG_GRANT, &p->order, sizeof p->order, &p->ordering,
                            err));
     while (!is_done(p)) {
-        double start = wa_clock();
+        wait_start start = begin_wait(p);
         WA_TRY(serve(p, err));
         batch_slot *slot = &p->slots[p->computed % SLOTS];
         if (p->computed < p->started && wa_comm_is_done(p->input->comm, &slot->arriving)) {
@@ -297,7 +308,7 @@ static wa_status loop(wa_pipeline *p, wa_error *err)
             p->progressed = true;
         } else {
             rest(p);
-            charge_wait(p, start);
+            end_wait(p, start);
         }
     }
     return WA_OK;

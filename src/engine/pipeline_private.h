@@ -95,6 +95,12 @@ size_t results_bytes(const wa_pipeline *p, const wa_share *share, size_t batch);
 
 /* Serve every kind of message once; never blocks. */
 WA_CHECKED wa_status serve(wa_pipeline *p, wa_error *err);
+/* Time from here on is waiting, less what serving meanwhile charges to other phases. */
+typedef struct wait_start {
+    double at, aside;
+} wait_start;
+wait_start begin_wait(wa_pipeline *p);
+void end_wait(wa_pipeline *p, wait_start start);
 /* Give the processor away for a moment when nothing happened. */
 void rest(wa_pipeline *p);
 

@@ -74,12 +74,12 @@ wa_status references_start(wa_pipeline *p, const batch_slot *slot, wa_error *err
 static wa_status take_next(wa_pipeline *p, const uint8_t **out, wa_error *err)
 {
     reference_buffer *buffer = &p->references[p->reference_taken % REFERENCES_AHEAD];
-    double start = wa_clock();
+    wait_start start = begin_wait(p);
     while (!wa_comm_is_done(p->input->comm, &buffer->tickets[0])) {
         WA_TRY(serve(p, err));
         rest(p);
     }
-    wa_stage_cost(p->stage)->seconds[WA_PHASE_WAIT] += wa_clock() - start;
+    end_wait(p, start);
     *out = buffer->bytes;
     return WA_OK;
 }
@@ -121,12 +121,12 @@ static wa_status send_next(wa_pipeline *p, const wa_reference *reference, const 
 {
     size_t number = p->reference_sent;
     reference_buffer *buffer = &p->references[number % p->reference_count];
-    double start = wa_clock();
+    wait_start start = begin_wait(p);
     while (!buffer_is_free(p, buffer)) {
         WA_TRY(serve(p, err));
         rest(p);
     }
-    wa_stage_cost(p->stage)->seconds[WA_PHASE_WAIT] += wa_clock() - start;
+    end_wait(p, start);
     const wa_stage_batch *batch = &p->reference_slot->work;
     message_head head = {.batch = (int32_t)batch->index, .error = *failure};
     memcpy(buffer->bytes, &head, sizeof head);

@@ -22,6 +22,11 @@ const char *wa_phase_name(wa_phase phase)
     return names[phase];
 }
 
+double wa_cost_aside(const wa_cost *cost)
+{
+    return cost->seconds[WA_PHASE_WAIT] + cost->seconds[WA_PHASE_GATHER] + cost->seconds[WA_PHASE_WRITE];
+}
+
 size_t wa_share_lanes(const wa_stage_audit *audit, const wa_share *share)
 {
     size_t lanes = share->is_lead ? 1 : 0;

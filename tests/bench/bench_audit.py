@@ -17,7 +17,7 @@ import tempfile
 import h5py
 
 PHASES = ["projections", "attention", "dense_ffn", "walk_ffn", "compare", "kernel_check",
-          "encoding_check", "head", "wait"]
+          "encoding_check", "head", "wait", "gather", "write"]
 LAYER_LOOP = ["projections", "attention", "dense_ffn", "walk_ffn", "compare"]
 
 
