@@ -11,7 +11,7 @@ import warnings
 
 from .errors import INPUT, OK, USAGE, Failure
 
-VERBS = ("report", "index", "plot")
+VERBS = ("report", "index", "plot", "diff")
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,0 +1,131 @@
+"""`diff`: equal bits, planted changes by layer and case, and refusals."""
+import os
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+import harness
+from command import one_line, report
+
+
+def make(shop, program=None, expect=0, variants=("f16", "q4k"), **planted):
+    job = shop.job(shop.model("tiny-gemma3"), {name: shop.vindex("tiny-gemma3", name) for name in variants})
+    job.run(expect=expect, program=program, **planted)
+    return job.result_path
+
+
+@pytest.fixture(scope="module")
+def old(shop):
+    return make(shop)
+
+
+@pytest.fixture
+def changed(old, tmp_path):
+    """A copy to change: changed(function of the file) -> path."""
+    def change(what):
+        path = tmp_path / "new.h5"
+        shutil.copyfile(old, path)
+        with h5py.File(path, "r+") as file:
+            what(file, list(file["case_name"].asstr()))
+        return path
+    return change
+
+
+def lines(done, title):
+    """The rows of a table of the output, without its header."""
+    return done.stdout.split(f"{title}\n", 1)[1].split("\n\n", 1)[0].splitlines()[1:]
+
+
+def test_the_same_job_again_is_equal_bit_for_bit(shop, old):
+    done = report("diff", old, make(shop))
+    rows = lines(done, "Equal bit for bit")
+    assert len(rows) == 5 and all(row.split()[1:4] == ["4", "of", "4"] for row in rows)
+    assert done.stdout.count("all equal") == 3 and "no observation differs in any bit" in done.stdout
+    assert done.stdout.endswith("0 figures worse than 1.5 times; exit code 0\n")
+
+
+def test_bf16_activations_in_a_q4k_kernel_are_named(shop, old):
+    """They move rel_L2 by less than a hundredth, far below the error of the format; the kernel says so."""
+    new = make(shop, os.environ["WALKAUDIT_FAULTY"], 1, WALKAUDIT_FAULT="bf16-activations", WALKAUDIT_FAULT_LAYER="2")
+    before, after = harness.Result(old), harness.Result(new)
+    for case in ("q4k:sparse", "q4k:interleaved_q4k"):
+        moved = after.case(case, "rel_l2")[2] / before.case(case, "rel_l2")[2]
+        assert np.all(np.abs(moved - 1) < 0.01)
+    done = report("diff", old, new, "-n", 50, expect=1)
+    assert all(row.split()[1:5] == ["2", "of", "4", "2-3"] for row in lines(done, "Equal bit for bit"))
+    kernels = lines(done, "Kernels, against the stored numbers")
+    named = {tuple(row.split()[1:3]) for row in kernels}
+    assert named == {(case, "L2") for case in before.cases}
+    fidelity = "\n".join(lines(done, "Fidelity, against the dense model"))
+    assert "f16:sparse" in fidelity and "q4k:" not in fidelity
+    assert "q4k:sparse: MEASURED → KERNEL: layer 2, " in done.stdout
+    assert "first layer that is worse: L2 (f16:sparse)" in done.stdout
+
+
+def test_twice_the_drift_of_one_layer_is_named(old, changed):
+    def plant(file, cases):
+        file["drift"][cases.index("q4k:sparse"), 1] *= 2
+    new = changed(plant)
+    done = report("diff", old, new, expect=1)
+    rows = lines(done, "Fidelity, against the dense model")
+    assert [row.split()[:4] for row in rows] == [["drift", "q4k:sparse", "L1", "largest"], ["drift", "q4k:sparse", "L1", "median"]]
+    assert all(row.split()[-1] == "2" for row in rows)
+    assert "first layer that differs: L1 (q4k:sparse)" in done.stdout and "first layer that is worse: L1 (q4k:sparse)" in done.stdout
+    assert lines(done, "Equal bit for bit")[3].split()[1:] == ["3", "of", "4", "1", "L1:", "drift"]
+    assert "2 figures worse than 1.5 times; exit code 1" in done.stdout
+    report("diff", old, new, "--factor", 3)
+    assert "2 figures better by more than 1.5" in report("diff", new, old).stdout
+
+
+def test_what_f32_rounds_away_is_not_worse(old, changed):
+    def plant(file, cases):
+        file["kernel_rel_l2"][0] *= 5  # 3e-7 to 1.6e-6
+    done = report("diff", old, changed(plant))
+    assert "none is worse than 1.5 times" in done.stdout
+    assert lines(done, "Equal bit for bit")[0].split()[1:5] == ["0", "of", "4", "0-3"]
+
+
+def test_encoding_rates_tokens_and_numbers_that_are_none(old, changed):
+    def plant(file, cases):
+        file["row_err_max"][1, 3, 2] *= 2
+        file["eta"][0, 2, 5] = np.nan
+        file["top1_match"][1, 1] = 0
+        file["kl"][2] *= 10
+        file["verdict"][2] = 5
+    done = report("diff", old, changed(plant), expect=1)
+    assert [row.split()[:6] for row in lines(done, "Encoding: stored rows, against the model's")] == [
+        ["row", "error", "q4k", "L3", "down,", "max"]]
+    fidelity = "\n".join(lines(done, "Fidelity, against the dense model"))
+    assert "L2: 1 observations more are no number" in fidelity and "apollo: lost (margin" in fidelity
+    assert "KL       f16:exact" in fidelity and "f16:exact: PASS → " in done.stdout
+
+
+def test_other_inputs_are_refused_by_name(shop, old):
+    other = make(shop, variants=("f16",))
+    line = one_line(report("diff", old, other, expect=3))
+    assert "different inputs" in line and "vindex q4k: interleaved_q4k.bin" in line and "cases (" in line and len(line) < 900
+    done = report("diff", old, other, "--force")
+    assert "only in old: q4k:sparse, q4k:interleaved_q4k" in done.stdout and "exit code 0" in done.stdout
+    job = shop.job(shop.model("tiny-qwen3"), {"f16": shop.vindex("tiny-qwen3", "f16")})
+    job.run()
+    assert "model: config.json" in one_line(report("diff", old, job.result_path, expect=3))
+    assert "dimension 'layer'" in one_line(report("diff", old, job.result_path, "--force", expect=3))
+
+
+def test_another_program_is_noted(old, changed):
+    def plant(file, cases):
+        values = file.attrs["fingerprint_values"]
+        values[-1] = "2"
+        file.attrs["fingerprint_values"] = values
+    assert "different program: numeric_version (1 and 2)" in report("diff", old, changed(plant)).stdout
+
+
+def test_what_is_no_result_is_one_line(old, tmp_path):
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes(old.read_bytes()[:5000])
+    one_line(report("diff", old, cut, expect=3))
+    one_line(report("diff", cut, old, expect=3))
+    one_line(report("diff", old, tmp_path / "none.h5", expect=3))
+    one_line(report("diff", old, old, "--factor", 0.5, expect=2))
