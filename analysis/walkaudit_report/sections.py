@@ -127,8 +127,9 @@ def least_headroom(case):
 
 
 def failures(facts):
-    """Reasons of what failed, most severe first, as the file has them."""
-    items = [Cell(f"{text.plain(case['name'])}: {case['verdict']}: {reason}", kind="bad" if at == 0 else "")
+    """Reasons of what failed, most severe first, as the file has them; the verdict is the kind of the first."""
+    items = [Cell(f"{text.plain(case['name'])}: {case['verdict'] + ': ' if at == 0 else ''}{reason}",
+                  kind="bad" if at == 0 else "")
              for case in facts["cases"] for at, reason in enumerate(case["reasons"])]
     return [Text("Why cases fail, as the verdict says it:"), Bullets(items)] if items else []
 

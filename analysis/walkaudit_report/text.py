@@ -40,7 +40,7 @@ def decades(value):
         return ABSENT
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:+.1f}".replace("-", "−")
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def count(value):

@@ -105,7 +105,7 @@ def test_distribution_counts_every_observation_once(exact):
             assert panel.get_xscale() == "log"
             assert panel.get_xlim()[0] < exact.direct[name][case].max() < panel.get_xlim()[1]
         room = exact.facts["cases"][case]["headroom"]["rel_l2"]
-        assert f"headroom {room:+.1f} decades" in shown[2 * case].get_title("right")
+        assert f"headroom {room:+.2f} decades" in shown[2 * case].get_title("right")
         assert list(lines(shown[2 * case])["bound"].get_xdata()) == [0.01, 0.01]
 
 

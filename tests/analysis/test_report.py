@@ -205,6 +205,17 @@ def test_reasons_of_failures_stand_first_and_word_for_word(made):
     assert source.index(text.markup(reasons[0])) < source.index("Where the differences are</h2>")
 
 
+def test_only_the_first_reason_carries_the_verdict(gemma, tmp_path):
+    path = tmp_path / "two.h5"
+    path.write_bytes(gemma.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["verdict"][0] = 5
+        file["fail_reasons"][0] = "first reason\nsecond reason"
+    report("report", path, "-o", tmp_path, "--no-plots", expect=1)
+    words = (tmp_path / "two.md").read_text()
+    assert "f16:sparse: BOUND: first reason" in words and "f16:sparse: second reason" in words
+
+
 def test_every_form_has_the_same_figures(made):
     for _, document, words, source in made.values():
         for case in document["cases"]:

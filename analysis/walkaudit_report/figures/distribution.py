@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 
-from .. import metrics, stats
+from .. import metrics, stats, text
 from . import style
 
 COARSE = 1  # bins of the survey per bar
@@ -61,7 +61,7 @@ def draw(panel, case, survey, name):
         held.append(bound)
         room = case.get("headroom", {}).get("rel_l2" if name == "rel_l2" else "cos")
         if room is not None and math.isfinite(room):
-            notes.append(f"headroom {room:+.1f} decades".replace("-", "−"))
+            notes.append(f"headroom {text.decades(room)} decades")
     nonfinite = int(survey.nonfinite.sum())
     if nonfinite:
         notes.append(f"{nonfinite} not finite")
