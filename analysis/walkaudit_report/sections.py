@@ -10,7 +10,8 @@ KEY, TOKEN = 24, 16
 def build(facts, pictures=(), judged=""):
     """pictures: [(Section title, anchor, [blocks])] in order; judged: `walkaudit verdict`'s answer by other bounds."""
     sections = [Section("Summary", "summary", [summary_table(facts), *failures(facts)]),
-                Section("Where the differences are", "places", [rest_table(facts), first_table(facts), Text(metrics.NOT_A_CAUSE)])]
+                Section("Where the differences are", "places", [rest_table(facts), first_table(facts),
+                                                              Text(metrics.NOT_A_CAUSE)])]
     if any(case.get("rates") for case in facts["cases"]):
         sections.append(Section("Over all positions", "rates", [rates_table(facts)]))
     sections += pictures
@@ -180,7 +181,8 @@ def basis_table(facts):
                      figure_cell(encoding and encoding["p99"]), figure_cell(encoding and encoding["max"]), where,
                      figure_cell(value_of(kernel)), place_cell(kernel, at)])
     return Table("On what the differences were measured: layers and prompts with the kernel they had to have, the stored "
-                 "numbers against the model's, the kernel against its oracle", columns, rows, metrics.explain("row_err", "kernel_rel_l2"), filtered=len(rows) > 12)
+                 "numbers against the model's, the kernel against its oracle", columns, rows,
+                 metrics.explain("row_err", "kernel_rel_l2"), filtered=len(rows) > 12)
 
 
 def cost_table(facts):

@@ -38,7 +38,8 @@ def run(args):
             document, surveys = facts.build(result)
             pairs = map_pairs(result, document, args)
             with Progress("drawing", 12 + len(pairs)) as bar:
-                for plots in (figures.overviews(document, surveys), figures.next_tokens(result, document, prompts_of(pairs), first, last),
+                for plots in (figures.overviews(document, surveys),
+                              figures.next_tokens(result, document, prompts_of(pairs), first, last),
                               figures.maps(result, document, pairs, first, last)):
                     for plot in plots:
                         save(plot, folder / f"{name}-{plot.name}.{args.format}")
