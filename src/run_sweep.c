@@ -19,6 +19,7 @@ typedef struct sweep {
     size_t chosen_count;
     wa_sweep *plan;
     wa_comm *part;    /* the ranks of my set; comm itself when there is one set */
+    wa_run_news *news; /* on the root of a set, when there are several */
     int32_t *outcome; /* [chosen_count] wa_status, or NOT_RUN where another rank answers */
 } sweep;
 
@@ -78,7 +79,11 @@ static wa_status divide(sweep *s, wa_error *err)
     s->part = s->comm;
     if (s->plan->set_count == 1)
         return WA_OK;
-    return wa_comm_split(s->comm, (int)wa_sweep_set(s->plan, wa_comm_rank(s->comm)), &s->part, err);
+    WA_TRY(wa_comm_split(s->comm, (int)wa_sweep_set(s->plan, wa_comm_rank(s->comm)), &s->part, err));
+    wa_status status = WA_OK;
+    if (is_root(s->part))
+        status = wa_run_news_open(s->comm, s->plan->set_start, s->plan->set_count, s->arena, &s->news, err);
+    return wa_comm_agree(s->comm, status, err);
 }
 
 /* --- Running --------------------------------------------------------------------------------------- */
@@ -95,7 +100,8 @@ static wa_status run_one(sweep *s, size_t i)
     bool alone = s->plan->set_count == 1;
     char prefix[128];
     snprintf(prefix, sizeof prefix, "[%.100s] ", s->job->audits[index].name);
-    const wa_run_voice voice = {.table = alone ? stdout : NULL, .prefix = alone ? NULL : prefix};
+    const wa_run_voice voice = {.table = alone ? stdout : NULL, .prefix = alone ? NULL : prefix,
+                                .news = s->news};
     wa_status status = wa_run_audit(s->part, s->job, index, s->options, &voice, &err);
     bool failed = status != WA_OK && status != WA_E_VERDICT;
     if (failed && s->job->audit_count > 1 && strstr(err.text, "in audit '") == NULL)
@@ -184,6 +190,8 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
     memset(s->outcome, NOT_RUN, s->chosen_count * sizeof *s->outcome);
     WA_TRY(divide(s, err));
     run_set(s);
+    if (s->news != NULL)
+        WA_TRY(wa_run_news_close(s->news, err));
     WA_TRY(collect(s, err));
     WA_TRY(judge_stop(s, err));
     if (s->plan->set_count > 1 && is_root(s->comm))

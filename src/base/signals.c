@@ -125,6 +125,14 @@ int wa_signals_heard(void)
     return now != 0 ? (int)now : (int)soon;
 }
 
+void wa_signals_pass_on(int signal_number)
+{
+    if (wa_signal_is_urgent(signal_number))
+        now = signal_number;
+    else
+        soon = signal_number;
+}
+
 bool wa_signal_is_urgent(int signal_number)
 {
     return signal_number == SIGTERM;

@@ -15,6 +15,8 @@ void wa_signals_guard(void);
 void wa_signals_hear(void);
 /** The gravest signal heard so far: SIGTERM before the others; 0 = none. */
 int wa_signals_heard(void);
+/** As if this process had got the signal that another rank tells of. */
+void wa_signals_pass_on(int signal_number);
 /** Does this signal leave no time: abandon what is in flight? */
 bool wa_signal_is_urgent(int signal_number);
 /** "SIGTERM" and so on. */

@@ -160,6 +160,7 @@ static void heed(wa_pipeline *p, int signal_number)
 {
     struct coordinator *c = p->coordinator;
     stop(c, wa_signal_name(signal_number), p->input->grace);
+    wa_signals_pass_on(signal_number); /* so that no further audit begins */
     c->urgent = c->urgent || wa_signal_is_urgent(signal_number);
 }
 

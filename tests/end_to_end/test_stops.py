@@ -136,6 +136,25 @@ def test_a_stopped_sweep_begins_no_further_audit(shop, inputs, longer, ranks, be
     assert not list((job.folder / "results").glob("*.failed.json"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+@pytest.mark.parametrize("rank", [0, 3])
+def test_a_signal_in_one_set_of_a_sweep_stops_the_others(shop, inputs, longer, rank, number):
+    model, vindexes, _ = inputs
+    vindex = [{"name": "f16", "path": str(vindexes["f16"])}]
+    job = shop.job(model, vindexes, paths=PATHS, batch={"rows": 8}, prompts=longer, kernel_check=-1, grid={"stages": 2},
+                   audits=[{"name": n, "model": str(model), "vindexes": vindex} for n in ("audit", "other")])
+    process = start(job, 4)
+    wait_for_parts(job, process, 2)
+    os.kill(children(process.pid)[rank], number)
+    try:
+        assert process.wait(timeout=30) == 75
+    finally:
+        process.kill()
+    log = (job.folder / "log").read_text()
+    assert "side by side on 2 sets" in log, log
+    assert log.count(f"walkaudit: stopped by {number.name}") == 2, log
+
+
 @pytest.mark.parametrize("text", ["", "5x", "3m2h", "h", "-1", "1.5h", "0", "0s"])
 def test_a_wrong_duration_is_a_usage_error(shop, inputs, text):
     done = make(shop, inputs).run(words=["--max-time", text], expect=2)
