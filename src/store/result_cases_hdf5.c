@@ -200,9 +200,11 @@ static void fill_encoding(const reader *r, const wa_case *which, const row_error
     }
 }
 
-/* A case that ran has the label of a kernel somewhere. */
-static const char *not_run_reason(const int8_t *label, size_t count)
+/* What the run said; else a case that ran has the label of a kernel somewhere. */
+static const char *not_run_reason(const wa_case *which, const int8_t *label, size_t count)
 {
+    if (which->not_run != NULL)
+        return which->not_run;
     bool none = true, empty = count > 0;
     for (size_t i = 0; i < count; i++) {
         none = none && label[i] == WA_LABEL_NONE;
@@ -241,7 +243,7 @@ static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence 
         fill_encoding(r, which, &errors, encoding);
         const int8_t *labels = label + c * count;
         out[c] = (wa_evidence){.case_name = which->name,
-                               .not_run_reason = not_run_reason(labels, count),
+                               .not_run_reason = not_run_reason(which, labels, count),
                                .bucket = which->bucket,
                                .layers = dims->layers,
                                .prompts = dims->prompts,

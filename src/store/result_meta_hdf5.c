@@ -114,11 +114,12 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
                             wa_error *err)
 {
     size_t count = x->dims.cases;
-    const char *const *name;
+    const char *const *name, *const *not_run;
     const int32_t *vindex, *k;
     const int8_t *path, *bucket, *reads;
     wa_case *cases;
     WA_TRY(wa_dataset_load(file, "case_name", x, arena, &name, err));
+    WA_TRY(wa_dataset_load(file, "case_not_run", x, arena, &not_run, err));
     WA_TRY(wa_dataset_load(file, "case_vindex", x, arena, &vindex, err));
     WA_TRY(wa_dataset_load(file, "case_k", x, arena, &k, err));
     WA_TRY(wa_dataset_load(file, "case_path", x, arena, &path, err));
@@ -132,7 +133,10 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
                           WA_LABEL_COUNT, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *cases, &cases, err));
     for (size_t c = 0; c < count; c++) {
-        cases[c] = (wa_case){.name = name[c], .vindex = vindex[c], .k = k[c]};
+        cases[c] = (wa_case){.name = name[c],
+                             .vindex = vindex[c],
+                             .k = k[c],
+                             .not_run = not_run[c][0] == '\0' ? NULL : not_run[c]};
         fill_case(&cases[c], path[c], bucket[c], reads + c * WA_PROJECTION_COUNT);
         if (x->dims.layers > 0)
             cases[c].expected_label = (wa_label)meta->expected_label[c * x->dims.layers];

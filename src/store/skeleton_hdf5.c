@@ -105,11 +105,12 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
                              wa_arena *arena, wa_error *err)
 {
     size_t count = meta->dims.cases;
-    const char **name, **kernel;
+    const char **name, **kernel, **not_run;
     int32_t *vindex, *k;
     int8_t *path, *bucket, *reads;
     WA_TRY(wa_arena_take(arena, count, sizeof *name, &name, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *kernel, &kernel, err));
+    WA_TRY(wa_arena_take(arena, count, sizeof *not_run, &not_run, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *vindex, &vindex, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *k, &k, err));
     WA_TRY(wa_arena_take(arena, count, 1, &path, err));
@@ -119,6 +120,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
         const wa_case *which = &meta->cases[c];
         name[c] = which->name;
         kernel[c] = which->external != NULL ? which->external->label : wa_label_text(which->kernel);
+        not_run[c] = which->not_run;
         vindex[c] = which->vindex;
         k[c] = which->k;
         path[c] = (int8_t)which->path;
@@ -131,6 +133,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     WA_TRY(wa_dataset_add(file, "case_path", x, path, err));
     WA_TRY(wa_dataset_add(file, "case_k", x, k, err));
     WA_TRY(wa_dataset_add(file, "case_bucket", x, bucket, err));
+    WA_TRY(add_texts(file, "case_not_run", x, not_run, count, arena, err));
     WA_TRY(add_texts(file, "case_kernel", x, kernel, count, arena, err));
     WA_TRY(wa_dataset_add(file, "case_reads", x, reads, err));
     return wa_dataset_add(file, "expected_label", x, meta->expected_label, err);

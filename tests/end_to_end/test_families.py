@@ -62,6 +62,8 @@ def test_a_vindex_that_lists_no_layers_runs_no_case(shop, tmp_path, variant):
     (folder / "gate_vectors.bin").write_bytes(b"")
     result = shop.job(shop.model("gpt2"), {"v": folder}).result(expect=1)
     assert len(result.cases) > 0 and set(result["verdict"]) == {"NOT-RUN"}
+    assert all("layer 0 has zero features" in reason for reason in result["case_not_run"])
+    assert all("layer 0 has zero features" in reasons for reasons in result["fail_reasons"])
 
 
 @pytest.fixture(scope="module")
