@@ -11,7 +11,7 @@ import warnings
 
 from .errors import INPUT, OK, USAGE, Failure
 
-VERBS = ("report", "index", "plot", "diff")
+VERBS = ("report", "index", "plot", "diff", "worst", "collect")
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,7 +7,7 @@ import os
 import pathlib
 import urllib.parse
 
-from .. import index, markdown, output, page
+from .. import index, markdown, output, page, sweep
 from ..errors import INPUT, OK, VERDICT, Failure
 
 NAME, HELP = "index", "INDEX.md and index.html over the results of a folder"
@@ -22,6 +22,8 @@ def run(args):
     folder = pathlib.Path(args.folder)
     entries, refused = [], []
     for path in index.find_results(folder):
+        if sweep.is_sweep(path):
+            continue
         try:
             entries.append(index.read(path, folder))
         except Failure as failure:

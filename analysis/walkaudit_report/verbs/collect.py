@@ -1,0 +1,46 @@
+"""Collect a sweep into one table: SWEEP.h5, and SWEEP.csv beside it.
+
+A row per case of every result below the folder, with extremes and their places, verdict, cost and rates; a row with its
+reason for every audit that could not run (NAME-AUDIT.failed.json) or is not finished, and for every file that is no result.
+"""
+import pathlib
+
+from .. import index, output, sweep, text
+from ..errors import INPUT, OK, Failure, UsageFailure
+from ..progress import Progress
+
+NAME, HELP = "collect", "one table over the results of a folder: HDF5 and CSV"
+
+
+def add_arguments(parser):
+    parser.add_argument("folder", metavar="DIR", help="folder of results, searched with its subfolders")
+    parser.add_argument("-o", "--output", required=True, metavar="SWEEP.h5", help="the table; the CSV file lies beside it")
+
+
+def run(args):
+    folder, target = pathlib.Path(args.folder), pathlib.Path(args.output)
+    if target.suffix != ".h5":
+        raise UsageFailure("the table must be called .h5", f"'{target}'", f"found '{target.suffix}', expected '.h5'")
+    paths = [path for path in index.find_results(folder) if path.resolve() != target.resolve()]
+    failed = sorted(folder.rglob("*.failed.json"))
+    refuse_what_is_no_table(target)
+    with Progress("reading", len(paths)) as bar:
+        rows, unreadable = sweep.collect(paths, failed, folder, bar.step)
+    if not rows:
+        raise Failure("no results", f"'{folder}'", "found none, finished, failed or begun; expected results of walkaudit")
+    output.folder(target.parent)
+    output.save(target, lambda temporary: sweep.write_table(rows, temporary))
+    output.write(target.with_suffix(".csv"), sweep.to_csv(rows))
+    print(f"{target}\n{target.with_suffix('.csv')}")
+    lost = sum(row["verdict"] == "FAILED" for row in rows)
+    cases = sum("case" in row for row in rows)
+    print(f"{text.plural(cases, 'case')}; {text.plural(lost, 'audit')} that could not run; "
+          f"{text.plural(unreadable, 'file')} that cannot be read")
+    return INPUT if unreadable else OK
+
+
+def refuse_what_is_no_table(target):
+    """Only a table of ours is replaced."""
+    if target.exists() and not sweep.is_sweep(target):
+        raise Failure("the table would replace a file that is none", f"'{target}'",
+                      "found another file, expected nothing or a table of an earlier 'collect'")

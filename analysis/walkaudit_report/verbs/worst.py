@@ -1,0 +1,97 @@
+"""List the worst observations of a result, with their token, its neighbours and the norms at the place.
+
+First positions stand apart: they hold the same token in every prompt, and often an outlier of the residual stream. The
+list says where to look first; by itself it names no cause.
+"""
+import math
+
+from .. import plain, text, worst
+from ..errors import OK, Failure, UsageFailure
+from ..metrics import METRICS, NOT_A_CAUSE
+from ..progress import Progress
+from ..result import open_result
+
+NAME, HELP = "worst", "the worst observations of a result, each with token, context and norms"
+CONTEXT = 3  # tokens before the place, and 1 after
+TITLES = {"rest": "After the first position", "first": "First positions", "next": "Next tokens"}
+
+
+def add_arguments(parser):
+    parser.add_argument("result", metavar="RESULT.h5", help="a finished result file")
+    parser.add_argument("-n", "--rows", type=int, default=20, metavar="N", help="observations listed (default: %(default)s)")
+    parser.add_argument("--by", choices=list(worst.ORDERS), default="rel_l2", help="what ranks them (default: %(default)s)")
+    parser.add_argument("--case", action="append", metavar="CASE", help="only these cases (may be repeated)")
+
+
+def run(args):
+    if args.rows < 1:
+        raise UsageFailure("-n must be at least 1", "on the command line", f"found {args.rows}")
+    with open_result(args.result) as result:
+        cases = choose_cases(result, args.case)
+        with Progress("reading", len(cases)) as bar:
+            lists = worst.rank(result, args.by, cases, args.rows, bar.step)
+        print("\n".join(render(result, args.by, lists)))
+    return OK
+
+
+def choose_cases(result, names):
+    unknown = [name for name in names or [] if name not in result.cases]
+    if unknown:
+        raise UsageFailure(f"no case '{text.plain(unknown[0])}'", f"'{result.path}'",
+                           f"found {', '.join(result.cases) or 'none'}, expected one of them")
+    ran = [case for case in range(len(result.cases)) if result.words("verdict")[case] != "NOT-RUN"]
+    chosen = [case for case in ran if not names or result.cases[case] in names]
+    if not chosen:
+        raise Failure("no case to look at", f"'{result.path}'", "found none that ran, expected one")
+    return chosen
+
+
+def render(result, by, lists):
+    metric = METRICS[worst.ORDERS[by]]
+    lines = [f"{result.path.name}: the largest {metric.symbol}. {metric.sentence}"]
+    for kind, found in lists.items():
+        lines += ["", TITLES[kind]]
+        lines += render_list(result, by, kind, found) if found else ["none"]
+    return lines + ["", NOT_A_CAUSE]
+
+
+def render_list(result, by, kind, found):
+    if kind == "next":
+        rows = [(result.cases[item.case], f"{text.plain(item.place.key)}/{item.place.position}", text.figure(item.value),
+                 item.expected, context(result, item.place)) for item in found]
+        return plain.table(("case", "prompt/position", f">{METRICS['kl'].symbol}", "dense next token", "context"), rows)
+    others = [name for name in worst.SHOWN if name != worst.ORDERS[by]]
+    titles = ["case", ">layer", "prompt/position", f">{METRICS[worst.ORDERS[by]].symbol}",
+              *(f">{METRICS[name].symbol}" for name in others), ">|x|", ">|y|", ">|h|", "context", "remark"]
+    rows = []
+    for item in found:
+        rows.append((result.cases[item.case], item.place.layer, f"{text.plain(item.place.key)}/{item.place.position}",
+                     text.figure(item.value), *(blank(item.figures[name]) for name in others),
+                     *(text.figure(value) for value in item.norms), context(result, item.place), remark(item)))
+    return plain.table(titles, rows) + ["|x|, |y|, |h|: norms of the FFN input, the dense output, the residual stream after the layer"]
+
+
+def blank(value):
+    """kernel_rel_l2 is there at some positions only."""
+    return text.ABSENT if math.isnan(value) else text.figure(value)
+
+
+def context(result, place):
+    """The tokens around a place, its own in brackets."""
+    start, stop = int(result.starts[place.prompt]), int(result.starts[place.prompt + 1])
+    first, last = max(place.obs - CONTEXT, start), min(place.obs + 2, stop)
+    tokens = [text.visible(str(token), 24) for token in result.read("token_text", slice(first, last))]
+    at = place.obs - first
+    before, after = "".join(tokens[:at]), "".join(tokens[at + 1:])
+    return f"{'…' if first > start else ''}{before}[{tokens[at]}]{after}{'…' if last < stop else ''}"
+
+
+def remark(item):
+    words = []
+    if item.status not in ("ok", ""):
+        words.append(item.status.replace("_", "-"))
+    if item.near_zero:
+        words.append(f"dense output near zero ({item.share:.1e} of the layer's median)")
+    if item.times > 1:
+        words.append(f"worst of {item.times} prompts that begin so")
+    return ", ".join(words)

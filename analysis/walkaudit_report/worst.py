@@ -1,0 +1,124 @@
+"""The worst observations of a result, ranked in one pass over the datasets that rank them."""
+import dataclasses
+import math
+
+import numpy as np
+
+from . import stats, text
+
+# What `--by` ranks by: always the larger, the worse. What is no number ranks above all.
+ORDERS = {"rel_l2": "rel_l2", "cos": "one_minus_cos", "eta": "eta", "drift": "drift", "kernel": "kernel_rel_l2", "kl": "kl"}
+SHOWN = ("rel_l2", "one_minus_cos", "eta", "drift", "kernel_rel_l2")
+NORMS = ("x_norm", "ref_norm", "h_norm")
+BLOCK = 1 << 20  # observations ranked at once
+NEAR_ZERO = 0.05  # of the layer's median norm of the dense output: below it a relative error says little
+
+
+@dataclasses.dataclass
+class Item:
+    """One observation; near_zero: the dense output is much shorter than usual in its layer; times: prompts that
+    begin with its token, for a first position."""
+
+    case: int
+    place: object
+    value: float = math.nan
+    figures: dict = dataclasses.field(default_factory=dict)
+    norms: tuple = ()
+    status: str = ""
+    near_zero: bool = False
+    share: float = 1.0
+    times: int = 1
+    expected: str = ""
+
+
+def rank(result, by, cases, limit, step):
+    """{"rest": [Item], "first": [Item]} by an observation's metric; {"next": [Item]} by KL. step(name) after each case."""
+    if by == "kl":
+        return {"next": rank_next(result, cases, limit, step)}
+    kept = {"rest": [], "first": []}
+    at_first = stats.first_positions(result)
+    tokens = first_tokens(result, at_first)
+    for case in cases:
+        for part, values in result.slabs(ORDERS[by], case):
+            for layer, row in zip(range(part.start, part.stop), values):
+                kept["first"] += best_first(scores_of(row[at_first], by), tokens, at_first, case, layer, limit)
+                row[at_first] = -np.inf
+                kept["rest"] += best(row, by, case, layer, limit)
+        kept = {kind: sorted(found, key=order)[:limit] for kind, found in kept.items()}
+        step(result.cases[case])
+    medians = {}
+    return {kind: [describe(result, by, found, medians) for found in items] for kind, items in kept.items()}
+
+
+def first_tokens(result, at_first):
+    """Token ids of the first positions, read in pieces."""
+    ids = np.empty(at_first.size, np.int64)
+    for start in range(0, result.size["obs"], BLOCK):
+        low, high = np.searchsorted(at_first, (start, start + BLOCK))
+        if high > low:
+            ids[low:high] = result.read("token_id", slice(start, min(start + BLOCK, result.size["obs"])))[at_first[low:high] - start]
+    return ids
+
+
+def order(found):
+    """Largest first; ties by case, layer and observation, so that the list is always the same."""
+    score, case, layer, obs, *_ = found
+    return -score, case, layer, obs
+
+
+def scores_of(values, by):
+    """What is no number is infinitely bad, but kernels are measured at some positions only."""
+    return np.where(np.isnan(values), -np.inf if by == "kernel" else np.inf, values)
+
+
+def best(row, by, case, layer, limit):
+    """[(score, case, layer, obs, 1)] of the largest of a row."""
+    found = []
+    for start in range(0, row.size, BLOCK):
+        scores = scores_of(row[start:start + BLOCK], by)
+        count = min(limit, scores.size)
+        found += [(float(scores[at]), case, layer, start + int(at), 1) for at in
+                  np.argpartition(scores, scores.size - count)[scores.size - count:] if scores[at] > -np.inf]
+    return sorted(found, key=order)[:limit]
+
+
+def best_first(scores, tokens, at_first, case, layer, limit):
+    """The same of first positions: of those that hold the same token only the worst, with their number."""
+    order_of = np.argsort(-scores, kind="stable")
+    _, index, counts = np.unique(tokens[order_of], return_index=True, return_counts=True)
+    found = [(float(scores[at]), case, layer, int(at_first[at]), int(count)) for at, count in zip(order_of[index], counts)
+             if scores[at] > -np.inf]
+    return sorted(found, key=order)[:limit]
+
+
+def describe(result, by, found, medians):
+    _, case, layer, obs, times = found
+    status = result.meanings("obs_status").get(int(result.read("obs_status", (case, layer, obs))), "")
+    item = Item(case, result.place(layer, obs), status=status, times=times)
+    item.figures = {name: float(result.read(name, (case, layer, obs))) for name in SHOWN}
+    item.value = item.figures[ORDERS[by]]
+    item.norms = tuple(float(result.read(name, (layer, obs))) for name in NORMS)
+    if layer not in medians:
+        medians[layer] = float(np.median(result.read("ref_norm", (layer, slice(None))), overwrite_input=True))
+    item.share = item.norms[1] / medians[layer] if medians[layer] > 0 else 1.0
+    item.near_zero = item.share < NEAR_ZERO
+    return item
+
+
+def rank_next(result, cases, limit, step):
+    """Positions whose next-token distribution differs most: all with `logits: all`, else each prompt's last."""
+    everywhere, last = result.has("obs_kl"), result.starts[1:] - 1
+    found = []
+    for case in cases:
+        values = result.read("obs_kl", (case, slice(None))) if everywhere else result["kl"][case]
+        found += [(score, case, 0, at if everywhere else int(last[at]), float(values[at]))
+                  for score, _, _, at, _ in best(values, "kl", case, 0, limit)]
+        found = sorted(found, key=order)[:limit]
+        step(result.cases[case])
+    items = []
+    for _, case, _, obs, value in found:
+        item = Item(case, result.place(0, obs), value)
+        if obs == last[item.place.prompt]:
+            item.expected = text.token(str(result["ref_top1_text"][item.place.prompt]), 24)
+        items.append(item)
+    return items

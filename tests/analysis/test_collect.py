@@ -1,0 +1,120 @@
+"""`collect`: one table over a sweep, with every case, every failed audit and every file that is no result."""
+import csv
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+
+import harness
+from command import one_line, report
+
+from walkaudit_report import sweep as table
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def collected(gemma, sweep, failing, tmp_path_factory):
+    """Three results, one failed audit: (folder, rows of the CSV)."""
+    folder = tmp_path_factory.mktemp("sweep")
+    for name, path in (("a/gemma.h5", gemma), ("b.h5", sweep), ("c.h5", failing)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, folder / name)
+    record = {"audit": "big", "exit_code": 3, "model": "big.gguf", "reason": "the model is truncated; \"x\", y"}
+    (folder / "job-big.failed.json").write_text(json.dumps(record))
+    done = report("collect", folder, "-o", folder / "sweep.h5")
+    assert done.stdout.splitlines()[-1].endswith("1 audit that could not run; 0 files that cannot be read") and not done.stderr
+    return folder, read_csv(folder / "sweep.csv")
+
+
+def test_every_case_has_a_row_with_its_figures(collected, gemma, sweep, failing):
+    rows = {(row["result"], row["case"]): row for row in collected[1]}
+    total = 0
+    for name, path in (("a/gemma.h5", gemma), ("b.h5", sweep), ("c.h5", failing)):
+        result = harness.Result(path)
+        for case, title in enumerate(result.cases):
+            row = rows[name, title]
+            total += 1
+            assert row["verdict"] == result["verdict"][case] and row["reasons"] == result["fail_reasons"][case]
+            assert row["vindex"] == title.split(":")[0] and row["audit"] == "audit" and row["bucket"] == result["case_bucket"][case]
+            worst = np.unravel_index(np.argmax(result["rel_l2"][case]), result["rel_l2"][case].shape)
+            assert float(row["max_rel_l2"]) == result["rel_l2"][case][worst] and int(row["max_rel_l2_layer"]) == worst[0]
+            assert row["max_rel_l2_prompt"] == result.prompts[result["obs_prompt"][worst[1]]]
+            assert int(row["max_rel_l2_position"]) == result["obs_position"][worst[1]]
+            assert row["max_rel_l2_token"] == result["token_text"][worst[1]]
+            assert float(row["max_kl"]) == result["kl"][case].max()
+            assert int(row["bytes_read"]) == result["bytes_read"][case].sum() and float(row["seconds"]) > 0
+            assert int(row["flops"]) == result["flops"][case].sum() > 0
+            assert (row["mean_kl"] != "") == ("mean_kl" in result.data)
+            assert row["k"] == ("all" if result["case_k"][case] < 0 else str(result["case_k"][case]))
+    assert total == len(rows) - 1
+
+
+def test_a_failed_audit_has_a_row_with_its_reason(collected):
+    row = collected[1][-1]
+    assert [row[name] for name in ("result", "job", "audit", "model", "verdict", "reasons", "max_rel_l2", "layers")] == [
+        "job-big.failed.json", "job", "big", "big.gguf", "FAILED", "the model is truncated; \"x\", y", "", ""]
+
+
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_the_hdf5_table_holds_the_same(collected, engine):
+    folder, rows = collected
+    with xarray.open_dataset(folder / "sweep.h5", engine=engine) as data:
+        assert list(data.sizes.items()) == [("row", len(rows))] and set(rows[0]) == set(data.data_vars)
+        for name in ("case", "verdict", "max_rel_l2_token", "reasons"):
+            assert [str(value) for value in data[name].values] == [row[name] for row in rows]
+        for name in ("max_rel_l2", "min_cos", "seconds", "flip_rate_upper"):
+            want = [float(row[name] or "nan") for row in rows]
+            assert np.array_equal(data[name].values, want, equal_nan=True)
+        assert data["max_rel_l2_layer"].values[-1] == -1 and data["seconds"].attrs["units"] == "s"
+
+
+def test_again_and_beside_other_verbs(collected):
+    """The table itself is no result: neither of a second `collect` nor of `index`."""
+    folder, rows = collected
+    before = (folder / "sweep.csv").read_bytes()
+    report("collect", folder, "-o", folder / "sweep.h5")
+    assert (folder / "sweep.csv").read_bytes() == before
+    report("collect", folder, "-o", folder / "other/again.h5")
+    assert (folder / "other/again.csv").read_bytes() == before
+    report("index", folder, "-o", folder / "other", expect=1)
+    assert "sweep" not in (folder / "other/INDEX.md").read_text()
+
+
+def test_what_is_no_result_has_a_row_and_exit_code_3(gemma, tmp_path):
+    (tmp_path / "cut.h5").write_bytes(gemma.read_bytes()[:4000])
+    (tmp_path / "text.h5").write_text("nothing")
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["data"] = 1
+    (tmp_path / "x-y.failed.json").write_text("[1")
+    (tmp_path / "begun.h5.parts").mkdir()
+    (tmp_path / "begun.h5.parts/batch-000000.h5").write_text("")
+    shutil.copyfile(gemma, tmp_path / "good.h5")
+    done = report("collect", tmp_path, "-o", tmp_path / "sweep.h5", expect=3)
+    rows = {row["result"]: row for row in read_csv(tmp_path / "sweep.csv")}
+    assert {name for name, row in rows.items() if row["verdict"] == "UNREADABLE"} == {
+        "cut.h5", "text.h5", "foreign.h5", "x-y.failed.json"}
+    assert rows["begun.h5"]["verdict"] == "UNFINISHED" and "1 finished batch" in rows["begun.h5"]["reasons"]
+    assert rows["good.h5"]["verdict"] == "PASS" and "4 files that cannot be read" in done.stdout
+    assert all("\n" not in row["reasons"] for row in rows.values())
+
+
+def test_only_a_table_is_replaced(gemma, tmp_path):
+    shutil.copyfile(gemma, tmp_path / "a.h5")
+    shutil.copyfile(gemma, tmp_path / "b.h5")
+    assert "replace" in one_line(report("collect", tmp_path, "-o", tmp_path / "b.h5", expect=3))
+    assert (tmp_path / "b.h5").read_bytes() == gemma.read_bytes()
+    one_line(report("collect", tmp_path, "-o", tmp_path / "table.txt", expect=2))
+    one_line(report("collect", tmp_path / "none", "-o", tmp_path / "t.h5", expect=3))
+    (tmp_path / "empty").mkdir()
+    one_line(report("collect", tmp_path / "empty", "-o", tmp_path / "t.h5", expect=3))
+
+
+def test_columns_have_one_meaning_each():
+    assert all(kind in table.ABSENT and meaning for kind, meaning in table.columns().values())
