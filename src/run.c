@@ -130,7 +130,9 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                   .max_prompts = t->plan->max_prompts,
                                   .topk = wa_audit_dims(t->audit).slots,
                                   .kernel_check = t->audit->job->kernel_check,
-                                  .encoding_check = t->audit->job->encoding_check};
+                                  .encoding_check = t->audit->job->encoding_check,
+                                  .captures = t->audit->captures,
+                                  .result_path = t->result_path};
     for (size_t p = 0; p < t->audit->prompt_count; p++)
         if (t->audit->prompt_rows[p] > stage_audit.longest_prompt)
             stage_audit.longest_prompt = t->audit->prompt_rows[p];

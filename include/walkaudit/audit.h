@@ -24,6 +24,7 @@ typedef struct wa_audit {
     size_t vindex_count;
     wa_cases cases;
     wa_external **externals; /* [cases] owned; NULL where a case has none */
+    const wa_captures *captures; /* NULL = nothing is kept */
     wa_tokenizer *tokenizer; /* owned; NULL where wa_audit_tokenize was not called */
 
     size_t prompt_count, obs_count;

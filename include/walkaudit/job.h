@@ -21,6 +21,15 @@ typedef struct wa_job_audit {
     size_t vindex_count;
 } wa_job_audit;
 
+/** Names and numbers of a job's `captures`, not compared with any model yet. */
+typedef struct wa_job_captures {
+    bool asked;
+    const char *const *tensors; /* [tensor_count] of x, y_ref, y_walk; at least one when asked */
+    const char *const *cases;   /* [case_count]; none = all */
+    const int64_t *layers;      /* [layer_count] 0 or more; none = all */
+    size_t tensor_count, case_count, layer_count;
+} wa_job_captures;
+
 /** Everything a job says, defaults filled in (design 5). Read-only; strings in the arena. */
 typedef struct wa_job {
     const char *path;      /* of the job file, as given */
@@ -41,6 +50,7 @@ typedef struct wa_job {
     int threads;
     bool logits_all;
     size_t topk;
+    wa_job_captures captures;
     bool fingerprint_full;
     const char *result; /* resolved directory */
     const char *text;   /* the effective job as YAML, every key, for the result file */

@@ -3,6 +3,7 @@
 #define WALKAUDIT_STAGE_H
 
 #include "walkaudit/block.h"
+#include "walkaudit/capture.h"
 #include "walkaudit/dense.h"
 #include "walkaudit/path.h"
 
@@ -51,6 +52,8 @@ typedef struct wa_stage_audit {
     size_t topk;
     int kernel_check; /* positions of the first batch; 0 none, -1 all rows of all batches */
     bool encoding_check;
+    const wa_captures *captures; /* NULL = nothing is kept */
+    const char *result_path;     /* capture files go beside it; may be NULL without captures */
 } wa_stage_audit;
 
 /** Rows of one batch on one rank. */
@@ -87,6 +90,8 @@ typedef struct wa_stage wa_stage;
  */
 WA_CHECKED wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_arena *arena,
                                    wa_stage **out, wa_error *err);
+/** Give back what is not the arena's. May be NULL. */
+void wa_stage_close(wa_stage *stage);
 /** Lanes of this rank: (is_lead ? 1 : 0) + own cases that run. */
 size_t wa_stage_lanes(const wa_stage *stage);
 /** The same from a share, before a stage is open (the pipeline sizes messages with it). */
@@ -94,7 +99,8 @@ size_t wa_share_lanes(const wa_stage_audit *audit, const wa_share *share);
 
 /** Fill batch->h from the token ids: first stage only. */
 WA_CHECKED wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch, wa_error *err);
-/** Run this stage's layers: advance batch->h, fill the share's fields of batch->block. */
+/** Run this stage's layers: advance batch->h, fill the share's fields of batch->block. When it succeeds, the capture files
+ * of these layers are final. */
 WA_CHECKED wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch,
                                   const wa_team_link *link, wa_error *err);
 /** Last stage: logits of every prompt's last row, or of all rows where the block has fields for them, for all lanes, and what

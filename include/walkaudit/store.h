@@ -3,6 +3,7 @@
 #define WALKAUDIT_STORE_H
 
 #include "walkaudit/block.h"
+#include "walkaudit/capture.h"
 #include "walkaudit/comm.h"
 #include "walkaudit/plan.h"
 #include "walkaudit/verdict.h"
@@ -40,6 +41,7 @@ typedef struct wa_result_meta {
     const char *const *token_text;  /* [rows] */
     const wa_fingerprint_item *fingerprint; /* [fingerprint_count] */
     size_t fingerprint_count;
+    const wa_captures *captures; /* NULL = nothing is kept */
 } wa_result_meta;
 
 /** Decode a token id to text; for the top-k strings of the assembled file. */
@@ -78,9 +80,11 @@ typedef struct wa_parts wa_parts;
 /**
  * Local, rank 0. Take RESULT.h5.parts/ (owner lock, stale temporaries removed), compare fingerprints, list what is done.
  *
+ * Captures: RESULT.h5.captures/ is made, and files in it that belong to no finished batch are removed.
+ *
  * fresh  forget parts and result of other fingerprints instead of refusing
  * Errors: WA_E_MISMATCH (another fingerprint: which item differs, both values; use --fresh), WA_E_IO (unwritable,
- * locked by a living owner: host, process), WA_E_FORMAT (a damaged part is named; it is set aside and its batch recomputed, so this is a note).
+ * locked by a living owner: host, process; no room for the captures), WA_E_FORMAT (a damaged part is named; it is set aside and its batch recomputed, so this is a note).
  */
 WA_CHECKED wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh,
                                    wa_arena *arena, wa_parts **out, wa_error *err);

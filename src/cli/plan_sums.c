@@ -110,6 +110,21 @@ static wa_status print_time(double seconds, wa_arena *arena, char **out, wa_erro
     return wa_arena_print(arena, out, err, "%.3g h", seconds / 3600.0);
 }
 
+/* --- Captures -------------------------------------------------------------------------------------- */
+
+static wa_status print_captures(const wa_audit *audit, const wa_plan *plan, wa_arena *arena, wa_error *err)
+{
+    size_t bytes, files;
+    char *size;
+    if (audit->captures == NULL)
+        return WA_OK;
+    if (!wa_captures_forecast(audit->captures, plan, &bytes, &files))
+        return wa_fail(err, WA_E_UNSUPPORTED, "the size of the captures overflows");
+    WA_TRY(wa_plan_amount((double)bytes, "B", arena, &size, err));
+    printf("captures: %s (%zu bytes of values) in %zu files\n", size, bytes, files);
+    return WA_OK;
+}
+
 /* --- Printing -------------------------------------------------------------------------------------- */
 
 wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
@@ -129,6 +144,7 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
     WA_TRY(print_time(plan->flops_until_done / rate, arena, &time, err));
     printf("memory:  %s per rank beside the mapped files\n", memory);
     printf("result:  %s, about %s\n", path, size);
+    WA_TRY(print_captures(audit, plan, arena, err));
     printf("messages: %lld of %lld bytes in all, %lld bytes to rank 0\n", (long long)traffic.messages,
            (long long)traffic.bytes, (long long)traffic.bytes_to_root);
     printf("load:    busiest rank %s, predicted utilisation %.0f %%, %.0f %% of the time to fill the stages\n",

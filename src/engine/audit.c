@@ -49,6 +49,63 @@ static wa_status open_externals(wa_audit *audit, wa_error *err)
     return WA_OK;
 }
 
+static wa_status choose_cases(const wa_audit *audit, uint8_t *chosen, wa_error *err)
+{
+    const wa_job_captures *asked = &audit->job->captures;
+    if (asked->case_count == 0)
+        memset(chosen, 1, audit->cases.count);
+    for (size_t i = 0; i < asked->case_count; i++) {
+        size_t c = 0;
+        while (c < audit->cases.count && strcmp(audit->cases.items[c].name, asked->cases[i]) != 0)
+            c++;
+        if (c == audit->cases.count)
+            return wa_fail(err, WA_E_JOB, "captures.cases[%zu]: no case is called '%s'; there are %zu, from '%s' on", i,
+                           asked->cases[i], c, c > 0 ? audit->cases.items[0].name : "");
+        chosen[c] = 1;
+    }
+    return WA_OK;
+}
+
+static wa_status choose_layers(const wa_audit *audit, uint8_t *chosen, wa_error *err)
+{
+    const wa_job_captures *asked = &audit->job->captures;
+    size_t layers = audit->model->layer_count;
+    if (asked->layer_count == 0)
+        memset(chosen, 1, layers);
+    for (size_t i = 0; i < asked->layer_count; i++) {
+        if ((uint64_t)asked->layers[i] >= layers)
+            return wa_fail(err, WA_E_JOB, "captures.layers[%zu]: the model has no layer %lld, its layers are 0 to %zu", i,
+                           (long long)asked->layers[i], layers - 1);
+        chosen[asked->layers[i]] = 1;
+    }
+    return WA_OK;
+}
+
+static wa_status choose_captures(wa_audit *audit, wa_error *err)
+{
+    const wa_job_captures *asked = &audit->job->captures;
+    wa_captures *captures;
+    uint8_t *cases, *layers;
+    if (!asked->asked)
+        return WA_OK;
+    WA_TRY(wa_arena_take(audit->arena, 1, sizeof *captures, &captures, err));
+    WA_TRY(wa_arena_take(audit->arena, audit->cases.count, 1, &cases, err));
+    WA_TRY(wa_arena_take(audit->arena, audit->model->layer_count, 1, &layers, err));
+    WA_TRY(choose_cases(audit, cases, err));
+    WA_TRY(choose_layers(audit, layers, err));
+    *captures = (wa_captures){.layer = layers,
+                              .of_case = cases,
+                              .layer_count = audit->model->layer_count,
+                              .case_count = audit->cases.count,
+                              .hidden = audit->model->hidden};
+    for (size_t i = 0; i < asked->tensor_count; i++)
+        for (int t = 0; t < WA_CAPTURE_TENSORS; t++)
+            if (strcmp(asked->tensors[i], wa_capture_name((wa_capture_tensor)t)) == 0)
+                captures->tensor[t] = true;
+    audit->captures = captures;
+    return WA_OK;
+}
+
 wa_status wa_audit_open(const wa_job *job, size_t index, wa_arena *arena, wa_audit **out, wa_error *err)
 {
     wa_audit *audit;
@@ -64,6 +121,8 @@ wa_status wa_audit_open(const wa_job *job, size_t index, wa_arena *arena, wa_aud
         status = build_cases(audit, err);
     if (status == WA_OK)
         status = open_externals(audit, err);
+    if (status == WA_OK)
+        status = choose_captures(audit, err);
     if (status != WA_OK) {
         wa_audit_close(audit);
         return wa_note(err, "in audit '%s'", audit->request->name);

@@ -177,6 +177,7 @@ static wa_status run_case(comparison *c, wa_error *err)
         store_differences(c);
         advance_lane(c);
     });
+    WA_TRY(wa_stage_keep_walk(stage, c->batch, c->layer, c->index, err));
     wa_status status;
     WA_TIMED(stage, WA_PHASE_KERNEL_CHECK, status = measure_kernel(c, hits, hit_width, err));
     return status;

@@ -56,6 +56,25 @@ static wa_status add_files(const wa_audit *audit, const char *owner, const char 
     return WA_OK;
 }
 
+/* What is kept: tensors, layers, cases. Without captures nothing is said. */
+static wa_status captures_text(const wa_audit *audit, const char *settings, char **out, wa_error *err)
+{
+    const wa_captures *captures = audit->captures;
+    char *text;
+    WA_TRY(wa_arena_print(audit->arena, &text, err, "%s%s", settings, captures == NULL ? "" : ", captures"));
+    for (int t = 0; captures != NULL && t < WA_CAPTURE_TENSORS; t++)
+        if (captures->tensor[t])
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text, wa_capture_name((wa_capture_tensor)t)));
+    for (size_t l = 0; captures != NULL && l < captures->layer_count; l++)
+        if (captures->layer[l])
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %zu", text, l));
+    for (size_t c = 0; captures != NULL && c < captures->case_count; c++)
+        if (captures->of_case[c])
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text, audit->cases.items[c].name));
+    *out = text;
+    return WA_OK;
+}
+
 static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, wa_error *err)
 {
     size_t n = audit->model->file_count;
@@ -100,6 +119,7 @@ wa_status wa_audit_fingerprint(wa_audit *audit, wa_result_meta *meta, wa_error *
                           "encoding_check %s",
                           job->batch_rows, job->logits_all ? "all" : "last", job->topk, job->threads,
                           job->kernel_check, job->encoding_check ? "all" : "none"));
+    WA_TRY(captures_text(audit, numbers, &numbers, err));
     items[n++] = (wa_fingerprint_item){"prompts", prompts};
     items[n++] = (wa_fingerprint_item){"cases", paths};
     items[n++] = (wa_fingerprint_item){"semantics", wa_semantics_name(job->semantics)};

@@ -153,7 +153,8 @@ wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, wa_result_meta *ou
                            .bounds_name = audit->job->bounds,
                            .dims = wa_audit_dims(audit),
                            .batches = plan->batches,
-                           .batch_count = plan->batch_count};
+                           .batch_count = plan->batch_count,
+                           .captures = audit->captures};
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         WA_TRY(source_format(audit, (wa_projection)p, &meta.source_format[p], &meta.requantised, err));
     WA_TRY(fill_vindexes(audit, &meta, err));

@@ -359,6 +359,7 @@ wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *f
         status = coordinator_answer(&p, err);
     if (p.stage != NULL)
         *cost = *wa_stage_cost(p.stage);
+    wa_stage_close(p.stage);
     for (int i = 0; i < SLOTS; i++)
         wa_arena_close(p.slots[i].arena);
     collector_close(&p);

@@ -111,6 +111,7 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     WA_TRY(take_rows(stage, 1, model->hidden, &stage->y_own, err));
     WA_TRY(take_rows(stage, 1, model->hidden, &stage->post_ref, err));
     WA_TRY(take_rows(stage, 1, model->hidden, &stage->post_walk, err));
+    WA_TRY(wa_stage_open_captures(stage, err));
     if (audit->kernel_check != 0) {
         size_t rows = audit->max_rows;
         if (audit->kernel_check > 0 && (size_t)audit->kernel_check < rows)
@@ -238,6 +239,7 @@ static wa_status run_layer(wa_stage *stage, const wa_stage_batch *batch, size_t 
     wa_reference reference;
     if (stage->share.is_lead) {
         WA_TRY(run_reference(stage, batch, layer, link, &reference, err));
+        WA_TRY(wa_stage_keep_reference(stage, batch, layer, &reference, err));
     } else {
         WA_TRY(link->await(link->context, layer, &reference, err));
         wa_stage_post(stage, layer, reference.y, batch->rows, stage->post_ref);
@@ -252,8 +254,10 @@ wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch, const wa_te
                        wa_error *err)
 {
     size_t end = stage->share.first_layer + stage->share.layer_count;
-    for (size_t layer = stage->share.first_layer; layer < end; layer++)
+    wa_status status = WA_OK;
+    for (size_t layer = stage->share.first_layer; status == WA_OK && layer < end; layer++)
         if (run_layer(stage, batch, layer, link, err) != WA_OK)
-            return wa_note(err, "at layer %zu of batch %zu", layer, batch->index);
-    return WA_OK;
+            status = wa_note(err, "at layer %zu of batch %zu", layer, batch->index);
+    wa_stage_end_captures(stage);
+    return status;
 }

@@ -2,6 +2,7 @@
 #ifndef WALKAUDIT_STAGE_PRIVATE_H
 #define WALKAUDIT_STAGE_PRIVATE_H
 
+#include "walkaudit/capture.h"
 #include "walkaudit/stage.h"
 
 struct wa_stage {
@@ -22,6 +23,8 @@ struct wa_stage {
     float *post_walk;  /* [max_rows][H] */
     wa_operand *operands; /* [lanes] */
     double *truth;        /* [checked rows][H]: the oracle's last answer at this layer; NULL when KERNEL is not measured */
+    wa_capture_file **capture;   /* [1 + cases] being written: of the reference, of each case; NULL = none, or nothing is kept */
+    wa_arena *capture_arena;     /* owned: their memory, reset with each batch */
     const wa_case *truth_of; /* the case it was for; NULL = none yet at this layer */
 };
 
@@ -36,6 +39,15 @@ WA_CHECKED wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *bat
 /** ENCODING of the vindexes this rank checks, at one layer. */
 WA_CHECKED wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch,
                                              size_t layer, wa_error *err);
+
+/** Keep x and y_ref (lead only), or stage->y_walk of a case, where the job asks for it. */
+WA_CHECKED wa_status wa_stage_keep_reference(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                                             const wa_reference *reference, wa_error *err);
+WA_CHECKED wa_status wa_stage_keep_walk(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                                        size_t which, wa_error *err);
+WA_CHECKED wa_status wa_stage_open_captures(wa_stage *stage, wa_error *err);
+/** After the layers of a batch: what is not whole is thrown away. */
+void wa_stage_end_captures(wa_stage *stage);
 
 /** Run `statement`, charging its time to a phase. */
 #define WA_TIMED(stage, phase, statement)                                                \

@@ -295,12 +295,14 @@ static wa_status build_audits(const wa_job_source *source, wa_job *job, wa_error
 
 /* --- The rest -------------------------------------------------------------------------------- */
 
-static wa_status check_captures(const wa_job_source *source, wa_error *err)
+static wa_status take_captures(const wa_job_source *source, wa_job_captures *out, wa_error *err)
 {
     const raw_captures *captures = source->raw->captures;
     if (captures == NULL)
         return WA_OK;
     char key[KEY_TEXT];
+    if (captures->tensors_count == 0)
+        return WA_JOB_FAIL(source, "captures", err, "'captures' names no 'tensors', expected some of x, y_ref, y_walk");
     for (size_t i = 0; i < captures->tensors_count; i++) {
         const char *name = captures->tensors[i];
         snprintf(key, sizeof key, "captures.tensors[%zu]", i);
@@ -312,17 +314,19 @@ static wa_status check_captures(const wa_job_source *source, wa_error *err)
         snprintf(key, sizeof key, "captures.layers[%zu]", i);
         WA_TRY(check_range(source, key, captures->layers[i], 0, INT_MAX, err));
     }
+    *out = (wa_job_captures){.asked = true,
+                             .tensors = (const char *const *)captures->tensors,
+                             .cases = (const char *const *)captures->cases,
+                             .layers = captures->layers,
+                             .tensor_count = captures->tensors_count,
+                             .case_count = captures->cases_count,
+                             .layer_count = captures->layers_count};
     return WA_OK;
 }
 
 /* Valid, and refused whole: a job must not run with less than it asks for. */
-static wa_status refuse_unsupported(const wa_job_source *source, const wa_job *job, wa_error *err)
+static wa_status refuse_unsupported(const wa_job *job, wa_error *err)
 {
-    const raw_job *raw = source->raw;
-    if (raw->captures != NULL) {
-        wa_fail(err, WA_E_UNSUPPORTED, "captures: not in this version");
-        return wa_job_note_place(source, "captures", err);
-    }
     for (size_t i = 0; i < job->path_count; i++)
         if (job->paths[i].file != NULL)
             return wa_fail(err, WA_E_UNSUPPORTED, "paths[%zu]: file: not in this version", i);
@@ -378,8 +382,8 @@ static wa_status build_job(wa_job_source *source, wa_job *job, wa_error *err)
     WA_TRY(build_audits(source, job, err));
     WA_TRY(resolve_files(source, job, err));
     copy_scalars(source->raw, job);
-    WA_TRY(check_captures(source, err));
-    WA_TRY(refuse_unsupported(source, job, err));
+    WA_TRY(take_captures(source, &job->captures, err));
+    WA_TRY(refuse_unsupported(job, err));
     return wa_job_save(source, &job->text, err);
 }
 

@@ -92,7 +92,7 @@ typedef struct raw_job {
     X(TEXT, raw_job, ROOT, logits, "", "string", "last",                                 \
       "positions that get logits: `last` of each prompt, or `all`")                      \
     X(INT, raw_job, ROOT, topk, "", "int", "16", "tokens kept per distribution, 5 to 128") \
-    X(MAP, raw_job, ROOT, captures, "", "mapping", "", "tensors to keep (not in this version)") \
+    X(MAP, raw_job, ROOT, captures, "", "mapping", "", "FFN inputs and outputs to keep, see Captures") \
     X(TEXT, raw_job, ROOT, fingerprint, "", "string", "quick",                           \
       "`quick`: sizes, times, first and last MiB of each input; `full`: SHA-256 of everything") \
     X(TEXT, raw_job, ROOT, result, "", "string", "results", "directory of the result files")
@@ -140,9 +140,9 @@ typedef struct raw_job {
 
 #define WA_JOB_CAPTURES_KEYS(X)                                                          \
     X(LIST, raw_captures, LISTED, tensors, "captures.", "list of strings", "",           \
-      "of `x`, `y_ref`, `y_walk`")                                                       \
-    X(LIST, raw_captures, LISTED, cases, "captures.", "list of strings", "", "names of cases") \
-    X(LIST, raw_captures, LISTED, layers, "captures.", "list of ints", "", "layers, from 0")
+      "required: some of `x`, `y_ref`, `y_walk`")                                                       \
+    X(LIST, raw_captures, LISTED, cases, "captures.", "list of strings", "(all)", "names of cases whose `y_walk` is kept") \
+    X(LIST, raw_captures, LISTED, layers, "captures.", "list of ints", "(all)", "layers, from 0")
 
 #define WA_JOB_ALL_KEYS(X)                                                               \
     WA_JOB_ROOT_KEYS(X)                                                                  \

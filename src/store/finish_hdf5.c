@@ -1,6 +1,7 @@
 /* Summaries and verdicts of a result, from its stored observations; and the end of its assembly.
  * Serial, rank 0. */
 #include "store/assemble.h"
+#include "store/capture.h"
 #include "store/parts.h"
 #include "store/result.h"
 
@@ -280,6 +281,7 @@ static wa_status finish(wa_hid file, const char *result_path, const wa_result_me
     WA_TRY(wa_assembly_texts(file, &x, texts, arena, err));
     WA_TRY(wa_result_load(file, result_path, arena, &result, err));
     WA_TRY(wa_assembly_summaries(file, &x, result, bounds, arena, err));
+    WA_TRY(wa_assembly_captures(file, result_path, meta, arena, err));
     WA_TRY(wa_assembly_runs(file, directory, arena, err));
     /* Last: without this attribute a file is no result. */
     return wa_attribute_write_i64(file, "walkaudit_format", WA_LAYOUT_VERSION, err);

@@ -1,4 +1,5 @@
 /* Taking a parts directory: the lock, the fingerprint, and which batches are done. */
+#include "store/capture.h"
 #include "store/part.h"
 #include "store/parts.h"
 #include "store/result.h"
@@ -131,6 +132,7 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
         WA_TRY(wa_parts_job_write(parts->directory, meta, hash, err));
     for (size_t b = 0; b < meta->batch_count; b++)
         WA_TRY(list_batch(parts, meta, hash, b, arena, err));
+    WA_TRY(wa_captures_prepare(parts->result_path, meta, parts->done, err));
     parts->state = parts->done_count > 0 ? WA_PARTS_RESUMED : WA_PARTS_FRESH;
     return wa_directory_visit(parts->directory, count_run, &parts->run, err);
 }

@@ -38,7 +38,7 @@ MODULES = {
     "measure": "diff logits block summary rates verdict",
     "job": "job plan",
     "comm": "comm",
-    "store": "store",
+    "store": "store capture",
 }
 FOLDER_OF_HEADER = {f"walkaudit/{name}.h": folder for folder, names in MODULES.items()
                     for name in names.split()}

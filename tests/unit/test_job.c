@@ -305,7 +305,8 @@ static void values_out_of_range_are_refused_with_line_and_column(void)
         {HEAD "paths: [{path: external, file: f, bucket: good}]\n", "bucket 'good'",
          "line 4, column 9"},
         {HEAD "captures: {tensors: [x, z]}\n", "unknown tensor 'z'", "line 4, column 25"},
-        {HEAD "captures: {layers: [-1]}\n", "'captures.layers[0]' is -1", "line 4, column 21"},
+        {HEAD "captures: {layers: [1]}\n", "'captures' names no 'tensors'", "line 4, column 11"},
+        {HEAD "captures: {tensors: [x], layers: [-1]}\n", "'captures.layers[0]' is -1", "line 4, column 35"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         expect_refusal(bad[i].text, WA_E_JOB, bad[i].story, bad[i].place);
@@ -374,8 +375,6 @@ static void keys_by_the_thousand_are_refused(void)
 
 static void what_this_version_cannot_do_is_refused_whole(void)
 {
-    expect_refusal(HEAD "captures: {tensors: [x, y_ref], cases: ['v:sparse'], layers: [0, 13]}\n",
-                   WA_E_UNSUPPORTED, "captures: not in this version", "line 4, column 11");
     expect_refusal(HEAD "paths: [{path: external, file: y.h5, bucket: exact}]\n",
                    WA_E_UNSUPPORTED, "file: not in this version", "paths[0]");
 }

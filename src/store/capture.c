@@ -1,0 +1,173 @@
+/* Captures: what is kept, how it is cut into files, what they are called, and which of them may stay. */
+#include "store/capture.h"
+
+#include "walkaudit/bytes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+const char *wa_capture_name(wa_capture_tensor tensor)
+{
+    static const char *const names[WA_CAPTURE_TENSORS] = {
+#define NAME(id, name, meaning) [WA_CAPTURE_##id] = name,
+        WA_CAPTURE_LIST(NAME)
+#undef NAME
+    };
+    return names[tensor];
+}
+
+/* --- What is kept ---------------------------------------------------------------------------- */
+
+bool wa_captures_any(const wa_captures *captures)
+{
+    for (int t = 0; t < WA_CAPTURE_TENSORS; t++)
+        if (captures->tensor[t])
+            return true;
+    return false;
+}
+
+static size_t count_set(const uint8_t *flags, size_t count)
+{
+    size_t set = 0;
+    for (size_t i = 0; i < count; i++)
+        set += flags[i] != 0;
+    return set;
+}
+
+size_t wa_captures_layers(const wa_captures *captures)
+{
+    return count_set(captures->layer, captures->layer_count);
+}
+
+size_t wa_captures_cases(const wa_captures *captures)
+{
+    return count_set(captures->of_case, captures->case_count);
+}
+
+size_t wa_capture_last_layer(const wa_captures *captures, size_t layer, size_t end)
+{
+    size_t block_end = (layer / WA_CAPTURE_BLOCK + 1) * WA_CAPTURE_BLOCK;
+    size_t last = layer;
+    for (size_t l = layer; l < end && l < block_end; l++)
+        if (captures->layer[l])
+            last = l;
+    return last;
+}
+
+/* Files of one batch and one content. */
+static size_t files_per_content(const wa_captures *captures, const wa_plan *plan)
+{
+    size_t files = 0;
+    for (int s = 0; s < plan->grid.stages; s++)
+        for (size_t l = plan->stage_start[s]; l < plan->stage_start[s + 1]; l++)
+            if (captures->layer[l]) {
+                l = wa_capture_last_layer(captures, l, plan->stage_start[s + 1]);
+                files++;
+            }
+    return files;
+}
+
+/* Layers kept, over all contents: each is [rows, hidden] of f32. */
+static bool values_bytes(const wa_captures *captures, size_t rows, size_t *out)
+{
+    size_t slabs = captures->tensor[WA_CAPTURE_Y_WALK] ? wa_captures_cases(captures) : 0;
+    slabs += captures->tensor[WA_CAPTURE_INPUT];
+    slabs += captures->tensor[WA_CAPTURE_Y_REF];
+    return wa_size_mul(slabs, wa_captures_layers(captures), &slabs) && wa_size_mul(slabs, rows, &slabs) &&
+           wa_size_mul(slabs, captures->hidden, &slabs) && wa_size_mul(slabs, sizeof(float), out);
+}
+
+bool wa_captures_forecast(const wa_captures *captures, const wa_plan *plan, size_t *bytes, size_t *files)
+{
+    bool reference = captures->tensor[WA_CAPTURE_INPUT] || captures->tensor[WA_CAPTURE_Y_REF];
+    size_t contents =
+        (reference ? 1 : 0) + (captures->tensor[WA_CAPTURE_Y_WALK] ? wa_captures_cases(captures) : 0);
+    return values_bytes(captures, plan->obs_count, bytes) &&
+           wa_size_mul(contents, files_per_content(captures, plan), files) &&
+           wa_size_mul(*files, plan->batch_count, files);
+}
+
+/* --- Names ----------------------------------------------------------------------------------- */
+
+wa_status wa_captures_directory(const char *result_path, char out[WA_NAME_BYTES], wa_error *err)
+{
+    int length = snprintf(out, WA_NAME_BYTES, "%s.captures", result_path);
+    if (length < 0 || length >= WA_NAME_BYTES)
+        return wa_fail(err, WA_E_IO, "path is too long: '%.200s…', at most %d bytes", result_path,
+                       WA_NAME_BYTES - 1);
+    return WA_OK;
+}
+
+void wa_capture_file_name(const wa_capture_place *place, char out[WA_HOST_BYTES])
+{
+    char content[32] = "reference";
+    if (place->which >= 0)
+        snprintf(content, sizeof content, "case-%04d", place->which);
+    snprintf(out, WA_HOST_BYTES, "batch-%06zu-layers-%04zu-%04zu-%s.h5", place->batch, place->first_layer,
+             place->last_layer, content);
+}
+
+bool wa_capture_parse(const char *name, wa_capture_place *out)
+{
+    wa_capture_place place = {.which = WA_CAPTURE_REFERENCE};
+    char again[WA_HOST_BYTES];
+    int at = 0;
+    if (sscanf(name, "batch-%9zu-layers-%9zu-%9zu-%n", &place.batch, &place.first_layer, &place.last_layer, &at) != 3 ||
+        at == 0)
+        return false;
+    if (sscanf(name + at, "case-%9d", &place.which) != 1)
+        place.which = WA_CAPTURE_REFERENCE;
+    wa_capture_file_name(&place, again); /* what is not written alike is not ours */
+    if (strcmp(name, again) != 0)
+        return false;
+    *out = place;
+    return true;
+}
+
+/* --- The directory --------------------------------------------------------------------------- */
+
+typedef struct keeper {
+    const char *directory;
+    const uint8_t *done; /* [batches]; NULL = none may stay */
+    size_t batches;
+} keeper;
+
+/* Remove what is ours and stands for no finished batch. */
+static wa_status remove_unless_done(void *context, const char *name, wa_error *err)
+{
+    const keeper *k = context;
+    char path[WA_NAME_BYTES];
+    wa_capture_place place;
+    size_t length = strlen(name);
+    bool temporary = strncmp(name, "batch-", 6) == 0 && length > 4 && strcmp(name + length - 4, ".tmp") == 0;
+    if (!temporary && !wa_capture_parse(name, &place))
+        return WA_OK;
+    if (!temporary && k->done != NULL && place.batch < k->batches && k->done[place.batch])
+        return WA_OK;
+    WA_TRY(wa_parts_join(k->directory, name, path, err));
+    if (unlink(path) != 0 && errno != ENOENT)
+        return wa_fail(err, WA_E_IO, "cannot remove '%s': %s", path, strerror(errno));
+    return WA_OK;
+}
+
+wa_status wa_captures_prepare(const char *result_path, const wa_result_meta *meta, const uint8_t *done,
+                              wa_error *err)
+{
+    char directory[WA_NAME_BYTES];
+    bool any = meta->captures != NULL && wa_captures_any(meta->captures);
+    keeper k = {.directory = directory, .done = any ? done : NULL, .batches = meta->batch_count};
+    WA_TRY(wa_captures_directory(result_path, directory, err));
+    WA_TRY(wa_directory_visit(directory, remove_unless_done, &k, err));
+    if (!any) {
+        rmdir(directory); /* stays when somebody keeps other files there */
+        return WA_OK;
+    }
+    size_t rows = 0, bytes;
+    for (size_t b = 0; b < meta->batch_count; b++)
+        rows += done[b] ? 0 : meta->batches[b].rows;
+    WA_TRY(wa_directory_make(directory, err));
+    if (!values_bytes(meta->captures, rows, &bytes))
+        return wa_fail(err, WA_E_UNSUPPORTED, "the size of the captures overflows");
+    return wa_space_check(directory, bytes, err);
+}

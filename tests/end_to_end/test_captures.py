@@ -1,0 +1,194 @@
+"""Captures: what is kept is what was compared, bit for bit, on any grid and after any resume; and what is missing is NaN.
+
+The model is synthetic, of 11 layers, so that blocks of 8 and the cuts of stages fall into each other.
+"""
+import signal
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+
+import harness
+
+LAYERS, KEPT = 11, [0, 1, 3, 7, 8, 10]
+PATHS = [{"path": "sparse"}, {"path": "full_mmap"}, {"path": "sparse_serial", "k": 16}]
+CASES = ["v:sparse", "v:sparse_serial:k16"]
+ALL = {"tensors": ["x", "y_ref", "y_walk"], "cases": CASES[::-1], "layers": KEPT[::-1]}  # order does not matter
+
+
+@pytest.fixture(scope="module")
+def inputs(shop):
+    model, vindex = shop.root / "deep", shop.root / "deep.vindex"
+    harness.run(["synth", model, "--family", "llama", "--shape", "tiny", "--layers", LAYERS])
+    harness.run(["extract", model, vindex, "--format", "f16"])
+    return model, vindex, harness.corpus(shop.root / "corpus.jsonl", 60)
+
+
+def make(shop, inputs, captures=ALL, **keys):
+    model, vindex, prompts = inputs
+    keys = {"paths": PATHS, "prompts": prompts, "batch": {"rows": 24}, **keys}
+    return shop.job(model, {"v": vindex}, **({"captures": captures} if captures else {}), **keys)
+
+
+@pytest.fixture(scope="module")
+def reference(shop, inputs):
+    job = make(shop, inputs)
+    job.run()
+    return job
+
+
+def folder(job):
+    return job.result_path.with_name(job.result_path.name + ".captures")
+
+
+def captures(job):
+    """{name: array} of /captures."""
+    with h5py.File(job.result_path) as file:
+        return {name: item[()] for name, item in file["captures"].items()}
+
+
+def same_captures(a, b):
+    one, two = captures(a), captures(b)
+    assert set(one) == set(two)
+    for name in one:
+        assert one[name].shape == two[name].shape and one[name].tobytes() == two[name].tobytes(), name
+
+
+def test_they_have_the_shapes_and_scales_of_the_selection(reference):
+    kept = captures(reference)
+    with h5py.File(reference.result_path) as file:
+        rows = file["rel_l2"].shape[2]
+        assert [list(d.keys()) for d in file["captures/y_walk"].dims] == [["case"], ["layer"], ["obs"], ["hidden"]]
+        sources = [source.file_name for source in file["captures/x"].virtual_sources()]
+    assert kept["layer"].tolist() == KEPT and kept["case"].tolist() == [0, 2]
+    assert kept["obs"].tolist() == list(range(rows)) and kept["y_walk"].dtype == np.float32
+    hidden = len(kept["hidden"])
+    assert kept["x"].shape == kept["y_ref"].shape == (6, rows, hidden) and kept["y_walk"].shape == (2, 6, rows, hidden)
+    assert sources and all(name.startswith("job-audit.h5.captures/batch-") for name in sources)
+    assert all(np.all(np.isfinite(kept[name])) for name in ("x", "y_ref", "y_walk"))
+
+
+def test_the_stored_differences_follow_from_them(reference):
+    kept, result = captures(reference), harness.Result(reference.result_path)
+    ref = kept["y_ref"].astype(np.float64)
+    norm = np.sqrt(np.sum(ref**2, axis=-1))
+    for i, case in enumerate(kept["case"]):
+        far = np.sqrt(np.sum((kept["y_walk"][i].astype(np.float64) - ref) ** 2, axis=-1))
+        stored = result["rel_l2"][case][KEPT]
+        assert np.allclose(far / norm, stored, rtol=1e-12, atol=0) and np.any(stored > 0)
+    for name, field in (("x", "x_norm"), ("y_ref", "ref_norm")):
+        mine = np.sqrt(np.sum(kept[name].astype(np.float64) ** 2, axis=-1))
+        assert np.allclose(mine, result[field][KEPT], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("ranks, stages, teams", [(2, 2, 1), (3, 3, 1), (3, 1, 3), (4, 2, 2), (2, 0, 0), (4, 0, 0)])
+def test_any_grid_keeps_the_same_bits(shop, inputs, reference, ranks, stages, teams):
+    job = make(shop, inputs, grid={"stages": stages, "teams": teams})
+    job.run(ranks=ranks)
+    same_captures(reference, job)
+    harness.assert_equal_bits(reference, job)
+    assert not [p for p in folder(job).iterdir() if p.suffix != ".h5"]
+
+
+@pytest.mark.parametrize("first, then", [((None, 0, 0), (4, 2, 2)), ((3, 3, 1), (2, 1, 2))])
+def test_a_killed_run_goes_on_with_another_grid(shop, inputs, reference, first, then):
+    job = make(shop, inputs)
+    process = harness.start(job, first[0], ("--set", f"grid.stages={first[1]}", "--set", f"grid.teams={first[2]}"))
+    harness.wait_for_parts(job, process, 3)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    harness.wait_until_gone(job)
+    done = {int(p.name[6:12]) for p in harness.parts(job)}
+    assert 3 <= len(done)
+    had = {b: {p.name: p.stat().st_ino for p in folder(job).glob(f"batch-{b:06d}-*.h5")} for b in done}
+    assert all(had.values())  # a part implies its captures
+    stale = folder(job) / "batch-000000-layers-0000-0007-case-0000.h5.nowhere-1.tmp"
+    stale.write_bytes(b"cut")
+    job.run(ranks=then[0], sets=(f"grid.stages={then[1]}", f"grid.teams={then[2]}"))
+    assert not stale.exists()
+    for batch, files in had.items():  # neither written again nor joined by files of the other grid
+        assert files == {p.name: p.stat().st_ino for p in folder(job).glob(f"batch-{batch:06d}-*.h5")}
+    same_captures(reference, job)
+    harness.assert_equal_bits(reference, job)
+
+
+def test_nothing_else_changes_and_nothing_is_kept_unasked(shop, inputs, reference):
+    plain = make(shop, inputs, captures=None)
+    plain.run()
+    assert not folder(plain).exists()
+    with h5py.File(plain.result_path) as a, h5py.File(reference.result_path) as b:
+        assert "captures" not in a
+        for name in ("rel_l2", "drift", "kl", "x_norm", "kernel_rel_l2"):
+            assert a[name][()].tobytes() == b[name][()].tobytes()
+
+
+def test_one_tensor_of_all_layers(shop, inputs, reference):
+    job = make(shop, inputs, captures={"tensors": ["x"]})
+    job.run(ranks=2)
+    kept = captures(job)
+    assert set(kept) == {"x", "layer", "obs", "hidden"} and kept["layer"].tolist() == list(range(LAYERS))
+    assert np.array_equal(kept["x"][KEPT], captures(reference)["x"])
+    assert not [p for p in folder(job).iterdir() if "case" in p.name]
+
+
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_xarray_opens_the_group_also_elsewhere_and_without_a_file(shop, inputs, tmp_path, engine):
+    job = make(shop, inputs)
+    job.run()
+    elsewhere = tmp_path / "moved"
+    job.result_path.parent.rename(elsewhere)
+    path = elsewhere / job.result_path.name
+    with xarray.open_dataset(path, engine=engine, group="captures") as data:
+        assert data["y_walk"].dims == ("case", "layer", "obs", "hidden") and data["x"].dims == ("layer", "obs", "hidden")
+        assert data["layer"].values.tolist() == KEPT and data["x"].attrs["long_name"]
+        whole = data["y_walk"].values
+        assert np.all(np.isfinite(whole))
+        assert np.array_equal(data["y_walk"].sel(layer=8, case=2).values, whole[1, 4])
+    gone = sorted(path.with_name(path.name + ".captures").glob("batch-000001-*-case-0002.h5"))[0]  # layers 0 to 7
+    gone.unlink()
+    with h5py.File(path) as file:
+        first = int(np.sum(file["prompt_rows"][:file["batch_first_prompt"][1]]))
+        rows = int(np.sum(file["prompt_rows"][file["batch_first_prompt"][1]:file["batch_first_prompt"][2]]))
+    with xarray.open_dataset(path, engine=engine, group="captures") as data:
+        hole = np.zeros(whole.shape, bool)
+        hole[1, :4, first:first + rows] = True
+        assert np.array_equal(np.isnan(data["y_walk"].values), hole)
+        assert np.array_equal(data["y_walk"].values[~hole], whole[~hole])
+    with xarray.open_dataset(path, engine=engine) as data:
+        assert np.all(np.isfinite(data["rel_l2"].values))
+    assert "MEASURED" in harness.run(["verdict", path], expect=None).stdout
+
+
+def test_the_plan_foretells_files_and_bytes(inputs, reference, shop):
+    for ranks, stages, teams in ((None, 0, 0), (4, 2, 2)):
+        job = make(shop, inputs, grid={"stages": stages, "teams": teams})
+        job.run(ranks=ranks)
+        told = harness.run(["plan", job.path, "--ranks", ranks or 1]).stdout
+        line = [l for l in told.splitlines() if l.startswith("captures:")][0]
+        kept = captures(job)
+        size = sum(kept[name].nbytes for name in ("x", "y_ref", "y_walk"))
+        assert f"({size} bytes of values) in {len(list(folder(job).iterdir()))} files" in line, line
+
+
+@pytest.mark.parametrize("wrong, said", [
+    ({"tensors": ["x"], "cases": ["v:dense"]}, "captures.cases[0]: no case is called 'v:dense'; there are 3, from 'v:sparse' on"),
+    ({"tensors": ["x"], "layers": [0, 11]}, "captures.layers[1]: the model has no layer 11, its layers are 0 to 10"),
+    ({"tensors": ["z"]}, "unknown tensor 'z'"), ({"layers": [1]}, "names no 'tensors'"),
+])
+def test_a_wrong_selection_is_one_line(shop, inputs, wrong, said):
+    job = make(shop, inputs, captures=wrong)
+    assert said in harness.one_error_line(job.run(ranks=2, expect=2))
+    harness.nothing_half_written(job)
+
+
+def test_another_selection_is_another_job(shop, inputs):
+    job = make(shop, inputs, captures={"tensors": ["x"], "layers": [2]})
+    job.run()
+    other = make(shop, inputs, captures={"tensors": ["x"], "layers": [4]})
+    assert "captures" in harness.one_error_line(other.run(words=["--out", job.result_path], expect=3))
+    other.run(words=["--out", job.result_path, "--fresh"])
+    assert captures(job)["layer"].tolist() == [4]
+    plain = make(shop, inputs, captures=None)
+    plain.run(words=["--out", job.result_path, "--fresh"])
+    assert not folder(job).exists()
