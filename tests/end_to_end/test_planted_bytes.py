@@ -288,6 +288,32 @@ def test_a_packed_row_overwritten_by_its_neighbour(shop, damaged, variant, rows_
     assert worst[2, at] and worst.sum() == 1
 
 
+# Where a row's first block keeps a scale, and bytes that make it NaN. FP4: byte 136 scales the block; Q6_K's f16 ends the block.
+NAN_SCALE = {"interleaved_q4.bin": (0, b"\x00\x7e"), "Q4_K": (0, b"\x00\x7e"), "Q6_K": (208, b"\x00\x7e"),
+             "fp4": (136, b"\x7f"), "fp8": (256, b"\xff")}
+
+
+@pytest.mark.parametrize("variant, rows_of_file, projection, kind",
+                         [("q4k", kquant_rows, "up", "Q4_K"), ("q4k", kquant_rows, "down", "Q6_K"),
+                          ("fp4b", feature_rows("up_features_fp4.bin", SPAN["fp4"]), "up", "fp4"),
+                          ("fp4b", feature_rows("down_features_fp8.bin", SPAN["fp8"]), "down", "fp8"),
+                          ("q4_0", q4_rows, "up", "interleaved_q4.bin")])
+def test_a_scale_that_is_no_number(shop, damaged, variant, rows_of_file, projection, kind):
+    """The case runs and is NON-FINITE, with its place; inspect lists the values."""
+    folder = damaged(variant)
+    rows = rows_of_file(folder, 2, projection)
+    at, code = NAN_SCALE[kind]
+    rows[99, at:at + len(code)] = np.frombuffer(code, np.uint8)
+    rows.flush()
+    result = audit(shop, folder, ranks=2)
+    assert len(result.cases) > 0
+    for case in result.cases:
+        assert result.case(case, "verdict") == "NON-FINITE", (case, result.case(case, "fail_reasons"))
+        assert f"layer 2, {projection}, row 99" in result.case(case, "fail_reasons")
+    listed = harness.run(["inspect", folder], expect=None).stdout
+    assert "non-finite values, first at layer 2" in listed and f", {projection}: " in listed
+
+
 def test_the_errors_of_a_format_hide_no_smaller_one_of_another_payload(shop, damaged):
     """The gate file is f16, where the gate of interleaved_q4k.bin is off by a tenth throughout: each is held against its own."""
     folder = damaged("q4k")
