@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import re
+import time
 
 import pytest
 
@@ -114,9 +115,19 @@ def slow(shop, folder, prompts):
             "batch": {"rows": 16}, "prompts": {"file": corpus(folder, prompts)}}
 
 
+def prompts_for(shop, folder, seconds):
+    """How many prompts keep two ranks of this machine busy for so long."""
+    folder.mkdir()
+    path = folder / "job.yaml"
+    path.write_text(json.dumps(slow(shop, folder, 200)))
+    start = time.monotonic()
+    plain_result(path, 2)
+    return min(10000, int(200 * seconds / (time.monotonic() - start)))
+
+
 def test_a_time_limit_with_requeue_that_finishes(one_node, shop, tmp_path):
     site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER="srun")
-    path = site.write(slow(shop, tmp_path, 400))
+    path = site.write(slow(shop, tmp_path, prompts_for(shop, tmp_path / "trial", 25)))
     # The warning comes 50 s, or up to 60 s more, before a limit of 60 s: within the first ten seconds.
     job = site.submit("audit.sbatch", path, "--grace", "1", options=["--time=1", "--signal=B:USR1@50"])
     text = site.finish(job, ["COMPLETED"], 400)
