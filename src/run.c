@@ -236,6 +236,7 @@ wa_status wa_run_print(const wa_job *job, size_t index, FILE *table, wa_error *e
 static wa_status run_open_audit(task *t, wa_error *err)
 {
     WA_TRY(share_prompts(t, err));
+    WA_TRY(wa_comm_agree(t->comm, wa_audit_open_files(t->audit, err), err));
     WA_TRY(wa_comm_agree(t->comm, build_plan(t, err), err));
     WA_TRY(wa_comm_agree(t->comm,
                          wa_audit_result_path(t->audit, t->options->out_file, &t->result_path, err), err));

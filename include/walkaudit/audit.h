@@ -43,6 +43,9 @@ void wa_audit_close(wa_audit *audit);
 /** Read the job's prompts and make ids of them. Local; one rank does it and shares ids and prompt_rows. */
 WA_CHECKED wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err);
 
+/** Open the files that cases of path external take their outputs from: after the ids are known. Local. */
+WA_CHECKED wa_status wa_audit_open_files(wa_audit *audit, wa_error *err);
+
 /** Everything planning needs. nodes and memory per node (0 = unknown) come from the caller. */
 WA_CHECKED wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memory,
                                          wa_plan_input *out, wa_error *err);

@@ -92,7 +92,8 @@ typedef struct wa_case {
     wa_label kernel;         /* the one kernel that computes it; forced, never another */
     wa_label expected_label; /* what the routing ladder says upstream would emit for these files */
     const char *not_run;     /* why it cannot run (zero features), arena; NULL = it runs. Not computed: NOT-RUN */
-    const char *library;     /* EXTERNAL: borrowed from the request, else NULL */
+    const char *library, *file; /* EXTERNAL: one of them, borrowed from the request; else NULL */
+    bool isolated;           /* has no residual stream of its own: its outputs answer the reference's inputs only */
     const wa_external *external; /* EXTERNAL: its kernel, borrowed from whoever opened it; NULL = not opened */
 } wa_case;
 
@@ -166,6 +167,7 @@ WA_CHECKED wa_status wa_case_stored(const wa_case *which, const wa_vindex *vinde
 typedef struct wa_walk_io {
     const float *x; /* [rows, hidden] */
     float *y;       /* [rows, hidden], written whole */
+    size_t first_obs; /* observation of row 0: which rows a file of outputs answers */
     int32_t *hits;  /* finite K only, may be NULL: [rows, k] features in descending |score|; -1 past the last
                        feature, throughout a row with a NaN score (whose y is NaN), and when weights_fallback
                        uses all features under its 80 % rule */
@@ -222,12 +224,18 @@ double wa_encoding_nominal(const wa_vindex *vindex, const wa_matrix *stored);
 
 /* --- Path external: a kernel that is not ours --------------------------------------------------- */
 
+/** What a kernel is asked for: y [rows, hidden] for x [rows, hidden], observations first_obs and on, at a layer. */
+typedef struct wa_external_rows {
+    size_t layer, first_obs, rows, hidden;
+    const float *x;
+    float *y;
+} wa_external_rows;
+
 struct wa_external {
     const char *label;  /* what the kernel calls itself, arena */
-    const char *source; /* path of the library, arena */
-    /* y = FFN(x) of rows [rows, hidden] at a layer; y comes full of NaN. */
-    wa_status (*run)(const wa_external *external, size_t layer, size_t rows, size_t hidden, const float *x,
-                     float *y, wa_error *err);
+    const char *source; /* path of the library or file, borrowed from the case */
+    /* y = FFN(x) at a layer; y comes full of NaN. */
+    wa_status (*run)(const wa_external *external, const wa_external_rows *rows, wa_error *err);
     void (*close)(wa_external *external);
     void *context; /* of whoever opened it */
 };

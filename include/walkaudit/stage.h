@@ -60,6 +60,7 @@ typedef struct wa_stage_audit {
 typedef struct wa_stage_batch {
     size_t index; /* in the plan; 0 carries the checks */
     size_t rows;
+    size_t first_obs; /* of the job's observations */
     wa_packing packing;
     const int32_t *ids; /* [rows] */
     float *h;           /* [lanes][rows][H]: the residual streams, in and out */

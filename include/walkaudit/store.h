@@ -5,6 +5,7 @@
 #include "walkaudit/block.h"
 #include "walkaudit/capture.h"
 #include "walkaudit/comm.h"
+#include "walkaudit/path.h"
 #include "walkaudit/plan.h"
 #include "walkaudit/verdict.h"
 
@@ -143,6 +144,16 @@ WA_CHECKED wa_status wa_result_open(const char *path, wa_arena *arena, wa_result
 
 /** Print what a result file is, for `walkaudit inspect`. */
 WA_CHECKED wa_status wa_result_describe(const char *path, FILE *out, wa_error *err);
+
+/**
+ * Open the HDF5 file of an external case: `y_walk` [layers, obs, hidden], f32 or f64 (compared as f32), `token_id` [obs] of the
+ * result whose x it answers and, where there, its `x_norm` [layers, obs], compared with the x of the run. Local; close with
+ * wa_external_close. Errors: WA_E_IO, WA_E_FORMAT (no such dataset, shape, type), WA_E_MISMATCH (made for other ids, or other x).
+ *
+ * dims  of the whole job; ids [dims->rows]
+ */
+WA_CHECKED wa_status wa_external_open_file(const wa_case *which, const wa_dims *dims, size_t hidden, const int32_t *ids,
+                                           wa_arena *arena, wa_external **out, wa_error *err);
 
 /** State of a result that may be unfinished, for `walkaudit status`; never locks. */
 typedef struct wa_result_status {

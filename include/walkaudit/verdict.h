@@ -73,6 +73,7 @@ typedef struct wa_evidence {
     const char *case_name;
     const char *not_run_reason; /* NULL when it ran */
     wa_bucket bucket;
+    bool isolated;                /* no residual stream of its own: NON-FINITE, TOP-1, DELTA-P and RATE of logits do not apply */
     size_t layers, prompts, topk;
     const int8_t *label;          /* [layers, prompts] */
     const int8_t *expected_label; /* [layers] */

@@ -34,6 +34,10 @@ static void print_sources(const wa_table *t)
     fputc('\n', t->out);
     if (meta->requantised)
         fputs("*requantised*: the vindexes are made from a model of 6 bits or fewer\n", t->out);
+    for (size_t c = 0; c < meta->dims.cases; c++)
+        if (meta->cases[c].isolated)
+            fprintf(t->out, "%s answers given inputs only: drift, |ΔP|, KL, TOP-1 and RATE do not apply\n",
+                    meta->cases[c].name);
 }
 
 /* A bound that holds at prompts this job has not is silent; a reader must know. */
@@ -143,9 +147,9 @@ static wa_status fill_prompt(const wa_table *t, size_t p, wa_grid_cell *row)
     size_t ran = 0;
     size_t differ = 0;
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
-        ran += wa_table_has_run(t, c) ? 1 : 0;
-        differ +=
-            wa_table_has_run(t, c) && r->top1_match[c * r->meta.dims.prompts + p] != 1 ? 1 : 0;
+        bool says = wa_table_has_run(t, c) && !r->meta.cases[c].isolated; /* has a next token */
+        ran += says ? 1 : 0;
+        differ += says && r->top1_match[c * r->meta.dims.prompts + p] != 1 ? 1 : 0;
     }
     WA_TRY(wa_table_text(t, r->meta.prompt_key[p], 24, &row[0].text));
     WA_TRY(wa_show_token(r->ref_top1_text[p], 24, t->arena, &text, t->err));

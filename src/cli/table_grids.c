@@ -116,8 +116,10 @@ static wa_status fill_figures(const wa_table *t, size_t c, wa_grid_cell *row)
     WA_TRY(cos_text(t, r->summary[c].all.min_cos, &row[3].text));
     WA_TRY(extreme_text(t, r->summary[c].all.max_rel_l2, &row[4].text));
     WA_TRY(extreme_text(t, r->summary[c].all.max_eta, &row[5].text));
-    WA_TRY(prompt_figure(t, r->prob_delta + c * prompts, &row[6].text, &key));
-    WA_TRY(prompt_figure(t, r->kl + c * prompts, &row[7].text, &key));
+    if (!r->meta.cases[c].isolated) {
+        WA_TRY(prompt_figure(t, r->prob_delta + c * prompts, &row[6].text, &key));
+        WA_TRY(prompt_figure(t, r->kl + c * prompts, &row[7].text, &key));
+    }
     WA_TRY(wa_arena_print(t->arena, &text, t->err, "%.1f", (double)r->bytes_read[c] / 1e6));
     row[8].text = text;
     WA_TRY(wa_arena_print(t->arena, &text, t->err, "%.2f", r->seconds[c]));
@@ -153,6 +155,8 @@ static wa_status fill_places(const wa_table *t, size_t c, wa_grid_cell *row)
         return WA_OK;
     WA_TRY(place_text(t, r->summary[c].all.max_rel_l2, &row[1].text));
     WA_TRY(place_text(t, r->summary[c].all.max_eta, &row[2].text));
+    if (r->meta.cases[c].isolated)
+        return WA_OK;
     WA_TRY(prompt_figure(t, r->prob_delta + c * prompts, &figure, &row[3].text));
     return prompt_figure(t, r->kl + c * prompts, &figure, &row[4].text);
 }

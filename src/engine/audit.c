@@ -49,6 +49,20 @@ static wa_status open_externals(wa_audit *audit, wa_error *err)
     return WA_OK;
 }
 
+wa_status wa_audit_open_files(wa_audit *audit, wa_error *err)
+{
+    wa_dims dims = wa_audit_dims(audit);
+    for (size_t c = 0; c < audit->cases.count; c++) {
+        wa_case *which = &audit->cases.items[c];
+        if (which->file == NULL || which->not_run != NULL)
+            continue;
+        WA_TRY(wa_external_open_file(which, &dims, audit->model->hidden, audit->ids, audit->arena,
+                                     &audit->externals[c], err));
+        which->external = audit->externals[c];
+    }
+    return WA_OK;
+}
+
 static wa_status choose_cases(const wa_audit *audit, uint8_t *chosen, wa_error *err)
 {
     const wa_job_captures *asked = &audit->job->captures;

@@ -14,9 +14,17 @@ typedef struct comparison {
     const wa_case *which;
     size_t index; /* of the case */
     size_t layer;
-    size_t lane;
+    size_t lane; /* NO_LANE: an isolated case */
     wa_walk_layer weights;
 } comparison;
+
+static const size_t NO_LANE = SIZE_MAX;
+
+/* On the reference's input, and on its own where it has one. */
+static size_t evaluations_of(const comparison *c)
+{
+    return c->lane == NO_LANE ? 1 : 2;
+}
 
 static double *f64(const comparison *c, wa_field field)
 {
@@ -133,7 +141,7 @@ static void advance_lane(const comparison *c)
 static void store_cost(const comparison *c, wa_label label, double seconds)
 {
     wa_stage *stage = c->stage;
-    double flops = 2.0 * wa_case_flops(c->which, &c->weights, c->batch->rows);
+    double flops = (double)evaluations_of(c) * wa_case_flops(c->which, &c->weights, c->batch->rows);
     size_t bytes = wa_case_bytes(c->which, &c->weights);
     stage->cost.seconds[WA_PHASE_WALK_FFN] += seconds;
     stage->cost.flops[WA_PHASE_WALK_FFN] += flops;
@@ -146,7 +154,7 @@ static void store_cost(const comparison *c, wa_label label, double seconds)
         wa_block_i32(c->batch->block, WA_FIELD_walk_evaluations, c->index, c->layer);
     for (size_t prompt = 0; prompt < c->batch->packing.prompts; prompt++) {
         labels[prompt] = (int8_t)label;
-        evaluations[prompt] += 2;
+        evaluations[prompt] += (int32_t)evaluations_of(c);
     }
 }
 
@@ -164,18 +172,19 @@ static wa_status run_case(comparison *c, wa_error *err)
     if (hit_width > 0)
         WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits, &hits, err));
 
-    wa_walk_io io[2] = {
-        {.x = c->reference->x, .y = stage->y_walk, .hits = hits},
-        {.x = stage->normed + c->lane * rows * hidden, .y = stage->y_own, .hits = NULL}};
+    wa_walk_io io[2] = {{.x = c->reference->x, .y = stage->y_walk, .hits = hits, .first_obs = c->batch->first_obs}};
+    if (c->lane != NO_LANE)
+        io[1] = (wa_walk_io){.x = stage->normed + c->lane * rows * hidden, .y = stage->y_own};
     wa_label label = WA_LABEL_NONE;
     double start = wa_clock();
-    WA_TRY(wa_case_run(c->which, &c->weights, rows, io, 2, &stage->scratch, &label, err));
+    WA_TRY(wa_case_run(c->which, &c->weights, rows, io, evaluations_of(c), &stage->scratch, &label, err));
     store_cost(c, label, wa_clock() - start);
 
     WA_TIMED(stage, WA_PHASE_COMPARE, {
         wa_stage_post(stage, c->layer, stage->y_walk, rows, stage->post_walk);
         store_differences(c);
-        advance_lane(c);
+        if (c->lane != NO_LANE)
+            advance_lane(c);
     });
     WA_TRY(wa_stage_keep_walk(stage, c->batch, c->layer, c->index, err));
     wa_status status;
@@ -186,17 +195,19 @@ static wa_status run_case(comparison *c, wa_error *err)
 wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
                            const wa_reference *reference, const wa_team_link *link, wa_error *err)
 {
+    size_t lane = stage->share.is_lead ? 1 : 0;
     stage->truth_of = NULL;
-    for (size_t lane = 0; lane < stage->lanes; lane++) {
-        if (stage->lane_case[lane] < 0)
+    for (size_t i = 0; i < stage->audit->case_count; i++) {
+        const wa_case *which = &stage->audit->cases[i];
+        if (!stage->share.owns_case[i] || which->not_run != NULL)
             continue;
         comparison c = {.stage = stage,
                         .batch = batch,
                         .reference = reference,
-                        .which = &stage->audit->cases[stage->lane_case[lane]],
-                        .index = (size_t)stage->lane_case[lane],
+                        .which = which,
+                        .index = i,
                         .layer = layer,
-                        .lane = lane};
+                        .lane = which->isolated ? NO_LANE : lane++};
         wa_mark mark = wa_arena_mark(stage->arena);
         wa_status status = run_case(&c, err);
         wa_arena_release(stage->arena, mark);

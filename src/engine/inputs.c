@@ -89,10 +89,11 @@ static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, 
     for (size_t c = 0; c < audit->cases.count; c++) {
         const wa_case *which = &audit->cases.items[c];
         char *owner;
-        if (which->library == NULL)
+        const char *source = which->library != NULL ? which->library : which->file;
+        if (source == NULL)
             continue;
         WA_TRY(wa_arena_print(audit->arena, &owner, err, "case %s", which->name));
-        WA_TRY(add_files(audit, owner, &which->library, 1, items + n, audit->files + n, err));
+        WA_TRY(add_files(audit, owner, &source, 1, items + n, audit->files + n, err));
         n++;
     }
     return WA_OK;
@@ -106,7 +107,7 @@ wa_status wa_audit_fingerprint(wa_audit *audit, wa_result_meta *meta, wa_error *
     for (size_t v = 0; v < audit->vindex_count; v++)
         n += audit->vindexes[v]->file_count;
     for (size_t c = 0; c < audit->cases.count; c++)
-        n += audit->cases.items[c].library != NULL ? 1 : 0;
+        n += audit->cases.items[c].path == WA_PATH_EXTERNAL ? 1 : 0;
     WA_TRY(wa_arena_take(audit->arena, ITEMS_BESIDE_FILES + n, sizeof *items, &items, err));
     WA_TRY(wa_arena_take(audit->arena, n, sizeof *audit->files, &audit->files, err));
     audit->file_count = n;

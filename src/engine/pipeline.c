@@ -71,6 +71,7 @@ static wa_status fill_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_er
     float *h = (float *)(void *)(slot->lanes + sizeof(message_head));
     slot->work = (wa_stage_batch){.index = batch,
                                   .rows = rows,
+                                  .first_obs = b->first_obs,
                                   .packing = {.start = start, .prompts = b->prompt_count},
                                   .ids = p->input->ids + b->first_obs,
                                   .h = h,

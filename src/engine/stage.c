@@ -31,7 +31,7 @@ size_t wa_share_lanes(const wa_stage_audit *audit, const wa_share *share)
 {
     size_t lanes = share->is_lead ? 1 : 0;
     for (size_t c = 0; c < audit->case_count; c++)
-        if (share->owns_case[c] && audit->cases[c].not_run == NULL)
+        if (share->owns_case[c] && audit->cases[c].not_run == NULL && !audit->cases[c].isolated)
             lanes++;
     return lanes;
 }
@@ -52,7 +52,8 @@ static void name_lanes(wa_stage *stage)
     if (stage->share.is_lead)
         stage->lane_case[lane++] = -1;
     for (size_t c = 0; c < stage->audit->case_count; c++)
-        if (stage->share.owns_case[c] && stage->audit->cases[c].not_run == NULL)
+        if (stage->share.owns_case[c] && stage->audit->cases[c].not_run == NULL &&
+            !stage->audit->cases[c].isolated)
             stage->lane_case[lane++] = (int)c;
 }
 

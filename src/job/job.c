@@ -324,23 +324,6 @@ static wa_status take_captures(const wa_job_source *source, wa_job_captures *out
     return WA_OK;
 }
 
-/* Valid, and refused whole: a job must not run with less than it asks for. */
-static wa_status refuse_unsupported(const wa_job *job, wa_error *err)
-{
-    for (size_t i = 0; i < job->path_count; i++)
-        if (job->paths[i].file != NULL)
-            return wa_fail(err, WA_E_UNSUPPORTED, "paths[%zu]: file: not in this version", i);
-    for (size_t a = 0; a < job->audit_count; a++)
-        for (size_t v = 0; v < job->audits[a].vindex_count; v++)
-            for (size_t i = 0; i < job->audits[a].vindexes[v].path_count; i++)
-                if (job->audits[a].vindexes[v].paths[i].file != NULL)
-                    return wa_fail(err, WA_E_UNSUPPORTED,
-                                   "audits[%zu].vindexes[%zu].paths[%zu]: file: not in this "
-                                   "version",
-                                   a, v, i);
-    return WA_OK;
-}
-
 static wa_status resolve_files(const wa_job_source *source, wa_job *job, wa_error *err)
 {
     const raw_job *raw = source->raw;
@@ -383,7 +366,6 @@ static wa_status build_job(wa_job_source *source, wa_job *job, wa_error *err)
     WA_TRY(resolve_files(source, job, err));
     copy_scalars(source->raw, job);
     WA_TRY(take_captures(source, &job->captures, err));
-    WA_TRY(refuse_unsupported(job, err));
     return wa_job_save(source, &job->text, err);
 }
 

@@ -38,8 +38,8 @@ static void append_not_offered(const builder *b, size_t at, wa_path path, const 
 static wa_status check_external(const wa_path_request *request, wa_error *err)
 {
     wa_bucket ignored;
-    if (request->library == NULL)
-        return wa_fail(err, WA_E_JOB, "path 'external' names no library");
+    if ((request->library == NULL) == (request->file == NULL))
+        return wa_fail(err, WA_E_JOB, "path 'external' needs one of library and file");
     if (request->bucket != NULL && !wa_bucket_parse(request->bucket, &ignored))
         return wa_fail(err, WA_E_JOB, "path 'external': no bucket is called '%s'", request->bucket);
     return WA_OK;
@@ -81,6 +81,8 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
     }
     if (path == WA_PATH_EXTERNAL) { /* only the user can know which bounds apply: none, unless told */
         item.library = request->library;
+        item.file = request->file;
+        item.isolated = request->file != NULL;
         item.bucket = WA_BUCKET_APPROXIMATE;
         if (request->bucket != NULL && !wa_bucket_parse(request->bucket, &item.bucket))
             return wa_fail(err, WA_E_INTERNAL, "bucket '%s' was not checked", request->bucket);

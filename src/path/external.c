@@ -1,4 +1,4 @@
-/* Path external by a shared library: loaded, asked for its kernel, and run on tiles as our own kernels are. */
+/* Path external: run on tiles as our own kernels are; and by a shared library, loaded and asked for its kernel. */
 #include "path/walk.h"
 #include "walkaudit/external.h"
 
@@ -22,15 +22,14 @@ static wa_status fail_load(wa_error *err, wa_status status, const char *what)
     return wa_fail(err, status, "%s: %.400s", what, why == NULL ? "no reason given" : why);
 }
 
-static wa_status run_library(const wa_external *external, size_t layer, size_t rows, size_t hidden,
-                             const float *x, float *y, wa_error *err)
+static wa_status run_library(const wa_external *external, const wa_external_rows *r, wa_error *err)
 {
     const library *lib = external->context;
-    int answer = lib->kernel.run(lib->kernel.context, layer, rows, hidden, x, y);
+    int answer = lib->kernel.run(lib->kernel.context, r->layer, r->rows, r->hidden, r->x, r->y);
     if (answer != 0)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "the external kernel returned %d for %zu rows, expected 0; in library '%s'", answer,
-                       rows, external->source);
+                       r->rows, external->source);
     return WA_OK;
 }
 
@@ -136,8 +135,13 @@ wa_status wa_external_tile(wa_walk *walk, wa_tile tile)
         float *y = walk->io[i].y + tile.first * hidden;
         for (size_t h = 0; h < tile.rows * hidden; h++)
             y[h] = NAN;
-        WA_TRY(external->run(external, walk->layer->layer, tile.rows, hidden,
-                             walk->io[i].x + tile.first * hidden, y, walk->err));
+        wa_external_rows rows = {.layer = walk->layer->layer,
+                                 .first_obs = walk->io[i].first_obs + tile.first,
+                                 .rows = tile.rows,
+                                 .hidden = hidden,
+                                 .x = walk->io[i].x + tile.first * hidden,
+                                 .y = y};
+        WA_TRY(external->run(external, &rows, walk->err));
     }
     return WA_OK;
 }

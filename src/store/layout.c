@@ -84,6 +84,7 @@ static const wa_layout ROWS[] = {
     CODE("case_bucket", "C", BUCKET, META, "which bounds apply, from the bytes really read")
     CODE("case_reads", "CJ", YES, META, "whether the case reads the projection from its vindex")
     ROW("case_not_run", "C", TEXT, META, "1", "why the case could not run; empty where it ran")
+    CODE("case_own_stream", "C", YES, META, "whether the case drives a residual stream of its own: else drift and logits do not apply")
     ROW("case_kernel", "C", TEXT, META, "1", "kernel that computes the case; of path external, as it calls itself")
     ROW("vindex_name", "V", TEXT, META, "1", "name of the vindex in the job")
     ROW("vindex_path", "V", TEXT, META, "1", "path of the vindex")

@@ -245,6 +245,7 @@ static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence 
         out[c] = (wa_evidence){.case_name = which->name,
                                .not_run_reason = not_run_reason(which, labels, count),
                                .bucket = which->bucket,
+                               .isolated = which->isolated,
                                .layers = dims->layers,
                                .prompts = dims->prompts,
                                .topk = dims->slots,
@@ -262,7 +263,7 @@ static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence 
                                .kl = result->kl + c * dims->prompts,
                                .top1_text = result->top1_text + c * dims->prompts,
                                .ref_top1_text = result->ref_top1_text,
-                               .rate_rows = result->rate_rows == NULL ? NULL : &result->rate_rows[c]};
+                               .rate_rows = result->rate_rows == NULL || which->isolated ? NULL : &result->rate_rows[c]};
     }
     return WA_OK;
 }

@@ -107,7 +107,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     size_t count = meta->dims.cases;
     const char **name, **kernel, **not_run;
     int32_t *vindex, *k;
-    int8_t *path, *bucket, *reads;
+    int8_t *path, *bucket, *reads, *own_stream;
     WA_TRY(wa_arena_take(arena, count, sizeof *name, &name, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *kernel, &kernel, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *not_run, &not_run, err));
@@ -115,6 +115,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     WA_TRY(wa_arena_take(arena, count, sizeof *k, &k, err));
     WA_TRY(wa_arena_take(arena, count, 1, &path, err));
     WA_TRY(wa_arena_take(arena, count, 1, &bucket, err));
+    WA_TRY(wa_arena_take(arena, count, 1, &own_stream, err));
     WA_TRY(wa_arena_take(arena, count * WA_PROJECTION_COUNT, 1, &reads, err));
     for (size_t c = 0; c < count; c++) {
         const wa_case *which = &meta->cases[c];
@@ -125,6 +126,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
         k[c] = which->k;
         path[c] = (int8_t)which->path;
         bucket[c] = (int8_t)which->bucket;
+        own_stream[c] = !which->isolated;
         for (size_t p = 0; p < WA_PROJECTION_COUNT; p++)
             reads[c * WA_PROJECTION_COUNT + p] = !which->source[p].from_model;
     }
@@ -134,6 +136,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     WA_TRY(wa_dataset_add(file, "case_k", x, k, err));
     WA_TRY(wa_dataset_add(file, "case_bucket", x, bucket, err));
     WA_TRY(add_texts(file, "case_not_run", x, not_run, count, arena, err));
+    WA_TRY(wa_dataset_add(file, "case_own_stream", x, own_stream, err));
     WA_TRY(add_texts(file, "case_kernel", x, kernel, count, arena, err));
     WA_TRY(wa_dataset_add(file, "case_reads", x, reads, err));
     return wa_dataset_add(file, "expected_label", x, meta->expected_label, err);

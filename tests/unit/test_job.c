@@ -373,12 +373,6 @@ static void keys_by_the_thousand_are_refused(void)
     expect_refusal(text, WA_E_JOB, "more than 64 keys", "line 65, column 1");
 }
 
-static void what_this_version_cannot_do_is_refused_whole(void)
-{
-    expect_refusal(HEAD "paths: [{path: external, file: y.h5, bucket: exact}]\n",
-                   WA_E_UNSUPPORTED, "file: not in this version", "paths[0]");
-}
-
 static void every_prefix_of_a_job_is_read_or_refused(void)
 {
     wa_arena *arena = new_arena();
@@ -647,7 +641,6 @@ WA_SUITE("job", WA_CASE(only_audits_are_required_and_the_rest_has_the_published_
          WA_CASE(values_out_of_range_are_refused_with_line_and_column),
          WA_CASE(hostile_yaml_is_refused_with_its_place),
          WA_CASE(oversized_yaml_is_refused_cheaply), WA_CASE(keys_by_the_thousand_are_refused),
-         WA_CASE(what_this_version_cannot_do_is_refused_whole),
          WA_CASE(every_prefix_of_a_job_is_read_or_refused),
          WA_CASE(every_failing_take_is_reported_as_memory),
          WA_CASE(a_job_beside_the_caller_keeps_its_paths_as_they_are),
