@@ -90,23 +90,32 @@ static wa_status push_chunk(wa_arena *arena, size_t payload, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_arena_take_raw(wa_arena *arena, size_t count, size_t size, void *out_pointer,
-                            wa_error *err)
+/* Text is packed without gaps: a result of a million positions holds as many short strings. */
+static wa_status take_aligned(wa_arena *arena, size_t bytes, size_t alignment, void *out_pointer, wa_error *err)
 {
     if (arena->takes_until_failure > 0 && --arena->takes_until_failure == 0)
         return wa_fail(err, WA_E_MEMORY, "arena '%s': this take was asked to fail", arena->name);
-
-    size_t bytes;
-    if (!wa_size_mul(count, size, &bytes) || bytes > SIZE_MAX - ALIGNMENT)
-        return wa_fail(err, WA_E_MEMORY, "arena '%s': %zu x %zu bytes overflow", arena->name, count,
-                       size);
-    bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (arena->top == NULL || bytes > arena->top->size - arena->top->used)
+    size_t start = 0;
+    if (arena->top != NULL)
+        start = (arena->top->used + alignment - 1) / alignment * alignment;
+    if (arena->top == NULL || start > arena->top->size || bytes > arena->top->size - start) {
         WA_TRY(push_chunk(arena, bytes, err));
-    void *at = (char *)arena->top + arena->top->used;
-    arena->top->used += bytes;
+        start = arena->top->used; /* HEADER, a multiple of ALIGNMENT */
+    }
+    void *at = (char *)arena->top + start;
+    arena->top->used = start + bytes;
     memcpy(out_pointer, &at, sizeof at);
     return WA_OK;
+}
+
+wa_status wa_arena_take_raw(wa_arena *arena, size_t count, size_t size, void *out_pointer,
+                            wa_error *err)
+{
+    size_t bytes;
+    if (!wa_size_mul(count, size, &bytes))
+        return wa_fail(err, WA_E_MEMORY, "arena '%s': %zu x %zu bytes overflow", arena->name, count,
+                       size);
+    return take_aligned(arena, bytes, ALIGNMENT, out_pointer, err);
 }
 
 wa_status wa_arena_take(wa_arena *arena, size_t count, size_t size, void *out_pointer, wa_error *err)
@@ -124,7 +133,7 @@ wa_status wa_arena_copy(wa_arena *arena, const char *text, size_t length, char *
     size_t size;
     if (!wa_size_add(length, 1, &size))
         return wa_fail(err, WA_E_MEMORY, "string length overflows");
-    WA_TRY(wa_arena_take_raw(arena, size, 1, &at, err));
+    WA_TRY(take_aligned(arena, size, 1, &at, err));
     memcpy(at, text, length);
     at[length] = '\0';
     *out = at;
@@ -140,7 +149,7 @@ wa_status wa_arena_print(wa_arena *arena, char **out, wa_error *err, const char 
     if (length < 0)
         return wa_fail(err, WA_E_INTERNAL, "format '%s' cannot be printed", format);
     char *at;
-    WA_TRY(wa_arena_take_raw(arena, (size_t)length + 1, 1, &at, err));
+    WA_TRY(take_aligned(arena, (size_t)length + 1, 1, &at, err));
     va_start(args, format);
     vsnprintf(at, (size_t)length + 1, format, args);
     va_end(args);
