@@ -11,7 +11,7 @@ import warnings
 
 from .errors import INPUT, OK, USAGE, Failure
 
-VERBS = ("report", "index", "plot", "diff", "worst", "collect")
+VERBS = ("report", "index", "plot", "diff", "worst", "collect", "tighten")
 
 
 class Parser(argparse.ArgumentParser):

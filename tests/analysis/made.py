@@ -5,6 +5,7 @@ import numpy as np
 from walkaudit_report import layout
 
 CHUNK = {"layer": 16, "obs": 8192}  # as analysis/README.md says; one of any other dimension
+WRITTEN = 1 << 20  # elements of datasets that are written out
 SEED = {"paris": 6, "apollo": 26, "code": 7}  # the published prompts and their tokens in Gemma 3
 
 
@@ -36,6 +37,8 @@ class Made:
         chunks = tuple(min(CHUNK.get(axis, 1), extent) for axis, extent in zip(axes, shape)) if large else None
         item = self.file.create_dataset(name, shape, source.dtype, chunks=chunks,
                                         fillvalue=source.fillvalue if fill is None else fill)
+        if 0 < item.size < WRITTEN:  # walkaudit takes no dataset without its bytes
+            item[...] = np.full(shape, "", object) if h5py.check_string_dtype(item.dtype) else item.fillvalue
         for key in ("long_name", "units", "flag_values", "flag_meanings", "_FillValue"):
             if key in source.attrs:
                 item.attrs[key] = source.attrs[key]
@@ -61,7 +64,7 @@ class Made:
         self["prompt_rows"][...] = rows
         self["obs_prompt"][...] = np.repeat(np.arange(len(rows)), rows)
         self["obs_position"][...] = np.concatenate([np.arange(count) for count in rows])
-        self["batch_prompts"][...] = len(rows)
+        self["batch_first_prompt"][...], self["batch_prompts"][...] = 0, len(rows)
         self["case_vindex"][...] = [list(vindexes).index(case.split(":")[0]) for case in cases]
         self["case_path"][...] = [self.words("case_path", case.split(":")[1]) for case in cases]
         if self.size["obs"] < 1000:
