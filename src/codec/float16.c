@@ -27,7 +27,16 @@ float wa_f16_to_f32(uint16_t half)
 
 WA_CLONES void wa_f16_decode(const uint8_t *restrict src, size_t count, float *restrict out)
 {
-    for (size_t i = 0; i < count; i++) {
+    size_t body = count - count % WA_WIDEN;
+    for (size_t i = 0; i < body; i += WA_WIDEN) {
+        uint32_t wide[WA_WIDEN];
+        for (size_t k = 0; k < WA_WIDEN; k++)
+            wide[k] = wa_load_u16(src + 2 * (i + k));
+        for (size_t k = 0; k < WA_WIDEN; k++)
+            wide[k] = wa_f16_bits_to_f32_bits(wide[k]);
+        memcpy(out + i, wide, sizeof wide);
+    }
+    for (size_t i = body; i < count; i++) {
         uint32_t bits = wa_f16_bits_to_f32_bits(wa_load_u16(src + 2 * i));
         memcpy(out + i, &bits, sizeof bits);
     }

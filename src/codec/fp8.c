@@ -15,6 +15,7 @@ typedef struct block_fp8 {
     uint8_t codes[BLOCK], scale;
 } block_fp8;
 static_assert(sizeof(block_fp8) == 257, "FP8");
+static_assert(BLOCK % WA_WIDEN == 0, "blocks are widened in whole pieces");
 
 void wa_decode_ref_FP8(const uint8_t *src, size_t blocks, float *out)
 {
@@ -35,8 +36,13 @@ WA_CLONES void wa_decode_FP8(const uint8_t *restrict src, size_t blocks, float *
             memset(out, 0, BLOCK * sizeof *out);
             continue;
         }
-        for (size_t i = 0; i < BLOCK; i++)
-            out[i] = wa_e4m3_decode(b->codes[i]) * scale;
+        for (size_t i = 0; i < BLOCK; i += WA_WIDEN) {
+            uint32_t wide[WA_WIDEN];
+            for (size_t l = 0; l < WA_WIDEN; l++)
+                wide[l] = b->codes[i + l];
+            for (size_t l = 0; l < WA_WIDEN; l++)
+                out[i + l] = wa_e4m3_decode(wide[l]) * scale;
+        }
     }
 }
 

@@ -30,4 +30,8 @@
 #define WA_CLONES
 #endif
 
+/* Codes narrower than 32 bits are widened this many at a time before any arithmetic. In one loop over
+ * narrow codes gcc compares in the narrow type and then splits the masks, which costs twice the time. */
+enum { WA_WIDEN = 64 };
+
 #endif
