@@ -9,6 +9,9 @@
 /* Weights that cannot be used in place are decoded in panels of at most this many bytes: they stay in the
  * second-level cache between decoding and use. Fixed, since the shape handed to BLAS decides its bits. */
 enum { WA_PANEL_BYTES = 4 << 20 };
+/* Rows that dot products read one by one are decoded in smaller panels, read again from the second-level cache for every
+ * position. Free to change: a dot's bits depend on its row alone. */
+enum { WA_DOT_PANEL_BYTES = 512 << 10 };
 /* FFN activations are computed for at most this many rows at a time. Fixed for the same reason. */
 enum { WA_TILE_ROWS = 512 };
 /* With logits at all positions the vocabulary is streamed, in panels of this many ids, past at most this many rows at a
@@ -54,6 +57,14 @@ void wa_gemm_rows(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const
  */
 void wa_gemm_features(const wa_matrix *w, size_t rows, size_t ldx, const wa_operand *pairs,
                       size_t count, wa_scratch *scratch);
+
+/**
+ * The places of y that are not zero become dots (wa_dot) of their rows: y[row, f] = <W[f], x[row]> for each of `count`
+ * operand pairs, x [rows, ldx], y [rows, ldy]; zeros stay. W is decoded once, whoever asks. The row kernel of the per-feature
+ * loops.
+ */
+void wa_dot_marked(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,
+                   size_t count, const wa_scratch *scratch);
 
 /** act[i] = phi(gate[i]) * up[i], n values; gate and act may be the same. forward-pass.md 3.6, f32, same bits on every ISA. */
 void wa_activate_gated(wa_activation activation, const float *gate, const float *up, float *act,

@@ -182,15 +182,44 @@ double wa_dot_ref(const float *x, const float *y, size_t n)
     return sum;
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One pair with `height` decoded rows, those of features [first, first + height). */
+static void dot_panel(const wa_operand *pair, size_t rows, size_t ldx, size_t ldy, const float *panel,
+                      size_t cols, size_t first, size_t height)
+{
+    for (size_t row = 0; row < rows; row++) {
+        const float *x = pair->x + row * ldx;
+        float *y = pair->y + row * ldy + first;
+        for (size_t f = 0; f < height; f++)
+            if (y[f] != 0.0F)
+                y[f] = wa_dot(panel + f * cols, x, cols);
+    }
+}
+
+void wa_dot_marked(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,
+                   size_t count, const wa_scratch *scratch)
+{
+    const float *in_place = wa_matrix_in_place(w);
+    size_t most = WA_DOT_PANEL_BYTES / sizeof(float) / w->cols;
+    most = most == 0 ? 1 : most;
+    for (size_t first = 0; first < w->rows; first += most) {
+        size_t height = smaller(w->rows - first, most);
+        const float *panel = in_place == NULL ? scratch->panel : in_place + first * w->cols;
+        if (in_place == NULL)
+            wa_matrix_decode(w, first, height, scratch->panel);
+        for (size_t i = 0; i < count; i++)
+            dot_panel(&pairs[i], rows, ldx, ldy, panel, w->cols, first, height);
+    }
+}
+
 WA_CLONES void wa_axpy(float a, const float *x, float *y, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         y[i] += a * x[i];
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 wa_status wa_scratch_open(wa_arena *arena, size_t rows, size_t features, size_t longest_row,

@@ -26,11 +26,7 @@ static wa_status choose(wa_walk *walk, wa_tile tile, choice *out)
     WA_TRY(wa_arena_take(arena, rows, sizeof *out->is_nan, &out->is_nan, walk->err));
     WA_TRY(wa_rank_open(arena, l->features, &rank, walk->err));
 
-    for (size_t i = 0; i < walk->io_count; i++)
-        walk->pairs[i] =
-            (wa_operand){.x = walk->io[i].x + tile.first * l->hidden, .y = walk->act[i]};
-    wa_gemm_rows(&l->select, tile.rows, l->hidden, l->features, walk->pairs, walk->io_count, NULL,
-                 walk->scratch);
+    wa_walk_score(walk, tile);
     for (size_t i = 0; i < walk->io_count; i++)
         for (size_t row = 0; row < tile.rows; row++) {
             size_t at = i * tile.rows + row;

@@ -32,17 +32,6 @@ static wa_status open_loop(wa_walk *walk, wa_tile tile, loop *out)
     return wa_rank_open(arena, features, &out->rank, walk->err);
 }
 
-/* act [tile, F] = the scores that rank: gate scores, or for an ungated model the up scores. */
-static void score(wa_walk *walk, wa_tile tile)
-{
-    const wa_walk_layer *l = walk->layer;
-    for (size_t i = 0; i < walk->io_count; i++)
-        walk->pairs[i] =
-            (wa_operand){.x = walk->io[i].x + tile.first * l->hidden, .y = walk->act[i]};
-    wa_gemm_rows(&l->select, tile.rows, l->hidden, l->features, walk->pairs, walk->io_count, NULL,
-                 walk->scratch);
-}
-
 static bool rank_row(const loop *o, size_t i, size_t row)
 {
     size_t features = o->walk->layer->features;
@@ -63,36 +52,6 @@ static void mark_used(const loop *o, size_t i, size_t row)
         marks[o->hits[h]] = 1.0F;
 }
 
-/* Marked places of features [first, first + height) become <U_f, x>. */
-static void dot_rows(const loop *o, const float *rows, size_t first, size_t height)
-{
-    const wa_walk_layer *l = o->walk->layer;
-    for (size_t i = 0; i < o->walk->io_count; i++)
-        for (size_t row = 0; row < o->tile.rows; row++) {
-            const float *x = o->walk->io[i].x + (o->tile.first + row) * l->hidden;
-            float *to = o->walk->up[i] + row * l->features + first;
-            for (size_t f = 0; f < height; f++)
-                if (to[f] != 0.0F)
-                    to[f] = wa_dot(rows + f * l->hidden, x, l->hidden);
-        }
-}
-
-static void dot_up(const loop *o)
-{
-    const wa_walk_layer *l = o->walk->layer;
-    const wa_scratch *scratch = o->walk->scratch;
-    const float *in_place = wa_matrix_in_place(&l->up);
-    size_t most = WA_PANEL_BYTES / sizeof(float) / l->hidden;
-    most = most == 0 ? 1 : most;
-    for (size_t first = 0; first < l->features; first += most) {
-        size_t height = l->features - first < most ? l->features - first : most;
-        const float *rows = in_place == NULL ? scratch->panel : in_place + first * l->hidden;
-        if (in_place == NULL)
-            wa_matrix_decode(&l->up, first, height, scratch->panel);
-        dot_rows(o, rows, first, height);
-    }
-}
-
 /* up [tile, F] = phi(score) * <U_f, x> of the features in use, or ungated phi(score + b_up). */
 static void activate(const loop *o)
 {
@@ -104,7 +63,8 @@ static void activate(const loop *o)
         for (size_t i = 0; i < walk->io_count; i++)
             for (size_t row = 0; row < o->tile.rows; row++)
                 mark_used(o, i, row);
-        dot_up(o);
+        wa_dot_marked(&l->up, o->tile.rows, l->hidden, l->features,
+                      wa_walk_pair(walk, o->tile, walk->up), walk->io_count, walk->scratch);
     }
     for (size_t i = 0; i < walk->io_count; i++) {
         if (!l->gated) {
@@ -145,7 +105,7 @@ static wa_status run_loop(wa_walk *walk, wa_tile tile)
 {
     loop o;
     WA_TRY(open_loop(walk, tile, &o));
-    score(walk, tile);
+    wa_walk_score(walk, tile);
     activate(&o);
     for (size_t i = 0; i < walk->io_count; i++)
         for (size_t row = 0; row < tile.rows; row++)

@@ -6,12 +6,19 @@
 #include "path/fault.h"
 #include "path/walk.h"
 
-static const wa_operand *pair_up(wa_walk *walk, wa_tile tile, float *const *to)
+const wa_operand *wa_walk_pair(wa_walk *walk, wa_tile tile, float *const *to)
 {
     for (size_t i = 0; i < walk->io_count; i++)
         walk->pairs[i] =
             (wa_operand){.x = walk->io[i].x + tile.first * walk->layer->hidden, .y = to[i]};
     return walk->pairs;
+}
+
+void wa_walk_score(wa_walk *walk, wa_tile tile)
+{
+    const wa_walk_layer *l = walk->layer;
+    wa_gemm_rows(&l->select, tile.rows, l->hidden, l->features, wa_walk_pair(walk, tile, walk->act),
+                 walk->io_count, NULL, walk->scratch);
 }
 
 /* act [tile, F] = phi(act) * up, or ungated phi(up). */
@@ -35,9 +42,9 @@ void wa_walk_feed(wa_walk *walk, wa_tile tile)
 {
     const wa_walk_layer *l = walk->layer;
     if (l->gated)
-        wa_gemm_rows(&l->gate, tile.rows, l->hidden, l->features, pair_up(walk, tile, walk->act),
+        wa_gemm_rows(&l->gate, tile.rows, l->hidden, l->features, wa_walk_pair(walk, tile, walk->act),
                      walk->io_count, NULL, walk->scratch);
-    wa_gemm_rows(&l->up, tile.rows, l->hidden, l->features, pair_up(walk, tile, walk->up),
+    wa_gemm_rows(&l->up, tile.rows, l->hidden, l->features, wa_walk_pair(walk, tile, walk->up),
                  walk->io_count, l->gated ? NULL : l->up_bias, walk->scratch);
     wa_walk_activate(walk, tile);
 }

@@ -27,6 +27,10 @@ typedef struct wa_tile {
 /** Evaluate one tile. */
 typedef wa_status wa_walk_tile(wa_walk *walk, wa_tile tile);
 
+/** Operands of a product from the tile's x to `to` [io_count] of [tile, F]; valid until the next call. */
+const wa_operand *wa_walk_pair(wa_walk *walk, wa_tile tile, float *const *to);
+/** act [tile, F] = the scores that rank: gate scores, or for an ungated model the up scores. */
+void wa_walk_score(wa_walk *walk, wa_tile tile);
 /* act of a tile by matrix products: gate, up, activation; the activation alone, of scores that are
  * there; then y by the down product and its bias. */
 void wa_walk_activate(wa_walk *walk, wa_tile tile);
