@@ -1,4 +1,4 @@
-"""The README's lines of xarray answer their five questions, and its commands are commands."""
+"""The README's lines of Python answer what they say they answer, and its commands are commands."""
 import contextlib
 import io
 import pathlib
@@ -10,26 +10,42 @@ import numpy as np
 import pytest
 
 import harness
+from command import report
 from walkaudit_report import cli
 
 README = pathlib.Path(__file__).resolve().parents[2] / "analysis" / "README.md"
-PATH = "results/demo-smollm2.h5"
+QUESTIONS, TABLE, CAPTURED = FILES = "results/demo-smollm2.h5", "results/sweep.h5", "RESULT.h5"  # what each block reads
 
 
-def block(kind):
-    found = re.search(rf"```{kind}\n(.*?)```", README.read_text(), re.DOTALL)
-    return found.group(1)
+def blocks(kind):
+    return re.findall(rf"```{kind}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def block_about(file, path, engine="h5netcdf"):
+    """The one block of Python that reads this file, with a path and an engine of ours."""
+    found = [block for block in blocks("python") if f'("{file}"' in block]
+    assert len(found) == 1 and found[0].count('"h5netcdf"') == 1
+    return found[0].replace(f'"{file}"', f'"{path}"').replace('"h5netcdf"', f'"{engine}"')
+
+
+def run(lines, names):
+    """What the lines print."""
+    with contextlib.redirect_stdout(io.StringIO()) as written:
+        exec(lines, names)
+    return written.getvalue()
+
+
+def test_every_block_of_python_is_run_by_a_test():
+    """Here, each by the file that it reads."""
+    assert [next(file for file in FILES if f'("{file}"' in block) for block in blocks("python")] == [TABLE, QUESTIONS, CAPTURED]
 
 
 def answers(path, engine="h5netcdf"):
     """What each of the five prints writes, as text; a case's row by its name."""
-    lines = block("python")
-    assert lines.count("\n") <= 11 and lines.count("print(") == 5 and lines.count(PATH) == 1
-    names, texts = {}, []
-    for part in re.split(r"(?<=\n)(?=print)", lines.replace(PATH, str(path)).replace('"h5netcdf"', f'"{engine}"')):
-        with contextlib.redirect_stdout(io.StringIO()) as written:
-            exec(part, names)
-        texts.append(written.getvalue())
+    lines = block_about(QUESTIONS, path, engine)
+    assert lines.count("\n") <= 11 and lines.count("print(") == 5
+    names = {}
+    texts = [run(part, names) for part in re.split(r"(?<=\n)(?=print)", lines)]
     names["data"].close()
     return texts[1:]
 
@@ -74,8 +90,36 @@ def test_changed_predictions_are_named(gemma, tmp_path):
     assert [row(changed, name)[1:] for name in harness.Result(path).cases] == [[], ["other"], []]
 
 
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_lines_on_a_sweep_sort_what_passes(gemma, failing, tmp_path, engine):
+    for name, path in (("passing", gemma), ("failing", failing)):
+        (tmp_path / f"{name}.h5").write_bytes(path.read_bytes())
+    report("collect", tmp_path, "-o", tmp_path / "sweep.h5")
+    lines = run(block_about(TABLE, tmp_path / "sweep.h5", engine), names := {}).splitlines()[1:]
+    rows = [line.split() for line in lines if not line.startswith("row")]
+    result = harness.Result(gemma)
+    bytes_read = [result["bytes_read"][at].sum() for at in range(len(result.cases))]
+    assert [words[1] for words in rows] == [result.cases[at] for at in np.argsort(bytes_read, kind="stable")]
+    assert [int(words[3]) for words in rows] == sorted(bytes_read)
+    assert all(np.isclose(float(words[2]), result.case(words[1], "max_rel_l2").max(), rtol=1e-4) for words in rows)
+    assert set(names["table"]["case"]) >= set(harness.Result(failing).cases)
+
+
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_lines_on_captures_give_the_difference_that_was_measured(shop, engine):
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")},
+                   captures={"tensors": ["y_ref", "y_walk"]})
+    job.run()
+    shown = run(block_about(CAPTURED, job.result_path, engine), names := {})
+    names["kept"].close()
+    values = [float(word) for word in re.findall(r"\d\.\d+(?:e[-+]\d+)?", shown.split("Coordinates")[0])]
+    l2 = harness.Result(job.result_path)["l2"][0, 3]
+    assert len(values) == len(l2)
+    np.testing.assert_allclose(values, l2, rtol=1e-4)  # as printed
+
+
 def test_commands_of_the_readme_are_understood():
-    commands = [shlex.split(line) for line in block("sh").splitlines()]
+    commands = [shlex.split(line) for line in "".join(blocks("sh")).splitlines()]
     assert {words[1] for words in commands} == {"report", "plot", "index"}
     for words in commands:
         assert words[0] == "analysis/walkaudit-report"
