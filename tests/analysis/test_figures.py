@@ -6,6 +6,7 @@ import matplotlib.colors
 import matplotlib.figure
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import harness
 from command import one_line, report
@@ -45,6 +46,22 @@ def odd(gemma, tmp_path_factory):
             file[name][1, 0] = 0.0
             file[name][1, 1, 5] = np.nan
             file[name][1, 1, 7] = np.inf
+    return Loaded(path)
+
+
+@pytest.fixture(scope="module")
+def renamed(sweep, tmp_path_factory):
+    """Long names of cases and prompts, tokens of other scripts, and rates far apart."""
+    path = tmp_path_factory.mktemp("renamed") / "renamed.h5"
+    path.write_bytes(sweep.read_bytes())
+    with h5py.File(path, "r+") as file:
+        names = file["case_name"].asstr()[()]
+        file["case_name"][...] = [f"a-vindex-with-a-long-name-{at}:{name.split(':', 1)[1]}" for at, name in enumerate(names)]
+        file["prompt_key"][...] = [f"a prompt whose key is long, number {at}" for at in range(3)]
+        file["token_text"][3:6] = ["人工智能的未来是什么", "$x^2$ \\frac", "wwwwwwwwwwwwwwwwwwwwwwwwwww"]
+        file["rel_l2"][:, 1, 5] = np.nan
+        file["bound_rel_l2"][...] = 1e-3
+        file["ppl_ratio"][1] = 5e3
     return Loaded(path)
 
 
@@ -94,6 +111,11 @@ def test_depth_has_drift_and_eta_of_every_case(exact):
                            np.median(exact.direct["eta"][case][:, ~first], axis=1))
 
 
+def notes(panel):
+    """What a panel of distributions says below its title."""
+    return panel.texts[0].get_text()
+
+
 def test_distribution_counts_every_observation_once(exact):
     figure = drawn(distribution.against_bound(exact.facts, exact.surveys, exact.cases))
     shown = panels(figure)
@@ -105,7 +127,7 @@ def test_distribution_counts_every_observation_once(exact):
             assert panel.get_xscale() == "log"
             assert panel.get_xlim()[0] < exact.direct[name][case].max() < panel.get_xlim()[1]
         room = exact.facts["cases"][case]["headroom"]["rel_l2"]
-        assert f"headroom {room:+.2f} decades" in shown[2 * case].get_title("right")
+        assert f"headroom {room:+.2f} decades" in notes(shown[2 * case])
         assert list(lines(shown[2 * case])["bound"].get_xdata()) == [0.01, 0.01]
 
 
@@ -170,7 +192,7 @@ def test_zeros_and_nan_are_shown_as_such(odd):
     shown = panels(drawn(profile.by_layer(odd.facts, odd.surveys, odd.cases)))
     assert list(lines(shown[1])["not finite"].get_xdata()) == [1]
     rows = panels(drawn(distribution.against_bound(odd.facts, odd.surveys, odd.cases)))
-    assert "100 % exactly 0" in rows[0].get_title("right") and "2 not finite" in rows[2].get_title("right")
+    assert "100 % exactly 0" in notes(rows[0]) and "2 not finite" in notes(rows[2])
     for plot in figures.overviews(odd.facts, odd.surveys):
         drawn(plot.figure)
 
@@ -202,6 +224,14 @@ def test_rates_show_value_error_and_limit_of_every_case(curve):
         assert np.array_equal(limits, np.where(np.isfinite(upper), upper, np.nan), equal_nan=True)
 
 
+def test_perplexities_far_apart_have_a_log_axis(curve, renamed):
+    for loaded, scale in ((curve, "linear"), (renamed, "log")):
+        plot = next(plot for plot in figures.overviews(loaded.facts, loaded.surveys) if plot.name == "rates")
+        panel = panels(drawn(plot.figure))[3]
+        assert panel.get_title("left") == "PPL ratio" and panel.get_xscale() == scale
+        assert panel.get_xlim()[1] > loaded.direct["ppl_ratio"].max()
+
+
 def test_next_tokens_have_a_cell_per_case_and_position(curve):
     figure = drawn(heatmap.next_tokens(curve.result, curve.cases, 2))
     rows = curve.direct.rows("code")
@@ -228,7 +258,47 @@ def test_cost_numbers_every_case_and_lists_its_name(curve):
         numbers = sorted(int(word) for text in panel.texts for word in re.findall(r"\d+", text.get_text()))
         assert numbers == list(range(1, len(curve.cases) + 1))
     names = [text.get_text() for text in figure.axes[2].texts]
-    assert names == [f"{at + 1}  {name}" for at, name in enumerate(curve.result.cases)]
+    buckets = curve.direct["case_bucket"]
+    assert names == [f"{at + 1}  {name}, {bucket}" for at, (name, bucket) in enumerate(zip(curve.result.cases, buckets))]
+
+
+def labels_apart(panel, renderer):
+    """Drawn tick labels of an axis do not touch each other."""
+    for axis, low, high in ((panel.xaxis, "x0", "x1"), (panel.yaxis, "y0", "y1")):
+        limits = sorted(axis.get_view_interval())
+        boxes = sorted((tick.label1.get_window_extent(renderer) for tick in axis.get_major_ticks()
+                        if tick.label1.get_visible() and tick.label1.get_text() and limits[0] <= tick.get_loc() <= limits[1]),
+                       key=lambda box: getattr(box, low))
+        for one, other in zip(boxes, boxes[1:]):
+            assert getattr(one, high) <= getattr(other, low) + 1, (panel.get_title("left"), one, other)
+
+
+def all_plots(loaded):
+    yield from figures.overviews(loaded.facts, loaded.surveys)
+    for cases in ([0], [0, 1]):  # a figure of a few panels is narrow
+        yield from figures.overviews({**loaded.facts, "cases": [loaded.facts["cases"][at] for at in cases]}, loaded.surveys)
+    yield from figures.next_tokens(loaded.result, loaded.facts, range(len(loaded.result.prompts)))
+    yield from figures.maps(loaded.result, loaded.facts, [(case, prompt) for case in loaded.cases[:2] for prompt in range(3)])
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("name", ["exact", "curve", "odd", "renamed"])
+def test_nothing_is_cut_off_or_overlaps(name, request):
+    """Legends, labels and titles of every plot lie inside its figure, apart from each other."""
+    for plot in all_plots(request.getfixturevalue(name)):
+        figure = drawn(plot.figure)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        box = figure.get_tightbbox(renderer)
+        assert min(box.x0, box.y0) > -0.02, (plot.name, box)
+        assert box.x1 < figure.get_figwidth() + 0.02 and box.y1 < figure.get_figheight() + 0.02, (plot.name, box)
+        for panel in panels(figure):
+            assert panel.bbox.width > 0.1 * figure.bbox.width or panel.get_images(), (plot.name, panel.bbox)
+            labels_apart(panel, renderer)
+            titles = [text for text in (panel._left_title, panel._right_title, *panel.texts) if text.get_text()]
+            for at, one in enumerate(titles):
+                for other in titles[at + 1:]:
+                    assert not one.get_window_extent(renderer).overlaps(other.get_window_extent(renderer)), (
+                        plot.name, one.get_text(), other.get_text())
 
 
 def test_points_that_lie_together_share_a_number_text():

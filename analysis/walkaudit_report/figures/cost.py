@@ -65,7 +65,7 @@ def clusters(points):
 def list_names(panel, cases):
     panel.set_axis_off()
     panel.set_xlim(0, 1)
-    lines = [(f"{at + 1}  {style.shorten(case['name'], 30)}", case) for at, case in enumerate(cases[:LISTED])]
+    lines = [(f"{at + 1}  {style.shorten(case['name'], 28)}, {case['bucket']}", case) for at, case in enumerate(cases[:LISTED])]
     if len(cases) > LISTED:
         lines.append((f"… and {len(cases) - LISTED} more", None))
     for at, (line, case) in enumerate(lines):

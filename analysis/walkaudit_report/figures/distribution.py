@@ -6,13 +6,11 @@ import numpy as np
 from .. import metrics, stats, text
 from . import style
 
-COARSE = 1  # bins of the survey per bar
-
 
 @style.styled
 def against_bound(facts, surveys, cases):
     """A row per case, columns rel_L2 and 1 − cos: share of observations per bar, the bound, the headroom."""
-    figure, axes, legend = style.facets(2 * len(cases), columns=2, width=4.9, height=1.25, share_x=False, share_y=False)
+    figure, axes, legend = style.facets(2 * len(cases), columns=2, width=4.9, height=1.45, share_x=False, share_y=False)
     columns = (("rel_l2", axes[0::2]), ("one_minus_cos", axes[1::2]))
     for name, panels in columns:
         limits = []
@@ -43,28 +41,30 @@ def bound_of(case, name):
 
 def draw(panel, case, survey, name):
     """One histogram. Returns the values that the axis must hold."""
-    edges = stats.EDGES[::COARSE]
+    edges = stats.EDGES
     held = []
     total = sum(sum(survey.histogram[kind]) + survey.zeros[kind] for kind in ("rest", "first"))
     for kind, color, label in (("rest", style.BLUE, "positions after the first"), ("first", style.PURPLE, "position 0")):
-        counts = survey.histogram[kind].reshape(-1, COARSE).sum(axis=1)
+        counts = survey.histogram[kind]
         if counts.any():
             panel.stairs(counts / total, edges, fill=kind == "rest", color=color, linewidth=1.3,
                          alpha=0.75 if kind == "rest" else 1.0, label=label)
             used = np.flatnonzero(counts)
             held += [edges[used[0]], edges[used[-1] + 1]]
     zeros = survey.zeros["rest"] + survey.zeros["first"]
-    notes = [f"{100 * zeros / total:.0f} % exactly 0"] if zeros and total else []
     bound = bound_of(case, name)
+    notes = ["no bound"] if bound is None else []
     if bound is not None and bound > 0:
         panel.axvline(bound, color=style.ORANGE, linestyle="--", linewidth=1.4, label="bound")
         held.append(bound)
         room = case.get("headroom", {}).get("rel_l2" if name == "rel_l2" else "cos")
         if room is not None and math.isfinite(room):
             notes.append(f"headroom {text.decades(room)} decades")
+    if zeros and total:
+        notes.append(f"{100 * zeros / total:.0f} % exactly 0")
     nonfinite = int(survey.nonfinite.sum())
     if nonfinite:
         notes.append(f"{nonfinite} not finite")
-    panel.set_title(style.escape(style.shorten(case["name"])))
-    panel.set_title(", ".join(notes), loc="right", fontweight="normal", fontsize=8)
+    panel.set_title(style.escape(style.shorten(case["name"])), pad=15)  # room for the notes below it
+    panel.text(0, 1.04, ", ".join(notes), transform=panel.transAxes, fontsize=8)
     return held

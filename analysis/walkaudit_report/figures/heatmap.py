@@ -75,14 +75,14 @@ def maps(window, names, rows, title, y_label):
     width = min(11.0, max(4.8, 0.16 * window.columns + 2.2)) + (0 if y_label else 1.2)
     tall = min(4.5, max(1.1, 0.09 * rows)) if y_label else max(1.0, 0.19 * rows)
     figure = style.new_figure(width, len(names) * (tall + 0.35) + 1.3)
-    figure.suptitle(style.escape(title + window.title()), x=0.01, ha="left", fontsize=9, fontweight="bold")
+    style.head(figure, title + window.title())
     widths = [size for size in (1 if window.has_zero else 0, window.columns) if size]
     grid = figure.subplots(len(names), len(widths), squeeze=False, sharey=True, gridspec_kw={"width_ratios": widths})
     for number, (row, name) in enumerate(zip(grid, names)):
         draw(figure, row, window.values(name), name)
         row[0].set_ylabel(y_label)
         for panel in row:
-            panel.tick_params(labelbottom=number == len(names) - 1)
+            panel.tick_params(bottom=number == len(names) - 1, labelbottom=number == len(names) - 1)
     name_positions(list(grid[-1]), window)
     return figure
 

@@ -7,6 +7,7 @@ from .. import metrics
 from . import style
 
 SHOWN = ("mean_kl", "p99_kl", "flip_rate", "ppl_ratio")
+WIDE = 10  # a perplexity ratio beyond which the others would all lie at 1
 
 
 @style.styled
@@ -32,7 +33,7 @@ def with_limits(facts, cases):
         panel.xaxis.set_major_locator(style.ticker.MaxNLocator(4))
         if name == "flip_rate":
             panel.xaxis.set_major_formatter(style.ticker.PercentFormatter(1.0))
-        if name.endswith("kl"):
+        if name.endswith("kl") or name == "ppl_ratio" and np.nanmax(value, initial=1.0) > WIDE:
             style.log_axis(panel.xaxis, [value, upper, bound])
     axes[0].set_yticks(at, [style.escape(style.shorten(facts["cases"][case]["name"])) for case in cases])
     place = figure.add_subplot(grid[1, :])

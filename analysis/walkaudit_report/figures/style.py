@@ -2,11 +2,13 @@
 import io
 import math
 import re
+import textwrap
 
 import matplotlib
 import matplotlib.figure
 import numpy as np
 from matplotlib import colors, font_manager, ticker
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 matplotlib.use("Agg")
 
@@ -26,7 +28,8 @@ RC = {"font.family": "DejaVu Sans", "font.size": 8.5, "axes.titlesize": 9, "axes
       "lines.markersize": 3.5, "svg.fonttype": "none", "svg.hashsalt": "walkaudit", "figure.dpi": 100,
       "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "mathtext.default": "regular"}
 
-LEGEND = 0.32  # inches
+LEGEND, LEGEND_ROW, MARGIN = 0.32, 0.19, 0.1  # inches: a legend of one row, each further row, beside it
+WIDTH_OF_BOLD = 0.095  # inches of a character of a title
 MAP_DECADES = 8  # of a colour scale; what is smaller has its last colour
 
 
@@ -63,14 +66,31 @@ def facets(count, columns=3, width=3.4, height=2.3, share_x=True, share_y=True, 
     return figure, axes, legend
 
 
+def head(figure, title):
+    """A title over the whole figure, in as many lines as it needs; each further line makes the figure taller."""
+    lines = textwrap.wrap(title, int(figure.get_figwidth() / WIDTH_OF_BOLD))
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * (len(lines) - 1))
+    figure.suptitle(escape("\n".join(lines)), x=0.01, ha="left", fontsize=9, fontweight="bold")
+
+
 def share_legend(place, axes, columns=5):
-    """One legend of the labels that any of the panels has, in the place kept for it."""
+    """One legend of the labels that any of the panels has, in the place kept for it: in as many columns as the figure
+    is wide enough for. A legend of several rows makes the figure taller."""
     known = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels()):
             known.setdefault(label, handle)
-    if known:
-        place.legend(known.values(), known.keys(), loc="center", ncols=min(columns, len(known)), borderpad=0)
+    if not known:
+        return
+    figure, grid = place.figure, place.get_subplotspec().get_gridspec()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for count in range(min(columns, len(known)), 0, -1):
+        legend = place.legend(known.values(), known.keys(), loc="center", ncols=count, borderpad=0)
+        if legend.get_window_extent(renderer).width / figure.dpi <= figure.get_figwidth() - 2 * MARGIN:
+            break
+    more = (math.ceil(len(known) / count) - 1) * LEGEND_ROW
+    grid.set_height_ratios([*grid.get_height_ratios()[:-1], LEGEND + more])
+    figure.set_figheight(figure.get_figheight() + more)
 
 
 def log_axis(axis, values, slack=1.3):
