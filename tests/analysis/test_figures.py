@@ -119,11 +119,13 @@ def notes(panel):
 def test_distribution_counts_every_observation_once(exact):
     figure = drawn(distribution.against_bound(exact.facts, exact.surveys, exact.cases))
     shown = panels(figure)
+    first = exact.direct["obs_position"] == 0
     assert len(shown) == 2 * len(exact.cases)
     for case in exact.cases:
         for panel, name in zip(shown[2 * case:2 * case + 2], ("rel_l2", "one_minus_cos")):
-            shares = sum(patch.get_data().values.sum() for patch in panel.patches)
-            assert np.isclose(shares, (exact.direct[name][case] > 0).mean())
+            shares = {patch.get_label(): patch.get_data().values.sum() for patch in panel.patches}
+            for kind, where in (("positions after the first", ~first), ("position 0", first)):
+                assert np.isclose(shares[kind], (exact.direct[name][case][:, where] > 0).mean())
             assert panel.get_xscale() == "log"
             assert panel.get_xlim()[0] < exact.direct[name][case].max() < panel.get_xlim()[1]
         room = exact.facts["cases"][case]["headroom"]["rel_l2"]
@@ -281,11 +283,21 @@ def all_plots(loaded):
     yield from figures.maps(loaded.result, loaded.facts, [(case, prompt) for case in loaded.cases[:2] for prompt in range(3)])
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.filterwarnings("error:Glyph")
+def test_a_file_spells_the_characters_that_its_font_lacks(renamed, tmp_path):
+    figure = heatmap.by_position(renamed.result, 0, 0)
+    figure.axes[0].set_title("\u4eba", loc="left")
+    style.to_file(figure, tmp_path / "map.png")
+    names = [label.get_text() for panel in figure.axes for label in panel.get_xticklabels()]
+    assert figure.axes[0].get_title("left") == r"\u{4EBA}" and r"3 '\u{4EBA}\u{5DE5}" in "".join(names)
+    assert r"'\$x^2\$ " in "".join(names) and not any(ord(char) > 0x3000 for name in names for char in name)
+
+
 @pytest.mark.parametrize("name", ["exact", "curve", "odd", "renamed"])
 def test_nothing_is_cut_off_or_overlaps(name, request):
     """Legends, labels and titles of every plot lie inside its figure, apart from each other."""
     for plot in all_plots(request.getfixturevalue(name)):
+        style.replace_absent_glyphs(plot.figure)  # as in a file
         figure = drawn(plot.figure)
         renderer = FigureCanvasAgg(figure).get_renderer()
         box = figure.get_tightbbox(renderer)

@@ -9,7 +9,8 @@ from . import style
 
 @style.styled
 def against_bound(facts, surveys, cases):
-    """A row per case, columns rel_L2 and 1 − cos: share of observations per bar, the bound, the headroom."""
+    """A row per case, columns rel_L2 and 1 − cos: share of observations per bar, first positions and the others each
+    for themselves, the bound, the headroom."""
     figure, axes, legend = style.facets(2 * len(cases), columns=2, width=4.9, height=1.45, share_x=False, share_y=False)
     columns = (("rel_l2", axes[0::2]), ("one_minus_cos", axes[1::2]))
     for name, panels in columns:
@@ -27,7 +28,7 @@ def against_bound(facts, surveys, cases):
             panel.yaxis.set_major_formatter(style.ticker.PercentFormatter(1.0, decimals=0))
             panel.tick_params(labelbottom=panel is panels[-1])
         panels[-1].set_xlabel(metrics.axis(name))
-    figure.supylabel("share of observations", fontsize=style.RC["font.size"])
+    figure.supylabel("share of such positions", fontsize=style.RC["font.size"])
     style.share_legend(legend, axes, 4)
     return figure
 
@@ -43,11 +44,11 @@ def draw(panel, case, survey, name):
     """One histogram. Returns the values that the axis must hold."""
     edges = stats.EDGES
     held = []
-    total = sum(sum(survey.histogram[kind]) + survey.zeros[kind] for kind in ("rest", "first"))
+    totals = {kind: sum(survey.histogram[kind]) + survey.zeros[kind] for kind in ("rest", "first")}
     for kind, color, label in (("rest", style.BLUE, "positions after the first"), ("first", style.PURPLE, "position 0")):
         counts = survey.histogram[kind]
         if counts.any():
-            panel.stairs(counts / total, edges, fill=kind == "rest", color=color, linewidth=1.3,
+            panel.stairs(counts / totals[kind], edges, fill=kind == "rest", color=color, linewidth=1.3,
                          alpha=0.75 if kind == "rest" else 1.0, label=label)
             used = np.flatnonzero(counts)
             held += [edges[used[0]], edges[used[-1] + 1]]
@@ -60,8 +61,8 @@ def draw(panel, case, survey, name):
         room = case.get("headroom", {}).get("rel_l2" if name == "rel_l2" else "cos")
         if room is not None and math.isfinite(room):
             notes.append(f"headroom {text.decades(room)} decades")
-    if zeros and total:
-        notes.append(f"{100 * zeros / total:.0f} % exactly 0")
+    if zeros:
+        notes.append(f"{100 * zeros / sum(totals.values()):.0f} % exactly 0")
     nonfinite = int(survey.nonfinite.sum())
     if nonfinite:
         notes.append(f"{nonfinite} not finite")

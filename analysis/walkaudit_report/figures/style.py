@@ -1,5 +1,6 @@
 """How every figure looks: colours that colour-blind readers tell apart, log axes that bear zeros, the same bytes twice."""
 import io
+import itertools
 import math
 import re
 import textwrap
@@ -9,6 +10,7 @@ import matplotlib.figure
 import numpy as np
 from matplotlib import colors, font_manager, ticker
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 matplotlib.use("Agg")
 
@@ -30,6 +32,7 @@ RC = {"font.family": "DejaVu Sans", "font.size": 8.5, "axes.titlesize": 9, "axes
 
 LEGEND, LEGEND_ROW, MARGIN = 0.32, 0.19, 0.1  # inches: a legend of one row, each further row, beside it
 WIDTH_OF_BOLD = 0.095  # inches of a character of a title
+SPELT = 20  # characters that a text may grow to when its own are spelt
 MAP_DECADES = 8  # of a colour scale; what is smaller has its last colour
 
 
@@ -184,12 +187,15 @@ def replace_absent_glyphs(figure):
     font = font_manager.get_font(font_manager.findfont(RC["font.family"])).get_charmap()
 
     def known(text):
-        return "".join(char if ord(char) in font or char == "\n" else f"\\u{{{ord(char):X}}}" for char in text)
-    for panel in figure.axes:
-        panel.set_title(known(panel.get_title("left")))
-        for axis in (panel.xaxis, panel.yaxis):
-            if isinstance(axis.get_major_formatter(), ticker.FixedFormatter):
-                axis.get_major_formatter().seq = [known(text) for text in axis.get_major_formatter().seq]
+        pieces = [char if ord(char) in font or char == "\n" else f"\\u{{{ord(char):X}}}" for char in text]
+        lengths = itertools.accumulate(map(len, pieces))
+        fits = [length <= max(len(text), SPELT) for length in lengths]
+        return "".join(itertools.compress(pieces, fits)) + ("" if all(fits) else "…")
+    for item in figure.findobj(Text):
+        item.set_text(known(item.get_text()))
+    for axis in (axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)):
+        if isinstance(axis.get_major_locator(), ticker.FixedLocator):  # labels that a draw would set again
+            axis.set_ticklabels([known(label.get_text()) for label in axis.get_majorticklabels()])
 
 
 @styled
