@@ -7,15 +7,31 @@ from .errors import Failure
 from .result import open_result
 from .sections import column_list, figure_cell, headline, place_words, sortable, value_of
 
-METHOD = (
-    "Every case is one walk path on one vindex. The dense model alone drives the residual stream; at each layer the dense FFN "
-    "and the walk path see the same input, and their outputs are compared at every position.",
-    "Each case runs with one forced kernel; a case whose kernel did not run fails, it never falls back to another.",
-    "Three questions are judged apart: whether the stored numbers encode the model's, whether the kernel computes what they "
-    "say, and how far the result is from the dense model.",
-    "cos and rel_L2 are tied: with ρ the ratio of the outputs' lengths, rel_L2² = 1 + ρ² − 2ρ·cos; a bound on one cannot be "
-    "chosen without the other.",
-    "Bounds come from measurement: a bucket without calibrated bounds is MEASURED, which is a fact and no failure.",
+PURPOSE = ("Does every walk path of every vindex compute the same FFN as the dense weights, at every layer and every position, "
+           "and does the model still say the same? Each result answers it for one model.")
+METHOD = (  # (title, sentences)
+    ("Forced kernels", (
+        "A case is one walk path on one vindex, and names the files that it may read. The kernel that really ran is recorded for "
+        "every layer and prompt; a case whose kernel did not run fails, it never falls back to another.",)),
+    ("Two readings of each case", (
+        "The dense model alone drives the residual stream that is compared: at each layer the dense FFN and the walk path see the "
+        "same input, and their outputs are compared at every position. This is the error of a layer by itself.",
+        "Beside it each case drives a stream of its own: drift, next tokens and their probabilities come from that one.")),
+    ("What is judged, and what is shown for diagnosis", (
+        "Three questions are judged apart: whether the stored numbers encode the model's, whether the kernel computes what they "
+        "say, and how far the result is from the dense model. For the last cos, rel_L2, top-1 and |ΔP| are held against bounds; "
+        "they do not depend on the size of the activations.",
+        "L2, the largest difference of one element, η and drift are shown for diagnosis: they tell where to look, and have no "
+        "bounds.")),
+    ("Buckets", (
+        "Exact, quantized and fp4 cases have bounds of their own, by the least exact number that a case really reads. Cases that "
+        "leave features out are approximate: a choice, shown as a curve over K.",)),
+    ("Measure, then tighten", (
+        "Bounds come from measurement: a bucket without calibrated bounds is MEASURED, which is a fact and no failure. "
+        "'walkaudit-report tighten' proposes bounds with headroom from what was measured, and names its evidence.",)),
+    ("cos and rel_L2", (
+        "The two are tied: with ρ the ratio of the outputs' lengths, rel_L2² = 1 + ρ² − 2ρ·cos. So rel_L2 is at least √(1 − cos²), "
+        "and √(2(1 − cos)) when both are equally long: a bound on one cannot be chosen without the other.",)),
 )
 
 
@@ -71,9 +87,11 @@ def build(entries, refused, artefacts):
     total = sum(entry["summary"]["cases"] for entry in entries)
     failed = sum(entry["summary"]["failed"] for entry in entries)
     good = failed == 0 and not refused and all(entry["summary"]["success"] for entry in entries)
-    lead = [Text(f"{text.plural(len(entries), 'result')}, {text.plural(total, 'case')}, {failed} of them fail.",
-                 "good" if good else "warning")]
-    sections = [Section("Method", "method", [Bullets([Cell(words) for words in METHOD])]),
+    lead = [Text(PURPOSE), Text(f"{text.plural(len(entries), 'result')}, {text.plural(total, 'case')}: {total - failed} pass or are "
+                                f"measured, {failed} {'fails' if failed == 1 else 'fail'}.", "good" if good else "warning")]
+    sections = [Section("Method", "method", [], sections=[
+                    Section(title, f"method-{at}", [Text(words) for words in sentences])
+                    for at, (title, sentences) in enumerate(METHOD)]),
                 Section("Baselines", "baselines", [baselines(entries)])]
     if refused:
         sections.append(Section("Not read", "refused", [Text("Files that are no finished results:"), Bullets(
@@ -113,13 +131,15 @@ def baselines(entries):
                          Cell(verdict_words(cases, good), kind="good" if good == len(cases) else "bad"),
                          Cell(text.plain(entry["path"]), link=f"#result-{at}")])
     return Table("One row per result, vindex and bucket; each figure is the worst of its cases", columns, rows,
-                 metrics.explain("cos", "rel_l2", "prob_delta"), filtered=len(rows) > 12)
+                 metrics.explain("bucket", "cos", "rel_l2", "prob_delta", "n_obs", "verdict"), filtered=len(rows) > 12)
 
 
 def verdict_words(cases, good):
+    """"2/3 PASS; ENCODING": how many succeed, and as what the others fail."""
     measured = sum(case["verdict"] == "MEASURED" for case in cases)
-    word = "MEASURED" if measured == len(cases) else "PASS" if measured == 0 else "PASS or MEASURED"
-    return f"{good}/{len(cases)} {word}"
+    word = "PASS" if measured == 0 else "MEASURED" if measured == good else "PASS or MEASURED"
+    failed = dict.fromkeys(case["verdict"] for case in cases if case["verdict"] not in facts.SUCCESS)
+    return "; ".join([f"{good}/{len(cases)} {word}", *failed])
 
 
 def entry_section(entry, at, links):

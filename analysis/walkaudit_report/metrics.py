@@ -38,6 +38,15 @@ METRICS = {
                                             "five."),
     "headroom": Metric("headroom", "Powers of ten between the figure and its bound; negative is beyond the bound."),
     "quantiles": Metric("p50, p95", "Half, or 95 %, of the observations are no larger."),
+    "verdict": Metric("verdict", "The first that holds of what walkaudit checks; MEASURED has no bound to be judged by and "
+                                 "counts as success."),
+    "bucket": Metric("bucket", "Which bounds apply: exact, quantized or fp4 by the least exact number that is read, "
+                               "approximate where features are left out."),
+    "k": Metric("K", "Features taken per position: all, or those with the highest gate scores."),
+    "flops": Metric("GFLOP", "Floating-point operations of the case's FFN, in thousand millions."),
+    "probability": Metric("p", "Probability of the most probable next token."),
+    "top1_token": Metric("top-1", "The most probable next token."),
+    "n_obs": Metric("n_obs", "Observations: a layer at a position of a prompt, over all cases."),
     "bytes": Metric("MB read", "Stored bytes of weights that the case reads, once per batch, in millions."),
     "seconds": Metric("seconds", "Time in the case's FFN, summed over ranks; it differs from run to run.", "s"),
     "first": Metric("position 0", "First positions are shown apart: nothing precedes them, many models put the same token "

@@ -107,7 +107,7 @@ def render_table(table):
         rows.append(f"<tr{anchor}>{cells}</tr>\n")
     filtered = " data-filter" if table.filtered else ""
     return (f'<div class="scroll" tabindex="0" role="region" aria-label="{markup(table.caption)}">'
-            f"<table{filtered}><caption>{markup(table.caption)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n"
+            f"<table{filtered}><caption><span>{markup(table.caption)}</span></caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n"
             f"{''.join(rows)}</tbody></table></div>\n" + (explained(table.explanations) if table.explanations else ""))
 
 

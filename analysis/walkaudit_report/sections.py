@@ -106,7 +106,7 @@ def summary_table(facts):
         rows.append([case_cell(facts, at), verdict_cell(case["verdict"]), Cell(case["bucket"]),
                      *summary_cells(case), Cell(text.megabytes(case["cost"]["bytes"]), sort=case["cost"]["bytes"]),
                      Cell(text.seconds(case["cost"]["seconds"]), sort=case["cost"]["seconds"])])
-    named = ["cos", "rel_l2", "headroom", "eta", "prob_delta", "kl", "top1", "bytes", "seconds"]
+    named = ["verdict", "bucket", "cos", "rel_l2", "headroom", "eta", "prob_delta", "kl", "top1", "bytes", "seconds"]
     return Table("Verdicts, and the largest differences from the dense model over all layers and positions", columns, rows,
                  metrics.explain(*named), filtered=len(rows) > 12)
 
@@ -158,7 +158,7 @@ def rest_table(facts):
 def first_table(facts):
     columns = column_list("case", "=rel_L2 at position 0", "at layer prompt/position", "=η at position 0", "at")
     rows = place_rows(facts, lambda extremes: (extremes["first"]["max_rel_l2"], extremes["first"]["max_eta"]))
-    return Table("The largest differences at position 0", columns, rows, metrics.explain("first"), filtered=len(rows) > 12)
+    return Table("The largest differences at position 0", columns, rows, metrics.explain("first", "rel_l2", "eta"), filtered=len(rows) > 12)
 
 
 def labels_words(labels):
@@ -197,12 +197,7 @@ def cost_table(facts):
                      Cell(text.seconds(cost["seconds"]), sort=cost["seconds"]),
                      Cell(", ".join(case["reads"]) or "nothing")])
     return Table("What each case costs", columns, rows,
-                 [*metrics.explain("bytes", "seconds"), ("K", "Features taken per position; all, or those with the highest "
-                                                              "gate scores.")], filtered=len(rows) > 12)
-
-
-
-
+                 metrics.explain("k", "bytes", "flops", "seconds"), filtered=len(rows) > 12)
 
 def rates_table(facts):
     """Each rate with its error and the limit that a bound is held against."""
@@ -238,7 +233,7 @@ def prompt_blocks(facts):
                      Cell(f"{differ} of {prompt['cases_compared']}", sort=differ)])
         anchors.append(f"prompt-{at}")
     blocks = [Table("Most probable next token of each prompt, by the dense model", columns, rows,
-                    metrics.explain("margin"), anchors, filtered=len(rows) > 12)]
+                    metrics.explain("top1_token", "probability", "margin"), anchors, filtered=len(rows) > 12)]
     if facts["prompts_left_out"]:
         blocks.append(Text(f"{text.plural(facts['prompts_left_out'], 'more prompt')} in the file: shown are those with the "
                            "largest KL in any case."))
@@ -254,7 +249,7 @@ def case_section(facts, at):
         blocks = [Text(f"{case['verdict']}: {'; '.join(case['reasons'])}", "warning")]
     else:
         blocks = [Text(case_words(case)), case_prompts_table(case, at), layers_table(case, at)]
-    return Section(text.plain(case["name"]), f"case-{at}", blocks, folded=True)
+    return Section(f"{text.plain(case['name'])}: {case['verdict']}", f"case-{at}", blocks, folded=True)
 
 
 def case_words(case):
@@ -282,12 +277,12 @@ def case_prompts_table(case, at):
                      Cell(f"{prompt['topk_overlap']:.2f}", sort=sortable(prompt["topk_overlap"])),
                      Cell("yes" if prompt["same"] else "no", kind="" if prompt["same"] else "bad")])
     return Table(f"{text.plain(case['name'])} by prompt: the next token", columns, rows,
-                 metrics.explain("prob_delta", "kl", "js", "topk_overlap"), filtered=len(rows) > 12)
+                 metrics.explain("top1_token", "probability", "prob_delta", "kl", "js", "topk_overlap"), filtered=len(rows) > 12)
 
 
 def layers_table(case, at):
-    columns = column_list("layer", "kernel", "=min cos", "=rel_L2 p50", "=p95", "=max", "at prompt/position",
-                          "=at position 0", "=max η", "at", "=max drift", "=seconds")
+    columns = column_list("layer", "kernel", "=min cos", "=rel_L2 p50", "=rel_L2 p95", "=max rel_L2", "at prompt/position",
+                          "=rel_L2 at position 0", "=max η", "at", "=max drift", "=seconds")
     rows, anchors = [], []
     for layer in case["layers"]:
         right = layer["labels"] == [layer["expected_label"]]
@@ -303,7 +298,7 @@ def layers_table(case, at):
                      Cell(f"{layer['seconds']:.3f}", sort=layer["seconds"])])
         anchors.append(f"case-{at}-layer-{layer['layer']}")
     return Table(f"{text.plain(case['name'])} by layer; p50 and p95 are of the positions after the first, the extremes of "
-                 "all", columns, rows, metrics.explain("cos", "rel_l2", "quantiles", "eta", "drift"), anchors,
+                 "all", columns, rows, metrics.explain("cos", "rel_l2", "quantiles", "eta", "drift", "seconds"), anchors,
                  filtered=len(rows) > 40)
 
 
@@ -352,4 +347,4 @@ def run_value(value):
         return text.ABSENT
     if isinstance(value, float):
         return f"{value:.6g}" if value < 1e6 else text.count(value)
-    return text.plain(str(value), 200)
+    return text.plain(", ".join(map(str, value)) if isinstance(value, list) else str(value), 200)

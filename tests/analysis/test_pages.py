@@ -124,7 +124,7 @@ def test_tables_sort_by_number_both_ways(page, failing):
     page.find_element(By.CSS_SELECTOR, "details summary").click()
     table = page.find_elements(By.CSS_SELECTOR, "details table")[1]
     heads = table.find_elements(By.CSS_SELECTOR, "thead th")
-    number = [head.text for head in heads].index("max")
+    number = [head.text for head in heads].index("max rel_L2")
     values = [float(word) for word in column(table, number)]
     button = heads[number].find_element(By.CSS_SELECTOR, "button")
     button.click()
@@ -160,6 +160,11 @@ def test_light_and_dark_are_both_readable(page, scheme, dark):
                            ("svg text", "fill"), ("figcaption", "color")):
         color = page.execute_script(style, page.find_element(By.CSS_SELECTOR, selector), name)
         assert contrast(color, ground) >= 4.5, (selector, color, ground)
+    for name in ("blue", "orange", "green", "purple", "sky", "amber", "grey"):  # WCAG 2 asks 3 of what is no text
+        color = page.execute_script("const probe = document.body.appendChild(document.createElement('i'));"
+                                    "probe.style.color = `var(--${arguments[0]})`;"
+                                    "const found = getComputedStyle(probe).color; probe.remove(); return found", name)
+        assert contrast(color, ground) >= 3, (name, color)
 
 
 def test_print_leaves_out_what_paper_cannot_do_and_unfolds_cases(page):
@@ -198,6 +203,11 @@ def test_narrow_window_scrolls_tables_not_the_page(page):
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
                          {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True})
     assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    region = page.find_element(By.CSS_SELECTOR, "#summary .scroll")
+    page.execute_script("arguments[0].scrollLeft = 400", region)
+    for selector in ("caption span", "tbody th"):  # what names a table and its rows stays in sight
+        box = region.find_element(By.CSS_SELECTOR, selector).rect
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390, (selector, box)
 
 
 def test_plots_are_drawn_at_a_size_that_can_be_read(page):

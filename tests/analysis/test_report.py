@@ -231,6 +231,32 @@ def test_every_metric_is_explained_where_it_stands(made):
         assert phrase in words.split("## Cases in detail")[0] and phrase in source
 
 
+PLAIN = {"tokens", "cases that differ"}  # counts that their own titles explain
+
+
+def test_every_column_of_numbers_is_explained_below_its_table(made):
+    for _, _, _, source in made.values():
+        seen = 0
+        for table, below in re.findall(r"<table(.*?)</table></div>\n(<dl>.*?</dl>)?", source, re.DOTALL):
+            symbols = [part for symbol in re.findall(r"<dt>(.*?)</dt>", below) for part in symbol.split(", ")]
+            for head in re.findall(r'<th scope="col" class=number>(.*?)</th>', table):
+                seen += 1
+                assert head in PLAIN or any(symbol in head for symbol in symbols), (head, symbols)
+        assert seen > 30
+
+
+def test_every_metric_of_a_plot_is_explained_above_it(made):
+    for _, _, _, source in made.values():
+        for section in re.findall(r"<section(.*?)</section>", source, re.DOTALL):
+            if "<figure>" in section:
+                symbols = [part for symbol in re.findall(r"<dt>(.*?)</dt>", section.split("<figure>")[0])
+                           for part in symbol.split(", ")]
+                titles = re.findall(r"<figcaption><strong>(.*?)</strong>", section)
+                assert symbols and titles
+                for symbol in re.findall(r">(rel_L2|1 − cos|η|KL \[nat\]|mean KL \[nat\]|PPL ratio|MB read|seconds)[,<]", section):
+                    assert any(symbol.startswith(known) or known in symbol for known in symbols), (symbol, symbols)
+
+
 def test_neither_rel_l2_nor_eta_is_called_the_cause(made):
     for _, _, words, source in made.values():
         assert re.findall(r"\bcause\b", words) == ["cause"] and "not by itself the cause" in words
@@ -306,11 +332,19 @@ def test_index_lists_every_result_and_what_is_none(gemma, failing, tmp_path):
     assert rows[0] == ["date", "model", "vindex", "bucket", "paths tested", "min cos", "max rel_L2", "max |ΔP|", "n_obs",
                        "verdict", "result"]
     assert [row[-1] for row in rows[1:]] == ["one.h5", "sub/two.h5"]
-    assert rows[1][9] == "3/3 PASS" and rows[2][9].endswith("PASS") and not rows[2][9].startswith("3/3")
+    assert rows[1][9] == "3/3 PASS" and rows[2][9] == "0/3 PASS; ENCODING"
     direct = harness.Result(failing)
     assert rows[2][6] == text.figure(direct["rel_l2"].max()) and rows[2][5] == text.cosine(direct["cos"].min())
     assert {"one.html", "one.md", "one.json", "one.h5", "sub/two.h5"} <= set(page.links)
-    assert "## Method" in words and "cos ≥ 0.99999" in words
+    assert "2 results, 6 cases: 3 pass or are measured, 3 fail." in words
+    assert "cos ≥ 0.99999" in words
+    for title in ("## Method", "### Forced kernels", "### What is judged, and what is shown for diagnosis", "### Buckets",
+                  "### Measure, then tighten", "### cos and rel_L2"):
+        assert f"\n{title}\n".replace("_", "\\_") in words or f"\n{title}\n" in words
+    for name, heading in (("one.h5", "audit: f16 (one.h5)"), ("sub/two.h5", "audit: wrong (sub/two.h5)")):
+        section = words.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        for part in ("3 cases: ", "largest rel_L2 ", "largest rel_L2 after position 0 ", "bounds of bucket exact: ", f"[{name.split('/')[-1]}]"):
+            assert part in section, part
     (folder / "zero.h5").write_bytes(b"not a result")
     report("index", folder, expect=3)
     assert "zero.h5: not a result of walkaudit" in (folder / "INDEX.md").read_text()

@@ -14,13 +14,14 @@ from matplotlib.text import Text
 
 matplotlib.use("Agg")
 
-# Okabe and Ito's colours that stand out on white and on dark; shape and dash repeat what colour says.
-BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER, GREY = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00",
-                                                 "#808891")
+# Okabe and Ito's hues, dark enough for white paper; shape and dash repeat what colour says.
+BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER, GREY = ("#0072b2", "#d55e00", "#008a64", "#b4508a", "#2b8cc4", "#a86f00",
+                                                 "#6b737c")
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER, GREY)
 MARKERS = "osD^vPX*<>"
 INK, MUTED, GRID = "#1f2328", "#59636e", "#d1d9e1"  # in a page they become its own variables
-VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", BLUE: "var(--blue)"}
+VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", BLUE: "var(--blue)", ORANGE: "var(--orange)",
+             GREEN: "var(--green)", PURPLE: "var(--purple)", SKY: "var(--sky)", AMBER: "var(--amber)", GREY: "var(--grey)"}
 
 RC = {"font.family": "DejaVu Sans", "font.size": 8.5, "axes.titlesize": 9, "axes.titleweight": "bold",
       "axes.titlelocation": "left", "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK,

@@ -18,13 +18,13 @@ MAPS = 8  # cases of which the page shows a map; `plot` draws all
 
 SECTIONS = {  # of plots, in order: title and the metrics that they show
     "profiles": ("By layer", ("rel_l2", "eta", "quantiles", "first")),
-    "distributions": ("Against the bounds", ("rel_l2", "one_minus_cos", "headroom")),
-    "depth": ("Along the depth", ("drift", "eta")),
+    "distributions": ("Against the bounds", ("rel_l2", "one_minus_cos", "headroom", "first")),
+    "depth": ("Along the depth", ("drift", "eta", "quantiles", "first")),
     "rates-plotted": ("Rates and their limits", ("mean_kl", "p99_kl", "flip_rate", "ppl_ratio", "upper")),
     "next": ("Next tokens by position", ("obs_kl",)),
-    "sweep": ("Over K", ("rel_l2", "kl", "top1")),
+    "sweep": ("Over K", ("k", "rel_l2", "quantiles", "kl", "top1", "seconds")),
     "maps": ("By layer and position", ("rel_l2", "one_minus_cos", "first")),
-    "cost": ("Accuracy against cost", ("rel_l2", "bytes", "seconds")),
+    "cost": ("Accuracy against cost", ("rel_l2", "quantiles", "bytes", "seconds", "bucket")),
 }
 
 
