@@ -206,15 +206,18 @@ def rates_table(facts):
     for at, case in enumerate(facts["cases"]):
         row = [case_cell(facts, at)]
         for name in layout.RATES if case.get("rates") else ():
-            row += rate_cells(case["rates"][name])
+            row += rate_cells(case["rates"][name], RATE_FORMS.get(name, text.figure))
         rows.append(row + [Cell(text.ABSENT)] * (len(titles) + 1 - len(row)))
     return Table("Rates over all positions of all prompts: value ± standard error, upper limit", column_list("case", *titles),
                  rows, metrics.explain(*layout.RATES, "upper"), filtered=len(rows) > 12)
 
 
-def rate_cells(rate):
-    words = text.figure(rate["value"]) + ("" if rate["error"] is None else f" ± {text.figure(rate['error'])}")
-    limit = text.figure(rate["upper"]) + ("" if rate["bound"] is None else f" (bound {rate['bound']:g})")
+RATE_FORMS = {"flip_rate": text.percent, "far_flip_rate": text.percent, "ppl_ratio": text.ratio}
+
+
+def rate_cells(rate, form):
+    words = form(rate["value"]) + ("" if rate["error"] is None else f" ± {form(rate['error'])}")
+    limit = form(rate["upper"]) + ("" if rate["bound"] is None else f" (bound {form(rate['bound'])})")
     return [Cell(words, sort=sortable(rate["value"])), Cell(limit, sort=sortable(rate["upper"]))]
 
 

@@ -34,6 +34,15 @@ def probability(value):
     return figure(value) if value is None or not math.isfinite(value) else f"{value:.6f}"
 
 
+def percent(value):
+    return figure(value) if value is None or not math.isfinite(value) else f"{100 * value:.2f} %"
+
+
+def ratio(value):
+    """What is read by its distance from 1."""
+    return figure(value) if value is None or not math.isfinite(value) else f"{value:.6f}"
+
+
 def decades(value):
     """Headroom: powers of ten between a figure and its bound; negative beyond it."""
     if value is None or math.isnan(value):

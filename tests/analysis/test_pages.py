@@ -171,6 +171,9 @@ def test_print_leaves_out_what_paper_cannot_do_and_unfolds_cases(page):
     page.execute_cdp_cmd("Page.printToPDF", {})
     emulate(page, media="print")
     assert not page.find_element(By.CSS_SELECTOR, "nav").is_displayed()
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 1030, "height": 700, "deviceScaleFactor": 1, "mobile": False})
+    for table in page.find_elements(By.CSS_SELECTOR, "main > section table"):  # 297 mm less the margins
+        assert page.execute_script("return arguments[0].scrollWidth", table) <= 1030, table.text.splitlines()[0]
     page.execute_script("dispatchEvent(new Event('beforeprint'))")
     assert all(visible(table) for table in page.find_elements(By.CSS_SELECTOR, "details table"))
     page.execute_script("dispatchEvent(new Event('afterprint'))")

@@ -135,7 +135,11 @@ def test_rates_stand_with_their_errors_limits_and_bounds(made):
             assert case["rates"][name]["value"] == direct[name][at]
             upper = direct[f"{name}_upper"][at]
             assert case["rates"][name]["upper"] == (upper if math.isfinite(upper) else "Infinity")
-            assert f"{text.figure(direct[name][at])} ± {text.figure(direct[f'{name}_err'][at])}" in words
+            form = {"flip_rate": "{:.2f} %", "far_flip_rate": "{:.2f} %", "ppl_ratio": "{:.6f}"}.get(name, "{:.2e}")
+            scale = 100 if "flip" in name else 1
+            written = " ± ".join("0" if form == "{:.2e}" and value == 0 else form.format(scale * value)
+                                 for value in (direct[name][at], direct[f"{name}_err"][at]))
+            assert written in words
     assert "Over all positions</h2>" in source
     assert all(case["rates"] is None for case in made["gemma"][1]["cases"])
     assert "Over all positions" not in made["gemma"][2]
