@@ -22,6 +22,10 @@ PROGRAM = ("blas_core", "numeric_version")  # fingerprints of the program; all o
 PIECE = 1 << 20  # observations of a small dataset read at once
 CELLS = ("rel_l2", "one_minus_cos", "eta", "drift", "kernel_rel_l2", "cos", "l2", "max_abs", "norm_ratio", "max_abs_index",
          "obs_status")
+NORMS = ("x_norm", "ref_norm", "h_norm")  # of the dense model, [layer, obs]
+DENSE_TOKENS = ("ref_top1_id", "ref_top1_prob", "ref_margin", "ref_topk_id", "ref_topk_logprob")
+TOKENS = ("top1_id", "top1_prob", "prob_of_ref_top1", "prob_delta", "top1_match", "kl", "js", "topk_overlap", "topk_id",
+          "topk_logprob", "obs_kl")  # of a case; the last with `logits: all` only
 FINITE = ("rel_l2", "one_minus_cos", "eta", "drift")  # every observation has them
 
 
@@ -41,13 +45,17 @@ class Change:
 
 @dataclasses.dataclass
 class Pair:
-    """A case in both results, by its numbers there."""
+    """A case in both results, by its numbers there; or the dense model of both."""
 
     name: str
     old: int
     new: int
     equal: list  # per layer: whether all is equal bit for bit
     differing: list  # per layer: names of the datasets that differ
+    tokens_equal: bool = True  # next tokens, their probabilities and KL, bit for bit
+
+    def all_equal(self):
+        return all(self.equal) and self.tokens_equal
 
 
 def ratio(old, new, noise):
@@ -84,12 +92,32 @@ def same_tokens(old, new):
 
 def pairs(old, new):
     """Cases of the same name in both."""
-    return [Pair(name, old.cases.index(name), new.cases.index(name), [True] * old.size["layer"],
-                 [[] for _ in range(old.size["layer"])]) for name in old.cases if name in new.cases]
+    return [pair_of(old, name, old.cases.index(name), new.cases.index(name)) for name in old.cases if name in new.cases]
+
+
+def pair_of(result, name, old, new):
+    layers = result.size["layer"]
+    return Pair(name, old, new, [True] * layers, [[] for _ in range(layers)])
+
+
+def compare_dense(old, new):
+    """The dense model of both: where it differs, every case is measured against something else."""
+    pair = pair_of(old, "dense", -1, -1)
+    for name in NORMS:
+        for layer in range(old.size["layer"]):
+            if not same(old.read(name, layer), new.read(name, layer)):
+                pair.equal[layer] = False
+                pair.differing[layer].append(name)
+    pair.tokens_equal = all(same(old[name], new[name]) for name in DENSE_TOKENS)
+    return pair
 
 
 def bits(values):
     return values.view(f"u{values.dtype.itemsize}") if values.dtype.kind == "f" else values
+
+
+def same(one, other):
+    return one.shape == other.shape and np.array_equal(bits(one), bits(other))
 
 
 def compare_case(old, new, pair):
@@ -98,7 +126,7 @@ def compare_case(old, new, pair):
     for name in CELLS:
         for (part, before), (_, after) in zip(old.slabs(name, pair.old), new.slabs(name, pair.new)):
             for layer, one, other in zip(range(part.start, part.stop), before, after):
-                if not np.array_equal(bits(one), bits(other)):
+                if not same(one, other):
                     pair.equal[layer] = False
                     pair.differing[layer].append(name)
                     if name in NOISE:
@@ -107,6 +135,8 @@ def compare_case(old, new, pair):
     for layer in np.flatnonzero((labels[0] != labels[1]).any(axis=1)):
         pair.equal[layer] = False
         pair.differing[layer].append("label")
+    pair.tokens_equal = all(same(old.read(name, pair.old), new.read(name, pair.new)) for name in TOKENS
+                            if old.has(name) and new.has(name))
     return changes
 
 

@@ -41,7 +41,8 @@ def lines(done, title):
 def test_the_same_job_again_is_equal_bit_for_bit(shop, old):
     done = report("diff", old, make(shop))
     rows = lines(done, "Equal bit for bit")
-    assert len(rows) == 5 and all(row.split()[1:4] == ["4", "of", "4"] for row in rows)
+    assert [row.split()[0] for row in rows] == ["dense", *harness.Result(old).cases]
+    assert all(row.split()[1:] == ["4", "of", "4", "none", "equal"] for row in rows)
     assert done.stdout.count("all equal") == 3 and "no observation differs in any bit" in done.stdout
     assert done.stdout.endswith("0 figures worse than 1.5 times; exit code 0\n")
 
@@ -54,7 +55,9 @@ def test_bf16_activations_in_a_q4k_kernel_are_named(shop, old):
         moved = after.case(case, "rel_l2")[2] / before.case(case, "rel_l2")[2]
         assert np.all(np.abs(moved - 1) < 0.01)
     done = report("diff", old, new, "-n", 50, expect=1)
-    assert all(row.split()[1:5] == ["2", "of", "4", "2-3"] for row in lines(done, "Equal bit for bit"))
+    dense, *rows = lines(done, "Equal bit for bit")
+    assert dense.split() == ["dense", "4", "of", "4", "none", "equal"]  # the fault is in no dense kernel
+    assert len(rows) == 5 and all(row.split()[1:6] == ["2", "of", "4", "2-3", "differ"] for row in rows)
     kernels = lines(done, "Kernels, against the stored numbers")
     named = {tuple(row.split()[1:3]) for row in kernels}
     assert named == {(case, "L2") for case in before.cases}
@@ -73,7 +76,7 @@ def test_twice_the_drift_of_one_layer_is_named(old, changed):
     assert [row.split()[:4] for row in rows] == [["drift", "q4k:sparse", "L1", "largest"], ["drift", "q4k:sparse", "L1", "median"]]
     assert all(row.split()[-1] == "2" for row in rows)
     assert "first layer that differs: L1 (q4k:sparse)" in done.stdout and "first layer that is worse: L1 (q4k:sparse)" in done.stdout
-    assert lines(done, "Equal bit for bit")[3].split()[1:] == ["3", "of", "4", "1", "L1:", "drift"]
+    assert lines(done, "Equal bit for bit")[4].split() == ["q4k:sparse", "3", "of", "4", "1", "equal", "L1:", "drift"]
     assert "2 figures worse than 1.5 times; exit code 1" in done.stdout
     report("diff", old, new, "--factor", 3)
     assert "2 figures better by more than 1.5" in report("diff", new, old).stdout
@@ -84,7 +87,23 @@ def test_what_f32_rounds_away_is_not_worse(old, changed):
         file["kernel_rel_l2"][0] *= 5  # 3e-7 to 1.6e-6
     done = report("diff", old, changed(plant))
     assert "none is worse than 1.5 times" in done.stdout
-    assert lines(done, "Equal bit for bit")[0].split()[1:5] == ["0", "of", "4", "0-3"]
+    assert lines(done, "Equal bit for bit")[1].split()[1:5] == ["0", "of", "4", "0-3"]
+
+
+def test_a_dense_model_that_differs_is_named(old, changed):
+    """Its norms by layer, its next tokens: then the figures of all cases rest on another reference."""
+    def layer(file, cases):
+        file["h_norm"][2, 7] = np.nextafter(file["h_norm"][2, 7], 9e9)
+    done = report("diff", old, changed(layer))
+    rows = lines(done, "Equal bit for bit")
+    assert rows[0].split() == ["dense", "3", "of", "4", "2", "equal", "L2:", "h_norm"] and "dense model itself differs" in rows[-1]
+    assert "first layer that differs: L2 (dense)" in done.stdout
+
+    def tokens(file, cases):
+        file["ref_topk_logprob"][1, 3] += 1e-3
+    done = report("diff", old, changed(tokens))
+    assert lines(done, "Equal bit for bit")[0].split()[1:] == ["4", "of", "4", "none", "differ"]
+    assert "no layer differs in any bit, but next tokens do" in done.stdout
 
 
 def test_encoding_rates_tokens_and_numbers_that_are_none(old, changed):

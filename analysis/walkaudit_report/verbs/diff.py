@@ -43,6 +43,7 @@ def diff(old, new, args):
     if not found:
         raise Failure("the results have no case in common", f"'{old.path}' and '{new.path}'",
                       f"found {', '.join(old.cases)} and {', '.join(new.cases)}, expected a common name")
+    dense = compare.compare_dense(old, new)
     changes = compare.compare_encoding(old, new)
     with Progress("comparing", len(found)) as bar:
         for pair in found:
@@ -51,10 +52,10 @@ def diff(old, new, args):
     verdicts = compare.verdict_changes(old, new, found)
     worse = [change for change in changes if change.ratio > args.factor]
     fallen = [item for item in verdicts if item[1] in SUCCESS and item[2] not in SUCCESS]
-    lines = head(old, new, inputs, program) + bit_lines(found)
+    lines = head(old, new, inputs, program) + bit_lines([dense, *found])
     for group, title in compare.GROUPS.items():
         lines += group_lines(title, [change for change in changes if change.group == group], args)
-    lines += verdict_lines(verdicts) + summary_lines(found, worse, fallen, args)
+    lines += verdict_lines(verdicts) + summary_lines([dense, *found], worse, fallen, args)
     print("\n".join(lines))
     return VERDICT if worse or fallen else OK
 
@@ -88,13 +89,18 @@ def head(old, new, inputs, program):
 
 
 def bit_lines(found):
+    """found: the dense model first."""
     rows = []
     for pair in found:
         same = [layer for layer, equal in enumerate(pair.equal) if equal]
         other = [layer for layer, equal in enumerate(pair.equal) if not equal]
         rows.append((pair.name, f"{len(same)} of {len(pair.equal)}", plain.ranges(other) or "none",
+                     "equal" if pair.tokens_equal else "differ",
                      f"L{other[0]}: {', '.join(pair.differing[other[0]])}" if other else ""))
-    return ["", "Equal bit for bit", *plain.table(("case", ">layers", "layers that differ", "first that differs"), rows)]
+    lines = ["", "Equal bit for bit", *plain.table(("case", ">layers", "layers that differ", "next tokens", "first that differs"), rows)]
+    if not found[0].all_equal():
+        lines.append("the dense model itself differs: every case is compared with something else")
+    return lines
 
 
 def group_lines(title, changes, args):
@@ -128,7 +134,9 @@ def verdict_lines(verdicts):
 def summary_lines(found, worse, fallen, args):
     first = min(((pair.equal.index(False), pair.name) for pair in found if False in pair.equal), key=by_layer, default=None)
     layers = [(change.layer, change.case) for change in worse if change.layer >= 0 and change.group != "encoding"]
-    lines = ["", f"first layer that differs: L{first[0]} ({first[1]})" if first else "no observation differs in any bit"]
+    lines = ["", f"first layer that differs: L{first[0]} ({first[1]})" if first else
+             "no observation differs in any bit" if all(pair.all_equal() for pair in found) else
+             "no layer differs in any bit, but next tokens do"]
     if layers:
         lines.append(f"first layer that is worse: L{min(layers, key=by_layer)[0]} ({min(layers, key=by_layer)[1]})")
     verdict = f", {text.plural(len(fallen), 'verdict')} now failing" if fallen else ""
