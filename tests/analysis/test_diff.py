@@ -79,7 +79,11 @@ def test_twice_the_drift_of_one_layer_is_named(old, changed):
     assert lines(done, "Equal bit for bit")[4].split() == ["q4k:sparse", "3", "of", "4", "1", "equal", "L1:", "drift"]
     assert "2 figures worse than 1.5 times; exit code 1" in done.stdout
     report("diff", old, new, "--factor", 3)
-    assert "2 figures better by more than 1.5" in report("diff", new, old).stdout
+    back = report("diff", new, old)
+    assert "2 figures better by more than 1.5" in back.stdout
+    rows = lines(back, "Fidelity, against the dense model")  # what moved most, downwards
+    assert [row.split()[:4] for row in rows[:2]] == [["drift", "q4k:sparse", "L1", "largest"], ["drift", "q4k:sparse", "L1", "median"]]
+    assert all(row.split()[-1] == "0.5" for row in rows[:2])
 
 
 def test_what_f32_rounds_away_is_not_worse(old, changed):

@@ -12,6 +12,7 @@ from ..progress import Progress
 from ..result import open_result
 
 LISTED = 8  # fingerprints named in a message
+MOVERS = 3  # changes listed of a kind of which none is worse
 NAME, HELP = "diff", "what changed between two results of the same inputs, and what became worse"
 
 
@@ -104,17 +105,17 @@ def bit_lines(found):
 
 
 def group_lines(title, changes, args):
-    """The worst first; of what is not worse only the largest change, and how much got better."""
+    """The worst first; where nothing is worse the few figures that moved most, up or down; and how much got better."""
     if not changes:
         return ["", title, "all equal"]
-    order = sorted(changes, key=lambda change: -change.ratio)
-    worse = [change for change in order if change.ratio > args.factor]
+    worse = sorted((change for change in changes if change.ratio > args.factor), key=lambda change: -change.ratio)
+    movers = sorted(changes, key=lambda change: -max(change.ratio, 1 / max(change.ratio, 1e-300)))
     better = sum(change.ratio < 1 / args.factor for change in changes)
-    shown = worse[:args.rows] if worse else order[:1]
+    shown = worse[:args.rows] if worse else movers[:min(MOVERS, args.rows)]
     lines = ["", title, *plain.table(("measure", "of", "where", ">old", ">new", ">times"), [row(change) for change in shown])]
     hidden = len(worse) - len(shown) if worse else 0
     notes = [f"{hidden} more are worse"] if hidden > 0 else []
-    notes += [] if worse else [f"none is worse than {args.factor:g} times; the largest change is shown"]
+    notes += [] if worse else [f"none is worse than {args.factor:g} times; shown is what moved most"]
     notes += [f"{text.plural(better, 'figure')} better by more than {args.factor:g}"] if better else []
     return lines + ([f"({'; '.join(notes)})"] if notes else [])
 
