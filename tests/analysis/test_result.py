@@ -1,4 +1,5 @@
 """A result is opened, checked and read in pieces; whatever is no result is refused in one clear line."""
+import fcntl
 import pathlib
 import re
 import shutil
@@ -123,6 +124,14 @@ def test_truncated_result_is_refused_at_any_length(gemma, tmp_path):
         path = tmp_path / f"{length}.h5"
         path.write_bytes(data[:length])
         assert re.search("truncated|damaged", refusal(path))
+
+
+def test_locked_file_is_not_called_damaged(gemma, tmp_path):
+    path = tmp_path / "locked.h5"
+    shutil.copyfile(gemma, path)
+    with open(path, "r+b") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        assert "the file is locked" in (line := refusal(path)) and "HDF5_USE_FILE_LOCKING=FALSE" in line
 
 
 def test_hdf5_of_another_program_is_refused(tmp_path):

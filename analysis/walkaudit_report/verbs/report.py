@@ -84,15 +84,15 @@ def report(result, folder, name, args, program):
 
 def report_compat(result, folder, name):
     """LARQL's pair of files for each vindex; True when every case passes or is measured."""
+    documents = {text.slug(vindex): compat_larql.build(result, at) for at, vindex in enumerate(result.vindexes)}
+    if len(documents) < len(result.vindexes):
+        raise Failure("two vindexes would share a file", f"'{result.path}'",
+                      f"found {', '.join(result.vindexes)}, expected names that differ in letters and digits")
     others = [f"{key} {result.attribute(attribute)}" for key, attribute in (("semantics", "semantics"), ("bounds", "bounds_name"))
               if result.attribute(attribute) != "larql"]
     if others:
         print(f"walkaudit-report: note: '{result.path}' was made with {', '.join(others)}; LARQL's own report has larql",
               file=sys.stderr)
-    documents = {text.slug(vindex): compat_larql.build(result, at) for at, vindex in enumerate(result.vindexes)}
-    if len(documents) < len(result.vindexes):
-        raise Failure("two vindexes would share a file", f"'{result.path}'",
-                      f"found {', '.join(result.vindexes)}, expected names that differ in letters and digits")
     for vindex, document in documents.items():
         stem = f"walk_path_audit_{name}_{vindex}"
         for suffix, content in (("json", compat_larql.to_json(document)), ("md", compat_larql.to_markdown(document))):

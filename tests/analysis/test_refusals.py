@@ -1,0 +1,122 @@
+"""Every verb answers what is no finished result with one clear line, exit code 3, and writes nothing."""
+import h5py
+import pytest
+
+from command import SCRIPT
+from walkaudit_report import cli, layout
+from walkaudit_report.errors import INPUT
+
+VERBS = {
+    "report": lambda path, out: ["report", path, "-o", out],
+    "compat": lambda path, out: ["report", "--compat", "larql", path, "-o", out],
+    "plot": lambda path, out: ["plot", path, "-o", out],
+    "diff": lambda path, out: ["diff", path, path],
+    "worst": lambda path, out: ["worst", path],
+    "tighten": lambda path, out: ["tighten", path, "-o", out / "bounds.yaml"],
+}
+
+
+def truncated(path, source):
+    path.write_bytes(source.read_bytes()[:9000])
+
+
+def foreign(path, source):
+    with h5py.File(path, "w") as file:
+        file["rel_l2"] = [[[1.0]]]
+
+
+def text(path, source):
+    path.write_text("name: a job\n")
+
+
+def empty(path, source):
+    path.write_bytes(b"")
+
+
+def partial(path, source):
+    parts = path.with_name(path.name + ".parts")
+    parts.mkdir()
+    (parts / "batch-000000.h5").write_bytes(source.read_bytes())
+
+
+def part(path, source):
+    with h5py.File(path, "w") as file:
+        file.attrs["walkaudit_part"] = 1
+
+
+def older(path, source):
+    path.write_bytes(source.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file.attrs["walkaudit_format"] = layout.OLDEST - 1
+
+
+def newer(path, source):
+    path.write_bytes(source.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file.attrs["walkaudit_format"] = layout.NEWEST + 1
+
+
+def unfinished_layout(path, source):
+    """Written by something that broke off: the attribute that is written last is missing."""
+    path.write_bytes(source.read_bytes())
+    with h5py.File(path, "r+") as file:
+        del file.attrs["walkaudit_format"]
+
+
+def incomplete(path, source):
+    path.write_bytes(source.read_bytes())
+    with h5py.File(path, "r+") as file:
+        for name in ("verdict", "rel_l2"):
+            del file[name]
+
+
+def flipped(path, source):
+    with h5py.File(source) as file:
+        offset = file["rel_l2"].id.get_chunk_info(0).byte_offset
+    data = bytearray(source.read_bytes())
+    data[offset + 3] ^= 0x10
+    path.write_bytes(data)
+
+
+KINDS = {  # and what the line says
+    truncated: "truncated", foreign: "not a result of walkaudit", text: "not a result of walkaudit", empty: "not a result of walkaudit",
+    partial: "not finished", part: "one batch", older: "unknown older layout", newer: "unknown newer layout",
+    unfinished_layout: "not a result of walkaudit", incomplete: "is not as a result has it", flipped: "cannot be read"}
+
+
+def answer(capsys, *words):
+    """(exit code, the one line on stderr) of a command; nothing goes to stdout."""
+    code = cli.main([str(word) for word in words], SCRIPT.parent)
+    written = capsys.readouterr()
+    lines = written.err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("walkaudit-report: "), written.err
+    return code, lines[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_result_is_one_line(gemma, tmp_path, capsys, verb, kind):
+    if (verb, kind) == ("tighten", flipped):
+        pytest.skip("reads single observations, of another dataset")
+    path, out = tmp_path / "x.h5", tmp_path / "out"
+    kind(path, gemma)
+    code, line = answer(capsys, *VERBS[verb](path, out))
+    assert code == INPUT and KINDS[kind] in line and "x.h5" in line and "found" in line
+    assert not out.exists() or not list(out.iterdir())
+
+
+@pytest.mark.parametrize("verb", ["index", "collect"])
+def test_a_folder_of_them_is_listed_file_by_file(gemma, tmp_path, capsys, verb):
+    """All but those whose numbers alone are damaged, which neither verb reads."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    listed = {kind: said for kind, said in KINDS.items() if kind not in (partial, flipped)}
+    for kind in listed:
+        kind(folder / f"{kind.__name__}.h5", gemma)
+    words = ["index", folder, "-o", tmp_path] if verb == "index" else ["collect", folder, "-o", tmp_path / "sweep.h5"]
+    assert cli.main([str(word) for word in words], SCRIPT.parent) == INPUT
+    assert capsys.readouterr().err == ""
+    table = (tmp_path / {"index": "INDEX.md", "collect": "sweep.csv"}[verb]).read_text()
+    for kind, said in listed.items():
+        line = next(line for line in table.splitlines() if f"{kind.__name__}.h5" in line)
+        assert said in line, line
