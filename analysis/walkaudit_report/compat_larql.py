@@ -31,15 +31,16 @@ PER_LAYER = ("layer", "dispatch", "min cos (assert)", "max rel L2 (assert)", "re
 
 # --- The document: LARQL's JSON
 
-def build(result, vindex):
-    """LARQL's report on one vindex of a result, as the object its JSON holds."""
+def build(result, vindex, step=lambda name: None):
+    """LARQL's report on one vindex of a result, as the object its JSON holds. step(name) before each case."""
     cases = [case for case in range(len(result.cases)) if result["case_vindex"][case] == vindex]
     return {"model": result.attribute("model_path"), "vindex": str(result["vindex_path"][vindex]),
             "prompts": [{"key": key, "text": str(text)} for key, text in zip(result.prompts, result["prompt_text"])],
-            "paths": [describe_case(result, case) for case in cases]}
+            "paths": [describe_case(result, case, step) for case in cases]}
 
 
-def describe_case(result, case):
+def describe_case(result, case, step):
+    step(result.cases[case])
     path, verdict = result.words("case_path")[case], result.words("verdict")[case]
     layers = describe_layers(result, case)
     described = {

@@ -347,6 +347,12 @@ def test_plot_writes_the_same_bytes_twice_and_nothing_else(gemma, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
+def test_maps_that_are_left_out_are_counted(gemma, tmp_path):
+    done = report("plot", gemma, "-o", tmp_path, "--maps", "1", "--case", "f16:exact")
+    assert len(done.stderr.splitlines()) == 1 and "1 of 3 maps" in done.stderr
+    assert report("plot", gemma, "-o", tmp_path, "--maps", "0").stderr == ""
+
+
 def test_plot_draws_the_maps_that_are_asked_for(gemma, tmp_path):
     done = report("plot", gemma, "-o", tmp_path, "--case", "f16:exact", "--prompt", "code", "--prompt", "paris",
                   "--format", "svg")

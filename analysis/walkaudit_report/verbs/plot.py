@@ -5,6 +5,7 @@ RESULT-cost.png, RESULT-map-CASE-PROMPT.png; with `logits: all` also RESULT-rate
 The same file gives the same bytes.
 """
 import pathlib
+import sys
 
 from .. import facts, figures, output
 from ..errors import OK, UsageFailure
@@ -37,6 +38,10 @@ def run(args):
         with open_result(path) as result:
             document, surveys = facts.build(result)
             pairs = map_pairs(result, document, args)
+            if len(pairs) > args.maps > 0:
+                print(f"walkaudit-report: note: {args.maps} of {len(pairs)} maps of '{path}' are drawn, those of the largest KL; "
+                      "--maps, --case and --prompt choose others", file=sys.stderr)
+            pairs = pairs[:max(args.maps, 0)]
             with Progress("drawing", 12 + len(pairs)) as bar:
                 for plots in (figures.overviews(document, surveys),
                               figures.next_tokens(result, document, prompts_of(pairs), first, last),
@@ -85,4 +90,4 @@ def map_pairs(result, document, args):
              if "extremes" in document["cases"][case] and result.rows(prompt)
              and (not args.case or name in args.case) and (not args.prompt or key in args.prompt)]
     pairs.sort(key=lambda pair: -kl[pair] if kl[pair] == kl[pair] else float("-inf"))
-    return pairs[:max(args.maps, 0)]
+    return pairs

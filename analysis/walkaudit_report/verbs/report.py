@@ -84,7 +84,8 @@ def report(result, folder, name, args, program):
 
 def report_compat(result, folder, name):
     """LARQL's pair of files for each vindex; True when every case passes or is measured."""
-    documents = {text.slug(vindex): compat_larql.build(result, at) for at, vindex in enumerate(result.vindexes)}
+    with Progress("reading", len(result.cases)) as bar:
+        documents = {text.slug(vindex): compat_larql.build(result, at, bar.step) for at, vindex in enumerate(result.vindexes)}
     if len(documents) < len(result.vindexes):
         raise Failure("two vindexes would share a file", f"'{result.path}'",
                       f"found {', '.join(result.vindexes)}, expected names that differ in letters and digits")

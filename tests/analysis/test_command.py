@@ -1,0 +1,54 @@
+"""What all verbs share: help, progress on a terminal and nowhere else."""
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+
+from command import LIMIT, SCRIPT, report
+from walkaudit_report import cli
+
+
+def on_a_terminal(*words):
+    """What the command writes to a terminal on stderr."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen([str(SCRIPT), *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs,
+                             env=dict(os.environ, LC_ALL="C.UTF-8"))
+    os.close(theirs)
+    written = b""
+    while True:
+        try:
+            written += os.read(ours, 1 << 16)
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    assert child.wait(LIMIT) == 0
+    return written.decode()
+
+
+@pytest.mark.parametrize("words, steps", [
+    (("report", "RESULT", "-o", "OUT", "--no-plots"), 12), (("report", "--compat", "larql", "RESULT", "-o", "OUT"), 3),
+    (("worst", "RESULT"), 3), (("diff", "RESULT", "RESULT"), 3), (("collect", "FOLDER", "-o", "OUT/sweep.h5"), 1)])
+def test_a_terminal_shows_a_bar_that_goes_away(gemma, tmp_path, words, steps):
+    places = {"RESULT": str(gemma), "FOLDER": str(gemma.parent), "OUT": str(tmp_path)}
+    written = on_a_terminal(*(re.sub("RESULT|FOLDER|OUT", lambda found: places[found[0]], word) for word in words))
+    bars = re.findall(r"\r\x1b\[K(\w+) (█*)(·*) (\d+)/(\d+) ", written)
+    assert [int(done) for *_, done, _ in bars[:steps]] == list(range(1, steps + 1))
+    assert {int(total) for *_, total in bars[:steps]} == {steps}
+    assert all(len(full) + len(rest) == 24 for _, full, rest, _, _ in bars) and len(bars[steps - 1][1]) == 24
+    assert "\r\x1b[K" in written[written.rindex(f"{steps}/{steps}"):]  # the last thing it does is to clear the line
+
+
+def test_there_is_no_bar_elsewhere(gemma, tmp_path):
+    assert report("report", gemma, "-o", tmp_path, "--no-plots").stderr == ""
+
+
+@pytest.mark.parametrize("verb", ["", *cli.VERBS])
+def test_help_of_every_verb(verb, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main([*([verb] if verb else []), "--help"], SCRIPT.parent)
+    written = capsys.readouterr()
+    assert end.value.code == 0 and not written.err
+    assert written.out.startswith(f"usage: walkaudit-report{' ' + verb if verb else ''} ")
+    assert all(name in written.out for name in (cli.VERBS if not verb else ["--help"]))
