@@ -34,15 +34,22 @@ class Worst:
 
 @dataclasses.dataclass
 class Bucket:
-    """What was measured of one bucket. n: distinct observations, each result's best case."""
+    """What was measured of one bucket. seen: {inputs: (distinct observations of the best case, prompts)}."""
 
     cos: Worst = None  # value: 1 − cosine
     rel_l2: Worst = None
     dp: Worst = None
-    n: int = 0
-    prompts: int = 0
     cases: int = 0
+    seen: dict = dataclasses.field(default_factory=dict)
     kept: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def n(self):
+        return sum(count for count, _ in self.seen.values())
+
+    @property
+    def prompts(self):
+        return sum(prompts for _, prompts in self.seen.values())
 
 
 def usable(result, case):
@@ -57,7 +64,6 @@ def measure(results, rule):
         if rule == "native" and result.attribute("requantised", 0):
             left_out.append(f"{result.path.name}: its vindexes are requantised from a model of 6 bits or fewer")
             continue
-        counts = {}
         for case, name in enumerate(result.cases):
             bucket = result.words("case_bucket")[case]
             if bucket not in BUCKETS:
@@ -66,15 +72,19 @@ def measure(results, rule):
                 left_out.append(f"{result.path.name}: {name} is {result.words('verdict')[case]}")
             else:
                 add(found.setdefault(bucket, Bucket()), result, case, rule)
-                counts[bucket] = max(counts.get(bucket, 0), int(result["n_obs_distinct"][case]))
-        for bucket, count in counts.items():
-            found[bucket].n += count
-            found[bucket].prompts += len(judged_prompts(result, rule))
     return found, left_out
+
+
+def inputs(result):
+    """What the observations are of: results of one model on the same prompts hold the same ones, whatever their vindexes."""
+    prints = result.fingerprints()
+    return (*sorted(value for key, value in prints.items() if key.startswith("model: ")), prints.get("prompts"), prints.get("semantics"))
 
 
 def add(bucket, result, case, rule):
     bucket.cases += 1
+    count, prompts = bucket.seen.get(inputs(result), (0, 0))
+    bucket.seen[inputs(result)] = (max(count, int(result["n_obs_distinct"][case])), max(prompts, len(judged_prompts(result, rule))))
     for name, key in (("min_cos", "cos"), ("max_rel_l2", "rel_l2")):
         value, place = result.extreme(name, case)
         if place is None:
@@ -158,7 +168,9 @@ def bucket_lines(name, bucket, rule, factor):
         lines.append(f"# warning: fewer than {FEW} observations: a larger corpus will find worse ones")
     lines.append(f"{name}:")
     if bucket.cos:
-        lines += evidence(bucket.cos, f"1 - cos {bucket.cos.value:.4g}") + [f"  cos: {plain(FLOORS[rule](bucket.cos.value, factor))}"]
+        floor = FLOORS[rule](bucket.cos.value, factor)
+        lines += evidence(bucket.cos, f"1 - cos {bucket.cos.value:.4g}")
+        lines += [f"  cos: {plain(floor)}  # which allows rel_L2 from {math.sqrt(1 - floor ** 2):.4g} on"]
     if bucket.rel_l2:
         lines += evidence(bucket.rel_l2, f"rel_L2 {bucket.rel_l2.value:.4g}")
         lines += [f"  rel_l2: {plain(ceiling(bucket.rel_l2.value, factor, LEAST_REL))}"]

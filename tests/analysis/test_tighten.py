@@ -37,6 +37,7 @@ def test_larqls_rule_gives_the_published_bounds(gemma, tmp_path):
     assert [(name, row["cos"], row["rel_l2"]) for name, row in rows.items()] == [
         ("exact", 0.99999, 7.6e-3), ("quantized", 0.99, 0.49)]
     assert rows["exact"]["dp"] == 5.7e-4 and rows["quantized"]["dp"] == 0.11 and rows["exact"]["dp_prompts"] == '["paris"]'
+    assert "  cos: 0.99  # which allows rel_L2 from 0.1411 on" in done.stdout  # sqrt(1 - 0.99^2), as published
     assert "# worst rel_L2 0.1205: q4k:interleaved_q4k, layer 10, code/1" in done.stdout
     assert "# worst 1 - cos 3.76e-06: f16:exact" in done.stdout and "of 1326 observations; published.h5" in done.stdout
     assert "fewer than 2000" in done.stderr and done.stdout == (tmp_path / "larql.yaml").read_text()
@@ -72,6 +73,28 @@ def test_own_results_pass_the_bounds_they_propose(gemma, sweep, tmp_path):
     assert 4 * worst <= rows["exact"]["rel_l2"] <= 4.4 * worst
     total = sum(int(result["n_obs_distinct"].max()) for result in both)
     assert f"# {total} distinct observations of" in done.stdout
+
+
+def test_the_same_observations_count_once(gemma, sweep, tmp_path):
+    again = tmp_path / "again.h5"
+    again.write_bytes(gemma.read_bytes())
+    n = [int(harness.Result(path)["n_obs_distinct"].max()) for path in (gemma, sweep)]
+    done = report("tighten", gemma, again, "-o", tmp_path / "b.yaml")
+    assert f"# {n[0]} distinct observations of 6 cases, 3 prompts" in done.stdout and "fewer than 2000" in done.stderr
+    done = report("tighten", gemma, sweep, again, "-o", tmp_path / "b.yaml")
+    assert f"# {sum(n)} distinct observations of 10 cases, 6 prompts" in done.stdout
+
+
+def test_the_warning_ends_at_two_thousand(gemma, tmp_path):
+    for prompts, warned in (({"a": 1000, "b": 999}, True), ({"a": 1000, "b": 1000}, False)):
+        made = Made(tmp_path / "n.h5", gemma, ["v:exact"], 1, prompts, fill={"one_minus_cos": 1e-8, "rel_l2": 2e-4})
+        made["min_cos"][0], made["max_rel_l2"][0] = 1 - 1e-8, 2e-4
+        for name in ("min_cos", "max_rel_l2"):
+            made[f"{name}_at_layer"][0] = made[f"{name}_at_obs"][0] = 0
+        made.close()
+        done = report("tighten", tmp_path / "n.h5", "-o", tmp_path / "b.yaml")
+        assert f"# {sum(prompts.values())} distinct observations of" in done.stdout
+        assert ("fewer than 2000" in done.stderr) == ("fewer than 2000" in done.stdout) == warned
 
 
 def test_bounds_stay_above_f32_rounding(shop, tmp_path):
