@@ -35,6 +35,11 @@ METHOD = (  # (title, sentences)
 )
 
 
+# Bounds that a result may have: dataset, symbol, sense.
+BOUNDS = (("cos", "cos", "≥"), ("rel_l2", "rel_L2", "≤"), ("dp", "|ΔP|", "≤"),
+          *((name, metrics.METRICS[name].symbol, "≤") for name in ("mean_kl", "p99_kl", "flip_rate", "ppl_ratio")))
+
+
 def find_results(folder):
     """HDF5 files below a folder, in order of their names; parts of unfinished results are none."""
     folder = pathlib.Path(folder)
@@ -63,7 +68,7 @@ def light_case(result, case):
                  "bucket": result.words("case_bucket")[case], "verdict": result.words("verdict")[case],
                  "reasons": [line for line in str(result["fail_reasons"][case]).split("\n") if line],
                  "n_obs": int(result["n_obs"][case]),
-                 "bounds": {name: facts.number(result[f"bound_{name}"][case]) for name in ("cos", "rel_l2", "dp")}}
+                 "bounds": {name: facts.number(result[f"bound_{name}"][case]) for name, _, _ in BOUNDS if result.has(f"bound_{name}")}}
     if described["verdict"] != "NOT-RUN":
         described["extremes"] = {name: facts.extreme(result, name, case) for name in facts.EXTREMES}
         described["rest"] = {name: facts.extreme(result, f"rest_{name}", case) for name in ("max_rel_l2", "max_eta")}
@@ -178,8 +183,7 @@ def bounds(entry):
     """The bounds as applied, a line per bucket."""
     lines = {}
     for case in entry["cases"]:
-        known = ", ".join(f"{name} {word} {case['bounds'][key]:g}" for name, word, key in
-                          (("cos", "≥", "cos"), ("rel_L2", "≤", "rel_l2"), ("|ΔP|", "≤", "dp"))
-                          if case["bounds"][key] is not None)
+        known = ", ".join(f"{symbol} {word} {case['bounds'][name]:g}" for name, symbol, word in BOUNDS
+                          if case["bounds"].get(name) is not None)
         lines[case["bucket"]] = known or "none, so its cases are measured"
     return [Cell(f"bounds of bucket {bucket}: {line}") for bucket, line in lines.items()]

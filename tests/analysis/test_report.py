@@ -329,6 +329,9 @@ def test_index_lists_every_result_and_what_is_none(gemma, failing, tmp_path):
     (folder / "one.h5").write_bytes(gemma.read_bytes())
     (folder / "sub" / "two.h5").write_bytes(failing.read_bytes())
     report("report", folder / "one.h5", "-o", folder, "--no-plots")
+    report("report", "--compat", "larql", folder / "one.h5", "-o", folder)
+    with h5py.File(folder / "one.h5", "r+") as file:
+        file.create_dataset("bound_flip_rate", data=np.full(3, 0.05))
     assert report("index", folder, expect=1).stdout.splitlines() == [str(folder / "INDEX.md"), str(folder / "index.html")]
     words, source = (folder / "INDEX.md").read_text(), (folder / "index.html").read_text()
     page = Page(source)
@@ -339,7 +342,9 @@ def test_index_lists_every_result_and_what_is_none(gemma, failing, tmp_path):
     assert rows[1][9] == "3/3 PASS" and rows[2][9] == "0/3 PASS; ENCODING"
     direct = harness.Result(failing)
     assert rows[2][6] == text.figure(direct["rel_l2"].max()) and rows[2][5] == text.cosine(direct["cos"].min())
-    assert {"one.html", "one.md", "one.json", "one.h5", "sub/two.h5"} <= set(page.links)
+    larql = {f"walk_path_audit_one_f16.{suffix}" for suffix in ("md", "json")}
+    assert {"one.html", "one.md", "one.json", "one.h5", "sub/two.h5", *larql} <= set(page.links)
+    assert "- bounds of bucket exact: cos ≥ 0.99999, rel_L2 ≤ 0.01, \\|ΔP\\| ≤ 0.005, flip rate ≤ 0.05\n" in words
     assert "2 results, 6 cases: 3 pass or are measured, 3 fail." in words
     assert "cos ≥ 0.99999" in words
     for title in ("## Method", "### Forced kernels", "### What is judged, and what is shown for diagnosis", "### Buckets",

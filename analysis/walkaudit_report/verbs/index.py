@@ -3,6 +3,7 @@
 Links to the reports that lie beside the results or in the output folder. A file that is no finished result is listed
 with the reason; then the exit code is 3.
 """
+import glob
 import os
 import pathlib
 import urllib.parse
@@ -42,8 +43,11 @@ def run(args):
 
 def artefacts(path, out):
     """[(words, link)] of what belongs to a result, relative to the index."""
-    places = [path] + [folder / f"{path.stem}.{suffix}" for folder in dict.fromkeys((path.parent, out))
-                       for suffix in ("html", "md", "json")]
+    places = [path]
+    for folder in dict.fromkeys((path.parent, out)):
+        places += [folder / f"{path.stem}.{suffix}" for suffix in ("html", "md", "json")]
+        for suffix in ("md", "json"):  # in LARQL's form
+            places += sorted(folder.glob(f"walk_path_audit_{glob.escape(path.stem)}_*.{suffix}"))
     return [(place.name, link(place, out)) for place in places if place.is_file()]
 
 
