@@ -202,6 +202,35 @@ def test_page_is_made_for_keyboards_and_screen_readers(page):
         assert svg.get_attribute("role") == "img" and len(svg.get_attribute("aria-label")) > 40
 
 
+def test_everything_has_a_name_for_a_screen_reader(page):
+    """As the browser's accessibility tree has it, with all cases unfolded."""
+    page.execute_script("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    page.execute_cdp_cmd("Accessibility.enable", {})
+    seen = {}
+    for node in page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]:
+        role = node.get("role", {}).get("value")
+        if not node.get("ignored") and role in ("link", "button", "table", "image", "region", "navigation", "heading", "searchbox"):
+            seen.setdefault(role, []).append(node.get("name", {}).get("value", ""))
+    page.execute_cdp_cmd("Accessibility.disable", {})
+    assert {"link", "button", "table", "image", "region", "navigation", "heading"} <= set(seen)
+    assert len(seen["image"]) == len(page.find_elements(By.CSS_SELECTOR, "figure"))
+    assert all(name.strip() for names in seen.values() for name in names), {role: names for role, names in seen.items() if "" in names}
+
+
+def test_keyboard_stops_only_at_what_scrolls(page):
+    boxes = page.find_elements(By.CSS_SELECTOR, "main .scroll")
+
+    def stops():
+        return {box for box in boxes if box.get_attribute("tabindex") == "0"}
+    wide = {box for box in boxes if page.execute_script("return arguments[0].scrollWidth > arguments[0].clientWidth", box)}
+    assert stops() == wide and len(wide) < len(boxes) / 2
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True})
+    wait(page, lambda driver: len(stops()) > len(wide))
+    box = next(iter(stops() - wide))
+    box.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    wait(page, lambda driver: driver.execute_script("return arguments[0].scrollLeft", box) > 0)
+
+
 def test_narrow_window_scrolls_tables_not_the_page(page):
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
                          {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True})
