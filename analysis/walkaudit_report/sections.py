@@ -2,14 +2,15 @@
 import math
 
 from . import layout, metrics, text
-from .document import Bullets, Cell, Column, Document, Pre, Section, Table, Text
+from .document import Bullets, Cell, Column, Document, Pre, Section, Table, Terms, Text
 
 KEY, TOKEN = 24, 16
+SUMMARISED = ("verdict", "bucket", "cos", "rel_l2", "headroom", "eta", "prob_delta", "kl", "top1", "bytes", "seconds")
 
 
 def build(facts, pictures=(), judged=""):
     """pictures: [(Section title, anchor, [blocks])] in order; judged: `walkaudit verdict`'s answer by other bounds."""
-    sections = [Section("Summary", "summary", [summary_table(facts), *failures(facts)]),
+    sections = [Section("Summary", "summary", [summary_table(facts), *failures(facts), Terms(metrics.explain(*SUMMARISED))]),
                 Section("Where the differences are", "places", [rest_table(facts), first_table(facts),
                                                               Text(metrics.NOT_A_CAUSE)])]
     if any(case.get("rates") for case in facts["cases"]):
@@ -106,9 +107,8 @@ def summary_table(facts):
         rows.append([case_cell(facts, at), verdict_cell(case["verdict"]), Cell(case["bucket"]),
                      *summary_cells(case), Cell(text.megabytes(case["cost"]["bytes"]), sort=case["cost"]["bytes"]),
                      Cell(text.seconds(case["cost"]["seconds"]), sort=case["cost"]["seconds"])])
-    named = ["verdict", "bucket", "cos", "rel_l2", "headroom", "eta", "prob_delta", "kl", "top1", "bytes", "seconds"]
     return Table("Verdicts, and the largest differences from the dense model over all layers and positions", columns, rows,
-                 metrics.explain(*named), filtered=len(rows) > 12)
+                 filtered=len(rows) > 12)
 
 
 def summary_cells(case):

@@ -241,7 +241,9 @@ PLAIN = {"tokens", "cases that differ"}  # counts that their own titles explain
 def test_every_column_of_numbers_is_explained_below_its_table(made):
     for _, _, _, source in made.values():
         seen = 0
-        for table, below in re.findall(r"<table(.*?)</table></div>\n(<dl>.*?</dl>)?", source, re.DOTALL):
+        for piece in re.split(r"<table", source)[1:]:
+            table, _, below = piece.partition("</table>")
+            below = below.partition("</section>")[0]
             symbols = [part for symbol in re.findall(r"<dt>(.*?)</dt>", below) for part in symbol.split(", ")]
             for head in re.findall(r'<th scope="col" class=number>(.*?)</th>', table):
                 seen += 1
