@@ -109,6 +109,17 @@ def test_depth_has_drift_and_eta_of_every_case(exact):
         assert np.allclose(lines(panel)["drift, p50: all layers so far"].get_ydata(), np.median(drift, axis=1))
         assert np.allclose(lines(panel)["η, p50: this layer alone"].get_ydata(),
                            np.median(exact.direct["eta"][case][:, ~first], axis=1))
+        assert np.array_equal(lines(panel)["drift at position 0, max"].get_ydata(),
+                              exact.direct["drift"][case][:, first].max(axis=1))
+        band = panel.collections[0].get_paths()[0].vertices  # from the median to the largest of each layer
+        assert np.isclose(band[:, 1].max(), drift.max()) and np.isclose(band[:, 1].min(), np.median(drift, axis=1).min())
+        assert panel.get_title("left") == exact.result.cases[case] and panel.get_yscale() == "log"
+        assert panel.get_ylim()[0] < np.median(drift, axis=1).min() and drift.max() < panel.get_ylim()[1]
+        assert panel.get_xlim() == (-0.5, exact.result.size["layer"] - 0.5)
+    assert figure._supylabel.get_text() == "relative to the residual stream" and panels(figure)[-1].get_xlabel() == "layer"
+    legend = [panel for panel in figure.axes if panel.get_legend()][0].get_legend()
+    assert [item.get_text() for item in legend.get_texts()] == [
+        "drift, p50 to max", "drift, p50: all layers so far", "η, p50: this layer alone", "drift at position 0, max"]
 
 
 def notes(panel):
@@ -128,9 +139,19 @@ def test_distribution_counts_every_observation_once(exact):
                 assert np.isclose(shares[kind], (exact.direct[name][case][:, where] > 0).mean())
             assert panel.get_xscale() == "log"
             assert panel.get_xlim()[0] < exact.direct[name][case].max() < panel.get_xlim()[1]
+            low, high = panel.get_xlim()
+            values = exact.direct[name][case]
+            assert low < values[values > 0].min() and values.max() < high and panel.get_ylim()[0] == 0
+            assert panel.get_title("left") == exact.result.cases[case]
+            assert panel.yaxis.get_major_formatter()(0.5) == "50%"
         room = exact.facts["cases"][case]["headroom"]["rel_l2"]
         assert f"headroom {room:+.2f} decades" in notes(shown[2 * case])
         assert list(lines(shown[2 * case])["bound"].get_xdata()) == [0.01, 0.01]
+        worst = exact.direct["rel_l2"][case].max()
+        assert np.isclose(room, np.log10(0.01 / worst), atol=1e-9) and shown[2 * case].get_xlim()[1] > 0.01
+        assert np.allclose(lines(shown[2 * case + 1])["bound"].get_xdata(), 1e-5)
+    assert [panel.get_xlabel() for panel in shown[-2:]] == ["rel_L2", "1 − cos"]
+    assert figure._supylabel.get_text() == "share of such positions"
 
 
 def test_survey_histogram_puts_values_into_their_bins(exact):
@@ -160,6 +181,12 @@ def test_map_has_a_cell_per_layer_and_position_and_names_its_tokens(exact):
             assert ticks[at].startswith(f"{at} '") and (len(token) > 10 or token.strip()[:3].replace("$", r"\$") in ticks[at])
         assert exact.result.cases[case] in figure._suptitle.get_text() and harness.SEED[prompt] in figure._suptitle.get_text()
         assert {panel.get_ylabel() for panel in figure.axes if panel.get_label() == "<colorbar>"} == {"rel_L2", "1 − cos"}
+        angles = np.hstack([image.get_array() for image in images[2:]])
+        assert np.allclose(angles, exact.direct["one_minus_cos"][case][:, rows], rtol=1e-9, atol=angles.max() * 1e-8)
+        assert isinstance(images[3].norm, matplotlib.colors.LogNorm) and np.isclose(images[3].norm.vmax, angles.max())
+        assert [images[at].axes.get_ylabel() for at in (0, 2)] == ["layer"] * 2
+        assert images[3].axes.get_xlabel() == "position and token"
+        assert all(image.axes.get_ylim() == (-0.5, layers - 0.5) for image in images)  # layer 0 at the bottom
 
 
 def test_map_window_shows_only_its_positions(exact):
@@ -209,6 +236,17 @@ def test_curves_over_k_have_a_point_per_case(curve):
         assert list(line.get_xdata()) == [8, 24]
         for k, value in zip(line.get_xdata(), line.get_ydata()):
             assert value == curve.direct.case(f"{vindex}:sparse_serial:k{k}", "p50_rel_l2")
+    names = [f"{vindex}:sparse_serial:k{k}" for vindex in ("f16", "f32") for k in (8, 24)]
+    dashed = [line for line in shown[0].get_lines() if line.get_linestyle() == "--"]
+    for panel_lines, of_case in (
+            (dashed, lambda name: curve.direct.case(name, "p95_rel_l2")),
+            (shown[1].get_lines(), lambda name: curve.direct.case(name, "kl").max()),
+            (shown[2].get_lines(), lambda name: (curve.direct.case(name, "top1_match") == "yes").mean()),
+            (shown[3].get_lines(), lambda name: curve.direct.case(name, "seconds").sum())):
+        assert np.allclose([y for line in panel_lines for y in line.get_ydata()], [of_case(name) for name in names])
+    assert [panel.get_title("left") for panel in shown] == [
+        "rel_L2: p50 solid, p95 dashed", "largest KL of a prompt [nat]", "prompts with the same top-1", "seconds in the FFN"]
+    assert shown[2].get_ylim() == (-0.03, 1.03)
     assert [label.get_text() for label in shown[3].get_xticklabels()] == ["8", "24"]
     assert shown[0].get_yscale() == "log" and shown[0].get_xscale() == "log"
 

@@ -108,6 +108,10 @@ def test_json_has_the_keys_that_the_readme_lists(made):
     listed = set(re.findall(r"^\| `([a-z_0-9]+)` \|", section, re.MULTILINE))
     for _, document, _, _ in made.values():
         assert set(document) == listed
+        for name in ("job", "size", "summary", "vindexes", "cases", "prompts"):
+            holds = set(re.findall(r"`([a-z_0-9]+)`", re.search(rf"^\| `{name}` \| (.*) \|$", section, re.MULTILINE).group(1)))
+            items = document[name] if isinstance(document[name], list) else [document[name]]
+            assert items and set().union(*items) <= holds, (name, set().union(*items) - holds)
 
 
 def test_json_is_strict_and_spells_what_json_has_not():
