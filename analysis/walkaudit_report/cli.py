@@ -28,8 +28,8 @@ def modules():
 def build_parser():
     parser = Parser(prog="walkaudit-report", allow_abbrev=False,
                     description="Reports, plots and comparisons of walkaudit's result files.",
-                    epilog="Exit codes: 0 done and every case passes or is measured, 1 some case fails its verdict or, for diff, is worse, "
-                           "2 wrong command line, 3 a file cannot be read or written.")
+                    epilog="Exit codes: 0 done and every case passes or is measured, 1 some case fails its verdict "
+                           "or, for diff, is worse, 2 wrong command line, 3 a file cannot be read or written.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
     for module in modules():
         verb = verbs.add_parser(module.NAME, help=module.HELP, description=module.__doc__.strip(), allow_abbrev=False,

@@ -68,7 +68,8 @@ def light_case(result, case):
                  "bucket": result.words("case_bucket")[case], "verdict": result.words("verdict")[case],
                  "reasons": [line for line in str(result["fail_reasons"][case]).split("\n") if line],
                  "n_obs": int(result["n_obs"][case]),
-                 "bounds": {name: facts.number(result[f"bound_{name}"][case]) for name, _, _ in BOUNDS if result.has(f"bound_{name}")}}
+                 "bounds": {name: facts.number(result[f"bound_{name}"][case]) for name, _, _ in BOUNDS
+                            if result.has(f"bound_{name}")}}
     if described["verdict"] != "NOT-RUN":
         described["extremes"] = {name: facts.extreme(result, name, case) for name in facts.EXTREMES}
         described["rest"] = {name: facts.extreme(result, f"rest_{name}", case) for name in ("max_rel_l2", "max_eta")}
@@ -92,8 +93,9 @@ def build(entries, refused, artefacts):
     total = sum(entry["summary"]["cases"] for entry in entries)
     failed = sum(entry["summary"]["failed"] for entry in entries)
     good = failed == 0 and not refused and all(entry["summary"]["success"] for entry in entries)
-    lead = [Text(PURPOSE), Text(f"{text.plural(len(entries), 'result')}, {text.plural(total, 'case')}: {total - failed} pass or are "
-                                f"measured, {failed} {'fails' if failed == 1 else 'fail'}.", "good" if good else "warning")]
+    summary = (f"{text.plural(len(entries), 'result')}, {text.plural(total, 'case')}: {total - failed} pass or are measured, "
+               f"{failed} {'fails' if failed == 1 else 'fail'}.")
+    lead = [Text(PURPOSE), Text(summary, "good" if good else "warning")]
     sections = [Section("Method", "method", [], sections=[
                     Section(title, f"method-{at}", [Text(words) for words in sentences])
                     for at, (title, sentences) in enumerate(METHOD)]),

@@ -34,8 +34,8 @@ def open_result(path):
         file = h5py.File(path, "r")
     except OSError as error:
         if "unable to lock file" in str(error):
-            raise Failure("the file is locked", f"'{path}'", f"found {reason(error)}, expected a file that nobody writes; where the "
-                          "file system knows no locks, HDF5_USE_FILE_LOCKING=FALSE reads it all the same") from None
+            raise Failure("the file is locked", f"'{path}'", f"found {reason(error)}, expected a file that nobody writes; "
+                          "where the file system knows no locks, HDF5_USE_FILE_LOCKING=FALSE reads it all the same") from None
         what = "truncated" if "truncated" in str(error) else "damaged"
         raise Failure(f"the file is {what}", f"'{path}'",
                       f"found {path.stat().st_size} bytes that HDF5 cannot open ({reason(error)}), "

@@ -158,7 +158,8 @@ def rest_table(facts):
 def first_table(facts):
     columns = column_list("case", "=rel_L2 at position 0", "at layer prompt/position", "=η at position 0", "at")
     rows = place_rows(facts, lambda extremes: (extremes["first"]["max_rel_l2"], extremes["first"]["max_eta"]))
-    return Table("The largest differences at position 0", columns, rows, metrics.explain("first", "rel_l2", "eta"), filtered=len(rows) > 12)
+    return Table("The largest differences at position 0", columns, rows, metrics.explain("first", "rel_l2", "eta"),
+                 filtered=len(rows) > 12)
 
 
 def labels_words(labels):

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 
 import h5py
 import numpy as np
@@ -17,14 +18,15 @@ from .result import count_parts, open_result
 FORMAT = "walkaudit_sweep"  # root attribute: version of this layout, and what tells the file from a result
 VERSION = 1
 TEXT, NUMBER, COUNT = "text", "number", "count"
-UNITS = {"max_kl": "nat", "mean_kl": "nat", "p99_kl": "nat", "max_l2": "activation", "max_max_abs": "activation",
-         "bytes_read": "byte", "seconds": "s"}  # all others: none
+UNITS = {"max_kl": "nat", "mean_kl": "nat", "p99_kl": "nat", "mean_next_logprob_delta": "nat", "max_l2": "activation",
+         "max_max_abs": "activation", "bytes_read": "byte", "seconds": "s"}  # all others: none
 ABSENT = {TEXT: "", NUMBER: math.nan, COUNT: -1}
 
-EXTREMES = {"min_cos": "least cosine", "max_rel_l2": "largest rel_L2", "max_eta": "largest eta", "max_l2": "largest L2",
-            "max_max_abs": "largest difference of one element", "max_drift": "largest drift",
-            "max_kernel_rel_l2": "largest error of the kernel against its oracle", "rest_min_cos": "least cosine after the first position",
-            "rest_max_rel_l2": "largest rel_L2 after the first position", "rest_max_eta": "largest eta after the first position"}
+_LOCAL = {"min_cos": "least cosine", "max_rel_l2": "largest rel_L2", "max_eta": "largest eta", "max_l2": "largest L2",
+          "max_max_abs": "largest difference of one element"}
+EXTREMES = {**_LOCAL, "max_drift": "largest drift", "max_kernel_rel_l2": "largest error of the kernel against its oracle",
+            **{f"rest_{name}": f"{meaning} after the first position" for name, meaning in _LOCAL.items()},
+            **{f"first_{name}": f"{meaning} at position 0" for name, meaning in _LOCAL.items()}}
 PLACE = {"layer": (COUNT, "its layer"), "prompt": (TEXT, "its prompt"), "position": (COUNT, "its position"),
          "token": (TEXT, "its token")}
 PLAIN = {"mean_rel_l2": "mean rel_L2", "p50_rel_l2": "median rel_L2", "p95_rel_l2": "95th percentile of rel_L2",
@@ -194,10 +196,15 @@ def write_table(rows, path):
             found = values(rows, name, kind)
             item = file.create_dataset(name, (len(rows),), dtype, data=[plain(text) for text in found] if kind == TEXT else found)
             item.dims[0].attach_scale(scale)
-            item.attrs["long_name"], item.attrs["units"] = meaning, UNITS.get(name.removesuffix("_upper"), "1")
+            item.attrs["long_name"], item.attrs["units"] = meaning, unit(name)
             if kind == NUMBER:
                 item.attrs["_FillValue"] = np.float64(math.nan)
         file.attrs[FORMAT] = VERSION  # written last, as in a result
+
+
+def unit(name):
+    """A limit has the unit of its rate, an extreme of some positions that of all."""
+    return UNITS.get(re.sub("^(rest|first)_|_upper$", "", name), "1")
 
 
 def plain(text):

@@ -11,7 +11,7 @@ import xarray
 import harness
 from command import one_line, report
 
-from walkaudit_report import sweep as table
+from walkaudit_report import layout, sweep as table
 
 
 def read_csv(path):
@@ -48,6 +48,13 @@ def test_every_case_has_a_row_with_its_figures(collected, gemma, sweep, failing)
             assert row["max_rel_l2_prompt"] == result.prompts[result["obs_prompt"][worst[1]]]
             assert int(row["max_rel_l2_position"]) == result["obs_position"][worst[1]]
             assert row["max_rel_l2_token"] == result["token_text"][worst[1]]
+            for key in layout.AXES:  # every extreme of the file, at its place
+                if layout.AXES[key] == ("case",) and f"{key}_at_obs" in layout.AXES:
+                    obs = result[f"{key}_at_obs"][case]
+                    assert float(row[key]) == result[key][case] and int(row[f"{key}_layer"]) == result[f"{key}_at_layer"][case]
+                    assert row[f"{key}_prompt"] == result.prompts[result["obs_prompt"][obs]]
+                    assert int(row[f"{key}_position"]) == result["obs_position"][obs]
+                    assert row[f"{key}_token"] == result["token_text"][obs]
             assert float(row["max_kl"]) == result["kl"][case].max()
             assert int(row["bytes_read"]) == result["bytes_read"][case].sum() and float(row["seconds"]) > 0
             assert int(row["flops"]) == result["flops"][case].sum() > 0
@@ -117,4 +124,6 @@ def test_only_a_table_is_replaced(gemma, tmp_path):
 
 
 def test_columns_have_one_meaning_each():
+    assert [table.unit(name) for name in ("max_l2", "rest_max_l2", "first_max_max_abs", "mean_kl_upper", "mean_next_logprob_delta",
+                                             "min_cos")] == ["activation", "activation", "activation", "nat", "nat", "1"]
     assert all(kind in table.ABSENT and meaning for kind, meaning in table.columns().values())
