@@ -124,6 +124,9 @@ def baselines(entries):
                           "verdict", "result")
     rows = []
     for at, entry in enumerate(entries):
+        if not entry["cases"]:
+            rows.append([Cell(entry["date"] or text.ABSENT), Cell(text.plain(pathlib.Path(str(entry["job"]["model"])).name)),
+                         *[Cell(text.ABSENT)] * 7, Cell("no case ran", kind="bad"), Cell(text.plain(entry["path"]), link=f"#result-{at}")])
         for (vindex, bucket), cases in groups(entry).items():
             ran = [case for case in cases if "extremes" in case]
             good = sum(case["verdict"] in facts.SUCCESS for case in cases)
@@ -158,6 +161,8 @@ def entry_section(entry, at, links):
     reasons = [Cell(f"{text.plain(case['name'])}: {reason}", kind="bad") for case in entry["cases"]
                for reason in case["reasons"]]
     items = places(entry) + bounds(entry)
+    if not entry["cases"]:
+        reasons = [Cell(text.plain(line), kind="bad") for line in entry["not_offered"]]
     blocks += ([Bullets(reasons)] if reasons else []) + ([Bullets(items)] if items else [])
     if links:
         blocks.append(Bullets([Cell(words, link=link, kind="link") for words, link in links]))

@@ -10,16 +10,7 @@ SUMMARISED = ("verdict", "bucket", "cos", "rel_l2", "headroom", "eta", "prob_del
 
 def build(facts, pictures=(), judged=""):
     """pictures: [(Section title, anchor, [blocks])] in order; judged: `walkaudit verdict`'s answer by other bounds."""
-    sections = [Section("Summary", "summary", [summary_table(facts), *failures(facts), Terms(metrics.explain(*SUMMARISED))]),
-                Section("Where the differences are", "places", [rest_table(facts), first_table(facts),
-                                                              Text(metrics.NOT_A_CAUSE)])]
-    if any(case.get("rates") for case in facts["cases"]):
-        sections.append(Section("Over all positions", "rates", [rates_table(facts)]))
-    sections += pictures
-    sections += [Section("What ran", "basis", [basis_table(facts), cost_table(facts)]),
-                 Section("Next tokens of the dense model", "prompts", prompt_blocks(facts)),
-                 Section("Cases in detail", "cases", [Text("Every case by prompt and by layer.")],
-                         sections=[case_section(facts, at) for at in range(len(facts["cases"]))])]
+    sections = case_sections(facts, pictures) if facts["cases"] else []
     if judged:
         sections.append(Section("Judged by other bounds", "judged", [Pre(judged)]))
     sections.append(Section("What was not run", "not-offered", not_offered(facts)))
@@ -27,14 +18,28 @@ def build(facts, pictures=(), judged=""):
     return Document(facts["title"] or facts["result"], lead(facts), sections)
 
 
+def case_sections(facts, pictures):
+    sections = [Section("Summary", "summary", [summary_table(facts), *failures(facts), Terms(metrics.explain(*SUMMARISED))]),
+                Section("Where the differences are", "places", [rest_table(facts), first_table(facts),
+                                                              Text(metrics.NOT_A_CAUSE)])]
+    if any(case.get("rates") for case in facts["cases"]):
+        sections.append(Section("Over all positions", "rates", [rates_table(facts)]))
+    return sections + [
+        *pictures, Section("What ran", "basis", [basis_table(facts), cost_table(facts)]),
+        Section("Next tokens of the dense model", "prompts", prompt_blocks(facts)),
+        Section("Cases in detail", "cases", [Text("Every case by prompt and by layer.")],
+                sections=[case_section(facts, at) for at in range(len(facts["cases"]))])]
+
+
 # --- Head
 
 
 def headline(summary):
     """"3 cases: 2 pass, 0 measured, 1 fails"."""
-    failed = summary["failed"]
-    return (f"{text.plural(summary['cases'], 'case')}: {summary['passed']} pass, {summary['measured']} measured "
-            f"(no bound for their bucket), {failed} fail")
+    passed, measured, failed = (summary[name] for name in ("passed", "measured", "failed"))
+    words = (f"{text.plural(summary['cases'], 'case')}: {passed} {'passes' if passed == 1 else 'pass'}, {measured} measured"
+             f"{' (no bound for their bucket)' if measured else ''}, {failed} {'fails' if failed == 1 else 'fail'}")
+    return words + ("; no case ran, and so the audit fails" if summary["not_run"] == summary["cases"] else "")
 
 
 def formats(job):

@@ -4,7 +4,7 @@ import pytest
 
 from command import SCRIPT
 from walkaudit_report import cli, layout
-from walkaudit_report.errors import INPUT
+from walkaudit_report.errors import INPUT, OK, VERDICT
 
 VERBS = {
     "report": lambda path, out: ["report", path, "-o", out],
@@ -103,6 +103,33 @@ def test_no_result_is_one_line(gemma, tmp_path, capsys, verb, kind):
     code, line = answer(capsys, *VERBS[verb](path, out))
     assert code == INPUT and KINDS[kind] in line and "x.h5" in line and "found" in line
     assert not out.exists() or not list(out.iterdir())
+
+
+@pytest.fixture(scope="module")
+def idle(shop):
+    """A result in which no case ran: the vindex holds nothing that a path could read."""
+    job = shop.job(shop.model("tiny-qwen3"), {"v": shop.vindex("tiny-qwen3", "browse")})
+    job.run(expect=1)
+    return job.result_path
+
+
+@pytest.mark.parametrize("verb", ["plot", "diff", "worst", "tighten"])
+def test_where_no_case_ran_there_is_nothing_to_show(idle, tmp_path, capsys, verb):
+    code, line = answer(capsys, *VERBS[verb](idle, tmp_path / "out"))
+    assert code == INPUT and ("none" in line or "no case" in line)
+
+
+def test_reports_say_why_no_case_ran(idle, tmp_path, capsys):
+    for words in (["report", idle, "-o", tmp_path], ["index", idle.parent, "-o", tmp_path],
+                  ["report", "--compat", "larql", idle, "-o", tmp_path]):
+        assert cli.main([str(word) for word in words], SCRIPT.parent) == VERDICT
+    for name in (f"{idle.stem}.md", "INDEX.md"):
+        words = (tmp_path / name).read_text()
+        assert "0 cases: 0 pass, 0 measured, 0 fail; no case ran, and so the audit fails." in words
+        assert "v:full\_mmap: " in words or "v:full_mmap: " in words
+    assert "| **no case ran** |" in words
+    collected = ["collect", str(idle.parent), "-o", str(tmp_path / "sweep.h5")]
+    assert cli.main(collected, SCRIPT.parent) == OK and "NOT-RUN" in (tmp_path / "sweep.csv").read_text()
 
 
 @pytest.mark.parametrize("verb", ["index", "collect"])

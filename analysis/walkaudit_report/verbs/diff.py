@@ -43,7 +43,7 @@ def diff(old, new, args):
     found = compare.pairs(old, new)
     if not found:
         raise Failure("the results have no case in common", f"'{old.path}' and '{new.path}'",
-                      f"found {', '.join(old.cases)} and {', '.join(new.cases)}, expected a common name")
+                      f"found {' and '.join(', '.join(result.cases) or 'none' for result in (old, new))}, expected a common name")
     dense = compare.compare_dense(old, new)
     changes = compare.compare_encoding(old, new)
     with Progress("comparing", len(found)) as bar:

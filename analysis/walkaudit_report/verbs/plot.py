@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from .. import facts, figures, output
-from ..errors import OK, UsageFailure
+from ..errors import OK, Failure, UsageFailure
 from ..progress import Progress
 from ..result import open_result
 from .report import output_names
@@ -37,6 +37,8 @@ def run(args):
     for path, name in zip(args.results, names):
         with open_result(path) as result:
             document, surveys = facts.build(result)
+            if not any("extremes" in case for case in document["cases"]):
+                raise Failure("no case to draw", f"'{path}'", "found none that ran, expected one")
             pairs = map_pairs(result, document, args)
             if len(pairs) > args.maps > 0:
                 print(f"walkaudit-report: note: {args.maps} of {len(pairs)} maps of '{path}' are drawn, those of the largest KL; "
