@@ -206,6 +206,16 @@ def dense_golden(name):
     return out
 
 
+def walk_golden(name, which):
+    """{variant: {path: {prompt: {figure: array}}}} of GOLDEN/audits/NAME/WHICH.npz (audits/make.py)."""
+    out = {}
+    with np.load(GOLDEN / "audits" / name / f"{which}.npz") as file:
+        for key in file.files:
+            variant, path, prompt, figure = key.split("/")
+            out.setdefault(variant, {}).setdefault(path, {}).setdefault(prompt, {})[figure] = file[key]
+    return out
+
+
 def one_error_line(done):
     """The one line that a failed command leaves on stderr, progress aside."""
     lines = [line for line in done.stderr.splitlines() if line.startswith("walkaudit: ")]

@@ -13,7 +13,8 @@ import harness
 DIRECTORIES = [("tiny-gemma3", "native"), ("tiny-gemma3", "larql"), ("tiny-llama", "native"), ("tiny-llama", "larql"),
                ("tiny-qwen3", "native"), ("tiny-qwen3", "larql"), ("tiny-odd", "native"), ("tiny-odd", "larql"),
                ("gemma2", "native"), ("mistral-sharded", "native"), ("qwen2", "native"), ("llama-linear", "native"),
-               ("llama-llama3", "native")]
+               ("llama-llama3", "native"), ("granite", "native"), ("gpt2", "native"),
+               ("tiny-starcoder2", "native"), ("tiny-starcoder2", "larql")]
 GGUFS = ["tiny-gemma3-mixed.gguf", "tiny-llama-mixed.gguf", "qwen2-v2.gguf", "gemma2-q5k-bf16.gguf"]
 
 

@@ -1,5 +1,5 @@
-"""Walk paths of families that differ where a walk could go wrong: no gate, biases, LayerNorm, a position table (gpt2); multipliers
-and rows that no block fills (granite, hidden size 64)."""
+"""Walk paths of families that differ where a walk could go wrong: no gate, biases, LayerNorm (gpt2 with its position table,
+starcoder2); multipliers and rows that no block fills (granite, hidden size 64)."""
 import json
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 import harness
 
 FLOATS = ["f32", "f16", "interleaved-and-features"]
+STARCODER2 = "tiny-starcoder2"
 
 
 def audited(shop, model, variants, **keys):
@@ -32,9 +33,51 @@ def test_a_family_without_a_gate_is_computed_by_its_own_formula(gpt2):
         assert np.max(np.abs(gpt2.case(case, "kl"))) <= 2e-6, case
 
 
+@pytest.fixture(scope="module")
+def starcoder2(shop):
+    """The vindexes of LARQL's in-memory builder, whose gate is the up rows: with feature files, interleaved too, with down alone."""
+    only = {"features": [{"path": "sparse_serial", "k": k} for k in (64, 200, 512)] +
+            [{"path": p} for p in ("sparse", "full_mmap", "exact")],
+            "interleaved": [{"path": "interleaved"}], "down": [{"path": "exact"}]}
+    vindexes = {"features": shop.vindex(STARCODER2, "f32"), "interleaved": shop.vindex(STARCODER2, "interleaved"),
+                "down": shop.vindex(STARCODER2, "x-down-only")}
+    return shop.job(shop.model(STARCODER2), vindexes, only, semantics="larql", logits="all", kernel_check=-1).result()
+
+
+def test_starcoder2_agrees_with_its_goldens(starcoder2):
+    """Every observation. LARQL's gated formula would be off by a rel_L2 of 2.2 in full_mmap and interleaved."""
+    golden = harness.walk_golden(STARCODER2, "packed")["inmem-features"]
+    assert set(golden) == {"exact", "full_mmap", *(f"sparse_serial:k{k}" for k in (64, 200, 512))}
+    for path, prompts in golden.items():
+        assert set(prompts) == set(harness.SEED)
+        partial = path in ("sparse_serial:k64", "sparse_serial:k200")
+        for prompt, want in prompts.items():
+            rows = starcoder2.rows(prompt)
+            rel, kl = (starcoder2.case(f"features:{path}", field) for field in ("rel_l2", "obs_kl"))
+            np.testing.assert_allclose(rel[:, rows], want["rel_l2"], rtol=2e-5 if partial else 0, atol=0 if partial else 2e-6,
+                                       err_msg=f"{path} {prompt}")
+            np.testing.assert_allclose(kl[rows], want["kl"], rtol=5e-6 if partial else 0, atol=2e-6, err_msg=f"{path} {prompt}")
+            at = starcoder2.prompts.index(prompt)
+            assert starcoder2.case(f"features:{path}", "top1_id")[at] == want["top1_id"]
+            assert abs(starcoder2.case(f"features:{path}", "top1_prob")[at] - want["top1_prob"]) <= 1e-5
+
+
+def test_starcoder2_runs_every_kernel_by_its_own_formula(starcoder2):
+    kernels = {"sparse": "sparse:serial", "full_mmap": "full_mmap", "exact": "exact", "interleaved": "interleaved"}
+    for case in starcoder2.cases:
+        path = case.split(":")[1]
+        assert set(starcoder2.case(case, "label").reshape(-1)) == {kernels.get(path, "sparse:serial")}, case
+        assert np.max(starcoder2.case(case, "kernel_rel_l2")) <= 2e-6, case
+        if starcoder2.case(case, "case_bucket") == "exact":
+            assert starcoder2.case(case, "verdict") == "PASS", case
+            assert np.max(starcoder2.case(case, "rel_l2")) <= 2e-6 and np.max(np.abs(starcoder2.case(case, "obs_kl"))) <= 2e-6, case
+    assert set(starcoder2["case_bucket"]) == {"exact", "approximate"}
+
+
+@pytest.mark.parametrize("model", ["gpt2", STARCODER2])
 @pytest.mark.parametrize("packed", ["q4k", "q4_0", "fp4b"])
-def test_a_family_without_a_gate_has_no_packed_vindex(shop, packed):
-    done = harness.run(["extract", shop.model("gpt2"), shop.root / f"none-{packed}", "--format",
+def test_a_family_without_a_gate_has_no_packed_vindex(shop, model, packed):
+    done = harness.run(["extract", shop.model(model), shop.root / f"none-{packed}", "--format",
                         *harness.EXTRACTED[packed].split()], expect=3)
     assert "no gate projection" in harness.one_error_line(done)
 
@@ -52,15 +95,33 @@ def test_a_wrong_row_of_a_family_without_a_gate(shop, tmp_path):
     assert result.case("v:exact", "verdict") == "PASS"
 
 
-@pytest.mark.parametrize("variant", ["f32", "interleaved"])
-def test_a_vindex_that_lists_no_layers_runs_no_case(shop, tmp_path, variant):
+def kquants_of_two(folder):
+    """What LARQL's extractor writes of a family without a gate: two K-quants of each layer, up and down, and no feature file."""
+    entries, size = [], 0
+    for layer in range(2):
+        for name, kind, rows, cols, block in (("up", "Q4_K", 512, 256, 144), ("down", "Q6_K", 256, 512, 210)):
+            length = rows * cols // 256 * block
+            entries.append({"key": f"layers.{layer}.mlp.{name}_proj.weight", "shape": [rows, cols], "format": kind,
+                            "offset": size, "length": length})
+            size += length
+    (folder / "interleaved_q4k_manifest.json").write_text(json.dumps(entries))
+    (folder / "interleaved_q4k.bin").write_bytes(bytes(size))
+    for file in harness.FEATURES:
+        (folder / file).unlink()
+
+
+@pytest.mark.parametrize("model, variant, change", [("gpt2", "f32", None), ("gpt2", "interleaved", None), (STARCODER2, "f32", None),
+                                                    (STARCODER2, "f32", kquants_of_two)])
+def test_a_vindex_that_lists_no_layers_runs_no_case(shop, tmp_path, model, variant, change):
     """As LARQL's extractor writes families without a gate: zero features. LARQL passes on the model's own weights."""
-    folder = shop.copy("gpt2", variant, tmp_path / "empty")
+    folder = shop.copy(model, variant, tmp_path / "empty")
     index = json.loads((folder / "index.json").read_text())
     index["layers"] = []
     (folder / "index.json").write_text(json.dumps(index))
     (folder / "gate_vectors.bin").write_bytes(b"")
-    result = shop.job(shop.model("gpt2"), {"v": folder}).result(expect=1)
+    if change is not None:
+        change(folder)
+    result = shop.job(shop.model(model), {"v": folder}).result(expect=1)
     assert len(result.cases) > 0 and set(result["verdict"]) == {"NOT-RUN"}
     assert all("layer 0 has zero features" in reason for reason in result["case_not_run"])
     assert all("layer 0 has zero features" in reasons for reasons in result["fail_reasons"])

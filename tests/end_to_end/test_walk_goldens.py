@@ -9,18 +9,7 @@ import pytest
 
 import harness
 
-MODELS = ["tiny-gemma3", "tiny-llama", "tiny-qwen3"]
-KS = {"tiny-gemma3": (16, 128, 384)}
-
-
-def golden(name, which="walk"):
-    """{variant: {path: {prompt: {figure: array}}}}"""
-    out = {}
-    with np.load(harness.GOLDEN / "audits" / name / f"{which}.npz") as file:
-        for key in file.files:
-            variant, path, prompt, figure = key.split("/")
-            out.setdefault(variant, {}).setdefault(path, {}).setdefault(prompt, {})[figure] = file[key]
-    return out
+MODELS = ["tiny-gemma3", "tiny-llama", "tiny-qwen3", "tiny-odd"]
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -42,7 +31,7 @@ def everywhere(name, shop):
 
 
 def make(name, shop, **keys):
-    want = golden(name)
+    want = harness.walk_golden(name, "walk")
     ks = [int(path.removeprefix("sparse_k")) for path in want["f32"] if path.startswith("sparse_k")]
     assert ks
     vindexes = {v: shop.vindex(name, v) for v in ("f32", "f16", "interleaved")}
@@ -202,10 +191,10 @@ def requests(paths):
     return out
 
 
-@pytest.fixture(scope="module", params=MODELS + ["tiny-odd"])
+@pytest.fixture(scope="module", params=MODELS)
 def packed(request, shop):
     name = request.param
-    want = golden(name, "packed")
+    want = harness.walk_golden(name, "packed")
     vindexes = {v: shop.vindex(name, v) for v in want}
     only = {v: requests([*paths, "sparse_serial", *(["sparse_parallel"] if v.startswith("q4k") else [])])
             for v, paths in want.items()}

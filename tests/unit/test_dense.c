@@ -311,7 +311,14 @@ static void gpt2_without_a_gate(void)
     check("gpt2-hub", "gpt2", WA_SEMANTICS_NATIVE);
 }
 
+static void starcoder2_without_a_gate_in_both_semantics(void)
+{
+    check("tiny-starcoder2", "tiny-starcoder2", WA_SEMANTICS_NATIVE);
+    check("tiny-starcoder2", "tiny-starcoder2", WA_SEMANTICS_LARQL);
+}
+
 WA_SUITE("dense", WA_CASE(gemma3_in_both_semantics), WA_CASE(llama_in_both_semantics),
          WA_CASE(qwen3_and_odd_widths_where_both_semantics_are_one), WA_CASE(gemma2_with_windows_and_caps),
          WA_CASE(mistral_in_shards_with_a_window), WA_CASE(qwen2_with_biases),
-         WA_CASE(llama_with_scaled_rotations), WA_CASE(granite_with_multipliers), WA_CASE(gpt2_without_a_gate))
+         WA_CASE(llama_with_scaled_rotations), WA_CASE(granite_with_multipliers), WA_CASE(gpt2_without_a_gate),
+         WA_CASE(starcoder2_without_a_gate_in_both_semantics))

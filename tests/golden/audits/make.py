@@ -6,10 +6,11 @@ GOLDEN/dense/NAME.bin, little-endian (tests/unit/test_dense.c and tests/end_to_e
   semantics [16], prompt [16] (NUL-padded), n i32, unused i32, token_id [n] i32, top5_id [5] i32, top5_prob [5] f64,
   x [L, n, H] f32, y [L, n, H] f64
 GOLDEN/audits/NAME/walk.npz: the figures of walk_golden.h5's f32 and f16 variants; VARIANT.json: LARQL's own audit.
-GOLDEN/audits/NAME/packed.npz: of its K-quant and FP4 variants, and of extra_walk_golden.h5's; packed.json: LARQL's own audits
-of those variants, only what is compared.
+GOLDEN/audits/NAME/packed.npz: of its K-quant and FP4 variants, and all of extra_walk_golden.h5's; packed.json: LARQL's own
+audits of those variants, only what is compared.
 GOLDEN/audits/sha256.tsv: hashes of the payload files that LARQL wrote, from FIXTURES/FILES.tsv.
 """
+import contextlib
 import gzip
 import json
 import os
@@ -20,14 +21,18 @@ import h5py
 import numpy as np
 
 TREE, FIXTURES, OUT = sys.argv[1:4]
-TINY = ["tiny-gemma3", "tiny-llama", "tiny-qwen3", "tiny-odd"]
+TINY = ["tiny-gemma3", "tiny-llama", "tiny-qwen3", "tiny-odd", "tiny-starcoder2"]
+GATED = TINY[:4]
 FAMILIES = ["gemma2", "mistral", "qwen2", "granite", "gpt2", "llama-linear", "llama-llama3"]
 VARIANTS = ["f32", "f16", "interleaved", "interleaved-and-features", "browse", "x-down-only"]
 PAYLOADS = ["gate_vectors.bin", "up_features.bin", "down_features.bin", "interleaved.bin"]
 PACKED = ["q4k", "q4k-down4", "q4k-nogate", "q4k-from-f32", "fp4a", "fp4b", "fp4c", "x-q4k-and-down", "x-q4k-no-manifest",
           "x-fp4b-and-features", "x-fp4b-and-q4k"]
+WRITTEN = [*PACKED[:7], "q4k-fm"]
 PACKED_FILES = ["gate_vectors.bin", "interleaved_q4k.bin", "interleaved_q4k_manifest.json", "up_features_fp4.bin",
-                "down_features_fp4.bin", "down_features_fp8.bin", "down_features.bin"]
+                "down_features_fp4.bin", "down_features_fp8.bin", "down_features.bin", "down_features_q4k.bin",
+                "down_features_q4k_manifest.json"]
+UNGATED = {"inmem-features": "f32", "x-inmem-interleaved": "interleaved-and-features"}  # whose names those vindexes have here
 PACKED_FIGURES = ["rel_l2", "one_minus_cos", "kl", "top1_id", "top1_prob"]
 FIGURES = ["l2", "rel_l2", "one_minus_cos", "max_abs", "kl", "top1_id", "top1_prob", "hits_last"]
 
@@ -62,6 +67,10 @@ def walks(name):
                         if figure in group:
                             figures[f"{variant}/{path}/{prompt}/{figure}"] = group[figure][()]
     np.savez_compressed(f"{folder}/walk.npz", **figures)
+
+
+def audits(name):
+    folder = f"{OUT}/audits/{name}"
     for variant in VARIANTS:
         with open(f"{TREE}/{name}/{variant}/upstream_audit.json") as file:
             audit = json.load(file)
@@ -81,10 +90,12 @@ def pruned(path):
 def packed(name):
     folder = f"{OUT}/audits/{name}"
     os.makedirs(folder, exist_ok=True)
-    figures, audits = {}, {}
-    with h5py.File(f"{TREE}/{name}/walk_golden.h5") as own, \
-            h5py.File(f"{FIXTURES}/families/extra_walk_golden.h5") as extra:
-        for file in (own, extra.get(name, {})):
+    figures, compared = {}, {}
+    walked = f"{TREE}/{name}/walk_golden.h5"
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(h5py.File(path)) for path in [walked] if os.path.exists(path)]
+        files.append(stack.enter_context(h5py.File(f"{FIXTURES}/families/extra_walk_golden.h5")).get(name, {}))
+        for file in files:
             for variant in file:
                 for path in file[variant] if variant not in ("f32", "f16") else []:
                     for prompt, group in file[variant][path].items():
@@ -96,10 +107,10 @@ def packed(name):
         path = f"{TREE}/{name}/{variant}/upstream_audit.json"
         if os.path.exists(path):
             with open(path) as file:
-                audits[variant] = [pruned(each) for each in json.load(file)["paths"]]
-    if name != "tiny-odd":  # upstream misreads padded rows
+                compared[variant] = [pruned(each) for each in json.load(file)["paths"]]
+    if name in GATED[:3]:  # upstream misreads padded rows, and families without a gate
         with open(f"{folder}/packed.json", "w") as file:
-            json.dump(audits, file, sort_keys=True, separators=(",", ":"))
+            json.dump(compared, file, sort_keys=True, separators=(",", ":"))
 
 
 def model(name):
@@ -119,9 +130,13 @@ def hashes():
             parts = path.split("/")
             if len(parts) != 4 or parts[0] not in TINY:
                 continue
-            plain = parts[0] in TINY[:3] and parts[1] in VARIANTS[:3] and parts[3] in PAYLOADS
-            if plain or (parts[1] in PACKED[:7] and parts[3] in PACKED_FILES):
-                out.write("\t".join([parts[0], parts[1], parts[3], digest]) + "\n")
+            if parts[0] in GATED:
+                plain = parts[0] in GATED[:3] and parts[1] in VARIANTS[:3] and parts[3] in PAYLOADS
+                variant = parts[1] if plain or (parts[1] in WRITTEN and parts[3] in PACKED_FILES) else None
+            else:
+                variant = UNGATED.get(parts[1]) if parts[3] in PAYLOADS else None
+            if variant is not None:
+                out.write("\t".join([parts[0], variant, parts[3], digest]) + "\n")
 
 
 os.makedirs(f"{OUT}/dense", exist_ok=True)
@@ -130,11 +145,13 @@ for each in TINY:
     dense(each, f"{TREE}/{each}/dense_golden.h5")
 for each in FAMILIES:
     dense(each, f"{FIXTURES}/families/{each}/dense_golden.h5")
-for each in TINY[:3]:
+for each in GATED:
     walks(each)
+for each in GATED[:3]:
+    audits(each)
 for each in TINY:
     packed(each)
-for each in TINY[:2]:
+for each in [*TINY[:2], "tiny-starcoder2"]:
     model(each)
 for folder, each in [("gguf", "tiny-gemma3-mixed"), ("gguf", "tiny-llama-mixed"), ("families/gguf", "qwen2-v2"),
                      ("families/gguf", "gemma2-q5k-bf16")]:
