@@ -138,24 +138,48 @@ static void controls_are_accepted(void)
     }
 }
 
-static void a_nan_scale_is_found_at_its_feature(void)
+/* The scales of a vindex are sound (says = NULL), or what is said of them has that text. */
+static void expect_scales(const char *path, const char *says)
 {
-    char path[PATH_ROOM];
     wa_error err = {0};
     wa_arena *arena = NULL;
     wa_vindex *vindex = NULL;
-    golden_path(path, "fp4-nan-scale");
     WA_MUST(open_at(path, &arena, &vindex, &err), &err);
-    CU_ASSERT_EQUAL(wa_vindex_check_fp4_scales(vindex, &err), WA_E_FORMAT);
-    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "1 NaN scales, the first at layer 1, feature 1;"));
-    wa_vindex_close(vindex);
-    wa_arena_reset(arena);
-
-    golden_path(path, "fp4-ok");
-    WA_MUST(wa_vindex_open(path, arena, &vindex, &err), &err);
-    CU_ASSERT_EQUAL(wa_vindex_check_fp4_scales(vindex, &err), WA_OK);
+    CU_ASSERT_EQUAL(wa_vindex_check_fp4_scales(vindex, &err), says == NULL ? WA_OK : WA_E_FORMAT);
+    CU_ASSERT(says == NULL || strstr(err.text, says) != NULL);
     wa_vindex_close(vindex);
     wa_arena_close(arena);
+}
+
+/* fp4-ok: 2 layers of 16 features, a block each; up in FP4 (137 bytes), down in FP8 (257). */
+static void a_nan_scale_is_found_at_its_feature(void)
+{
+    static const struct {
+        const char *file, *says;
+        long at;
+        char code;
+    } scales[] = {
+        {"up_features_fp4.bin", "1 NaN scales, the first at layer 0, feature 15;", 15 * 137 + 128, 0x7f},
+        {"up_features_fp4.bin", "1 NaN scales, the first at layer 1, feature 0;", 16 * 137 + 135, -1},
+        {"down_features_fp8.bin", "1 NaN scales, the first at layer 1, feature 2;", 18 * 257 + 256, -1},
+        {"down_features_fp8.bin", NULL, 18 * 257 + 255, 0x7f}, /* a code, no scale */
+    };
+    char golden[PATH_ROOM], path[PATH_ROOM], name[2 * PATH_ROOM];
+    golden_path(golden, "fp4-nan-scale");
+    expect_scales(golden, "1 NaN scales, the first at layer 1, feature 1;");
+    golden_path(golden, "fp4-ok");
+    expect_scales(golden, NULL);
+    scratch_path(path, "vindex", "scales");
+    for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++) {
+        copy_directory(golden, path);
+        snprintf(name, sizeof name, "%s/%s", path, scales[i].file);
+        FILE *file = fopen(name, "r+b");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+        CU_ASSERT_EQUAL(fseek(file, scales[i].at, SEEK_SET), 0);
+        CU_ASSERT_EQUAL(fwrite(&scales[i].code, 1, 1, file), 1);
+        fclose(file);
+        expect_scales(path, scales[i].says);
+    }
 }
 
 /* The fixture has NaN at down layer 1 feature 5 element 7 and +inf at feature 6 element 0, and no
@@ -269,6 +293,19 @@ static void copy_ok(char *path, const char *name)
 
 static const bool ALL_FEATURES[WA_PAYLOAD_COUNT] = {
     [WA_PAYLOAD_GATE] = true, [WA_PAYLOAD_UP_FEATURES] = true, [WA_PAYLOAD_DOWN_FEATURES] = true};
+
+/* V3, V5: a size that is too large is as wrong as one that is too small. */
+static void files_longer_than_their_layers_are_refused(void)
+{
+    static const char *const names[] = {"gate_vectors.bin", "up_features.bin", "down_features.bin"};
+    static const float zeros[2 * 16 * 32 + 1];
+    char path[PATH_ROOM];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        copy_ok(path, "long");
+        write_file(path, names[i], zeros, sizeof zeros);
+        expect_damage(path, "4100 of 4096 bytes", names[i]);
+    }
+}
 
 /* V18, and a K-quant file of the legacy builder (vindex-format 4.5). */
 static void unusable_files_are_absent_with_a_remark(void)
@@ -449,6 +486,11 @@ static void hostile_numbers_in_index_json_are_refused(void)
          "{\"layer\": 1, \"num_features\": 16, \"offset\": 0, \"length\": 2048}",
          "", "exceeds the file's 4096"},
         {SIZES, "1, 2", "", "found an integer, expected an object"},
+        {SIZES,
+         "{\"layer\": 0, \"num_features\": 16, \"offset\": 0, \"length\": 2048}, "
+         "{\"layer\": 1, \"num_features\": 16, \"offset\": 2048, \"length\": 2048}, "
+         "{\"layer\": 2, \"num_features\": 0, \"offset\": 4096, \"length\": 0}",
+         "", "3 layers listed, num_layers is 2"},
         {SIZES, "", ", \"checksums\": {\"../x\": \"00\"}", "path separator"},
         {SIZES, "", ", \"fp4\": 3", "expected an object"},
         {SIZES, "", ", \"dtype\": \"bf16\"", "'dtype': found 'bf16'"},
@@ -563,6 +605,7 @@ WA_SUITE("vindex", WA_CASE(every_damaged_vindex_is_refused_with_its_numbers),
          WA_CASE(non_finite_values_are_counted_and_placed),
          WA_CASE(views_lie_where_the_format_puts_them),
          WA_CASE(interleaved_views_are_gate_up_down_of_each_layer),
+         WA_CASE(files_longer_than_their_layers_are_refused),
          WA_CASE(unusable_files_are_absent_with_a_remark),
          WA_CASE(no_gate_source_means_zero_features), WA_CASE(checksums_are_verified_on_demand),
          WA_CASE(copies_that_disagree_are_found),

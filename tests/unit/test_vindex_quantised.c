@@ -250,6 +250,27 @@ static void padded_kquant_rows_start_on_blocks(void)
     }
 }
 
+/* Opening with this feature-major pair fails and both texts are said. */
+static void expect_damage(const char *dir, const bytes *payload, const char *manifest,
+                          const char *first, const char *second)
+{
+    wa_error err = {0};
+    wa_arena *arena = NULL;
+    wa_vindex *vindex = NULL;
+    write_file(dir, "down_features_q4k.bin", payload->data, payload->size);
+    write_file(dir, "down_features_q4k_manifest.json", manifest, strlen(manifest));
+    WA_MUST(wa_arena_open("test", SMALL_ARENA, &arena, &err), &err);
+    wa_status status = wa_vindex_open(dir, arena, &vindex, &err);
+    bool said = strstr(err.text, first) != NULL && strstr(err.text, second) != NULL;
+    if (!said)
+        fprintf(stderr, "    said '%s', wanted '%s' and '%s'\n", err.text, first, second);
+    CU_ASSERT_EQUAL(status, WA_E_FORMAT);
+    CU_ASSERT(said);
+    if (status == WA_OK)
+        wa_vindex_close(vindex);
+    wa_arena_close(arena);
+}
+
 /* Its rows are features, as many as F padded to 256; only F of them count. */
 static void feature_major_down_drops_rows_and_columns_of_padding(void)
 {
@@ -278,6 +299,45 @@ static void feature_major_down_drops_rows_and_columns_of_padding(void)
     CU_ASSERT(wa_payload_down_is_feature_major(WA_PAYLOAD_DOWN_FEATURES_Q4K));
     wa_vindex_close(vindex);
     wa_arena_close(arena);
+}
+
+/* V7 of the other manifest. Each row: what stands in it instead, and both texts that are said. */
+static void a_broken_rule_of_the_feature_major_manifest_is_told(void)
+{
+    static const struct {
+        const char *from, *to, *first, *second;
+    } rows[] = {
+        {"layers.1.mlp.down", "layers.0.mlp.down", "is of another layer, expected layer 1", "entry 1"},
+        {"layers.0.mlp.down", "layers.0.mlp.up", "is up_proj, expected down_proj of layer 0", "entry 0"},
+        {"[512, 512]", "[288, 512]", "shape [288, 512], expected [512, 512] (320 padded", "entry 0"},
+        {"[256, 512]", "[256, 320]", "shape [256, 320], expected [256, 512]", "entry 1"},
+        {"Q6_K", "Q4_K", "length 215040, expected 147456 (1024 blocks of 144 bytes)", "entry 0"},
+        {"Q6_K", "FP4", "unknown format FP4, expected Q4_K or Q6_K", "entry 0"},
+        {"\"offset\": 215040", "\"offset\": 215184", "range [215184, 288912) ends beyond the file's 288768",
+         "entry 1"},
+        {", {", "], [{", "JSON error", "down_features_q4k_manifest.json"},
+    };
+    static bytes payload;
+    char path[PATH_ROOM], manifest[1024] = "[", changed[1100];
+    fresh_directory(path, "feature-major-damage");
+    write_index(path, &PADDED, "");
+    write_floats(path, "gate_vectors.bin", 320 * (288 + 40));
+    payload.size = 0;
+    add_entry(&payload, manifest, sizeof manifest, "layers.0.mlp.down_proj.weight", WA_FORMAT_Q6_K, 512, 320);
+    expect_damage(path, &payload, "[]", "0 entries, expected 2", "down_features_q4k_manifest.json");
+    snprintf(changed, sizeof changed, "%s]", manifest);
+    expect_damage(path, &payload, changed, "1 entries, expected 2", "down_features_q4k_manifest.json");
+    add_entry(&payload, manifest, sizeof manifest, "layers.1.mlp.down_proj.weight", WA_FORMAT_Q4_K, 256, 320);
+    strcat(manifest, "]");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *at = strstr(manifest, rows[i].from);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+        snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - manifest), manifest, rows[i].to,
+                 at + strlen(rows[i].from));
+        expect_damage(path, &payload, changed, rows[i].first, rows[i].second);
+    }
+    payload.size--;
+    expect_damage(path, &payload, manifest, "ends beyond the file's 288767 bytes", "entry 1");
 }
 
 /* vindex-format 4.3: matrix c of layer l starts at (3 l + c) F (H / 32) blocks. */
@@ -507,6 +567,7 @@ static void a_scale_that_is_no_number_is_counted_at_its_block(void)
 WA_SUITE("vindex_quantised", WA_CASE(a_scale_that_is_no_number_is_counted_at_its_block),
          WA_CASE(padded_kquant_rows_start_on_blocks),
          WA_CASE(feature_major_down_drops_rows_and_columns_of_padding),
+         WA_CASE(a_broken_rule_of_the_feature_major_manifest_is_told),
          WA_CASE(q4_matrices_follow_each_other),
          WA_CASE(a_gate_left_out_is_made_of_the_kquant_gate),
          WA_CASE(fp4_rows_have_the_padded_width),
