@@ -93,9 +93,14 @@ static wa_status print_cases(const wa_vindex *vindex, wa_arena *arena, FILE *out
     wa_cases cases;
     WA_TRY(list_cases(vindex, arena, &cases, err));
     fprintf(out, "cases it can run with a gated model\n");
-    for (size_t i = 0; i < cases.count; i++)
-        fprintf(out, "  %-22s bucket %s, label %s\n", wa_path_name(cases.items[i].path),
-                wa_bucket_name(cases.items[i].bucket), wa_label_text(cases.items[i].kernel));
+    for (size_t i = 0; i < cases.count; i++) {
+        const wa_case *which = &cases.items[i];
+        if (which->not_run != NULL)
+            fprintf(out, "  %-22s NOT-RUN: %s\n", wa_path_name(which->path), which->not_run);
+        else
+            fprintf(out, "  %-22s bucket %s, label %s\n", wa_path_name(which->path),
+                    wa_bucket_name(which->bucket), wa_label_text(which->kernel));
+    }
     if (cases.count == 0)
         fprintf(out, "  none\n");
     for (size_t i = 0; i < cases.not_offered_count; i++)

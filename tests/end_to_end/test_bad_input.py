@@ -276,6 +276,32 @@ def test_inspect_lists_values_that_are_no_numbers(tmp_path):
     assert "row padding 16 -> 256 in down of layer 0; upstream misreads it" in report
 
 
+def test_inspect_says_what_nobody_can_use_and_which_copies_differ(tmp_path):
+    """Files of LARQL's older builders, an empty file, and two copies of one projection (V16, V18, U14)."""
+    copy = tmp_path / "legacy.vindex"
+    shutil.copytree(harness.GOLDEN / "malformed" / "vindex" / "ok", copy)
+    (copy / "interleaved_q4k.bin").write_bytes(bytes(144))
+    (copy / "gate_vectors_q4.bin").write_bytes(bytes(18))
+    (copy / "down_features_q4k.bin").write_bytes(bytes(144))
+    (copy / "interleaved_q4.bin").write_bytes(b"")
+    gate, up, down = ((copy / f"{name}.bin").read_bytes() for name in ("gate_vectors", "up_features", "down_features"))
+    layers = [gate[at:at + 2048] + up[at:at + 2048] + down[at:at + 2048] for at in (0, 2048)]
+    (copy / "interleaved.bin").write_bytes(b"".join(layers))
+    healthy = harness.run(["inspect", copy]).stdout
+    for line in ("interleaved_q4k.bin has no manifest (legacy): unusable, taken as absent",
+                 "down_features_q4k.bin has no manifest (legacy): unusable, taken as absent",
+                 "gate_vectors_q4.bin is not read", "interleaved_q4.bin is empty and taken as absent"):
+        assert f"  {line}" in healthy, healthy
+    payloads = healthy.split("payloads\n")[1].split("files\n")[0]
+    assert [line.split()[0] for line in payloads.splitlines()] == ["gate_vectors.bin", "up_features.bin", "down_features.bin",
+                                                                   "interleaved.bin"]
+    assert "interleaved_q4k interleaved_q4k.bin has no manifest" in healthy and "differ" not in healthy
+
+    (copy / "interleaved.bin").write_bytes(b"".join(layers)[:-4] + b"\0\0\x80\x3f")
+    assert "down_features.bin and interleaved.bin: 1 rows of down differ, first at layer 1, feature 15" in \
+        harness.run(["inspect", copy]).stdout
+
+
 def test_inspect_checks_the_checksums_when_asked(tmp_path):
     copy = tmp_path / "sums.vindex"
     shutil.copytree(harness.GOLDEN / "malformed" / "vindex" / "ok", copy)

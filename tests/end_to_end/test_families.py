@@ -125,6 +125,9 @@ def test_a_vindex_that_lists_no_layers_runs_no_case(shop, tmp_path, model, varia
     assert len(result.cases) > 0 and set(result["verdict"]) == {"NOT-RUN"}
     assert all("layer 0 has zero features" in reason for reason in result["case_not_run"])
     assert all("layer 0 has zero features" in reasons for reasons in result["fail_reasons"])
+    listed = harness.run(["inspect", folder]).stdout.split("cases it can run")[1].split("values\n")[0]
+    assert "index.json lists no layers: zero features" in harness.run(["inspect", folder]).stdout
+    assert listed.count("NOT-RUN: layer 0 has zero features in the vindex") == len(result.cases) and "label" not in listed, listed
 
 
 @pytest.fixture(scope="module")
