@@ -98,29 +98,39 @@ def test_rates_have_their_verdict_and_their_table(reference, everywhere):
     assert plain.stdout.count("run the job with logits: all") == 20 and "Next tokens at all" not in plain.stdout
 
 
-PACKED_PATHS = [{"path": p} for p in ("sparse", "sparse_serial", "sparse_parallel", "fp4_storage", "interleaved_q4",
-                                      "interleaved_q4k")] + [{"path": "sparse_serial", "k": 100}, {"path": "sparse_parallel", "k": 100}]
+# Every path but external (test_external.py, test_external_file.py), and every payload it may read; `full_mmap` is in PATHS.
+EVERY_PATH = {
+    "q4k": ["sparse", "sparse_serial", "sparse_parallel", "interleaved_q4k", "sparse_serial:k100", "sparse_parallel:k100"],
+    "q4k-fm": ["sparse_serial"], "q4k-nogate": ["sparse"], "q4_0": ["interleaved_q4"],
+    "fp4a": ["fp4_storage"], "fp4b": ["sparse", "sparse_serial", "fp4_storage", "sparse_serial:k100"], "fp4c": ["fp4_storage"],
+    "interleaved-and-features": ["interleaved", "exact", "weights_fallback:k100"],
+}
+
+
+def every_path(shop, inputs):
+    model, _, prompts = inputs
+    only = {v: [{"path": path.split(":k")[0], **({"k": int(path.split(":k")[1])} if ":k" in path else {})} for path in paths]
+            for v, paths in EVERY_PATH.items()}
+    return shop.job(model, {v: shop.vindex("tiny-gemma3", v) for v in EVERY_PATH}, only, batch={"rows": 8}, prompts=prompts,
+                    kernel_check=-1)
 
 
 @pytest.fixture(scope="module")
-def packed_inputs(shop, inputs):
-    return inputs[0], {v: shop.vindex("tiny-gemma3", v) for v in ("q4k", "fp4b", "q4_0")}, inputs[2]
-
-
-@pytest.fixture(scope="module")
-def packed_reference(shop, packed_inputs):
-    job = make(shop, packed_inputs, paths=PACKED_PATHS)
+def every_reference(shop, inputs):
+    job = every_path(shop, inputs)
     job.run()
     result = harness.Result(job.result_path)
-    assert len(result.cases) == 11 and set(result["verdict"]) == {"MEASURED"}
+    assert sorted(result.cases) == sorted(f"{v}:{path}" for v, paths in EVERY_PATH.items() for path in paths)
+    for case, verdict in result.verdicts().items():
+        assert verdict == ("PASS" if case.endswith((":interleaved", ":exact")) else "MEASURED"), case
     return job
 
 
 @pytest.mark.parametrize("ranks, stages, teams", [(1, 0, 0), (2, 0, 0), (2, 2, 1), (3, 1, 3), (4, 0, 0), (4, 2, 2)])
-def test_any_grid_gives_the_same_bits_of_packed_payloads(shop, packed_inputs, packed_reference, ranks, stages, teams):
-    job = make(shop, packed_inputs, paths=PACKED_PATHS)
+def test_any_grid_gives_the_same_bits_of_every_path(shop, inputs, every_reference, ranks, stages, teams):
+    job = every_path(shop, inputs)
     job.run(ranks=ranks, sets=(f"grid.stages={stages}", f"grid.teams={teams}"))
-    assert_equal_bits(packed_reference, job)
+    assert_equal_bits(every_reference, job)
 
 
 def test_work_is_counted(reference):
