@@ -9,7 +9,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Of cases that are equal bit for bit, the table has one.
-SHOWN = ("f32:sparse", "f16:sparse", "q4_0:interleaved_q4", "q4k:sparse", "q4k:interleaved_q4k", "q4k-down4:sparse",
+SHOWN = ("f32:sparse", "f32:exact", "f16:sparse", "f16:exact", "q4_0:interleaved_q4", "q4k:sparse", "q4k:interleaved_q4k", "q4k-down4:sparse",
          "q4k-down4:interleaved_q4k", "fp4a:fp4_storage", "fp4b:fp4_storage", "fp4c:fp4_storage")
 HEAD = ("case", "enc max", "kernel", "min cos", "rel_L2", "η", "mean KL", "p99 KL", "flips", "PPL ratio", "abs ΔP", "MB", "s")
 

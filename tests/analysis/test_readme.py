@@ -1,6 +1,9 @@
-"""The README's lines of Python answer what they say they answer, and its commands are commands."""
+"""The README's lines of Python answer what they say they answer, and its commands are commands; the baselines are those
+committed."""
 import contextlib
+import importlib.util
 import io
+import json
 import pathlib
 import re
 import shlex
@@ -13,7 +16,8 @@ import harness
 from command import report
 from walkaudit_report import cli
 
-README = pathlib.Path(__file__).resolve().parents[2] / "analysis" / "README.md"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+README = ROOT / "analysis" / "README.md"
 QUESTIONS, TABLE, CAPTURED = FILES = "results/demo-smollm2.h5", "results/sweep.h5", "RESULT.h5"  # what each block reads
 
 
@@ -129,3 +133,22 @@ def test_commands_of_the_readme_are_understood():
 def test_every_verb_is_listed():
     for name in cli.VERBS:
         assert re.search(rf"^\| `{name} ", README.read_text(), re.MULTILINE), name
+
+
+def test_the_baselines_of_the_main_readme_are_those_of_the_committed_results():
+    spec = importlib.util.spec_from_file_location("summarise", ROOT / "jobs" / "baselines" / "summarise.py")
+    summarise = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(summarise)
+    text = (ROOT / "README.md").read_text()
+    for name, least in (("smollm2", 18), ("gemma3-270m", 18)):
+        report = json.loads((ROOT / "jobs" / "baselines" / "results" / f"{name}.json").read_text())
+        assert f"{summarise.table(report)}\n\n" in text, name
+        assert f"{report['size']['observations']:,} positions, {report['size']['layers']} layers" in text
+        assert report["size"]["observations"] >= 2000 and len(report["cases"]) == least and report["job"]["requantised"]
+        by_name = {case["name"]: case for case in report["cases"]}
+        assert {case["vindex"] for case in report["cases"]} == {"f32", "f16", "q4_0", "q4k", "q4k-down4", "fp4a", "fp4b", "fp4c"}
+        for left_out in set(by_name) - set(summarise.SHOWN):  # README: equal bit for bit to one that is shown
+            twin = {"full_mmap": "sparse", "sparse": "fp4_storage"}.get(by_name[left_out]["path"])
+            shown = by_name[f"{by_name[left_out]['vindex']}:{twin}" if twin else "f32:exact"]
+            for part in ("extremes", "rates", "next_token", "encoding"):
+                assert by_name[left_out][part] == shown[part], (left_out, part)
