@@ -4,7 +4,8 @@ usage: test_published_models.py WALKAUDIT
 
 Fetches SmolLM2-135M and Gemma 3 270M (jobs/fetch.sh), makes bf16 Hugging Face directories of them (gguf_to_bf16.py, in a virtual
 environment under the binary's directory), extracts f16 vindexes with both encoders and audits each on two ranks. Expected values: the
-float64 forward of the reference documents. Exit code 77: nothing could be downloaded.
+float64 forward of the reference documents. Then Q4_K and FP4 against figures of an independent program. Exit code 77: nothing could be
+downloaded.
 """
 import os
 import pathlib
@@ -25,6 +26,8 @@ GGUF_TOP1 = {"smollm2": [(" Paris", 0.7725321), (" Neil", 0.2886891), ("\n   ", 
 BF16_GEMMA_TOP1 = {1: (" Neil", 0.30), 2: ("\n", 0.75)}
 LARQL_REL_L2 = {"smollm2": 2.0e-5, "gemma3-270m": 6.0e-4}
 ROWS = {"smollm2": 36, "gemma3-270m": 39}
+# What an independent program found for the worst rel_L2 of Q4_K (down Q6_K, dequantised) and the worst cosine, and for FP4 policy a.
+FIRST_CHECK = {"smollm2": (0.056, 0.9984, 0.186), "gemma3-270m": (0.177, 0.9844, 0.209)}
 
 
 def environment():
@@ -62,11 +65,11 @@ def bf16_directory(name, source, work):
     return out
 
 
-def audit(program, model, work, name, *options):
+def audit(program, model, work, name, *options, form=("f16",)):
     vindex = work / f"{name}.vindex"
-    run(program, "extract", model, vindex, "--format", "f16", "--force", *options)
+    run(program, "extract", model, vindex, "--force", "--format", *form, *options)
     job = work / f"{name}.yaml"
-    job.write_text(f"name: {name}\naudits:\n  - model: {model}\n    vindexes:\n      - {{name: f16, path: {vindex}}}\n")
+    job.write_text(f"name: {name}\naudits:\n  - model: {model}\n    vindexes:\n      - {{name: {form[0]}, path: {vindex}}}\n")
     out = work / f"{name}.h5"
     run("mpirun", "-q", "-n", "2", program, "run", job, "--fresh", "--out", out)
     return out
@@ -89,12 +92,31 @@ def check_healthy(path, name):
     return rel_l2, text, prob
 
 
+def worst_of(path, case):
+    with h5py.File(path) as f:
+        names = [text.decode() for text in f["case_name"][...]]
+        at = names.index(case)
+        return float(np.max(f["rel_l2"][at])), float(np.min(f["cos"][at]))
+
+
+def check_quantised(program, source, name, work):
+    """FP4 within 1 %. Q4_K within 3 %: the GGUF's weights lie on a lattice of their own, so that many fall half-way between two
+    steps, and the last bit of a product decides which they take. Of Gemma, such details alone move the figure from 0.169 to 0.183."""
+    rel_l2, cos, fp4 = FIRST_CHECK[name]
+    found, found_cos = worst_of(audit(program, source, work, f"{name}-q4k", form=("q4k",)), "q4k:interleaved_q4k")
+    found_fp4, _ = worst_of(audit(program, source, work, f"{name}-fp4a", "--fp4-policy", "a", form=("fp4",)), "fp4:fp4_storage")
+    print(f"{name}: Q4_K rel_L2 {found:.4f} ({rel_l2}), cos {found_cos:.5f} ({cos}); FP4 policy a {found_fp4:.4f} ({fp4})")
+    assert abs(found / rel_l2 - 1) <= 0.03 and abs((1 - found_cos) / (1 - cos) - 1) <= 0.06, (found, found_cos)
+    assert abs(found_fp4 / fp4 - 1) <= 0.01, found_fp4
+
+
 def check_model(program, name, work):
     source = model_of_script(name)
     rel_l2, text, prob = check_healthy(audit(program, source, work, f"{name}-gguf"), name)
     for i, (token, p) in enumerate(GGUF_TOP1[name]):
         assert text[i] == token and abs(prob[i] - p) <= 1e-5, (name, PROMPTS[i], text[i], prob[i])
     assert 2e-4 < rel_l2 < 8e-4, rel_l2
+    check_quantised(program, source, name, work)
 
     directory = bf16_directory(name, source, work)
     rel_l2, text, prob = check_healthy(audit(program, directory, work, f"{name}-default"), name)
