@@ -288,30 +288,45 @@ def test_a_packed_row_overwritten_by_its_neighbour(shop, damaged, variant, rows_
     assert worst[2, at] and worst.sum() == 1
 
 
-# Where a row's first block keeps a scale, and bytes that make it NaN. FP4: byte 136 scales the block; Q6_K's f16 ends the block.
-NAN_SCALE = {"interleaved_q4.bin": (0, b"\x00\x7e"), "Q4_K": (0, b"\x00\x7e"), "Q6_K": (208, b"\x00\x7e"),
-             "fp4": (136, b"\x7f"), "fp8": (256, b"\xff")}
+def feature_major_rows(folder, layer, projection):
+    """A matrix of down_features_q4k.bin."""
+    entry = json.loads((folder / "down_features_q4k_manifest.json").read_text())[layer]
+    shape = (entry["shape"][0], entry["length"] // entry["shape"][0])
+    return np.memmap(folder / "down_features_q4k.bin", np.uint8, "r+", entry["offset"], shape)
 
 
-@pytest.mark.parametrize("variant, rows_of_file, projection, kind",
-                         [("q4k", kquant_rows, "up", "Q4_K"), ("q4k", kquant_rows, "down", "Q6_K"),
-                          ("fp4b", feature_rows("up_features_fp4.bin", SPAN["fp4"]), "up", "fp4"),
-                          ("fp4b", feature_rows("down_features_fp8.bin", SPAN["fp8"]), "down", "fp8"),
-                          ("q4_0", q4_rows, "up", "interleaved_q4.bin")])
-def test_a_scale_that_is_no_number(shop, damaged, variant, rows_of_file, projection, kind):
-    """The case runs and is NON-FINITE, with its place; inspect lists the values."""
+# Where a row's first block keeps a scale, and bytes that make it NaN. FP4: byte 136 scales the block, 128 to 135 its sub-blocks;
+# Q6_K's f16 ends the block; Q4_K has one for the scales and one for the minima.
+NAN_SCALE = {"Q4_0": (0, b"\x00\x7e"), "Q4_K": (0, b"\x00\x7e"), "Q4_K minima": (2, b"\x01\xfe"), "Q6_K": (208, b"\x00\x7e"),
+             "fp4": (136, b"\x7f"), "fp4 sub-block": (130, b"\xff"), "fp8": (256, b"\xff")}
+
+
+@pytest.mark.parametrize("variant, rows_of_file, projection, kind, file",
+                         [("q4k", kquant_rows, "up", "Q4_K", "interleaved_q4k.bin"), ("q4k", kquant_rows, "down", "Q6_K", "interleaved_q4k.bin"),
+                          ("q4k-down4", kquant_rows, "down", "Q4_K minima", "interleaved_q4k.bin"),
+                          ("q4k-nogate", kquant_rows, "gate", "Q4_K minima", "gate_vectors.bin"),
+                          ("q4k-fm", feature_major_rows, "down", "Q6_K", "down_features_q4k.bin"),
+                          ("fp4b", feature_rows("up_features_fp4.bin", SPAN["fp4"]), "up", "fp4", "index.json: fp4"),
+                          ("fp4a", feature_rows("down_features_fp4.bin", SPAN["fp4"]), "down", "fp4 sub-block", "index.json: fp4"),
+                          ("fp4b", feature_rows("down_features_fp8.bin", SPAN["fp8"]), "down", "fp8", "index.json: fp4"),
+                          ("q4_0", q4_rows, "up", "Q4_0", "interleaved_q4.bin")])
+def test_a_scale_that_is_no_number(shop, damaged, variant, rows_of_file, projection, kind, file):
+    """The case runs and is NON-FINITE, with its place; inspect lists the values, and a NaN scale of FP4 is damage besides."""
     folder = damaged(variant)
     rows = rows_of_file(folder, 2, projection)
     at, code = NAN_SCALE[kind]
     rows[99, at:at + len(code)] = np.frombuffer(code, np.uint8)
     rows.flush()
-    result = audit(shop, folder, ranks=2)
+    result = audit(shop, folder, ranks=2, **({"paths": [{"path": "sparse_serial"}]} if variant == "q4k-fm" else {}))
     assert len(result.cases) > 0
     for case in result.cases:
         assert result.case(case, "verdict") == "NON-FINITE", (case, result.case(case, "fail_reasons"))
         assert f"layer 2, {projection}, row 99" in result.case(case, "fail_reasons")
-    listed = harness.run(["inspect", folder], expect=None).stdout
-    assert "non-finite values, first at layer 2" in listed and f", {projection}: " in listed
+    listed = harness.run(["inspect", folder], expect=3 if kind.startswith("fp") else 0).stdout
+    count = {"Q4_0": 32, "fp4 sub-block": 32}.get(kind, 256)
+    at = "feature 0, element 99" if projection == "down" and rows_of_file is kquant_rows else "feature 99, element " + \
+        ("64" if kind == "fp4 sub-block" else "0")
+    assert f"  {file}, {projection}: {count} non-finite values, first at layer 2, {at}\n" in listed, listed
 
 
 def test_the_errors_of_a_format_hide_no_smaller_one_of_another_payload(shop, damaged):
