@@ -332,7 +332,7 @@ static float shape_value(unsigned shape, size_t i, uint64_t *state)
 
 static void values_move_no_further_than_the_format_allows(void)
 {
-    static const float sizes[] = {1.0F, 0.02F, 1e3F, 1e-3F, 1e-6F, 1e-12F, 1e-38F};
+    static const float sizes[] = {1.0F, 0.02F, 1e3F, 3e4F, 1e-3F, 1e-6F, 1e-12F, 1e-38F};
     uint64_t state = 5;
     for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++)
         for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++)
