@@ -335,6 +335,37 @@ static void hits_stand_in_descending_magnitude_with_ties_by_index(void)
     wa_arena_close(arena);
 }
 
+/* 16 hits, so eight chunks of two. The first adds 1.25 and all others 0.75 * 2^-24, three eighths of
+ * the last place: one by one they vanish; two of them together reach three quarters of it and round up,
+ * once for each of the other seven chunks. */
+static void the_parallel_loop_adds_eight_chunks_in_their_order(void)
+{
+    enum { HITS = 16 };
+    wa_arena *arena = test_arena();
+    float gate[HITS], up[HITS], down[HITS];
+    const float x[] = {1.0F};
+    for (int f = 0; f < HITS; f++) {
+        gate[f] = 2.0F - 0.0625F * (float)f;
+        up[f] = 1.0F;
+        down[f] = (f == 0 ? 1.25F : 0.75F * 0x1p-24F) / (float)wa_phi_ref(WA_SILU, gate[f]);
+    }
+    wa_walk_layer l = {.gated = true,
+                       .down_is_feature_major = true,
+                       .activation = WA_SILU,
+                       .features = HITS,
+                       .hidden = 1};
+    l.gate = l.select = test_store(arena, gate, HITS, 1, WA_FORMAT_F32, 0);
+    l.up = test_store(arena, up, HITS, 1, WA_FORMAT_F32, 0);
+    l.down = test_store(arena, down, HITS, 1, WA_FORMAT_F32, 0);
+    wa_case serial = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, WA_K_ALL);
+    wa_case parallel =
+        test_case(WA_PATH_SPARSE_PARALLEL, WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN, WA_K_ALL);
+    float one_by_one = test_run(arena, &serial, &l, 1, x, NULL)[0];
+    CU_ASSERT_DOUBLE_EQUAL(one_by_one, 1.25, 1e-6);
+    CU_ASSERT_EQUAL(test_run(arena, &parallel, &l, 1, x, NULL)[0] - one_by_one, 7 * 0x1p-23F);
+    wa_arena_close(arena);
+}
+
 static void activations_at_the_floor_are_left_out_and_nan_never_is(void)
 {
     wa_arena *arena = test_arena();
@@ -573,6 +604,7 @@ WA_SUITE("paths", WA_CASE(products_stay_within_rounding_of_the_oracle),
          WA_CASE(an_input_has_the_same_bits_alone_and_beside_another),
          WA_CASE(rows_beyond_one_tile_are_computed_too),
          WA_CASE(hits_stand_in_descending_magnitude_with_ties_by_index),
+         WA_CASE(the_parallel_loop_adds_eight_chunks_in_their_order),
          WA_CASE(activations_at_the_floor_are_left_out_and_nan_never_is),
          WA_CASE(a_nan_gate_score_shows_in_its_row_and_no_other),
          WA_CASE(a_kernel_that_is_not_here_is_refused_and_never_replaced),
