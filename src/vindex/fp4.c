@@ -178,6 +178,17 @@ static wa_status settle_readable(wa_vindex_build *build, wa_error *err)
     return WA_OK;
 }
 
+/* Upstream chooses features by gate_vectors.bin alone (vindex-format 8, U8). */
+static wa_status remark_gate(wa_vindex_build *build, wa_error *err)
+{
+    const wa_fp4_projection *gate = &build->maps->fp4[WA_GATE];
+    if (!wa_fp4_has_blocks(gate->precision))
+        return WA_OK;
+    return wa_vindex_remark(build, err,
+                            "fp4: '%s' is not read: every walk path takes its gate from %s", gate->file,
+                            wa_payload_file(WA_PAYLOAD_GATE));
+}
+
 wa_status wa_vindex_fp4_open(wa_vindex_build *build, wa_error *err)
 {
     if (!build->maps->fp4_listed)
@@ -185,6 +196,7 @@ wa_status wa_vindex_fp4_open(wa_vindex_build *build, wa_error *err)
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         WA_TRY(open_projection(build, (wa_projection)p, err));
     build->vindex->present[WA_PAYLOAD_FP4] = true;
+    WA_TRY(remark_gate(build, err));
     return settle_readable(build, err);
 }
 

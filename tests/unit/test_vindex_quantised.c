@@ -415,8 +415,8 @@ static void a_gate_left_out_is_made_of_the_kquant_gate(void)
     wa_arena_close(arena);
 }
 
-static void write_fp4_index(const char *dir, const shape *s, const char *up, const char *down,
-                            size_t padded_hidden)
+static void write_fp4_index(const char *dir, const shape *s, const char *gate, const char *up,
+                            const char *down, size_t padded_hidden)
 {
     char tail[2048], extension[64] = "";
     if (padded_hidden > 0)
@@ -426,14 +426,14 @@ static void write_fp4_index(const char *dir, const shape *s, const char *up, con
              "\"sub_block_elements\": 32, \"sub_block_scale_dtype\": \"fp8_e4m3\", "
              "\"block_scale_dtype\": \"fp8_e4m3\", "
              "\"value_encoding\": \"fp4_e2m1_mxfp4_nibble_order\", \"projections\": {"
-             "\"gate\": {\"precision\": \"f32\", \"file\": \"gate_vectors.bin\"}, \"up\": %s, "
-             "\"down\": %s}, \"compliance_gate\": {\"threshold_ratio\": 16.0, "
+             "\"gate\": %s, \"up\": %s, \"down\": %s}, \"compliance_gate\": {\"threshold_ratio\": 16.0, "
              "\"min_compliant_fraction\": 0.99, \"fallback_precision\": \"fp8\"}, "
              "\"compliance_report\": \"fp4_compliance.json\"%s}",
-             up, down, extension);
+             gate, up, down, extension);
     write_index(dir, s, tail);
 }
 
+static const char GATE_F32[] = "{\"precision\": \"f32\", \"file\": \"gate_vectors.bin\"}";
 static const char UP_FP4[] = "{\"precision\": \"fp4\", \"file\": \"up_features_fp4.bin\"}";
 static const char DOWN_FP8[] = "{\"precision\": \"fp8\", \"file\": \"down_features_fp8.bin\"}";
 
@@ -443,7 +443,7 @@ static void fp4_rows_have_the_padded_width(void)
     char path[PATH_ROOM];
     wa_arena *arena = NULL;
     fresh_directory(path, "fp4");
-    write_fp4_index(path, &PADDED, UP_FP4, DOWN_FP8, 512);
+    write_fp4_index(path, &PADDED, GATE_F32, UP_FP4, DOWN_FP8, 512);
     write_floats(path, "gate_vectors.bin", 320 * (288 + 40));
     up.size = down.size = 0;
     add_blocks(&up, WA_FORMAT_FP4, 0, 2 * (288 + 40));
@@ -476,7 +476,7 @@ static void a_projection_tagged_float_lies_in_its_ordinary_file(void)
     float row[256], numbers[4 * 256];
     wa_arena *arena = NULL;
     fresh_directory(path, "policy-c");
-    write_fp4_index(path, &s, UP_FP4, "{\"precision\": \"f16\", \"file\": \"down_features.bin\"}", 0);
+    write_fp4_index(path, &s, GATE_F32, UP_FP4, "{\"precision\": \"f16\", \"file\": \"down_features.bin\"}", 0);
     write_floats(path, "gate_vectors.bin", 4 * 256);
     for (size_t i = 0; i < 4 * 256; i++)
         numbers[i] = (float)i;
@@ -497,7 +497,7 @@ static void a_projection_tagged_float_lies_in_its_ordinary_file(void)
 
     /* Tagged f32 in a file that upstream never opens, and the ordinary one is not there. */
     fresh_directory(path, "policy-lie");
-    write_fp4_index(path, &s, UP_FP4, "{\"precision\": \"f32\", \"file\": \"other.bin\"}", 0);
+    write_fp4_index(path, &s, GATE_F32, UP_FP4, "{\"precision\": \"f32\", \"file\": \"other.bin\"}", 0);
     write_floats(path, "gate_vectors.bin", 4 * 256);
     write_floats(path, "other.bin", 4 * 256);
     write_file(path, "up_features_fp4.bin", up.data, up.size);
@@ -507,6 +507,36 @@ static void a_projection_tagged_float_lies_in_its_ordinary_file(void)
     CU_ASSERT(has_note(vindex, "down_features.bin is absent"));
     wa_vindex_close(vindex);
     wa_arena_close(arena);
+}
+
+/* U8: upstream then finds no feature and calls an output of zeros a success. */
+static void a_gate_in_fp4_chooses_no_feature(void)
+{
+    static const shape s = {.hidden = 256, .features = {3, 2}};
+    static bytes blocks;
+    char path[PATH_ROOM];
+    wa_arena *arena = NULL;
+    blocks.size = 0;
+    add_blocks(&blocks, WA_FORMAT_FP4, 0, 5);
+    for (int with_file = 0; with_file < 2; with_file++) {
+        fresh_directory(path, "gate-fp4");
+        write_fp4_index(path, &s, "{\"precision\": \"fp4\", \"file\": \"gate_vectors_fp4.bin\"}", UP_FP4,
+                        "{\"precision\": \"fp4\", \"file\": \"down_features_fp4.bin\"}", 0);
+        write_file(path, "gate_vectors_fp4.bin", blocks.data, blocks.size);
+        write_file(path, "up_features_fp4.bin", blocks.data, blocks.size);
+        write_file(path, "down_features_fp4.bin", blocks.data, blocks.size);
+        if (with_file == 1)
+            write_floats(path, "gate_vectors.bin", 5 * 256);
+        wa_vindex *vindex = must_open(path, &arena);
+        CU_ASSERT_EQUAL(vindex->present[WA_PAYLOAD_GATE], with_file == 1);
+        CU_ASSERT(vindex->readable[WA_PAYLOAD_FP4]);
+        CU_ASSERT_FALSE(wa_payload_holds(WA_PAYLOAD_FP4, WA_GATE));
+        CU_ASSERT_EQUAL(vindex->layers[0].features, 3);
+        CU_ASSERT(has_note(vindex, "'gate_vectors_fp4.bin' is not read"));
+        CU_ASSERT_EQUAL(has_note(vindex, "no feature can be chosen"), with_file == 0);
+        wa_vindex_close(vindex);
+        wa_arena_close(arena);
+    }
 }
 
 static void files_nobody_can_use_are_told_with_the_reason(void)
@@ -572,4 +602,5 @@ WA_SUITE("vindex_quantised", WA_CASE(a_scale_that_is_no_number_is_counted_at_its
          WA_CASE(a_gate_left_out_is_made_of_the_kquant_gate),
          WA_CASE(fp4_rows_have_the_padded_width),
          WA_CASE(a_projection_tagged_float_lies_in_its_ordinary_file),
+         WA_CASE(a_gate_in_fp4_chooses_no_feature),
          WA_CASE(files_nobody_can_use_are_told_with_the_reason))
