@@ -132,29 +132,33 @@ static void print_closing(const wa_model *model, const arguments *args, double s
            source->source_bits <= 6 ? "requantised from" : "not requantised, from", source->name);
 }
 
-/* The place of a word among the words of an option; absent: `fallback`. */
-static wa_status read_choice(const char *option, const char *word, const char *const *words,
-                             size_t count, size_t fallback, size_t *out, wa_error *err)
+/* An option whose value is one of a few words, and what a word's place stands for. */
+typedef struct choice {
+    const char *option, *expected;
+    const char *words[4]; /* NULL = no word for this place */
+} choice;
+
+/* The place of a word; an option that is absent leaves *out as it is. */
+static wa_status read_choice(const choice *of, const char *word, size_t *out, wa_error *err)
 {
-    *out = fallback;
     if (word == NULL)
         return WA_OK;
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(word, words[i]) == 0) {
+    for (size_t i = 0; i < sizeof of->words / sizeof of->words[0]; i++) {
+        if (of->words[i] != NULL && strcmp(word, of->words[i]) == 0) {
             *out = i;
             return WA_OK;
         }
     }
-    return wa_fail(err, WA_E_USAGE, "unknown %s '%s' (see --help)", option, word);
+    return wa_fail(err, WA_E_USAGE, "%s '%s', expected %s", of->option, word, of->expected);
 }
 
 static wa_status read_q4k_options(const arguments *args, wa_extract_options *out, wa_error *err)
 {
-    static const char *const downs[] = {"q6k", "q4k"};
-    size_t down;
+    static const choice downs = {"--down", "q6k or q4k", {"q6k", "q4k"}};
+    size_t down = 0;
     if (args->down != NULL && out->format != WA_EXTRACT_Q4K)
         return wa_fail(err, WA_E_USAGE, "--down is of format q4k, not %s", args->format);
-    WA_TRY(read_choice("--down", args->down, downs, 2, 0, &down, err));
+    WA_TRY(read_choice(&downs, args->down, &down, err));
     out->down_q4k = down == 1;
     out->feature_major_down = args->feature_major_down;
     out->drop_gate = args->drop_gate;
@@ -175,13 +179,16 @@ static wa_status read_number(const char *option, const char *word, double *out, 
 
 static wa_status read_fp4_options(const arguments *args, wa_extract_options *out, wa_error *err)
 {
-    static const char *const policies[] = {"a", "b", "c"};
-    size_t policy;
+    static const choice policies = {"--fp4-policy",
+                                    "a, b or c",
+                                    {[WA_FP4_POLICY_A] = "a",
+                                     [WA_FP4_POLICY_B] = "b",
+                                     [WA_FP4_POLICY_C] = "c"}};
+    size_t policy = (size_t)out->policy;
     if (out->format != WA_EXTRACT_FP4 &&
         (args->policy != NULL || args->threshold != NULL || args->floor != NULL))
         return wa_fail(err, WA_E_USAGE, "--fp4-… are of format fp4, not %s", args->format);
-    WA_TRY(read_choice("--fp4-policy", args->policy, policies, 3, (size_t)out->policy, &policy,
-                       err));
+    WA_TRY(read_choice(&policies, args->policy, &policy, err));
     out->policy = (wa_fp4_policy)policy;
     WA_TRY(read_number("--fp4-threshold", args->threshold, &out->fp4_threshold, err));
     return read_number("--fp4-floor", args->floor, &out->fp4_floor, err);
@@ -189,8 +196,10 @@ static wa_status read_fp4_options(const arguments *args, wa_extract_options *out
 
 static wa_status read_options(const arguments *args, wa_extract_options *out, wa_error *err)
 {
-    static const char *const gates[] = {"", "f32", "f16"}, *const compats[] = {"", "larql"};
-    size_t gate, compat;
+    static const choice gates = {
+        "--gate", "f32 or f16", {[WA_EXTRACT_GATE_F32] = "f32", [WA_EXTRACT_GATE_F16] = "f16"}};
+    static const choice compats = {"--compat", "larql", {[1] = "larql"}};
+    size_t gate = WA_EXTRACT_GATE_USUAL, compat = 0;
     wa_extract_format format;
     if (args->out == NULL || args->format == NULL)
         return wa_fail(err, WA_E_USAGE,
@@ -198,8 +207,8 @@ static wa_status read_options(const arguments *args, wa_extract_options *out, wa
     WA_TRY(wa_extract_format_parse(args->format, &format, err));
     *out = wa_extract_defaults(format);
     out->force = args->force;
-    WA_TRY(read_choice("--compat", args->compat, compats, 2, 0, &compat, err));
-    WA_TRY(read_choice("--gate", args->gate, gates, 3, 0, &gate, err));
+    WA_TRY(read_choice(&compats, args->compat, &compat, err));
+    WA_TRY(read_choice(&gates, args->gate, &gate, err));
     out->larql = compat == 1;
     out->gate = (wa_extract_gate)gate;
     WA_TRY(read_q4k_options(args, out, err));

@@ -1,4 +1,5 @@
 """extract as a user meets it: every supported model in every format, little memory for a wide model, a bar on a terminal."""
+import json
 import os
 import pty
 import resource
@@ -83,3 +84,31 @@ def test_a_terminal_sees_a_bar(shop):
     assert percents.count(100) == 1 and f"[{'#' * 40}] 100 %" in said, said
     again = harness.run(["extract", shop.model("qwen2"), shop.root / "plain.vindex", "--format", "fp4"])
     assert "%" not in again.stderr  # a log has none
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--format", "fp5"], "unknown format 'fp5', expected one of f32 f16 interleaved q4_0 q4k fp4"),
+    (["--format", "fp4", "--fp4-policy", "d"], "--fp4-policy 'd', expected a, b or c"),
+    (["--format", "fp4", "--fp4-floor", "most"], "--fp4-floor 'most' is no number"),
+    (["--format", "q4k", "--down", "q5k"], "--down 'q5k', expected q6k or q4k"),
+    (["--format", "q4k", "--gate", ""], "--gate '', expected f32 or f16"),
+    (["--format", "q4k", "--compat", "ggml"], "--compat 'ggml', expected larql"),
+    (["--format", "f32", "--down", "q4k"], "--down is of format q4k, not f32"),
+    (["--format", "q4k", "--fp4-policy", "a"], "--fp4-… are of format fp4, not q4k"),
+    (["--format", "f32", "--drop-gate"], "of format q4k, not f32"), ([], "--format")])
+def test_a_wrong_option_is_told_with_what_was_expected(shop, words, said):
+    folder = shop.root / "wrong.vindex"
+    assert said in harness.one_error_line(harness.run(["extract", shop.model("qwen2"), folder, *words], expect=2))
+    assert not folder.exists()
+
+
+def test_padded_fp4_rows_are_ours_alone(shop):
+    """`--compat larql` refuses them as upstream's converter does; without it index.json tells the width."""
+    folder = shop.root / "padded.vindex"
+    words = ["extract", shop.model("qwen2"), folder, "--format", "fp4"]
+    said = harness.one_error_line(harness.run([*words, "--compat", "larql"], expect=3))
+    assert "hidden size 64, expected a multiple of 256" in said and "padded" in said, said
+    assert not folder.exists()
+    harness.run(words)
+    assert json.loads((folder / "index.json").read_text())["fp4"]["padded_hidden"] == 256
+    assert (folder / "up_features_fp4.bin").stat().st_size == 2 * 128 * 137
