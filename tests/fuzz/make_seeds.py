@@ -110,6 +110,11 @@ def models():
     seed("safetensors", "model-bf16", safetensors(LLAMA, "BF16", 2))
     for name in ("ok", "overlap", "shape-overflow"):
         seed("safetensors", name, (GOLDEN / "malformed/safetensors" / f"{name}.safetensors").read_bytes())
+    whole = json.loads((GOLDEN / "models/mistral-sharded/model.safetensors.index.json").read_text())
+    seed("shards", "whole", pretty(whole))
+    files = whole["weight_map"]
+    seed("shards", "lost", pretty({"weight_map": dict(list(files.items())[:-1])}))
+    seed("shards", "elsewhere", pretty({"weight_map": {**files, "lm_head.weight": "../model.safetensors"}}))
     seed("gguf", "model-v3", small_gguf())
     seed("gguf", "model-v2-spm", small_gguf(2, "llama"))
     for name in ("ok", "offset", "block-rows"):
@@ -249,7 +254,7 @@ def codecs():
 
 
 def main():
-    for part in ("codec safetensors gguf config tokenizer job bounds prompts vindex_index vindex_fp4 vindex_kquants vindex_down_meta "
+    for part in ("codec safetensors shards gguf config tokenizer job bounds prompts vindex_index vindex_fp4 vindex_kquants vindex_down_meta "
                  "vindex_weights vindex_layers").split():
         shutil.rmtree(HERE / "seeds" / part, ignore_errors=True)
     models()
