@@ -4,6 +4,7 @@ Tolerances (tests/golden/README.md): f32 paths 2e-6 and f16 paths 1e-6 absolute,
 KL: 2e-6 absolute for every path at last positions; at all positions 5e-6 relative more for walks over K features, whose
 KL is up to 4 nats.
 """
+import h5py
 import numpy as np
 import pytest
 
@@ -265,13 +266,54 @@ def test_packed_kernels_agree_with_their_oracle_with_a_margin(packed):
         assert np.nanmax(figures) <= 2e-6, case
 
 
+def q4_0(data, rows, cols):
+    """Integers [rows, blocks, 32] and scales [rows, blocks] of Q4_0 rows (vindex-format 5.4)."""
+    blocks = np.frombuffer(data, np.dtype([("d", "<f2"), ("q", "u1", 16)])).reshape(rows, cols // 32)
+    nibbles = np.stack([blocks["q"] & 15, blocks["q"] >> 4], axis=-1).reshape(rows, cols // 32, 32)
+    return nibbles.astype(np.int64) - 8, blocks["d"].astype(np.float64)
+
+
+def q8(x):
+    """The same of activations: s = amax / 127, q = x * (1 / s) in f32, half away from zero (walk-paths 3.4)."""
+    x = x.reshape(len(x), -1, 32)
+    scale = (np.max(np.abs(x), axis=-1) / np.float32(127)).astype(np.float32)
+    steps = (x * (np.float32(1) / scale)[..., None]).astype(np.float64)
+    return np.clip(np.trunc(steps + np.copysign(0.5, steps)), -128, 127).astype(np.int64), scale.astype(np.float64)
+
+
+def q4_ffn(layer, features, x, phi):
+    """y of one layer's bytes: integer dots of gate and up, and down with the activations as they are."""
+    size = len(layer) // 3
+    gate, up, down = (q4_0(layer[at * size:(at + 1) * size], features, x.shape[1]) for at in range(3))
+    xq, xs = q8(x)
+    scores, values = (np.einsum("nb,fb,nbf->nf", xs, d, np.einsum("nbk,fbk->nbf", xq, q)) for q, d in (gate, up))
+    return phi(scores) * values @ (down[0] * down[1][..., None]).reshape(features, -1)
+
+
+def gelu(v):
+    return 0.5 * v * (1 + np.tanh(float(np.float32(0.7978846)) * (v + 0.044715 * v ** 3)))
+
+
+def silu(v):
+    return v / (1 + np.exp(-v))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_q8_activations(shop, name):
-    """interleaved_q4 has no golden: its distance from the dense model is that of Q4_0 weights, some of it from x itself; it
-    agrees with its oracle, which rounds x by itself."""
-    result = shop.job(shop.model(name), {"q4_0": shop.vindex(name, "q4_0")}, kernel_check=-1).result()
-    assert result.cases == ["q4_0:interleaved_q4"]
+    """interleaved_q4 has no golden: numpy computes what its file says of captured x. It agrees with its oracle besides."""
     case = "q4_0:interleaved_q4"
+    job = shop.job(shop.model(name), {"q4_0": shop.vindex(name, "q4_0")}, kernel_check=-1,
+                   captures={"tensors": ["x", "y_walk"], "cases": [case]})
+    result = job.result()
+    assert result.cases == [case]
+    with h5py.File(job.result_path) as file:
+        x, y = file["captures/x"][()], file["captures/y_walk"][0].astype(np.float64)
+    data = (shop.vindex(name, "q4_0") / "interleaved_q4.bin").read_bytes()
+    for layer, part in enumerate(np.split(np.frombuffer(data, "u1"), len(x))):
+        features = len(part) // 3 // (x.shape[2] // 32 * 18)
+        want = q4_ffn(part.tobytes(), features, x[layer], gelu if name == "tiny-gemma3" else silu)
+        error = np.linalg.norm(y[layer] - want, axis=1) / np.linalg.norm(want, axis=1)
+        assert np.max(error) <= 2e-6, (layer, np.max(error))
     assert set(result.case(case, "label").reshape(-1)) == {"interleaved_q4:cpu"}
     assert result.case(case, "case_bucket") == "quantized" and result.case(case, "verdict") == "MEASURED"
     assert np.max(result.case(case, "kernel_rel_l2")) <= 2e-6
