@@ -38,10 +38,11 @@ def environment():
     return env
 
 
-def run(*words):
+def run(*words, expect=0):
     done = subprocess.run([str(word) for word in words], env=environment(), capture_output=True, text=True,
                           timeout=600)
-    assert done.returncode == 0, f"{' '.join(map(str, words))}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    assert done.returncode == expect, f"{' '.join(map(str, words))}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def converter(work):
@@ -110,6 +111,17 @@ def check_quantised(program, source, name, work):
     assert abs(found_fp4 / fp4 - 1) <= 0.01, found_fp4
 
 
+def check_planted_row(program, source, work):
+    """The demo's wrong row, in the vindex of check_quantised: within LARQL's bounds for Q4_K (cos 0.99, rel_L2 0.5), and named."""
+    planted, job, out = work / "planted.vindex", work / "planted.yaml", work / "planted.h5"
+    run(sys.executable, HERE.parents[1] / "jobs" / "plant_row.py", work / "smollm2-q4k.vindex", planted, 15, "up", 100, 101)
+    job.write_text(f"audits:\n  - model: {source}\n    vindexes:\n      - {{name: planted, path: {planted}, "
+                   "paths: [{path: sparse}]}\nbounds: larql\n")
+    said = run(program, "run", job, "--fresh", "--out", out, expect=1)
+    assert "planted:sparse: ENCODING: layer 15, up, row 100: " in said and said.count("planted:sparse: ") == 1, said
+    assert f"{worst_of(out, 'planted:sparse')[1]:.4f}" == "0.9903"
+
+
 def check_model(program, name, work):
     source = model_of_script(name)
     rel_l2, text, prob = check_healthy(audit(program, source, work, f"{name}-gguf"), name)
@@ -117,6 +129,8 @@ def check_model(program, name, work):
         assert text[i] == token and abs(prob[i] - p) <= 1e-5, (name, PROMPTS[i], text[i], prob[i])
     assert 2e-4 < rel_l2 < 8e-4, rel_l2
     check_quantised(program, source, name, work)
+    if name == "smollm2":
+        check_planted_row(program, source, work)
 
     directory = bf16_directory(name, source, work)
     rel_l2, text, prob = check_healthy(audit(program, directory, work, f"{name}-default"), name)
