@@ -203,6 +203,72 @@ def test_without_larqls_bounds_packed_payloads_are_measured(shop, model):
         assert result.case(case, "verdict") == ("PASS" if case == "fp4c:exact" else "MEASURED"), case
 
 
+def half_towards_zero(x):
+    """f32 to f16 as LARQL stores the scales of K-quants (vindex-format 5.2 B)."""
+    half = x.astype("<f2")
+    half.view("<u2")[np.abs(half.astype("<f4")) > np.abs(x)] -= 1
+    return half
+
+
+def away_from_zero(x):
+    return np.trunc(x.astype(np.float64) + np.copysign(0.5, x))
+
+
+Q6_K = np.dtype([("low", "u1", 128), ("high", "u1", 64), ("scale", "i1", 16), ("d", "<f2")])
+
+
+def decode_q6_k(blocks):
+    """[n] blocks to [n, 256] f32 (vindex-format 5.7)."""
+    i = np.arange(256)
+    codes = (blocks["low"][:, i // 2] >> 4 * (i % 2).astype("u1") & 15) | (blocks["high"][:, i // 4] >> 2 * (i % 4).astype("u1") & 3) << 4
+    scale = blocks["d"].astype("<f4")[:, None] * blocks["scale"].astype("<f4")
+    return np.repeat(scale, 16, axis=1) * (codes.astype("<f4") - 32)
+
+
+def encode_q6_k(x):
+    most = np.max(np.abs(x), axis=1)
+    d = (most / np.float32(31 * 127)).astype("<f4")
+    own = np.max(np.abs(x.reshape(-1, 16, 16)), axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(d[:, None] > 0, np.clip(away_from_zero(own / (np.float32(31) * d[:, None])), -128, 127), 0)
+        step = d[:, None] * scale.astype("<f4")
+        inverse = np.where(np.abs(step) > 1e-10, np.float32(1) / step, np.float32(0)).astype("<f4")
+    codes = (np.clip(away_from_zero(x * np.repeat(inverse, 16, axis=1)), -32, 31) + 32).astype("u1")
+    out = np.zeros(len(x), Q6_K)
+    out["low"] = codes[:, ::2] & 15 | (codes[:, 1::2] & 15) << 4
+    out["high"] = sum((codes[:, k::4] >> 4) << 2 * k for k in range(4))
+    out["scale"], out["d"] = scale, half_towards_zero(d)
+    return out
+
+
+def retro(shop, model, folder):
+    """Feature-major down as LARQL adds it later: from the decoded down of interleaved_q4k.bin, not from the model's."""
+    shop.copy(model, "q4k-fm", folder)
+    data = (folder / "interleaved_q4k.bin").read_bytes()
+    entries = json.loads((folder / "interleaved_q4k_manifest.json").read_text())[2::3]
+    written = []
+    for entry in entries:
+        blocks = np.frombuffer(data[entry["offset"]:entry["offset"] + entry["length"]], Q6_K)
+        written.append(encode_q6_k(np.ascontiguousarray(decode_q6_k(blocks).reshape(entry["shape"]).T).reshape(-1, 256)).tobytes())
+    (folder / "down_features_q4k.bin").write_bytes(b"".join(written))
+    return folder
+
+
+def test_feature_major_down_of_the_decoded_down(shop, tmp_path):
+    """The variant q4k-fm-retro: LARQL's bytes, the verdicts of q4k; only a loop over features reads the file."""
+    folder = retro(shop, "tiny-gemma3", tmp_path / "retro")
+    assert hashlib.sha256((folder / "down_features_q4k.bin").read_bytes()).hexdigest() == \
+        "be46ed3925951b452d2d32382fdefaa82c086a8755a1f2086e1064875ceaebec"  # the fixtures' FILES.tsv
+    vindexes = {"v": folder, "q4k": shop.vindex("tiny-gemma3", "q4k"), "q4k-fm": shop.vindex("tiny-gemma3", "q4k-fm")}
+    result = shop.job(shop.model("tiny-gemma3"), vindexes, semantics="larql", bounds="larql",
+                      paths=[{"path": p} for p in ("sparse", "interleaved_q4k", "sparse_serial")]).result(expect=1)
+    for path in ("sparse", "interleaved_q4k"):
+        assert same_numbers(result, f"v:{path}", f"q4k:{path}")
+    assert result.case("v:sparse", "verdict") == "PASS" and result.case("v:interleaved_q4k", "verdict") == "BOUND"
+    own, other = (result.case(f"{v}:sparse_serial", "rel_l2") for v in ("v", "q4k-fm"))
+    assert not np.array_equal(own, other) and np.max(np.abs(own - other)) < 0.02
+
+
 def test_feature_major_down_changes_nothing_that_larql_reads_elsewhere(shop):
     result = beside(shop, "tiny-gemma3", "q4k-fm", "q4k").result(expect=1)
     for path in ("sparse", "interleaved_q4k"):
