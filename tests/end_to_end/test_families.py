@@ -1,6 +1,7 @@
 """Walk paths of families that differ where a walk could go wrong: no gate, biases, LayerNorm (gpt2 with its position table,
 starcoder2); multipliers and rows that no block fills (granite, hidden size 64)."""
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -80,6 +81,57 @@ def test_a_family_without_a_gate_has_no_packed_vindex(shop, model, packed):
     done = harness.run(["extract", shop.model(model), shop.root / f"none-{packed}", "--format",
                         *harness.EXTRACTED[packed].split()], expect=3)
     assert "no gate projection" in harness.one_error_line(done)
+
+
+def write_stand_in(folder, source):
+    """A llama whose gate and up are both gpt2's up, so that its packed vindexes fit gpt2. Nobody writes such files; one may have them."""
+    data = (source / "model.safetensors").read_bytes()
+    start = 8 + struct.unpack_from("<Q", data)[0]
+    header = json.loads(data[8:start])
+
+    def tensor(name):
+        entry = header[f"transformer.{name}.weight"]
+        return np.frombuffer(data[slice(*(start + at for at in entry["data_offsets"]))], "<f2").reshape(entry["shape"])
+
+    tensors = {"model.embed_tokens.weight": tensor("wte"), "model.norm.weight": np.ones(64, "<f2")}
+    for layer in range(2):
+        here, up = f"model.layers.{layer}.", tensor(f"h.{layer}.mlp.c_fc").T
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            tensors[f"{here}{name}.weight"] = np.ones(64, "<f2")
+        for name in "qkvo":
+            tensors[f"{here}self_attn.{name}_proj.weight"] = np.eye(64, dtype="<f2")
+        tensors |= {f"{here}mlp.gate_proj.weight": up, f"{here}mlp.up_proj.weight": up,
+                    f"{here}mlp.down_proj.weight": tensor(f"h.{layer}.mlp.c_proj").T}
+    header, body = {}, b""
+    for name, values in tensors.items():
+        content = np.ascontiguousarray(values).tobytes()
+        header[name] = {"dtype": "F16", "shape": values.shape, "data_offsets": [len(body), len(body) + len(content)]}
+        body += content
+    text = json.dumps(header).encode()
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + body)
+    (folder / "config.json").write_text(json.dumps({
+        "model_type": "llama", "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 4, "vocab_size": len(tensors["model.embed_tokens.weight"]), "rms_norm_eps": 1e-5, "rope_theta": 1e4,
+        "hidden_act": "silu", "tie_word_embeddings": True}))
+    return folder
+
+
+def test_packed_payloads_of_a_family_without_a_gate_run_by_its_formula(shop):
+    """Right as far as the formats' errors go. Gated kernels decline to the loop over features, whose gate file holds the up rows."""
+    stand_in = write_stand_in(shop.root / "stand-in", shop.model("gpt2"))
+    vindexes = {v: shop.root / f"stand-in-{v}.vindex" for v in ("q4_0", "q4k", "q4k-down4", "q4k-fm", "q4k-nogate", "fp4a", "fp4b")}
+    for variant, folder in vindexes.items():
+        harness.run(["extract", stand_in, folder, "--format", *harness.EXTRACTED[variant].split()])
+    paths = [{"path": p} for p in ("sparse", "sparse_serial", "sparse_parallel", "fp4_storage", "interleaved_q4", "interleaved_q4k")]
+    result = shop.job(shop.model("gpt2"), vindexes, kernel_check=-1, paths=paths).result()
+    kernels = {"interleaved_q4": "interleaved_q4:cpu", "interleaved_q4k": "interleaved_q4k:dequant",
+               "sparse_parallel": "sparse:parallel_q4k_down"}
+    assert len(result.cases) == 1 + 4 * 4 + 2 * 3
+    for case in result.cases:
+        assert set(result.case(case, "label").reshape(-1)) == {kernels.get(case.split(":")[1], "sparse:serial")}, case
+        assert result.case(case, "verdict") == "MEASURED", (case, result.case(case, "fail_reasons"))
+        assert np.max(result.case(case, "kernel_rel_l2")) <= 2e-6 and np.max(result.case(case, "rel_l2")) <= 0.3, case
 
 
 def test_a_wrong_row_of_a_family_without_a_gate(shop, tmp_path):
