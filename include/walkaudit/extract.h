@@ -51,7 +51,7 @@ wa_extract_options wa_extract_defaults(wa_extract_format format);
 /**
  * Write `out_path` from `model`: index.json, gate_vectors.bin, the format's payload with its manifests or report,
  * tokenizer.json (copied when the model directory has one). Written in a sibling temporary directory, fsynced, renamed
- * at the end; on failure nothing is left behind. Memory: one row panel; the model's pages are let go projection by
+ * at the end; on failure nothing is left behind, nor when the caller hears signals (wa_signals_hear_end) and one comes. Memory: one row panel; the model's pages are let go projection by
  * projection (wa_model_forget). In an f16 vindex the feature files are f32 files whose values went through f16 first.
  * FP4 rows of a width that is no multiple of 256 are padded with zeros, and index.json says so (fp4.padded_hidden): our
  * extension, refused with `larql`.
@@ -60,7 +60,7 @@ wa_extract_options wa_extract_defaults(wa_extract_format format);
  * are refused, since upstream has no such file that its reader could use.
  *
  * Errors: WA_E_UNSUPPORTED (widths, ungated, weights beyond f16), WA_E_USAGE (options, the output's place), WA_E_IO,
- * WA_E_MEMORY.
+ * WA_E_MEMORY, WA_E_NO_PROGRESS (a signal).
  */
 WA_CHECKED wa_status wa_extract(const wa_model *model, const char *out_path,
                                 const wa_extract_options *options, wa_error *err);

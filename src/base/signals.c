@@ -120,6 +120,22 @@ void wa_signals_hear(void)
     sigaction(SIGTERM, &request, NULL);
 }
 
+static void on_end(int number)
+{
+    now = number;
+}
+
+void wa_signals_hear_end(void)
+{
+    static const int ends[] = {SIGINT, SIGHUP, SIGTERM};
+    struct sigaction end = {.sa_handler = on_end, .sa_flags = SA_RESTART | (int)SA_RESETHAND};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        struct sigaction before;
+        if (sigaction(ends[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(ends[i], &end, NULL);
+    }
+}
+
 int wa_signals_heard(void)
 {
     return now != 0 ? (int)now : (int)soon;
@@ -140,7 +156,14 @@ bool wa_signal_is_urgent(int signal_number)
 
 const char *wa_signal_name(int signal_number)
 {
-    return signal_number == SIGTERM ? "SIGTERM" : signal_number == SIGUSR1 ? "SIGUSR1" : "SIGUSR2";
+    static const struct {
+        int number;
+        const char *name;
+    } names[] = {{SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"}, {SIGHUP, "SIGHUP"}, {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].number == signal_number)
+            return names[i].name;
+    return "signal";
 }
 
 void wa_signals_prepare(bool speaks)

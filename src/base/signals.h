@@ -13,7 +13,12 @@ void wa_signals_guard(void);
 
 /** Hear SIGUSR1, SIGUSR2 and SIGTERM from now on instead of dying of them. */
 void wa_signals_hear(void);
-/** The gravest signal heard so far: SIGTERM before the others; 0 = none. */
+/**
+ * Hear SIGINT, SIGHUP and SIGTERM, once each: the same signal again ends the process at once. For work that leaves something behind
+ * when it just ends. What is ignored (nohup) stays ignored.
+ */
+void wa_signals_hear_end(void);
+/** The gravest signal heard so far: those that end, before SIGUSR1 and SIGUSR2; 0 = none. */
 int wa_signals_heard(void);
 /** As if this process had got the signal that another rank tells of. */
 void wa_signals_pass_on(int signal_number);

@@ -1,5 +1,6 @@
 /* walkaudit extract: a vindex from a model, with a progress bar and a closing line. */
 #include "walkaudit/extract.h"
+#include "base/signals.h"
 #include "cli/cli.h"
 #include "walkaudit/vindex.h"
 
@@ -66,15 +67,17 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
+/* context: a bool, is a bar on the terminal's line? */
 static void draw_bar(void *context, size_t done, size_t total)
 {
-    (void)context;
+    bool *on_line = context;
     char bar[BAR_WIDTH + 1];
     size_t filled = done * BAR_WIDTH / total;
     for (size_t i = 0; i < BAR_WIDTH; i++)
         bar[i] = i < filled ? '#' : '.';
     bar[BAR_WIDTH] = '\0';
     fprintf(stderr, "\r[%s] %3zu %%", bar, 100 * done / total);
+    *on_line = done < total;
     if (done == total)
         fputc('\n', stderr);
 }
@@ -237,7 +240,12 @@ static wa_status extract(const arguments *args, wa_arena *arena, wa_error *err)
     WA_TRY(wa_model_open(args->model, options.larql ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE,
                          arena, &model, err));
     double start = now();
+    bool bar_on_line = false;
+    options.progress_context = &bar_on_line;
+    wa_signals_hear_end();
     wa_status status = wa_extract(model, args->out, &options, err);
+    if (bar_on_line)
+        fputc('\n', stderr);
     if (status == WA_OK)
         print_closing(model, args, now() - start);
     wa_model_close(model);

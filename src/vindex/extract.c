@@ -1,5 +1,6 @@
 /* Extracting a vindex: every layer's rows, panel by panel, into the files of the format. */
 #include "walkaudit/extract.h"
+#include "base/signals.h"
 #include "vindex/extract_index.h"
 #include "vindex/extract_manifest.h"
 #include "vindex/extract_plan.h"
@@ -22,13 +23,19 @@ typedef struct job {
     size_t steps_done; /* matrices passed */
 } job;
 
-static void step(job *j)
+/* A matrix is done. Whoever hears signals wants an unfinished vindex to be removed. */
+static wa_status step(job *j, wa_error *err)
 {
     size_t steps = j->passes * j->model->layer_count * WA_PROJECTION_COUNT;
     wa_model_forget(j->model);
     j->steps_done++;
     if (j->options->progress != NULL)
         j->options->progress(j->options->progress_context, j->steps_done, steps);
+    int heard = wa_signals_heard();
+    if (heard != 0)
+        return wa_fail(err, WA_E_NO_PROGRESS, "stopped by %s after %zu of %zu steps: nothing is kept",
+                       wa_signal_name(heard), j->steps_done, steps);
+    return WA_OK;
 }
 
 /* One panel of rows to each file that takes them. */
@@ -100,7 +107,7 @@ static wa_status write_layer(job *j, size_t l, wa_error *err)
         if (write_projection(j, matrix, projection, false, err) != WA_OK ||
             write_projection(j, matrix, projection, true, err) != WA_OK)
             return wa_note(err, "%s of layer %zu", wa_projection_name(projection), l);
-        step(j);
+        WA_TRY(step(j, err));
     }
     return WA_OK;
 }
@@ -160,7 +167,7 @@ static wa_status choose_fp4(job *j, wa_error *err)
             wa_panel_source source = {.matrix = wa_extract_matrix(model, l, (wa_projection)p),
                                       .turned = p == WA_DOWN};
             wa_compliance_add(&j->scan, &j->panel, &source);
-            step(j);
+            WA_TRY(step(j, err));
         }
     wa_fp4_choose(j->options, wa_extract_gate_format(j->options), &j->scan, j->fp4);
     return WA_OK;

@@ -3,7 +3,10 @@ import json
 import os
 import pty
 import resource
+import shutil
+import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -86,6 +89,20 @@ def test_a_terminal_sees_a_bar(shop):
     assert "%" not in again.stderr  # a log has none
 
 
+def test_an_error_stands_below_the_bar(shop):
+    """A weight beyond f16, in the last matrix."""
+    folder = shutil.copytree(shop.model("qwen2"), shop.root / "beyond")
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    at = start + json.loads(data[8:start])["model.layers.1.mlp.down_proj.weight"]["data_offsets"][0]
+    data[at:at + 2] = b"\x80\x47"  # bf16: 65536
+    (folder / "model.safetensors").write_bytes(data)
+    code, said = on_a_terminal(harness.command(["extract", folder, shop.root / "beyond.vindex", "--format", "f16"]))
+    *bar, error, rest = said.split("\r\n")
+    assert code == 3 and rest == "" and len(bar) == 1 and bar[0].endswith(" 83 %"), said
+    assert error.startswith("walkaudit: weight 65536 does not fit f16") and "down of layer 1" in error, said
+
+
 @pytest.mark.parametrize("words, said", [
     (["--format", "fp5"], "unknown format 'fp5', expected one of f32 f16 interleaved q4_0 q4k fp4"),
     (["--format", "fp4", "--fp4-policy", "d"], "--fp4-policy 'd', expected a, b or c"),
@@ -112,3 +129,25 @@ def test_padded_fp4_rows_are_ours_alone(shop):
     harness.run(words)
     assert json.loads((folder / "index.json").read_text())["fp4"]["padded_hidden"] == 256
     assert (folder / "up_features_fp4.bin").stat().st_size == 2 * 128 * 137
+
+
+def interrupted(shop, wide, signal_number):
+    """An extraction that gets the signal as soon as its directory is there; None if it was faster."""
+    folder = shop.root / "interrupted.vindex"
+    words = harness.command(["extract", wide, folder, "--force", "--format", "fp4"])
+    process = subprocess.Popen(words, env=harness.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(shop.root.glob("interrupted.vindex.tmp-*")):
+        time.sleep(0.001)
+    process.send_signal(signal_number)
+    _, said = process.communicate(timeout=harness.LIMIT)
+    left = sorted(path.name for path in shop.root.glob("interrupted*"))
+    shutil.rmtree(folder, ignore_errors=True)
+    return None if process.returncode == 0 else (process.returncode, said, left)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_extraction_removes_what_it_wrote(shop, wide, signal_number):
+    ends = filter(None, (interrupted(shop, wide, signal_number) for _ in range(10)))
+    code, said, left = next(ends)
+    assert code == 3 and left == [], (code, said, left)
+    assert said.startswith(f"walkaudit: stopped by {signal.Signals(signal_number).name} after ") and said.count("\n") == 1, said

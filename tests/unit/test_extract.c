@@ -1,4 +1,5 @@
 /* Extraction of float vindexes: nearest f16, panels, and nothing left behind on failure. */
+#include "base/signals.h"
 #include "suite.h"
 #include "vindex/digest.h"
 #include "vindex/panel.h"
@@ -10,6 +11,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void sha256_of_a_known_text_is_the_published_one(void)
 {
@@ -267,6 +270,42 @@ static void a_write_that_fails_leaves_nothing_behind(void)
     CU_ASSERT_EQUAL(count_entries(WA_TEST_BINARY_DIR, "extract-full"), 0);
 }
 
+static void raise_at_the_second_step(void *context, size_t done, size_t steps)
+{
+    (void)context;
+    (void)steps;
+    if (done == 2)
+        raise(SIGINT);
+}
+
+/* In a process of its own, since what was heard is not forgotten: exit code 1 when all is as it should be. */
+static int extract_and_be_stopped(const char *out)
+{
+    wa_error err = {0};
+    wa_layer layer;
+    wa_extract_options options = wa_extract_defaults(WA_EXTRACT_FP4);
+    wa_model model = model_of(&layer, PLAIN, PLAIN, PLAIN, FEATURES, HIDDEN);
+    options.progress = raise_at_the_second_step;
+    wa_signals_hear_end();
+    return wa_extract(&model, out, &options, &err) == WA_E_NO_PROGRESS &&
+           strstr(err.text, "stopped by SIGINT after 2 of 6 steps") != NULL;
+}
+
+static void a_signal_leaves_nothing_behind(void)
+{
+    char out[PATH_ROOM];
+    int status = 0;
+    scratch_path(out, "extract", "stopped");
+    fflush(NULL);
+    pid_t child = fork();
+    CU_ASSERT_FATAL(child >= 0);
+    if (child == 0)
+        _exit(extract_and_be_stopped(out));
+    CU_ASSERT(waitpid(child, &status, 0) == child);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    CU_ASSERT_EQUAL(count_entries(WA_TEST_BINARY_DIR, "extract-stopped"), 0);
+}
+
 static void a_place_that_cannot_be_written_is_an_error(void)
 {
     char file[PATH_ROOM], out[2 * PATH_ROOM];
@@ -344,6 +383,6 @@ WA_SUITE("extract", WA_CASE(sha256_of_a_known_text_is_the_published_one),
          WA_CASE(an_extracted_vindex_holds_the_models_weights), WA_CASE(panels_join_without_a_seam),
          WA_CASE(down_panels_of_quantised_weights_are_its_columns),
          WA_CASE(a_write_that_fails_leaves_nothing_behind),
-         WA_CASE(a_place_that_cannot_be_written_is_an_error),
+         WA_CASE(a_signal_leaves_nothing_behind), WA_CASE(a_place_that_cannot_be_written_is_an_error),
          WA_CASE(only_a_vindex_is_ever_replaced_and_only_by_force),
          WA_CASE(an_ungated_models_gate_is_its_up_rows))
