@@ -11,7 +11,7 @@
  * differently (vindex-format.md 5); those are rows of their own. Q4_K is the same in both.
  * nominal bound  largest healthy p99 of a row's relative error (design 7, ENCODING). f16: LARQL's encoder truncates and
  *                flushes below 2^-14; on healthy files of weights with deviation 0.004 that gives up to 1.7e-3
- * source bits    bits per weight; a vindex made from 6 or fewer is "requantised"
+ * source bits    bits per weight
  */
 #define WA_FORMAT_LIST(X) WA_FORMAT_READ_LIST(X) WA_FORMAT_WRITTEN_LIST(X)
 
@@ -67,6 +67,8 @@ typedef struct wa_format_info {
 
 /** Facts of a format; static. `format` must be below WA_FORMAT_COUNT. */
 const wa_format_info *wa_format_get(wa_format format);
+/** Has it 6 bits a weight or fewer, so that what is made from such weights is "requantised"? */
+bool wa_format_is_coarse(wa_format format);
 
 /** Bytes of a row of `cols` elements, padded to whole blocks. False on overflow; *out is then unchanged. */
 bool wa_row_bytes(wa_format format, size_t cols, size_t *out);

@@ -112,15 +112,16 @@ static totals count_directory(const char *path)
 }
 
 /* The coarsest format among the FFN weights decides what the vindex can be compared with. */
-static const wa_format_info *coarsest(const wa_model *model)
+static wa_format coarsest(const wa_model *model)
 {
-    const wa_format_info *worst = wa_format_get(model->layers[0].gate.format);
+    wa_format worst = model->layers[0].up.format;
     for (size_t l = 0; l < model->layer_count; l++) {
         const wa_matrix *all[] = {&model->layers[l].gate, &model->layers[l].up,
                                   &model->layers[l].down};
         for (size_t p = 0; p < sizeof all / sizeof all[0]; p++)
-            if (wa_format_get(all[p]->format)->source_bits < worst->source_bits)
-                worst = wa_format_get(all[p]->format);
+            if (all[p]->rows > 0 &&
+                wa_format_get(all[p]->format)->source_bits < wa_format_get(worst)->source_bits)
+                worst = all[p]->format;
     }
     return worst;
 }
@@ -128,11 +129,12 @@ static const wa_format_info *coarsest(const wa_model *model)
 static void print_closing(const wa_model *model, const arguments *args, double seconds)
 {
     totals sum = count_directory(args->out);
-    const wa_format_info *source = coarsest(model);
+    wa_format source = coarsest(model);
     double megabytes = 1e-6 * (double)sum.bytes;
     printf("%s: %zu files, %" PRIu64 " bytes, %.1f MB/s; %s %s\n", args->out, sum.files, sum.bytes,
            megabytes / (seconds > 1e-6 ? seconds : 1e-6),
-           source->source_bits <= 6 ? "requantised from" : "not requantised, from", source->name);
+           wa_format_is_coarse(source) ? "requantised from" : "not requantised, from",
+           wa_format_get(source)->name);
 }
 
 /* An option whose value is one of a few words, and what a word's place stands for. */

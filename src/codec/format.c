@@ -26,3 +26,8 @@ const wa_format_info *wa_format_get(wa_format format)
     assert((size_t)format < WA_FORMAT_COUNT);
     return &formats[format];
 }
+
+bool wa_format_is_coarse(wa_format format)
+{
+    return wa_format_get(format)->source_bits <= 6;
+}

@@ -80,7 +80,7 @@ static wa_status source_format(const wa_audit *audit, wa_projection projection, 
             continue;
         seen[m->format] = true;
         const wa_format_info *info = wa_format_get(m->format);
-        *requantised = *requantised || info->source_bits <= 6;
+        *requantised = *requantised || wa_format_is_coarse(m->format);
         WA_TRY(wa_arena_print(audit->arena, &text, err, "%s%s%s", text == NULL ? "" : text,
                               text == NULL ? "" : ",", info->name));
     }

@@ -4,10 +4,6 @@
 
 #include <stdio.h>
 
-/* Weights of at most so many bits carry an error of their own: a vindex made of them is
- * requantised. */
-enum { REQUANTISED_BITS = 6 };
-
 /* "Q4_K+Q6_K" where layers differ, in order of first use. */
 static json_t *source_format(const wa_model *model, wa_projection projection)
 {
@@ -30,11 +26,9 @@ static json_t *source_format(const wa_model *model, wa_projection projection)
 static bool is_requantised(const wa_model *model)
 {
     for (size_t l = 0; l < model->layer_count; l++)
-        for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
-            wa_format format = wa_extract_matrix(model, l, (wa_projection)p)->format;
-            if (wa_format_get(format)->source_bits <= REQUANTISED_BITS)
+        for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+            if (wa_format_is_coarse(wa_extract_matrix(model, l, (wa_projection)p)->format))
                 return true;
-        }
     return false;
 }
 
