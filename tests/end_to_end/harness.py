@@ -1,6 +1,7 @@
 """What the end-to-end tests share: golden models unpacked, vindexes extracted, jobs written, the binary run, results read.
 
-Environment: WALKAUDIT, the binary; WALKAUDIT_FAULTY, the one with planted faults (test_planted_faults.py).
+Environment: WALKAUDIT, the binary; WALKAUDIT_FAULTY, the one with planted faults (test_planted_faults.py); WALKAUDIT_KERNELS, the
+directory of the shared libraries for path external.
 """
 import gzip
 import json
@@ -258,23 +259,39 @@ def parts(job):
     return sorted(job.result_path.with_name("job-audit.h5.parts").glob("batch-*.h5"))
 
 
+def kernel(name):
+    """A shared library of tests/CMakeLists.txt."""
+    return pathlib.Path(os.environ["WALKAUDIT_KERNELS"]) / f"{name}.so"
+
+
+def slow_path():
+    """A path that takes no time, but in a run begun by start_slowly."""
+    return {"path": "external", "library": str(kernel("external_slow")), "name": "slow"}
+
+
+def slowly(milliseconds=60):
+    """For a run whose case `slow` is to wait so long twice a layer: what a test is about to do to it finds it at work, however
+    busy the machine is. A run that goes on with it need not wait."""
+    return {"WALKAUDIT_TEST_DELAY": str(milliseconds)}
+
+
 def wait_for_parts(job, process, count):
     end = time.monotonic() + 60
     while len(parts(job)) < count:
-        assert process.poll() is None, "the run ended before it could be killed: make the corpus longer"
+        assert process.poll() is None, f"the run ended before it had {count} parts"
         assert time.monotonic() < end
         time.sleep(0.002)
 
 
 def children(pid):
-    """Process ids whose parent is pid, in order: the ranks of mpirun."""
+    """Process ids whose parent is pid, in order: the ranks of mpirun. Those that ended and await their parent are none."""
     out = []
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
-        if int(fields[1]) == pid:
+        if int(fields[1]) == pid and fields[0] != "Z":
             out.append(int(stat.parent.name))
     return sorted(out)
 

@@ -12,7 +12,7 @@ import xarray
 import harness
 
 LAYERS, KEPT = 11, [0, 1, 3, 7, 8, 10]
-PATHS = [{"path": "sparse"}, {"path": "full_mmap"}, {"path": "sparse_serial", "k": 16}]
+PATHS = [{"path": "sparse"}, harness.slow_path(), {"path": "sparse_serial", "k": 16}]
 CASES = ["v:sparse", "v:sparse_serial:k16"]
 ALL = {"tensors": ["x", "y_ref", "y_walk"], "cases": CASES[::-1], "layers": KEPT[::-1]}  # order does not matter
 
@@ -94,7 +94,7 @@ def test_any_grid_keeps_the_same_bits(shop, inputs, reference, ranks, stages, te
 @pytest.mark.parametrize("first, then", [((None, 0, 0), (4, 2, 2)), ((3, 3, 1), (2, 1, 2))])
 def test_a_killed_run_goes_on_with_another_grid(shop, inputs, reference, first, then):
     job = make(shop, inputs)
-    process = harness.start(job, first[0], ("--set", f"grid.stages={first[1]}", "--set", f"grid.teams={first[2]}"))
+    process = harness.start(job, first[0], ("--set", f"grid.stages={first[1]}", "--set", f"grid.teams={first[2]}"), **harness.slowly(40))
     harness.wait_for_parts(job, process, 3)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)

@@ -2,8 +2,6 @@
 
 The model is tiny-gemma3: 4 layers, 512 features, hidden size 256, tanh-GELU.
 """
-import os
-import pathlib
 import shutil
 
 import numpy as np
@@ -14,12 +12,8 @@ import harness
 MODEL = "tiny-gemma3"
 
 
-def library(name):
-    return pathlib.Path(os.environ["WALKAUDIT_KERNELS"]) / f"{name}.so"
-
-
 def external(name, **keys):
-    return {"path": "external", "library": str(library(name)), "name": "mine", **keys}
+    return {"path": "external", "library": str(harness.kernel(name)), "name": "mine", **keys}
 
 
 def job(shop, *paths, **keys):
@@ -100,20 +94,20 @@ def test_what_it_does_not_write_is_not_finite(shop):
 
 def test_another_library_is_another_job(shop, tmp_path):
     copy = tmp_path / "kernel.so"
-    shutil.copyfile(library("f32_kernel"), copy)
+    shutil.copyfile(harness.kernel("f32_kernel"), copy)
     mine = {"path": "external", "library": str(copy), "name": "mine"}
     one = job(shop, mine)
     one.run()
     assert "is finished" in one.run().stderr
     copy.unlink()
-    shutil.copyfile(library("q8_kernel"), copy)
+    shutil.copyfile(harness.kernel("q8_kernel"), copy)
     assert "case v:mine: kernel.so" in harness.one_error_line(one.run(expect=3))
     one.run(words=["--fresh"])
 
 
 def test_a_library_beside_the_job_needs_no_directory(shop):
     here = job(shop, {"path": "external", "library": "kernel.so", "name": "mine"})
-    shutil.copyfile(library("f32_kernel"), here.folder / "kernel.so")
+    shutil.copyfile(harness.kernel("f32_kernel"), here.folder / "kernel.so")
     done = harness.subprocess.run([*harness.command(["run", "job.yaml"])], cwd=here.folder, env=harness.environment(),
                                   capture_output=True, text=True, timeout=harness.LIMIT)
     assert done.returncode == 0, done.stderr

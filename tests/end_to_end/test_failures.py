@@ -10,9 +10,9 @@ import h5py
 import pytest
 
 import harness
-from harness import assert_equal_bits, corpus, parts, start, wait_for_parts
+from harness import assert_equal_bits, corpus, parts, slow_path, slowly, start, wait_for_parts
 
-PATHS = [{"path": "sparse"}, {"path": "full_mmap"}]
+PATHS = [{"path": "sparse"}, slow_path()]
 GRIDS = [(1, 1, 1), (2, 2, 1), (3, 1, 3), (4, 2, 2)]  # ranks, stages, teams
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system needs root")
 not_root = pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
@@ -134,7 +134,7 @@ def test_a_result_directory_that_is_a_file(shop, prompts):
 @pytest.mark.parametrize("ranks, stages, teams", GRIDS)
 def test_a_result_directory_removed_under_the_run(shop, prompts, ranks, stages, teams):
     job = make(shop, shop.vindex("tiny-gemma3", "f16"), prompts)
-    process = start(job, ranks, grid(stages, teams))
+    process = start(job, ranks, grid(stages, teams), **slowly(20))
     wait_for_parts(job, process, 3)
     results = job.result_path.parent
     results.rename(job.folder / "gone")
@@ -159,7 +159,7 @@ def test_a_vindex_cut_under_the_run(shop, prompts, share, ranks, stages, teams):
     """SIGBUS where the pages are gone; where reading still succeeds, the look at the inputs at the end finds it."""
     vindex = shop.copy("tiny-gemma3", "f16", shop.root / f"cut-{share}-{ranks}-{stages}.vindex")
     job = make(shop, vindex, prompts)
-    process = start(job, ranks, grid(stages, teams))
+    process = start(job, ranks, grid(stages, teams), **slowly(20))
     wait_for_parts(job, process, 3)
     cut = vindex / "up_features.bin"
     os.truncate(cut, int(cut.stat().st_size * share))

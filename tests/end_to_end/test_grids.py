@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import harness
-from harness import assert_equal_bits, children, corpus, parts, start, wait_for_parts
+from harness import assert_equal_bits, children, corpus, parts, slow_path, slowly, start, wait_for_parts
 
 PATHS = [{"path": "sparse"}, {"path": "full_mmap"}, {"path": "exact"}, {"path": "sparse_serial"},
          {"path": "sparse_serial", "k": 32}]
@@ -179,6 +179,9 @@ def same(a, b):
                                    a.tobytes() == b.tobytes())
 
 
+LONG_PATHS = [PATHS[0], slow_path()]
+
+
 @pytest.fixture(scope="module")
 def long_inputs(shop, inputs):
     return inputs[0], {"f16": inputs[1]["f16"]}, corpus(shop.root / "long.jsonl", 150, seed=5)
@@ -186,15 +189,15 @@ def long_inputs(shop, inputs):
 
 @pytest.fixture(scope="module")
 def long_reference(shop, long_inputs):
-    job = make(shop, long_inputs, kernel_check=8, paths=PATHS[:2])
+    job = make(shop, long_inputs, kernel_check=8, paths=LONG_PATHS)
     job.run()
     return job
 
 
 @pytest.mark.parametrize("ranks, victim", [(None, "the program"), (3, "a rank")])
 def test_a_killed_run_is_resumed_to_the_same_bits(shop, long_inputs, long_reference, ranks, victim):
-    job = make(shop, long_inputs, kernel_check=8, paths=PATHS[:2])
-    process = start(job, ranks)
+    job = make(shop, long_inputs, kernel_check=8, paths=LONG_PATHS)
+    process = start(job, ranks, **slowly())
     try:
         wait_for_parts(job, process, 5)
         target = process.pid if victim == "the program" else children(process.pid)[-1]
@@ -216,8 +219,8 @@ def test_a_killed_run_is_resumed_to_the_same_bits(shop, long_inputs, long_refere
 
 
 def test_lost_parts_are_computed_again(shop, long_inputs, long_reference):
-    job = make(shop, long_inputs, kernel_check=8, paths=PATHS[:2])
-    process = start(job, None)
+    job = make(shop, long_inputs, kernel_check=8, paths=LONG_PATHS)
+    process = start(job, None, **slowly(20))
     try:
         wait_for_parts(job, process, 12)
         os.kill(process.pid, signal.SIGKILL)

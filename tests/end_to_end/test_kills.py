@@ -1,7 +1,7 @@
 """kill -9 at random instants: one rank, all ranks, the launcher. Whatever remains is finished by another number of ranks, to the
 same bits.
 
-WALKAUDIT_KILLS: instants per kind of victim (2); WALKAUDIT_SEED: of the random numbers (1).
+WALKAUDIT_KILLS: instants per kind of victim (2); WALKAUDIT_SEED: of the random numbers (1). tests/README.md has the command for 30.
 """
 import os
 import random
@@ -50,6 +50,19 @@ def strike(process, victim, rng):
             pass
 
 
+def wait_for_end(process):
+    """The launcher must end, and by itself, but for a defect of its own: when ranks die while they start, whatever the program, Open
+    MPI 4.1.4 with PMIx 4.2.2 may wait for ever in PMIx_server_finalize. So it is ended when none of its ranks was there for long."""
+    end, seen = time.monotonic() + 60, time.monotonic()
+    while process.poll() is None:
+        now = time.monotonic()
+        seen = now if children(process.pid) else seen
+        if now > seen + 15:
+            process.kill()
+        assert now < end, "the run goes on without those that were killed"
+        time.sleep(0.05)
+
+
 def wait_for_progress(job, process, count, more):
     """Until so many parts are there, and a little longer. Below 0: while it starts. Beyond the last part: while it assembles."""
     if count < 0:
@@ -71,7 +84,7 @@ def test_what_is_left_after_a_kill_is_finished_to_the_same_bits(shop, inputs, re
     wait_for_progress(job, process, min(share, 1.0) * reference.batches, rng.uniform(0.0, 2.0) if share > 1.0 else moment)
     strike(process, victim, rng)
     try:
-        process.wait(timeout=60)
+        wait_for_end(process)
     finally:
         if process.poll() is None:
             process.kill()

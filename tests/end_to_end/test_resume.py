@@ -6,9 +6,9 @@ import signal
 import pytest
 
 import harness
-from harness import assert_equal_bits, corpus, one_error_line, parts, start, wait_for_parts
+from harness import assert_equal_bits, corpus, one_error_line, parts, slow_path, slowly, start, wait_for_parts
 
-PATHS = [{"path": "sparse"}, {"path": "full_mmap"}]
+PATHS = [{"path": "sparse"}, slow_path()]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def own_inputs(shop, name):
 
 def begun(job, ranks=None, count=5):
     """Kill the job with some parts done."""
-    process = start(job, ranks)
+    process = start(job, ranks, **slowly())
     wait_for_parts(job, process, count)
     process.send_signal(signal.SIGUSR1)
     assert process.wait(timeout=60) == 75
@@ -47,7 +47,7 @@ def test_status_of_a_running_a_stopped_and_a_finished_run(shop, prompts):
     model, vindex = own_inputs(shop, "status.vindex")
     job = shop.job(model, {"f16": vindex}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
     assert "nothing is done" in harness.run(["status", job.result_path], expect=3).stdout
-    process = start(job, 2)
+    process = start(job, 2, **slowly())
     wait_for_parts(job, process, 3)
     told = harness.run(["status", job.result_path], expect=75).stdout
     assert "running\nnext: wait for it" in told, told
@@ -113,7 +113,7 @@ def test_changed_inputs_refuse_to_go_on_by_name(shop, prompts):
 def test_an_input_changed_under_a_run_is_noticed_at_its_end(shop, prompts):
     model, vindex = own_inputs(shop, "written.vindex")
     job = shop.job(model, {"f16": vindex}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
-    process = start(job, 2)
+    process = start(job, 2, **slowly(20))
     wait_for_parts(job, process, 3)
     flip_middle(vindex / "up_features.bin", keep_time=False)
     assert process.wait(timeout=60) == 3
@@ -125,7 +125,7 @@ def test_an_input_changed_under_a_run_is_noticed_at_its_end(shop, prompts):
 def test_an_input_removed_under_a_run_does_no_harm(shop, prompts):
     model, vindex = own_inputs(shop, "removed.vindex")
     job = shop.job(model, {"f16": vindex}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
-    process = start(job, 2)
+    process = start(job, 2, **slowly(20))
     wait_for_parts(job, process, 3)
     for path in vindex.iterdir():
         path.unlink()

@@ -3,7 +3,6 @@ import json
 import os
 import pathlib
 import re
-import time
 
 import pytest
 
@@ -110,26 +109,17 @@ def test_a_sweep_in_one_allocation(one_node, shop, tmp_path):
 
 
 def slow(shop, folder, prompts):
-    """A job of many batches; the oracle at every position makes them slow."""
-    return {"name": "job", "audits": [audit(shop, vindex="f32")], "result": "results", "kernel_check": -1,
-            "batch": {"rows": 16}, "prompts": {"file": corpus(folder, prompts)}}
-
-
-def prompts_for(shop, folder, seconds):
-    """How many prompts keep two ranks of this machine busy for so long."""
-    folder.mkdir()
-    path = folder / "job.yaml"
-    path.write_text(json.dumps(slow(shop, folder, 200)))
-    start = time.monotonic()
-    plain_result(path, 2)
-    return min(10000, int(200 * seconds / (time.monotonic() - start)))
+    """A job of a batch for each prompt, whose kernel waits when it is told to (harness.slowly)."""
+    return {"name": "job", "audits": [audit(shop, vindex="f32")], "result": "results",
+            "paths": [{"path": "sparse"}, harness.slow_path()], "batch": {"rows": 1}, "prompts": {"file": corpus(folder, prompts)}}
 
 
 def test_a_time_limit_with_requeue_that_finishes(one_node, shop, tmp_path):
-    site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER="srun")
-    path = site.write(slow(shop, tmp_path, prompts_for(shop, tmp_path / "trial", 25)))
-    # The warning comes 50 s, or up to 60 s more, before a limit of 60 s: within the first ten seconds.
-    job = site.submit("audit.sbatch", path, "--grace", "1", options=["--time=1", "--signal=B:USR1@50"])
+    """slurmctld looks every 30 s and warns when the time asked for will have come by its next look: 10 to 40 s after the start, when
+    the run has batches done, and not yet all of its 48 s of waiting behind it."""
+    site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER="srun", **harness.slowly(60))
+    path = site.write(slow(shop, tmp_path, 200))
+    job = site.submit("audit.sbatch", path, "--grace", "1", options=["--time=1", "--signal=B:USR1@20"])
     text = site.finish(job, ["COMPLETED"], 400)
     assert "requeued" in text
     assert int(one_node.job(job)["Restarts"]) >= 1
@@ -139,8 +129,8 @@ def test_a_time_limit_with_requeue_that_finishes(one_node, shop, tmp_path):
 
 
 def test_a_node_set_down_in_the_middle(two_nodes, shop, tmp_path):
-    site = Site(two_nodes, tmp_path, WALKAUDIT_LAUNCHER="srun", **OVER_TCP)
-    path = site.write(slow(shop, tmp_path, 200))
+    site = Site(two_nodes, tmp_path, WALKAUDIT_LAUNCHER="srun", **OVER_TCP, **harness.slowly(40))
+    path = site.write(slow(shop, tmp_path, 100))
     job = site.submit("audit.sbatch", path, options=["--nodes=1", "--ntasks=2"])
     parts = tmp_path / "results/job-audit.h5.parts"
     two_nodes.wait(lambda: len(list(parts.glob("batch-*.h5"))) >= 3, 60, "three finished batches")
