@@ -115,8 +115,8 @@ static void beat(void *context)
 {
     task *t = context;
     wa_parts_beat(t->parts);
-    if (t->voice->news != NULL)
-        wa_run_news_beat(t->voice->news);
+    if (t->voice->sets != NULL)
+        wa_run_sets_beat(t->voice->sets);
 }
 
 static wa_status compute(task *t, wa_cost *cost, wa_error *err)

@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_RUN_AUDIT_H
 #define WALKAUDIT_RUN_AUDIT_H
 
-#include "run_news.h"
+#include "run_sets.h"
 #include "walkaudit/run.h"
 
 #include <stdio.h>
@@ -11,7 +11,7 @@
 typedef struct wa_run_voice {
     FILE *table;        /* the result table goes there; NULL: the audit is judged, its table is printed later */
     const char *prefix; /* before every line of the log; NULL: none, and progress may rewrite its line */
-    wa_run_news *news;  /* to and from other sets of the sweep, on the root of a set; NULL: there are none */
+    wa_run_sets *sets;  /* the other sets of the sweep, on the root of a set; NULL: there are none */
 } wa_run_voice;
 
 /**

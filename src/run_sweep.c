@@ -19,7 +19,7 @@ typedef struct sweep {
     size_t chosen_count;
     wa_sweep *plan;
     wa_comm *part;    /* the ranks of my set; comm itself when there is one set */
-    wa_run_news *news; /* on the root of a set, when there are several */
+    wa_run_sets *sets; /* on the root of a set, when there are several */
     int32_t *outcome; /* [chosen_count] wa_status, or NOT_RUN where another rank answers */
 } sweep;
 
@@ -54,17 +54,23 @@ static void describe(const sweep *s)
     const wa_sweep *plan = s->plan;
     if (!is_root(s->comm) || s->chosen_count < 2 || wa_comm_size(s->comm) < 2)
         return;
-    if (plan->set_count == 1)
-        fprintf(stderr, "sweep: %zu audits, one after another on all %d ranks\n", s->chosen_count,
-                wa_comm_size(s->comm));
-    else
-        fprintf(stderr, "sweep: %zu audits side by side on %zu sets of ranks, predicted %.1f x sooner than one by one\n",
-                s->chosen_count, plan->set_count, plan->flops_one_by_one / plan->flops_until_done);
+    char reason[256];
+    wa_sweep_reason(plan, reason, sizeof reason);
+    fprintf(stderr, "sweep: %zu audits, %s\n", s->chosen_count, reason);
     for (size_t i = 0; plan->set_count > 1 && i < s->chosen_count; i++) {
         size_t set = plan->audit_set[i];
         fprintf(stderr, "sweep: ranks %d to %d: %s\n", plan->set_start[set], plan->set_start[set + 1] - 1,
                 s->job->audits[s->chosen[i]].name);
     }
+}
+
+/* Audits that run where they were planned are no news. */
+static void tell_of_change(void *context, size_t set, size_t audit)
+{
+    const sweep *s = context;
+    if (s->plan->audit_set[audit] != set)
+        fprintf(stderr, "sweep: ranks %d to %d have time for %s\n", s->plan->set_start[set],
+                s->plan->set_start[set + 1] - 1, s->job->audits[s->chosen[audit]].name);
 }
 
 static wa_status divide(sweep *s, wa_error *err)
@@ -82,7 +88,7 @@ static wa_status divide(sweep *s, wa_error *err)
     WA_TRY(wa_comm_split(s->comm, (int)wa_sweep_set(s->plan, wa_comm_rank(s->comm)), &s->part, err));
     wa_status status = WA_OK;
     if (is_root(s->part))
-        status = wa_run_news_open(s->comm, s->plan->set_start, s->plan->set_count, s->arena, &s->news, err);
+        status = wa_run_sets_open(s->comm, s->plan, tell_of_change, s, s->arena, &s->sets, err);
     return wa_comm_agree(s->comm, status, err);
 }
 
@@ -101,7 +107,7 @@ static wa_status run_one(sweep *s, size_t i)
     char prefix[128];
     snprintf(prefix, sizeof prefix, "[%.100s] ", s->job->audits[index].name);
     const wa_run_voice voice = {.table = alone ? stdout : NULL, .prefix = alone ? NULL : prefix,
-                                .news = s->news};
+                                .sets = s->sets};
     wa_status status = wa_run_audit(s->part, s->job, index, s->options, &voice, &err);
     bool failed = status != WA_OK && status != WA_E_VERDICT;
     if (failed && s->job->audit_count > 1 && strstr(err.text, "in audit '") == NULL)
@@ -117,22 +123,34 @@ static wa_status run_one(sweep *s, size_t i)
     return status;
 }
 
-/* My set's audits in order. A stop ends them all: those not begun are as resumable as the one it met. */
-static void run_set(sweep *s)
+/* Collective over my set: its next audit, WA_NO_AUDIT = none. */
+static wa_status next_audit(sweep *s, size_t *audit_out, wa_error *err)
 {
-    size_t set = wa_sweep_set(s->plan, wa_comm_rank(s->comm));
-    wa_status status = WA_OK;
-    for (size_t i = 0; i < s->chosen_count; i++) {
-        if (s->plan->audit_set[i] != set)
-            continue;
-        if (!is_stopped(status))
-            status = run_one(s, i);
-        else if (is_root(s->part))
-            s->outcome[i] = (int32_t)status;
-    }
+    if (s->sets != NULL)
+        WA_TRY(wa_run_sets_next(s->sets, audit_out, err));
+    WA_TRY(wa_comm_meet(s->part, err));
+    return wa_comm_broadcast(s->part, audit_out, sizeof *audit_out, err);
 }
 
-/* Every audit has been answered for by the root of its set: rank 0 collects. */
+/* A stop ends a set: what no set has begun is as resumable as the audit it met. */
+static wa_status run_set(sweep *s, wa_error *err)
+{
+    size_t audit;
+    WA_TRY(next_audit(s, &audit, err));
+    while (audit != WA_NO_AUDIT && !is_stopped(run_one(s, audit)))
+        WA_TRY(next_audit(s, &audit, err));
+    return WA_OK;
+}
+
+/* One set: the job's order. */
+static void run_in_order(sweep *s)
+{
+    wa_status status = WA_OK;
+    for (size_t i = 0; i < s->chosen_count && !is_stopped(status); i++)
+        status = run_one(s, i);
+}
+
+/* An audit has been answered for by the root of the set that ran it, or by nobody, after a stop: rank 0 collects. */
 static wa_status collect(sweep *s, wa_error *err)
 {
     size_t ranks = (size_t)wa_comm_size(s->comm), n = s->chosen_count;
@@ -144,6 +162,9 @@ static wa_status collect(sweep *s, wa_error *err)
     for (size_t i = 0; all != NULL && i < ranks * n; i++)
         if (all[i] != NOT_RUN)
             s->outcome[i % n] = all[i];
+    for (size_t i = 0; all != NULL && i < n; i++)
+        if (s->outcome[i] == NOT_RUN)
+            s->outcome[i] = WA_E_NO_PROGRESS;
     return WA_OK;
 }
 
@@ -189,9 +210,12 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
     WA_TRY(wa_comm_agree(s->comm, status, err));
     memset(s->outcome, NOT_RUN, s->chosen_count * sizeof *s->outcome);
     WA_TRY(divide(s, err));
-    run_set(s);
-    if (s->news != NULL)
-        WA_TRY(wa_run_news_close(s->news, err));
+    if (s->plan->set_count == 1)
+        run_in_order(s);
+    else
+        WA_TRY(run_set(s, err));
+    if (s->sets != NULL)
+        WA_TRY(wa_run_sets_close(s->sets, err));
     WA_TRY(collect(s, err));
     WA_TRY(judge_stop(s, err));
     if (s->plan->set_count > 1 && is_root(s->comm))

@@ -114,11 +114,13 @@ WA_CHECKED wa_status wa_sweep_times(const wa_plan_input *input, const int *sizes
  * one after another in the job's order. One set: every audit has all ranks.
  */
 typedef struct wa_sweep {
-    size_t set_count;
+    size_t set_count, audit_count;
     int *set_start;    /* [set_count + 1] first rank of each set */
-    size_t *audit_set; /* [audits] */
+    size_t *audit_set; /* [audit_count] */
+    double *set_time;  /* [audit_count][set_count] of each audit on each set; INFINITY where it does not fit */
     double flops_until_done;  /* of the longest set */
     double flops_one_by_one;  /* had every audit all ranks, one after another */
+    double flops_side_by_side; /* on the best of several sets; INFINITY where no two can be made */
 } wa_sweep;
 
 /**
@@ -130,8 +132,27 @@ typedef struct wa_sweep {
 WA_CHECKED wa_status wa_sweep_build(const double *times, size_t audit_count, int ranks,
                                     wa_arena *arena, wa_sweep **out, wa_error *err);
 
+/** How it was decided: "one after another on all 8 ranks; side by side they would take 1.3 x as long" and the like. */
+void wa_sweep_reason(const wa_sweep *sweep, char *out, size_t size);
 /** Index of the set a rank belongs to. */
 size_t wa_sweep_set(const wa_sweep *sweep, int rank);
+
+/** Who has begun what, while a sweep runs. */
+typedef struct wa_dealer {
+    const wa_sweep *sweep; /* borrowed */
+    uint8_t *begun;        /* [audit_count] */
+    size_t *current;       /* [set_count] what each set works on; WA_NO_AUDIT = nothing */
+} wa_dealer;
+
+#define WA_NO_AUDIT SIZE_MAX
+
+WA_CHECKED wa_status wa_dealer_open(const wa_sweep *sweep, wa_arena *arena, wa_dealer *out, wa_error *err);
+/**
+ * The next audit of a set that has nothing to do, which begins it: its own in the job's order, then one that another set has not begun
+ * and would not be done with before this set is; WA_NO_AUDIT when there is none. Predictions err and audits fail early, so that ranks would
+ * be idle while others have audits to begin. Local.
+ */
+size_t wa_dealer_next(wa_dealer *dealer, size_t set);
 
 /**
  * Rows of the first batch at which KERNEL is measured: `count` of them, the first, the last and evenly between (all when

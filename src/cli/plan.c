@@ -326,15 +326,12 @@ static wa_status take_times(const wa_job *job, const request *r, wa_arena *arena
     return WA_OK;
 }
 
-static void print_sweep(const wa_job *job, const request *r, const wa_sweep *sweep)
+static void print_sweep(const wa_job *job, const wa_sweep *sweep)
 {
-    if (sweep->set_count == 1) {
-        printf("sweep:   %zu audits, one after another on all %d ranks\n\n", job->audit_count, r->counts[0]);
-        return;
-    }
-    printf("sweep:   %zu audits side by side on %zu sets of ranks, predicted %.1f x sooner than one by one\n",
-           job->audit_count, sweep->set_count, sweep->flops_one_by_one / sweep->flops_until_done);
-    for (size_t s = 0; s < sweep->set_count; s++) {
+    char reason[256];
+    wa_sweep_reason(sweep, reason, sizeof reason);
+    printf("sweep:   %zu audits, %s\n", job->audit_count, reason);
+    for (size_t s = 0; sweep->set_count > 1 && s < sweep->set_count; s++) {
         printf("         ranks %d to %d:", sweep->set_start[s], sweep->set_start[s + 1] - 1);
         for (size_t a = 0; a < job->audit_count; a++)
             if (sweep->audit_set[a] == s)
@@ -364,7 +361,7 @@ static wa_status plan_sweep(const wa_job *job, const request *r, wa_arena *arena
         return WA_OK;
     WA_TRY(take_times(job, r, arena, &times, err));
     WA_TRY(wa_sweep_build(times, job->audit_count, r->counts[0], arena, out, err));
-    print_sweep(job, r, *out);
+    print_sweep(job, *out);
     return WA_OK;
 }
 

@@ -4,7 +4,7 @@
 #include "walkaudit/bytes.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 
 /* Opening files, fingerprints and assembly take about a quarter of a second, however many ranks there are; in
  * operations of a rank of some 40 GFLOP/s. */
@@ -154,6 +154,16 @@ static void keep(const table *t, const dealing *d, wa_sweep *sweep)
         sweep->audit_set[a] = d->audit_set[a];
 }
 
+static wa_status take_set_times(const table *t, wa_arena *arena, wa_sweep *sweep, wa_error *err)
+{
+    size_t sets = sweep->set_count;
+    WA_TRY(wa_arena_take(arena, t->audit_count * sets, sizeof *sweep->set_time, &sweep->set_time, err));
+    for (size_t a = 0; a < t->audit_count; a++)
+        for (size_t s = 0; s < sets; s++)
+            sweep->set_time[a * sets + s] = time_on(t, a, sweep->set_start[s + 1] - sweep->set_start[s]);
+    return WA_OK;
+}
+
 /* --- The best ------------------------------------------------------------------------------------------ */
 
 static wa_status take_order(table *t, wa_arena *arena, wa_error *err)
@@ -197,6 +207,7 @@ wa_status wa_sweep_build(const double *times, size_t audit_count, int ranks, wa_
     WA_TRY(take_dealing(&t, arena, &d, err));
     WA_TRY(take_order(&t, arena, err));
 
+    sweep->flops_side_by_side = (double)INFINITY;
     size_t most = audit_count < (size_t)ranks ? audit_count : (size_t)ranks;
     for (size_t sets = 1; sets == 1 || sets <= most; sets = next_count(sets)) {
         d.set_count = sets;
@@ -205,13 +216,29 @@ wa_status wa_sweep_build(const double *times, size_t audit_count, int ranks, wa_
             deal(&t, &d);
             if (sets == 1)
                 sweep->flops_one_by_one = d.time;
+            else if (d.time < sweep->flops_side_by_side)
+                sweep->flops_side_by_side = d.time;
             if ((sets == 1 && round == 0) || d.time < WORTH * sweep->flops_until_done)
                 keep(&t, &d, sweep);
             size_by_work(&t, &d);
         }
     }
+    sweep->audit_count = audit_count;
     *out = sweep;
-    return WA_OK;
+    return take_set_times(&t, arena, sweep, err);
+}
+
+void wa_sweep_reason(const wa_sweep *sweep, char *out, size_t size)
+{
+    int ranks = sweep->set_start[sweep->set_count];
+    if (sweep->set_count > 1)
+        snprintf(out, size, "side by side on %zu sets of ranks, predicted %.1f x sooner than one by one", sweep->set_count,
+                 sweep->flops_one_by_one / sweep->flops_until_done);
+    else if (isfinite(sweep->flops_side_by_side))
+        snprintf(out, size, "one after another on all %d ranks; side by side they would take %.2f x as long", ranks,
+                 sweep->flops_side_by_side / sweep->flops_one_by_one);
+    else
+        snprintf(out, size, "one after another on all %d ranks", ranks);
 }
 
 size_t wa_sweep_set(const wa_sweep *sweep, int rank)
@@ -220,4 +247,62 @@ size_t wa_sweep_set(const wa_sweep *sweep, int rank)
     while (set + 1 < sweep->set_count && rank >= sweep->set_start[set + 1])
         set++;
     return set;
+}
+
+/* --- While it runs --------------------------------------------------------------------------------- */
+
+wa_status wa_dealer_open(const wa_sweep *sweep, wa_arena *arena, wa_dealer *out, wa_error *err)
+{
+    wa_dealer dealer = {.sweep = sweep};
+    WA_TRY(wa_arena_take(arena, sweep->audit_count, sizeof *dealer.begun, &dealer.begun, err));
+    WA_TRY(wa_arena_take(arena, sweep->set_count, sizeof *dealer.current, &dealer.current, err));
+    for (size_t s = 0; s < sweep->set_count; s++)
+        dealer.current[s] = WA_NO_AUDIT;
+    *out = dealer;
+    return WA_OK;
+}
+
+static double time_of(const wa_dealer *d, size_t audit, size_t set)
+{
+    return d->sweep->set_time[audit * d->sweep->set_count + set];
+}
+
+/* Of all that is a set's own, the audit it works on counted whole: how much of that is left is not known. */
+static double time_left(const wa_dealer *d, size_t set)
+{
+    double left = d->current[set] == WA_NO_AUDIT ? 0.0 : time_of(d, d->current[set], set);
+    for (size_t a = 0; a < d->sweep->audit_count; a++)
+        if (!d->begun[a] && d->sweep->audit_set[a] == set)
+            left += time_of(d, a, set);
+    return left;
+}
+
+/* The last audit of the set with the most to do. */
+static size_t choose_other(const wa_dealer *d, size_t set)
+{
+    size_t chosen = WA_NO_AUDIT;
+    double most = 0.0;
+    for (size_t a = 0; a < d->sweep->audit_count; a++) {
+        if (d->begun[a])
+            continue;
+        double left = time_left(d, d->sweep->audit_set[a]);
+        if (left >= most && time_of(d, a, set) <= left) {
+            most = left;
+            chosen = a;
+        }
+    }
+    return chosen;
+}
+
+size_t wa_dealer_next(wa_dealer *dealer, size_t set)
+{
+    size_t next = 0;
+    while (next < dealer->sweep->audit_count && (dealer->begun[next] || dealer->sweep->audit_set[next] != set))
+        next++;
+    if (next == dealer->sweep->audit_count)
+        next = choose_other(dealer, set);
+    dealer->current[set] = next;
+    if (next != WA_NO_AUDIT)
+        dealer->begun[next] = 1;
+    return next;
 }

@@ -93,6 +93,9 @@ def test_a_sweep_is_planned_as_it_runs(shop, keys):
     run = job.run(ranks=4, expect=3)
     said = {name: (int(a), int(b)) for a, b, name in re.findall(r"^sweep: ranks (\d+) to (\d+): (.*)$", run.stderr, re.MULTILINE)}
     assert said == sets
+    reasons = [re.search(r"^sweep: +(4 audits, side by side on \d sets of ranks, .*)$", text, re.MULTILINE)[1]
+               for text in (plan.stdout, run.stderr)]
+    assert reasons[0] == reasons[1]
     for name in "abc":
         path = job.folder / "results" / f"job-{name}.h5"
         with h5py.File(path) as file:

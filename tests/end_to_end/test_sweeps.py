@@ -1,5 +1,6 @@
 """Sweeps: many audits in one allocation give the bits they give alone, whatever becomes of their neighbours."""
 import json
+import os
 import pathlib
 import re
 import sys
@@ -118,6 +119,25 @@ def test_broken_audits_are_recorded_and_disturb_no_other(shop, alone, broken, ra
         record = json.loads((sweep.folder / "results" / f"job-{name}.failed.json").read_text())
         assert record["audit"] == name and record["exit_code"] == 3 and word in record["reason"]
     assert len(sweep.left()) == len(MODELS) + 3
+
+
+def test_ranks_that_are_done_early_begin_what_others_have_not(shop):
+    """Two sets of one rank with two audits each. Those of one are being computed by another run, as far as it can see, so it is done with
+    them at once, while the first of the other set waits in a slow kernel: it begins the second."""
+    prompts = shop.root / "ten.jsonl"
+    prompts.write_text("".join(json.dumps({"key": f"p{i}", "text": f"the {i}th of ten"}) + "\n" for i in range(10)))
+    sweep = Sweep(shop, MODELS, paths=[PATHS[0], harness.slow_path()], prompts={"file": str(prompts)})
+    planned = harness.run(["plan", sweep.path, "--ranks", 2]).stdout
+    first, second = (re.search(rf"^ +ranks {r} to {r}: (.*)$", planned, re.MULTILINE)[1].split() for r in (0, 1))
+    assert len(first) == len(second) == 2
+    for name in first:
+        lock = sweep.result(name).with_name(f"job-{name}.h5.parts") / "lock"
+        lock.parent.mkdir(parents=True)
+        lock.write_text(json.dumps({"host": os.uname().nodename, "process": os.getpid(), "start": 0, "slurm_job": ""}))
+    done = harness.run(["run", sweep.path], 2, expect=3, **harness.slowly())
+    assert done.stderr.count("another run is computing this result") == 2
+    assert f"sweep: ranks 0 to 0 have time for {second[1]}\n" in done.stderr
+    assert tables(done) == second
 
 
 def test_only_failed_runs_those_again(shop, alone, broken):

@@ -70,6 +70,10 @@ static void audits_that_use_all_ranks_run_one_after_another(void)
     CU_ASSERT_EQUAL(sweep->set_start[0], 0);
     CU_ASSERT_EQUAL(sweep->set_start[1], 8);
     CU_ASSERT_DOUBLE_EQUAL(sweep->flops_until_done / UNIT, 6.0 / 8.0, 1e-3);
+    CU_ASSERT_DOUBLE_EQUAL(sweep->flops_side_by_side / UNIT, 6.0 / 8.0, 1e-3); /* 1 + 2 on four ranks, 3 on the others */
+    char reason[128];
+    wa_sweep_reason(sweep, reason, sizeof reason);
+    CU_ASSERT_STRING_EQUAL(reason, "one after another on all 8 ranks; side by side they would take 1.00 x as long");
     wa_arena_close(arena);
 }
 
@@ -136,10 +140,110 @@ static void an_audit_gets_the_ranks_its_grid_wants(void)
     wa_arena_close(arena);
 }
 
+/* Audits of 3, 2, 1, 1 and 1 units that cannot be shared, on two ranks: 3 + 1 and 2 + 1 + 1. */
+static wa_dealer deal_five(wa_sweep **sweep_out, wa_arena *arena)
+{
+    static const double units[] = {3.0, 2.0, 1.0, 1.0, 1.0};
+    int sizes[WA_SWEEP_SIZES];
+    double times[5 * WA_SWEEP_SIZES];
+    size_t width = wa_sweep_sizes(2, sizes);
+    wa_error err;
+    wa_dealer dealer;
+    for (size_t a = 0; a < 5; a++)
+        fill_times(units[a], 1.0, 2, times + a * width);
+    *sweep_out = build(times, 5, 2, arena);
+    CU_ASSERT_EQUAL_FATAL((*sweep_out)->set_count, 2);
+    WA_MUST(wa_dealer_open(*sweep_out, arena, &dealer, &err), &err);
+    return dealer;
+}
+
+static void as_predicted_every_set_gets_its_own_audits_in_order(void)
+{
+    wa_arena *arena = new_arena();
+    wa_sweep *sweep;
+    wa_dealer dealer = deal_five(&sweep, arena);
+    double at[2] = {0.0, 0.0};
+    for (int i = 0; i < 5; i++) {
+        size_t set = at[0] <= at[1] ? 0 : 1;
+        size_t audit = wa_dealer_next(&dealer, set);
+        CU_ASSERT_NOT_EQUAL_FATAL(audit, WA_NO_AUDIT);
+        CU_ASSERT_EQUAL(sweep->audit_set[audit], set);
+        at[set] += sweep->set_time[audit * 2 + set];
+    }
+    CU_ASSERT_DOUBLE_EQUAL(at[0] / UNIT, 4.0, 1e-3);
+    CU_ASSERT_DOUBLE_EQUAL(at[1] / UNIT, 4.0, 1e-3);
+    CU_ASSERT_EQUAL(wa_dealer_next(&dealer, 0), WA_NO_AUDIT);
+    CU_ASSERT_EQUAL(wa_dealer_next(&dealer, 1), WA_NO_AUDIT);
+    wa_arena_close(arena);
+}
+
+/* One set is done with everything at once: no audit waits while it is idle, but for none that it would be done with later. */
+static void a_set_that_is_done_begins_what_others_have_not(void)
+{
+    wa_arena *arena = new_arena();
+    wa_sweep *sweep;
+    wa_dealer dealer = deal_five(&sweep, arena);
+    size_t slow = sweep->audit_set[1], fast = 1 - slow, begun[5] = {0};
+    CU_ASSERT_EQUAL(wa_dealer_next(&dealer, slow), 1);
+    begun[1]++;
+    for (int i = 0; i < 4; i++) {
+        size_t audit = wa_dealer_next(&dealer, fast);
+        CU_ASSERT_NOT_EQUAL_FATAL(audit, WA_NO_AUDIT);
+        begun[audit]++;
+    }
+    for (size_t a = 0; a < 5; a++)
+        CU_ASSERT_EQUAL(begun[a], 1);
+    CU_ASSERT_EQUAL(wa_dealer_next(&dealer, fast), WA_NO_AUDIT);
+    wa_arena_close(arena);
+}
+
+/* Set 0 has audits 0 and 2, of 4 each; set 1 has audit 1, and would take 9 for audit 2: longer than set 0 for both. With 8 it begins it. */
+static void a_set_leaves_alone_what_it_would_finish_later(void)
+{
+    static const double small_sets[] = {9.0, 8.0, (double)INFINITY};
+    wa_arena *arena = new_arena();
+    wa_error err;
+    wa_dealer dealer;
+    for (size_t i = 0; i < sizeof small_sets / sizeof small_sets[0]; i++) {
+        int start[] = {0, 3, 4};
+        size_t set_of[] = {0, 1, 0};
+        double time[] = {4.0, 9.0, 1.0, 3.0, 4.0, small_sets[i]};
+        wa_sweep sweep = {.set_count = 2, .audit_count = 3, .set_start = start, .audit_set = set_of, .set_time = time};
+        WA_MUST(wa_dealer_open(&sweep, arena, &dealer, &err), &err);
+        CU_ASSERT_EQUAL(wa_dealer_next(&dealer, 1), 1);
+        CU_ASSERT_EQUAL(wa_dealer_next(&dealer, 0), 0);
+        CU_ASSERT_EQUAL(wa_dealer_next(&dealer, 1), i == 1 ? 2 : WA_NO_AUDIT);
+        CU_ASSERT_EQUAL(wa_dealer_next(&dealer, 0), i == 1 ? WA_NO_AUDIT : 2);
+    }
+    wa_arena_close(arena);
+}
+
 static uint64_t next_random(uint64_t *state)
 {
     *state = *state * 6364136223846793005u + 1442695040888963407u; /* Knuth, MMIX */
     return *state >> 33;
+}
+
+/* Sets that ask in any order until each is told that there is nothing more. */
+static void check_dealing(const wa_sweep *sweep, uint64_t *state, wa_arena *arena)
+{
+    wa_dealer dealer;
+    wa_error err;
+    size_t begun[MOST_AUDITS] = {0}, told = 0;
+    bool done[70] = {false};
+    WA_MUST(wa_dealer_open(sweep, arena, &dealer, &err), &err);
+    while (told < sweep->set_count) {
+        size_t set = next_random(state) % sweep->set_count;
+        if (done[set])
+            continue;
+        size_t audit = wa_dealer_next(&dealer, set);
+        done[set] = audit == WA_NO_AUDIT;
+        told += done[set];
+        if (!done[set])
+            begun[audit]++;
+    }
+    for (size_t a = 0; a < sweep->audit_count; a++)
+        CU_ASSERT_EQUAL(begun[a], 1);
 }
 
 static void any_sweep_gives_every_rank_a_set_and_every_audit_a_place(void)
@@ -168,6 +272,7 @@ static void any_sweep_gives_every_rank_a_set_and_every_audit_a_place(void)
             CU_ASSERT(sweep->audit_set[a] < sweep->set_count);
         CU_ASSERT(sweep->flops_until_done <= sweep->flops_one_by_one);
         shared += sweep->set_count > 1;
+        check_dealing(sweep, &state, arena);
         wa_arena_close(arena);
     }
     CU_ASSERT(shared > 100 && shared < 300);
@@ -199,5 +304,8 @@ WA_SUITE("sweep", WA_CASE(sizes_are_powers_of_two_and_half_way_between),
          WA_CASE(audits_that_use_all_ranks_run_one_after_another),
          WA_CASE(audits_that_cannot_be_shared_run_side_by_side),
          WA_CASE(sets_are_as_large_as_their_work), WA_CASE(an_audit_gets_the_ranks_its_grid_wants),
+         WA_CASE(as_predicted_every_set_gets_its_own_audits_in_order),
+         WA_CASE(a_set_that_is_done_begins_what_others_have_not),
+         WA_CASE(a_set_leaves_alone_what_it_would_finish_later),
          WA_CASE(any_sweep_gives_every_rank_a_set_and_every_audit_a_place),
          WA_CASE(times_are_those_of_the_plans))
