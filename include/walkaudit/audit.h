@@ -58,8 +58,9 @@ WA_CHECKED wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, wa_resu
                                    wa_error *err);
 
 /**
- * Are the inputs still what wa_audit_meta saw? Local, quick: sizes and times. A file that was removed or replaced by another keeps its
- * mapped bytes, so this is no failure. Errors: WA_E_MISMATCH, naming a file that was written to.
+ * Are the inputs still what wa_audit_meta saw? Local, quick: sizes and times. Mapped bytes outlive their file's name, but a result
+ * must not tell of inputs that nobody can look at. Errors: WA_E_MISMATCH, naming a file that was written to or replaced; WA_E_IO, naming
+ * one that is gone.
  */
 WA_CHECKED wa_status wa_audit_check_inputs(const wa_audit *audit, wa_error *err);
 

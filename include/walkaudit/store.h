@@ -62,7 +62,6 @@ WA_CHECKED wa_status wa_fingerprint_bytes(const void *bytes, size_t size, wa_are
 
 /** What tells without reading it that a file is still the same. */
 typedef struct wa_file_state {
-    uint64_t device, inode;
     int64_t size, seconds, nanoseconds; /* of the last change of its bytes */
 } wa_file_state;
 /** Errors: WA_E_IO. */

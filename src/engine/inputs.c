@@ -137,9 +137,8 @@ wa_status wa_audit_check_inputs(const wa_audit *audit, wa_error *err)
     for (size_t i = 0; i < audit->file_count; i++) {
         const wa_file_state *then = &audit->files[i].state;
         wa_file_state now;
-        if (wa_file_state_read(audit->files[i].path, &now, NULL) != WA_OK || now.inode != then->inode ||
-            now.device != then->device)
-            continue; /* removed or replaced: its bytes stay mapped as they were */
+        if (wa_file_state_read(audit->files[i].path, &now, err) != WA_OK)
+            return wa_note(err, "an input of this run is gone; put it back and run again to go on with what is done");
         if (now.size != then->size || now.seconds != then->seconds || now.nanoseconds != then->nanoseconds)
             return wa_fail(err, WA_E_MISMATCH,
                            "an input changed while this run read it: found %lld bytes, expected %lld of the time "

@@ -111,9 +111,7 @@ wa_status wa_file_state_read(const char *path, wa_file_state *out, wa_error *err
     struct stat info;
     if (stat(path, &info) != 0)
         return wa_fail(err, WA_E_IO, "cannot stat '%s': %s", path, strerror(errno));
-    *out = (wa_file_state){.device = (uint64_t)info.st_dev,
-                           .inode = (uint64_t)info.st_ino,
-                           .size = (int64_t)info.st_size,
+    *out = (wa_file_state){.size = (int64_t)info.st_size,
                            .seconds = (int64_t)info.st_mtim.tv_sec,
                            .nanoseconds = (int64_t)info.st_mtim.tv_nsec};
     return WA_OK;

@@ -134,7 +134,7 @@ def test_a_result_directory_that_is_a_file(shop, prompts):
 @pytest.mark.parametrize("ranks, stages, teams", GRIDS)
 def test_a_result_directory_removed_under_the_run(shop, prompts, ranks, stages, teams):
     job = make(shop, shop.vindex("tiny-gemma3", "f16"), prompts)
-    process = start(job, ranks, grid(stages, teams), **slowly(20))
+    process = start(job, ranks, grid(stages, teams), **slowly(10))
     wait_for_parts(job, process, 3)
     results = job.result_path.parent
     results.rename(job.folder / "gone")
@@ -159,7 +159,7 @@ def test_a_vindex_cut_under_the_run(shop, prompts, share, ranks, stages, teams):
     """SIGBUS where the pages are gone; where reading still succeeds, the look at the inputs at the end finds it."""
     vindex = shop.copy("tiny-gemma3", "f16", shop.root / f"cut-{share}-{ranks}-{stages}.vindex")
     job = make(shop, vindex, prompts)
-    process = start(job, ranks, grid(stages, teams), **slowly(20))
+    process = start(job, ranks, grid(stages, teams), **slowly(10))
     wait_for_parts(job, process, 3)
     cut = vindex / "up_features.bin"
     os.truncate(cut, int(cut.stat().st_size * share))
@@ -170,6 +170,28 @@ def test_a_vindex_cut_under_the_run(shop, prompts, share, ranks, stages, teams):
     again = job.run(expect=None, ranks=2)
     assert again.returncode in (2, 3)  # 2: an empty file offers no path that the job asks for
     assert "up_features.bin" in harness.one_error_line(again)
+
+
+@pytest.mark.parametrize("ranks, stages, teams", GRIDS)
+def test_a_vindex_deleted_under_the_run(shop, prompts, reference, ranks, stages, teams):
+    """Its bytes stay mapped, so every batch is done; but no result tells of inputs that are gone. With the files back it is assembled."""
+    vindex = shop.copy("tiny-gemma3", "f16", shop.root / f"deleted-{ranks}-{stages}.vindex")
+    kept = shop.root / f"kept-{ranks}-{stages}.vindex"
+    shutil.copytree(vindex, kept, copy_function=os.link)
+    job = make(shop, vindex, prompts)
+    process = start(job, ranks, grid(stages, teams), **slowly(10))
+    wait_for_parts(job, process, 3)
+    shutil.rmtree(vindex)
+    line = ends_with_3(job, process, "is gone")
+    assert str(vindex) in line
+    assert len(parts_are_whole(job)) == len(harness.Result(reference.result_path)["batch_prompts"])
+    assert not job.result_path.exists()
+    kept.rename(vindex)
+    done = job.run(ranks=2)
+    assert "batch " not in done.stderr, done.stderr
+    found = [line for line in harness.differences(reference.result_path, job.result_path)
+             if not any(word in line for word in ("job_text", "fingerprint", "vindex_path"))]
+    assert not found, found
 
 
 @pytest.mark.parametrize("ranks, stages, teams", GRIDS)
