@@ -85,7 +85,9 @@ static wa_status make_directory(const char *path, wa_error *err)
 static wa_status prepare_root(task *t, wa_error *err)
 {
     WA_TRY(wa_bounds_open(t->audit->job->bounds, t->arena, &t->bounds, err));
-    WA_TRY(wa_audit_meta(t->audit, t->plan, &t->meta, err));
+    /* Which host makes which bits is chance: such a result is no other's equal, and only such a run goes on with it. */
+    const char *core = t->options->mixed_cores ? "mixed" : wa_blas_core();
+    WA_TRY(wa_audit_meta(t->audit, t->plan, core, &t->meta, err));
     if (t->options->out_file == NULL)
         WA_TRY(make_directory(t->audit->job->result, err));
     WA_TRY(wa_parts_open(t->result_path, &t->meta, t->options->fresh, t->arena, &t->parts, err));

@@ -99,7 +99,7 @@ static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, 
     return WA_OK;
 }
 
-wa_status wa_audit_fingerprint(wa_audit *audit, wa_result_meta *meta, wa_error *err)
+wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result_meta *meta, wa_error *err)
 {
     const wa_job *job = audit->job;
     wa_fingerprint_item *items;
@@ -125,7 +125,7 @@ wa_status wa_audit_fingerprint(wa_audit *audit, wa_result_meta *meta, wa_error *
     items[n++] = (wa_fingerprint_item){"cases", paths};
     items[n++] = (wa_fingerprint_item){"semantics", wa_semantics_name(job->semantics)};
     items[n++] = (wa_fingerprint_item){"settings", numbers};
-    items[n++] = (wa_fingerprint_item){"blas_core", wa_blas_core()};
+    items[n++] = (wa_fingerprint_item){"blas_core", blas_core};
     items[n++] = (wa_fingerprint_item){"numeric_version", WA_NUMERIC_VERSION};
     meta->fingerprint = items;
     meta->fingerprint_count = n;

@@ -137,7 +137,8 @@ static wa_status fill_vindexes(const wa_audit *audit, wa_result_meta *meta, wa_e
     return WA_OK;
 }
 
-wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, wa_result_meta *out, wa_error *err)
+wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, const char *blas_core, wa_result_meta *out,
+                        wa_error *err)
 {
     char *title;
     WA_TRY(wa_arena_print(audit->arena, &title, err, "walkaudit %s: %s", audit->job->name,
@@ -161,7 +162,7 @@ wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, wa_result_meta *ou
     WA_TRY(fill_prompts(audit, &meta, err));
     WA_TRY(fill_tokens(audit, &meta, err));
     WA_TRY(fill_cases(audit, &meta, err));
-    WA_TRY(wa_audit_fingerprint(audit, &meta, err));
+    WA_TRY(wa_audit_fingerprint(audit, blas_core, &meta, err));
     *out = meta;
     return WA_OK;
 }
