@@ -7,6 +7,7 @@ A grid is RANKS or RANKS:STAGES:TEAMS. Prompts are made here, 20 to 60 tokens ea
 the split of time over all ranks, and the most anonymous memory that any rank ever had (RssAnon, sampled). Run by hand.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -43,10 +44,12 @@ def environment():
 
 
 def children(pid):
-    try:
-        return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    """Of all threads: mpirun starts its ranks from any of them."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(p) for p in task.read_text().split()]
+    return found
 
 
 def anonymous(pid):
