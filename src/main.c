@@ -35,6 +35,18 @@ int wa_cli_fail(const wa_error *err)
     return wa_status_exit_code(err->status);
 }
 
+int wa_cli_answer(const char *name, size_t limit, wa_cli_body *body, void *words)
+{
+    wa_error err = {.status = WA_OK};
+    wa_arena *arena;
+    int exit_code = 0;
+    if (wa_arena_open(name, limit, &arena, &err) != WA_OK)
+        return wa_cli_fail(&err);
+    wa_status status = body(words, arena, &exit_code, &err);
+    wa_arena_close(arena);
+    return status == WA_OK ? exit_code : wa_cli_fail(&err);
+}
+
 static void print_help(FILE *out)
 {
     fputs("usage: walkaudit VERB [ARGUMENTS]\n\n", out);
@@ -54,7 +66,7 @@ static int run_verb(const verb *which, int argc, char **argv)
     char name[64];
     snprintf(name, sizeof name, "walkaudit %s", which->name);
     argv[0] = name;
-    argp_err_exit_status = 2;
+    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
     wa_signals_guard();
     return which->run(argc, argv);
 }

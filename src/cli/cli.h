@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_CLI_H
 #define WALKAUDIT_CLI_H
 
-#include "walkaudit/status.h"
+#include "walkaudit/arena.h"
 
 /* argv[0] is "walkaudit VERB". Each returns the exit code of the process. */
 int wa_cli_run(int argc, char **argv);
@@ -16,6 +16,11 @@ int wa_cli_status(int argc, char **argv);
 
 /** Print "walkaudit: <story>" on stderr; returns the exit code of err->status. */
 int wa_cli_fail(const wa_error *err);
+
+/** What a verb does with its parsed words, in an arena of its own. exit_code: 0, or what it sets. */
+typedef wa_status wa_cli_body(void *words, wa_arena *arena, int *exit_code, wa_error *err);
+/** Open an arena of at most `limit` bytes (0: no limit), run the body, close it; a failure is printed. Returns the exit code. */
+int wa_cli_answer(const char *name, size_t limit, wa_cli_body *body, void *words);
 
 struct argp_state;
 /** Value of an option in bytes, K, M, G or T of 1024; a wrong one is a usage error and does not return. */

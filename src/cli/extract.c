@@ -234,8 +234,10 @@ static wa_status print_remarks(const char *path, wa_arena *arena, wa_error *err)
     return WA_OK;
 }
 
-static wa_status extract(const arguments *args, wa_arena *arena, wa_error *err)
+static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
+    const arguments *args = words;
+    (void)exit_code;
     wa_extract_options options;
     wa_model *model;
     WA_TRY(read_options(args, &options, err));
@@ -285,13 +287,6 @@ int wa_cli_extract(int argc, char **argv)
         NULL,
         NULL};
     arguments args = {0};
-    wa_error err;
-    wa_arena *arena;
-    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
     argp_parse(&parser, argc, argv, 0, NULL, &args);
-    if (wa_arena_open("extract verb", 0, &arena, &err) != WA_OK)
-        return wa_cli_fail(&err);
-    wa_status status = extract(&args, arena, &err);
-    wa_arena_close(arena);
-    return status == WA_OK ? 0 : wa_cli_fail(&err);
+    return wa_cli_answer("extract", 0, extract, &args);
 }

@@ -80,8 +80,10 @@ static wa_status recognise(const char *path, wa_arena *arena, kind *out, wa_erro
     return WA_OK;
 }
 
-static wa_status inspect(const arguments *args, wa_arena *arena, wa_error *err)
+static wa_status inspect(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
+    const arguments *args = words;
+    (void)exit_code;
     kind what = KIND_MODEL;
     if (args->path == NULL)
         return wa_fail(err, WA_E_USAGE, "inspect needs a PATH (see --help)");
@@ -109,13 +111,6 @@ int wa_cli_inspect(int argc, char **argv)
         NULL,    NULL,
         NULL};
     arguments args = {0};
-    wa_error err;
-    wa_arena *arena;
-    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
     argp_parse(&parser, argc, argv, 0, NULL, &args);
-    if (wa_arena_open("inspect", 0, &arena, &err) != WA_OK)
-        return wa_cli_fail(&err);
-    wa_status status = inspect(&args, arena, &err);
-    wa_arena_close(arena);
-    return status == WA_OK ? 0 : wa_cli_fail(&err);
+    return wa_cli_answer("inspect", 0, inspect, &args);
 }

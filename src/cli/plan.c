@@ -365,34 +365,22 @@ static wa_status plan_sweep(const wa_job *job, const request *r, wa_arena *arena
     return WA_OK;
 }
 
-/* An audit that cannot run does not hide the others; of several codes the worst counts (design 4).
- */
-static int worse(int a, int b)
+/* An audit that cannot run does not hide the others; of several codes the gravest counts (design 4). */
+static wa_status plan_job(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
-    static const int order[] = {4, 2, 3, 75, 1};
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
-        if (a == order[i] || b == order[i])
-            return order[i];
-    return 0;
-}
-
-static int plan_job(const request *r, wa_arena *arena)
-{
+    const request *r = words;
     wa_job *job;
-    wa_error err = {0};
-    if (wa_job_open(r->job, r->settings, r->setting_count, arena, &job, &err) != WA_OK)
-        return wa_cli_fail(&err);
-    int code = 0;
     wa_sweep *sweep;
-    if (plan_sweep(job, r, arena, &sweep, &err) != WA_OK)
-        return wa_cli_fail(&err);
+    WA_TRY(wa_job_open(r->job, r->settings, r->setting_count, arena, &job, err));
+    WA_TRY(plan_sweep(job, r, arena, &sweep, err));
     for (size_t a = 0; a < job->audit_count; a++) {
+        wa_error own = {.status = WA_OK};
         if (a > 0)
             putchar('\n');
-        if (plan_audit(job, a, r, place_of(r, sweep, a), &err) != WA_OK)
-            code = worse(code, wa_cli_fail(&err));
+        if (plan_audit(job, a, r, place_of(r, sweep, a), &own) != WA_OK)
+            *exit_code = wa_exit_code_graver(*exit_code, wa_cli_fail(&own));
     }
-    return code;
+    return WA_OK;
 }
 
 int wa_cli_plan(int argc, char **argv)
@@ -417,14 +405,6 @@ int wa_cli_plan(int argc, char **argv)
         .doc = "Show what a job would do, without computing it: its cases and why others are none, "
                "batches, grid, what each rank maps and computes, messages, memory, time, size of the result."};
     request r = {.counts = {1}, .count_count = 1, .nodes = 1};
-    wa_arena *arena;
-    wa_error err = {0};
-    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
-    if (argp_parse(&parser, argc, argv, 0, NULL, &r) != 0)
-        return wa_status_exit_code(WA_E_USAGE);
-    if (wa_arena_open("job", ARENA_BYTES, &arena, &err) != WA_OK)
-        return wa_cli_fail(&err);
-    int code = plan_job(&r, arena);
-    wa_arena_close(arena);
-    return code;
+    argp_parse(&parser, argc, argv, 0, NULL, &r);
+    return wa_cli_answer("job", ARENA_BYTES, plan_job, &r);
 }

@@ -145,7 +145,6 @@ int wa_cli_run(int argc, char **argv)
     double started = wa_clock();
     arguments args = {.job = NULL, .options = {.grace = GRACE, .parts_added = &parts_added}};
     /* Words are judged before MPI starts: a usage error is one message, not one per rank. */
-    argp_err_exit_status = 2;
     argp_parse(&parser, argc, argv, 0, NULL, &args);
     if (args.help_job) {
         print_job_keys();

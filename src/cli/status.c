@@ -10,7 +10,6 @@
 enum { KEY_BATCHES = 256, KEY_RESUMABLE };
 
 typedef struct arguments {
-    const char *path;
     wa_status_question question;
     wa_cli_selection selection;
 } arguments;
@@ -31,10 +30,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         if (state->arg_num > 0)
             argp_error(state, "unexpected argument '%s'", arg);
-        args->path = arg;
+        args->question.path = arg;
         return 0;
     case ARGP_KEY_END:
-        if (args->path == NULL)
+        if (args->question.path == NULL)
             argp_error(state, "expected RESULT.h5 or JOB.yaml");
         return 0;
     default:
@@ -80,20 +79,17 @@ static void print_unfinished(const char *path, const wa_result_status *state)
                state->batches == 0 ? "" : ", with the same job: it goes on where this one stopped");
 }
 
-static int answer_for_result(const char *path)
+static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
-    wa_arena *arena;
-    wa_error err = {.status = WA_OK};
+    const char *path = ((const wa_status_question *)words)->path;
     wa_result_status state = {.finished = false};
-    if (wa_arena_open("status", 0, &arena, &err) != WA_OK)
-        return wa_cli_fail(&err);
-    wa_status status = wa_result_check(path, arena, &state, &err);
-    if (status == WA_OK && state.finished)
+    WA_TRY(wa_result_check(path, arena, &state, err));
+    if (state.finished)
         print_finished(path, &state);
-    else if (status == WA_OK)
+    else
         print_unfinished(path, &state);
-    wa_arena_close(arena);
-    return status == WA_OK ? state.exit_code : wa_cli_fail(&err);
+    *exit_code = state.exit_code;
+    return WA_OK;
 }
 
 static const struct argp_option OPTIONS[] = {
@@ -115,13 +111,9 @@ int wa_cli_status(int argc, char **argv)
                "case fails or "
                "none ran; 75 begun and not finished; 3 nothing there, or not a result. Of a job's audits the gravest: "
                "4, 2, 3, 75, 1, 0."};
-    arguments args = {.path = NULL};
-    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
-    if (argp_parse(&parser, argc, argv, 0, NULL, &args) != 0)
-        return wa_status_exit_code(WA_E_USAGE);
-    if (!wa_cli_names_job(args.path))
-        return answer_for_result(args.path);
-    args.question.job = args.path;
+    arguments args = {.question = {.path = NULL}};
+    argp_parse(&parser, argc, argv, 0, NULL, &args);
     args.question.selection = args.selection.chosen;
-    return wa_cli_status_job(&args.question);
+    return wa_cli_answer("status", 0, wa_cli_names_job(args.question.path) ? wa_cli_status_job : answer_for_result,
+                         &args.question);
 }

@@ -1,7 +1,6 @@
 /* walkaudit status JOB.yaml: a line per audit, one exit code. */
 #include "cli/status_job.h"
 
-#include "cli/cli.h"
 #include "run_failure.h"
 #include "walkaudit/store.h"
 
@@ -60,7 +59,7 @@ static wa_status look(const wa_status_question *q, const wa_job *job, size_t ind
 static wa_status look_at_all(const wa_status_question *q, wa_arena *arena, tally *t, wa_error *err)
 {
     wa_job *job;
-    WA_TRY(wa_job_open(q->job, NULL, 0, arena, &job, err));
+    WA_TRY(wa_job_open(q->path, NULL, 0, arena, &job, err));
     WA_TRY(wa_selection_check(&q->selection, job, err));
     for (size_t a = 0; a < job->audit_count; a++)
         if (wa_selection_has(&q->selection, job, a))
@@ -68,22 +67,20 @@ static wa_status look_at_all(const wa_status_question *q, wa_arena *arena, tally
     return WA_OK;
 }
 
-int wa_cli_status_job(const wa_status_question *question)
+wa_status wa_cli_status_job(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
-    wa_arena *arena;
-    wa_error err = {.status = WA_OK};
+    const wa_status_question *question = words;
     tally t = {.code = 0};
-    if (wa_arena_open("status", 0, &arena, &err) != WA_OK)
-        return wa_cli_fail(&err);
-    wa_status status = look_at_all(question, arena, &t, &err);
-    wa_arena_close(arena);
-    if (status != WA_OK)
-        return wa_cli_fail(&err);
-    if (question->resumable)
-        return t.resumable ? 0 : 1;
-    if (question->batches)
+    WA_TRY(look_at_all(question, arena, &t, err));
+    if (question->resumable) {
+        *exit_code = t.resumable ? 0 : 1;
+        return WA_OK;
+    }
+    if (question->batches) {
         printf("%zu\n", t.batches);
-    else
-        printf("%zu of %zu audits finished; exit code %d\n", t.finished, t.audits, t.code);
-    return question->batches ? 0 : t.code;
+        return WA_OK;
+    }
+    printf("%zu of %zu audits finished; exit code %d\n", t.finished, t.audits, t.code);
+    *exit_code = t.code;
+    return WA_OK;
 }

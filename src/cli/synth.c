@@ -92,8 +92,10 @@ static void draw(void *context, uint64_t done, uint64_t total)
         fputc('\n', stderr);
 }
 
-static wa_status run(request *r, wa_arena *arena, wa_error *err)
+static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
+    request *r = words;
+    (void)exit_code;
     wa_synth_report report;
     double start = now();
     WA_TRY(wa_synth_dtype_parse(r->dtype, &r->options.dtype, err));
@@ -133,14 +135,6 @@ int wa_cli_synth(int argc, char **argv)
             "The same options give the same bytes on every machine. A 4b model in bf16 takes about "
             "8 GB of disk; --layers makes it smaller."};
     request r = {.dtype = "bf16"};
-    wa_arena *arena;
-    wa_error err = {0};
-    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
-    if (argp_parse(&parser, argc, argv, 0, NULL, &r) != 0)
-        return wa_status_exit_code(WA_E_USAGE);
-    if (wa_arena_open("synth", ARENA_BYTES, &arena, &err) != WA_OK)
-        return wa_cli_fail(&err);
-    wa_status status = run(&r, arena, &err);
-    wa_arena_close(arena);
-    return status == WA_OK ? 0 : wa_cli_fail(&err);
+    argp_parse(&parser, argc, argv, 0, NULL, &r);
+    return wa_cli_answer("synth", ARENA_BYTES, run, &r);
 }

@@ -164,8 +164,10 @@ static wa_status answer(const request *r, const wa_tokenizer *tokenizer, wa_aren
     return print_tokens(tokenizer, text, size, arena, err);
 }
 
-static wa_status run(const request *r, wa_arena *arena, wa_error *err)
+static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
+    const request *r = words;
+    (void)exit_code;
     wa_tokenizer *tokenizer = NULL;
     WA_TRY(wa_tokenizer_open(r->model, &tokenizer, err));
     if (wa_tokenizer_warning(tokenizer) != NULL)
@@ -195,14 +197,6 @@ int wa_cli_tokenize(int argc, char **argv)
             "MODEL is a tokenizer.json, a directory with one, or a GGUF file. Special tokens are "
             "added as the model asks for, and recognised in the text."};
     request r = {0};
-    wa_arena *arena;
-    wa_error err = {0};
-    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
-    if (argp_parse(&parser, argc, argv, 0, NULL, &r) != 0)
-        return wa_status_exit_code(WA_E_USAGE);
-    if (wa_arena_open("tokenize", 0, &arena, &err) != WA_OK)
-        return wa_cli_fail(&err);
-    wa_status status = run(&r, arena, &err);
-    wa_arena_close(arena);
-    return status == WA_OK ? 0 : wa_cli_fail(&err);
+    argp_parse(&parser, argc, argv, 0, NULL, &r);
+    return wa_cli_answer("tokenize", 0, run, &r);
 }

@@ -66,6 +66,13 @@ static wa_status judge(const arguments *args, wa_arena *arena, int *exit_code, w
     return WA_OK;
 }
 
+static wa_status answer(void *words, wa_arena *arena, int *exit_code, wa_error *err)
+{
+    const arguments *args = words;
+    return args->print_bounds != NULL ? print_bounds(args->print_bounds, arena, err)
+                                      : judge(args, arena, exit_code, err);
+}
+
 int wa_cli_verdict(int argc, char **argv)
 {
     static const struct argp_option options[] = {
@@ -88,16 +95,6 @@ int wa_cli_verdict(int argc, char **argv)
             "or "
             "none ran."};
     arguments args = {0};
-    wa_arena *arena;
-    wa_error err = {0};
-    int exit_code = 0;
-    argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
-    if (argp_parse(&parser, argc, argv, 0, NULL, &args) != 0)
-        return wa_status_exit_code(WA_E_USAGE);
-    if (wa_arena_open("verdict", 0, &arena, &err) != WA_OK)
-        return wa_cli_fail(&err);
-    wa_status status = args.print_bounds != NULL ? print_bounds(args.print_bounds, arena, &err)
-                                                 : judge(&args, arena, &exit_code, &err);
-    wa_arena_close(arena);
-    return status == WA_OK ? exit_code : wa_cli_fail(&err);
+    argp_parse(&parser, argc, argv, 0, NULL, &args);
+    return wa_cli_answer("verdict", 0, answer, &args);
 }
