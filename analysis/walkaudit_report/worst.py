@@ -72,13 +72,15 @@ def scores_of(values, by):
 
 
 def best(row, by, case, layer, limit):
-    """[(score, case, layer, obs, 1)] of the largest of a row."""
+    """[(score, case, layer, obs, 1)] of the largest of a row, of equals the first."""
     found = []
     for start in range(0, row.size, BLOCK):
         scores = scores_of(row[start:start + BLOCK], by)
         count = min(limit, scores.size)
-        found += [(float(scores[at]), case, layer, start + int(at), 1) for at in
-                  np.argpartition(scores, scores.size - count)[scores.size - count:] if scores[at] > -np.inf]
+        least = np.partition(scores, scores.size - count)[scores.size - count]
+        above = np.flatnonzero(scores > least)
+        chosen = [*above, *np.flatnonzero(scores == least)[:count - above.size]]
+        found += [(float(scores[at]), case, layer, start + int(at), 1) for at in chosen if scores[at] > -np.inf]
     return sorted(found, key=order)[:limit]
 
 

@@ -77,6 +77,17 @@ def test_near_zero_references_and_broken_numbers_are_marked(gemma, tmp_path):
     assert "near zero" not in "".join(rows[2])
 
 
+def test_of_equals_the_first_are_listed(gemma, tmp_path):
+    path = tmp_path / "equal.h5"
+    shutil.copyfile(gemma, path)
+    with h5py.File(path, "r+") as file:
+        for name in ("rel_l2", "eta"):
+            file[name][1, 2] = np.nan
+    rows = tables(report("worst", path, "-n", 5))["After the first position"]
+    assert [row[:3] for row in rows] == [["f16:full_mmap", "2", f"paris/{at}"] for at in range(1, 6)]
+    assert all(row[3] == "NaN" and row[5] == "NaN" and row[4] != "NaN" for row in rows)  # rel_L2, eta and 1 - cos
+
+
 def test_next_tokens_of_prompts_and_of_positions(gemma, sweep):
     result = harness.Result(gemma)
     rows = tables(report("worst", gemma, "--by", "kl", "-n", 4))["Next tokens"]

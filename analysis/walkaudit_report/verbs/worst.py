@@ -66,14 +66,15 @@ def render_list(result, by, kind, found):
     rows = []
     for item in found:
         rows.append((result.cases[item.case], item.place.layer, f"{text.plain(item.place.key)}/{item.place.position}",
-                     text.figure(item.value), *(blank(item.figures[name]) for name in others),
+                     text.figure(item.value), *(figure(item, name) for name in others),
                      *(text.figure(value) for value in item.norms), context(result, item.place), remark(item)))
     return plain.table(titles, rows) + ["|x|, |y|, |h|: norms of the FFN input, the dense output, the residual stream after the layer"]
 
 
-def blank(value):
-    """kernel_rel_l2 is there at some positions only."""
-    return text.ABSENT if math.isnan(value) else text.figure(value)
+def figure(item, name):
+    """kernel_rel_l2 is there at some positions only; elsewhere NaN is a value that is no number."""
+    value = item.figures[name]
+    return text.ABSENT if name == "kernel_rel_l2" and math.isnan(value) else text.figure(value)
 
 
 def context(result, place):
