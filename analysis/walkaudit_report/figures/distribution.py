@@ -17,12 +17,8 @@ def against_bound(facts, surveys, cases):
         limits = []
         for panel, case in zip(panels, cases):
             limits += draw(panel, facts["cases"][case], surveys[case, name], name)
-        low, high = (min(limits), max(limits)) if limits else (1e-3, 1.0)
         for panel in panels:
-            panel.set_xscale("log")
-            panel.set_xlim(low / 2, high * 2)
-            panel.xaxis.set_major_locator(style.ticker.LogLocator(numticks=8))
-            panel.xaxis.set_minor_locator(style.ticker.NullLocator())
+            style.log_axis(panel.xaxis, [limits], 2)
             panel.set_ylim(bottom=0)
             panel.yaxis.set_major_locator(style.ticker.MaxNLocator(3))
             panel.yaxis.set_major_formatter(style.ticker.PercentFormatter(1.0, decimals=0))
