@@ -68,6 +68,8 @@ def ratio(old, new, noise):
 def different_inputs(old, new):
     """[(key, old value, new value)] of fingerprints that differ: (of inputs, of the program)."""
     one, other = old.fingerprints(), new.fingerprints()
+    if not one and not other:  # nothing vouches for them
+        return [("fingerprints", "none", "none")], []
     keys = [key for key in dict.fromkeys([*one, *other]) if one.get(key) != other.get(key)]
     found = [(key, one.get(key, "none"), other.get(key, "none")) for key in keys]
     return [item for item in found if item[0] not in PROGRAM], [item for item in found if item[0] in PROGRAM]

@@ -69,6 +69,20 @@ def test_a_failed_audit_has_a_row_with_its_reason(collected):
         "job-big.failed.json", "job", "big", "big.gguf", "FAILED", "the model is truncated; \"x\", y", "", ""]
 
 
+def test_an_audit_that_walkaudit_could_not_run_has_its_reason(shop, tmp_path):
+    """A sweep of two audits, the model of one of which is missing."""
+    job = shop.job(shop.model("tiny-qwen3"), {"f32": shop.vindex("tiny-qwen3", "f32")})
+    words = json.loads(job.path.read_text())
+    words["audits"].append({**words["audits"][0], "name": "absent", "model": str(tmp_path / "none.gguf")})
+    job.path.write_text(json.dumps(words))
+    job.run(expect=3)
+    report("collect", job.folder / "results", "-o", tmp_path / "sweep.h5")
+    rows = read_csv(tmp_path / "sweep.csv")
+    assert [row["audit"] for row in rows] == ["audit"] * (len(rows) - 1) + ["absent"] and len(rows) > 1
+    record = json.loads((job.folder / "results/job-absent.failed.json").read_text())
+    assert rows[-1]["verdict"] == "FAILED" and rows[-1]["reasons"] == record["reason"] and "none.gguf" in rows[-1]["reasons"]
+
+
 @pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
 def test_the_hdf5_table_holds_the_same(collected, engine):
     folder, rows = collected

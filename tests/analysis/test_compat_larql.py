@@ -1,6 +1,7 @@
 """`report --compat larql`: LARQL's schema, places and number formats, byte for byte where the figures are its own."""
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -25,13 +26,14 @@ SUMMARY = {
 }
 @pytest.fixture(scope="module")
 def baseline(gemma, tmp_path_factory):
-    """The published baselines through the report: {vindex: (Markdown, document)}."""
+    """The published baselines through the report: {vindex: (Markdown, document, JSON)}."""
     folder = tmp_path_factory.mktemp("published")
     done = report("report", "--compat", "larql", published(folder / "b.h5", gemma), "-o", folder / "out")
     assert [pathlib.Path(line).name for line in done.stdout.splitlines()] == [
         f"walk_path_audit_b_{vindex}.{suffix}" for vindex in ("f16", "q4k") for suffix in ("json", "md")] and not done.stderr
-    return {vindex: ((folder / f"out/walk_path_audit_b_{vindex}.md").read_text(),
-                     json.loads((folder / f"out/walk_path_audit_b_{vindex}.json").read_text())) for vindex in ("f16", "q4k")}
+    files = {vindex: [folder / f"out/walk_path_audit_b_{vindex}.{suffix}" for suffix in ("md", "json")] for vindex in ("f16", "q4k")}
+    return {vindex: (words.read_text(), json.loads(document.read_text()), document.read_text())
+            for vindex, (words, document) in files.items()}
 
 
 @pytest.mark.parametrize("vindex", ["f16", "q4k"])
@@ -43,6 +45,21 @@ def test_published_summary(baseline, vindex):
     assert "**Sparse K:** MAX  " in lines and "**Sparse K:** —  " in lines
     assert "**Mask:** fp4=false q4=false interleaved=false full_mmap=false q4k=false down_features=false  " in lines
     assert f"| `code` | `\\n` | `\\n` | ✓ | {WALK[f'{vindex}:sparse']['code']:.6f} | 0.998293 | " in baseline[vindex][0]
+
+
+def sorted_keys(pairs):
+    assert [key for key, _ in pairs] == sorted(key for key, _ in pairs)
+    return dict(pairs)
+
+
+@pytest.mark.parametrize("vindex", ["f16", "q4k"])
+def test_published_forms(baseline, vindex):
+    """Keys sorted, f32 widened in its shortest form, no newline at the end; in Markdown no exponent is padded."""
+    words, document, written = baseline[vindex]
+    assert json.loads(written, object_pairs_hook=sorted_keys) == document and written.endswith("\n}") and "\n  \"paths\": [" in written
+    worst = PUBLISHED[f"{vindex}:sparse"][1]
+    assert f'"max_rel_l2": {float(np.float32(worst))!r}' in written
+    assert not re.search(r"e[-+]0|e\+", words) and re.search(r"\de-\d\b", words) and words.count("**PASS**") == len(document["paths"])
 
 
 @pytest.mark.parametrize("case", PUBLISHED)

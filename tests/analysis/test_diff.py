@@ -137,6 +137,15 @@ def test_other_inputs_are_refused_by_name(shop, old):
     assert "dimension 'layer'" in one_line(report("diff", old, job.result_path, "--force", expect=3))
 
 
+def test_results_without_fingerprints_are_refused(old, tmp_path):
+    path = tmp_path / "bare.h5"
+    shutil.copyfile(old, path)
+    with h5py.File(path, "r+") as file:
+        del file.attrs["fingerprint_keys"], file.attrs["fingerprint_values"]
+    for pair in ((path, path), (old, path), (path, old)):
+        assert "different inputs" in one_line(report("diff", *pair, expect=3))
+
+
 def test_another_program_is_noted(old, changed):
     def plant(file, cases):
         values = file.attrs["fingerprint_values"]
