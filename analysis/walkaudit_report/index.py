@@ -5,7 +5,7 @@ from . import facts, metrics, text
 from .document import Bullets, Cell, Document, Section, Table, Text
 from .errors import Failure
 from .result import open_result
-from .sections import column_list, figure_cell, headline, place_words, sortable, value_of
+from .sections import column_list, failures, figure_cell, headline, place_words, sortable, value_of
 
 PURPOSE = ("Does every walk path of every vindex compute the same FFN as the dense weights, at every layer and every position, "
            "and does the model still say the same? Each result answers it for one model.")
@@ -158,12 +158,11 @@ def entry_section(entry, at, links):
               Text(f"Model {text.plain(str(job['model']))}, semantics {job['semantics']}, bounds {job['bounds']}; "
                    f"{size['layer']} layers, {text.plural(size['prompt'], 'prompt')}, {size['obs']} observations per layer"
                    + ("; requantised: made from a model of 6 bits or fewer." if job["requantised"] else "."))]
-    reasons = [Cell(f"{text.plain(case['name'])}: {reason}", kind="bad") for case in entry["cases"]
-               for reason in case["reasons"]]
-    items = places(entry) + bounds(entry)
+    blocks += failures(entry)
     if not entry["cases"]:
-        reasons = [Cell(text.plain(line), kind="bad") for line in entry["not_offered"]]
-    blocks += ([Bullets(reasons)] if reasons else []) + ([Bullets(items)] if items else [])
+        blocks.append(Bullets([Cell(text.plain(line), kind="bad") for line in entry["not_offered"]]))
+    items = places(entry) + bounds(entry)
+    blocks += [Bullets(items)] if items else []
     if links:
         blocks.append(Bullets([Cell(words, link=link, kind="link") for words, link in links]))
     title = f"{job['audit'] or entry['path']}: {', '.join(sorted({case['vindex'] for case in entry['cases']})) or 'no case'}"

@@ -356,6 +356,7 @@ def test_index_lists_every_result_and_what_is_none(gemma, failing, tmp_path):
     for title in ("## Method", "### Forced kernels", "### What is judged, and what is shown for diagnosis", "### Buckets",
                   "### Measure, then tighten", "### cos and rel_L2"):
         assert f"\n{title}\n".replace("_", "\\_") in words or f"\n{title}\n" in words
+    assert re.search(r"\*\*wrong:\w+: ENCODING: layer 1, down, row ", words.replace("\\_", "_"))
     for name, heading in (("one.h5", "audit: f16 (one.h5)"), ("sub/two.h5", "audit: wrong (sub/two.h5)")):
         section = words.split(f"\n## {heading}\n")[1].split("\n## ")[0]
         for part in ("3 cases: ", "largest rel_L2 ", "largest rel_L2 after position 0 ", "bounds of bucket exact: ", f"[{name.split('/')[-1]}]"):
