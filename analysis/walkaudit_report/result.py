@@ -219,10 +219,6 @@ class Result:
                 values = item[case, part, :]
             yield part, values
 
-    def slab_count(self, itemsize=8):
-        row = max(self.size["obs"] * itemsize, 1)
-        return -(-self.size["layer"] // int(max(1, min(CHUNK_LAYERS, SLAB_BYTES // row))))
-
     def window(self, name, case, prompt, first=0, last=None):
         """[layer, position] of one case and prompt, positions first to last - 1."""
         start, stop = self.starts[prompt], self.starts[prompt + 1]

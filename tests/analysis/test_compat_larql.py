@@ -8,7 +8,7 @@ import pytest
 
 import harness
 from command import one_line, report
-from published import DENSE, LABELS, PUBLISHED, WALK, place, published, published_layers
+from published import LABELS, PUBLISHED, WALK, place, published, published_layers
 
 from walkaudit_report import compat_larql
 
