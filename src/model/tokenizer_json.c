@@ -244,6 +244,16 @@ static wa_status read_components(const json_t *root, wa_tokenizer *t, wa_error *
     return wa_read_decoder(json_object_get(root, "decoder"), t, err);
 }
 
+/* Post-processors name ids before the vocabulary is known. */
+static wa_status check_around(const wa_tokenizer *t, const int32_t *ids, size_t count, wa_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if ((size_t)ids[i] >= t->vocab.id_count)
+            return wa_fail(err, WA_E_FORMAT, "post-processor adds token id %d, the vocabulary has %zu ids",
+                           (int)ids[i], t->vocab.id_count);
+    return WA_OK;
+}
+
 static wa_status read_root(const json_t *root, const wa_scan_spans *spans, wa_tokenizer *t,
                            wa_arena *scratch, wa_error *err)
 {
@@ -257,6 +267,8 @@ static wa_status read_root(const json_t *root, const wa_scan_spans *spans, wa_to
     WA_TRY(read_components(root, t, err));
     WA_TRY(read_added(root, scratch, &added, &added_count, err));
     WA_TRY(read_vocab(&spans->vocab, added, added_count, t, scratch, err));
+    WA_TRY(check_around(t, t->before, t->before_count, err));
+    WA_TRY(check_around(t, t->after, t->after_count, err));
     WA_TRY(read_unk(model, t, err));
     WA_TRY(build_added(added, added_count, t, err));
     return read_merges(&spans->merges, t, scratch, err);

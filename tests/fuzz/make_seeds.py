@@ -140,6 +140,10 @@ def tokenizers():
         for token in whole["added_tokens"]:
             token["id"] = model["vocab"].get(token["content"], len(vocab) + token["id"])
         seed("tokenizer", name, json.dumps(whole, ensure_ascii=False))
+        if name == "llama-llama3":  # its post-processor adds ids that no token has
+            for special in whole["post_processor"]["processors"][1]["special_tokens"].values():
+                special["ids"] = [9999]
+            seed("tokenizer", "foreign-template", json.dumps(whole, ensure_ascii=False))
     for name in ("unigram", "unknown-normalizer"):
         seed("tokenizer", name, (GOLDEN / "malformed/tokenizer" / f"{name}.json").read_bytes())
 
