@@ -137,6 +137,34 @@ static void truncated_f16_keeps_subnormals(void)
     CU_ASSERT_EQUAL(wa_f32_to_f16_truncated(-1e-40F), 0x8000);
 }
 
+/* Distance of neighbouring halves at x: 2^(e-10), and 2^-24 below the smallest normal (IEEE 754 binary16). */
+static double half_spacing(double x)
+{
+    int exponent;
+    frexp(x, &exponent);
+    return ldexp(1.0, exponent < -13 ? -24 : exponent - 11);
+}
+
+/* vindex-format.md 5.2: both go towards zero, by less than one place; A has no subnormals. Every 997th float. */
+static void larqls_f16_encoders_go_towards_zero_by_less_than_a_place(void)
+{
+    size_t wrong = 0;
+    for (uint32_t bits = 0; bits < 0x7f800000U; bits += 997) {
+        float x = float_of(bits | (bits % 2) << 31); /* both signs */
+        double flushed = (double)wa_f16_to_f32(wa_f32_to_f16_larql(x));
+        double kept = (double)wa_f16_to_f32(wa_f32_to_f16_truncated(x));
+        double size = fabs((double)x);
+        wrong += (signbit(flushed) != 0) != (signbit(x) != 0) || (signbit(kept) != 0) != (signbit(x) != 0);
+        if (size >= 65536.0) {
+            wrong += isinf(flushed) == 0 || isinf(kept) == 0;
+            continue;
+        }
+        wrong += !(fabs(kept) <= size && size - fabs(kept) < half_spacing(size));
+        wrong += size < 0x1p-14 ? flushed != 0.0 : flushed != kept;
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+}
+
 /* Every half the formats can round at, and the floats on both sides of it. */
 static void rounding_without_a_call_is_rounding(void)
 {
@@ -170,4 +198,6 @@ WA_SUITE("codec_small_floats", WA_CASE(e4m3_codes_have_the_values_of_ocp),
          WA_CASE(every_e4m3_code_survives_a_round_trip), WA_CASE(e4m3_encodes_the_edges_as_larql),
          WA_CASE(both_e4m3_encoders_agree_over_the_whole_range),
          WA_CASE(e2m1_rounds_ties_to_even_and_keeps_the_sign),
-         WA_CASE(truncated_f16_keeps_subnormals), WA_CASE(rounding_without_a_call_is_rounding))
+         WA_CASE(truncated_f16_keeps_subnormals),
+         WA_CASE(larqls_f16_encoders_go_towards_zero_by_less_than_a_place),
+         WA_CASE(rounding_without_a_call_is_rounding))
