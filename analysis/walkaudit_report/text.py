@@ -114,6 +114,23 @@ def markup(text):
     return html.escape(str(text), quote=True)
 
 
+SLUG = 60  # characters
+
+
 def slug(text):
-    """A name as part of a file name or an anchor."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"
+    """A name as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:SLUG] or "x"
+
+
+def slugs(names):
+    """The same for a list, no two alike, whatever the case of their letters: a number tells apart what would be."""
+    out, taken = [], set()
+    for name in names:
+        plain, number = slug(name), 1
+        found = plain
+        while found.lower() in taken:
+            number += 1
+            found = f"{plain}-{number}"
+        taken.add(found.lower())
+        out.append(found)
+    return out

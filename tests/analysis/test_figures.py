@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import harness
 from command import one_line, report
-from walkaudit_report import facts, figures, stats
+from walkaudit_report import facts, figures, stats, text
 from walkaudit_report.figures import cost, distribution, heatmap, profile, style, sweep as sweep_figure
 from walkaudit_report.result import open_result
 
@@ -386,6 +386,18 @@ def test_plot_writes_the_same_bytes_twice_and_nothing_else(gemma, tmp_path):
     assert sum("-map-" in name for name in names) == 1
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_maps_of_names_that_look_alike_have_files_of_their_own(gemma, tmp_path):
+    path = tmp_path / "keys.h5"
+    path.write_bytes(gemma.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["prompt_key"][...] = ["\u4e2d\u6587", "\u65e5\u672c", "k" * 300]
+    done = report("plot", path, "-o", tmp_path / "out", "--case", "f16:exact", "--format", "svg")
+    maps = sorted(name.name for name in (tmp_path / "out").glob("*-map-*"))
+    assert maps == ["keys-map-f16-exact-" + name for name in ("k" * 60 + ".svg", "x-2.svg", "x.svg")]
+    assert sum("-map-" in line for line in done.stdout.splitlines()) == 3
+    assert text.slugs(["a/b", "A b", "a-b-2", "a b"]) == ["a-b", "A-b-2", "a-b-2-2", "a-b-3"]
 
 
 def test_plot_draws_the_maps_that_are_asked_for(gemma, tmp_path):

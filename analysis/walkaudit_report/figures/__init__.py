@@ -74,20 +74,22 @@ def next_tokens(result, facts, prompts, first=0, last=None):
     cases = [at for at, case in enumerate(facts["cases"]) if "extremes" in case][:ROWED]
     if not cases or not result.has("obs_kl"):
         return
+    keys = text.slugs(result.prompts)
     for prompt in prompts:
         key = text.plain(result.prompts[prompt], 24)
-        yield Plot(f"next-{text.slug(result.prompts[prompt])}", "next", f"Next tokens on {key}",
+        yield Plot(f"next-{keys[prompt]}", "next", f"Next tokens on {key}",
                    f"Map of KL at every position of prompt {key}, a row for each case. The table of rates holds their means.",
                    heatmap.next_tokens(result, cases, prompt, first, last))
 
 
 def maps(result, facts, pairs, first=0, last=None):
     """Maps of (case, prompt) pairs, indices of the result, one after the other."""
+    names, keys = text.slugs(result.cases), text.slugs(result.prompts)
     for case, prompt in pairs:
         name, key = text.plain(result.cases[case]), text.plain(result.prompts[prompt], 24)
         worst = facts["cases"][case]["extremes"]["all"]["max_rel_l2"]
         where = f" The largest rel_L2 of the case is {text.figure(worst['value'])} at layer {worst['layer']}, prompt " \
                 f"{text.plain(worst['prompt'], 24)}, position {worst['position']}." if worst else ""
-        yield Plot(f"map-{text.slug(result.cases[case])}-{text.slug(result.prompts[prompt])}", "maps", f"{name}, {key}",
+        yield Plot(f"map-{names[case]}-{keys[prompt]}", "maps", f"{name}, {key}",
                    f"Maps of rel_L2 and 1 − cos of {name} on prompt {key}, layers upwards, positions to the right.{where}",
                    heatmap.by_position(result, case, prompt, first=first, last=last), where.strip())

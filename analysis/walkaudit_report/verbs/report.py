@@ -8,7 +8,7 @@ import sys
 
 from .. import binary, compat_larql, facts, figures, markdown, metrics, output, page, sections, text
 from ..document import Picture, Section, Terms, Text
-from ..errors import OK, VERDICT, Failure, UsageFailure
+from ..errors import OK, VERDICT, UsageFailure
 from ..progress import Progress
 from ..result import open_result
 
@@ -85,10 +85,7 @@ def report(result, folder, name, args, program):
 def report_compat(result, folder, name):
     """LARQL's pair of files for each vindex; True when every case passes or is measured."""
     with Progress("reading", len(result.cases)) as bar:
-        documents = {text.slug(vindex): compat_larql.build(result, at, bar.step) for at, vindex in enumerate(result.vindexes)}
-    if len(documents) < len(result.vindexes):
-        raise Failure("two vindexes would share a file", f"'{result.path}'",
-                      f"found {', '.join(result.vindexes)}, expected names that differ in letters and digits")
+        documents = {vindex: compat_larql.build(result, at, bar.step) for at, vindex in enumerate(text.slugs(result.vindexes))}
     others = [f"{key} {result.attribute(attribute)}" for key, attribute in (("semantics", "semantics"), ("bounds", "bounds_name"))
               if result.attribute(attribute) != "larql"]
     if others:
