@@ -67,22 +67,24 @@ def test_bf16_activations_in_a_q4k_kernel_are_named(shop, old):
     assert "first layer that is worse: L2 (f16:sparse)" in done.stdout
 
 
-def test_twice_the_drift_of_one_layer_is_named(old, changed):
+@pytest.mark.parametrize("name, symbol", [("drift", "drift"), ("rel_l2", "rel_L2"), ("eta", "η")])
+def test_twice_the_drift_of_one_layer_is_named(old, changed, name, symbol):
     def plant(file, cases):
-        file["drift"][cases.index("q4k:sparse"), 1] *= 2
+        file[name][cases.index("q4k:sparse"), 1] *= 2
     new = changed(plant)
     done = report("diff", old, new, expect=1)
     rows = lines(done, "Fidelity, against the dense model")
-    assert [row.split()[:4] for row in rows] == [["drift", "q4k:sparse", "L1", "largest"], ["drift", "q4k:sparse", "L1", "median"]]
+    assert [row.split()[:4] for row in rows] == [
+        [symbol, "q4k:sparse", "L1", "largest"], [symbol, "q4k:sparse", "L1", "median"]]
     assert all(row.split()[-1] == "2" for row in rows)
     assert "first layer that differs: L1 (q4k:sparse)" in done.stdout and "first layer that is worse: L1 (q4k:sparse)" in done.stdout
-    assert lines(done, "Equal bit for bit")[4].split() == ["q4k:sparse", "3", "of", "4", "1", "equal", "L1:", "drift"]
+    assert lines(done, "Equal bit for bit")[4].split() == ["q4k:sparse", "3", "of", "4", "1", "equal", "L1:", name]
     assert "2 figures worse than 1.5 times; exit code 1" in done.stdout
     report("diff", old, new, "--factor", 3)
     back = report("diff", new, old)
     assert "2 figures better by more than 1.5" in back.stdout
     rows = lines(back, "Fidelity, against the dense model")  # what moved most, downwards
-    assert [row.split()[:4] for row in rows[:2]] == [["drift", "q4k:sparse", "L1", "largest"], ["drift", "q4k:sparse", "L1", "median"]]
+    assert [row.split()[:4] for row in rows[:2]] == [[symbol, "q4k:sparse", "L1", word] for word in ("largest", "median")]
     assert all(row.split()[-1] == "0.5" for row in rows[:2])
 
 
