@@ -29,7 +29,8 @@ def on_a_terminal(*words):
 
 @pytest.mark.parametrize("words, steps", [
     (("report", "RESULT", "-o", "OUT", "--no-plots"), 12), (("report", "--compat", "larql", "RESULT", "-o", "OUT"), 3),
-    (("worst", "RESULT"), 3), (("diff", "RESULT", "RESULT"), 3), (("collect", "FOLDER", "-o", "OUT/sweep.h5"), 1)])
+    (("worst", "RESULT"), 3), (("diff", "RESULT", "RESULT"), 3), (("collect", "FOLDER", "-o", "OUT/sweep.h5"), 1),
+    (("index", "FOLDER", "-o", "OUT"), 1)])
 def test_a_terminal_shows_a_bar_that_goes_away(gemma, tmp_path, words, steps):
     places = {"RESULT": str(gemma), "FOLDER": str(gemma.parent), "OUT": str(tmp_path)}
     written = on_a_terminal(*(re.sub("RESULT|FOLDER|OUT", lambda found: places[found[0]], word) for word in words))

@@ -10,6 +10,7 @@ import urllib.parse
 
 from .. import index, markdown, output, page, sweep
 from ..errors import INPUT, OK, VERDICT, Failure
+from ..progress import Progress
 
 NAME, HELP = "index", "INDEX.md and index.html over the results of a folder"
 
@@ -22,13 +23,15 @@ def add_arguments(parser):
 def run(args):
     folder = pathlib.Path(args.folder)
     entries, refused = [], []
-    for path in index.find_results(folder):
-        if sweep.is_sweep(path):
-            continue
-        try:
-            entries.append(index.read(path, folder))
-        except Failure as failure:
-            refused.append((path.relative_to(folder).as_posix(), failure.parts[0] + "; " + failure.parts[-1]))
+    paths = index.find_results(folder)
+    with Progress("reading", len(paths)) as bar:
+        for path in paths:
+            try:
+                if not sweep.is_sweep(path):
+                    entries.append(index.read(path, folder))
+            except Failure as failure:
+                refused.append((path.relative_to(folder).as_posix(), failure.parts[0] + "; " + failure.parts[-1]))
+            bar.step(path.name)
     if not entries and not refused:
         raise Failure("no results", f"'{folder}'", "found no .h5 file, expected results of walkaudit")
     out = output.folder(args.output or folder)
