@@ -294,9 +294,10 @@ static wa_status print_end(const wa_table *t)
     if (code != 0)
         meaning = wa_table_case_count(t) == not_run ? "no case ran" : "some case fails its verdict";
     fprintf(t->out,
-            "\n%zu cases: %zu pass, %zu measured (no bound for their bucket), %zu fail; exit code "
+            "\n%zu case%s: %zu pass, %zu measured (no bound for their bucket), %zu fail; exit code "
             "%d: %s\n",
-            wa_table_case_count(t), passed, measured, failed, code, meaning);
+            wa_table_case_count(t), wa_table_case_count(t) == 1 ? "" : "s", passed, measured, failed, code,
+            meaning);
     return print_next(t);
 }
 

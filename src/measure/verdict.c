@@ -220,19 +220,19 @@ static wa_status complain_encoding(judge *j, size_t at, size_t broken)
     if (!is_number(f))
         return complain(j, WA_VERDICT_ENCODING,
                         "layer %zu, %s, row %d: stored values are no finite numbers, %lld in the "
-                        "projection (%zu projections broken)",
+                        "projection (projections broken: %zu)",
                         layer, projection, f->worst_row, (long long)f->nonfinite, broken);
     if (!(f->max <= limit))
         return complain(
             j, WA_VERDICT_ENCODING,
             "layer %zu, %s, row %d: row error %.3g above %.3g = 1e-3 + %g x p99; p99 is "
-            "%.3g (%zu projections broken)",
+            "%.3g (projections broken: %zu)",
             layer, projection, f->worst_row, f->max, limit, j->bounds->encoding_factor, f->p99,
             broken);
     return complain(
         j, WA_VERDICT_ENCODING,
         "layer %zu, %s: p99 of the row errors %.3g above the format's %.3g; worst row %d "
-        "(%zu projections broken)",
+        "(projections broken: %zu)",
         layer, projection, f->p99, f->nominal_bound, f->worst_row, broken);
 }
 
