@@ -18,7 +18,7 @@ EXTREMES = ("min_cos", "max_rel_l2", "max_eta", "max_l2", "max_max_abs")
 
 
 def build(result, prompt_limit=40, quiet=False):
-    """The document of one result, and {(case, metric): Survey} for its plots."""
+    """The document of one result, and {(case, metric): Survey or Growth} for its plots."""
     surveys = survey_all(result, quiet)
     shown = choose_prompts(result, prompt_limit)
     cases = [describe_case(result, case, surveys, shown) for case in range(len(result.cases))]
@@ -44,11 +44,11 @@ def build(result, prompt_limit=40, quiet=False):
 
 
 def survey_all(result, quiet):
-    names = [(case, name) for case in range(len(result.cases)) for name in SURVEYED]
+    names = [(case, name) for case in range(len(result.cases)) for name in (*SURVEYED, "growth")]
     surveys = {}
     with Progress("reading", 1 if quiet else len(names)) as bar:
         for case, name in names:
-            surveys[case, name] = stats.survey(result, name, case)
+            surveys[case, name] = stats.growth(result, case) if name == "growth" else stats.survey(result, name, case)
             if not quiet:
                 bar.step(f"{result.cases[case]} {name}")
     return surveys
@@ -207,7 +207,7 @@ def describe_encoding(result, case):
 
 def describe_layers(result, case, surveys):
     seen, expected = result.words("label")[case], result.words("expected_label")[case]
-    rel, eta, drift = (surveys[case, name] for name in ("rel_l2", "eta", "drift"))
+    rel, eta, drift, growth = (surveys[case, name] for name in ("rel_l2", "eta", "drift", "growth"))
     rows = []
     for layer in range(result.size["layer"]):
         labels = sorted(set(seen[layer]))
@@ -221,6 +221,7 @@ def describe_layers(result, case, surveys):
             "rest_p50_eta": number(eta.p50[layer]),
             "rest_p50_drift": number(drift.p50[layer]), "rest_max_drift": number(drift.rest[layer]),
             "first_max_drift": number(drift.first[layer]),
+            "rest_p50_growth": number(growth.p50[layer]), "rest_p95_growth": number(growth.p95[layer]),
             "non_finite": int(rel.nonfinite[layer]),
             "bytes": int(result["bytes_read"][case][layer]), "seconds": float(result["seconds"][case][layer])})
     return rows

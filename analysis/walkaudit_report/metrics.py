@@ -24,6 +24,8 @@ METRICS = {
                        "the stream."),
     "drift": Metric("drift", "Distance of the case's own residual stream from the dense one after a layer, relative: all "
                              "errors so far together."),
+    "growth": Metric("growth", "Error of the case's own stream after a layer, over what reached the layer and what it added (root of "
+                               "the squares): above 1 the layer magnifies errors, below 1 it heals them."),
     "kernel_rel_l2": Metric("kernel", "Error of the kernel against an oracle on the same stored numbers, at the positions "
                                       "that were checked."),
     "row_err": Metric("row error", "Error of a stored row against the model's row, over the larger of the row's norm and "

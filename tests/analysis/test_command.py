@@ -28,7 +28,7 @@ def on_a_terminal(*words):
 
 
 @pytest.mark.parametrize("words, steps", [
-    (("report", "RESULT", "-o", "OUT", "--no-plots"), 12), (("report", "--compat", "larql", "RESULT", "-o", "OUT"), 3),
+    (("report", "RESULT", "-o", "OUT", "--no-plots"), 15), (("report", "--compat", "larql", "RESULT", "-o", "OUT"), 3),
     (("worst", "RESULT"), 3), (("diff", "RESULT", "RESULT"), 3), (("collect", "FOLDER", "-o", "OUT/sweep.h5"), 1),
     (("index", "FOLDER", "-o", "OUT"), 1)])
 def test_a_terminal_shows_a_bar_that_goes_away(gemma, tmp_path, words, steps):

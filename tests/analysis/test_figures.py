@@ -122,6 +122,34 @@ def test_depth_has_drift_and_eta_of_every_case(exact):
         "drift, p50 to max", "drift, p50: all layers so far", "η, p50: this layer alone", "drift at position 0, max"]
 
 
+def direct_growth(direct, case):
+    """[layer, position after the first], by the definition."""
+    after, added = (direct[name][case] * direct["h_norm"] for name in ("drift", "eta"))
+    before = np.concatenate([np.zeros_like(after[:1]), after[:-1]])
+    return (after / np.hypot(before, added))[:, direct["obs_position"] > 0]
+
+
+def test_growth_is_what_a_layer_makes_of_an_error(exact, curve, monkeypatch):
+    figure = drawn(profile.growth(exact.facts, exact.surveys, exact.cases))
+    for case, panel in enumerate(panels(figure)):
+        values = direct_growth(exact.direct, case)
+        for label, share in (("p50", 0.5), ("p95", 0.95)):
+            expected = np.quantile(values, share, axis=1, method="inverted_cdf")
+            np.testing.assert_allclose(lines(panel)[label].get_ydata(), expected, rtol=0.024)  # a bin of the histogram
+        assert set(lines(panel)["1: neither more nor less"].get_ydata()) == {1.0} and panel.get_yscale() == "log"
+        low, high = panel.get_ylim()
+        assert low < min(1, values.min()) * 1.5 and max(1, np.quantile(values, 0.95, axis=1).max()) < high
+        assert panel.get_title("left") == exact.result.cases[case]
+    assert figure._supylabel.get_text() == "growth" and panels(figure)[-1].get_xlabel() == "layer"
+    np.testing.assert_allclose(exact.surveys[0, "growth"].p50[0], 1, rtol=0.024)  # all of the first layer's error is its own
+    same = next(at for at in curve.cases if not curve.direct["drift"][at].any())
+    assert np.isnan(curve.surveys[same, "growth"].p50).all()  # nothing differs, nothing grows
+    monkeypatch.setattr(stats, "BLOCK", 4)
+    monkeypatch.setattr(stats, "CHUNK", 1)  # observation by observation
+    again = stats.growth(exact.result, 1)
+    assert np.array_equal(again.p50, exact.surveys[1, "growth"].p50) and np.array_equal(again.p95, exact.surveys[1, "growth"].p95)
+
+
 def notes(panel):
     """What a panel of distributions says below its title."""
     return panel.texts[0].get_text()
@@ -382,7 +410,7 @@ def test_plot_writes_the_same_bytes_twice_and_nothing_else(gemma, tmp_path):
         assert sorted(done.stdout.splitlines()) == sorted(str(path) for path in (tmp_path / folder).iterdir())
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert [name.split("-", 2)[2] for name in names if "map" not in name] == [
-        "cost.png", "depth.png", "distribution.png", "profile-eta.png", "profile-rel_l2.png"]
+        "cost.png", "depth.png", "distribution.png", "growth.png", "profile-eta.png", "profile-rel_l2.png"]
     assert sum("-map-" in name for name in names) == 1
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name

@@ -195,7 +195,7 @@ def test_page_begins_with_the_verdicts_and_links_to_the_worst_places(made):
 
 
 def test_page_shows_every_plot_with_an_alternative_text(made):
-    for name, count in (("gemma", 4 + 1 + 3), ("sweep", 4 * 2 + 1 + 1 + 8 + 1 + 3), ("failing", 5 + 3)):
+    for name, count in (("gemma", 5 + 1 + 3), ("sweep", 5 * 2 + 1 + 1 + 8 + 1 + 3), ("failing", 6 + 3)):
         source = made[name][3]
         alts = re.findall(r'<svg role="img" aria-label="([^"]+)"', source)
         assert len(alts) == source.count("<svg") == source.count("<figcaption>")

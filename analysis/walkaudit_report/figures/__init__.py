@@ -47,7 +47,8 @@ def overviews(facts, surveys):
             ("profile-eta", "profiles", "η by layer", PANELS, lambda cases: profile.by_layer(facts, surveys, cases, "eta")),
             ("distribution", "distributions", "Distribution of the differences", ROWS,
              lambda cases: distribution.against_bound(facts, surveys, cases)),
-            ("depth", "depth", "Drift along the depth", PANELS, lambda cases: profile.along_depth(facts, surveys, cases))):
+            ("depth", "depth", "Drift along the depth", PANELS, lambda cases: profile.along_depth(facts, surveys, cases)),
+            ("growth", "depth", "Growth of the error by layer", PANELS, lambda cases: profile.growth(facts, surveys, cases))):
         groups = [page for bucket in buckets(facts, ran) for page in pages(bucket, limit)]
         for number, cases in enumerate(groups):
             part = f"-{number + 1}" if len(groups) > 1 else ""

@@ -56,6 +56,26 @@ def along_depth(facts, surveys, cases):
     return figure
 
 
+@style.styled
+def growth(facts, surveys, cases):
+    """One panel per case: what each layer makes of the error that reaches it; above 1 it magnifies, below 1 it heals."""
+    figure, axes, legend = style.facets(len(cases), x_label="layer")
+    layers = facts["size"]["layers"]
+    seen = [1.0]
+    for panel, case in zip(axes, cases):
+        found, at = surveys[case, "growth"], np.arange(layers)
+        panel.axhline(1.0, color=style.INK, linestyle=":", linewidth=1.2, label="1: neither more nor less")
+        panel.plot(at, found.p50, color=style.BLUE, marker="o", label="p50")
+        panel.plot(at, found.p95, color=style.BLUE, linestyle="--", linewidth=1, label="p95")
+        seen += [found.p50, found.p95]
+        finish(panel, facts, case, layers)
+    for panel in axes:
+        style.log_axis(panel.yaxis, seen)
+    label_left(figure, metrics.axis("growth"))
+    style.share_legend(legend, axes, 3)
+    return figure
+
+
 def positive(values):
     """A filled band has no place for zeros on a log axis."""
     return np.where(values > 0, values, np.nan)

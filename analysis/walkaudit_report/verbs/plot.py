@@ -1,7 +1,7 @@
 """Plot results: every figure of the report as a file of its own, and a map of every case and prompt.
 
-Names: RESULT-profile-rel_l2.png, RESULT-distribution.png, RESULT-depth.png, RESULT-sweep.png (with cases of several K),
-RESULT-cost.png, RESULT-map-CASE-PROMPT.png; with `logits: all` also RESULT-rates.png and RESULT-next-PROMPT.png.
+Names: RESULT-profile-rel_l2.png, RESULT-distribution.png, RESULT-depth.png, RESULT-growth.png, RESULT-sweep.png
+(with cases of several K), RESULT-cost.png, RESULT-map-CASE-PROMPT.png; with `logits: all` also RESULT-rates.png and RESULT-next-PROMPT.png.
 The same file gives the same bytes.
 """
 import pathlib

@@ -19,7 +19,7 @@ MAPS = 8  # cases of which the page shows a map; `plot` draws all
 SECTIONS = {  # of plots, in order: title and the metrics that they show
     "profiles": ("By layer", ("rel_l2", "eta", "quantiles", "first")),
     "distributions": ("Against the bounds", ("rel_l2", "one_minus_cos", "headroom", "first")),
-    "depth": ("Along the depth", ("drift", "eta", "quantiles", "first")),
+    "depth": ("Along the depth", ("drift", "eta", "growth", "quantiles", "first")),
     "rates-plotted": ("Rates and their limits", ("mean_kl", "p99_kl", "flip_rate", "ppl_ratio", "upper")),
     "next": ("Next tokens by position", ("obs_kl",)),
     "sweep": ("Over K", ("k", "rel_l2", "quantiles", "kl", "top1", "seconds")),
