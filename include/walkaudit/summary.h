@@ -1,4 +1,7 @@
-/* Summaries: extremes with their places and quantiles of one case, folded from observations in plan order. */
+/*
+ * Summaries: extremes with their places and quantiles of one case, folded from observations: layers in any order, so that a file is read
+ * chunk by chunk; memory does not grow with the observations but for five bytes of each.
+ */
 #ifndef WALKAUDIT_SUMMARY_H
 #define WALKAUDIT_SUMMARY_H
 
@@ -45,11 +48,15 @@ typedef struct wa_summary_rows {
 } wa_summary_rows;
 
 typedef struct wa_summary wa_summary;
-/** Start a case of [layers, obs] observations; memory: one f64 per observation, for the quantiles. */
+/** Start a case of [layers, obs] observations. Arena: 4 MiB, some words a layer and 5 bytes for each of `obs`. */
 WA_CHECKED wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, wa_summary **out,
                                      wa_error *err);
-/** Feed rows in plan order: layers ascending, observations ascending within a layer. */
+/** Feed rows: observations ascend within a layer, layers come in any order. */
 void wa_summary_add(wa_summary *summary, size_t layer, const wa_summary_rows *rows);
+/** All rows were fed: are they needed once more, for the quantiles? Then all go to wa_summary_add_again, and this is asked again. */
+bool wa_summary_again(wa_summary *summary);
+/** Rows with cos, rel_l2, l2, max_abs and obs_status; in any order. */
+void wa_summary_add_again(wa_summary *summary, const wa_summary_rows *rows);
 /** Mix further outputs of the case (per prompt: CP and CPS fields) into its digest, in a fixed order. Labels and costs differ between
  * any two paths, so with them no two cases would ever be equal. */
 void wa_summary_digest(wa_summary *summary, const void *bytes, size_t size);

@@ -292,8 +292,8 @@ static wa_status check(wa_hid dataset, const wa_layout *row, const wa_extents *e
     return wa_ids_close(&ids, status, err);
 }
 
-wa_status wa_dataset_open_cached(wa_hid file, const wa_layout *row, const wa_extents *extents,
-                                 size_t cache, wa_hid *out, wa_error *err)
+wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *extents, wa_hid *out,
+                          wa_error *err)
 {
     wa_ids ids = {.count = 0};
     if (H5Lexists(file, row->name, H5P_DEFAULT) <= 0) {
@@ -301,9 +301,7 @@ wa_status wa_dataset_open_cached(wa_hid file, const wa_layout *row, const wa_ext
         return wa_fail(err, WA_E_FORMAT, "no dataset '%s'", row->name);
     }
     hid_t access = wa_ids_keep(&ids, H5Pcreate(H5P_DATASET_ACCESS));
-    if (cache > 0)
-        H5Pset_chunk_cache(access, H5D_CHUNK_CACHE_NSLOTS_DEFAULT, cache,
-                           H5D_CHUNK_CACHE_W0_DEFAULT);
+    H5Pset_chunk_cache(access, 0, 0, H5D_CHUNK_CACHE_W0_DEFAULT);
     hid_t dataset = H5Dopen2(file, row->name, access);
     wa_status status = WA_OK;
     if (dataset < 0)
@@ -315,12 +313,6 @@ wa_status wa_dataset_open_cached(wa_hid file, const wa_layout *row, const wa_ext
     else
         wa_dataset_close(dataset);
     return wa_ids_close(&ids, status, err);
-}
-
-wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *extents, wa_hid *out,
-                          wa_error *err)
-{
-    return wa_dataset_open_cached(file, row, extents, 0, out, err);
 }
 
 void wa_dataset_close(wa_hid dataset)

@@ -71,14 +71,10 @@ WA_CHECKED wa_status wa_dataset_create(wa_hid file, const wa_layout *row, const 
  */
 WA_CHECKED wa_status wa_dataset_add(wa_hid file, const char *name, const wa_extents *extents,
                                     const void *values, wa_error *err);
-/** Open and check type class, size, rank and extents against the table. WA_E_FORMAT. Close with
- * wa_dataset_close. */
+/** Open and check type class, size, rank and extents against the table. WA_E_FORMAT. To be read and
+ * written by whole chunks (wa_layout_box): it keeps none. Close with wa_dataset_close. */
 WA_CHECKED wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *extents,
                                      wa_hid *out, wa_error *err);
-/** As above, with a chunk cache of `cache` bytes. */
-WA_CHECKED wa_status wa_dataset_open_cached(wa_hid file, const wa_layout *row,
-                                            const wa_extents *extents, size_t cache, wa_hid *out,
-                                            wa_error *err);
 void wa_dataset_close(wa_hid dataset);
 /** Read or write a box of numbers; memory holds just the box. box NULL = all. */
 WA_CHECKED wa_status wa_dataset_read(wa_hid dataset, const wa_layout *row, const wa_box *box,

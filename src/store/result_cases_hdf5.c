@@ -5,16 +5,12 @@
 
 #include <string.h>
 
-/* Fields of one observation that a summary looks at, in the order of the buffers below. */
+/* Fields of one observation that a summary looks at, in the order of the buffers below; the first five are needed again. */
 static const wa_field STREAMS[] = {
-    WA_FIELD_cos,     WA_FIELD_one_minus_cos, WA_FIELD_rel_l2,        WA_FIELD_l2,
-    WA_FIELD_max_abs, WA_FIELD_norm_ratio,    WA_FIELD_kernel_rel_l2, WA_FIELD_eta,
-    WA_FIELD_drift,   WA_FIELD_max_abs_index, WA_FIELD_obs_status};
-enum {
-    STREAM_COUNT = sizeof STREAMS / sizeof STREAMS[0],
-    ROWS_AT_ONCE = 8192,  /* one chunk's width */
-    CACHE_BYTES = 8 << 20 /* per dataset: 64 Ki observations of 16 layers are read from disk once */
-};
+    WA_FIELD_cos,           WA_FIELD_rel_l2,     WA_FIELD_l2,  WA_FIELD_max_abs, WA_FIELD_obs_status,
+    WA_FIELD_one_minus_cos, WA_FIELD_norm_ratio, WA_FIELD_eta, WA_FIELD_drift,   WA_FIELD_kernel_rel_l2,
+    WA_FIELD_max_abs_index};
+enum { STREAM_COUNT = sizeof STREAMS / sizeof STREAMS[0], NEEDED_AGAIN = 5 };
 
 typedef struct reader {
     wa_hid file;
@@ -22,7 +18,8 @@ typedef struct reader {
     const wa_result_meta *meta;
     wa_arena *arena;
     wa_hid dataset[STREAM_COUNT];
-    void *buffer[STREAM_COUNT]; /* [ROWS_AT_ONCE] */
+    void *buffer[STREAM_COUNT]; /* a chunk of each */
+    size_t unit[WA_LAYOUT_RANK]; /* extents of a chunk */
     bool first_token_shared;
 } reader;
 
@@ -32,14 +29,15 @@ static void close_streams(reader *r)
         wa_dataset_close(r->dataset[s]);
 }
 
-static wa_status open_streams(reader *r, wa_error *err)
+static wa_status open_streams(reader *r, wa_arena *work, wa_error *err)
 {
-    for (size_t s = 0; s < STREAM_COUNT; s++)
-        r->dataset[s] = -1;
     for (size_t s = 0; s < STREAM_COUNT; s++) {
         const wa_layout *row = wa_layout_of_field(STREAMS[s]);
-        WA_TRY(wa_dataset_open_cached(r->file, row, r->extents, CACHE_BYTES, &r->dataset[s], err));
-        WA_TRY(wa_arena_take(r->arena, ROWS_AT_ONCE, wa_layout_size(row), &r->buffer[s], err));
+        size_t shape[WA_LAYOUT_RANK];
+        wa_layout_shape(row, r->extents, shape);
+        wa_layout_box(row, shape, r->unit);
+        WA_TRY(wa_dataset_open(r->file, row, r->extents, &r->dataset[s], err));
+        WA_TRY(wa_arena_take_raw(work, r->unit[1] * r->unit[2], wa_layout_size(row), &r->buffer[s], err));
     }
     return WA_OK;
 }
@@ -57,40 +55,56 @@ static bool share_first_token(const wa_result_meta *meta)
     return true;
 }
 
-static wa_status add_rows(reader *r, wa_summary *summary, const wa_box *box, wa_error *err)
+/* The rows of one layer of the chunk that was read. */
+static wa_summary_rows rows_of(const reader *r, const wa_box *box, size_t layer)
 {
-    for (size_t s = 0; s < STREAM_COUNT; s++)
+    size_t at = layer * box->count[2];
+    const double *const *f64 = (const double *const *)(const void *)r->buffer;
+    return (wa_summary_rows){.cos = f64[0] + at,
+                             .rel_l2 = f64[1] + at,
+                             .l2 = f64[2] + at,
+                             .max_abs = f64[3] + at,
+                             .obs_status = (const int8_t *)r->buffer[4] + at,
+                             .one_minus_cos = f64[5] + at,
+                             .norm_ratio = f64[6] + at,
+                             .eta = f64[7] + at,
+                             .drift = f64[8] + at,
+                             .kernel_rel_l2 = f64[9] + at,
+                             .max_abs_index = (const int32_t *)r->buffer[10] + at,
+                             .obs_position = r->meta->obs_position + box->start[2],
+                             .first_obs = box->start[2],
+                             .count = box->count[2]};
+}
+
+static wa_status add_chunk(const reader *r, const wa_box *box, bool again, wa_summary *summary, wa_error *err)
+{
+    for (size_t s = 0; s < (again ? NEEDED_AGAIN : STREAM_COUNT); s++)
         WA_TRY(
             wa_dataset_read(r->dataset[s], wa_layout_of_field(STREAMS[s]), box, r->buffer[s], err));
-    wa_summary_rows rows = {.cos = r->buffer[0],
-                            .one_minus_cos = r->buffer[1],
-                            .rel_l2 = r->buffer[2],
-                            .l2 = r->buffer[3],
-                            .max_abs = r->buffer[4],
-                            .norm_ratio = r->buffer[5],
-                            .kernel_rel_l2 = r->buffer[6],
-                            .eta = r->buffer[7],
-                            .drift = r->buffer[8],
-                            .max_abs_index = r->buffer[9],
-                            .obs_status = r->buffer[10],
-                            .obs_position = r->meta->obs_position + box->start[2],
-                            .first_obs = box->start[2],
-                            .count = box->count[2]};
-    wa_summary_add(summary, box->start[1], &rows);
+    for (size_t l = 0; l < box->count[1]; l++) {
+        wa_summary_rows rows = rows_of(r, box, l);
+        if (again)
+            wa_summary_add_again(summary, &rows);
+        else
+            wa_summary_add(summary, box->start[1] + l, &rows);
+    }
     return WA_OK;
 }
 
-static wa_status add_observations(reader *r, size_t which, wa_summary *summary, wa_error *err)
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static wa_status add_observations(const reader *r, size_t which, bool again, wa_summary *summary, wa_error *err)
 {
     const wa_dims *dims = &r->extents->dims;
-    for (size_t layer = 0; layer < dims->layers; layer++) {
-        for (size_t obs = 0; obs < dims->rows; obs += ROWS_AT_ONCE) {
-            size_t left = dims->rows - obs;
+    for (size_t layer = 0; layer < dims->layers; layer += r->unit[1])
+        for (size_t obs = 0; obs < dims->rows; obs += r->unit[2]) {
             wa_box box = {.start = {which, layer, obs},
-                          .count = {1, 1, left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE}};
-            WA_TRY(add_rows(r, summary, &box, err));
+                          .count = {1, smaller(dims->layers - layer, r->unit[1]), smaller(dims->rows - obs, r->unit[2])}};
+            WA_TRY(add_chunk(r, &box, again, summary, err));
         }
-    }
     return WA_OK;
 }
 
@@ -129,15 +143,16 @@ static wa_status add_digest(reader *r, size_t which, wa_summary *summary, wa_are
     return WA_OK;
 }
 
-/* `work` holds the case's quantile memory, gone before the next case; the per-layer extremes move
- * to the result's arena. */
+/* `work` holds the summary, gone before the next case; the per-layer extremes move to the result's arena. */
 static wa_status summarise(reader *r, size_t which, wa_arena *work, wa_case_summary *out,
                            wa_error *err)
 {
     const wa_dims *dims = &r->extents->dims;
     wa_summary *summary;
     WA_TRY(wa_summary_open(work, dims->layers, dims->rows, &summary, err));
-    WA_TRY(add_observations(r, which, summary, err));
+    WA_TRY(add_observations(r, which, false, summary, err));
+    while (wa_summary_again(summary))
+        WA_TRY(add_observations(r, which, true, summary, err));
     WA_TRY(add_digest(r, which, summary, work, err));
     wa_summary_finish(summary, r->first_token_shared, out);
     wa_extremes *layer;
@@ -150,9 +165,11 @@ static wa_status summarise(reader *r, size_t which, wa_arena *work, wa_case_summ
 
 static wa_status summarise_all(reader *r, wa_arena *work, wa_case_summary *out, wa_error *err)
 {
+    WA_TRY(open_streams(r, work, err));
+    wa_mark mark = wa_arena_mark(work);
     for (size_t c = 0; c < r->extents->dims.cases; c++) {
         WA_TRY(summarise(r, c, work, &out[c], err));
-        wa_arena_reset(work);
+        wa_arena_release(work, mark);
     }
     return WA_OK;
 }
@@ -276,15 +293,15 @@ wa_status wa_result_load_cases(wa_hid file, const wa_extents *extents, wa_arena 
                 .meta = &out->meta,
                 .arena = arena,
                 .first_token_shared = share_first_token(&out->meta)};
+    for (size_t s = 0; s < STREAM_COUNT; s++)
+        r.dataset[s] = -1;
     wa_case_summary *summary;
     wa_evidence *evidence;
     WA_TRY(wa_arena_take(arena, extents->dims.cases, sizeof *summary, &summary, err));
     WA_TRY(wa_arena_take(arena, extents->dims.cases, sizeof *evidence, &evidence, err));
     wa_arena *work;
     WA_TRY(wa_arena_open("summary", 0, &work, err));
-    wa_status status = open_streams(&r, err);
-    if (status == WA_OK)
-        status = summarise_all(&r, work, summary, err);
+    wa_status status = summarise_all(&r, work, summary, err);
     close_streams(&r);
     wa_arena_close(work);
     WA_TRY(status);

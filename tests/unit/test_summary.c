@@ -60,18 +60,29 @@ static wa_arena *arena_for_test(void)
     return arena;
 }
 
-/* cut: observations handed over at a time */
+/* cut: observations handed over at a time; the last layer comes first when it is odd */
+static void feed(wa_summary *summary, const figures *f, int cut, bool again)
+{
+    for (int i = 0; i < LAYERS; i++)
+        for (int o = 0; o < OBS; o += cut) {
+            int l = cut % 2 == 1 ? LAYERS - 1 - i : i;
+            wa_summary_rows rows = rows_of(f, l, o, o + cut > OBS ? OBS - o : cut);
+            if (again)
+                wa_summary_add_again(summary, &rows);
+            else
+                wa_summary_add(summary, (size_t)l, &rows);
+        }
+}
+
 static wa_case_summary summarise(wa_arena *arena, const figures *f, int cut, bool shared)
 {
     wa_summary *summary;
     wa_case_summary out;
     wa_error err = {0};
     WA_MUST(wa_summary_open(arena, LAYERS, OBS, &summary, &err), &err);
-    for (int l = 0; l < LAYERS; l++)
-        for (int o = 0; o < OBS; o += cut) {
-            wa_summary_rows rows = rows_of(f, l, o, o + cut > OBS ? OBS - o : cut);
-            wa_summary_add(summary, (size_t)l, &rows);
-        }
+    feed(summary, f, cut, false);
+    while (wa_summary_again(summary))
+        feed(summary, f, cut, true);
     wa_summary_finish(summary, shared, &out);
     return out;
 }
@@ -148,12 +159,12 @@ static void quantiles_agree_with_a_sort(void)
     static int8_t status[COUNT];
     static int32_t place[COUNT];
     memset(status, WA_OBS_OK, sizeof status);
-    for (int shape = 0; shape < 6; shape++) {
+    for (int shape = 0; shape < 7; shape++) {
         wa_arena *arena = arena_for_test();
         wa_error err = {0};
         wa_summary *summary;
         uint32_t state = 5;
-        size_t n = shape == 5 ? 2 : COUNT;
+        size_t n = shape == 6 ? 2 : COUNT;
         for (size_t i = 0; i < n; i++) {
             state = state * 1664525u + 1013904223u;
             double random = (double)(state >> 8);
@@ -162,6 +173,7 @@ static void quantiles_agree_with_a_sort(void)
                         : shape == 2 ? (double)(n - i)
                         : shape == 3 ? (double)(i % 3)
                         : shape == 4 ? 1.5
+                        : shape == 5 ? (i % 2 == 0 ? -1.0 : 1.0) * ldexp(random, (int)(i % 2000) - 1000)
                                      : random;
             sorted[i] = values[i];
         }
@@ -170,6 +182,8 @@ static void quantiles_agree_with_a_sort(void)
         wa_summary_rows rows = {values, values, values, values, values, values, values,
                                 values, values, place,  status, place,  0,      n};
         wa_summary_add(summary, 0, &rows);
+        while (wa_summary_again(summary))
+            wa_summary_add_again(summary, &rows);
         wa_case_summary s;
         wa_summary_finish(summary, false, &s);
         const double got[3] = {s.p50_rel_l2, s.p95_rel_l2, s.p99_rel_l2};
@@ -298,6 +312,30 @@ static void equal_figures_have_equal_digests_however_handed_over(void)
     wa_arena_close(arena);
 }
 
+/* From the last layer to the first, with equal extremes, equal infinite kernel figures and two that are no numbers in several layers. */
+static void layers_may_come_in_any_order(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    f.rel_l2[0][3] = f.rel_l2[1][1] = f.rel_l2[2][0] = 0.5;
+    f.cos[1][2] = f.cos[2][4] = 0.25;
+    f.status[1][4] = f.status[2][1] = WA_OBS_NON_FINITE;
+    for (int l = 0; l < LAYERS; l++)
+        f.kernel[l][1] = l == 0 ? 0.125 : INFINITY;
+    wa_case_summary up = summarise(arena, &f, 2, false), down = summarise(arena, &f, 1, false);
+    wa_extremes *up_layers = up.layer, *down_layers = down.layer;
+    up.layer = down.layer = NULL;
+    CU_ASSERT_EQUAL(memcmp(&up, &down, sizeof up), 0);
+    CU_ASSERT_EQUAL(memcmp(up_layers, down_layers, LAYERS * sizeof *up_layers), 0);
+    ASSERT_EXTREME(down.all.max_rel_l2, 0.5, 0, 3);
+    ASSERT_EXTREME(down.all.min_cos, 0.25, 1, 2);
+    ASSERT_EXTREME(down.kernel_nan, INFINITY, 1, 1);
+    CU_ASSERT_EQUAL(down.first_nonfinite.layer, 1);
+    CU_ASSERT_EQUAL(down.first_nonfinite.obs, 4);
+    wa_arena_close(arena);
+}
+
 /* One bit of any figure of any observation, and two observations swapped. */
 static void one_bit_changes_the_digest(void)
 {
@@ -347,7 +385,7 @@ static void further_bytes_enter_the_digest(void)
 
 static void every_failing_take_is_reported(void)
 {
-    for (size_t k = 1; k <= 6; k++) {
+    for (size_t k = 1; k <= 7; k++) {
         wa_arena *arena = arena_for_test();
         wa_error err = {0};
         wa_summary *summary;
@@ -372,5 +410,6 @@ WA_SUITE("summary", WA_CASE(extremes_know_their_places),
          WA_CASE(a_shared_first_token_counts_once),
          WA_CASE(kernel_figures_that_went_wrong_are_told_from_absent_ones),
          WA_CASE(equal_figures_have_equal_digests_however_handed_over),
+         WA_CASE(layers_may_come_in_any_order),
          WA_CASE(one_bit_changes_the_digest), WA_CASE(further_bytes_enter_the_digest),
          WA_CASE(every_failing_take_is_reported))
