@@ -21,6 +21,7 @@ class Site:
     def __init__(self, slurm, folder, **environment):
         self.slurm, self.folder = slurm, folder
         self.slurm.env.update(harness.environment(WALKAUDIT=harness.binary(), WALKAUDIT_SLURM=str(SCRIPTS),
+                                                  WALKAUDIT_REPORT=str(SCRIPTS.parent / "analysis/walkaudit-report"),
                                                   WALKAUDIT_BIND="none", PATH=slurm.env["PATH"], **environment))
 
     def write(self, job):
@@ -94,8 +95,9 @@ def test_an_array_with_a_broken_pair_and_a_second_run_of_it_alone(one_node, shop
     site.finish(again, ["COMPLETED"])
     assert not (tmp_path / "results/job-two.failed.json").exists()
     assert (tmp_path / "results/job-one.h5").stat().st_mtime_ns == before
-    done = site.submit("collect.sbatch", path)
+    done = site.submit("collect.sbatch", path, "results")
     site.finish(done, ["COMPLETED"])
+    assert (tmp_path / "results/sweep.h5").exists() and len((tmp_path / "results/sweep.csv").read_text().splitlines()) > 3
 
 
 def test_a_sweep_in_one_allocation(one_node, shop, tmp_path):
