@@ -176,8 +176,8 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
 
 static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err)
 {
-    const wa_audit *audit = context;
-    return wa_tokenizer_text(audit->tokenizer, id, arena, out, err);
+    const task *t = context;
+    return wa_tokenizer_text(t->audit->tokenizer, id, arena, out, err);
 }
 
 static wa_status compute_and_assemble(task *t, wa_error *err)
@@ -193,9 +193,9 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
     if (is_root(t) && status == WA_OK)
         status = wa_run_log_write(t->log, t->parts, t->plan, true, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
-    wa_token_texts texts = {.text = token_text, .context = t->audit};
+    wa_assembly_caller caller = {.text = token_text, .beat = beat, .context = t};
     double start = wa_clock();
-    status = wa_assemble(t->comm, t->result_path, &t->meta, t->bounds, &texts, t->arena, err);
+    status = wa_assemble(t->comm, t->result_path, &t->meta, t->bounds, &caller, t->arena, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
     wa_run_log_finish(t->log, wa_clock() - start);
     return WA_OK;

@@ -45,11 +45,13 @@ typedef struct wa_result_meta {
     const wa_captures *captures; /* NULL = nothing is kept */
 } wa_result_meta;
 
-/** Decode a token id to text; for the top-k strings of the assembled file. */
-typedef struct wa_token_texts {
+/** What assembly asks of its caller, on rank 0. */
+typedef struct wa_assembly_caller {
+    /** A token id's text; for the top-k strings of the assembled file. */
     wa_status (*text)(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err);
+    void (*beat)(void *context); /* often: the owner is alive */
     void *context;
-} wa_token_texts;
+} wa_assembly_caller;
 
 /* --- Fingerprints (libcrypto) -------------------------------------------------------------------- */
 
@@ -110,11 +112,11 @@ WA_CHECKED wa_status wa_part_write(const char *result_path, size_t batch, const 
 
 /**
  * Collective. Assemble all parts into the result file: rank 0 makes skeleton, strings and scales; all ranks write whole chunks;
- * rank 0 computes summaries and verdicts from the stored observations, adds them, renames. meta, bounds and texts are
+ * rank 0 computes summaries and verdicts from the stored observations, adds them, renames. meta, bounds and caller are
  * read on rank 0 only (dims and batches on every rank). On failure the parts stay.
  */
 WA_CHECKED wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
-                                 const wa_bounds *bounds, const wa_token_texts *texts, wa_arena *arena,
+                                 const wa_bounds *bounds, const wa_assembly_caller *caller, wa_arena *arena,
                                  wa_error *err);
 
 /* --- Reading a finished file ----------------------------------------------------------------------- */

@@ -28,6 +28,7 @@ typedef struct copier {
     wa_comm *comm;
     const char *result_path;
     const wa_result_meta *meta; /* dims and batches */
+    const wa_assembly_caller *caller; /* NULL but on rank 0 */
     wa_extents extents;
     hid_t file;
     wa_arena *arena;
@@ -177,6 +178,8 @@ static wa_status copy_units(const copier *c, const group *g, hid_t transfer, wa_
     wa_status status = WA_OK;
     for (size_t first = 0; first < units; first += ranks) {
         wa_box box = {.start = {0}};
+        if (c->caller != NULL)
+            c->caller->beat(c->caller->context);
         bool mine = first + me < units && status == WA_OK;
         if (mine) {
             unit_box(g, first + me, &box);
@@ -284,11 +287,12 @@ static hid_t open_parallel(wa_comm *comm, const char *path)
 
 /* Collective. */
 static wa_status copy_fields(wa_comm *comm, const char *temporary, const char *result_path,
-                             const wa_result_meta *meta, wa_error *err)
+                             const wa_result_meta *meta, const wa_assembly_caller *caller, wa_error *err)
 {
     copier c = {.comm = comm,
                 .result_path = result_path,
                 .meta = meta,
+                .caller = wa_comm_rank(comm) == 0 ? caller : NULL,
                 .extents = wa_assembly_extents(meta)};
     WA_TRY(wa_comm_agree(comm, wa_arena_open("copy", 0, &c.arena, err), err));
     wa_status status = WA_OK;
@@ -341,37 +345,37 @@ static wa_status begin(const char *result_path, const wa_result_meta *meta,
 }
 
 static wa_status finish(const char *result_path, const char *temporary, const wa_result_meta *meta,
-                        const wa_bounds *bounds, const wa_token_texts *texts, wa_error *err)
+                        const wa_bounds *bounds, const wa_assembly_caller *caller, wa_error *err)
 {
     size_t others;
     wa_extents x = wa_assembly_extents(meta);
     if (!wa_layout_room(&x, false, &others))
         return wa_fail(err, WA_E_UNSUPPORTED, "the result's size overflows");
     WA_TRY(wa_space_reserve(temporary, others, err));
-    WA_TRY(wa_assembly_finish(temporary, result_path, meta, bounds, texts, err));
+    WA_TRY(wa_assembly_finish(temporary, result_path, meta, bounds, caller, err));
     return wa_file_publish(temporary, result_path, err);
 }
 
 static wa_status assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
-                          const wa_bounds *bounds, const wa_token_texts *texts,
+                          const wa_bounds *bounds, const wa_assembly_caller *caller,
                           char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
 {
     bool root = wa_comm_rank(comm) == 0;
     wa_status status = root ? begin(result_path, meta, temporary, arena, err) : WA_OK;
     WA_TRY(wa_comm_agree(comm, status, err));
     WA_TRY(wa_comm_broadcast(comm, temporary, WA_NAME_BYTES, err));
-    WA_TRY(copy_fields(comm, temporary, result_path, meta, err));
-    status = root ? finish(result_path, temporary, meta, bounds, texts, err) : WA_OK;
+    WA_TRY(copy_fields(comm, temporary, result_path, meta, caller, err));
+    status = root ? finish(result_path, temporary, meta, bounds, caller, err) : WA_OK;
     return wa_comm_agree(comm, status, err);
 }
 
 wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
-                      const wa_bounds *bounds, const wa_token_texts *texts, wa_arena *arena,
+                      const wa_bounds *bounds, const wa_assembly_caller *caller, wa_arena *arena,
                       wa_error *err)
 {
     wa_hdf5_quiet();
     char temporary[WA_NAME_BYTES] = "";
-    wa_status status = assemble(comm, result_path, meta, bounds, texts, temporary, arena, err);
+    wa_status status = assemble(comm, result_path, meta, bounds, caller, temporary, arena, err);
     if (status != WA_OK && wa_comm_rank(comm) == 0 && temporary[0] != '\0')
         unlink(temporary);
     return status;

@@ -270,16 +270,18 @@ wa_status wa_assembly_summaries(wa_hid file, const wa_extents *extents, const wa
 /* --- The end --- */
 
 static wa_status finish(wa_hid file, const char *result_path, const wa_result_meta *meta,
-                        const wa_bounds *bounds, const wa_token_texts *texts, wa_arena *arena,
+                        const wa_bounds *bounds, const wa_assembly_caller *caller, wa_arena *arena,
                         wa_error *err)
 {
     char directory[WA_NAME_BYTES];
     wa_result *result;
     wa_extents x = wa_assembly_extents(meta);
     WA_TRY(wa_parts_directory(result_path, directory, err));
-    WA_TRY(wa_assembly_fold(file, result_path, meta, arena, err));
-    WA_TRY(wa_assembly_texts(file, &x, texts, arena, err));
+    WA_TRY(wa_assembly_fold(file, result_path, meta, caller, arena, err));
+    WA_TRY(wa_assembly_texts(file, &x, caller, arena, err));
+    caller->beat(caller->context);
     WA_TRY(wa_result_load(file, result_path, arena, &result, err));
+    caller->beat(caller->context);
     WA_TRY(wa_assembly_summaries(file, &x, result, bounds, arena, err));
     WA_TRY(wa_assembly_captures(file, result_path, meta, arena, err));
     WA_TRY(wa_assembly_runs(file, directory, arena, err));
@@ -289,14 +291,14 @@ static wa_status finish(wa_hid file, const char *result_path, const wa_result_me
 
 wa_status wa_assembly_finish(const char *temporary, const char *result_path,
                              const wa_result_meta *meta, const wa_bounds *bounds,
-                             const wa_token_texts *texts, wa_error *err)
+                             const wa_assembly_caller *caller, wa_error *err)
 {
     wa_hid file;
     wa_arena *work;
     WA_TRY(wa_arena_open("assembly", 0, &work, err));
     wa_status status = wa_hdf5_open(temporary, true, &file, err);
     if (status == WA_OK) {
-        status = finish(file, result_path, meta, bounds, texts, work, err);
+        status = finish(file, result_path, meta, bounds, caller, work, err);
         if (status == WA_OK && H5Fflush(file, H5F_SCOPE_GLOBAL) < 0)
             status = wa_hdf5_failed(err, WA_E_IO, "cannot write", temporary);
         status = wa_hdf5_close(file, status, err);

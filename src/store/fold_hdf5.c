@@ -58,10 +58,11 @@ static wa_status fold_part(wa_hid part, const wa_result_meta *meta, size_t batch
     return WA_OK;
 }
 
-static wa_status fold_parts(const char *result_path, const wa_result_meta *meta, wa_block *sum,
-                            wa_arena *arena, wa_error *err)
+static wa_status fold_parts(const char *result_path, const wa_result_meta *meta,
+                            const wa_assembly_caller *caller, wa_block *sum, wa_arena *arena, wa_error *err)
 {
     for (size_t b = 0; b < meta->batch_count; b++) {
+        caller->beat(caller->context);
         char path[WA_NAME_BYTES];
         wa_hid part;
         wa_dims dims = wa_part_dims(meta, b);
@@ -76,7 +77,7 @@ static wa_status fold_parts(const char *result_path, const wa_result_meta *meta,
 }
 
 wa_status wa_assembly_fold(wa_hid file, const char *result_path, const wa_result_meta *meta,
-                           wa_arena *arena, wa_error *err)
+                           const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
 {
     wa_extents x = wa_assembly_extents(meta);
     wa_dims small = meta->dims; /* the block's streams are not needed */
@@ -84,7 +85,7 @@ wa_status wa_assembly_fold(wa_hid file, const char *result_path, const wa_result
     small.prompts = 0;
     wa_block sum;
     WA_TRY(wa_block_open(arena, small, &sum, err));
-    WA_TRY(fold_parts(result_path, meta, &sum, arena, err));
+    WA_TRY(fold_parts(result_path, meta, caller, &sum, arena, err));
     for (int f = 0; f < WA_FIELD_COUNT; f++)
         if (is_fold((wa_field)f))
             WA_TRY(wa_dataset_add(file, wa_field_get((wa_field)f)->name, &x, sum.field[f], err));

@@ -6,7 +6,7 @@
 enum { IDS_AT_ONCE = 1 << 16 };
 
 typedef struct decoder {
-    const wa_token_texts *texts;
+    const wa_assembly_caller *caller;
     wa_arena *work; /* emptied after each box */
     int32_t *ids;   /* of one box */
     const char **out;
@@ -19,7 +19,7 @@ static wa_status decode(decoder *d, size_t count, wa_error *err)
         d->out[i] = "";
         if (d->ids[i] < 0)
             continue;
-        WA_TRY(d->texts->text(d->texts->context, d->ids[i], d->work, &text, err));
+        WA_TRY(d->caller->text(d->caller->context, d->ids[i], d->work, &text, err));
         if (text != NULL)
             WA_TRY(wa_text_escape(text, d->work, &d->out[i], err));
     }
@@ -95,14 +95,14 @@ static wa_status decode_pair(wa_hid file, const wa_extents *x, const char *id_na
     return status;
 }
 
-wa_status wa_assembly_texts(wa_hid file, const wa_extents *extents, const wa_token_texts *texts,
+wa_status wa_assembly_texts(wa_hid file, const wa_extents *extents, const wa_assembly_caller *caller,
                             wa_arena *arena, wa_error *err)
 {
     static const char *const pairs[][2] = {{"ref_top1_id", "ref_top1_text"},
                                            {"ref_topk_id", "ref_topk_text"},
                                            {"top1_id", "top1_text"},
                                            {"topk_id", "topk_text"}};
-    decoder d = {.texts = texts};
+    decoder d = {.caller = caller};
     WA_TRY(wa_arena_open("texts", 0, &d.work, err));
     wa_status status = WA_OK;
     for (size_t i = 0; status == WA_OK && i < sizeof pairs / sizeof pairs[0]; i++)

@@ -22,6 +22,11 @@ static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **o
     return wa_arena_print(arena, out, err, "<%d>", id);
 }
 
+static void beat(void *context)
+{
+    ++*(size_t *)context;
+}
+
 static wa_status write_parts(wa_comm *comm, const char *path, const wa_result_meta *meta,
                              wa_arena *arena, wa_error *err)
 {
@@ -56,7 +61,8 @@ static wa_status run(wa_comm *comm, const char *path, const char *damaged, wa_ar
     wa_result_meta meta;
     wa_parts *parts = NULL;
     wa_bounds *bounds;
-    wa_token_texts texts = {.text = token_text};
+    size_t beats = 0;
+    wa_assembly_caller caller = {.text = token_text, .beat = beat, .context = &beats};
     WA_TRY(fake_meta(&SHAPE, arena, &meta, err));
     WA_TRY(wa_bounds_open("default", arena, &bounds, err));
     wa_status status = root ? wa_parts_open(path, &meta, false, arena, &parts, err) : WA_OK;
@@ -70,7 +76,9 @@ static wa_status run(wa_comm *comm, const char *path, const char *damaged, wa_ar
     if (root && damaged != NULL)
         status = damage(path, damaged, err);
     WA_TRY(wa_comm_agree(comm, status, err));
-    WA_TRY(wa_assemble(comm, path, &meta, bounds, &texts, arena, err));
+    WA_TRY(wa_assemble(comm, path, &meta, bounds, &caller, arena, err));
+    if (beats < (root ? meta.batch_count : 0) || (!root && beats > 0))
+        return wa_fail(err, WA_E_INTERNAL, "%zu heartbeats on rank %d", beats, wa_comm_rank(comm));
     wa_parts_close(parts, true);
     return WA_OK;
 }
