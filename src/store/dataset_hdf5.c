@@ -276,6 +276,25 @@ static bool shape_fits(wa_ids *ids, wa_hid dataset, const size_t *shape, size_t 
     return true;
 }
 
+/* HDF5 1.10 believes the extents of a chunk: where damage made them larger, it reads the chunk's bytes past their end. */
+static bool chunks_fit(wa_ids *ids, wa_hid dataset, const wa_layout *row, const size_t *shape, size_t rank)
+{
+    hid_t creation = wa_ids_keep(ids, H5Dget_create_plist(dataset));
+    hsize_t chunk[WA_LAYOUT_RANK];
+    size_t box[WA_LAYOUT_RANK];
+    if (creation < 0)
+        return false;
+    if (H5Pget_layout(creation) != H5D_CHUNKED)
+        return true;
+    if (H5Pget_chunk(creation, WA_LAYOUT_RANK, chunk) != (int)rank)
+        return false;
+    wa_layout_box(row, shape, box);
+    for (size_t d = 0; d < rank; d++)
+        if (chunk[d] != box[d])
+            return false;
+    return true;
+}
+
 static wa_status check(wa_hid dataset, const wa_layout *row, const wa_extents *extents,
                        wa_error *err)
 {
@@ -289,17 +308,19 @@ static wa_status check(wa_hid dataset, const wa_layout *row, const wa_extents *e
     else if (!shape_fits(&ids, dataset, shape, rank))
         status = wa_fail(err, WA_E_FORMAT, "dataset '%s' has other extents than its axes %s",
                          row->name, row->axes);
+    else if (!chunks_fit(&ids, dataset, row, shape, rank))
+        status = wa_fail(err, WA_E_FORMAT, "dataset '%s' has other chunks than this version writes", row->name);
     return wa_ids_close(&ids, status, err);
 }
 
 wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *extents, wa_hid *out,
                           wa_error *err)
 {
-    wa_ids ids = {.count = 0};
     if (H5Lexists(file, row->name, H5P_DEFAULT) <= 0) {
         H5Eclear2(H5E_DEFAULT);
         return wa_fail(err, WA_E_FORMAT, "no dataset '%s'", row->name);
     }
+    wa_ids ids = {.count = 0};
     hid_t access = wa_ids_keep(&ids, H5Pcreate(H5P_DATASET_ACCESS));
     H5Pset_chunk_cache(access, 0, 0, H5D_CHUNK_CACHE_W0_DEFAULT);
     hid_t dataset = H5Dopen2(file, row->name, access);
