@@ -12,14 +12,17 @@ enum { WA_PANEL_BYTES = 4 << 20 };
 /* Rows that dot products read one by one are decoded in smaller panels, read again from the second-level cache for every
  * position. Free to change: a dot's bits depend on its row alone. */
 enum { WA_DOT_PANEL_BYTES = 512 << 10 };
-/* FFN activations are computed for at most this many rows at a time. Fixed for the same reason. */
-enum { WA_TILE_ROWS = 512 };
+/* FFN activations are computed for at most this many rows at a time, fewer of a wide FFN: wa_tile_rows. Fixed for the same reason. */
+enum { WA_TILE_ROWS = 512, WA_TILE_BYTES = 12 << 20 };
 /* With logits at all positions the vocabulary is streamed, in panels of this many ids, past at most this many rows at a
  * time. Fixed for the same reason; of the shapes tried, OpenBLAS is fastest here, since a panel of logits stays in the
  * second-level cache. */
 enum { WA_HEAD_ROWS = 256, WA_HEAD_IDS = 512 };
 /* Logits of all lanes are kept between the two passes when they fit here; else they are made again, with the same bits. */
 enum { WA_HEAD_KEPT_BYTES = 32 << 20 };
+
+/** Rows of a tile: WA_TILE_ROWS, or the multiple of 64, and at least 64, of which a buffer takes WA_TILE_BYTES. features > 0. */
+size_t wa_tile_rows(size_t features);
 
 /** Buffers of one rank's matrix products, made once and reused. */
 typedef struct wa_scratch {
@@ -31,7 +34,7 @@ typedef struct wa_scratch {
 } wa_scratch;
 
 /**
- * rows: the most rows of a batch (tile_rows = min(rows, WA_TILE_ROWS)); features: the widest FFN;
+ * rows: the most rows of a batch (tile_rows = min(rows, wa_tile_rows(features))); features: the widest FFN;
  * longest_row: the most columns of any matrix. Buffers live in `arena`.
  */
 WA_CHECKED wa_status wa_scratch_open(wa_arena *arena, size_t rows, size_t features,

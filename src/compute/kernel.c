@@ -222,10 +222,17 @@ WA_CLONES void wa_axpy(float a, const float *x, float *y, size_t n)
         y[i] += a * x[i];
 }
 
+size_t wa_tile_rows(size_t features)
+{
+    enum { UNIT = 64 };
+    size_t rows = WA_TILE_BYTES / sizeof(float) / features / UNIT * UNIT;
+    return rows == 0 ? UNIT : smaller(rows, WA_TILE_ROWS);
+}
+
 wa_status wa_scratch_open(wa_arena *arena, size_t rows, size_t features, size_t longest_row,
                           wa_scratch *out, wa_error *err)
 {
-    wa_scratch scratch = {.tile_rows = smaller(rows, WA_TILE_ROWS), .features = features, .arena = arena};
+    wa_scratch scratch = {.tile_rows = smaller(rows, wa_tile_rows(features)), .features = features, .arena = arena};
     scratch.panel_floats = WA_PANEL_BYTES / sizeof(float);
     if (scratch.panel_floats < longest_row)
         scratch.panel_floats = longest_row;
