@@ -2,6 +2,7 @@
 #include "run_log.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ typedef struct rank_report {
     wa_cost cost;
     wa_traffic traffic; /* of this audit */
     double anonymous_bytes; /* RssAnon of /proc/self/status: mapped weights are not in it */
+    double arena_bytes;     /* most that the arenas of the audit ever held */
     char host[64];
 } rank_report;
 
@@ -114,7 +116,9 @@ static double anonymous_bytes(void)
 wa_status wa_run_log_costs(wa_run_log *log, wa_comm *comm, const wa_cost *cost, wa_arena *arena,
                            wa_error *err)
 {
-    rank_report mine = {.cost = *cost, .anonymous_bytes = anonymous_bytes()};
+    rank_report mine = {.cost = *cost,
+                        .anonymous_bytes = anonymous_bytes(),
+                        .arena_bytes = (double)wa_arena_high_water(arena)};
     wa_traffic now = wa_comm_traffic(comm);
     mine.traffic = (wa_traffic){.messages = now.messages - log->before.messages,
                                 .bytes = now.bytes - log->before.bytes,
@@ -143,7 +147,7 @@ static void set_time(json_t *object, const char *key, time_t when)
 
 static void set_costs(json_t *object, const wa_run_log *log)
 {
-    double memory = 0.0;
+    double memory = 0.0, arenas = 0.0;
     int ranks = wa_comm_size(log->comm);
     for (int p = 0; p < WA_PHASE_COUNT; p++) {
         wa_cost sum = {.seconds = {0.0}};
@@ -160,10 +164,12 @@ static void set_costs(json_t *object, const wa_run_log *log)
         snprintf(key, sizeof key, "bytes_%s", wa_phase_name((wa_phase)p));
         set(object, key, json_real(sum.bytes[p]));
     }
-    for (int r = 0; r < ranks; r++)
-        if (log->reports[r].anonymous_bytes > memory)
-            memory = log->reports[r].anonymous_bytes;
+    for (int r = 0; r < ranks; r++) {
+        memory = fmax(memory, log->reports[r].anonymous_bytes);
+        arenas = fmax(arenas, log->reports[r].arena_bytes);
+    }
     set(object, "anonymous_bytes_per_rank_max", json_real(memory));
+    set(object, "arena_bytes_per_rank_max", json_real(arenas));
     wa_traffic sum = {.messages = 0};
     for (int r = 0; r < ranks; r++) {
         sum.messages += log->reports[r].traffic.messages;

@@ -74,6 +74,13 @@ typedef struct wa_seat {
     int group, stage, member; /* group = -1: idle */
 } wa_seat;
 wa_seat wa_plan_seat(const wa_plan *plan, int rank);
+/** Batches that a seat keeps memory for at once: one computing; one arriving, except on the first stage; one leaving, except from a
+ * group's writer (lead of the last stage), whose results are its own. */
+size_t wa_plan_slots(const wa_grid *grid, int stage, int member);
+/** Batches that a group's writer gathers at once: as many as its stages work on, and one more. */
+size_t wa_plan_gathered(const wa_grid *grid);
+/** Reference messages of `bytes` each that a lead may be ahead of its team: 32 MB of them, at least 2, at most those of a batch. */
+size_t wa_plan_references(size_t bytes, size_t messages);
 int wa_plan_rank(const wa_plan *plan, int group, int stage, int member);
 
 /**

@@ -142,7 +142,7 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
     WA_TRY(wa_plan_amount(plan->flops_per_rank_max, "FLOP", arena, &busiest, err));
     WA_TRY(wa_audit_result_path(audit, NULL, &path, err));
     WA_TRY(print_time(plan->flops_until_done / rate, arena, &time, err));
-    printf("memory:  %s per rank beside the mapped files\n", memory);
+    printf("memory:  %s per rank beside the mapped files, the vocabulary (rank 0) and the libraries\n", memory);
     printf("result:  %s, about %s\n", path, size);
     WA_TRY(print_captures(audit, plan, arena, err));
     printf("messages: %lld of %lld bytes in all, %lld bytes to rank 0\n", (long long)traffic.messages,

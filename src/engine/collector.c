@@ -53,7 +53,7 @@ wa_status collector_open(wa_pipeline *p, wa_error *err)
     struct collector *c;
     WA_TRY(wa_arena_take(arena, 1, sizeof *c, &c, err));
     c->source_count = (size_t)(plan->grid.stages * plan->grid.teams);
-    c->depth = (size_t)(SLOTS + plan->grid.stages);
+    c->depth = wa_plan_gathered(&plan->grid);
     if (c->depth > plan->batch_count)
         c->depth = plan->batch_count == 0 ? 1 : plan->batch_count;
     WA_TRY(wa_arena_take(arena, c->source_count, sizeof *c->sources, &c->sources, err));

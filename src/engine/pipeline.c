@@ -81,7 +81,6 @@ static wa_status fill_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_er
 
 static wa_status start_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_error *err)
 {
-    wa_arena_reset(slot->arena);
     WA_TRY(fill_slot(p, slot, batch, err));
     slot->arriving = slot->leaving = slot->delivering = WA_TICKET_NONE;
     if (p->is_first)
@@ -219,11 +218,11 @@ static wa_status give_notice(wa_pipeline *p, wa_error *err)
                         err);
 }
 
-/* The lead of the first stage asks for a batch whenever one of its slots is free. */
+/* The lead of the first stage asks for a batch early enough to have one when a slot is free. */
 static wa_status ask_for_batch(wa_pipeline *p, wa_error *err)
 {
     if (!p->is_first || !p->share.is_lead || p->ended || p->asked ||
-        p->queued - p->left >= SLOTS || !wa_comm_is_done(p->input->comm, &p->requesting))
+        p->queued - p->left > p->slot_count || !wa_comm_is_done(p->input->comm, &p->requesting))
         return WA_OK;
     p->asked = true;
     p->request = (int32_t)p->seat.group;
@@ -231,19 +230,26 @@ static wa_status ask_for_batch(wa_pipeline *p, wa_error *err)
                         &p->requesting, err);
 }
 
+/* Of the batch at a position of the queue. */
+static batch_slot *slot_of(wa_pipeline *p, size_t position)
+{
+    return &p->slots[position % p->slot_count];
+}
+
 static wa_status serve_slots(wa_pipeline *p, wa_error *err)
 {
-    while (p->started < p->queued && p->started - p->left < SLOTS) {
-        WA_TRY(start_slot(p, &p->slots[p->started % SLOTS], (size_t)p->queue[p->started], err));
-        p->started++;
-        p->progressed = true;
-    }
     while (p->left < p->computed) {
-        batch_slot *slot = &p->slots[p->left % SLOTS];
+        batch_slot *slot = slot_of(p, p->left);
         if (!wa_comm_is_done(p->input->comm, &slot->leaving) ||
             !wa_comm_is_done(p->input->comm, &slot->delivering))
             break;
+        wa_arena_reset(slot->arena);
         p->left++;
+        p->progressed = true;
+    }
+    while (p->started < p->queued && p->started - p->left < p->slot_count) {
+        WA_TRY(start_slot(p, slot_of(p, p->started), (size_t)p->queue[p->started], err));
+        p->started++;
         p->progressed = true;
     }
     return WA_OK;
@@ -302,8 +308,8 @@ static wa_status loop(wa_pipeline *p, wa_error *err)
     while (!is_done(p)) {
         wait_start start = begin_wait(p);
         WA_TRY(serve(p, err));
-        batch_slot *slot = &p->slots[p->computed % SLOTS];
-        if (p->computed < p->started && wa_comm_is_done(p->input->comm, &slot->arriving)) {
+        batch_slot *slot = p->computed < p->started ? slot_of(p, p->computed) : NULL;
+        if (slot != NULL && wa_comm_is_done(p->input->comm, &slot->arriving)) {
             WA_TRY(run_slot(p, slot, err));
             p->computed++;
             p->progressed = true;
@@ -325,7 +331,8 @@ static wa_status open_seat(wa_pipeline *p, wa_error *err)
     WA_TRY(make_share(p, p->seat.stage, p->seat.member, in->arena, &p->share, err));
     WA_TRY(wa_stage_open(in->audit, &p->share, in->arena, &p->stage, err));
     WA_TRY(wa_arena_take(in->arena, in->plan->batch_count + 1, sizeof *p->queue, &p->queue, err));
-    for (int i = 0; i < SLOTS; i++)
+    p->slot_count = wa_plan_slots(&in->plan->grid, p->seat.stage, p->seat.member);
+    for (size_t i = 0; i < p->slot_count; i++)
         WA_TRY(wa_arena_open_within(in->arena, "batch", &p->slots[i].arena, err));
     WA_TRY(references_open(p, err));
     if (p->is_last && p->share.is_lead)

@@ -11,10 +11,8 @@ typedef struct message_head {
     char padding[1024 - 4 - sizeof(wa_error)];
 } message_head;
 
-/* Batches a rank works on at once: one computing, one arriving, one leaving. */
+/* SLOTS: the most that wa_plan_slots answers. REFERENCES_AHEAD: messages a member has receives for. */
 enum { SLOTS = 3, REFERENCES_AHEAD = 2 };
-/* A lead may be this far ahead of its team, in bytes of reference messages, but always by two. */
-static const size_t REFERENCE_BYTES = (size_t)32 << 20;
 
 /*
  * What rank 0 tells every rank, in order. BATCH: the next of your group. NO_MORE: your group gets no other. STOP: batches
@@ -30,7 +28,7 @@ enum { GOODBYE = 0 };
 
 /* One batch on this rank. */
 typedef struct batch_slot {
-    wa_arena *arena; /* owned: all of the batch's memory */
+    wa_arena *arena; /* owned: all of the batch's memory, from its start until it has left */
     wa_stage_batch work;
     wa_block block;
     uint8_t *lanes;   /* message: head, then h [lanes][rows][H] */
@@ -73,6 +71,7 @@ typedef struct wa_pipeline {
     bool asked;         /* a request is unanswered */
 
     batch_slot slots[SLOTS];
+    size_t slot_count; /* used of them */
     size_t started, computed, left; /* positions in the queue: slot taken, stage run, slot free again */
     bool computing;                 /* the batch at `computed` has begun */
 

@@ -28,11 +28,7 @@ wa_status references_open(wa_pipeline *p, wa_error *err)
         return WA_OK;
     size_t bytes = sizeof(message_head) + 3 * plan->max_rows * p->hidden * sizeof(float);
     size_t receivers = p->share.is_lead ? (size_t)plan->grid.teams - 1 : 1;
-    p->reference_count = REFERENCES_AHEAD;
-    if (p->share.is_lead && REFERENCE_BYTES / bytes > REFERENCES_AHEAD)
-        p->reference_count = REFERENCE_BYTES / bytes < messages_of(p) ? REFERENCE_BYTES / bytes : messages_of(p);
-    if (p->reference_count < REFERENCES_AHEAD)
-        p->reference_count = REFERENCES_AHEAD;
+    p->reference_count = p->share.is_lead ? wa_plan_references(bytes, messages_of(p)) : REFERENCES_AHEAD;
     WA_TRY(wa_arena_take(p->input->arena, p->reference_count, sizeof *p->references, &p->references, err));
     for (size_t i = 0; i < p->reference_count; i++) {
         reference_buffer *buffer = &p->references[i];

@@ -437,7 +437,7 @@ wa_status wa_plan_choose_grid(const wa_plan_input *input, int ranks, wa_arena *a
     if (stages == 0) {
         size_t here = ((size_t)ranks + (size_t)input->nodes - 1) / (size_t)input->nodes;
         double anonymous =
-            (double)here * (double)wa_plan_memory(input, plan, 1 + input->case_count, 1);
+            (double)here * (double)wa_plan_memory(input, plan, 1 + input->case_count, 1, 1);
         stages = choose_stages(input, limit, (double)input->node_memory - anonymous);
     }
     if (teams == 0)
@@ -452,7 +452,7 @@ wa_status wa_plan_choose_grid(const wa_plan_input *input, int ranks, wa_arena *a
     plan->flops_until_done = c.time;
     plan->first_group = c.first_group;
     plan->predicted_utilisation = c.time > 0.0 ? c.busy_sum / (c.time * c.grid.used) : 1.0;
-    plan->anonymous_bytes = wa_plan_memory(input, plan, most_lanes(&c), stages > 1 ? 2 : 1);
+    plan->anonymous_bytes = wa_plan_memory(input, plan, most_lanes(&c), stages, teams);
     WA_TRY(wa_arena_take(arena, input->vindex_count, sizeof *plan->vindex_member,
                          &plan->vindex_member, err));
     deal_vindexes(input, teams, plan->vindex_member);

@@ -12,10 +12,9 @@ WA_CHECKED wa_status wa_plan_choose_grid(const wa_plan_input *input, int ranks, 
                                          wa_plan *plan, wa_error *err);
 
 /**
- * Bytes of the arenas of one rank that holds `lanes` lanes. Saturates at SIZE_MAX.
- *
- * slots  batches in flight, each with its own residuals and results
+ * Most bytes that the arenas of one rank hold while batches run: of the writer of a group of `stages` x `teams`, which has lane 0 and
+ * gathers the group's results, with `lanes` lanes. Vocabulary, texts and the libraries' own memory are not in it. Saturates at SIZE_MAX.
  */
-size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t lanes, size_t slots);
+size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t lanes, int stages, int teams);
 
 #endif

@@ -49,34 +49,67 @@ static size_t result_bytes_per_observation(wa_axes wanted)
     return bytes;
 }
 
-size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t lanes, size_t slots)
+size_t wa_plan_slots(const wa_grid *grid, int stage, int member)
 {
-    size_t rows = plan->max_rows, row = times(input->hidden, sizeof(float));
-    size_t tile = smaller(rows, WA_TILE_ROWS);
-    size_t normed = input->logits_all ? rows : plan->max_prompts;
-    size_t heads = input->logits_all ? smaller(rows, WA_HEAD_ROWS) : plan->max_prompts;
+    bool is_writer = stage == grid->stages - 1 && member == 0;
+    return (size_t)1 + (stage > 0 ? 1 : 0) + (is_writer ? 0 : 1);
+}
 
-    /* a slot: residuals of its lanes, x_0 and y_ref, and the results */
-    size_t residuals = times(times(plus(lanes, 2), rows), row);
-    size_t results = times(times(times(input->case_count, input->layer_count), rows),
-                           result_bytes_per_observation(WA_CLO));
+size_t wa_plan_gathered(const wa_grid *grid)
+{
+    return (size_t)grid->stages + 1;
+}
+
+size_t wa_plan_references(size_t bytes, size_t messages)
+{
+    enum { AHEAD_BYTES = 32 << 20, LEAST = 2 };
+    size_t count = smaller(AHEAD_BYTES / bytes, messages);
+    return count < LEAST ? LEAST : count;
+}
+
+/* A batch's fields, nearly all of them per (case, layer, position). */
+static size_t block_bytes(const wa_plan_input *input, size_t rows)
+{
+    size_t bytes = times(times(times(input->case_count, input->layer_count), rows),
+                         result_bytes_per_observation(WA_CLO));
     if (input->logits_all)
-        results = plus(results, times(rows, plus(times(input->case_count, result_bytes_per_observation(WA_CA)),
-                                                 result_bytes_per_observation(WA_A))));
-    /* shared by the slots: FFN inputs and outputs of the lanes at hand, one lane's attention,
-     * activations */
-    size_t inputs = times(times(plus(lanes, 3), rows), row);
-    size_t attention = times(
-        rows, times(plus(times(2, input->q_width), times(2, input->kv_width)), sizeof(float)));
-    size_t activations = times(times(2, tile), times(input->intermediate, sizeof(float)));
-    /* head: final norms of each lane and the reference; a state and a panel of logits for each of their rows at a time */
-    size_t states = times(times(plus(lanes, 1), heads),
-                          sizeof(wa_logits) + sizeof(wa_divergence));
-    states = plus(states, logits_bytes(input, times(plus(lanes, 1), heads)));
-    states = plus(states, times(times(plus(lanes, 1), normed), row));
+        bytes = plus(bytes, times(rows, plus(times(input->case_count, result_bytes_per_observation(WA_CA)),
+                                             result_bytes_per_observation(WA_A))));
+    return bytes;
+}
 
-    size_t total = times(slots, plus(residuals, results));
-    total = plus(total, plus(inputs, attention));
-    total = plus(total, plus(activations, states));
+/* Final norms of each lane and the reference; a state and a panel of logits for each of their rows at a time. */
+static size_t head_bytes(const wa_plan_input *input, const wa_plan *plan, size_t lanes)
+{
+    size_t normed = input->logits_all ? plan->max_rows : plan->max_prompts;
+    size_t heads = input->logits_all ? smaller(plan->max_rows, WA_HEAD_ROWS) : plan->max_prompts;
+    size_t rows = times(plus(lanes, 1), heads);
+    size_t bytes = times(rows, sizeof(wa_logits) + sizeof(wa_divergence));
+    bytes = plus(bytes, logits_bytes(input, rows));
+    return plus(bytes, times(times(plus(lanes, 1), normed), times(input->hidden, sizeof(float))));
+}
+
+size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t lanes, int stages, int teams)
+{
+    const wa_grid grid = {.groups = 1, .stages = stages, .teams = teams};
+    size_t rows = plan->max_rows, row = times(input->hidden, sizeof(float));
+    size_t residual = times(rows, row), block = block_bytes(input, rows);
+    size_t tile = smaller(rows, wa_tile_rows(input->intermediate));
+
+    /* a slot: residuals of its lanes, results, and the same packed to be sent */
+    size_t slots = smaller(wa_plan_slots(&grid, stages - 1, 0), plan->batch_count);
+    size_t total = times(slots, plus(times(lanes, residual), times(2, block)));
+    /* gathered: a block for each batch, and a message of every rank of the group */
+    size_t gathered = smaller(wa_plan_gathered(&grid), plan->batch_count);
+    total = plus(total, times(plus(gathered, 1), block));
+    if (teams > 1 && residual > 0)
+        total = plus(total, times(wa_plan_references(times(3, residual), input->layer_count + 1), times(3, residual)));
+    /* of every lane: normed rows, q, k, v; of one: outputs and what they become after the norm */
+    total = plus(total, times(plus(lanes, 5), residual));
+    total = plus(total, times(times(lanes, rows),
+                              times(plus(input->q_width, times(2, input->kv_width)), sizeof(float))));
+    /* gate and up, on the reference's input and on the case's own */
+    total = plus(total, times(times(4, tile), times(input->intermediate, sizeof(float))));
+    total = plus(total, head_bytes(input, plan, lanes));
     return plus(total, plus(WA_PANEL_BYTES, row));
 }

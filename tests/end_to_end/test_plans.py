@@ -1,4 +1,4 @@
-"""What `plan` foretells is what `run` does: messages and bytes exactly, grids and sets of a sweep."""
+"""What `plan` foretells is what `run` does: messages and bytes exactly, memory within a few MB, grids and sets of a sweep."""
 import json
 import random
 import re
@@ -48,6 +48,24 @@ def test_messages_and_bytes_are_those_foretold(shop, keys, ranks, stages, teams,
     if groups == 1:  # else groups compete for batches: how many orders and blocks rank 0 gets depends on their speed
         assert plan == run
     assert run[2] <= run[1]
+
+
+@pytest.mark.parametrize("ranks, stages, teams, logits", [(1, 1, 1, "last"), (1, 1, 1, "all"), (2, 1, 2, "last"), (4, 4, 1, "last"),
+                                                         (4, 2, 2, "all")])
+def test_memory_is_what_was_foretold(shop, keys, ranks, stages, teams, logits):
+    """The formula counts what a group's writer may hold at once; beside it arenas hold the model's names, texts and unused ends."""
+    rng = random.Random(5)
+    path = shop.root / "memory.jsonl"
+    path.write_text("".join(json.dumps({"key": f"p{i}", "ids": [rng.randrange(3, 700) for _ in range(128)]}) + "\n" for i in range(40)))
+    job = job_of(shop, {**keys, "batch": {"rows": 1024}, "kernel_check": 0, "prompts": {"file": str(path)}})
+    words = ["--set", f"grid.stages={stages}", "--set", f"grid.teams={teams}", "--set", f"logits={logits}"]
+    plan = harness.run(["plan", job.path, "--ranks", ranks, "--gflops", "40", *words])
+    value, unit = re.search(r"^memory:  ([\d.]+) ([kMG]?)B per rank", plan.stdout, re.MULTILINE).groups()
+    foretold_bytes = float(value) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[unit]
+    job.run(ranks=ranks, words=words)
+    with h5py.File(job.result_path) as file:
+        held = float(file["run"]["0"].attrs["arena_bytes_per_rank_max"])
+    assert 0.8 * held < foretold_bytes < 1.2 * held
 
 
 def test_several_numbers_of_ranks_are_compared(shop, keys):
