@@ -9,6 +9,11 @@ WRITTEN = 1 << 20  # elements of datasets that are written out
 SEED = {"paris": 6, "apollo": 26, "code": 7}  # the published prompts and their tokens in Gemma 3
 
 
+def even(extent, most):
+    """Pieces of at most so many, of even size: verdict takes no other chunks than those that walkaudit writes."""
+    return -(-extent // -(-extent // most))
+
+
 class Made:
     """A result to be filled: `made["rel_l2"]` is the HDF5 dataset. Words of enumerations become codes in `words`."""
 
@@ -34,7 +39,7 @@ class Made:
         axes = (name,) if name in layout.SCALES else tuple(dim[0].name.strip("/") for dim in source.dims)
         shape = tuple(self.size[axis] for axis in axes)
         large = axes[-2:] == ("layer", "obs")
-        chunks = tuple(min(CHUNK.get(axis, 1), extent) for axis, extent in zip(axes, shape)) if large else None
+        chunks = tuple(even(extent, CHUNK.get(axis, 1)) for axis, extent in zip(axes, shape)) if large else None
         item = self.file.create_dataset(name, shape, source.dtype, chunks=chunks,
                                         fillvalue=source.fillvalue if fill is None else fill)
         if 0 < item.size < WRITTEN:  # walkaudit takes no dataset without its bytes
