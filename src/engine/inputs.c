@@ -2,7 +2,7 @@
 #include "engine/inputs.h"
 
 /* Raised when the same inputs would give other numbers than before. */
-#define WA_NUMERIC_VERSION "1"
+#define WA_NUMERIC_VERSION "2"
 
 enum { ITEMS_BESIDE_FILES = 12 };
 
