@@ -20,6 +20,12 @@ bool wa_size_mul(size_t a, size_t b, size_t *out);
 /** out = a + b. False on overflow; *out is then unchanged. */
 bool wa_size_add(size_t a, size_t b, size_t *out);
 
+/** The smaller of two sizes. */
+static inline size_t wa_size_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 /** out = bytes[offset, offset + length). False when the range leaves `bytes`; *out is then unchanged. */
 bool wa_bytes_slice(wa_bytes bytes, uint64_t offset, uint64_t length, wa_bytes *out);
 

@@ -2,6 +2,7 @@
 #include "plan_sums.h"
 
 #include "grid.h"
+#include "walkaudit/bytes.h"
 #include "walkaudit/kernel.h"
 #include "walkaudit/pipeline.h"
 
@@ -30,16 +31,11 @@ wa_status wa_plan_amount(double amount, const char *unit, wa_arena *arena, char 
 enum { RATE_DEPTH = 64, RATE_ROWS = 512, RATE_WIDTH = 2048 };
 static const double RATE_SECONDS = 0.2;
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The best of what fits into the time, of one thread, at the rows of a batch. */
 static wa_status measure_rate(const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
                               double *out, wa_error *err)
 {
-    size_t m = smaller(plan->max_rows, RATE_ROWS), n = smaller(input->intermediate, RATE_WIDTH);
+    size_t m = wa_size_min(plan->max_rows, RATE_ROWS), n = wa_size_min(input->intermediate, RATE_WIDTH);
     float *a, *b, *c;
     WA_TRY(wa_arena_take(arena, m * RATE_DEPTH, sizeof *a, &a, err));
     WA_TRY(wa_arena_take(arena, n * RATE_DEPTH, sizeof *b, &b, err));

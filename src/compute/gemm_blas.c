@@ -1,5 +1,6 @@
 /* Matrix products over stored weights: decode a panel, hand it to sgemm while it is in the cache. */
 #include "walkaudit/kernel.h"
+#include "walkaudit/bytes.h"
 
 #include <cblas.h>
 
@@ -15,18 +16,13 @@ static size_t panel_rows(const wa_matrix *w)
  * little: OpenBLAS cuts long sums too, only later. */
 enum { SUM_PRODUCTS = 64 };
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* y [rows, width] = x [rows, depth] . panel, which is [width, depth] transposed or [depth, width]; added to y unless `fresh`. */
 static void multiply(CBLAS_TRANSPOSE transpose, size_t rows, size_t width, size_t depth, const float *x,
                      size_t ldx, const float *panel, size_t ldp, bool fresh, float *y, size_t ldy)
 {
     for (size_t at = 0; at < depth; at += SUM_PRODUCTS)
         cblas_sgemm(CblasRowMajor, CblasNoTrans, transpose, (int)rows, (int)width,
-                    (int)smaller(depth - at, SUM_PRODUCTS), 1.0F, x + at, (int)ldx,
+                    (int)wa_size_min(depth - at, SUM_PRODUCTS), 1.0F, x + at, (int)ldx,
                     transpose == CblasTrans ? panel + at : panel + at * ldp, (int)ldp,
                     fresh && at == 0 ? 0.0F : 1.0F, y, (int)ldy);
 }
@@ -47,7 +43,7 @@ void wa_gemm_rows(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const
 {
     size_t step = panel_rows(w);
     for (size_t first = 0; first < w->rows; first += step) {
-        size_t height = smaller(w->rows - first, step);
+        size_t height = wa_size_min(w->rows - first, step);
         const float *panel = panel_of(w, first, height, scratch);
         for (size_t i = 0; i < count; i++)
             multiply(CblasTrans, rows, height, w->cols, pairs[i].x, ldx, panel, w->cols, true,
@@ -65,7 +61,7 @@ void wa_gemm_features(const wa_matrix *w, size_t rows, size_t ldx, const wa_oper
 {
     size_t step = panel_rows(w);
     for (size_t first = 0; first < w->rows; first += step) {
-        size_t height = smaller(w->rows - first, step);
+        size_t height = wa_size_min(w->rows - first, step);
         const float *panel = panel_of(w, first, height, scratch);
         for (size_t i = 0; i < count; i++)
             multiply(CblasNoTrans, rows, w->cols, height, pairs[i].x + first, ldx, panel, w->cols,

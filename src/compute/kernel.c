@@ -1,5 +1,6 @@
 /* Inner loops without BLAS: activations, dots, row updates. Same bits on every instruction set. */
 #include "walkaudit/kernel.h"
+#include "walkaudit/bytes.h"
 
 #include "codec/simd.h"
 
@@ -182,11 +183,6 @@ double wa_dot_ref(const float *x, const float *y, size_t n)
     return sum;
 }
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* One pair with `height` decoded rows, those of features [first, first + height). */
 static void dot_panel(const wa_operand *pair, size_t rows, size_t ldx, size_t ldy, const float *panel,
                       size_t cols, size_t first, size_t height)
@@ -207,7 +203,7 @@ void wa_dot_marked(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, cons
     size_t most = WA_DOT_PANEL_BYTES / sizeof(float) / w->cols;
     most = most == 0 ? 1 : most;
     for (size_t first = 0; first < w->rows; first += most) {
-        size_t height = smaller(w->rows - first, most);
+        size_t height = wa_size_min(w->rows - first, most);
         const float *panel = in_place == NULL ? scratch->panel : in_place + first * w->cols;
         if (in_place == NULL)
             wa_matrix_decode(w, first, height, scratch->panel);
@@ -226,13 +222,13 @@ size_t wa_tile_rows(size_t features)
 {
     enum { UNIT = 64 };
     size_t rows = WA_TILE_BYTES / sizeof(float) / features / UNIT * UNIT;
-    return rows == 0 ? UNIT : smaller(rows, WA_TILE_ROWS);
+    return rows == 0 ? UNIT : wa_size_min(rows, WA_TILE_ROWS);
 }
 
 wa_status wa_scratch_open(wa_arena *arena, size_t rows, size_t features, size_t longest_row,
                           wa_scratch *out, wa_error *err)
 {
-    wa_scratch scratch = {.tile_rows = smaller(rows, wa_tile_rows(features)), .features = features, .arena = arena};
+    wa_scratch scratch = {.tile_rows = wa_size_min(rows, wa_tile_rows(features)), .features = features, .arena = arena};
     scratch.panel_floats = WA_PANEL_BYTES / sizeof(float);
     if (scratch.panel_floats < longest_row)
         scratch.panel_floats = longest_row;

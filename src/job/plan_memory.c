@@ -20,11 +20,6 @@ static size_t plus(size_t a, size_t b)
     return wa_size_add(a, b, &out) ? out : SIZE_MAX;
 }
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Logits of so many rows: all of them when they may be kept between the passes, else a panel. */
 static size_t logits_bytes(const wa_plan_input *input, size_t rows)
 {
@@ -63,7 +58,7 @@ size_t wa_plan_gathered(const wa_grid *grid)
 size_t wa_plan_references(size_t bytes, size_t messages)
 {
     enum { AHEAD_BYTES = 32 << 20, LEAST = 2 };
-    size_t count = smaller(AHEAD_BYTES / bytes, messages);
+    size_t count = wa_size_min(AHEAD_BYTES / bytes, messages);
     return count < LEAST ? LEAST : count;
 }
 
@@ -82,7 +77,7 @@ static size_t block_bytes(const wa_plan_input *input, size_t rows)
 static size_t head_bytes(const wa_plan_input *input, const wa_plan *plan, size_t lanes)
 {
     size_t normed = input->logits_all ? plan->max_rows : plan->max_prompts;
-    size_t heads = input->logits_all ? smaller(plan->max_rows, WA_HEAD_ROWS) : plan->max_prompts;
+    size_t heads = input->logits_all ? wa_size_min(plan->max_rows, WA_HEAD_ROWS) : plan->max_prompts;
     size_t rows = times(plus(lanes, 1), heads);
     size_t bytes = times(rows, sizeof(wa_logits) + sizeof(wa_divergence));
     bytes = plus(bytes, logits_bytes(input, rows));
@@ -94,13 +89,13 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
     const wa_grid grid = {.groups = 1, .stages = stages, .teams = teams};
     size_t rows = plan->max_rows, row = times(input->hidden, sizeof(float));
     size_t residual = times(rows, row), block = block_bytes(input, rows);
-    size_t tile = smaller(rows, wa_tile_rows(input->intermediate));
+    size_t tile = wa_size_min(rows, wa_tile_rows(input->intermediate));
 
     /* a slot: residuals of its lanes, results, and the same packed to be sent */
-    size_t slots = smaller(wa_plan_slots(&grid, stages - 1, 0), plan->batch_count);
+    size_t slots = wa_size_min(wa_plan_slots(&grid, stages - 1, 0), plan->batch_count);
     size_t total = times(slots, plus(times(lanes, residual), times(2, block)));
     /* gathered: a block for each batch, and a message of every rank of the group */
-    size_t gathered = smaller(wa_plan_gathered(&grid), plan->batch_count);
+    size_t gathered = wa_size_min(wa_plan_gathered(&grid), plan->batch_count);
     total = plus(total, times(plus(gathered, 1), block));
     if (teams > 1 && residual > 0)
         total = plus(total, times(wa_plan_references(times(3, residual), input->layer_count + 1), times(3, residual)));

@@ -10,6 +10,7 @@
  */
 #include "path/fault.h"
 #include "path/walk.h"
+#include "walkaudit/bytes.h"
 
 #include "codec/simd.h"
 
@@ -24,15 +25,10 @@ typedef struct band {
     size_t stride, first, width;
 } band;
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static size_t band_width(const wa_walk_layer *l)
 {
     size_t units = BAND_BYTES / sizeof(float) / BAND_UNIT / l->features;
-    return smaller(l->hidden, (units == 0 ? 1 : units) * BAND_UNIT);
+    return wa_size_min(l->hidden, (units == 0 ? 1 : units) * BAND_UNIT);
 }
 
 /* from [width, F] rows of the stored matrix to columns of `to` [F, stride]. */
@@ -55,7 +51,7 @@ static void decode_rows(const wa_walk *walk, size_t first, size_t width, float *
     size_t most = WA_PANEL_BYTES / sizeof(float) / l->features;
     most = most == 0 ? 1 : most;
     for (size_t h = 0; h < width; h += most) {
-        size_t count = smaller(width - h, most);
+        size_t count = wa_size_min(width - h, most);
         wa_matrix_decode(&l->down, first + h, count, scratch->panel);
         turn(scratch->panel, count, l->features, to + h, width);
     }
@@ -106,7 +102,7 @@ static void add_chunks(const band *b, const int32_t *hits, const float *act, siz
     size_t most = (count + WA_PARALLEL_CHUNKS - 1) / WA_PARALLEL_CHUNKS;
     for (size_t first = 0; first < count; first += most) {
         memset(part, 0, b->width * sizeof *part);
-        add_hits(b, hits + first, act + first, smaller(count - first, most), part);
+        add_hits(b, hits + first, act + first, wa_size_min(count - first, most), part);
         wa_axpy(1.0F, part, y, b->width);
     }
 }
@@ -145,7 +141,7 @@ static wa_status walk_bands(wa_walk *walk, wa_tile tile, size_t count)
         band b = {.rows = in_place,
                   .stride = l->hidden,
                   .first = first,
-                  .width = smaller(l->hidden - first, width)};
+                  .width = wa_size_min(l->hidden - first, width)};
         if (in_place == NULL) {
             decode_band(walk, first, b.width, decoded);
             b.rows = decoded;

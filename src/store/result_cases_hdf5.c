@@ -91,18 +91,13 @@ static wa_status add_chunk(const reader *r, const wa_box *box, bool again, wa_su
     return WA_OK;
 }
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static wa_status add_observations(const reader *r, size_t which, bool again, wa_summary *summary, wa_error *err)
 {
     const wa_dims *dims = &r->extents->dims;
     for (size_t layer = 0; layer < dims->layers; layer += r->unit[1])
         for (size_t obs = 0; obs < dims->rows; obs += r->unit[2]) {
             wa_box box = {.start = {which, layer, obs},
-                          .count = {1, smaller(dims->layers - layer, r->unit[1]), smaller(dims->rows - obs, r->unit[2])}};
+                          .count = {1, wa_size_min(dims->layers - layer, r->unit[1]), wa_size_min(dims->rows - obs, r->unit[2])}};
             WA_TRY(add_chunk(r, &box, again, summary, err));
         }
     return WA_OK;
