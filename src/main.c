@@ -1,9 +1,9 @@
 /* walkaudit: the table of verbs, and the only exit. */
 #include "base/signals.h"
 #include "cli/cli.h"
-#include "walkaudit/kernel.h"
-#include "walkaudit/comm.h"
-#include "walkaudit/store.h"
+#include "compute/kernel.h"
+#include "comm/comm.h"
+#include "store/store.h"
 
 #include <argp.h>
 #include <stdio.h>
@@ -28,24 +28,6 @@ static const verb VERBS[] = {
     {"status", wa_cli_status, "RESULT.h5", "what is done and what is missing"},
 };
 enum { VERB_COUNT = sizeof VERBS / sizeof VERBS[0] };
-
-int wa_cli_fail(const wa_error *err)
-{
-    fprintf(stderr, "walkaudit: %s\n", err->text);
-    return wa_status_exit_code(err->status);
-}
-
-int wa_cli_answer(const char *name, size_t limit, wa_cli_body *body, void *words)
-{
-    wa_error err = {.status = WA_OK};
-    wa_arena *arena;
-    int exit_code = 0;
-    if (wa_arena_open(name, limit, &arena, &err) != WA_OK)
-        return wa_cli_fail(&err);
-    wa_status status = body(words, arena, &exit_code, &err);
-    wa_arena_close(arena);
-    return status == WA_OK ? exit_code : wa_cli_fail(&err);
-}
 
 static void print_help(FILE *out)
 {

@@ -1,8 +1,8 @@
 /* Arenas: chunks obtained from the system in large pieces and given back together. The only
  * file that calls the allocator. */
 #define _GNU_SOURCE
-#include "walkaudit/arena.h"
-#include "walkaudit/bytes.h"
+#include "base/arena.h"
+#include "base/bytes.h"
 
 #include <stdarg.h>
 #include <stdio.h>

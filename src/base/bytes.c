@@ -1,5 +1,5 @@
 /* Size arithmetic and slices: every length from a file passes here before it is used. */
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <assert.h>
 

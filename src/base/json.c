@@ -1,5 +1,5 @@
 /* JSON through Jansson: duplicates refused, errors in one line with their place. */
-#include "walkaudit/json.h"
+#include "base/json.h"
 
 wa_status wa_json_parse(wa_bytes text, json_t **out, wa_error *err)
 {

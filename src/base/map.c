@@ -1,6 +1,6 @@
 /* Read-only maps of whole files. */
 #define _GNU_SOURCE /* madvise: posix_madvise's DONTNEED does nothing in glibc */
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include "base/signals.h"
 

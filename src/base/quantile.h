@@ -1,6 +1,6 @@
 /* Quantiles of unsorted values. */
-#ifndef WALKAUDIT_QUANTILE_H
-#define WALKAUDIT_QUANTILE_H
+#ifndef WALKAUDIT_BASE_QUANTILE_H
+#define WALKAUDIT_BASE_QUANTILE_H
 
 #include <stddef.h>
 

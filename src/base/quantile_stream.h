@@ -1,8 +1,8 @@
 /* Quantiles of more values than memory should hold: exact, from several passes over them. */
-#ifndef WALKAUDIT_QUANTILE_STREAM_H
-#define WALKAUDIT_QUANTILE_STREAM_H
+#ifndef WALKAUDIT_BASE_QUANTILE_STREAM_H
+#define WALKAUDIT_BASE_QUANTILE_STREAM_H
 
-#include "walkaudit/arena.h"
+#include "base/arena.h"
 
 #include <stdbool.h>
 #include <stdint.h>

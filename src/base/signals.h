@@ -1,6 +1,6 @@
 /* Signals: what was asked of this process, and a last word when a mapped file is cut short under it. */
-#ifndef WALKAUDIT_SIGNALS_H
-#define WALKAUDIT_SIGNALS_H
+#ifndef WALKAUDIT_BASE_SIGNALS_H
+#define WALKAUDIT_BASE_SIGNALS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* Failures: one record, written where the cause is found, extended on the way up. */
-#include "walkaudit/status.h"
+#include "base/status.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -75,4 +75,10 @@ int wa_exit_code_graver(int a, int b)
         if (a == order[i] || b == order[i])
             return order[i];
     return 4;
+}
+
+int wa_error_print(const wa_error *err)
+{
+    fprintf(stderr, "walkaudit: %s\n", err->text);
+    return wa_status_exit_code(err->status);
 }

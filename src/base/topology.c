@@ -1,6 +1,6 @@
 /* Processors and memory of a host, as the kernel and Slurm tell them. */
 #define _GNU_SOURCE /* sched_getaffinity */
-#include "walkaudit/topology.h"
+#include "base/topology.h"
 
 #include <limits.h>
 #include <sched.h>

@@ -1,8 +1,8 @@
 /* The verbs: each parses its words, calls one module, prints. Exit codes: design 4. */
-#ifndef WALKAUDIT_CLI_H
-#define WALKAUDIT_CLI_H
+#ifndef WALKAUDIT_CLI_CLI_H
+#define WALKAUDIT_CLI_CLI_H
 
-#include "walkaudit/arena.h"
+#include "base/arena.h"
 
 /* argv[0] is "walkaudit VERB". Each returns the exit code of the process. */
 int wa_cli_run(int argc, char **argv);
@@ -13,9 +13,6 @@ int wa_cli_synth(int argc, char **argv);
 int wa_cli_tokenize(int argc, char **argv);
 int wa_cli_verdict(int argc, char **argv);
 int wa_cli_status(int argc, char **argv);
-
-/** Print "walkaudit: <story>" on stderr; returns the exit code of err->status. */
-int wa_cli_fail(const wa_error *err);
 
 /** What a verb does with its parsed words, in an arena of its own. exit_code: 0, or what it sets. */
 typedef wa_status wa_cli_body(void *words, wa_arena *arena, int *exit_code, wa_error *err);

@@ -1,8 +1,8 @@
 /* walkaudit extract: a vindex from a model, with a progress bar and a closing line. */
-#include "walkaudit/extract.h"
+#include "vindex/extract.h"
 #include "base/signals.h"
 #include "cli/cli.h"
-#include "walkaudit/vindex.h"
+#include "vindex/vindex.h"
 
 #include <argp.h>
 #include <dirent.h>

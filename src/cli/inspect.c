@@ -1,8 +1,8 @@
 /* walkaudit inspect: recognise what PATH is and print what is known about it. */
 #include "cli/inspect.h"
 #include "cli/cli.h"
-#include "walkaudit/bytes.h"
-#include "walkaudit/store.h"
+#include "base/bytes.h"
+#include "store/store.h"
 
 #include <argp.h>
 

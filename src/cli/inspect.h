@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_CLI_INSPECT_H
 #define WALKAUDIT_CLI_INSPECT_H
 
-#include "walkaudit/arena.h"
+#include "base/arena.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* What a model is: family, shapes, the formats its weights are stored in. */
 #include "cli/inspect.h"
-#include "walkaudit/model.h"
+#include "model/model.h"
 
 #include <inttypes.h>
 #include <sys/stat.h>

@@ -2,7 +2,7 @@
 #include "cli/inspect.h"
 #include "vindex/flags.h"
 #include "vindex/scan.h"
-#include "walkaudit/path.h"
+#include "path/path.h"
 
 #include <inttypes.h>
 #include <sys/stat.h>

@@ -1,8 +1,8 @@
 /* `walkaudit plan`: what a job would do on so many ranks, without computing it. */
-#include "cli.h"
-#include "grid.h"
-#include "plan_sums.h"
-#include "walkaudit/audit.h"
+#include "cli/cli.h"
+#include "report/grid.h"
+#include "cli/plan_sums.h"
+#include "engine/audit.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -378,7 +378,7 @@ static wa_status plan_job(void *words, wa_arena *arena, int *exit_code, wa_error
         if (a > 0)
             putchar('\n');
         if (plan_audit(job, a, r, place_of(r, sweep, a), &own) != WA_OK)
-            *exit_code = wa_exit_code_graver(*exit_code, wa_cli_fail(&own));
+            *exit_code = wa_exit_code_graver(*exit_code, wa_error_print(&own));
     }
     return WA_OK;
 }

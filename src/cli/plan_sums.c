@@ -1,10 +1,10 @@
 /* What a plan costs. */
-#include "plan_sums.h"
+#include "cli/plan_sums.h"
 
-#include "grid.h"
-#include "walkaudit/bytes.h"
-#include "walkaudit/kernel.h"
-#include "walkaudit/pipeline.h"
+#include "report/grid.h"
+#include "base/bytes.h"
+#include "compute/kernel.h"
+#include "engine/pipeline.h"
 
 #include <stdio.h>
 

@@ -1,8 +1,8 @@
 /* What a plan costs: memory, messages, time, size of the result; on one number of ranks or on several. */
-#ifndef WALKAUDIT_PLAN_SUMS_H
-#define WALKAUDIT_PLAN_SUMS_H
+#ifndef WALKAUDIT_CLI_PLAN_SUMS_H
+#define WALKAUDIT_CLI_PLAN_SUMS_H
 
-#include "walkaudit/audit.h"
+#include "engine/audit.h"
 
 /** "1.5 GB": three digits are enough to judge by. */
 WA_CHECKED wa_status wa_plan_amount(double amount, const char *unit, wa_arena *arena, char **out,

@@ -2,8 +2,8 @@
 #include "base/signals.h"
 #include "cli/cli.h"
 #include "cli/selection.h"
-#include "walkaudit/run.h"
-#include "walkaudit/stage.h"
+#include "run/sweep.h"
+#include "engine/stage.h"
 
 #include <argp.h>
 #include <stdio.h>
@@ -120,7 +120,7 @@ static int run_on_ranks(const arguments *args, wa_comm *comm, wa_arena *arena)
     wa_status status = wa_comm_agree(comm, open_job(args, arena, &job, &err), &err);
     if (status == WA_OK)
         return wa_run_job(comm, job, &args->options);
-    return wa_comm_rank(comm) == 0 ? wa_cli_fail(&err) : wa_status_exit_code(status);
+    return wa_comm_rank(comm) == 0 ? wa_error_print(&err) : wa_status_exit_code(status);
 }
 
 static const char *join_words(int argc, char **argv, wa_arena *arena)
@@ -155,12 +155,12 @@ int wa_cli_run(int argc, char **argv)
     wa_error err = {.status = WA_OK};
     wa_arena *arena;
     if (wa_arena_open("job", 0, &arena, &err) != WA_OK)
-        return wa_cli_fail(&err);
+        return wa_error_print(&err);
     args.options.selection = args.selection.chosen;
     args.options.command_line = join_words(argc, argv, arena);
     wa_comm *comm;
     if (wa_comm_open(&argc, &argv, &comm, &err) != WA_OK) {
-        int code = wa_cli_fail(&err);
+        int code = wa_error_print(&err);
         wa_arena_close(arena);
         return code;
     }

@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_CLI_SELECTION_H
 #define WALKAUDIT_CLI_SELECTION_H
 
-#include "walkaudit/job.h"
+#include "job/job.h"
 
 #include <argp.h>
 

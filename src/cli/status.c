@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 #include "cli/selection.h"
 #include "cli/status_job.h"
-#include "walkaudit/store.h"
+#include "store/store.h"
 
 #include <argp.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* walkaudit status JOB.yaml: a line per audit, one exit code. */
 #include "cli/status_job.h"
 
-#include "run_failure.h"
-#include "walkaudit/store.h"
+#include "run/failure.h"
+#include "store/store.h"
 
 #include <stdio.h>
 #include <string.h>

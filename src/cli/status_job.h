@@ -3,7 +3,7 @@
 #define WALKAUDIT_CLI_STATUS_JOB_H
 
 #include "cli/cli.h"
-#include "walkaudit/job.h"
+#include "job/job.h"
 
 /** What `walkaudit status` was asked for. */
 typedef struct wa_status_question {

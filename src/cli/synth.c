@@ -1,6 +1,6 @@
 /* `walkaudit synth`: a random model for tests and benchmarks. */
-#include "walkaudit/synth.h"
-#include "cli.h"
+#include "model/synth.h"
+#include "cli/cli.h"
 
 #include <argp.h>
 #include <errno.h>

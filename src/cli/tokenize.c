@@ -1,7 +1,7 @@
 /* `walkaudit tokenize`: the ids and pieces of a text, or the ids of every text of a file. */
-#include "cli.h"
-#include "walkaudit/json.h"
-#include "walkaudit/tokenizer.h"
+#include "cli/cli.h"
+#include "base/json.h"
+#include "model/tokenizer.h"
 
 #include <argp.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* walkaudit verdict: judge a finished result file again, perhaps with other bounds. */
 #include "cli/cli.h"
-#include "cli/table.h"
+#include "report/table.h"
 
 #include <argp.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* Option values with units: bytes and durations. */
 #include "cli/cli.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <argp.h>
 #include <errno.h>

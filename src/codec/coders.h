@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_CODEC_CODERS_H
 #define WALKAUDIT_CODEC_CODERS_H
 
-#include "walkaudit/codec.h"
+#include "codec/codec.h"
 
 /*
  * wa_decode_ID, wa_encode_ID          the ones that run

@@ -1,6 +1,6 @@
 /* Plain float formats: f16, bf16, f32 and f64 to f32, and f32 to the 16-bit ones. */
-#include "coders.h"
-#include "simd.h"
+#include "codec/coders.h"
+#include "codec/simd.h"
 
 #include <math.h>
 

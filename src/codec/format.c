@@ -1,5 +1,5 @@
 /* The table of number formats. */
-#include "coders.h"
+#include "codec/coders.h"
 
 #include <assert.h>
 

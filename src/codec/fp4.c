@@ -1,8 +1,8 @@
 /* FP4 blocks of vindexes: E2M1 codes under two levels of E4M3 scales (vindex-format.md 5.9). */
-#include "coders.h"
-#include "e4m3.h"
-#include "quantise.h"
-#include "simd.h"
+#include "codec/coders.h"
+#include "codec/e4m3.h"
+#include "codec/quantise.h"
+#include "codec/simd.h"
 
 #include <assert.h>
 

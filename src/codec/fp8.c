@@ -1,8 +1,8 @@
 /* FP8 blocks of vindexes: 256 E4M3 codes and their E4M3 scale (vindex-format.md 5.10). */
-#include "coders.h"
-#include "e4m3.h"
-#include "quantise.h"
-#include "simd.h"
+#include "codec/coders.h"
+#include "codec/e4m3.h"
+#include "codec/quantise.h"
+#include "codec/simd.h"
 
 #include <assert.h>
 

@@ -1,8 +1,8 @@
 /* GGML's super-blocks of 256 that vindexes do not have, or order differently: Q5_K and Q6_K as GGUF
  * files hold them (forward-pass.md 1.6). Q4_K is in q4_k.c. */
-#include "coders.h"
-#include "k_scales.h"
-#include "simd.h"
+#include "codec/coders.h"
+#include "codec/k_scales.h"
+#include "codec/simd.h"
 
 #include <assert.h>
 

@@ -1,7 +1,7 @@
 /* GGML's blocks of 32: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 in the element order of GGUF files
  * (forward-pass.md 1.6). Vindexes order Q4_0 differently; that is another format. */
-#include "coders.h"
-#include "simd.h"
+#include "codec/coders.h"
+#include "codec/simd.h"
 
 #include <assert.h>
 

@@ -1,5 +1,5 @@
 /* Rows of stored matrices as f32 and back: padding dropped and made, stored row orders undone. */
-#include "coders.h"
+#include "codec/coders.h"
 
 #include <assert.h>
 

@@ -1,8 +1,8 @@
 /* Q4_0 of vindexes: neighbours share a byte (vindex-format.md 5.4). GGML's order is in ggml_q32.c.
  */
-#include "coders.h"
-#include "quantise.h"
-#include "simd.h"
+#include "codec/coders.h"
+#include "codec/quantise.h"
+#include "codec/simd.h"
 
 #include <assert.h>
 #include <float.h>

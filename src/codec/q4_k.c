@@ -1,8 +1,8 @@
 /* Q4_K, the same in GGUF files and in vindexes; the encoder is LARQL's (vindex-format.md 5.6). */
-#include "coders.h"
-#include "k_scales.h"
-#include "quantise.h"
-#include "simd.h"
+#include "codec/coders.h"
+#include "codec/k_scales.h"
+#include "codec/quantise.h"
+#include "codec/simd.h"
 
 #include <assert.h>
 

@@ -1,7 +1,7 @@
 /* Q6_K of vindexes: elements in order (vindex-format.md 5.7). GGML's order is in ggml_k.c. */
-#include "coders.h"
-#include "quantise.h"
-#include "simd.h"
+#include "codec/coders.h"
+#include "codec/quantise.h"
+#include "codec/simd.h"
 
 #include <assert.h>
 

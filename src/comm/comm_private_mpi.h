@@ -1,9 +1,9 @@
 /* What the two files of comm share. */
-#ifndef WALKAUDIT_COMM_PRIVATE_MPI_H
-#define WALKAUDIT_COMM_PRIVATE_MPI_H
+#ifndef WALKAUDIT_COMM_COMM_PRIVATE_MPI_H
+#define WALKAUDIT_COMM_COMM_PRIVATE_MPI_H
 
-#include "walkaudit/arena.h"
-#include "walkaudit/comm.h"
+#include "base/arena.h"
+#include "comm/comm.h"
 
 #include <mpi.h>
 

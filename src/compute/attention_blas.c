@@ -1,5 +1,5 @@
 /* Attention between the projections: QK-norm, rotation, scores by sgemm, softmax, weighted sum. */
-#include "walkaudit/dense.h"
+#include "compute/dense.h"
 
 #include <cblas.h>
 #include <math.h>

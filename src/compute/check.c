@@ -1,5 +1,5 @@
 /* Does the installed sgemm compute products on this host? A wrong kernel for a new processor would make every verdict wrong. */
-#include "walkaudit/kernel.h"
+#include "compute/kernel.h"
 
 #include <math.h>
 

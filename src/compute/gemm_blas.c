@@ -1,6 +1,6 @@
 /* Matrix products over stored weights: decode a panel, hand it to sgemm while it is in the cache. */
-#include "walkaudit/kernel.h"
-#include "walkaudit/bytes.h"
+#include "compute/kernel.h"
+#include "base/bytes.h"
 
 #include <cblas.h>
 

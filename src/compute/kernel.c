@@ -1,6 +1,6 @@
 /* Inner loops without BLAS: activations, dots, row updates. Same bits on every instruction set. */
-#include "walkaudit/kernel.h"
-#include "walkaudit/bytes.h"
+#include "compute/kernel.h"
+#include "base/bytes.h"
 
 #include "codec/simd.h"
 

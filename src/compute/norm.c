@@ -1,5 +1,5 @@
 /* Norms, residual adds and the embedding: everything of the residual stream that is not a product. */
-#include "walkaudit/dense.h"
+#include "compute/dense.h"
 
 #include "codec/simd.h"
 

@@ -1,5 +1,5 @@
 /* Opening an audit: model, vindexes, cases and prompts of one entry of a job. */
-#include "walkaudit/audit.h"
+#include "engine/audit.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* The writer of a group: gathers every rank's share of a batch, writes its part, tells rank 0. */
 #include "engine/pipeline_private.h"
 
-#include "walkaudit/store.h"
+#include "store/store.h"
 
 /* One batch being gathered. */
 typedef struct entry {

@@ -1,8 +1,8 @@
 /* Every own case at one layer: twice its FFN, the differences, the kernel check; and the encoding check. */
 #include "engine/stage_private.h"
 
-#include "walkaudit/diff.h"
-#include "walkaudit/plan.h"
+#include "measure/diff.h"
+#include "job/plan.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /* Logits of every prompt's last row, or of all rows, for all lanes, streamed over the vocabulary in two passes. Design 3. */
 #include "engine/stage_private.h"
 
-#include "walkaudit/logits.h"
+#include "measure/logits.h"
 
 #include <math.h>
 

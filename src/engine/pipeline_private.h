@@ -1,8 +1,8 @@
 /* What the files of the pipeline share: one rank's state. */
-#ifndef WALKAUDIT_PIPELINE_PRIVATE_H
-#define WALKAUDIT_PIPELINE_PRIVATE_H
+#ifndef WALKAUDIT_ENGINE_PIPELINE_PRIVATE_H
+#define WALKAUDIT_ENGINE_PIPELINE_PRIVATE_H
 
-#include "walkaudit/pipeline.h"
+#include "engine/pipeline.h"
 
 /* Every message starts with this: which batch, and how the sender fared. 1 KiB, so that data after it stay aligned. */
 typedef struct message_head {

@@ -1,7 +1,7 @@
 /* One rank's layers, all lanes together: every matrix is decoded once per batch. Design 3. */
 #include "engine/stage_private.h"
 
-#include "walkaudit/diff.h"
+#include "measure/diff.h"
 
 #include <time.h>
 

@@ -1,9 +1,9 @@
 /* The buffers of a stage, shared by stage.c (the layer), compare.c (its cases) and head.c (logits). */
-#ifndef WALKAUDIT_STAGE_PRIVATE_H
-#define WALKAUDIT_STAGE_PRIVATE_H
+#ifndef WALKAUDIT_ENGINE_STAGE_PRIVATE_H
+#define WALKAUDIT_ENGINE_STAGE_PRIVATE_H
 
-#include "walkaudit/capture.h"
-#include "walkaudit/stage.h"
+#include "store/capture.h"
+#include "engine/stage.h"
 
 struct wa_stage {
     const wa_stage_audit *audit;

@@ -1,5 +1,5 @@
 /* Jobs: the raw job judged, names and paths resolved, to a wa_job. */
-#include "job_load.h"
+#include "job/job_load.h"
 
 #include <limits.h>
 #include <stdio.h>

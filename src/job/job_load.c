@@ -1,5 +1,5 @@
 /* libcyaml at work: job file to raw job and back, its complaints in our words, and --set. */
-#include "job_load.h"
+#include "job/job_load.h"
 
 #include <errno.h>
 #include <stdio.h>

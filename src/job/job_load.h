@@ -1,9 +1,9 @@
 /* From a job file and its settings to a raw job whose scalars are filled in. */
-#ifndef WALKAUDIT_JOB_LOAD_H
-#define WALKAUDIT_JOB_LOAD_H
+#ifndef WALKAUDIT_JOB_JOB_LOAD_H
+#define WALKAUDIT_JOB_JOB_LOAD_H
 
-#include "job_schema.h"
-#include "yaml_scan.h"
+#include "job/job_schema.h"
+#include "job/yaml_scan.h"
 
 /** A job being opened. Arena. */
 typedef struct wa_job_source {

@@ -1,5 +1,5 @@
 /* The table of job keys, expanded: libcyaml fields, rows of text, and places in the raw job. */
-#include "job_schema.h"
+#include "job/job_schema.h"
 
 #include <stddef.h>
 

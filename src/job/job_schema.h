@@ -1,8 +1,8 @@
 /* The one table of job keys: the schema, the rows of --help-job and the raw job come from it. */
-#ifndef WALKAUDIT_JOB_SCHEMA_H
-#define WALKAUDIT_JOB_SCHEMA_H
+#ifndef WALKAUDIT_JOB_JOB_SCHEMA_H
+#define WALKAUDIT_JOB_JOB_SCHEMA_H
 
-#include "walkaudit/job.h"
+#include "job/job.h"
 
 #include <cyaml/cyaml.h>
 

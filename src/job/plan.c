@@ -1,7 +1,7 @@
 /* Plans: batches, seats and rows to check. The grid is in plan_grid.c. */
-#include "plan_grid.h"
+#include "job/plan_grid.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <limits.h>
 

@@ -1,9 +1,9 @@
 /* The choice of a grid (design 10). Costs are counted in floating-point operations. */
-#include "plan_grid.h"
+#include "job/plan_grid.h"
 
-#include "walkaudit/block.h"
-#include "walkaudit/bytes.h"
-#include "walkaudit/kernel.h"
+#include "measure/block.h"
+#include "base/bytes.h"
+#include "compute/kernel.h"
 
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /* The choice of a grid: dealing of cases, cuts of layers, and the time that both would take. */
-#ifndef WALKAUDIT_PLAN_GRID_H
-#define WALKAUDIT_PLAN_GRID_H
+#ifndef WALKAUDIT_JOB_PLAN_GRID_H
+#define WALKAUDIT_JOB_PLAN_GRID_H
 
-#include "walkaudit/plan.h"
+#include "job/plan.h"
 
 /**
  * Fill in grid, stage_start, case_member, vindex_member, predicted_utilisation, flops_per_rank_max

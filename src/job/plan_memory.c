@@ -1,10 +1,10 @@
 /* Memory of one rank by formula: what its arenas hold, term by term. Mapped files are not in it. */
-#include "plan_grid.h"
+#include "job/plan_grid.h"
 
-#include "walkaudit/block.h"
-#include "walkaudit/bytes.h"
-#include "walkaudit/kernel.h"
-#include "walkaudit/logits.h"
+#include "measure/block.h"
+#include "base/bytes.h"
+#include "compute/kernel.h"
+#include "measure/logits.h"
 
 /* Products and sums that stop at SIZE_MAX: a plan that large is refused by its size, not by
  * wrapping. */

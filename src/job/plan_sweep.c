@@ -1,7 +1,7 @@
 /* Several audits on so many ranks: one after another on all of them, or side by side on sets of them. */
-#include "walkaudit/plan.h"
+#include "job/plan.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <math.h>
 #include <stdio.h>

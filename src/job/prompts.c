@@ -1,6 +1,6 @@
 /* Prompts: the three published ones, or lines of JSON. */
-#include "walkaudit/job.h"
-#include "walkaudit/json.h"
+#include "job/job.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* Which audits of a job, and which files are theirs: both follow from the job alone. */
-#include "walkaudit/job.h"
+#include "job/job.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* A first pass over a YAML file with libyaml's events (libcyaml stands on the same library). */
-#include "yaml_scan.h"
+#include "job/yaml_scan.h"
 
 #include <yaml.h>
 

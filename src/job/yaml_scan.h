@@ -1,10 +1,10 @@
 /* A first pass over a YAML file: where every key and value stands, and what the schema cannot say.
  */
-#ifndef WALKAUDIT_YAML_SCAN_H
-#define WALKAUDIT_YAML_SCAN_H
+#ifndef WALKAUDIT_JOB_YAML_SCAN_H
+#define WALKAUDIT_JOB_YAML_SCAN_H
 
-#include "walkaudit/arena.h"
-#include "walkaudit/bytes.h"
+#include "base/arena.h"
+#include "base/bytes.h"
 
 /** One value, with the path that leads to it. */
 typedef struct wa_yaml_entry {

@@ -1,8 +1,8 @@
 /* The memory of one batch's fields, laid out by the field table. */
-#include "walkaudit/block.h"
+#include "measure/block.h"
 
-#include "walkaudit/bytes.h"
-#include "walkaudit/vindex.h"
+#include "base/bytes.h"
+#include "vindex/vindex.h"
 
 #include <assert.h>
 #include <math.h>

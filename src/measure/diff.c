@@ -1,5 +1,5 @@
 /* Differences between rows: one pass for the sums, one more for the angle. */
-#include "walkaudit/diff.h"
+#include "measure/diff.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* Next-token distributions from panels of logits: a running normaliser and top k, then KL and JS.
  */
-#include "walkaudit/logits.h"
+#include "measure/logits.h"
 
 #include "codec/simd.h"
 

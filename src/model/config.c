@@ -1,5 +1,5 @@
 /* Facts that follow from a configuration, whichever container it came from. */
-#include "config.h"
+#include "model/config.h"
 
 #include <math.h>
 

@@ -2,10 +2,10 @@
 #ifndef WALKAUDIT_MODEL_CONFIG_H
 #define WALKAUDIT_MODEL_CONFIG_H
 
-#include "family.h"
-#include "gguf.h"
+#include "model/family.h"
+#include "model/gguf.h"
 
-#include "walkaudit/json.h"
+#include "base/json.h"
 
 typedef enum wa_scaling_kind {
     WA_SCALING_NONE,

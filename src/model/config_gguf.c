@@ -1,5 +1,5 @@
 /* GGUF metadata to facts (forward-pass.md 1.7), under either semantics. */
-#include "config.h"
+#include "model/config.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* config.json to facts (forward-pass.md 1.4), under either semantics. */
-#include "config.h"
+#include "model/config.h"
 
 #include <math.h>
 

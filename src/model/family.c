@@ -1,5 +1,5 @@
 /* The families, as tables. Facts: forward-pass.md 2.2, names: 1.3 and 1.7, refusals: 2.3. */
-#include "family.h"
+#include "model/family.h"
 
 /* --- names --- */
 

@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_MODEL_FAMILY_H
 #define WALKAUDIT_MODEL_FAMILY_H
 
-#include "walkaudit/model.h"
+#include "model/model.h"
 
 /* Places of a model that a tensor can have. */
 typedef enum wa_role {

@@ -1,6 +1,6 @@
 /* Parsing a GGUF container: header, metadata, tensor infos, in file order, every bound first. */
-#include "gguf.h"
-#include "gguf_private.h"
+#include "model/gguf.h"
+#include "model/gguf_private.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
 #ifndef WALKAUDIT_MODEL_GGUF_H
 #define WALKAUDIT_MODEL_GGUF_H
 
-#include "walkaudit/arena.h"
-#include "walkaudit/codec.h"
+#include "base/arena.h"
+#include "codec/codec.h"
 
 /** Value types of metadata, as numbered in the file (forward-pass.md 1.5). */
 typedef enum wa_gguf_value_type {

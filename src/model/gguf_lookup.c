@@ -1,6 +1,6 @@
 /* Answers from a parsed GGUF container: typed metadata values and tensors by name. */
-#include "gguf.h"
-#include "gguf_private.h"
+#include "model/gguf.h"
+#include "model/gguf_private.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

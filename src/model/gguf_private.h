@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_MODEL_GGUF_PRIVATE_H
 #define WALKAUDIT_MODEL_GGUF_PRIVATE_H
 
-#include "gguf.h"
+#include "model/gguf.h"
 
 /* One metadata entry; views into the file. */
 typedef struct wa_gguf_entry {

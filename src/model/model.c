@@ -1,9 +1,9 @@
 /* Opening a model: find its files, read its configuration, put every weight in its place. */
-#include "walkaudit/model.h"
+#include "model/model.h"
 
-#include "config.h"
-#include "model_files.h"
-#include "weights.h"
+#include "model/config.h"
+#include "model/model_files.h"
+#include "model/weights.h"
 
 /* The configuration's facts; what opening has filled so far stays. */
 static void set_facts(const wa_config *config, wa_model *model)

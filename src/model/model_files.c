@@ -1,7 +1,7 @@
 /* Finding, mapping and parsing the files of a model. */
-#include "model_files.h"
+#include "model/model_files.h"
 
-#include "safetensors.h"
+#include "model/safetensors.h"
 
 #include <dirent.h>
 #include <errno.h>

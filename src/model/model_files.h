@@ -1,9 +1,9 @@
 /* The files of a model: found, mapped, parsed, and one table of their tensors. */
-#ifndef WALKAUDIT_MODEL_FILES_H
-#define WALKAUDIT_MODEL_FILES_H
+#ifndef WALKAUDIT_MODEL_MODEL_FILES_H
+#define WALKAUDIT_MODEL_MODEL_FILES_H
 
-#include "config.h"
-#include "tensor.h"
+#include "model/config.h"
+#include "model/tensor.h"
 
 /** Maps of a model, closed together. */
 struct wa_model_maps {

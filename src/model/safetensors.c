@@ -1,7 +1,7 @@
 /* Parsing a safetensors file: an 8-byte length, a JSON header, then the data. */
-#include "safetensors.h"
+#include "model/safetensors.h"
 
-#include "walkaudit/json.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_MODEL_SAFETENSORS_H
 #define WALKAUDIT_MODEL_SAFETENSORS_H
 
-#include "tensor.h"
+#include "model/tensor.h"
 
 typedef struct wa_safetensors {
     wa_tensor *tensors; /* [count], arena, in the order of the header */

@@ -1,9 +1,9 @@
 /* Synthetic models: shapes, config.json, and the streaming of model.safetensors. */
-#include "walkaudit/synth.h"
+#include "model/synth.h"
 
 #include "model/synth_parts.h"
-#include "vindex/staging.h"
-#include "walkaudit/json.h"
+#include "base/staging.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>

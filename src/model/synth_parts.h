@@ -2,8 +2,8 @@
 #ifndef WALKAUDIT_MODEL_SYNTH_PARTS_H
 #define WALKAUDIT_MODEL_SYNTH_PARTS_H
 
-#include "walkaudit/arena.h"
-#include "walkaudit/bytes.h"
+#include "base/arena.h"
+#include "base/bytes.h"
 
 typedef enum wa_synth_family { WA_SYNTH_GEMMA3, WA_SYNTH_LLAMA } wa_synth_family;
 

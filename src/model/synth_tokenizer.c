@@ -1,7 +1,7 @@
 /* The tokenizer of synthetic models: a byte-level BPE, trained here on a page of text. */
 #include "model/synth_parts.h"
 
-#include "walkaudit/json.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* The table of a model's tensors by name. */
-#include "tensor.h"
+#include "model/tensor.h"
 
 #include <stdio.h>
 #include <stdlib.h>

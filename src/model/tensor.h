@@ -2,8 +2,8 @@
 #ifndef WALKAUDIT_MODEL_TENSOR_H
 #define WALKAUDIT_MODEL_TENSOR_H
 
-#include "walkaudit/arena.h"
-#include "walkaudit/codec.h"
+#include "base/arena.h"
+#include "codec/codec.h"
 
 enum { WA_TENSOR_MAX_RANK = 8 };
 

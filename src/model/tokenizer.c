@@ -1,5 +1,5 @@
 /* Tokenizers as their users see them: open, encode, look up. */
-#include "tokenizer_parts.h"
+#include "model/tokenizer_parts.h"
 
 #include <dirent.h>
 

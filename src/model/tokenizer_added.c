@@ -1,5 +1,5 @@
 /* Added tokens: a sorted list searched by narrowing a range one byte at a time. */
-#include "tokenizer_parts.h"
+#include "model/tokenizer_parts.h"
 
 #include <stdlib.h>
 

@@ -4,7 +4,7 @@
  * newlines. By rank: the pair's place in the list of merges. By score (SPM): the order of the token
  * it makes.
  */
-#include "tokenizer_parts.h"
+#include "model/tokenizer_parts.h"
 
 typedef struct symbol {
     uint32_t id;            /* by rank only */

@@ -1,6 +1,6 @@
 /* The components of a tokenizer.json by type name (forward-pass.md 4.3); others are refused by
  * name. */
-#include "tokenizer_parts.h"
+#include "model/tokenizer_parts.h"
 
 /* Tested patterns, as the files spell them. */
 const char WA_REGEX_GPT2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"

@@ -1,5 +1,5 @@
 /* Decoding one token alone: its string through the decoder's steps (forward-pass.md 4.5). */
-#include "tokenizer_parts.h"
+#include "model/tokenizer_parts.h"
 
 /* Characters to bytes; a token with any other character keeps its own bytes. */
 static wa_status from_byte_level(wa_text in, wa_arena *arena, wa_text *out, wa_error *err)

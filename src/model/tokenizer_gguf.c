@@ -1,6 +1,6 @@
 /* The vocabulary inside a GGUF (forward-pass.md 4.6): SentencePiece style or byte-level BPE. */
-#include "gguf.h"
-#include "tokenizer_parts.h"
+#include "model/gguf.h"
+#include "model/tokenizer_parts.h"
 
 #include <math.h>
 

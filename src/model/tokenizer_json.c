@@ -1,6 +1,6 @@
 /* A tokenizer.json: the large tables through the scanner, the rest through Jansson. */
-#include "tokenizer_parts.h"
-#include "tokenizer_scan.h"
+#include "model/tokenizer_parts.h"
+#include "model/tokenizer_scan.h"
 
 /* --- Document -------------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
  * Canonical composition with the tables of utf8proc. Its own utf8proc_decompose orders marks by
  * exchanging neighbours, which is quadratic in a long run of them; so they are ordered here.
  */
-#include "tokenizer_parts.h"
+#include "model/tokenizer_parts.h"
 
 #include <stdlib.h>
 #include <utf8proc.h>

@@ -1,6 +1,6 @@
 /* PCRE2 with UTF, UCP and JIT. Its objects live in PCRE2's own memory. */
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "tokenizer_regex.h"
+#include "model/tokenizer_regex.h"
 
 #include <pcre2.h>
 

@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_MODEL_TOKENIZER_REGEX_H
 #define WALKAUDIT_MODEL_TOKENIZER_REGEX_H
 
-#include "tokenizer_utf8.h"
+#include "model/tokenizer_utf8.h"
 
 typedef struct wa_regex wa_regex;
 typedef struct wa_regex_run wa_regex_run;

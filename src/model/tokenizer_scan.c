@@ -3,7 +3,7 @@
  * do with them. A document tree of it takes over a second; so these two are cut out, parsed here
  * straight into tables, and only the rest becomes a tree.
  */
-#include "tokenizer_scan.h"
+#include "model/tokenizer_scan.h"
 
 typedef struct cursor {
     wa_bytes text;

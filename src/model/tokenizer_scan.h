@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_MODEL_TOKENIZER_SCAN_H
 #define WALKAUDIT_MODEL_TOKENIZER_SCAN_H
 
-#include "tokenizer_vocab.h"
+#include "model/tokenizer_vocab.h"
 
 /** A value inside the document, brackets included. data NULL: not there. */
 typedef struct wa_scan_span {

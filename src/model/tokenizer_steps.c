@@ -1,5 +1,5 @@
 /* Text steps: what normalisers and pre-tokenisers do to a piece of text. */
-#include "tokenizer_parts.h"
+#include "model/tokenizer_parts.h"
 
 #include <utf8proc.h>
 

@@ -1,5 +1,5 @@
 /* Post-processors: which ids go around the encoding. */
-#include "tokenizer_parts.h"
+#include "model/tokenizer_parts.h"
 
 /* Ids of the special token a template item names. */
 static wa_status find_special(const json_t *json, const char *name, const json_t **out,

@@ -1,5 +1,5 @@
 /* UTF-8 by the table of well-formed byte sequences (Unicode 15, table 3-7). */
-#include "tokenizer_utf8.h"
+#include "model/tokenizer_utf8.h"
 
 bool wa_text_equals(wa_text a, wa_text b)
 {

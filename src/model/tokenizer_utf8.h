@@ -2,8 +2,8 @@
 #ifndef WALKAUDIT_MODEL_TOKENIZER_UTF8_H
 #define WALKAUDIT_MODEL_TOKENIZER_UTF8_H
 
-#include "walkaudit/arena.h"
-#include "walkaudit/bytes.h"
+#include "base/arena.h"
+#include "base/bytes.h"
 
 /** A view of text: not ended by NUL, may hold NUL. Borrowed from whoever owns the bytes. */
 typedef struct wa_text {

@@ -1,5 +1,5 @@
 /* Vocabulary and merges as flat hash tables with linear probing, at most half full. */
-#include "tokenizer_vocab.h"
+#include "model/tokenizer_vocab.h"
 
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_MODEL_TOKENIZER_VOCAB_H
 #define WALKAUDIT_MODEL_TOKENIZER_VOCAB_H
 
-#include "tokenizer_utf8.h"
+#include "model/tokenizer_utf8.h"
 
 /* The largest published vocabularies have 262144 tokens; a larger id is taken for damage before
  * anything is allocated for it. */

@@ -1,7 +1,7 @@
 /* Every weight of a model in its place, or one line that says which is missing or misshapen. */
-#include "weights.h"
+#include "model/weights.h"
 
-#include "weights_find.h"
+#include "model/weights_find.h"
 
 #include <math.h>
 

@@ -3,8 +3,8 @@
 #ifndef WALKAUDIT_MODEL_WEIGHTS_H
 #define WALKAUDIT_MODEL_WEIGHTS_H
 
-#include "config.h"
-#include "tensor.h"
+#include "model/config.h"
+#include "model/tensor.h"
 
 /**
  * Fill `model` (a copy of config->facts but for what is filled here: embedding, positions, output,

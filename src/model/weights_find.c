@@ -1,5 +1,5 @@
 /* Looking a tensor up by its role, checking its shape, and viewing or decoding it. */
-#include "weights_find.h"
+#include "model/weights_find.h"
 
 #include <stdio.h>
 

@@ -2,8 +2,8 @@
 #ifndef WALKAUDIT_MODEL_WEIGHTS_FIND_H
 #define WALKAUDIT_MODEL_WEIGHTS_FIND_H
 
-#include "config.h"
-#include "tensor.h"
+#include "model/config.h"
+#include "model/tensor.h"
 
 /* What all lookups of one model share. Borrowed pointers. */
 typedef struct wa_finder {

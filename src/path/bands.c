@@ -10,7 +10,7 @@
  */
 #include "path/fault.h"
 #include "path/walk.h"
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include "codec/simd.h"
 

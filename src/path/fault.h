@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_PATH_FAULT_H
 #define WALKAUDIT_PATH_FAULT_H
 
-#include "walkaudit/path.h"
+#include "path/path.h"
 
 /*
  * WALKAUDIT_FAULT names one, WALKAUDIT_FAULT_LAYER the layer (absent: every layer):

@@ -1,6 +1,6 @@
 /* The routing ladder of upstream's WalkFfn::forward (walk-paths 2.2, 2.3) as one table, walked top
  * down. */
-#include "walkaudit/path.h"
+#include "path/path.h"
 
 /* Hit lists of at least this many features take the parallel loop (2.3 d). */
 enum { PARALLEL_HITS = 512 };

@@ -1,5 +1,5 @@
 /* Names of paths, labels and buckets, expanded from the lists of path.h. */
-#include "walkaudit/path.h"
+#include "path/path.h"
 
 const char *wa_path_name(wa_path path)
 {

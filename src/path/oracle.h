@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_PATH_ORACLE_H
 #define WALKAUDIT_PATH_ORACLE_H
 
-#include "walkaudit/path.h"
+#include "path/path.h"
 
 /** Space for a few decoded rows. */
 typedef struct wa_oracle_panel {

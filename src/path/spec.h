@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_PATH_SPEC_H
 #define WALKAUDIT_PATH_SPEC_H
 
-#include "walkaudit/path.h"
+#include "path/path.h"
 
 /** Is the path in the list of a job that names none (walk-paths 4.3; design 6)? */
 bool wa_spec_is_default(wa_path path);

@@ -3,7 +3,7 @@
 #define WALKAUDIT_STORE_ASSEMBLE_H
 
 #include "store/file.h"
-#include "walkaudit/store.h"
+#include "store/store.h"
 
 wa_extents wa_assembly_extents(const wa_result_meta *meta);
 /** First pass: attributes, scales, strings and everything known beforehand; empty measured datasets

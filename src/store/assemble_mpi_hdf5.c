@@ -5,7 +5,7 @@
 #include "store/parts.h"
 #include "store/types_hdf5.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <hdf5.h>
 #include <string.h>

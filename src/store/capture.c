@@ -1,7 +1,7 @@
 /* Captures: what is kept, how it is cut into files, what they are called, and which of them may stay. */
-#include "store/capture.h"
+#include "store/capture_file.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,27 +1,66 @@
-/* The directory of capture files: names, and which of them belong to finished batches. Private to src/store. */
+/* Captures: FFN inputs and outputs that a job asks to keep, in files of their own beside the result. Design 8. */
 #ifndef WALKAUDIT_STORE_CAPTURE_H
 #define WALKAUDIT_STORE_CAPTURE_H
 
-#include "store/file.h"
-#include "store/parts.h"
-#include "walkaudit/capture.h"
-#include "walkaudit/store.h"
+#include "job/plan.h"
 
-/** "RESULT.h5.captures". */
-WA_CHECKED wa_status wa_captures_directory(const char *result_path, char out[WA_NAME_BYTES], wa_error *err);
-/** "batch-000003-layers-0008-0015-reference.h5", "…-case-0002.h5". */
-void wa_capture_file_name(const wa_capture_place *place, char out[WA_HOST_BYTES]);
-/** The place a name tells; false when it is no capture file's. */
-bool wa_capture_parse(const char *name, wa_capture_place *out);
+/* X(id, name in jobs and files, meaning) */
+#define WA_CAPTURE_LIST(X)                                                               \
+    X(INPUT, "x", "FFN input of the dense model")                                        \
+    X(Y_REF, "y_ref", "output of the dense FFN for x")                                   \
+    X(Y_WALK, "y_walk", "output of the case's FFN for x")
+
+typedef enum wa_capture_tensor {
+#define WA_CAPTURE_ENUM(id, name, meaning) WA_CAPTURE_##id,
+    WA_CAPTURE_LIST(WA_CAPTURE_ENUM)
+#undef WA_CAPTURE_ENUM
+    WA_CAPTURE_TENSORS
+} wa_capture_tensor;
+const char *wa_capture_name(wa_capture_tensor tensor);
+
+/** What is kept; the same on every rank. Without captures no tensor is. */
+typedef struct wa_captures {
+    bool tensor[WA_CAPTURE_TENSORS];
+    const uint8_t *layer;  /* [layer_count] 1 = kept */
+    const uint8_t *of_case; /* [case_count] 1 = its y_walk is kept */
+    size_t layer_count, case_count, hidden;
+} wa_captures;
+
+/** Is anything kept at all? */
+bool wa_captures_any(const wa_captures *captures);
+size_t wa_captures_layers(const wa_captures *captures);
+size_t wa_captures_cases(const wa_captures *captures);
+
+/** Files end at multiples of so many layers, and where a stage ends. */
+enum { WA_CAPTURE_BLOCK = 8, WA_CAPTURE_REFERENCE = -1 };
 
 /**
- * Make the directory for a run, with room for what is still to come; remove files of batches that are not done, and
- * temporary ones. Without captures remove what there is. Under the lock.
+ * One file: some layers of one batch, of the reference (x, y_ref) or of one case (y_walk). Its name says all of it, so
+ * that the files of any grid, and of several runs with different ones, fit together.
  */
-WA_CHECKED wa_status wa_captures_prepare(const char *result_path, const wa_result_meta *meta,
-                                         const uint8_t *done, wa_error *err);
-/** Group /captures of the result: virtual datasets over the files that are there, by relative names. */
-WA_CHECKED wa_status wa_assembly_captures(wa_hid file, const char *result_path, const wa_result_meta *meta,
-                                          wa_arena *arena, wa_error *err);
+typedef struct wa_capture_place {
+    size_t batch, first_layer, last_layer; /* both kept; what lies between is kept where the selection says so */
+    int which;                             /* WA_CAPTURE_REFERENCE or a case */
+} wa_capture_place;
+
+/** The last kept layer of the file that begins with `layer`, of a stage that ends before layer `end`. */
+size_t wa_capture_last_layer(const wa_captures *captures, size_t layer, size_t end);
+
+/** Bytes of values and number of files of a whole job. False on overflow. */
+bool wa_captures_forecast(const wa_captures *captures, const wa_plan *plan, size_t *bytes, size_t *files);
+
+/** A file being written: by one rank, layer by layer, final only when it is whole. */
+typedef struct wa_capture_file wa_capture_file;
+
+/** Local. In RESULT.h5.captures/, which wa_parts_open made. Memory of `arena` until finish or abandon. */
+WA_CHECKED wa_status wa_capture_begin(const char *result_path, const wa_captures *captures,
+                                      const wa_capture_place *place, size_t rows, wa_arena *arena,
+                                      wa_capture_file **out, wa_error *err);
+/** values [rows, hidden] f32 of a kept layer of the file. */
+WA_CHECKED wa_status wa_capture_write(wa_capture_file *file, wa_capture_tensor tensor, size_t layer,
+                                      const float *values, wa_error *err);
+/** Close, fsync, rename, fsync of the directory. The file is closed whatever is returned. */
+WA_CHECKED wa_status wa_capture_finish(wa_capture_file *file, wa_error *err);
+void wa_capture_abandon(wa_capture_file *file);
 
 #endif

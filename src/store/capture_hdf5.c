@@ -1,5 +1,5 @@
 /* One capture file, written with the serial driver as its layers end. */
-#include "store/capture.h"
+#include "store/capture_file.h"
 
 #include "store/types_hdf5.h"
 

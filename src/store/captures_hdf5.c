@@ -1,5 +1,5 @@
 /* Group /captures of the result: its own scales, and virtual datasets over the capture files. */
-#include "store/capture.h"
+#include "store/capture_file.h"
 
 #include "store/assemble.h"
 #include "store/types_hdf5.h"

@@ -3,7 +3,7 @@
 #include "store/parts.h"
 #include "store/result.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * boxes. */
 #include "store/types_hdf5.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <assert.h>
 #include <hdf5.h>

@@ -1,7 +1,7 @@
 /* Path external by a file: outputs that somebody computed for the x of an earlier result. */
 #include "store/file.h"
-#include "walkaudit/diff.h"
-#include "walkaudit/store.h"
+#include "measure/diff.h"
+#include "store/store.h"
 
 #include <hdf5.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Ids, errors, opening and closing of HDF5 files. */
 #include "store/file.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <assert.h>
 #include <errno.h>

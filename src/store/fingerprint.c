@@ -1,5 +1,5 @@
 /* Fingerprints: SHA-256 of bytes and of files, through libcrypto. */
-#include "walkaudit/store.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* Summaries and verdicts of a result, from its stored observations; and the end of its assembly.
  * Serial, rank 0. */
 #include "store/assemble.h"
-#include "store/capture.h"
+#include "store/capture_file.h"
 #include "store/parts.h"
 #include "store/result.h"
 

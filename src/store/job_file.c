@@ -2,7 +2,7 @@
 #include "store/part.h"
 #include "store/parts.h"
 
-#include "walkaudit/json.h"
+#include "base/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>

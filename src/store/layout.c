@@ -1,11 +1,11 @@
 /* The dataset table of design section 8. */
 #include "store/layout.h"
 
-#include "walkaudit/bytes.h"
-#include "walkaudit/diff.h"
-#include "walkaudit/path.h"
-#include "walkaudit/verdict.h"
-#include "walkaudit/vindex.h"
+#include "base/bytes.h"
+#include "measure/diff.h"
+#include "path/path.h"
+#include "judge/verdict.h"
+#include "vindex/vindex.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_STORE_LAYOUT_H
 #define WALKAUDIT_STORE_LAYOUT_H
 
-#include "walkaudit/block.h"
+#include "measure/block.h"
 
 /** Version of the layout; the root attribute walkaudit_format. A reader refuses every other. */
 enum { WA_LAYOUT_VERSION = 1 };

@@ -2,7 +2,7 @@
  */
 #include "store/parts.h"
 
-#include "walkaudit/json.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #define WALKAUDIT_STORE_PART_H
 
 #include "store/file.h"
-#include "walkaudit/store.h"
+#include "store/store.h"
 
 /** What job.json says: enough to know which parts belong here and how many there must be. Arena. */
 typedef struct wa_parts_job {

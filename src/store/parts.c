@@ -2,7 +2,7 @@
  * complete. */
 #include "store/parts.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <dirent.h>
 #include <errno.h>

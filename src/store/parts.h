@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_STORE_PARTS_H
 #define WALKAUDIT_STORE_PARTS_H
 
-#include "walkaudit/status.h"
+#include "base/status.h"
 
 #include <stdbool.h>
 #include <sys/types.h>

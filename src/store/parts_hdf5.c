@@ -1,10 +1,10 @@
 /* Taking a parts directory: the lock, the fingerprint, and which batches are done. */
-#include "store/capture.h"
+#include "store/capture_file.h"
 #include "store/part.h"
 #include "store/parts.h"
 #include "store/result.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #define WALKAUDIT_STORE_RESULT_H
 
 #include "store/file.h"
-#include "walkaudit/store.h"
+#include "store/store.h"
 
 /** Extents from the scales of an open result. WA_E_FORMAT. */
 WA_CHECKED wa_status wa_result_extents(wa_hid file, wa_extents *out, wa_error *err);

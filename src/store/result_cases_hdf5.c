@@ -1,7 +1,7 @@
 /* Observations of a result folded to one summary per case, and the evidence for its verdict. */
 #include "store/result.h"
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <string.h>
 

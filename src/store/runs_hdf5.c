@@ -2,7 +2,7 @@
 #include "store/assemble.h"
 #include "store/parts.h"
 
-#include "walkaudit/json.h"
+#include "base/json.h"
 
 #include <hdf5.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* HDF5 types of the layout's types. Private to src/store. */
-#ifndef WALKAUDIT_STORE_TYPES_H
-#define WALKAUDIT_STORE_TYPES_H
+#ifndef WALKAUDIT_STORE_TYPES_HDF5_H
+#define WALKAUDIT_STORE_TYPES_HDF5_H
 
 #include "store/file.h"
 

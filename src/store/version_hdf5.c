@@ -1,5 +1,5 @@
 /* Which HDF5 library this is, for --version and provenance. */
-#include "walkaudit/store.h"
+#include "store/store.h"
 
 #include <hdf5.h>
 

@@ -3,7 +3,7 @@
 #define WALKAUDIT_VINDEX_COMPLIANCE_H
 
 #include "vindex/panel.h"
-#include "walkaudit/vindex.h"
+#include "vindex/vindex.h"
 
 enum {
     WA_COMPLIANCE_CHUNK = 32,       /* elements that share a scale */

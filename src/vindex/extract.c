@@ -1,5 +1,5 @@
 /* Extracting a vindex: every layer's rows, panel by panel, into the files of the format. */
-#include "walkaudit/extract.h"
+#include "vindex/extract.h"
 #include "base/signals.h"
 #include "vindex/extract_index.h"
 #include "vindex/extract_manifest.h"

@@ -4,7 +4,7 @@
 
 #include "vindex/compliance.h"
 #include "vindex/parts.h"
-#include "walkaudit/extract.h"
+#include "vindex/extract.h"
 
 /** Name of the report beside index.json. */
 #define WA_FP4_REPORT "fp4_compliance.json"

@@ -3,7 +3,7 @@
 #define WALKAUDIT_VINDEX_EXTRACT_INDEX_H
 
 #include "vindex/extract_plan.h"
-#include "vindex/staging.h"
+#include "base/staging.h"
 
 /**
  * files: [plan->file_count], finished; their hashes become `checksums`. fp4: the object of that name,

@@ -3,7 +3,7 @@
 #define WALKAUDIT_VINDEX_EXTRACT_MANIFEST_H
 
 #include "vindex/extract_plan.h"
-#include "vindex/staging.h"
+#include "base/staging.h"
 
 /** Write file->manifest: one entry for each part of each layer, in the order of the file. */
 WA_CHECKED wa_status wa_extract_write_manifest(const wa_model *model, const wa_extract_file *file,

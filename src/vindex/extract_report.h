@@ -3,7 +3,7 @@
 #define WALKAUDIT_VINDEX_EXTRACT_REPORT_H
 
 #include "vindex/extract_fp4.h"
-#include "vindex/staging.h"
+#include "base/staging.h"
 
 /** sizes: [WA_PROJECTION_COUNT] bytes of each projection's file. Scratch comes from the staging's arena. */
 WA_CHECKED wa_status wa_extract_write_report(const wa_model *model,

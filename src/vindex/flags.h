@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_VINDEX_FLAGS_H
 #define WALKAUDIT_VINDEX_FLAGS_H
 
-#include "walkaudit/vindex.h"
+#include "vindex/vindex.h"
 
 /* X(field): the names of vindex-format 7.1. */
 #define WA_VINDEX_FLAG_LIST(X)                                                                     \

@@ -2,8 +2,8 @@
 #ifndef WALKAUDIT_VINDEX_PANEL_H
 #define WALKAUDIT_VINDEX_PANEL_H
 
-#include "walkaudit/arena.h"
-#include "walkaudit/codec.h"
+#include "base/arena.h"
+#include "codec/codec.h"
 
 /** How rows become the bytes of a file. */
 typedef struct wa_encoding {

@@ -3,8 +3,8 @@
 #ifndef WALKAUDIT_VINDEX_PARTS_H
 #define WALKAUDIT_VINDEX_PARTS_H
 
-#include "walkaudit/json.h"
-#include "walkaudit/vindex.h"
+#include "base/json.h"
+#include "vindex/vindex.h"
 
 /* No transformer comes near it; it bounds what a hostile num_layers can make us allocate. */
 enum { WA_VINDEX_LAYERS_MAX = 65536 };

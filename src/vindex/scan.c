@@ -1,6 +1,6 @@
 /* Checksums of a vindex's files (V14), and payloads that hold the same projection (V16). */
 #include "vindex/scan.h"
-#include "vindex/digest.h"
+#include "base/digest.h"
 #include "vindex/parts.h"
 
 static wa_status verify_one(const wa_vindex *vindex, const wa_vindex_hash *hash, wa_arena *arena,

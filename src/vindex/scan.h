@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_VINDEX_SCAN_H
 #define WALKAUDIT_VINDEX_SCAN_H
 
-#include "walkaudit/vindex.h"
+#include "vindex/vindex.h"
 
 /**
  * V9: no scale byte of an FP4 or FP8 file is an E4M3 NaN. Reads every block, so `inspect` asks for

@@ -377,7 +377,7 @@ def test_success_is_what_the_program_calls_success(gemma, sweep, failing):
         code = subprocess.run([harness.binary(), "status", path], capture_output=True, env=harness.environment()).returncode
         verdicts = set(harness.Result(path)["verdict"])
         assert (code == 0) == (verdicts <= set(facts.SUCCESS))
-    source = (SCRIPT.parents[1] / "src/measure/verdict.c").read_text()
+    source = (SCRIPT.parents[1] / "src/judge/verdict.c").read_text()
     rule = re.search(r"wa_verdict_is_success.*?\{(.*?)\}", source, re.DOTALL).group(1)
     assert re.findall(r"WA_VERDICT_(\w+)", rule) == list(facts.SUCCESS)
 

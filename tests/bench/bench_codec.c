@@ -1,7 +1,7 @@
 /* Number formats on one core: decoding into a panel that stays in cache, encoding, and decoding for the
  * row kernel of the per-feature loops; beside reading memory and sgemm in the same run. usage:
  * bench_codec [ROWS]   rows of the sgemm that a decoded layer feeds, 256 if not given */
-#include "walkaudit/arena.h"
+#include "base/arena.h"
 
 #include "rates.h"
 

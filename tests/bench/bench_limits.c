@@ -1,6 +1,6 @@
 /* What this machine can do, one core: sgemm at its best, sgemm at a job's row count, and reading
  * memory. JSON on stdout. usage: bench_limits ROWS HIDDEN INTERMEDIATE */
-#include "walkaudit/arena.h"
+#include "base/arena.h"
 
 #include "rates.h"
 

@@ -2,8 +2,8 @@
 #ifndef WALKAUDIT_BENCH_RATES_H
 #define WALKAUDIT_BENCH_RATES_H
 
-#include "walkaudit/kernel.h"
-#include "walkaudit/stage.h"
+#include "compute/kernel.h"
+#include "engine/stage.h"
 
 #include <stdlib.h>
 

@@ -3,8 +3,8 @@
 #ifndef WALKAUDIT_FUZZ_H
 #define WALKAUDIT_FUZZ_H
 
-#include "walkaudit/arena.h"
-#include "walkaudit/bytes.h"
+#include "base/arena.h"
+#include "base/bytes.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* A bounds file; one that is accepted prints as one that is accepted too. */
 #include "fuzz_numbers.h"
-#include "walkaudit/verdict.h"
+#include "judge/verdict.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

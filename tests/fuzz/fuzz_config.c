@@ -1,6 +1,6 @@
 /* config.json beside the weights of a small model, in both semantics. */
 #include "fuzz_numbers.h"
-#include "walkaudit/model.h"
+#include "model/model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,8 +1,8 @@
 /* A GGUF file: as a container, as a model, and as a vocabulary. */
 #include "fuzz.h"
 #include "model/gguf.h"
-#include "walkaudit/model.h"
-#include "walkaudit/tokenizer.h"
+#include "model/model.h"
+#include "model/tokenizer.h"
 
 static void parse(const uint8_t *data, size_t size)
 {

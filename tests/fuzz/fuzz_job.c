@@ -1,6 +1,6 @@
 /* A job file; one that is accepted prints as a job that is accepted too. */
 #include "fuzz_numbers.h"
-#include "walkaudit/job.h"
+#include "job/job.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

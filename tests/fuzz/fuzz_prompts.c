@@ -1,6 +1,6 @@
 /* Prompts as JSON lines. */
 #include "fuzz_numbers.h"
-#include "walkaudit/job.h"
+#include "job/job.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

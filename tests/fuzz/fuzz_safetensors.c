@@ -1,7 +1,7 @@
 /* A safetensors file: as a container, and as the weights of a one-layer model of 8 elements. */
 #include "fuzz.h"
 #include "model/safetensors.h"
-#include "walkaudit/model.h"
+#include "model/model.h"
 
 static const char CONFIG[] =
     "{\"model_type\": \"llama\", \"hidden_size\": 8, \"intermediate_size\": 8, "

@@ -1,6 +1,6 @@
 /* model.safetensors.index.json beside the two shards of a small model. */
 #include "fuzz.h"
-#include "walkaudit/model.h"
+#include "model/model.h"
 
 #define SHARDED WA_GOLDEN "/models/mistral-sharded/"
 #define FIRST "model-00001-of-00002.safetensors"

@@ -1,6 +1,6 @@
 /* tokenizer.json: opened, asked for ids of a text with every kind of character, and for texts of ids. */
 #include "fuzz_numbers.h"
-#include "walkaudit/tokenizer.h"
+#include "model/tokenizer.h"
 
 static void use(const wa_tokenizer *tokenizer, wa_arena *arena)
 {

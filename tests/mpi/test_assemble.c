@@ -4,7 +4,7 @@
  * the same failure.
  */
 #include "store_fake.h"
-#include "walkaudit/comm.h"
+#include "comm/comm.h"
 
 #include <stdlib.h>
 

@@ -13,7 +13,7 @@ import h5py
 import numpy
 
 SUPPORT = pathlib.Path(__file__).resolve().parent.parent / "support"
-BLOCK_H = pathlib.Path(__file__).resolve().parents[2] / "include" / "walkaudit" / "block.h"
+BLOCK_H = pathlib.Path(__file__).resolve().parents[2] / "src" / "measure" / "block.h"
 DIMENSIONS = {"C": 2, "L": 18, "O": 8808, "A": 8808, "P": 7, "S": 3, "V": 2, "J": 3}
 BATCHES = 4
 

@@ -14,34 +14,27 @@ import tempfile
 # What may be included where (house rules): the suffix of a file is its licence.
 LICENCES = {"mpi.h": "mpi", "hdf5.h": "hdf5", "cblas.h": "blas"}
 
-# Folders of src/ and the modules (public headers, other folders' private headers) each may see.
+# Folders of src/ in the order of the data's way, and what each may see beside itself: always what lies below.
 BASE = {"base"}
+NUMBERS = BASE | {"codec", "model"}
+WALKS = NUMBERS | {"vindex", "compute", "path", "measure"}
 FOLDERS = {
     "base": BASE,
-    "codec": BASE | {"codec"},
-    "model": BASE | {"codec", "model", "vindex"},  # vindex: staging of a directory, by synth
-    "vindex": BASE | {"codec", "model", "vindex"},
-    "compute": BASE | {"codec", "model", "vindex", "compute"},
-    "path": BASE | {"codec", "model", "vindex", "compute", "path", "measure"},
-    "measure": BASE | {"codec", "model", "vindex", "path", "measure"},
-    "job": BASE | {"codec", "model", "vindex", "compute", "path", "measure", "job"},
-    "comm": BASE | {"job", "measure", "comm"},
-    "store": BASE | {"codec", "model", "vindex", "path", "measure", "job", "store"},
+    "codec": BASE,
+    "model": BASE | {"codec"},
+    "vindex": NUMBERS,
+    "compute": NUMBERS | {"vindex"},
+    "measure": NUMBERS | {"vindex"},
+    "path": NUMBERS | {"vindex", "compute", "measure"},
+    "judge": WALKS,
+    "job": WALKS | {"judge"},
+    "comm": BASE | {"job", "measure"},
+    "store": WALKS | {"judge", "job", "comm"},
+    "engine": WALKS | {"judge", "job", "comm", "store"},
+    "report": WALKS | {"judge", "job", "store"},
+    "run": WALKS | {"judge", "job", "comm", "store", "engine", "report"},
+    "cli": WALKS | {"judge", "job", "comm", "store", "engine", "report", "run"},
 }
-MODULES = {
-    "base": "status bytes arena json topology",
-    "codec": "codec",
-    "model": "model tokenizer synth",
-    "vindex": "vindex extract",
-    "compute": "kernel dense",
-    "path": "path external",
-    "measure": "diff logits block summary rates verdict",
-    "job": "job plan",
-    "comm": "comm",
-    "store": "store capture",
-}
-FOLDER_OF_HEADER = {f"walkaudit/{name}.h": folder for folder, names in MODULES.items()
-                    for name in names.split()}
 
 FUNCTION_LIMIT = 70
 FILE_LIMIT = 500
@@ -106,14 +99,10 @@ def check_headers(files, root, compiler, includes, findings):
     return len(headers)
 
 
-def folder_of(include, own):
-    """The folder of src/ that an include belongs to; None for a system header."""
-    if include in FOLDER_OF_HEADER:
-        return FOLDER_OF_HEADER[include]
-    if include.startswith("walkaudit/"):
-        return "top"
+def folder_of(include):
+    """The folder of src/ that an include belongs to; None for a system header or an installed one."""
     first = include.split("/")[0]
-    return first if first in FOLDERS or first in ("engine", "cli") else None
+    return first if first in FOLDERS else None
 
 
 def check_boundaries(files, root, findings):
@@ -128,8 +117,8 @@ def check_boundaries(files, root, findings):
             needed = LICENCES.get(include)
             if needed is not None and needed not in licences:
                 findings.add(place, f"includes <{include}>, but is not named *_{needed}")
-            other = folder_of(include, own)
-            if own in FOLDERS and other is not None and other not in FOLDERS[own]:
+            other = folder_of(include)
+            if own is not None and other not in (None, own) and other not in FOLDERS.get(own, ()):
                 findings.add(place, f"src/{own} may not see {include}")
     return count
 
@@ -189,7 +178,7 @@ def exit_codes_of_readme(text):
 
 def check_exit_codes(root, findings):
     """README's table of exit codes says what status.h says."""
-    wanted = exit_codes_of_header((root / "include/walkaudit/status.h").read_text())
+    wanted = exit_codes_of_header((root / "src/base/status.h").read_text())
     found = exit_codes_of_readme((root / "README.md").read_text())
     for code in sorted(wanted.keys() | found.keys()):
         if wanted.get(code) != found.get(code):

@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_TEST_GOLDEN_H
 #define WALKAUDIT_TEST_GOLDEN_H
 
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include "suite.h"
 

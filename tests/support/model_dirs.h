@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_TEST_MODEL_DIRS_H
 #define WALKAUDIT_TEST_MODEL_DIRS_H
 
-#include "walkaudit/model.h"
+#include "model/model.h"
 
 #include "golden.h"
 

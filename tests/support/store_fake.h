@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_TEST_STORE_FAKE_H
 #define WALKAUDIT_TEST_STORE_FAKE_H
 
-#include "walkaudit/store.h"
+#include "store/store.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_TEST_SUITE_H
 #define WALKAUDIT_TEST_SUITE_H
 
-#include "walkaudit/status.h"
+#include "base/status.h"
 
 #include <CUnit/Basic.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
 #ifndef WALKAUDIT_TEST_TOKENIZER_FILES_H
 #define WALKAUDIT_TEST_TOKENIZER_FILES_H
 
-#include "walkaudit/json.h"
-#include "walkaudit/tokenizer.h"
+#include "base/json.h"
+#include "model/tokenizer.h"
 
 #include "suite.h"
 

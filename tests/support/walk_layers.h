@@ -5,7 +5,7 @@
 
 #include "suite.h"
 
-#include "walkaudit/path.h"
+#include "path/path.h"
 
 #include <math.h>
 

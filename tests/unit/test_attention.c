@@ -1,6 +1,6 @@
 /* Attention of prompts longer than a tile of queries, against an oracle that knows no tiles; and what it takes of memory. */
 #include "suite.h"
-#include "walkaudit/dense.h"
+#include "compute/dense.h"
 
 #include <math.h>
 

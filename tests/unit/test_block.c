@@ -1,6 +1,6 @@
 /* Blocks: the memory of the field table, and its transport in shares. */
 #include "suite.h"
-#include "walkaudit/block.h"
+#include "measure/block.h"
 
 #include <math.h>
 #include <string.h>

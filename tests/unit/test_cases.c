@@ -2,7 +2,7 @@
  * not ask. */
 #include "suite.h"
 
-#include "walkaudit/path.h"
+#include "path/path.h"
 
 #include "vindex/parts.h"
 

@@ -1,7 +1,7 @@
 /* The start-up check of sgemm: the installed one passes, wrong ones do not. */
 #include "suite.h"
 
-#include "walkaudit/kernel.h"
+#include "compute/kernel.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Number formats: every decoder against its oracle, encoders against the definition, row orders. */
-#include "walkaudit/codec.h"
+#include "codec/codec.h"
 
 #include "golden.h"
 

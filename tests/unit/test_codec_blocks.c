@@ -1,5 +1,5 @@
 /* The block formats of vindexes: LARQL's bytes, what they decode to, and hostile input. */
-#include "walkaudit/codec.h"
+#include "codec/codec.h"
 
 #include "codec/coders.h"
 #include "golden.h"

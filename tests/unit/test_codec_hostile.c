@@ -1,6 +1,6 @@
 /* Block formats on anything: every bit pattern of a block, every kind of float, and how far a value
  * may move. */
-#include "walkaudit/codec.h"
+#include "codec/codec.h"
 
 #include "golden.h"
 

@@ -1,6 +1,6 @@
 /* Encoders on whole models: the bytes of quantised files that LARQL wrote from them. */
-#include "walkaudit/model.h"
-#include "walkaudit/vindex.h"
+#include "model/model.h"
+#include "vindex/vindex.h"
 
 #include "golden.h"
 #include "vindex_dirs.h"

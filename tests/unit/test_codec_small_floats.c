@@ -1,5 +1,5 @@
 /* The scalars inside block formats: E4M3, E2M1 as FP4 uses it, truncated f16, rounding. */
-#include "walkaudit/codec.h"
+#include "codec/codec.h"
 
 #include "codec/coders.h"
 #include "codec/e4m3.h"

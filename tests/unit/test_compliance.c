@@ -2,8 +2,8 @@
 #include "suite.h"
 #include "vindex/compliance.h"
 #include "vindex_dirs.h"
-#include "walkaudit/extract.h"
-#include "walkaudit/json.h"
+#include "vindex/extract.h"
+#include "base/json.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 /* The dense forward, layer by layer, against float64 goldens: tests/golden/dense, whose layout audits/make.py tells. */
-#include "walkaudit/stage.h"
+#include "engine/stage.h"
 
 #include "golden.h"
 

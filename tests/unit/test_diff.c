@@ -1,6 +1,6 @@
 /* Differences between rows: theory, and every special value. */
 #include "suite.h"
-#include "walkaudit/diff.h"
+#include "measure/diff.h"
 
 #include <float.h>
 #include <math.h>

@@ -1,11 +1,11 @@
 /* Extraction of float vindexes: nearest f16, panels, and nothing left behind on failure. */
 #include "base/signals.h"
 #include "suite.h"
-#include "vindex/digest.h"
+#include "base/digest.h"
 #include "vindex/panel.h"
 #include "vindex_dirs.h"
-#include "walkaudit/extract.h"
-#include "walkaudit/vindex.h"
+#include "vindex/extract.h"
+#include "vindex/vindex.h"
 
 #include <math.h>
 #include <signal.h>

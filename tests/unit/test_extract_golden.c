@@ -1,9 +1,9 @@
 /* extract --compat larql: the very bytes that upstream wrote, by their SHA-256. */
 #include "suite.h"
-#include "vindex/digest.h"
+#include "base/digest.h"
 #include "vindex_dirs.h"
-#include "walkaudit/extract.h"
-#include "walkaudit/json.h"
+#include "vindex/extract.h"
+#include "base/json.h"
 
 /* How the fixtures' variants are asked for (vindex-format 9). */
 static const struct {

@@ -1,8 +1,8 @@
 /* Extraction in block formats: what was written is what the model holds, within the format's bound. */
 #include "suite.h"
 #include "vindex_dirs.h"
-#include "walkaudit/extract.h"
-#include "walkaudit/vindex.h"
+#include "vindex/extract.h"
+#include "vindex/vindex.h"
 
 #include <math.h>
 

@@ -2,7 +2,7 @@
  * should. */
 #include "suite.h"
 
-#include "walkaudit/job.h"
+#include "job/job.h"
 
 #include <stdlib.h>
 #include <string.h>

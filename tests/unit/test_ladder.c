@@ -2,7 +2,7 @@
  * transcription. */
 #include "suite.h"
 
-#include "walkaudit/path.h"
+#include "path/path.h"
 
 enum { F = 600 }; /* 80 % of it: 480 */
 

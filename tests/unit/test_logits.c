@@ -1,6 +1,6 @@
 /* Distributions over the vocabulary against closed forms. */
 #include "suite.h"
-#include "walkaudit/logits.h"
+#include "measure/logits.h"
 
 #include <float.h>
 #include <math.h>

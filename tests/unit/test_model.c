@@ -1,5 +1,5 @@
 /* Golden models opened whole: facts and weights of every family, from both containers. */
-#include "walkaudit/model.h"
+#include "model/model.h"
 
 #include "model/safetensors.h"
 

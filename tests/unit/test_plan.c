@@ -2,7 +2,7 @@
  */
 #include "suite.h"
 
-#include "walkaudit/plan.h"
+#include "job/plan.h"
 
 #include <math.h>
 #include <stdio.h>

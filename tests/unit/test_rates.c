@@ -1,7 +1,7 @@
 /* Rates: hand-computed means, clustered errors and limits; order statistics; and NaN at every door. */
-#include "measure/interval.h"
+#include "judge/interval.h"
 #include "suite.h"
-#include "walkaudit/rates.h"
+#include "judge/rates.h"
 
 #include <math.h>
 #include <string.h>

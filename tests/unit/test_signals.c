@@ -2,7 +2,7 @@
 #include "base/signals.h"
 
 #include "suite.h"
-#include "walkaudit/bytes.h"
+#include "base/bytes.h"
 
 #include <fcntl.h>
 #include <signal.h>

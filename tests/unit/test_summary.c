@@ -1,7 +1,7 @@
 /* Summaries: extremes with their places, quantiles by hand, what is no number, and digests. */
 #include "suite.h"
-#include "walkaudit/diff.h"
-#include "walkaudit/summary.h"
+#include "measure/diff.h"
+#include "judge/summary.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Sweeps: sets of ranks by hand, and properties that hold for any audits. */
 #include "suite.h"
 
-#include "walkaudit/plan.h"
+#include "job/plan.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,11 +3,11 @@
 #include "suite.h"
 
 #include "model/synth_parts.h"
-#include "walkaudit/dense.h"
-#include "walkaudit/logits.h"
-#include "walkaudit/path.h"
-#include "walkaudit/synth.h"
-#include "walkaudit/tokenizer.h"
+#include "compute/dense.h"
+#include "measure/logits.h"
+#include "path/path.h"
+#include "model/synth.h"
+#include "model/tokenizer.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* The result table: what a reader must find, and that nothing in a file can break a line. */
-#include "cli/grid.c"
-#include "cli/table.c"
-#include "cli/table_grids.c"
+#include "report/grid.c"
+#include "report/table.c"
+#include "report/table_grids.c"
 #include "suite.h"
 
 #include <stdlib.h>

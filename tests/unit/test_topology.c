@@ -1,7 +1,7 @@
 /* What a host lets a process use: limits of made-up hosts, and the processors of this one. */
 #include "suite.h"
 
-#include "walkaudit/topology.h"
+#include "base/topology.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Verdicts and bounds: every kind, every place, and NaN at every door. */
 #include "suite.h"
-#include "walkaudit/verdict.h"
+#include "judge/verdict.h"
 
 #include <math.h>
 #include <stdio.h>

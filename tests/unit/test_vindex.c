@@ -3,7 +3,7 @@
 #include "suite.h"
 #include "vindex/scan.h"
 #include "vindex_dirs.h"
-#include "walkaudit/vindex.h"
+#include "vindex/vindex.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -2,7 +2,7 @@
  * told with what was found and expected. */
 #include "suite.h"
 #include "vindex_dirs.h"
-#include "walkaudit/vindex.h"
+#include "vindex/vindex.h"
 
 enum { SMALL_ARENA = 8 << 20, TEXT_ROOM = 16384 };
 

@@ -3,7 +3,7 @@
  * it is. */
 #include "suite.h"
 #include "vindex_dirs.h"
-#include "walkaudit/vindex.h"
+#include "vindex/vindex.h"
 
 #include <math.h>
 

@@ -1,0 +1,81 @@
+/* Bytes of files: bounds-checked views, size arithmetic that cannot overflow, read-only maps. */
+#ifndef WALKAUDIT_BASE_BYTES_H
+#define WALKAUDIT_BASE_BYTES_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/** A view of bytes; borrowed from whoever owns the memory (a wa_map, an arena). */
+typedef struct wa_bytes {
+    const uint8_t *data;
+    size_t size;
+} wa_bytes;
+
+/** out = a * b. False on overflow; *out is then unchanged. */
+bool wa_size_mul(size_t a, size_t b, size_t *out);
+
+/** out = a + b. False on overflow; *out is then unchanged. */
+bool wa_size_add(size_t a, size_t b, size_t *out);
+
+/** The smaller of two sizes. */
+static inline size_t wa_size_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/** out = bytes[offset, offset + length). False when the range leaves `bytes`; *out is then unchanged. */
+bool wa_bytes_slice(wa_bytes bytes, uint64_t offset, uint64_t length, wa_bytes *out);
+
+/* Little-endian loads from memory that need not be aligned. The caller has checked the bounds.
+ * walkaudit refuses to be built for a big-endian host (src/base/bytes.c). */
+static inline uint16_t wa_load_u16(const void *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint32_t wa_load_u32(const void *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint64_t wa_load_u64(const void *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline float wa_load_f32(const void *p)
+{
+    float v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/** A file mapped read-only. Close with wa_map_close; an empty file maps to size 0 and data NULL. */
+typedef struct wa_map {
+    wa_bytes bytes;
+} wa_map;
+
+/** Map a regular file. Errors: WA_E_IO (open, stat, mmap, not a regular file), the message names the path. */
+WA_CHECKED wa_status wa_map_open(const char *path, wa_map *out, wa_error *err);
+void wa_map_close(wa_map *map);
+
+/** Let go of the pages read so far: they no longer count as this process's memory, and come back when touched. */
+void wa_map_forget(const wa_map *map);
+
+/** Does a regular file (or, _dir, a directory) exist at `path`? Local; follows links. */
+bool wa_file_exists(const char *path);
+bool wa_dir_exists(const char *path);
+
+/** Is `name` a plain file name: not empty, no '/', not "." or ".."? Manifests may name nothing else. */
+bool wa_name_is_plain(const char *name);
+
+#endif

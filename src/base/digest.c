@@ -1,0 +1,59 @@
+/* SHA-256 through OpenSSL's libcrypto. */
+#include "base/digest.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+
+enum { SHA256_BYTES = 32 };
+
+static wa_status broken(wa_error *err)
+{
+    return wa_fail(err, WA_E_INTERNAL, "libcrypto refuses SHA-256");
+}
+
+wa_status wa_digest_open(wa_digest *out, wa_error *err)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    if (context == NULL)
+        return wa_fail(err, WA_E_MEMORY, "no memory for a SHA-256");
+    if (EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
+        EVP_MD_CTX_free(context);
+        return broken(err);
+    }
+    out->context = context;
+    return WA_OK;
+}
+
+wa_status wa_digest_add(wa_digest *digest, wa_bytes bytes, wa_error *err)
+{
+    if (EVP_DigestUpdate(digest->context, bytes.data, bytes.size) != 1)
+        return broken(err);
+    return WA_OK;
+}
+
+wa_status wa_digest_finish(wa_digest *digest, char out[WA_SHA256_HEX], wa_error *err)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    if (EVP_DigestFinal_ex(digest->context, sum, NULL) != 1)
+        return broken(err);
+    for (size_t i = 0; i < SHA256_BYTES; i++)
+        snprintf(out + 2 * i, 3, "%02x", sum[i]);
+    return WA_OK;
+}
+
+void wa_digest_close(wa_digest *digest)
+{
+    EVP_MD_CTX_free(digest->context);
+    digest->context = NULL;
+}
+
+wa_status wa_digest_bytes(wa_bytes bytes, char out[WA_SHA256_HEX], wa_error *err)
+{
+    wa_digest digest;
+    WA_TRY(wa_digest_open(&digest, err));
+    wa_status status = wa_digest_add(&digest, bytes, err);
+    if (status == WA_OK)
+        status = wa_digest_finish(&digest, out, err);
+    wa_digest_close(&digest);
+    return status;
+}

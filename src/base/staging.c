@@ -1,0 +1,232 @@
+/* Temporary sibling directories: made, filled, synced, renamed, or removed without a trace. */
+#include "base/staging.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { TEMP_TRIES = 100 };
+
+static bool is_dot(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+static void remove_entry(int dir, const char *name);
+
+static void remove_content(int dir)
+{
+    DIR *list = fdopendir(dir); /* owns dir from here on */
+    if (list == NULL) {
+        close(dir);
+        return;
+    }
+    for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list))
+        if (!is_dot(entry->d_name))
+            remove_entry(dirfd(list), entry->d_name);
+    closedir(list);
+}
+
+/* Links are removed, not followed: O_NOFOLLOW refuses them and unlinkat takes them for files. */
+static void remove_entry(int dir, const char *name)
+{
+    int inner = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (inner >= 0) {
+        remove_content(inner);
+        (void)unlinkat(dir, name, AT_REMOVEDIR);
+        return;
+    }
+    (void)unlinkat(dir, name, 0);
+}
+
+static wa_status sync_directory(const char *path, wa_error *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return wa_fail(err, WA_E_IO, "cannot open directory '%s': %s", path, strerror(errno));
+    int synced = fsync(fd);
+    int cause = errno;
+    close(fd);
+    if (synced != 0)
+        return wa_fail(err, WA_E_IO, "cannot sync directory '%s': %s", path, strerror(cause));
+    return WA_OK;
+}
+
+static bool is_empty_directory(const char *path)
+{
+    DIR *list = opendir(path);
+    if (list == NULL)
+        return false;
+    bool empty = true;
+    for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list))
+        empty = empty && is_dot(entry->d_name);
+    closedir(list);
+    return empty;
+}
+
+static wa_status check_existing(wa_staging *staging, bool force, wa_error *err)
+{
+    const char *path = staging->final_path;
+    struct stat info;
+    if (lstat(path, &info) != 0) {
+        if (errno == ENOENT)
+            return WA_OK;
+        return wa_fail(err, WA_E_IO, "cannot stat '%s': %s", path, strerror(errno));
+    }
+    if (!force)
+        return wa_fail(err, WA_E_USAGE, "'%s' exists; --force replaces a vindex", path);
+    char *index;
+    WA_TRY(wa_arena_print(staging->arena, &index, err, "%s/index.json", path));
+    if (!wa_file_exists(index) && !is_empty_directory(path))
+        return wa_fail(err, WA_E_USAGE, "'%s' exists and is no vindex: not replaced", path);
+    staging->replace = true;
+    return WA_OK;
+}
+
+/* "a/b/" has the parent "a"; what has no name of its own cannot be made. */
+static wa_status split_path(wa_staging *staging, const char *path, wa_error *err)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    WA_TRY(wa_arena_copy(staging->arena, path, length, &staging->final_path, err));
+    const char *slash = strrchr(staging->final_path, '/');
+    const char *name = slash == NULL ? staging->final_path : slash + 1;
+    if (!wa_name_is_plain(name))
+        return wa_fail(err, WA_E_USAGE, "'%s' does not name a directory to be made", path);
+    if (slash == NULL)
+        return wa_arena_copy(staging->arena, ".", 1, &staging->parent, err);
+    size_t parent = slash == staging->final_path ? 1 : (size_t)(slash - staging->final_path);
+    return wa_arena_copy(staging->arena, staging->final_path, parent, &staging->parent, err);
+}
+
+static wa_status make_temporary(wa_staging *staging, wa_error *err)
+{
+    for (int i = 0; i < TEMP_TRIES; i++) {
+        WA_TRY(wa_arena_print(staging->arena, &staging->temp_path, err, "%s.tmp-%ld-%d",
+                              staging->final_path, (long)getpid(), i));
+        if (mkdir(staging->temp_path, 0777) == 0)
+            return WA_OK;
+        if (errno != EEXIST)
+            break;
+    }
+    return wa_fail(err, WA_E_IO, "cannot make directory '%s': %s", staging->temp_path,
+                   strerror(errno));
+}
+
+wa_status wa_staging_open(const char *path, bool force, wa_arena *arena, wa_staging *out,
+                          wa_error *err)
+{
+    wa_staging staging = {.arena = arena};
+    WA_TRY(split_path(&staging, path, err));
+    WA_TRY(check_existing(&staging, force, err));
+    WA_TRY(make_temporary(&staging, err));
+    *out = staging;
+    return WA_OK;
+}
+
+void wa_staging_abandon(const wa_staging *staging)
+{
+    remove_entry(AT_FDCWD, staging->temp_path);
+}
+
+static wa_status move(const char *from, const char *to, wa_error *err)
+{
+    if (rename(from, to) != 0)
+        return wa_fail(err, WA_E_IO, "cannot rename '%s' to '%s': %s", from, to, strerror(errno));
+    return WA_OK;
+}
+
+/* The old directory steps aside first and comes back when the new one cannot take its place. */
+static wa_status replace_old(const wa_staging *staging, wa_error *err)
+{
+    char *old;
+    WA_TRY(wa_arena_print(staging->arena, &old, err, "%s.old-%ld", staging->final_path,
+                          (long)getpid()));
+    WA_TRY(move(staging->final_path, old, err));
+    if (move(staging->temp_path, staging->final_path, err) != WA_OK) {
+        if (rename(old, staging->final_path) != 0)
+            return wa_note(err, "the old vindex is now '%s'", old);
+        return err == NULL ? WA_E_IO : err->status;
+    }
+    wa_status status = sync_directory(staging->parent, err);
+    remove_entry(AT_FDCWD, old);
+    return status;
+}
+
+wa_status wa_staging_commit(wa_staging *staging, wa_error *err)
+{
+    WA_TRY(sync_directory(staging->temp_path, err));
+    if (staging->replace)
+        return replace_old(staging, err);
+    WA_TRY(move(staging->temp_path, staging->final_path, err));
+    return sync_directory(staging->parent, err);
+}
+
+wa_status wa_outfile_open(const wa_staging *staging, const char *name, wa_outfile *out,
+                          wa_error *err)
+{
+    char *path;
+    wa_outfile file = {.name = name};
+    WA_TRY(wa_arena_print(staging->arena, &path, err, "%s/%s", staging->temp_path, name));
+    WA_TRY(wa_digest_open(&file.digest, err));
+    file.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file.fd < 0) {
+        wa_digest_close(&file.digest);
+        return wa_fail(err, WA_E_IO, "cannot create '%s': %s", path, strerror(errno));
+    }
+    *out = file;
+    return WA_OK;
+}
+
+wa_status wa_outfile_append(wa_outfile *file, wa_bytes bytes, wa_error *err)
+{
+    size_t done = 0;
+    while (done < bytes.size) {
+        ssize_t more = write(file->fd, bytes.data + done, bytes.size - done);
+        if (more < 0 && errno == EINTR)
+            continue;
+        if (more <= 0)
+            return wa_fail(err, WA_E_IO, "cannot write '%s' at byte %llu: %s", file->name,
+                           (unsigned long long)(file->bytes + done),
+                           more == 0 ? "nothing was taken" : strerror(errno));
+        done += (size_t)more;
+    }
+    file->bytes += bytes.size;
+    return wa_digest_add(&file->digest, bytes, err);
+}
+
+wa_status wa_outfile_finish(wa_outfile *file, wa_error *err)
+{
+    wa_status status = wa_digest_finish(&file->digest, file->hex, err);
+    if (status == WA_OK && fsync(file->fd) != 0)
+        status = wa_fail(err, WA_E_IO, "cannot sync '%s': %s", file->name, strerror(errno));
+    if (close(file->fd) != 0 && status == WA_OK)
+        status = wa_fail(err, WA_E_IO, "cannot close '%s': %s", file->name, strerror(errno));
+    file->fd = -1;
+    wa_digest_close(&file->digest);
+    return status;
+}
+
+void wa_outfile_abandon(wa_outfile *file)
+{
+    if (file->fd >= 0)
+        close(file->fd);
+    file->fd = -1;
+    wa_digest_close(&file->digest);
+}
+
+wa_status wa_staging_write(const wa_staging *staging, const char *name, wa_bytes bytes,
+                           wa_error *err)
+{
+    wa_outfile file;
+    WA_TRY(wa_outfile_open(staging, name, &file, err));
+    wa_status status = wa_outfile_append(&file, bytes, err);
+    if (status == WA_OK)
+        return wa_outfile_finish(&file, err);
+    wa_outfile_abandon(&file);
+    return status;
+}

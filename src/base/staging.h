@@ -1,0 +1,46 @@
+/* A directory written beside its final place and renamed at the end, so that it is there whole or
+ * not at all. */
+#ifndef WALKAUDIT_BASE_STAGING_H
+#define WALKAUDIT_BASE_STAGING_H
+
+#include "base/digest.h"
+#include "base/arena.h"
+
+typedef struct wa_staging {
+    char *final_path, *temp_path, *parent; /* arena */
+    wa_arena *arena;
+    bool replace; /* an old vindex stands at final_path and may go */
+} wa_staging;
+
+/**
+ * Make the temporary sibling of `path`. An existing `path` is an error (WA_E_USAGE) unless `force`
+ * and it is an empty directory or a vindex: nothing else is ever removed.
+ */
+WA_CHECKED wa_status wa_staging_open(const char *path, bool force, wa_arena *arena, wa_staging *out,
+                                     wa_error *err);
+/** fsync, rename to the final path, fsync of the parent; then an old directory is removed. */
+WA_CHECKED wa_status wa_staging_commit(wa_staging *staging, wa_error *err);
+/** Remove the temporary directory with all it holds. */
+void wa_staging_abandon(const wa_staging *staging);
+
+/** A file being written in a staging directory. */
+typedef struct wa_outfile {
+    int fd;
+    const char *name; /* borrowed */
+    uint64_t bytes;
+    wa_digest digest;        /* owned */
+    char hex[WA_SHA256_HEX]; /* after finish */
+} wa_outfile;
+
+WA_CHECKED wa_status wa_outfile_open(const wa_staging *staging, const char *name, wa_outfile *out,
+                                     wa_error *err);
+WA_CHECKED wa_status wa_outfile_append(wa_outfile *file, wa_bytes bytes, wa_error *err);
+/** fsync and close; `hex` is set. The file is closed on failure, too. */
+WA_CHECKED wa_status wa_outfile_finish(wa_outfile *file, wa_error *err);
+/** A whole file at once. */
+WA_CHECKED wa_status wa_staging_write(const wa_staging *staging, const char *name, wa_bytes bytes,
+                                      wa_error *err);
+/** Close without more ado; allowed after finish. */
+void wa_outfile_abandon(wa_outfile *file);
+
+#endif

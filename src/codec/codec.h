@@ -1,0 +1,141 @@
+/* Number formats: how stored bytes become f32. The only module that knows a bit layout. */
+#ifndef WALKAUDIT_CODEC_CODEC_H
+#define WALKAUDIT_CODEC_CODEC_H
+
+#include "base/bytes.h"
+
+/*
+ * X(id, name, elements of a block, bytes of a block, nominal bound, source bits)
+ *
+ * GGML_… are the orders of GGUF files (forward-pass.md 1.6). Vindexes order the elements of Q4_0 and Q6_K
+ * differently (vindex-format.md 5); those are rows of their own. Q4_K is the same in both.
+ * nominal bound  largest healthy p99 of a row's relative error (design 7, ENCODING). f16: LARQL's encoder truncates and
+ *                flushes below 2^-14; on healthy files of weights with deviation 0.004 that gives up to 1.7e-3
+ * source bits    bits per weight
+ */
+#define WA_FORMAT_LIST(X) WA_FORMAT_READ_LIST(X) WA_FORMAT_WRITTEN_LIST(X)
+
+/* Formats that are only decoded here (single f16 and bf16 values have encoders below). */
+#define WA_FORMAT_READ_LIST(X)                                                           \
+    X(F32, "f32", 1, 4, 1e-6, 32)                                                        \
+    X(F16, "f16", 1, 2, 2.5e-3, 16)                                                      \
+    X(BF16, "bf16", 1, 2, 1e-2, 16)                                                      \
+    X(F64, "f64", 1, 8, 1e-6, 64)                                                        \
+    X(GGML_Q4_0, "Q4_0", 32, 18, 0.5, 4)                                                 \
+    X(GGML_Q4_1, "Q4_1", 32, 20, 0.5, 4)                                                 \
+    X(GGML_Q5_0, "Q5_0", 32, 22, 0.5, 5)                                                 \
+    X(GGML_Q5_1, "Q5_1", 32, 24, 0.5, 5)                                                 \
+    X(GGML_Q8_0, "Q8_0", 32, 34, 0.1, 8)                                                 \
+    X(GGML_Q5_K, "Q5_K", 256, 176, 0.35, 5)                                              \
+    X(GGML_Q6_K, "Q6_K", 256, 210, 0.1, 6)
+
+/* The block formats of vindexes, decoded and encoded. */
+#define WA_FORMAT_WRITTEN_LIST(X)                                                        \
+    X(Q4_0, "Q4_0", 32, 18, 0.5, 4)                                                      \
+    X(Q4_K, "Q4_K", 256, 144, 0.35, 4)                                                   \
+    X(Q6_K, "Q6_K", 256, 210, 0.1, 6)                                                    \
+    X(FP4, "FP4", 256, 137, 0.45, 4)                                                     \
+    X(FP8, "FP8", 256, 257, 0.1, 8)
+
+typedef enum wa_format {
+#define WA_FORMAT_ENUM(id, name, elements, bytes, bound, bits) WA_FORMAT_##id,
+    WA_FORMAT_LIST(WA_FORMAT_ENUM)
+#undef WA_FORMAT_ENUM
+    WA_FORMAT_COUNT
+} wa_format;
+
+/** Decode `blocks` consecutive blocks at `src` (unaligned) into f32. Cannot fail: every bit pattern means something. */
+typedef void wa_decode(const uint8_t *src, size_t blocks, float *out);
+
+/**
+ * Encode `blocks` consecutive blocks of f32 at `src` to `out` (unaligned), the very bytes that LARQL
+ * writes (vindex-format.md 5.4 to 5.10). Cannot fail: what NaN and infinity become is part of the format.
+ */
+typedef void wa_encode(const float *src, size_t blocks, uint8_t *out);
+
+typedef struct wa_format_info {
+    const char *name;
+    size_t block_elements;
+    size_t block_bytes;
+    double nominal_bound;
+    int source_bits;
+    wa_decode *decode;     /* the one that runs; same bits as decode_ref on every ISA */
+    wa_decode *decode_ref; /* written to be obviously right */
+    wa_encode *encode;     /* NULL for formats we do not write; same bytes as encode_ref on every ISA */
+    wa_encode *encode_ref;
+} wa_format_info;
+
+/** Facts of a format; static. `format` must be below WA_FORMAT_COUNT. */
+const wa_format_info *wa_format_get(wa_format format);
+/** Has it 6 bits a weight or fewer, so that what is made from such weights is "requantised"? */
+bool wa_format_is_coarse(wa_format format);
+
+/** Bytes of a row of `cols` elements, padded to whole blocks. False on overflow; *out is then unchanged. */
+bool wa_row_bytes(wa_format format, size_t cols, size_t *out);
+
+/**
+ * Encode `rows` [count, cols] f32 to `out`, `count` rows of wa_row_bytes each, end to end. Every row is
+ * filled up with zeros to whole blocks. `format` has an encoder. Local, cannot fail, takes no memory.
+ */
+void wa_rows_encode(wa_format format, const float *rows, size_t count, size_t cols, uint8_t *out);
+
+/** f16 -> f32, exact, subnormals, infinities and NaN included (vindex-format.md 5.1). */
+float wa_f16_to_f32(uint16_t half);
+void wa_f16_decode(const uint8_t *src, size_t count, float *out);
+
+/** f32 -> f16, round to nearest even, subnormals kept, overflow to infinity. Our writer's default. */
+uint16_t wa_f32_to_f16(float value);
+/** Converter A of vindex-format.md 5.2: truncates, flushes |x| < 2^-14 to zero. For --compat larql. */
+uint16_t wa_f32_to_f16_larql(float value);
+/** f32 -> bf16, round to nearest even (used by synth and by planted faults). */
+uint16_t wa_f32_to_bf16(float value);
+
+/** How the rows of a stored matrix map to logical rows. */
+typedef enum wa_row_order {
+    WA_ROWS_PLAIN,
+    WA_ROWS_ROPE_PAIRS, /* GGUF q/k of llama and granite: within each head of head_rows rows, logical
+                           row j*head_rows/2 + i is stored row 2i + j (forward-pass.md 1.7) */
+    WA_ROWS_TRANSPOSED  /* stored [cols, rows] (HF GPT-2 Conv1D); float formats only */
+} wa_row_order;
+
+/**
+ * A stored matrix, logical shape [rows, cols], row-major once decoded. A plain value; `data` is
+ * borrowed from a map whose bounds the maker of this value has checked.
+ */
+typedef struct wa_matrix {
+    const uint8_t *data;
+    const char *name; /* for messages; borrowed from the model or vindex */
+    wa_format format;
+    wa_row_order order;
+    size_t rows, cols;
+    size_t row_bytes; /* from one stored row to the next; covers padding of the row to whole blocks */
+    size_t head_rows; /* WA_ROWS_ROPE_PAIRS only */
+    size_t stored_cols; /* WA_ROWS_TRANSPOSED only: elements of a stored row (fused c_attn has 3 parts) */
+    bool through_f16; /* decoded values go through LARQL's f16 converter: a gate re-made from K-quants (walk-paths 1.4) */
+} wa_matrix;
+
+/**
+ * Decode rows [first, first + count) to `out` [count, cols] f32. first + count <= rows. Local, cannot
+ * fail. A row may end inside a block (padded rows): the padding is dropped.
+ */
+void wa_matrix_decode(const wa_matrix *matrix, size_t first, size_t count, float *out);
+
+/** As wa_matrix_decode by the reference decoder, for oracles. */
+void wa_matrix_decode_ref(const wa_matrix *matrix, size_t first, size_t count, float *out);
+
+/** The matrix itself when it is plain, aligned f32 with row_bytes = 4*cols and can be used in place; else NULL. */
+const float *wa_matrix_in_place(const wa_matrix *matrix);
+
+/**
+ * The view of columns [first, first + count) of every row; first is a multiple of the format's block. Decoding it
+ * touches those blocks alone.
+ */
+wa_matrix wa_matrix_columns(const wa_matrix *matrix, size_t first, size_t count);
+
+/** Vindex Q4_0 as integers: q [32 * blocks] in -8..7 and scale [blocks]; a value is q * scale. For integer dots. */
+void wa_q4_0_split(const uint8_t *src, size_t blocks, int8_t *q, float *scale);
+
+/** Stored bytes of the whole matrix. */
+size_t wa_matrix_bytes(const wa_matrix *matrix);
+
+#endif

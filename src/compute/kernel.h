@@ -1,0 +1,108 @@
+/* Inner loops that the dense side and the paths share: matrix products over stored weights, activations, dots. */
+#ifndef WALKAUDIT_COMPUTE_KERNEL_H
+#define WALKAUDIT_COMPUTE_KERNEL_H
+
+#include "base/arena.h"
+#include "codec/codec.h"
+#include "model/model.h"
+
+/* Weights that cannot be used in place are decoded in panels of at most this many bytes: they stay in the
+ * second-level cache between decoding and use. Fixed, since the shape handed to BLAS decides its bits. */
+enum { WA_PANEL_BYTES = 4 << 20 };
+/* Rows that dot products read one by one are decoded in smaller panels, read again from the second-level cache for every
+ * position. Free to change: a dot's bits depend on its row alone. */
+enum { WA_DOT_PANEL_BYTES = 512 << 10 };
+/* FFN activations are computed for at most this many rows at a time, fewer of a wide FFN: wa_tile_rows. Fixed for the same reason. */
+enum { WA_TILE_ROWS = 512, WA_TILE_BYTES = 12 << 20 };
+/* With logits at all positions the vocabulary is streamed, in panels of this many ids, past at most this many rows at a
+ * time. Fixed for the same reason; of the shapes tried, OpenBLAS is fastest here, since a panel of logits stays in the
+ * second-level cache. */
+enum { WA_HEAD_ROWS = 256, WA_HEAD_IDS = 512 };
+/* Logits of all lanes are kept between the two passes when they fit here; else they are made again, with the same bits. */
+enum { WA_HEAD_KEPT_BYTES = 32 << 20 };
+
+/** Rows of a tile: WA_TILE_ROWS, or the multiple of 64, and at least 64, of which a buffer takes WA_TILE_BYTES. features > 0. */
+size_t wa_tile_rows(size_t features);
+
+/** Buffers of one rank's matrix products, made once and reused. */
+typedef struct wa_scratch {
+    float *panel;  /* WA_PANEL_BYTES, or one row when a row is longer */
+    float *act;    /* [tile_rows, features]: gate, then the activations */
+    float *up;     /* [tile_rows, features] */
+    size_t panel_floats, tile_rows, features;
+    wa_arena *arena; /* for what only some kernels need (hit lists); released after each call */
+} wa_scratch;
+
+/**
+ * rows: the most rows of a batch (tile_rows = min(rows, wa_tile_rows(features))); features: the widest FFN;
+ * longest_row: the most columns of any matrix. Buffers live in `arena`.
+ */
+WA_CHECKED wa_status wa_scratch_open(wa_arena *arena, size_t rows, size_t features,
+                                     size_t longest_row, wa_scratch *out, wa_error *err);
+
+/** One operand pair of a product: x is read, y is written. */
+typedef struct wa_operand {
+    const float *x;
+    float *y;
+} wa_operand;
+
+/**
+ * y = x . W^T for each of `count` operand pairs: x [rows, W.cols] with leading dimension ldx, y [rows, W.rows] with
+ * leading dimension ldy. W is decoded once, panel by panel; each operand has its own sgemms per panel, whose shapes depend
+ * on rows and W only, each over at most 64 products (short f32 sums lose less): an element is off by at most
+ * (68 + cols/64) 2^-24 sum |x_i w_i|. bias [W.rows] or NULL is added after.
+ */
+void wa_gemm_rows(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,
+                  size_t count, const float *bias, wa_scratch *scratch);
+
+/**
+ * y = x . W for feature-major W [F, H]: x [rows, F] with leading dimension ldx, y [rows, H] contiguous, written whole.
+ * Panels run along F and are summed into y in order.
+ */
+void wa_gemm_features(const wa_matrix *w, size_t rows, size_t ldx, const wa_operand *pairs,
+                      size_t count, wa_scratch *scratch);
+
+/**
+ * The places of y that are not zero become dots (wa_dot) of their rows: y[row, f] = <W[f], x[row]> for each of `count`
+ * operand pairs, x [rows, ldx], y [rows, ldy]; zeros stay. W is decoded once, whoever asks. The row kernel of the per-feature
+ * loops.
+ */
+void wa_dot_marked(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,
+                   size_t count, const wa_scratch *scratch);
+
+/** act[i] = phi(gate[i]) * up[i], n values; gate and act may be the same. forward-pass.md 3.6, f32, same bits on every ISA. */
+void wa_activate_gated(wa_activation activation, const float *gate, const float *up, float *act,
+                       size_t n);
+/** act[i] = phi(up[i]), in place allowed. */
+void wa_activate(wa_activation activation, const float *up, float *act, size_t n);
+/**
+ * phi of one value, f32, and its f64 oracle with the same constants. For finite v >= -87 they differ by at most, in units of
+ * u = 2^-24: silu 3 |phi|; gelu_tanh (4 + 3 |w|) |phi|, where w = 2c(v + 0.044715 v^3) goes into the exponential; gelu_erf
+ * 4 |phi| + |v|. Below, |phi| stays under |v| e^-87.
+ */
+float wa_phi(wa_activation activation, float v);
+double wa_phi_ref(wa_activation activation, double v);
+
+/** Add bias [n] to each of `rows` rows. */
+void wa_add_bias(float *y, size_t rows, size_t n, const float *bias);
+
+/** f32 dot product, 16 lanes folded in a fixed order; same bits on every ISA. Off its f64 oracle by at most
+ * (n/16 + 6) 2^-24 sum |x_i y_i|. */
+float wa_dot(const float *x, const float *y, size_t n);
+double wa_dot_ref(const float *x, const float *y, size_t n);
+/** y += a * x, n values. */
+void wa_axpy(float a, const float *x, float *y, size_t n);
+
+/** Name of the OpenBLAS core in use ("SkylakeX"), its version line, and threads; set threads for the run. */
+const char *wa_blas_core(void);
+const char *wa_blas_config(void);
+void wa_blas_set_threads(int threads);
+int wa_blas_threads(void);
+/** One sgemm of [m,k] x [n,k]^T, for benchmarks and the start-up self-check. */
+typedef void wa_gemm_function(size_t m, size_t n, size_t k, const float *a, const float *b, float *c);
+wa_gemm_function wa_blas_gemm;
+/** Small products of odd sizes against a plain f64 loop, exactly: the values are whole numbers. WA_E_UNSUPPORTED names core, shape
+ * and place. Local, under a millisecond. */
+WA_CHECKED wa_status wa_gemm_check(wa_gemm_function *gemm, wa_error *err);
+
+#endif

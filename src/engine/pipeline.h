@@ -1,0 +1,51 @@
+/* The pipeline: batches on demand, residuals from stage to stage, the reference to the team, blocks to the writer. Design 10. */
+#ifndef WALKAUDIT_ENGINE_PIPELINE_H
+#define WALKAUDIT_ENGINE_PIPELINE_H
+
+#include "comm/comm.h"
+#include "job/plan.h"
+#include "engine/stage.h"
+
+/** Everything a rank needs for its part. Borrowed for the call. */
+typedef struct wa_pipeline_input {
+    wa_comm *comm;
+    const wa_plan *plan;
+    const wa_stage_audit *audit;
+    wa_dims dims;               /* of the whole job */
+    const int32_t *ids;         /* [obs] */
+    const size_t *prompt_rows;  /* [prompts] */
+    const char *result_path;    /* parts go beside it */
+    wa_arena *arena;            /* buffers of this rank */
+    /* rank 0 only: */
+    double deadline;            /* wa_clock() at which to begin no further batch; 0 = never */
+    double grace;               /* seconds for what is in flight then, and after SIGUSR1 or SIGUSR2 */
+    size_t *parts_added;        /* counted on by one for each part */
+    const uint8_t *batch_done;  /* [batches] 1 = a part is there already */
+    void (*batch_finished)(void *context, size_t done, size_t total); /* after each part; NULL = none */
+    void (*beat)(void *context); /* often: a sign of life for the owner lock; NULL = none */
+    void *context;
+} wa_pipeline_input;
+
+/**
+ * Collective at its start, then each rank's own loop; idle ranks only listen. Returns when all batches have their parts, or
+ * one has failed, or a signal on any rank or the deadline ended it (design 11): rank 0 returns that story, wherever it
+ * happened, and the caller agrees afterwards. WA_E_STOPPED when *parts_added is not 0, else WA_E_NO_PROGRESS.
+ *
+ * cost   where this rank's time went
+ * fatal  this rank could not go on serving its peers (MPI, memory for a batch): they may wait for it, so the caller must
+ *        abort instead of agreeing
+ */
+WA_CHECKED wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *fatal,
+                                     wa_error *err);
+
+/**
+ * Messages of an audit whose batches are all computed by one run that nothing stops: exact, but for bytes_to_root where groups
+ * compete for batches. Local, pure.
+ *
+ * lanes  [teams] residual streams of each team member (wa_plan_seat_cost)
+ */
+WA_CHECKED wa_status wa_pipeline_traffic(const wa_plan *plan, const wa_dims *dims, size_t hidden,
+                                         const size_t *lanes, wa_arena *arena, wa_traffic *out,
+                                         wa_error *err);
+
+#endif

@@ -1,0 +1,114 @@
+/* A stage: a rank's own layers, for all of its lanes. Where the comparison happens. */
+#ifndef WALKAUDIT_ENGINE_STAGE_H
+#define WALKAUDIT_ENGINE_STAGE_H
+
+#include "measure/block.h"
+#include "store/capture.h"
+#include "compute/dense.h"
+#include "path/path.h"
+
+/* Where a rank's time goes. X(id, name) */
+#define WA_PHASE_LIST(X)                                                                 \
+    X(PROJECTIONS, "projections")                                                        \
+    X(ATTENTION, "attention")                                                            \
+    X(DENSE_FFN, "dense_ffn")                                                            \
+    X(WALK_FFN, "walk_ffn")                                                              \
+    X(COMPARE, "compare")                                                                \
+    X(KERNEL_CHECK, "kernel_check")                                                      \
+    X(ENCODING_CHECK, "encoding_check")                                                  \
+    X(HEAD, "head")                                                                      \
+    X(WAIT, "wait")                                                                      \
+    X(GATHER, "gather")                                                                  \
+    X(WRITE, "write")
+
+typedef enum wa_phase {
+#define WA_PHASE_ENUM(id, name) WA_PHASE_##id,
+    WA_PHASE_LIST(WA_PHASE_ENUM)
+#undef WA_PHASE_ENUM
+    WA_PHASE_COUNT
+} wa_phase;
+const char *wa_phase_name(wa_phase phase);
+
+/** Seconds, floating-point operations of matrix products, and stored bytes read, by phase. */
+typedef struct wa_cost {
+    double seconds[WA_PHASE_COUNT];
+    double flops[WA_PHASE_COUNT];
+    double bytes[WA_PHASE_COUNT];
+} wa_cost;
+
+/** Seconds that went to messages and parts instead of numbers: wait, gather, write. */
+double wa_cost_aside(const wa_cost *cost);
+
+/** Monotonic seconds. */
+double wa_clock(void);
+
+/** What an audit evaluates; the same on every rank. Borrowed for the stage's life. */
+typedef struct wa_stage_audit {
+    const wa_model *model;
+    const wa_vindex *const *vindexes; /* [vindex_count] */
+    const wa_case *cases;             /* [case_count] */
+    size_t vindex_count, case_count;
+    size_t max_rows, max_prompts, longest_prompt;
+    size_t topk;
+    int kernel_check; /* positions of the first batch; 0 none, -1 all rows of all batches */
+    bool encoding_check;
+    const wa_captures *captures; /* NULL = nothing is kept */
+    const char *result_path;     /* capture files go beside it; may be NULL without captures */
+} wa_stage_audit;
+
+/** Rows of one batch on one rank. */
+typedef struct wa_stage_batch {
+    size_t index; /* in the plan; 0 carries the checks */
+    size_t rows;
+    size_t first_obs; /* of the job's observations */
+    wa_packing packing;
+    const int32_t *ids; /* [rows] */
+    float *h;           /* [lanes][rows][H]: the residual streams, in and out */
+    const wa_block *block;
+} wa_stage_batch;
+
+/** Rows of the reference as they pass from the lead to its team. Borrowed until the next call. */
+typedef struct wa_reference {
+    const float *x;     /* [rows, H] FFN input */
+    const float *y;     /* [rows, H] dense FFN output */
+    const float *h;     /* [rows, H] residual stream after the layer */
+} wa_reference;
+
+/** How a stage talks to its team; every call may push messages on. layer = layer_count: the head, where only h is
+ * meaningful: [prompts, H] after the final norm, [rows, H] with logits of all positions. */
+typedef struct wa_team_link {
+    void *context;
+    wa_status (*publish)(void *context, size_t layer, const wa_reference *reference, wa_error *err);
+    wa_status (*await)(void *context, size_t layer, wa_reference *out, wa_error *err);
+    wa_status (*poll)(void *context, wa_error *err);
+} wa_team_link;
+
+typedef struct wa_stage wa_stage;
+
+/**
+ * Make the buffers of a rank's stage. Local. `arena` holds them; checks take from it and give back.
+ * share: layers, cases and vindexes of this rank; lanes are lane 0 (the lead's) and then its own cases, in order.
+ */
+WA_CHECKED wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_arena *arena,
+                                   wa_stage **out, wa_error *err);
+/** Give back what is not the arena's. May be NULL. */
+void wa_stage_close(wa_stage *stage);
+/** Lanes of this rank: (is_lead ? 1 : 0) + own cases that run. */
+size_t wa_stage_lanes(const wa_stage *stage);
+/** The same from a share, before a stage is open (the pipeline sizes messages with it). */
+size_t wa_share_lanes(const wa_stage_audit *audit, const wa_share *share);
+
+/** Fill batch->h from the token ids: first stage only. */
+WA_CHECKED wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch, wa_error *err);
+/** Run this stage's layers: advance batch->h, fill the share's fields of batch->block. When it succeeds, the capture files
+ * of these layers are final. */
+WA_CHECKED wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch,
+                                  const wa_team_link *link, wa_error *err);
+/** Last stage: logits of every prompt's last row, or of all rows where the block has fields for them, for all lanes, and what
+ * follows from them. */
+WA_CHECKED wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch,
+                                   const wa_team_link *link, wa_error *err);
+/** Cost so far. */
+wa_cost *wa_stage_cost(wa_stage *stage);
+
+#endif

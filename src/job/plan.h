@@ -1,0 +1,170 @@
+/* Plans: pure functions from job, model shape, cases and ranks to batches, grid, dealing and costs. */
+#ifndef WALKAUDIT_JOB_PLAN_H
+#define WALKAUDIT_JOB_PLAN_H
+
+#include "base/arena.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** A fixed set of whole prompts: decided by the job alone. */
+typedef struct wa_batch {
+    size_t first_prompt, prompt_count;
+    size_t first_obs, rows;
+} wa_batch;
+
+/** What a case costs on one row of one layer, and bytes per layer; and which payload it belongs to. */
+typedef struct wa_case_cost {
+    double flops_per_row; /* of one FFN evaluation of one layer */
+    size_t layer_bytes;   /* stored bytes read per layer */
+} wa_case_cost;
+
+/** Shape of an audit, all that planning needs. */
+typedef struct wa_plan_input {
+    size_t layer_count;
+    double attention_flops_per_row; /* projections of one layer and lane */
+    double attention_flops_per_pair; /* of a row and one it attends to, one layer and lane */
+    double dense_flops_per_row;     /* dense FFN of one layer */
+    double head_flops_per_row;      /* output matrix, one lane */
+    size_t layer_bytes, head_bytes; /* mapped bytes of the model */
+    size_t hidden, intermediate, kv_width, q_width, vocab; /* for memory by formula */
+    const size_t *prompt_rows;      /* [prompt_count] positions of each prompt */
+    size_t prompt_count;
+    const wa_case_cost *cases;      /* [case_count] */
+    size_t case_count;
+    size_t vindex_count;
+    size_t batch_rows;
+    bool logits_all;
+    int stages, teams;              /* asked for; 0 = choose */
+    int nodes;                      /* hosts the ranks run on; at least 1 */
+    size_t node_memory;             /* bytes usable per node; 0 = unknown, no limit */
+} wa_plan_input;
+
+/** groups x stages x teams; ranks beyond `used` are idle (and reported). */
+typedef struct wa_grid {
+    int groups, stages, teams;
+    int used, idle;
+} wa_grid;
+
+/** Some of the batches. */
+typedef struct wa_plan_share {
+    size_t batches, rows, prompts;
+} wa_plan_share;
+
+/** One audit on a number of ranks. Read-only, arena. */
+typedef struct wa_plan {
+    wa_batch *batches;
+    size_t batch_count;
+    size_t max_rows, max_prompts; /* of any batch */
+    size_t obs_count;
+    wa_grid grid;
+    size_t *stage_start; /* [stages + 1] first layer of each stage */
+    int *case_member;    /* [case_count] team member (0 = lead) that runs the case */
+    int *vindex_member;  /* [vindex_count] team member that checks its encoding */
+    double predicted_utilisation; /* mean busy share of the used ranks, 0..1 */
+    wa_plan_share first_group;    /* what the group of rank 0 is predicted to get */
+    double flops_until_done;      /* of one rank that never waits, until the last batch is done */
+    double flops_per_rank_max;    /* of the busiest rank, whole job */
+    size_t anonymous_bytes;       /* per rank, by formula */
+} wa_plan;
+
+/** Where a rank stands in the grid. rank = (stage * groups + group) * teams + member: neighbours, which share a node, share a stage,
+ * so that the node's page cache holds its layers only. */
+typedef struct wa_seat {
+    int group, stage, member; /* group = -1: idle */
+} wa_seat;
+wa_seat wa_plan_seat(const wa_plan *plan, int rank);
+/** Batches that a seat keeps memory for at once: one computing; one arriving, except on the first stage; one leaving, except from a
+ * group's writer (lead of the last stage), whose results are its own. */
+size_t wa_plan_slots(const wa_grid *grid, int stage, int member);
+/** Batches that a group's writer gathers at once: as many as its stages work on, and one more. */
+size_t wa_plan_gathered(const wa_grid *grid);
+/** Reference messages of `bytes` each that a lead may be ahead of its team: 32 MB of them, at least 2, at most those of a batch. */
+size_t wa_plan_references(size_t bytes, size_t messages);
+int wa_plan_rank(const wa_plan *plan, int group, int stage, int member);
+
+/**
+ * Batches: whole prompts in order, up to batch_rows positions; a longer prompt is a batch of its own. Grid, stages, dealing: design 10.
+ * Local, pure: the same input gives the same plan on every rank. Errors: WA_E_USAGE (asked grid does not fit: says what
+ * would; more stages than layers, teams > 1 + cases), WA_E_MEMORY.
+ */
+WA_CHECKED wa_status wa_plan_build(const wa_plan_input *input, int ranks, wa_arena *arena,
+                                   wa_plan **out, wa_error *err);
+
+/** What the rank of a seat does, groups sharing the job evenly. A plain value. */
+typedef struct wa_seat_cost {
+    double flops;        /* matrix products of the whole job */
+    size_t mapped_bytes; /* of files it touches; an upper bound where cases share a payload */
+    size_t lanes;        /* residual streams it carries */
+} wa_seat_cost;
+wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, int stage, int member);
+
+/* --- Sweeps: several audits on so many ranks ----------------------------------------------------------- */
+
+enum { WA_SWEEP_SIZES = 48 };
+
+/**
+ * Numbers of ranks for which the time of an audit is predicted: 1, 2, 3, 4, 6, 8, 12, 16, … below `ranks`, and `ranks`.
+ * sizes_out [WA_SWEEP_SIZES], ascending. Returns how many.
+ */
+size_t wa_sweep_sizes(int ranks, int *sizes_out);
+
+/**
+ * Time of one audit (as flops_until_done) on each size, alone on its share of the nodes. INFINITY where the job's grid does
+ * not fit. Local, pure. Errors: as wa_plan_build.
+ */
+WA_CHECKED wa_status wa_sweep_times(const wa_plan_input *input, const int *sizes, size_t size_count,
+                                    wa_arena *arena, double *times_out, wa_error *err);
+
+/**
+ * How a sweep uses its ranks: sets of neighbouring ranks, fixed for the whole sweep, each with audits of its own that it runs
+ * one after another in the job's order. One set: every audit has all ranks.
+ */
+typedef struct wa_sweep {
+    size_t set_count, audit_count;
+    int *set_start;    /* [set_count + 1] first rank of each set */
+    size_t *audit_set; /* [audit_count] */
+    double *set_time;  /* [audit_count][set_count] of each audit on each set; INFINITY where it does not fit */
+    double flops_until_done;  /* of the longest set */
+    double flops_one_by_one;  /* had every audit all ranks, one after another */
+    double flops_side_by_side; /* on the best of several sets; INFINITY where no two can be made */
+} wa_sweep;
+
+/**
+ * The sets that are done first: as many as pay, their sizes by the work of their audits, dearest audits dealt first. Of nearly equal
+ * ways the one of fewer sets. Local, pure: the same input gives the same sweep on every rank.
+ *
+ * times  [audits][wa_sweep_sizes(ranks)]
+ */
+WA_CHECKED wa_status wa_sweep_build(const double *times, size_t audit_count, int ranks,
+                                    wa_arena *arena, wa_sweep **out, wa_error *err);
+
+/** How it was decided: "one after another on all 8 ranks; side by side they would take 1.3 x as long" and the like. */
+void wa_sweep_reason(const wa_sweep *sweep, char *out, size_t size);
+/** Index of the set a rank belongs to. */
+size_t wa_sweep_set(const wa_sweep *sweep, int rank);
+
+/** Who has begun what, while a sweep runs. */
+typedef struct wa_dealer {
+    const wa_sweep *sweep; /* borrowed */
+    uint8_t *begun;        /* [audit_count] */
+    size_t *current;       /* [set_count] what each set works on; WA_NO_AUDIT = nothing */
+} wa_dealer;
+
+#define WA_NO_AUDIT SIZE_MAX
+
+WA_CHECKED wa_status wa_dealer_open(const wa_sweep *sweep, wa_arena *arena, wa_dealer *out, wa_error *err);
+/**
+ * The next audit of a set that has nothing to do, which begins it: its own in the job's order, then one that another set has not begun
+ * and would not be done with before this set is; WA_NO_AUDIT when there is none. Predictions err and audits fail early, so that ranks would
+ * be idle while others have audits to begin. Local.
+ */
+size_t wa_dealer_next(wa_dealer *dealer, size_t set);
+
+/**
+ * Rows of the first batch at which KERNEL is measured: `count` of them, the first, the last and evenly between (all when
+ * count < 0 or >= rows). rows_out [min(count, rows)] ascending. Returns how many.
+ */
+size_t wa_plan_check_rows(size_t rows, int count, size_t *rows_out);
+
+#endif

@@ -1,0 +1,284 @@
+/* Summaries: observations of one case, folded to what folding them in plan order gives. */
+#include "judge/summary.h"
+
+#include "base/quantile_stream.h"
+#include "base/bytes.h"
+#include "measure/diff.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+/* What depends on the order of observations within a layer, and whether it has seen a position 0. */
+typedef struct line {
+    double rel_l2_sum;
+    uint64_t digest[2];
+    bool has_first;
+} line;
+
+struct wa_summary {
+    size_t layers, obs;
+    wa_extremes all, first, rest;
+    wa_extremes *layer; /* [layers] */
+    line *lines;        /* [layers] */
+    wa_quantile_stream *rel_l2; /* those that are numbers */
+    int64_t rel_l2_count;
+    wa_extreme max_kernel, kernel_infinite, max_drift, first_nonfinite;
+    uint8_t *kernel_seen;      /* [obs] some layer has a kernel figure */
+    int32_t *kernel_nan_layer; /* [obs] first layer without one, -1 = none */
+    int64_t nonfinite, missing;
+    uint64_t digest[2];
+};
+
+static const double QUANTILES[] = {0.50, 0.95, 0.99};
+enum { QUANTILE_COUNT = sizeof QUANTILES / sizeof QUANTILES[0] };
+static const uint64_t DIGEST[2] = {0x243f6a8885a308d3u, 0x13198a2e03707344u}; /* the first digits of pi: nothing up a sleeve */
+static const wa_extreme NOWHERE = {.value = NAN, .layer = -1, .obs = -1};
+
+static wa_extremes no_extremes(void)
+{
+    return (wa_extremes){.min_cos = NOWHERE,
+                         .max_rel_l2 = NOWHERE,
+                         .max_l2 = NOWHERE,
+                         .max_max_abs = NOWHERE,
+                         .max_eta = NOWHERE};
+}
+
+wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, wa_summary **out,
+                          wa_error *err)
+{
+    if (layers > INT32_MAX || obs > INT32_MAX)
+        return wa_fail(err, WA_E_MEMORY, "summary of %zu layers x %zu observations overflows",
+                       layers, obs);
+    wa_summary *summary;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *summary, &summary, err));
+    WA_TRY(wa_arena_take_raw(arena, layers, sizeof *summary->layer, &summary->layer, err));
+    WA_TRY(wa_arena_take(arena, layers, sizeof *summary->lines, &summary->lines, err));
+    WA_TRY(wa_quantile_stream_open(QUANTILES, QUANTILE_COUNT, arena, &summary->rel_l2, err));
+    WA_TRY(wa_arena_take(arena, obs, 1, &summary->kernel_seen, err));
+    WA_TRY(wa_arena_take_raw(arena, obs, sizeof *summary->kernel_nan_layer,
+                             &summary->kernel_nan_layer, err));
+    summary->layers = layers;
+    summary->obs = obs;
+    summary->all = summary->first = summary->rest = no_extremes();
+    for (size_t l = 0; l < layers; l++) {
+        summary->layer[l] = no_extremes();
+        memcpy(summary->lines[l].digest, DIGEST, sizeof DIGEST);
+    }
+    for (size_t o = 0; o < obs; o++)
+        summary->kernel_nan_layer[o] = -1;
+    summary->max_kernel = summary->kernel_infinite = NOWHERE;
+    summary->max_drift = summary->first_nonfinite = NOWHERE;
+    memcpy(summary->digest, DIGEST, sizeof DIGEST);
+    *out = summary;
+    return WA_OK;
+}
+
+/* --- Extremes: of equals the first in plan order keeps its place (walk-paths 4.6) --- */
+
+static bool is_first(const wa_extreme *so_far, int32_t layer, int32_t obs)
+{
+    return so_far->layer < 0 || layer < so_far->layer || (layer == so_far->layer && obs < so_far->obs);
+}
+
+static void keep_first(wa_extreme *extreme, double value, int32_t layer, int32_t obs)
+{
+    if (is_first(extreme, layer, obs))
+        *extreme = (wa_extreme){.value = value, .layer = layer, .obs = obs};
+}
+
+static void keep_largest(wa_extreme *extreme, double value, int32_t layer, int32_t obs)
+{
+    if (extreme->layer < 0 ? !isnan(value) : value > extreme->value)
+        *extreme = (wa_extreme){.value = value, .layer = layer, .obs = obs};
+    else if (value == extreme->value)
+        keep_first(extreme, value, layer, obs);
+}
+
+static void keep_smallest(wa_extreme *extreme, double value, int32_t layer, int32_t obs)
+{
+    if (extreme->layer < 0 ? !isnan(value) : value < extreme->value)
+        *extreme = (wa_extreme){.value = value, .layer = layer, .obs = obs};
+    else if (value == extreme->value)
+        keep_first(extreme, value, layer, obs);
+}
+
+static void add_extremes(wa_extremes *extremes, const wa_summary_rows *rows, size_t i,
+                         int32_t layer, int32_t obs)
+{
+    keep_smallest(&extremes->min_cos, rows->cos[i], layer, obs);
+    keep_largest(&extremes->max_rel_l2, rows->rel_l2[i], layer, obs);
+    keep_largest(&extremes->max_l2, rows->l2[i], layer, obs);
+    keep_largest(&extremes->max_max_abs, rows->max_abs[i], layer, obs);
+    keep_largest(&extremes->max_eta, rows->eta[i], layer, obs);
+}
+
+/* Kernel figures are NaN where not computed, and they are computed for the same observations at
+ * every layer: a NaN at an observation that has a figure elsewhere is one that went wrong. */
+static void add_kernel(wa_summary *summary, double value, int32_t layer, int32_t obs)
+{
+    if (isnan(value)) {
+        if (summary->kernel_nan_layer[obs] < 0 || layer < summary->kernel_nan_layer[obs])
+            summary->kernel_nan_layer[obs] = layer;
+        return;
+    }
+    summary->kernel_seen[obs] = 1;
+    if (isinf(value))
+        keep_first(&summary->kernel_infinite, value, layer, obs);
+    keep_largest(&summary->max_kernel, value, layer, obs);
+}
+
+static bool is_number(const wa_summary_rows *rows, size_t i)
+{
+    return rows->obs_status[i] != WA_OBS_NON_FINITE && isfinite(rows->cos[i]) &&
+           isfinite(rows->rel_l2[i]) && isfinite(rows->l2[i]) && isfinite(rows->max_abs[i]);
+}
+
+static void add_observation(wa_summary *summary, const wa_summary_rows *rows, size_t i,
+                            int32_t layer, int32_t obs)
+{
+    bool begins = rows->obs_position[i] == 0;
+    wa_extremes *part = begins ? &summary->first : &summary->rest;
+    line *own = &summary->lines[layer];
+    own->has_first = own->has_first || begins;
+    summary->all.n_obs++;
+    summary->layer[layer].n_obs++;
+    part->n_obs++;
+    add_kernel(summary, rows->kernel_rel_l2[i], layer, obs);
+    keep_largest(&summary->max_drift, rows->drift[i], layer, obs);
+    if (!is_number(rows, i)) {
+        summary->nonfinite++;
+        keep_first(&summary->first_nonfinite, NAN, layer, obs);
+        return;
+    }
+    add_extremes(&summary->all, rows, i, layer, obs);
+    add_extremes(&summary->layer[layer], rows, i, layer, obs);
+    add_extremes(part, rows, i, layer, obs);
+    wa_quantile_stream_add(summary->rel_l2, rows->rel_l2[i]);
+    summary->rel_l2_count++;
+    own->rel_l2_sum += rows->rel_l2[i];
+}
+
+/* --- Digest: two streams, the finaliser of splitmix64 over each word, chained
+ * --------------------- */
+
+static uint64_t mix(uint64_t v)
+{
+    v ^= v >> 30;
+    v *= 0xbf58476d1ce4e5b9u;
+    v ^= v >> 27;
+    v *= 0x94d049bb133111ebu;
+    return v ^ (v >> 31);
+}
+
+static void digest_word(uint64_t digest[2], uint64_t word)
+{
+    digest[0] = mix(digest[0] ^ word);
+    digest[1] = mix(digest[1] + word * 0x9e3779b97f4a7c15u + 1);
+}
+
+static void digest_f64(uint64_t digest[2], double value)
+{
+    uint64_t word;
+    memcpy(&word, &value, sizeof word);
+    digest_word(digest, word);
+}
+
+/* Row by row, so that the digest does not depend on how the rows were handed over. */
+static void digest_observation(uint64_t digest[2], const wa_summary_rows *rows, size_t i)
+{
+    digest_f64(digest, rows->cos[i]);
+    digest_f64(digest, rows->one_minus_cos[i]);
+    digest_f64(digest, rows->rel_l2[i]);
+    digest_f64(digest, rows->l2[i]);
+    digest_f64(digest, rows->max_abs[i]);
+    digest_f64(digest, rows->norm_ratio[i]);
+    digest_f64(digest, rows->eta[i]);
+    digest_f64(digest, rows->drift[i]);
+    digest_word(digest,
+                (uint64_t)(uint32_t)rows->max_abs_index[i] << 8 | (uint8_t)rows->obs_status[i]);
+}
+
+void wa_summary_digest(wa_summary *summary, const void *bytes, size_t size)
+{
+    const uint8_t *at = bytes;
+    digest_word(summary->digest, size);
+    for (; size >= 8; size -= 8, at += 8)
+        digest_word(summary->digest, wa_load_u64(at));
+    uint64_t tail = 0;
+    for (size_t i = 0; i < size; i++)
+        tail |= (uint64_t)at[i] << (8 * i);
+    if (size > 0)
+        digest_word(summary->digest, tail);
+}
+
+static bool is_there(const wa_summary_rows *rows, size_t i)
+{
+    return rows->obs_status[i] != WA_OBS_MISSING && rows->obs_status[i] != WA_OBS_FAILED;
+}
+
+void wa_summary_add(wa_summary *summary, size_t layer, const wa_summary_rows *rows)
+{
+    assert(layer < summary->layers && rows->first_obs <= summary->obs &&
+           rows->count <= summary->obs - rows->first_obs);
+    for (size_t i = 0; i < rows->count; i++) {
+        digest_observation(summary->lines[layer].digest, rows, i);
+        if (is_there(rows, i))
+            add_observation(summary, rows, i, (int32_t)layer, (int32_t)(rows->first_obs + i));
+        else
+            summary->missing++;
+    }
+}
+
+bool wa_summary_again(wa_summary *summary)
+{
+    return wa_quantile_stream_again(summary->rel_l2);
+}
+
+void wa_summary_add_again(wa_summary *summary, const wa_summary_rows *rows)
+{
+    for (size_t i = 0; i < rows->count; i++)
+        if (is_there(rows, i) && is_number(rows, i))
+            wa_quantile_stream_add(summary->rel_l2, rows->rel_l2[i]);
+}
+
+/* The first in plan order: the lower layer, then the lower observation. */
+static wa_extreme first_bad_kernel(const wa_summary *summary)
+{
+    wa_extreme bad = summary->kernel_infinite;
+    for (size_t o = 0; o < summary->obs; o++)
+        if (summary->kernel_seen[o] && summary->kernel_nan_layer[o] >= 0)
+            keep_first(&bad, NAN, summary->kernel_nan_layer[o], (int32_t)o);
+    return bad;
+}
+
+void wa_summary_finish(wa_summary *summary, bool first_token_shared, wa_case_summary *out)
+{
+    int64_t layers_with_first = 0;
+    double sum = 0.0, quantile[QUANTILE_COUNT];
+    for (size_t l = 0; l < summary->layers; l++) {
+        const line *own = &summary->lines[l];
+        layers_with_first += own->has_first;
+        sum += own->rel_l2_sum;
+        digest_word(summary->digest, own->digest[0]);
+        digest_word(summary->digest, own->digest[1]);
+    }
+    wa_quantile_stream_finish(summary->rel_l2, quantile);
+    int64_t first_distinct = first_token_shared ? layers_with_first : summary->first.n_obs, count = summary->rel_l2_count;
+    *out = (wa_case_summary){.all = summary->all,
+                             .first = summary->first,
+                             .rest = summary->rest,
+                             .layer = summary->layer,
+                             .n_obs_distinct = summary->rest.n_obs + first_distinct,
+                             .mean_rel_l2 = count > 0 ? sum / (double)count : NAN,
+                             .p50_rel_l2 = quantile[0],
+                             .p95_rel_l2 = quantile[1],
+                             .p99_rel_l2 = quantile[2],
+                             .max_kernel = summary->max_kernel,
+                             .kernel_nan = first_bad_kernel(summary),
+                             .max_drift = summary->max_drift,
+                             .nonfinite = summary->nonfinite,
+                             .first_nonfinite = summary->first_nonfinite,
+                             .missing = summary->missing,
+                             .digest = {summary->digest[0], summary->digest[1]}};
+}

@@ -1,0 +1,490 @@
+/* Verdicts: one case's figures against a bounds set, every complaint with its place. Design 7. */
+#include "judge/verdict.h"
+
+#include "base/show.h"
+
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *wa_verdict_name(wa_verdict_code code)
+{
+    static const char *const names[] = {
+#define WA_VERDICT_NAME(id, code, name) [WA_VERDICT_##id] = (name),
+        WA_VERDICT_LIST(WA_VERDICT_NAME)
+#undef WA_VERDICT_NAME
+    };
+    size_t at = (size_t)code;
+    return at < sizeof names / sizeof names[0] ? names[at] : "unknown";
+}
+
+bool wa_verdict_is_success(wa_verdict_code code)
+{
+    return code == WA_VERDICT_PASS || code == WA_VERDICT_MEASURED;
+}
+
+/* At most: one line each for NOT-RUN, DISPATCH, ENCODING, KERNEL, TOP-1 and DELTA-P, two for BOUND,
+ * three for NON-FINITE, four for RATE. */
+enum { MAX_REASONS = 16, PLACE_BYTES = 400 };
+
+/* A judgement in the making. The checks run in order of severity, so the first reason is the
+ * verdict. */
+typedef struct judge {
+    const wa_bounds *bounds;
+    const wa_bound *bound; /* of the case's bucket */
+    const wa_evidence *evidence;
+    wa_arena *arena;
+    const char **reasons;
+    wa_verdict_code *codes;
+    size_t count;
+    wa_rates *rates; /* NULL with logits: last */
+    wa_error *err;
+} judge;
+
+WA_PRINTF(3, 4)
+static wa_status complain(judge *j, wa_verdict_code code, const char *format, ...)
+{
+    char line[WA_ERROR_TEXT];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (length < 0)
+        return wa_fail(j->err, WA_E_INTERNAL, "format '%s' cannot be printed", format);
+    assert(j->count < MAX_REASONS);
+    char *copy;
+    WA_TRY(wa_arena_copy(j->arena, line, strlen(line), &copy, j->err));
+    j->reasons[j->count] = copy;
+    j->codes[j->count] = code;
+    j->count++;
+    return WA_OK;
+}
+
+/* --- Places
+ * --------------------------------------------------------------------------------------- */
+
+static wa_status name_prompt(const judge *j, size_t prompt, char **out)
+{
+    return wa_show_token(j->evidence->prompt_key[prompt], 60, j->arena, out, j->err);
+}
+
+/* "layer 3, prompt 'code', position 5 (' x')" */
+static wa_status name_place(const judge *j, wa_extreme at, char **out)
+{
+    const wa_evidence *e = j->evidence;
+    char *prompt;
+    char *token;
+    WA_TRY(name_prompt(j, (size_t)e->obs_prompt[at.obs], &prompt));
+    WA_TRY(wa_show_token(e->token_text[at.obs], 40, j->arena, &token, j->err));
+    return wa_arena_print(j->arena, out, j->err, "layer %d, prompt %s, position %d (%s)", at.layer,
+                          prompt, e->obs_position[at.obs], token);
+}
+
+/* --- NOT-RUN
+ * -------------------------------------------------------------------------------------- */
+
+static wa_status check_run(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    if (e->not_run_reason != NULL)
+        return complain(j, WA_VERDICT_NOT_RUN, "%s", e->not_run_reason);
+    if (e->summary == NULL || e->layers == 0 || e->prompts == 0)
+        return complain(j, WA_VERDICT_NOT_RUN, "nothing to observe: %zu layers, %zu prompts",
+                        e->layers, e->prompts);
+    if (e->summary->missing > 0 || e->summary->all.n_obs == 0)
+        return complain(j, WA_VERDICT_NOT_RUN, "%lld of %lld observations are missing",
+                        (long long)e->summary->missing,
+                        (long long)(e->summary->missing + e->summary->all.n_obs));
+    return WA_OK;
+}
+
+/* --- DISPATCH
+ * ------------------------------------------------------------------------------------- */
+
+static const char *label_text(int8_t code)
+{
+    return code >= 0 && code < WA_LABEL_COUNT ? wa_label_text((wa_label)code) : "no known label";
+}
+
+static wa_status check_dispatch(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    size_t wrong = 0;
+    size_t first_layer = 0;
+    size_t first_prompt = 0;
+    for (size_t l = 0; l < e->layers; l++)
+        for (size_t p = 0; p < e->prompts; p++) {
+            int8_t seen = e->label[l * e->prompts + p];
+            if (seen == e->expected_label[l] && seen != WA_LABEL_NONE)
+                continue;
+            if (wrong++ > 0)
+                continue;
+            first_layer = l;
+            first_prompt = p;
+        }
+    if (wrong == 0)
+        return WA_OK;
+    char *prompt;
+    WA_TRY(name_prompt(j, first_prompt, &prompt));
+    return complain(
+        j, WA_VERDICT_DISPATCH, "layer %zu, prompt %s: label '%s' seen, '%s' expected (%zu of %zu)",
+        first_layer, prompt, label_text(e->label[first_layer * e->prompts + first_prompt]),
+        label_text(e->expected_label[first_layer]), wrong, e->layers * e->prompts);
+}
+
+/* --- NON-FINITE
+ * ----------------------------------------------------------------------------------- */
+
+static wa_status check_finite_positions(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    if (j->rates == NULL || j->rates->n_non_finite == 0)
+        return WA_OK;
+    size_t obs = (size_t)j->rates->first_non_finite;
+    char *prompt;
+    WA_TRY(name_prompt(j, (size_t)e->obs_prompt[obs], &prompt));
+    return complain(j, WA_VERDICT_NON_FINITE,
+                    "next-token distribution at prompt %s, position %d holds NaN or infinity (%lld "
+                    "of %lld positions)",
+                    prompt, e->obs_position[obs], (long long)j->rates->n_non_finite,
+                    (long long)j->rates->n_obs);
+}
+
+static wa_status check_finite(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    if (e->summary->nonfinite > 0) {
+        char *place;
+        WA_TRY(name_place(j, e->summary->first_nonfinite, &place));
+        WA_TRY(complain(j, WA_VERDICT_NON_FINITE,
+                        "%lld of %lld observations hold NaN or infinity, the first at %s",
+                        (long long)e->summary->nonfinite, (long long)e->summary->all.n_obs, place));
+    }
+    size_t wrong = 0;
+    size_t first = 0;
+    for (size_t p = 0; p < e->prompts && !e->isolated; p++)
+        if (!isfinite(e->prob_delta[p]) || !isfinite(e->kl[p]))
+            if (wrong++ == 0)
+                first = p;
+    if (wrong == 0)
+        return check_finite_positions(j);
+    char *prompt;
+    WA_TRY(name_prompt(j, first, &prompt));
+    WA_TRY(complain(
+        j, WA_VERDICT_NON_FINITE,
+        "next-token distribution of prompt %s holds NaN or infinity (%zu of %zu prompts)", prompt,
+        wrong, e->prompts));
+    return check_finite_positions(j);
+}
+
+/* --- ENCODING
+ * ------------------------------------------------------------------------------------- */
+
+/* What 1e-3 is for: formats that reproduce most rows exactly have p99 = 0. Design 7. */
+static const double ROW_ERROR_FLOOR = 1e-3;
+
+static double row_error_limit(const wa_encoding_figure *figure, double factor)
+{
+    return ROW_ERROR_FLOOR + factor * figure->p99;
+}
+
+static bool is_faithful(const wa_encoding_figure *figure, double factor)
+{
+    return !figure->checked ||
+           (figure->nonfinite == 0 && figure->max <= row_error_limit(figure, factor) &&
+            figure->p99 <= figure->nominal_bound);
+}
+
+static bool is_number(const wa_encoding_figure *figure)
+{
+    return figure->nonfinite == 0 && isfinite(figure->max) && isfinite(figure->p99);
+}
+
+/* Order among the broken: by the factor over a limit, what is no number first. */
+static double severity(const wa_encoding_figure *figure, double factor)
+{
+    if (!is_number(figure))
+        return INFINITY;
+    return fmax(figure->max / row_error_limit(figure, factor), figure->p99 / figure->nominal_bound);
+}
+
+static wa_status complain_encoding(judge *j, size_t at, size_t broken)
+{
+    const wa_encoding_figure *f = &j->evidence->encoding[at];
+    size_t layer = at / WA_PROJECTION_COUNT;
+    const char *projection = wa_projection_name((wa_projection)(at % WA_PROJECTION_COUNT));
+    double limit = row_error_limit(f, j->bounds->encoding_factor);
+    if (!is_number(f))
+        return complain(j, WA_VERDICT_ENCODING,
+                        "layer %zu, %s, row %d: stored values are no finite numbers, %lld in the "
+                        "projection (projections broken: %zu)",
+                        layer, projection, f->worst_row, (long long)f->nonfinite, broken);
+    if (!(f->max <= limit))
+        return complain(
+            j, WA_VERDICT_ENCODING,
+            "layer %zu, %s, row %d: row error %.3g above %.3g = 1e-3 + %g x p99; p99 is "
+            "%.3g (projections broken: %zu)",
+            layer, projection, f->worst_row, f->max, limit, j->bounds->encoding_factor, f->p99,
+            broken);
+    return complain(
+        j, WA_VERDICT_ENCODING,
+        "layer %zu, %s: p99 of the row errors %.3g above the format's %.3g; worst row %d "
+        "(projections broken: %zu)",
+        layer, projection, f->p99, f->nominal_bound, f->worst_row, broken);
+}
+
+static wa_status check_encoding(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    double factor = j->bounds->encoding_factor;
+    size_t broken = 0;
+    size_t worst = 0;
+    for (size_t i = 0; e->encoding != NULL && i < e->layers * WA_PROJECTION_COUNT; i++) {
+        if (is_faithful(&e->encoding[i], factor))
+            continue;
+        if (broken++ == 0 ||
+            severity(&e->encoding[i], factor) > severity(&e->encoding[worst], factor))
+            worst = i;
+    }
+    return broken == 0 ? WA_OK : complain_encoding(j, worst, broken);
+}
+
+/* --- KERNEL
+ * --------------------------------------------------------------------------------------- */
+
+static wa_status check_kernel(judge *j)
+{
+    const wa_case_summary *s = j->evidence->summary;
+    char *place;
+    if (s->kernel_nan.layer >= 0) {
+        WA_TRY(name_place(j, s->kernel_nan, &place));
+        return complain(j, WA_VERDICT_KERNEL,
+                        "%s: the kernel or its oracle gives NaN or infinity on the stored numbers",
+                        place);
+    }
+    if (s->max_kernel.layer < 0 || s->max_kernel.value <= j->bounds->kernel)
+        return WA_OK;
+    char passing[WA_SHOW_NUMBER];
+    wa_show_at_least(s->max_kernel.value, 3, passing);
+    WA_TRY(name_place(j, s->max_kernel, &place));
+    return complain(j, WA_VERDICT_KERNEL,
+                    "%s: kernel differs from its oracle by %.3g, above %.3g; kernel: %s would pass",
+                    place, s->max_kernel.value, j->bounds->kernel, passing);
+}
+
+/* --- BOUND
+ * ---------------------------------------------------------------------------------------- */
+
+static wa_status check_cos(judge *j)
+{
+    wa_extreme worst = j->evidence->summary->all.min_cos;
+    if (isnan(j->bound->cos) || worst.value >= j->bound->cos)
+        return WA_OK;
+    if (worst.layer < 0)
+        return complain(j, WA_VERDICT_BOUND, "no observation has a cosine to compare with %.9g",
+                        j->bound->cos);
+    char passing[WA_SHOW_NUMBER];
+    char *place;
+    wa_show_at_most(worst.value, 6, passing);
+    WA_TRY(name_place(j, worst, &place));
+    return complain(j, WA_VERDICT_BOUND, "cos %.9g below %.9g at %s; cos: %s would pass",
+                    worst.value, j->bound->cos, place, passing);
+}
+
+static wa_status check_rel_l2(judge *j)
+{
+    wa_extreme worst = j->evidence->summary->all.max_rel_l2;
+    if (isnan(j->bound->rel_l2) || worst.value <= j->bound->rel_l2)
+        return WA_OK;
+    if (worst.layer < 0)
+        return complain(j, WA_VERDICT_BOUND, "no observation has a rel_L2 to compare with %.3g",
+                        j->bound->rel_l2);
+    char passing[WA_SHOW_NUMBER];
+    char *place;
+    wa_show_at_least(worst.value, 3, passing);
+    WA_TRY(name_place(j, worst, &place));
+    return complain(j, WA_VERDICT_BOUND, "rel_L2 %.4g above %.4g at %s; rel_l2: %s would pass",
+                    worst.value, j->bound->rel_l2, place, passing);
+}
+
+/* --- TOP-1
+ * ---------------------------------------------------------------------------------------- */
+
+/* Two different first tokens are excused only by a reference that itself hardly prefers one.
+ * near_tie 0 excuses none. */
+static bool is_flip(const judge *j, size_t prompt)
+{
+    double near_tie = j->bound->near_tie;
+    bool excused = near_tie > 0.0 && j->evidence->ref_margin[prompt] <= near_tie;
+    return j->evidence->top1_match[prompt] != 1 && !excused;
+}
+
+static wa_status check_top1(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    if (isnan(j->bound->near_tie))
+        return WA_OK;
+    size_t flips = 0;
+    size_t worst = 0;
+    for (size_t p = 0; p < e->prompts; p++) {
+        if (!is_flip(j, p))
+            continue;
+        if (flips++ == 0 || e->ref_margin[p] > e->ref_margin[worst])
+            worst = p;
+    }
+    if (flips == 0)
+        return WA_OK;
+    char *prompt;
+    char *own;
+    char *ref;
+    char passing[WA_SHOW_NUMBER];
+    WA_TRY(name_prompt(j, worst, &prompt));
+    WA_TRY(wa_show_token(e->top1_text[worst], 40, j->arena, &own, j->err));
+    WA_TRY(wa_show_token(e->ref_top1_text[worst], 40, j->arena, &ref, j->err));
+    wa_show_at_least(fmax(e->ref_margin[worst], DBL_MIN), 3, passing); /* 0 would excuse nothing */
+    return complain(
+        j, WA_VERDICT_TOP1,
+        "prompt %s: %s where the reference says %s by a margin of %.3g (%zu of %zu prompts); "
+        "near_tie: %s would pass",
+        prompt, own, ref, e->ref_margin[worst], flips, e->prompts, passing);
+}
+
+/* --- DELTA-P
+ * -------------------------------------------------------------------------------------- */
+
+static bool holds_at(const wa_bound *bound, const char *key)
+{
+    if (bound->dp_prompt_count == 0)
+        return true;
+    for (size_t i = 0; i < bound->dp_prompt_count; i++)
+        if (strcmp(bound->dp_prompts[i], key) == 0)
+            return true;
+    return false;
+}
+
+static wa_status check_delta_p(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    if (isnan(j->bound->dp))
+        return WA_OK;
+    size_t broken = 0;
+    size_t worst = 0;
+    for (size_t p = 0; p < e->prompts; p++) {
+        double change = fabs(e->prob_delta[p]);
+        if (!holds_at(j->bound, e->prompt_key[p]) || change <= j->bound->dp)
+            continue;
+        if (broken++ == 0 || !(change <= fabs(e->prob_delta[worst]))) /* a NaN is the worst */
+            worst = p;
+    }
+    if (broken == 0)
+        return WA_OK;
+    char *prompt;
+    WA_TRY(name_prompt(j, worst, &prompt));
+    if (!isfinite(e->prob_delta[worst]))
+        return complain(j, WA_VERDICT_DELTA_P,
+                        "prompt %s: dP is no number (%zu of %zu prompts above %.3g)", prompt,
+                        broken, e->prompts, j->bound->dp);
+    char passing[WA_SHOW_NUMBER];
+    wa_show_at_least(fabs(e->prob_delta[worst]), 3, passing);
+    return complain(j, WA_VERDICT_DELTA_P,
+                    "prompt %s: |dP| %.4g above %.4g (%zu of %zu prompts); dp: %s would pass",
+                    prompt, fabs(e->prob_delta[worst]), j->bound->dp, broken, e->prompts, passing);
+}
+
+/* --- RATE
+ * ----------------------------------------------------------------------------------------- */
+
+static wa_status check_rate(judge *j, const char *name, double bound, const wa_rate *rate)
+{
+    char passing[WA_SHOW_NUMBER];
+    if (isnan(bound) || (rate != NULL && rate->upper <= bound))
+        return WA_OK;
+    if (rate == NULL)
+        return complain(j, WA_VERDICT_RATE,
+                        "%s cannot be judged: this result has logits at last positions only; run the "
+                        "job with logits: all",
+                        name);
+    if (isnan(rate->upper))
+        return complain(j, WA_VERDICT_RATE, "%s is no number", name);
+    if (isinf(rate->upper))
+        return complain(j, WA_VERDICT_RATE,
+                        "%s %.4g has no upper 95 %% limit: %lld positions of %lld prompts are too few",
+                        name, rate->value, (long long)j->rates->n_obs, (long long)j->rates->n_prompts);
+    wa_show_at_least(rate->upper, 3, passing);
+    return complain(j, WA_VERDICT_RATE,
+                    "%s %.4g, upper 95 %% limit %.4g above %.4g (%lld positions of %lld prompts); "
+                    "%s: %s would pass",
+                    name, rate->value, rate->upper, bound, (long long)j->rates->n_obs,
+                    (long long)j->rates->n_prompts, name, passing);
+}
+
+static wa_status check_rates(judge *j)
+{
+    const wa_bound *b = j->bound;
+    const wa_rates *r = j->rates;
+    const wa_rate *flips = NULL;
+    if (r != NULL)
+        flips = isnan(b->near_tie) ? &r->flip_rate : &r->far_flip_rate;
+    WA_TRY(check_rate(j, "mean_kl", b->mean_kl, r == NULL ? NULL : &r->mean_kl));
+    WA_TRY(check_rate(j, "p99_kl", b->p99_kl, r == NULL ? NULL : &r->p99_kl));
+    WA_TRY(check_rate(j, "flip_rate", b->flip_rate, flips));
+    return check_rate(j, "ppl_ratio", b->ppl_ratio, r == NULL ? NULL : &r->ppl_ratio);
+}
+
+static wa_status take_rates(judge *j)
+{
+    double margin = j->bound->present && !isnan(j->bound->near_tie) ? j->bound->near_tie
+                                                                     : WA_FLIP_MARGIN;
+    if (j->evidence->rate_rows == NULL)
+        return WA_OK;
+    WA_TRY(wa_arena_take(j->arena, 1, sizeof *j->rates, &j->rates, j->err));
+    return wa_rates_build(j->evidence->rate_rows, margin, j->arena, j->rates, j->err);
+}
+
+/* --- All together
+ * --------------------------------------------------------------------------------- */
+
+static wa_status check_all(judge *j)
+{
+    WA_TRY(check_run(j));
+    if (j->count > 0)
+        return WA_OK; /* there is nothing else to look at */
+    WA_TRY(take_rates(j));
+    WA_TRY(check_dispatch(j));
+    WA_TRY(check_finite(j));
+    WA_TRY(check_encoding(j));
+    WA_TRY(check_kernel(j));
+    if (!j->bound->present)
+        return WA_OK;
+    WA_TRY(check_cos(j));
+    WA_TRY(check_rel_l2(j));
+    if (j->evidence->isolated)
+        return WA_OK; /* its outputs never reached any logits */
+    WA_TRY(check_top1(j));
+    WA_TRY(check_delta_p(j));
+    return check_rates(j);
+}
+
+wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence, wa_arena *arena,
+                           wa_verdict *out, wa_error *err)
+{
+    assert((size_t)evidence->bucket < WA_BUCKET_COUNT);
+    judge j = {.bounds = bounds,
+               .bound = &bounds->bucket[evidence->bucket],
+               .evidence = evidence,
+               .arena = arena,
+               .err = err};
+    WA_TRY(wa_arena_take(arena, MAX_REASONS, sizeof *j.reasons, &j.reasons, err));
+    WA_TRY(wa_arena_take(arena, MAX_REASONS, sizeof *j.codes, &j.codes, err));
+    WA_TRY(check_all(&j));
+    wa_verdict_code success = j.bound->present ? WA_VERDICT_PASS : WA_VERDICT_MEASURED;
+    *out = (wa_verdict){.code = j.count > 0 ? j.codes[0] : success,
+                        .reasons = j.reasons,
+                        .reason_codes = j.codes,
+                        .reason_count = j.count,
+                        .rates = j.rates};
+    return WA_OK;
+}

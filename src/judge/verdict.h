@@ -1,0 +1,110 @@
+/* Bounds and verdicts: design 7. Pure; everything comes from stored figures. */
+#ifndef WALKAUDIT_JUDGE_VERDICT_H
+#define WALKAUDIT_JUDGE_VERDICT_H
+
+#include "path/path.h"
+#include "judge/rates.h"
+#include "judge/summary.h"
+
+/** One row of a bounds set. NaN = not bounded. */
+typedef struct wa_bound {
+    double cos;      /* least */
+    double rel_l2;   /* largest */
+    double dp;       /* largest |prob_delta| */
+    double near_tie; /* top-1 may differ when the reference's margin in logits is at most this */
+    double mean_kl, p99_kl, flip_rate, ppl_ratio; /* largest upper 95 % limits; need logits: all */
+    const char *const *dp_prompts; /* [dp_prompt_count] keys at which dp holds; none = all */
+    size_t dp_prompt_count;
+    bool present;    /* false: no row for this bucket, MEASURED */
+} wa_bound;
+
+/** A row that bounds nothing. */
+wa_bound wa_bound_none(void);
+
+typedef struct wa_bounds {
+    const char *name; /* "default", "larql" or the file */
+    wa_bound bucket[WA_BUCKET_COUNT];
+    double encoding_factor; /* 4 */
+    double kernel;          /* 1e-5 */
+    const char *warning;    /* e.g. larql's fp4 row contradicts itself; NULL = none */
+} wa_bounds;
+
+/**
+ * "default", "larql" (built in) or the path of a YAML bounds file. A file with a pair rel_l2 < sqrt(1 - cos^2) is refused
+ * (WA_E_JOB), as are unknown keys. Built-in sets are exempt and carry a warning.
+ */
+WA_CHECKED wa_status wa_bounds_open(const char *name_or_path, wa_arena *arena, wa_bounds **out,
+                                    wa_error *err);
+/** The set as a bounds file that wa_bounds_open accepts; arena. For --print-bounds. */
+WA_CHECKED wa_status wa_bounds_print(const wa_bounds *bounds, wa_arena *arena, char **out, wa_error *err);
+
+/* X(id, code, name). First that holds in this order is the verdict; verdict i8 of the result file. */
+#define WA_VERDICT_LIST(X)                                                               \
+    X(NOT_RUN, 0, "NOT-RUN")                                                             \
+    X(DISPATCH, 1, "DISPATCH")                                                           \
+    X(NON_FINITE, 2, "NON-FINITE")                                                       \
+    X(ENCODING, 3, "ENCODING")                                                           \
+    X(KERNEL, 4, "KERNEL")                                                               \
+    X(BOUND, 5, "BOUND")                                                                 \
+    X(TOP1, 6, "TOP-1")                                                                  \
+    X(DELTA_P, 7, "DELTA-P")                                                             \
+    X(RATE, 8, "RATE")                                                                   \
+    X(MEASURED, 9, "MEASURED")                                                           \
+    X(PASS, 10, "PASS")
+typedef enum wa_verdict_code {
+#define WA_VERDICT_ENUM(id, code, name) WA_VERDICT_##id = (code),
+    WA_VERDICT_LIST(WA_VERDICT_ENUM)
+#undef WA_VERDICT_ENUM
+} wa_verdict_code;
+const char *wa_verdict_name(wa_verdict_code code);
+/** PASS and MEASURED. */
+bool wa_verdict_is_success(wa_verdict_code code);
+
+/** Row error figures of one projection as stored; checked = false: not stored by this vindex or check off. */
+typedef struct wa_encoding_figure {
+    bool checked;
+    double p50, p99, max, nominal_bound;
+    int32_t worst_row;
+    int64_t nonfinite;
+} wa_encoding_figure;
+
+/** Everything a verdict looks at for one case. Pointers borrowed. */
+typedef struct wa_evidence {
+    const char *case_name;
+    const char *not_run_reason; /* NULL when it ran */
+    wa_bucket bucket;
+    bool isolated;                /* no residual stream of its own: NON-FINITE, TOP-1, DELTA-P and RATE of logits do not apply */
+    size_t layers, prompts, topk;
+    const int8_t *label;          /* [layers, prompts] */
+    const int8_t *expected_label; /* [layers] */
+    const wa_encoding_figure *encoding; /* [layers][WA_PROJECTION_COUNT] of the projections the case reads from its vindex; others unchecked */
+    const wa_case_summary *summary;
+    const char *const *prompt_key;  /* [prompts] */
+    const int32_t *obs_prompt, *obs_position; /* [obs] */
+    const char *const *token_text;  /* [obs] */
+    const double *ref_margin;       /* [prompts] */
+    const int8_t *top1_match;       /* [prompts] */
+    const double *prob_delta;       /* [prompts] */
+    const double *kl;               /* [prompts] */
+    const char *const *top1_text, *const *ref_top1_text; /* [prompts] */
+    const wa_rate_rows *rate_rows;  /* every position; NULL with logits: last */
+} wa_evidence;
+
+typedef struct wa_verdict {
+    wa_verdict_code code;
+    const char *const *reasons; /* [reason_count] all that hold, most severe first, each one line with its place and, for bounds, the least bound that would pass; arena */
+    const wa_verdict_code *reason_codes;
+    size_t reason_count;
+    const wa_rates *rates; /* arena; NULL with logits: last, or when the case did not run */
+} wa_verdict;
+
+/**
+ * Judge one case. NaN never passes.
+ *
+ * Flips are judged outside the reference's margin where the row has near_tie, else all of them. Bounds on rates fail a case whose
+ * logits are of last positions only: nothing there answers them.
+ */
+WA_CHECKED wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence,
+                                      wa_arena *arena, wa_verdict *out, wa_error *err);
+
+#endif

@@ -1,0 +1,152 @@
+/* Results of one batch: the table of measured fields, their memory, and their transport. */
+#ifndef WALKAUDIT_MEASURE_BLOCK_H
+#define WALKAUDIT_MEASURE_BLOCK_H
+
+#include "base/arena.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Axes of a field. C case, L layer, O observation, A observation with logits, P prompt, S slot (place in the top k), V vindex,
+ * J projection. Memory order is as written, last axis fastest. O, A and P run over the batch inside a block, over the job in
+ * the result. A is every observation with `logits: all` and none without, where fields along it do not exist.
+ */
+typedef enum wa_axes {
+    WA_CLO,
+    WA_LO,
+    WA_CLP,
+    WA_LP,
+    WA_CL,
+    WA_CP,
+    WA_P,
+    WA_CPS,
+    WA_PS,
+    WA_CA,
+    WA_A,
+    WA_VLJ
+} wa_axes;
+typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
+
+/*
+ * X(id, axes, type, unit, long_name). One row is one root dataset of the result file, one dataset of a part, one
+ * piece of a message. Fields with C belong to the rank that runs the case, V to the rank that checks the vindex, the others to the team's lead.
+ * Fields without L come from the last stage. CL fields are summed over batches, VLJ comes from batch 0.
+ */
+#define WA_FIELD_LIST(X)                                                                 \
+    X(cos, WA_CLO, WA_F64, "1", "cosine similarity of the walk and dense FFN outputs on the same input") \
+    X(one_minus_cos, WA_CLO, WA_F64, "1", "1 - cosine, without cancellation")            \
+    X(rel_l2, WA_CLO, WA_F64, "1", "L2 distance over the norm of the dense output")      \
+    X(l2, WA_CLO, WA_F64, "activation", "L2 distance of the walk and dense FFN outputs") \
+    X(max_abs, WA_CLO, WA_F64, "activation", "largest absolute difference of one element") \
+    X(norm_ratio, WA_CLO, WA_F64, "1", "norm of the walk output over norm of the dense output") \
+    X(max_abs_index, WA_CLO, WA_I32, "1", "element of the largest absolute difference")  \
+    X(obs_status, WA_CLO, WA_I8, "1", "state of the observation")                        \
+    X(kernel_rel_l2, WA_CLO, WA_F64, "1", "error of the kernel against an oracle on the same stored numbers") \
+    X(eta, WA_CLO, WA_F64, "1", "difference after the post-FFN norm over the norm of the residual stream") \
+    X(drift, WA_CLO, WA_F64, "1", "distance of the case's own residual stream from the reference's, relative") \
+    X(x_norm, WA_LO, WA_F64, "activation", "norm of the FFN input")                      \
+    X(ref_norm, WA_LO, WA_F64, "activation", "norm of the dense FFN output")             \
+    X(h_norm, WA_LO, WA_F64, "activation", "norm of the residual stream after the layer") \
+    X(label, WA_CLP, WA_I8, "1", "kernel that produced the numbers")                     \
+    X(dense_evaluations, WA_LP, WA_I32, "1", "how often the dense FFN was evaluated")    \
+    X(walk_evaluations, WA_CLP, WA_I32, "1", "how often the case's FFN was evaluated")   \
+    X(seconds, WA_CL, WA_F64, "s", "time in the case's FFN, summed over ranks")          \
+    X(bytes_read, WA_CL, WA_I64, "byte", "stored bytes of weights read, once per batch") \
+    X(flops, WA_CL, WA_I64, "1", "floating-point operations of the case's FFN")          \
+    X(ref_top1_id, WA_P, WA_I32, "1", "token id of the reference's most probable next token") \
+    X(ref_top1_prob, WA_P, WA_F64, "1", "its probability")                               \
+    X(ref_margin, WA_P, WA_F64, "1", "logit of the reference's first less its second token") \
+    X(ref_topk_id, WA_PS, WA_I32, "1", "token ids of the reference's most probable next tokens") \
+    X(ref_topk_logprob, WA_PS, WA_F64, "nat", "their log-probabilities")                 \
+    X(top1_id, WA_CP, WA_I32, "1", "token id of the case's most probable next token")    \
+    X(top1_prob, WA_CP, WA_F64, "1", "its probability")                                  \
+    X(prob_of_ref_top1, WA_CP, WA_F64, "1", "the case's probability of the reference's top-1") \
+    X(prob_delta, WA_CP, WA_F64, "1", "prob_of_ref_top1 - ref_top1_prob")                \
+    X(prob_delta_compat, WA_CP, WA_F64, "1", "LARQL's figure: |top1_prob - ref_top1_prob|, perhaps of two tokens") \
+    X(top1_match, WA_CP, WA_I8, "1", "1 when both top-1 ids are equal")                  \
+    X(kl, WA_CP, WA_F64, "nat", "KL(reference || case) of the next-token distributions") \
+    X(js, WA_CP, WA_F64, "nat", "Jensen-Shannon divergence of the same")                 \
+    X(topk_overlap, WA_CP, WA_F64, "1", "Jaccard index of both top 5")                   \
+    X(topk_id, WA_CPS, WA_I32, "1", "token ids of the case's most probable next tokens") \
+    X(topk_logprob, WA_CPS, WA_F64, "nat", "their log-probabilities")                    \
+    X(obs_ref_top1_id, WA_A, WA_I32, "1", "token id of the reference's most probable next token, at every position") \
+    X(obs_ref_top1_prob, WA_A, WA_F64, "1", "its probability")                           \
+    X(obs_ref_margin, WA_A, WA_F64, "1", "logit of the reference's first less its second token, at every position") \
+    X(obs_ref_next_logprob, WA_A, WA_F64, "nat", "reference's log-probability of the text's next token; NaN at a prompt's last position") \
+    X(obs_top1_id, WA_CA, WA_I32, "1", "token id of the case's most probable next token, at every position") \
+    X(obs_top1_prob, WA_CA, WA_F64, "1", "its probability")                              \
+    X(obs_prob_of_ref_top1, WA_CA, WA_F64, "1", "the case's probability of obs_ref_top1_id") \
+    X(obs_prob_delta, WA_CA, WA_F64, "1", "obs_prob_of_ref_top1 - obs_ref_top1_prob")    \
+    X(obs_top1_match, WA_CA, WA_I8, "1", "1 when both top-1 ids are equal, at every position") \
+    X(obs_kl, WA_CA, WA_F64, "nat", "KL(reference || case) of the next-token distributions, at every position") \
+    X(obs_js, WA_CA, WA_F64, "nat", "Jensen-Shannon divergence of the same")             \
+    X(obs_topk_overlap, WA_CA, WA_F64, "1", "Jaccard index of both top 5, at every position") \
+    X(obs_next_logprob, WA_CA, WA_F64, "nat", "case's log-probability of the text's next token; NaN at a prompt's last position") \
+    X(obs_next_prob_delta, WA_CA, WA_F64, "1", "case's less reference's probability of the text's next token") \
+    X(row_err_p50, WA_VLJ, WA_F64, "1", "median row error of the stored projection over the larger of the row's norm and the RMS row norm") \
+    X(row_err_p99, WA_VLJ, WA_F64, "1", "99th percentile of the same")                   \
+    X(row_err_max, WA_VLJ, WA_F64, "1", "largest of the same")                           \
+    X(row_err_worst, WA_VLJ, WA_I32, "1", "row (feature) of the largest")                \
+    X(row_err_checked, WA_VLJ, WA_I8, "1", "1 when the vindex stores this projection and it was checked") \
+    X(row_nonfinite, WA_VLJ, WA_I64, "1", "stored values of the projection that are no numbers")
+
+typedef enum wa_field {
+#define WA_FIELD_ENUM(id, axes, type, unit, long_name) WA_FIELD_##id,
+    WA_FIELD_LIST(WA_FIELD_ENUM)
+#undef WA_FIELD_ENUM
+    WA_FIELD_COUNT
+} wa_field;
+
+typedef struct wa_field_info {
+    const char *name;
+    wa_axes axes;
+    wa_type type;
+    const char *unit;
+    const char *long_name;
+} wa_field_info;
+const wa_field_info *wa_field_get(wa_field field);
+size_t wa_type_size(wa_type type);
+bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOAPSVJ" */
+
+/** Extents of the axes. */
+typedef struct wa_dims {
+    size_t cases, layers, rows, prompts, slots, vindexes;
+    bool logits_all; /* logits at every observation: A has as many entries as O, else none */
+} wa_dims;
+/** Fields along A exist only with logits_all. */
+bool wa_field_exists(wa_field field, const wa_dims *dims);
+
+/** Memory of all fields of a batch. Floats start as NaN, integers as 0 (ids and indices -1). */
+typedef struct wa_block {
+    wa_dims dims;
+    void *field[WA_FIELD_COUNT]; /* arena */
+} wa_block;
+
+WA_CHECKED wa_status wa_block_open(wa_arena *arena, wa_dims dims, wa_block *out, wa_error *err);
+
+/**
+ * The contiguous run of a field at (first, layer): first is the case or vindex index (0 where the field has neither),
+ * layer 0 where it has no L. *count (may be NULL) gets the run's elements.
+ */
+void *wa_block_run(const wa_block *block, wa_field field, size_t first, size_t layer, size_t *count);
+/** The same, typed; the field's type must fit (assert). */
+double *wa_block_f64(const wa_block *block, wa_field field, size_t first, size_t layer);
+int32_t *wa_block_i32(const wa_block *block, wa_field field, size_t first, size_t layer);
+int64_t *wa_block_i64(const wa_block *block, wa_field field, size_t first, size_t layer);
+int8_t *wa_block_i8(const wa_block *block, wa_field field, size_t first, size_t layer);
+
+/** What one rank contributes: its layers, its cases and vindexes, the lead's own fields, the last stage's. */
+typedef struct wa_share {
+    size_t first_layer, layer_count;
+    const uint8_t *owns_case;   /* [cases] 0 or 1 */
+    const uint8_t *owns_vindex; /* [vindexes] 0 or 1 */
+    bool is_lead, is_last_stage, has_encoding; /* has_encoding: this batch carries VLJ fields */
+} wa_share;
+
+/** Bytes of a share's message; and copying it out of and into a block. Both ends walk the table in the same order. */
+size_t wa_share_bytes(const wa_dims *dims, const wa_share *share);
+void wa_share_pack(const wa_block *block, const wa_share *share, uint8_t *out);
+void wa_share_unpack(const wa_block *block, const wa_share *share, const uint8_t *in);
+
+#endif

@@ -1,0 +1,93 @@
+/* A dense model, opened: facts of its family, and named weights as views into mapped files. */
+#ifndef WALKAUDIT_MODEL_MODEL_H
+#define WALKAUDIT_MODEL_MODEL_H
+
+#include "base/arena.h"
+#include "codec/codec.h"
+
+/** forward-pass.md section 0: what the model's authors define, or what LARQL computes. */
+typedef enum wa_semantics { WA_SEMANTICS_NATIVE, WA_SEMANTICS_LARQL } wa_semantics;
+/** "native" or "larql". */
+const char *wa_semantics_name(wa_semantics semantics);
+
+typedef enum wa_activation { WA_SILU, WA_GELU_TANH, WA_GELU_ERF } wa_activation;
+const char *wa_activation_name(wa_activation activation);
+
+typedef enum wa_norm_kind { WA_NORM_RMS, WA_NORM_LAYER } wa_norm_kind;
+
+/** Weights of one norm, decoded; the family's offset is already added to `weight` (f32 sum). */
+typedef struct wa_norm {
+    const float *weight; /* [n], arena; NULL = this block has no such norm */
+    const float *bias;   /* [n], arena; LayerNorm only, else NULL */
+} wa_norm;
+
+/** One transformer layer. Matrices are views into maps, vectors are decoded f32 in the model's arena (NULL = absent). */
+typedef struct wa_layer {
+    wa_norm attn_in;  /* norm 1: before attention */
+    wa_norm attn_out; /* norm 2 of a sandwich block: on attention's output; else NULL */
+    wa_norm ffn_in;   /* before the FFN (norm 2 of a pre block, norm 3 of a sandwich block) */
+    wa_norm ffn_out;  /* norm 4 of a sandwich block: on the FFN's output; else NULL */
+    wa_matrix q, k, v, o; /* [q_heads*head_dim, H], [kv_heads*head_dim, H] twice, [H, q_heads*head_dim] */
+    const float *q_bias, *k_bias, *v_bias, *o_bias;
+    const float *q_norm, *k_norm; /* [head_dim], offset added */
+    wa_matrix gate, up, down; /* [I, H], [I, H], [H, I]; gate.rows = 0 for ungated models */
+    const float *up_bias, *down_bias;
+    const double *rope_freq; /* [head_dim/2] angle per position, scaling applied; NULL = no rotation */
+    size_t window;           /* positions i - j < window attend; 0 = no window */
+} wa_layer;
+
+/** Facts and weights of a model. Read-only after wa_model_open. */
+typedef struct wa_model {
+    const char *path;   /* as given, arena */
+    const char *family; /* "gemma3", "llama", …: index.json's `family` and design's table, static */
+    const char *model_type; /* config.json's model_type or the GGUF architecture, arena */
+    const char *container; /* "safetensors" or "gguf" */
+    wa_semantics semantics;
+    size_t layer_count, hidden, intermediate, q_heads, kv_heads, head_dim;
+    size_t vocab; /* rows of the output matrix */
+    wa_activation activation;
+    bool gated;
+    wa_norm_kind norm_kind;
+    double norm_eps;
+    float attn_scale;          /* s = (k . q) * attn_scale */
+    float attn_cap, final_cap; /* 0 = none */
+    float embed_scale;         /* 1 = none */
+    float residual_multiplier; /* 1 = none */
+    float logits_scale;        /* reciprocal of logits_scaling; 1 = none */
+    double rope_base;          /* of full layers, as index.json records it */
+    double rope_local_base;    /* of sliding layers; 0 = same */
+    size_t sliding_window;     /* from the config; 0 = none (layers[].window is what counts) */
+    double query_pre_attn_scalar; /* 0 = not given */
+    wa_matrix embedding;       /* [rows, H] */
+    wa_matrix positions;       /* GPT-2 native: [n_ctx, H]; else rows = 0 */
+    wa_matrix output;          /* [vocab, H]; the embedding when tied */
+    bool tied;
+    wa_norm final_norm;
+    wa_layer *layers; /* [layer_count], arena */
+    const char *const *files; /* [file_count] paths of config.json and every file of weights, arena */
+    size_t file_count;
+    struct wa_model_maps *maps; /* owned */
+} wa_model;
+
+/**
+ * Open a Hugging Face directory (config.json, safetensors shards) or a GGUF file (or a directory with
+ * one GGUF and no safetensors). Local. Every tensor's place and shape is checked; weights stay mapped.
+ *
+ * arena  holds everything but the maps; must outlive the model
+ *
+ * Errors: WA_E_IO, WA_E_FORMAT (file, tensor, found, expected), WA_E_UNSUPPORTED (family, activation,
+ * quantisation, experts), WA_E_MEMORY.
+ */
+WA_CHECKED wa_status wa_model_open(const char *path, wa_semantics semantics, wa_arena *arena,
+                                   wa_model **out, wa_error *err);
+/** Unmap. NULL is allowed. The arena's memory stays the caller's. */
+void wa_model_close(wa_model *model);
+
+/** wa_map_forget for every file of weights. Matrices stay valid; a model without files (made by a test) is left alone. */
+void wa_model_forget(const wa_model *model);
+
+/** Stored bytes of layer `layer`, and of embedding + output (tied counted once); for the plan. */
+size_t wa_model_layer_bytes(const wa_model *model, size_t layer);
+size_t wa_model_head_bytes(const wa_model *model);
+
+#endif

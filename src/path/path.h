@@ -1,0 +1,295 @@
+/* Paths: which FFN a case evaluates, on which files, by which kernel, under which label. */
+#ifndef WALKAUDIT_PATH_PATH_H
+#define WALKAUDIT_PATH_PATH_H
+
+#include "compute/kernel.h"
+#include "model/model.h"
+#include "vindex/vindex.h"
+
+/* X(id, name as in job files, meaning). Design 6. DENSE is path 0: the reference, never offered to jobs. */
+#define WA_PATH_LIST(X)                                                                  \
+    X(DENSE, "dense", "the model's own weights: the reference")                          \
+    X(SPARSE, "sparse", "gate file and what the ladder picks at K = all")                \
+    X(SPARSE_SERIAL, "sparse_serial", "per-feature loop in gate order")                  \
+    X(SPARSE_PARALLEL, "sparse_parallel", "gate and Q4_K, 8 chunks of the hit list")     \
+    X(FP4_STORAGE, "fp4_storage", "gate and the FP4 files of index.json")                \
+    X(INTERLEAVED_Q4, "interleaved_q4", "interleaved_q4.bin, Q8 activations")            \
+    X(INTERLEAVED, "interleaved", "interleaved.bin")                                     \
+    X(FULL_MMAP, "full_mmap", "gate, up_features and down_features")                     \
+    X(INTERLEAVED_Q4K, "interleaved_q4k", "interleaved_q4k.bin, dequantised")            \
+    X(EXACT, "exact", "the model's gate and up, down_features.bin")                      \
+    X(WEIGHTS_FALLBACK, "weights_fallback", "the model's weights, features chosen by gate score") \
+    X(EXTERNAL, "external", "the user's own kernel")
+
+typedef enum wa_path {
+#define WA_PATH_ENUM(id, name, meaning) WA_PATH_##id,
+    WA_PATH_LIST(WA_PATH_ENUM)
+#undef WA_PATH_ENUM
+    WA_PATH_COUNT
+} wa_path;
+const char *wa_path_name(wa_path path);
+/** Name as written in a job file to the path; false when there is none (DENSE is none). */
+bool wa_path_parse(const char *name, wa_path *out);
+
+/* X(id, code, text): walk-paths-and-audit.md 6.4. The code is what the result file stores. */
+#define WA_LABEL_LIST(X)                                                                 \
+    X(NONE, 0, "none")                                                                   \
+    X(ZERO_FEATURES_DENSE, 1, "zero_features_dense")                                     \
+    X(L1_CACHE_HIT, 2, "l1_cache_hit")                                                   \
+    X(SPARSE_GEMV_FULL_K, 3, "sparse:gemv_full_k")                                       \
+    X(SPARSE_PARALLEL_Q4K_DOWN, 4, "sparse:parallel_q4k_down")                           \
+    X(SPARSE_SERIAL, 5, "sparse:serial")                                                 \
+    X(INTERLEAVED_Q4_METAL, 6, "interleaved_q4:metal")                                   \
+    X(INTERLEAVED_Q4_CPU, 7, "interleaved_q4:cpu")                                       \
+    X(INTERLEAVED, 8, "interleaved")                                                     \
+    X(FULL_MMAP, 9, "full_mmap")                                                         \
+    X(INTERLEAVED_Q4K_DEQUANT, 10, "interleaved_q4k:dequant")                            \
+    X(EXACT, 11, "exact")                                                                \
+    X(WEIGHTS_FALLBACK_OVERRIDE, 12, "weights_fallback:override")                        \
+    X(WEIGHTS_FALLBACK_SPARSE, 13, "weights_fallback:sparse")                            \
+    X(EXACT_MODEL_DOWN, 14, "exact:model_down")                                           \
+    X(EXTERNAL, 15, "external") /* ours: upstream has none */
+
+typedef enum wa_label {
+#define WA_LABEL_ENUM(id, code, text) WA_LABEL_##id = (code),
+    WA_LABEL_LIST(WA_LABEL_ENUM)
+#undef WA_LABEL_ENUM
+    WA_LABEL_COUNT = 16
+} wa_label;
+const char *wa_label_text(wa_label label);
+
+typedef enum wa_bucket { WA_BUCKET_EXACT, WA_BUCKET_QUANTIZED, WA_BUCKET_FP4, WA_BUCKET_APPROXIMATE, WA_BUCKET_COUNT } wa_bucket;
+/** "exact", "quantized", "fp4", "approximate". */
+const char *wa_bucket_name(wa_bucket bucket);
+/** The name to the bucket; false when there is none. */
+bool wa_bucket_parse(const char *name, wa_bucket *out);
+
+enum { WA_K_ALL = -1 };
+
+/** One entry of a job's `paths`. Strings borrowed from the job; NULL = absent. */
+typedef struct wa_path_request {
+    const char *path;
+    int k; /* WA_K_ALL when absent */
+    const char *name, *file, *library, *bucket;
+} wa_path_request;
+
+typedef struct wa_external wa_external;
+
+/** Where a case reads one projection: a payload of its vindex, or the model's own weights. */
+typedef struct wa_source {
+    bool from_model;
+    wa_payload payload; /* when !from_model */
+} wa_source;
+
+/** One (vindex, path[, K]) to be compared with the reference. Read-only after wa_cases_build. */
+typedef struct wa_case {
+    const char *name; /* "f16:full_mmap", "f16:sparse_serial:k512", arena */
+    int vindex;       /* index into the audit's vindexes; -1 for DENSE */
+    wa_path path;
+    int k; /* WA_K_ALL or a count */
+    wa_bucket bucket;
+    wa_source source[WA_PROJECTION_COUNT];
+    wa_label kernel;         /* the one kernel that computes it; forced, never another */
+    wa_label expected_label; /* what the routing ladder says upstream would emit for these files */
+    const char *not_run;     /* why it cannot run (zero features), arena; NULL = it runs. Not computed: NOT-RUN */
+    const char *library, *file; /* EXTERNAL: one of them, borrowed from the request; else NULL */
+    bool isolated;           /* has no residual stream of its own: its outputs answer the reference's inputs only */
+    const wa_external *external; /* EXTERNAL: its kernel, borrowed from whoever opened it; NULL = not opened */
+} wa_case;
+
+/** A path a vindex cannot run, and why (the missing file). Not a case. */
+typedef struct wa_not_offered {
+    int vindex;
+    const char *path;   /* static */
+    const char *reason; /* arena */
+} wa_not_offered;
+
+typedef struct wa_cases {
+    wa_case *items; /* [count] without DENSE, in vindex order then upstream's order (walk-paths 4.3), arena */
+    size_t count;
+    wa_not_offered *not_offered; /* [not_offered_count], arena */
+    size_t not_offered_count;
+} wa_cases;
+
+/** A vindex with the name the job gives it and the paths asked for. requests = NULL: all it can run. */
+typedef struct wa_case_input {
+    const char *name;
+    const wa_vindex *vindex;
+    const wa_path_request *requests;
+    size_t request_count;
+    bool required; /* requests stand under this very vindex, so each must run here */
+} wa_case_input;
+
+/**
+ * Cases of one audit (design 5, 6). Local, pure.
+ *
+ * A path named by the job must run on at least one vindex; one named under a vindex must run there: otherwise
+ * WA_E_JOB. Without requests: upstream's list for what the vindex holds; what it lacks goes to not_offered.
+ * Names are unique, else WA_E_JOB.
+ */
+WA_CHECKED wa_status wa_cases_build(const wa_case_input *inputs, size_t count, const wa_model *model,
+                                    wa_arena *arena, wa_cases *out, wa_error *err);
+
+/** The reference as a case of the same table. */
+wa_case wa_case_dense(void);
+
+/**
+ * Do a model and a vindex belong together: layers, hidden size, features of every layer that has any? Local.
+ * Labels (family, model) and the vocabulary, which enter no path, are not compared. Errors: WA_E_MISMATCH, both numbers.
+ */
+WA_CHECKED wa_status wa_vindex_match(const wa_model *model, const wa_vindex *vindex, wa_error *err);
+
+/** A layer's weights as one case reads them: views, nothing decoded. A plain value. */
+typedef struct wa_walk_layer {
+    wa_matrix gate, up, down;  /* gate, up [F, H]; gate.rows = 0 for ungated models */
+    wa_matrix select;          /* [F, H] rows whose scores rank the features; rows = 0 where none are ranked */
+    bool down_is_feature_major; /* down [F, H]; else the model's [H, F] */
+    const float *up_bias, *down_bias; /* borrowed from the model, NULL = none */
+    wa_activation activation;
+    bool gated;
+    size_t features, hidden;
+    size_t layer; /* its index; planted faults look at it */
+} wa_walk_layer;
+
+/** Views of one layer for a case (vindex may be NULL for DENSE). Local. */
+WA_CHECKED wa_status wa_case_open_layer(const wa_case *which, const wa_model *model,
+                                        const wa_vindex *vindex, size_t layer, wa_walk_layer *out,
+                                        wa_error *err);
+
+/**
+ * The stored matrix behind one projection of a case that reads it from its vindex. Local. The gate file of an ungated
+ * model holds its up rows, and is opened as both.
+ */
+WA_CHECKED wa_status wa_case_stored(const wa_case *which, const wa_vindex *vindex, wa_projection projection, size_t layer,
+                                    wa_matrix *out, wa_error *err);
+
+/** One evaluation: y = FFN(x). Two of them (x_0 and x_c) share one decoding of the weights. */
+typedef struct wa_walk_io {
+    const float *x; /* [rows, hidden] */
+    float *y;       /* [rows, hidden], written whole */
+    size_t first_obs; /* observation of row 0: which rows a file of outputs answers */
+    int32_t *hits;  /* finite K only, may be NULL: [rows, k] features in descending |score|; -1 past the last
+                       feature, throughout a row with a NaN score (whose y is NaN), and when weights_fallback
+                       uses all features under its 80 % rule */
+} wa_walk_io;
+
+/**
+ * Evaluate a case's FFN on `io_count` inputs of `rows` rows each. Every input is its own sequence of
+ * GEMMs, so its bits do not depend on the others. *label: the kernel that ran.
+ *
+ * scratch  made by wa_scratch_open for at least this many rows and features
+ * Errors: WA_E_INTERNAL (scratch too small), WA_E_UNSUPPORTED (kernel cannot run on these weights).
+ */
+WA_CHECKED wa_status wa_case_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
+                                 const wa_walk_io *io, size_t io_count, wa_scratch *scratch,
+                                 wa_label *label, wa_error *err);
+
+/** Is it a per-feature loop (sparse:serial, sparse:parallel_q4k_down): in gate order, leaving out small activations? */
+bool wa_case_is_loop(const wa_case *which);
+
+/** Multiply-adds times two of one evaluation of `rows` rows, and stored bytes it reads; for cost figures. */
+double wa_case_flops(const wa_case *which, const wa_walk_layer *layer, size_t rows);
+size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);
+
+/**
+ * The oracle: the path's defined arithmetic on its own stored numbers, reference decoder, f64 sums in index order.
+ * For finite K it chooses its own hits in f64; a hit list of the kernel that differs only among scores closer
+ * than 1e-6*|x||g| is taken instead (a tie is no defect).
+ *
+ * x [rows, hidden] f32; hits [rows, k] of the kernel or NULL; y out: [rows, hidden] f64.
+ * rows <= WA_ORACLE_ROWS is fastest; any number is allowed.
+ */
+enum { WA_ORACLE_ROWS = 8 };
+WA_CHECKED wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
+                                   const float *x, const int32_t *hits, wa_arena *arena, double *y,
+                                   wa_error *err);
+
+/** Row errors of one stored projection against the model's own (design 7, ENCODING). */
+typedef struct wa_row_error {
+    double p50, p99, max; /* each row's error / max(its own norm, RMS row norm) in the model's matrix */
+    int32_t worst_row;
+    size_t nonfinite;     /* stored values that are no numbers; then max is NaN and worst_row the first such row */
+} wa_row_error;
+
+/**
+ * Compare a stored matrix with the model's, row by row: [F, H] with gate or up [F, H], a down stored [H, F] with down
+ * [H, F] (then a row is an output), or, transposed here, a feature-major down [F, H] with down [H, F]. Local.
+ */
+WA_CHECKED wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
+                                       bool transpose_model, wa_arena *arena, wa_row_error *out,
+                                       wa_error *err);
+
+/** Largest healthy p99 of a stored matrix: its format's nominal bound, or of f32 files made of f16 values that of f16. */
+double wa_encoding_nominal(const wa_vindex *vindex, const wa_matrix *stored);
+
+/* --- Path external: a kernel that is not ours --------------------------------------------------- */
+
+/** What a kernel is asked for: y [rows, hidden] for x [rows, hidden], observations first_obs and on, at a layer. */
+typedef struct wa_external_rows {
+    size_t layer, first_obs, rows, hidden;
+    const float *x;
+    float *y;
+} wa_external_rows;
+
+struct wa_external {
+    const char *label;  /* what the kernel calls itself, arena */
+    const char *source; /* path of the library or file, borrowed from the case */
+    /* y = FFN(x) at a layer; y comes full of NaN. */
+    wa_status (*run)(const wa_external *external, const wa_external_rows *rows, wa_error *err);
+    void (*close)(wa_external *external);
+    void *context; /* of whoever opened it */
+};
+
+/**
+ * Load the library of a case (walkaudit/external.h) and ask it for its kernel. Local; runs the user's code.
+ * Errors: WA_E_IO (no such library, a symbol it needs is missing), WA_E_MISMATCH (no `walkaudit_external`, another
+ * version, no `run`), WA_E_UNSUPPORTED (it returns a number that is not 0).
+ *
+ * vindex_path, model_path  what the kernel is told; strings in the arena or longer-lived
+ */
+WA_CHECKED wa_status wa_external_load(const wa_case *which, const wa_model *model, const char *model_path,
+                                      const char *vindex_path, wa_arena *arena, wa_external **out,
+                                      wa_error *err);
+/** May be NULL. */
+void wa_external_close(wa_external *external);
+
+/* --- The routing ladder (walk-paths 2.2-2.4) as one table, pure --------------------------------- */
+
+/**
+ * What upstream's WalkFfn::forward looks at for one call (one layer, n positions). A case's mask applies to the
+ * flags and to the accessors (ours: upstream masks the flags only and leaks, walk-paths 1.6).
+ */
+typedef struct wa_ladder_facts {
+    size_t features;        /* num_features(l) */
+    size_t positions;       /* n, at least 1 */
+    bool k_is_set;          /* is_sparse(l) */
+    size_t k;               /* when set; SIZE_MAX = all */
+    bool gated;
+    bool overrides;         /* has_overrides_at(l) */
+    bool selected_override; /* some selected feature has one (weights_fallback's label) */
+    bool l1_hit;            /* an L1 cache is there and holds this residual */
+
+    bool has_fp4, has_interleaved_q4, has_interleaved, has_full_mmap; /* flags */
+    bool has_interleaved_q4k, has_down_features;
+    bool backend_q4;         /* a backend that reports Q4 */
+    bool backend_q4_batched; /* and has the batched pair kernel; the CPU's has not */
+
+    bool up_matrix, down_matrix; /* f32 layer matrices obtainable */
+    bool interleaved_layer, q4_layer; /* those payloads' accessors answer for this layer */
+    bool q4k_layer;          /* K-quant layer data obtainable: manifest, ranges */
+    bool q4k_up_rows;        /* its row kernel reads gate and up: upstream, H a multiple of 256 */
+    bool q4k_down_rows;      /* its row kernel reads down: upstream, I a multiple of 256 */
+    bool q4k_whole_blocks;   /* H * I a multiple of 256: else upstream's dequantisation panics */
+    bool gate_scores;        /* gate scores can be had, batched and by KNN */
+    bool rows_covered;       /* the serial loop's row chain covers every hit */
+    bool some_short_hits;    /* some position has fewer than 512 hits where others have more */
+    bool model_up;           /* the model's own up weight is there */
+} wa_ladder_facts;
+
+/**
+ * The label that names the kernel which produced the numbers: one per call (design's reading of 2.3), so a call whose
+ * positions all take the parallel loop is sparse:parallel_q4k_down and a mixed one sparse:serial. NONE: upstream panics.
+ */
+wa_label wa_ladder_route(const wa_ladder_facts *facts);
+
+#endif

@@ -1,0 +1,369 @@
+/* The result table: what a reader must know beside the grids, and what to type next. */
+#include "report/grid.h"
+#include "report/table_parts.h"
+#include "base/show.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PROMPT_LINES = 12 };
+
+size_t wa_table_case_count(const wa_table *t)
+{
+    return t->result->meta.dims.cases;
+}
+
+bool wa_table_has_run(const wa_table *t, size_t c)
+{
+    return t->verdicts[c].code != WA_VERDICT_NOT_RUN;
+}
+
+/* --- Head
+ * ----------------------------------------------------------------------------------------- */
+
+static void print_sources(const wa_table *t)
+{
+    const wa_result_meta *meta = &t->result->meta;
+    fputs("FFN of the model:", t->out);
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+        if (meta->source_format[p] != NULL && meta->source_format[p][0] != '\0')
+            fprintf(t->out, "%s %s %s", p > 0 ? "," : "", wa_projection_name((wa_projection)p),
+                    meta->source_format[p]);
+    fputc('\n', t->out);
+    if (meta->requantised)
+        fputs("*requantised*: the vindexes are made from a model of 6 bits or fewer\n", t->out);
+    for (size_t c = 0; c < meta->dims.cases; c++)
+        if (meta->cases[c].isolated)
+            fprintf(t->out, "%s answers given inputs only: drift, |ΔP|, KL, TOP-1 and RATE do not apply\n",
+                    meta->cases[c].name);
+}
+
+/* A bound that holds at prompts this job has not is silent; a reader must know. */
+static void print_absent_prompts(const wa_table *t)
+{
+    const wa_result_meta *meta = &t->result->meta;
+    for (int b = 0; b < WA_BUCKET_COUNT; b++) {
+        const wa_bound *bound = &t->bounds->bucket[b];
+        for (size_t i = 0; i < bound->dp_prompt_count; i++) {
+            bool found = false;
+            for (size_t p = 0; p < meta->dims.prompts && !found; p++)
+                found = strcmp(meta->prompt_key[p], bound->dp_prompts[i]) == 0;
+            if (!found)
+                fprintf(t->out,
+                        "note: dp of bucket %s holds at prompt '%s', which is not in this job\n",
+                        wa_bucket_name((wa_bucket)b), bound->dp_prompts[i]);
+        }
+    }
+}
+
+static wa_status print_head(const wa_table *t)
+{
+    const wa_result_meta *meta = &t->result->meta;
+    const char *title;
+    const char *model;
+    WA_TRY(wa_table_text(t, meta->audit_name, 0, &title));
+    WA_TRY(wa_table_text(t, meta->model_path, 0, &model));
+    fprintf(t->out, "%s: %s (%s, semantics %s)\n", title, model, meta->model_family,
+            meta->semantics);
+    fprintf(t->out, "%zu layers, %zu prompts, %zu observations per layer; bounds: %s\n",
+            meta->dims.layers, meta->dims.prompts, meta->dims.rows, t->bounds->name);
+    print_sources(t);
+    if (t->bounds->warning != NULL)
+        fprintf(t->out, "warning: bounds %s: %s\n", t->bounds->name, t->bounds->warning);
+    print_absent_prompts(t);
+    return WA_OK;
+}
+
+/* --- Failures, equal cases, the reference
+ * --------------------------------------------------------- */
+
+static wa_status print_reasons(const wa_table *t)
+{
+    bool any = false;
+    for (size_t c = 0; c < wa_table_case_count(t); c++) {
+        const wa_verdict *verdict = &t->verdicts[c];
+        if (wa_verdict_is_success(verdict->code))
+            continue;
+        const char *name;
+        WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &name));
+        if (!any)
+            fputs("\nFailures\n", t->out);
+        any = true;
+        for (size_t i = 0; i < verdict->reason_count; i++)
+            fprintf(t->out, "%s: %s: %s\n", name, wa_verdict_name(verdict->reason_codes[i]),
+                    verdict->reasons[i]);
+    }
+    return WA_OK;
+}
+
+static bool are_equal(const wa_table *t, size_t a, size_t b)
+{
+    const wa_case_summary *s = t->result->summary;
+    return wa_table_has_run(t, a) && wa_table_has_run(t, b) &&
+           memcmp(s[a].digest, s[b].digest, sizeof s[a].digest) == 0;
+}
+
+static bool is_first_of_group(const wa_table *t, size_t c)
+{
+    for (size_t b = 0; b < c; b++)
+        if (are_equal(t, b, c))
+            return false;
+    return true;
+}
+
+static wa_status print_equal(const wa_table *t)
+{
+    bool any = false;
+    for (size_t c = 0; c < wa_table_case_count(t); c++) {
+        if (!is_first_of_group(t, c))
+            continue;
+        bool opened = false;
+        for (size_t other = c + 1; other < wa_table_case_count(t); other++) {
+            if (!are_equal(t, c, other))
+                continue;
+            const char *name;
+            if (!opened) {
+                WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &name));
+                fprintf(t->out, "equal bit for bit: %s", name);
+            }
+            opened = any = true;
+            WA_TRY(wa_table_text(t, t->result->meta.cases[other].name, 0, &name));
+            fprintf(t->out, " = %s", name);
+        }
+        if (opened)
+            fputc('\n', t->out);
+    }
+    if (!any)
+        fputs("equal bit for bit: no two cases\n", t->out);
+    return WA_OK;
+}
+
+static wa_status fill_prompt(const wa_table *t, size_t p, wa_grid_cell *row)
+{
+    const wa_result *r = t->result;
+    char *text;
+    size_t ran = 0;
+    size_t differ = 0;
+    for (size_t c = 0; c < wa_table_case_count(t); c++) {
+        bool says = wa_table_has_run(t, c) && !r->meta.cases[c].isolated; /* has a next token */
+        ran += says ? 1 : 0;
+        differ += says && r->top1_match[c * r->meta.dims.prompts + p] != 1 ? 1 : 0;
+    }
+    WA_TRY(wa_table_text(t, r->meta.prompt_key[p], 24, &row[0].text));
+    WA_TRY(wa_show_token(r->ref_top1_text[p], 24, t->arena, &text, t->err));
+    row[1].text = text;
+    WA_TRY(wa_arena_print(t->arena, &text, t->err, "%.6f", r->ref_top1_prob[p]));
+    row[2].text = text;
+    WA_TRY(wa_arena_print(t->arena, &text, t->err, "%.3f", r->ref_margin[p]));
+    row[3].text = text;
+    WA_TRY(wa_arena_print(t->arena, &text, t->err, "%zu of %zu", differ, ran));
+    row[4].text = text;
+    return WA_OK;
+}
+
+static wa_status print_reference(const wa_table *t)
+{
+    static const wa_grid_column columns[] = {{"prompt", false},
+                                             {"dense top-1", false},
+                                             {"p", true},
+                                             {"margin", true},
+                                             {"cases that differ", true}};
+    enum { COLUMNS = sizeof columns / sizeof columns[0] };
+    const wa_result_meta *meta = &t->result->meta;
+    size_t prompts = meta->dims.prompts;
+    size_t shown = prompts < PROMPT_LINES ? prompts : PROMPT_LINES;
+    wa_text_grid grid;
+    WA_TRY(wa_text_grid_open(t->arena, columns, COLUMNS, shown, &grid, t->err));
+    for (size_t p = 0; p < shown; p++)
+        WA_TRY(fill_prompt(t, p, grid.cells + p * COLUMNS));
+    fputs("\nThe dense model's next tokens\n", t->out);
+    WA_TRY(wa_text_grid_print(&grid, t->out, t->colour, t->arena, t->err));
+    if (shown < prompts)
+        fprintf(t->out, "… and %zu more prompts in the file\n", prompts - shown);
+
+    long long expected = (long long)(meta->dims.layers * prompts);
+    fprintf(t->out, "\ndense FFN: %lld evaluations, %s %zu layers x %zu prompts\n",
+            (long long)t->result->dense_evaluations,
+            t->result->dense_evaluations == expected
+                ? "one forward pass per prompt:"
+                : "which is NOT one forward pass per prompt of",
+            meta->dims.layers, prompts);
+    return WA_OK;
+}
+
+static bool is_same_lack(const wa_not_offered *a, const wa_not_offered *b)
+{
+    return strcmp(a->path, b->path) == 0 && strcmp(a->reason, b->reason) == 0;
+}
+
+/* One line per path and reason, with the vindexes it holds of. */
+static wa_status print_lack(const wa_table *t, size_t first)
+{
+    const wa_result_meta *meta = &t->result->meta;
+    const wa_not_offered *lack = &meta->not_offered[first];
+    const char *reason;
+    for (size_t i = 0; i < first; i++)
+        if (is_same_lack(&meta->not_offered[i], lack))
+            return WA_OK;
+    WA_TRY(wa_table_text(t, lack->reason, 0, &reason));
+    fprintf(t->out, "not offered: %s: %s", lack->path, reason);
+    const char *before = " (";
+    for (size_t i = first; i < meta->not_offered_count; i++) {
+        int vindex = meta->not_offered[i].vindex;
+        const char *name;
+        if (!is_same_lack(&meta->not_offered[i], lack) || vindex < 0 ||
+            (size_t)vindex >= meta->dims.vindexes)
+            continue;
+        WA_TRY(wa_table_text(t, meta->vindex_name[vindex], 0, &name));
+        fprintf(t->out, "%s%s", before, name);
+        before = ", ";
+    }
+    fputs(before[0] == ',' ? ")\n" : "\n", t->out);
+    return WA_OK;
+}
+
+static wa_status print_not_offered(const wa_table *t)
+{
+    for (size_t i = 0; i < t->result->meta.not_offered_count; i++)
+        WA_TRY(print_lack(t, i));
+    return WA_OK;
+}
+
+/* --- End
+ * ------------------------------------------------------------------------------------------ */
+
+/* A word a shell takes as it is, or in single quotes. */
+static wa_status shell_word(const wa_table *t, const char *text, const char **out)
+{
+    static const char SAFE[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                               "_-./+:=@%,";
+    *out = text;
+    if (text[0] != '\0' && text[strspn(text, SAFE)] == '\0')
+        return WA_OK;
+    char *word;
+    WA_TRY(wa_arena_take_raw(t->arena, strlen(text) + 1, 4, &word, t->err));
+    char *to = word;
+    *to++ = '\'';
+    for (; *text != '\0'; text++) {
+        const char *piece = *text == '\'' ? "'\\''" : NULL;
+        size_t length = piece == NULL ? 1 : strlen(piece);
+        memcpy(to, piece == NULL ? text : piece, length);
+        to += length;
+    }
+    memcpy(to, "'", 2);
+    *out = word;
+    return WA_OK;
+}
+
+/* What a user would look at next, most severe failure first: the vindex whose numbers are wrong, or
+ * other bounds. */
+static wa_status print_next(const wa_table *t)
+{
+    const wa_result_meta *meta = &t->result->meta;
+    const char *word;
+    for (size_t c = 0; c < wa_table_case_count(t); c++) {
+        wa_verdict_code code = t->verdicts[c].code;
+        int vindex = meta->cases[c].vindex;
+        if (code > WA_VERDICT_ENCODING || vindex < 0 || (size_t)vindex >= meta->dims.vindexes)
+            continue;
+        WA_TRY(shell_word(t, meta->vindex_path[vindex], &word));
+        fprintf(t->out, "next: walkaudit inspect %s\n", word);
+        return WA_OK;
+    }
+    WA_TRY(shell_word(t, t->result->path, &word));
+    fprintf(t->out, "next: walkaudit verdict %s --bounds %s\n", word,
+            strcmp(t->bounds->name, "larql") == 0 ? "default" : "larql");
+    return WA_OK;
+}
+
+static wa_status print_end(const wa_table *t)
+{
+    size_t passed = 0;
+    size_t measured = 0;
+    size_t not_run = 0;
+    for (size_t c = 0; c < wa_table_case_count(t); c++) {
+        passed += t->verdicts[c].code == WA_VERDICT_PASS ? 1 : 0;
+        measured += t->verdicts[c].code == WA_VERDICT_MEASURED ? 1 : 0;
+        not_run += t->verdicts[c].code == WA_VERDICT_NOT_RUN ? 1 : 0;
+    }
+    size_t failed = wa_table_case_count(t) - passed - measured;
+    int code = wa_table_exit_code(t->result, t->verdicts);
+    const char *meaning = "every case passes or is measured";
+    if (code != 0)
+        meaning = wa_table_case_count(t) == not_run ? "no case ran" : "some case fails its verdict";
+    fprintf(t->out,
+            "\n%zu case%s: %zu pass, %zu measured (no bound for their bucket), %zu fail; exit code "
+            "%d: %s\n",
+            wa_table_case_count(t), wa_table_case_count(t) == 1 ? "" : "s", passed, measured, failed, code,
+            meaning);
+    return print_next(t);
+}
+
+static wa_status print_parts(const wa_table *t)
+{
+    WA_TRY(print_head(t));
+    if (wa_table_case_count(t) > 0) {
+        WA_TRY(wa_table_print_figures(t));
+        WA_TRY(print_reasons(t));
+        WA_TRY(wa_table_print_places(t));
+        WA_TRY(wa_table_print_basis(t));
+        WA_TRY(wa_table_print_rates(t));
+    }
+    WA_TRY(print_reference(t));
+    WA_TRY(print_equal(t));
+    WA_TRY(print_not_offered(t));
+    WA_TRY(print_end(t));
+    if (fflush(t->out) != 0 || ferror(t->out))
+        return wa_fail(t->err, WA_E_IO, "cannot write the table: %s", strerror(errno));
+    return WA_OK;
+}
+
+wa_status wa_table_print(FILE *out, const wa_result *result, const wa_bounds *bounds,
+                         const wa_verdict *verdicts, bool colour, wa_error *err)
+{
+    wa_arena *arena;
+    WA_TRY(wa_arena_open("table", 0, &arena, err));
+    wa_table t = {.out = out,
+                  .result = result,
+                  .bounds = bounds,
+                  .verdicts = verdicts,
+                  .colour = colour,
+                  .arena = arena,
+                  .err = err};
+    wa_status status = print_parts(&t);
+    wa_arena_close(arena);
+    return status;
+}
+
+int wa_table_exit_code(const wa_result *result, const wa_verdict *verdicts)
+{
+    size_t ran = 0;
+    for (size_t c = 0; c < result->meta.dims.cases; c++) {
+        if (!wa_verdict_is_success(verdicts[c].code))
+            return wa_status_exit_code(WA_E_VERDICT);
+        ran++;
+    }
+    return ran > 0 ? 0 : wa_status_exit_code(WA_E_VERDICT);
+}
+
+wa_status wa_table_judge(const wa_result *result, const wa_bounds *bounds, wa_arena *arena,
+                         wa_verdict **verdicts, wa_error *err)
+{
+    wa_verdict *judged;
+    size_t cases = result->meta.dims.cases;
+    WA_TRY(wa_arena_take(arena, cases, sizeof *judged, &judged, err));
+    for (size_t c = 0; c < cases; c++)
+        WA_TRY(wa_verdict_judge(bounds, &result->evidence[c], arena, &judged[c], err));
+    *verdicts = judged;
+    return WA_OK;
+}
+
+/* NO_COLOR: https://no-color.org, any value but an empty one. */
+bool wa_table_wants_colour(void)
+{
+    const char *refused = getenv("NO_COLOR");
+    return isatty(STDOUT_FILENO) && (refused == NULL || refused[0] == '\0') &&
+           getenv("OMPI_COMM_WORLD_SIZE") == NULL;
+}

@@ -1,0 +1,33 @@
+/* Parts of the result table that its two files share. */
+#ifndef WALKAUDIT_REPORT_TABLE_PARTS_H
+#define WALKAUDIT_REPORT_TABLE_PARTS_H
+
+#include "report/table.h"
+
+/** What every part of the table looks at. Borrowed for one wa_table_print. */
+typedef struct wa_table {
+    FILE *out;
+    const wa_result *result;
+    const wa_bounds *bounds;
+    const wa_verdict *verdicts;
+    bool colour;
+    wa_arena *arena;
+    wa_error *err;
+} wa_table;
+
+size_t wa_table_case_count(const wa_table *table);
+bool wa_table_has_run(const wa_table *table, size_t which);
+
+/** Text of others (keys, names, paths) without what could break a line; at most `columns` wide, 0 =
+ * no limit. Arena. */
+WA_CHECKED wa_status wa_table_text(const wa_table *table, const char *text, size_t columns,
+                                   const char **out);
+
+/** The grids over cases: how large, where, on what; and rates over all positions, when a verdict has
+ * some. A grid has a heading and a blank line before it. */
+WA_CHECKED wa_status wa_table_print_figures(const wa_table *table);
+WA_CHECKED wa_status wa_table_print_places(const wa_table *table);
+WA_CHECKED wa_status wa_table_print_basis(const wa_table *table);
+WA_CHECKED wa_status wa_table_print_rates(const wa_table *table);
+
+#endif

@@ -1,0 +1,299 @@
+/* One audit from end to end: open, share, plan, compute, assemble, judge, print. */
+#include "run/audit.h"
+
+#include "base/signals.h"
+#include "report/table.h"
+#include "run/log.h"
+#include "run/places.h"
+#include "engine/audit.h"
+#include "engine/pipeline.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+/* One audit on its way. */
+typedef struct task {
+    wa_comm *comm;
+    const wa_run_options *options;
+    const wa_run_voice *voice;
+    wa_arena *arena;
+    wa_audit *audit;
+    wa_plan *plan;
+    char *result_path;
+    wa_run_log *log;
+    wa_run_places *places;
+    /* rank 0 only */
+    wa_bounds *bounds;
+    wa_result_meta meta;
+    wa_parts *parts;
+} task;
+
+static bool is_root(const task *t)
+{
+    return wa_comm_rank(t->comm) == 0;
+}
+
+/* --- Inputs ---------------------------------------------------------------------------------------- */
+
+/* Rank 0 reads and tokenises; the others need ids and lengths only. */
+static wa_status share_prompts(task *t, wa_error *err)
+{
+    wa_audit *audit = t->audit;
+    wa_status status = is_root(t) ? wa_audit_tokenize(audit, err) : WA_OK;
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    size_t counts[2] = {audit->prompt_count, audit->obs_count};
+    WA_TRY(wa_comm_broadcast(t->comm, counts, sizeof counts, err));
+    if (!is_root(t)) {
+        audit->prompt_count = counts[0];
+        audit->obs_count = counts[1];
+        status = wa_arena_take(t->arena, counts[0], sizeof *audit->prompt_rows, &audit->prompt_rows, err);
+        if (status == WA_OK)
+            status = wa_arena_take(t->arena, counts[1], sizeof *audit->ids, &audit->ids, err);
+    }
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    WA_TRY(wa_comm_broadcast(t->comm, audit->prompt_rows, counts[0] * sizeof *audit->prompt_rows, err));
+    return wa_comm_broadcast(t->comm, audit->ids, counts[1] * sizeof *audit->ids, err);
+}
+
+static wa_status build_plan(task *t, wa_error *err)
+{
+    wa_plan_input input;
+    WA_TRY(wa_audit_plan_input(t->audit, wa_comm_nodes(t->comm),
+                               wa_run_places_memory(t->places), &input, err));
+    return wa_plan_build(&input, wa_comm_size(t->comm), t->arena, &t->plan, err);
+}
+
+static wa_status open_places(task *t, wa_error *err)
+{
+    WA_TRY(wa_run_places_open(t->comm, t->options, t->arena, &t->places, err));
+    char text[512];
+    for (size_t at = 0; is_root(t) && wa_run_places_warning(t->places, &at, text, sizeof text);)
+        wa_run_log_line(t->log, "warning: %s", text);
+    wa_run_log_places(t->log, t->places);
+    return WA_OK;
+}
+
+static wa_status make_directory(const char *path, wa_error *err)
+{
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return wa_fail(err, WA_E_IO, "cannot make the result directory '%s': %s", path, strerror(errno));
+    return WA_OK;
+}
+
+/* Rank 0's preparations: bounds, what the file will say, the parts. */
+static wa_status prepare_root(task *t, wa_error *err)
+{
+    WA_TRY(wa_bounds_open(t->audit->job->bounds, t->arena, &t->bounds, err));
+    /* Which host makes which bits is chance: such a result is no other's equal, and only such a run goes on with it. */
+    const char *core = t->options->mixed_cores ? "mixed" : wa_blas_core();
+    WA_TRY(wa_audit_meta(t->audit, t->plan, core, &t->meta, err));
+    if (t->options->out_file == NULL)
+        WA_TRY(make_directory(t->audit->job->result, err));
+    WA_TRY(wa_parts_open(t->result_path, &t->meta, t->options->fresh, t->arena, &t->parts, err));
+    if (wa_parts_note(t->parts) != NULL)
+        wa_run_log_line(t->log, "note: %s", wa_parts_note(t->parts));
+    return WA_OK;
+}
+
+/* Another rank's assembly needs dims and batches; they follow from what it has. */
+static void prepare_other(task *t)
+{
+    t->meta = (wa_result_meta){.dims = wa_audit_dims(t->audit),
+                               .batches = t->plan->batches,
+                               .batch_count = t->plan->batch_count};
+}
+
+/* --- Computing ------------------------------------------------------------------------------------- */
+
+static void batch_finished(void *context, size_t done, size_t total)
+{
+    task *t = context;
+    wa_signals_resumable();
+    wa_run_log_progress(t->log, done, total);
+}
+
+static void beat(void *context)
+{
+    task *t = context;
+    wa_parts_beat(t->parts);
+    if (t->voice->sets != NULL)
+        wa_run_sets_beat(t->voice->sets);
+}
+
+static wa_status compute(task *t, wa_cost *cost, wa_error *err)
+{
+    wa_stage_audit stage_audit = {.model = t->audit->model,
+                                  .vindexes = (const wa_vindex *const *)t->audit->vindexes,
+                                  .cases = t->audit->cases.items,
+                                  .vindex_count = t->audit->vindex_count,
+                                  .case_count = t->audit->cases.count,
+                                  .max_rows = t->plan->max_rows,
+                                  .max_prompts = t->plan->max_prompts,
+                                  .topk = wa_audit_dims(t->audit).slots,
+                                  .kernel_check = t->audit->job->kernel_check,
+                                  .encoding_check = t->audit->job->encoding_check,
+                                  .captures = t->audit->captures,
+                                  .result_path = t->result_path};
+    for (size_t p = 0; p < t->audit->prompt_count; p++)
+        if (t->audit->prompt_rows[p] > stage_audit.longest_prompt)
+            stage_audit.longest_prompt = t->audit->prompt_rows[p];
+    uint8_t *done = NULL;
+    wa_status status = WA_OK;
+    if (is_root(t)) {
+        status = wa_arena_take(t->arena, t->plan->batch_count, 1, &done, err);
+        for (size_t b = 0; status == WA_OK && b < t->plan->batch_count; b++)
+            done[b] = wa_parts_is_done(t->parts, b);
+    }
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    wa_pipeline_input input = {.comm = t->comm,
+                               .plan = t->plan,
+                               .audit = &stage_audit,
+                               .dims = wa_audit_dims(t->audit),
+                               .ids = t->audit->ids,
+                               .prompt_rows = t->audit->prompt_rows,
+                               .result_path = t->result_path,
+                               .arena = t->arena,
+                               .deadline = t->options->deadline,
+                               .grace = t->options->grace,
+                               .parts_added = t->options->parts_added,
+                               .batch_done = done,
+                               .batch_finished = batch_finished,
+                               .beat = beat,
+                               .context = t};
+    bool fatal;
+    status = wa_pipeline_run(&input, cost, &fatal, err);
+    if (fatal) {
+        wa_note(err, "on rank %d of %d", wa_comm_rank(t->comm), wa_comm_size(t->comm));
+        wa_comm_abort(t->comm, wa_error_print(err));
+    }
+    status = wa_comm_agree(t->comm, status, err);
+    wa_error lost = {.status = WA_OK};
+    if (wa_comm_broadcast(t->comm, t->options->parts_added, sizeof *t->options->parts_added, &lost) != WA_OK)
+        *err = lost;
+    return lost.status != WA_OK ? lost.status : status;
+}
+
+static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err)
+{
+    const task *t = context;
+    return wa_tokenizer_text(t->audit->tokenizer, id, arena, out, err);
+}
+
+static wa_status compute_and_assemble(task *t, wa_error *err)
+{
+    wa_cost cost = {.seconds = {0.0}};
+    wa_run_log_start(t->log, t->audit, t->plan);
+    wa_status status = is_root(t) ? wa_run_log_write(t->log, t->parts, t->plan, false, err) : WA_OK;
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    WA_TRY(compute(t, &cost, err));
+    WA_TRY(wa_run_log_costs(t->log, t->comm, &cost, t->arena, err));
+    if (is_root(t))
+        status = wa_audit_check_inputs(t->audit, err);
+    if (is_root(t) && status == WA_OK)
+        status = wa_run_log_write(t->log, t->parts, t->plan, true, err);
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    wa_assembly_caller caller = {.text = token_text, .beat = beat, .context = t};
+    double start = wa_clock();
+    status = wa_assemble(t->comm, t->result_path, &t->meta, t->bounds, &caller, t->arena, err);
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    wa_run_log_finish(t->log, wa_clock() - start);
+    return WA_OK;
+}
+
+/* --- Answering ------------------------------------------------------------------------------------- */
+
+static wa_status judge_result(const char *path, const wa_bounds *bounds, wa_arena *arena, FILE *table,
+                              wa_error *err)
+{
+    wa_result *result;
+    WA_TRY(wa_result_open(path, arena, &result, err));
+    wa_verdict *verdicts;
+    WA_TRY(wa_table_judge(result, bounds, arena, &verdicts, err));
+    if (table != NULL) {
+        WA_TRY(wa_table_print(table, result, bounds, verdicts, wa_table_wants_colour(), err));
+        fflush(table);
+    }
+    if (wa_table_exit_code(result, verdicts) != 0)
+        return wa_fail(err, WA_E_VERDICT, "verdict");
+    return WA_OK;
+}
+
+wa_status wa_run_print(const wa_job *job, size_t index, FILE *table, wa_error *err)
+{
+    wa_arena *arena;
+    WA_TRY(wa_arena_open("table", 0, &arena, err));
+    wa_audit audit = {.job = job, .request = &job->audits[index], .arena = arena};
+    wa_bounds *bounds;
+    char *path;
+    wa_status status = wa_bounds_open(job->bounds, arena, &bounds, err);
+    if (status == WA_OK)
+        status = wa_audit_result_path(&audit, NULL, &path, err);
+    if (status == WA_OK)
+        status = judge_result(path, bounds, arena, table, err);
+    wa_arena_close(arena);
+    return status;
+}
+
+static wa_status run_open_audit(task *t, wa_error *err)
+{
+    WA_TRY(share_prompts(t, err));
+    WA_TRY(wa_comm_agree(t->comm, wa_audit_open_files(t->audit, err), err));
+    WA_TRY(wa_comm_agree(t->comm, build_plan(t, err), err));
+    WA_TRY(wa_comm_agree(t->comm,
+                         wa_audit_result_path(t->audit, t->options->out_file, &t->result_path, err), err));
+    wa_status status = WA_OK;
+    if (is_root(t))
+        status = prepare_root(t, err);
+    else
+        prepare_other(t);
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+
+    int32_t finished = is_root(t) && wa_parts_get_state(t->parts) == WA_PARTS_FINISHED;
+    WA_TRY(wa_comm_broadcast(t->comm, &finished, sizeof finished, err));
+    if (finished)
+        wa_run_log_line(t->log, "%s is finished and nothing changed: not computed again (--fresh does)",
+                        t->result_path);
+    else
+        WA_TRY(compute_and_assemble(t, err));
+    if (is_root(t)) {
+        wa_parts_close(t->parts, true);
+        t->parts = NULL;
+        status = judge_result(t->result_path, t->bounds, t->arena, t->voice->table, err);
+    }
+    return wa_comm_agree(t->comm, status, err);
+}
+
+/* Collective. Was this run asked to stop, on any rank, between two batches or audits? */
+static wa_status check_stop(wa_comm *comm, const wa_run_options *options, wa_error *err)
+{
+    int heard = wa_signals_heard();
+    bool late = options->deadline != 0.0 && wa_clock() >= options->deadline;
+    wa_status status = *options->parts_added > 0 ? WA_E_STOPPED : WA_E_NO_PROGRESS;
+    const char *how = status == WA_E_STOPPED ? "; the same command goes on" : ", before any batch was done";
+    if (heard != 0 || late)
+        status = wa_fail(err, status, "stopped by %s%s", heard != 0 ? wa_signal_name(heard) : "--max-time", how);
+    else
+        status = WA_OK;
+    return wa_comm_agree(comm, status, err);
+}
+
+wa_status wa_run_audit(wa_comm *comm, const wa_job *job, size_t index, const wa_run_options *options,
+                       const wa_run_voice *voice, wa_error *err)
+{
+    task t = {.comm = comm, .options = options, .voice = voice};
+    WA_TRY(check_stop(comm, options, err));
+    WA_TRY(wa_comm_agree(comm, wa_arena_open("audit", options->memory, &t.arena, err), err));
+    wa_status status = wa_run_log_open(comm, options, voice->prefix, t.arena, &t.log, err);
+    if (status == WA_OK)
+        status = wa_audit_open(job, index, t.arena, &t.audit, err);
+    status = wa_comm_agree(comm, status, err);
+    if (status == WA_OK)
+        status = open_places(&t, err);
+    if (status == WA_OK)
+        status = run_open_audit(&t, err);
+    if (t.parts != NULL)
+        wa_parts_close(t.parts, false);
+    wa_audit_close(t.audit);
+    wa_arena_close(t.arena);
+    return status;
+}

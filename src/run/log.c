@@ -1,0 +1,241 @@
+/* The log of a run. */
+#include "run/log.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+enum { SECONDS_BETWEEN_LINES = 15 };
+
+/* What each rank reports at the end. */
+typedef struct rank_report {
+    wa_cost cost;
+    wa_traffic traffic; /* of this audit */
+    double anonymous_bytes; /* RssAnon of /proc/self/status: mapped weights are not in it */
+    double arena_bytes;     /* most that the arenas of the audit ever held */
+    char host[64];
+} rank_report;
+
+struct wa_run_log {
+    const wa_comm *comm;
+    const wa_run_options *options;
+    const wa_run_places *places;
+    wa_traffic before; /* what this rank had sent when the audit began */
+    const char *prefix;
+    bool speaks, terminal;
+    double started, last_line;
+    time_t wall_start;
+    rank_report *reports; /* [ranks], rank 0, after wa_run_log_costs */
+};
+
+wa_status wa_run_log_open(wa_comm *comm, const wa_run_options *options, const char *prefix,
+                          wa_arena *arena, wa_run_log **out, wa_error *err)
+{
+    wa_run_log *log;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *log, &log, err));
+    log->comm = comm;
+    log->options = options;
+    log->speaks = wa_comm_rank(comm) == 0;
+    log->prefix = prefix == NULL ? "" : prefix;
+    log->terminal = prefix == NULL && isatty(STDERR_FILENO) != 0;
+    log->started = log->last_line = wa_clock();
+    log->wall_start = time(NULL);
+    log->before = wa_comm_traffic(comm);
+    *out = log;
+    return WA_OK;
+}
+
+void wa_run_log_places(wa_run_log *log, const wa_run_places *places)
+{
+    log->places = places;
+}
+
+void wa_run_log_line(const wa_run_log *log, const char *format, ...)
+{
+    if (!log->speaks)
+        return;
+    char line[2048]; /* in one piece, since audits beside this one speak too */
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    fprintf(stderr, "%s%s\n", log->prefix, line);
+}
+
+void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *plan)
+{
+    wa_run_log_line(log, "audit %s: %s, %zu layers, %zu prompts, %zu positions, %zu cases, %zu batches",
+                    audit->request->name, audit->model->family, audit->model->layer_count,
+                    audit->prompt_count, audit->obs_count, audit->cases.count, plan->batch_count);
+    wa_run_log_line(log, "ranks: %d = %d groups x %d stages x %d teams%s; BLAS %s, %d thread(s) each",
+                    plan->grid.used, plan->grid.groups, plan->grid.stages, plan->grid.teams,
+                    plan->grid.idle > 0 ? ", others idle" : "", wa_blas_core(), audit->job->threads);
+    if (plan->grid.idle > 0)
+        wa_run_log_line(log, "warning: %d of %d ranks are idle: this audit has no work for them",
+                        plan->grid.idle, wa_comm_size(log->comm));
+    if (audit->tokenizer != NULL && wa_tokenizer_warning(audit->tokenizer) != NULL)
+        wa_run_log_line(log, "warning: %s", wa_tokenizer_warning(audit->tokenizer));
+}
+
+void wa_run_log_progress(wa_run_log *log, size_t done, size_t total)
+{
+    if (!log->speaks)
+        return;
+    double now = wa_clock();
+    double elapsed = now - log->started;
+    if (log->terminal) {
+        fprintf(stderr, "\rbatch %zu of %zu, %.1f s%s", done, total, elapsed, done == total ? "\n" : "");
+        fflush(stderr);
+    } else if (now - log->last_line >= SECONDS_BETWEEN_LINES || done == total) {
+        log->last_line = now;
+        wa_run_log_line(log, "batch %zu of %zu, %.1f s", done, total, elapsed);
+    }
+}
+
+static double anonymous_bytes(void)
+{
+    FILE *file = fopen("/proc/self/status", "r");
+    if (file == NULL)
+        return 0.0;
+    char line[256];
+    unsigned long kib = 0;
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "RssAnon: %lu", &kib) == 1)
+            break;
+    fclose(file);
+    return (double)kib * 1024.0;
+}
+
+wa_status wa_run_log_costs(wa_run_log *log, wa_comm *comm, const wa_cost *cost, wa_arena *arena,
+                           wa_error *err)
+{
+    rank_report mine = {.cost = *cost,
+                        .anonymous_bytes = anonymous_bytes(),
+                        .arena_bytes = (double)wa_arena_high_water(arena)};
+    wa_traffic now = wa_comm_traffic(comm);
+    mine.traffic = (wa_traffic){.messages = now.messages - log->before.messages,
+                                .bytes = now.bytes - log->before.bytes,
+                                .bytes_to_root = now.bytes_to_root - log->before.bytes_to_root};
+    snprintf(mine.host, sizeof mine.host, "%.63s", wa_comm_host(comm));
+    wa_status status = WA_OK;
+    if (log->speaks)
+        status = wa_arena_take(arena, (size_t)wa_comm_size(comm), sizeof mine, &log->reports, err);
+    WA_TRY(wa_comm_agree(comm, status, err));
+    return wa_comm_gather(comm, &mine, sizeof mine, log->reports, err);
+}
+
+static void set(json_t *object, const char *key, json_t *value)
+{
+    json_object_set_new(object, key, value);
+}
+
+static void set_time(json_t *object, const char *key, time_t when)
+{
+    struct tm utc;
+    char text[32];
+    gmtime_r(&when, &utc);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    set(object, key, json_string(text));
+}
+
+static void set_costs(json_t *object, const wa_run_log *log)
+{
+    double memory = 0.0, arenas = 0.0;
+    int ranks = wa_comm_size(log->comm);
+    for (int p = 0; p < WA_PHASE_COUNT; p++) {
+        wa_cost sum = {.seconds = {0.0}};
+        for (int r = 0; r < ranks; r++) {
+            sum.seconds[p] += log->reports[r].cost.seconds[p];
+            sum.flops[p] += log->reports[r].cost.flops[p];
+            sum.bytes[p] += log->reports[r].cost.bytes[p];
+        }
+        char key[64];
+        snprintf(key, sizeof key, "seconds_%s", wa_phase_name((wa_phase)p));
+        set(object, key, json_real(sum.seconds[p]));
+        snprintf(key, sizeof key, "flops_%s", wa_phase_name((wa_phase)p));
+        set(object, key, json_real(sum.flops[p]));
+        snprintf(key, sizeof key, "bytes_%s", wa_phase_name((wa_phase)p));
+        set(object, key, json_real(sum.bytes[p]));
+    }
+    for (int r = 0; r < ranks; r++) {
+        memory = fmax(memory, log->reports[r].anonymous_bytes);
+        arenas = fmax(arenas, log->reports[r].arena_bytes);
+    }
+    set(object, "anonymous_bytes_per_rank_max", json_real(memory));
+    set(object, "arena_bytes_per_rank_max", json_real(arenas));
+    wa_traffic sum = {.messages = 0};
+    for (int r = 0; r < ranks; r++) {
+        sum.messages += log->reports[r].traffic.messages;
+        sum.bytes += log->reports[r].traffic.bytes;
+        sum.bytes_to_root += log->reports[r].traffic.bytes_to_root;
+    }
+    set(object, "messages", json_integer(sum.messages));
+    set(object, "message_bytes", json_integer(sum.bytes));
+    set(object, "message_bytes_to_rank_0", json_integer(sum.bytes_to_root));
+    set(object, "wall_seconds", json_real(wa_clock() - log->started));
+}
+
+wa_status wa_run_log_write(const wa_run_log *log, wa_parts *parts, const wa_plan *plan, bool at_end,
+                           wa_error *err)
+{
+    json_t *object = json_object();
+    set(object, "command", json_string(log->options->command_line));
+    set(object, "host", json_string(wa_comm_host(log->comm)));
+    set(object, "hosts", json_integer(wa_comm_nodes(log->comm)));
+    set(object, "ranks", json_integer(wa_comm_size(log->comm)));
+    set(object, "groups", json_integer(plan->grid.groups));
+    set(object, "stages", json_integer(plan->grid.stages));
+    set(object, "teams", json_integer(plan->grid.teams));
+    set(object, "idle", json_integer(plan->grid.idle));
+    wa_run_places_describe(log->places, object);
+    set(object, "blas_core", json_string(wa_blas_core()));
+    set(object, "blas", json_string(wa_blas_config()));
+    set(object, "mpi", json_string(wa_comm_library()));
+    set(object, "walkaudit", json_string(WALKAUDIT_VERSION));
+    const char *job = getenv("SLURM_JOB_ID");
+    set(object, "slurm_job_id", json_string(job == NULL ? "" : job));
+    set_time(object, "started", log->wall_start);
+    set(object, "finished", json_boolean(at_end));
+    if (at_end) {
+        set_time(object, "ended", time(NULL));
+        set_costs(object, log);
+    }
+    char *text = json_dumps(object, JSON_INDENT(1) | JSON_SORT_KEYS);
+    json_decref(object);
+    if (text == NULL)
+        return wa_fail(err, WA_E_MEMORY, "no memory for the facts of this run");
+    wa_status status = wa_parts_write_run(parts, text, err);
+    free(text);
+    return status;
+}
+
+void wa_run_log_finish(const wa_run_log *log, double assembling)
+{
+    if (!log->speaks || log->reports == NULL)
+        return;
+    char line[1024] = "";
+    size_t at = 0;
+    wa_cost sum = {.seconds = {0.0}};
+    double all = 0.0;
+    for (int p = 0; p < WA_PHASE_COUNT; p++) {
+        for (int r = 0; r < wa_comm_size(log->comm); r++)
+            sum.seconds[p] += log->reports[r].cost.seconds[p];
+        double seconds = sum.seconds[p];
+        all += seconds;
+        int length = snprintf(line + at, sizeof line - at, "%s %s %.2f s", p == 0 ? "" : ",",
+                              wa_phase_name((wa_phase)p), seconds);
+        if (length > 0 && (size_t)length < sizeof line - at)
+            at += (size_t)length;
+    }
+    wa_run_log_line(log, "time of all ranks:%s", line);
+    wa_run_log_line(log, "compute %.2f s, wait %.2f s, gather %.2f s, write %.2f s on %d ranks; assemble %.2f s; wall %.2f s",
+                    all - wa_cost_aside(&sum), sum.seconds[WA_PHASE_WAIT], sum.seconds[WA_PHASE_GATHER],
+                    sum.seconds[WA_PHASE_WRITE], wa_comm_size(log->comm), assembling, wa_clock() - log->started);
+}

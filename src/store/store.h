@@ -1,0 +1,174 @@
+/* The result on disk: parts while ranks compute, one assembled HDF5 file at the end, and its reader. Design 8. */
+#ifndef WALKAUDIT_STORE_STORE_H
+#define WALKAUDIT_STORE_STORE_H
+
+#include "measure/block.h"
+#include "store/capture.h"
+#include "comm/comm.h"
+#include "path/path.h"
+#include "job/plan.h"
+#include "judge/verdict.h"
+
+#include <stdio.h>
+
+/** One key and value of a fingerprint, e.g. "model" and a hash; compared one by one so that a refusal names what differs. */
+typedef struct wa_fingerprint_item {
+    const char *key, *value;
+} wa_fingerprint_item;
+
+/** All that the result file says besides measured fields. Known before computing; rank 0 builds it. Arena. */
+typedef struct wa_result_meta {
+    const char *title;
+    const char *source; /* program version and commit; NULL = "walkaudit" */
+    const char *job_name, *audit_name;
+    const char *job_text; /* effective job, YAML */
+    const char *model_path, *model_family, *semantics, *bounds_name;
+    const char *const *vindex_path; /* [vindexes] */
+    const char *const *vindex_name; /* [vindexes] */
+    const char *source_format[WA_PROJECTION_COUNT]; /* formats of the model's own FFN matrices, e.g. "Q4_1" or "Q4_1,Q8_0" */
+    bool requantised;     /* some source format has 6 bits or fewer */
+    wa_dims dims;         /* rows and prompts: of the whole job */
+    const wa_case *cases; /* [cases] */
+    const int8_t *expected_label; /* [cases, layers] */
+    const wa_not_offered *not_offered;
+    size_t not_offered_count;
+    const double *nominal_bound;  /* [vindexes, layers, projections]; NaN = not stored there */
+    const wa_batch *batches;
+    size_t batch_count;
+    const char *const *prompt_key;  /* [prompts] */
+    const char *const *prompt_text; /* [prompts], NUL inside shown escaped */
+    const int32_t *prompt_rows;     /* [prompts] */
+    const int32_t *obs_prompt, *obs_position, *token_id; /* [rows] */
+    const char *const *token_text;  /* [rows] */
+    const wa_fingerprint_item *fingerprint; /* [fingerprint_count] */
+    size_t fingerprint_count;
+    const wa_captures *captures; /* NULL = nothing is kept */
+} wa_result_meta;
+
+/** What assembly asks of its caller, on rank 0. */
+typedef struct wa_assembly_caller {
+    /** A token id's text; for the top-k strings of the assembled file. */
+    wa_status (*text)(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err);
+    void (*beat)(void *context); /* often: the owner is alive */
+    void *context;
+} wa_assembly_caller;
+
+/* --- Fingerprints (libcrypto) -------------------------------------------------------------------- */
+
+/** Hash of a file: size, mtime, first and last MiB (quick), or size and every byte (full). "quick:<hex>" or "full:<hex>", arena. */
+WA_CHECKED wa_status wa_fingerprint_file(const char *path, bool full, wa_arena *arena, char **out,
+                                         wa_error *err);
+/** "sha256:<hex>" of bytes. */
+WA_CHECKED wa_status wa_fingerprint_bytes(const void *bytes, size_t size, wa_arena *arena, char **out,
+                                          wa_error *err);
+
+/** What tells without reading it that a file is still the same. */
+typedef struct wa_file_state {
+    int64_t size, seconds, nanoseconds; /* of the last change of its bytes */
+} wa_file_state;
+/** Errors: WA_E_IO. */
+WA_CHECKED wa_status wa_file_state_read(const char *path, wa_file_state *out, wa_error *err);
+
+/* --- Parts: rank 0 opens the directory, any rank writes a part ------------------------------------ */
+
+typedef enum wa_parts_state {
+    WA_PARTS_FRESH,    /* nothing done yet */
+    WA_PARTS_RESUMED,  /* some batches are done */
+    WA_PARTS_FINISHED  /* the result file itself is there with the same fingerprint: nothing to compute */
+} wa_parts_state;
+
+typedef struct wa_parts wa_parts;
+
+/**
+ * Local, rank 0. Take RESULT.h5.parts/ (owner lock, stale temporaries removed), compare fingerprints, list what is done.
+ *
+ * Captures: RESULT.h5.captures/ is made, and files in it that belong to no finished batch are removed.
+ *
+ * fresh  forget parts and result of other fingerprints instead of refusing
+ * Errors: WA_E_MISMATCH (another fingerprint: which item differs, both values; use --fresh), WA_E_IO (unwritable,
+ * locked by a living owner: host, process; no room for the captures), WA_E_FORMAT (a damaged part is named; it is set aside and its batch recomputed, so this is a note).
+ */
+WA_CHECKED wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh,
+                                   wa_arena *arena, wa_parts **out, wa_error *err);
+wa_parts_state wa_parts_get_state(const wa_parts *parts);
+bool wa_parts_is_done(const wa_parts *parts, size_t batch);
+size_t wa_parts_done_count(const wa_parts *parts);
+/** What was repaired on opening (a damaged part set aside, a dead owner's lock taken over), one line; NULL = nothing. */
+const char *wa_parts_note(const wa_parts *parts);
+/** Refresh the lock's heartbeat; writes at most every 5 s, so call it at every layer: on another host a minute without looks dead. */
+void wa_parts_beat(wa_parts *parts);
+/** Release the lock. remove_all: the result is final, delete the directory. */
+void wa_parts_close(wa_parts *parts, bool remove_all);
+
+/** Facts of this run for /run/K: flat JSON object text, written at the start (run-K.json), updated at the end. */
+WA_CHECKED wa_status wa_parts_write_run(wa_parts *parts, const char *json_text, wa_error *err);
+
+/**
+ * Local, any rank. Write batch `batch` of `result_path` to its part: temporary name, fsync, rename, fsync of the directory.
+ * A part of a failed or interrupted write never has the final name.
+ */
+WA_CHECKED wa_status wa_part_write(const char *result_path, size_t batch, const wa_block *block,
+                                   bool has_encoding, wa_error *err);
+
+/**
+ * Collective. Assemble all parts into the result file: rank 0 makes skeleton, strings and scales; all ranks write whole chunks;
+ * rank 0 computes summaries and verdicts from the stored observations, adds them, renames. meta, bounds and caller are
+ * read on rank 0 only (dims and batches on every rank). On failure the parts stay.
+ */
+WA_CHECKED wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
+                                 const wa_bounds *bounds, const wa_assembly_caller *caller, wa_arena *arena,
+                                 wa_error *err);
+
+/* --- Reading a finished file ----------------------------------------------------------------------- */
+
+/** Everything small of a result file, and a summary of the large: what tables and verdicts need. Arena. */
+typedef struct wa_result {
+    const char *path;
+    wa_result_meta meta; /* batches and fingerprint included; cases hold name, vindex, path, k, bucket */
+    const char *source;  /* program version and commit that wrote it */
+    const wa_case_summary *summary;  /* [cases], recomputed from the observations */
+    const wa_evidence *evidence;     /* [cases] ready for wa_verdict_judge */
+    const double *seconds;  /* [cases] summed over layers */
+    const int64_t *bytes_read, *flops; /* [cases] likewise */
+    const double *ref_top1_prob, *ref_margin; /* [prompts] */
+    const int32_t *ref_top1_id;
+    const char *const *ref_top1_text;
+    const double *prob_delta, *kl;   /* [cases, prompts] */
+    const int8_t *top1_match;        /* [cases, prompts] */
+    const char *const *top1_text;    /* [cases, prompts] */
+    int64_t dense_evaluations;       /* summed over layers and prompts */
+    const wa_rate_rows *rate_rows;   /* [cases]; NULL with logits: last */
+} wa_result;
+
+/** Local. Open, check and summarise a finished file. Errors: WA_E_FORMAT (foreign, truncated, older format), WA_E_IO. */
+WA_CHECKED wa_status wa_result_open(const char *path, wa_arena *arena, wa_result **out, wa_error *err);
+
+/** Print what a result file is, for `walkaudit inspect`. */
+WA_CHECKED wa_status wa_result_describe(const char *path, FILE *out, wa_error *err);
+
+/**
+ * Open the HDF5 file of an external case: `y_walk` [layers, obs, hidden], f32 or f64 (compared as f32), `token_id` [obs] of the
+ * result whose x it answers and, where there, its `x_norm` [layers, obs], compared with the x of the run. Local; close with
+ * wa_external_close. Errors: WA_E_IO, WA_E_FORMAT (no such dataset, shape, type), WA_E_MISMATCH (made for other ids, or other x).
+ *
+ * dims  of the whole job; ids [dims->rows]
+ */
+WA_CHECKED wa_status wa_external_open_file(const wa_case *which, const wa_dims *dims, size_t hidden, const int32_t *ids,
+                                           wa_arena *arena, wa_external **out, wa_error *err);
+
+/** State of a result that may be unfinished, for `walkaudit status`; never locks. */
+typedef struct wa_result_status {
+    bool finished;
+    size_t batches, done;      /* known once the parts directory has its job; else 0 */
+    double batches_per_second; /* of the last run so far; 0 = not known */
+    bool owner_alive;          /* a lock with a living process or fresh heartbeat */
+    const char *owner;         /* "host HOST, process PID", arena, NULL = no lock */
+    int exit_code;             /* what `run` would answer: 0/1 finished, 75 resumable, 3 nothing there */
+} wa_result_status;
+WA_CHECKED wa_status wa_result_check(const char *path, wa_arena *arena, wa_result_status *out,
+                                     wa_error *err);
+
+/** Name and version of the HDF5 library in use, static. */
+const char *wa_store_library(void);
+
+#endif

@@ -1,0 +1,108 @@
+/* A vindex, opened and checked: index.json, and views of every FFN payload. */
+#ifndef WALKAUDIT_VINDEX_VINDEX_H
+#define WALKAUDIT_VINDEX_VINDEX_H
+
+#include "base/arena.h"
+#include "codec/codec.h"
+
+typedef enum wa_projection { WA_GATE, WA_UP, WA_DOWN, WA_PROJECTION_COUNT } wa_projection;
+/** "gate", "up", "down". */
+const char *wa_projection_name(wa_projection projection);
+
+/*
+ * Payload files. X(id, file name, meaning). A payload is "present" when its file is there (and, where it
+ * has one, its manifest) and every check of vindex-format.md 10 holds; damage is an error, never absence.
+ */
+#define WA_PAYLOAD_LIST(X)                                                               \
+    X(GATE, "gate_vectors.bin", "gate rows, f32 or f16")                                 \
+    X(UP_FEATURES, "up_features.bin", "up rows, f32")                                    \
+    X(DOWN_FEATURES, "down_features.bin", "down rows, feature-major, f32")               \
+    X(INTERLEAVED, "interleaved.bin", "gate, up and down per layer, f32")                \
+    X(INTERLEAVED_Q4, "interleaved_q4.bin", "gate, up and down per layer, Q4_0")         \
+    X(INTERLEAVED_Q4K, "interleaved_q4k.bin", "gate, up and down per layer, K-quants")   \
+    X(DOWN_FEATURES_Q4K, "down_features_q4k.bin", "feature-major down, K-quant")         \
+    X(FP4, "index.json: fp4", "FP4 or FP8 projections")
+
+typedef enum wa_payload {
+#define WA_PAYLOAD_ENUM(id, file, meaning) WA_PAYLOAD_##id,
+    WA_PAYLOAD_LIST(WA_PAYLOAD_ENUM)
+#undef WA_PAYLOAD_ENUM
+    WA_PAYLOAD_COUNT
+} wa_payload;
+
+const char *wa_payload_file(wa_payload payload);
+const char *wa_payload_meaning(wa_payload payload);
+
+typedef struct wa_vindex_layer {
+    size_t features;      /* F[l] */
+    size_t feature_start; /* P[l], prefix sum */
+    uint64_t gate_offset; /* byte offset in gate_vectors.bin */
+} wa_vindex_layer;
+
+/** Read-only after wa_vindex_open. */
+typedef struct wa_vindex {
+    const char *path;  /* as given, arena */
+    const char *model; /* index.json: a label only, arena */
+    const char *family;
+    const char *extract_level;
+    wa_format gate_format; /* index.json: dtype */
+    size_t layer_count, hidden, intermediate, vocab;
+    wa_vindex_layer *layers; /* [layer_count], arena; features = 0 where index.json lists none */
+    bool present[WA_PAYLOAD_COUNT];
+    bool readable[WA_PAYLOAD_COUNT]; /* present, and wa_vindex_matrix answers for all it holds */
+    const char *unusable[WA_PAYLOAD_COUNT]; /* not present though its file is there: why, to follow the
+                                               file's name ("has no manifest …"); NULL = no file, or usable */
+    bool gate_is_remade; /* GATE is present without gate_vectors.bin: f16 values made from the K-quant gate of
+                            interleaved_q4k.bin (walk-paths 1.4); wa_matrix.through_f16 */
+    const char *source_format[WA_PROJECTION_COUNT]; /* our extension in index.json ("walkaudit": {"source_format": {...}});
+                                                       NULL = not recorded */
+    const char *const *notes; /* [note_count] things worth telling that are no errors, arena */
+    size_t note_count;
+    const char *const *files; /* [file_count] paths of index.json and every payload, arena */
+    size_t file_count;
+    struct wa_vindex_maps *maps; /* owned */
+} wa_vindex;
+
+/**
+ * Open and check a vindex directory (vindex-format.md 10). Local. Payload *values* are not looked at.
+ *
+ * Errors: WA_E_IO, WA_E_FORMAT (file, place, found, expected), WA_E_MEMORY.
+ */
+WA_CHECKED wa_status wa_vindex_open(const char *path, wa_arena *arena, wa_vindex **out, wa_error *err);
+void wa_vindex_close(wa_vindex *vindex);
+
+/**
+ * The stored matrix of one projection of one layer in one payload. Gate and up are [F, H]; down is
+ * feature-major [F, H], or [H, F] where wa_payload_down_is_feature_major says so. Rows of K-quants
+ * and FP4 may be padded: cols is what counts, row_bytes covers the padding. rows = 0 when the layer
+ * has no features. The payload must be readable and hold the projection, else WA_E_INTERNAL.
+ */
+WA_CHECKED wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload,
+                                      wa_projection projection, size_t layer, wa_matrix *out,
+                                      wa_error *err);
+
+/** Does the payload hold that projection? */
+bool wa_payload_holds(wa_payload payload, wa_projection projection);
+
+/**
+ * The payload whose bytes wa_vindex_matrix gives for a projection that `payload` holds. Itself, but:
+ * an FP4 projection tagged f16 or f32 lives in its ordinary file (policy C: down in
+ * down_features.bin), and a re-made gate in interleaved_q4k.bin. Buckets and labels follow this one.
+ */
+wa_payload wa_vindex_serving(const wa_vindex *vindex, wa_payload payload, wa_projection projection);
+
+/**
+ * Is the payload's down stored feature-major, [F, H]? false: [H, F], a column is a feature (interleaved_q4k.bin,
+ * vindex-format 4.4). Payloads without down: true.
+ */
+bool wa_payload_down_is_feature_major(wa_payload payload);
+
+/** Non-finite values of one matrix: count, and the first place (feature row, element). */
+typedef struct wa_nonfinite {
+    size_t count;
+    size_t first_row, first_col;
+} wa_nonfinite;
+/** Scan a stored matrix; scratch: [cols] f32 of the caller. */
+wa_nonfinite wa_matrix_nonfinite(const wa_matrix *matrix, float *scratch);
+
+#endif
