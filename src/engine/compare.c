@@ -166,9 +166,7 @@ static wa_status run_case(comparison *c, wa_error *err)
     const wa_vindex *vindex = stage->audit->vindexes[c->which->vindex];
     WA_TRY(wa_case_open_layer(c->which, stage->audit->model, vindex, c->layer, &c->weights, err));
     int32_t *hits = NULL;
-    size_t hit_width = c->which->k == WA_K_ALL ? 0 : (size_t)c->which->k;
-    if (hit_width > c->weights.features)
-        hit_width = c->weights.features;
+    size_t hit_width = c->which->k == WA_K_ALL ? 0 : wa_case_hit_count(c->which, c->weights.features);
     if (hit_width > 0)
         WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits, &hits, err));
 

@@ -116,7 +116,8 @@ typedef struct raw_job {
 #define WA_JOB_PATH_KEYS(X)                                                              \
     X(NEEDED, raw_path, LISTED, path, "paths[].", "string", "", "a word of section Paths") \
     X(INT, raw_path, LISTED, k, "paths[].", "int", "(all)",                              \
-      "features kept per position; `sparse_serial`, `sparse_parallel` and `weights_fallback` only") \
+      "features kept per position, all where the FFN is no wider (the table notes it); `sparse_serial`, " \
+      "`sparse_parallel` and `weights_fallback` only")                                    \
     X(TEXT, raw_path, LISTED, name, "paths[].", "string", "(`VINDEX:PATH`, `:kK` when K is given)", \
       "replaces PATH and K in the case's name")                                          \
     X(TEXT, raw_path, LISTED, file, "paths[].", "string", "", "`external` only: HDF5 file with `y_walk`") \

@@ -230,7 +230,7 @@ static bool choose(oracle *o, size_t lane, const int32_t *theirs)
 static void drop_unused(oracle *o, size_t rows, const int32_t *hits)
 {
     for (size_t lane = 0; lane < rows; lane++) {
-        const int32_t *theirs = hits == NULL ? NULL : hits + lane * (size_t)o->which->k;
+        const int32_t *theirs = hits == NULL ? NULL : hits + lane * o->count;
         bool known = choose(o, lane, theirs);
         for (size_t f = 0; f < o->layer->features; f++) {
             double *act = &o->act[f * LANES + lane];
@@ -288,8 +288,7 @@ wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t
         feed(&o);
         if (o.ranked)
             drop_unused(&o, group,
-                        hits == NULL || which->k == WA_K_ALL ? NULL
-                                                             : hits + first * (size_t)which->k);
+                        hits == NULL || which->k == WA_K_ALL ? NULL : hits + first * o.count);
         project(&o);
         store_positions(&o, group, y + first * layer->hidden);
     }

@@ -87,6 +87,7 @@ typedef struct wa_case {
     int vindex;       /* index into the audit's vindexes; -1 for DENSE */
     wa_path path;
     int k; /* WA_K_ALL or a count */
+    size_t k_all_layers; /* layers no wider than a finite k: there it leaves no feature out */
     wa_bucket bucket;
     wa_source source[WA_PROJECTION_COUNT];
     wa_label kernel;         /* the one kernel that computes it; forced, never another */
@@ -168,9 +169,9 @@ typedef struct wa_walk_io {
     const float *x; /* [rows, hidden] */
     float *y;       /* [rows, hidden], written whole */
     size_t first_obs; /* observation of row 0: which rows a file of outputs answers */
-    int32_t *hits;  /* finite K only, may be NULL: [rows, k] features in descending |score|; -1 past the last
-                       feature, throughout a row with a NaN score (whose y is NaN), and when weights_fallback
-                       uses all features under its 80 % rule */
+    int32_t *hits;  /* finite K only, may be NULL: [rows, wa_case_hit_count] features in descending |score|; -1
+                       throughout a row with a NaN score (whose y is NaN), and when weights_fallback uses all
+                       features under its 80 % rule */
 } wa_walk_io;
 
 /**
@@ -187,6 +188,9 @@ WA_CHECKED wa_status wa_case_run(const wa_case *which, const wa_walk_layer *laye
 /** Is it a per-feature loop (sparse:serial, sparse:parallel_q4k_down): in gate order, leaving out small activations? */
 bool wa_case_is_loop(const wa_case *which);
 
+/** Features that a position uses in a layer of F features, and the width of its hit list: min(k, F), F when k is all. */
+size_t wa_case_hit_count(const wa_case *which, size_t features);
+
 /** Multiply-adds times two of one evaluation of `rows` rows, and stored bytes it reads; for cost figures. */
 double wa_case_flops(const wa_case *which, const wa_walk_layer *layer, size_t rows);
 size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);
@@ -196,7 +200,7 @@ size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);
  * For finite K it chooses its own hits in f64; a hit list of the kernel that differs only among scores closer
  * than 1e-6*|x||g| is taken instead (a tie is no defect).
  *
- * x [rows, hidden] f32; hits [rows, k] of the kernel or NULL; y out: [rows, hidden] f64.
+ * x [rows, hidden] f32; hits [rows, wa_case_hit_count] of the kernel or NULL; y out: [rows, hidden] f64.
  * rows <= WA_ORACLE_ROWS is fastest; any number is allowed.
  */
 enum { WA_ORACLE_ROWS = 8 };

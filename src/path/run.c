@@ -107,13 +107,10 @@ void wa_walk_tell_hits(const wa_walk *walk, const wa_walk_io *io, size_t row, co
 {
     if (io->hits == NULL || walk->which->k == WA_K_ALL)
         return;
-    size_t k = (size_t)walk->which->k;
-    size_t count = hits == NULL ? 0 : wa_case_hit_count(walk->which, walk->layer->features);
-    int32_t *to = io->hits + row * k;
-    if (count > 0)
-        memcpy(to, hits, count * sizeof *to);
-    for (size_t i = count; i < k; i++)
-        to[i] = -1;
+    size_t count = wa_case_hit_count(walk->which, walk->layer->features);
+    int32_t *to = io->hits + row * count;
+    for (size_t i = 0; i < count; i++)
+        to[i] = hits == NULL ? -1 : hits[i];
 }
 
 void wa_walk_poison(const wa_walk *walk, const wa_walk_io *io, size_t row)

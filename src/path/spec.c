@@ -239,19 +239,21 @@ static wa_bucket bucket_of_payload(wa_payload payload)
     }
 }
 
-static bool k_leaves_some_out(const wa_vindex *vindex, int k)
+/* Layers no wider than a finite k: "the k best features" are all features there. */
+static size_t layers_within_k(const wa_vindex *vindex, int k)
 {
+    size_t count = 0;
     for (size_t layer = 0; k != WA_K_ALL && layer < vindex->layer_count; layer++)
-        if ((size_t)k < vindex->layers[layer].features)
-            return true;
-    return false;
+        count += vindex->layers[layer].features <= (size_t)k ? 1 : 0;
+    return count;
 }
 
 /* The worst of the bytes that are read (Q16); approximate when features are left out, and
  * weights_fallback always is. */
 static wa_bucket bucket_of(const wa_case *item, const wa_vindex *vindex)
 {
-    if (item->path == WA_PATH_WEIGHTS_FALLBACK || k_leaves_some_out(vindex, item->k))
+    bool leaves_some_out = item->k != WA_K_ALL && item->k_all_layers < vindex->layer_count;
+    if (item->path == WA_PATH_WEIGHTS_FALLBACK || leaves_some_out)
         return WA_BUCKET_APPROXIMATE;
     wa_bucket worst = WA_BUCKET_EXACT;
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
@@ -274,6 +276,7 @@ wa_status wa_spec_resolve(const wa_vindex *vindex, const wa_model *model, wa_are
         WA_TRY(choose_source(vindex, item, (wa_projection)p,
                              list_of(item, model, (wa_projection)p), arena, reason, err));
     WA_TRY(check_ranking(vindex, item, arena, reason, err));
+    item->k_all_layers = layers_within_k(vindex, item->k);
     item->bucket = bucket_of(item, vindex);
 
     size_t layer = empty_layer(vindex);

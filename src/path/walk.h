@@ -63,8 +63,6 @@ WA_CHECKED wa_status wa_rank_open(wa_arena *arena, size_t n, wa_rank *out, wa_er
  */
 bool wa_rank_top(const wa_rank *rank, const float *scores, size_t n, size_t k, int32_t *hits);
 
-/** Features that a position uses: min(k, F), F when k is all. */
-size_t wa_case_hit_count(const wa_case *which, size_t features);
 /** weights_fallback's 80 % rule: 5 |F| >= 4 I, then all features are used (walk-paths 3.3). */
 bool wa_fallback_uses_all(const wa_case *which, size_t features);
 

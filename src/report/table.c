@@ -40,6 +40,22 @@ static void print_sources(const wa_table *t)
                     meta->cases[c].name);
 }
 
+/* A k that leaves nothing out measures what `k` absent measures, under a name that says otherwise. */
+static wa_status print_wide_k(const wa_table *t)
+{
+    const wa_result_meta *meta = &t->result->meta;
+    for (size_t c = 0; c < meta->dims.cases; c++) {
+        const wa_case *which = &meta->cases[c];
+        const char *name;
+        if (which->k == WA_K_ALL || which->k_all_layers == 0)
+            continue;
+        WA_TRY(wa_table_text(t, which->name, 0, &name));
+        fprintf(t->out, "note: %s: k = %d takes all features of %zu of %zu layers, which are no wider\n", name,
+                which->k, which->k_all_layers, meta->dims.layers);
+    }
+    return WA_OK;
+}
+
 /* A bound that holds at prompts this job has not is silent; a reader must know. */
 static void print_absent_prompts(const wa_table *t)
 {
@@ -73,6 +89,7 @@ static wa_status print_head(const wa_table *t)
     if (t->bounds->warning != NULL)
         fprintf(t->out, "warning: bounds %s: %s\n", t->bounds->name, t->bounds->warning);
     print_absent_prompts(t);
+    WA_TRY(print_wide_k(t));
     return WA_OK;
 }
 

@@ -81,6 +81,7 @@ static const wa_layout ROWS[] = {
     INDEX("case_vindex", "C", META, "vindex of the case")
     CODE("case_path", "C", PATH, META, "walk path of the case")
     INDEX("case_k", "C", META, "features taken per position; -1 = all")
+    ROW("case_k_all_layers", "C", I32, META, "1", "layers whose FFN is no wider than the case's k: all their features are taken")
     CODE("case_bucket", "C", BUCKET, META, "which bounds apply, from the bytes really read")
     CODE("case_reads", "CJ", YES, META, "whether the case reads the projection from its vindex")
     ROW("case_not_run", "C", TEXT, META, "1", "why the case could not run; empty where it ran")

@@ -115,19 +115,21 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
 {
     size_t count = x->dims.cases;
     const char *const *name, *const *not_run;
-    const int32_t *vindex, *k;
+    const int32_t *vindex, *k, *k_all_layers;
     const int8_t *path, *bucket, *reads, *own_stream;
     wa_case *cases;
     WA_TRY(wa_dataset_load(file, "case_name", x, arena, &name, err));
     WA_TRY(wa_dataset_load(file, "case_not_run", x, arena, &not_run, err));
     WA_TRY(wa_dataset_load(file, "case_vindex", x, arena, &vindex, err));
     WA_TRY(wa_dataset_load(file, "case_k", x, arena, &k, err));
+    WA_TRY(wa_dataset_load(file, "case_k_all_layers", x, arena, &k_all_layers, err));
     WA_TRY(wa_dataset_load(file, "case_path", x, arena, &path, err));
     WA_TRY(wa_dataset_load(file, "case_bucket", x, arena, &bucket, err));
     WA_TRY(wa_dataset_load(file, "case_reads", x, arena, &reads, err));
     WA_TRY(wa_dataset_load(file, "case_own_stream", x, arena, &own_stream, err));
     WA_TRY(wa_dataset_load(file, "expected_label", x, arena, &meta->expected_label, err));
     WA_TRY(check_range_i32("case_vindex", vindex, count, -1, x->dims.vindexes, err));
+    WA_TRY(check_range_i32("case_k_all_layers", k_all_layers, count, 0, x->dims.layers + 1, err));
     WA_TRY(check_range_i8("case_path", path, count, 0, WA_PATH_COUNT, err));
     WA_TRY(check_range_i8("case_bucket", bucket, count, 0, WA_BUCKET_COUNT, err));
     WA_TRY(check_range_i8("expected_label", meta->expected_label, count * x->dims.layers, 0,
@@ -137,6 +139,7 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
         cases[c] = (wa_case){.name = name[c],
                              .vindex = vindex[c],
                              .k = k[c],
+                             .k_all_layers = (size_t)k_all_layers[c],
                              .isolated = own_stream[c] == 0,
                              .not_run = not_run[c][0] == '\0' ? NULL : not_run[c]};
         fill_case(&cases[c], path[c], bucket[c], reads + c * WA_PROJECTION_COUNT);

@@ -106,13 +106,14 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
 {
     size_t count = meta->dims.cases;
     const char **name, **kernel, **not_run;
-    int32_t *vindex, *k;
+    int32_t *vindex, *k, *k_all_layers;
     int8_t *path, *bucket, *reads, *own_stream;
     WA_TRY(wa_arena_take(arena, count, sizeof *name, &name, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *kernel, &kernel, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *not_run, &not_run, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *vindex, &vindex, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *k, &k, err));
+    WA_TRY(wa_arena_take(arena, count, sizeof *k_all_layers, &k_all_layers, err));
     WA_TRY(wa_arena_take(arena, count, 1, &path, err));
     WA_TRY(wa_arena_take(arena, count, 1, &bucket, err));
     WA_TRY(wa_arena_take(arena, count, 1, &own_stream, err));
@@ -124,6 +125,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
         not_run[c] = which->not_run;
         vindex[c] = which->vindex;
         k[c] = which->k;
+        k_all_layers[c] = (int32_t)which->k_all_layers;
         path[c] = (int8_t)which->path;
         bucket[c] = (int8_t)which->bucket;
         own_stream[c] = !which->isolated;
@@ -134,6 +136,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     WA_TRY(wa_dataset_add(file, "case_vindex", x, vindex, err));
     WA_TRY(wa_dataset_add(file, "case_path", x, path, err));
     WA_TRY(wa_dataset_add(file, "case_k", x, k, err));
+    WA_TRY(wa_dataset_add(file, "case_k_all_layers", x, k_all_layers, err));
     WA_TRY(wa_dataset_add(file, "case_bucket", x, bucket, err));
     WA_TRY(add_texts(file, "case_not_run", x, not_run, count, arena, err));
     WA_TRY(wa_dataset_add(file, "case_own_stream", x, own_stream, err));

@@ -411,7 +411,12 @@ static void a_finite_k_is_named_and_approximate(void)
         CU_ASSERT_EQUAL(x.cases.items[i].kernel, label);
         CU_ASSERT_EQUAL(x.cases.items[i].expected_label, label);
         CU_ASSERT_EQUAL(x.cases.items[i].bucket, buckets[i]);
+        CU_ASSERT_EQUAL(x.cases.items[i].k_all_layers, i == 2 ? LAYERS : 0);
     }
+    x.layers[1].features = 512; /* layers of different widths */
+    WA_MUST(build(&x, requests, 1, true), &err);
+    CU_ASSERT_EQUAL(x.cases.items[0].k_all_layers, 1);
+    CU_ASSERT_EQUAL(x.cases.items[0].bucket, WA_BUCKET_APPROXIMATE);
     wa_arena_close(x.arena);
 }
 

@@ -313,7 +313,7 @@ static void rows_beyond_one_tile_are_computed_too(void)
 static void hits_stand_in_descending_magnitude_with_ties_by_index(void)
 {
     wa_arena *arena = test_arena();
-    const float gate[] = {3.0F, -4.0F, 4.0F, 0.5F, -3.0F}, one[] = {1, 1, 1, 1, 1}, x[] = {1.0F};
+    const float gate[] = {3.0F, -4.0F, 4.0F, 0.5F, -3.0F}, one[] = {1, 1, 1, 1, 1}, x[] = {1.0F, 1.0F};
     wa_walk_layer l = {.gated = true,
                        .down_is_feature_major = true,
                        .activation = WA_SILU,
@@ -322,16 +322,18 @@ static void hits_stand_in_descending_magnitude_with_ties_by_index(void)
     l.gate = l.select = test_store(arena, gate, 5, 1, WA_FORMAT_F32, 0);
     l.up = l.down = test_store(arena, one, 5, 1, WA_FORMAT_F32, 0);
     wa_case which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 3);
-    int32_t hits[7];
+    int32_t hits[11] = {[10] = 77};
     const float *y = test_run(arena, &which, &l, 1, x, hits);
     CU_ASSERT(hits[0] == 1 && hits[1] == 2 && hits[2] == 0);
     double expected =
         wa_phi_ref(WA_SILU, -4.0) + wa_phi_ref(WA_SILU, 4.0) + wa_phi_ref(WA_SILU, 3.0);
     CU_ASSERT_DOUBLE_EQUAL(y[0], expected, 1e-6);
 
-    which.k = 7; /* more than there are: all, then -1 */
-    test_run(arena, &which, &l, 1, x, hits);
-    CU_ASSERT(hits[3] == 4 && hits[4] == 3 && hits[5] == -1 && hits[6] == -1);
+    which.k = 7; /* more than there are: all, and lists are no wider than that */
+    y = test_run(arena, &which, &l, 2, x, hits);
+    const double *truth = test_oracle(arena, &which, &l, 2, x, hits);
+    CU_ASSERT(hits[3] == 4 && hits[4] == 3 && hits[5] == 1 && hits[9] == 3 && hits[10] == 77);
+    CU_ASSERT_DOUBLE_EQUAL(y[1], truth[1], 1e-6);
     wa_arena_close(arena);
 }
 
