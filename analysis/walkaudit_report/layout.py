@@ -1,7 +1,7 @@
 """Which axes each dataset has: what analysis/README.md lists, as far as this package reads it."""
 
-NEWEST = 1  # `walkaudit_format` of the newest layout this version reads
-OLDEST = 1
+NEWEST = 2  # `walkaudit_format` of the newest layout this version reads
+OLDEST = 2
 
 SCALES = ("case", "layer", "obs", "prompt", "slot", "vindex", "projection", "offer", "batch")
 PROJECTIONS = ("gate", "up", "down")

@@ -101,7 +101,8 @@ def check_format(file, path):
         relation = "" if version is None else "newer " if version > layout.NEWEST else "older "
         expected = str(layout.NEWEST) if layout.OLDEST == layout.NEWEST else f"{layout.OLDEST} to {layout.NEWEST}"
         raise Failure(f"a result of an unknown {relation}layout", f"'{path}'",
-                      f"found walkaudit_format {found if version is None else version}, expected {expected}")
+                      f"found walkaudit_format {found if version is None else version}, expected {expected}; run the job again, or use "
+                      "the walkaudit that wrote it")
 
 
 class Result:

@@ -74,7 +74,11 @@ static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status
         out->owner_alive = owner.alive;
     }
     wa_parts_job job;
-    if (wa_parts_job_open(directory, arena, &job, NULL) != WA_OK)
+    wa_error why = {.status = WA_OK};
+    wa_status status = wa_parts_job_open(directory, arena, &job, &why);
+    if (status == WA_E_MISMATCH) /* of another format: `run` refuses them, too */
+        return wa_fail(err, status, "%s", why.text);
+    if (status != WA_OK)
         return WA_OK; /* no job yet, or an unreadable one: nothing is known to be done */
     counter c = {.result_path = path, .directory = directory, .batches = job.batch_count};
     WA_TRY(wa_arena_take(arena, c.batches, sizeof *c.part_written, &c.part_written, err));

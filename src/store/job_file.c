@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PARTS_VERSION = 1 };
-
 wa_status wa_parts_hash(const wa_result_meta *meta, wa_arena *arena, char **out, wa_error *err)
 {
     size_t room = 1, used = 0;
@@ -33,7 +31,7 @@ static json_t *describe(const wa_result_meta *meta, const char *hash)
         json_array_append_new(batches,
                               json_pack("[I, I]", (json_int_t)meta->batches[b].prompt_count,
                                         (json_int_t)meta->batches[b].rows));
-    return json_pack("{s:i, s:s, s:o, s:o}", "walkaudit_parts", PARTS_VERSION, "hash", hash,
+    return json_pack("{s:i, s:s, s:o, s:o}", "walkaudit_parts", WA_LAYOUT_VERSION, "hash", hash,
                      "fingerprint", items, "batches", batches);
 }
 
@@ -76,9 +74,7 @@ static wa_status parse(const json_t *root, wa_arena *arena, wa_parts_job *out, w
     size_t version;
     const char *hash;
     WA_TRY(wa_json_size(root, "walkaudit_parts", &version, err));
-    if (version != PARTS_VERSION)
-        return wa_fail(err, WA_E_FORMAT, "parts of version %zu, expected %d", version,
-                       PARTS_VERSION);
+    WA_TRY(wa_layout_check_version("parts", (int64_t)version, err));
     WA_TRY(wa_json_string(root, "hash", &hash, err));
     char *copy;
     WA_TRY(wa_arena_copy(arena, hash, strlen(hash), &copy, err));

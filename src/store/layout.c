@@ -154,6 +154,16 @@ static const wa_layout ROWS[] = {
 
 enum { ROW_COUNT = sizeof ROWS / sizeof ROWS[0], CHUNK_LAYERS = 16, CHUNK_STREAM = 8192 };
 
+wa_status wa_layout_check_version(const char *what, int64_t found, wa_error *err)
+{
+    if (found == WA_LAYOUT_VERSION)
+        return WA_OK;
+    return wa_fail(err, WA_E_MISMATCH,
+                   "%s of format %lld, this walkaudit reads format %d: run the job again, or use the walkaudit that "
+                   "wrote it",
+                   what, (long long)found, WA_LAYOUT_VERSION);
+}
+
 size_t wa_layout_count(void)
 {
     return ROW_COUNT;

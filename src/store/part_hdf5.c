@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PART_VERSION = 1 };
-
 static const struct {
     const char *name;
     size_t offset;
@@ -29,7 +27,7 @@ static size_t dimension(const wa_dims *dims, size_t d)
 static wa_status write_identity(wa_hid file, size_t batch, const char *hash, const wa_dims *dims,
                                 bool has_encoding, wa_error *err)
 {
-    WA_TRY(wa_attribute_write_i64(file, "walkaudit_part", PART_VERSION, err));
+    WA_TRY(wa_attribute_write_i64(file, "walkaudit_part", WA_LAYOUT_VERSION, err));
     WA_TRY(wa_attribute_write_text(file, "fingerprint", hash, err));
     WA_TRY(wa_attribute_write_i64(file, "batch", (int64_t)batch, err));
     WA_TRY(wa_attribute_write_i64(file, "has_encoding", has_encoding, err));
@@ -175,7 +173,7 @@ static wa_status check_hash(wa_hid file, const char *hash, wa_error *err)
 static wa_status check_identity(wa_hid file, const char *hash, size_t batch, const wa_dims *dims,
                                 wa_error *err)
 {
-    WA_TRY(expect_i64(file, "walkaudit_part", PART_VERSION, err));
+    WA_TRY(expect_i64(file, "walkaudit_part", WA_LAYOUT_VERSION, err));
     WA_TRY(check_hash(file, hash, err));
     WA_TRY(expect_i64(file, "batch", (int64_t)batch, err));
     WA_TRY(expect_i64(file, "logits_all", dims->logits_all, err));

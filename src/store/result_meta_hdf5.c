@@ -31,10 +31,7 @@ wa_status wa_result_check_version(wa_hid file, wa_error *err)
                        "HDF5, but not a result of walkaudit: no attribute 'walkaudit_format'");
     }
     WA_TRY(wa_attribute_read_i64(file, "walkaudit_format", &version, err));
-    if (version != WA_LAYOUT_VERSION)
-        return wa_fail(err, WA_E_FORMAT, "result of format %lld, this version reads %d",
-                       (long long)version, WA_LAYOUT_VERSION);
-    return WA_OK;
+    return wa_layout_check_version("result", version, err);
 }
 
 wa_status wa_result_fingerprint(wa_hid file, wa_arena *arena, const wa_fingerprint_item **out,

@@ -80,12 +80,17 @@ def check_refusals(walkaudit, whole, folder):
             if key != "walkaudit_format":
                 b.attrs[key] = a.attrs[key]
     older = folder / "older.h5"
-    with h5py.File(older, "w") as file:
-        file.attrs["walkaudit_format"] = 0
+    older.write_bytes(whole.read_bytes())
+    with h5py.File(older, "r+") as file:
+        newest = int(file.attrs["walkaudit_format"][0])
+        file.attrs["walkaudit_format"] = newest - 1
     for path in (cut, unfinished, older):
         for verb in ("status", "verdict"):
             said = run(walkaudit, verb, str(path), expect=3)
             assert said.count("\n") == 1 and said.startswith("walkaudit: ") and str(path) in said, said
+    for verb in ("status", "verdict", "inspect"):
+        said = run(walkaudit, verb, str(older), expect=3)
+        assert f"result of format {newest - 1}, this walkaudit reads format {newest}: run the job again" in said, said
     assert "finished, 4 batches" in run(walkaudit, "status", str(whole), expect=1)
     assert "a:interleaved" in run(walkaudit, "inspect", str(whole))
 

@@ -480,6 +480,27 @@ static void damaged_job_file_is_one_clear_error(void)
     tear_down(&f);
 }
 
+/* What was begun by the version before is neither resumed nor called "nothing is done". */
+static void parts_of_another_format_are_refused_in_one_line(void)
+{
+    fixture f;
+    wa_parts *parts = open_parts((set_up(&f, "older"), &f), false);
+    wa_result_status state;
+    wa_parts_close(parts, false);
+    write_text(&f, "job.json", "{\"walkaudit_parts\": 1, \"hash\": \"\", \"fingerprint\": [], \"batches\": []}");
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_MISMATCH);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "parts of format 1, this walkaudit reads format 2"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "--fresh"));
+    CU_ASSERT_EQUAL(wa_result_check(f.result, f.arena, &state, &f.err), WA_E_MISMATCH);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "run the job again, or use the walkaudit that wrote it"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "job.json"));
+    CU_ASSERT_PTR_NULL(strchr(f.err.text, '\n'));
+    parts = open_parts(&f, true); /* --fresh computes it anew */
+    CU_ASSERT_EQUAL(wa_parts_get_state(parts), WA_PARTS_FRESH);
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
 static void foreign_file_at_the_result_path_is_not_overwritten(void)
 {
     fixture f;
@@ -643,6 +664,7 @@ WA_SUITE("store", WA_CASE(layout_names_are_unique_and_every_field_has_a_row),
          WA_CASE(part_that_cannot_be_written_leaves_nothing),
          WA_CASE(directory_that_cannot_be_made_is_named),
          WA_CASE(damaged_job_file_is_one_clear_error),
+         WA_CASE(parts_of_another_format_are_refused_in_one_line),
          WA_CASE(foreign_file_at_the_result_path_is_not_overwritten), WA_CASE(part_is_no_result),
          WA_CASE(living_owner_is_named_and_refused), WA_CASE(lock_of_a_gone_process_is_taken_over),
          WA_CASE(another_hosts_lock_lives_for_a_minute_of_silence),
