@@ -200,6 +200,34 @@ def check_readme_commands(root, findings):
     return len(commands)
 
 
+def verdicts_of_header(text):
+    """[(word, code)] of the list in verdict.h, in its order, which is that of severity."""
+    rows = text.partition("#define WA_VERDICT_LIST(X)")[2].partition("typedef")[0]
+    return [(word, int(code)) for code, word in re.findall(r'X\(\w+,\s*(\d+),\s*"([^"]+)"', rows)]
+
+
+def verdicts_of_document(text):
+    """The same of the table of verdicts.md: rows `| 1 | NOT-RUN | 0 | …`."""
+    return [(word, int(code)) for word, code in re.findall(r"^\| \d+ \| ([A-Z0-9-]+) \| (\d+) \|", text, re.MULTILINE)]
+
+
+def check_verdicts(root, findings):
+    """The table of doc/verdicts.md has the words, codes and order of verdict.h."""
+    wanted = verdicts_of_header((root / "src/judge/verdict.h").read_text())
+    found = verdicts_of_document((root / "doc/verdicts.md").read_text())
+    for word, code in wanted:
+        if (word, code) not in found:
+            findings.add("doc/verdicts.md", f"has no row for {word} with code {code} of src/judge/verdict.h: "
+                         "who adds a word to WA_VERDICT_LIST adds its row here")
+    for word, code in found:
+        if (word, code) not in wanted:
+            findings.add("doc/verdicts.md", f"has a row for {word} with code {code}, verdict.h has none")
+    if sorted(wanted) == sorted(found) and wanted != found:
+        findings.add("doc/verdicts.md", f"its order is {[word for word, _ in found]}, "
+                     f"that of WA_VERDICT_LIST {[word for word, _ in wanted]}")
+    return len(wanted)
+
+
 def main():
     root = pathlib.Path(sys.argv[1]).resolve()
     compiler, includes = sys.argv[2], sys.argv[3:]
@@ -210,6 +238,7 @@ def main():
         "includes": check_boundaries(files, root, findings),
         "functions": check_sizes(files, root, findings),
         "texts": check_private_places(files, root, findings),
+        "verdicts": check_verdicts(root, findings),
         "exit codes": check_exit_codes(root, findings),
         "README commands": check_readme_commands(root, findings),
     }
