@@ -1,4 +1,4 @@
-"""Bounds from measurement: the worst of each bucket, with headroom. walk-paths: measure, then tighten.
+"""Bounds from measurement: the worst of each bucket, with headroom (walk-paths 4.12).
 
 The native rule keeps one headroom f in lengths for both figures: a ceiling of f·r on rel_L2 is a floor of 1 − f²·(1 − c) on the
 cosine, since 1 − c grows with the square. LARQL's rule gives the cosine one decimal less and rel_L2 four times.

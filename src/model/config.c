@@ -80,7 +80,7 @@ wa_status wa_config_finish(wa_config *config, wa_error *err)
         return wa_fail(err, WA_E_FORMAT, "head dimension %zu is odd, rotation needs pairs",
                        facts->head_dim);
     if (family->embed == WA_EMBED_SQRT)
-        facts->embed_scale = sqrtf((float)facts->hidden); /* f32, as upstream (3.1) */
+        facts->embed_scale = sqrtf((float)facts->hidden); /* f32: forward-pass.md 3.1 */
     return check_numbers(facts, err);
 }
 

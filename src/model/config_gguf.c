@@ -167,7 +167,7 @@ static wa_status read_scales(const reader *r, wa_model *facts, wa_error *err)
     facts->embed_scale = (float)embedding;
     facts->residual_multiplier = (float)residual;
     facts->logits_scale = 1 / (float)logits;
-    if (attention != 0 && (r->native || attention != 1)) /* larql takes 1 for "not given" (3.5) */
+    if (attention != 0 && (r->native || attention != 1)) /* larql takes 1 for "not given": forward-pass.md 3.5 */
         facts->attn_scale = (float)attention;
     return WA_OK;
 }

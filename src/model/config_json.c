@@ -259,7 +259,7 @@ static wa_status read_attn_scale(const reader *r, wa_model *facts, wa_error *err
         return WA_OK;
     double multiplier;
     WA_TRY(wa_json_f64_or(r->text, "attention_multiplier", 1, &multiplier, err));
-    if (r->native || multiplier != 1) /* upstream takes 1 for "not given" (3.5) */
+    if (r->native || multiplier != 1) /* upstream takes 1 for "not given": forward-pass.md 3.5 */
         facts->attn_scale = (float)multiplier;
     return WA_OK;
 }

@@ -1,4 +1,5 @@
-/* The families, as tables. Facts: forward-pass.md 2.2, names: 1.3 and 1.7, refusals: 2.3. */
+/* The families, as tables. Facts: forward-pass.md 2.2, names: forward-pass.md 1.3 and 1.7,
+ * refusals: forward-pass.md 2.3. */
 #include "model/family.h"
 
 /* --- names --- */

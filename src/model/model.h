@@ -39,7 +39,7 @@ typedef struct wa_layer {
 /** Facts and weights of a model. Read-only after wa_model_open. */
 typedef struct wa_model {
     const char *path;   /* as given, arena */
-    const char *family; /* "gemma3", "llama", …: index.json's `family` and design's table, static */
+    const char *family; /* "gemma3", "llama", …: index.json's `family` (forward-pass.md 2.2), static */
     const char *model_type; /* config.json's model_type or the GGUF architecture, arena */
     const char *container; /* "safetensors" or "gguf" */
     wa_semantics semantics;

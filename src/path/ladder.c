@@ -2,7 +2,7 @@
  * down. */
 #include "path/path.h"
 
-/* Hit lists of at least this many features take the parallel loop (2.3 d). */
+/* Hit lists of at least this many features take the parallel loop (walk-paths 2.3, row d). */
 enum { PARALLEL_HITS = 512 };
 
 typedef const wa_ladder_facts facts;
@@ -22,7 +22,8 @@ static size_t hit_count(facts *f)
     return f->k_is_set && f->k < f->features ? f->k : f->features;
 }
 
-/* 2.3 a: the sparse walk declines unless some storage has rows. interleaved.bin does not count. */
+/* Walk-paths 2.3, row a: the sparse walk declines unless some storage has rows. interleaved.bin does not
+ * count. */
 static bool sparse_has_rows(facts *f)
 {
     return (f->up_matrix && f->down_matrix) || f->q4k_layer || f->has_fp4;
@@ -120,8 +121,8 @@ static bool exact(facts *f)
     return f->has_down_features && f->model_up && f->down_matrix;
 }
 
-/* 4.8: upstream's report calls this a fallthrough to full_mmap; the code uses the model's own down.
- */
+/* Walk-paths 4.8: upstream's report calls this a fallthrough to full_mmap; the code uses the model's own
+ * down. */
 static bool exact_model_down(facts *f)
 {
     return f->has_down_features && f->model_up;
@@ -150,7 +151,7 @@ static bool always(facts *f)
 
 /* First match wins. A step that declines is one whose predicate fails. */
 static const struct rung {
-    const char *step; /* of walk-paths 2.2, letters of 2.3 */
+    const char *step; /* row of walk-paths 2.2, letter of a row of walk-paths 2.3 */
     bool (*holds)(facts *f);
     wa_label label;
 } LADDER[] = {

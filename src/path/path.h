@@ -291,7 +291,7 @@ typedef struct wa_ladder_facts {
 } wa_ladder_facts;
 
 /**
- * The label that names the kernel which produced the numbers: one per call (design's reading of 2.3), so a call whose
+ * The label that names the kernel which produced the numbers: one per call (design 2; upstream's trace has several, walk-paths 2.3), so a call whose
  * positions all take the parallel loop is sparse:parallel_q4k_down and a mixed one sparse:serial. NONE: upstream panics.
  */
 wa_label wa_ladder_route(const wa_ladder_facts *facts);

@@ -10,8 +10,8 @@ enum { FROM_MODEL = WA_PAYLOAD_COUNT, END };
 #define LIST(...) ((const int[]){__VA_ARGS__, END})
 #define P(payload) WA_PAYLOAD_##payload
 
-/* A kernel reads each projection from the first of these that the path sees. Walk-paths 2.3 b for
- * gemv, 1.3 and 2.3 d, e for the per-feature loops; K-quant products take down as stored, [H, F],
+/* A kernel reads each projection from the first of these that the path sees. Row b of walk-paths 2.3
+ * for gemv, walk-paths 1.3 and rows d, e of 2.3 for the per-feature loops; K-quant products take down as stored, [H, F],
  * and leave the feature-major copy alone. */
 static const int *const READS[WA_LABEL_COUNT][WA_PROJECTION_COUNT] = {
     [WA_LABEL_SPARSE_GEMV_FULL_K] = {LIST(P(GATE)), LIST(P(UP_FEATURES), P(INTERLEAVED_Q4K)),

@@ -48,7 +48,7 @@ static wa_fp4_choice choose(const wa_extract_options *options, const wa_complian
         .share = (float)wa_bucket_share(&scan->rows, &all, (float)options->fp4_threshold),
         .action = ACTIONS[policy]};
     if (policy == WA_FP4_PRECISION_FP4 && choice.share < (float)options->fp4_floor) {
-        choice.chosen = WA_FP4_PRECISION_FP8; /* always, whatever the fallback says (3.8) */
+        choice.chosen = WA_FP4_PRECISION_FP8; /* always: vindex-format 3.8 */
         choice.action = "downgraded_fp4_to_fp8";
     }
     choice.file = FILES[projection][choice.chosen];

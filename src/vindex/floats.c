@@ -104,7 +104,8 @@ static wa_status check_f32_file(const wa_vindex_build *build, wa_payload payload
     return wa_fail(err, WA_E_FORMAT, "%zu of %zu bytes", size, expected);
 }
 
-/* V6 for interleaved_q4.bin: the layer stride is a layer's own size, so all must be equal (4.3). */
+/* V6 for interleaved_q4.bin: the layer stride is a layer's own size, so all must be equal
+ * (vindex-format 4.3). */
 static wa_status check_q4(const wa_vindex_build *build, wa_error *err)
 {
     const wa_vindex *vindex = build->vindex;
@@ -150,7 +151,7 @@ static wa_status open_payload(wa_vindex_build *build, wa_payload payload, wa_err
     return WA_OK;
 }
 
-/* V4. The size is the only thing that tells f32 from f16 (2.5). */
+/* V4. The size is the only thing that tells f32 from f16 (vindex-format 2.5). */
 static wa_status check_embeddings(wa_vindex_build *build, wa_error *err)
 {
     static const char name[] = "embeddings.bin";

@@ -91,7 +91,7 @@ static void place(const wa_vindex *vindex, wa_payload payload, wa_projection pro
     case WA_PAYLOAD_INTERLEAVED:
         place_rows(out, base, WA_FORMAT_F32, vindex->hidden, in_triple);
         break;
-    case WA_PAYLOAD_INTERLEAVED_Q4: /* all layers are alike, so the prefix sum is 4.3's stride */
+    case WA_PAYLOAD_INTERLEAVED_Q4: /* layers are alike: vindex-format 4.3 */
         place_rows(out, base, WA_FORMAT_Q4_0, vindex->hidden, in_triple);
         break;
     case WA_PAYLOAD_INTERLEAVED_Q4K:

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 
-# What may be included where (house rules): the suffix of a file is its licence.
+import references
+
+# What may be included where (house-style 3): the suffix of a file is its licence.
 LICENCES = {"mpi.h": "mpi", "hdf5.h": "hdf5", "cblas.h": "blas"}
 
 # Folders of src/ in the order of the data's way, and what each may see beside itself: always what lies below.
@@ -200,6 +202,27 @@ def check_readme_commands(root, findings):
     return len(commands)
 
 
+def check_references(files, root, findings):
+    """Each reference to a document of doc/, to one of its codes or to a file leads somewhere.
+
+    `design N` means section N of its file in doc/; references.py says what else is a reference.
+    """
+    count = 0
+    library = references.Library(root)
+    for place, fault in [*library.faults_of_definitions(), *references.faults_of_examples(library)]:
+        findings.add(place, fault)
+    for path in files:
+        if path.suffix in BINARY or path.stat().st_size > 1 << 20:
+            continue
+        prose = references.prose_of(path, path.read_text(errors="replace"))
+        for offset, faults in references.references_in(library, path, prose or ""):
+            count += 1
+            line = prose.count("\n", 0, offset) + 1
+            for fault in faults:
+                findings.add(f"{path.relative_to(root)}:{line}", f"refers to {fault}")
+    return count
+
+
 def verdicts_of_header(text):
     """[(word, code)] of the list in verdict.h, in its order, which is that of severity."""
     rows = text.partition("#define WA_VERDICT_LIST(X)")[2].partition("typedef")[0]
@@ -238,6 +261,7 @@ def main():
         "includes": check_boundaries(files, root, findings),
         "functions": check_sizes(files, root, findings),
         "texts": check_private_places(files, root, findings),
+        "references": check_references(files, root, findings),
         "verdicts": check_verdicts(root, findings),
         "exit codes": check_exit_codes(root, findings),
         "README commands": check_readme_commands(root, findings),

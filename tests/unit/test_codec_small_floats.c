@@ -48,7 +48,7 @@ static void every_e4m3_code_survives_a_round_trip(void)
     }
 }
 
-/* vindex-format.md 12, and what 5.8 says of its two deviations from rounding. */
+/* vindex-format.md 12, and the two deviations from rounding of vindex-format.md 5.8. */
 static void e4m3_encodes_the_edges_as_larql(void)
 {
     static const struct {

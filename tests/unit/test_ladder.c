@@ -57,8 +57,7 @@ static wa_ladder_facts at_k(wa_ladder_facts f, size_t k)
 
 #define SEES(facts, label) CU_ASSERT_EQUAL(wa_ladder_route(&(facts)), WA_LABEL_##label)
 
-/* --- 2.2 -----------------------------------------------------------------------------------------
- */
+/* --- walk-paths 2.2 --- */
 
 static void step_1_zero_features_are_dense_whatever_else_there_is(void)
 {
@@ -176,8 +175,7 @@ static void step_12_is_what_is_left(void)
     SEES(f, WEIGHTS_FALLBACK_OVERRIDE);
 }
 
-/* --- 2.3 -----------------------------------------------------------------------------------------
- */
+/* --- walk-paths 2.3 --- */
 
 static void row_a_declines_without_both_matrices_q4k_or_fp4(void)
 {
@@ -267,8 +265,7 @@ static void row_f_a_call_that_is_parallel_in_part_is_serial(void)
     SEES(f, SPARSE_SERIAL);
 }
 
-/* --- 2.4 -----------------------------------------------------------------------------------------
- */
+/* --- walk-paths 2.4 --- */
 
 static void feature_files_fire_gemv_full_mmap_and_exact(void)
 {

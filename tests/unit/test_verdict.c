@@ -546,7 +546,7 @@ static void a_contradiction_is_refused(void)
     write_file("fp4: {cos: 0.98, rel_l2: 0.01}\n");
     CU_ASSERT_EQUAL(wa_bounds_open(PATH, arena, &set, &err), WA_E_JOB);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "fp4: rel_l2 0.01 contradicts cos 0.98"));
-    /* 4.11: at cos 0.98 the smallest possible r is 1.990e-1 */
+    /* walk-paths 4.11: at cos 0.98 the smallest possible r is 1.990e-1 */
     write_file("fp4: {cos: 0.98, rel_l2: 0.1989}\n");
     CU_ASSERT_EQUAL(wa_bounds_open(PATH, arena, &set, &err), WA_E_JOB);
     write_file("fp4: {cos: 0.98, rel_l2: 0.1990}\n");
