@@ -173,6 +173,11 @@ def place_words(place):
     return f"{text.plain(place.key)}/{place.position} {text.token(place.token)}"
 
 
+def stored_words(result, at):
+    payload, layer, projection = at
+    return f"L{layer} {layout.PROJECTIONS[projection]} of {result.words('payload')[payload]}"
+
+
 def compare_encoding(old, new):
     """Rows of the vindexes that both results hold."""
     changes = []
@@ -182,16 +187,14 @@ def compare_encoding(old, new):
         one, other = old.vindexes.index(name), new.vindexes.index(name)
         for figure in ("p50", "p99", "max"):
             before, after = old[f"row_err_{figure}"][one], new[f"row_err_{figure}"][other]
-            for layer, projection in zip(*np.nonzero(bits(before) != bits(after))):
-                where = f"L{layer} {layout.PROJECTIONS[projection]}, {figure}"
-                changes.append(Change("encoding", METRICS["row_err"].symbol, name, where, float(before[layer, projection]),
-                                      float(after[layer, projection]),
-                                      ratio(before[layer, projection], after[layer, projection], NOISE["row_err"]), int(layer)))
-        spoiled = new["row_nonfinite"][other] > old["row_nonfinite"][one]
-        changes += [Change("encoding", "values that are no number", name, f"L{layer} {layout.PROJECTIONS[projection]}",
-                           float(old["row_nonfinite"][one, layer, projection]),
-                           float(new["row_nonfinite"][other, layer, projection]), math.inf, int(layer))
-                    for layer, projection in zip(*np.nonzero(spoiled))]
+            for at in zip(*np.nonzero(bits(before) != bits(after))):
+                changes.append(Change("encoding", METRICS["row_err"].symbol, name, f"{stored_words(new, at)}, {figure}",
+                                      float(before[at]), float(after[at]), ratio(before[at], after[at], NOISE["row_err"]),
+                                      int(at[1])))
+        before, after = old["row_nonfinite"][one], new["row_nonfinite"][other]
+        changes += [Change("encoding", "values that are no number", name, stored_words(new, at), float(before[at]), float(after[at]),
+                           math.inf, int(at[1]))
+                    for at in zip(*np.nonzero(after > before))]
     return changes
 
 

@@ -93,7 +93,7 @@ def describe_case(result, case, surveys, shown):
         "name": result.cases[case], "vindex": result.vindexes[vindex] if vindex >= 0 else None,
         "path": result.words("case_path")[case], "k": None if k < 0 else k,
         "bucket": result.words("case_bucket")[case],
-        "reads": [name for name, read in zip(layout.PROJECTIONS, result["case_reads"][case]) if read],
+        "reads": [name for name, payload in zip(layout.PROJECTIONS, result["case_payload"][case]) if payload >= 0],
         "verdict": result.words("verdict")[case], "reasons": reasons,
         "observations": {name: int(result[f"n_{key}"][case]) for name, key in
                          (("all", "obs"), ("distinct", "obs_distinct"), ("non_finite", "non_finite"),
@@ -189,20 +189,18 @@ def describe_rates(result, case):
 
 
 def describe_encoding(result, case):
-    """The worst of the projections that the case reads from its vindex."""
-    vindex = int(result["case_vindex"][case])
-    if vindex < 0:
-        return None
-    checked = (result["row_err_checked"][vindex] == 1) & (result["case_reads"][case] == 1)
+    """The worst of the projections that the case reads from its vindex, each in the payload that it reads."""
+    checked = result.read_by(case, "row_err_checked", 0) == 1
     if not checked.any():
         return None
-    sizes = result["row_err_max"][vindex]
+    sizes, at_99 = result.read_by(case, "row_err_max"), result.read_by(case, "row_err_p99")
+    rows, non_finite = result.read_by(case, "row_err_worst", -1), result.read_by(case, "row_nonfinite", 0)
     order = np.where(checked, np.where(np.isfinite(sizes), sizes, np.inf), -np.inf)
     layer, projection = (int(at) for at in np.unravel_index(np.argmax(order), order.shape))
-    return {"max": float(sizes[layer, projection]), "p99": float(result["row_err_p99"][vindex][layer, projection]),
+    return {"max": float(sizes[layer, projection]), "p99": float(at_99[layer, projection]),
             "layer": layer, "projection": layout.PROJECTIONS[projection],
-            "row": int(result["row_err_worst"][vindex][layer, projection]),
-            "non_finite": int(result["row_nonfinite"][vindex][checked].sum())}
+            "row": int(rows[layer, projection]),
+            "non_finite": int(non_finite[checked].sum())}
 
 
 def describe_layers(result, case, surveys):

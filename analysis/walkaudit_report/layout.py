@@ -3,21 +3,22 @@
 NEWEST = 2  # `walkaudit_format` of the newest layout this version reads
 OLDEST = 2
 
-SCALES = ("case", "layer", "obs", "prompt", "slot", "vindex", "projection", "offer", "batch")
+SCALES = ("case", "layer", "obs", "prompt", "slot", "vindex", "payload", "projection", "offer", "batch")
 PROJECTIONS = ("gate", "up", "down")
 
-_CELL, _ENCODING = ("case", "layer", "obs"), ("vindex", "layer", "projection")
+_CELL, _ENCODING = ("case", "layer", "obs"), ("vindex", "payload", "layer", "projection")
 _EXTREMES = ("min_cos", "max_rel_l2", "max_l2", "max_max_abs", "max_eta")
 _NAMES = {
     ("case",): "case_name case_vindex case_path case_k case_k_all_layers case_bucket case_own_stream case_kernel verdict fail_reasons n_obs_distinct "
                "n_non_finite n_missing n_obs first_n_obs rest_n_obs mean_rel_l2 p50_rel_l2 p95_rel_l2 p99_rel_l2 "
                "bound_cos bound_rel_l2 bound_dp bound_near_tie",
     ("vindex",): "vindex_name vindex_path",
+    ("payload",): "payload",
     ("prompt",): "prompt_key prompt_text prompt_rows ref_top1_id ref_top1_prob ref_margin ref_top1_text",
     ("obs",): "obs_prompt obs_position token_id token_text",
     ("offer",): "not_offered not_offered_vindex not_offered_path",
     ("batch",): "batch_first_prompt batch_prompts",
-    ("case", "projection"): "case_reads",
+    ("case", "projection"): "case_payload",
     ("case", "layer"): "expected_label seconds bytes_read flops layer_n_obs",
     ("case", "layer", "prompt"): "label walk_evaluations",
     ("layer", "prompt"): "dense_evaluations",

@@ -122,6 +122,7 @@ class Result:
             raise self.wrong("prompt_rows", f"found rows that add up to {rows.sum()}", f"{self.size['obs']}, each ≥ 0")
         self.starts = np.concatenate([[0], np.cumsum(rows)])
         self.check_index("case_vindex", -1, self.size["vindex"])
+        self.check_index("case_payload", -1, self.size["payload"])
 
     def __enter__(self):
         return self
@@ -206,6 +207,15 @@ class Result:
             bad = values[(values < least) | (values >= limit)][0]
             raise self.wrong(name, f"found {bad}", f"{least} to {limit - 1}")
         return values
+
+    def read_by(self, case, name, none=np.nan):
+        """A case's [layer, projection] of a figure of stored rows: of the payload that it reads, `none` where it reads none."""
+        vindex, payloads = int(self["case_vindex"][case]), self["case_payload"][case]
+        values, out = self[name], np.full((self.size["layer"], self.size["projection"]), none)
+        for projection, payload in enumerate(payloads):
+            if vindex >= 0 and payload >= 0:
+                out[:, projection] = values[vindex, payload, :, projection]
+        return out
 
     # --- Pieces
 

@@ -124,7 +124,7 @@ def case_row(result, case):
            "verdict": result.words("verdict")[case], "reasons": str(result["fail_reasons"][case])}
     row |= {name: int(result[name][case]) for name in ("n_obs", "n_obs_distinct", "n_non_finite")}
     if vindex >= 0:
-        row |= {"vindex": result.vindexes[vindex], "vindex_path": str(result["vindex_path"][vindex]), **encoding(result, case, vindex)}
+        row |= {"vindex": result.vindexes[vindex], "vindex_path": str(result["vindex_path"][vindex]), **encoding(result, case)}
     if row["verdict"] == "NOT-RUN":
         return row
     for name in EXTREMES:
@@ -143,16 +143,15 @@ def extreme(result, name, case):
             f"{name}_token": place.token}
 
 
-def encoding(result, case, vindex):
+def encoding(result, case):
     """The worst stored row of the projections that the case reads."""
-    errors = result["row_err_max"][vindex].copy()
-    errors[:, result["case_reads"][case] == 0] = np.nan
+    errors = result.read_by(case, "row_err_max")
     if not np.isfinite(errors).any():
         return {}
     layer, projection = np.unravel_index(np.nanargmax(errors), errors.shape)
     return {"row_err_max": float(errors[layer, projection]), "row_err_layer": int(layer),
             "row_err_projection": layout.PROJECTIONS[projection],
-            "row_err_row": int(result["row_err_worst"][vindex, layer, projection])}
+            "row_err_row": int(result.read_by(case, "row_err_worst", -1)[layer, projection])}
 
 
 def next_tokens(result, case):

@@ -218,36 +218,19 @@ wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t 
 
 /* --- ENCODING -------------------------------------------------------------------------------------- */
 
-static void store_row_error(const wa_block *block, size_t vindex, size_t layer,
+static void store_row_error(const wa_block *block, size_t owner, size_t layer,
                             wa_projection projection, const wa_row_error *e)
 {
-    wa_block_i8(block, WA_FIELD_row_err_checked, vindex, layer)[projection] = 1;
-    wa_block_f64(block, WA_FIELD_row_err_p50, vindex, layer)[projection] = e->p50;
-    wa_block_f64(block, WA_FIELD_row_err_p99, vindex, layer)[projection] = e->p99;
-    wa_block_f64(block, WA_FIELD_row_err_max, vindex, layer)[projection] = e->max;
-    wa_block_i32(block, WA_FIELD_row_err_worst, vindex, layer)[projection] = e->worst_row;
-    wa_block_i64(block, WA_FIELD_row_nonfinite, vindex, layer)[projection] = (int64_t)e->nonfinite;
+    wa_block_i8(block, WA_FIELD_row_err_checked, owner, layer)[projection] = 1;
+    wa_block_f64(block, WA_FIELD_row_err_p50, owner, layer)[projection] = e->p50;
+    wa_block_f64(block, WA_FIELD_row_err_p99, owner, layer)[projection] = e->p99;
+    wa_block_f64(block, WA_FIELD_row_err_max, owner, layer)[projection] = e->max;
+    wa_block_i32(block, WA_FIELD_row_err_worst, owner, layer)[projection] = e->worst_row;
+    wa_block_i64(block, WA_FIELD_row_nonfinite, owner, layer)[projection] = (int64_t)e->nonfinite;
 }
 
-/* Row errors of one payload, and how near they come to ENCODING: 1 is the default bounds' limit. */
-typedef struct payload_error {
-    wa_row_error rows;
-    double badness;
-} payload_error;
-
-/* Each payload is held against its own format: the errors of a healthy Q4_K matrix are larger than those of a wrong
- * row of f16. Values that are no numbers are worst. */
-static double badness(const wa_row_error *e, double nominal)
-{
-    if (e->nonfinite > 0)
-        return INFINITY;
-    double outlier = e->max / (1e-3 + 4.0 * e->p99);
-    double bulk = e->p99 / nominal;
-    return outlier > bulk ? outlier : bulk;
-}
-
-/* A vindex may store a projection in several payloads: those that its cases read are checked, and the
- * worst is told, of all its cases. */
+/* A vindex may store a projection in several payloads: each that a case reads is checked once, and answers for
+ * itself. */
 static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, size_t vindex,
                                   size_t layer, wa_projection projection, wa_error *err)
 {
@@ -259,8 +242,6 @@ static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, 
         [WA_UP] = &own->up,
         [WA_DOWN] = &own->down};
     bool seen[WA_PAYLOAD_COUNT] = {false};
-    bool any = false;
-    payload_error worst = {.badness = 0.0};
     for (size_t c = 0; c < audit->case_count; c++) {
         const wa_case *which = &audit->cases[c];
         const wa_source *source = &which->source[projection];
@@ -270,18 +251,14 @@ static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, 
         seen[source->payload] = true;
         wa_matrix stored;
         WA_TRY(wa_case_stored(which, audit->vindexes[vindex], projection, layer, &stored, err));
-        payload_error e;
+        wa_row_error rows;
         bool turned = projection == WA_DOWN && wa_payload_down_is_feature_major(source->payload);
-        WA_TRY(wa_encoding_check(&stored, truth[projection], turned, stage->arena, &e.rows, err));
-        e.badness = badness(&e.rows, wa_encoding_nominal(audit->vindexes[vindex], &stored));
+        WA_TRY(wa_encoding_check(&stored, truth[projection], turned, stage->arena, &rows, err));
         stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
             (double)(wa_matrix_bytes(&stored) + wa_matrix_bytes(truth[projection]));
-        if (!any || e.badness > worst.badness)
-            worst = e;
-        any = true;
+        store_row_error(batch->block, vindex * WA_PAYLOAD_COUNT + source->payload, layer, projection,
+                        &rows);
     }
-    if (any)
-        store_row_error(batch->block, vindex, layer, projection, &worst.rows);
     return WA_OK;
 }
 

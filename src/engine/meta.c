@@ -93,7 +93,8 @@ static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_erro
     size_t layers = audit->model->layer_count;
     int8_t *expected;
     double *nominal;
-    size_t nominal_count = audit->vindex_count * layers * WA_PROJECTION_COUNT;
+    size_t per_payload = layers * WA_PROJECTION_COUNT;
+    size_t nominal_count = audit->vindex_count * WA_PAYLOAD_COUNT * per_payload;
     WA_TRY(wa_arena_take(audit->arena, audit->cases.count * layers, 1, &expected, err));
     WA_TRY(wa_arena_take(audit->arena, nominal_count, sizeof *nominal, &nominal, err));
     for (size_t i = 0; i < nominal_count; i++)
@@ -103,16 +104,17 @@ static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_erro
         memset(expected + c * layers, (int)which->expected_label, layers);
         if (which->not_run != NULL)
             continue;
-        for (size_t i = 0; i < layers * WA_PROJECTION_COUNT; i++) {
+        for (size_t i = 0; i < per_payload; i++) {
             size_t projection = i % WA_PROJECTION_COUNT;
             wa_matrix stored;
-            if (which->source[projection].from_model)
+            const wa_source *source = &which->source[projection];
+            if (source->from_model)
                 continue;
             WA_TRY(wa_case_stored(which, audit->vindexes[which->vindex], (wa_projection)projection,
                                   i / WA_PROJECTION_COUNT, &stored, err));
-            double *at = nominal + (size_t)which->vindex * layers * WA_PROJECTION_COUNT + i;
-            double bound = wa_encoding_nominal(audit->vindexes[which->vindex], &stored);
-            *at = isnan(*at) || bound > *at ? bound : *at;
+            size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + (size_t)source->payload;
+            nominal[owner * per_payload + i] =
+                wa_encoding_nominal(audit->vindexes[which->vindex], &stored);
         }
     }
     meta->expected_label = expected;

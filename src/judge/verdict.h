@@ -60,9 +60,10 @@ const char *wa_verdict_name(wa_verdict_code code);
 /** PASS and MEASURED. */
 bool wa_verdict_is_success(wa_verdict_code code);
 
-/** Row error figures of one projection as stored; checked = false: not stored by this vindex or check off. */
+/** Row errors of one projection in the payload that the case reads; checked = false: the model's own, or check off. */
 typedef struct wa_encoding_figure {
     bool checked;
+    wa_payload payload;
     double p50, p99, max, nominal_bound;
     int32_t worst_row;
     int64_t nonfinite;
@@ -77,7 +78,7 @@ typedef struct wa_evidence {
     size_t layers, prompts, topk;
     const int8_t *label;          /* [layers, prompts] */
     const int8_t *expected_label; /* [layers] */
-    const wa_encoding_figure *encoding; /* [layers][WA_PROJECTION_COUNT] of the projections the case reads from its vindex; others unchecked */
+    const wa_encoding_figure *encoding; /* [layers][WA_PROJECTION_COUNT] of the payloads the case reads; others unchecked */
     const wa_case_summary *summary;
     const char *const *prompt_key;  /* [prompts] */
     const int32_t *obs_prompt, *obs_position; /* [obs] */

@@ -20,7 +20,7 @@ static const wa_field_info FIELDS[WA_FIELD_COUNT] = {
 static const char *const AXES[] = {
     [WA_CLO] = "CLO", [WA_LO] = "LO", [WA_CLP] = "CLP", [WA_LP] = "LP", [WA_CL] = "CL",
     [WA_CP] = "CP",   [WA_P] = "P",   [WA_CPS] = "CPS", [WA_PS] = "PS", [WA_CA] = "CA",
-    [WA_A] = "A",     [WA_VLJ] = "VLJ",
+    [WA_A] = "A",     [WA_VYLJ] = "VYLJ",
 };
 
 const wa_field_info *wa_field_get(wa_field field)
@@ -62,17 +62,19 @@ static size_t extent(const wa_dims *dims, char axis)
         return dims->slots;
     case 'V':
         return dims->vindexes;
+    case 'Y':
+        return WA_PAYLOAD_COUNT;
     default:
         return WA_PROJECTION_COUNT;
     }
 }
 
-/* Elements of one (first, layer): the product of the axes other than C, V and L. */
+/* Elements of one (first, layer): the product of the axes other than C, V, Y and L. */
 static size_t run_length(const wa_dims *dims, wa_axes axes)
 {
     size_t length = 1;
     for (const char *axis = AXES[axes]; *axis != '\0'; axis++)
-        if (strchr("CVL", *axis) == NULL)
+        if (strchr("CVYL", *axis) == NULL)
             length *= extent(dims, *axis);
     return length;
 }
@@ -136,11 +138,19 @@ wa_status wa_block_open(wa_arena *arena, wa_dims dims, wa_block *out, wa_error *
     return WA_OK;
 }
 
+/* How many runs of layers a field has: of cases, or of payloads of vindexes. */
+static size_t owner_count(const wa_dims *dims, wa_axes axes)
+{
+    if (wa_axes_has(axes, 'C'))
+        return dims->cases;
+    return wa_axes_has(axes, 'V') ? dims->vindexes * WA_PAYLOAD_COUNT : 1;
+}
+
 void *wa_block_run(const wa_block *block, wa_field field, size_t first, size_t layer, size_t *count)
 {
     const wa_field_info *info = wa_field_get(field);
     const wa_dims *dims = &block->dims;
-    assert(first == 0 || first < dims->cases || first < dims->vindexes);
+    assert(first == 0 || first < owner_count(dims, info->axes));
     assert(layer == 0 || layer < dims->layers);
     size_t length = run_length(dims, info->axes);
     size_t at = wa_axes_has(info->axes, 'L') ? first * dims->layers + layer : first;
@@ -180,15 +190,8 @@ int8_t *wa_block_i8(const wa_block *block, wa_field field, size_t first, size_t 
  */
 typedef struct cursor {
     int field;
-    size_t first; /* case, vindex, or 0 for a field with neither */
+    size_t first; /* case, vindex and payload, or 0 for a field with neither */
 } cursor;
-
-static size_t owner_count(const wa_dims *dims, wa_axes axes)
-{
-    if (wa_axes_has(axes, 'C'))
-        return dims->cases;
-    return wa_axes_has(axes, 'V') ? dims->vindexes : 1;
-}
 
 static bool is_owned(const wa_share *share, wa_axes axes, size_t first)
 {
@@ -197,7 +200,7 @@ static bool is_owned(const wa_share *share, wa_axes axes, size_t first)
     if (wa_axes_has(axes, 'C'))
         return share->owns_case[first] != 0;
     if (wa_axes_has(axes, 'V'))
-        return share->has_encoding && share->owns_vindex[first] != 0;
+        return share->has_encoding && share->owns_vindex[first / WA_PAYLOAD_COUNT] != 0;
     return share->is_lead;
 }
 

@@ -9,7 +9,7 @@
 
 /*
  * Axes of a field. C case, L layer, O observation, A observation with logits, P prompt, S slot (place in the top k), V vindex,
- * J projection. Memory order is as written, last axis fastest. O, A and P run over the batch inside a block, over the job in
+ * Y payload, J projection. Memory order is as written, last axis fastest. O, A and P run over the batch inside a block, over the job in
  * the result. A is every observation with `logits: all` and none without, where fields along it do not exist.
  */
 typedef enum wa_axes {
@@ -24,14 +24,14 @@ typedef enum wa_axes {
     WA_PS,
     WA_CA,
     WA_A,
-    WA_VLJ
+    WA_VYLJ
 } wa_axes;
 typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
 
 /*
  * X(id, axes, type, unit, long_name). One row is one root dataset of the result file, one dataset of a part, one
  * piece of a message. Fields with C belong to the rank that runs the case, V to the rank that checks the vindex, the others to the team's lead.
- * Fields without L come from the last stage. CL fields are summed over batches, VLJ comes from batch 0.
+ * Fields without L come from the last stage. CL fields are summed over batches, VYLJ comes from batch 0.
  */
 #define WA_FIELD_LIST(X)                                                                 \
     X(cos, WA_CLO, WA_F64, "1", "cosine similarity of the walk and dense FFN outputs on the same input") \
@@ -84,12 +84,12 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(obs_topk_overlap, WA_CA, WA_F64, "1", "Jaccard index of both top 5, at every position") \
     X(obs_next_logprob, WA_CA, WA_F64, "nat", "case's log-probability of the text's next token; NaN at a prompt's last position") \
     X(obs_next_prob_delta, WA_CA, WA_F64, "1", "case's less reference's probability of the text's next token") \
-    X(row_err_p50, WA_VLJ, WA_F64, "1", "median row error of the stored projection over the larger of the row's norm and the RMS row norm") \
-    X(row_err_p99, WA_VLJ, WA_F64, "1", "99th percentile of the same")                   \
-    X(row_err_max, WA_VLJ, WA_F64, "1", "largest of the same")                           \
-    X(row_err_worst, WA_VLJ, WA_I32, "1", "row (feature) of the largest")                \
-    X(row_err_checked, WA_VLJ, WA_I8, "1", "1 when the vindex stores this projection and it was checked") \
-    X(row_nonfinite, WA_VLJ, WA_I64, "1", "stored values of the projection that are no numbers")
+    X(row_err_p50, WA_VYLJ, WA_F64, "1", "median row error of the stored projection over the larger of the row's norm and the RMS row norm") \
+    X(row_err_p99, WA_VYLJ, WA_F64, "1", "99th percentile of the same")                   \
+    X(row_err_max, WA_VYLJ, WA_F64, "1", "largest of the same")                           \
+    X(row_err_worst, WA_VYLJ, WA_I32, "1", "row (feature) of the largest")                \
+    X(row_err_checked, WA_VYLJ, WA_I8, "1", "1 when a case reads the projection from this payload and it was checked") \
+    X(row_nonfinite, WA_VYLJ, WA_I64, "1", "stored values of the projection that are no numbers")
 
 typedef enum wa_field {
 #define WA_FIELD_ENUM(id, axes, type, unit, long_name) WA_FIELD_##id,
@@ -107,7 +107,7 @@ typedef struct wa_field_info {
 } wa_field_info;
 const wa_field_info *wa_field_get(wa_field field);
 size_t wa_type_size(wa_type type);
-bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOAPSVJ" */
+bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOAPSVYJ" */
 
 /** Extents of the axes. */
 typedef struct wa_dims {
@@ -126,8 +126,8 @@ typedef struct wa_block {
 WA_CHECKED wa_status wa_block_open(wa_arena *arena, wa_dims dims, wa_block *out, wa_error *err);
 
 /**
- * The contiguous run of a field at (first, layer): first is the case or vindex index (0 where the field has neither),
- * layer 0 where it has no L. *count (may be NULL) gets the run's elements.
+ * The contiguous run of a field at (first, layer): first is the case index, or vindex * WA_PAYLOAD_COUNT + payload, or 0
+ * where the field has neither; layer 0 where it has no L. *count (may be NULL) gets the run's elements.
  */
 void *wa_block_run(const wa_block *block, wa_field field, size_t first, size_t layer, size_t *count);
 /** The same, typed; the field's type must fit (assert). */
@@ -141,7 +141,7 @@ typedef struct wa_share {
     size_t first_layer, layer_count;
     const uint8_t *owns_case;   /* [cases] 0 or 1 */
     const uint8_t *owns_vindex; /* [vindexes] 0 or 1 */
-    bool is_lead, is_last_stage, has_encoding; /* has_encoding: this batch carries VLJ fields */
+    bool is_lead, is_last_stage, has_encoding; /* has_encoding: this batch carries VYLJ fields */
 } wa_share;
 
 /** Bytes of a share's message; and copying it out of and into a block. Both ends walk the table in the same order. */

@@ -129,7 +129,7 @@ static wa_status write_box(const group *g, size_t i, const wa_box *box, hid_t tr
 {
     wa_ids ids = {.count = 0};
     wa_status status = WA_OK;
-    hsize_t start[WA_LAYOUT_RANK] = {0}, count[WA_LAYOUT_RANK] = {1, 1, 1};
+    hsize_t start[WA_LAYOUT_RANK] = {0}, count[WA_LAYOUT_RANK] = {1, 1, 1, 1};
     for (size_t d = 0; box != NULL && d < g->rank; d++) {
         start[d] = box->start[d];
         count[d] = box->count[d];

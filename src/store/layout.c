@@ -73,6 +73,7 @@ static const wa_layout ROWS[] = {
     INDEX("prompt", "P", SCALE, "prompt")
     INDEX("slot", "S", SCALE, "place in the top k")
     INDEX("vindex", "V", SCALE, "vindex")
+    CODE("payload", "Y", PAYLOAD, SCALE, "payload of a vindex")
     CODE("projection", "J", PROJECTION, SCALE, "projection of the FFN")
     INDEX("offer", "X", SCALE, "path that a vindex cannot run")
     INDEX("batch", "B", SCALE, "batch")
@@ -83,7 +84,8 @@ static const wa_layout ROWS[] = {
     INDEX("case_k", "C", META, "features taken per position; -1 = all")
     ROW("case_k_all_layers", "C", I32, META, "1", "layers whose FFN is no wider than the case's k: all their features are taken")
     CODE("case_bucket", "C", BUCKET, META, "which bounds apply, from the bytes really read")
-    CODE("case_reads", "CJ", YES, META, "whether the case reads the projection from its vindex")
+    ROW("case_payload", "CJ", I8, META, "1",
+        "payload from which the case reads the projection; -1 = the model's own weights")
     ROW("case_not_run", "C", TEXT, META, "1", "why the case could not run; empty where it ran")
     CODE("case_own_stream", "C", YES, META, "whether the case drives a residual stream of its own: else drift and logits do not apply")
     ROW("case_kernel", "C", TEXT, META, "1", "kernel that computes the case; of path external, as it calls itself")
@@ -97,8 +99,8 @@ static const wa_layout ROWS[] = {
     INDEX("token_id", "O", META, "token id at the position")
     ROW("token_text", "O", TEXT, META, "1", "text of the token")
     CODE("expected_label", "CL", LABEL, META, "kernel that the routing ladder names")
-    ROW("row_err_nominal", "VLJ", F64, META, "1",
-        "nominal error of the stored format; NaN = not stored")
+    ROW("row_err_nominal", "VYLJ", F64, META, "1",
+        "nominal error of the stored format; NaN = no case reads it")
     ROW("not_offered", "X", TEXT, META, "1", "vindex:path: why it cannot run")
     INDEX("not_offered_vindex", "X", META, "vindex of the entry")
     CODE("not_offered_path", "X", PATH, META, "walk path of the entry")
@@ -234,9 +236,9 @@ bool wa_layout_is_stream(const wa_layout *row)
 
 const char *wa_layout_scale(char axis)
 {
-    static const char letters[] = "CLOAPSVJXB";
+    static const char letters[] = "CLOAPSVYJXB";
     static const char *const names[] = {"case",   "layer",      "obs",   "obs",  "prompt", "slot",
-                                        "vindex", "projection", "offer", "batch"};
+                                        "vindex", "payload",    "projection", "offer", "batch"};
     const char *at = strchr(letters, axis);
     assert(axis != '\0' && at != NULL);
     return names[at - letters];
@@ -259,6 +261,8 @@ size_t wa_layout_extent(const wa_extents *extents, char axis)
         return extents->dims.slots;
     case 'V':
         return extents->dims.vindexes;
+    case 'Y':
+        return WA_PAYLOAD_COUNT;
     case 'J':
         return WA_PROJECTION_COUNT;
     case 'X':
@@ -281,7 +285,7 @@ size_t wa_layout_shape(const wa_layout *row, const wa_extents *extents, size_t *
 static size_t box_extent(char axis, size_t extent)
 {
     size_t most = extent;
-    if (axis == 'C' || axis == 'V')
+    if (axis == 'C' || axis == 'V' || axis == 'Y')
         most = 1;
     else if (axis == 'L')
         most = CHUNK_LAYERS;
@@ -398,6 +402,11 @@ static const char *projection_word(int code)
     return wa_projection_name((wa_projection)code);
 }
 
+static const char *payload_word(int code)
+{
+    return wa_payload_name((wa_payload)code);
+}
+
 static const char *yes_word(int code)
 {
     return code == 0 ? "no" : "yes";
@@ -418,6 +427,8 @@ size_t wa_layout_words(wa_layout_codes codes, const char *words[WA_CODES_MAX])
         return list_words(words, WA_PATH_COUNT, path_word);
     case WA_CODES_PROJECTION:
         return list_words(words, WA_PROJECTION_COUNT, projection_word);
+    case WA_CODES_PAYLOAD:
+        return list_words(words, WA_PAYLOAD_COUNT, payload_word);
     case WA_CODES_YES:
         return list_words(words, 2, yes_word);
     case WA_CODES_NONE:
@@ -437,7 +448,7 @@ int wa_layout_print_row(const wa_layout *row, char *out, size_t size)
     for (const char *axis = row->axes; *axis != '\0'; axis++) {
         if (axis != row->axes)
             strcat(axes, ", ");
-        strcat(axes, wa_layout_scale(*axis)); /* three names of at most 10 letters */
+        strcat(axes, wa_layout_scale(*axis)); /* four names of at most 10 letters */
     }
     /* A bar inside a table cell is written \| in Markdown. */
     char meaning[256];

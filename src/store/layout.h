@@ -30,6 +30,7 @@ typedef enum wa_layout_codes {
     WA_CODES_BUCKET,
     WA_CODES_PATH,
     WA_CODES_PROJECTION,
+    WA_CODES_PAYLOAD,
     WA_CODES_YES
 } wa_layout_codes;
 
@@ -37,7 +38,7 @@ typedef enum wa_layout_codes {
 typedef enum wa_layout_origin {
     WA_ORIGIN_SCALE,    /* skeleton: 0, 1, 2 … and a dimension scale */
     WA_ORIGIN_META,     /* skeleton: known before computing */
-    WA_ORIGIN_MEASURED, /* from the parts: along obs or prompt copied collectively; CL summed, VLJ
+    WA_ORIGIN_MEASURED, /* from the parts: along obs or prompt copied collectively; CL summed, VYLJ
                            of batch 0 */
     WA_ORIGIN_TEXT,     /* last pass: decoded token ids */
     WA_ORIGIN_SUMMARY,  /* last pass: derived from the others */
@@ -46,7 +47,7 @@ typedef enum wa_layout_origin {
 
 /**
  * One dataset. axes: one letter per dimension, slowest first: C case, L layer, O obs, A obs with
- * logits, P prompt, S slot, V vindex, J projection, X what is not offered, B batch.
+ * logits, P prompt, S slot, V vindex, Y payload, J projection, X what is not offered, B batch.
  */
 typedef struct wa_layout {
     const char *name, *axes;
@@ -63,7 +64,7 @@ typedef struct wa_extents {
     size_t offers, batches;
 } wa_extents;
 
-enum { WA_LAYOUT_RANK = 3, WA_CODES_MAX = 16 };
+enum { WA_LAYOUT_RANK = 4, WA_CODES_MAX = 16 };
 
 size_t wa_layout_count(void);
 const wa_layout *wa_layout_at(size_t i);

@@ -171,7 +171,7 @@ static wa_status summarise_all(reader *r, wa_arena *work, wa_case_summary *out, 
 
 /* --- Evidence --- */
 
-/* Row errors of all vindexes, as stored. */
+/* Row errors of all payloads of all vindexes, as stored. */
 typedef struct row_errors {
     const double *p50, *p99, *max;
     const int32_t *worst;
@@ -189,7 +189,7 @@ static wa_status load_row_errors(reader *r, row_errors *out, wa_error *err)
     return wa_dataset_load(r->file, "row_nonfinite", r->extents, r->arena, &out->nonfinite, err);
 }
 
-/* Only what the case reads from its own vindex is evidence against it. */
+/* Only the payloads that the case reads are evidence against it. */
 static void fill_encoding(const reader *r, const wa_case *which, const row_errors *errors,
                           wa_encoding_figure *out)
 {
@@ -198,10 +198,15 @@ static void fill_encoding(const reader *r, const wa_case *which, const row_error
     for (size_t layer = 0; layer < r->extents->dims.layers; layer++) {
         for (size_t p = 0; p < WA_PROJECTION_COUNT; p++) {
             size_t to = layer * WA_PROJECTION_COUNT + p;
-            size_t at = (size_t)which->vindex * r->extents->dims.layers * WA_PROJECTION_COUNT + to;
-            if (which->source[p].from_model || errors->checked[at] == 0)
+            const wa_source *source = &which->source[p];
+            if (source->from_model)
+                continue;
+            size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + (size_t)source->payload;
+            size_t at = owner * r->extents->dims.layers * WA_PROJECTION_COUNT + to;
+            if (errors->checked[at] == 0)
                 continue;
             out[to] = (wa_encoding_figure){.checked = true,
+                                           .payload = source->payload,
                                            .p50 = errors->p50[at],
                                            .p99 = errors->p99[at],
                                            .max = errors->max[at],

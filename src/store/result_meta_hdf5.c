@@ -99,12 +99,13 @@ static wa_status check_range_i32(const char *name, const int32_t *values, size_t
     return WA_OK;
 }
 
-static void fill_case(wa_case *out, int8_t path, int8_t bucket, const int8_t *reads)
+static void fill_case(wa_case *out, int8_t path, int8_t bucket, const int8_t *payload)
 {
     out->path = (wa_path)path;
     out->bucket = (wa_bucket)bucket;
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
-        out->source[p].from_model = reads[p] == 0;
+        out->source[p] = payload[p] < 0 ? (wa_source){.from_model = true}
+                                        : (wa_source){.payload = (wa_payload)payload[p]};
 }
 
 static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result_meta *meta,
@@ -113,7 +114,7 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
     size_t count = x->dims.cases;
     const char *const *name, *const *not_run;
     const int32_t *vindex, *k, *k_all_layers;
-    const int8_t *path, *bucket, *reads, *own_stream;
+    const int8_t *path, *bucket, *payload, *own_stream;
     wa_case *cases;
     WA_TRY(wa_dataset_load(file, "case_name", x, arena, &name, err));
     WA_TRY(wa_dataset_load(file, "case_not_run", x, arena, &not_run, err));
@@ -122,12 +123,14 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
     WA_TRY(wa_dataset_load(file, "case_k_all_layers", x, arena, &k_all_layers, err));
     WA_TRY(wa_dataset_load(file, "case_path", x, arena, &path, err));
     WA_TRY(wa_dataset_load(file, "case_bucket", x, arena, &bucket, err));
-    WA_TRY(wa_dataset_load(file, "case_reads", x, arena, &reads, err));
+    WA_TRY(wa_dataset_load(file, "case_payload", x, arena, &payload, err));
     WA_TRY(wa_dataset_load(file, "case_own_stream", x, arena, &own_stream, err));
     WA_TRY(wa_dataset_load(file, "expected_label", x, arena, &meta->expected_label, err));
     WA_TRY(check_range_i32("case_vindex", vindex, count, -1, x->dims.vindexes, err));
     WA_TRY(check_range_i32("case_k_all_layers", k_all_layers, count, 0, x->dims.layers + 1, err));
     WA_TRY(check_range_i8("case_path", path, count, 0, WA_PATH_COUNT, err));
+    WA_TRY(check_range_i8("case_payload", payload, count * WA_PROJECTION_COUNT, -1,
+                          WA_PAYLOAD_COUNT, err));
     WA_TRY(check_range_i8("case_bucket", bucket, count, 0, WA_BUCKET_COUNT, err));
     WA_TRY(check_range_i8("expected_label", meta->expected_label, count * x->dims.layers, 0,
                           WA_LABEL_COUNT, err));
@@ -139,7 +142,7 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
                              .k_all_layers = (size_t)k_all_layers[c],
                              .isolated = own_stream[c] == 0,
                              .not_run = not_run[c][0] == '\0' ? NULL : not_run[c]};
-        fill_case(&cases[c], path[c], bucket[c], reads + c * WA_PROJECTION_COUNT);
+        fill_case(&cases[c], path[c], bucket[c], payload + c * WA_PROJECTION_COUNT);
         if (x->dims.layers > 0)
             cases[c].expected_label = (wa_label)meta->expected_label[c * x->dims.layers];
     }

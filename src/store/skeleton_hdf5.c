@@ -65,15 +65,16 @@ static wa_status write_scale(wa_hid file, const wa_layout *row, const wa_extents
 {
     size_t count = wa_layout_extent(x, row->axes[0]);
     int32_t *wide;
-    int8_t narrow[WA_PROJECTION_COUNT] = {0};
+    int8_t *narrow;
     if (count > INT32_MAX)
         return wa_fail(err, WA_E_UNSUPPORTED, "axis '%s' has %zu entries, at most %d fit",
                        row->name, count, INT32_MAX);
     WA_TRY(wa_arena_take(arena, count, sizeof *wide, &wide, err));
-    for (size_t i = 0; i < count; i++)
+    WA_TRY(wa_arena_take(arena, count, sizeof *narrow, &narrow, err));
+    for (size_t i = 0; i < count; i++) {
         wide[i] = (int32_t)i;
-    for (int i = 0; i < WA_PROJECTION_COUNT; i++)
-        narrow[i] = (int8_t)i;
+        narrow[i] = (int8_t)i; /* of words: payloads and projections are few */
+    }
     return wa_dataset_add(file, row->name, x,
                           row->type == WA_LAYOUT_I8 ? (const void *)narrow : wide, err);
 }
@@ -107,7 +108,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     size_t count = meta->dims.cases;
     const char **name, **kernel, **not_run;
     int32_t *vindex, *k, *k_all_layers;
-    int8_t *path, *bucket, *reads, *own_stream;
+    int8_t *path, *bucket, *payload, *own_stream;
     WA_TRY(wa_arena_take(arena, count, sizeof *name, &name, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *kernel, &kernel, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *not_run, &not_run, err));
@@ -117,7 +118,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     WA_TRY(wa_arena_take(arena, count, 1, &path, err));
     WA_TRY(wa_arena_take(arena, count, 1, &bucket, err));
     WA_TRY(wa_arena_take(arena, count, 1, &own_stream, err));
-    WA_TRY(wa_arena_take(arena, count * WA_PROJECTION_COUNT, 1, &reads, err));
+    WA_TRY(wa_arena_take(arena, count * WA_PROJECTION_COUNT, 1, &payload, err));
     for (size_t c = 0; c < count; c++) {
         const wa_case *which = &meta->cases[c];
         name[c] = which->name;
@@ -130,7 +131,8 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
         bucket[c] = (int8_t)which->bucket;
         own_stream[c] = !which->isolated;
         for (size_t p = 0; p < WA_PROJECTION_COUNT; p++)
-            reads[c * WA_PROJECTION_COUNT + p] = !which->source[p].from_model;
+            payload[c * WA_PROJECTION_COUNT + p] =
+                which->source[p].from_model ? -1 : (int8_t)which->source[p].payload;
     }
     WA_TRY(add_texts(file, "case_name", x, name, count, arena, err));
     WA_TRY(wa_dataset_add(file, "case_vindex", x, vindex, err));
@@ -141,7 +143,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     WA_TRY(add_texts(file, "case_not_run", x, not_run, count, arena, err));
     WA_TRY(wa_dataset_add(file, "case_own_stream", x, own_stream, err));
     WA_TRY(add_texts(file, "case_kernel", x, kernel, count, arena, err));
-    WA_TRY(wa_dataset_add(file, "case_reads", x, reads, err));
+    WA_TRY(wa_dataset_add(file, "case_payload", x, payload, err));
     return wa_dataset_add(file, "expected_label", x, meta->expected_label, err);
 }
 

@@ -32,7 +32,7 @@ typedef struct wa_result_meta {
     const int8_t *expected_label; /* [cases, layers] */
     const wa_not_offered *not_offered;
     size_t not_offered_count;
-    const double *nominal_bound;  /* [vindexes, layers, projections]; NaN = not stored there */
+    const double *nominal_bound;  /* [vindexes, payloads, layers, projections]; NaN = no case reads it */
     const wa_batch *batches;
     size_t batch_count;
     const char *const *prompt_key;  /* [prompts] */

@@ -1,6 +1,7 @@
 /* Opening a vindex: the order of the checks, and what a gate source (or none) means. */
 #include "vindex/parts.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -21,6 +22,22 @@ static const payload_info PAYLOADS[WA_PAYLOAD_COUNT] = {
     WA_PAYLOAD_LIST(PAYLOAD_ROW)
 #undef PAYLOAD_ROW
 };
+
+const char *wa_payload_name(wa_payload payload)
+{
+    static const char *const names[] = {
+        [WA_PAYLOAD_GATE] = "gate_vectors",
+        [WA_PAYLOAD_UP_FEATURES] = "up_features",
+        [WA_PAYLOAD_DOWN_FEATURES] = "down_features",
+        [WA_PAYLOAD_INTERLEAVED] = "interleaved",
+        [WA_PAYLOAD_INTERLEAVED_Q4] = "interleaved_q4",
+        [WA_PAYLOAD_INTERLEAVED_Q4K] = "interleaved_q4k",
+        [WA_PAYLOAD_DOWN_FEATURES_Q4K] = "down_features_q4k",
+        [WA_PAYLOAD_FP4] = "fp4",
+    };
+    static_assert(sizeof names / sizeof names[0] == WA_PAYLOAD_COUNT, "every payload has a name");
+    return names[payload];
+}
 
 const char *wa_payload_file(wa_payload payload)
 {

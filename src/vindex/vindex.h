@@ -30,6 +30,8 @@ typedef enum wa_payload {
     WA_PAYLOAD_COUNT
 } wa_payload;
 
+/** One word for results and tables: the file's name without .bin, "fp4" for those that index.json names. */
+const char *wa_payload_name(wa_payload payload);
 const char *wa_payload_file(wa_payload payload);
 const char *wa_payload_meaning(wa_payload payload);
 

@@ -175,6 +175,15 @@ class Result:
         """A field of one case."""
         return self.data[field][self.cases.index(name)]
 
+    def stored(self, name, field):
+        """A case's [layer, projection] of a figure of stored rows: of the payloads that it reads; others NaN."""
+        values, vindex = self.data[field], int(self.case(name, "case_vindex"))
+        out = np.full((values.shape[2], values.shape[3]), np.nan)
+        for projection, payload in enumerate(self.case(name, "case_payload")):
+            if payload >= 0:
+                out[:, projection] = values[vindex, payload, :, projection]
+        return out
+
     def rows(self, prompt):
         """The observations of a prompt, a slice."""
         at = np.flatnonzero(self.data["obs_prompt"] == self.prompts.index(prompt))

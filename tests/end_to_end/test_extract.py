@@ -38,7 +38,7 @@ def test_any_model_in_any_format(shop, name):
         worst = np.max(result.case(case, "rel_l2"))
         assert worst <= (2e-6 if case.startswith(("f32", "interleaved")) else 1e-3 if exact else 0.5), case
     checked = result["row_err_checked"] == "yes"
-    assert checked.any(axis=(1, 2)).all()
+    assert checked.any(axis=(1, 2, 3)).all()
 
 
 @pytest.fixture(scope="module")

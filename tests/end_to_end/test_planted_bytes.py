@@ -45,12 +45,14 @@ def check_encoding(result, projection, layer, rows):
         said = result.case(case, "fail_reasons").splitlines()[0]
         assert f"layer {layer}, {projection}, row " in said, said
         assert any(f"row {row}:" in said for row in rows), said
-    at = list(FILES).index(projection)
-    assert result["row_err_worst"][0, layer, at] in rows
-    others = [(l, p) for l in range(LAYERS) for p in range(3) if (l, p) != (layer, at)]
-    limit = 1e-3 + 4 * result["row_err_p99"][0]
-    assert result["row_err_max"][0, layer, at] > limit[layer, at]
-    assert all(result["row_err_max"][0, l, p] <= limit[l, p] for l, p in others)
+        at = list(FILES).index(projection)
+        assert result.stored(case, "row_err_worst")[layer, at] in rows
+        assert np.argwhere(is_outlier(result, case)).tolist() == [[layer, at]]
+
+
+def is_outlier(result, case):
+    """[layer, projection] where the worst row that a case reads is far from the others of its matrix."""
+    return result.stored(case, "row_err_max") > 1e-3 + 4 * result.stored(case, "row_err_p99")
 
 
 @pytest.mark.parametrize("projection, layer, row, column, bit", [("gate", 0, 0, 0, 23), ("up", 2, 37, 5, 26),
@@ -110,7 +112,7 @@ def test_exchanged_offsets_of_two_layers(shop, damaged):
         assert "layer 1, gate" in result.case(case, "fail_reasons") or "layer 2, gate" in result.case(case, "fail_reasons")
         assert "row" in result.case(case, "fail_reasons")
     assert result.case("v:exact", "verdict") == "PASS"
-    errors = result["row_err_p50"][0]
+    errors = result.stored("v:full_mmap", "row_err_p50")
     assert np.all(errors[1:3, 0] > 1) and np.all(errors[:, 1:] < 1e-6) and np.all(errors[[0, 3], 0] < 1e-6)
 
 
@@ -129,7 +131,7 @@ def test_a_value_that_is_no_number(shop, damaged, projection, value):
         assert result.case(case, "verdict") == "NON-FINITE", (case, result.case(case, "fail_reasons"))
         assert f"layer 2, {projection}, row 99" in result.case(case, "fail_reasons")
     at = list(FILES).index(projection)
-    assert result["row_nonfinite"][0, 2, at] == 1 and result["row_nonfinite"].sum() == 1
+    assert result["row_nonfinite"][0, :, 2, at].sum() == 1 and result["row_nonfinite"].sum() == 1
     done = harness.run(["inspect", folder], expect=None)
     assert "layer 2" in done.stdout and "99" in done.stdout
 
@@ -223,16 +225,15 @@ def test_no_false_alarm_on_healthy_vindexes(shop):
     vindexes = {v: shop.vindex(MODEL, v) for v in ("f32", "f16", "interleaved")}
     result = shop.job(shop.model(MODEL), vindexes, kernel_check=-1).result()
     assert set(result["verdict"]) == {"PASS"}
-    checked = result["row_err_checked"] == "yes"
-    assert checked[0].all() and checked[1].all()
-    names = list(result["vindex_name"])
-    for name in ("f32", "interleaved"):
-        at = names.index(name)
-        assert np.nanmax(result["row_err_max"][at][checked[at]]) == 0
-    at = names.index("f16")
-    limit = 1e-3 + 4 * result["row_err_p99"][at]
-    assert np.all(result["row_err_max"][at] <= limit / 2)
-    assert np.all(result["row_err_max"][at][:, 0] > 0)  # LARQL's f16 truncates: the gate is not exact
+    for case in result.cases:
+        error, limit = result.stored(case, "row_err_max"), 1e-3 + 4 * result.stored(case, "row_err_p99")
+        reads = result.case(case, "case_payload") >= 0
+        assert np.isfinite(error[:, reads]).all() and reads.any()
+        assert np.all(error[:, reads] <= limit[:, reads] / 2)
+        if not case.startswith("f16"):
+            assert np.nanmax(error) == 0
+        elif reads[0]:
+            assert np.all(error[:, 0] > 0)  # LARQL's f16 truncates: the gate is not exact
     assert np.nanmax(result["kernel_rel_l2"]) <= 3.3e-6
 
 
@@ -258,9 +259,8 @@ def q4_rows(folder, layer, projection):
     return np.memmap(folder / "interleaved_q4.bin", np.uint8, "r+", first, (FEATURES, SPAN["q4_0"]))
 
 
-# variant, rows, projection, the paths it is told of: those that read the projection, from whatever payload (row_err is kept by
-# vindex, layer and projection)
-PACKED = [("q4k", kquant_rows, "up", {"sparse", "interleaved_q4k"}), ("q4k", kquant_rows, "gate", {"sparse", "interleaved_q4k"}),
+# variant, rows, projection, the paths it is told of: those that read the projection from this payload
+PACKED = [("q4k", kquant_rows, "up", {"sparse", "interleaved_q4k"}), ("q4k", kquant_rows, "gate", {"interleaved_q4k"}),
           ("q4k", kquant_rows, "down", {"sparse", "interleaved_q4k"}), ("q4k-down4", kquant_rows, "down", {"sparse", "interleaved_q4k"}),
           ("q4k-nogate", kquant_rows, "gate", {"sparse", "interleaved_q4k"}),
           ("fp4b", feature_rows("up_features_fp4.bin", SPAN["fp4"]), "up", {"sparse", "fp4_storage"}),
@@ -283,9 +283,7 @@ def test_a_packed_row_overwritten_by_its_neighbour(shop, damaged, variant, rows_
             continue
         assert result.case(case, "verdict") == "ENCODING", (case, result.case(case, "fail_reasons"))
         assert f"layer 2, {projection}, row 100:" in result.case(case, "fail_reasons").splitlines()[0]
-    at = list(FILES).index(projection)
-    worst = result["row_err_max"][0] > 1e-3 + 4 * result["row_err_p99"][0]
-    assert worst[2, at] and worst.sum() == 1
+        assert np.argwhere(is_outlier(result, case)).tolist() == [[2, list(FILES).index(projection)]]
 
 
 def feature_major_rows(folder, layer, projection):
@@ -337,8 +335,21 @@ def test_the_errors_of_a_format_hide_no_smaller_one_of_another_payload(shop, dam
     values.flush()
     result = audit(shop, folder)
     packed = audit(shop, folder, expect=0, paths=[{"path": "interleaved_q4k"}])
-    assert result["row_err_max"][0, 1, 0] < packed["row_err_p99"][0, 1, 0]
+    assert result.stored("v:sparse", "row_err_max")[1, 0] < packed.stored("v:interleaved_q4k", "row_err_p99")[1, 0]
     assert "layer 1, gate, row 7:" in result.case("v:sparse", "fail_reasons").splitlines()[0]
+    assert result.case("v:interleaved_q4k", "verdict") == "MEASURED"  # which reads another gate
+
+
+def test_a_worse_payload_is_not_held_against_the_laxest_bound(shop, damaged):
+    """Every scale of the f16 gate is wrong by a fifth, far beyond f16's nominal error and within that of Q4_K, where the gate stands too."""
+    folder = damaged("q4k")
+    values = rows_of(folder, "gate", "<f2")
+    values[:] = (values.astype(np.float32) * np.float32(0.8)).astype(np.float16)
+    values.flush()
+    result = audit(shop, folder)
+    assert result.case("v:sparse", "verdict") == "ENCODING", result.case("v:sparse", "fail_reasons")
+    assert ", gate" in result.case("v:sparse", "fail_reasons").splitlines()[0]
+    assert result.case("v:interleaved_q4k", "verdict") == "MEASURED", result.case("v:interleaved_q4k", "fail_reasons")
 
 
 def test_no_false_alarm_on_healthy_packed_vindexes(shop):
@@ -346,8 +357,8 @@ def test_no_false_alarm_on_healthy_packed_vindexes(shop):
     variants = ["q4k", "q4k-down4", "q4k-fm", "q4k-nogate", "fp4a", "fp4b", "fp4c", "q4_0"]
     result = shop.job(shop.model(MODEL), {v: shop.vindex(MODEL, v) for v in variants}, kernel_check=-1).result()
     assert set(result["verdict"]) == {"PASS", "MEASURED"}
-    checked = result["row_err_checked"] == "yes"
-    assert checked.all()
-    limit = 1e-3 + 4 * result["row_err_p99"]
-    assert np.all(result["row_err_max"] <= limit / 2)
+    for case in result.cases:
+        error, limit = result.stored(case, "row_err_max"), 1e-3 + 4 * result.stored(case, "row_err_p99")
+        reads = result.case(case, "case_payload") >= 0
+        assert np.isfinite(error[:, reads]).all() and np.all(error[:, reads] <= limit[:, reads] / 2)
     assert np.nanmax(result["kernel_rel_l2"]) <= 2e-6

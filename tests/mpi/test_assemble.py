@@ -14,7 +14,7 @@ import numpy
 
 SUPPORT = pathlib.Path(__file__).resolve().parent.parent / "support"
 BLOCK_H = pathlib.Path(__file__).resolve().parents[2] / "src" / "measure" / "block.h"
-DIMENSIONS = {"C": 2, "L": 18, "O": 8808, "A": 8808, "P": 7, "S": 3, "V": 2, "J": 3}
+DIMENSIONS = {"C": 2, "L": 18, "O": 8808, "A": 8808, "P": 7, "S": 3, "V": 2, "Y": 8, "J": 3}
 BATCHES = 4
 
 
@@ -55,7 +55,7 @@ def check_values(path):
         assert result["token_text"].asstr()[0] == "\\xFF"
         assert result["not_offered"].asstr()[0] == "b:exact: no down_features.bin"
         assert result["case_name"].asstr()[()].tolist() == ["a:interleaved", "b:sparse_serial:k5"]
-        assert result["case_reads"][()].tolist() == [[1, 1, 1], [1, 0, 1]]
+        assert result["case_payload"][()].tolist() == [[0, 0, 0], [0, -1, 0]]
         assert result["case_k"][()].tolist() == [-1, 5]
         # cos, rel_l2 grow with their place: the extremes are the first and the last of each case.
         cos, rel_l2 = result["cos"][()], result["rel_l2"][()]

@@ -4,7 +4,7 @@ import sys
 import numpy
 import xarray
 
-SCALES = ["case", "layer", "obs", "prompt", "slot", "vindex", "projection", "batch"]
+SCALES = ["case", "layer", "obs", "prompt", "slot", "vindex", "payload", "projection", "batch"]
 SHAPES = {
     "cos": ("case", "layer", "obs"),
     "obs_status": ("case", "layer", "obs"),
@@ -12,7 +12,7 @@ SHAPES = {
     "label": ("case", "layer", "prompt"),
     "bytes_read": ("case", "layer"),
     "topk_id": ("case", "prompt", "slot"),
-    "row_err_p99": ("vindex", "layer", "projection"),
+    "row_err_p99": ("vindex", "payload", "layer", "projection"),
     "case_name": ("case",),
     "topk_text": ("case", "prompt", "slot"),
     "min_cos": ("case",),
