@@ -64,6 +64,12 @@ typedef struct wa_map {
     wa_bytes bytes;
 } wa_map;
 
+/**
+ * Open a regular file for reading. Something else (a FIFO, a device, a socket, a directory) is refused without waiting
+ * for it. Errors: WA_E_IO, naming the path and what it is.
+ */
+WA_CHECKED wa_status wa_regular_open(const char *path, int *fd, wa_error *err);
+
 /** Map a regular file. Errors: WA_E_IO (open, stat, mmap, not a regular file), the message names the path. */
 WA_CHECKED wa_status wa_map_open(const char *path, wa_map *out, wa_error *err);
 void wa_map_close(wa_map *map);
@@ -71,7 +77,10 @@ void wa_map_close(wa_map *map);
 /** Let go of the pages read so far: they no longer count as this process's memory, and come back when touched. */
 void wa_map_forget(const wa_map *map);
 
-/** Does a regular file (or, _dir, a directory) exist at `path`? Local; follows links. */
+/**
+ * Does something other than a directory (or, _dir, a directory) stand at `path`? Local; follows links. What is no regular
+ * file is then refused by name when it is opened, and not passed over.
+ */
 bool wa_file_exists(const char *path);
 bool wa_dir_exists(const char *path);
 

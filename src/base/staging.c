@@ -1,6 +1,8 @@
 /* Temporary sibling directories: made, filled, synced, renamed, or removed without a trace. */
 #include "base/staging.h"
 
+#include "base/durable.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -40,19 +42,6 @@ static void remove_entry(int dir, const char *name)
         return;
     }
     (void)unlinkat(dir, name, 0);
-}
-
-static wa_status sync_directory(const char *path, wa_error *err)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return wa_fail(err, WA_E_IO, "cannot open directory '%s': %s", path, strerror(errno));
-    int synced = fsync(fd);
-    int cause = errno;
-    close(fd);
-    if (synced != 0)
-        return wa_fail(err, WA_E_IO, "cannot sync directory '%s': %s", path, strerror(cause));
-    return WA_OK;
 }
 
 static bool is_empty_directory(const char *path)
@@ -152,18 +141,20 @@ static wa_status replace_old(const wa_staging *staging, wa_error *err)
             return wa_note(err, "the old vindex is now '%s'", old);
         return err == NULL ? WA_E_IO : err->status;
     }
-    wa_status status = sync_directory(staging->parent, err);
+    wa_status status = wa_directory_sync(staging->final_path, err);
     remove_entry(AT_FDCWD, old);
     return status;
 }
 
 wa_status wa_staging_commit(wa_staging *staging, wa_error *err)
 {
-    WA_TRY(sync_directory(staging->temp_path, err));
+    char *inside;
+    WA_TRY(wa_arena_print(staging->arena, &inside, err, "%s/index.json", staging->temp_path));
+    WA_TRY(wa_directory_sync(inside, err));
     if (staging->replace)
         return replace_old(staging, err);
     WA_TRY(move(staging->temp_path, staging->final_path, err));
-    return sync_directory(staging->parent, err);
+    return wa_directory_sync(staging->final_path, err);
 }
 
 wa_status wa_outfile_open(const wa_staging *staging, const char *name, wa_outfile *out,
@@ -173,28 +164,20 @@ wa_status wa_outfile_open(const wa_staging *staging, const char *name, wa_outfil
     wa_outfile file = {.name = name};
     WA_TRY(wa_arena_print(staging->arena, &path, err, "%s/%s", staging->temp_path, name));
     WA_TRY(wa_digest_open(&file.digest, err));
-    file.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file.fd < 0) {
+    wa_status status = wa_temporary_create(path, &file.fd, err);
+    if (status != WA_OK)
         wa_digest_close(&file.digest);
-        return wa_fail(err, WA_E_IO, "cannot create '%s': %s", path, strerror(errno));
-    }
-    *out = file;
-    return WA_OK;
+    else
+        *out = file;
+    return status;
 }
 
 wa_status wa_outfile_append(wa_outfile *file, wa_bytes bytes, wa_error *err)
 {
-    size_t done = 0;
-    while (done < bytes.size) {
-        ssize_t more = write(file->fd, bytes.data + done, bytes.size - done);
-        if (more < 0 && errno == EINTR)
-            continue;
-        if (more <= 0)
-            return wa_fail(err, WA_E_IO, "cannot write '%s' at byte %llu: %s", file->name,
-                           (unsigned long long)(file->bytes + done),
-                           more == 0 ? "nothing was taken" : strerror(errno));
-        done += (size_t)more;
-    }
+    size_t done;
+    if (wa_write_all(file->fd, bytes.data, bytes.size, &done, err) != WA_OK)
+        return wa_note(err, "in file '%s' at byte %llu", file->name,
+                       (unsigned long long)(file->bytes + done));
     file->bytes += bytes.size;
     return wa_digest_add(&file->digest, bytes, err);
 }

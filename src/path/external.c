@@ -3,6 +3,7 @@
 #include "walkaudit/external.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 #include <math.h>
 
 enum { LABEL_LIMIT = 100 };
@@ -45,7 +46,10 @@ static void close_library(wa_external *external)
 static wa_status open_handle(const char *path, wa_arena *arena, void **out, wa_error *err)
 {
     char *place;
+    int fd;
     WA_TRY(wa_arena_print(arena, &place, err, "%s%s", strchr(path, '/') == NULL ? "./" : "", path));
+    WA_TRY(wa_regular_open(place, &fd, err)); /* dlopen waits for a FIFO's writer */
+    close(fd);
     *out = dlopen(place, RTLD_NOW | RTLD_LOCAL);
     return *out == NULL ? fail_load(err, WA_E_IO, "cannot load the library") : WA_OK;
 }

@@ -1,12 +1,13 @@
 /* Records of audits that could not run. */
 #include "run/failure.h"
 
+#include "base/durable.h"
 #include "base/json.h"
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static bool path_of(const wa_job *job, const wa_job_audit *audit, char *out, size_t size)
@@ -28,7 +29,9 @@ wa_status wa_run_failure_read(const wa_job *job, const wa_job_audit *audit, wa_a
     *out = (wa_run_failure){.reason = NULL};
     if (!path_of(job, audit, path, sizeof path) || access(path, F_OK) != 0)
         return WA_OK;
-    json_t *record = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    json_t *record = NULL;
+    if (wa_json_open(path, &record, NULL) != WA_OK)
+        record = NULL;
     const char *reason = json_string_value(json_object_get(record, "reason"));
     const json_t *code = json_object_get(record, "exit_code");
     if (reason == NULL)
@@ -57,10 +60,17 @@ void wa_run_failure_record(const wa_job *job, const wa_job_audit *audit, const w
         return;
     if (job->audit_count < 2)
         return;
-    mkdir(job->result, 0777);
     json_t *object = json_pack("{s:s, s:s, s:s, s:i}", "audit", audit->name, "model", audit->model, "reason",
                                failure->text, "exit_code", wa_status_exit_code(status));
-    if (object == NULL || json_dump_file(object, path, JSON_INDENT(1) | JSON_SORT_KEYS) != 0)
-        fprintf(stderr, "warning: cannot write '%s'\n", path);
+    char *text = object == NULL ? NULL : json_dumps(object, JSON_INDENT(1) | JSON_SORT_KEYS);
+    wa_error cause = {.status = WA_OK};
+    wa_status written = wa_fail(&cause, WA_E_MEMORY, "no memory for the text");
+    if (text != NULL)
+        written = wa_directory_make(job->result, &cause);
+    if (text != NULL && written == WA_OK)
+        written = wa_file_write(path, text, strlen(text), &cause);
+    if (written != WA_OK)
+        fprintf(stderr, "warning: cannot write '%s': %s\n", path, cause.text);
+    free(text);
     json_decref(object);
 }

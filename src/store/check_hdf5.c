@@ -124,7 +124,7 @@ wa_status wa_result_check(const char *path, wa_arena *arena, wa_result_status *o
     WA_TRY(check_parts(path, arena, &state, err));
     if (state.batches > 0)
         state.exit_code = 75;
-    if (wa_file_exists(path))
+    if (wa_file_exists(path) || wa_dir_exists(path))
         WA_TRY(check_result(path, arena, &state, err));
     *out = state;
     return WA_OK;

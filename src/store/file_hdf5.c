@@ -63,12 +63,11 @@ static wa_hid serial_access(void)
     return access;
 }
 
-/* HDF5's own words for a missing file are three lines long: ask the system first. */
+/* HDF5's own words for a missing file are three lines long, and it waits for a FIFO's writer: ask the system first. */
 static wa_status check_readable(const char *path, wa_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return wa_fail(err, WA_E_IO, "cannot open '%s': %s", path, strerror(errno));
+    int fd;
+    WA_TRY(wa_regular_open(path, &fd, err));
     close(fd);
     return WA_OK;
 }

@@ -56,8 +56,6 @@ static wa_status add_open_file(EVP_MD_CTX *digest, int fd, bool full, uint8_t *b
     struct stat info;
     if (fstat(fd, &info) != 0)
         return wa_fail(err, WA_E_IO, "cannot stat: %s", strerror(errno));
-    if (!S_ISREG(info.st_mode))
-        return wa_fail(err, WA_E_IO, "not a regular file");
     /* Quick: an edit in the middle that keeps size and both ends is told by the time. */
     int64_t facts[] = {info.st_size, full ? 0 : info.st_mtim.tv_sec,
                        full ? 0 : info.st_mtim.tv_nsec};
@@ -72,9 +70,8 @@ static wa_status add_open_file(EVP_MD_CTX *digest, int fd, bool full, uint8_t *b
 static wa_status add_file(EVP_MD_CTX *digest, const char *path, bool full, uint8_t *buffer,
                           wa_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return wa_fail(err, WA_E_IO, "cannot open '%s': %s", path, strerror(errno));
+    int fd;
+    WA_TRY(wa_regular_open(path, &fd, err));
     wa_status status = add_open_file(digest, fd, full, buffer, err);
     close(fd);
     if (status != WA_OK)

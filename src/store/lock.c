@@ -179,9 +179,7 @@ static wa_status write_temporary(const char *temporary, wa_lock *lock, wa_error 
 {
     char text[LOCK_BYTES];
     WA_TRY(write_lock_text(text, sizeof text, err));
-    lock->fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (lock->fd < 0)
-        return wa_fail(err, WA_E_IO, "cannot create file '%s': %s", temporary, strerror(errno));
+    WA_TRY(wa_temporary_create(temporary, &lock->fd, err));
     struct stat info;
     size_t length = strlen(text);
     if (write(lock->fd, text, length) != (ssize_t)length || fsync(lock->fd) != 0 ||

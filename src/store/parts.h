@@ -1,15 +1,12 @@
-/* The parts directory: names, whole-file writes, the owner lock. POSIX only; private to src/store.
+/* The parts directory: names, cleaning up, space, the owner lock. POSIX only; private to src/store.
  */
 #ifndef WALKAUDIT_STORE_PARTS_H
 #define WALKAUDIT_STORE_PARTS_H
 
-#include "base/status.h"
+#include "base/durable.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
-
-/** Room for a path of ours; longer ones are refused. */
-enum { WA_NAME_BYTES = 4096, WA_HOST_BYTES = 256 };
 
 /** "RESULT.h5.parts". */
 WA_CHECKED wa_status wa_parts_directory(const char *result_path, char out[WA_NAME_BYTES],
@@ -20,20 +17,6 @@ WA_CHECKED wa_status wa_part_name(const char *result_path, size_t batch, char ou
 /** "DIRECTORY/NAME". */
 WA_CHECKED wa_status wa_parts_join(const char *directory, const char *name, char out[WA_NAME_BYTES],
                                    wa_error *err);
-/** "FINAL.HOST-PID.tmp": unique to this process, removed as stale by the next owner. */
-WA_CHECKED wa_status wa_temporary_name(const char *final_path, char out[WA_NAME_BYTES],
-                                       wa_error *err);
-
-/** Make a directory and those above it. WA_E_IO. */
-WA_CHECKED wa_status wa_directory_make(const char *path, wa_error *err);
-/** fsync of the directory that holds `path`. */
-WA_CHECKED wa_status wa_directory_sync(const char *path, wa_error *err);
-/** fsync, rename to the final name, fsync of the directory; on failure the temporary is removed. */
-WA_CHECKED wa_status wa_file_publish(const char *temporary, const char *final_path, wa_error *err);
-/** All of it for bytes in memory. No file with the final name unless it is whole. */
-WA_CHECKED wa_status wa_file_write(const char *final_path, const void *bytes, size_t size,
-                                   wa_error *err);
-
 /** Call `visit` for each entry but "." and "..", in no order, until it fails. A missing directory
  * is empty. */
 typedef wa_status (*wa_visit)(void *context, const char *name, wa_error *err);

@@ -75,7 +75,7 @@ def test_its_numbers_are_the_same_bits_on_any_ranks(shop, tmp_path):
     ("long_label", "label has more bytes, expected 1 to 100"),
     ("no_entry", "exports no function 'walkaudit_external'"),
     ("fails", "the external kernel returned 7"),
-    ("is_not_there", "cannot load the library"),
+    ("is_not_there", "cannot open"),
 ])
 def test_a_broken_contract_is_one_line(shop, ranks, fault, said):
     broken = job(shop, external(f"external_{fault}"))
