@@ -301,8 +301,9 @@ static size_t box_extent(char axis, size_t extent)
 
 void wa_layout_box(const wa_layout *row, const size_t *shape, size_t *box)
 {
+    bool whole = !wa_layout_is_stream(row);
     for (size_t d = 0; row->axes[d] != '\0'; d++)
-        box[d] = box_extent(row->axes[d], shape[d]);
+        box[d] = whole && shape[d] > 0 ? shape[d] : box_extent(row->axes[d], shape[d]);
 }
 
 bool wa_layout_is_chunked(const wa_layout *row, const size_t *shape)
@@ -310,7 +311,12 @@ bool wa_layout_is_chunked(const wa_layout *row, const size_t *shape)
     for (size_t d = 0; row->axes[d] != '\0'; d++)
         if (shape[d] == 0)
             return false;
-    return row->type != WA_LAYOUT_TEXT && strchr(row->axes, 'L') != NULL &&
+    return row->type != WA_LAYOUT_TEXT;
+}
+
+bool wa_layout_is_compressed(const wa_layout *row)
+{
+    return row->type != WA_LAYOUT_TEXT && row->type != WA_LAYOUT_F64 && strchr(row->axes, 'L') != NULL &&
            wa_layout_is_stream(row);
 }
 
@@ -322,7 +328,7 @@ size_t wa_layout_size(const wa_layout *row)
 /* Bytes of one dataset in the file: whole chunks, and what HDF5 adds to each chunk and dataset. */
 static bool row_room(const wa_layout *row, const wa_extents *extents, size_t *out)
 {
-    enum { TEXT_BYTES = 64, CHUNK_BYTES = 128, DATASET_BYTES = 4096 };
+    enum { TEXT_BYTES = 64, CHUNK_BYTES = 128, DATASET_BYTES = 8192 };
     size_t shape[WA_LAYOUT_RANK], box[WA_LAYOUT_RANK], elements = 1, chunks = 1, bytes, extra;
     size_t rank = wa_layout_shape(row, extents, shape);
     bool chunked = wa_layout_is_chunked(row, shape);
@@ -335,7 +341,7 @@ static bool row_room(const wa_layout *row, const wa_extents *extents, size_t *ou
     }
     size_t element = row->type == WA_LAYOUT_TEXT ? TEXT_BYTES : wa_layout_size(row);
     /* A compressed chunk is written twice, first with fill values, and may move when it grows. */
-    if (chunked && row->type != WA_LAYOUT_F64)
+    if (wa_layout_is_compressed(row))
         element *= 2;
     if (!wa_size_mul(elements, element, &bytes) || !wa_size_mul(chunks, CHUNK_BYTES, &extra) ||
         !wa_size_add(bytes, extra, &bytes))

@@ -87,13 +87,17 @@ size_t wa_layout_extent(const wa_extents *extents, char axis);
 /** shape[rank]; returns the rank (0 to WA_LAYOUT_RANK). */
 size_t wa_layout_shape(const wa_layout *row, const wa_extents *extents, size_t *shape);
 /**
- * The box one unit of work covers, and the chunk of a chunked dataset: one case, at most 16 layers
- * and 8192 observations or prompts, all slots (1 MiB of f64 for [case, layer, obs]); longer axes
- * are cut into pieces of even size. Never 0, never more than the shape.
+ * The box one unit of work covers, and the chunk of a dataset. Along observations or prompts: one
+ * case, at most 16 layers and 8192 observations or prompts, all slots (1 MiB of f64 for [case,
+ * layer, obs]); longer axes are cut into pieces of even size. All else is one box. Never 0, never
+ * more than the shape.
  */
 void wa_layout_box(const wa_layout *row, const size_t *shape, size_t *box);
-/** [.., layer, obs or prompt] is stored in chunks with filters; all else is contiguous. */
+/** Numbers are stored in chunks, each with a Fletcher32 checksum; strings, and what has no element,
+ * contiguously. */
 bool wa_layout_is_chunked(const wa_layout *row, const size_t *shape);
+/** Integers of [.., layer, obs or prompt] are shuffled and deflated, before the checksum is made. */
+bool wa_layout_is_compressed(const wa_layout *row);
 /** Bytes of one element in memory (a pointer for text). */
 size_t wa_layout_size(const wa_layout *row);
 /**

@@ -4,7 +4,7 @@ import numpy as np
 
 from walkaudit_report import layout
 
-CHUNK = {"layer": 16, "obs": 8192}  # as analysis/README.md says; one of any other dimension
+CHUNK = {"case": 1, "layer": 16, "obs": 8192, "prompt": 8192}  # as analysis/README.md says, of what runs along obs or prompt
 WRITTEN = 1 << 20  # elements of datasets that are written out
 SEED = {"paris": 6, "apollo": 26, "code": 7}  # the published prompts and their tokens in Gemma 3
 
@@ -38,10 +38,11 @@ class Made:
     def create(self, name, source, fill):
         axes = (name,) if name in layout.SCALES else tuple(dim[0].name.strip("/") for dim in source.dims)
         shape = tuple(self.size[axis] for axis in axes)
-        large = axes[-2:] == ("layer", "obs")
-        chunks = tuple(even(extent, CHUNK.get(axis, 1)) for axis, extent in zip(axes, shape)) if large else None
-        item = self.file.create_dataset(name, shape, source.dtype, chunks=chunks,
-                                        fillvalue=source.fillvalue if fill is None else fill)
+        number = not h5py.check_string_dtype(source.dtype) and all(shape)
+        streams = "obs" in axes or "prompt" in axes
+        chunks = tuple(even(extent, CHUNK.get(axis, extent)) if streams else extent for axis, extent in zip(axes, shape))
+        item = self.file.create_dataset(name, shape, source.dtype, chunks=chunks if number else None,
+                                        fletcher32=number or None, fillvalue=source.fillvalue if fill is None else fill)
         if 0 < item.size < WRITTEN:  # walkaudit takes no dataset without its bytes
             item[...] = np.full(shape, "", object) if h5py.check_string_dtype(item.dtype) else item.fillvalue
         for key in ("long_name", "units", "flag_values", "flag_meanings", "_FillValue"):
