@@ -31,6 +31,7 @@ def build(result, prompt_limit=40, quiet=False):
                  (("cases", "case"), ("layers", "layer"), ("prompts", "prompt"), ("observations", "obs"),
                   ("vindexes", "vindex"), ("batches", "batch"))},
         "summary": summarise(cases),
+        "reference": describe_reference(result),
         "vindexes": [{"name": name, "path": str(path)} for name, path in
                      zip(result.vindexes, result["vindex_path"])],
         "cases": cases,
@@ -71,6 +72,13 @@ def describe_job(result):
             "source_format": {name: result.attribute(f"source_format_{name}") for name in layout.PROJECTIONS},
             "requantised": bool(result.attribute("requantised", 0)),
             "fingerprints": result.fingerprints(), "text": result.attribute("job_text")}
+
+
+def describe_reference(result):
+    """What the file says of the dense model itself."""
+    return {"perplexity": number(result.attribute("reference_perplexity", math.nan)),
+            "positions": int(result.attribute("reference_perplexity_positions", 0)),
+            "warning": result.attribute("reference_warning") or None}
 
 
 def summarise(cases):

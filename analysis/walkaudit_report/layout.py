@@ -14,7 +14,8 @@ _NAMES = {
                "bound_cos bound_rel_l2 bound_dp bound_near_tie",
     ("vindex",): "vindex_name vindex_path",
     ("payload",): "payload",
-    ("prompt",): "prompt_key prompt_text prompt_rows ref_top1_id ref_top1_prob ref_margin ref_top1_text",
+    ("prompt",): "prompt_key prompt_text prompt_rows ref_top1_id ref_top1_prob ref_margin ref_top1_text "
+                 "ref_nll ref_nll_positions",
     ("obs",): "obs_prompt obs_position token_id token_text",
     ("offer",): "not_offered not_offered_vindex not_offered_path",
     ("batch",): "batch_first_prompt batch_prompts",

@@ -52,10 +52,20 @@ def lead(facts):
               Text(f"Model {text.plain(str(job['model']))} ({job['family']}, semantics {job['semantics']}), FFN stored as "
                    f"{formats(job)}. {text.plural(size['layers'], 'layer')}, {text.plural(size['prompts'], 'prompt')}, "
                    f"{text.plural(size['observations'], 'observation')} per layer; bounds: {job['bounds']}.")]
+    blocks += reference_words(facts["reference"])
     if job["requantised"]:
         blocks.append(Text("Requantised: the vindexes are made from a model of 6 bits or fewer, so they are compared with "
                            "those numbers and not with the original weights.", "note"))
     return blocks
+
+
+def reference_words(reference):
+    """The dense model judged by the prompts' own text; the warning is the file's."""
+    value = "no position was measured" if reference["perplexity"] is None and not reference["positions"] else (
+        f"{'no number' if reference['perplexity'] is None else format(reference['perplexity'], '.2f')} on "
+        f"{reference['positions']} of the prompts' own tokens")
+    blocks = [Text(f"Perplexity of the dense model: {value}.")]
+    return blocks + ([Text(f"Warning: {reference['warning']}", "warning")] if reference["warning"] else [])
 
 
 # --- Cells

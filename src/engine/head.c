@@ -10,8 +10,10 @@
 typedef struct head_work {
     wa_stage *stage;
     const wa_stage_batch *batch;
-    bool all_rows;      /* logits at every row of the batch; else at each prompt's last */
-    size_t rows;        /* that get logits */
+    bool all_rows;      /* logits at every row of the batch, or of those of the text; else at each prompt's last */
+    const size_t *row;  /* [rows] the batch's rows that get logits, ascending */
+    size_t rows;
+    bool once;          /* no second pass: the reference alone */
     size_t lanes;       /* the reference, then own cases */
     const int *cases;   /* [lanes - 1] */
     const float *y;     /* [lanes][rows][H] after the final norm */
@@ -34,31 +36,44 @@ enum { PANEL_BYTES = 512 << 10 };
 /* The batch's row of row `i` of the head. */
 static size_t batch_row(const head_work *head, size_t i)
 {
-    return head->all_rows ? i : head->batch->packing.start[i + 1] - 1;
+    return head->row[i];
+}
+
+/* Final norm of a lane's rows into the head's lane `to`. */
+static void norm_lane(const head_work *head, size_t lane, size_t to, float *y)
+{
+    const wa_stage_batch *batch = head->batch;
+    const wa_model *model = head->stage->audit->model;
+    size_t hidden = model->hidden;
+    for (size_t i = 0; i < head->rows; i++)
+        wa_norm_rows(model, &model->final_norm, batch->h + (lane * batch->rows + batch_row(head, i)) * hidden, 1,
+                     hidden, y + (to * head->rows + i) * hidden);
+}
+
+static wa_status take_normed(head_work *head, float **out, wa_error *err)
+{
+    size_t hidden = head->stage->audit->model->hidden;
+    WA_TRY(wa_arena_take_raw(head->stage->arena, head->lanes * head->rows * hidden, sizeof **out, out, err));
+    head->y = *out;
+    return WA_OK;
 }
 
 static wa_status norm_rows(head_work *head, const wa_team_link *link, wa_error *err)
 {
     wa_stage *stage = head->stage;
-    const wa_stage_batch *batch = head->batch;
     const wa_model *model = stage->audit->model;
-    size_t hidden = model->hidden;
     float *y;
-    WA_TRY(wa_arena_take_raw(stage->arena, head->lanes * head->rows * hidden, sizeof *y, &y, err));
-    head->y = y;
+    WA_TRY(take_normed(head, &y, err));
     size_t first_own = stage->share.is_lead ? 0 : 1; /* where this rank's own lanes start */
     for (size_t lane = 0; lane < stage->lanes; lane++)
-        for (size_t i = 0; i < head->rows; i++)
-            wa_norm_rows(model, &model->final_norm,
-                         batch->h + (lane * batch->rows + batch_row(head, i)) * hidden, 1, hidden,
-                         y + ((first_own + lane) * head->rows + i) * hidden);
+        norm_lane(head, lane, first_own + lane, y);
     if (stage->share.is_lead) {
         wa_reference mine = {.x = NULL, .y = NULL, .h = y};
         return link->publish(link->context, model->layer_count, &mine, err);
     }
     wa_reference theirs;
     WA_TRY(link->await(link->context, model->layer_count, &theirs, err));
-    memcpy(y, theirs.h, head->rows * hidden * sizeof *y);
+    memcpy(y, theirs.h, head->rows * model->hidden * sizeof *y);
     return WA_OK;
 }
 
@@ -147,10 +162,11 @@ static wa_status open_head(head_work *head, wa_error *err)
     head->panel_ids = head->all_rows ? WA_HEAD_IDS : PANEL_BYTES / sizeof(float) / model->hidden;
     if (head->panel_ids == 0)
         head->panel_ids = 1;
+    head->panel_ids = wa_size_min(head->panel_ids, model->vocab);
     size_t kept;
     if (!wa_size_mul(rows * sizeof(float), model->vocab, &kept))
         return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu logits overflow", rows, model->vocab);
-    if (kept <= WA_HEAD_KEPT_BYTES)
+    if (kept <= WA_HEAD_KEPT_BYTES && !head->once)
         WA_TRY(wa_arena_take_raw(arena, rows * model->vocab, sizeof(float), &head->kept, err));
     else
         WA_TRY(wa_arena_take_raw(arena, rows * head->panel_ids, sizeof(float), &head->panel, err));
@@ -161,17 +177,15 @@ static wa_status open_head(head_work *head, wa_error *err)
     return wa_arena_take(arena, head->lanes, sizeof *head->operands, &head->operands, err);
 }
 
-/* The prompt whose last row is row `i` of the head; false when it is no last row. */
+/* The prompt of row `i` of the head, and whether the row is its last. */
 static bool prompt_ending_at(const head_work *head, size_t i, size_t *prompt)
 {
     const wa_packing *packing = &head->batch->packing;
-    size_t row = batch_row(head, i);
-    for (size_t p = 0; p < packing->prompts; p++)
-        if (packing->start[p + 1] == row + 1) {
-            *prompt = p;
-            return true;
-        }
-    return false;
+    size_t row = batch_row(head, i), p = 0;
+    while (packing->start[p + 1] <= row)
+        p++;
+    *prompt = p;
+    return packing->start[p + 1] == row + 1;
 }
 
 static void start_tile(head_work *head, size_t first)
@@ -270,6 +284,14 @@ static void store_reference_row(const head_work *head, size_t i, size_t obs)
     wa_block_f64(block, WA_FIELD_obs_ref_next_logprob, 0, 0)[obs] = next_log_prob(head, 0, i);
 }
 
+/* What the dense model makes of the prompt's own text: the next token's surprise at one more position. */
+static void add_surprise(const head_work *head, size_t i, size_t prompt)
+{
+    const wa_block *block = head->batch->block;
+    wa_block_f64(block, WA_FIELD_ref_nll, 0, 0)[prompt] -= next_log_prob(head, 0, i);
+    wa_block_i32(block, WA_FIELD_ref_nll_positions, 0, 0)[prompt]++;
+}
+
 static void store_case_row(const head_work *head, size_t lane, size_t i, size_t obs)
 {
     const wa_block *block = head->batch->block;
@@ -303,6 +325,8 @@ static void store_tile(const head_work *head)
             store_case(head, lane, i, prompt);
         if (head->all_rows && is_lead)
             store_reference_row(head, i, head->first + i);
+        if (head->all_rows && is_lead && !is_last)
+            add_surprise(head, i, prompt);
         for (size_t lane = 1; head->all_rows && lane < head->lanes; lane++)
             store_case_row(head, lane, i, head->first + i);
     }
@@ -310,8 +334,20 @@ static void store_tile(const head_work *head)
 
 /* --- The head -------------------------------------------------------------------------------------- */
 
+/* Rows that get logits: all of the batch, or each prompt's last. */
+static wa_status choose_rows(head_work *head, wa_error *err)
+{
+    size_t *row;
+    WA_TRY(wa_arena_take(head->stage->arena, head->rows, sizeof *row, &row, err));
+    for (size_t i = 0; i < head->rows; i++)
+        row[i] = head->all_rows ? i : head->batch->packing.start[i + 1] - 1;
+    head->row = row;
+    return WA_OK;
+}
+
 static wa_status run_head(head_work *head, const wa_team_link *link, wa_error *err)
 {
+    WA_TRY(choose_rows(head, err));
     WA_TRY(norm_rows(head, link, err));
     WA_TRY(open_head(head, err));
     for (size_t first = 0; first < head->rows; first += head->tile) {
@@ -321,6 +357,60 @@ static wa_status run_head(head_work *head, const wa_team_link *link, wa_error *e
         store_tile(head);
     }
     return WA_OK;
+}
+
+/* --- The text ---------------------------------------------------------------------------------------- */
+
+static wa_status choose_text(head_work *text, wa_error *err)
+{
+    const wa_stage_batch *batch = text->batch;
+    size_t *row;
+    WA_TRY(wa_arena_take(text->stage->arena, batch->rows, sizeof *row, &row, err));
+    for (size_t p = 0; p < batch->packing.prompts; p++)
+        for (size_t at = batch->packing.start[p]; at + 1 < batch->packing.start[p + 1]; at++)
+            if (wa_text_has(batch->first_obs + at))
+                row[text->rows++] = at;
+    text->row = row;
+    return WA_OK;
+}
+
+/* With logits of last positions only, the reference alone reads the prompts' other positions. */
+static wa_status run_text(wa_stage *stage, const wa_stage_batch *batch, const wa_team_link *link, wa_error *err)
+{
+    head_work text = {.stage = stage, .batch = batch, .all_rows = true, .lanes = 1, .once = true};
+    float *y;
+    WA_TRY(choose_text(&text, err));
+    if (text.rows == 0)
+        return WA_OK;
+    WA_TRY(take_normed(&text, &y, err));
+    norm_lane(&text, 0, 0, y);
+    WA_TRY(open_head(&text, err));
+    for (size_t first = 0; first < text.rows; first += text.tile) {
+        start_tile(&text, first);
+        WA_TRY(stream(&text, link, first_pass, err));
+        for (size_t i = 0; i < text.count; i++) {
+            size_t prompt;
+            (void)prompt_ending_at(&text, first + i, &prompt);
+            add_surprise(&text, i, prompt);
+        }
+    }
+    return WA_OK;
+}
+
+static wa_status run_both(head_work *head, const wa_team_link *link, wa_error *err)
+{
+    wa_stage *stage = head->stage;
+    const wa_block *block = head->batch->block;
+    for (size_t p = 0; stage->share.is_lead && p < block->dims.prompts; p++) {
+        wa_block_f64(block, WA_FIELD_ref_nll, 0, 0)[p] = 0.0;
+        wa_block_i32(block, WA_FIELD_ref_nll_positions, 0, 0)[p] = 0;
+    }
+    wa_mark mark = wa_arena_mark(stage->arena);
+    WA_TRY(run_head(head, link, err));
+    wa_arena_release(stage->arena, mark);
+    if (!stage->share.is_lead || head->all_rows)
+        return WA_OK;
+    return run_text(stage, head->batch, link, err);
 }
 
 wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch, const wa_team_link *link,
@@ -337,7 +427,7 @@ wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch, const wa_t
     wa_mark mark = wa_arena_mark(stage->arena);
     double start = wa_clock();
     double aside = wa_cost_aside(&stage->cost);
-    wa_status status = run_head(&head, link, err);
+    wa_status status = run_both(&head, link, err);
     stage->cost.seconds[WA_PHASE_HEAD] +=
         wa_clock() - start - (wa_cost_aside(&stage->cost) - aside);
     wa_arena_release(stage->arena, mark);

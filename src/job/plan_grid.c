@@ -4,6 +4,7 @@
 #include "measure/block.h"
 #include "base/bytes.h"
 #include "compute/kernel.h"
+#include "measure/logits.h"
 
 #include <stdlib.h>
 
@@ -13,14 +14,14 @@ static const double HEAD_PASSES = 2.0;
  * slow node, a cold page cache), so such a grid must promise a quarter more. */
 static const double SINGLE_BATCH_PENALTY = 1.25;
 
-/* How much there is to do: rows, (row, attended row) pairs, rows of logits. */
+/* How much there is to do: rows, (row, attended row) pairs, rows of logits, rows of the text that only the reference reads. */
 typedef struct amount {
-    double rows, pairs, heads;
+    double rows, pairs, heads, text;
 } amount;
 
-/* What one team member does: operations per row and per pair of a layer, and per row of logits. */
+/* What one team member does: operations per row and per pair of a layer, per row of logits, and per row of the text. */
 typedef struct member_cost {
-    double layer, pair, head;
+    double layer, pair, head, text;
     size_t lanes;
 } member_cost;
 
@@ -40,10 +41,20 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
+/* Next tokens of the batch that wa_text_has takes, but for rounding. */
+static double text_rows(const wa_batch *batch)
+{
+    double rows = 0.0;
+    for (size_t i = 0; i < batch->rows; i++)
+        rows += wa_text_has(batch->first_obs + i) ? 1.0 : 0.0;
+    return rows * (double)(batch->rows - batch->prompt_count) / (double)batch->rows;
+}
+
 static amount batch_amount(const wa_plan_input *input, const wa_batch *batch)
 {
     amount a = {.rows = (double)batch->rows,
-                .heads = (double)(input->logits_all ? batch->rows : batch->prompt_count)};
+                .heads = (double)(input->logits_all ? batch->rows : batch->prompt_count),
+                .text = input->logits_all ? 0.0 : text_rows(batch)};
     for (size_t p = 0; p < batch->prompt_count; p++) {
         double rows = (double)input->prompt_rows[batch->first_prompt + p];
         a.pairs += rows * (rows + 1.0) / 2.0;
@@ -59,6 +70,7 @@ static amount job_amount(const wa_plan_input *input, const wa_plan *plan)
         sum.rows += a.rows;
         sum.pairs += a.pairs;
         sum.heads += a.heads;
+        sum.text += a.text;
     }
     return sum;
 }
@@ -112,7 +124,8 @@ static wa_status deal_cases(const wa_plan_input *input, const wa_plan *plan, wa_
     double lane = job.pairs * (double)input->layer_count * input->attention_flops_per_pair + job.heads * head;
     c->members[0].layer = input->attention_flops_per_row + input->dense_flops_per_row;
     c->members[0].lanes = 1;
-    load[0] = rows * c->members[0].layer + lane;
+    c->members[0].text = input->head_flops_per_row;
+    load[0] = rows * c->members[0].layer + lane + job.text * c->members[0].text;
     for (size_t i = 0; i < input->case_count; i++)
         order[i] = (dealt){case_cost(input, i, rows, lane), i};
     qsort(order, input->case_count, sizeof *order, dearest_first);
@@ -159,7 +172,7 @@ static size_t stage_layers(size_t layers, size_t stages, size_t last, size_t sta
 static double member_time(const member_cost *m, size_t layers, bool is_last, const amount *a)
 {
     return (double)layers * (a->rows * m->layer + a->pairs * m->pair) +
-           (is_last ? a->heads * m->head : 0.0);
+           (is_last ? a->heads * m->head + a->text * m->text : 0.0);
 }
 
 static double stage_time(const candidate *c, size_t layers, bool is_last, const amount *a)
@@ -246,6 +259,7 @@ static size_t run_batch(const candidate *c, const amount *batch, timeline *t)
     t->given[group].rows += batch->rows;
     t->given[group].pairs += batch->pairs;
     t->given[group].heads += batch->heads;
+    t->given[group].text += batch->text;
     t->heap[0].free_at = free_at[0];
     sink_top(t->heap, (size_t)c->grid.groups);
     return group;
@@ -385,8 +399,10 @@ wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, 
     bool is_lead = member == 0, is_last = stage == plan->grid.stages - 1;
     member_cost cost = {.lanes = is_lead ? 1 : 0};
     size_t layer_bytes = input->layer_bytes;
-    if (is_lead)
+    if (is_lead) {
         cost.layer = input->attention_flops_per_row + input->dense_flops_per_row;
+        cost.text = input->head_flops_per_row;
+    }
     for (size_t i = 0; i < input->case_count; i++) {
         double layer = case_layer_cost(input, i);
         if (plan->case_member[i] != member || layer <= 0.0)

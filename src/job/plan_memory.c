@@ -73,15 +73,24 @@ static size_t block_bytes(const wa_plan_input *input, size_t rows)
     return bytes;
 }
 
-/* Final norms of each lane and the reference; a state and a panel of logits for each of their rows at a time. */
+/* Final norms of so many lanes; a state and a panel of logits for each of their rows at a time. */
+static size_t rows_bytes(const wa_plan_input *input, size_t lanes, size_t normed, size_t heads, size_t panel)
+{
+    size_t rows = times(lanes, heads);
+    size_t bytes = plus(times(rows, sizeof(wa_logits) + sizeof(wa_divergence)), panel);
+    return plus(bytes, times(times(lanes, normed), plus(times(input->hidden, sizeof(float)), sizeof(size_t))));
+}
+
+/* The head of each lane and the reference; where that is of last positions only, the reference then reads the text. */
 static size_t head_bytes(const wa_plan_input *input, const wa_plan *plan, size_t lanes)
 {
-    size_t normed = input->logits_all ? plan->max_rows : plan->max_prompts;
-    size_t heads = input->logits_all ? wa_size_min(plan->max_rows, WA_HEAD_ROWS) : plan->max_prompts;
-    size_t rows = times(plus(lanes, 1), heads);
-    size_t bytes = times(rows, sizeof(wa_logits) + sizeof(wa_divergence));
-    bytes = plus(bytes, logits_bytes(input, rows));
-    return plus(bytes, times(times(plus(lanes, 1), normed), times(input->hidden, sizeof(float))));
+    size_t tile = wa_size_min(plan->max_rows, WA_HEAD_ROWS), all = plus(lanes, 1);
+    if (input->logits_all)
+        return rows_bytes(input, all, plan->max_rows, tile, logits_bytes(input, times(all, tile)));
+    size_t last = rows_bytes(input, all, plan->max_prompts, plan->max_prompts,
+                             logits_bytes(input, times(all, plan->max_prompts)));
+    size_t text = rows_bytes(input, 1, plan->max_rows, tile, times(tile, wa_size_min(input->vocab, WA_HEAD_IDS) * sizeof(float)));
+    return last > text ? last : text;
 }
 
 size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t lanes, int stages, int teams)

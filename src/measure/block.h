@@ -59,6 +59,8 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(ref_margin, WA_P, WA_F64, "1", "logit of the reference's first less its second token") \
     X(ref_topk_id, WA_PS, WA_I32, "1", "token ids of the reference's most probable next tokens") \
     X(ref_topk_logprob, WA_PS, WA_F64, "nat", "their log-probabilities")                 \
+    X(ref_nll, WA_P, WA_F64, "nat", "sum of the reference's -ln p of the prompt's own next tokens, over ref_nll_positions") \
+    X(ref_nll_positions, WA_P, WA_I32, "1", "positions in it: all that have a next token, or with logits of last positions only those sampled") \
     X(top1_id, WA_CP, WA_I32, "1", "token id of the case's most probable next token")    \
     X(top1_prob, WA_CP, WA_F64, "1", "its probability")                                  \
     X(prob_of_ref_top1, WA_CP, WA_F64, "1", "the case's probability of the reference's top-1") \

@@ -79,6 +79,14 @@ double wa_logits_log_prob(const wa_logits *state, double logit)
     return logit - log_normaliser(state);
 }
 
+/* Multiples of 2^64 over the golden ratio spread evenly over any run of observations, so that no prompt length keeps
+ * falling on the same positions, as every eighth observation would. */
+bool wa_text_has(size_t observation)
+{
+    enum { ALL = 1024, EIGHTH = 61 };
+    return observation < ALL || ((uint64_t)observation * UINT64_C(0x9E3779B97F4A7C15)) >> EIGHTH == 0;
+}
+
 void wa_divergence_start(wa_divergence *state)
 {
     *state = (wa_divergence){.kl = 0.0, .js = 0.0, .log_prob_of_ref_top1 = NAN};

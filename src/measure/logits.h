@@ -2,6 +2,7 @@
 #ifndef WALKAUDIT_MEASURE_LOGITS_H
 #define WALKAUDIT_MEASURE_LOGITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,12 @@ void wa_logits_add(wa_logits *state, const float *logits, size_t first_id, size_
 void wa_logits_add_fast(wa_logits *state, const float *logits, size_t first_id, size_t count);
 /** ln p of a logit, once every panel has been seen; NaN when the row held a NaN or infinity. */
 double wa_logits_log_prob(const wa_logits *state, double logit);
+
+/**
+ * With logits of last positions only: is the reference's surprise at the text measured at this observation of the job too? All of
+ * the first 1,024, then one in eight, by a rule that knows nothing but the observation: ranks, grids and batches are no part of it.
+ */
+bool wa_text_has(size_t observation);
 
 /** KL(ref || case), JS, both in nats over the whole vocabulary, and the case's log-probability of the reference's top-1. */
 typedef struct wa_divergence {

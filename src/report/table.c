@@ -1,6 +1,7 @@
 /* The result table: what a reader must know beside the grids, and what to type next. */
 #include "report/grid.h"
 #include "report/table_parts.h"
+#include "judge/reference.h"
 #include "base/show.h"
 
 #include <errno.h>
@@ -180,6 +181,23 @@ static wa_status fill_prompt(const wa_table *t, size_t p, wa_grid_cell *row)
     return WA_OK;
 }
 
+/* A wrong model has no walk that could show it: its own text does. */
+static wa_status print_perplexity(const wa_table *t)
+{
+    const wa_result *r = t->result;
+    wa_perplexity perplexity = wa_perplexity_of(r->ref_nll, r->ref_nll_positions, r->meta.dims.prompts);
+    const char *warning;
+    if (perplexity.positions == 0)
+        fputs("\ndense perplexity: no position of the prompts was measured\n", t->out);
+    else
+        fprintf(t->out, "\ndense perplexity: %.2f on %lld of the prompts' own tokens\n", perplexity.value,
+                (long long)perplexity.positions);
+    WA_TRY(wa_perplexity_warning(&perplexity, t->arena, &warning, t->err));
+    if (warning != NULL)
+        fprintf(t->out, "warning: %s\n", warning);
+    return WA_OK;
+}
+
 static wa_status print_reference(const wa_table *t)
 {
     static const wa_grid_column columns[] = {{"prompt", false},
@@ -200,8 +218,9 @@ static wa_status print_reference(const wa_table *t)
     if (shown < prompts)
         fprintf(t->out, "… and %zu more prompts in the file\n", prompts - shown);
 
+    WA_TRY(print_perplexity(t));
     long long expected = (long long)(meta->dims.layers * prompts);
-    fprintf(t->out, "\ndense FFN: %lld evaluations, %s %zu layers x %zu prompts\n",
+    fprintf(t->out, "dense FFN: %lld evaluations, %s %zu layers x %zu prompts\n",
             (long long)t->result->dense_evaluations,
             t->result->dense_evaluations == expected
                 ? "one forward pass per prompt:"

@@ -1,6 +1,8 @@
 /* Summaries and verdicts of a result, from its stored observations; and the end of its assembly.
  * Serial, rank 0. */
 #include "store/assemble.h"
+
+#include "judge/reference.h"
 #include "store/capture_file.h"
 #include "store/parts.h"
 #include "store/result.h"
@@ -255,6 +257,19 @@ static wa_status add_verdicts(const writer *w, const wa_bounds *bounds, wa_error
     return w->extents->dims.logits_all ? add_rates(w, rates, err) : WA_OK;
 }
 
+/* --- The reference --- */
+
+static wa_status add_reference(const writer *w, wa_error *err)
+{
+    const wa_result *r = w->result;
+    wa_perplexity perplexity = wa_perplexity_of(r->ref_nll, r->ref_nll_positions, w->extents->dims.prompts);
+    const char *warning;
+    WA_TRY(wa_perplexity_warning(&perplexity, w->arena, &warning, err));
+    WA_TRY(wa_attribute_write_f64(w->file, "reference_perplexity", perplexity.value, err));
+    WA_TRY(wa_attribute_write_i64(w->file, "reference_perplexity_positions", perplexity.positions, err));
+    return wa_attribute_write_text(w->file, "reference_warning", warning == NULL ? "" : warning, err);
+}
+
 wa_status wa_assembly_summaries(wa_hid file, const wa_extents *extents, const wa_result *result,
                                 const wa_bounds *bounds, wa_arena *arena, wa_error *err)
 {
@@ -264,6 +279,7 @@ wa_status wa_assembly_summaries(wa_hid file, const wa_extents *extents, const wa
     WA_TRY(add_case_extremes(&w, err));
     WA_TRY(add_other_extremes(&w, err));
     WA_TRY(add_layer_extremes(&w, err));
+    WA_TRY(add_reference(&w, err));
     return add_bounds(&w, bounds, err);
 }
 

@@ -37,6 +37,8 @@ static wa_status load_prompt_figures(wa_hid file, const wa_extents *x, wa_arena 
     WA_TRY(wa_dataset_load(file, "ref_top1_prob", x, arena, &out->ref_top1_prob, err));
     WA_TRY(wa_dataset_load(file, "ref_margin", x, arena, &out->ref_margin, err));
     WA_TRY(wa_dataset_load(file, "ref_top1_id", x, arena, &out->ref_top1_id, err));
+    WA_TRY(wa_dataset_load(file, "ref_nll", x, arena, &out->ref_nll, err));
+    WA_TRY(wa_dataset_load(file, "ref_nll_positions", x, arena, &out->ref_nll_positions, err));
     WA_TRY(wa_dataset_load(file, "ref_top1_text", x, arena, &out->ref_top1_text, err));
     WA_TRY(wa_dataset_load(file, "prob_delta", x, arena, &out->prob_delta, err));
     WA_TRY(wa_dataset_load(file, "kl", x, arena, &out->kl, err));

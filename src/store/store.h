@@ -132,6 +132,8 @@ typedef struct wa_result {
     const int64_t *bytes_read, *flops; /* [cases] likewise */
     const double *ref_top1_prob, *ref_margin; /* [prompts] */
     const int32_t *ref_top1_id;
+    const double *ref_nll;            /* [prompts] */
+    const int32_t *ref_nll_positions; /* [prompts] */
     const char *const *ref_top1_text;
     const double *prob_delta, *kl;   /* [cases, prompts] */
     const int8_t *top1_match;        /* [cases, prompts] */

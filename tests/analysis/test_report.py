@@ -103,6 +103,22 @@ def test_json_says_what_the_file_says(made):
                 assert row["kl"] == direct["kl"][at][prompt] and row["top1"] == direct["top1_text"][at][prompt]
 
 
+def test_the_dense_model_itself_is_shown(made):
+    """Its perplexity, and the warning as the file has it: gemma's weights are random and sure of themselves."""
+    warned = set()
+    for path, document, markdown, page in made.values():
+        direct = harness.Result(path)
+        value = math.exp(direct["ref_nll"].sum() / direct["ref_nll_positions"].sum())
+        assert math.isclose(document["reference"]["perplexity"], value, rel_tol=1e-12)
+        words = f"Perplexity of the dense model: {value:.2f} on {direct['ref_nll_positions'].sum()} of the prompts' own tokens."
+        warning = document["reference"]["warning"]
+        assert (warning is not None) == (value > 1000)
+        warned.add(warning is not None)
+        assert words.replace("'", "&#x27;") in page or words in page or words.replace("'", "&#39;") in page
+        assert ("Warning: dense perplexity" in markdown) == (warning is not None)
+    assert True in warned
+
+
 def test_json_has_the_keys_that_the_readme_lists(made):
     section = (SCRIPT.parent / "README.md").read_text().split("## The JSON report")[1].split("\n## ")[0]
     listed = set(re.findall(r"^\| `([a-z_0-9]+)` \|", section, re.MULTILINE))

@@ -32,6 +32,8 @@ static const char *const VINDEXES[2] = {"f16", "q4k"};
 static const char *const VINDEX_PATHS[2] = {"v/f16.vindex", "v/my q4k.vindex"};
 static const double REF_PROB[PROMPTS] = {0.8065804839, 0.9982932806}, MARGIN[PROMPTS] = {2.5, 6.25};
 static const int32_t REF_ID[PROMPTS] = {9079, 107};
+static const double REF_NLL[PROMPTS] = {8.0, 1.0};
+static const int32_t REF_NLL_POSITIONS[PROMPTS] = {1, 0}; /* e^8, too few to be suspicious */
 static const wa_not_offered NOT_OFFERED[] = {
     {1, "full_mmap", "up_features.bin is missing"},
     {0, "interleaved", "interleaved.bin is missing"},
@@ -130,6 +132,8 @@ static void open_scene(scene *s)
                             .ref_top1_prob = REF_PROB,
                             .ref_margin = MARGIN,
                             .ref_top1_id = REF_ID,
+                            .ref_nll = REF_NLL,
+                            .ref_nll_positions = REF_NLL_POSITIONS,
                             .ref_top1_text = REF_TEXT,
                             .prob_delta = s->delta,
                             .kl = s->kl,
@@ -188,6 +192,7 @@ static void the_table_says_what_a_reader_needs(void)
         "4.00e-04  7.00e-04  L1 down row 41",
         "1.25e-07  L1 code/0 '日本'",
         "paris   ' Paris'     0.806580   2.500             0 of 3\n",
+        "dense perplexity: 2980.96 on 1 of the prompts' own tokens\n",
         "dense FFN: 4 evaluations, one forward pass per prompt: 2 layers x 2 prompts\n",
         "equal bit for bit: f16:sparse = f16:full_mmap\n",
         "not offered: full_mmap: up_features.bin is missing (q4k)\n"
@@ -201,6 +206,24 @@ static void the_table_says_what_a_reader_needs(void)
     open_scene(&s);
     expect_lines(printed(&s, "default", false, &code), lines, sizeof lines / sizeof lines[0]);
     CU_ASSERT_EQUAL(code, 1);
+    wa_arena_close(s.arena);
+}
+
+static void a_dense_model_that_does_not_know_its_own_text_is_warned_of(void)
+{
+    static const double nll[PROMPTS] = {12 * 9.5, 8 * 9.5};
+    static const int32_t positions[PROMPTS] = {12, 8};
+    static const char *const lines[] = {
+        "dense perplexity: 13359.73 on 20 of the prompts' own tokens\n",
+        "warning: dense perplexity 13359.7, limit 1000: wrong configuration, weights or tokenizer?",
+    };
+    scene s;
+    int code;
+    open_scene(&s);
+    CU_ASSERT_PTR_NULL(strstr(printed(&s, "default", false, &code), "warning: dense perplexity"));
+    s.result.ref_nll = nll;
+    s.result.ref_nll_positions = positions;
+    expect_lines(printed(&s, "default", false, &code), lines, sizeof lines / sizeof lines[0]);
     wa_arena_close(s.arena);
 }
 
@@ -355,6 +378,7 @@ static void a_full_disk_is_an_error(void)
 }
 
 WA_SUITE("table", WA_CASE(the_table_says_what_a_reader_needs),
+         WA_CASE(a_dense_model_that_does_not_know_its_own_text_is_warned_of),
          WA_CASE(lines_fit_and_end_without_blanks), WA_CASE(colour_marks_verdicts_only),
          WA_CASE(the_exit_code_is_0_only_when_all_that_is_there_succeeds),
          WA_CASE(equal_rows_have_no_worst_place), WA_CASE(what_is_unusual_is_said),
