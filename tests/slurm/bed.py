@@ -1,7 +1,7 @@
 """A real Slurm on this machine, private to one test run: its own munge key, socket, ports, state and configuration.
 
 It lives in one temporary directory. Needs root, since slurmd starts tasks, and Debian's slurm-wlm and munge. No cgroups,
-no accounting database: a functional test bed, whose timings mean little.
+no accounting database: a functional test bed, whose timings mean little (slurm-on-one-node 2 and 7).
 """
 import os
 import pathlib

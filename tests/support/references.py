@@ -11,7 +11,7 @@
     V16, U14, Q12, S3, N5
         are rows of tables in the documents: the first cell of exactly one row of all of them holds the code
         alone. Q4, Q5, Q6 and Q8 are number formats too, so those count only in parentheses.
-    [text](design.md#2-words), jobs/README.md, "Bounds"
+    [text](design.md#2-words), src/main.c, jobs/README.md, "Bounds"
         are files beside the one that has the link, in doc/ or at the root, and headings in them.
 
 Code is read in its comments (Python: docstrings too) and where its messages cite a code in parentheses.
@@ -57,6 +57,7 @@ FORMATS = {"Q4", "Q5", "Q6", "Q8"}
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
 HEADING_OF = re.compile(r"([\w./-]*README\.md)`?,\s+(?:section\s+)?\"([^\"\n]+)\"")
 FILE_NAME = re.compile(r"(?<!\]\()(?<![\w./-])((?:\.\./)*[\w-]+(?:/[\w.-]+)*\.md)\b")
+SOURCE_NAME = re.compile(r"(?<![\w./-])((?:src|tests|include)/[\w/-]+\.(?:c|h|py|sh))\b")
 HEADING = re.compile(r"^#{1,6} +(.*?)\s*$", re.MULTILINE)
 DEFINITION = re.compile(r"^\| ([A-Z]\d{1,2}) \|", re.MULTILINE)
 
@@ -222,6 +223,8 @@ def file_references(path, prose, root):
         places = [path.parent / found.group(1), root / found.group(1), root / "doc" / found.group(1)]
         known = found.group(1) in WRITTEN or any(place.exists() for place in places)
         yield found.start(), [] if known else [f"{found.group(1)}, which is not there"]
+    for found in SOURCE_NAME.finditer(prose):
+        yield found.start(), [] if (root / found.group(1)).exists() else [f"{found.group(1)}, which is not there"]
     for found in HEADING_OF.finditer(prose):
         places = [path.parent / found.group(1), root / found.group(1)]
         headings = [HEADING.findall(place.read_text()) for place in places if place.exists()]
@@ -255,6 +258,7 @@ EXAMPLES = [
     ("src/a.c", "/* V19 */ const char *s = \"refused (S12)\"; /* Q8 activations (Q8) */", 2),
     ("src/a.py", '"""Text of V99 and of doc/nowhere.md."""\nx = "V99"  # forward-pass 3\n', 2),
     ("doc/a.md", "See section 3 of design.md, [here](design.md#2-words), [there](design.md#nothing), [x](no.md).", 2),
+    ("README.md", "`src/main.c` and src/nowhere.c", 1),
     ("README.md", 'As `jobs/README.md`, "No such heading", says.', 1),
 ]
 
