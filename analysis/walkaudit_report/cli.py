@@ -28,7 +28,7 @@ def modules():
 def build_parser():
     parser = Parser(prog="walkaudit-report", allow_abbrev=False,
                     description="Reports, plots and comparisons of walkaudit's result files.",
-                    epilog="Exit codes: 0 done and every case passes or is measured, 1 some case fails its verdict "
+                    epilog="Exit codes: 0 done and no case fails, 1 some case fails its verdict "
                            "or, for diff, is worse, 2 wrong command line, 3 a file cannot be read or written.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
     for module in modules():

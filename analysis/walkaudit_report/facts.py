@@ -12,7 +12,7 @@ from . import layout, stats
 from .progress import Progress
 
 SCHEMA, VERSION = "walkaudit-report", 1
-SUCCESS = ("PASS", "MEASURED")  # verdicts that count as success
+SUCCESS = ("PASS", "MEASURED", "UNCHECKED")  # verdicts that count as success
 SURVEYED = ("rel_l2", "eta", "drift", "one_minus_cos")
 EXTREMES = ("min_cos", "max_rel_l2", "max_eta", "max_l2", "max_max_abs")
 
@@ -85,8 +85,8 @@ def summarise(cases):
     verdicts = collections.Counter(case["verdict"] for case in cases)
     failed = sum(count for verdict, count in verdicts.items() if verdict not in SUCCESS)
     ran = len(cases) - verdicts["NOT-RUN"]
-    return {"cases": len(cases), "passed": verdicts["PASS"], "measured": verdicts["MEASURED"], "failed": failed,
-            "not_run": verdicts["NOT-RUN"], "success": failed == 0 and ran > 0}
+    return {"cases": len(cases), "passed": verdicts["PASS"], "measured": verdicts["MEASURED"],
+            "unchecked": verdicts["UNCHECKED"], "failed": failed, "not_run": verdicts["NOT-RUN"], "success": failed == 0 and ran > 0}
 
 
 # --- Cases

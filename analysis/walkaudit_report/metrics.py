@@ -41,7 +41,8 @@ METRICS = {
     "headroom": Metric("headroom", "Powers of ten between the figure and its bound; negative is beyond the bound."),
     "quantiles": Metric("p50, p95", "Half, or 95 %, of the observations are no larger."),
     "verdict": Metric("verdict", "The first that holds of what walkaudit checks; MEASURED has no bound to be judged by and "
-                                 "counts as success."),
+                                 "counts as success, and so does UNCHECKED, whose kernel met no oracle or whose stored rows were not "
+                                 "compared with the model's."),
     "bucket": Metric("bucket", "Which bounds apply: exact, quantized or fp4 by the least exact number that is read, "
                                "approximate where features are left out."),
     "k": Metric("K", "Features taken per position: all, or those with the highest gate scores."),

@@ -35,10 +35,11 @@ def case_sections(facts, pictures):
 
 
 def headline(summary):
-    """"3 cases: 2 pass, 0 measured, 1 fails"."""
+    """"3 cases: 2 pass, 0 measured, 1 fails"; those that are unchecked are named where there are any."""
     passed, measured, failed = (summary[name] for name in ("passed", "measured", "failed"))
     words = (f"{text.plural(summary['cases'], 'case')}: {passed} {'passes' if passed == 1 else 'pass'}, {measured} measured"
-             f"{' (no bound for their bucket)' if measured else ''}, {failed} {'fails' if failed == 1 else 'fail'}")
+             f"{' (no bound for their bucket)' if measured else ''}, "
+             f"{str(summary['unchecked']) + ' unchecked, ' if summary['unchecked'] else ''}{failed} {'fails' if failed == 1 else 'fail'}")
     return words + ("; no case ran, and so the audit fails" if summary["not_run"] == summary["cases"] else "")
 
 
@@ -72,7 +73,7 @@ def reference_words(reference):
 
 
 def verdict_cell(verdict):
-    return Cell(verdict, kind={"PASS": "good", "MEASURED": ""}.get(verdict, "bad"))
+    return Cell(verdict, kind={"PASS": "good", "MEASURED": "", "UNCHECKED": ""}.get(verdict, "bad"))
 
 
 def figure_cell(value):

@@ -10,13 +10,12 @@ import math
 import numpy as np
 
 from . import text
-from .facts import SUCCESS
 
 BUCKETS = ("exact", "quantized", "fp4")  # what K leaves out is a choice, not an error to bound
 FEW = 2000  # distinct observations below which a worst case is no bound
 # Bounds below these would judge the rounding of f32, which another BLAS changes.
 LEAST_REL, LEAST_DP = 1.6e-6, 1e-5
-FIDELITY = ("BOUND", "TOP-1", "DELTA-P", "RATE")  # verdicts of cases that compute what they should
+FAITHFUL = ("PASS", "MEASURED", "BOUND", "TOP-1", "DELTA-P", "RATE")  # verdicts of cases known to compute what they should
 KEPT = ("near_tie", "mean_kl", "p99_kl", "flip_rate", "ppl_ratio")  # bounds that no rule moves: the loosest of the results
 PARIS = "paris"
 
@@ -54,7 +53,7 @@ class Bucket:
 
 def usable(result, case):
     """A case that ran its kernel on a faithful encoding is evidence, whatever the bounds said of it."""
-    return result.words("verdict")[case] in SUCCESS + FIDELITY
+    return result.words("verdict")[case] in FAITHFUL
 
 
 def measure(results, rule):

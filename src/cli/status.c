@@ -43,9 +43,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 static void print_finished(const char *path, const wa_result_status *state)
 {
-    printf("%s: finished, %zu batches; %s\n", path, state->batches,
-           state->exit_code == 0 ? "every case passes or is measured"
-                                 : "some case fails, or none ran");
+    printf("%s: ", path);
+    wa_cli_print_outcome(state);
     printf("next: walkaudit verdict %s\n", path);
 }
 
@@ -107,9 +106,7 @@ int wa_cli_status(int argc, char **argv)
         .args_doc = "RESULT.h5|JOB.yaml",
         .doc = "What is done of a result, or of every audit of a job, and what is missing. Reads only; never locks a "
                "running job's files."
-               "\vExit codes: 0 finished and every case passes or is measured; 1 finished, some "
-               "case fails or "
-               "none ran; 75 begun and not finished; 3 nothing there, or not a result. Of a job's audits the gravest: "
+               "\vExit codes: 0 finished and no case fails; 1 finished, some case fails or none ran; 75 begun and not finished; 3 nothing there, or not a result. Of a job's audits the gravest: "
                "4, 2, 3, 75, 1, 0."};
     arguments args = {.question = {.path = NULL}};
     argp_parse(&parser, argc, argv, 0, NULL, &args);

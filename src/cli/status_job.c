@@ -20,12 +20,22 @@ bool wa_cli_names_job(const char *path)
     return dot != NULL && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
 }
 
+void wa_cli_print_outcome(const wa_result_status *state)
+{
+    printf("finished, %zu batches; ", state->batches);
+    if (state->exit_code != 0)
+        puts("some case fails, or none ran");
+    else if (state->unchecked > 0)
+        printf("no case fails, %zu UNCHECKED\n", state->unchecked);
+    else
+        puts("every case passes or is measured");
+}
+
 static void print_line(const wa_job_audit *audit, const wa_result_status *state, const char *reason)
 {
     printf("%-20s ", audit->name);
     if (state->finished)
-        printf("finished, %zu batches; %s\n", state->batches,
-               state->exit_code == 0 ? "every case passes or is measured" : "some case fails, or none ran");
+        wa_cli_print_outcome(state);
     else if (state->owner_alive)
         printf("running, %zu of %zu batches; %s\n", state->done, state->batches, state->owner);
     else if (state->batches > 0)

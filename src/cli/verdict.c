@@ -91,9 +91,7 @@ int wa_cli_verdict(int argc, char **argv)
         .args_doc = "RESULT.h5\n--print-bounds NAME",
         .doc =
             "Judge a finished result file again, from its stored observations. Needs no model and "
-            "writes nothing.\vExit code 0: every case passes or is measured; 1: some case fails, "
-            "or "
-            "none ran."};
+            "writes nothing.\vExit code 0: no case fails; 1: some case fails, or none ran."};
     arguments args = {0};
     argp_parse(&parser, argc, argv, 0, NULL, &args);
     return wa_cli_answer("verdict", 0, answer, &args);

@@ -21,13 +21,26 @@ const char *wa_verdict_name(wa_verdict_code code)
     return at < sizeof names / sizeof names[0] ? names[at] : "unknown";
 }
 
-bool wa_verdict_is_success(wa_verdict_code code)
+size_t wa_verdict_rank(wa_verdict_code code)
 {
-    return code == WA_VERDICT_PASS || code == WA_VERDICT_MEASURED;
+    static const wa_verdict_code order[] = {
+#define WA_VERDICT_ORDER(id, code, name) WA_VERDICT_##id,
+        WA_VERDICT_LIST(WA_VERDICT_ORDER)
+#undef WA_VERDICT_ORDER
+    };
+    size_t rank = 0;
+    while (rank + 1 < WA_VERDICT_COUNT && order[rank] != code)
+        rank++;
+    return rank;
 }
 
-/* At most: one line each for NOT-RUN, DISPATCH, ENCODING, KERNEL, TOP-1 and DELTA-P, two for BOUND,
- * three for NON-FINITE, four for RATE. */
+bool wa_verdict_is_success(wa_verdict_code code)
+{
+    return code == WA_VERDICT_PASS || code == WA_VERDICT_MEASURED || code == WA_VERDICT_UNCHECKED;
+}
+
+/* At most: one line each for NOT-RUN, DISPATCH, ENCODING, KERNEL, TOP-1 and DELTA-P, two for BOUND
+ * and UNCHECKED, three for NON-FINITE, four for RATE. */
 enum { MAX_REASONS = 16, PLACE_BYTES = 400 };
 
 /* A judgement in the making. The checks run in order of severity, so the first reason is the
@@ -434,6 +447,42 @@ static wa_status check_rates(judge *j)
     return check_rate(j, "ppl_ratio", b->ppl_ratio, r == NULL ? NULL : &r->ppl_ratio);
 }
 
+/* --- UNCHECKED
+ * ------------------------------------------------------------------------------------ */
+
+static wa_status check_kernel_was_seen(judge *j)
+{
+    const wa_case_summary *s = j->evidence->summary;
+    if (s->max_kernel.layer >= 0 || s->kernel_nan.layer >= 0)
+        return WA_OK;
+    return complain(j, WA_VERDICT_UNCHECKED, "its kernel met no oracle at any position");
+}
+
+/* Every payload that the case reads, at every layer; or it may hold another model's rows. */
+static wa_status check_encoding_was_seen(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    size_t read = 0;
+    size_t unseen = 0;
+    size_t first = 0;
+    for (size_t i = 0; i < e->layers * WA_PROJECTION_COUNT; i++) {
+        if (!e->reads[i % WA_PROJECTION_COUNT])
+            continue;
+        read++;
+        if (e->encoding != NULL && e->encoding[i].checked)
+            continue;
+        if (unseen++ == 0)
+            first = i;
+    }
+    if (unseen == 0)
+        return WA_OK;
+    return complain(j, WA_VERDICT_UNCHECKED,
+                    "its stored rows were not compared with the model's: layer %zu, %s (%zu of %zu "
+                    "that it reads)",
+                    first / WA_PROJECTION_COUNT,
+                    wa_projection_name((wa_projection)(first % WA_PROJECTION_COUNT)), unseen, read);
+}
+
 static wa_status take_rates(judge *j)
 {
     double margin = j->bound->present && !isnan(j->bound->near_tie) ? j->bound->near_tie
@@ -447,6 +496,19 @@ static wa_status take_rates(judge *j)
 /* --- All together
  * --------------------------------------------------------------------------------- */
 
+static wa_status check_bounds(judge *j)
+{
+    if (!j->bound->present)
+        return WA_OK;
+    WA_TRY(check_cos(j));
+    WA_TRY(check_rel_l2(j));
+    if (j->evidence->isolated)
+        return WA_OK; /* its outputs never reached any logits */
+    WA_TRY(check_top1(j));
+    WA_TRY(check_delta_p(j));
+    return check_rates(j);
+}
+
 static wa_status check_all(judge *j)
 {
     WA_TRY(check_run(j));
@@ -457,15 +519,9 @@ static wa_status check_all(judge *j)
     WA_TRY(check_finite(j));
     WA_TRY(check_encoding(j));
     WA_TRY(check_kernel(j));
-    if (!j->bound->present)
-        return WA_OK;
-    WA_TRY(check_cos(j));
-    WA_TRY(check_rel_l2(j));
-    if (j->evidence->isolated)
-        return WA_OK; /* its outputs never reached any logits */
-    WA_TRY(check_top1(j));
-    WA_TRY(check_delta_p(j));
-    return check_rates(j);
+    WA_TRY(check_bounds(j));
+    WA_TRY(check_kernel_was_seen(j));
+    return check_encoding_was_seen(j);
 }
 
 wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence, wa_arena *arena,

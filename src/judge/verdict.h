@@ -38,7 +38,8 @@ WA_CHECKED wa_status wa_bounds_open(const char *name_or_path, wa_arena *arena, w
 /** The set as a bounds file that wa_bounds_open accepts; arena. For --print-bounds. */
 WA_CHECKED wa_status wa_bounds_print(const wa_bounds *bounds, wa_arena *arena, char **out, wa_error *err);
 
-/* X(id, code, name). First that holds in this order is the verdict; verdict i8 of the result file. */
+/* X(id, code, name). First that holds in the order of the rows is the verdict; the code is what a result file stores (i8) and never
+ * changes, so codes and order differ. Codes are 0, 1, 2, ... without a gap. */
 #define WA_VERDICT_LIST(X)                                                               \
     X(NOT_RUN, 0, "NOT-RUN")                                                             \
     X(DISPATCH, 1, "DISPATCH")                                                           \
@@ -49,6 +50,7 @@ WA_CHECKED wa_status wa_bounds_print(const wa_bounds *bounds, wa_arena *arena, c
     X(TOP1, 6, "TOP-1")                                                                  \
     X(DELTA_P, 7, "DELTA-P")                                                             \
     X(RATE, 8, "RATE")                                                                   \
+    X(UNCHECKED, 11, "UNCHECKED")                                                        \
     X(MEASURED, 9, "MEASURED")                                                           \
     X(PASS, 10, "PASS")
 typedef enum wa_verdict_code {
@@ -56,8 +58,13 @@ typedef enum wa_verdict_code {
     WA_VERDICT_LIST(WA_VERDICT_ENUM)
 #undef WA_VERDICT_ENUM
 } wa_verdict_code;
+#define WA_VERDICT_ONE(id, code, name) +1
+enum { WA_VERDICT_COUNT = 0 WA_VERDICT_LIST(WA_VERDICT_ONE) };
+#undef WA_VERDICT_ONE
 const char *wa_verdict_name(wa_verdict_code code);
-/** PASS and MEASURED. */
+/** Place in the list above: 0 is the most severe. */
+size_t wa_verdict_rank(wa_verdict_code code);
+/** PASS, MEASURED and UNCHECKED. */
 bool wa_verdict_is_success(wa_verdict_code code);
 
 /** Row errors of one projection in the payload that the case reads; checked = false: the model's own, or check off. */
@@ -79,6 +86,7 @@ typedef struct wa_evidence {
     const int8_t *label;          /* [layers, prompts] */
     const int8_t *expected_label; /* [layers] */
     const wa_encoding_figure *encoding; /* [layers][WA_PROJECTION_COUNT] of the payloads the case reads; others unchecked */
+    bool reads[WA_PROJECTION_COUNT]; /* projections that the case reads from its vindex */
     const wa_case_summary *summary;
     const char *const *prompt_key;  /* [prompts] */
     const int32_t *obs_prompt, *obs_position; /* [obs] */
@@ -100,7 +108,8 @@ typedef struct wa_verdict {
 } wa_verdict;
 
 /**
- * Judge one case. NaN never passes.
+ * Judge one case. NaN never passes. A case that would pass or be measured is UNCHECKED when its kernel met no oracle anywhere, or
+ * when a projection that it reads was not compared with the model's at some layer.
  *
  * Flips are judged outside the reference's margin where the row has near_tie, else all of them. Bounds on rates fail a case whose
  * logits are of last positions only: nothing there answers them.

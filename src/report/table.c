@@ -97,17 +97,18 @@ static wa_status print_head(const wa_table *t)
 /* --- Failures, equal cases, the reference
  * --------------------------------------------------------- */
 
-static wa_status print_reasons(const wa_table *t)
+/* Of the cases that fail, or of those that do not, under a title of their own. */
+static wa_status print_reasons(const wa_table *t, bool success, const char *title)
 {
     bool any = false;
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
         const wa_verdict *verdict = &t->verdicts[c];
-        if (wa_verdict_is_success(verdict->code))
+        if (wa_verdict_is_success(verdict->code) != success || verdict->reason_count == 0)
             continue;
         const char *name;
         WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &name));
         if (!any)
-            fputs("\nFailures\n", t->out);
+            fprintf(t->out, "\n%s\n", title);
         any = true;
         for (size_t i = 0; i < verdict->reason_count; i++)
             fprintf(t->out, "%s: %s: %s\n", name, wa_verdict_name(verdict->reason_codes[i]),
@@ -302,7 +303,7 @@ static wa_status print_next(const wa_table *t)
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
         wa_verdict_code code = t->verdicts[c].code;
         int vindex = meta->cases[c].vindex;
-        if (code > WA_VERDICT_ENCODING || vindex < 0 || (size_t)vindex >= meta->dims.vindexes)
+        if (wa_verdict_rank(code) > wa_verdict_rank(WA_VERDICT_ENCODING) || vindex < 0 || (size_t)vindex >= meta->dims.vindexes)
             continue;
         WA_TRY(shell_word(t, meta->vindex_path[vindex], &word));
         fprintf(t->out, "next: walkaudit inspect %s\n", word);
@@ -318,21 +319,28 @@ static wa_status print_end(const wa_table *t)
 {
     size_t passed = 0;
     size_t measured = 0;
+    size_t unchecked = 0;
     size_t not_run = 0;
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
         passed += t->verdicts[c].code == WA_VERDICT_PASS ? 1 : 0;
         measured += t->verdicts[c].code == WA_VERDICT_MEASURED ? 1 : 0;
+        unchecked += t->verdicts[c].code == WA_VERDICT_UNCHECKED ? 1 : 0;
         not_run += t->verdicts[c].code == WA_VERDICT_NOT_RUN ? 1 : 0;
     }
-    size_t failed = wa_table_case_count(t) - passed - measured;
+    size_t failed = wa_table_case_count(t) - passed - measured - unchecked;
     int code = wa_table_exit_code(t->result, t->verdicts);
     const char *meaning = "every case passes or is measured";
+    char left[64] = "";
+    if (unchecked > 0) {
+        snprintf(left, sizeof left, "%zu unchecked, ", unchecked);
+        meaning = "no case fails";
+    }
     if (code != 0)
         meaning = wa_table_case_count(t) == not_run ? "no case ran" : "some case fails its verdict";
     fprintf(t->out,
-            "\n%zu case%s: %zu pass, %zu measured (no bound for their bucket), %zu fail; exit code "
+            "\n%zu case%s: %zu pass, %zu measured (no bound for their bucket), %s%zu fail; exit code "
             "%d: %s\n",
-            wa_table_case_count(t), wa_table_case_count(t) == 1 ? "" : "s", passed, measured, failed, code,
+            wa_table_case_count(t), wa_table_case_count(t) == 1 ? "" : "s", passed, measured, left, failed, code,
             meaning);
     return print_next(t);
 }
@@ -342,7 +350,8 @@ static wa_status print_parts(const wa_table *t)
     WA_TRY(print_head(t));
     if (wa_table_case_count(t) > 0) {
         WA_TRY(wa_table_print_figures(t));
-        WA_TRY(print_reasons(t));
+        WA_TRY(print_reasons(t, false, "Failures"));
+        WA_TRY(print_reasons(t, true, "Unchecked"));
         WA_TRY(wa_table_print_places(t));
         WA_TRY(wa_table_print_basis(t));
         WA_TRY(wa_table_print_rates(t));

@@ -95,7 +95,7 @@ static wa_colour verdict_colour(wa_verdict_code code)
 {
     if (code == WA_VERDICT_PASS)
         return WA_COLOUR_GOOD;
-    return code == WA_VERDICT_MEASURED ? WA_COLOUR_PLAIN : WA_COLOUR_BAD;
+    return wa_verdict_is_success(code) ? WA_COLOUR_PLAIN : WA_COLOUR_BAD;
 }
 
 /* --- Grid 1: how large

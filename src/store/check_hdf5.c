@@ -100,9 +100,11 @@ static wa_status judge(wa_hid file, wa_arena *arena, wa_result_status *out, wa_e
     out->batches = x.batches;
     out->done = x.batches;
     out->exit_code = x.dims.cases == 0; /* an audit in which no case ran fails */
-    for (size_t c = 0; c < x.dims.cases; c++)
+    for (size_t c = 0; c < x.dims.cases; c++) {
+        out->unchecked += verdict[c] == WA_VERDICT_UNCHECKED ? 1 : 0;
         if (!wa_verdict_is_success((wa_verdict_code)verdict[c]))
             out->exit_code = 1;
+    }
     return WA_OK;
 }
 
@@ -163,7 +165,7 @@ static wa_status describe(wa_hid file, const char *path, wa_arena *arena, FILE *
     for (size_t c = 0; c < x.dims.cases; c++)
         fprintf(out, "case      %s (%s): %s, min cos %.9f, max rel_l2 %.3e\n", meta.cases[c].name,
                 wa_bucket_name(meta.cases[c].bucket),
-                wa_verdict_name((wa_verdict_code)code_at(verdict, c, WA_VERDICT_PASS + 1)),
+                wa_verdict_name((wa_verdict_code)code_at(verdict, c, WA_VERDICT_COUNT)),
                 min_cos[c], max_rel_l2[c]);
     for (size_t i = 0; i < meta.not_offered_count; i++)
         fprintf(out, "not run   %s:%s: %s\n", meta.vindex_name[meta.not_offered[i].vindex],

@@ -426,7 +426,7 @@ size_t wa_layout_words(wa_layout_codes codes, const char *words[WA_CODES_MAX])
     case WA_CODES_OBS_STATUS:
         return list_words(words, WA_OBS_FAILED + 1, status_word);
     case WA_CODES_VERDICT:
-        return list_words(words, WA_VERDICT_PASS + 1, verdict_word);
+        return list_words(words, WA_VERDICT_COUNT, verdict_word);
     case WA_CODES_BUCKET:
         return list_words(words, WA_BUCKET_COUNT, bucket_word);
     case WA_CODES_PATH:

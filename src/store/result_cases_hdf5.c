@@ -189,17 +189,20 @@ static wa_status load_row_errors(reader *r, row_errors *out, wa_error *err)
     return wa_dataset_load(r->file, "row_nonfinite", r->extents, r->arena, &out->nonfinite, err);
 }
 
+static bool reads(const wa_case *which, wa_projection projection)
+{
+    return which->vindex >= 0 && !which->source[projection].from_model;
+}
+
 /* Only the payloads that the case reads are evidence against it. */
 static void fill_encoding(const reader *r, const wa_case *which, const row_errors *errors,
                           wa_encoding_figure *out)
 {
-    if (which->vindex < 0)
-        return;
     for (size_t layer = 0; layer < r->extents->dims.layers; layer++) {
         for (size_t p = 0; p < WA_PROJECTION_COUNT; p++) {
             size_t to = layer * WA_PROJECTION_COUNT + p;
             const wa_source *source = &which->source[p];
-            if (source->from_model)
+            if (!reads(which, (wa_projection)p))
                 continue;
             size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + (size_t)source->payload;
             size_t at = owner * r->extents->dims.layers * WA_PROJECTION_COUNT + to;
@@ -269,6 +272,7 @@ static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence 
                                .label = labels,
                                .expected_label = r->meta->expected_label + c * dims->layers,
                                .encoding = encoding,
+                               .reads = {reads(which, WA_GATE), reads(which, WA_UP), reads(which, WA_DOWN)},
                                .summary = &result->summary[c],
                                .prompt_key = r->meta->prompt_key,
                                .obs_prompt = r->meta->obs_prompt,

@@ -166,6 +166,7 @@ typedef struct wa_result_status {
     bool owner_alive;          /* a lock with a living process or fresh heartbeat */
     const char *owner;         /* "host HOST, process PID", arena, NULL = no lock */
     int exit_code;             /* what `run` would answer: 0/1 finished, 75 resumable, 3 nothing there */
+    size_t unchecked;          /* cases of a finished result whose verdict is UNCHECKED */
 } wa_result_status;
 WA_CHECKED wa_status wa_result_check(const char *path, wa_arena *arena, wa_result_status *out,
                                      wa_error *err);

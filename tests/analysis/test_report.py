@@ -179,7 +179,7 @@ def test_case_that_did_not_run_says_so_and_has_no_figures(gemma, tmp_path):
     report("report", path, "-o", tmp_path, expect=1)
     document = json.loads((tmp_path / "notrun.json").read_text())
     assert document["cases"][1]["verdict"] == "NOT-RUN" and "extremes" not in document["cases"][1]
-    assert document["summary"] == {"cases": 3, "passed": 2, "measured": 0, "failed": 1, "not_run": 1, "success": False}
+    assert document["summary"] == {"cases": 3, "passed": 2, "measured": 0, "unchecked": 0, "failed": 1, "not_run": 1, "success": False}
     rows = Page((tmp_path / "notrun.html").read_text()).tables[0]
     assert rows[2][1] == "NOT-RUN" and set(rows[2][3:10]) == {"–"}
     assert "the library is missing" in (tmp_path / "notrun.md").read_text()
@@ -367,7 +367,7 @@ def test_index_lists_every_result_and_what_is_none(gemma, failing, tmp_path):
     larql = {f"walk_path_audit_one_f16.{suffix}" for suffix in ("md", "json")}
     assert {"one.html", "one.md", "one.json", "one.h5", "sub/two.h5", *larql} <= set(page.links)
     assert "- bounds of bucket exact: cos ≥ 0.99999, rel_L2 ≤ 0.01, \\|ΔP\\| ≤ 0.005, flip rate ≤ 0.05\n" in words
-    assert "2 results, 6 cases: 3 pass or are measured, 3 fail." in words
+    assert "2 results, 6 cases: 3 do not fail, 3 fail." in words
     assert "cos ≥ 0.99999" in words
     for title in ("## Method", "### Forced kernels", "### What is judged, and what is shown for diagnosis", "### Buckets",
                   "### Measure, then tighten", "### cos and rel_L2"):

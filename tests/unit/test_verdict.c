@@ -89,7 +89,8 @@ static void expect(scene *s, const char *bounds, wa_verdict_code code, const cha
         fprintf(stderr, "    %s expected, %s found\n", wa_verdict_name(code),
                 wa_verdict_name(verdict.code));
     CU_ASSERT_EQUAL(verdict.code, code);
-    CU_ASSERT_EQUAL(verdict.reason_count > 0, !wa_verdict_is_success(code));
+    CU_ASSERT_EQUAL(verdict.reason_count > 0,
+                    !wa_verdict_is_success(code) || code == WA_VERDICT_UNCHECKED);
     if (verdict.reason_count > 0 && words != NULL) {
         CU_ASSERT_PTR_NOT_NULL(strstr(verdict.reasons[0], words));
         if (strstr(verdict.reasons[0], words) == NULL)
@@ -97,7 +98,8 @@ static void expect(scene *s, const char *bounds, wa_verdict_code code, const cha
     }
     for (size_t i = 0; i < verdict.reason_count; i++) {
         CU_ASSERT_PTR_NULL(strchr(verdict.reasons[i], '\n'));
-        CU_ASSERT(i == 0 || verdict.reason_codes[i] >= verdict.reason_codes[i - 1]);
+        CU_ASSERT(i == 0 || wa_verdict_rank(verdict.reason_codes[i]) >=
+                                wa_verdict_rank(verdict.reason_codes[i - 1]));
     }
     wa_arena_close(s->arena);
 }
@@ -247,10 +249,40 @@ static void a_kernel_error_fails_in_every_bucket(void)
         s.summary.kernel_nan = (wa_extreme){NAN, 1, 0};
         expect(&s, "default", WA_VERDICT_KERNEL, "layer 1, prompt 'apollo', position 0");
     }
-    scene s;
+}
+
+/* Neither PASS nor MEASURED without a look at the kernel and at every row that is read. */
+static void what_nobody_looked_at_is_unchecked(void)
+{
+    for (int bucket = 0; bucket < WA_BUCKET_COUNT; bucket++) {
+        scene s;
+        open_scene(&s, (wa_bucket)bucket);
+        s.summary.max_kernel = (wa_extreme){NAN, -1, -1}; /* kernel_check 0 */
+        expect(&s, "default", WA_VERDICT_UNCHECKED, "met no oracle");
+        open_scene(&s, (wa_bucket)bucket);
+        s.evidence.reads[WA_UP] = s.evidence.reads[WA_DOWN] = true;
+        s.encoding[1 * WA_PROJECTION_COUNT + WA_GATE].checked = false; /* not read */
+        s.encoding[2 * WA_PROJECTION_COUNT + WA_DOWN].checked = false;
+        expect(&s, "default", WA_VERDICT_UNCHECKED, "layer 2, down (1 of 6 that it reads)");
+        open_scene(&s, (wa_bucket)bucket);
+        s.evidence.reads[WA_GATE] = true;
+        s.evidence.encoding = NULL; /* encoding_check none */
+        expect(&s, "default", WA_VERDICT_UNCHECKED, "layer 0, gate (3 of 3 that it reads)");
+        open_scene(&s, (wa_bucket)bucket);
+        s.evidence.encoding = NULL; /* and nothing is read */
+        expect(&s, "default", bucket == WA_BUCKET_EXACT ? WA_VERDICT_PASS : WA_VERDICT_MEASURED,
+               NULL);
+    }
+    scene s; /* a failure stays what it is */
     open_scene(&s, WA_BUCKET_EXACT);
-    s.summary.max_kernel = (wa_extreme){NAN, -1, -1}; /* kernel_check 0 */
-    expect(&s, "default", WA_VERDICT_PASS, NULL);
+    s.summary.all.max_rel_l2.value = 0.4;
+    s.summary.max_kernel = (wa_extreme){NAN, -1, -1};
+    expect(&s, "default", WA_VERDICT_BOUND, "rel_L2 0.4");
+    CU_ASSERT(wa_verdict_is_success(WA_VERDICT_UNCHECKED));
+    CU_ASSERT_EQUAL(wa_verdict_rank(WA_VERDICT_NOT_RUN), 0);
+    CU_ASSERT_EQUAL(wa_verdict_rank(WA_VERDICT_PASS), WA_VERDICT_COUNT - 1);
+    CU_ASSERT(wa_verdict_rank(WA_VERDICT_RATE) < wa_verdict_rank(WA_VERDICT_UNCHECKED) &&
+              wa_verdict_rank(WA_VERDICT_UNCHECKED) < wa_verdict_rank(WA_VERDICT_MEASURED));
 }
 
 /* Each least bound that is printed is tried: it must pass, and nothing tighter by 1 %. */
@@ -776,6 +808,7 @@ WA_SUITE("verdict", WA_CASE(a_healthy_case_passes), WA_CASE(a_bucket_without_a_r
          WA_CASE(what_is_no_number_fails_in_every_bucket),
          WA_CASE(a_wrong_row_is_an_encoding_error), WA_CASE(the_worst_projection_is_named),
          WA_CASE(nan_in_the_encoding_never_passes), WA_CASE(a_kernel_error_fails_in_every_bucket),
+         WA_CASE(what_nobody_looked_at_is_unchecked),
          WA_CASE(broken_bounds_print_the_least_that_pass), WA_CASE(nan_extremes_never_pass_a_bound),
          WA_CASE(bounds_hold_at_their_very_value),
          WA_CASE(a_flip_is_excused_by_a_near_tie_of_the_reference_only),

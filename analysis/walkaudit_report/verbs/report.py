@@ -70,7 +70,7 @@ def output_names(paths):
 
 
 def report(result, folder, name, args, program):
-    """Write the three files; True when every case passes or is measured."""
+    """Write the three files; True when no case fails and one ran."""
     document, surveys = facts.build(result, args.prompts)
     judged = binary.ask(program, "verdict", result.path, "--bounds", args.bounds)[1] if program else ""
     plots = [] if args.no_plots else plot_sections(result, document, surveys)
@@ -83,7 +83,7 @@ def report(result, folder, name, args, program):
 
 
 def report_compat(result, folder, name):
-    """LARQL's pair of files for each vindex; True when every case passes or is measured."""
+    """LARQL's pair of files for each vindex; True when no case fails and one ran."""
     with Progress("reading", len(result.cases)) as bar:
         documents = {vindex: compat_larql.build(result, at, bar.step) for at, vindex in enumerate(text.slugs(result.vindexes))}
     others = [f"{key} {result.attribute(attribute)}" for key, attribute in (("semantics", "semantics"), ("bounds", "bounds_name"))
