@@ -251,6 +251,19 @@ def check_verdicts(root, findings):
     return len(wanted)
 
 
+def check_labels(root, findings):
+    """Kernel labels and their codes, which results store, are those of walk-paths 6.4."""
+    rows = (root / "src/path/path.h").read_text().partition("#define WA_LABEL_LIST(X)")[2].partition("typedef")[0]
+    wanted = {int(code): label for code, label in re.findall(r'X\(\w+,\s*(\d+),\s*"([^"]+)"', rows)}
+    text = (root / "doc/walk-paths-and-audit.md").read_text().partition("### 6.4")[2].partition("\n### ")[0]
+    found = {int(code): label for code, label in re.findall(r"(?:^|· )(\d+) ([\w:]+)", text, re.MULTILINE)}
+    for code in sorted(wanted.keys() | found.keys()):
+        if wanted.get(code) != found.get(code):
+            findings.add("doc/walk-paths-and-audit.md", f"section 6.4 has label {code} as {found.get(code)}, "
+                         f"path.h as {wanted.get(code)}")
+    return len(wanted)
+
+
 def main():
     root = pathlib.Path(sys.argv[1]).resolve()
     compiler, includes = sys.argv[2], sys.argv[3:]
@@ -262,6 +275,7 @@ def main():
         "functions": check_sizes(files, root, findings),
         "texts": check_private_places(files, root, findings),
         "references": check_references(files, root, findings),
+        "labels": check_labels(root, findings),
         "verdicts": check_verdicts(root, findings),
         "exit codes": check_exit_codes(root, findings),
         "README commands": check_readme_commands(root, findings),
