@@ -2,6 +2,7 @@
  */
 #include "store/parts.h"
 
+#include "base/bytes.h"
 #include "base/json.h"
 
 #include <errno.h>
@@ -9,11 +10,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { STALE_SECONDS = 60, BEAT_SECONDS = 5, LOCK_BYTES = 1024 };
+enum { STALE_SECONDS = 60, BEAT_SECONDS = 5, LOCK_BYTES = 1024, WA_BOOT_BYTES = 64 };
 
 /*
  * Start time of a process in clock ticks since boot (proc(5), field 22 of stat), 0 when there is no
@@ -46,14 +48,32 @@ static void host_name(char out[WA_HOST_BYTES])
         out[0] = '\0';
 }
 
+/* Which kernel, since which boot, and which numbering of its processes: "" where /proc does not say. */
+static void process_space(char boot[WA_BOOT_BYTES], char space[WA_BOOT_BYTES])
+{
+    memset(boot, 0, WA_BOOT_BYTES);
+    memset(space, 0, WA_BOOT_BYTES);
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
+    if (file != NULL) {
+        size_t got = fread(boot, 1, WA_BOOT_BYTES - 1, file);
+        fclose(file);
+        boot[got] = '\0';
+        boot[strcspn(boot, "\n")] = '\0';
+    }
+    if (readlink("/proc/self/ns/pid", space, WA_BOOT_BYTES - 1) < 0)
+        space[0] = '\0';
+}
+
 static wa_status write_lock_text(char *out, size_t size, wa_error *err)
 {
-    char host[WA_HOST_BYTES];
+    char host[WA_HOST_BYTES], boot[WA_BOOT_BYTES], space[WA_BOOT_BYTES];
     host_name(host);
+    process_space(boot, space);
     char state;
     const char *slurm = getenv("SLURM_JOB_ID");
-    json_t *lock = json_pack("{s:s, s:I, s:I, s:s}", "host", host, "process", (json_int_t)getpid(),
-                             "start", (json_int_t)start_time((long)getpid(), &state), "slurm_job",
+    json_t *lock = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "host", host, "boot", boot, "space", space,
+                             "process", (json_int_t)getpid(), "start",
+                             (json_int_t)start_time((long)getpid(), &state), "slurm_job",
                              slurm == NULL ? "" : slurm);
     size_t length = lock == NULL ? 0 : json_dumpb(lock, out, size - 1, JSON_COMPACT);
     json_decref(lock);
@@ -80,21 +100,26 @@ static void copy_text(const json_t *lock, const char *key, char *out, size_t siz
     snprintf(out, size, "%s", text == NULL ? "" : text);
 }
 
-/* Age of the heartbeat against `now`, a time of the same file system's clock. */
+/*
+ * Age of the heartbeat against `now`, a time of the same file system's clock. Where the lock was written under this boot of
+ * this kernel and its numbering of processes, the process itself is asked: it is there, perhaps suspended, or it is not.
+ * Everywhere else, also in another container of this very machine, only the heartbeat can tell.
+ */
 static void judge(const char *text, size_t length, double age, wa_owner *out)
 {
     json_t *lock = json_loadb(text, length, 0, NULL);
-    char host[WA_HOST_BYTES];
-    host_name(host);
+    char boot[WA_BOOT_BYTES], space[WA_BOOT_BYTES], its_boot[WA_BOOT_BYTES], its_space[WA_BOOT_BYTES];
+    process_space(boot, space);
     copy_text(lock, "host", out->host, sizeof out->host);
     copy_text(lock, "slurm_job", out->slurm_job, sizeof out->slurm_job);
+    copy_text(lock, "boot", its_boot, sizeof its_boot);
+    copy_text(lock, "space", its_space, sizeof its_space);
     out->process = (long)json_integer_value(json_object_get(lock, "process"));
     unsigned long long start =
         (unsigned long long)json_integer_value(json_object_get(lock, "start"));
-    if (json_is_object(lock) && strcmp(host, out->host) == 0)
-        out->alive = process_is_there(out->process, start);
-    else
-        out->alive = age < STALE_SECONDS;
+    bool can_ask = boot[0] != '\0' && space[0] != '\0' && strcmp(boot, its_boot) == 0 &&
+                   strcmp(space, its_space) == 0;
+    out->alive = can_ask ? process_is_there(out->process, start) : age < STALE_SECONDS;
     json_decref(lock);
 }
 
@@ -102,8 +127,8 @@ static void judge(const char *text, size_t length, double age, wa_owner *out)
 static void look(const char *path, const struct timespec *now, wa_owner *out)
 {
     *out = (wa_owner){.present = false};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    int fd;
+    if (wa_regular_open(path, &fd, NULL) != WA_OK)
         return;
     char text[LOCK_BYTES];
     ssize_t length = read(fd, text, sizeof text);
@@ -125,22 +150,6 @@ void wa_lock_look(const char *directory, wa_owner *out)
         look(path, NULL, out);
 }
 
-/*
- * Move a dead owner's lock out of the way. Between looking and renaming another process may have
- * put its own there: then what was moved is not what was judged, and goes back.
- */
-static bool clear_dead(const char *path, const char *aside, const wa_owner *dead)
-{
-    struct stat info;
-    if (rename(path, aside) != 0)
-        return errno == ENOENT;
-    bool right = stat(aside, &info) == 0 && info.st_ino == dead->inode;
-    if (!right && link(aside, path) != 0)
-        right = false;
-    unlink(aside);
-    return right;
-}
-
 static wa_status refuse(const char *path, const wa_owner *owner, wa_error *err)
 {
     return wa_fail(err, WA_E_IO,
@@ -149,45 +158,99 @@ static wa_status refuse(const char *path, const wa_owner *owner, wa_error *err)
                    owner->slurm_job[0] == '\0' ? "" : ", Slurm job ", owner->slurm_job, path);
 }
 
-/* Link the finished temporary to the lock's name; a dead owner's lock is cleared, a few times at
- * most. */
-static wa_status link_in_place(const char *temporary, const char *path, wa_owner *before,
-                               wa_error *err)
+/* --- The guard: whoever puts a lock in place or takes it away holds the kernel's lock of this file meanwhile --- */
+
+/* Is the file behind the descriptor still the one that stands at `path`? */
+static bool is_at(const char *path, int fd)
 {
-    enum { ATTEMPTS = 4 };
-    char aside[WA_NAME_BYTES];
-    struct stat info;
-    int length = snprintf(aside, sizeof aside, "%s.dead.tmp", temporary);
-    if (length < 0 || (size_t)length >= sizeof aside || stat(temporary, &info) != 0)
-        return wa_fail(err, WA_E_IO, "cannot make lock '%s': %s", path, strerror(errno));
-    wa_owner owner = {.present = false};
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        if (link(temporary, path) == 0)
-            return WA_OK;
-        if (errno != EEXIST)
-            return wa_fail(err, WA_E_IO, "cannot make lock '%s': %s", path, strerror(errno));
-        look(path, &info.st_mtim, &owner);
-        if (owner.present && owner.alive)
-            return refuse(path, &owner, err);
-        if (owner.present && clear_dead(path, aside, &owner))
-            *before = owner;
+    struct stat here, there;
+    return fstat(fd, &here) == 0 && stat(path, &there) == 0 && here.st_dev == there.st_dev &&
+           here.st_ino == there.st_ino;
+}
+
+/* The guard is held for some system calls only: who holds it for long is suspended, and not waited for. 0 or the cause. */
+static int lock_soon(int fd)
+{
+    enum { TRIES = 1000 };
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    int cause = 0;
+    for (int i = 0; i < TRIES; i++) {
+        cause = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+        if (cause != EWOULDBLOCK && cause != EINTR)
+            break;
+        nanosleep(&pause, NULL);
     }
-    return refuse(path, &owner, err);
+    return cause;
+}
+
+/*
+ * Open and lock "PATH.guard"; the kernel lets go when this process ends, however it ends. Whoever removes a parts directory
+ * removes its guard while holding it, so a guard that was waited for is used only where it still stands.
+ */
+static wa_status take_guard(const char *path, int *out, wa_error *err)
+{
+    char guard[WA_NAME_BYTES];
+    WA_TRY(wa_path_print(guard, err, "%s.guard", path));
+    for (;;) {
+        int fd = open(guard, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (fd < 0)
+            return wa_fail(err, WA_E_IO, "cannot open '%s': %s", guard, strerror(errno));
+        int cause = lock_soon(fd);
+        if (cause != 0) {
+            close(fd);
+            return wa_fail(err, WA_E_IO, "cannot lock '%s': %s", guard,
+                           cause == EWOULDBLOCK ? "another process has held it for 10 s" : strerror(cause));
+        }
+        if (is_at(guard, fd)) {
+            *out = fd;
+            return WA_OK;
+        }
+        close(fd);
+    }
+}
+
+/* Closing lets go of it. */
+static void let_guard_go(int guard)
+{
+    close(guard);
+}
+
+/* Under the guard: refuse a living owner, and put the finished temporary in the place of a dead one or of none. */
+static wa_status put_in_place(const char *temporary, const char *path, wa_owner *before, wa_error *err)
+{
+    struct stat info;
+    if (stat(temporary, &info) != 0)
+        return wa_fail(err, WA_E_IO, "cannot make lock '%s': %s", path, strerror(errno));
+    look(path, &info.st_mtim, before);
+    if (before->present && before->alive)
+        return refuse(path, before, err);
+    if (rename(temporary, path) != 0)
+        return wa_fail(err, WA_E_IO, "cannot make lock '%s': %s", path, strerror(errno));
+    return WA_OK;
 }
 
 static wa_status write_temporary(const char *temporary, wa_lock *lock, wa_error *err)
 {
     char text[LOCK_BYTES];
+    struct stat info;
     WA_TRY(write_lock_text(text, sizeof text, err));
     WA_TRY(wa_temporary_create(temporary, &lock->fd, err));
-    struct stat info;
-    size_t length = strlen(text);
-    if (write(lock->fd, text, length) != (ssize_t)length || fsync(lock->fd) != 0 ||
-        fstat(lock->fd, &info) != 0)
+    WA_TRY(wa_write_all(lock->fd, text, strlen(text), NULL, err));
+    if (fsync(lock->fd) != 0 || fstat(lock->fd, &info) != 0)
         return wa_fail(err, WA_E_IO, "cannot write '%s': %s", temporary, strerror(errno));
     lock->device = info.st_dev;
     lock->inode = info.st_ino;
     return WA_OK;
+}
+
+static wa_status take(wa_lock *lock, const char *temporary, wa_owner *before, wa_error *err)
+{
+    int guard;
+    WA_TRY(write_temporary(temporary, lock, err));
+    WA_TRY(take_guard(lock->path, &guard, err));
+    wa_status status = put_in_place(temporary, lock->path, before, err);
+    let_guard_go(guard);
+    return status;
 }
 
 wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before, wa_error *err)
@@ -197,13 +260,12 @@ wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before, wa
     char temporary[WA_NAME_BYTES];
     WA_TRY(wa_parts_join(directory, "lock", lock.path, err));
     WA_TRY(wa_temporary_name(lock.path, temporary, err));
-    wa_status status = write_temporary(temporary, &lock, err);
-    if (status == WA_OK)
-        status = link_in_place(temporary, lock.path, before, err);
-    unlink(temporary);
+    wa_status status = take(&lock, temporary, before, err);
     if (status != WA_OK) {
-        if (lock.fd >= 0)
+        if (lock.fd >= 0) {
+            unlink(temporary);
             close(lock.fd);
+        }
         return status;
     }
     *out = lock;
@@ -232,10 +294,31 @@ bool wa_lock_is_held(const wa_lock *lock)
 
 void wa_lock_release(wa_lock *lock)
 {
+    int guard = -1;
     if (lock->fd < 0)
         return;
-    if (wa_lock_is_held(lock))
+    if (take_guard(lock->path, &guard, NULL) == WA_OK) {
+        if (wa_lock_is_held(lock))
+            unlink(lock->path);
+        let_guard_go(guard);
+    }
+    close(lock->fd);
+    lock->fd = -1;
+}
+
+void wa_lock_remove(wa_lock *lock, const char *directory)
+{
+    int guard = -1;
+    char name[WA_NAME_BYTES];
+    if (lock->fd < 0 || wa_path_print(name, NULL, "%s.guard", lock->path) != WA_OK ||
+        take_guard(lock->path, &guard, NULL) != WA_OK)
+        return;
+    if (wa_lock_is_held(lock)) {
         unlink(lock->path);
+        unlink(name);
+        rmdir(directory);
+    }
+    let_guard_go(guard);
     close(lock->fd);
     lock->fd = -1;
 }

@@ -64,7 +64,7 @@ static wa_status remove_if_stale(void *directory, const char *name, wa_error *er
 
 static wa_status remove_unless_lock(void *directory, const char *name, wa_error *err)
 {
-    if (strcmp(name, "lock") == 0)
+    if (strcmp(name, "lock") == 0 || strcmp(name, "lock.guard") == 0)
         return WA_OK;
     return remove_name(directory, name, err);
 }

@@ -36,7 +36,9 @@ WA_CHECKED wa_status wa_space_check(const char *path, size_t bytes, wa_error *er
  */
 WA_CHECKED wa_status wa_space_reserve(const char *path, size_t bytes, wa_error *err);
 
-/* --- The owner lock: DIRECTORY/lock, linked into place so that one of two wins --- */
+/*
+ * --- The owner lock: DIRECTORY/lock, renamed into place. Whoever puts it there or takes it away holds the kernel's lock
+ * (flock) of DIRECTORY/lock.guard meanwhile, so that of two that take over from a dead owner one wins --- */
 
 typedef struct wa_lock {
     int fd; /* -1 = not held */
@@ -55,9 +57,9 @@ typedef struct wa_owner {
 } wa_owner;
 
 /**
- * Take the lock of a directory that exists. A dead owner's (process gone on this host, or on
- * another host a heartbeat a minute old) is taken over: *before tells whose. Errors: WA_E_IO,
- * naming a living owner.
+ * Take the lock of a directory that exists. A dead owner's is taken over: *before tells whose. Dead is, on the same boot
+ * of the same kernel and in the same PID namespace, whose process is gone; anywhere else, whose heartbeat is a minute old.
+ * Errors: WA_E_IO, naming a living owner, or a file system without flock.
  */
 WA_CHECKED wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before,
                                   wa_error *err);
@@ -66,6 +68,8 @@ void wa_lock_beat(wa_lock *lock);
 /** Is the lock file still ours? */
 bool wa_lock_is_held(const wa_lock *lock);
 void wa_lock_release(wa_lock *lock);
+/** Release it, and remove the directory that holds nothing else any more. */
+void wa_lock_remove(wa_lock *lock, const char *directory);
 /** Read only. present = false when there is none. */
 void wa_lock_look(const char *directory, wa_owner *out);
 

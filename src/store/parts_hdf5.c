@@ -231,9 +231,7 @@ void wa_parts_close(wa_parts *parts, bool remove_all)
         return;
     /* What cannot be removed is left: the result is complete, and the next run sees it first. */
     bool ours = wa_lock_is_held(&parts->lock);
-    if (remove_all && ours && wa_parts_remove_files(parts->directory, NULL) == WA_OK) {
-        wa_lock_release(&parts->lock);
-        rmdir(parts->directory);
-    }
+    if (remove_all && ours && wa_parts_remove_files(parts->directory, NULL) == WA_OK)
+        wa_lock_remove(&parts->lock, parts->directory);
     wa_lock_release(&parts->lock);
 }

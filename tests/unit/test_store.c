@@ -595,6 +595,32 @@ static void another_hosts_lock_lives_for_a_minute_of_silence(void)
     tear_down(&f);
 }
 
+/* A process of another container of this machine: its number says nothing here, only its heartbeat does. */
+static void owner_in_another_pid_namespace_is_not_taken_for_dead(void)
+{
+    fixture f;
+    wa_parts *parts;
+    char host[WA_HOST_BYTES] = "", boot[64] = "", text[512], path[WA_NAME_BYTES];
+    set_up(&f, "container");
+    WA_MUST(wa_directory_make(f.parts, &f.err), &f.err);
+    gethostname(host, sizeof host - 1);
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    CU_ASSERT_PTR_NOT_NULL(fgets(boot, sizeof boot, file));
+    fclose(file);
+    boot[strcspn(boot, "\n")] = '\0';
+    snprintf(text, sizeof text,
+             "{\"host\": \"%s\", \"boot\": \"%s\", \"space\": \"pid:[1]\", \"process\": 4194303, \"start\": 1}",
+             host, boot);
+    write_text(&f, "lock", text);
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_IO);
+    snprintf(path, sizeof path, "%s/lock", f.parts);
+    set_time(path, time(NULL) - 61);
+    parts = open_parts(&f, false);
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
 /* After a take-over the former owner must not remove the new owner's lock. */
 static void lost_lock_is_not_released_twice(void)
 {
@@ -668,5 +694,6 @@ WA_SUITE("store", WA_CASE(layout_names_are_unique_and_every_field_has_a_row),
          WA_CASE(foreign_file_at_the_result_path_is_not_overwritten), WA_CASE(part_is_no_result),
          WA_CASE(living_owner_is_named_and_refused), WA_CASE(lock_of_a_gone_process_is_taken_over),
          WA_CASE(another_hosts_lock_lives_for_a_minute_of_silence),
+         WA_CASE(owner_in_another_pid_namespace_is_not_taken_for_dead),
          WA_CASE(lost_lock_is_not_released_twice), WA_CASE(stale_temporaries_are_removed),
          WA_CASE(no_failing_allocation_leaves_the_lock_behind))
