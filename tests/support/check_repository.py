@@ -235,9 +235,10 @@ def verdicts_of_document(text):
 
 
 def check_verdicts(root, findings):
-    """The table of doc/verdicts.md has the words, codes and order of verdict.h."""
+    """The table of doc/verdicts.md has words, codes and order of verdict.h, and the reports' words of success."""
     wanted = verdicts_of_header((root / "src/judge/verdict.h").read_text())
-    found = verdicts_of_document((root / "doc/verdicts.md").read_text())
+    document = (root / "doc/verdicts.md").read_text()
+    found = verdicts_of_document(document)
     for word, code in wanted:
         if (word, code) not in found:
             findings.add("doc/verdicts.md", f"has no row for {word} with code {code} of src/judge/verdict.h: "
@@ -245,6 +246,12 @@ def check_verdicts(root, findings):
     for word, code in found:
         if (word, code) not in wanted:
             findings.add("doc/verdicts.md", f"has a row for {word} with code {code}, verdict.h has none")
+    exits = dict(re.findall(r"^\| \d+ \| ([A-Z0-9-]+) \| \d+ \| [^|]+ \| (\d) \|", document, re.MULTILINE))
+    facts = (root / "analysis/walkaudit_report/facts.py").read_text()
+    listed = re.search(r"^SUCCESS = \((.*?)\)", facts, re.MULTILINE)
+    success = set(re.findall(r'"([A-Z0-9-]+)"', listed.group(1))) if listed else set()
+    if listed and success != {word for word, code in exits.items() if code == "0"}:
+        findings.add("doc/verdicts.md", f"has exit code 0 at other words than SUCCESS of facts.py, {sorted(success)}")
     if sorted(wanted) == sorted(found) and wanted != found:
         findings.add("doc/verdicts.md", f"its order is {[word for word, _ in found]}, "
                      f"that of WA_VERDICT_LIST {[word for word, _ in wanted]}")
