@@ -59,7 +59,7 @@ METRICS = {
     "mean_kl": Metric("mean KL", "Mean of KL over all positions of all prompts.", "nat"),
     "p99_kl": Metric("p99 KL", "99 % of all positions have a KL no larger.", "nat"),
     "flip_rate": Metric("flip rate", "Share of positions whose most probable next token is not the dense model's."),
-    "far_flip_rate": Metric("far flips", "The same without near ties of the dense model."),
+    "far_flip_rate": Metric("far flips", "The same without flips to a token that the dense model hardly ranks below its own."),
     "mean_next_logprob_delta": Metric("Δ log p", "Mean of the case's log-probability of the text's own next token, less the "
                                                  "dense model's.", "nat"),
     "upper": Metric("limit", "Upper 95 % limit, clustered by prompt: what a bound on a rate is held against. ∞ with too few "

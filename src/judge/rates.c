@@ -107,7 +107,7 @@ static wa_rate flips(const wa_rate_rows *rows, double margin, sample *s)
 {
     start(s);
     for (size_t i = 0; i < rows->obs; i++) {
-        bool flip = rows->top1_match[i] != 1 && !(rows->ref_margin[i] <= margin);
+        bool flip = rows->top1_match[i] != 1 && !(rows->ref_gap[i] <= margin);
         append(s, rows->obs_prompt[i], flip ? 1.0 : 0.0);
     }
     return rate_of_share(s);

@@ -12,12 +12,12 @@ typedef struct wa_rate_rows {
     const int32_t *obs_prompt;      /* [obs] ascending */
     const double *kl;               /* [obs] */
     const int8_t *top1_match;       /* [obs] 1 = both top-1 ids are equal */
-    const double *ref_margin;       /* [obs] */
+    const double *ref_gap;          /* [obs] reference's largest logit less that of the case's top-1 */
     const double *ref_next_logprob; /* [obs] */
     const double *next_logprob;     /* [obs] */
 } wa_rate_rows;
 
-/** The margin in logits that excuses a flip where no bounds say otherwise: walk-paths-and-audit.md 7.2. */
+/** Up to where below the reference's largest logit a flip is excused, if no bounds say otherwise: walk-paths-and-audit.md 7.2. */
 #define WA_FLIP_MARGIN 0.1
 
 /** One rate. NaN value and limits when any of its positions is no number. */
@@ -30,7 +30,7 @@ typedef struct wa_rate {
 typedef struct wa_rates {
     wa_rate mean_kl, p99_kl;
     wa_rate flip_rate;     /* share of positions whose top-1 ids differ */
-    wa_rate far_flip_rate; /* the same where the reference's margin exceeds flip_margin */
+    wa_rate far_flip_rate; /* the same, to tokens within flip_margin of the reference's largest logit aside */
     wa_rate mean_next_logprob_delta; /* case less reference, of the prompts' own next tokens */
     wa_rate ppl_ratio;     /* exp of its negative; error and limit are made on the log scale */
     double flip_margin;
@@ -51,7 +51,7 @@ wa_rates wa_rates_none(void);
  * 0.99 (n - 1); its limit is the least observed value that is exceeded by more than 1 % of positions with no more than
  * 5 % confidence (an order statistic, at least 299 independent positions); its error is Woodruff's (1952). No random numbers.
  *
- * margin  flips at reference margins up to it are left out of far_flip_rate
+ * margin  flips to tokens with a ref_gap up to it are left out of far_flip_rate
  * Errors: WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_rates_build(const wa_rate_rows *rows, double margin, wa_arena *arena,

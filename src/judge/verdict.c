@@ -326,12 +326,12 @@ static wa_status check_rel_l2(judge *j)
 /* --- TOP-1
  * ---------------------------------------------------------------------------------------- */
 
-/* Two different first tokens are excused only by a reference that itself hardly prefers one.
- * near_tie 0 excuses none. */
+/* Another first token is excused only when it is one that the reference itself hardly ranks below its
+ * own; that two others are close there excuses nothing. near_tie 0 excuses none. */
 static bool is_flip(const judge *j, size_t prompt)
 {
     double near_tie = j->bound->near_tie;
-    bool excused = near_tie > 0.0 && j->evidence->ref_margin[prompt] <= near_tie;
+    bool excused = near_tie > 0.0 && j->evidence->ref_gap[prompt] <= near_tie;
     return j->evidence->top1_match[prompt] != 1 && !excused;
 }
 
@@ -345,7 +345,7 @@ static wa_status check_top1(judge *j)
     for (size_t p = 0; p < e->prompts; p++) {
         if (!is_flip(j, p))
             continue;
-        if (flips++ == 0 || e->ref_margin[p] > e->ref_margin[worst])
+        if (flips++ == 0 || !(e->ref_gap[p] <= e->ref_gap[worst])) /* a NaN is the worst */
             worst = p;
     }
     if (flips == 0)
@@ -357,12 +357,17 @@ static wa_status check_top1(judge *j)
     WA_TRY(name_prompt(j, worst, &prompt));
     WA_TRY(wa_show_token(e->top1_text[worst], 40, j->arena, &own, j->err));
     WA_TRY(wa_show_token(e->ref_top1_text[worst], 40, j->arena, &ref, j->err));
-    wa_show_at_least(fmax(e->ref_margin[worst], DBL_MIN), 3, passing); /* 0 would excuse nothing */
+    if (isnan(e->ref_gap[worst]))
+        return complain(j, WA_VERDICT_TOP1,
+                        "prompt %s: %s where the reference says %s, and its logit there is no number "
+                        "(%zu of %zu prompts)",
+                        prompt, own, ref, flips, e->prompts);
+    wa_show_at_least(fmax(e->ref_gap[worst], DBL_MIN), 3, passing); /* 0 would excuse nothing */
     return complain(
         j, WA_VERDICT_TOP1,
-        "prompt %s: %s where the reference says %s by a margin of %.3g (%zu of %zu prompts); "
-        "near_tie: %s would pass",
-        prompt, own, ref, e->ref_margin[worst], flips, e->prompts, passing);
+        "prompt %s: %s where the reference says %s, whose logit is %.3g above there (%zu of %zu "
+        "prompts); near_tie: %s would pass",
+        prompt, own, ref, e->ref_gap[worst], flips, e->prompts, passing);
 }
 
 /* --- DELTA-P

@@ -11,7 +11,7 @@ typedef struct wa_bound {
     double cos;      /* least */
     double rel_l2;   /* largest */
     double dp;       /* largest |prob_delta| */
-    double near_tie; /* top-1 may differ when the reference's margin in logits is at most this */
+    double near_tie; /* top-1 may be a token whose logit in the reference is below the largest by at most this */
     double mean_kl, p99_kl, flip_rate, ppl_ratio; /* largest upper 95 % limits; need logits: all */
     const char *const *dp_prompts; /* [dp_prompt_count] keys at which dp holds; none = all */
     size_t dp_prompt_count;
@@ -91,7 +91,7 @@ typedef struct wa_evidence {
     const char *const *prompt_key;  /* [prompts] */
     const int32_t *obs_prompt, *obs_position; /* [obs] */
     const char *const *token_text;  /* [obs] */
-    const double *ref_margin;       /* [prompts] */
+    const double *ref_gap;          /* [prompts] */
     const int8_t *top1_match;       /* [prompts] */
     const double *prob_delta;       /* [prompts] */
     const double *kl;               /* [prompts] */
@@ -111,7 +111,7 @@ typedef struct wa_verdict {
  * Judge one case. NaN never passes. A case that would pass or be measured is UNCHECKED when its kernel met no oracle anywhere, or
  * when a projection that it reads was not compared with the model's at some layer.
  *
- * Flips are judged outside the reference's margin where the row has near_tie, else all of them. Bounds on rates fail a case whose
+ * Flips to a token within near_tie of the reference's best are no flips; where the row has no near_tie, all are. Bounds on rates fail a case whose
  * logits are of last positions only: nothing there answers them.
  */
 WA_CHECKED wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence,

@@ -89,7 +89,7 @@ bool wa_text_has(size_t observation)
 
 void wa_divergence_start(wa_divergence *state)
 {
-    *state = (wa_divergence){.kl = 0.0, .js = 0.0, .log_prob_of_ref_top1 = NAN};
+    *state = (wa_divergence){.log_prob_of_ref_top1 = NAN, .ref_gap = NAN};
 }
 
 /*
@@ -130,15 +130,25 @@ static void add_far(wa_divergence *state, double p, double q, double d)
     state->js += 0.5 * (p * log_p_over_m + q * (d + log_p_over_m));
 }
 
-/* The panel that holds the reference's top-1 tells the case's log-probability of it. */
-static void note_ref_top1(wa_divergence *state, const wa_logits *ref, const wa_logits *own,
-                          const float *own_logits, size_t first_id, size_t count)
+/* Where the first of a row's top k stands in a panel; false when it is not in it. */
+static bool find_top(const wa_logits *row, size_t first_id, size_t count, size_t *at)
 {
-    if (ref->filled == 0)
-        return;
-    size_t top = (size_t)ref->top_id[0];
-    if (top >= first_id && top - first_id < count)
-        state->log_prob_of_ref_top1 = wa_logits_log_prob(own, (double)own_logits[top - first_id]);
+    if (row->filled == 0 || (size_t)row->top_id[0] < first_id)
+        return false;
+    *at = (size_t)row->top_id[0] - first_id;
+    return *at < count;
+}
+
+/* What one row says of the other's top-1, from the panel that holds it. */
+static void note_tops(wa_divergence *state, const wa_logits *ref, const wa_logits *own,
+                      const float *ref_logits, const float *own_logits, size_t first_id,
+                      size_t count)
+{
+    size_t at;
+    if (find_top(ref, first_id, count, &at))
+        state->log_prob_of_ref_top1 = wa_logits_log_prob(own, (double)own_logits[at]);
+    if (find_top(own, first_id, count, &at))
+        state->ref_gap = ref->max - (double)ref_logits[at];
 }
 
 void wa_divergence_add(wa_divergence *state, const wa_logits *ref, const wa_logits *own,
@@ -148,7 +158,7 @@ void wa_divergence_add(wa_divergence *state, const wa_logits *ref, const wa_logi
     double ref_norm = log_normaliser(ref);
     double own_norm = log_normaliser(own);
     if (isnan(ref_norm) || isnan(own_norm)) {
-        *state = (wa_divergence){.kl = NAN, .js = NAN, .log_prob_of_ref_top1 = NAN};
+        *state = (wa_divergence){.kl = NAN, .js = NAN, .log_prob_of_ref_top1 = NAN, .ref_gap = NAN};
         return;
     }
     for (size_t i = 0; i < count; i++) {
@@ -164,7 +174,7 @@ void wa_divergence_add(wa_divergence *state, const wa_logits *ref, const wa_logi
         else
             add_far(state, exp(log_p), exp(log_q), d);
     }
-    note_ref_top1(state, ref, own, own_logits, first_id, count);
+    note_tops(state, ref, own, ref_logits, own_logits, first_id, count);
 }
 
 double wa_topk_overlap(const wa_logits *a, const wa_logits *b, size_t k)
@@ -375,7 +385,7 @@ void wa_divergence_add_fast(wa_divergence *state, const wa_logits *ref, const wa
             make_terms(z, w, size, ref_norm, shift, kl, js);
             state->kl += sum_of(kl, size);
             state->js += sum_of(js, size);
-            note_ref_top1(state, ref, own, w, first_id + at, size);
+            note_tops(state, ref, own, z, w, first_id + at, size);
         } else {
             wa_divergence_add(state, ref, own, z, w, first_id + at, size);
         }

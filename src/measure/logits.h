@@ -35,10 +35,13 @@ double wa_logits_log_prob(const wa_logits *state, double logit);
  */
 bool wa_text_has(size_t observation);
 
-/** KL(ref || case), JS, both in nats over the whole vocabulary, and the case's log-probability of the reference's top-1. */
+/**
+ * KL(ref || case), JS, both in nats over the whole vocabulary; the case's log-probability of the reference's top-1; and by how
+ * much the reference's largest logit is above its logit of the case's top-1: 0 when both agree, NaN when a row is no distribution.
+ */
 typedef struct wa_divergence {
     double kl, js;
-    double log_prob_of_ref_top1;
+    double log_prob_of_ref_top1, ref_gap;
 } wa_divergence;
 void wa_divergence_start(wa_divergence *state);
 /** Second pass over the same panels of both rows. */

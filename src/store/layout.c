@@ -138,11 +138,11 @@ static const wa_layout ROWS[] = {
     ROW("bound_rel_l2", "C", F64, SUMMARY, "1", "largest rel_l2 allowed; NaN = none")
     ROW("bound_dp", "C", F64, SUMMARY, "1", "largest |prob_delta| allowed; NaN = none")
     ROW("bound_near_tie", "C", F64, SUMMARY, "1",
-        "reference margin in logits up to which top-1 may differ")
+        "how far below the reference's largest logit the case's top-1 may be")
     RATE("mean_kl", "nat", "mean of obs_kl")
     RATE("p99_kl", "nat", "99th percentile of obs_kl")
     RATE("flip_rate", "1", "share of positions whose top-1 ids differ")
-    RATE("far_flip_rate", "1", "the same, without those whose reference margin is at most flip_margin")
+    RATE("far_flip_rate", "1", "the same, without those to tokens whose gap is at most flip_margin")
     ROW("flip_margin", "C", F64, RATE, "1", "near_tie of the case's bounds, else 0.1")
     RATE("mean_next_logprob_delta", "nat", "mean of obs_next_logprob - obs_ref_next_logprob")
     RATE("ppl_ratio", "1", "perplexity of the case over that of the reference on the prompts' own tokens")

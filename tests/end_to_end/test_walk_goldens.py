@@ -78,7 +78,7 @@ def test_last_positions_are_those_of_the_prompts(everywhere, audited):
     """Both ways of asking give the same figures; equal bits are not promised, the products have other shapes."""
     (result, _, _), (last, _, _) = everywhere, audited
     ends = np.cumsum(result["prompt_rows"]) - 1
-    for field in ("kl", "js", "top1_prob", "prob_of_ref_top1", "prob_delta", "topk_overlap", "top1_id", "top1_match"):
+    for field in ("kl", "js", "top1_prob", "prob_of_ref_top1", "prob_delta", "ref_gap", "topk_overlap", "top1_id", "top1_match"):
         np.testing.assert_array_equal(result["obs_" + field][:, ends], result[field], err_msg=field)
         if result[field].dtype.kind == "f":
             np.testing.assert_allclose(result[field], last[field], rtol=0, atol=2e-6, err_msg=field)
@@ -86,6 +86,20 @@ def test_last_positions_are_those_of_the_prompts(everywhere, audited):
             np.testing.assert_array_equal(result[field], last[field], err_msg=field)
     for field in ("ref_top1_prob", "ref_margin", "ref_top1_id"):
         np.testing.assert_array_equal(result["obs_" + field][ends], result[field], err_msg=field)
+
+
+def test_gaps_are_those_of_the_cases_own_tokens(everywhere):
+    """0 where both agree, the margin where the case says the runner-up, more for any other; as far as the reference's top k is stored."""
+    result, _, _ = everywhere
+    same, gap = result["obs_top1_match"] == "yes", result["obs_ref_gap"]
+    assert np.all(gap[same] == 0) and np.all((gap >= result["obs_ref_margin"])[~same]) and not np.all(same)
+    for prompt in range(len(result.prompts)):
+        ids, log_prob = result["ref_topk_id"][prompt].tolist(), result["ref_topk_logprob"][prompt]
+        for case, own in enumerate(result["top1_id"][:, prompt]):
+            if own in ids:
+                assert result["ref_gap"][case, prompt] == pytest.approx(log_prob[0] - log_prob[ids.index(own)], abs=1e-12)
+            else:
+                assert result["ref_gap"][case, prompt] >= log_prob[0] - log_prob[-1] - 1e-12
 
 
 def test_next_tokens_are_those_of_the_text(everywhere):
@@ -115,7 +129,7 @@ def test_rates_follow_from_the_observations(everywhere):
     for c, case in enumerate(result.cases):
         kl = result["obs_kl"][c]
         flips = (result["obs_top1_match"][c] != "yes").astype(float)
-        far = flips * (result["obs_ref_margin"] > result["flip_margin"][c])
+        far = flips * (result["obs_ref_gap"][c] > result["flip_margin"][c])
         for name, values, of in (("mean_kl", kl, prompt), ("flip_rate", flips, prompt), ("far_flip_rate", far, prompt),
                                  ("mean_next_logprob_delta", -loss[c][next_], prompt[next_])):
             mean, n = values.mean(), len(values)

@@ -47,6 +47,7 @@ static wa_divergence compared(const float *ref, const float *own, size_t count, 
     CU_ASSERT(are_same(fast.kl, divergence.kl, 1e-10) || fabs(divergence.kl) < 1e-20);
     CU_ASSERT(are_same(fast.js, divergence.js, 1e-10) || fabs(divergence.js) < 1e-20);
     CU_ASSERT(are_same(fast.log_prob_of_ref_top1, divergence.log_prob_of_ref_top1, 1e-15));
+    CU_ASSERT(fast.ref_gap == divergence.ref_gap || (isnan(fast.ref_gap) && isnan(divergence.ref_gap)));
     return divergence;
 }
 
@@ -276,10 +277,22 @@ static void nan_and_infinity_spoil_the_whole_row(void)
         CU_ASSERT(isnan(wa_logits_log_prob(&state, 1.0)));
         CU_ASSERT(isnan(wa_topk_overlap(&state, &fine, 2)));
         wa_divergence d = compared(good, z, 3, 2);
-        CU_ASSERT(isnan(d.kl) && isnan(d.js) && isnan(d.log_prob_of_ref_top1));
+        CU_ASSERT(isnan(d.kl) && isnan(d.js) && isnan(d.log_prob_of_ref_top1) && isnan(d.ref_gap));
         d = compared(z, good, 3, 2);
-        CU_ASSERT(isnan(d.kl) && isnan(d.js) && isnan(d.log_prob_of_ref_top1));
+        CU_ASSERT(isnan(d.kl) && isnan(d.js) && isnan(d.log_prob_of_ref_top1) && isnan(d.ref_gap));
     }
+}
+
+/* The reference's two best are a near tie; a case that says the third is off by its distance, not by theirs. */
+static void the_gap_is_that_of_the_cases_own_token(void)
+{
+    const float ref[6] = {1.0f, 4.0f, 3.875f, -2.0f, 0.5f, 4.0f};
+    for (size_t own_top = 0; own_top < 6; own_top++)
+        for (size_t panel = 1; panel <= 6; panel++) {
+            float own[6] = {0};
+            own[own_top] = 1.0f;
+            CU_ASSERT_EQUAL(compared(ref, own, 6, panel).ref_gap, 4.0 - (double)ref[own_top]);
+        }
 }
 
 static void a_row_never_seen_has_no_probabilities(void)
@@ -303,7 +316,7 @@ WA_SUITE("logits", WA_CASE(two_points_have_the_logistic_probability),
          WA_CASE(the_sum_is_that_of_the_definition), WA_CASE(a_shift_changes_no_probability),
          WA_CASE(top_k_is_that_of_a_sort_with_ties_to_the_lower_id),
          WA_CASE(a_short_row_fills_what_it_can), WA_CASE(divergences_of_two_points_are_known),
-         WA_CASE(a_tiny_divergence_keeps_its_digits),
+         WA_CASE(the_gap_is_that_of_the_cases_own_token), WA_CASE(a_tiny_divergence_keeps_its_digits),
          WA_CASE(disjoint_distributions_reach_the_limits),
          WA_CASE(divergences_agree_with_the_definition_on_long_rows),
          WA_CASE(fast_terms_are_those_of_the_definition),

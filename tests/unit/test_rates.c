@@ -11,7 +11,7 @@ enum { MOST = 2000 };
 /* Positions that differ in nothing, which each test damages in its own way. */
 typedef struct scene {
     int32_t prompt[MOST];
-    double kl[MOST], margin[MOST], ref[MOST], own[MOST];
+    double kl[MOST], gap[MOST], ref[MOST], own[MOST];
     int8_t match[MOST];
     wa_rate_rows rows;
 } scene;
@@ -24,13 +24,13 @@ static scene *scene_of(size_t prompts, size_t each)
                          .obs_prompt = s.prompt,
                          .kl = s.kl,
                          .top1_match = s.match,
-                         .ref_margin = s.margin,
+                         .ref_gap = s.gap,
                          .ref_next_logprob = s.ref,
                          .next_logprob = s.own}};
     for (size_t i = 0; i < prompts * each; i++) {
         s.prompt[i] = (int32_t)(i / each);
         s.match[i] = 1;
-        s.margin[i] = 1.0;
+        s.gap[i] = 1.0;
         s.ref[i] = s.own[i] = (i + 1) % each == 0 ? NAN : -2.0;
     }
     return &s;
@@ -141,12 +141,12 @@ static void perplexity_is_made_on_the_log_scale(void)
     CU_ASSERT_DOUBLE_EQUAL(r.ppl_ratio.upper, exp(0.3 + 0.1 * T1), 1e-8);
 }
 
-static void flips_beyond_the_margin_are_counted_apart(void)
+static void flips_to_tokens_beyond_the_margin_are_counted_apart(void)
 {
     scene *s = scene_of(4, 2);
     s->match[0] = s->match[3] = 0;
-    s->margin[0] = 0.02; /* at the margin: excused */
-    s->margin[3] = 0.03;
+    s->gap[0] = 0.02; /* at the margin: excused */
+    s->gap[3] = 0.03;
     wa_rates r = rates_of(s, 0.02);
     CU_ASSERT_EQUAL(r.flip_margin, 0.02);
     CU_ASSERT_DOUBLE_EQUAL(r.flip_rate.value, 0.25, 1e-15);
@@ -154,7 +154,7 @@ static void flips_beyond_the_margin_are_counted_apart(void)
     CU_ASSERT_DOUBLE_EQUAL(r.flip_rate.error, sqrt(1.0 / 48.0), 1e-15);
     CU_ASSERT_DOUBLE_EQUAL(r.far_flip_rate.value, 0.125, 1e-15);
     CU_ASSERT(r.far_flip_rate.upper > 0.125 && r.far_flip_rate.upper < r.flip_rate.upper);
-    s->margin[0] = NAN; /* a margin that is no number excuses nothing */
+    s->gap[0] = NAN; /* a gap that is no number excuses nothing */
     r = rates_of(s, 0.02);
     CU_ASSERT_DOUBLE_EQUAL(r.far_flip_rate.value, 0.25, 1e-15);
 }
@@ -257,7 +257,7 @@ WA_SUITE("rates", WA_CASE(incomplete_beta_has_its_closed_forms),
          WA_CASE(student_has_its_closed_forms), WA_CASE(clopper_pearson_has_its_closed_forms),
          WA_CASE(clusters_shrink_the_count), WA_CASE(errors_are_those_of_the_prompts),
          WA_CASE(prompts_weigh_by_their_positions), WA_CASE(perplexity_is_made_on_the_log_scale),
-         WA_CASE(flips_beyond_the_margin_are_counted_apart),
+         WA_CASE(flips_to_tokens_beyond_the_margin_are_counted_apart),
          WA_CASE(no_flip_at_all_is_no_rate_of_zero),
          WA_CASE(the_limit_of_p99_is_an_order_statistic),
          WA_CASE(p99_is_interpolated_and_its_limit_follows_ties_and_clusters),
