@@ -4,7 +4,7 @@
         are sections of the document of that name in doc/ (`design N` is section N of its file);
         several are joined by commas, "and", "to", or a dash. In code a document is never named without its
         section, nor does a bare number in parentheses stand for one.
-    section 8, sections 3 to 5, §3.4
+    section 8, sections 3 to 5, §3.4, and in parentheses also a bare 3.4
         in a document of doc/ are sections of that document.
     VF 5.4, WP 2.2, FP 3.4
         in larql-2026-08 0 and what follows it are sections of the three documents that it supplements.
@@ -51,6 +51,7 @@ NAMED = re.compile(rf"(?<![\w/.-])(?:doc/)?((?i:{NAMES}))(\.md)?`?(?![\w./-]*[\w
 ABBREVIATED = re.compile(rf"\b({'|'.join(ABBREVIATIONS)})\s+(?P<numbers>{NUMBERS})")
 OWN = re.compile(rf"(?<![\w.`-])(?<!\.md)(?<!\.md` )(?:[Ss]ections?\s+|§\s*)(?P<numbers>{NUMBERS})"
                  r"(?P<of>\s+of\s+\[?`?(?:doc/)?(?P<document>[\w-]+\.md))?")
+BARE_OWN = re.compile(rf"\((?P<numbers>1?\d\.\d{{1,2}}(?:(?:,| and|[-–])\s*{NUMBER})*)\)")
 BARE = re.compile(r"\((\d\.\d{1,2})\)")
 CODE = re.compile(r"(?<![\w./-])([DGNQSUV])([1-9]\d?)(?![\w./]*\w)")
 FORMATS = {"Q4", "Q5", "Q6", "Q8"}
@@ -178,6 +179,9 @@ def section_references(library, path, prose, is_document):
         document = found.group("document") or (path.name if is_document else None)
         if document and not any(start <= found.start() < end for start, end in taken):
             yield found.start(), library.missing_sections(document, found.group("numbers"))
+    if any("." in number for number in library.sections.get(path.name, ()) if is_document):
+        for found in BARE_OWN.finditer(prose):
+            yield found.start(), library.missing_sections(path.name, found.group("numbers"))
     if is_document and path.name == "larql-2026-08.md":
         for found in ABBREVIATED.finditer(prose):
             document = ABBREVIATIONS[found.group(1)]
@@ -258,6 +262,7 @@ EXAMPLES = [
     ("src/a.c", "/* V19 */ const char *s = \"refused (S12)\"; /* Q8 activations (Q8) */", 2),
     ("src/a.py", '"""Text of V99 and of doc/nowhere.md."""\nx = "V99"  # forward-pass 3\n', 2),
     ("doc/a.md", "See section 3 of design.md, [here](design.md#2-words), [there](design.md#nothing), [x](no.md).", 2),
+    ("doc/vindex-format.md", "By rows (4.4, 5.6), not (4.99); 25.3 is (25.30) of none.", 1),
     ("README.md", "`src/main.c` and src/nowhere.c", 1),
     ("README.md", 'As `jobs/README.md`, "No such heading", says.', 1),
 ]
