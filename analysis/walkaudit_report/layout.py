@@ -9,8 +9,8 @@ PROJECTIONS = ("gate", "up", "down")
 _CELL, _ENCODING = ("case", "layer", "obs"), ("vindex", "payload", "layer", "projection")
 _EXTREMES = ("min_cos", "max_rel_l2", "max_l2", "max_max_abs", "max_eta")
 _NAMES = {
-    ("case",): "case_name case_vindex case_path case_k case_k_all_layers case_bucket case_own_stream case_kernel verdict fail_reasons n_obs_distinct "
-               "n_non_finite n_missing n_obs first_n_obs rest_n_obs mean_rel_l2 p50_rel_l2 p95_rel_l2 p99_rel_l2 "
+    ("case",): "case_name case_vindex case_path case_k case_k_all_layers case_bucket case_own_stream case_kernel case_kernel_due case_kernel_own_due verdict fail_reasons n_obs_distinct "
+               "n_non_finite n_missing n_kernel n_kernel_own n_obs first_n_obs rest_n_obs mean_rel_l2 p50_rel_l2 p95_rel_l2 p99_rel_l2 "
                "bound_cos bound_rel_l2 bound_dp bound_near_tie",
     ("vindex",): "vindex_name vindex_path",
     ("payload",): "payload",
@@ -28,7 +28,7 @@ _NAMES = {
                         "topk_overlap top1_text",
     ("case", "prompt", "slot"): "topk_id topk_logprob topk_text",
     ("prompt", "slot"): "ref_topk_id ref_topk_logprob ref_topk_text",
-    _CELL: "cos one_minus_cos rel_l2 l2 max_abs norm_ratio max_abs_index obs_status kernel_rel_l2 eta drift",
+    _CELL: "cos one_minus_cos rel_l2 l2 max_abs norm_ratio max_abs_index obs_status kernel_rel_l2 kernel_own_rel_l2 eta drift",
     _ENCODING: "row_err_p50 row_err_p99 row_err_max row_err_worst row_err_checked row_nonfinite row_err_nominal",
 }
 AXES = {name: axes for axes, names in _NAMES.items() for name in names.split()}
@@ -46,6 +46,6 @@ for _rate in RATES:
 AXES["obs_kl"] = ("case", "obs")
 for _name in ("flip_margin", "n_next", "bound_mean_kl", "bound_p99_kl", "bound_flip_rate", "bound_ppl_ratio"):
     AXES[_name] = ("case",)
-for _extreme in ("max_kernel_rel_l2", "max_drift"):
+for _extreme in ("max_kernel_rel_l2", "max_kernel_own_rel_l2", "max_drift"):
     for _suffix in ("", "_at_layer", "_at_obs"):
         AXES[_extreme + _suffix] = ("case",)

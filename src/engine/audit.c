@@ -265,6 +265,7 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
         .vindex_count = audit->vindex_count,
         .batch_rows = audit->job->batch_rows,
         .logits_all = audit->job->logits_all,
+        .kernel_check = audit->job->kernel_check,
         .stages = audit->job->grid_stages,
         .teams = audit->job->grid_teams,
         .nodes = nodes,

@@ -31,21 +31,6 @@ static double *f64(const comparison *c, wa_field field)
     return wa_block_f64(c->batch->block, field, c->index, c->layer);
 }
 
-/* Rows at which KERNEL is measured in this batch; ascending. */
-static wa_status check_rows(const comparison *c, size_t **rows, size_t *count, wa_error *err)
-{
-    int asked = c->stage->audit->kernel_check;
-    *count = 0;
-    *rows = NULL;
-    if (c->which->path == WA_PATH_EXTERNAL)
-        return WA_OK; /* what numbers it has, and what it means to do with them, nobody but the user knows */
-    if (asked == 0 || (asked > 0 && c->batch->index != 0))
-        return WA_OK;
-    WA_TRY(wa_arena_take(c->stage->arena, c->batch->rows, sizeof **rows, rows, err));
-    *count = wa_plan_check_rows(c->batch->rows, asked, *rows);
-    return WA_OK;
-}
-
 /* Two cases at K = all that read the same stored numbers have one truth: their oracle is the same sum. */
 static bool has_same_truth(const wa_case *a, const wa_case *b)
 {
@@ -59,45 +44,93 @@ static bool has_same_truth(const wa_case *a, const wa_case *b)
     return true;
 }
 
-/* Gather the checked rows and evaluate them by the oracle. */
-static wa_status ask_oracle(const comparison *c, const size_t *rows, size_t count, const int32_t *hits,
-                            size_t hit_width, wa_error *err)
+/* Rows of the batch that the check looks at in this layer: for all cases, on either stream. */
+static void sample_rows(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
 {
-    wa_stage *stage = c->stage;
-    size_t hidden = stage->audit->model->hidden;
-    float *x;
-    int32_t *row_hits = NULL;
-    WA_TRY(wa_arena_take_raw(stage->arena, count * hidden, sizeof *x, &x, err));
-    if (hits != NULL)
-        WA_TRY(wa_arena_take_raw(stage->arena, count * hit_width, sizeof *row_hits, &row_hits, err));
-    for (size_t i = 0; i < count; i++) {
-        memcpy(x + i * hidden, c->reference->x + rows[i] * hidden, hidden * sizeof *x);
-        if (hits != NULL)
-            memcpy(row_hits + i * hit_width, hits + rows[i] * hit_width,
-                   hit_width * sizeof *row_hits);
-    }
-    WA_TRY(wa_oracle_run(c->which, &c->weights, count, x, row_hits, stage->arena, stage->truth, err));
-    stage->truth_of = c->which;
-    return WA_OK;
+    const wa_stage_audit *audit = stage->audit;
+    stage->sampled_count = 0;
+    for (size_t row = 0; row < batch->rows; row++)
+        if (wa_sample_has(audit->kernel_check, batch->first_obs + row, audit->obs_count, layer,
+                          audit->model->layer_count))
+            stage->sampled[stage->sampled_count++] = row;
+    stage->truth_of = stage->own_truth_of = NULL;
 }
 
-static wa_status measure_kernel(const comparison *c, const int32_t *hits, size_t hit_width,
-                                wa_error *err)
+/* A case's kernel on one of its streams, and what it chose there. */
+typedef struct answer {
+    const float *x, *y;  /* [rows][H] */
+    const int32_t *hits; /* [rows][hit_width], NULL = none */
+} answer;
+
+enum { REFERENCE, OWN, STREAMS };
+
+/* Cases that read the same bytes compute the same bits, so their own inputs are equal as well. */
+static bool has_same_input(const wa_stage *stage, const float *a, const float *b)
+{
+    size_t hidden = stage->audit->model->hidden;
+    for (size_t i = 0; i < stage->sampled_count; i++)
+        if (memcmp(a + stage->sampled[i] * hidden, b + stage->sampled[i] * hidden,
+                   hidden * sizeof *a) != 0)
+            return false;
+    return true;
+}
+
+/* Evaluate the sampled rows of streams [first, end) by the oracle, together: its result for one row
+ * does not depend on the others. */
+static wa_status ask_oracle(const comparison *c, const answer *of, int first, int end, size_t hit_width,
+                            wa_error *err)
 {
     wa_stage *stage = c->stage;
-    size_t hidden = stage->audit->model->hidden;
-    size_t *rows;
-    size_t count;
-    WA_TRY(check_rows(c, &rows, &count, err));
-    if (count == 0)
-        return WA_OK;
-    if (!has_same_truth(stage->truth_of, c->which))
-        WA_TRY(ask_oracle(c, rows, count, hits, hit_width, err));
-    double *errors = f64(c, WA_FIELD_kernel_rel_l2);
+    size_t hidden = stage->audit->model->hidden, sampled = stage->sampled_count;
+    size_t count = (size_t)(end - first) * sampled;
+    float *x;
+    int32_t *hits = NULL;
+    WA_TRY(wa_arena_take_raw(stage->arena, count * hidden, sizeof *x, &x, err));
+    if (of[first].hits != NULL)
+        WA_TRY(wa_arena_take_raw(stage->arena, count * hit_width, sizeof *hits, &hits, err));
     for (size_t i = 0; i < count; i++) {
-        double e = wa_kernel_error(stage->truth + i * hidden, stage->y_walk + rows[i] * hidden, hidden);
-        errors[rows[i]] = isnan(e) ? INFINITY : e; /* NaN in the file means "not measured" */
+        const answer *from = &of[(size_t)first + i / sampled];
+        size_t row = stage->sampled[i % sampled];
+        memcpy(x + i * hidden, from->x + row * hidden, hidden * sizeof *x);
+        if (hits != NULL)
+            memcpy(hits + i * hit_width, from->hits + row * hit_width, hit_width * sizeof *hits);
     }
+    return wa_oracle_run(c->which, &c->weights, count, x, hits, stage->arena,
+                         stage->truth + (size_t)first * sampled * hidden, err);
+}
+
+static void store_kernel_errors(const comparison *c, const answer *of, int stream, wa_field field)
+{
+    const wa_stage *stage = c->stage;
+    size_t hidden = stage->audit->model->hidden;
+    const double *truth = stage->truth + (size_t)stream * stage->sampled_count * hidden;
+    double *errors = f64(c, field);
+    for (size_t i = 0; i < stage->sampled_count; i++) {
+        size_t row = stage->sampled[i];
+        double e = wa_kernel_error(truth + i * hidden, of[stream].y + row * hidden, hidden);
+        errors[row] = isnan(e) ? INFINITY : e; /* NaN in the file means "not sampled" */
+    }
+}
+
+static wa_status measure_kernel(const comparison *c, const answer *of, size_t hit_width, wa_error *err)
+{
+    wa_stage *stage = c->stage;
+    bool has_own = c->lane != NO_LANE;
+    if (stage->sampled_count == 0 || !wa_case_has_oracle(c->which))
+        return WA_OK;
+    bool known = has_same_truth(stage->truth_of, c->which);
+    bool own_known = !has_own || (has_same_truth(stage->own_truth_of, c->which) &&
+                                  has_same_input(stage, stage->own_truth_x, of[OWN].x));
+    if (!known || !own_known)
+        WA_TRY(ask_oracle(c, of, known ? OWN : REFERENCE, own_known ? OWN : STREAMS, hit_width, err));
+    stage->truth_of = known ? stage->truth_of : c->which;
+    if (!own_known) {
+        stage->own_truth_of = c->which;
+        stage->own_truth_x = of[OWN].x;
+    }
+    store_kernel_errors(c, of, REFERENCE, WA_FIELD_kernel_rel_l2);
+    if (has_own)
+        store_kernel_errors(c, of, OWN, WA_FIELD_kernel_own_rel_l2);
     return WA_OK;
 }
 
@@ -165,14 +198,20 @@ static wa_status run_case(comparison *c, wa_error *err)
     size_t hidden = stage->audit->model->hidden;
     const wa_vindex *vindex = stage->audit->vindexes[c->which->vindex];
     WA_TRY(wa_case_open_layer(c->which, stage->audit->model, vindex, c->layer, &c->weights, err));
-    int32_t *hits = NULL;
+    int32_t *hits[STREAMS] = {NULL};
     size_t hit_width = c->which->k == WA_K_ALL ? 0 : wa_case_hit_count(c->which, c->weights.features);
-    if (hit_width > 0)
-        WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits, &hits, err));
+    for (size_t i = 0; i < evaluations_of(c) && hit_width > 0; i++)
+        WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits[i], &hits[i], err));
 
-    wa_walk_io io[2] = {{.x = c->reference->x, .y = stage->y_walk, .hits = hits, .first_obs = c->batch->first_obs}};
+    wa_walk_io io[STREAMS] = {{.x = c->reference->x,
+                               .y = stage->y_walk,
+                               .hits = hits[REFERENCE],
+                               .first_obs = c->batch->first_obs}};
     if (c->lane != NO_LANE)
-        io[1] = (wa_walk_io){.x = stage->normed + c->lane * rows * hidden, .y = stage->y_own};
+        io[OWN] = (wa_walk_io){.x = stage->normed + c->lane * rows * hidden,
+                               .y = stage->y_own,
+                               .hits = hits[OWN],
+                               .first_obs = c->batch->first_obs};
     wa_label label = WA_LABEL_NONE;
     double start = wa_clock();
     WA_TRY(wa_case_run(c->which, &c->weights, rows, io, evaluations_of(c), &stage->scratch, &label, err));
@@ -185,8 +224,11 @@ static wa_status run_case(comparison *c, wa_error *err)
             advance_lane(c);
     });
     WA_TRY(wa_stage_keep_walk(stage, c->batch, c->layer, c->index, err));
+    answer of[STREAMS];
+    for (int i = 0; i < STREAMS; i++)
+        of[i] = (answer){.x = io[i].x, .y = io[i].y, .hits = io[i].hits};
     wa_status status;
-    WA_TIMED(stage, WA_PHASE_KERNEL_CHECK, status = measure_kernel(c, hits, hit_width, err));
+    WA_TIMED(stage, WA_PHASE_KERNEL_CHECK, status = measure_kernel(c, of, hit_width, err));
     return status;
 }
 
@@ -194,7 +236,7 @@ wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t 
                            const wa_reference *reference, const wa_team_link *link, wa_error *err)
 {
     size_t lane = stage->share.is_lead ? 1 : 0;
-    stage->truth_of = NULL;
+    sample_rows(stage, batch, layer);
     for (size_t i = 0; i < stage->audit->case_count; i++) {
         const wa_case *which = &stage->audit->cases[i];
         if (!stage->share.owns_case[i] || which->not_run != NULL)

@@ -116,10 +116,10 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     WA_TRY(prompts_hash(audit, &prompts, err));
     WA_TRY(case_list(audit, &paths, err));
     WA_TRY(wa_arena_print(audit->arena, &numbers, err,
-                          "batch.rows %zu, logits %s, topk %zu, threads %d, kernel_check %d, "
+                          "batch.rows %zu, logits %s, topk %zu, threads %d, kernel_check %s, "
                           "encoding_check %s",
                           job->batch_rows, job->logits_all ? "all" : "last", job->topk, job->threads,
-                          job->kernel_check, job->encoding_check ? "all" : "none"));
+                          wa_kernel_check_name(job->kernel_check), job->encoding_check ? "all" : "none"));
     WA_TRY(captures_text(audit, numbers, &numbers, err));
     items[n++] = (wa_fingerprint_item){"prompts", prompts};
     items[n++] = (wa_fingerprint_item){"cases", paths};

@@ -125,6 +125,23 @@ static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_erro
     return WA_OK;
 }
 
+static wa_status fill_kernel_due(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
+{
+    wa_kernel_check check = audit->job->kernel_check;
+    int64_t pairs = (int64_t)wa_sample_count(check, audit->obs_count, audit->model->layer_count);
+    int64_t *due, *own;
+    WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *due, &due, err));
+    WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *own, &own, err));
+    for (size_t c = 0; c < audit->cases.count; c++) {
+        const wa_case *which = &audit->cases.items[c];
+        due[c] = wa_case_has_oracle(which) ? pairs : 0;
+        own[c] = which->isolated ? 0 : due[c];
+    }
+    meta->kernel_due = due;
+    meta->kernel_own_due = own;
+    return WA_OK;
+}
+
 static wa_status fill_vindexes(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
 {
     const char **name, **path;
@@ -154,6 +171,7 @@ wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, const char *blas_c
                            .model_family = audit->model->family,
                            .semantics = wa_semantics_name(audit->job->semantics),
                            .bounds_name = audit->job->bounds,
+                           .kernel_check = wa_kernel_check_name(audit->job->kernel_check),
                            .dims = wa_audit_dims(audit),
                            .batches = plan->batches,
                            .batch_count = plan->batch_count,
@@ -164,6 +182,7 @@ wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, const char *blas_c
     WA_TRY(fill_prompts(audit, &meta, err));
     WA_TRY(fill_tokens(audit, &meta, err));
     WA_TRY(fill_cases(audit, &meta, err));
+    WA_TRY(fill_kernel_due(audit, &meta, err));
     WA_TRY(wa_audit_fingerprint(audit, blas_core, &meta, err));
     *out = meta;
     return WA_OK;

@@ -113,12 +113,10 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     WA_TRY(take_rows(stage, 1, model->hidden, &stage->post_ref, err));
     WA_TRY(take_rows(stage, 1, model->hidden, &stage->post_walk, err));
     WA_TRY(wa_stage_open_captures(stage, err));
-    if (audit->kernel_check != 0) {
-        size_t rows = audit->max_rows;
-        if (audit->kernel_check > 0 && (size_t)audit->kernel_check < rows)
-            rows = (size_t)audit->kernel_check;
-        WA_TRY(wa_arena_take_raw(arena, rows * model->hidden, sizeof *stage->truth, &stage->truth, err));
-    }
+    size_t sampled =
+        wa_sample_most(audit->kernel_check, audit->max_rows, audit->obs_count, model->layer_count);
+    WA_TRY(wa_arena_take_raw(arena, sampled, sizeof *stage->sampled, &stage->sampled, err));
+    WA_TRY(wa_arena_take_raw(arena, 2 * sampled * model->hidden, sizeof *stage->truth, &stage->truth, err));
     *out = stage;
     return WA_OK;
 }

@@ -3,6 +3,7 @@
 #define WALKAUDIT_ENGINE_STAGE_H
 
 #include "measure/block.h"
+#include "measure/sample.h"
 #include "store/capture.h"
 #include "compute/dense.h"
 #include "path/path.h"
@@ -50,7 +51,8 @@ typedef struct wa_stage_audit {
     size_t vindex_count, case_count;
     size_t max_rows, max_prompts, longest_prompt;
     size_t topk;
-    int kernel_check; /* positions of the first batch; 0 none, -1 all rows of all batches */
+    size_t obs_count; /* of the whole job */
+    wa_kernel_check kernel_check;
     bool encoding_check;
     const wa_captures *captures; /* NULL = nothing is kept */
     const char *result_path;     /* capture files go beside it; may be NULL without captures */

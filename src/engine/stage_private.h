@@ -22,10 +22,13 @@ struct wa_stage {
     float *post_ref;   /* [max_rows][H]: the reference's output after the post-FFN norm */
     float *post_walk;  /* [max_rows][H] */
     wa_operand *operands; /* [lanes] */
-    double *truth;        /* [checked rows][H]: the oracle's last answer at this layer; NULL when KERNEL is not measured */
+    size_t *sampled;      /* [sampled_count] rows of the batch at which KERNEL is measured at this layer, ascending */
+    size_t sampled_count;
+    double *truth;        /* [2][sampled_count][H]: the oracle's last answers at this layer, on the reference's input and on a case's own */
     wa_capture_file **capture;   /* [1 + cases] being written: of the reference, of each case; NULL = none, or nothing is kept */
     wa_arena *capture_arena;     /* owned: their memory, reset with each batch */
-    const wa_case *truth_of; /* the case it was for; NULL = none yet at this layer */
+    const wa_case *truth_of, *own_truth_of; /* the cases they were for; NULL = none yet at this layer */
+    const float *own_truth_x;               /* [rows][H]: the own input it was for, a lane of normed */
 };
 
 /* post = post-FFN norm (when the block has one) times the residual multiplier: what the stream receives. */

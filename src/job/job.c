@@ -73,6 +73,30 @@ static wa_status check_choice(const wa_job_source *source, const char *key, cons
                        second == NULL ? "" : "'");
 }
 
+/* True for a number, which an earlier version read as so many positions of the first batch, -1 as all of
+ * every batch. The word must have been checked. */
+static bool read_kernel_check(const char *word, wa_kernel_check *out)
+{
+    for (int i = WA_KERNEL_NONE; i <= WA_KERNEL_ALL; i++)
+        if (strcmp(word, wa_kernel_check_name((wa_kernel_check)i)) == 0) {
+            *out = (wa_kernel_check)i;
+            return false;
+        }
+    *out = word[0] == '-' ? WA_KERNEL_ALL : strcmp(word, "0") == 0 ? WA_KERNEL_NONE : WA_KERNEL_SAMPLE;
+    return true;
+}
+
+static wa_status check_kernel_check(const wa_job_source *source, const char *word, wa_error *err)
+{
+    wa_kernel_check ignored;
+    size_t digits = strspn(word, "0123456789");
+    bool number = digits > 0 && digits < 8 && word[digits] == '\0' && (word[0] != '0' || digits == 1);
+    if (number || strcmp(word, "-1") == 0 || !read_kernel_check(word, &ignored))
+        return WA_OK;
+    return WA_JOB_FAIL(source, "kernel_check", err, "'kernel_check' is '%s', expected 'sample', 'all' or 'none'",
+                       word);
+}
+
 static wa_status check_scalars(const wa_job_source *source, wa_error *err)
 {
     const raw_job *raw = source->raw;
@@ -80,7 +104,6 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
         const char *key;
         int64_t value, least, most;
     } ranges[] = {
-        {"kernel_check", *raw->kernel_check, -1, 1 << 20},
         {"batch.rows", *raw->batch->rows, 1, 1 << 20},
         {"grid.stages", *raw->grid->stages, 0, 1 << 16},
         {"grid.teams", *raw->grid->teams, 0, 1 << 16},
@@ -101,6 +124,7 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
     for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++)
         WA_TRY(check_choice(source, choices[i].key, choices[i].value, choices[i].first,
                             choices[i].second, err));
+    WA_TRY(check_kernel_check(source, raw->kernel_check, err));
     if (raw->prompts->builtin == NULL)
         return WA_OK;
     return check_choice(source, "prompts.builtin", raw->prompts->builtin, "seed", NULL, err);
@@ -340,7 +364,9 @@ static void copy_scalars(const raw_job *raw, wa_job *job)
 {
     job->semantics =
         strcmp(raw->semantics, "larql") == 0 ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE;
-    job->kernel_check = (int)*raw->kernel_check;
+    job->kernel_check_was = read_kernel_check(raw->kernel_check, &job->kernel_check)
+                                ? raw->kernel_check
+                                : NULL;
     job->encoding_check = strcmp(raw->encoding_check, "all") == 0;
     job->batch_rows = (size_t)*raw->batch->rows;
     job->grid_stages = (int)*raw->grid->stages;

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "measure/sample.h"
 #include "model/model.h"
 #include "path/path.h"
 
@@ -43,7 +44,8 @@ typedef struct wa_job {
     size_t path_count;
     wa_semantics semantics;
     const char *bounds; /* "default", "larql", or a resolved path */
-    int kernel_check;   /* positions of the first batch; 0 none, -1 all of every batch */
+    wa_kernel_check kernel_check;
+    const char *kernel_check_was; /* a number that an earlier version knew, now read as kernel_check; else NULL */
     bool encoding_check;
     size_t batch_rows;
     int grid_stages, grid_teams; /* 0 = chosen */

@@ -51,8 +51,7 @@ typedef struct raw_job {
     raw_path *paths;
     uint32_t paths_count;
     char *semantics, *bounds;
-    int64_t *kernel_check;
-    char *encoding_check;
+    char *kernel_check, *encoding_check;
     raw_batch *batch;
     raw_grid *grid;
     int64_t *threads;
@@ -82,8 +81,8 @@ typedef struct raw_job {
       "`native`: as the model's authors define it; `larql`: as LARQL computes it")       \
     X(TEXT, raw_job, ROOT, bounds, "", "string", "default",                              \
       "built-in set `default` or `larql`, or the path of a bounds file, see Bounds")     \
-    X(INT, raw_job, ROOT, kernel_check, "", "int", "8",                                  \
-      "positions of the first batch at which kernels meet their oracle; 0: none, -1: every position of every batch") \
+    X(TEXT, raw_job, ROOT, kernel_check, "", "string", "sample",                         \
+      "where kernels meet their oracle, see Kernel check: `sample`, `all`, or `none`; a number of an earlier version is taken as one of these") \
     X(TEXT, raw_job, ROOT, encoding_check, "", "string", "all",                          \
       "`all`: compare every stored row with the model's; `none`")                        \
     X(MAP, raw_job, ROOT, batch, "", "mapping", "", "how prompts are packed")            \

@@ -94,11 +94,3 @@ int wa_plan_rank(const wa_plan *plan, int group, int stage, int member)
 {
     return (stage * plan->grid.groups + group) * plan->grid.teams + member;
 }
-
-size_t wa_plan_check_rows(size_t rows, int count, size_t *rows_out)
-{
-    size_t wanted = count < 0 || (size_t)count > rows ? rows : (size_t)count;
-    for (size_t i = 0; i < wanted; i++)
-        rows_out[i] = wanted == 1 ? 0 : i * (rows - 1) / (wanted - 1);
-    return wanted;
-}

@@ -3,6 +3,7 @@
 #define WALKAUDIT_JOB_PLAN_H
 
 #include "base/arena.h"
+#include "measure/sample.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,7 @@ typedef struct wa_plan_input {
     size_t vindex_count;
     size_t batch_rows;
     bool logits_all;
+    wa_kernel_check kernel_check;
     int stages, teams;              /* asked for; 0 = choose */
     int nodes;                      /* hosts the ranks run on; at least 1 */
     size_t node_memory;             /* bytes usable per node; 0 = unknown, no limit */
@@ -160,11 +162,5 @@ WA_CHECKED wa_status wa_dealer_open(const wa_sweep *sweep, wa_arena *arena, wa_d
  * be idle while others have audits to begin. Local.
  */
 size_t wa_dealer_next(wa_dealer *dealer, size_t set);
-
-/**
- * Rows of the first batch at which KERNEL is measured: `count` of them, the first, the last and evenly between (all when
- * count < 0 or >= rows). rows_out [min(count, rows)] ascending. Returns how many.
- */
-size_t wa_plan_check_rows(size_t rows, int count, size_t *rows_out);
 
 #endif

@@ -115,5 +115,8 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
     /* gate and up, on the reference's input and on the case's own */
     total = plus(total, times(times(4, tile), times(input->intermediate, sizeof(float))));
     total = plus(total, head_bytes(input, plan, lanes));
+    /* the kernel check's rows: what goes to the oracle and what it answers, on both streams */
+    size_t sampled = wa_sample_most(input->kernel_check, rows, plan->obs_count, input->layer_count);
+    total = plus(total, times(times(2, sampled), times(input->hidden, sizeof(float) + sizeof(double))));
     return plus(total, plus(WA_PANEL_BYTES, row));
 }

@@ -16,6 +16,12 @@ typedef struct line {
     bool has_first;
 } line;
 
+/* The kernel's errors on one stream. */
+typedef struct kernel_figures {
+    wa_extreme max, infinite;
+    int64_t count;
+} kernel_figures;
+
 struct wa_summary {
     size_t layers, obs;
     wa_extremes all, first, rest;
@@ -23,9 +29,8 @@ struct wa_summary {
     line *lines;        /* [layers] */
     wa_quantile_stream *rel_l2; /* those that are numbers */
     int64_t rel_l2_count;
-    wa_extreme max_kernel, kernel_infinite, max_drift, first_nonfinite;
-    uint8_t *kernel_seen;      /* [obs] some layer has a kernel figure */
-    int32_t *kernel_nan_layer; /* [obs] first layer without one, -1 = none */
+    kernel_figures kernel, kernel_own;
+    wa_extreme max_drift, first_nonfinite;
     int64_t nonfinite, missing;
     uint64_t digest[2];
 };
@@ -55,9 +60,6 @@ wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, wa_summary
     WA_TRY(wa_arena_take_raw(arena, layers, sizeof *summary->layer, &summary->layer, err));
     WA_TRY(wa_arena_take(arena, layers, sizeof *summary->lines, &summary->lines, err));
     WA_TRY(wa_quantile_stream_open(QUANTILES, QUANTILE_COUNT, arena, &summary->rel_l2, err));
-    WA_TRY(wa_arena_take(arena, obs, 1, &summary->kernel_seen, err));
-    WA_TRY(wa_arena_take_raw(arena, obs, sizeof *summary->kernel_nan_layer,
-                             &summary->kernel_nan_layer, err));
     summary->layers = layers;
     summary->obs = obs;
     summary->all = summary->first = summary->rest = no_extremes();
@@ -65,9 +67,7 @@ wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, wa_summary
         summary->layer[l] = no_extremes();
         memcpy(summary->lines[l].digest, DIGEST, sizeof DIGEST);
     }
-    for (size_t o = 0; o < obs; o++)
-        summary->kernel_nan_layer[o] = -1;
-    summary->max_kernel = summary->kernel_infinite = NOWHERE;
+    summary->kernel = summary->kernel_own = (kernel_figures){.max = NOWHERE, .infinite = NOWHERE};
     summary->max_drift = summary->first_nonfinite = NOWHERE;
     memcpy(summary->digest, DIGEST, sizeof DIGEST);
     *out = summary;
@@ -113,19 +113,15 @@ static void add_extremes(wa_extremes *extremes, const wa_summary_rows *rows, siz
     keep_largest(&extremes->max_eta, rows->eta[i], layer, obs);
 }
 
-/* Kernel figures are NaN where not computed, and they are computed for the same observations at
- * every layer: a NaN at an observation that has a figure elsewhere is one that went wrong. */
-static void add_kernel(wa_summary *summary, double value, int32_t layer, int32_t obs)
+/* NaN where the pair was not sampled, infinite where it was and some output is no number. */
+static void add_kernel(kernel_figures *kernel, double value, int32_t layer, int32_t obs)
 {
-    if (isnan(value)) {
-        if (summary->kernel_nan_layer[obs] < 0 || layer < summary->kernel_nan_layer[obs])
-            summary->kernel_nan_layer[obs] = layer;
+    if (isnan(value))
         return;
-    }
-    summary->kernel_seen[obs] = 1;
+    kernel->count++;
     if (isinf(value))
-        keep_first(&summary->kernel_infinite, value, layer, obs);
-    keep_largest(&summary->max_kernel, value, layer, obs);
+        keep_first(&kernel->infinite, value, layer, obs);
+    keep_largest(&kernel->max, value, layer, obs);
 }
 
 static bool is_number(const wa_summary_rows *rows, size_t i)
@@ -144,7 +140,8 @@ static void add_observation(wa_summary *summary, const wa_summary_rows *rows, si
     summary->all.n_obs++;
     summary->layer[layer].n_obs++;
     part->n_obs++;
-    add_kernel(summary, rows->kernel_rel_l2[i], layer, obs);
+    add_kernel(&summary->kernel, rows->kernel_rel_l2[i], layer, obs);
+    add_kernel(&summary->kernel_own, rows->kernel_own_rel_l2[i], layer, obs);
     keep_largest(&summary->max_drift, rows->drift[i], layer, obs);
     if (!is_number(rows, i)) {
         summary->nonfinite++;
@@ -242,16 +239,6 @@ void wa_summary_add_again(wa_summary *summary, const wa_summary_rows *rows)
             wa_quantile_stream_add(summary->rel_l2, rows->rel_l2[i]);
 }
 
-/* The first in plan order: the lower layer, then the lower observation. */
-static wa_extreme first_bad_kernel(const wa_summary *summary)
-{
-    wa_extreme bad = summary->kernel_infinite;
-    for (size_t o = 0; o < summary->obs; o++)
-        if (summary->kernel_seen[o] && summary->kernel_nan_layer[o] >= 0)
-            keep_first(&bad, NAN, summary->kernel_nan_layer[o], (int32_t)o);
-    return bad;
-}
-
 void wa_summary_finish(wa_summary *summary, bool first_token_shared, wa_case_summary *out)
 {
     int64_t layers_with_first = 0;
@@ -274,8 +261,12 @@ void wa_summary_finish(wa_summary *summary, bool first_token_shared, wa_case_sum
                              .p50_rel_l2 = quantile[0],
                              .p95_rel_l2 = quantile[1],
                              .p99_rel_l2 = quantile[2],
-                             .max_kernel = summary->max_kernel,
-                             .kernel_nan = first_bad_kernel(summary),
+                             .max_kernel = summary->kernel.max,
+                             .max_kernel_own = summary->kernel_own.max,
+                             .kernel_nan = summary->kernel.infinite,
+                             .kernel_own_nan = summary->kernel_own.infinite,
+                             .n_kernel = summary->kernel.count,
+                             .n_kernel_own = summary->kernel_own.count,
                              .max_drift = summary->max_drift,
                              .nonfinite = summary->nonfinite,
                              .first_nonfinite = summary->first_nonfinite,

@@ -28,8 +28,9 @@ typedef struct wa_case_summary {
     wa_extremes *layer;           /* [layers], arena; places in .obs */
     int64_t n_obs_distinct;       /* position 0 counted once when all prompts share its token */
     double mean_rel_l2, p50_rel_l2, p95_rel_l2, p99_rel_l2; /* linear interpolation f*(n-1) */
-    wa_extreme max_kernel;        /* largest kernel_rel_l2 where computed */
-    wa_extreme kernel_nan;        /* first computed-but-not-finite kernel figure; layer -1 = none */
+    wa_extreme max_kernel, max_kernel_own; /* largest kernel_rel_l2 and kernel_own_rel_l2 where sampled */
+    wa_extreme kernel_nan, kernel_own_nan; /* first of them that is infinite: some output was no number; layer -1 = none */
+    int64_t n_kernel, n_kernel_own;        /* how many of them there are */
     wa_extreme max_drift;
     int64_t nonfinite;            /* observations with status NON_FINITE */
     wa_extreme first_nonfinite;   /* its place */
@@ -40,7 +41,7 @@ typedef struct wa_case_summary {
 
 /** Observations of one (case, layer), [count] each, starting at observation `first_obs`. Borrowed. */
 typedef struct wa_summary_rows {
-    const double *cos, *one_minus_cos, *rel_l2, *l2, *max_abs, *norm_ratio, *kernel_rel_l2, *eta, *drift;
+    const double *cos, *one_minus_cos, *rel_l2, *l2, *max_abs, *norm_ratio, *kernel_rel_l2, *kernel_own_rel_l2, *eta, *drift;
     const int32_t *max_abs_index;
     const int8_t *obs_status;
     const int32_t *obs_position; /* position within the prompt */

@@ -39,9 +39,9 @@ bool wa_verdict_is_success(wa_verdict_code code)
     return code == WA_VERDICT_PASS || code == WA_VERDICT_MEASURED || code == WA_VERDICT_UNCHECKED;
 }
 
-/* At most: one line each for NOT-RUN, DISPATCH, ENCODING, KERNEL, TOP-1 and DELTA-P, two for BOUND
- * and UNCHECKED, three for NON-FINITE, four for RATE. */
-enum { MAX_REASONS = 16, PLACE_BYTES = 400 };
+/* At most: one line each for NOT-RUN, DISPATCH, ENCODING, TOP-1 and DELTA-P, two for BOUND and
+ * UNCHECKED, three for NON-FINITE, four for RATE and for KERNEL. */
+enum { MAX_REASONS = 20, PLACE_BYTES = 400 };
 
 /* A judgement in the making. The checks run in order of severity, so the first reason is the
  * verdict. */
@@ -268,24 +268,44 @@ static wa_status check_encoding(judge *j)
 /* --- KERNEL
  * --------------------------------------------------------------------------------------- */
 
-static wa_status check_kernel(judge *j)
+static const char *const OWN_STREAM = ", on the case's own residual stream";
+
+/* Figures that must be there and are not: whatever went wrong, nothing vouches for the kernel. */
+static wa_status check_coverage(judge *j, int64_t found, int64_t due, const char *stream)
 {
-    const wa_case_summary *s = j->evidence->summary;
+    if (found >= due)
+        return WA_OK;
+    return complain(j, WA_VERDICT_KERNEL, "%lld of the %lld sampled pairs have no figure%s",
+                    (long long)(due - found), (long long)due, stream);
+}
+
+static wa_status check_stream(judge *j, wa_extreme infinite, wa_extreme max, const char *stream)
+{
     char *place;
-    if (s->kernel_nan.layer >= 0) {
-        WA_TRY(name_place(j, s->kernel_nan, &place));
+    if (infinite.layer >= 0) {
+        WA_TRY(name_place(j, infinite, &place));
         return complain(j, WA_VERDICT_KERNEL,
-                        "%s: the kernel or its oracle gives NaN or infinity on the stored numbers",
-                        place);
+                        "%s%s: the kernel or its oracle gives NaN or infinity on the stored numbers",
+                        place, stream);
     }
-    if (s->max_kernel.layer < 0 || s->max_kernel.value <= j->bounds->kernel)
+    if (max.layer < 0 || max.value <= j->bounds->kernel)
         return WA_OK;
     char passing[WA_SHOW_NUMBER];
-    wa_show_at_least(s->max_kernel.value, 3, passing);
-    WA_TRY(name_place(j, s->max_kernel, &place));
+    wa_show_at_least(max.value, 3, passing);
+    WA_TRY(name_place(j, max, &place));
     return complain(j, WA_VERDICT_KERNEL,
-                    "%s: kernel differs from its oracle by %.3g, above %.3g; kernel: %s would pass",
-                    place, s->max_kernel.value, j->bounds->kernel, passing);
+                    "%s%s: kernel differs from its oracle by %.3g, above %.3g; kernel: %s would pass",
+                    place, stream, max.value, j->bounds->kernel, passing);
+}
+
+static wa_status check_kernel(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    const wa_case_summary *s = e->summary;
+    WA_TRY(check_stream(j, s->kernel_nan, s->max_kernel, ""));
+    WA_TRY(check_stream(j, s->kernel_own_nan, s->max_kernel_own, OWN_STREAM));
+    WA_TRY(check_coverage(j, s->n_kernel, e->kernel_due, ""));
+    return check_coverage(j, s->n_kernel_own, e->kernel_own_due, OWN_STREAM);
 }
 
 /* --- BOUND

@@ -42,7 +42,8 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(norm_ratio, WA_CLO, WA_F64, "1", "norm of the walk output over norm of the dense output") \
     X(max_abs_index, WA_CLO, WA_I32, "1", "element of the largest absolute difference")  \
     X(obs_status, WA_CLO, WA_I8, "1", "state of the observation")                        \
-    X(kernel_rel_l2, WA_CLO, WA_F64, "1", "error of the kernel against an oracle on the same stored numbers") \
+    X(kernel_rel_l2, WA_CLO, WA_F64, "1", "error of the kernel against an oracle on the same stored numbers; NaN where not sampled") \
+    X(kernel_own_rel_l2, WA_CLO, WA_F64, "1", "the same on the case's own residual stream") \
     X(eta, WA_CLO, WA_F64, "1", "difference after the post-FFN norm over the norm of the residual stream") \
     X(drift, WA_CLO, WA_F64, "1", "distance of the case's own residual stream from the reference's, relative") \
     X(x_norm, WA_LO, WA_F64, "activation", "norm of the FFN input")                      \

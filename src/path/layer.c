@@ -100,6 +100,11 @@ bool wa_case_is_loop(const wa_case *which)
            which->kernel == WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN;
 }
 
+bool wa_case_has_oracle(const wa_case *which)
+{
+    return which->not_run == NULL && which->path != WA_PATH_EXTERNAL;
+}
+
 size_t wa_case_hit_count(const wa_case *which, size_t features)
 {
     return which->k != WA_K_ALL && (size_t)which->k < features ? (size_t)which->k : features;

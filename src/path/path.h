@@ -191,6 +191,9 @@ bool wa_case_is_loop(const wa_case *which);
 /** Features that a position uses in a layer of F features, and the width of its hit list: min(k, F), F when k is all. */
 size_t wa_case_hit_count(const wa_case *which, size_t features);
 
+/** Can an oracle judge it? Not a kernel of which nobody but the user knows what numbers it reads and what it means to do. */
+bool wa_case_has_oracle(const wa_case *which);
+
 /** Multiply-adds times two of one evaluation of `rows` rows, and stored bytes it reads; for cost figures. */
 double wa_case_flops(const wa_case *which, const wa_walk_layer *layer, size_t rows);
 size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);

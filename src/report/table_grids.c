@@ -240,17 +240,73 @@ static wa_status encoding_cells(const wa_table *t, size_t c, wa_grid_cell *row)
     return WA_OK;
 }
 
+static bool is_worse(wa_extreme a, wa_extreme b)
+{
+    return a.layer >= 0 && (b.layer < 0 || a.value > b.value);
+}
+
+/* Of both streams. What is no number is stored as infinite, and so the largest. */
+static wa_extreme worst_kernel(const wa_case_summary *s, bool *is_own)
+{
+    *is_own = is_worse(s->max_kernel_own, s->max_kernel);
+    return *is_own ? s->max_kernel_own : s->max_kernel;
+}
+
 static wa_status fill_basis(const wa_table *t, size_t c, wa_grid_cell *row)
 {
     WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &row[0].text));
     if (!wa_table_has_run(t, c))
         return WA_OK;
     const wa_case_summary *s = &t->result->summary[c];
-    wa_extreme kernel = s->kernel_nan.layer >= 0 ? s->kernel_nan : s->max_kernel;
+    bool is_own;
+    wa_extreme kernel = worst_kernel(s, &is_own);
     WA_TRY(label_cell(t, c, &row[1].text));
     WA_TRY(encoding_cells(t, c, &row[2]));
     WA_TRY(extreme_text(t, kernel, &row[5].text));
-    return place_text(t, kernel, &row[6].text);
+    WA_TRY(place_text(t, kernel, &row[6].text));
+    if (!is_own || row[6].text == NULL)
+        return WA_OK;
+    char *text;
+    WA_TRY(wa_arena_print(t->arena, &text, t->err, "%s own", row[6].text));
+    row[6].text = text;
+    return WA_OK;
+}
+
+/* "kernel: 312 of 702 pairs, every layer, both streams": the same for all cases that are checked, but for
+ * the streams they have. */
+static void print_coverage(const wa_table *t, int64_t pairs, const char *streams, const char *whose)
+{
+    const wa_dims *dims = &t->result->meta.dims;
+    long long total = (long long)(dims->layers * dims->rows);
+    fprintf(t->out, "kernel: %lld of %lld pairs, every layer, %s%s\n", (long long)pairs, total,
+            streams, whose);
+    if (pairs < total)
+        fprintf(t->out, "        a fault in a share p of all pairs is missed with (1 - p)^%lld, p = 2 %% with %.2g\n",
+                (long long)pairs, pow(0.98, (double)pairs));
+}
+
+wa_status wa_table_print_coverage(const wa_table *t)
+{
+    const wa_result_meta *meta = &t->result->meta;
+    int64_t both = 0, one = 0;
+    for (size_t c = 0; c < wa_table_case_count(t) && meta->kernel_due != NULL; c++) {
+        both = meta->kernel_own_due[c] > 0 ? meta->kernel_due[c] : both;
+        one = meta->kernel_own_due[c] == 0 && meta->kernel_due[c] > 0 ? meta->kernel_due[c] : one;
+    }
+    if (both > 0)
+        print_coverage(t, both, "both streams", "");
+    if (one > 0)
+        print_coverage(t, one, "the reference's stream", " (cases without one of their own)");
+    if (both == 0 && one == 0)
+        fputs("kernel: not checked\n", t->out);
+    for (size_t c = 0; c < wa_table_case_count(t) && both + one > 0; c++) {
+        const char *name;
+        if (meta->kernel_due[c] > 0 || !wa_table_has_run(t, c))
+            continue;
+        WA_TRY(wa_table_text(t, meta->cases[c].name, 0, &name));
+        fprintf(t->out, "kernel: not checked: %s\n", name);
+    }
+    return WA_OK;
 }
 
 wa_status wa_table_print_basis(const wa_table *t)

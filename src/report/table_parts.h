@@ -28,6 +28,8 @@ WA_CHECKED wa_status wa_table_text(const wa_table *table, const char *text, size
 WA_CHECKED wa_status wa_table_print_figures(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_places(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_basis(const wa_table *table);
+/** How much of each case the kernel check looked at, and which cases it did not look at. */
+WA_CHECKED wa_status wa_table_print_coverage(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_rates(const wa_table *table);
 
 #endif

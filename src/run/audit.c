@@ -130,6 +130,7 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                   .max_rows = t->plan->max_rows,
                                   .max_prompts = t->plan->max_prompts,
                                   .topk = wa_audit_dims(t->audit).slots,
+                                  .obs_count = t->audit->obs_count,
                                   .kernel_check = t->audit->job->kernel_check,
                                   .encoding_check = t->audit->job->encoding_check,
                                   .captures = t->audit->captures,

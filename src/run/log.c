@@ -80,6 +80,9 @@ void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *pla
     if (plan->grid.idle > 0)
         wa_run_log_line(log, "warning: %d of %d ranks are idle: this audit has no work for them",
                         plan->grid.idle, wa_comm_size(log->comm));
+    if (audit->job->kernel_check_was != NULL)
+        wa_run_log_line(log, "note: kernel_check: %s of an earlier version is taken as '%s'",
+                        audit->job->kernel_check_was, wa_kernel_check_name(audit->job->kernel_check));
     if (audit->tokenizer != NULL && wa_tokenizer_warning(audit->tokenizer) != NULL)
         wa_run_log_line(log, "warning: %s", wa_tokenizer_warning(audit->tokenizer));
 }

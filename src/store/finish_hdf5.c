@@ -115,14 +115,17 @@ static wa_status add_layer_extremes(const writer *w, wa_error *err)
 static wa_status add_other_extremes(const writer *w, wa_error *err)
 {
     size_t cases = w->extents->dims.cases;
-    const wa_extreme **kernel, **drift;
+    const wa_extreme **kernel, **own, **drift;
     WA_TRY(wa_arena_take(w->arena, cases, sizeof *kernel, &kernel, err));
+    WA_TRY(wa_arena_take(w->arena, cases, sizeof *own, &own, err));
     WA_TRY(wa_arena_take(w->arena, cases, sizeof *drift, &drift, err));
     for (size_t c = 0; c < cases; c++) {
         kernel[c] = &w->result->summary[c].max_kernel;
+        own[c] = &w->result->summary[c].max_kernel_own;
         drift[c] = &w->result->summary[c].max_drift;
     }
     WA_TRY(add_extreme(w, "", "max_kernel_rel_l2", kernel, cases, true, err));
+    WA_TRY(add_extreme(w, "", "max_kernel_own_rel_l2", own, cases, true, err));
     return add_extreme(w, "", "max_drift", drift, cases, true, err);
 }
 
@@ -148,6 +151,8 @@ static wa_status add_scalars(const writer *w, wa_error *err)
     } members[] = {{"n_obs_distinct", offsetof(wa_case_summary, n_obs_distinct)},
                    {"n_non_finite", offsetof(wa_case_summary, nonfinite)},
                    {"n_missing", offsetof(wa_case_summary, missing)},
+                   {"n_kernel", offsetof(wa_case_summary, n_kernel)},
+                   {"n_kernel_own", offsetof(wa_case_summary, n_kernel_own)},
                    {"mean_rel_l2", offsetof(wa_case_summary, mean_rel_l2)},
                    {"p50_rel_l2", offsetof(wa_case_summary, p50_rel_l2)},
                    {"p95_rel_l2", offsetof(wa_case_summary, p95_rel_l2)},

@@ -9,7 +9,7 @@
 static const wa_field STREAMS[] = {
     WA_FIELD_cos,           WA_FIELD_rel_l2,     WA_FIELD_l2,  WA_FIELD_max_abs, WA_FIELD_obs_status,
     WA_FIELD_one_minus_cos, WA_FIELD_norm_ratio, WA_FIELD_eta, WA_FIELD_drift,   WA_FIELD_kernel_rel_l2,
-    WA_FIELD_max_abs_index};
+    WA_FIELD_kernel_own_rel_l2, WA_FIELD_max_abs_index};
 enum { STREAM_COUNT = sizeof STREAMS / sizeof STREAMS[0], NEEDED_AGAIN = 5 };
 
 typedef struct reader {
@@ -70,7 +70,8 @@ static wa_summary_rows rows_of(const reader *r, const wa_box *box, size_t layer)
                              .eta = f64[7] + at,
                              .drift = f64[8] + at,
                              .kernel_rel_l2 = f64[9] + at,
-                             .max_abs_index = (const int32_t *)r->buffer[10] + at,
+                             .kernel_own_rel_l2 = f64[10] + at,
+                             .max_abs_index = (const int32_t *)r->buffer[11] + at,
                              .obs_position = r->meta->obs_position + box->start[2],
                              .first_obs = box->start[2],
                              .count = box->count[2]};
@@ -274,6 +275,8 @@ static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence 
                                .encoding = encoding,
                                .reads = {reads(which, WA_GATE), reads(which, WA_UP), reads(which, WA_DOWN)},
                                .summary = &result->summary[c],
+                               .kernel_due = r->meta->kernel_due[c],
+                               .kernel_own_due = r->meta->kernel_own_due[c],
                                .prompt_key = r->meta->prompt_key,
                                .obs_prompt = r->meta->obs_prompt,
                                .obs_position = r->meta->obs_position,

@@ -66,6 +66,7 @@ static wa_status load_attributes(wa_hid file, wa_arena *arena, wa_result_meta *m
                  {"model_family", &meta->model_family},
                  {"semantics", &meta->semantics},
                  {"bounds_name", &meta->bounds_name},
+                 {"kernel_check", &meta->kernel_check},
                  {"source_format_gate", &meta->source_format[WA_GATE]},
                  {"source_format_up", &meta->source_format[WA_UP]},
                  {"source_format_down", &meta->source_format[WA_DOWN]}};
@@ -125,6 +126,8 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
     WA_TRY(wa_dataset_load(file, "case_bucket", x, arena, &bucket, err));
     WA_TRY(wa_dataset_load(file, "case_payload", x, arena, &payload, err));
     WA_TRY(wa_dataset_load(file, "case_own_stream", x, arena, &own_stream, err));
+    WA_TRY(wa_dataset_load(file, "case_kernel_due", x, arena, &meta->kernel_due, err));
+    WA_TRY(wa_dataset_load(file, "case_kernel_own_due", x, arena, &meta->kernel_own_due, err));
     WA_TRY(wa_dataset_load(file, "expected_label", x, arena, &meta->expected_label, err));
     WA_TRY(check_range_i32("case_vindex", vindex, count, -1, x->dims.vindexes, err));
     WA_TRY(check_range_i32("case_k_all_layers", k_all_layers, count, 0, x->dims.layers + 1, err));

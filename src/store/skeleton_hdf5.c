@@ -49,6 +49,7 @@ static wa_status write_root(wa_hid file, const wa_result_meta *meta, wa_arena *a
                  {"model_family", meta->model_family},
                  {"semantics", meta->semantics},
                  {"bounds_name", meta->bounds_name},
+                 {"kernel_check", meta->kernel_check == NULL ? "none" : meta->kernel_check},
                  {"source_format_gate", meta->source_format[WA_GATE]},
                  {"source_format_up", meta->source_format[WA_UP]},
                  {"source_format_down", meta->source_format[WA_DOWN]}};
@@ -102,6 +103,14 @@ static wa_status add_texts(wa_hid file, const char *name, const wa_extents *x,
     return wa_dataset_add(file, name, x, clean, err);
 }
 
+static wa_status add_due(wa_hid file, const char *name, const wa_extents *x, const int64_t *due,
+                         wa_arena *arena, wa_error *err)
+{
+    int64_t *none;
+    WA_TRY(wa_arena_take(arena, x->dims.cases, sizeof *none, &none, err));
+    return wa_dataset_add(file, name, x, due == NULL ? none : due, err);
+}
+
 static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
                              wa_arena *arena, wa_error *err)
 {
@@ -144,6 +153,8 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     WA_TRY(wa_dataset_add(file, "case_own_stream", x, own_stream, err));
     WA_TRY(add_texts(file, "case_kernel", x, kernel, count, arena, err));
     WA_TRY(wa_dataset_add(file, "case_payload", x, payload, err));
+    WA_TRY(add_due(file, "case_kernel_due", x, meta->kernel_due, arena, err));
+    WA_TRY(add_due(file, "case_kernel_own_due", x, meta->kernel_own_due, arena, err));
     return wa_dataset_add(file, "expected_label", x, meta->expected_label, err);
 }
 

@@ -30,6 +30,8 @@ typedef struct wa_result_meta {
     wa_dims dims;         /* rows and prompts: of the whole job */
     const wa_case *cases; /* [cases] */
     const int8_t *expected_label; /* [cases, layers] */
+    const char *kernel_check;     /* the job's word; NULL = "none" */
+    const int64_t *kernel_due, *kernel_own_due; /* [cases] pairs that the check looks at; NULL = none */
     const wa_not_offered *not_offered;
     size_t not_offered_count;
     const double *nominal_bound;  /* [vindexes, payloads, layers, projections]; NaN = no case reads it */

@@ -80,7 +80,8 @@ static void only_audits_are_required_and_the_rest_has_the_published_defaults(voi
     CU_ASSERT_PTR_NULL(job->prompts_file);
     CU_ASSERT_EQUAL(job->semantics, WA_SEMANTICS_NATIVE);
     CU_ASSERT_STRING_EQUAL(job->bounds, "default");
-    CU_ASSERT_EQUAL(job->kernel_check, 8);
+    CU_ASSERT_EQUAL(job->kernel_check, WA_KERNEL_SAMPLE);
+    CU_ASSERT_PTR_NULL(job->kernel_check_was);
     CU_ASSERT(job->encoding_check);
     CU_ASSERT_EQUAL(job->batch_rows, 512);
     CU_ASSERT_EQUAL(job->grid_stages, 0);
@@ -106,7 +107,7 @@ static const char FULL[] = "name: full\n"
                            "  - {path: sparse_serial, k: 512, name: half}\n"
                            "semantics: larql\n"
                            "bounds: mine.yaml\n"
-                           "kernel_check: -1\n"
+                           "kernel_check: all\n"
                            "encoding_check: none\n"
                            "batch: {rows: 8}\n"
                            "grid: {stages: 2, teams: 3}\n"
@@ -132,7 +133,7 @@ static void check_full(const wa_job *job)
     CU_ASSERT_STRING_EQUAL(job->paths[1].name, "half");
     CU_ASSERT_EQUAL(job->semantics, WA_SEMANTICS_LARQL);
     CU_ASSERT_STRING_EQUAL(job->bounds, DIRECTORY "/mine.yaml");
-    CU_ASSERT_EQUAL(job->kernel_check, -1);
+    CU_ASSERT_EQUAL(job->kernel_check, WA_KERNEL_ALL);
     CU_ASSERT(!job->encoding_check);
     CU_ASSERT_EQUAL(job->batch_rows, 8);
     CU_ASSERT_EQUAL(job->grid_stages, 2);
@@ -164,7 +165,7 @@ static void the_effective_text_shows_every_default(void)
     WA_MUST(open_text(MINIMAL, NULL, 0, arena, &job, &err), &err);
     static const char *const lines[] = {
         "name: tiny\n",         "builtin: seed\n",   "semantics: native\n",
-        "bounds: default\n",    "kernel_check: 8\n", "encoding_check: all\n",
+        "bounds: default\n",    "kernel_check: sample\n", "encoding_check: all\n",
         "rows: 512\n",          "stages: 0\n",       "teams: 0\n",
         "threads: 1\n",         "logits: last\n",    "topk: 16\n",
         "fingerprint: quick\n", "result: results\n", "name: smollm2\n",
@@ -192,9 +193,29 @@ static void settings_replace_single_values(void)
     CU_ASSERT_STRING_EQUAL(job->name, "n=1");
     CU_ASSERT_PTR_NULL(job->prompts_builtin);
     CU_ASSERT_STRING_EQUAL(job->prompts_file, DIRECTORY "/p.jsonl");
-    CU_ASSERT_EQUAL(job->kernel_check, -1);
+    CU_ASSERT_EQUAL(job->kernel_check, WA_KERNEL_ALL);
     CU_ASSERT_PTR_NOT_NULL(strstr(job->text, "rows: 8\n"));
     wa_arena_close(arena);
+}
+
+static void numbers_of_kernel_check_become_words(void)
+{
+    static const struct {
+        const char *said;
+        wa_kernel_check means;
+    } old[] = {{"0", WA_KERNEL_NONE}, {"8", WA_KERNEL_SAMPLE}, {"1", WA_KERNEL_SAMPLE}, {"1048576", WA_KERNEL_SAMPLE},
+               {"-1", WA_KERNEL_ALL}};
+    for (size_t i = 0; i < sizeof old / sizeof old[0]; i++) {
+        wa_arena *arena = new_arena();
+        wa_job *job;
+        wa_error err;
+        char text[1000];
+        snprintf(text, sizeof text, "%skernel_check: %s\n", MINIMAL, old[i].said);
+        WA_MUST(open_text(text, NULL, 0, arena, &job, &err), &err);
+        CU_ASSERT_EQUAL(job->kernel_check, old[i].means);
+        CU_ASSERT_STRING_EQUAL(job->kernel_check_was, old[i].said);
+        wa_arena_close(arena);
+    }
 }
 
 static void settings_that_make_no_sense_are_refused(void)
@@ -276,7 +297,9 @@ static void values_out_of_range_are_refused_with_line_and_column(void)
     } bad[] = {
         {HEAD "topk: 4\n", "'topk' is 4, expected 5 to 128", "line 4, column 7"},
         {HEAD "threads: 0\n", "'threads' is 0", "line 4, column 10"},
-        {HEAD "kernel_check: -2\n", "'kernel_check' is -2", "line 4, column 15"},
+        {HEAD "kernel_check: -2\n", "'kernel_check' is '-2', expected 'sample', 'all' or 'none'", "line 4, column 15"},
+        {HEAD "kernel_check: 007\n", "'kernel_check' is '007'", "line 4, column 15"},
+        {HEAD "kernel_check: 8 of them\n", "'kernel_check' is '8 of them'", "line 4, column 15"},
         {HEAD "grid:\n  stages: -1\n", "'grid.stages' is -1", "line 5, column 11"},
         {HEAD "semantics: upstream\n", "expected 'native' or 'larql'", "line 4, column 12"},
         {HEAD "encoding_check: some\n", "expected 'all' or 'none'", "line 4, column 17"},
@@ -635,7 +658,7 @@ static void the_baselines_cover_every_format_and_position(void)
 
 WA_SUITE("job", WA_CASE(only_audits_are_required_and_the_rest_has_the_published_defaults),
          WA_CASE(every_key_reaches_the_job_and_its_effective_text_means_the_same),
-         WA_CASE(the_effective_text_shows_every_default), WA_CASE(settings_replace_single_values),
+         WA_CASE(the_effective_text_shows_every_default), WA_CASE(settings_replace_single_values), WA_CASE(numbers_of_kernel_check_become_words),
          WA_CASE(settings_that_make_no_sense_are_refused),
          WA_CASE(wrong_keys_and_types_are_refused_with_line_and_column),
          WA_CASE(values_out_of_range_are_refused_with_line_and_column),

@@ -379,30 +379,6 @@ static void seats_and_ranks_are_inverse_and_ranks_beyond_are_idle(void)
     wa_arena_close(arena);
 }
 
-static void checked_rows_are_first_last_and_evenly_between(void)
-{
-    static const size_t eight[] = {0, 5, 10, 16, 21, 27, 32, 38}; /* floor(i * 38 / 7) */
-    size_t rows[64];
-    CU_ASSERT_EQUAL(wa_plan_check_rows(39, 8, rows), 8);
-    CU_ASSERT_EQUAL(memcmp(rows, eight, sizeof eight), 0);
-    CU_ASSERT_EQUAL(wa_plan_check_rows(39, 0, rows), 0);
-    CU_ASSERT_EQUAL(wa_plan_check_rows(39, 1, rows), 1);
-    CU_ASSERT_EQUAL(rows[0], 0);
-    CU_ASSERT_EQUAL(wa_plan_check_rows(5, -1, rows), 5);
-    CU_ASSERT_EQUAL(rows[4], 4);
-    CU_ASSERT_EQUAL(wa_plan_check_rows(3, 8, rows), 3);
-    CU_ASSERT_EQUAL(wa_plan_check_rows(0, 8, rows), 0);
-    for (size_t n = 1; n < 64; n++)
-        for (int count = 2; (size_t)count <= n; count++) {
-            size_t got = wa_plan_check_rows(n, count, rows);
-            CU_ASSERT_EQUAL(got, (size_t)count);
-            CU_ASSERT_EQUAL(rows[0], 0);
-            CU_ASSERT_EQUAL(rows[got - 1], n - 1);
-            for (size_t i = 1; i < got; i++)
-                CU_ASSERT(rows[i] > rows[i - 1]);
-        }
-}
-
 /* --- Properties over many inputs ----------------------------------------------------------------
  */
 
@@ -595,7 +571,7 @@ WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
          WA_CASE(impossible_input_is_refused),
          WA_CASE(four_lanes_of_a_4b_model_take_less_than_200_mb),
          WA_CASE(seats_and_ranks_are_inverse_and_ranks_beyond_are_idle),
-         WA_CASE(checked_rows_are_first_last_and_evenly_between),
+         
          WA_CASE(any_plan_covers_everything_once),
          WA_CASE(more_ranks_never_make_the_busiest_rank_busier),
          WA_CASE(batches_do_not_depend_on_the_ranks),

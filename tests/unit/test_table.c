@@ -25,6 +25,7 @@ typedef struct scene {
 } scene;
 
 static const int32_t OBS_PROMPT[OBS] = {0, 0, 1}, OBS_POSITION[OBS] = {0, 1, 0};
+static const int64_t KERNEL_DUE[CASES] = {3, 0, 2, 0}, KERNEL_OWN_DUE[CASES] = {3, 0, 0, 0};
 static const char *const TOKENS[OBS] = {"<bos>", "\n\x1b[31m", "日本"};
 static const char *const KEYS[PROMPTS] = {"paris", "code"};
 static const char *const REF_TEXT[PROMPTS] = {" Paris", "\n"};
@@ -51,7 +52,9 @@ static void fill_case(scene *s, size_t c, const char *name, int vindex, wa_bucke
                                               {2.5e-4, 0, 2},
                                               LAYERS * OBS},
                                       .max_kernel = {1.25e-7, 1, 2},
+                                      .max_kernel_own = {2.5e-7, 0, 1},
                                       .kernel_nan = nowhere,
+                                      .kernel_own_nan = nowhere,
                                       .max_drift = nowhere,
                                       .first_nonfinite = nowhere,
                                       .digest = {1, 2}};
@@ -109,6 +112,8 @@ static void open_scene(scene *s)
                                      .model_family = "gemma3",
                                      .semantics = "native",
                                      .bounds_name = "default",
+                                     .kernel_due = KERNEL_DUE,
+                                     .kernel_own_due = KERNEL_OWN_DUE,
                                      .vindex_name = VINDEXES,
                                      .vindex_path = VINDEX_PATHS,
                                      .source_format = {"Q4_1", "Q4_1", "Q4_1,Q8_0"},
@@ -190,7 +195,11 @@ static void the_table_says_what_a_reader_needs(void)
         "L0 code/0 '日本'",
         "full_mmap 4/4",
         "4.00e-04  7.00e-04  L1 down row 41",
-        "1.25e-07  L1 code/0 '日本'",
+        "2.50e-07  L0 paris/1 '\\n\\x1B[31m' own\n",
+        "kernel: 3 of 6 pairs, every layer, both streams\n"
+        "        a fault in a share p of all pairs is missed with (1 - p)^3, p = 2 % with 0.94\n",
+        "kernel: 2 of 6 pairs, every layer, the reference's stream (cases without one of their own)",
+        "kernel: not checked: f16:full_mmap\n",
         "paris   ' Paris'     0.806580   2.500             0 of 3\n",
         "dense perplexity: 2980.96 on 1 of the prompts' own tokens\n",
         "dense FFN: 4 evaluations, one forward pass per prompt: 2 layers x 2 prompts\n",
@@ -294,7 +303,7 @@ static void equal_rows_have_no_worst_place(void)
         s.encoding[i].p99 = s.encoding[i].max = 0.0;
     static const char *const lines[] = {
         "f16:sparse  -                                -     -        -\n",
-        "f16:sparse  full_mmap 4/4        0        0  -   1.25e-07",
+        "f16:sparse  full_mmap 4/4        0        0  -   2.50e-07",
     };
     expect_lines(printed(&s, "default", false, &code), lines, 2);
     wa_arena_close(s.arena);

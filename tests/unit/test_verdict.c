@@ -48,7 +48,9 @@ static void open_scene(scene *s, wa_bucket bucket)
         .all =
             {{0.999998, 1, 3}, {1e-3, 1, 3}, {0.1, 0, 0}, {0.1, 0, 0}, {1e-3, 0, 0}, LAYERS * OBS},
         .max_kernel = {1e-7, 2, 5},
+        .max_kernel_own = {2e-7, 1, 4},
         .kernel_nan = nowhere,
+        .kernel_own_nan = nowhere,
         .max_drift = {1e-3, 2, 5},
         .first_nonfinite = nowhere};
     s->evidence = (wa_evidence){.case_name = "f16:full_mmap",
@@ -246,8 +248,15 @@ static void a_kernel_error_fails_in_every_bucket(void)
         s.summary.max_kernel.value = 1.0001e-5;
         expect(&s, "default", WA_VERDICT_KERNEL, "layer 2, prompt 'paris', position 1 ('it\\'s')");
         open_scene(&s, (wa_bucket)bucket);
-        s.summary.kernel_nan = (wa_extreme){NAN, 1, 0};
+        s.summary.kernel_nan = (wa_extreme){INFINITY, 1, 0};
         expect(&s, "default", WA_VERDICT_KERNEL, "layer 1, prompt 'apollo', position 0");
+        open_scene(&s, (wa_bucket)bucket);
+        s.summary.max_kernel_own.value = 1.0001e-5;
+        expect(&s, "default", WA_VERDICT_KERNEL,
+               "), on the case's own residual stream: kernel differs from its oracle by 1e-05");
+        open_scene(&s, (wa_bucket)bucket);
+        s.summary.kernel_own_nan = (wa_extreme){INFINITY, 1, 0};
+        expect(&s, "default", WA_VERDICT_KERNEL, "), on the case's own residual stream: the kernel or");
     }
 }
 
@@ -283,6 +292,28 @@ static void what_nobody_looked_at_is_unchecked(void)
     CU_ASSERT_EQUAL(wa_verdict_rank(WA_VERDICT_PASS), WA_VERDICT_COUNT - 1);
     CU_ASSERT(wa_verdict_rank(WA_VERDICT_RATE) < wa_verdict_rank(WA_VERDICT_UNCHECKED) &&
               wa_verdict_rank(WA_VERDICT_UNCHECKED) < wa_verdict_rank(WA_VERDICT_MEASURED));
+}
+
+/* Good figures at some of the pairs that were to be checked, none at the others. */
+static void sampled_pairs_without_a_figure_are_no_evidence_for_a_kernel(void)
+{
+    static const struct {
+        int64_t found, own_found;
+        wa_verdict_code code;
+        const char *words;
+    } parts[] = {
+        {12, 12, WA_VERDICT_PASS, NULL},
+        {9, 12, WA_VERDICT_KERNEL, "3 of the 12 sampled pairs have no figure"},
+        {12, 0, WA_VERDICT_KERNEL, "12 of the 12 sampled pairs have no figure, on the case's own residual stream"},
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        scene s;
+        open_scene(&s, WA_BUCKET_EXACT);
+        s.evidence.kernel_due = s.evidence.kernel_own_due = 12;
+        s.summary.n_kernel = parts[i].found;
+        s.summary.n_kernel_own = parts[i].own_found;
+        expect(&s, "default", parts[i].code, parts[i].words);
+    }
 }
 
 /* Each least bound that is printed is tried: it must pass, and nothing tighter by 1 %. */
@@ -810,6 +841,7 @@ WA_SUITE("verdict", WA_CASE(a_healthy_case_passes), WA_CASE(a_bucket_without_a_r
          WA_CASE(a_wrong_row_is_an_encoding_error), WA_CASE(the_worst_projection_is_named),
          WA_CASE(nan_in_the_encoding_never_passes), WA_CASE(a_kernel_error_fails_in_every_bucket),
          WA_CASE(what_nobody_looked_at_is_unchecked),
+         WA_CASE(sampled_pairs_without_a_figure_are_no_evidence_for_a_kernel),
          WA_CASE(broken_bounds_print_the_least_that_pass), WA_CASE(nan_extremes_never_pass_a_bound),
          WA_CASE(bounds_hold_at_their_very_value),
          WA_CASE(a_flip_is_excused_only_to_a_token_near_the_references_best),
