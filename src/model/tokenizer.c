@@ -219,6 +219,8 @@ static wa_status encode(encoding *e, wa_text text, wa_error *err)
         has_regex |= t->splitters.list[i].regex != NULL;
     if (has_regex)
         WA_TRY(wa_regex_run_open(e->ids.arena, &e->run, err));
+    if (has_regex)
+        WA_TRY(wa_regex_check_known(text, e->run, err));
     for (size_t i = 0; i < t->before_count; i++)
         WA_TRY(wa_ids_append(&e->ids, t->before[i], err));
     WA_TRY(cut_added(e, &t->raw, (wa_piece){text, true}, normalize_fragment, err));

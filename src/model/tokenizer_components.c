@@ -145,6 +145,8 @@ wa_status wa_steps_add_regex(wa_tokenizer *t, wa_text pattern, wa_split_behavior
     bool known = false;
     for (size_t i = 0; i < COUNT(tested); i++)
         known |= wa_text_equals(pattern, (wa_text){tested[i], strlen(tested[i])});
+    if (!known)
+        WA_TRY(wa_regex_check_portable(pattern, err));
     if (!known && t->warning == NULL)
         WA_TRY(wa_arena_print(t->arena, &t->warning, err,
                               "untested regular expression in the pre-tokenizer: %.*s",

@@ -12,6 +12,7 @@ struct wa_regex_run {
     pcre2_match_data *match;
     pcre2_match_context *context;
     pcre2_jit_stack *stack;
+    pcre2_code *unknown; /* matches characters without a category */
 };
 
 /* JIT code needs its stack for what a greedy repeat may give back, so it grows with the text. The
@@ -82,7 +83,11 @@ wa_status wa_regex_run_open(wa_arena *arena, wa_regex_run **out, wa_error *err)
     run->match = pcre2_match_data_create(1, NULL);
     run->context = pcre2_match_context_create(NULL);
     run->stack = pcre2_jit_stack_create(STACK_START, STACK_LIMIT, NULL);
-    if (run->match == NULL || run->context == NULL || run->stack == NULL) {
+    int number;
+    PCRE2_SIZE place;
+    run->unknown = pcre2_compile((PCRE2_SPTR) "\\p{Cn}", PCRE2_ZERO_TERMINATED,
+                                 PCRE2_UTF | PCRE2_UCP, &number, &place, NULL);
+    if (run->match == NULL || run->context == NULL || run->stack == NULL || run->unknown == NULL) {
         wa_regex_run_close(run);
         return wa_fail(err, WA_E_MEMORY, "no memory for matching regular expressions");
     }
@@ -98,6 +103,29 @@ void wa_regex_run_close(wa_regex_run *run)
     pcre2_match_data_free(run->match);
     pcre2_match_context_free(run->context);
     pcre2_jit_stack_free(run->stack);
+    pcre2_code_free(run->unknown);
+}
+
+wa_status wa_regex_check_known(wa_text text, wa_regex_run *run, wa_error *err)
+{
+    uint32_t code = 0;
+    size_t taken = 0;
+    for (size_t at = 0; at < text.size; at += taken) {
+        if (pcre2_match(run->unknown, (PCRE2_SPTR)text.data, text.size, at, PCRE2_NO_UTF_CHECK,
+                        run->match, run->context) < 0)
+            return WA_OK;
+        at = pcre2_get_ovector_pointer(run->match)[0];
+        (void)wa_utf8_take(text, at, &code, &taken);
+        if ((code & 0xFFFE) == 0xFFFE || (code >= 0xFDD0 && code <= 0xFDEF))
+            continue; /* noncharacters, for ever */
+        char version[24] = "?";
+        (void)pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, version);
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "text to encode: U+%04X at byte %zu is not in Unicode %s, by which regular "
+                       "expressions are matched here",
+                       (unsigned)code, at, version);
+    }
+    return WA_OK;
 }
 
 wa_status wa_regex_find(const wa_regex *regex, wa_text text, size_t from, wa_regex_run *run,
