@@ -71,6 +71,7 @@ def describe_job(result):
             "semantics": result.attribute("semantics"), "bounds": result.attribute("bounds_name"),
             "source_format": {name: result.attribute(f"source_format_{name}") for name in layout.PROJECTIONS},
             "requantised": bool(result.attribute("requantised", 0)),
+            "warnings": (result.attribute("warnings", "") or "").splitlines(),
             "fingerprints": result.fingerprints(), "text": result.attribute("job_text")}
 
 

@@ -57,6 +57,7 @@ def lead(facts):
     if job["requantised"]:
         blocks.append(Text("Requantised: the vindexes are made from a model of 6 bits or fewer, so they are compared with "
                            "those numbers and not with the original weights.", "note"))
+    blocks += [Text(f"Warning: {text.plain(warning)}.", "warning") for warning in job["warnings"]]
     return blocks
 
 

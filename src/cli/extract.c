@@ -16,11 +16,12 @@
 enum { BAR_WIDTH = 40 };
 
 /* Keys of options without a letter. */
-enum { KEY_GATE = 256, KEY_DOWN, KEY_FEATURE_MAJOR, KEY_DROP_GATE, KEY_POLICY, KEY_THRESHOLD, KEY_FLOOR };
+enum { KEY_GATE = 256, KEY_DOWN, KEY_FEATURE_MAJOR, KEY_DROP_GATE, KEY_POLICY, KEY_THRESHOLD, KEY_FLOOR,
+       KEY_UNREAD };
 
 typedef struct arguments {
     const char *model, *out, *format, *compat, *gate, *down, *policy, *threshold, *floor;
-    bool force, feature_major_down, drop_gate;
+    bool force, feature_major_down, drop_gate, allow_unread;
 } arguments;
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -53,6 +54,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_FEATURE_MAJOR:
         args->feature_major_down = true;
+        return 0;
+    case KEY_UNREAD:
+        args->allow_unread = true;
         return 0;
     case KEY_DROP_GATE:
         args->drop_gate = true;
@@ -241,8 +245,12 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
     wa_extract_options options;
     wa_model *model;
     WA_TRY(read_options(args, &options, err));
-    WA_TRY(wa_model_open(args->model, options.larql ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE,
-                         arena, &model, err));
+    const wa_model_options how = {.semantics =
+                                      options.larql ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE,
+                                  .allow_unread = args->allow_unread};
+    WA_TRY(wa_model_open_with(args->model, &how, arena, &model, err));
+    for (size_t i = 0; i < model->note_count; i++)
+        fprintf(stderr, "walkaudit: warning: %s\n", model->notes[i]);
     double start = now();
     bool bar_on_line = false;
     options.progress_context = &bar_on_line;
@@ -268,6 +276,8 @@ int wa_cli_extract(int argc, char **argv)
          "q4k: no gate_vectors.bin; readers remake it from interleaved_q4k.bin", 0},
         {"compat", 'c', "larql", 0,
          "encode as upstream does: payload files equal to its own in every byte", 0},
+        {"allow-unread", KEY_UNREAD, NULL, 0,
+         "go on with a model that stores tensors of layers which nothing here reads", 0},
         {"force", 'F', NULL, 0, "replace an existing vindex", 0},
         {"fp4-policy", KEY_POLICY, "P", 0,
          "fp4: up in FP4, down in FP4 (a), FP8 (b, default) or f32 (c)", 0},

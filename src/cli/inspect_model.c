@@ -1,4 +1,4 @@
-/* What a model is: family, shapes, the formats its weights are stored in. */
+/* What a model is: family, shapes, how it was understood, the formats its weights are stored in. */
 #include "cli/inspect.h"
 #include "model/model.h"
 
@@ -12,12 +12,10 @@ static void print_facts(const wa_model *model, FILE *out)
             model->gated ? "" : ", FFN without gate");
     fprintf(out, "shape         %zu layers, hidden %zu, intermediate %zu, vocabulary %zu\n",
             model->layer_count, model->hidden, model->intermediate, model->vocab);
-    fprintf(out, "attention     %zu query and %zu key/value heads of %zu, %s\n", model->q_heads,
-            model->kv_heads, model->head_dim, model->sliding_window > 0 ? "with windows" : "full");
-    fprintf(out, "activation    %s\n", wa_activation_name(model->activation));
-    fprintf(out, "norm          %s, eps %g\n",
-            model->norm_kind == WA_NORM_RMS ? "RMS" : "LayerNorm", model->norm_eps);
-    fprintf(out, "output        %s\n", model->tied ? "tied to the embedding" : "its own matrix");
+    fprintf(out, "attention     %zu query and %zu key/value heads of %zu\n", model->q_heads,
+            model->kv_heads, model->head_dim);
+    for (size_t i = 0; i < model->understood_count; i++)
+        fprintf(out, "%-13s %s\n", model->understood[i].name, model->understood[i].text);
 }
 
 /* "name: F of N layers" for each format that a projection is stored in. */
@@ -60,6 +58,16 @@ static wa_status print_all_formats(const wa_model *model, wa_arena *arena, FILE 
     return WA_OK;
 }
 
+static void print_notes(const wa_model *model, FILE *out)
+{
+    if (model->note_count > 0)
+        fprintf(out, "notes\n");
+    for (size_t i = 0; i < model->note_count; i++)
+        fprintf(out, "  %s\n", model->notes[i]);
+    if (model->unread > 0)
+        fprintf(out, "  extract and run refuse this model unless allow_unread says otherwise\n");
+}
+
 static void print_files(const wa_model *model, FILE *out)
 {
     uint64_t total = 0;
@@ -75,11 +83,13 @@ static void print_files(const wa_model *model, FILE *out)
 
 wa_status wa_inspect_model(const char *path, wa_arena *arena, FILE *out, wa_error *err)
 {
+    const wa_model_options options = {.semantics = WA_SEMANTICS_NATIVE, .allow_unread = true};
     wa_model *model;
-    WA_TRY(wa_model_open(path, WA_SEMANTICS_NATIVE, arena, &model, err));
+    WA_TRY(wa_model_open_with(path, &options, arena, &model, err));
     print_facts(model, out);
     wa_status status = print_all_formats(model, arena, out, err);
     print_files(model, out);
+    print_notes(model, out);
     wa_model_close(model);
     return status;
 }

@@ -3,6 +3,14 @@
 
 #include <stdlib.h>
 
+static wa_status take_model_notes(wa_audit *audit, wa_error *err)
+{
+    audit->warnings = (wa_notes){.arena = audit->arena};
+    for (size_t i = 0; i < audit->model->note_count; i++)
+        WA_TRY(wa_notes_add(&audit->warnings, err, "model: %s", audit->model->notes[i]));
+    return WA_OK;
+}
+
 static wa_status open_vindexes(wa_audit *audit, wa_error *err)
 {
     size_t count = audit->request->vindex_count;
@@ -13,6 +21,8 @@ static wa_status open_vindexes(wa_audit *audit, wa_error *err)
         if (wa_vindex_match(audit->model, audit->vindexes[v], err) != WA_OK)
             return wa_note(err, "model '%s' and vindex '%s'", audit->request->model,
                            audit->request->vindexes[v].path);
+        WA_TRY(wa_vindex_contradict(audit->model, audit->vindexes[v],
+                                    audit->request->vindexes[v].name, &audit->warnings, err));
     }
     return WA_OK;
 }
@@ -127,8 +137,12 @@ wa_status wa_audit_open(const wa_job *job, size_t index, wa_arena *arena, wa_aud
     audit->job = job;
     audit->request = &job->audits[index];
     audit->arena = arena;
+    const wa_model_options options = {.semantics = job->semantics,
+                                      .allow_unread = job->allow_unread};
     wa_status status =
-        wa_model_open(audit->request->model, job->semantics, arena, &audit->model, err);
+        wa_model_open_with(audit->request->model, &options, arena, &audit->model, err);
+    if (status == WA_OK)
+        status = take_model_notes(audit, err);
     if (status == WA_OK)
         status = open_vindexes(audit, err);
     if (status == WA_OK)

@@ -6,6 +6,7 @@
 #include "job/plan.h"
 #include "engine/stage.h"
 #include "store/store.h"
+#include "model/notes.h"
 #include "model/tokenizer.h"
 
 /** An input, and what it looked like when its fingerprint was taken. */
@@ -24,6 +25,7 @@ typedef struct wa_audit {
     size_t vindex_count;
     wa_cases cases;
     wa_external **externals; /* [cases] owned; NULL where a case has none */
+    wa_notes warnings; /* on the model, and where a vindex's index.json contradicts it */
     const wa_captures *captures; /* NULL = nothing is kept */
     wa_tokenizer *tokenizer; /* owned; NULL where wa_audit_tokenize was not called */
 

@@ -156,6 +156,19 @@ static wa_status fill_vindexes(const wa_audit *audit, wa_result_meta *meta, wa_e
     return WA_OK;
 }
 
+static wa_status fill_warnings(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
+{
+    char *text = NULL;
+    for (size_t i = 0; i < audit->warnings.count; i++)
+        WA_TRY(wa_arena_print(audit->arena, &text, err, "%s%s%s", text == NULL ? "" : text,
+                              text == NULL ? "" : "\n", audit->warnings.items[i]));
+    meta->warnings = text;
+    meta->unread_tensors = audit->model->unread;
+    meta->understood = audit->model->understood;
+    meta->understood_count = audit->model->understood_count;
+    return WA_OK;
+}
+
 wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, const char *blas_core, wa_result_meta *out,
                         wa_error *err)
 {
@@ -176,6 +189,7 @@ wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, const char *blas_c
                            .batches = plan->batches,
                            .batch_count = plan->batch_count,
                            .captures = audit->captures};
+    WA_TRY(fill_warnings(audit, &meta, err));
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         WA_TRY(source_format(audit, (wa_projection)p, &meta.source_format[p], &meta.requantised, err));
     WA_TRY(fill_vindexes(audit, &meta, err));

@@ -115,6 +115,7 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
     } choices[] = {
         {"semantics", raw->semantics, "native", "larql"},
         {"encoding_check", raw->encoding_check, "all", "none"},
+        {"allow_unread", raw->allow_unread, "true", "false"},
         {"logits", raw->logits, "last", "all"},
         {"fingerprint", raw->fingerprint, "quick", "full"},
     };
@@ -368,6 +369,7 @@ static void copy_scalars(const raw_job *raw, wa_job *job)
                                 ? raw->kernel_check
                                 : NULL;
     job->encoding_check = strcmp(raw->encoding_check, "all") == 0;
+    job->allow_unread = strcmp(raw->allow_unread, "true") == 0;
     job->batch_rows = (size_t)*raw->batch->rows;
     job->grid_stages = (int)*raw->grid->stages;
     job->grid_teams = (int)*raw->grid->teams;

@@ -47,6 +47,7 @@ typedef struct wa_job {
     wa_kernel_check kernel_check;
     const char *kernel_check_was; /* a number that an earlier version knew, now read as kernel_check; else NULL */
     bool encoding_check;
+    bool allow_unread; /* the model may store tensors of layers that nothing reads */
     size_t batch_rows;
     int grid_stages, grid_teams; /* 0 = chosen */
     int threads;

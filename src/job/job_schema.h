@@ -51,7 +51,7 @@ typedef struct raw_job {
     raw_path *paths;
     uint32_t paths_count;
     char *semantics, *bounds;
-    char *kernel_check, *encoding_check;
+    char *kernel_check, *encoding_check, *allow_unread;
     raw_batch *batch;
     raw_grid *grid;
     int64_t *threads;
@@ -85,6 +85,8 @@ typedef struct raw_job {
       "where kernels meet their oracle, see Kernel check: `sample`, `all`, or `none`; a number of an earlier version is taken as one of these") \
     X(TEXT, raw_job, ROOT, encoding_check, "", "string", "all",                          \
       "`all`: compare every stored row with the model's; `none`")                        \
+    X(TEXT, raw_job, ROOT, allow_unread, "", "string", "false",                          \
+      "`true`: go on with a model that stores tensors of layers which nothing here reads")  \
     X(MAP, raw_job, ROOT, batch, "", "mapping", "", "how prompts are packed")            \
     X(MAP, raw_job, ROOT, grid, "", "mapping", "", "how ranks are used; changes no number") \
     X(INT, raw_job, ROOT, threads, "", "int", "1", "BLAS threads per rank")              \

@@ -4,6 +4,7 @@
 
 #include "model/family.h"
 #include "model/gguf.h"
+#include "model/notes.h"
 
 #include "base/json.h"
 
@@ -40,6 +41,8 @@ typedef struct wa_config {
     bool optional_biases; /* GGUF has no flags: q, k, v, o biases are used where they are stored */
     bool refuses_ffn_bias; /* GGUF: stored FFN biases of a family without them are an error */
     bool rope_pairs;
+    bool allow_unread; /* tensors of the decoder that nothing reads are a note, no error */
+    wa_notes notes;    /* of the configuration; the weights add theirs */
     size_t positions;           /* rows of the position table; 0 = not given */
     size_t vocab_least;         /* GGUF: tokens of the vocabulary inside the file */
     const float *rope_divisors; /* GGUF's rope_freqs.weight; set by the weights, [head_dim/2] */

@@ -1,5 +1,6 @@
 /* GGUF metadata to facts (forward-pass.md 1.7), under either semantics. */
 #include "model/config.h"
+#include "model/config_keys.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -129,16 +130,20 @@ static wa_status read_scaling(const reader *r, wa_rope_scaling *scaling, wa_erro
         return wa_fail(err, WA_E_UNSUPPORTED, "the old key '%s.rope.scale_linear' is not computed",
                        r->kind->architecture);
     key k = key_of(r, "rope.scaling.type");
-    if (!wa_gguf_has(r->gguf, k.text))
+    bool typed = wa_gguf_has(r->gguf, k.text);
+    wa_bytes type = {(const uint8_t *)"linear", 6}; /* a factor without a type, as llama.cpp */
+    WA_TRY(read_number_or(r, "rope.scaling.factor", 0, &scaling->factor, err));
+    if (!typed && scaling->factor == 0) /* absent, or llama.cpp's "none" */
         return WA_OK;
-    wa_bytes type = {0};
-    WA_TRY(wa_gguf_string(r->gguf, k.text, &type, err));
+    if (typed)
+        WA_TRY(wa_gguf_string(r->gguf, k.text, &type, err));
     if (type.size == 4 && memcmp(type.data, "none", 4) == 0)
         return WA_OK;
     if (type.size != 6 || memcmp(type.data, "linear", 6) != 0)
         return wa_fail(err, WA_E_UNSUPPORTED, "RoPE scaling '%.*s' is not computed",
                        (int)(type.size < 64 ? type.size : 64), (const char *)type.data);
-    WA_TRY(wa_gguf_f64(r->gguf, key_of(r, "rope.scaling.factor").text, &scaling->factor, err));
+    if (typed)
+        WA_TRY(wa_gguf_f64(r->gguf, key_of(r, "rope.scaling.factor").text, &scaling->factor, err));
     scaling->kind = WA_SCALING_LINEAR;
     return wa_config_positive("rope.scaling.factor", scaling->factor, err);
 }
@@ -235,7 +240,8 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
 {
     const wa_family *family = r->config->family;
     wa_layer_kinds *kinds = &r->config->kinds;
-    WA_TRY(read_constant_or(r, "attention.sliding_window", r->native ? family->window : 0,
+    bool assumed = r->native && r->kind->window_rule == WA_WINDOW_PATTERN;
+    WA_TRY(read_constant_or(r, "attention.sliding_window", assumed ? family->window : 0,
                             &facts->sliding_window, err));
     kinds->rule = family->local_rope_base > 0 ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
     kinds->number = family->window_pattern;
@@ -295,7 +301,8 @@ static void set_flags(const wa_gguf_family *kind, wa_config *config)
 wa_status wa_config_from_gguf(const wa_gguf *gguf, wa_semantics semantics, wa_arena *arena,
                               wa_config *out, wa_error *err)
 {
-    wa_config config = {.facts = {.semantics = semantics, .container = "gguf"}};
+    wa_config config = {.facts = {.semantics = semantics, .container = "gguf"},
+                        .notes = {.arena = arena}};
     reader r = {.gguf = gguf,
                 .native = semantics == WA_SEMANTICS_NATIVE,
                 .arena = arena,
@@ -305,6 +312,7 @@ wa_status wa_config_from_gguf(const wa_gguf *gguf, wa_semantics semantics, wa_ar
     WA_TRY(wa_gguf_family_find(architecture, &r.kind, err));
     set_flags(r.kind, &config);
     WA_TRY(refuse_foreign(&r, err));
+    WA_TRY(wa_config_keys_gguf(gguf, r.kind->architecture, config.family, &config.notes, err));
     WA_TRY(read_sizes(&r, &config.facts, err));
     WA_TRY(read_numbers(&r, &config.facts, err));
     WA_TRY(read_windows(&r, &config.facts, err));

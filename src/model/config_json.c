@@ -1,19 +1,13 @@
 /* config.json to facts (forward-pass.md 1.4), under either semantics. */
-#include "model/config.h"
+#include "model/config_json.h"
+#include "model/config_keys.h"
 
 #include <math.h>
 
 enum { LARQL_Q_HEADS = 8, LARQL_KV_HEADS = 4, LARQL_PATTERN = 6, GEMMA_HEAD_DIM = 256 };
 static const double LARQL_EPS = 1e-6;
 
-/* What one configuration is read from and into. */
-typedef struct reader {
-    const json_t *text; /* text_config where there is one, else the root */
-    const json_t *root;
-    bool native;
-    wa_arena *arena;
-    wa_config *config;
-} reader;
+typedef wa_json_reader reader;
 
 static const json_t *object_or_null(const json_t *object, const char *key)
 {
@@ -21,82 +15,16 @@ static const json_t *object_or_null(const json_t *object, const char *key)
     return json_is_object(value) ? value : NULL;
 }
 
-static bool is_given(const json_t *object, const char *key)
+bool wa_json_is_given(const json_t *object, const char *key)
 {
-    const json_t *value = json_object_get(object, key);
+    const json_t *value = object == NULL ? NULL : json_object_get(object, key);
     return value != NULL && !json_is_null(value);
 }
 
 /* The object that has the key: only a few keys may also stand at the top level. */
 static const json_t *owner(const reader *r, const char *key)
 {
-    return is_given(r->text, key) ? r->text : r->root;
-}
-
-/* --- what is refused --- */
-
-/* Keys that say "experts", "latent attention" or "per-layer embeddings" when their value is above
- * 0. */
-static const struct {
-    const char *key, *meaning;
-} foreign_keys[] = {
-    {"num_local_experts", "expert models"},
-    {"num_experts", "expert models"},
-    {"n_routed_experts", "expert models"},
-    {"num_routed_experts", "expert models"},
-    {"moe_intermediate_size", "expert models"},
-    {"kv_lora_rank", "latent attention (MLA)"},
-    {"q_lora_rank", "latent attention (MLA)"},
-    {"hidden_size_per_layer_input", "per-layer embeddings (PLE)"},
-    {"num_kv_shared_layers", "shared K/V layers"},
-    {"global_head_dim", "head dimensions that differ by layer"},
-};
-
-/* Flags that change the arithmetic; only the value here is computed. NULL = any family. */
-static const struct {
-    const char *family, *key;
-    bool value;
-} demanded_flags[] = {
-    {NULL, "mlp_bias", false},
-    {NULL, "attention_k_eq_v", false},
-    {NULL, "enable_moe_block", false},
-    {"gemma3", "use_bidirectional_attention", false},
-    {"gpt2", "scale_attn_weights", true},
-    {"gpt2", "scale_attn_by_inverse_layer_idx", false},
-    {"gpt2", "add_cross_attention", false},
-};
-
-static wa_status refuse_foreign(const reader *r, wa_error *err)
-{
-    for (size_t i = 0; i < sizeof foreign_keys / sizeof foreign_keys[0]; i++) {
-        const json_t *value = json_object_get(r->text, foreign_keys[i].key);
-        if (json_is_number(value) && json_number_value(value) > 0)
-            return wa_fail(err, WA_E_UNSUPPORTED, "%s are unsupported: '%s' is %g",
-                           foreign_keys[i].meaning, foreign_keys[i].key, json_number_value(value));
-    }
-    return WA_OK;
-}
-
-static wa_status check_flags(const reader *r, wa_error *err)
-{
-    const char *family = r->config->family->family;
-    for (size_t i = 0; i < sizeof demanded_flags / sizeof demanded_flags[0]; i++) {
-        bool wanted = demanded_flags[i].value;
-        bool found;
-        if (demanded_flags[i].family != NULL && strcmp(demanded_flags[i].family, family) != 0)
-            continue;
-        WA_TRY(wa_json_bool_or(r->text, demanded_flags[i].key, wanted, &found, err));
-        if (found != wanted)
-            return wa_fail(err, WA_E_UNSUPPORTED, "'%s' is %s, only %s is computed",
-                           demanded_flags[i].key, found ? "true" : "false",
-                           wanted ? "true" : "false");
-    }
-    double fraction;
-    WA_TRY(wa_json_f64_or(r->text, "partial_rotary_factor", 1, &fraction, err));
-    if (fraction != 1)
-        return wa_fail(err, WA_E_UNSUPPORTED, "'partial_rotary_factor' is %g, only 1 is computed",
-                       fraction);
-    return WA_OK;
+    return wa_json_is_given(r->text, key) ? r->text : r->root;
 }
 
 /* --- sizes --- */
@@ -117,7 +45,7 @@ static wa_status read_heads(const reader *r, wa_model *facts, wa_error *err)
 
     if (family->gemma)
         return wa_json_size_or(r->text, "head_dim", GEMMA_HEAD_DIM, &facts->head_dim, err);
-    if (is_given(r->text, "head_dim"))
+    if (wa_json_is_given(r->text, "head_dim"))
         return wa_json_size(r->text, "head_dim", &facts->head_dim, err);
     if (facts->q_heads == 0 || facts->hidden % facts->q_heads != 0)
         return wa_fail(err, WA_E_FORMAT,
@@ -133,114 +61,16 @@ static wa_status read_sizes(const reader *r, wa_model *facts, wa_error *err)
     WA_TRY(wa_json_size(owner(r, keys->hidden), keys->hidden, &facts->hidden, err));
     WA_TRY(wa_json_size(owner(r, keys->layers), keys->layers, &facts->layer_count, err));
     const json_t *place = owner(r, keys->intermediate);
-    if (r->config->family->position_table && !is_given(place, keys->intermediate)) {
+    if (r->config->family->position_table && !wa_json_is_given(place, keys->intermediate)) {
         if (!wa_size_mul(4, facts->hidden, &facts->intermediate)) /* GPT-2: n_inner null */
             return wa_fail(err, WA_E_FORMAT, "4 x hidden size %zu overflows", facts->hidden);
     } else {
         WA_TRY(wa_json_size(place, keys->intermediate, &facts->intermediate, err));
     }
     WA_TRY(wa_json_size_or(r->text, "vocab_size", 0, &facts->vocab, err));
-    const char *positions = is_given(r->text, "n_positions") ? "n_positions" : "n_ctx";
+    const char *positions = wa_json_is_given(r->text, "n_positions") ? "n_positions" : "n_ctx";
     WA_TRY(wa_json_size_or(r->text, positions, 0, &r->config->positions, err));
     return read_heads(r, facts, err);
-}
-
-/* --- rotation --- */
-
-static const json_t *full_rope(const reader *r)
-{
-    return object_or_null(object_or_null(r->text, "rope_parameters"), "full_attention");
-}
-
-/* First of several places that has the number. */
-static wa_status first_number(const json_t *const places[], const char *const keys[], size_t count,
-                              double fallback, double *out, wa_error *err)
-{
-    for (size_t i = 0; i < count; i++)
-        if (places[i] != NULL && is_given(places[i], keys[i]))
-            return wa_json_f64_or(places[i], keys[i], fallback, out, err);
-    *out = fallback;
-    return WA_OK;
-}
-
-static wa_status read_bases(const reader *r, wa_model *facts, wa_error *err)
-{
-    const wa_family *family = r->config->family;
-    const json_t *parameters = object_or_null(r->text, "rope_parameters");
-    const json_t *const full[] = {full_rope(r), r->text, r->native ? parameters : NULL}; /* S10 */
-    const char *const full_keys[] = {"rope_theta", "rope_theta", "rope_theta"};
-    WA_TRY(first_number(full, full_keys, 3, r->native ? family->rope_base : family->larql_rope_base,
-                        &facts->rope_base, err));
-    if (family->local_rope_base == 0)
-        return WA_OK;
-    const json_t *const local[] = {object_or_null(parameters, "sliding_attention"), r->text};
-    const char *const local_keys[] = {"rope_theta", "rope_local_base_freq"};
-    return first_number(local, local_keys, 2, family->local_rope_base, &facts->rope_local_base,
-                        err);
-}
-
-static wa_status require_number(const json_t *object, const char *key, double *out, wa_error *err)
-{
-    WA_TRY(wa_json_f64_or(object, key, NAN, out, err));
-    if (!is_given(object, key))
-        return wa_fail(err, WA_E_FORMAT, "key '%s' of the RoPE scaling is missing", key);
-    return wa_config_positive(key, *out, err);
-}
-
-static wa_status read_llama3(const json_t *object, wa_rope_scaling *scaling, wa_error *err)
-{
-    WA_TRY(require_number(object, "low_freq_factor", &scaling->low_freq_factor, err));
-    WA_TRY(require_number(object, "high_freq_factor", &scaling->high_freq_factor, err));
-    WA_TRY(require_number(object, "original_max_position_embeddings", &scaling->original_positions,
-                          err));
-    if (scaling->low_freq_factor >= scaling->high_freq_factor)
-        return wa_fail(err, WA_E_FORMAT, "'low_freq_factor' %g is not below 'high_freq_factor' %g",
-                       scaling->low_freq_factor, scaling->high_freq_factor);
-    return WA_OK;
-}
-
-/* One object {rope_type or (old) type, factor, …}. */
-static wa_status read_scaling_object(const json_t *object, wa_rope_scaling *scaling, wa_error *err)
-{
-    const char *type;
-    const char *key = is_given(object, "rope_type") ? "rope_type" : "type";
-    WA_TRY(wa_json_string_or(object, key, "default", &type, err));
-    if (strcmp(type, "default") == 0)
-        return WA_OK;
-    if (strcmp(type, "linear") != 0 && strcmp(type, "llama3") != 0)
-        return wa_fail(err, WA_E_UNSUPPORTED, "RoPE scaling '%.100s' is not computed", type);
-    WA_TRY(require_number(object, "factor", &scaling->factor, err));
-    if (strcmp(type, "llama3") == 0)
-        WA_TRY(read_llama3(object, scaling, err));
-    scaling->kind = strcmp(type, "linear") == 0 ? WA_SCALING_LINEAR : WA_SCALING_LLAMA3;
-    return WA_OK;
-}
-
-/*
- * `dynamic` (unchanged up to max_position_embeddings, undefined for us beyond) is refused with yarn
- * and longrope: a model has no place for a length limit, and silence beyond it would be wrong.
- */
-static wa_status read_scaling(const reader *r, wa_rope_scaling *scaling, wa_error *err)
-{
-    if (!r->native) /* S2: parsed, never applied */
-        return WA_OK;
-    const json_t *parameters = object_or_null(r->text, "rope_parameters");
-    const json_t *sliding = object_or_null(parameters, "sliding_attention");
-    if (sliding != NULL) {
-        wa_rope_scaling local = {0};
-        WA_TRY(read_scaling_object(sliding, &local, err));
-        if (local.kind != WA_SCALING_NONE)
-            return wa_fail(err, WA_E_UNSUPPORTED, "RoPE scaling of sliding layers is not computed");
-    }
-    const json_t *old = json_object_get(r->text, "rope_scaling");
-    if (old != NULL && !json_is_null(old) && !json_is_object(old))
-        return wa_fail(err, WA_E_FORMAT, "key 'rope_scaling': found %s, expected an object",
-                       wa_json_type_name(old));
-    if (json_is_object(old))
-        return read_scaling_object(old, scaling, err);
-    if (full_rope(r) != NULL)
-        return read_scaling_object(full_rope(r), scaling, err);
-    return parameters == NULL ? WA_OK : read_scaling_object(parameters, scaling, err);
 }
 
 /* --- scales and caps --- */
@@ -291,7 +121,7 @@ static wa_status read_cap(const reader *r, const char *key, double fallback, flo
     double cap;
     bool absent = json_object_get(r->text, key) == NULL;
     WA_TRY(wa_json_f64_or(r->text, key, absent && r->native ? fallback : 0, &cap, err));
-    if (is_given(r->text, key))
+    if (wa_json_is_given(r->text, key))
         WA_TRY(wa_config_positive(key, cap, err));
     *out = (float)cap;
     return WA_OK;
@@ -303,8 +133,7 @@ static wa_status read_numbers(const reader *r, wa_model *facts, wa_error *err)
     facts->norm_eps = LARQL_EPS; /* S1 */
     if (r->native)
         WA_TRY(wa_json_f64_or(r->text, family->keys->eps, family->eps, &facts->norm_eps, err));
-    WA_TRY(read_bases(r, facts, err));
-    WA_TRY(read_scaling(r, &r->config->scaling, err));
+    WA_TRY(wa_config_rope_json(r, err));
     WA_TRY(read_attn_scale(r, facts, err));
     WA_TRY(read_multipliers(r, facts, err));
     WA_TRY(read_cap(r, "attn_logit_softcapping", family->attn_cap, &facts->attn_cap, err));
@@ -345,8 +174,11 @@ static wa_status read_rule(const reader *r, wa_layer_kinds *kinds, wa_error *err
     kinds->rule = family->window_rule;
     kinds->number = family->window_pattern;
     if (kinds->rule == WA_WINDOW_PATTERN) {
+        const char *pattern = wa_json_is_given(r->text, "sliding_window_pattern")
+                                  ? "sliding_window_pattern"
+                                  : "_sliding_window_pattern"; /* as transformers 5 saves it */
         WA_TRY(
-            wa_json_size_or(r->text, "sliding_window_pattern", kinds->number, &kinds->number, err));
+            wa_json_size_or(r->text, pattern, kinds->number, &kinds->number, err));
         if (kinds->number == 0)
             return wa_fail(err, WA_E_FORMAT, "'sliding_window_pattern' is 0, expected more");
     }
@@ -360,25 +192,40 @@ static wa_status read_rule(const reader *r, wa_layer_kinds *kinds, wa_error *err
     return WA_OK;
 }
 
+/* A family (or a flag) without windows, and layers that are called sliding all the same. */
+static wa_status refuse_sliding(const reader *r, wa_error *err)
+{
+    wa_layer_kinds *kinds = &r->config->kinds;
+    for (size_t l = 0; l < r->config->facts.layer_count; l++)
+        if (kinds->is_sliding[l])
+            return wa_fail(err, WA_E_UNSUPPORTED,
+                           "'layer_types' of layer %zu is 'sliding_attention', but family '%s' has "
+                           "no window here",
+                           l, r->config->family->family);
+    kinds->is_sliding = NULL;
+    return WA_OK;
+}
+
 static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
 {
     const wa_family *family = r->config->family;
     wa_layer_kinds *kinds = &r->config->kinds;
-    bool absent = json_object_get(r->text, "sliding_window") == NULL;
-    WA_TRY(wa_json_size_or(r->text, "sliding_window", absent && r->native ? family->window : 0,
-                           &facts->sliding_window, err));
-    if (is_given(r->text, "sliding_window") && facts->sliding_window == 0)
-        return wa_fail(err, WA_E_FORMAT, "'sliding_window' is 0, expected more or null");
-    if (!r->native) { /* S3: no window; Gemma 3's local base by a fixed pattern */
+    if (r->native) {
+        WA_TRY(read_rule(r, kinds, err));
+    } else { /* S3: no window; Gemma 3's local base by a fixed pattern */
         kinds->rule = family->local_rope_base > 0 ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
         kinds->number = LARQL_PATTERN;
-        return WA_OK;
     }
-    WA_TRY(read_rule(r, kinds, err));
-    const json_t *types = json_object_get(r->text, "layer_types");
-    if (kinds->rule != WA_WINDOW_NONE && types != NULL && !json_is_null(types))
-        return read_layer_types(r, types, err);
-    return WA_OK;
+    bool assumed = r->native && kinds->rule != WA_WINDOW_NONE &&
+                   json_object_get(r->text, "sliding_window") == NULL; /* null means none */
+    WA_TRY(wa_json_size_or(r->text, "sliding_window", assumed ? family->window : 0,
+                           &facts->sliding_window, err));
+    if (wa_json_is_given(r->text, "sliding_window") && facts->sliding_window == 0)
+        return wa_fail(err, WA_E_FORMAT, "'sliding_window' is 0, expected more or null");
+    if (!r->native || !wa_json_is_given(r->text, "layer_types"))
+        return WA_OK;
+    WA_TRY(read_layer_types(r, json_object_get(r->text, "layer_types"), err));
+    return kinds->rule == WA_WINDOW_NONE ? refuse_sliding(r, err) : WA_OK;
 }
 
 /* --- flags --- */
@@ -387,7 +234,7 @@ static wa_status read_activation(const reader *r, wa_model *facts, wa_error *err
 {
     const wa_family *family = r->config->family;
     facts->activation = family->activation;
-    if (!r->native || !is_given(r->text, family->keys->activation)) /* S8 */
+    if (!r->native || !wa_json_is_given(r->text, family->keys->activation)) /* S8 */
         return WA_OK;
     const char *name;
     WA_TRY(wa_json_string(r->text, family->keys->activation, &name, err));
@@ -414,10 +261,11 @@ static wa_status read_biases(const reader *r, wa_config *config, wa_error *err)
 static wa_status read_tie(const reader *r, wa_config *config, wa_error *err)
 {
     config->tie = r->native ? config->family->tie : WA_TIE_IF_ABSENT; /* S7 */
-    if (!r->native || !is_given(r->text, "tie_word_embeddings"))
+    const json_t *place = owner(r, "tie_word_embeddings");
+    if (!r->native || !wa_json_is_given(place, "tie_word_embeddings"))
         return WA_OK;
     bool tied;
-    WA_TRY(wa_json_bool_or(r->text, "tie_word_embeddings", false, &tied, err));
+    WA_TRY(wa_json_bool_or(place, "tie_word_embeddings", false, &tied, err));
     config->tie = tied ? WA_TIE_YES : WA_TIE_NO;
     return WA_OK;
 }
@@ -438,7 +286,8 @@ wa_status wa_config_from_json(const json_t *root, wa_semantics semantics, wa_are
 {
     if (!json_is_object(root))
         return wa_fail(err, WA_E_FORMAT, "found %s, expected an object", wa_json_type_name(root));
-    wa_config config = {.facts = {.semantics = semantics, .container = "safetensors"}};
+    wa_config config = {.facts = {.semantics = semantics, .container = "safetensors"},
+                        .notes = {.arena = arena}};
     const json_t *text = object_or_null(root, "text_config");
     reader r = {.text = text == NULL ? root : text,
                 .root = root,
@@ -446,8 +295,7 @@ wa_status wa_config_from_json(const json_t *root, wa_semantics semantics, wa_are
                 .arena = arena,
                 .config = &config};
     WA_TRY(read_type(&r, err));
-    WA_TRY(refuse_foreign(&r, err));
-    WA_TRY(check_flags(&r, err));
+    WA_TRY(wa_config_keys_json(root, r.text, config.family, &config.notes, err));
 
     const wa_family *family = config.family;
     wa_model *facts = &config.facts;

@@ -83,6 +83,13 @@ bool wa_gguf_array_next_string(wa_gguf_array *array, wa_bytes *out);
  * negative or no integer. */
 bool wa_gguf_array_next_u64(wa_gguf_array *array, uint64_t *out);
 
+/** The metadata's keys, sorted, not NUL-terminated, borrowed. */
+size_t wa_gguf_key_count(const wa_gguf *gguf);
+wa_bytes wa_gguf_key_at(const wa_gguf *gguf, size_t index);
+/** Value `index` for a message, cut to `room` bytes: "true", "8", a string itself, "an array of 3";
+ * is_off: false, 0 or empty. */
+void wa_gguf_value_text(const wa_gguf *gguf, size_t index, char *out, size_t room, bool *is_off);
+
 /** The tensor of that name, NULL when there is none. */
 const wa_gguf_tensor *wa_gguf_find_tensor(const wa_gguf *gguf, const char *name);
 size_t wa_gguf_tensor_count(const wa_gguf *gguf);

@@ -3,6 +3,7 @@
 #include "model/gguf_private.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { STRING_LENGTH_BYTES = 8, ARRAY_HEADER_BYTES = 12 };
@@ -205,4 +206,47 @@ size_t wa_gguf_tensor_count(const wa_gguf *gguf)
 const wa_gguf_tensor *wa_gguf_tensor_at(const wa_gguf *gguf, size_t index)
 {
     return &gguf->tensors[index];
+}
+
+size_t wa_gguf_key_count(const wa_gguf *gguf)
+{
+    return gguf->entry_count;
+}
+
+wa_bytes wa_gguf_key_at(const wa_gguf *gguf, size_t index)
+{
+    return gguf->entries[index].key;
+}
+
+void wa_gguf_value_text(const wa_gguf *gguf, size_t index, char *out, size_t room, bool *is_off)
+{
+    const wa_gguf_entry *entry = &gguf->entries[index];
+    int64_t negative = 0;
+    uint64_t integer = 0;
+    double number = 0;
+    if (entry->type == WA_GGUF_STRING) {
+        wa_bytes text = {entry->value.data + STRING_LENGTH_BYTES,
+                         entry->value.size - STRING_LENGTH_BYTES};
+        *is_off = text.size == 0;
+        (void)snprintf(out, room, "%.*s", (int)(text.size < 60 ? text.size : 60),
+                       (const char *)text.data);
+        return;
+    }
+    if (entry->type == WA_GGUF_ARRAY) {
+        uint64_t count = wa_load_u64(entry->value.data + 4);
+        *is_off = count == 0;
+        (void)snprintf(out, room, "an array of %" PRIu64, count);
+        return;
+    }
+    if (entry->type == WA_GGUF_F32)
+        number = (double)wa_load_f32(entry->value.data);
+    else if (entry->type == WA_GGUF_F64)
+        memcpy(&number, entry->value.data, sizeof number);
+    else if (load_integer(entry->type, entry->value.data, &negative, &integer))
+        number = negative < 0 ? (double)negative : (double)integer;
+    *is_off = number == 0;
+    if (entry->type == WA_GGUF_BOOL)
+        (void)snprintf(out, room, "%s", *is_off ? "false" : "true");
+    else
+        (void)snprintf(out, room, "%.9g", number);
 }

@@ -26,11 +26,24 @@ static wa_status read_config(const char *path, wa_semantics semantics, wa_arena 
     return status == WA_OK ? WA_OK : wa_note(err, "in file '%s'", path);
 }
 
-static wa_status open_safetensors(const wa_model_place *place, wa_semantics semantics,
+/* Files of weights beside those that the model is read from. */
+static wa_status note_ignored_files(const wa_model_place *place, wa_notes *notes, wa_error *err)
+{
+    wa_listing files = {0};
+    for (size_t i = 0; i < place->ignored_count; i++)
+        wa_listing_add(&files, place->ignored[i]);
+    if (files.count == 0)
+        return WA_OK;
+    return wa_notes_add(notes, err, "files of weights that are not read: %s",
+                        wa_listing_text(&files));
+}
+
+static wa_status open_safetensors(wa_model_place *place, const wa_model_options *options,
                                   wa_arena *arena, wa_model *model, wa_error *err)
 {
     wa_config config;
-    WA_TRY(read_config(place->config, semantics, arena, &config, err));
+    WA_TRY(read_config(place->config, options->semantics, arena, &config, err));
+    config.allow_unread = options->allow_unread;
     const char **files;
     WA_TRY(wa_arena_take(arena, 1, sizeof *files, &files, err));
     files[0] = place->config; /* it decides numbers as much as the weights do */
@@ -40,33 +53,43 @@ static wa_status open_safetensors(const wa_model_place *place, wa_semantics sema
     wa_tensor_table table;
     bool strips = strcmp(config.family->family, "tinymodel") != 0; /* its names have no prefix */
     WA_TRY(wa_model_open_shards(place, strips, arena, model, &table, err));
+    WA_TRY(note_ignored_files(place, &config.notes, err));
     set_facts(&config, model);
     return wa_weights_build(&config, &table, arena, model, err);
 }
 
-static wa_status open_gguf(const char *path, wa_semantics semantics, wa_arena *arena,
+static wa_status open_gguf(const char *path, const wa_model_options *options, wa_arena *arena,
                            wa_model *model, wa_error *err)
 {
     wa_gguf *gguf;
     wa_tensor_table table;
     WA_TRY(wa_model_open_gguf(path, arena, model, &gguf, &table, err));
     wa_config config;
-    WA_TRY(wa_config_from_gguf(gguf, semantics, arena, &config, err));
+    WA_TRY(wa_config_from_gguf(gguf, options->semantics, arena, &config, err));
+    config.allow_unread = options->allow_unread;
     set_facts(&config, model);
     return wa_weights_build(&config, &table, arena, model, err);
 }
 
-static wa_status open_into(wa_semantics semantics, wa_arena *arena, wa_model *model, wa_error *err)
+static wa_status open_into(const wa_model_options *options, wa_arena *arena, wa_model *model,
+                           wa_error *err)
 {
     wa_model_place place;
     WA_TRY(wa_model_place_find(model->path, arena, &place, err));
     if (place.gguf != NULL)
-        return open_gguf(place.gguf, semantics, arena, model, err);
-    return open_safetensors(&place, semantics, arena, model, err);
+        return open_gguf(place.gguf, options, arena, model, err);
+    return open_safetensors(&place, options, arena, model, err);
 }
 
 wa_status wa_model_open(const char *path, wa_semantics semantics, wa_arena *arena, wa_model **out,
                         wa_error *err)
+{
+    const wa_model_options options = {.semantics = semantics};
+    return wa_model_open_with(path, &options, arena, out, err);
+}
+
+wa_status wa_model_open_with(const char *path, const wa_model_options *options, wa_arena *arena,
+                             wa_model **out, wa_error *err)
 {
     wa_model *model;
     char *copy;
@@ -74,7 +97,7 @@ wa_status wa_model_open(const char *path, wa_semantics semantics, wa_arena *aren
     WA_TRY(wa_arena_take(arena, 1, sizeof *model->maps, &model->maps, err));
     WA_TRY(wa_arena_copy(arena, path, strlen(path), &copy, err));
     model->path = copy;
-    if (open_into(semantics, arena, model, err) != WA_OK) {
+    if (open_into(options, arena, model, err) != WA_OK) {
         wa_model_close(model);
         return wa_note(err, "in model '%s'", path);
     }

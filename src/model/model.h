@@ -36,6 +36,18 @@ typedef struct wa_layer {
     size_t window;           /* positions i - j < window attend; 0 = no window */
 } wa_layer;
 
+/** One line of how a model was understood. */
+typedef struct wa_model_fact {
+    const char *name; /* "rope", "windows", …: static */
+    const char *text; /* in words and numbers, arena */
+} wa_model_fact;
+
+/** How a model is to be opened. */
+typedef struct wa_model_options {
+    wa_semantics semantics;
+    bool allow_unread; /* go on without tensors of the decoder that nothing here reads */
+} wa_model_options;
+
 /** Facts and weights of a model. Read-only after wa_model_open. */
 typedef struct wa_model {
     const char *path;   /* as given, arena */
@@ -66,6 +78,11 @@ typedef struct wa_model {
     wa_layer *layers; /* [layer_count], arena */
     const char *const *files; /* [file_count] paths of config.json and every file of weights, arena */
     size_t file_count;
+    const char *const *notes; /* [note_count] things worth telling that are no errors, arena */
+    size_t note_count;
+    size_t unread; /* tensors of the decoder that nothing reads; above 0 with allow_unread only */
+    const wa_model_fact *understood; /* [understood_count], arena: how the model was understood */
+    size_t understood_count;
     struct wa_model_maps *maps; /* owned */
 } wa_model;
 
@@ -80,6 +97,10 @@ typedef struct wa_model {
  */
 WA_CHECKED wa_status wa_model_open(const char *path, wa_semantics semantics, wa_arena *arena,
                                    wa_model **out, wa_error *err);
+/** The same with every choice. Without allow_unread a tensor of a layer that is neither read nor
+ * known to be inert is WA_E_UNSUPPORTED; with it, a note. */
+WA_CHECKED wa_status wa_model_open_with(const char *path, const wa_model_options *options,
+                                        wa_arena *arena, wa_model **out, wa_error *err);
 /** Unmap. NULL is allowed. The arena's memory stays the caller's. */
 void wa_model_close(wa_model *model);
 

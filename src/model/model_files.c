@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static const char WHOLE_NAME[] = "model.safetensors";
 static const char INDEX_NAME[] = "model.safetensors.index.json";
 
 static wa_status join(wa_arena *arena, const char *directory, const char *name, const char **out,
@@ -84,7 +85,32 @@ static wa_status list_names(const char *directory, const char *end, wa_arena *ar
     return status;
 }
 
-/* Shards of one directory: by its index, else all there are. */
+static void move_to_end(const char **names, size_t from, size_t count)
+{
+    const char *name = names[from];
+    for (size_t i = from; i + 1 < count; i++)
+        names[i] = names[i + 1];
+    names[count - 1] = name;
+}
+
+/* A whole model.safetensors is the model; what lies beside it (model.fp16.safetensors, adapters) is
+ * another way to store it, or something else. */
+static void keep_whole_file(wa_model_place *place)
+{
+    const char **names = (const char **)(uintptr_t)place->shards; /* list_names' own array */
+    for (size_t i = 0; i < place->shard_count; i++) {
+        if (strcmp(names[i], WHOLE_NAME) != 0)
+            continue;
+        move_to_end(names, i, place->shard_count);
+        place->ignored = names;
+        place->ignored_count = place->shard_count - 1;
+        place->shards = names + place->ignored_count;
+        place->shard_count = 1;
+        return;
+    }
+}
+
+/* Shards of one directory: by its index, else model.safetensors, else all there are. */
 static wa_status find_shards(const char *directory, wa_arena *arena, wa_model_place *place,
                              wa_error *err)
 {
@@ -97,6 +123,8 @@ static wa_status find_shards(const char *directory, wa_arena *arena, wa_model_pl
     place->index = indexed ? index : NULL;
     place->shards = list.names;
     place->shard_count = list.count;
+    if (!indexed)
+        keep_whole_file(place);
     return WA_OK;
 }
 
@@ -229,7 +257,8 @@ static wa_status check_index(const json_t *map, const wa_tensor_table *table, co
 
 /* --- tables --- */
 
-/* Parts of multimodal checkpoints that no text model has (forward-pass.md 1.3). */
+/* Parts of multimodal checkpoints that no text model has (forward-pass.md 1.3): they keep their
+ * whole name, so that no weight of the decoder can be mistaken for one. */
 static bool is_foreign(const char *name)
 {
     static const char *const prefixes[] = {"vision_tower.", "model.vision_tower.",
@@ -267,10 +296,9 @@ static wa_status make_table(const wa_safetensors *shards, size_t count, bool str
     for (size_t s = 0; s < count; s++) {
         for (size_t i = 0; i < shards[s].count; i++) {
             const wa_tensor *tensor = &shards[s].tensors[i];
-            if (strip_prefixes && is_foreign(tensor->name))
-                continue;
+            bool whole = !strip_prefixes || is_foreign(tensor->name);
             table.entries[table.count++] = (wa_tensor_entry){
-                .name = strip_prefixes ? strip(tensor->name) : tensor->name, .tensor = tensor};
+                .name = whole ? tensor->name : strip(tensor->name), .tensor = tensor};
         }
     }
     WA_TRY(wa_tensor_table_sort(&table, err));
@@ -296,27 +324,52 @@ static wa_status parse_shards(const wa_model_place *place, const name_list *list
     return WA_OK;
 }
 
-static wa_status open_indexed(const wa_model_place *place, const json_t *map, bool strip_prefixes,
+static bool has_name(const name_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Files that the index does not name. */
+static wa_status list_ignored(wa_model_place *place, const name_list *indexed, wa_arena *arena,
+                              wa_error *err)
+{
+    const char **names;
+    WA_TRY(wa_arena_take(arena, place->shard_count, sizeof *names, &names, err));
+    for (size_t i = 0; i < place->shard_count; i++)
+        if (!has_name(indexed, place->shards[i]))
+            names[place->ignored_count++] = place->shards[i];
+    place->ignored = names;
+    return WA_OK;
+}
+
+static wa_status open_indexed(wa_model_place *place, const json_t *map, bool strip_prefixes,
                               wa_arena *arena, wa_model *model, wa_tensor_table *out, wa_error *err)
 {
     name_list list = {0};
     wa_safetensors *shards = NULL;
     wa_tensor_table stored = {0};
     WA_TRY(read_index(map, arena, &list, err));
+    WA_TRY(list_ignored(place, &list, arena, err));
     WA_TRY(parse_shards(place, &list, arena, model, &shards, err));
     WA_TRY(make_table(shards, list.count, false, arena, &stored, err));
     WA_TRY(check_index(map, &stored, &list, model->maps, err));
     return make_table(shards, list.count, strip_prefixes, arena, out, err);
 }
 
-wa_status wa_model_open_shards(const wa_model_place *place, bool strip_prefixes, wa_arena *arena,
+wa_status wa_model_open_shards(wa_model_place *place, bool strip_prefixes, wa_arena *arena,
                                wa_model *model, wa_tensor_table *out, wa_error *err)
 {
     if (place->index == NULL) {
         wa_safetensors *shards = NULL;
         const name_list list = {(const char **)(uintptr_t)place->shards, place->shard_count};
         WA_TRY(parse_shards(place, &list, arena, model, &shards, err));
-        return make_table(shards, list.count, strip_prefixes, arena, out, err);
+        if (make_table(shards, list.count, strip_prefixes, arena, out, err) != WA_OK)
+            return wa_note(err, "in %zu .safetensors files of directory '%s', '%s' first",
+                           list.count, place->directory, list.names[0]);
+        return WA_OK;
     }
     json_t *root;
     WA_TRY(wa_json_open(place->index, &root, err));

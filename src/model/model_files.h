@@ -19,6 +19,8 @@ typedef struct wa_model_place {
     const char *directory; /* of the shards, arena */
     const char *const *shards; /* [shard_count] file names, sorted, arena; empty with an index */
     size_t shard_count;
+    const char *const *ignored; /* [ignored_count] other .safetensors files there, sorted, arena */
+    size_t ignored_count;
 } wa_model_place;
 
 /**
@@ -33,9 +35,9 @@ WA_CHECKED wa_status wa_model_place_find(const char *path, wa_arena *arena, wa_m
  * Map every shard into maps (which the caller closes, also on failure), list their paths in `files`
  * after what is there, and make the table of tensors under `prefixed` names: with known prefixes
  * stripped unless the family has none. With an index: exactly the files it names, and each tensor
- * it lists.
+ * it lists; place->ignored then has the files that it does not name.
  */
-WA_CHECKED wa_status wa_model_open_shards(const wa_model_place *place, bool strip_prefixes,
+WA_CHECKED wa_status wa_model_open_shards(wa_model_place *place, bool strip_prefixes,
                                           wa_arena *arena, wa_model *model, wa_tensor_table *out,
                                           wa_error *err);
 

@@ -27,12 +27,16 @@ static int compare_name(const void *name, const void *entry)
     return strcmp(name, ((const wa_tensor_entry *)entry)->name);
 }
 
-const wa_tensor *wa_tensor_table_find(const wa_tensor_table *table, const char *name)
+const wa_tensor_entry *wa_tensor_table_entry(const wa_tensor_table *table, const char *name)
 {
     if (table->count == 0)
         return NULL;
-    const wa_tensor_entry *entry =
-        bsearch(name, table->entries, table->count, sizeof *table->entries, compare_name);
+    return bsearch(name, table->entries, table->count, sizeof *table->entries, compare_name);
+}
+
+const wa_tensor *wa_tensor_table_find(const wa_tensor_table *table, const char *name)
+{
+    const wa_tensor_entry *entry = wa_tensor_table_entry(table, name);
     return entry == NULL ? NULL : entry->tensor;
 }
 

@@ -32,7 +32,9 @@ typedef struct wa_tensor_table {
 /** Sort; two entries of one name are WA_E_FORMAT naming both stored tensors. */
 WA_CHECKED wa_status wa_tensor_table_sort(wa_tensor_table *table, wa_error *err);
 
-/** The tensor of that name, NULL when there is none. */
+/** The entry of that name, NULL when there is none. */
+const wa_tensor_entry *wa_tensor_table_entry(const wa_tensor_table *table, const char *name);
+/** Its tensor, NULL when there is none. */
 const wa_tensor *wa_tensor_table_find(const wa_tensor_table *table, const char *name);
 
 /** "[2, 32]" into `out` of WA_SHAPE_TEXT bytes; returns `out`. */

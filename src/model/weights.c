@@ -1,6 +1,8 @@
 /* Every weight of a model in its place, or one line that says which is missing or misshapen. */
 #include "model/weights.h"
 
+#include "model/unread.h"
+#include "model/understood.h"
 #include "model/weights_find.h"
 
 #include <math.h>
@@ -162,7 +164,40 @@ static wa_status take_table(const wa_finder *finder, wa_role role, size_t rows, 
                             finder->config->facts.hidden, out, err);
 }
 
-static wa_status take_ends(const wa_finder *finder, wa_model *model, wa_error *err)
+static bool is_same_matrix(const wa_matrix *a, const wa_matrix *b)
+{
+    return a->format == b->format && a->rows == b->rows && a->cols == b->cols &&
+           memcmp(a->data, b->data, wa_matrix_bytes(a)) == 0;
+}
+
+/* A head that is stored wins over a flag that says it is the embedding: files are saved with both,
+ * and whoever loads them by name takes the stored one. */
+static wa_status take_output(const wa_finder *finder, wa_model *model, wa_notes *notes,
+                             wa_error *err)
+{
+    const wa_config *config = finder->config;
+    const wa_place place = weight(WA_ROLE_OUTPUT, WA_NO_LAYER);
+    bool stored = wa_finder_has(finder, place);
+    model->output = model->embedding;
+    model->tied = config->tie != WA_TIE_NO && !stored;
+    if (model->tied)
+        return WA_OK;
+    WA_TRY(wa_finder_matrix(finder, place, whole(model->vocab), model->hidden, &model->output,
+                            err));
+    if (config->tie != WA_TIE_YES)
+        return WA_OK;
+    model->tied = is_same_matrix(&model->output, &model->embedding);
+    if (model->tied) {
+        model->output = model->embedding;
+        return WA_OK;
+    }
+    return wa_notes_add(notes, err,
+                        "the configuration ties the output to the embedding, but '%.200s' is stored "
+                        "and differs: the stored matrix is used",
+                        model->output.name);
+}
+
+static wa_status take_ends(const wa_finder *finder, wa_model *model, wa_notes *notes, wa_error *err)
 {
     const wa_config *config = finder->config;
     WA_TRY(take_table(finder, WA_ROLE_EMBEDDING, model->vocab, &model->embedding, err));
@@ -174,26 +209,28 @@ static wa_status take_ends(const wa_finder *finder, wa_model *model, wa_error *e
         WA_TRY(take_table(finder, WA_ROLE_POSITIONS, config->positions, &model->positions, err));
     WA_TRY(take_norm(finder, WA_ROLE_FINAL_NORM, WA_NO_LAYER, &model->final_norm, err));
 
-    bool stored = wa_finder_has(finder, weight(WA_ROLE_OUTPUT, WA_NO_LAYER));
-    model->tied = config->tie == WA_TIE_YES || (config->tie == WA_TIE_IF_ABSENT && !stored);
-    model->output = model->embedding;
-    if (model->tied)
-        return WA_OK;
-    return wa_finder_matrix(finder, weight(WA_ROLE_OUTPUT, WA_NO_LAYER), whole(model->vocab),
-                            model->hidden, &model->output, err);
+    return take_output(finder, model, notes, err);
+}
+
+static bool is_all_ones(const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (values[i] != 1.0f)
+            return false;
+    return true;
 }
 
 /* GGUF's `rope_freqs.weight` holds the llama3 scaling ready for use (forward-pass.md 3.4). */
 static wa_status take_divisors(const wa_finder *finder, wa_config *config, wa_error *err)
 {
-    const wa_tensor *tensor = wa_tensor_table_find(finder->table, "rope_freqs.weight");
+    const wa_tensor_entry *entry = wa_tensor_table_entry(finder->table, "rope_freqs.weight");
     size_t count = config->facts.head_dim / 2;
-    if (tensor == NULL || !config->rotates || config->facts.semantics != WA_SEMANTICS_NATIVE ||
-        strcmp(config->facts.container, "gguf") != 0)
+    if (entry == NULL || !config->rotates || strcmp(config->facts.container, "gguf") != 0)
         return WA_OK;
-    if (config->scaling.kind != WA_SCALING_NONE)
-        return wa_fail(err, WA_E_UNSUPPORTED,
-                       "both 'rope_freqs.weight' and a RoPE scaling type are given");
+    finder->used[entry - finder->table->entries] = true; /* under larql: known, never applied (S2) */
+    if (config->facts.semantics != WA_SEMANTICS_NATIVE)
+        return WA_OK;
+    const wa_tensor *tensor = entry->tensor;
     if (tensor->format != WA_FORMAT_F32 || tensor->rank != 1 || tensor->shape[0] != count)
         return wa_fail(err, WA_E_FORMAT, "tensor 'rope_freqs.weight' is no F32 vector of %zu",
                        count);
@@ -205,6 +242,11 @@ static wa_status take_divisors(const wa_finder *finder, wa_config *config, wa_er
             return wa_fail(err, WA_E_FORMAT,
                            "'rope_freqs.weight' holds %g at %zu, expected above 0",
                            (double)values[i], i);
+    if (is_all_ones(values, count)) /* what the formula gives without them */
+        return WA_OK;
+    if (config->scaling.kind != WA_SCALING_NONE)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "both 'rope_freqs.weight' and a RoPE scaling type are given");
     config->rope_divisors = values;
     return WA_OK;
 }
@@ -232,13 +274,18 @@ wa_status wa_weights_build(const wa_config *config, const wa_tensor_table *table
 {
     wa_config own = *config;
     wa_finder finder = {.config = &own, .table = table, .arena = arena};
+    WA_TRY(wa_arena_take(arena, table->count, sizeof *finder.used, &finder.used, err));
     if (model->layer_count > table->count || model->layer_count > INT32_MAX)
         return wa_fail(err, WA_E_FORMAT, "%zu layers, but only %zu tensors are stored",
                        model->layer_count, table->count);
-    WA_TRY(take_ends(&finder, model, err));
+    WA_TRY(take_ends(&finder, model, &own.notes, err));
     WA_TRY(wa_arena_take(arena, model->layer_count, sizeof *model->layers, &model->layers, err));
     for (size_t l = 0; l < model->layer_count; l++)
         WA_TRY(take_layer(&finder, (int)l, &model->layers[l], err));
     WA_TRY(take_divisors(&finder, &own, err));
-    return set_rope(&own, arena, model, err);
+    WA_TRY(set_rope(&own, arena, model, err));
+    WA_TRY(wa_unread_judge(&finder, &own.notes, &model->unread, err));
+    model->notes = own.notes.items;
+    model->note_count = own.notes.count;
+    return wa_understood_build(&own, arena, model, err);
 }

@@ -30,9 +30,11 @@ wa_status wa_finder_tensor(const wa_finder *finder, wa_place place, const wa_ten
         return wa_fail(err, WA_E_INTERNAL, "family '%s' has no tensor of role %d",
                        finder->config->family->family, (int)place.role);
     name_of(finder, place, name);
-    const wa_tensor *tensor = wa_tensor_table_find(finder->table, name);
-    if (tensor == NULL)
+    const wa_tensor_entry *entry = wa_tensor_table_entry(finder->table, name);
+    if (entry == NULL)
         return wa_fail(err, WA_E_FORMAT, "tensor '%s' is missing", name);
+    const wa_tensor *tensor = entry->tensor;
+    finder->used[entry - finder->table->entries] = true;
     if (tensor->format == WA_FORMAT_COUNT)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "tensor '%.200s' has type %.50s, which is not decoded", tensor->name,

@@ -9,6 +9,7 @@
 typedef struct wa_finder {
     const wa_config *config;
     const wa_tensor_table *table;
+    bool *used; /* [table->count]: has a lookup taken it? */
     wa_arena *arena;
 } wa_finder;
 
@@ -29,7 +30,7 @@ typedef struct wa_part {
 /** Is a tensor stored there? */
 bool wa_finder_has(const wa_finder *finder, wa_place place);
 
-/** The tensor there. WA_E_FORMAT when missing, WA_E_UNSUPPORTED when its type cannot be decoded. */
+/** The tensor there, marked as used. WA_E_FORMAT when missing, WA_E_UNSUPPORTED when its type cannot be decoded. */
 WA_CHECKED wa_status wa_finder_tensor(const wa_finder *finder, wa_place place,
                                       const wa_tensor **out, wa_error *err);
 

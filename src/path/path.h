@@ -4,6 +4,7 @@
 
 #include "compute/kernel.h"
 #include "model/model.h"
+#include "model/notes.h"
 #include "vindex/vindex.h"
 
 /* X(id, name as in job files, meaning). Design 6. DENSE is path 0: the reference, never offered to jobs. */
@@ -139,6 +140,11 @@ wa_case wa_case_dense(void);
  * Labels (family, model) and the vocabulary, which enter no path, are not compared. Errors: WA_E_MISMATCH, both numbers.
  */
 WA_CHECKED wa_status wa_vindex_match(const wa_model *model, const wa_vindex *vindex, wa_error *err);
+
+/** Add a line for every field of index.json that no walk path reads and that contradicts the model:
+ * family, vocab_size, intermediate_size, embed_scale, rope_base. Local. `name`: of the vindex. */
+WA_CHECKED wa_status wa_vindex_contradict(const wa_model *model, const wa_vindex *vindex,
+                                          const char *name, wa_notes *notes, wa_error *err);
 
 /** A layer's weights as one case reads them: views, nothing decoded. A plain value. */
 typedef struct wa_walk_layer {

@@ -24,6 +24,16 @@ bool wa_table_has_run(const wa_table *t, size_t c)
 /* --- Head
  * ----------------------------------------------------------------------------------------- */
 
+/* One a line, as the run said them. */
+static void print_warnings(const char *warnings, FILE *out)
+{
+    while (warnings != NULL && warnings[0] != '\0') {
+        size_t length = strcspn(warnings, "\n");
+        fprintf(out, "warning: %.*s\n", (int)length, warnings);
+        warnings += length + (warnings[length] == '\n');
+    }
+}
+
 static void print_sources(const wa_table *t)
 {
     const wa_result_meta *meta = &t->result->meta;
@@ -35,6 +45,7 @@ static void print_sources(const wa_table *t)
     fputc('\n', t->out);
     if (meta->requantised)
         fputs("*requantised*: the vindexes are made from a model of 6 bits or fewer\n", t->out);
+    print_warnings(meta->warnings, t->out);
     for (size_t c = 0; c < meta->dims.cases; c++)
         if (meta->cases[c].isolated)
             fprintf(t->out, "%s answers given inputs only: drift, |ΔP|, KL, TOP-1 and RATE do not apply\n",

@@ -83,6 +83,8 @@ void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *pla
     if (audit->job->kernel_check_was != NULL)
         wa_run_log_line(log, "note: kernel_check: %s of an earlier version is taken as '%s'",
                         audit->job->kernel_check_was, wa_kernel_check_name(audit->job->kernel_check));
+    for (size_t i = 0; i < audit->warnings.count; i++)
+        wa_run_log_line(log, "warning: %s", audit->warnings.items[i]);
     if (audit->tokenizer != NULL && wa_tokenizer_warning(audit->tokenizer) != NULL)
         wa_run_log_line(log, "warning: %s", wa_tokenizer_warning(audit->tokenizer));
 }

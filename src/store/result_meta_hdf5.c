@@ -67,14 +67,17 @@ static wa_status load_attributes(wa_hid file, wa_arena *arena, wa_result_meta *m
                  {"semantics", &meta->semantics},
                  {"bounds_name", &meta->bounds_name},
                  {"kernel_check", &meta->kernel_check},
+                 {"warnings", &meta->warnings},
                  {"source_format_gate", &meta->source_format[WA_GATE]},
                  {"source_format_up", &meta->source_format[WA_UP]},
                  {"source_format_down", &meta->source_format[WA_DOWN]}};
-    int64_t requantised;
+    int64_t requantised, unread;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         WA_TRY(wa_attribute_read_text(file, texts[i].name, arena, texts[i].out, err));
     WA_TRY(wa_attribute_read_i64(file, "requantised", &requantised, err));
     meta->requantised = requantised != 0;
+    WA_TRY(wa_attribute_read_i64(file, "unread_tensors", &unread, err));
+    meta->unread_tensors = (size_t)unread;
     return wa_result_fingerprint(file, arena, &meta->fingerprint, &meta->fingerprint_count, err);
 }
 

@@ -4,6 +4,7 @@
 
 #include <hdf5.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 wa_extents wa_assembly_extents(const wa_result_meta *meta)
@@ -50,12 +51,19 @@ static wa_status write_root(wa_hid file, const wa_result_meta *meta, wa_arena *a
                  {"semantics", meta->semantics},
                  {"bounds_name", meta->bounds_name},
                  {"kernel_check", meta->kernel_check == NULL ? "none" : meta->kernel_check},
+                 {"warnings", meta->warnings},
                  {"source_format_gate", meta->source_format[WA_GATE]},
                  {"source_format_up", meta->source_format[WA_UP]},
                  {"source_format_down", meta->source_format[WA_DOWN]}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         WA_TRY(write_text(file, texts[i].name, texts[i].text, arena, err));
+    for (size_t i = 0; i < meta->understood_count; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "model_%s", meta->understood[i].name);
+        WA_TRY(write_text(file, name, meta->understood[i].text, arena, err));
+    }
     WA_TRY(wa_attribute_write_i64(file, "requantised", meta->requantised, err));
+    WA_TRY(wa_attribute_write_i64(file, "unread_tensors", (int64_t)meta->unread_tensors, err));
     return write_fingerprint(file, meta, arena, err);
 }
 

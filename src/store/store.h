@@ -3,6 +3,7 @@
 #define WALKAUDIT_STORE_STORE_H
 
 #include "measure/block.h"
+#include "model/model.h"
 #include "store/capture.h"
 #include "comm/comm.h"
 #include "path/path.h"
@@ -23,6 +24,10 @@ typedef struct wa_result_meta {
     const char *job_name, *audit_name;
     const char *job_text; /* effective job, YAML */
     const char *model_path, *model_family, *semantics, *bounds_name;
+    const wa_model_fact *understood; /* [understood_count] how the model was understood; not read back */
+    size_t understood_count;
+    const char *warnings; /* on the model and its vindexes, one a line; NULL = none */
+    size_t unread_tensors; /* tensors of the decoder left out by allow_unread */
     const char *const *vindex_path; /* [vindexes] */
     const char *const *vindex_name; /* [vindexes] */
     const char *source_format[WA_PROJECTION_COUNT]; /* formats of the model's own FFN matrices, e.g. "Q4_1" or "Q4_1,Q8_0" */

@@ -87,23 +87,24 @@ static wa_status parse_sizes(wa_vindex *vindex, const json_t *root, wa_error *er
     return WA_OK;
 }
 
-static wa_status require_number(const json_t *object, const char *key, wa_error *err)
+static wa_status require_number(const json_t *object, const char *key, double *out, wa_error *err)
 {
     const json_t *value = json_object_get(object, key);
     if (!json_is_number(value))
         return wa_fail(err, WA_E_FORMAT, "key '%s': found %s, expected a number", key,
                        wa_json_type_name(value));
+    *out = json_number_value(value);
     return WA_OK;
 }
 
 /* Keys whose values we do not use, but whose wrong type makes the file unreadable for upstream. */
-static wa_status check_unused(const json_t *root, wa_error *err)
+static wa_status check_unused(wa_vindex *vindex, const json_t *root, wa_error *err)
 {
     static const char *const quants[] = {"none", "q4k"};
     static const char *const layouts[] = {"per_layer"};
     size_t number, choice;
     bool flag;
-    WA_TRY(require_number(root, "embed_scale", err));
+    WA_TRY(require_number(root, "embed_scale", &vindex->embed_scale, err));
     WA_TRY(wa_json_size(root, "down_top_k", &number, err));
     WA_TRY(wa_vindex_choice(root, "quant", quants, 2, 0, &choice, err));
     WA_TRY(wa_vindex_choice(root, "ffn_layout", layouts, 1, 0, &choice, err));
@@ -125,7 +126,7 @@ static wa_status optional_object(const json_t *root, const char *key, const json
     return WA_OK;
 }
 
-static wa_status check_model_config(const json_t *root, wa_error *err)
+static wa_status check_model_config(wa_vindex *vindex, const json_t *root, wa_error *err)
 {
     static const char *const counts[] = {"head_dim", "num_q_heads", "num_kv_heads"};
     const json_t *config;
@@ -138,7 +139,7 @@ static wa_status check_model_config(const json_t *root, wa_error *err)
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         WA_TRY(wa_json_size(config, counts[i], &number, err));
     WA_TRY(wa_json_size_or(config, "sliding_window", 0, &number, err));
-    return require_number(config, "rope_base", err);
+    return require_number(config, "rope_base", &vindex->rope_base, err);
 }
 
 static wa_status check_source(const json_t *root, wa_error *err)
@@ -292,8 +293,8 @@ static wa_status parse_root(wa_vindex_build *build, json_t *root, wa_error *err)
     vindex->extract_level = levels[level];
     vindex->gate_format = dtype == 0 ? WA_FORMAT_F32 : WA_FORMAT_F16;
     WA_TRY(parse_sizes(vindex, root, err));
-    WA_TRY(check_unused(root, err));
-    WA_TRY(check_model_config(root, err));
+    WA_TRY(check_unused(build->vindex, root, err));
+    WA_TRY(check_model_config(build->vindex, root, err));
     WA_TRY(check_source(root, err));
     WA_TRY(parse_extension(build, root, err));
     WA_TRY(parse_hashes(build, root, err));

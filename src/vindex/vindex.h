@@ -49,6 +49,7 @@ typedef struct wa_vindex {
     const char *extract_level;
     wa_format gate_format; /* index.json: dtype */
     size_t layer_count, hidden, intermediate, vocab;
+    double embed_scale, rope_base; /* as index.json has them; no rope_base: 0 */
     wa_vindex_layer *layers; /* [layer_count], arena; features = 0 where index.json lists none */
     bool present[WA_PAYLOAD_COUNT];
     bool readable[WA_PAYLOAD_COUNT]; /* present, and wa_vindex_matrix answers for all it holds */

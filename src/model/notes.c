@@ -1,0 +1,58 @@
+/* Remarks on a model, kept in an arena. */
+#include "model/notes.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static wa_status grow(wa_notes *notes, wa_error *err)
+{
+    const char **wider;
+    if (notes->count < notes->room)
+        return WA_OK;
+    size_t room = notes->room == 0 ? 8 : 2 * notes->room;
+    WA_TRY(wa_arena_take(notes->arena, room, sizeof *wider, &wider, err));
+    for (size_t i = 0; i < notes->count; i++)
+        wider[i] = notes->items[i];
+    notes->items = wider;
+    notes->room = room;
+    return WA_OK;
+}
+
+wa_status wa_notes_add(wa_notes *notes, wa_error *err, const char *format, ...)
+{
+    char text[WA_ERROR_TEXT];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (length < 0)
+        return wa_fail(err, WA_E_INTERNAL, "remark '%s' cannot be printed", format);
+    char *kept;
+    WA_TRY(wa_arena_copy(notes->arena, text, strlen(text), &kept, err));
+    WA_TRY(grow(notes, err));
+    notes->items[notes->count++] = kept;
+    return WA_OK;
+}
+
+enum { NAME_SHOWN = 80, TAIL_ROOM = 40 };
+
+void wa_listing_add(wa_listing *listing, const char *name)
+{
+    listing->count++;
+    if (listing->shown + 1 < listing->count ||
+        sizeof listing->text - listing->used < NAME_SHOWN + TAIL_ROOM)
+        return; /* once full, only counted */
+    int more = snprintf(listing->text + listing->used, NAME_SHOWN, "%s'%.*s'",
+                        listing->shown == 0 ? "" : ", ", NAME_SHOWN - 8, name);
+    listing->used += more > 0 ? (size_t)more : 0;
+    listing->shown++;
+}
+
+const char *wa_listing_text(wa_listing *listing)
+{
+    if (listing->count > listing->shown)
+        (void)snprintf(listing->text + listing->used, TAIL_ROOM, " and %zu more",
+                       listing->count - listing->shown);
+    return listing->text;
+}

@@ -1,0 +1,166 @@
+/* A model's facts as lines of text, one function a line. */
+#include "model/understood.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What the lines are made from. */
+typedef struct source {
+    const wa_config *config;
+    const wa_model *model;
+    wa_arena *arena;
+} source;
+
+static wa_status scaling_text(const wa_config *config, wa_arena *arena, char **out, wa_error *err)
+{
+    const wa_rope_scaling *scaling = &config->scaling;
+    if (config->rope_divisors != NULL)
+        return wa_arena_print(arena, out, err, "frequencies divided by rope_freqs.weight");
+    if (scaling->kind == WA_SCALING_LINEAR)
+        return wa_arena_print(arena, out, err, "linear scaling by %g", scaling->factor);
+    if (scaling->kind == WA_SCALING_LLAMA3)
+        return wa_arena_print(arena, out, err, "llama3 scaling by %g, low %g, high %g, from %g positions",
+                              scaling->factor, scaling->low_freq_factor, scaling->high_freq_factor,
+                              scaling->original_positions);
+    return wa_arena_print(arena, out, err, "no scaling");
+}
+
+static wa_status rope_text(const source *s, char **out, wa_error *err)
+{
+    const wa_model *model = s->model;
+    char *scaling;
+    if (!s->config->rotates)
+        return wa_arena_print(s->arena, out, err, "none; a table of %zu positions is added",
+                              model->positions.rows);
+    WA_TRY(scaling_text(s->config, s->arena, &scaling, err));
+    if (model->rope_local_base > 0)
+        return wa_arena_print(s->arena, out, err,
+                              "full layers: base %g, %s; sliding layers: base %g, no scaling; all "
+                              "%zu dimensions of a head",
+                              model->rope_base, scaling, model->rope_local_base, model->head_dim);
+    return wa_arena_print(s->arena, out, err, "base %g, %s; all %zu dimensions of a head",
+                          model->rope_base, scaling, model->head_dim);
+}
+
+/* "0 to 4, 6 to 10, …" of the layers that have a window. */
+static void list_layers(const wa_model *model, char *text, size_t room)
+{
+    size_t used = 0;
+    for (size_t l = 0; l < model->layer_count && used + 40 < room; l++) {
+        if (model->layers[l].window == 0)
+            continue;
+        size_t last = l;
+        while (last + 1 < model->layer_count && model->layers[last + 1].window > 0)
+            last++;
+        int more = last == l ? snprintf(text + used, room - used, "%s%zu", used > 0 ? ", " : "", l)
+                             : snprintf(text + used, room - used, "%s%zu to %zu",
+                                        used > 0 ? ", " : "", l, last);
+        used += more > 0 ? (size_t)more : 0;
+        l = last;
+    }
+    if (used + 40 >= room)
+        (void)snprintf(text + used, room - used, ", …");
+}
+
+static wa_status windows_text(const source *s, char **out, wa_error *err)
+{
+    const wa_model *model = s->model;
+    char layers[400] = "";
+    size_t count = 0;
+    for (size_t l = 0; l < model->layer_count; l++)
+        count += model->layers[l].window > 0;
+    if (count == 0)
+        return wa_arena_print(s->arena, out, err, "none");
+    list_layers(model, layers, sizeof layers);
+    return wa_arena_print(s->arena, out, err, "%zu positions in %zu of %zu layers: %s",
+                          model->sliding_window, count, model->layer_count, layers);
+}
+
+static wa_status norms_text(const source *s, char **out, wa_error *err)
+{
+    const wa_layer *layer = &s->model->layers[0];
+    bool rms = s->model->norm_kind == WA_NORM_RMS;
+    return wa_arena_print(
+        s->arena, out, err, "%s, eps %g%s; before attention and FFN%s%s",
+        rms ? "RMS" : "LayerNorm", s->model->norm_eps,
+        s->config->family->norm_offset != 0 ? ", scaled by 1 + weight" : "",
+        layer->attn_out.weight != NULL ? ", and on the output of both" : "",
+        layer->q_norm != NULL ? "; q and k of each head" : "");
+}
+
+static wa_status biases_text(const source *s, char **out, wa_error *err)
+{
+    const wa_layer *layer = &s->model->layers[0];
+    const struct {
+        const char *name;
+        const float *bias;
+    } biases[] = {{"q", layer->q_bias},   {"k", layer->k_bias},   {"v", layer->v_bias},
+                  {"o", layer->o_bias},   {"up", layer->up_bias}, {"down", layer->down_bias}};
+    char text[64] = "";
+    for (size_t i = 0, used = 0; i < sizeof biases / sizeof biases[0]; i++) {
+        if (biases[i].bias == NULL)
+            continue;
+        int more = snprintf(text + used, sizeof text - used, "%s%s", used > 0 ? ", " : "",
+                            biases[i].name);
+        used += more > 0 ? (size_t)more : 0;
+    }
+    return wa_arena_print(s->arena, out, err, "%s", text[0] == '\0' ? "none" : text);
+}
+
+static wa_status scales_text(const source *s, char **out, wa_error *err)
+{
+    const wa_model *model = s->model;
+    return wa_arena_print(s->arena, out, err,
+                          "attention %.9g, embedding %.9g, residual %.9g, logits %.9g",
+                          (double)model->attn_scale, (double)model->embed_scale,
+                          (double)model->residual_multiplier, (double)model->logits_scale);
+}
+
+static wa_status caps_text(const source *s, char **out, wa_error *err)
+{
+    const wa_model *model = s->model;
+    char attention[40] = "none";
+    char final[40] = "none";
+    if (model->attn_cap != 0)
+        (void)snprintf(attention, sizeof attention, "%g", (double)model->attn_cap);
+    if (model->final_cap != 0)
+        (void)snprintf(final, sizeof final, "%g", (double)model->final_cap);
+    return wa_arena_print(s->arena, out, err, "attention %s, final %s", attention, final);
+}
+
+static wa_status ffn_text(const source *s, char **out, wa_error *err)
+{
+    return wa_arena_print(s->arena, out, err, "%s, %s", wa_activation_name(s->model->activation),
+                          s->model->gated ? "gated" : "no gate");
+}
+
+static wa_status output_text(const source *s, char **out, wa_error *err)
+{
+    bool against = !s->model->tied && s->config->tie == WA_TIE_YES;
+    return wa_arena_print(s->arena, out, err, "%s%s",
+                          s->model->tied ? "tied to the embedding" : "its own matrix",
+                          against ? ", though the configuration ties it" : "");
+}
+
+wa_status wa_understood_build(const wa_config *config, wa_arena *arena, wa_model *model,
+                              wa_error *err)
+{
+    static const struct {
+        const char *name;
+        wa_status (*print)(const source *s, char **out, wa_error *err);
+    } lines[] = {{"rope", rope_text},     {"windows", windows_text}, {"norms", norms_text},
+                 {"biases", biases_text}, {"scales", scales_text},   {"caps", caps_text},
+                 {"ffn", ffn_text},       {"output", output_text}};
+    enum { COUNT = sizeof lines / sizeof lines[0] };
+    const source s = {.config = config, .model = model, .arena = arena};
+    wa_model_fact *facts;
+    WA_TRY(wa_arena_take(arena, COUNT, sizeof *facts, &facts, err));
+    for (size_t i = 0; i < COUNT; i++) {
+        char *text;
+        WA_TRY(lines[i].print(&s, &text, err));
+        facts[i] = (wa_model_fact){.name = lines[i].name, .text = text};
+    }
+    model->understood = facts;
+    model->understood_count = COUNT;
+    return WA_OK;
+}
