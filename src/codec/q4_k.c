@@ -22,11 +22,13 @@ void wa_decode_ref_Q4_K(const uint8_t *src, size_t blocks, float *out)
     for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
         float d = wa_load_f16(b->d);
         float dmin = wa_load_f16(b->dmin);
-        for (int i = 0; i < BLOCK; i++) {
-            float scale = d * (float)wa_k_scale(b->sc, i / SUB);
-            float min = dmin * (float)wa_k_min(b->sc, i / SUB);
-            float product = scale * (float)wa_k_nibble(b->qs, i);
-            out[i] = product - min;
+        for (int j = 0; j < SUBS; j++) {
+            float scale = d * (float)wa_k_scale(b->sc, j);
+            float min = dmin * (float)wa_k_min(b->sc, j);
+            for (int i = j * SUB; i < (j + 1) * SUB; i++) {
+                float product = scale * (float)wa_k_nibble(b->qs, i);
+                out[i] = product - min;
+            }
         }
     }
 }

@@ -12,23 +12,25 @@
 
 #include <math.h>
 
-enum { LANES = WA_ORACLE_ROWS };
+/* Groups that go through the weights together: each row is decoded once for them. */
+enum { LANES = WA_ORACLE_ROWS, GROUPS = 8 };
 
 /* A hit list that differs from ours only among scores closer than this times |x||g| is as good as
  * ours. */
 static const double TIE = 1e-6;
 
-/* Buffers for one group of at most eight positions. Arrays of [n][LANES] hold one value per
+/* Buffers for some groups of at most eight positions. Arrays of [groups][n][LANES] hold one value per
  * position. */
 typedef struct oracle {
     const wa_case *which;
     const wa_walk_layer *layer;
-    double *x;          /* [H][LANES] as the gate and up products take it */
-    double *scores;     /* [F][LANES] of the ranking rows, when some are ranked */
-    double *act;        /* [F][LANES] gate, then activations */
-    double *up;         /* [F][LANES] */
-    double *y;          /* [H][LANES] */
-    double norm[LANES]; /* |x| */
+    size_t groups;
+    double *x;      /* [groups][H][LANES] as the gate and up products take it */
+    double *scores; /* [groups][F][LANES] of the ranking rows, when some are ranked */
+    double *act;    /* [groups][F][LANES] gate, then activations */
+    double *up;     /* [groups][F][LANES] */
+    double *y;      /* [groups][H][LANES] */
+    double norm[GROUPS * LANES]; /* |x| of each position */
     wa_oracle_panel panel;
     bool *used;   /* [F]: in the hit list of the position at hand */
     int32_t *own; /* [count] */
@@ -37,14 +39,14 @@ typedef struct oracle {
     bool ranked;  /* else all are used */
 } oracle;
 
-static wa_status open_oracle(const wa_case *which, const wa_walk_layer *l, wa_arena *arena,
-                             oracle *o, wa_error *err)
+static wa_status open_oracle(const wa_case *which, const wa_walk_layer *l, size_t groups,
+                             wa_arena *arena, oracle *o, wa_error *err)
 {
     *o = (oracle){.which = which, .layer = l, .count = wa_case_hit_count(which, l->features)};
     bool drops =
         which->path == WA_PATH_WEIGHTS_FALLBACK && !wa_fallback_uses_all(which, l->features);
     o->ranked = l->select.rows > 0 && (wa_case_is_loop(which) || drops);
-    size_t row = LANES * sizeof(double);
+    size_t row = groups * LANES * sizeof(double);
     WA_TRY(wa_arena_take_raw(arena, l->hidden, row, &o->x, err));
     WA_TRY(wa_arena_take_raw(arena, l->features, row, &o->scores, err));
     WA_TRY(wa_arena_take_raw(arena, l->features, row, &o->act, err));
@@ -57,18 +59,24 @@ static wa_status open_oracle(const wa_case *which, const wa_walk_layer *l, wa_ar
                                 err);
 }
 
-/* x [rows, H] to [H][LANES]; lanes without a position are zero. */
+/* Where the values of one position begin in an array of [groups][n][LANES]; they stand LANES apart. */
+static size_t start_of(size_t position, size_t n)
+{
+    return position / LANES * n * LANES + position % LANES;
+}
+
+/* x [rows, H] to [groups][H][LANES]; lanes without a position are zero. */
 static void load_positions(oracle *o, const float *x, size_t rows)
 {
     size_t hidden = o->layer->hidden;
-    for (size_t lane = 0; lane < LANES; lane++) {
-        double sum = 0.0;
+    for (size_t position = 0; position < o->groups * LANES; position++) {
+        double sum = 0.0, *to = o->x + start_of(position, hidden);
         for (size_t h = 0; h < hidden; h++) {
-            double v = lane < rows ? (double)x[lane * hidden + h] : 0.0;
-            o->x[h * LANES + lane] = v;
+            double v = position < rows ? (double)x[position * hidden + h] : 0.0;
+            to[h * LANES] = v;
             sum += v * v;
         }
-        o->norm[lane] = sqrt(sum);
+        o->norm[position] = sqrt(sum);
     }
 }
 
@@ -95,10 +103,10 @@ static void round_positions(oracle *o, const float *x, size_t rows)
 {
     enum { BLOCK = 32 };
     size_t hidden = o->layer->hidden;
-    for (size_t lane = 0; lane < rows; lane++)
+    for (size_t position = 0; position < rows; position++)
         for (size_t h = 0; h < hidden; h += BLOCK)
-            round_x(x + lane * hidden + h, hidden - h < BLOCK ? hidden - h : BLOCK,
-                    o->x + h * LANES + lane);
+            round_x(x + position * hidden + h, hidden - h < BLOCK ? hidden - h : BLOCK,
+                    o->x + start_of(position, hidden) + h * LANES);
 }
 
 /* act = phi(gate) * up, or ungated phi(up + b_up). For the per-feature loop the gate is the ranking
@@ -106,10 +114,10 @@ static void round_positions(oracle *o, const float *x, size_t rows)
 static void activate(oracle *o)
 {
     const wa_walk_layer *l = o->layer;
-    for (size_t f = 0; f < l->features; f++)
+    for (size_t i = 0; i < o->groups * l->features; i++)
         for (size_t lane = 0; lane < LANES; lane++) {
-            size_t at = f * LANES + lane;
-            double bias = l->up_bias == NULL ? 0.0 : (double)l->up_bias[f];
+            size_t at = i * LANES + lane;
+            double bias = l->up_bias == NULL ? 0.0 : (double)l->up_bias[i % l->features];
             o->act[at] = l->gated ? wa_phi_ref(l->activation, o->act[at]) * o->up[at]
                                   : wa_phi_ref(l->activation, o->up[at] + bias);
         }
@@ -121,15 +129,15 @@ static void feed(oracle *o)
 {
     const wa_walk_layer *l = o->layer;
     bool serial = wa_case_is_loop(o->which);
-    size_t bytes = l->features * LANES * sizeof(double);
+    size_t bytes = o->groups * l->features * LANES * sizeof(double);
     if (o->ranked)
-        wa_oracle_rows(&l->select, o->x, o->scores, &o->panel);
+        wa_oracle_rows(&l->select, o->x, o->scores, o->groups, &o->panel);
     if (serial)
         memcpy(l->gated ? o->act : o->up, o->scores, bytes);
     if (l->gated && !serial)
-        wa_oracle_rows(&l->gate, o->x, o->act, &o->panel);
+        wa_oracle_rows(&l->gate, o->x, o->act, o->groups, &o->panel);
     if (l->gated || !serial)
-        wa_oracle_rows(&l->up, o->x, o->up, &o->panel);
+        wa_oracle_rows(&l->up, o->x, o->up, o->groups, &o->panel);
     activate(o);
 }
 
@@ -190,37 +198,38 @@ static double row_norm(oracle *o, size_t f)
 
 /* Is feature f, taken or left out against our choice, within the tie of the last feature we chose?
  */
-static bool is_tie(oracle *o, size_t f, size_t lane)
+static bool is_tie(oracle *o, size_t f, size_t position)
 {
     double edge = o->key[o->own[0]];
-    return fabs(o->key[f] - edge) <= TIE * o->norm[lane] * row_norm(o, f);
+    return fabs(o->key[f] - edge) <= TIE * o->norm[position] * row_norm(o, f);
 }
 
 /* The kernel's list is ours but for ties. `used` holds the kernel's on success. */
-static bool agrees_but_for_ties(oracle *o, size_t lane, const int32_t *theirs)
+static bool agrees_but_for_ties(oracle *o, size_t position, const int32_t *theirs)
 {
     if (!mark(o->used, o->layer->features, theirs, o->count))
         return false;
     for (size_t i = 0; i < o->count; i++) /* ours that they left out */
-        if (!o->used[o->own[i]] && !is_tie(o, (size_t)o->own[i], lane))
+        if (!o->used[o->own[i]] && !is_tie(o, (size_t)o->own[i], position))
             return false;
     for (size_t i = 0; i < o->count; i++) /* theirs that we left out stand after our last */
-        if (before(o->key, o->own[0], theirs[i]) && !is_tie(o, (size_t)theirs[i], lane))
+        if (before(o->key, o->own[0], theirs[i]) && !is_tie(o, (size_t)theirs[i], position))
             return false;
     return true;
 }
 
 /* Choose the features of one position: `used`. False when a score is NaN. */
-static bool choose(oracle *o, size_t lane, const int32_t *theirs)
+static bool choose(oracle *o, size_t position, const int32_t *theirs)
 {
     size_t features = o->layer->features;
+    const double *scores = o->scores + start_of(position, features);
     for (size_t f = 0; f < features; f++) {
-        o->key[f] = fabs(o->scores[f * LANES + lane]);
+        o->key[f] = fabs(scores[f * LANES]);
         if (isnan(o->key[f]))
             return false;
     }
     pick(o->key, features, o->own, o->count);
-    if (theirs == NULL || o->count == features || !agrees_but_for_ties(o, lane, theirs))
+    if (theirs == NULL || o->count == features || !agrees_but_for_ties(o, position, theirs))
         mark(o->used, features, o->own, o->count);
     return true;
 }
@@ -229,15 +238,16 @@ static bool choose(oracle *o, size_t lane, const int32_t *theirs)
  */
 static void drop_unused(oracle *o, size_t rows, const int32_t *hits)
 {
-    for (size_t lane = 0; lane < rows; lane++) {
-        const int32_t *theirs = hits == NULL ? NULL : hits + lane * o->count;
-        bool known = choose(o, lane, theirs);
-        for (size_t f = 0; f < o->layer->features; f++) {
-            double *act = &o->act[f * LANES + lane];
+    size_t features = o->layer->features;
+    for (size_t position = 0; position < rows; position++) {
+        const int32_t *theirs = hits == NULL ? NULL : hits + position * o->count;
+        double *act = o->act + start_of(position, features);
+        bool known = choose(o, position, theirs);
+        for (size_t f = 0; f < features; f++) {
             if (!known)
-                *act = NAN;
+                act[f * LANES] = NAN;
             else if (!o->used[f])
-                *act = 0.0;
+                act[f * LANES] = 0.0;
         }
     }
 }
@@ -248,27 +258,34 @@ static void project(oracle *o)
 {
     const wa_walk_layer *l = o->layer;
     bool drops = wa_case_is_loop(o->which) || o->which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU;
-    memset(o->y, 0, l->hidden * LANES * sizeof *o->y);
+    memset(o->y, 0, o->groups * l->hidden * LANES * sizeof *o->y);
     if (drops)
-        wa_oracle_drop(o->act, l->features, (double)WA_ACT_FLOOR);
+        wa_oracle_drop(o->act, o->groups * l->features, (double)WA_ACT_FLOOR);
     if (drops && !l->down_is_feature_major)
-        wa_oracle_rows_used(&l->down, o->act, o->y, &o->panel);
+        wa_oracle_rows_used(&l->down, o->act, o->y, o->groups, &o->panel);
     else if (!l->down_is_feature_major)
-        wa_oracle_rows(&l->down, o->act, o->y, &o->panel);
+        wa_oracle_rows(&l->down, o->act, o->y, o->groups, &o->panel);
     else if (drops)
-        wa_oracle_features_used(&l->down, o->act, o->y, &o->panel);
+        wa_oracle_features_used(&l->down, o->act, o->y, o->groups, &o->panel);
     else
-        wa_oracle_features(&l->down, o->act, o->y, &o->panel);
+        wa_oracle_features(&l->down, o->act, o->y, o->groups, &o->panel);
 }
 
 static void store_positions(const oracle *o, size_t rows, double *y)
 {
     const wa_walk_layer *l = o->layer;
-    for (size_t lane = 0; lane < rows; lane++)
+    for (size_t position = 0; position < rows; position++) {
+        const double *from = o->y + start_of(position, l->hidden);
         for (size_t h = 0; h < l->hidden; h++) {
             double bias = l->down_bias == NULL ? 0.0 : (double)l->down_bias[h];
-            y[lane * l->hidden + h] = o->y[h * LANES + lane] + bias;
+            y[position * l->hidden + h] = from[h * LANES] + bias;
         }
+    }
+}
+
+static size_t groups_of(size_t rows)
+{
+    return rows > GROUPS * LANES ? GROUPS : (rows + LANES - 1) / LANES;
 }
 
 wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
@@ -279,18 +296,18 @@ wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t
         return wa_fail(err, WA_E_UNSUPPORTED, "case '%s' has no oracle here", which->name);
     wa_mark mark_point = wa_arena_mark(arena);
     oracle o;
-    wa_status status = open_oracle(which, layer, arena, &o, err);
-    for (size_t first = 0; status == WA_OK && first < rows; first += LANES) {
-        size_t group = rows - first < LANES ? rows - first : LANES;
-        load_positions(&o, x + first * layer->hidden, group);
+    wa_status status = open_oracle(which, layer, groups_of(rows), arena, &o, err);
+    for (size_t first = 0; status == WA_OK && first < rows; first += GROUPS * LANES) {
+        size_t now = rows - first < GROUPS * LANES ? rows - first : GROUPS * LANES;
+        o.groups = groups_of(now);
+        load_positions(&o, x + first * layer->hidden, now);
         if (which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU)
-            round_positions(&o, x + first * layer->hidden, group);
+            round_positions(&o, x + first * layer->hidden, now);
         feed(&o);
         if (o.ranked)
-            drop_unused(&o, group,
-                        hits == NULL || which->k == WA_K_ALL ? NULL : hits + first * o.count);
+            drop_unused(&o, now, hits == NULL || which->k == WA_K_ALL ? NULL : hits + first * o.count);
         project(&o);
-        store_positions(&o, group, y + first * layer->hidden);
+        store_positions(&o, now, y + first * layer->hidden);
     }
     wa_arena_release(arena, mark_point);
     return status;

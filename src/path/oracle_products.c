@@ -6,7 +6,8 @@
 
 #include <math.h>
 
-enum { LANES = WA_ORACLE_ROWS, ROWS = 4 }; /* four rows at once hide the latency of the additions */
+/* Eight rows at once hide the latency of the additions; each is decoded once for all positions. */
+enum { LANES = WA_ORACLE_ROWS, ROWS = 8 };
 
 wa_status wa_oracle_panel_open(wa_arena *arena, size_t longest, wa_oracle_panel *out, wa_error *err)
 {
@@ -49,23 +50,31 @@ const double *wa_oracle_row(const wa_matrix *matrix, size_t f, wa_oracle_panel *
  */
 typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
 
-/* Four rows of n weights against eight positions. `in` is aligned as an arena's memory is. */
+/* Eight rows of n weights against eight positions. `in` is aligned as an arena's memory is. */
 WA_CLONES static void dot_rows(const double *restrict w, size_t n, const double *restrict in,
                                double *restrict out)
 {
     const lanes *x = (const lanes *)(const void *)in;
-    lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
+    lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0}, s6 = {0}, s7 = {0};
     for (size_t i = 0; i < n; i++) {
         s0 += w[i] * x[i];
         s1 += w[n + i] * x[i];
         s2 += w[2 * n + i] * x[i];
         s3 += w[3 * n + i] * x[i];
+        s4 += w[4 * n + i] * x[i];
+        s5 += w[5 * n + i] * x[i];
+        s6 += w[6 * n + i] * x[i];
+        s7 += w[7 * n + i] * x[i];
     }
     lanes *to = (lanes *)(void *)out;
     to[0] = s0;
     to[1] = s1;
     to[2] = s2;
     to[3] = s3;
+    to[4] = s4;
+    to[5] = s5;
+    to[6] = s6;
+    to[7] = s7;
 }
 
 static void dot_row(const double *restrict w, size_t n, const double *restrict in,
@@ -78,24 +87,35 @@ static void dot_row(const double *restrict w, size_t n, const double *restrict i
     memcpy(out, sum, sizeof sum);
 }
 
-void wa_oracle_rows(const wa_matrix *w, const double *in, double *out, wa_oracle_panel *panel)
+void wa_oracle_rows(const wa_matrix *w, const double *in, double *out, size_t groups,
+                    wa_oracle_panel *panel)
 {
-    size_t first = 0;
-    for (; first + ROWS <= w->rows; first += ROWS)
-        dot_rows(decode(w, first, ROWS, panel), w->cols, in, out + first * LANES);
-    for (; first < w->rows; first++)
-        dot_row(decode(w, first, 1, panel), w->cols, in, out + first * LANES);
+    size_t in_group = w->cols * LANES, out_group = w->rows * LANES;
+    for (size_t first = 0; first < w->rows; first += ROWS) {
+        size_t count = w->rows - first < ROWS ? w->rows - first : ROWS;
+        const double *rows = decode(w, first, count, panel);
+        for (size_t g = 0; g < groups; g++) {
+            const double *x = in + g * in_group;
+            double *y = out + g * out_group + first * LANES;
+            if (count == ROWS)
+                dot_rows(rows, w->cols, x, y);
+            for (size_t r = 0; r < count && count < ROWS; r++)
+                dot_row(rows + r * w->cols, w->cols, x, y + r * LANES);
+        }
+    }
 }
 
-/* Four features, each added in its turn. */
+/* Eight features, each added in its turn. */
 WA_CLONES static void add_rows(const double *restrict w, size_t n, const double *restrict act,
                                double *restrict out)
 {
     const lanes *a = (const lanes *)(const void *)act;
     lanes *y = (lanes *)(void *)out;
-    lanes a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3];
-    for (size_t h = 0; h < n; h++)
-        y[h] = (((y[h] + a0 * w[h]) + a1 * w[n + h]) + a2 * w[2 * n + h]) + a3 * w[3 * n + h];
+    lanes a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3], a4 = a[4], a5 = a[5], a6 = a[6], a7 = a[7];
+    for (size_t h = 0; h < n; h++) {
+        lanes sum = (((y[h] + a0 * w[h]) + a1 * w[n + h]) + a2 * w[2 * n + h]) + a3 * w[3 * n + h];
+        y[h] = (((sum + a4 * w[4 * n + h]) + a5 * w[5 * n + h]) + a6 * w[6 * n + h]) + a7 * w[7 * n + h];
+    }
 }
 
 static void add_row(const double *restrict w, size_t n, const double *restrict act,
@@ -106,13 +126,22 @@ static void add_row(const double *restrict w, size_t n, const double *restrict a
             out[h * LANES + (size_t)p] += act[p] * w[h];
 }
 
-void wa_oracle_features(const wa_matrix *w, const double *act, double *out, wa_oracle_panel *panel)
+void wa_oracle_features(const wa_matrix *w, const double *act, double *out, size_t groups,
+                        wa_oracle_panel *panel)
 {
-    size_t first = 0;
-    for (; first + ROWS <= w->rows; first += ROWS)
-        add_rows(decode(w, first, ROWS, panel), w->cols, act + first * LANES, out);
-    for (; first < w->rows; first++)
-        add_row(decode(w, first, 1, panel), w->cols, act + first * LANES, out);
+    size_t act_group = w->rows * LANES, out_group = w->cols * LANES;
+    for (size_t first = 0; first < w->rows; first += ROWS) {
+        size_t count = w->rows - first < ROWS ? w->rows - first : ROWS;
+        const double *rows = decode(w, first, count, panel);
+        for (size_t g = 0; g < groups; g++) {
+            const double *a = act + g * act_group + first * LANES;
+            double *y = out + g * out_group;
+            if (count == ROWS)
+                add_rows(rows, w->cols, a, y);
+            for (size_t r = 0; r < count && count < ROWS; r++)
+                add_row(rows + r * w->cols, w->cols, a + r * LANES, y);
+        }
+    }
 }
 
 WA_CLONES static bool all_finite(const double *values, size_t n)
@@ -149,21 +178,27 @@ static bool any_used(const double *act, size_t n)
     return false;
 }
 
-void wa_oracle_features_used(const wa_matrix *w, const double *act, double *out,
+void wa_oracle_features_used(const wa_matrix *w, const double *act, double *out, size_t groups,
                              wa_oracle_panel *panel)
 {
+    size_t act_group = w->rows * LANES, out_group = w->cols * LANES;
     for (size_t first = 0; first < w->rows; first += ROWS) {
         size_t count = w->rows - first < ROWS ? w->rows - first : ROWS;
-        const double *kept = act + first * LANES;
-        if (!any_used(kept, count))
+        bool used = false;
+        for (size_t g = 0; g < groups; g++)
+            used = used || any_used(act + g * act_group + first * LANES, count);
+        if (!used)
             continue;
         const double *rows = decode(w, first, count, panel);
-        if (count == ROWS && all_finite(rows, count * w->cols)) {
-            add_rows(rows, w->cols, kept, out); /* adding 0 * a finite number changes nothing */
-            continue;
+        bool plain = count == ROWS && all_finite(rows, count * w->cols);
+        for (size_t g = 0; g < groups; g++) {
+            const double *a = act + g * act_group + first * LANES;
+            double *y = out + g * out_group;
+            if (plain) /* adding 0 * a finite number changes nothing */
+                add_rows(rows, w->cols, a, y);
+            for (size_t r = 0; r < count && !plain; r++)
+                add_used(rows + r * w->cols, w->cols, a + r * LANES, y);
         }
-        for (size_t r = 0; r < count; r++)
-            add_used(rows + r * w->cols, w->cols, kept + r * LANES, out);
     }
 }
 
@@ -178,16 +213,21 @@ static void dot_used(const double *w, size_t n, const double *in, double *out)
     memcpy(out, sum, sizeof sum);
 }
 
-void wa_oracle_rows_used(const wa_matrix *w, const double *in, double *out, wa_oracle_panel *panel)
+void wa_oracle_rows_used(const wa_matrix *w, const double *in, double *out, size_t groups,
+                         wa_oracle_panel *panel)
 {
+    size_t in_group = w->cols * LANES, out_group = w->rows * LANES;
     for (size_t first = 0; first < w->rows; first += ROWS) {
         size_t count = w->rows - first < ROWS ? w->rows - first : ROWS;
         const double *rows = decode(w, first, count, panel);
-        if (count == ROWS && all_finite(rows, count * w->cols)) {
-            dot_rows(rows, w->cols, in, out + first * LANES);
-            continue;
+        bool plain = count == ROWS && all_finite(rows, count * w->cols);
+        for (size_t g = 0; g < groups; g++) {
+            const double *x = in + g * in_group;
+            double *y = out + g * out_group + first * LANES;
+            if (plain)
+                dot_rows(rows, w->cols, x, y);
+            for (size_t r = 0; r < count && !plain; r++)
+                dot_used(rows + r * w->cols, w->cols, x, y + r * LANES);
         }
-        for (size_t r = 0; r < count; r++)
-            dot_used(rows + r * w->cols, w->cols, in, out + (first + r) * LANES);
     }
 }

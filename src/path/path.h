@@ -210,7 +210,7 @@ size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);
  * than 1e-6*|x||g| is taken instead (a tie is no defect).
  *
  * x [rows, hidden] f32; hits [rows, wa_case_hit_count] of the kernel or NULL; y out: [rows, hidden] f64.
- * rows <= WA_ORACLE_ROWS is fastest; any number is allowed.
+ * Any number of rows: the answer for one does not depend on the others. Several decode the weights once.
  */
 enum { WA_ORACLE_ROWS = 8 };
 WA_CHECKED wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
