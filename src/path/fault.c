@@ -65,6 +65,43 @@ void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer, float *y, si
         y[i] = wa_f16_to_f32(wa_f32_to_f16(y[i]));
 }
 
+static bool is_between(size_t row, size_t rows)
+{
+    for (size_t i = 0; i < 8; i++)
+        if (row == i * (rows - 1) / 7)
+            return false;
+    return true;
+}
+
+static bool is_of_share(size_t obs, size_t layer)
+{
+    uint64_t v = ((uint64_t)obs << 16 | layer) * 0x9e3779b97f4a7c15u;
+    return (v >> 40) % 50 == 0;
+}
+
+static bool is_wrong(const wa_case *which, const wa_walk_layer *layer, const wa_walk_io *io,
+                     size_t input, size_t row, size_t rows)
+{
+    if (planted("later-batches", which, layer))
+        return io->first_obs > 0;
+    if (planted("own-stream", which, layer))
+        return input == 1;
+    if (planted("between-rows", which, layer))
+        return input == 0 && io->first_obs == 0 && is_between(row, rows);
+    return planted("share", which, layer) && is_of_share(io->first_obs + row, layer->layer);
+}
+
+void wa_fault_output(const wa_case *which, const wa_walk_layer *layer, const wa_walk_io *io,
+                     size_t input, size_t rows)
+{
+    size_t n = layer->hidden;
+    for (size_t row = 0; row < rows; row++) {
+        bool wrong = is_wrong(which, layer, io, input, row, rows);
+        for (size_t h = 0; h < n && wrong; h++)
+            io->y[row * n + h] *= 1.3F;
+    }
+}
+
 #else
 
 typedef int wa_fault_file_is_empty; /* C forbids a translation unit without a declaration */

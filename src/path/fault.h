@@ -15,6 +15,15 @@
  *   wrong-down-row    a per-feature loop adds the down row of the hit before
  *   nibble-order      interleaved_q4: neighbours of x change places, as if nibbles were swapped
  *
+ *
+ * and, of 30 %, in what a case answers:
+ *
+ *   later-batches     in every batch but the first
+ *   own-stream        on the case's own residual stream only
+ *   between-rows      on the reference's stream in the first batch only, at rows other than the first, the last and six
+ *                     evenly between, which is where versions before format 2 looked
+ *   share             at one of 50 (observation, layer) pairs, on either stream
+ *
  * The first four stand in the kernels of every path; all never in the oracle, never in DENSE. Without
  * WA_PLANT_FAULTS these are empty, so that the real binary has no trace of them.
  */
@@ -28,6 +37,9 @@ void wa_fault_q8(const wa_case *which, const wa_walk_layer *layer, int8_t *q, si
 wa_activation wa_fault_activation(const wa_case *which, const wa_walk_layer *layer);
 void wa_fault_act(const wa_case *which, const wa_walk_layer *layer, float *act, size_t n);
 void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer, float *y, size_t n);
+/** Outputs of one input of a call: the first is the reference's, the second the case's own. */
+void wa_fault_output(const wa_case *which, const wa_walk_layer *layer, const wa_walk_io *io,
+                     size_t input, size_t rows);
 
 #else
 
@@ -65,6 +77,12 @@ static inline void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer
                                 size_t n)
 {
     (void)which, (void)layer, (void)y, (void)n;
+}
+
+static inline void wa_fault_output(const wa_case *which, const wa_walk_layer *layer,
+                                   const wa_walk_io *io, size_t input, size_t rows)
+{
+    (void)which, (void)layer, (void)io, (void)input, (void)rows;
 }
 
 #endif

@@ -1,4 +1,5 @@
 /* wa_case_run: checks, buffers and row tiles; the kernels are one file each. */
+#include "path/fault.h"
 #include "path/walk.h"
 
 #include <math.h>
@@ -98,6 +99,8 @@ wa_status wa_case_run(const wa_case *which, const wa_walk_layer *layer, size_t r
     wa_mark mark = wa_arena_mark(scratch->arena);
     wa_status status = run_tiles(&walk);
     wa_arena_release(scratch->arena, mark);
+    for (size_t i = 0; i < io_count && status == WA_OK; i++)
+        wa_fault_output(which, layer, &io[i], i, rows);
     if (status == WA_OK)
         *label = which->kernel;
     return status;

@@ -1,4 +1,7 @@
 """The kernel check: what it looks at, and that it looks at every case it can judge."""
+import json
+import os
+
 import numpy as np
 import pytest
 
@@ -24,3 +27,99 @@ def test_a_k_above_the_width_means_all_features(shop, variant, path):
     assert result["case_k"].tolist() == [WIDE, -1] and result["case_k_all_layers"].tolist() == [layers, 0]
     assert f"note: {wide}: k = {WIDE} takes all features of {layers} of {layers} layers" in done.stdout
     assert f"note: {whole}: " not in done.stdout
+
+
+LAYERS, OBS = 24, 39
+PATHS = [{"path": "sparse"}, {"path": "exact"}, {"path": "sparse_serial", "k": 100}]
+
+
+@pytest.fixture(scope="module")
+def deep(shop):
+    """A model of more layers than the sample has bands, its f16 vindex, and three prompts of 13 positions."""
+    model, vindex, prompts = shop.root / "deep", shop.root / "deep-f16", shop.root / "deep.jsonl"
+    harness.run(["synth", model, "--family", "gemma3", "--shape", "tiny", "--layers", str(LAYERS), "--seed", "3"])
+    harness.run(["extract", model, vindex, "--format", "f16"])
+    rng = np.random.default_rng(5)
+    prompts.write_text("".join(json.dumps({"key": key, "ids": rng.integers(3, 200, OBS // 3).tolist()}) + "\n" for key in "abc"))
+    return lambda **keys: shop.job(model, {"v": vindex}, paths=PATHS, prompts={"file": str(prompts)}, **keys)
+
+
+def sampled(result, field="kernel_rel_l2"):
+    return np.isfinite(result[field])
+
+
+def test_the_sample_meets_every_eighth_and_layer_on_both_streams(deep):
+    job = deep()
+    done = job.run()
+    result = harness.Result(job.result_path)
+    pairs = sampled(result)
+    assert pairs.shape == (3, LAYERS, OBS)
+    assert np.array_equal(pairs, sampled(result, "kernel_own_rel_l2"))
+    assert np.all(pairs == pairs[0])
+    assert np.all(pairs[0].reshape(8, LAYERS // 8, OBS).any(axis=1)), "a position at no layer of an eighth"
+    assert np.all(pairs[0].sum(axis=1) >= 8)
+    count = int(pairs[0].sum())
+    assert result["n_kernel"].tolist() == result["n_kernel_own"].tolist() == [count] * 3
+    assert result["case_kernel_due"].tolist() == result["case_kernel_own_due"].tolist() == [count] * 3
+    assert f"kernel: {count} of {LAYERS * OBS} pairs, every layer, both streams\n" in done.stdout
+    assert f"missed with (1 - p)^{count}," in done.stdout
+    assert set(result["verdict"]) <= {"PASS", "MEASURED"}
+
+
+def test_batches_and_ranks_choose_no_pairs(deep):
+    whole = deep().result()
+    for rows, ranks, grid in ((13, None, {}), (13, 3, {"stages": 3}), (26, 2, {"stages": 1, "teams": 2})):
+        other = deep(batch={"rows": rows}, grid=grid).result(ranks=ranks)
+        for field in ("kernel_rel_l2", "kernel_own_rel_l2"):
+            assert np.array_equal(sampled(whole, field), sampled(other, field)), (rows, ranks, field)
+
+
+def test_all_none_and_numbers_of_earlier_versions(deep):
+    whole = deep(kernel_check="all").result()
+    assert np.all(sampled(whole)) and np.all(sampled(whole, "kernel_own_rel_l2"))
+    sample = deep().result()
+    pairs = sampled(sample)
+    assert np.array_equal(whole["kernel_rel_l2"][pairs], sample["kernel_rel_l2"][pairs]), "an answer depends on its neighbours"
+    job = deep(kernel_check=8)
+    done = job.run()
+    assert "note: kernel_check: 8 of an earlier version is taken as 'sample'" in done.stderr
+    assert np.array_equal(sampled(harness.Result(job.result_path)), pairs)
+    job = deep(kernel_check="none")
+    done = job.run()
+    result = harness.Result(job.result_path)
+    assert not np.any(sampled(result)) and result["case_kernel_due"].tolist() == [0, 0, 0]
+    assert "kernel: not checked\n" in done.stdout
+    assert set(result["verdict"]) == {"UNCHECKED"}
+
+
+@pytest.mark.parametrize("fault, own_only", [("later-batches", False), ("own-stream", True), ("between-rows", False),
+                                             ("share", False)])
+def test_a_fault_that_eight_rows_of_the_first_batch_would_not_meet(deep, fault, own_only):
+    """Of 30 % each; what versions before looked at is right in all but the last."""
+    job = deep(batch={"rows": 13})
+    job.run(expect=1, program=os.environ["WALKAUDIT_FAULTY"], WALKAUDIT_FAULT=fault)
+    result = harness.Result(job.result_path)
+    assert set(result["verdict"]) == {"KERNEL"}
+    first = result["obs_prompt"] == 0
+    for case, reasons in zip(result.cases, result["fail_reasons"]):
+        error, own = result.case(case, "kernel_rel_l2"), result.case(case, "kernel_own_rel_l2")
+        wrong, own_wrong = np.nan_to_num(error) > 1e-5, np.nan_to_num(own) > 1e-5
+        assert np.any(wrong) != own_only and np.any(own_wrong) == (fault != "between-rows")
+        assert np.allclose(error[wrong], 0.3, atol=0.01) and np.allclose(own[own_wrong], 0.3, atol=0.01)
+        assert ("on the case's own residual stream" in reasons.splitlines()[0]) == own_only
+        if fault == "later-batches":
+            assert not np.any((wrong | own_wrong)[:, first]) and np.all(wrong[:, ~first] == np.isfinite(error[:, ~first]))
+        if fault == "between-rows":
+            former = [i * 12 // 7 for i in range(8)]
+            assert not np.any(wrong[:, former]) and not np.any(wrong[:, ~first])
+
+
+def test_a_fault_at_one_layer_and_in_one_share_of_its_pairs(deep):
+    """The last layer alone: the sample looks there too."""
+    job = deep()
+    job.run(expect=1, program=os.environ["WALKAUDIT_FAULTY"], WALKAUDIT_FAULT="own-stream", WALKAUDIT_FAULT_LAYER=str(LAYERS - 1))
+    result = harness.Result(job.result_path)
+    for case in result.cases:
+        own = np.nan_to_num(result.case(case, "kernel_own_rel_l2"))
+        assert np.all(own[:-1] <= 1e-5) and (own[-1] > 0.29).sum() >= 8
+        assert f"layer {LAYERS - 1}, " in result.case(case, "fail_reasons").splitlines()[0]
