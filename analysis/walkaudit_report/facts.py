@@ -30,7 +30,7 @@ def build(result, prompt_limit=40, quiet=False):
         "size": {name: result.size[axis] for name, axis in
                  (("cases", "case"), ("layers", "layer"), ("prompts", "prompt"), ("observations", "obs"),
                   ("vindexes", "vindex"), ("batches", "batch"))},
-        "summary": summarise(cases),
+        "summary": summarise(cases, result.attribute("reference_verdict")),
         "reference": describe_reference(result),
         "vindexes": [{"name": name, "path": str(path)} for name, path in
                      zip(result.vindexes, result["vindex_path"])],
@@ -79,15 +79,19 @@ def describe_reference(result):
     """What the file says of the dense model itself."""
     return {"perplexity": number(result.attribute("reference_perplexity", math.nan)),
             "positions": int(result.attribute("reference_perplexity_positions", 0)),
-            "warning": result.attribute("reference_warning") or None}
+            "warning": result.attribute("reference_warning") or None,
+            "verdict": result.attribute("reference_verdict") or None,
+            "agreement": result.attribute("reference_agreement") or None}
 
 
-def summarise(cases):
+def summarise(cases, reference):
+    """Verdicts counted; reference: the word of the dense model itself."""
     verdicts = collections.Counter(case["verdict"] for case in cases)
     failed = sum(count for verdict, count in verdicts.items() if verdict not in SUCCESS)
     ran = len(cases) - verdicts["NOT-RUN"]
     return {"cases": len(cases), "passed": verdicts["PASS"], "measured": verdicts["MEASURED"],
-            "unchecked": verdicts["UNCHECKED"], "failed": failed, "not_run": verdicts["NOT-RUN"], "success": failed == 0 and ran > 0}
+            "unchecked": verdicts["UNCHECKED"], "failed": failed, "not_run": verdicts["NOT-RUN"],
+            "success": failed == 0 and ran > 0 and reference != "REFERENCE"}
 
 
 # --- Cases

@@ -15,14 +15,14 @@ _NAMES = {
     ("vindex",): "vindex_name vindex_path",
     ("payload",): "payload",
     ("prompt",): "prompt_key prompt_text prompt_rows ref_top1_id ref_top1_prob ref_margin ref_top1_text "
-                 "ref_nll ref_nll_positions",
+                 "ref_nll ref_nll_positions dump_logits_rel_l2 dump_logits_position",
     ("obs",): "obs_prompt obs_position token_id token_text",
     ("offer",): "not_offered not_offered_vindex not_offered_path",
     ("batch",): "batch_first_prompt batch_prompts",
     ("case", "projection"): "case_payload",
     ("case", "layer"): "expected_label seconds bytes_read flops layer_n_obs",
     ("case", "layer", "prompt"): "label walk_evaluations",
-    ("layer", "prompt"): "dense_evaluations",
+    ("layer", "prompt"): "dense_evaluations dump_x_rel_l2 dump_x_position dump_y_rel_l2 dump_y_position",
     ("layer", "obs"): "x_norm ref_norm h_norm",
     ("case", "prompt"): "top1_id top1_prob prob_of_ref_top1 prob_delta prob_delta_compat top1_match kl js "
                         "topk_overlap top1_text",

@@ -67,7 +67,13 @@ def reference_words(reference):
         f"{'no number' if reference['perplexity'] is None else format(reference['perplexity'], '.2f')} on "
         f"{reference['positions']} of the prompts' own tokens")
     blocks = [Text(f"Perplexity of the dense model: {value}.")]
-    return blocks + ([Text(f"Warning: {reference['warning']}", "warning")] if reference["warning"] else [])
+    if reference["warning"]:
+        blocks.append(Text(f"Warning: {reference['warning']}", "warning"))
+    if reference["agreement"]:
+        drifts = reference["verdict"] == "REFERENCE"
+        blocks.append(Text(f"The dense model{', REFERENCE:' if drifts else ''} {text.plain(reference['agreement'])}.",
+                           "warning" if drifts else "good"))
+    return blocks
 
 
 # --- Cells

@@ -6,17 +6,20 @@
 #include "engine/stage.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MOST_SETTINGS = 64, KEY_OUT = 256, KEY_RESUME, KEY_FRESH, KEY_ONLY_FAILED, KEY_MIXED,
-       KEY_MAX_TIME, KEY_GRACE, KEY_MEMORY, KEY_HELP_JOB };
+       KEY_MAX_TIME, KEY_GRACE, KEY_MEMORY, KEY_HELP_JOB, KEY_DUMP };
 /* Seconds for what is in flight when the time is up: --grace replaces it. */
 static const double GRACE = 60.0;
 
 typedef struct arguments {
     const char *job;
+    const char *dump; /* --reference-dump, relative to the working directory; NULL = none */
     const char *settings[MOST_SETTINGS];
     size_t setting_count;
     wa_cli_selection selection;
@@ -39,6 +42,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_OUT:
         args->options.out_file = arg;
+        return 0;
+    case KEY_DUMP:
+        args->dump = arg;
         return 0;
     case KEY_RESUME: /* the default */
         return 0;
@@ -85,6 +91,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static const struct argp_option OPTIONS[] = {
     {.name = "set", .key = 's', .arg = "KEY=VALUE", .doc = "set a scalar key of the job, e.g. batch.rows=8"},
     {.name = "out", .key = KEY_OUT, .arg = "FILE", .doc = "result file (jobs of one audit)"},
+    {.name = "reference-dump", .key = KEY_DUMP, .arg = "FILE", .doc = "compare the dense model with another implementation's dump (jobs of one audit)"},
     {.name = "resume", .key = KEY_RESUME, .doc = "go on with an unfinished result (the default)"},
     {.name = "fresh", .key = KEY_FRESH, .doc = "compute anew, whatever is there"},
     {.name = "only-failed", .key = KEY_ONLY_FAILED, .doc = "run only audits whose .failed.json stands"},
@@ -104,9 +111,30 @@ static void print_job_keys(void)
         printf("%-32s %-16s %-12s %s\n", keys[i].name, keys[i].type, keys[i].fallback, keys[i].meaning);
 }
 
+/* The words of --set, and --reference-dump as one: paths of a job are relative to its file, this one to where we are. */
+static wa_status all_settings(const arguments *args, wa_arena *arena, const char *const **out, size_t *count, wa_error *err)
+{
+    const char **words;
+    char here[4096] = "", *word;
+    WA_TRY(wa_arena_take(arena, args->setting_count + 1, sizeof *words, &words, err));
+    for (*count = 0; *count < args->setting_count; (*count)++)
+        words[*count] = args->settings[*count];
+    *out = words;
+    if (args->dump == NULL)
+        return WA_OK;
+    if (args->dump[0] != '/' && getcwd(here, sizeof here - 1) == NULL)
+        return wa_fail(err, WA_E_IO, "cannot tell the working directory: %s", strerror(errno));
+    WA_TRY(wa_arena_print(arena, &word, err, "audits[].reference_dump=%s%s%s", here, here[0] == '\0' ? "" : "/", args->dump));
+    words[(*count)++] = word;
+    return WA_OK;
+}
+
 static wa_status open_job(const arguments *args, wa_arena *arena, wa_job **job, wa_error *err)
 {
-    WA_TRY(wa_job_open(args->job, args->settings, args->setting_count, arena, job, err));
+    const char *const *settings;
+    size_t count;
+    WA_TRY(all_settings(args, arena, &settings, &count, err));
+    WA_TRY(wa_job_open(args->job, settings, count, arena, job, err));
     if (args->options.out_file != NULL && (*job)->audit_count != 1)
         return wa_fail(err, WA_E_USAGE, "--out names one file; the job has %zu audits",
                        (*job)->audit_count);

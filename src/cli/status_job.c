@@ -24,7 +24,7 @@ void wa_cli_print_outcome(const wa_result_status *state)
 {
     printf("finished, %zu batches; ", state->batches);
     if (state->exit_code != 0)
-        puts("some case fails, or none ran");
+        puts("some case fails, none ran, or the reference drifts");
     else if (state->unchecked > 0)
         printf("no case fails, %zu UNCHECKED\n", state->unchecked);
     else

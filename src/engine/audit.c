@@ -70,7 +70,17 @@ wa_status wa_audit_open_files(wa_audit *audit, wa_error *err)
                                      &audit->externals[c], err));
         which->external = audit->externals[c];
     }
-    return WA_OK;
+    if (audit->request->reference_dump == NULL)
+        return WA_OK;
+    const wa_dump_subject subject = {.semantics = wa_semantics_name(audit->job->semantics),
+                                     .layers = audit->model->layer_count,
+                                     .hidden = audit->model->hidden,
+                                     .vocab = audit->model->vocab,
+                                     .prompts = audit->prompt_count,
+                                     .key = audit->prompt_key,
+                                     .rows = audit->prompt_rows,
+                                     .ids = audit->ids};
+    return wa_dump_open(audit->request->reference_dump, &subject, audit->arena, &audit->dump, err);
 }
 
 static wa_status choose_cases(const wa_audit *audit, uint8_t *chosen, wa_error *err)
@@ -164,6 +174,7 @@ void wa_audit_close(wa_audit *audit)
     if (audit == NULL)
         return;
     wa_tokenizer_close(audit->tokenizer);
+    wa_dump_close(audit->dump);
     for (size_t c = 0; audit->externals != NULL && c < audit->cases.count; c++)
         wa_external_close(audit->externals[c]);
     for (size_t v = 0; v < audit->vindex_count; v++)
@@ -222,6 +233,11 @@ wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err)
     wa_prompt *prompts;
     WA_TRY(wa_prompts_open(audit->job, audit->arena, &prompts, &audit->prompt_count, err));
     audit->prompts = prompts;
+    const char **key;
+    WA_TRY(wa_arena_take(audit->arena, audit->prompt_count, sizeof *key, &key, err));
+    for (size_t p = 0; p < audit->prompt_count; p++)
+        key[p] = prompts[p].key;
+    audit->prompt_key = key;
     return encode_prompts(audit, err);
 }
 

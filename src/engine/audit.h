@@ -26,6 +26,7 @@ typedef struct wa_audit {
     wa_cases cases;
     wa_external **externals; /* [cases] owned; NULL where a case has none */
     wa_notes warnings; /* on the model, and where a vindex's index.json contradicts it */
+    wa_dump *dump;               /* owned; NULL where the job names none, or the ids are not known yet */
     const wa_captures *captures; /* NULL = nothing is kept */
     wa_tokenizer *tokenizer; /* owned; NULL where wa_audit_tokenize was not called */
 
@@ -34,6 +35,7 @@ typedef struct wa_audit {
     int32_t *ids;         /* [obs_count], all prompts end to end */
     wa_input_file *files; /* [file_count]; NULL before wa_audit_meta */
     size_t file_count;
+    const char *const *prompt_key; /* [prompt_count]; on other ranks than the first NULL, unless there is a dump */
     const wa_prompt *prompts; /* [prompt_count], NULL where wa_audit_tokenize was not called */
 } wa_audit;
 
@@ -45,7 +47,7 @@ void wa_audit_close(wa_audit *audit);
 /** Read the job's prompts and make ids of them. Local; one rank does it and shares ids and prompt_rows. */
 WA_CHECKED wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err);
 
-/** Open the files that cases of path external take their outputs from: after the ids are known. Local. */
+/** Open the files that cases of path external take their outputs from, and the reference dump: after ids and keys are known. Local. */
 WA_CHECKED wa_status wa_audit_open_files(wa_audit *audit, wa_error *err);
 
 /** Everything planning needs. nodes and memory per node (0 = unknown) come from the caller. */

@@ -27,6 +27,8 @@ typedef struct head_work {
     int32_t *next;      /* [count] id of the prompt's next token, -1 = none */
     float *next_logit;  /* [lanes][count] its logit; NaN = none */
     wa_operand *operands; /* [lanes] */
+    wa_distance *apart; /* [count] of the reference's logits from the dump's; NULL = there is no dump, or this is no lead */
+    double *strip;      /* [panel_ids] of the dump */
 } head_work;
 
 /* Where few rows are multiplied, panels of this size keep three rows within the reach of OpenBLAS's kernels for small
@@ -116,19 +118,47 @@ static float *panel_at(head_work *head, size_t first, size_t count, bool again)
     return out;
 }
 
-static void first_pass(head_work *head, size_t first, size_t count)
+/* Prompt of the job and position of row `i` of the head. */
+static size_t place_of(const head_work *head, size_t i, size_t *position)
+{
+    const wa_packing *packing = &head->batch->packing;
+    size_t row = batch_row(head, i), p = 0;
+    while (packing->start[p + 1] <= row)
+        p++;
+    *position = row - packing->start[p];
+    return head->batch->first_prompt + p;
+}
+
+/* The reference's logits of one panel beside the dump's. */
+static wa_status add_dump(head_work *head, const float *z, size_t first, size_t count, wa_error *err)
+{
+    const wa_dump *dump = head->stage->audit->dump;
+    for (size_t i = 0; head->apart != NULL && i < head->count; i++) {
+        size_t position, prompt = place_of(head, head->first + i, &position);
+        if (!wa_dump_has(dump, prompt))
+            continue;
+        WA_TRY(wa_dump_read(dump, WA_DUMP_LOGITS, prompt, 0, position, first, count, head->strip, err));
+        wa_distance_add(&head->apart[i], z + i * count, head->strip, count);
+    }
+    return WA_OK;
+}
+
+static wa_status first_pass(head_work *head, size_t first, size_t count, wa_error *err)
 {
     const float *z = panel_at(head, first, count, false);
+    WA_TRY(add_dump(head, z, first, count, err));
     for (size_t i = 0; i < head->lanes * head->count; i++) {
         (head->all_rows ? wa_logits_add_fast : wa_logits_add)(&head->logits[i], z + i * count, first, count);
         int32_t next = head->next[i % head->count];
         if (next >= 0 && (size_t)next >= first && (size_t)next - first < count)
             head->next_logit[i] = z[i * count + (size_t)next - first];
     }
+    return WA_OK;
 }
 
-static void second_pass(head_work *head, size_t first, size_t count)
+static wa_status second_pass(head_work *head, size_t first, size_t count, wa_error *err)
 {
+    (void)err;
     const float *z = panel_at(head, first, count, true);
     for (size_t i = head->count; i < head->lanes * head->count; i++) {
         size_t reference = i % head->count;
@@ -136,15 +166,16 @@ static void second_pass(head_work *head, size_t first, size_t count)
             &head->divergences[i], &head->logits[reference], &head->logits[i], z + reference * count,
             z + i * count, first, count);
     }
+    return WA_OK;
 }
 
 static wa_status stream(head_work *head, const wa_team_link *link,
-                        void (*pass)(struct head_work *, size_t, size_t), wa_error *err)
+                        wa_status (*pass)(struct head_work *, size_t, size_t, wa_error *), wa_error *err)
 {
     size_t vocab = head->stage->audit->model->vocab;
     size_t panel = 0;
     for (size_t first = 0; first < vocab; first += head->panel_ids) {
-        pass(head, first, vocab - first < head->panel_ids ? vocab - first : head->panel_ids);
+        WA_TRY(pass(head, first, vocab - first < head->panel_ids ? vocab - first : head->panel_ids, err));
         if (++panel % (head->all_rows ? 4 : 64) == 0)
             WA_TRY(link->poll(link->context, err));
     }
@@ -174,6 +205,10 @@ static wa_status open_head(head_work *head, wa_error *err)
     WA_TRY(wa_arena_take(arena, rows, sizeof *head->divergences, &head->divergences, err));
     WA_TRY(wa_arena_take(arena, rows, sizeof *head->next_logit, &head->next_logit, err));
     WA_TRY(wa_arena_take(arena, head->tile, sizeof *head->next, &head->next, err));
+    if (stage->audit->dump != NULL && stage->share.is_lead) {
+        WA_TRY(wa_arena_take(arena, head->tile, sizeof *head->apart, &head->apart, err));
+        WA_TRY(wa_arena_take_raw(arena, head->panel_ids, sizeof *head->strip, &head->strip, err));
+    }
     return wa_arena_take(arena, head->lanes, sizeof *head->operands, &head->operands, err);
 }
 
@@ -198,6 +233,8 @@ static void start_tile(head_work *head, size_t first)
         head->next[i] = prompt_ending_at(head, first + i, &prompt)
                             ? -1
                             : head->batch->ids[batch_row(head, first + i) + 1];
+    for (size_t i = 0; head->apart != NULL && i < head->count; i++)
+        head->apart[i] = (wa_distance){.apart = 0.0};
     for (size_t i = 0; i < head->lanes * head->count; i++) {
         wa_logits_start(&head->logits[i], k);
         wa_divergence_start(&head->divergences[i]);
@@ -293,6 +330,18 @@ static void add_surprise(const head_work *head, size_t i, size_t prompt)
     wa_block_i32(block, WA_FIELD_ref_nll_positions, 0, 0)[prompt]++;
 }
 
+static void store_dump(const head_work *head)
+{
+    const wa_block *block = head->batch->block;
+    for (size_t i = 0; head->apart != NULL && i < head->count; i++) {
+        size_t position, prompt = place_of(head, head->first + i, &position);
+        size_t p = prompt - head->batch->first_prompt;
+        if (wa_dump_has(head->stage->audit->dump, prompt))
+            wa_distance_keep(&head->apart[i], position, wa_block_f64(block, WA_FIELD_dump_logits_rel_l2, 0, 0) + p,
+                             wa_block_i32(block, WA_FIELD_dump_logits_position, 0, 0) + p);
+    }
+}
+
 static void store_case_row(const head_work *head, size_t lane, size_t i, size_t obs)
 {
     const wa_block *block = head->batch->block;
@@ -318,6 +367,7 @@ static void store_case_row(const head_work *head, size_t lane, size_t i, size_t 
 static void store_tile(const head_work *head)
 {
     bool is_lead = head->stage->share.is_lead;
+    store_dump(head);
     for (size_t i = 0; i < head->count; i++) {
         size_t prompt;
         bool is_last = prompt_ending_at(head, head->first + i, &prompt);
@@ -390,6 +440,7 @@ static wa_status run_text(wa_stage *stage, const wa_stage_batch *batch, const wa
     for (size_t first = 0; first < text.rows; first += text.tile) {
         start_tile(&text, first);
         WA_TRY(stream(&text, link, first_pass, err));
+        store_dump(&text);
         for (size_t i = 0; i < text.count; i++) {
             size_t prompt;
             (void)prompt_ending_at(&text, first + i, &prompt);

@@ -96,7 +96,9 @@ static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, 
         WA_TRY(add_files(audit, owner, &source, 1, items + n, audit->files + n, err));
         n++;
     }
-    return WA_OK;
+    const char *dump = audit->request->reference_dump;
+    return dump == NULL ? WA_OK
+                        : add_files(audit, "reference dump", &dump, 1, items + n, audit->files + n, err);
 }
 
 wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result_meta *meta, wa_error *err)
@@ -108,6 +110,7 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
         n += audit->vindexes[v]->file_count;
     for (size_t c = 0; c < audit->cases.count; c++)
         n += audit->cases.items[c].path == WA_PATH_EXTERNAL ? 1 : 0;
+    n += audit->request->reference_dump != NULL ? 1 : 0;
     WA_TRY(wa_arena_take(audit->arena, ITEMS_BESIDE_FILES + n, sizeof *items, &items, err));
     WA_TRY(wa_arena_take(audit->arena, n, sizeof *audit->files, &audit->files, err));
     audit->file_count = n;

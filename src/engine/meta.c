@@ -185,6 +185,7 @@ wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, const char *blas_c
                            .semantics = wa_semantics_name(audit->job->semantics),
                            .bounds_name = audit->job->bounds,
                            .kernel_check = wa_kernel_check_name(audit->job->kernel_check),
+                           .reference_dump = audit->request->reference_dump,
                            .dims = wa_audit_dims(audit),
                            .batches = plan->batches,
                            .batch_count = plan->batch_count,

@@ -72,6 +72,7 @@ static wa_status fill_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_er
     slot->work = (wa_stage_batch){.index = batch,
                                   .rows = rows,
                                   .first_obs = b->first_obs,
+                                  .first_prompt = b->first_prompt,
                                   .packing = {.start = start, .prompts = b->prompt_count},
                                   .ids = p->input->ids + b->first_obs,
                                   .h = h,

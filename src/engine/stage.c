@@ -239,6 +239,7 @@ static wa_status run_layer(wa_stage *stage, const wa_stage_batch *batch, size_t 
     if (stage->share.is_lead) {
         WA_TRY(run_reference(stage, batch, layer, link, &reference, err));
         WA_TRY(wa_stage_keep_reference(stage, batch, layer, &reference, err));
+        WA_TRY(wa_stage_compare_dump(stage, batch, layer, &reference, err));
     } else {
         WA_TRY(link->await(link->context, layer, &reference, err));
         wa_stage_post(stage, layer, reference.y, batch->rows, stage->post_ref);

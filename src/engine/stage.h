@@ -5,6 +5,7 @@
 #include "measure/block.h"
 #include "measure/sample.h"
 #include "store/capture.h"
+#include "store/dump.h"
 #include "compute/dense.h"
 #include "path/path.h"
 
@@ -54,6 +55,7 @@ typedef struct wa_stage_audit {
     size_t obs_count; /* of the whole job */
     wa_kernel_check kernel_check;
     bool encoding_check;
+    const wa_dump *dump;         /* another implementation's figures of the reference; NULL = none */
     const wa_captures *captures; /* NULL = nothing is kept */
     const char *result_path;     /* capture files go beside it; may be NULL without captures */
 } wa_stage_audit;
@@ -63,6 +65,7 @@ typedef struct wa_stage_batch {
     size_t index; /* in the plan; 0 carries the checks */
     size_t rows;
     size_t first_obs; /* of the job's observations */
+    size_t first_prompt; /* of the job's prompts */
     wa_packing packing;
     const int32_t *ids; /* [rows] */
     float *h;           /* [lanes][rows][H]: the residual streams, in and out */

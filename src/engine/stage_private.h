@@ -39,6 +39,18 @@ WA_CHECKED wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *bat
                                       const wa_reference *reference, const wa_team_link *link,
                                       wa_error *err);
 
+/** Compare x and y of the reference with the job's reference dump, where there is one. Lead only. */
+WA_CHECKED wa_status wa_stage_compare_dump(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                                           const wa_reference *reference, wa_error *err);
+/** Two rows as they come, piece by piece: sums of squares. Start with zeros. */
+typedef struct wa_distance {
+    double apart, theirs; /* |ours - theirs|^2, |theirs|^2 */
+} wa_distance;
+void wa_distance_add(wa_distance *distance, const float *ours, const double *theirs, size_t count);
+/** Keep the largest relative distance and its position in *rel_l2 and *position, which is -1 before the first; NaN is larger
+ * than any number. */
+void wa_distance_keep(const wa_distance *distance, size_t position, double *rel_l2, int32_t *at);
+
 /** ENCODING of the vindexes this rank checks, at one layer. */
 WA_CHECKED wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch,
                                              size_t layer, wa_error *err);

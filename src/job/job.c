@@ -310,6 +310,8 @@ static wa_status build_audits(const wa_job_source *source, wa_job *job, wa_error
             return WA_JOB_FAIL(source, key, err, "key '%s.vindexes' is missing", key);
         WA_TRY(build_vindexes(source, job, i, &built[i], err));
         WA_TRY(resolve(job->directory, audit->model, source->arena, &built[i].model, err));
+        if (audit->reference_dump != NULL)
+            WA_TRY(resolve(job->directory, audit->reference_dump, source->arena, &built[i].reference_dump, err));
         built[i].name = audit->name;
         names[i] = (named){audit->name, i};
     }

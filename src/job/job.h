@@ -18,6 +18,7 @@ typedef struct wa_job_vindex {
 typedef struct wa_job_audit {
     const char *name;  /* default: stem of model */
     const char *model; /* resolved */
+    const char *reference_dump; /* resolved; NULL = none */
     const wa_job_vindex *vindexes;
     size_t vindex_count;
 } wa_job_audit;

@@ -274,6 +274,19 @@ static void drop_other_prompts(const wa_job_source *source, const char *name)
         source->raw->prompts->file = NULL;
 }
 
+/* The one scalar of an audit that --set gives: what --reference-dump says. */
+static wa_status audit_scalar(const wa_job_source *source, const char *name, void **slot, wa_error *err)
+{
+    raw_job *raw = source->raw;
+    if (strcmp(name, "audits[].reference_dump") != 0)
+        return WA_OK;
+    if (raw->audits_count != 1)
+        return wa_fail(err, WA_E_JOB, "a reference dump is of one model; the job has %u audits: name it in the job file, "
+                       "key 'reference_dump' of an audit", (unsigned)raw->audits_count);
+    *slot = &raw->audits[0].reference_dump;
+    return WA_OK;
+}
+
 static wa_status apply_setting(const wa_job_source *source, const char *word, wa_error *err)
 {
     char name[128];
@@ -286,6 +299,7 @@ static wa_status apply_setting(const wa_job_source *source, const char *word, wa
 
     wa_job_kind kind = WA_JOB_TEXT;
     void *slot = wa_job_scalar(source->raw, name, &kind);
+    WA_TRY(audit_scalar(source, name, &slot, err));
     if (slot == NULL && wa_job_key_kind(name, &kind))
         return wa_fail(err, WA_E_JOB, "--set '%s': only single values outside lists can be set",
                        name);

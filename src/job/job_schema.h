@@ -20,7 +20,7 @@ typedef struct raw_vindex {
 } raw_vindex;
 
 typedef struct raw_audit {
-    char *name, *model;
+    char *name, *model, *reference_dump;
     raw_vindex *vindexes;
     uint32_t vindexes_count;
 } raw_audit;
@@ -103,6 +103,8 @@ typedef struct raw_job {
       "unique in the job")                                                               \
     X(NEEDED, raw_audit, LISTED, model, "audits[].", "string", "",                       \
       "Hugging Face directory or GGUF file")                                             \
+    X(TEXT, raw_audit, LISTED, reference_dump, "audits[].", "string", "",                \
+      "HDF5 file of another implementation's activations, compared with the dense model's; `--reference-dump`") \
     X(LIST, raw_audit, LISTED, vindexes, "audits[].", "list of vindexes", "",            \
       "required: the vindexes to compare with the model")
 

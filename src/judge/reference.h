@@ -1,9 +1,10 @@
-/* Is the reference to be trusted? What the dense model makes of the prompts' own text. Pure. */
+/* Is the reference to be trusted? What the dense model makes of the prompts' own text, and another implementation of it. Pure. */
 #ifndef WALKAUDIT_JUDGE_REFERENCE_H
 #define WALKAUDIT_JUDGE_REFERENCE_H
 
 #include "base/arena.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,5 +25,37 @@ wa_perplexity wa_perplexity_of(const double *nll, const int32_t *positions, size
 /** One sentence for the reader, or NULL when nothing is suspicious. NaN at some position is. Arena. */
 WA_CHECKED wa_status wa_perplexity_warning(const wa_perplexity *perplexity, wa_arena *arena, const char **out,
                                            wa_error *err);
+
+/** Relative L2 distance from a reference dump beyond which the reference drifts: two implementations in f32 differ by 1e-6 to
+ * 1e-5 after some tens of layers, two different models by more. */
+#define WA_DRIFT_LIMIT 1e-3
+/** The word of an audit whose reference drifts: no verdict of a case means anything then. */
+#define WA_REFERENCE_WORD "REFERENCE"
+
+/** Distances from a dump, as stored; at: position of each, -1 = not compared. Borrowed. */
+typedef struct wa_drift_figures {
+    size_t layers, prompts;
+    const double *x, *y, *logits;          /* [layers, prompts], [layers, prompts], [prompts] */
+    const int32_t *x_at, *y_at, *logits_at; /* likewise */
+} wa_drift_figures;
+
+/** The first place where the reference drifts: by layer, x before y, logits last; there the prompt that is farthest off. */
+typedef struct wa_drift {
+    size_t prompts;     /* compared; 0: there was no dump, and the rest says nothing */
+    bool drifts;
+    const char *tensor; /* "x", "y", "logits" */
+    size_t layer;       /* layers: of the logits */
+    size_t prompt;
+    int32_t position;   /* -1: a figure that must be there is not */
+    double value;
+    double before;      /* the largest distance of all that comes before; of everything where nothing drifts */
+} wa_drift;
+
+/** NaN drifts, and so does a figure that one layer lacks of a prompt that another layer has. */
+wa_drift wa_drift_find(const wa_drift_figures *figures);
+
+/** "agrees with 'DUMP' within …", or where it drifts, one line that may be shown as it is. key: of the prompt, when it drifts. Arena. */
+WA_CHECKED wa_status wa_drift_text(const wa_drift *drift, const wa_drift_figures *figures, const char *dump, const char *key,
+                                   wa_arena *arena, const char **out, wa_error *err);
 
 #endif

@@ -101,6 +101,9 @@ static bool is_index(wa_field field)
     case WA_FIELD_obs_ref_top1_id:
     case WA_FIELD_obs_top1_id:
     case WA_FIELD_row_err_worst:
+    case WA_FIELD_dump_x_position:
+    case WA_FIELD_dump_y_position:
+    case WA_FIELD_dump_logits_position:
         return true;
     default:
         return false;

@@ -62,6 +62,12 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(ref_topk_logprob, WA_PS, WA_F64, "nat", "their log-probabilities")                 \
     X(ref_nll, WA_P, WA_F64, "nat", "sum of the reference's -ln p of the prompt's own next tokens, over ref_nll_positions") \
     X(ref_nll_positions, WA_P, WA_I32, "1", "positions in it: all that have a next token, or with logits of last positions only those sampled") \
+    X(dump_x_rel_l2, WA_LP, WA_F64, "1", "distance of the dense FFN input from the reference dump's over the dump's norm; the largest of the prompt's positions") \
+    X(dump_x_position, WA_LP, WA_I32, "1", "position of it; -1 = the dump has not this prompt") \
+    X(dump_y_rel_l2, WA_LP, WA_F64, "1", "the same of the dense FFN output")             \
+    X(dump_y_position, WA_LP, WA_I32, "1", "position of it")                             \
+    X(dump_logits_rel_l2, WA_P, WA_F64, "1", "the same of the logits, over positions whose logits are computed") \
+    X(dump_logits_position, WA_P, WA_I32, "1", "position of it")                         \
     X(top1_id, WA_CP, WA_I32, "1", "token id of the case's most probable next token")    \
     X(top1_prob, WA_CP, WA_F64, "1", "its probability")                                  \
     X(prob_of_ref_top1, WA_CP, WA_F64, "1", "the case's probability of the reference's top-1") \

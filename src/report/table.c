@@ -207,6 +207,9 @@ static wa_status print_perplexity(const wa_table *t)
     WA_TRY(wa_perplexity_warning(&perplexity, t->arena, &warning, t->err));
     if (warning != NULL)
         fprintf(t->out, "warning: %s\n", warning);
+    if (r->drift_text == NULL)
+        return WA_OK;
+    fprintf(t->out, "reference%s: %s\n", r->drift.drifts ? ": " WA_REFERENCE_WORD : "", r->drift_text);
     return WA_OK;
 }
 
@@ -348,6 +351,8 @@ static wa_status print_end(const wa_table *t)
     }
     if (code != 0)
         meaning = wa_table_case_count(t) == not_run ? "no case ran" : "some case fails its verdict";
+    if (code != 0 && failed == 0 && t->result->drift.drifts)
+        meaning = "the reference drifts from its dump";
     fprintf(t->out,
             "\n%zu case%s: %zu pass, %zu measured (no bound for their bucket), %s%zu fail; exit code "
             "%d: %s\n",
@@ -397,6 +402,8 @@ wa_status wa_table_print(FILE *out, const wa_result *result, const wa_bounds *bo
 int wa_table_exit_code(const wa_result *result, const wa_verdict *verdicts)
 {
     size_t ran = 0;
+    if (result->drift.drifts)
+        return wa_status_exit_code(WA_E_VERDICT);
     for (size_t c = 0; c < result->meta.dims.cases; c++) {
         if (!wa_verdict_is_success(verdicts[c].code))
             return wa_status_exit_code(WA_E_VERDICT);

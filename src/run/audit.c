@@ -55,6 +55,29 @@ static wa_status share_prompts(task *t, wa_error *err)
     return wa_comm_broadcast(t->comm, audit->ids, counts[1] * sizeof *audit->ids, err);
 }
 
+/* Keys name the prompts of a reference dump: with one, every rank has them. Each in so many bytes, the last of them NUL. */
+static wa_status share_keys(task *t, wa_error *err)
+{
+    enum { KEY_BYTES = 256 };
+    wa_audit *audit = t->audit;
+    char *text;
+    const char **key;
+    if (audit->request->reference_dump == NULL)
+        return WA_OK;
+    wa_status status = wa_arena_take(t->arena, audit->prompt_count, KEY_BYTES, &text, err);
+    if (status == WA_OK)
+        status = wa_arena_take(t->arena, audit->prompt_count, sizeof *key, &key, err);
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    for (size_t p = 0; p < audit->prompt_count; p++) {
+        key[p] = text + p * KEY_BYTES;
+        if (is_root(t))
+            strncpy(text + p * KEY_BYTES, audit->prompt_key[p], KEY_BYTES - 1); /* a key has at most 200 bytes */
+    }
+    WA_TRY(wa_comm_broadcast(t->comm, text, audit->prompt_count * KEY_BYTES, err));
+    audit->prompt_key = key;
+    return WA_OK;
+}
+
 static wa_status build_plan(task *t, wa_error *err)
 {
     wa_plan_input input;
@@ -133,6 +156,7 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                   .obs_count = t->audit->obs_count,
                                   .kernel_check = t->audit->job->kernel_check,
                                   .encoding_check = t->audit->job->encoding_check,
+                                  .dump = t->audit->dump,
                                   .captures = t->audit->captures,
                                   .result_path = t->result_path};
     for (size_t p = 0; p < t->audit->prompt_count; p++)
@@ -238,6 +262,7 @@ wa_status wa_run_print(const wa_job *job, size_t index, FILE *table, wa_error *e
 static wa_status run_open_audit(task *t, wa_error *err)
 {
     WA_TRY(share_prompts(t, err));
+    WA_TRY(share_keys(t, err));
     WA_TRY(wa_comm_agree(t->comm, wa_audit_open_files(t->audit, err), err));
     WA_TRY(wa_comm_agree(t->comm, build_plan(t, err), err));
     WA_TRY(wa_comm_agree(t->comm,

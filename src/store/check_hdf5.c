@@ -93,9 +93,11 @@ static wa_status judge(wa_hid file, wa_arena *arena, wa_result_status *out, wa_e
 {
     wa_extents x;
     const int8_t *verdict;
+    const char *reference;
     WA_TRY(wa_result_check_version(file, err));
     WA_TRY(wa_result_extents(file, &x, err));
     WA_TRY(wa_dataset_load(file, "verdict", &x, arena, &verdict, err));
+    WA_TRY(wa_attribute_read_text(file, "reference_verdict", arena, &reference, err));
     out->finished = true;
     out->batches = x.batches;
     out->done = x.batches;
@@ -105,6 +107,8 @@ static wa_status judge(wa_hid file, wa_arena *arena, wa_result_status *out, wa_e
         if (!wa_verdict_is_success((wa_verdict_code)verdict[c]))
             out->exit_code = 1;
     }
+    if (strcmp(reference, WA_REFERENCE_WORD) == 0)
+        out->exit_code = 1;
     return WA_OK;
 }
 

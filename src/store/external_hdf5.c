@@ -1,5 +1,5 @@
 /* Path external by a file: outputs that somebody computed for the x of an earlier result. */
-#include "store/file.h"
+#include "store/foreign.h"
 #include "measure/diff.h"
 #include "store/store.h"
 
@@ -17,61 +17,11 @@ typedef struct answers {
  * weights or semantics are farther off. */
 static const double NORM_TOLERANCE = 1e-4;
 
-static wa_status check_shape(wa_hid dataset, const char *name, H5T_class_t class, const size_t *shape, int rank,
-                             wa_error *err)
-{
-    wa_ids ids = {.count = 0};
-    hsize_t extent[3] = {0, 0, 0};
-    wa_status status = WA_OK;
-    hid_t space = wa_ids_keep(&ids, H5Dget_space(dataset));
-    hid_t type = wa_ids_keep(&ids, H5Dget_type(dataset));
-    if (H5Tget_class(type) != class)
-        status = wa_fail(err, WA_E_FORMAT, "dataset '%s' holds no %s", name,
-                         class == H5T_FLOAT ? "floating-point numbers" : "integers");
-    int found = H5Sget_simple_extent_ndims(space);
-    if (status == WA_OK && (found != rank || H5Sget_simple_extent_dims(space, extent, NULL) != rank))
-        status = wa_fail(err, WA_E_FORMAT, "dataset '%s' has %d dimensions, expected %d", name, found, rank);
-    for (int d = 0; status == WA_OK && d < rank; d++)
-        if (extent[d] != shape[d])
-            status = wa_fail(err, WA_E_FORMAT, "dataset '%s': dimension %d has %llu entries, the job's has %zu", name, d,
-                             (unsigned long long)extent[d], shape[d]);
-    return wa_ids_close(&ids, status, err);
-}
-
-static wa_status open_dataset(wa_hid file, const char *name, H5T_class_t class, const size_t *shape, int rank,
-                              wa_hid *out, wa_error *err)
-{
-    hid_t dataset = H5Dopen2(file, name, H5P_DEFAULT);
-    if (dataset < 0)
-        return wa_hdf5_failed(err, WA_E_FORMAT, "cannot open dataset", name);
-    wa_status status = check_shape(dataset, name, class, shape, rank, err);
-    if (status != WA_OK) {
-        H5Dclose(dataset);
-        return status;
-    }
-    *out = dataset;
-    return WA_OK;
-}
-
-/* A small dataset as a whole; its shape is the job's, checked. */
-static wa_status read_whole(wa_hid file, const char *name, H5T_class_t class, const size_t *shape, int rank,
-                            void *values, wa_error *err)
-{
-    wa_hid dataset;
-    WA_TRY(open_dataset(file, name, class, shape, rank, &dataset, err));
-    hid_t type = class == H5T_FLOAT ? H5T_NATIVE_DOUBLE : H5T_NATIVE_INT32;
-    wa_status status = WA_OK;
-    if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
-        status = wa_hdf5_failed(err, WA_E_FORMAT, "cannot read dataset", name);
-    H5Dclose(dataset);
-    return status;
-}
-
 static wa_status check_ids(wa_hid file, const int32_t *ids, size_t obs, wa_arena *arena, wa_error *err)
 {
     int32_t *found;
     WA_TRY(wa_arena_take(arena, obs, sizeof *found, &found, err));
-    WA_TRY(read_whole(file, "token_id", H5T_INTEGER, &obs, 1, found, err));
+    WA_TRY(wa_foreign_read(file, "token_id", false, &obs, 1, found, err));
     for (size_t i = 0; i < obs; i++)
         if (found[i] != ids[i])
             return wa_fail(err, WA_E_MISMATCH,
@@ -128,7 +78,7 @@ static wa_status take_norms(answers *a, const wa_dims *dims, wa_arena *arena, wa
     if (!wa_size_mul(dims->layers, dims->rows, &count))
         return wa_fail(err, WA_E_MEMORY, "%zu layers of %zu observations overflow", dims->layers, dims->rows);
     WA_TRY(wa_arena_take(arena, count, sizeof *norms, &norms, err));
-    WA_TRY(read_whole(a->file, "x_norm", H5T_FLOAT, shape, 2, norms, err));
+    WA_TRY(wa_foreign_read(a->file, "x_norm", true, shape, 2, norms, err));
     a->x_norm = norms;
     return WA_OK;
 }
@@ -139,7 +89,7 @@ static wa_status check_file(answers *a, const wa_dims *dims, size_t hidden, cons
     size_t shape[3] = {dims->layers, dims->rows, hidden};
     WA_TRY(check_ids(a->file, ids, dims->rows, arena, err));
     WA_TRY(take_norms(a, dims, arena, err));
-    return open_dataset(a->file, "y_walk", H5T_FLOAT, shape, 3, &a->y_walk, err);
+    return wa_foreign_open(a->file, "y_walk", true, shape, 3, &a->y_walk, err);
 }
 
 wa_status wa_external_open_file(const wa_case *which, const wa_dims *dims, size_t hidden, const int32_t *ids,

@@ -272,6 +272,11 @@ static wa_status add_reference(const writer *w, wa_error *err)
     WA_TRY(wa_perplexity_warning(&perplexity, w->arena, &warning, err));
     WA_TRY(wa_attribute_write_f64(w->file, "reference_perplexity", perplexity.value, err));
     WA_TRY(wa_attribute_write_i64(w->file, "reference_perplexity_positions", perplexity.positions, err));
+    const char *word = r->drift.drifts ? WA_REFERENCE_WORD : r->drift.prompts > 0 ? "AGREES" : "";
+    const char *text = r->drift_text == NULL ? "" : r->drift_text;
+    WA_TRY(wa_text_escape(text, w->arena, &text, err));
+    WA_TRY(wa_attribute_write_text(w->file, "reference_verdict", word, err));
+    WA_TRY(wa_attribute_write_text(w->file, "reference_agreement", text, err));
     return wa_attribute_write_text(w->file, "reference_warning", warning == NULL ? "" : warning, err);
 }
 

@@ -51,6 +51,24 @@ static wa_status load_prompt_figures(wa_hid file, const wa_extents *x, wa_arena 
     return WA_OK;
 }
 
+static wa_status load_dump(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out, wa_error *err)
+{
+    wa_drift_figures *f = &out->dump;
+    f->layers = x->dims.layers;
+    f->prompts = x->dims.prompts;
+    WA_TRY(wa_dataset_load(file, "dump_x_rel_l2", x, arena, &f->x, err));
+    WA_TRY(wa_dataset_load(file, "dump_x_position", x, arena, &f->x_at, err));
+    WA_TRY(wa_dataset_load(file, "dump_y_rel_l2", x, arena, &f->y, err));
+    WA_TRY(wa_dataset_load(file, "dump_y_position", x, arena, &f->y_at, err));
+    WA_TRY(wa_dataset_load(file, "dump_logits_rel_l2", x, arena, &f->logits, err));
+    WA_TRY(wa_dataset_load(file, "dump_logits_position", x, arena, &f->logits_at, err));
+    out->drift = wa_drift_find(f);
+    if (out->drift.prompts == 0)
+        return WA_OK;
+    return wa_drift_text(&out->drift, f, out->meta.reference_dump, out->meta.prompt_key[out->drift.prompt], arena,
+                         &out->drift_text, err);
+}
+
 /* Every position of every case, with logits: all. */
 static wa_status load_rate_rows(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out,
                                 wa_error *err)
@@ -90,6 +108,7 @@ wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_resu
     result->source = result->meta.source;
     WA_TRY(sum_costs(file, &extents, arena, result, err));
     WA_TRY(load_prompt_figures(file, &extents, arena, result, err));
+    WA_TRY(load_dump(file, &extents, arena, result, err));
     WA_TRY(load_rate_rows(file, &extents, arena, result, err));
     WA_TRY(wa_result_load_cases(file, &extents, arena, result, err));
     *out = result;

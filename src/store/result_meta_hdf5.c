@@ -68,6 +68,7 @@ static wa_status load_attributes(wa_hid file, wa_arena *arena, wa_result_meta *m
                  {"bounds_name", &meta->bounds_name},
                  {"kernel_check", &meta->kernel_check},
                  {"warnings", &meta->warnings},
+                 {"reference_dump", &meta->reference_dump},
                  {"source_format_gate", &meta->source_format[WA_GATE]},
                  {"source_format_up", &meta->source_format[WA_UP]},
                  {"source_format_down", &meta->source_format[WA_DOWN]}};

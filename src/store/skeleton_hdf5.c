@@ -52,6 +52,7 @@ static wa_status write_root(wa_hid file, const wa_result_meta *meta, wa_arena *a
                  {"bounds_name", meta->bounds_name},
                  {"kernel_check", meta->kernel_check == NULL ? "none" : meta->kernel_check},
                  {"warnings", meta->warnings},
+                 {"reference_dump", meta->reference_dump},
                  {"source_format_gate", meta->source_format[WA_GATE]},
                  {"source_format_up", meta->source_format[WA_UP]},
                  {"source_format_down", meta->source_format[WA_DOWN]}};

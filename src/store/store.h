@@ -8,6 +8,7 @@
 #include "comm/comm.h"
 #include "path/path.h"
 #include "job/plan.h"
+#include "judge/reference.h"
 #include "judge/verdict.h"
 
 #include <stdio.h>
@@ -28,6 +29,7 @@ typedef struct wa_result_meta {
     size_t understood_count;
     const char *warnings; /* on the model and its vindexes, one a line; NULL = none */
     size_t unread_tensors; /* tensors of the decoder left out by allow_unread */
+    const char *reference_dump; /* path of the dump that the reference was compared with; NULL or empty = none */
     const char *const *vindex_path; /* [vindexes] */
     const char *const *vindex_name; /* [vindexes] */
     const char *source_format[WA_PROJECTION_COUNT]; /* formats of the model's own FFN matrices, e.g. "Q4_1" or "Q4_1,Q8_0" */
@@ -139,6 +141,9 @@ typedef struct wa_result {
     const int64_t *bytes_read, *flops; /* [cases] likewise */
     const double *ref_top1_prob, *ref_margin; /* [prompts] */
     const int32_t *ref_top1_id;
+    wa_drift_figures dump; /* distances from the reference dump */
+    wa_drift drift;        /* what they say; drift.prompts 0: there was none */
+    const char *drift_text; /* the same in words; NULL likewise */
     const double *ref_nll;            /* [prompts] */
     const int32_t *ref_nll_positions; /* [prompts] */
     const char *const *ref_top1_text;
