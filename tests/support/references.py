@@ -144,13 +144,17 @@ class Library:
                 self.codes.setdefault(code, []).append(name)
 
     def faults_of_definitions(self):
-        """Codes that more than one row defines, and documents that the index does not name."""
+        """Codes that more than one row defines, and documents and codes that the index does not name."""
         for code, names in self.codes.items():
             if len(names) > 1:
                 yield f"doc/{names[-1]}", f"{code} is defined {len(names)} times: {', '.join(names)}"
         for name in self.texts:
             if name != "README.md" and f"({name})" not in self.texts["README.md"]:
                 yield "doc/README.md", f"has no line for {name}"
+        for letter in sorted({code[0] for code in self.codes}):
+            last = max((code for code in self.codes if code[0] == letter), key=lambda code: int(code[1:]))
+            if not re.search(rf"\b{last}\b", self.texts["README.md"]):
+                yield "doc/README.md", f"its table of codes does not reach {last}"
 
     def missing_sections(self, document, numbers):
         if document not in self.sections:
