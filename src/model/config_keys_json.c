@@ -77,7 +77,7 @@ static const wa_key_rule rules[] = {
     ONLY("is_encoder_decoder", "off") ONLY("add_cross_attention", "off")
     ONLY("partial_rotary_factor", "1|null") ONLY("rotary_pct", "1|null")
     ONLY("rotary_emb_fraction", "1|null") ONLY("rope_interleaved", "off")
-    ONLY("rotary_emb_interleaved", "off") ONLY("use_rope", "true|null") ONLY("no_rope_layers", "off")
+    ONLY("rotary_emb_interleaved", "off") ONLY("use_mrope", "off") ONLY("use_rope", "true|null") ONLY("no_rope_layers", "off")
     ONLY("no_rope_layer_interval", "off") ONLY("nope_layer_interval", "off")
     ONLY("position_embedding_type", "rope|absolute|null") ONLY("alibi", "off")
     ONLY("use_alibi", "off") ONLY("alibi_bias_max", "off") ONLY("use_ntk", "off")
@@ -134,7 +134,8 @@ static const wa_key_rule rules[] = {
     INERT("image_seq_length") INERT("vision_feature_*") INERT("projector_hidden_act")
     INERT("multimodal_projector_bias") INERT("image_grid_pinpoints") INERT("*_config")
     INERT("unsloth_*") INERT("model_name") INERT("license") INERT("_flash_attn_2_enabled")
-    INERT("transformers.js_config")
+    INERT("transformers.js_config") INERT("is_llama_config") INERT("_num_labels")
+    INERT("max_sequence_length") INERT("model_max_length")
     /* clang-format on */
 };
 
@@ -197,18 +198,33 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-/* One of the classes must be one that predicts the next token. */
-static wa_status check_architectures(const json_t *root, wa_error *err)
+static bool predicts(const char *class_name)
 {
-    static const char *const generate[] = {"ForCausalLM", "ForConditionalGeneration", "LMHeadModel"};
+    static const char *const ends[] = {"ForCausalLM", "ForConditionalGeneration", "LMHeadModel"};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (ends_with(class_name, ends[i]))
+            return true;
+    return false;
+}
+
+/* One of the classes must be one that predicts the next token; one of another family's is told,
+ * since the model type decides. Beside a text_config it is the class of the whole. */
+static wa_status check_architectures(const json_t *root, bool is_whole, const wa_family *family,
+                                     wa_notes *notes, wa_error *err)
+{
     const json_t *list = json_object_get(root, "architectures");
     const char *found = NULL;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *name = json_string_value(json_array_get(list, i));
-        for (size_t g = 0; name != NULL && g < sizeof generate / sizeof generate[0]; g++)
-            if (ends_with(name, generate[g]))
-                return WA_OK;
         found = name != NULL ? name : "no string";
+        if (name == NULL || !predicts(name))
+            continue;
+        if (is_whole || family->classes == NULL || wa_key_has_word(family->classes, ' ', name))
+            return WA_OK;
+        return wa_notes_add(notes, err,
+                            "'architectures' names %.100s, which is no class of family '%s'; the "
+                            "model type decides",
+                            name, family->family);
     }
     if (found == NULL)
         return WA_OK; /* absent, null or empty: nothing is claimed */
@@ -225,7 +241,7 @@ wa_status wa_config_keys_json(const json_t *root, const json_t *text, const wa_f
     WA_TRY(walk(text, family, notes, &unknown, err));
     if (root != text)
         WA_TRY(walk(root, family, notes, &unknown, err));
-    WA_TRY(check_architectures(root, err));
+    WA_TRY(check_architectures(root, root != text, family, notes, err));
     if (unknown.count == 0)
         return WA_OK;
     return wa_notes_add(notes, err, "keys of config.json that family '%s' does not know: %s",

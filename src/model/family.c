@@ -123,7 +123,8 @@ static const wa_config_keys gpt2_keys = {
 /* A Gemma 3 base of 1e6 is for full layers; sliding ones have their own. The window of 4096 is what
  * the authors' configuration classes assume when the key is absent. */
 #define GEMMA3_FACTS                                                                               \
-    .family = "gemma3", .names = &sandwich_names, .sandwich = true, .qk_norm = true,               \
+    .family = "gemma3", .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",              \
+    .names = &sandwich_names, .sandwich = true, .qk_norm = true,               \
     .window_rule = WA_WINDOW_PATTERN, .window_pattern = 6, .window = 4096, .rope_base = 1e6,       \
     .local_rope_base = 1e4, .q_heads = 8, .kv_heads = 4, .attn_scalar = 256, .caps = true
 #define LLAMA_FACTS                                                                                \
@@ -151,6 +152,7 @@ static const wa_family families[FAMILY_COUNT] = {
     [GEMMA3_TEXT] = {.model_type = "gemma3_text", GEMMA_FACTS, GEMMA3_FACTS},
     [GEMMA2] = {.model_type = "gemma2",
                 .family = "gemma2",
+                .classes = "Gemma2ForCausalLM",
                 GEMMA_FACTS,
                 .names = &sandwich_names,
                 .rope_base = 1e4,
@@ -166,23 +168,27 @@ static const wa_family families[FAMILY_COUNT] = {
                 .final_cap = 30},
     [GEMMA] = {.model_type = "gemma",
                .family = "gemma",
+               .classes = "GemmaForCausalLM",
                GEMMA_FACTS,
                .names = &llama_names,
                .rope_base = 1e4,
                .larql_refusal = "LARQL runs Gemma 1 as Gemma 2, which is not the model (S4)"},
     [LLAMA] = {.model_type = "llama",
                .family = "llama",
+               .classes = "LlamaForCausalLM LLaMAForCausalLM",
                .names = &llama_names,
                LLAMA_FACTS,
                .biases = WA_BIAS_ATTENTION_FLAG},
     [MISTRAL] = {.model_type = "mistral",
                  .family = "mistral",
+                 .classes = "MistralForCausalLM",
                  .names = &llama_names,
                  LLAMA_FACTS,
                  .window_rule = WA_WINDOW_ALL,
                  .window = 4096},
     [QWEN2] = {.model_type = "qwen2",
                .family = "qwen2",
+               .classes = "Qwen2ForCausalLM",
                .names = &llama_names,
                LLAMA_FACTS,
                .biases = WA_BIAS_QKV,
@@ -190,6 +196,7 @@ static const wa_family families[FAMILY_COUNT] = {
                .window = 4096},
     [QWEN3] = {.model_type = "qwen3",
                .family = "qwen3",
+               .classes = "Qwen3ForCausalLM",
                .names = &llama_names,
                LLAMA_FACTS,
                .qk_norm = true,
@@ -198,6 +205,7 @@ static const wa_family families[FAMILY_COUNT] = {
                .window = 4096},
     [GRANITE] = {.model_type = "granite",
                  .family = "granite",
+                 .classes = "GraniteForCausalLM",
                  .names = &llama_names,
                  LLAMA_FACTS,
                  .biases = WA_BIAS_ATTENTION_FLAG,
@@ -205,6 +213,7 @@ static const wa_family families[FAMILY_COUNT] = {
                  .multipliers = true},
     [STARCODER2] = {.model_type = "starcoder2",
                     .family = "starcoder2",
+                    .classes = "Starcoder2ForCausalLM",
                     .keys = &starcoder2_keys,
                     .names = &starcoder2_names,
                     .norm_kind = WA_NORM_LAYER,
@@ -217,6 +226,7 @@ static const wa_family families[FAMILY_COUNT] = {
                     .larql_rope_base = 1e4},
     [GPT2] = {.model_type = "gpt2",
               .family = "gpt2",
+              .classes = "GPT2LMHeadModel",
               .keys = &gpt2_keys,
               .names = &gpt2_names,
               .norm_kind = WA_NORM_LAYER,

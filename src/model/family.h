@@ -64,6 +64,7 @@ typedef struct wa_config_keys {
 typedef struct wa_family {
     const char *model_type; /* of config.json, matched exactly */
     const char *family;     /* as index.json names it */
+    const char *classes;    /* of transformers, split by ' '; NULL = none are known */
     const wa_config_keys *keys;
     const wa_names *names;
     wa_norm_kind norm_kind;

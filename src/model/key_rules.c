@@ -14,8 +14,7 @@ static bool fits(const char *pattern, const char *key)
     return strcmp(key, pattern) == 0;
 }
 
-/* Is `word` one of the words of `list`? */
-static bool has_word(const char *list, char separator, const char *word)
+bool wa_key_has_word(const char *list, char separator, const char *word)
 {
     size_t length = strlen(word);
     for (const char *at = list; at != NULL; at = strchr(at, separator)) {
@@ -31,7 +30,7 @@ const wa_key_rule *wa_key_find(const wa_key_rule *rules, size_t count, const cha
 {
     for (size_t i = 0; i < count; i++)
         if (fits(rules[i].key, key) &&
-            (rules[i].families == NULL || has_word(rules[i].families, ' ', family)))
+            (rules[i].families == NULL || wa_key_has_word(rules[i].families, ' ', family)))
             return &rules[i];
     return NULL;
 }
@@ -41,8 +40,8 @@ wa_status wa_key_judge(const wa_key_rule *rule, const char *key, const wa_key_va
 {
     if (rule->kind == WA_KEY_WARNED)
         return wa_notes_add(notes, err, "'%.100s': %s", key, rule->meaning);
-    if (rule->kind != WA_KEY_ONLY || has_word(rule->only, '|', value->text) ||
-        (value->is_off && has_word(rule->only, '|', "off")))
+    if (rule->kind != WA_KEY_ONLY || wa_key_has_word(rule->only, '|', value->text) ||
+        (value->is_off && wa_key_has_word(rule->only, '|', "off")))
         return WA_OK;
     if (rule->meaning != NULL)
         return wa_fail(err, WA_E_UNSUPPORTED, "%s are unsupported: '%.100s' is %s", rule->meaning,

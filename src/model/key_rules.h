@@ -28,6 +28,9 @@ typedef struct wa_key_value {
     bool is_off;
 } wa_key_value;
 
+/** Is `word` one of the words of `list`? */
+bool wa_key_has_word(const char *list, char separator, const char *word);
+
 /** The row that fits, NULL when the key is unknown. */
 const wa_key_rule *wa_key_find(const wa_key_rule *rules, size_t count, const char *key,
                                const char *family);

@@ -1,6 +1,8 @@
 /* Remarks on a model, kept in an arena. */
 #include "model/notes.h"
 
+#include "model/tokenizer_utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,10 +30,14 @@ wa_status wa_notes_add(wa_notes *notes, wa_error *err, const char *format, ...)
     va_end(args);
     if (length < 0)
         return wa_fail(err, WA_E_INTERNAL, "remark '%s' cannot be printed", format);
-    char *kept;
-    WA_TRY(wa_arena_copy(notes->arena, text, strlen(text), &kept, err));
+    /* Names come from files: no control character breaks the line, no cut one its encoding. */
+    for (char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = '?';
+    wa_text kept = {NULL, 0};
+    WA_TRY(wa_utf8_repair((wa_text){text, strlen(text)}, notes->arena, &kept, err));
     WA_TRY(grow(notes, err));
-    notes->items[notes->count++] = kept;
+    notes->items[notes->count++] = kept.data;
     return WA_OK;
 }
 

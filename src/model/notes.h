@@ -11,7 +11,7 @@ typedef struct wa_notes {
     size_t count, room;
 } wa_notes;
 
-/** Add a line. WA_E_MEMORY. */
+/** Add a line, always valid UTF-8 without control characters. WA_E_MEMORY. */
 WA_CHECKED wa_status wa_notes_add(wa_notes *notes, wa_error *err, const char *format, ...)
     WA_PRINTF(3, 4);
 

@@ -244,6 +244,8 @@ TOLD_KEYS = [
     ({"auto_map": {"AutoModel": "modeling.M"}}, ["'auto_map': the model brings code of its own"]),
     ({"query_pre_attn_scalar": 8, "of_my_own": [1]}, ["keys of config.json that family 'llama' does not know: ", "'of_my_own'",
                                                       "'query_pre_attn_scalar'"]),
+    ({"architectures": ["MixtralForCausalLM"]}, ["'architectures' names MixtralForCausalLM, which is no class of family 'llama'"]),
+    ({"broken\nline\x7f": 1}, ["does not know: 'broken?line?'"]),
     ({"rope_theta": 77}, ["'rope_theta' 10000 of the RoPE object is used, 'rope_theta' 77 beside it is not"]),
     ({"rope_parameters": {"rope_theta": 1e4, "beta_fast": 32}}, ["keys of the RoPE object that are not used: 'beta_fast'"]),
 ]

@@ -414,7 +414,127 @@ static void numbers_without_sense_are_refused(void)
         refused(cases[i].text, NATIVE, WA_E_FORMAT, cases[i].says);
 }
 
-WA_SUITE("config", WA_CASE(gemma3_fills_in_what_its_published_file_leaves_out),
+/* --- as transformers 5 reads it --- */
+
+static void the_object_of_rope_wins_over_what_stands_beside_it(void)
+{
+    static const struct {
+        const char *text;
+        double base;
+        size_t notes;
+    } cases[] = {
+        {LLAMA ",\"rope_theta\":9}", 9, 0},
+        {LLAMA ",\"rope_theta\":9,\"rope_parameters\":{\"rope_theta\":7}}", 7, 1},
+        {LLAMA ",\"rope_theta\":9,\"rope_parameters\":{\"rope_theta\":9}}", 9, 0},
+        {LLAMA ",\"rope_theta\":9,\"rope_parameters\":{\"rope_theta\":null}}", 9, 0},
+        {LLAMA ",\"rope_theta\":9,\"rope_scaling\":{\"rope_theta\":7}}", 7, 1},
+        {LLAMA ",\"rope_theta\":9,\"rope_scaling\":{}}", 9, 0},
+        {LLAMA ",\"rope_scaling\":{},\"rope_parameters\":{\"rope_theta\":7}}", 7, 0},
+        {LLAMA ",\"rope_scaling\":null,\"rope_parameters\":{\"rope_theta\":7}}", 7, 0},
+        {LLAMA ",\"rope_scaling\":{\"rope_theta\":7},\"rope_parameters\":{\"rope_theta\":7}}", 7, 0},
+        {LLAMA ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":7},"
+               "\"sliding_attention\":{\"rope_theta\":5}}}", 7, 0},
+        {LLAMA ",\"rope_parameters\":{\"rope_theta\":7,\"factor\":2}}", 7, 1},
+        {LLAMA "}", 1e4, 0},
+    };
+    wa_arena *arena = open_arena();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wa_config config = must(cases[i].text, NATIVE, arena);
+        CU_ASSERT_EQUAL(config.facts.rope_base, cases[i].base);
+        CU_ASSERT_EQUAL(config.notes.count, cases[i].notes);
+    }
+    wa_arena_close(arena);
+    refused(LLAMA ",\"rope_scaling\":{\"rope_theta\":7},\"rope_parameters\":{\"rope_theta\":8}}",
+            NATIVE, WA_E_UNSUPPORTED, "both given and differ");
+    refused(LLAMA ",\"rope_parameters\":{\"full_attention\":{\"partial_rotary_factor\":0.5}}}", NATIVE,
+            WA_E_UNSUPPORTED, "'partial_rotary_factor' is 0.5");
+    refused(LLAMA ",\"rope_scaling\":{\"partial_rotary_factor\":0.25}}", NATIVE, WA_E_UNSUPPORTED,
+            "'partial_rotary_factor' is 0.25");
+}
+
+static void llama3_takes_its_positions_from_where_they_stand(void)
+{
+#define LLAMA3 ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1," \
+               "\"high_freq_factor\":4"
+#define POSITIONS ",\"original_max_position_embeddings\":"
+    static const struct {
+        const char *text;
+        double positions;
+    } cases[] = {
+        {LLAMA LLAMA3 POSITIONS "64}}", 64},
+        {LLAMA ",\"max_position_embeddings\":128" LLAMA3 "}}", 128},
+        {LLAMA ",\"max_position_embeddings\":128" LLAMA3 POSITIONS "64}}", 64},
+        {LLAMA POSITIONS "32" LLAMA3 POSITIONS "64}}", 32},
+    };
+    wa_arena *arena = open_arena();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CU_ASSERT_EQUAL(must(cases[i].text, NATIVE, arena).scaling.original_positions,
+                        cases[i].positions);
+    wa_arena_close(arena);
+    refused(LLAMA LLAMA3 "}}", NATIVE, WA_E_FORMAT, "original_max_position_embeddings");
+}
+
+/* 4096, as the configuration classes of transformers have it; null means none. */
+static void absent_windows_have_the_default_of_the_family(void)
+{
+#define OF_TYPE(name) "{\"model_type\":\"" name "\",\"num_attention_heads\":4," SIZES
+    static const struct {
+        const char *text;
+        size_t window;
+        bool slides; /* the last layer */
+    } cases[] = {
+        {OF_TYPE("mistral") "}", 4096, true},
+        {OF_TYPE("mistral") ",\"sliding_window\":null}", 0, true},
+        {OF_TYPE("mistral") ",\"sliding_window\":7}", 7, true},
+        {OF_TYPE("qwen2") "}", 0, false},
+        {OF_TYPE("qwen2") ",\"use_sliding_window\":true,\"max_window_layers\":2}", 4096, true},
+        {OF_TYPE("qwen3") ",\"use_sliding_window\":true,\"max_window_layers\":2}", 4096, true},
+        {OF_TYPE("starcoder2") "}", 0, true},
+        {LLAMA "}", 0, false},
+    };
+    wa_arena *arena = open_arena();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wa_config config = must(cases[i].text, NATIVE, arena);
+        CU_ASSERT_EQUAL(config.facts.sliding_window, cases[i].window);
+        CU_ASSERT_EQUAL(wa_config_is_sliding(&config, 5), cases[i].slides);
+    }
+    CU_ASSERT_EQUAL(must(cases[0].text, LARQL, arena).facts.sliding_window, 0);
+    wa_arena_close(arena);
+}
+
+/* Keys as published configurations have them: no remark on any. */
+static void published_configurations_pass_in_silence(void)
+{
+    static const char *const texts[] = {
+        LLAMA ",\"architectures\":[\"LlamaForCausalLM\"],\"is_llama_config\":true,"
+              "\"rope_interleaved\":false,\"transformers.js_config\":{\"dtype\":\"q4\"},"
+              "\"pretraining_tp\":1,\"attention_dropout\":0.0,\"initializer_range\":0.04,"
+              "\"rope_scaling\":null,\"torch_dtype\":\"bfloat16\",\"eos_token_id\":[1,2]}",
+        OF_TYPE("qwen2") ",\"use_mrope\":false,\"use_sliding_window\":false,\"sliding_window\":4096,"
+              "\"max_window_layers\":21,\"layer_types\":[\"full_attention\",\"full_attention\","
+              "\"full_attention\",\"full_attention\",\"full_attention\",\"full_attention\"]}",
+        OF_TYPE("gemma3_text") ",\"cache_implementation\":\"hybrid\",\"_sliding_window_pattern\":6,"
+              "\"use_bidirectional_attention\":false,\"attn_logit_softcapping\":null,"
+              "\"rope_local_base_freq\":10000,\"rope_theta\":1000000}",
+        "{\"model_type\":\"gemma3\",\"architectures\":[\"Gemma3ForConditionalGeneration\"],"
+        "\"boi_token_index\":255999,\"mm_tokens_per_image\":256,\"vision_config\":{\"a\":1},"
+        "\"text_config\":{\"model_type\":\"gemma3_text\"," SIZES "}}",
+    };
+    wa_arena *arena = open_arena();
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        wa_config config = must(texts[i], NATIVE, arena);
+        CU_ASSERT_EQUAL(config.notes.count, 0);
+        for (size_t n = 0; n < config.notes.count; n++)
+            fprintf(stderr, "    %s\n", config.notes.items[n]);
+    }
+    wa_arena_close(arena);
+}
+
+WA_SUITE("config", WA_CASE(the_object_of_rope_wins_over_what_stands_beside_it),
+         WA_CASE(llama3_takes_its_positions_from_where_they_stand),
+         WA_CASE(absent_windows_have_the_default_of_the_family),
+         WA_CASE(published_configurations_pass_in_silence),
+         WA_CASE(gemma3_fills_in_what_its_published_file_leaves_out),
          WA_CASE(gemma3_under_larql_scales_no_frequency),
          WA_CASE(new_style_rope_parameters_are_read),
          WA_CASE(gemma2_caps_and_scalar_have_defaults_that_null_removes),
