@@ -28,6 +28,21 @@ wa_status wa_attribute_write_text(wa_hid object, const char *name, const char *t
     return wa_ids_close(&ids, write_values(object, name, type, type, space, &text, err), err);
 }
 
+/* A string of just so many bytes, NUL-terminated; negative on failure. */
+static wa_hid word_type(wa_ids *ids, size_t bytes)
+{
+    hid_t type = wa_ids_keep(ids, H5Tcopy(H5T_C_S1));
+    return type < 0 || H5Tset_size(type, bytes) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0 ? -1 : type;
+}
+
+wa_status wa_attribute_write_word(wa_hid object, const char *name, const char *text, wa_error *err)
+{
+    wa_ids ids = {.count = 0};
+    wa_hid type = word_type(&ids, strlen(text) + 1);
+    wa_hid space = wa_ids_keep(&ids, H5Screate(H5S_SCALAR));
+    return wa_ids_close(&ids, write_values(object, name, type, type, space, text, err), err);
+}
+
 wa_status wa_attribute_write_texts(wa_hid object, const char *name, const char *const *texts,
                                    size_t count, wa_error *err)
 {
@@ -160,4 +175,32 @@ wa_status wa_attribute_read_i64(wa_hid object, const char *name, int64_t *out, w
 {
     wa_ids ids = {.count = 0};
     return wa_ids_close(&ids, read_i64(&ids, object, name, out, err), err);
+}
+
+static wa_status read_word(wa_ids *ids, wa_hid object, const char *name, char out[WA_WORD_BYTES], wa_error *err)
+{
+    if (H5Aexists(object, name) <= 0)
+        return wa_fail(err, WA_E_FORMAT, "no attribute '%s'", name);
+    hid_t attribute = wa_ids_keep(ids, H5Aopen(object, name, H5P_DEFAULT));
+    hid_t stored = attribute < 0 ? -1 : wa_ids_keep(ids, H5Aget_type(attribute));
+    hid_t space = attribute < 0 ? -1 : wa_ids_keep(ids, H5Aget_space(attribute));
+    if (stored < 0 || space < 0)
+        return wa_hdf5_failed(err, WA_E_FORMAT, "cannot read attribute", name);
+    if (H5Sget_simple_extent_npoints(space) != 1 || H5Tget_class(stored) != H5T_STRING ||
+        H5Tis_variable_str(stored) != 0 || H5Tget_size(stored) >= WA_WORD_BYTES)
+        return wa_fail(err, WA_E_FORMAT, "attribute '%s': found another type, expected a text of less than %d bytes", name,
+                       WA_WORD_BYTES);
+    wa_hid type = word_type(ids, WA_WORD_BYTES);
+    char text[WA_WORD_BYTES] = "";
+    if (type < 0 || H5Aread(attribute, type, text) < 0)
+        return wa_hdf5_failed(err, WA_E_FORMAT, "cannot read attribute", name);
+    memcpy(out, text, WA_WORD_BYTES);
+    out[WA_WORD_BYTES - 1] = '\0';
+    return WA_OK;
+}
+
+wa_status wa_attribute_read_word(wa_hid object, const char *name, char out[WA_WORD_BYTES], wa_error *err)
+{
+    wa_ids ids = {.count = 0};
+    return wa_ids_close(&ids, read_word(&ids, object, name, out, err), err);
 }

@@ -44,6 +44,11 @@ WA_CHECKED wa_status wa_attribute_write_i64(wa_hid object, const char *name, int
                                             wa_error *err);
 WA_CHECKED wa_status wa_attribute_write_f64(wa_hid object, const char *name, double value,
                                             wa_error *err);
+/** A short text of fixed length, for files whose damage must be found and not crash HDF5: a text of variable length lies in
+ * a heap whose own sizes HDF5 1.10 believes. read: at most WA_WORD_BYTES - 1 bytes, else WA_E_FORMAT. */
+enum { WA_WORD_BYTES = 128 };
+WA_CHECKED wa_status wa_attribute_write_word(wa_hid object, const char *name, const char *text, wa_error *err);
+WA_CHECKED wa_status wa_attribute_read_word(wa_hid object, const char *name, char out[WA_WORD_BYTES], wa_error *err);
 /** Values of `count` numbers; type is one of the number types. */
 WA_CHECKED wa_status wa_attribute_write_numbers(wa_hid object, const char *name,
                                                 wa_layout_type type, const void *values,

@@ -28,7 +28,7 @@ static wa_status write_identity(wa_hid file, size_t batch, const char *hash, con
                                 bool has_encoding, wa_error *err)
 {
     WA_TRY(wa_attribute_write_i64(file, "walkaudit_part", WA_LAYOUT_VERSION, err));
-    WA_TRY(wa_attribute_write_text(file, "fingerprint", hash, err));
+    WA_TRY(wa_attribute_write_word(file, "fingerprint", hash, err));
     WA_TRY(wa_attribute_write_i64(file, "batch", (int64_t)batch, err));
     WA_TRY(wa_attribute_write_i64(file, "has_encoding", has_encoding, err));
     WA_TRY(wa_attribute_write_i64(file, "logits_all", dims->logits_all, err));
@@ -159,15 +159,11 @@ static wa_status expect_i64(wa_hid file, const char *name, int64_t expected, wa_
 
 static wa_status check_hash(wa_hid file, const char *hash, wa_error *err)
 {
-    wa_arena *arena;
-    WA_TRY(wa_arena_open("part", 0, &arena, err));
-    const char *found = "";
-    wa_status status = wa_attribute_read_text(file, "fingerprint", arena, &found, err);
-    if (status == WA_OK && hash != NULL && strcmp(found, hash) != 0)
-        status = wa_fail(err, WA_E_FORMAT,
-                         "part of another job: fingerprint '%.80s', expected '%s'", found, hash);
-    wa_arena_close(arena);
-    return status;
+    char found[WA_WORD_BYTES];
+    WA_TRY(wa_attribute_read_word(file, "fingerprint", found, err));
+    if (hash != NULL && strcmp(found, hash) != 0)
+        return wa_fail(err, WA_E_FORMAT, "part of another job: fingerprint '%.80s', expected '%s'", found, hash);
+    return WA_OK;
 }
 
 static wa_status check_identity(wa_hid file, const char *hash, size_t batch, const wa_dims *dims,
