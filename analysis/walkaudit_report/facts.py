@@ -12,7 +12,7 @@ from . import layout, stats
 from .progress import Progress
 
 SCHEMA, VERSION = "walkaudit-report", 1
-SUCCESS = ("PASS", "MEASURED", "UNCHECKED")  # verdicts that count as success
+SUCCESS = ("PASS", "MEASURED", "UNCHECKED", "LEFT-OUT")  # verdicts that count as success
 SURVEYED = ("rel_l2", "eta", "drift", "one_minus_cos")
 EXTREMES = ("min_cos", "max_rel_l2", "max_eta", "max_l2", "max_max_abs")
 
@@ -22,6 +22,7 @@ def build(result, prompt_limit=40, quiet=False):
     surveys = survey_all(result, quiet)
     shown = choose_prompts(result, prompt_limit)
     cases = [describe_case(result, case, surveys, shown) for case in range(len(result.cases))]
+    vindexes = describe_vindexes(result)
     document = {
         "schema": SCHEMA, "schema_version": VERSION,
         "result": result.path.name, "title": result.attribute("title"), "source": result.attribute("source"),
@@ -30,10 +31,9 @@ def build(result, prompt_limit=40, quiet=False):
         "size": {name: result.size[axis] for name, axis in
                  (("cases", "case"), ("layers", "layer"), ("prompts", "prompt"), ("observations", "obs"),
                   ("vindexes", "vindex"), ("batches", "batch"))},
-        "summary": summarise(cases, result.attribute("reference_verdict")),
+        "summary": summarise(cases, vindexes, result.attribute("reference_verdict")),
         "reference": describe_reference(result),
-        "vindexes": [{"name": name, "path": str(path)} for name, path in
-                     zip(result.vindexes, result["vindex_path"])],
+        "vindexes": vindexes,
         "cases": cases,
         "prompts": [describe_prompt(result, prompt, cases, at) for at, prompt in enumerate(shown)],
         "prompts_left_out": len(result.prompts) - len(shown),
@@ -84,14 +84,29 @@ def describe_reference(result):
             "agreement": result.attribute("reference_agreement") or None}
 
 
-def summarise(cases, reference):
+def describe_vindexes(result):
+    """Each vindex with its verdict, the files of it that nobody read, and those that nobody knows."""
+    out = []
+    for at, name in enumerate(result.vindexes):
+        files = [line.rpartition(": unknown") if ": unknown" in line else line.partition(": ")
+                 for line in str(result["vindex_files"][at]).split("\n") if line]
+        out.append({"name": name, "path": str(result["vindex_path"][at]), "verdict": result.words("vindex_verdict")[at],
+                    "reason": str(result["vindex_reason"][at]),
+                    "read": [file for file, _, what in files if what == "read"],
+                    "not_read": [file for file, _, what in files if what.startswith("not read")],
+                    "unknown": [file + like for file, mark, like in files if mark == ": unknown"]})
+    return out
+
+
+def summarise(cases, vindexes, reference):
     """Verdicts counted; reference: the word of the dense model itself."""
     verdicts = collections.Counter(case["verdict"] for case in cases)
     failed = sum(count for verdict, count in verdicts.items() if verdict not in SUCCESS)
     ran = len(cases) - verdicts["NOT-RUN"]
+    unaudited = sum(vindex["verdict"] == "UNAUDITED" for vindex in vindexes)
     return {"cases": len(cases), "passed": verdicts["PASS"], "measured": verdicts["MEASURED"],
-            "unchecked": verdicts["UNCHECKED"], "failed": failed, "not_run": verdicts["NOT-RUN"],
-            "success": failed == 0 and ran > 0 and reference != "REFERENCE"}
+            "unchecked": verdicts["UNCHECKED"], "failed": failed, "not_run": verdicts["NOT-RUN"], "unaudited": unaudited,
+            "success": failed == 0 and unaudited == 0 and ran > 0 and reference != "REFERENCE"}
 
 
 # --- Cases

@@ -58,7 +58,8 @@ def read(path, folder):
         dates = [str(run[name])[:10] for run in runs for name in ("ended", "started") if run.get(name)]
         return {"path": path.relative_to(folder).as_posix(), "title": result.attribute("title"),
                 "job": facts.describe_job(result), "size": dict(result.size), "cases": cases,
-                "summary": facts.summarise(cases), "date": max(dates, default=""),
+                "summary": facts.summarise(cases, facts.describe_vindexes(result), result.attribute("reference_verdict")),
+                "date": max(dates, default=""),
                 "not_offered": [str(line) for line in result["not_offered"]]}
 
 

@@ -40,6 +40,8 @@ def headline(summary):
     words = (f"{text.plural(summary['cases'], 'case')}: {passed} {'passes' if passed == 1 else 'pass'}, {measured} measured"
              f"{' (no bound for their bucket)' if measured else ''}, "
              f"{str(summary['unchecked']) + ' unchecked, ' if summary['unchecked'] else ''}{failed} {'fails' if failed == 1 else 'fail'}")
+    if summary["unaudited"]:
+        words += f"; vindexes of which no case ran: {summary['unaudited']}"
     return words + ("; no case ran, and so the audit fails" if summary["not_run"] == summary["cases"] else "")
 
 
@@ -80,7 +82,7 @@ def reference_words(reference):
 
 
 def verdict_cell(verdict):
-    return Cell(verdict, kind={"PASS": "good", "MEASURED": "", "UNCHECKED": ""}.get(verdict, "bad"))
+    return Cell(verdict, kind={"PASS": "good", "MEASURED": "", "UNCHECKED": "", "LEFT-OUT": ""}.get(verdict, "bad"))
 
 
 def figure_cell(value):
@@ -338,10 +340,20 @@ def largest(*values):
 
 
 def not_offered(facts):
+    blocks = [vindex_table(facts)] if facts["vindexes"] else []
     if not facts["not_offered"]:
-        return [Text("Every path that was asked for ran.")]
-    return [Text("Paths that a vindex cannot run, and what is missing:"),
+        return [*blocks, Text("Every path that was asked for ran.")]
+    return [*blocks, Text("Paths that a vindex cannot run, and what is missing:"),
             Bullets([Cell(text.plain(line)) for line in facts["not_offered"]])]
+
+
+def vindex_table(facts):
+    """What became of each vindex and of its files. An unknown file may be a payload whose name is mistyped."""
+    rows = [[Cell(text.plain(vindex["name"])), verdict_cell(vindex["verdict"]), Cell(text.plain(vindex["reason"])),
+             Cell(text.plain(", ".join(vindex["read"]))), Cell(text.plain(", ".join(vindex["not_read"]))),
+             Cell(text.plain("; ".join(vindex["unknown"])), kind="bad" if vindex["unknown"] else "")]
+            for vindex in facts["vindexes"]]
+    return Table("Vindexes and their files", column_list("vindex", "verdict", "reason", "read", "not read", "unknown"), rows)
 
 
 def provenance(facts):

@@ -75,6 +75,7 @@ def collect(paths, failed, folder, step):
                 continue
             with open_result(path) as result:
                 rows += [{"result": name, **case_row(result, case)} for case in range(len(result.cases))]
+                rows += [{"result": name, **row} for row in vindex_rows(result)]
                 if not result.cases:
                     rows.append({"result": name, **audit_row(result), "verdict": "NOT-RUN", "reasons": offers(result)})
         except Failure as failure:
@@ -115,6 +116,13 @@ def audit_row(result):
 
 def offers(result):
     return "\n".join(str(entry) for entry in result["not_offered"])
+
+
+def vindex_rows(result):
+    """A row for each vindex of which no case ran."""
+    return [{**audit_row(result), "vindex": name, "vindex_path": str(result["vindex_path"][at]),
+             "verdict": result.words("vindex_verdict")[at], "reasons": str(result["vindex_reason"][at])}
+            for at, name in enumerate(result.vindexes) if result.words("vindex_verdict")[at] in ("UNAUDITED", "LEFT-OUT")]
 
 
 def case_row(result, case):

@@ -2,6 +2,7 @@
 #include "cli/inspect.h"
 #include "vindex/flags.h"
 #include "vindex/scan.h"
+#include "vindex/inventory.h"
 #include "path/path.h"
 
 #include <inttypes.h>
@@ -52,6 +53,29 @@ static void print_payloads(const wa_vindex *vindex, FILE *out)
         uint64_t bytes = stat(vindex->files[i], &info) == 0 ? (uint64_t)info.st_size : 0;
         fprintf(out, "  %14" PRIu64 "  %s\n", bytes, vindex->files[i]);
     }
+}
+
+/* What no walk path reads, and what nobody knows. */
+static wa_status print_inventory(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
+{
+    wa_vindex_entry *entries;
+    size_t count;
+    bool any = false;
+    WA_TRY(wa_vindex_inventory(vindex, arena, &entries, &count, err));
+    for (size_t i = 0; i < count; i++) {
+        const wa_vindex_entry *e = &entries[i];
+        if (e->payload)
+            continue;
+        if (!any)
+            fprintf(out, "beside them\n");
+        any = true;
+        if (e->what != NULL)
+            fprintf(out, "  not read: %s (%s)\n", e->name, e->what);
+        else
+            fprintf(out, "  unknown file: %s%s%s\n", e->name, e->like == NULL ? "" : ", like ",
+                    e->like == NULL ? "" : e->like);
+    }
+    return WA_OK;
 }
 
 static void print_flags(const wa_vindex *vindex, FILE *out)
@@ -240,6 +264,7 @@ static wa_status print_all(const wa_vindex *vindex, bool checksums, wa_arena *ar
 {
     print_facts(vindex, out);
     print_payloads(vindex, out);
+    WA_TRY(print_inventory(vindex, arena, out, err));
     print_flags(vindex, out);
     print_notes(vindex, out);
     WA_TRY(print_cases(vindex, arena, out, err));

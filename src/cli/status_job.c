@@ -23,7 +23,9 @@ bool wa_cli_names_job(const char *path)
 void wa_cli_print_outcome(const wa_result_status *state)
 {
     printf("finished, %zu batches; ", state->batches);
-    if (state->exit_code != 0)
+    if (state->unaudited > 0)
+        printf("vindexes of which no case ran: %zu\n", state->unaudited);
+    else if (state->exit_code != 0)
         puts("some case fails, none ran, or the reference drifts");
     else if (state->unchecked > 0)
         printf("no case fails, %zu UNCHECKED\n", state->unchecked);

@@ -1,4 +1,4 @@
-/* Fingerprints of what decides an audit's numbers. Used by meta.c. */
+/* What an audit reads: fingerprints of what decides its numbers, and the files of its vindexes. Used by meta.c. */
 #ifndef WALKAUDIT_ENGINE_INPUTS_H
 #define WALKAUDIT_ENGINE_INPUTS_H
 
@@ -6,5 +6,8 @@
 
 /** Fill meta->fingerprint and audit->files: one item per input file, then prompts, cases, settings. Reads the files. */
 WA_CHECKED wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result_meta *meta, wa_error *err);
+
+/** Fill what lies in each vindex: meta->vindex_files, vindex_lack, vindex_left_out. Lists the directories. Local. */
+WA_CHECKED wa_status wa_audit_reads(const wa_audit *audit, wa_result_meta *meta, wa_error *err);
 
 #endif

@@ -194,6 +194,7 @@ wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, const char *blas_c
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         WA_TRY(source_format(audit, (wa_projection)p, &meta.source_format[p], &meta.requantised, err));
     WA_TRY(fill_vindexes(audit, &meta, err));
+    WA_TRY(wa_audit_reads(audit, &meta, err));
     WA_TRY(fill_prompts(audit, &meta, err));
     WA_TRY(fill_tokens(audit, &meta, err));
     WA_TRY(fill_cases(audit, &meta, err));

@@ -36,7 +36,8 @@ size_t wa_verdict_rank(wa_verdict_code code)
 
 bool wa_verdict_is_success(wa_verdict_code code)
 {
-    return code == WA_VERDICT_PASS || code == WA_VERDICT_MEASURED || code == WA_VERDICT_UNCHECKED;
+    return code == WA_VERDICT_PASS || code == WA_VERDICT_MEASURED || code == WA_VERDICT_UNCHECKED ||
+           code == WA_VERDICT_LEFT_OUT;
 }
 
 /* At most: one line each for NOT-RUN, DISPATCH, ENCODING, TOP-1 and DELTA-P, two for BOUND and

@@ -42,6 +42,7 @@ WA_CHECKED wa_status wa_bounds_print(const wa_bounds *bounds, wa_arena *arena, c
  * changes, so codes and order differ. Codes are 0, 1, 2, ... without a gap. */
 #define WA_VERDICT_LIST(X)                                                               \
     X(NOT_RUN, 0, "NOT-RUN")                                                             \
+    X(UNAUDITED, 12, "UNAUDITED")                                                        \
     X(DISPATCH, 1, "DISPATCH")                                                           \
     X(NON_FINITE, 2, "NON-FINITE")                                                       \
     X(ENCODING, 3, "ENCODING")                                                           \
@@ -51,6 +52,7 @@ WA_CHECKED wa_status wa_bounds_print(const wa_bounds *bounds, wa_arena *arena, c
     X(DELTA_P, 7, "DELTA-P")                                                             \
     X(RATE, 8, "RATE")                                                                   \
     X(UNCHECKED, 11, "UNCHECKED")                                                        \
+    X(LEFT_OUT, 13, "LEFT-OUT")                                                          \
     X(MEASURED, 9, "MEASURED")                                                           \
     X(PASS, 10, "PASS")
 typedef enum wa_verdict_code {
@@ -64,7 +66,7 @@ enum { WA_VERDICT_COUNT = 0 WA_VERDICT_LIST(WA_VERDICT_ONE) };
 const char *wa_verdict_name(wa_verdict_code code);
 /** Place in the list above: 0 is the most severe. */
 size_t wa_verdict_rank(wa_verdict_code code);
-/** PASS, MEASURED and UNCHECKED. */
+/** PASS, MEASURED, UNCHECKED and LEFT-OUT. UNAUDITED and LEFT-OUT are of a vindex, the others of cases: vindex.h. */
 bool wa_verdict_is_success(wa_verdict_code code);
 
 /** Row errors of one projection in the payload that the case reads; checked = false: the model's own, or check off. */

@@ -349,7 +349,9 @@ static wa_status print_end(const wa_table *t)
         snprintf(left, sizeof left, "%zu unchecked, ", unchecked);
         meaning = "no case fails";
     }
-    if (code != 0)
+    if (code != 0 && failed == 0 && wa_table_case_count(t) > 0)
+        meaning = "of some vindex no case ran";
+    else if (code != 0)
         meaning = wa_table_case_count(t) == not_run ? "no case ran" : "some case fails its verdict";
     if (code != 0 && failed == 0 && t->result->drift.drifts)
         meaning = "the reference drifts from its dump";
@@ -368,6 +370,9 @@ static wa_status print_parts(const wa_table *t)
         WA_TRY(wa_table_print_figures(t));
         WA_TRY(print_reasons(t, false, "Failures"));
         WA_TRY(print_reasons(t, true, "Unchecked"));
+    }
+    WA_TRY(wa_table_print_vindexes(t));
+    if (wa_table_case_count(t) > 0) {
         WA_TRY(wa_table_print_places(t));
         WA_TRY(wa_table_print_basis(t));
         WA_TRY(wa_table_print_coverage(t));
@@ -409,6 +414,9 @@ int wa_table_exit_code(const wa_result *result, const wa_verdict *verdicts)
             return wa_status_exit_code(WA_E_VERDICT);
         ran++;
     }
+    for (size_t v = 0; v < result->meta.dims.vindexes; v++)
+        if (!wa_verdict_is_success(wa_result_vindex_verdict(result, verdicts, v).code))
+            return wa_status_exit_code(WA_E_VERDICT);
     return ran > 0 ? 0 : wa_status_exit_code(WA_E_VERDICT);
 }
 

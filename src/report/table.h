@@ -22,7 +22,7 @@ WA_CHECKED wa_status wa_table_print(FILE *out, const wa_result *result, const wa
  * into a file. */
 bool wa_table_wants_colour(void);
 
-/** 0 when every case succeeds and at least one ran, else 1. */
+/** 0 when every case and every vindex succeeds and at least one case ran, else 1. */
 int wa_table_exit_code(const wa_result *result, const wa_verdict *verdicts);
 
 /** Judge every case of a result. verdicts [cases], arena. Local. */

@@ -32,4 +32,7 @@ WA_CHECKED wa_status wa_table_print_basis(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_coverage(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_rates(const wa_table *table);
 
+/** A line for each vindex: its verdict, which of its files nobody reads; and a warning for each unknown file. */
+WA_CHECKED wa_status wa_table_print_vindexes(const wa_table *table);
+
 #endif

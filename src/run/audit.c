@@ -110,6 +110,10 @@ static wa_status prepare_root(task *t, wa_error *err)
     /* Which host makes which bits is chance: such a result is no other's equal, and only such a run goes on with it. */
     const char *core = t->options->mixed_cores ? "mixed" : wa_blas_core();
     WA_TRY(wa_audit_meta(t->audit, t->plan, core, &t->meta, err));
+    for (size_t v = 0; v < t->meta.dims.vindexes; v++)
+        if (t->meta.vindex_lack[v][0] != '\0')
+            wa_run_log_line(t->log, "warning: no case of vindex '%s' can run: %s", t->meta.vindex_name[v],
+                            t->meta.vindex_lack[v]);
     if (t->options->out_file == NULL)
         WA_TRY(make_directory(t->audit->job->result, err));
     WA_TRY(wa_parts_open(t->result_path, &t->meta, t->options->fresh, t->arena, &t->parts, err));

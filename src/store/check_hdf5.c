@@ -92,11 +92,12 @@ static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status
 static wa_status judge(wa_hid file, wa_arena *arena, wa_result_status *out, wa_error *err)
 {
     wa_extents x;
-    const int8_t *verdict;
+    const int8_t *verdict, *vindex;
     const char *reference;
     WA_TRY(wa_result_check_version(file, err));
     WA_TRY(wa_result_extents(file, &x, err));
     WA_TRY(wa_dataset_load(file, "verdict", &x, arena, &verdict, err));
+    WA_TRY(wa_dataset_load(file, "vindex_verdict", &x, arena, &vindex, err));
     WA_TRY(wa_attribute_read_text(file, "reference_verdict", arena, &reference, err));
     out->finished = true;
     out->batches = x.batches;
@@ -109,6 +110,11 @@ static wa_status judge(wa_hid file, wa_arena *arena, wa_result_status *out, wa_e
     }
     if (strcmp(reference, WA_REFERENCE_WORD) == 0)
         out->exit_code = 1;
+    for (size_t v = 0; v < x.dims.vindexes; v++) {
+        out->unaudited += vindex[v] == WA_VERDICT_UNAUDITED ? 1 : 0;
+        if (!wa_verdict_is_success((wa_verdict_code)vindex[v]))
+            out->exit_code = 1;
+    }
     return WA_OK;
 }
 

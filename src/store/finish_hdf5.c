@@ -241,24 +241,44 @@ static wa_status add_rates(const writer *w, const wa_rates *rates, wa_error *err
     return add_member(w, "n_next", rates, sizeof *rates, offsetof(wa_rates, n_next), err);
 }
 
+static wa_status add_vindex_verdicts(const writer *w, const wa_verdict *verdicts, wa_error *err)
+{
+    const wa_result_meta *meta = &w->result->meta;
+    size_t vindexes = meta->dims.vindexes;
+    int8_t *codes;
+    const char **reasons;
+    WA_TRY(wa_arena_take(w->arena, vindexes, 1, &codes, err));
+    WA_TRY(wa_arena_take(w->arena, vindexes, sizeof *reasons, &reasons, err));
+    for (size_t v = 0; v < vindexes; v++) {
+        wa_vindex_verdict verdict = wa_result_vindex_verdict(w->result, verdicts, v);
+        codes[v] = (int8_t)verdict.code;
+        WA_TRY(wa_text_escape(verdict.reason, w->arena, &reasons[v], err));
+    }
+    WA_TRY(add(w, "", "vindex_verdict", "", codes, err));
+    return add(w, "", "vindex_reason", "", reasons, err);
+}
+
 static wa_status add_verdicts(const writer *w, const wa_bounds *bounds, wa_error *err)
 {
     size_t cases = w->extents->dims.cases;
     int8_t *codes;
     const char **reasons;
     wa_rates *rates;
+    wa_verdict *verdicts;
+    WA_TRY(wa_arena_take(w->arena, cases, sizeof *verdicts, &verdicts, err));
     WA_TRY(wa_arena_take(w->arena, cases, 1, &codes, err));
     WA_TRY(wa_arena_take(w->arena, cases, sizeof *reasons, &reasons, err));
     WA_TRY(wa_arena_take(w->arena, cases, sizeof *rates, &rates, err));
     for (size_t c = 0; c < cases; c++) {
-        wa_verdict verdict;
-        WA_TRY(wa_verdict_judge(bounds, &w->result->evidence[c], w->arena, &verdict, err));
-        codes[c] = (int8_t)verdict.code;
-        rates[c] = verdict.rates != NULL ? *verdict.rates : wa_rates_none();
-        WA_TRY(join_reasons(&verdict, w->arena, &reasons[c], err));
+        wa_verdict *verdict = &verdicts[c];
+        WA_TRY(wa_verdict_judge(bounds, &w->result->evidence[c], w->arena, verdict, err));
+        codes[c] = (int8_t)verdict->code;
+        rates[c] = verdict->rates != NULL ? *verdict->rates : wa_rates_none();
+        WA_TRY(join_reasons(verdict, w->arena, &reasons[c], err));
     }
     WA_TRY(add(w, "", "verdict", "", codes, err));
     WA_TRY(add(w, "", "fail_reasons", "", reasons, err));
+    WA_TRY(add_vindex_verdicts(w, verdicts, err));
     return w->extents->dims.logits_all ? add_rates(w, rates, err) : WA_OK;
 }
 

@@ -93,6 +93,9 @@ static const wa_layout ROWS[] = {
     ROW("case_kernel_own_due", "C", I64, META, "1", "the same on the case's own residual stream")
     ROW("vindex_name", "V", TEXT, META, "1", "name of the vindex in the job")
     ROW("vindex_path", "V", TEXT, META, "1", "path of the vindex")
+    ROW("vindex_files", "V", TEXT, META, "1", "files of the vindex, one per line: read, not read and what it is, or unknown")
+    ROW("vindex_lack", "V", TEXT, META, "1", "why no case of the vindex could run; empty where one could")
+    CODE("vindex_left_out", "V", YES, META, "whether the vindex could run some path, but none that the job names")
     ROW("prompt_key", "P", TEXT, META, "1", "key of the prompt")
     ROW("prompt_text", "P", TEXT, META, "1", "text of the prompt")
     ROW("prompt_rows", "P", I32, META, "1", "positions of the prompt")
@@ -118,6 +121,8 @@ static const wa_layout ROWS[] = {
 
     CODE("verdict", "C", VERDICT, SUMMARY, "verdict of the case: the first of its reasons")
     ROW("fail_reasons", "C", TEXT, SUMMARY, "1", "all reasons, one per line, most severe first")
+    CODE("vindex_verdict", "V", VERDICT, SUMMARY, "verdict of the vindex: the most severe of its cases, or that none ran")
+    ROW("vindex_reason", "V", TEXT, SUMMARY, "1", "why no case of the vindex ran; empty where one did")
     ROW("n_obs_distinct", "C", I64, SUMMARY, "1", "observations, a shared first token counted once")
     ROW("n_non_finite", "C", I64, SUMMARY, "1", "observations that are not finite")
     ROW("n_missing", "C", I64, SUMMARY, "1", "observations that are missing or failed")

@@ -234,6 +234,9 @@ static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_ex
     WA_TRY(write_cases(file, meta, x, arena, err));
     WA_TRY(add_texts(file, "vindex_name", x, meta->vindex_name, meta->dims.vindexes, arena, err));
     WA_TRY(add_texts(file, "vindex_path", x, meta->vindex_path, meta->dims.vindexes, arena, err));
+    WA_TRY(add_texts(file, "vindex_files", x, meta->vindex_files, meta->dims.vindexes, arena, err));
+    WA_TRY(add_texts(file, "vindex_lack", x, meta->vindex_lack, meta->dims.vindexes, arena, err));
+    WA_TRY(wa_dataset_add(file, "vindex_left_out", x, meta->vindex_left_out, err));
     WA_TRY(write_prompts(file, meta, x, arena, err));
     WA_TRY(wa_dataset_add(file, "row_err_nominal", x, meta->nominal_bound, err));
     WA_TRY(write_offers(file, meta, x, arena, err));

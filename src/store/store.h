@@ -9,7 +9,7 @@
 #include "path/path.h"
 #include "job/plan.h"
 #include "judge/reference.h"
-#include "judge/verdict.h"
+#include "judge/vindex.h"
 
 #include <stdio.h>
 
@@ -32,6 +32,9 @@ typedef struct wa_result_meta {
     const char *reference_dump; /* path of the dump that the reference was compared with; NULL or empty = none */
     const char *const *vindex_path; /* [vindexes] */
     const char *const *vindex_name; /* [vindexes] */
+    const char *const *vindex_files; /* [vindexes] a line for each file: "NAME: read", ": not read: WHAT", ": unknown, like NAME" */
+    const char *const *vindex_lack;  /* [vindexes] why no case of it could run; "" = one could */
+    const int8_t *vindex_left_out;   /* [vindexes] 1: it could run some path, but none that the job names */
     const char *source_format[WA_PROJECTION_COUNT]; /* formats of the model's own FFN matrices, e.g. "Q4_1" or "Q4_1,Q8_0" */
     bool requantised;     /* some source format has 6 bits or fewer */
     wa_dims dims;         /* rows and prompts: of the whole job */
@@ -157,6 +160,9 @@ typedef struct wa_result {
 /** Local. Open, check and summarise a finished file. Errors: WA_E_FORMAT (foreign, truncated, older format), WA_E_IO. */
 WA_CHECKED wa_status wa_result_open(const char *path, wa_arena *arena, wa_result **out, wa_error *err);
 
+/** The verdict of a vindex, given those of the cases [cases]. Local, cannot fail. */
+wa_vindex_verdict wa_result_vindex_verdict(const wa_result *result, const wa_verdict *verdicts, size_t vindex);
+
 /** Print what a result file is, for `walkaudit inspect`. */
 WA_CHECKED wa_status wa_result_describe(const char *path, FILE *out, wa_error *err);
 
@@ -178,7 +184,7 @@ typedef struct wa_result_status {
     bool owner_alive;          /* a lock with a living process or fresh heartbeat */
     const char *owner;         /* "host HOST, process PID", arena, NULL = no lock */
     int exit_code;             /* what `run` would answer: 0/1 finished, 75 resumable, 3 nothing there */
-    size_t unchecked;          /* cases of a finished result whose verdict is UNCHECKED */
+    size_t unchecked, unaudited; /* cases of a finished result that are UNCHECKED, vindexes that are UNAUDITED */
 } wa_result_status;
 WA_CHECKED wa_status wa_result_check(const char *path, wa_arena *arena, wa_result_status *out,
                                      wa_error *err);

@@ -179,7 +179,8 @@ def test_case_that_did_not_run_says_so_and_has_no_figures(gemma, tmp_path):
     report("report", path, "-o", tmp_path, expect=1)
     document = json.loads((tmp_path / "notrun.json").read_text())
     assert document["cases"][1]["verdict"] == "NOT-RUN" and "extremes" not in document["cases"][1]
-    assert document["summary"] == {"cases": 3, "passed": 2, "measured": 0, "unchecked": 0, "failed": 1, "not_run": 1, "success": False}
+    assert document["summary"] == {"cases": 3, "passed": 2, "measured": 0, "unchecked": 0, "failed": 1, "not_run": 1, "unaudited": 0,
+                                   "success": False}
     rows = Page((tmp_path / "notrun.html").read_text()).tables[0]
     assert rows[2][1] == "NOT-RUN" and set(rows[2][3:10]) == {"–"}
     assert "the library is missing" in (tmp_path / "notrun.md").read_text()
@@ -395,7 +396,7 @@ def test_success_is_what_the_program_calls_success(gemma, sweep, failing):
         assert (code == 0) == (verdicts <= set(facts.SUCCESS))
     source = (SCRIPT.parents[1] / "src/judge/verdict.c").read_text()
     rule = re.search(r"wa_verdict_is_success.*?\{(.*?)\}", source, re.DOTALL).group(1)
-    assert re.findall(r"WA_VERDICT_(\w+)", rule) == list(facts.SUCCESS)
+    assert [word.replace("_", "-") for word in re.findall(r"WA_VERDICT_(\w+)", rule)] == list(facts.SUCCESS)
 
 
 def test_installed_command_finds_its_package_and_program(gemma, tmp_path):
@@ -407,3 +408,23 @@ def test_installed_command_finds_its_package_and_program(gemma, tmp_path):
     report("report", gemma, "-o", tmp_path, "--no-plots", "--bounds", "larql", script=script, **extra)
     assert "bounds: larql" in (tmp_path / "job-audit.md").read_text()
     assert not list(prefix.rglob("__pycache__"))
+
+
+def test_a_vindex_of_which_no_case_ran_fails_the_report(shop, tmp_path):
+    """The page and its JSON say so, and so does the table of many results."""
+    bad = shop.copy("tiny-gemma3", "f32", tmp_path / "bad")
+    (bad / "gate_vectors.bin").rename(bad / "gate_vectrs.bin")
+    job = shop.job(shop.model("tiny-gemma3"), {"good": shop.vindex("tiny-gemma3", "f32"), "bad": bad}, paths=[{"path": "full_mmap"}])
+    job.run(expect=1)
+    report("report", job.result_path, "-o", tmp_path, expect=1)
+    document = json.loads((tmp_path / "job-audit.json").read_text())
+    assert document["summary"]["failed"] == 0 and document["summary"]["unaudited"] == 1 and not document["summary"]["success"]
+    good, lost = document["vindexes"]
+    assert good["verdict"] == "PASS" and "gate_vectors.bin" in good["read"] and good["unknown"] == []
+    assert lost["verdict"] == "UNAUDITED" and lost["unknown"] == ["gate_vectrs.bin, like gate_vectors.bin"]
+    assert lost["read"] == ["index.json"] and "gate_vectors.bin is missing" in lost["reason"]
+    assert "UNAUDITED" in (tmp_path / "job-audit.html").read_text()
+    report("collect", job.result_path.parent, "-o", tmp_path / "all.h5")
+    with h5py.File(tmp_path / "all.h5") as file:
+        rows = [(verdict, reason) for verdict, reason in zip(file["verdict"].asstr(), file["reasons"].asstr())]
+    assert rows[0][0] == "PASS" and rows[1][0] == "UNAUDITED" and "gate_vectors.bin is missing" in rows[1][1]

@@ -44,3 +44,68 @@ def test_a_failure_outranks_what_was_not_checked(shop, tmp_path):
                    kernel_check=0, bounds=str(bounds))
     result = job.result(expect=1)
     assert result.verdicts() == {"q:sparse": "BOUND"}
+
+
+def spoilt(shop, tmp_path, variant, **names):
+    """A private copy of a vindex with files renamed."""
+    folder = shop.copy(MODEL, variant, tmp_path / "spoilt")
+    for old, new in names.items():
+        (folder / old.replace("__", ".")).rename(folder / new)
+    return folder
+
+
+@pytest.mark.parametrize("variant, names, keys, said, like", [
+    ("f32", {"gate_vectors__bin": "gate_vectrs.bin"}, {}, "unknown file gate_vectrs.bin, where gate_vectors.bin is missing",
+     "gate_vectrs.bin: unknown, like gate_vectors.bin"),
+    # its other files could serve other paths: what the job asks for is what is mistyped
+    ("interleaved-and-features", {"interleaved__bin": "Interlaved.bin"}, {"paths": [{"path": "interleaved"}]},
+     "unknown file Interlaved.bin, where interleaved.bin is missing", "Interlaved.bin: unknown, like interleaved.bin"),
+    ("q4k", {"interleaved_q4k_manifest__json": "manifest.json"}, {}, "interleaved_q4k.bin has no manifest",
+     "manifest.json: unknown"),
+])
+def test_a_vindex_that_can_run_nothing_is_unaudited(shop, tmp_path, variant, names, keys, said, like):
+    good = shop.vindex(MODEL, "interleaved-and-features")
+    job, result = audit(shop, {"good": good, "bad": spoilt(shop, tmp_path, variant, **names)}, None, expect=1, **keys)
+    assert list(result["vindex_verdict"]) == ["PASS", "UNAUDITED"]
+    assert all(verdict in ("PASS", "NOT-RUN") for verdict in result["verdict"])
+    assert said in result["vindex_reason"][1] and result["vindex_reason"][0] == ""
+    assert like in result["vindex_files"][1].splitlines()
+    line, = [line for line in job.printed.splitlines() if line.startswith("bad: ")]
+    assert line.startswith("bad: UNAUDITED: ") and said in line
+    assert f"warning: bad: unknown file: {like.replace(': unknown', '')}" in job.printed
+    status = harness.run(["status", job.result_path], expect=1).stdout
+    assert "vindexes of which no case ran: 1" in status
+    assert "bad: UNAUDITED: " in harness.run(["verdict", job.result_path], expect=1).stdout
+
+
+def test_a_vindex_that_the_job_leaves_out_is_shown(shop):
+    job, result = audit(shop, {"f": shop.vindex(MODEL, "f32"), "q": shop.vindex(MODEL, "q4k")}, None, paths=[{"path": "full_mmap"}])
+    assert list(result["vindex_verdict"]) == ["PASS", "LEFT-OUT"]
+    assert "q: LEFT-OUT: it runs no path that the job names; up_features.bin is missing" in job.printed
+    assert "exit code 0" in job.printed
+    harness.run(["status", job.result_path])
+
+
+def test_every_file_is_read_or_known_or_unknown(shop, tmp_path):
+    folder = shop.copy(MODEL, "interleaved-and-features", tmp_path / "v")
+    (folder / "embeddings.bin").write_bytes(b"\0" * 393216)
+    (folder / "up_featurse.bin").write_bytes(b"\0")
+    (folder / "layers").mkdir()
+    job, result = audit(shop, {"v": folder}, {"v": [{"path": "full_mmap"}]})
+    assert result["vindex_verdict"][0] == "PASS"
+    files = dict(line.split(": ", 1) for line in result["vindex_files"][0].splitlines())
+    assert sorted(files) == sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    read = {name for name, what in files.items() if what == "read"}
+    assert read == {"index.json", "gate_vectors.bin", "up_features.bin", "down_features.bin"}
+    assert files["interleaved.bin"] == "not read: gate, up and down"
+    assert files["embeddings.bin"] == "not read: token embeddings" and files["layers/"].startswith("not read: ")
+    assert files["up_featurse.bin"] == "unknown"  # like up_features.bin, which is there
+    assert "warning: v: unknown file: up_featurse.bin" in job.printed
+    shown = harness.run(["inspect", folder]).stdout
+    assert "not read: embeddings.bin (token embeddings)" in shown and "unknown file: up_featurse.bin" in shown
+
+
+def test_the_kernels_manifest_is_read_with_its_file(shop):
+    _, result = audit(shop, {"q": shop.vindex(MODEL, "q4k")}, {"q": [{"path": "interleaved_q4k"}]})
+    files = dict(line.split(": ", 1) for line in result["vindex_files"][0].splitlines())
+    assert files["interleaved_q4k.bin"] == files["interleaved_q4k_manifest.json"] == "read"

@@ -2,6 +2,7 @@
 #include "report/grid.c"
 #include "report/table.c"
 #include "report/table_grids.c"
+#include "report/table_vindexes.c"
 #include "suite.h"
 
 #include <stdlib.h>
@@ -30,6 +31,10 @@ static const char *const TOKENS[OBS] = {"<bos>", "\n\x1b[31m", "日本"};
 static const char *const KEYS[PROMPTS] = {"paris", "code"};
 static const char *const REF_TEXT[PROMPTS] = {" Paris", "\n"};
 static const char *const VINDEXES[2] = {"f16", "q4k"};
+static const char *const VINDEX_FILES[2] = {"index.json: read\ntokenizer.json: not read: tokenizer",
+                                             "index.json: read\ngate_vectrs.bin: unknown, like gate_vectors.bin"};
+static const char *const VINDEX_LACK[2] = {"", ""};
+static const int8_t VINDEX_LEFT_OUT[2] = {0, 0};
 static const char *const VINDEX_PATHS[2] = {"v/f16.vindex", "v/my q4k.vindex"};
 static const double REF_PROB[PROMPTS] = {0.8065804839, 0.9982932806}, MARGIN[PROMPTS] = {2.5, 6.25};
 static const int32_t REF_ID[PROMPTS] = {9079, 107};
@@ -116,6 +121,9 @@ static void open_scene(scene *s)
                                      .kernel_own_due = KERNEL_OWN_DUE,
                                      .vindex_name = VINDEXES,
                                      .vindex_path = VINDEX_PATHS,
+                                     .vindex_files = VINDEX_FILES,
+                                     .vindex_lack = VINDEX_LACK,
+                                     .vindex_left_out = VINDEX_LEFT_OUT,
                                      .source_format = {"Q4_1", "Q4_1", "Q4_1,Q8_0"},
                                      .requantised = true,
                                      .dims = {.cases = CASES,

@@ -1,0 +1,24 @@
+/* What lies in a vindex directory: every entry is read by walk paths, known and not read, or unknown. */
+#ifndef WALKAUDIT_VINDEX_INVENTORY_H
+#define WALKAUDIT_VINDEX_INVENTORY_H
+
+#include "vindex/vindex.h"
+
+/** One entry of the directory. */
+typedef struct wa_vindex_entry {
+    const char *name; /* control characters and ':' shown as '?'; arena */
+    bool payload;     /* index.json, or a payload or its manifest, which walk paths can read */
+    const char *what; /* what a known file is, static; NULL = unknown */
+    const char *like; /* an unknown file's: the absent name that it looks like, static; NULL = none */
+} wa_vindex_entry;
+
+/**
+ * The entries of a vindex directory (vindex-format.md 1), sorted by name, without "." and "..". Local. A directory is
+ * one entry: what lies in it is not looked at. Names that index.json gives to its fp4 files are known.
+ *
+ * Errors: WA_E_IO, WA_E_MEMORY.
+ */
+WA_CHECKED wa_status wa_vindex_inventory(const wa_vindex *vindex, wa_arena *arena,
+                                         wa_vindex_entry **out, size_t *count, wa_error *err);
+
+#endif
