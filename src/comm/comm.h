@@ -29,8 +29,6 @@ int wa_comm_nodes(const wa_comm *comm);
 int wa_comm_ranks_of_node(const wa_comm *comm, bool of_run);
 const char *wa_comm_host(const wa_comm *comm);
 const char *wa_comm_library(void);
-/** The MPI_Comm, for *_mpi_hdf5.c only. */
-void *wa_comm_native(wa_comm *comm);
 
 /**
  * Collective. Turn "mine went well or badly" into one answer that all ranks share.
@@ -47,7 +45,7 @@ WA_CHECKED wa_status wa_comm_meet(wa_comm *comm, wa_error *err);
 
 /* --- Point to point ------------------------------------------------------------------------------- */
 
-typedef enum wa_tag { WA_TAG_REQUEST = 1, WA_TAG_GRANT, WA_TAG_REFERENCE, WA_TAG_RESIDUAL, WA_TAG_BLOCK, WA_TAG_DONE, WA_TAG_NOTICE } wa_tag;
+typedef enum wa_tag { WA_TAG_REQUEST = 1, WA_TAG_GRANT, WA_TAG_REFERENCE, WA_TAG_RESIDUAL, WA_TAG_BLOCK, WA_TAG_DONE, WA_TAG_NOTICE, WA_TAG_BOX } wa_tag;
 
 /** A message under way: an index into the comm's table; WA_TICKET_NONE = none. */
 typedef int wa_ticket;

@@ -154,11 +154,6 @@ const char *wa_comm_library(void)
         OMPI_RELEASE_VERSION);
 }
 
-void *wa_comm_native(wa_comm *comm)
-{
-    return &comm->mpi;
-}
-
 wa_status wa_comm_agree(wa_comm *comm, wa_status mine, wa_error *err)
 {
     if (mine != WA_OK && comm->size > 1 && strstr(err->text, "on rank ") == NULL)

@@ -103,10 +103,10 @@ wa_status wa_capture_write(wa_capture_file *file, wa_capture_tensor tensor, size
 
 static wa_status close_file(wa_capture_file *file, wa_error *err)
 {
+    wa_status status = WA_OK;
     for (int t = 0; t < WA_CAPTURE_TENSORS; t++)
-        if (file->dataset[t] >= 0)
-            H5Dclose(file->dataset[t]);
-    return wa_hdf5_close(file->file, WA_OK, err);
+        status = wa_dataset_close(file->dataset[t], status, err);
+    return wa_hdf5_close(file->file, status, err);
 }
 
 wa_status wa_capture_finish(wa_capture_file *file, wa_error *err)

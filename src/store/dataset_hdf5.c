@@ -247,8 +247,7 @@ wa_status wa_dataset_add(wa_hid file, const char *name, const wa_extents *extent
     wa_hid dataset;
     WA_TRY(wa_dataset_open(file, row, extents, &dataset, err));
     wa_status status = wa_dataset_write(dataset, row, NULL, values, err);
-    wa_dataset_close(dataset);
-    return status;
+    return wa_dataset_close(dataset, status, err);
 }
 
 /* --- Opening --- */
@@ -335,14 +334,15 @@ wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *e
     if (status == WA_OK)
         *out = dataset;
     else
-        wa_dataset_close(dataset);
+        status = wa_dataset_close(dataset, status, err);
     return wa_ids_close(&ids, status, err);
 }
 
-void wa_dataset_close(wa_hid dataset)
+wa_status wa_dataset_close(wa_hid dataset, wa_status status, wa_error *err)
 {
-    if (dataset >= 0)
-        H5Dclose(dataset);
+    if (dataset >= 0 && H5Dclose(dataset) < 0 && status == WA_OK)
+        return wa_hdf5_failed(err, WA_E_IO, "cannot finish writing a dataset", NULL);
+    return status;
 }
 
 /* --- Loading whole --- */
@@ -399,7 +399,7 @@ wa_status wa_dataset_load(wa_hid file, const char *name, const wa_extents *exten
     if (status == WA_OK && count > 0)
         status = row->type == WA_LAYOUT_TEXT ? load_texts(dataset, row, arena, count, values, err)
                                              : wa_dataset_read(dataset, row, NULL, values, err);
-    wa_dataset_close(dataset);
+    status = wa_dataset_close(dataset, status, err);
     if (status == WA_OK)
         memcpy(out_pointer, &values, sizeof values);
     return status;

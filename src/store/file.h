@@ -26,11 +26,17 @@ void wa_hdf5_quiet(void);
 /** wa_fail with HDF5's innermost reason: "WHAT: reason". */
 wa_status wa_hdf5_failed(wa_error *err, wa_status status, const char *what, const char *name);
 
-/** Serial driver, no file locks, all ids closed with the file. Errors: WA_E_IO (cannot open),
+/** A property list for opening files through our own driver (driver_hdf5.c), all ids closed with the file, no file locks: our
+ * owner lock protects what is written, and HDF5's own fail on many network file systems. To be closed; negative on failure. */
+wa_hid wa_hdf5_access(void);
+/** The first write, truncation or close that the driver saw fail since this was last asked. WA_E_IO: what, where, why. */
+WA_CHECKED wa_status wa_hdf5_take_failure(wa_error *err);
+
+/** Our driver. Errors: WA_E_IO (cannot open),
  * WA_E_FORMAT (no HDF5, truncated). */
 WA_CHECKED wa_status wa_hdf5_open(const char *path, bool writable, wa_hid *out, wa_error *err);
 WA_CHECKED wa_status wa_hdf5_create(const char *path, wa_hid *out, wa_error *err);
-/** Close a file; keeps an earlier failure. */
+/** Close a file; keeps an earlier failure. WA_E_IO when anything that was written did not reach it. */
 wa_status wa_hdf5_close(wa_hid file, wa_status status, wa_error *err);
 
 /* --- Attributes --- */
@@ -80,7 +86,8 @@ WA_CHECKED wa_status wa_dataset_add(wa_hid file, const char *name, const wa_exte
  * written by whole chunks (wa_layout_box): it keeps none. Close with wa_dataset_close. */
 WA_CHECKED wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *extents,
                                      wa_hid *out, wa_error *err);
-void wa_dataset_close(wa_hid dataset);
+/** Close a dataset (a negative id is none); a failure to finish writing it makes WA_OK a WA_E_IO. Returns the status to go on with. */
+wa_status wa_dataset_close(wa_hid dataset, wa_status status, wa_error *err);
 /** Read or write a box of numbers; memory holds just the box. box NULL = all. */
 WA_CHECKED wa_status wa_dataset_read(wa_hid dataset, const wa_layout *row, const wa_box *box,
                                      void *values, wa_error *err);

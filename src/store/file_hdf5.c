@@ -53,16 +53,6 @@ wa_status wa_hdf5_failed(wa_error *err, wa_status status, const char *what, cons
     return wa_fail(err, status, "%s '%s': HDF5 says: %s", what, name, reason);
 }
 
-/* Our owner lock protects what is written; HDF5's own locks fail on many network file systems. */
-static wa_hid serial_access(void)
-{
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    if (access < 0 || H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0 ||
-        H5Pset_file_locking(access, false, true) < 0)
-        return -1;
-    return access;
-}
-
 /* HDF5's own words for a missing file are three lines long, and it waits for a FIFO's writer: ask the system first. */
 static wa_status check_readable(const char *path, wa_error *err)
 {
@@ -76,7 +66,7 @@ wa_status wa_hdf5_open(const char *path, bool writable, wa_hid *out, wa_error *e
 {
     WA_TRY(check_readable(path, err));
     wa_ids ids = {.count = 0};
-    wa_hid access = wa_ids_keep(&ids, serial_access());
+    wa_hid access = wa_ids_keep(&ids, wa_hdf5_access());
     hid_t file = access < 0 ? -1 : H5Fopen(path, writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access);
     wa_status status = WA_OK;
     if (file < 0)
@@ -90,7 +80,7 @@ wa_status wa_hdf5_open(const char *path, bool writable, wa_hid *out, wa_error *e
 wa_status wa_hdf5_create(const char *path, wa_hid *out, wa_error *err)
 {
     wa_ids ids = {.count = 0};
-    wa_hid access = wa_ids_keep(&ids, serial_access());
+    wa_hid access = wa_ids_keep(&ids, wa_hdf5_access());
     hid_t creation = wa_ids_keep(&ids, H5Pcreate(H5P_FILE_CREATE));
     unsigned order =
         H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED; /* listed in the table's order */
@@ -113,7 +103,13 @@ wa_status wa_hdf5_close(wa_hid file, wa_status status, wa_error *err)
     if (file < 0)
         return status;
     bool failed = H5Fclose(file) < 0;
-    if (failed && status == WA_OK)
+    wa_error lost = {.status = WA_OK};
+    wa_status wrote = wa_hdf5_take_failure(&lost);
+    if (status != WA_OK)
+        return status;
+    if (wrote != WA_OK && err != NULL)
+        *err = lost;
+    if (wrote == WA_OK && failed)
         return wa_hdf5_failed(err, WA_E_IO, "cannot finish writing", NULL);
-    return status;
+    return wrote;
 }

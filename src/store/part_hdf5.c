@@ -241,8 +241,7 @@ static wa_status check_field(wa_hid file, const wa_layout *row, const wa_extents
     wa_mark mark = wa_arena_mark(arena);
     wa_status status = read_boxes(dataset, row, shape, rank, arena, err);
     wa_arena_release(arena, mark);
-    wa_dataset_close(dataset);
-    return status;
+    return wa_dataset_close(dataset, status, err);
 }
 
 static wa_status check_fields(wa_hid file, const wa_dims *dims, wa_arena *arena, wa_error *err)

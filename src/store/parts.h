@@ -30,9 +30,8 @@ WA_CHECKED wa_status wa_parts_remove_files(const char *directory, wa_error *err)
 /** Are `bytes` free on the file system of `path`? WA_E_IO: needs, has. */
 WA_CHECKED wa_status wa_space_check(const char *path, size_t bytes, wa_error *err);
 /**
- * Reserve `bytes` behind the end of a file, so that writing there cannot run out of space: HDF5
- * over MPI-IO hangs or crashes when it does (tried). WA_E_IO: no space, quota. Closing the file
- * through HDF5 cuts off what was not used.
+ * Reserve `bytes` behind the end of a file, so that a full disk is seen before anything is written. WA_E_IO: no space,
+ * quota. Closing the file through HDF5 cuts off what was not used.
  */
 WA_CHECKED wa_status wa_space_reserve(const char *path, size_t bytes, wa_error *err);
 

@@ -26,7 +26,7 @@ typedef struct reader {
 static void close_streams(reader *r)
 {
     for (size_t s = 0; s < STREAM_COUNT; s++)
-        wa_dataset_close(r->dataset[s]);
+        (void)wa_dataset_close(r->dataset[s], WA_OK, NULL); /* only read */
 }
 
 static wa_status open_streams(reader *r, wa_arena *work, wa_error *err)
@@ -130,9 +130,7 @@ static wa_status add_digest(reader *r, size_t which, wa_summary *summary, wa_are
         wa_hid dataset;
         WA_TRY(wa_arena_take(arena, bytes, 1, &values, err));
         WA_TRY(wa_dataset_open(r->file, row, r->extents, &dataset, err));
-        wa_status status = wa_dataset_read(dataset, row, &box, values, err);
-        wa_dataset_close(dataset);
-        WA_TRY(status);
+        WA_TRY(wa_dataset_close(dataset, wa_dataset_read(dataset, row, &box, values, err), err));
         wa_summary_digest(summary, values, bytes);
         wa_arena_release(arena, mark);
     }

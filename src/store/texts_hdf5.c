@@ -89,8 +89,8 @@ static wa_status decode_pair(wa_hid file, const wa_extents *x, const char *id_na
         status = wa_dataset_open(file, which.text_row, x, &which.texts, err);
     if (status == WA_OK)
         status = decode_boxes(d, &which, arena, err);
-    wa_dataset_close(which.ids);
-    wa_dataset_close(which.texts);
+    status = wa_dataset_close(which.ids, status, err);
+    status = wa_dataset_close(which.texts, status, err);
     wa_arena_release(arena, mark);
     return status;
 }

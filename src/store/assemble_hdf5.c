@@ -1,5 +1,4 @@
-/* The collective part of assembly: all ranks copy measured fields from parts into whole chunks of
- * one file over MPI-IO. */
+/* The collective part of assembly: all ranks read measured fields from the parts, rank 0 writes them in whole chunks. */
 #include "store/assemble.h"
 #include "store/part.h"
 #include "store/parts.h"
@@ -7,6 +6,7 @@
 
 #include "base/bytes.h"
 
+#include <assert.h>
 #include <hdf5.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,7 +18,8 @@ typedef struct group {
     const char *axes;
     const wa_layout *row[GROUP_MAX];
     hid_t dataset[GROUP_MAX];
-    void *buffer[GROUP_MAX]; /* one box each */
+    size_t offset[GROUP_MAX]; /* of its box in the copier's message */
+    size_t bytes;             /* of the message: a box of each, and the head */
     size_t count;
     size_t shape[WA_LAYOUT_RANK], unit[WA_LAYOUT_RANK], rank;
     size_t stream; /* which axis runs over the batches */
@@ -30,9 +31,11 @@ typedef struct copier {
     const wa_result_meta *meta; /* dims and batches */
     const wa_assembly_caller *caller; /* NULL but on rank 0 */
     wa_extents extents;
-    hid_t file;
+    hid_t file; /* rank 0's */
+    uint8_t *message; /* a unit as it travels: the reader's status, then a box of each row of the group */
     wa_arena *arena;
 } copier;
+enum { HEAD_BYTES = 8 };
 
 static bool is_copied(const wa_layout *row)
 {
@@ -103,8 +106,8 @@ static wa_status read_from_part(const copier *c, const group *g, size_t batch, c
         wa_hid dataset = -1;
         status = wa_dataset_open(part, g->row[i], &x, &dataset, err);
         if (status == WA_OK)
-            status = read_overlap(dataset, g->row[i], g, o, g->buffer[i], err);
-        wa_dataset_close(dataset);
+            status = read_overlap(dataset, g->row[i], g, o, c->message + g->offset[i], err);
+        status = wa_dataset_close(dataset, status, err);
     }
     if (status != WA_OK)
         wa_note(err, "in file '%s'", path);
@@ -121,32 +124,7 @@ static wa_status read_box(const copier *c, const group *g, const wa_box *box, wa
     return WA_OK;
 }
 
-/* --- Writing it, all ranks together --- */
-
-/* Collective. box NULL: this rank joins with nothing. */
-static wa_status write_box(const group *g, size_t i, const wa_box *box, hid_t transfer,
-                           wa_error *err)
-{
-    wa_ids ids = {.count = 0};
-    wa_status status = WA_OK;
-    hsize_t start[WA_LAYOUT_RANK] = {0}, count[WA_LAYOUT_RANK] = {1, 1, 1, 1};
-    for (size_t d = 0; box != NULL && d < g->rank; d++) {
-        start[d] = box->start[d];
-        count[d] = box->count[d];
-    }
-    hid_t file = wa_ids_keep(&ids, H5Dget_space(g->dataset[i]));
-    hid_t memory = wa_ids_keep(&ids, H5Screate_simple((int)g->rank, count, NULL));
-    if (box == NULL) {
-        H5Sselect_none(file);
-        H5Sselect_none(memory);
-    } else {
-        H5Sselect_hyperslab(file, H5S_SELECT_SET, start, NULL, count, NULL);
-    }
-    if (H5Dwrite(g->dataset[i], wa_memory_type(g->row[i]->type), memory, file, transfer,
-                 g->buffer[i]) < 0)
-        status = wa_hdf5_failed(err, WA_E_IO, "cannot write dataset", g->row[i]->name);
-    return wa_ids_close(&ids, status, err);
-}
+/* --- Units: whole chunks, dealt over the ranks --- */
 
 static size_t unit_count(const group *g)
 {
@@ -167,35 +145,75 @@ static void unit_box(const group *g, size_t unit, wa_box *out)
     }
 }
 
-/*
- * Every rank makes the same number of collective calls, whatever happens to it: one that has failed
- * goes on with nothing to write, and the failure is agreed upon at the end.
- */
-static wa_status copy_units(const copier *c, const group *g, hid_t transfer, wa_error *err)
+static wa_status finish_message(wa_comm *comm, wa_ticket *ticket, wa_error *err)
 {
-    size_t units = unit_count(g), ranks = (size_t)wa_comm_size(c->comm),
-           me = (size_t)wa_comm_rank(c->comm);
-    wa_status status = WA_OK;
-    for (size_t first = 0; first < units; first += ranks) {
-        wa_box box = {.start = {0}};
-        if (c->caller != NULL)
-            c->caller->beat(c->caller->context);
-        bool mine = first + me < units && status == WA_OK;
-        if (mine) {
-            unit_box(g, first + me, &box);
-            status = read_box(c, g, &box, err);
-            mine = status == WA_OK;
-        }
-        for (size_t i = 0; i < g->count; i++) {
-            wa_error later = {.status = WA_OK};
-            wa_status wrote = write_box(g, i, mine ? &box : NULL, transfer, &later);
-            if (wrote != WA_OK && status == WA_OK) {
-                status = wrote;
-                *err = later;
-            }
+    while (!wa_comm_is_done(comm, ticket))
+        WA_TRY(wa_comm_poll(comm, err));
+    return WA_OK;
+}
+
+/* This rank reads a unit into its message. What fails is remembered and told in the head, so that rank 0 waits for no one. */
+static void fill_message(const copier *c, const group *g, size_t unit, wa_status *status, wa_error *err)
+{
+    wa_box box;
+    unit_box(g, unit, &box);
+    if (*status == WA_OK)
+        *status = read_box(c, g, &box, err);
+    memset(c->message, 0, HEAD_BYTES);
+    c->message[0] = *status == WA_OK ? 0 : 1;
+}
+
+static wa_status write_message(const copier *c, const group *g, size_t unit, wa_error *err)
+{
+    wa_box box;
+    unit_box(g, unit, &box);
+    for (size_t i = 0; i < g->count; i++)
+        WA_TRY(wa_dataset_write(g->dataset[i], g->row[i], &box, c->message + g->offset[i], err));
+    return WA_OK;
+}
+
+/* Rank 0: take a unit's message from the rank that has it, and write it. A reader's failure is agreed upon at the end. */
+static wa_status take_unit(const copier *c, const group *g, size_t unit, int rank, wa_status *status, wa_error *err)
+{
+    if (rank == 0) {
+        fill_message(c, g, unit, status, err);
+    } else {
+        wa_ticket ticket;
+        wa_error lost;
+        if (wa_comm_receive(c->comm, rank, WA_TAG_BOX, c->message, g->bytes, &ticket, &lost) != WA_OK ||
+            finish_message(c->comm, &ticket, &lost) != WA_OK) {
+            *err = lost;
+            return lost.status;
         }
     }
-    return status;
+    if (*status == WA_OK && c->message[0] == 0)
+        *status = write_message(c, g, unit, err);
+    return WA_OK;
+}
+
+/*
+ * Unit u belongs to rank u modulo ranks. Every rank sends each of its units, whatever happened to it, and rank 0 takes them
+ * all: no failure leaves another rank waiting. Returns a failure of messages; *status is that of reading and writing.
+ */
+static wa_status copy_units(const copier *c, const group *g, wa_status *status, wa_error *err)
+{
+    size_t units = unit_count(g), ranks = (size_t)wa_comm_size(c->comm), me = (size_t)wa_comm_rank(c->comm);
+    for (size_t u = me == 0 ? 0 : me; u < units; u += me == 0 ? 1 : ranks) {
+        if (me == 0) {
+            c->caller->beat(c->caller->context);
+            WA_TRY(take_unit(c, g, u, (int)(u % ranks), status, err));
+            continue;
+        }
+        wa_ticket ticket;
+        fill_message(c, g, u, status, err);
+        wa_error lost;
+        if (wa_comm_send(c->comm, 0, WA_TAG_BOX, c->message, g->bytes, &ticket, &lost) != WA_OK ||
+            finish_message(c->comm, &ticket, &lost) != WA_OK) {
+            *err = lost;
+            return lost.status;
+        }
+    }
+    return WA_OK;
 }
 
 /* --- Groups --- */
@@ -208,13 +226,14 @@ static bool is_empty(const group *g)
     return g->count == 0;
 }
 
+/* The rows with these axes. */
 static void collect(const copier *c, const char *axes, group *out)
 {
-    group g = {.axes = axes};
+    group g = {.axes = axes, .bytes = HEAD_BYTES};
     for (size_t i = 0; i < wa_layout_count(); i++) {
         const wa_layout *row = wa_layout_at(i);
-        if (is_copied(row) && wa_layout_exists(row, &c->extents) &&
-            strcmp(row->axes, axes) == 0 && g.count < GROUP_MAX) {
+        if (is_copied(row) && wa_layout_exists(row, &c->extents) && strcmp(row->axes, axes) == 0) {
+            assert(g.count < GROUP_MAX);
             g.dataset[g.count] = -1;
             g.row[g.count++] = row;
         }
@@ -227,20 +246,24 @@ static void collect(const copier *c, const char *axes, group *out)
     *out = g;
 }
 
-static wa_status open_group(const copier *c, group *g, wa_error *err)
+/* Room for a message, and on rank 0 the datasets of the result. */
+static wa_status open_group(copier *c, group *g, wa_error *err)
 {
     size_t elements = 1;
     for (size_t d = 0; d < g->rank; d++)
         elements *= g->unit[d];
     for (size_t i = 0; i < g->count; i++) {
-        WA_TRY(wa_arena_take(c->arena, elements, wa_layout_size(g->row[i]), &g->buffer[i], err));
-        WA_TRY(wa_dataset_open(c->file, g->row[i], &c->extents, &g->dataset[i], err));
+        size_t box = elements * wa_layout_size(g->row[i]);
+        g->offset[i] = g->bytes;
+        g->bytes += (box + HEAD_BYTES - 1) / HEAD_BYTES * HEAD_BYTES;
+        if (wa_comm_rank(c->comm) == 0)
+            WA_TRY(wa_dataset_open(c->file, g->row[i], &c->extents, &g->dataset[i], err));
     }
-    return WA_OK;
+    return wa_arena_take(c->arena, g->bytes, 1, &c->message, err);
 }
 
 /* Collective. */
-static wa_status copy_group(const copier *c, const char *axes, hid_t transfer, wa_error *err)
+static wa_status copy_group(copier *c, const char *axes, wa_error *err)
 {
     group g;
     collect(c, axes, &g);
@@ -248,41 +271,31 @@ static wa_status copy_group(const copier *c, const char *axes, hid_t transfer, w
         return WA_OK;
     wa_mark mark = wa_arena_mark(c->arena);
     wa_status status = wa_comm_agree(c->comm, open_group(c, &g, err), err);
+    wa_status messages = WA_OK;
     if (status == WA_OK)
-        status = copy_units(c, &g, transfer, err);
+        messages = copy_units(c, &g, &status, err);
     for (size_t i = 0; i < g.count; i++)
-        wa_dataset_close(g.dataset[i]);
+        status = wa_dataset_close(g.dataset[i], status, err);
     wa_arena_release(c->arena, mark);
-    return wa_comm_agree(c->comm, status, err);
+    return wa_comm_agree(c->comm, messages == WA_OK ? status : messages, err);
 }
 
-/* Collective. */
-static wa_status copy_all(const copier *c, wa_error *err)
+/* Is this the first row with its axes? */
+static bool is_first_of_axes(size_t row)
 {
-    static const char *const axes[] = {"CLO", "LO", "CLP", "LP",  "P",
-                                       "PS",  "CP", "CPS", "CA", "A"};
-    wa_ids ids = {.count = 0};
-    hid_t transfer = wa_ids_keep(&ids, H5Pcreate(H5P_DATASET_XFER));
-    wa_status status = WA_OK;
-    if (transfer < 0 || H5Pset_dxpl_mpio(transfer, H5FD_MPIO_COLLECTIVE) < 0)
-        status = wa_hdf5_failed(err, WA_E_INTERNAL, "cannot ask for collective transfers", NULL);
-    status = wa_comm_agree(c->comm, status, err);
-    for (size_t i = 0; status == WA_OK && i < sizeof axes / sizeof axes[0]; i++)
-        status = copy_group(c, axes[i], transfer, err);
-    return wa_ids_close(&ids, status, err);
+    for (size_t i = 0; i < row; i++)
+        if (is_copied(wa_layout_at(i)) && strcmp(wa_layout_at(i)->axes, wa_layout_at(row)->axes) == 0)
+            return false;
+    return is_copied(wa_layout_at(row));
 }
 
-static hid_t open_parallel(wa_comm *comm, const char *path)
+/* Collective. Group after group, in the order of the table. */
+static wa_status copy_all(copier *c, wa_error *err)
 {
-    wa_ids ids = {.count = 0};
-    MPI_Comm *native = wa_comm_native(comm);
-    hid_t access = wa_ids_keep(&ids, H5Pcreate(H5P_FILE_ACCESS));
-    hid_t file = -1;
-    if (access >= 0 && H5Pset_fapl_mpio(access, *native, MPI_INFO_NULL) >= 0 &&
-        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 &&
-        H5Pset_file_locking(access, false, true) >= 0)
-        file = H5Fopen(path, H5F_ACC_RDWR, access);
-    return wa_ids_close(&ids, WA_OK, NULL) == WA_OK ? file : -1;
+    for (size_t i = 0; i < wa_layout_count(); i++)
+        if (is_first_of_axes(i))
+            WA_TRY(copy_group(c, wa_layout_at(i)->axes, err));
+    return WA_OK;
 }
 
 /* Collective. */
@@ -292,18 +305,16 @@ static wa_status copy_fields(wa_comm *comm, const char *temporary, const char *r
     copier c = {.comm = comm,
                 .result_path = result_path,
                 .meta = meta,
-                .caller = wa_comm_rank(comm) == 0 ? caller : NULL,
-                .extents = wa_assembly_extents(meta)};
+                .caller = caller,
+                .extents = wa_assembly_extents(meta),
+                .file = -1};
     WA_TRY(wa_comm_agree(comm, wa_arena_open("copy", 0, &c.arena, err), err));
     wa_status status = WA_OK;
-    c.file = open_parallel(comm, temporary);
-    if (c.file < 0)
-        status = wa_hdf5_failed(err, WA_E_IO, "cannot open over MPI-IO", temporary);
+    if (wa_comm_rank(comm) == 0)
+        status = wa_hdf5_open(temporary, true, &c.file, err);
     status = wa_comm_agree(comm, status, err);
     if (status == WA_OK)
         status = copy_all(&c, err);
-    if (c.file >= 0 && H5Fflush(c.file, H5F_SCOPE_GLOBAL) < 0 && status == WA_OK)
-        status = wa_hdf5_failed(err, WA_E_IO, "cannot write", temporary);
     status = wa_hdf5_close(c.file, status, err);
     wa_arena_close(c.arena);
     return wa_comm_agree(comm, status, err);
