@@ -56,6 +56,7 @@ static const wa_key_rule rules[] = {
     /* --- of no weight in the numbers computed here --- */
     INERT("general.*") INERT("tokenizer.*") INERT("split.*") INERT("quantize.*")
     INERT("imatrix.*") INERT("mradermacher.*") INERT("GGUF.*")
+    INERT(".vision.*") INERT(".mm.*") INERT("clip.*") /* towers */
     INERT(".context_length") INERT(".tensor_data_layout") INERT(".expert_*")
     INERT(".nextn_predict_layers") INERT(".decoder_start_token_id")
     INERT(".rope.scaling.original_context_length") INERT(".rope.scaling.finetuned")

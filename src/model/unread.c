@@ -2,6 +2,7 @@
  * the few that the table of inert ones knows. */
 #include "model/unread.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,10 @@ static const char *const inert_ends[] = {
 };
 
 /* Outside the layers, by the whole name. */
-static const char *const inert_names[] = {"rotary_emb.inv_freq", "rope.freqs"};
+static const char *const inert_names[] = {"rotary_emb.inv_freq", "rotary_emb_local.inv_freq",
+                                          "rope.freqs"};
+/* Those of them that hold the frequencies of full layers. */
+static const char *const frequency_ends[] = {"rotary_emb.inv_freq", "rope.freqs"};
 
 /* By the beginning of the stored or of the stripped name. */
 static const struct {
@@ -113,6 +117,70 @@ static fate fate_of(const wa_finder *finder, const wa_tensor_entry *entry)
     return is_beside_weight(names, entry->name) ? FATE_REFUSED : FATE_OTHER;
 }
 
+/* --- stored frequencies --- */
+
+static bool is_near(const float *stored, const double *formula, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!(fabs((double)stored[i] - formula[i]) <= 0.01 * formula[i])) /* BF16 keeps 0.004 */
+            return false;
+    return true;
+}
+
+/* Stored frequencies are not read; where they follow neither from the base alone nor with the
+ * scaling, one of the two places is wrong. */
+static wa_status contradicts(const wa_finder *finder, const wa_tensor *tensor, bool *out,
+                             wa_error *err)
+{
+    size_t count = finder->config->facts.head_dim / 2;
+    float *stored;
+    double *formula;
+    *out = false;
+    if (tensor->format == WA_FORMAT_COUNT || tensor->rank != 1 || tensor->shape[0] != count ||
+        wa_format_get(tensor->format)->block_elements != 1 || !finder->config->rotates)
+        return WA_OK;
+    WA_TRY(wa_arena_take_raw(finder->arena, count, sizeof *stored, &stored, err));
+    WA_TRY(wa_arena_take_raw(finder->arena, count, sizeof *formula, &formula, err));
+    wa_format_get(tensor->format)->decode(tensor->data.data, count, stored);
+    wa_config plain = *finder->config;
+    wa_config_rope(&plain, false, formula);
+    bool scaled = is_near(stored, formula, count);
+    plain.scaling.kind = WA_SCALING_NONE;
+    wa_config_rope(&plain, false, formula);
+    *out = !scaled && !is_near(stored, formula, count);
+    return WA_OK;
+}
+
+static bool holds_frequencies(const char *name)
+{
+    for (size_t i = 0; i < sizeof frequency_ends / sizeof frequency_ends[0]; i++)
+        if (ends(name, frequency_ends[i]))
+            return true;
+    return false;
+}
+
+static wa_status note_frequencies(const wa_finder *finder, wa_notes *notes, wa_error *err)
+{
+    wa_listing wrong = {0};
+    for (size_t i = 0; i < finder->table->count; i++) {
+        const wa_tensor_entry *entry = &finder->table->entries[i];
+        bool differs = false;
+        wa_mark mark = wa_arena_mark(finder->arena);
+        if (!finder->used[i] && holds_frequencies(entry->name) &&
+            fate_of(finder, entry) == FATE_INERT)
+            WA_TRY(contradicts(finder, entry->tensor, &differs, err));
+        wa_arena_release(finder->arena, mark);
+        if (differs)
+            wa_listing_add(&wrong, entry->tensor->name);
+    }
+    if (wrong.count == 0)
+        return WA_OK;
+    return wa_notes_add(notes, err,
+                        "stored rotation frequencies are not those of the configuration, which "
+                        "are used: %s",
+                        wa_listing_text(&wrong));
+}
+
 wa_status wa_unread_judge(const wa_finder *finder, wa_notes *notes, size_t *unread, wa_error *err)
 {
     static const char *const meanings[FATE_COUNT] = {
@@ -129,6 +197,7 @@ wa_status wa_unread_judge(const wa_finder *finder, wa_notes *notes, size_t *unre
     for (int f = 0; f < FATE_COUNT; f++)
         if (meanings[f] != NULL && found[f].count > 0)
             WA_TRY(wa_notes_add(notes, err, "%s: %s", meanings[f], wa_listing_text(&found[f])));
+    WA_TRY(note_frequencies(finder, notes, err));
     *unread = found[FATE_REFUSED].count;
     if (*unread == 0)
         return WA_OK;

@@ -7,7 +7,8 @@
 /**
  * Judge every tensor of the table that no lookup has read. Local. Call it last.
  *
- * - known inert (causal masks, stored rotation frequencies): nothing is said;
+ * - known inert (causal masks, stored rotation frequencies): nothing is said, but that frequencies
+ *   contradict the configuration;
  * - towers, projectors, extra prediction heads, layers beyond the model's number, and what lies
  *   outside the text decoder: one note for each kind;
  * - anything else of a layer, or beside a weight that is read (`lm_head.bias`): WA_E_UNSUPPORTED

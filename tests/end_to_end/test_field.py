@@ -206,8 +206,21 @@ def test_what_is_beside_the_decoder_is_named(shop, number, name):
 
 
 def test_inert_tensors_pass_in_silence(shop):
-    names = ["model.layers.0.self_attn.rotary_emb.inv_freq", LAYER + "self_attn.attn.bias", LAYER + "attn.masked_bias"]
+    names = [LAYER + "self_attn.attn.bias", LAYER + "attn.masked_bias"]
     assert notes(planted(shop, 0, names), 0, shop) == []
+
+
+def test_stored_frequencies_are_inert_but_contradict_another_base(shop):
+    """A rope_theta that somebody edited shows where the frequencies lie beside the weights."""
+    name = LAYER + "self_attn.rotary_emb.inv_freq"
+    for theta, remarks in ((10000.0, 0), (500.0, 1)):
+        model = planted(shop, 0, changes={"rope_parameters": {"rope_theta": theta}})
+        stored = read_safetensors(model / "model.safetensors")
+        stored[name] = ("F32", [8], (1e4 ** (-np.arange(8) / 8)).astype("<f4").tobytes())
+        write_safetensors(model / "model.safetensors", stored)
+        found = notes(model, 0, shop)
+        assert len(found) == remarks, found
+        assert all(f"stored rotation frequencies are not those of the configuration, which are used: '{name}'" in n for n in found)
 
 
 LINEAR = {"rope_type": "linear", "factor": 2}
@@ -358,5 +371,6 @@ def test_an_index_that_contradicts_the_model_is_told(shop):
     done = job.run()
     lines = [line for line in done.stderr.splitlines() if "warning: vindex 'v': index.json has " in line]
     assert len(lines) == len(INDEX), done.stderr
+    assert done.stdout.count("warning: vindex 'v': index.json has ") == len(INDEX)  # and in the table
     for (_, _, says), line in zip(INDEX, lines):
         assert line.endswith(says), line
