@@ -213,7 +213,8 @@ def describe_rates(result, case):
         rates[name] = {"value": float(result[name][case]), "error": number(result[f"{name}_err"][case]),
                        "upper": float(result[f"{name}_upper"][case]),
                        "bound": number(result[bound][case]) if bound in layout.AXES else None}
-    return {**rates, "flip_margin": float(result["flip_margin"][case]), "positions_with_next": int(result["n_next"][case])}
+    return {**rates, "flip_margin": float(result["flip_margin"][case]), "positions_with_next": int(result["n_next"][case]),
+            "positions_distinct": int(result["n_distinct"][case]), "independent_prompts": int(result["n_clusters"][case])}
 
 
 def describe_encoding(result, case):

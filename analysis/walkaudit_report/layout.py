@@ -44,7 +44,7 @@ for _rate in RATES:
     for _suffix in ("", "_err", "_upper"):
         AXES[_rate + _suffix] = ("case",)
 AXES["obs_kl"] = ("case", "obs")
-for _name in ("flip_margin", "n_next", "bound_mean_kl", "bound_p99_kl", "bound_flip_rate", "bound_ppl_ratio"):
+for _name in ("flip_margin", "n_next", "n_distinct", "n_clusters", "bound_mean_kl", "bound_p99_kl", "bound_flip_rate", "bound_ppl_ratio"):
     AXES[_name] = ("case",)
 for _extreme in ("max_kernel_rel_l2", "max_kernel_own_rel_l2", "max_drift"):
     for _suffix in ("", "_at_layer", "_at_obs"):

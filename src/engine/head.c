@@ -303,7 +303,7 @@ static void store_case(const head_work *head, size_t lane, size_t i, size_t prom
     wa_block_f64(block, WA_FIELD_prob_delta, c, 0)[prompt] = own_of_ref - ref_prob;
     wa_block_f64(block, WA_FIELD_prob_delta_compat, c, 0)[prompt] = fabs(own_prob - ref_prob);
     wa_block_i8(block, WA_FIELD_top1_match, c, 0)[prompt] = same_top(ref, own);
-    wa_block_f64(block, WA_FIELD_ref_gap, c, 0)[prompt] = divergence->ref_gap;
+    wa_block_f64(block, WA_FIELD_top1_gap, c, 0)[prompt] = divergence->top1_gap;
     wa_block_f64(block, WA_FIELD_kl, c, 0)[prompt] = divergence->kl;
     wa_block_f64(block, WA_FIELD_js, c, 0)[prompt] = divergence->js;
     wa_block_f64(block, WA_FIELD_topk_overlap, c, 0)[prompt] = wa_topk_overlap(ref, own, 5);
@@ -355,7 +355,7 @@ static void store_case_row(const head_work *head, size_t lane, size_t i, size_t 
     wa_block_f64(block, WA_FIELD_obs_prob_of_ref_top1, c, 0)[obs] = own_of_ref;
     wa_block_f64(block, WA_FIELD_obs_prob_delta, c, 0)[obs] = own_of_ref - top_prob(ref);
     wa_block_i8(block, WA_FIELD_obs_top1_match, c, 0)[obs] = same_top(ref, own);
-    wa_block_f64(block, WA_FIELD_obs_ref_gap, c, 0)[obs] = divergence->ref_gap;
+    wa_block_f64(block, WA_FIELD_obs_top1_gap, c, 0)[obs] = divergence->top1_gap;
     wa_block_f64(block, WA_FIELD_obs_kl, c, 0)[obs] = divergence->kl;
     wa_block_f64(block, WA_FIELD_obs_js, c, 0)[obs] = divergence->js;
     wa_block_f64(block, WA_FIELD_obs_topk_overlap, c, 0)[obs] = wa_topk_overlap(ref, own, 5);

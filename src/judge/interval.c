@@ -68,9 +68,20 @@ static double t_tail(double t, const double *freedom)
     return 0.5 * wa_beta_share(*freedom / (*freedom + t * t), *freedom / 2.0, 0.5);
 }
 
+static double t_point(double freedom, double level)
+{
+    return cross(t_tail, &freedom, 0.0, 16.0, level); /* with one degree of freedom: 6.31 at 5 %, 10.6 at 3 % */
+}
+
 double wa_t_upper(double freedom)
 {
-    return cross(t_tail, &freedom, 0.0, 8.0, 0.05); /* 6.3138 with one degree of freedom */
+    return t_point(freedom, 0.05);
+}
+
+double wa_mean_upper(double mean, double error, double skewness, double clusters)
+{
+    double t = t_point(clusters - 1.0, 0.015);
+    return mean + (t + skewness * (2.0 * t * t + 1.0) / (6.0 * sqrt(clusters))) * error;
 }
 
 double wa_effective_count(double share, double variance, double count, double clusters)

@@ -1,4 +1,4 @@
-/* Rates over all positions of a job: means, shares and ratios of one case with what its prompts say about their accuracy. */
+/* Rates over all positions of a job: means, shares and ratios of one case with what its independent prompts say about their accuracy. */
 #ifndef WALKAUDIT_JUDGE_RATES_H
 #define WALKAUDIT_JUDGE_RATES_H
 
@@ -10,9 +10,10 @@
 typedef struct wa_rate_rows {
     size_t obs;
     const int32_t *obs_prompt;      /* [obs] ascending */
+    const int32_t *token_id;        /* [obs] */
     const double *kl;               /* [obs] */
     const int8_t *top1_match;       /* [obs] 1 = both top-1 ids are equal */
-    const double *ref_gap;          /* [obs] reference's largest logit less that of the case's top-1 */
+    const double *top1_gap;          /* [obs] reference's largest logit less that of the case's top-1 */
     const double *ref_next_logprob; /* [obs] */
     const double *next_logprob;     /* [obs] */
 } wa_rate_rows;
@@ -20,11 +21,14 @@ typedef struct wa_rate_rows {
 /** Up to where below the reference's largest logit a flip is excused, if no bounds say otherwise: walk-paths-and-audit.md 7.2. */
 #define WA_FLIP_MARGIN 0.1
 
+/** Independent prompts that an upper limit needs: of fewer, none says how far the others may lie. */
+enum { WA_RATE_CLUSTERS = 10 };
+
 /** One rate. NaN value and limits when any of its positions is no number. */
 typedef struct wa_rate {
     double value;
-    double error; /* standard error; positions of one prompt are not independent, prompts are. NaN with one prompt */
-    double upper; /* upper 95 % limit, one-sided; infinite when there are too few prompts or positions for any */
+    double error; /* standard error; positions of one prompt are not independent, clusters of prompts are. NaN with one cluster */
+    double upper; /* upper 95 % limit, one-sided; infinite when there are fewer than WA_RATE_CLUSTERS clusters, or too few positions for any */
 } wa_rate;
 
 typedef struct wa_rates {
@@ -34,7 +38,9 @@ typedef struct wa_rates {
     wa_rate mean_next_logprob_delta; /* case less reference, of the prompts' own next tokens */
     wa_rate ppl_ratio;     /* exp of its negative; error and limit are made on the log scale */
     double flip_margin;
-    int64_t n_obs, n_prompts, n_next; /* n_next: positions with a next token in their prompt */
+    int64_t n_obs, n_distinct;     /* positions; those that rates are of: one of each prefix (clusters.h) */
+    int64_t n_prompts, n_clusters; /* prompts; independent ones */
+    int64_t n_next;                /* of the positions with a next token in their prompt, one of each prefix and next token */
     int64_t n_non_finite;    /* positions where a figure is no number */
     int64_t first_non_finite; /* the first of them, -1 = none */
 } wa_rates;
@@ -43,15 +49,17 @@ typedef struct wa_rates {
 wa_rates wa_rates_none(void);
 
 /**
- * Fold the positions of one case, in order, f64. Local.
+ * Fold the positions of one case, f64, in the order of the prompts' tokens: that of the prompts in the job plays no part. Positions
+ * with the same tokens before them count once, and prompts that share more than half are one cluster: clusters.h. Local.
  *
- * Means: sum of per-prompt sums over the count, standard error sqrt(G/(G-1) sum (S_g - m n_g)^2) / n over G prompts, limit by
- * Student's t with G - 1 degrees of freedom. Shares: the same error, limit by Korn and Graubard (1998): Clopper-Pearson with the
+ * Means: sum of per-cluster sums over the count, standard error sqrt(G/(G-1) sum (S_g - m n_g)^2) / n over G clusters, limit by
+ * wa_mean_upper, mean_kl with a skewness of at least 4. Shares: the same error, limit by Korn and Graubard (1998): Clopper-Pearson with the
  * effective number of positions, so that no flip at all is not taken for a rate of 0. p99: linear interpolation at
  * 0.99 (n - 1); its limit is the least observed value that is exceeded by more than 1 % of positions with no more than
  * 5 % confidence (an order statistic, at least 299 independent positions); its error is Woodruff's (1952). No random numbers.
+ * How often the limits hold, measured: jobs/README.md.
  *
- * margin  flips to tokens with a ref_gap up to it are left out of far_flip_rate
+ * margin  flips to tokens with a top1_gap up to it are left out of far_flip_rate
  * Errors: WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_rates_build(const wa_rate_rows *rows, double margin, wa_arena *arena,

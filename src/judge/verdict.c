@@ -352,7 +352,7 @@ static wa_status check_rel_l2(judge *j)
 static bool is_flip(const judge *j, size_t prompt)
 {
     double near_tie = j->bound->near_tie;
-    bool excused = near_tie > 0.0 && j->evidence->ref_gap[prompt] <= near_tie;
+    bool excused = near_tie > 0.0 && j->evidence->top1_gap[prompt] <= near_tie;
     return j->evidence->top1_match[prompt] != 1 && !excused;
 }
 
@@ -366,7 +366,7 @@ static wa_status check_top1(judge *j)
     for (size_t p = 0; p < e->prompts; p++) {
         if (!is_flip(j, p))
             continue;
-        if (flips++ == 0 || !(e->ref_gap[p] <= e->ref_gap[worst])) /* a NaN is the worst */
+        if (flips++ == 0 || !(e->top1_gap[p] <= e->top1_gap[worst])) /* a NaN is the worst */
             worst = p;
     }
     if (flips == 0)
@@ -378,17 +378,17 @@ static wa_status check_top1(judge *j)
     WA_TRY(name_prompt(j, worst, &prompt));
     WA_TRY(wa_show_token(e->top1_text[worst], 40, j->arena, &own, j->err));
     WA_TRY(wa_show_token(e->ref_top1_text[worst], 40, j->arena, &ref, j->err));
-    if (isnan(e->ref_gap[worst]))
+    if (isnan(e->top1_gap[worst]))
         return complain(j, WA_VERDICT_TOP1,
                         "prompt %s: %s where the reference says %s, and its logit there is no number "
                         "(%zu of %zu prompts)",
                         prompt, own, ref, flips, e->prompts);
-    wa_show_at_least(fmax(e->ref_gap[worst], DBL_MIN), 3, passing); /* 0 would excuse nothing */
+    wa_show_at_least(fmax(e->top1_gap[worst], DBL_MIN), 3, passing); /* 0 would excuse nothing */
     return complain(
         j, WA_VERDICT_TOP1,
         "prompt %s: %s where the reference says %s, whose logit is %.3g above there (%zu of %zu "
         "prompts); near_tie: %s would pass",
-        prompt, own, ref, e->ref_gap[worst], flips, e->prompts, passing);
+        prompt, own, ref, e->top1_gap[worst], flips, e->prompts, passing);
 }
 
 /* --- DELTA-P
@@ -448,16 +448,24 @@ static wa_status check_rate(judge *j, const char *name, double bound, const wa_r
                         name);
     if (isnan(rate->upper))
         return complain(j, WA_VERDICT_RATE, "%s is no number", name);
+    if (isinf(rate->upper) && j->rates->n_clusters < WA_RATE_CLUSTERS)
+        return complain(j, WA_VERDICT_RATE,
+                        "%s %.4g has no upper 95 %% limit: fewer than %d independent prompts, %lld of %lld",
+                        name, rate->value, WA_RATE_CLUSTERS, (long long)j->rates->n_clusters,
+                        (long long)j->rates->n_prompts);
     if (isinf(rate->upper))
         return complain(j, WA_VERDICT_RATE,
-                        "%s %.4g has no upper 95 %% limit: %lld positions of %lld prompts are too few",
-                        name, rate->value, (long long)j->rates->n_obs, (long long)j->rates->n_prompts);
+                        "%s %.4g has no upper 95 %% limit: %lld distinct positions of %lld independent "
+                        "prompts are too few",
+                        name, rate->value, (long long)j->rates->n_distinct,
+                        (long long)j->rates->n_clusters);
     wa_show_at_least(rate->upper, 3, passing);
     return complain(j, WA_VERDICT_RATE,
-                    "%s %.4g, upper 95 %% limit %.4g above %.4g (%lld positions of %lld prompts); "
+                    "%s %.4g, upper 95 %% limit %.4g above %.4g (%lld distinct positions of %lld "
+                    "independent prompts); "
                     "%s: %s would pass",
-                    name, rate->value, rate->upper, bound, (long long)j->rates->n_obs,
-                    (long long)j->rates->n_prompts, name, passing);
+                    name, rate->value, rate->upper, bound, (long long)j->rates->n_distinct,
+                    (long long)j->rates->n_clusters, name, passing);
 }
 
 static wa_status check_rates(judge *j)

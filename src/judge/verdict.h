@@ -94,7 +94,7 @@ typedef struct wa_evidence {
     const char *const *prompt_key;  /* [prompts] */
     const int32_t *obs_prompt, *obs_position; /* [obs] */
     const char *const *token_text;  /* [obs] */
-    const double *ref_gap;          /* [prompts] */
+    const double *top1_gap;          /* [prompts] */
     const int8_t *top1_match;       /* [prompts] */
     const double *prob_delta;       /* [prompts] */
     const double *kl;               /* [prompts] */

@@ -74,7 +74,7 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(prob_delta, WA_CP, WA_F64, "1", "prob_of_ref_top1 - ref_top1_prob")                \
     X(prob_delta_compat, WA_CP, WA_F64, "1", "LARQL's figure: |top1_prob - ref_top1_prob|, perhaps of two tokens") \
     X(top1_match, WA_CP, WA_I8, "1", "1 when both top-1 ids are equal")                  \
-    X(ref_gap, WA_CP, WA_F64, "1", "the reference's largest logit less its logit of the case's top-1 token; 0 where both top-1 ids are equal") \
+    X(top1_gap, WA_CP, WA_F64, "1", "the reference's largest logit less its logit of the case's top-1 token; 0 where both top-1 ids are equal") \
     X(kl, WA_CP, WA_F64, "nat", "KL(reference || case) of the next-token distributions") \
     X(js, WA_CP, WA_F64, "nat", "Jensen-Shannon divergence of the same")                 \
     X(topk_overlap, WA_CP, WA_F64, "1", "Jaccard index of both top 5")                   \
@@ -89,7 +89,7 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(obs_prob_of_ref_top1, WA_CA, WA_F64, "1", "the case's probability of obs_ref_top1_id") \
     X(obs_prob_delta, WA_CA, WA_F64, "1", "obs_prob_of_ref_top1 - obs_ref_top1_prob")    \
     X(obs_top1_match, WA_CA, WA_I8, "1", "1 when both top-1 ids are equal, at every position") \
-    X(obs_ref_gap, WA_CA, WA_F64, "1", "the reference's largest logit less its logit of the case's top-1 token, at every position") \
+    X(obs_top1_gap, WA_CA, WA_F64, "1", "the reference's largest logit less its logit of the case's top-1 token, at every position") \
     X(obs_kl, WA_CA, WA_F64, "nat", "KL(reference || case) of the next-token distributions, at every position") \
     X(obs_js, WA_CA, WA_F64, "nat", "Jensen-Shannon divergence of the same")             \
     X(obs_topk_overlap, WA_CA, WA_F64, "1", "Jaccard index of both top 5, at every position") \

@@ -89,7 +89,7 @@ bool wa_text_has(size_t observation)
 
 void wa_divergence_start(wa_divergence *state)
 {
-    *state = (wa_divergence){.log_prob_of_ref_top1 = NAN, .ref_gap = NAN};
+    *state = (wa_divergence){.log_prob_of_ref_top1 = NAN, .top1_gap = NAN};
 }
 
 /*
@@ -148,7 +148,7 @@ static void note_tops(wa_divergence *state, const wa_logits *ref, const wa_logit
     if (find_top(ref, first_id, count, &at))
         state->log_prob_of_ref_top1 = wa_logits_log_prob(own, (double)own_logits[at]);
     if (find_top(own, first_id, count, &at))
-        state->ref_gap = ref->max - (double)ref_logits[at];
+        state->top1_gap = ref->max - (double)ref_logits[at];
 }
 
 void wa_divergence_add(wa_divergence *state, const wa_logits *ref, const wa_logits *own,
@@ -158,7 +158,7 @@ void wa_divergence_add(wa_divergence *state, const wa_logits *ref, const wa_logi
     double ref_norm = log_normaliser(ref);
     double own_norm = log_normaliser(own);
     if (isnan(ref_norm) || isnan(own_norm)) {
-        *state = (wa_divergence){.kl = NAN, .js = NAN, .log_prob_of_ref_top1 = NAN, .ref_gap = NAN};
+        *state = (wa_divergence){.kl = NAN, .js = NAN, .log_prob_of_ref_top1 = NAN, .top1_gap = NAN};
         return;
     }
     for (size_t i = 0; i < count; i++) {

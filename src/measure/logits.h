@@ -41,7 +41,7 @@ bool wa_text_has(size_t observation);
  */
 typedef struct wa_divergence {
     double kl, js;
-    double log_prob_of_ref_top1, ref_gap;
+    double log_prob_of_ref_top1, top1_gap;
 } wa_divergence;
 void wa_divergence_start(wa_divergence *state);
 /** Second pass over the same panels of both rows. */

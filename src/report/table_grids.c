@@ -374,8 +374,9 @@ wa_status wa_table_print_rates(const wa_table *t)
     for (size_t c = 0; c < wa_table_case_count(t); c++)
         WA_TRY(fill_rates(t, c, grid.cells + c * COLUMNS));
     fprintf(t->out,
-            "\nNext tokens at all %lld positions, %lld of which have one in their prompt; ± standard "
-            "error over %lld prompts\n",
-            (long long)any->n_obs, (long long)any->n_next, (long long)any->n_prompts);
+            "\nNext tokens at all %lld positions, %lld distinct; ± standard error over %lld independent prompts "
+            "of %lld\n",
+            (long long)any->n_obs, (long long)any->n_distinct, (long long)any->n_clusters,
+            (long long)any->n_prompts);
     return wa_text_grid_print(&grid, t->out, t->colour, t->arena, t->err);
 }

@@ -238,7 +238,9 @@ static wa_status add_rates(const writer *w, const wa_rates *rates, wa_error *err
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
         WA_TRY(add_rate(w, members[i].name, rates, members[i].offset, err));
     WA_TRY(add_member(w, "flip_margin", rates, sizeof *rates, offsetof(wa_rates, flip_margin), err));
-    return add_member(w, "n_next", rates, sizeof *rates, offsetof(wa_rates, n_next), err);
+    WA_TRY(add_member(w, "n_next", rates, sizeof *rates, offsetof(wa_rates, n_next), err));
+    WA_TRY(add_member(w, "n_distinct", rates, sizeof *rates, offsetof(wa_rates, n_distinct), err));
+    return add_member(w, "n_clusters", rates, sizeof *rates, offsetof(wa_rates, n_clusters), err);
 }
 
 static wa_status add_vindex_verdicts(const writer *w, const wa_verdict *verdicts, wa_error *err)

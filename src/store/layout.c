@@ -62,8 +62,8 @@
 /* A figure of rates.h and what its prompts say about its accuracy. */
 #define RATE(name_, unit_, what)                                                                   \
     ROW(name_, "C", F64, RATE, unit_, what)                                                        \
-    ROW(name_ "_err", "C", F64, RATE, unit_, "standard error of " name_ ", clustered by prompt")            \
-    ROW(name_ "_upper", "C", F64, RATE, unit_, "upper 95 % limit of " name_ "; infinite = none")
+    ROW(name_ "_err", "C", F64, RATE, unit_, "standard error of " name_ ", clustered by independent prompt")            \
+    ROW(name_ "_upper", "C", F64, RATE, unit_, "upper 95 % limit of " name_ "; infinite: too few prompts for one")
 
 static const wa_layout ROWS[] = {
     /* clang-format off */
@@ -156,7 +156,9 @@ static const wa_layout ROWS[] = {
     ROW("flip_margin", "C", F64, RATE, "1", "near_tie of the case's bounds, else 0.1")
     RATE("mean_next_logprob_delta", "nat", "mean of obs_next_logprob - obs_ref_next_logprob")
     RATE("ppl_ratio", "1", "perplexity of the case over that of the reference on the prompts' own tokens")
-    ROW("n_next", "C", I64, RATE, "1", "positions that have a next token in their prompt")
+    ROW("n_next", "C", I64, RATE, "1", "positions that have a next token in their prompt, the same tokens up to it counted once")
+    ROW("n_distinct", "C", I64, RATE, "1", "positions that rates are of: the same tokens from a prompt's start counted once")
+    ROW("n_clusters", "C", I64, RATE, "1", "independent prompts: those that share more than half of the shorter one are one")
     ROW("bound_mean_kl", "C", F64, RATE, "nat", "largest upper limit of mean_kl allowed; NaN = none")
     ROW("bound_p99_kl", "C", F64, RATE, "nat", "largest upper limit of p99_kl allowed; NaN = none")
     ROW("bound_flip_rate", "C", F64, RATE, "1", "largest upper limit of the flip rate allowed; NaN = none")

@@ -279,7 +279,7 @@ static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence 
                                .obs_prompt = r->meta->obs_prompt,
                                .obs_position = r->meta->obs_position,
                                .token_text = r->meta->token_text,
-                               .ref_gap = result->ref_gap + c * dims->prompts,
+                               .top1_gap = result->top1_gap + c * dims->prompts,
                                .top1_match = result->top1_match + c * dims->prompts,
                                .prob_delta = result->prob_delta + c * dims->prompts,
                                .kl = result->kl + c * dims->prompts,

@@ -41,7 +41,7 @@ static wa_status load_prompt_figures(wa_hid file, const wa_extents *x, wa_arena 
     WA_TRY(wa_dataset_load(file, "ref_nll_positions", x, arena, &out->ref_nll_positions, err));
     WA_TRY(wa_dataset_load(file, "ref_top1_text", x, arena, &out->ref_top1_text, err));
     WA_TRY(wa_dataset_load(file, "prob_delta", x, arena, &out->prob_delta, err));
-    WA_TRY(wa_dataset_load(file, "ref_gap", x, arena, &out->ref_gap, err));
+    WA_TRY(wa_dataset_load(file, "top1_gap", x, arena, &out->top1_gap, err));
     WA_TRY(wa_dataset_load(file, "kl", x, arena, &out->kl, err));
     WA_TRY(wa_dataset_load(file, "top1_match", x, arena, &out->top1_match, err));
     WA_TRY(wa_dataset_load(file, "top1_text", x, arena, &out->top1_text, err));
@@ -73,13 +73,13 @@ static wa_status load_dump(wa_hid file, const wa_extents *x, wa_arena *arena, wa
 static wa_status load_rate_rows(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out,
                                 wa_error *err)
 {
-    wa_rate_rows all = {.obs = x->dims.rows, .obs_prompt = out->meta.obs_prompt};
+    wa_rate_rows all = {.obs = x->dims.rows, .obs_prompt = out->meta.obs_prompt, .token_id = out->meta.token_id};
     wa_rate_rows *rows;
     if (!x->dims.logits_all)
         return WA_OK;
     WA_TRY(wa_dataset_load(file, "obs_kl", x, arena, &all.kl, err));
     WA_TRY(wa_dataset_load(file, "obs_top1_match", x, arena, &all.top1_match, err));
-    WA_TRY(wa_dataset_load(file, "obs_ref_gap", x, arena, &all.ref_gap, err));
+    WA_TRY(wa_dataset_load(file, "obs_top1_gap", x, arena, &all.top1_gap, err));
     WA_TRY(wa_dataset_load(file, "obs_ref_next_logprob", x, arena, &all.ref_next_logprob, err));
     WA_TRY(wa_dataset_load(file, "obs_next_logprob", x, arena, &all.next_logprob, err));
     WA_TRY(wa_arena_take(arena, x->dims.cases, sizeof *rows, &rows, err));
@@ -87,7 +87,7 @@ static wa_status load_rate_rows(wa_hid file, const wa_extents *x, wa_arena *aren
         rows[c] = all;
         rows[c].kl += c * all.obs;
         rows[c].top1_match += c * all.obs;
-        rows[c].ref_gap += c * all.obs;
+        rows[c].top1_gap += c * all.obs;
         rows[c].next_logprob += c * all.obs;
     }
     out->rate_rows = rows;

@@ -150,7 +150,7 @@ typedef struct wa_result {
     const double *ref_nll;            /* [prompts] */
     const int32_t *ref_nll_positions; /* [prompts] */
     const char *const *ref_top1_text;
-    const double *prob_delta, *ref_gap, *kl; /* [cases, prompts] */
+    const double *prob_delta, *top1_gap, *kl; /* [cases, prompts] */
     const int8_t *top1_match;        /* [cases, prompts] */
     const char *const *top1_text;    /* [cases, prompts] */
     int64_t dense_evaluations;       /* summed over layers and prompts */

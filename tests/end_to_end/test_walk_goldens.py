@@ -78,7 +78,7 @@ def test_last_positions_are_those_of_the_prompts(everywhere, audited):
     """Both ways of asking give the same figures; equal bits are not promised, the products have other shapes."""
     (result, _, _), (last, _, _) = everywhere, audited
     ends = np.cumsum(result["prompt_rows"]) - 1
-    for field in ("kl", "js", "top1_prob", "prob_of_ref_top1", "prob_delta", "ref_gap", "topk_overlap", "top1_id", "top1_match"):
+    for field in ("kl", "js", "top1_prob", "prob_of_ref_top1", "prob_delta", "top1_gap", "topk_overlap", "top1_id", "top1_match"):
         np.testing.assert_array_equal(result["obs_" + field][:, ends], result[field], err_msg=field)
         if result[field].dtype.kind == "f":
             np.testing.assert_allclose(result[field], last[field], rtol=0, atol=2e-6, err_msg=field)
@@ -91,15 +91,15 @@ def test_last_positions_are_those_of_the_prompts(everywhere, audited):
 def test_gaps_are_those_of_the_cases_own_tokens(everywhere):
     """0 where both agree, the margin where the case says the runner-up, more for any other; as far as the reference's top k is stored."""
     result, _, _ = everywhere
-    same, gap = result["obs_top1_match"] == "yes", result["obs_ref_gap"]
+    same, gap = result["obs_top1_match"] == "yes", result["obs_top1_gap"]
     assert np.all(gap[same] == 0) and np.all((gap >= result["obs_ref_margin"])[~same]) and not np.all(same)
     for prompt in range(len(result.prompts)):
         ids, log_prob = result["ref_topk_id"][prompt].tolist(), result["ref_topk_logprob"][prompt]
         for case, own in enumerate(result["top1_id"][:, prompt]):
             if own in ids:
-                assert result["ref_gap"][case, prompt] == pytest.approx(log_prob[0] - log_prob[ids.index(own)], abs=1e-12)
+                assert result["top1_gap"][case, prompt] == pytest.approx(log_prob[0] - log_prob[ids.index(own)], abs=1e-12)
             else:
-                assert result["ref_gap"][case, prompt] >= log_prob[0] - log_prob[-1] - 1e-12
+                assert result["top1_gap"][case, prompt] >= log_prob[0] - log_prob[-1] - 1e-12
 
 
 def test_next_tokens_are_those_of_the_text(everywhere):
@@ -120,17 +120,29 @@ def test_next_tokens_are_those_of_the_text(everywhere):
     assert np.all(np.exp(ref[wrong]) <= result["obs_ref_top1_prob"][wrong])
 
 
+def first_seen(result, also):
+    """[obs] True where the tokens from the prompt's start, and so many after them, were not met before."""
+    seen, new, ids = set(), [], result["token_id"].tolist()
+    ends = np.repeat(np.cumsum(result["prompt_rows"]), result["prompt_rows"])
+    for obs, position in enumerate(result["obs_position"]):
+        words = tuple(ids[obs - position:min(obs + 1 + also, ends[obs])])
+        new.append(words not in seen)
+        seen.add(words)
+    return np.array(new)
+
+
 def test_rates_follow_from_the_observations(everywhere):
-    """The stored summaries, made again with numpy."""
+    """The stored summaries, made again with numpy: positions with the same tokens before them once."""
     result, _, _ = everywhere
+    new = first_seen(result, 0)
+    next_ = first_seen(result, 1) & ~np.isnan(result["obs_ref_next_logprob"])
     prompt, prompts = result["obs_prompt"], len(result.prompts)
     loss = result["obs_ref_next_logprob"] - result["obs_next_logprob"]
-    next_ = ~np.isnan(result["obs_ref_next_logprob"])
     for c, case in enumerate(result.cases):
         kl = result["obs_kl"][c]
         flips = (result["obs_top1_match"][c] != "yes").astype(float)
-        far = flips * (result["obs_ref_gap"][c] > result["flip_margin"][c])
-        for name, values, of in (("mean_kl", kl, prompt), ("flip_rate", flips, prompt), ("far_flip_rate", far, prompt),
+        far = flips * (result["obs_top1_gap"][c] > result["flip_margin"][c])
+        for name, values, of in (("mean_kl", kl[new], prompt[new]), ("flip_rate", flips[new], prompt[new]), ("far_flip_rate", far[new], prompt[new]),
                                  ("mean_next_logprob_delta", -loss[c][next_], prompt[next_])):
             mean, n = values.mean(), len(values)
             off = [values[of == p].sum() - mean * np.sum(of == p) for p in range(prompts)]
@@ -138,8 +150,10 @@ def test_rates_follow_from_the_observations(everywhere):
             np.testing.assert_allclose(result[name][c], mean, rtol=1e-9, atol=1e-18, err_msg=f"{case} {name}")
             np.testing.assert_allclose(result[name + "_err"][c], error, rtol=1e-6, atol=1e-14, err_msg=f"{case} {name}")
         np.testing.assert_allclose(result["ppl_ratio"][c], np.exp(loss[c][next_].mean()), rtol=1e-12)
-        np.testing.assert_allclose(result["p99_kl"][c], np.quantile(kl, 0.99), rtol=1e-12)
-        assert result["p99_kl_upper"][c] == np.inf  # 34 positions say nothing about the worst of a hundred
+        np.testing.assert_allclose(result["p99_kl"][c], np.quantile(kl[new], 0.99), rtol=1e-12)
+        for name in ("mean_kl", "p99_kl", "flip_rate", "far_flip_rate", "ppl_ratio"):
+            assert result[name + "_upper"][c] == np.inf, name  # three prompts set no limit
+        assert result["n_distinct"][c] == new.sum() and result["n_clusters"][c] == prompts
         assert result["n_next"][c] == next_.sum()
 
 

@@ -75,7 +75,7 @@ static void fill_case(scene *s, size_t c, const char *name, int vindex, wa_bucke
                                    .obs_prompt = OBS_PROMPT,
                                    .obs_position = OBS_POSITION,
                                    .token_text = TOKENS,
-                                   .ref_gap = MARGIN,
+                                   .top1_gap = MARGIN,
                                    .top1_match = s->match + c * PROMPTS,
                                    .prob_delta = s->delta + c * PROMPTS,
                                    .kl = s->kl + c * PROMPTS,

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LAYERS = 3, PROMPTS = 3, OBS = 6 };
+enum { LAYERS = 3, PROMPTS = 3, OBS = 6, EVERYWHERE = 24 };
 
 /* A healthy case that each test damages in its own way. Two positions a prompt. */
 typedef struct scene {
@@ -66,7 +66,7 @@ static void open_scene(scene *s, wa_bucket bucket)
                                 .obs_prompt = s->obs_prompt,
                                 .obs_position = s->obs_position,
                                 .token_text = s->token,
-                                .ref_gap = s->gap,
+                                .top1_gap = s->gap,
                                 .top1_match = s->match,
                                 .prob_delta = s->delta,
                                 .kl = s->kl,
@@ -683,41 +683,49 @@ static void a_file_that_is_not_there_is_an_io_error(void)
     wa_arena_close(arena);
 }
 
-/* Every position of the scene: two prompts lose 0.1 of log-probability a token, one gains it. */
+/* The scene's positions and those of nine prompts more: of three, two lose 0.1 of log-probability a token, one gains it. */
 typedef struct everywhere {
-    double kl[OBS], gap[OBS], ref[OBS], own[OBS];
-    int8_t match[OBS];
+    int32_t prompt[EVERYWHERE], token[EVERYWHERE];
+    double kl[EVERYWHERE], gap[EVERYWHERE], ref[EVERYWHERE], own[EVERYWHERE];
+    int8_t match[EVERYWHERE];
     wa_rate_rows rows;
 } everywhere;
 
 static void open_everywhere(everywhere *e, scene *s)
 {
-    *e = (everywhere){.kl = {1e-3, 2e-3, 1e-3, 2e-3, 1e-3, 2e-3},
-                      .gap = {1, 1, 1, 1, 1, 1},
-                      .ref = {-2.0, NAN, -2.0, NAN, -2.0, NAN},
-                      .own = {-2.1, NAN, -2.1, NAN, -1.9, NAN},
-                      .match = {1, 1, 1, 1, 1, 1}};
-    e->rows = (wa_rate_rows){.obs = OBS,
-                             .obs_prompt = s->obs_prompt,
+    for (int i = 0; i < EVERYWHERE; i++) {
+        bool ends = i % 2 == 1;
+        e->prompt[i] = i / 2;
+        e->token[i] = i;
+        e->kl[i] = ends ? 2e-3 : 1e-3;
+        e->gap[i] = 1.0;
+        e->ref[i] = ends ? NAN : -2.0;
+        e->own[i] = ends ? NAN : i / 2 % 3 == 2 ? -1.9 : -2.1;
+        e->match[i] = 1;
+    }
+    e->rows = (wa_rate_rows){.obs = EVERYWHERE,
+                             .obs_prompt = e->prompt,
+                             .token_id = e->token,
                              .kl = e->kl,
                              .top1_match = e->match,
-                             .ref_gap = e->gap,
+                             .top1_gap = e->gap,
                              .ref_next_logprob = e->ref,
                              .next_logprob = e->own};
     s->evidence.rate_rows = &e->rows;
 }
 
-/* All prompts have the same sums of KL, so the mean's limit is the mean, 1.5e-3. Log ratio: mean 1/30, three prompts
- * off by 1/15, 1/15 and -2/15: error sqrt(3/2 x 6/225 / 9) = 1/15, t of two degrees 2.92: limit 0.228. */
+/* All prompts have the same sums of KL, so the mean's limit is the mean, 1.5e-3. Log ratio: mean 1/30, four times three prompts
+ * off by 1/15, 1/15 and -2/15: error sqrt(12/11 x 24/225) / 12 = 0.02843, a tail to the other side, t of 11 degrees at 98.5 %
+ * 2.491: limit 0.10413. */
 static void rates_are_judged_by_their_upper_limit(void)
 {
     static const struct {
         const char *bounds, *words;
     } sets[] = {{"exact: {mean_kl: 0.0015001}\n", NULL},
                 {"exact: {mean_kl: 0.0014999}\n", "mean_kl 0.0015, upper 95 % limit 0.0015 above 0.0015"},
-                {"exact: {ppl_ratio: 1.257}\n", NULL},
-                {"exact: {ppl_ratio: 1.256}\n", "ppl_ratio: 1.26 would pass"},
-                {"exact: {p99_kl: 1e6}\n", "6 positions of 3 prompts are too few"},
+                {"exact: {ppl_ratio: 1.11}\n", NULL},
+                {"exact: {ppl_ratio: 1.109}\n", "ppl_ratio: 1.11 would pass"},
+                {"exact: {p99_kl: 1e6}\n", "24 distinct positions of 12 independent prompts are too few"},
                 {"exact: {flip_rate: 0.99}\n", NULL},
                 {"exact: {flip_rate: 0.1}\n", "flip_rate 0, upper 95 % limit"}};
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
@@ -733,18 +741,41 @@ static void rates_are_judged_by_their_upper_limit(void)
 
 static void flips_within_near_tie_are_no_rate(void)
 {
-    static const char *const sets[] = {"exact: {flip_rate: 0.8, near_tie: 0.5}\n",
-                                       "exact: {flip_rate: 0.8}\n"};
+    static const char *const sets[] = {"exact: {flip_rate: 0.6, near_tie: 0.5}\n",
+                                       "exact: {flip_rate: 0.6}\n"};
     for (size_t i = 0; i < 2; i++) {
         scene s;
         everywhere e;
         open_scene(&s, WA_BUCKET_EXACT);
         open_everywhere(&e, &s);
-        e.match[0] = e.match[2] = e.match[4] = 0;
-        e.gap[0] = e.gap[2] = e.gap[4] = 0.4;
+        for (int at = 0; at < EVERYWHERE; at += 2) {
+            e.match[at] = 0;
+            e.gap[at] = 0.4;
+        }
         write_file(sets[i]);
         expect(&s, PATH, i == 0 ? WA_VERDICT_PASS : WA_VERDICT_RATE, i == 0 ? NULL : "flip_rate 0.5");
     }
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+/* What nine prompts show, or ten of which two begin alike, bounds nothing. */
+static void fewer_than_ten_independent_prompts_set_no_limit(void)
+{
+    static const char *const names[] = {"mean_kl", "p99_kl", "flip_rate", "ppl_ratio"};
+    for (size_t i = 0; i < 4; i++)
+        for (size_t alike = 0; alike < 2; alike++) {
+            scene s;
+            everywhere e;
+            char text[64];
+            open_scene(&s, WA_BUCKET_EXACT);
+            open_everywhere(&e, &s);
+            e.rows.obs = alike ? 20 : 18;
+            e.token[18] = alike ? 0 : 18;
+            e.token[19] = alike ? 1 : 19;
+            snprintf(text, sizeof text, "exact: {%s: %s}\n", names[i], i == 2 ? "0.999" : "900");
+            write_file(text);
+            expect(&s, PATH, WA_VERDICT_RATE, alike ? "fewer than 10 independent prompts, 9 of 10" : "fewer than 10 independent prompts, 9 of 9");
+        }
     CU_ASSERT_EQUAL(remove(PATH), 0);
 }
 
@@ -855,6 +886,7 @@ WA_SUITE("verdict", WA_CASE(a_healthy_case_passes), WA_CASE(a_bucket_without_a_r
          WA_CASE(a_file_that_is_not_there_is_an_io_error),
          WA_CASE(rates_are_judged_by_their_upper_limit),
          WA_CASE(flips_within_near_tie_are_no_rate),
+         WA_CASE(fewer_than_ten_independent_prompts_set_no_limit),
          WA_CASE(rates_of_last_positions_cannot_be_judged),
          WA_CASE(nan_at_any_position_never_passes), WA_CASE(rates_are_there_without_bounds_too),
          WA_CASE(every_failing_take_is_reported))
