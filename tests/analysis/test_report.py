@@ -302,6 +302,20 @@ def test_same_file_gives_the_same_bytes(gemma, made, tmp_path):
     assert (tmp_path / "job-audit.html").read_text() == made["gemma"][3]
 
 
+def test_warnings_on_the_model_are_in_every_form(gemma, tmp_path):
+    path = tmp_path / "warned.h5"
+    path.write_bytes(gemma.read_bytes())
+    told = ["model: tensors of towers are not read: 'v.a'", "vindex 'v': index.json has vocab_size 9, the model has 8"]
+    with h5py.File(path, "r+") as file:
+        file.attrs["warnings"] = "\n".join(told)
+    report("report", path, "-o", tmp_path)
+    assert json.loads((tmp_path / "warned.json").read_text())["job"]["warnings"] == told
+    words = html.unescape((tmp_path / "warned.html").read_text())
+    markdown = (tmp_path / "warned.md").read_text().replace("\\", "")
+    for line in told:
+        assert f"Warning: {line}." in words and f"Warning: {line}." in markdown
+
+
 def test_hostile_names_and_tokens_stay_text(gemma, tmp_path):
     path = tmp_path / "hostile.h5"
     path.write_bytes(gemma.read_bytes())
