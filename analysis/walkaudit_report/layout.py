@@ -9,7 +9,7 @@ PROJECTIONS = ("gate", "up", "down")
 _CELL, _ENCODING = ("case", "layer", "obs"), ("vindex", "payload", "layer", "projection")
 _EXTREMES = ("min_cos", "max_rel_l2", "max_l2", "max_max_abs", "max_eta")
 _NAMES = {
-    ("case",): "case_name case_vindex case_path case_k case_k_all_layers case_bucket case_own_stream case_kernel case_kernel_due case_kernel_own_due verdict fail_reasons n_obs_distinct "
+    ("case",): "case_name case_vindex case_path case_k case_k_all_layers case_bucket case_own_stream case_kernel case_like case_kernel_tolerance case_kernel_due case_kernel_own_due verdict fail_reasons n_obs_distinct "
                "n_non_finite n_missing n_kernel n_kernel_own n_obs first_n_obs rest_n_obs mean_rel_l2 p50_rel_l2 p95_rel_l2 p99_rel_l2 "
                "bound_cos bound_rel_l2 bound_dp bound_near_tie",
     ("vindex",): "vindex_name vindex_path vindex_files vindex_lack vindex_left_out vindex_verdict vindex_reason",

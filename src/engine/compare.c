@@ -95,7 +95,7 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
         if (hits != NULL)
             memcpy(hits + i * hit_width, from->hits + row * hit_width, hit_width * sizeof *hits);
     }
-    return wa_oracle_run(c->which, &c->weights, count, x, hits, stage->arena,
+    return wa_oracle_run(wa_case_oracle(c->which), &c->weights, count, x, hits, stage->arena,
                          stage->truth + (size_t)first * sampled * hidden, err);
 }
 
@@ -115,17 +115,18 @@ static void store_kernel_errors(const comparison *c, const answer *of, int strea
 static wa_status measure_kernel(const comparison *c, const answer *of, size_t hit_width, wa_error *err)
 {
     wa_stage *stage = c->stage;
+    const wa_case *judge = wa_case_oracle(c->which);
     bool has_own = c->lane != NO_LANE;
-    if (stage->sampled_count == 0 || !wa_case_has_oracle(c->which))
+    if (stage->sampled_count == 0 || judge == NULL)
         return WA_OK;
-    bool known = has_same_truth(stage->truth_of, c->which);
-    bool own_known = !has_own || (has_same_truth(stage->own_truth_of, c->which) &&
+    bool known = has_same_truth(stage->truth_of, judge);
+    bool own_known = !has_own || (has_same_truth(stage->own_truth_of, judge) &&
                                   has_same_input(stage, stage->own_truth_x, of[OWN].x));
     if (!known || !own_known)
         WA_TRY(ask_oracle(c, of, known ? OWN : REFERENCE, own_known ? OWN : STREAMS, hit_width, err));
-    stage->truth_of = known ? stage->truth_of : c->which;
+    stage->truth_of = known ? stage->truth_of : judge;
     if (!own_known) {
-        stage->own_truth_of = c->which;
+        stage->own_truth_of = judge;
         stage->own_truth_x = of[OWN].x;
     }
     store_kernel_errors(c, of, REFERENCE, WA_FIELD_kernel_rel_l2);
@@ -199,7 +200,8 @@ static wa_status run_case(comparison *c, wa_error *err)
     const wa_vindex *vindex = stage->audit->vindexes[c->which->vindex];
     WA_TRY(wa_case_open_layer(c->which, stage->audit->model, vindex, c->layer, &c->weights, err));
     int32_t *hits[STREAMS] = {NULL};
-    size_t hit_width = c->which->k == WA_K_ALL ? 0 : wa_case_hit_count(c->which, c->weights.features);
+    bool tells_hits = c->which->k != WA_K_ALL && c->which->path != WA_PATH_EXTERNAL;
+    size_t hit_width = !tells_hits ? 0 : wa_case_hit_count(c->which, c->weights.features);
     for (size_t i = 0; i < evaluations_of(c) && hit_width > 0; i++)
         WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits[i], &hits[i], err));
 

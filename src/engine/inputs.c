@@ -14,11 +14,15 @@ static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
         WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s=%s:%d", text,
                               audit->cases.items[c].name, wa_path_name(audit->cases.items[c].path),
                               audit->cases.items[c].k));
-    /* Who states a bucket decides what the file says. */
-    for (size_t c = 0; c < audit->cases.count; c++)
-        if (audit->cases.items[c].path == WA_PATH_EXTERNAL)
-            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text,
-                                  wa_bucket_name(audit->cases.items[c].bucket)));
+    /* Who states a bucket decides what the file says; and so does what a kernel is said to be like. */
+    for (size_t c = 0; c < audit->cases.count; c++) {
+        const wa_case *which = &audit->cases.items[c];
+        if (which->path == WA_PATH_EXTERNAL)
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text, wa_bucket_name(which->bucket)));
+        if (which->like != NULL)
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s like %s within %g", text, which->like->name,
+                                  which->kernel_tolerance));
+    }
     *out = text;
     return WA_OK;
 }

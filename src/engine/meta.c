@@ -134,7 +134,7 @@ static wa_status fill_kernel_due(const wa_audit *audit, wa_result_meta *meta, wa
     WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *own, &own, err));
     for (size_t c = 0; c < audit->cases.count; c++) {
         const wa_case *which = &audit->cases.items[c];
-        due[c] = wa_case_has_oracle(which) ? pairs : 0;
+        due[c] = wa_case_oracle(which) != NULL ? pairs : 0;
         own[c] = which->isolated ? 0 : due[c];
     }
     meta->kernel_due = due;

@@ -2,6 +2,7 @@
 #include "job/job_load.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -174,6 +175,33 @@ static wa_status check_unique(const wa_job_source *source, const char *prefix, n
     return WA_OK;
 }
 
+/* 0 when there is none; no number, or none between 0 and 1: NaN. */
+static double read_tolerance(const char *text)
+{
+    char *end;
+    double value = text == NULL ? 0.0 : strtod(text, &end);
+    if (text != NULL && (end == text || *end != '\0' || !(value > 0.0 && value <= 1.0)))
+        return NAN;
+    return value;
+}
+
+static wa_status check_like(const wa_job_source *source, const char *prefix, const raw_path *raw,
+                            wa_error *err)
+{
+    char key[KEY_TEXT + sizeof ".kernel_tolerance"];
+    wa_path like;
+    snprintf(key, sizeof key, "%s.like", prefix);
+    if (raw->like != NULL && (!wa_path_parse(raw->like, &like) || like == WA_PATH_EXTERNAL))
+        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected another walk path", key, raw->like);
+    snprintf(key, sizeof key, "%s.kernel_tolerance", prefix);
+    if (raw->like == NULL && raw->kernel_tolerance != NULL)
+        return WA_JOB_FAIL(source, key, err, "'%s' needs 'like'", key);
+    if (isnan(read_tolerance(raw->kernel_tolerance)))
+        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected a number above 0, at most 1", key,
+                           raw->kernel_tolerance);
+    return WA_OK;
+}
+
 /* --- Paths ----------------------------------------------------------------------------------- */
 
 static wa_status check_external(const wa_job_source *source, const char *prefix,
@@ -188,7 +216,7 @@ static wa_status check_external(const wa_job_source *source, const char *prefix,
                            "'%s': external has bucket '%s', expected exact, quantized, fp4 or "
                            "approximate",
                            prefix, raw->bucket);
-    return WA_OK;
+    return check_like(source, prefix, raw, err);
 }
 
 static wa_status check_path(const wa_job_source *source, const char *prefix, const raw_path *raw,
@@ -202,8 +230,11 @@ static wa_status check_path(const wa_job_source *source, const char *prefix, con
     if (raw->k != NULL) {
         snprintf(key, sizeof key, "%s.k", prefix);
         WA_TRY(check_range(source, key, *raw->k, 1, INT_MAX, err));
-        if (path != WA_PATH_SPARSE_SERIAL && path != WA_PATH_SPARSE_PARALLEL &&
-            path != WA_PATH_WEIGHTS_FALLBACK)
+        wa_path computes = path;
+        if (path == WA_PATH_EXTERNAL && raw->like != NULL && !wa_path_parse(raw->like, &computes))
+            computes = path;
+        if (computes != WA_PATH_SPARSE_SERIAL && computes != WA_PATH_SPARSE_PARALLEL &&
+            computes != WA_PATH_WEIGHTS_FALLBACK)
             return WA_JOB_FAIL(source, key, err, "path '%s' takes no 'k'", raw->path);
     }
     if (raw->name != NULL) {
@@ -216,6 +247,9 @@ static wa_status check_path(const wa_job_source *source, const char *prefix, con
         return WA_JOB_FAIL(source, prefix, err,
                            "'%s': path '%s' takes no 'file', 'library' or 'bucket'", prefix,
                            raw->path);
+    if (raw->like != NULL || raw->kernel_tolerance != NULL)
+        return WA_JOB_FAIL(source, prefix, err,
+                           "'%s': path '%s' takes no 'like' or 'kernel_tolerance'", prefix, raw->path);
     return WA_OK;
 }
 
@@ -238,7 +272,9 @@ static wa_status build_paths(const wa_job_source *source, const char *prefix, co
                                         .name = raw[i].name,
                                         .file = raw[i].file,
                                         .library = raw[i].library,
-                                        .bucket = raw[i].bucket};
+                                        .bucket = raw[i].bucket,
+                                        .like = raw[i].like,
+                                        .kernel_tolerance = read_tolerance(raw[i].kernel_tolerance)};
         if (raw[i].file != NULL)
             WA_TRY(resolve(directory, raw[i].file, source->arena, &requests[i].file, err));
         if (raw[i].library != NULL)

@@ -10,7 +10,7 @@
 typedef struct raw_path {
     char *path;
     int64_t *k;
-    char *name, *file, *library, *bucket;
+    char *name, *file, *library, *bucket, *like, *kernel_tolerance;
 } raw_path;
 
 typedef struct raw_vindex {
@@ -126,7 +126,11 @@ typedef struct raw_job {
     X(TEXT, raw_path, LISTED, file, "paths[].", "string", "", "`external` only: HDF5 file with `y_walk`") \
     X(TEXT, raw_path, LISTED, library, "paths[].", "string", "", "`external` only: shared library") \
     X(TEXT, raw_path, LISTED, bucket, "paths[].", "string", "approximate",                          \
-      "`external` only: `exact`, `quantized`, `fp4` or `approximate`")
+      "`external` only: `exact`, `quantized`, `fp4` or `approximate`") \
+    X(TEXT, raw_path, LISTED, like, "paths[].", "string", "",                            \
+      "`external` only: the path whose stored numbers and formula it claims to compute; its oracle judges KERNEL, `k` is then its") \
+    X(TEXT, raw_path, LISTED, kernel_tolerance, "paths[].", "number", "1e-3",            \
+      "`external` with `like` only: largest relative error against the oracle")
 
 #define WA_JOB_PROMPTS_KEYS(X)                                                           \
     X(TEXT, raw_prompts, prompts, builtin, "prompts.", "string", "seed",                 \

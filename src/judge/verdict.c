@@ -289,14 +289,16 @@ static wa_status check_stream(judge *j, wa_extreme infinite, wa_extreme max, con
                         "%s%s: the kernel or its oracle gives NaN or infinity on the stored numbers",
                         place, stream);
     }
-    if (max.layer < 0 || max.value <= j->bounds->kernel)
+    double tolerance = j->evidence->kernel_tolerance;
+    double limit = tolerance > 0.0 ? tolerance : j->bounds->kernel;
+    if (max.layer < 0 || max.value <= limit)
         return WA_OK;
     char passing[WA_SHOW_NUMBER];
     wa_show_at_least(max.value, 3, passing);
     WA_TRY(name_place(j, max, &place));
     return complain(j, WA_VERDICT_KERNEL,
-                    "%s%s: kernel differs from its oracle by %.3g, above %.3g; kernel: %s would pass",
-                    place, stream, max.value, j->bounds->kernel, passing);
+                    "%s%s: kernel differs from its oracle by %.3g, above %.3g; %s: %s would pass",
+                    place, stream, max.value, limit, tolerance > 0.0 ? "kernel_tolerance" : "kernel", passing);
 }
 
 static wa_status check_kernel(judge *j)

@@ -90,6 +90,7 @@ typedef struct wa_evidence {
     const wa_encoding_figure *encoding; /* [layers][WA_PROJECTION_COUNT] of the payloads the case reads; others unchecked */
     bool reads[WA_PROJECTION_COUNT]; /* projections that the case reads from its vindex */
     const wa_case_summary *summary;
+    double kernel_tolerance;            /* instead of the bounds' for a kernel that is judged by another path's oracle; 0 = none */
     int64_t kernel_due, kernel_own_due; /* pairs at which the kernel had to meet its oracle; 0 = KERNEL is not judged */
     const char *const *prompt_key;  /* [prompts] */
     const int32_t *obs_prompt, *obs_position; /* [obs] */

@@ -35,9 +35,26 @@ static void append_not_offered(const builder *b, size_t at, wa_path path, const 
         (wa_not_offered){.vindex = (int)at, .path = wa_path_name(path), .reason = reason};
 }
 
+/* Of path external: k belongs to the path that it is like. */
+static wa_status check_like(const wa_path_request *request, wa_error *err)
+{
+    wa_path like;
+    if (request->like == NULL && request->kernel_tolerance != 0.0)
+        return wa_fail(err, WA_E_JOB, "path 'external': kernel_tolerance needs like");
+    if (request->like == NULL)
+        return request->k == WA_K_ALL ? WA_OK : wa_fail(err, WA_E_JOB, "path 'external': k = %d needs like", request->k);
+    if (!wa_path_parse(request->like, &like) || like == WA_PATH_EXTERNAL)
+        return wa_fail(err, WA_E_JOB, "path 'external': like '%s' is no walk path of ours", request->like);
+    if (request->k != WA_K_ALL && (request->k < 1 || !wa_spec_takes_k(like)))
+        return wa_fail(err, WA_E_JOB, "path 'external' like '%s': found k = %d, which that path does not take", request->like,
+                       request->k);
+    return WA_OK;
+}
+
 static wa_status check_external(const wa_path_request *request, wa_error *err)
 {
     wa_bucket ignored;
+    WA_TRY(check_like(request, err));
     if ((request->library == NULL) == (request->file == NULL))
         return wa_fail(err, WA_E_JOB, "path 'external' needs one of library and file");
     if (request->bucket != NULL && !wa_bucket_parse(request->bucket, &ignored))
@@ -49,18 +66,44 @@ static wa_status check_request(const wa_path_request *request, wa_path *path, wa
 {
     if (!wa_path_parse(request->path, path))
         return wa_fail(err, WA_E_JOB, "no path is called '%s'", request->path);
+    if (*path == WA_PATH_EXTERNAL)
+        return check_external(request, err);
     if (request->k != WA_K_ALL && !wa_spec_takes_k(*path))
         return wa_fail(err, WA_E_JOB, "path '%s' uses all features: it takes no k, found k = %d",
                        request->path, request->k);
     if (request->k != WA_K_ALL && request->k < 1)
         return wa_fail(err, WA_E_JOB, "path '%s': k is %d, expected at least 1", request->path,
                        request->k);
-    if (*path == WA_PATH_EXTERNAL)
-        return check_external(request, err);
-    if (request->file != NULL || request->library != NULL || request->bucket != NULL)
+    if (request->file != NULL || request->library != NULL || request->bucket != NULL || request->like != NULL ||
+        request->kernel_tolerance != 0.0)
         return wa_fail(err, WA_E_JOB,
-                       "path '%s': file, library and bucket belong to path 'external'",
+                       "path '%s': file, library, bucket, like and kernel_tolerance belong to path 'external'",
                        request->path);
+    return WA_OK;
+}
+
+/* What an external kernel claims to compute becomes what it reads: its vindex must hold it. */
+static wa_status take_like(const builder *b, const wa_case_input *input, const wa_path_request *request, wa_case *item,
+                           const char **reason, wa_error *err)
+{
+    wa_case *like;
+    wa_path path;
+    if (request->like == NULL)
+        return WA_OK;
+    if (!wa_path_parse(request->like, &path))
+        return wa_fail(err, WA_E_INTERNAL, "like '%s' was not checked", request->like);
+    WA_TRY(wa_arena_take(b->arena, 1, sizeof *like, &like, err));
+    *like = (wa_case){.name = wa_path_name(path), .vindex = item->vindex, .path = path, .k = request->k};
+    WA_TRY(wa_spec_resolve(input->vindex, b->model, b->arena, like, reason, err));
+    memcpy(item->source, like->source, sizeof item->source);
+    item->k_all_layers = like->k_all_layers;
+    item->like = like;
+    item->kernel_tolerance = request->kernel_tolerance != 0.0 ? request->kernel_tolerance : WA_FOREIGN_TOLERANCE;
+    if (*reason != NULL) {
+        char *text;
+        WA_TRY(wa_arena_print(b->arena, &text, err, "like '%s': %s", request->like, *reason));
+        *reason = text;
+    }
     return WA_OK;
 }
 
@@ -71,6 +114,8 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
     wa_case item = {.vindex = (int)at, .path = path, .k = request->k};
     const char *reason;
     WA_TRY(wa_spec_resolve(input->vindex, b->model, b->arena, &item, &reason, err));
+    if (reason == NULL)
+        WA_TRY(take_like(b, input, request, &item, &reason, err));
     if (reason != NULL && required)
         return wa_fail(err, WA_E_JOB,
                        "path '%s' is asked for under vindex '%s' and cannot run there: %s",
@@ -116,10 +161,12 @@ static wa_status offer_requests(const builder *b, size_t at, wa_error *err)
 
 static bool ran(const wa_cases *cases, const wa_path_request *request)
 {
-    for (size_t i = 0; i < cases->count; i++)
-        if (strcmp(wa_path_name(cases->items[i].path), request->path) == 0 &&
-            cases->items[i].k == request->k)
-            return true;
+    for (size_t i = 0; i < cases->count; i++) {
+        const wa_case *item = &cases->items[i];
+        if (strcmp(wa_path_name(item->path), request->path) == 0 && item->k == request->k &&
+            item->library == request->library && item->file == request->file)
+            return true; /* a library or file is borrowed from its request */
+    }
     return false;
 }
 

@@ -39,6 +39,8 @@ static wa_status take_matrix(const wa_case *which, const wa_model *model, const 
 static wa_status take_select(const wa_case *which, const wa_vindex *vindex, wa_walk_layer *out,
                              wa_error *err)
 {
+    if (which->like != NULL)
+        which = which->like;
     bool ranks = wa_case_is_loop(which) ||
                  (which->path == WA_PATH_WEIGHTS_FALLBACK && which->k != WA_K_ALL);
     if (!ranks)
@@ -100,9 +102,11 @@ bool wa_case_is_loop(const wa_case *which)
            which->kernel == WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN;
 }
 
-bool wa_case_has_oracle(const wa_case *which)
+const wa_case *wa_case_oracle(const wa_case *which)
 {
-    return which->not_run == NULL && which->path != WA_PATH_EXTERNAL;
+    if (which->not_run != NULL)
+        return NULL;
+    return which->path == WA_PATH_EXTERNAL ? which->like : which;
 }
 
 size_t wa_case_hit_count(const wa_case *which, size_t features)

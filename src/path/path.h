@@ -72,7 +72,15 @@ typedef struct wa_path_request {
     const char *path;
     int k; /* WA_K_ALL when absent */
     const char *name, *file, *library, *bucket;
+    const char *like;        /* EXTERNAL: the path whose stored numbers and formula it claims to compute */
+    double kernel_tolerance; /* EXTERNAL with like; 0 = WA_FOREIGN_TOLERANCE */
 } wa_path_request;
+
+/*
+ * What a foreign kernel may differ from the oracle of the path it is like: it may hold activations in f16 or multiply in TF32 (11 bits:
+ * some 2e-4 of an output's norm), where ours keep f32 (1.6e-6). bf16 or 8-bit activations need more, and the job must say so.
+ */
+#define WA_FOREIGN_TOLERANCE 1e-3
 
 typedef struct wa_external wa_external;
 
@@ -83,7 +91,8 @@ typedef struct wa_source {
 } wa_source;
 
 /** One (vindex, path[, K]) to be compared with the reference. Read-only after wa_cases_build. */
-typedef struct wa_case {
+typedef struct wa_case wa_case;
+struct wa_case {
     const char *name; /* "f16:full_mmap", "f16:sparse_serial:k512", arena */
     int vindex;       /* index into the audit's vindexes; -1 for DENSE */
     wa_path path;
@@ -97,7 +106,9 @@ typedef struct wa_case {
     const char *library, *file; /* EXTERNAL: one of them, borrowed from the request; else NULL */
     bool isolated;           /* has no residual stream of its own: its outputs answer the reference's inputs only */
     const wa_external *external; /* EXTERNAL: its kernel, borrowed from whoever opened it; NULL = not opened */
-} wa_case;
+    const wa_case *like;     /* EXTERNAL: a case of the path it claims to compute, arena; NULL = it claims nothing */
+    double kernel_tolerance; /* largest error against the oracle; 0 = the bounds' */
+};
 
 /** A path a vindex cannot run, and why (the missing file). Not a case. */
 typedef struct wa_not_offered {
@@ -197,8 +208,9 @@ bool wa_case_is_loop(const wa_case *which);
 /** Features that a position uses in a layer of F features, and the width of its hit list: min(k, F), F when k is all. */
 size_t wa_case_hit_count(const wa_case *which, size_t features);
 
-/** Can an oracle judge it? Not a kernel of which nobody but the user knows what numbers it reads and what it means to do. */
-bool wa_case_has_oracle(const wa_case *which);
+/** The case whose oracle judges it: itself, or what it is like. NULL: a case that cannot run, or a kernel of which nobody but the
+ * user knows what numbers it reads and what it means to do. */
+const wa_case *wa_case_oracle(const wa_case *which);
 
 /** Multiply-adds times two of one evaluation of `rows` rows, and stored bytes it reads; for cost figures. */
 double wa_case_flops(const wa_case *which, const wa_walk_layer *layer, size_t rows);

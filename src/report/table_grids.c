@@ -297,6 +297,14 @@ wa_status wa_table_print_coverage(const wa_table *t)
         print_coverage(t, both, "both streams", "");
     if (one > 0)
         print_coverage(t, one, "the reference's stream", " (cases without one of their own)");
+    for (size_t c = 0; c < wa_table_case_count(t); c++) {
+        const char *name;
+        if (meta->cases[c].like == NULL || !wa_table_has_run(t, c))
+            continue;
+        WA_TRY(wa_table_text(t, meta->cases[c].name, 0, &name));
+        fprintf(t->out, "kernel: %s is held against the oracle of %s, within %g\n", name, meta->cases[c].like->name,
+                meta->cases[c].kernel_tolerance);
+    }
     if (both == 0 && one == 0)
         fputs("kernel: not checked\n", t->out);
     for (size_t c = 0; c < wa_table_case_count(t) && both + one > 0; c++) {

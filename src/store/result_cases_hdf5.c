@@ -273,6 +273,7 @@ static wa_status build_evidence(reader *r, const wa_result *result, wa_evidence 
                                .encoding = encoding,
                                .reads = {reads(which, WA_GATE), reads(which, WA_UP), reads(which, WA_DOWN)},
                                .summary = &result->summary[c],
+                               .kernel_tolerance = which->kernel_tolerance,
                                .kernel_due = r->meta->kernel_due[c],
                                .kernel_own_due = r->meta->kernel_own_due[c],
                                .prompt_key = r->meta->prompt_key,

@@ -113,13 +113,26 @@ static void fill_case(wa_case *out, int8_t path, int8_t bucket, const int8_t *pa
                                         : (wa_source){.payload = (wa_payload)payload[p]};
 }
 
+/* Of what an external kernel is like, a file keeps the name. */
+static wa_status take_like(const char *name, wa_arena *arena, const wa_case **out, wa_error *err)
+{
+    wa_case *like;
+    if (name[0] == '\0')
+        return WA_OK;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *like, &like, err));
+    like->name = name;
+    *out = like;
+    return WA_OK;
+}
+
 static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result_meta *meta,
                             wa_error *err)
 {
     size_t count = x->dims.cases;
-    const char *const *name, *const *not_run;
+    const char *const *name, *const *not_run, *const *like;
     const int32_t *vindex, *k, *k_all_layers;
     const int8_t *path, *bucket, *payload, *own_stream;
+    const double *tolerance;
     wa_case *cases;
     WA_TRY(wa_dataset_load(file, "case_name", x, arena, &name, err));
     WA_TRY(wa_dataset_load(file, "case_not_run", x, arena, &not_run, err));
@@ -130,6 +143,8 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
     WA_TRY(wa_dataset_load(file, "case_bucket", x, arena, &bucket, err));
     WA_TRY(wa_dataset_load(file, "case_payload", x, arena, &payload, err));
     WA_TRY(wa_dataset_load(file, "case_own_stream", x, arena, &own_stream, err));
+    WA_TRY(wa_dataset_load(file, "case_like", x, arena, &like, err));
+    WA_TRY(wa_dataset_load(file, "case_kernel_tolerance", x, arena, &tolerance, err));
     WA_TRY(wa_dataset_load(file, "case_kernel_due", x, arena, &meta->kernel_due, err));
     WA_TRY(wa_dataset_load(file, "case_kernel_own_due", x, arena, &meta->kernel_own_due, err));
     WA_TRY(wa_dataset_load(file, "expected_label", x, arena, &meta->expected_label, err));
@@ -147,8 +162,10 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
                              .vindex = vindex[c],
                              .k = k[c],
                              .k_all_layers = (size_t)k_all_layers[c],
+                             .kernel_tolerance = tolerance[c] > 0.0 ? tolerance[c] : 0.0,
                              .isolated = own_stream[c] == 0,
                              .not_run = not_run[c][0] == '\0' ? NULL : not_run[c]};
+        WA_TRY(take_like(like[c], arena, &cases[c].like, err));
         fill_case(&cases[c], path[c], bucket[c], payload + c * WA_PROJECTION_COUNT);
         if (x->dims.layers > 0)
             cases[c].expected_label = (wa_label)meta->expected_label[c * x->dims.layers];

@@ -4,6 +4,7 @@
 
 #include <hdf5.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -120,6 +121,24 @@ static wa_status add_due(wa_hid file, const char *name, const wa_extents *x, con
     return wa_dataset_add(file, name, x, due == NULL ? none : due, err);
 }
 
+/* What external kernels claim to compute, and how near they must come. */
+static wa_status add_likes(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
+                           wa_arena *arena, wa_error *err)
+{
+    size_t count = meta->dims.cases;
+    const char **like;
+    double *tolerance;
+    WA_TRY(wa_arena_take(arena, count, sizeof *like, &like, err));
+    WA_TRY(wa_arena_take(arena, count, sizeof *tolerance, &tolerance, err));
+    for (size_t c = 0; c < count; c++) {
+        const wa_case *which = &meta->cases[c];
+        like[c] = which->like == NULL ? "" : which->like->name;
+        tolerance[c] = which->like == NULL ? NAN : which->kernel_tolerance;
+    }
+    WA_TRY(add_texts(file, "case_like", x, like, count, arena, err));
+    return wa_dataset_add(file, "case_kernel_tolerance", x, tolerance, err);
+}
+
 static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
                              wa_arena *arena, wa_error *err)
 {
@@ -162,6 +181,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     WA_TRY(wa_dataset_add(file, "case_own_stream", x, own_stream, err));
     WA_TRY(add_texts(file, "case_kernel", x, kernel, count, arena, err));
     WA_TRY(wa_dataset_add(file, "case_payload", x, payload, err));
+    WA_TRY(add_likes(file, meta, x, arena, err));
     WA_TRY(add_due(file, "case_kernel_due", x, meta->kernel_due, arena, err));
     WA_TRY(add_due(file, "case_kernel_own_due", x, meta->kernel_own_due, arena, err));
     return wa_dataset_add(file, "expected_label", x, meta->expected_label, err);

@@ -111,3 +111,78 @@ def test_a_library_beside_the_job_needs_no_directory(shop):
     done = harness.subprocess.run([*harness.command(["run", "job.yaml"])], cwd=here.folder, env=harness.environment(),
                                   capture_output=True, text=True, timeout=harness.LIMIT)
     assert done.returncode == 0, done.stderr
+
+
+def test_like_a_path_its_kernel_is_judged_by_that_paths_oracle(shop):
+    """Both streams; the numbers that are read are full_mmap's, and so are their row errors."""
+    made = job(shop, external("f32_kernel", bucket="exact", like="full_mmap"), {"path": "full_mmap"})
+    done = made.run()
+    result = harness.Result(made.result_path)
+    assert result.verdicts() == {"v:mine": "PASS", "v:full_mmap": "PASS"}
+    assert result.case("v:mine", "case_like") == "full_mmap" and result.case("v:full_mmap", "case_like") == ""
+    assert result.case("v:mine", "case_kernel_tolerance") == 1e-3 and np.isnan(result.case("v:full_mmap", "case_kernel_tolerance"))
+    assert np.array_equal(result.case("v:mine", "case_payload"), result.case("v:full_mmap", "case_payload"))
+    assert "kernel: v:mine is held against the oracle of full_mmap, within 0.001\n" in done.stdout
+    for field in ("kernel_rel_l2", "kernel_own_rel_l2"):
+        assert 0 < np.nanmax(result.case("v:mine", field)) < 1e-6
+        assert np.array_equal(np.isnan(result.case("v:mine", field)), np.isnan(result.case("v:full_mmap", field)))
+
+
+def test_a_feature_left_out_is_kernel_where_the_bucket_has_no_bound(shop):
+    result = job(shop, external("f32_kernel_faulty", like="full_mmap")).result(expect=1)
+    assert result.verdicts() == {"v:mine": "KERNEL"}
+    first = result.case("v:mine", "fail_reasons").splitlines()[0]
+    assert first.startswith("layer 2, ") and "above 0.001; kernel_tolerance: " in first, first
+
+
+def test_other_numbers_than_it_claims_are_kernel_unless_the_job_tolerates_them(shop):
+    """8-bit weights are not the f32 ones that it says it is like."""
+    strict = job(shop, external("q8_kernel", like="full_mmap")).result(expect=1)
+    assert strict.verdicts() == {"v:mine": "KERNEL"}
+    mild = job(shop, external("q8_kernel", like="full_mmap", kernel_tolerance=0.05)).result()
+    assert mild.verdicts() == {"v:mine": "MEASURED"}
+    assert mild.case("v:mine", "case_kernel_tolerance") == 0.05
+    assert np.array_equal(mild.case("v:mine", "kernel_rel_l2"), strict.case("v:mine", "kernel_rel_l2"), equal_nan=True)
+
+
+@pytest.mark.parametrize("k, verdict", [(100, "KERNEL"), (512, "PASS"), (100000, "PASS")])
+def test_like_a_path_with_k_the_oracle_chooses_the_features(shop, k, verdict):
+    """The kernel takes all 512."""
+    result = job(shop, external("f32_kernel", bucket="exact", like="sparse_serial", k=k)).result(expect=None)
+    assert result.verdicts() == {"v:mine": verdict}
+    assert result.case("v:mine", "case_k") == k
+
+
+def test_what_it_is_like_is_what_encoding_judges(shop, tmp_path):
+    folder = shop.copy(MODEL, "f32", tmp_path / "wrong")
+    with open(folder / "up_features.bin", "r+b") as file:
+        rows = np.frombuffer(file.read(), "<f4").reshape(4, 512, 256).copy()
+        rows[3, 100] *= 1.5
+        file.seek(0)
+        file.write(rows.tobytes())
+    paths = [external("f32_kernel", bucket="exact", like="full_mmap"), {**external("f32_kernel", bucket="exact"), "name": "other"}]
+    result = shop.job(shop.model(MODEL), {"v": folder}, paths=paths).result(expect=1)
+    assert result.case("v:mine", "verdict") == "ENCODING"
+    assert result.case("v:mine", "fail_reasons").splitlines()[0].startswith("layer 3, up")
+    assert result.case("v:other", "verdict") != "ENCODING"  # it claims nothing
+
+
+@pytest.mark.parametrize("keys, said", [
+    ({"like": "interleaved_q4k"}, "like 'interleaved_q4k': interleaved_q4k.bin is missing"),
+    ({"like": "mine"}, "expected another walk path"),
+    ({"like": "external"}, "expected another walk path"),
+    ({"kernel_tolerance": 0.1}, "needs 'like'"),
+    ({"like": "exact", "kernel_tolerance": "lax"}, "expected a number above 0, at most 1"),
+    ({"like": "exact", "kernel_tolerance": 0}, "expected a number above 0, at most 1"),
+    ({"like": "exact", "k": 5}, "takes no 'k'"),
+    ({"k": 5}, "takes no 'k'"),
+])
+def test_what_it_cannot_be_like_is_refused_in_one_line(shop, keys, said):
+    refused = job(shop, external("f32_kernel", **keys))
+    assert said in harness.one_error_line(refused.run(expect=None))
+    assert not refused.result_path.exists()
+
+
+def test_our_paths_are_like_nothing(shop):
+    refused = job(shop, {"path": "exact", "like": "full_mmap"})
+    assert "takes no 'like'" in harness.one_error_line(refused.run(expect=None))

@@ -107,3 +107,20 @@ def test_no_hdf5_file_is_one_line(shop, tmp_path):
     (tmp_path / "y.h5").write_text("text")
     assert "not a whole HDF5 file" in harness.one_error_line(job(shop, tmp_path / "y.h5").run(expect=3))
     assert "no such file" in harness.one_error_line(job(shop, tmp_path / "none.h5").run(expect=3)).lower()
+
+
+def test_like_a_path_given_outputs_get_a_kernel_verdict(shop, captured, tmp_path):
+    """On the inputs they answer: there is no other stream."""
+    wrong = captured["y"].copy()
+    wrong[3, 17] *= 1.5
+    for values, verdict in ((captured["y"], "MEASURED"), (wrong, "KERNEL")):
+        made = job(shop, answer(tmp_path / f"{verdict}.h5", captured, y_walk=values), bucket="approximate")
+        text = made.path.read_text().replace('"bucket": "approximate"', '"bucket": "approximate", "like": "full_mmap"')
+        made.path.write_text(text)
+        done = made.run(expect=None)
+        result = harness.Result(made.result_path)
+        assert result.case("v:mine", "verdict") == verdict
+        assert result.case("v:mine", "case_kernel_own_due") == 0 < result.case("v:mine", "case_kernel_due")
+        assert np.all(np.isnan(result.case("v:mine", "kernel_own_rel_l2")))
+        assert "the reference's stream (cases without one of their own)" in done.stdout
+    assert np.nan_to_num(result.case("v:mine", "kernel_rel_l2"))[3, 17] > 0.3
