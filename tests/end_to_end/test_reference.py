@@ -303,3 +303,77 @@ def test_no_damaged_byte_of_a_dump_crashes_a_run(shop):
         assert done.returncode in (0, 1, 3), (at, done.returncode, done.stderr)
         if done.returncode == 3:
             harness.one_error_line(done)
+
+
+# --- Dumps by transformers
+
+SCRIPT = harness.GOLDEN.parent.parent / "analysis" / "dump_reference.py"
+FAMILIES = ("qwen2", "gpt2", "gemma2", "llama-llama3")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_reference_agrees_with_transformers(shop, name):
+    """Dumps that analysis/dump_reference.py made, kept with the golden data: needs no transformers."""
+    job = shop.job(shop.model(name), {"f32": f32(shop, name)})
+    job.run(words=["--reference-dump", DUMPS / "transformers" / f"{name}.h5"])
+    result = Result(job.result_path)
+    assert attributes(job)["reference_verdict"] == "AGREES"
+    assert max(result[f"dump_{tensor}_rel_l2"].max() for tensor in ("x", "y", "logits")) <= 1e-5
+
+
+@pytest.mark.parametrize("name, keys", [("qwen2", {"rope_theta": 20000.0}), ("llama-llama3", {"rope_theta": 400000.0}),
+                                        ("llama-llama3", {"rms_norm_eps": 1e-3}), ("gemma2", {"query_pre_attn_scalar": 144})])
+def test_an_edited_configuration_drifts_from_transformers_at_the_first_layer(shop, name, keys):
+    """Each of these acts on attention or a norm before it: x of layer 0 is the first to show it."""
+    model = changed(shop, name, f"edited-{name}-{'-'.join(keys)}", **keys)
+    job = shop.job(model, {"f32": f32(shop, name)})
+    job.run(words=["--reference-dump", DUMPS / "transformers" / f"{name}.h5"], expect=1)
+    assert ": layer 0, x, prompt '" in attributes(job)["reference_agreement"]
+
+
+def dump(*words):
+    return harness.subprocess.run([harness.os.environ.get("WALKAUDIT_TORCH_PYTHON", harness.sys.executable), "-B", SCRIPT, *map(str, words)],
+                                  capture_output=True, text=True, timeout=300)
+
+
+def dumped(*words):
+    """The script's answer; without what it needs it says what to install, and the test is skipped."""
+    done = dump(*words)
+    if done.returncode == 3 and "not installed" in done.stderr:
+        assert done.stderr.count("\n") == 1 and "'pip install torch transformers h5py'" in done.stderr
+        pytest.skip(done.stderr.strip() + " (WALKAUDIT_TORCH_PYTHON names an interpreter that has it)")
+    return done
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_script_makes_a_dump_that_the_reference_agrees_with(shop, name, tmp_path):
+    """From prompts as texts and ids, keys that HDF5 would misread among them; and from a result."""
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("\n".join(json.dumps(line) for line in (
+        {"key": "a/b", "text": "The capital of France is"}, {"key": ".", "ids": [5, 17, 9, 40]},
+        {"key": "50%", "text": "def fibonacci(n):", "max_tokens": 3})))
+    job = shop.job(shop.model(name), {"f32": f32(shop, name)}, prompts={"file": str(prompts)})
+    for source in (prompts, job.path, job.result_path):
+        done = dumped(shop.model(name), source, "-o", tmp_path / "dump.h5", "--dtype", "float64")
+        assert done.returncode == 0, done.stderr
+        job.run(words=["--reference-dump", tmp_path / "dump.h5", "--fresh"])
+        assert attributes(job)["reference_verdict"] == "AGREES"
+        assert "(3 of 3 prompts" in attributes(job)["reference_agreement"]
+        assert max(Result(job.result_path)[f"dump_{tensor}_rel_l2"].max() for tensor in ("x", "y", "logits")) <= 1e-5
+
+
+def test_the_script_says_in_one_line_what_it_cannot_use(shop, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"key": "a"}\n')
+    for words, said in (((tmp_path, "seed"), "tokenizer.json' is missing"), ((shop.model("gpt2"), tmp_path / "no"), "is no file"),
+                        ((shop.model("gpt2"), bad), "line 1"), ((shop.model("qwen2-v2.gguf"), DUMPS / "gpt2.h5"), "no result")):
+        done = dumped(*words, "-o", tmp_path / "dump.h5")
+        assert done.returncode == 3 and done.stderr.count("\n") == 1 and said in done.stderr, done.stderr
+        assert not (tmp_path / "dump.h5").exists()
+
+
+def test_without_its_packages_the_script_says_what_to_install(tmp_path):
+    """An interpreter that is cut off from site packages has none of them."""
+    done = harness.subprocess.run([harness.sys.executable, "-S", "-E", "-B", SCRIPT, tmp_path, "seed"], capture_output=True, text=True)
+    assert done.returncode == 3 and done.stderr.count("\n") == 1
+    assert "torch, transformers" in done.stderr and "'pip install torch transformers h5py'" in done.stderr
