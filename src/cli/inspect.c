@@ -94,7 +94,7 @@ static wa_status inspect(void *words, wa_arena *arena, int *exit_code, wa_error 
     case KIND_VINDEX:
         return wa_inspect_vindex(args->path, args->checksums, arena, stdout, err);
     case KIND_RESULT:
-        return wa_result_describe(args->path, stdout, err);
+        return wa_inspect_result(args->path, arena, stdout, err);
     }
     return wa_fail(err, WA_E_INTERNAL, "unknown kind %d", (int)what);
 }

@@ -18,4 +18,7 @@ WA_CHECKED wa_status wa_inspect_model(const char *path, wa_arena *arena, FILE *o
 WA_CHECKED wa_status wa_inspect_vindex(const char *path, bool checksums, wa_arena *arena, FILE *out,
                                        wa_error *err);
 
+/** The same of a result file. Errors: also WA_E_FORMAT when its stored judgement does not follow from its stored figures. */
+WA_CHECKED wa_status wa_inspect_result(const char *path, wa_arena *arena, FILE *out, wa_error *err);
+
 #endif

@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 #include "cli/selection.h"
 #include "cli/status_job.h"
-#include "store/store.h"
+#include "run/judged.h"
 
 #include <argp.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-static void print_finished(const char *path, const wa_result_status *state)
+static void print_finished(const char *path, const wa_judged_state *state)
 {
     printf("%s: ", path);
     wa_cli_print_outcome(state);
@@ -81,12 +81,12 @@ static void print_unfinished(const char *path, const wa_result_status *state)
 static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
     const char *path = ((const wa_status_question *)words)->path;
-    wa_result_status state = {.finished = false};
-    WA_TRY(wa_result_check(path, arena, &state, err));
-    if (state.finished)
+    wa_judged_state state;
+    WA_TRY(wa_judged_status(path, arena, &state, err));
+    if (state.result.finished)
         print_finished(path, &state);
     else
-        print_unfinished(path, &state);
+        print_unfinished(path, &state.result);
     *exit_code = state.exit_code;
     return WA_OK;
 }

@@ -2,7 +2,7 @@
 #include "cli/status_job.h"
 
 #include "run/failure.h"
-#include "store/store.h"
+#include "run/judged.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,9 +20,9 @@ bool wa_cli_names_job(const char *path)
     return dot != NULL && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
 }
 
-void wa_cli_print_outcome(const wa_result_status *state)
+void wa_cli_print_outcome(const wa_judged_state *state)
 {
-    printf("finished, %zu batches; ", state->batches);
+    printf("finished, %zu batches; ", state->result.batches);
     if (state->unaudited > 0)
         printf("vindexes of which no case ran: %zu\n", state->unaudited);
     else if (state->exit_code != 0)
@@ -33,11 +33,12 @@ void wa_cli_print_outcome(const wa_result_status *state)
         puts("every case passes or is measured");
 }
 
-static void print_line(const wa_job_audit *audit, const wa_result_status *state, const char *reason)
+static void print_line(const wa_job_audit *audit, const wa_judged_state *judged, const char *reason)
 {
+    const wa_result_status *state = &judged->result;
     printf("%-20s ", audit->name);
     if (state->finished)
-        wa_cli_print_outcome(state);
+        wa_cli_print_outcome(judged);
     else if (state->owner_alive)
         printf("running, %zu of %zu batches; %s\n", state->done, state->batches, state->owner);
     else if (state->batches > 0)
@@ -52,19 +53,23 @@ static wa_status look(const wa_status_question *q, const wa_job *job, size_t ind
 {
     char *path;
     wa_run_failure failed;
-    wa_result_status state = {.finished = false};
+    wa_judged_state judged = {.exit_code = 0};
     const wa_job_audit *audit = &job->audits[index];
     WA_TRY(wa_job_result_path(job, audit, arena, &path, err));
     WA_TRY(wa_run_failure_read(job, audit, arena, &failed, err));
-    WA_TRY(wa_result_check(path, arena, &state, err));
+    if (q->batches || q->resumable) /* how cases fared is not asked */
+        WA_TRY(wa_result_check(path, arena, &judged.result, err));
+    else
+        WA_TRY(wa_judged_status(path, arena, &judged, err));
+    const wa_result_status *state = &judged.result;
     t->audits++;
-    t->finished += state.finished;
-    t->batches += state.done;
-    t->resumable = t->resumable || (!state.finished && state.batches > 0);
-    bool is_failed = failed.reason != NULL && !state.finished && state.batches == 0;
-    t->code = wa_exit_code_graver(t->code, is_failed ? failed.exit_code : state.exit_code);
+    t->finished += state->finished;
+    t->batches += state->done;
+    t->resumable = t->resumable || (!state->finished && state->batches > 0);
+    bool is_failed = failed.reason != NULL && !state->finished && state->batches == 0;
+    t->code = wa_exit_code_graver(t->code, is_failed ? failed.exit_code : judged.exit_code);
     if (!q->batches && !q->resumable)
-        print_line(audit, &state, failed.reason);
+        print_line(audit, &judged, failed.reason);
     return WA_OK;
 }
 

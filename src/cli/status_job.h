@@ -4,7 +4,7 @@
 
 #include "cli/cli.h"
 #include "job/job.h"
-#include "store/store.h"
+#include "run/judged.h"
 
 /** What `walkaudit status` was asked for. */
 typedef struct wa_status_question {
@@ -18,7 +18,7 @@ typedef struct wa_status_question {
 bool wa_cli_names_job(const char *path);
 
 /** End the line about a finished result: how its cases fared. */
-void wa_cli_print_outcome(const wa_result_status *state);
+void wa_cli_print_outcome(const wa_judged_state *state);
 
 /** Answer a wa_status_question about a job on stdout. exit_code: the gravest of the audits (4 > 2 > 3 > 75 > 1 > 0) unless the
  * question says otherwise. */

@@ -1,6 +1,7 @@
 /* walkaudit verdict: judge a finished result file again, perhaps with other bounds. */
 #include "cli/cli.h"
 #include "report/table.h"
+#include "run/judged.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -10,8 +11,9 @@
 
 typedef struct arguments {
     const char *result;
-    const char *bounds; /* NULL: the set named in the result file */
+    const char *bounds; /* NULL: those that made the stored verdicts */
     const char *print_bounds;
+    bool store;
 } arguments;
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -20,6 +22,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'b':
         args->bounds = arg;
+        return 0;
+    case 's':
+        args->store = true;
         return 0;
     case 'p':
         args->print_bounds = arg;
@@ -32,6 +37,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if ((args->result == NULL) == (args->print_bounds == NULL))
             argp_error(state, "expected RESULT.h5, or --print-bounds NAME alone");
+        if (args->print_bounds != NULL && args->store)
+            argp_error(state, "--store needs RESULT.h5");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -49,20 +56,30 @@ static wa_status print_bounds(const char *name, wa_arena *arena, wa_error *err)
     return WA_OK;
 }
 
+/* A judgement that differs from the stored one is a question, until it is stored. */
+static void say_what_is_stored(const arguments *args, const wa_judged *judged)
+{
+    if (args->store)
+        fprintf(stderr, judged->was_stored ? "this judgement was stored already\n" : "this judgement is stored in '%s'\n", args->result);
+    else if (!judged->stored)
+        fprintf(stderr, "nothing is stored: '%s' keeps the judgement by bounds %s; --store replaces it\n", args->result,
+                judged->result->meta.bounds_name);
+}
+
 static wa_status judge(const arguments *args, wa_arena *arena, int *exit_code, wa_error *err)
 {
-    wa_result *result;
+    wa_judge_order order = {.store = args->store};
     wa_bounds *bounds;
-    wa_verdict *verdicts;
-    WA_TRY(wa_result_open(args->result, arena, &result, err));
-    const char *name = args->bounds != NULL ? args->bounds : result->meta.bounds_name;
-    if (wa_bounds_open(name, arena, &bounds, err) != WA_OK)
-        return args->bounds != NULL
-                   ? err->status
-                   : wa_note(err, "named in '%s'; use --bounds to judge by others", args->result);
-    WA_TRY(wa_table_judge(result, bounds, arena, &verdicts, err));
-    WA_TRY(wa_table_print(stdout, result, bounds, verdicts, wa_table_wants_colour(), err));
-    *exit_code = wa_table_exit_code(result, verdicts);
+    wa_judged judged;
+    if (args->bounds != NULL) {
+        WA_TRY(wa_bounds_open(args->bounds, arena, &bounds, err));
+        order.bounds = bounds;
+    }
+    WA_TRY(wa_judge_file(args->result, &order, arena, &judged, err));
+    WA_TRY(wa_table_print(stdout, judged.result, judged.judgement, wa_table_wants_colour(), err));
+    fflush(stdout);
+    say_what_is_stored(args, &judged);
+    *exit_code = judged.judgement->exit_code;
     return WA_OK;
 }
 
@@ -79,7 +96,10 @@ int wa_cli_verdict(int argc, char **argv)
         {.name = "bounds",
          .key = 'b',
          .arg = "FILE|default|larql",
-         .doc = "Judge by these bounds instead of those named in the result file"},
+         .doc = "Judge by these bounds instead of those that made the stored verdicts"},
+        {.name = "store",
+         .key = 's',
+         .doc = "Store this judgement and its bounds in the result file; without it, nothing is written"},
         {.name = "print-bounds",
          .key = 'p',
          .arg = "NAME",
@@ -91,7 +111,7 @@ int wa_cli_verdict(int argc, char **argv)
         .args_doc = "RESULT.h5\n--print-bounds NAME",
         .doc =
             "Judge a finished result file again, from its stored observations. Needs no model and "
-            "writes nothing.\vExit code 0: no case fails; 1: some case fails, or none ran."};
+            "writes nothing without --store.\vExit code 0: no case fails; 1: some case fails, or none ran."};
     arguments args = {0};
     argp_parse(&parser, argc, argv, 0, NULL, &args);
     return wa_cli_answer("verdict", 0, answer, &args);

@@ -182,7 +182,7 @@ static wa_status copy_prompts(const raw_row *raw, wa_arena *arena, wa_bound *bou
     return WA_OK;
 }
 
-static wa_status build_row(const raw_row *raw, const char *bucket, wa_arena *arena, wa_bound *out,
+static wa_status build_row(const raw_row *raw, const char *bucket, bool is_stored, wa_arena *arena, wa_bound *out,
                            wa_error *err)
 {
     wa_bound bound = wa_bound_none();
@@ -210,7 +210,8 @@ static wa_status build_row(const raw_row *raw, const char *bucket, wa_arena *are
                        bucket);
     if (raw->dp_prompts_count > 0 && isnan(bound.dp))
         return wa_fail(err, WA_E_JOB, "%s.dp_prompts: needs dp beside it", bucket);
-    WA_TRY(check_pair(&bound, bucket, err));
+    if (!is_stored) /* what has judged once is taken as it is */
+        WA_TRY(check_pair(&bound, bucket, err));
     WA_TRY(copy_prompts(raw, arena, &bound, err));
     bound.present = true;
     *out = bound;
@@ -252,7 +253,7 @@ static void listen(cyaml_log_t level, void *context, const char *format, va_list
         memcpy(into, line, sizeof line);
 }
 
-static wa_status build_set(const raw_bounds *raw, wa_arena *arena, wa_bounds *out, wa_error *err)
+static wa_status build_set(const raw_bounds *raw, bool is_stored, wa_arena *arena, wa_bounds *out, wa_error *err)
 {
     const raw_row *const rows[WA_BUCKET_COUNT] = {[WA_BUCKET_EXACT] = raw->exact,
                                                   [WA_BUCKET_QUANTIZED] = raw->quantized,
@@ -260,7 +261,7 @@ static wa_status build_set(const raw_bounds *raw, wa_arena *arena, wa_bounds *ou
                                                   [WA_BUCKET_APPROXIMATE] = raw->approximate};
     wa_bounds set = {.encoding_factor = ENCODING_FACTOR, .kernel = KERNEL_BOUND};
     for (int b = 0; b < WA_BUCKET_COUNT; b++)
-        WA_TRY(build_row(rows[b], wa_bucket_name((wa_bucket)b), arena, &set.bucket[b], err));
+        WA_TRY(build_row(rows[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &set.bucket[b], err));
     if (raw->encoding_factor != NULL)
         WA_TRY(parse_number(raw->encoding_factor, "", "encoding_factor", 1.0, 1e6,
                             &set.encoding_factor, err));
@@ -270,7 +271,7 @@ static wa_status build_set(const raw_bounds *raw, wa_arena *arena, wa_bounds *ou
     return WA_OK;
 }
 
-static wa_status load_set(wa_bytes text, wa_arena *arena, wa_bounds *out, wa_error *err)
+static wa_status load_set(wa_bytes text, bool is_stored, wa_arena *arena, wa_bounds *out, wa_error *err)
 {
     story heard = {.is_tracing = false};
     cyaml_config_t config = {.log_fn = listen,
@@ -295,7 +296,7 @@ static wa_status load_set(wa_bytes text, wa_arena *arena, wa_bounds *out, wa_err
     else if (raw == NULL)
         status = wa_fail(err, WA_E_JOB, "no YAML document, expected a row for some bucket");
     else
-        status = build_set(raw, arena, out, err);
+        status = build_set(raw, is_stored, arena, out, err);
     cyaml_free(&config, &BOUNDS_SCHEMA, raw, 0);
     return status;
 }
@@ -304,7 +305,7 @@ static wa_status open_file(const char *path, wa_arena *arena, wa_bounds *out, wa
 {
     wa_map map;
     WA_TRY(wa_map_open(path, &map, err));
-    wa_status status = load_set(map.bytes, arena, out, err);
+    wa_status status = load_set(map.bytes, false, arena, out, err);
     wa_map_close(&map);
     if (status != WA_OK)
         return wa_note(err, "in bounds file '%s'", path);
@@ -361,13 +362,13 @@ static wa_status print_prompts(const wa_bound *bound, wa_arena *arena, char **te
     return wa_arena_print(arena, text, err, "%s]\n", *text);
 }
 
-static wa_status print_row(const wa_bound *bound, const char *bucket, wa_arena *arena, char **text,
+static wa_status print_row(const wa_bound *bound, const char *bucket, bool is_stored, wa_arena *arena, char **text,
                            wa_error *err)
 {
     if (!bound->present)
         return WA_OK;
     WA_TRY(wa_arena_print(arena, text, err, "%s%s:\n", *text, bucket));
-    bool contradicts = check_pair(bound, bucket, NULL) != WA_OK;
+    bool contradicts = !is_stored && check_pair(bound, bucket, NULL) != WA_OK;
     for (int i = 0; i < NUMBER_KEY_COUNT; i++) {
         wa_bound copy = *bound;
         double value = *bound_member(&copy, &NUMBER_KEYS[i]);
@@ -386,7 +387,7 @@ static wa_status print_row(const wa_bound *bound, const char *bucket, wa_arena *
     return WA_OK;
 }
 
-wa_status wa_bounds_print(const wa_bounds *bounds, wa_arena *arena, char **out, wa_error *err)
+static wa_status print_set(const wa_bounds *bounds, bool is_stored, wa_arena *arena, char **out, wa_error *err)
 {
     char *text;
     char factor[WA_SHOW_NUMBER];
@@ -400,7 +401,50 @@ wa_status wa_bounds_print(const wa_bounds *bounds, wa_arena *arena, char **out, 
                           bounds->warning != NULL ? bounds->warning : "",
                           bounds->warning != NULL ? "\n" : "", factor, kernel));
     for (int b = 0; b < WA_BUCKET_COUNT; b++)
-        WA_TRY(print_row(&bounds->bucket[b], wa_bucket_name((wa_bucket)b), arena, &text, err));
+        WA_TRY(print_row(&bounds->bucket[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &text, err));
     *out = text;
+    return WA_OK;
+}
+
+wa_status wa_bounds_print(const wa_bounds *bounds, wa_arena *arena, char **out, wa_error *err)
+{
+    return print_set(bounds, false, arena, out, err);
+}
+
+wa_status wa_bounds_store(const wa_bounds *bounds, wa_arena *arena, char **out, wa_error *err)
+{
+    return print_set(bounds, true, arena, out, err);
+}
+
+/* --- Stored sets --- */
+
+/* A set built in has a warning that its text cannot give back. */
+static wa_status is_built_in(const wa_bounds *set, const char *text, wa_arena *arena, bool *out, wa_error *err)
+{
+    char *own;
+    WA_TRY(wa_bounds_store(set, arena, &own, err));
+    *out = strcmp(own, text) == 0;
+    return WA_OK;
+}
+
+wa_status wa_bounds_restore(const char *name, const char *text, wa_arena *arena, wa_bounds **out, wa_error *err)
+{
+    const wa_bounds built_in[] = {build_default(), build_larql()};
+    wa_bounds *set;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *set, &set, err));
+    for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
+        bool same;
+        WA_TRY(is_built_in(&built_in[i], text, arena, &same, err));
+        if (same && strcmp(name, built_in[i].name) == 0) {
+            *set = built_in[i];
+            *out = set;
+            return WA_OK;
+        }
+    }
+    wa_bytes bytes = {.data = (const uint8_t *)text, .size = strlen(text)};
+    if (load_set(bytes, true, arena, set, err) != WA_OK)
+        return wa_note(err, "in the stored bounds '%.200s'", name);
+    set->name = name;
+    *out = set;
     return WA_OK;
 }

@@ -3,6 +3,7 @@
 #define WALKAUDIT_JUDGE_REFERENCE_H
 
 #include "base/arena.h"
+#include "measure/rows.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,13 +32,6 @@ WA_CHECKED wa_status wa_perplexity_warning(const wa_perplexity *perplexity, wa_a
 #define WA_DRIFT_LIMIT 1e-3
 /** The word of an audit whose reference drifts: no verdict of a case means anything then. */
 #define WA_REFERENCE_WORD "REFERENCE"
-
-/** Distances from a dump, as stored; at: position of each, -1 = not compared. Borrowed. */
-typedef struct wa_drift_figures {
-    size_t layers, prompts;
-    const double *x, *y, *logits;          /* [layers, prompts], [layers, prompts], [prompts] */
-    const int32_t *x_at, *y_at, *logits_at; /* likewise */
-} wa_drift_figures;
 
 /** The first place where the reference drifts: by layer, x before y, logits last; there the prompt that is farthest off. */
 typedef struct wa_drift {

@@ -6,6 +6,7 @@
 #define WALKAUDIT_JUDGE_SUMMARY_H
 
 #include "base/arena.h"
+#include "measure/rows.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,15 +39,6 @@ typedef struct wa_case_summary {
     uint64_t digest[2];           /* of what the case computed: differences from the reference and next tokens, not labels, costs or
                                      kernel figures; equal digests = equal bit for bit */
 } wa_case_summary;
-
-/** Observations of one (case, layer), [count] each, starting at observation `first_obs`. Borrowed. */
-typedef struct wa_summary_rows {
-    const double *cos, *one_minus_cos, *rel_l2, *l2, *max_abs, *norm_ratio, *kernel_rel_l2, *kernel_own_rel_l2, *eta, *drift;
-    const int32_t *max_abs_index;
-    const int8_t *obs_status;
-    const int32_t *obs_position; /* position within the prompt */
-    size_t first_obs, count;
-} wa_summary_rows;
 
 typedef struct wa_summary wa_summary;
 /** Start a case of [layers, obs] observations. Arena: 4 MiB, some words a layer and 5 bytes for each of `obs`. */

@@ -526,6 +526,10 @@ static wa_status take_rates(judge *j)
     if (j->evidence->rate_rows == NULL)
         return WA_OK;
     WA_TRY(wa_arena_take(j->arena, 1, sizeof *j->rates, &j->rates, j->err));
+    if (j->evidence->rates != NULL) {
+        *j->rates = *j->evidence->rates;
+        return WA_OK;
+    }
     return wa_rates_build(j->evidence->rate_rows, margin, j->arena, j->rates, j->err);
 }
 

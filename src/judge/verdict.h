@@ -38,6 +38,11 @@ WA_CHECKED wa_status wa_bounds_open(const char *name_or_path, wa_arena *arena, w
 /** The set as a bounds file that wa_bounds_open accepts; arena. For --print-bounds. */
 WA_CHECKED wa_status wa_bounds_print(const wa_bounds *bounds, wa_arena *arena, char **out, wa_error *err);
 
+/** The same for a result file: every value, also where a pair contradicts itself. */
+WA_CHECKED wa_status wa_bounds_store(const wa_bounds *bounds, wa_arena *arena, char **out, wa_error *err);
+/** The set that wa_bounds_store wrote under this name, borrowed: equal value by value, whatever file it once came from. */
+WA_CHECKED wa_status wa_bounds_restore(const char *name, const char *text, wa_arena *arena, wa_bounds **out, wa_error *err);
+
 /* X(id, code, name). First that holds in the order of the rows is the verdict; the code is what a result file stores (i8) and never
  * changes, so codes and order differ. Codes are 0, 1, 2, ... without a gap. */
 #define WA_VERDICT_LIST(X)                                                               \
@@ -101,6 +106,7 @@ typedef struct wa_evidence {
     const double *kl;               /* [prompts] */
     const char *const *top1_text, *const *ref_top1_text; /* [prompts] */
     const wa_rate_rows *rate_rows;  /* every position; NULL with logits: last */
+    const wa_rates *rates;          /* rate_rows, folded before; NULL: to be folded */
 } wa_evidence;
 
 typedef struct wa_verdict {

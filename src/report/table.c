@@ -18,7 +18,7 @@ size_t wa_table_case_count(const wa_table *t)
 
 bool wa_table_has_run(const wa_table *t, size_t c)
 {
-    return t->verdicts[c].code != WA_VERDICT_NOT_RUN;
+    return t->judgement->cases[c].verdict.code != WA_VERDICT_NOT_RUN;
 }
 
 /* --- Head
@@ -73,7 +73,7 @@ static void print_absent_prompts(const wa_table *t)
 {
     const wa_result_meta *meta = &t->result->meta;
     for (int b = 0; b < WA_BUCKET_COUNT; b++) {
-        const wa_bound *bound = &t->bounds->bucket[b];
+        const wa_bound *bound = &t->judgement->bounds->bucket[b];
         for (size_t i = 0; i < bound->dp_prompt_count; i++) {
             bool found = false;
             for (size_t p = 0; p < meta->dims.prompts && !found; p++)
@@ -96,10 +96,10 @@ static wa_status print_head(const wa_table *t)
     fprintf(t->out, "%s: %s (%s, semantics %s)\n", title, model, meta->model_family,
             meta->semantics);
     fprintf(t->out, "%zu layers, %zu prompts, %zu observations per layer; bounds: %s\n",
-            meta->dims.layers, meta->dims.prompts, meta->dims.rows, t->bounds->name);
+            meta->dims.layers, meta->dims.prompts, meta->dims.rows, t->judgement->bounds->name);
     print_sources(t);
-    if (t->bounds->warning != NULL)
-        fprintf(t->out, "warning: bounds %s: %s\n", t->bounds->name, t->bounds->warning);
+    if (t->judgement->bounds->warning != NULL)
+        fprintf(t->out, "warning: bounds %s: %s\n", t->judgement->bounds->name, t->judgement->bounds->warning);
     print_absent_prompts(t);
     WA_TRY(print_wide_k(t));
     return WA_OK;
@@ -113,7 +113,7 @@ static wa_status print_reasons(const wa_table *t, bool success, const char *titl
 {
     bool any = false;
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
-        const wa_verdict *verdict = &t->verdicts[c];
+        const wa_verdict *verdict = &t->judgement->cases[c].verdict;
         if (wa_verdict_is_success(verdict->code) != success || verdict->reason_count == 0)
             continue;
         const char *name;
@@ -130,9 +130,9 @@ static wa_status print_reasons(const wa_table *t, bool success, const char *titl
 
 static bool are_equal(const wa_table *t, size_t a, size_t b)
 {
-    const wa_case_summary *s = t->result->summary;
+    const wa_case_summary *first = &t->judgement->cases[a].summary, *second = &t->judgement->cases[b].summary;
     return wa_table_has_run(t, a) && wa_table_has_run(t, b) &&
-           memcmp(s[a].digest, s[b].digest, sizeof s[a].digest) == 0;
+           memcmp(first->digest, second->digest, sizeof first->digest) == 0;
 }
 
 static bool is_first_of_group(const wa_table *t, size_t c)
@@ -207,9 +207,9 @@ static wa_status print_perplexity(const wa_table *t)
     WA_TRY(wa_perplexity_warning(&perplexity, t->arena, &warning, t->err));
     if (warning != NULL)
         fprintf(t->out, "warning: %s\n", warning);
-    if (r->drift_text == NULL)
+    if (t->judgement->drift_text == NULL)
         return WA_OK;
-    fprintf(t->out, "reference%s: %s\n", r->drift.drifts ? ": " WA_REFERENCE_WORD : "", r->drift_text);
+    fprintf(t->out, "reference%s: %s\n", t->judgement->drift.drifts ? ": " WA_REFERENCE_WORD : "", t->judgement->drift_text);
     return WA_OK;
 }
 
@@ -315,7 +315,7 @@ static wa_status print_next(const wa_table *t)
     const wa_result_meta *meta = &t->result->meta;
     const char *word;
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
-        wa_verdict_code code = t->verdicts[c].code;
+        wa_verdict_code code = t->judgement->cases[c].verdict.code;
         int vindex = meta->cases[c].vindex;
         if (wa_verdict_rank(code) > wa_verdict_rank(WA_VERDICT_ENCODING) || vindex < 0 || (size_t)vindex >= meta->dims.vindexes)
             continue;
@@ -325,7 +325,7 @@ static wa_status print_next(const wa_table *t)
     }
     WA_TRY(shell_word(t, t->result->path, &word));
     fprintf(t->out, "next: walkaudit verdict %s --bounds %s\n", word,
-            strcmp(t->bounds->name, "larql") == 0 ? "default" : "larql");
+            strcmp(t->judgement->bounds->name, "larql") == 0 ? "default" : "larql");
     return WA_OK;
 }
 
@@ -336,13 +336,13 @@ static wa_status print_end(const wa_table *t)
     size_t unchecked = 0;
     size_t not_run = 0;
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
-        passed += t->verdicts[c].code == WA_VERDICT_PASS ? 1 : 0;
-        measured += t->verdicts[c].code == WA_VERDICT_MEASURED ? 1 : 0;
-        unchecked += t->verdicts[c].code == WA_VERDICT_UNCHECKED ? 1 : 0;
-        not_run += t->verdicts[c].code == WA_VERDICT_NOT_RUN ? 1 : 0;
+        passed += t->judgement->cases[c].verdict.code == WA_VERDICT_PASS ? 1 : 0;
+        measured += t->judgement->cases[c].verdict.code == WA_VERDICT_MEASURED ? 1 : 0;
+        unchecked += t->judgement->cases[c].verdict.code == WA_VERDICT_UNCHECKED ? 1 : 0;
+        not_run += t->judgement->cases[c].verdict.code == WA_VERDICT_NOT_RUN ? 1 : 0;
     }
     size_t failed = wa_table_case_count(t) - passed - measured - unchecked;
-    int code = wa_table_exit_code(t->result, t->verdicts);
+    int code = t->judgement->exit_code;
     const char *meaning = "every case passes or is measured";
     char left[64] = "";
     if (unchecked > 0) {
@@ -353,7 +353,7 @@ static wa_status print_end(const wa_table *t)
         meaning = "of some vindex no case ran";
     else if (code != 0)
         meaning = wa_table_case_count(t) == not_run ? "no case ran" : "some case fails its verdict";
-    if (code != 0 && failed == 0 && t->result->drift.drifts)
+    if (code != 0 && failed == 0 && t->judgement->drift.drifts)
         meaning = "the reference drifts from its dump";
     fprintf(t->out,
             "\n%zu case%s: %zu pass, %zu measured (no bound for their bucket), %s%zu fail; exit code "
@@ -387,49 +387,20 @@ static wa_status print_parts(const wa_table *t)
     return WA_OK;
 }
 
-wa_status wa_table_print(FILE *out, const wa_result *result, const wa_bounds *bounds,
-                         const wa_verdict *verdicts, bool colour, wa_error *err)
+wa_status wa_table_print(FILE *out, const wa_result *result, const wa_judgement *judgement, bool colour,
+                         wa_error *err)
 {
     wa_arena *arena;
     WA_TRY(wa_arena_open("table", 0, &arena, err));
     wa_table t = {.out = out,
                   .result = result,
-                  .bounds = bounds,
-                  .verdicts = verdicts,
+                  .judgement = judgement,
                   .colour = colour,
                   .arena = arena,
                   .err = err};
     wa_status status = print_parts(&t);
     wa_arena_close(arena);
     return status;
-}
-
-int wa_table_exit_code(const wa_result *result, const wa_verdict *verdicts)
-{
-    size_t ran = 0;
-    if (result->drift.drifts)
-        return wa_status_exit_code(WA_E_VERDICT);
-    for (size_t c = 0; c < result->meta.dims.cases; c++) {
-        if (!wa_verdict_is_success(verdicts[c].code))
-            return wa_status_exit_code(WA_E_VERDICT);
-        ran++;
-    }
-    for (size_t v = 0; v < result->meta.dims.vindexes; v++)
-        if (!wa_verdict_is_success(wa_result_vindex_verdict(result, verdicts, v).code))
-            return wa_status_exit_code(WA_E_VERDICT);
-    return ran > 0 ? 0 : wa_status_exit_code(WA_E_VERDICT);
-}
-
-wa_status wa_table_judge(const wa_result *result, const wa_bounds *bounds, wa_arena *arena,
-                         wa_verdict **verdicts, wa_error *err)
-{
-    wa_verdict *judged;
-    size_t cases = result->meta.dims.cases;
-    WA_TRY(wa_arena_take(arena, cases, sizeof *judged, &judged, err));
-    for (size_t c = 0; c < cases; c++)
-        WA_TRY(wa_verdict_judge(bounds, &result->evidence[c], arena, &judged[c], err));
-    *verdicts = judged;
-    return WA_OK;
 }
 
 /* NO_COLOR: https://no-color.org, any value but an empty one. */

@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_REPORT_TABLE_H
 #define WALKAUDIT_REPORT_TABLE_H
 
-#include "store/store.h"
+#include "judge/judgement.h"
 
 #include <stdbool.h>
 
@@ -10,23 +10,16 @@
  * Print verdicts, figures with their places, failures, and what to type next. About 110 columns
  * wide.
  *
- * verdicts  [cases], by wa_verdict_judge under `bounds`
- * colour    colour the verdicts (terminals)
+ * judgement  of `result`
+ * colour     colour the verdicts (terminals)
  *
  * Errors: WA_E_IO when `out` cannot be written, WA_E_MEMORY. Local.
  */
-WA_CHECKED wa_status wa_table_print(FILE *out, const wa_result *result, const wa_bounds *bounds,
-                                    const wa_verdict *verdicts, bool colour, wa_error *err);
+WA_CHECKED wa_status wa_table_print(FILE *out, const wa_result *result, const wa_judgement *judgement,
+                                    bool colour, wa_error *err);
 
 /** Colour on stdout: a terminal, no NO_COLOR, and not a rank of mpirun, whose output goes through a terminal of mpirun's own even
  * into a file. */
 bool wa_table_wants_colour(void);
-
-/** 0 when every case and every vindex succeeds and at least one case ran, else 1. */
-int wa_table_exit_code(const wa_result *result, const wa_verdict *verdicts);
-
-/** Judge every case of a result. verdicts [cases], arena. Local. */
-WA_CHECKED wa_status wa_table_judge(const wa_result *result, const wa_bounds *bounds,
-                                    wa_arena *arena, wa_verdict **verdicts, wa_error *err);
 
 #endif

@@ -109,13 +109,13 @@ static wa_status fill_figures(const wa_table *t, size_t c, wa_grid_cell *row)
     char *text;
     WA_TRY(wa_table_text(t, r->meta.cases[c].name, 0, &row[0].text));
     row[1] =
-        (wa_grid_cell){wa_verdict_name(t->verdicts[c].code), verdict_colour(t->verdicts[c].code)};
+        (wa_grid_cell){wa_verdict_name(t->judgement->cases[c].verdict.code), verdict_colour(t->judgement->cases[c].verdict.code)};
     row[2].text = wa_bucket_name(r->meta.cases[c].bucket);
     if (!wa_table_has_run(t, c))
         return WA_OK;
-    WA_TRY(cos_text(t, r->summary[c].all.min_cos, &row[3].text));
-    WA_TRY(extreme_text(t, r->summary[c].all.max_rel_l2, &row[4].text));
-    WA_TRY(extreme_text(t, r->summary[c].all.max_eta, &row[5].text));
+    WA_TRY(cos_text(t, t->judgement->cases[c].summary.all.min_cos, &row[3].text));
+    WA_TRY(extreme_text(t, t->judgement->cases[c].summary.all.max_rel_l2, &row[4].text));
+    WA_TRY(extreme_text(t, t->judgement->cases[c].summary.all.max_eta, &row[5].text));
     if (!r->meta.cases[c].isolated) {
         WA_TRY(prompt_figure(t, r->prob_delta + c * prompts, &row[6].text, &key));
         WA_TRY(prompt_figure(t, r->kl + c * prompts, &row[7].text, &key));
@@ -153,8 +153,8 @@ static wa_status fill_places(const wa_table *t, size_t c, wa_grid_cell *row)
     WA_TRY(wa_table_text(t, r->meta.cases[c].name, 0, &row[0].text));
     if (!wa_table_has_run(t, c))
         return WA_OK;
-    WA_TRY(place_text(t, r->summary[c].all.max_rel_l2, &row[1].text));
-    WA_TRY(place_text(t, r->summary[c].all.max_eta, &row[2].text));
+    WA_TRY(place_text(t, t->judgement->cases[c].summary.all.max_rel_l2, &row[1].text));
+    WA_TRY(place_text(t, t->judgement->cases[c].summary.all.max_eta, &row[2].text));
     if (r->meta.cases[c].isolated)
         return WA_OK;
     WA_TRY(prompt_figure(t, r->prob_delta + c * prompts, &figure, &row[3].text));
@@ -189,7 +189,7 @@ static const char *known_label(int8_t code)
  * that expect different labels are said to be mixed. */
 static wa_status label_cell(const wa_table *t, size_t c, const char **out)
 {
-    const wa_evidence *e = &t->result->evidence[c];
+    const wa_evidence *e = &t->judgement->cases[c].evidence;
     size_t right = 0;
     bool mixed = false;
     for (size_t l = 0; l < e->layers; l++) {
@@ -223,7 +223,7 @@ static size_t worst_encoding(const wa_evidence *e)
 
 static wa_status encoding_cells(const wa_table *t, size_t c, wa_grid_cell *row)
 {
-    const wa_evidence *e = &t->result->evidence[c];
+    const wa_evidence *e = &t->judgement->cases[c].evidence;
     size_t worst = worst_encoding(e);
     if (worst == e->layers * WA_PROJECTION_COUNT)
         return WA_OK;
@@ -257,7 +257,7 @@ static wa_status fill_basis(const wa_table *t, size_t c, wa_grid_cell *row)
     WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &row[0].text));
     if (!wa_table_has_run(t, c))
         return WA_OK;
-    const wa_case_summary *s = &t->result->summary[c];
+    const wa_case_summary *s = &t->judgement->cases[c].summary;
     bool is_own;
     wa_extreme kernel = worst_kernel(s, &is_own);
     WA_TRY(label_cell(t, c, &row[1].text));
@@ -351,7 +351,7 @@ static wa_status rate_text(const wa_table *t, wa_rate rate, const char *format, 
 
 static wa_status fill_rates(const wa_table *t, size_t c, wa_grid_cell *row)
 {
-    const wa_rates *rates = t->verdicts[c].rates;
+    const wa_rates *rates = t->judgement->cases[c].verdict.rates;
     char *text;
     WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &row[0].text));
     if (rates == NULL)
@@ -374,7 +374,7 @@ wa_status wa_table_print_rates(const wa_table *t)
     enum { COLUMNS = sizeof columns / sizeof columns[0] };
     const wa_rates *any = NULL;
     for (size_t c = 0; c < wa_table_case_count(t); c++)
-        any = t->verdicts[c].rates != NULL ? t->verdicts[c].rates : any;
+        any = t->judgement->cases[c].verdict.rates != NULL ? t->judgement->cases[c].verdict.rates : any;
     if (any == NULL)
         return WA_OK;
     wa_text_grid grid;

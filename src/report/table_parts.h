@@ -8,8 +8,7 @@
 typedef struct wa_table {
     FILE *out;
     const wa_result *result;
-    const wa_bounds *bounds;
-    const wa_verdict *verdicts;
+    const wa_judgement *judgement;
     bool colour;
     wa_arena *arena;
     wa_error *err;

@@ -76,14 +76,14 @@ static wa_status print_unknown(const wa_table *t, const char *vindex, const char
 static wa_status print_vindex(const wa_table *t, size_t v)
 {
     const wa_result_meta *meta = &t->result->meta;
-    wa_vindex_verdict verdict = wa_result_vindex_verdict(t->result, t->verdicts, v);
+    const wa_vindex_judgement *verdict = &t->judgement->vindexes[v];
     const char *name, *reason, *names;
     file_counts c;
     WA_TRY(wa_table_text(t, meta->vindex_name[v], 0, &name));
-    WA_TRY(wa_table_text(t, verdict.reason, 0, &reason));
+    WA_TRY(wa_table_text(t, verdict->reason, 0, &reason));
     WA_TRY(count_files(t, meta->vindex_files[v], &c));
     WA_TRY(wa_table_text(t, c.names, 0, &names));
-    fprintf(t->out, "%s: %s%s%s; files: %zu read", name, wa_verdict_name(verdict.code),
+    fprintf(t->out, "%s: %s%s%s; files: %zu read", name, wa_verdict_name((wa_verdict_code)verdict->code),
             reason[0] == '\0' ? "" : ": ", reason, c.read);
     if (c.not_read > 0)
         fprintf(t->out, "; not read: %s", names);

@@ -3,6 +3,7 @@
 
 #include "base/signals.h"
 #include "report/table.h"
+#include "run/judged.h"
 #include "run/log.h"
 #include "run/places.h"
 #include "engine/audit.h"
@@ -26,6 +27,7 @@ typedef struct task {
     wa_bounds *bounds;
     wa_result_meta meta;
     wa_parts *parts;
+    wa_judged judged;
 } task;
 
 static bool is_root(const task *t)
@@ -208,6 +210,17 @@ static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **o
     return wa_tokenizer_text(t->audit->tokenizer, id, arena, out, err);
 }
 
+/* Once for all: what is stored is what is printed. */
+static wa_status judge(void *context, wa_result *result, wa_error *err)
+{
+    task *t = context;
+    beat(t);
+    t->judged = (wa_judged){.result = result, .stored = true};
+    WA_TRY(wa_judge(result, t->bounds, t->arena, &t->judged.judgement, err));
+    beat(t);
+    return wa_judgement_store(t->judged.judgement, result, t->arena, err);
+}
+
 static wa_status compute_and_assemble(task *t, wa_error *err)
 {
     wa_cost cost = {.seconds = {0.0}};
@@ -221,9 +234,10 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
     if (is_root(t) && status == WA_OK)
         status = wa_run_log_write(t->log, t->parts, t->plan, true, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
-    wa_assembly_caller caller = {.text = token_text, .beat = beat, .context = t};
+    wa_assembly_caller caller = {
+        .text = token_text, .beat = beat, .judge = judge, .figures = wa_figure_row, .context = t};
     double start = wa_clock();
-    status = wa_assemble(t->comm, t->result_path, &t->meta, t->bounds, &caller, t->arena, err);
+    status = wa_assemble(t->comm, t->result_path, &t->meta, &caller, t->arena, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
     wa_run_log_finish(t->log, wa_clock() - start);
     return WA_OK;
@@ -231,19 +245,25 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
 
 /* --- Answering ------------------------------------------------------------------------------------- */
 
-static wa_status judge_result(const char *path, const wa_bounds *bounds, wa_arena *arena, FILE *table,
-                              wa_error *err)
+static wa_status answer(const wa_judged *judged, FILE *table, wa_error *err)
 {
-    wa_result *result;
-    WA_TRY(wa_result_open(path, arena, &result, err));
-    wa_verdict *verdicts;
-    WA_TRY(wa_table_judge(result, bounds, arena, &verdicts, err));
     if (table != NULL) {
-        WA_TRY(wa_table_print(table, result, bounds, verdicts, wa_table_wants_colour(), err));
+        WA_TRY(wa_table_print(table, judged->result, judged->judgement, wa_table_wants_colour(), err));
         fflush(table);
     }
-    if (wa_table_exit_code(result, verdicts) != 0)
+    if (judged->judgement->exit_code != 0)
         return wa_fail(err, WA_E_VERDICT, "verdict");
+    return WA_OK;
+}
+
+/* A result that was there already: one verdict everywhere, so what the job's bounds say of it is stored. */
+static wa_status judge_finished(task *t, wa_error *err)
+{
+    wa_judge_order order = {.bounds = t->bounds, .store = true};
+    WA_TRY(wa_judge_file(t->result_path, &order, t->arena, &t->judged, err));
+    if (!t->judged.was_stored)
+        wa_run_log_line(t->log, "note: judged anew by bounds %s, and stored; it was by bounds %s", t->bounds->name,
+                        t->judged.result->meta.bounds_name);
     return WA_OK;
 }
 
@@ -252,13 +272,14 @@ wa_status wa_run_print(const wa_job *job, size_t index, FILE *table, wa_error *e
     wa_arena *arena;
     WA_TRY(wa_arena_open("table", 0, &arena, err));
     wa_audit audit = {.job = job, .request = &job->audits[index], .arena = arena};
-    wa_bounds *bounds;
+    wa_judge_order stored = {.store = false};
+    wa_judged judged;
     char *path;
-    wa_status status = wa_bounds_open(job->bounds, arena, &bounds, err);
+    wa_status status = wa_audit_result_path(&audit, NULL, &path, err);
     if (status == WA_OK)
-        status = wa_audit_result_path(&audit, NULL, &path, err);
+        status = wa_judge_file(path, &stored, arena, &judged, err);
     if (status == WA_OK)
-        status = judge_result(path, bounds, arena, table, err);
+        status = answer(&judged, table, err);
     wa_arena_close(arena);
     return status;
 }
@@ -288,7 +309,9 @@ static wa_status run_open_audit(task *t, wa_error *err)
     if (is_root(t)) {
         wa_parts_close(t->parts, true);
         t->parts = NULL;
-        status = judge_result(t->result_path, t->bounds, t->arena, t->voice->table, err);
+        status = finished ? judge_finished(t, err) : WA_OK;
+        if (status == WA_OK)
+            status = answer(&t->judged, t->voice->table, err);
     }
     return wa_comm_agree(t->comm, status, err);
 }

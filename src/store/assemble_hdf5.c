@@ -335,7 +335,7 @@ static wa_status check_parts(const char *result_path, const wa_result_meta *meta
 }
 
 /* The temporary lies among the parts, where the next owner removes it when this run is killed. */
-static wa_status begin(const char *result_path, const wa_result_meta *meta,
+static wa_status begin(const char *result_path, const wa_result_meta *meta, const wa_assembly_caller *caller,
                        char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
 {
     char directory[WA_NAME_BYTES], name[WA_NAME_BYTES];
@@ -343,7 +343,7 @@ static wa_status begin(const char *result_path, const wa_result_meta *meta,
     wa_extents x = wa_assembly_extents(meta);
     WA_TRY(check_parts(result_path, meta, err));
     WA_TRY(wa_parts_directory(result_path, directory, err));
-    if (!wa_layout_room(&x, true, &streams) || !wa_layout_room(&x, false, &others) ||
+    if (!wa_layout_room(&x, NULL, true, &streams) || !wa_layout_room(&x, caller->figures, false, &others) ||
         !wa_size_add(streams, others, &others))
         return wa_fail(err, WA_E_UNSUPPORTED, "the result's size overflows");
     WA_TRY(wa_space_check(directory, others, err));
@@ -356,37 +356,35 @@ static wa_status begin(const char *result_path, const wa_result_meta *meta,
 }
 
 static wa_status finish(const char *result_path, const char *temporary, const wa_result_meta *meta,
-                        const wa_bounds *bounds, const wa_assembly_caller *caller, wa_error *err)
+                        const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
 {
     size_t others;
     wa_extents x = wa_assembly_extents(meta);
-    if (!wa_layout_room(&x, false, &others))
+    if (!wa_layout_room(&x, caller->figures, false, &others))
         return wa_fail(err, WA_E_UNSUPPORTED, "the result's size overflows");
     WA_TRY(wa_space_reserve(temporary, others, err));
-    WA_TRY(wa_assembly_finish(temporary, result_path, meta, bounds, caller, err));
+    WA_TRY(wa_assembly_finish(temporary, result_path, meta, caller, arena, err));
     return wa_file_publish(temporary, result_path, err);
 }
 
 static wa_status assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
-                          const wa_bounds *bounds, const wa_assembly_caller *caller,
-                          char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
+                          const wa_assembly_caller *caller, char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
 {
     bool root = wa_comm_rank(comm) == 0;
-    wa_status status = root ? begin(result_path, meta, temporary, arena, err) : WA_OK;
+    wa_status status = root ? begin(result_path, meta, caller, temporary, arena, err) : WA_OK;
     WA_TRY(wa_comm_agree(comm, status, err));
     WA_TRY(wa_comm_broadcast(comm, temporary, WA_NAME_BYTES, err));
     WA_TRY(copy_fields(comm, temporary, result_path, meta, caller, err));
-    status = root ? finish(result_path, temporary, meta, bounds, caller, err) : WA_OK;
+    status = root ? finish(result_path, temporary, meta, caller, arena, err) : WA_OK;
     return wa_comm_agree(comm, status, err);
 }
 
 wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
-                      const wa_bounds *bounds, const wa_assembly_caller *caller, wa_arena *arena,
-                      wa_error *err)
+                      const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
 {
     wa_hdf5_quiet();
     char temporary[WA_NAME_BYTES] = "";
-    wa_status status = assemble(comm, result_path, meta, bounds, caller, temporary, arena, err);
+    wa_status status = assemble(comm, result_path, meta, caller, temporary, arena, err);
     if (status != WA_OK && wa_comm_rank(comm) == 0 && temporary[0] != '\0')
         unlink(temporary);
     return status;

@@ -89,41 +89,22 @@ static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status
     return WA_OK;
 }
 
-static wa_status judge(wa_hid file, wa_arena *arena, wa_result_status *out, wa_error *err)
+static wa_status count_batches(wa_hid file, wa_result_status *out, wa_error *err)
 {
     wa_extents x;
-    const int8_t *verdict, *vindex;
-    const char *reference;
     WA_TRY(wa_result_check_version(file, err));
     WA_TRY(wa_result_extents(file, &x, err));
-    WA_TRY(wa_dataset_load(file, "verdict", &x, arena, &verdict, err));
-    WA_TRY(wa_dataset_load(file, "vindex_verdict", &x, arena, &vindex, err));
-    WA_TRY(wa_attribute_read_text(file, "reference_verdict", arena, &reference, err));
     out->finished = true;
     out->batches = x.batches;
     out->done = x.batches;
-    out->exit_code = x.dims.cases == 0; /* an audit in which no case ran fails */
-    for (size_t c = 0; c < x.dims.cases; c++) {
-        out->unchecked += verdict[c] == WA_VERDICT_UNCHECKED ? 1 : 0;
-        if (!wa_verdict_is_success((wa_verdict_code)verdict[c]))
-            out->exit_code = 1;
-    }
-    if (strcmp(reference, WA_REFERENCE_WORD) == 0)
-        out->exit_code = 1;
-    for (size_t v = 0; v < x.dims.vindexes; v++) {
-        out->unaudited += vindex[v] == WA_VERDICT_UNAUDITED ? 1 : 0;
-        if (!wa_verdict_is_success((wa_verdict_code)vindex[v]))
-            out->exit_code = 1;
-    }
     return WA_OK;
 }
 
-static wa_status check_result(const char *path, wa_arena *arena, wa_result_status *out,
-                              wa_error *err)
+static wa_status check_result(const char *path, wa_result_status *out, wa_error *err)
 {
     wa_hid file;
     WA_TRY(wa_hdf5_open(path, false, &file, err));
-    wa_status status = judge(file, arena, out, err);
+    wa_status status = count_batches(file, out, err);
     if (status != WA_OK)
         wa_note(err, "in file '%s'", path);
     return wa_hdf5_close(file, status, err);
@@ -132,70 +113,10 @@ static wa_status check_result(const char *path, wa_arena *arena, wa_result_statu
 wa_status wa_result_check(const char *path, wa_arena *arena, wa_result_status *out, wa_error *err)
 {
     wa_hdf5_quiet();
-    wa_result_status state = {.exit_code = 3};
+    wa_result_status state = {.finished = false};
     WA_TRY(check_parts(path, arena, &state, err));
-    if (state.batches > 0)
-        state.exit_code = 75;
     if (wa_file_exists(path) || wa_dir_exists(path))
-        WA_TRY(check_result(path, arena, &state, err));
+        WA_TRY(check_result(path, &state, err));
     *out = state;
     return WA_OK;
-}
-
-/* --- inspect --- */
-
-static int8_t code_at(const int8_t *codes, size_t i, int limit)
-{
-    return codes[i] < 0 || codes[i] >= limit ? 0 : codes[i];
-}
-
-static wa_status describe(wa_hid file, const char *path, wa_arena *arena, FILE *out, wa_error *err)
-{
-    wa_extents x;
-    wa_result_meta meta;
-    const int8_t *verdict;
-    const double *min_cos, *max_rel_l2;
-    WA_TRY(wa_result_check_version(file, err));
-    WA_TRY(wa_result_extents(file, &x, err));
-    WA_TRY(wa_result_load_meta(file, &x, arena, &meta, err));
-    WA_TRY(wa_dataset_load(file, "verdict", &x, arena, &verdict, err));
-    WA_TRY(wa_dataset_load(file, "min_cos", &x, arena, &min_cos, err));
-    WA_TRY(wa_dataset_load(file, "max_rel_l2", &x, arena, &max_rel_l2, err));
-    fprintf(out, "%s: result of walkaudit, format %d, written by %s\n", path, WA_LAYOUT_VERSION,
-            meta.source);
-    fprintf(out, "title     %s\njob       %s, audit %s\nmodel     %s (%s, semantics %s)\n",
-            meta.title, meta.job_name, meta.audit_name, meta.model_path, meta.model_family,
-            meta.semantics);
-    fprintf(
-        out,
-        "extents   %zu cases, %zu layers, %zu observations, %zu prompts, %zu slots, %zu batches\n",
-        x.dims.cases, x.dims.layers, x.dims.rows, x.dims.prompts, x.dims.slots, x.batches);
-    for (size_t v = 0; v < x.dims.vindexes; v++)
-        fprintf(out, "vindex    %s: %s\n", meta.vindex_name[v], meta.vindex_path[v]);
-    for (size_t c = 0; c < x.dims.cases; c++)
-        fprintf(out, "case      %s (%s): %s, min cos %.9f, max rel_l2 %.3e\n", meta.cases[c].name,
-                wa_bucket_name(meta.cases[c].bucket),
-                wa_verdict_name((wa_verdict_code)code_at(verdict, c, WA_VERDICT_COUNT)),
-                min_cos[c], max_rel_l2[c]);
-    for (size_t i = 0; i < meta.not_offered_count; i++)
-        fprintf(out, "not run   %s:%s: %s\n", meta.vindex_name[meta.not_offered[i].vindex],
-                meta.not_offered[i].path, meta.not_offered[i].reason);
-    return WA_OK;
-}
-
-wa_status wa_result_describe(const char *path, FILE *out, wa_error *err)
-{
-    wa_hdf5_quiet();
-    wa_arena *arena;
-    wa_hid file;
-    WA_TRY(wa_arena_open("describe", 0, &arena, err));
-    wa_status status = wa_hdf5_open(path, false, &file, err);
-    if (status == WA_OK) {
-        status = describe(file, path, arena, out, err);
-        if (status != WA_OK)
-            wa_note(err, "in file '%s'", path);
-        status = wa_hdf5_close(file, status, err);
-    }
-    wa_arena_close(arena);
-    return status;
 }

@@ -102,7 +102,7 @@ static wa_hid new_creation(wa_ids *ids, const wa_layout *row, const size_t *shap
 static wa_status write_words(wa_hid dataset, const wa_layout *row, wa_error *err)
 {
     const char *words[WA_CODES_MAX];
-    size_t count = wa_layout_words(wa_layout_codes_of(row), words);
+    size_t count = wa_layout_words(row, words);
     if (count == 0)
         return WA_OK;
     char meanings[512] = "";
@@ -234,14 +234,13 @@ static wa_status count_elements(const wa_layout *row, const wa_extents *extents,
     return WA_OK;
 }
 
-wa_status wa_dataset_add(wa_hid file, const char *name, const wa_extents *extents,
-                         const void *values, wa_error *err)
+wa_status wa_dataset_put(wa_hid file, const wa_layout *row, const wa_extents *extents, const void *values,
+                         wa_error *err)
 {
-    const wa_layout *row = wa_layout_find(name);
-    assert(row != NULL);
     size_t count;
     WA_TRY(count_elements(row, extents, &count, err));
-    WA_TRY(wa_dataset_create(file, row, extents, err));
+    if (H5Lexists(file, row->name, H5P_DEFAULT) <= 0)
+        WA_TRY(wa_dataset_create(file, row, extents, err));
     if (count == 0)
         return WA_OK;
     wa_hid dataset;
@@ -383,11 +382,17 @@ static wa_status check_stored(wa_hid dataset, const wa_layout *row, size_t count
     return WA_OK;
 }
 
-wa_status wa_dataset_load(wa_hid file, const char *name, const wa_extents *extents, wa_arena *arena,
-                          void *out_pointer, wa_error *err)
+wa_status wa_dataset_add(wa_hid file, const char *name, const wa_extents *extents,
+                         const void *values, wa_error *err)
 {
     const wa_layout *row = wa_layout_find(name);
     assert(row != NULL);
+    return wa_dataset_put(file, row, extents, values, err);
+}
+
+wa_status wa_dataset_get(wa_hid file, const wa_layout *row, const wa_extents *extents, wa_arena *arena,
+                         void *out_pointer, wa_error *err)
+{
     size_t count;
     WA_TRY(count_elements(row, extents, &count, err));
     wa_hid dataset;
@@ -403,6 +408,14 @@ wa_status wa_dataset_load(wa_hid file, const char *name, const wa_extents *exten
     if (status == WA_OK)
         memcpy(out_pointer, &values, sizeof values);
     return status;
+}
+
+wa_status wa_dataset_load(wa_hid file, const char *name, const wa_extents *extents, wa_arena *arena,
+                          void *out_pointer, wa_error *err)
+{
+    const wa_layout *row = wa_layout_find(name);
+    assert(row != NULL);
+    return wa_dataset_get(file, row, extents, arena, out_pointer, err);
 }
 
 wa_status wa_dataset_length(wa_hid file, const char *name, size_t *out, wa_error *err)

@@ -39,7 +39,7 @@ WA_CHECKED wa_status wa_hdf5_create(const char *path, wa_hid *out, wa_error *err
 /** Close a file; keeps an earlier failure. WA_E_IO when anything that was written did not reach it. */
 wa_status wa_hdf5_close(wa_hid file, wa_status status, wa_error *err);
 
-/* --- Attributes --- */
+/* --- Attributes: written over one of the same name --- */
 
 WA_CHECKED wa_status wa_attribute_write_text(wa_hid object, const char *name, const char *text,
                                              wa_error *err);
@@ -82,6 +82,9 @@ WA_CHECKED wa_status wa_dataset_create(wa_hid file, const wa_layout *row, const 
  */
 WA_CHECKED wa_status wa_dataset_add(wa_hid file, const char *name, const wa_extents *extents,
                                     const void *values, wa_error *err);
+/** The same for a row that need not be in the table; over what an earlier write left there. */
+WA_CHECKED wa_status wa_dataset_put(wa_hid file, const wa_layout *row, const wa_extents *extents,
+                                    const void *values, wa_error *err);
 /** Open and check type class, size, rank and extents against the table. WA_E_FORMAT. To be read and
  * written by whole chunks (wa_layout_box): it keeps none. Close with wa_dataset_close. */
 WA_CHECKED wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *extents,
@@ -96,6 +99,9 @@ WA_CHECKED wa_status wa_dataset_write(wa_hid dataset, const wa_layout *row, cons
 /** Open, check and read all of it: *out in the arena; strings as const char *. */
 WA_CHECKED wa_status wa_dataset_load(wa_hid file, const char *name, const wa_extents *extents,
                                      wa_arena *arena, void *out_pointer, wa_error *err);
+/** The same for a row that need not be in the table. */
+WA_CHECKED wa_status wa_dataset_get(wa_hid file, const wa_layout *row, const wa_extents *extents,
+                                    wa_arena *arena, void *out_pointer, wa_error *err);
 /** Length of a one-dimensional dataset: the extents of an axis. WA_E_FORMAT. */
 WA_CHECKED wa_status wa_dataset_length(wa_hid file, const char *name, size_t *out, wa_error *err);
 

@@ -4,7 +4,6 @@
 #include "base/bytes.h"
 #include "measure/diff.h"
 #include "path/path.h"
-#include "judge/verdict.h"
 #include "vindex/vindex.h"
 
 #include <assert.h>
@@ -42,28 +41,6 @@
      .origin = WA_ORIGIN_##origin_,                                                                \
      .unit = "1",                                                                                  \
      .long_name = long_name_},
-
-/* A value and the two indices of its place. */
-#define EXTREME(name_, unit_, what)                                                                \
-    ROW(name_, "C", F64, SUMMARY, unit_, what)                                                     \
-    INDEX(name_ "_at_layer", "C", SUMMARY, "layer of the " what)                                   \
-    INDEX(name_ "_at_obs", "C", SUMMARY, "observation of the " what)
-#define EXTREMES(prefix, where)                                                                    \
-    ROW(prefix "n_obs", "C", I64, SUMMARY, "1", "observations, " where)                            \
-    EXTREME(prefix "min_cos", "1", "least cosine, " where)                                         \
-    EXTREME(prefix "max_rel_l2", "1", "largest relative L2 distance, " where)                      \
-    EXTREME(prefix "max_l2", "activation", "largest L2 distance, " where)                          \
-    EXTREME(prefix "max_max_abs", "activation", "largest absolute difference, " where)             \
-    EXTREME(prefix "max_eta", "1", "largest eta, " where)
-#define LAYER_EXTREME(name_, unit_, what)                                                          \
-    ROW(name_, "CL", F64, SUMMARY, unit_, what " of the layer")                                    \
-    INDEX(name_ "_at_obs", "CL", SUMMARY, "observation of the " what " of the layer")
-
-/* A figure of rates.h and what its prompts say about its accuracy. */
-#define RATE(name_, unit_, what)                                                                   \
-    ROW(name_, "C", F64, RATE, unit_, what)                                                        \
-    ROW(name_ "_err", "C", F64, RATE, unit_, "standard error of " name_ ", clustered by independent prompt")            \
-    ROW(name_ "_upper", "C", F64, RATE, unit_, "upper 95 % limit of " name_ "; infinite: too few prompts for one")
 
 static const wa_layout ROWS[] = {
     /* clang-format off */
@@ -120,51 +97,6 @@ static const wa_layout ROWS[] = {
     ROW("ref_topk_text", "PS", TEXT, TEXT, "1", "text of ref_topk_id")
     ROW("top1_text", "CP", TEXT, TEXT, "1", "text of top1_id")
     ROW("topk_text", "CPS", TEXT, TEXT, "1", "text of topk_id")
-
-    CODE("verdict", "C", VERDICT, SUMMARY, "verdict of the case: the first of its reasons")
-    ROW("fail_reasons", "C", TEXT, SUMMARY, "1", "all reasons, one per line, most severe first")
-    CODE("vindex_verdict", "V", VERDICT, SUMMARY, "verdict of the vindex: the most severe of its cases, or that none ran")
-    ROW("vindex_reason", "V", TEXT, SUMMARY, "1", "why no case of the vindex ran; empty where one did")
-    ROW("n_obs_distinct", "C", I64, SUMMARY, "1", "observations, a shared first token counted once")
-    ROW("n_non_finite", "C", I64, SUMMARY, "1", "observations that are not finite")
-    ROW("n_missing", "C", I64, SUMMARY, "1", "observations that are missing or failed")
-    ROW("n_kernel", "C", I64, SUMMARY, "1", "(layer, observation) pairs at which the kernel met its oracle")
-    ROW("n_kernel_own", "C", I64, SUMMARY, "1", "the same on the case's own residual stream")
-    EXTREMES("", "all positions")
-    EXTREMES("first_", "position 0 of each prompt")
-    EXTREMES("rest_", "positions after the first")
-    EXTREME("max_kernel_rel_l2", "1", "largest error of the kernel against its oracle")
-    EXTREME("max_kernel_own_rel_l2", "1", "largest error of the kernel on the case's own residual stream")
-    EXTREME("max_drift", "1", "largest drift")
-    ROW("mean_rel_l2", "C", F64, SUMMARY, "1", "mean of rel_l2")
-    ROW("p50_rel_l2", "C", F64, SUMMARY, "1", "median of rel_l2")
-    ROW("p95_rel_l2", "C", F64, SUMMARY, "1", "95th percentile of rel_l2")
-    ROW("p99_rel_l2", "C", F64, SUMMARY, "1", "99th percentile of rel_l2")
-    ROW("layer_n_obs", "CL", I64, SUMMARY, "1", "observations of the layer")
-    LAYER_EXTREME("layer_min_cos", "1", "least cosine")
-    LAYER_EXTREME("layer_max_rel_l2", "1", "largest relative L2 distance")
-    LAYER_EXTREME("layer_max_l2", "activation", "largest L2 distance")
-    LAYER_EXTREME("layer_max_max_abs", "activation", "largest absolute difference")
-    LAYER_EXTREME("layer_max_eta", "1", "largest eta")
-    ROW("bound_cos", "C", F64, SUMMARY, "1", "least cosine allowed; NaN = none")
-    ROW("bound_rel_l2", "C", F64, SUMMARY, "1", "largest rel_l2 allowed; NaN = none")
-    ROW("bound_dp", "C", F64, SUMMARY, "1", "largest |prob_delta| allowed; NaN = none")
-    ROW("bound_near_tie", "C", F64, SUMMARY, "1",
-        "how far below the reference's largest logit the case's top-1 may be")
-    RATE("mean_kl", "nat", "mean of obs_kl")
-    RATE("p99_kl", "nat", "99th percentile of obs_kl")
-    RATE("flip_rate", "1", "share of positions whose top-1 ids differ")
-    RATE("far_flip_rate", "1", "the same, without those to tokens whose gap is at most flip_margin")
-    ROW("flip_margin", "C", F64, RATE, "1", "near_tie of the case's bounds, else 0.1")
-    RATE("mean_next_logprob_delta", "nat", "mean of obs_next_logprob - obs_ref_next_logprob")
-    RATE("ppl_ratio", "1", "perplexity of the case over that of the reference on the prompts' own tokens")
-    ROW("n_next", "C", I64, RATE, "1", "positions that have a next token in their prompt, the same tokens up to it counted once")
-    ROW("n_distinct", "C", I64, RATE, "1", "positions that rates are of: the same tokens from a prompt's start counted once")
-    ROW("n_clusters", "C", I64, RATE, "1", "independent prompts: those that share more than half of the shorter one are one")
-    ROW("bound_mean_kl", "C", F64, RATE, "nat", "largest upper limit of mean_kl allowed; NaN = none")
-    ROW("bound_p99_kl", "C", F64, RATE, "nat", "largest upper limit of p99_kl allowed; NaN = none")
-    ROW("bound_flip_rate", "C", F64, RATE, "1", "largest upper limit of the flip rate allowed; NaN = none")
-    ROW("bound_ppl_ratio", "C", F64, RATE, "1", "largest upper limit of ppl_ratio allowed; NaN = none")
     /* clang-format on */
 };
 
@@ -363,18 +295,24 @@ static bool row_room(const wa_layout *row, const wa_extents *extents, size_t *ou
     return wa_size_add(bytes, DATASET_BYTES, out);
 }
 
-bool wa_layout_room(const wa_extents *extents, bool streams, size_t *out)
+static bool add_room(const wa_layout *row, const wa_extents *extents, bool streams, size_t *sum)
+{
+    size_t bytes;
+    bool stream = row->origin == WA_ORIGIN_MEASURED && wa_layout_is_stream(row);
+    if (!wa_layout_exists(row, extents) || stream != streams)
+        return true;
+    return row_room(row, extents, &bytes) && wa_size_add(*sum, bytes, sum);
+}
+
+bool wa_layout_room(const wa_extents *extents, wa_layout_more *more, bool streams, size_t *out)
 {
     size_t sum = 1 << 20; /* groups, root attributes, free space that HDF5 keeps */
-    for (size_t i = 0; i < ROW_COUNT; i++) {
-        size_t bytes;
-        if (!wa_layout_exists(&ROWS[i], extents))
-            continue;
-        bool stream = ROWS[i].origin == WA_ORIGIN_MEASURED && wa_layout_is_stream(&ROWS[i]);
-        if (stream == streams &&
-            (!row_room(&ROWS[i], extents, &bytes) || !wa_size_add(sum, bytes, &sum)))
+    for (size_t i = 0; i < ROW_COUNT; i++)
+        if (!add_room(&ROWS[i], extents, streams, &sum))
             return false;
-    }
+    for (size_t i = 0; more != NULL && more(i) != NULL; i++)
+        if (!add_room(more(i), extents, streams, &sum))
+            return false;
     *out = sum;
     return true;
 }
@@ -402,11 +340,6 @@ static const char *status_word(int code)
     return words[code];
 }
 
-static const char *verdict_word(int code)
-{
-    return wa_verdict_name((wa_verdict_code)code);
-}
-
 static const char *bucket_word(int code)
 {
     return wa_bucket_name((wa_bucket)code);
@@ -432,15 +365,13 @@ static const char *yes_word(int code)
     return code == 0 ? "no" : "yes";
 }
 
-size_t wa_layout_words(wa_layout_codes codes, const char *words[WA_CODES_MAX])
+size_t wa_layout_words(const wa_layout *row, const char *words[WA_CODES_MAX])
 {
-    switch (codes) {
+    switch (wa_layout_codes_of(row)) {
     case WA_CODES_LABEL:
         return list_words(words, WA_LABEL_COUNT, label_word);
     case WA_CODES_OBS_STATUS:
         return list_words(words, WA_OBS_FAILED + 1, status_word);
-    case WA_CODES_VERDICT:
-        return list_words(words, WA_VERDICT_COUNT, verdict_word);
     case WA_CODES_BUCKET:
         return list_words(words, WA_BUCKET_COUNT, bucket_word);
     case WA_CODES_PATH:
@@ -451,6 +382,8 @@ size_t wa_layout_words(wa_layout_codes codes, const char *words[WA_CODES_MAX])
         return list_words(words, WA_PAYLOAD_COUNT, payload_word);
     case WA_CODES_YES:
         return list_words(words, 2, yes_word);
+    case WA_CODES_OWN:
+        return list_words(words, (size_t)row->word_count, row->word);
     case WA_CODES_NONE:
         break;
     }

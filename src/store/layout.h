@@ -26,12 +26,12 @@ typedef enum wa_layout_codes {
     WA_CODES_NONE,
     WA_CODES_LABEL,
     WA_CODES_OBS_STATUS,
-    WA_CODES_VERDICT,
     WA_CODES_BUCKET,
     WA_CODES_PATH,
     WA_CODES_PROJECTION,
     WA_CODES_PAYLOAD,
-    WA_CODES_YES
+    WA_CODES_YES,
+    WA_CODES_OWN /* those of the row itself */
 } wa_layout_codes;
 
 /** When a dataset is written: rank 0's skeleton, the collective copy, or rank 0's last pass. */
@@ -41,7 +41,7 @@ typedef enum wa_layout_origin {
     WA_ORIGIN_MEASURED, /* from the parts: along obs or prompt copied collectively; CL summed, VYLJ
                            of batch 0 */
     WA_ORIGIN_TEXT,     /* last pass: decoded token ids */
-    WA_ORIGIN_SUMMARY,  /* last pass: derived from the others */
+    WA_ORIGIN_SUMMARY,  /* judgement: derived from the others; rows that this table has not */
     WA_ORIGIN_RATE      /* the same, from logits at every position: only with `logits: all` */
 } wa_layout_origin;
 
@@ -56,7 +56,12 @@ typedef struct wa_layout {
     bool is_index; /* i32 that names something; see wa_layout_fill */
     wa_layout_origin origin;
     const char *unit, *long_name;
+    const char *(*word)(int code); /* of WA_CODES_OWN: words of the codes below word_count */
+    int word_count;
 } wa_layout;
+
+/** Further rows, which somebody else adds to a file: the i-th, NULL past the last. */
+typedef const wa_layout *wa_layout_more(size_t i);
 
 /** Extents of every axis letter. */
 typedef struct wa_extents {
@@ -104,11 +109,13 @@ size_t wa_layout_size(const wa_layout *row);
  * An upper bound of the file's bytes for the datasets along observations and prompts (streams), or
  * for all others: padded chunks, indexes and attributes included; strings are taken as 64 bytes
  * each. False on overflow.
+ *
+ * more  rows beside this table's own; NULL = none
  */
-bool wa_layout_room(const wa_extents *extents, bool streams, size_t *out);
+bool wa_layout_room(const wa_extents *extents, wa_layout_more *more, bool streams, size_t *out);
 
 /** Words of an enumeration, values 0 … count-1 in order; returns the count. */
-size_t wa_layout_words(wa_layout_codes codes, const char *words[WA_CODES_MAX]);
+size_t wa_layout_words(const wa_layout *row, const char *words[WA_CODES_MAX]);
 
 /** One Markdown table row per dataset, as in analysis/README.md: name, dimensions, type, unit,
  * meaning. */

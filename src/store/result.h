@@ -16,11 +16,16 @@ WA_CHECKED wa_status wa_result_fingerprint(wa_hid file, wa_arena *arena,
 /** Everything of wa_result_meta. out->dims must be set. */
 WA_CHECKED wa_status wa_result_load_meta(wa_hid file, const wa_extents *extents, wa_arena *arena,
                                          wa_result_meta *out, wa_error *err);
-/** Observations folded to summaries, and the evidence for verdicts. out->meta must be loaded. */
-WA_CHECKED wa_status wa_result_load_cases(wa_hid file, const wa_extents *extents, wa_arena *arena,
-                                          wa_result *out, wa_error *err);
-/** meta, cases and per-prompt figures of an open file, complete or in the making. */
+/** meta, cases and small arrays of an open file, complete or in the making; the result's access reads and writes it. */
 WA_CHECKED wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_result **out,
                                     wa_error *err);
+
+/** Access to an open file, which must outlive it. Arena. */
+WA_CHECKED wa_status wa_result_access_open(wa_hid file, const wa_extents *extents, const wa_result_meta *meta,
+                                           wa_arena *arena, wa_result_access *out, wa_error *err);
+/** The file of an access; negative when it has ended. */
+wa_hid wa_result_access_file(const wa_result_access *access);
+/** The file is about to be closed. */
+void wa_result_access_end(wa_result_access *access);
 
 #endif

@@ -1,7 +1,12 @@
-/* Opening a finished result: checked, read and summarised. */
+/* Opening a finished result: checked and read; and changing one, all or nothing. */
 #include "store/result.h"
 
+#include "base/durable.h"
+
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 /* [cases, layers] folded to [cases]. */
 static wa_status sum_costs(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out,
@@ -51,46 +56,49 @@ static wa_status load_prompt_figures(wa_hid file, const wa_extents *x, wa_arena 
     return WA_OK;
 }
 
-static wa_status load_dump(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out, wa_error *err)
+static wa_status load_dump(wa_hid file, const wa_extents *x, wa_arena *arena, wa_drift_figures *out, wa_error *err)
 {
-    wa_drift_figures *f = &out->dump;
-    f->layers = x->dims.layers;
-    f->prompts = x->dims.prompts;
-    WA_TRY(wa_dataset_load(file, "dump_x_rel_l2", x, arena, &f->x, err));
-    WA_TRY(wa_dataset_load(file, "dump_x_position", x, arena, &f->x_at, err));
-    WA_TRY(wa_dataset_load(file, "dump_y_rel_l2", x, arena, &f->y, err));
-    WA_TRY(wa_dataset_load(file, "dump_y_position", x, arena, &f->y_at, err));
-    WA_TRY(wa_dataset_load(file, "dump_logits_rel_l2", x, arena, &f->logits, err));
-    WA_TRY(wa_dataset_load(file, "dump_logits_position", x, arena, &f->logits_at, err));
-    out->drift = wa_drift_find(f);
-    if (out->drift.prompts == 0)
-        return WA_OK;
-    return wa_drift_text(&out->drift, f, out->meta.reference_dump, out->meta.prompt_key[out->drift.prompt], arena,
-                         &out->drift_text, err);
+    out->layers = x->dims.layers;
+    out->prompts = x->dims.prompts;
+    WA_TRY(wa_dataset_load(file, "dump_x_rel_l2", x, arena, &out->x, err));
+    WA_TRY(wa_dataset_load(file, "dump_x_position", x, arena, &out->x_at, err));
+    WA_TRY(wa_dataset_load(file, "dump_y_rel_l2", x, arena, &out->y, err));
+    WA_TRY(wa_dataset_load(file, "dump_y_position", x, arena, &out->y_at, err));
+    WA_TRY(wa_dataset_load(file, "dump_logits_rel_l2", x, arena, &out->logits, err));
+    return wa_dataset_load(file, "dump_logits_position", x, arena, &out->logits_at, err);
 }
 
 /* Every position of every case, with logits: all. */
-static wa_status load_rate_rows(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out,
-                                wa_error *err)
+static wa_status load_positions(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out, wa_error *err)
 {
-    wa_rate_rows all = {.obs = x->dims.rows, .obs_prompt = out->meta.obs_prompt, .token_id = out->meta.token_id};
-    wa_rate_rows *rows;
     if (!x->dims.logits_all)
         return WA_OK;
-    WA_TRY(wa_dataset_load(file, "obs_kl", x, arena, &all.kl, err));
-    WA_TRY(wa_dataset_load(file, "obs_top1_match", x, arena, &all.top1_match, err));
-    WA_TRY(wa_dataset_load(file, "obs_top1_gap", x, arena, &all.top1_gap, err));
-    WA_TRY(wa_dataset_load(file, "obs_ref_next_logprob", x, arena, &all.ref_next_logprob, err));
-    WA_TRY(wa_dataset_load(file, "obs_next_logprob", x, arena, &all.next_logprob, err));
-    WA_TRY(wa_arena_take(arena, x->dims.cases, sizeof *rows, &rows, err));
-    for (size_t c = 0; c < x->dims.cases; c++) {
-        rows[c] = all;
-        rows[c].kl += c * all.obs;
-        rows[c].top1_match += c * all.obs;
-        rows[c].top1_gap += c * all.obs;
-        rows[c].next_logprob += c * all.obs;
-    }
-    out->rate_rows = rows;
+    WA_TRY(wa_dataset_load(file, "obs_kl", x, arena, &out->obs_kl, err));
+    WA_TRY(wa_dataset_load(file, "obs_top1_match", x, arena, &out->obs_top1_match, err));
+    WA_TRY(wa_dataset_load(file, "obs_top1_gap", x, arena, &out->obs_top1_gap, err));
+    WA_TRY(wa_dataset_load(file, "obs_ref_next_logprob", x, arena, &out->obs_ref_next_logprob, err));
+    return wa_dataset_load(file, "obs_next_logprob", x, arena, &out->obs_next_logprob, err);
+}
+
+static wa_status load_row_errors(wa_hid file, const wa_extents *x, wa_arena *arena, wa_row_errors *out, wa_error *err)
+{
+    WA_TRY(wa_dataset_load(file, "row_err_p50", x, arena, &out->p50, err));
+    WA_TRY(wa_dataset_load(file, "row_err_p99", x, arena, &out->p99, err));
+    WA_TRY(wa_dataset_load(file, "row_err_max", x, arena, &out->max, err));
+    WA_TRY(wa_dataset_load(file, "row_err_worst", x, arena, &out->worst, err));
+    WA_TRY(wa_dataset_load(file, "row_err_checked", x, arena, &out->checked, err));
+    return wa_dataset_load(file, "row_nonfinite", x, arena, &out->nonfinite, err);
+}
+
+/* Labels are used to index tables. */
+static wa_status load_labels(wa_hid file, const wa_extents *x, wa_arena *arena, const int8_t **out, wa_error *err)
+{
+    const int8_t *label;
+    WA_TRY(wa_dataset_load(file, "label", x, arena, &label, err));
+    for (size_t i = 0; i < x->dims.cases * x->dims.layers * x->dims.prompts; i++) /* it is in memory: no overflow */
+        if (label[i] < 0 || label[i] >= WA_LABEL_COUNT)
+            return wa_fail(err, WA_E_FORMAT, "dataset 'label': found %d, expected 0 to %d", label[i], WA_LABEL_COUNT - 1);
+    *out = label;
     return WA_OK;
 }
 
@@ -108,22 +116,94 @@ wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_resu
     result->source = result->meta.source;
     WA_TRY(sum_costs(file, &extents, arena, result, err));
     WA_TRY(load_prompt_figures(file, &extents, arena, result, err));
-    WA_TRY(load_dump(file, &extents, arena, result, err));
-    WA_TRY(load_rate_rows(file, &extents, arena, result, err));
-    WA_TRY(wa_result_load_cases(file, &extents, arena, result, err));
+    WA_TRY(load_dump(file, &extents, arena, &result->dump, err));
+    WA_TRY(load_positions(file, &extents, arena, result, err));
+    WA_TRY(load_row_errors(file, &extents, arena, &result->row_errors, err));
+    WA_TRY(load_labels(file, &extents, arena, &result->label, err));
+    WA_TRY(wa_result_access_open(file, &extents, &result->meta, arena, &result->access, err));
     *out = result;
     return WA_OK;
 }
 
-wa_status wa_result_open(const char *path, wa_arena *arena, wa_result **out, wa_error *err)
+static wa_status open_file(const char *path, const char *name, bool writable, wa_arena *arena, wa_result **out,
+                           wa_error *err)
 {
     wa_hdf5_quiet();
     wa_hid file;
-    WA_TRY(wa_hdf5_open(path, false, &file, err));
+    WA_TRY(wa_hdf5_open(path, writable, &file, err));
     wa_status status = wa_result_check_version(file, err);
     if (status == WA_OK)
-        status = wa_result_load(file, path, arena, out, err);
-    if (status != WA_OK)
-        wa_note(err, "in file '%s'", path);
+        status = wa_result_load(file, name, arena, out, err);
+    if (status == WA_OK)
+        return WA_OK;
+    wa_note(err, "in file '%s'", name);
     return wa_hdf5_close(file, status, err);
+}
+
+wa_status wa_result_open(const char *path, wa_arena *arena, wa_result **out, wa_error *err)
+{
+    return open_file(path, path, false, arena, out, err);
+}
+
+wa_status wa_result_close(wa_result *result, wa_status status, wa_error *err)
+{
+    if (result == NULL)
+        return status;
+    wa_hid file = wa_result_access_file(&result->access);
+    if (status != WA_OK)
+        wa_note(err, "in file '%s'", result->path);
+    wa_result_access_end(&result->access);
+    return file < 0 ? status : wa_hdf5_close(file, status, err);
+}
+
+/* --- Changing --- */
+
+static wa_status copy_bytes(const char *path, int from, int to, wa_arena *arena, wa_error *err)
+{
+    enum { MIB = 1 << 20 };
+    char *buffer;
+    WA_TRY(wa_arena_take_raw(arena, MIB, 1, &buffer, err));
+    for (;;) {
+        ssize_t got = read(from, buffer, MIB);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return wa_fail(err, WA_E_IO, "cannot read '%s': %s", path, strerror(errno));
+        if (got == 0)
+            return WA_OK;
+        WA_TRY(wa_write_all(to, buffer, (size_t)got, NULL, err));
+    }
+}
+
+static wa_status copy_file(const char *path, const char *temporary, wa_arena *arena, wa_error *err)
+{
+    int to;
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    if (from < 0)
+        return wa_fail(err, WA_E_IO, "cannot open '%s': %s", path, strerror(errno));
+    wa_status status = wa_temporary_create(temporary, &to, err);
+    if (status == WA_OK) {
+        status = copy_bytes(path, from, to, arena, err);
+        if (close(to) != 0 && status == WA_OK)
+            status = wa_fail(err, WA_E_IO, "cannot write '%s': %s", temporary, strerror(errno));
+    }
+    close(from);
+    return status;
+}
+
+wa_status wa_result_change(const char *path, wa_status (*change)(void *context, wa_result *result, wa_error *err),
+                           void *context, wa_arena *arena, wa_error *err)
+{
+    char temporary[WA_NAME_BYTES];
+    wa_result *result = NULL;
+    WA_TRY(wa_temporary_name(path, temporary, err));
+    wa_status status = copy_file(path, temporary, arena, err);
+    if (status == WA_OK)
+        status = open_file(temporary, path, true, arena, &result, err);
+    if (status == WA_OK)
+        status = wa_result_close(result, change(context, result, err), err);
+    if (status == WA_OK)
+        return wa_file_publish(temporary, path, err);
+    unlink(temporary);
+    return status;
 }

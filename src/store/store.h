@@ -8,8 +8,8 @@
 #include "comm/comm.h"
 #include "path/path.h"
 #include "job/plan.h"
-#include "judge/reference.h"
-#include "judge/vindex.h"
+#include "measure/rows.h"
+#include "store/layout.h"
 
 #include <stdio.h>
 
@@ -57,11 +57,17 @@ typedef struct wa_result_meta {
     const wa_captures *captures; /* NULL = nothing is kept */
 } wa_result_meta;
 
+typedef struct wa_result wa_result;
+
 /** What assembly asks of its caller, on rank 0. */
 typedef struct wa_assembly_caller {
     /** A token id's text; for the top-k strings of the assembled file. */
     wa_status (*text)(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err);
     void (*beat)(void *context); /* often: the owner is alive */
+    /** The arrays are in the file: judge them, and write figures through the result's access. It stays readable when the
+     * file has its final name, without access; arena of wa_assemble. NULL = the file gets no judgement. */
+    wa_status (*judge)(void *context, wa_result *result, wa_error *err);
+    wa_layout_more *figures; /* rows that `judge` writes; NULL = none */
     void *context;
 } wa_assembly_caller;
 
@@ -124,29 +130,56 @@ WA_CHECKED wa_status wa_part_write(const char *result_path, size_t batch, const 
 
 /**
  * Collective. Assemble all parts into the result file: rank 0 makes skeleton, strings and scales; all ranks write whole chunks;
- * rank 0 computes summaries and verdicts from the stored observations, adds them, renames. meta, bounds and caller are
- * read on rank 0 only (dims and batches on every rank). On failure the parts stay.
+ * rank 0 has the caller judge them, renames. meta and caller are read on rank 0 only (dims and batches on every rank).
+ * On failure the parts stay.
  */
 WA_CHECKED wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
-                                 const wa_bounds *bounds, const wa_assembly_caller *caller, wa_arena *arena,
-                                 wa_error *err);
+                                 const wa_assembly_caller *caller, wa_arena *arena, wa_error *err);
 
 /* --- Reading a finished file ----------------------------------------------------------------------- */
 
-/** Everything small of a result file, and a summary of the large: what tables and verdicts need. Arena. */
-typedef struct wa_result {
+/**
+ * How to reach the rest of a result: in its file (this folder), or in the memory of a test. Local calls; the context is
+ * borrowed. Errors of what reads: WA_E_FORMAT.
+ */
+typedef struct wa_result_access {
+    void *context;
+    /** Hand over all observations of case `which`: ascending within a layer, layers in any order. again: cos, rel_l2, l2,
+     * max_abs and obs_status will do. */
+    wa_status (*rows)(void *context, size_t which, bool again, wa_rows_taker *take, void *taker, wa_error *err);
+    /** Every other figure that case `which` computed, in a fixed order: not its label and cost. */
+    wa_status (*outputs)(void *context, size_t which, wa_bytes_taker *take, void *taker, wa_error *err);
+    /** A whole dataset that wa_result does not hold; *out_pointer in the arena. */
+    wa_status (*read)(void *context, const wa_layout *row, wa_arena *arena, void *out_pointer, wa_error *err);
+    wa_status (*read_text)(void *context, const char *attribute, wa_arena *arena, const char **out, wa_error *err);
+    /** Create, or write over what stands there. Texts that are no UTF-8 are escaped. */
+    wa_status (*write)(void *context, const wa_layout *row, const void *values, wa_error *err);
+    wa_status (*write_text)(void *context, const char *attribute, const char *text, wa_error *err);
+    wa_status (*write_f64)(void *context, const char *attribute, double value, wa_error *err);
+    wa_status (*write_i64)(void *context, const char *attribute, int64_t value, wa_error *err);
+} wa_result_access;
+
+/** Row errors, [vindexes, payloads, layers, projections] each. */
+typedef struct wa_row_errors {
+    const double *p50, *p99, *max;
+    const int32_t *worst;
+    const int8_t *checked;
+    const int64_t *nonfinite;
+} wa_row_errors;
+
+/** Everything of a result file but its observations: what judging and printing need. Arena. */
+struct wa_result {
     const char *path;
     wa_result_meta meta; /* batches and fingerprint included; cases hold name, vindex, path, k, bucket */
     const char *source;  /* program version and commit that wrote it */
-    const wa_case_summary *summary;  /* [cases], recomputed from the observations */
-    const wa_evidence *evidence;     /* [cases] ready for wa_verdict_judge */
+    wa_result_access access;
+    const int8_t *label;      /* [cases, layers, prompts] */
+    wa_row_errors row_errors;
     const double *seconds;  /* [cases] summed over layers */
     const int64_t *bytes_read, *flops; /* [cases] likewise */
     const double *ref_top1_prob, *ref_margin; /* [prompts] */
     const int32_t *ref_top1_id;
     wa_drift_figures dump; /* distances from the reference dump */
-    wa_drift drift;        /* what they say; drift.prompts 0: there was none */
-    const char *drift_text; /* the same in words; NULL likewise */
     const double *ref_nll;            /* [prompts] */
     const int32_t *ref_nll_positions; /* [prompts] */
     const char *const *ref_top1_text;
@@ -154,17 +187,24 @@ typedef struct wa_result {
     const int8_t *top1_match;        /* [cases, prompts] */
     const char *const *top1_text;    /* [cases, prompts] */
     int64_t dense_evaluations;       /* summed over layers and prompts */
-    const wa_rate_rows *rate_rows;   /* [cases]; NULL with logits: last */
-} wa_result;
+    const double *obs_kl, *obs_next_logprob; /* [cases, rows]; NULL with logits: last, as all of these */
+    const double *obs_top1_gap;              /* [cases, rows] */
+    const int8_t *obs_top1_match;            /* [cases, rows] */
+    const double *obs_ref_next_logprob;      /* [rows] */
+};
 
-/** Local. Open, check and summarise a finished file. Errors: WA_E_FORMAT (foreign, truncated, older format), WA_E_IO. */
+/** Local. Open and check a finished file; close it with wa_result_close. Errors: WA_E_FORMAT (foreign, truncated), WA_E_IO,
+ * WA_E_MISMATCH (another format). */
 WA_CHECKED wa_status wa_result_open(const char *path, wa_arena *arena, wa_result **out, wa_error *err);
+/** Its arrays stay, its access goes. Keeps an earlier failure; NULL is nothing. */
+wa_status wa_result_close(wa_result *result, wa_status status, wa_error *err);
 
-/** The verdict of a vindex, given those of the cases [cases]. Local, cannot fail. */
-wa_vindex_verdict wa_result_vindex_verdict(const wa_result *result, const wa_verdict *verdicts, size_t vindex);
-
-/** Print what a result file is, for `walkaudit inspect`. */
-WA_CHECKED wa_status wa_result_describe(const char *path, FILE *out, wa_error *err);
+/**
+ * Local. Change a finished file: `change` writes through the access of a copy, which then takes the file's name; on failure
+ * the file is as it was. Errors: those of opening, of `change`, WA_E_IO.
+ */
+WA_CHECKED wa_status wa_result_change(const char *path, wa_status (*change)(void *context, wa_result *result, wa_error *err),
+                                      void *context, wa_arena *arena, wa_error *err);
 
 /**
  * Open the HDF5 file of an external case: `y_walk` [layers, obs, hidden], f32 or f64 (compared as f32), `token_id` [obs] of the
@@ -183,8 +223,6 @@ typedef struct wa_result_status {
     double batches_per_second; /* of the last run so far; 0 = not known */
     bool owner_alive;          /* a lock with a living process or fresh heartbeat */
     const char *owner;         /* "host HOST, process PID", arena, NULL = no lock */
-    int exit_code;             /* what `run` would answer: 0/1 finished, 75 resumable, 3 nothing there */
-    size_t unchecked, unaudited; /* cases of a finished result that are UNCHECKED, vindexes that are UNAUDITED */
 } wa_result_status;
 WA_CHECKED wa_status wa_result_check(const char *path, wa_arena *arena, wa_result_status *out,
                                      wa_error *err);

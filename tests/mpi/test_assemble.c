@@ -5,6 +5,7 @@
  */
 #include "store_fake.h"
 #include "comm/comm.h"
+#include "judge/judgement.h"
 
 #include <stdlib.h>
 
@@ -22,9 +23,25 @@ static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **o
     return wa_arena_print(arena, out, err, "<%d>", id);
 }
 
+/* What the assembly calls back with. */
+typedef struct caller_state {
+    size_t beats;
+    wa_arena *arena;
+} caller_state;
+
 static void beat(void *context)
 {
-    ++*(size_t *)context;
+    ((caller_state *)context)->beats++;
+}
+
+static wa_status judge(void *context, wa_result *result, wa_error *err)
+{
+    wa_arena *arena = ((caller_state *)context)->arena;
+    wa_bounds *bounds;
+    wa_judgement *judgement;
+    WA_TRY(wa_bounds_open("default", arena, &bounds, err));
+    WA_TRY(wa_judge(result, bounds, arena, &judgement, err));
+    return wa_judgement_store(judgement, result, arena, err);
 }
 
 static wa_status write_parts(wa_comm *comm, const char *path, const wa_result_meta *meta,
@@ -60,11 +77,10 @@ static wa_status run(wa_comm *comm, const char *path, const char *damaged, wa_ar
     bool root = wa_comm_rank(comm) == 0;
     wa_result_meta meta;
     wa_parts *parts = NULL;
-    wa_bounds *bounds;
-    size_t beats = 0;
-    wa_assembly_caller caller = {.text = token_text, .beat = beat, .context = &beats};
+    caller_state state = {.arena = arena};
+    wa_assembly_caller caller = {
+        .text = token_text, .beat = beat, .judge = judge, .figures = wa_figure_row, .context = &state};
     WA_TRY(fake_meta(&SHAPE, arena, &meta, err));
-    WA_TRY(wa_bounds_open("default", arena, &bounds, err));
     wa_status status = root ? wa_parts_open(path, &meta, false, arena, &parts, err) : WA_OK;
     WA_TRY(wa_comm_agree(comm, status, err));
     if (root)
@@ -76,9 +92,9 @@ static wa_status run(wa_comm *comm, const char *path, const char *damaged, wa_ar
     if (root && damaged != NULL)
         status = damage(path, damaged, err);
     WA_TRY(wa_comm_agree(comm, status, err));
-    WA_TRY(wa_assemble(comm, path, &meta, bounds, &caller, arena, err));
-    if (beats < (root ? meta.batch_count : 0) || (!root && beats > 0))
-        return wa_fail(err, WA_E_INTERNAL, "%zu heartbeats on rank %d", beats, wa_comm_rank(comm));
+    WA_TRY(wa_assemble(comm, path, &meta, &caller, arena, err));
+    if (state.beats < (root ? meta.batch_count : 0) || (!root && state.beats > 0))
+        return wa_fail(err, WA_E_INTERNAL, "%zu heartbeats on rank %d", state.beats, wa_comm_rank(comm));
     wa_parts_close(parts, true);
     return WA_OK;
 }

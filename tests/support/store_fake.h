@@ -98,6 +98,9 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
 {
     static const char *const paths[FAKE_VINDEXES] = {"vindexes/a.vindex", "vindexes/b.vindex"};
     static const char *const names[FAKE_VINDEXES] = {"a", "b"};
+    static const char *const files[FAKE_VINDEXES] = {"index.json: read", "index.json: read\nx: unknown"};
+    static const char *const lack[FAKE_VINDEXES] = {"", ""};
+    static const int8_t left_out[FAKE_VINDEXES] = {0, 0};
     static const wa_not_offered offers[] = {
         {.vindex = 1, .path = "exact", .reason = "no down_features.bin"}};
     static const wa_fingerprint_item items[] = {{"model", "quick:00"}, {"prompts", "sha256:11"}};
@@ -112,6 +115,9 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
                            .bounds_name = "default",
                            .vindex_path = paths,
                            .vindex_name = names,
+                           .vindex_files = files,
+                           .vindex_lack = lack,
+                           .vindex_left_out = left_out,
                            .source_format = {"F32", "F32", "Q4_0"},
                            .requantised = true,
                            .not_offered = offers,

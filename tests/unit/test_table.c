@@ -14,8 +14,8 @@ typedef struct scene {
     wa_arena *arena;
     wa_error err;
     wa_case cases[CASES];
-    wa_case_summary summary[CASES];
-    wa_evidence evidence[CASES];
+    wa_case_judgement judged[CASES];
+    wa_judgement judgement;
     int8_t label[LAYERS * PROMPTS], expected[LAYERS];
     wa_encoding_figure encoding[LAYERS * WA_PROJECTION_COUNT];
     double delta[CASES * PROMPTS], kl[CASES * PROMPTS], seconds[CASES];
@@ -50,7 +50,7 @@ static void fill_case(scene *s, size_t c, const char *name, int vindex, wa_bucke
 {
     wa_extreme nowhere = {NAN, -1, -1};
     s->cases[c] = (wa_case){.name = name, .vindex = vindex, .k = WA_K_ALL, .bucket = bucket};
-    s->summary[c] = (wa_case_summary){.all = {{0.999998, 1, 1},
+    s->judged[c].summary = (wa_case_summary){.all = {{0.999998, 1, 1},
                                               {1.88e-3, 1, 1},
                                               {0.1, 0, 0},
                                               {0.1, 0, 0},
@@ -63,14 +63,14 @@ static void fill_case(scene *s, size_t c, const char *name, int vindex, wa_bucke
                                       .max_drift = nowhere,
                                       .first_nonfinite = nowhere,
                                       .digest = {1, 2}};
-    s->evidence[c] = (wa_evidence){.case_name = name,
+    s->judged[c].evidence = (wa_evidence){.case_name = name,
                                    .bucket = bucket,
                                    .layers = LAYERS,
                                    .prompts = PROMPTS,
                                    .label = s->label,
                                    .expected_label = s->expected,
                                    .encoding = s->encoding,
-                                   .summary = &s->summary[c],
+                                   .summary = &s->judged[c].summary,
                                    .prompt_key = KEYS,
                                    .obs_prompt = OBS_PROMPT,
                                    .obs_position = OBS_POSITION,
@@ -107,8 +107,8 @@ static void open_scene(scene *s)
     fill_case(s, 1, "f16:full_mmap", 0, WA_BUCKET_EXACT);
     fill_case(s, 2, "q4k:interleaved_q4k", 1, WA_BUCKET_QUANTIZED);
     fill_case(s, 3, "q4k:sparse", 1, WA_BUCKET_QUANTIZED);
-    s->summary[2].digest[1] = 3;
-    s->evidence[3] = (wa_evidence){.case_name = "q4k:sparse",
+    s->judged[2].summary.digest[1] = 3;
+    s->judged[3].evidence = (wa_evidence){.case_name = "q4k:sparse",
                                    .not_run_reason = "gate_vectors.bin is missing",
                                    .bucket = WA_BUCKET_QUANTIZED};
     s->result = (wa_result){.path = "results/a b.h5",
@@ -138,8 +138,6 @@ static void open_scene(scene *s)
                                      .obs_prompt = OBS_PROMPT,
                                      .obs_position = OBS_POSITION,
                                      .token_text = TOKENS},
-                            .summary = s->summary,
-                            .evidence = s->evidence,
                             .seconds = s->seconds,
                             .bytes_read = s->bytes,
                             .ref_top1_prob = REF_PROB,
@@ -159,14 +157,18 @@ static void open_scene(scene *s)
 static const char *printed(scene *s, const char *bounds_name, bool colour, int *exit_code)
 {
     wa_bounds *bounds;
-    wa_verdict *verdicts;
     char *text;
     FILE *file = tmpfile();
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     WA_MUST(wa_bounds_open(bounds_name, s->arena, &bounds, &s->err), &s->err);
-    WA_MUST(wa_table_judge(&s->result, bounds, s->arena, &verdicts, &s->err), &s->err);
-    WA_MUST(wa_table_print(file, &s->result, bounds, verdicts, colour, &s->err), &s->err);
-    *exit_code = wa_table_exit_code(&s->result, verdicts);
+    s->judgement = (wa_judgement){.bounds = bounds,
+                                  .meta = &s->result.meta,
+                                  .cases = s->judged,
+                                  .case_count = s->result.meta.dims.cases,
+                                  .layer_count = LAYERS};
+    WA_MUST(wa_judgement_decide(&s->judgement, s->arena, &s->err), &s->err);
+    WA_MUST(wa_table_print(file, &s->result, &s->judgement, colour, &s->err), &s->err);
+    *exit_code = s->judgement.exit_code;
     long size = ftell(file);
     CU_ASSERT_FATAL(size > 0);
     rewind(file);
@@ -304,7 +306,7 @@ static void equal_rows_have_no_worst_place(void)
     int code;
     open_scene(&s);
     s.result.meta.dims.cases = 1;
-    s.summary[0].all.max_rel_l2.value = s.summary[0].all.max_eta.value = 0.0;
+    s.judged[0].summary.all.max_rel_l2.value = s.judged[0].summary.all.max_eta.value = 0.0;
     for (size_t p = 0; p < PROMPTS; p++)
         s.delta[p] = s.kl[p] = 0.0;
     for (size_t i = 0; i < LAYERS * WA_PROJECTION_COUNT; i++)
@@ -325,7 +327,7 @@ static void what_is_unusual_is_said(void)
     s.result.dense_evaluations = 7;
     s.result.meta.requantised = false;
     s.result.meta.prompt_key = (const char *const[]){"rome", "code"};
-    s.summary[1].digest[0] = 9;
+    s.judged[1].summary.digest[0] = 9;
     s.delta[1] = NAN;
     s.label[3] = WA_LABEL_EXACT;
     s.match[0] = 0;
@@ -385,11 +387,11 @@ static void a_full_disk_is_an_error(void)
         return; /* a system without it */
     scene s;
     wa_bounds *bounds;
-    wa_verdict *verdicts;
     open_scene(&s);
     WA_MUST(wa_bounds_open("default", s.arena, &bounds, &s.err), &s.err);
-    WA_MUST(wa_table_judge(&s.result, bounds, s.arena, &verdicts, &s.err), &s.err);
-    CU_ASSERT_EQUAL(wa_table_print(full, &s.result, bounds, verdicts, false, &s.err), WA_E_IO);
+    s.judgement = (wa_judgement){.bounds = bounds, .meta = &s.result.meta, .cases = s.judged, .case_count = CASES, .layer_count = LAYERS};
+    WA_MUST(wa_judgement_decide(&s.judgement, s.arena, &s.err), &s.err);
+    CU_ASSERT_EQUAL(wa_table_print(full, &s.result, &s.judgement, false, &s.err), WA_E_IO);
     fclose(full);
     wa_arena_close(s.arena);
 }

@@ -1,0 +1,107 @@
+/* Evidence for one case's verdict, taken from the arrays of a result. */
+#include "judge/evidence.h"
+
+static bool reads(const wa_case *which, wa_projection projection)
+{
+    return which->vindex >= 0 && !which->source[projection].from_model;
+}
+
+/* Only the payloads that the case reads are evidence against it. */
+static void fill_encoding(const wa_result *result, const wa_case *which, wa_encoding_figure *out)
+{
+    const wa_row_errors *errors = &result->row_errors;
+    size_t layers = result->meta.dims.layers;
+    for (size_t layer = 0; layer < layers; layer++) {
+        for (size_t p = 0; p < WA_PROJECTION_COUNT; p++) {
+            size_t to = layer * WA_PROJECTION_COUNT + p;
+            const wa_source *source = &which->source[p];
+            if (!reads(which, (wa_projection)p))
+                continue;
+            size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + (size_t)source->payload;
+            size_t at = owner * layers * WA_PROJECTION_COUNT + to;
+            if (errors->checked[at] == 0)
+                continue;
+            out[to] = (wa_encoding_figure){.checked = true,
+                                           .payload = source->payload,
+                                           .p50 = errors->p50[at],
+                                           .p99 = errors->p99[at],
+                                           .max = errors->max[at],
+                                           .nominal_bound = result->meta.nominal_bound[at],
+                                           .worst_row = errors->worst[at],
+                                           .nonfinite = errors->nonfinite[at]};
+        }
+    }
+}
+
+/* What the run said; else a case that ran has the label of a kernel somewhere. */
+static const char *not_run_reason(const wa_case *which, const int8_t *label, size_t count)
+{
+    if (which->not_run != NULL)
+        return which->not_run;
+    bool none = true, empty = count > 0;
+    for (size_t i = 0; i < count; i++) {
+        none = none && label[i] == WA_LABEL_NONE;
+        empty = empty && label[i] == WA_LABEL_ZERO_FEATURES_DENSE;
+    }
+    if (none)
+        return "no kernel ran at any layer";
+    return empty ? "the vindex has no features at any layer" : NULL;
+}
+
+/* Every position of the case, with logits: all. */
+static wa_status fill_rate_rows(const wa_result *r, size_t which, wa_arena *arena, const wa_rate_rows **out, wa_error *err)
+{
+    wa_rate_rows *rows;
+    size_t first = which * r->meta.dims.rows;
+    *out = NULL;
+    if (!r->meta.dims.logits_all || r->meta.cases[which].isolated)
+        return WA_OK;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *rows, &rows, err));
+    *rows = (wa_rate_rows){.obs = r->meta.dims.rows,
+                           .obs_prompt = r->meta.obs_prompt,
+                           .token_id = r->meta.token_id,
+                           .kl = r->obs_kl + first,
+                           .top1_match = r->obs_top1_match + first,
+                           .top1_gap = r->obs_top1_gap + first,
+                           .ref_next_logprob = r->obs_ref_next_logprob,
+                           .next_logprob = r->obs_next_logprob + first};
+    *out = rows;
+    return WA_OK;
+}
+
+wa_status wa_evidence_build(const wa_result *result, size_t which, wa_arena *arena, wa_case_judgement *out, wa_error *err)
+{
+    const wa_result_meta *meta = &result->meta;
+    const wa_dims *dims = &meta->dims;
+    const wa_case *it = &meta->cases[which];
+    wa_encoding_figure *encoding;
+    WA_TRY(wa_arena_take(arena, dims->layers * WA_PROJECTION_COUNT, sizeof *encoding, &encoding, err));
+    fill_encoding(result, it, encoding);
+    const int8_t *labels = result->label + which * dims->layers * dims->prompts;
+    out->evidence = (wa_evidence){.case_name = it->name,
+                                  .not_run_reason = not_run_reason(it, labels, dims->layers * dims->prompts),
+                                  .bucket = it->bucket,
+                                  .isolated = it->isolated,
+                                  .layers = dims->layers,
+                                  .prompts = dims->prompts,
+                                  .topk = dims->slots,
+                                  .label = labels,
+                                  .expected_label = meta->expected_label + which * dims->layers,
+                                  .encoding = encoding,
+                                  .reads = {reads(it, WA_GATE), reads(it, WA_UP), reads(it, WA_DOWN)},
+                                  .summary = &out->summary,
+                                  .kernel_tolerance = it->kernel_tolerance,
+                                  .kernel_due = meta->kernel_due[which],
+                                  .kernel_own_due = meta->kernel_own_due[which],
+                                  .prompt_key = meta->prompt_key,
+                                  .obs_prompt = meta->obs_prompt,
+                                  .obs_position = meta->obs_position,
+                                  .token_text = meta->token_text,
+                                  .top1_gap = result->top1_gap + which * dims->prompts,
+                                  .top1_match = result->top1_match + which * dims->prompts,
+                                  .prob_delta = result->prob_delta + which * dims->prompts,
+                                  .kl = result->kl + which * dims->prompts,
+                                  .top1_text = result->top1_text + which * dims->prompts,
+                                  .ref_top1_text = result->ref_top1_text};
+    return fill_rate_rows(result, which, arena, &out->evidence.rate_rows, err);
+}

@@ -1,0 +1,89 @@
+/* Results that are finished: judged again, stored anew, looked at. */
+#include "run/judged.h"
+
+#include <string.h>
+
+/* --- Judging --- */
+
+/* Is the stored judgement this one? All figures follow from observations and bounds, so verdicts and bounds tell. */
+static wa_status is_stored(const wa_judged *it, wa_arena *arena, bool *out, wa_error *err)
+{
+    wa_bounds *before;
+    char *own, *stored;
+    wa_judgement *judgement;
+    wa_error ignored = {.status = WA_OK};
+    *out = false;
+    if (wa_judgement_load(it->result, arena, &judgement, &ignored) != WA_OK)
+        return WA_OK; /* whatever stands there, it is no judgement that could stay */
+    WA_TRY(wa_judgement_bounds(it->result, arena, &before, err));
+    WA_TRY(wa_bounds_store(before, arena, &stored, err));
+    WA_TRY(wa_bounds_store(it->judgement->bounds, arena, &own, err));
+    *out = strcmp(own, stored) == 0;
+    for (size_t c = 0; *out && c < judgement->case_count; c++)
+        *out = strcmp(judgement->cases[c].reasons, it->judgement->cases[c].reasons) == 0 &&
+               judgement->cases[c].code == it->judgement->cases[c].code;
+    return WA_OK;
+}
+
+static wa_status judge_open(const wa_judge_order *order, wa_arena *arena, wa_judged *out, wa_error *err)
+{
+    const wa_bounds *bounds = order->bounds;
+    wa_bounds *before;
+    if (bounds == NULL) {
+        WA_TRY(wa_judgement_bounds(out->result, arena, &before, err));
+        bounds = before;
+    }
+    WA_TRY(wa_judge(out->result, bounds, arena, &out->judgement, err));
+    WA_TRY(is_stored(out, arena, &out->was_stored, err));
+    out->stored = out->was_stored;
+    return WA_OK;
+}
+
+/* What is written into the copy, from the judgement that was made of the original. */
+typedef struct change {
+    const wa_judgement *judgement;
+    wa_arena *arena;
+} change;
+
+static wa_status store(void *context, wa_result *result, wa_error *err)
+{
+    const change *c = context;
+    return wa_judgement_store(c->judgement, result, c->arena, err);
+}
+
+wa_status wa_judge_file(const char *path, const wa_judge_order *order, wa_arena *arena, wa_judged *out, wa_error *err)
+{
+    wa_judged judged = {.result = NULL};
+    WA_TRY(wa_result_open(path, arena, &judged.result, err));
+    WA_TRY(wa_result_close(judged.result, judge_open(order, arena, &judged, err), err));
+    if (order->store && !judged.stored) {
+        change c = {.judgement = judged.judgement, .arena = arena};
+        WA_TRY(wa_result_change(path, store, &c, arena, err));
+        judged.stored = true;
+    }
+    *out = judged;
+    return WA_OK;
+}
+
+/* --- Looking --- */
+
+wa_status wa_judged_status(const char *path, wa_arena *arena, wa_judged_state *out, wa_error *err)
+{
+    wa_judged_state state = {.exit_code = 3};
+    wa_result *result;
+    wa_judgement *judgement;
+    WA_TRY(wa_result_check(path, arena, &state.result, err));
+    if (state.result.batches > 0)
+        state.exit_code = 75;
+    if (state.result.finished) {
+        WA_TRY(wa_result_open(path, arena, &result, err));
+        WA_TRY(wa_result_close(result, wa_judgement_load(result, arena, &judgement, err), err));
+        state.exit_code = judgement->exit_code;
+        for (size_t c = 0; c < judgement->case_count; c++)
+            state.unchecked += judgement->cases[c].verdict.code == WA_VERDICT_UNCHECKED ? 1 : 0;
+        for (size_t v = 0; v < result->meta.dims.vindexes; v++)
+            state.unaudited += judgement->vindexes[v].code == WA_VERDICT_UNAUDITED ? 1 : 0;
+    }
+    *out = state;
+    return WA_OK;
+}
