@@ -11,8 +11,8 @@ static wa_status write_values(wa_hid object, const char *name, wa_hid file_type,
 {
     wa_ids ids = {.count = 0};
     hid_t attribute = -1;
-    if (H5Aexists(object, name) > 0)
-        H5Adelete(object, name);
+    if (H5Aexists(object, name) > 0 && H5Adelete(object, name) < 0)
+        return wa_hdf5_failed(err, WA_E_IO, "cannot replace attribute", name);
     if (file_type >= 0 && memory_type >= 0 && space >= 0)
         attribute =
             wa_ids_keep(&ids, H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT));

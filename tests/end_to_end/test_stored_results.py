@@ -1,5 +1,8 @@
-"""A finished result: damage in it is refused."""
+"""A finished result: damage in it is refused, and there is one verdict of it, whoever tells it."""
+import json
+import pathlib
 import shutil
+import subprocess
 
 import h5py
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import harness
 
 MODEL = "tiny-gemma3"
+REPORT = pathlib.Path(__file__).resolve().parents[2] / "analysis" / "walkaudit-report"
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +64,125 @@ def test_one_flipped_byte_of_any_dataset_is_refused(stored, tmp_path):
             file.write(bytes([byte]))
     assert {"kl", "label", "row_err_p99", "rel_l2", "obs_kl", "prompt_rows", "case_bucket"} <= refused["verdict"]
     assert "verdict" in refused["status"]
+
+
+# --- One verdict everywhere
+
+
+STRICT = "exact:\n  cos: 0.9999999999\nquantized:\n  mean_kl: 1.0e-12\n"
+
+
+def report_verdicts(path, folder):
+    """What walkaudit-report says of the cases."""
+    done = subprocess.run([REPORT, "report", path, "-o", folder], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1) and not done.stderr, done.stderr
+    cases = json.loads((folder / f"{path.stem}.json").read_text())["cases"]
+    return {case["name"]: case["verdict"] for case in cases}
+
+
+def stored_verdicts(path):
+    result = harness.Result(path)
+    return result.verdicts()
+
+
+@pytest.fixture
+def job(shop):
+    """Finished under the default bounds: exit code 0."""
+    job = shop.job(shop.model(MODEL), {name: shop.vindex(MODEL, name) for name in ("f16", "q4k")}, logits="all")
+    job.run()
+    return job
+
+
+def test_other_bounds_of_a_finished_job_are_stored_and_all_readers_agree(job, tmp_path):
+    strict = tmp_path / "strict.yaml"
+    strict.write_text(STRICT)
+    before = job.result_path.read_bytes()
+    measured = harness.Result(job.result_path)
+    assert set(stored_verdicts(job.result_path).values()) <= {"PASS", "MEASURED"}
+    done = job.run(sets=[f"bounds={strict}"], expect=1)
+    assert "judged anew by bounds" in done.stderr and "finished and nothing changed" in done.stderr
+    verdicts = stored_verdicts(job.result_path)
+    assert {verdicts[name] for name in verdicts if name.startswith("q4k")} >= {"RATE"}
+    assert report_verdicts(job.result_path, tmp_path / "report") == verdicts
+    harness.run(["status", job.result_path], expect=1)
+    harness.run(["status", job.path], expect=1)
+    said = harness.run(["verdict", job.result_path], expect=1)  # without --bounds: those that are stored
+    assert f"bounds: {strict}" in said.stdout and "nothing is stored" not in said.stderr
+    strict.unlink()  # the stored values judge, not the file
+    assert harness.run(["verdict", job.result_path], expect=1).stdout == said.stdout
+    after = harness.Result(job.result_path)
+    for name in ("rel_l2", "kl", "mean_kl", "max_rel_l2", "row_err_max"):
+        assert np.array_equal(after[name], measured[name], equal_nan=True), name
+    job.run()  # and back
+    with h5py.File(job.result_path) as file:
+        assert file.attrs["bounds_name"] == "default" and "encoding_factor" in file.attrs["bounds_text"]
+    assert stored_verdicts(job.result_path) == measured.verdicts() and before[:8] == job.result_path.read_bytes()[:8]
+    unchanged = job.result_path.read_bytes()
+    assert "judged anew" not in job.run().stderr and job.result_path.read_bytes() == unchanged
+    assert list(job.result_path.parent.glob("*.tmp")) == []
+
+
+def test_verdict_stores_only_when_told(job, tmp_path):
+    strict = tmp_path / "strict.yaml"
+    strict.write_text(STRICT)
+    before = job.result_path.read_bytes()
+    done = harness.run(["verdict", job.result_path, "--bounds", strict], expect=1)
+    assert "nothing is stored" in done.stderr and "by bounds default" in done.stderr
+    assert job.result_path.read_bytes() == before
+    harness.run(["status", job.result_path])
+    done = harness.run(["verdict", job.result_path, "--bounds", strict, "--store"], expect=1)
+    assert "is stored in" in done.stderr
+    harness.run(["status", job.result_path], expect=1)
+    assert "RATE" in set(stored_verdicts(job.result_path).values())
+    done = harness.run(["verdict", job.result_path, "--bounds", "larql", "--store"], expect=None)
+    again = harness.run(["verdict", job.result_path], expect=done.returncode)
+    assert again.stdout == done.stdout and "contradicts itself" in again.stdout
+
+
+def test_a_store_that_fails_leaves_the_result_as_it_was(job, tmp_path):
+    """RLIMIT_FSIZE as a full disk: the copy cannot be written."""
+    before = job.result_path.read_bytes()
+    limit = len(before) // 2
+    done = subprocess.run(["prlimit", f"--fsize={limit}", *harness.command(["verdict", job.result_path, "--bounds", "larql", "--store"])],
+                          env=harness.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and job.result_path.read_bytes() == before
+    harness.run(["status", job.result_path])
+
+
+def edit(path, change):
+    with h5py.File(path, "r+") as file:
+        change(file)
+
+
+def code(file, name, word):
+    attributes = file[name].attrs
+    return dict(zip(attributes["flag_meanings"].split(), attributes["flag_values"].tolist()))[word]
+
+
+def forged_verdict(file):
+    file["verdict"][0] = code(file, "verdict", "BOUND")
+
+
+def forged_figure(file):
+    file["min_cos"][...] = 0.5
+
+
+def forged_bounds(file):
+    file.attrs.modify("bounds_text", STRICT)
+
+
+def forged_vindex(file):
+    file["vindex_verdict"][...] = code(file, "vindex_verdict", "UNAUDITED")
+
+
+@pytest.mark.parametrize("change", [forged_verdict, forged_figure, forged_bounds, forged_vindex])
+def test_status_believes_no_verdict_that_its_figures_do_not_give(stored, tmp_path, change):
+    """As by a tool that writes valid HDF5: no checksum tells."""
+    path = tmp_path / "forged.h5"
+    shutil.copyfile(stored, path)
+    edit(path, change)
+    for verb in ("status", "inspect"):
+        line = harness.one_error_line(harness.run([verb, path], expect=3))
+        assert "is not what the stored figures and bounds give" in line and str(path) in line
+    harness.run(["verdict", path, "--bounds", "default", "--store"])
+    assert harness.run(["status", path]).stdout == harness.run(["status", stored]).stdout.replace(str(stored), str(path))
