@@ -47,6 +47,19 @@ void wa_digest_close(wa_digest *digest)
     digest->context = NULL;
 }
 
+wa_status wa_digest_short(wa_bytes bytes, wa_short_digest *out, wa_error *err)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    uint64_t half[2] = {0};
+    if (EVP_Digest(bytes.data, bytes.size, sum, NULL, EVP_sha256(), NULL) != 1)
+        return broken(err);
+    for (size_t i = 0; i < SHA256_BYTES / 2; i++)
+        half[i / 8] = half[i / 8] << 8 | sum[i];
+    memcpy(&out->high, &half[0], sizeof out->high);
+    memcpy(&out->low, &half[1], sizeof out->low);
+    return WA_OK;
+}
+
 wa_status wa_digest_bytes(wa_bytes bytes, char out[WA_SHA256_HEX], wa_error *err)
 {
     wa_digest digest;

@@ -18,6 +18,12 @@ WA_CHECKED wa_status wa_digest_finish(wa_digest *digest, char out[WA_SHA256_HEX]
 /** Free; allowed on a zeroed digest. */
 void wa_digest_close(wa_digest *digest);
 
+/** The first 16 bytes of the SHA-256 of bytes, as two numbers: enough to tell one file's bytes from another's. */
+typedef struct wa_short_digest {
+    int64_t high, low;
+} wa_short_digest;
+WA_CHECKED wa_status wa_digest_short(wa_bytes bytes, wa_short_digest *out, wa_error *err);
+
 /** All of it at once. */
 WA_CHECKED wa_status wa_digest_bytes(wa_bytes bytes, char out[WA_SHA256_HEX], wa_error *err);
 

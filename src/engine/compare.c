@@ -1,6 +1,7 @@
 /* Every own case at one layer: twice its FFN, the differences, the kernel check; and the encoding check. */
 #include "engine/stage_private.h"
 
+#include "base/digest.h"
 #include "measure/diff.h"
 #include "job/plan.h"
 
@@ -273,6 +274,17 @@ static void store_row_error(const wa_block *block, size_t owner, size_t layer,
     wa_block_i64(block, WA_FIELD_row_nonfinite, owner, layer)[projection] = (int64_t)e->nonfinite;
 }
 
+/* Of the bytes that were just compared, so that another run knows them again. */
+static wa_status store_digest(const wa_block *block, size_t owner, size_t layer, wa_projection projection,
+                              const wa_matrix *stored, wa_error *err)
+{
+    wa_short_digest digest;
+    WA_TRY(wa_digest_short((wa_bytes){stored->data, wa_matrix_bytes(stored)}, &digest, err));
+    wa_block_i64(block, WA_FIELD_payload_digest_high, owner, layer)[projection] = digest.high;
+    wa_block_i64(block, WA_FIELD_payload_digest_low, owner, layer)[projection] = digest.low;
+    return WA_OK;
+}
+
 /* A vindex may store a projection in several payloads: each that a case reads is checked once, and answers for
  * itself. */
 static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, size_t vindex,
@@ -302,6 +314,8 @@ static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, 
             (double)(wa_matrix_bytes(&stored) + wa_matrix_bytes(truth[projection]));
         store_row_error(batch->block, vindex * WA_PAYLOAD_COUNT + source->payload, layer, projection,
                         &rows);
+        WA_TRY(store_digest(batch->block, vindex * WA_PAYLOAD_COUNT + source->payload, layer, projection,
+                            &stored, err));
     }
     return WA_OK;
 }

@@ -10,4 +10,11 @@ WA_CHECKED wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core
 /** Fill what lies in each vindex: meta->vindex_files, vindex_lack, vindex_left_out. Lists the directories. Local. */
 WA_CHECKED wa_status wa_audit_reads(const wa_audit *audit, wa_result_meta *meta, wa_error *err);
 
+/**
+ * Read stored payload i of the digests again, one that has a digest, and compare. Adds to *bytes what was read. Local.
+ * Errors: WA_E_MISMATCH, naming file, layer, projection.
+ */
+WA_CHECKED wa_status wa_audit_check_payload(const wa_audit *audit, const wa_payload_digests *then, size_t i, double *bytes,
+                                            wa_error *err);
+
 #endif

@@ -5,6 +5,7 @@
 #include "report/table.h"
 #include "run/judged.h"
 #include "run/log.h"
+#include "run/payloads.h"
 #include "run/places.h"
 #include "engine/audit.h"
 #include "engine/pipeline.h"
@@ -301,6 +302,8 @@ static wa_status run_open_audit(task *t, wa_error *err)
 
     int32_t finished = is_root(t) && wa_parts_get_state(t->parts) == WA_PARTS_FINISHED;
     WA_TRY(wa_comm_broadcast(t->comm, &finished, sizeof finished, err));
+    WA_TRY(wa_run_check_payloads(t->comm, t->audit, t->result_path, &t->meta, is_root(t) ? t->parts : NULL, t->log,
+                                 t->arena, err));
     if (finished)
         wa_run_log_line(t->log, "%s is finished and nothing changed: not computed again (--fresh does)",
                         t->result_path);

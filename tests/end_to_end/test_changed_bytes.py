@@ -1,0 +1,86 @@
+"""Bytes of an input that change while its size and its time stay: found before anything is said to be done."""
+import hashlib
+import os
+
+import harness
+import pytest
+
+
+@pytest.fixture(scope="module")
+def made(shop):
+    """A model whose gate file is so large (4 MB) that a quick fingerprint sees neither end of its middle."""
+    model, vindex = shop.root / "made", shop.root / "made.vindex"
+    harness.run(["synth", model, "--family", "llama", "--shape", "small", "--layers", "3", "--seed", "7"])
+    harness.run(["extract", model, vindex, "--format", "f32"])
+    assert (vindex / "gate_vectors.bin").stat().st_size > 3 << 20
+    return model, vindex
+
+
+def change(path, at, by=b"\x01"):
+    """One byte, size and time kept."""
+    state = path.stat()
+    with open(path, "r+b") as file:
+        file.seek(at)
+        old = file.read(1)
+        file.seek(at)
+        file.write(bytes([old[0] ^ by[0]]))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert path.stat().st_size == state.st_size and path.stat().st_mtime_ns == state.st_mtime_ns
+
+
+def middle(path, layer, layers=3):
+    size = path.stat().st_size
+    return size * (2 * layer + 1) // (2 * layers)
+
+
+@pytest.mark.parametrize("ranks", [None, 3])
+def test_a_finished_result_is_not_called_unchanged(shop, made, ranks):
+    model, vindex = made
+    job = shop.job(model, {"v": vindex}, paths=[{"path": "full_mmap"}])
+    job.run(ranks)
+    again = job.run(ranks)
+    assert "is finished and nothing changed" in again.stderr
+    assert "MB read again in" in again.stderr
+    gate = vindex / "gate_vectors.bin"
+    change(gate, middle(gate, 1))
+    done = job.run(ranks, expect=3)
+    line = harness.one_error_line(done)
+    assert "layer 1, gate: the stored bytes are others than those that were audited" in line
+    assert "gate_vectors.bin" in line and "--fresh" in line
+    fresh = job.run(ranks, words=["--fresh"], expect=None)
+    assert fresh.returncode in (0, 1)
+    change(gate, middle(gate, 1))
+    assert "gate_vectors.bin" in harness.one_error_line(job.run(ranks, expect=3))
+
+
+def test_each_payload_has_a_digest_of_its_own_bytes(shop, made):
+    model, vindex = made
+    result = shop.job(model, {"v": vindex}, paths=[{"path": "full_mmap"}]).result()
+    payloads = ["gate_vectors.bin", "up_features.bin", "down_features.bin"]  # of the first three codes of `payload`
+    for at, name in enumerate(payloads):
+        data = (vindex / name).read_bytes()
+        for layer in range(3):
+            part = data[len(data) * layer // 3:len(data) * (layer + 1) // 3]
+            digest = hashlib.sha256(part).digest()
+            assert result["row_err_checked"][0, at, layer, at] == "yes"
+            assert result["payload_digest_high"][0, at, layer, at] == int.from_bytes(digest[:8], "big", signed=True)
+            assert result["payload_digest_low"][0, at, layer, at] == int.from_bytes(digest[8:16], "big", signed=True)
+    assert (result["payload_digest_high"] != 0).sum() == 9
+
+
+def test_a_resumed_run_compares_too(shop, made, tmp_path):
+    model, vindex = made
+    prompts = harness.corpus(tmp_path / "corpus.jsonl", 12)
+    job = shop.job(model, {"v": vindex}, prompts=prompts, batch={"rows": 8},
+                   paths=[{"path": "full_mmap"}, harness.slow_path()])
+    process = harness.start(job, None, **harness.slowly())
+    harness.wait_for_parts(job, process, 2)
+    process.kill()
+    process.wait()
+    up = vindex / "up_features.bin"
+    change(up, middle(up, 2))
+    line = harness.one_error_line(job.run(expect=3))
+    assert "layer 2, up: the stored bytes are others" in line
+    change(up, middle(up, 2))
+    done = job.run()
+    assert "MB read again in" in done.stderr
