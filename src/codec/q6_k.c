@@ -25,11 +25,13 @@ void wa_decode_ref_Q6_K(const uint8_t *src, size_t blocks, float *out)
     const block_q6_k *b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
         float d = wa_load_f16(b->d);
-        for (int i = 0; i < BLOCK; i++) {
-            int low = b->ql[i / 2] >> 4 * (i % 2) & 15;
-            int high = b->qh[i / 4] >> 2 * (i % 4) & 3;
-            float scale = d * (float)b->sc[i / SUB];
-            out[i] = scale * (float)((low | high << 4) - 32);
+        for (size_t j = 0; j < SUBS; j++) {
+            float scale = d * (float)b->sc[j];
+            for (size_t i = j * SUB; i < (j + 1) * SUB; i++) {
+                int low = b->ql[i / 2] >> 4 * (i % 2) & 15;
+                int high = b->qh[i / 4] >> 2 * (i % 4) & 3;
+                out[i] = scale * (float)((low | high << 4) - 32);
+            }
         }
     }
 }

@@ -87,7 +87,8 @@ double wa_phi_ref(wa_activation activation, double v)
     case WA_SILU:
         return v / (1.0 + exp(-v));
     case WA_GELU_TANH:
-        return 0.5 * v * (1.0 + tanh((double)GELU_C * (v + 0.044715 * v * v * v)));
+        /* 0.5 (1 + tanh u) = 1 / (1 + exp(-2u)), where nothing cancels below zero, and exp is five times faster */
+        return v / (1.0 + exp(-2.0 * (double)GELU_C * (v + 0.044715 * v * v * v)));
     case WA_GELU_ERF:
         return 0.5 * v * (1.0 + erf(v / sqrt(2.0)));
     }
