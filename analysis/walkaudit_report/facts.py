@@ -134,7 +134,7 @@ def describe_case(result, case, surveys, shown):
     if not ran:
         return described
     described["extremes"] = {
-        "all": {name: extreme(result, name, case) for name in (*EXTREMES, "max_drift", "max_kernel_rel_l2")},
+        "all": {name: extreme(result, name, case) for name in (*EXTREMES, "max_drift", "max_kernel_rel_l2", "max_kernel_own_rel_l2")},
         "first": {name: extreme(result, f"first_{name}", case) for name in EXTREMES},
         "rest": {name: extreme(result, f"rest_{name}", case) for name in EXTREMES}}
     described["rel_l2"] = {name: number(result[f"{name}_rel_l2"][case]) for name in ("mean", "p50", "p95", "p99")}

@@ -193,11 +193,21 @@ def labels_words(labels):
     return f"{name} {labels['right']}/{labels['of']}"
 
 
+def worst_kernel(case):
+    """The larger of the kernel's errors on both streams, and whose stream it is."""
+    if "extremes" not in case:
+        return None, text.ABSENT
+    whole = case["extremes"]["all"]
+    seen = [(whole[name], stream) for name, stream in (("max_kernel_rel_l2", "dense"), ("max_kernel_own_rel_l2", "own"))
+            if whole[name] is not None]
+    return max(seen, key=lambda one: one[0]["value"], default=(None, text.ABSENT))
+
+
 def basis_table(facts):
-    columns = column_list("case", "kernel that ran", "=row error p99", "=row error max", "at", "=kernel", "at")
+    columns = column_list("case", "kernel that ran", "=row error p99", "=row error max", "at", "=kernel", "at", "stream")
     rows = []
     for at, case in enumerate(facts["cases"]):
-        encoding, kernel = case.get("encoding"), case["extremes"]["all"]["max_kernel_rel_l2"] if "extremes" in case else None
+        encoding, (kernel, stream) = case.get("encoding"), worst_kernel(case)
         where = Cell(text.ABSENT)
         if encoding and encoding["max"] != 0.0:
             where = Cell(f"L{encoding['layer']} {encoding['projection']} row {encoding['row']}", sort=encoding["layer"])
@@ -205,7 +215,7 @@ def basis_table(facts):
         rows.append([case_cell(facts, at),
                      Cell(labels_words(labels), kind="" if labels["right"] == labels["of"] else "bad"),
                      figure_cell(encoding and encoding["p99"]), figure_cell(encoding and encoding["max"]), where,
-                     figure_cell(value_of(kernel)), place_cell(kernel, at)])
+                     figure_cell(value_of(kernel)), place_cell(kernel, at), Cell(stream)])
     return Table("On what the differences were measured: layers and prompts with the kernel they had to have, the stored "
                  "numbers against the model's, the kernel against its oracle", columns, rows,
                  metrics.explain("row_err", "kernel_rel_l2"), filtered=len(rows) > 12)

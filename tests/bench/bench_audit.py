@@ -87,7 +87,7 @@ def main():
         out = os.path.join(folder, "bench.h5")
         for ranks in (int(r) for r in args.ranks.split(",")):
             for checks in ("off", "on"):
-                settings = args.set + ([] if checks == "on" else ["kernel_check=0", "encoding_check=none"])
+                settings = args.set + ([] if checks == "on" else ["kernel_check=none", "encoding_check=none"])
                 run_once(args.build, args.job, ranks, settings, out)  # warms the page cache
                 facts = [run_once(args.build, args.job, ranks, settings, out) for _ in range(args.repeats)]
                 print(f"\n=== checks of design 7 {checks}", end="")
