@@ -11,8 +11,10 @@
 
 /** An input, and what it looked like when its fingerprint was taken. */
 typedef struct wa_input_file {
-    const char *path; /* borrowed from model or vindex */
+    const char *path; /* borrowed from model, vindex or job */
+    const char *key;  /* "vindex q4k: index.json", arena */
     wa_file_state state;
+    const char *hash; /* by wa_fingerprint_file; NULL = not taken yet */
 } wa_input_file;
 
 /** Read-only once opened and tokenised; memory in the arena given to wa_audit_open. */
@@ -33,7 +35,7 @@ typedef struct wa_audit {
     size_t prompt_count, obs_count;
     size_t *prompt_rows;  /* [prompt_count] */
     int32_t *ids;         /* [obs_count], all prompts end to end */
-    wa_input_file *files; /* [file_count]; NULL before wa_audit_meta */
+    wa_input_file *files; /* [file_count]; NULL before wa_audit_list_inputs */
     size_t file_count;
     const char *const *prompt_key; /* [prompt_count]; on other ranks than the first NULL, unless there is a dump */
     const wa_prompt *prompts; /* [prompt_count], NULL where wa_audit_tokenize was not called */

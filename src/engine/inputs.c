@@ -44,18 +44,13 @@ static wa_status prompts_hash(const wa_audit *audit, char **out, wa_error *err)
     return WA_OK;
 }
 
-/* A fingerprint for each file, so that a refusal names the one that changed. */
-static wa_status add_files(const wa_audit *audit, const char *owner, const char *const *paths, size_t count,
-                           wa_fingerprint_item *items, wa_input_file *files, wa_error *err)
+static wa_status list_files(wa_audit *audit, const char *owner, const char *const *paths, size_t count, wa_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         const char *slash = strrchr(paths[i], '/');
-        char *key, *value;
+        char *key;
         WA_TRY(wa_arena_print(audit->arena, &key, err, "%s: %s", owner, slash == NULL ? paths[i] : slash + 1));
-        WA_TRY(wa_file_state_read(paths[i], &files[i].state, err));
-        WA_TRY(wa_fingerprint_file(paths[i], audit->job->fingerprint_full, audit->arena, &value, err));
-        files[i].path = paths[i];
-        items[i] = (wa_fingerprint_item){key, value};
+        audit->files[audit->file_count++] = (wa_input_file){.path = paths[i], .key = key};
     }
     return WA_OK;
 }
@@ -79,45 +74,63 @@ static wa_status captures_text(const wa_audit *audit, const char *settings, char
     return WA_OK;
 }
 
-static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, wa_error *err)
+static wa_status list_all(wa_audit *audit, wa_error *err)
 {
-    size_t n = audit->model->file_count;
-    WA_TRY(add_files(audit, "model", audit->model->files, n, items, audit->files, err));
+    char *owner;
+    WA_TRY(list_files(audit, "model", audit->model->files, audit->model->file_count, err));
     for (size_t v = 0; v < audit->vindex_count; v++) {
         const wa_vindex *vindex = audit->vindexes[v];
-        char *owner;
         WA_TRY(wa_arena_print(audit->arena, &owner, err, "vindex %s", audit->request->vindexes[v].name));
-        WA_TRY(add_files(audit, owner, vindex->files, vindex->file_count, items + n, audit->files + n, err));
-        n += vindex->file_count;
+        WA_TRY(list_files(audit, owner, vindex->files, vindex->file_count, err));
     }
     for (size_t c = 0; c < audit->cases.count; c++) {
         const wa_case *which = &audit->cases.items[c];
-        char *owner;
         const char *source = which->library != NULL ? which->library : which->file;
         if (source == NULL)
             continue;
         WA_TRY(wa_arena_print(audit->arena, &owner, err, "case %s", which->name));
-        WA_TRY(add_files(audit, owner, &source, 1, items + n, audit->files + n, err));
-        n++;
+        WA_TRY(list_files(audit, owner, &source, 1, err));
     }
-    const char *dump = audit->request->reference_dump;
-    return dump == NULL ? WA_OK
-                        : add_files(audit, "reference dump", &dump, 1, items + n, audit->files + n, err);
+    const char *const *dump = &audit->request->reference_dump;
+    return *dump == NULL ? WA_OK : list_files(audit, "reference dump", dump, 1, err);
+}
+
+wa_status wa_audit_list_inputs(wa_audit *audit, wa_error *err)
+{
+    size_t room = audit->model->file_count + audit->cases.count + 1;
+    for (size_t v = 0; v < audit->vindex_count; v++)
+        room += audit->vindexes[v]->file_count;
+    WA_TRY(wa_arena_take(audit->arena, room, sizeof *audit->files, &audit->files, err));
+    audit->file_count = 0;
+    WA_TRY(list_all(audit, err));
+    for (size_t i = 0; i < audit->file_count; i++)
+        WA_TRY(wa_file_state_read(audit->files[i].path, &audit->files[i].state, err));
+    return WA_OK;
+}
+
+/* A fingerprint for each file, so that a refusal names the one that changed. */
+static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, wa_error *err)
+{
+    for (size_t i = 0; i < audit->file_count; i++) {
+        wa_input_file *file = &audit->files[i];
+        char *hash;
+        if (file->hash == NULL) {
+            WA_TRY(wa_fingerprint_file(file->path, audit->job->fingerprint_full, audit->arena, &hash, err));
+            file->hash = hash;
+        }
+        items[i] = (wa_fingerprint_item){file->key, file->hash};
+    }
+    return WA_OK;
 }
 
 wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result_meta *meta, wa_error *err)
 {
     const wa_job *job = audit->job;
     wa_fingerprint_item *items;
-    size_t n = audit->model->file_count;
-    for (size_t v = 0; v < audit->vindex_count; v++)
-        n += audit->vindexes[v]->file_count;
-    for (size_t c = 0; c < audit->cases.count; c++)
-        n += audit->cases.items[c].path == WA_PATH_EXTERNAL ? 1 : 0;
-    n += audit->request->reference_dump != NULL ? 1 : 0;
+    if (audit->files == NULL)
+        WA_TRY(wa_audit_list_inputs(audit, err));
+    size_t n = audit->file_count;
     WA_TRY(wa_arena_take(audit->arena, ITEMS_BESIDE_FILES + n, sizeof *items, &items, err));
-    WA_TRY(wa_arena_take(audit->arena, n, sizeof *audit->files, &audit->files, err));
-    audit->file_count = n;
     WA_TRY(fingerprint_files(audit, items, err));
     char *prompts, *paths, *numbers;
     WA_TRY(prompts_hash(audit, &prompts, err));

@@ -4,7 +4,11 @@
 
 #include "engine/audit.h"
 
-/** Fill meta->fingerprint and audit->files: one item per input file, then prompts, cases, settings. Reads the files. */
+/** Fill audit->files but for the hashes: model, vindexes, libraries and files of cases, the reference dump. Local; the same list
+ * on every rank. */
+WA_CHECKED wa_status wa_audit_list_inputs(wa_audit *audit, wa_error *err);
+
+/** Fill meta->fingerprint: one item per input file, then prompts, cases, settings. Reads files whose hash nobody has taken. */
 WA_CHECKED wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result_meta *meta, wa_error *err);
 
 /** Fill what lies in each vindex: meta->vindex_files, vindex_lack, vindex_left_out. Lists the directories. Local. */

@@ -293,6 +293,7 @@ static wa_status run_open_audit(task *t, wa_error *err)
     WA_TRY(wa_comm_agree(t->comm, build_plan(t, err), err));
     WA_TRY(wa_comm_agree(t->comm,
                          wa_audit_result_path(t->audit, t->options->out_file, &t->result_path, err), err));
+    WA_TRY(wa_run_hash_inputs(t->comm, t->audit, t->log, t->arena, err));
     wa_status status = WA_OK;
     if (is_root(t))
         status = prepare_root(t, err);

@@ -1,5 +1,7 @@
-/* Digests of stored payloads: rank 0 reads the old ones, all ranks take the new. */
+/* Digests of stored payloads: rank 0 reads the old ones, all ranks take the new. Hashes of whole files, likewise. */
 #include "run/payloads.h"
+
+#include "base/bytes.h"
 
 static bool has_done(const wa_parts *parts)
 {
@@ -79,7 +81,91 @@ wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit, const char
         return WA_OK;
     WA_TRY(wa_comm_agree(comm, check_share(comm, audit, &digests, parts, &mine, err), err));
     WA_TRY(sum_bytes(comm, mine, arena, &bytes, err));
+    if (wa_comm_rank(comm) == 0 && bytes == 0.0) {
+        wa_run_log_line(log, "note: no stored payload has a digest: what is done was made without the encoding check");
+        return WA_OK;
+    }
     wa_run_log_line(log, "stored payloads: %.1f MB read again in %.2f s, the bytes that were audited", bytes / 1e6,
                     wa_clock() - start);
+    return WA_OK;
+}
+
+/* --- Whole files */
+
+enum { HASH_BYTES = 80 }; /* "full:", 64 digits, NUL */
+typedef struct hash_text {
+    char text[HASH_BYTES];
+} hash_text;
+
+/* Who reads which file: by rank 0's sizes, since all must agree. */
+static wa_status deal(wa_comm *comm, const wa_audit *audit, int32_t *rank_of, wa_arena *arena, wa_error *err)
+{
+    size_t ranks = (size_t)wa_comm_size(comm);
+    int64_t *load;
+    WA_TRY(wa_comm_agree(comm, wa_arena_take(arena, ranks, sizeof *load, &load, err), err));
+    for (size_t i = 0; i < audit->file_count; i++) {
+        size_t least = 0;
+        for (size_t r = 1; r < ranks; r++)
+            least = load[r] < load[least] ? r : least;
+        rank_of[i] = (int32_t)least;
+        load[least] += audit->files[i].state.size;
+    }
+    return wa_comm_broadcast(comm, rank_of, audit->file_count * sizeof *rank_of, err);
+}
+
+static wa_status hash_share(wa_comm *comm, const wa_audit *audit, const int32_t *rank_of, hash_text *mine,
+                            wa_arena *arena, wa_error *err)
+{
+    for (size_t i = 0; i < audit->file_count; i++) {
+        char *hash;
+        if (rank_of[i] != wa_comm_rank(comm))
+            continue;
+        WA_TRY(wa_fingerprint_file(audit->files[i].path, true, arena, &hash, err));
+        if (strlen(hash) >= sizeof mine[i].text)
+            return wa_fail(err, WA_E_INTERNAL, "a hash of %zu characters", strlen(hash));
+        memcpy(mine[i].text, hash, strlen(hash) + 1);
+    }
+    return WA_OK;
+}
+
+/* all [ranks][files], on rank 0. */
+static wa_status keep_hashes(wa_audit *audit, const int32_t *rank_of, const hash_text *all, wa_error *err)
+{
+    for (size_t i = 0; i < audit->file_count; i++) {
+        char *copy;
+        const char *hash = all[(size_t)rank_of[i] * audit->file_count + i].text;
+        WA_TRY(wa_arena_copy(audit->arena, hash, strlen(hash), &copy, err));
+        audit->files[i].hash = copy;
+    }
+    return WA_OK;
+}
+
+static wa_status take_room(const wa_comm *comm, size_t files, int32_t **rank_of, hash_text **mine, hash_text **all,
+                           wa_arena *arena, wa_error *err)
+{
+    size_t records;
+    if (!wa_size_mul(files, (size_t)wa_comm_size(comm), &records))
+        return wa_fail(err, WA_E_MEMORY, "%zu files times %d ranks overflow", files, wa_comm_size(comm));
+    *all = NULL;
+    WA_TRY(wa_arena_take(arena, files, sizeof **rank_of, rank_of, err));
+    WA_TRY(wa_arena_take(arena, files, sizeof **mine, mine, err));
+    return wa_comm_rank(comm) == 0 ? wa_arena_take(arena, records, sizeof **all, all, err) : WA_OK;
+}
+
+wa_status wa_run_hash_inputs(wa_comm *comm, wa_audit *audit, wa_run_log *log, wa_arena *arena, wa_error *err)
+{
+    int32_t *rank_of;
+    hash_text *mine, *all;
+    double start = wa_clock();
+    if (!audit->job->fingerprint_full)
+        return WA_OK;
+    WA_TRY(wa_comm_agree(comm, wa_audit_list_inputs(audit, err), err));
+    WA_TRY(wa_comm_agree(comm, take_room(comm, audit->file_count, &rank_of, &mine, &all, arena, err), err));
+    WA_TRY(deal(comm, audit, rank_of, arena, err));
+    WA_TRY(wa_comm_agree(comm, hash_share(comm, audit, rank_of, mine, arena, err), err));
+    WA_TRY(wa_comm_gather(comm, mine, audit->file_count * sizeof *mine, all, err));
+    wa_status status = all == NULL ? WA_OK : keep_hashes(audit, rank_of, all, err);
+    WA_TRY(wa_comm_agree(comm, status, err));
+    wa_run_log_line(log, "fingerprint: full: %zu files read in %.2f s", audit->file_count, wa_clock() - start);
     return WA_OK;
 }

@@ -1,4 +1,4 @@
-/* Before a run goes on with what is done, or says that all is: are the vindexes still those bytes? */
+/* What a run reads of its inputs beside computing, on all ranks: hashes of whole files, and whether payloads are still the bytes that were audited. */
 #ifndef WALKAUDIT_RUN_PAYLOADS_H
 #define WALKAUDIT_RUN_PAYLOADS_H
 
@@ -14,5 +14,11 @@
 WA_CHECKED wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit, const char *result_path,
                                            const wa_result_meta *meta, wa_parts *parts, wa_run_log *log,
                                            wa_arena *arena, wa_error *err);
+
+/**
+ * Collective. `fingerprint: full` reads every byte of every input: the ranks share the files, each taking the next where least
+ * is to be read so far, and rank 0 gets the hashes into audit->files. With `quick` nothing is done.
+ */
+WA_CHECKED wa_status wa_run_hash_inputs(wa_comm *comm, wa_audit *audit, wa_run_log *log, wa_arena *arena, wa_error *err);
 
 #endif

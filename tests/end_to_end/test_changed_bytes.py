@@ -1,6 +1,9 @@
 """Bytes of an input that change while its size and its time stay: found before anything is said to be done."""
 import hashlib
 import os
+import struct
+
+import h5py
 
 import harness
 import pytest
@@ -84,3 +87,24 @@ def test_a_resumed_run_compares_too(shop, made, tmp_path):
     change(up, middle(up, 2))
     done = job.run()
     assert "MB read again in" in done.stderr
+
+
+@pytest.mark.parametrize("ranks", [None, 3])
+def test_a_full_fingerprint_is_that_of_whole_files_on_any_ranks(shop, made, ranks):
+    """A byte of the model itself, which no digest of a payload covers; and a digest that sha256sum gives too."""
+    model, vindex = made
+    job = shop.job(model, {"v": vindex}, paths=[{"path": "full_mmap"}], fingerprint="full", encoding_check="none")
+    done = job.run(ranks)
+    assert "fingerprint: full: " in done.stderr
+    with h5py.File(job.result_path) as file:
+        items = dict(zip(file.attrs["fingerprint_keys"], file.attrs["fingerprint_values"]))
+    weights = model / "model.safetensors"
+    for key, path in (("model: model.safetensors", weights), ("vindex v: gate_vectors.bin", vindex / "gate_vectors.bin")):
+        head = struct.pack("<3q", path.stat().st_size, 0, 0)
+        assert items[key] == "full:" + hashlib.sha256(head + path.read_bytes()).hexdigest()
+    assert "nothing changed" in job.run(ranks).stderr
+    change(weights, weights.stat().st_size // 2)
+    line = harness.one_error_line(job.run(ranks, expect=3))
+    assert "model: model.safetensors" in line and "--fresh" in line
+    change(weights, weights.stat().st_size // 2)
+    assert "nothing changed" in job.run(ranks).stderr
