@@ -10,13 +10,20 @@ import math
 import numpy as np
 
 from . import text
+from .errors import Failure
 
 BUCKETS = ("exact", "quantized", "fp4")  # what K leaves out is a choice, not an error to bound
 FEW = 2000  # distinct observations below which a worst case is no bound
 # Bounds below these would judge the rounding of f32, which another BLAS changes.
 LEAST_REL, LEAST_DP = 1.6e-6, 1e-5
-FAITHFUL = ("PASS", "MEASURED", "BOUND", "TOP-1", "DELTA-P", "RATE")  # verdicts of cases known to compute what they should
-KEPT = ("near_tie", "mean_kl", "p99_kl", "flip_rate", "ppl_ratio")  # bounds that no rule moves: the loosest of the results
+FAITHFUL = ("PASS", "MEASURED")  # verdicts of cases known to compute what they should
+DISTANT = ("BOUND", "TOP-1", "DELTA-P", "RATE")  # the same, but beyond the bounds of their result: with --accept-failing
+UNSEEN = ("met no oracle", "were not compared with the model's")  # reasons of what nobody looked at, whatever the verdict
+RATES = ("mean_kl", "p99_kl", "flip_rate", "ppl_ratio")
+KEPT = ("near_tie", *RATES)  # bounds of the results, the loosest: near_tie always, the others where nothing new is known
+RATE_MARGIN = 1.5  # of upper limits, which cover what other prompts of the kind show
+LEAST_RATE = {"mean_kl": 1e-9, "p99_kl": 1e-8, "flip_rate": 1e-3, "ppl_ratio": 1e-5}  # below is the rounding of f32
+VOID = {"cos": 0, "rel_l2": 1, "dp": 1, "flip_rate": 1}  # from here on `walkaudit verdict` refuses them: they bound nothing
 PARIS = "paris"
 
 
@@ -41,6 +48,7 @@ class Bucket:
     cases: int = 0
     seen: dict = dataclasses.field(default_factory=dict)
     kept: dict = dataclasses.field(default_factory=dict)
+    rates: dict = dataclasses.field(default_factory=dict)  # {name: Worst of the upper limits}
 
     @property
     def n(self):
@@ -51,12 +59,18 @@ class Bucket:
         return sum(prompts for _, prompts in self.seen.values())
 
 
-def usable(result, case):
-    """A case that ran its kernel on a faithful encoding is evidence, whatever the bounds said of it."""
-    return result.words("verdict")[case] in FAITHFUL
+def objection(result, case, accept_failing):
+    """Why a case is no evidence, or None: it must be known to run its kernel on a faithful encoding, and be within its own bounds."""
+    verdict = result.words("verdict")[case]
+    if verdict in DISTANT and not accept_failing:
+        return f"{verdict} under its own bounds (--accept-failing would take it)"
+    if verdict not in FAITHFUL + DISTANT:
+        return verdict
+    unseen = [line for line in result["fail_reasons"][case].splitlines() if any(words in line for words in UNSEEN)]
+    return f"{verdict}, but {unseen[0]}" if unseen else None
 
 
-def measure(results, rule):
+def measure(results, rule, accept_failing=False):
     """({bucket: Bucket}, [why a case or result is no evidence])."""
     found, left_out = {}, []
     for result in results:
@@ -67,8 +81,8 @@ def measure(results, rule):
             bucket = result.words("case_bucket")[case]
             if bucket not in BUCKETS:
                 left_out.append(f"{result.path.name}: {name} is {bucket}")
-            elif not usable(result, case):
-                left_out.append(f"{result.path.name}: {name} is {result.words('verdict')[case]}")
+            elif objection(result, case, accept_failing):
+                left_out.append(f"{result.path.name}: {name} is {objection(result, case, accept_failing)}")
             else:
                 add(found.setdefault(bucket, Bucket()), result, case, rule)
     return found, left_out
@@ -98,9 +112,22 @@ def add(bucket, result, case, rule):
         at = int(np.argmax(sizes))
         replace(bucket, "dp", Worst(float(sizes[at]), result.cases[case], f"prompt {text.plain(result.prompts[prompts[at]])}",
                                     len(prompts), result.path.name))
+    add_rates(bucket, result, case)
     for name in KEPT:
         if result.has(f"bound_{name}") and math.isfinite(result[f"bound_{name}"][case]):
             bucket.kept[name] = max(bucket.kept.get(name, -math.inf), float(result[f"bound_{name}"][case]))
+
+
+def add_rates(bucket, result, case):
+    """Upper limits, where the result has logits at all positions; of flips the limit that `walkaudit verdict` holds against the bound."""
+    near_tie = math.isfinite(result["bound_near_tie"][case])
+    for name in RATES:
+        figure = f"{'far_' if name == 'flip_rate' and near_tie else ''}{name}_upper"
+        if result.has(figure) and not math.isnan(result[figure][case]):
+            worst = Worst(float(result[figure][case]), result.cases[case], f"{int(result['n_clusters'][case])} independent prompts",
+                          int(result["n_distinct"][case]), result.path.name)
+            if name not in bucket.rates or worst.value > bucket.rates[name].value:
+                bucket.rates[name] = worst
 
 
 def replace(bucket, key, worst):
@@ -134,6 +161,20 @@ def ceiling(worst, factor, least):
     return rounded(factor * max(worst, least), 2, decimal.ROUND_CEILING)
 
 
+def rate_bound(name, limit):
+    """The limit with margin, rounded up to two digits; of a ratio what it is above 1."""
+    base = 1 if name == "ppl_ratio" else 0
+    return base + ceiling(limit - base, RATE_MARGIN, LEAST_RATE[name] / RATE_MARGIN)
+
+
+def refuse_void(key, value, worst, bucket):
+    """A bound that nothing breaks looks like one and is none."""
+    if key in VOID and (value <= VOID[key] if key == "cos" else value >= VOID[key]):
+        raise Failure("the evidence allows no bound", f"'{text.plain(worst.source)}'", f"found {text.plain(worst.case)} so far off that {bucket}.{key} "
+                      f"would be {plain(value)}, which bounds nothing; expected less error or a smaller --factor")
+    return value
+
+
 def rounded(value, digits, how):
     exact = decimal.Decimal(f"{value:.12g}")  # a product's last bits are no evidence
     return exact.quantize(decimal.Decimal(1).scaleb(exact.adjusted() - digits + 1), how)
@@ -157,7 +198,7 @@ def render(found, left_out, rule, factor, sources):
     return "\n".join(lines) + "\n"
 
 
-HEADROOM = {"native": "# Headroom: {factor:g} in rel_L2 and dp, {square:g} in 1 - cos, which is {factor:g} in length.",
+HEADROOM = {"native": "# Headroom: {factor:g} in rel_L2 and dp, {square:g} in 1 - cos, which is {factor:g} in length; 1.5 in limits of rates.",
             "larql": "# Headroom: one decimal of the cosine; {factor:g} in rel_L2 and dp, rounded up."}
 
 
@@ -167,17 +208,29 @@ def bucket_lines(name, bucket, rule, factor):
         lines.append(f"# warning: fewer than {FEW} observations: a larger corpus will find worse ones")
     lines.append(f"{name}:")
     if bucket.cos:
-        floor = FLOORS[rule](bucket.cos.value, factor)
+        floor = refuse_void("cos", FLOORS[rule](bucket.cos.value, factor), bucket.cos, name)
         lines += evidence(bucket.cos, f"1 - cos {bucket.cos.value:.4g}")
         lines += [f"  cos: {plain(floor)}  # which allows rel_L2 from {math.sqrt(1 - floor ** 2):.4g} on"]
     if bucket.rel_l2:
         lines += evidence(bucket.rel_l2, f"rel_L2 {bucket.rel_l2.value:.4g}")
-        lines += [f"  rel_l2: {plain(ceiling(bucket.rel_l2.value, factor, LEAST_REL))}"]
+        lines += [f"  rel_l2: {plain(refuse_void('rel_l2', ceiling(bucket.rel_l2.value, factor, LEAST_REL), bucket.rel_l2, name))}"]
     if bucket.dp:
         lines += evidence(bucket.dp, f"|dP| {bucket.dp.value:.4g}", "prompt")
-        lines += [f"  dp: {plain(min(ceiling(bucket.dp.value, factor, LEAST_DP / factor), decimal.Decimal(1)))}"]
+        lines += [f"  dp: {plain(refuse_void('dp', ceiling(bucket.dp.value, factor, LEAST_DP / factor), bucket.dp, name))}"]
         lines += [f'  dp_prompts: ["{PARIS}"]'] if bucket.dp.place == f"prompt {PARIS}" and rule == "larql" else []
-    return lines + [f"  {key}: {value:g}  # as in the results" for key, value in bucket.kept.items()]
+    for key in KEPT:
+        lines += rate_lines(key, bucket, name)
+    return lines
+
+
+def rate_lines(key, bucket, name):
+    """A bound from the upper limit where there is one; else what the results had."""
+    limit = bucket.rates.get(key)
+    if limit and math.isfinite(limit.value):
+        bound = refuse_void(key, rate_bound(key, limit.value), limit, name)
+        return evidence(limit, f"upper 95 % limit of {key} {limit.value:.4g}", "distinct position") + [f"  {key}: {plain(bound)}"]
+    lines = [f"  # {key}: no upper limit, {limit.place} and {text.plural(limit.n, 'distinct position')} are too few; {text.plain(limit.source)}"] if limit else []
+    return lines + ([f"  {key}: {bucket.kept[key]:g}  # as in the results"] if key in bucket.kept else [])
 
 
 def evidence(worst, figure, unit="observation"):

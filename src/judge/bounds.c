@@ -115,16 +115,18 @@ typedef struct number_key {
     const char *key;
     size_t raw, built; /* offsets of char * and double */
     double least, most;
+    double void_at;    /* with this or anything further from what is wanted it bounds nothing; NaN = no such value */
 } number_key;
 
-#define KEY(key, least, most)                                                                      \
+/* An FFN that gives zeros is off by rel_L2 1, a walk at right angles has cos 0, probabilities and shares end at 1. */
+#define KEY(key, least, most, void_at)                                                             \
     {                                                                                              \
-#key, offsetof(raw_row, key), offsetof(wa_bound, key), least, most                         \
+#key, offsetof(raw_row, key), offsetof(wa_bound, key), least, most, void_at                \
     }
 static const number_key NUMBER_KEYS[] = {
-    KEY(cos, -1.0, 1.0),          KEY(rel_l2, 0.0, HUGE_VAL),    KEY(dp, 0.0, 1.0),
-    KEY(near_tie, 0.0, HUGE_VAL), KEY(mean_kl, 0.0, HUGE_VAL),   KEY(p99_kl, 0.0, HUGE_VAL),
-    KEY(flip_rate, 0.0, 1.0),     KEY(ppl_ratio, 0.0, HUGE_VAL),
+    KEY(cos, -1.0, 1.0, 0.0),          KEY(rel_l2, 0.0, HUGE_VAL, 1.0),  KEY(dp, 0.0, 1.0, 1.0),
+    KEY(near_tie, 0.0, HUGE_VAL, NAN), KEY(mean_kl, 0.0, HUGE_VAL, NAN), KEY(p99_kl, 0.0, HUGE_VAL, NAN),
+    KEY(flip_rate, 0.0, 1.0, 1.0),     KEY(ppl_ratio, 0.0, HUGE_VAL, NAN),
 };
 enum { NUMBER_KEY_COUNT = sizeof NUMBER_KEYS / sizeof NUMBER_KEYS[0] };
 
@@ -147,6 +149,16 @@ static wa_status parse_number(const char *text, const char *where, const char *k
                        text, least, most);
     *out = value;
     return WA_OK;
+}
+
+/* cos is a floor, the others are ceilings. */
+static wa_status check_bounds_something(const number_key *key, double value, const char *where, wa_error *err)
+{
+    bool is_floor = key->built == offsetof(wa_bound, cos);
+    if (is_floor ? !(value <= key->void_at) : !(value >= key->void_at))
+        return WA_OK;
+    return wa_fail(err, WA_E_JOB, "%s%s: found %g, which bounds nothing; expected a number %s %g", where, key->key,
+                   value, is_floor ? "above" : "below", key->void_at);
 }
 
 /* --- Rows
@@ -200,8 +212,9 @@ static wa_status build_row(const raw_row *raw, const char *bucket, bool is_store
         if (text == NULL)
             continue;
         is_empty = false;
-        WA_TRY(parse_number(text, where, key->key, key->least, key->most, bound_member(&bound, key),
-                            err));
+        double *value = bound_member(&bound, key);
+        WA_TRY(parse_number(text, where, key->key, key->least, key->most, value, err));
+        WA_TRY(check_bounds_something(key, *value, where, err));
     }
     if (is_empty)
         return wa_fail(err, WA_E_JOB,

@@ -31,7 +31,7 @@ typedef struct wa_bounds {
 
 /**
  * "default", "larql" (built in) or the path of a YAML bounds file. A file with a pair rel_l2 < sqrt(1 - cos^2) is refused
- * (WA_E_JOB), as are unknown keys. Built-in sets are exempt and carry a warning.
+ * (WA_E_JOB), as are unknown keys and bounds that nothing breaks: rel_l2, dp or flip_rate from 1 on, cos down to 0. Built-in sets are exempt and carry a warning.
  */
 WA_CHECKED wa_status wa_bounds_open(const char *name_or_path, wa_arena *arena, wa_bounds **out,
                                     wa_error *err);

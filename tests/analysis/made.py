@@ -25,7 +25,8 @@ class Made:
         self.file = h5py.File(path, "w")
         self.template = h5py.File(template, "r")
         self.size = {"case": len(cases), "layer": layers, "obs": sum(prompts.values()), "prompt": len(prompts),
-                     "slot": self.template["slot"].shape[0], "vindex": len(vindexes), "projection": 3, "offer": 0, "batch": 1}
+                     "slot": self.template["slot"].shape[0], "vindex": len(vindexes), "projection": 3, "offer": 0, "batch": 1,
+                     "payload": self.template["payload"].shape[0] if "payload" in self.template else 0}
         datasets = {name: item for name, item in self.template.items() if isinstance(item, h5py.Dataset)}
         for name in sorted(datasets, key=lambda name: name not in layout.SCALES):  # the scales first
             self.create(name, datasets[name], (fill or {}).get(name))

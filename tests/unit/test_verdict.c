@@ -636,6 +636,12 @@ static void damaged_files_are_refused_in_one_line(void)
         {"exact: {rel_l2: -0.1}\n", "exact.rel_l2"},
         {"exact: {cos: 1.5}\n", "exact.cos"},
         {"exact: {dp: 2}\n", "exact.dp"},
+        {"exact: {dp: 1}\n", "exact.dp: found 1, which bounds nothing; expected a number below 1"},
+        {"quantized: {rel_l2: 1.3}\n", "quantized.rel_l2: found 1.3, which bounds nothing"},
+        {"fp4: {rel_l2: 1}\n", "fp4.rel_l2: found 1, which bounds nothing"},
+        {"fp4: {flip_rate: 1.0}\n", "fp4.flip_rate: found 1, which bounds nothing"},
+        {"exact: {cos: 0}\n", "exact.cos: found 0, which bounds nothing; expected a number above 0"},
+        {"exact: {cos: -0.5}\n", "exact.cos: found -0.5, which bounds nothing"},
         {"exact: {cos: }\n", "exact.cos"},
         {"exact: {}\n", "without bounds"},
         {"exact: {dp_prompts: [paris]}\n", "exact"},
@@ -786,7 +792,7 @@ static void rates_of_last_positions_cannot_be_judged(void)
         scene s;
         char text[64];
         open_scene(&s, WA_BUCKET_QUANTIZED);
-        snprintf(text, sizeof text, "quantized: {%s: 1}\n", names[i]);
+        snprintf(text, sizeof text, "quantized: {%s: 0.5}\n", names[i]);
         write_file(text);
         wa_verdict verdict = judge(&s, PATH);
         CU_ASSERT_PTR_NULL(verdict.rates);

@@ -1,6 +1,6 @@
 """Propose bounds from results: measure first, then tighten.
 
-The worst cosine, rel_L2 and |dP| of each bucket, with headroom, as a bounds file whose comments are the evidence. It is
+The worst cosine, rel_L2 and |dP| and the upper limits of rates of each bucket, with headroom, as a bounds file whose comments are the evidence. It is
 written only if `walkaudit verdict` takes it: a pair that contradicts itself is refused. Nothing takes effect by itself:
 `walkaudit verdict RESULT.h5 --bounds FILE` judges by it, and a job with `bounds: FILE`.
 """
@@ -22,6 +22,8 @@ def add_arguments(parser):
     parser.add_argument("-o", "--output", required=True, metavar="BOUNDS.yaml", help="the bounds file")
     parser.add_argument("--rule", choices=list(tighten.FLOORS), default="native", help="how (default: %(default)s)")
     parser.add_argument("--factor", type=float, metavar="F", help="headroom in rel_L2 (default: 4; rule native only)")
+    parser.add_argument("--accept-failing", action="store_true", help="take cases as evidence that fail BOUND, TOP-1, DELTA-P or RATE under "
+                        "the bounds of their own result")
 
 
 def run(args):
@@ -32,7 +34,7 @@ def run(args):
     program = binary.find(args.beside)
     with contextlib.ExitStack() as stack:
         results = [stack.enter_context(open_result(path)) for path in args.results]
-        found, left_out = tighten.measure(results, args.rule)
+        found, left_out = tighten.measure(results, args.rule, args.accept_failing)
         if not found:
             raise Failure("nothing to measure", ", ".join(f"'{path}'" for path in args.results),
                           f"found {left_out[0] if left_out else 'no case'}, expected a case that computes what it should")
