@@ -212,7 +212,7 @@ def describe_rates(result, case):
         bound = f"bound_{name}"
         rates[name] = {"value": float(result[name][case]), "error": number(result[f"{name}_err"][case]),
                        "upper": float(result[f"{name}_upper"][case]),
-                       "bound": number(result[bound][case]) if bound in layout.AXES else None}
+                       "bound": number(result[bound][case]) if result.has(bound) else None}
     return {**rates, "flip_margin": float(result["flip_margin"][case]), "positions_with_next": int(result["n_next"][case]),
             "positions_distinct": int(result["n_distinct"][case]), "independent_prompts": int(result["n_clusters"][case])}
 

@@ -112,6 +112,7 @@ class Result:
         self.path, self.file = pathlib.Path(path), file
         self.known = functools.lru_cache(maxsize=None)(self.read)  # caches live and die with the result
         self.words = functools.lru_cache(maxsize=None)(self.read_words)
+        self.axes = functools.lru_cache(maxsize=None)(self.read_axes)
         self.token = functools.lru_cache(maxsize=4096)(self.read_token)
         self.size = {name: self.extent(name) for name in layout.SCALES}
         self.cases = [str(name) for name in self["case_name"]]
@@ -159,14 +160,29 @@ class Result:
         """Whether an optional dataset is there."""
         return isinstance(self.file.get(name), h5py.Dataset)
 
-    def dataset(self, name, axes=None):
-        """The HDF5 dataset, its shape checked against the axes it must have."""
-        axes = axes or layout.AXES[name]
+    def read_axes(self, name):
+        """What the dimensions of a dataset are, by the scales attached to it; `axes` remembers it."""
+        if name in layout.SCALES:
+            return (name,)
         with self.reading(name):
             item = self.file.get(name)
-        shape = tuple(self.size[axis] for axis in axes)
-        if not isinstance(item, h5py.Dataset):
-            raise self.wrong(name, "found none", f"[{', '.join(axes)}] = {list(shape)}")
+            if not isinstance(item, h5py.Dataset):
+                raise self.wrong(name, "found none", "a dataset")
+            found = tuple(dim[0].name.strip("/") if len(dim) else "no scale" for dim in item.dims)
+        unknown = set(found) - set(layout.SCALES)
+        if unknown:
+            raise self.wrong(name, f"found {min(unknown)}", "a known dimension scale for each dimension")
+        return found
+
+    def dataset(self, name, axes=None):
+        """The HDF5 dataset, its shape checked against its axes, and those against what they must be."""
+        found = self.axes(name)
+        with self.reading(name):
+            item = self.file.get(name)
+        shape = tuple(self.size[axis] for axis in found)
+        if axes is not None and found != axes:
+            raise self.wrong(name, f"found axes [{', '.join(found)}]", f"[{', '.join(axes)}]")
+        axes = found
         if item.shape != shape:
             raise self.wrong(name, f"found shape {list(item.shape)}", f"[{', '.join(axes)}] = {list(shape)}")
         return item

@@ -48,8 +48,8 @@ def test_every_case_has_a_row_with_its_figures(collected, gemma, sweep, failing)
             assert row["max_rel_l2_prompt"] == result.prompts[result["obs_prompt"][worst[1]]]
             assert int(row["max_rel_l2_position"]) == result["obs_position"][worst[1]]
             assert row["max_rel_l2_token"] == result["token_text"][worst[1]]
-            for key in layout.AXES:  # every extreme of the file, at its place
-                if layout.AXES[key] == ("case",) and f"{key}_at_obs" in layout.AXES:
+            for key in result.data:  # every extreme of the file, at its place
+                if key in row and f"{key}_at_obs" in result.data:
                     obs = result[f"{key}_at_obs"][case]
                     assert float(row[key]) == result[key][case] and int(row[f"{key}_layer"]) == result[f"{key}_at_layer"][case]
                     assert row[f"{key}_prompt"] == result.prompts[result["obs_prompt"][obs]]

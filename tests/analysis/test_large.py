@@ -35,6 +35,12 @@ def enlarge(source, path, rows):
             for key in ("flag_values", "flag_meanings"):
                 if key in item.attrs:
                     made.attrs[key] = item.attrs[key]
+            if h5ds.is_scale(item.id):
+                made.make_scale(name)
+        for name, item in old.items():
+            if isinstance(item, h5py.Dataset) and not h5ds.is_scale(item.id):
+                for at in range(item.ndim):
+                    new[name].dims[at].attach_scale(new[item.dims[at][0].name])
         new["prompt_rows"][0] = rows
         random = np.random.default_rng(1)
         for layer in range(2):
