@@ -92,7 +92,8 @@ def describe_vindexes(result):
                  for line in str(result["vindex_files"][at]).split("\n") if line]
         out.append({"name": name, "path": str(result["vindex_path"][at]), "verdict": result.words("vindex_verdict")[at],
                     "reason": str(result["vindex_reason"][at]),
-                    "read": [file for file, _, what in files if what == "read"],
+                    "read": [file for file, _, what in files if what.split(",")[0] == "read"],
+                    "checksum_differs": [file for file, _, what in files if what.endswith("SHA-256 differs from index.json")],
                     "not_read": [file for file, _, what in files if what.startswith("not read")],
                     "unknown": [file + like for file, mark, like in files if mark == ": unknown"]})
     return out

@@ -11,7 +11,8 @@ WA_CHECKED wa_status wa_audit_list_inputs(wa_audit *audit, wa_error *err);
 /** Fill meta->fingerprint: one item per input file, then prompts, cases, settings. Reads files whose hash nobody has taken. */
 WA_CHECKED wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result_meta *meta, wa_error *err);
 
-/** Fill what lies in each vindex: meta->vindex_files, vindex_lack, vindex_left_out. Lists the directories. Local. */
+/** Fill what lies in each vindex: meta->vindex_files, vindex_lack, vindex_left_out. Lists the directories, and reads whole the
+ * files that cases read and index.json has a checksum of. Local. */
 WA_CHECKED wa_status wa_audit_reads(const wa_audit *audit, wa_result_meta *meta, wa_error *err);
 
 /**

@@ -1,6 +1,7 @@
 /* Which files of each vindex the cases read, and why no case of one runs. */
 #include "engine/inputs.h"
 #include "vindex/inventory.h"
+#include "vindex/scan.h"
 
 /* --- Files */
 
@@ -51,10 +52,28 @@ static wa_status mark_read(const wa_audit *audit, size_t v, const wa_vindex_entr
     return WA_OK;
 }
 
+/* How a file that a case reads stands to index.json's checksums. LARQL's name the gate file alone among payloads. */
+static wa_status checksum_words(const wa_audit *audit, size_t v, const wa_vindex_entry *entry, const char **out,
+                                wa_error *err)
+{
+    static const char *const words[] = {[WA_CHECKSUM_EQUAL] = ", SHA-256 as in index.json",
+                                        [WA_CHECKSUM_DIFFERS] = ", SHA-256 differs from index.json",
+                                        [WA_CHECKSUM_FILE_ABSENT] = "",
+                                        [WA_CHECKSUM_NONE] = ", no SHA-256 in index.json"};
+    size_t length = strlen(entry->name);
+    wa_vindex_checksum sum;
+    *out = "";
+    if (length < 4 || strcmp(entry->name + length - 4, ".bin") != 0)
+        return WA_OK; /* index.json itself and manifests */
+    WA_TRY(wa_vindex_verify_file(audit->vindexes[v], entry->name, audit->arena, &sum, err));
+    *out = words[sum.state];
+    return WA_OK;
+}
+
 /* One line per entry; a directory of very many says how many are left out. */
 enum { MOST_LINES = 200 };
 
-static wa_status file_lines(const wa_audit *audit, const wa_vindex_entry *entries, size_t count,
+static wa_status file_lines(const wa_audit *audit, size_t v, const wa_vindex_entry *entries, size_t count,
                             const bool *read, const char **out, wa_error *err)
 {
     wa_arena *arena = audit->arena;
@@ -62,14 +81,17 @@ static wa_status file_lines(const wa_audit *audit, const wa_vindex_entry *entrie
     for (size_t i = 0; i < count && i < MOST_LINES; i++) {
         const wa_vindex_entry *e = &entries[i];
         const char *before = i == 0 ? "" : "\n";
-        if (read[i])
-            WA_TRY(wa_arena_print(arena, &text, err, "%s%s%s: read", text, before, e->name));
-        else if (e->what != NULL)
+        if (read[i]) {
+            const char *words;
+            WA_TRY(checksum_words(audit, v, e, &words, err));
+            WA_TRY(wa_arena_print(arena, &text, err, "%s%s%s: read%s", text, before, e->name, words));
+        } else if (e->what != NULL) {
             WA_TRY(wa_arena_print(arena, &text, err, "%s%s%s: not read: %s", text, before, e->name,
                                   e->what));
-        else
+        } else {
             WA_TRY(wa_arena_print(arena, &text, err, "%s%s%s: unknown%s%s", text, before, e->name,
                                   e->like == NULL ? "" : ", like ", e->like == NULL ? "" : e->like));
+        }
     }
     if (count > MOST_LINES)
         WA_TRY(wa_arena_print(arena, &text, err, "%s\n(%zu more)", text, count - MOST_LINES));
@@ -160,7 +182,7 @@ wa_status wa_audit_reads(const wa_audit *audit, wa_result_meta *meta, wa_error *
         WA_TRY(wa_vindex_inventory(audit->vindexes[v], audit->arena, &entries, &count, err));
         WA_TRY(wa_arena_take(audit->arena, count, sizeof *read, &read, err));
         WA_TRY(mark_read(audit, v, entries, count, read, err));
-        WA_TRY(file_lines(audit, entries, count, read, &files[v], err));
+        WA_TRY(file_lines(audit, v, entries, count, read, &files[v], err));
         WA_TRY(find_lack(audit, v, entries, count, &lack[v], &left_out[v], err));
     }
     meta->vindex_files = files;

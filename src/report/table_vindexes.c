@@ -9,6 +9,8 @@ enum { NAMES_SHOWN = 4 };
 static const char READ[] = ": read";
 static const char NOT_READ[] = ": not read: ";
 static const char UNKNOWN[] = ": unknown";
+static const char DIFFERS[] = ": read, SHA-256 differs from index.json";
+static const char UNNAMED[] = ": read, no SHA-256 in index.json";
 
 /* One line of vindex_files: is it of this kind? *after: what follows the words that say so. */
 static bool is_kind(const char *line, size_t length, const char *kind, const char **after)
@@ -23,7 +25,7 @@ static bool is_kind(const char *line, size_t length, const char *kind, const cha
 }
 
 typedef struct file_counts {
-    size_t read, not_read, unknown;
+    size_t read, not_read, unknown, unnamed;
     char *names; /* the first that are not read, "a, b"; arena */
 } file_counts;
 
@@ -39,6 +41,7 @@ static wa_status count_line(const wa_table *t, const char *line, size_t length, 
         c->unknown++;
     } else if (is_kind(line, length, READ, &after)) {
         c->read++;
+        c->unnamed += is_kind(line, length, UNNAMED, &after) ? 1 : 0;
     }
     return WA_OK;
 }
@@ -54,7 +57,7 @@ static wa_status count_files(const wa_table *t, const char *text, file_counts *o
     return WA_OK;
 }
 
-static wa_status print_unknown(const wa_table *t, const char *vindex, const char *text)
+static wa_status print_file_warnings(const wa_table *t, const char *vindex, const char *text)
 {
     for (const char *line = text; *line != '\0';) {
         size_t length = strcspn(line, "\n");
@@ -67,6 +70,9 @@ static wa_status print_unknown(const wa_table *t, const char *vindex, const char
             WA_TRY(wa_table_text(t, copy, 0, &name));
             WA_TRY(wa_table_text(t, copy + (after - line), 0, &rest));
             fprintf(t->out, "warning: %s: unknown file: %s%s\n", vindex, name, rest);
+        } else if (is_kind(line, length, DIFFERS, &after)) {
+            fprintf(t->out, "warning: %s: %.*s: not the bytes of which index.json has the SHA-256\n", vindex,
+                    (int)((size_t)(after - line) - strlen(DIFFERS)), line);
         }
         line += length + (line[length] == '\n' ? 1 : 0);
     }
@@ -85,12 +91,14 @@ static wa_status print_vindex(const wa_table *t, size_t v)
     WA_TRY(wa_table_text(t, c.names, 0, &names));
     fprintf(t->out, "%s: %s%s%s; files: %zu read", name, wa_verdict_name((wa_verdict_code)verdict->code),
             reason[0] == '\0' ? "" : ": ", reason, c.read);
+    if (c.unnamed > 0)
+        fprintf(t->out, " (%zu without SHA-256 in index.json)", c.unnamed);
     if (c.not_read > 0)
         fprintf(t->out, "; not read: %s", names);
     if (c.not_read > NAMES_SHOWN)
         fprintf(t->out, " and %zu more", c.not_read - NAMES_SHOWN);
     fputc('\n', t->out);
-    return print_unknown(t, name, meta->vindex_files[v]);
+    return print_file_warnings(t, name, meta->vindex_files[v]);
 }
 
 wa_status wa_table_print_vindexes(const wa_table *t)

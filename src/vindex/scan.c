@@ -30,6 +30,17 @@ static bool is_hashed(const wa_vindex_maps *maps, const char *file)
     return false;
 }
 
+wa_status wa_vindex_verify_file(const wa_vindex *vindex, const char *file, wa_arena *arena,
+                                wa_vindex_checksum *out, wa_error *err)
+{
+    const wa_vindex_maps *maps = vindex->maps;
+    for (size_t i = 0; i < maps->hash_count; i++)
+        if (strcmp(maps->hashes[i].file, file) == 0)
+            return verify_one(vindex, &maps->hashes[i], arena, out, err);
+    *out = (wa_vindex_checksum){.file = file, .state = WA_CHECKSUM_NONE};
+    return WA_OK;
+}
+
 /* index.json cannot hold its own hash; every other listed file could. */
 wa_status wa_vindex_verify(const wa_vindex *vindex, wa_arena *arena, wa_vindex_checksum **out,
                            size_t *count, wa_error *err)

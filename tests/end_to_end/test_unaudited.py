@@ -1,4 +1,7 @@
 """Nothing unaudited passes: a verdict says when nobody looked at a kernel or at stored rows."""
+import hashlib
+import json
+
 import pytest
 
 import harness
@@ -95,7 +98,7 @@ def test_every_file_is_read_or_known_or_unknown(shop, tmp_path):
     assert result["vindex_verdict"][0] == "PASS"
     files = dict(line.split(": ", 1) for line in result["vindex_files"][0].splitlines())
     assert sorted(files) == sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
-    read = {name for name, what in files.items() if what == "read"}
+    read = {name for name, what in files.items() if what.split(",")[0] == "read"}
     assert read == {"index.json", "gate_vectors.bin", "up_features.bin", "down_features.bin"}
     assert files["interleaved.bin"] == "not read: gate, up and down"
     assert files["embeddings.bin"] == "not read: token embeddings" and files["layers/"].startswith("not read: ")
@@ -108,4 +111,27 @@ def test_every_file_is_read_or_known_or_unknown(shop, tmp_path):
 def test_the_kernels_manifest_is_read_with_its_file(shop):
     _, result = audit(shop, {"q": shop.vindex(MODEL, "q4k")}, {"q": [{"path": "interleaved_q4k"}]})
     files = dict(line.split(": ", 1) for line in result["vindex_files"][0].splitlines())
-    assert files["interleaved_q4k.bin"] == files["interleaved_q4k_manifest.json"] == "read"
+    assert files["interleaved_q4k.bin"].startswith("read") and files["interleaved_q4k_manifest.json"] == "read"
+
+
+def test_checksums_of_index_json_are_verified(shop, tmp_path):
+    """LARQL's name the gate file alone among payloads; ours name each float file."""
+    folder = shop.copy(MODEL, "f32", tmp_path / "v")
+    index = json.loads((folder / "index.json").read_text())
+    sums = index["checksums"]
+    assert hashlib.sha256((folder / "gate_vectors.bin").read_bytes()).hexdigest() == sums["gate_vectors.bin"]
+    del sums["up_features.bin"]
+    (folder / "index.json").write_text(json.dumps(index))
+    job, result = audit(shop, {"v": folder}, {"v": [{"path": "full_mmap"}]})
+    files = dict(line.split(": ", 1) for line in result["vindex_files"][0].splitlines())
+    assert files["gate_vectors.bin"] == files["down_features.bin"] == "read, SHA-256 as in index.json"
+    assert files["up_features.bin"] == "read, no SHA-256 in index.json" and files["index.json"] == "read"
+    assert "v: PASS; files: 4 read (1 without SHA-256 in index.json)" in job.printed and "not the bytes" not in job.printed
+    with open(folder / "gate_vectors.bin", "r+b") as file:  # the last bit of one value: no verdict of rows sees it
+        old = file.read(1)[0]
+        file.seek(0)
+        file.write(bytes([old ^ 1]))
+    job = shop.job(shop.model(MODEL), {"v": folder}, {"v": [{"path": "full_mmap"}]})
+    printed = job.run(expect=None).stdout
+    assert "warning: v: gate_vectors.bin: not the bytes of which index.json has the SHA-256" in printed
+    assert "gate_vectors.bin: read, SHA-256 differs from index.json" in harness.Result(job.result_path)["vindex_files"][0]
