@@ -79,6 +79,14 @@ bool wa_row_bytes(wa_format format, size_t cols, size_t *out);
  */
 void wa_rows_encode(wa_format format, const float *rows, size_t count, size_t cols, uint8_t *out);
 
+/**
+ * How far the weights [cols] of a row lie from the values stored for them, at most, in steps of the *stored* scales: a
+ * weight beyond the range counts from its end, between uneven levels a step is the way to the next, and what the
+ * rounding of a subnormal f16 scale does is taken off. An encoder that takes nearest levels keeps to a half. `format`
+ * has an encoder. Weights that are NaN are passed over. Local, cannot fail.
+ */
+float wa_row_steps(wa_format format, const uint8_t *row, const float *weights, size_t cols);
+
 /** f16 -> f32, exact, subnormals, infinities and NaN included (vindex-format.md 5.1). */
 float wa_f16_to_f32(uint16_t half);
 void wa_f16_decode(const uint8_t *src, size_t count, float *out);

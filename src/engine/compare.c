@@ -264,14 +264,33 @@ wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t 
 /* --- ENCODING -------------------------------------------------------------------------------------- */
 
 static void store_row_error(const wa_block *block, size_t owner, size_t layer,
-                            wa_projection projection, const wa_row_error *e)
+                            wa_projection projection, wa_format format, const wa_row_error *e)
 {
+    const struct {
+        wa_field field;
+        double value;
+    } figures[] = {{WA_FIELD_row_err_p50, e->p50},     {WA_FIELD_row_err_p99, e->p99},
+                   {WA_FIELD_row_err_max, e->max},     {WA_FIELD_row_err_steps, e->steps},
+                   {WA_FIELD_row_err_ratio, e->ratio}, {WA_FIELD_row_err_gain, e->gain},
+                   {WA_FIELD_row_err_row_gain, e->row_gain},
+                   {WA_FIELD_row_err_unequal_error, e->unequal_error}};
+    const struct {
+        wa_field field;
+        int32_t row;
+    } rows[] = {{WA_FIELD_row_err_worst, e->worst_row},
+                {WA_FIELD_row_err_unequal_row, e->unequal_row},
+                {WA_FIELD_row_err_steps_row, e->steps_row},
+                {WA_FIELD_row_err_row_gain_row, e->row_gain_row}};
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
+        wa_block_f64(block, figures[i].field, owner, layer)[projection] = figures[i].value;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        wa_block_i32(block, rows[i].field, owner, layer)[projection] = rows[i].row;
     wa_block_i8(block, WA_FIELD_row_err_checked, owner, layer)[projection] = 1;
-    wa_block_f64(block, WA_FIELD_row_err_p50, owner, layer)[projection] = e->p50;
-    wa_block_f64(block, WA_FIELD_row_err_p99, owner, layer)[projection] = e->p99;
-    wa_block_f64(block, WA_FIELD_row_err_max, owner, layer)[projection] = e->max;
-    wa_block_i32(block, WA_FIELD_row_err_worst, owner, layer)[projection] = e->worst_row;
+    wa_block_i8(block, WA_FIELD_row_err_format, owner, layer)[projection] = (int8_t)format;
+    wa_block_i8(block, WA_FIELD_row_err_basis, owner, layer)[projection] = (int8_t)e->basis;
     wa_block_i64(block, WA_FIELD_row_nonfinite, owner, layer)[projection] = (int64_t)e->nonfinite;
+    wa_block_i64(block, WA_FIELD_row_err_rows, owner, layer)[projection] = (int64_t)e->rows;
+    wa_block_i64(block, WA_FIELD_row_err_unequal, owner, layer)[projection] = (int64_t)e->unequal;
 }
 
 /* Of the bytes that were just compared, so that another run knows them again. */
@@ -313,7 +332,7 @@ static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, 
         stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
             (double)(wa_matrix_bytes(&stored) + wa_matrix_bytes(truth[projection]));
         store_row_error(batch->block, vindex * WA_PAYLOAD_COUNT + source->payload, layer, projection,
-                        &rows);
+                        stored.format, &rows);
         WA_TRY(store_digest(batch->block, vindex * WA_PAYLOAD_COUNT + source->payload, layer, projection,
                             &stored, err));
     }

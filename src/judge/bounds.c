@@ -13,7 +13,6 @@
 /* --- Built-in sets: the table of design 7
  * --------------------------------------------------------- */
 
-static const double ENCODING_FACTOR = 4.0;
 static const double KERNEL_BOUND = 1e-5;
 
 static const char *const PARIS[] = {"paris"};
@@ -43,7 +42,6 @@ static wa_bounds build_default(void)
                                   [WA_BUCKET_QUANTIZED] = {NO_BOUND},
                                   [WA_BUCKET_FP4] = {NO_BOUND},
                                   [WA_BUCKET_APPROXIMATE] = {NO_BOUND}},
-                       .encoding_factor = ENCODING_FACTOR,
                        .kernel = KERNEL_BOUND};
 }
 
@@ -55,7 +53,6 @@ static wa_bounds build_larql(void)
                    [WA_BUCKET_QUANTIZED] = LARQL_ROW(0.99, 5e-1, 5e-2),
                    [WA_BUCKET_FP4] = LARQL_ROW(0.98, 1e-2, 5e-2),
                    [WA_BUCKET_APPROXIMATE] = {NO_BOUND}},
-        .encoding_factor = ENCODING_FACTOR,
         .kernel = KERNEL_BOUND,
         .warning =
             "the fp4 row contradicts itself (rel_L2 <= 0.01 demands cos >= 0.99995, not 0.98); "
@@ -74,7 +71,7 @@ typedef struct raw_row {
 
 typedef struct raw_bounds {
     raw_row *exact, *quantized, *fp4, *approximate;
-    char *encoding_factor, *kernel;
+    char *encoding_factor, *encoder, *kernel;
 } raw_bounds;
 
 enum { OPTIONAL = CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL };
@@ -100,7 +97,8 @@ static const cyaml_schema_field_t BOUNDS_FIELDS[] = {
     CYAML_FIELD_MAPPING_PTR("quantized", OPTIONAL, raw_bounds, quantized, ROW_FIELDS),
     CYAML_FIELD_MAPPING_PTR("fp4", OPTIONAL, raw_bounds, fp4, ROW_FIELDS),
     CYAML_FIELD_MAPPING_PTR("approximate", OPTIONAL, raw_bounds, approximate, ROW_FIELDS),
-    NUMBER(raw_bounds, encoding_factor),
+    NUMBER(raw_bounds, encoding_factor), /* of versions that judged by it: accepted, without effect */
+    NUMBER(raw_bounds, encoder),
     NUMBER(raw_bounds, kernel),
     CYAML_FIELD_END};
 
@@ -266,18 +264,29 @@ static void listen(cyaml_log_t level, void *context, const char *format, va_list
         memcpy(into, line, sizeof line);
 }
 
+static wa_status build_encoder(const raw_bounds *raw, wa_bounds *set, wa_error *err)
+{
+    double unused;
+    if (raw->encoding_factor != NULL) {
+        WA_TRY(parse_number(raw->encoding_factor, "", "encoding_factor", 1.0, 1e6, &unused, err));
+        set->warning = "encoding_factor has no effect: ENCODING has limits of its own";
+    }
+    if (raw->encoder != NULL && !wa_encoder_parse(raw->encoder, &set->encoder))
+        return wa_fail(err, WA_E_JOB, "encoder: found '%.40s', expected '%s' or '%s'", raw->encoder,
+                       wa_encoder_word(WA_ENCODER_NEAREST), wa_encoder_word(WA_ENCODER_COMPENSATING));
+    return WA_OK;
+}
+
 static wa_status build_set(const raw_bounds *raw, bool is_stored, wa_arena *arena, wa_bounds *out, wa_error *err)
 {
     const raw_row *const rows[WA_BUCKET_COUNT] = {[WA_BUCKET_EXACT] = raw->exact,
                                                   [WA_BUCKET_QUANTIZED] = raw->quantized,
                                                   [WA_BUCKET_FP4] = raw->fp4,
                                                   [WA_BUCKET_APPROXIMATE] = raw->approximate};
-    wa_bounds set = {.encoding_factor = ENCODING_FACTOR, .kernel = KERNEL_BOUND};
+    wa_bounds set = {.kernel = KERNEL_BOUND};
     for (int b = 0; b < WA_BUCKET_COUNT; b++)
         WA_TRY(build_row(rows[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &set.bucket[b], err));
-    if (raw->encoding_factor != NULL)
-        WA_TRY(parse_number(raw->encoding_factor, "", "encoding_factor", 1.0, 1e6,
-                            &set.encoding_factor, err));
+    WA_TRY(build_encoder(raw, &set, err));
     if (raw->kernel != NULL)
         WA_TRY(parse_number(raw->kernel, "", "kernel", 0.0, 1.0, &set.kernel, err));
     *out = set;
@@ -403,16 +412,15 @@ static wa_status print_row(const wa_bound *bound, const char *bucket, bool is_st
 static wa_status print_set(const wa_bounds *bounds, bool is_stored, wa_arena *arena, char **out, wa_error *err)
 {
     char *text;
-    char factor[WA_SHOW_NUMBER];
     char kernel[WA_SHOW_NUMBER];
-    wa_show_exact(bounds->encoding_factor, factor);
     wa_show_exact(bounds->kernel, kernel);
     WA_TRY(wa_arena_print(arena, &text, err,
                           "# Bounds set '%s'. Buckets without a row are MEASURED.\n%s%s%s"
-                          "encoding_factor: %s\nkernel: %s\n",
+                          "encoder: %s\nkernel: %s\n",
                           bounds->name, bounds->warning != NULL ? "# Warning: " : "",
                           bounds->warning != NULL ? bounds->warning : "",
-                          bounds->warning != NULL ? "\n" : "", factor, kernel));
+                          bounds->warning != NULL ? "\n" : "",
+                          wa_encoder_word(bounds->encoder), kernel));
     for (int b = 0; b < WA_BUCKET_COUNT; b++)
         WA_TRY(print_row(&bounds->bucket[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &text, err));
     *out = text;

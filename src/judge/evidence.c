@@ -1,6 +1,30 @@
 /* Evidence for one case's verdict, taken from the arrays of a result. */
 #include "judge/evidence.h"
 
+static wa_encoding_figure figure_of(const wa_row_errors *e, size_t at, wa_payload payload, double nominal)
+{
+    return (wa_encoding_figure){.checked = true,
+                                .payload = payload,
+                                .format = (wa_format)e->format[at],
+                                .nominal_bound = nominal,
+                                .rows = {.p50 = e->p50[at],
+                                         .p99 = e->p99[at],
+                                         .max = e->max[at],
+                                         .worst_row = e->worst[at],
+                                         .nonfinite = (size_t)e->nonfinite[at],
+                                         .basis = (wa_encoding_basis)e->basis[at],
+                                         .rows = (size_t)e->rows[at],
+                                         .unequal = (size_t)e->unequal[at],
+                                         .unequal_error = e->unequal_error[at],
+                                         .unequal_row = e->unequal_row[at],
+                                         .steps = e->steps[at],
+                                         .steps_row = e->steps_row[at],
+                                         .ratio = e->ratio[at],
+                                         .gain = e->gain[at],
+                                         .row_gain = e->row_gain[at],
+                                         .row_gain_row = e->row_gain_row[at]}};
+}
+
 static bool reads(const wa_case *which, wa_projection projection)
 {
     return which->vindex >= 0 && !which->source[projection].from_model;
@@ -21,14 +45,7 @@ static void fill_encoding(const wa_result *result, const wa_case *which, wa_enco
             size_t at = owner * layers * WA_PROJECTION_COUNT + to;
             if (errors->checked[at] == 0)
                 continue;
-            out[to] = (wa_encoding_figure){.checked = true,
-                                           .payload = source->payload,
-                                           .p50 = errors->p50[at],
-                                           .p99 = errors->p99[at],
-                                           .max = errors->max[at],
-                                           .nominal_bound = result->meta.nominal_bound[at],
-                                           .worst_row = errors->worst[at],
-                                           .nonfinite = errors->nonfinite[at]};
+            out[to] = figure_of(errors, at, source->payload, result->meta.nominal_bound[at]);
         }
     }
 }

@@ -197,73 +197,37 @@ static wa_status check_finite(judge *j)
 /* --- ENCODING
  * ------------------------------------------------------------------------------------- */
 
-/* What 1e-3 is for: formats that reproduce most rows exactly have p99 = 0. Design 7. */
-static const double ROW_ERROR_FLOOR = 1e-3;
-
-static double row_error_limit(const wa_encoding_figure *figure, double factor)
-{
-    return ROW_ERROR_FLOOR + factor * figure->p99;
-}
-
-static bool is_faithful(const wa_encoding_figure *figure, double factor)
-{
-    return !figure->checked ||
-           (figure->nonfinite == 0 && figure->max <= row_error_limit(figure, factor) &&
-            figure->p99 <= figure->nominal_bound);
-}
-
-static bool is_number(const wa_encoding_figure *figure)
-{
-    return figure->nonfinite == 0 && isfinite(figure->max) && isfinite(figure->p99);
-}
-
-/* Order among the broken: by the factor over a limit, what is no number first. */
-static double severity(const wa_encoding_figure *figure, double factor)
-{
-    if (!is_number(figure))
-        return INFINITY;
-    return fmax(figure->max / row_error_limit(figure, factor), figure->p99 / figure->nominal_bound);
-}
-
-static wa_status complain_encoding(judge *j, size_t at, size_t broken)
+static wa_status complain_encoding(judge *j, size_t at, const wa_encoding_finding *finding, size_t broken)
 {
     const wa_encoding_figure *f = &j->evidence->encoding[at];
     size_t layer = at / WA_PROJECTION_COUNT;
     const char *projection = wa_projection_name((wa_projection)(at % WA_PROJECTION_COUNT));
-    double limit = row_error_limit(f, j->bounds->encoding_factor);
-    if (!is_number(f))
-        return complain(j, WA_VERDICT_ENCODING,
-                        "layer %zu, %s, row %d: stored values are no finite numbers, %lld in the "
-                        "projection (projections broken: %zu)",
-                        layer, projection, f->worst_row, (long long)f->nonfinite, broken);
-    if (!(f->max <= limit))
-        return complain(
-            j, WA_VERDICT_ENCODING,
-            "layer %zu, %s, row %d: row error %.3g above %.3g = 1e-3 + %g x p99; p99 is "
-            "%.3g (projections broken: %zu)",
-            layer, projection, f->worst_row, f->max, limit, j->bounds->encoding_factor, f->p99,
-            broken);
-    return complain(
-        j, WA_VERDICT_ENCODING,
-        "layer %zu, %s: p99 of the row errors %.3g above the format's %.3g; worst row %d "
-        "(projections broken: %zu)",
-        layer, projection, f->p99, f->nominal_bound, f->worst_row, broken);
+    char *what;
+    char row[32] = "";
+    WA_TRY(wa_encoding_explain(f, finding, j->arena, &what, j->err));
+    if (finding->row >= 0)
+        snprintf(row, sizeof row, ", row %d", finding->row);
+    return complain(j, WA_VERDICT_ENCODING, "layer %zu, %s%s: %s (%s in %s; projections broken: %zu)", layer, projection,
+                    row, what, wa_format_get(f->format)->name, wa_payload_file(f->payload), broken);
 }
 
+/* The worst of what the case reads. */
 static wa_status check_encoding(judge *j)
 {
     const wa_evidence *e = j->evidence;
-    double factor = j->bounds->encoding_factor;
     size_t broken = 0;
-    size_t worst = 0;
+    size_t at = 0;
+    wa_encoding_finding worst = {.excess = 0.0};
     for (size_t i = 0; e->encoding != NULL && i < e->layers * WA_PROJECTION_COUNT; i++) {
-        if (is_faithful(&e->encoding[i], factor))
+        wa_encoding_finding found = wa_encoding_judge(&e->encoding[i], j->bounds->encoder);
+        if (found.faithful)
             continue;
-        if (broken++ == 0 ||
-            severity(&e->encoding[i], factor) > severity(&e->encoding[worst], factor))
-            worst = i;
+        if (broken++ == 0 || found.excess > worst.excess) {
+            worst = found;
+            at = i;
+        }
     }
-    return broken == 0 ? WA_OK : complain_encoding(j, worst, broken);
+    return broken == 0 ? WA_OK : complain_encoding(j, at, &worst, broken);
 }
 
 /* --- KERNEL

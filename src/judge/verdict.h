@@ -2,6 +2,7 @@
 #ifndef WALKAUDIT_JUDGE_VERDICT_H
 #define WALKAUDIT_JUDGE_VERDICT_H
 
+#include "judge/encoding.h"
 #include "path/path.h"
 #include "judge/rates.h"
 #include "judge/summary.h"
@@ -24,7 +25,7 @@ wa_bound wa_bound_none(void);
 typedef struct wa_bounds {
     const char *name; /* "default", "larql" or the file */
     wa_bound bucket[WA_BUCKET_COUNT];
-    double encoding_factor; /* 4 */
+    wa_encoder encoder;     /* of block formats that are not LARQL's own; ENCODING */
     double kernel;          /* 1e-5 */
     const char *warning;    /* e.g. larql's fp4 row contradicts itself; NULL = none */
 } wa_bounds;
@@ -73,15 +74,6 @@ const char *wa_verdict_name(wa_verdict_code code);
 size_t wa_verdict_rank(wa_verdict_code code);
 /** PASS, MEASURED, UNCHECKED and LEFT-OUT. UNAUDITED and LEFT-OUT are of a vindex, the others of cases: vindex.h. */
 bool wa_verdict_is_success(wa_verdict_code code);
-
-/** Row errors of one projection in the payload that the case reads; checked = false: the model's own, or check off. */
-typedef struct wa_encoding_figure {
-    bool checked;
-    wa_payload payload;
-    double p50, p99, max, nominal_bound;
-    int32_t worst_row;
-    int64_t nonfinite;
-} wa_encoding_figure;
 
 /** Everything a verdict looks at for one case. Pointers borrowed. */
 typedef struct wa_evidence {

@@ -104,6 +104,9 @@ static bool is_index(wa_field field)
     case WA_FIELD_dump_x_position:
     case WA_FIELD_dump_y_position:
     case WA_FIELD_dump_logits_position:
+    case WA_FIELD_row_err_unequal_row:
+    case WA_FIELD_row_err_steps_row:
+    case WA_FIELD_row_err_row_gain_row:
         return true;
     default:
         return false;

@@ -102,7 +102,19 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(row_err_max, WA_VYLJ, WA_F64, "1", "largest of the same")                           \
     X(row_err_worst, WA_VYLJ, WA_I32, "1", "row (feature) of the largest")                \
     X(row_err_checked, WA_VYLJ, WA_I8, "1", "1 when a case reads the projection from this payload and it was checked") \
-    X(row_nonfinite, WA_VYLJ, WA_I64, "1", "stored values of the projection that are no numbers")
+    X(row_nonfinite, WA_VYLJ, WA_I64, "1", "stored values of the projection that are no numbers") \
+    X(row_err_format, WA_VYLJ, WA_I8, "1", "stored format of the projection")            \
+    X(row_err_basis, WA_VYLJ, WA_I8, "1", "what stored rows were held against")          \
+    X(row_err_rows, WA_VYLJ, WA_I64, "1", "rows compared")                               \
+    X(row_err_unequal, WA_VYLJ, WA_I64, "1", "rows that the basis does not give")        \
+    X(row_err_unequal_error, WA_VYLJ, WA_F64, "1", "largest error of those")                 \
+    X(row_err_unequal_row, WA_VYLJ, WA_I32, "1", "its row") \
+    X(row_err_steps, WA_VYLJ, WA_F64, "step", "largest distance of a weight of such a row from its stored value, in steps of the stored scale") \
+    X(row_err_steps_row, WA_VYLJ, WA_I32, "1", "its row")                                \
+    X(row_err_ratio, WA_VYLJ, WA_F64, "1", "error of such rows over that of our re-encoding of the model's") \
+    X(row_err_gain, WA_VYLJ, WA_F64, "1", "<stored, model> / <model, model> - 1 of such rows") \
+    X(row_err_row_gain, WA_VYLJ, WA_F64, "1", "the same of the row where it is largest in magnitude") \
+    X(row_err_row_gain_row, WA_VYLJ, WA_I32, "1", "its row")
 
 typedef enum wa_field {
 #define WA_FIELD_ENUM(id, axes, type, unit, long_name) WA_FIELD_##id,

@@ -1,8 +1,15 @@
-/* ENCODING: how far each stored row lies from the model's row, in units of the model's RMS row norm, or
- * of the row's own norm where that is larger. Design 7 names the RMS norm alone; but a format's error is
- * relative to each row, and SmolLM2 has an up row of 9.5 times the RMS norm (layer 28), which then looks
- * ten times worse encoded than its neighbours in a healthy f16 vindex. A wrong row is off by about its
- * own norm either way. */
+/*
+ * ENCODING: stored rows against the model's.
+ *
+ * Each row is told equal or not to what an encoder known here makes of the model's row: for block formats LARQL's, on
+ * the row itself or on its f16 values; for f16 (and f32 files made of f16 values) whatever rounds to one of the two
+ * neighbours; for f32 the row itself. Rows that are not equal are measured: how far weights lie from their values in
+ * steps of the stored scales, how large the error is beside that of our encoder, and by what factor they are too long.
+ *
+ * Besides, and reported only, each row's error in units of the model's RMS row norm, or of the row's own norm where that
+ * is larger. (Design 7 names the RMS norm alone; but a format's error is relative to each row, and SmolLM2 has an up row
+ * of 9.5 times the RMS norm in layer 28.)
+ */
 #include "path/walk.h"
 
 #include "base/quantile.h"
@@ -10,21 +17,38 @@
 
 #include <math.h>
 
-/* Rows of a transposed model matrix are decoded in bands of at most this many bytes: what stays in
- * the cache, or, where every band costs another decoding of the stored rows, a whole layer of a
- * small model. */
-enum { CACHE_BAND_BYTES = 512 << 10, DECODED_BAND_BYTES = 16 << 20 };
-/* Features that are turned from columns to rows at a time. */
-enum { FEATURES = 16, LANES = 8 };
+/* A transposed model matrix is turned in bands of at most this many bytes, and at least UNIT features: columns that are
+ * decoded alone start at a block of the model's format. */
+enum { BAND_BYTES = 16 << 20, UNIT = 256 };
+/* Rows of the model's that are decoded and turned at a time: 16 floats are a cache line. */
+enum { TILE = 16, LANES = 8 };
+
+/* What is known of a row: it differs from the model's (f32) or from all re-encodings; it holds a value that no rounding
+ * to f16 gives. */
+enum { DIFFERS = 1, NO_HALF = 2 };
+
+/* Ways to make a row of a block format: from the model's weights, from their f16 values by either converter. */
+typedef enum source { DIRECT, FROM_HALF, FROM_LARQL_HALF, SOURCES } source;
+
+/* A matrix that our encoder reproduces more exactly lies on that encoder's own grid, and its error is no measure. */
+static const double OWN_GRID = 1e-2;
 
 /* One comparison under way. */
 typedef struct check {
     const wa_matrix *stored, *model;
+    wa_matrix raw;     /* the stored matrix without through_f16 */
     size_t rows, cols; /* of the stored matrix */
     double *error;     /* [rows] sum of squared differences, then the error */
     double *square;    /* [rows] sum of squares of the model's row */
+    uint8_t *known;    /* [rows] DIFFERS, NO_HALF */
     float *stored_row; /* [cols] when not in place */
-    float *model_rows;
+    float *raw_row;    /* [cols] */
+    float *made_row;   /* [cols] a re-encoding decoded, or what is to be encoded */
+    uint8_t *made;     /* [made_bytes] a re-encoding */
+    size_t made_bytes; /* 0: no block format */
+    source usual;      /* what fitted last, tried first */
+    double ours, theirs, excess, norm; /* sums over unequal rows of block formats */
+    wa_row_error out;
 } check;
 
 /* Sums of (a - b)^2 and b^2: eight partial sums each, so that the compiler may use vectors. */
@@ -53,6 +77,22 @@ WA_CLONES static void compare(const float *restrict a, const float *restrict b, 
     *square += s[0];
 }
 
+/* The same, and the sum of (a - b) * b. */
+WA_CLONES static void measure(const float *restrict a, const float *restrict b, size_t n,
+                              double *restrict difference, double *restrict square, double *restrict excess)
+{
+    double x[LANES] = {0};
+    size_t body = n - n % LANES;
+    for (size_t i = 0; i < body; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            x[k] += ((double)a[i + k] - (double)b[i + k]) * (double)b[i + k];
+    for (size_t i = body; i < n; i++)
+        x[i - body] += ((double)a[i] - (double)b[i]) * (double)b[i];
+    for (size_t k = 0; k < LANES; k++)
+        *excess += x[k];
+    compare(a, b, n, difference, square);
+}
+
 static const float *row_of(const wa_matrix *matrix, size_t row, float *space)
 {
     const float *rows = wa_matrix_in_place(matrix);
@@ -62,51 +102,202 @@ static const float *row_of(const wa_matrix *matrix, size_t row, float *space)
     return space;
 }
 
+
+/* --- Floats ---------------------------------------------------------------------------------- */
+
+/*
+ * Is `stored` what some rounding to f16 makes of `model`: one of its two neighbours, itself where that is an f16 value,
+ * or a zero for what lies below the normal ones? Both are bits of an f32 without the sign.
+ */
+static inline uint32_t is_half_of(uint32_t stored, uint32_t model)
+{
+    uint32_t below = model & ~0x1fffU, exact = (model & 0x1fffU) == 0;
+    uint32_t normal = (stored == below) | ((stored == below + 0x2000U) & !exact);
+    float m, s;
+    memcpy(&m, &model, sizeof m);
+    memcpy(&s, &stored, sizeof s);
+    /* Below 2^-14 f16 values are multiples of 2^-24; the products are exact, and clamped for the conversion. */
+    float steps = m * 0x1p24F, at = s * 0x1p24F;
+    steps = steps < 4096.0F ? steps : 4096.0F;
+    at = at < 4096.0F ? at : 4096.0F;
+    float floor = (float)(int32_t)steps;
+    uint32_t tiny = (at == 0.0F) | (at == floor) | ((at == floor + 1.0F) & (floor != steps));
+    return model < 0x38800000U ? tiny : normal;
+}
+
+/* DIFFERS and NO_HALF of a row. Zeros of either sign are the same. */
+WA_CLONES static uint8_t compare_floats(const float *restrict stored, const float *restrict model, size_t n)
+{
+    uint32_t differs = 0, no_half = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t s, m;
+        memcpy(&s, stored + i, sizeof s);
+        memcpy(&m, model + i, sizeof m);
+        uint32_t size_s = s & 0x7fffffffU, size_m = m & 0x7fffffffU;
+        uint32_t same_sign = ((s ^ m) >> 31 == 0) | (size_s == 0);
+        differs |= (size_s != size_m) | !same_sign;
+        no_half |= !(is_half_of(size_s, size_m) & same_sign);
+    }
+    return (uint8_t)((differs != 0 ? DIFFERS : 0) | (no_half != 0 ? NO_HALF : 0));
+}
+
+/* --- Block formats --------------------------------------------------------------------------- */
+
+/* NULL: the model's weights are f16 values already, so that this source is the direct one. */
+static const float *take_source(const check *c, source from, const float *model)
+{
+    if (from == DIRECT)
+        return model;
+    for (size_t i = 0; i < c->cols; i++)
+        c->made_row[i] = wa_f16_to_f32(from == FROM_HALF ? wa_f32_to_f16(model[i]) : wa_f32_to_f16_larql(model[i]));
+    return memcmp(c->made_row, model, c->cols * sizeof *model) != 0 ? c->made_row : NULL;
+}
+
+static bool is_made_from(check *c, source from, const float *model, const uint8_t *stored)
+{
+    const float *weights = take_source(c, from, model);
+    if (weights == NULL)
+        return false;
+    wa_rows_encode(c->stored->format, weights, 1, c->cols, c->made);
+    if (memcmp(c->made, stored, c->made_bytes) != 0)
+        return false;
+    c->usual = from;
+    return true;
+}
+
+/* Last the direct source, whose re-encoding stays in c->made. */
+static bool is_made_here(check *c, const float *model, const uint8_t *stored)
+{
+    if (is_made_from(c, c->usual, model, stored))
+        return true;
+    for (int from = SOURCES - 1; from >= DIRECT; from--)
+        if (((source)from != c->usual || from == DIRECT) && is_made_from(c, (source)from, model, stored))
+            return true;
+    return false;
+}
+
+static bool are_equal_values(const float *a, const float *b, size_t n)
+{
+    bool equal = true;
+    for (size_t i = 0; i < n; i++)
+        equal = equal && (a[i] == b[i] || (isnan(a[i]) && isnan(b[i])));
+    return equal;
+}
+
+/* A row that no encoder here makes: into the sums, and to its extremes. */
+static void add_unequal(check *c, size_t r, const float *model, const uint8_t *stored)
+{
+    double ours = 0.0, theirs = 0.0, norm = 0.0, excess = 0.0;
+    measure(c->made_row, model, c->cols, &ours, &norm, &excess);
+    norm = excess = 0.0;
+    measure(c->raw_row, model, c->cols, &theirs, &norm, &excess);
+    c->ours += ours;
+    c->theirs += theirs;
+    c->excess += excess;
+    c->norm += norm;
+    double steps = (double)wa_row_steps(c->stored->format, stored, model, c->cols);
+    if (!(steps <= c->out.steps)) {
+        c->out.steps = steps;
+        c->out.steps_row = (int32_t)r;
+    }
+    double gain = norm > 0.0 ? excess / norm : 0.0;
+    if (!(fabs(gain) <= fabs(c->out.row_gain))) {
+        c->out.row_gain = gain;
+        c->out.row_gain_row = (int32_t)r;
+    }
+}
+
+static void compare_blocks(check *c, size_t r, const float *model)
+{
+    const uint8_t *stored = c->stored->data + r * c->stored->row_bytes;
+    if (is_made_here(c, model, stored))
+        return;
+    wa_matrix made = c->raw;
+    made.data = c->made;
+    made.row_bytes = c->made_bytes;
+    made.rows = 1;
+    wa_matrix_decode(&made, 0, 1, c->made_row);
+    wa_matrix_decode(&c->raw, r, 1, c->raw_row);
+    if (are_equal_values(c->made_row, c->raw_row, c->cols))
+        return;
+    c->known[r] |= DIFFERS;
+    add_unequal(c, r, model, stored);
+}
+
+/* --- Rows ------------------------------------------------------------------------------------ */
+
+static void compare_row(check *c, size_t r, const float *model)
+{
+    const float *stored = row_of(c->stored, r, c->stored_row);
+    compare(stored, model, c->cols, &c->error[r], &c->square[r]);
+    if (c->made_bytes > 0)
+        compare_blocks(c, r, model);
+    else
+        c->known[r] = compare_floats(stored, model, c->cols);
+}
+
 static wa_status compare_rows(check *c, wa_arena *arena, wa_error *err)
 {
-    WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->model_rows, err));
+    float *row;
+    WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof *row, &row, err));
     for (size_t r = 0; r < c->rows; r++)
-        compare(row_of(c->stored, r, c->stored_row), row_of(c->model, r, c->model_rows), c->cols,
-                &c->error[r], &c->square[r]);
+        compare_row(c, r, row_of(c->model, r, row));
     return WA_OK;
 }
 
-/* Columns [first, first + count) of a band [height][width] become rows of out [FEATURES][height].
- */
-WA_CLONES static void turn(const float *restrict band, size_t height, size_t width, size_t first,
-                           size_t count, float *restrict out)
+/* A tile [height][width] becomes columns `at` and on of out [width][cols]. */
+WA_CLONES static void turn(const float *restrict tile, size_t height, size_t width, size_t at, size_t cols,
+                           float *restrict out)
 {
-    for (size_t h = 0; h < height; h++)
-        for (size_t f = 0; f < count; f++)
-            out[f * height + h] = band[h * width + first + f];
+    for (size_t f = 0; f < width; f++)
+        for (size_t h = 0; h < height; h++)
+            out[f * cols + at + h] = tile[h * width + f];
 }
 
-/* Elements [from, from + height) of every stored row against rows [from, from + height) of the
- * model's [H, F]. */
-static void compare_band(check *c, size_t from, size_t height, float *turned)
+/* The model's [H, F], whose columns [first, first + width) become whole rows. */
+static void turn_band(const check *c, size_t first, size_t width, float *tile, float *out)
 {
-    wa_matrix_decode(c->model, from, height, c->model_rows);
-    for (size_t first = 0; first < c->rows; first += FEATURES) {
-        size_t count = c->rows - first < FEATURES ? c->rows - first : FEATURES;
-        turn(c->model_rows, height, c->rows, first, count, turned);
-        for (size_t f = 0; f < count; f++)
-            compare(row_of(c->stored, first + f, c->stored_row) + from, turned + f * height, height,
-                    &c->error[first + f], &c->square[first + f]);
+    wa_matrix band = wa_matrix_columns(c->model, first, width);
+    for (size_t h = 0; h < c->cols; h += TILE) {
+        size_t height = c->cols - h < TILE ? c->cols - h : TILE;
+        wa_matrix_decode(&band, h, height, tile);
+        turn(tile, height, width, h, c->cols, out);
     }
 }
 
 static wa_status compare_transposed(check *c, wa_arena *arena, wa_error *err)
 {
-    bool in_place = wa_matrix_in_place(c->stored) != NULL;
-    size_t band = (in_place ? CACHE_BAND_BYTES : DECODED_BAND_BYTES) / sizeof(float) / c->rows;
-    band = band == 0 ? 1 : band;
-    band = band > c->cols ? c->cols : band;
-    float *turned;
-    WA_TRY(wa_arena_take_raw(arena, band * c->rows, sizeof(float), &c->model_rows, err));
-    WA_TRY(wa_arena_take_raw(arena, band * FEATURES, sizeof(float), &turned, err));
-    for (size_t from = 0; from < c->cols; from += band)
-        compare_band(c, from, c->cols - from < band ? c->cols - from : band, turned);
+    size_t band = BAND_BYTES / sizeof(float) / c->cols / UNIT * UNIT;
+    band = band == 0 ? UNIT : band;
+    band = band > c->rows ? c->rows : band;
+    float *tile, *turned;
+    WA_TRY(wa_arena_take_raw(arena, TILE * band, sizeof *tile, &tile, err));
+    WA_TRY(wa_arena_take_raw(arena, band * c->cols, sizeof *turned, &turned, err));
+    for (size_t first = 0; first < c->rows; first += band) {
+        size_t width = c->rows - first < band ? c->rows - first : band;
+        turn_band(c, first, width, tile, turned);
+        for (size_t f = 0; f < width; f++)
+            compare_row(c, first + f, turned + f * c->cols);
+    }
     return WA_OK;
+}
+
+/* --- All rows --------------------------------------------------------------------------------- */
+
+/*
+ * What a float matrix is held against, and which flag breaks it. A file whose every value rounds to f16 counts as one of
+ * f16 values; of a file that breaks both, what fewer of its rows break is what it was meant to be.
+ */
+static uint8_t choose_basis(const check *c, wa_encoding_basis *basis)
+{
+    size_t differ = 0, no_half = 0;
+    for (size_t r = 0; r < c->rows; r++) {
+        differ += (c->known[r] & DIFFERS) != 0;
+        no_half += (c->known[r] & NO_HALF) != 0;
+    }
+    bool half = c->stored->format == WA_FORMAT_F16 || (differ > 0 && no_half < differ);
+    *basis = c->made_bytes > 0 ? WA_BASIS_REENCODING : half ? WA_BASIS_F16 : WA_BASIS_EQUALITY;
+    return half && c->made_bytes == 0 && differ > 0 ? NO_HALF : DIFFERS;
 }
 
 static size_t count_nonfinite(const float *row, size_t n)
@@ -117,29 +308,57 @@ static size_t count_nonfinite(const float *row, size_t n)
     return count;
 }
 
-/* Errors of rows with values that are no numbers leave the quantiles; the first such row is the
- * worst. */
-static void summarise(check *c, wa_row_error *out)
+/* Sums of squares to errors; of rows with values that are no numbers NaN. */
+static void make_errors(check *c)
 {
     double sum = 0.0;
     for (size_t r = 0; r < c->rows; r++)
         sum += c->square[r];
     double mean_square = sum / (double)c->rows;
-    size_t finite = 0;
     for (size_t r = 0; r < c->rows; r++) {
         double distance = sqrt(c->error[r]);
         double square = c->square[r] > mean_square ? c->square[r] : mean_square;
         double error = distance == 0.0 ? 0.0 : distance / sqrt(square);
-        bool usable = isfinite(distance);
-        if (!usable)
+        c->error[r] = isfinite(distance) ? error : NAN;
+    }
+}
+
+/* How many rows are not equal, and which of them is worst. */
+static void count_unequal(check *c)
+{
+    uint8_t flag = choose_basis(c, &c->out.basis);
+    for (size_t r = 0; r < c->rows; r++) {
+        if ((c->known[r] & flag) == 0)
+            continue;
+        c->out.unequal++;
+        if (c->out.unequal_row < 0 || c->error[r] > c->error[c->out.unequal_row] ||
+            (isnan(c->error[r]) && !isnan(c->error[c->out.unequal_row])))
+            c->out.unequal_row = (int32_t)r;
+    }
+    if (c->out.unequal > 0)
+        c->out.unequal_error = c->error[c->out.unequal_row];
+    if (c->made_bytes == 0 || c->out.unequal == 0)
+        return;
+    double least = OWN_GRID * OWN_GRID * c->norm;
+    c->out.ratio = sqrt(c->theirs / (c->ours > least ? c->ours : least));
+    c->out.gain = c->norm > 0.0 ? c->excess / c->norm : 0.0;
+}
+
+/* Errors that are no numbers leave the quantiles; the first such row is the worst. */
+static void summarise(check *c)
+{
+    wa_row_error *out = &c->out;
+    size_t finite = 0;
+    for (size_t r = 0; r < c->rows; r++) {
+        double error = c->error[r];
+        if (isnan(error))
             out->nonfinite += count_nonfinite(row_of(c->stored, r, c->stored_row), c->cols);
-        bool first_broken = !usable && !isnan(out->max);
-        bool worse = usable && error > out->max;
-        if (first_broken || worse || out->worst_row < 0) {
-            out->max = usable ? error : NAN;
+        bool first_broken = isnan(error) && !isnan(out->max);
+        if (first_broken || error > out->max || out->worst_row < 0) {
+            out->max = error;
             out->worst_row = (int32_t)r;
         }
-        if (usable)
+        if (!isnan(error))
             c->error[finite++] = error;
     }
     size_t sorted_from = 0;
@@ -161,27 +380,60 @@ static wa_status check_shapes(const wa_matrix *stored, const wa_matrix *model, b
     return WA_OK;
 }
 
+static wa_status take_rows(check *c, wa_arena *arena, wa_error *err)
+{
+    WA_TRY(wa_arena_take(arena, c->rows, sizeof *c->error, &c->error, err));
+    WA_TRY(wa_arena_take(arena, c->rows, sizeof *c->square, &c->square, err));
+    WA_TRY(wa_arena_take(arena, c->rows, sizeof *c->known, &c->known, err));
+    WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->stored_row, err));
+    if (wa_format_get(c->stored->format)->encode == NULL)
+        return WA_OK;
+    if (!wa_row_bytes(c->stored->format, c->cols, &c->made_bytes) || c->made_bytes > c->stored->row_bytes)
+        return wa_fail(err, WA_E_INTERNAL, "%s: rows of %zu bytes, %zu elements need %zu", c->stored->name,
+                       c->stored->row_bytes, c->cols, c->made_bytes);
+    WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->raw_row, err));
+    WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->made_row, err));
+    return wa_arena_take_raw(arena, c->made_bytes, 1, &c->made, err);
+}
+
 wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
                             bool transpose_model, wa_arena *arena, wa_row_error *out, wa_error *err)
 {
     WA_TRY(check_shapes(stored, model_matrix, transpose_model, err));
-    check c = {.stored = stored, .model = model_matrix, .rows = stored->rows, .cols = stored->cols};
-    wa_row_error result = {.worst_row = -1};
+    check c = {.stored = stored,
+               .model = model_matrix,
+               .raw = *stored,
+               .rows = stored->rows,
+               .cols = stored->cols,
+               .out = {.rows = stored->rows,
+                       .worst_row = -1,
+                       .unequal_row = -1,
+                       .steps_row = -1,
+                       .row_gain_row = -1}};
+    c.raw.through_f16 = false;
     wa_mark mark = wa_arena_mark(arena);
-    wa_status status = wa_arena_take(arena, c.rows, sizeof *c.error, &c.error, err);
-    if (status == WA_OK)
-        status = wa_arena_take(arena, c.rows, sizeof *c.square, &c.square, err);
-    if (status == WA_OK)
-        status = wa_arena_take_raw(arena, c.cols, sizeof(float), &c.stored_row, err);
+    wa_status status = take_rows(&c, arena, err);
     if (status == WA_OK)
         status =
             transpose_model ? compare_transposed(&c, arena, err) : compare_rows(&c, arena, err);
     if (status == WA_OK) {
-        summarise(&c, &result);
-        *out = result;
+        make_errors(&c);
+        count_unequal(&c);
+        summarise(&c);
+        *out = c.out;
     }
     wa_arena_release(arena, mark);
     return status;
+}
+
+const char *wa_encoding_basis_word(wa_encoding_basis basis)
+{
+    static const char *const words[] = {
+#define BASIS_WORD(id, word) [WA_BASIS_##id] = (word),
+        WA_BASIS_LIST(BASIS_WORD)
+#undef BASIS_WORD
+    };
+    return words[basis];
 }
 
 /* Feature files of an f16 vindex are f32 whose values went through f16 (vindex-format 2.5, 3.3). */

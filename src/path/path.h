@@ -229,11 +229,36 @@ WA_CHECKED wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *la
                                    const float *x, const int32_t *hits, wa_arena *arena, double *y,
                                    wa_error *err);
 
-/** Row errors of one stored projection against the model's own (design 7, ENCODING). */
+/* X(id, word): what stored rows were held against. */
+#define WA_BASIS_LIST(X)                                                                 \
+    X(NONE, "none")                                                                      \
+    X(EQUALITY, "equality")       /* f32: the model's values */                          \
+    X(F16, "f16_neighbours")      /* f16, and f32 made of f16 values: what some rounding to f16 gives */ \
+    X(REENCODING, "re-encoding")  /* block formats: LARQL's encoder on the model's row, or on its f16 values */
+typedef enum wa_encoding_basis {
+#define WA_BASIS_ENUM(id, word) WA_BASIS_##id,
+    WA_BASIS_LIST(WA_BASIS_ENUM)
+#undef WA_BASIS_ENUM
+    WA_BASIS_COUNT
+} wa_encoding_basis;
+const char *wa_encoding_basis_word(wa_encoding_basis basis);
+
+/** One stored projection against the model's own (doc/encoding.md). */
 typedef struct wa_row_error {
     double p50, p99, max; /* each row's error / max(its own norm, RMS row norm) in the model's matrix */
     int32_t worst_row;
     size_t nonfinite;     /* stored values that are no numbers; then max is NaN and worst_row the first such row */
+    wa_encoding_basis basis;
+    size_t rows, unequal; /* rows compared; those that the basis does not give */
+    int32_t unequal_row;  /* of those, the one with the largest error; -1 = none */
+    double unequal_error; /* that error; NaN when it holds values that are no numbers */
+    /* Block formats, over the unequal rows only; 0 and -1 without any: */
+    double steps;         /* E: largest distance of a weight from its stored value, wa_row_steps */
+    int32_t steps_row;
+    double ratio;         /* R: their error over that of our re-encoding of the model's rows */
+    double gain;          /* <stored, model> / <model, model> - 1 of all together, */
+    double row_gain;      /* and of the row where it is largest in magnitude */
+    int32_t row_gain_row;
 } wa_row_error;
 
 /**

@@ -215,7 +215,7 @@ static size_t worst_encoding(const wa_evidence *e)
         if (!e->encoding[i].checked)
             continue;
         if (worst == count ||
-            (!isnan(e->encoding[worst].max) && !(e->encoding[i].max <= e->encoding[worst].max)))
+            (!isnan(e->encoding[worst].rows.max) && !(e->encoding[i].rows.max <= e->encoding[worst].rows.max)))
             worst = i;
     }
     return worst;
@@ -229,13 +229,13 @@ static wa_status encoding_cells(const wa_table *t, size_t c, wa_grid_cell *row)
         return WA_OK;
     const wa_encoding_figure *f = &e->encoding[worst];
     char *text;
-    WA_TRY(figure_text(t, f->p99, &row[0].text));
-    WA_TRY(figure_text(t, f->max, &row[1].text));
-    if (f->max == 0.0)
+    WA_TRY(figure_text(t, f->rows.p99, &row[0].text));
+    WA_TRY(figure_text(t, f->rows.max, &row[1].text));
+    if (f->rows.max == 0.0)
         return WA_OK;
     WA_TRY(wa_arena_print(t->arena, &text, t->err, "L%zu %s row %d", worst / WA_PROJECTION_COUNT,
                           wa_projection_name((wa_projection)(worst % WA_PROJECTION_COUNT)),
-                          f->worst_row));
+                          f->rows.worst_row));
     row[2].text = text;
     return WA_OK;
 }

@@ -148,7 +148,9 @@ wa_layout_codes wa_layout_codes_of(const wa_layout *row)
                   {"obs_status", WA_CODES_OBS_STATUS},
                   {"top1_match", WA_CODES_YES},
                   {"obs_top1_match", WA_CODES_YES},
-                  {"row_err_checked", WA_CODES_YES}};
+                  {"row_err_checked", WA_CODES_YES},
+                  {"row_err_format", WA_CODES_FORMAT},
+                  {"row_err_basis", WA_CODES_BASIS}};
     if (row->origin != WA_ORIGIN_MEASURED)
         return row->codes;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
@@ -360,6 +362,16 @@ static const char *payload_word(int code)
     return wa_payload_name((wa_payload)code);
 }
 
+static const char *format_word(int code)
+{
+    return wa_format_get((wa_format)code)->name;
+}
+
+static const char *basis_word(int code)
+{
+    return wa_encoding_basis_word((wa_encoding_basis)code);
+}
+
 static const char *yes_word(int code)
 {
     return code == 0 ? "no" : "yes";
@@ -380,6 +392,10 @@ size_t wa_layout_words(const wa_layout *row, const char *words[WA_CODES_MAX])
         return list_words(words, WA_PROJECTION_COUNT, projection_word);
     case WA_CODES_PAYLOAD:
         return list_words(words, WA_PAYLOAD_COUNT, payload_word);
+    case WA_CODES_FORMAT:
+        return list_words(words, WA_FORMAT_COUNT, format_word);
+    case WA_CODES_BASIS:
+        return list_words(words, WA_BASIS_COUNT, basis_word);
     case WA_CODES_YES:
         return list_words(words, 2, yes_word);
     case WA_CODES_OWN:

@@ -30,6 +30,8 @@ typedef enum wa_layout_codes {
     WA_CODES_PATH,
     WA_CODES_PROJECTION,
     WA_CODES_PAYLOAD,
+    WA_CODES_FORMAT,
+    WA_CODES_BASIS,
     WA_CODES_YES,
     WA_CODES_OWN /* those of the row itself */
 } wa_layout_codes;

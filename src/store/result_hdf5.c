@@ -80,14 +80,43 @@ static wa_status load_positions(wa_hid file, const wa_extents *x, wa_arena *aren
     return wa_dataset_load(file, "obs_next_logprob", x, arena, &out->obs_next_logprob, err);
 }
 
+static wa_status check_words(const char *name, const int8_t *values, size_t count, int limit, wa_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (values[i] < 0 || values[i] >= limit)
+            return wa_fail(err, WA_E_FORMAT, "dataset '%s': found %d, expected 0 to %d", name, values[i], limit - 1);
+    return WA_OK;
+}
+
 static wa_status load_row_errors(wa_hid file, const wa_extents *x, wa_arena *arena, wa_row_errors *out, wa_error *err)
 {
-    WA_TRY(wa_dataset_load(file, "row_err_p50", x, arena, &out->p50, err));
-    WA_TRY(wa_dataset_load(file, "row_err_p99", x, arena, &out->p99, err));
-    WA_TRY(wa_dataset_load(file, "row_err_max", x, arena, &out->max, err));
-    WA_TRY(wa_dataset_load(file, "row_err_worst", x, arena, &out->worst, err));
-    WA_TRY(wa_dataset_load(file, "row_err_checked", x, arena, &out->checked, err));
-    return wa_dataset_load(file, "row_nonfinite", x, arena, &out->nonfinite, err);
+    const struct {
+        const char *name;
+        void *to;
+    } sets[] = {{"row_err_p50", &out->p50},
+                {"row_err_p99", &out->p99},
+                {"row_err_max", &out->max},
+                {"row_err_worst", &out->worst},
+                {"row_err_checked", &out->checked},
+                {"row_nonfinite", &out->nonfinite},
+                {"row_err_format", &out->format},
+                {"row_err_basis", &out->basis},
+                {"row_err_rows", &out->rows},
+                {"row_err_unequal", &out->unequal},
+                {"row_err_unequal_error", &out->unequal_error},
+                {"row_err_unequal_row", &out->unequal_row},
+                {"row_err_steps", &out->steps},
+                {"row_err_steps_row", &out->steps_row},
+                {"row_err_ratio", &out->ratio},
+                {"row_err_gain", &out->gain},
+                {"row_err_row_gain", &out->row_gain},
+                {"row_err_row_gain_row", &out->row_gain_row}};
+    const wa_dims *dims = &x->dims;
+    size_t count = dims->vindexes * WA_PAYLOAD_COUNT * dims->layers * WA_PROJECTION_COUNT;
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
+        WA_TRY(wa_dataset_load(file, sets[i].name, x, arena, sets[i].to, err));
+    WA_TRY(check_words("row_err_format", out->format, count, WA_FORMAT_COUNT, err));
+    return check_words("row_err_basis", out->basis, count, WA_BASIS_COUNT, err);
 }
 
 /* Labels are used to index tables. */

@@ -178,6 +178,7 @@ quantized:
   near_tie: 0.1
 approximate: {mean_kl: 1e-3, p99_kl: 0.1, flip_rate: 0.01, ppl_ratio: 1.01}
 encoding_factor: 4
+encoder: compensating
 kernel: 1e-5
 """
 

@@ -99,10 +99,12 @@ static void open_scene(scene *s)
     memset(s->expected, WA_LABEL_FULL_MMAP, sizeof s->expected);
     for (size_t i = 0; i < LAYERS * WA_PROJECTION_COUNT; i++)
         s->encoding[i] = (wa_encoding_figure){.checked = true,
-                                              .p99 = 4e-4,
-                                              .max = i == 5 ? 7e-4 : 6e-4,
                                               .nominal_bound = 1e-3,
-                                              .worst_row = 41};
+                                              .rows = {.p99 = 4e-4,
+                                                       .max = i == 5 ? 7e-4 : 6e-4,
+                                                       .worst_row = 41,
+                                                       .basis = WA_BASIS_F16,
+                                                       .rows = 64}};
     fill_case(s, 0, "f16:sparse", 0, WA_BUCKET_EXACT);
     fill_case(s, 1, "f16:full_mmap", 0, WA_BUCKET_EXACT);
     fill_case(s, 2, "q4k:interleaved_q4k", 1, WA_BUCKET_QUANTIZED);
@@ -310,7 +312,7 @@ static void equal_rows_have_no_worst_place(void)
     for (size_t p = 0; p < PROMPTS; p++)
         s.delta[p] = s.kl[p] = 0.0;
     for (size_t i = 0; i < LAYERS * WA_PROJECTION_COUNT; i++)
-        s.encoding[i].p99 = s.encoding[i].max = 0.0;
+        s.encoding[i].rows.p99 = s.encoding[i].rows.max = 0.0;
     static const char *const lines[] = {
         "f16:sparse  -                                -     -        -\n",
         "f16:sparse  full_mmap 4/4        0        0  -   2.50e-07",

@@ -38,11 +38,16 @@ static void open_scene(scene *s, wa_bucket bucket)
     memset(s->expected, WA_LABEL_FULL_MMAP, sizeof s->expected);
     for (size_t i = 0; i < LAYERS * WA_PROJECTION_COUNT; i++)
         s->encoding[i] = (wa_encoding_figure){.checked = true,
-                                              .p50 = 1e-4,
-                                              .p99 = 4e-4,
-                                              .max = 6e-4,
+                                              .payload = WA_PAYLOAD_GATE,
+                                              .format = WA_FORMAT_F16,
                                               .nominal_bound = 1e-3,
-                                              .worst_row = 7};
+                                              .rows = {.p50 = 1e-4,
+                                                       .p99 = 4e-4,
+                                                       .max = 6e-4,
+                                                       .worst_row = 7,
+                                                       .basis = WA_BASIS_F16,
+                                                       .rows = 1000,
+                                                       .unequal_row = -1}};
     wa_extreme nowhere = {NAN, -1, -1};
     s->summary = (wa_case_summary){
         .all =
@@ -190,53 +195,133 @@ static void what_is_no_number_fails_in_every_bucket(void)
 
 static void a_wrong_row_is_an_encoding_error(void)
 {
-    scene s;
-    open_scene(&s, WA_BUCKET_QUANTIZED);
-    /* limit 1e-3 + 4 x 4e-4 = 2.6e-3 */
-    s.encoding[1 * 3 + WA_DOWN].max = 2.6001e-3;
-    s.encoding[1 * 3 + WA_DOWN].worst_row = 412;
-    expect(&s, "default", WA_VERDICT_ENCODING, "layer 1, down, row 412: row error 0.0026");
-    open_scene(&s, WA_BUCKET_QUANTIZED);
-    s.encoding[1 * 3 + WA_DOWN].max = 2.5999e-3;
-    expect(&s, "default", WA_VERDICT_MEASURED, NULL);
-    open_scene(&s, WA_BUCKET_QUANTIZED);
-    s.encoding[2 * 3 + WA_UP].p99 = s.encoding[2 * 3 + WA_UP].max = 1.1e-3; /* nominal is 1e-3 */
-    expect(&s, "default", WA_VERDICT_ENCODING, "layer 2, up: p99");
-    open_scene(&s, WA_BUCKET_QUANTIZED); /* a lossless copy */
-    for (size_t i = 0; i < LAYERS * WA_PROJECTION_COUNT; i++)
-        s.encoding[i].p99 = s.encoding[i].max = 0.0;
-    expect(&s, "default", WA_VERDICT_MEASURED, NULL);
+    static const struct {
+        wa_encoding_basis basis;
+        const char *what;
+    } rules[] = {{WA_BASIS_EQUALITY, "layer 1, down, row 412: 1 of 1000 rows are not the model's values"},
+                 {WA_BASIS_F16, "layer 1, down, row 412: 1 of 1000 rows hold values that no rounding to f16 gives"},
+                 {WA_BASIS_REENCODING, "layer 1, down, row 412: 1 of 1000 rows are not LARQL's encoding"}};
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        scene s;
+        open_scene(&s, WA_BUCKET_QUANTIZED);
+        wa_row_error *rows = &s.encoding[1 * 3 + WA_DOWN].rows;
+        rows->basis = rules[i].basis;
+        rows->unequal = 1;
+        rows->unequal_row = 412;
+        rows->unequal_error = 1e-5; /* however small */
+        expect(&s, "default", WA_VERDICT_ENCODING, rules[i].what);
+        open_scene(&s, WA_BUCKET_QUANTIZED); /* what was judged once: large errors of equal rows */
+        s.encoding[4].rows.max = 1.0;
+        s.encoding[4].rows.p99 = 0.5;
+        expect(&s, "default", WA_VERDICT_MEASURED, NULL);
+    }
+}
+
+/* A matrix of which no row is LARQL's, healthy but for what `change` does to it. */
+static wa_encoding_figure foreign_figure(wa_format format)
+{
+    return (wa_encoding_figure){.checked = true,
+                                .payload = WA_PAYLOAD_INTERLEAVED_Q4K,
+                                .format = format,
+                                .nominal_bound = 0.35,
+                                .rows = {.p50 = 0.08,
+                                         .p99 = 0.1,
+                                         .max = 0.2,
+                                         .basis = WA_BASIS_REENCODING,
+                                         .rows = 100,
+                                         .unequal = 100,
+                                         .unequal_row = 3,
+                                         .steps = 0.5,
+                                         .steps_row = 4,
+                                         .ratio = 1.0,
+                                         .gain = -0.008,
+                                         .row_gain = 0.02,
+                                         .row_gain_row = 5}};
+}
+
+static void another_encoder_has_limits_of_its_own(void)
+{
+    /* largest healthy, least that is found */
+    static const struct {
+        wa_format format;
+        double steps[2], ratio[2], gain[2], row_gain[2];
+    } table[] = {{WA_FORMAT_Q4_K, {0.55, 0.56}, {1.05, 1.06}, {0.015, -0.016}, {0.04, -0.041}},
+                 {WA_FORMAT_Q6_K, {0.55, 0.56}, {1.05, 1.06}, {0.015, -0.016}, {0.04, -0.041}},
+                 {WA_FORMAT_Q4_0, {0.70, 0.71}, {1.15, 1.16}, {0.030, -0.031}, {0.08, -0.081}},
+                 {WA_FORMAT_FP4, {0.55, 0.56}, {1.05, 1.06}, {0.025, -0.026}, {0.08, -0.081}},
+                 {WA_FORMAT_FP8, {0.55, 0.56}, {1.10, 1.11}, {0.025, -0.026}, {0.08, -0.081}}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        for (int bad = 0; bad < 2; bad++) {
+            for (int which = 0; which < 4; which++) {
+                wa_encoding_figure f = foreign_figure(table[i].format);
+                *(which == 0 ? &f.rows.steps : which == 1 ? &f.rows.ratio : which == 2 ? &f.rows.gain : &f.rows.row_gain) =
+                    which == 0   ? table[i].steps[bad]
+                    : which == 1 ? table[i].ratio[bad]
+                    : which == 2 ? table[i].gain[bad]
+                                 : table[i].row_gain[bad];
+                wa_encoding_finding found = wa_encoding_judge(&f, WA_ENCODER_NEAREST);
+                CU_ASSERT_EQUAL(found.faithful, bad == 0);
+                CU_ASSERT_EQUAL(found.rule, WA_ENCODING_RULE_FOREIGN);
+                CU_ASSERT(bad == 0 || found.statistic == (wa_encoding_statistic)(WA_ENCODING_STATISTIC_STEPS + which));
+                CU_ASSERT_EQUAL(bad != 0 && found.row < 0, bad != 0 && (which == 1 || which == 2));
+            }
+            wa_encoding_figure f = foreign_figure(table[i].format); /* the user says that codes are not nearest */
+            f.rows.steps = 3.0;
+            f.rows.ratio = 1.9;
+            CU_ASSERT(!wa_encoding_judge(&f, WA_ENCODER_NEAREST).faithful);
+            CU_ASSERT(wa_encoding_judge(&f, WA_ENCODER_COMPENSATING).faithful);
+            f.rows.ratio = 2.1;
+            CU_ASSERT(!wa_encoding_judge(&f, WA_ENCODER_COMPENSATING).faithful);
+        }
+}
+
+/* The wide limits are for matrices of which half the rows or more are not LARQL's, whatever the size of the errors. */
+static void most_rows_decide_which_limits_hold(void)
+{
+    wa_encoding_figure f = foreign_figure(WA_FORMAT_Q4_K);
+    f.rows.unequal = 50;
+    CU_ASSERT(wa_encoding_judge(&f, WA_ENCODER_NEAREST).faithful);
+    f.rows.unequal = 49;
+    wa_encoding_finding found = wa_encoding_judge(&f, WA_ENCODER_COMPENSATING);
+    CU_ASSERT(!found.faithful && found.rule == WA_ENCODING_RULE_REENCODING && found.row == 3 && found.value == 49.0);
+    f.rows.unequal = 0;
+    CU_ASSERT(wa_encoding_judge(&f, WA_ENCODER_NEAREST).faithful);
+    f.rows.basis = WA_BASIS_NONE; /* a damaged file: nothing passes that was held against nothing */
+    CU_ASSERT(!wa_encoding_judge(&f, WA_ENCODER_NEAREST).faithful);
 }
 
 static void the_worst_projection_is_named(void)
 {
     scene s;
     open_scene(&s, WA_BUCKET_EXACT);
-    s.encoding[0].max = 0.01;
-    s.encoding[2 * 3 + WA_UP].max = 0.5;
-    expect(&s, "default", WA_VERDICT_ENCODING, "layer 2, up");
+    for (size_t i = 0; i < LAYERS * WA_PROJECTION_COUNT; i += 7) {
+        s.encoding[i].rows.unequal = i == 7 ? 1 : 900;
+        s.encoding[i].rows.unequal_row = 11;
+        s.encoding[i].rows.unequal_error = i == 7 ? 0.5 : 0.01;
+    }
+    expect(&s, "default", WA_VERDICT_ENCODING, "layer 2, up, row 11");
     open_scene(&s, WA_BUCKET_EXACT);
-    s.encoding[0].max = 0.5;
-    s.encoding[4].max = NAN;
-    s.encoding[4].nonfinite = 3;
-    expect(&s, "default", WA_VERDICT_ENCODING,
-           "layer 1, up, row 7: stored values are no finite numbers, 3");
+    s.encoding[7].rows.unequal = 900;
+    s.encoding[4].rows.max = NAN;
+    s.encoding[4].rows.nonfinite = 3;
+    expect(&s, "default", WA_VERDICT_ENCODING, "layer 1, up, row 7: stored values are no finite numbers, 3");
 }
 
 static void nan_in_the_encoding_never_passes(void)
 {
-    for (int which = 0; which < 4; which++) {
+    for (int which = 0; which < 8; which++) {
         scene s;
         open_scene(&s, WA_BUCKET_FP4);
         wa_encoding_figure *f = &s.encoding[5];
-        if (which == 3)
-            f->nonfinite = 1;
+        if (which >= 3)
+            *f = foreign_figure(WA_FORMAT_FP4);
+        double *const figures[] = {&f->rows.max,   &f->rows.p99,   NULL,          &f->rows.steps,
+                                   &f->rows.ratio, &f->rows.gain, &f->rows.row_gain, &f->rows.ratio};
+        if (which == 2)
+            f->rows.nonfinite = 1;
         else
-            *(which == 0 ? &f->max : which == 1 ? &f->p99 : &f->nominal_bound) = NAN;
+            *figures[which] = which == 7 ? INFINITY : NAN;
         expect(&s, "default", WA_VERDICT_ENCODING, "layer 1, down");
-        open_scene(&s, WA_BUCKET_FP4); /* unless the projection was not checked */
-        s.encoding[5] = (wa_encoding_figure){.max = NAN, .p99 = NAN, .nominal_bound = NAN};
-        expect(&s, "default", WA_VERDICT_MEASURED, NULL);
     }
 }
 
@@ -434,7 +519,7 @@ static void all_that_hold_are_listed_most_severe_first(void)
     s.label[0] = WA_LABEL_EXACT;
     s.summary.nonfinite = 1;
     s.summary.first_nonfinite = (wa_extreme){NAN, 0, 0};
-    s.encoding[0].max = NAN;
+    s.encoding[0].rows.max = NAN;
     s.summary.max_kernel.value = 1.0;
     s.summary.all.min_cos.value = 0.5;
     s.summary.all.max_rel_l2.value = 0.9;
@@ -499,7 +584,7 @@ static void the_built_in_sets_are_those_of_the_design(void)
     CU_ASSERT(row->near_tie == 0.02 && row->dp_prompt_count == 0);
     CU_ASSERT(!set->bucket[WA_BUCKET_QUANTIZED].present && !set->bucket[WA_BUCKET_FP4].present);
     CU_ASSERT(!set->bucket[WA_BUCKET_APPROXIMATE].present && set->warning == NULL);
-    CU_ASSERT(set->encoding_factor == 4.0 && set->kernel == 1e-5);
+    CU_ASSERT(set->encoder == WA_ENCODER_NEAREST && set->kernel == 1e-5);
 
     static const double larql[3][3] = {
         {0.99999, 1e-2, 5e-3}, {0.99, 5e-1, 5e-2}, {0.98, 1e-2, 5e-2}};
@@ -557,7 +642,7 @@ static void expect_round_trip(const char *name, int except)
     write_file(text);
     wa_bounds *after = bounds_of(arena, PATH);
     CU_ASSERT_STRING_EQUAL(after->name, PATH);
-    CU_ASSERT(after->encoding_factor == before->encoding_factor && after->kernel == before->kernel);
+    CU_ASSERT(after->encoder == before->encoder && after->kernel == before->kernel);
     for (int b = 0; b < WA_BUCKET_COUNT; b++) {
         wa_bound expected = before->bucket[b];
         if (b == except)
@@ -571,13 +656,26 @@ static void printed_sets_can_be_opened_again(void)
 {
     expect_round_trip("default", -1);
     expect_round_trip("larql", WA_BUCKET_FP4);
-    write_file("encoding_factor: 5.5\nkernel: 3e-6\nquantized: {cos: 0.97, rel_l2: 0.25, dp: 0.1, "
+    write_file("encoder: compensating\nkernel: 3e-6\nquantized: {cos: 0.97, rel_l2: 0.25, dp: 0.1, "
                "dp_prompts: "
                "[\"a\\\"b\\\\c\", \"it's\", \"x\\ty\"], near_tie: 0.3, mean_kl: 0.1, p99_kl: "
                "0.3333333333333333, "
                "flip_rate: 0.05, ppl_ratio: 1.02}\napproximate: {near_tie: 1}\n");
     expect_round_trip(PATH, -1);
     CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
+static void a_factor_of_earlier_versions_is_told_to_have_no_effect(void)
+{
+    wa_arena *arena;
+    wa_error err = {0};
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    write_file("encoding_factor: 5.5\n");
+    wa_bounds *set = bounds_of(arena, PATH);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(set->warning);
+    CU_ASSERT_PTR_NOT_NULL(strstr(set->warning, "encoding_factor has no effect"));
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+    wa_arena_close(arena);
 }
 
 static void a_file_replaces_what_it_names(void)
@@ -591,7 +689,7 @@ static void a_file_replaces_what_it_names(void)
     CU_ASSERT(row->present && row->cos == 0.99 && row->dp == 0.1 && isnan(row->rel_l2));
     CU_ASSERT(isnan(row->near_tie) && row->dp_prompt_count == 2);
     CU_ASSERT_STRING_EQUAL(row->dp_prompts[1], "code");
-    CU_ASSERT(!set->bucket[WA_BUCKET_EXACT].present && set->encoding_factor == 4.0);
+    CU_ASSERT(!set->bucket[WA_BUCKET_EXACT].present && set->encoder == WA_ENCODER_NEAREST);
     scene s;
     open_scene(&s, WA_BUCKET_QUANTIZED); /* no near_tie: flips are not judged */
     s.match[0] = 0;
@@ -651,6 +749,7 @@ static void damaged_files_are_refused_in_one_line(void)
         {"- exact\n", "SEQUENCE"},
         {"encoding_factor: many\n", "encoding_factor"},
         {"encoding_factor: 0\n", "encoding_factor"},
+        {"encoder: gptq\n", "'nearest' or 'compensating'"},
         {"kernel: -1\n", "kernel"},
         {"exact: &a {cos: 0.9}\nfp4: *a\n", "alias"},
         {"exact: {cos: 0.9}\n---\nexact: {cos: 0.1}\n", "document"},
@@ -875,7 +974,9 @@ WA_SUITE("verdict", WA_CASE(a_healthy_case_passes), WA_CASE(a_bucket_without_a_r
          WA_CASE(a_case_that_did_not_run_says_why),
          WA_CASE(a_wrong_label_names_layer_prompt_and_labels),
          WA_CASE(what_is_no_number_fails_in_every_bucket),
-         WA_CASE(a_wrong_row_is_an_encoding_error), WA_CASE(the_worst_projection_is_named),
+         WA_CASE(a_wrong_row_is_an_encoding_error), WA_CASE(another_encoder_has_limits_of_its_own),
+         WA_CASE(most_rows_decide_which_limits_hold), WA_CASE(the_worst_projection_is_named),
+         WA_CASE(a_factor_of_earlier_versions_is_told_to_have_no_effect),
          WA_CASE(nan_in_the_encoding_never_passes), WA_CASE(a_kernel_error_fails_in_every_bucket),
          WA_CASE(what_nobody_looked_at_is_unchecked),
          WA_CASE(sampled_pairs_without_a_figure_are_no_evidence_for_a_kernel),

@@ -1,0 +1,216 @@
+/* How far weights lie from the values stored for them, in steps of the stored scales: what an encoder
+ * that takes the nearest level keeps to a half. */
+#include "codec/coders.h"
+#include "codec/e4m3.h"
+#include "codec/k_scales.h"
+#include "codec/quantise.h"
+#include "codec/simd.h"
+
+#include <assert.h>
+
+/* Elements that share a scale: value = code * scale - min, codes from low to high. */
+typedef struct run {
+    float scale, min;
+    float low, high;
+    float finest; /* of the steps that the format could have stored: where scale is 0 it was rounded to that */
+    float slack;  /* steps by which a scale's own rounding, where it is subnormal, moves the last level */
+} run;
+
+/* The least f16, and the least normal one. */
+static const float HALF_LEAST = 0x1p-24F, HALF_NORMAL = 0x1p-14F;
+
+/* A scale that is a subnormal f16 is itself off by up to 2^-24, truncated: `levels` times as much at the end. */
+static float slack_of(float d, float levels)
+{
+    float size = fabsf(d);
+    return size > 0.0F && size < HALF_NORMAL ? levels * HALF_LEAST / size : 0.0F;
+}
+
+/* The largest |x - code|, x being the weight in codes; beyond the range it is the end. */
+WA_CLONES static float farthest(const float *restrict weights, const float *restrict codes, size_t n,
+                                const run *of)
+{
+    int32_t most = 0;
+    float inverse = 1.0F / of->scale, min = of->min, low = of->low, high = of->high;
+    for (size_t i = 0; i < n; i++) {
+        float x = (weights[i] + min) * inverse;
+        x = x > low ? x : low;
+        x = x < high ? x : high;
+        int32_t key = wa_positive_key(wa_bits_of(x - codes[i]) & 0x7fffffffU);
+        most = key > most ? key : most;
+    }
+    return wa_float_of_key(most);
+}
+
+/* No step at all: every weight has the value -min. Half of the range that the finest step spans would have been
+ * rounded to it. */
+static float farthest_of_none(const float *weights, size_t n, const run *of)
+{
+    float most = 0.0F;
+    for (size_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(weights[i] + of->min));
+    return most / ((of->high - of->low) * of->finest);
+}
+
+static float steps_of(const float *weights, const float *codes, size_t n, const run *of)
+{
+    float most = of->scale == 0.0F ? farthest_of_none(weights, n, of)
+                                   : farthest(weights, codes, n, of);
+    return most > of->slack ? most - of->slack : 0.0F;
+}
+
+static float finest_of(float d)
+{
+    return d == 0.0F ? HALF_LEAST : fabsf(d);
+}
+
+static float steps_Q4_0(const uint8_t *src, const float *weights)
+{
+    enum { BLOCK = 32 };
+    int8_t q[BLOCK];
+    float codes[BLOCK], d;
+    wa_q4_0_split(src, 1, q, &d);
+    for (size_t i = 0; i < BLOCK; i++)
+        codes[i] = q[i];
+    run of = {.scale = d, .low = -8, .high = 7, .finest = HALF_LEAST, .slack = slack_of(d, 8)};
+    return steps_of(weights, codes, BLOCK, &of);
+}
+
+static float steps_Q4_K(const uint8_t *src, const float *weights)
+{
+    enum { SUBS = WA_K_BLOCK / WA_K_SUB };
+    float scales[SUBS], mins[SUBS], codes[WA_K_SUB], most = 0.0F;
+    float d = wa_load_f16(src), dmin = wa_load_f16(src + 2);
+    wa_k_expand(src + 4, d, dmin, scales, mins);
+    for (int j = 0; j < SUBS; j++) {
+        for (int i = 0; i < WA_K_SUB; i++)
+            codes[i] = (float)wa_k_nibble(src + 16, j * WA_K_SUB + i);
+        run of = {.scale = scales[j], .min = mins[j], .high = 15, .finest = finest_of(d)};
+        if (scales[j] != 0.0F) /* the last level moves with d, all of them with dmin */
+            of.slack = slack_of(d, 15) + slack_of(dmin, mins[j] / scales[j]);
+        most = fmaxf(most, steps_of(weights + j * WA_K_SUB, codes, WA_K_SUB, &of));
+    }
+    return most;
+}
+
+static float steps_Q6_K(const uint8_t *src, const float *weights)
+{
+    enum { BLOCK = 256, SUB = 16 };
+    const uint8_t *ql = src, *qh = src + BLOCK / 2, *sc = qh + BLOCK / 4;
+    float d = wa_load_f16(sc + BLOCK / SUB), codes[SUB], most = 0.0F;
+    for (int j = 0; j < BLOCK / SUB; j++) {
+        for (int l = 0; l < SUB; l++) {
+            int i = j * SUB + l;
+            codes[l] = (float)((ql[i / 2] >> 4 * (i % 2) & 15) | (qh[i / 4] >> 2 * (i % 4) & 3) << 4) - 32;
+        }
+        run of = {.scale = d * (float)(int8_t)sc[j],
+                  .low = -32,
+                  .high = 31,
+                  .finest = finest_of(d),
+                  .slack = slack_of(d, 32)};
+        most = fmaxf(most, steps_of(weights + j * SUB, codes, SUB, &of));
+    }
+    return most;
+}
+
+/*
+ * Levels that are floats themselves lie unevenly: a magnitude's place among them is its code, and a fraction of the
+ * way to the next. Above `normal` a code is an exponent and `bits` of the mantissa, below it a multiple of `tiny`.
+ */
+typedef struct levels {
+    float normal, tiny, most;
+    int bits;
+    float first; /* the exponent and mantissa of `normal` as an integer, less its code */
+} levels;
+static const levels E2M1 = {.normal = 1.0F, .tiny = 0.5F, .most = 6.0F, .bits = 1, .first = 252.0F};
+static const levels E4M3 = {.normal = 0x1p-6F, .tiny = 0x1p-9F, .most = 448.0F, .bits = 3, .first = 960.0F};
+
+/* The largest difference of place between weights over their unit and codes, whose lower bits are a place and whose
+ * highest is the sign. */
+WA_CLONES static float farthest_place(const float *restrict weights, const uint8_t *restrict codes, size_t n,
+                                      float unit, const levels *of)
+{
+    int32_t most = 0;
+    float inverse = 1.0F / unit, per_tiny = 1.0F / of->tiny;
+    float per_bits = 1.0F / (float)(1 << (23 - of->bits));
+    for (size_t i = 0; i < n; i++) {
+        float x = weights[i] * inverse, size = fabsf(x);
+        size = size < of->most ? size : of->most;
+        float place = (float)(int32_t)wa_bits_of(size) * per_bits - of->first;
+        place = size < of->normal ? size * per_tiny : place;
+        place = x < 0.0F ? -place : place;
+        float stored = (float)(codes[i] & 127);
+        stored = (codes[i] & 128) != 0 ? -stored : stored;
+        int32_t key = wa_positive_key(wa_bits_of(place - stored) & 0x7fffffffU);
+        most = key > most ? key : most;
+    }
+    return wa_float_of_key(most);
+}
+
+/* Zeros stored since the unit was: below `lost` it had to be. */
+static float steps_of_zeros(const float *weights, size_t n, float lost)
+{
+    return 0.5F * wa_max_abs(weights, n) / lost;
+}
+
+static float steps_FP4(const uint8_t *src, const float *weights)
+{
+    enum { BLOCK = 256, SUB = 32 };
+    float scale = wa_e4m3_decode(src[BLOCK / 2 + BLOCK / SUB]), most = 0.0F;
+    if (scale == 0.0F)
+        return steps_of_zeros(weights, BLOCK, 0x1p-9F);
+    for (int s = 0; s < BLOCK / SUB; s++) {
+        uint8_t codes[SUB];
+        float unit = wa_e4m3_decode(src[BLOCK / 2 + s]) * scale / 6.0F;
+        for (int l = 0; l < SUB; l++) {
+            int i = s * SUB + l, code = src[i / 2] >> 4 * (i % 2) & 15;
+            codes[l] = (uint8_t)((code & 7) | (code & 8) << 4);
+        }
+        float own = unit == 0.0F ? steps_of_zeros(weights + s * SUB, SUB, 0x1p-9F * scale)
+                                 : farthest_place(weights + s * SUB, codes, SUB, unit, &E2M1);
+        most = fmaxf(most, own);
+    }
+    return most;
+}
+
+static float steps_FP8(const uint8_t *src, const float *weights)
+{
+    enum { BLOCK = 256 };
+    float scale = wa_e4m3_decode(src[BLOCK]);
+    if (scale == 0.0F)
+        return steps_of_zeros(weights, BLOCK, 0x1p-9F);
+    return farthest_place(weights, src, BLOCK, scale, &E4M3);
+}
+
+static float steps_of_block(wa_format format, const uint8_t *src, const float *weights)
+{
+    switch (format) {
+    case WA_FORMAT_Q4_0:
+        return steps_Q4_0(src, weights);
+    case WA_FORMAT_Q4_K:
+        return steps_Q4_K(src, weights);
+    case WA_FORMAT_Q6_K:
+        return steps_Q6_K(src, weights);
+    case WA_FORMAT_FP4:
+        return steps_FP4(src, weights);
+    default:
+        assert(format == WA_FORMAT_FP8);
+        return steps_FP8(src, weights);
+    }
+}
+
+float wa_row_steps(wa_format format, const uint8_t *row, const float *weights, size_t cols)
+{
+    const wa_format_info *info = wa_format_get(format);
+    size_t width = info->block_elements, whole = cols / width, rest = cols % width;
+    float most = 0.0F;
+    for (size_t b = 0; b < whole; b++)
+        most = fmaxf(most, steps_of_block(format, row + b * info->block_bytes, weights + b * width));
+    if (rest > 0) { /* the padding is nobody's weight: there the stored value stands for it */
+        float last[WA_BLOCK_MAX];
+        info->decode(row + whole * info->block_bytes, 1, last);
+        memcpy(last, weights + whole * width, rest * sizeof *last);
+        most = fmaxf(most, steps_of_block(format, row + whole * info->block_bytes, last));
+    }
+    return most;
+}

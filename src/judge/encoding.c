@@ -1,0 +1,201 @@
+/* Limits and judgement of ENCODING. doc/encoding.md has the measurements behind the limits. */
+#include "judge/encoding.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *wa_encoder_word(wa_encoder encoder)
+{
+    static const char *const words[] = {
+#define ENCODER_WORD(id, word, meaning) [WA_ENCODER_##id] = (word),
+        WA_ENCODER_LIST(ENCODER_WORD)
+#undef ENCODER_WORD
+    };
+    return words[encoder];
+}
+
+bool wa_encoder_parse(const char *word, wa_encoder *out)
+{
+    for (int e = 0; e < WA_ENCODER_COUNT; e++)
+        if (strcmp(word, wa_encoder_word((wa_encoder)e)) == 0) {
+            *out = (wa_encoder)e;
+            return true;
+        }
+    return false;
+}
+
+const char *wa_encoding_rule_word(wa_encoding_rule rule)
+{
+    static const char *const words[] = {
+#define RULE_WORD(id, word) [WA_ENCODING_RULE_##id] = (word),
+        WA_ENCODING_RULE_LIST(RULE_WORD)
+#undef RULE_WORD
+    };
+    return words[rule];
+}
+
+const char *wa_encoding_statistic_word(wa_encoding_statistic statistic)
+{
+    static const char *const words[] = {
+#define STATISTIC_WORD(id, word) [WA_ENCODING_STATISTIC_##id] = (word),
+        WA_ENCODING_STATISTIC_LIST(STATISTIC_WORD)
+#undef STATISTIC_WORD
+    };
+    return words[statistic];
+}
+
+/* --- Limits ---------------------------------------------------------------------------------- */
+
+/* Of a matrix that another encoder than LARQL's made: the largest |value| of each statistic. */
+typedef struct limits {
+    double steps, ratio, gain, row_gain;
+} limits;
+
+/*
+ * Codes of nearest levels keep `steps` to 0.5 (a half and rounding); Q4_0 to 0.63 where the scale is refitted after the
+ * codes are chosen. Largest healthy values measured: ratio 1.002 (Q4_K), 0.97 (Q6_K), 1.07 (Q4_0), 1.002 (FP4), 1.033
+ * (FP8); gain 0.0084, 0.0005, 0.0193, 0.0106, 0.0086; of a row 0.021, 0.019, 0.038, 0.034, 0.041.
+ */
+static limits limits_of(wa_format format)
+{
+    switch (format) {
+    case WA_FORMAT_Q4_0:
+        return (limits){.steps = 0.70, .ratio = 1.15, .gain = 0.030, .row_gain = 0.08};
+    case WA_FORMAT_FP4:
+        return (limits){.steps = 0.55, .ratio = 1.05, .gain = 0.025, .row_gain = 0.08};
+    case WA_FORMAT_FP8:
+        return (limits){.steps = 0.55, .ratio = 1.10, .gain = 0.025, .row_gain = 0.08};
+    default: /* Q4_K and Q6_K */
+        return (limits){.steps = 0.55, .ratio = 1.05, .gain = 0.015, .row_gain = 0.04};
+    }
+}
+
+/* Codes that are no nearest levels: any distance, and an error that may double, without a change of length. */
+static limits widen(limits l)
+{
+    l.steps = INFINITY;
+    l.ratio = 2.0;
+    return l;
+}
+
+/* --- Judgement ------------------------------------------------------------------------------- */
+
+static bool is_number(const wa_row_error *rows)
+{
+    return rows->nonfinite == 0 && isfinite(rows->max) && isfinite(rows->p99);
+}
+
+/* Rows that the rule does not give. By the nominal error, so that a wrong row is worse than a wrong bit. */
+static wa_encoding_finding unequal(const wa_encoding_figure *figure, wa_encoding_rule rule)
+{
+    const wa_row_error *rows = &figure->rows;
+    wa_encoding_finding found = {.faithful = rows->unequal == 0,
+                                 .rule = rule,
+                                 .statistic = WA_ENCODING_STATISTIC_UNEQUAL,
+                                 .value = (double)rows->unequal,
+                                 .row = rows->unequal_row};
+    if (!found.faithful)
+        found.excess = 1.0 + rows->unequal_error / figure->nominal_bound;
+    if (isnan(found.excess))
+        found.excess = INFINITY;
+    return found;
+}
+
+/* The statistic nearest to its limit, or farthest beyond. */
+static wa_encoding_finding foreign(const wa_encoding_figure *figure, wa_encoder encoder)
+{
+    const wa_row_error *rows = &figure->rows;
+    limits l = limits_of(figure->format);
+    if (encoder == WA_ENCODER_COMPENSATING)
+        l = widen(l);
+    const struct {
+        wa_encoding_statistic statistic;
+        double value, limit;
+        int32_t row;
+    } tests[] = {{WA_ENCODING_STATISTIC_STEPS, rows->steps, l.steps, rows->steps_row},
+                 {WA_ENCODING_STATISTIC_RATIO, rows->ratio, l.ratio, -1},
+                 {WA_ENCODING_STATISTIC_GAIN, rows->gain, l.gain, -1},
+                 {WA_ENCODING_STATISTIC_ROW_GAIN, rows->row_gain, l.row_gain, rows->row_gain_row}};
+    wa_encoding_finding found = {.rule = encoder == WA_ENCODER_COMPENSATING ? WA_ENCODING_RULE_COMPENSATING
+                                                                            : WA_ENCODING_RULE_FOREIGN,
+                                 .excess = -1.0};
+    for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
+        double excess = fabs(tests[i].value) / tests[i].limit;
+        if (isnan(excess))
+            excess = INFINITY;
+        if (excess <= found.excess)
+            continue;
+        found.excess = excess;
+        found.statistic = tests[i].statistic;
+        found.value = tests[i].value;
+        found.limit = tests[i].limit;
+        found.row = tests[i].row;
+    }
+    found.faithful = found.excess <= 1.0;
+    return found;
+}
+
+wa_encoding_finding wa_encoding_judge(const wa_encoding_figure *figure, wa_encoder encoder)
+{
+    const wa_row_error *rows = &figure->rows;
+    if (!figure->checked)
+        return (wa_encoding_finding){.faithful = true, .row = -1};
+    if (!is_number(rows))
+        return (wa_encoding_finding){.statistic = WA_ENCODING_STATISTIC_NON_FINITE,
+                                     .value = (double)rows->nonfinite,
+                                     .excess = INFINITY,
+                                     .row = rows->worst_row};
+    switch (rows->basis) {
+    case WA_BASIS_EQUALITY:
+        return unequal(figure, WA_ENCODING_RULE_EQUALITY);
+    case WA_BASIS_F16:
+        return unequal(figure, WA_ENCODING_RULE_F16);
+    case WA_BASIS_REENCODING:
+        /* The limit follows from how many rows are equal, never from how large the errors are: else a fault in every
+         * row would earn itself the wide limits. */
+        if (rows->unequal < rows->rows - rows->unequal || rows->unequal == 0)
+            return unequal(figure, WA_ENCODING_RULE_REENCODING);
+        return foreign(figure, encoder);
+    default: /* nothing says what to hold it against */
+        return (wa_encoding_finding){.excess = INFINITY, .row = -1};
+    }
+}
+
+/* --- Words ----------------------------------------------------------------------------------- */
+
+static wa_status explain_unequal(const wa_encoding_figure *figure, const wa_encoding_finding *finding, wa_arena *arena,
+                                 char **out, wa_error *err)
+{
+    static const char *const ends[] = {[WA_ENCODING_RULE_EQUALITY] = "are not the model's values",
+                                       [WA_ENCODING_RULE_F16] = "hold values that no rounding to f16 gives",
+                                       [WA_ENCODING_RULE_REENCODING] =
+                                           "are not LARQL's encoding of the model's, as the others are"};
+    const wa_row_error *rows = &figure->rows;
+    return wa_arena_print(arena, out, err, "%zu of %zu rows %s; its row error is %.3g", rows->unequal, rows->rows,
+                          ends[finding->rule], rows->unequal_error);
+}
+
+wa_status wa_encoding_explain(const wa_encoding_figure *figure, const wa_encoding_finding *finding, wa_arena *arena,
+                              char **out, wa_error *err)
+{
+    switch (finding->statistic) {
+    case WA_ENCODING_STATISTIC_NON_FINITE:
+        return wa_arena_print(arena, out, err, "stored values are no finite numbers, %zu in the projection",
+                              figure->rows.nonfinite);
+    case WA_ENCODING_STATISTIC_UNEQUAL:
+        return explain_unequal(figure, finding, arena, out, err);
+    case WA_ENCODING_STATISTIC_STEPS:
+        return wa_arena_print(arena, out, err,
+                              "a weight lies %.3g steps from its stored value, above %.3g for another encoder's",
+                              finding->value, finding->limit);
+    case WA_ENCODING_STATISTIC_RATIO:
+        return wa_arena_print(arena, out, err, "the error is %.4g times that of LARQL's encoder, above %.4g",
+                              finding->value, finding->limit);
+    case WA_ENCODING_STATISTIC_GAIN:
+    case WA_ENCODING_STATISTIC_ROW_GAIN:
+        return wa_arena_print(arena, out, err, "its length is off by %+.3g of the model's, beyond %.3g",
+                              finding->value, finding->limit);
+    default:
+        return wa_arena_print(arena, out, err, "nothing says what its rows were held against");
+    }
+}

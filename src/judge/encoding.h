@@ -1,0 +1,79 @@
+/* ENCODING: is what a payload stores a faithful encoding of the model's rows? Limits and judgement; doc/encoding.md. */
+#ifndef WALKAUDIT_JUDGE_ENCODING_H
+#define WALKAUDIT_JUDGE_ENCODING_H
+
+#include "path/path.h"
+
+/** Measured figures of one projection in the payload that the case reads; checked = false: the model's own, or check off. */
+typedef struct wa_encoding_figure {
+    bool checked;
+    wa_payload payload;
+    wa_format format;
+    double nominal_bound; /* of p99; reported only, as are p50, p99 and max */
+    wa_row_error rows;
+} wa_encoding_figure;
+
+/* X(id, word, meaning): what the user says of the encoder; bounds key `encoder`. */
+#define WA_ENCODER_LIST(X)                                                               \
+    X(NEAREST, "nearest", "codes are the nearest levels")                                \
+    X(COMPENSATING, "compensating", "codes make up for each other's errors, as GPTQ's do")
+typedef enum wa_encoder {
+#define WA_ENCODER_ENUM(id, word, meaning) WA_ENCODER_##id,
+    WA_ENCODER_LIST(WA_ENCODER_ENUM)
+#undef WA_ENCODER_ENUM
+    WA_ENCODER_COUNT
+} wa_encoder;
+const char *wa_encoder_word(wa_encoder encoder);
+bool wa_encoder_parse(const char *word, wa_encoder *out);
+
+/* X(id, word): which rule held. */
+#define WA_ENCODING_RULE_LIST(X)                                                         \
+    X(NONE, "none")                 /* nothing was checked */                            \
+    X(EQUALITY, "equality")         /* f32: every value is the model's */                \
+    X(F16, "f16_neighbours")        /* every value is what some rounding to f16 gives */ \
+    X(REENCODING, "re-encoding")    /* most rows are LARQL's encoding: so must be the others */ \
+    X(FOREIGN, "foreign_limits")    /* another encoder, of nearest levels */             \
+    X(COMPENSATING, "compensating_limits") /* another, of any levels: the user says so */
+typedef enum wa_encoding_rule {
+#define WA_ENCODING_RULE_ENUM(id, word) WA_ENCODING_RULE_##id,
+    WA_ENCODING_RULE_LIST(WA_ENCODING_RULE_ENUM)
+#undef WA_ENCODING_RULE_ENUM
+    WA_ENCODING_RULE_COUNT
+} wa_encoding_rule;
+const char *wa_encoding_rule_word(wa_encoding_rule rule);
+
+/* X(id, word): which statistic came nearest to its limit, or beyond. */
+#define WA_ENCODING_STATISTIC_LIST(X)                                                    \
+    X(NONE, "none")                                                                      \
+    X(NON_FINITE, "non_finite") /* stored values that are no numbers */                  \
+    X(UNEQUAL, "unequal_rows")  /* rows that the rule does not give */                   \
+    X(STEPS, "steps")                                                                    \
+    X(RATIO, "ratio")                                                                    \
+    X(GAIN, "gain")                                                                      \
+    X(ROW_GAIN, "row_gain")
+typedef enum wa_encoding_statistic {
+#define WA_ENCODING_STATISTIC_ENUM(id, word) WA_ENCODING_STATISTIC_##id,
+    WA_ENCODING_STATISTIC_LIST(WA_ENCODING_STATISTIC_ENUM)
+#undef WA_ENCODING_STATISTIC_ENUM
+    WA_ENCODING_STATISTIC_COUNT
+} wa_encoding_statistic;
+const char *wa_encoding_statistic_word(wa_encoding_statistic statistic);
+
+/** What was found of one projection. */
+typedef struct wa_encoding_finding {
+    bool faithful;
+    wa_encoding_rule rule;
+    wa_encoding_statistic statistic;
+    double value, limit; /* of the statistic; unfaithful: |value| > limit, or NaN */
+    double excess;       /* orders findings: up to 1 faithful, infinite for what is no number */
+    int32_t row;         /* where it was seen; -1 = the matrix as a whole */
+} wa_encoding_finding;
+
+/** Pure. NaN is never faithful. An unchecked figure is faithful, with rule NONE. */
+wa_encoding_finding wa_encoding_judge(const wa_encoding_figure *figure, wa_encoder encoder);
+
+/** What is wrong, one clause without layer, projection and row; for a finding that is not faithful. Arena. */
+WA_CHECKED wa_status wa_encoding_explain(const wa_encoding_figure *figure, const wa_encoding_finding *finding,
+                                         wa_arena *arena, char **out, wa_error *err);
+
+#endif
