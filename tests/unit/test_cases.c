@@ -420,6 +420,34 @@ static void a_finite_k_is_named_and_approximate(void)
     wa_arena_close(x.arena);
 }
 
+/* What it claims to compute is what it reads; the kernel that runs stays its own. */
+static void an_external_kernel_reads_what_it_is_like(void)
+{
+    static const wa_path_request requests[] = {
+        {.path = "external", .k = WA_K_ALL, .library = "l.so", .name = "plain"},
+        {.path = "external", .k = 512, .library = "l.so", .name = "a", .like = "sparse_serial"},
+        {.path = "external", .k = WA_K_ALL, .library = "l.so", .name = "b", .like = "exact", .kernel_tolerance = 0.1},
+        {.path = "sparse_serial", .k = 512},
+    };
+    fixture x;
+    open_fixture(&x);
+    put_features(&x);
+    WA_MUST(build(&x, requests, 4, true), &err);
+    const wa_case *c = x.cases.items;
+    CU_ASSERT_PTR_NULL(wa_case_oracle(&c[0]));
+    CU_ASSERT(c[0].source[WA_GATE].from_model && c[0].kernel_tolerance == 0.0);
+    CU_ASSERT_EQUAL(memcmp(c[1].source, c[3].source, sizeof c[1].source), 0);
+    CU_ASSERT_EQUAL(wa_case_oracle(&c[1])->kernel, WA_LABEL_SPARSE_SERIAL);
+    CU_ASSERT_EQUAL(wa_case_oracle(&c[1])->k, 512);
+    CU_ASSERT_EQUAL(c[1].kernel_tolerance, WA_FOREIGN_TOLERANCE);
+    CU_ASSERT(c[2].source[WA_GATE].from_model && !c[2].source[WA_DOWN].from_model);
+    CU_ASSERT_EQUAL(c[2].kernel_tolerance, 0.1);
+    for (size_t i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(c[i].kernel, WA_LABEL_EXTERNAL);
+    CU_ASSERT_PTR_EQUAL(wa_case_oracle(&c[3]), &c[3]);
+    wa_arena_close(x.arena);
+}
+
 static void check_refused(wa_path_request request, bool required, const char *part)
 {
     fixture x;
@@ -438,6 +466,13 @@ static void a_job_is_told_what_it_cannot_ask(void)
                   "one of library and file");
     check_refused((wa_path_request){.path = "external", .k = WA_K_ALL, .library = "l.so", .bucket = "good"},
                   false, "'good'");
+    check_refused((wa_path_request){.path = "external", .k = WA_K_ALL, .library = "l.so", .like = "external"}, false,
+                  "like 'external' is no walk path");
+    check_refused((wa_path_request){.path = "external", .k = 5, .library = "l.so", .like = "exact"}, false, "k = 5");
+    check_refused((wa_path_request){.path = "external", .k = 5, .library = "l.so"}, false, "needs like");
+    check_refused((wa_path_request){.path = "external", .k = WA_K_ALL, .library = "l.so", .like = "interleaved"}, true,
+                  "like 'interleaved': interleaved.bin is missing");
+    check_refused((wa_path_request){.path = "full_mmap", .k = WA_K_ALL, .like = "exact"}, false, "external");
     check_refused((wa_path_request){.path = "sparse", .k = 5}, false, "k = 5");
     check_refused((wa_path_request){.path = "sparse_serial", .k = 0}, false, "at least 1");
     check_refused((wa_path_request){.path = "full_mmap", .k = WA_K_ALL, .bucket = "exact"}, false,
@@ -596,7 +631,8 @@ WA_SUITE("cases", WA_CASE(feature_files_run_sparse_full_mmap_and_exact),
          WA_CASE(fp4_beside_feature_files_leaves_sparse_exact),
          WA_CASE(an_ungated_model_takes_the_loop_and_its_up_rows_from_the_gate_file),
          WA_CASE(zero_features_leave_every_case_not_run),
-         WA_CASE(a_finite_k_is_named_and_approximate), WA_CASE(a_job_is_told_what_it_cannot_ask),
+         WA_CASE(a_finite_k_is_named_and_approximate), WA_CASE(an_external_kernel_reads_what_it_is_like),
+         WA_CASE(a_job_is_told_what_it_cannot_ask),
          WA_CASE(a_path_of_the_job_must_run_on_one_vindex_and_no_more),
          WA_CASE(a_name_used_twice_is_refused),
          WA_CASE(a_vindex_of_another_model_is_named_with_both_numbers),
