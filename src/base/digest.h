@@ -1,4 +1,4 @@
-/* SHA-256 of bytes as they pass, for checksums in index.json. */
+/* SHA-256 of bytes as they pass, for checksums in index.json; and a faster digest, to know bytes again. */
 #ifndef WALKAUDIT_BASE_DIGEST_H
 #define WALKAUDIT_BASE_DIGEST_H
 
@@ -18,7 +18,12 @@ WA_CHECKED wa_status wa_digest_finish(wa_digest *digest, char out[WA_SHA256_HEX]
 /** Free; allowed on a zeroed digest. */
 void wa_digest_close(wa_digest *digest);
 
-/** The first 16 bytes of the SHA-256 of bytes, as two numbers: enough to tell one file's bytes from another's. */
+/**
+ * A digest of 128 bits that costs a fifth of a SHA-256: GMAC, that is AES-128-GCM of nothing with the bytes as associated data,
+ * under the key "walkaudit digest" and a nonce of zeros. As two numbers, big-endian. Two contents that differ by chance have
+ * one digest with a probability below 2^-100; since the key is known, a forger could make such a pair: against forgers there is
+ * SHA-256.
+ */
 typedef struct wa_short_digest {
     int64_t high, low;
 } wa_short_digest;

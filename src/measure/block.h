@@ -95,7 +95,7 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(obs_topk_overlap, WA_CA, WA_F64, "1", "Jaccard index of both top 5, at every position") \
     X(obs_next_logprob, WA_CA, WA_F64, "nat", "case's log-probability of the text's next token; NaN at a prompt's last position") \
     X(obs_next_prob_delta, WA_CA, WA_F64, "1", "case's less reference's probability of the text's next token") \
-    X(payload_digest_high, WA_VYLJ, WA_I64, "1", "bytes 0 to 7 of the SHA-256 of the projection's stored bytes, big-endian; 0 where row_err_checked is") \
+    X(payload_digest_high, WA_VYLJ, WA_I64, "1", "bytes 0 to 7 of the GMAC of the projection's stored bytes, big-endian; 0 where row_err_checked is") \
     X(payload_digest_low, WA_VYLJ, WA_I64, "1", "bytes 8 to 15 of the same") \
     X(row_err_p50, WA_VYLJ, WA_F64, "1", "median row error of the stored projection over the larger of the row's norm and the RMS row norm") \
     X(row_err_p99, WA_VYLJ, WA_F64, "1", "99th percentile of the same")                   \

@@ -136,7 +136,7 @@ WA_CHECKED wa_status wa_part_write(const char *result_path, size_t batch, const 
 WA_CHECKED wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
                                  const wa_assembly_caller *caller, wa_arena *arena, wa_error *err);
 
-/** SHA-256 of stored payloads as the encoding check saw them, 16 bytes of each. */
+/** Digests (wa_digest_short) of stored payloads as the encoding check saw them. */
 typedef struct wa_payload_digests {
     size_t count;         /* vindexes * payloads * layers * projections; 0 = none were taken */
     int8_t *checked;      /* [count] 1 where there is one */
