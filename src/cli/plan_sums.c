@@ -62,18 +62,14 @@ static wa_status measure_rate(const wa_plan_input *input, const wa_plan *plan, w
 /* Payload of every measured field (block.h); strings and HDF5's own structures come on top. */
 static double result_bytes(const wa_dims *dims)
 {
-    const struct {
-        char axis;
-        size_t extent;
-    } axes[] = {{'C', dims->cases},   {'L', dims->layers},   {'O', dims->rows}, {'A', dims->rows},
-                {'P', dims->prompts}, {'S', dims->slots},    {'V', dims->vindexes},
-                {'J', WA_PROJECTION_COUNT}};
+    const wa_extents extents = {.dims = *dims};
     double total = 0.0;
     for (int f = 0; f < WA_FIELD_COUNT; f++) {
-        const wa_field_info *info = wa_field_get((wa_field)f);
-        double bytes = wa_field_exists((wa_field)f, dims) ? (double)wa_type_size(info->type) : 0.0;
-        for (size_t a = 0; a < sizeof axes / sizeof axes[0]; a++)
-            bytes *= wa_axes_has(info->axes, axes[a].axis) ? (double)axes[a].extent : 1.0;
+        const wa_layout *row = wa_layout_of_field((wa_field)f);
+        size_t shape[WA_LAYOUT_RANK];
+        double bytes = wa_layout_exists(row, &extents) ? (double)wa_layout_size(row) : 0.0;
+        for (size_t d = wa_layout_shape(row, &extents, shape); d-- > 0;)
+            bytes *= (double)shape[d];
         total += bytes;
     }
     return total;
