@@ -40,13 +40,13 @@ static size_t largest_message(const wa_pipeline *p, const wa_share *share)
 {
     size_t largest = 0;
     for (size_t b = 0; b < p->input->plan->batch_count; b++) {
-        size_t size = results_bytes(p, share, b);
+        size_t size = wa_pipeline_results_bytes(p, share, b);
         largest = size > largest ? size : largest;
     }
     return largest;
 }
 
-wa_status collector_open(wa_pipeline *p, wa_error *err)
+wa_status wa_collector_open(wa_pipeline *p, wa_error *err)
 {
     const wa_plan *plan = p->input->plan;
     wa_arena *arena = p->input->arena;
@@ -69,7 +69,7 @@ wa_status collector_open(wa_pipeline *p, wa_error *err)
         source *s = &c->sources[i];
         s->rank = wa_plan_rank(plan, p->seat.group, stage, member);
         s->ticket = WA_TICKET_NONE;
-        WA_TRY(make_share(p, stage, member, arena, &s->share, err));
+        WA_TRY(wa_pipeline_make_share(p, stage, member, arena, &s->share, err));
         WA_TRY(wa_arena_take(arena, largest_message(p, &s->share), 1, &s->message, err));
     }
     p->collector = c;
@@ -83,7 +83,7 @@ static wa_status open_entries(wa_pipeline *p, struct collector *c, wa_error *err
            wa_comm_is_done(p->input->comm, &c->notes[c->opened % c->depth].ticket)) {
         entry *e = &c->entries[c->opened % c->depth];
         wa_arena_reset(e->arena);
-        WA_TRY(wa_block_open(e->arena, batch_dims(p, (size_t)p->queue[c->opened]), &e->block, err));
+        WA_TRY(wa_block_open(e->arena, wa_pipeline_batch_dims(p, (size_t)p->queue[c->opened]), &e->block, err));
         e->missing = c->source_count;
         e->error = (wa_error){.status = WA_OK};
         c->opened++;
@@ -117,7 +117,7 @@ static wa_status serve_source(wa_pipeline *p, struct collector *c, source *s, wa
         take_share(p, c, s);
     if (s->posted || s->next >= c->opened)
         return WA_OK;
-    size_t size = results_bytes(p, &s->share, (size_t)p->queue[s->next]);
+    size_t size = wa_pipeline_results_bytes(p, &s->share, (size_t)p->queue[s->next]);
     s->posted = true;
     return wa_comm_receive(p->input->comm, s->rank, WA_TAG_BLOCK, s->message, size, &s->ticket, err);
 }
@@ -140,7 +140,7 @@ static wa_status finish_entry(wa_pipeline *p, struct collector *c, wa_error *err
     return wa_comm_send(p->input->comm, 0, WA_TAG_DONE, &n->head, sizeof n->head, &n->ticket, err);
 }
 
-wa_status collector_serve(wa_pipeline *p, wa_error *err)
+wa_status wa_collector_serve(wa_pipeline *p, wa_error *err)
 {
     struct collector *c = p->collector;
     WA_TRY(open_entries(p, c, err));
@@ -151,7 +151,7 @@ wa_status collector_serve(wa_pipeline *p, wa_error *err)
     return WA_OK;
 }
 
-bool collector_is_done(wa_pipeline *p)
+bool wa_collector_is_done(wa_pipeline *p)
 {
     struct collector *c = p->collector;
     bool all = c->finished == p->queued;
@@ -160,7 +160,7 @@ bool collector_is_done(wa_pipeline *p)
     return all;
 }
 
-void collector_close(wa_pipeline *p)
+void wa_collector_close(wa_pipeline *p)
 {
     if (p->collector == NULL)
         return;

@@ -54,7 +54,7 @@ static size_t under_way(const group *g)
     return g->ordered - g->finished;
 }
 
-wa_status coordinator_open(wa_pipeline *p, wa_error *err)
+wa_status wa_coordinator_open(wa_pipeline *p, wa_error *err)
 {
     const wa_plan *plan = p->input->plan;
     wa_arena *arena = p->input->arena;
@@ -261,7 +261,7 @@ static wa_status hear_listener(wa_pipeline *p, int rank, wa_error *err)
     return wa_comm_receive(comm, rank, WA_TAG_NOTICE, &l->notice, sizeof l->notice, &l->noticing, err);
 }
 
-wa_status coordinator_serve(wa_pipeline *p, wa_error *err)
+wa_status wa_coordinator_serve(wa_pipeline *p, wa_error *err)
 {
     int ranks = wa_comm_size(p->input->comm);
     if (p->input->beat != NULL)
@@ -277,7 +277,7 @@ wa_status coordinator_serve(wa_pipeline *p, wa_error *err)
     return WA_OK;
 }
 
-bool coordinator_is_done(const wa_pipeline *p)
+bool wa_coordinator_is_done(const wa_pipeline *p)
 {
     struct coordinator *c = p->coordinator;
     for (int r = 0; r < wa_comm_size(p->input->comm); r++)
@@ -286,7 +286,7 @@ bool coordinator_is_done(const wa_pipeline *p)
     return true;
 }
 
-wa_status coordinator_answer(const wa_pipeline *p, wa_error *err)
+wa_status wa_coordinator_answer(const wa_pipeline *p, wa_error *err)
 {
     const struct coordinator *c = p->coordinator;
     double seconds = wa_clock() - c->began;

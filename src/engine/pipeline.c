@@ -18,7 +18,7 @@ static size_t prompt_starts(const wa_pipeline *p, size_t batch, size_t *start)
     return start[b->prompt_count];
 }
 
-wa_dims batch_dims(const wa_pipeline *p, size_t batch)
+wa_dims wa_pipeline_batch_dims(const wa_pipeline *p, size_t batch)
 {
     wa_dims dims = p->input->dims;
     dims.rows = p->input->plan->batches[batch].rows;
@@ -26,8 +26,8 @@ wa_dims batch_dims(const wa_pipeline *p, size_t batch)
     return dims;
 }
 
-wa_status make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena, wa_share *out,
-                     wa_error *err)
+wa_status wa_pipeline_make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena, wa_share *out,
+                                 wa_error *err)
 {
     const wa_plan *plan = p->input->plan;
     uint8_t *owns_case, *owns_vindex;
@@ -46,9 +46,9 @@ wa_status make_share(const wa_pipeline *p, int stage, int member, wa_arena *aren
     return WA_OK;
 }
 
-size_t results_bytes(const wa_pipeline *p, const wa_share *share, size_t batch)
+size_t wa_pipeline_results_bytes(const wa_pipeline *p, const wa_share *share, size_t batch)
 {
-    wa_dims dims = batch_dims(p, batch);
+    wa_dims dims = wa_pipeline_batch_dims(p, batch);
     wa_share mine = *share;
     mine.has_encoding = batch == 0;
     return sizeof(message_head) + wa_share_bytes(&dims, &mine);
@@ -64,10 +64,10 @@ static wa_status fill_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_er
     size_t rows = prompt_starts(p, batch, start);
     slot->lanes_size = sizeof(message_head) +
                        wa_stage_lanes(p->stage) * rows * p->hidden * sizeof(float);
-    slot->results_size = results_bytes(p, &p->share, batch);
+    slot->results_size = wa_pipeline_results_bytes(p, &p->share, batch);
     WA_TRY(wa_arena_take(slot->arena, slot->lanes_size, 1, &slot->lanes, err));
     WA_TRY(wa_arena_take(slot->arena, slot->results_size, 1, &slot->results, err));
-    WA_TRY(wa_block_open(slot->arena, batch_dims(p, batch), &slot->block, err));
+    WA_TRY(wa_block_open(slot->arena, wa_pipeline_batch_dims(p, batch), &slot->block, err));
     float *h = (float *)(void *)(slot->lanes + sizeof(message_head));
     slot->work = (wa_stage_batch){.index = batch,
                                   .rows = rows,
@@ -95,7 +95,7 @@ static wa_status start_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_e
 static wa_status poll_link(void *context, wa_error *err)
 {
     wa_pipeline *p = context;
-    WA_TRY(serve(p, err));
+    WA_TRY(wa_pipeline_serve(p, err));
     if (p->computed >= p->keep)
         return wa_fail(err, WA_E_STOPPED, "abandoned");
     return WA_OK;
@@ -105,8 +105,8 @@ static wa_status poll_link(void *context, wa_error *err)
 static wa_status compute(wa_pipeline *p, batch_slot *slot, wa_error *err)
 {
     wa_team_link link = {.context = p,
-                         .publish = publish_reference,
-                         .await = await_reference,
+                         .publish = wa_pipeline_publish_reference,
+                         .await = wa_pipeline_await_reference,
                          .poll = poll_link};
     if (p->computed >= p->keep)
         return wa_fail(err, WA_E_STOPPED, "not begun");
@@ -146,7 +146,7 @@ static wa_status run_slot(wa_pipeline *p, batch_slot *slot, wa_error *err)
     message_head head;
     memcpy(&head, slot->lanes, sizeof head);
     wa_error failure = head.error;
-    WA_TRY(references_start(p, slot, err));
+    WA_TRY(wa_references_start(p, slot, err));
     p->computing = true;
     if (failure.status == WA_OK && compute(p, slot, &failure) == WA_OK)
         failure = (wa_error){.status = WA_OK};
@@ -159,7 +159,7 @@ static wa_status run_slot(wa_pipeline *p, batch_slot *slot, wa_error *err)
         strstr(failure.text, "on rank ") == NULL)
         wa_note(&failure, "on rank %d of %d", wa_comm_rank(p->input->comm),
                 wa_comm_size(p->input->comm));
-    WA_TRY(references_finish(p, &failure, err));
+    WA_TRY(wa_references_finish(p, &failure, err));
     WA_TRY(send_results(p, slot, &failure, err));
     return WA_OK;
 }
@@ -256,28 +256,28 @@ static wa_status serve_slots(wa_pipeline *p, wa_error *err)
     return WA_OK;
 }
 
-wa_status serve(wa_pipeline *p, wa_error *err)
+wa_status wa_pipeline_serve(wa_pipeline *p, wa_error *err)
 {
     WA_TRY(wa_comm_poll(p->input->comm, err));
     if (p->coordinator != NULL)
-        WA_TRY(coordinator_serve(p, err));
+        WA_TRY(wa_coordinator_serve(p, err));
     WA_TRY(serve_orders(p, err));
     WA_TRY(give_notice(p, err));
     WA_TRY(serve_slots(p, err));
     WA_TRY(ask_for_batch(p, err));
     if (p->collector != NULL)
-        WA_TRY(collector_serve(p, err));
+        WA_TRY(wa_collector_serve(p, err));
     return WA_OK;
 }
 
 /* An idle rank has no stage, and nothing else to do. */
-wait_start begin_wait(wa_pipeline *p)
+wait_start wa_pipeline_begin_wait(wa_pipeline *p)
 {
     double aside = p->stage == NULL ? 0.0 : wa_cost_aside(wa_stage_cost(p->stage));
     return (wait_start){.at = wa_clock(), .aside = aside};
 }
 
-void end_wait(wa_pipeline *p, wait_start start)
+void wa_pipeline_end_wait(wa_pipeline *p, wait_start start)
 {
     if (p->stage == NULL)
         return;
@@ -285,7 +285,7 @@ void end_wait(wa_pipeline *p, wait_start start)
     cost->seconds[WA_PHASE_WAIT] += wa_clock() - start.at - (wa_cost_aside(cost) - start.aside);
 }
 
-void rest(wa_pipeline *p)
+void wa_pipeline_rest(wa_pipeline *p)
 {
     if (!p->progressed) {
         struct timespec moment = {.tv_sec = 0, .tv_nsec = 20000};
@@ -298,8 +298,8 @@ static bool is_done(wa_pipeline *p)
 {
     return p->closed && p->left == p->queued && wa_comm_is_done(p->input->comm, &p->requesting) &&
            p->said_goodbye && wa_comm_is_done(p->input->comm, &p->noticing) &&
-           references_are_done(p) && (p->collector == NULL || collector_is_done(p)) &&
-           (p->coordinator == NULL || coordinator_is_done(p));
+           wa_references_are_done(p) && (p->collector == NULL || wa_collector_is_done(p)) &&
+           (p->coordinator == NULL || wa_coordinator_is_done(p));
 }
 
 static wa_status loop(wa_pipeline *p, wa_error *err)
@@ -307,16 +307,16 @@ static wa_status loop(wa_pipeline *p, wa_error *err)
     WA_TRY(wa_comm_receive(p->input->comm, 0, WA_TAG_GRANT, &p->order, sizeof p->order, &p->ordering,
                            err));
     while (!is_done(p)) {
-        wait_start start = begin_wait(p);
-        WA_TRY(serve(p, err));
+        wait_start start = wa_pipeline_begin_wait(p);
+        WA_TRY(wa_pipeline_serve(p, err));
         batch_slot *slot = p->computed < p->started ? slot_of(p, p->computed) : NULL;
         if (slot != NULL && wa_comm_is_done(p->input->comm, &slot->arriving)) {
             WA_TRY(run_slot(p, slot, err));
             p->computed++;
             p->progressed = true;
         } else {
-            rest(p);
-            end_wait(p, start);
+            wa_pipeline_rest(p);
+            wa_pipeline_end_wait(p, start);
         }
     }
     return WA_OK;
@@ -329,15 +329,15 @@ static wa_status open_seat(wa_pipeline *p, wa_error *err)
     p->hidden = in->audit->model->hidden;
     p->is_first = p->seat.stage == 0;
     p->is_last = p->seat.stage == in->plan->grid.stages - 1;
-    WA_TRY(make_share(p, p->seat.stage, p->seat.member, in->arena, &p->share, err));
+    WA_TRY(wa_pipeline_make_share(p, p->seat.stage, p->seat.member, in->arena, &p->share, err));
     WA_TRY(wa_stage_open(in->audit, &p->share, in->arena, &p->stage, err));
     WA_TRY(wa_arena_take(in->arena, in->plan->batch_count + 1, sizeof *p->queue, &p->queue, err));
     p->slot_count = wa_plan_slots(&in->plan->grid, p->seat.stage, p->seat.member);
     for (size_t i = 0; i < p->slot_count; i++)
         WA_TRY(wa_arena_open_within(in->arena, "batch", &p->slots[i].arena, err));
-    WA_TRY(references_open(p, err));
+    WA_TRY(wa_references_open(p, err));
     if (p->is_last && p->share.is_lead)
-        WA_TRY(collector_open(p, err));
+        WA_TRY(wa_collector_open(p, err));
     return WA_OK;
 }
 
@@ -349,7 +349,7 @@ static wa_status open_pipeline(wa_pipeline *p, wa_error *err)
     if (p->seat.group >= 0)
         WA_TRY(open_seat(p, err));
     if (wa_comm_rank(in->comm) == 0)
-        WA_TRY(coordinator_open(p, err));
+        WA_TRY(wa_coordinator_open(p, err));
     return WA_OK;
 }
 
@@ -365,12 +365,12 @@ wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *f
         *fatal = status != WA_OK;
     }
     if (status == WA_OK && p.coordinator != NULL)
-        status = coordinator_answer(&p, err);
+        status = wa_coordinator_answer(&p, err);
     if (p.stage != NULL)
         *cost = *wa_stage_cost(p.stage);
     wa_stage_close(p.stage);
     for (int i = 0; i < SLOTS; i++)
         wa_arena_close(p.slots[i].arena);
-    collector_close(&p);
+    wa_collector_close(&p);
     return status;
 }

@@ -86,39 +86,39 @@ typedef struct wa_pipeline {
 } wa_pipeline;
 
 /* Dimensions of one batch's block. */
-wa_dims batch_dims(const wa_pipeline *p, size_t batch);
+wa_dims wa_pipeline_batch_dims(const wa_pipeline *p, size_t batch);
 /* The share of a seat of this group. owns_case and owns_vindex are taken from `arena`. */
-WA_CHECKED wa_status make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena,
-                                wa_share *out, wa_error *err);
-size_t results_bytes(const wa_pipeline *p, const wa_share *share, size_t batch);
+WA_CHECKED wa_status wa_pipeline_make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena,
+                                            wa_share *out, wa_error *err);
+size_t wa_pipeline_results_bytes(const wa_pipeline *p, const wa_share *share, size_t batch);
 
 /* Serve every kind of message once; never blocks. */
-WA_CHECKED wa_status serve(wa_pipeline *p, wa_error *err);
+WA_CHECKED wa_status wa_pipeline_serve(wa_pipeline *p, wa_error *err);
 /* Time from here on is waiting, less what serving meanwhile charges to other phases. */
 typedef struct wait_start {
     double at, aside;
 } wait_start;
-wait_start begin_wait(wa_pipeline *p);
-void end_wait(wa_pipeline *p, wait_start start);
+wait_start wa_pipeline_begin_wait(wa_pipeline *p);
+void wa_pipeline_end_wait(wa_pipeline *p, wait_start start);
 /* Give the processor away for a moment when nothing happened. */
-void rest(wa_pipeline *p);
+void wa_pipeline_rest(wa_pipeline *p);
 
-WA_CHECKED wa_status references_open(wa_pipeline *p, wa_error *err);
-WA_CHECKED wa_status references_start(wa_pipeline *p, const batch_slot *slot, wa_error *err);
-WA_CHECKED wa_status references_finish(wa_pipeline *p, const wa_error *failure, wa_error *err);
-wa_status publish_reference(void *context, size_t layer, const wa_reference *reference, wa_error *err);
-wa_status await_reference(void *context, size_t layer, wa_reference *out, wa_error *err);
-bool references_are_done(wa_pipeline *p);
+WA_CHECKED wa_status wa_references_open(wa_pipeline *p, wa_error *err);
+WA_CHECKED wa_status wa_references_start(wa_pipeline *p, const batch_slot *slot, wa_error *err);
+WA_CHECKED wa_status wa_references_finish(wa_pipeline *p, const wa_error *failure, wa_error *err);
+wa_status wa_pipeline_publish_reference(void *context, size_t layer, const wa_reference *reference, wa_error *err);
+wa_status wa_pipeline_await_reference(void *context, size_t layer, wa_reference *out, wa_error *err);
+bool wa_references_are_done(wa_pipeline *p);
 
-WA_CHECKED wa_status collector_open(wa_pipeline *p, wa_error *err);
-WA_CHECKED wa_status collector_serve(wa_pipeline *p, wa_error *err);
-bool collector_is_done(wa_pipeline *p);
-void collector_close(wa_pipeline *p);
+WA_CHECKED wa_status wa_collector_open(wa_pipeline *p, wa_error *err);
+WA_CHECKED wa_status wa_collector_serve(wa_pipeline *p, wa_error *err);
+bool wa_collector_is_done(wa_pipeline *p);
+void wa_collector_close(wa_pipeline *p);
 
-WA_CHECKED wa_status coordinator_open(wa_pipeline *p, wa_error *err);
-WA_CHECKED wa_status coordinator_serve(wa_pipeline *p, wa_error *err);
-bool coordinator_is_done(const wa_pipeline *p);
+WA_CHECKED wa_status wa_coordinator_open(wa_pipeline *p, wa_error *err);
+WA_CHECKED wa_status wa_coordinator_serve(wa_pipeline *p, wa_error *err);
+bool wa_coordinator_is_done(const wa_pipeline *p);
 /* How it ended: WA_OK when every batch has its part, else the story of the first that failed, or of the early stop. */
-WA_CHECKED wa_status coordinator_answer(const wa_pipeline *p, wa_error *err);
+WA_CHECKED wa_status wa_coordinator_answer(const wa_pipeline *p, wa_error *err);
 
 #endif

@@ -21,7 +21,7 @@ static size_t message_bytes(const wa_pipeline *p, const wa_stage_batch *batch, s
            parts * message_rows(p, batch, number) * p->hidden * sizeof(float);
 }
 
-wa_status references_open(wa_pipeline *p, wa_error *err)
+wa_status wa_references_open(wa_pipeline *p, wa_error *err)
 {
     const wa_plan *plan = p->input->plan;
     if (plan->grid.teams == 1)
@@ -57,7 +57,7 @@ static wa_status post_receives(wa_pipeline *p, wa_error *err)
     return WA_OK;
 }
 
-wa_status references_start(wa_pipeline *p, const batch_slot *slot, wa_error *err)
+wa_status wa_references_start(wa_pipeline *p, const batch_slot *slot, wa_error *err)
 {
     p->reference_slot = slot;
     p->reference_sent = p->reference_posted = p->reference_taken = 0;
@@ -70,17 +70,17 @@ wa_status references_start(wa_pipeline *p, const batch_slot *slot, wa_error *err
 static wa_status take_next(wa_pipeline *p, const uint8_t **out, wa_error *err)
 {
     reference_buffer *buffer = &p->references[p->reference_taken % REFERENCES_AHEAD];
-    wait_start start = begin_wait(p);
+    wait_start start = wa_pipeline_begin_wait(p);
     while (!wa_comm_is_done(p->input->comm, &buffer->tickets[0])) {
-        WA_TRY(serve(p, err));
-        rest(p);
+        WA_TRY(wa_pipeline_serve(p, err));
+        wa_pipeline_rest(p);
     }
-    end_wait(p, start);
+    wa_pipeline_end_wait(p, start);
     *out = buffer->bytes;
     return WA_OK;
 }
 
-wa_status await_reference(void *context, size_t layer, wa_reference *out, wa_error *err)
+wa_status wa_pipeline_await_reference(void *context, size_t layer, wa_reference *out, wa_error *err)
 {
     wa_pipeline *p = context;
     (void)layer; /* messages of one batch come in order */
@@ -117,12 +117,12 @@ static wa_status send_next(wa_pipeline *p, const wa_reference *reference, const 
 {
     size_t number = p->reference_sent;
     reference_buffer *buffer = &p->references[number % p->reference_count];
-    wait_start start = begin_wait(p);
+    wait_start start = wa_pipeline_begin_wait(p);
     while (!buffer_is_free(p, buffer)) {
-        WA_TRY(serve(p, err));
-        rest(p);
+        WA_TRY(wa_pipeline_serve(p, err));
+        wa_pipeline_rest(p);
     }
-    end_wait(p, start);
+    wa_pipeline_end_wait(p, start);
     const wa_stage_batch *batch = &p->reference_slot->work;
     message_head head = {.batch = (int32_t)batch->index, .error = *failure};
     memcpy(buffer->bytes, &head, sizeof head);
@@ -145,7 +145,7 @@ static wa_status send_next(wa_pipeline *p, const wa_reference *reference, const 
     return WA_OK;
 }
 
-wa_status publish_reference(void *context, size_t layer, const wa_reference *reference, wa_error *err)
+wa_status wa_pipeline_publish_reference(void *context, size_t layer, const wa_reference *reference, wa_error *err)
 {
     wa_pipeline *p = context;
     (void)layer;
@@ -156,7 +156,7 @@ wa_status publish_reference(void *context, size_t layer, const wa_reference *ref
 }
 
 /* After a failure the rest of the batch's messages still pass, saying so, or are taken and dropped. */
-wa_status references_finish(wa_pipeline *p, const wa_error *failure, wa_error *err)
+wa_status wa_references_finish(wa_pipeline *p, const wa_error *failure, wa_error *err)
 {
     if (p->reference_count == 0)
         return WA_OK;
@@ -174,7 +174,7 @@ wa_status references_finish(wa_pipeline *p, const wa_error *failure, wa_error *e
     return WA_OK;
 }
 
-bool references_are_done(wa_pipeline *p)
+bool wa_references_are_done(wa_pipeline *p)
 {
     if (p->reference_count == 0 || !p->share.is_lead)
         return true;

@@ -50,7 +50,7 @@ static wa_status size_blocks(const wa_plan *plan, const wa_dims *dims, wa_arena 
     for (int stage = 0; stage < plan->grid.stages; stage++)
         for (int member = 0; member < plan->grid.teams; member++) {
             wa_share share;
-            WA_TRY(make_share(&p, stage, member, arena, &share, err));
+            WA_TRY(wa_pipeline_make_share(&p, stage, member, arena, &share, err));
             *out = plus(*out, size_of_share(dims, &share));
             *encoding += encoding_bytes(dims, share);
         }
