@@ -115,7 +115,7 @@ def test_other_bounds_of_a_finished_job_are_stored_and_all_readers_agree(job, tm
         assert np.array_equal(after[name], measured[name], equal_nan=True), name
     job.run()  # and back
     with h5py.File(job.result_path) as file:
-        assert file.attrs["bounds_name"] == "default" and "encoding_factor" in file.attrs["bounds_text"]
+        assert file.attrs["bounds_name"] == "default" and "kernel: 1e-05" in file.attrs["bounds_text"]
     assert stored_verdicts(job.result_path) == measured.verdicts() and before[:8] == job.result_path.read_bytes()[:8]
     unchanged = job.result_path.read_bytes()
     assert "judged anew" not in job.run().stderr and job.result_path.read_bytes() == unchanged
