@@ -88,9 +88,14 @@ wa_status wa_directory_sync(const char *path, wa_error *err)
     return sync_path(directory, O_RDONLY, EINVAL, err);
 }
 
+wa_status wa_file_sync(const char *path, wa_error *err)
+{
+    return sync_path(path, O_RDWR, 0, err);
+}
+
 wa_status wa_file_publish(const char *temporary, const char *final_path, wa_error *err)
 {
-    wa_status status = sync_path(temporary, O_RDWR, 0, err);
+    wa_status status = wa_file_sync(temporary, err);
     if (status == WA_OK && rename(temporary, final_path) != 0)
         status = wa_fail(err, WA_E_IO, "cannot rename '%s' to '%s': %s", temporary, final_path,
                          strerror(errno));

@@ -28,6 +28,8 @@ WA_CHECKED wa_status wa_temporary_create(const char *path, int *fd, wa_error *er
 WA_CHECKED wa_status wa_directory_make(const char *path, wa_error *err);
 /** fsync of the directory that holds `path`. File systems that cannot (EINVAL) are taken as they are. */
 WA_CHECKED wa_status wa_directory_sync(const char *path, wa_error *err);
+/** fsync of a file. */
+WA_CHECKED wa_status wa_file_sync(const char *path, wa_error *err);
 /** fsync, rename to the final name, fsync of the directory; on failure the temporary is removed. */
 WA_CHECKED wa_status wa_file_publish(const char *temporary, const char *final_path, wa_error *err);
 /** All of it for bytes in memory. No file with the final name unless it is whole. */

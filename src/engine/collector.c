@@ -130,7 +130,7 @@ static wa_status finish_entry(wa_pipeline *p, struct collector *c, wa_error *err
     size_t batch = (size_t)p->queue[c->finished];
     double start = wa_clock();
     if (e->error.status == WA_OK &&
-        wa_part_write(p->input->result_path, batch, &e->block, batch == 0, &e->error) == WA_OK)
+        wa_part_write(p->input->result_path, batch, p->input->mark, &e->block, batch == 0, &e->error) == WA_OK)
         e->error = (wa_error){.status = WA_OK};
     wa_stage_cost(p->stage)->seconds[WA_PHASE_WRITE] += wa_clock() - start;
     n->head = (message_head){.batch = (int32_t)batch, .error = e->error};

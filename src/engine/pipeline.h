@@ -5,6 +5,7 @@
 #include "comm/comm.h"
 #include "job/plan.h"
 #include "engine/stage.h"
+#include "store/mark.h"
 
 /** Everything a rank needs for its part. Borrowed for the call. */
 typedef struct wa_pipeline_input {
@@ -15,6 +16,7 @@ typedef struct wa_pipeline_input {
     const int32_t *ids;         /* [obs] */
     const size_t *prompt_rows;  /* [prompts] */
     const char *result_path;    /* parts go beside it */
+    const wa_part_mark *mark;   /* of this run */
     wa_arena *arena;            /* buffers of this rank */
     /* rank 0 only: */
     double deadline;            /* wa_clock() at which to begin no further batch; 0 = never */

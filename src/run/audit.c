@@ -184,6 +184,7 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                .ids = t->audit->ids,
                                .prompt_rows = t->audit->prompt_rows,
                                .result_path = t->result_path,
+                               .mark = &t->meta.mark,
                                .arena = t->arena,
                                .deadline = t->options->deadline,
                                .grace = t->options->grace,
@@ -222,6 +223,12 @@ static wa_status judge(void *context, wa_result *result, wa_error *err)
     return wa_judgement_store(t->judged.judgement, result, t->arena, err);
 }
 
+static wa_status publish(void *context, const char *temporary, wa_error *err)
+{
+    const task *t = context;
+    return wa_parts_publish(t->parts, temporary, err);
+}
+
 static wa_status compute_and_assemble(task *t, wa_error *err)
 {
     wa_cost cost = {.seconds = {0.0}};
@@ -235,8 +242,12 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
     if (is_root(t) && status == WA_OK)
         status = wa_run_log_write(t->log, t->parts, t->plan, true, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
-    wa_assembly_caller caller = {
-        .text = token_text, .beat = beat, .judge = judge, .figures = wa_figure_row, .context = t};
+    wa_assembly_caller caller = {.text = token_text,
+                                 .beat = beat,
+                                 .judge = judge,
+                                 .figures = wa_figure_row,
+                                 .publish = publish,
+                                 .context = t};
     double start = wa_clock();
     status = wa_assemble(t->comm, t->result_path, &t->meta, &caller, t->arena, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
@@ -300,6 +311,9 @@ static wa_status run_open_audit(task *t, wa_error *err)
     else
         prepare_other(t);
     WA_TRY(wa_comm_agree(t->comm, status, err));
+    if (is_root(t))
+        t->meta.mark = wa_parts_get_mark(t->parts);
+    WA_TRY(wa_comm_broadcast(t->comm, &t->meta.mark, sizeof t->meta.mark, err));
 
     int32_t finished = is_root(t) && wa_parts_get_state(t->parts) == WA_PARTS_FINISHED;
     WA_TRY(wa_comm_broadcast(t->comm, &finished, sizeof finished, err));

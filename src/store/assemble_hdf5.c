@@ -100,7 +100,7 @@ static wa_status read_from_part(const copier *c, const group *g, size_t batch, c
     wa_hid part;
     wa_extents x = {.dims = wa_part_dims(c->meta, batch)};
     WA_TRY(wa_part_name(c->result_path, batch, path, err));
-    WA_TRY(wa_part_open(path, NULL, batch, &x.dims, &part, err));
+    WA_TRY(wa_part_open(path, c->meta->mark.job, batch, &x.dims, &part, err));
     wa_status status = WA_OK;
     for (size_t i = 0; status == WA_OK && i < g->count; i++) {
         wa_hid dataset = -1;
@@ -364,7 +364,7 @@ static wa_status finish(const char *result_path, const char *temporary, const wa
         return wa_fail(err, WA_E_UNSUPPORTED, "the result's size overflows");
     WA_TRY(wa_space_reserve(temporary, others, err));
     WA_TRY(wa_assembly_finish(temporary, result_path, meta, caller, arena, err));
-    return wa_file_publish(temporary, result_path, err);
+    return caller->publish(caller->context, temporary, err);
 }
 
 static wa_status assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,

@@ -67,7 +67,7 @@ static wa_status fold_parts(const char *result_path, const wa_result_meta *meta,
         wa_hid part;
         wa_dims dims = wa_part_dims(meta, b);
         WA_TRY(wa_part_name(result_path, b, path, err));
-        WA_TRY(wa_part_open(path, NULL, b, &dims, &part, err));
+        WA_TRY(wa_part_open(path, meta->mark.job, b, &dims, &part, err));
         wa_status status = fold_part(part, meta, b, sum, arena, err);
         if (status != WA_OK)
             wa_note(err, "in file '%s'", path);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/rand.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,14 +65,14 @@ static void process_space(char boot[WA_BOOT_BYTES], char space[WA_BOOT_BYTES])
         space[0] = '\0';
 }
 
-static wa_status write_lock_text(char *out, size_t size, wa_error *err)
+static wa_status write_lock_text(const char *run, char *out, size_t size, wa_error *err)
 {
     char host[WA_HOST_BYTES], boot[WA_BOOT_BYTES], space[WA_BOOT_BYTES];
     host_name(host);
     process_space(boot, space);
     char state;
     const char *slurm = getenv("SLURM_JOB_ID");
-    json_t *lock = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "host", host, "boot", boot, "space", space,
+    json_t *lock = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s}", "run", run, "host", host, "boot", boot, "space", space,
                              "process", (json_int_t)getpid(), "start",
                              (json_int_t)start_time((long)getpid(), &state), "slurm_job",
                              slurm == NULL ? "" : slurm);
@@ -111,6 +112,7 @@ static void judge(const char *text, size_t length, double age, wa_owner *out)
     char boot[WA_BOOT_BYTES], space[WA_BOOT_BYTES], its_boot[WA_BOOT_BYTES], its_space[WA_BOOT_BYTES];
     process_space(boot, space);
     copy_text(lock, "host", out->host, sizeof out->host);
+    copy_text(lock, "run", out->run, sizeof out->run);
     copy_text(lock, "slurm_job", out->slurm_job, sizeof out->slurm_job);
     copy_text(lock, "boot", its_boot, sizeof its_boot);
     copy_text(lock, "space", its_space, sizeof its_space);
@@ -233,7 +235,7 @@ static wa_status write_temporary(const char *temporary, wa_lock *lock, wa_error 
 {
     char text[LOCK_BYTES];
     struct stat info;
-    WA_TRY(write_lock_text(text, sizeof text, err));
+    WA_TRY(write_lock_text(lock->run, text, sizeof text, err));
     WA_TRY(wa_temporary_create(temporary, &lock->fd, err));
     WA_TRY(wa_write_all(lock->fd, text, strlen(text), NULL, err));
     if (fsync(lock->fd) != 0 || fstat(lock->fd, &info) != 0)
@@ -253,9 +255,21 @@ static wa_status take(wa_lock *lock, const char *temporary, wa_owner *before, wa
     return status;
 }
 
+/* Sixteen random bytes as hexadecimal digits: no two runs have the same. */
+static wa_status draw_run_id(char out[WA_RUN_ID_BYTES], wa_error *err)
+{
+    unsigned char bytes[(WA_RUN_ID_BYTES - 1) / 2];
+    if (RAND_bytes(bytes, sizeof bytes) != 1)
+        return wa_fail(err, WA_E_INTERNAL, "cannot draw a random number for this run");
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    return WA_OK;
+}
+
 wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before, wa_error *err)
 {
     wa_lock lock = {.fd = -1};
+    WA_TRY(draw_run_id(lock.run, err));
     *before = (wa_owner){.present = false};
     char temporary[WA_NAME_BYTES];
     WA_TRY(wa_parts_join(directory, "lock", lock.path, err));
@@ -290,6 +304,38 @@ bool wa_lock_is_held(const wa_lock *lock)
     struct stat info;
     return lock->fd >= 0 && stat(lock->path, &info) == 0 && info.st_dev == lock->device &&
            info.st_ino == lock->inode;
+}
+
+wa_status wa_lock_check(const char *directory, const char *run, wa_error *err)
+{
+    char path[WA_NAME_BYTES];
+    wa_owner owner;
+    WA_TRY(wa_parts_join(directory, "lock", path, err));
+    look(path, NULL, &owner);
+    if (!owner.present)
+        return wa_fail(err, WA_E_IO, "this run no longer owns its result: the lock is gone; in file '%s'", path);
+    if (strcmp(owner.run, run) != 0)
+        return wa_fail(err, WA_E_IO,
+                       "another run has taken over this result: host %s, process %ld; in file '%s'",
+                       owner.host, owner.process, path);
+    return WA_OK;
+}
+
+wa_status wa_lock_publish(const wa_lock *lock, const char *directory, const char *temporary, const char *final_path,
+                          wa_error *err)
+{
+    int guard;
+    WA_TRY(wa_file_sync(temporary, err));
+    WA_TRY(take_guard(lock->path, &guard, err));
+    wa_status status = wa_lock_check(directory, lock->run, err);
+    if (status == WA_OK && rename(temporary, final_path) != 0)
+        status = wa_fail(err, WA_E_IO, "cannot rename '%s' to '%s': %s", temporary, final_path, strerror(errno));
+    let_guard_go(guard);
+    if (status != WA_OK) {
+        unlink(temporary);
+        return status;
+    }
+    return wa_directory_sync(final_path, err);
 }
 
 void wa_lock_release(wa_lock *lock)

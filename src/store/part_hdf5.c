@@ -24,11 +24,12 @@ static size_t dimension(const wa_dims *dims, size_t d)
     return value;
 }
 
-static wa_status write_identity(wa_hid file, size_t batch, const char *hash, const wa_dims *dims,
+static wa_status write_identity(wa_hid file, size_t batch, const wa_part_mark *mark, const wa_dims *dims,
                                 bool has_encoding, wa_error *err)
 {
     WA_TRY(wa_attribute_write_i64(file, "walkaudit_part", WA_LAYOUT_VERSION, err));
-    WA_TRY(wa_attribute_write_word(file, "fingerprint", hash, err));
+    WA_TRY(wa_attribute_write_word(file, "fingerprint", mark->job, err));
+    WA_TRY(wa_attribute_write_word(file, "run", mark->run, err));
     WA_TRY(wa_attribute_write_i64(file, "batch", (int64_t)batch, err));
     WA_TRY(wa_attribute_write_i64(file, "has_encoding", has_encoding, err));
     WA_TRY(wa_attribute_write_i64(file, "logits_all", dims->logits_all, err));
@@ -115,12 +116,12 @@ static wa_status write_image(wa_hid file, const char *path, wa_error *err)
     return wa_file_write(path, *memory, (size_t)size, err);
 }
 
-static wa_status write_part(const char *path, size_t batch, const char *hash, const wa_block *block,
+static wa_status write_part(const char *path, size_t batch, const wa_part_mark *mark, const wa_block *block,
                             bool has_encoding, wa_error *err)
 {
     wa_hid file;
     WA_TRY(create_in_memory(&file, err));
-    wa_status status = write_identity(file, batch, hash, &block->dims, has_encoding, err);
+    wa_status status = write_identity(file, batch, mark, &block->dims, has_encoding, err);
     if (status == WA_OK)
         status = write_fields(file, block, has_encoding, err);
     if (status == WA_OK)
@@ -128,21 +129,15 @@ static wa_status write_part(const char *path, size_t batch, const char *hash, co
     return wa_hdf5_close(file, status, err);
 }
 
-wa_status wa_part_write(const char *result_path, size_t batch, const wa_block *block,
+wa_status wa_part_write(const char *result_path, size_t batch, const wa_part_mark *mark, const wa_block *block,
                         bool has_encoding, wa_error *err)
 {
     wa_hdf5_quiet();
     char directory[WA_NAME_BYTES], path[WA_NAME_BYTES];
     WA_TRY(wa_parts_directory(result_path, directory, err));
     WA_TRY(wa_part_name(result_path, batch, path, err));
-    wa_arena *arena;
-    WA_TRY(wa_arena_open("part", 0, &arena, err));
-    wa_parts_job job;
-    wa_status status = wa_parts_job_open(directory, arena, &job, err);
-    if (status == WA_OK)
-        status = write_part(path, batch, job.hash, block, has_encoding, err);
-    wa_arena_close(arena);
-    return status;
+    WA_TRY(wa_lock_check(directory, mark->run, err));
+    return write_part(path, batch, mark, block, has_encoding, err);
 }
 
 /* --- Reading back --- */

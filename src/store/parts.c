@@ -53,20 +53,47 @@ static wa_status remove_name(const char *directory, const char *name, wa_error *
     return WA_OK;
 }
 
-static wa_status remove_if_stale(void *directory, const char *name, wa_error *err)
+/* A temporary of ours: "NAME.HOST-PID.tmp" with a name that stands in a parts directory. */
+static bool is_temporary(const char *name, bool of_lock)
 {
+    static const char *const stems[] = {"batch-", "run-", "job.json.", "result.h5."};
     static const char suffix[] = ".tmp";
     size_t length = strlen(name), tail = sizeof suffix - 1;
     if (length < tail || strcmp(name + length - tail, suffix) != 0)
-        return WA_OK;
-    return remove_name(directory, name, err);
+        return false;
+    for (size_t i = 0; i < sizeof stems / sizeof stems[0]; i++)
+        if (strncmp(name, stems[i], strlen(stems[i])) == 0)
+            return true;
+    return of_lock && strncmp(name, "lock.", 5) == 0;
 }
 
-static wa_status remove_unless_lock(void *directory, const char *name, wa_error *err)
+/* Not the lock's: another run may be about to ask for it. */
+static wa_status remove_if_stale(void *directory, const char *name, wa_error *err)
 {
-    if (strcmp(name, "lock") == 0 || strcmp(name, "lock.guard") == 0)
-        return WA_OK;
-    return remove_name(directory, name, err);
+    return is_temporary(name, false) ? remove_name(directory, name, err) : WA_OK;
+}
+
+/* The job's description, runs, parts and parts set aside: what we write, letter for letter, and nothing of anybody else's. */
+static bool is_ours(const char *name)
+{
+    char again[64];
+    size_t number;
+    if (strcmp(name, "job.json") == 0)
+        return true;
+    if (sscanf(name, "run-%9zu.json", &number) == 1) {
+        snprintf(again, sizeof again, "run-%zu.json", number);
+        return strcmp(name, again) == 0;
+    }
+    if (sscanf(name, "batch-%9zu.h5", &number) != 1)
+        return false;
+    int length = snprintf(again, sizeof again, "batch-%06zu.h5", number);
+    return strncmp(name, again, (size_t)length) == 0 &&
+           (name[length] == '\0' || strcmp(name + length, ".damaged") == 0);
+}
+
+static wa_status remove_if_ours(void *directory, const char *name, wa_error *err)
+{
+    return is_ours(name) || is_temporary(name, true) ? remove_name(directory, name, err) : WA_OK;
 }
 
 wa_status wa_parts_remove_stale(const char *directory, wa_error *err)
@@ -76,7 +103,7 @@ wa_status wa_parts_remove_stale(const char *directory, wa_error *err)
 
 wa_status wa_parts_remove_files(const char *directory, wa_error *err)
 {
-    return wa_directory_visit(directory, remove_unless_lock, (void *)(uintptr_t)directory, err);
+    return wa_directory_visit(directory, remove_if_ours, (void *)(uintptr_t)directory, err);
 }
 
 wa_status wa_space_check(const char *path, size_t bytes, wa_error *err)

@@ -4,6 +4,7 @@
 #define WALKAUDIT_STORE_PARTS_H
 
 #include "base/durable.h"
+#include "store/mark.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -24,7 +25,7 @@ WA_CHECKED wa_status wa_directory_visit(const char *path, wa_visit visit, void *
                                         wa_error *err);
 /** Remove what writers left behind ("*.tmp"); under the lock. */
 WA_CHECKED wa_status wa_parts_remove_stale(const char *directory, wa_error *err);
-/** Remove every file but the lock; under the lock. */
+/** Remove every file of ours but the lock; under the lock. What others put there stays, and the directory with it. */
 WA_CHECKED wa_status wa_parts_remove_files(const char *directory, wa_error *err);
 
 /** Are `bytes` free on the file system of `path`? WA_E_IO: needs, has. */
@@ -45,12 +46,13 @@ typedef struct wa_lock {
     ino_t inode;
     long long beaten; /* monotonic seconds of the last beat */
     char path[WA_NAME_BYTES];
+    char run[WA_RUN_ID_BYTES]; /* drawn when it is taken; no two runs have the same */
 } wa_lock;
 
 /** Who holds a lock. */
 typedef struct wa_owner {
     bool present, alive;
-    char host[WA_HOST_BYTES], slurm_job[64];
+    char host[WA_HOST_BYTES], slurm_job[64], run[WA_RUN_ID_BYTES];
     long process;
     ino_t inode; /* of the lock that was looked at */
 } wa_owner;
@@ -66,6 +68,14 @@ WA_CHECKED wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner 
 void wa_lock_beat(wa_lock *lock);
 /** Is the lock file still ours? */
 bool wa_lock_is_held(const wa_lock *lock);
+/** Any rank. Does the lock of the directory still name this run? WA_E_IO, naming who took over. */
+WA_CHECKED wa_status wa_lock_check(const char *directory, const char *run, wa_error *err);
+/**
+ * Give a finished temporary its final name, while nobody can take over: fsync, the question whether the lock is still
+ * ours and the rename under the guard, fsync of the folder. On failure the temporary is removed.
+ */
+WA_CHECKED wa_status wa_lock_publish(const wa_lock *lock, const char *directory, const char *temporary,
+                                     const char *final_path, wa_error *err);
 void wa_lock_release(wa_lock *lock);
 /** Release it, and remove the directory that holds nothing else any more. */
 void wa_lock_remove(wa_lock *lock, const char *directory);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct wa_parts {
@@ -18,6 +19,7 @@ struct wa_parts {
     uint8_t *done; /* [batch_count] */
     size_t batch_count, done_count;
     size_t run;               /* K of this run's run-K.json */
+    char job[WA_JOB_HASH_BYTES]; /* hash of the fingerprint */
     char note[WA_ERROR_TEXT]; /* what was repaired; "" = nothing */
 };
 
@@ -122,11 +124,10 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
     bool present = false;
     char *hash;
     WA_TRY(wa_parts_hash(meta, arena, &hash, err));
+    snprintf(parts->job, sizeof parts->job, "%s", hash);
     WA_TRY(wa_parts_remove_stale(parts->directory, err));
     if (fresh)
         WA_TRY(wa_parts_remove_files(parts->directory, err));
-    if (fresh && unlink(parts->result_path) != 0 && errno != ENOENT)
-        return wa_fail(err, WA_E_IO, "cannot remove '%s': %s", parts->result_path, strerror(errno));
     WA_TRY(compare_job(parts, meta, arena, &present, err));
     if (!present)
         WA_TRY(wa_parts_job_write(parts->directory, meta, hash, err));
@@ -141,7 +142,10 @@ static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, boo
                                 wa_arena *arena, wa_error *err)
 {
     wa_owner before;
+    struct stat info;
     WA_TRY(wa_directory_make(parts->directory, err));
+    if (lstat(parts->directory, &info) != 0 || !S_ISDIR(info.st_mode))
+        return wa_fail(err, WA_E_IO, "'%s' is a link, expected a directory of this run's own", parts->directory);
     WA_TRY(wa_lock_take(parts->directory, &parts->lock, &before, err));
     if (before.present) {
         char text[WA_HOST_BYTES + 96];
@@ -164,6 +168,13 @@ static void adopt_leftovers(wa_parts *parts)
         parts->lock.fd = -1; /* its owner is still at it, or nothing can be written here: it may stay */
 }
 
+/* Has a run with --fresh begun this very job beside a result of another? */
+static bool is_begun(const wa_parts *parts, const wa_result_meta *meta, wa_arena *arena)
+{
+    bool present = false;
+    return compare_job(parts, meta, arena, &present, NULL) == WA_OK && present;
+}
+
 wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh,
                         wa_arena *arena, wa_parts **out, wa_error *err)
 {
@@ -178,8 +189,10 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
     parts->lock.fd = -1;
     WA_TRY(wa_parts_directory(path, parts->directory, err));
     WA_TRY(wa_arena_take(arena, meta->batch_count, 1, &parts->done, err));
-    if (!fresh)
-        WA_TRY(find_result(path, meta, arena, &finished, err));
+    wa_status status = fresh ? WA_OK : find_result(path, meta, arena, &finished, err);
+    if (status == WA_E_MISMATCH && is_begun(parts, meta, arena))
+        status = WA_OK; /* the old result stands until the new one takes its name */
+    WA_TRY(status);
     if (finished) {
         memset(parts->done, 1, meta->batch_count);
         parts->done_count = meta->batch_count;
@@ -195,6 +208,21 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
 wa_parts_state wa_parts_get_state(const wa_parts *parts)
 {
     return parts->state;
+}
+
+wa_part_mark wa_parts_get_mark(const wa_parts *parts)
+{
+    wa_part_mark mark = {.job = ""};
+    if (parts->lock.fd < 0)
+        return mark;
+    memcpy(mark.job, parts->job, sizeof mark.job);
+    memcpy(mark.run, parts->lock.run, sizeof mark.run);
+    return mark;
+}
+
+wa_status wa_parts_publish(const wa_parts *parts, const char *temporary, wa_error *err)
+{
+    return wa_lock_publish(&parts->lock, parts->directory, temporary, parts->result_path, err);
 }
 
 const char *wa_parts_note(const wa_parts *parts)

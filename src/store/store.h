@@ -2,6 +2,7 @@
 #ifndef WALKAUDIT_STORE_STORE_H
 #define WALKAUDIT_STORE_STORE_H
 
+#include "store/mark.h"
 #include "measure/block.h"
 #include "model/model.h"
 #include "store/capture.h"
@@ -55,6 +56,7 @@ typedef struct wa_result_meta {
     const wa_fingerprint_item *fingerprint; /* [fingerprint_count] */
     size_t fingerprint_count;
     const wa_captures *captures; /* NULL = nothing is kept */
+    wa_part_mark mark;           /* of the run: wa_parts_get_mark, on every rank */
 } wa_result_meta;
 
 typedef struct wa_result wa_result;
@@ -68,6 +70,7 @@ typedef struct wa_assembly_caller {
      * file has its final name, without access; arena of wa_assemble. NULL = the file gets no judgement. */
     wa_status (*judge)(void *context, wa_result *result, wa_error *err);
     wa_layout_more *figures; /* rows that `judge` writes; NULL = none */
+    wa_status (*publish)(void *context, const char *temporary, wa_error *err); /* the finished file: wa_parts_publish */
     void *context;
 } wa_assembly_caller;
 
@@ -109,6 +112,10 @@ typedef struct wa_parts wa_parts;
 WA_CHECKED wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh,
                                    wa_arena *arena, wa_parts **out, wa_error *err);
 wa_parts_state wa_parts_get_state(const wa_parts *parts);
+/** For the ranks that write and read parts; empty when the result is finished. */
+wa_part_mark wa_parts_get_mark(const wa_parts *parts);
+/** Give the assembled result its name, unless another run has taken over. Rank 0. */
+WA_CHECKED wa_status wa_parts_publish(const wa_parts *parts, const char *temporary, wa_error *err);
 bool wa_parts_is_done(const wa_parts *parts, size_t batch);
 size_t wa_parts_done_count(const wa_parts *parts);
 /** What was repaired on opening (a damaged part set aside, a dead owner's lock taken over), one line; NULL = nothing. */
@@ -123,10 +130,10 @@ WA_CHECKED wa_status wa_parts_write_run(wa_parts *parts, const char *json_text, 
 
 /**
  * Local, any rank. Write batch `batch` of `result_path` to its part: temporary name, fsync, rename, fsync of the directory.
- * A part of a failed or interrupted write never has the final name.
+ * A part of a failed or interrupted write never has the final name. WA_E_IO when another run has taken over meanwhile.
  */
-WA_CHECKED wa_status wa_part_write(const char *result_path, size_t batch, const wa_block *block,
-                                   bool has_encoding, wa_error *err);
+WA_CHECKED wa_status wa_part_write(const char *result_path, size_t batch, const wa_part_mark *mark,
+                                   const wa_block *block, bool has_encoding, wa_error *err);
 
 /**
  * Collective. Assemble all parts into the result file: rank 0 makes skeleton, strings and scales; all ranks write whole chunks;

@@ -27,6 +27,7 @@ static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **o
 typedef struct caller_state {
     size_t beats;
     wa_arena *arena;
+    wa_parts *parts; /* rank 0's */
 } caller_state;
 
 static void beat(void *context)
@@ -44,6 +45,11 @@ static wa_status judge(void *context, wa_result *result, wa_error *err)
     return wa_judgement_store(judgement, result, arena, err);
 }
 
+static wa_status publish(void *context, const char *temporary, wa_error *err)
+{
+    return wa_parts_publish(((caller_state *)context)->parts, temporary, err);
+}
+
 static wa_status write_parts(wa_comm *comm, const char *path, const wa_result_meta *meta,
                              wa_arena *arena, wa_error *err)
 {
@@ -52,7 +58,7 @@ static wa_status write_parts(wa_comm *comm, const char *path, const wa_result_me
         wa_block block;
         wa_mark mark = wa_arena_mark(arena);
         WA_TRY(fake_block(meta, b, arena, &block, err));
-        WA_TRY(wa_part_write(path, b, &block, b == 0, err));
+        WA_TRY(wa_part_write(path, b, &meta->mark, &block, b == 0, err));
         wa_arena_release(arena, mark);
     }
     return WA_OK;
@@ -78,11 +84,19 @@ static wa_status run(wa_comm *comm, const char *path, const char *damaged, wa_ar
     wa_result_meta meta;
     wa_parts *parts = NULL;
     caller_state state = {.arena = arena};
-    wa_assembly_caller caller = {
-        .text = token_text, .beat = beat, .judge = judge, .figures = wa_figure_row, .context = &state};
+    wa_assembly_caller caller = {.text = token_text,
+                                 .beat = beat,
+                                 .judge = judge,
+                                 .figures = wa_figure_row,
+                                 .publish = publish,
+                                 .context = &state};
     WA_TRY(fake_meta(&SHAPE, arena, &meta, err));
     wa_status status = root ? wa_parts_open(path, &meta, false, arena, &parts, err) : WA_OK;
     WA_TRY(wa_comm_agree(comm, status, err));
+    state.parts = parts;
+    if (root)
+        meta.mark = wa_parts_get_mark(parts);
+    WA_TRY(wa_comm_broadcast(comm, &meta.mark, sizeof meta.mark, err));
     if (root)
         status = wa_parts_write_run(
             parts, "{\"argv\": [\"a\", \"b\"], \"ranks\": 2, \"x\": 0.5, \"n\": {\"k\": 1}}", err);

@@ -62,6 +62,7 @@ static wa_parts *open_parts(fixture *f, bool fresh)
 {
     wa_parts *parts = NULL;
     WA_MUST(wa_parts_open(f->result, &f->meta, fresh, f->arena, &parts, &f->err), &f->err);
+    f->meta.mark = wa_parts_get_mark(parts);
     return parts;
 }
 
@@ -69,7 +70,7 @@ static void write_part(fixture *f, size_t batch)
 {
     wa_block block;
     WA_MUST(fake_block(&f->meta, batch, f->arena, &block, &f->err), &f->err);
-    WA_MUST(wa_part_write(f->result, batch, &block, batch == 0, &f->err), &f->err);
+    WA_MUST(wa_part_write(f->result, batch, &f->meta.mark, &block, batch == 0, &f->err), &f->err);
 }
 
 static void part_path(const fixture *f, size_t batch, char out[WA_NAME_BYTES])
@@ -448,7 +449,7 @@ static void part_that_cannot_be_written_leaves_nothing(void)
     signal(SIGXFSZ,
            SIG_IGN); /* then write fails with EFBIG, as it fails with ENOSPC on a full disk */
     CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &small), 0);
-    wa_status status = wa_part_write(f.result, 0, &block, true, &f.err);
+    wa_status status = wa_part_write(f.result, 0, &f.meta.mark, &block, true, &f.err);
     CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &before), 0);
     CU_ASSERT_EQUAL(status, WA_E_IO);
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "batch-000000.h5"));

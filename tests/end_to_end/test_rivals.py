@@ -1,0 +1,117 @@
+"""Runs that fight for one result: a suspended owner that wakes up after another took over publishes nothing, and what is
+asked to be computed anew stands until it is."""
+import json
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+
+import harness
+from harness import corpus, parts, slow_path, slowly, start, wait_for_parts
+
+PATHS = [{"path": "sparse"}, slow_path()]
+
+
+@pytest.fixture(scope="module")
+def prompts(shop):
+    return corpus(shop.root / "rivals.jsonl", 60, seed=11)
+
+
+def pretend_silent_elsewhere(job):
+    """The lock as a machine out of sight would have left it: its heartbeat is two minutes old."""
+    path = pathlib.Path(f"{job.result_path}.parts") / "lock"
+    lock = json.loads(path.read_text())
+    lock.update(host="elsewhere", boot="another boot")
+    path.write_text(json.dumps(lock))
+    old = time.time() - 120
+    os.utime(path, (old, old))
+
+
+def stopped_owner(shop, prompts, ranks, **keys):
+    """A run with some parts, suspended, and taken for dead by whoever comes now."""
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS,
+                   batch={"rows": 8}, prompts=prompts, **keys)
+    process = start(job, ranks, **slowly(20))
+    wait_for_parts(job, process, 3)
+    group = [process.pid, *harness.children(process.pid)]
+    for pid in group:
+        os.kill(pid, signal.SIGSTOP)
+    pretend_silent_elsewhere(job)
+    return job, process, group
+
+
+def wake(process, group):
+    for pid in reversed(group):
+        os.kill(pid, signal.SIGCONT)
+    out = process.communicate(timeout=120)
+    return process.returncode, "".join(text for text in out if text)
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_a_suspended_owner_wakes_up_beside_a_finished_result(shop, prompts, ranks):
+    job, process, group = stopped_owner(shop, prompts, ranks)
+    settings = ["semantics=larql"]  # another job for the same result
+    job.run(sets=settings, words=["--fresh"])
+    truth = job.result_path.read_bytes()
+    code, _ = wake(process, group)
+    assert code == 3
+    assert job.result_path.read_bytes() == truth
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_a_suspended_owner_wakes_up_while_another_works(shop, prompts, ranks):
+    job, process, group = stopped_owner(shop, prompts, ranks)
+    settings = ["semantics=larql"]
+    other = start(job, ranks, ["--set", settings[0], "--fresh"], **slowly(20))
+    wait_for_parts(job, other, 2)
+    code, _ = wake(process, group)
+    assert code == 3
+    assert other.wait(timeout=120) == 0
+    mixed = harness.Result(job.result_path)
+    alone = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS,
+                     batch={"rows": 8}, prompts=prompts, semantics="larql")
+    alone.run()
+    for name in ("cos", "rel_l2", "kl", "eta"):
+        assert mixed[name].tobytes() == harness.Result(alone.result_path)[name].tobytes(), name
+
+
+def test_fresh_keeps_the_old_result_until_the_new_one_is_there(shop, prompts):
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS,
+                   batch={"rows": 8}, prompts=prompts)
+    job.run()
+    old = job.result_path.read_bytes()
+    process = start(job, None, ["--fresh", "--set", "semantics=larql"], **slowly(20))
+    wait_for_parts(job, process, 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    assert job.result_path.read_bytes() == old
+    # The new job goes on with its parts; its result then takes the name.
+    begun = len(parts(job))
+    assert begun >= 2
+    job.run(sets=["semantics=larql"])
+    assert job.result_path.read_bytes() != old
+    assert not pathlib.Path(f"{job.result_path}.parts").exists()
+
+
+def test_files_of_others_in_the_parts_directory_stay(shop, prompts):
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=[{"path": "sparse"}])
+    folder = pathlib.Path(f"{job.result_path}.parts")
+    folder.mkdir(parents=True)
+    kept = {"notes.txt": "mine", "notes.tmp": "mine too", "batch-1.h5": "not our spelling"}
+    for name, text in kept.items():
+        (folder / name).write_text(text)
+    job.run()
+    assert {path.name: path.read_text() for path in folder.iterdir()} == kept
+
+
+def test_a_parts_directory_that_is_a_link_is_refused(shop, prompts, tmp_path):
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=[{"path": "sparse"}])
+    folder = pathlib.Path(f"{job.result_path}.parts")
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "run-1.json").write_text("somebody's")
+    folder.symlink_to(tmp_path)
+    line = harness.one_error_line(job.run(expect=3))
+    assert "is a link" in line, line
+    assert (tmp_path / "run-1.json").read_text() == "somebody's"
