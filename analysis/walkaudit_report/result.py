@@ -2,6 +2,7 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import pathlib
 
 import h5py
@@ -12,6 +13,8 @@ from .errors import Failure
 
 SLAB_BYTES = 96 << 20  # of one piece of a [case, layer, obs] dataset; a chunk holds at most 16 layers
 CHUNK_LAYERS = 16
+SEAL_HEAD = b"\nwalkaudit sha256 "
+SEAL_BYTES = len(SEAL_HEAD) + 64 + 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,7 @@ def open_result(path):
     """A Result, or a Failure that says what the file is instead. Close it, or use it in a `with`."""
     path = pathlib.Path(path)
     refuse_what_is_no_file(path)
+    sealed = is_sealed(path)
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -42,10 +46,35 @@ def open_result(path):
                       "expected a whole result of walkaudit") from None
     try:
         check_format(file, path)
+        if not sealed:
+            raise Failure("the file is damaged", f"'{path}'", "found no digest at its end, expected the last line of a whole "
+                          "result: it was cut, changed by another program, or not finished")
         return Result(path, file)
     except BaseException:
         file.close()
         raise
+
+
+def is_sealed(path):
+    """Does the digest behind HDF5's last byte (src/store/seal.h) fit all before it? False where there is none."""
+    with open(path, "rb") as file:
+        size = file.seek(0, 2) - SEAL_BYTES
+        if size < 0:
+            return False
+        file.seek(size)
+        last = file.read()
+        if not last.startswith(SEAL_HEAD):
+            return False
+        file.seek(0)
+        digest = hashlib.sha256()
+        while size > 0:
+            piece = file.read(min(size, 1 << 20))
+            digest.update(piece)
+            size -= len(piece)
+    if last != SEAL_HEAD + digest.hexdigest().encode() + b"\n":
+        raise Failure("the file is damaged", f"'{path}'", f"found bytes with the SHA-256 {digest.hexdigest()[:12]}…, "
+                      f"expected {last[len(SEAL_HEAD):][:12].decode(errors='replace')}…")
+    return True
 
 
 def reason(error):

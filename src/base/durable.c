@@ -122,23 +122,30 @@ wa_status wa_write_all(int fd, const void *bytes, size_t size, size_t *written, 
     return WA_OK;
 }
 
-static wa_status write_temporary(const char *temporary, const void *bytes, size_t size, wa_error *err)
+static wa_status write_temporary(const char *temporary, const wa_bytes *pieces, size_t count, wa_error *err)
 {
     int fd;
     WA_TRY(wa_temporary_create(temporary, &fd, err));
-    wa_status status = wa_write_all(fd, bytes, size, NULL, err);
+    wa_status status = WA_OK;
+    for (size_t i = 0; status == WA_OK && i < count; i++)
+        status = wa_write_all(fd, pieces[i].data, pieces[i].size, NULL, err);
     if (close(fd) != 0 && status == WA_OK)
-        status = wa_fail(err, WA_E_IO, "cannot write %zu bytes: %s", size, strerror(errno));
+        status = wa_fail(err, WA_E_IO, "cannot close: %s", strerror(errno));
     if (status != WA_OK)
         unlink(temporary);
     return status;
 }
 
-wa_status wa_file_write(const char *final_path, const void *bytes, size_t size, wa_error *err)
+wa_status wa_file_write_pieces(const char *final_path, const wa_bytes *pieces, size_t count, wa_error *err)
 {
     char temporary[WA_NAME_BYTES];
     WA_TRY(wa_temporary_name(final_path, temporary, err));
-    if (write_temporary(temporary, bytes, size, err) != WA_OK)
+    if (write_temporary(temporary, pieces, count, err) != WA_OK)
         return wa_note(err, "in file '%s'", final_path);
     return wa_file_publish(temporary, final_path, err);
+}
+
+wa_status wa_file_write(const char *final_path, const void *bytes, size_t size, wa_error *err)
+{
+    return wa_file_write_pieces(final_path, &(wa_bytes){.data = bytes, .size = size}, 1, err);
 }

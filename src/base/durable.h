@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_BASE_DURABLE_H
 #define WALKAUDIT_BASE_DURABLE_H
 
-#include "base/status.h"
+#include "base/bytes.h"
 
 #include <stddef.h>
 
@@ -32,7 +32,9 @@ WA_CHECKED wa_status wa_directory_sync(const char *path, wa_error *err);
 WA_CHECKED wa_status wa_file_sync(const char *path, wa_error *err);
 /** fsync, rename to the final name, fsync of the directory; on failure the temporary is removed. */
 WA_CHECKED wa_status wa_file_publish(const char *temporary, const char *final_path, wa_error *err);
-/** All of it for bytes in memory. No file with the final name unless it is whole. */
+/** All of it for pieces of memory, one behind the other. No file with the final name unless it is whole. */
+WA_CHECKED wa_status wa_file_write_pieces(const char *final_path, const wa_bytes *pieces, size_t count, wa_error *err);
+/** The same for one piece. */
 WA_CHECKED wa_status wa_file_write(const char *final_path, const void *bytes, size_t size, wa_error *err);
 
 /**

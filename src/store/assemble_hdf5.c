@@ -330,6 +330,7 @@ static wa_status check_parts(const char *result_path, const wa_result_meta *meta
         if (!wa_file_exists(path))
             return wa_fail(err, WA_E_IO, "cannot assemble: batch %zu of %zu has no part '%s'", b,
                            meta->batch_count, path);
+        WA_TRY(wa_part_check_bytes(path, err));
     }
     return WA_OK;
 }

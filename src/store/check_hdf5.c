@@ -92,7 +92,6 @@ static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status
 static wa_status count_batches(wa_hid file, wa_result_status *out, wa_error *err)
 {
     wa_extents x;
-    WA_TRY(wa_result_check_version(file, err));
     WA_TRY(wa_result_extents(file, &x, err));
     out->finished = true;
     out->batches = x.batches;
@@ -103,7 +102,7 @@ static wa_status count_batches(wa_hid file, wa_result_status *out, wa_error *err
 static wa_status check_result(const char *path, wa_result_status *out, wa_error *err)
 {
     wa_hid file;
-    WA_TRY(wa_hdf5_open(path, false, &file, err));
+    WA_TRY(wa_result_file_open(path, &file, err));
     wa_status status = count_batches(file, out, err);
     if (status != WA_OK)
         wa_note(err, "in file '%s'", path);

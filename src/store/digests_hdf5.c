@@ -43,7 +43,7 @@ wa_status wa_payload_digests_load(const char *result_path, const wa_result_meta 
     wa_payload_digests found = {.count = 0};
     wa_hdf5_quiet();
     if (finished) {
-        WA_TRY(wa_hdf5_open(result_path, false, &file, err));
+        WA_TRY(wa_result_file_open(result_path, &file, err));
     } else {
         WA_TRY(wa_part_name(result_path, 0, path, err));
         WA_TRY(wa_part_open(path, NULL, 0, &x.dims, &file, err));

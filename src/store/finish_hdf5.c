@@ -3,6 +3,7 @@
 #include "store/capture_file.h"
 #include "store/parts.h"
 #include "store/result.h"
+#include "store/seal.h"
 
 #include <hdf5.h>
 
@@ -50,5 +51,5 @@ wa_status wa_assembly_finish(const char *temporary, const char *result_path,
         status = wa_hdf5_close(file, status, err);
     }
     wa_arena_close(work);
-    return status;
+    return status == WA_OK ? wa_seal_append(temporary, err) : status;
 }

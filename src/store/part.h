@@ -32,7 +32,9 @@ wa_dims wa_part_dims(const wa_result_meta *meta, size_t batch);
  * with wa_hdf5_close. */
 WA_CHECKED wa_status wa_part_open(const char *path, const char *hash, size_t batch,
                                   const wa_dims *dims, wa_hid *out, wa_error *err);
-/** As wa_part_open, and read every dataset, so that every checksum is checked. */
+/** Does the digest at the end fit all bytes of a part? WA_E_FORMAT. */
+WA_CHECKED wa_status wa_part_check_bytes(const char *path, wa_error *err);
+/** As wa_part_open after wa_part_check_bytes, and read every dataset, so that every checksum is checked. */
 WA_CHECKED wa_status wa_part_check(const char *path, const char *hash, size_t batch,
                                    const wa_dims *dims, wa_arena *arena, wa_error *err);
 /** Does an open part carry row errors? */

@@ -1,6 +1,7 @@
 /* A part: all fields of one batch, made in memory by HDF5's core driver and written as one file. */
 #include "store/part.h"
 #include "store/parts.h"
+#include "store/seal.h"
 #include "store/types_hdf5.h"
 
 #include <hdf5.h>
@@ -113,7 +114,10 @@ static wa_status write_image(wa_hid file, const char *path, wa_error *err)
         size = H5Fget_file_image(file, NULL, 0);
     if (size < 0 || H5Fget_vfd_handle(file, H5P_DEFAULT, (void **)&memory) < 0 || memory == NULL)
         return wa_hdf5_failed(err, WA_E_INTERNAL, "cannot take the image of a part", NULL);
-    return wa_file_write(path, *memory, (size_t)size, err);
+    char seal[WA_SEAL_BYTES + 1];
+    wa_bytes pieces[] = {{.data = *memory, .size = (size_t)size}, {.data = (const uint8_t *)seal, .size = WA_SEAL_BYTES}};
+    WA_TRY(wa_seal_of(pieces[0], seal, err));
+    return wa_file_write_pieces(path, pieces, 2, err);
 }
 
 static wa_status write_part(const char *path, size_t batch, const wa_part_mark *mark, const wa_block *block,
@@ -250,10 +254,18 @@ static wa_status check_fields(wa_hid file, const wa_dims *dims, wa_arena *arena,
     return WA_OK;
 }
 
+wa_status wa_part_check_bytes(const char *path, wa_error *err)
+{
+    bool sealed;
+    WA_TRY(wa_seal_check(path, &sealed, err));
+    return sealed ? WA_OK : wa_fail(err, WA_E_FORMAT, "no digest at the end of file '%s': not a whole part", path);
+}
+
 wa_status wa_part_check(const char *path, const char *hash, size_t batch, const wa_dims *dims,
                         wa_arena *arena, wa_error *err)
 {
     wa_hid file;
+    WA_TRY(wa_part_check_bytes(path, err));
     WA_TRY(wa_part_open(path, hash, batch, dims, &file, err));
     wa_status status = check_fields(file, dims, arena, err);
     if (status != WA_OK)

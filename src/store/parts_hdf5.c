@@ -36,7 +36,6 @@ static wa_status compare_result(wa_hid file, const wa_result_meta *meta, wa_aren
 {
     const wa_fingerprint_item *items;
     size_t count;
-    WA_TRY(wa_result_check_version(file, err));
     WA_TRY(wa_result_fingerprint(file, arena, &items, &count, err));
     return wa_fingerprint_compare(items, count, meta->fingerprint, meta->fingerprint_count, err);
 }
@@ -48,7 +47,8 @@ static wa_status find_result(const char *path, const wa_result_meta *meta, wa_ar
     if (access(path, F_OK) != 0)
         return WA_OK;
     wa_hid file;
-    WA_TRY(wa_hdf5_open(path, false, &file, err));
+    if (wa_result_file_open(path, &file, err) != WA_OK)
+        return wa_note(err, "use --fresh to compute it anew, or another --out");
     wa_status status = compare_result(file, meta, arena, err);
     if (status != WA_OK)
         wa_note(err, "in file '%s'; use --fresh to compute it anew, or another --out", path);

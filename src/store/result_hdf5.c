@@ -1,5 +1,6 @@
 /* Opening a finished result: checked and read; and changing one, all or nothing. */
 #include "store/result.h"
+#include "store/seal.h"
 
 #include "base/durable.h"
 
@@ -159,10 +160,11 @@ static wa_status open_file(const char *path, const char *name, bool writable, wa
 {
     wa_hdf5_quiet();
     wa_hid file;
-    WA_TRY(wa_hdf5_open(path, writable, &file, err));
-    wa_status status = wa_result_check_version(file, err);
-    if (status == WA_OK)
-        status = wa_result_load(file, name, arena, out, err);
+    if (writable)
+        WA_TRY(wa_hdf5_open(path, true, &file, err)); /* a copy of our own, of what was checked */
+    else
+        WA_TRY(wa_result_file_open(path, &file, err));
+    wa_status status = wa_result_load(file, name, arena, out, err);
     if (status == WA_OK)
         return WA_OK;
     wa_note(err, "in file '%s'", name);
@@ -220,6 +222,15 @@ static wa_status copy_file(const char *path, const char *temporary, wa_arena *ar
     return status;
 }
 
+/* What will be opened for writing is what was checked. */
+static wa_status check_copy(const char *temporary, const char *path, wa_error *err)
+{
+    wa_hid file;
+    if (wa_result_file_open(temporary, &file, err) != WA_OK)
+        return wa_note(err, "copied from '%s'", path);
+    return wa_hdf5_close(file, WA_OK, err);
+}
+
 wa_status wa_result_change(const char *path, wa_status (*change)(void *context, wa_result *result, wa_error *err),
                            void *context, wa_arena *arena, wa_error *err)
 {
@@ -228,9 +239,13 @@ wa_status wa_result_change(const char *path, wa_status (*change)(void *context, 
     WA_TRY(wa_temporary_name(path, temporary, err));
     wa_status status = copy_file(path, temporary, arena, err);
     if (status == WA_OK)
+        status = check_copy(temporary, path, err);
+    if (status == WA_OK)
         status = open_file(temporary, path, true, arena, &result, err);
     if (status == WA_OK)
         status = wa_result_close(result, change(context, result, err), err);
+    if (status == WA_OK)
+        status = wa_seal_append(temporary, err);
     if (status == WA_OK)
         return wa_file_publish(temporary, path, err);
     unlink(temporary);

@@ -1,5 +1,6 @@
 /* Reading back what a result says besides measured fields. */
 #include "store/result.h"
+#include "store/seal.h"
 
 #include <hdf5.h>
 #include <stdio.h>
@@ -32,6 +33,30 @@ wa_status wa_result_check_version(wa_hid file, wa_error *err)
     }
     WA_TRY(wa_attribute_read_i64(file, "walkaudit_format", &version, err));
     return wa_layout_check_version("result", version, err);
+}
+
+/* What has no seal may be a result of another version, which is told as such. */
+static wa_status check_opened(wa_hid file, bool sealed, wa_error *err)
+{
+    WA_TRY(wa_result_check_version(file, err));
+    if (!sealed)
+        return wa_fail(err, WA_E_FORMAT, "no digest at its end: damaged, changed by another program, or not finished");
+    return WA_OK;
+}
+
+wa_status wa_result_file_open(const char *path, wa_hid *out, wa_error *err)
+{
+    bool sealed;
+    wa_hid file;
+    WA_TRY(wa_seal_check(path, &sealed, err));
+    WA_TRY(wa_hdf5_open(path, false, &file, err));
+    wa_status status = check_opened(file, sealed, err);
+    if (status == WA_OK) {
+        *out = file;
+        return WA_OK;
+    }
+    wa_note(err, "in file '%s'", path);
+    return wa_hdf5_close(file, status, err);
 }
 
 wa_status wa_result_fingerprint(wa_hid file, wa_arena *arena, const wa_fingerprint_item **out,

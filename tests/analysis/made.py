@@ -1,6 +1,7 @@
 """Result files with given figures: everything else as in a real result, so that every reader takes them."""
 import h5py
 import numpy as np
+from edit_result import seal
 
 from walkaudit_report import layout
 
@@ -91,5 +92,7 @@ class Made:
             self["case_bucket"][at] = self.words("case_bucket", "quantized" if "q4" in case else "exact")
 
     def close(self):
+        name = self.file.filename
         self.file.close()
+        seal(name)
         self.template.close()

@@ -2,12 +2,12 @@
 import os
 import shutil
 
-import h5py
 import numpy as np
 import pytest
 
 import harness
 from command import one_line, report
+from edit_result import edit
 
 PAYLOADS = ["gate_vectors", "up_features", "down_features", "interleaved", "interleaved_q4", "interleaved_q4k",
             "down_features_q4k", "fp4"]
@@ -30,7 +30,7 @@ def changed(old, tmp_path):
     def change(what):
         path = tmp_path / "new.h5"
         shutil.copyfile(old, path)
-        with h5py.File(path, "r+") as file:
+        with edit(path) as file:
             what(file, list(file["case_name"].asstr()))
         return path
     return change
@@ -145,7 +145,7 @@ def test_other_inputs_are_refused_by_name(shop, old):
 def test_results_without_fingerprints_are_refused(old, tmp_path):
     path = tmp_path / "bare.h5"
     shutil.copyfile(old, path)
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         del file.attrs["fingerprint_keys"], file.attrs["fingerprint_values"]
     for pair in ((path, path), (old, path), (path, old)):
         assert "different inputs" in one_line(report("diff", *pair, expect=3))

@@ -1,7 +1,6 @@
 """Every figure shows what it says: axes, ranges, labels, numbers of cells; and bears zeros, NaN and long prompts."""
 import re
 
-import h5py
 import matplotlib.colors
 import matplotlib.figure
 import numpy as np
@@ -13,6 +12,7 @@ from command import one_line, report
 from walkaudit_report import facts, figures, stats, text
 from walkaudit_report.figures import cost, distribution, heatmap, profile, style, sweep as sweep_figure
 from walkaudit_report.result import open_result
+from edit_result import edit
 
 
 class Loaded:
@@ -40,7 +40,7 @@ def odd(gemma, tmp_path_factory):
     """Case 0 differs nowhere, case 1 is not finite in one place of layer 1 and zero in layer 0."""
     path = tmp_path_factory.mktemp("odd") / "odd.h5"
     path.write_bytes(gemma.read_bytes())
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         for name in ("rel_l2", "one_minus_cos", "eta", "drift"):
             file[name][0] = 0.0
             file[name][1, 0] = 0.0
@@ -54,7 +54,7 @@ def renamed(sweep, tmp_path_factory):
     """Long names of cases and prompts, tokens of other scripts, and rates far apart."""
     path = tmp_path_factory.mktemp("renamed") / "renamed.h5"
     path.write_bytes(sweep.read_bytes())
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         names = file["case_name"].asstr()[()]
         file["case_name"][...] = [f"a-vindex-with-a-long-name-{at}:{name.split(':', 1)[1]}" for at, name in enumerate(names)]
         file["prompt_key"][...] = [f"a prompt whose key is long, number {at}" for at in range(3)]
@@ -419,7 +419,7 @@ def test_plot_writes_the_same_bytes_twice_and_nothing_else(gemma, tmp_path):
 def test_maps_of_names_that_look_alike_have_files_of_their_own(gemma, tmp_path):
     path = tmp_path / "keys.h5"
     path.write_bytes(gemma.read_bytes())
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         file["prompt_key"][...] = ["\u4e2d\u6587", "\u65e5\u672c", "k" * 300]
     done = report("plot", path, "-o", tmp_path / "out", "--case", "f16:exact", "--format", "svg")
     maps = sorted(name.name for name in (tmp_path / "out").glob("*-map-*"))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from command import SCRIPT
+from edit_result import seal
 
 OBSERVATIONS = 10_000_000
 LIMIT = 500 << 20
@@ -56,6 +57,7 @@ def enlarge(source, path, rows):
 def large(gemma, tmp_path_factory):
     path = tmp_path_factory.mktemp("large") / "large.h5"
     enlarge(gemma, path, OBSERVATIONS)
+    seal(path)
     return path
 
 

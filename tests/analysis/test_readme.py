@@ -8,13 +8,13 @@ import pathlib
 import re
 import shlex
 
-import h5py
 import numpy as np
 import pytest
 
 import harness
 from command import report
 from walkaudit_report import cli
+from edit_result import edit
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = ROOT / "analysis" / "README.md"
@@ -87,7 +87,7 @@ def test_lines_answer_when_nothing_fails(gemma):
 def test_changed_predictions_are_named(gemma, tmp_path):
     path = tmp_path / "changed.h5"
     path.write_bytes(gemma.read_bytes())
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         file["top1_match"][1, 2] = 0
         file["top1_text"][1, 2] = "other"
     _, _, _, changed, _ = answers(path)

@@ -16,6 +16,7 @@ import harness
 from command import SCRIPT, one_line, report
 
 from walkaudit_report import facts, layout, text
+from edit_result import edit
 
 VOID = {"meta", "link", "input", "br", "img"}
 
@@ -169,7 +170,7 @@ def test_rates_stand_with_their_errors_limits_and_bounds(made):
 def test_case_that_did_not_run_says_so_and_has_no_figures(gemma, tmp_path):
     path = tmp_path / "notrun.h5"
     path.write_bytes(gemma.read_bytes())
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         file["verdict"][1] = 0
         file["fail_reasons"][1] = "the library is missing"
         for name in sorted(set(file) - set(layout.SCALES)):
@@ -236,7 +237,7 @@ def test_reasons_of_failures_stand_first_and_word_for_word(made):
 def test_only_the_first_reason_carries_the_verdict(gemma, tmp_path):
     path = tmp_path / "two.h5"
     path.write_bytes(gemma.read_bytes())
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         file["verdict"][0] = 5
         file["fail_reasons"][0] = "first reason\nsecond reason"
     report("report", path, "-o", tmp_path, "--no-plots", expect=1)
@@ -309,7 +310,7 @@ def test_warnings_on_the_model_are_in_every_form(gemma, tmp_path):
     path = tmp_path / "warned.h5"
     path.write_bytes(gemma.read_bytes())
     told = ["model: tensors of towers are not read: 'v.a'", "vindex 'v': index.json has vocab_size 9, the model has 8"]
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         file.attrs["warnings"] = "\n".join(told)
     report("report", path, "-o", tmp_path)
     assert json.loads((tmp_path / "warned.json").read_text())["job"]["warnings"] == told
@@ -323,7 +324,7 @@ def test_hostile_names_and_tokens_stay_text(gemma, tmp_path):
     path = tmp_path / "hostile.h5"
     path.write_bytes(gemma.read_bytes())
     nasty = "</script><script>alert(1)</script>|`$x^$\n# *a* \u202e\x00"
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         for name in ("token_text", "prompt_key", "case_name", "ref_top1_text", "prompt_text", "top1_text", "not_offered"):
             file[name][...] = np.full(file[name].shape, nasty.replace("\x00", ""), object)
         file.attrs["job_text"] = nasty.replace("\x00", "")
@@ -370,7 +371,7 @@ def test_index_lists_every_result_and_what_is_none(gemma, failing, tmp_path):
     (folder / "sub" / "two.h5").write_bytes(failing.read_bytes())
     report("report", folder / "one.h5", "-o", folder, "--no-plots")
     report("report", "--compat", "larql", folder / "one.h5", "-o", folder)
-    with h5py.File(folder / "one.h5", "r+") as file:
+    with edit(folder / "one.h5") as file:
         file.create_dataset("bound_flip_rate", data=np.full(3, 0.05))
         file["bound_flip_rate"].dims[0].attach_scale(file["case"])
     assert report("index", folder, expect=1).stdout.splitlines() == [str(folder / "INDEX.md"), str(folder / "index.html")]

@@ -2,12 +2,12 @@
 import re
 import shutil
 
-import h5py
 import numpy as np
 import pytest
 
 import harness
 from command import one_line, report
+from edit_result import edit
 
 METRIC = {"rel_l2": "rel_l2", "cos": "one_minus_cos", "eta": "eta", "drift": "drift", "kernel": "kernel_rel_l2"}
 
@@ -66,7 +66,7 @@ def test_context_is_the_neighbouring_tokens(gemma):
 def test_near_zero_references_and_broken_numbers_are_marked(gemma, tmp_path):
     path = tmp_path / "marked.h5"
     shutil.copyfile(gemma, path)
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         file["ref_norm"][1, 3] = 1e-6
         file["rel_l2"][0, 1, 3] = 50.0
         file["rel_l2"][1, 2, 4] = np.nan
@@ -80,7 +80,7 @@ def test_near_zero_references_and_broken_numbers_are_marked(gemma, tmp_path):
 def test_of_equals_the_first_are_listed(gemma, tmp_path):
     path = tmp_path / "equal.h5"
     shutil.copyfile(gemma, path)
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         for name in ("rel_l2", "eta"):
             file[name][1, 2] = np.nan
     rows = tables(report("worst", path, "-n", 5))["After the first position"]

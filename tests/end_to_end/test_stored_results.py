@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+import edit_result
 import harness
 
 MODEL = "tiny-gemma3"
@@ -52,6 +53,9 @@ def test_one_flipped_byte_of_any_dataset_is_refused(stored, tmp_path):
             file.write(bytes([byte ^ 1 << int(random.integers(8))]))
         with h5py.File(path) as file, pytest.raises(OSError):
             file[name][()]
+        for verb in before:
+            assert "the file is damaged" in harness.one_error_line(harness.run([verb, path], expect=3)), (verb, name)
+        edit_result.seal(path)  # as if somebody had made the digest fit
         for verb, said in before.items():
             done = harness.run([verb, path], expect=None)
             if done.returncode == 0:
@@ -62,6 +66,7 @@ def test_one_flipped_byte_of_any_dataset_is_refused(stored, tmp_path):
         with open(path, "r+b") as file:
             file.seek(at)
             file.write(bytes([byte]))
+        edit_result.seal(path)
     assert {"kl", "label", "row_err_p99", "rel_l2", "obs_kl", "prompt_rows", "case_bucket"} <= refused["verdict"]
     assert "verdict" in refused["status"]
 
@@ -150,7 +155,7 @@ def test_a_store_that_fails_leaves_the_result_as_it_was(job, tmp_path):
 
 
 def edit(path, change):
-    with h5py.File(path, "r+") as file:
+    with edit_result.edit(path) as file:
         change(file)
 
 

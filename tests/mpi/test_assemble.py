@@ -13,6 +13,9 @@ import h5py
 import numpy
 
 SUPPORT = pathlib.Path(__file__).resolve().parent.parent / "support"
+sys.path.insert(0, str(SUPPORT))
+from edit_result import edit  # noqa: E402  (found through the path set above)
+
 BLOCK_H = pathlib.Path(__file__).resolve().parents[2] / "src" / "measure" / "block.h"
 DIMENSIONS = {"C": 2, "L": 18, "O": 8808, "A": 8808, "P": 7, "S": 3, "V": 2, "Y": 8, "J": 3}
 BATCHES = 4
@@ -81,7 +84,7 @@ def check_refusals(walkaudit, whole, folder):
                 b.attrs[key] = a.attrs[key]
     older = folder / "older.h5"
     older.write_bytes(whole.read_bytes())
-    with h5py.File(older, "r+") as file:
+    with edit(older) as file:
         newest = int(file.attrs["walkaudit_format"][0])
         file.attrs["walkaudit_format"] = newest - 1
     for path in (cut, unfinished, older):
