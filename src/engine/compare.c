@@ -319,21 +319,21 @@ static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, 
     bool seen[WA_PAYLOAD_COUNT] = {false};
     for (size_t c = 0; c < audit->case_count; c++) {
         const wa_case *which = &audit->cases[c];
-        const wa_source *source = &which->source[projection];
-        if (which->vindex != (int)vindex || which->not_run != NULL || source->from_model ||
-            seen[source->payload] || truth[projection]->rows == 0)
+        wa_payload payload;
+        if (which->vindex != (int)vindex || which->not_run != NULL || truth[projection]->rows == 0 ||
+            !wa_case_reads(which, projection, &payload) || seen[payload])
             continue;
-        seen[source->payload] = true;
+        seen[payload] = true;
         wa_matrix stored;
         WA_TRY(wa_case_stored(which, audit->vindexes[vindex], projection, layer, &stored, err));
         wa_row_error rows;
-        bool turned = projection == WA_DOWN && wa_payload_down_is_feature_major(source->payload);
+        bool turned = projection == WA_DOWN && wa_payload_down_is_feature_major(payload);
         WA_TRY(wa_encoding_check(&stored, truth[projection], turned, stage->arena, &rows, err));
         stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
             (double)(wa_matrix_bytes(&stored) + wa_matrix_bytes(truth[projection]));
-        store_row_error(batch->block, vindex * WA_PAYLOAD_COUNT + source->payload, layer, projection,
+        store_row_error(batch->block, vindex * WA_PAYLOAD_COUNT + payload, layer, projection,
                         stored.format, &rows);
-        WA_TRY(store_digest(batch->block, vindex * WA_PAYLOAD_COUNT + source->payload, layer, projection,
+        WA_TRY(store_digest(batch->block, vindex * WA_PAYLOAD_COUNT + payload, layer, projection,
                             &stored, err));
     }
     return WA_OK;

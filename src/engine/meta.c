@@ -107,12 +107,12 @@ static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_erro
         for (size_t i = 0; i < per_payload; i++) {
             size_t projection = i % WA_PROJECTION_COUNT;
             wa_matrix stored;
-            const wa_source *source = &which->source[projection];
-            if (source->from_model)
+            wa_payload payload;
+            if (!wa_case_reads(which, (wa_projection)projection, &payload))
                 continue;
             WA_TRY(wa_case_stored(which, audit->vindexes[which->vindex], (wa_projection)projection,
                                   i / WA_PROJECTION_COUNT, &stored, err));
-            size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + (size_t)source->payload;
+            size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + (size_t)payload;
             nominal[owner * per_payload + i] =
                 wa_encoding_nominal(audit->vindexes[which->vindex], &stored);
         }

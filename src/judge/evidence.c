@@ -27,7 +27,8 @@ static wa_encoding_figure figure_of(const wa_row_errors *e, size_t at, wa_payloa
 
 static bool reads(const wa_case *which, wa_projection projection)
 {
-    return which->vindex >= 0 && !which->source[projection].from_model;
+    wa_payload ignored;
+    return wa_case_reads(which, projection, &ignored);
 }
 
 /* Only the payloads that the case reads are evidence against it. */
@@ -38,14 +39,14 @@ static void fill_encoding(const wa_result *result, const wa_case *which, wa_enco
     for (size_t layer = 0; layer < layers; layer++) {
         for (size_t p = 0; p < WA_PROJECTION_COUNT; p++) {
             size_t to = layer * WA_PROJECTION_COUNT + p;
-            const wa_source *source = &which->source[p];
-            if (!reads(which, (wa_projection)p))
+            wa_payload payload;
+            if (!wa_case_reads(which, (wa_projection)p, &payload))
                 continue;
-            size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + (size_t)source->payload;
+            size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + (size_t)payload;
             size_t at = owner * layers * WA_PROJECTION_COUNT + to;
             if (errors->checked[at] == 0)
                 continue;
-            out[to] = figure_of(errors, at, source->payload, result->meta.nominal_bound[at]);
+            out[to] = figure_of(errors, at, payload, result->meta.nominal_bound[at]);
         }
     }
 }

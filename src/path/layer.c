@@ -13,10 +13,22 @@ static const wa_matrix *model_matrix(const wa_layer *layer, wa_projection projec
     }
 }
 
+bool wa_case_reads(const wa_case *which, wa_projection projection, wa_payload *payload)
+{
+    bool ranks = projection == WA_GATE && which->path == WA_PATH_WEIGHTS_FALLBACK && which->k != WA_K_ALL;
+    if (which->vindex < 0 || (which->source[projection].from_model && !ranks))
+        return false;
+    *payload = which->source[projection].from_model ? WA_PAYLOAD_GATE : which->source[projection].payload;
+    return true;
+}
+
 wa_status wa_case_stored(const wa_case *which, const wa_vindex *vindex, wa_projection projection,
                          size_t layer, wa_matrix *out, wa_error *err)
 {
-    wa_payload payload = which->source[projection].payload;
+    wa_payload payload;
+    if (!wa_case_reads(which, projection, &payload))
+        return wa_fail(err, WA_E_INTERNAL, "case '%s' reads no %s of its vindex", which->name,
+                       wa_projection_name(projection));
     wa_projection stored = wa_payload_holds(payload, projection) ? projection : WA_GATE;
     return wa_vindex_matrix(vindex, payload, stored, layer, out, err);
 }

@@ -175,6 +175,12 @@ WA_CHECKED wa_status wa_case_open_layer(const wa_case *which, const wa_model *mo
                                         wa_error *err);
 
 /**
+ * Does a case look at rows of a projection in its vindex, and in which payload: to compute with them, or, as weights_fallback at a
+ * finite K does with the gate, to rank features by them? *payload is set when it does.
+ */
+bool wa_case_reads(const wa_case *which, wa_projection projection, wa_payload *payload);
+
+/**
  * The stored matrix behind one projection of a case that reads it from its vindex. Local. The gate file of an ungated
  * model holds its up rows, and is opened as both.
  */

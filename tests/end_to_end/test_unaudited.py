@@ -135,3 +135,20 @@ def test_checksums_of_index_json_are_verified(shop, tmp_path):
     printed = job.run(expect=None).stdout
     assert "warning: v: gate_vectors.bin: not the bytes of which index.json has the SHA-256" in printed
     assert "gate_vectors.bin: read, SHA-256 differs from index.json" in harness.Result(job.result_path)["vindex_files"][0]
+
+
+def test_rows_that_only_rank_features_are_compared_too(shop, tmp_path):
+    """weights_fallback computes with the model's weights, but its features are those that the stored gate ranks first."""
+    only = {"v": [{"path": "weights_fallback", "k": 20}]}
+    _, result = audit(shop, {"v": shop.vindex(MODEL, "f32")}, only)
+    assert result.verdicts() == {"v:weights_fallback:k20": "MEASURED"}
+    assert set(result["row_err_checked"][0, 0, :, 0]) == {"yes"}  # the gate, in gate_vectors.bin
+    _, result = audit(shop, {"v": shop.vindex(MODEL, "f32")}, only, encoding_check="none")
+    assert result.verdicts() == {"v:weights_fallback:k20": "UNCHECKED"}
+    folder = shop.copy(MODEL, "f32", tmp_path / "v")
+    data = bytearray((folder / "gate_vectors.bin").read_bytes())
+    row = len(data) // 2  # of some layer in the middle: every bit of one value's sign and exponent
+    data[row + 3] ^= 0xC0
+    (folder / "gate_vectors.bin").write_bytes(data)
+    _, result = audit(shop, {"v": folder}, only, expect=1)
+    assert result.verdicts() == {"v:weights_fallback:k20": "ENCODING"}
