@@ -230,7 +230,18 @@ def describe_encoding(result, case):
     return {"max": float(sizes[layer, projection]), "p99": float(at_99[layer, projection]),
             "layer": layer, "projection": layout.PROJECTIONS[projection],
             "row": int(rows[layer, projection]),
-            "non_finite": int(non_finite[checked].sum())}
+            "non_finite": int(non_finite[checked].sum()), "judged": describe_rule(result, case)}
+
+
+def describe_rule(result, case):
+    """Which rule of ENCODING held where its limit was nearest, or exceeded, and what spoke."""
+    layer, projection, row = (int(result[f"encoding_at_{name}"][case]) for name in ("layer", "projection", "row"))
+    if layer < 0:
+        return None
+    return {"rule": result.words("encoding_rule")[case], "statistic": result.words("encoding_statistic")[case],
+            "value": number(result["encoding_value"][case]), "limit": number(result["encoding_limit"][case]),
+            "excess": number(result["encoding_excess"][case]), "layer": layer, "projection": layout.PROJECTIONS[projection],
+            "row": row if row >= 0 else None}
 
 
 def describe_layers(result, case, surveys):

@@ -203,8 +203,18 @@ def worst_kernel(case):
     return max(seen, key=lambda one: one[0]["value"], default=(None, text.ABSENT))
 
 
+def rule_words(encoding):
+    """"re-encoding", or with another encoder's limits the one that came nearest: "foreign_limits: steps 0.503 of 0.55"."""
+    judged = encoding and encoding["judged"]
+    if not judged:
+        return text.ABSENT
+    if judged["statistic"] in ("unequal_rows", "non_finite"):
+        return judged["rule"] if not judged["value"] else f"{judged['rule']}: {judged['value']:.0f} {judged['statistic']}"
+    return f"{judged['rule']}: {judged['statistic']} {judged['value']:.3g} of {judged['limit']:.3g}"
+
+
 def basis_table(facts):
-    columns = column_list("case", "kernel that ran", "=row error p99", "=row error max", "at", "=kernel", "at", "stream")
+    columns = column_list("case", "kernel that ran", "=row error p99", "=row error max", "at", "encoding", "=kernel", "at", "stream")
     rows = []
     for at, case in enumerate(facts["cases"]):
         encoding, (kernel, stream) = case.get("encoding"), worst_kernel(case)
@@ -215,6 +225,7 @@ def basis_table(facts):
         rows.append([case_cell(facts, at),
                      Cell(labels_words(labels), kind="" if labels["right"] == labels["of"] else "bad"),
                      figure_cell(encoding and encoding["p99"]), figure_cell(encoding and encoding["max"]), where,
+                     Cell(rule_words(encoding)),
                      figure_cell(value_of(kernel)), place_cell(kernel, at), Cell(stream)])
     return Table("On what the differences were measured: layers and prompts with the kernel they had to have, the stored "
                  "numbers against the model's, the kernel against its oracle", columns, rows,

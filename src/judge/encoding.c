@@ -75,6 +75,7 @@ static limits widen(limits l)
 {
     l.steps = INFINITY;
     l.ratio = 2.0;
+    l.row_gain *= 2.0; /* what is left to chance in a row grows with the error */
     return l;
 }
 

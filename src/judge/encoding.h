@@ -69,6 +69,13 @@ typedef struct wa_encoding_finding {
     int32_t row;         /* where it was seen; -1 = the matrix as a whole */
 } wa_encoding_finding;
 
+/** Of all that a case reads, the finding with the largest excess; as it is stored. Layer -1: nothing was checked. */
+typedef struct wa_encoding_worst {
+    int8_t rule, statistic;
+    int32_t layer, projection, row;
+    double value, limit, excess;
+} wa_encoding_worst;
+
 /** Pure. NaN is never faithful. An unchecked figure is faithful, with rule NONE. */
 wa_encoding_finding wa_encoding_judge(const wa_encoding_figure *figure, wa_encoder encoder);
 

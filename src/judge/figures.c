@@ -70,6 +70,28 @@ static const char *verdict_word(int code)
     return wa_verdict_name((wa_verdict_code)code);
 }
 
+#define CODED(name_, word_, count_, text_, offset_)                                                 \
+    {.row = {.name = name_,                                                                        \
+             .axes = "C",                                                                          \
+             .type = WA_LAYOUT_I8,                                                                 \
+             .codes = WA_CODES_OWN,                                                                \
+             .word = word_,                                                                        \
+             .word_count = count_,                                                                 \
+             .origin = WA_ORIGIN_SUMMARY,                                                          \
+             .unit = "1",                                                                          \
+             .long_name = text_},                                                                  \
+     .offset = offset_},
+
+static const char *rule_word(int code)
+{
+    return wa_encoding_rule_word((wa_encoding_rule)code);
+}
+
+static const char *statistic_word(int code)
+{
+    return wa_encoding_statistic_word((wa_encoding_statistic)code);
+}
+
 static const wa_figure FIGURES[] = {
     /* clang-format off */
     VERDICT("verdict", "C", "verdict of the case: the first of its reasons", AT(code))
@@ -96,6 +118,17 @@ static const wa_figure FIGURES[] = {
     FIRST("kernel_own_non_finite", "first output of the kernel on the case's own residual stream that is not finite",
           summary.kernel_own_nan)
     EXTREME("max_drift", "1", "largest drift", summary.max_drift)
+    CODED("encoding_rule", rule_word, WA_ENCODING_RULE_COUNT, "rule of ENCODING at the projection nearest to its limit, or farthest beyond",
+          AT(verdict.encoding.rule))
+    CODED("encoding_statistic", statistic_word, WA_ENCODING_STATISTIC_COUNT, "statistic that spoke there",
+          AT(verdict.encoding.statistic))
+    FIGURE("encoding_value", "C", F64, SUMMARY, "1", "its value; NaN = nothing was checked", AT(verdict.encoding.value))
+    FIGURE("encoding_limit", "C", F64, SUMMARY, "1", "its limit", AT(verdict.encoding.limit))
+    FIGURE("encoding_excess", "C", F64, SUMMARY, "1", "size of the value over the limit; rows that no encoder gives: 1 and more",
+           AT(verdict.encoding.excess))
+    PLACE("encoding_at_layer", "C", SUMMARY, "layer of the same; -1 = none", AT(verdict.encoding.layer))
+    PLACE("encoding_at_projection", "C", SUMMARY, "projection of the same; -1 = none", AT(verdict.encoding.projection))
+    PLACE("encoding_at_row", "C", SUMMARY, "row of the same; -1 = none, or the matrix as a whole", AT(verdict.encoding.row))
     FIGURE("mean_rel_l2", "C", F64, SUMMARY, "1", "mean of rel_l2", AT(summary.mean_rel_l2))
     FIGURE("p50_rel_l2", "C", F64, SUMMARY, "1", "median of rel_l2", AT(summary.p50_rel_l2))
     FIGURE("p95_rel_l2", "C", F64, SUMMARY, "1", "95th percentile of rel_l2", AT(summary.p95_rel_l2))

@@ -55,6 +55,7 @@ typedef struct judge {
     wa_verdict_code *codes;
     size_t count;
     wa_rates *rates; /* NULL with logits: last */
+    wa_encoding_worst encoding;
     wa_error *err;
 } judge;
 
@@ -197,6 +198,21 @@ static wa_status check_finite(judge *j)
 /* --- ENCODING
  * ------------------------------------------------------------------------------------- */
 
+static const wa_encoding_worst NO_ENCODING = {
+    .layer = -1, .projection = -1, .row = -1, .value = NAN, .limit = NAN, .excess = NAN};
+
+static wa_encoding_worst worst_of(size_t at, const wa_encoding_finding *found)
+{
+    return (wa_encoding_worst){.rule = (int8_t)found->rule,
+                               .statistic = (int8_t)found->statistic,
+                               .layer = (int32_t)(at / WA_PROJECTION_COUNT),
+                               .projection = (int32_t)(at % WA_PROJECTION_COUNT),
+                               .row = found->row,
+                               .value = found->value,
+                               .limit = found->limit,
+                               .excess = found->excess};
+}
+
 static wa_status complain_encoding(judge *j, size_t at, const wa_encoding_finding *finding, size_t broken)
 {
     const wa_encoding_figure *f = &j->evidence->encoding[at];
@@ -217,16 +233,17 @@ static wa_status check_encoding(judge *j)
     const wa_evidence *e = j->evidence;
     size_t broken = 0;
     size_t at = 0;
-    wa_encoding_finding worst = {.excess = 0.0};
+    wa_encoding_finding worst = {.excess = -1.0};
     for (size_t i = 0; e->encoding != NULL && i < e->layers * WA_PROJECTION_COUNT; i++) {
         wa_encoding_finding found = wa_encoding_judge(&e->encoding[i], j->bounds->encoder);
-        if (found.faithful)
-            continue;
-        if (broken++ == 0 || found.excess > worst.excess) {
+        broken += found.faithful ? 0 : 1;
+        if (e->encoding[i].checked && found.excess > worst.excess) {
             worst = found;
             at = i;
         }
     }
+    if (worst.excess >= 0.0)
+        j->encoding = worst_of(at, &worst);
     return broken == 0 ? WA_OK : complain_encoding(j, at, &worst, broken);
 }
 
@@ -535,6 +552,7 @@ wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence,
     judge j = {.bounds = bounds,
                .bound = &bounds->bucket[evidence->bucket],
                .evidence = evidence,
+               .encoding = NO_ENCODING,
                .arena = arena,
                .err = err};
     WA_TRY(wa_arena_take(arena, MAX_REASONS, sizeof *j.reasons, &j.reasons, err));
@@ -545,6 +563,7 @@ wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence,
                         .reasons = j.reasons,
                         .reason_codes = j.codes,
                         .reason_count = j.count,
+                        .encoding = j.encoding,
                         .rates = j.rates};
     return WA_OK;
 }

@@ -107,6 +107,7 @@ typedef struct wa_verdict {
     const wa_verdict_code *reason_codes;
     size_t reason_count;
     const wa_rates *rates; /* arena; NULL with logits: last, or when the case did not run */
+    wa_encoding_worst encoding;
 } wa_verdict;
 
 /**

@@ -285,8 +285,30 @@ static void print_coverage(const wa_table *t, int64_t pairs, const char *streams
                 (long long)pairs, pow(0.98, (double)pairs));
 }
 
+/* "encoding: q4k:sparse: another encoder's rows (foreign_limits): steps 0.503 of 0.55 at L2 up row 7": of cases that are
+ * held to limits, and how near they came. Those that hold the encoder's own rows have nothing to tell. */
+static wa_status print_encoding_limits(const wa_table *t)
+{
+    for (size_t c = 0; c < wa_table_case_count(t); c++) {
+        const wa_encoding_worst *e = &t->judgement->cases[c].verdict.encoding;
+        const char *name;
+        if (!wa_table_has_run(t, c) || (e->rule != WA_ENCODING_RULE_FOREIGN && e->rule != WA_ENCODING_RULE_COMPENSATING))
+            continue;
+        WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &name));
+        fprintf(t->out, "encoding: %s: another encoder's rows (%s): %s %.3g of %.3g at L%d %s", name,
+                wa_encoding_rule_word((wa_encoding_rule)e->rule),
+                wa_encoding_statistic_word((wa_encoding_statistic)e->statistic), e->value, e->limit, e->layer,
+                wa_projection_name((wa_projection)e->projection));
+        if (e->row >= 0)
+            fprintf(t->out, " row %d", e->row);
+        fputs("\n", t->out);
+    }
+    return WA_OK;
+}
+
 wa_status wa_table_print_coverage(const wa_table *t)
 {
+    WA_TRY(print_encoding_limits(t));
     const wa_result_meta *meta = &t->result->meta;
     int64_t both = 0, one = 0;
     for (size_t c = 0; c < wa_table_case_count(t) && meta->kernel_due != NULL; c++) {
