@@ -59,9 +59,10 @@ static float steps_of(const float *weights, const float *codes, size_t n, const 
     return most > of->slack ? most - of->slack : 0.0F;
 }
 
-static float finest_of(float d)
+/* The least step under d; where d itself was lost, the least that keeps the largest sub-block's scale, `most`. */
+static float finest_of(float d, float most)
 {
-    return d == 0.0F ? HALF_LEAST : fabsf(d);
+    return d == 0.0F ? HALF_LEAST * most : fabsf(d);
 }
 
 static float steps_Q4_0(const uint8_t *src, const float *weights)
@@ -85,7 +86,7 @@ static float steps_Q4_K(const uint8_t *src, const float *weights)
     for (int j = 0; j < SUBS; j++) {
         for (int i = 0; i < WA_K_SUB; i++)
             codes[i] = (float)wa_k_nibble(src + 16, j * WA_K_SUB + i);
-        run of = {.scale = scales[j], .min = mins[j], .high = 15, .finest = finest_of(d)};
+        run of = {.scale = scales[j], .min = mins[j], .high = 15, .finest = finest_of(d, 63)};
         if (scales[j] != 0.0F) /* the last level moves with d, all of them with dmin */
             of.slack = slack_of(d, 15) + slack_of(dmin, mins[j] / scales[j]);
         most = fmaxf(most, steps_of(weights + j * WA_K_SUB, codes, WA_K_SUB, &of));
@@ -106,7 +107,7 @@ static float steps_Q6_K(const uint8_t *src, const float *weights)
         run of = {.scale = d * (float)(int8_t)sc[j],
                   .low = -32,
                   .high = 31,
-                  .finest = finest_of(d),
+                  .finest = finest_of(d, 128),
                   .slack = slack_of(d, 32)};
         most = fmaxf(most, steps_of(weights + j * SUB, codes, SUB, &of));
     }

@@ -79,6 +79,10 @@ static limits widen(limits l)
     return l;
 }
 
+/* The share of unequal rows from which on a matrix is another encoder's. An encoder of FP4 that rounds its scales up instead of to
+ * nearest gives LARQL's bytes in half of all rows of one block, so that a half itself is no sign. */
+static const double OTHERS = 0.25;
+
 /* --- Judgement ------------------------------------------------------------------------------- */
 
 static bool is_number(const wa_row_error *rows)
@@ -154,7 +158,7 @@ wa_encoding_finding wa_encoding_judge(const wa_encoding_figure *figure, wa_encod
     case WA_BASIS_REENCODING:
         /* The limit follows from how many rows are equal, never from how large the errors are: else a fault in every
          * row would earn itself the wide limits. */
-        if (rows->unequal < rows->rows - rows->unequal || rows->unequal == 0)
+        if ((double)rows->unequal < OTHERS * (double)rows->rows || rows->unequal == 0)
             return unequal(figure, WA_ENCODING_RULE_REENCODING);
         return foreign(figure, encoder);
     default: /* nothing says what to hold it against */

@@ -113,7 +113,7 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(row_err_steps_row, WA_VYLJ, WA_I32, "1", "its row")                                \
     X(row_err_ratio, WA_VYLJ, WA_F64, "1", "error of such rows over that of our re-encoding of the model's") \
     X(row_err_gain, WA_VYLJ, WA_F64, "1", "<stored, model> / <model, model> - 1 of such rows") \
-    X(row_err_row_gain, WA_VYLJ, WA_F64, "1", "the same of the row where it is largest in magnitude") \
+    X(row_err_row_gain, WA_VYLJ, WA_F64, "1", "the same of the row where it is largest in magnitude, less that of our re-encoding") \
     X(row_err_row_gain_row, WA_VYLJ, WA_I32, "1", "its row")
 
 typedef enum wa_field {

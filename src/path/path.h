@@ -263,7 +263,7 @@ typedef struct wa_row_error {
     int32_t steps_row;
     double ratio;         /* R: their error over that of our re-encoding of the model's rows */
     double gain;          /* <stored, model> / <model, model> - 1 of all together, */
-    double row_gain;      /* and of the row where it is largest in magnitude */
+    double row_gain;      /* and of the row where it is largest in magnitude, less that of our re-encoding of it */
     int32_t row_gain_row;
 } wa_row_error;
 
