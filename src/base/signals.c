@@ -33,6 +33,12 @@ static void say(const char *text)
         return; /* nobody listens: the exit code remains */
 }
 
+void wa_signals_last_word(const char *line)
+{
+    say(line);
+    _exit(EXIT_INPUT);
+}
+
 /* --- Mapped files ---------------------------------------------------------------------------------- */
 
 void wa_signals_watch(const void *at, size_t size, const char *path)
@@ -68,8 +74,7 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
         char line[NAME_BYTES + 128] = "walkaudit: a mapped file was cut short while it was read; in file '";
         strcat(line, file->name);
         strcat(line, "'\n");
-        say(line);
-        _exit(EXIT_INPUT);
+        wa_signals_last_word(line);
     }
     struct sigaction standard = {.sa_handler = SIG_DFL};
     sigaction(number, &standard, NULL); /* returning repeats the access */

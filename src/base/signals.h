@@ -34,6 +34,9 @@ const char *wa_signal_name(int signal_number);
 void wa_signals_prepare(bool speaks);
 void wa_signals_resumable(void);
 
+/** A line, newline included, to stderr, and the end of the process with code 3. Safe in a handler. */
+_Noreturn void wa_signals_last_word(const char *line);
+
 /** Used by wa_map_open and wa_map_close: the range of a mapped file. The name is copied. */
 void wa_signals_watch(const void *at, size_t size, const char *path);
 void wa_signals_unwatch(const void *at);

@@ -1,0 +1,237 @@
+/* The guard around foreign calls: floating-point modes, signal handlers, and the end of the process. */
+#define _XOPEN_SOURCE 700 /* sigaltstack */
+#include "base/foreign.h"
+
+#include "base/signals.h"
+
+#include <fenv.h>
+#include <float.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef __x86_64__
+#include <xmmintrin.h>
+#endif
+
+/* --- Floating-point modes -------------------------------------------------------------------------- */
+
+#ifdef __x86_64__
+
+/* Two units: MXCSR rules what compilers use for float and double, the control word long double. */
+typedef struct modes {
+    unsigned mxcsr;
+    unsigned short control;
+} modes;
+
+static const unsigned SSE_ROUNDING = 0x6000, SSE_FLUSH = 0x8040, SSE_TRAPS = 0x1f80; /* FTZ is 0x8000, DAZ 0x0040 */
+static const unsigned X87_ROUNDING = 0x0c00, X87_OTHER = 0x033f;
+
+static void take_modes(modes *out)
+{
+    unsigned short control;
+    __asm__ volatile("fnstcw %0" : "=m"(control));
+    *out = (modes){.mxcsr = _mm_getcsr(), .control = control};
+}
+
+/* fninit: code of MMX that leaves without emms has marked the registers of x87 as full. */
+static void put_modes(const modes *to)
+{
+    unsigned short control = to->control;
+    __asm__ volatile("fninit\n\tfldcw %0" : : "m"(control));
+    _mm_setcsr(to->mxcsr);
+}
+
+static int compare_modes(const modes *a, const modes *b)
+{
+    unsigned sse = a->mxcsr ^ b->mxcsr, x87 = (unsigned)a->control ^ (unsigned)b->control;
+    int changed = 0;
+    if ((sse & SSE_ROUNDING) != 0 || (x87 & X87_ROUNDING) != 0)
+        changed |= WA_MODE_ROUNDING;
+    if ((sse & SSE_FLUSH) != 0)
+        changed |= WA_MODE_FLUSH;
+    if ((sse & SSE_TRAPS) != 0 || (x87 & X87_OTHER) != 0)
+        changed |= WA_MODE_OTHER;
+    return changed;
+}
+
+#else
+
+/* What C knows: the rounding by name, the rest as a whole. Flushing shows in what it does. */
+typedef struct modes {
+    fenv_t all;
+    int rounding;
+    bool flushes;
+} modes;
+
+static void take_modes(modes *out)
+{
+    volatile float least = FLT_MIN;
+    fegetenv(&out->all);
+    out->rounding = fegetround();
+    out->flushes = least / 2.0F == 0.0F;
+}
+
+static void put_modes(const modes *to)
+{
+    fesetenv(&to->all);
+}
+
+static int compare_modes(const modes *a, const modes *b)
+{
+    return (a->rounding != b->rounding ? WA_MODE_ROUNDING : 0) | (a->flushes != b->flushes ? WA_MODE_FLUSH : 0);
+}
+
+#endif
+
+const char *wa_modes_text(int changed)
+{
+    static const char *const words[] = {"nothing",
+                                        "the rounding mode",
+                                        "FTZ or DAZ",
+                                        "the rounding mode and FTZ or DAZ",
+                                        "other floating-point modes",
+                                        "the rounding mode and others",
+                                        "FTZ or DAZ and other modes",
+                                        "the rounding mode, FTZ or DAZ and other modes"};
+    return words[(size_t)changed % (sizeof words / sizeof words[0])];
+}
+
+/* --- The call ---------------------------------------------------------------------------------------- */
+
+static const struct {
+    int number;
+    const char *name;
+} DEADLY[] = {{SIGSEGV, "SIGSEGV"}, {SIGBUS, "SIGBUS"}, {SIGFPE, "SIGFPE"}, {SIGILL, "SIGILL"}, {SIGABRT, "SIGABRT"}};
+enum { DEADLY_COUNT = sizeof DEADLY / sizeof DEADLY[0], LINE_BYTES = 2048, STACK_BYTES = 1 << 16 };
+
+/* Handlers have no arguments of ours. */
+static struct {
+    wa_foreign_call call;
+    modes before;
+    struct sigaction handlers[DEADLY_COUNT];
+    stack_t stack;
+} state;
+static volatile sig_atomic_t active, held, exit_is_ours, is_prepared;
+static const char *volatile held_what;
+static volatile pid_t process;
+static char own_stack[STACK_BYTES]; /* a call that never ends its recursion leaves no other */
+
+static void append(char *line, const char *text)
+{
+    size_t used = strlen(line);
+    strncat(line, text, LINE_BYTES - 2 - used);
+}
+
+static void append_number(char *line, long number)
+{
+    char digits[24], *at = digits + sizeof digits - 1;
+    *at = '\0';
+    do
+        *--at = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    append(line, at);
+}
+
+/* Async-signal-safe, as all that it calls. */
+static _Noreturn void end_process(const char *did, const char *name)
+{
+    char line[LINE_BYTES] = "walkaudit: ";
+    append(line, did);
+    append(line, name);
+    if (active && state.call.layer >= 0) {
+        append(line, "; at layer ");
+        append_number(line, state.call.layer);
+    }
+    append(line, "; ");
+    append(line, active ? state.call.what : held_what);
+    strcat(line, "\n");
+    wa_signals_last_word(line);
+}
+
+static const char *describe(const void *address)
+{
+    wa_fence_side side;
+    if (state.call.x != NULL && wa_fence_has(state.call.x, address, &side))
+        return side == WA_FENCE_WHOLE   ? "the library wrote to x, which it may only read"
+               : side == WA_FENCE_AFTER ? "the library read or wrote past the end of x"
+                                        : "the library read or wrote before the start of x";
+    if (state.call.y != NULL && wa_fence_has(state.call.y, address, &side) && side != WA_FENCE_WHOLE)
+        return side == WA_FENCE_AFTER ? "the library read or wrote past the end of y" : "the library read or wrote before the start of y";
+    return NULL;
+}
+
+static void on_death(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (getpid() != process) { /* of a child: returning repeats the access */
+        struct sigaction standard = {.sa_handler = SIG_DFL};
+        sigaction(number, &standard, NULL);
+        return;
+    }
+    const char *did = number == SIGSEGV || number == SIGBUS ? describe(info->si_addr) : NULL;
+    if (did != NULL)
+        end_process(did, "");
+    for (size_t i = 0; i < DEADLY_COUNT; i++)
+        if (DEADLY[i].number == number)
+            end_process("the library was ended by ", DEADLY[i].name);
+}
+
+/* Ours comes after the library's own, which were registered later. A child of the library's may exit as it likes. */
+static void on_exit_called(void)
+{
+    if (getpid() != process || exit_is_ours)
+        return;
+    if (active)
+        end_process("the library called exit", "");
+    if (held > 0)
+        end_process("a thread called exit while the run was at work", "");
+}
+
+void wa_foreign_prepare(void)
+{
+    process = getpid();
+    if (!is_prepared && atexit(on_exit_called) == 0 && at_quick_exit(on_exit_called) == 0)
+        is_prepared = 1;
+}
+
+void wa_foreign_enter(const wa_foreign_call *call)
+{
+    stack_t stack = {.ss_sp = own_stack, .ss_size = sizeof own_stack};
+    struct sigaction death = {.sa_sigaction = on_death, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    state.call = *call;
+    sigaltstack(&stack, &state.stack);
+    for (size_t i = 0; i < DEADLY_COUNT; i++)
+        sigaction(DEADLY[i].number, &death, &state.handlers[i]);
+    take_modes(&state.before);
+    active = 1;
+}
+
+int wa_foreign_leave(void)
+{
+    modes after;
+    active = 0;
+    take_modes(&after);
+    put_modes(&state.before);
+    for (size_t i = 0; i < DEADLY_COUNT; i++)
+        sigaction(DEADLY[i].number, &state.handlers[i], NULL);
+    sigaltstack(&state.stack, NULL);
+    return compare_modes(&state.before, &after);
+}
+
+void wa_foreign_hold(const char *what)
+{
+    held_what = what;
+    held++;
+}
+
+void wa_foreign_release(void)
+{
+    held--;
+}
+
+void wa_foreign_expect_exit(void)
+{
+    exit_is_ours = 1;
+}
