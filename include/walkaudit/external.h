@@ -6,6 +6,15 @@
  * The audit loads the library on every rank (dlopen, RTLD_NOW | RTLD_LOCAL), calls the function once per case, and
  * then `run` twice at each layer of each batch: on the dense model's FFN inputs, and on those of the case's own
  * residual stream. What it writes is compared as the outputs of every other path are. This header stands alone.
+ *
+ * What a library changes of the process. Every call of its code (loading, `walkaudit_external`, `run`, `close`) begins
+ * with the floating-point modes that a C program begins with: rounding to nearest, no FTZ, no DAZ, no traps. They are
+ * put back after the call; what loading or `run` left changed is told in a warning. A kernel that wants FTZ, which
+ * the start-up code of -ffast-math sets at loading, sets it in each call of `run`. A crash of the library, abort, exit
+ * and quick_exit, called by it or by a thread of its own, end the audit with code 3 and one line that names library,
+ * case and layer. Not caught: _exit, _Exit and system calls that end the process, after which there is no result,
+ * whatever the exit code; writes into memory of the audit that is neither x nor y; changes of the current directory,
+ * the locale, the environment, and what signals do other than SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT.
  */
 #ifndef WALKAUDIT_EXTERNAL_H
 #define WALKAUDIT_EXTERNAL_H
@@ -36,8 +45,10 @@ typedef struct walkaudit_external_kernel {
     void *context;     /* handed to run and close */
     /**
      * y = FFN(x) at one layer, counted from 0: x [rows, hidden] f32, read only; y [rows, hidden] f32, full of NaN, so
-     * that what is not written is seen. rows is 1 or more and differs between calls. Rows are independent of each
-     * other, and the answer must depend on nothing but x and layer: the same job gives the same bits on any
+     * that what is not written is seen. Both begin at a multiple of 64 bytes and end at a page that nobody may touch,
+     * or fewer than 64 bytes before it. They are copies of this call: to write into x or beside y ends the audit, and
+     * after the call nothing may touch them. rows is 1 or more and differs between calls. Rows are independent of
+     * each other, and the answer must depend on nothing but x and layer: the same job gives the same bits on any
      * number of ranks only if your kernel does. Never called by two threads at once.
      * Returns 0; anything else ends the audit with a line that says the number.
      */

@@ -1,6 +1,8 @@
 /* Ranks over MPI: start and end, agreement, broadcast, gather. Point to point is in tickets_mpi.c. */
 #include "comm/comm_private_mpi.h"
 
+#include "base/foreign.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +121,7 @@ void wa_comm_close(wa_comm *comm)
 
 void wa_comm_abort(wa_comm *comm, int exit_code)
 {
+    wa_foreign_expect_exit();
     MPI_Abort(comm == NULL ? MPI_COMM_WORLD : comm->mpi, exit_code);
     exit(exit_code);
 }

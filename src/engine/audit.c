@@ -1,6 +1,8 @@
 /* Opening an audit: model, vindexes, cases and prompts of one entry of a job. */
 #include "engine/audit.h"
 
+#include "base/foreign.h"
+
 #include <stdlib.h>
 
 static wa_status take_model_notes(wa_audit *audit, wa_error *err)
@@ -55,6 +57,9 @@ static wa_status open_externals(wa_audit *audit, wa_error *err)
             continue;
         WA_TRY(wa_external_load(which, audit->model, model, vindex, audit->arena, &audit->externals[c], err));
         which->external = audit->externals[c];
+        if (which->external->modes != 0)
+            WA_TRY(wa_notes_add(&audit->warnings, err, "case %s: loading its library changed %s of this process; put back",
+                                which->name, wa_modes_text(which->external->modes)));
     }
     return WA_OK;
 }

@@ -173,7 +173,7 @@ static void advance_lane(const comparison *c)
                                           c->reference->h + row * hidden, hidden);
 }
 
-static void store_cost(const comparison *c, wa_label label, double seconds)
+static void store_cost(const comparison *c, wa_label label, int modes, double seconds)
 {
     wa_stage *stage = c->stage;
     double flops = (double)evaluations_of(c) * wa_case_flops(c->which, &c->weights, c->batch->rows);
@@ -187,8 +187,10 @@ static void store_cost(const comparison *c, wa_label label, double seconds)
     int8_t *labels = wa_block_i8(c->batch->block, WA_FIELD_label, c->index, c->layer);
     int32_t *evaluations =
         wa_block_i32(c->batch->block, WA_FIELD_walk_evaluations, c->index, c->layer);
+    int8_t *changed = wa_block_i8(c->batch->block, WA_FIELD_modes_changed, c->index, c->layer);
     for (size_t prompt = 0; prompt < c->batch->packing.prompts; prompt++) {
         labels[prompt] = (int8_t)label;
+        changed[prompt] = (int8_t)modes;
         evaluations[prompt] += (int32_t)evaluations_of(c);
     }
 }
@@ -206,19 +208,22 @@ static wa_status run_case(comparison *c, wa_error *err)
     for (size_t i = 0; i < evaluations_of(c) && hit_width > 0; i++)
         WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits[i], &hits[i], err));
 
+    int modes = 0;
     wa_walk_io io[STREAMS] = {{.x = c->reference->x,
                                .y = stage->y_walk,
                                .hits = hits[REFERENCE],
+                               .modes = &modes,
                                .first_obs = c->batch->first_obs}};
     if (c->lane != NO_LANE)
         io[OWN] = (wa_walk_io){.x = stage->normed + c->lane * rows * hidden,
                                .y = stage->y_own,
                                .hits = hits[OWN],
+                               .modes = &modes,
                                .first_obs = c->batch->first_obs};
     wa_label label = WA_LABEL_NONE;
     double start = wa_clock();
     WA_TRY(wa_case_run(c->which, &c->weights, rows, io, evaluations_of(c), &stage->scratch, &label, err));
-    store_cost(c, label, wa_clock() - start);
+    store_cost(c, label, modes, wa_clock() - start);
 
     WA_TIMED(stage, WA_PHASE_COMPARE, {
         wa_stage_post(stage, c->layer, stage->y_walk, rows, stage->post_walk);

@@ -52,6 +52,7 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(label, WA_CLP, WA_I8, "1", "kernel that produced the numbers")                     \
     X(dense_evaluations, WA_LP, WA_I32, "1", "how often the dense FFN was evaluated")    \
     X(walk_evaluations, WA_CLP, WA_I32, "1", "how often the case's FFN was evaluated")   \
+    X(modes_changed, WA_CLP, WA_I8, "1", "floating-point modes that the case's library left changed and that were put back: 1 rounding, 2 FTZ or DAZ, 4 others, summed") \
     X(seconds, WA_CL, WA_F64, "s", "time in the case's FFN, summed over ranks")          \
     X(bytes_read, WA_CL, WA_I64, "byte", "stored bytes of weights read, once per batch") \
     X(flops, WA_CL, WA_I64, "1", "floating-point operations of the case's FFN")          \

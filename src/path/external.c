@@ -1,4 +1,5 @@
 /* Path external: run on tiles as our own kernels are; and by a shared library, loaded and asked for its kernel. */
+#include "base/foreign.h"
 #include "path/walk.h"
 #include "walkaudit/external.h"
 
@@ -12,6 +13,8 @@ enum { LABEL_LIMIT = 100 };
 typedef struct library {
     void *handle;
     walkaudit_external_kernel kernel;
+    const char *what; /* "in library 'mine.so' of case 'f32:mine'", arena */
+    wa_fence x, y;    /* what it is lent for a call */
 } library;
 
 typedef int entry_point(const walkaudit_external_model *model, walkaudit_external_kernel *out);
@@ -23,23 +26,52 @@ static wa_status fail_load(wa_error *err, wa_status status, const char *what)
     return wa_fail(err, status, "%s: %.400s", what, why == NULL ? "no reason given" : why);
 }
 
+/* By copies, so that it can harm neither what other cases compute with nor what they computed. */
+static wa_status lend(library *lib, const wa_external_rows *r, size_t bytes, float **x, float **y, wa_error *err)
+{
+    WA_TRY(wa_fence_place(&lib->x, bytes, x, err));
+    WA_TRY(wa_fence_place(&lib->y, bytes, y, err));
+    memcpy(*x, r->x, bytes);
+    memcpy(*y, r->y, bytes);
+    return wa_fence_lock(&lib->x, err);
+}
+
 static wa_status run_library(const wa_external *external, const wa_external_rows *r, wa_error *err)
 {
-    const library *lib = external->context;
-    int answer = lib->kernel.run(lib->kernel.context, r->layer, r->rows, r->hidden, r->x, r->y);
+    library *lib = external->context;
+    size_t bytes = r->rows * r->hidden * sizeof *r->y; /* of a matrix in memory */
+    float *x, *y;
+    WA_TRY(lend(lib, r, bytes, &x, &y, err));
+    wa_foreign_call call = {.what = lib->what, .layer = (long)r->layer, .x = &lib->x, .y = &lib->y};
+    wa_foreign_enter(&call);
+    int answer = lib->kernel.run(lib->kernel.context, r->layer, r->rows, r->hidden, x, y);
+    int modes = wa_foreign_leave();
+    wa_fence_side beside = wa_fence_check(&lib->y);
+    if (beside != WA_FENCE_WHOLE)
+        return wa_fail(err, WA_E_UNSUPPORTED, "the library wrote %s of y; in library '%s'",
+                       beside == WA_FENCE_AFTER ? "past the end" : "before the start", external->source);
     if (answer != 0)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "the external kernel returned %d for %zu rows, expected 0; in library '%s'", answer,
                        r->rows, external->source);
+    memcpy(r->y, y, bytes);
+    if (r->modes != NULL)
+        *r->modes |= modes;
     return WA_OK;
 }
 
 static void close_library(wa_external *external)
 {
     library *lib = external->context;
+    wa_foreign_call call = {.what = lib->what, .layer = -1};
+    wa_foreign_enter(&call);
     if (lib->kernel.close != NULL)
         lib->kernel.close(lib->kernel.context);
     dlclose(lib->handle);
+    wa_foreign_leave();
+    wa_foreign_release();
+    wa_fence_close(&lib->x);
+    wa_fence_close(&lib->y);
 }
 
 /* A name without a slash would be looked for along the system's library path. */
@@ -86,25 +118,44 @@ static wa_status ask_library(library *lib, const walkaudit_external_model *model
     return check_kernel(&lib->kernel, err);
 }
 
+/* Loading runs its code as well: constructors, and those of -ffast-math change modes of arithmetic. */
+static wa_status open_library(library *lib, const walkaudit_external_model *model, const char *path, wa_arena *arena,
+                              int *modes, wa_error *err)
+{
+    wa_foreign_call call = {.what = lib->what, .layer = -1};
+    wa_foreign_prepare();
+    wa_foreign_enter(&call);
+    wa_status status = open_handle(path, arena, &lib->handle, err);
+    if (status == WA_OK) {
+        status = ask_library(lib, model, err);
+        if (status != WA_OK)
+            dlclose(lib->handle);
+    }
+    *modes = wa_foreign_leave();
+    return status;
+}
+
 static wa_status load(const walkaudit_external_model *model, const char *path, wa_arena *arena,
                       wa_external **out, wa_error *err)
 {
     library *lib;
     wa_external *made;
-    char *label;
+    char *label, *what;
+    int modes;
     WA_TRY(wa_arena_take(arena, 1, sizeof *lib, &lib, err));
     WA_TRY(wa_arena_take(arena, 1, sizeof *made, &made, err));
-    WA_TRY(open_handle(path, arena, &lib->handle, err));
-    wa_status status = ask_library(lib, model, err);
-    const char *said = status == WA_OK && lib->kernel.label != NULL ? lib->kernel.label : "external";
-    if (status == WA_OK)
-        status = wa_arena_copy(arena, said, strlen(said), &label, err);
+    WA_TRY(wa_arena_print(arena, &what, err, "in library '%s' of case '%s'", path, model->name));
+    lib->what = what;
+    WA_TRY(open_library(lib, model, path, arena, &modes, err));
+    const char *said = lib->kernel.label != NULL ? lib->kernel.label : "external";
+    wa_foreign_hold(lib->what);
+    *made = (wa_external){.source = path, .run = run_library, .close = close_library, .context = lib, .modes = modes};
+    wa_status status = wa_arena_copy(arena, said, strlen(said), &label, err);
     if (status != WA_OK) {
-        dlclose(lib->handle);
+        close_library(made);
         return status;
     }
-    *made = (wa_external){
-        .label = label, .source = path, .run = run_library, .close = close_library, .context = lib};
+    made->label = label;
     *out = made;
     return WA_OK;
 }
@@ -144,7 +195,8 @@ wa_status wa_external_tile(wa_walk *walk, wa_tile tile)
                                  .rows = tile.rows,
                                  .hidden = hidden,
                                  .x = walk->io[i].x + tile.first * hidden,
-                                 .y = y};
+                                 .y = y,
+                                 .modes = walk->io[i].modes};
         WA_TRY(external->run(external, &rows, walk->err));
     }
     return WA_OK;

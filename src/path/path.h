@@ -195,6 +195,7 @@ typedef struct wa_walk_io {
     int32_t *hits;  /* finite K only, may be NULL: [rows, wa_case_hit_count] features in descending |score|; -1
                        throughout a row with a NaN score (whose y is NaN), and when weights_fallback uses all
                        features under its 80 % rule */
+    int *modes;     /* path external, may be NULL: |= WA_MODE_ bits (base/foreign.h) that the library left changed */
 } wa_walk_io;
 
 /**
@@ -285,6 +286,7 @@ typedef struct wa_external_rows {
     size_t layer, first_obs, rows, hidden;
     const float *x;
     float *y;
+    int *modes; /* may be NULL: |= WA_MODE_ bits (base/foreign.h) of what the kernel left changed; they are put back */
 } wa_external_rows;
 
 struct wa_external {
@@ -294,10 +296,12 @@ struct wa_external {
     wa_status (*run)(const wa_external *external, const wa_external_rows *rows, wa_error *err);
     void (*close)(wa_external *external);
     void *context; /* of whoever opened it */
+    int modes;     /* WA_MODE_ bits that loading left changed; they are put back */
 };
 
 /**
- * Load the library of a case (walkaudit/external.h) and ask it for its kernel. Local; runs the user's code.
+ * Load the library of a case (walkaudit/external.h) and ask it for its kernel. Local; runs the user's code, guarded
+ * (base/foreign.h), on copies between guard pages.
  * Errors: WA_E_IO (no such library, a symbol it needs is missing), WA_E_MISMATCH (no `walkaudit_external`, another
  * version, no `run`), WA_E_UNSUPPORTED (it returns a number that is not 0).
  *

@@ -1,5 +1,6 @@
 /* The result table: what a reader must know beside the grids, and what to type next. */
 #include "report/grid.h"
+#include "report/modes.h"
 #include "report/table_parts.h"
 #include "judge/reference.h"
 #include "base/show.h"
@@ -32,6 +33,17 @@ static void print_warnings(const char *warnings, FILE *out)
         fprintf(out, "warning: %.*s\n", (int)length, warnings);
         warnings += length + (warnings[length] == '\n');
     }
+}
+
+static wa_status print_modes(const wa_table *t)
+{
+    for (size_t c = 0; c < t->result->meta.dims.cases; c++) {
+        char *warning;
+        WA_TRY(wa_modes_warning(t->result, c, t->arena, &warning, t->err));
+        if (warning != NULL)
+            fprintf(t->out, "warning: %s\n", warning);
+    }
+    return WA_OK;
 }
 
 static void print_sources(const wa_table *t)
@@ -98,6 +110,7 @@ static wa_status print_head(const wa_table *t)
     fprintf(t->out, "%zu layers, %zu prompts, %zu observations per layer; bounds: %s\n",
             meta->dims.layers, meta->dims.prompts, meta->dims.rows, t->judgement->bounds->name);
     print_sources(t);
+    WA_TRY(print_modes(t));
     if (t->judgement->bounds->warning != NULL)
         fprintf(t->out, "warning: bounds %s: %s\n", t->judgement->bounds->name, t->judgement->bounds->warning);
     print_absent_prompts(t);

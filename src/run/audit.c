@@ -2,6 +2,7 @@
 #include "run/audit.h"
 
 #include "base/signals.h"
+#include "report/modes.h"
 #include "report/table.h"
 #include "run/judged.h"
 #include "run/log.h"
@@ -212,11 +213,23 @@ static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **o
     return wa_tokenizer_text(t->audit->tokenizer, id, arena, out, err);
 }
 
+static wa_status tell_modes(const task *t, const wa_result *result, wa_error *err)
+{
+    for (size_t c = 0; c < result->meta.dims.cases; c++) {
+        char *warning;
+        WA_TRY(wa_modes_warning(result, c, t->arena, &warning, err));
+        if (warning != NULL)
+            wa_run_log_line(t->log, "warning: %s", warning);
+    }
+    return WA_OK;
+}
+
 /* Once for all: what is stored is what is printed. */
 static wa_status judge(void *context, wa_result *result, wa_error *err)
 {
     task *t = context;
     beat(t);
+    WA_TRY(tell_modes(t, result, err));
     t->judged = (wa_judged){.result = result, .stored = true};
     WA_TRY(wa_judge(result, t->bounds, t->arena, &t->judged.judgement, err));
     beat(t);

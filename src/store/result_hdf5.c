@@ -150,6 +150,7 @@ wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_resu
     WA_TRY(load_positions(file, &extents, arena, result, err));
     WA_TRY(load_row_errors(file, &extents, arena, &result->row_errors, err));
     WA_TRY(load_labels(file, &extents, arena, &result->label, err));
+    WA_TRY(wa_dataset_load(file, "modes_changed", &extents, arena, &result->modes_changed, err));
     WA_TRY(wa_result_access_open(file, &extents, &result->meta, arena, &result->access, err));
     *out = result;
     return WA_OK;

@@ -191,6 +191,7 @@ struct wa_result {
     const char *source;  /* program version and commit that wrote it */
     wa_result_access access;
     const int8_t *label;      /* [cases, layers, prompts] */
+    const int8_t *modes_changed; /* likewise: WA_MODE_ bits (base/foreign.h) */
     wa_row_errors row_errors;
     const double *seconds;  /* [cases] summed over layers */
     const int64_t *bytes_read, *flops; /* [cases] likewise */

@@ -186,3 +186,77 @@ def test_what_it_cannot_be_like_is_refused_in_one_line(shop, keys, said):
 def test_our_paths_are_like_nothing(shop):
     refused = job(shop, {"path": "exact", "like": "full_mmap"})
     assert "takes no 'like'" in harness.one_error_line(refused.run(expect=None))
+
+
+# What a library does to the process that loads it.
+
+def measured(result):
+    """The numbers of a result by name, cost and what the test is about aside."""
+    return {name: values for name, values in result.data.items()
+            if name not in ("seconds", "modes_changed") and values.dtype.kind in "fiu"}
+
+
+@pytest.mark.parametrize("fault, words, layers, bits", [
+    ("sets_rounding", "the rounding mode", 1, 1),
+    ("sets_flush", "FTZ or DAZ", 1, 2),
+    ("load_sets_flush", "FTZ or DAZ", 0, 0),
+])
+def test_modes_of_arithmetic_are_put_back_and_told(shop, fault, words, layers, bits):
+    """Every number of every case is what it is beside a kernel that changes nothing and computes the same."""
+    others = [{"path": "full_mmap"}, {"path": "sparse"}, {"path": "exact"}]
+    calm = job(shop, external("external_sound"), *others).result()
+    made = job(shop, external(f"external_{fault}"), *others)
+    done = made.run()
+    result = harness.Result(made.result_path)
+    before, after = measured(calm), measured(result)
+    changed = [name for name in before if not np.array_equal(before[name], after[name], equal_nan=before[name].dtype.kind == "f")]
+    assert before.keys() == after.keys() and not changed, changed
+    said = (f"warning: case v:mine: its library changed {words} in 1 of 4 layers; put back after each call" if layers else
+            f"warning: case v:mine: loading its library changed {words} of this process; put back")
+    assert done.stderr.splitlines().count(said) == 1 and done.stdout.splitlines().count(said) == 1
+    assert harness.run(["verdict", made.result_path]).stdout.splitlines().count(said) == 1
+    told = result.case("v:mine", "modes_changed")
+    assert np.all(told[1] == bits) and not np.any(np.delete(told, 1, axis=0))
+    assert not np.any(result["modes_changed"][1:]) and not np.any(calm["modes_changed"])
+    other = job(shop, external(f"external_{fault}"), *others)
+    other.run(ranks=2)
+    harness.assert_equal_bits(made, other)
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+@pytest.mark.parametrize("fault, said", [
+    ("writes_x", "the library wrote to x, which it may only read; at layer 1"),
+    ("writes_past_y", "the library read or wrote past the end of y; at layer 1"),
+    ("writes_before_y", "wrote before the start of y"),
+    ("calls_exit", "the library called exit; at layer 1"),
+    ("calls_quick_exit", "the library called exit; at layer 1"),
+    ("load_exits", "the library called exit"),
+    ("aborts", "the library was ended by SIGABRT; at layer 1"),
+    ("crashes", "the library was ended by SIGSEGV; at layer 1"),
+    ("recurses", "the library was ended by SIGSEGV; at layer 1"),
+])
+def test_what_would_end_or_harm_the_process_is_one_line(shop, ranks, fault, said):
+    """Under one rank of two, the other does not wait for ever."""
+    broken = job(shop, external(f"external_{fault}"), {"path": "full_mmap"})
+    done = broken.run(ranks=ranks, expect=3)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("walkaudit: ")]
+    assert lines and len(lines) <= (ranks or 1) and len(set(lines)) == 1, done.stderr  # each rank may meet it
+    assert said in lines[0] and f"external_{fault}.so" in lines[0] and "v:mine" in lines[0], lines[0]
+    assert not broken.result_path.exists()
+
+
+def test_a_thread_of_the_library_that_exits_does_not_end_the_run_well(shop):
+    """The kernel that waits keeps the run busy until then."""
+    paths = [external("external_thread_exits"), harness.slow_path()]
+    broken = job(shop, *paths)
+    assert "called exit" in harness.one_error_line(broken.run(expect=3, **harness.slowly()))
+    assert not broken.result_path.exists()
+
+
+def test_a_child_of_the_library_may_exit_as_it_likes(shop):
+    result = job(shop, external("external_forks")).result()
+    assert result.verdicts() == {"v:mine": "UNCHECKED"}
+
+
+def test_x_and_y_are_aligned_to_64_bytes(shop):
+    assert job(shop, external("external_needs_alignment")).result().verdicts() == {"v:mine": "UNCHECKED"}

@@ -1,5 +1,6 @@
 /* The result table: what a reader must find, and that nothing in a file can break a line. */
 #include "report/grid.c"
+#include "report/modes.c"
 #include "report/table.c"
 #include "report/table_grids.c"
 #include "report/table_vindexes.c"
@@ -36,6 +37,7 @@ static const char *const VINDEX_FILES[2] = {"index.json: read\ntokenizer.json: n
 static const char *const VINDEX_LACK[2] = {"", ""};
 static const int8_t VINDEX_LEFT_OUT[2] = {0, 0};
 static const char *const VINDEX_PATHS[2] = {"v/f16.vindex", "v/my q4k.vindex"};
+static const int8_t MODES_CHANGED[CASES * LAYERS * PROMPTS] = {0};
 static const double REF_PROB[PROMPTS] = {0.8065804839, 0.9982932806}, MARGIN[PROMPTS] = {2.5, 6.25};
 static const int32_t REF_ID[PROMPTS] = {9079, 107};
 static const double REF_NLL[PROMPTS] = {8.0, 1.0};
@@ -114,6 +116,7 @@ static void open_scene(scene *s)
                                    .not_run_reason = "gate_vectors.bin is missing",
                                    .bucket = WA_BUCKET_QUANTIZED};
     s->result = (wa_result){.path = "results/a b.h5",
+                            .modes_changed = MODES_CHANGED,
                             .meta = {.audit_name = "gemma",
                                      .model_path = "models/gemma.gguf",
                                      .model_family = "gemma3",
