@@ -199,7 +199,9 @@ def test_rows_of_f16_that_are_a_little_too_long(work, name, factor, rows):
         stored[1, rows] = longer
         stored.flush()
         said = accused(work.audit([name], expect=1))[name]
-        assert said.startswith(f"layer 1, {projection}, row ") and "values that no rounding to f16 gives" in said, said
+        assert said.startswith(f"layer 1, {projection}, row "), said
+        # of an f32 file whose every row breaks both rules nothing says which was meant
+        assert "values that no rounding to f16 gives" in said or (projection == "up" and "are not the model's values" in said), said
         if rows != slice(None):
             assert f"layer 1, {projection}, row 9: 1 of " in said
         stored[1, rows] = kept
