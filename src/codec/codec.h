@@ -78,6 +78,11 @@ bool wa_row_bytes(wa_format format, size_t cols, size_t *out);
  * filled up with zeros to whole blocks. `format` has an encoder. Local, cannot fail, takes no memory.
  */
 void wa_rows_encode(wa_format format, const float *rows, size_t count, size_t cols, uint8_t *out);
+/**
+ * As wa_rows_encode by an encoder that is not LARQL's: scales from the extremes, codes at the nearest level of what is stored.
+ * truncate: at the level below, which is a fault. Weights are finite.
+ */
+void wa_rows_encode_other(wa_format format, bool truncate, const float *rows, size_t count, size_t cols, uint8_t *out);
 
 /**
  * How far the weights [cols] of a row lie from the values stored for them, at most, in steps of the *stored* scales: a
