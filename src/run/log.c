@@ -59,7 +59,7 @@ void wa_run_log_places(wa_run_log *log, const wa_run_places *places)
 
 void wa_run_log_line(const wa_run_log *log, const char *format, ...)
 {
-    if (!log->speaks)
+    if (!log->speaks || log->options->quiet)
         return;
     char line[2048]; /* in one piece, since audits beside this one speak too */
     va_list args;
@@ -91,7 +91,7 @@ void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *pla
 
 void wa_run_log_progress(wa_run_log *log, size_t done, size_t total)
 {
-    if (!log->speaks)
+    if (!log->speaks || log->options->quiet)
         return;
     double now = wa_clock();
     double elapsed = now - log->started;

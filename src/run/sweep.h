@@ -12,6 +12,7 @@ typedef struct wa_run_options {
     wa_selection selection; /* which audits of the job */
     bool mixed_cores;     /* hosts may have different OpenBLAS cores */
     bool verbose;
+    bool quiet;           /* no log on stderr */
     size_t memory;        /* bytes each rank may take for an audit, beside the mapped files; 0 = no limit */
     double deadline;      /* wa_clock() at which to begin no further batch; 0 = never */
     double grace;         /* seconds for what is in flight then, and after SIGUSR1 or SIGUSR2 */

@@ -132,6 +132,26 @@ wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload, wa_proje
     return WA_OK;
 }
 
+static bool find_in(const wa_map *map, const uint8_t *data, uint64_t *out)
+{
+    if (map->bytes.data == NULL || data < map->bytes.data || data >= map->bytes.data + map->bytes.size)
+        return false;
+    *out = (uint64_t)(data - map->bytes.data);
+    return true;
+}
+
+bool wa_vindex_offset(const wa_vindex *vindex, const wa_matrix *matrix, uint64_t *out)
+{
+    const wa_vindex_maps *maps = vindex->maps;
+    for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
+        if (find_in(&maps->payload[p], matrix->data, out))
+            return true;
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+        if (find_in(&maps->fp4[p].map, matrix->data, out))
+            return true;
+    return false;
+}
+
 static size_t count_nonfinite(const float *row, size_t n, size_t *first)
 {
     size_t count = 0;

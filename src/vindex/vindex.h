@@ -84,6 +84,9 @@ WA_CHECKED wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payloa
                                       wa_projection projection, size_t layer, wa_matrix *out,
                                       wa_error *err);
 
+/** Where a matrix of wa_vindex_matrix starts in the file that it is named after; false when in none. */
+bool wa_vindex_offset(const wa_vindex *vindex, const wa_matrix *matrix, uint64_t *out);
+
 /** Does the payload hold that projection? */
 bool wa_payload_holds(wa_payload payload, wa_projection projection);
 
