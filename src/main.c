@@ -25,6 +25,7 @@ static const verb VERBS[] = {
     {"synth", wa_cli_synth, "OUT", "write a random but realistic model with tokenizer"},
     {"tokenize", wa_cli_tokenize, "MODEL [TEXT]", "token ids and pieces of a text"},
     {"verdict", wa_cli_verdict, "RESULT.h5", "judge a finished result again, perhaps with other bounds"},
+    {"selftest", wa_cli_selftest, "[MODEL]", "plant faults in copies of a vindex, and see which are found"},
     {"status", wa_cli_status, "RESULT.h5", "what is done and what is missing"},
 };
 enum { VERB_COUNT = sizeof VERBS / sizeof VERBS[0] };

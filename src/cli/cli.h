@@ -12,6 +12,7 @@ int wa_cli_extract(int argc, char **argv);
 int wa_cli_synth(int argc, char **argv);
 int wa_cli_tokenize(int argc, char **argv);
 int wa_cli_verdict(int argc, char **argv);
+int wa_cli_selftest(int argc, char **argv);
 int wa_cli_status(int argc, char **argv);
 
 /** What a verb does with its parsed words, in an arena of its own. exit_code: 0, or what it sets. */

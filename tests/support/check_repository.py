@@ -35,7 +35,8 @@ FOLDERS = {
     "engine": WALKS | {"job", "comm", "store"},
     "report": WALKS | {"judge", "job", "store"},
     "run": WALKS | {"judge", "job", "comm", "store", "engine", "report"},
-    "cli": WALKS | {"judge", "job", "comm", "store", "engine", "report", "run"},
+    "selftest": WALKS | {"judge", "job", "comm", "store", "engine", "report", "run"},
+    "cli": WALKS | {"judge", "job", "comm", "store", "engine", "report", "run", "selftest"},
 }
 
 FUNCTION_LIMIT = 70

@@ -1,0 +1,267 @@
+/* One job for all faults of a format, run in this process on one rank. */
+#include "selftest/audits.h"
+
+#include "base/durable.h"
+#include "run/audit.h"
+#include "run/judged.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* --- A job ----------------------------------------------------------------------------------------- */
+
+/* More positions a prompt, which is a batch, than the kernel check of early versions looked at. */
+enum { PROMPTS = 3, TOKENS = 12 };
+
+static wa_status write_text(const wa_bench *bench, const char *name, const char *end, const char *text, wa_error *err)
+{
+    char path[WA_NAME_BYTES];
+    WA_TRY(wa_path_print(path, err, "%s/%s%s", bench->directory, name, end));
+    return wa_file_write(path, text, strlen(text), err);
+}
+
+static wa_status write_prompts(const wa_bench *bench, const char *name, wa_error *err)
+{
+    char *text = "";
+    uint64_t draws = bench->options->seed;
+    size_t most = bench->model->vocab < 256 ? bench->model->vocab : 256;
+    for (int p = 0; p < PROMPTS; p++) {
+        WA_TRY(wa_arena_print(bench->arena, &text, err, "%s{\"key\": \"p%d\", \"ids\": [", text, p));
+        for (int i = 0; i < TOKENS; i++)
+            WA_TRY(wa_arena_print(bench->arena, &text, err, "%s%s%d", text, i == 0 ? "" : ", ",
+                                  (int)(wa_bench_draw(&draws) % most)));
+        WA_TRY(wa_arena_print(bench->arena, &text, err, "%s]}\n", text));
+    }
+    return write_text(bench, name, ".jsonl", text, err);
+}
+
+static wa_status write_job(const wa_bench *bench, const wa_audits_job *job, wa_error *err)
+{
+    char *text;
+    WA_TRY(wa_arena_print(bench->arena, &text, err,
+                          "{\"name\": \"%s\", \"prompts\": {\"file\": \"%s.jsonl\"}, \"result\": \".\", \"batch\": {\"rows\": %d}%s,\n"
+                          "\"audits\": [{\"name\": \"audit\", \"model\": \"%s\", \"vindexes\": [\n",
+                          job->name, job->name, TOKENS, job->keys, bench->model_path));
+    for (size_t v = 0; v < job->vindex_count; v++)
+        WA_TRY(wa_arena_print(bench->arena, &text, err, "%s%s{\"name\": \"v%zu\", \"path\": \"%s\"}", text, v == 0 ? "" : ",\n", v,
+                              job->vindexes[v]));
+    WA_TRY(wa_arena_print(bench->arena, &text, err, "%s]}]}\n", text));
+    return write_text(bench, job->name, ".yaml", text, err);
+}
+
+wa_status wa_audits_judge(const wa_bench *bench, const wa_audits_job *job, const wa_judgement **out, wa_error *err)
+{
+    char path[WA_NAME_BYTES], *result;
+    wa_job *opened;
+    wa_judged judged;
+    size_t parts = 0;
+    WA_TRY(wa_bench_heed(err));
+    WA_TRY(write_prompts(bench, job->name, err));
+    WA_TRY(write_job(bench, job, err));
+    WA_TRY(wa_path_print(path, err, "%s/%s.yaml", bench->directory, job->name));
+    WA_TRY(wa_job_open(path, NULL, 0, bench->arena, &opened, err));
+    wa_run_options options = {.parts_added = &parts, .command_line = "selftest", .quiet = true};
+    wa_run_voice voice = {.prefix = ""};
+    wa_error verdict = {.status = WA_OK}; /* that there are faults is no failure here */
+    wa_status status = wa_run_audit(bench->comm, opened, 0, &options, &voice, &verdict);
+    if (status != WA_OK && status != WA_E_VERDICT) {
+        if (err != NULL)
+            *err = verdict;
+        return status;
+    }
+    WA_TRY(wa_job_result_path(opened, &opened->audits[0], bench->arena, &result, err));
+    wa_judge_order stored = {.store = false};
+    WA_TRY(wa_judge_file(result, &stored, bench->arena, &judged, err));
+    *out = judged.judgement;
+    return WA_OK;
+}
+
+/* --- Planting --------------------------------------------------------------------------------------- */
+
+/* A copy that does not open stays out of the job: it would refuse the others. */
+static wa_status try_open(const wa_bench *bench, wa_outcome *outcome, wa_error *err)
+{
+    wa_arena *arena;
+    wa_vindex *vindex;
+    wa_error why = {.status = WA_OK};
+    char *reason;
+    WA_TRY(wa_arena_open("planted", 0, &arena, err));
+    outcome->refused = wa_vindex_open(outcome->plant.path, arena, &vindex, &why) != WA_OK;
+    if (!outcome->refused)
+        wa_vindex_close(vindex);
+    wa_arena_close(arena);
+    if (!outcome->refused)
+        return WA_OK;
+    WA_TRY(wa_arena_copy(bench->arena, why.text, strlen(why.text), &reason, err));
+    outcome->reason = reason;
+    return WA_OK;
+}
+
+/* Faults go round the targets, so that each matrix has its share; those come first where they must be found. */
+static const wa_bench_target *choose_target(const wa_bench *bench, const wa_fault *fault, size_t first, wa_fault_fate *fate)
+{
+    const wa_bench_target *chosen = NULL;
+    *fate = WA_FATE_NONE;
+    for (size_t t = 0; t < bench->target_count && *fate != WA_FATE_FOUND; t++) {
+        const wa_bench_target *target = &bench->targets[(first + t) % bench->target_count];
+        wa_fault_fate now = fault->fate(bench, target);
+        if (now == WA_FATE_NONE || (chosen != NULL && now != WA_FATE_FOUND))
+            continue;
+        chosen = target;
+        *fate = now;
+    }
+    return chosen;
+}
+
+static wa_status plant_one(const wa_bench *bench, size_t i, wa_outcome *out, bool *planted, wa_error *err)
+{
+    const wa_fault *fault = wa_fault_at(i);
+    wa_fault_fate fate;
+    const wa_bench_target *target = choose_target(bench, fault, i, &fate);
+    *planted = target != NULL;
+    if (target == NULL)
+        return WA_OK;
+    wa_outcome outcome = {.fault = fault, .format = bench->format.name, .projection = target->projection, .expected = fate};
+    WA_TRY(wa_plant_open(bench, fault->name, &outcome.plant, err));
+    wa_mark mark = wa_arena_mark(bench->arena);
+    WA_TRY(fault->plant(&outcome.plant, target, (i + bench->options->seed) % bench->vindex->layer_count, err));
+    wa_arena_release(bench->arena, mark);
+    *planted = outcome.plant.differs; /* weights that are bf16 values stay what they are when they are cut to bf16 */
+    if (!*planted)
+        return WA_OK;
+    WA_TRY(try_open(bench, &outcome, err));
+    *out = outcome;
+    return WA_OK;
+}
+
+/* --- Reading verdicts ------------------------------------------------------------------------------- */
+
+/* "layer 3, up, row 17: …", the row where there is one. The gate file of an ungated model is read as gate and as up. */
+static bool names_place(const char *reason, const wa_planted *place, bool gated)
+{
+    size_t layer;
+    char projection[16];
+    int row = -1;
+    if (sscanf(reason, "layer %zu, %15[a-z], row %d", &layer, projection, &row) < 2)
+        return false;
+    bool up_as_gate = !gated && place->target->projection == WA_UP && strcmp(projection, wa_projection_name(WA_GATE)) == 0;
+    bool same = up_as_gate || strcmp(projection, wa_projection_name(place->target->projection)) == 0;
+    return (int)layer == place->layer && same && (row < 0 || place->row < 0 || row == place->row);
+}
+
+static bool is_at_place(const char *reason, const wa_plant *plant)
+{
+    for (size_t i = 0; i < plant->planted_count; i++)
+        if (names_place(reason, &plant->planted[i], plant->bench->model->gated))
+            return true;
+    return false;
+}
+
+/* Does a case read such rows, under whichever name? */
+static wa_status reads_target(const wa_bench *bench, const wa_case *which, const wa_bench_target *target, bool *out, wa_error *err)
+{
+    wa_matrix stored, own;
+    WA_TRY(wa_bench_stored(bench, target, 0, &stored, err));
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
+        if (which->source[p].from_model)
+            continue;
+        WA_TRY(wa_case_stored(which, bench->vindex, (wa_projection)p, 0, &own, err));
+        *out = *out || own.data == stored.data;
+    }
+    return WA_OK;
+}
+
+/* Does the case of this path read something planted? */
+static wa_status reads_planted(const wa_bench *bench, const wa_plant *plant, const char *case_name, bool *out, wa_error *err)
+{
+    const char *path = strchr(case_name, ':');
+    *out = false;
+    for (size_t c = 0; path != NULL && c < bench->cases.count; c++) {
+        const wa_case *which = &bench->cases.items[c];
+        if (which->not_run != NULL || strcmp(strchr(which->name, ':'), path) != 0)
+            continue;
+        for (size_t i = 0; i < plant->planted_count; i++)
+            WA_TRY(reads_target(bench, which, plant->planted[i].target, out, err));
+    }
+    return WA_OK;
+}
+
+static const char *find_reason(const wa_verdict *verdict)
+{
+    for (size_t i = 0; i < verdict->reason_count; i++)
+        if (verdict->reason_codes[i] == WA_VERDICT_ENCODING)
+            return verdict->reasons[i];
+    return NULL;
+}
+
+static wa_status look_at_case(const wa_bench *bench, const wa_case_judgement *judged, wa_outcome *o, bool *seen, wa_error *err)
+{
+    bool reads;
+    const char *reason = find_reason(&judged->verdict);
+    WA_TRY(reads_planted(bench, &o->plant, judged->evidence.case_name, &reads, err));
+    if (!reads) {
+        o->accused = o->accused || reason != NULL;
+        return WA_OK;
+    }
+    o->found = (*seen ? o->found : true) && reason != NULL;
+    o->at_place = (*seen ? o->at_place : true) && reason != NULL && is_at_place(reason, &o->plant);
+    if (!*seen || wa_verdict_rank(judged->verdict.code) < wa_verdict_rank(o->verdict))
+        o->verdict = judged->verdict.code;
+    if (o->reason == NULL)
+        o->reason = reason;
+    *seen = true;
+    return WA_OK;
+}
+
+static wa_status look(const wa_bench *bench, const wa_judgement *judgement, int vindex, wa_outcome *o, wa_error *err)
+{
+    bool seen = false;
+    o->verdict = WA_VERDICT_PASS;
+    for (size_t c = 0; c < judgement->case_count; c++)
+        if (judgement->meta->cases[c].vindex == vindex)
+            WA_TRY(look_at_case(bench, &judgement->cases[c], o, &seen, err));
+    return WA_OK;
+}
+
+static bool is_as_expected(const wa_outcome *o)
+{
+    switch (o->expected) {
+    case WA_FATE_REFUSED:
+        return o->refused;
+    case WA_FATE_FOUND:
+        return !o->refused && o->found && o->at_place && !o->accused;
+    default:
+        return !o->refused && !o->found && !o->accused;
+    }
+}
+
+wa_status wa_audits_run(const wa_bench *bench, wa_outcome *outcomes, size_t *count, wa_error *err)
+{
+    const char *vindexes[WA_AUDITS_MOST];
+    size_t of_vindex[WA_AUDITS_MOST], opened = 0;
+    *count = 0;
+    outcomes[(*count)++] = (wa_outcome){
+        .format = bench->format.name, .plant = {.bench = bench, .path = bench->healthy}, .expected = WA_FATE_UNSEEN};
+    for (size_t i = 0; wa_fault_at(i) != NULL; i++) {
+        bool planted;
+        WA_TRY(wa_bench_heed(err));
+        if (*count == WA_AUDITS_MOST)
+            return wa_fail(err, WA_E_INTERNAL, "more than %d kinds of faults", WA_AUDITS_MOST);
+        WA_TRY(plant_one(bench, i, &outcomes[*count], &planted, err));
+        *count += planted ? 1 : 0;
+    }
+    for (size_t i = 0; i < *count; i++) {
+        if (outcomes[i].refused)
+            continue;
+        vindexes[opened] = strrchr(outcomes[i].plant.path, '/') + 1;
+        of_vindex[opened++] = i;
+    }
+    wa_audits_job job = {.name = bench->format.name, .vindexes = vindexes, .vindex_count = opened, .keys = ""};
+    const wa_judgement *judgement;
+    WA_TRY(wa_audits_judge(bench, &job, &judgement, err));
+    for (size_t v = 0; v < opened; v++)
+        WA_TRY(look(bench, judgement, (int)v, &outcomes[of_vindex[v]], err));
+    for (size_t i = 0; i < *count; i++)
+        outcomes[i].holds = is_as_expected(&outcomes[i]);
+    return WA_OK;
+}

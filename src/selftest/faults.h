@@ -1,0 +1,25 @@
+/* Kinds of faults in a vindex. */
+#ifndef WALKAUDIT_SELFTEST_FAULTS_H
+#define WALKAUDIT_SELFTEST_FAULTS_H
+
+#include "selftest/plant.h"
+
+/* What must become of a fault. */
+typedef enum wa_fault_fate {
+    WA_FATE_FOUND,   /* ENCODING, or NON-FINITE, at its place, in every case that reads it and no other */
+    WA_FATE_REFUSED, /* the vindex does not open */
+    WA_FATE_UNSEEN,  /* nothing can tell it from a healthy file */
+    WA_FATE_NONE     /* there is no such fault in these files */
+} wa_fault_fate;
+
+typedef struct wa_fault {
+    const char *name, *meaning;
+    /** What must become of it in a target; NONE where it cannot be planted. */
+    wa_fault_fate (*fate)(const wa_bench *bench, const wa_bench_target *target);
+    wa_status (*plant)(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err);
+} wa_fault;
+
+/** NULL past the last. */
+const wa_fault *wa_fault_at(size_t i);
+
+#endif
