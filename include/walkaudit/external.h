@@ -12,9 +12,10 @@
  * put back after the call; what loading or `run` left changed is told in a warning. A kernel that wants FTZ, which
  * the start-up code of -ffast-math sets at loading, sets it in each call of `run`. A crash of the library, abort, exit
  * and quick_exit, called by it or by a thread of its own, end the audit with code 3 and one line that names library,
- * case and layer. Not caught: _exit, _Exit and system calls that end the process, after which there is no result,
- * whatever the exit code; writes into memory of the audit that is neither x nor y; changes of the current directory,
- * the locale, the environment, and what signals do other than SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT.
+ * case and layer; on Linux _exit and _Exit too, called within a call. Not caught: _exit by a thread of its own, and
+ * system calls that end the process: then there is no result, whatever the exit code; writes into memory of the audit
+ * that is neither x nor y; changes of the current directory, the locale, the environment, and of what signals do other
+ * than SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT.
  */
 #ifndef WALKAUDIT_EXTERNAL_H
 #define WALKAUDIT_EXTERNAL_H

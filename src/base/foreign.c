@@ -1,11 +1,12 @@
 /* The guard around foreign calls: floating-point modes, signal handlers, and the end of the process. */
-#define _XOPEN_SOURCE 700 /* sigaltstack */
+#define _GNU_SOURCE /* sigaltstack, syscall */
 #include "base/foreign.h"
 
 #include "base/signals.h"
 
 #include <fenv.h>
 #include <float.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,9 @@
 
 #ifdef __x86_64__
 #include <xmmintrin.h>
+#endif
+#ifdef __linux__
+#include <sys/syscall.h>
 #endif
 
 /* --- Floating-point modes -------------------------------------------------------------------------- */
@@ -116,6 +120,7 @@ static struct {
 static volatile sig_atomic_t active, held, exit_is_ours, is_prepared;
 static const char *volatile held_what;
 static volatile pid_t process;
+static pthread_t caller; /* the main thread, once there is a process */
 static char own_stack[STACK_BYTES]; /* a call that never ends its recursion leaves no other */
 
 static void append(char *line, const char *text)
@@ -183,15 +188,38 @@ static void on_exit_called(void)
 {
     if (getpid() != process || exit_is_ours)
         return;
-    if (active)
+    if (active && pthread_equal(pthread_self(), caller))
         end_process("the library called exit", "");
-    if (held > 0)
+    if (active || held > 0)
         end_process("a thread called exit while the run was at work", "");
 }
+
+#ifdef __linux__
+/* Libraries find these before those of the C library, which run no handler. Only an end that the call itself asks for is told:
+ * threads of MPI end the process by _exit too, when mpirun has died. */
+static _Noreturn void exit_at_once(int code)
+{
+    if (active && getpid() == process && pthread_equal(pthread_self(), caller) && !wa_signals_are_ending())
+        end_process("the library called _exit", "");
+    for (;;)
+        syscall(SYS_exit_group, code);
+}
+
+_Noreturn void _exit(int code)
+{
+    exit_at_once(code);
+}
+
+_Noreturn void _Exit(int code)
+{
+    exit_at_once(code);
+}
+#endif
 
 void wa_foreign_prepare(void)
 {
     process = getpid();
+    caller = pthread_self();
     if (!is_prepared && atexit(on_exit_called) == 0 && at_quick_exit(on_exit_called) == 0)
         is_prepared = 1;
 }

@@ -27,9 +27,10 @@ typedef struct wa_foreign_call {
 /** Before the first call, on the main thread. Registers what answers `exit` and `quick_exit`. */
 void wa_foreign_prepare(void);
 /**
- * Around each call, on the main thread; calls do not nest. Between the two, SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, `exit` and
- * `quick_exit` end this process with one line and code 3; a child that the code forks is let alone. leave puts back the modes of
- * floating-point arithmetic and the handlers of those signals, and returns the bits of the modes that it found changed.
+ * Around each call, on the main thread; calls do not nest. Between the two, SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, `exit`,
+ * `quick_exit` and, on Linux, `_exit` and `_Exit` end this process with one line and code 3; a child that the code forks is let
+ * alone. leave puts back the modes of floating-point arithmetic and the handlers of those signals, and returns the bits of the
+ * modes that it found changed.
  */
 void wa_foreign_enter(const wa_foreign_call *call);
 int wa_foreign_leave(void);

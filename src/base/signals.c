@@ -20,7 +20,7 @@ typedef struct watched {
 } watched;
 
 /* A handler has no arguments of ours: these are the program's only variables that are not local. */
-static volatile sig_atomic_t soon, now;
+static volatile sig_atomic_t soon, now, is_ending;
 static volatile sig_atomic_t ending_speaks, ending_code = EXIT_INPUT;
 static timer_t patience;
 static volatile sig_atomic_t has_patience;
@@ -35,8 +35,14 @@ static void say(const char *text)
 
 void wa_signals_last_word(const char *line)
 {
+    is_ending = 1;
     say(line);
     _exit(EXIT_INPUT);
+}
+
+bool wa_signals_are_ending(void)
+{
+    return is_ending != 0;
 }
 
 /* --- Mapped files ---------------------------------------------------------------------------------- */
@@ -109,6 +115,7 @@ static void on_impatience(int number)
     (void)number;
     if (ending_speaks)
         say("SIGTERM: ended in the middle of a layer; finished batches keep their parts\n");
+    is_ending = 1;
     _exit(ending_code);
 }
 

@@ -36,6 +36,8 @@ void wa_signals_resumable(void);
 
 /** A line, newline included, to stderr, and the end of the process with code 3. Safe in a handler. */
 _Noreturn void wa_signals_last_word(const char *line);
+/** Is a handler of ours ending the process? */
+bool wa_signals_are_ending(void);
 
 /** Used by wa_map_open and wa_map_close: the range of a mapped file. The name is copied. */
 void wa_signals_watch(const void *at, size_t size, const char *path);

@@ -230,6 +230,7 @@ def test_modes_of_arithmetic_are_put_back_and_told(shop, fault, words, layers, b
     ("writes_before_y", "wrote before the start of y"),
     ("calls_exit", "the library called exit; at layer 1"),
     ("calls_quick_exit", "the library called exit; at layer 1"),
+    ("calls__exit", "the library called _exit; at layer 1"),
     ("load_exits", "the library called exit"),
     ("aborts", "the library was ended by SIGABRT; at layer 1"),
     ("crashes", "the library was ended by SIGSEGV; at layer 1"),

@@ -95,6 +95,12 @@ static void leave_well(const trial *t)
     exit(0);
 }
 
+static void leave_at_once(const trial *t)
+{
+    (void)t;
+    _exit(0);
+}
+
 static void abandon(const trial *t)
 {
     (void)t;
@@ -113,6 +119,7 @@ static const struct {
             {write_past_y, "walkaudit: the library read or wrote past the end of y; at layer 12; in a test\n"},
             {read_past_x, "walkaudit: the library read or wrote past the end of x; at layer 12; in a test\n"},
             {leave_well, "walkaudit: the library called exit; at layer 12; in a test\n"},
+            {leave_at_once, "walkaudit: the library called _exit; at layer 12; in a test\n"},
             {abandon, "walkaudit: the library was ended by SIGABRT; at layer 12; in a test\n"},
             {sound, ""}};
 
