@@ -73,6 +73,11 @@ WA_CHECKED wa_status wa_regular_open(const char *path, int *fd, wa_error *err);
 /** Map a regular file. Errors: WA_E_IO (open, stat, mmap, not a regular file), the message names the path. */
 WA_CHECKED wa_status wa_map_open(const char *path, wa_map *out, wa_error *err);
 void wa_map_close(wa_map *map);
+/**
+ * Does each path that is mapped still name the file that was mapped: device, inode, size and time of change of content? Local:
+ * device and inode numbers mean nothing on another host. WA_E_MISMATCH, naming the first that does not.
+ */
+WA_CHECKED wa_status wa_maps_check(wa_error *err);
 
 /** Let go of the pages read so far: they no longer count as this process's memory, and come back when touched. */
 void wa_map_forget(const wa_map *map);

@@ -152,18 +152,34 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     return WA_OK;
 }
 
+/* Times of bytes can be set back, that of the status cannot: where it alone changed, the file is hashed again. */
+static wa_status check_again(const wa_audit *audit, const wa_input_file *file, wa_error *err)
+{
+    char *hash;
+    WA_TRY(wa_fingerprint_file(file->path, audit->job->fingerprint_full, audit->arena, &hash, err));
+    if (file->hash != NULL && strcmp(hash, file->hash) != 0)
+        return wa_fail(err, WA_E_MISMATCH,
+                       "an input changed while this run read it, and its time was set back; in file '%s'; start again "
+                       "with --fresh",
+                       file->path);
+    return WA_OK;
+}
+
 wa_status wa_audit_check_inputs(const wa_audit *audit, wa_error *err)
 {
     for (size_t i = 0; i < audit->file_count; i++) {
-        const wa_file_state *then = &audit->files[i].state;
+        const wa_input_file *file = &audit->files[i];
+        const wa_file_state *then = &file->state;
         wa_file_state now;
-        if (wa_file_state_read(audit->files[i].path, &now, err) != WA_OK)
+        if (wa_file_state_read(file->path, &now, err) != WA_OK)
             return wa_note(err, "an input of this run is gone; put it back and run again to go on with what is done");
         if (now.size != then->size || now.seconds != then->seconds || now.nanoseconds != then->nanoseconds)
             return wa_fail(err, WA_E_MISMATCH,
                            "an input changed while this run read it: found %lld bytes, expected %lld of the time "
                            "before; in file '%s'; start again with --fresh",
-                           (long long)now.size, (long long)then->size, audit->files[i].path);
+                           (long long)now.size, (long long)then->size, file->path);
+        if (now.status_seconds != then->status_seconds || now.status_nanoseconds != then->status_nanoseconds)
+            WA_TRY(check_again(audit, file, err));
     }
     return WA_OK;
 }

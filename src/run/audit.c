@@ -252,6 +252,8 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
     WA_TRY(wa_run_log_costs(t->log, t->comm, &cost, t->arena, err));
     if (is_root(t))
         status = wa_audit_check_inputs(t->audit, err);
+    if (status == WA_OK)
+        status = wa_maps_check(err);
     if (is_root(t) && status == WA_OK)
         status = wa_run_log_write(t->log, t->parts, t->plan, true, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
@@ -323,6 +325,8 @@ static wa_status run_open_audit(task *t, wa_error *err)
         status = prepare_root(t, err);
     else
         prepare_other(t);
+    if (status == WA_OK)
+        status = wa_maps_check(err); /* what was fingerprinted by its name is what this rank has mapped */
     WA_TRY(wa_comm_agree(t->comm, status, err));
     if (is_root(t))
         t->meta.mark = wa_parts_get_mark(t->parts);

@@ -110,7 +110,9 @@ wa_status wa_file_state_read(const char *path, wa_file_state *out, wa_error *err
         return wa_fail(err, WA_E_IO, "cannot stat '%s': %s", path, strerror(errno));
     *out = (wa_file_state){.size = (int64_t)info.st_size,
                            .seconds = (int64_t)info.st_mtim.tv_sec,
-                           .nanoseconds = (int64_t)info.st_mtim.tv_nsec};
+                           .nanoseconds = (int64_t)info.st_mtim.tv_nsec,
+                           .status_seconds = (int64_t)info.st_ctim.tv_sec,
+                           .status_nanoseconds = (int64_t)info.st_ctim.tv_nsec};
     return WA_OK;
 }
 

@@ -85,7 +85,8 @@ WA_CHECKED wa_status wa_fingerprint_bytes(const void *bytes, size_t size, wa_are
 
 /** What tells without reading it that a file is still the same. */
 typedef struct wa_file_state {
-    int64_t size, seconds, nanoseconds; /* of the last change of its bytes */
+    int64_t size, seconds, nanoseconds;         /* of the last change of its bytes */
+    int64_t status_seconds, status_nanoseconds; /* of the last change of bytes, owner, rights, links or times: nobody can set it back */
 } wa_file_state;
 /** Errors: WA_E_IO. */
 WA_CHECKED wa_status wa_file_state_read(const char *path, wa_file_state *out, wa_error *err);

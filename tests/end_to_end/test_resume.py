@@ -136,6 +136,34 @@ def test_an_input_replaced_under_a_run_is_noticed_at_its_end(shop, prompts):
     assert not job.result_path.exists()
 
 
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_an_input_replaced_by_one_of_the_same_size_and_time_is_noticed(shop, prompts, ranks):
+    """Each rank asks whether its paths still name the files that it has mapped."""
+    model, vindex = own_inputs(shop, f"same{ranks}.vindex")
+    job = shop.job(model, {"f16": vindex}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
+    process = start(job, ranks, **slowly(10))
+    wait_for_parts(job, process, 3)
+    place = vindex / "down_features.bin"
+    other = vindex / "another.bin"
+    other.write_bytes(place.read_bytes())
+    flip_middle(other, keep_time=True)
+    os.utime(other, ns=(place.stat().st_atime_ns, place.stat().st_mtime_ns))
+    other.rename(place)
+    assert process.wait(timeout=60) == 3
+    log = (job.folder / "log").read_text()
+    assert log.count("walkaudit: ") == 1 and "while this run read it" in log and "down_features.bin" in log
+    assert not job.result_path.exists()
+
+
+def test_a_changed_status_of_equal_bytes_is_no_change(shop, prompts):
+    model, vindex = own_inputs(shop, "rights.vindex")
+    job = shop.job(model, {"f16": vindex}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
+    process = start(job, None, **slowly(10))
+    wait_for_parts(job, process, 3)
+    (vindex / "down_features.bin").chmod(0o640)
+    assert process.wait(timeout=60) == 0, (job.folder / "log").read_text()
+
+
 def test_parts_left_beside_a_finished_result_are_removed(shop, prompts):
     """A kill between the renaming of the result and the removal of its parts."""
     model, vindex = own_inputs(shop, "left.vindex")

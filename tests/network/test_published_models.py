@@ -82,8 +82,8 @@ def check_healthy(path, name):
         assert f["obs"].shape[0] == ROWS[name], path
         meanings = str(f["verdict"].attrs["flag_meanings"]).split()
         assert all(meanings[code] == "PASS" for code in f["verdict"][...]), (path, f["fail_reasons"][...])
-        encoding = np.nanmax(f["row_err_max"][...] / (1e-3 + 4 * f["row_err_p99"][...]))
-        kernel = np.nanmax(f["kernel_rel_l2"][...]) / 1e-5
+        encoding = np.nanmax(f["encoding_excess"][...])
+        kernel = max(np.nanmax(f[field][...]) for field in ("kernel_rel_l2", "kernel_own_rel_l2")) / 1e-5
         rel_l2 = float(np.nanmax(f["rel_l2"][...]))
         text = [t.decode() for t in f["ref_top1_text"][...]]
         prob = f["ref_top1_prob"][...]
