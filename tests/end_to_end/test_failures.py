@@ -139,7 +139,7 @@ def test_a_result_directory_removed_under_the_run(shop, prompts, ranks, stages, 
     results = job.result_path.parent
     results.rename(job.folder / "gone")
     shutil.rmtree(job.folder / "gone", ignore_errors=True)
-    ends_with_3(job, process, "No such file or directory")
+    ends_with_3(job, process, "No such file or directory", "no longer owns its result: the lock is gone")
 
 
 def test_a_result_that_a_reader_holds_open(shop, prompts, reference):
