@@ -62,8 +62,9 @@ def test_logits_of_all_positions_only_add(reference, everywhere):
     last, all_ = harness.Result(reference.result_path), harness.Result(everywhere.result_path)
     more = set(all_.data) - set(last.data)
     assert set(last.data) <= set(all_.data) and {"obs_kl", "obs_ref_margin", "mean_kl", "ppl_ratio_upper"} <= more
-    assert all(name.startswith(("obs_", "mean_kl", "p99_kl", "flip_", "far_flip_", "mean_next_", "ppl_", "n_next", "n_distinct", "n_clusters", "bound_"))
-               for name in more), more
+    known = ("obs_", "mean_kl", "p99_kl", "flip_", "far_flip_", "mean_next_", "ppl_", "n_next", "n_distinct", "n_clusters",
+             "n_rated", "rated_", "bound_")
+    assert not (others := [name for name in more if not name.startswith(known)]), others
     for name in ("rel_l2", "drift", "eta", "kernel_rel_l2", "h_norm", "label", "row_err_max", "verdict", "min_cos"):
         assert same(all_[name], last[name]), name
 
