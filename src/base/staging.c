@@ -6,7 +6,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,6 +117,40 @@ wa_status wa_staging_open(const char *path, bool force, wa_arena *arena, wa_stag
     WA_TRY(make_temporary(&staging, err));
     *out = staging;
     return WA_OK;
+}
+
+/* Is it "NAME.tmp-PID-N" or "NAME.old-PID" of a process that is not running here? */
+static bool is_left(const char *entry, const char *name, wa_leftover *kind)
+{
+    static const char *const marks[] = {[WA_LEFT_NEW] = ".tmp-", [WA_LEFT_OLD] = ".old-"};
+    size_t length = strlen(name);
+    if (strncmp(entry, name, length) != 0)
+        return false;
+    for (int k = WA_LEFT_NEW; k <= WA_LEFT_OLD; k++) {
+        size_t mark = strlen(marks[k]);
+        long process = strncmp(entry + length, marks[k], mark) == 0 ? strtol(entry + length + mark, NULL, 10) : 0;
+        *kind = (wa_leftover)k;
+        if (process > 0 && kill((pid_t)process, 0) != 0 && errno == ESRCH)
+            return true;
+    }
+    return false;
+}
+
+wa_status wa_staging_leftover(const char *path, wa_arena *arena, char **out, wa_leftover *kind, wa_error *err)
+{
+    wa_staging place = {.arena = arena};
+    *out = NULL;
+    WA_TRY(split_path(&place, path, err));
+    const char *slash = strrchr(place.final_path, '/');
+    DIR *list = opendir(place.parent);
+    if (list == NULL)
+        return WA_OK; /* making the directory will tell */
+    wa_status status = WA_OK;
+    for (struct dirent *entry = readdir(list); entry != NULL && *out == NULL && status == WA_OK; entry = readdir(list))
+        if (is_left(entry->d_name, slash == NULL ? place.final_path : slash + 1, kind))
+            status = wa_arena_print(arena, out, err, "%s/%s", place.parent, entry->d_name);
+    closedir(list);
+    return status;
 }
 
 void wa_staging_abandon(const wa_staging *staging)

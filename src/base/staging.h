@@ -18,6 +18,13 @@ typedef struct wa_staging {
  */
 WA_CHECKED wa_status wa_staging_open(const char *path, bool force, wa_arena *arena, wa_staging *out,
                                      wa_error *err);
+/**
+ * What a killed run left beside `path`: a temporary of it (WA_LEFT_NEW) or the old directory that was being replaced
+ * (WA_LEFT_OLD), of a process that is not running here. *out NULL: nothing. Arena.
+ */
+typedef enum wa_leftover { WA_LEFT_NEW, WA_LEFT_OLD } wa_leftover;
+WA_CHECKED wa_status wa_staging_leftover(const char *path, wa_arena *arena, char **out, wa_leftover *kind,
+                                         wa_error *err);
 /** fsync, rename to the final path, fsync of the parent; then an old directory is removed. */
 WA_CHECKED wa_status wa_staging_commit(wa_staging *staging, wa_error *err);
 /** Remove the temporary directory with all it holds. */

@@ -1,6 +1,7 @@
 /* walkaudit extract: a vindex from a model, with a progress bar and a closing line. */
 #include "vindex/extract.h"
 #include "base/signals.h"
+#include "base/staging.h"
 #include "cli/cli.h"
 #include "vindex/vindex.h"
 
@@ -238,6 +239,18 @@ static wa_status print_remarks(const char *path, wa_arena *arena, wa_error *err)
     return WA_OK;
 }
 
+static wa_status name_leftover(const char *path, wa_arena *arena, wa_error *err)
+{
+    char *left;
+    wa_leftover kind;
+    WA_TRY(wa_staging_leftover(path, arena, &left, &kind, err));
+    if (left != NULL)
+        fprintf(stderr, "walkaudit: note: a killed extract left '%s', %s\n", left,
+                kind == WA_LEFT_NEW ? "which nothing reads: remove it"
+                                    : "the vindex that it was replacing: move it back, or remove it");
+    return WA_OK;
+}
+
 static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
     const arguments *args = words;
@@ -251,6 +264,7 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
     WA_TRY(wa_model_open_with(args->model, &how, arena, &model, err));
     for (size_t i = 0; i < model->note_count; i++)
         fprintf(stderr, "walkaudit: warning: %s\n", model->notes[i]);
+    WA_TRY(name_leftover(args->out, arena, err));
     double start = now();
     bool bar_on_line = false;
     options.progress_context = &bar_on_line;

@@ -191,6 +191,19 @@ static wa_status write_index(const job *j, wa_error *err)
                                   err);
 }
 
+/* The new vindex is opened as any reader would, before an old one goes. */
+static wa_status check_written(const job *j, wa_error *err)
+{
+    wa_vindex *vindex;
+    wa_arena *arena;
+    WA_TRY(wa_arena_open("check", 0, &arena, err));
+    wa_status status = wa_vindex_open(j->staging.temp_path, arena, &vindex, err);
+    if (status == WA_OK)
+        wa_vindex_close(vindex);
+    wa_arena_close(arena);
+    return status;
+}
+
 static wa_status fill_and_commit(job *j, wa_error *err)
 {
     WA_TRY(choose_fp4(j, err));
@@ -199,6 +212,7 @@ static wa_status fill_and_commit(job *j, wa_error *err)
     WA_TRY(write_report(j, err));
     WA_TRY(copy_tokenizer(j, err));
     WA_TRY(write_index(j, err));
+    WA_TRY(check_written(j, err));
     return wa_staging_commit(&j->staging, err);
 }
 

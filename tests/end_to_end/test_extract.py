@@ -151,3 +151,19 @@ def test_an_interrupted_extraction_removes_what_it_wrote(shop, wide, signal_numb
     code, said, left = next(ends)
     assert code == 3 and left == [], (code, said, left)
     assert said.startswith(f"walkaudit: stopped by {signal.Signals(signal_number).name} after ") and said.count("\n") == 1, said
+
+
+def test_what_a_killed_extraction_left_is_named(shop):
+    """By the next one to the same place; it removes nothing that it did not make."""
+    model, folder = shop.model("qwen2"), shop.root / "named.vindex"
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = shop.root / f"named.vindex.tmp-{gone.pid}-0"
+    left.mkdir()
+    (shop.root / "named.vindex.tmp-notes").mkdir()
+    done = harness.run(["extract", model, folder, "--format", "f16"])
+    assert done.stderr.count("\n") == 1 and f"a killed extract left '{left}', which nothing reads" in done.stderr
+    left.rename(shop.root / f"named.vindex.old-{gone.pid}")
+    done = harness.run(["extract", model, folder, "--format", "f16", "--force"])
+    assert f"named.vindex.old-{gone.pid}', the vindex that it was replacing" in done.stderr
+    assert left.with_name(f"named.vindex.old-{gone.pid}").is_dir() and (folder / "index.json").exists()
