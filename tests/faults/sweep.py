@@ -16,6 +16,7 @@ Prints each fault that breaks a rule, and how many were tried. Exit code 1 if an
 """
 import argparse
 import concurrent.futures
+import contextlib
 import itertools
 import json
 import os
@@ -26,6 +27,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from compare_results import differences  # noqa: E402
@@ -103,7 +105,10 @@ class Bench:
         try:
             out, err = process.communicate(timeout=LIMIT)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            for number in (signal.SIGTERM, signal.SIGKILL):  # mpirun ends its ranks at the first
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                time.sleep(2)
             out, err = process.communicate()
             return None, out, err
         return process.returncode, out, err
