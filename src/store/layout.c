@@ -138,8 +138,9 @@ const wa_layout *wa_layout_of_field(wa_field field)
     return row;
 }
 
-/* The field list gives type and axes; which words an int8 field stands for is said here. */
-wa_layout_codes wa_layout_codes_of(const wa_layout *row)
+/* The enumeration of an int8 row. The field list gives type and axes; which words a field stands for is
+ * said here. */
+static wa_layout_codes codes_of(const wa_layout *row)
 {
     static const struct {
         const char *name;
@@ -379,7 +380,7 @@ static const char *yes_word(int code)
 
 size_t wa_layout_words(const wa_layout *row, const char *words[WA_CODES_MAX])
 {
-    switch (wa_layout_codes_of(row)) {
+    switch (codes_of(row)) {
     case WA_CODES_LABEL:
         return list_words(words, WA_LABEL_COUNT, label_word);
     case WA_CODES_OBS_STATUS:

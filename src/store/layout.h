@@ -79,8 +79,6 @@ const wa_layout *wa_layout_at(size_t i);
 const wa_layout *wa_layout_find(const char *name);
 /** The row of a measured field. */
 const wa_layout *wa_layout_of_field(wa_field field);
-/** The enumeration of an int8 row. */
-wa_layout_codes wa_layout_codes_of(const wa_layout *row);
 /** Fill value of an integer row: -1 for ids and indices, else 0. */
 int wa_layout_fill(const wa_layout *row);
 /** Is it in a file of these extents? Without `logits: all` nothing along A is, and no rate. */

@@ -7,8 +7,6 @@
 
 /** Extents from the scales of an open result. WA_E_FORMAT. */
 WA_CHECKED wa_status wa_result_extents(wa_hid file, wa_extents *out, wa_error *err);
-/** WA_E_FORMAT unless the file is a complete result of this layout version. */
-WA_CHECKED wa_status wa_result_check_version(wa_hid file, wa_error *err);
 /** Open a finished result, read only: its digest, then its version are checked. WA_E_FORMAT. Close with wa_hdf5_close. */
 WA_CHECKED wa_status wa_result_file_open(const char *path, wa_hid *out, wa_error *err);
 /** Its fingerprint items. Arena. */

@@ -23,7 +23,8 @@ wa_status wa_result_extents(wa_hid file, wa_extents *out, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_result_check_version(wa_hid file, wa_error *err)
+/* WA_E_FORMAT unless the file is a complete result of this layout version. */
+static wa_status check_version(wa_hid file, wa_error *err)
 {
     int64_t version;
     if (H5Aexists(file, "walkaudit_format") <= 0) {
@@ -38,7 +39,7 @@ wa_status wa_result_check_version(wa_hid file, wa_error *err)
 /* What has no seal may be a result of another version, which is told as such. */
 static wa_status check_opened(wa_hid file, bool sealed, wa_error *err)
 {
-    WA_TRY(wa_result_check_version(file, err));
+    WA_TRY(check_version(file, err));
     if (!sealed)
         return wa_fail(err, WA_E_FORMAT, "no digest at its end: damaged, changed by another program, or not finished");
     return WA_OK;

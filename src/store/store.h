@@ -137,9 +137,10 @@ WA_CHECKED wa_status wa_part_write(const char *result_path, size_t batch, const 
                                    const wa_block *block, bool has_encoding, wa_error *err);
 
 /**
- * Collective. Assemble all parts into the result file: rank 0 makes skeleton, strings and scales; all ranks write whole chunks;
- * rank 0 has the caller judge them, renames. meta and caller are read on rank 0 only (dims and batches on every rank).
- * On failure the parts stay.
+ * Collective. Assemble all parts into the result file: rank 0 makes skeleton, strings and scales; all
+ * ranks read measured fields from the parts and send them to rank 0, which writes them in whole chunks,
+ * has the caller judge them and renames the file. meta and caller are read on rank 0 only (dims and
+ * batches on every rank). On failure the parts stay.
  */
 WA_CHECKED wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
                                  const wa_assembly_caller *caller, wa_arena *arena, wa_error *err);
