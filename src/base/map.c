@@ -61,8 +61,8 @@ static wa_status check_map(const mapped *map, wa_error *err)
     if (now.st_size != then->st_size || now.st_mtim.tv_sec != then->st_mtim.tv_sec ||
         now.st_mtim.tv_nsec != then->st_mtim.tv_nsec)
         return wa_fail(err, WA_E_MISMATCH,
-                       "an input changed while this run read it: found %lld bytes, expected %lld of the time before; in "
-                       "file '%s'; start again with --fresh",
+                       "an input changed while this run read it: found %lld bytes, expected %lld "
+                       "and the same time of change; in file '%s'; start again with --fresh",
                        (long long)now.st_size, (long long)then->st_size, map->path);
     return WA_OK;
 }

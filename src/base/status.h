@@ -7,7 +7,7 @@
 /* X(code, process exit code, meaning). The README's table of exit codes is checked against it. */
 #define WA_STATUS_LIST(X)                                                                \
     X(WA_OK, 0, "success")                                                               \
-    X(WA_E_VERDICT, 1, "some case fails its verdict, or of some vindex no case ran")     \
+    X(WA_E_VERDICT, 1, "some case fails its verdict, or no case of some vindex ran")     \
     X(WA_E_USAGE, 2, "wrong command line")                                               \
     X(WA_E_JOB, 2, "wrong job or bounds file")                                           \
     X(WA_E_FORMAT, 3, "a file does not hold what its format demands")                    \

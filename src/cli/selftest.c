@@ -21,7 +21,7 @@ static void split_formats(words *w, char *list, struct argp_state *state)
     char *rest = list;
     for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
         if (w->options.format_count == MOST_FORMATS)
-            argp_error(state, "--formats: more than %d", MOST_FORMATS);
+            argp_error(state, "--formats: found more than %d names", MOST_FORMATS);
         w->formats[w->options.format_count++] = name;
     }
 }
@@ -82,7 +82,8 @@ int wa_cli_selftest(int argc, char **argv)
     static const struct argp_option options[] = {
         {.name = "seed", .key = KEY_SEED, .arg = "N", .doc = "other places and other noise (0)"},
         {.name = "formats", .key = 'f', .arg = "NAME,…", .doc = "only these of f32, f16, f16-larql, interleaved, q4_0, q4k, q4k-down-q4k, fp4-a, fp4-b, fp4-c"},
-        {.name = "directory", .key = 'd', .arg = "DIR", .doc = "where copies go for the while, instead of $TMPDIR or /tmp"},
+        {.name = "directory", .key = 'd', .arg = "DIR",
+         .doc = "where copies lie while it runs, instead of $TMPDIR or /tmp"},
         {.name = "quick", .key = KEY_QUICK, .doc = "measure each number format once, not in every projection"},
         {.name = "thresholds", .key = KEY_THRESHOLDS, .doc = "no whole audits, only thresholds and bits: quick even for a large model"},
         {.name = "markdown", .key = KEY_MARKDOWN, .doc = "print the tables as Markdown"},

@@ -33,8 +33,8 @@ static wa_status check_one(const wa_audit *audit, const place *at, const wa_shor
     if (now.high == then->high && now.low == then->low)
         return WA_OK;
     return wa_fail(err, WA_E_MISMATCH,
-                   "layer %zu, %s: the stored bytes are others than those that were audited (digest %016llx…, "
-                   "expected %016llx…), though size and time are the same; in file '%s' of vindex '%s'; start "
+                   "layer %zu, %s: the stored bytes are not those that were audited "
+                   "(digest %016llx…, expected %016llx…), though size and time are the same; in file '%s' of vindex '%s'; start "
                    "again with --fresh",
                    at->layer, wa_projection_name(at->projection), (unsigned long long)now.high,
                    (unsigned long long)then->high, stored.name, vindex->path);

@@ -281,8 +281,10 @@ static wa_status audit_scalar(const wa_job_source *source, const char *name, voi
     if (strcmp(name, "audits[].reference_dump") != 0)
         return WA_OK;
     if (raw->audits_count != 1)
-        return wa_fail(err, WA_E_JOB, "a reference dump is of one model; the job has %u audits: name it in the job file, "
-                       "key 'reference_dump' of an audit", (unsigned)raw->audits_count);
+        return wa_fail(err, WA_E_JOB,
+                       "a reference dump belongs to one model, and the job has %u audits: name the "
+                       "dump in the job file, key 'reference_dump' of its audit",
+                       (unsigned)raw->audits_count);
     *slot = &raw->audits[0].reference_dump;
     return WA_OK;
 }

@@ -128,7 +128,7 @@ typedef struct raw_job {
     X(TEXT, raw_path, LISTED, bucket, "paths[].", "string", "approximate",                          \
       "`external` only: `exact`, `quantized`, `fp4` or `approximate`") \
     X(TEXT, raw_path, LISTED, like, "paths[].", "string", "",                            \
-      "`external` only: the path whose stored numbers and formula it claims to compute; its oracle judges KERNEL, `k` is then its") \
+      "`external` only: the path whose stored numbers and formula it claims to compute; its oracle judges KERNEL, and `k` is then that path's") \
     X(TEXT, raw_path, LISTED, kernel_tolerance, "paths[].", "number", "1e-3",            \
       "`external` with `like` only: largest relative error against the oracle")
 

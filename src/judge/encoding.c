@@ -174,10 +174,11 @@ static wa_status explain_unequal(const wa_encoding_figure *figure, const wa_enco
     static const char *const ends[] = {[WA_ENCODING_RULE_EQUALITY] = "are not the model's values",
                                        [WA_ENCODING_RULE_F16] = "hold values that no rounding to f16 gives",
                                        [WA_ENCODING_RULE_REENCODING] =
-                                           "are not LARQL's encoding of the model's, as the others are"};
+                                           "are not LARQL's encoding of the model's rows, "
+                                           "though the others are"};
     const wa_row_error *rows = &figure->rows;
-    return wa_arena_print(arena, out, err, "%zu of %zu rows %s; its row error is %.3g", rows->unequal, rows->rows,
-                          ends[finding->rule], rows->unequal_error);
+    return wa_arena_print(arena, out, err, "%zu of %zu rows %s; the row's error is %.3g",
+                          rows->unequal, rows->rows, ends[finding->rule], rows->unequal_error);
 }
 
 wa_status wa_encoding_explain(const wa_encoding_figure *figure, const wa_encoding_finding *finding, wa_arena *arena,
@@ -191,7 +192,8 @@ wa_status wa_encoding_explain(const wa_encoding_figure *figure, const wa_encodin
         return explain_unequal(figure, finding, arena, out, err);
     case WA_ENCODING_STATISTIC_STEPS:
         return wa_arena_print(arena, out, err,
-                              "a weight lies %.3g steps from its stored value, above %.3g for another encoder's",
+                              "a weight lies %.3g steps from its stored value, above the limit of %.3g "
+                              "for another encoder",
                               finding->value, finding->limit);
     case WA_ENCODING_STATISTIC_RATIO:
         return wa_arena_print(arena, out, err, "the error is %.4g times that of LARQL's encoder, above %.4g",

@@ -29,7 +29,7 @@ wa_status wa_perplexity_warning(const wa_perplexity *perplexity, wa_arena *arena
         return WA_OK;
     WA_TRY(wa_arena_print(arena, &text, err,
                           "dense perplexity %.6g, limit %g: wrong configuration, weights or tokenizer? Or are the "
-                          "prompts no text that it knows?",
+                          "prompts a kind of text that the model does not know?",
                           perplexity->value, WA_PERPLEXITY_LIMIT));
     *out = text;
     return WA_OK;

@@ -369,7 +369,7 @@ static wa_status check_top1(judge *j)
     wa_show_at_least(fmax(e->top1_gap[worst], DBL_MIN), 3, passing); /* 0 would excuse nothing */
     return complain(
         j, WA_VERDICT_TOP1,
-        "prompt %s: %s where the reference says %s, whose logit is %.3g above there (%zu of %zu "
+        "prompt %s: %s where the reference says %s, whose logit there is %.3g higher (%zu of %zu "
         "prompts); near_tie: %s would pass",
         prompt, own, ref, e->top1_gap[worst], flips, e->prompts, passing);
 }

@@ -363,7 +363,7 @@ static wa_status print_end(const wa_table *t)
         meaning = "no case fails";
     }
     if (code != 0 && failed == 0 && wa_table_case_count(t) > 0)
-        meaning = "of some vindex no case ran";
+        meaning = "no case of some vindex ran";
     else if (code != 0)
         meaning = wa_table_case_count(t) == not_run ? "no case ran" : "some case fails its verdict";
     if (code != 0 && failed == 0 && t->judgement->drift.drifts)

@@ -281,12 +281,15 @@ static void print_coverage(const wa_table *t, int64_t pairs, const char *streams
     fprintf(t->out, "kernel: %lld of %lld pairs, every layer, %s%s\n", (long long)pairs, total,
             streams, whose);
     if (pairs < total)
-        fprintf(t->out, "        a fault in a share p of all pairs is missed with (1 - p)^%lld, p = 2 %% with %.2g\n",
+        fprintf(t->out,
+                "        a fault in a share p of all pairs is missed with probability (1 - p)^%lld: "
+                "%.2g for p = 2 %%\n",
                 (long long)pairs, pow(0.98, (double)pairs));
 }
 
-/* "encoding: q4k:sparse: another encoder's rows (foreign_limits): steps 0.503 of 0.55 at L2 up row 7": of cases that are
- * held to limits, and how near they came. Those that hold the encoder's own rows have nothing to tell. */
+/* "encoding: q4k:sparse: another encoder's rows (foreign_limits): steps 0.503, limit 0.55, at L2 up
+ * row 7": of cases that are held to limits, and how near they came. Those that hold LARQL's own rows
+ * have nothing to tell. */
 static wa_status print_encoding_limits(const wa_table *t)
 {
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
@@ -295,8 +298,8 @@ static wa_status print_encoding_limits(const wa_table *t)
         if (!wa_table_has_run(t, c) || (e->rule != WA_ENCODING_RULE_FOREIGN && e->rule != WA_ENCODING_RULE_COMPENSATING))
             continue;
         WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &name));
-        fprintf(t->out, "encoding: %s: another encoder's rows (%s): %s %.3g of %.3g at L%d %s", name,
-                wa_encoding_rule_word((wa_encoding_rule)e->rule),
+        fprintf(t->out, "encoding: %s: another encoder's rows (%s): %s %.3g, limit %.3g, at L%d %s",
+                name, wa_encoding_rule_word((wa_encoding_rule)e->rule),
                 wa_encoding_statistic_word((wa_encoding_statistic)e->statistic), e->value, e->limit, e->layer,
                 wa_projection_name((wa_projection)e->projection));
         if (e->row >= 0)

@@ -71,8 +71,8 @@ static wa_status print_file_warnings(const wa_table *t, const char *vindex, cons
             WA_TRY(wa_table_text(t, copy + (after - line), 0, &rest));
             fprintf(t->out, "warning: %s: unknown file: %s%s\n", vindex, name, rest);
         } else if (is_kind(line, length, DIFFERS, &after)) {
-            fprintf(t->out, "warning: %s: %.*s: not the bytes of which index.json has the SHA-256\n", vindex,
-                    (int)((size_t)(after - line) - strlen(DIFFERS)), line);
+            fprintf(t->out, "warning: %s: %.*s: not the bytes whose SHA-256 index.json has\n",
+                    vindex, (int)((size_t)(after - line) - strlen(DIFFERS)), line);
         }
         line += length + (line[length] == '\n' ? 1 : 0);
     }

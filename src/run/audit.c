@@ -289,7 +289,10 @@ static wa_status judge_finished(task *t, wa_error *err)
     wa_judge_order order = {.bounds = t->bounds, .store = true};
     WA_TRY(wa_judge_file(t->result_path, &order, t->arena, &t->judged, err));
     if (!t->judged.was_stored)
-        wa_run_log_line(t->log, "note: judged anew by bounds %s, and stored; it was by bounds %s", t->bounds->name,
+        wa_run_log_line(t->log,
+                        "note: judged anew by bounds %s, and stored; before, it was judged by "
+                        "bounds %s",
+                        t->bounds->name,
                         t->judged.result->meta.bounds_name);
     return WA_OK;
 }

@@ -82,11 +82,14 @@ wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit, const char
     WA_TRY(wa_comm_agree(comm, check_share(comm, audit, &digests, parts, &mine, err), err));
     WA_TRY(sum_bytes(comm, mine, arena, &bytes, err));
     if (wa_comm_rank(comm) == 0 && bytes == 0.0) {
-        wa_run_log_line(log, "note: no stored payload has a digest: what is done was made without the encoding check");
+        wa_run_log_line(log, "note: no stored payload has a digest to compare with: what is done "
+                             "was computed without the encoding check");
         return WA_OK;
     }
-    wa_run_log_line(log, "stored payloads: %.1f MB read again in %.2f s, the bytes that were audited", bytes / 1e6,
-                    wa_clock() - start);
+    wa_run_log_line(log,
+                    "stored payloads: %.1f MB read again in %.2f s, still the bytes that were "
+                    "audited",
+                    bytes / 1e6, wa_clock() - start);
     return WA_OK;
 }
 

@@ -48,7 +48,7 @@ def test_a_finished_result_is_not_called_unchanged(shop, made, ranks):
     change(gate, middle(gate, 1))
     done = job.run(ranks, expect=3)
     line = harness.one_error_line(done)
-    assert "layer 1, gate: the stored bytes are others than those that were audited" in line
+    assert "layer 1, gate: the stored bytes are not those that were audited" in line
     assert "gate_vectors.bin" in line and "--fresh" in line
     fresh = job.run(ranks, words=["--fresh"], expect=None)
     assert fresh.returncode in (0, 1)

@@ -133,7 +133,7 @@ def test_checksums_of_index_json_are_verified(shop, tmp_path):
         file.write(bytes([old ^ 1]))
     job = shop.job(shop.model(MODEL), {"v": folder}, {"v": [{"path": "full_mmap"}]})
     printed = job.run(expect=None).stdout
-    assert "warning: v: gate_vectors.bin: not the bytes of which index.json has the SHA-256" in printed
+    assert "warning: v: gate_vectors.bin: not the bytes whose SHA-256 index.json has" in printed
     assert "gate_vectors.bin: read, SHA-256 differs from index.json" in harness.Result(job.result_path)["vindex_files"][0]
 
 

@@ -212,7 +212,8 @@ static void the_table_says_what_a_reader_needs(void)
         "4.00e-04  7.00e-04  L1 down row 41",
         "2.50e-07  L0 paris/1 '\\n\\x1B[31m' own\n",
         "kernel: 3 of 6 pairs, every layer, both streams\n"
-        "        a fault in a share p of all pairs is missed with (1 - p)^3, p = 2 % with 0.94\n",
+        "        a fault in a share p of all pairs is missed with probability (1 - p)^3: 0.94 for "
+        "p = 2 %\n",
         "kernel: 2 of 6 pairs, every layer, the reference's stream (cases without one of their own)",
         "kernel: not checked: f16:full_mmap\n",
         "paris   ' Paris'     0.806580   2.500             0 of 3\n",

@@ -462,7 +462,7 @@ static void a_flip_is_excused_only_to_a_token_near_the_references_best(void)
     s.match[1] = 0; /* 1 below it, however near others are */
     s.own_top[1] = " x";
     expect(&s, "default", WA_VERDICT_TOP1,
-           "prompt 'code': ' x' where the reference says '\\n', whose logit is 1 above there (1 of 3 prompts)");
+           "prompt 'code': ' x' where the reference says '\\n', whose logit there is 1 higher (1 of 3 prompts)");
     open_scene(&s, WA_BUCKET_EXACT);
     s.match[2] = 0;
     s.match[0] = 0; /* what is no number is the worst */
