@@ -93,7 +93,7 @@ int wa_cli_selftest(int argc, char **argv)
         .parser = parse_option,
         .args_doc = "[MODEL]",
         .doc = "Plant faults in copies of a vindex and print which of them the audit finds, at the right place, with which verdict, "
-               "and how small an error may be.\v"
+               "and the smallest error that it finds.\v"
                "MODEL is a Hugging Face directory or a GGUF file; without it a synthetic one is made. Exit code 1 when a fault that "
                "must be found is not, or when something healthy is accused."};
     words w = {.options = {.out = stdout, .directory = temporary_directory()}};
