@@ -3,7 +3,6 @@
 
 #include "base/digest.h"
 #include "measure/diff.h"
-#include "job/plan.h"
 
 #include <math.h>
 

@@ -1,8 +1,6 @@
 /* The reference beside a dump of another implementation: where they drift apart. */
 #include "engine/stage_private.h"
 
-#include "measure/diff.h"
-
 #include <math.h>
 
 /* Of a row that is nearly zero: as that of the walk rows. */

@@ -1,9 +1,7 @@
 /* The choice of a grid (design 10). Costs are counted in floating-point operations. */
 #include "job/plan_grid.h"
 
-#include "measure/block.h"
 #include "base/bytes.h"
-#include "compute/kernel.h"
 #include "measure/logits.h"
 
 #include <stdlib.h>

@@ -7,8 +7,6 @@
  */
 #include "store/file.h"
 
-#include "base/bytes.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
