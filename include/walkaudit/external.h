@@ -7,15 +7,17 @@
  * then `run` twice at each layer of each batch: on the dense model's FFN inputs, and on those of the case's own
  * residual stream. What it writes is compared as the outputs of every other path are. This header stands alone.
  *
- * What a library changes of the process. Every call of its code (loading, `walkaudit_external`, `run`, `close`) begins
- * with the floating-point modes that a C program begins with: rounding to nearest, no FTZ, no DAZ, no traps. They are
- * put back after the call; what loading or `run` left changed is told in a warning. A kernel that wants FTZ, which
- * the start-up code of -ffast-math sets at loading, sets it in each call of `run`. A crash of the library, abort, exit
- * and quick_exit, called by it or by a thread of its own, end the audit with code 3 and one line that names library,
- * case and layer; on Linux _exit and _Exit too, called within a call. Not caught: _exit by a thread of its own, and
- * system calls that end the process: then there is no result, whatever the exit code; writes into memory of the audit
- * that is neither x nor y; changes of the current directory, the locale, the environment, and of what signals do other
- * than SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT.
+ * What a library changes of the process. Every call of its code (loading, `walkaudit_external`,
+ * `run`, `close`) begins with the floating-point modes that a C program begins with: rounding to
+ * nearest, no FTZ, no DAZ, no traps. They are put back after the call, and a warning says what
+ * loading or `run` left changed. A kernel that wants FTZ, which the start-up code of -ffast-math
+ * sets at loading, sets it in each call of `run`. The audit ends with code 3 and one line that
+ * names library, case and layer when the library, or a thread of its own, crashes or calls abort,
+ * exit or quick_exit; on Linux also when _exit or _Exit is called within a call. Not caught are
+ * _exit by a thread of its own and system calls that end the process (then there is no result,
+ * whatever the exit code); writes into memory of the audit that is neither x nor y; changes of the
+ * current directory, the locale and the environment; and changes of what signals do other than
+ * SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT.
  */
 #ifndef WALKAUDIT_EXTERNAL_H
 #define WALKAUDIT_EXTERNAL_H

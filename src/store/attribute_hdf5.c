@@ -78,9 +78,13 @@ wa_status wa_attribute_write_f64(wa_hid object, const char *name, double value, 
     return wa_attribute_write_numbers(object, name, WA_LAYOUT_F64, &value, 1, err);
 }
 
-/* Open an attribute that must be there, of one class. A scalar has a count of 1. */
-static wa_status open_checked(wa_ids *ids, wa_hid object, const char *name,
-                              H5T_class_t class_wanted, wa_hid *out, size_t *count, wa_error *err)
+typedef struct opened {
+    hid_t attribute, type, space;
+} opened;
+
+/* Open an attribute that must be there. */
+static wa_status open_attribute(wa_ids *ids, wa_hid object, const char *name, opened *out,
+                                wa_error *err)
 {
     if (H5Aexists(object, name) <= 0)
         return wa_fail(err, WA_E_FORMAT, "no attribute '%s'", name);
@@ -89,15 +93,25 @@ static wa_status open_checked(wa_ids *ids, wa_hid object, const char *name,
     hid_t space = attribute < 0 ? -1 : wa_ids_keep(ids, H5Aget_space(attribute));
     if (type < 0 || space < 0)
         return wa_hdf5_failed(err, WA_E_FORMAT, "cannot read attribute", name);
-    hssize_t points = H5Sget_simple_extent_npoints(space);
-    bool right = H5Tget_class(type) == class_wanted && points >= 0;
+    *out = (opened){.attribute = attribute, .type = type, .space = space};
+    return WA_OK;
+}
+
+/* The same, of one class. A scalar has a count of 1. */
+static wa_status open_checked(wa_ids *ids, wa_hid object, const char *name,
+                              H5T_class_t class_wanted, wa_hid *out, size_t *count, wa_error *err)
+{
+    opened it;
+    WA_TRY(open_attribute(ids, object, name, &it, err));
+    hssize_t points = H5Sget_simple_extent_npoints(it.space);
+    bool right = H5Tget_class(it.type) == class_wanted && points >= 0;
     if (right && class_wanted == H5T_STRING)
-        right = H5Tis_variable_str(type) > 0;
+        right = H5Tis_variable_str(it.type) > 0;
     if (!right)
         return wa_fail(err, WA_E_FORMAT, "attribute '%s': found another type, expected %s", name,
                        class_wanted == H5T_STRING ? "variable-length strings" : "an integer");
     *count = (size_t)points;
-    *out = attribute;
+    *out = it.attribute;
     return WA_OK;
 }
 
@@ -181,20 +195,15 @@ wa_status wa_attribute_read_i64(wa_hid object, const char *name, int64_t *out, w
 
 static wa_status read_word(wa_ids *ids, wa_hid object, const char *name, char out[WA_WORD_BYTES], wa_error *err)
 {
-    if (H5Aexists(object, name) <= 0)
-        return wa_fail(err, WA_E_FORMAT, "no attribute '%s'", name);
-    hid_t attribute = wa_ids_keep(ids, H5Aopen(object, name, H5P_DEFAULT));
-    hid_t stored = attribute < 0 ? -1 : wa_ids_keep(ids, H5Aget_type(attribute));
-    hid_t space = attribute < 0 ? -1 : wa_ids_keep(ids, H5Aget_space(attribute));
-    if (stored < 0 || space < 0)
-        return wa_hdf5_failed(err, WA_E_FORMAT, "cannot read attribute", name);
-    if (H5Sget_simple_extent_npoints(space) != 1 || H5Tget_class(stored) != H5T_STRING ||
-        H5Tis_variable_str(stored) != 0 || H5Tget_size(stored) >= WA_WORD_BYTES)
+    opened it;
+    WA_TRY(open_attribute(ids, object, name, &it, err));
+    if (H5Sget_simple_extent_npoints(it.space) != 1 || H5Tget_class(it.type) != H5T_STRING ||
+        H5Tis_variable_str(it.type) != 0 || H5Tget_size(it.type) >= WA_WORD_BYTES)
         return wa_fail(err, WA_E_FORMAT, "attribute '%s': found another type, expected a text of less than %d bytes", name,
                        WA_WORD_BYTES);
     wa_hid type = word_type(ids, WA_WORD_BYTES);
     char text[WA_WORD_BYTES] = "";
-    if (type < 0 || H5Aread(attribute, type, text) < 0)
+    if (type < 0 || H5Aread(it.attribute, type, text) < 0)
         return wa_hdf5_failed(err, WA_E_FORMAT, "cannot read attribute", name);
     memcpy(out, text, WA_WORD_BYTES);
     out[WA_WORD_BYTES - 1] = '\0';
