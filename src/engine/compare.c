@@ -96,7 +96,8 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
             memcpy(hits + i * hit_width, from->hits + row * hit_width, hit_width * sizeof *hits);
     }
     return wa_oracle_run(wa_case_oracle(c->which), &c->weights, count, x, hits, stage->arena,
-                         stage->truth + (size_t)first * sampled * hidden, err);
+                         stage->truth + (size_t)first * sampled * hidden,
+                         stage->truth_least + (size_t)first * sampled, err);
 }
 
 static void store_kernel_errors(const comparison *c, const answer *of, int stream, wa_field field)
@@ -104,10 +105,11 @@ static void store_kernel_errors(const comparison *c, const answer *of, int strea
     const wa_stage *stage = c->stage;
     size_t hidden = stage->audit->model->hidden;
     const double *truth = stage->truth + (size_t)stream * stage->sampled_count * hidden;
+    const double *least = stage->truth_least + (size_t)stream * stage->sampled_count;
     double *errors = f64(c, field);
     for (size_t i = 0; i < stage->sampled_count; i++) {
         size_t row = stage->sampled[i];
-        double e = wa_kernel_error(truth + i * hidden, of[stream].y + row * hidden, hidden);
+        double e = wa_kernel_error(truth + i * hidden, of[stream].y + row * hidden, hidden, least[i]);
         errors[row] = isnan(e) ? INFINITY : e; /* NaN in the file means "not sampled" */
     }
 }

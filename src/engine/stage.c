@@ -117,6 +117,7 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
         wa_sample_most(audit->kernel_check, audit->max_rows, audit->obs_count, model->layer_count);
     WA_TRY(wa_arena_take_raw(arena, sampled, sizeof *stage->sampled, &stage->sampled, err));
     WA_TRY(wa_arena_take_raw(arena, 2 * sampled * model->hidden, sizeof *stage->truth, &stage->truth, err));
+    WA_TRY(wa_arena_take_raw(arena, 2 * sampled, sizeof *stage->truth_least, &stage->truth_least, err));
     *out = stage;
     return WA_OK;
 }

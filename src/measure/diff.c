@@ -108,7 +108,7 @@ double wa_relative_distance(const float *a, const float *b, const float *scale, 
     return sqrt(distance) / sqrt(size);
 }
 
-double wa_kernel_error(const double *truth, const float *y, size_t n)
+double wa_kernel_error(const double *truth, const float *y, size_t n, double least)
 {
     double distance = 0.0;
     double size = 0.0;
@@ -119,5 +119,5 @@ double wa_kernel_error(const double *truth, const float *y, size_t n)
     }
     if (!isfinite(distance) || !isfinite(size))
         return NAN;
-    return sqrt(distance) / fmax(sqrt(size), NORM_FLOOR);
+    return sqrt(distance) / fmax(fmax(sqrt(size), least), NORM_FLOOR);
 }

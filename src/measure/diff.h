@@ -45,7 +45,10 @@ double wa_norm2(const float *v, size_t n);
 /** |b - a| / |scale| in f64; 0/0 is 0; NaN stays NaN. For eta and drift. */
 double wa_relative_distance(const float *a, const float *b, const float *scale, size_t n);
 
-/** |y - truth| / max(|truth|, 1e-6), truth in f64: kernel_rel_l2. NaN when either is not finite. */
-double wa_kernel_error(const double *truth, const float *y, size_t n);
+/**
+ * |y - truth| / max(|truth|, least, 1e-6), truth in f64: kernel_rel_l2. NaN when either is not finite.
+ * least  what f32 can resolve here (wa_oracle_run); 0 = nothing is known of it
+ */
+double wa_kernel_error(const double *truth, const float *y, size_t n, double least);
 
 #endif

@@ -37,6 +37,7 @@ typedef struct oracle {
     double *key;  /* [F] |score| of the position at hand */
     size_t count; /* features a position uses */
     bool ranked;  /* else all are used */
+    double *gate_norm, *up_norm, *down_norm; /* [F] of each feature's stored rows; NULL: not asked for */
 } oracle;
 
 static wa_status open_oracle(const wa_case *which, const wa_walk_layer *l, size_t groups,
@@ -283,6 +284,72 @@ static void store_positions(const oracle *o, size_t rows, double *y)
     }
 }
 
+/* --- What f32 can resolve --- */
+
+static void row_norms(const wa_matrix *m, wa_oracle_panel *panel, double *out)
+{
+    for (size_t f = 0; f < m->rows; f++) {
+        const double *row = wa_oracle_row(m, f, panel);
+        double sum = 0.0;
+        for (size_t h = 0; h < m->cols; h++)
+            sum += row[h] * row[h];
+        out[f] = sqrt(sum);
+    }
+}
+
+static void column_norms(const wa_matrix *m, wa_oracle_panel *panel, double *out)
+{
+    memset(out, 0, m->cols * sizeof *out);
+    for (size_t h = 0; h < m->rows; h++) {
+        const double *row = wa_oracle_row(m, h, panel);
+        for (size_t f = 0; f < m->cols; f++)
+            out[f] += row[f] * row[f];
+    }
+    for (size_t f = 0; f < m->cols; f++)
+        out[f] = sqrt(out[f]);
+}
+
+/* Norms of the rows that give a feature's gate score, its up score and its output. */
+static wa_status take_norms(oracle *o, wa_arena *arena, wa_error *err)
+{
+    const wa_walk_layer *l = o->layer;
+    bool serial = wa_case_is_loop(o->which);
+    WA_TRY(wa_arena_take(arena, l->features, sizeof(double), &o->gate_norm, err));
+    WA_TRY(wa_arena_take(arena, l->features, sizeof(double), &o->up_norm, err));
+    WA_TRY(wa_arena_take(arena, l->features, sizeof(double), &o->down_norm, err));
+    if (l->gated)
+        row_norms(serial ? &l->select : &l->gate, &o->panel, o->gate_norm);
+    row_norms(l->gated || !serial ? &l->up : &l->select, &o->panel, o->up_norm);
+    if (l->down_is_feature_major)
+        row_norms(&l->down, &o->panel, o->down_norm);
+    else
+        column_norms(&l->down, &o->panel, o->down_norm);
+    return WA_OK;
+}
+
+/*
+ * The size of y below which f32 sums cannot tell it from another: rounding shifts each score by about |x||row|, and the
+ * shifts of the features used add up as their outputs do. With many features y is larger than a 64th of this; with a
+ * few it may cancel to less, and be off by more than KERNEL's limit although nothing is wrong.
+ */
+static double resolution_of(const oracle *o, size_t position)
+{
+    enum { SHARE = 64 };
+    const wa_walk_layer *l = o->layer;
+    const double *act = o->act + start_of(position, l->features), *up = o->up + start_of(position, l->features);
+    double sum = 0.0, x = o->norm[position];
+    for (size_t f = 0; f < l->features; f++) {
+        double a = fabs(act[f * LANES]), u = fabs(up[f * LANES]);
+        if (a == 0.0)
+            continue; /* left out */
+        double shift = x * o->up_norm[f];
+        if (l->gated)
+            shift = x * o->gate_norm[f] * u + (u > 0.0 ? a / u : x * o->gate_norm[f]) * shift;
+        sum += shift * shift * o->down_norm[f] * o->down_norm[f];
+    }
+    return sqrt(sum) / SHARE;
+}
+
 static size_t groups_of(size_t rows)
 {
     return rows > GROUPS * LANES ? GROUPS : (rows + LANES - 1) / LANES;
@@ -290,13 +357,15 @@ static size_t groups_of(size_t rows)
 
 wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
                         const float *x, const int32_t *hits, wa_arena *arena, double *y,
-                        wa_error *err)
+                        double *least, wa_error *err)
 {
     if (which->not_run != NULL || layer->features > INT32_MAX)
         return wa_fail(err, WA_E_UNSUPPORTED, "case '%s' has no oracle here", which->name);
     wa_mark mark_point = wa_arena_mark(arena);
     oracle o;
     wa_status status = open_oracle(which, layer, groups_of(rows), arena, &o, err);
+    if (status == WA_OK && least != NULL && o.ranked)
+        status = take_norms(&o, arena, err);
     for (size_t first = 0; status == WA_OK && first < rows; first += GROUPS * LANES) {
         size_t now = rows - first < GROUPS * LANES ? rows - first : GROUPS * LANES;
         o.groups = groups_of(now);
@@ -306,6 +375,8 @@ wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t
         feed(&o);
         if (o.ranked)
             drop_unused(&o, now, hits == NULL || which->k == WA_K_ALL ? NULL : hits + first * o.count);
+        for (size_t i = 0; least != NULL && i < now; i++)
+            least[first + i] = o.ranked ? resolution_of(&o, i) : 0.0;
         project(&o);
         store_positions(&o, now, y + first * layer->hidden);
     }

@@ -230,11 +230,14 @@ size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);
  *
  * x [rows, hidden] f32; hits [rows, wa_case_hit_count] of the kernel or NULL; y out: [rows, hidden] f64.
  * Any number of rows: the answer for one does not depend on the others. Several decode the weights once.
+ *
+ * least  NULL, or out: [rows] the size of y below which f32 arithmetic cannot be held to a relative error, since y cancels:
+ *        for finite K, else 0
  */
 enum { WA_ORACLE_ROWS = 8 };
 WA_CHECKED wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
                                    const float *x, const int32_t *hits, wa_arena *arena, double *y,
-                                   wa_error *err);
+                                   double *least, wa_error *err);
 
 /* X(id, word): what stored rows were held against. */
 #define WA_BASIS_LIST(X)                                                                 \

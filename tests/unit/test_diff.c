@@ -171,10 +171,13 @@ static void kernel_error_is_relative_and_never_hides_nan(void)
     const double truth[2] = {3.0, 4.0}, none[2] = {0.0, 0.0};
     const double bad_truth[2] = {3.0, INFINITY};
     const float y[2] = {3.0f, 4.5f}, bad[2] = {3.0f, NAN}, zero[2] = {0.0f, 0.0f};
-    CU_ASSERT_EQUAL(wa_kernel_error(truth, y, 2), 0.1);
-    CU_ASSERT_EQUAL(wa_kernel_error(none, zero, 2), 0.0);
-    CU_ASSERT(isnan(wa_kernel_error(truth, bad, 2)));
-    CU_ASSERT(isnan(wa_kernel_error(bad_truth, y, 2)));
+    CU_ASSERT_EQUAL(wa_kernel_error(truth, y, 2, 0.0), 0.1);
+    CU_ASSERT_EQUAL(wa_kernel_error(truth, y, 2, 2.0), 0.1);
+    CU_ASSERT_EQUAL(wa_kernel_error(truth, y, 2, 50.0), 0.01); /* what f32 resolves is larger than y */
+    CU_ASSERT(isnan(wa_kernel_error(truth, bad, 2, 50.0)));
+    CU_ASSERT_EQUAL(wa_kernel_error(none, zero, 2, 0.0), 0.0);
+    CU_ASSERT(isnan(wa_kernel_error(truth, bad, 2, 0.0)));
+    CU_ASSERT(isnan(wa_kernel_error(bad_truth, y, 2, 0.0)));
 }
 
 WA_SUITE("diff", WA_CASE(ratio_angle_and_distance_obey_the_cosine_rule),

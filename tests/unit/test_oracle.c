@@ -238,13 +238,13 @@ static void every_failing_take_is_reported(void)
     wa_arena *arena = test_arena();
     wa_walk_layer l = test_layer(arena, 9, 5, GATED, 1);
     float x[5] = {1, 2, 3, 4, 5};
-    double y[5];
+    double y[5], least[1];
     wa_case which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 3);
     wa_mark before = wa_arena_mark(arena);
     wa_status status = WA_E_MEMORY;
     for (size_t k = 1; status != WA_OK; k++) {
         wa_arena_fail_at(arena, k);
-        status = wa_oracle_run(&which, &l, 1, x, NULL, arena, y, &test_err);
+        status = wa_oracle_run(&which, &l, 1, x, NULL, arena, y, least, &test_err);
         CU_ASSERT(status == WA_OK || status == WA_E_MEMORY);
         CU_ASSERT_FATAL(k < 50);
         CU_ASSERT_EQUAL(wa_arena_mark(arena).used, before.used);
