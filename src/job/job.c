@@ -175,12 +175,12 @@ static wa_status check_unique(const wa_job_source *source, const char *prefix, n
     return WA_OK;
 }
 
-/* 0 when there is none; no number, or none between 0 and 1: NaN. */
+/* 0 when there is none; no number, or none between 0 and 0.1: NaN. (A kernel that gives zeros is wrong by 1.) */
 static double read_tolerance(const char *text)
 {
     char *end;
     double value = text == NULL ? 0.0 : strtod(text, &end);
-    if (text != NULL && (end == text || *end != '\0' || !(value > 0.0 && value <= 1.0)))
+    if (text != NULL && (end == text || *end != '\0' || !(value > 0.0 && value <= 0.1)))
         return NAN;
     return value;
 }
@@ -197,7 +197,7 @@ static wa_status check_like(const wa_job_source *source, const char *prefix, con
     if (raw->like == NULL && raw->kernel_tolerance != NULL)
         return WA_JOB_FAIL(source, key, err, "'%s' needs 'like'", key);
     if (isnan(read_tolerance(raw->kernel_tolerance)))
-        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected a number above 0, at most 1", key,
+        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected a number above 0, at most 0.1", key,
                            raw->kernel_tolerance);
     return WA_OK;
 }

@@ -130,7 +130,7 @@ typedef struct raw_job {
     X(TEXT, raw_path, LISTED, like, "paths[].", "string", "",                            \
       "`external` only: the path whose stored numbers and formula it claims to compute; its oracle judges KERNEL, and `k` is then that path's") \
     X(TEXT, raw_path, LISTED, kernel_tolerance, "paths[].", "number", "1e-3",            \
-      "`external` with `like` only: largest relative error against the oracle")
+      "`external` with `like` only: largest relative error against the oracle, at most 0.1")
 
 #define WA_JOB_PROMPTS_KEYS(X)                                                           \
     X(TEXT, raw_prompts, prompts, builtin, "prompts.", "string", "seed",                 \

@@ -113,7 +113,8 @@ typedef struct number_key {
     const char *key;
     size_t raw, built; /* offsets of char * and double */
     double least, most;
-    double void_at;    /* with this or anything further from what is wanted it bounds nothing; NaN = no such value */
+    double void_at;    /* with this or anything further from what is wanted it bounds nothing: a model that says something else
+                          at every position stays within it */
 } number_key;
 
 /* An FFN that gives zeros is off by rel_L2 1, a walk at right angles has cos 0, probabilities and shares end at 1. */
@@ -123,8 +124,8 @@ typedef struct number_key {
     }
 static const number_key NUMBER_KEYS[] = {
     KEY(cos, -1.0, 1.0, 0.0),          KEY(rel_l2, 0.0, HUGE_VAL, 1.0),  KEY(dp, 0.0, 1.0, 1.0),
-    KEY(near_tie, 0.0, HUGE_VAL, NAN), KEY(mean_kl, 0.0, HUGE_VAL, NAN), KEY(p99_kl, 0.0, HUGE_VAL, NAN),
-    KEY(flip_rate, 0.0, 1.0, 1.0),     KEY(ppl_ratio, 0.0, HUGE_VAL, NAN),
+    KEY(near_tie, 0.0, HUGE_VAL, 10.0), KEY(mean_kl, 0.0, HUGE_VAL, 10.0), KEY(p99_kl, 0.0, HUGE_VAL, 100.0),
+    KEY(flip_rate, 0.0, 1.0, 1.0),     KEY(ppl_ratio, 0.0, HUGE_VAL, 1000.0),
 };
 enum { NUMBER_KEY_COUNT = sizeof NUMBER_KEYS / sizeof NUMBER_KEYS[0] };
 
@@ -288,7 +289,7 @@ static wa_status build_set(const raw_bounds *raw, bool is_stored, wa_arena *aren
         WA_TRY(build_row(rows[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &set.bucket[b], err));
     WA_TRY(build_encoder(raw, &set, err));
     if (raw->kernel != NULL)
-        WA_TRY(parse_number(raw->kernel, "", "kernel", 0.0, 1.0, &set.kernel, err));
+        WA_TRY(parse_number(raw->kernel, "", "kernel", 0.0, 0.1, &set.kernel, err));
     *out = set;
     return WA_OK;
 }

@@ -545,6 +545,24 @@ static wa_status check_all(judge *j)
     return check_encoding_was_seen(j);
 }
 
+/* Was anything of this case held against its bucket's row? Else there is nothing that it could have passed. */
+static bool is_bounded(const judge *j)
+{
+    const wa_bound *b = j->bound;
+    if (!b->present)
+        return false;
+    if (!isnan(b->cos) || !isnan(b->rel_l2))
+        return true;
+    if (j->evidence->isolated)
+        return false;
+    if (!isnan(b->near_tie) || !isnan(b->mean_kl) || !isnan(b->p99_kl) || !isnan(b->flip_rate) || !isnan(b->ppl_ratio))
+        return true;
+    for (size_t p = 0; !isnan(b->dp) && p < j->evidence->prompts; p++)
+        if (holds_at(b, j->evidence->prompt_key[p]))
+            return true;
+    return false;
+}
+
 wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence, wa_arena *arena,
                            wa_verdict *out, wa_error *err)
 {
@@ -558,7 +576,7 @@ wa_status wa_verdict_judge(const wa_bounds *bounds, const wa_evidence *evidence,
     WA_TRY(wa_arena_take(arena, MAX_REASONS, sizeof *j.reasons, &j.reasons, err));
     WA_TRY(wa_arena_take(arena, MAX_REASONS, sizeof *j.codes, &j.codes, err));
     WA_TRY(check_all(&j));
-    wa_verdict_code success = j.bound->present ? WA_VERDICT_PASS : WA_VERDICT_MEASURED;
+    wa_verdict_code success = is_bounded(&j) ? WA_VERDICT_PASS : WA_VERDICT_MEASURED;
     *out = (wa_verdict){.code = j.count > 0 ? j.codes[0] : success,
                         .reasons = j.reasons,
                         .reason_codes = j.codes,

@@ -172,8 +172,8 @@ def test_what_it_is_like_is_what_encoding_judges(shop, tmp_path):
     ({"like": "mine"}, "expected another walk path"),
     ({"like": "external"}, "expected another walk path"),
     ({"kernel_tolerance": 0.1}, "needs 'like'"),
-    ({"like": "exact", "kernel_tolerance": "lax"}, "expected a number above 0, at most 1"),
-    ({"like": "exact", "kernel_tolerance": 0}, "expected a number above 0, at most 1"),
+    ({"like": "exact", "kernel_tolerance": "lax"}, "expected a number above 0, at most 0.1"),
+    ({"like": "exact", "kernel_tolerance": 0}, "expected a number above 0, at most 0.1"),
     ({"like": "exact", "k": 5}, "takes no 'k'"),
     ({"k": 5}, "takes no 'k'"),
 ])

@@ -751,6 +751,11 @@ static void damaged_files_are_refused_in_one_line(void)
         {"encoding_factor: 0\n", "encoding_factor"},
         {"encoder: gptq\n", "'nearest' or 'compensating'"},
         {"kernel: -1\n", "kernel"},
+        {"kernel: 1\n", "from 0 to 0.1"},
+        {"exact: {near_tie: 1e9}\n", "exact.near_tie: found 1e+09, which bounds nothing"},
+        {"exact: {mean_kl: 10}\n", "exact.mean_kl: found 10, which bounds nothing"},
+        {"exact: {p99_kl: 1e300}\n", "exact.p99_kl"},
+        {"exact: {ppl_ratio: 1000}\n", "exact.ppl_ratio"},
         {"exact: &a {cos: 0.9}\nfp4: *a\n", "alias"},
         {"exact: {cos: 0.9}\n---\nexact: {cos: 0.1}\n", "document"},
         {"exact: {cos: [\n", ""},
@@ -830,7 +835,7 @@ static void rates_are_judged_by_their_upper_limit(void)
                 {"exact: {mean_kl: 0.0014999}\n", "mean_kl 0.0015, upper 95 % limit 0.0015 above 0.0015"},
                 {"exact: {ppl_ratio: 1.11}\n", NULL},
                 {"exact: {ppl_ratio: 1.109}\n", "ppl_ratio: 1.11 would pass"},
-                {"exact: {p99_kl: 1e6}\n", "24 distinct positions of 12 independent prompts are too few"},
+                {"exact: {p99_kl: 99}\n", "24 distinct positions of 12 independent prompts are too few"},
                 {"exact: {flip_rate: 0.99}\n", NULL},
                 {"exact: {flip_rate: 0.1}\n", "flip_rate 0, upper 95 % limit"}};
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
@@ -863,6 +868,24 @@ static void flips_within_near_tie_are_no_rate(void)
     CU_ASSERT_EQUAL(remove(PATH), 0);
 }
 
+/* Bounds none of which meets anything of the case: it passed nothing. */
+static void a_row_that_meets_nothing_of_a_case_is_no_pass(void)
+{
+    static const char *const sets[] = {"exact: {dp: 0.1, dp_prompts: [nosuch]}\n", "exact: {dp: 0.1}\n"};
+    for (size_t i = 0; i < 2; i++) {
+        scene s;
+        open_scene(&s, WA_BUCKET_EXACT);
+        write_file(sets[i]);
+        expect(&s, PATH, i == 0 ? WA_VERDICT_MEASURED : WA_VERDICT_PASS, NULL);
+    }
+    scene s;
+    open_scene(&s, WA_BUCKET_EXACT);
+    s.evidence.isolated = true; /* no logits of its own */
+    write_file("exact: {dp: 0.1, near_tie: 0.02}\n");
+    expect(&s, PATH, WA_VERDICT_MEASURED, NULL);
+    CU_ASSERT_EQUAL(remove(PATH), 0);
+}
+
 /* What nine prompts show, or ten of which two begin alike, bounds nothing. */
 static void fewer_than_ten_independent_prompts_set_no_limit(void)
 {
@@ -877,7 +900,7 @@ static void fewer_than_ten_independent_prompts_set_no_limit(void)
             e.rows.obs = alike ? 20 : 18;
             e.token[18] = alike ? 0 : 18;
             e.token[19] = alike ? 1 : 19;
-            snprintf(text, sizeof text, "exact: {%s: %s}\n", names[i], i == 2 ? "0.999" : "900");
+            snprintf(text, sizeof text, "exact: {%s: %s}\n", names[i], i == 2 ? "0.999" : "9");
             write_file(text);
             expect(&s, PATH, WA_VERDICT_RATE, alike ? "fewer than 10 independent prompts, 9 of 10" : "fewer than 10 independent prompts, 9 of 9");
         }
@@ -992,6 +1015,7 @@ WA_SUITE("verdict", WA_CASE(a_healthy_case_passes), WA_CASE(a_bucket_without_a_r
          WA_CASE(a_contradiction_is_refused), WA_CASE(damaged_files_are_refused_in_one_line),
          WA_CASE(a_file_that_is_not_there_is_an_io_error),
          WA_CASE(rates_are_judged_by_their_upper_limit),
+         WA_CASE(a_row_that_meets_nothing_of_a_case_is_no_pass),
          WA_CASE(flips_within_near_tie_are_no_rate),
          WA_CASE(fewer_than_ten_independent_prompts_set_no_limit),
          WA_CASE(rates_of_last_positions_cannot_be_judged),
