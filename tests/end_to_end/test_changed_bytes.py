@@ -106,7 +106,7 @@ def test_a_resumed_run_compares_too(shop, made, tmp_path):
     up = vindex / "up_features.bin"
     change(up, middle(up, 2))
     line = harness.one_error_line(job.run(expect=3))
-    assert "layer 2, up: the stored bytes are others" in line
+    assert "layer 2, up: the stored bytes are not those that were audited" in line
     change(up, middle(up, 2))
     done = job.run()
     assert "MB read again in" in done.stderr
