@@ -57,17 +57,6 @@ int wa_status_exit_code(wa_status status)
     return at < sizeof codes / sizeof codes[0] ? codes[at] : 4;
 }
 
-const char *wa_status_meaning(wa_status status)
-{
-    static const char *const meanings[] = {
-#define WA_STATUS_MEANING(code, exit_code, meaning) [code] = (meaning),
-        WA_STATUS_LIST(WA_STATUS_MEANING)
-#undef WA_STATUS_MEANING
-    };
-    size_t at = (size_t)status;
-    return at < sizeof meanings / sizeof meanings[0] ? meanings[at] : "unknown status";
-}
-
 int wa_exit_code_graver(int a, int b)
 {
     static const int order[] = {4, 2, 3, 75, 1, 0};

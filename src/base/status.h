@@ -51,9 +51,6 @@ int wa_status_exit_code(wa_status status);
 /** Of two exit codes the one a sweep answers with: 4 > 2 > 3 > 75 > 1 > 0 (design 4); 4 for codes that are none of these. */
 int wa_exit_code_graver(int a, int b);
 
-/** Meaning of a status, a static string. */
-const char *wa_status_meaning(wa_status status);
-
 /** Return from the calling function when `call` fails. Use where there is nothing to undo. */
 #define WA_TRY(call)                                                                     \
     do {                                                                                 \

@@ -5,7 +5,6 @@
 #include "base/durable.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -209,10 +208,8 @@ static wa_status copy_bytes(const char *path, int from, int to, wa_arena *arena,
 
 static wa_status copy_file(const char *path, const char *temporary, wa_arena *arena, wa_error *err)
 {
-    int to;
-    int from = open(path, O_RDONLY | O_CLOEXEC);
-    if (from < 0)
-        return wa_fail(err, WA_E_IO, "cannot open '%s': %s", path, strerror(errno));
+    int from, to;
+    WA_TRY(wa_regular_open(path, &from, err));
     wa_status status = wa_temporary_create(temporary, &to, err);
     if (status == WA_OK) {
         status = copy_bytes(path, from, to, arena, err);
