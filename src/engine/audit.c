@@ -2,6 +2,7 @@
 #include "engine/audit.h"
 
 #include "base/foreign.h"
+#include "remote/remote.h"
 
 #include <stdlib.h>
 
@@ -69,11 +70,14 @@ wa_status wa_audit_open_files(wa_audit *audit, wa_error *err)
     wa_dims dims = wa_audit_dims(audit);
     for (size_t c = 0; c < audit->cases.count; c++) {
         wa_case *which = &audit->cases.items[c];
-        if (which->file == NULL || which->not_run != NULL)
-            continue;
-        WA_TRY(wa_external_open_file(which, &dims, audit->model->hidden, audit->ids, audit->arena,
-                                     &audit->externals[c], err));
-        which->external = audit->externals[c];
+        const char *vindex = audit->request->vindexes[which->vindex].path;
+        wa_external **external = &audit->externals[c];
+        if (which->not_run == NULL && which->file != NULL)
+            WA_TRY(wa_external_open_file(which, &dims, audit->model->hidden, audit->ids, audit->arena, external, err));
+        if (which->not_run == NULL && which->command != NULL)
+            WA_TRY(wa_external_start(which, audit->model, audit->request->model, vindex, audit->arena, external, err));
+        if (*external != NULL)
+            which->external = *external;
     }
     if (audit->request->reference_dump == NULL)
         return WA_OK;

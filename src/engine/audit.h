@@ -49,7 +49,10 @@ void wa_audit_close(wa_audit *audit);
 /** Read the job's prompts and make ids of them. Local; one rank does it and shares ids and prompt_rows. */
 WA_CHECKED wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err);
 
-/** Open the files that cases of path external take their outputs from, and the reference dump: after ids and keys are known. Local. */
+/**
+ * Open what only a run needs: the files that cases of path external take their outputs from, the programs that answer them, and
+ * the reference dump. After ids and keys are known. Local.
+ */
 WA_CHECKED wa_status wa_audit_open_files(wa_audit *audit, wa_error *err);
 
 /** Everything planning needs. nodes and memory per node (0 = unknown) come from the caller. */

@@ -1,10 +1,12 @@
 /* What decides an audit's numbers: a fingerprint of each, and whether the files are still those it was taken from. */
 #include "engine/inputs.h"
 
+#include <sys/stat.h>
+
 /* Raised when the same inputs would give other numbers than before. */
 #define WA_NUMERIC_VERSION "2"
 
-enum { ITEMS_BESIDE_FILES = 12 };
+enum { ITEMS_BESIDE_FILES = 12, COMMAND_FILES = 8 };
 
 static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
 {
@@ -19,6 +21,8 @@ static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
         const wa_case *which = &audit->cases.items[c];
         if (which->path == WA_PATH_EXTERNAL)
             WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text, wa_bucket_name(which->bucket)));
+        if (which->command != NULL)
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s by '%s'", text, which->command));
         if (which->like != NULL)
             WA_TRY(wa_arena_print(audit->arena, &text, err, "%s like %s within %g", text, which->like->name,
                                   which->kernel_tolerance));
@@ -74,6 +78,27 @@ static wa_status captures_text(const wa_audit *audit, const char *settings, char
     return WA_OK;
 }
 
+/* A command's words that are names of files where it starts: the script, a configuration. */
+static wa_status list_words(wa_audit *audit, const char *owner, const wa_case *which, wa_error *err)
+{
+    char *words, *place, *rest = NULL;
+    size_t listed = 0;
+    WA_TRY(wa_arena_copy(audit->arena, which->command, strlen(which->command), &words, err));
+    for (char *word = strtok_r(words, " \t\n", &rest); word != NULL && listed < COMMAND_FILES;
+         word = strtok_r(NULL, " \t\n", &rest)) {
+        struct stat facts;
+        bool absolute = word[0] == '/';
+        WA_TRY(wa_arena_print(audit->arena, &place, err, "%s%s%s", absolute ? "" : which->directory,
+                              absolute ? "" : "/", word));
+        if (stat(place, &facts) != 0 || !S_ISREG(facts.st_mode))
+            continue;
+        const char *path = place;
+        WA_TRY(list_files(audit, owner, &path, 1, err));
+        listed++;
+    }
+    return WA_OK;
+}
+
 static wa_status list_all(wa_audit *audit, wa_error *err)
 {
     char *owner;
@@ -86,10 +111,11 @@ static wa_status list_all(wa_audit *audit, wa_error *err)
     for (size_t c = 0; c < audit->cases.count; c++) {
         const wa_case *which = &audit->cases.items[c];
         const char *source = which->library != NULL ? which->library : which->file;
-        if (source == NULL)
-            continue;
         WA_TRY(wa_arena_print(audit->arena, &owner, err, "case %s", which->name));
-        WA_TRY(list_files(audit, owner, &source, 1, err));
+        if (source != NULL)
+            WA_TRY(list_files(audit, owner, &source, 1, err));
+        if (which->command != NULL)
+            WA_TRY(list_words(audit, owner, which, err));
     }
     const char *const *dump = &audit->request->reference_dump;
     return *dump == NULL ? WA_OK : list_files(audit, "reference dump", dump, 1, err);
@@ -97,7 +123,7 @@ static wa_status list_all(wa_audit *audit, wa_error *err)
 
 wa_status wa_audit_list_inputs(wa_audit *audit, wa_error *err)
 {
-    size_t room = audit->model->file_count + audit->cases.count + 1;
+    size_t room = audit->model->file_count + COMMAND_FILES * audit->cases.count + 1;
     for (size_t v = 0; v < audit->vindex_count; v++)
         room += audit->vindexes[v]->file_count;
     WA_TRY(wa_arena_take(audit->arena, room, sizeof *audit->files, &audit->files, err));

@@ -3,14 +3,6 @@
 
 #include "measure/diff.h"
 
-#include <time.h>
-
-double wa_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 const char *wa_phase_name(wa_phase phase)
 {

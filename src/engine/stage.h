@@ -2,6 +2,7 @@
 #ifndef WALKAUDIT_ENGINE_STAGE_H
 #define WALKAUDIT_ENGINE_STAGE_H
 
+#include "base/clock.h"
 #include "measure/block.h"
 #include "measure/sample.h"
 #include "store/capture.h"
@@ -40,9 +41,6 @@ typedef struct wa_cost {
 
 /** Seconds that went to messages and parts instead of numbers: wait, gather, write. */
 double wa_cost_aside(const wa_cost *cost);
-
-/** Monotonic seconds. */
-double wa_clock(void);
 
 /** What an audit evaluates; the same on every rank. Borrowed for the stage's life. */
 typedef struct wa_stage_audit {

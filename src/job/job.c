@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NAME_LIMIT = 100, KEY_TEXT = 200 };
+enum { NAME_LIMIT = 100, KEY_TEXT = 200, TIMEOUT = 300, TIMEOUT_MAX = 86400 };
 
 /* --- Strings --------------------------------------------------------------------------------- */
 
@@ -207,9 +207,12 @@ static wa_status check_like(const wa_job_source *source, const char *prefix, con
 static wa_status check_external(const wa_job_source *source, const char *prefix,
                                 const raw_path *raw, wa_error *err)
 {
-    if ((raw->file == NULL) == (raw->library == NULL))
-        return WA_JOB_FAIL(source, prefix, err, "'%s': external needs one of 'file' and 'library'",
+    int sources = (raw->file != NULL) + (raw->library != NULL) + (raw->command != NULL);
+    if (sources != 1)
+        return WA_JOB_FAIL(source, prefix, err, "'%s': external needs one of 'file', 'library' and 'command'",
                            prefix);
+    if (raw->timeout != NULL && raw->command == NULL)
+        return WA_JOB_FAIL(source, prefix, err, "'%s': 'timeout' needs 'command'", prefix);
     wa_bucket ignored;
     if (raw->bucket != NULL && !wa_bucket_parse(raw->bucket, &ignored))
         return WA_JOB_FAIL(source, prefix, err,
@@ -222,7 +225,7 @@ static wa_status check_external(const wa_job_source *source, const char *prefix,
 static wa_status check_path(const wa_job_source *source, const char *prefix, const raw_path *raw,
                             wa_error *err)
 {
-    char key[KEY_TEXT + sizeof ".path"];
+    char key[KEY_TEXT + sizeof ".timeout"];
     wa_path path = WA_PATH_DENSE;
     snprintf(key, sizeof key, "%s.path", prefix);
     if (!wa_path_parse(raw->path, &path))
@@ -241,12 +244,18 @@ static wa_status check_path(const wa_job_source *source, const char *prefix, con
         snprintf(key, sizeof key, "%s.name", prefix);
         WA_TRY(check_name(source, key, raw->name, err));
     }
+    if (raw->timeout != NULL) {
+        snprintf(key, sizeof key, "%s.timeout", prefix);
+        WA_TRY(check_range(source, key, *raw->timeout, 1, TIMEOUT_MAX, err));
+    }
     if (path == WA_PATH_EXTERNAL)
         return check_external(source, prefix, raw, err);
     if (raw->file != NULL || raw->library != NULL || raw->bucket != NULL)
         return WA_JOB_FAIL(source, prefix, err,
                            "'%s': path '%s' takes no 'file', 'library' or 'bucket'", prefix,
                            raw->path);
+    if (raw->command != NULL || raw->timeout != NULL)
+        return WA_JOB_FAIL(source, prefix, err, "'%s': path '%s' takes no 'command' or 'timeout'", prefix, raw->path);
     if (raw->like != NULL || raw->kernel_tolerance != NULL)
         return WA_JOB_FAIL(source, prefix, err,
                            "'%s': path '%s' takes no 'like' or 'kernel_tolerance'", prefix, raw->path);
@@ -272,6 +281,9 @@ static wa_status build_paths(const wa_job_source *source, const char *prefix, co
                                         .name = raw[i].name,
                                         .file = raw[i].file,
                                         .library = raw[i].library,
+                                        .command = raw[i].command,
+                                        .directory = directory,
+                                        .timeout = raw[i].timeout == NULL ? TIMEOUT : (double)*raw[i].timeout,
                                         .bucket = raw[i].bucket,
                                         .like = raw[i].like,
                                         .kernel_tolerance = read_tolerance(raw[i].kernel_tolerance)};

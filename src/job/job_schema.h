@@ -10,7 +10,9 @@
 typedef struct raw_path {
     char *path;
     int64_t *k;
-    char *name, *file, *library, *bucket, *like, *kernel_tolerance;
+    char *name, *file, *library, *command;
+    int64_t *timeout;
+    char *bucket, *like, *kernel_tolerance;
 } raw_path;
 
 typedef struct raw_vindex {
@@ -125,6 +127,10 @@ typedef struct raw_job {
       "replaces PATH and K in the case's name")                                          \
     X(TEXT, raw_path, LISTED, file, "paths[].", "string", "", "`external` only: HDF5 file with `y_walk`") \
     X(TEXT, raw_path, LISTED, library, "paths[].", "string", "", "`external` only: shared library") \
+    X(TEXT, raw_path, LISTED, command, "paths[].", "string", "",                         \
+      "`external` only: a program, started by `sh -c` in the job file's directory on every rank") \
+    X(INT, raw_path, LISTED, timeout, "paths[].", "int", "300",                          \
+      "`external` with `command` only: seconds that the program has for one answer")     \
     X(TEXT, raw_path, LISTED, bucket, "paths[].", "string", "approximate",                          \
       "`external` only: `exact`, `quantized`, `fp4` or `approximate`") \
     X(TEXT, raw_path, LISTED, like, "paths[].", "string", "",                            \

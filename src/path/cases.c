@@ -55,8 +55,9 @@ static wa_status check_external(const wa_path_request *request, wa_error *err)
 {
     wa_bucket ignored;
     WA_TRY(check_like(request, err));
-    if ((request->library == NULL) == (request->file == NULL))
-        return wa_fail(err, WA_E_JOB, "path 'external' needs one of library and file");
+    int sources = (request->library != NULL) + (request->file != NULL) + (request->command != NULL);
+    if (sources != 1)
+        return wa_fail(err, WA_E_JOB, "path 'external' needs one of library, file and command");
     if (request->bucket != NULL && !wa_bucket_parse(request->bucket, &ignored))
         return wa_fail(err, WA_E_JOB, "path 'external': no bucket is called '%s'", request->bucket);
     return WA_OK;
@@ -74,10 +75,10 @@ static wa_status check_request(const wa_path_request *request, wa_path *path, wa
     if (request->k != WA_K_ALL && request->k < 1)
         return wa_fail(err, WA_E_JOB, "path '%s': k is %d, expected at least 1", request->path,
                        request->k);
-    if (request->file != NULL || request->library != NULL || request->bucket != NULL || request->like != NULL ||
-        request->kernel_tolerance != 0.0)
+    if (request->file != NULL || request->library != NULL || request->command != NULL || request->bucket != NULL ||
+        request->like != NULL || request->kernel_tolerance != 0.0)
         return wa_fail(err, WA_E_JOB,
-                       "path '%s': file, library, bucket, like and kernel_tolerance belong to path 'external'",
+                       "path '%s': file, library, command, bucket, like and kernel_tolerance belong to path 'external'",
                        request->path);
     return WA_OK;
 }
@@ -127,6 +128,9 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
     if (path == WA_PATH_EXTERNAL) { /* only the user can know which bounds apply: none, unless told */
         item.library = request->library;
         item.file = request->file;
+        item.command = request->command;
+        item.directory = request->directory;
+        item.timeout = request->timeout;
         item.isolated = request->file != NULL;
         item.bucket = WA_BUCKET_APPROXIMATE;
         if (request->bucket != NULL && !wa_bucket_parse(request->bucket, &item.bucket))
@@ -164,8 +168,8 @@ static bool ran(const wa_cases *cases, const wa_path_request *request)
     for (size_t i = 0; i < cases->count; i++) {
         const wa_case *item = &cases->items[i];
         if (strcmp(wa_path_name(item->path), request->path) == 0 && item->k == request->k &&
-            item->library == request->library && item->file == request->file)
-            return true; /* a library or file is borrowed from its request */
+            item->library == request->library && item->file == request->file && item->command == request->command)
+            return true; /* each of these is borrowed from its request */
     }
     return false;
 }

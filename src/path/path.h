@@ -72,6 +72,9 @@ typedef struct wa_path_request {
     const char *path;
     int k; /* WA_K_ALL when absent */
     const char *name, *file, *library, *bucket;
+    const char *command;     /* EXTERNAL: for `sh -c` */
+    const char *directory;   /* EXTERNAL with command: where it starts */
+    double timeout;          /* EXTERNAL with command: seconds for one answer */
     const char *like;        /* EXTERNAL: the path whose stored numbers and formula it claims to compute */
     double kernel_tolerance; /* EXTERNAL with like; 0 = WA_FOREIGN_TOLERANCE */
 } wa_path_request;
@@ -103,7 +106,9 @@ struct wa_case {
     wa_label kernel;         /* the one kernel that computes it; forced, never another */
     wa_label expected_label; /* what the routing ladder says upstream would emit for these files */
     const char *not_run;     /* why it cannot run (zero features), arena; NULL = it runs. Not computed: NOT-RUN */
-    const char *library, *file; /* EXTERNAL: one of them, borrowed from the request; else NULL */
+    const char *library, *file, *command; /* EXTERNAL: one of them, borrowed from the request; else NULL */
+    const char *directory;   /* of command, borrowed as well */
+    double timeout;          /* of command: seconds for one answer */
     bool isolated;           /* has no residual stream of its own: its outputs answer the reference's inputs only */
     const wa_external *external; /* EXTERNAL: its kernel, borrowed from whoever opened it; NULL = not opened */
     const wa_case *like;     /* EXTERNAL: a case of the path it claims to compute, arena; NULL = it claims nothing */
@@ -294,7 +299,7 @@ typedef struct wa_external_rows {
 
 struct wa_external {
     const char *label;  /* what the kernel calls itself, arena */
-    const char *source; /* path of the library or file, borrowed from the case */
+    const char *source; /* path of the library or file, or the command; borrowed from the case */
     /* y = FFN(x) at a layer; y comes full of NaN. */
     wa_status (*run)(const wa_external *external, const wa_external_rows *rows, wa_error *err);
     void (*close)(wa_external *external);

@@ -463,7 +463,7 @@ static void a_job_is_told_what_it_cannot_ask(void)
     check_refused((wa_path_request){.path = "nonsense", .k = WA_K_ALL}, false, "nonsense");
     check_refused((wa_path_request){.path = "dense", .k = WA_K_ALL}, false, "dense");
     check_refused((wa_path_request){.path = "external", .k = WA_K_ALL}, false,
-                  "one of library and file");
+                  "one of library, file and command");
     check_refused((wa_path_request){.path = "external", .k = WA_K_ALL, .library = "l.so", .bucket = "good"},
                   false, "'good'");
     check_refused((wa_path_request){.path = "external", .k = WA_K_ALL, .library = "l.so", .like = "external"}, false,

@@ -323,7 +323,7 @@ static void values_out_of_range_are_refused_with_line_and_column(void)
         {HEAD "paths: [{path: exact, k: 3}]\n", "path 'exact' takes no 'k'", "line 4, column 26"},
         {HEAD "paths: [{path: sparse_serial, k: 0}]\n", "'paths[0].k' is 0", "line 4, column 34"},
         {HEAD "paths: [{path: exact, bucket: fp4}]\n", "takes no 'file'", "line 4, column 9"},
-        {HEAD "paths: [{path: external}]\n", "needs one of 'file' and 'library'",
+        {HEAD "paths: [{path: external}]\n", "needs one of 'file', 'library' and 'command'",
          "line 4, column 9"},
         {HEAD "paths: [{path: external, file: f, bucket: good}]\n", "bucket 'good'",
          "line 4, column 9"},
