@@ -42,9 +42,9 @@ static void print_payloads(const wa_vindex *vindex, FILE *out)
     fprintf(out, "payloads\n");
     for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
         if (vindex->present[p])
-            fprintf(out, "  %-22s %s%s\n", wa_payload_file((wa_payload)p),
+            fprintf(out, "  %-22s %s%s\n", wa_vindex_file(vindex, (wa_payload)p),
                     p == WA_PAYLOAD_GATE && vindex->gate_is_remade
-                        ? "absent; re-made from interleaved_q4k.bin"
+                        ? "not read; re-made from the interleaved K-quant file"
                         : wa_payload_meaning((wa_payload)p),
                     vindex->readable[p] ? "" : " (not readable: see notes)");
     fprintf(out, "files\n");
@@ -159,7 +159,7 @@ static wa_status scan_projection(const wa_vindex *vindex, wa_payload payload,
         }
         total += found.count;
     }
-    fprintf(out, "  %s, %s: ", wa_payload_file(payload), wa_projection_name(projection));
+    fprintf(out, "  %s, %s: ", wa_vindex_file(vindex, payload), wa_projection_name(projection));
     if (total == 0) {
         fprintf(out, "all finite\n");
         return WA_OK;

@@ -102,15 +102,18 @@ static void set_cell(wa_text_grid *grid, size_t row, size_t column, const char *
 /* --- Cases
  * ---------------------------------------------------------------------------------------- */
 
-/* The files of a case, each once: "gate_vectors.bin, interleaved_q4k.bin"; "model" for its own
+/* The files of a case, each once: "gate_vectors.bin, interleaved_kquant.bin"; "model" for its own
  * weights. */
-static wa_status list_files(const wa_case *which, wa_arena *arena, const char **out, wa_error *err)
+static wa_status list_files(const wa_audit *audit, const wa_case *which, wa_arena *arena,
+                            const char **out, wa_error *err)
 {
     char *list = NULL;
     const char *seen[WA_PROJECTION_COUNT];
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
         const wa_source *source = &which->source[p];
-        seen[p] = source->from_model ? "model" : wa_payload_file(source->payload);
+        seen[p] = source->from_model
+                      ? "model"
+                      : wa_vindex_file(audit->vindexes[which->vindex], source->payload);
         bool known = false;
         for (int q = 0; q < p; q++)
             known = known || strcmp(seen[q], seen[p]) == 0;
@@ -122,8 +125,9 @@ static wa_status list_files(const wa_case *which, wa_arena *arena, const char **
     return WA_OK;
 }
 
-static wa_status print_cases(const wa_cases *cases, wa_arena *arena, wa_error *err)
+static wa_status print_cases(const wa_audit *audit, wa_arena *arena, wa_error *err)
 {
+    const wa_cases *cases = &audit->cases;
     static const wa_grid_column columns[] = {
         {"case", false}, {"bucket", false}, {"kernel", false}, {"reads", false}};
     enum { COLUMNS = sizeof columns / sizeof columns[0] };
@@ -133,7 +137,7 @@ static wa_status print_cases(const wa_cases *cases, wa_arena *arena, wa_error *e
         const wa_case *which = &cases->items[c];
         const char *files;
         char *reason;
-        WA_TRY(list_files(which, arena, &files, err));
+        WA_TRY(list_files(audit, which, arena, &files, err));
         if (which->not_run != NULL) {
             WA_TRY(wa_arena_print(arena, &reason, err, "NOT-RUN: %s", which->not_run));
             files = reason;
@@ -266,7 +270,7 @@ static wa_status show(wa_audit *audit, const request *r, place at, wa_arena *are
            audit->request->model, model->family, model->layer_count, model->hidden,
            model->intermediate, model->vocab, wa_semantics_name(model->semantics));
     printf("prompts: %zu, %zu positions\n\n", audit->prompt_count, audit->obs_count);
-    WA_TRY(print_cases(&audit->cases, arena, err));
+    WA_TRY(print_cases(audit, arena, err));
     WA_TRY(print_not_offered(&audit->cases, audit->request, arena, err));
     if (r->count_count > 1)
         WA_TRY(wa_plan_print_counts(audit, &input, r->counts, r->count_count, r->flops_per_second,

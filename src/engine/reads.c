@@ -131,7 +131,8 @@ static wa_status find_damage(const wa_audit *audit, size_t v, const wa_vindex_en
     for (int p = 0; p < WA_PAYLOAD_COUNT && text == NULL; p++)
         if (audit->vindexes[v]->unusable[p] != NULL)
             WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s",
-                                  wa_payload_file((wa_payload)p), audit->vindexes[v]->unusable[p]));
+                                  wa_vindex_file(audit->vindexes[v], (wa_payload)p),
+                                  audit->vindexes[v]->unusable[p]));
     *out = text;
     return WA_OK;
 }
@@ -168,6 +169,23 @@ static wa_status find_lack(const wa_audit *audit, size_t v, const wa_vindex_entr
     return WA_OK;
 }
 
+/* The name of each payload's file, "" where the vindex has none or has it in files of other payloads. */
+static wa_status name_payloads(const wa_audit *audit, const char *const **out, wa_error *err)
+{
+    const char **names;
+    size_t count;
+    if (!wa_size_mul(audit->vindex_count, WA_PAYLOAD_COUNT, &count))
+        return wa_fail(err, WA_E_MEMORY, "%zu vindexes", audit->vindex_count);
+    WA_TRY(wa_arena_take(audit->arena, count, sizeof *names, &names, err));
+    for (size_t i = 0; i < count; i++) {
+        const wa_vindex *vindex = audit->vindexes[i / WA_PAYLOAD_COUNT];
+        wa_payload payload = (wa_payload)(i % WA_PAYLOAD_COUNT);
+        names[i] = vindex->present[payload] ? wa_vindex_file(vindex, payload) : "";
+    }
+    *out = names;
+    return WA_OK;
+}
+
 wa_status wa_audit_reads(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
 {
     const char **files, **lack;
@@ -185,6 +203,7 @@ wa_status wa_audit_reads(const wa_audit *audit, wa_result_meta *meta, wa_error *
         WA_TRY(file_lines(audit, v, entries, count, read, &files[v], err));
         WA_TRY(find_lack(audit, v, entries, count, &lack[v], &left_out[v], err));
     }
+    WA_TRY(name_payloads(audit, &meta->payload_file, err));
     meta->vindex_files = files;
     meta->vindex_lack = lack;
     meta->vindex_left_out = left_out;

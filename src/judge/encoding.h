@@ -7,7 +7,7 @@
 /** Measured figures of one projection in the payload that the case reads; checked = false: the model's own, or check off. */
 typedef struct wa_encoding_figure {
     bool checked;
-    wa_payload payload;
+    const char *file; /* of the payload, borrowed from the result */
     wa_format format;
     double nominal_bound; /* of p99; reported only, as are p50, p99 and max */
     wa_row_error rows;

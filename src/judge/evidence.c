@@ -1,10 +1,10 @@
 /* Evidence for one case's verdict, taken from the arrays of a result. */
 #include "judge/evidence.h"
 
-static wa_encoding_figure figure_of(const wa_row_errors *e, size_t at, wa_payload payload, double nominal)
+static wa_encoding_figure figure_of(const wa_row_errors *e, size_t at, const char *file, double nominal)
 {
     return (wa_encoding_figure){.checked = true,
-                                .payload = payload,
+                                .file = file,
                                 .format = (wa_format)e->format[at],
                                 .nominal_bound = nominal,
                                 .rows = {.p50 = e->p50[at],
@@ -31,6 +31,12 @@ static bool reads(const wa_case *which, wa_projection projection)
     return wa_case_reads(which, projection, &ignored);
 }
 
+static const char *file_of(const wa_result_meta *meta, size_t owner, wa_payload payload)
+{
+    bool named = meta->payload_file != NULL && meta->payload_file[owner][0] != '\0';
+    return named ? meta->payload_file[owner] : wa_payload_file(payload);
+}
+
 /* Only the payloads that the case reads are evidence against it. */
 static void fill_encoding(const wa_result *result, const wa_case *which, wa_encoding_figure *out)
 {
@@ -46,7 +52,7 @@ static void fill_encoding(const wa_result *result, const wa_case *which, wa_enco
             size_t at = owner * layers * WA_PROJECTION_COUNT + to;
             if (errors->checked[at] == 0)
                 continue;
-            out[to] = figure_of(errors, at, payload, result->meta.nominal_bound[at]);
+            out[to] = figure_of(errors, at, file_of(&result->meta, owner, payload), result->meta.nominal_bound[at]);
         }
     }
 }

@@ -224,7 +224,7 @@ static wa_status complain_encoding(judge *j, size_t at, const wa_encoding_findin
     if (finding->row >= 0)
         snprintf(row, sizeof row, ", row %d", finding->row);
     return complain(j, WA_VERDICT_ENCODING, "layer %zu, %s%s: %s (%s in %s; projections broken: %zu)", layer, projection,
-                    row, what, wa_format_get(f->format)->name, wa_payload_file(f->payload), broken);
+                    row, what, wa_format_get(f->format)->name, f->file, broken);
 }
 
 /* The worst of what the case reads. */

@@ -177,7 +177,7 @@ static wa_status tell_missing(const wa_vindex *vindex, const path_spec *spec, co
                           : vindex->present[payload]        ? "cannot be read"
                                                             : "is missing";
         WA_TRY(wa_arena_print(arena, &text, err, "%s%s%s %s", text == NULL ? "" : text,
-                              text == NULL ? "" : "; ", wa_payload_file(payload), why));
+                              text == NULL ? "" : "; ", wa_vindex_file(vindex, payload), why));
     }
     *out = text;
     return WA_OK;

@@ -226,7 +226,7 @@ wa_status wa_bench_judge(const wa_bench *bench, const wa_bench_target *target, c
                          bool turned, wa_encoding_finding *out, wa_row_error *rows, wa_error *err)
 {
     wa_encoding_figure figure = {.checked = true,
-                                 .payload = target->payload,
+                                 .file = wa_vindex_file(bench->vindex, target->payload),
                                  .format = stored->format,
                                  .nominal_bound = wa_encoding_nominal(bench->vindex, stored)};
     WA_TRY(wa_encoding_check(stored, truth, turned, bench->arena, &figure.rows, err));

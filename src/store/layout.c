@@ -75,6 +75,7 @@ static const wa_layout ROWS[] = {
     ROW("vindex_files", "V", TEXT, META, "1", "files of the vindex, one per line: read, not read and what it is, or unknown")
     ROW("vindex_lack", "V", TEXT, META, "1", "why no case of the vindex could run; empty where one could")
     CODE("vindex_left_out", "V", YES, META, "whether the vindex could run some path, but none that the job names")
+    ROW("payload_file", "VY", TEXT, META, "1", "name of the payload's file in the vindex; empty where it has none")
     ROW("prompt_key", "P", TEXT, META, "1", "key of the prompt")
     ROW("prompt_text", "P", TEXT, META, "1", "text of the prompt")
     ROW("prompt_rows", "P", I32, META, "1", "positions of the prompt")

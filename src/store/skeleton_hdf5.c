@@ -113,6 +113,16 @@ static wa_status add_texts(wa_hid file, const char *name, const wa_extents *x,
     return wa_dataset_add(file, name, x, clean, err);
 }
 
+/* [vindexes, payloads]; NULL = all empty. */
+static wa_status add_payload_texts(wa_hid file, const char *name, const wa_extents *x,
+                                   const char *const *texts, wa_arena *arena, wa_error *err)
+{
+    const char **none;
+    size_t count = x->dims.vindexes * WA_PAYLOAD_COUNT;
+    WA_TRY(wa_arena_take(arena, count, sizeof *none, &none, err));
+    return add_texts(file, name, x, texts == NULL ? none : texts, count, arena, err);
+}
+
 static wa_status add_due(wa_hid file, const char *name, const wa_extents *x, const int64_t *due,
                          wa_arena *arena, wa_error *err)
 {
@@ -257,6 +267,7 @@ static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_ex
     WA_TRY(add_texts(file, "vindex_files", x, meta->vindex_files, meta->dims.vindexes, arena, err));
     WA_TRY(add_texts(file, "vindex_lack", x, meta->vindex_lack, meta->dims.vindexes, arena, err));
     WA_TRY(wa_dataset_add(file, "vindex_left_out", x, meta->vindex_left_out, err));
+    WA_TRY(add_payload_texts(file, "payload_file", x, meta->payload_file, arena, err));
     WA_TRY(write_prompts(file, meta, x, arena, err));
     WA_TRY(wa_dataset_add(file, "row_err_nominal", x, meta->nominal_bound, err));
     WA_TRY(write_offers(file, meta, x, arena, err));

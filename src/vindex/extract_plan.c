@@ -168,7 +168,7 @@ static void add_q4k(wa_extract_plan *plan, const wa_extract_options *options)
 {
     wa_encoding q4k = {.format = WA_FORMAT_Q4_K};
     wa_encoding down = {.format = options->down_q4k ? WA_FORMAT_Q4_K : WA_FORMAT_Q6_K};
-    wa_extract_file *file = add_file(plan, wa_payload_file(WA_PAYLOAD_INTERLEAVED_Q4K));
+    wa_extract_file *file = add_file(plan, "interleaved_q4k.bin");
     file->manifest = "interleaved_q4k_manifest.json";
     add_part(file, WA_GATE, q4k);
     add_part(file, WA_UP, q4k);
@@ -176,7 +176,7 @@ static void add_q4k(wa_extract_plan *plan, const wa_extract_options *options)
     file->parts[WA_DOWN].by_hidden = true;
     if (!options->feature_major_down)
         return;
-    file = add_file(plan, wa_payload_file(WA_PAYLOAD_DOWN_FEATURES_Q4K));
+    file = add_file(plan, "down_features_q4k.bin");
     file->manifest = "down_features_q4k_manifest.json";
     file->pad_features = true;
     add_part(file, WA_DOWN, down);

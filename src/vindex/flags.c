@@ -7,10 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool has_file(int dir, wa_payload payload)
+static bool has_file(const wa_vindex *vindex, int dir, wa_payload payload)
 {
     struct stat info;
-    return fstatat(dir, wa_payload_file(payload), &info, 0) == 0 && S_ISREG(info.st_mode);
+    return fstatat(dir, wa_vindex_file(vindex, payload), &info, 0) == 0 && S_ISREG(info.st_mode);
 }
 
 wa_vindex_flags wa_vindex_upstream_flags(const wa_vindex *vindex)
@@ -19,12 +19,12 @@ wa_vindex_flags wa_vindex_upstream_flags(const wa_vindex *vindex)
     int dir = open(vindex->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return flags;
-    flags.has_down_features = has_file(dir, WA_PAYLOAD_DOWN_FEATURES);
-    flags.has_full_mmap_ffn = flags.has_down_features && has_file(dir, WA_PAYLOAD_UP_FEATURES);
-    flags.has_interleaved = has_file(dir, WA_PAYLOAD_INTERLEAVED);
-    flags.has_interleaved_q4 = has_file(dir, WA_PAYLOAD_INTERLEAVED_Q4);
+    flags.has_down_features = has_file(vindex, dir, WA_PAYLOAD_DOWN_FEATURES);
+    flags.has_full_mmap_ffn = flags.has_down_features && has_file(vindex, dir, WA_PAYLOAD_UP_FEATURES);
+    flags.has_interleaved = has_file(vindex, dir, WA_PAYLOAD_INTERLEAVED);
+    flags.has_interleaved_q4 = has_file(vindex, dir, WA_PAYLOAD_INTERLEAVED_Q4);
     flags.has_interleaved_q4k =
-        has_file(dir, WA_PAYLOAD_INTERLEAVED_Q4K); /* even without manifest (U13) */
+        has_file(vindex, dir, WA_PAYLOAD_INTERLEAVED_Q4K); /* even without manifest (U13) */
     flags.has_down_features_q4k = vindex->present[WA_PAYLOAD_DOWN_FEATURES_Q4K];
     flags.has_fp4_storage = vindex->maps->fp4_listed;
     close(dir);

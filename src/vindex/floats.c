@@ -136,9 +136,21 @@ static wa_status check_payload(const wa_vindex_build *build, wa_payload payload,
     return check_f32_file(build, payload, err);
 }
 
+/* Feature counts came from the K-quant manifest: no entry of index.json says where a gate row is. */
+static wa_status refuse_unlisted_gate(wa_vindex_build *build, wa_error *err)
+{
+    bool there;
+    WA_TRY(wa_vindex_has_entry(build, wa_payload_file(WA_PAYLOAD_GATE), &there, err));
+    return there ? wa_vindex_reject(build, WA_PAYLOAD_GATE,
+                                    "is not read, since index.json lists no layers", err)
+                 : WA_OK;
+}
+
 static wa_status open_payload(wa_vindex_build *build, wa_payload payload, wa_error *err)
 {
     bool found;
+    if (payload == WA_PAYLOAD_GATE && build->maps->layers_from_manifest)
+        return refuse_unlisted_gate(build, err);
     WA_TRY(map_payload(build, payload, &found, err));
     if (!found)
         return WA_OK;

@@ -47,6 +47,8 @@ static wa_status check_version(const json_t *root, wa_error *err)
 {
     size_t version;
     WA_TRY(wa_json_size(root, "version", &version, err));
+    if (version == 3 || version == 4) /* larql-2026-08 1.2 */
+        return wa_fail(err, WA_E_UNSUPPORTED, "VINDEX3 container, schema %zu: not audited", version);
     if (version != 1 && version != 2)
         return wa_fail(err, WA_E_FORMAT, "unsupported version %zu, expected 1 or 2", version);
     return WA_OK;
@@ -100,13 +102,13 @@ static wa_status require_number(const json_t *object, const char *key, double *o
 /* Keys whose values we do not use, but whose wrong type makes the file unreadable for upstream. */
 static wa_status check_unused(wa_vindex *vindex, const json_t *root, wa_error *err)
 {
-    static const char *const quants[] = {"none", "q4k"};
+    static const char *const quants[] = {"none", "q4k", "kquant"}; /* the last two are one */
     static const char *const layouts[] = {"per_layer"};
     size_t number, choice;
     bool flag;
     WA_TRY(require_number(root, "embed_scale", &vindex->embed_scale, err));
     WA_TRY(wa_json_size(root, "down_top_k", &number, err));
-    WA_TRY(wa_vindex_choice(root, "quant", quants, 2, 0, &choice, err));
+    WA_TRY(wa_vindex_choice(root, "quant", quants, 3, 0, &choice, err));
     WA_TRY(wa_vindex_choice(root, "ffn_layout", layouts, 1, 0, &choice, err));
     return wa_json_bool_or(root, "has_model_weights", false, &flag, err);
 }

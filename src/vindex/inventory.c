@@ -15,6 +15,10 @@
     X("down_features.bin", "down rows", true)                                            \
     X("interleaved.bin", "gate, up and down", true)                                      \
     X("interleaved_q4.bin", "gate, up and down, Q4_0", true)                             \
+    X("interleaved_kquant.bin", "gate, up and down, K-quants", true)                     \
+    X("interleaved_kquant_manifest.json", "manifest of interleaved_kquant.bin", true)    \
+    X("down_features_kquant.bin", "feature-major down, K-quant", true)                   \
+    X("down_features_kquant_manifest.json", "manifest of down_features_kquant.bin", true) \
     X("interleaved_q4k.bin", "gate, up and down, K-quants", true)                        \
     X("interleaved_q4k_manifest.json", "manifest of interleaved_q4k.bin", true)          \
     X("down_features_q4k.bin", "feature-major down, K-quant", true)                      \
@@ -25,10 +29,6 @@
     X("up_features_fp8.bin", "FP8 up", true)                                             \
     X("down_features_fp4.bin", "FP4 down", true)                                         \
     X("down_features_fp8.bin", "FP8 down", true)                                         \
-    X("interleaved_kquant.bin", "newer name of interleaved_q4k.bin", false)              \
-    X("interleaved_kquant_manifest.json", "newer name of interleaved_q4k_manifest.json", false) \
-    X("down_features_kquant.bin", "newer name of down_features_q4k.bin", false)          \
-    X("down_features_kquant_manifest.json", "newer name of down_features_q4k_manifest.json", false) \
     X("gate_vectors_q4.bin", "Q4_0 gate, which no walk path reads", false)               \
     X("gate_vectors_f16.bin.bak", "left over from a conversion", false)                  \
     X("fp4_compliance.json", "report of the FP4 extraction", false)                      \
@@ -167,14 +167,34 @@ static const char *find_like(const char *name, const wa_vindex_entry *entries, s
     return like;
 }
 
+/* A K-quant file or its manifest by the name that the vindex does not use, since it has the other: what it is, or NULL.
+ * larql-2026-08 1.1. */
+static const char *other_generation(const wa_vindex *vindex, const char *name)
+{
+    static const char older[] = "older name, not read beside the newer one";
+    static const char newer[] = "newer name, without its file";
+    static const wa_payload both[] = {WA_PAYLOAD_INTERLEAVED_Q4K, WA_PAYLOAD_DOWN_FEATURES_Q4K};
+    for (size_t i = 0; i < sizeof both / sizeof both[0]; i++) {
+        const char *now = wa_payload_file(both[i]);
+        size_t stem = strlen(now) - strlen("kquant.bin");
+        bool is_old = strncmp(name, now, stem) == 0 && strncmp(name + stem, "q4k", 3) == 0;
+        bool is_new = strncmp(name, now, stem) == 0 && strncmp(name + stem, "kquant", 6) == 0;
+        bool reads_new = strcmp(wa_vindex_file(vindex, both[i]), now) == 0;
+        if (is_old || is_new)
+            return is_old && reads_new ? older : is_new && !reads_new ? newer : NULL;
+    }
+    return NULL;
+}
+
 static void classify(const wa_vindex *vindex, wa_vindex_entry *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         wa_vindex_entry *entry = &entries[i];
         const struct known *known = find_known(entry->name);
         if (known != NULL) {
-            entry->what = known->what;
-            entry->payload = known->payload;
+            const char *other = other_generation(vindex, entry->name);
+            entry->what = other != NULL ? other : known->what;
+            entry->payload = known->payload && other == NULL;
         } else if (is_fp4_file(vindex, entry->name)) {
             entry->what = "named by index.json: fp4";
             entry->payload = true;

@@ -1,5 +1,5 @@
-/* K-quant files: the manifest's every entry against the shapes and the file (V7, V8,
- * vindex-format 4.4). */
+/* K-quant files: which of their two names is read (larql-2026-08 1.1), and the manifest's every entry
+ * against the shapes and the file (V7, V8, vindex-format 4.4). */
 #include "vindex/parts.h"
 
 #include <stdio.h>
@@ -115,7 +115,7 @@ static wa_status check_entry(const json_t *entry, const expectation *want, size_
     return check_range(entry, file_size, out, err);
 }
 
-/* Entry 3*l + c of interleaved_q4k: [F, H], [F, H], [H, F]. Entry l of down_features_q4k:
+/* Entry 3*l + c of the interleaved file: [F, H], [F, H], [H, F]. Entry l of the feature-major one:
  * [pad256(F), H]. */
 static wa_status expect(const wa_vindex *vindex, wa_payload payload, size_t at, expectation *out,
                         wa_error *err)
@@ -160,26 +160,98 @@ static wa_status check_manifest(wa_vindex_build *build, wa_payload payload, cons
     return WA_OK;
 }
 
-/* V8: correct here, wrong upstream (U4). Rows of down_features_q4k.bin are read by their width there
- * too. */
+/* V8: correct here, wrong in LARQL's dequantising path, and declined by its native one (U4,
+ * larql-2026-08 1.3). Rows of the feature-major file are read by their width there too. */
 static wa_status remark_padding(wa_vindex_build *build, wa_payload payload, wa_error *err)
 {
     const wa_vindex *vindex = build->vindex;
     const wa_kquant_slice *slices = build->maps->interleaved_q4k;
-    const char *name = wa_payload_file(payload);
+    const char *name = wa_vindex_file(vindex, payload);
     if (payload != WA_PAYLOAD_INTERLEAVED_Q4K)
         return WA_OK;
     if (slices[0].padded_cols != vindex->hidden)
-        WA_TRY(wa_vindex_remark(build, err, "%s: rows of %zu padded to %zu; upstream misreads them",
+        WA_TRY(wa_vindex_remark(build, err, "%s: rows of %zu padded to %zu; LARQL's dequantising path misreads "
+                                "them, its native one declines",
                                 name, vindex->hidden, slices[0].padded_cols));
     for (size_t l = 0; l < vindex->layer_count; l++) {
         size_t features = vindex->layers[l].features, padded = slices[3 * l + WA_DOWN].padded_cols;
         if (features != padded)
             return wa_vindex_remark(
-                build, err, "%s: row padding %zu -> %zu in down of layer %zu; upstream misreads it",
+                build, err,
+                "%s: row padding %zu -> %zu in down of layer %zu; LARQL's dequantising path "
+                "misreads it, its native one declines",
                 name, features, padded, l);
     }
     return WA_OK;
+}
+
+/* --- Feature counts (larql-2026-08 1.2) */
+
+/* F of a layer: the bytes of its gate over those of a row. Whole blocks only, as upstream. */
+static wa_status count_features(const wa_vindex *vindex, const json_t *entry, size_t *out,
+                                wa_error *err)
+{
+    const char *format;
+    uint64_t length;
+    WA_TRY(wa_json_string(entry, "format", &format, err));
+    WA_TRY(wa_json_u64(entry, "length", &length, err));
+    bool q6 = strcmp(format, "Q6_K") == 0;
+    size_t block = wa_format_get(q6 ? WA_FORMAT_GGML_Q6_K : WA_FORMAT_Q4_K)->block_bytes;
+    size_t row = vindex->hidden / BLOCK * block; /* 12 times that is no overflow: V1 */
+    if (length % row != 0 || length / row > SIZE_MAX)
+        return wa_fail(err, WA_E_FORMAT, "length %llu is no multiple of a row's %zu bytes",
+                       (unsigned long long)length, row);
+    *out = (size_t)(length / row);
+    return WA_OK;
+}
+
+static wa_status add_layer(wa_vindex_build *build, size_t layer, size_t features, wa_error *err)
+{
+    wa_vindex *vindex = build->vindex;
+    size_t *total = &build->maps->feature_total, bytes;
+    vindex->layers[layer].features = features;
+    vindex->layers[layer].feature_start = *total;
+    if (!wa_size_add(*total, features, total) || !wa_size_mul(*total, vindex->hidden, &bytes) ||
+        !wa_size_mul(bytes, 12, &bytes))
+        return wa_fail(err, WA_E_FORMAT, "12 x hidden_size %zu x %zu features overflows 64 bits",
+                       vindex->hidden, *total);
+    return WA_OK;
+}
+
+static wa_status take_features(wa_vindex_build *build, const json_t *list, wa_error *err)
+{
+    const wa_vindex *vindex = build->vindex;
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        const json_t *entry = json_array_get(list, WA_PROJECTION_COUNT * l);
+        size_t features;
+        if (count_features(vindex, entry, &features, err) != WA_OK ||
+            add_layer(build, l, features, err) != WA_OK)
+            return wa_vindex_note_entry(entry, WA_PROJECTION_COUNT * l, err);
+    }
+    build->maps->layers_listed = build->maps->layers_from_manifest = true;
+    return wa_vindex_remark(build, err,
+                            "index.json lists no layers: feature counts come from the manifest of %s",
+                            wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K));
+}
+
+/* --- Files */
+
+static wa_status check_list(wa_vindex_build *build, wa_payload payload, const json_t *list,
+                            wa_kquant_slice **out, wa_error *err)
+{
+    wa_vindex *vindex = build->vindex;
+    bool counts = payload == WA_PAYLOAD_INTERLEAVED_Q4K && vindex->hidden % BLOCK == 0 &&
+                  json_array_size(list) == WA_PROJECTION_COUNT * vindex->layer_count;
+    if (!build->maps->layers_listed && counts)
+        WA_TRY(take_features(build, list, err));
+    vindex->present[payload] = true;
+    vindex->readable[payload] = true; /* without layers as empty matrices */
+    if (!build->maps->layers_listed)
+        /* V7 applies to gated models only; StarCoder2 has two entries per layer and no gate. */
+        return wa_vindex_remark(build, err, "%s: not checked, since index.json lists no layers",
+                                wa_vindex_file(vindex, payload));
+    WA_TRY(check_manifest(build, payload, list, out, err));
+    return remark_padding(build, payload, err);
 }
 
 static wa_status read_manifest(wa_vindex_build *build, wa_payload payload, const char *manifest,
@@ -188,47 +260,73 @@ static wa_status read_manifest(wa_vindex_build *build, wa_payload payload, const
     json_t *list;
     wa_status status = wa_json_parse(text, &list, err);
     if (status == WA_OK) {
-        status = check_manifest(build, payload, list, out, err);
+        status = check_list(build, payload, list, out, err);
         wa_json_close(list);
     }
-    if (status != WA_OK)
-        return wa_note(err, "in file '%s'", manifest);
-    build->vindex->present[payload] = true;
-    build->vindex->readable[payload] = true;
-    return remark_padding(build, payload, err);
+    return status == WA_OK ? WA_OK : wa_note(err, "in file '%s'", manifest);
 }
 
-static wa_status open_pair(wa_vindex_build *build, wa_payload payload, const char *manifest,
-                           wa_kquant_slice **out, wa_error *err)
+/* A payload's file and manifest under its two names. */
+static const struct pair {
+    wa_payload payload;
+    const char *now, *now_manifest, *before, *before_manifest;
+} INTERLEAVED = {WA_PAYLOAD_INTERLEAVED_Q4K, "interleaved_kquant.bin",
+                 "interleaved_kquant_manifest.json", "interleaved_q4k.bin",
+                 "interleaved_q4k_manifest.json"},
+  DOWN = {WA_PAYLOAD_DOWN_FEATURES_Q4K, "down_features_kquant.bin",
+          "down_features_kquant_manifest.json", "down_features_q4k.bin",
+          "down_features_q4k_manifest.json"};
+
+/* The newer name where there is an entry of it, else the older where there is one of that. The
+ * manifest is of the same generation as its file, so that a newer file beside an older manifest has
+ * none. */
+static wa_status choose_names(wa_vindex_build *build, const struct pair *p, const char **manifest,
+                              wa_error *err)
+{
+    wa_vindex *vindex = build->vindex;
+    bool now, before, table;
+    WA_TRY(wa_vindex_has_entry(build, p->now, &now, err));
+    WA_TRY(wa_vindex_has_entry(build, p->before, &before, err));
+    WA_TRY(wa_vindex_has_entry(build, p->before_manifest, &table, err));
+    bool old = before && !now;
+    bool only_table = table && !now; /* nothing but an older manifest: its file is missing */
+    vindex->file[p->payload] = old || only_table ? p->before : p->now;
+    *manifest = old || only_table ? p->before_manifest : p->now_manifest;
+    if (old)
+        return wa_vindex_remark(build, err, "%s: name of before 17 May 2026, now %s", p->before,
+                                p->now);
+    if (before)
+        WA_TRY(wa_vindex_remark(build, err, "%s is not read, since %s is there", p->before, p->now));
+    if (table && now)
+        return wa_vindex_remark(build, err, "%s is not read: it belongs to %s", p->before_manifest,
+                                p->before);
+    return WA_OK;
+}
+
+static wa_status open_pair(wa_vindex_build *build, const struct pair *p, wa_kquant_slice **out,
+                           wa_error *err)
 {
     bool file, table;
     wa_map text = {.bytes = {.data = NULL, .size = 0}};
-    const char *name = wa_payload_file(payload);
-    WA_TRY(wa_vindex_map_file(build, name, &build->maps->payload[payload], &file, err));
+    const char *manifest;
+    WA_TRY(choose_names(build, p, &manifest, err));
+    const char *name = wa_vindex_file(build->vindex, p->payload);
+    WA_TRY(wa_vindex_map_file(build, name, &build->maps->payload[p->payload], &file, err));
     WA_TRY(wa_vindex_map_file(build, manifest, &text, &table, err));
     wa_status status = WA_OK;
-    if (file && table && build->maps->layers_listed) {
-        status = read_manifest(build, payload, manifest, text.bytes, out, err);
-    } else if (file && table) {
-        /* V7 applies to gated models only; StarCoder2 has two entries per layer and no gate. */
-        build->vindex->present[payload] = true;
-        build->vindex->readable[payload] = true; /* as empty matrices */
-        status =
-            wa_vindex_remark(build, err, "%s: not checked, since index.json lists no layers", name);
-    } else if (file) {
-        status = wa_vindex_reject(build, payload,
+    if (file && table)
+        status = read_manifest(build, p->payload, manifest, text.bytes, out, err);
+    else if (file)
+        status = wa_vindex_reject(build, p->payload,
                                   "has no manifest (legacy): unusable, taken as absent", err);
-    } else if (table) {
+    else if (table)
         status = wa_vindex_remark(build, err, "manifest '%s' is there without %s", manifest, name);
-    }
     wa_map_close(&text);
     return status;
 }
 
 wa_status wa_vindex_kquants_open(wa_vindex_build *build, wa_error *err)
 {
-    WA_TRY(open_pair(build, WA_PAYLOAD_INTERLEAVED_Q4K, "interleaved_q4k_manifest.json",
-                     &build->maps->interleaved_q4k, err));
-    return open_pair(build, WA_PAYLOAD_DOWN_FEATURES_Q4K, "down_features_q4k_manifest.json",
-                     &build->maps->down_features_q4k, err);
+    WA_TRY(open_pair(build, &INTERLEAVED, &build->maps->interleaved_q4k, err));
+    return open_pair(build, &DOWN, &build->maps->down_features_q4k, err);
 }

@@ -30,6 +30,8 @@ static wa_status check_header(wa_bytes file, const wa_vindex *vindex, wa_error *
     uint32_t format = wa_load_u32(file.data + 8), hidden = wa_load_u32(file.data + 20);
     if (magic != MAGIC_LYRW)
         return wa_fail(err, WA_E_FORMAT, "bad magic %08x, expected %08x", magic, MAGIC_LYRW);
+    if (version == 2) /* larql-2026-08 5.6 */
+        return wa_fail(err, WA_E_UNSUPPORTED, "LYRW v2, a region of a VINDEX3 container: not audited");
     if (version != 1)
         return wa_fail(err, WA_E_FORMAT, "unsupported version %u, expected 1", version);
     if (format >= FORMAT_COUNT)

@@ -56,12 +56,13 @@ typedef struct wa_vindex_hash {
 
 typedef struct wa_vindex_maps {
     wa_map payload[WA_PAYLOAD_COUNT]; /* owned */
-    bool layers_listed;               /* index.json: layers is not [] */
-    size_t feature_total;             /* P[L] of index.json, whatever the gate source */
+    bool layers_listed;               /* the feature counts are known: index.json's layers is not [], or: */
+    bool layers_from_manifest;        /* it is, and they come from the K-quant manifest */
+    size_t feature_total;             /* P[L], whatever the gate source */
     bool fp4_listed;                  /* index.json has an fp4 object */
     size_t fp4_row_elements;          /* H, or fp4.padded_hidden (our extension) */
     wa_fp4_projection fp4[WA_PROJECTION_COUNT];
-    wa_kquant_slice *interleaved_q4k;   /* [3 * layer_count], arena; NULL = not checked */
+    wa_kquant_slice *interleaved_q4k;   /* whichever its name; [3 * layer_count], arena; NULL = not checked */
     wa_kquant_slice *down_features_q4k; /* [layer_count], arena; NULL = not checked */
     wa_weight_tier weights[WA_WEIGHT_FILES]; /* [projection - WA_UP] */
     const wa_vindex_hash *hashes;       /* [hash_count], arena */
@@ -108,7 +109,7 @@ WA_CHECKED wa_status wa_vindex_fp4_parse(wa_vindex_build *build, const json_t *f
 WA_CHECKED wa_status wa_vindex_fp4_open(wa_vindex_build *build, wa_error *err);
 /** Gate, feature files, interleaved files, embeddings: V3 to V6, V18. */
 WA_CHECKED wa_status wa_vindex_floats_open(wa_vindex_build *build, wa_error *err);
-/** interleaved_q4k.bin and down_features_q4k.bin with their manifests: V7, V8. */
+/** interleaved_kquant.bin and down_features_kquant.bin with their manifests, or those of the older names: V7, V8. */
 WA_CHECKED wa_status wa_vindex_kquants_open(wa_vindex_build *build, wa_error *err);
 /** down_meta.bin: V10, and the tokenizer it needs. */
 WA_CHECKED wa_status wa_vindex_down_meta_check(wa_vindex_build *build, wa_error *err);

@@ -60,7 +60,7 @@ static void place_rows(wa_matrix *out, const uint8_t *base, wa_format format, si
     out->data = base + first_row * out->row_bytes;
 }
 
-/* vindex-format 4.4. Down of interleaved_q4k.bin is [H, F], a column is a feature. */
+/* vindex-format 4.4. Down of the interleaved file is [H, F], a column is a feature. */
 static void place_kquant(const wa_vindex *vindex, wa_payload payload, wa_projection projection,
                          size_t layer, wa_matrix *out)
 {
@@ -119,7 +119,7 @@ wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload, wa_proje
                        wa_projection_name(projection), layer, (int)payload);
 
     wa_payload serving = wa_vindex_serving(vindex, payload, projection);
-    wa_matrix view = {.name = wa_payload_file(serving),
+    wa_matrix view = {.name = wa_vindex_file(vindex, serving),
                       .format = WA_FORMAT_F32,
                       .order = WA_ROWS_PLAIN,
                       .rows = vindex->layers[layer].features,

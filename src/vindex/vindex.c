@@ -31,8 +31,8 @@ const char *wa_payload_name(wa_payload payload)
         [WA_PAYLOAD_DOWN_FEATURES] = "down_features",
         [WA_PAYLOAD_INTERLEAVED] = "interleaved",
         [WA_PAYLOAD_INTERLEAVED_Q4] = "interleaved_q4",
-        [WA_PAYLOAD_INTERLEAVED_Q4K] = "interleaved_q4k",
-        [WA_PAYLOAD_DOWN_FEATURES_Q4K] = "down_features_q4k",
+        [WA_PAYLOAD_INTERLEAVED_Q4K] = "interleaved_kquant",
+        [WA_PAYLOAD_DOWN_FEATURES_Q4K] = "down_features_kquant",
         [WA_PAYLOAD_FP4] = "fp4",
     };
     static_assert(sizeof names / sizeof names[0] == WA_PAYLOAD_COUNT, "every payload has a name");
@@ -42,6 +42,11 @@ const char *wa_payload_name(wa_payload payload)
 const char *wa_payload_file(wa_payload payload)
 {
     return PAYLOADS[payload].file;
+}
+
+const char *wa_vindex_file(const wa_vindex *vindex, wa_payload payload)
+{
+    return vindex->file[payload] != NULL ? vindex->file[payload] : wa_payload_file(payload);
 }
 
 const char *wa_payload_meaning(wa_payload payload)
@@ -79,7 +84,7 @@ wa_status wa_vindex_reject(wa_vindex_build *build, wa_payload payload, const cha
                            wa_error *err)
 {
     build->vindex->unusable[payload] = reason;
-    return wa_vindex_remark(build, err, "%s %s", wa_payload_file(payload), reason);
+    return wa_vindex_remark(build, err, "%s %s", wa_vindex_file(build->vindex, payload), reason);
 }
 
 wa_status wa_vindex_remark(wa_vindex_build *build, wa_error *err, const char *format, ...)
@@ -122,7 +127,7 @@ wa_status wa_vindex_has_entry(const wa_vindex_build *build, const char *name, bo
 static void reject_empty(wa_vindex *vindex, const char *name)
 {
     for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
-        if (strcmp(wa_payload_file((wa_payload)p), name) == 0)
+        if (strcmp(wa_vindex_file(vindex, (wa_payload)p), name) == 0)
             vindex->unusable[p] = "is empty";
 }
 
@@ -174,7 +179,7 @@ static wa_status refuse_interrupted(const wa_vindex_build *build, wa_error *err)
 
 /*
  * vindex-format 4.2 and 7.1: the feature counts come from the gate source, that is from
- * gate_vectors.bin, from the gate of interleaved_q4k.bin with its manifest, or from the FP4
+ * gate_vectors.bin, from the gate of the interleaved K-quant file with its manifest, or from the FP4
  * storage. With none of them upstream has zero features in every layer, whatever the other files
  * hold, and calls every case a pass (U27). Sizes of files are checked with index.json's counts in
  * any case, so that damage is seen; then the counts become 0, so that no case can run and the
@@ -193,8 +198,12 @@ static wa_status settle_features(wa_vindex_build *build, wa_error *err)
         vindex->present[WA_PAYLOAD_GATE] = true;
         vindex->readable[WA_PAYLOAD_GATE] = true;
         return wa_vindex_remark(build, err,
-                                "no gate_vectors.bin: the gate is re-made from the K-quant gate in "
-                                "interleaved_q4k.bin, in f16 as upstream does");
+                                "%s: the gate is re-made from the K-quant gate in %s, in f16 as "
+                                "upstream does",
+                                vindex->unusable[WA_PAYLOAD_GATE] != NULL
+                                    ? "gate_vectors.bin is of no use"
+                                    : "no gate_vectors.bin",
+                                wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K));
     }
     if (vindex->present[WA_PAYLOAD_FP4])
         return wa_vindex_remark(build, err,
@@ -236,8 +245,8 @@ static wa_status open_checked(wa_vindex_build *build, wa_error *err)
         return wa_fail(err, WA_E_IO, "no such directory");
     WA_TRY(refuse_interrupted(build, err));
     WA_TRY(wa_vindex_index_open(build, err));
+    WA_TRY(wa_vindex_kquants_open(build, err)); /* first: it may have to tell the feature counts */
     WA_TRY(wa_vindex_floats_open(build, err));
-    WA_TRY(wa_vindex_kquants_open(build, err));
     WA_TRY(wa_vindex_fp4_open(build, err));
     WA_TRY(wa_vindex_down_meta_check(build, err));
     WA_TRY(wa_vindex_weights_check(build, err));

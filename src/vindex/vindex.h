@@ -19,8 +19,8 @@ const char *wa_projection_name(wa_projection projection);
     X(DOWN_FEATURES, "down_features.bin", "down rows, feature-major, f32")               \
     X(INTERLEAVED, "interleaved.bin", "gate, up and down per layer, f32")                \
     X(INTERLEAVED_Q4, "interleaved_q4.bin", "gate, up and down per layer, Q4_0")         \
-    X(INTERLEAVED_Q4K, "interleaved_q4k.bin", "gate, up and down per layer, K-quants")   \
-    X(DOWN_FEATURES_Q4K, "down_features_q4k.bin", "feature-major down, K-quant")         \
+    X(INTERLEAVED_Q4K, "interleaved_kquant.bin", "gate, up and down per layer, K-quants") \
+    X(DOWN_FEATURES_Q4K, "down_features_kquant.bin", "feature-major down, K-quant")      \
     X(FP4, "index.json: fp4", "FP4 or FP8 projections")
 
 typedef enum wa_payload {
@@ -32,6 +32,7 @@ typedef enum wa_payload {
 
 /** One word for results and tables: the file's name without .bin, "fp4" for those that index.json names. */
 const char *wa_payload_name(wa_payload payload);
+/** The name that LARQL writes now. Where a vindex has its own: wa_vindex_file. */
 const char *wa_payload_file(wa_payload payload);
 const char *wa_payload_meaning(wa_payload payload);
 
@@ -53,10 +54,12 @@ typedef struct wa_vindex {
     wa_vindex_layer *layers; /* [layer_count], arena; features = 0 where index.json lists none */
     bool present[WA_PAYLOAD_COUNT];
     bool readable[WA_PAYLOAD_COUNT]; /* present, and wa_vindex_matrix answers for all it holds */
+    const char *file[WA_PAYLOAD_COUNT]; /* name of a payload's file that this vindex has, static; NULL =
+                                           wa_payload_file */
     const char *unusable[WA_PAYLOAD_COUNT]; /* not present though its file is there: why, to follow the
                                                file's name ("has no manifest …"); NULL = no file, or usable */
     bool gate_is_remade; /* GATE is present without gate_vectors.bin: f16 values made from the K-quant gate of
-                            interleaved_q4k.bin (walk-paths 1.4); wa_matrix.through_f16 */
+                            the interleaved file (walk-paths 1.4); wa_matrix.through_f16 */
     const char *source_format[WA_PROJECTION_COUNT]; /* our extension in index.json ("walkaudit": {"source_format": {...}});
                                                        NULL = not recorded */
     const char *const *notes; /* [note_count] things worth telling that are no errors, arena */
@@ -73,6 +76,12 @@ typedef struct wa_vindex {
  */
 WA_CHECKED wa_status wa_vindex_open(const char *path, wa_arena *arena, wa_vindex **out, wa_error *err);
 void wa_vindex_close(wa_vindex *vindex);
+
+/**
+ * The name under which a vindex has a payload, or would: K-quant files were called …_q4k.bin until May 2026 and
+ * …_kquant.bin since; where both are there the older is not read (larql-2026-08 1.1).
+ */
+const char *wa_vindex_file(const wa_vindex *vindex, wa_payload payload);
 
 /**
  * The stored matrix of one projection of one layer in one payload. Gate and up are [F, H]; down is
@@ -93,12 +102,12 @@ bool wa_payload_holds(wa_payload payload, wa_projection projection);
 /**
  * The payload whose bytes wa_vindex_matrix gives for a projection that `payload` holds. Itself, but:
  * an FP4 projection tagged f16 or f32 lives in its ordinary file (policy C: down in
- * down_features.bin), and a re-made gate in interleaved_q4k.bin. Buckets and labels follow this one.
+ * down_features.bin), and a re-made gate in the interleaved K-quant file. Buckets and labels follow this one.
  */
 wa_payload wa_vindex_serving(const wa_vindex *vindex, wa_payload payload, wa_projection projection);
 
 /**
- * Is the payload's down stored feature-major, [F, H]? false: [H, F], a column is a feature (interleaved_q4k.bin,
+ * Is the payload's down stored feature-major, [F, H]? false: [H, F], a column is a feature (interleaved_kquant.bin,
  * vindex-format 4.4). Payloads without down: true.
  */
 bool wa_payload_down_is_feature_major(wa_payload payload);

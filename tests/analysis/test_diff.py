@@ -9,8 +9,8 @@ import harness
 from command import one_line, report
 from edit_result import edit
 
-PAYLOADS = ["gate_vectors", "up_features", "down_features", "interleaved", "interleaved_q4", "interleaved_q4k",
-            "down_features_q4k", "fp4"]
+PAYLOADS = ["gate_vectors", "up_features", "down_features", "interleaved", "interleaved_q4", "interleaved_kquant",
+            "down_features_kquant", "fp4"]
 
 
 def make(shop, program=None, expect=0, variants=("f16", "q4k"), **planted):
@@ -117,14 +117,14 @@ def test_a_dense_model_that_differs_is_named(old, changed):
 
 def test_encoding_rates_tokens_and_numbers_that_are_none(old, changed):
     def plant(file, cases):
-        file["row_err_max"][1, PAYLOADS.index("interleaved_q4k"), 3, 2] *= 2
+        file["row_err_max"][1, PAYLOADS.index("interleaved_kquant"), 3, 2] *= 2
         file["eta"][0, 2, 5] = np.nan
         file["top1_match"][1, 1] = 0
         file["kl"][2] *= 10
         file["verdict"][2] = 5
     done = report("diff", old, changed(plant), expect=1)
     assert [row.split()[:8] for row in lines(done, "Encoding: stored rows, against the model's")] == [
-        ["row", "error", "q4k", "L3", "down", "of", "interleaved_q4k,", "max"]]
+        ["row", "error", "q4k", "L3", "down", "of", "interleaved_kquant,", "max"]]
     fidelity = "\n".join(lines(done, "Fidelity, against the dense model"))
     assert "L2: 1 observations more are no number" in fidelity and "apollo: lost (margin" in fidelity
     assert "KL       f16:exact" in fidelity and "f16:exact: PASS → " in done.stdout

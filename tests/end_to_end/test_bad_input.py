@@ -273,7 +273,7 @@ def test_inspect_lists_values_that_are_no_numbers(tmp_path):
     report = harness.run(["inspect", copy]).stdout
     # down is [H, F]: stored row 3 is element 3 of every feature
     assert "interleaved_q4k.bin, down: 16 non-finite values, first at layer 1, feature 0, element 3" in report
-    assert "row padding 16 -> 256 in down of layer 0; upstream misreads it" in report
+    assert "row padding 16 -> 256 in down of layer 0; LARQL's dequantising path misreads it, its native one declines" in report
 
 
 def test_inspect_says_what_nobody_can_use_and_which_copies_differ(tmp_path):

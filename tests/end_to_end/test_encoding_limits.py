@@ -16,7 +16,7 @@ import harness
 sys.path.insert(0, str(harness.GOLDEN.parent / "support"))
 import foreign_encoders as foreign  # noqa: E402
 
-PAYLOADS = ("interleaved_q4", "interleaved_q4k", "down_features_q4k", "fp4")
+PAYLOADS = ("interleaved_q4", "interleaved_kquant", "down_features_kquant", "fp4")
 FORMATS = {"f32": "f32", "f16": "f16", "f16-larql": "f16 --compat larql", "interleaved": "interleaved", "q4_0": "q4_0",
            "q4k": "q4k", "q4k-larql": "q4k --compat larql", "q4k-down4": "q4k --down q4k --feature-major-down",
            "q4k-nogate": "q4k --drop-gate", "fp4a": "fp4 --fp4-policy a", "fp4b": "fp4 --gate f16", "fp4c": "fp4 --fp4-policy c"}

@@ -168,7 +168,7 @@ def test_what_it_is_like_is_what_encoding_judges(shop, tmp_path):
 
 
 @pytest.mark.parametrize("keys, said", [
-    ({"like": "interleaved_q4k"}, "like 'interleaved_q4k': interleaved_q4k.bin is missing"),
+    ({"like": "interleaved_q4k"}, "like 'interleaved_q4k': interleaved_kquant.bin is missing"),
     ({"like": "mine"}, "expected another walk path"),
     ({"like": "external"}, "expected another walk path"),
     ({"kernel_tolerance": 0.1}, "needs 'like'"),

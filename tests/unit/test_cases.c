@@ -107,7 +107,7 @@ static void feature_files_run_sparse_full_mmap_and_exact(void)
               x.cases.items[2].source[WA_UP].from_model);
     CU_ASSERT_EQUAL(x.cases.items[2].source[WA_DOWN].payload, WA_PAYLOAD_DOWN_FEATURES);
     CHECK_REASON(&x, "interleaved", "interleaved.bin is missing");
-    CHECK_REASON(&x, "interleaved_q4k", "interleaved_q4k.bin is missing");
+    CHECK_REASON(&x, "interleaved_q4k", "interleaved_kquant.bin is missing");
     CHECK_REASON(&x, "fp4_storage", "missing");
     CU_ASSERT_EQUAL(x.cases.not_offered_count, 4);
     wa_arena_close(x.arena);
@@ -322,7 +322,7 @@ static void q4_0_is_read_by_its_own_path_alone(void)
     build_default(&x);
     CHECK_CASES(&x, {"v:interleaved_q4", Q4, Q4, Q4, WA_BUCKET_QUANTIZED,
                      WA_LABEL_INTERLEAVED_Q4_CPU});
-    CHECK_REASON(&x, "sparse", "up_features.bin is missing; interleaved_q4k.bin is missing");
+    CHECK_REASON(&x, "sparse", "up_features.bin is missing; interleaved_kquant.bin is missing");
     wa_arena_close(x.arena);
 }
 
@@ -334,8 +334,8 @@ static void an_unusable_file_is_named_with_its_reason(void)
     x.vindex.unusable[Q4K] = "has no manifest";
     build_default(&x);
     CU_ASSERT_EQUAL(x.cases.count, 0);
-    CHECK_REASON(&x, "interleaved_q4k", "interleaved_q4k.bin has no manifest");
-    CHECK_REASON(&x, "sparse", "interleaved_q4k.bin has no manifest");
+    CHECK_REASON(&x, "interleaved_q4k", "interleaved_kquant.bin has no manifest");
+    CHECK_REASON(&x, "sparse", "interleaved_kquant.bin has no manifest");
     wa_arena_close(x.arena);
 }
 

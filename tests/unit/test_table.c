@@ -101,6 +101,7 @@ static void open_scene(scene *s)
     memset(s->expected, WA_LABEL_FULL_MMAP, sizeof s->expected);
     for (size_t i = 0; i < LAYERS * WA_PROJECTION_COUNT; i++)
         s->encoding[i] = (wa_encoding_figure){.checked = true,
+                                              .file = "gate_vectors.bin",
                                               .nominal_bound = 1e-3,
                                               .rows = {.p99 = 4e-4,
                                                        .max = i == 5 ? 7e-4 : 6e-4,

@@ -38,7 +38,7 @@ static void open_scene(scene *s, wa_bucket bucket)
     memset(s->expected, WA_LABEL_FULL_MMAP, sizeof s->expected);
     for (size_t i = 0; i < LAYERS * WA_PROJECTION_COUNT; i++)
         s->encoding[i] = (wa_encoding_figure){.checked = true,
-                                              .payload = WA_PAYLOAD_GATE,
+                                              .file = "gate_vectors.bin",
                                               .format = WA_FORMAT_F16,
                                               .nominal_bound = 1e-3,
                                               .rows = {.p50 = 1e-4,
@@ -221,7 +221,7 @@ static void a_wrong_row_is_an_encoding_error(void)
 static wa_encoding_figure foreign_figure(wa_format format)
 {
     return (wa_encoding_figure){.checked = true,
-                                .payload = WA_PAYLOAD_INTERLEAVED_Q4K,
+                                .file = "interleaved_q4k.bin",
                                 .format = format,
                                 .nominal_bound = 0.35,
                                 .rows = {.p50 = 0.08,

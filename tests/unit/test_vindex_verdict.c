@@ -81,7 +81,9 @@ static void each_entry_is_known_or_resembles_what_is_missing(void)
     wa_vindex_entry *entries;
     size_t count;
     wa_vindex_maps maps = {.hash_count = 0};
-    wa_vindex vindex = {.path = directory, .maps = &maps};
+    wa_vindex vindex = {.path = directory,
+                        .maps = &maps,
+                        .file = {[WA_PAYLOAD_INTERLEAVED_Q4K] = "interleaved_q4k.bin"}};
     WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
     WA_MUST(wa_vindex_inventory(&vindex, arena, &entries, &count, &err), &err);
     CU_ASSERT_EQUAL_FATAL(count, COUNT);

@@ -224,7 +224,7 @@ static void a_damaged_layer_file_is_refused_with_its_numbers(void)
         const char *first, *second;
     } rows[] = {
         {0, 0x4C595257, "bad magic 4c595257, expected 5752594c", "layers/layer_01.weights"},
-        {4, 2, "unsupported version 2", "layer_01"},
+        {4, 3, "unsupported version 3", "layer_01"},
         {8, 8, "unknown format 8, expected 0 to 7", "layer_01"},
         {12, 11, "table of 11 entries needs 376 bytes, the file has 344", "layer_01"},
         {12, 0xffffffff, "table of 4294967295 entries", "the file has 344"},
