@@ -51,6 +51,7 @@ static int run_verb(const verb *which, int argc, char **argv)
     argv[0] = name;
     argp_err_exit_status = wa_status_exit_code(WA_E_USAGE);
     wa_signals_guard();
+    wa_store_prepare();
     return which->run(argc, argv);
 }
 

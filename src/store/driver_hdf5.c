@@ -1,11 +1,17 @@
 /*
- * How HDF5 reaches our files: a file driver whose writes always succeed for HDF5, and which remembers the first that did not.
+ * How HDF5 reaches our files: a file driver whose writes always succeed for HDF5, and which remembers the first call that did
+ * not, reads too.
  *
  * HDF5 1.10 cannot be told that a write failed: it drops the answer where small datasets are closed, keeps what it could
  * not write in its cache, and crashes on it when it shuts down within MPI_Finalize. Here it never hears of it; whoever closes
  * the file asks, and what was written goes no further than its temporary name.
+ *
+ * A failed read it must hear of, but it does not recover: what it takes to be absent may only be unread, and closing the file
+ * fails half-way and leaves an id that leads to freed memory. So a file of which a read failed is given up, not closed, and
+ * HDF5 is never asked to shut down: the process ends without it.
  */
 #include "store/file.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,29 +29,26 @@ typedef struct driver_file {
     dev_t device;
     ino_t inode;
     haddr_t eoa, eof; /* end of what HDF5 has given out, and of what the file holds */
+    bool unreadable;  /* a read failed */
+    char failure[WA_ERROR_TEXT / 2]; /* the first call that failed; "" = none */
 } driver_file;
 
-/* The first failed write since it was last asked for; a rank is one thread. */
-static struct {
-    bool any;
-    char text[WA_ERROR_TEXT / 2];
-} failure;
+/* Of the file closed last; a rank is one thread. */
+static char failure[WA_ERROR_TEXT / 2];
 
-static void remember(const char *what, haddr_t at, int cause)
+static void remember(driver_file *file, const char *what, haddr_t at, int cause)
 {
-    if (failure.any)
-        return;
-    failure.any = true;
-    snprintf(failure.text, sizeof failure.text, "cannot %s at byte %llu: %s", what, (unsigned long long)at,
-             strerror(cause));
+    if (file->failure[0] == '\0')
+        snprintf(file->failure, sizeof file->failure, "cannot %s at byte %llu: %s", what, (unsigned long long)at,
+                 strerror(cause));
 }
 
 wa_status wa_hdf5_take_failure(wa_error *err)
 {
-    if (!failure.any)
-        return WA_OK;
-    failure.any = false;
-    return wa_fail(err, WA_E_IO, "%s", failure.text);
+    char text[sizeof failure];
+    memcpy(text, failure, sizeof text);
+    failure[0] = '\0';
+    return text[0] == '\0' ? WA_OK : wa_fail(err, WA_E_IO, "%s", text);
 }
 
 static H5FD_t *driver_open(const char *name, unsigned flags, hid_t access, haddr_t limit)
@@ -73,13 +76,42 @@ static H5FD_t *driver_open(const char *name, unsigned flags, hid_t access, haddr
     return &file->base;
 }
 
+/* The file is done with: what failed is now for the asking. */
+static void end(driver_file *file)
+{
+    if (file->fd >= 0 && close(file->fd) != 0)
+        remember(file, "close the file", file->eof, errno);
+    file->fd = -1;
+    memcpy(failure, file->failure, sizeof failure);
+}
+
 static herr_t driver_close(H5FD_t *base)
 {
     driver_file *file = (driver_file *)base;
-    if (close(file->fd) != 0)
-        remember("close the file", file->eof, errno);
+    end(file);
     free(file);
     return 0;
+}
+
+static herr_t driver_get_handle(H5FD_t *base, hid_t access, void **out)
+{
+    (void)access;
+    *out = base;
+    return 0;
+}
+
+bool wa_hdf5_give_up(wa_hid id)
+{
+    void *handle = NULL;
+    if (H5Fget_vfd_handle(id, H5P_DEFAULT, &handle) < 0 || handle == NULL)
+        return false;
+    driver_file *file = handle;
+    if (!file->unreadable)
+        return false;
+    end(file);
+    file->device = 0; /* HDF5 still lists it: no file opened later may be taken for it */
+    file->inode = 0;
+    return true;
 }
 
 static int driver_compare(const H5FD_t *a, const H5FD_t *b)
@@ -119,21 +151,24 @@ static haddr_t driver_get_eof(const H5FD_t *base, H5FD_mem_t type)
     return ((const driver_file *)base)->eof;
 }
 
-/* What lies behind the end of the file reads as zeros, as HDF5's own driver has it. A failed read is an error of HDF5's. */
+/* What lies behind the end of the file reads as zeros, as HDF5's own driver has it. After a failed read there is no other. */
 static herr_t driver_read(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t at, size_t size, void *out)
 {
     (void)type;
     (void)transfer;
-    const driver_file *file = (const driver_file *)base;
+    driver_file *file = (driver_file *)base;
     size_t done = 0;
-    if (at > INT64_MAX || size > (size_t)INT64_MAX - (size_t)at)
+    if (file->unreadable || at > INT64_MAX || size > (size_t)INT64_MAX - (size_t)at)
         return -1;
     while (done < size) {
         ssize_t got = pread(file->fd, (char *)out + done, size - done, (off_t)(at + done));
         if (got < 0 && errno == EINTR)
             continue;
-        if (got < 0)
+        if (got < 0) {
+            remember(file, "read", at + done, errno);
+            file->unreadable = true;
             return -1;
+        }
         if (got == 0)
             break;
         done += (size_t)got;
@@ -153,7 +188,7 @@ static herr_t driver_write(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_
         if (wrote < 0 && errno == EINTR)
             continue;
         if (wrote <= 0) {
-            remember("write", at + done, wrote < 0 ? errno : ENOSPC);
+            remember(file, "write", at + done, wrote < 0 ? errno : ENOSPC);
             break;
         }
         done += (size_t)wrote;
@@ -172,7 +207,7 @@ static herr_t driver_truncate(H5FD_t *base, hid_t transfer, hbool_t closing)
     if (file->eoa == file->eof)
         return 0;
     if (ftruncate(file->fd, (off_t)file->eoa) != 0)
-        remember("set the file's end", file->eoa, errno);
+        remember(file, "set the file's end", file->eoa, errno);
     file->eof = file->eoa;
     return 0;
 }
@@ -195,6 +230,7 @@ static hid_t driver_id(void)
         .get_eoa = driver_get_eoa,
         .set_eoa = driver_set_eoa,
         .get_eof = driver_get_eof,
+        .get_handle = driver_get_handle,
         .read = driver_read,
         .write = driver_write,
         .truncate = driver_truncate,
@@ -216,4 +252,10 @@ wa_hid wa_hdf5_access(void)
         return -1;
     }
     return access;
+}
+
+void wa_store_prepare(void)
+{
+    H5dont_atexit();
+    H5open();
 }

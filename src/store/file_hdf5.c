@@ -62,6 +62,20 @@ static wa_status check_readable(const char *path, wa_error *err)
     return WA_OK;
 }
 
+/* A failure known before is told with what the driver saw, which may be its cause. */
+static wa_status add_failure(wa_status status, wa_error *err)
+{
+    wa_error lost = {.status = WA_OK};
+    wa_status seen = wa_hdf5_take_failure(&lost);
+    if (seen == WA_OK)
+        return status;
+    if (status != WA_OK)
+        return wa_note(err, "%s", lost.text);
+    if (err != NULL)
+        *err = lost;
+    return seen;
+}
+
 wa_status wa_hdf5_open(const char *path, bool writable, wa_hid *out, wa_error *err)
 {
     WA_TRY(check_readable(path, err));
@@ -70,7 +84,7 @@ wa_status wa_hdf5_open(const char *path, bool writable, wa_hid *out, wa_error *e
     hid_t file = access < 0 ? -1 : H5Fopen(path, writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access);
     wa_status status = WA_OK;
     if (file < 0)
-        status = wa_hdf5_failed(err, WA_E_FORMAT, "not a whole HDF5 file", path);
+        status = add_failure(wa_hdf5_failed(err, WA_E_FORMAT, "not a whole HDF5 file", path), err);
     status = wa_ids_close(&ids, status, err);
     if (status == WA_OK)
         *out = file;
@@ -91,7 +105,7 @@ wa_status wa_hdf5_create(const char *path, wa_hid *out, wa_error *err)
         file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
     wa_status status = WA_OK;
     if (file < 0)
-        status = wa_hdf5_failed(err, WA_E_IO, "cannot create file", path);
+        status = add_failure(wa_hdf5_failed(err, WA_E_IO, "cannot create file", path), err);
     status = wa_ids_close(&ids, status, err);
     if (status == WA_OK)
         *out = file;
@@ -102,14 +116,9 @@ wa_status wa_hdf5_close(wa_hid file, wa_status status, wa_error *err)
 {
     if (file < 0)
         return status;
-    bool failed = H5Fclose(file) < 0;
-    wa_error lost = {.status = WA_OK};
-    wa_status wrote = wa_hdf5_take_failure(&lost);
-    if (status != WA_OK)
-        return status;
-    if (wrote != WA_OK && err != NULL)
-        *err = lost;
-    if (wrote == WA_OK && failed)
+    bool failed = !wa_hdf5_give_up(file) && H5Fclose(file) < 0;
+    status = add_failure(status, err);
+    if (status == WA_OK && failed)
         return wa_hdf5_failed(err, WA_E_IO, "cannot finish writing", NULL);
-    return wrote;
+    return status;
 }

@@ -248,6 +248,10 @@ typedef struct wa_result_status {
 WA_CHECKED wa_status wa_result_check(const char *path, wa_arena *arena, wa_result_status *out,
                                      wa_error *err);
 
+/** Once, before MPI starts: HDF5 starts, and will not shut down at the end of MPI or of the process, where it crashes on files
+ * whose disk failed. */
+void wa_store_prepare(void);
+
 /** Name and version of the HDF5 library in use, static. */
 const char *wa_store_library(void);
 

@@ -1,5 +1,5 @@
-"""sweep.py WALKAUDIT SHIM [--ranks N …] [--kinds K …] [--every N] [--jobs N] [--seed N]: make system calls of an audit fail, one at
-a time, and see that nothing wrong is ever published.
+"""sweep.py WALKAUDIT SHIM [--ranks N …] [--kinds K …] [--every N] [--part A B] [--jobs N] [--seed N]: make system calls of an audit
+fail, one at a time, and see that nothing wrong is ever published.
 
 A small job of two vindexes, one of which holds a wrong row, is run once whole: its result is the truth. Then, for each kind
 of system call, each rank and each N (every one, or one in --every), a fresh run in which the N-th such call below the job's
@@ -161,14 +161,15 @@ def count_calls(bench, ranks, folder):
     return out
 
 
-def list_faults(counts, every, kinds, seed):
-    """(rank, fault) in a fixed order: of each kind, one call in `every`, from a place the seed chooses; causes take turns."""
+def list_faults(counts, every, part, kinds, seed):
+    """(rank, fault) in a fixed order: of each kind, one call in `every`, from a place the seed chooses; causes take turns. Only of
+    calls in this part of all."""
     chance = random.Random(seed)
     for (rank, kind), calls in sorted(counts.items()):
         if kinds and kind not in kinds:
             continue
         causes = itertools.cycle(CAUSES[kind])
-        for n in range(1 + chance.randrange(every), calls + 1, every):
+        for n in range(1 + int(part[0] * calls) + chance.randrange(every), int(part[1] * calls) + 1, every):
             yield rank, f"{kind}:{n}:{next(causes)}"
 
 
@@ -179,6 +180,8 @@ def main():
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--kinds", nargs="+", choices=sorted(CAUSES))
     parser.add_argument("--every", type=int, default=1, help="try one call in so many of each kind")
+    parser.add_argument("--part", type=float, nargs=2, default=[0.0, 1.0], metavar=("A", "B"),
+                        help="only calls between these shares of all of a kind, e.g. 0.7 0.8")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--directory", help="where to work; default: a temporary directory")
@@ -194,7 +197,7 @@ def main():
             for ranks in asked.ranks:
                 counts = count_calls(bench, ranks, bench.root / f"count-{ranks}")
                 print(f"{ranks} ranks: calls by (rank, kind):", counts, flush=True)
-                faults = list(list_faults(counts, asked.every, asked.kinds, asked.seed))
+                faults = list(list_faults(counts, asked.every, asked.part, asked.kinds, asked.seed))
                 folders = (bench.root / f"{ranks}-{i}" for i in range(len(faults)))
                 answers = pool.map(lambda pair, folder: judge(bench, folder, ranks, *pair, truth), faults, folders)
                 for (rank, fault), broken in zip(faults, answers):

@@ -1,5 +1,6 @@
 /* Parts, their lock, damage and fingerprints; the layout table. */
 #include "judge/judgement.h"
+#include "store/assemble.h"
 #include "store/file.h"
 #include "store/layout.h"
 #include "store/part.h"
@@ -45,6 +46,7 @@ static void remove_tree(const char *directory)
 static void set_up(fixture *f, const char *name)
 {
     memset(f, 0, sizeof *f);
+    wa_store_prepare(); /* before HDF5 starts: only the first counts */
     snprintf(f->directory, sizeof f->directory, "%s/store-%s", WA_TEST_BINARY_DIR, name);
     snprintf(f->result, sizeof f->result, "%s/deep/r.h5", f->directory);
     snprintf(f->parts, sizeof f->parts, "%s.parts", f->result);
@@ -468,6 +470,67 @@ static void part_that_cannot_be_written_leaves_nothing(void)
     tear_down(&f);
 }
 
+/* What a lost disk does: every further read of an open file fails. Its descriptor is made one of a directory. */
+static void lose_disk(const char *path)
+{
+    struct stat wanted, found;
+    int directory = open("/", O_RDONLY | O_CLOEXEC), lost = 0;
+    CU_ASSERT_EQUAL_FATAL(stat(path, &wanted), 0);
+    for (int fd = 3; fd < 64; fd++)
+        if (fstat(fd, &found) == 0 && found.st_dev == wanted.st_dev && found.st_ino == wanted.st_ino)
+            lost += dup2(directory, fd) == fd;
+    CU_ASSERT_EQUAL_FATAL(lost, 1);
+}
+
+static const char *const FOLDED[] = {"seconds", "bytes_read", "flops", "walk_evaluations", "dense_evaluations"};
+enum { FOLDED_COUNT = sizeof FOLDED / sizeof FOLDED[0] };
+
+/* In a process of its own, which ends as a run does: after so many datasets every read fails. HDF5 must not touch the file
+ * again. */
+static void write_to_lost_file(const char *path, const wa_extents *x, size_t written)
+{
+    wa_hid file;
+    wa_error err = {.status = WA_OK};
+    static const int64_t none[64];
+    wa_status status = wa_hdf5_open(path, true, &file, &err);
+    for (size_t i = 0; status == WA_OK && i < FOLDED_COUNT; i++) {
+        if (i == written)
+            lose_disk(path);
+        status = wa_dataset_add(file, FOLDED[i], x, none, &err);
+    }
+    status = wa_hdf5_close(file, status, &err);
+    exit(status != WA_OK && strstr(err.text, " at byte ") != NULL ? 0 : 1);
+}
+
+static void file_whose_reads_fail_is_given_up_in_one_line(void)
+{
+    fixture f;
+    wa_hid file, other;
+    set_up(&f, "unreadable");
+    wa_extents x = wa_assembly_extents(&f.meta);
+    WA_MUST(wa_directory_make(f.directory, &f.err), &f.err);
+    snprintf(f.result, sizeof f.result, "%s/r.h5", f.directory);
+    for (size_t written = 0; written < FOLDED_COUNT; written++) {
+        WA_MUST(wa_assembly_begin(f.result, &f.meta, f.arena, &f.err), &f.err);
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0)
+            write_to_lost_file(f.result, &x, written);
+        int how = -1;
+        CU_ASSERT_EQUAL(waitpid(child, &how, 0), child);
+        CU_ASSERT_EQUAL(how, 0);
+    }
+
+    /* In one process: the file is opened anew, not found again, and its failure is not another file's. */
+    WA_MUST(wa_assembly_begin(f.result, &f.meta, f.arena, &f.err), &f.err);
+    WA_MUST(wa_hdf5_open(f.result, true, &file, &f.err), &f.err);
+    lose_disk(f.result);
+    CU_ASSERT_EQUAL(wa_hdf5_close(file, wa_attribute_write_i64(file, "begun", 1, &f.err), &f.err), WA_E_IO);
+    WA_MUST(wa_hdf5_open(f.result, false, &other, &f.err), &f.err);
+    CU_ASSERT_EQUAL(wa_hdf5_close(other, WA_OK, &f.err), WA_OK);
+    tear_down(&f);
+}
+
 static void directory_that_cannot_be_made_is_named(void)
 {
     fixture f;
@@ -704,7 +767,7 @@ WA_SUITE("store", WA_CASE(layout_names_are_unique_and_every_field_has_a_row),
          WA_CASE(another_fingerprint_is_refused_by_name_unless_fresh),
          WA_CASE(damaged_parts_are_set_aside), WA_CASE(any_damaged_byte_is_noticed),
          WA_CASE(part_that_cannot_be_written_leaves_nothing),
-         WA_CASE(directory_that_cannot_be_made_is_named),
+         WA_CASE(file_whose_reads_fail_is_given_up_in_one_line), WA_CASE(directory_that_cannot_be_made_is_named),
          WA_CASE(damaged_job_file_is_one_clear_error),
          WA_CASE(parts_of_another_format_are_refused_in_one_line),
          WA_CASE(foreign_file_at_the_result_path_is_not_overwritten), WA_CASE(part_is_no_result),
