@@ -4,7 +4,7 @@
  *   paths: [{path: external, library: my_kernel.so, name: mine, bucket: quantized}]
  *
  * The audit loads the library on every rank (dlopen, RTLD_NOW | RTLD_LOCAL), calls the function once per case, and
- * then `run` twice at each layer of each batch: on the dense model's FFN inputs, and on those of the case's own
+ * then `run` twice at each layer for each prompt: on the dense model's FFN inputs, and on those of the case's own
  * residual stream. What it writes is compared as the outputs of every other path are. This header stands alone.
  *
  * What a library changes of the process. Every call of its code (loading, `walkaudit_external`,
@@ -50,7 +50,7 @@ typedef struct walkaudit_external_kernel {
      * y = FFN(x) at one layer, counted from 0: x [rows, hidden] f32, read only; y [rows, hidden] f32, full of NaN, so
      * that what is not written is seen. Both begin at a multiple of 64 bytes and end at a page that nobody may touch,
      * or fewer than 64 bytes before it. They are copies of this call: to write into x or beside y ends the audit, and
-     * after the call nothing may touch them. rows is 1 or more and differs between calls. Rows are independent of
+     * after the call nothing may touch them. The rows are positions of one prompt, 1 or more. Rows are independent of
      * each other, and the answer must depend on nothing but x and layer: the same job gives the same bits on any
      * number of ranks only if your kernel does. Never called by two threads at once.
      * Returns 0; anything else ends the audit with a line that says the number.

@@ -18,7 +18,7 @@
  * what the kernel calls itself, UTF-8, at most 100 bytes; none = "external".
  *
  * RUN asks for y = FFN(x) at one layer: behind the request stands x [rows, hidden] f32, behind the
- * answer y [rows, hidden] f32. The rows are consecutive positions of one prompt, or of several.
+ * answer y [rows, hidden] f32. The rows are consecutive positions of one prompt.
  * They are independent of each other, and the answer must depend on nothing but x and layer: the
  * same job gives the same bits on any number of ranks only if your kernel does.
  *

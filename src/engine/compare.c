@@ -196,6 +196,50 @@ static void store_cost(const comparison *c, wa_label label, int modes, double se
     }
 }
 
+static wa_status take_ways(const comparison *c, wa_ways **out, wa_error *err)
+{
+    WA_TRY(wa_arena_take(c->stage->arena, c->batch->packing.prompts, sizeof **out, out, err));
+    for (size_t p = 0; p < c->batch->packing.prompts; p++)
+        (*out)[p] = (wa_ways){.repeat = NAN, .order = NAN, .alone = NAN, .alike = NAN};
+    return WA_OK;
+}
+
+static void store_ways(const comparison *c, const wa_ways *ways)
+{
+    for (size_t p = 0; p < c->batch->packing.prompts; p++) {
+        f64(c, WA_FIELD_repeat_rel_l2)[p] = ways[p].repeat;
+        f64(c, WA_FIELD_order_rel_l2)[p] = ways[p].order;
+        f64(c, WA_FIELD_alone_rel_l2)[p] = ways[p].alone;
+        f64(c, WA_FIELD_alike_rel_l2)[p] = ways[p].alike;
+    }
+}
+
+/* One position at a time, as a model that writes text runs it, beside all of the batch; on the reference's stream. */
+static wa_status measure_decode(const comparison *c, wa_error *err)
+{
+    wa_stage *stage = c->stage;
+    static const size_t alone[2] = {0, 1};
+    const wa_packing one = {.start = alone, .prompts = 1}, *packing = &c->batch->packing;
+    size_t hidden = stage->audit->model->hidden;
+    float *y;
+    wa_label ignored;
+    WA_TRY(wa_arena_take_raw(stage->arena, hidden, sizeof *y, &y, err));
+    for (size_t p = 0; p < packing->prompts; p++) {
+        double *most = f64(c, WA_FIELD_decode_rel_l2) + p;
+        *most = 0.0;
+        for (size_t row = packing->start[p]; row < packing->start[p + 1]; row++) {
+            wa_walk_io io = {.x = c->reference->x + row * hidden,
+                             .y = y,
+                             .packing = &one,
+                             .first_prompt = c->batch->first_prompt + p,
+                             .first_obs = c->batch->first_obs + row};
+            WA_TRY(wa_case_run(c->which, &c->weights, 1, &io, 1, &stage->scratch, &ignored, err));
+            *most = fmax(*most, wa_answer_distance(stage->y_walk + row * hidden, y, hidden));
+        }
+    }
+    return WA_OK;
+}
+
 static wa_status run_case(comparison *c, wa_error *err)
 {
     wa_stage *stage = c->stage;
@@ -210,21 +254,29 @@ static wa_status run_case(comparison *c, wa_error *err)
         WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits[i], &hits[i], err));
 
     int modes = 0;
+    wa_ways *ways;
+    WA_TRY(take_ways(c, &ways, err));
     wa_walk_io io[STREAMS] = {{.x = c->reference->x,
                                .y = stage->y_walk,
                                .hits = hits[REFERENCE],
                                .modes = &modes,
+                               .packing = &c->batch->packing,
+                               .first_prompt = c->batch->first_prompt,
+                               .ways = ways,
                                .first_obs = c->batch->first_obs}};
     if (c->lane != NO_LANE)
         io[OWN] = (wa_walk_io){.x = stage->normed + c->lane * rows * hidden,
                                .y = stage->y_own,
                                .hits = hits[OWN],
                                .modes = &modes,
+                               .packing = &c->batch->packing,
+                               .first_prompt = c->batch->first_prompt,
                                .first_obs = c->batch->first_obs};
     wa_label label = WA_LABEL_NONE;
     double start = wa_clock();
     WA_TRY(wa_case_run(c->which, &c->weights, rows, io, evaluations_of(c), &stage->scratch, &label, err));
     store_cost(c, label, modes, wa_clock() - start);
+    store_ways(c, ways);
 
     WA_TIMED(stage, WA_PHASE_COMPARE, {
         wa_stage_post(stage, c->layer, stage->y_walk, rows, stage->post_walk);
@@ -237,7 +289,11 @@ static wa_status run_case(comparison *c, wa_error *err)
     for (int i = 0; i < STREAMS; i++)
         of[i] = (answer){.x = io[i].x, .y = io[i].y, .hits = io[i].hits};
     wa_status status;
-    WA_TIMED(stage, WA_PHASE_KERNEL_CHECK, status = measure_kernel(c, of, hit_width, err));
+    WA_TIMED(stage, WA_PHASE_KERNEL_CHECK, {
+        status = measure_kernel(c, of, hit_width, err);
+        if (status == WA_OK && c->which->decode)
+            status = measure_decode(c, err);
+    });
     return status;
 }
 

@@ -21,6 +21,8 @@ static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
         const wa_case *which = &audit->cases.items[c];
         if (which->path == WA_PATH_EXTERNAL)
             WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text, wa_bucket_name(which->bucket)));
+        if (which->decode)
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s rows decode", text));
         if (which->command != NULL)
             WA_TRY(wa_arena_print(audit->arena, &text, err, "%s by '%s'", text, which->command));
         if (which->like != NULL)

@@ -244,6 +244,9 @@ static wa_status check_path(const wa_job_source *source, const char *prefix, con
         snprintf(key, sizeof key, "%s.name", prefix);
         WA_TRY(check_name(source, key, raw->name, err));
     }
+    snprintf(key, sizeof key, "%s.rows", prefix);
+    if (raw->rows != NULL)
+        WA_TRY(check_choice(source, key, raw->rows, "batch", "decode", err));
     if (raw->timeout != NULL) {
         snprintf(key, sizeof key, "%s.timeout", prefix);
         WA_TRY(check_range(source, key, *raw->timeout, 1, TIMEOUT_MAX, err));
@@ -281,6 +284,7 @@ static wa_status build_paths(const wa_job_source *source, const char *prefix, co
                                         .name = raw[i].name,
                                         .file = raw[i].file,
                                         .library = raw[i].library,
+                                        .decode = raw[i].rows != NULL && strcmp(raw[i].rows, "decode") == 0,
                                         .command = raw[i].command,
                                         .directory = directory,
                                         .timeout = raw[i].timeout == NULL ? TIMEOUT : (double)*raw[i].timeout,

@@ -10,7 +10,7 @@
 typedef struct raw_path {
     char *path;
     int64_t *k;
-    char *name, *file, *library, *command;
+    char *name, *rows, *file, *library, *command;
     int64_t *timeout;
     char *bucket, *like, *kernel_tolerance;
 } raw_path;
@@ -125,6 +125,8 @@ typedef struct raw_job {
       "`sparse_parallel` and `weights_fallback` only")                                    \
     X(TEXT, raw_path, LISTED, name, "paths[].", "string", "(`VINDEX:PATH`, `:kK` when K is given)", \
       "replaces PATH and K in the case's name")                                          \
+    X(TEXT, raw_path, LISTED, rows, "paths[].", "string", "batch",                       \
+      "`decode`: the kernel also runs one position at a time, and the largest difference is reported") \
     X(TEXT, raw_path, LISTED, file, "paths[].", "string", "", "`external` only: HDF5 file with `y_walk`") \
     X(TEXT, raw_path, LISTED, library, "paths[].", "string", "", "`external` only: shared library") \
     X(TEXT, raw_path, LISTED, command, "paths[].", "string", "",                         \

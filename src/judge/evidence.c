@@ -115,6 +115,8 @@ wa_status wa_evidence_build(const wa_result *result, size_t which, wa_arena *are
                                   .reads = {reads(it, WA_GATE), reads(it, WA_UP), reads(it, WA_DOWN)},
                                   .summary = &out->summary,
                                   .kernel_tolerance = it->kernel_tolerance,
+                                  .repeat = result->repeat == NULL ? NULL : result->repeat + which * dims->layers * dims->prompts,
+                                  .alike = result->alike == NULL ? NULL : result->alike + which * dims->layers * dims->prompts,
                                   .kernel_due = meta->kernel_due[which],
                                   .kernel_own_due = meta->kernel_own_due[which],
                                   .prompt_key = meta->prompt_key,

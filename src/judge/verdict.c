@@ -41,8 +41,8 @@ bool wa_verdict_is_success(wa_verdict_code code)
 }
 
 /* At most: one line each for NOT-RUN, DISPATCH, ENCODING, TOP-1 and DELTA-P, two for BOUND and
- * UNCHECKED, three for NON-FINITE, four for RATE and for KERNEL. */
-enum { MAX_REASONS = 20, PLACE_BYTES = 400 };
+ * UNCHECKED, three for NON-FINITE, four for RATE, six for KERNEL. */
+enum { MAX_REASONS = 22, PLACE_BYTES = 400 };
 
 /* A judgement in the making. The checks run in order of severity, so the first reason is the
  * verdict. */
@@ -282,12 +282,34 @@ static wa_status check_stream(judge *j, wa_extreme infinite, wa_extreme max, con
                     place, stream, max.value, limit, tolerance > 0.0 ? "kernel_tolerance" : "kernel", passing);
 }
 
+/* A server that answers one question in two ways computes no function. */
+static wa_status check_way(judge *j, const double *way, double limit, const char *what)
+{
+    const wa_evidence *e = j->evidence;
+    size_t worst = 0, count = 0;
+    for (size_t i = 0; way != NULL && i < e->layers * e->prompts; i++) {
+        if (isnan(way[i]) || way[i] <= limit)
+            continue;
+        if (count++ == 0 || way[i] > way[worst])
+            worst = i;
+    }
+    if (count == 0)
+        return WA_OK;
+    char *prompt;
+    WA_TRY(name_prompt(j, worst % e->prompts, &prompt));
+    return complain(j, WA_VERDICT_KERNEL, "layer %zu, prompt %s: %s by %.3g, above %.3g (%zu requests)", worst / e->prompts,
+                    prompt, what, way[worst], limit, count);
+}
+
 static wa_status check_kernel(judge *j)
 {
     const wa_evidence *e = j->evidence;
     const wa_case_summary *s = e->summary;
     WA_TRY(check_stream(j, s->kernel_nan, s->max_kernel, ""));
     WA_TRY(check_stream(j, s->kernel_own_nan, s->max_kernel_own, OWN_STREAM));
+    WA_TRY(check_way(j, e->repeat, 0.0, "answers to the same request differ"));
+    WA_TRY(check_way(j, e->alike, e->kernel_tolerance > 0.0 ? e->kernel_tolerance : j->bounds->kernel,
+                     "answers of its servers differ"));
     WA_TRY(check_coverage(j, s->n_kernel, e->kernel_due, ""));
     return check_coverage(j, s->n_kernel_own, e->kernel_own_due, OWN_STREAM);
 }

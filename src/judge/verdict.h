@@ -88,6 +88,7 @@ typedef struct wa_evidence {
     bool reads[WA_PROJECTION_COUNT]; /* projections that the case reads from its vindex */
     const wa_case_summary *summary;
     double kernel_tolerance;            /* instead of the bounds' for a kernel that is judged by another path's oracle; 0 = none */
+    const double *repeat, *alike; /* [layers, prompts] of wa_result; NULL = no server was asked */
     int64_t kernel_due, kernel_own_due; /* pairs at which the kernel had to meet its oracle; 0 = KERNEL is not judged */
     const char *const *prompt_key;  /* [prompts] */
     const int32_t *obs_prompt, *obs_position; /* [obs] */

@@ -53,6 +53,11 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(dense_evaluations, WA_LP, WA_I32, "1", "how often the dense FFN was evaluated")    \
     X(walk_evaluations, WA_CLP, WA_I32, "1", "how often the case's FFN was evaluated")   \
     X(modes_changed, WA_CLP, WA_I8, "1", "floating-point modes that the case's library left changed and that were put back: 1 rounding, 2 FTZ or DAZ, 4 others, summed") \
+    X(decode_rel_l2, WA_CLP, WA_F64, "1", "largest distance of a position's output computed alone from the same in its batch, relative; NaN without rows: decode") \
+    X(repeat_rel_l2, WA_CLP, WA_F64, "1", "largest distance between a server's answers to the same request, relative; 0 = the same bits, NaN = not asked") \
+    X(order_rel_l2, WA_CLP, WA_F64, "1", "the same when positions are sent in the opposite order") \
+    X(alone_rel_l2, WA_CLP, WA_F64, "1", "the same when one position is sent alone")     \
+    X(alike_rel_l2, WA_CLP, WA_F64, "1", "the same between the servers of the case")     \
     X(seconds, WA_CL, WA_F64, "s", "time in the case's FFN, summed over ranks")          \
     X(bytes_read, WA_CL, WA_I64, "byte", "stored bytes of weights read, once per batch") \
     X(flops, WA_CL, WA_I64, "1", "floating-point operations of the case's FFN")          \

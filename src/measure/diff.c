@@ -1,7 +1,9 @@
 /* Differences between rows: one pass for the sums, one more for the angle. */
 #include "measure/diff.h"
 
+#include <float.h>
 #include <math.h>
+#include <string.h>
 
 /* Floor of a denominator: walk-paths-and-audit.md 4.5. */
 static const double NORM_FLOOR = 1e-6;
@@ -120,4 +122,18 @@ double wa_kernel_error(const double *truth, const float *y, size_t n, double lea
     if (!isfinite(distance) || !isfinite(size))
         return NAN;
     return sqrt(distance) / fmax(fmax(sqrt(size), least), NORM_FLOOR);
+}
+
+double wa_answer_distance(const float *a, const float *b, size_t n)
+{
+    double norm = 0.0, apart = 0.0;
+    if (memcmp(a, b, n * sizeof *a) == 0)
+        return 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)b[i] - (double)a[i];
+        norm += (double)a[i] * (double)a[i];
+        apart += d * d;
+    }
+    double distance = sqrt(apart) / fmax(sqrt(norm), 1e-6);
+    return isfinite(distance) ? fmax(distance, DBL_MIN) : INFINITY;
 }

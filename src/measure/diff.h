@@ -46,6 +46,12 @@ double wa_norm2(const float *v, size_t n);
 double wa_relative_distance(const float *a, const float *b, const float *scale, size_t n);
 
 /**
+ * Two answers to one question: 0 when all bits are equal, else |b - a| / max(|a|, 1e-6), at least DBL_MIN; infinite when it is no
+ * number.
+ */
+double wa_answer_distance(const float *a, const float *b, size_t n);
+
+/**
  * |y - truth| / max(|truth|, least, 1e-6), truth in f64: kernel_rel_l2. NaN when either is not finite.
  * least  what f32 can resolve here (wa_oracle_run); 0 = nothing is known of it
  */

@@ -112,7 +112,7 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
                        bool required, wa_error *err)
 {
     const wa_case_input *input = &b->inputs[at];
-    wa_case item = {.vindex = (int)at, .path = path, .k = request->k};
+    wa_case item = {.vindex = (int)at, .path = path, .k = request->k, .decode = request->decode};
     const char *reason;
     WA_TRY(wa_spec_resolve(input->vindex, b->model, b->arena, &item, &reason, err));
     if (reason == NULL)

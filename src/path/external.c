@@ -182,22 +182,34 @@ void wa_external_close(wa_external *external)
         external->close(external);
 }
 
-wa_status wa_external_tile(wa_walk *walk, wa_tile tile)
+/* Rows of one prompt, so that what the kernel sees together depends on no batch. */
+static wa_status run_prompt(const wa_walk *walk, const wa_walk_io *io, size_t prompt, size_t start, size_t end)
 {
     const wa_external *external = walk->which->external;
     size_t hidden = walk->layer->hidden;
+    wa_external_rows rows = {.layer = walk->layer->layer,
+                             .first_obs = io->first_obs + start,
+                             .prompt = io->first_prompt + prompt,
+                             .rows = end - start,
+                             .hidden = hidden,
+                             .x = io->x + start * hidden,
+                             .y = io->y + start * hidden,
+                             .ways = io->ways == NULL ? NULL : &io->ways[prompt],
+                             .modes = io->modes};
+    for (size_t i = 0; i < rows.rows * hidden; i++)
+        rows.y[i] = NAN;
+    return external->run(external, &rows, walk->err);
+}
+
+/* The tile holds all rows: run.c. */
+wa_status wa_external_tile(wa_walk *walk, wa_tile tile)
+{
+    const size_t whole[2] = {0, tile.rows};
+    const wa_packing one = {.start = whole, .prompts = 1};
     for (size_t i = 0; i < walk->io_count; i++) {
-        float *y = walk->io[i].y + tile.first * hidden;
-        for (size_t h = 0; h < tile.rows * hidden; h++)
-            y[h] = NAN;
-        wa_external_rows rows = {.layer = walk->layer->layer,
-                                 .first_obs = walk->io[i].first_obs + tile.first,
-                                 .rows = tile.rows,
-                                 .hidden = hidden,
-                                 .x = walk->io[i].x + tile.first * hidden,
-                                 .y = y,
-                                 .modes = walk->io[i].modes};
-        WA_TRY(external->run(external, &rows, walk->err));
+        const wa_packing *packing = walk->io[i].packing == NULL ? &one : walk->io[i].packing;
+        for (size_t p = 0; p < packing->prompts; p++)
+            WA_TRY(run_prompt(walk, &walk->io[i], p, packing->start[p], packing->start[p + 1]));
     }
     return WA_OK;
 }

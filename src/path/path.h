@@ -2,6 +2,7 @@
 #ifndef WALKAUDIT_PATH_PATH_H
 #define WALKAUDIT_PATH_PATH_H
 
+#include "compute/dense.h"
 #include "compute/kernel.h"
 #include "model/model.h"
 #include "model/notes.h"
@@ -75,6 +76,7 @@ typedef struct wa_path_request {
     const char *command;     /* EXTERNAL: for `sh -c` */
     const char *directory;   /* EXTERNAL with command: where it starts */
     double timeout;          /* EXTERNAL with command: seconds for one answer */
+    bool decode;             /* `rows: decode` */
     const char *like;        /* EXTERNAL: the path whose stored numbers and formula it claims to compute */
     double kernel_tolerance; /* EXTERNAL with like; 0 = WA_FOREIGN_TOLERANCE */
 } wa_path_request;
@@ -105,6 +107,7 @@ struct wa_case {
     wa_source source[WA_PROJECTION_COUNT];
     wa_label kernel;         /* the one kernel that computes it; forced, never another */
     wa_label expected_label; /* what the routing ladder says upstream would emit for these files */
+    bool decode;             /* its kernel is run one position at a time as well */
     const char *not_run;     /* why it cannot run (zero features), arena; NULL = it runs. Not computed: NOT-RUN */
     const char *library, *file, *command; /* EXTERNAL: one of them, borrowed from the request; else NULL */
     const char *directory;   /* of command, borrowed as well */
@@ -192,6 +195,15 @@ bool wa_case_reads(const wa_case *which, wa_projection projection, wa_payload *p
 WA_CHECKED wa_status wa_case_stored(const wa_case *which, const wa_vindex *vindex, wa_projection projection, size_t layer,
                                     wa_matrix *out, wa_error *err);
 
+/** How far apart answers to the same x are that were asked for in another way (wa_answer_distance): the largest of the positions;
+ * NaN = not asked. */
+typedef struct wa_ways {
+    double repeat; /* the same request once more */
+    double order;  /* positions in the opposite order */
+    double alone;  /* one position by itself */
+    double alike;  /* another server */
+} wa_ways;
+
 /** One evaluation: y = FFN(x). Two of them (x_0 and x_c) share one decoding of the weights. */
 typedef struct wa_walk_io {
     const float *x; /* [rows, hidden] */
@@ -201,6 +213,9 @@ typedef struct wa_walk_io {
                        throughout a row with a NaN score (whose y is NaN), and when weights_fallback uses all
                        features under its 80 % rule */
     int *modes;     /* path external, may be NULL: |= WA_MODE_ bits (base/foreign.h) that the library left changed */
+    const wa_packing *packing; /* prompts of the rows: foreign kernels are asked for each by itself; NULL = one prompt */
+    size_t first_prompt;       /* of the job: of row 0 */
+    wa_ways *ways;  /* path served, may be NULL: [prompts of the packing], written where a server was asked so */
 } wa_walk_io;
 
 /**
@@ -292,8 +307,10 @@ double wa_encoding_nominal(const wa_vindex *vindex, const wa_matrix *stored);
 /** What a kernel is asked for: y [rows, hidden] for x [rows, hidden], observations first_obs and on, at a layer. */
 typedef struct wa_external_rows {
     size_t layer, first_obs, rows, hidden;
+    size_t prompt;   /* of the job: all rows are its own */
     const float *x;
     float *y;
+    wa_ways *ways; /* may be NULL */
     int *modes; /* may be NULL: |= WA_MODE_ bits (base/foreign.h) of what the kernel left changed; they are put back */
 } wa_external_rows;
 

@@ -76,6 +76,8 @@ static wa_status run_tiles(wa_walk *walk)
     wa_walk_tile *run = kernel_of(walk->which);
     if (walk->rows == 0)
         return WA_OK;
+    if (run == wa_external_tile) /* it needs no buffers of ours, and is asked by prompts, whatever a tile holds */
+        return run(walk, (wa_tile){.rows = walk->rows});
     WA_TRY(take_buffers(walk, height));
     for (size_t first = 0; first < walk->rows; first += height) {
         size_t left = walk->rows - first;

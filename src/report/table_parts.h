@@ -29,6 +29,8 @@ WA_CHECKED wa_status wa_table_print_places(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_basis(const wa_table *table);
 /** How much of each case the kernel check looked at, and which cases it did not look at. */
 WA_CHECKED wa_status wa_table_print_coverage(const wa_table *table);
+/** The same x asked in another way: one position at a time, again, in another order, of another server. */
+WA_CHECKED wa_status wa_table_print_ways(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_rates(const wa_table *table);
 
 /** A line for each vindex: its verdict, which of its files nobody reads; and a warning for each unknown file. */

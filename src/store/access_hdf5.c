@@ -115,7 +115,8 @@ static bool is_output(wa_field field, const wa_dims *dims)
 {
     const wa_field_info *info = wa_field_get(field);
     return wa_axes_has(info->axes, 'C') && !wa_axes_has(info->axes, 'O') && info->axes != WA_CL &&
-           field != WA_FIELD_label && field != WA_FIELD_modes_changed && wa_field_exists(field, dims);
+           field != WA_FIELD_label && field != WA_FIELD_modes_changed &&
+           !(field >= WA_FIELD_decode_rel_l2 && field <= WA_FIELD_alike_rel_l2) && wa_field_exists(field, dims);
 }
 
 static wa_status take_output(const access *a, const wa_layout *row, size_t which, wa_bytes_taker *take, void *taker,

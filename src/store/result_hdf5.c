@@ -150,6 +150,11 @@ wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_resu
     WA_TRY(load_row_errors(file, &extents, arena, &result->row_errors, err));
     WA_TRY(load_labels(file, &extents, arena, &result->label, err));
     WA_TRY(wa_dataset_load(file, "modes_changed", &extents, arena, &result->modes_changed, err));
+    WA_TRY(wa_dataset_load(file, "decode_rel_l2", &extents, arena, &result->decode, err));
+    WA_TRY(wa_dataset_load(file, "repeat_rel_l2", &extents, arena, &result->repeat, err));
+    WA_TRY(wa_dataset_load(file, "order_rel_l2", &extents, arena, &result->order, err));
+    WA_TRY(wa_dataset_load(file, "alone_rel_l2", &extents, arena, &result->alone, err));
+    WA_TRY(wa_dataset_load(file, "alike_rel_l2", &extents, arena, &result->alike, err));
     WA_TRY(wa_result_access_open(file, &extents, &result->meta, arena, &result->access, err));
     *out = result;
     return WA_OK;

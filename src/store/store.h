@@ -195,6 +195,8 @@ struct wa_result {
     wa_result_access access;
     const int8_t *label;      /* [cases, layers, prompts] */
     const int8_t *modes_changed; /* likewise: WA_MODE_ bits (base/foreign.h) */
+    /* Likewise: the same x asked in another way. NULL in a result made in memory without them. */
+    const double *decode, *repeat, *order, *alone, *alike;
     wa_row_errors row_errors;
     const double *seconds;  /* [cases] summed over layers */
     const int64_t *bytes_read, *flops; /* [cases] likewise */

@@ -63,6 +63,15 @@ def test_its_numbers_are_the_same_bits_on_any_ranks(shop, tmp_path):
         harness.assert_equal_bits(alone, other)
 
 
+def test_it_is_asked_for_one_prompt_at_a_time_whatever_a_batch_holds(shop, tmp_path):
+    """At layer 1 this kernel's answer is too large by so many 1,024ths as there are rows."""
+    keys = {"prompts": harness.corpus(tmp_path / "corpus.jsonl", 6)}
+    for rows in (8, 512):
+        result = job(shop, faulty("counts"), batch={"rows": rows}, **keys).result(expect=None)
+        expected = result["prompt_rows"][result["obs_prompt"]] / 1024
+        assert np.allclose(result.case("v:mine", "rel_l2")[1], expected, rtol=1e-3)
+
+
 def test_it_starts_where_the_job_file_is_and_ends_with_the_run(shop):
     here = job(shop, program(command=f"{sys.executable} a_kernel_of_mine.py"))
     shutil.copyfile(EXAMPLE, here.folder / "a_kernel_of_mine.py")

@@ -57,6 +57,10 @@ class Faulty(example.Kernel):
             body = y.tobytes()
             answer(example.RUN, body[:len(body) // 2], size=len(body))
             time.sleep(1000)
+        if fault == "counts":
+            y *= 1 + len(y) / 1024
+        if fault == "lonely" and len(y) == 1:
+            y *= 1.5
         if fault == "nan":
             y[0, 0] = np.nan
         return y

@@ -4,6 +4,7 @@
 #include "report/table.c"
 #include "report/table_grids.c"
 #include "report/table_vindexes.c"
+#include "report/table_ways.c"
 #include "suite.h"
 
 #include <stdlib.h>
