@@ -1,8 +1,8 @@
 /* Attention between the projections: QK-norm, rotation, scores by sgemm, softmax, weighted sum. */
 #include "compute/dense.h"
+#include "base/elementary.h"
 
 #include <cblas.h>
-#include <math.h>
 
 static wa_status open_rotation(wa_arena *arena, size_t positions, size_t half, wa_rotation *out,
                                wa_error *err)
@@ -31,8 +31,10 @@ static unsigned rotation_table(wa_rotation *rotation, const double *frequencies)
     for (size_t position = 0; position < rotation->positions; position++)
         for (size_t i = 0; i < rotation->half; i++) {
             double angle = (double)position * frequencies[i];
-            rotation->cosine[at][position * rotation->half + i] = (float)cos(angle);
-            rotation->sine[at][position * rotation->half + i] = (float)sin(angle);
+            double sine, cosine;
+            wa_sin_cos(angle, &sine, &cosine);
+            rotation->cosine[at][position * rotation->half + i] = (float)cosine;
+            rotation->sine[at][position * rotation->half + i] = (float)sine;
         }
     return at;
 }
@@ -76,32 +78,6 @@ static void prepare_heads(const wa_model *model, const float *norm_weight, const
         }
 }
 
-/* forward-pass.md 3.5: scale, cap, mask, softmax with f64 exponentials and an f64 sum; keys [first, last] attend. */
-static void softmax_row(const wa_model *model, float *scores, size_t first, size_t last, size_t keys)
-{
-    float highest = -INFINITY;
-    for (size_t j = first; j <= last; j++) {
-        float s = scores[j] * model->attn_scale;
-        if (model->attn_cap != 0.0F)
-            s = tanhf(s / model->attn_cap) * model->attn_cap;
-        scores[j] = s;
-        highest = s > highest ? s : highest;
-    }
-    double sum = 0.0;
-    for (size_t j = first; j <= last; j++) {
-        double e = exp((double)(scores[j] - highest));
-        sum += e;
-        scores[j] = (float)e;
-    }
-    float inverse = (float)(1.0 / sum);
-    for (size_t j = first; j <= last; j++)
-        scores[j] *= inverse;
-    for (size_t j = 0; j < first; j++)
-        scores[j] = 0.0F;
-    for (size_t j = last + 1; j < keys; j++)
-        scores[j] = 0.0F;
-}
-
 /* One head of one prompt for queries [from, to): scores, softmax, and the output over the queries' own place. */
 static void attend_tile(const wa_model *model, size_t window, size_t from, size_t to, float *q,
                         const float *k, const float *v, float *scores)
@@ -114,7 +90,7 @@ static void attend_tile(const wa_model *model, size_t window, size_t from, size_
                 q + from * (size_t)ldq, ldq, k, ldk, 0.0F, scores, (int)keys);
     for (size_t i = from; i < to; i++) {
         size_t first = window != 0 && i + 1 > window ? i + 1 - window : 0;
-        softmax_row(model, scores + (i - from) * keys, first, i, keys);
+        wa_softmax_row(model, scores + (i - from) * keys, first, i, keys);
     }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(to - from), (int)dim, (int)keys,
                 1.0F, scores, (int)keys, v, ldk, 0.0F, q + from * (size_t)ldq, ldq);

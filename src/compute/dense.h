@@ -40,6 +40,15 @@ enum { WA_QUERY_ROWS = 128 };
 WA_CHECKED wa_status wa_attention_open(wa_arena *arena, const wa_model *model, size_t longest_prompt,
                                        wa_attention *out, wa_error *err);
 
+/** values = tanh(values / cap) * cap, n of them; same bits on every ISA. */
+void wa_soft_cap(float *values, size_t n, float cap);
+
+/**
+ * One query's scores [keys] to weights, in place: scale, cap, softmax over keys [first, last] with f64 exponentials and
+ * an f64 sum in index order; the other keys get 0. forward-pass.md 3.5; same bits on every ISA.
+ */
+void wa_softmax_row(const wa_model *model, float *scores, size_t first, size_t last, size_t keys);
+
 /**
  * Attention of one lane between the projections: QK-norm, rotation, scores, softmax, weighted sum.
  *

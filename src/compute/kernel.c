@@ -1,6 +1,7 @@
 /* Inner loops without BLAS: activations, dots, row updates. Same bits on every instruction set. */
 #include "compute/kernel.h"
 #include "base/bytes.h"
+#include "base/elementary.h"
 
 #include "codec/simd.h"
 
@@ -65,7 +66,7 @@ static inline float phi_gelu_tanh(float v)
 
 static inline float phi_gelu_erf(float v)
 {
-    return 0.5F * v * (1.0F + erff(v * 0.70710678F));
+    return 0.5F * v * (1.0F + (float)wa_erf((double)(v * 0.70710678F)));
 }
 
 float wa_phi(wa_activation activation, float v)
@@ -85,12 +86,12 @@ double wa_phi_ref(wa_activation activation, double v)
 {
     switch (activation) {
     case WA_SILU:
-        return v / (1.0 + exp(-v));
+        return v / (1.0 + wa_exp(-v));
     case WA_GELU_TANH:
         /* 0.5 (1 + tanh u) = 1 / (1 + exp(-2u)), where nothing cancels below zero, and exp is five times faster */
-        return v / (1.0 + exp(-2.0 * (double)GELU_C * (v + 0.044715 * v * v * v)));
+        return v / (1.0 + wa_exp(-2.0 * (double)GELU_C * (v + 0.044715 * v * v * v)));
     case WA_GELU_ERF:
-        return 0.5 * v * (1.0 + erf(v / sqrt(2.0)));
+        return 0.5 * v * (1.0 + wa_erf(v / sqrt(2.0)));
     }
     return NAN;
 }
@@ -107,6 +108,12 @@ WA_CLONES static void gated_gelu_tanh(const float *gate, const float *up, float 
         act[i] = phi_gelu_tanh(gate[i]) * up[i];
 }
 
+WA_CLONES static void gated_gelu_erf(const float *gate, const float *up, float *act, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        act[i] = phi_gelu_erf(gate[i]) * up[i];
+}
+
 void wa_activate_gated(wa_activation activation, const float *gate, const float *up, float *act,
                        size_t n)
 {
@@ -118,8 +125,7 @@ void wa_activate_gated(wa_activation activation, const float *gate, const float 
         gated_gelu_tanh(gate, up, act, n);
         return;
     case WA_GELU_ERF:
-        for (size_t i = 0; i < n; i++)
-            act[i] = phi_gelu_erf(gate[i]) * up[i];
+        gated_gelu_erf(gate, up, act, n);
         return;
     }
 }
@@ -136,6 +142,12 @@ WA_CLONES static void plain_gelu_tanh(const float *up, float *act, size_t n)
         act[i] = phi_gelu_tanh(up[i]);
 }
 
+WA_CLONES static void plain_gelu_erf(const float *up, float *act, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        act[i] = phi_gelu_erf(up[i]);
+}
+
 void wa_activate(wa_activation activation, const float *up, float *act, size_t n)
 {
     switch (activation) {
@@ -146,8 +158,7 @@ void wa_activate(wa_activation activation, const float *up, float *act, size_t n
         plain_gelu_tanh(up, act, n);
         return;
     case WA_GELU_ERF:
-        for (size_t i = 0; i < n; i++)
-            act[i] = phi_gelu_erf(up[i]);
+        plain_gelu_erf(up, act, n);
         return;
     }
 }

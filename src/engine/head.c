@@ -2,6 +2,7 @@
 #include "engine/stage_private.h"
 
 #include "measure/logits.h"
+#include "base/elementary.h"
 
 #include <math.h>
 
@@ -85,8 +86,7 @@ static void finish_logits(const wa_model *model, float *z, size_t count)
         for (size_t i = 0; i < count; i++)
             z[i] *= model->logits_scale;
     if (model->final_cap != 0.0F)
-        for (size_t i = 0; i < count; i++)
-            z[i] = tanhf(z[i] / model->final_cap) * model->final_cap;
+        wa_soft_cap(z, count, model->final_cap);
 }
 
 /* Logits of ids [first, first + count) of the tile's rows of all lanes into `out` [lanes][rows of the tile][count]. */
@@ -252,7 +252,7 @@ static const wa_logits *row_of(const head_work *head, size_t lane, size_t i)
 
 static double top_prob(const wa_logits *row)
 {
-    return exp(wa_logits_log_prob(row, (double)row->top_logit[0]));
+    return wa_exp(wa_logits_log_prob(row, (double)row->top_logit[0]));
 }
 
 static double next_log_prob(const head_work *head, size_t lane, size_t i)
@@ -296,7 +296,7 @@ static void store_case(const head_work *head, size_t lane, size_t i, size_t prom
     const wa_logits *ref = row_of(head, 0, i), *own = row_of(head, lane, i);
     const wa_divergence *divergence = &head->divergences[lane * head->count + i];
     double ref_prob = top_prob(ref), own_prob = top_prob(own);
-    double own_of_ref = exp(divergence->log_prob_of_ref_top1);
+    double own_of_ref = wa_exp(divergence->log_prob_of_ref_top1);
     wa_block_i32(block, WA_FIELD_top1_id, c, 0)[prompt] = own->top_id[0];
     wa_block_f64(block, WA_FIELD_top1_prob, c, 0)[prompt] = own_prob;
     wa_block_f64(block, WA_FIELD_prob_of_ref_top1, c, 0)[prompt] = own_of_ref;
@@ -348,7 +348,7 @@ static void store_case_row(const head_work *head, size_t lane, size_t i, size_t 
     size_t c = (size_t)head->cases[lane - 1];
     const wa_logits *ref = row_of(head, 0, i), *own = row_of(head, lane, i);
     const wa_divergence *divergence = &head->divergences[lane * head->count + i];
-    double own_of_ref = exp(divergence->log_prob_of_ref_top1);
+    double own_of_ref = wa_exp(divergence->log_prob_of_ref_top1);
     double next = next_log_prob(head, lane, i);
     wa_block_i32(block, WA_FIELD_obs_top1_id, c, 0)[obs] = own->top_id[0];
     wa_block_f64(block, WA_FIELD_obs_top1_prob, c, 0)[obs] = top_prob(own);
@@ -361,7 +361,7 @@ static void store_case_row(const head_work *head, size_t lane, size_t i, size_t 
     wa_block_f64(block, WA_FIELD_obs_topk_overlap, c, 0)[obs] = wa_topk_overlap(ref, own, 5);
     wa_block_f64(block, WA_FIELD_obs_next_logprob, c, 0)[obs] = next;
     wa_block_f64(block, WA_FIELD_obs_next_prob_delta, c, 0)[obs] =
-        exp(next) - exp(next_log_prob(head, 0, i));
+        wa_exp(next) - wa_exp(next_log_prob(head, 0, i));
 }
 
 static void store_tile(const head_work *head)

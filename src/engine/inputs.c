@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 /* Raised when the same inputs would give other numbers than before. */
-#define WA_NUMERIC_VERSION "2"
+#define WA_NUMERIC_VERSION "3"
 
 enum { ITEMS_BESIDE_FILES = 12, COMMAND_FILES = 8 };
 

@@ -1,5 +1,6 @@
 /* Upper limits from the incomplete beta function: Student's t and Clopper-Pearson. */
 #include "judge/interval.h"
+#include "base/elementary.h"
 
 #include <float.h>
 #include <math.h>
@@ -34,16 +35,28 @@ static double fraction(double x, double a, double b)
     return value;
 }
 
-double wa_beta_share(double x, double a, double b)
+/* ln B(a, b): the same at every step of a search, which would spend most of its time here. */
+static double log_beta(double a, double b)
+{
+    return wa_log_gamma(a) + wa_log_gamma(b) - wa_log_gamma(a + b);
+}
+
+/* wa_beta_share with log_beta(a, b). */
+static double share_of(double x, double a, double b, double log_of_beta)
 {
     if (!(x > 0.0))
         return isnan(x) ? NAN : 0.0;
     if (x >= 1.0)
         return 1.0;
-    double scale = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x));
+    double scale = wa_exp(a * wa_log(x) + b * wa_log1p(-x) - log_of_beta);
     if (x < (a + 1.0) / (a + b + 2.0))
         return scale * fraction(x, a, b) / a;
     return 1.0 - scale * fraction(1.0 - x, b, a) / b;
+}
+
+double wa_beta_share(double x, double a, double b)
+{
+    return share_of(x, a, b, log_beta(a, b));
 }
 
 /* Where a falling function of x passes below `level` between low and high: halved until no number
@@ -62,15 +75,16 @@ static double cross(double (*falling)(double x, const double *with), const doubl
     }
 }
 
-/* P(T > t) = I_{v/(v + t^2)}(v/2, 1/2) / 2, t >= 0. */
-static double t_tail(double t, const double *freedom)
+/* P(T > t) = I_{v/(v + t^2)}(v/2, 1/2) / 2, t >= 0; with[] = v, log_beta. */
+static double t_tail(double t, const double *with)
 {
-    return 0.5 * wa_beta_share(*freedom / (*freedom + t * t), *freedom / 2.0, 0.5);
+    return 0.5 * share_of(with[0] / (with[0] + t * t), with[0] / 2.0, 0.5, with[1]);
 }
 
 static double t_point(double freedom, double level)
 {
-    return cross(t_tail, &freedom, 0.0, 16.0, level); /* with one degree of freedom: 6.31 at 5 %, 10.6 at 3 % */
+    const double with[] = {freedom, log_beta(freedom / 2.0, 0.5)};
+    return cross(t_tail, with, 0.0, 16.0, level); /* with one degree of freedom: 6.31 at 5 %, 10.6 at 3 % */
 }
 
 double wa_t_upper(double freedom)
@@ -93,14 +107,15 @@ double wa_effective_count(double share, double variance, double count, double cl
     return effective * t * t;
 }
 
-/* P(at most hits | share): with[] = hits, count. */
+/* P(at most hits | share): with[] = hits, count, log_beta. */
 static double tail(double share, const double *with)
 {
-    return 1.0 - wa_beta_share(share, with[0] + 1.0, with[1] - with[0]);
+    return 1.0 - share_of(share, with[0] + 1.0, with[1] - with[0], with[2]);
 }
 
 double wa_share_upper(double share, double count)
 {
-    const double with[] = {share * count, count};
+    double hits = share * count;
+    const double with[] = {hits, count, log_beta(hits + 1.0, count - hits)};
     return share < 1.0 ? cross(tail, with, share, 1.0, 0.05) : 1.0;
 }

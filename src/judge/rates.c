@@ -1,5 +1,6 @@
 /* Rates of one case over all positions, with errors and limits clustered by prompt. */
 #include "judge/rates.h"
+#include "base/elementary.h"
 
 #include "judge/clusters.h"
 #include "judge/interval.h"
@@ -138,11 +139,11 @@ static void next_tokens(const wa_rate_rows *rows, const wa_clusters *clusters, s
     gain.mean = -loss.mean;
     gain.skewness = -loss.skewness;
     wa_rate log_ratio = rate_of_mean(&loss, 0.0);
-    double ratio = exp(log_ratio.value);
+    double ratio = wa_exp(log_ratio.value);
     out->n_next = (int64_t)s->count;
     out->mean_next_logprob_delta = rate_of_mean(&gain, 0.0);
     out->ppl_ratio = (wa_rate){
-        .value = ratio, .error = ratio * log_ratio.error, .upper = exp(log_ratio.upper)};
+        .value = ratio, .error = ratio * log_ratio.error, .upper = wa_exp(log_ratio.upper)};
 }
 
 /* --- The 99th percentile

@@ -1,6 +1,7 @@
 /* The dense model judged by the text it is given, and by another implementation. */
 #include "judge/reference.h"
 
+#include "base/elementary.h"
 #include "base/show.h"
 
 #include <math.h>
@@ -15,7 +16,7 @@ wa_perplexity wa_perplexity_of(const double *nll, const int32_t *positions, size
         sum += nll[p];
         out.positions += positions[p];
     }
-    out.value = out.positions > 0 ? exp(sum / (double)out.positions) : NAN;
+    out.value = out.positions > 0 ? wa_exp(sum / (double)out.positions) : NAN;
     return out;
 }
 

@@ -1,6 +1,7 @@
 /* Next-token distributions from panels of logits: a running normaliser and top k, then KL and JS.
  */
 #include "measure/logits.h"
+#include "base/elementary.h"
 
 #include "codec/simd.h"
 
@@ -45,10 +46,10 @@ static void insert_top(wa_logits *state, float logit, int32_t id)
 static void add_to_sum(wa_logits *state, double logit)
 {
     if (logit > state->max) {
-        state->sum = state->sum * exp(state->max - logit) + 1.0;
+        state->sum = state->sum * wa_exp(state->max - logit) + 1.0;
         state->max = logit;
     } else if (logit - state->max > NEGLIGIBLE) {
-        state->sum += exp(logit - state->max);
+        state->sum += wa_exp(logit - state->max);
     }
 }
 
@@ -71,7 +72,7 @@ static double log_normaliser(const wa_logits *state)
 {
     if (state->nonfinite > 0 || !(state->sum > 0.0))
         return NAN;
-    return state->max + log(state->sum);
+    return state->max + wa_log(state->sum);
 }
 
 double wa_logits_log_prob(const wa_logits *state, double logit)
@@ -99,11 +100,11 @@ void wa_divergence_start(wa_divergence *state)
  */
 static void add_near(wa_divergence *state, double p, double d)
 {
-    double grow = expm1(d);         /* q / p - 1 */
+    double grow = wa_expm1(d);      /* q / p - 1 */
     double t = grow / (grow + 2.0); /* (q - p) / (q + p) = tanh(d / 2) */
     double mean = p * (1.0 + 0.5 * grow);
     state->kl += p * (grow - d);
-    state->js += 0.5 * mean * (log1p(-t * t) + t * d);
+    state->js += 0.5 * mean * (wa_log1p(-t * t) + t * d);
 }
 
 /*
@@ -125,7 +126,7 @@ static void add_close(wa_divergence *state, double p, double d)
 static void add_far(wa_divergence *state, double p, double q, double d)
 {
     double log_p_over_m =
-        d > 0.0 ? LN_2 - d - log1p(exp(-d)) : LN_2 - log1p(exp(d)); /* ln 2p/(p+q) */
+        d > 0.0 ? LN_2 - d - wa_log1p(wa_exp(-d)) : LN_2 - wa_log1p(wa_exp(d)); /* ln 2p/(p+q) */
     state->kl += (q - p) - p * d;
     state->js += 0.5 * (p * log_p_over_m + q * (d + log_p_over_m));
 }
@@ -168,11 +169,11 @@ void wa_divergence_add(wa_divergence *state, const wa_logits *ref, const wa_logi
             continue;
         double d = log_q - log_p;
         if (fabs(d) <= 0.01)
-            add_close(state, exp(log_p), d);
+            add_close(state, wa_exp(log_p), d);
         else if (fabs(d) < 1.0)
-            add_near(state, exp(log_p), d);
+            add_near(state, wa_exp(log_p), d);
         else
-            add_far(state, exp(log_p), exp(log_q), d);
+            add_far(state, wa_exp(log_p), wa_exp(log_q), d);
     }
     note_tops(state, ref, own, ref_logits, own_logits, first_id, count);
 }
@@ -295,7 +296,7 @@ void wa_logits_add_fast(wa_logits *state, const float *logits, size_t first_id, 
         return;
     }
     if ((double)most > state->max) {
-        state->sum *= exp(state->max - (double)most);
+        state->sum *= wa_exp(state->max - (double)most);
         state->max = (double)most;
     }
     for (size_t at = 0; at < count; at += CHUNK) {

@@ -1,5 +1,6 @@
 /* Facts that follow from a configuration, whichever container it came from. */
 #include "model/config.h"
+#include "base/elementary.h"
 
 #include <math.h>
 
@@ -122,7 +123,7 @@ void wa_config_rope(const wa_config *config, bool sliding, double *out)
     bool local = sliding && facts->rope_local_base > 0;
     double base = local ? facts->rope_local_base : facts->rope_base;
     for (size_t i = 0; i < facts->head_dim / 2; i++) {
-        double frequency = 1 / pow(base, (double)(2 * i) / (double)facts->head_dim);
+        double frequency = 1 / wa_pow(base, (double)(2 * i) / (double)facts->head_dim);
         /* Gemma 3 scales its full layers only: those without a base of their own. */
         if (!local && config->scaling.kind == WA_SCALING_LINEAR)
             frequency /= config->scaling.factor;

@@ -2,6 +2,7 @@
  * rates over all positions. */
 #include "report/grid.h"
 #include "report/table_parts.h"
+#include "base/elementary.h"
 #include "base/show.h"
 
 #include <math.h>
@@ -284,7 +285,7 @@ static void print_coverage(const wa_table *t, int64_t pairs, const char *streams
         fprintf(t->out,
                 "        a fault in a share p of all pairs is missed with probability (1 - p)^%lld: "
                 "%.2g for p = 2 %%\n",
-                (long long)pairs, pow(0.98, (double)pairs));
+                (long long)pairs, wa_pow(0.98, (double)pairs));
 }
 
 /* "encoding: q4k:sparse: another encoder's rows (foreign_limits): steps 0.503, limit 0.55, at L2 up

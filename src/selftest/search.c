@@ -1,5 +1,6 @@
 /* From large errors down to the smallest that is found, with the audit's own measuring and judging. */
 #include "selftest/search.h"
+#include "base/elementary.h"
 
 #include <math.h>
 
@@ -21,7 +22,7 @@ typedef struct search {
 
 static double error_of(int step)
 {
-    return pow(10.0, (double)step / PER_DECADE - DECADES);
+    return wa_pow(10.0, (double)step / PER_DECADE - DECADES);
 }
 
 static void change_row(const search *s, size_t r, wa_search_kind kind, double e)

@@ -241,12 +241,12 @@ def nothing_half_written(job):
     assert not bad, f"left behind: {bad}"
 
 
-def corpus(path, prompts, seed=11):
+def corpus(path, prompts, seed=11, below=700):
     """Prompts of 1 to 12 ids, so that batches of 8 rows hold several, one, or one that is longer."""
     rng = random.Random(seed)
     with open(path, "w") as file:
         for i in range(prompts):
-            ids = [rng.randrange(3, 700) for _ in range(rng.randrange(1, 13))]
+            ids = [rng.randrange(3, below) for _ in range(rng.randrange(1, 13))]
             file.write(json.dumps({"key": f"p{i}", "ids": ids}) + "\n")
     return {"file": str(path)}
 
