@@ -24,7 +24,7 @@
 #endif
 
 #if defined(__x86_64__) && defined(__ELF__) && defined(__GLIBC__) && !defined(__clang__) &&        \
-    !defined(WA_SANITIZED)
+    !defined(WA_SANITIZED) && !defined(WA_ONE_ISA) /* a test compiles the loops for one at a time */
 #define WA_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define WA_CLONES

@@ -1,4 +1,7 @@
-"""No number depends on the C library's choice of exp, sin or log: none is called, and a library without FMA gives the same."""
+"""No number depends on the C library's choice of exp, sin or log: none is called, and a library without FMA gives the same.
+Nor on the instruction set at which our own loops were compiled."""
+import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -46,3 +49,25 @@ def test_a_c_library_without_fma_gives_the_same_bits(shop, model):
     assert_equal_bits(*jobs)
     if effect() == effect(**WITHOUT_FMA):
         pytest.skip("here the tunable changes no result of the C library: the bits are equal, which says little")
+
+
+# What /proc/cpuinfo calls the features of each level.
+LEVELS = {"x86-64": set(), "x86-64-v3": {"avx2", "fma", "bmi2", "f16c"},
+          "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}}
+
+
+def probe(name):
+    return subprocess.run([pathlib.Path(os.environ["WALKAUDIT_KERNELS"]) / name], capture_output=True, text=True,
+                          check=True).stdout
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_loops_compiled_for_any_instruction_set_give_the_same_bits(level):
+    if not (pathlib.Path(os.environ["WALKAUDIT_KERNELS"]) / f"isa_probe_{level}").exists():
+        pytest.skip("not built: another processor, or sanitizers")
+    flags = set(re.search(r"^flags\s*:(.*)", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE).group(1).split())
+    if not LEVELS[level] <= flags:
+        pytest.skip(f"this processor is below {level}")
+    expected = probe("isa_probe")
+    assert expected.count("\n") > 30 and len(set(expected.splitlines())) == expected.count("\n")
+    assert probe(f"isa_probe_{level}") == expected
