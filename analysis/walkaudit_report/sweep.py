@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from . import layout
+from .apart import apart
 from .errors import Failure
 from .result import count_parts, open_result
 
@@ -71,13 +72,7 @@ def collect(paths, failed, folder, step):
     for path in paths:
         name = path.relative_to(folder).as_posix()
         try:
-            if is_sweep(path):
-                continue
-            with open_result(path) as result:
-                rows += [{"result": name, **case_row(result, case)} for case in range(len(result.cases))]
-                rows += [{"result": name, **row} for row in (*vindex_rows(result), *reference_rows(result))]
-                if not result.cases:
-                    rows.append({"result": name, **audit_row(result), "verdict": "NOT-RUN", "reasons": offers(result)})
+            rows += [{"result": name, **row} for row in apart(result_rows, path)]
         except Failure as failure:
             unreadable += 1
             rows.append({"result": name, "verdict": "UNREADABLE", "reasons": "; ".join((failure.parts[0], *failure.parts[2:]))})
@@ -87,6 +82,18 @@ def collect(paths, failed, folder, step):
         unreadable += not readable
         rows.append({"result": path.relative_to(folder).as_posix(), **row})
     return rows + unfinished(folder), unreadable
+
+
+def result_rows(path):
+    """Rows of one file; none of a table of ours."""
+    if is_sweep(path):
+        return []
+    with open_result(path) as result:
+        rows = [case_row(result, case) for case in range(len(result.cases))]
+        rows += [*vindex_rows(result), *reference_rows(result)]
+        if not result.cases:
+            rows.append({**audit_row(result), "verdict": "NOT-RUN", "reasons": offers(result)})
+        return rows
 
 
 def unfinished(folder):

@@ -1,5 +1,6 @@
 /* Attributes: variable-length UTF-8 strings and numbers. */
 #include "store/file.h"
+#include "store/guard.h"
 
 #include "store/types_hdf5.h"
 
@@ -86,7 +87,10 @@ typedef struct opened {
 static wa_status open_attribute(wa_ids *ids, wa_hid object, const char *name, opened *out,
                                 wa_error *err)
 {
-    if (H5Aexists(object, name) <= 0)
+    wa_guard_enter();
+    bool there = H5Aexists(object, name) > 0;
+    wa_guard_leave();
+    if (!there)
         return wa_fail(err, WA_E_FORMAT, "no attribute '%s'", name);
     hid_t attribute = wa_ids_keep(ids, H5Aopen(object, name, H5P_DEFAULT));
     hid_t type = attribute < 0 ? -1 : wa_ids_keep(ids, H5Aget_type(attribute));

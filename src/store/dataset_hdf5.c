@@ -1,6 +1,7 @@
 /* Datasets of the result: created from their layout row, checked against it, read and written by
  * boxes. */
 #include "store/types_hdf5.h"
+#include "store/guard.h"
 
 #include "base/bytes.h"
 
@@ -317,7 +318,10 @@ static wa_status check(wa_hid dataset, const wa_layout *row, const wa_extents *e
 wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *extents, wa_hid *out,
                           wa_error *err)
 {
-    if (H5Lexists(file, row->name, H5P_DEFAULT) <= 0) {
+    wa_guard_enter();
+    bool there = H5Lexists(file, row->name, H5P_DEFAULT) > 0;
+    wa_guard_leave();
+    if (!there) {
         H5Eclear2(H5E_DEFAULT);
         return wa_fail(err, WA_E_FORMAT, "no dataset '%s'", row->name);
     }
@@ -339,7 +343,10 @@ wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *e
 
 wa_status wa_dataset_close(wa_hid dataset, wa_status status, wa_error *err)
 {
-    if (dataset >= 0 && H5Dclose(dataset) < 0 && status == WA_OK)
+    wa_guard_enter();
+    bool failed = dataset >= 0 && H5Dclose(dataset) < 0;
+    wa_guard_leave();
+    if (failed && status == WA_OK)
         return wa_hdf5_failed(err, WA_E_IO, "cannot finish writing a dataset", NULL);
     return status;
 }
@@ -423,6 +430,7 @@ wa_status wa_dataset_length(wa_hid file, const char *name, size_t *out, wa_error
     wa_ids ids = {.count = 0};
     wa_status status = WA_OK;
     hsize_t length = 0;
+    wa_guard_enter();
     hid_t dataset = H5Lexists(file, name, H5P_DEFAULT) <= 0
                         ? -1
                         : wa_ids_keep(&ids, H5Dopen2(file, name, H5P_DEFAULT));

@@ -100,13 +100,26 @@ static herr_t driver_get_handle(H5FD_t *base, hid_t access, void **out)
     return 0;
 }
 
-bool wa_hdf5_give_up(wa_hid id)
+/* NULL: not one of ours, or every read succeeded. */
+static driver_file *find_unreadable(wa_hid id)
 {
     void *handle = NULL;
     if (H5Fget_vfd_handle(id, H5P_DEFAULT, &handle) < 0 || handle == NULL)
-        return false;
+        return NULL;
     driver_file *file = handle;
-    if (!file->unreadable)
+    return file->unreadable ? file : NULL;
+}
+
+wa_status wa_hdf5_check_reads(wa_hid id, wa_error *err)
+{
+    const driver_file *file = find_unreadable(id);
+    return file == NULL ? WA_OK : wa_fail(err, WA_E_IO, "%s", file->failure);
+}
+
+bool wa_hdf5_give_up(wa_hid id)
+{
+    driver_file *file = find_unreadable(id);
+    if (file == NULL)
         return false;
     end(file);
     file->device = 0; /* HDF5 still lists it: no file opened later may be taken for it */

@@ -1,5 +1,6 @@
 /* Reading a reference dump: SEMANTICS/PROMPT/{token_id, x, y, logits}. */
 #include "store/dump.h"
+#include "store/guard.h"
 #include "store/foreign.h"
 
 #include <hdf5.h>
@@ -51,6 +52,14 @@ static wa_status check_ids(const wa_dump *dump, const char *group, const int32_t
     return WA_OK;
 }
 
+static bool has(const wa_dump *dump, const char *group)
+{
+    wa_guard_enter();
+    bool there = H5Lexists(dump->file, group, H5P_DEFAULT) > 0;
+    wa_guard_leave();
+    return there;
+}
+
 static wa_status open_prompt(wa_dump *dump, const wa_dump_subject *subject, size_t prompt, const int32_t *ids,
                              wa_arena *arena, wa_error *err)
 {
@@ -61,7 +70,7 @@ static wa_status open_prompt(wa_dump *dump, const wa_dump_subject *subject, size
     dumped_prompt *out = &dump->prompts[prompt];
     char *group, *name;
     WA_TRY(group_name(subject, prompt, arena, &group, err));
-    if (H5Lexists(dump->file, group, H5P_DEFAULT) <= 0)
+    if (!has(dump, group))
         return WA_OK;
     WA_TRY(check_ids(dump, group, ids, rows, arena, err));
     for (int t = 0; t < WA_DUMP_TENSORS; t++) {
@@ -75,13 +84,14 @@ static wa_status open_prompt(wa_dump *dump, const wa_dump_subject *subject, size
 static wa_status open_prompts(wa_dump *dump, const wa_dump_subject *subject, wa_arena *arena, wa_error *err)
 {
     size_t at = 0, there = 0;
-    if (H5Lexists(dump->file, subject->semantics, H5P_DEFAULT) <= 0)
+    if (!has(dump, subject->semantics))
         return wa_fail(err, WA_E_FORMAT, "there is no group '%s', expected one of the job's semantics", subject->semantics);
     for (size_t p = 0; p < subject->prompts; p++) {
         WA_TRY(open_prompt(dump, subject, p, subject->ids + at, arena, err));
         at += subject->rows[p];
         there += dump->prompts[p].there;
     }
+    WA_TRY(wa_hdf5_check_reads(dump->file, err));
     if (there == 0)
         return wa_fail(err, WA_E_MISMATCH, "group '%s' has none of the job's %zu prompts, expected '%s' or another",
                        subject->semantics, subject->prompts, subject->prompts > 0 ? subject->key[0] : "");
@@ -133,6 +143,7 @@ wa_status wa_dump_read(const wa_dump *dump, wa_dump_tensor tensor, size_t prompt
 {
     bool logits = tensor == WA_DUMP_LOGITS;
     wa_hid dataset = dump->prompts[prompt].tensor[tensor];
+    wa_guard_file(dump->path);
     wa_ids ids = {.count = 0};
     hsize_t start[3] = {layer, position, first}, extent[3] = {1, 1, count};
     int rank = logits ? 2 : 3;

@@ -1,5 +1,6 @@
 /* Path external by a file: outputs that somebody computed for the x of an earlier result. */
 #include "store/foreign.h"
+#include "store/guard.h"
 #include "measure/diff.h"
 #include "store/store.h"
 
@@ -46,6 +47,7 @@ static wa_status check_norms(const answers *a, const wa_external_rows *r, wa_err
 static wa_status run_file(const wa_external *external, const wa_external_rows *r, wa_error *err)
 {
     const answers *a = external->context;
+    wa_guard_file(external->source);
     wa_ids ids = {.count = 0};
     hsize_t start[3] = {r->layer, r->first_obs, 0}, count[3] = {1, r->rows, r->hidden};
     hid_t memory = wa_ids_keep(&ids, H5Screate_simple(3, count, NULL));
@@ -73,7 +75,10 @@ static wa_status take_norms(answers *a, const wa_dims *dims, wa_arena *arena, wa
     size_t shape[2] = {dims->layers, dims->rows}, count;
     double *norms;
     a->obs = dims->rows;
-    if (H5Lexists(a->file, "x_norm", H5P_DEFAULT) <= 0)
+    wa_guard_enter();
+    bool there = H5Lexists(a->file, "x_norm", H5P_DEFAULT) > 0;
+    wa_guard_leave();
+    if (!there)
         return WA_OK;
     if (!wa_size_mul(dims->layers, dims->rows, &count))
         return wa_fail(err, WA_E_MEMORY, "%zu layers of %zu observations overflow", dims->layers, dims->rows);
@@ -89,7 +94,8 @@ static wa_status check_file(answers *a, const wa_dims *dims, size_t hidden, cons
     size_t shape[3] = {dims->layers, dims->rows, hidden};
     WA_TRY(check_ids(a->file, ids, dims->rows, arena, err));
     WA_TRY(take_norms(a, dims, arena, err));
-    return wa_foreign_open(a->file, "y_walk", true, shape, 3, &a->y_walk, err);
+    WA_TRY(wa_foreign_open(a->file, "y_walk", true, shape, 3, &a->y_walk, err));
+    return wa_hdf5_check_reads(a->file, err);
 }
 
 wa_status wa_external_open_file(const wa_case *which, const wa_dims *dims, size_t hidden, const int32_t *ids,

@@ -29,6 +29,8 @@ wa_status wa_hdf5_failed(wa_error *err, wa_status status, const char *what, cons
 /** A property list for opening files through our own driver (driver_hdf5.c), all ids closed with the file, no file locks: our
  * owner lock protects what is written, and HDF5's own fail on many network file systems. To be closed; negative on failure. */
 wa_hid wa_hdf5_access(void);
+/** Was every read of this open file answered? Else what HDF5 says is absent may only be unread. WA_E_IO. */
+WA_CHECKED wa_status wa_hdf5_check_reads(wa_hid file, wa_error *err);
 /** A read of this file failed: its descriptor is closed, the rest is left in HDF5's memory, and no call may name its ids again.
  * False: none failed, and the file is to be closed. */
 WA_CHECKED bool wa_hdf5_give_up(wa_hid file);

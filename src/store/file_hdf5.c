@@ -1,5 +1,6 @@
 /* Ids, errors, opening and closing of HDF5 files. */
 #include "store/file.h"
+#include "store/guard.h"
 
 #include "base/bytes.h"
 
@@ -15,6 +16,7 @@ static_assert(sizeof(hid_t) == sizeof(wa_hid), "wa_hid stands for hid_t");
 wa_hid wa_ids_keep(wa_ids *ids, wa_hid id)
 {
     assert(ids->count < WA_IDS);
+    wa_guard_enter();
     if (id >= 0)
         ids->id[ids->count++] = id;
     return id;
@@ -27,6 +29,7 @@ wa_status wa_ids_close(wa_ids *ids, wa_status status, wa_error *err)
         if (failed && status == WA_OK)
             status = wa_hdf5_failed(err, WA_E_IO, "cannot finish writing", NULL);
     }
+    wa_guard_leave();
     return status;
 }
 
@@ -79,6 +82,7 @@ static wa_status add_failure(wa_status status, wa_error *err)
 wa_status wa_hdf5_open(const char *path, bool writable, wa_hid *out, wa_error *err)
 {
     WA_TRY(check_readable(path, err));
+    wa_guard_file(path);
     wa_ids ids = {.count = 0};
     wa_hid access = wa_ids_keep(&ids, wa_hdf5_access());
     hid_t file = access < 0 ? -1 : H5Fopen(path, writable ? H5F_ACC_RDWR : H5F_ACC_RDONLY, access);
@@ -116,7 +120,9 @@ wa_status wa_hdf5_close(wa_hid file, wa_status status, wa_error *err)
 {
     if (file < 0)
         return status;
+    wa_guard_enter();
     bool failed = !wa_hdf5_give_up(file) && H5Fclose(file) < 0;
+    wa_guard_leave();
     status = add_failure(status, err);
     if (status == WA_OK && failed)
         return wa_hdf5_failed(err, WA_E_IO, "cannot finish writing", NULL);

@@ -1,5 +1,6 @@
 /* Datasets of HDF5 files that others write: shape, type and chunks are checked before anything is read. */
 #include "store/foreign.h"
+#include "store/guard.h"
 
 #include "base/bytes.h"
 
@@ -49,7 +50,9 @@ static wa_status check_chunks(wa_hid dataset, const char *name, int rank, wa_err
 
 wa_status wa_foreign_open(wa_hid file, const char *name, bool floats, const size_t *shape, int rank, wa_hid *out, wa_error *err)
 {
+    wa_guard_enter();
     hid_t dataset = H5Dopen2(file, name, H5P_DEFAULT);
+    wa_guard_leave();
     if (dataset < 0)
         return wa_hdf5_failed(err, WA_E_FORMAT, "cannot open dataset", name);
     wa_status status = check_shape(dataset, name, floats ? H5T_FLOAT : H5T_INTEGER, shape, rank, err);
@@ -70,8 +73,10 @@ wa_status wa_foreign_read(wa_hid file, const char *name, bool floats, const size
     WA_TRY(wa_foreign_open(file, name, floats, shape, rank, &dataset, err));
     hid_t type = floats ? H5T_NATIVE_DOUBLE : H5T_NATIVE_INT32;
     wa_status status = WA_OK;
+    wa_guard_enter();
     if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
         status = wa_hdf5_failed(err, WA_E_FORMAT, "cannot read dataset", name);
     H5Dclose(dataset);
+    wa_guard_leave();
     return status;
 }

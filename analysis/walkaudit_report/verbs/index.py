@@ -9,6 +9,7 @@ import pathlib
 import urllib.parse
 
 from .. import index, markdown, output, page, sweep
+from ..apart import apart
 from ..errors import INPUT, OK, VERDICT, Failure
 from ..progress import Progress
 
@@ -27,8 +28,8 @@ def run(args):
     with Progress("reading", len(paths)) as bar:
         for path in paths:
             try:
-                if not sweep.is_sweep(path):
-                    entries.append(index.read(path, folder))
+                entry = apart(lambda path: None if sweep.is_sweep(path) else index.read(path, folder), path)
+                entries += [entry] if entry is not None else []
             except Failure as failure:
                 refused.append((path.relative_to(folder).as_posix(), failure.parts[0] + "; " + failure.parts[-1]))
             bar.step(path.name)
