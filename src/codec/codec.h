@@ -106,8 +106,9 @@ uint16_t wa_f32_to_bf16(float value);
 /** How the rows of a stored matrix map to logical rows. */
 typedef enum wa_row_order {
     WA_ROWS_PLAIN,
-    WA_ROWS_ROPE_PAIRS, /* GGUF q/k of llama and granite: within each head of head_rows rows, logical
-                           row j*head_rows/2 + i is stored row 2i + j (forward-pass.md 1.7) */
+    WA_ROWS_ROPE_PAIRS, /* q/k rows in interleaved pairs: of the first pair_rows of each head_rows
+                           rows, logical row j*pair_rows/2 + i is stored row 2i + j; the others
+                           stay (forward-pass.md 1.7, 3.4) */
     WA_ROWS_TRANSPOSED  /* stored [cols, rows] (HF GPT-2 Conv1D); float formats only */
 } wa_row_order;
 
@@ -122,7 +123,7 @@ typedef struct wa_matrix {
     wa_row_order order;
     size_t rows, cols;
     size_t row_bytes; /* from one stored row to the next; covers padding of the row to whole blocks */
-    size_t head_rows; /* WA_ROWS_ROPE_PAIRS only */
+    size_t head_rows, pair_rows; /* WA_ROWS_ROPE_PAIRS only; pair_rows is even */
     size_t stored_cols; /* WA_ROWS_TRANSPOSED only: elements of a stored row (fused c_attn has 3 parts) */
     bool through_f16; /* decoded values go through LARQL's f16 converter: a gate re-made from K-quants (walk-paths 1.4) */
 } wa_matrix;

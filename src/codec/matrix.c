@@ -42,7 +42,9 @@ static size_t stored_row(const wa_matrix *matrix, size_t row)
 {
     size_t head = row / matrix->head_rows;
     size_t within = row % matrix->head_rows;
-    size_t half = matrix->head_rows / 2;
+    size_t half = matrix->pair_rows / 2;
+    if (within >= matrix->pair_rows)
+        return row;
     size_t i = within % half;
     size_t j = within / half;
     return head * matrix->head_rows + 2 * i + j;

@@ -16,26 +16,33 @@ static wa_status open_rotation(wa_arena *arena, size_t positions, size_t half, w
     return WA_OK;
 }
 
-/* The table of these frequencies; made when neither of the two is theirs. Angles in f64, forward-pass.md 3.4. */
-static unsigned rotation_table(wa_rotation *rotation, const double *frequencies)
+/* Angles in f64, values in f32, multiplied by the factor there (forward-pass.md 3.4). */
+static void fill_table(wa_rotation *rotation, unsigned at)
+{
+    float factor = (float)rotation->factor[at];
+    for (size_t position = 0; position < rotation->positions; position++)
+        for (size_t i = 0; i < rotation->half; i++) {
+            double sine, cosine;
+            wa_sin_cos((double)position * rotation->frequencies[at][i], &sine, &cosine);
+            rotation->cosine[at][position * rotation->half + i] = (float)cosine * factor;
+            rotation->sine[at][position * rotation->half + i] = (float)sine * factor;
+        }
+}
+
+/* The table of these frequencies; made when neither of the two is theirs. */
+static unsigned rotation_table(wa_rotation *rotation, const double *frequencies, double factor)
 {
     size_t bytes = rotation->half * sizeof *frequencies;
     for (unsigned i = 0; i < 2; i++)
-        if (rotation->frequencies[i] != NULL &&
+        if (rotation->frequencies[i] != NULL && rotation->factor[i] == factor &&
             memcmp(rotation->frequencies[i], frequencies, bytes) == 0)
             return i;
 
     unsigned at = rotation->next;
     rotation->next = 1 - at;
     rotation->frequencies[at] = frequencies;
-    for (size_t position = 0; position < rotation->positions; position++)
-        for (size_t i = 0; i < rotation->half; i++) {
-            double angle = (double)position * frequencies[i];
-            double sine, cosine;
-            wa_sin_cos(angle, &sine, &cosine);
-            rotation->cosine[at][position * rotation->half + i] = (float)cosine;
-            rotation->sine[at][position * rotation->half + i] = (float)sine;
-        }
+    rotation->factor[at] = factor;
+    fill_table(rotation, at);
     return at;
 }
 
@@ -45,7 +52,7 @@ wa_status wa_attention_open(wa_arena *arena, const wa_model *model, size_t longe
     wa_attention attention;
     WA_TRY(wa_arena_take(arena, (size_t)WA_QUERY_ROWS * longest_prompt, sizeof(float),
                          &attention.scores, err));
-    WA_TRY(open_rotation(arena, longest_prompt, model->head_dim / 2, &attention.rotation, err));
+    WA_TRY(open_rotation(arena, longest_prompt, model->rotary_dim / 2, &attention.rotation, err));
     *out = attention;
     return WA_OK;
 }
@@ -61,21 +68,49 @@ static void rotate_head(float *x, const float *cosine, const float *sine, size_t
     }
 }
 
-/* QK-norm, then rotation, of every head of every row of q or k. */
-static void prepare_heads(const wa_model *model, const float *norm_weight, const wa_packing *packing,
-                          const float *cosine, const float *sine, size_t heads, float *x)
+/* QK-norm of every head of rows of q or k, or of the rows as wholes. */
+static void norm_heads(const wa_model *model, const float *weight, size_t rows, size_t heads,
+                       float *x)
 {
-    size_t dim = model->head_dim;
-    wa_norm norm = {.weight = norm_weight, .bias = NULL};
-    for (size_t prompt = 0; prompt < packing->prompts; prompt++)
-        for (size_t row = packing->start[prompt]; row < packing->start[prompt + 1]; row++) {
-            float *heads_row = x + row * heads * dim;
-            size_t at = (row - packing->start[prompt]) * (dim / 2);
-            if (norm_weight != NULL)
-                wa_norm_rows(model, &norm, heads_row, heads, dim, heads_row);
-            for (size_t head = 0; cosine != NULL && head < heads; head++)
-                rotate_head(heads_row + head * dim, cosine + at, sine + at, dim / 2);
-        }
+    wa_norm norm = {.weight = weight, .bias = NULL};
+    if (weight == NULL)
+        return;
+    if (model->wide_qk_norm)
+        wa_norm_rows(model, &norm, x, rows, heads * model->head_dim, x);
+    else
+        wa_norm_rows(model, &norm, x, rows * heads, model->head_dim, x);
+}
+
+/* Rotation of the first dimensions of every head of one prompt's rows of q or k. */
+static void rotate_heads(const wa_model *model, const wa_rotation *rotation, unsigned table,
+                         size_t rows, size_t heads, float *x)
+{
+    size_t dim = model->head_dim, half = rotation->half;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t head = 0; head < heads; head++)
+            rotate_head(x + (row * heads + head) * dim, rotation->cosine[table] + row * half,
+                        rotation->sine[table] + row * half, half);
+}
+
+/* QK-norm, then rotation, of q and k. */
+static void prepare(const wa_model *model, const wa_layer *weights, const wa_packing *packing,
+                    wa_rotation *rotation, float *q, float *k)
+{
+    size_t all = packing->start[packing->prompts];
+    norm_heads(model, weights->q_norm, all, model->q_heads, q);
+    norm_heads(model, weights->k_norm, all, model->kv_heads, k);
+    for (size_t prompt = 0; weights->rope_freq != NULL && prompt < packing->prompts; prompt++) {
+        size_t start = packing->start[prompt];
+        size_t rows = packing->start[prompt + 1] - start;
+        bool is_long = weights->rope_long_freq != NULL && rows > weights->rope_long_from;
+        unsigned table =
+            rotation_table(rotation, is_long ? weights->rope_long_freq : weights->rope_freq,
+                           weights->rope_factor);
+        rotate_heads(model, rotation, table, rows, model->q_heads,
+                     q + start * model->q_heads * model->head_dim);
+        rotate_heads(model, rotation, table, rows, model->kv_heads,
+                     k + start * model->kv_heads * model->head_dim);
+    }
 }
 
 /* One head of one prompt for queries [from, to): scores, softmax, and the output over the queries' own place. */
@@ -100,15 +135,7 @@ void wa_attention_run(const wa_model *model, size_t layer, const wa_packing *pac
                       float *k, const float *v, wa_attention *attention)
 {
     const wa_layer *weights = &model->layers[layer];
-    const float *cosine = NULL;
-    const float *sine = NULL;
-    if (weights->rope_freq != NULL) {
-        unsigned table = rotation_table(&attention->rotation, weights->rope_freq);
-        cosine = attention->rotation.cosine[table];
-        sine = attention->rotation.sine[table];
-    }
-    prepare_heads(model, weights->q_norm, packing, cosine, sine, model->q_heads, q);
-    prepare_heads(model, weights->k_norm, packing, cosine, sine, model->kv_heads, k);
+    prepare(model, weights, packing, &attention->rotation, q, k);
 
     size_t dim = model->head_dim;
     size_t share = model->q_heads / model->kv_heads;

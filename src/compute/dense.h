@@ -27,6 +27,7 @@ typedef struct wa_packing {
 typedef struct wa_rotation {
     size_t positions, half;
     const double *frequencies[2]; /* whose tables they are; NULL = not made yet */
+    double factor[2];             /* what their values are multiplied by */
     float *cosine[2], *sine[2];   /* [positions, half], arena */
     unsigned next;                /* the table to overwrite next */
 } wa_rotation;
@@ -51,6 +52,8 @@ void wa_softmax_row(const wa_model *model, float *scores, size_t first, size_t l
 
 /**
  * Attention of one lane between the projections: QK-norm, rotation, scores, softmax, weighted sum.
+ *
+ * A prompt's length decides the frequencies where the layer has a set for long ones.
  *
  * q  in [rows, q_heads*head_dim] after bias, out: the heads' outputs, concatenated (in place)
  * k, v  [rows, kv_heads*head_dim]; k is overwritten

@@ -142,6 +142,16 @@ static void project(wa_stage *stage, const wa_matrix *w, const float *bias, size
     stage->cost.bytes[WA_PHASE_PROJECTIONS] += (double)wa_matrix_bytes(w);
 }
 
+/* Rows normed, or as they are where the block has no such norm. */
+static void norm_or_copy(const wa_model *model, const wa_norm *norm, const float *x, size_t rows,
+                         float *out)
+{
+    if (norm->weight != NULL)
+        wa_norm_rows(model, norm, x, rows, model->hidden, out);
+    else if (out != x)
+        memcpy(out, x, rows * model->hidden * sizeof *out);
+}
+
 /* Attention half of a layer for all lanes: h += attention, then normed = FFN input. */
 static void attend(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
 {
@@ -153,7 +163,7 @@ static void attend(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
     size_t q_width = model->q_heads * model->head_dim;
     size_t kv_width = model->kv_heads * model->head_dim;
 
-    wa_norm_rows(model, &w->attn_in, batch->h, all, hidden, stage->normed);
+    norm_or_copy(model, &w->attn_in, batch->h, all, stage->normed);
     WA_TIMED(stage, WA_PHASE_PROJECTIONS, {
         project(stage, &w->q, w->q_bias, rows, stage->normed, stage->q);
         project(stage, &w->k, w->k_bias, rows, stage->normed, stage->k);
@@ -168,20 +178,15 @@ static void attend(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
     WA_TIMED(stage, WA_PHASE_PROJECTIONS,
              project(stage, &w->o, w->o_bias, rows, stage->q, stage->normed));
 
-    if (w->attn_out.weight != NULL)
-        wa_norm_rows(model, &w->attn_out, stage->normed, all, hidden, stage->normed);
+    norm_or_copy(model, &w->attn_out, stage->normed, all, stage->normed);
     wa_residual_add(batch->h, stage->normed, all * hidden, model->residual_multiplier);
-    wa_norm_rows(model, &w->ffn_in, batch->h, all, hidden, stage->normed);
+    norm_or_copy(model, &w->ffn_in, batch->h, all, stage->normed);
 }
 
 void wa_stage_post(const wa_stage *stage, size_t layer, const float *y, size_t rows, float *out)
 {
     const wa_model *model = stage->audit->model;
-    const wa_norm *norm = &model->layers[layer].ffn_out;
-    if (norm->weight != NULL)
-        wa_norm_rows(model, norm, y, rows, model->hidden, out);
-    else
-        memcpy(out, y, rows * model->hidden * sizeof(float));
+    norm_or_copy(model, &model->layers[layer].ffn_out, y, rows, out);
     if (model->residual_multiplier != 1.0F)
         for (size_t i = 0; i < rows * model->hidden; i++)
             out[i] *= model->residual_multiplier;

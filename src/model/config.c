@@ -1,6 +1,5 @@
 /* Facts that follow from a configuration, whichever container it came from. */
 #include "model/config.h"
-#include "base/elementary.h"
 
 #include <math.h>
 
@@ -77,9 +76,15 @@ wa_status wa_config_finish(wa_config *config, wa_error *err)
                        family->larql_refusal);
     WA_TRY(check_sizes(facts, err));
     config->rotates = !family->position_table;
-    if (config->rotates && facts->head_dim % 2 != 0)
+    if (config->rotates && facts->rotary_dim == facts->head_dim && facts->head_dim % 2 != 0)
         return wa_fail(err, WA_E_FORMAT, "head dimension %zu is odd, rotation needs pairs",
                        facts->head_dim);
+    if (config->rotates && (facts->rotary_dim == 0 || facts->rotary_dim > facts->head_dim ||
+                            facts->rotary_dim % 2 != 0))
+        return wa_fail(err, WA_E_FORMAT,
+                       "rotation of %zu of %zu dimensions of a head, expected a number of pairs",
+                       facts->rotary_dim, facts->head_dim);
+    facts->wide_qk_norm = family->qk_norm == WA_QK_NORM_WIDE;
     if (family->embed == WA_EMBED_SQRT)
         facts->embed_scale = sqrtf((float)facts->hidden); /* f32: forward-pass.md 3.1 */
     return check_numbers(facts, err);
@@ -99,38 +104,24 @@ bool wa_config_is_sliding(const wa_config *config, size_t layer)
         return (layer + 1) % kinds->number != 0;
     case WA_WINDOW_FLAG:
         return layer >= kinds->number;
+    case WA_WINDOW_NOPE:
+        return wa_config_is_unrotated(config, layer);
     }
     return false;
 }
 
-/* Llama 3.1's rule: long waves are slowed by `factor`, short ones kept, the rest blended. */
-static double scale_llama3(const wa_rope_scaling *scaling, double frequency)
+bool wa_config_is_unrotated(const wa_config *config, size_t layer)
 {
-    const double tau = 6.283185307179586476925; /* 2 pi; M_PI is no part of C17 */
-    double wave = tau / frequency;
-    if (wave < scaling->original_positions / scaling->high_freq_factor)
-        return frequency;
-    if (wave > scaling->original_positions / scaling->low_freq_factor)
-        return frequency / scaling->factor;
-    double t = (scaling->original_positions / wave - scaling->low_freq_factor) /
-               (scaling->high_freq_factor - scaling->low_freq_factor);
-    return (1 - t) * frequency / scaling->factor + t * frequency;
-}
-
-void wa_config_rope(const wa_config *config, bool sliding, double *out)
-{
-    const wa_model *facts = &config->facts;
-    bool local = sliding && facts->rope_local_base > 0;
-    double base = local ? facts->rope_local_base : facts->rope_base;
-    for (size_t i = 0; i < facts->head_dim / 2; i++) {
-        double frequency = 1 / wa_pow(base, (double)(2 * i) / (double)facts->head_dim);
-        /* Gemma 3 scales its full layers only: those without a base of their own. */
-        if (!local && config->scaling.kind == WA_SCALING_LINEAR)
-            frequency /= config->scaling.factor;
-        if (!local && config->scaling.kind == WA_SCALING_LLAMA3)
-            frequency = scale_llama3(&config->scaling, frequency);
-        if (!local && config->rope_divisors != NULL)
-            frequency /= (double)config->rope_divisors[i];
-        out[i] = frequency;
+    const wa_layer_kinds *kinds = &config->kinds;
+    if (kinds->is_unrotated != NULL)
+        return kinds->is_unrotated[layer];
+    switch (kinds->nope) {
+    case WA_NOPE_NONE:
+        return false;
+    case WA_NOPE_LISTED:
+        return (layer + 1) % kinds->nope_interval == 0;
+    case WA_NOPE_FULL:
+        return config->facts.sliding_window != 0 && !wa_config_is_sliding(config, layer);
     }
+    return false;
 }

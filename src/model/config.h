@@ -11,14 +11,21 @@
 typedef enum wa_scaling_kind {
     WA_SCALING_NONE,
     WA_SCALING_LINEAR,
-    WA_SCALING_LLAMA3
+    WA_SCALING_LLAMA3,
+    WA_SCALING_YARN,
+    WA_SCALING_LONGROPE
 } wa_scaling_kind;
 
-/** Scaling of rotation frequencies (forward-pass.md 3.4). */
+/** Scaling of rotation frequencies (forward-pass.md 3.4). Fields of other kinds are 0. */
 typedef struct wa_rope_scaling {
     wa_scaling_kind kind;
     double factor;
-    double low_freq_factor, high_freq_factor, original_positions; /* WA_SCALING_LLAMA3 only */
+    double original_positions; /* llama3, yarn, longrope */
+    double low_freq_factor, high_freq_factor; /* llama3 */
+    double beta_fast, beta_slow;              /* yarn */
+    bool truncate;                            /* yarn: the ramp ends at whole dimensions */
+    double attention_factor; /* yarn, longrope: of cosines and sines; 0 elsewhere */
+    const double *short_factors, *long_factors; /* longrope: [rotary_dim/2], arena */
 } wa_rope_scaling;
 
 /** Which layers are sliding: a list, or else a rule. */
@@ -26,6 +33,9 @@ typedef struct wa_layer_kinds {
     wa_window_rule rule;
     size_t number;          /* n of WA_WINDOW_PATTERN, first sliding layer of WA_WINDOW_FLAG */
     const bool *is_sliding; /* [layer_count], arena; NULL = by the rule */
+    wa_nope_rule nope;
+    size_t nope_interval;     /* WA_NOPE_LISTED: layer l rotates iff (l + 1) mod this is not 0 */
+    const bool *is_unrotated; /* [layer_count], arena; NULL = by the rule */
 } wa_layer_kinds;
 
 typedef struct wa_config {
@@ -45,7 +55,7 @@ typedef struct wa_config {
     wa_notes notes;    /* of the configuration; the weights add theirs */
     size_t positions;           /* rows of the position table; 0 = not given */
     size_t vocab_least;         /* GGUF: tokens of the vocabulary inside the file */
-    const float *rope_divisors; /* GGUF's rope_freqs.weight; set by the weights, [head_dim/2] */
+    const float *rope_divisors; /* GGUF's rope_freqs.weight; set by the weights, [rotary_dim/2] */
 } wa_config;
 
 /**
@@ -72,10 +82,23 @@ WA_CHECKED wa_status wa_config_positive(const char *what, double value, wa_error
 /** Does layer `layer` attend within a window, and rotate with the local base? */
 bool wa_config_is_sliding(const wa_config *config, size_t layer);
 
+/** Does layer `layer` go without rotation, in a model that rotates? */
+bool wa_config_is_unrotated(const wa_config *config, size_t layer);
+
+/** Sets of rotation frequencies that a model can have. */
+typedef enum wa_rope_set {
+    WA_ROPE_FULL,
+    WA_ROPE_LOCAL, /* sliding layers; as full ones where they have no base of their own */
+    WA_ROPE_LONG   /* longrope, prompts longer than original_positions */
+} wa_rope_set;
+
 /**
- * Rotation frequencies in f64, scaling included, of full (sliding false) or sliding layers.
- * out  [head_dim / 2], angle per position
+ * Rotation frequencies in f64, scaling included (rope.c; forward-pass.md 3.4).
+ * out  [rotary_dim / 2], angle per position
  */
-void wa_config_rope(const wa_config *config, bool sliding, double *out);
+void wa_config_rope(const wa_config *config, wa_rope_set set, double *out);
+
+/** What cosines and sines of a set are multiplied by. */
+double wa_config_rope_factor(const wa_config *config, wa_rope_set set);
 
 #endif

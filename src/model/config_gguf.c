@@ -103,6 +103,7 @@ static wa_status read_head_dim(const reader *r, wa_model *facts, wa_error *err)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "rotation of %zu of %zu dimensions of a head is not computed", rotary,
                        facts->head_dim);
+    facts->rotary_dim = rotary;
     return WA_OK;
 }
 
@@ -189,7 +190,7 @@ static wa_status read_numbers(const reader *r, wa_model *facts, wa_error *err)
                 .text,
             &facts->norm_eps, err));
     WA_TRY(read_number_or(r, "rope.freq_base", 1e4, &facts->rope_base, err));
-    if (family->local_rope_base > 0)
+    if (family->local_rope_key != NULL)
         WA_TRY(read_number_or(r, "rope.freq_base_swa", family->local_rope_base,
                               &facts->rope_local_base, err));
     WA_TRY(read_scaling(r, &r->config->scaling, err));
@@ -243,7 +244,7 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
     bool assumed = r->native && r->kind->window_rule == WA_WINDOW_PATTERN;
     WA_TRY(read_constant_or(r, "attention.sliding_window", assumed ? family->window : 0,
                             &facts->sliding_window, err));
-    kinds->rule = family->local_rope_base > 0 ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
+    kinds->rule = family->local_rope_key != NULL ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
     kinds->number = family->window_pattern;
     if (!r->native) /* S3; Gemma 3's local base by a fixed pattern */
         return WA_OK;
@@ -286,11 +287,11 @@ static void set_flags(const wa_gguf_family *kind, wa_config *config)
     config->rope_pairs = kind->rope_pairs;
     config->norm_offset = 0; /* the converter has added Gemma's 1 */
     config->tie = WA_TIE_IF_ABSENT;
-    config->ffn_bias = family->biases == WA_BIAS_ALL || family->biases == WA_BIAS_USE_FLAG;
+    config->qkv_bias = family->qkv_bias.fallback;
+    config->o_bias = family->o_bias.fallback;
+    config->ffn_bias = family->ffn_bias.fallback;
     config->refuses_ffn_bias = !config->ffn_bias;
-    config->o_bias = config->ffn_bias;
-    config->qkv_bias = config->o_bias || family->biases == WA_BIAS_QKV;
-    config->optional_biases = family->biases == WA_BIAS_ATTENTION_FLAG;
+    config->optional_biases = family->qkv_bias.key != NULL || family->o_bias.key != NULL;
     config->facts.family = family->family;
     config->facts.model_type = kind->architecture;
     config->facts.gated = family->gated;

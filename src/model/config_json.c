@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { LARQL_Q_HEADS = 8, LARQL_KV_HEADS = 4, LARQL_PATTERN = 6, GEMMA_HEAD_DIM = 256 };
+enum { LARQL_Q_HEADS = 8, LARQL_KV_HEADS = 4, LARQL_PATTERN = 6 };
 static const double LARQL_EPS = 1e-6;
 
 typedef wa_json_reader reader;
@@ -43,8 +43,8 @@ static wa_status read_heads(const reader *r, wa_model *facts, wa_error *err)
         kv_fallback = facts->q_heads;
     WA_TRY(wa_json_size_or(r->text, "num_key_value_heads", kv_fallback, &facts->kv_heads, err));
 
-    if (family->gemma)
-        return wa_json_size_or(r->text, "head_dim", GEMMA_HEAD_DIM, &facts->head_dim, err);
+    if (family->head_dim != 0)
+        return wa_json_size_or(r->text, "head_dim", family->head_dim, &facts->head_dim, err);
     if (wa_json_is_given(r->text, "head_dim"))
         return wa_json_size(r->text, "head_dim", &facts->head_dim, err);
     if (facts->q_heads == 0 || facts->hidden % facts->q_heads != 0)
@@ -177,19 +177,55 @@ static wa_status read_rule(const reader *r, wa_layer_kinds *kinds, wa_error *err
         const char *pattern = wa_json_is_given(r->text, "sliding_window_pattern")
                                   ? "sliding_window_pattern"
                                   : "_sliding_window_pattern"; /* as transformers 5 saves it */
-        WA_TRY(
-            wa_json_size_or(r->text, pattern, kinds->number, &kinds->number, err));
+        bool in_letters = json_is_string(json_object_get(r->text, pattern));
+        if (!in_letters || !wa_json_is_given(r->text, "layer_types")) /* "LLLG", listed anyway */
+            WA_TRY(wa_json_size_or(r->text, pattern, kinds->number, &kinds->number, err));
         if (kinds->number == 0)
             return wa_fail(err, WA_E_FORMAT, "'sliding_window_pattern' is 0, expected more");
     }
-    if (kinds->rule == WA_WINDOW_FLAG) {
+    if (kinds->rule == WA_WINDOW_FLAG || kinds->rule == WA_WINDOW_NOPE) {
         bool use;
         WA_TRY(wa_json_bool_or(r->text, "use_sliding_window", false, &use, err));
-        kinds->rule = use ? WA_WINDOW_FLAG : WA_WINDOW_NONE;
+        kinds->rule = use ? family->window_rule : WA_WINDOW_NONE;
         /* 28: what the authors' configuration class assumes. */
         WA_TRY(wa_json_size_or(r->text, "max_window_layers", 28, &kinds->number, err));
     }
     return WA_OK;
+}
+
+/* 1 = the layer rotates. */
+static wa_status read_no_rope_layers(const reader *r, const json_t *list, wa_error *err)
+{
+    size_t count = r->config->facts.layer_count;
+    if (!json_is_array(list) || json_array_size(list) < count)
+        return wa_fail(err, WA_E_FORMAT,
+                       "key 'no_rope_layers': found %s of %zu, expected an array of %zu, one a "
+                       "layer",
+                       wa_json_type_name(list), json_array_size(list), count);
+    bool *is_unrotated;
+    WA_TRY(wa_arena_take(r->arena, count, sizeof *is_unrotated, &is_unrotated, err));
+    for (size_t l = 0; l < count; l++) {
+        const json_t *item = json_array_get(list, l);
+        if (!json_is_integer(item) || json_integer_value(item) < 0 || json_integer_value(item) > 1)
+            return wa_fail(err, WA_E_FORMAT, "'no_rope_layers' of layer %zu is not 0 or 1", l);
+        is_unrotated[l] = json_integer_value(item) == 0;
+    }
+    r->config->kinds.is_unrotated = is_unrotated;
+    return WA_OK;
+}
+
+static wa_status read_unrotated(const reader *r, wa_error *err)
+{
+    wa_layer_kinds *kinds = &r->config->kinds;
+    kinds->nope = r->config->family->nope;
+    if (kinds->nope != WA_NOPE_LISTED)
+        return WA_OK;
+    WA_TRY(wa_json_size_or(r->text, "no_rope_layer_interval", 4, &kinds->nope_interval, err));
+    if (kinds->nope_interval == 0)
+        return wa_fail(err, WA_E_FORMAT, "'no_rope_layer_interval' is 0, expected more");
+    if (!wa_json_is_given(r->text, "no_rope_layers"))
+        return WA_OK;
+    return read_no_rope_layers(r, json_object_get(r->text, "no_rope_layers"), err);
 }
 
 /* A family (or a flag) without windows, and layers that are called sliding all the same. */
@@ -213,7 +249,7 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
     if (r->native) {
         WA_TRY(read_rule(r, kinds, err));
     } else { /* S3: no window; Gemma 3's local base by a fixed pattern */
-        kinds->rule = family->local_rope_base > 0 ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
+        kinds->rule = family->local_rope_key != NULL ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
         kinds->number = LARQL_PATTERN;
     }
     bool assumed = r->native && kinds->rule != WA_WINDOW_NONE &&
@@ -244,18 +280,19 @@ static wa_status read_activation(const reader *r, wa_model *facts, wa_error *err
     return WA_OK;
 }
 
+static wa_status read_bias(const reader *r, const wa_bias_rule *rule, bool *out, wa_error *err)
+{
+    *out = rule->fallback;
+    return rule->key == NULL ? WA_OK
+                             : wa_json_bool_or(r->text, rule->key, rule->fallback, out, err);
+}
+
 static wa_status read_biases(const reader *r, wa_config *config, wa_error *err)
 {
-    bool attention;
-    bool use;
-    WA_TRY(wa_json_bool_or(r->text, "attention_bias", false, &attention, err));
-    WA_TRY(wa_json_bool_or(r->text, "use_bias", true, &use, err));
-    wa_bias_rule rule = config->family->biases;
-    bool all = rule == WA_BIAS_ALL || (rule == WA_BIAS_USE_FLAG && use);
-    config->o_bias = all || (rule == WA_BIAS_ATTENTION_FLAG && attention);
-    config->qkv_bias = config->o_bias || rule == WA_BIAS_QKV;
-    config->ffn_bias = all;
-    return WA_OK;
+    const wa_family *family = config->family;
+    WA_TRY(read_bias(r, &family->qkv_bias, &config->qkv_bias, err));
+    WA_TRY(read_bias(r, &family->o_bias, &config->o_bias, err));
+    return read_bias(r, &family->ffn_bias, &config->ffn_bias, err);
 }
 
 static wa_status read_tie(const reader *r, wa_config *config, wa_error *err)
@@ -304,9 +341,11 @@ wa_status wa_config_from_json(const json_t *root, wa_semantics semantics, wa_are
     facts->norm_kind = family->norm_kind;
     config.names = family->names;
     config.norm_offset = family->norm_offset;
+    config.rope_pairs = family->rope_pairs;
     WA_TRY(read_sizes(&r, facts, err));
     WA_TRY(read_numbers(&r, facts, err));
     WA_TRY(read_windows(&r, facts, err));
+    WA_TRY(read_unrotated(&r, err));
     WA_TRY(read_activation(&r, facts, err));
     WA_TRY(read_biases(&r, &config, err));
     WA_TRY(read_tie(&r, &config, err));

@@ -16,8 +16,9 @@
     {.key = (key_), .kind = WA_KEY_ONLY, .only = "off", .meaning = (meaning_)},
 
 #define GEMMAS "gemma gemma2 gemma3"
+#define NEWER "smollm3 olmo2 olmo3 glm4 phi3 exaone4 ernie4_5 seed_oss"
 #define NOT_GPT2                                                                                   \
-    "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite starcoder2 tinymodel"
+    "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER
 #define EXPERTS "expert models"
 #define LATENT "latent attention (MLA)"
 
@@ -29,20 +30,22 @@ static const wa_key_rule rules[] = {
     USED_BY("hidden_size", NOT_GPT2) USED_BY("num_hidden_layers", NOT_GPT2)
     USED_BY("num_attention_heads", NOT_GPT2) USED_BY("num_key_value_heads", NOT_GPT2)
     USED_BY("intermediate_size", NOT_GPT2) USED_BY("head_dim", NOT_GPT2)
-    USED_BY("rms_norm_eps", "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite tinymodel")
+    USED_BY("rms_norm_eps", "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite tinymodel " NEWER)
     USED_BY("norm_epsilon", "starcoder2")
-    USED_BY("hidden_act", "llama mistral qwen2 qwen3 granite starcoder2 tinymodel")
+    USED_BY("hidden_act", "llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER)
     USED_BY("hidden_activation", GEMMAS)
     INERT_IN("hidden_act", GEMMAS) /* an old "gelu" that always meant tanh */
-    USED_BY("attention_bias", "gemma gemma2 gemma3 llama qwen3 granite")
+    USED_BY("attention_bias", "gemma gemma2 gemma3 llama qwen3 granite smollm3 olmo2 olmo3 glm4 seed_oss")
+    USED_BY("attention_out_bias", "seed_oss") USED_BY("partial_rotary_factor", "glm4 phi3")
+    USED_BY("no_rope_layers", "smollm3") USED_BY("no_rope_layer_interval", "smollm3")
     USED_BY("use_bias", "starcoder2")
     USED_BY("rope_theta", NOT_GPT2) USED_BY("rope_scaling", NOT_GPT2)
     USED_BY("rope_parameters", NOT_GPT2) USED_BY("rope_local_base_freq", "gemma3")
     USED_BY("original_max_position_embeddings", NOT_GPT2)
-    USED_BY("sliding_window", "gemma2 gemma3 mistral qwen2 qwen3 starcoder2")
-    USED_BY("sliding_window_pattern", "gemma2 gemma3")
+    USED_BY("sliding_window", "gemma2 gemma3 mistral qwen2 qwen3 starcoder2 smollm3 olmo3 phi3 exaone4")
+    USED_BY("sliding_window_pattern", "gemma2 gemma3 exaone4")
     USED_BY("_sliding_window_pattern", "gemma3")
-    USED_BY("use_sliding_window", "qwen2 qwen3") USED_BY("max_window_layers", "qwen2 qwen3")
+    USED_BY("use_sliding_window", "qwen2 qwen3 smollm3") USED_BY("max_window_layers", "qwen2 qwen3")
     USED_BY("query_pre_attn_scalar", "gemma2 gemma3")
     USED_BY("attn_logit_softcapping", "gemma2 gemma3")
     USED_BY("final_logit_softcapping", "gemma2 gemma3")
@@ -98,6 +101,7 @@ static const wa_key_rule rules[] = {
     ONLY("ssm_*", "off") ONLY("linear_num_*_heads", "off") ONLY("full_attention_interval", "1|off")
     ONLY("residual_in_fp32", "off") ONLY("add_bias_linear", "off") ONLY("post_norm", "off")
     ONLY("rms_norm", "true|null") ONLY("zero_centered_gamma", "off")
+    ONLY_IN("use_bias", "off", "ernie4_5")
     ONLY_IN("scale_attn_weights", "true", "gpt2")
     ONLY_IN("scale_attn_by_inverse_layer_idx", "false", "gpt2")
     ONLY_IN("norm_type", "layer_norm|null", "starcoder2")

@@ -1,5 +1,7 @@
 /* RoPE of config.json: which object counts, what its keys mean, and what stands beside it. */
 #include "model/config_json.h"
+#include "model/key_rules.h"
+#include "base/elementary.h"
 
 #include <math.h>
 
@@ -59,9 +61,9 @@ static wa_status read_larql_bases(const wa_json_reader *r, wa_model *facts, wa_e
     const json_t *const full[] = {object_or_null(parameters, "full_attention"), r->text};
     const json_t *const local[] = {object_or_null(parameters, "sliding_attention"), r->text};
     const char *const full_keys[] = {"rope_theta", "rope_theta"};
-    const char *const local_keys[] = {"rope_theta", "rope_local_base_freq"};
+    const char *const local_keys[] = {"rope_theta", family->local_rope_key};
     WA_TRY(first_number(full, full_keys, 2, family->larql_rope_base, &facts->rope_base, err));
-    if (family->local_rope_base == 0)
+    if (family->local_rope_key == NULL)
         return WA_OK;
     return first_number(local, local_keys, 2, family->local_rope_base, &facts->rope_local_base,
                         err);
@@ -95,58 +97,172 @@ static wa_status require_number(const json_t *object, const char *key, double *o
     return wa_config_positive(key, *out, err);
 }
 
-/* Positions before the scaling: the configuration's own number, else the object's, else what it was
- * trained with. */
-static wa_status read_original_positions(const json_t *text, const json_t *object, double *out,
+/* Positions before the scaling: the configuration's own number, else the family's, else the
+ * object's, else what it was trained with. */
+static wa_status read_original_positions(const wa_json_reader *r, const json_t *object, double *out,
                                          wa_error *err)
 {
     static const char KEY[] = "original_max_position_embeddings";
-    if (wa_json_is_given(text, KEY))
-        return require_number(text, KEY, out, err);
-    if (!wa_json_is_given(object, KEY) && wa_json_is_given(text, "max_position_embeddings"))
-        return require_number(text, "max_position_embeddings", out, err);
+    *out = r->config->family->original_positions;
+    if (wa_json_is_given(r->text, KEY))
+        return require_number(r->text, KEY, out, err);
+    if (*out != 0)
+        return WA_OK;
+    if (!wa_json_is_given(object, KEY) && wa_json_is_given(r->text, "max_position_embeddings"))
+        return require_number(r->text, "max_position_embeddings", out, err);
     return require_number(object, KEY, out, err);
 }
 
-static wa_status read_llama3(const json_t *text, const json_t *object, wa_rope_scaling *scaling,
-                             wa_error *err)
+static wa_status read_llama3(const wa_json_reader *r, const json_t *object,
+                             wa_rope_scaling *scaling, wa_error *err)
 {
+    WA_TRY(require_number(object, "factor", &scaling->factor, err));
     WA_TRY(require_number(object, "low_freq_factor", &scaling->low_freq_factor, err));
     WA_TRY(require_number(object, "high_freq_factor", &scaling->high_freq_factor, err));
-    WA_TRY(read_original_positions(text, object, &scaling->original_positions, err));
+    WA_TRY(read_original_positions(r, object, &scaling->original_positions, err));
     if (scaling->low_freq_factor >= scaling->high_freq_factor)
         return wa_fail(err, WA_E_FORMAT, "'low_freq_factor' %g is not below 'high_freq_factor' %g",
                        scaling->low_freq_factor, scaling->high_freq_factor);
     return WA_OK;
 }
 
-static bool is_one_of(const char *key, const char *const *words, size_t count)
+static wa_status read_linear(const wa_json_reader *r, const json_t *object,
+                             wa_rope_scaling *scaling, wa_error *err)
 {
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(words[i], key) == 0)
-            return true;
-    return false;
+    (void)r;
+    return require_number(object, "factor", &scaling->factor, err);
+}
+
+/* yarn and longrope: a factor that is absent is how much longer the model's texts have become. */
+static wa_status read_stretch(const wa_json_reader *r, const json_t *object,
+                              wa_rope_scaling *scaling, wa_error *err)
+{
+    double positions;
+    WA_TRY(read_original_positions(r, object, &scaling->original_positions, err));
+    if (wa_json_is_given(object, "factor"))
+        return require_number(object, "factor", &scaling->factor, err);
+    WA_TRY(require_number(r->text, "max_position_embeddings", &positions, err));
+    scaling->factor = positions / scaling->original_positions;
+    return WA_OK;
+}
+
+static double yarn_scale(double factor, double weight)
+{
+    return factor <= 1 ? 1 : 0.1 * weight * wa_log(factor) + 1;
+}
+
+static wa_status read_yarn(const wa_json_reader *r, const json_t *object, wa_rope_scaling *scaling,
+                           wa_error *err)
+{
+    double mscale;
+    double all;
+    WA_TRY(read_stretch(r, object, scaling, err));
+    WA_TRY(wa_json_f64_or(object, "mscale", 0, &mscale, err));
+    WA_TRY(wa_json_f64_or(object, "mscale_all_dim", 0, &all, err));
+    double fallback = mscale != 0 && all != 0
+                          ? yarn_scale(scaling->factor, mscale) / yarn_scale(scaling->factor, all)
+                          : yarn_scale(scaling->factor, 1);
+    WA_TRY(wa_json_f64_or(object, "attention_factor", fallback, &scaling->attention_factor, err));
+    WA_TRY(wa_config_positive("attention_factor", scaling->attention_factor, err));
+    WA_TRY(wa_json_f64_or(object, "beta_fast", 32, &scaling->beta_fast, err));
+    WA_TRY(wa_json_f64_or(object, "beta_slow", 1, &scaling->beta_slow, err));
+    WA_TRY(wa_config_positive("beta_fast", scaling->beta_fast, err));
+    WA_TRY(wa_config_positive("beta_slow", scaling->beta_slow, err));
+    return wa_json_bool_or(object, "truncate", true, &scaling->truncate, err);
+}
+
+/* One divisor for each pair. */
+static wa_status read_factors(const wa_json_reader *r, const json_t *object, const char *key,
+                              const double **out, wa_error *err)
+{
+    const json_t *list = json_object_get(object, key);
+    size_t count = r->config->facts.rotary_dim / 2;
+    double *factors;
+    if (!json_is_array(list) || json_array_size(list) != count)
+        return wa_fail(err, WA_E_FORMAT,
+                       "key '%s' of the RoPE scaling: found %s of %zu, expected an array of %zu, "
+                       "one a pair of dimensions",
+                       key, list == NULL ? "nothing" : wa_json_type_name(list),
+                       json_array_size(list), count);
+    WA_TRY(wa_arena_take(r->arena, count, sizeof *factors, &factors, err));
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(list, i);
+        factors[i] = json_is_number(item) ? json_number_value(item) : NAN;
+        WA_TRY(wa_config_positive(key, factors[i], err));
+    }
+    *out = factors;
+    return WA_OK;
+}
+
+static wa_status read_longrope(const wa_json_reader *r, const json_t *object,
+                               wa_rope_scaling *scaling, wa_error *err)
+{
+    if (r->config->family->local_rope_key != NULL)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "RoPE scaling 'longrope' beside sliding layers with a base of their own is "
+                       "not computed");
+    WA_TRY(read_stretch(r, object, scaling, err));
+    double growth = wa_log(scaling->factor) / wa_log(scaling->original_positions);
+    double fallback = scaling->factor <= 1 ? 1 : sqrt(1 + growth);
+    WA_TRY(wa_json_f64_or(object, "attention_factor", fallback, &scaling->attention_factor, err));
+    WA_TRY(wa_config_positive("attention_factor", scaling->attention_factor, err));
+    WA_TRY(read_factors(r, object, "short_factor", &scaling->short_factors, err));
+    return read_factors(r, object, "long_factor", &scaling->long_factors, err);
+}
+
+/* What a type reads, and the keys that it reads. First match counts. */
+static const struct scaling_type {
+    const char *name;
+    const char *family; /* NULL = every one */
+    wa_scaling_kind kind;
+    wa_status (*read)(const wa_json_reader *r, const json_t *object, wa_rope_scaling *scaling,
+                      wa_error *err);
+    const char *keys; /* split by ' ' */
+} types[] = {
+    {"default", NULL, WA_SCALING_NONE, NULL, ""},
+    {"linear", NULL, WA_SCALING_LINEAR, read_linear, "factor"},
+    {"llama3", NULL, WA_SCALING_LLAMA3, read_llama3,
+     "factor low_freq_factor high_freq_factor original_max_position_embeddings"},
+    {"longrope", NULL, WA_SCALING_LONGROPE, read_longrope,
+     "factor attention_factor short_factor long_factor original_max_position_embeddings"},
+    {"su", "phi3", WA_SCALING_LONGROPE, read_longrope, /* Phi's older names of it */
+     "factor attention_factor short_factor long_factor original_max_position_embeddings"},
+    {"yarn", "phi3", WA_SCALING_LONGROPE, read_longrope,
+     "factor attention_factor short_factor long_factor original_max_position_embeddings"},
+    {"yarn", NULL, WA_SCALING_YARN, read_yarn,
+     "factor attention_factor beta_fast beta_slow mscale mscale_all_dim truncate "
+     "original_max_position_embeddings"},
+};
+
+static wa_status find_type(const wa_json_reader *r, const char *name,
+                           const struct scaling_type **out, wa_error *err)
+{
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(types[i].name, name) == 0 &&
+            (types[i].family == NULL || strcmp(types[i].family, r->config->family->family) == 0)) {
+            *out = &types[i];
+            return WA_OK;
+        }
+    bool dynamic = strcmp(name, "dynamic") == 0;
+    return wa_fail(err, WA_E_UNSUPPORTED, "RoPE scaling '%.100s' is not computed%s", name,
+                   dynamic ? ": beyond max_position_embeddings its frequencies follow the length of "
+                             "the longest text seen so far, so that a prompt has no values of its own"
+                           : "");
 }
 
 /* Keys that the type has no use for: two layouts of one object share them, so they are told. */
-static wa_status note_other_keys(const wa_json_reader *r, const json_t *object,
-                                 wa_scaling_kind kind, wa_error *err)
+static wa_status note_other_keys(const wa_json_reader *r, const json_t *object, const char *used,
+                                 wa_error *err)
 {
-    static const char *const always[] = {"rope_type",         "type",
-                                         "rope_theta",        "partial_rotary_factor",
-                                         "full_attention",    "sliding_attention",
-                                         "finetuned"};
-    static const char *const llama3[] = {"low_freq_factor", "high_freq_factor",
-                                         "original_max_position_embeddings"};
+    static const char always[] = "rope_type type rope_theta partial_rotary_factor full_attention "
+                                 "sliding_attention finetuned";
     wa_listing others = {0};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)object, key, value)
     {
-        bool used = is_one_of(key, always, sizeof always / sizeof always[0]) ||
-                    (kind != WA_SCALING_NONE && strcmp(key, "factor") == 0) ||
-                    (kind == WA_SCALING_LLAMA3 && is_one_of(key, llama3, 3));
-        if (!used && !json_is_null(value))
+        if (!wa_key_has_word(always, ' ', key) && !wa_key_has_word(used, ' ', key) &&
+            !json_is_null(value))
             wa_listing_add(&others, key);
     }
     if (others.count == 0)
@@ -155,31 +271,37 @@ static wa_status note_other_keys(const wa_json_reader *r, const json_t *object,
                         wa_listing_text(&others));
 }
 
-/*
- * One object {rope_type or (old) type, factor, …}. `dynamic` (unchanged up to
- * max_position_embeddings, undefined for us beyond) is refused with yarn and longrope: a model has
- * no place for a length limit, and silence beyond it would be wrong.
- */
+/* One object {rope_type or (old) type, factor, …}. */
 static wa_status read_scaling(const wa_json_reader *r, const json_t *object,
                               wa_rope_scaling *scaling, wa_error *err)
 {
-    const char *type;
-    double fraction;
+    const char *name;
+    const struct scaling_type *type;
     const char *key = wa_json_is_given(object, "rope_type") ? "rope_type" : "type";
-    WA_TRY(wa_json_string_or(object, key, "default", &type, err));
-    WA_TRY(wa_json_f64_or(object, "partial_rotary_factor", 1, &fraction, err));
-    if (fraction != 1)
-        return wa_fail(err, WA_E_UNSUPPORTED, "'partial_rotary_factor' is %g, only 1 is computed",
-                       fraction);
-    if (strcmp(type, "default") != 0 && strcmp(type, "linear") != 0 && strcmp(type, "llama3") != 0)
-        return wa_fail(err, WA_E_UNSUPPORTED, "RoPE scaling '%.100s' is not computed", type);
-    if (strcmp(type, "default") != 0) {
-        WA_TRY(require_number(object, "factor", &scaling->factor, err));
-        scaling->kind = strcmp(type, "linear") == 0 ? WA_SCALING_LINEAR : WA_SCALING_LLAMA3;
-    }
-    if (scaling->kind == WA_SCALING_LLAMA3)
-        WA_TRY(read_llama3(r->text, object, scaling, err));
-    return note_other_keys(r, object, scaling->kind, err);
+    WA_TRY(wa_json_string_or(object, key, "default", &name, err));
+    WA_TRY(find_type(r, name, &type, err));
+    scaling->kind = type->kind;
+    if (type->read != NULL)
+        WA_TRY(type->read(r, object, scaling, err));
+    return note_other_keys(r, object, type->keys, err);
+}
+
+/* The part of a head that is rotated: the object's number, else that beside it, else the family's. */
+static wa_status read_rotary_dim(const wa_json_reader *r, const json_t *object, wa_error *err)
+{
+    static const char KEY[] = "partial_rotary_factor";
+    wa_model *facts = &r->config->facts;
+    double usual = r->config->family->rotated;
+    double fraction;
+    const json_t *place = wa_json_is_given(object, KEY) ? object : r->text;
+    WA_TRY(wa_json_f64_or(place, KEY, usual == 0 ? 1 : usual, &fraction, err));
+    if (usual == 0 && fraction != 1)
+        return wa_fail(err, WA_E_UNSUPPORTED, "'%s' is %g, only 1 is computed", KEY, fraction);
+    WA_TRY(wa_config_positive(KEY, fraction, err));
+    if (fraction > 1)
+        return wa_fail(err, WA_E_FORMAT, "'%s' is %g, expected at most 1", KEY, fraction);
+    facts->rotary_dim = (size_t)((double)facts->head_dim * fraction);
+    return WA_OK;
 }
 
 /* Gemma 3 has one object for each kind of layer, or (old) one for full layers only. */
@@ -187,20 +309,22 @@ static wa_status read_sliding(const wa_json_reader *r, const json_t *object, wa_
                               wa_error *err)
 {
     wa_rope_scaling local = {0};
+    const wa_family *family = r->config->family;
     if (object != NULL)
         WA_TRY(read_scaling(r, object, &local, err));
     if (local.kind != WA_SCALING_NONE)
         return wa_fail(err, WA_E_UNSUPPORTED, "RoPE scaling of sliding layers is not computed");
-    double fallback = r->config->family->local_rope_base;
-    if (fallback == 0)
+    if (family->local_rope_key == NULL)
         return WA_OK;
-    return read_base(r, object, "rope_local_base_freq", fallback, &facts->rope_local_base, err);
+    return read_base(r, object, family->local_rope_key, family->local_rope_base,
+                     &facts->rope_local_base, err);
 }
 
 wa_status wa_config_rope_json(const wa_json_reader *r, wa_error *err)
 {
     wa_model *facts = &r->config->facts;
     const json_t *object;
+    facts->rotary_dim = facts->head_dim;
     if (!r->native) /* S2: scaling is parsed, never applied */
         return read_larql_bases(r, facts, err);
     WA_TRY(find_object(r->text, &object, err));
@@ -209,6 +333,7 @@ wa_status wa_config_rope_json(const wa_json_reader *r, wa_error *err)
     if (full == NULL && sliding == NULL)
         full = object; /* flat */
     WA_TRY(read_base(r, full, "rope_theta", r->config->family->rope_base, &facts->rope_base, err));
+    WA_TRY(read_rotary_dim(r, full, err));
     if (full != NULL)
         WA_TRY(read_scaling(r, full, &r->config->scaling, err));
     return read_sliding(r, sliding, facts, err);

@@ -25,6 +25,32 @@ static const wa_names sandwich_names = {
              [WA_ROLE_FFN_IN] = "pre_feedforward_layernorm",
              [WA_ROLE_FFN_OUT] = "post_feedforward_layernorm"},
 };
+static const wa_names post_names = {
+    .layer_prefix = "layers.",
+    .role = {LLAMA_NAMES, GATED_NAMES,
+             QK_NORM_NAMES, [WA_ROLE_ATTN_OUT] = "post_attention_layernorm",
+             [WA_ROLE_FFN_OUT] = "post_feedforward_layernorm"},
+};
+static const wa_names glm4_names = {
+    .layer_prefix = "layers.",
+    .role = {LLAMA_NAMES, [WA_ROLE_ATTN_OUT] = "post_self_attn_layernorm",
+             [WA_ROLE_FFN_IN] = "post_attention_layernorm",
+             [WA_ROLE_FFN_OUT] = "post_mlp_layernorm",
+             [WA_ROLE_GATE_UP] = "mlp.gate_up_proj",
+             [WA_ROLE_DOWN] = "mlp.down_proj"},
+};
+static const wa_names phi3_names = {
+    .layer_prefix = "layers.",
+    .role = {[WA_ROLE_EMBEDDING] = "embed_tokens",
+             [WA_ROLE_OUTPUT] = "lm_head",
+             [WA_ROLE_FINAL_NORM] = "norm",
+             [WA_ROLE_ATTN_IN] = "input_layernorm",
+             [WA_ROLE_FFN_IN] = "post_attention_layernorm",
+             [WA_ROLE_QKV] = "self_attn.qkv_proj",
+             [WA_ROLE_O] = "self_attn.o_proj",
+             [WA_ROLE_GATE_UP] = "mlp.gate_up_proj",
+             [WA_ROLE_DOWN] = "mlp.down_proj"},
+};
 static const wa_names starcoder2_names = {
     .layer_prefix = "layers.",
     .role = {LLAMA_NAMES, [WA_ROLE_FFN_IN] = "post_attention_layernorm", [WA_ROLE_UP] = "mlp.c_fc",
@@ -116,20 +142,29 @@ static const wa_config_keys gpt2_keys = {
 
 /* --- facts --- */
 
+#define ATTENTION_BIAS                                                                             \
+    .qkv_bias = {"attention_bias", false}, .o_bias = {"attention_bias", false}
+
 #define GEMMA_FACTS                                                                                \
     .keys = &gemma_keys, .norm_kind = WA_NORM_RMS, .norm_offset = 1.0f, .gated = true,             \
-    .gemma = true, .activation = WA_GELU_TANH, .eps = 1e-6, .biases = WA_BIAS_ATTENTION_FLAG,      \
+    .head_dim = 256, .activation = WA_GELU_TANH, .eps = 1e-6, ATTENTION_BIAS, \
     .embed = WA_EMBED_SQRT, .tie = WA_TIE_YES, .larql_rope_base = 1e6
 /* A Gemma 3 base of 1e6 is for full layers; sliding ones have their own. The window of 4096 is what
  * the authors' configuration classes assume when the key is absent. */
 #define GEMMA3_FACTS                                                                               \
     .family = "gemma3", .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",              \
-    .names = &sandwich_names, .sandwich = true, .qk_norm = true,               \
+    .names = &sandwich_names, .blocks = WA_BLOCKS_SANDWICH, .qk_norm = WA_QK_NORM_HEADS, \
+    .local_rope_key = "rope_local_base_freq", \
     .window_rule = WA_WINDOW_PATTERN, .window_pattern = 6, .window = 4096, .rope_base = 1e6,       \
     .local_rope_base = 1e4, .q_heads = 8, .kv_heads = 4, .attn_scalar = 256, .caps = true
-#define LLAMA_FACTS                                                                                \
+#define GATED_FACTS                                                                                \
     .keys = &common_keys, .norm_kind = WA_NORM_RMS, .gated = true, .activation = WA_SILU,          \
-    .eps = 1e-6, .rope_base = 1e4, .larql_rope_base = 1e4
+    .larql_rope_base = 1e4
+#define LLAMA_FACTS GATED_FACTS, .eps = 1e-6, .rope_base = 1e4
+#define NOT_LARQL "LARQL knows no such family and runs it as Llama, which is not the model"
+/* Norms after the blocks, as OLMo and EXAONE have them. */
+#define POST_FACTS                                                                                 \
+    .names = &post_names, GATED_FACTS, .blocks = WA_BLOCKS_POST, .larql_refusal = NOT_LARQL
 
 enum {
     GEMMA3,
@@ -144,6 +179,14 @@ enum {
     STARCODER2,
     GPT2,
     TINYMODEL,
+    SMOLLM3,
+    OLMO2,
+    OLMO3,
+    GLM4,
+    PHI3,
+    EXAONE4,
+    ERNIE4_5,
+    SEED_OSS,
     FAMILY_COUNT
 };
 
@@ -156,7 +199,7 @@ static const wa_family families[FAMILY_COUNT] = {
                 GEMMA_FACTS,
                 .names = &sandwich_names,
                 .rope_base = 1e4,
-                .sandwich = true,
+                .blocks = WA_BLOCKS_SANDWICH,
                 .window_rule = WA_WINDOW_PATTERN,
                 .window_pattern = 2,
                 .window = 4096,
@@ -178,7 +221,7 @@ static const wa_family families[FAMILY_COUNT] = {
                .classes = "LlamaForCausalLM LLaMAForCausalLM",
                .names = &llama_names,
                LLAMA_FACTS,
-               .biases = WA_BIAS_ATTENTION_FLAG},
+               ATTENTION_BIAS},
     [MISTRAL] = {.model_type = "mistral",
                  .family = "mistral",
                  .classes = "MistralForCausalLM",
@@ -191,7 +234,7 @@ static const wa_family families[FAMILY_COUNT] = {
                .classes = "Qwen2ForCausalLM",
                .names = &llama_names,
                LLAMA_FACTS,
-               .biases = WA_BIAS_QKV,
+               .qkv_bias = {NULL, true},
                .window_rule = WA_WINDOW_FLAG,
                .window = 4096},
     [QWEN3] = {.model_type = "qwen3",
@@ -199,8 +242,8 @@ static const wa_family families[FAMILY_COUNT] = {
                .classes = "Qwen3ForCausalLM",
                .names = &llama_names,
                LLAMA_FACTS,
-               .qk_norm = true,
-               .biases = WA_BIAS_ATTENTION_FLAG,
+               .qk_norm = WA_QK_NORM_HEADS,
+               ATTENTION_BIAS,
                .window_rule = WA_WINDOW_FLAG,
                .window = 4096},
     [GRANITE] = {.model_type = "granite",
@@ -208,7 +251,7 @@ static const wa_family families[FAMILY_COUNT] = {
                  .classes = "GraniteForCausalLM",
                  .names = &llama_names,
                  LLAMA_FACTS,
-                 .biases = WA_BIAS_ATTENTION_FLAG,
+                 ATTENTION_BIAS,
                  .embed = WA_EMBED_MULTIPLIER,
                  .multipliers = true},
     [STARCODER2] = {.model_type = "starcoder2",
@@ -219,7 +262,9 @@ static const wa_family families[FAMILY_COUNT] = {
                     .norm_kind = WA_NORM_LAYER,
                     .activation = WA_GELU_TANH,
                     .eps = 1e-5,
-                    .biases = WA_BIAS_USE_FLAG,
+                    .qkv_bias = {"use_bias", true},
+                    .o_bias = {"use_bias", true},
+                    .ffn_bias = {"use_bias", true},
                     .window_rule = WA_WINDOW_ALL,
                     .tie = WA_TIE_YES,
                     .rope_base = 1e4,
@@ -232,7 +277,9 @@ static const wa_family families[FAMILY_COUNT] = {
               .norm_kind = WA_NORM_LAYER,
               .activation = WA_GELU_TANH,
               .eps = 1e-5,
-              .biases = WA_BIAS_ALL,
+              .qkv_bias = {NULL, true},
+              .o_bias = {NULL, true},
+              .ffn_bias = {NULL, true},
               .tie = WA_TIE_YES,
               .position_table = true,
               .rope_base = 1e4,
@@ -245,6 +292,101 @@ static const wa_family families[FAMILY_COUNT] = {
                    .names = &tinymodel_names,
                    .embed = WA_EMBED_SQRT,
                    .tie = WA_TIE_IF_ABSENT},
+    [SMOLLM3] = {.model_type = "smollm3",
+                 .family = "smollm3",
+                 .classes = "SmolLM3ForCausalLM",
+                 .names = &llama_names,
+                 GATED_FACTS,
+                 .eps = 1e-6,
+                 .rope_base = 2e6,
+                 ATTENTION_BIAS,
+                 .nope = WA_NOPE_LISTED,
+                 .window_rule = WA_WINDOW_NOPE,
+                 .kv_heads = 4,
+                 .tie = WA_TIE_YES,
+                 .larql_refusal = NOT_LARQL},
+    [OLMO2] = {.model_type = "olmo2",
+               .family = "olmo2",
+               .classes = "Olmo2ForCausalLM",
+               POST_FACTS,
+               .rope_base = 1e4,
+               .eps = 1e-5,
+               ATTENTION_BIAS,
+               .qk_norm = WA_QK_NORM_WIDE},
+    [OLMO3] = {.model_type = "olmo3",
+               .family = "olmo3",
+               .classes = "Olmo3ForCausalLM",
+               POST_FACTS,
+               .eps = 1e-5,
+               .rope_base = 5e5,
+               .local_rope_base = 5e5,
+               .local_rope_key = "rope_theta",
+               ATTENTION_BIAS,
+               .qk_norm = WA_QK_NORM_WIDE,
+               .window_rule = WA_WINDOW_PATTERN,
+               .window_pattern = 4,
+               .window = 4096},
+    [GLM4] = {.model_type = "glm4",
+              .family = "glm4",
+              .classes = "Glm4ForCausalLM",
+              .names = &glm4_names,
+              GATED_FACTS,
+              .rope_base = 1e4,
+              .eps = 1.5625e-7,
+              .head_dim = 128,
+              .kv_heads = 2,
+              .blocks = WA_BLOCKS_SANDWICH,
+              .qkv_bias = {"attention_bias", true},
+              .rotated = 0.5,
+              .rope_pairs = true,
+              .larql_refusal = NOT_LARQL},
+    [PHI3] = {.model_type = "phi3",
+              .family = "phi3",
+              .classes = "Phi3ForCausalLM",
+              .names = &phi3_names,
+              GATED_FACTS,
+              .rope_base = 1e4,
+              .eps = 1e-5,
+              .rotated = 1,
+              .original_positions = 4096,
+              .window_rule = WA_WINDOW_ALL,
+              .larql_refusal = NOT_LARQL},
+    [EXAONE4] = {.model_type = "exaone4",
+                 .family = "exaone4",
+                 .classes = "Exaone4ForCausalLM",
+                 POST_FACTS,
+                 .rope_base = 1e4,
+                 .eps = 1e-5,
+                 .kv_heads = 32,
+                 .qk_norm = WA_QK_NORM_HEADS,
+                 .nope = WA_NOPE_FULL,
+                 .window_rule = WA_WINDOW_PATTERN,
+                 .window_pattern = 4,
+                 .window = 4096},
+    [ERNIE4_5] = {.model_type = "ernie4_5",
+                  .family = "ernie4_5",
+                  .classes = "Ernie4_5ForCausalLM",
+                  .names = &llama_names,
+                  GATED_FACTS,
+                  .eps = 1e-5,
+                  .rope_base = 5e5,
+                  .head_dim = 128,
+                  .kv_heads = 2,
+                  .rope_pairs = true,
+                  .tie = WA_TIE_YES,
+                  .larql_refusal = NOT_LARQL},
+    [SEED_OSS] = {.model_type = "seed_oss",
+                  .family = "seed_oss",
+                  .classes = "SeedOssForCausalLM",
+                  .names = &llama_names,
+                  GATED_FACTS,
+                  .eps = 1e-6,
+                  .rope_base = 1e4,
+                  .head_dim = 128,
+                  .kv_heads = 8,
+                  .qkv_bias = {"attention_bias", true},
+                  .o_bias = {"attention_out_bias", false},
+                  .larql_refusal = NOT_LARQL},
 };
 
 /* `llama` also stands for Mistral, which is told by its window: all layers, when the key is there.
@@ -277,7 +419,8 @@ static const struct refusal {
     {"gpt_oss", "expert models are not computed"},
     {"gpt-oss", "expert models are not computed"},
     {"llama4", "expert models are not computed"},
-    {"phi", "fused projections and partial rotation of the Phi family are not computed"},
+    {"phimoe", "expert models are not computed"},
+    {"phi", "parallel blocks of the older Phi models are not computed"},
 };
 
 static wa_status refuse(const char *what, const char *type, wa_error *err)

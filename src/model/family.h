@@ -22,6 +22,7 @@ typedef enum wa_role {
     WA_ROLE_QKV, /* q, k and v in one tensor, in that order */
     WA_ROLE_Q_NORM,
     WA_ROLE_K_NORM,
+    WA_ROLE_GATE_UP, /* gate and up in one tensor, in that order */
     WA_ROLE_GATE,
     WA_ROLE_UP,
     WA_ROLE_DOWN,
@@ -35,20 +36,36 @@ typedef struct wa_names {
     bool conv1d;                     /* matrices of layers are stored [in, out] */
 } wa_names;
 
-typedef enum wa_bias_rule {
-    WA_BIAS_NONE,
-    WA_BIAS_QKV,            /* q, k and v always */
-    WA_BIAS_ATTENTION_FLAG, /* q, k, v and o when config.json says attention_bias */
-    WA_BIAS_USE_FLAG,       /* q, k, v, o, up and down unless config.json says use_bias false */
-    WA_BIAS_ALL
+/** Biases that a flag of config.json decides, or (key NULL) the family. */
+typedef struct wa_bias_rule {
+    const char *key;
+    bool fallback; /* when the key is absent */
 } wa_bias_rule;
+
+/** Where the norms of a block stand (forward-pass.md 3.3). */
+typedef enum wa_blocks {
+    WA_BLOCKS_PRE,      /* before attention and FFN */
+    WA_BLOCKS_SANDWICH, /* before and after both */
+    WA_BLOCKS_POST      /* after both */
+} wa_blocks;
+
+/** RMS norms of q and k. */
+typedef enum wa_qk_norm { WA_QK_NORM_NONE, WA_QK_NORM_HEADS, WA_QK_NORM_WIDE } wa_qk_norm;
+
+/** Layers without rotation. */
+typedef enum wa_nope_rule {
+    WA_NOPE_NONE,
+    WA_NOPE_LISTED, /* `no_rope_layers`, else every `no_rope_layer_interval`-th */
+    WA_NOPE_FULL    /* full layers of a model that has windows */
+} wa_nope_rule;
 
 /* Which layers attend within a window only (native; never under larql). */
 typedef enum wa_window_rule {
     WA_WINDOW_NONE,
     WA_WINDOW_ALL,     /* every layer, when a window is given */
     WA_WINDOW_PATTERN, /* layer l iff (l + 1) mod n is not 0 */
-    WA_WINDOW_FLAG     /* layers from max_window_layers on, when use_sliding_window is true */
+    WA_WINDOW_FLAG,    /* layers from max_window_layers on, when use_sliding_window is true */
+    WA_WINDOW_NOPE     /* layers without rotation, when use_sliding_window is true */
 } wa_window_rule;
 
 typedef enum wa_embed_rule { WA_EMBED_PLAIN, WA_EMBED_SQRT, WA_EMBED_MULTIPLIER } wa_embed_rule;
@@ -69,10 +86,12 @@ typedef struct wa_family {
     const wa_names *names;
     wa_norm_kind norm_kind;
     float norm_offset; /* of HF weights; GGUF files already contain it */
-    bool sandwich, qk_norm, gated, gemma;
+    wa_blocks blocks;
+    wa_qk_norm qk_norm;
+    bool gated;
     wa_activation activation;
     double eps;
-    wa_bias_rule biases;
+    wa_bias_rule qkv_bias, o_bias, ffn_bias;
     wa_window_rule window_rule;
     size_t window_pattern; /* n of WA_WINDOW_PATTERN */
     size_t window;         /* when the key is absent; 0 = none */
@@ -82,6 +101,12 @@ typedef struct wa_family {
     bool position_table;               /* instead of rotation */
     double rope_base, larql_rope_base; /* when the keys are absent */
     double local_rope_base;     /* of sliding layers, when the keys are absent; 0 = as the others */
+    const char *local_rope_key; /* of sliding layers, which rotate unscaled by a base of their own */
+    bool rope_pairs;            /* rows of q and k are stored in interleaved pairs */
+    double rotated;             /* fraction of a head, when absent; 0 = all of it, key refused */
+    double original_positions;  /* before scaling, when absent; 0 = as other keys say */
+    wa_nope_rule nope;
+    size_t head_dim;            /* when the key is absent; 0 = hidden size / heads */
     size_t q_heads, kv_heads;   /* when the keys are absent; 0 = required, and as q_heads */
     double attn_scalar;         /* query_pre_attn_scalar when absent; 0 = head_dim, key ignored */
     double attn_cap, final_cap; /* when the keys are absent; 0 = none */
@@ -100,7 +125,7 @@ typedef struct wa_gguf_family {
     const char *architecture;
     const wa_family *family;
     const wa_names *names;
-    bool rope_pairs; /* rows of q and k are permuted (forward-pass.md 1.7, point 2) */
+    bool rope_pairs; /* rows of q and k are stored in pairs (forward-pass.md 1.7, point 2) */
     wa_window_rule window_rule;
     size_t larger_layers; /* layer count of the 27B model, whose attention scalar is H / nq; 0 =
                              none */

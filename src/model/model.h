@@ -23,16 +23,20 @@ typedef struct wa_norm {
 
 /** One transformer layer. Matrices are views into maps, vectors are decoded f32 in the model's arena (NULL = absent). */
 typedef struct wa_layer {
-    wa_norm attn_in;  /* norm 1: before attention */
-    wa_norm attn_out; /* norm 2 of a sandwich block: on attention's output; else NULL */
-    wa_norm ffn_in;   /* before the FFN (norm 2 of a pre block, norm 3 of a sandwich block) */
-    wa_norm ffn_out;  /* norm 4 of a sandwich block: on the FFN's output; else NULL */
+    wa_norm attn_in;  /* before attention; NULL in a post block */
+    wa_norm attn_out; /* on attention's output, in a sandwich or post block; else NULL */
+    wa_norm ffn_in;   /* before the FFN; NULL in a post block */
+    wa_norm ffn_out;  /* on the FFN's output, in a sandwich or post block; else NULL */
     wa_matrix q, k, v, o; /* [q_heads*head_dim, H], [kv_heads*head_dim, H] twice, [H, q_heads*head_dim] */
     const float *q_bias, *k_bias, *v_bias, *o_bias;
-    const float *q_norm, *k_norm; /* [head_dim], offset added */
+    const float *q_norm, *k_norm; /* [head_dim], or whole rows with wide_qk_norm; offset added */
     wa_matrix gate, up, down; /* [I, H], [I, H], [H, I]; gate.rows = 0 for ungated models */
     const float *up_bias, *down_bias;
-    const double *rope_freq; /* [head_dim/2] angle per position, scaling applied; NULL = no rotation */
+    /* [rotary_dim/2] angle per position, scaling applied; NULL = no rotation */
+    const double *rope_freq;
+    const double *rope_long_freq; /* of prompts longer than rope_long_from; NULL = as rope_freq */
+    size_t rope_long_from;
+    double rope_factor;      /* what cosines and sines are multiplied by; 1 = none */
     size_t window;           /* positions i - j < window attend; 0 = no window */
 } wa_layer;
 
@@ -56,6 +60,8 @@ typedef struct wa_model {
     const char *container; /* "safetensors" or "gguf" */
     wa_semantics semantics;
     size_t layer_count, hidden, intermediate, q_heads, kv_heads, head_dim;
+    size_t rotary_dim; /* first dimensions of a head that are rotated, in pairs (i, i + half) */
+    bool wide_qk_norm; /* q and k are normed over all heads of a row at once */
     size_t vocab; /* rows of the output matrix */
     wa_activation activation;
     bool gated;

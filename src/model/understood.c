@@ -22,35 +22,49 @@ static wa_status scaling_text(const wa_config *config, wa_arena *arena, char **o
         return wa_arena_print(arena, out, err, "llama3 scaling by %g, low %g, high %g, from %g positions",
                               scaling->factor, scaling->low_freq_factor, scaling->high_freq_factor,
                               scaling->original_positions);
+    if (scaling->kind == WA_SCALING_YARN)
+        return wa_arena_print(arena, out, err,
+                              "yarn scaling by %g, betas %g and %g, %s, from %g positions, times %g",
+                              scaling->factor, scaling->beta_fast, scaling->beta_slow,
+                              scaling->truncate ? "truncated" : "not truncated",
+                              scaling->original_positions, scaling->attention_factor);
+    if (scaling->kind == WA_SCALING_LONGROPE)
+        return wa_arena_print(arena, out, err,
+                              "longrope scaling, other factors beyond %g positions, times %g",
+                              scaling->original_positions, scaling->attention_factor);
     return wa_arena_print(arena, out, err, "no scaling");
 }
 
-static wa_status rope_text(const source *s, char **out, wa_error *err)
+/* Which layers a list is of. */
+typedef bool layer_test(const wa_layer *layer);
+
+static bool has_window(const wa_layer *layer)
 {
-    const wa_model *model = s->model;
-    char *scaling;
-    if (!s->config->rotates)
-        return wa_arena_print(s->arena, out, err, "none; a table of %zu positions is added",
-                              model->positions.rows);
-    WA_TRY(scaling_text(s->config, s->arena, &scaling, err));
-    if (model->rope_local_base > 0)
-        return wa_arena_print(s->arena, out, err,
-                              "full layers: base %g, %s; sliding layers: base %g, no scaling; all "
-                              "%zu dimensions of a head",
-                              model->rope_base, scaling, model->rope_local_base, model->head_dim);
-    return wa_arena_print(s->arena, out, err, "base %g, %s; all %zu dimensions of a head",
-                          model->rope_base, scaling, model->head_dim);
+    return layer->window > 0;
 }
 
-/* "0 to 4, 6 to 10, …" of the layers that have a window. */
-static void list_layers(const wa_model *model, char *text, size_t room)
+static bool is_unrotated(const wa_layer *layer)
+{
+    return layer->rope_freq == NULL;
+}
+
+static size_t count_layers(const wa_model *model, layer_test *test)
+{
+    size_t count = 0;
+    for (size_t l = 0; l < model->layer_count; l++)
+        count += test(&model->layers[l]);
+    return count;
+}
+
+/* "0 to 4, 6 to 10, …" of the layers that pass. */
+static void list_layers(const wa_model *model, layer_test *test, char *text, size_t room)
 {
     size_t used = 0;
     for (size_t l = 0; l < model->layer_count && used + 40 < room; l++) {
-        if (model->layers[l].window == 0)
+        if (!test(&model->layers[l]))
             continue;
         size_t last = l;
-        while (last + 1 < model->layer_count && model->layers[last + 1].window > 0)
+        while (last + 1 < model->layer_count && test(&model->layers[last + 1]))
             last++;
         int more = last == l ? snprintf(text + used, room - used, "%s%zu", used > 0 ? ", " : "", l)
                              : snprintf(text + used, room - used, "%s%zu to %zu",
@@ -62,16 +76,46 @@ static void list_layers(const wa_model *model, char *text, size_t room)
         (void)snprintf(text + used, room - used, ", …");
 }
 
+/* Which dimensions and which layers are rotated. */
+static void reach_text(const source *s, char *text, size_t room)
+{
+    const wa_model *model = s->model;
+    char layers[400] = "";
+    int used = model->rotary_dim == model->head_dim
+                   ? snprintf(text, room, "all %zu dimensions of a head", model->head_dim)
+                   : snprintf(text, room, "the first %zu of %zu dimensions of a head",
+                              model->rotary_dim, model->head_dim);
+    if (count_layers(model, is_unrotated) == 0)
+        return;
+    list_layers(model, is_unrotated, layers, sizeof layers);
+    (void)snprintf(text + used, room - (size_t)used, "; no rotation in layers %s", layers);
+}
+
+static wa_status rope_text(const source *s, char **out, wa_error *err)
+{
+    const wa_model *model = s->model;
+    char *scaling;
+    char reach[500];
+    if (!s->config->rotates)
+        return wa_arena_print(s->arena, out, err, "none; a table of %zu positions is added",
+                              model->positions.rows);
+    WA_TRY(scaling_text(s->config, s->arena, &scaling, err));
+    reach_text(s, reach, sizeof reach);
+    if (model->rope_local_base > 0)
+        return wa_arena_print(s->arena, out, err,
+                              "full layers: base %g, %s; sliding layers: base %g, no scaling; %s",
+                              model->rope_base, scaling, model->rope_local_base, reach);
+    return wa_arena_print(s->arena, out, err, "base %g, %s; %s", model->rope_base, scaling, reach);
+}
+
 static wa_status windows_text(const source *s, char **out, wa_error *err)
 {
     const wa_model *model = s->model;
     char layers[400] = "";
-    size_t count = 0;
-    for (size_t l = 0; l < model->layer_count; l++)
-        count += model->layers[l].window > 0;
+    size_t count = count_layers(model, has_window);
     if (count == 0)
         return wa_arena_print(s->arena, out, err, "none");
-    list_layers(model, layers, sizeof layers);
+    list_layers(model, has_window, layers, sizeof layers);
     return wa_arena_print(s->arena, out, err, "%zu positions in %zu of %zu layers: %s",
                           model->sliding_window, count, model->layer_count, layers);
 }
@@ -80,12 +124,16 @@ static wa_status norms_text(const source *s, char **out, wa_error *err)
 {
     const wa_layer *layer = &s->model->layers[0];
     bool rms = s->model->norm_kind == WA_NORM_RMS;
+    static const char *const blocks[] = {
+        [WA_BLOCKS_PRE] = "before attention and FFN",
+        [WA_BLOCKS_SANDWICH] = "before attention and FFN, and on the output of both",
+        [WA_BLOCKS_POST] = "on the output of attention and FFN"};
+    const char *heads = s->model->wide_qk_norm ? "; q and k over all heads at once"
+                                               : "; q and k of each head";
     return wa_arena_print(
-        s->arena, out, err, "%s, eps %g%s; before attention and FFN%s%s",
-        rms ? "RMS" : "LayerNorm", s->model->norm_eps,
+        s->arena, out, err, "%s, eps %g%s; %s%s", rms ? "RMS" : "LayerNorm", s->model->norm_eps,
         s->config->family->norm_offset != 0 ? ", scaled by 1 + weight" : "",
-        layer->attn_out.weight != NULL ? ", and on the output of both" : "",
-        layer->q_norm != NULL ? "; q and k of each head" : "");
+        blocks[s->config->family->blocks], layer->q_norm != NULL ? heads : "");
 }
 
 static wa_status biases_text(const source *s, char **out, wa_error *err)

@@ -132,7 +132,7 @@ static bool is_near(const float *stored, const double *formula, size_t count)
 static wa_status contradicts(const wa_finder *finder, const wa_tensor *tensor, bool *out,
                              wa_error *err)
 {
-    size_t count = finder->config->facts.head_dim / 2;
+    size_t count = finder->config->facts.rotary_dim / 2;
     float *stored;
     double *formula;
     *out = false;
@@ -143,10 +143,10 @@ static wa_status contradicts(const wa_finder *finder, const wa_tensor *tensor, b
     WA_TRY(wa_arena_take_raw(finder->arena, count, sizeof *formula, &formula, err));
     wa_format_get(tensor->format)->decode(tensor->data.data, count, stored);
     wa_config plain = *finder->config;
-    wa_config_rope(&plain, false, formula);
+    wa_config_rope(&plain, WA_ROPE_FULL, formula);
     bool scaled = is_near(stored, formula, count);
     plain.scaling.kind = WA_SCALING_NONE;
-    wa_config_rope(&plain, false, formula);
+    wa_config_rope(&plain, WA_ROPE_FULL, formula);
     *out = !scaled && !is_near(stored, formula, count);
     return WA_OK;
 }

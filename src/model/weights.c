@@ -102,10 +102,12 @@ static wa_status take_attention(const wa_finder *finder, int layer, wa_layer *ou
         wa_finder_matrix(finder, weight(WA_ROLE_O, layer), whole(facts->hidden), q, &out->o, err));
     WA_TRY(take_bias(finder, config->o_bias, bias(WA_ROLE_O, layer), whole(facts->hidden),
                      &out->o_bias, err));
-    if (!config->family->qk_norm)
+    if (config->family->qk_norm == WA_QK_NORM_NONE)
         return WA_OK;
-    WA_TRY(take_scaling(finder, WA_ROLE_Q_NORM, layer, facts->head_dim, &out->q_norm, err));
-    return take_scaling(finder, WA_ROLE_K_NORM, layer, facts->head_dim, &out->k_norm, err);
+    size_t q_normed = facts->wide_qk_norm ? q : facts->head_dim;
+    size_t k_normed = facts->wide_qk_norm ? kv : facts->head_dim;
+    WA_TRY(take_scaling(finder, WA_ROLE_Q_NORM, layer, q_normed, &out->q_norm, err));
+    return take_scaling(finder, WA_ROLE_K_NORM, layer, k_normed, &out->k_norm, err);
 }
 
 /* GGUF files have no flag for FFN biases: their presence must not go unseen. */
@@ -120,16 +122,29 @@ static wa_status refuse_ffn_bias(const wa_finder *finder, int layer, wa_error *e
     return WA_OK;
 }
 
+/* Gate and up: tensors of their own, or rows of the fused one. */
+static wa_status take_gate_and_up(const wa_finder *finder, int layer, wa_layer *out, wa_error *err)
+{
+    size_t hidden = finder->config->facts.hidden;
+    size_t inner = finder->config->facts.intermediate;
+    const wa_place gate = weight(WA_ROLE_GATE, layer), up = weight(WA_ROLE_UP, layer);
+    const wa_place fused = weight(WA_ROLE_GATE_UP, layer);
+    if (finder->config->names->role[WA_ROLE_GATE_UP] != NULL && !wa_finder_has(finder, gate)) {
+        wa_part first = {0, inner, 2 * inner}, second = {inner, inner, 2 * inner};
+        WA_TRY(wa_finder_matrix(finder, fused, first, hidden, &out->gate, err));
+        return wa_finder_matrix(finder, fused, second, hidden, &out->up, err);
+    }
+    if (finder->config->facts.gated)
+        WA_TRY(wa_finder_matrix(finder, gate, whole(inner), hidden, &out->gate, err));
+    return wa_finder_matrix(finder, up, whole(inner), hidden, &out->up, err);
+}
+
 static wa_status take_ffn(const wa_finder *finder, int layer, wa_layer *out, wa_error *err)
 {
     const wa_config *config = finder->config;
     size_t hidden = config->facts.hidden;
     size_t inner = config->facts.intermediate;
-    if (config->facts.gated)
-        WA_TRY(wa_finder_matrix(finder, weight(WA_ROLE_GATE, layer), whole(inner), hidden,
-                                &out->gate, err));
-    WA_TRY(
-        wa_finder_matrix(finder, weight(WA_ROLE_UP, layer), whole(inner), hidden, &out->up, err));
+    WA_TRY(take_gate_and_up(finder, layer, out, err));
     WA_TRY(wa_finder_matrix(finder, weight(WA_ROLE_DOWN, layer), whole(hidden), inner, &out->down,
                             err));
     if (!config->ffn_bias)
@@ -140,10 +155,12 @@ static wa_status take_ffn(const wa_finder *finder, int layer, wa_layer *out, wa_
 
 static wa_status take_layer(const wa_finder *finder, int layer, wa_layer *out, wa_error *err)
 {
-    bool sandwich = finder->config->family->sandwich;
-    WA_TRY(take_norm(finder, WA_ROLE_ATTN_IN, layer, &out->attn_in, err));
-    WA_TRY(take_norm(finder, WA_ROLE_FFN_IN, layer, &out->ffn_in, err));
-    if (sandwich) {
+    wa_blocks blocks = finder->config->family->blocks;
+    if (blocks != WA_BLOCKS_POST) {
+        WA_TRY(take_norm(finder, WA_ROLE_ATTN_IN, layer, &out->attn_in, err));
+        WA_TRY(take_norm(finder, WA_ROLE_FFN_IN, layer, &out->ffn_in, err));
+    }
+    if (blocks != WA_BLOCKS_PRE) {
         WA_TRY(take_norm(finder, WA_ROLE_ATTN_OUT, layer, &out->attn_out, err));
         WA_TRY(take_norm(finder, WA_ROLE_FFN_OUT, layer, &out->ffn_out, err));
     }
@@ -224,7 +241,7 @@ static bool is_all_ones(const float *values, size_t count)
 static wa_status take_divisors(const wa_finder *finder, wa_config *config, wa_error *err)
 {
     const wa_tensor_entry *entry = wa_tensor_table_entry(finder->table, "rope_freqs.weight");
-    size_t count = config->facts.head_dim / 2;
+    size_t count = config->facts.rotary_dim / 2;
     if (entry == NULL || !config->rotates || strcmp(config->facts.container, "gguf") != 0)
         return WA_OK;
     finder->used[entry - finder->table->entries] = true; /* under larql: known, never applied (S2) */
@@ -254,17 +271,23 @@ static wa_status take_divisors(const wa_finder *finder, wa_config *config, wa_er
 /* Frequencies are shared by all layers of a kind. */
 static wa_status set_rope(const wa_config *config, wa_arena *arena, wa_model *model, wa_error *err)
 {
-    double *full;
-    double *local;
-    WA_TRY(wa_arena_take(arena, model->head_dim / 2, sizeof *full, &full, err));
-    WA_TRY(wa_arena_take(arena, model->head_dim / 2, sizeof *local, &local, err));
-    wa_config_rope(config, false, full);
-    wa_config_rope(config, true, local);
+    double *sets[WA_ROPE_LONG + 1];
+    for (int set = 0; set <= WA_ROPE_LONG; set++) {
+        WA_TRY(wa_arena_take(arena, model->rotary_dim / 2, sizeof **sets, &sets[set], err));
+        wa_config_rope(config, (wa_rope_set)set, sets[set]);
+    }
+    bool stretched = config->scaling.kind == WA_SCALING_LONGROPE;
     for (size_t l = 0; l < model->layer_count; l++) {
+        wa_layer *layer = &model->layers[l];
         bool sliding = wa_config_is_sliding(config, l);
-        model->layers[l].rope_freq = config->rotates ? (sliding ? local : full) : NULL;
+        wa_rope_set set = sliding ? WA_ROPE_LOCAL : WA_ROPE_FULL;
+        bool rotates = config->rotates && !wa_config_is_unrotated(config, l);
+        layer->rope_freq = rotates ? sets[set] : NULL;
+        layer->rope_long_freq = rotates && stretched ? sets[WA_ROPE_LONG] : NULL;
+        layer->rope_long_from = stretched ? (size_t)config->scaling.original_positions : 0;
+        layer->rope_factor = wa_config_rope_factor(config, set);
         bool windowed = sliding && model->semantics == WA_SEMANTICS_NATIVE; /* S3 */
-        model->layers[l].window = windowed ? model->sliding_window : 0;
+        layer->window = windowed ? model->sliding_window : 0;
     }
     return WA_OK;
 }

@@ -59,7 +59,7 @@ static wa_status check_matrix(const wa_tensor *tensor, size_t outer, size_t inne
     return wrong_shape(tensor, expected, err);
 }
 
-/* Only q and k of some GGUF architectures (forward-pass.md 1.7, point 2). */
+/* Only q and k, of some families and GGUF architectures (forward-pass.md 1.7, point 2; 3.4). */
 static bool is_permuted(const wa_finder *finder, wa_role role)
 {
     return finder->config->rope_pairs && (role == WA_ROLE_Q || role == WA_ROLE_K);
@@ -100,7 +100,8 @@ wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, wa_part part
                        .rows = part.rows,
                        .cols = cols,
                        .row_bytes = row_bytes,
-                       .head_rows = permuted ? finder->config->facts.head_dim : 0};
+                       .head_rows = permuted ? finder->config->facts.head_dim : 0,
+                       .pair_rows = permuted ? finder->config->facts.rotary_dim : 0};
     return WA_OK;
 }
 
@@ -128,7 +129,8 @@ wa_status wa_finder_vector(const wa_finder *finder, wa_place place, wa_part part
                         .rows = part.rows,
                         .cols = 1,
                         .row_bytes = info->block_bytes,
-                        .head_rows = permuted ? finder->config->facts.head_dim : 0};
+                        .head_rows = permuted ? finder->config->facts.head_dim : 0,
+                        .pair_rows = permuted ? finder->config->facts.rotary_dim : 0};
     wa_matrix_decode(&column, 0, part.rows, values);
     *out = values;
     return WA_OK;

@@ -257,7 +257,8 @@ static void rope_pairs_are_undone_within_each_head(void)
                         .rows = HEAD * HEADS,
                         .cols = 1,
                         .row_bytes = 4,
-                        .head_rows = HEAD};
+                        .head_rows = HEAD,
+                        .pair_rows = HEAD};
     float out[HEAD * HEADS];
     wa_matrix_decode(&matrix, 0, HEAD * HEADS, out);
     for (int head = 0; head < HEADS; head++)
@@ -268,6 +269,11 @@ static void rope_pairs_are_undone_within_each_head(void)
     wa_matrix_decode(&matrix, 9, 2, out); /* head 1, rows 1 and 2: stored rows 10 and 12 */
     CU_ASSERT_EQUAL(out[0], 10.0f);
     CU_ASSERT_EQUAL(out[1], 12.0f);
+
+    static const float half[HEAD] = {8, 10, 9, 11, 12, 13, 14, 15}; /* of head 1, the first 4 in pairs */
+    matrix.pair_rows = HEAD / 2;
+    wa_matrix_decode(&matrix, HEAD, HEAD, out);
+    CU_ASSERT(memcmp(out, half, sizeof half) == 0);
 }
 
 /* Stored [cols, 3 * rows] as a fused projection; the matrix is its middle third. */

@@ -49,7 +49,8 @@ static const wa_semantics NATIVE = WA_SEMANTICS_NATIVE;
 static const wa_semantics LARQL = WA_SEMANTICS_LARQL;
 
 #define SIZES "\"hidden_size\":64,\"intermediate_size\":128,\"num_hidden_layers\":6"
-#define LLAMA "{\"model_type\":\"llama\",\"num_attention_heads\":4," SIZES
+#define OF_TYPE(name) "{\"model_type\":\"" name "\",\"num_attention_heads\":4," SIZES
+#define LLAMA OF_TYPE("llama")
 
 /* --- Gemma --- */
 
@@ -84,8 +85,8 @@ static void gemma3_fills_in_what_its_published_file_leaves_out(void)
 
     double full[128];
     double sliding[128];
-    wa_config_rope(&config, false, full);
-    wa_config_rope(&config, true, sliding);
+    wa_config_rope(&config, WA_ROPE_FULL, full);
+    wa_config_rope(&config, WA_ROPE_LOCAL, sliding);
     CU_ASSERT_EQUAL(full[0], 0.125);
     CU_ASSERT_DOUBLE_EQUAL(full[64], 0.000125, 1e-18); /* 1e6^(-1/2) / 8 */
     CU_ASSERT_EQUAL(sliding[0], 1.0);
@@ -102,7 +103,7 @@ static void gemma3_under_larql_scales_no_frequency(void)
     CU_ASSERT_EQUAL(config.facts.attn_scale, 0.0625f);
     CU_ASSERT_EQUAL(config.tie, WA_TIE_IF_ABSENT);
     double full[128];
-    wa_config_rope(&config, false, full);
+    wa_config_rope(&config, WA_ROPE_FULL, full);
     CU_ASSERT_EQUAL(full[0], 1.0);
     /* a pattern of the file's own counts for native only */
     config = must("{\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":2,"
@@ -199,11 +200,101 @@ static void larql_ignores_what_native_reads(void)
     CU_ASSERT_EQUAL(config.facts.activation, WA_GELU_ERF);
     CU_ASSERT_EQUAL(config.facts.head_dim, 16);
     CU_ASSERT_EQUAL(config.facts.attn_scale, 0.25f);
-    refused(text, NATIVE, WA_E_UNSUPPORTED, "RoPE scaling 'yarn'");
+    refused(text, NATIVE, WA_E_FORMAT, "key 'original_max_position_embeddings' of the RoPE scaling");
     static const char two[] = "{\"model_type\":\"llama\",\"num_attention_heads\":8," SIZES "}";
     CU_ASSERT_EQUAL(must(two, NATIVE, arena).facts.kv_heads, 8);
     CU_ASSERT_EQUAL(must(two, LARQL, arena).facts.kv_heads, 4);
     wa_arena_close(arena);
+}
+
+/* By hand, from the paper's rule: head 16, base 100, 8 pairs, original length 64. The dimension that
+ * turns n times is 16 ln(64 / 2 pi n) / (2 ln 100) = 4.03200 - 1.73718 ln n: 5.23612 for n = 0.5
+ * and 0.41964 for n = 8. Truncated: a ramp from 0 to 6; else between these two. */
+static void yarn_keeps_blends_and_slows(void)
+{
+    static const char whole[] =
+        LLAMA ",\"rope_theta\":100,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,"
+              "\"beta_fast\":8,\"beta_slow\":0.5,\"original_max_position_embeddings\":64}}";
+    static const char ramp[] =
+        LLAMA ",\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":4,\"rope_theta\":100,"
+              "\"beta_fast\":8,\"beta_slow\":0.5,\"original_max_position_embeddings\":64,"
+              "\"truncate\":false,\"mscale\":2,\"mscale_all_dim\":0.5}}";
+    wa_arena *arena = open_arena();
+    double f[8];
+    wa_config config = must(whole, NATIVE, arena);
+    wa_config_rope(&config, WA_ROPE_FULL, f);
+    CU_ASSERT_EQUAL(f[0], 1.0);
+    CU_ASSERT_DOUBLE_EQUAL(f[3], pow(100, -3.0 / 8) * (0.5 + 0.5 / 4), 1e-15);
+    CU_ASSERT_DOUBLE_EQUAL(f[7], pow(100, -7.0 / 8) / 4, 1e-15);
+    CU_ASSERT_DOUBLE_EQUAL(wa_config_rope_factor(&config, WA_ROPE_FULL), 0.1 * log(4) + 1, 1e-15);
+    config = must(ramp, NATIVE, arena);
+    wa_config_rope(&config, WA_ROPE_FULL, f);
+    double slowed = (3 - 0.41964) / (5.23612 - 0.41964);
+    CU_ASSERT_EQUAL(f[0], 1.0);
+    CU_ASSERT_DOUBLE_EQUAL(f[3], pow(100, -3.0 / 8) * (1 - slowed + slowed / 4), 1e-5);
+    CU_ASSERT_DOUBLE_EQUAL(wa_config_rope_factor(&config, WA_ROPE_FULL),
+                           (0.2 * log(4) + 1) / (0.05 * log(4) + 1), 1e-15);
+    wa_arena_close(arena);
+}
+
+#define PHI3(factors_)                                                                             \
+    "{\"model_type\":\"phi3\",\"num_attention_heads\":16,\"max_position_embeddings\":128," SIZES   \
+    ",\"original_max_position_embeddings\":32,\"rope_scaling\":{\"type\":\"longrope\"," factors_ "}}"
+
+static void longrope_has_two_sets_of_divisors(void)
+{
+    wa_arena *arena = open_arena();
+    double f[2];
+    wa_config config =
+        must(PHI3("\"short_factor\":[1,2],\"long_factor\":[4,8]"), NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.rotary_dim, 4);
+    wa_config_rope(&config, WA_ROPE_FULL, f);
+    CU_ASSERT(f[0] == 1.0 && fabs(f[1] - 0.005) < 1e-17);
+    wa_config_rope(&config, WA_ROPE_LONG, f);
+    CU_ASSERT(f[0] == 0.25 && fabs(f[1] - 0.00125) < 1e-17);
+    CU_ASSERT_DOUBLE_EQUAL(wa_config_rope_factor(&config, WA_ROPE_LONG),
+                           sqrt(1 + log(4) / log(32)), 1e-15);
+    wa_arena_close(arena);
+    refused(PHI3("\"short_factor\":[1,2],\"long_factor\":[4]"), NATIVE, WA_E_FORMAT,
+            "'long_factor' of the RoPE scaling: found an array of 1, expected an array of 2");
+    refused(PHI3("\"long_factor\":[4,8]"), NATIVE, WA_E_FORMAT, "'short_factor' of the RoPE scaling");
+    refused(PHI3("\"short_factor\":[1,0],\"long_factor\":[4,8]"), NATIVE, WA_E_FORMAT,
+            "'short_factor' is 0");
+    refused(PHI3("\"short_factor\":[1,\"2\"],\"long_factor\":[4,8]"), NATIVE, WA_E_FORMAT,
+            "'short_factor' is nan");
+}
+
+static void some_layers_and_some_dimensions_are_not_rotated(void)
+{
+    wa_arena *arena = open_arena();
+    wa_config config = must(OF_TYPE("smollm3") "}", NATIVE, arena);
+    for (size_t l = 0; l < 6; l++)
+        CU_ASSERT_EQUAL(wa_config_is_unrotated(&config, l), l == 3);
+    config = must(OF_TYPE("smollm3") ",\"no_rope_layers\":[0,1,1,1,1,0],"
+                  "\"use_sliding_window\":true,\"sliding_window\":8}", NATIVE, arena);
+    for (size_t l = 0; l < 6; l++) {
+        CU_ASSERT_EQUAL(wa_config_is_unrotated(&config, l), l == 0 || l == 5);
+        CU_ASSERT_EQUAL(wa_config_is_sliding(&config, l), l == 0 || l == 5);
+    }
+    config = must(OF_TYPE("exaone4") ",\"num_key_value_heads\":4,\"sliding_window\":8}", NATIVE, arena);
+    for (size_t l = 0; l < 6; l++)
+        CU_ASSERT(wa_config_is_unrotated(&config, l) == (l == 3) &&
+                  wa_config_is_sliding(&config, l) == (l != 3));
+    config = must(OF_TYPE("exaone4") ",\"num_key_value_heads\":4,\"sliding_window\":null}", NATIVE, arena);
+    CU_ASSERT_FALSE(wa_config_is_unrotated(&config, 3));
+    config = must(OF_TYPE("glm4") "}", NATIVE, arena);
+    CU_ASSERT(config.facts.head_dim == 128 && config.facts.rotary_dim == 64 && config.rope_pairs);
+    CU_ASSERT(config.qkv_bias && !config.o_bias);
+    wa_arena_close(arena);
+    refused(OF_TYPE("smollm3") ",\"no_rope_layers\":[1,1]}", NATIVE, WA_E_FORMAT,
+            "'no_rope_layers': found an array of 2, expected an array of 6");
+    refused(OF_TYPE("smollm3") ",\"no_rope_layers\":[1,1,2,1,1,1]}", NATIVE, WA_E_FORMAT,
+            "'no_rope_layers' of layer 2 is not 0 or 1");
+    refused(OF_TYPE("smollm3") ",\"no_rope_layer_interval\":0}", NATIVE, WA_E_FORMAT,
+            "'no_rope_layer_interval' is 0");
+    refused(OF_TYPE("glm4") ",\"partial_rotary_factor\":1.5}", NATIVE, WA_E_FORMAT, "expected at most 1");
+    refused(OF_TYPE("glm4") ",\"partial_rotary_factor\":0.001}", NATIVE, WA_E_FORMAT,
+            "rotation of 0 of 128 dimensions");
 }
 
 /* Base 1e4, head 32, factor 16, original length 32: waves below 8 kept, above 32 slowed, f_1
@@ -217,7 +308,7 @@ static void llama3_scaling_keeps_blends_and_slows(void)
                             "\"original_max_position_embeddings\":32}," SIZES "}",
                             NATIVE, arena);
     double f[16];
-    wa_config_rope(&config, false, f);
+    wa_config_rope(&config, WA_ROPE_FULL, f);
     CU_ASSERT_EQUAL(f[0], 1.0);
     CU_ASSERT_DOUBLE_EQUAL(f[1], 0.362706789747283, 1e-15);
     CU_ASSERT_DOUBLE_EQUAL(f[4], 0.1 / 16, 1e-17);
@@ -359,7 +450,10 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
         {TYPE("qwen3_moe"), WA_SEMANTICS_NATIVE, "expert models"},
         {TYPE("deepseek_v3"), WA_SEMANTICS_NATIVE, "latent attention (MLA)"},
         {TYPE("gemma4_text"), WA_SEMANTICS_NATIVE, "per-layer embeddings"},
-        {TYPE("phi3"), WA_SEMANTICS_LARQL, "Phi"},
+        {TYPE("phi"), WA_SEMANTICS_LARQL, "Phi"},
+        {TYPE("phimoe"), WA_SEMANTICS_NATIVE, "expert models"},
+        {TYPE("phi3"), WA_SEMANTICS_LARQL, "larql semantics of family 'phi3': LARQL knows no such"},
+        {TYPE("olmo2"), WA_SEMANTICS_LARQL, "larql semantics of family 'olmo2'"},
         {TYPE("llamas"), WA_SEMANTICS_LARQL, "unknown model type 'llamas'"},
         {TYPE("gemma"), WA_SEMANTICS_LARQL, "larql semantics of family 'gemma'"},
         {"{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4}", WA_SEMANTICS_LARQL,
@@ -373,7 +467,7 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
         {LLAMA ",\"mlp_bias\":true}", WA_SEMANTICS_NATIVE, "'mlp_bias' is true"},
         {LLAMA ",\"partial_rotary_factor\":0.5}", WA_SEMANTICS_NATIVE, "partial_rotary_factor"},
         {LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", WA_SEMANTICS_NATIVE,
-         "RoPE scaling 'dynamic'"},
+         "RoPE scaling 'dynamic' is not computed: beyond max_position_embeddings"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         refused(cases[i].text, cases[i].semantics, WA_E_UNSUPPORTED, cases[i].says);
@@ -477,7 +571,6 @@ static void llama3_takes_its_positions_from_where_they_stand(void)
 /* 4096, as the configuration classes of transformers have it; null means none. */
 static void absent_windows_have_the_default_of_the_family(void)
 {
-#define OF_TYPE(name) "{\"model_type\":\"" name "\",\"num_attention_heads\":4," SIZES
     static const struct {
         const char *text;
         size_t window;
@@ -540,6 +633,8 @@ WA_SUITE("config", WA_CASE(the_object_of_rope_wins_over_what_stands_beside_it),
          WA_CASE(gemma2_caps_and_scalar_have_defaults_that_null_removes),
          WA_CASE(gemma_honours_hidden_activation_only), WA_CASE(larql_ignores_what_native_reads),
          WA_CASE(llama3_scaling_keeps_blends_and_slows),
+         WA_CASE(yarn_keeps_blends_and_slows), WA_CASE(longrope_has_two_sets_of_divisors),
+         WA_CASE(some_layers_and_some_dimensions_are_not_rotated),
          WA_CASE(windows_follow_the_rule_of_the_family), WA_CASE(granite_has_four_multipliers),
          WA_CASE(ungated_families_have_their_own_keys), WA_CASE(attention_bias_is_a_flag),
          WA_CASE(each_malformed_config_gets_its_error),

@@ -1,0 +1,131 @@
+"""Families of today against transformers' own classes: golden/families/make.py says how the golden data came about.
+
+Each variant has the weights that follow from a seed (support/random_model.py). FFN inputs and outputs of the dense model are captured and
+compared; so is the output on the captured input with the FFN in float64 here, whose formula is held against the golden first.
+"""
+import json
+import math
+
+import h5py
+import numpy as np
+import pytest
+
+import harness
+import random_model
+
+GOLDEN = harness.GOLDEN / "families"
+VARIANTS = sorted(path.stem for path in GOLDEN.glob("*.json"))
+FORMATS = {"f32": "f32", "f16": "f16", "interleaved": "interleaved", "q4_0": "q4_0", "q4k": "q4k", "q4k-down4": "q4k --down q4k",
+           "q4k-fm": "q4k --feature-major-down", "q4k-nogate": "q4k --drop-gate", "fp4a": "fp4 --fp4-policy a",
+           "fp4b": "fp4 --fp4-policy b", "fp4c": "fp4 --fp4-policy c"}
+UNGATED = ("f32", "f16", "interleaved")  # what `extract` writes of a family without a gate
+
+
+def golden(name):
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        out = {}
+        for key in file.files:
+            prompt, field = key.split("/")
+            out.setdefault(prompt, {})[field] = file[key]
+    return out
+
+
+def description(name):
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def model_of(shop, name):
+    folder = shop.root / "variants" / name
+    if not folder.exists():
+        told = description(name)
+        random_model.write(folder, told["config"], told["shapes"], told["seed"])
+    return folder
+
+
+def erf_gelu(values):
+    return 0.5 * values * (1 + np.vectorize(math.erf)(values / math.sqrt(2)))
+
+
+ACTIVATIONS = {"silu": lambda v: v / (1 + np.exp(-v)), "relu2": lambda v: np.square(np.maximum(v, 0)), "gelu": erf_gelu}
+
+
+def ffn(name, layer, x):
+    """The FFN block of a layer in float64, by the tensors that are stored: gate and up apart, fused, or up alone; biases."""
+    told = description(name)
+    here = f"model.layers.{layer}.mlp."
+    mine = {key.removeprefix(here): values.astype("f8") for key, values in
+            random_model.tensors({k: s for k, s in told["shapes"].items() if k.startswith(here)}, told["seed"]).items()}
+
+    def linear(which, values):
+        return values @ mine[f"{which}.weight"].T + mine.get(f"{which}.bias", 0)
+
+    phi = ACTIVATIONS[told["config"].get("hidden_act", "relu2" if told["config"]["model_type"] == "arcee" else "silu")]
+    x = x.astype("f8")
+    if "gate_up_proj.weight" in mine:
+        gate, up = np.split(linear("gate_up_proj", x), 2, axis=-1)
+        return linear("down_proj", phi(gate) * up)
+    if "gate_proj.weight" in mine:
+        return linear("down_proj", phi(linear("gate_proj", x)) * linear("up_proj", x))
+    return linear("down_proj", phi(linear("up_proj", x)))
+
+
+def distance(got, want):
+    """The worst relative L2 of a row."""
+    got, want = got.astype("f8"), want.astype("f8")
+    return (np.linalg.norm(got - want, axis=-1) / np.linalg.norm(want, axis=-1)).max()
+
+
+def captured(job, case_count=None):
+    """{x, y_ref}: [layer, observation, H]."""
+    out = {}
+    with h5py.File(job.result_path) as file:
+        for tensor in ("x", "y_ref"):
+            out[tensor] = file[f"captures/{tensor}"][()]
+    return out
+
+
+def audited(shop, name, formats, **keys):
+    model = model_of(shop, name)
+    prompts = shop.root / "family-prompts.jsonl"
+    if not prompts.exists():
+        prompts.write_text("".join(json.dumps({"key": key, "ids": one["ids"].tolist()}) + "\n" for key, one in golden(name).items()))
+    vindexes = {}
+    for variant in formats:
+        vindexes[variant] = shop.root / "family-vindexes" / name / variant
+        vindexes[variant].parent.mkdir(parents=True, exist_ok=True)
+        if not vindexes[variant].exists():
+            harness.run(["extract", model, vindexes[variant], "--format", *FORMATS[variant].split()])
+    return shop.job(model, vindexes, prompts={"file": str(prompts)}, kernel_check=-1, **keys)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_family_agrees_with_transformers(shop, name):
+    job = audited(shop, name, ["f32"], captures={"tensors": ["x", "y_ref"]})
+    result, truth = job.result(), golden(name)
+    kept = captured(job)
+    for prompt, want in truth.items():
+        here = result.rows(prompt)
+        assert result["token_id"][here].tolist() == want["ids"].tolist()
+        at = np.arange(here.start, here.stop)[want["rows"]]
+        x, y = kept["x"][:, at], kept["y_ref"][:, at]
+        assert distance(x, want["x"]) <= 2e-5 and distance(y, want["y"]) <= 2e-5
+        for layer in range(len(x)):
+            assert distance(ffn(name, layer, want["x"][layer]), want["y"][layer]) <= 2e-7, "the formula of this test"
+            assert distance(y[layer], ffn(name, layer, x[layer])) <= 2e-6
+        number = result.prompts.index(prompt)
+        assert result["ref_topk_id"][number][:5].tolist() == want["top5_id"].tolist()
+        assert np.abs(np.exp(result["ref_topk_logprob"][number][:5]) - want["top5_prob"]).max() <= 1e-5
+    assert set(result["verdict"]) == {"PASS"}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_format_that_a_family_allows_is_healthy(shop, name):
+    """PASS or MEASURED; a stored number that is wrong would be ENCODING, a formula that is wrong KERNEL."""
+    gated = any("gate" in key for key in description(name)["shapes"])
+    formats = list(FORMATS) if gated else list(UNGATED)
+    result = audited(shop, name, formats).result()
+    assert {case.split(":")[0] for case in result.cases} == set(formats)
+    for case, verdict in result.verdicts().items():
+        exact = result.case(case, "case_bucket") == "exact"
+        assert verdict == ("PASS" if exact else "MEASURED"), (case, result.case(case, "fail_reasons"))
+        assert np.max(result.case(case, "kernel_rel_l2")) <= 2e-6, case
