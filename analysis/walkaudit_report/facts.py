@@ -30,7 +30,7 @@ def build(result, prompt_limit=40, quiet=False):
         "job": describe_job(result),
         "size": {name: result.size[axis] for name, axis in
                  (("cases", "case"), ("layers", "layer"), ("prompts", "prompt"), ("observations", "obs"),
-                  ("vindexes", "vindex"), ("batches", "batch"))},
+                  ("vindexes", "vindex"))},
         "summary": summarise(cases, vindexes, result.attribute("reference_verdict")),
         "reference": describe_reference(result),
         "vindexes": vindexes,

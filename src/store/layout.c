@@ -53,7 +53,6 @@ static const wa_layout ROWS[] = {
     CODE("payload", "Y", PAYLOAD, SCALE, "payload of a vindex")
     CODE("projection", "J", PROJECTION, SCALE, "projection of the FFN")
     INDEX("offer", "X", SCALE, "path that a vindex cannot run")
-    INDEX("batch", "B", SCALE, "batch")
 
     ROW("case_name", "C", TEXT, META, "1", "name of the case")
     INDEX("case_vindex", "C", META, "vindex of the case")
@@ -89,8 +88,6 @@ static const wa_layout ROWS[] = {
     ROW("not_offered", "X", TEXT, META, "1", "vindex:path: why it cannot run")
     INDEX("not_offered_vindex", "X", META, "vindex of the entry")
     CODE("not_offered_path", "X", PATH, META, "walk path of the entry")
-    INDEX("batch_first_prompt", "B", META, "first prompt of the batch")
-    ROW("batch_prompts", "B", I32, META, "1", "prompts of the batch")
 
     WA_FIELD_LIST(FIELD)
 
@@ -186,9 +183,9 @@ bool wa_layout_is_stream(const wa_layout *row)
 
 const char *wa_layout_scale(char axis)
 {
-    static const char letters[] = "CLOAPSVYJXB";
+    static const char letters[] = "CLOAPSVYJX";
     static const char *const names[] = {"case",   "layer",      "obs",   "obs",  "prompt", "slot",
-                                        "vindex", "payload",    "projection", "offer", "batch"};
+                                        "vindex", "payload",    "projection", "offer"};
     const char *at = strchr(letters, axis);
     assert(axis != '\0' && at != NULL);
     return names[at - letters];
@@ -215,11 +212,9 @@ size_t wa_layout_extent(const wa_extents *extents, char axis)
         return WA_PAYLOAD_COUNT;
     case 'J':
         return WA_PROJECTION_COUNT;
-    case 'X':
-        return extents->offers;
     default:
-        assert(axis == 'B');
-        return extents->batches;
+        assert(axis == 'X');
+        return extents->offers;
     }
 }
 
