@@ -2,6 +2,7 @@
 #include "engine/audit.h"
 
 #include "base/foreign.h"
+#include "vindex/order.h"
 #include "remote/remote.h"
 
 #include <stdlib.h>
@@ -24,6 +25,7 @@ static wa_status open_vindexes(wa_audit *audit, wa_error *err)
         if (wa_vindex_match(audit->model, audit->vindexes[v], err) != WA_OK)
             return wa_note(err, "model '%s' and vindex '%s'", audit->request->model,
                            audit->request->vindexes[v].path);
+        WA_TRY(wa_vindex_settle_orders(audit->vindexes[v], audit->model, audit->arena, err));
         WA_TRY(wa_vindex_contradict(audit->model, audit->vindexes[v],
                                     audit->request->vindexes[v].name, &audit->warnings, err));
     }

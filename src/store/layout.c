@@ -75,6 +75,7 @@ static const wa_layout ROWS[] = {
     ROW("vindex_lack", "V", TEXT, META, "1", "why no case of the vindex could run; empty where one could")
     CODE("vindex_left_out", "V", YES, META, "whether the vindex could run some path, but none that the job names")
     ROW("payload_file", "VY", TEXT, META, "1", "name of the payload's file in the vindex; empty where it has none")
+    ROW("payload_order", "VY", TEXT, META, "1", "element order of Q6_K and Q4_0, a line for each projection (and layers); empty where a format has one order")
     ROW("prompt_key", "P", TEXT, META, "1", "key of the prompt")
     ROW("prompt_text", "P", TEXT, META, "1", "text of the prompt")
     ROW("prompt_rows", "P", I32, META, "1", "positions of the prompt")
@@ -361,7 +362,9 @@ static const char *payload_word(int code)
 
 static const char *format_word(int code)
 {
-    return wa_format_get((wa_format)code)->name;
+    if (code == WA_FORMAT_GGML_Q4_0) /* codes 11 and 13 are the older orders of vindexes */
+        return "Q4_0_ggml";
+    return code == WA_FORMAT_GGML_Q6_K ? "Q6_K_ggml" : wa_format_get((wa_format)code)->name;
 }
 
 static const char *basis_word(int code)

@@ -263,6 +263,7 @@ wa_status wa_result_load_meta(wa_hid file, const wa_extents *x, wa_arena *arena,
     WA_TRY(wa_dataset_load(file, "vindex_files", x, arena, &meta.vindex_files, err));
     WA_TRY(wa_dataset_load(file, "vindex_lack", x, arena, &meta.vindex_lack, err));
     WA_TRY(wa_dataset_load(file, "payload_file", x, arena, &meta.payload_file, err));
+    WA_TRY(wa_dataset_load(file, "payload_order", x, arena, &meta.payload_order, err));
     WA_TRY(wa_dataset_load(file, "vindex_left_out", x, arena, &meta.vindex_left_out, err));
     WA_TRY(wa_dataset_load(file, "row_err_nominal", x, arena, &meta.nominal_bound, err));
     WA_TRY(load_cases(file, x, arena, &meta, err));

@@ -253,6 +253,7 @@ static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_ex
     WA_TRY(add_texts(file, "vindex_lack", x, meta->vindex_lack, meta->dims.vindexes, arena, err));
     WA_TRY(wa_dataset_add(file, "vindex_left_out", x, meta->vindex_left_out, err));
     WA_TRY(add_payload_texts(file, "payload_file", x, meta->payload_file, arena, err));
+    WA_TRY(add_payload_texts(file, "payload_order", x, meta->payload_order, arena, err));
     WA_TRY(write_prompts(file, meta, x, arena, err));
     WA_TRY(wa_dataset_add(file, "row_err_nominal", x, meta->nominal_bound, err));
     return write_offers(file, meta, x, arena, err);

@@ -36,6 +36,7 @@ typedef struct wa_result_meta {
     const char *const *vindex_files; /* [vindexes] a line for each file: "NAME: read" and how it stands to index.json's checksums, ": not read: WHAT", ": unknown, like NAME" */
     const char *const *vindex_lack;  /* [vindexes] why no case of it could run; "" = one could */
     const char *const *payload_file; /* [vindexes, payloads] name of its file in the vindex, "" = it has none; NULL = not known */
+    const char *const *payload_order; /* [vindexes, payloads] of wa_vindex_tell_orders, a line for each projection; NULL = all "" */
     const int8_t *vindex_left_out;   /* [vindexes] 1: it could run some path, but none that the job names */
     const char *source_format[WA_PROJECTION_COUNT]; /* formats of the model's own FFN matrices, e.g. "Q4_1" or "Q4_1,Q8_0" */
     bool requantised;     /* some source format has 6 bits or fewer */
