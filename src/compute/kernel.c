@@ -69,6 +69,12 @@ static inline float phi_gelu_erf(float v)
     return 0.5F * v * (1.0F + (float)wa_erf((double)(v * 0.70710678F)));
 }
 
+static inline float phi_relu2(float v)
+{
+    float kept = v < 0.0F ? 0.0F : v; /* NaN stays */
+    return kept * kept;
+}
+
 float wa_phi(wa_activation activation, float v)
 {
     switch (activation) {
@@ -78,6 +84,8 @@ float wa_phi(wa_activation activation, float v)
         return phi_gelu_tanh(v);
     case WA_GELU_ERF:
         return phi_gelu_erf(v);
+    case WA_RELU2:
+        return phi_relu2(v);
     }
     return NAN;
 }
@@ -92,6 +100,8 @@ double wa_phi_ref(wa_activation activation, double v)
         return v / (1.0 + wa_exp(-2.0 * (double)GELU_C * (v + 0.044715 * v * v * v)));
     case WA_GELU_ERF:
         return 0.5 * v * (1.0 + wa_erf(v / sqrt(2.0)));
+    case WA_RELU2:
+        return v < 0.0 ? 0.0 : v * v;
     }
     return NAN;
 }
@@ -114,6 +124,12 @@ WA_CLONES static void gated_gelu_erf(const float *gate, const float *up, float *
         act[i] = phi_gelu_erf(gate[i]) * up[i];
 }
 
+WA_CLONES static void gated_relu2(const float *gate, const float *up, float *act, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        act[i] = phi_relu2(gate[i]) * up[i];
+}
+
 void wa_activate_gated(wa_activation activation, const float *gate, const float *up, float *act,
                        size_t n)
 {
@@ -126,6 +142,9 @@ void wa_activate_gated(wa_activation activation, const float *gate, const float 
         return;
     case WA_GELU_ERF:
         gated_gelu_erf(gate, up, act, n);
+        return;
+    case WA_RELU2:
+        gated_relu2(gate, up, act, n);
         return;
     }
 }
@@ -148,6 +167,12 @@ WA_CLONES static void plain_gelu_erf(const float *up, float *act, size_t n)
         act[i] = phi_gelu_erf(up[i]);
 }
 
+WA_CLONES static void plain_relu2(const float *up, float *act, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        act[i] = phi_relu2(up[i]);
+}
+
 void wa_activate(wa_activation activation, const float *up, float *act, size_t n)
 {
     switch (activation) {
@@ -159,6 +184,9 @@ void wa_activate(wa_activation activation, const float *up, float *act, size_t n
         return;
     case WA_GELU_ERF:
         plain_gelu_erf(up, act, n);
+        return;
+    case WA_RELU2:
+        plain_relu2(up, act, n);
         return;
     }
 }

@@ -290,7 +290,7 @@ static void set_flags(const wa_gguf_family *kind, wa_config *config)
     config->qkv_bias = family->qkv_bias.fallback;
     config->o_bias = family->o_bias.fallback;
     config->ffn_bias = family->ffn_bias.fallback;
-    config->refuses_ffn_bias = !config->ffn_bias;
+    config->refuses_ffn_bias = !config->ffn_bias && family->ffn_bias.key == NULL;
     config->optional_biases = family->qkv_bias.key != NULL || family->o_bias.key != NULL;
     config->facts.family = family->family;
     config->facts.model_type = kind->architecture;

@@ -16,7 +16,7 @@
     {.key = (key_), .kind = WA_KEY_ONLY, .only = "off", .meaning = (meaning_)},
 
 #define GEMMAS "gemma gemma2 gemma3"
-#define NEWER "smollm3 olmo2 olmo3 glm4 phi3 exaone4 ernie4_5 seed_oss"
+#define NEWER "smollm3 olmo2 olmo3 glm4 phi3 exaone4 ernie4_5 seed_oss arcee"
 #define NOT_GPT2                                                                                   \
     "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER
 #define EXPERTS "expert models"
@@ -35,10 +35,11 @@ static const wa_key_rule rules[] = {
     USED_BY("hidden_act", "llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER)
     USED_BY("hidden_activation", GEMMAS)
     INERT_IN("hidden_act", GEMMAS) /* an old "gelu" that always meant tanh */
-    USED_BY("attention_bias", "gemma gemma2 gemma3 llama qwen3 granite smollm3 olmo2 olmo3 glm4 seed_oss")
+    USED_BY("attention_bias", "gemma gemma2 gemma3 llama qwen3 granite smollm3 olmo2 olmo3 glm4 seed_oss arcee")
+    USED_BY("mlp_bias", "llama granite smollm3 seed_oss arcee")
     USED_BY("attention_out_bias", "seed_oss") USED_BY("partial_rotary_factor", "glm4 phi3")
     USED_BY("no_rope_layers", "smollm3") USED_BY("no_rope_layer_interval", "smollm3")
-    USED_BY("use_bias", "starcoder2")
+    USED_BY("use_bias", "starcoder2 ernie4_5")
     USED_BY("rope_theta", NOT_GPT2) USED_BY("rope_scaling", NOT_GPT2)
     USED_BY("rope_parameters", NOT_GPT2) USED_BY("rope_local_base_freq", "gemma3")
     USED_BY("original_max_position_embeddings", NOT_GPT2)
@@ -101,7 +102,6 @@ static const wa_key_rule rules[] = {
     ONLY("ssm_*", "off") ONLY("linear_num_*_heads", "off") ONLY("full_attention_interval", "1|off")
     ONLY("residual_in_fp32", "off") ONLY("add_bias_linear", "off") ONLY("post_norm", "off")
     ONLY("rms_norm", "true|null") ONLY("zero_centered_gamma", "off")
-    ONLY_IN("use_bias", "off", "ernie4_5")
     ONLY_IN("scale_attn_weights", "true", "gpt2")
     ONLY_IN("scale_attn_by_inverse_layer_idx", "false", "gpt2")
     ONLY_IN("norm_type", "layer_norm|null", "starcoder2")

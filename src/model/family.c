@@ -144,6 +144,7 @@ static const wa_config_keys gpt2_keys = {
 
 #define ATTENTION_BIAS                                                                             \
     .qkv_bias = {"attention_bias", false}, .o_bias = {"attention_bias", false}
+#define FFN_BIAS .ffn_bias = {"mlp_bias", false}
 
 #define GEMMA_FACTS                                                                                \
     .keys = &gemma_keys, .norm_kind = WA_NORM_RMS, .norm_offset = 1.0f, .gated = true,             \
@@ -187,6 +188,7 @@ enum {
     EXAONE4,
     ERNIE4_5,
     SEED_OSS,
+    ARCEE,
     FAMILY_COUNT
 };
 
@@ -221,7 +223,8 @@ static const wa_family families[FAMILY_COUNT] = {
                .classes = "LlamaForCausalLM LLaMAForCausalLM",
                .names = &llama_names,
                LLAMA_FACTS,
-               ATTENTION_BIAS},
+               ATTENTION_BIAS,
+               FFN_BIAS},
     [MISTRAL] = {.model_type = "mistral",
                  .family = "mistral",
                  .classes = "MistralForCausalLM",
@@ -252,6 +255,7 @@ static const wa_family families[FAMILY_COUNT] = {
                  .names = &llama_names,
                  LLAMA_FACTS,
                  ATTENTION_BIAS,
+                 FFN_BIAS,
                  .embed = WA_EMBED_MULTIPLIER,
                  .multipliers = true},
     [STARCODER2] = {.model_type = "starcoder2",
@@ -300,6 +304,7 @@ static const wa_family families[FAMILY_COUNT] = {
                  .eps = 1e-6,
                  .rope_base = 2e6,
                  ATTENTION_BIAS,
+                 FFN_BIAS,
                  .nope = WA_NOPE_LISTED,
                  .window_rule = WA_WINDOW_NOPE,
                  .kv_heads = 4,
@@ -373,6 +378,9 @@ static const wa_family families[FAMILY_COUNT] = {
                   .head_dim = 128,
                   .kv_heads = 2,
                   .rope_pairs = true,
+                  .qkv_bias = {"use_bias", false},
+                  .o_bias = {"use_bias", false},
+                  .ffn_bias = {"use_bias", false},
                   .tie = WA_TIE_YES,
                   .larql_refusal = NOT_LARQL},
     [SEED_OSS] = {.model_type = "seed_oss",
@@ -386,7 +394,21 @@ static const wa_family families[FAMILY_COUNT] = {
                   .kv_heads = 8,
                   .qkv_bias = {"attention_bias", true},
                   .o_bias = {"attention_out_bias", false},
+                  FFN_BIAS,
                   .larql_refusal = NOT_LARQL},
+    [ARCEE] = {.model_type = "arcee",
+               .family = "arcee",
+               .classes = "ArceeForCausalLM",
+               .keys = &common_keys,
+               .names = &llama_names,
+               .norm_kind = WA_NORM_RMS,
+               .activation = WA_RELU2,
+               .eps = 1e-5,
+               .rope_base = 1e4,
+               .larql_rope_base = 1e4,
+               ATTENTION_BIAS,
+               FFN_BIAS,
+               .larql_refusal = NOT_LARQL},
 };
 
 /* `llama` also stands for Mistral, which is told by its window: all layers, when the key is there.
@@ -471,6 +493,7 @@ bool wa_activation_find(const char *name, wa_activation *out)
         {"gelu_new", WA_GELU_TANH},
         {"gelu_fast", WA_GELU_TANH},
         {"gelu", WA_GELU_ERF},
+        {"relu2", WA_RELU2},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(known[i].name, name) == 0) {

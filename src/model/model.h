@@ -10,7 +10,12 @@ typedef enum wa_semantics { WA_SEMANTICS_NATIVE, WA_SEMANTICS_LARQL } wa_semanti
 /** "native" or "larql". */
 const char *wa_semantics_name(wa_semantics semantics);
 
-typedef enum wa_activation { WA_SILU, WA_GELU_TANH, WA_GELU_ERF } wa_activation;
+typedef enum wa_activation {
+    WA_SILU,
+    WA_GELU_TANH,
+    WA_GELU_ERF,
+    WA_RELU2 /* max(x, 0) squared */
+} wa_activation;
 const char *wa_activation_name(wa_activation activation);
 
 typedef enum wa_norm_kind { WA_NORM_RMS, WA_NORM_LAYER } wa_norm_kind;
@@ -31,7 +36,7 @@ typedef struct wa_layer {
     const float *q_bias, *k_bias, *v_bias, *o_bias;
     const float *q_norm, *k_norm; /* [head_dim], or whole rows with wide_qk_norm; offset added */
     wa_matrix gate, up, down; /* [I, H], [I, H], [H, I]; gate.rows = 0 for ungated models */
-    const float *up_bias, *down_bias;
+    const float *gate_bias, *up_bias, *down_bias; /* a vindex has no place for these */
     /* [rotary_dim/2] angle per position, scaling applied; NULL = no rotation */
     const double *rope_freq;
     const double *rope_long_freq; /* of prompts longer than rope_long_from; NULL = as rope_freq */

@@ -143,7 +143,8 @@ static wa_status biases_text(const source *s, char **out, wa_error *err)
         const char *name;
         const float *bias;
     } biases[] = {{"q", layer->q_bias},   {"k", layer->k_bias},   {"v", layer->v_bias},
-                  {"o", layer->o_bias},   {"up", layer->up_bias}, {"down", layer->down_bias}};
+                  {"o", layer->o_bias},   {"gate", layer->gate_bias}, {"up", layer->up_bias},
+                  {"down", layer->down_bias}};
     char text[64] = "";
     for (size_t i = 0, used = 0; i < sizeof biases / sizeof biases[0]; i++) {
         if (biases[i].bias == NULL)
@@ -152,7 +153,11 @@ static wa_status biases_text(const source *s, char **out, wa_error *err)
                             biases[i].name);
         used += more > 0 ? (size_t)more : 0;
     }
-    return wa_arena_print(s->arena, out, err, "%s", text[0] == '\0' ? "none" : text);
+    bool ffn = layer->up_bias != NULL || layer->down_bias != NULL;
+    return wa_arena_print(s->arena, out, err, "%s%s", text[0] == '\0' ? "none" : text,
+                          ffn ? "; those of the FFN are the model's in every case, since a vindex "
+                                "holds none"
+                              : "");
 }
 
 static wa_status scales_text(const source *s, char **out, wa_error *err)

@@ -147,10 +147,15 @@ static wa_status take_ffn(const wa_finder *finder, int layer, wa_layer *out, wa_
     WA_TRY(take_gate_and_up(finder, layer, out, err));
     WA_TRY(wa_finder_matrix(finder, weight(WA_ROLE_DOWN, layer), whole(hidden), inner, &out->down,
                             err));
-    if (!config->ffn_bias)
-        return config->refuses_ffn_bias ? refuse_ffn_bias(finder, layer, err) : WA_OK;
-    WA_TRY(take_vector(finder, bias(WA_ROLE_UP, layer), whole(inner), &out->up_bias, err));
-    return take_vector(finder, bias(WA_ROLE_DOWN, layer), whole(hidden), &out->down_bias, err);
+    if (config->refuses_ffn_bias)
+        return refuse_ffn_bias(finder, layer, err);
+    bool required = config->ffn_bias;
+    if (config->facts.gated)
+        WA_TRY(take_bias(finder, required, bias(WA_ROLE_GATE, layer), whole(inner),
+                         &out->gate_bias, err));
+    WA_TRY(take_bias(finder, required, bias(WA_ROLE_UP, layer), whole(inner), &out->up_bias, err));
+    return take_bias(finder, required, bias(WA_ROLE_DOWN, layer), whole(hidden), &out->down_bias,
+                     err);
 }
 
 static wa_status take_layer(const wa_finder *finder, int layer, wa_layer *out, wa_error *err)

@@ -90,6 +90,7 @@ wa_status wa_case_open_layer(const wa_case *which, const wa_model *model, const 
     const wa_source *down = &which->source[WA_DOWN];
     wa_walk_layer l = {.down_is_feature_major =
                            !down->from_model && wa_payload_down_is_feature_major(down->payload),
+                       .gate_bias = model->layers[layer].gate_bias,
                        .up_bias = model->layers[layer].up_bias,
                        .down_bias = model->layers[layer].down_bias,
                        .activation = model->activation,

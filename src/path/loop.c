@@ -52,7 +52,7 @@ static void mark_used(const loop *o, size_t i, size_t row)
         marks[o->hits[h]] = 1.0F;
 }
 
-/* up [tile, F] = phi(score) * <U_f, x> of the features in use, or ungated phi(score + b_up). */
+/* up [tile, F] = phi(score) * (<U_f, x> + b_up) of the features in use, or ungated phi(score + b_up). */
 static void activate(const loop *o)
 {
     wa_walk *walk = o->walk;
@@ -67,11 +67,10 @@ static void activate(const loop *o)
                       wa_walk_pair(walk, o->tile, walk->up), walk->io_count, walk->scratch);
     }
     for (size_t i = 0; i < walk->io_count; i++) {
-        if (!l->gated) {
+        if (!l->gated)
             memcpy(walk->up[i], walk->act[i], n * sizeof(float));
-            if (l->up_bias != NULL)
-                wa_add_bias(walk->up[i], o->tile.rows, l->features, l->up_bias);
-        }
+        if (l->up_bias != NULL) /* of a feature that is not in use, too: its value is not taken */
+            wa_add_bias(walk->up[i], o->tile.rows, l->features, l->up_bias);
         wa_fault_rows(walk->which, l, walk->up[i], o->tile.rows);
         if (l->gated)
             wa_activate_gated(phi, walk->act[i], walk->up[i], walk->up[i], n);

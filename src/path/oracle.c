@@ -110,18 +110,25 @@ static void round_positions(oracle *o, const float *x, size_t rows)
                     o->x + start_of(position, hidden) + h * LANES);
 }
 
-/* act = phi(gate) * up, or ungated phi(up + b_up). For the per-feature loop the gate is the ranking
- * score. */
+/* act = phi(gate) * up, or ungated phi(up). */
 static void activate(oracle *o)
 {
     const wa_walk_layer *l = o->layer;
     for (size_t i = 0; i < o->groups * l->features; i++)
         for (size_t lane = 0; lane < LANES; lane++) {
             size_t at = i * LANES + lane;
-            double bias = l->up_bias == NULL ? 0.0 : (double)l->up_bias[i % l->features];
             o->act[at] = l->gated ? wa_phi_ref(l->activation, o->act[at]) * o->up[at]
-                                  : wa_phi_ref(l->activation, o->up[at] + bias);
+                                  : wa_phi_ref(l->activation, o->up[at]);
         }
+}
+
+/* values [groups, features, LANES] += bias, where there is one. */
+static void add_bias(const oracle *o, const float *bias, double *values)
+{
+    size_t features = o->layer->features;
+    for (size_t i = 0; bias != NULL && i < o->groups * features; i++)
+        for (size_t lane = 0; lane < LANES; lane++)
+            values[i * LANES + lane] += (double)bias[i % features];
 }
 
 /* The per-feature loop's gate is the ranking score itself, and for an ungated model so is its up
@@ -131,14 +138,19 @@ static void feed(oracle *o)
     const wa_walk_layer *l = o->layer;
     bool serial = wa_case_is_loop(o->which);
     size_t bytes = o->groups * l->features * LANES * sizeof(double);
-    if (o->ranked)
+    if (o->ranked) {
         wa_oracle_rows(&l->select, o->x, o->scores, o->groups, &o->panel);
+        add_bias(o, l->gate_bias, o->scores); /* an ungated model's scores are without b_up */
+    }
     if (serial)
         memcpy(l->gated ? o->act : o->up, o->scores, bytes);
-    if (l->gated && !serial)
+    if (l->gated && !serial) {
         wa_oracle_rows(&l->gate, o->x, o->act, o->groups, &o->panel);
+        add_bias(o, l->gate_bias, o->act);
+    }
     if (l->gated || !serial)
         wa_oracle_rows(&l->up, o->x, o->up, o->groups, &o->panel);
+    add_bias(o, l->up_bias, o->up);
     activate(o);
 }
 

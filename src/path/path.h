@@ -170,7 +170,7 @@ typedef struct wa_walk_layer {
     wa_matrix gate, up, down;  /* gate, up [F, H]; gate.rows = 0 for ungated models */
     wa_matrix select;          /* [F, H] rows whose scores rank the features; rows = 0 where none are ranked */
     bool down_is_feature_major; /* down [F, H]; else the model's [H, F] */
-    const float *up_bias, *down_bias; /* borrowed from the model, NULL = none */
+    const float *gate_bias, *up_bias, *down_bias; /* borrowed from the model, NULL = none */
     wa_activation activation;
     bool gated;
     size_t features, hidden;

@@ -18,7 +18,7 @@ void wa_walk_score(wa_walk *walk, wa_tile tile)
 {
     const wa_walk_layer *l = walk->layer;
     wa_gemm_rows(&l->select, tile.rows, l->hidden, l->features, wa_walk_pair(walk, tile, walk->act),
-                 walk->io_count, NULL, walk->scratch);
+                 walk->io_count, l->gate_bias, walk->scratch);
 }
 
 /* act [tile, F] = phi(act) * up, or ungated phi(up). */
@@ -37,15 +37,15 @@ void wa_walk_activate(wa_walk *walk, wa_tile tile)
     }
 }
 
-/* act [tile, F] = phi(x.G^T) * (x.U^T), or ungated phi(x.U^T + b_up). */
+/* act [tile, F] = phi(x.G^T + b_gate) * (x.U^T + b_up), or ungated phi(x.U^T + b_up). */
 void wa_walk_feed(wa_walk *walk, wa_tile tile)
 {
     const wa_walk_layer *l = walk->layer;
     if (l->gated)
         wa_gemm_rows(&l->gate, tile.rows, l->hidden, l->features, wa_walk_pair(walk, tile, walk->act),
-                     walk->io_count, NULL, walk->scratch);
+                     walk->io_count, l->gate_bias, walk->scratch);
     wa_gemm_rows(&l->up, tile.rows, l->hidden, l->features, wa_walk_pair(walk, tile, walk->up),
-                 walk->io_count, l->gated ? NULL : l->up_bias, walk->scratch);
+                 walk->io_count, l->up_bias, walk->scratch);
     wa_walk_activate(walk, tile);
 }
 

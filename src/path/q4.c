@@ -135,9 +135,12 @@ static wa_status feed(wa_walk *walk, wa_tile tile)
     if (l->gated)
         dot_matrix(walk, tile, &l->gate, x, &space, walk->act);
     dot_matrix(walk, tile, &l->up, x, &space, walk->up);
-    for (size_t i = 0; i < walk->io_count; i++)
-        if (!l->gated && l->up_bias != NULL)
+    for (size_t i = 0; i < walk->io_count; i++) {
+        if (l->gate_bias != NULL)
+            wa_add_bias(walk->act[i], tile.rows, l->features, l->gate_bias);
+        if (l->up_bias != NULL)
             wa_add_bias(walk->up[i], tile.rows, l->features, l->up_bias);
+    }
     wa_walk_activate(walk, tile);
     for (size_t i = 0; i < walk->io_count; i++)
         drop_small(walk->act[i], tile.rows * l->features);

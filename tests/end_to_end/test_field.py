@@ -233,7 +233,6 @@ FOREIGN_KEYS = [
     ({"clip_qkv": 8.0}, "'clip_qkv' is 8, which changes the model and is not computed"),
     ({"num_experts": 4}, "expert models are unsupported: 'num_experts' is 4"),
     ({"kv_lora_rank": 16}, "latent attention (MLA) are unsupported"),
-    ({"mlp_bias": True}, "'mlp_bias' is true, only false is computed"),
     ({"partial_rotary_factor": 0.5}, "'partial_rotary_factor' is 0.5, only 1 is computed"),
     ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, "'partial_rotary_factor' is 0.5, only 1 is computed"),
     ({"rope_scaling": LINEAR}, "'rope_scaling' and 'rope_parameters' are both given and differ"),

@@ -129,3 +129,23 @@ def test_every_format_that_a_family_allows_is_healthy(shop, name):
         exact = result.case(case, "case_bucket") == "exact"
         assert verdict == ("PASS" if exact else "MEASURED"), (case, result.case(case, "fail_reasons"))
         assert np.max(result.case(case, "kernel_rel_l2")) <= 2e-6, case
+
+
+@pytest.mark.parametrize("name", ["llama-biases", "arcee-biases"])
+def test_walks_over_some_features_know_the_biases(shop, name):
+    """Over all 80 features they are the dense FFN; over 20 the oracle, which has the biases too, agrees with the kernel."""
+    vindex = audited(shop, name, ["f32"])
+    told = json.loads(vindex.path.read_text())
+    told["paths"] = [{"path": "sparse_serial", "k": k} for k in (20, 80)]
+    vindex.path.write_text(json.dumps(told))
+    result = vindex.result()
+    assert len(result.cases) == 2
+    for case in result.cases:
+        assert np.max(result.case(case, "kernel_rel_l2")) <= 2e-6, case
+    assert np.max(result.case("f32:sparse_serial:k80", "rel_l2")) <= 2e-6
+    assert np.min(result.case("f32:sparse_serial:k20", "rel_l2")) > 1e-3
+
+
+def test_where_biases_of_an_ffn_come_from_is_said(shop):
+    said = harness.run(["inspect", model_of(shop, "llama-biases")]).stdout
+    assert "q, k, v, o, gate, up, down; those of the FFN are the model's in every case, since a vindex holds none" in " ".join(said.split())

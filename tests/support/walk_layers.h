@@ -106,6 +106,8 @@ static inline wa_walk_layer test_layer(wa_arena *arena, size_t features, size_t 
            cols = kind.feature_major ? hidden : features;
     l.down = test_matrix(arena, rows, cols, kind.model_format, kind.shift, scale, &seed);
     if (kind.biased) {
+        if (kind.gated)
+            l.gate_bias = test_values(arena, features, 0.5F, &seed);
         l.up_bias = test_values(arena, features, 0.5F, &seed);
         l.down_bias = test_values(arena, hidden, 0.5F, &seed);
     }

@@ -418,7 +418,7 @@ static void each_malformed_config_gets_its_error(void)
         {"kv-heads.json", WA_E_FORMAT, "4 attention heads are not divisible by 3"},
         {"unknown-type.json", WA_E_UNSUPPORTED, "unknown model type 'mystery'"},
         {"moe.json", WA_E_UNSUPPORTED, "expert models are unsupported: 'num_local_experts' is 8"},
-        {"activation.json", WA_E_UNSUPPORTED, "unknown activation 'relu2'"},
+        {"activation.json", WA_E_UNSUPPORTED, "unknown activation 'laplace'"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char path[512];
@@ -464,7 +464,8 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
         {LLAMA ",\"kv_lora_rank\":512}", WA_SEMANTICS_NATIVE, "'kv_lora_rank' is 512"},
         {LLAMA ",\"hidden_size_per_layer_input\":256}", WA_SEMANTICS_NATIVE,
          "per-layer embeddings"},
-        {LLAMA ",\"mlp_bias\":true}", WA_SEMANTICS_NATIVE, "'mlp_bias' is true"},
+        {OF_TYPE("qwen2") ",\"mlp_bias\":true}", WA_SEMANTICS_NATIVE, "'mlp_bias' is true"},
+        {LLAMA ",\"mlp_bias\":true}", WA_SEMANTICS_LARQL, "LARQL leaves those of gate and up out"},
         {LLAMA ",\"partial_rotary_factor\":0.5}", WA_SEMANTICS_NATIVE, "partial_rotary_factor"},
         {LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", WA_SEMANTICS_NATIVE,
          "RoPE scaling 'dynamic' is not computed: beyond max_position_embeddings"},

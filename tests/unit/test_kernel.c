@@ -58,11 +58,24 @@ static void activations_of_the_ends_are_their_limits(void)
     }
 }
 
+static void squared_relu_is_the_square_of_what_is_above_0(void)
+{
+    static const struct {
+        float v, phi;
+    } values[] = {{0.0F, 0.0F}, {-0.0F, 0.0F}, {-3.0F, 0.0F}, {1.5F, 2.25F}, {0x1p-80F, 0.0F},
+                  {-INFINITY, 0.0F}, {INFINITY, INFINITY}, {0x1.000002p0F, 0x1.000004p0F}};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+        CU_ASSERT_EQUAL(wa_phi(WA_RELU2, values[i].v), values[i].phi);
+    CU_ASSERT(isnan(wa_phi(WA_RELU2, NAN)) && isnan(wa_phi_ref(WA_RELU2, NAN)));
+    CU_ASSERT_EQUAL(wa_phi_ref(WA_RELU2, 1.5), 2.25);
+    CU_ASSERT_EQUAL(wa_phi_ref(WA_RELU2, -1.5), 0.0);
+}
+
 /* Vectors of every length give the bits of one value at a time, in place and not. */
 static void activations_of_many_are_those_of_one(void)
 {
     enum { MOST = 70 };
-    static const wa_activation all[] = {WA_SILU, WA_GELU_TANH, WA_GELU_ERF};
+    static const wa_activation all[] = {WA_SILU, WA_GELU_TANH, WA_GELU_ERF, WA_RELU2};
     uint64_t seed = 5;
     for (size_t n = 0; n <= MOST; n++) {
         float gate[MOST + 1], up[MOST + 1], out[MOST + 1] = {0}, in_place[MOST + 1];
@@ -70,7 +83,7 @@ static void activations_of_many_are_those_of_one(void)
             gate[i] = 8.0F * test_random(&seed);
             up[i] = test_random(&seed);
         }
-        wa_activation phi = all[n % 3];
+        wa_activation phi = all[n % 4];
         size_t wrong = 0;
         out[n] = in_place[n] = -77.0F;
         wa_activate_gated(phi, gate, up, out, n);
@@ -221,5 +234,5 @@ static void products_with_stored_matrices_stay_within_their_bound(void)
 }
 
 WA_SUITE("kernel", WA_CASE(activations_stay_within_their_bounds), WA_CASE(activations_of_the_ends_are_their_limits),
-         WA_CASE(activations_of_many_are_those_of_one), WA_CASE(dots_stay_within_their_bound_and_need_no_alignment),
+         WA_CASE(squared_relu_is_the_square_of_what_is_above_0), WA_CASE(activations_of_many_are_those_of_one), WA_CASE(dots_stay_within_their_bound_and_need_no_alignment),
          WA_CASE(rows_are_added_element_by_element), WA_CASE(products_with_stored_matrices_stay_within_their_bound))

@@ -32,14 +32,13 @@ static void plain_ffn(wa_arena *arena, const wa_walk_layer *l, const float *x, c
     for (size_t h = 0; h < l->hidden; h++)
         y[h] = l->down_bias == NULL ? 0.0 : (double)l->down_bias[h];
     for (size_t f = 0; f < l->features; f++) {
-        double u = 0.0, g = 0.0;
+        double u = l->up_bias == NULL ? 0.0 : (double)l->up_bias[f];
+        double g = l->gate_bias == NULL ? 0.0 : (double)l->gate_bias[f];
         for (size_t h = 0; h < l->hidden; h++) {
             u += up[f * l->hidden + h] * (double)x[h];
             g += l->gated ? gate[f * l->hidden + h] * (double)x[h] : 0.0;
         }
-        double bias = l->up_bias == NULL ? 0.0 : (double)l->up_bias[f];
-        double act =
-            l->gated ? wa_phi_ref(l->activation, g) * u : wa_phi_ref(l->activation, u + bias);
+        double act = l->gated ? wa_phi_ref(l->activation, g) * u : wa_phi_ref(l->activation, u);
         for (size_t h = 0; h < l->hidden && use[f]; h++)
             y[h] += act * (l->down_is_feature_major ? down[f * l->hidden + h]
                                                     : down[h * l->features + f]);
@@ -56,7 +55,7 @@ static void plain_choice(wa_arena *arena, const wa_walk_layer *l, const float *x
         size_t best = l->features;
         double most = -1.0;
         for (size_t f = 0; f < l->features; f++) {
-            double score = 0.0;
+            double score = l->gate_bias == NULL ? 0.0 : (double)l->gate_bias[f];
             for (size_t h = 0; h < l->hidden; h++)
                 score += rows[f * l->hidden + h] * (double)x[h];
             if (!use[f] && fabs(score) > most) {
