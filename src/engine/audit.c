@@ -70,6 +70,11 @@ static wa_status open_externals(wa_audit *audit, wa_error *err)
 wa_status wa_audit_open_files(wa_audit *audit, wa_error *err)
 {
     wa_dims dims = wa_audit_dims(audit);
+    wa_served_options servers = {.seconds = audit->job->served_timeout,
+                                 .retries = audit->job->served_retries,
+                                 .prompts = audit->prompt_count};
+    for (size_t p = 0; p < audit->prompt_count; p++)
+        servers.longest = audit->prompt_rows[p] > servers.longest ? audit->prompt_rows[p] : servers.longest;
     for (size_t c = 0; c < audit->cases.count; c++) {
         wa_case *which = &audit->cases.items[c];
         const char *vindex = audit->request->vindexes[which->vindex].path;
@@ -78,6 +83,8 @@ wa_status wa_audit_open_files(wa_audit *audit, wa_error *err)
             WA_TRY(wa_external_open_file(which, &dims, audit->model->hidden, audit->ids, audit->arena, external, err));
         if (which->not_run == NULL && which->command != NULL)
             WA_TRY(wa_external_start(which, audit->model, audit->request->model, vindex, audit->arena, external, err));
+        if (which->not_run == NULL && which->url != NULL)
+            WA_TRY(wa_external_connect(which, audit->model, &servers, audit->arena, external, err));
         if (*external != NULL)
             which->external = *external;
     }

@@ -91,7 +91,7 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
     for (size_t i = 0; i < count; i++) {
         const answer *from = &of[(size_t)first + i / sampled];
         size_t row = stage->sampled[i % sampled];
-        memcpy(x + i * hidden, from->x + row * hidden, hidden * sizeof *x);
+        wa_wire_deliver(c->which->wire, from->x + row * hidden, hidden, x + i * hidden);
         if (hits != NULL)
             memcpy(hits + i * hit_width, from->hits + row * hit_width, hit_width * sizeof *hits);
     }
@@ -114,20 +114,33 @@ static void store_kernel_errors(const comparison *c, const answer *of, int strea
     }
 }
 
+/* Does a server see other numbers than the oracle would, or say others than it computed? */
+static bool has_travelled(const wa_case *which)
+{
+    return which->wire > WA_WIRE_F32 || (which->external != NULL && which->external->answer > WA_WIRE_F32);
+}
+
 static wa_status measure_kernel(const comparison *c, const answer *of, size_t hit_width, wa_error *err)
 {
     wa_stage *stage = c->stage;
     const wa_case *judge = wa_case_oracle(c->which);
-    bool has_own = c->lane != NO_LANE;
+    bool has_own = c->lane != NO_LANE, travels = has_travelled(c->which);
     if (stage->sampled_count == 0 || judge == NULL)
         return WA_OK;
-    bool known = has_same_truth(stage->truth_of, judge);
-    bool own_known = !has_own || (has_same_truth(stage->own_truth_of, judge) &&
+    bool known = !travels && has_same_truth(stage->truth_of, judge);
+    bool own_known = !has_own || (!travels && has_same_truth(stage->own_truth_of, judge) &&
                                   has_same_input(stage, stage->own_truth_x, of[OWN].x));
     if (!known || !own_known)
         WA_TRY(ask_oracle(c, of, known ? OWN : REFERENCE, own_known ? OWN : STREAMS, hit_width, err));
-    stage->truth_of = known ? stage->truth_of : judge;
-    if (!own_known) {
+    if (travels) {
+        size_t rows = (has_own ? STREAMS : OWN) * stage->sampled_count, hidden = stage->audit->model->hidden;
+        for (size_t i = 0; i < rows; i++)
+            wa_wire_round(c->which->external->answer, stage->truth + i * hidden, hidden);
+        stage->truth_of = stage->own_truth_of = NULL;
+    } else {
+        stage->truth_of = known ? stage->truth_of : judge;
+    }
+    if (!own_known && !travels) {
         stage->own_truth_of = judge;
         stage->own_truth_x = of[OWN].x;
     }
@@ -248,7 +261,7 @@ static wa_status run_case(comparison *c, wa_error *err)
     const wa_vindex *vindex = stage->audit->vindexes[c->which->vindex];
     WA_TRY(wa_case_open_layer(c->which, stage->audit->model, vindex, c->layer, &c->weights, err));
     int32_t *hits[STREAMS] = {NULL};
-    bool tells_hits = c->which->k != WA_K_ALL && c->which->path != WA_PATH_EXTERNAL;
+    bool tells_hits = c->which->k != WA_K_ALL && !wa_path_is_foreign(c->which->path);
     size_t hit_width = !tells_hits ? 0 : wa_case_hit_count(c->which, c->weights.features);
     for (size_t i = 0; i < evaluations_of(c) && hit_width > 0; i++)
         WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits[i], &hits[i], err));

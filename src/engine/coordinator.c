@@ -289,6 +289,12 @@ wa_status wa_coordinator_answer(const wa_pipeline *p, wa_error *err)
 {
     const struct coordinator *c = p->coordinator;
     double seconds = wa_clock() - c->began;
+    if (c->failure.status == WA_E_AWAY && *p->input->parts_added > 0) { /* it may be back when the command is given again */
+        *err = c->failure;
+        err->status = WA_E_STOPPED;
+        return wa_note(err, "%zu of %zu batches are done, %zu of them by this run in %.1f s; the same command goes on", c->done,
+                       c->total, c->added, seconds);
+    }
     if (c->failure.status != WA_OK) {
         *err = c->failure;
         return c->failure.status;

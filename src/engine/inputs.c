@@ -19,8 +19,10 @@ static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
     /* Who states a bucket decides what the file says; and so does what a kernel is said to be like. */
     for (size_t c = 0; c < audit->cases.count; c++) {
         const wa_case *which = &audit->cases.items[c];
-        if (which->path == WA_PATH_EXTERNAL)
+        if (wa_path_is_foreign(which->path))
             WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text, wa_bucket_name(which->bucket)));
+        if (which->external != NULL && which->external->identity != NULL)
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s served: %s", text, which->external->identity));
         if (which->decode)
             WA_TRY(wa_arena_print(audit->arena, &text, err, "%s rows decode", text));
         if (which->command != NULL)
@@ -195,6 +197,9 @@ static wa_status check_again(const wa_audit *audit, const wa_input_file *file, w
 
 wa_status wa_audit_check_inputs(const wa_audit *audit, wa_error *err)
 {
+    for (size_t c = 0; audit->externals != NULL && c < audit->cases.count; c++)
+        if (audit->externals[c] != NULL && audit->externals[c]->check != NULL)
+            WA_TRY(audit->externals[c]->check(audit->externals[c], err));
     for (size_t i = 0; i < audit->file_count; i++) {
         const wa_input_file *file = &audit->files[i];
         const wa_file_state *then = &file->state;

@@ -109,6 +109,8 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
         {"grid.stages", *raw->grid->stages, 0, 1 << 16},
         {"grid.teams", *raw->grid->teams, 0, 1 << 16},
         {"threads", *raw->threads, 1, 1024},
+        {"served_timeout", *raw->served_timeout, 1, TIMEOUT_MAX},
+        {"served_retries", *raw->served_retries, 0, 1000},
         {"topk", *raw->topk, 5, 128}, /* topk_overlap compares 5; WA_TOPK_MAX */
     };
     const struct {
@@ -191,7 +193,7 @@ static wa_status check_like(const wa_job_source *source, const char *prefix, con
     char key[KEY_TEXT + sizeof ".kernel_tolerance"];
     wa_path like;
     snprintf(key, sizeof key, "%s.like", prefix);
-    if (raw->like != NULL && (!wa_path_parse(raw->like, &like) || like == WA_PATH_EXTERNAL))
+    if (raw->like != NULL && (!wa_path_parse(raw->like, &like) || wa_path_is_foreign(like)))
         return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected another walk path", key, raw->like);
     snprintf(key, sizeof key, "%s.kernel_tolerance", prefix);
     if (raw->like == NULL && raw->kernel_tolerance != NULL)
@@ -204,11 +206,29 @@ static wa_status check_like(const wa_job_source *source, const char *prefix, con
 
 /* --- Paths ----------------------------------------------------------------------------------- */
 
-static wa_status check_external(const wa_job_source *source, const char *prefix,
-                                const raw_path *raw, wa_error *err)
+static wa_status check_served(const wa_job_source *source, const char *prefix, const raw_path *raw, wa_error *err)
+{
+    char key[KEY_TEXT + sizeof ".wire"];
+    wa_wire wire;
+    snprintf(key, sizeof key, "%s.wire", prefix);
+    if (raw->file != NULL || raw->library != NULL || raw->command != NULL)
+        return WA_JOB_FAIL(source, prefix, err, "'%s': served takes no 'file', 'library' or 'command'", prefix);
+    if (raw->url == NULL || raw->url[strspn(raw->url, " ")] == '\0')
+        return WA_JOB_FAIL(source, prefix, err, "'%s': served needs 'url'", prefix);
+    if (raw->wire != NULL && !wa_wire_parse(raw->wire, &wire))
+        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected f32, f16, i8 or q8k", key, raw->wire);
+    return WA_OK;
+}
+
+static wa_status check_foreign(const wa_job_source *source, const char *prefix,
+                               const raw_path *raw, wa_path path, wa_error *err)
 {
     int sources = (raw->file != NULL) + (raw->library != NULL) + (raw->command != NULL);
-    if (sources != 1)
+    if (path == WA_PATH_SERVED)
+        WA_TRY(check_served(source, prefix, raw, err));
+    else if (raw->url != NULL || raw->wire != NULL)
+        return WA_JOB_FAIL(source, prefix, err, "'%s': external takes no 'url' or 'wire'", prefix);
+    else if (sources != 1)
         return WA_JOB_FAIL(source, prefix, err, "'%s': external needs one of 'file', 'library' and 'command'",
                            prefix);
     if (raw->timeout != NULL && raw->command == NULL)
@@ -216,9 +236,9 @@ static wa_status check_external(const wa_job_source *source, const char *prefix,
     wa_bucket ignored;
     if (raw->bucket != NULL && !wa_bucket_parse(raw->bucket, &ignored))
         return WA_JOB_FAIL(source, prefix, err,
-                           "'%s': external has bucket '%s', expected exact, quantized, fp4 or "
+                           "'%s': %s has bucket '%s', expected exact, quantized, fp4 or "
                            "approximate",
-                           prefix, raw->bucket);
+                           prefix, raw->path, raw->bucket);
     return check_like(source, prefix, raw, err);
 }
 
@@ -234,7 +254,7 @@ static wa_status check_path(const wa_job_source *source, const char *prefix, con
         snprintf(key, sizeof key, "%s.k", prefix);
         WA_TRY(check_range(source, key, *raw->k, 1, INT_MAX, err));
         wa_path computes = path;
-        if (path == WA_PATH_EXTERNAL && raw->like != NULL && !wa_path_parse(raw->like, &computes))
+        if (wa_path_is_foreign(path) && raw->like != NULL && !wa_path_parse(raw->like, &computes))
             computes = path;
         if (computes != WA_PATH_SPARSE_SERIAL && computes != WA_PATH_SPARSE_PARALLEL &&
             computes != WA_PATH_WEIGHTS_FALLBACK)
@@ -251,8 +271,10 @@ static wa_status check_path(const wa_job_source *source, const char *prefix, con
         snprintf(key, sizeof key, "%s.timeout", prefix);
         WA_TRY(check_range(source, key, *raw->timeout, 1, TIMEOUT_MAX, err));
     }
-    if (path == WA_PATH_EXTERNAL)
-        return check_external(source, prefix, raw, err);
+    if (wa_path_is_foreign(path))
+        return check_foreign(source, prefix, raw, path, err);
+    if (raw->url != NULL || raw->wire != NULL)
+        return WA_JOB_FAIL(source, prefix, err, "'%s': path '%s' takes no 'url' or 'wire'", prefix, raw->path);
     if (raw->file != NULL || raw->library != NULL || raw->bucket != NULL)
         return WA_JOB_FAIL(source, prefix, err,
                            "'%s': path '%s' takes no 'file', 'library' or 'bucket'", prefix,
@@ -288,6 +310,8 @@ static wa_status build_paths(const wa_job_source *source, const char *prefix, co
                                         .command = raw[i].command,
                                         .directory = directory,
                                         .timeout = raw[i].timeout == NULL ? TIMEOUT : (double)*raw[i].timeout,
+                                        .url = raw[i].url,
+                                        .wire = raw[i].wire,
                                         .bucket = raw[i].bucket,
                                         .like = raw[i].like,
                                         .kernel_tolerance = read_tolerance(raw[i].kernel_tolerance)};
@@ -430,6 +454,8 @@ static void copy_scalars(const raw_job *raw, wa_job *job)
     job->threads = (int)*raw->threads;
     job->logits_all = strcmp(raw->logits, "all") == 0;
     job->topk = (size_t)*raw->topk;
+    job->served_timeout = (double)*raw->served_timeout;
+    job->served_retries = (int)*raw->served_retries;
     job->fingerprint_full = strcmp(raw->fingerprint, "full") == 0;
 }
 

@@ -54,6 +54,8 @@ typedef struct wa_job {
     int threads;
     bool logits_all;
     size_t topk;
+    double served_timeout; /* seconds */
+    int served_retries;
     wa_job_captures captures;
     bool fingerprint_full;
     const char *result; /* resolved directory */

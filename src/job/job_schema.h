@@ -12,7 +12,7 @@ typedef struct raw_path {
     int64_t *k;
     char *name, *rows, *file, *library, *command;
     int64_t *timeout;
-    char *bucket, *like, *kernel_tolerance;
+    char *url, *wire, *bucket, *like, *kernel_tolerance;
 } raw_path;
 
 typedef struct raw_vindex {
@@ -58,7 +58,7 @@ typedef struct raw_job {
     raw_grid *grid;
     int64_t *threads;
     char *logits;
-    int64_t *topk;
+    int64_t *topk, *served_timeout, *served_retries;
     raw_captures *captures;
     char *fingerprint, *result;
 } raw_job;
@@ -95,6 +95,10 @@ typedef struct raw_job {
     X(TEXT, raw_job, ROOT, logits, "", "string", "last",                                 \
       "positions that get logits: `last` of each prompt, or `all`")                      \
     X(INT, raw_job, ROOT, topk, "", "int", "16", "tokens kept per distribution, 5 to 128") \
+    X(INT, raw_job, ROOT, served_timeout, "", "int", "60",                               \
+      "seconds that a server of path `served` has for one answer")                       \
+    X(INT, raw_job, ROOT, served_retries, "", "int", "5",                                \
+      "further attempts, with growing pauses, after none or a broken answer, 429 and 503") \
     X(MAP, raw_job, ROOT, captures, "", "mapping", "", "FFN inputs and outputs to keep, see Captures") \
     X(TEXT, raw_job, ROOT, fingerprint, "", "string", "quick",                           \
       "`quick`: sizes, times, first and last MiB of each input; `full`: SHA-256 of everything") \
@@ -133,12 +137,16 @@ typedef struct raw_job {
       "`external` only: a program, started by `sh -c` in the job file's directory on every rank") \
     X(INT, raw_path, LISTED, timeout, "paths[].", "int", "300",                          \
       "`external` with `command` only: seconds that the program has for one answer")     \
+    X(TEXT, raw_path, LISTED, url, "paths[].", "string", "",                             \
+      "`served` only: `http://HOST:PORT` of a LARQL server; several are separated by spaces") \
+    X(TEXT, raw_path, LISTED, wire, "paths[].", "string", "f32",                         \
+      "`served` only: how numbers travel: `f32`, `f16`, `i8` or `q8k`")                  \
     X(TEXT, raw_path, LISTED, bucket, "paths[].", "string", "approximate",                          \
-      "`external` only: `exact`, `quantized`, `fp4` or `approximate`") \
+      "`external` and `served`: `exact`, `quantized`, `fp4` or `approximate`") \
     X(TEXT, raw_path, LISTED, like, "paths[].", "string", "",                            \
-      "`external` only: the path whose stored numbers and formula it claims to compute; its oracle judges KERNEL, and `k` is then that path's") \
-    X(TEXT, raw_path, LISTED, kernel_tolerance, "paths[].", "number", "1e-3",            \
-      "`external` with `like` only: largest relative error against the oracle, at most 0.1")
+      "`external` and `served`: the path whose stored numbers and formula it claims to compute; its oracle judges KERNEL, and `k` is then that path's") \
+    X(TEXT, raw_path, LISTED, kernel_tolerance, "paths[].", "number", "(1e-3, or the wire's)", \
+      "with `like` only: largest relative error against the oracle, at most 0.1")
 
 #define WA_JOB_PROMPTS_KEYS(X)                                                           \
     X(TEXT, raw_prompts, prompts, builtin, "prompts.", "string", "seed",                 \

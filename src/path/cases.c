@@ -39,27 +39,33 @@ static void append_not_offered(const builder *b, size_t at, wa_path path, const 
 static wa_status check_like(const wa_path_request *request, wa_error *err)
 {
     wa_path like;
+    const char *path = request->path;
     if (request->like == NULL && request->kernel_tolerance != 0.0)
-        return wa_fail(err, WA_E_JOB, "path 'external': kernel_tolerance needs like");
+        return wa_fail(err, WA_E_JOB, "path '%s': kernel_tolerance needs like", path);
     if (request->like == NULL)
-        return request->k == WA_K_ALL ? WA_OK : wa_fail(err, WA_E_JOB, "path 'external': k = %d needs like", request->k);
-    if (!wa_path_parse(request->like, &like) || like == WA_PATH_EXTERNAL)
-        return wa_fail(err, WA_E_JOB, "path 'external': like '%s' is no walk path of ours", request->like);
+        return request->k == WA_K_ALL ? WA_OK : wa_fail(err, WA_E_JOB, "path '%s': k = %d needs like", path, request->k);
+    if (!wa_path_parse(request->like, &like) || wa_path_is_foreign(like))
+        return wa_fail(err, WA_E_JOB, "path '%s': like '%s' is no walk path of ours", path, request->like);
     if (request->k != WA_K_ALL && (request->k < 1 || !wa_spec_takes_k(like)))
-        return wa_fail(err, WA_E_JOB, "path 'external' like '%s': found k = %d, which that path does not take", request->like,
-                       request->k);
+        return wa_fail(err, WA_E_JOB, "path '%s' like '%s': found k = %d, which that path does not take", path,
+                       request->like, request->k);
     return WA_OK;
 }
 
-static wa_status check_external(const wa_path_request *request, wa_error *err)
+static wa_status check_foreign(const wa_path_request *request, wa_path path, wa_error *err)
 {
     wa_bucket ignored;
+    wa_wire wire;
     WA_TRY(check_like(request, err));
     int sources = (request->library != NULL) + (request->file != NULL) + (request->command != NULL);
-    if (sources != 1)
+    if (path == WA_PATH_EXTERNAL && (sources != 1 || request->url != NULL || request->wire != NULL))
         return wa_fail(err, WA_E_JOB, "path 'external' needs one of library, file and command");
+    if (path == WA_PATH_SERVED && (sources != 0 || request->url == NULL))
+        return wa_fail(err, WA_E_JOB, "path 'served' needs url, and no library, file or command");
+    if (request->wire != NULL && !wa_wire_parse(request->wire, &wire))
+        return wa_fail(err, WA_E_JOB, "path 'served': no wire is called '%s'", request->wire);
     if (request->bucket != NULL && !wa_bucket_parse(request->bucket, &ignored))
-        return wa_fail(err, WA_E_JOB, "path 'external': no bucket is called '%s'", request->bucket);
+        return wa_fail(err, WA_E_JOB, "path '%s': no bucket is called '%s'", request->path, request->bucket);
     return WA_OK;
 }
 
@@ -67,8 +73,8 @@ static wa_status check_request(const wa_path_request *request, wa_path *path, wa
 {
     if (!wa_path_parse(request->path, path))
         return wa_fail(err, WA_E_JOB, "no path is called '%s'", request->path);
-    if (*path == WA_PATH_EXTERNAL)
-        return check_external(request, err);
+    if (wa_path_is_foreign(*path))
+        return check_foreign(request, *path, err);
     if (request->k != WA_K_ALL && !wa_spec_takes_k(*path))
         return wa_fail(err, WA_E_JOB, "path '%s' uses all features: it takes no k, found k = %d",
                        request->path, request->k);
@@ -76,9 +82,10 @@ static wa_status check_request(const wa_path_request *request, wa_path *path, wa
         return wa_fail(err, WA_E_JOB, "path '%s': k is %d, expected at least 1", request->path,
                        request->k);
     if (request->file != NULL || request->library != NULL || request->command != NULL || request->bucket != NULL ||
-        request->like != NULL || request->kernel_tolerance != 0.0)
+        request->url != NULL || request->wire != NULL || request->like != NULL || request->kernel_tolerance != 0.0)
         return wa_fail(err, WA_E_JOB,
-                       "path '%s': file, library, command, bucket, like and kernel_tolerance belong to path 'external'",
+                       "path '%s': file, library, command, bucket, like and kernel_tolerance belong to path 'external', "
+                       "url and wire to path 'served'",
                        request->path);
     return WA_OK;
 }
@@ -99,7 +106,8 @@ static wa_status take_like(const builder *b, const wa_case_input *input, const w
     memcpy(item->source, like->source, sizeof item->source);
     item->k_all_layers = like->k_all_layers;
     item->like = like;
-    item->kernel_tolerance = request->kernel_tolerance != 0.0 ? request->kernel_tolerance : WA_FOREIGN_TOLERANCE;
+    double usual = item->wire == WA_WIRE_NONE ? WA_FOREIGN_TOLERANCE : wa_wire_tolerance(item->wire);
+    item->kernel_tolerance = request->kernel_tolerance != 0.0 ? request->kernel_tolerance : usual;
     if (*reason != NULL) {
         char *text;
         WA_TRY(wa_arena_print(b->arena, &text, err, "like '%s': %s", request->like, *reason));
@@ -114,6 +122,11 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
     const wa_case_input *input = &b->inputs[at];
     wa_case item = {.vindex = (int)at, .path = path, .k = request->k, .decode = request->decode};
     const char *reason;
+    if (path == WA_PATH_SERVED) {
+        item.wire = WA_WIRE_F32;
+        if (request->wire != NULL && !wa_wire_parse(request->wire, &item.wire))
+            return wa_fail(err, WA_E_INTERNAL, "wire '%s' was not checked", request->wire);
+    }
     WA_TRY(wa_spec_resolve(input->vindex, b->model, b->arena, &item, &reason, err));
     if (reason == NULL)
         WA_TRY(take_like(b, input, request, &item, &reason, err));
@@ -125,12 +138,13 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
         append_not_offered(b, at, path, reason);
         return WA_OK;
     }
-    if (path == WA_PATH_EXTERNAL) { /* only the user can know which bounds apply: none, unless told */
+    if (wa_path_is_foreign(path)) { /* only the user can know which bounds apply: none, unless told */
         item.library = request->library;
         item.file = request->file;
         item.command = request->command;
         item.directory = request->directory;
         item.timeout = request->timeout;
+        item.url = request->url;
         item.isolated = request->file != NULL;
         item.bucket = WA_BUCKET_APPROXIMATE;
         if (request->bucket != NULL && !wa_bucket_parse(request->bucket, &item.bucket))
@@ -168,7 +182,8 @@ static bool ran(const wa_cases *cases, const wa_path_request *request)
     for (size_t i = 0; i < cases->count; i++) {
         const wa_case *item = &cases->items[i];
         if (strcmp(wa_path_name(item->path), request->path) == 0 && item->k == request->k &&
-            item->library == request->library && item->file == request->file && item->command == request->command)
+            item->library == request->library && item->file == request->file && item->command == request->command &&
+            item->url == request->url)
             return true; /* each of these is borrowed from its request */
     }
     return false;

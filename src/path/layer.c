@@ -119,7 +119,7 @@ const wa_case *wa_case_oracle(const wa_case *which)
 {
     if (which->not_run != NULL)
         return NULL;
-    return which->path == WA_PATH_EXTERNAL ? which->like : which;
+    return wa_path_is_foreign(which->path) ? which->like : which;
 }
 
 size_t wa_case_hit_count(const wa_case *which, size_t features)
@@ -152,7 +152,7 @@ size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *l)
     const wa_matrix *read[] = {&l->gate, &l->up, &l->down, &l->select};
     bool skip_select = wa_case_is_loop(which); /* it is the gate, or ungated the up rows */
     size_t bytes = 0;
-    if (which->path == WA_PATH_EXTERNAL) /* what it reads is its own affair */
+    if (wa_path_is_foreign(which->path)) /* what it reads is its own affair */
         return 0;
     for (size_t i = 0; i < sizeof read / sizeof read[0] - (skip_select ? 1 : 0); i++)
         bytes += read[i]->rows > 0 ? wa_matrix_bytes(read[i]) : 0;

@@ -22,6 +22,11 @@ bool wa_path_parse(const char *name, wa_path *out)
     return false;
 }
 
+bool wa_path_is_foreign(wa_path path)
+{
+    return path == WA_PATH_EXTERNAL || path == WA_PATH_SERVED;
+}
+
 const char *wa_label_text(wa_label label)
 {
     static const char *const texts[WA_LABEL_COUNT] = {

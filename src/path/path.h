@@ -6,6 +6,7 @@
 #include "compute/kernel.h"
 #include "model/model.h"
 #include "model/notes.h"
+#include "path/wire.h"
 #include "vindex/vindex.h"
 
 /* X(id, name as in job files, meaning). Design 6. DENSE is path 0: the reference, never offered to jobs. */
@@ -21,7 +22,8 @@
     X(INTERLEAVED_Q4K, "interleaved_q4k", "interleaved_q4k.bin, dequantised")            \
     X(EXACT, "exact", "the model's gate and up, down_features.bin")                      \
     X(WEIGHTS_FALLBACK, "weights_fallback", "the model's weights, features chosen by gate score") \
-    X(EXTERNAL, "external", "the user's own kernel")
+    X(EXTERNAL, "external", "the user's own kernel")                                     \
+    X(SERVED, "served", "a running LARQL server, over HTTP")
 
 typedef enum wa_path {
 #define WA_PATH_ENUM(id, name, meaning) WA_PATH_##id,
@@ -32,6 +34,8 @@ typedef enum wa_path {
 const char *wa_path_name(wa_path path);
 /** Name as written in a job file to the path; false when there is none (DENSE is none). */
 bool wa_path_parse(const char *name, wa_path *out);
+/** EXTERNAL and SERVED: what it computes with is not ours to know. */
+bool wa_path_is_foreign(wa_path path);
 
 /* X(id, code, text): walk-paths-and-audit.md 6.4. The code is what the result file stores. */
 #define WA_LABEL_LIST(X)                                                                 \
@@ -76,8 +80,9 @@ typedef struct wa_path_request {
     const char *command;     /* EXTERNAL: for `sh -c` */
     const char *directory;   /* EXTERNAL with command: where it starts */
     double timeout;          /* EXTERNAL with command: seconds for one answer */
+    const char *url, *wire;  /* SERVED: servers, separated by spaces; a word of WA_WIRE_LIST, NULL = f32 */
     bool decode;             /* `rows: decode` */
-    const char *like;        /* EXTERNAL: the path whose stored numbers and formula it claims to compute */
+    const char *like;        /* foreign paths: the path whose stored numbers and formula it claims to compute */
     double kernel_tolerance; /* EXTERNAL with like; 0 = WA_FOREIGN_TOLERANCE */
 } wa_path_request;
 
@@ -107,6 +112,8 @@ struct wa_case {
     wa_source source[WA_PROJECTION_COUNT];
     wa_label kernel;         /* the one kernel that computes it; forced, never another */
     wa_label expected_label; /* what the routing ladder says upstream would emit for these files */
+    const char *url;         /* SERVED: its servers, borrowed from the request */
+    wa_wire wire;            /* SERVED: how its x travels; else NONE */
     bool decode;             /* its kernel is run one position at a time as well */
     const char *not_run;     /* why it cannot run (zero features), arena; NULL = it runs. Not computed: NOT-RUN */
     const char *library, *file, *command; /* EXTERNAL: one of them, borrowed from the request; else NULL */
@@ -322,6 +329,12 @@ struct wa_external {
     void (*close)(wa_external *external);
     void *context; /* of whoever opened it */
     int modes;     /* WA_MODE_ bits that loading left changed; they are put back */
+    /* Of a server, else NULL and NONE: */
+    const char *facts;    /* what it said of itself and what nobody can know, JSON, arena */
+    const char *identity; /* of that what decides numbers: for the fingerprint, arena */
+    wa_wire answer;       /* how its y travels */
+    /* Is it still what it was when it was opened? NULL = nothing to ask. Errors: WA_E_MISMATCH, WA_E_AWAY. */
+    wa_status (*check)(const wa_external *external, wa_error *err);
 };
 
 /**

@@ -79,6 +79,7 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
                                   .kernel = WA_LABEL_WEIGHTS_FALLBACK_SPARSE,
                                   .hides = ~BIT(GATE)},
     [WA_PATH_EXTERNAL] = {.forced = true, .kernel = WA_LABEL_EXTERNAL, .hides = ~0U},
+    [WA_PATH_SERVED] = {.forced = true, .kernel = WA_LABEL_EXTERNAL, .hides = ~0U},
 };
 
 bool wa_spec_is_default(wa_path path)

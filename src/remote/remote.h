@@ -15,4 +15,21 @@ WA_CHECKED wa_status wa_external_start(const wa_case *which, const wa_model *mod
                                        const char *vindex_path, wa_arena *arena, wa_external **out,
                                        wa_error *err);
 
+/** How servers are asked. */
+typedef struct wa_served_options {
+    double seconds;  /* limit of one attempt */
+    int retries;
+    size_t prompts;  /* of the job */
+    size_t longest;  /* positions of its longest prompt */
+} wa_served_options;
+
+/**
+ * Ask the servers of a case what they hold (larql-2026-08.md 4.10): sizes, layers, patches, how they answer. Local. Close with
+ * wa_external_close. WALKAUDIT_SERVED_KEY of the environment is sent as a bearer token, and kept nowhere.
+ * Errors: WA_E_JOB (no URL that may be asked), WA_E_AWAY (no answer), WA_E_MISMATCH (another model's sizes, no answer of the protocol,
+ * servers that differ), WA_E_UNSUPPORTED (experts; a layer that no server has; an answer that says why not).
+ */
+WA_CHECKED wa_status wa_external_connect(const wa_case *which, const wa_model *model, const wa_served_options *options,
+                                         wa_arena *arena, wa_external **out, wa_error *err);
+
 #endif

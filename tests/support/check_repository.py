@@ -14,7 +14,7 @@ import tempfile
 import references
 
 # What may be included where (house-style 3): the suffix of a file is its licence.
-LICENCES = {"mpi.h": "mpi", "hdf5.h": "hdf5", "cblas.h": "blas"}
+LICENCES = {"mpi.h": "mpi", "hdf5.h": "hdf5", "cblas.h": "blas", "curl/curl.h": "curl"}
 
 # Folders of src/ in the order of the data's way, and what each may see beside itself: always what lies below.
 BASE = {"base"}

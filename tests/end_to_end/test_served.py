@@ -1,0 +1,233 @@
+"""Path served: a running server's FFN is audited layer by layer; whatever it does wrong, the run ends, and says what.
+
+The server is tests/support/ffn_server.py on the f32 vindex of tiny-gemma3: 4 layers, 512 features, hidden size 256.
+"""
+import json
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import harness
+
+sys.path.insert(0, str(harness.GOLDEN.parent / "support"))
+from ffn_server import FfnServer  # noqa: E402
+
+MODEL = "tiny-gemma3"
+SHAPE = (4, 512, 256, "gelu_tanh")
+
+
+def server(shop, **keys):
+    return FfnServer(shop.vindex(MODEL, "f32"), *SHAPE, **keys)
+
+
+def served(*servers, **keys):
+    return {"path": "served", "url": " ".join(s.url for s in servers), "name": "live", "like": "full_mmap", **keys}
+
+
+def job(shop, *paths, served_timeout=1, served_retries=2, **keys):
+    return shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")}, paths=list(paths),
+                    served_timeout=served_timeout, served_retries=served_retries, **keys)
+
+
+def test_a_sound_server_passes_as_the_path_it_is_like(shop):
+    with server(shop) as s:
+        made = job(shop, served(s, bucket="exact"), {"path": "full_mmap"})
+        done = made.run()
+    result = harness.Result(made.result_path)
+    assert result.verdicts() == {"v:live": "PASS", "v:full_mmap": "PASS"}
+    assert result.case("v:live", "case_kernel") == "served:f32 test"
+    assert result.case("v:live", "case_kernel_tolerance") == 1e-5
+    assert np.all(result.case("v:live", "rel_l2") < 1e-5) and np.all(result.case("v:live", "drift") < 1e-4)
+    for field in ("kernel_rel_l2", "kernel_own_rel_l2"):
+        assert 0 < np.nanmax(result.case("v:live", field)) < 1e-7
+    for way in ("repeat", "order", "alone"):
+        seen = result.case("v:live", f"{way}_rel_l2")
+        assert np.all(np.isfinite(seen).any(axis=1)) and np.nanmax(seen) == 0, way  # every layer was asked
+    assert np.all(np.isnan(result.case("v:live", "alike_rel_l2")))
+    assert "v:live: asked again: the same bits (" in done.stdout
+    facts = json.loads(result.case("v:live", "case_served"))
+    assert (facts["wire"], facts["answer"]) == ("f32", "f32") and "which vindex" in facts["unknown"]
+    assert facts["servers"][0]["stats"]["model"] == "test" and facts["servers"][0]["layers"] == [0, 1, 2, 3]
+    assert facts["servers"][0]["url"] == s.url and "uptime" not in facts["servers"][0]["stats"]
+    assert result.case("v:full_mmap", "case_served") == ""
+
+
+@pytest.mark.parametrize("wire, answer, kernel, distance", [
+    ("f16", "f16", 5e-5, (1e-5, 2e-3)), ("f16", "f32", 1e-7, (1e-5, 2e-3)),
+    ("i8", "i8", 3e-3, (1e-3, 3e-2)), ("i8", "f32", 1e-7, (1e-3, 3e-2)), ("q8k", "f32", 1e-7, (1e-3, 3e-2)),
+])
+def test_what_the_wire_loses_is_no_fault_of_the_kernel(shop, wire, answer, kernel, distance):
+    """The oracle gets x as it arrives, and its y is rounded as the answer is; the distance from the dense model is the wire's."""
+    with server(shop, wires=(answer,)) as s:
+        result = job(shop, served(s, wire=wire)).result()
+    assert result.verdicts() == {"v:live": "MEASURED"}
+    assert json.loads(result.case("v:live", "case_served"))["answer"] == answer
+    for field in ("kernel_rel_l2", "kernel_own_rel_l2"):
+        assert np.nanmax(result.case("v:live", field)) < kernel
+    assert distance[0] < np.max(result.case("v:live", "rel_l2")) < distance[1]
+    assert np.nanmax(result.case("v:live", "repeat_rel_l2")) == 0
+    assert np.all(np.isnan(result.case("v:live", "order_rel_l2"))) == (wire == "q8k")
+
+
+def test_its_numbers_are_the_same_bits_on_any_ranks(shop, tmp_path):
+    keys = {"prompts": harness.corpus(tmp_path / "corpus.jsonl", 6), "batch": {"rows": 8}}
+    with server(shop) as s, server(shop) as second:
+        paths = [served(s, second), {"path": "sparse"}]
+        alone = job(shop, *paths, **keys)
+        alone.run()
+        for ranks, grid in ((2, {"stages": 2}), (3, {}), (4, {"stages": 2, "teams": 2})):
+            other = job(shop, *paths, grid=grid, **keys)
+            other.run(ranks=ranks)
+            harness.assert_equal_bits(alone, other)
+    result = harness.Result(alone.result_path)
+    assert np.nanmax(result.case("v:live", "alike_rel_l2")) == 0 and s.asked > 20 and second.asked > 20
+
+
+@pytest.mark.parametrize("fault, said", [
+    ("wrong_length", "bytes, expected"),
+    ("other_head", "the answer is of layer 2 with"),
+    ("half", "no answer in 3 attempts of at most 1 s"),
+    ("slow", "no answer in 3 attempts of at most 1 s"),
+])
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_an_answer_that_is_none_is_one_line(shop, ranks, fault, said):
+    with server(shop, fault=fault) as s:
+        broken = job(shop, served(s))
+        start = time.monotonic()
+        line = harness.one_error_line(broken.run(ranks=ranks, expect=3))
+    assert time.monotonic() - start < 40
+    assert said in line and "at layer 1" in line and s.url in line and "case 'v:live'" in line, line
+    assert not broken.result_path.exists()
+
+
+@pytest.mark.parametrize("fault, verdict, said", [
+    ("nan", "NON-FINITE", "layer 1, "),
+    ("other_layer", "KERNEL", "layer 1, prompt"),
+    ("unrepeatable", "KERNEL", "answers to the same request differ by"),
+])
+def test_a_wrong_answer_fails_the_case(shop, fault, verdict, said):
+    with server(shop, fault=fault) as s:
+        result = job(shop, served(s)).result(expect=1)
+    assert result.verdicts() == {"v:live": verdict}
+    assert said in result.case("v:live", "fail_reasons"), result.case("v:live", "fail_reasons")
+
+
+@pytest.mark.parametrize("fault, way", [("order", "order"), ("cache", "alone")])
+def test_an_answer_that_depends_on_company_is_reported(shop, fault, way):
+    """Repeatable all the same; an order that shows within kernel_tolerance fails nothing."""
+    with server(shop, fault=fault) as s:
+        made = job(shop, served(s, kernel_tolerance=0.1))
+        done = made.run()
+    result = harness.Result(made.result_path)
+    apart = result.case("v:live", f"{way}_rel_l2")
+    assert np.nanmax(apart[1]) > 1e-3 and np.nanmax(apart[[0, 2, 3]]) == 0
+    assert np.nanmax(result.case("v:live", "repeat_rel_l2")) == 0
+    words = {"order": "positions in the opposite order", "alone": "one position alone"}
+    assert f"v:live: {words[way]}: differs by at most " in done.stdout and ", at L1 " in done.stdout
+
+
+def test_servers_that_differ_are_kernel(shop):
+    with server(shop) as s, server(shop, fault="other_layer") as other:
+        result = job(shop, served(s, other, kernel_tolerance=0.1)).result(expect=1)
+    assert result.verdicts() == {"v:live": "KERNEL"}
+    assert "layer 1, prompt" in result.case("v:live", "fail_reasons")
+    assert "answers of its servers differ by" in result.case("v:live", "fail_reasons")
+
+
+def test_servers_may_share_the_layers(shop):
+    with server(shop, owned=(0, 1)) as low, server(shop, owned=(2, 3)) as high:
+        result = job(shop, served(low, high)).result()
+        facts = json.loads(result.case("v:live", "case_served"))
+        assert [s["layers"] for s in facts["servers"]] == [[0, 1], [2, 3]]
+        line = harness.one_error_line(job(shop, served(low)).run(expect=3))
+        assert "no server has layer 2 of 4" in line, line
+    assert result.verdicts() == {"v:live": "MEASURED"}
+
+
+def test_a_busy_server_is_asked_again(shop):
+    with server(shop, busy=4) as s:
+        result = job(shop, served(s), served_retries=5).result()
+    assert result.verdicts() == {"v:live": "MEASURED"}
+    with server(shop, busy=10**6) as s:
+        line = harness.one_error_line(job(shop, served(s), served_retries=1).run(expect=3))
+    assert "no answer in 2 attempts of at most 1 s: it answers " in line, line
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_a_server_that_dies_half_way_leaves_the_parts(shop, tmp_path, ranks):
+    keys = {"prompts": harness.corpus(tmp_path / "corpus.jsonl", 6), "batch": {"rows": 8}}
+    with server(shop) as s:
+        whole, stopped = job(shop, served(s), **keys), job(shop, served(s), **keys)
+        whole.run()
+        needed = s.asked
+        s.asked, s.dies_after = 0, needed * 2 // 3
+        line = harness.one_error_line(stopped.run(ranks=ranks, expect=75))
+        assert "no answer in 3 attempts" in line and "the same command goes on" in line, line
+        s.asked, s.dies_after = 0, None
+        stopped.run(ranks=ranks)
+        harness.assert_equal_bits(whole, stopped)
+        assert s.asked < needed  # what was there was not asked again
+    with server(shop, dies_after=8) as s:  # 4 probes, and dead before any batch is done
+        line = harness.one_error_line(job(shop, served(s), **keys).run(expect=3))
+        assert "no answer in 3 attempts" in line, line
+
+
+def test_nobody_there_is_one_line(shop):
+    with server(shop) as s:
+        pass
+    line = harness.one_error_line(job(shop, served(s), served_retries=0).run(expect=3))
+    assert "no answer in 1 attempt of at most 1 s" in line and s.url in line, line
+
+
+def test_a_key_is_sent_and_kept_nowhere(shop, monkeypatch):
+    with server(shop, key="very-secret-word") as s:
+        refused = job(shop, served(s))
+        line = harness.one_error_line(refused.run(expect=3))
+        assert "HTTP 401, expected 200; the key belongs into WALKAUDIT_SERVED_KEY" in line, line
+        done = refused.run(WALKAUDIT_SERVED_KEY="very-secret-word")
+        assert b"very-secret-word" not in refused.result_path.read_bytes()
+        assert "very-secret-word" not in done.stdout + done.stderr
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # loopback goes by no proxy
+        job(shop, served(s)).run(WALKAUDIT_SERVED_KEY="very-secret-word")
+
+
+def test_patches_that_change_end_the_run(shop):
+    with server(shop, fault="patched") as s:
+        line = harness.one_error_line(job(shop, served(s)).run(expect=3))
+    assert "its patches changed while this run asked it" in line, line
+
+
+def test_it_is_refused_what_it_cannot_serve(shop):
+    with server(shop, stats={"ffn_weights": {"moe": True}}) as s:
+        assert "experts" in harness.one_error_line(job(shop, served(s)).run(expect=3))
+    with server(shop, stats={"hidden_size": 512}) as s:
+        line = harness.one_error_line(job(shop, served(s)).run(expect=3))
+        assert "it serves 4 layers of hidden size 512, the model has 4 of 256" in line, line
+    with server(shop, stats={"layers": "four"}) as s:
+        assert "/v1/stats" in harness.one_error_line(job(shop, served(s)).run(expect=3))
+
+
+@pytest.mark.parametrize("url, said", [
+    ("http://user:password@127.0.0.1:1", "holds a user or password"),
+    ("ftp://127.0.0.1", "is no URL with http"),
+    ("http://127.0.0.1:1?a=b", "holds '?' or '#'"),
+    ("  ", "needs 'url'"),
+])
+def test_urls_that_are_not_asked(shop, url, said):
+    path = {"path": "served", "url": url, "name": "live"}
+    line = harness.one_error_line(job(shop, path).run(expect=2))
+    assert said in line and "password@" not in line, line
+
+
+@pytest.mark.parametrize("path, said", [
+    ({"path": "served"}, "served needs 'url'"),
+    ({"path": "served", "url": "http://a", "wire": "f64"}, "expected f32, f16, i8 or q8k"),
+    ({"path": "served", "url": "http://a", "library": "a.so"}, "takes no 'file', 'library' or 'command'"),
+    ({"path": "exact", "url": "http://a"}, "takes no 'url' or 'wire'"),
+    ({"path": "external", "library": "a.so", "wire": "f32"}, "takes no 'url' or 'wire'"),
+    ({"path": "served", "url": "http://a", "like": "served"}, "expected another walk path"),
+])
+def test_what_a_job_cannot_say(shop, path, said):
+    assert said in harness.one_error_line(job(shop, path).run(expect=2))
