@@ -50,12 +50,18 @@ static size_t stored_row(const wa_matrix *matrix, size_t row)
     return head * matrix->head_rows + 2 * i + j;
 }
 
+const uint8_t *wa_matrix_row(const wa_matrix *matrix, size_t row)
+{
+    assert(matrix->order != WA_ROWS_TRANSPOSED && row < matrix->rows);
+    size_t at = matrix->order == WA_ROWS_ROPE_PAIRS ? stored_row(matrix, row) : row;
+    return matrix->data + at * matrix->row_bytes;
+}
+
 static void decode_pairs(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count,
                          float *out)
 {
     for (size_t r = 0; r < count; r++)
-        decode_row(matrix, decode, matrix->data + stored_row(matrix, first + r) * matrix->row_bytes,
-                   out + r * matrix->cols);
+        decode_row(matrix, decode, wa_matrix_row(matrix, first + r), out + r * matrix->cols);
 }
 
 /* A logical row is a stored column. Square tiles, so that neither side is touched a cache line at a

@@ -1,8 +1,9 @@
-/* The dense side of a layer less its matrix products: norms, rotation, attention, embedding. forward-pass.md 3. */
+/* The dense side of a layer less its products with weights: norms, rotation, attention, embedding. forward-pass.md 3. */
 #ifndef WALKAUDIT_COMPUTE_DENSE_H
 #define WALKAUDIT_COMPUTE_DENSE_H
 
 #include "base/arena.h"
+#include "compute/kernel.h"
 #include "model/model.h"
 
 /** y = norm(x), rows [rows, n] each, in place allowed. norm->weight must not be NULL. f64 sums in index order. */
@@ -32,14 +33,18 @@ typedef struct wa_rotation {
     unsigned next;                /* the table to overwrite next */
 } wa_rotation;
 
-/** Buffers of attention, made once. */
+/** Buffers of attention, made once. The heads that share keys and values are taken together, so many queries at a time that
+ * there are at most WA_QUERY_ROWS rows of scores, or one of each head. */
 typedef struct wa_attention {
-    float *scores; /* [WA_QUERY_ROWS, longest prompt] */
+    wa_scratch *scratch; /* borrowed: who multiplies */
+    float *scores;       /* [heads that share, query_rows, longest prompt] */
+    size_t query_rows;
+    wa_operand *pairs;   /* [heads that share] */
     wa_rotation rotation;
 } wa_attention;
 enum { WA_QUERY_ROWS = 128 };
 WA_CHECKED wa_status wa_attention_open(wa_arena *arena, const wa_model *model, size_t longest_prompt,
-                                       wa_attention *out, wa_error *err);
+                                       wa_scratch *scratch, wa_attention *out, wa_error *err);
 
 /** values = tanh(values / cap) * cap, n of them; same bits on every ISA. */
 void wa_soft_cap(float *values, size_t n, float cap);

@@ -1,4 +1,4 @@
-/* Matrix products over stored weights: decode a panel, hand it to sgemm while it is in the cache. */
+/* Engine blas: decode a panel of stored weights, hand it to sgemm while it is in the cache. */
 #include "compute/kernel.h"
 #include "base/bytes.h"
 
@@ -38,39 +38,40 @@ static const float *panel_of(const wa_matrix *w, size_t first, size_t count, wa_
     return scratch->panel;
 }
 
-void wa_gemm_rows(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,
-                  size_t count, const float *bias, wa_scratch *scratch)
+static void multiply_rows(const wa_product *p, wa_scratch *scratch)
 {
-    size_t step = panel_rows(w);
-    for (size_t first = 0; first < w->rows; first += step) {
-        size_t height = wa_size_min(w->rows - first, step);
-        const float *panel = panel_of(w, first, height, scratch);
-        for (size_t i = 0; i < count; i++)
-            multiply(CblasTrans, rows, height, w->cols, pairs[i].x, ldx, panel, w->cols, true,
-                     pairs[i].y + first, ldy);
-    }
-    if (bias == NULL)
-        return;
-    for (size_t i = 0; i < count; i++)
-        for (size_t row = 0; row < rows; row++)
-            wa_add_bias(pairs[i].y + row * ldy, 1, w->rows, bias);
-}
-
-void wa_gemm_features(const wa_matrix *w, size_t rows, size_t ldx, const wa_operand *pairs,
-                      size_t count, wa_scratch *scratch)
-{
-    size_t step = panel_rows(w);
-    for (size_t first = 0; first < w->rows; first += step) {
-        size_t height = wa_size_min(w->rows - first, step);
-        const float *panel = panel_of(w, first, height, scratch);
-        for (size_t i = 0; i < count; i++)
-            multiply(CblasNoTrans, rows, w->cols, height, pairs[i].x + first, ldx, panel, w->cols,
-                     first == 0, pairs[i].y, w->cols);
+    size_t step = panel_rows(p->w);
+    for (size_t first = 0; first < p->w->rows; first += step) {
+        size_t height = wa_size_min(p->w->rows - first, step);
+        const float *panel = panel_of(p->w, first, height, scratch);
+        for (size_t i = 0; i < p->count; i++)
+            multiply(CblasTrans, p->rows, height, p->w->cols, p->pairs[i].x, p->ldx, panel, p->w->cols, true,
+                     p->pairs[i].y + first, p->ldy);
     }
 }
 
-void wa_blas_gemm(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+/* Panels run along the features and are summed into y in order. */
+static void multiply_features(const wa_product *p, wa_scratch *scratch)
 {
+    size_t step = panel_rows(p->w);
+    for (size_t first = 0; first < p->w->rows; first += step) {
+        size_t height = wa_size_min(p->w->rows - first, step);
+        const float *panel = panel_of(p->w, first, height, scratch);
+        for (size_t i = 0; i < p->count; i++)
+            multiply(CblasNoTrans, p->rows, p->w->cols, height, p->pairs[i].x + first, p->ldx, panel, p->w->cols,
+                     first == 0, p->pairs[i].y, p->ldy);
+    }
+}
+
+/* The shapes of the sgemms depend on rows and W only. */
+void wa_multiply_blas(const wa_product *product, wa_scratch *scratch)
+{
+    (product->by_features ? multiply_features : multiply_rows)(product, scratch);
+}
+
+void wa_blas_gemm(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+{
+    (void)isa;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, 1.0F, a, (int)k, b,
                 (int)k, 0.0F, c, (int)n);
 }

@@ -268,7 +268,9 @@ size_t wa_tile_rows(size_t features)
 wa_status wa_scratch_open(wa_arena *arena, size_t rows, size_t features, size_t longest_row,
                           wa_scratch *out, wa_error *err)
 {
-    wa_scratch scratch = {.tile_rows = wa_size_min(rows, wa_tile_rows(features)), .features = features, .arena = arena};
+    const wa_isa *isa;
+    WA_TRY(wa_isa_choose(&isa, err));
+    wa_scratch scratch = {.engine = WA_ENGINE_WALKAUDIT, .isa = isa, .tile_rows = wa_size_min(rows, wa_tile_rows(features)), .features = features, .arena = arena};
     scratch.panel_floats = WA_PANEL_BYTES / sizeof(float);
     if (scratch.panel_floats < longest_row)
         scratch.panel_floats = longest_row;

@@ -6,17 +6,17 @@
 #include "codec/codec.h"
 #include "model/model.h"
 
-/* Weights that cannot be used in place are decoded in panels of at most this many bytes: they stay in the
- * second-level cache between decoding and use. Fixed, since the shape handed to BLAS decides its bits. */
+/* Decoded weights of engine blas, of the per-feature loops and of what turns a matrix: at most this many bytes at a time. For
+ * blas the size is fixed, since the shape handed to BLAS decides its bits; panels of our own products lie in the same buffer. */
 enum { WA_PANEL_BYTES = 4 << 20 };
 /* Rows that dot products read one by one are decoded in smaller panels, read again from the second-level cache for every
  * position. Free to change: a dot's bits depend on its row alone. */
 enum { WA_DOT_PANEL_BYTES = 512 << 10 };
-/* FFN activations are computed for at most this many rows at a time, fewer of a wide FFN: wa_tile_rows. Fixed for the same reason. */
+/* FFN activations are computed for at most this many rows at a time, fewer of a wide FFN: wa_tile_rows. Each tile decodes the
+ * weights anew, so tall ones are faster. Free to change but for engine blas. */
 enum { WA_TILE_ROWS = 512, WA_TILE_BYTES = 12 << 20 };
 /* With logits at all positions the vocabulary is streamed, in panels of this many ids, past at most this many rows at a
- * time. Fixed for the same reason; of the shapes tried, OpenBLAS is fastest here, since a panel of logits stays in the
- * second-level cache. */
+ * time: a panel of logits stays in the second-level cache. Free to change but for engine blas. */
 enum { WA_HEAD_ROWS = 256, WA_HEAD_IDS = 512 };
 /* Logits of all lanes are kept between the two passes when they fit here; else they are made again, with the same bits. */
 enum { WA_HEAD_KEPT_BYTES = 32 << 20 };
@@ -24,8 +24,23 @@ enum { WA_HEAD_KEPT_BYTES = 32 << 20 };
 /** Rows of a tile: WA_TILE_ROWS, or the multiple of 64, and at least 64, of which a buffer takes WA_TILE_BYTES. features > 0. */
 size_t wa_tile_rows(size_t features);
 
-/** Buffers of one rank's matrix products, made once and reused. */
+/** Who multiplies. `walkaudit`: our own products (isa.h says what an element is), whose bits depend on nothing but x and W.
+ * `blas`: an installed CBLAS, whose bits depend on its core and on the number of rows as well. */
+typedef enum wa_engine { WA_ENGINE_WALKAUDIT, WA_ENGINE_BLAS } wa_engine;
+/** The word of a job file. */
+const char *wa_engine_name(wa_engine engine);
+
+/** The inner loops of one instruction set (isa.h). */
+typedef struct wa_isa wa_isa;
+/** The fastest that this processor has, or the one that the environment variable WALKAUDIT_ISA names: avx512, avx2, portable.
+ * Errors: WA_E_USAGE (another word), WA_E_UNSUPPORTED (this processor has not got it). Local. */
+WA_CHECKED wa_status wa_isa_choose(const wa_isa **out, wa_error *err);
+const char *wa_isa_name(const wa_isa *isa);
+
+/** Buffers of one rank's matrix products, made once and reused, and who multiplies. */
 typedef struct wa_scratch {
+    wa_engine engine; /* WA_ENGINE_WALKAUDIT; the owner may set it to the other */
+    const wa_isa *isa;
     float *panel;  /* WA_PANEL_BYTES, or one row when a row is longer */
     float *act;    /* [tile_rows, features]: gate, then the activations */
     float *up;     /* [tile_rows, features] */
@@ -35,7 +50,7 @@ typedef struct wa_scratch {
 
 /**
  * rows: the most rows of a batch (tile_rows = min(rows, wa_tile_rows(features))); features: the widest FFN;
- * longest_row: the most columns of any matrix. Buffers live in `arena`.
+ * longest_row: the most columns of any matrix. Buffers live in `arena`. Errors: WA_E_MEMORY, and those of wa_isa_choose.
  */
 WA_CHECKED wa_status wa_scratch_open(wa_arena *arena, size_t rows, size_t features,
                                      size_t longest_row, wa_scratch *out, wa_error *err);
@@ -46,10 +61,25 @@ typedef struct wa_operand {
     float *y;
 } wa_operand;
 
+/** y = x . W^T, or by features y = x . W: of each operand pair, x [rows, W.cols] and y [rows, W.rows], or x [rows, W.rows] and
+ * y [rows, W.cols]; ldx and ldy floats lie between their rows. y overlaps no x. */
+typedef struct wa_product {
+    const wa_matrix *w;
+    bool by_features;
+    size_t rows, ldx, ldy;
+    const wa_operand *pairs; /* [count] */
+    size_t count;
+} wa_product;
+
+/** Run a product by the scratch's engine; W is decoded once for all pairs. Local, cannot fail. */
+void wa_multiply(const wa_product *product, wa_scratch *scratch);
+/** The two engines. */
+void wa_multiply_own(const wa_product *product, wa_scratch *scratch);
+void wa_multiply_blas(const wa_product *product, wa_scratch *scratch);
+
 /**
  * y = x . W^T for each of `count` operand pairs: x [rows, W.cols] with leading dimension ldx, y [rows, W.rows] with
- * leading dimension ldy. W is decoded once, panel by panel; each operand has its own sgemms per panel, whose shapes depend
- * on rows and W only, each over at most 64 products (short f32 sums lose less): an element is off by at most
+ * leading dimension ldy. Sums are cut after 64 products (short f32 sums lose less): an element is off by at most
  * (68 + cols/64) 2^-24 sum |x_i w_i|. bias [W.rows] or NULL is added after.
  */
 void wa_gemm_rows(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,
@@ -57,7 +87,6 @@ void wa_gemm_rows(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const
 
 /**
  * y = x . W for feature-major W [F, H]: x [rows, F] with leading dimension ldx, y [rows, H] contiguous, written whole.
- * Panels run along F and are summed into y in order.
  */
 void wa_gemm_features(const wa_matrix *w, size_t rows, size_t ldx, const wa_operand *pairs,
                       size_t count, wa_scratch *scratch);
@@ -93,16 +122,16 @@ double wa_dot_ref(const float *x, const float *y, size_t n);
 /** y += a * x, n values. */
 void wa_axpy(float a, const float *x, float *y, size_t n);
 
-/** Name of the OpenBLAS core in use ("SkylakeX"), its version line, and threads; set threads for the run. */
+/** Name of the BLAS core in use ("SkylakeX"), its version line, and threads; set threads for the run. */
 const char *wa_blas_core(void);
 const char *wa_blas_config(void);
 void wa_blas_set_threads(int threads);
 int wa_blas_threads(void);
-/** One sgemm of [m,k] x [n,k]^T, for benchmarks and the start-up self-check. */
-typedef void wa_gemm_function(size_t m, size_t n, size_t k, const float *a, const float *b, float *c);
-wa_gemm_function wa_blas_gemm;
-/** Small products of odd sizes against a plain f64 loop, exactly: the values are whole numbers. WA_E_UNSUPPORTED names core, shape
- * and place. Local, under a millisecond. */
-WA_CHECKED wa_status wa_gemm_check(wa_gemm_function *gemm, wa_error *err);
+/** One product of [m,k] x [n,k]^T, for benchmarks and the start-up self-check. `isa`: of ours; BLAS looks at none. */
+typedef void wa_gemm_function(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a, const float *b, float *c);
+wa_gemm_function wa_own_gemm, wa_blas_gemm;
+/** Small products of odd sizes against a plain f64 loop, exactly: the values are whole numbers. WA_E_UNSUPPORTED names who
+ * multiplied, shape and place. Local, under a millisecond. */
+WA_CHECKED wa_status wa_gemm_check(wa_engine engine, wa_gemm_function *gemm, const wa_isa *isa, wa_error *err);
 
 #endif

@@ -175,7 +175,9 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     items[n++] = (wa_fingerprint_item){"cases", paths};
     items[n++] = (wa_fingerprint_item){"semantics", wa_semantics_name(job->semantics)};
     items[n++] = (wa_fingerprint_item){"settings", numbers};
-    items[n++] = (wa_fingerprint_item){"blas_core", blas_core};
+    items[n++] = (wa_fingerprint_item){"engine", wa_engine_name(job->engine)};
+    if (job->engine == WA_ENGINE_BLAS) /* its bits are those of a core; ours are everybody's */
+        items[n++] = (wa_fingerprint_item){"blas_core", blas_core};
     items[n++] = (wa_fingerprint_item){"numeric_version", WA_NUMERIC_VERSION};
     meta->fingerprint = items;
     meta->fingerprint_count = n;

@@ -61,8 +61,9 @@ static wa_status open_scratch(wa_stage *stage, wa_error *err)
     size_t longest = model->q_heads * model->head_dim;
     longest = features > longest ? features : longest;
     longest = model->hidden > longest ? model->hidden : longest;
-    return wa_scratch_open(stage->arena, stage->audit->max_rows, features, longest, &stage->scratch,
-                           err);
+    WA_TRY(wa_scratch_open(stage->arena, stage->audit->max_rows, features, longest, &stage->scratch, err));
+    stage->scratch.engine = stage->audit->engine;
+    return WA_OK;
 }
 
 static wa_status take_rows(wa_stage *stage, size_t lanes, size_t width, float **out, wa_error *err)
@@ -94,7 +95,7 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->operands, &stage->operands, err));
     name_lanes(stage);
     WA_TRY(open_scratch(stage, err));
-    WA_TRY(wa_attention_open(arena, model, audit->longest_prompt, &stage->attention, err));
+    WA_TRY(wa_attention_open(arena, model, audit->longest_prompt, &stage->scratch, &stage->attention, err));
     WA_TRY(take_rows(stage, stage->lanes, model->hidden, &stage->normed, err));
     WA_TRY(take_rows(stage, stage->lanes, q_width, &stage->q, err));
     WA_TRY(take_rows(stage, stage->lanes, kv_width, &stage->k, err));
@@ -243,7 +244,7 @@ static wa_status run_layer(wa_stage *stage, const wa_stage_batch *batch, size_t 
         wa_stage_post(stage, layer, reference.y, batch->rows, stage->post_ref);
     }
     WA_TRY(wa_stage_compare(stage, batch, layer, &reference, link, err));
-    if (stage->audit->encoding_check && batch->has_encoding)
+    if (stage->audit->encoding_check && batch->index == 0)
         WA_TRY(wa_stage_check_encoding(stage, batch, layer, err));
     return link->poll(link->context, err);
 }
@@ -255,8 +256,7 @@ wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch, const wa_te
     wa_status status = WA_OK;
     for (size_t layer = stage->share.first_layer; status == WA_OK && layer < end; layer++)
         if (run_layer(stage, batch, layer, link, err) != WA_OK)
-            status = wa_note(err, "at layer %zu of prompts %zu to %zu", layer, batch->first_prompt,
-                             batch->first_prompt + batch->packing.prompts - 1);
+            status = wa_note(err, "at layer %zu of batch %zu", layer, batch->index);
     wa_stage_end_captures(stage);
     return status;
 }

@@ -120,6 +120,7 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
         {"encoding_check", raw->encoding_check, "all", "none"},
         {"allow_unread", raw->allow_unread, "true", "false"},
         {"logits", raw->logits, "last", "all"},
+        {"engine", raw->engine, wa_engine_name(WA_ENGINE_WALKAUDIT), wa_engine_name(WA_ENGINE_BLAS)},
         {"fingerprint", raw->fingerprint, "quick", "full"},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
@@ -446,6 +447,7 @@ static void copy_scalars(const raw_job *raw, wa_job *job)
     job->kernel_check_was = read_kernel_check(raw->kernel_check, &job->kernel_check)
                                 ? raw->kernel_check
                                 : NULL;
+    job->engine = strcmp(raw->engine, wa_engine_name(WA_ENGINE_BLAS)) == 0 ? WA_ENGINE_BLAS : WA_ENGINE_WALKAUDIT;
     job->encoding_check = strcmp(raw->encoding_check, "all") == 0;
     job->allow_unread = strcmp(raw->allow_unread, "true") == 0;
     job->batch_rows = (size_t)*raw->batch->rows;

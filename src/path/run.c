@@ -61,7 +61,7 @@ static wa_status check_call(const wa_walk *walk)
                        walk->which->name, wa_label_text(walk->which->kernel),
                        walk->which->not_run != NULL ? ": " : "",
                        walk->which->not_run != NULL ? walk->which->not_run : "");
-    /* Tiles are as high as the job says, whatever the rows: the height decides BLAS's bits. */
+    /* Tiles are as high as the job says, whatever the rows: the height decides the bits of engine blas. */
     bool low = walk->rows > scratch->tile_rows && scratch->tile_rows < wa_tile_rows(scratch->features);
     if (low || walk->layer->features > scratch->features)
         return wa_fail(walk->err, WA_E_INTERNAL,

@@ -58,10 +58,18 @@ static size_t least_memory(const wa_run_places *places)
     return least;
 }
 
-wa_status wa_run_places_open(wa_comm *comm, const wa_run_options *options, wa_arena *arena,
+/* On this rank: may every product come out right? */
+static wa_status check_products(wa_engine engine, wa_error *err)
+{
+    const wa_isa *isa;
+    WA_TRY(wa_isa_choose(&isa, err));
+    return wa_gemm_check(engine, engine == WA_ENGINE_BLAS ? wa_blas_gemm : wa_own_gemm, isa, err);
+}
+
+wa_status wa_run_places_open(wa_comm *comm, const wa_run_options *options, wa_engine engine, wa_arena *arena,
                              wa_run_places **out, wa_error *err)
 {
-    wa_status status = wa_gemm_check(wa_blas_gemm, err);
+    wa_status status = check_products(engine, err);
     if (status != WA_OK)
         status = wa_note(err, "on host '%s'", wa_comm_host(comm));
     WA_TRY(wa_comm_agree(comm, status, err));
@@ -76,7 +84,7 @@ wa_status wa_run_places_open(wa_comm *comm, const wa_run_options *options, wa_ar
     }
     WA_TRY(wa_comm_agree(comm, status, err));
     WA_TRY(wa_comm_gather(comm, &mine, sizeof mine, places->all, err));
-    if (is_root && !options->mixed_cores)
+    if (is_root && engine == WA_ENGINE_BLAS && !options->mixed_cores)
         status = check_cores(places, err);
     WA_TRY(wa_comm_agree(comm, status, err));
     places->memory = least_memory(places);

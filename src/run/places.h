@@ -9,12 +9,12 @@
 typedef struct wa_run_places wa_run_places;
 
 /**
- * Collective. Check sgemm on every rank, gather every rank's host, processors, BLAS core and threads, and agree on the memory of a node.
+ * Collective. Check the engine's products on every rank, gather every rank's host, processors, BLAS core and threads, and agree on the memory of a node.
  *
- * Errors: WA_E_UNSUPPORTED when sgemm of a host computes wrong products, WA_E_MISMATCH when BLAS cores differ without
- * --mixed-cores; both name the host.
+ * Errors: WA_E_UNSUPPORTED when products of a host come out wrong, WA_E_MISMATCH when BLAS cores differ at engine blas
+ * without --mixed-cores; both name the host.
  */
-WA_CHECKED wa_status wa_run_places_open(wa_comm *comm, const wa_run_options *options, wa_arena *arena,
+WA_CHECKED wa_status wa_run_places_open(wa_comm *comm, const wa_run_options *options, wa_engine engine, wa_arena *arena,
                                         wa_run_places **out, wa_error *err);
 
 /** Bytes that the ranks of this communicator may use on a node: the least of all nodes; 0 = unknown. The same on every rank. */

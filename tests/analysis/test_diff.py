@@ -156,7 +156,7 @@ def test_another_program_is_noted(old, changed):
         values = file.attrs["fingerprint_values"]
         values[-1] = "0"
         file.attrs["fingerprint_values"] = values
-    assert "different program: numeric_version (2 and 0)" in report("diff", old, changed(plant)).stdout
+    assert "different program: numeric_version (3 and 0)" in report("diff", old, changed(plant)).stdout
 
 
 def test_what_is_no_result_is_one_line(old, tmp_path):

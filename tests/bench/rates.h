@@ -32,7 +32,7 @@ static inline double gemm_rate(size_t rows, size_t n, size_t k, size_t copies, c
     for (int r = 0; r < REPEATS; r++) {
         double start = wa_clock();
         for (size_t c = 0; c < copies; c++)
-            wa_blas_gemm(rows, n, k, x, weights + c * n * k, y);
+            wa_blas_gemm(NULL, rows, n, k, x, weights + c * n * k, y);
         seconds[r] = wa_clock() - start;
     }
     return median_rate(seconds, 2e-9 * (double)(rows * n * k * copies));

@@ -86,9 +86,12 @@ static void tiles_of_queries_change_nothing(void)
         wa_model model = {.q_heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .layer_count = 1, .layers = &layer,
                           .attn_scale = 0.5F, .attn_cap = i % 2 == 0 ? 0.0F : 2.0F};
         wa_arena *arena = new_arena();
+        wa_scratch scratch;
         wa_attention attention;
         wa_error err;
-        WA_MUST(wa_attention_open(arena, &model, LONG, &attention, &err), &err);
+        WA_MUST(wa_scratch_open(arena, LONG, DIM, DIM, &scratch, &err), &err);
+        scratch.engine = i % 3 == 0 ? WA_ENGINE_BLAS : WA_ENGINE_WALKAUDIT;
+        WA_MUST(wa_attention_open(arena, &model, LONG, &scratch, &attention, &err), &err);
         memcpy(q, in.q, sizeof q);
         memcpy(k, in.k, sizeof k);
         wa_attention_run(&model, 0, &packing, q[0], k[0], in.v[0], &attention);
@@ -106,7 +109,7 @@ static void memory_grows_with_the_prompt_and_not_with_its_square(void)
         wa_arena *arena = new_arena();
         wa_attention attention;
         wa_error err;
-        WA_MUST(wa_attention_open(arena, &model, 4096 << i, &attention, &err), &err);
+        WA_MUST(wa_attention_open(arena, &model, 4096 << i, NULL, &attention, &err), &err);
         taken[i] = wa_arena_used(arena);
         wa_arena_close(arena);
     }

@@ -1,6 +1,7 @@
 /* The start-up check of sgemm: the installed one passes, wrong ones do not. */
 #include "suite.h"
 
+#include "compute/isa.h"
 #include "compute/kernel.h"
 
 #include <math.h>
@@ -9,37 +10,50 @@
 static void the_installed_sgemm_is_right(void)
 {
     wa_error err;
-    WA_MUST(wa_gemm_check(wa_blas_gemm, &err), &err);
+    WA_MUST(wa_gemm_check(WA_ENGINE_BLAS, wa_blas_gemm, NULL, &err), &err);
     wa_blas_set_threads(1);
     CU_ASSERT_EQUAL(wa_blas_threads(), 1);
 }
 
-/* The defects of a bad kernel: an edge left out, one product lost, a NaN. */
-static void loses_the_last_column(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+static void our_own_products_are_right(void)
 {
-    wa_blas_gemm(m, n, k, a, b, c);
+    wa_error err;
+    const wa_isa *isa;
+    for (size_t i = 0; (isa = wa_isa_at(i)) != NULL; i++)
+        if (isa->is_here())
+            WA_MUST(wa_gemm_check(WA_ENGINE_WALKAUDIT, wa_own_gemm, isa, &err), &err);
+}
+
+/* The defects of a bad kernel: an edge left out, one product lost, a NaN. */
+static void loses_the_last_column(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a,
+                       const float *b, float *c)
+{
+    wa_blas_gemm(isa, m, n, k, a, b, c);
     if (n == 67)
         c[(m - 1) * n + 66] = 0.0F;
 }
 
-static void loses_a_product(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+static void loses_a_product(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a,
+                       const float *b, float *c)
 {
-    wa_blas_gemm(m, n, k, a, b, c);
+    wa_blas_gemm(isa, m, n, k, a, b, c);
     if (k == 67)
         for (size_t i = 0; i < m * n; i++)
             c[i] -= a[i / n * k + 64] * b[i % n * k + 64];
 }
 
-static void gives_a_nan(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+static void gives_a_nan(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a,
+                       const float *b, float *c)
 {
-    wa_blas_gemm(m, n, k, a, b, c);
+    wa_blas_gemm(isa, m, n, k, a, b, c);
     if (m == 67)
         c[0] = NAN;
 }
 
-static void is_not_there(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+static void is_not_there(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a,
+                       const float *b, float *c)
 {
-    (void)m, (void)n, (void)k, (void)a, (void)b, (void)c;
+    (void)isa, (void)m, (void)n, (void)k, (void)a, (void)b, (void)c;
 }
 
 static void a_wrong_sgemm_is_found_with_its_shape_and_place(void)
@@ -53,11 +67,20 @@ static void a_wrong_sgemm_is_found_with_its_shape_and_place(void)
                  {is_not_there, "at (0, 0) of a 1 x 1 x 1 product"}};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         wa_error err = {.text = ""};
-        CU_ASSERT_EQUAL(wa_gemm_check(wrong[i].gemm, &err), WA_E_UNSUPPORTED);
+        CU_ASSERT_EQUAL(wa_gemm_check(WA_ENGINE_BLAS, wrong[i].gemm, NULL, &err), WA_E_UNSUPPORTED);
         CU_ASSERT_PTR_NOT_NULL(strstr(err.text, wrong[i].story));
         CU_ASSERT_PTR_NOT_NULL(strstr(err.text, wa_blas_core()));
     }
 }
 
-WA_SUITE("check", WA_CASE(the_installed_sgemm_is_right),
+static void a_wrong_product_of_ours_names_the_instruction_set(void)
+{
+    wa_error err = {.text = ""};
+    CU_ASSERT_EQUAL(wa_gemm_check(WA_ENGINE_WALKAUDIT, gives_a_nan, wa_isa_portable(), &err), WA_E_UNSUPPORTED);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "by portable"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "WALKAUDIT_ISA"));
+}
+
+WA_SUITE("check", WA_CASE(the_installed_sgemm_is_right), WA_CASE(our_own_products_are_right),
+         WA_CASE(a_wrong_product_of_ours_names_the_instruction_set),
          WA_CASE(a_wrong_sgemm_is_found_with_its_shape_and_place))

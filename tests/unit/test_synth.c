@@ -397,7 +397,7 @@ static void open_forward(const wa_model *model, wa_arena *arena, forward *f)
     wa_error err;
     *f = (forward){.model = model, .packing = {.start = start, .prompts = 1}};
     WA_MUST(wa_scratch_open(arena, ROWS, model->intermediate, widest, &f->scratch, &err), &err);
-    WA_MUST(wa_attention_open(arena, model, ROWS, &f->attention, &err), &err);
+    WA_MUST(wa_attention_open(arena, model, ROWS, &f->scratch, &f->attention, &err), &err);
     WA_MUST(wa_arena_take(arena, ROWS * model->hidden, sizeof(float), &f->h, &err), &err);
     WA_MUST(wa_arena_take(arena, ROWS * model->hidden, sizeof(float), &f->n, &err), &err);
     WA_MUST(wa_arena_take(arena, ROWS * model->hidden, sizeof(float), &f->y, &err), &err);

@@ -1,8 +1,7 @@
-/* Attention between the projections: QK-norm, rotation, scores by sgemm, softmax, weighted sum. */
+/* Attention between the projections: QK-norm, rotation, scores, softmax, weighted sum. */
 #include "compute/dense.h"
+#include "base/bytes.h"
 #include "base/elementary.h"
-
-#include <cblas.h>
 
 static wa_status open_rotation(wa_arena *arena, size_t positions, size_t half, wa_rotation *out,
                                wa_error *err)
@@ -47,11 +46,14 @@ static unsigned rotation_table(wa_rotation *rotation, const double *frequencies,
 }
 
 wa_status wa_attention_open(wa_arena *arena, const wa_model *model, size_t longest_prompt,
-                            wa_attention *out, wa_error *err)
+                            wa_scratch *scratch, wa_attention *out, wa_error *err)
 {
-    wa_attention attention;
-    WA_TRY(wa_arena_take(arena, (size_t)WA_QUERY_ROWS * longest_prompt, sizeof(float),
+    wa_attention attention = {.scratch = scratch};
+    size_t share = model->q_heads / model->kv_heads;
+    attention.query_rows = share < WA_QUERY_ROWS ? WA_QUERY_ROWS / share : 1;
+    WA_TRY(wa_arena_take(arena, share * attention.query_rows * longest_prompt, sizeof(float),
                          &attention.scores, err));
+    WA_TRY(wa_arena_take(arena, share, sizeof *attention.pairs, &attention.pairs, err));
     WA_TRY(open_rotation(arena, longest_prompt, model->rotary_dim / 2, &attention.rotation, err));
     *out = attention;
     return WA_OK;
@@ -113,22 +115,40 @@ static void prepare(const wa_model *model, const wa_layer *weights, const wa_pac
     }
 }
 
-/* One head of one prompt for queries [from, to): scores, softmax, and the output over the queries' own place. */
-static void attend_tile(const wa_model *model, size_t window, size_t from, size_t to, float *q,
-                        const float *k, const float *v, float *scores)
+/* Keys or values of one head of a prompt: rows of a wider matrix. */
+static wa_matrix head_of(const wa_model *model, const float *first, size_t rows)
 {
-    size_t dim = model->head_dim;
-    int ldq = (int)(model->q_heads * dim);
-    int ldk = (int)(model->kv_heads * dim);
+    return (wa_matrix){.data = (const uint8_t *)first,
+                       .format = WA_FORMAT_F32,
+                       .order = WA_ROWS_PLAIN,
+                       .rows = rows,
+                       .cols = model->head_dim,
+                       .row_bytes = model->kv_heads * model->head_dim * sizeof *first};
+}
+
+/* The heads that share one head of keys and values, for queries [from, to) of one prompt: scores, softmax, and the output
+ * over the queries' own place. q, k, v: their first row of the prompt. */
+static void attend_tile(const wa_model *model, size_t window, size_t from, size_t to, float *q,
+                        const float *k, const float *v, const wa_attention *attention)
+{
+    size_t dim = model->head_dim, share = model->q_heads / model->kv_heads;
+    size_t ldq = model->q_heads * dim, rows = to - from;
     size_t keys = to; /* causal: nothing after the tile's last row */
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(to - from), (int)keys, (int)dim, 1.0F,
-                q + from * (size_t)ldq, ldq, k, ldk, 0.0F, scores, (int)keys);
-    for (size_t i = from; i < to; i++) {
-        size_t first = window != 0 && i + 1 > window ? i + 1 - window : 0;
-        wa_softmax_row(model, scores + (i - from) * keys, first, i, keys);
+    wa_matrix key_rows = head_of(model, k, keys), value_rows = head_of(model, v, keys);
+    wa_operand *pairs = attention->pairs;
+    for (size_t head = 0; head < share; head++)
+        pairs[head] = (wa_operand){.x = q + from * ldq + head * dim, .y = attention->scores + head * rows * keys};
+    wa_product scores = {.w = &key_rows, .rows = rows, .ldx = ldq, .ldy = keys, .pairs = pairs, .count = share};
+    wa_multiply(&scores, attention->scratch);
+    for (size_t i = 0; i < share * rows; i++) {
+        size_t query = from + i % rows;
+        size_t first = window != 0 && query + 1 > window ? query + 1 - window : 0;
+        wa_softmax_row(model, attention->scores + i * keys, first, query, keys);
     }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(to - from), (int)dim, (int)keys,
-                1.0F, scores, (int)keys, v, ldk, 0.0F, q + from * (size_t)ldq, ldq);
+    for (size_t head = 0; head < share; head++)
+        pairs[head] = (wa_operand){.x = attention->scores + head * rows * keys, .y = q + from * ldq + head * dim};
+    wa_product sums = {.w = &value_rows, .by_features = true, .rows = rows, .ldx = keys, .ldy = ldq, .pairs = pairs, .count = share};
+    wa_multiply(&sums, attention->scratch);
 }
 
 void wa_attention_run(const wa_model *model, size_t layer, const wa_packing *packing, float *q,
@@ -142,13 +162,12 @@ void wa_attention_run(const wa_model *model, size_t layer, const wa_packing *pac
     for (size_t prompt = 0; prompt < packing->prompts; prompt++) {
         size_t start = packing->start[prompt];
         size_t rows = packing->start[prompt + 1] - start;
-        for (size_t head = 0; head < model->q_heads; head++) {
-            float *q_head = q + start * model->q_heads * dim + head * dim;
-            size_t kv_at = start * model->kv_heads * dim + head / share * dim;
-            for (size_t from = 0; from < rows; from += WA_QUERY_ROWS) {
-                size_t to = rows - from < WA_QUERY_ROWS ? rows : from + WA_QUERY_ROWS;
-                attend_tile(model, weights->window, from, to, q_head, k + kv_at, v + kv_at,
-                            attention->scores);
+        for (size_t head = 0; head < model->kv_heads; head++) {
+            float *q_head = q + start * model->q_heads * dim + head * share * dim;
+            size_t kv_at = start * model->kv_heads * dim + head * dim;
+            for (size_t from = 0; from < rows; from += attention->query_rows) {
+                size_t to = wa_size_min(rows, from + attention->query_rows);
+                attend_tile(model, weights->window, from, to, q_head, k + kv_at, v + kv_at, attention);
             }
         }
     }
