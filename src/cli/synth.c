@@ -116,7 +116,8 @@ static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err
 int wa_cli_synth(int argc, char **argv)
 {
     static const struct argp_option options[] = {
-        {.name = "family", .key = 'f', .arg = "FAMILY", .doc = "gemma3 or llama"},
+        {.name = "family", .key = 'f', .arg = "FAMILY", .doc = "gemma3, llama, smollm3, olmo2, olmo3, glm4, phi3, exaone4, ernie4_5, "
+                "seed_oss or arcee"},
         {.name = "shape", .key = 's', .arg = "SHAPE", .doc = "tiny, small, 270m, 1b or 4b"},
         {.name = "layers", .key = KEY_LAYERS, .arg = "N", .doc = "Layers, instead of the shape's"},
         {.name = "vocab",

@@ -20,21 +20,16 @@ enum {
 static const wa_synth_shape shapes[] = {
     /* family, name, H, I, L, q heads, kv heads, head dim, vocabulary, window, pattern, tied, seed
      */
-    {WA_SYNTH_GEMMA3, "tiny", 256, 512, 4, 4, 2, 64, 768, 8, 2, true, 0},
-    {WA_SYNTH_GEMMA3, "small", 512, 1536, 8, 4, 2, 128, 4096, 64, 6, true, 0},
-    {WA_SYNTH_GEMMA3, "270m", 640, 2048, 18, 4, 1, 256, 262144, 512, 6, true, 0},
-    {WA_SYNTH_GEMMA3, "1b", 1152, 6912, 26, 4, 1, 256, 262144, 512, 6, true, 0},
-    {WA_SYNTH_GEMMA3, "4b", 2560, 10240, 34, 8, 4, 256, 262208, 1024, 6, true, 0},
-    {WA_SYNTH_LLAMA, "tiny", 256, 768, 4, 4, 2, 64, 768, 0, 0, false, 0},
-    {WA_SYNTH_LLAMA, "small", 512, 1536, 8, 8, 2, 64, 4096, 0, 0, false, 0},
-    {WA_SYNTH_LLAMA, "270m", 768, 2304, 32, 12, 4, 64, 49152, 0, 0, true, 0},
-    {WA_SYNTH_LLAMA, "1b", 2048, 8192, 16, 32, 8, 64, 128256, 0, 0, true, 0},
-    {WA_SYNTH_LLAMA, "4b", 3072, 8192, 36, 24, 8, 128, 128256, 0, 0, true, 0},
-};
-
-static const char *const family_names[] = {
-    [WA_SYNTH_GEMMA3] = "gemma3",
-    [WA_SYNTH_LLAMA] = "llama",
+    {WA_SYNTH_GEMMA3, "tiny", 256, 512, 4, 4, 2, 64, 768, 8, 2, true, 0, NULL},
+    {WA_SYNTH_GEMMA3, "small", 512, 1536, 8, 4, 2, 128, 4096, 64, 6, true, 0, NULL},
+    {WA_SYNTH_GEMMA3, "270m", 640, 2048, 18, 4, 1, 256, 262144, 512, 6, true, 0, NULL},
+    {WA_SYNTH_GEMMA3, "1b", 1152, 6912, 26, 4, 1, 256, 262144, 512, 6, true, 0, NULL},
+    {WA_SYNTH_GEMMA3, "4b", 2560, 10240, 34, 8, 4, 256, 262208, 1024, 6, true, 0, NULL},
+    {WA_SYNTH_LLAMA, "tiny", 256, 768, 4, 4, 2, 64, 768, 0, 0, false, 0, NULL},
+    {WA_SYNTH_LLAMA, "small", 512, 1536, 8, 8, 2, 64, 4096, 0, 0, false, 0, NULL},
+    {WA_SYNTH_LLAMA, "270m", 768, 2304, 32, 12, 4, 64, 49152, 0, 0, true, 0, NULL},
+    {WA_SYNTH_LLAMA, "1b", 2048, 8192, 16, 32, 8, 64, 128256, 0, 0, true, 0, NULL},
+    {WA_SYNTH_LLAMA, "4b", 3072, 8192, 36, 24, 8, 128, 128256, 0, 0, true, 0, NULL},
 };
 
 static const struct {
@@ -70,22 +65,18 @@ static wa_status find_dtype(wa_format format, size_t *out, wa_error *err)
 
 static wa_status find_shape(const wa_synth_options *options, wa_synth_shape *out, wa_error *err)
 {
-    bool family = false;
+    const wa_synth_family *family;
+    WA_TRY(wa_synth_family_find(options->family, &family, err));
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        if (strcmp(family_names[shapes[i].family], options->family) != 0)
-            continue;
-        family = true;
-        if (strcmp(shapes[i].name, options->shape) == 0) {
+        if (shapes[i].like == family->like && strcmp(shapes[i].name, options->shape) == 0) {
             *out = shapes[i];
+            out->family = family;
             out->seed = options->seed;
             out->layers = options->layers == 0 ? out->layers : options->layers;
             out->vocab = options->vocab == 0 ? out->vocab : options->vocab;
             return WA_OK;
         }
     }
-    if (!family)
-        return wa_fail(err, WA_E_USAGE, "unknown family '%s', expected gemma3 or llama",
-                       options->family);
     return wa_fail(err, WA_E_USAGE, "unknown shape '%s', expected tiny, small, 270m, 1b or 4b",
                    options->shape);
 }
@@ -107,40 +98,25 @@ static wa_status check_sizes(const wa_synth_shape *shape, const wa_synth_tokens 
 static wa_status print_config(const wa_synth_shape *s, const wa_synth_tokens *tokens, size_t dtype,
                               wa_arena *arena, char **out, wa_error *err)
 {
-    bool gemma = s->family == WA_SYNTH_GEMMA3;
-    char *own;
-    if (gemma)
-        WA_TRY(wa_arena_print(arena, &own, err,
-                              "  \"architectures\": [\"Gemma3ForCausalLM\"],\n"
-                              "  \"model_type\": \"gemma3_text\",\n"
-                              "  \"hidden_activation\": \"gelu_pytorch_tanh\",\n"
-                              "  \"rms_norm_eps\": 1e-06,\n"
-                              "  \"rope_theta\": 1000000.0,\n"
-                              "  \"rope_local_base_freq\": 10000.0,\n"
+    char *windows = "";
+    if (s->pattern > 0)
+        WA_TRY(wa_arena_print(arena, &windows, err,
                               "  \"sliding_window\": %zu,\n"
                               "  \"sliding_window_pattern\": %zu,\n"
                               "  \"query_pre_attn_scalar\": %zu,\n"
                               "  \"attn_logit_softcapping\": null,\n"
                               "  \"final_logit_softcapping\": null,\n",
                               s->window, s->pattern, s->head_dim));
-    else
-        WA_TRY(wa_arena_print(arena, &own, err,
-                              "  \"architectures\": [\"LlamaForCausalLM\"],\n"
-                              "  \"model_type\": \"llama\",\n"
-                              "  \"hidden_act\": \"silu\",\n"
-                              "  \"rms_norm_eps\": 1e-05,\n"
-                              "  \"rope_theta\": 500000.0,\n"
-                              "  \"mlp_bias\": false,\n"));
     return wa_arena_print(
         arena, out, err,
-        "{\n%s"
-        "  \"rope_scaling\": null,\n  \"attention_bias\": false,\n"
+        "{\n%s%s"
+        "  \"rope_scaling\": null,\n  \"attention_bias\": %s,\n"
         "  \"hidden_size\": %zu,\n  \"intermediate_size\": %zu,\n  \"num_hidden_layers\": %zu,\n"
         "  \"num_attention_heads\": %zu,\n  \"num_key_value_heads\": %zu,\n  \"head_dim\": %zu,\n"
         "  \"vocab_size\": %zu,\n  \"max_position_embeddings\": 8192,\n"
         "  \"tie_word_embeddings\": %s,\n  \"bos_token_id\": %zu,\n  \"eos_token_id\": %zu,\n"
         "  \"torch_dtype\": \"%s\"\n}\n",
-        own, s->hidden, s->intermediate, s->layers, s->q_heads, s->kv_heads, s->head_dim, s->vocab,
+        s->family->config, windows, s->family->attention_bias ? "true" : "false", s->hidden, s->intermediate, s->layers, s->q_heads, s->kv_heads, s->head_dim, s->vocab,
         s->tied ? "true" : "false", tokens->bos, tokens->eos, dtypes[dtype].torch);
 }
 

@@ -6,7 +6,7 @@
 #include "codec/codec.h"
 
 typedef struct wa_synth_options {
-    const char *family; /* "gemma3" or "llama" */
+    const char *family; /* a row of synth_families.c: "gemma3", "llama", … */
     const char *shape;  /* "tiny", "small", "270m", "1b" or "4b" */
     size_t layers;      /* 0 = as the shape says */
     size_t vocab;       /* rows of the embedding; 0 = as the shape says */

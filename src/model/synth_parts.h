@@ -5,16 +5,62 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 
-typedef enum wa_synth_family { WA_SYNTH_GEMMA3, WA_SYNTH_LLAMA } wa_synth_family;
+/** Whose widths and streams a family has. */
+typedef enum wa_synth_like { WA_SYNTH_GEMMA3, WA_SYNTH_LLAMA } wa_synth_like;
+
+typedef enum wa_synth_size {
+    WA_SYNTH_H, /* hidden */
+    WA_SYNTH_I, /* intermediate, */
+    WA_SYNTH_2I, /* twice of it */
+    WA_SYNTH_Q,
+    WA_SYNTH_KV,
+    WA_SYNTH_QKV,
+    WA_SYNTH_HEAD
+} wa_synth_size;
+
+/** What a tensor does decides its values. */
+typedef enum wa_synth_kind {
+    WA_SYNTH_NORM,
+    WA_SYNTH_QK_NORM,
+    WA_SYNTH_POST_NORM,
+    WA_SYNTH_IN,    /* reads the residual stream */
+    WA_SYNTH_SHARP, /* that, and its rows are not normed later: scores a little larger */
+    WA_SYNTH_OUT,   /* writes to the residual stream */
+    WA_SYNTH_BIAS
+} wa_synth_kind;
+
+/** One tensor of a layer; a vector has its size in rows. */
+typedef struct wa_synth_part {
+    const char *name; /* after "model.layers.N.", before ".weight" or ".bias" */
+    wa_synth_kind kind;
+    wa_synth_size rows, cols;
+} wa_synth_part;
+
+enum { WA_SYNTH_PARTS = 16 };
+
+/** A family that can be written: a row of the table in synth_families.c. */
+typedef struct wa_synth_family {
+    const char *name;
+    wa_synth_like like;
+    bool post_norms;     /* outputs of blocks are normed */
+    bool attention_bias; /* of config.json */
+    const char *config;  /* lines of config.json that no other family has */
+    wa_synth_part parts[WA_SYNTH_PARTS]; /* in the order of the file; up to name NULL */
+} wa_synth_family;
+
+/** WA_E_USAGE names the families there are. */
+WA_CHECKED wa_status wa_synth_family_find(const char *name, const wa_synth_family **out,
+                                          wa_error *err);
 
 /** Facts of the model to be written. A plain value. */
 typedef struct wa_synth_shape {
-    wa_synth_family family;
+    wa_synth_like like;
     const char *name;
     size_t hidden, intermediate, layers, q_heads, kv_heads, head_dim, vocab;
     size_t window, pattern; /* gemma3: sliding window, one full layer in `pattern` */
     bool tied;
     uint64_t seed;
+    const wa_synth_family *family; /* static */
 } wa_synth_shape;
 
 /* --- Values

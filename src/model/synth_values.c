@@ -64,17 +64,17 @@ typedef struct list {
     size_t count, capacity;
 } list;
 
-static wa_status push(list *l, size_t layer, const char *name, wa_synth_tensor tensor,
-                      wa_error *err)
+static wa_status push(list *l, size_t layer, const char *name, const char *suffix,
+                      wa_synth_tensor tensor, wa_error *err)
 {
     char *full;
     bool in_layer = layer != SIZE_MAX;
     if (l->count == l->capacity)
         return wa_fail(err, WA_E_INTERNAL, "more than %zu tensors", l->capacity);
     if (in_layer)
-        WA_TRY(wa_arena_print(l->arena, &full, err, "model.layers.%zu.%s.weight", layer, name));
+        WA_TRY(wa_arena_print(l->arena, &full, err, "model.layers.%zu.%s.%s", layer, name, suffix));
     else
-        WA_TRY(wa_arena_print(l->arena, &full, err, "%s.weight", name));
+        WA_TRY(wa_arena_print(l->arena, &full, err, "%s.%s", name, suffix));
     tensor.name = full;
     tensor.key = wa_synth_key(l->shape->seed, full, 0);
     /* layers differ in size; the embedding, the head and vectors do not */
@@ -87,15 +87,8 @@ static wa_status push(list *l, size_t layer, const char *name, wa_synth_tensor t
 static wa_status push_matrix(list *l, size_t layer, const char *name, size_t rows, size_t cols,
                              double sigma, wa_error *err)
 {
-    return push(l, layer, name, (wa_synth_tensor){.rows = rows, .cols = cols, .sigma = sigma}, err);
-}
-
-/* A matrix whose rows are channels of the residual stream. */
-static wa_status push_output(list *l, size_t layer, const char *name, size_t rows, size_t cols,
-                             double sigma, wa_error *err)
-{
-    wa_synth_tensor tensor = {.rows = rows, .cols = cols, .sigma = sigma, .feeds_residual = true};
-    return push(l, layer, name, tensor, err);
+    return push(l, layer, name, "weight",
+                (wa_synth_tensor){.rows = rows, .cols = cols, .sigma = sigma}, err);
 }
 
 static wa_status push_norm(list *l, size_t layer, const char *name, size_t n, double center,
@@ -104,8 +97,8 @@ static wa_status push_norm(list *l, size_t layer, const char *name, size_t n, do
     wa_synth_tensor tensor = {.cols = n,
                               .center = center,
                               .sigma = 0.1 * center,
-                              .offset = l->shape->family == WA_SYNTH_GEMMA3 ? 1.0 : 0.0};
-    return push(l, layer, name, tensor, err);
+                              .offset = l->shape->family->like == WA_SYNTH_GEMMA3 ? 1.0 : 0.0};
+    return push(l, layer, name, "weight", tensor, err);
 }
 
 /* What each of the two blocks of a layer adds to the residual stream, root mean square. */
@@ -115,7 +108,7 @@ static double block_output(const wa_synth_shape *s)
     /* Gemma's stream starts at 1. The head is the embedding, so a stream that still shows the last
      * token's row would make that very token certain; growing to sqrt(hidden) buries it, as
      * training does. */
-    if (s->family == WA_SYNTH_GEMMA3)
+    if (s->family->like == WA_SYNTH_GEMMA3)
         return sqrt(((double)s->hidden - 1.0) / blocks);
     return sqrt(1.0 / blocks); /* Llama's starts at 1 / (2 sqrt(hidden)) and ends near 1 */
 }
@@ -124,34 +117,64 @@ static double block_output(const wa_synth_shape *s)
  * much. */
 static const double DAMPING = 0.6;
 
-static wa_status push_layer(list *l, size_t layer, wa_error *err)
+static size_t size_of(const wa_synth_shape *s, wa_synth_size size)
+{
+    size_t q = s->q_heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    switch (size) {
+    case WA_SYNTH_H:
+        return s->hidden;
+    case WA_SYNTH_I:
+        return s->intermediate;
+    case WA_SYNTH_2I:
+        return 2 * s->intermediate;
+    case WA_SYNTH_Q:
+        return q;
+    case WA_SYNTH_KV:
+        return kv;
+    case WA_SYNTH_QKV:
+        return q + 2 * kv;
+    case WA_SYNTH_HEAD:
+        return s->head_dim;
+    }
+    return 0;
+}
+
+/* One tensor of a layer. */
+static wa_status push_part(list *l, size_t layer, const wa_synth_part *part, wa_error *err)
 {
     const wa_synth_shape *s = l->shape;
-    size_t h = s->hidden, i = s->intermediate, q = s->q_heads * s->head_dim;
-    size_t kv = s->kv_heads * s->head_dim;
-    bool gemma = s->family == WA_SYNTH_GEMMA3;
-    double in = 1.0 / sqrt((double)h), block = block_output(s);
+    size_t rows = size_of(s, part->rows), cols = size_of(s, part->cols);
+    double in = 1.0 / sqrt((double)s->hidden), block = block_output(s);
     /* behind a post norm the size of an output does not matter */
-    double out = gemma ? 1.0 : block / DAMPING;
-    double sharp = gemma ? in : 1.2 * in; /* Gemma's scores get their size from q_norm and k_norm */
-
-    WA_TRY(push_norm(l, layer, "input_layernorm", h, 1.0, err));
-    WA_TRY(push_matrix(l, layer, "self_attn.q_proj", q, h, sharp, err));
-    WA_TRY(push_matrix(l, layer, "self_attn.k_proj", kv, h, sharp, err));
-    WA_TRY(push_matrix(l, layer, "self_attn.v_proj", kv, h, in, err));
-    WA_TRY(push_output(l, layer, "self_attn.o_proj", h, q, out / sqrt((double)q), err));
-    if (gemma) {
-        WA_TRY(push_norm(l, layer, "self_attn.q_norm", s->head_dim, 1.2, err));
-        WA_TRY(push_norm(l, layer, "self_attn.k_norm", s->head_dim, 1.2, err));
-        WA_TRY(push_norm(l, layer, "post_attention_layernorm", h, block, err));
-        WA_TRY(push_norm(l, layer, "pre_feedforward_layernorm", h, 1.0, err));
-        WA_TRY(push_norm(l, layer, "post_feedforward_layernorm", h, block, err));
-    } else {
-        WA_TRY(push_norm(l, layer, "post_attention_layernorm", h, 1.0, err));
+    double out = (s->family->post_norms ? 1.0 : block / DAMPING) / sqrt((double)cols);
+    switch (part->kind) {
+    case WA_SYNTH_NORM:
+        return push_norm(l, layer, part->name, rows, 1.0, err);
+    case WA_SYNTH_QK_NORM: /* scores get their size from it */
+        return push_norm(l, layer, part->name, rows, 1.2, err);
+    case WA_SYNTH_POST_NORM:
+        return push_norm(l, layer, part->name, rows, block, err);
+    case WA_SYNTH_IN:
+        return push_matrix(l, layer, part->name, rows, cols, in, err);
+    case WA_SYNTH_SHARP:
+        return push_matrix(l, layer, part->name, rows, cols, 1.2 * in, err);
+    case WA_SYNTH_OUT: /* rows are channels of the residual stream */
+        return push(l, layer, part->name, "weight",
+                    (wa_synth_tensor){
+                        .rows = rows, .cols = cols, .sigma = out, .feeds_residual = true},
+                    err);
+    case WA_SYNTH_BIAS:
+        return push(l, layer, part->name, "bias", (wa_synth_tensor){.cols = rows, .sigma = 0.1}, err);
     }
-    WA_TRY(push_matrix(l, layer, "mlp.gate_proj", i, h, in, err));
-    WA_TRY(push_matrix(l, layer, "mlp.up_proj", i, h, in, err));
-    return push_output(l, layer, "mlp.down_proj", h, i, out / sqrt((double)i), err);
+    return WA_OK;
+}
+
+static wa_status push_layer(list *l, size_t layer, wa_error *err)
+{
+    const wa_synth_family *family = l->shape->family;
+    for (size_t i = 0; i < WA_SYNTH_PARTS && family->parts[i].name != NULL; i++)
+        WA_TRY(push_part(l, layer, &family->parts[i], err));
+    return WA_OK;
 }
 
 /* ln n to the precision that a spread needs: the bits of n times ln 2. */
@@ -166,7 +189,7 @@ static double rough_log(size_t n)
 wa_status wa_synth_list(const wa_synth_shape *shape, wa_arena *arena, wa_synth_tensor **out,
                         size_t *count, wa_error *err)
 {
-    enum { PER_LAYER = 13, OUTSIDE = 3 };
+    enum { PER_LAYER = WA_SYNTH_PARTS, OUTSIDE = 3 };
     list l = {.shape = shape, .arena = arena};
     if (!wa_size_mul(shape->layers, PER_LAYER, &l.capacity) ||
         !wa_size_add(l.capacity, OUTSIDE, &l.capacity))
@@ -174,7 +197,7 @@ wa_status wa_synth_list(const wa_synth_shape *shape, wa_arena *arena, wa_synth_t
     WA_TRY(wa_arena_take(arena, l.capacity, sizeof *l.items, &l.items, err));
 
     double root = sqrt((double)shape->hidden);
-    double embed = (shape->family == WA_SYNTH_GEMMA3 ? 1.0 : 0.5) / root;
+    double embed = (shape->family->like == WA_SYNTH_GEMMA3 ? 1.0 : 0.5) / root;
     double head = shape->tied ? embed : 1.0 / root;
     /* The largest of V normal logits lies at sqrt(2 ln V) spreads. At 0.8 of that spread the first
      * token gets a fair share of the probability, and the second some. */

@@ -204,7 +204,7 @@ DAMAGES = {
     "lost tensor": (lose_tensor, "up_proj"), "wrong shape": (wrong_shape, "up_proj"),
     "unknown family": (config(model_type="mystery"), "mystery"), "heads": (config(num_key_value_heads=3), "config.json"),
     "huge width": (config(hidden_size=2 ** 62), "4611686018427387904"), "many layers": (config(num_hidden_layers=10 ** 9), "layers"),
-    "activation": (config(hidden_act="relu2"), "relu2"), "no JSON": (no_json, "config.json"),
+    "activation": (config(hidden_act="laplace"), "laplace"), "no JSON": (no_json, "config.json"),
     "no tokenizer": (no_tokenizer, "tokenizer"), "broken tokenizer": (broken_tokenizer, "tokenizer.json"),
     "no weights": (no_weights, "model"), "nothing": (nothing, "model"),
 }

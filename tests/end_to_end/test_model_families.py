@@ -149,3 +149,19 @@ def test_walks_over_some_features_know_the_biases(shop, name):
 def test_where_biases_of_an_ffn_come_from_is_said(shop):
     said = harness.run(["inspect", model_of(shop, "llama-biases")]).stdout
     assert "q, k, v, o, gate, up, down; those of the FFN are the model's in every case, since a vindex holds none" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("family", ["smollm3", "olmo2", "olmo3", "glm4", "phi3", "exaone4", "ernie4_5", "seed_oss", "arcee"])
+def test_synth_writes_a_model_of_the_family(shop, family):
+    """Read without a remark, the first token of a prompt clear but not certain, the residual stream bounded."""
+    model, vindex = shop.root / f"synth-{family}", shop.root / f"synth-{family}.vindex"
+    harness.run(["synth", model, "--family", family, "--shape", "tiny"])
+    harness.run(["extract", model, vindex, "--format", "f16"])
+    job = shop.job(model, {"f16": vindex})
+    result = job.result()
+    with h5py.File(job.result_path) as file:
+        assert file.attrs["model_family"] == family and file.attrs["warnings"] == ""
+    assert set(result["verdict"]) == {"PASS"}
+    growth = result["h_norm"][-1] / result["h_norm"][0]
+    assert np.isfinite(growth).all() and growth.min() > 0.2 and growth.max() < 30
+    assert 0.01 < np.median(result["ref_top1_prob"]) < 0.999
