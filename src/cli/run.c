@@ -95,7 +95,7 @@ static const struct argp_option OPTIONS[] = {
     {.name = "resume", .key = KEY_RESUME, .doc = "go on with an unfinished result (the default)"},
     {.name = "fresh", .key = KEY_FRESH, .doc = "compute anew, whatever is there"},
     {.name = "only-failed", .key = KEY_ONLY_FAILED, .doc = "run only audits whose .failed.json stands"},
-    {.name = "mixed-cores", .key = KEY_MIXED, .doc = "allow hosts with different OpenBLAS cores; the result says so"},
+    {.name = "mixed-cores", .key = KEY_MIXED, .doc = "with engine: blas, allow hosts with different OpenBLAS cores; the result says so"},
     {.name = "max-time", .key = KEY_MAX_TIME, .arg = "TIME", .doc = "begin no batch after so long, e.g. 3h30m; exit 75, resumable"},
     {.name = "grace", .key = KEY_GRACE, .arg = "TIME", .doc = "then, and after SIGUSR1, finish what fits into this time (60s)"},
     {.name = "memory", .key = KEY_MEMORY, .arg = "BYTES", .doc = "most that a rank takes beside the mapped files, e.g. 400M; more is exit 3"},

@@ -19,6 +19,7 @@ struct wa_run_places {
     size_t count;
     place *all; /* [count], rank 0 */
     size_t memory;
+    wa_engine engine;
 };
 
 /* A node's memory serves all ranks of the run on it, also those of other audits. */
@@ -36,7 +37,7 @@ static place look(const wa_comm *comm)
     return mine;
 }
 
-/* OpenBLAS gives other bits on another core type, so hosts must agree on it (design 3). */
+/* With engine: blas, OpenBLAS gives other bits on another core type, so hosts must agree on it (design 3). */
 static wa_status check_cores(const wa_run_places *places, wa_error *err)
 {
     const place *first = &places->all[0];
@@ -88,6 +89,7 @@ wa_status wa_run_places_open(wa_comm *comm, const wa_run_options *options, wa_en
         status = check_cores(places, err);
     WA_TRY(wa_comm_agree(comm, status, err));
     places->memory = least_memory(places);
+    places->engine = engine;
     WA_TRY(wa_comm_broadcast(comm, &places->memory, sizeof places->memory, err));
     *out = places;
     return WA_OK;
@@ -112,7 +114,7 @@ bool wa_run_places_warning(const wa_run_places *places, size_t *at, char *out, s
             length = snprintf(out, size, "rank %zu on host '%s' has %d BLAS threads on %d processors, rank 0 on host '%s' %d on %d",
                               *at, p->host, p->threads, p->topology.cpu_count, first->host, first->threads,
                               first->topology.cpu_count);
-        else if (other_host && strcmp(p->core, first->core) != 0)
+        else if (places->engine == WA_ENGINE_BLAS && other_host && strcmp(p->core, first->core) != 0)
             length = snprintf(out, size, "rank %zu on host '%s' has OpenBLAS core '%s', rank 0 on host '%s' '%s': bits differ",
                               *at, p->host, p->core, first->host, first->core);
         if (length > 0) { /* once for each host */

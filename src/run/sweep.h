@@ -10,7 +10,7 @@ typedef struct wa_run_options {
     bool fresh;           /* compute anew, whatever is there */
     bool only_failed;     /* only audits that a .failed.json stands for */
     wa_selection selection; /* which audits of the job */
-    bool mixed_cores;     /* hosts may have different OpenBLAS cores */
+    bool mixed_cores;     /* engine: blas: hosts may have different OpenBLAS cores */
     bool verbose;
     bool quiet;           /* no log on stderr */
     size_t memory;        /* bytes each rank may take for an audit, beside the mapped files; 0 = no limit */

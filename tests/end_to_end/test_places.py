@@ -73,10 +73,33 @@ def test_another_mask_is_a_warning_for_each_host(job):
     assert list(facts(job)["rank_cpus"][1:]) == [one] * 3
 
 
-def test_another_core_stops_the_run_unless_it_is_allowed(job):
+def core_of(run):
+    """OpenBLAS's core of rank 0, and an older one that this processor can run too."""
+    mine = run["rank_blas"][0].split(" x ")[0]
+    return mine, "Nehalem" if mine != "Nehalem" else "Core2"
+
+
+def test_other_processors_may_share_a_run(shop):
+    """Ranks with another core of OpenBLAS, another libm and another instruction set: no word, no warning, the same numbers."""
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS, engine="walkaudit")
+    job.run()
+    alone = job.result_path.rename(job.folder / "alone.h5")
+    other = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-FMA4,-AVX2,-AVX512F", "WALKAUDIT_ISA": "portable"}
+    with h5py.File(alone) as file:
+        mine, older = core_of(dict(file["run/0"].attrs))
+    done = run_on_hosts(job, (None, 1, [], {}), ("other", 2, [], {"OPENBLAS_CORETYPE": older, **other}))
+    assert not warnings(done), done.stderr
+    assert list(facts(job)["rank_blas"]) == [f"{mine} x 1"] + [f"{older} x 1"] * 2
+    # KERNEL's truth is OpenBLAS's f64; all else is ours.
+    found = [line for line in harness.differences(alone, job.result_path) if not line.startswith("kernel_")]
+    assert not found, "\n".join(found)
+    assert "not computed again" in job.run().stderr  # the processor is no part of the fingerprint
+
+
+def test_with_engine_blas_another_core_stops_the_run_unless_it_is_allowed(shop):
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS, engine="blas")
     plain = job.result()
-    mine = facts(job)["blas_core"]
-    older = "Nehalem" if mine != "Nehalem" else "Core2"
+    mine, older = core_of(facts(job))
     hosts = (None, 1, [], {}), ("other", 1, [], {"OPENBLAS_CORETYPE": older})
     job.result_path.unlink()
     line = harness.one_error_line(run_on_hosts(job, *hosts, expect=3))
