@@ -16,7 +16,8 @@ enum { WA_DOT_PANEL_BYTES = 512 << 10 };
  * weights anew, so tall ones are faster. Free to change but for engine blas. */
 enum { WA_TILE_ROWS = 512, WA_TILE_BYTES = 12 << 20 };
 /* With logits at all positions the vocabulary is streamed, in panels of this many ids, past at most this many rows at a
- * time: a panel of logits stays in the second-level cache. Free to change but for engine blas. */
+ * time: a panel of logits stays in the second-level cache. Rows are free to change but for engine blas; ids are not, since
+ * the sums over a panel are folded before they are added up. */
 enum { WA_HEAD_ROWS = 256, WA_HEAD_IDS = 512 };
 /* Logits of all lanes are kept between the two passes when they fit here; else they are made again, with the same bits. */
 enum { WA_HEAD_KEPT_BYTES = 32 << 20 };

@@ -22,8 +22,8 @@ void wa_logits_start(wa_logits *state, size_t k);
 /** Feed logits of ids [first_id, first_id + count). */
 void wa_logits_add(wa_logits *state, const float *logits, size_t first_id, size_t count);
 /**
- * The same for many rows: sums in vector lanes with an exp of its own, several times faster. Equal to the above but for
- * rounding (1e-14 relative); the same bits on every ISA, for one cut into panels. What is no number goes the way above.
+ * The same for many rows: sums in vector lanes, several times faster. Equal to the above but for rounding
+ * (1e-14 relative); the same bits on every ISA, for one cut into panels. What is no number goes the way above.
  */
 void wa_logits_add_fast(wa_logits *state, const float *logits, size_t first_id, size_t count);
 /** ln p of a logit, once every panel has been seen; NaN when the row held a NaN or infinity. */
