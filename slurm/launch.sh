@@ -34,9 +34,9 @@ pass_on() {
     esac
 }
 
-# Finished batches of all the job's audits that this task is to run: the measure of progress.
-batches_done() {
-    "$WALKAUDIT" status --batches "$@" 2>/dev/null || echo 0
+# Finished prompts of all the job's audits that this task is to run: the measure of progress.
+prompts_done() {
+    "$WALKAUDIT" status --prompts "$@" 2>/dev/null || echo 0
 }
 
 launch() {
@@ -60,9 +60,9 @@ finish() {
     "$WALKAUDIT" status "$@" || state=$?
     echo "slurm: the run answered $code, the result files say $state"
     if "$WALKAUDIT" status --resumable "$@" >/dev/null 2>&1; then
-        after=$(batches_done "$@")
+        after=$(prompts_done "$@")
         if [ "$after" -gt "$before" ]; then
-            echo "slurm: $((after - before)) batches further, more to do: requeued"
+            echo "slurm: $((after - before)) prompts further, more to do: requeued"
             # Ends this script; the job starts again under the same id and goes on.
             scontrol requeue "$SLURM_JOB_ID" && sleep 60
         fi

@@ -30,7 +30,7 @@ def build(result, prompt_limit=40, quiet=False):
         "job": describe_job(result),
         "size": {name: result.size[axis] for name, axis in
                  (("cases", "case"), ("layers", "layer"), ("prompts", "prompt"), ("observations", "obs"),
-                  ("vindexes", "vindex"), ("batches", "batch"))},
+                  ("vindexes", "vindex"))},
         "summary": summarise(cases, vindexes, result.attribute("reference_verdict")),
         "reference": describe_reference(result),
         "vindexes": vindexes,
@@ -95,8 +95,15 @@ def describe_vindexes(result):
                     "read": [file for file, _, what in files if what.split(",")[0] == "read"],
                     "checksum_differs": [file for file, _, what in files if what.endswith("SHA-256 differs from index.json")],
                     "not_read": [file for file, _, what in files if what.startswith("not read")],
-                    "unknown": [file + like for file, mark, like in files if mark == ": unknown"]})
+                    "unknown": [file + like for file, mark, like in files if mark == ": unknown"],
+                    "orders": orders_of(result, at)})
     return out
+
+
+def orders_of(result, vindex):
+    """"FILE, PROJECTION: FORMAT, ORDER" of the payloads whose formats have two element orders."""
+    payloads = zip(result["payload_file"][vindex], result["payload_order"][vindex])
+    return [f"{file}, {line}" for file, lines in payloads for line in str(lines).split("\n") if line]
 
 
 def summarise(cases, vindexes, reference):

@@ -109,14 +109,14 @@ def refuse_what_is_no_file(path):
 
 
 def count_parts(folder):
-    batches = sum(1 for _ in folder.glob("batch-*.h5"))
-    return f"{batches} finished batch{'' if batches == 1 else 'es'}"
+    parts = sum(1 for _ in folder.glob("prompts-*.h5"))
+    return f"{parts} finished part{'' if parts == 1 else 's'}"
 
 
 def check_format(file, path):
     """`walkaudit_format` is written last: a file without it is no result."""
     if "walkaudit_part" in file.attrs:
-        raise Failure("a part of an unfinished result", f"'{path}'", "found one batch, expected the assembled file; "
+        raise Failure("a part of an unfinished result", f"'{path}'", "found some prompts, expected the assembled file; "
                       "'walkaudit run' of the same job goes on with it")
     found = file.attrs.get("walkaudit_format")
     if found is None:

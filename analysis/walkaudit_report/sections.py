@@ -372,9 +372,10 @@ def vindex_table(facts):
     """What became of each vindex and of its files. An unknown file may be a payload whose name is mistyped."""
     rows = [[Cell(text.plain(vindex["name"])), verdict_cell(vindex["verdict"]), Cell(text.plain(vindex["reason"])),
              Cell(text.plain(", ".join(vindex["read"]))), Cell(text.plain(", ".join(vindex["not_read"]))),
-             Cell(text.plain("; ".join(vindex["unknown"])), kind="bad" if vindex["unknown"] else "")]
+             Cell(text.plain("; ".join(vindex["unknown"])), kind="bad" if vindex["unknown"] else ""),
+             Cell(text.plain("; ".join(vindex["orders"])), kind="bad" if "undecided" in "".join(vindex["orders"]) else "")]
             for vindex in facts["vindexes"]]
-    return Table("Vindexes and their files", column_list("vindex", "verdict", "reason", "read", "not read", "unknown"), rows)
+    return Table("Vindexes and their files", column_list("vindex", "verdict", "reason", "read", "not read", "unknown", "element order"), rows)
 
 
 def provenance(facts):

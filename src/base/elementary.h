@@ -146,9 +146,7 @@ static inline double wa_erf(double x)
 static inline float wa_tanh_f32(float x)
 {
     double size = fabs((double)x);
-    size = size > 20.0 ? 20.0 : size; /* 1 - tanh 20 = 8e-18 */
-    double e = wa_exp(2.0 * size);
-    double large = (e - 1.0) / (e + 1.0);
+    double large = 1.0 - 2.0 / (wa_exp(2.0 * size) + 1.0);
     double small = size - size * size * size * (1.0 / 3.0);
     return (float)copysign(size < 0x1p-9 ? small : large, (double)x);
 }

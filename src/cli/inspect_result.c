@@ -21,8 +21,8 @@ static void print(const wa_result *result, const wa_judgement *judgement, FILE *
     fprintf(out, "title     %s\njob       %s, audit %s\nmodel     %s (%s, semantics %s)\n", meta->title, meta->job_name,
             meta->audit_name, meta->model_path, meta->model_family, meta->semantics);
     fprintf(out, "bounds    %s\n", meta->bounds_name);
-    fprintf(out, "extents   %zu cases, %zu layers, %zu observations, %zu prompts, %zu slots, %zu batches\n", dims->cases,
-            dims->layers, dims->rows, dims->prompts, dims->slots, meta->batch_count);
+    fprintf(out, "extents   %zu cases, %zu layers, %zu observations, %zu prompts, %zu slots\n", dims->cases,
+            dims->layers, dims->rows, dims->prompts, dims->slots);
     for (size_t v = 0; v < dims->vindexes; v++)
         fprintf(out, "vindex    %s: %s\n", meta->vindex_name[v], meta->vindex_path[v]);
     print_cases(result, judgement, out);

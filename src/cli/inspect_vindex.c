@@ -3,6 +3,7 @@
 #include "vindex/flags.h"
 #include "vindex/scan.h"
 #include "vindex/inventory.h"
+#include "vindex/order.h"
 #include "path/path.h"
 
 #include <inttypes.h>
@@ -74,6 +75,25 @@ static wa_status print_inventory(const wa_vindex *vindex, wa_arena *arena, FILE 
         else
             fprintf(out, "  unknown file: %s%s%s\n", e->name, e->like == NULL ? "" : ", like ",
                     e->like == NULL ? "" : e->like);
+    }
+    return WA_OK;
+}
+
+/* From the bytes alone: whoever has the model learns more from an audit. */
+static wa_status print_orders(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
+{
+    bool any = false;
+    for (int p = 0; p < WA_PAYLOAD_COUNT; p++) {
+        const char *text;
+        WA_TRY(wa_vindex_guess_orders(vindex, (wa_payload)p, arena, &text, err));
+        if (text[0] != '\0' && !any)
+            fprintf(out, "element orders\n");
+        any = any || text[0] != '\0';
+        while (*text != '\0') {
+            int length = (int)strcspn(text, "\n");
+            fprintf(out, "  %s, %.*s\n", wa_vindex_file(vindex, (wa_payload)p), length, text);
+            text += length + (text[length] == '\n' ? 1 : 0);
+        }
     }
     return WA_OK;
 }
@@ -265,6 +285,7 @@ static wa_status print_all(const wa_vindex *vindex, bool checksums, wa_arena *ar
     print_facts(vindex, out);
     print_payloads(vindex, out);
     WA_TRY(print_inventory(vindex, arena, out, err));
+    WA_TRY(print_orders(vindex, arena, out, err));
     print_flags(vindex, out);
     print_notes(vindex, out);
     WA_TRY(print_cases(vindex, arena, out, err));

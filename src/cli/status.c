@@ -7,7 +7,7 @@
 #include <argp.h>
 #include <stdio.h>
 
-enum { KEY_BATCHES = 256, KEY_RESUMABLE };
+enum { KEY_PROMPTS = 256, KEY_RESUMABLE };
 
 typedef struct arguments {
     wa_status_question question;
@@ -21,8 +21,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &args->selection;
         return 0;
-    case KEY_BATCHES:
-        args->question.batches = true;
+    case KEY_PROMPTS:
+        args->question.prompts = true;
         return 0;
     case KEY_RESUMABLE:
         args->question.resumable = true;
@@ -50,8 +50,8 @@ static void print_finished(const char *path, const wa_judged_state *state)
 
 static void print_rate(const wa_result_status *state)
 {
-    double left = (double)(state->batches - state->done) / state->batches_per_second;
-    printf("rate: %.3g batches a minute; ", 60.0 * state->batches_per_second);
+    double left = (double)(state->prompts - state->done) / state->prompts_per_second;
+    printf("rate: %.3g prompts a minute; ", 60.0 * state->prompts_per_second);
     if (left >= 5400.0)
         printf("about %.1f h left\n", left / 3600.0);
     else if (left >= 90.0)
@@ -62,12 +62,12 @@ static void print_rate(const wa_result_status *state)
 
 static void print_unfinished(const char *path, const wa_result_status *state)
 {
-    if (state->batches == 0)
+    if (state->prompts == 0)
         printf("%s: nothing is done\n", path);
     else
-        printf("%s: unfinished, %zu of %zu batches done, %zu missing\n", path, state->done,
-               state->batches, state->batches - state->done);
-    if (state->batches_per_second > 0.0)
+        printf("%s: unfinished, %zu of %zu prompts done, %zu missing\n", path, state->done,
+               state->prompts, state->prompts - state->done);
+    if (state->prompts_per_second > 0.0)
         print_rate(state);
     if (state->owner_alive)
         printf("owner: %s, running\nnext: wait for it\n", state->owner);
@@ -75,7 +75,7 @@ static void print_unfinished(const char *path, const wa_result_status *state)
         printf("owner: %s, gone; the next run takes over\n", state->owner);
     if (!state->owner_alive)
         printf("next: walkaudit run JOB.yaml%s\n",
-               state->batches == 0 ? "" : ", with the same job: it goes on where this one stopped");
+               state->prompts == 0 ? "" : ", with the same job: it goes on where this one stopped");
 }
 
 static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code, wa_error *err)
@@ -92,7 +92,7 @@ static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code,
 }
 
 static const struct argp_option OPTIONS[] = {
-    {.name = "batches", .key = KEY_BATCHES, .doc = "of a job: print the number of finished batches and nothing else"},
+    {.name = "prompts", .key = KEY_PROMPTS, .doc = "of a job: print the number of finished prompts and nothing else"},
     {.name = "resumable", .key = KEY_RESUMABLE, .doc = "of a job: print nothing; exit code 0 when some audit is begun and can go on, else 1"},
     {0}};
 

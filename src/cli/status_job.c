@@ -9,7 +9,7 @@
 
 /* Over the audits looked at. */
 typedef struct tally {
-    size_t audits, finished, batches;
+    size_t audits, finished, prompts;
     bool resumable;
     int code;
 } tally;
@@ -22,7 +22,7 @@ bool wa_cli_names_job(const char *path)
 
 void wa_cli_print_outcome(const wa_judged_state *state)
 {
-    printf("finished, %zu batches; ", state->result.batches);
+    printf("finished, %zu prompts; ", state->result.prompts);
     if (state->unaudited > 0)
         printf("vindexes of which no case ran: %zu\n", state->unaudited);
     else if (state->exit_code != 0)
@@ -40,9 +40,9 @@ static void print_line(const wa_job_audit *audit, const wa_judged_state *judged,
     if (state->finished)
         wa_cli_print_outcome(judged);
     else if (state->owner_alive)
-        printf("running, %zu of %zu batches; %s\n", state->done, state->batches, state->owner);
-    else if (state->batches > 0)
-        printf("unfinished, %zu of %zu batches%s%s\n", state->done, state->batches,
+        printf("running, %zu of %zu prompts; %s\n", state->done, state->prompts, state->owner);
+    else if (state->prompts > 0)
+        printf("unfinished, %zu of %zu prompts%s%s\n", state->done, state->prompts,
                reason == NULL ? "" : "; last: ", reason == NULL ? "" : reason);
     else
         printf("%s%s\n", reason == NULL ? "not begun" : "failed: ", reason == NULL ? "" : reason);
@@ -57,18 +57,18 @@ static wa_status look(const wa_status_question *q, const wa_job *job, size_t ind
     const wa_job_audit *audit = &job->audits[index];
     WA_TRY(wa_job_result_path(job, audit, arena, &path, err));
     WA_TRY(wa_run_failure_read(job, audit, arena, &failed, err));
-    if (q->batches || q->resumable) /* how cases fared is not asked */
+    if (q->prompts || q->resumable) /* how cases fared is not asked */
         WA_TRY(wa_result_check(path, arena, &judged.result, err));
     else
         WA_TRY(wa_judged_status(path, arena, &judged, err));
     const wa_result_status *state = &judged.result;
     t->audits++;
     t->finished += state->finished;
-    t->batches += state->done;
-    t->resumable = t->resumable || (!state->finished && state->batches > 0);
-    bool is_failed = failed.reason != NULL && !state->finished && state->batches == 0;
+    t->prompts += state->done;
+    t->resumable = t->resumable || (!state->finished && state->prompts > 0);
+    bool is_failed = failed.reason != NULL && !state->finished && state->prompts == 0;
     t->code = wa_exit_code_graver(t->code, is_failed ? failed.exit_code : judged.exit_code);
-    if (!q->batches && !q->resumable)
+    if (!q->prompts && !q->resumable)
         print_line(audit, &judged, failed.reason);
     return WA_OK;
 }
@@ -93,8 +93,8 @@ wa_status wa_cli_status_job(void *words, wa_arena *arena, int *exit_code, wa_err
         *exit_code = t.resumable ? 0 : 1;
         return WA_OK;
     }
-    if (question->batches) {
-        printf("%zu\n", t.batches);
+    if (question->prompts) {
+        printf("%zu\n", t.prompts);
         return WA_OK;
     }
     printf("%zu of %zu audits finished; exit code %d\n", t.finished, t.audits, t.code);

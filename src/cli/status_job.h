@@ -10,7 +10,7 @@
 typedef struct wa_status_question {
     const char *path; /* JOB.yaml or RESULT.h5; the rest is about jobs */
     wa_selection selection;
-    bool batches;   /* print the number of finished batches and nothing else; answers 0 */
+    bool prompts;   /* print the number of finished prompts and nothing else; answers 0 */
     bool resumable; /* print nothing; answers 0 when some audit can go on, else 1 */
 } wa_status_question;
 

@@ -7,35 +7,36 @@
 /*
  * X(id, name, elements of a block, bytes of a block, nominal bound, source bits)
  *
- * GGML_… are the orders of GGUF files (forward-pass.md 1.6). Vindexes order the elements of Q4_0 and Q6_K
- * differently (vindex-format.md 5); those are rows of their own. Q4_K is the same in both.
+ * GGML_… are the orders of GGUF files (forward-pass.md 1.6), and of vindexes since 7 August 2026. Older vindexes order the
+ * elements of Q4_0 and Q6_K differently (vindex-format.md 5); those are rows of their own. Q4_K is the same in both.
  * nominal bound  largest healthy p99 of a row's relative error (design 7, ENCODING). f16: LARQL's encoder truncates and
  *                flushes below 2^-14; on healthy files of weights with deviation 0.004 that gives up to 1.7e-3
  * source bits    bits per weight
  */
-#define WA_FORMAT_LIST(X) WA_FORMAT_READ_LIST(X) WA_FORMAT_WRITTEN_LIST(X)
+#define WA_FORMAT_LIST(X) WA_FORMAT_TABLE(X, X)
+/** Those that are only decoded here (single f16 and bf16 values have encoders below), and the block formats of vindexes. */
+#define WA_FORMAT_READ_LIST(X) WA_FORMAT_TABLE(X, WA_FORMAT_NOT)
+#define WA_FORMAT_WRITTEN_LIST(X) WA_FORMAT_TABLE(WA_FORMAT_NOT, X)
+#define WA_FORMAT_NOT(id, name, elements, bytes, bound, bits)
 
-/* Formats that are only decoded here (single f16 and bf16 values have encoders below). */
-#define WA_FORMAT_READ_LIST(X)                                                           \
-    X(F32, "f32", 1, 4, 1e-6, 32)                                                        \
-    X(F16, "f16", 1, 2, 2.5e-3, 16)                                                      \
-    X(BF16, "bf16", 1, 2, 1e-2, 16)                                                      \
-    X(F64, "f64", 1, 8, 1e-6, 64)                                                        \
-    X(GGML_Q4_0, "Q4_0", 32, 18, 0.5, 4)                                                 \
-    X(GGML_Q4_1, "Q4_1", 32, 20, 0.5, 4)                                                 \
-    X(GGML_Q5_0, "Q5_0", 32, 22, 0.5, 5)                                                 \
-    X(GGML_Q5_1, "Q5_1", 32, 24, 0.5, 5)                                                 \
-    X(GGML_Q8_0, "Q8_0", 32, 34, 0.1, 8)                                                 \
-    X(GGML_Q5_K, "Q5_K", 256, 176, 0.35, 5)                                              \
-    X(GGML_Q6_K, "Q6_K", 256, 210, 0.1, 6)
-
-/* The block formats of vindexes, decoded and encoded. */
-#define WA_FORMAT_WRITTEN_LIST(X)                                                        \
-    X(Q4_0, "Q4_0", 32, 18, 0.5, 4)                                                      \
-    X(Q4_K, "Q4_K", 256, 144, 0.35, 4)                                                   \
-    X(Q6_K, "Q6_K", 256, 210, 0.1, 6)                                                    \
-    X(FP4, "FP4", 256, 137, 0.45, 4)                                                     \
-    X(FP8, "FP8", 256, 257, 0.1, 8)
+/* The order is that of the codes in result files: what is new goes to the end. */
+#define WA_FORMAT_TABLE(READ, WRITTEN)                                                   \
+    READ(F32, "f32", 1, 4, 1e-6, 32)                                                     \
+    READ(F16, "f16", 1, 2, 2.5e-3, 16)                                                   \
+    READ(BF16, "bf16", 1, 2, 1e-2, 16)                                                   \
+    READ(F64, "f64", 1, 8, 1e-6, 64)                                                     \
+    WRITTEN(GGML_Q4_0, "Q4_0", 32, 18, 0.5, 4)                                           \
+    READ(GGML_Q4_1, "Q4_1", 32, 20, 0.5, 4)                                              \
+    READ(GGML_Q5_0, "Q5_0", 32, 22, 0.5, 5)                                              \
+    READ(GGML_Q5_1, "Q5_1", 32, 24, 0.5, 5)                                              \
+    READ(GGML_Q8_0, "Q8_0", 32, 34, 0.1, 8)                                              \
+    READ(GGML_Q5_K, "Q5_K", 256, 176, 0.35, 5)                                           \
+    WRITTEN(GGML_Q6_K, "Q6_K", 256, 210, 0.1, 6)                                         \
+    WRITTEN(Q4_0, "Q4_0", 32, 18, 0.5, 4)                                                \
+    WRITTEN(Q4_K, "Q4_K", 256, 144, 0.35, 4)                                             \
+    WRITTEN(Q6_K, "Q6_K", 256, 210, 0.1, 6)                                              \
+    WRITTEN(FP4, "FP4", 256, 137, 0.45, 4)                                               \
+    WRITTEN(FP8, "FP8", 256, 257, 0.1, 8)
 
 typedef enum wa_format {
 #define WA_FORMAT_ENUM(id, name, elements, bytes, bound, bits) WA_FORMAT_##id,
@@ -149,8 +150,20 @@ const float *wa_matrix_in_place(const wa_matrix *matrix);
  */
 wa_matrix wa_matrix_columns(const wa_matrix *matrix, size_t first, size_t count);
 
-/** Vindex Q4_0 as integers: q [32 * blocks] in -8..7 and scale [blocks]; a value is q * scale. For integer dots. */
-void wa_q4_0_split(const uint8_t *src, size_t blocks, int8_t *q, float *scale);
+/** The other of the two element orders of Q4_0 or of Q6_K; any other format itself. */
+wa_format wa_format_other_order(wa_format format);
+/** Q4_0 and Q6_K in ggml's order? */
+bool wa_format_is_ggml_order(wa_format format);
+
+/** Q4_0 of either order as integers: q [32 * blocks] in -8..7 and scale [blocks]; a value is q * scale. For integer dots. */
+void wa_q4_0_split(wa_format format, const uint8_t *src, size_t blocks, int8_t *q, float *scale);
+
+/**
+ * Of `blocks` Q6_K blocks, read in the order of `format`: the groups of 16 elements that hold a code of 30 or more from the
+ * middle, as LARQL's encoder leaves one in every group of its own order (larql-2026-08 1.4). *counted grows by the groups
+ * looked at: those of a small scale and blocks of zeros are passed over.
+ */
+size_t wa_q6_k_full_groups(wa_format format, const uint8_t *src, size_t blocks, size_t *counted);
 
 /** Stored bytes of the whole matrix. */
 size_t wa_matrix_bytes(const wa_matrix *matrix);

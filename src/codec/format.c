@@ -11,7 +11,7 @@ static const wa_format_info formats[WA_FORMAT_COUNT] = {
     [WA_FORMAT_##id] = {                                                                           \
         name,           elements,          bytes, bound, bits, wa_decode_##id, wa_decode_ref_##id, \
         wa_encode_##id, wa_encode_ref_##id},
-    WA_FORMAT_READ_LIST(READ_ROW) WA_FORMAT_WRITTEN_LIST(WRITTEN_ROW)
+    WA_FORMAT_TABLE(READ_ROW, WRITTEN_ROW)
 #undef READ_ROW
 #undef WRITTEN_ROW
 };
@@ -25,6 +25,27 @@ const wa_format_info *wa_format_get(wa_format format)
 {
     assert((size_t)format < WA_FORMAT_COUNT);
     return &formats[format];
+}
+
+wa_format wa_format_other_order(wa_format format)
+{
+    switch (format) {
+    case WA_FORMAT_Q4_0:
+        return WA_FORMAT_GGML_Q4_0;
+    case WA_FORMAT_GGML_Q4_0:
+        return WA_FORMAT_Q4_0;
+    case WA_FORMAT_Q6_K:
+        return WA_FORMAT_GGML_Q6_K;
+    case WA_FORMAT_GGML_Q6_K:
+        return WA_FORMAT_Q6_K;
+    default:
+        return format;
+    }
+}
+
+bool wa_format_is_ggml_order(wa_format format)
+{
+    return format == WA_FORMAT_GGML_Q4_0 || format == WA_FORMAT_GGML_Q6_K;
 }
 
 bool wa_format_is_coarse(wa_format format)

@@ -36,14 +36,16 @@ static int code_of(float x, int low, int high, bool truncate)
 }
 
 /* As ggml does it: the value of the largest magnitude becomes -8, and halves go upwards. */
-static void encode_q4_0(const float *x, bool truncate, uint8_t *out)
+static void encode_q4_0(const float *x, bool ggml, bool truncate, uint8_t *out)
 {
     float d = half_of(signed_largest(x, Q4_0_BLOCK) / -8.0F), up = truncate ? 0.0F : 0.5F;
     uint8_t codes[Q4_0_BLOCK];
     for (size_t i = 0; i < Q4_0_BLOCK; i++)
         codes[i] = (uint8_t)(code_of(over(x[i], d) + up, -8, 7, true) + 8);
     wa_store_u16(out, wa_f32_to_f16(d));
-    wa_pack_nibbles(codes, Q4_0_BLOCK / 2, out + 2);
+    for (size_t j = 0; j < Q4_0_BLOCK / 2; j++)
+        out[2 + j] = ggml ? (uint8_t)(codes[j] | codes[j + Q4_0_BLOCK / 2] << 4)
+                          : (uint8_t)(codes[2 * j] | codes[2 * j + 1] << 4);
 }
 
 /* A step and a minimum, at most 0, of each sub-block; 6-bit scales of both under f16 ones. */
@@ -85,7 +87,7 @@ static void encode_q4_k(const float *x, bool truncate, uint8_t *out)
 }
 
 /* The value of the largest magnitude of a sub-block becomes -32, its scale 8 bits under an f16 one. */
-static void encode_q6_k(const float *x, bool truncate, uint8_t *out)
+static void encode_q6_k(const float *x, bool ggml, bool truncate, uint8_t *out)
 {
     float scale[Q6_SUBS];
     for (int j = 0; j < Q6_SUBS; j++)
@@ -99,8 +101,14 @@ static void encode_q6_k(const float *x, bool truncate, uint8_t *out)
         sc[j] = (uint8_t)(int8_t)s;
         for (int i = j * Q6_SUB; i < (j + 1) * Q6_SUB; i++) {
             int q = code_of(over(x[i], d * (float)s), -32, 31, truncate) + 32;
-            out[i / 2] |= (uint8_t)((q & 15) << 4 * (i % 2));
-            qh[i / 4] |= (uint8_t)((q >> 4) << 2 * (i % 4));
+            int half = i / 128, quarter = i % 128 / 32, l = i % 32;
+            if (ggml) {
+                out[64 * half + 32 * (quarter % 2) + l] |= (uint8_t)((q & 15) << 4 * (quarter / 2));
+                qh[32 * half + l] |= (uint8_t)((q >> 4) << 2 * quarter);
+            } else {
+                out[i / 2] |= (uint8_t)((q & 15) << 4 * (i % 2));
+                qh[i / 4] |= (uint8_t)((q >> 4) << 2 * (i % 4));
+            }
         }
     }
 }
@@ -198,13 +206,15 @@ static void encode_block(wa_format format, const float *x, bool truncate, uint8_
 {
     switch (format) {
     case WA_FORMAT_Q4_0:
-        encode_q4_0(x, truncate, out);
+    case WA_FORMAT_GGML_Q4_0:
+        encode_q4_0(x, wa_format_is_ggml_order(format), truncate, out);
         return;
     case WA_FORMAT_Q4_K:
         encode_q4_k(x, truncate, out);
         return;
     case WA_FORMAT_Q6_K:
-        encode_q6_k(x, truncate, out);
+    case WA_FORMAT_GGML_Q6_K:
+        encode_q6_k(x, wa_format_is_ggml_order(format), truncate, out);
         return;
     case WA_FORMAT_FP4:
         encode_fp4(x, truncate, out);

@@ -1,5 +1,5 @@
-/* Q4_0 of vindexes: neighbours share a byte (vindex-format.md 5.4). GGML's order is in ggml_q32.c.
- */
+/* Q4_0 of vindexes: neighbours share a byte until August 2026 (vindex-format.md 5.4), and then elements 16 apart, as
+ * ggml has them (larql-2026-08 1.5). The encoders of both; ggml's order is decoded in ggml_q32.c. */
 #include "codec/coders.h"
 #include "codec/quantise.h"
 #include "codec/simd.h"
@@ -50,14 +50,26 @@ WA_CLONES void wa_decode_Q4_0(const uint8_t *restrict src, size_t blocks, float 
     }
 }
 
-WA_CLONES void wa_q4_0_split(const uint8_t *restrict src, size_t blocks, int8_t *restrict q,
-                             float *restrict scale)
+static inline void spread_ggml(const uint8_t *restrict qs, uint8_t *restrict codes)
 {
+    for (size_t j = 0; j < BLOCK / 2; j++)
+        codes[j] = qs[j] & 15;
+    for (size_t j = 0; j < BLOCK / 2; j++)
+        codes[j + BLOCK / 2] = qs[j] >> 4;
+}
+
+WA_CLONES void wa_q4_0_split(wa_format format, const uint8_t *restrict src, size_t blocks,
+                             int8_t *restrict q, float *restrict scale)
+{
+    assert(format == WA_FORMAT_Q4_0 || format == WA_FORMAT_GGML_Q4_0);
     const block_q4_0 *restrict b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, q += BLOCK) {
         scale[k] = wa_load_f16(b[k].d);
         uint8_t codes[BLOCK];
-        spread(b[k].qs, codes);
+        if (format == WA_FORMAT_Q4_0)
+            spread(b[k].qs, codes);
+        else
+            spread_ggml(b[k].qs, codes);
         for (size_t i = 0; i < BLOCK; i++)
             q[i] = (int8_t)(codes[i] - 8);
     }
@@ -83,7 +95,7 @@ static uint8_t nibble_ref(float steps)
     return (uint8_t)(q + 8);
 }
 
-void wa_encode_ref_Q4_0(const float *src, size_t blocks, uint8_t *out)
+static void encode_ref(const float *src, size_t blocks, bool ggml, uint8_t *out)
 {
     block_q4_0 *b = (void *)out;
     for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
@@ -91,11 +103,35 @@ void wa_encode_ref_Q4_0(const float *src, size_t blocks, uint8_t *out)
         float scale = scale_of(wa_max_abs_ref(src, BLOCK), &inverse);
         wa_store_u16(b->d, wa_f32_to_f16_larql(scale));
         for (int j = 0; j < BLOCK / 2; j++) {
-            uint8_t low = nibble_ref(src[2 * j] * inverse);
-            uint8_t high = nibble_ref(src[2 * j + 1] * inverse);
+            uint8_t low = nibble_ref(src[ggml ? j : 2 * j] * inverse);
+            uint8_t high = nibble_ref(src[ggml ? j + BLOCK / 2 : 2 * j + 1] * inverse);
             b->qs[j] = (uint8_t)(low | high << 4);
         }
     }
+}
+
+void wa_encode_ref_Q4_0(const float *src, size_t blocks, uint8_t *out)
+{
+    encode_ref(src, blocks, false, out);
+}
+
+void wa_encode_ref_GGML_Q4_0(const float *src, size_t blocks, uint8_t *out)
+{
+    encode_ref(src, blocks, true, out);
+}
+
+/* The codes of a block's elements in order; false, with nothing done, where the inverse of the scale is infinite. */
+static inline bool quantise(const float *restrict src, block_q4_0 *restrict b,
+                            uint8_t *restrict codes)
+{
+    float inverse;
+    float scale = scale_of(wa_max_abs(src, BLOCK), &inverse);
+    if (inverse > FLT_MAX)
+        return false;
+    for (size_t i = 0; i < BLOCK; i++)
+        codes[i] = (uint8_t)(wa_round_clamp(src[i] * inverse, -8, 7) + 8);
+    wa_store_u16(b->d, wa_f32_to_f16_larql(scale));
+    return true;
 }
 
 WA_CLONES void wa_encode_Q4_0(const float *restrict src, size_t blocks, uint8_t *restrict out)
@@ -103,15 +139,23 @@ WA_CLONES void wa_encode_Q4_0(const float *restrict src, size_t blocks, uint8_t 
     block_q4_0 *restrict b = (void *)out;
     for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
         uint8_t codes[BLOCK];
-        float inverse;
-        float scale = scale_of(wa_max_abs(src, BLOCK), &inverse);
-        if (inverse > FLT_MAX) {
+        if (quantise(src, b, codes))
+            wa_pack_nibbles(codes, BLOCK / 2, b->qs);
+        else
             wa_encode_ref_Q4_0(src, 1, (uint8_t *)b);
+    }
+}
+
+WA_CLONES void wa_encode_GGML_Q4_0(const float *restrict src, size_t blocks, uint8_t *restrict out)
+{
+    block_q4_0 *restrict b = (void *)out;
+    for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
+        uint8_t codes[BLOCK];
+        if (!quantise(src, b, codes)) {
+            wa_encode_ref_GGML_Q4_0(src, 1, (uint8_t *)b);
             continue;
         }
-        for (size_t i = 0; i < BLOCK; i++)
-            codes[i] = (uint8_t)(wa_round_clamp(src[i] * inverse, -8, 7) + 8);
-        wa_store_u16(b->d, wa_f32_to_f16_larql(scale));
-        wa_pack_nibbles(codes, BLOCK / 2, b->qs);
+        for (size_t j = 0; j < BLOCK / 2; j++)
+            b->qs[j] = (uint8_t)(codes[j] | codes[j + BLOCK / 2] << 4);
     }
 }

@@ -1,9 +1,11 @@
-/* Q6_K of vindexes: elements in order (vindex-format.md 5.7). GGML's order is in ggml_k.c. */
+/* Q6_K of vindexes: elements in order until August 2026 (vindex-format.md 5.7), and then ggml's (larql-2026-08 1.5). The
+ * encoders of both; ggml's order is decoded in ggml_k.c. */
 #include "codec/coders.h"
 #include "codec/quantise.h"
 #include "codec/simd.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 enum { BLOCK = 256, SUB = 16, SUBS = BLOCK / SUB };
 
@@ -59,6 +61,30 @@ WA_CLONES void wa_decode_Q6_K(const uint8_t *restrict src, size_t blocks, float 
     }
 }
 
+size_t wa_q6_k_full_groups(wa_format format, const uint8_t *src, size_t blocks, size_t *counted)
+{
+    enum { LEAST_SCALE = 16, FULL = 30 };
+    size_t full = 0;
+    for (size_t k = 0; k < blocks; k++) {
+        /* Scales out, values are codes: every group gets the scale 1 under the unit d. */
+        block_q6_k plain = ((const block_q6_k *)(const void *)src)[k];
+        float codes[BLOCK];
+        bool empty = wa_load_f16(plain.d) == 0.0F;
+        uint8_t used[SUBS];
+        for (size_t j = 0; j < SUBS; j++) {
+            used[j] = !empty && abs(plain.sc[j]) >= LEAST_SCALE;
+            plain.sc[j] = 1;
+        }
+        wa_store_u16(plain.d, 0x3c00);
+        wa_format_get(format)->decode((const uint8_t *)&plain, 1, codes);
+        for (size_t j = 0; j < SUBS; j++) {
+            *counted += used[j];
+            full += used[j] != 0 && wa_max_abs_ref(codes + j * SUB, SUB) >= (float)FULL ? 1 : 0;
+        }
+    }
+    return full;
+}
+
 /* --- encoding: scales and elements come from the unrounded d, a decoder sees the truncated one ---
  */
 
@@ -90,25 +116,69 @@ void wa_encode_ref_Q6_K(const float *src, size_t blocks, uint8_t *out)
     }
 }
 
+/* As ggml packs them: of 128 codes, four that are 32 apart share two bytes of ql and one of qh. */
+void wa_encode_ref_GGML_Q6_K(const float *src, size_t blocks, uint8_t *out)
+{
+    block_q6_k *b = (void *)out;
+    for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
+        float d = wa_max_abs_ref(src, BLOCK) / (31.0F * 127.0F);
+        memset(b, 0, sizeof *b);
+        wa_store_u16(b->d, wa_f32_to_f16_truncated(d));
+        for (int i = 0; i < BLOCK; i++) {
+            float inverse;
+            int half = i / 128, quarter = i % 128 / 32, l = i % 32;
+            b->sc[i / SUB] = (int8_t)scale_of(d, wa_max_abs_ref(src + i / SUB * SUB, SUB), &inverse);
+            int q = wa_round_clamp_ref(src[i] * inverse, -32, 31) + 32;
+            b->ql[64 * half + 32 * (quarter % 2) + l] |= (uint8_t)((q & 15) << 4 * (quarter / 2));
+            b->qh[32 * half + l] |= (uint8_t)((q >> 4) << 2 * quarter);
+        }
+    }
+}
+
+/* Scales into the block, and the codes of its elements in order. */
+static inline void quantise(const float *restrict src, block_q6_k *restrict b,
+                            uint8_t *restrict codes)
+{
+    float d = wa_max_abs(src, BLOCK) / (31.0F * 127.0F);
+    wa_store_u16(b->d, wa_f32_to_f16_truncated(d));
+    for (size_t j = 0; j < SUBS; j++) {
+        const float *restrict sub = src + j * SUB;
+        float inverse;
+        b->sc[j] = (int8_t)scale_of(d, wa_max_abs(sub, SUB), &inverse);
+        for (size_t l = 0; l < SUB; l++)
+            codes[j * SUB + l] = (uint8_t)(wa_round_clamp(sub[l] * inverse, -32, 31) + 32);
+    }
+}
+
 WA_CLONES void wa_encode_Q6_K(const float *restrict src, size_t blocks, uint8_t *restrict out)
 {
     block_q6_k *restrict b = (void *)out;
     for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
         uint8_t codes[BLOCK];
-        float d = wa_max_abs(src, BLOCK) / (31.0F * 127.0F);
-        wa_store_u16(b->d, wa_f32_to_f16_truncated(d));
-        for (size_t j = 0; j < SUBS; j++) {
-            const float *restrict sub = src + j * SUB;
-            float inverse;
-            b->sc[j] = (int8_t)scale_of(d, wa_max_abs(sub, SUB), &inverse);
-            for (size_t l = 0; l < SUB; l++)
-                codes[j * SUB + l] = (uint8_t)(wa_round_clamp(sub[l] * inverse, -32, 31) + 32);
-        }
+        quantise(src, b, codes);
         wa_pack_nibbles(codes, BLOCK / 2, b->ql);
         for (size_t i = 0; i < BLOCK / 4; i++) {
             const uint8_t *four = codes + 4 * i;
             b->qh[i] = (uint8_t)(four[0] >> 4 | (four[1] >> 4) << 2 | (four[2] >> 4) << 4 |
                                  (four[3] >> 4) << 6);
+        }
+    }
+}
+
+WA_CLONES void wa_encode_GGML_Q6_K(const float *restrict src, size_t blocks, uint8_t *restrict out)
+{
+    block_q6_k *restrict b = (void *)out;
+    for (size_t k = 0; k < blocks; k++, b++, src += BLOCK) {
+        uint8_t codes[BLOCK];
+        quantise(src, b, codes);
+        for (size_t half = 0; half < 2; half++) {
+            const uint8_t *restrict q = codes + 128 * half;
+            uint8_t *restrict ql = b->ql + 64 * half, *restrict qh = b->qh + 32 * half;
+            for (size_t l = 0; l < 64; l++)
+                ql[l] = (uint8_t)((q[l] & 15) | q[l + 64] << 4);
+            for (size_t l = 0; l < 32; l++)
+                qh[l] = (uint8_t)(q[l] >> 4 | (q[l + 32] >> 4) << 2 | (q[l + 64] >> 4) << 4 |
+                                  (q[l + 96] >> 4) << 6);
         }
     }
 }

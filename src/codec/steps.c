@@ -65,12 +65,12 @@ static float finest_of(float d, float most)
     return d == 0.0F ? HALF_LEAST * most : fabsf(d);
 }
 
-static float steps_Q4_0(const uint8_t *src, const float *weights)
+static float steps_Q4_0(wa_format format, const uint8_t *src, const float *weights)
 {
     enum { BLOCK = 32 };
     int8_t q[BLOCK];
     float codes[BLOCK], d;
-    wa_q4_0_split(src, 1, q, &d);
+    wa_q4_0_split(format, src, 1, q, &d);
     for (size_t i = 0; i < BLOCK; i++)
         codes[i] = q[i];
     run of = {.scale = d, .low = -8, .high = 7, .finest = HALF_LEAST, .slack = slack_of(d, 8)};
@@ -94,16 +94,23 @@ static float steps_Q4_K(const uint8_t *src, const float *weights)
     return most;
 }
 
-static float steps_Q6_K(const uint8_t *src, const float *weights)
+/* The code of element i, less 32, in either order. */
+static float code_Q6_K(const uint8_t *ql, const uint8_t *qh, int i, bool ggml)
+{
+    int half = i / 128, quarter = i % 128 / 32, l = i % 32;
+    int low = ggml ? ql[64 * half + 32 * (quarter % 2) + l] >> 4 * (quarter / 2) : ql[i / 2] >> 4 * (i % 2);
+    int high = ggml ? qh[32 * half + l] >> 2 * quarter : qh[i / 4] >> 2 * (i % 4);
+    return (float)((low & 15) | (high & 3) << 4) - 32;
+}
+
+static float steps_Q6_K(wa_format format, const uint8_t *src, const float *weights)
 {
     enum { BLOCK = 256, SUB = 16 };
     const uint8_t *ql = src, *qh = src + BLOCK / 2, *sc = qh + BLOCK / 4;
     float d = wa_load_f16(sc + BLOCK / SUB), codes[SUB], most = 0.0F;
     for (int j = 0; j < BLOCK / SUB; j++) {
-        for (int l = 0; l < SUB; l++) {
-            int i = j * SUB + l;
-            codes[l] = (float)((ql[i / 2] >> 4 * (i % 2) & 15) | (qh[i / 4] >> 2 * (i % 4) & 3) << 4) - 32;
-        }
+        for (int l = 0; l < SUB; l++)
+            codes[l] = code_Q6_K(ql, qh, j * SUB + l, format == WA_FORMAT_GGML_Q6_K);
         run of = {.scale = d * (float)(int8_t)sc[j],
                   .low = -32,
                   .high = 31,
@@ -187,11 +194,13 @@ static float steps_of_block(wa_format format, const uint8_t *src, const float *w
 {
     switch (format) {
     case WA_FORMAT_Q4_0:
-        return steps_Q4_0(src, weights);
+    case WA_FORMAT_GGML_Q4_0:
+        return steps_Q4_0(format, src, weights);
     case WA_FORMAT_Q4_K:
         return steps_Q4_K(src, weights);
     case WA_FORMAT_Q6_K:
-        return steps_Q6_K(src, weights);
+    case WA_FORMAT_GGML_Q6_K:
+        return steps_Q6_K(format, src, weights);
     case WA_FORMAT_FP4:
         return steps_FP4(src, weights);
     default:

@@ -2,6 +2,7 @@
 #include "engine/audit.h"
 
 #include "base/foreign.h"
+#include "vindex/order.h"
 #include "remote/remote.h"
 
 #include <stdlib.h>
@@ -24,6 +25,7 @@ static wa_status open_vindexes(wa_audit *audit, wa_error *err)
         if (wa_vindex_match(audit->model, audit->vindexes[v], err) != WA_OK)
             return wa_note(err, "model '%s' and vindex '%s'", audit->request->model,
                            audit->request->vindexes[v].path);
+        WA_TRY(wa_vindex_settle_orders(audit->vindexes[v], audit->model, audit->arena, err));
         WA_TRY(wa_vindex_contradict(audit->model, audit->vindexes[v],
                                     audit->request->vindexes[v].name, &audit->warnings, err));
     }
@@ -262,6 +264,9 @@ wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err)
 /* Scores and weighted sum are operations of sgemm; a softmax of f64 exponentials takes as long as so many of them per score
  * (measured: 4096 rows of SmolLM2, 16 ns of CPU time a score beside sgemm at 64 GFLOP/s). */
 static const double SOFTMAX_OPERATIONS = 700.0;
+/* Decoding and packing a matrix takes as long as the products of so many rows with it (measured: at 39 rows, [2560, 10240], a call
+ * that packs takes twice as long as one that does not). */
+static const double PACKING_ROWS = 39.0;
 
 static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error *err)
 {
@@ -310,6 +315,8 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
         .case_count = audit->cases.count,
         .vindex_count = audit->vindex_count,
         .batch_rows = audit->job->batch_rows,
+        .batches_are_fixed = true, /* the bits of OpenBLAS's products depend on them */
+        .packing_rows = PACKING_ROWS,
         .logits_all = audit->job->logits_all,
         .kernel_check = audit->job->kernel_check,
         .stages = audit->job->grid_stages,

@@ -63,8 +63,7 @@ WA_CHECKED wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_
 wa_dims wa_audit_dims(const wa_audit *audit);
 
 /** What the result file says besides measured fields. Needs the tokenizer; computes fingerprints. blas_core: of all ranks, borrowed. */
-WA_CHECKED wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, const char *blas_core,
-                                   wa_result_meta *out, wa_error *err);
+WA_CHECKED wa_status wa_audit_meta(wa_audit *audit, const char *blas_core, wa_result_meta *out, wa_error *err);
 
 /**
  * Are the inputs still what wa_audit_meta saw? Local, quick: sizes and times. Mapped bytes outlive their file's name, but a result

@@ -20,7 +20,8 @@ static wa_status begin(wa_stage *stage, const wa_stage_batch *batch, size_t laye
 {
     const wa_stage_audit *audit = stage->audit;
     size_t end = stage->share.first_layer + stage->share.layer_count;
-    wa_capture_place place = {.batch = batch->index,
+    wa_capture_place place = {.first_prompt = batch->first_prompt,
+                              .prompt_count = batch->packing.prompts,
                               .first_layer = layer,
                               .last_layer = wa_capture_last_layer(audit->captures, layer, end),
                               .which = which};

@@ -98,7 +98,7 @@ static void take_share(wa_pipeline *p, struct collector *c, source *s)
     memcpy(&head, s->message, sizeof head);
     if (head.error.status == WA_OK) {
         wa_share share = s->share;
-        share.has_encoding = p->queue[s->next] == 0;
+        share.has_encoding = wa_pipeline_has_encoding(p, (size_t)p->queue[s->next]);
         double start = wa_clock();
         wa_share_unpack(&e->block, &share, s->message + sizeof head);
         wa_stage_cost(p->stage)->seconds[WA_PHASE_GATHER] += wa_clock() - start;
@@ -130,7 +130,8 @@ static wa_status finish_entry(wa_pipeline *p, struct collector *c, wa_error *err
     size_t batch = (size_t)p->queue[c->finished];
     double start = wa_clock();
     if (e->error.status == WA_OK &&
-        wa_part_write(p->input->result_path, batch, p->input->mark, &e->block, batch == 0, &e->error) == WA_OK)
+        wa_part_write(p->input->result_path, &p->input->plan->batches[batch], p->input->mark, &e->block,
+                      wa_pipeline_has_encoding(p, batch), &e->error) == WA_OK)
         e->error = (wa_error){.status = WA_OK};
     wa_stage_cost(p->stage)->seconds[WA_PHASE_WRITE] += wa_clock() - start;
     n->head = (message_head){.batch = (int32_t)batch, .error = e->error};

@@ -1,4 +1,4 @@
-/* Rank 0's other half: hands out the missing batches in order, on demand, hears of finished ones, and ends a run early. */
+/* Rank 0's other half: hands out the batches in order, on demand, hears of finished ones, and ends a run early. */
 #include "engine/pipeline_private.h"
 
 #include "base/signals.h"
@@ -34,8 +34,9 @@ typedef struct listener {
 struct coordinator {
     group *groups;
     listener *listeners; /* [ranks] */
-    size_t next_batch, done, total;
-    size_t added;        /* parts of this audit by this run */
+    size_t next_batch;
+    size_t done, total;  /* prompts of the job */
+    size_t added;        /* of the done those of this run */
     wa_error failure;
     const char *reason;  /* why it stops early; NULL = it does not */
     bool urgent;         /* abandon everything at once */
@@ -74,22 +75,20 @@ wa_status wa_coordinator_open(wa_pipeline *p, wa_error *err)
         c->listeners[r].told_keep = SIZE_MAX;
     }
     c->began = wa_clock();
-    c->total = plan->batch_count;
-    for (size_t b = 0; b < c->total; b++)
-        c->done += p->input->batch_done[b];
+    c->done = c->total = p->input->dims.prompts;
+    for (size_t b = 0; b < plan->batch_count; b++)
+        c->done -= plan->batches[b].prompt_count;
     p->coordinator = c;
     return WA_OK;
 }
 
 /* --- Batches --------------------------------------------------------------------------------------- */
 
-/* Answer a request with the next batch that has no part, or with the end. After a failure or a stop only the end is given. */
+/* Answer a request with the next batch, or with the end. After a failure or a stop only the end is given. */
 static void answer(wa_pipeline *p, group *g)
 {
     struct coordinator *c = p->coordinator;
-    while (c->next_batch < c->total && p->input->batch_done[c->next_batch])
-        c->next_batch++;
-    if (c->next_batch < c->total && c->failure.status == WA_OK && c->reason == NULL) {
+    if (c->next_batch < p->input->plan->batch_count && c->failure.status == WA_OK && c->reason == NULL) {
         if (under_way(g) == 0)
             g->since = wa_clock();
         g->orders[g->order_count++] = (order){ORDER_BATCH, (int32_t)c->next_batch++};
@@ -100,9 +99,9 @@ static void answer(wa_pipeline *p, group *g)
     }
 }
 
-static size_t rows_at(const wa_pipeline *p, const group *g, size_t position)
+static const wa_batch *batch_at(const wa_pipeline *p, const group *g, size_t position)
 {
-    return p->input->plan->batches[g->orders[position].value].rows;
+    return &p->input->plan->batches[g->orders[position].value];
 }
 
 static void stop(struct coordinator *c, const char *reason, double grace)
@@ -117,7 +116,7 @@ static void hear_of(wa_pipeline *p, group *g)
 {
     struct coordinator *c = p->coordinator;
     double now = wa_clock();
-    size_t rows = rows_at(p, g, g->finished++);
+    const wa_batch *batch = batch_at(p, g, g->finished++);
     if (g->done.error.status == WA_E_STOPPED) {
         c->urgent = c->urgent || c->reason == NULL; /* abandoned by a rank whose own notice is on its way */
         stop(c, "SIGTERM", 0.0);
@@ -130,9 +129,9 @@ static void hear_of(wa_pipeline *p, group *g)
     }
     g->seconds += now - g->since;
     g->since = now;
-    g->rows += rows;
-    c->done++;
-    c->added++;
+    g->rows += batch->rows;
+    c->done += batch->prompt_count;
+    c->added += batch->prompt_count;
     ++*p->input->parts_added;
     if (p->input->batch_finished != NULL)
         p->input->batch_finished(p->input->context, c->done, c->total);
@@ -148,7 +147,7 @@ static size_t fitting(const wa_pipeline *p, const group *g, double until)
     if (g->rows == 0)
         return g->ordered;
     while (keep < g->ordered) {
-        at += g->seconds / (double)g->rows * (double)rows_at(p, g, keep);
+        at += g->seconds / (double)g->rows * (double)batch_at(p, g, keep)->rows;
         if (at > until)
             break;
         keep++;
@@ -308,7 +307,7 @@ wa_status wa_coordinator_answer(const wa_pipeline *p, wa_error *err)
                        "more time or a smaller batch.rows",
                        c->reason, seconds);
     return wa_fail(err, WA_E_STOPPED,
-                   "stopped by %s with %zu of %zu batches done, %zu of them by this run in %.1f s; the same "
+                   "stopped by %s with %zu of %zu prompts done, %zu of them by this run in %.1f s; the same "
                    "command goes on",
                    c->reason, c->done, c->total, c->added, seconds);
 }

@@ -485,6 +485,7 @@ wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch, const wa_t
         wa_clock() - start - (wa_cost_aside(&stage->cost) - aside);
     wa_arena_release(stage->arena, mark);
     if (status != WA_OK)
-        return wa_note(err, "in the output head of batch %zu", batch->index);
+        return wa_note(err, "in the output head of prompts %zu to %zu", batch->first_prompt,
+                       batch->first_prompt + batch->packing.prompts - 1);
     return WA_OK;
 }

@@ -169,7 +169,7 @@ static wa_status fill_warnings(const wa_audit *audit, wa_result_meta *meta, wa_e
     return WA_OK;
 }
 
-wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, const char *blas_core, wa_result_meta *out,
+wa_status wa_audit_meta(wa_audit *audit, const char *blas_core, wa_result_meta *out,
                         wa_error *err)
 {
     char *title;
@@ -187,8 +187,6 @@ wa_status wa_audit_meta(wa_audit *audit, const wa_plan *plan, const char *blas_c
                            .kernel_check = wa_kernel_check_name(audit->job->kernel_check),
                            .reference_dump = audit->request->reference_dump,
                            .dims = wa_audit_dims(audit),
-                           .batches = plan->batches,
-                           .batch_count = plan->batch_count,
                            .captures = audit->captures};
     WA_TRY(fill_warnings(audit, &meta, err));
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)

@@ -26,6 +26,11 @@ wa_dims wa_pipeline_batch_dims(const wa_pipeline *p, size_t batch)
     return dims;
 }
 
+bool wa_pipeline_has_encoding(const wa_pipeline *p, size_t batch)
+{
+    return batch == 0 && p->input->wants_encoding;
+}
+
 wa_status wa_pipeline_make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena, wa_share *out,
                                  wa_error *err)
 {
@@ -50,7 +55,7 @@ size_t wa_pipeline_results_bytes(const wa_pipeline *p, const wa_share *share, si
 {
     wa_dims dims = wa_pipeline_batch_dims(p, batch);
     wa_share mine = *share;
-    mine.has_encoding = batch == 0;
+    mine.has_encoding = wa_pipeline_has_encoding(p, batch);
     return sizeof(message_head) + wa_share_bytes(&dims, &mine);
 }
 
@@ -69,10 +74,11 @@ static wa_status fill_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_er
     WA_TRY(wa_arena_take(slot->arena, slot->results_size, 1, &slot->results, err));
     WA_TRY(wa_block_open(slot->arena, wa_pipeline_batch_dims(p, batch), &slot->block, err));
     float *h = (float *)(void *)(slot->lanes + sizeof(message_head));
-    slot->work = (wa_stage_batch){.index = batch,
-                                  .rows = rows,
+    slot->index = (int32_t)batch;
+    slot->work = (wa_stage_batch){.rows = rows,
                                   .first_obs = b->first_obs,
                                   .first_prompt = b->first_prompt,
+                                  .has_encoding = wa_pipeline_has_encoding(p, batch),
                                   .packing = {.start = start, .prompts = b->prompt_count},
                                   .ids = p->input->ids + b->first_obs,
                                   .h = h,
@@ -120,11 +126,11 @@ static wa_status compute(wa_pipeline *p, batch_slot *slot, wa_error *err)
 
 static wa_status send_results(wa_pipeline *p, batch_slot *slot, const wa_error *failure, wa_error *err)
 {
-    message_head head = {.batch = (int32_t)slot->work.index, .error = *failure};
+    message_head head = {.batch = slot->index, .error = *failure};
     memcpy(slot->results, &head, sizeof head);
     if (failure->status == WA_OK) {
         wa_share share = p->share;
-        share.has_encoding = slot->work.index == 0;
+        share.has_encoding = slot->work.has_encoding;
         double start = wa_clock();
         wa_share_pack(&slot->block, &share, slot->results + sizeof head);
         wa_stage_cost(p->stage)->seconds[WA_PHASE_GATHER] += wa_clock() - start;

@@ -17,13 +17,13 @@ typedef struct wa_pipeline_input {
     const size_t *prompt_rows;  /* [prompts] */
     const char *result_path;    /* parts go beside it */
     const wa_part_mark *mark;   /* of this run */
+    bool wants_encoding;        /* no kept part has the row errors: the first batch carries them */
     wa_arena *arena;            /* buffers of this rank */
     /* rank 0 only: */
     double deadline;            /* wa_clock() at which to begin no further batch; 0 = never */
     double grace;               /* seconds for what is in flight then, and after SIGUSR1 or SIGUSR2 */
     size_t *parts_added;        /* counted on by one for each part */
-    const uint8_t *batch_done;  /* [batches] 1 = a part is there already */
-    void (*batch_finished)(void *context, size_t done, size_t total); /* after each part; NULL = none */
+    void (*batch_finished)(void *context, size_t done, size_t total); /* after each part, prompts of the job; NULL = none */
     void (*beat)(void *context); /* often: a sign of life for the owner lock; NULL = none */
     void *context;
 } wa_pipeline_input;

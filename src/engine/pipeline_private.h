@@ -29,6 +29,7 @@ enum { GOODBYE = 0 };
 /* One batch on this rank. */
 typedef struct batch_slot {
     wa_arena *arena; /* owned: all of the batch's memory, from its start until it has left */
+    int32_t index;   /* in the plan */
     wa_stage_batch work;
     wa_block block;
     uint8_t *lanes;   /* message: head, then h [lanes][rows][H] */
@@ -87,6 +88,8 @@ typedef struct wa_pipeline {
 
 /* Dimensions of one batch's block. */
 wa_dims wa_pipeline_batch_dims(const wa_pipeline *p, size_t batch);
+/* Does this batch carry the row errors, which are of no prompt? One does, unless a kept part has them. */
+bool wa_pipeline_has_encoding(const wa_pipeline *p, size_t batch);
 /* The share of a seat of this group. owns_case and owns_vindex are taken from `arena`. */
 WA_CHECKED wa_status wa_pipeline_make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena,
                                             wa_share *out, wa_error *err);

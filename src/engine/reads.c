@@ -1,6 +1,7 @@
 /* Which files of each vindex the cases read, and why no case of one runs. */
 #include "engine/inputs.h"
 #include "vindex/inventory.h"
+#include "vindex/order.h"
 #include "vindex/scan.h"
 
 /* --- Files */
@@ -169,20 +170,23 @@ static wa_status find_lack(const wa_audit *audit, size_t v, const wa_vindex_entr
     return WA_OK;
 }
 
-/* The name of each payload's file, "" where the vindex has none or has it in files of other payloads. */
-static wa_status name_payloads(const wa_audit *audit, const char *const **out, wa_error *err)
+/* The name of each payload's file, "" where the vindex has none, and its element orders. */
+static wa_status tell_payloads(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
 {
-    const char **names;
+    const char **names, **orders;
     size_t count;
     if (!wa_size_mul(audit->vindex_count, WA_PAYLOAD_COUNT, &count))
         return wa_fail(err, WA_E_MEMORY, "%zu vindexes", audit->vindex_count);
     WA_TRY(wa_arena_take(audit->arena, count, sizeof *names, &names, err));
+    WA_TRY(wa_arena_take(audit->arena, count, sizeof *orders, &orders, err));
     for (size_t i = 0; i < count; i++) {
         const wa_vindex *vindex = audit->vindexes[i / WA_PAYLOAD_COUNT];
         wa_payload payload = (wa_payload)(i % WA_PAYLOAD_COUNT);
         names[i] = vindex->present[payload] ? wa_vindex_file(vindex, payload) : "";
+        WA_TRY(wa_vindex_tell_orders(vindex, payload, audit->arena, &orders[i], err));
     }
-    *out = names;
+    meta->payload_file = names;
+    meta->payload_order = orders;
     return WA_OK;
 }
 
@@ -203,7 +207,7 @@ wa_status wa_audit_reads(const wa_audit *audit, wa_result_meta *meta, wa_error *
         WA_TRY(file_lines(audit, v, entries, count, read, &files[v], err));
         WA_TRY(find_lack(audit, v, entries, count, &lack[v], &left_out[v], err));
     }
-    WA_TRY(name_payloads(audit, &meta->payload_file, err));
+    WA_TRY(tell_payloads(audit, meta, err));
     meta->vindex_files = files;
     meta->vindex_lack = lack;
     meta->vindex_left_out = left_out;

@@ -124,7 +124,7 @@ static wa_status send_next(wa_pipeline *p, const wa_reference *reference, const 
     }
     wa_pipeline_end_wait(p, start);
     const wa_stage_batch *batch = &p->reference_slot->work;
-    message_head head = {.batch = (int32_t)batch->index, .error = *failure};
+    message_head head = {.batch = p->reference_slot->index, .error = *failure};
     memcpy(buffer->bytes, &head, sizeof head);
     if (reference != NULL) {
         uint8_t *at = buffer->bytes + sizeof head;

@@ -244,7 +244,7 @@ static wa_status run_layer(wa_stage *stage, const wa_stage_batch *batch, size_t 
         wa_stage_post(stage, layer, reference.y, batch->rows, stage->post_ref);
     }
     WA_TRY(wa_stage_compare(stage, batch, layer, &reference, link, err));
-    if (stage->audit->encoding_check && batch->index == 0)
+    if (stage->audit->encoding_check && batch->has_encoding)
         WA_TRY(wa_stage_check_encoding(stage, batch, layer, err));
     return link->poll(link->context, err);
 }
@@ -256,7 +256,8 @@ wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch, const wa_te
     wa_status status = WA_OK;
     for (size_t layer = stage->share.first_layer; status == WA_OK && layer < end; layer++)
         if (run_layer(stage, batch, layer, link, err) != WA_OK)
-            status = wa_note(err, "at layer %zu of batch %zu", layer, batch->index);
+            status = wa_note(err, "at layer %zu of prompts %zu to %zu", layer, batch->first_prompt,
+                             batch->first_prompt + batch->packing.prompts - 1);
     wa_stage_end_captures(stage);
     return status;
 }

@@ -61,10 +61,10 @@ typedef struct wa_stage_audit {
 
 /** Rows of one batch on one rank. */
 typedef struct wa_stage_batch {
-    size_t index; /* in the plan; 0 carries the checks */
     size_t rows;
     size_t first_obs; /* of the job's observations */
     size_t first_prompt; /* of the job's prompts */
+    bool has_encoding;   /* it carries the encoding check, which is of no prompt */
     wa_packing packing;
     const int32_t *ids; /* [rows] */
     float *h;           /* [lanes][rows][H]: the residual streams, in and out */

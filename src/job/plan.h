@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/** A fixed set of whole prompts: decided by the job alone. */
+/** Whole prompts that follow one another, and their observations: what is computed together, and what a part holds. */
 typedef struct wa_batch {
     size_t first_prompt, prompt_count;
     size_t first_obs, rows;
@@ -31,10 +31,14 @@ typedef struct wa_plan_input {
     size_t hidden, intermediate, kv_width, q_width, vocab; /* for memory by formula */
     const size_t *prompt_rows;      /* [prompt_count] positions of each prompt */
     size_t prompt_count;
+    const wa_batch *kept;           /* [kept_count] parts that are there already, in order of their prompts: not computed again */
+    size_t kept_count;
     const wa_case_cost *cases;      /* [case_count] */
     size_t case_count;
     size_t vindex_count;
-    size_t batch_rows;
+    size_t batch_rows;              /* most positions of a batch, but for a longer prompt */
+    bool batches_are_fixed;         /* they follow from batch_rows alone: for an engine whose bits depend on them */
+    double packing_rows;            /* rows whose products cost as much as decoding and packing the matrix once */
     bool logits_all;
     wa_kernel_check kernel_check;
     int stages, teams;              /* asked for; 0 = choose */
@@ -48,6 +52,11 @@ typedef struct wa_grid {
     int used, idle;
 } wa_grid;
 
+/** How much there is to do: batches, rows, (row, attended row) pairs, rows of logits, rows of the text that only the reference reads. */
+typedef struct wa_amount {
+    double batches, rows, pairs, heads, text;
+} wa_amount;
+
 /** Some of the batches. */
 typedef struct wa_plan_share {
     size_t batches, rows, prompts;
@@ -55,10 +64,11 @@ typedef struct wa_plan_share {
 
 /** One audit on a number of ranks. Read-only, arena. */
 typedef struct wa_plan {
-    wa_batch *batches;
-    size_t batch_count;
+    wa_batch *batches;  /* of the prompts that no kept part holds, as they are handed out */
+    size_t batch_count; /* 0 = nothing is left to compute */
     size_t max_rows, max_prompts; /* of any batch */
-    size_t obs_count;
+    size_t obs_count;             /* of the job */
+    wa_amount work;               /* of all batches, counted as one */
     wa_grid grid;
     size_t *stage_start; /* [stages + 1] first layer of each stage */
     int *case_member;    /* [case_count] team member (0 = lead) that runs the case */
@@ -86,12 +96,20 @@ size_t wa_plan_references(size_t bytes, size_t messages);
 int wa_plan_rank(const wa_plan *plan, int group, int stage, int member);
 
 /**
- * Batches: whole prompts in order, up to batch_rows positions; a longer prompt is a batch of its own. Grid, stages, dealing: design 10.
+ * Batches: neighbouring prompts, whole, up to batch_rows positions; a longer prompt is a batch of its own. Their number and sizes
+ * follow from ranks, grid and memory; where several groups share the work, large ones come first. Grid, stages, dealing: design 10.
  * Local, pure: the same input gives the same plan on every rank. Errors: WA_E_USAGE (asked grid does not fit: says what
  * would; more stages than layers, teams > 1 + cases), WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_plan_build(const wa_plan_input *input, int ranks, wa_arena *arena,
                                    wa_plan **out, wa_error *err);
+
+/**
+ * Put runs of prompts in order, which are to be all `prompts` prompts end to end: kept parts and the batches of a plan. Local.
+ * Errors: WA_E_INTERNAL (a gap, or a prompt twice), WA_E_MEMORY.
+ */
+WA_CHECKED wa_status wa_batches_join(const wa_batch *kept, size_t kept_count, const wa_batch *made, size_t made_count,
+                                     size_t prompts, wa_arena *arena, wa_batch **out, wa_error *err);
 
 /** What the rank of a seat does, groups sharing the job evenly. A plain value. */
 typedef struct wa_seat_cost {

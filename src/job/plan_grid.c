@@ -12,14 +12,11 @@ static const double HEAD_PASSES = 2.0;
  * slow node, a cold page cache), so such a grid must promise a quarter more. */
 static const double SINGLE_BATCH_PENALTY = 1.25;
 
-/* How much there is to do: rows, (row, attended row) pairs, rows of logits, rows of the text that only the reference reads. */
-typedef struct amount {
-    double rows, pairs, heads, text;
-} amount;
-
-/* What one team member does: operations per row and per pair of a layer, per row of logits, and per row of the text. */
+/* What one team member does: operations per row and per pair of a layer, per row of logits, and per row of the text; and of its
+ * matrices, each once, per row: of a layer, and of the head. */
 typedef struct member_cost {
     double layer, pair, head, text;
+    double matrices, head_matrix;
     size_t lanes;
 } member_cost;
 
@@ -29,6 +26,8 @@ typedef struct candidate {
     size_t *stage_start;
     int *case_member;
     member_cost *members;      /* [teams] */
+    wa_packing_rule rule;      /* how its batches are packed */
+    size_t batches;
     double time;               /* operations until the last batch is done */
     double busy_max, busy_sum; /* of any rank; of all used ranks */
     wa_plan_share first_group;
@@ -37,40 +36,6 @@ typedef struct candidate {
 static int least(int a, int b)
 {
     return a < b ? a : b;
-}
-
-/* Next tokens of the batch that wa_text_has takes, but for rounding. */
-static double text_rows(const wa_batch *batch)
-{
-    double rows = 0.0;
-    for (size_t i = 0; i < batch->rows; i++)
-        rows += wa_text_has(batch->first_obs + i) ? 1.0 : 0.0;
-    return rows * (double)(batch->rows - batch->prompt_count) / (double)batch->rows;
-}
-
-static amount batch_amount(const wa_plan_input *input, const wa_batch *batch)
-{
-    amount a = {.rows = (double)batch->rows,
-                .heads = (double)(input->logits_all ? batch->rows : batch->prompt_count),
-                .text = input->logits_all ? 0.0 : text_rows(batch)};
-    for (size_t p = 0; p < batch->prompt_count; p++) {
-        double rows = (double)input->prompt_rows[batch->first_prompt + p];
-        a.pairs += rows * (rows + 1.0) / 2.0;
-    }
-    return a;
-}
-
-static amount job_amount(const wa_plan_input *input, const wa_plan *plan)
-{
-    amount sum = {.rows = 0.0};
-    for (size_t b = 0; b < plan->batch_count; b++) {
-        amount a = batch_amount(input, &plan->batches[b]);
-        sum.rows += a.rows;
-        sum.pairs += a.pairs;
-        sum.heads += a.heads;
-        sum.text += a.text;
-    }
-    return sum;
 }
 
 /* --- Dealing the cases
@@ -105,9 +70,9 @@ static int dearest_first(const void *left, const void *right)
 }
 
 /* Dearest first, each to the member with the least to do; the lead has lane 0 already. */
-static wa_status deal_cases(const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
-                            candidate *c, wa_error *err)
+static wa_status deal_cases(const wa_work *work, wa_arena *arena, candidate *c, wa_error *err)
 {
+    const wa_plan_input *input = work->input;
     int teams = c->grid.teams;
     dealt *order;
     double *load;
@@ -116,13 +81,14 @@ static wa_status deal_cases(const wa_plan_input *input, const wa_plan *plan, wa_
     WA_TRY(wa_arena_take(arena, (size_t)teams, sizeof *c->members, &c->members, err));
     WA_TRY(wa_arena_take(arena, input->case_count, sizeof *c->case_member, &c->case_member, err));
 
-    amount job = job_amount(input, plan);
+    wa_amount job = work->all;
     double rows = job.rows * (double)input->layer_count;
     double head = HEAD_PASSES * input->head_flops_per_row;
     double lane = job.pairs * (double)input->layer_count * input->attention_flops_per_pair + job.heads * head;
     c->members[0].layer = input->attention_flops_per_row + input->dense_flops_per_row;
     c->members[0].lanes = 1;
     c->members[0].text = input->head_flops_per_row;
+    c->members[0].matrices = input->dense_flops_per_row;
     load[0] = rows * c->members[0].layer + lane + job.text * c->members[0].text;
     for (size_t i = 0; i < input->case_count; i++)
         order[i] = (dealt){case_cost(input, i, rows, lane), i};
@@ -136,11 +102,14 @@ static wa_status deal_cases(const wa_plan_input *input, const wa_plan *plan, wa_
         load[to] += order[i].cost;
         c->members[to].layer += case_layer_cost(input, order[i].which);
         c->members[to].lanes += order[i].cost > 0.0 ? 1 : 0;
+        c->members[to].matrices += input->cases[order[i].which].flops_per_row;
         c->case_member[order[i].which] = to;
     }
     /* A member without lane 0 makes the reference's logits too: divergences need both. */
     for (int m = 0; m < teams; m++) {
         c->members[m].pair = input->attention_flops_per_pair * (double)c->members[m].lanes;
+        c->members[m].matrices += c->members[m].lanes > 0 ? input->attention_flops_per_row : 0.0;
+        c->members[m].head_matrix = head;
         c->members[m].head = head * (double)(c->members[m].lanes + (m == 0 ? 0 : 1));
     }
     return WA_OK;
@@ -166,18 +135,19 @@ static size_t stage_layers(size_t layers, size_t stages, size_t last, size_t sta
     return rest / share + (stage < rest % share ? 1 : 0);
 }
 
-/* Operations of one member at one stage. */
-static double member_time(const member_cost *m, size_t layers, bool is_last, const amount *a)
+/* Operations of one member at one stage. packing: rows that decoding and packing a matrix for a batch costs; 0 = only what is
+ * computed counts. */
+static double member_time(const member_cost *m, size_t layers, bool is_last, const wa_amount *a, double packing)
 {
-    return (double)layers * (a->rows * m->layer + a->pairs * m->pair) +
-           (is_last ? a->heads * m->head + a->text * m->text : 0.0);
+    double time = (double)layers * (a->rows * m->layer + a->pairs * m->pair + a->batches * packing * m->matrices);
+    return time + (is_last ? a->heads * m->head + a->text * m->text + a->batches * packing * m->head_matrix : 0.0);
 }
 
-static double stage_time(const candidate *c, size_t layers, bool is_last, const amount *a)
+static double stage_time(const candidate *c, size_t layers, bool is_last, const wa_amount *a, double packing)
 {
     double most = 0.0;
     for (int m = 0; m < c->grid.teams; m++) {
-        double own = member_time(&c->members[m], layers, is_last, a);
+        double own = member_time(&c->members[m], layers, is_last, a, packing);
         most = own > most ? own : most;
     }
     return most;
@@ -185,15 +155,14 @@ static double stage_time(const candidate *c, size_t layers, bool is_last, const 
 
 /* Cut so that the dearest stage is cheapest. All layers cost the same, the head is the last
  * stage's: the only choice is how many layers the last stage has. */
-static wa_status cut_layers(const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
-                            candidate *c, wa_error *err)
+static wa_status cut_layers(const wa_work *work, wa_arena *arena, candidate *c, wa_error *err)
 {
-    size_t layers = input->layer_count, stages = (size_t)c->grid.stages, best = layers;
-    amount job = job_amount(input, plan);
+    size_t layers = work->input->layer_count, stages = (size_t)c->grid.stages, best = layers;
+    const wa_amount *job = &work->all;
     double best_time = 0.0;
     for (size_t last = 1; stages > 1 && last <= layers - (stages - 1); last++) {
-        double end = stage_time(c, last, true, &job);
-        double other = stage_time(c, stage_layers(layers, stages, last, 0), false, &job);
+        double end = stage_time(c, last, true, job, 0.0);
+        double other = stage_time(c, stage_layers(layers, stages, last, 0), false, job, 0.0);
         double time = end > other ? end : other;
         if (last == 1 || time <= best_time) {
             best_time = time;
@@ -240,20 +209,22 @@ static void sink_top(waiting *heap, size_t count)
 typedef struct timeline {
     waiting *heap;   /* [groups] */
     double *free_at; /* [groups, stages] */
-    amount *given;   /* [groups] */
+    wa_amount *given; /* [groups] */
+    double packing;   /* of member_time */
 } timeline;
 
 /* One batch through the stages of the group that is free first. Returns the group. */
-static size_t run_batch(const candidate *c, const amount *batch, timeline *t)
+static size_t run_batch(const candidate *c, const wa_amount *batch, timeline *t)
 {
     size_t stages = (size_t)c->grid.stages, group = t->heap[0].group;
     double *free_at = t->free_at + group * stages, at = 0.0;
     for (size_t s = 0; s < stages; s++) {
         double start = at > free_at[s] ? at : free_at[s];
         size_t layers = c->stage_start[s + 1] - c->stage_start[s];
-        at = start + stage_time(c, layers, s == stages - 1, batch);
+        at = start + stage_time(c, layers, s == stages - 1, batch, t->packing);
         free_at[s] = at;
     }
+    t->given[group].batches += batch->batches;
     t->given[group].rows += batch->rows;
     t->given[group].pairs += batch->pairs;
     t->given[group].heads += batch->heads;
@@ -264,18 +235,20 @@ static size_t run_batch(const candidate *c, const amount *batch, timeline *t)
 }
 
 /* Batches are handed out in order, on demand; messages are taken to cost nothing. */
-static wa_status predict(const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
-                         candidate *c, wa_error *err)
+static wa_status predict(const wa_work *work, const wa_plan *plan, double packing, wa_arena *arena, candidate *c,
+                         wa_error *err)
 {
     size_t groups = (size_t)c->grid.groups, stages = (size_t)c->grid.stages;
-    timeline t;
+    timeline t = {.packing = packing};
     WA_TRY(wa_arena_take(arena, groups, sizeof *t.heap, &t.heap, err));
     WA_TRY(wa_arena_take(arena, groups * stages, sizeof *t.free_at, &t.free_at, err));
     WA_TRY(wa_arena_take(arena, groups, sizeof *t.given, &t.given, err));
+    c->time = c->busy_max = c->busy_sum = 0.0;
+    c->first_group = (wa_plan_share){0};
     for (size_t g = 0; g < groups; g++)
         t.heap[g].group = g;
     for (size_t b = 0; b < plan->batch_count; b++) {
-        amount batch = batch_amount(input, &plan->batches[b]);
+        wa_amount batch = wa_work_amount(work, &plan->batches[b]);
         if (run_batch(c, &batch, &t) == 0) {
             c->first_group.batches++;
             c->first_group.rows += plan->batches[b].rows;
@@ -289,11 +262,80 @@ static wa_status predict(const wa_plan_input *input, const wa_plan *plan, wa_are
         for (size_t s = 0; s < stages; s++)
             for (int m = 0; m < c->grid.teams; m++) {
                 size_t layers = c->stage_start[s + 1] - c->stage_start[s];
-                double busy = member_time(&c->members[m], layers, s == stages - 1, &t.given[g]);
+                double busy = member_time(&c->members[m], layers, s == stages - 1, &t.given[g], packing);
                 c->busy_sum += busy;
                 c->busy_max = busy > c->busy_max ? busy : c->busy_max;
             }
     }
+    return WA_OK;
+}
+
+/* --- Cutting the batches
+ * --------------------------------------------------------------------------- */
+
+/* Groups that have a batch, of as many as the ranks make. */
+static void set_groups(candidate *c, int ranks, size_t batches)
+{
+    int fit = ranks / (c->grid.stages * c->grid.teams);
+    c->grid.groups = batches == 0 ? 1 : (size_t)fit < batches ? fit : (int)batches;
+    c->grid.used = c->grid.groups * c->grid.stages * c->grid.teams;
+    c->grid.idle = ranks - c->grid.used;
+}
+
+static wa_status pack_by(const wa_work *work, int ranks, const wa_packing_rule *rule, double packing, wa_arena *arena,
+                         candidate *c, wa_plan *plan, wa_error *err)
+{
+    c->rule = *rule;
+    WA_TRY(wa_work_pack(work, rule, arena, plan, err));
+    c->batches = plan->batch_count;
+    set_groups(c, ranks, plan->batch_count);
+    return predict(work, plan, packing, arena, c, err);
+}
+
+static double judged_time(const candidate *c)
+{
+    bool several = c->batches >= 2 * (size_t)c->grid.groups;
+    return c->grid.groups == 1 || several ? c->time : SINGLE_BATCH_PENALTY * c->time;
+}
+
+/* Is it quicker than what was tried before, by more than a prediction can tell? */
+static wa_status try_rule(const wa_work *work, int ranks, const wa_packing_rule *rule, wa_arena *arena,
+                          const candidate *c, candidate *best, wa_error *err)
+{
+    wa_plan tried;
+    candidate now = *c;
+    wa_mark mark = wa_arena_mark(arena);
+    WA_TRY(pack_by(work, ranks, rule, work->input->packing_rows, arena, &now, &tried, err));
+    wa_arena_release(arena, mark);
+    if (best->batches == 0 || judged_time(&now) < 0.98 * judged_time(best))
+        *best = now;
+    return WA_OK;
+}
+
+/* Smaller batches let stages and groups begin and end together, but each decodes and packs every matrix again. Tried are halves of
+ * the largest with a tail of small ones, and equal ones, as long as a group has few. */
+static wa_status choose_rule(const wa_work *work, int ranks, size_t most, wa_arena *arena, candidate *c, wa_error *err)
+{
+    enum { ENOUGH = 16, SHARES = 4 };
+    const wa_plan_input *input = work->input;
+    size_t fit = (size_t)(ranks / (c->grid.stages * c->grid.teams));
+    bool alone = fit * (size_t)c->grid.stages == 1 || input->batches_are_fixed;
+    wa_packing_rule rule = {.most = most,
+                            .least = 1 + (size_t)(input->packing_rows / 2.0),
+                            .groups = alone ? 1 : fit,
+                            .dearest_first = !alone};
+    candidate best = {.batches = 0};
+    WA_TRY(try_rule(work, ranks, &rule, arena, c, &best, err));
+    alone = alone || best.batches >= ENOUGH * fit;
+    for (rule.most /= 2; !alone && rule.most >= rule.least; rule.most /= 2)
+        WA_TRY(try_rule(work, ranks, &rule, arena, c, &best, err));
+    rule.groups = 1;
+    for (size_t share = 1; !alone && share <= SHARES; share *= 2) {
+        rule.most = (work->rows + fit * share - 1) / (fit * share);
+        rule.most = rule.most < most ? rule.most : most;
+        WA_TRY(try_rule(work, ranks, &rule, arena, c, &best, err));
+    }
+    *c = best;
     return WA_OK;
 }
 
@@ -347,42 +389,31 @@ static wa_status check_asked(const wa_plan_input *input, int ranks, wa_error *er
     return WA_OK;
 }
 
-static wa_status work_out(const wa_plan_input *input, const wa_plan *plan, int ranks, int stages,
-                          int teams, wa_arena *arena, candidate *out, wa_error *err)
+/* Everything but the batches themselves, which are made once for the candidate that is chosen. */
+static wa_status work_out(const wa_work *work, int ranks, size_t most, int stages, int teams, wa_arena *arena,
+                          candidate *out, wa_error *err)
 {
-    int fit = ranks / (stages * teams);
-    int groups = (size_t)fit < plan->batch_count ? fit : (int)plan->batch_count;
-    int used = groups * stages * teams;
-    *out = (candidate){.grid = {.groups = groups,
-                                .stages = stages,
-                                .teams = teams,
-                                .used = used,
-                                .idle = ranks - used}};
-    WA_TRY(deal_cases(input, plan, arena, out, err));
-    WA_TRY(cut_layers(input, plan, arena, out, err));
-    return predict(input, plan, arena, out, err);
-}
-
-static double judged_time(const wa_plan *plan, const candidate *c)
-{
-    bool several = plan->batch_count >= 2 * (size_t)c->grid.groups;
-    return c->grid.groups == 1 || several ? c->time : SINGLE_BATCH_PENALTY * c->time;
+    *out = (candidate){.grid = {.stages = stages, .teams = teams}};
+    set_groups(out, ranks, work->prompts);
+    WA_TRY(deal_cases(work, arena, out, err));
+    WA_TRY(cut_layers(work, arena, out, err));
+    return choose_rule(work, ranks, most, arena, out, err);
 }
 
 /* Every size of team, with as many groups as are left: the quickest; of equals the smaller team. */
-static wa_status choose_teams(const wa_plan_input *input, const wa_plan *plan, int ranks,
-                              int stages, wa_arena *arena, int *out, wa_error *err)
+static wa_status choose_teams(const wa_work *work, int ranks, size_t most, int stages, wa_arena *arena, int *out,
+                              wa_error *err)
 {
-    int most = ranks / stages;
-    if ((size_t)most > 1 + input->case_count)
-        most = (int)(1 + input->case_count);
+    int largest = ranks / stages;
+    if ((size_t)largest > 1 + work->input->case_count)
+        largest = (int)(1 + work->input->case_count);
     double best = 0.0;
-    for (int teams = 1; teams <= most; teams++) {
+    for (int teams = 1; teams <= largest; teams++) {
         candidate c;
         wa_mark mark = wa_arena_mark(arena);
-        WA_TRY(work_out(input, plan, ranks, stages, teams, arena, &c, err));
+        WA_TRY(work_out(work, ranks, most, stages, teams, arena, &c, err));
         wa_arena_release(arena, mark);
-        double time = judged_time(plan, &c);
+        double time = judged_time(&c);
         if (teams == 1 || time < best) {
             best = time;
             *out = teams;
@@ -412,8 +443,7 @@ wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, 
     cost.head = HEAD_PASSES * input->head_flops_per_row * (double)(cost.lanes + (is_lead ? 0 : 1));
     size_t layers = plan->stage_start[stage + 1] - plan->stage_start[stage];
     cost.pair = input->attention_flops_per_pair * (double)cost.lanes;
-    amount job = job_amount(input, plan);
-    return (wa_seat_cost){.flops = member_time(&cost, layers, is_last, &job) / plan->grid.groups,
+    return (wa_seat_cost){.flops = member_time(&cost, layers, is_last, &plan->work, 0.0) / plan->grid.groups,
                           .mapped_bytes = layers * layer_bytes +
                                           (is_last || stage == 0 ? input->head_bytes : 0),
                           .lanes = cost.lanes};
@@ -427,12 +457,17 @@ static size_t most_lanes(const candidate *c)
     return most;
 }
 
-static wa_status check_memory(const wa_plan_input *input, const wa_plan *plan, int ranks,
-                              wa_error *err)
+static bool fits_memory(const wa_plan_input *input, const wa_plan *plan, int ranks)
 {
     size_t here = ((size_t)ranks + (size_t)input->nodes - 1) / (size_t)input->nodes, total;
-    if (input->node_memory == 0 ||
-        (wa_size_mul(here, plan->anonymous_bytes, &total) && total <= input->node_memory))
+    return input->node_memory == 0 ||
+           (wa_size_mul(here, plan->anonymous_bytes, &total) && total <= input->node_memory);
+}
+
+static wa_status check_memory(const wa_plan_input *input, const wa_plan *plan, int ranks, wa_error *err)
+{
+    size_t here = ((size_t)ranks + (size_t)input->nodes - 1) / (size_t)input->nodes;
+    if (fits_memory(input, plan, ranks))
         return WA_OK;
     return wa_fail(err, WA_E_MEMORY,
                    "%zu ranks of a node need %zu bytes each, the node has %zu; fewer ranks per "
@@ -440,25 +475,30 @@ static wa_status check_memory(const wa_plan_input *input, const wa_plan *plan, i
                    here, plan->anonymous_bytes, input->node_memory);
 }
 
-wa_status wa_plan_choose_grid(const wa_plan_input *input, int ranks, wa_arena *arena, wa_plan *plan,
-                              wa_error *err)
+/* The grid for batches of at most `most` rows. */
+static wa_status choose_grid(const wa_work *work, int ranks, size_t most, wa_arena *arena, wa_plan *plan, wa_error *err)
 {
-    WA_TRY(check_asked(input, ranks, err));
+    const wa_plan_input *input = work->input;
     int stages = input->stages, teams = input->teams;
     int limit = ranks / (teams == 0 ? 1 : teams);
     if ((size_t)limit > input->layer_count)
         limit = (int)input->layer_count;
     if (stages == 0) {
         size_t here = ((size_t)ranks + (size_t)input->nodes - 1) / (size_t)input->nodes;
+        const wa_packing_rule largest = {.most = most, .least = 1, .groups = 1};
+        WA_TRY(wa_work_pack(work, &largest, arena, plan, err));
         double anonymous =
             (double)here * (double)wa_plan_memory(input, plan, 1 + input->case_count, 1, 1);
         stages = choose_stages(input, limit, (double)input->node_memory - anonymous);
     }
     if (teams == 0)
-        WA_TRY(choose_teams(input, plan, ranks, stages, arena, &teams, err));
+        WA_TRY(choose_teams(work, ranks, most, stages, arena, &teams, err));
 
     candidate c;
-    WA_TRY(work_out(input, plan, ranks, stages, teams, arena, &c, err));
+    WA_TRY(work_out(work, ranks, most, stages, teams, arena, &c, err));
+    const wa_packing_rule rule = c.rule;
+    WA_TRY(pack_by(work, ranks, &rule, 0.0, arena, &c, plan, err));
+    plan->work = work->all;
     plan->grid = c.grid;
     plan->stage_start = c.stage_start;
     plan->case_member = c.case_member;
@@ -470,5 +510,16 @@ wa_status wa_plan_choose_grid(const wa_plan_input *input, int ranks, wa_arena *a
     WA_TRY(wa_arena_take(arena, input->vindex_count, sizeof *plan->vindex_member,
                          &plan->vindex_member, err));
     deal_vindexes(input, teams, plan->vindex_member);
-    return check_memory(input, plan, ranks, err);
+    return WA_OK;
+}
+
+wa_status wa_plan_choose_grid(const wa_work *work, int ranks, wa_arena *arena, wa_plan *plan, wa_error *err)
+{
+    const wa_plan_input *input = work->input;
+    WA_TRY(check_asked(input, ranks, err));
+    for (size_t most = input->batch_rows;; most /= 2) { /* smaller batches need less memory */
+        WA_TRY(choose_grid(work, ranks, most, arena, plan, err));
+        if (fits_memory(input, plan, ranks) || most <= work->longest || most == 1 || input->batches_are_fixed)
+            return check_memory(input, plan, ranks, err);
+    }
 }

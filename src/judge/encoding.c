@@ -60,6 +60,7 @@ static limits limits_of(wa_format format)
 {
     switch (format) {
     case WA_FORMAT_Q4_0:
+    case WA_FORMAT_GGML_Q4_0:
         return (limits){.steps = 0.70, .ratio = 1.15, .gain = 0.030, .row_gain = 0.08};
     case WA_FORMAT_FP4:
         return (limits){.steps = 0.55, .ratio = 1.05, .gain = 0.025, .row_gain = 0.08};

@@ -31,7 +31,7 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
 /*
  * X(id, axes, type, unit, long_name). One row is one root dataset of the result file, one dataset of a part, one
  * piece of a message. Fields with C belong to the rank that runs the case, V to the rank that checks the vindex, the others to the team's lead.
- * Fields without L come from the last stage. CL fields are summed over batches, VYLJ comes from batch 0.
+ * Fields without L come from the last stage. Of CL fields bytes_read is that of one pass, the others are summed over parts; VYLJ comes from one part.
  */
 #define WA_FIELD_LIST(X)                                                                 \
     X(cos, WA_CLO, WA_F64, "1", "cosine similarity of the walk and dense FFN outputs on the same input") \
@@ -59,7 +59,7 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(alone_rel_l2, WA_CLP, WA_F64, "1", "the same when one position is sent alone")     \
     X(alike_rel_l2, WA_CLP, WA_F64, "1", "the same between the servers of the case")     \
     X(seconds, WA_CL, WA_F64, "s", "time in the case's FFN, summed over ranks")          \
-    X(bytes_read, WA_CL, WA_I64, "byte", "stored bytes of weights read, once per batch") \
+    X(bytes_read, WA_CL, WA_I64, "byte", "stored bytes of weights that one pass reads") \
     X(flops, WA_CL, WA_I64, "1", "floating-point operations of the case's FFN")          \
     X(ref_top1_id, WA_P, WA_I32, "1", "token id of the reference's most probable next token") \
     X(ref_top1_prob, WA_P, WA_F64, "1", "its probability")                               \

@@ -197,42 +197,6 @@ double wa_topk_overlap(const wa_logits *a, const wa_logits *b, size_t k)
 /* Values are made CHUNK at a time, element by element, which the compiler turns into vectors; then summed. */
 enum { CHUNK = 256 };
 
-/*
- * exp in f64 by range reduction to [-ln2/2, ln2/2] and the Taylor polynomial of degree 13, whose remainder there is
- * below 5e-18. Arguments are clamped to where the result is a normal number: what is smaller is nothing beside a sum
- * that is at least 1.
- */
-static inline double exp_f64(double x)
-{
-    const double shift = 6755399441055744.0; /* 1.5 * 2^52: adding it rounds to an integer in the low bits */
-    x = x < -708.0 ? -708.0 : x;
-    x = x > 708.0 ? 708.0 : x;
-    double shifted = x * 1.4426950408889634 + shift;
-    double n = shifted - shift;
-    double r = x - n * 0.69314718036912382; /* ln 2 in two parts: the first has 33 bits, n at most 11 */
-    r = r - n * 1.9082149292705877e-10;
-    double p = 1.0 / 6227020800.0;
-    p = p * r + 1.0 / 479001600.0;
-    p = p * r + 1.0 / 39916800.0;
-    p = p * r + 1.0 / 3628800.0;
-    p = p * r + 1.0 / 362880.0;
-    p = p * r + 1.0 / 40320.0;
-    p = p * r + 1.0 / 5040.0;
-    p = p * r + 1.0 / 720.0;
-    p = p * r + 1.0 / 120.0;
-    p = p * r + 1.0 / 24.0;
-    p = p * r + 1.0 / 6.0;
-    p = p * r + 0.5;
-    p = p * r + 1.0;
-    p = p * r + 1.0;
-    uint64_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits << 52) + 0x3FF0000000000000u; /* 2^n: the shift leaves the low 12 bits of n */
-    double scale;
-    memcpy(&scale, &bits, sizeof scale);
-    return p * scale;
-}
-
 /* Eight partial sums folded in a fixed order: the bits do not depend on the vector width. */
 WA_CLONES static double sum_of(const double *values, size_t count)
 {
@@ -278,7 +242,7 @@ WA_CLONES static bool find_max(const float *logits, size_t count, float *out)
 WA_CLONES static void exp_all(const float *logits, size_t count, double max, double *out)
 {
     for (size_t i = 0; i < count; i++)
-        out[i] = exp_f64((double)logits[i] - max);
+        out[i] = wa_exp((double)logits[i] - max);
 }
 
 static void rank_all(wa_logits *state, const float *logits, size_t first_id, size_t count)
@@ -327,8 +291,8 @@ WA_CLONES static bool are_near(const float *ref, const float *own, size_t count,
  */
 static inline void make_term(double log_p, double d, double *kl, double *js)
 {
-    double p = exp_f64(log_p);
-    double q = exp_f64(log_p + d);
+    double p = wa_exp(log_p);
+    double q = wa_exp(log_p + d);
     double s = d * 0.5;
     double s2 = s * s;
     double rest = 0.5 + d * (1.0 / 6.0 + d * (1.0 / 24.0 + d * (1.0 / 120.0 + d * (1.0 / 720.0))));

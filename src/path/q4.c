@@ -70,7 +70,7 @@ static wa_status open_strip(const wa_walk *walk, strip *out)
 static void load_strip(const wa_matrix *w, size_t first, size_t height, const strip *to)
 {
     size_t each = w->cols / BLOCK;
-    wa_q4_0_split(w->data + first * w->row_bytes, height * each, to->stored.q, to->stored.scale);
+    wa_q4_0_split(w->format, w->data + first * w->row_bytes, height * each, to->stored.q, to->stored.scale);
     for (size_t f = 0; f < height; f++) {
         for (size_t h = 0; h < w->cols; h++)
             to->w[h][f] = to->stored.q[f * w->cols + h];
@@ -150,7 +150,8 @@ static wa_status feed(wa_walk *walk, wa_tile tile)
 /* Blocks must fill the rows, and rows follow one another: V6 of a vindex. */
 static wa_status check_matrix(const wa_walk *walk, const wa_matrix *w)
 {
-    bool fits = w->cols % BLOCK == 0 && w->format == WA_FORMAT_Q4_0 && w->order == WA_ROWS_PLAIN &&
+    bool fits = w->cols % BLOCK == 0 && (w->format == WA_FORMAT_Q4_0 || w->format == WA_FORMAT_GGML_Q4_0) &&
+                w->order == WA_ROWS_PLAIN &&
                 w->row_bytes == w->cols / BLOCK * wa_format_get(w->format)->block_bytes;
     if (fits)
         return WA_OK;

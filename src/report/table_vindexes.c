@@ -79,6 +79,25 @@ static wa_status print_file_warnings(const wa_table *t, const char *vindex, cons
     return WA_OK;
 }
 
+/* "q4k: interleaved_q4k.bin, down: Q6_K, order of …" */
+static wa_status print_orders(const wa_table *t, size_t v, const char *vindex)
+{
+    const wa_result_meta *meta = &t->result->meta;
+    for (size_t p = 0; meta->payload_order != NULL && p < WA_PAYLOAD_COUNT; p++) {
+        const char *file, *text;
+        WA_TRY(wa_table_text(t, meta->payload_file[v * WA_PAYLOAD_COUNT + p], 0, &file));
+        for (const char *line = meta->payload_order[v * WA_PAYLOAD_COUNT + p]; *line != '\0';) {
+            size_t length = strcspn(line, "\n");
+            char *copy;
+            WA_TRY(wa_arena_copy(t->arena, line, length, &copy, t->err));
+            WA_TRY(wa_table_text(t, copy, 0, &text));
+            fprintf(t->out, "%s: %s, %s\n", vindex, file, text);
+            line += length + (line[length] == '\n' ? 1 : 0);
+        }
+    }
+    return WA_OK;
+}
+
 static wa_status print_vindex(const wa_table *t, size_t v)
 {
     const wa_result_meta *meta = &t->result->meta;
@@ -98,6 +117,7 @@ static wa_status print_vindex(const wa_table *t, size_t v)
     if (c.not_read > NAMES_SHOWN)
         fprintf(t->out, " and %zu more", c.not_read - NAMES_SHOWN);
     fputc('\n', t->out);
+    WA_TRY(print_orders(t, v, name));
     return print_file_warnings(t, name, meta->vindex_files[v]);
 }
 

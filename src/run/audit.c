@@ -22,6 +22,10 @@ typedef struct task {
     wa_arena *arena;
     wa_audit *audit;
     wa_plan *plan;
+    const wa_batch *kept; /* [kept_count] parts that an earlier run left */
+    size_t kept_count;
+    bool kept_encoding;   /* one of them carries the row errors */
+    wa_part_mark mark;    /* of this run */
     char *result_path;
     wa_run_log *log;
     wa_run_places *places;
@@ -87,6 +91,8 @@ static wa_status build_plan(task *t, wa_error *err)
     wa_plan_input input;
     WA_TRY(wa_audit_plan_input(t->audit, wa_comm_nodes(t->comm),
                                wa_run_places_memory(t->places), &input, err));
+    input.kept = t->kept;
+    input.kept_count = t->kept_count;
     return wa_plan_build(&input, wa_comm_size(t->comm), t->arena, &t->plan, err);
 }
 
@@ -113,7 +119,7 @@ static wa_status prepare_root(task *t, wa_error *err)
     WA_TRY(wa_bounds_open(t->audit->job->bounds, t->arena, &t->bounds, err));
     /* Which host makes which bits is chance: such a result is no other's equal, and only such a run goes on with it. */
     const char *core = t->options->mixed_cores ? "mixed" : wa_blas_core();
-    WA_TRY(wa_audit_meta(t->audit, t->plan, core, &t->meta, err));
+    WA_TRY(wa_audit_meta(t->audit, core, &t->meta, err));
     for (size_t v = 0; v < t->meta.dims.vindexes; v++)
         if (t->meta.vindex_lack[v][0] != '\0')
             wa_run_log_line(t->log, "warning: no case of vindex '%s' can run: %s", t->meta.vindex_name[v],
@@ -126,12 +132,29 @@ static wa_status prepare_root(task *t, wa_error *err)
     return WA_OK;
 }
 
-/* Another rank's assembly needs dims and batches; they follow from what it has. */
-static void prepare_other(task *t)
+/* Collective. Rank 0 tells what its parts directory holds; all plan for what it does not. */
+static wa_status share_kept(task *t, wa_error *err)
 {
-    t->meta = (wa_result_meta){.dims = wa_audit_dims(t->audit),
-                               .batches = t->plan->batches,
-                               .batch_count = t->plan->batch_count};
+    const wa_batch *kept = NULL;
+    wa_batch *copy;
+    size_t told[2] = {0, 0};
+    if (is_root(t)) {
+        t->mark = wa_parts_get_mark(t->parts);
+        kept = wa_parts_kept(t->parts, &told[0]);
+        told[1] = wa_parts_encoding(t->parts) != NULL;
+    }
+    WA_TRY(wa_comm_broadcast(t->comm, &t->mark, sizeof t->mark, err));
+    WA_TRY(wa_comm_broadcast(t->comm, told, sizeof told, err));
+    if (told[0] == 0)
+        return WA_OK; /* the plan that is there is of all prompts */
+    WA_TRY(wa_comm_agree(t->comm, wa_arena_take(t->arena, told[0], sizeof *copy, &copy, err), err));
+    if (is_root(t))
+        memcpy(copy, kept, told[0] * sizeof *copy);
+    WA_TRY(wa_comm_broadcast(t->comm, copy, told[0] * sizeof *copy, err));
+    t->kept = copy;
+    t->kept_count = told[0];
+    t->kept_encoding = told[1] != 0;
+    return wa_comm_agree(t->comm, build_plan(t, err), err);
 }
 
 /* --- Computing ------------------------------------------------------------------------------------- */
@@ -171,14 +194,6 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
     for (size_t p = 0; p < t->audit->prompt_count; p++)
         if (t->audit->prompt_rows[p] > stage_audit.longest_prompt)
             stage_audit.longest_prompt = t->audit->prompt_rows[p];
-    uint8_t *done = NULL;
-    wa_status status = WA_OK;
-    if (is_root(t)) {
-        status = wa_arena_take(t->arena, t->plan->batch_count, 1, &done, err);
-        for (size_t b = 0; status == WA_OK && b < t->plan->batch_count; b++)
-            done[b] = wa_parts_is_done(t->parts, b);
-    }
-    WA_TRY(wa_comm_agree(t->comm, status, err));
     wa_pipeline_input input = {.comm = t->comm,
                                .plan = t->plan,
                                .audit = &stage_audit,
@@ -186,17 +201,17 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                .ids = t->audit->ids,
                                .prompt_rows = t->audit->prompt_rows,
                                .result_path = t->result_path,
-                               .mark = &t->meta.mark,
+                               .mark = &t->mark,
+                               .wants_encoding = !t->kept_encoding,
                                .arena = t->arena,
                                .deadline = t->options->deadline,
                                .grace = t->options->grace,
                                .parts_added = t->options->parts_added,
-                               .batch_done = done,
                                .batch_finished = batch_finished,
                                .beat = beat,
                                .context = t};
     bool fatal;
-    status = wa_pipeline_run(&input, cost, &fatal, err);
+    wa_status status = wa_pipeline_run(&input, cost, &fatal, err);
     if (fatal) {
         wa_note(err, "on rank %d of %d", wa_comm_rank(t->comm), wa_comm_size(t->comm));
         wa_comm_abort(t->comm, wa_error_print(err));
@@ -249,7 +264,8 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
     wa_run_log_start(t->log, t->audit, t->plan);
     wa_status status = is_root(t) ? wa_run_log_write(t->log, t->parts, t->plan, false, err) : WA_OK;
     WA_TRY(wa_comm_agree(t->comm, status, err));
-    WA_TRY(compute(t, &cost, err));
+    if (t->plan->batch_count > 0) /* else an earlier run ended between its last part and the result */
+        WA_TRY(compute(t, &cost, err));
     WA_TRY(wa_run_log_costs(t->log, t->comm, &cost, t->arena, err));
     if (is_root(t))
         status = wa_audit_check_inputs(t->audit, err);
@@ -265,7 +281,15 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
                                  .publish = publish,
                                  .context = t};
     double start = wa_clock();
-    status = wa_assemble(t->comm, t->result_path, &t->meta, &caller, t->arena, err);
+    wa_batch *parts;
+    status = wa_batches_join(t->kept, t->kept_count, t->plan->batches, t->plan->batch_count, t->audit->prompt_count,
+                             t->arena, &parts, err);
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    wa_part_list list = {.mark = t->mark,
+                         .dims = wa_audit_dims(t->audit),
+                         .parts = parts,
+                         .count = t->kept_count + t->plan->batch_count};
+    status = wa_assemble(t->comm, t->result_path, &list, &t->meta, &caller, t->arena, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
     wa_run_log_finish(t->log, wa_clock() - start);
     return WA_OK;
@@ -327,14 +351,10 @@ static wa_status run_open_audit(task *t, wa_error *err)
     wa_status status = WA_OK;
     if (is_root(t))
         status = prepare_root(t, err);
-    else
-        prepare_other(t);
     if (status == WA_OK)
         status = wa_maps_check(err); /* what was fingerprinted by its name is what this rank has mapped */
     WA_TRY(wa_comm_agree(t->comm, status, err));
-    if (is_root(t))
-        t->meta.mark = wa_parts_get_mark(t->parts);
-    WA_TRY(wa_comm_broadcast(t->comm, &t->meta.mark, sizeof t->meta.mark, err));
+    WA_TRY(share_kept(t, err));
 
     int32_t finished = is_root(t) && wa_parts_get_state(t->parts) == WA_PARTS_FINISHED;
     WA_TRY(wa_comm_broadcast(t->comm, &finished, sizeof finished, err));

@@ -73,7 +73,7 @@ wa_status wa_judged_status(const char *path, wa_arena *arena, wa_judged_state *o
     wa_result *result;
     wa_judgement *judgement;
     WA_TRY(wa_result_check(path, arena, &state.result, err));
-    if (state.result.batches > 0)
+    if (state.result.prompts > 0)
         state.exit_code = 75;
     if (state.result.finished) {
         WA_TRY(wa_result_open(path, arena, &result, err));

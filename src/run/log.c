@@ -71,9 +71,10 @@ void wa_run_log_line(const wa_run_log *log, const char *format, ...)
 
 void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *plan)
 {
-    wa_run_log_line(log, "audit %s: %s, %zu layers, %zu prompts, %zu positions, %zu cases, %zu batches",
+    wa_run_log_line(log, "audit %s: %s, %zu layers, %zu prompts, %zu positions, %zu cases, %zu batches%s",
                     audit->request->name, audit->model->family, audit->model->layer_count,
-                    audit->prompt_count, audit->obs_count, audit->cases.count, plan->batch_count);
+                    audit->prompt_count, audit->obs_count, audit->cases.count, plan->batch_count,
+                    plan->work.rows < (double)audit->obs_count ? " of what is missing" : "");
     wa_run_log_line(log, "ranks: %d = %d groups x %d stages x %d teams%s; BLAS %s, %d thread(s) each",
                     plan->grid.used, plan->grid.groups, plan->grid.stages, plan->grid.teams,
                     plan->grid.idle > 0 ? ", others idle" : "", wa_blas_core(), audit->job->threads);
@@ -96,11 +97,11 @@ void wa_run_log_progress(wa_run_log *log, size_t done, size_t total)
     double now = wa_clock();
     double elapsed = now - log->started;
     if (log->terminal) {
-        fprintf(stderr, "\rbatch %zu of %zu, %.1f s%s", done, total, elapsed, done == total ? "\n" : "");
+        fprintf(stderr, "\rprompt %zu of %zu, %.1f s%s", done, total, elapsed, done == total ? "\n" : "");
         fflush(stderr);
     } else if (now - log->last_line >= SECONDS_BETWEEN_LINES || done == total) {
         log->last_line = now;
-        wa_run_log_line(log, "batch %zu of %zu, %.1f s", done, total, elapsed);
+        wa_run_log_line(log, "prompt %zu of %zu, %.1f s", done, total, elapsed);
     }
 }
 
@@ -148,6 +149,19 @@ static void set_time(json_t *object, const char *key, time_t when)
     gmtime_r(&when, &utc);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
     set(object, key, json_string(text));
+}
+
+/* As this run cut what was missing, in the order in which it hands them out. */
+static void set_batches(json_t *object, const wa_plan *plan)
+{
+    json_t *first = json_array(), *prompts = json_array();
+    for (size_t b = 0; b < plan->batch_count; b++) {
+        json_array_append_new(first, json_integer((json_int_t)plan->batches[b].first_prompt));
+        json_array_append_new(prompts, json_integer((json_int_t)plan->batches[b].prompt_count));
+    }
+    set(object, "batches", json_integer((json_int_t)plan->batch_count));
+    set(object, "batch_first_prompt", first);
+    set(object, "batch_prompts", prompts);
 }
 
 static void set_costs(json_t *object, const wa_run_log *log)
@@ -199,6 +213,7 @@ wa_status wa_run_log_write(const wa_run_log *log, wa_parts *parts, const wa_plan
     set(object, "stages", json_integer(plan->grid.stages));
     set(object, "teams", json_integer(plan->grid.teams));
     set(object, "idle", json_integer(plan->grid.idle));
+    set_batches(object, plan);
     wa_run_places_describe(log->places, object);
     set(object, "blas_core", json_string(wa_blas_core()));
     set(object, "blas", json_string(wa_blas_config()));

@@ -17,7 +17,7 @@ void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *pla
 void wa_run_log_places(wa_run_log *log, const wa_run_places *places);
 /** One plain line. */
 void wa_run_log_line(const wa_run_log *log, const char *format, ...) WA_PRINTF(2, 3);
-/** After each batch: a line that rewrites itself on a terminal, a plain line now and then in a file. */
+/** After each batch, prompts of the job: a line that rewrites itself on a terminal, a plain line now and then in a file. */
 void wa_run_log_progress(wa_run_log *log, size_t done, size_t total);
 /** Collective. Gather where every rank's time went. */
 WA_CHECKED wa_status wa_run_log_costs(wa_run_log *log, wa_comm *comm, const wa_cost *cost,

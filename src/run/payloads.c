@@ -3,9 +3,9 @@
 
 #include "base/bytes.h"
 
-static bool has_done(const wa_parts *parts)
+static bool has_digests(const wa_parts *parts)
 {
-    return parts != NULL && (wa_parts_get_state(parts) == WA_PARTS_FINISHED || wa_parts_is_done(parts, 0));
+    return parts != NULL && (wa_parts_get_state(parts) == WA_PARTS_FINISHED || wa_parts_encoding(parts) != NULL);
 }
 
 /* Rank 0's to all: three arrays of one length, which follows from the axes. */
@@ -72,9 +72,8 @@ wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit, const char
     wa_status status = WA_OK;
     double start = wa_clock();
     double mine, bytes;
-    if (has_done(parts))
-        status = wa_payload_digests_load(result_path, meta, wa_parts_get_state(parts) == WA_PARTS_FINISHED, arena,
-                                         &digests, err);
+    if (has_digests(parts))
+        status = wa_payload_digests_load(result_path, meta, wa_parts_encoding(parts), arena, &digests, err);
     WA_TRY(wa_comm_agree(comm, status, err));
     WA_TRY(share(comm, &digests, arena, err));
     if (digests.count == 0)

@@ -6,9 +6,9 @@
 #include "run/log.h"
 
 /**
- * Collective. Where batch 0 is done, read every stored payload again that has a digest, the ranks sharing them, and compare.
+ * Collective. Where a kept part or a finished result has digests, read every stored payload again that has one, the ranks sharing them, and compare.
  *
- * meta, parts  of rank 0; others: dims of meta, and NULL
+ * meta, parts  of rank 0; others: anything, and NULL
  * Errors: WA_E_MISMATCH.
  */
 WA_CHECKED wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit, const char *result_path,

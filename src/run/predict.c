@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* Share of the batches that have no part yet. */
+/* Share of the prompts that no part holds yet. */
 static double missing_share(const wa_audit *audit, bool fresh, wa_arena *arena)
 {
     wa_error err;
@@ -18,7 +18,7 @@ static double missing_share(const wa_audit *audit, bool fresh, wa_arena *arena)
         return 1.0;
     if (state.finished)
         return 0.0;
-    return state.batches == 0 ? 1.0 : 1.0 - (double)state.done / (double)state.batches;
+    return state.prompts == 0 ? 1.0 : 1.0 - (double)state.done / (double)state.prompts;
 }
 
 static wa_status predict_open(wa_audit *audit, const wa_run_prediction *p, wa_arena *arena, double *times,

@@ -189,6 +189,7 @@ static size_t scale_place(wa_format format)
 {
     switch (format) {
     case WA_FORMAT_Q6_K:
+    case WA_FORMAT_GGML_Q6_K:
         return 208;
     case WA_FORMAT_FP4:
         return 136;

@@ -138,6 +138,7 @@ double wa_search_limit(const wa_threshold *threshold, wa_search_extent extent)
     case WA_FORMAT_Q4_K:
         return ours ? (row ? 0.05 : 0.02) : (row ? 0.06 : 0.03);
     case WA_FORMAT_Q4_0:
+    case WA_FORMAT_GGML_Q4_0:
     case WA_FORMAT_FP4:
         return row ? INFINITY : 0.05;
     default:

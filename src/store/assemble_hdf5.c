@@ -22,13 +22,13 @@ typedef struct group {
     size_t bytes;             /* of the message: a box of each, and the head */
     size_t count;
     size_t shape[WA_LAYOUT_RANK], unit[WA_LAYOUT_RANK], rank;
-    size_t stream; /* which axis runs over the batches */
+    size_t stream; /* which axis runs over the parts */
 } group;
 
 typedef struct copier {
     wa_comm *comm;
     const char *result_path;
-    const wa_result_meta *meta; /* dims and batches */
+    const wa_part_list *list;
     const wa_assembly_caller *caller; /* NULL but on rank 0 */
     wa_extents extents;
     hid_t file; /* rank 0's */
@@ -44,12 +44,12 @@ static bool is_copied(const wa_layout *row)
 
 /* --- Reading a box from the parts --- */
 
-/* First element and length of a batch along the group's stream axis. */
-static void batch_range(const group *g, const wa_batch *batch, size_t *first, size_t *count)
+/* First element and length of a part along the group's stream axis. */
+static void part_range(const group *g, const wa_batch *part, size_t *first, size_t *count)
 {
     bool by_obs = g->axes[g->stream] != 'P';
-    *first = by_obs ? batch->first_obs : batch->first_prompt;
-    *count = by_obs ? batch->rows : batch->prompt_count;
+    *first = by_obs ? part->first_obs : part->first_prompt;
+    *count = by_obs ? part->rows : part->prompt_count;
 }
 
 /* The overlap of a box and a part, in the part's and in the buffer's own coordinates. */
@@ -57,13 +57,13 @@ typedef struct overlap {
     hsize_t from[WA_LAYOUT_RANK], to[WA_LAYOUT_RANK], count[WA_LAYOUT_RANK], buffer[WA_LAYOUT_RANK];
 } overlap;
 
-static bool find_overlap(const group *g, const wa_box *box, const wa_batch *batch, overlap *out)
+static bool find_overlap(const group *g, const wa_box *box, const wa_batch *part, overlap *out)
 {
     size_t first, length, s = g->stream;
-    batch_range(g, batch, &first, &length);
+    part_range(g, part, &first, &length);
     size_t low = box->start[s] > first ? box->start[s] : first;
-    size_t box_end = box->start[s] + box->count[s], batch_end = first + length;
-    size_t high = box_end < batch_end ? box_end : batch_end;
+    size_t box_end = box->start[s] + box->count[s], part_end = first + length;
+    size_t high = box_end < part_end ? box_end : part_end;
     if (low >= high)
         return false;
     for (size_t d = 0; d < g->rank; d++) {
@@ -93,14 +93,14 @@ static wa_status read_overlap(wa_hid dataset, const wa_layout *row, const group 
     return wa_ids_close(&ids, status, err);
 }
 
-static wa_status read_from_part(const copier *c, const group *g, size_t batch, const overlap *o,
+static wa_status read_from_part(const copier *c, const group *g, const wa_batch *range, const overlap *o,
                                 wa_error *err)
 {
     char path[WA_NAME_BYTES];
     wa_hid part;
-    wa_extents x = {.dims = wa_part_dims(c->meta, batch)};
-    WA_TRY(wa_part_name(c->result_path, batch, path, err));
-    WA_TRY(wa_part_open(path, c->meta->mark.job, batch, &x.dims, &part, err));
+    wa_extents x = {.dims = wa_part_dims(&c->list->dims, range)};
+    WA_TRY(wa_part_name(c->result_path, range, path, err));
+    WA_TRY(wa_part_open(path, c->list->mark.job, range, &c->list->dims, &part, err));
     wa_status status = WA_OK;
     for (size_t i = 0; status == WA_OK && i < g->count; i++) {
         wa_hid dataset = -1;
@@ -116,10 +116,10 @@ static wa_status read_from_part(const copier *c, const group *g, size_t batch, c
 
 static wa_status read_box(const copier *c, const group *g, const wa_box *box, wa_error *err)
 {
-    for (size_t b = 0; b < c->meta->batch_count; b++) {
+    for (size_t i = 0; i < c->list->count; i++) {
         overlap o;
-        if (find_overlap(g, box, &c->meta->batches[b], &o))
-            WA_TRY(read_from_part(c, g, b, &o, err));
+        if (find_overlap(g, box, &c->list->parts[i], &o))
+            WA_TRY(read_from_part(c, g, &c->list->parts[i], &o, err));
     }
     return WA_OK;
 }
@@ -300,13 +300,13 @@ static wa_status copy_all(copier *c, wa_error *err)
 
 /* Collective. */
 static wa_status copy_fields(wa_comm *comm, const char *temporary, const char *result_path,
-                             const wa_result_meta *meta, const wa_assembly_caller *caller, wa_error *err)
+                             const wa_part_list *list, const wa_assembly_caller *caller, wa_error *err)
 {
     copier c = {.comm = comm,
                 .result_path = result_path,
-                .meta = meta,
+                .list = list,
                 .caller = caller,
-                .extents = wa_assembly_extents(meta),
+                .extents = {.dims = list->dims}, /* all that the axes of parts need */
                 .file = -1};
     WA_TRY(wa_comm_agree(comm, wa_arena_open("copy", 0, &c.arena, err), err));
     wa_status status = WA_OK;
@@ -322,27 +322,26 @@ static wa_status copy_fields(wa_comm *comm, const char *temporary, const char *r
 
 /* --- Rank 0 --- */
 
-static wa_status check_parts(const char *result_path, const wa_result_meta *meta, wa_error *err)
+static wa_status check_parts(const char *result_path, const wa_part_list *list, wa_error *err)
 {
-    for (size_t b = 0; b < meta->batch_count; b++) {
+    for (size_t i = 0; i < list->count; i++) {
         char path[WA_NAME_BYTES];
-        WA_TRY(wa_part_name(result_path, b, path, err));
+        WA_TRY(wa_part_name(result_path, &list->parts[i], path, err));
         if (!wa_file_exists(path))
-            return wa_fail(err, WA_E_IO, "cannot assemble: batch %zu of %zu has no part '%s'", b,
-                           meta->batch_count, path);
+            return wa_fail(err, WA_E_IO, "cannot assemble: part %zu of %zu is not there, '%s'", i, list->count, path);
         WA_TRY(wa_part_check_bytes(path, err));
     }
     return WA_OK;
 }
 
 /* The temporary lies among the parts, where the next owner removes it when this run is killed. */
-static wa_status begin(const char *result_path, const wa_result_meta *meta, const wa_assembly_caller *caller,
-                       char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
+static wa_status begin(const char *result_path, const wa_part_list *list, const wa_result_meta *meta,
+                       const wa_assembly_caller *caller, char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
 {
     char directory[WA_NAME_BYTES], name[WA_NAME_BYTES];
     size_t streams, others;
     wa_extents x = wa_assembly_extents(meta);
-    WA_TRY(check_parts(result_path, meta, err));
+    WA_TRY(check_parts(result_path, list, err));
     WA_TRY(wa_parts_directory(result_path, directory, err));
     if (!wa_layout_room(&x, NULL, true, &streams) || !wa_layout_room(&x, caller->figures, false, &others) ||
         !wa_size_add(streams, others, &others))
@@ -356,36 +355,36 @@ static wa_status begin(const char *result_path, const wa_result_meta *meta, cons
     return status == WA_OK ? wa_space_reserve(temporary, streams, err) : status;
 }
 
-static wa_status finish(const char *result_path, const char *temporary, const wa_result_meta *meta,
-                        const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
+static wa_status finish(const char *result_path, const char *temporary, const wa_part_list *list,
+                        const wa_result_meta *meta, const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
 {
     size_t others;
     wa_extents x = wa_assembly_extents(meta);
     if (!wa_layout_room(&x, caller->figures, false, &others))
         return wa_fail(err, WA_E_UNSUPPORTED, "the result's size overflows");
     WA_TRY(wa_space_reserve(temporary, others, err));
-    WA_TRY(wa_assembly_finish(temporary, result_path, meta, caller, arena, err));
+    WA_TRY(wa_assembly_finish(temporary, result_path, list, meta, caller, arena, err));
     return caller->publish(caller->context, temporary, err);
 }
 
-static wa_status assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
-                          const wa_assembly_caller *caller, char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
+static wa_status assemble(wa_comm *comm, const char *result_path, const wa_part_list *list,
+                          const wa_result_meta *meta, const wa_assembly_caller *caller, char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
 {
     bool root = wa_comm_rank(comm) == 0;
-    wa_status status = root ? begin(result_path, meta, caller, temporary, arena, err) : WA_OK;
+    wa_status status = root ? begin(result_path, list, meta, caller, temporary, arena, err) : WA_OK;
     WA_TRY(wa_comm_agree(comm, status, err));
     WA_TRY(wa_comm_broadcast(comm, temporary, WA_NAME_BYTES, err));
-    WA_TRY(copy_fields(comm, temporary, result_path, meta, caller, err));
-    status = root ? finish(result_path, temporary, meta, caller, arena, err) : WA_OK;
+    WA_TRY(copy_fields(comm, temporary, result_path, list, caller, err));
+    status = root ? finish(result_path, temporary, list, meta, caller, arena, err) : WA_OK;
     return wa_comm_agree(comm, status, err);
 }
 
-wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
+wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_part_list *list, const wa_result_meta *meta,
                       const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
 {
     wa_hdf5_quiet();
     char temporary[WA_NAME_BYTES] = "";
-    wa_status status = assemble(comm, result_path, meta, caller, temporary, arena, err);
+    wa_status status = assemble(comm, result_path, list, meta, caller, temporary, arena, err);
     if (status != WA_OK && wa_comm_rank(comm) == 0 && temporary[0] != '\0')
         unlink(temporary);
     return status;

@@ -55,7 +55,7 @@ size_t wa_capture_last_layer(const wa_captures *captures, size_t layer, size_t e
     return last;
 }
 
-/* Files of one batch and one content. */
+/* Files of one part and one content. */
 static size_t files_per_content(const wa_captures *captures, const wa_plan *plan)
 {
     size_t files = 0;
@@ -104,8 +104,8 @@ void wa_capture_file_name(const wa_capture_place *place, char out[WA_HOST_BYTES]
     char content[32] = "reference";
     if (place->which >= 0)
         snprintf(content, sizeof content, "case-%04d", place->which);
-    snprintf(out, WA_HOST_BYTES, "batch-%06zu-layers-%04zu-%04zu-%s.h5", place->batch, place->first_layer,
-             place->last_layer, content);
+    snprintf(out, WA_HOST_BYTES, "prompts-%06zu-%06zu-layers-%04zu-%04zu-%s.h5", place->first_prompt,
+             place->first_prompt + place->prompt_count - 1, place->first_layer, place->last_layer, content);
 }
 
 bool wa_capture_parse(const char *name, wa_capture_place *out)
@@ -113,9 +113,12 @@ bool wa_capture_parse(const char *name, wa_capture_place *out)
     wa_capture_place place = {.which = WA_CAPTURE_REFERENCE};
     char again[WA_HOST_BYTES];
     int at = 0;
-    if (sscanf(name, "batch-%9zu-layers-%9zu-%9zu-%n", &place.batch, &place.first_layer, &place.last_layer, &at) != 3 ||
-        at == 0)
+    size_t last;
+    if (sscanf(name, "prompts-%9zu-%9zu-layers-%9zu-%9zu-%n", &place.first_prompt, &last, &place.first_layer,
+               &place.last_layer, &at) != 4 ||
+        at == 0 || last < place.first_prompt)
         return false;
+    place.prompt_count = last - place.first_prompt + 1;
     if (sscanf(name + at, "case-%9d", &place.which) != 1)
         place.which = WA_CAPTURE_REFERENCE;
     wa_capture_file_name(&place, again); /* what is not written alike is not ours */
@@ -129,21 +132,36 @@ bool wa_capture_parse(const char *name, wa_capture_place *out)
 
 typedef struct keeper {
     const char *directory;
-    const uint8_t *done; /* [batches]; NULL = none may stay */
-    size_t batches;
+    const wa_batch *kept; /* [count], ascending */
+    size_t count;
 } keeper;
 
-/* Remove what is ours and stands for no finished batch. */
-static wa_status remove_unless_done(void *context, const char *name, wa_error *err)
+const wa_batch *wa_capture_part(const wa_capture_place *place, const wa_batch *parts, size_t count)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (parts[middle].first_prompt < place->first_prompt)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool is_there = low < count && parts[low].first_prompt == place->first_prompt &&
+                    parts[low].prompt_count == place->prompt_count;
+    return is_there ? &parts[low] : NULL;
+}
+
+/* Remove what is ours and stands for no kept part. */
+static wa_status remove_unless_kept(void *context, const char *name, wa_error *err)
 {
     const keeper *k = context;
     char path[WA_NAME_BYTES];
     wa_capture_place place;
     size_t length = strlen(name);
-    bool temporary = strncmp(name, "batch-", 6) == 0 && length > 4 && strcmp(name + length - 4, ".tmp") == 0;
+    bool temporary = strncmp(name, "prompts-", 8) == 0 && length > 4 && strcmp(name + length - 4, ".tmp") == 0;
     if (!temporary && !wa_capture_parse(name, &place))
         return WA_OK;
-    if (!temporary && k->done != NULL && place.batch < k->batches && k->done[place.batch])
+    if (!temporary && wa_capture_part(&place, k->kept, k->count) != NULL)
         return WA_OK;
     WA_TRY(wa_parts_join(k->directory, name, path, err));
     if (unlink(path) != 0 && errno != ENOENT)
@@ -151,21 +169,21 @@ static wa_status remove_unless_done(void *context, const char *name, wa_error *e
     return WA_OK;
 }
 
-wa_status wa_captures_prepare(const char *result_path, const wa_result_meta *meta, const uint8_t *done,
-                              wa_error *err)
+wa_status wa_captures_prepare(const char *result_path, const wa_result_meta *meta, const wa_batch *kept,
+                              size_t kept_count, wa_error *err)
 {
     char directory[WA_NAME_BYTES];
     bool any = meta->captures != NULL && wa_captures_any(meta->captures);
-    keeper k = {.directory = directory, .done = any ? done : NULL, .batches = meta->batch_count};
+    keeper k = {.directory = directory, .kept = kept, .count = any ? kept_count : 0};
     WA_TRY(wa_captures_directory(result_path, directory, err));
-    WA_TRY(wa_directory_visit(directory, remove_unless_done, &k, err));
+    WA_TRY(wa_directory_visit(directory, remove_unless_kept, &k, err));
     if (!any) {
         rmdir(directory); /* stays when somebody keeps other files there */
         return WA_OK;
     }
-    size_t rows = 0, bytes;
-    for (size_t b = 0; b < meta->batch_count; b++)
-        rows += done[b] ? 0 : meta->batches[b].rows;
+    size_t rows = meta->dims.rows, bytes;
+    for (size_t i = 0; i < kept_count; i++)
+        rows -= kept[i].rows;
     WA_TRY(wa_directory_make(directory, err));
     if (!values_bytes(meta->captures, rows, &bytes))
         return wa_fail(err, WA_E_UNSUPPORTED, "the size of the captures overflows");

@@ -35,11 +35,12 @@ size_t wa_captures_cases(const wa_captures *captures);
 enum { WA_CAPTURE_BLOCK = 8, WA_CAPTURE_REFERENCE = -1 };
 
 /**
- * One file: some layers of one batch, of the reference (x, y_ref) or of one case (y_walk). Its name says all of it, so
- * that the files of any grid, and of several runs with different ones, fit together.
+ * One file: some layers of one part's prompts, of the reference (x, y_ref) or of one case (y_walk). Its name says all of it, so
+ * that the files of any grid and batches, and of several runs with different ones, fit together.
  */
 typedef struct wa_capture_place {
-    size_t batch, first_layer, last_layer; /* both kept; what lies between is kept where the selection says so */
+    size_t first_prompt, prompt_count;
+    size_t first_layer, last_layer; /* both kept; what lies between is kept where the selection says so */
     int which;                             /* WA_CAPTURE_REFERENCE or a case */
 } wa_capture_place;
 

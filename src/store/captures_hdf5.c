@@ -16,6 +16,7 @@ static const char *const SCALE_NAMES[SCALES] = {"case", "layer", "obs", "hidden"
 typedef struct author {
     const char *result_path;
     const wa_result_meta *meta;
+    const wa_part_list *list;
     wa_hid group;
     hid_t scale[SCALES];
     size_t extent[SCALES];
@@ -113,12 +114,12 @@ static wa_status map_tensor(author *a, const wa_capture_place *place, const char
                             wa_error *err)
 {
     const wa_captures *captures = a->meta->captures;
-    const wa_batch *batch = &a->meta->batches[place->batch];
+    const wa_batch *part = wa_capture_part(place, a->list->parts, a->list->count); /* it is_ours */
     wa_ids ids = {.count = 0};
     size_t first = rank_of(captures->layer, place->first_layer);
-    hsize_t count[SCALES] = {1, rank_of(captures->layer, place->last_layer + 1) - first, batch->rows,
+    hsize_t count[SCALES] = {1, rank_of(captures->layer, place->last_layer + 1) - first, part->rows,
                              captures->hidden};
-    hsize_t start[SCALES] = {0, first, batch->first_obs, 0}, extent[SCALES];
+    hsize_t start[SCALES] = {0, first, part->first_obs, 0}, extent[SCALES];
     if (place->which >= 0)
         start[CASE] = rank_of(captures->of_case, (size_t)place->which);
     for (int s = 0; s < SCALES; s++)
@@ -136,11 +137,11 @@ static wa_status map_tensor(author *a, const wa_capture_place *place, const char
     return wa_ids_close(&ids, status, err);
 }
 
-/* A file that the selection and the batches of this job can have made. */
-static bool is_ours(const wa_result_meta *meta, const wa_capture_place *place)
+/* A file that the selection and the parts of this result can have made. */
+static bool is_ours(const author *a, const wa_capture_place *place)
 {
-    const wa_captures *captures = meta->captures;
-    return place->batch < meta->batch_count && place->first_layer <= place->last_layer &&
+    const wa_captures *captures = a->meta->captures;
+    return wa_capture_part(place, a->list->parts, a->list->count) != NULL && place->first_layer <= place->last_layer &&
            place->last_layer < captures->layer_count && captures->layer[place->first_layer] &&
            captures->layer[place->last_layer] &&
            (place->which < 0 || ((size_t)place->which < captures->case_count && captures->of_case[place->which]));
@@ -190,7 +191,7 @@ static wa_status map_files(author *a, wa_error *err)
         qsort(list.names, list.count, sizeof *list.names, compare_names);
     for (size_t i = 0; i < list.count; i++) {
         wa_capture_place place;
-        if (!wa_capture_parse(list.names[i], &place) || !is_ours(a->meta, &place))
+        if (!wa_capture_parse(list.names[i], &place) || !is_ours(a, &place))
             continue;
         for (int t = 0; t < WA_CAPTURE_TENSORS; t++)
             if (a->creation[t] >= 0 && (place.which >= 0) == (t == WA_CAPTURE_Y_WALK))
@@ -278,8 +279,8 @@ static wa_status write_group(author *a, wa_hid file, wa_error *err)
     return wa_ids_close(&ids, status, err);
 }
 
-wa_status wa_assembly_captures(wa_hid file, const char *result_path, const wa_result_meta *meta,
-                               wa_arena *arena, wa_error *err)
+wa_status wa_assembly_captures(wa_hid file, const char *result_path, const wa_part_list *list,
+                               const wa_result_meta *meta, wa_arena *arena, wa_error *err)
 {
     if (meta->captures == NULL || !wa_captures_any(meta->captures))
         return WA_OK;
@@ -288,6 +289,7 @@ wa_status wa_assembly_captures(wa_hid file, const char *result_path, const wa_re
     WA_TRY(wa_arena_print(arena, &prefix, err, "%s.captures/", slash == NULL ? result_path : slash + 1));
     author a = {.result_path = result_path,
                 .meta = meta,
+                .list = list,
                 .group = -1,
                 .extent = {wa_captures_cases(meta->captures), wa_captures_layers(meta->captures),
                            meta->dims.rows, meta->captures->hidden},

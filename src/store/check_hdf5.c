@@ -9,10 +9,11 @@
 #include <string.h>
 
 typedef struct counter {
-    const char *result_path, *directory;
-    size_t batches, done;
-    double run_began;     /* when the newest run-K.json was written; 0 = never */
-    double *part_written; /* [batches] file times; 0 = no part */
+    const char *directory;
+    size_t prompts, done;    /* of the job; of all parts */
+    double run_began;        /* when the newest run-K.json was written; 0 = never */
+    size_t written;          /* prompts of parts since then */
+    double last;             /* when the newest of these was */
 } counter;
 
 /* Time of a file's last change in seconds; 0 when it is gone. */
@@ -25,37 +26,33 @@ static double file_time(const char *directory, const char *name)
     return (double)state.seconds + 1e-9 * (double)state.nanoseconds;
 }
 
-static wa_status count_file(void *context, const char *name, wa_error *err)
+static wa_status find_run(void *context, const char *name, wa_error *err)
 {
     (void)err;
     counter *c = context;
-    size_t batch;
-    char full[WA_NAME_BYTES], tail[8];
+    char tail[8];
     if (sscanf(name, "run-%*9u.%5s", tail) == 1 && strcmp(tail, "json") == 0) {
         double at = file_time(c->directory, name);
         c->run_began = at > c->run_began ? at : c->run_began;
     }
-    if (sscanf(name, "batch-%9zu.h5", &batch) != 1 || batch >= c->batches)
-        return WA_OK;
-    /* Only the exact final name counts: not a temporary, not a part set aside. */
-    if (wa_part_name(c->result_path, batch, full, NULL) != WA_OK || strcmp(strrchr(full, '/') + 1, name) != 0)
-        return WA_OK;
-    c->done++;
-    c->part_written[batch] = file_time(c->directory, name);
     return WA_OK;
 }
 
-/* Batches a second of the last run: its parts over the time from its start to the last of them. */
-static double rate(const counter *c)
+/* Only the exact final name counts: not a temporary, not a part set aside. */
+static wa_status count_part(void *context, const char *name, wa_error *err)
 {
-    size_t written = 0;
-    double last = c->run_began;
-    for (size_t b = 0; c->run_began > 0.0 && b < c->batches; b++)
-        if (c->part_written[b] > c->run_began) {
-            written++;
-            last = c->part_written[b] > last ? c->part_written[b] : last;
-        }
-    return written == 0 ? 0.0 : (double)written / (last - c->run_began);
+    (void)err;
+    counter *c = context;
+    wa_batch part;
+    if (!wa_part_parse(name, &part) || part.first_prompt + part.prompt_count > c->prompts)
+        return WA_OK;
+    double at = file_time(c->directory, name);
+    c->done += part.prompt_count;
+    if (c->run_began > 0.0 && at > c->run_began) {
+        c->written += part.prompt_count;
+        c->last = at > c->last ? at : c->last;
+    }
+    return WA_OK;
 }
 
 static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status *out,
@@ -80,22 +77,22 @@ static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status
         return wa_fail(err, status, "%s", why.text);
     if (status != WA_OK)
         return WA_OK; /* no job yet, or an unreadable one: nothing is known to be done */
-    counter c = {.result_path = path, .directory = directory, .batches = job.batch_count};
-    WA_TRY(wa_arena_take(arena, c.batches, sizeof *c.part_written, &c.part_written, err));
-    WA_TRY(wa_directory_visit(directory, count_file, &c, err));
-    out->batches = c.batches;
-    out->done = c.done;
-    out->batches_per_second = rate(&c);
+    counter c = {.directory = directory, .prompts = job.prompt_count};
+    WA_TRY(wa_directory_visit(directory, find_run, &c, err));
+    WA_TRY(wa_directory_visit(directory, count_part, &c, err));
+    out->prompts = c.prompts;
+    out->done = c.done < c.prompts ? c.done : c.prompts; /* two parts that share a prompt: the next run keeps one */
+    out->prompts_per_second = c.written == 0 ? 0.0 : (double)c.written / (c.last - c.run_began);
     return WA_OK;
 }
 
-static wa_status count_batches(wa_hid file, wa_result_status *out, wa_error *err)
+static wa_status count_prompts(wa_hid file, wa_result_status *out, wa_error *err)
 {
     wa_extents x;
     WA_TRY(wa_result_extents(file, &x, err));
     out->finished = true;
-    out->batches = x.batches;
-    out->done = x.batches;
+    out->prompts = x.dims.prompts;
+    out->done = x.dims.prompts;
     return WA_OK;
 }
 
@@ -103,7 +100,7 @@ static wa_status check_result(const char *path, wa_result_status *out, wa_error 
 {
     wa_hid file;
     WA_TRY(wa_result_file_open(path, &file, err));
-    wa_status status = count_batches(file, out, err);
+    wa_status status = count_prompts(file, out, err);
     if (status != WA_OK)
         wa_note(err, "in file '%s'", path);
     return wa_hdf5_close(file, status, err);

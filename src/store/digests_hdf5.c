@@ -1,4 +1,4 @@
-/* Digests of stored payloads, read back from a result or from the part of its first batch. */
+/* Digests of stored payloads, read back from a result or from the part that carries the row errors. */
 #include "store/part.h"
 #include "store/parts.h"
 #include "store/result.h"
@@ -34,19 +34,20 @@ static wa_status load_part(wa_hid part, const wa_extents *x, wa_arena *arena, wa
     return has_encoding ? load(part, x, arena, out, err) : WA_OK;
 }
 
-wa_status wa_payload_digests_load(const char *result_path, const wa_result_meta *meta, bool finished,
+wa_status wa_payload_digests_load(const char *result_path, const wa_result_meta *meta, const wa_batch *part,
                                   wa_arena *arena, wa_payload_digests *out, wa_error *err)
 {
     char path[WA_NAME_BYTES];
     wa_hid file;
-    wa_extents x = {.dims = finished ? meta->dims : wa_part_dims(meta, 0)};
+    bool finished = part == NULL;
+    wa_extents x = {.dims = finished ? meta->dims : wa_part_dims(&meta->dims, part)};
     wa_payload_digests found = {.count = 0};
     wa_hdf5_quiet();
     if (finished) {
         WA_TRY(wa_result_file_open(result_path, &file, err));
     } else {
-        WA_TRY(wa_part_name(result_path, 0, path, err));
-        WA_TRY(wa_part_open(path, NULL, 0, &x.dims, &file, err));
+        WA_TRY(wa_part_name(result_path, part, path, err));
+        WA_TRY(wa_part_open(path, NULL, part, &meta->dims, &file, err));
     }
     wa_status status = finished ? load(file, &x, arena, &found, err) : load_part(file, &x, arena, &found, err);
     if (status != WA_OK)

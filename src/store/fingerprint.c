@@ -1,37 +1,25 @@
-/* Fingerprints: SHA-256 of bytes and of files, through libcrypto. */
+/* Fingerprints: SHA-256 of bytes and of files. */
 #include "store/store.h"
+
+#include "base/digest.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MIB = 1 << 20, HEX_BYTES = 2 * EVP_MAX_MD_SIZE + 1 };
+enum { MIB = 1 << 20 };
 
-static wa_status digest_failed(wa_error *err)
+static wa_status finish_hex(wa_digest *digest, const char *prefix, wa_arena *arena, char **out, wa_error *err)
 {
-    return wa_fail(err, WA_E_INTERNAL, "libcrypto refuses SHA-256");
-}
-
-static wa_status finish_hex(EVP_MD_CTX *digest, const char *prefix, wa_arena *arena, char **out,
-                            wa_error *err)
-{
-    unsigned char sum[EVP_MAX_MD_SIZE];
-    unsigned length = 0;
-    if (EVP_DigestFinal_ex(digest, sum, &length) != 1)
-        return digest_failed(err);
-    char hex[HEX_BYTES] = "";
-    for (unsigned i = 0; i < length; i++) {
-        static const char digits[] = "0123456789abcdef";
-        hex[2 * i] = digits[sum[i] >> 4];
-        hex[2 * i + 1] = digits[sum[i] & 15];
-    }
+    char hex[WA_SHA256_HEX];
+    WA_TRY(wa_digest_finish(digest, hex, err));
     return wa_arena_print(arena, out, err, "%s:%s", prefix, hex);
 }
 
 /* Digest [offset, offset + length) of an open file through a buffer of one MiB. */
-static wa_status add_range(EVP_MD_CTX *digest, int fd, off_t offset, off_t length, uint8_t *buffer,
+static wa_status add_range(wa_digest *digest, int fd, off_t offset, off_t length, uint8_t *buffer,
                            wa_error *err)
 {
     for (off_t done = 0; done < length;) {
@@ -43,14 +31,13 @@ static wa_status add_range(EVP_MD_CTX *digest, int fd, off_t offset, off_t lengt
             return wa_fail(err, WA_E_IO, "cannot read: %s", strerror(errno));
         if (got == 0)
             return wa_fail(err, WA_E_IO, "shrank while it was read");
-        if (EVP_DigestUpdate(digest, buffer, (size_t)got) != 1)
-            return digest_failed(err);
+        WA_TRY(wa_digest_add(digest, (wa_bytes){.data = buffer, .size = (size_t)got}, err));
         done += got;
     }
     return WA_OK;
 }
 
-static wa_status add_open_file(EVP_MD_CTX *digest, int fd, bool full, uint8_t *buffer,
+static wa_status add_open_file(wa_digest *digest, int fd, bool full, uint8_t *buffer,
                                wa_error *err)
 {
     struct stat info;
@@ -59,15 +46,14 @@ static wa_status add_open_file(EVP_MD_CTX *digest, int fd, bool full, uint8_t *b
     /* Quick: an edit in the middle that keeps size and both ends is told by the time. */
     int64_t facts[] = {info.st_size, full ? 0 : info.st_mtim.tv_sec,
                        full ? 0 : info.st_mtim.tv_nsec};
-    if (EVP_DigestUpdate(digest, facts, sizeof facts) != 1)
-        return digest_failed(err);
+    WA_TRY(wa_digest_add(digest, (wa_bytes){.data = (const uint8_t *)facts, .size = sizeof facts}, err));
     if (full || info.st_size <= 2 * (off_t)MIB)
         return add_range(digest, fd, 0, info.st_size, buffer, err);
     WA_TRY(add_range(digest, fd, 0, MIB, buffer, err));
     return add_range(digest, fd, info.st_size - MIB, MIB, buffer, err);
 }
 
-static wa_status add_file(EVP_MD_CTX *digest, const char *path, bool full, uint8_t *buffer,
+static wa_status add_file(wa_digest *digest, const char *path, bool full, uint8_t *buffer,
                           wa_error *err)
 {
     int fd;
@@ -79,12 +65,10 @@ static wa_status add_file(EVP_MD_CTX *digest, const char *path, bool full, uint8
     return WA_OK;
 }
 
-static wa_status hash_file(EVP_MD_CTX *digest, const char *path, bool full, wa_arena *arena, char **out,
+static wa_status hash_file(wa_digest *digest, const char *path, bool full, wa_arena *arena, char **out,
                            wa_error *err)
 {
     uint8_t *buffer;
-    if (EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
-        return digest_failed(err);
     wa_mark mark = wa_arena_mark(arena);
     WA_TRY(wa_arena_take_raw(arena, MIB, 1, &buffer, err));
     wa_status status = add_file(digest, path, full, buffer, err);
@@ -95,11 +79,10 @@ static wa_status hash_file(EVP_MD_CTX *digest, const char *path, bool full, wa_a
 
 wa_status wa_fingerprint_file(const char *path, bool full, wa_arena *arena, char **out, wa_error *err)
 {
-    EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    if (digest == NULL)
-        return digest_failed(err);
-    wa_status status = hash_file(digest, path, full, arena, out, err);
-    EVP_MD_CTX_free(digest);
+    wa_digest digest;
+    WA_TRY(wa_digest_open(&digest, err));
+    wa_status status = hash_file(&digest, path, full, arena, out, err);
+    wa_digest_close(&digest);
     return status;
 }
 
@@ -119,15 +102,7 @@ wa_status wa_file_state_read(const char *path, wa_file_state *out, wa_error *err
 wa_status wa_fingerprint_bytes(const void *bytes, size_t size, wa_arena *arena, char **out,
                                wa_error *err)
 {
-    EVP_MD_CTX *digest = EVP_MD_CTX_new();
-    if (digest == NULL)
-        return digest_failed(err);
-    wa_status status = WA_OK;
-    if (EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1 ||
-        EVP_DigestUpdate(digest, bytes, size) != 1)
-        status = digest_failed(err);
-    if (status == WA_OK)
-        status = finish_hex(digest, "sha256", arena, out, err);
-    EVP_MD_CTX_free(digest);
-    return status;
+    char hex[WA_SHA256_HEX];
+    WA_TRY(wa_digest_bytes((wa_bytes){.data = bytes, .size = size}, hex, err));
+    return wa_arena_print(arena, out, err, "sha256:%s", hex);
 }

@@ -1,4 +1,4 @@
-/* Figures without observations or prompts: costs summed over batches, row errors of batch 0.
+/* Figures without observations or prompts: costs summed over parts, row errors of the part that carries them.
  * Serial, rank 0. */
 #include "store/assemble.h"
 #include "store/part.h"
@@ -17,7 +17,13 @@ static bool is_summed(wa_field field)
     return wa_field_get(field)->axes == WA_CL;
 }
 
-/* f64 in batch order; i64 unsigned, so that no part can make it overflow. */
+/* A pass over the weights reads the same bytes, whichever prompts it is for. */
+static bool is_of_one_pass(wa_field field)
+{
+    return field == WA_FIELD_bytes_read;
+}
+
+/* f64 in order of the parts; i64 unsigned, so that no part can make it overflow. */
 static void add_values(wa_type type, void *sum, const void *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -29,46 +35,66 @@ static void add_values(wa_type type, void *sum, const void *values, size_t count
     }
 }
 
-static wa_status fold_part(wa_hid part, const wa_result_meta *meta, size_t batch, wa_block *sum,
-                           wa_arena *arena, wa_error *err)
+/* The parts so far. */
+typedef struct fold {
+    const wa_part_list *list;
+    wa_block sum;
+    bool has_costs, has_encoding;
+    wa_arena *arena;
+} fold;
+
+static wa_status take_values(fold *f, wa_field field, const void *values, size_t count, wa_error *err)
+{
+    size_t size = wa_type_size(wa_field_get(field)->type);
+    if (is_summed(field) && f->has_costs && is_of_one_pass(field)) {
+        if (memcmp(f->sum.field[field], values, count * size) != 0)
+            return wa_fail(err, WA_E_FORMAT, "dataset '%s' differs from that of the first part", wa_field_get(field)->name);
+    } else if (is_summed(field) && f->has_costs) {
+        add_values(wa_field_get(field)->type, f->sum.field[field], values, count);
+    } else {
+        memcpy(f->sum.field[field], values, count * size);
+    }
+    return WA_OK;
+}
+
+/* Costs of every part; row errors of the first that carries them. */
+static wa_status fold_part(fold *f, wa_hid part, const wa_batch *range, wa_error *err)
 {
     bool has_encoding;
-    wa_extents x = {.dims = wa_part_dims(meta, batch)};
+    wa_extents x = {.dims = wa_part_dims(&f->list->dims, range)};
     WA_TRY(wa_part_has_encoding(part, &has_encoding, err));
-    for (int f = 0; f < WA_FIELD_COUNT; f++) {
-        const wa_layout *row = wa_layout_of_field((wa_field)f);
+    for (int i = 0; i < WA_FIELD_COUNT; i++) {
+        wa_field field = (wa_field)i;
+        const wa_layout *row = wa_layout_of_field(field);
         size_t shape[WA_LAYOUT_RANK], count = 1;
-        bool wanted = is_summed((wa_field)f) || (batch == 0 && has_encoding);
-        if (!is_fold((wa_field)f) || !wanted)
+        if (!is_fold(field) || (!is_summed(field) && (!has_encoding || f->has_encoding)))
             continue;
         size_t rank = wa_layout_shape(row, &x, shape);
         for (size_t d = 0; d < rank; d++)
             count *= shape[d];
         if (count == 0)
             continue;
-        wa_mark mark = wa_arena_mark(arena);
+        wa_mark mark = wa_arena_mark(f->arena);
         void *values;
-        WA_TRY(wa_dataset_load(part, row->name, &x, arena, &values, err));
-        if (batch == 0)
-            memcpy(sum->field[f], values, count * wa_layout_size(row));
-        else
-            add_values(wa_field_get((wa_field)f)->type, sum->field[f], values, count);
-        wa_arena_release(arena, mark);
+        WA_TRY(wa_dataset_load(part, row->name, &x, f->arena, &values, err));
+        WA_TRY(take_values(f, field, values, count, err));
+        wa_arena_release(f->arena, mark);
     }
+    f->has_costs = true;
+    f->has_encoding = f->has_encoding || has_encoding;
     return WA_OK;
 }
 
-static wa_status fold_parts(const char *result_path, const wa_result_meta *meta,
-                            const wa_assembly_caller *caller, wa_block *sum, wa_arena *arena, wa_error *err)
+static wa_status fold_parts(fold *f, const char *result_path, const wa_assembly_caller *caller, wa_error *err)
 {
-    for (size_t b = 0; b < meta->batch_count; b++) {
+    for (size_t i = 0; i < f->list->count; i++) {
         caller->beat(caller->context);
         char path[WA_NAME_BYTES];
         wa_hid part;
-        wa_dims dims = wa_part_dims(meta, b);
-        WA_TRY(wa_part_name(result_path, b, path, err));
-        WA_TRY(wa_part_open(path, meta->mark.job, b, &dims, &part, err));
-        wa_status status = fold_part(part, meta, b, sum, arena, err);
+        const wa_batch *range = &f->list->parts[i];
+        WA_TRY(wa_part_name(result_path, range, path, err));
+        WA_TRY(wa_part_open(path, f->list->mark.job, range, &f->list->dims, &part, err));
+        wa_status status = fold_part(f, part, range, err);
         if (status != WA_OK)
             wa_note(err, "in file '%s'", path);
         WA_TRY(wa_hdf5_close(part, status, err));
@@ -76,18 +102,18 @@ static wa_status fold_parts(const char *result_path, const wa_result_meta *meta,
     return WA_OK;
 }
 
-wa_status wa_assembly_fold(wa_hid file, const char *result_path, const wa_result_meta *meta,
+wa_status wa_assembly_fold(wa_hid file, const char *result_path, const wa_part_list *list, const wa_result_meta *meta,
                            const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
 {
     wa_extents x = wa_assembly_extents(meta);
     wa_dims small = meta->dims; /* the block's streams are not needed */
     small.rows = 0;
     small.prompts = 0;
-    wa_block sum;
-    WA_TRY(wa_block_open(arena, small, &sum, err));
-    WA_TRY(fold_parts(result_path, meta, caller, &sum, arena, err));
-    for (int f = 0; f < WA_FIELD_COUNT; f++)
-        if (is_fold((wa_field)f))
-            WA_TRY(wa_dataset_add(file, wa_field_get((wa_field)f)->name, &x, sum.field[f], err));
+    fold f = {.list = list, .arena = arena};
+    WA_TRY(wa_block_open(arena, small, &f.sum, err));
+    WA_TRY(fold_parts(&f, result_path, caller, err));
+    for (int i = 0; i < WA_FIELD_COUNT; i++)
+        if (is_fold((wa_field)i))
+            WA_TRY(wa_dataset_add(file, wa_field_get((wa_field)i)->name, &x, f.sum.field[i], err));
     return WA_OK;
 }

@@ -1,4 +1,4 @@
-/* job.json in the parts directory: fingerprint and batches of the job that the parts belong to. */
+/* job.json in the parts directory: fingerprint and prompts of the job that the parts belong to. */
 #include "store/part.h"
 #include "store/parts.h"
 
@@ -26,13 +26,8 @@ static json_t *describe(const wa_result_meta *meta, const char *hash)
     for (size_t i = 0; i < meta->fingerprint_count; i++)
         json_array_append_new(
             items, json_pack("[s, s]", meta->fingerprint[i].key, meta->fingerprint[i].value));
-    json_t *batches = json_array();
-    for (size_t b = 0; b < meta->batch_count; b++)
-        json_array_append_new(batches,
-                              json_pack("[I, I]", (json_int_t)meta->batches[b].prompt_count,
-                                        (json_int_t)meta->batches[b].rows));
-    return json_pack("{s:i, s:s, s:o, s:o}", "walkaudit_parts", WA_LAYOUT_VERSION, "hash", hash,
-                     "fingerprint", items, "batches", batches);
+    return json_pack("{s:i, s:s, s:o, s:I}", "walkaudit_parts", WA_LAYOUT_VERSION, "hash", hash,
+                     "fingerprint", items, "prompts", (json_int_t)meta->dims.prompts);
 }
 
 wa_status wa_parts_job_write(const char *directory, const wa_result_meta *meta, const char *hash,
@@ -79,12 +74,10 @@ static wa_status parse(const json_t *root, wa_arena *arena, wa_parts_job *out, w
     char *copy;
     WA_TRY(wa_arena_copy(arena, hash, strlen(hash), &copy, err));
     const json_t *items = json_object_get(root, "fingerprint");
-    const json_t *batches = json_object_get(root, "batches");
-    if (!json_is_array(items) || !json_is_array(batches))
-        return wa_fail(err, WA_E_FORMAT, "keys 'fingerprint' and 'batches' must be arrays");
-    wa_parts_job job = {.hash = copy,
-                        .item_count = json_array_size(items),
-                        .batch_count = json_array_size(batches)};
+    if (!json_is_array(items))
+        return wa_fail(err, WA_E_FORMAT, "key 'fingerprint' must be an array");
+    wa_parts_job job = {.hash = copy, .item_count = json_array_size(items)};
+    WA_TRY(wa_json_size(root, "prompts", &job.prompt_count, err));
     wa_fingerprint_item *list;
     WA_TRY(wa_arena_take(arena, job.item_count, sizeof *list, &list, err));
     for (size_t i = 0; i < job.item_count; i++)
@@ -135,12 +128,4 @@ wa_status wa_fingerprint_compare(const wa_fingerprint_item *found, size_t found_
                            "job has nothing",
                            found[i].key, found[i].value);
     return WA_OK;
-}
-
-wa_dims wa_part_dims(const wa_result_meta *meta, size_t batch)
-{
-    wa_dims dims = meta->dims;
-    dims.rows = meta->batches[batch].rows;
-    dims.prompts = meta->batches[batch].prompt_count;
-    return dims;
 }

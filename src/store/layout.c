@@ -53,7 +53,6 @@ static const wa_layout ROWS[] = {
     CODE("payload", "Y", PAYLOAD, SCALE, "payload of a vindex")
     CODE("projection", "J", PROJECTION, SCALE, "projection of the FFN")
     INDEX("offer", "X", SCALE, "path that a vindex cannot run")
-    INDEX("batch", "B", SCALE, "batch")
 
     ROW("case_name", "C", TEXT, META, "1", "name of the case")
     INDEX("case_vindex", "C", META, "vindex of the case")
@@ -77,6 +76,7 @@ static const wa_layout ROWS[] = {
     ROW("vindex_lack", "V", TEXT, META, "1", "why no case of the vindex could run; empty where one could")
     CODE("vindex_left_out", "V", YES, META, "whether the vindex could run some path, but none that the job names")
     ROW("payload_file", "VY", TEXT, META, "1", "name of the payload's file in the vindex; empty where it has none")
+    ROW("payload_order", "VY", TEXT, META, "1", "element order of Q6_K and Q4_0, a line for each projection (and layers); empty where a format has one order")
     ROW("prompt_key", "P", TEXT, META, "1", "key of the prompt")
     ROW("prompt_text", "P", TEXT, META, "1", "text of the prompt")
     ROW("prompt_rows", "P", I32, META, "1", "positions of the prompt")
@@ -90,8 +90,6 @@ static const wa_layout ROWS[] = {
     ROW("not_offered", "X", TEXT, META, "1", "vindex:path: why it cannot run")
     INDEX("not_offered_vindex", "X", META, "vindex of the entry")
     CODE("not_offered_path", "X", PATH, META, "walk path of the entry")
-    INDEX("batch_first_prompt", "B", META, "first prompt of the batch")
-    ROW("batch_prompts", "B", I32, META, "1", "prompts of the batch")
 
     WA_FIELD_LIST(FIELD)
 
@@ -187,9 +185,9 @@ bool wa_layout_is_stream(const wa_layout *row)
 
 const char *wa_layout_scale(char axis)
 {
-    static const char letters[] = "CLOAPSVYJXB";
+    static const char letters[] = "CLOAPSVYJX";
     static const char *const names[] = {"case",   "layer",      "obs",   "obs",  "prompt", "slot",
-                                        "vindex", "payload",    "projection", "offer", "batch"};
+                                        "vindex", "payload",    "projection", "offer"};
     const char *at = strchr(letters, axis);
     assert(axis != '\0' && at != NULL);
     return names[at - letters];
@@ -216,11 +214,9 @@ size_t wa_layout_extent(const wa_extents *extents, char axis)
         return WA_PAYLOAD_COUNT;
     case 'J':
         return WA_PROJECTION_COUNT;
-    case 'X':
-        return extents->offers;
     default:
-        assert(axis == 'B');
-        return extents->batches;
+        assert(axis == 'X');
+        return extents->offers;
     }
 }
 
@@ -367,7 +363,9 @@ static const char *payload_word(int code)
 
 static const char *format_word(int code)
 {
-    return wa_format_get((wa_format)code)->name;
+    if (code == WA_FORMAT_GGML_Q4_0) /* codes 11 and 13 are the older orders of vindexes */
+        return "Q4_0_ggml";
+    return code == WA_FORMAT_GGML_Q6_K ? "Q6_K_ggml" : wa_format_get((wa_format)code)->name;
 }
 
 static const char *basis_word(int code)

@@ -41,7 +41,7 @@ typedef enum wa_layout_origin {
     WA_ORIGIN_SCALE,    /* skeleton: 0, 1, 2 … and a dimension scale */
     WA_ORIGIN_META,     /* skeleton: known before computing */
     WA_ORIGIN_MEASURED, /* from the parts: along obs or prompt copied collectively; CL summed, VYLJ
-                           of batch 0 */
+                           of the part that has them */
     WA_ORIGIN_TEXT,     /* last pass: decoded token ids */
     WA_ORIGIN_SUMMARY,  /* judgement: derived from the others; rows that this table has not */
     WA_ORIGIN_RATE      /* the same, from logits at every position: only with `logits: all` */
@@ -49,7 +49,7 @@ typedef enum wa_layout_origin {
 
 /**
  * One dataset. axes: one letter per dimension, slowest first: C case, L layer, O obs, A obs with
- * logits, P prompt, S slot, V vindex, Y payload, J projection, X what is not offered, B batch.
+ * logits, P prompt, S slot, V vindex, Y payload, J projection, X what is not offered.
  */
 typedef struct wa_layout {
     const char *name, *axes;
@@ -68,7 +68,7 @@ typedef const wa_layout *wa_layout_more(size_t i);
 /** Extents of every axis letter. */
 typedef struct wa_extents {
     wa_dims dims;
-    size_t offers, batches;
+    size_t offers;
 } wa_extents;
 
 enum { WA_LAYOUT_RANK = 4, WA_CODES_MAX = 16 };

@@ -1,4 +1,4 @@
-/* A part: all fields of one batch, made in memory by HDF5's core driver and written as one file. */
+/* A part: all fields of some prompts, made in memory by HDF5's core driver and written as one file. */
 #include "store/part.h"
 #include "store/parts.h"
 #include "store/seal.h"
@@ -25,13 +25,14 @@ static size_t dimension(const wa_dims *dims, size_t d)
     return value;
 }
 
-static wa_status write_identity(wa_hid file, size_t batch, const wa_part_mark *mark, const wa_dims *dims,
+static wa_status write_identity(wa_hid file, const wa_batch *range, const wa_part_mark *mark, const wa_dims *dims,
                                 bool has_encoding, wa_error *err)
 {
     WA_TRY(wa_attribute_write_i64(file, "walkaudit_part", WA_LAYOUT_VERSION, err));
     WA_TRY(wa_attribute_write_word(file, "fingerprint", mark->job, err));
     WA_TRY(wa_attribute_write_word(file, "run", mark->run, err));
-    WA_TRY(wa_attribute_write_i64(file, "batch", (int64_t)batch, err));
+    WA_TRY(wa_attribute_write_i64(file, "first_prompt", (int64_t)range->first_prompt, err));
+    WA_TRY(wa_attribute_write_i64(file, "first_obs", (int64_t)range->first_obs, err));
     WA_TRY(wa_attribute_write_i64(file, "has_encoding", has_encoding, err));
     WA_TRY(wa_attribute_write_i64(file, "logits_all", dims->logits_all, err));
     for (size_t d = 0; d < DIMENSION_COUNT; d++)
@@ -120,12 +121,12 @@ static wa_status write_image(wa_hid file, const char *path, wa_error *err)
     return wa_file_write_pieces(path, pieces, 2, err);
 }
 
-static wa_status write_part(const char *path, size_t batch, const wa_part_mark *mark, const wa_block *block,
+static wa_status write_part(const char *path, const wa_batch *range, const wa_part_mark *mark, const wa_block *block,
                             bool has_encoding, wa_error *err)
 {
     wa_hid file;
     WA_TRY(create_in_memory(&file, err));
-    wa_status status = write_identity(file, batch, mark, &block->dims, has_encoding, err);
+    wa_status status = write_identity(file, range, mark, &block->dims, has_encoding, err);
     if (status == WA_OK)
         status = write_fields(file, block, has_encoding, err);
     if (status == WA_OK)
@@ -133,15 +134,15 @@ static wa_status write_part(const char *path, size_t batch, const wa_part_mark *
     return wa_hdf5_close(file, status, err);
 }
 
-wa_status wa_part_write(const char *result_path, size_t batch, const wa_part_mark *mark, const wa_block *block,
+wa_status wa_part_write(const char *result_path, const wa_batch *range, const wa_part_mark *mark, const wa_block *block,
                         bool has_encoding, wa_error *err)
 {
     wa_hdf5_quiet();
     char directory[WA_NAME_BYTES], path[WA_NAME_BYTES];
     WA_TRY(wa_parts_directory(result_path, directory, err));
-    WA_TRY(wa_part_name(result_path, batch, path, err));
+    WA_TRY(wa_part_name(result_path, range, path, err));
     WA_TRY(wa_lock_check(directory, mark->run, err));
-    return write_part(path, batch, mark, block, has_encoding, err);
+    return write_part(path, range, mark, block, has_encoding, err);
 }
 
 /* --- Reading back --- */
@@ -165,24 +166,34 @@ static wa_status check_hash(wa_hid file, const char *hash, wa_error *err)
     return WA_OK;
 }
 
-static wa_status check_identity(wa_hid file, const char *hash, size_t batch, const wa_dims *dims,
+static wa_status check_identity(wa_hid file, const char *hash, const wa_batch *range, const wa_dims *dims,
                                 wa_error *err)
 {
     WA_TRY(expect_i64(file, "walkaudit_part", WA_LAYOUT_VERSION, err));
     WA_TRY(check_hash(file, hash, err));
-    WA_TRY(expect_i64(file, "batch", (int64_t)batch, err));
+    WA_TRY(expect_i64(file, "first_prompt", (int64_t)range->first_prompt, err));
+    WA_TRY(expect_i64(file, "first_obs", (int64_t)range->first_obs, err));
     WA_TRY(expect_i64(file, "logits_all", dims->logits_all, err));
     for (size_t d = 0; d < DIMENSION_COUNT; d++)
         WA_TRY(expect_i64(file, DIMENSIONS[d].name, (int64_t)dimension(dims, d), err));
     return WA_OK;
 }
 
-wa_status wa_part_open(const char *path, const char *hash, size_t batch, const wa_dims *dims,
+wa_dims wa_part_dims(const wa_dims *job, const wa_batch *range)
+{
+    wa_dims dims = *job;
+    dims.rows = range->rows;
+    dims.prompts = range->prompt_count;
+    return dims;
+}
+
+wa_status wa_part_open(const char *path, const char *hash, const wa_batch *range, const wa_dims *job,
                        wa_hid *out, wa_error *err)
 {
     wa_hid file;
+    wa_dims dims = wa_part_dims(job, range);
     WA_TRY(wa_hdf5_open(path, false, &file, err));
-    wa_status status = check_identity(file, hash, batch, dims, err);
+    wa_status status = check_identity(file, hash, range, &dims, err);
     if (status != WA_OK) {
         status = wa_note(err, "in file '%s'", path);
         return wa_hdf5_close(file, status, err);
@@ -243,11 +254,12 @@ static wa_status check_field(wa_hid file, const wa_layout *row, const wa_extents
     return wa_dataset_close(dataset, status, err);
 }
 
-static wa_status check_fields(wa_hid file, const wa_dims *dims, wa_arena *arena, wa_error *err)
+static wa_status check_fields(wa_hid file, const wa_dims *dims, bool *encoding, wa_arena *arena, wa_error *err)
 {
     bool has_encoding;
     wa_extents extents = {.dims = *dims};
     WA_TRY(wa_part_has_encoding(file, &has_encoding, err));
+    *encoding = has_encoding;
     for (int f = 0; f < WA_FIELD_COUNT; f++)
         if (is_carried((wa_field)f, dims, has_encoding))
             WA_TRY(check_field(file, wa_layout_of_field((wa_field)f), &extents, arena, err));
@@ -261,13 +273,14 @@ wa_status wa_part_check_bytes(const char *path, wa_error *err)
     return sealed ? WA_OK : wa_fail(err, WA_E_FORMAT, "no digest at the end of file '%s': not a whole part", path);
 }
 
-wa_status wa_part_check(const char *path, const char *hash, size_t batch, const wa_dims *dims,
-                        wa_arena *arena, wa_error *err)
+wa_status wa_part_check(const char *path, const char *hash, const wa_batch *range, const wa_dims *job,
+                        bool *has_encoding, wa_arena *arena, wa_error *err)
 {
     wa_hid file;
+    wa_dims dims = wa_part_dims(job, range);
     WA_TRY(wa_part_check_bytes(path, err));
-    WA_TRY(wa_part_open(path, hash, batch, dims, &file, err));
-    wa_status status = check_fields(file, dims, arena, err);
+    WA_TRY(wa_part_open(path, hash, range, job, &file, err));
+    wa_status status = check_fields(file, &dims, has_encoding, arena, err);
     if (status != WA_OK)
         wa_note(err, "in file '%s'", path);
     return wa_hdf5_close(file, status, err);

@@ -16,10 +16,33 @@ wa_status wa_parts_directory(const char *result_path, char out[WA_NAME_BYTES], w
     return wa_path_print(out, err, "%s.parts", result_path);
 }
 
-wa_status wa_part_name(const char *result_path, size_t batch, char out[WA_NAME_BYTES],
+#define PART_NAME "prompts-%06zu-%06zu.h5"
+
+wa_status wa_part_name(const char *result_path, const wa_batch *range, char out[WA_NAME_BYTES],
                        wa_error *err)
 {
-    return wa_path_print(out, err, "%s.parts/batch-%06zu.h5", result_path, batch);
+    return wa_path_print(out, err, "%s.parts/" PART_NAME, result_path, range->first_prompt,
+                         range->first_prompt + range->prompt_count - 1);
+}
+
+/* What follows the name of a part; NULL: it is none. */
+static const char *after_part(const char *name, size_t *first, size_t *last)
+{
+    char again[64];
+    if (sscanf(name, "prompts-%9zu-%9zu.h5", first, last) != 2 || *first > *last)
+        return NULL;
+    int length = snprintf(again, sizeof again, PART_NAME, *first, *last);
+    return strncmp(name, again, (size_t)length) == 0 ? name + length : NULL;
+}
+
+bool wa_part_parse(const char *name, wa_batch *out)
+{
+    size_t first, last;
+    const char *rest = after_part(name, &first, &last);
+    if (rest == NULL || *rest != '\0')
+        return false;
+    *out = (wa_batch){.first_prompt = first, .prompt_count = last - first + 1};
+    return true;
 }
 
 wa_status wa_parts_join(const char *directory, const char *name, char out[WA_NAME_BYTES],
@@ -56,7 +79,7 @@ static wa_status remove_name(const char *directory, const char *name, wa_error *
 /* A temporary of ours: "NAME.HOST-PID.tmp" with a name that stands in a parts directory. */
 static bool is_temporary(const char *name, bool of_lock)
 {
-    static const char *const stems[] = {"batch-", "run-", "job.json.", "result.h5."};
+    static const char *const stems[] = {"prompts-", "batch-", "run-", "job.json.", "result.h5."};
     static const char suffix[] = ".tmp";
     size_t length = strlen(name), tail = sizeof suffix - 1;
     if (length < tail || strcmp(name + length - tail, suffix) != 0)
@@ -73,22 +96,24 @@ static wa_status remove_if_stale(void *directory, const char *name, wa_error *er
     return is_temporary(name, false) ? remove_name(directory, name, err) : WA_OK;
 }
 
-/* The job's description, runs, parts and parts set aside: what we write, letter for letter, and nothing of anybody else's. */
+/* The job's description, runs, parts and parts set aside: what we write, letter for letter, and nothing of anybody else's. Parts were
+ * "batch-NNNNNN.h5" before. */
 static bool is_ours(const char *name)
 {
     char again[64];
-    size_t number;
+    size_t number, last;
     if (strcmp(name, "job.json") == 0)
         return true;
     if (sscanf(name, "run-%9zu.json", &number) == 1) {
         snprintf(again, sizeof again, "run-%zu.json", number);
         return strcmp(name, again) == 0;
     }
-    if (sscanf(name, "batch-%9zu.h5", &number) != 1)
-        return false;
-    int length = snprintf(again, sizeof again, "batch-%06zu.h5", number);
-    return strncmp(name, again, (size_t)length) == 0 &&
-           (name[length] == '\0' || strcmp(name + length, ".damaged") == 0);
+    const char *rest = after_part(name, &number, &last);
+    if (rest == NULL && sscanf(name, "batch-%9zu.h5", &number) == 1) {
+        int length = snprintf(again, sizeof again, "batch-%06zu.h5", number);
+        rest = strncmp(name, again, (size_t)length) == 0 ? name + length : NULL;
+    }
+    return rest != NULL && (*rest == '\0' || strcmp(rest, ".damaged") == 0);
 }
 
 static wa_status remove_if_ours(void *directory, const char *name, wa_error *err)

@@ -4,6 +4,7 @@
 #define WALKAUDIT_STORE_PARTS_H
 
 #include "base/durable.h"
+#include "job/plan.h"
 #include "store/mark.h"
 
 #include <stdbool.h>
@@ -12,9 +13,11 @@
 /** "RESULT.h5.parts". */
 WA_CHECKED wa_status wa_parts_directory(const char *result_path, char out[WA_NAME_BYTES],
                                         wa_error *err);
-/** "RESULT.h5.parts/batch-000003.h5". */
-WA_CHECKED wa_status wa_part_name(const char *result_path, size_t batch, char out[WA_NAME_BYTES],
+/** "RESULT.h5.parts/prompts-000003-000007.h5": the first prompt of the part and its last. */
+WA_CHECKED wa_status wa_part_name(const char *result_path, const wa_batch *range, char out[WA_NAME_BYTES],
                                   wa_error *err);
+/** first_prompt and prompt_count from the name of a file in a parts directory; false when it is not letter for letter a part's. */
+bool wa_part_parse(const char *name, wa_batch *out);
 /** "DIRECTORY/NAME". */
 WA_CHECKED wa_status wa_parts_join(const char *directory, const char *name, char out[WA_NAME_BYTES],
                                    wa_error *err);

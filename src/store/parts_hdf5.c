@@ -1,4 +1,4 @@
-/* Taking a parts directory: the lock, the fingerprint, and which batches are done. */
+/* Taking a parts directory: the lock, the fingerprint, and which parts are kept. */
 #include "store/capture_file.h"
 #include "store/part.h"
 #include "store/parts.h"
@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,8 +17,9 @@ struct wa_parts {
     char directory[WA_NAME_BYTES];
     wa_lock lock;
     wa_parts_state state;
-    uint8_t *done; /* [batch_count] */
-    size_t batch_count, done_count;
+    wa_batch *kept; /* [kept_count] in order of their prompts */
+    size_t kept_count, room;
+    const wa_batch *encoding; /* the first of them that carries the row errors; NULL = none */
     size_t run;               /* K of this run's run-K.json */
     char job[WA_JOB_HASH_BYTES]; /* hash of the fingerprint */
     char note[WA_ERROR_TEXT]; /* what was repaired; "" = nothing */
@@ -65,26 +67,91 @@ static wa_status set_aside(wa_parts *parts, const char *path, const wa_error *wh
     if (rename(path, aside) != 0)
         return wa_fail(err, WA_E_IO, "cannot rename '%s': %s", path, strerror(errno));
     char text[WA_ERROR_TEXT + 64];
-    snprintf(text, sizeof text, "a damaged part is set aside and its batch computed again: %s",
+    snprintf(text, sizeof text, "a damaged part is set aside and its prompts computed again: %s",
              why->text);
     add_note(parts, text);
     return WA_OK;
 }
 
-static wa_status list_batch(wa_parts *parts, const wa_result_meta *meta, const char *hash,
-                            size_t batch, wa_arena *arena, wa_error *err)
+/* The names of a directory come in any order. */
+typedef struct finder {
+    wa_parts *parts;
+    wa_arena *arena;
+} finder;
+
+static wa_status find_part(void *context, const char *name, wa_error *err)
 {
-    char path[WA_NAME_BYTES];
-    WA_TRY(wa_part_name(parts->result_path, batch, path, err));
-    if (!wa_file_exists(path))
+    const finder *f = context;
+    wa_parts *parts = f->parts;
+    wa_batch found;
+    if (!wa_part_parse(name, &found))
         return WA_OK;
-    wa_error why = {.status = WA_OK};
-    wa_dims dims = wa_part_dims(meta, batch);
-    wa_status status = wa_part_check(path, hash, batch, &dims, arena, &why);
-    if (status != WA_OK)
-        return set_aside(parts, path, &why, err);
-    parts->done[batch] = 1;
-    parts->done_count++;
+    if (parts->kept_count == parts->room) {
+        wa_batch *more;
+        size_t room = parts->room == 0 ? 64 : 2 * parts->room;
+        WA_TRY(wa_arena_take(f->arena, room, sizeof *more, &more, err));
+        if (parts->kept_count > 0)
+            memcpy(more, parts->kept, parts->kept_count * sizeof *more);
+        parts->kept = more;
+        parts->room = room;
+    }
+    parts->kept[parts->kept_count++] = found;
+    return WA_OK;
+}
+
+/* By their first prompts; of several with the same the longest first. */
+static int compare_ranges(const void *left, const void *right)
+{
+    const wa_batch *a = left, *b = right;
+    if (a->first_prompt != b->first_prompt)
+        return a->first_prompt < b->first_prompt ? -1 : 1;
+    return (a->prompt_count < b->prompt_count) - (a->prompt_count > b->prompt_count);
+}
+
+/* Observations of the prompts that the name tells. after: what the parts before it leave, from a prompt and its observation on. */
+static wa_status place_part(const wa_result_meta *meta, const wa_batch *after, wa_batch *part, const char *path,
+                            wa_error *err)
+{
+    size_t end = part->first_prompt + part->prompt_count; /* of numbers of nine digits */
+    if (end > meta->dims.prompts)
+        return wa_fail(err, WA_E_FORMAT, "it ends with prompt %zu, the job has %zu; in file '%s'", end - 1,
+                       meta->dims.prompts, path);
+    if (part->first_prompt < after->first_prompt)
+        return wa_fail(err, WA_E_FORMAT, "another part holds prompt %zu, too; in file '%s'", part->first_prompt, path);
+    part->first_obs = after->first_obs;
+    for (size_t p = after->first_prompt; p < end; p++)
+        *(p < part->first_prompt ? &part->first_obs : &part->rows) += (size_t)meta->prompt_rows[p];
+    return WA_OK;
+}
+
+/* Of the parts that were found, keep those that are whole, of this job, and hold what no other does. */
+static wa_status keep_parts(wa_parts *parts, const wa_result_meta *meta, const char *hash, wa_arena *arena, wa_error *err)
+{
+    size_t kept = 0, found = parts->kept_count;
+    wa_batch after = {.first_prompt = 0};
+    if (found > 0)
+        qsort(parts->kept, found, sizeof *parts->kept, compare_ranges);
+    for (size_t i = 0; i < found; i++) {
+        char path[WA_NAME_BYTES];
+        wa_batch part = parts->kept[i];
+        wa_error why = {.status = WA_OK};
+        bool encoding = false;
+        WA_TRY(wa_part_name(parts->result_path, &part, path, err));
+        wa_status status = place_part(meta, &after, &part, path, &why);
+        if (status == WA_OK)
+            status = wa_part_check(path, hash, &part, &meta->dims, &encoding, arena, &why);
+        if (status != WA_OK) {
+            WA_TRY(set_aside(parts, path, &why, err));
+            continue;
+        }
+        after.first_prompt = part.first_prompt + part.prompt_count;
+        after.first_obs = part.first_obs + part.rows;
+        parts->kept[kept] = part;
+        if (encoding && parts->encoding == NULL)
+            parts->encoding = &parts->kept[kept];
+        kept++;
+    }
+    parts->kept_count = kept;
     return WA_OK;
 }
 
@@ -131,10 +198,11 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
     WA_TRY(compare_job(parts, meta, arena, &present, err));
     if (!present)
         WA_TRY(wa_parts_job_write(parts->directory, meta, hash, err));
-    for (size_t b = 0; b < meta->batch_count; b++)
-        WA_TRY(list_batch(parts, meta, hash, b, arena, err));
-    WA_TRY(wa_captures_prepare(parts->result_path, meta, parts->done, err));
-    parts->state = parts->done_count > 0 ? WA_PARTS_RESUMED : WA_PARTS_FRESH;
+    finder f = {.parts = parts, .arena = arena};
+    WA_TRY(wa_directory_visit(parts->directory, find_part, &f, err));
+    WA_TRY(keep_parts(parts, meta, hash, arena, err));
+    WA_TRY(wa_captures_prepare(parts->result_path, meta, parts->kept, parts->kept_count, err));
+    parts->state = parts->kept_count > 0 ? WA_PARTS_RESUMED : WA_PARTS_FRESH;
     return wa_directory_visit(parts->directory, count_run, &parts->run, err);
 }
 
@@ -185,17 +253,13 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
     WA_TRY(wa_arena_take(arena, 1, sizeof *parts, &parts, err));
     WA_TRY(wa_arena_copy(arena, result_path, strlen(result_path), &path, err));
     parts->result_path = path;
-    parts->batch_count = meta->batch_count;
     parts->lock.fd = -1;
     WA_TRY(wa_parts_directory(path, parts->directory, err));
-    WA_TRY(wa_arena_take(arena, meta->batch_count, 1, &parts->done, err));
     wa_status status = fresh ? WA_OK : find_result(path, meta, arena, &finished, err);
     if (status == WA_E_MISMATCH && is_begun(parts, meta, arena))
         status = WA_OK; /* the old result stands until the new one takes its name */
     WA_TRY(status);
     if (finished) {
-        memset(parts->done, 1, meta->batch_count);
-        parts->done_count = meta->batch_count;
         parts->state = WA_PARTS_FINISHED;
         adopt_leftovers(parts);
     } else {
@@ -230,14 +294,15 @@ const char *wa_parts_note(const wa_parts *parts)
     return parts->note[0] == '\0' ? NULL : parts->note;
 }
 
-bool wa_parts_is_done(const wa_parts *parts, size_t batch)
+const wa_batch *wa_parts_kept(const wa_parts *parts, size_t *count)
 {
-    return batch < parts->batch_count && parts->done[batch] != 0;
+    *count = parts->kept_count;
+    return parts->kept;
 }
 
-size_t wa_parts_done_count(const wa_parts *parts)
+const wa_batch *wa_parts_encoding(const wa_parts *parts)
 {
-    return parts->done_count;
+    return parts->encoding;
 }
 
 void wa_parts_beat(wa_parts *parts)

@@ -15,7 +15,7 @@ wa_status wa_result_extents(wa_hid file, wa_extents *out, wa_error *err)
     } axes[] = {{"case", &x.dims.cases}, {"layer", &x.dims.layers},
                 {"obs", &x.dims.rows},   {"prompt", &x.dims.prompts},
                 {"slot", &x.dims.slots}, {"vindex", &x.dims.vindexes},
-                {"offer", &x.offers},    {"batch", &x.batches}};
+                {"offer", &x.offers}};
     for (size_t i = 0; i < sizeof axes / sizeof axes[0]; i++)
         WA_TRY(wa_dataset_length(file, axes[i].scale, axes[i].extent, err));
     x.dims.logits_all = H5Lexists(file, wa_field_get(WA_FIELD_obs_kl)->name, H5P_DEFAULT) > 0;
@@ -253,32 +253,6 @@ static wa_status load_prompts(wa_hid file, const wa_extents *x, wa_arena *arena,
     return check_range_i32("obs_prompt", meta->obs_prompt, x->dims.rows, 0, x->dims.prompts, err);
 }
 
-static wa_status load_batches(wa_hid file, const wa_extents *x, wa_arena *arena,
-                              wa_result_meta *meta, wa_error *err)
-{
-    const int32_t *first, *prompts;
-    wa_batch *batches;
-    WA_TRY(wa_dataset_load(file, "batch_first_prompt", x, arena, &first, err));
-    WA_TRY(wa_dataset_load(file, "batch_prompts", x, arena, &prompts, err));
-    WA_TRY(wa_arena_take(arena, x->batches, sizeof *batches, &batches, err));
-    size_t obs = 0, prompt = 0;
-    for (size_t b = 0; b < x->batches; b++) {
-        if (first[b] < 0 || (size_t)first[b] != prompt || prompts[b] < 0 ||
-            (size_t)prompts[b] > x->dims.prompts - prompt)
-            return wa_fail(err, WA_E_FORMAT,
-                           "dataset 'batch_prompts': batch %zu does not follow the one before", b);
-        batches[b] = (wa_batch){
-            .first_prompt = prompt, .prompt_count = (size_t)prompts[b], .first_obs = obs};
-        for (size_t p = 0; p < batches[b].prompt_count; p++)
-            batches[b].rows += (size_t)meta->prompt_rows[prompt + p];
-        obs += batches[b].rows;
-        prompt += batches[b].prompt_count;
-    }
-    meta->batches = batches;
-    meta->batch_count = x->batches;
-    return WA_OK;
-}
-
 wa_status wa_result_load_meta(wa_hid file, const wa_extents *x, wa_arena *arena,
                               wa_result_meta *out, wa_error *err)
 {
@@ -289,12 +263,12 @@ wa_status wa_result_load_meta(wa_hid file, const wa_extents *x, wa_arena *arena,
     WA_TRY(wa_dataset_load(file, "vindex_files", x, arena, &meta.vindex_files, err));
     WA_TRY(wa_dataset_load(file, "vindex_lack", x, arena, &meta.vindex_lack, err));
     WA_TRY(wa_dataset_load(file, "payload_file", x, arena, &meta.payload_file, err));
+    WA_TRY(wa_dataset_load(file, "payload_order", x, arena, &meta.payload_order, err));
     WA_TRY(wa_dataset_load(file, "vindex_left_out", x, arena, &meta.vindex_left_out, err));
     WA_TRY(wa_dataset_load(file, "row_err_nominal", x, arena, &meta.nominal_bound, err));
     WA_TRY(load_cases(file, x, arena, &meta, err));
     WA_TRY(load_offers(file, x, arena, &meta, err));
     WA_TRY(load_prompts(file, x, arena, &meta, err));
-    WA_TRY(load_batches(file, x, arena, &meta, err));
     *out = meta;
     return WA_OK;
 }

@@ -1,4 +1,4 @@
-/* /run/K of a result: run-K.json of each run as attributes of a group. Serial, rank 0. */
+/* /run/K of a result: run-K.json of each run as attributes of a group; lists of numbers as datasets. Serial, rank 0. */
 #include "store/assemble.h"
 #include "store/parts.h"
 
@@ -27,6 +27,36 @@ static wa_status write_strings(wa_hid group, const char *key, const json_t *arra
     return wa_attribute_write_texts(group, key, texts, count, err);
 }
 
+static bool all_integers(const json_t *array)
+{
+    for (size_t i = 0; i < json_array_size(array); i++)
+        if (!json_is_integer(json_array_get(array, i)))
+            return false;
+    return json_array_size(array) > 0;
+}
+
+/* An attribute holds 64 KiB at most, so a list of numbers is a dataset of its own, with a checksum as others have. */
+static wa_status write_integers(wa_hid group, const char *key, const json_t *array, wa_arena *arena, wa_error *err)
+{
+    wa_ids ids = {.count = 0};
+    hsize_t count = json_array_size(array);
+    int64_t *values;
+    WA_TRY(wa_arena_take(arena, count, sizeof *values, &values, err));
+    for (size_t i = 0; i < count; i++)
+        values[i] = json_integer_value(json_array_get(array, i));
+    hid_t space = wa_ids_keep(&ids, H5Screate_simple(1, &count, NULL));
+    hid_t creation = wa_ids_keep(&ids, H5Pcreate(H5P_DATASET_CREATE));
+    hid_t dataset = -1;
+    if (space >= 0 && creation >= 0 && H5Pset_obj_track_times(creation, false) >= 0 &&
+        H5Pset_chunk(creation, 1, &count) >= 0 && H5Pset_fletcher32(creation) >= 0)
+        dataset = H5Dcreate2(group, key, H5T_STD_I64LE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+    wa_status status = WA_OK;
+    if (dataset < 0 || H5Dwrite(dataset, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
+        status = wa_hdf5_failed(err, WA_E_IO, "cannot write dataset /run/K/", key);
+    status = wa_dataset_close(dataset, status, err);
+    return wa_ids_close(&ids, status, err);
+}
+
 /* What has no attribute type of its own is kept as JSON text. */
 static wa_status write_json(wa_hid group, const char *key, const json_t *value, wa_error *err)
 {
@@ -49,6 +79,8 @@ static wa_status write_value(wa_hid group, const char *key, const json_t *value,
         return wa_attribute_write_f64(group, key, json_real_value(value), err);
     if (json_is_boolean(value))
         return wa_attribute_write_i64(group, key, json_is_true(value), err);
+    if (all_integers(value))
+        return write_integers(group, key, value, arena, err);
     if (all_strings(value))
         return write_strings(group, key, value, arena, err);
     return write_json(group, key, value, err);

@@ -10,8 +10,7 @@
 
 wa_extents wa_assembly_extents(const wa_result_meta *meta)
 {
-    return (wa_extents){
-        .dims = meta->dims, .offers = meta->not_offered_count, .batches = meta->batch_count};
+    return (wa_extents){.dims = meta->dims, .offers = meta->not_offered_count};
 }
 
 static wa_status write_text(wa_hid file, const char *name, const char *text, wa_arena *arena,
@@ -247,20 +246,6 @@ static wa_status write_offers(wa_hid file, const wa_result_meta *meta, const wa_
     return wa_dataset_add(file, "not_offered_path", x, path, err);
 }
 
-static wa_status write_batches(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
-                               wa_arena *arena, wa_error *err)
-{
-    int32_t *first, *prompts;
-    WA_TRY(wa_arena_take(arena, x->batches, sizeof *first, &first, err));
-    WA_TRY(wa_arena_take(arena, x->batches, sizeof *prompts, &prompts, err));
-    for (size_t b = 0; b < x->batches; b++) {
-        first[b] = (int32_t)meta->batches[b].first_prompt;
-        prompts[b] = (int32_t)meta->batches[b].prompt_count;
-    }
-    WA_TRY(wa_dataset_add(file, "batch_first_prompt", x, first, err));
-    return wa_dataset_add(file, "batch_prompts", x, prompts, err);
-}
-
 static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
                             wa_arena *arena, wa_error *err)
 {
@@ -271,10 +256,10 @@ static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_ex
     WA_TRY(add_texts(file, "vindex_lack", x, meta->vindex_lack, meta->dims.vindexes, arena, err));
     WA_TRY(wa_dataset_add(file, "vindex_left_out", x, meta->vindex_left_out, err));
     WA_TRY(add_payload_texts(file, "payload_file", x, meta->payload_file, arena, err));
+    WA_TRY(add_payload_texts(file, "payload_order", x, meta->payload_order, arena, err));
     WA_TRY(write_prompts(file, meta, x, arena, err));
     WA_TRY(wa_dataset_add(file, "row_err_nominal", x, meta->nominal_bound, err));
-    WA_TRY(write_offers(file, meta, x, arena, err));
-    return write_batches(file, meta, x, arena, err);
+    return write_offers(file, meta, x, arena, err);
 }
 
 static wa_status create_streams(wa_hid file, const wa_extents *x, wa_error *err)

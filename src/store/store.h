@@ -36,6 +36,7 @@ typedef struct wa_result_meta {
     const char *const *vindex_files; /* [vindexes] a line for each file: "NAME: read" and how it stands to index.json's checksums, ": not read: WHAT", ": unknown, like NAME" */
     const char *const *vindex_lack;  /* [vindexes] why no case of it could run; "" = one could */
     const char *const *payload_file; /* [vindexes, payloads] name of its file in the vindex, "" = it has none; NULL = not known */
+    const char *const *payload_order; /* [vindexes, payloads] of wa_vindex_tell_orders, a line for each projection; NULL = all "" */
     const int8_t *vindex_left_out;   /* [vindexes] 1: it could run some path, but none that the job names */
     const char *source_format[WA_PROJECTION_COUNT]; /* formats of the model's own FFN matrices, e.g. "Q4_1" or "Q4_1,Q8_0" */
     bool requantised;     /* some source format has 6 bits or fewer */
@@ -47,8 +48,6 @@ typedef struct wa_result_meta {
     const wa_not_offered *not_offered;
     size_t not_offered_count;
     const double *nominal_bound;  /* [vindexes, payloads, layers, projections]; NaN = no case reads it */
-    const wa_batch *batches;
-    size_t batch_count;
     const char *const *prompt_key;  /* [prompts] */
     const char *const *prompt_text; /* [prompts], NUL inside shown escaped */
     const int32_t *prompt_rows;     /* [prompts] */
@@ -57,8 +56,15 @@ typedef struct wa_result_meta {
     const wa_fingerprint_item *fingerprint; /* [fingerprint_count] */
     size_t fingerprint_count;
     const wa_captures *captures; /* NULL = nothing is kept */
-    wa_part_mark mark;           /* of the run: wa_parts_get_mark, on every rank */
 } wa_result_meta;
+
+/** What all ranks know of the parts that they assemble. Borrowed. */
+typedef struct wa_part_list {
+    wa_part_mark mark;     /* of the run: wa_parts_get_mark */
+    wa_dims dims;          /* of the job */
+    const wa_batch *parts; /* [count] all prompts, in order, end to end (wa_batches_join) */
+    size_t count;
+} wa_part_list;
 
 typedef struct wa_result wa_result;
 
@@ -96,7 +102,7 @@ WA_CHECKED wa_status wa_file_state_read(const char *path, wa_file_state *out, wa
 
 typedef enum wa_parts_state {
     WA_PARTS_FRESH,    /* nothing done yet */
-    WA_PARTS_RESUMED,  /* some batches are done */
+    WA_PARTS_RESUMED,  /* some prompts are done */
     WA_PARTS_FINISHED  /* the result file itself is there with the same fingerprint: nothing to compute */
 } wa_parts_state;
 
@@ -105,11 +111,11 @@ typedef struct wa_parts wa_parts;
 /**
  * Local, rank 0. Take RESULT.h5.parts/ (owner lock, stale temporaries removed), compare fingerprints, list what is done.
  *
- * Captures: RESULT.h5.captures/ is made, and files in it that belong to no finished batch are removed.
+ * Captures: RESULT.h5.captures/ is made, and files in it that belong to no kept part are removed.
  *
  * fresh  forget parts and result of other fingerprints instead of refusing
  * Errors: WA_E_MISMATCH (another fingerprint: which item differs, both values; use --fresh), WA_E_IO (unwritable,
- * locked by a living owner: host, process; no room for the captures), WA_E_FORMAT (a damaged part is named; it is set aside and its batch recomputed, so this is a note).
+ * locked by a living owner: host, process; no room for the captures), WA_E_FORMAT (a damaged part is named; it is set aside and its prompts are computed again, so this is a note).
  */
 WA_CHECKED wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh,
                                    wa_arena *arena, wa_parts **out, wa_error *err);
@@ -118,8 +124,10 @@ wa_parts_state wa_parts_get_state(const wa_parts *parts);
 wa_part_mark wa_parts_get_mark(const wa_parts *parts);
 /** Give the assembled result its name, unless another run has taken over. Rank 0. */
 WA_CHECKED wa_status wa_parts_publish(const wa_parts *parts, const char *temporary, wa_error *err);
-bool wa_parts_is_done(const wa_parts *parts, size_t batch);
-size_t wa_parts_done_count(const wa_parts *parts);
+/** The parts that are there, whole and of this job, in order of their prompts, no prompt twice; none when the result is finished. */
+const wa_batch *wa_parts_kept(const wa_parts *parts, size_t *count);
+/** Of the kept parts the one that carries the row errors, which are of the whole job; NULL = none does. */
+const wa_batch *wa_parts_encoding(const wa_parts *parts);
 /** What was repaired on opening (a damaged part set aside, a dead owner's lock taken over), one line; NULL = nothing. */
 const char *wa_parts_note(const wa_parts *parts);
 /** Refresh the lock's heartbeat; writes at most every 5 s, so call it at every layer: on another host a minute without looks dead. */
@@ -131,19 +139,19 @@ void wa_parts_close(wa_parts *parts, bool remove_all);
 WA_CHECKED wa_status wa_parts_write_run(wa_parts *parts, const char *json_text, wa_error *err);
 
 /**
- * Local, any rank. Write batch `batch` of `result_path` to its part: temporary name, fsync, rename, fsync of the directory.
+ * Local, any rank. Write the block of `range` to its part of `result_path`: temporary name, fsync, rename, fsync of the directory.
  * A part of a failed or interrupted write never has the final name. WA_E_IO when another run has taken over meanwhile.
  */
-WA_CHECKED wa_status wa_part_write(const char *result_path, size_t batch, const wa_part_mark *mark,
+WA_CHECKED wa_status wa_part_write(const char *result_path, const wa_batch *range, const wa_part_mark *mark,
                                    const wa_block *block, bool has_encoding, wa_error *err);
 
 /**
  * Collective. Assemble all parts into the result file: rank 0 makes skeleton, strings and scales; all
  * ranks read measured fields from the parts and send them to rank 0, which writes them in whole chunks,
- * has the caller judge them and renames the file. meta and caller are read on rank 0 only (dims and
- * batches on every rank). On failure the parts stay.
+ * has the caller judge them and renames the file. meta and caller are read on rank 0 only, the list on
+ * every rank. Only its parts are read, whatever lies beside them. On failure the parts stay.
  */
-WA_CHECKED wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_result_meta *meta,
+WA_CHECKED wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_part_list *list, const wa_result_meta *meta,
                                  const wa_assembly_caller *caller, wa_arena *arena, wa_error *err);
 
 /** Digests (wa_digest_short) of stored payloads as the encoding check saw them. */
@@ -152,8 +160,9 @@ typedef struct wa_payload_digests {
     int8_t *checked;      /* [count] 1 where there is one */
     int64_t *high, *low;  /* [count] */
 } wa_payload_digests;
-/** Local. From a finished result, or from the part of batch 0. Errors: WA_E_IO, WA_E_FORMAT. */
-WA_CHECKED wa_status wa_payload_digests_load(const char *result_path, const wa_result_meta *meta, bool finished,
+/** Local. From the part that carries the row errors (wa_parts_encoding), or from the finished result when part is NULL. Errors: WA_E_IO,
+ * WA_E_FORMAT. */
+WA_CHECKED wa_status wa_payload_digests_load(const char *result_path, const wa_result_meta *meta, const wa_batch *part,
                                              wa_arena *arena, wa_payload_digests *out, wa_error *err);
 
 /* --- Reading a finished file ----------------------------------------------------------------------- */
@@ -190,7 +199,7 @@ typedef struct wa_row_errors {
 /** Everything of a result file but its observations: what judging and printing need. Arena. */
 struct wa_result {
     const char *path;
-    wa_result_meta meta; /* batches and fingerprint included; cases hold name, vindex, path, k, bucket */
+    wa_result_meta meta; /* fingerprint included; cases hold name, vindex, path, k, bucket */
     const char *source;  /* program version and commit that wrote it */
     wa_result_access access;
     const int8_t *label;      /* [cases, layers, prompts] */
@@ -242,8 +251,8 @@ WA_CHECKED wa_status wa_external_open_file(const wa_case *which, const wa_dims *
 /** State of a result that may be unfinished, for `walkaudit status`; never locks. */
 typedef struct wa_result_status {
     bool finished;
-    size_t batches, done;      /* known once the parts directory has its job; else 0 */
-    double batches_per_second; /* of the last run so far; 0 = not known */
+    size_t prompts, done;      /* known once the parts directory has its job; else 0 */
+    double prompts_per_second; /* of the last run so far; 0 = not known */
     bool owner_alive;          /* a lock with a living process or fresh heartbeat */
     const char *owner;         /* "host HOST, process PID", arena, NULL = no lock */
 } wa_result_status;

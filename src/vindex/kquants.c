@@ -110,7 +110,7 @@ static wa_status check_entry(const json_t *entry, const expectation *want, size_
     WA_TRY(wa_json_string(entry, "format", &name, err));
     if (wa_vindex_choice(entry, "format", formats, 2, -1, &format, err) != WA_OK)
         return wa_fail(err, WA_E_FORMAT, "unknown format %s, expected Q4_K or Q6_K", name);
-    out->format = format == 0 ? WA_FORMAT_Q4_K : WA_FORMAT_Q6_K;
+    out->format = format == 0 ? WA_FORMAT_Q4_K : WA_FORMAT_GGML_Q6_K;
     WA_TRY(check_shape(entry, want, out, err));
     return check_range(entry, file_size, out, err);
 }

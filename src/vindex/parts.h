@@ -14,7 +14,7 @@ typedef struct wa_kquant_slice {
     uint64_t offset;
     size_t length;
     size_t rows, padded_cols;
-    wa_format format; /* Q4_K or Q6_K */
+    wa_format format; /* Q4_K, or Q6_K of either order: ggml's until order.c finds the other */
 } wa_kquant_slice;
 
 /* X(id, name): how index.json's fp4 object stores a projection. FP4 and FP8 are files of blocks. */
@@ -64,6 +64,8 @@ typedef struct wa_vindex_maps {
     wa_fp4_projection fp4[WA_PROJECTION_COUNT];
     wa_kquant_slice *interleaved_q4k;   /* whichever its name; [3 * layer_count], arena; NULL = not checked */
     wa_kquant_slice *down_features_q4k; /* [layer_count], arena; NULL = not checked */
+    wa_format *q4_formats;              /* [3 * layer_count], arena; NULL = all in ggml's order */
+    const uint8_t *orders[WA_PAYLOAD_COUNT]; /* [3 * layer_count] of order.c, arena; NULL = not settled */
     wa_weight_tier weights[WA_WEIGHT_FILES]; /* [projection - WA_UP] */
     const wa_vindex_hash *hashes;       /* [hash_count], arena */
     size_t hash_count;

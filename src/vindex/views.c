@@ -92,7 +92,10 @@ static void place(const wa_vindex *vindex, wa_payload payload, wa_projection pro
         place_rows(out, base, WA_FORMAT_F32, vindex->hidden, in_triple);
         break;
     case WA_PAYLOAD_INTERLEAVED_Q4: /* layers are alike: vindex-format 4.3 */
-        place_rows(out, base, WA_FORMAT_Q4_0, vindex->hidden, in_triple);
+        place_rows(out, base, maps->q4_formats == NULL
+                                  ? WA_FORMAT_GGML_Q4_0
+                                  : maps->q4_formats[WA_PROJECTION_COUNT * layer + projection],
+                   vindex->hidden, in_triple);
         break;
     case WA_PAYLOAD_INTERLEAVED_Q4K:
     case WA_PAYLOAD_DOWN_FEATURES_Q4K:

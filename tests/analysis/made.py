@@ -26,7 +26,7 @@ class Made:
         self.file = h5py.File(path, "w")
         self.template = h5py.File(template, "r")
         self.size = {"case": len(cases), "layer": layers, "obs": sum(prompts.values()), "prompt": len(prompts),
-                     "slot": self.template["slot"].shape[0], "vindex": len(vindexes), "projection": 3, "offer": 0, "batch": 1,
+                     "slot": self.template["slot"].shape[0], "vindex": len(vindexes), "projection": 3, "offer": 0,
                      "payload": self.template["payload"].shape[0] if "payload" in self.template else 0}
         datasets = {name: item for name, item in self.template.items() if isinstance(item, h5py.Dataset)}
         for name in sorted(datasets, key=lambda name: name not in layout.SCALES):  # the scales first
@@ -72,7 +72,6 @@ class Made:
         self["prompt_rows"][...] = rows
         self["obs_prompt"][...] = np.repeat(np.arange(len(rows)), rows)
         self["obs_position"][...] = np.concatenate([np.arange(count) for count in rows])
-        self["batch_first_prompt"][...], self["batch_prompts"][...] = 0, len(rows)
         self["case_vindex"][...] = [list(vindexes).index(case.split(":")[0]) for case in cases]
         self["case_path"][...] = [self.words("case_path", case.split(":")[1]) for case in cases]
         if self.size["obs"] < 1000:

@@ -115,13 +115,13 @@ def test_what_is_no_result_has_a_row_and_exit_code_3(gemma, tmp_path):
         file["data"] = 1
     (tmp_path / "x-y.failed.json").write_text("[1")
     (tmp_path / "begun.h5.parts").mkdir()
-    (tmp_path / "begun.h5.parts/batch-000000.h5").write_text("")
+    (tmp_path / "begun.h5.parts/prompts-000000-000001.h5").write_text("")
     shutil.copyfile(gemma, tmp_path / "good.h5")
     done = report("collect", tmp_path, "-o", tmp_path / "sweep.h5", expect=3)
     rows = {row["result"]: row for row in read_csv(tmp_path / "sweep.csv")}
     assert {name for name, row in rows.items() if row["verdict"] == "UNREADABLE"} == {
         "cut.h5", "text.h5", "foreign.h5", "x-y.failed.json"}
-    assert rows["begun.h5"]["verdict"] == "UNFINISHED" and "1 finished batch" in rows["begun.h5"]["reasons"]
+    assert rows["begun.h5"]["verdict"] == "UNFINISHED" and "1 finished part" in rows["begun.h5"]["reasons"]
     assert rows["good.h5"]["verdict"] == "PASS" and "4 files that cannot be read" in done.stdout
     assert all("\n" not in row["reasons"] for row in rows.values())
 

@@ -17,7 +17,7 @@ LIMIT = 500 << 20
 
 def enlarge(source, path, rows):
     """One case, two layers and one prompt of so many positions; rel_l2 is written, other metrics are fill values."""
-    sizes = {"case": 1, "layer": 2, "prompt": 1, "obs": rows, "batch": 1}
+    sizes = {"case": 1, "layer": 2, "prompt": 1, "obs": rows}
     with h5py.File(source) as old, h5py.File(path, "w") as new:
         for key, value in old.attrs.items():
             new.attrs[key] = value

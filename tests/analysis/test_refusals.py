@@ -37,7 +37,7 @@ def empty(path, source):
 def partial(path, source):
     parts = path.with_name(path.name + ".parts")
     parts.mkdir()
-    (parts / "batch-000000.h5").write_bytes(source.read_bytes())
+    (parts / "prompts-000000-000001.h5").write_bytes(source.read_bytes())
 
 
 def part(path, source):
@@ -81,7 +81,7 @@ def flipped(path, source):
 
 KINDS = {  # and what the line says
     truncated: "truncated", foreign: "not a result of walkaudit", text: "not a result of walkaudit", empty: "not a result of walkaudit",
-    partial: "not finished", part: "one batch", older: "unknown older layout", newer: "unknown newer layout",
+    partial: "not finished", part: "some prompts", older: "unknown older layout", newer: "unknown newer layout",
     unfinished_layout: "not a result of walkaudit", incomplete: "is not as a result has it", flipped: "the file is damaged"}
 
 

@@ -154,10 +154,10 @@ def test_result_of_another_layout_is_refused(gemma, tmp_path, version, word):
 def test_part_and_unfinished_result_are_refused(gemma, tmp_path):
     parts = tmp_path / "result.h5.parts"
     parts.mkdir()
-    with h5py.File(parts / "batch-000000.h5", "w") as file:
+    with h5py.File(parts / "prompts-000000-000001.h5", "w") as file:
         file.attrs["walkaudit_part"] = 1
-    assert "one batch" in refusal(parts / "batch-000000.h5")
-    assert "1 finished batch," in refusal(parts)
+    assert "some prompts" in refusal(parts / "prompts-000000-000001.h5")
+    assert "1 finished part," in refusal(parts)
     assert "not finished" in refusal(tmp_path / "result.h5")
 
 

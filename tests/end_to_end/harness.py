@@ -265,7 +265,23 @@ def start(job, ranks, words=(), **extra):
 
 
 def parts(job):
-    return sorted(job.result_path.with_name("job-audit.h5.parts").glob("batch-*.h5"))
+    return sorted(job.result_path.with_name("job-audit.h5.parts").glob("prompts-*.h5"))
+
+
+def prompts_of(path):
+    """Numbers of the prompts that a part holds, from its name."""
+    first, last = path.name.removeprefix("prompts-").split(".")[0].split("-")[:2]
+    return range(int(first), int(last) + 1)
+
+
+def prompts_done(job):
+    return sum(len(prompts_of(path)) for path in parts(job))
+
+
+def batches(path, run=0):
+    """Prompts of each batch that a run of a finished result made, in the order in which it handed them out."""
+    with h5py.File(path) as file:
+        return file[f"run/{run}/batch_prompts"][()].tolist()
 
 
 def kernel(name):

@@ -65,7 +65,7 @@ def test_they_have_the_shapes_and_scales_of_the_selection(reference):
     assert kept["obs"].tolist() == list(range(rows)) and kept["y_walk"].dtype == np.float32
     hidden = len(kept["hidden"])
     assert kept["x"].shape == kept["y_ref"].shape == (6, rows, hidden) and kept["y_walk"].shape == (2, 6, rows, hidden)
-    assert sources and all(name.startswith("job-audit.h5.captures/batch-") for name in sources)
+    assert sources and all(name.startswith("job-audit.h5.captures/prompts-") for name in sources)
     assert all(np.all(np.isfinite(kept[name])) for name in ("x", "y_ref", "y_walk"))
 
 
@@ -99,16 +99,16 @@ def test_a_killed_run_goes_on_with_another_grid(shop, inputs, reference, first, 
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
     harness.wait_until_gone(job)
-    done = {int(p.name[6:12]) for p in harness.parts(job)}
+    done = {p.name.removesuffix(".h5") for p in harness.parts(job)}
     assert 3 <= len(done)
-    had = {b: {p.name: p.stat().st_ino for p in folder(job).glob(f"batch-{b:06d}-*.h5")} for b in done}
+    had = {b: {p.name: p.stat().st_ino for p in folder(job).glob(f"{b}-*.h5")} for b in done}
     assert all(had.values())  # a part implies its captures
-    stale = folder(job) / "batch-000000-layers-0000-0007-case-0000.h5.nowhere-1.tmp"
+    stale = folder(job) / "prompts-000000-000001-layers-0000-0007-case-0000.h5.nowhere-1.tmp"
     stale.write_bytes(b"cut")
     job.run(ranks=then[0], sets=(f"grid.stages={then[1]}", f"grid.teams={then[2]}"))
     assert not stale.exists()
     for batch, files in had.items():  # neither written again nor joined by files of the other grid
-        assert files == {p.name: p.stat().st_ino for p in folder(job).glob(f"batch-{batch:06d}-*.h5")}
+        assert files == {p.name: p.stat().st_ino for p in folder(job).glob(f"{batch}-*.h5")}
     same_captures(reference, job)
     harness.assert_equal_bits(reference, job)
 
@@ -145,11 +145,11 @@ def test_xarray_opens_the_group_also_elsewhere_and_without_a_file(shop, inputs, 
         whole = data["y_walk"].values
         assert np.all(np.isfinite(whole))
         assert np.array_equal(data["y_walk"].sel(layer=8, case=2).values, whole[1, 4])
-    gone = sorted(path.with_name(path.name + ".captures").glob("batch-000001-*-case-0002.h5"))[0]  # layers 0 to 7
+    gone = sorted(path.with_name(path.name + ".captures").glob("prompts-*-layers-0000-*-case-0002.h5"))[1]
     gone.unlink()
     with h5py.File(path) as file:
-        first = int(np.sum(file["prompt_rows"][:file["batch_first_prompt"][1]]))
-        rows = int(np.sum(file["prompt_rows"][file["batch_first_prompt"][1]:file["batch_first_prompt"][2]]))
+        lengths, of = file["prompt_rows"][()], harness.prompts_of(gone)
+        first, rows = int(lengths[:of.start].sum()), int(lengths[of.start:of.stop].sum())
     with xarray.open_dataset(path, engine=engine, group="captures") as data:
         hole = np.zeros(whole.shape, bool)
         hole[1, :4, first:first + rows] = True

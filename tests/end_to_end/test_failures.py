@@ -184,11 +184,11 @@ def test_a_vindex_deleted_under_the_run(shop, prompts, reference, ranks, stages,
     shutil.rmtree(vindex)
     line = ends_with_3(job, process, "is gone")
     assert str(vindex) in line
-    assert len(parts_are_whole(job)) == len(harness.Result(reference.result_path)["batch_prompts"])
+    assert parts_are_whole(job) and harness.prompts_done(job) == len(harness.Result(reference.result_path)["prompt_rows"])
     assert not job.result_path.exists()
     kept.rename(vindex)
     done = job.run(ranks=2)
-    assert "batch " not in done.stderr, done.stderr
+    assert "prompt " not in done.stderr, done.stderr
     found = [line for line in harness.differences(reference.result_path, job.result_path)
              if not any(word in line for word in ("job_text", "fingerprint", "vindex_path"))]
     assert not found, found

@@ -35,7 +35,7 @@ def make(shop, inputs):
 def reference(shop, inputs):
     job = make(shop, inputs)
     job.run(ranks=2)
-    job.batches = len(harness.Result(job.result_path)["batch_prompts"])
+    job.prompts = len(harness.Result(job.result_path)["prompt_rows"])
     return job
 
 
@@ -64,11 +64,11 @@ def wait_for_end(process):
 
 
 def wait_for_progress(job, process, count, more):
-    """Until so many parts are there, and a little longer. Below 0: while it starts. Beyond the last part: while it assembles."""
+    """Until so many prompts are done, and a little longer. Below 0: while it starts. Beyond the last part: while it assembles."""
     if count < 0:
         time.sleep(more * 10)
         return
-    while process.poll() is None and len(parts(job)) < count and not job.result_path.exists():
+    while process.poll() is None and harness.prompts_done(job) < count and not job.result_path.exists():
         time.sleep(0.001)
     time.sleep(more)
 
@@ -81,7 +81,7 @@ def test_what_is_left_after_a_kill_is_finished_to_the_same_bits(shop, inputs, re
     job = make(shop, inputs)
     process = start(job, ranks, ["--set", f"grid.stages={stages}", "--set", f"grid.teams={teams}"])
     share, moment = rng.uniform(-0.1, 1.2), rng.uniform(0.0, 0.05)
-    wait_for_progress(job, process, min(share, 1.0) * reference.batches, rng.uniform(0.0, 2.0) if share > 1.0 else moment)
+    wait_for_progress(job, process, min(share, 1.0) * reference.prompts, rng.uniform(0.0, 2.0) if share > 1.0 else moment)
     strike(process, victim, rng)
     try:
         wait_for_end(process)
@@ -99,5 +99,5 @@ def test_what_is_left_after_a_kill_is_finished_to_the_same_bits(shop, inputs, re
     job.run(ranks=other)
     assert_equal_bits(reference, job)
     assert not list(job.result_path.parent.glob("*.parts"))
-    print(f"{victim} of {ranks} (stages {stages}, teams {teams}) at {share:.2f} of the batches: "
+    print(f"{victim} of {ranks} (stages {stages}, teams {teams}) at {share:.2f} of the prompts: "
           f"{'finished' if finished else f'{there} parts'}, gone on with {other}")

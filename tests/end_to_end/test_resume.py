@@ -51,13 +51,13 @@ def test_status_of_a_running_a_stopped_and_a_finished_run(shop, prompts):
     wait_for_parts(job, process, 3)
     told = harness.run(["status", job.result_path], expect=75).stdout
     assert "running\nnext: wait for it" in told, told
-    assert re.search(r"rate: [\d.e+]+ batches a minute; about \d+ s left", told), told
+    assert re.search(r"rate: [\d.e+]+ prompts a minute; about \d+ s left", told), told
     process.kill()
     process.wait(timeout=30)
     harness.wait_until_gone(job)
-    there = len(parts(job))
+    there = harness.prompts_done(job)
     told = harness.run(["status", job.result_path], expect=75).stdout
-    assert "gone; the next run takes over" in told and re.search(rf"{there} of \d+ batches done", told), told
+    assert "gone; the next run takes over" in told and re.search(rf"{there} of \d+ prompts done", told), told
     job.run(ranks=2, words=["--resume"])
     assert "finished" in harness.run(["status", job.result_path]).stdout
 
@@ -106,7 +106,7 @@ def test_changed_inputs_refuse_to_go_on_by_name(shop, prompts):
     whole.run()
     assert_equal_bits(whole, job)
     fresh = job.run(words=["--fresh"], ranks=2)
-    assert "batch" in fresh.stderr
+    assert "prompt " in fresh.stderr
     assert_equal_bits(whole, job)
 
 
@@ -172,7 +172,7 @@ def test_parts_left_beside_a_finished_result_are_removed(shop, prompts):
     before = job.result_path.stat().st_mtime_ns
     left = job.result_path.with_name("job-audit.h5.parts")
     left.mkdir()
-    (left / "batch-000000.h5").write_bytes(b"a part")
+    (left / "prompts-000000-000001.h5").write_bytes(b"a part")
     (left / "lock").write_text('{"host": "%s", "process": 999999999, "start": 1, "slurm_job": ""}' % os.uname().nodename)
     os.utime(left / "lock", (0, 0))  # silent for long: who names no boot and no process space is judged by that alone
     job.run()

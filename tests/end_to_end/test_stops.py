@@ -50,9 +50,9 @@ def finish(job, process, expect, limit=60):
 def is_resumable(job, reference, ranks=2, lock_may_stand=False):
     """status says so, and the same job on another number of ranks ends in the same bits."""
     harness.wait_until_gone(job)
-    there = len(parts(job))
+    there = harness.prompts_done(job)
     told = harness.run(["status", job.result_path], expect=75).stdout
-    assert re.search(rf"unfinished, {there} of \d+ batches done", told), told
+    assert re.search(rf"unfinished, {there} of \d+ prompts done", told), told
     assert lock_may_stand or not (job.result_path.with_name("job-audit.h5.parts") / "lock").exists()
     kept = {path: path.stat().st_mtime_ns for path in parts(job)}
     job.run(ranks=ranks)
@@ -118,7 +118,7 @@ def test_what_fits_into_the_grace_is_finished(shop, inputs):
     model, vindexes, _ = inputs
     job = make(shop, (model, vindexes, corpus(shop.root / "two.jsonl", 8, seed=9)), batch={"rows": 36})
     done = run_until(lambda: parts(job), job, "100s", (2, 5, 8, 11), 500)
-    assert "with 1 of 2 batches done" in one_error_line(done)
+    assert re.search(r"with [1-7] of 8 prompts done", one_error_line(done)) and len(parts(job)) == 1
 
 
 def test_a_run_that_adds_nothing_is_3_and_names_the_time(shop, inputs):
@@ -140,7 +140,7 @@ def sweep(shop, inputs, *names, **keys):
 def test_a_stopped_sweep_begins_no_further_audit(shop, inputs, ranks, begun):
     job = sweep(shop, inputs, "audit", "later")
     folder = job.folder / "results"
-    done = run_until(lambda: len({p.parent for p in folder.glob("*.parts/batch-*.h5")}) == begun, job, "0", (2, 5, 15), ranks=ranks)
+    done = run_until(lambda: len({p.parent for p in folder.glob("*.parts/prompts-*.h5")}) == begun, job, "0", (2, 5, 15), ranks=ranks)
     assert done.stderr.count("walkaudit: stopped by --max-time") == begun
     assert len(list(folder.glob("*.parts"))) == begun
     assert not list(folder.glob("*.failed.json"))

@@ -1,21 +1,22 @@
 /*
- * Usage: mpirun -n N test_assemble RESULT.h5 [BATCH]. Writes made-up parts from all ranks and
- * assembles them. With BATCH, that part is damaged in between: every rank must then come back with
+ * Usage: mpirun -n N test_assemble RESULT.h5 [PART]. Writes made-up parts from all ranks and
+ * assembles them. With PART, that one is damaged in between: every rank must then come back with
  * the same failure.
  */
 #include "store_fake.h"
 #include "comm/comm.h"
+#include "store/parts.h"
 #include "judge/judgement.h"
 
 #include <stdlib.h>
 
-/* Longer than one chunk along obs (8192) and layer (16); a batch boundary inside a chunk and a
- * chunk boundary inside a batch. */
+/* Longer than one chunk along obs (8192) and layer (16); a part ends inside a chunk and a
+ * chunk inside a part. */
 static const fake_shape SHAPE = {.layers = 18,
                                  .prompt_rows = {2000, 1000, 3000, 7, 2500, 300, 1},
                                  .prompts = 7,
-                                 .batch_prompts = {2, 2, 1, 2},
-                                 .batches = 4};
+                                 .part_prompts = {2, 2, 1, 2},
+                                 .parts = 4};
 
 static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err)
 {
@@ -50,25 +51,25 @@ static wa_status publish(void *context, const char *temporary, wa_error *err)
     return wa_parts_publish(((caller_state *)context)->parts, temporary, err);
 }
 
-static wa_status write_parts(wa_comm *comm, const char *path, const wa_result_meta *meta,
+static wa_status write_parts(wa_comm *comm, const char *path, const wa_part_list *list,
                              wa_arena *arena, wa_error *err)
 {
     size_t ranks = (size_t)wa_comm_size(comm), me = (size_t)wa_comm_rank(comm);
-    for (size_t b = me; b < meta->batch_count; b += ranks) {
+    for (size_t b = me; b < list->count; b += ranks) {
         wa_block block;
         wa_mark mark = wa_arena_mark(arena);
-        WA_TRY(fake_block(meta, b, arena, &block, err));
-        WA_TRY(wa_part_write(path, b, &meta->mark, &block, b == 0, err));
+        WA_TRY(fake_block(&list->dims, &list->parts[b], arena, &block, err));
+        WA_TRY(wa_part_write(path, &list->parts[b], &list->mark, &block, b == 0, err));
         wa_arena_release(arena, mark);
     }
     return WA_OK;
 }
 
 /* Eight bytes in the middle of a part, where its largest fields lie. */
-static wa_status damage(const char *result_path, const char *batch, wa_error *err)
+static wa_status damage(const char *result_path, const wa_batch *part, wa_error *err)
 {
-    char path[4096];
-    snprintf(path, sizeof path, "%s.parts/batch-%06ld.h5", result_path, strtol(batch, NULL, 10));
+    char path[WA_NAME_BYTES];
+    WA_TRY(wa_part_name(result_path, part, path, err));
     FILE *file = fopen(path, "r+b");
     if (file == NULL)
         return wa_fail(err, WA_E_IO, "cannot open '%s'", path);
@@ -82,6 +83,7 @@ static wa_status run(wa_comm *comm, const char *path, const char *damaged, wa_ar
 {
     bool root = wa_comm_rank(comm) == 0;
     wa_result_meta meta;
+    wa_part_list list;
     wa_parts *parts = NULL;
     caller_state state = {.arena = arena};
     wa_assembly_caller caller = {.text = token_text,
@@ -91,23 +93,24 @@ static wa_status run(wa_comm *comm, const char *path, const char *damaged, wa_ar
                                  .publish = publish,
                                  .context = &state};
     WA_TRY(fake_meta(&SHAPE, arena, &meta, err));
+    WA_TRY(fake_list(&SHAPE, &meta.dims, arena, &list, err));
     wa_status status = root ? wa_parts_open(path, &meta, false, arena, &parts, err) : WA_OK;
     WA_TRY(wa_comm_agree(comm, status, err));
     state.parts = parts;
     if (root)
-        meta.mark = wa_parts_get_mark(parts);
-    WA_TRY(wa_comm_broadcast(comm, &meta.mark, sizeof meta.mark, err));
+        list.mark = wa_parts_get_mark(parts);
+    WA_TRY(wa_comm_broadcast(comm, &list.mark, sizeof list.mark, err));
     if (root)
         status = wa_parts_write_run(
             parts, "{\"argv\": [\"a\", \"b\"], \"ranks\": 2, \"x\": 0.5, \"n\": {\"k\": 1}}", err);
     WA_TRY(wa_comm_agree(comm, status, err));
-    status = write_parts(comm, path, &meta, arena, err);
+    status = write_parts(comm, path, &list, arena, err);
     WA_TRY(wa_comm_agree(comm, status, err));
     if (root && damaged != NULL)
-        status = damage(path, damaged, err);
+        status = damage(path, &list.parts[strtol(damaged, NULL, 10)], err);
     WA_TRY(wa_comm_agree(comm, status, err));
-    WA_TRY(wa_assemble(comm, path, &meta, &caller, arena, err));
-    if (state.beats < (root ? meta.batch_count : 0) || (!root && state.beats > 0))
+    WA_TRY(wa_assemble(comm, path, &list, &meta, &caller, arena, err));
+    if (state.beats < (root ? list.count : 0) || (!root && state.beats > 0))
         return wa_fail(err, WA_E_INTERNAL, "%zu heartbeats on rank %d", state.beats, wa_comm_rank(comm));
     wa_parts_close(parts, true);
     return WA_OK;

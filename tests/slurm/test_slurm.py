@@ -125,7 +125,7 @@ def test_a_time_limit_with_requeue_that_finishes(one_node, shop, tmp_path):
     text = site.finish(job, ["COMPLETED"], 400)
     assert "requeued" in text
     assert int(one_node.job(job)["Restarts"]) >= 1
-    further = [int(n) for n in re.findall(r"slurm: (\d+) batches further", text)]
+    further = [int(n) for n in re.findall(r"slurm: (\d+) prompts further", text)]
     assert all(n > 0 for n in further)
     assert not differences(tmp_path / "results/job-audit.h5", plain_result(path, 2))
 
@@ -135,7 +135,7 @@ def test_a_node_set_down_in_the_middle(two_nodes, shop, tmp_path):
     path = site.write(slow(shop, tmp_path, 100))
     job = site.submit("audit.sbatch", path, options=["--nodes=1", "--ntasks=2"])
     parts = tmp_path / "results/job-audit.h5.parts"
-    two_nodes.wait(lambda: len(list(parts.glob("batch-*.h5"))) >= 3, 60, "three finished batches")
+    two_nodes.wait(lambda: len(list(parts.glob("prompts-*.h5"))) >= 3, 60, "three finished batches")
     node = two_nodes.job(job)["NodeList"]
     two_nodes.output(["scontrol", "update", f"nodename={node}", "state=down", "reason=test"])
     site.finish(job, ["COMPLETED"], 240)

@@ -4,7 +4,7 @@ import sys
 import numpy
 import xarray
 
-SCALES = ["case", "layer", "obs", "prompt", "slot", "vindex", "payload", "projection", "batch"]
+SCALES = ["case", "layer", "obs", "prompt", "slot", "vindex", "payload", "projection"]
 SHAPES = {
     "cos": ("case", "layer", "obs"),
     "obs_status": ("case", "layer", "obs"),

@@ -1,4 +1,4 @@
-/* A made-up job and made-up batches whose every value follows from its place;
+/* A made-up job and made-up parts whose every value follows from its place;
  * tests/mpi/test_assemble.py knows the rule. */
 #ifndef WALKAUDIT_TEST_STORE_FAKE_H
 #define WALKAUDIT_TEST_STORE_FAKE_H
@@ -10,11 +10,11 @@
 
 enum { FAKE_CASES = 2, FAKE_SLOTS = 3, FAKE_VINDEXES = 2, FAKE_PROMPTS_MAX = 16 };
 
-/** Positions of each prompt, how many prompts, and how many prompts each batch takes. */
+/** Positions of each prompt, how many prompts, and how many prompts each part takes. */
 typedef struct fake_shape {
     size_t layers;
     size_t prompt_rows[FAKE_PROMPTS_MAX], prompts;
-    size_t batch_prompts[FAKE_PROMPTS_MAX], batches;
+    size_t part_prompts[FAKE_PROMPTS_MAX], parts;
 } fake_shape;
 
 static inline wa_status fake_cases(wa_arena *arena, wa_result_meta *meta, wa_error *err)
@@ -75,21 +75,20 @@ static inline wa_status fake_observations(const fake_shape *shape, wa_arena *are
     return WA_OK;
 }
 
-static inline wa_status fake_batches(const fake_shape *shape, wa_arena *arena, wa_result_meta *meta,
-                                     wa_error *err)
+/* Without a mark. */
+static inline wa_status fake_list(const fake_shape *shape, const wa_dims *dims, wa_arena *arena, wa_part_list *out,
+                                  wa_error *err)
 {
-    wa_batch *batches;
-    WA_TRY(wa_arena_take(arena, shape->batches, sizeof *batches, &batches, err));
-    for (size_t b = 0, p = 0, o = 0; b < shape->batches; b++) {
-        batches[b] =
-            (wa_batch){.first_prompt = p, .prompt_count = shape->batch_prompts[b], .first_obs = o};
-        for (size_t i = 0; i < shape->batch_prompts[b]; i++)
-            batches[b].rows += shape->prompt_rows[p + i];
-        p += batches[b].prompt_count;
-        o += batches[b].rows;
+    wa_batch *parts;
+    WA_TRY(wa_arena_take(arena, shape->parts, sizeof *parts, &parts, err));
+    for (size_t b = 0, p = 0, o = 0; b < shape->parts; b++) {
+        parts[b] = (wa_batch){.first_prompt = p, .prompt_count = shape->part_prompts[b], .first_obs = o};
+        for (size_t i = 0; i < shape->part_prompts[b]; i++)
+            parts[b].rows += shape->prompt_rows[p + i];
+        p += parts[b].prompt_count;
+        o += parts[b].rows;
     }
-    meta->batches = batches;
-    meta->batch_count = shape->batches;
+    *out = (wa_part_list){.dims = *dims, .parts = parts, .count = shape->parts};
     return WA_OK;
 }
 
@@ -138,14 +137,13 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
     meta.nominal_bound = nominal;
     WA_TRY(fake_cases(arena, &meta, err));
     WA_TRY(fake_observations(shape, arena, &meta, err));
-    WA_TRY(fake_batches(shape, arena, &meta, err));
     *out = meta;
     return WA_OK;
 }
 
 /*
  * Element n of field f in the whole job's order: f64 (f + 1) + n / 1024, exact in binary; i64 and
- * i32 (f + n) % 101; i8 n % 2. CL and VYLJ fields are the same in every batch.
+ * i32 (f + n) % 101; i8 n % 2. CL and VYLJ fields are the same in every part.
  */
 static inline void fake_set(void *at, wa_type type, int field, size_t n)
 {
@@ -176,11 +174,9 @@ static inline void fake_split(const wa_dims *dims, const wa_field_info *info, si
              (wa_axes_has(info->axes, 'J') ? WA_PROJECTION_COUNT : 1);
 }
 
-static inline wa_status fake_block(const wa_result_meta *meta, size_t batch, wa_arena *arena,
-                                   wa_block *out, wa_error *err)
+static inline wa_status fake_block(const wa_dims *job, const wa_batch *b, wa_arena *arena, wa_block *out, wa_error *err)
 {
-    const wa_batch *b = &meta->batches[batch];
-    wa_dims dims = meta->dims;
+    wa_dims dims = *job;
     dims.rows = b->rows;
     dims.prompts = b->prompt_count;
     WA_TRY(wa_block_open(arena, dims, out, err));
@@ -188,7 +184,7 @@ static inline wa_status fake_block(const wa_result_meta *meta, size_t batch, wa_
         const wa_field_info *info = wa_field_get((wa_field)f);
         size_t outer, along, inner, job_outer, job_along, job_inner;
         fake_split(&dims, info, &outer, &along, &inner);
-        fake_split(&meta->dims, info, &job_outer, &job_along, &job_inner);
+        fake_split(job, info, &job_outer, &job_along, &job_inner);
         bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A');
         size_t first = by_obs                         ? b->first_obs
                        : wa_axes_has(info->axes, 'P') ? b->first_prompt

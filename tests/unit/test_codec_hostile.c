@@ -9,7 +9,8 @@
 
 enum { BLOCK = 256, BYTES_MAX = 257 };
 
-static const wa_format written[] = {WA_FORMAT_Q4_0, WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4,
+static const wa_format written[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K,
+                                    WA_FORMAT_Q4_0, WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4,
                                     WA_FORMAT_FP8};
 enum { WRITTEN = sizeof written / sizeof written[0] };
 
@@ -274,7 +275,9 @@ typedef struct rule {
     double (*bound)(extent own, extent all);
 } rule;
 
-static const rule rules[] = {{WA_FORMAT_Q4_0, 32, bound_q4_0},
+static const rule rules[] = {{WA_FORMAT_GGML_Q4_0, 32, bound_q4_0},
+                             {WA_FORMAT_GGML_Q6_K, 16, bound_q6_k},
+                             {WA_FORMAT_Q4_0, 32, bound_q4_0},
                              {WA_FORMAT_Q4_K, 32, bound_q4_k},
                              {WA_FORMAT_Q6_K, 16, bound_q6_k},
                              {WA_FORMAT_FP4, 32, bound_fp4},

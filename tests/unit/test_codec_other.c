@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 enum { ROWS = 16, COLS = 300, ROW_BYTES_MOST = 2 * 257 };
-static const wa_format FORMATS[] = {WA_FORMAT_Q4_0, WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4, WA_FORMAT_FP8};
+static const wa_format FORMATS[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K,
+                                    WA_FORMAT_Q4_0, WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4, WA_FORMAT_FP8};
 enum { FORMAT_COUNT = sizeof FORMATS / sizeof FORMATS[0] };
 
 /* Sums of uniform draws: bell-shaped, deviation about 0.03, and one row of zeros. */

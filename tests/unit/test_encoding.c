@@ -245,7 +245,8 @@ static void an_f32_file_holds_f16_values_or_the_models(void)
     wa_arena_close(arena);
 }
 
-static const wa_format BLOCKS[] = {WA_FORMAT_Q4_0, WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4, WA_FORMAT_FP8};
+static const wa_format BLOCKS[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K,
+                                   WA_FORMAT_Q4_0, WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4, WA_FORMAT_FP8};
 enum { BLOCK_FORMATS = sizeof BLOCKS / sizeof BLOCKS[0] };
 
 /* Rows of 96 are padded in all formats but Q4_0. From the weights, or from either kind of their f16 values. */
@@ -269,7 +270,7 @@ static void every_re_encoding_is_equal_and_one_bit_is_not(void)
             stored.through_f16 = true; /* as a gate re-made from K-quants is read: the stored bytes are the same */
             CU_ASSERT_EQUAL(check(arena, &stored, &model, false).unequal, 0);
             stored.through_f16 = false;
-            size_t code = BLOCKS[f] == WA_FORMAT_Q4_0 ? 2 : BLOCKS[f] == WA_FORMAT_Q4_K ? 16 : 0;
+            size_t code = BLOCKS[f] == WA_FORMAT_Q4_0 || BLOCKS[f] == WA_FORMAT_GGML_Q4_0 ? 2 : BLOCKS[f] == WA_FORMAT_Q4_K ? 16 : 0;
             ((uint8_t *)(uintptr_t)stored.data)[57 * stored.row_bytes + code + 3] ^= 4; /* one code by four levels */
             e = check(arena, &stored, &model, false);
             t = check(arena, &stored, &down, true);

@@ -2,6 +2,7 @@
 #include "suite.h"
 #include "vindex_dirs.h"
 #include "vindex/extract.h"
+#include "vindex/order.h"
 #include "vindex/vindex.h"
 
 #include <math.h>
@@ -74,6 +75,7 @@ static void with_extracted(const char *name, wa_extract_options options,
     WA_MUST(wa_model_open(path, WA_SEMANTICS_NATIVE, arena, &model, &err), &err);
     WA_MUST(wa_extract(model, out, &options, &err), &err);
     WA_MUST(wa_vindex_open(out, arena, &vindex, &err), &err);
+    WA_MUST(wa_vindex_settle_orders(vindex, model, arena, &err), &err);
     look(vindex, model);
     wa_vindex_close(vindex);
     wa_model_close(model);

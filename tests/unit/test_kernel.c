@@ -217,7 +217,8 @@ static void products_with_stored_matrices_stay_within_their_bound(void)
         size_t rows, cols;
     } shapes[] = {{1, 1}, {3, 64}, {65, 63}, {64, 65}, {17, 129}, {130, 32}, {2, 640}, {300, 7}};
     static const wa_format formats[] = {WA_FORMAT_F32, WA_FORMAT_F16, WA_FORMAT_BF16, WA_FORMAT_Q4_0,
-                                        WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4, WA_FORMAT_FP8};
+                                        WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4, WA_FORMAT_FP8,
+                                        WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++)
             for (size_t shift = 0; shift < 2; shift++) {

@@ -78,9 +78,10 @@ static void teams_grow_to_one_rank_a_lane_and_further_ranks_are_idle(void)
                  {2, 2, 0, 11.0 / 12.0},  /* 5 and 6 */
                  {4, 4, 0, 11.0 / 12.0},  /* 2, 3, 3, 3 */
                  {8, 4, 4, 11.0 / 12.0}}; /* four have nothing to do */
+    static const size_t one[] = {39};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         wa_arena *arena = new_arena();
-        wa_plan_input input = unit_input(seed_rows, 3, 3);
+        wa_plan_input input = unit_input(one, 1, 3);
         wa_plan *plan;
         wa_error err;
         WA_MUST(wa_plan_build(&input, cases[i].ranks, arena, &plan, &err), &err);
@@ -388,27 +389,47 @@ static uint64_t next_random(uint64_t *state)
     return *state >> 33;
 }
 
+/* Kept parts and batches are all prompts, once each; batches are whole prompts and no larger than they may be. */
 static void check_batches(const wa_plan *plan, const wa_plan_input *input)
 {
-    size_t prompt = 0, obs = 0;
-    for (size_t b = 0; b < plan->batch_count; b++) {
-        const wa_batch *batch = &plan->batches[b];
+    wa_arena *arena = new_arena();
+    wa_batch *all;
+    wa_error err;
+    WA_MUST(wa_batches_join(input->kept, input->kept_count, plan->batches, plan->batch_count, input->prompt_count, arena,
+                            &all, &err),
+            &err);
+    size_t obs = 0;
+    for (size_t i = 0; i < input->kept_count + plan->batch_count; i++) {
         size_t rows = 0;
-        CU_ASSERT(batch->prompt_count > 0);
-        CU_ASSERT_EQUAL(batch->first_prompt, prompt);
-        CU_ASSERT_EQUAL(batch->first_obs, obs);
-        for (size_t p = 0; p < batch->prompt_count; p++)
-            rows += input->prompt_rows[prompt + p];
-        CU_ASSERT_EQUAL(batch->rows, rows);
-        CU_ASSERT(rows <= input->batch_rows || batch->prompt_count == 1);
-        prompt += batch->prompt_count;
+        CU_ASSERT(all[i].prompt_count > 0);
+        CU_ASSERT_EQUAL(all[i].first_obs, obs);
+        for (size_t p = 0; p < all[i].prompt_count; p++)
+            rows += input->prompt_rows[all[i].first_prompt + p];
+        CU_ASSERT_EQUAL(all[i].rows, rows);
         obs += rows;
-        /* the next prompt would not have fitted */
-        if (prompt < input->prompt_count)
-            CU_ASSERT(rows + input->prompt_rows[prompt] > input->batch_rows);
     }
-    CU_ASSERT_EQUAL(prompt, input->prompt_count);
     CU_ASSERT_EQUAL(obs, plan->obs_count);
+    for (size_t b = 0; b < plan->batch_count; b++) {
+        CU_ASSERT(plan->batches[b].rows <= input->batch_rows || plan->batches[b].prompt_count == 1);
+        CU_ASSERT(plan->batches[b].rows <= plan->max_rows && plan->batches[b].prompt_count <= plan->max_prompts);
+    }
+    wa_arena_close(arena);
+}
+
+/* Some of the prompts, in parts of one or two. */
+static size_t random_parts(uint64_t *state, const wa_plan_input *input, wa_batch *out)
+{
+    size_t count = 0, obs = 0;
+    for (size_t p = 0; p < input->prompt_count;) {
+        wa_batch part = {.first_prompt = p, .first_obs = obs};
+        size_t end = p + 1 + next_random(state) % 2;
+        for (; p < end && p < input->prompt_count; p++, part.prompt_count++)
+            part.rows += input->prompt_rows[p];
+        obs += part.rows;
+        if (next_random(state) % 3 == 0)
+            out[count++] = part;
+    }
+    return count;
 }
 
 static void check_grid(const wa_plan *plan, const wa_plan_input *input, int ranks)
@@ -418,7 +439,7 @@ static void check_grid(const wa_plan *plan, const wa_plan_input *input, int rank
     CU_ASSERT_EQUAL(grid->used, grid->groups * grid->stages * grid->teams);
     CU_ASSERT_EQUAL(grid->used + grid->idle, ranks);
     CU_ASSERT(grid->idle >= 0);
-    CU_ASSERT((size_t)grid->groups <= plan->batch_count);
+    CU_ASSERT((size_t)grid->groups <= plan->batch_count || (plan->batch_count == 0 && grid->groups == 1));
     CU_ASSERT((size_t)grid->teams <= 1 + input->case_count);
     CU_ASSERT_EQUAL(plan->stage_start[0], 0);
     CU_ASSERT_EQUAL(plan->stage_start[grid->stages], input->layer_count);
@@ -445,6 +466,7 @@ static wa_plan_input random_input(uint64_t *state, size_t *rows, wa_case_cost *c
     input.nodes = (int)(1 + next_random(state) % 5);
     input.node_memory = next_random(state) % 2 == 0 ? 0 : (size_t)100000000;
     input.vindex_count = 1 + next_random(state) % 4;
+    input.packing_rows = next_random(state) % 2 == 0 ? 0.0 : (double)(next_random(state) % 60);
     return input;
 }
 
@@ -457,7 +479,10 @@ static void any_plan_covers_everything_once(void)
     for (int round = 0; round < 400; round++) {
         wa_arena *arena = new_arena();
         wa_plan_input input = random_input(&state, rows, costs);
+        wa_batch kept[MANY];
         int ranks = (int)(1 + next_random(&state) % 24);
+        input.kept = kept;
+        input.kept_count = next_random(&state) % 2 == 0 ? 0 : random_parts(&state, &input, kept);
         wa_plan *plan, *again;
         wa_error err;
         wa_status status = wa_plan_build(&input, ranks, arena, &plan, &err);
@@ -494,20 +519,137 @@ static void more_ranks_never_make_the_busiest_rank_busier(void)
     }
 }
 
-static void batches_do_not_depend_on_the_ranks(void)
+/* 64 prompts of 40 rows on 16 ranks were five batches of 512. */
+static void every_rank_gets_its_share(void)
+{
+    static size_t rows[64];
+    for (size_t i = 0; i < 64; i++)
+        rows[i] = 40;
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 64, 3);
+    wa_plan *plan;
+    wa_error err;
+    input.packing_rows = 39.0;
+    for (int ranks = 2; ranks <= 16; ranks *= 2) {
+        WA_MUST(wa_plan_build(&input, ranks, arena, &plan, &err), &err);
+        CU_ASSERT_EQUAL(plan->grid.idle, 0);
+        CU_ASSERT(plan->batch_count >= 2 * (size_t)plan->grid.groups);
+        CU_ASSERT(plan->predicted_utilisation > 0.8);
+    }
+    WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL(plan->batch_count, 6); /* of 12 prompts: alone, no rank waits for another */
+    wa_arena_close(arena);
+}
+
+/* Handed out on demand: the small ones at the end even out what a prediction cannot know. */
+static void large_batches_come_first(void)
+{
+    static size_t rows[400];
+    uint64_t state = 7;
+    for (size_t i = 0; i < 400; i++)
+        rows[i] = i == 399 ? 700 : 10 + next_random(&state) % 50; /* the last prompt is the longest */
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 400, 3);
+    wa_plan *plan;
+    wa_error err;
+    input.packing_rows = 39.0;
+    input.teams = input.stages = 1;
+    WA_MUST(wa_plan_build(&input, 4, arena, &plan, &err), &err);
+    check_batches(plan, &input);
+    CU_ASSERT_EQUAL(plan->batches[0].rows, 700);
+    for (size_t b = 1; b < plan->batch_count; b++)
+        CU_ASSERT(plan->batches[b].rows <= plan->batches[b - 1].rows);
+    CU_ASSERT(plan->batches[plan->batch_count - 1].rows < 100);
+    wa_arena_close(arena);
+}
+
+static void kept_parts_are_not_computed_again(void)
 {
     static const size_t rows[] = {100, 200, 300, 50, 500, 12};
+    static const wa_batch kept[] = {{1, 1, 100, 200}, {4, 1, 650, 500}}, again[] = {{4, 1, 650, 500}, {4, 1, 650, 500}};
+    static const wa_batch expected[] = {{0, 1, 0, 100}, {2, 2, 300, 350}, {5, 1, 1150, 12}};
+    static const wa_batch everything[] = {{0, 6, 0, 1162}};
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 6, 3);
+    wa_plan *plan;
+    wa_error err;
+    input.kept = kept;
+    input.kept_count = 2;
+    WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL_FATAL(plan->batch_count, 3);
+    CU_ASSERT_EQUAL(memcmp(plan->batches, expected, sizeof expected), 0);
+    CU_ASSERT_DOUBLE_EQUAL(plan->flops_per_rank_max, 462.0 * 11 * 10, 1e-6);
+    check_batches(plan, &input);
+    input.kept = everything; /* a run that was killed before it assembled */
+    input.kept_count = 1;
+    for (int ranks = 1; ranks < 5; ranks++) {
+        WA_MUST(wa_plan_build(&input, ranks, arena, &plan, &err), &err);
+        CU_ASSERT_EQUAL(plan->batch_count, 0);
+        CU_ASSERT_EQUAL(plan->obs_count, 1162);
+        check_grid(plan, &input, ranks);
+    }
+    input.kept = again; /* a prompt twice */
+    input.kept_count = 2;
+    CU_ASSERT_EQUAL(wa_plan_build(&input, 1, arena, &plan, &err), WA_E_INTERNAL);
+    wa_arena_close(arena);
+}
+
+static void runs_of_prompts_that_leave_a_gap_are_no_job(void)
+{
+    static const wa_batch first[] = {{0, 2, 0, 5}}, gap[] = {{3, 1, 9, 1}}, twice[] = {{1, 3, 2, 8}}, rest[] = {{2, 2, 5, 5}};
+    wa_arena *arena = new_arena();
+    wa_batch *all;
+    wa_error err;
+    WA_MUST(wa_batches_join(rest, 1, first, 1, 4, arena, &all, &err), &err);
+    CU_ASSERT(all[0].first_prompt == 0 && all[1].first_prompt == 2);
+    CU_ASSERT_EQUAL(wa_batches_join(first, 1, gap, 1, 4, arena, &all, &err), WA_E_INTERNAL);
+    CU_ASSERT_EQUAL(wa_batches_join(first, 1, twice, 1, 4, arena, &all, &err), WA_E_INTERNAL);
+    CU_ASSERT_EQUAL(wa_batches_join(first, 1, rest, 1, 5, arena, &all, &err), WA_E_INTERNAL);
+    wa_arena_close(arena);
+}
+
+/* Of an engine whose bits depend on them. */
+static void fixed_batches_follow_from_the_job_alone(void)
+{
+    static const size_t rows[] = {100, 200, 300, 50, 500, 12};
+    static const wa_batch kept[] = {{2, 2, 300, 350}};
     wa_arena *arena = new_arena();
     wa_plan_input input = unit_input(rows, 6, 3);
     wa_plan *one, *other;
     wa_error err;
+    input.batches_are_fixed = true;
+    input.packing_rows = 39.0;
     WA_MUST(wa_plan_build(&input, 1, arena, &one, &err), &err);
+    CU_ASSERT_EQUAL_FATAL(one->batch_count, 3);
     for (int ranks = 2; ranks < 20; ranks++) {
         WA_MUST(wa_plan_build(&input, ranks, arena, &other, &err), &err);
         CU_ASSERT_EQUAL_FATAL(other->batch_count, one->batch_count);
         CU_ASSERT_EQUAL(
             memcmp(other->batches, one->batches, one->batch_count * sizeof *one->batches), 0);
     }
+    input.kept = kept;
+    input.kept_count = 1;
+    WA_MUST(wa_plan_build(&input, 3, arena, &other, &err), &err);
+    CU_ASSERT_EQUAL_FATAL(other->batch_count, 2); /* what is missing, as it was */
+    CU_ASSERT_EQUAL(memcmp(&other->batches[0], &one->batches[0], sizeof *one->batches), 0);
+    CU_ASSERT_EQUAL(memcmp(&other->batches[1], &one->batches[2], sizeof *one->batches), 0);
+    wa_arena_close(arena);
+}
+
+static void little_memory_makes_batches_smaller(void)
+{
+    static const size_t rows[] = {64, 64, 64, 64, 64, 64, 64, 64};
+    wa_arena *arena = new_arena();
+    wa_plan_input input = gemma_4b(rows);
+    wa_plan *large, *small;
+    wa_error err;
+    input.prompt_count = 8;
+    WA_MUST(wa_plan_build(&input, 1, arena, &large, &err), &err);
+    CU_ASSERT_EQUAL(large->max_rows, 512);
+    input.node_memory = large->anonymous_bytes / 2;
+    WA_MUST(wa_plan_build(&input, 1, arena, &small, &err), &err);
+    CU_ASSERT(small->max_rows < 512 && small->anonymous_bytes <= input.node_memory);
+    check_batches(small, &input);
     wa_arena_close(arena);
 }
 
@@ -574,6 +716,8 @@ WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
          
          WA_CASE(any_plan_covers_everything_once),
          WA_CASE(more_ranks_never_make_the_busiest_rank_busier),
-         WA_CASE(batches_do_not_depend_on_the_ranks),
+         WA_CASE(every_rank_gets_its_share), WA_CASE(large_batches_come_first),
+         WA_CASE(kept_parts_are_not_computed_again), WA_CASE(runs_of_prompts_that_leave_a_gap_are_no_job),
+         WA_CASE(fixed_batches_follow_from_the_job_alone), WA_CASE(little_memory_makes_batches_smaller),
          WA_CASE(a_seat_costs_its_layers_lanes_and_head),
          WA_CASE(every_failing_take_is_reported_as_memory))

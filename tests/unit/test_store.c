@@ -26,15 +26,20 @@ const char *__lsan_default_suppressions(void)
 }
 
 static const fake_shape SHAPE = {
-    .layers = 3, .prompt_rows = {4, 5, 6}, .prompts = 3, .batch_prompts = {2, 1}, .batches = 2};
+    .layers = 3, .prompt_rows = {4, 5, 6}, .prompts = 3, .part_prompts = {2, 1}, .parts = 2};
 
 /* One test's own directory, removed before and after. */
 typedef struct fixture {
     char directory[256], result[300], parts[320];
     wa_arena *arena;
     wa_result_meta meta;
+    wa_part_list list;
     wa_error err;
 } fixture;
+
+/* Names of the fixture's parts, of prompts 0 and 1 and of prompt 2. */
+#define PART_0 "prompts-000000-000001.h5"
+#define PART_1 "prompts-000002-000002.h5"
 
 static void remove_tree(const char *directory)
 {
@@ -53,6 +58,7 @@ static void set_up(fixture *f, const char *name)
     remove_tree(f->directory);
     WA_MUST(wa_arena_open("test", 0, &f->arena, &f->err), &f->err);
     WA_MUST(fake_meta(&SHAPE, f->arena, &f->meta, &f->err), &f->err);
+    WA_MUST(fake_list(&SHAPE, &f->meta.dims, f->arena, &f->list, &f->err), &f->err);
 }
 
 static void tear_down(fixture *f)
@@ -65,20 +71,43 @@ static wa_parts *open_parts(fixture *f, bool fresh)
 {
     wa_parts *parts = NULL;
     WA_MUST(wa_parts_open(f->result, &f->meta, fresh, f->arena, &parts, &f->err), &f->err);
-    f->meta.mark = wa_parts_get_mark(parts);
+    f->list.mark = wa_parts_get_mark(parts);
     return parts;
 }
 
-static void write_part(fixture *f, size_t batch)
+static void write_range(fixture *f, const wa_batch *range, bool has_encoding)
 {
     wa_block block;
-    WA_MUST(fake_block(&f->meta, batch, f->arena, &block, &f->err), &f->err);
-    WA_MUST(wa_part_write(f->result, batch, &f->meta.mark, &block, batch == 0, &f->err), &f->err);
+    WA_MUST(fake_block(&f->meta.dims, range, f->arena, &block, &f->err), &f->err);
+    WA_MUST(wa_part_write(f->result, range, &f->list.mark, &block, has_encoding, &f->err), &f->err);
 }
 
-static void part_path(const fixture *f, size_t batch, char out[WA_NAME_BYTES])
+static void write_part(fixture *f, size_t part)
 {
-    CU_ASSERT_EQUAL_FATAL(wa_part_name(f->result, batch, out, NULL), WA_OK);
+    write_range(f, &f->list.parts[part], part == 0);
+}
+
+/* Is a part of just these prompts among those that are kept? */
+static bool is_kept(const wa_parts *parts, const wa_batch *range)
+{
+    size_t count;
+    const wa_batch *kept = wa_parts_kept(parts, &count);
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(&kept[i], range, sizeof *range) == 0)
+            return true;
+    return false;
+}
+
+static size_t kept_count(const wa_parts *parts)
+{
+    size_t count;
+    (void)wa_parts_kept(parts, &count);
+    return count;
+}
+
+static void part_path(const fixture *f, size_t part, char out[WA_NAME_BYTES])
+{
+    CU_ASSERT_EQUAL_FATAL(wa_part_name(f->result, &f->list.parts[part], out, NULL), WA_OK);
 }
 
 static void write_text(const fixture *f, const char *name, const char *text)
@@ -280,9 +309,9 @@ static void part_gives_back_every_value(void)
     set_up(&f, "trip");
     wa_parts *parts = open_parts(&f, false);
     write_part(&f, 0);
-    WA_MUST(fake_block(&f.meta, 0, f.arena, &block, &f.err), &f.err);
+    WA_MUST(fake_block(&f.meta.dims, &f.list.parts[0], f.arena, &block, &f.err), &f.err);
     part_path(&f, 0, path);
-    WA_MUST(wa_part_open(path, NULL, 0, &block.dims, &file, &f.err), &f.err);
+    WA_MUST(wa_part_open(path, NULL, &f.list.parts[0], &f.meta.dims, &file, &f.err), &f.err);
     wa_extents extents = {.dims = block.dims};
     for (int i = 0; i < WA_FIELD_COUNT; i++) {
         const wa_field_info *info = wa_field_get((wa_field)i);
@@ -304,10 +333,10 @@ static void parts_are_resumed_and_removed_at_the_end(void)
     wa_result_status state;
     set_up(&f, "resume");
     WA_MUST(wa_result_check(f.result, f.arena, &state, &f.err), &f.err);
-    CU_ASSERT(!state.finished && state.batches == 0); /* nothing there */
+    CU_ASSERT(!state.finished && state.prompts == 0); /* nothing there */
     wa_parts *parts = open_parts(&f, false);
     CU_ASSERT_EQUAL(wa_parts_get_state(parts), WA_PARTS_FRESH);
-    CU_ASSERT_EQUAL(wa_parts_done_count(parts), 0);
+    CU_ASSERT_EQUAL(kept_count(parts), 0);
     WA_MUST(wa_parts_write_run(parts, "{}", &f.err), &f.err);
     write_part(&f, 1);
     WA_MUST(wa_result_check(f.result, f.arena, &state, &f.err), &f.err);
@@ -316,13 +345,13 @@ static void parts_are_resumed_and_removed_at_the_end(void)
 
     WA_MUST(wa_result_check(f.result, f.arena, &state, &f.err), &f.err);
     CU_ASSERT(!state.finished && !state.owner_alive);
-    CU_ASSERT_EQUAL(state.batches, 2);
+    CU_ASSERT_EQUAL(state.prompts, 3);
     CU_ASSERT_EQUAL(state.done, 1);
 
     parts = open_parts(&f, false);
     CU_ASSERT_EQUAL(wa_parts_get_state(parts), WA_PARTS_RESUMED);
-    CU_ASSERT(!wa_parts_is_done(parts, 0) && wa_parts_is_done(parts, 1) &&
-              !wa_parts_is_done(parts, 2));
+    CU_ASSERT(kept_count(parts) == 1 && is_kept(parts, &f.list.parts[1]));
+    CU_ASSERT_PTR_NULL(wa_parts_encoding(parts));
     CU_ASSERT_PTR_NULL(wa_parts_note(parts));
     WA_MUST(wa_parts_write_run(parts, "{}", &f.err), &f.err);
     CU_ASSERT(exists(&f, "run-0.json") && exists(&f, "run-1.json"));
@@ -356,7 +385,7 @@ static void another_fingerprint_is_refused_by_name_unless_fresh(void)
 
     parts = open_parts(&f, true);
     CU_ASSERT_EQUAL(wa_parts_get_state(parts), WA_PARTS_FRESH);
-    CU_ASSERT(!exists(&f, "batch-000000.h5"));
+    CU_ASSERT(!exists(&f, PART_0));
     wa_parts_close(parts, false);
     tear_down(&f);
 }
@@ -365,16 +394,15 @@ static void another_fingerprint_is_refused_by_name_unless_fresh(void)
 static void expect_set_aside(fixture *f, const char *reason)
 {
     wa_parts *parts = open_parts(f, false);
-    CU_ASSERT(!wa_parts_is_done(parts, 0));
-    CU_ASSERT(wa_parts_is_done(parts, 1));
+    CU_ASSERT(kept_count(parts) == 1 && is_kept(parts, &f->list.parts[1]));
     const char *note = wa_parts_note(parts);
     CU_ASSERT_PTR_NOT_NULL_FATAL(note);
-    CU_ASSERT_PTR_NOT_NULL(strstr(note, "batch-000000.h5"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(note, PART_0));
     if (strstr(note, reason) == NULL)
         fprintf(stderr, "    note: %s\n", note);
     CU_ASSERT_PTR_NOT_NULL(strstr(note, reason));
-    CU_ASSERT(exists(f, "batch-000000.h5.damaged"));
-    CU_ASSERT(!exists(f, "batch-000000.h5"));
+    CU_ASSERT(exists(f, PART_0 ".damaged"));
+    CU_ASSERT(!exists(f, PART_0));
     wa_parts_close(parts, false);
 }
 
@@ -396,8 +424,8 @@ static void damaged_parts_are_set_aside(void)
     expect_set_aside(&f, "no digest at the end");
     write_file(path, (const uint8_t *)"not HDF5", 8);
     expect_set_aside(&f, "no digest at the end");
-    write_file(path, foreign, other_size); /* another batch under this name */
-    expect_set_aside(&f, "'batch'");
+    write_file(path, foreign, other_size); /* other prompts under this name */
+    expect_set_aside(&f, "'first_prompt'");
 
     /* A value in the middle of cos: found by its bits, so the checksum must see it. Element 7 is 1
      * + 7/1024. */
@@ -416,6 +444,50 @@ static void damaged_parts_are_set_aside(void)
     tear_down(&f);
 }
 
+/* Another run, or somebody with a copy, may leave parts that share prompts: each prompt is kept once. */
+static void of_parts_that_share_prompts_one_is_kept(void)
+{
+    static const wa_batch all = {0, 3, 0, 15}, last_two = {1, 2, 4, 11}, beyond = {2, 2, 9, 6};
+    fixture f;
+    char path[WA_NAME_BYTES], other[WA_NAME_BYTES];
+    wa_parts *parts = open_parts((set_up(&f, "shared"), &f), false);
+    write_part(&f, 1);
+    write_range(&f, &last_two, false);
+    wa_parts_close(parts, false);
+    CU_ASSERT_EQUAL_FATAL(wa_part_name(f.result, &last_two, path, NULL), WA_OK);
+    CU_ASSERT_EQUAL_FATAL(wa_part_name(f.result, &beyond, other, NULL), WA_OK);
+    size_t size;
+    uint8_t *whole = read_file(&f, path, &size);
+    write_file(other, whole, size); /* of prompts that the job has not */
+
+    parts = open_parts(&f, false);
+    CU_ASSERT(kept_count(parts) == 1 && is_kept(parts, &last_two));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(wa_parts_note(parts));
+    CU_ASSERT_PTR_NOT_NULL(strstr(wa_parts_note(parts), "another part holds prompt 2, too"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(wa_parts_note(parts), "it ends with prompt 3, the job has 3"));
+    CU_ASSERT(exists(&f, PART_1 ".damaged") && !exists(&f, PART_1));
+    write_range(&f, &all, true); /* and one that holds all: what it shares goes */
+    wa_parts_close(parts, false);
+    parts = open_parts(&f, false);
+    CU_ASSERT(kept_count(parts) == 1 && is_kept(parts, &all));
+    CU_ASSERT_PTR_EQUAL(wa_parts_encoding(parts), wa_parts_kept(parts, &size));
+    wa_parts_close(parts, true);
+    CU_ASSERT(!wa_dir_exists(f.parts)); /* what was set aside, too, is ours */
+    tear_down(&f);
+}
+
+static void names_of_parts_are_read_letter_for_letter(void)
+{
+    static const char *const none[] = {"prompts-000000-000001.h5.tmp", "prompts-0-1.h5", "prompts-000002-000001.h5",
+                                       "prompts-000000.h5",            "batch-000000.h5", "prompts-+00000-000001.h5",
+                                       "prompts-000000-000001.h5.damaged"};
+    wa_batch part;
+    CU_ASSERT(wa_part_parse("prompts-000012-1000000.h5", &part));
+    CU_ASSERT(part.first_prompt == 12 && part.prompt_count == 999989);
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        CU_ASSERT(!wa_part_parse(none[i], &part));
+}
+
 /* Any damaged byte of a part is noticed, its last line's too, before HDF5 sees the file. */
 static void any_damaged_byte_is_noticed(void)
 {
@@ -428,14 +500,14 @@ static void any_damaged_byte_is_noticed(void)
     wa_parts_close(parts, false);
     part_path(&f, 1, path);
     uint8_t *whole = read_file(&f, path, &size);
-    wa_dims dims = wa_part_dims(&f.meta, 1);
+    bool has_encoding;
     for (size_t at = 0; at < size; at += size / 400 + 1) {
         wa_error err = {.status = WA_OK};
         wa_mark mark = wa_arena_mark(f.arena);
         whole[at] ^= 0x41;
         write_file(path, whole, size);
         tried++;
-        refused += wa_part_check(path, NULL, 1, &dims, f.arena, &err) != WA_OK;
+        refused += wa_part_check(path, NULL, &f.list.parts[1], &f.meta.dims, &has_encoding, f.arena, &err) != WA_OK;
         whole[at] ^= 0x41;
         wa_arena_release(f.arena, mark);
     }
@@ -451,20 +523,20 @@ static void part_that_cannot_be_written_leaves_nothing(void)
     struct rlimit before;
     set_up(&f, "full");
     wa_parts *parts = open_parts(&f, false);
-    WA_MUST(fake_block(&f.meta, 0, f.arena, &block, &f.err), &f.err);
+    WA_MUST(fake_block(&f.meta.dims, &f.list.parts[0], f.arena, &block, &f.err), &f.err);
     CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &before), 0);
     struct rlimit small = {.rlim_cur = 4096, .rlim_max = before.rlim_max};
     signal(SIGXFSZ,
            SIG_IGN); /* then write fails with EFBIG, as it fails with ENOSPC on a full disk */
     CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &small), 0);
-    wa_status status = wa_part_write(f.result, 0, &f.meta.mark, &block, true, &f.err);
+    wa_status status = wa_part_write(f.result, &f.list.parts[0], &f.list.mark, &block, true, &f.err);
     CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &before), 0);
     CU_ASSERT_EQUAL(status, WA_E_IO);
-    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "batch-000000.h5"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, PART_0));
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "File too large"));
     CU_ASSERT_PTR_NULL(strchr(f.err.text, '\n'));
     char command[500];
-    snprintf(command, sizeof command, "test $(ls '%s' | grep -c batch) = 0", f.parts);
+    snprintf(command, sizeof command, "test $(ls '%s' | grep -c prompts) = 0", f.parts);
     CU_ASSERT_EQUAL(system(command), 0);
     wa_parts_close(parts, false);
     tear_down(&f);
@@ -727,11 +799,11 @@ static void stale_temporaries_are_removed(void)
     fixture f;
     wa_parts *parts = open_parts((set_up(&f, "stale"), &f), false);
     wa_parts_close(parts, false);
-    write_text(&f, "batch-000001.h5.host-1.tmp", "half");
+    write_text(&f, PART_1 ".host-1.tmp", "half");
     write_text(&f, "result.h5.host-1.tmp", "half");
     parts = open_parts(&f, false);
-    CU_ASSERT(!exists(&f, "batch-000001.h5.host-1.tmp") && !exists(&f, "result.h5.host-1.tmp"));
-    CU_ASSERT(!wa_parts_is_done(parts, 1));
+    CU_ASSERT(!exists(&f, PART_1 ".host-1.tmp") && !exists(&f, "result.h5.host-1.tmp"));
+    CU_ASSERT_EQUAL(kept_count(parts), 0);
     wa_parts_close(parts, false);
     tear_down(&f);
 }
@@ -765,7 +837,9 @@ WA_SUITE("store", WA_CASE(layout_names_are_unique_and_every_field_has_a_row),
          WA_CASE(fingerprint_of_files_follows_content_and_time),
          WA_CASE(part_gives_back_every_value), WA_CASE(parts_are_resumed_and_removed_at_the_end),
          WA_CASE(another_fingerprint_is_refused_by_name_unless_fresh),
-         WA_CASE(damaged_parts_are_set_aside), WA_CASE(any_damaged_byte_is_noticed),
+         WA_CASE(damaged_parts_are_set_aside),
+         WA_CASE(of_parts_that_share_prompts_one_is_kept), WA_CASE(names_of_parts_are_read_letter_for_letter),
+         WA_CASE(any_damaged_byte_is_noticed),
          WA_CASE(part_that_cannot_be_written_leaves_nothing),
          WA_CASE(file_whose_reads_fail_is_given_up_in_one_line), WA_CASE(directory_that_cannot_be_made_is_named),
          WA_CASE(damaged_job_file_is_one_clear_error),
