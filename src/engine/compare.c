@@ -75,6 +75,14 @@ static bool has_same_input(const wa_stage *stage, const float *a, const float *b
     return true;
 }
 
+/* An evaluation's seat in the oracle's products: by its place in the job alone, so that no batch changes its bits. */
+static size_t seat_of(const comparison *c, size_t row, size_t stream)
+{
+    const wa_stage_audit *audit = c->stage->audit;
+    return STREAMS * wa_sample_before(audit->kernel_check, c->batch->first_obs + row, audit->obs_count, c->layer,
+                                      audit->model->layer_count) + stream;
+}
+
 /* Evaluate the sampled rows of streams [first, end) by the oracle, together: its result for one row
  * does not depend on the others. */
 static wa_status ask_oracle(const comparison *c, const answer *of, int first, int end, size_t hit_width,
@@ -85,17 +93,20 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
     size_t count = (size_t)(end - first) * sampled;
     float *x;
     int32_t *hits = NULL;
+    size_t *seats;
     WA_TRY(wa_arena_take_raw(stage->arena, count * hidden, sizeof *x, &x, err));
+    WA_TRY(wa_arena_take_raw(stage->arena, count, sizeof *seats, &seats, err));
     if (of[first].hits != NULL)
         WA_TRY(wa_arena_take_raw(stage->arena, count * hit_width, sizeof *hits, &hits, err));
     for (size_t i = 0; i < count; i++) {
-        const answer *from = &of[(size_t)first + i / sampled];
-        size_t row = stage->sampled[i % sampled];
+        size_t stream = (size_t)first + i / sampled, row = stage->sampled[i % sampled];
+        const answer *from = &of[stream];
+        seats[i] = seat_of(c, row, stream);
         wa_wire_deliver(c->which->wire, from->x + row * hidden, hidden, x + i * hidden);
         if (hits != NULL)
             memcpy(hits + i * hit_width, from->hits + row * hit_width, hit_width * sizeof *hits);
     }
-    return wa_oracle_run(wa_case_oracle(c->which), &c->weights, count, x, hits, stage->arena,
+    return wa_oracle_run(stage->oracle, wa_case_oracle(c->which), &c->weights, count, x, seats, hits,
                          stage->truth + (size_t)first * sampled * hidden,
                          stage->truth_least + (size_t)first * sampled, err);
 }

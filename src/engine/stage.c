@@ -49,15 +49,22 @@ static void name_lanes(wa_stage *stage)
             stage->lane_case[lane++] = (int)c;
 }
 
+/* Of the widest FFN. */
+static size_t most_features(const wa_stage_audit *audit)
+{
+    size_t features = audit->model->intermediate;
+    for (size_t v = 0; v < audit->vindex_count; v++)
+        for (size_t l = 0; l < audit->vindexes[v]->layer_count; l++)
+            if (audit->vindexes[v]->layers[l].features > features)
+                features = audit->vindexes[v]->layers[l].features;
+    return features;
+}
+
 /* The widest FFN and the longest row of any matrix decide the scratch. */
 static wa_status open_scratch(wa_stage *stage, wa_error *err)
 {
     const wa_model *model = stage->audit->model;
-    size_t features = model->intermediate;
-    for (size_t v = 0; v < stage->audit->vindex_count; v++)
-        for (size_t l = 0; l < stage->audit->vindexes[v]->layer_count; l++)
-            if (stage->audit->vindexes[v]->layers[l].features > features)
-                features = stage->audit->vindexes[v]->layers[l].features;
+    size_t features = most_features(stage->audit);
     size_t longest = model->q_heads * model->head_dim;
     longest = features > longest ? features : longest;
     longest = model->hidden > longest ? model->hidden : longest;
@@ -111,6 +118,8 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     WA_TRY(wa_arena_take_raw(arena, sampled, sizeof *stage->sampled, &stage->sampled, err));
     WA_TRY(wa_arena_take_raw(arena, 2 * sampled * model->hidden, sizeof *stage->truth, &stage->truth, err));
     WA_TRY(wa_arena_take_raw(arena, 2 * sampled, sizeof *stage->truth_least, &stage->truth_least, err));
+    if (sampled > 0)
+        WA_TRY(wa_oracle_open(arena, 2 * sampled, model->hidden, most_features(audit), &stage->oracle, err));
     *out = stage;
     return WA_OK;
 }

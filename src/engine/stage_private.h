@@ -27,6 +27,7 @@ struct wa_stage {
     double *truth;        /* [2][sampled_count][H]: the oracle's last answers at this layer, on the reference's input and on a case's own */
     wa_capture_file **capture;   /* [1 + cases] being written: of the reference, of each case; NULL = none, or nothing is kept */
     wa_arena *capture_arena;     /* owned: their memory, reset with each batch */
+    wa_oracle *oracle;    /* room for [2 * sampled_count] rows; NULL = nothing is sampled */
     double *truth_least;  /* [2][sampled_count]: what f32 can resolve there */
     const wa_case *truth_of, *own_truth_of; /* the cases they were for; NULL = none yet at this layer */
     const float *own_truth_x;               /* [rows][H]: the own input it was for, a lane of normed */

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "compute/kernel.h"
 #include "measure/logits.h"
+#include "path/path.h"
 
 /* Products and sums that stop at SIZE_MAX: a plan that large is refused by its size, not by
  * wrapping. */
@@ -118,5 +119,6 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
     /* the kernel check's rows: what goes to the oracle and what it answers, on both streams */
     size_t sampled = wa_sample_most(input->kernel_check, rows, plan->obs_count, input->layer_count);
     total = plus(total, times(times(2, sampled), times(input->hidden, sizeof(float) + sizeof(double))));
+    total = plus(total, wa_oracle_bytes(times(2, sampled), input->hidden, input->intermediate));
     return plus(total, plus(WA_PANEL_BYTES, row));
 }

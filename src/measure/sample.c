@@ -63,6 +63,18 @@ size_t wa_sample_count(wa_kernel_check check, size_t obs_count, size_t layer_cou
     return count;
 }
 
+/* In each group of as many successive observations as the band has layers, every layer is taken equally often. */
+size_t wa_sample_before(wa_kernel_check check, size_t obs, size_t obs_count, size_t layer, size_t layer_count)
+{
+    if (check != WA_KERNEL_SAMPLE)
+        return check == WA_KERNEL_ALL ? obs : 0;
+    band b = band_of(layer, layer_count, obs_count);
+    size_t count = obs / b.width * b.taken;
+    for (size_t other = obs / b.width * b.width; other < obs; other++)
+        count += wa_sample_has(check, other, obs_count, layer, layer_count) ? 1 : 0;
+    return count;
+}
+
 size_t wa_sample_most(wa_kernel_check check, size_t rows, size_t obs_count, size_t layer_count)
 {
     if (check == WA_KERNEL_NONE || layer_count == 0)

@@ -1,83 +1,156 @@
 /*
  * The oracle: a path's defined arithmetic on its own stored numbers, by the reference decoder, in
- * f64. Sums run in index order for each position; eight positions go side by side, which changes no
- * sum.
+ * f64. Sixteen evaluations go side by side through a product (oracle_blas.c); each has a seat there
+ * that its caller names, and its bits follow from its input and that seat alone.
  *
- * It shares no arithmetic with the kernels: no BLAS, no f32 accumulation, its own decoding and its
- * own hits.
+ * It shares no arithmetic with the kernels: no f32 accumulation, its own decoding and its own hits.
  */
 #include "path/oracle.h"
 
+#include "base/bytes.h"
 #include "path/walk.h"
 
 #include <math.h>
 
-/* Groups that go through the weights together: each row is decoded once for them. */
-enum { LANES = WA_ORACLE_ROWS, GROUPS = 8 };
+enum { LANES = WA_ORACLE_SEATS };
+
+/* Groups go through the weights together, so that each row is decoded once for them: as many as hold all evaluations, or
+ * fill this, but a few at least. */
+enum { GROUPS_BYTES = 16 << 20, GROUPS_LEAST = 4 };
 
 /* A hit list that differs from ours only among scores closer than this times |x||g| is as good as
  * ours. */
 static const double TIE = 1e-6;
 
-/* Buffers for some groups of at most eight positions. Arrays of [groups][n][LANES] hold one value per
- * position. */
-typedef struct oracle {
+/* Arrays of [groups][n][LANES] hold a value for each seat. */
+struct wa_oracle {
+    size_t room, longest_hidden, most_features; /* groups that fit, and of what sizes */
+    /* Of the call: */
     const wa_case *which;
     const wa_walk_layer *layer;
-    size_t groups;
+    size_t count; /* features an evaluation uses */
+    bool ranked;  /* else all are used */
+    /* Of the evaluations under way: */
+    size_t groups, rows;
+    size_t *row, *place; /* [room * LANES]: which row of the call's, and group * LANES + seat */
+    size_t taken[LANES]; /* groups in which a seat is taken */
     double *x;      /* [groups][H][LANES] as the gate and up products take it */
     double *scores; /* [groups][F][LANES] of the ranking rows, when some are ranked */
     double *act;    /* [groups][F][LANES] gate, then activations */
     double *up;     /* [groups][F][LANES] */
     double *y;      /* [groups][H][LANES] */
-    double norm[GROUPS * LANES]; /* |x| of each position */
+    double *norm;   /* [groups * LANES] |x| */
     wa_oracle_panel panel;
-    bool *used;   /* [F]: in the hit list of the position at hand */
+    bool *done;     /* [most_rows] of the call's rows */
+    size_t most_rows;
+    bool *used;   /* [F]: in the hit list of the evaluation at hand */
     int32_t *own; /* [count] */
-    double *key;  /* [F] |score| of the position at hand */
-    size_t count; /* features a position uses */
-    bool ranked;  /* else all are used */
-    double *gate_norm, *up_norm, *down_norm; /* [F] of each feature's stored rows; NULL: not asked for */
-} oracle;
+    double *key;  /* [F] |score| of the evaluation at hand */
+    double *gate_norm, *up_norm, *down_norm; /* [F] of each feature's stored rows */
+};
 
-static wa_status open_oracle(const wa_case *which, const wa_walk_layer *l, size_t groups,
-                             wa_arena *arena, oracle *o, wa_error *err)
+/* What a group takes. */
+static size_t group_bytes(size_t hidden, size_t features)
 {
-    *o = (oracle){.which = which, .layer = l, .count = wa_case_hit_count(which, l->features)};
-    bool drops =
-        which->path == WA_PATH_WEIGHTS_FALLBACK && !wa_fallback_uses_all(which, l->features);
+    return LANES * sizeof(double) * (2 * hidden + 3 * features);
+}
+
+static size_t groups_for(size_t rows, size_t hidden, size_t features)
+{
+    size_t needed = rows / LANES + 1, most = GROUPS_BYTES / group_bytes(hidden, features);
+    return wa_size_min(needed, most < GROUPS_LEAST ? GROUPS_LEAST : most);
+}
+
+size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features)
+{
+    return rows == 0 ? 0 : groups_for(rows, hidden, features) * group_bytes(hidden, features);
+}
+
+wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t features, wa_oracle **out, wa_error *err)
+{
+    enum { SANE = 1 << 28 }; /* no product below overflows */
+    if (features > SANE || hidden > SANE)
+        return wa_fail(err, WA_E_UNSUPPORTED, "an FFN of %zu features and %zu values has no oracle here", features, hidden);
+    wa_oracle *o;
+    WA_TRY(wa_arena_take(arena, 1, sizeof *o, &o, err));
+    o->room = groups_for(rows, hidden, features);
+    o->most_rows = rows;
+    o->longest_hidden = hidden;
+    o->most_features = features;
+    size_t row = o->room * LANES * sizeof(double);
+    WA_TRY(wa_arena_take_raw(arena, o->room * LANES, sizeof *o->row, &o->row, err));
+    WA_TRY(wa_arena_take_raw(arena, o->room * LANES, sizeof *o->place, &o->place, err));
+    WA_TRY(wa_arena_take_raw(arena, o->room * LANES, sizeof *o->norm, &o->norm, err));
+    WA_TRY(wa_arena_take_raw(arena, rows, sizeof *o->done, &o->done, err));
+    WA_TRY(wa_arena_take_raw(arena, hidden, row, &o->x, err));
+    WA_TRY(wa_arena_take_raw(arena, features, row, &o->scores, err));
+    WA_TRY(wa_arena_take_raw(arena, features, row, &o->act, err));
+    WA_TRY(wa_arena_take_raw(arena, features, row, &o->up, err));
+    WA_TRY(wa_arena_take_raw(arena, hidden, row, &o->y, err));
+    WA_TRY(wa_arena_take_raw(arena, features, sizeof *o->used, &o->used, err));
+    WA_TRY(wa_arena_take_raw(arena, features, sizeof *o->own, &o->own, err));
+    WA_TRY(wa_arena_take_raw(arena, features, sizeof *o->key, &o->key, err));
+    WA_TRY(wa_arena_take_raw(arena, features, sizeof(double), &o->gate_norm, err));
+    WA_TRY(wa_arena_take_raw(arena, features, sizeof(double), &o->up_norm, err));
+    WA_TRY(wa_arena_take_raw(arena, features, sizeof(double), &o->down_norm, err));
+    *out = o;
+    return wa_oracle_panel_open(arena, hidden > features ? hidden : features, &o->panel, err);
+}
+
+/* Ready for a call. */
+static wa_status begin(wa_oracle *o, const wa_case *which, const wa_walk_layer *l, size_t rows, wa_error *err)
+{
+    if (which->not_run != NULL)
+        return wa_fail(err, WA_E_UNSUPPORTED, "case '%s' has no oracle here", which->name);
+    if (rows > o->most_rows || l->hidden > o->longest_hidden || l->features > o->most_features)
+        return wa_fail(err, WA_E_INTERNAL, "the oracle has room for %zu rows of %zu values and %zu features, not %zu of %zu and %zu",
+                       o->most_rows, o->longest_hidden, o->most_features, rows, l->hidden, l->features);
+    bool drops = which->path == WA_PATH_WEIGHTS_FALLBACK && !wa_fallback_uses_all(which, l->features);
+    o->which = which;
+    o->layer = l;
+    o->count = wa_case_hit_count(which, l->features);
     o->ranked = l->select.rows > 0 && (wa_case_is_loop(which) || drops);
-    size_t row = groups * LANES * sizeof(double);
-    WA_TRY(wa_arena_take_raw(arena, l->hidden, row, &o->x, err));
-    WA_TRY(wa_arena_take_raw(arena, l->features, row, &o->scores, err));
-    WA_TRY(wa_arena_take_raw(arena, l->features, row, &o->act, err));
-    WA_TRY(wa_arena_take_raw(arena, l->features, row, &o->up, err));
-    WA_TRY(wa_arena_take_raw(arena, l->hidden, row, &o->y, err));
-    WA_TRY(wa_arena_take_raw(arena, l->features, sizeof *o->used, &o->used, err));
-    WA_TRY(wa_arena_take_raw(arena, l->features, sizeof *o->own, &o->own, err));
-    WA_TRY(wa_arena_take_raw(arena, l->features, sizeof *o->key, &o->key, err));
-    return wa_oracle_panel_open(arena, l->hidden > l->features ? l->hidden : l->features, &o->panel,
-                                err);
+    memset(o->done, 0, rows * sizeof *o->done);
+    return WA_OK;
 }
 
-/* Where the values of one position begin in an array of [groups][n][LANES]; they stand LANES apart. */
-static size_t start_of(size_t position, size_t n)
+/* The next rows to go through the weights together: each to the first group where its seat is free. False: none is left. */
+static bool seat_rows(wa_oracle *o, size_t rows, const size_t *seats)
 {
-    return position / LANES * n * LANES + position % LANES;
+    memset(o->taken, 0, sizeof o->taken);
+    o->rows = o->groups = 0;
+    for (size_t i = 0; i < rows; i++) {
+        size_t seat = (seats == NULL ? i : seats[i]) % LANES;
+        if (o->done[i] || o->taken[seat] == o->room)
+            continue;
+        o->row[o->rows] = i;
+        o->place[o->rows++] = o->taken[seat]++ * LANES + seat;
+        o->groups = o->taken[seat] > o->groups ? o->taken[seat] : o->groups;
+        o->done[i] = true;
+    }
+    return o->rows > 0;
 }
 
-/* x [rows, H] to [groups][H][LANES]; lanes without a position are zero. */
-static void load_positions(oracle *o, const float *x, size_t rows)
+/* Where the values of one place begin in an array of [groups][n][LANES]; they stand LANES apart. */
+static size_t start_of(size_t place, size_t n)
+{
+    return place / LANES * n * LANES + place % LANES;
+}
+
+/* x [rows, H] to [groups][H][LANES]; seats without a row are zero. */
+static void load_rows(wa_oracle *o, const float *x)
 {
     size_t hidden = o->layer->hidden;
-    for (size_t position = 0; position < o->groups * LANES; position++) {
-        double sum = 0.0, *to = o->x + start_of(position, hidden);
+    memset(o->x, 0, o->groups * hidden * LANES * sizeof *o->x);
+    for (size_t i = 0; i < o->rows; i++) {
+        const float *from = x + o->row[i] * hidden;
+        double sum = 0.0, *to = o->x + start_of(o->place[i], hidden);
         for (size_t h = 0; h < hidden; h++) {
-            double v = position < rows ? (double)x[position * hidden + h] : 0.0;
+            double v = (double)from[h];
             to[h * LANES] = v;
             sum += v * v;
         }
-        o->norm[position] = sqrt(sum);
+        o->norm[o->place[i]] = sqrt(sum);
     }
 }
 
@@ -100,18 +173,18 @@ static void round_x(const float *x, size_t n, double *out)
     }
 }
 
-static void round_positions(oracle *o, const float *x, size_t rows)
+static void round_rows(wa_oracle *o, const float *x)
 {
     enum { BLOCK = 32 };
     size_t hidden = o->layer->hidden;
-    for (size_t position = 0; position < rows; position++)
+    for (size_t i = 0; i < o->rows; i++)
         for (size_t h = 0; h < hidden; h += BLOCK)
-            round_x(x + position * hidden + h, hidden - h < BLOCK ? hidden - h : BLOCK,
-                    o->x + start_of(position, hidden) + h * LANES);
+            round_x(x + o->row[i] * hidden + h, hidden - h < BLOCK ? hidden - h : BLOCK,
+                    o->x + start_of(o->place[i], hidden) + h * LANES);
 }
 
 /* act = phi(gate) * up, or ungated phi(up). */
-static void activate(oracle *o)
+static void activate(wa_oracle *o)
 {
     const wa_walk_layer *l = o->layer;
     for (size_t i = 0; i < o->groups * l->features; i++)
@@ -123,7 +196,7 @@ static void activate(oracle *o)
 }
 
 /* values [groups, features, LANES] += bias, where there is one. */
-static void add_bias(const oracle *o, const float *bias, double *values)
+static void add_bias(const wa_oracle *o, const float *bias, double *values)
 {
     size_t features = o->layer->features;
     for (size_t i = 0; bias != NULL && i < o->groups * features; i++)
@@ -133,7 +206,7 @@ static void add_bias(const oracle *o, const float *bias, double *values)
 
 /* The per-feature loop's gate is the ranking score itself, and for an ungated model so is its up
  * score. */
-static void feed(oracle *o)
+static void feed(wa_oracle *o)
 {
     const wa_walk_layer *l = o->layer;
     bool serial = wa_case_is_loop(o->which);
@@ -200,7 +273,7 @@ static bool mark(bool *used, size_t features, const int32_t *hits, size_t count)
     return true;
 }
 
-static double row_norm(oracle *o, size_t f)
+static double row_norm(wa_oracle *o, size_t f)
 {
     const double *row = wa_oracle_row(&o->layer->select, f, &o->panel);
     double sum = 0.0;
@@ -211,51 +284,50 @@ static double row_norm(oracle *o, size_t f)
 
 /* Is feature f, taken or left out against our choice, within the tie of the last feature we chose?
  */
-static bool is_tie(oracle *o, size_t f, size_t position)
+static bool is_tie(wa_oracle *o, size_t f, size_t place)
 {
     double edge = o->key[o->own[0]];
-    return fabs(o->key[f] - edge) <= TIE * o->norm[position] * row_norm(o, f);
+    return fabs(o->key[f] - edge) <= TIE * o->norm[place] * row_norm(o, f);
 }
 
 /* The kernel's list is ours but for ties. `used` holds the kernel's on success. */
-static bool agrees_but_for_ties(oracle *o, size_t position, const int32_t *theirs)
+static bool agrees_but_for_ties(wa_oracle *o, size_t place, const int32_t *theirs)
 {
     if (!mark(o->used, o->layer->features, theirs, o->count))
         return false;
     for (size_t i = 0; i < o->count; i++) /* ours that they left out */
-        if (!o->used[o->own[i]] && !is_tie(o, (size_t)o->own[i], position))
+        if (!o->used[o->own[i]] && !is_tie(o, (size_t)o->own[i], place))
             return false;
     for (size_t i = 0; i < o->count; i++) /* theirs that we left out stand after our last */
-        if (before(o->key, o->own[0], theirs[i]) && !is_tie(o, (size_t)theirs[i], position))
+        if (before(o->key, o->own[0], theirs[i]) && !is_tie(o, (size_t)theirs[i], place))
             return false;
     return true;
 }
 
 /* Choose the features of one position: `used`. False when a score is NaN. */
-static bool choose(oracle *o, size_t position, const int32_t *theirs)
+static bool choose(wa_oracle *o, size_t place, const int32_t *theirs)
 {
     size_t features = o->layer->features;
-    const double *scores = o->scores + start_of(position, features);
+    const double *scores = o->scores + start_of(place, features);
     for (size_t f = 0; f < features; f++) {
         o->key[f] = fabs(scores[f * LANES]);
         if (isnan(o->key[f]))
             return false;
     }
     pick(o->key, features, o->own, o->count);
-    if (theirs == NULL || o->count == features || !agrees_but_for_ties(o, position, theirs))
+    if (theirs == NULL || o->count == features || !agrees_but_for_ties(o, place, theirs))
         mark(o->used, features, o->own, o->count);
     return true;
 }
 
-/* Activations of features that a position does not use become zero; a NaN score makes them all NaN.
- */
-static void drop_unused(oracle *o, size_t rows, const int32_t *hits)
+/* Activations of features that a row does not use become zero; a NaN score makes them all NaN. */
+static void drop_unused(wa_oracle *o, const int32_t *hits)
 {
     size_t features = o->layer->features;
-    for (size_t position = 0; position < rows; position++) {
-        const int32_t *theirs = hits == NULL ? NULL : hits + position * o->count;
-        double *act = o->act + start_of(position, features);
-        bool known = choose(o, position, theirs);
+    for (size_t i = 0; i < o->rows; i++) {
+        const int32_t *theirs = hits == NULL ? NULL : hits + o->row[i] * o->count;
+        double *act = o->act + start_of(o->place[i], features);
+        bool known = choose(o, o->place[i], theirs);
         for (size_t f = 0; f < features; f++) {
             if (!known)
                 act[f * LANES] = NAN;
@@ -267,7 +339,7 @@ static void drop_unused(oracle *o, size_t rows, const int32_t *hits)
 
 /* y of every lane. The per-feature loops, and interleaved_q4, leave out what is at or below their
  * floor; so a stored row that no position uses is never touched, whatever it holds. */
-static void project(oracle *o)
+static void project(wa_oracle *o)
 {
     const wa_walk_layer *l = o->layer;
     bool drops = wa_case_is_loop(o->which) || o->which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU;
@@ -284,14 +356,14 @@ static void project(oracle *o)
         wa_oracle_features(&l->down, o->act, o->y, o->groups, &o->panel);
 }
 
-static void store_positions(const oracle *o, size_t rows, double *y)
+static void store_rows(const wa_oracle *o, double *y)
 {
     const wa_walk_layer *l = o->layer;
-    for (size_t position = 0; position < rows; position++) {
-        const double *from = o->y + start_of(position, l->hidden);
+    for (size_t i = 0; i < o->rows; i++) {
+        const double *from = o->y + start_of(o->place[i], l->hidden);
         for (size_t h = 0; h < l->hidden; h++) {
             double bias = l->down_bias == NULL ? 0.0 : (double)l->down_bias[h];
-            y[position * l->hidden + h] = from[h * LANES] + bias;
+            y[o->row[i] * l->hidden + h] = from[h * LANES] + bias;
         }
     }
 }
@@ -322,13 +394,10 @@ static void column_norms(const wa_matrix *m, wa_oracle_panel *panel, double *out
 }
 
 /* Norms of the rows that give a feature's gate score, its up score and its output. */
-static wa_status take_norms(oracle *o, wa_arena *arena, wa_error *err)
+static void take_norms(wa_oracle *o)
 {
     const wa_walk_layer *l = o->layer;
     bool serial = wa_case_is_loop(o->which);
-    WA_TRY(wa_arena_take(arena, l->features, sizeof(double), &o->gate_norm, err));
-    WA_TRY(wa_arena_take(arena, l->features, sizeof(double), &o->up_norm, err));
-    WA_TRY(wa_arena_take(arena, l->features, sizeof(double), &o->down_norm, err));
     if (l->gated)
         row_norms(serial ? &l->select : &l->gate, &o->panel, o->gate_norm);
     row_norms(l->gated || !serial ? &l->up : &l->select, &o->panel, o->up_norm);
@@ -336,7 +405,6 @@ static wa_status take_norms(oracle *o, wa_arena *arena, wa_error *err)
         row_norms(&l->down, &o->panel, o->down_norm);
     else
         column_norms(&l->down, &o->panel, o->down_norm);
-    return WA_OK;
 }
 
 /*
@@ -344,12 +412,12 @@ static wa_status take_norms(oracle *o, wa_arena *arena, wa_error *err)
  * shifts of the features used add up as their outputs do. With many features y is larger than a 64th of this; with a
  * few it may cancel to less, and be off by more than KERNEL's limit although nothing is wrong.
  */
-static double resolution_of(const oracle *o, size_t position)
+static double resolution_of(const wa_oracle *o, size_t place)
 {
     enum { SHARE = 64 };
     const wa_walk_layer *l = o->layer;
-    const double *act = o->act + start_of(position, l->features), *up = o->up + start_of(position, l->features);
-    double sum = 0.0, x = o->norm[position];
+    const double *act = o->act + start_of(place, l->features), *up = o->up + start_of(place, l->features);
+    double sum = 0.0, x = o->norm[place];
     for (size_t f = 0; f < l->features; f++) {
         double a = fabs(act[f * LANES]), u = fabs(up[f * LANES]);
         if (a == 0.0)
@@ -362,36 +430,23 @@ static double resolution_of(const oracle *o, size_t position)
     return sqrt(sum) / SHARE;
 }
 
-static size_t groups_of(size_t rows)
+wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x,
+                        const size_t *seats, const int32_t *hits, double *y, double *least, wa_error *err)
 {
-    return rows > GROUPS * LANES ? GROUPS : (rows + LANES - 1) / LANES;
-}
-
-wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
-                        const float *x, const int32_t *hits, wa_arena *arena, double *y,
-                        double *least, wa_error *err)
-{
-    if (which->not_run != NULL || layer->features > INT32_MAX)
-        return wa_fail(err, WA_E_UNSUPPORTED, "case '%s' has no oracle here", which->name);
-    wa_mark mark_point = wa_arena_mark(arena);
-    oracle o;
-    wa_status status = open_oracle(which, layer, groups_of(rows), arena, &o, err);
-    if (status == WA_OK && least != NULL && o.ranked)
-        status = take_norms(&o, arena, err);
-    for (size_t first = 0; status == WA_OK && first < rows; first += GROUPS * LANES) {
-        size_t now = rows - first < GROUPS * LANES ? rows - first : GROUPS * LANES;
-        o.groups = groups_of(now);
-        load_positions(&o, x + first * layer->hidden, now);
+    WA_TRY(begin(o, which, layer, rows, err));
+    if (least != NULL && o->ranked)
+        take_norms(o);
+    while (seat_rows(o, rows, seats)) {
+        load_rows(o, x);
         if (which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU)
-            round_positions(&o, x + first * layer->hidden, now);
-        feed(&o);
-        if (o.ranked)
-            drop_unused(&o, now, hits == NULL || which->k == WA_K_ALL ? NULL : hits + first * o.count);
-        for (size_t i = 0; least != NULL && i < now; i++)
-            least[first + i] = o.ranked ? resolution_of(&o, i) : 0.0;
-        project(&o);
-        store_positions(&o, now, y + first * layer->hidden);
+            round_rows(o, x);
+        feed(o);
+        if (o->ranked)
+            drop_unused(o, which->k == WA_K_ALL ? NULL : hits);
+        for (size_t i = 0; least != NULL && i < o->rows; i++)
+            least[o->row[i]] = o->ranked ? resolution_of(o, o->place[i]) : 0.0;
+        project(o);
+        store_rows(o, y);
     }
-    wa_arena_release(arena, mark_point);
-    return status;
+    return WA_OK;
 }

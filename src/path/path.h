@@ -250,21 +250,40 @@ const wa_case *wa_case_oracle(const wa_case *which);
 double wa_case_flops(const wa_case *which, const wa_walk_layer *layer, size_t rows);
 size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);
 
-/**
- * The oracle: the path's defined arithmetic on its own stored numbers, reference decoder, f64 sums in index order.
+/*
+ * The oracle: the path's defined arithmetic on its own stored numbers, reference decoder, f64 products by BLAS's dgemm.
  * For finite K it chooses its own hits in f64; a hit list of the kernel that differs only among scores closer
  * than 1e-6*|x||g| is taken instead (a tie is no defect).
  *
- * x [rows, hidden] f32; hits [rows, wa_case_hit_count] of the kernel or NULL; y out: [rows, hidden] f64.
- * Any number of rows: the answer for one does not depend on the others. Several decode the weights once.
+ * The last bits of a dgemm may depend on its shape and on the place in it. So every call has one shape, which follows from the
+ * weights, and the caller names a seat for each row: one seat of WA_ORACLE_SEATS, numbers beyond are taken modulo. Same row, same
+ * seat: same bits, in whatever company and order. Rows of successive seats share a product, so a caller deals
+ * them in turn.
+ */
+enum { WA_ORACLE_SEATS = 16 };
+typedef struct wa_oracle wa_oracle;
+
+/** Space for calls of at most `rows` rows, `hidden` values and `features` features; arena. */
+WA_CHECKED wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t features, wa_oracle **out,
+                                    wa_error *err);
+/** What wa_oracle_open takes, without the panels and lists that are small beside it. */
+size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features);
+
+/**
+ * Local. y out: [rows, hidden] f64.
  *
+ * x      [rows, hidden] f32
+ * seats  [rows]; NULL = the row's number
+ * hits   [rows, wa_case_hit_count] of the kernel, or NULL
  * least  NULL, or out: [rows] the size of y below which f32 arithmetic cannot be held to a relative error, since y cancels:
  *        for finite K, else 0
+ *
+ * Several rows decode the weights once, as long as they fit into the space. Errors: WA_E_UNSUPPORTED (a case that does not run),
+ * WA_E_INTERNAL (space too small).
  */
-enum { WA_ORACLE_ROWS = 8 };
-WA_CHECKED wa_status wa_oracle_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
-                                   const float *x, const int32_t *hits, wa_arena *arena, double *y,
-                                   double *least, wa_error *err);
+WA_CHECKED wa_status wa_oracle_run(wa_oracle *oracle, const wa_case *which, const wa_walk_layer *layer, size_t rows,
+                                   const float *x, const size_t *seats, const int32_t *hits, double *y, double *least,
+                                   wa_error *err);
 
 /* X(id, word): what stored rows were held against. */
 #define WA_BASIS_LIST(X)                                                                 \

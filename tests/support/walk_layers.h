@@ -143,7 +143,9 @@ static inline double *test_oracle(wa_arena *arena, const wa_case *which, const w
                                   size_t rows, const float *x, const int32_t *hits)
 {
     double *y = test_take(arena, rows * l->hidden, sizeof *y);
-    WA_MUST(wa_oracle_run(which, l, rows, x, hits, arena, y, NULL, &test_err), &test_err);
+    wa_oracle *oracle;
+    WA_MUST(wa_oracle_open(arena, rows, l->hidden, l->features, &oracle, &test_err), &test_err);
+    WA_MUST(wa_oracle_run(oracle, which, l, rows, x, NULL, hits, y, NULL, &test_err), &test_err);
     return y;
 }
 

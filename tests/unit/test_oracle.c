@@ -2,7 +2,7 @@
  */
 #include "walk_layers.h"
 
-enum { ROWS = 11 }; /* a full group of eight and a part of one */
+enum { ROWS = 21 }; /* a full group of sixteen and a part of one */
 
 static const test_kind GATED = {.gated = true, .feature_major = true, .activation = WA_GELU_TANH};
 static const test_kind UNGATED = {
@@ -232,21 +232,121 @@ static void fast_and_reference_decoders_agree_on_every_16_bit_pattern(void)
     wa_arena_close(arena);
 }
 
-static void every_failing_take_is_reported(void)
+/* The answers for rows of seats 0 to ROWS - 1 in company, one after the other. */
+typedef struct company {
+    wa_case which;
+    const wa_walk_layer *l;
+    const float *x;
+    const double *y;     /* [ROWS][H] */
+    const double *least; /* [ROWS] */
+} company;
+
+/* In another order, rows between that were not there before, and a space of one group only. */
+static void check_in_other_order(const company *c, size_t room)
+{
+    enum { MORE = 2 * ROWS };
+    wa_arena *arena = test_arena();
+    size_t hidden = c->l->hidden, seats[MORE], from[MORE];
+    float *x = test_take(arena, MORE * hidden, sizeof *x);
+    double *y = test_take(arena, MORE * hidden, sizeof *y), least[MORE];
+    for (size_t i = 0; i < MORE; i++) {
+        from[i] = (i * 8 + 3) % ROWS; /* each row twice, both with its seat and with one that only looks different */
+        seats[i] = from[i] + (i < ROWS ? 0 : 5 * WA_ORACLE_SEATS);
+        memcpy(x + i * hidden, c->x + from[i] * hidden, hidden * sizeof *x);
+    }
+    wa_oracle *oracle;
+    WA_MUST(wa_oracle_open(arena, room, hidden, c->l->features, &oracle, &test_err), &test_err);
+    for (size_t first = 0; first < MORE; first += room) {
+        size_t now = MORE - first < room ? MORE - first : room;
+        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, now, x + first * hidden, seats + first, NULL, y + first * hidden,
+                              least + first, &test_err),
+                &test_err);
+    }
+    for (size_t i = 0; i < MORE; i++) {
+        CU_ASSERT_EQUAL(memcmp(y + i * hidden, c->y + from[i] * hidden, hidden * sizeof *y), 0);
+        CU_ASSERT_EQUAL(memcmp(least + i, c->least + from[i], sizeof *least), 0);
+    }
+    wa_arena_close(arena);
+}
+
+static void a_row_has_the_same_bits_alone_in_company_and_in_any_order(void)
+{
+    wa_arena *arena = test_arena();
+    wa_walk_layer gated = test_layer(arena, 203, 77, GATED, 1);
+    wa_walk_layer ungated = test_layer(arena, 130, 64, UNGATED, 2);
+    wa_walk_layer model = test_layer(arena, 259, 130, MODEL, 3);
+    company all[] = {
+        {.which = test_case(WA_PATH_FULL_MMAP, WA_LABEL_FULL_MMAP, WA_K_ALL), .l = &gated},
+        {.which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 9), .l = &gated},
+        {.which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, WA_K_ALL), .l = &ungated},
+        {.which = test_case(WA_PATH_EXACT, WA_LABEL_EXACT, WA_K_ALL), .l = &ungated},
+        {.which = wa_case_dense(), .l = &model},
+        {.which = test_case(WA_PATH_WEIGHTS_FALLBACK, WA_LABEL_WEIGHTS_FALLBACK_SPARSE, 7), .l = &model},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        company *c = &all[i];
+        uint64_t seed = 9 + i;
+        c->x = test_values(arena, ROWS * c->l->hidden, 1.0F, &seed);
+        double *y = test_take(arena, ROWS * c->l->hidden, sizeof *y), *least = test_take(arena, ROWS, sizeof *least);
+        wa_oracle *oracle;
+        WA_MUST(wa_oracle_open(arena, ROWS, c->l->hidden, c->l->features, &oracle, &test_err), &test_err);
+        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, ROWS, c->x, NULL, NULL, y, least, &test_err), &test_err);
+        c->y = y;
+        c->least = least;
+        check_in_other_order(c, 2 * ROWS);
+        check_in_other_order(c, 5);
+        check_in_other_order(c, 1);
+    }
+    wa_arena_close(arena);
+}
+
+/* Longer and higher than a panel, at the shapes where BLAS changes its way: every sum within Higham's bound of the plain one. */
+static void products_stay_within_rounding_of_plain_sums(void)
+{
+    static const size_t sizes[][2] = {{2048, 640}, {640, 2048}, {33, 2560}, {9, 10240}};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        wa_arena *arena = test_arena();
+        size_t features = sizes[s][0], hidden = sizes[s][1];
+        wa_walk_layer l = test_layer(arena, features, hidden, GATED, 5 + s);
+        uint64_t seed = 11 + s;
+        const float *x = test_values(arena, hidden, 1.0F, &seed);
+        wa_case which = test_case(WA_PATH_FULL_MMAP, WA_LABEL_FULL_MMAP, WA_K_ALL);
+        const double *y = test_oracle(arena, &which, &l, 1, x, NULL);
+        bool *use = test_take(arena, features, 1);
+        memset(use, 1, features);
+        double *plain = test_take(arena, hidden, sizeof *plain);
+        plain_ffn(arena, &l, x, use, plain);
+        CU_ASSERT(test_rel_l2_f64(y, plain, hidden) <= 2.0 * (double)(hidden + features) * 0x1p-53);
+        wa_arena_close(arena);
+    }
+}
+
+static void a_space_that_is_too_small_is_refused(void)
 {
     wa_arena *arena = test_arena();
     wa_walk_layer l = test_layer(arena, 9, 5, GATED, 1);
-    float x[5] = {1, 2, 3, 4, 5};
-    double y[5], least[1];
-    wa_case which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 3);
-    wa_mark before = wa_arena_mark(arena);
+    float x[10] = {1};
+    double y[10];
+    wa_case which = test_case(WA_PATH_FULL_MMAP, WA_LABEL_FULL_MMAP, WA_K_ALL);
+    static const size_t rooms[][3] = {{1, 5, 9}, {2, 4, 9}, {2, 5, 8}};
+    for (size_t i = 0; i < 3; i++) {
+        wa_oracle *oracle;
+        WA_MUST(wa_oracle_open(arena, rooms[i][0], rooms[i][1], rooms[i][2], &oracle, &test_err), &test_err);
+        CU_ASSERT_EQUAL(wa_oracle_run(oracle, &which, &l, 2, x, NULL, NULL, y, NULL, &test_err), WA_E_INTERNAL);
+    }
+    wa_arena_close(arena);
+}
+
+static void every_failing_take_is_reported(void)
+{
+    wa_arena *arena = test_arena();
     wa_status status = WA_E_MEMORY;
     for (size_t k = 1; status != WA_OK; k++) {
+        wa_oracle *oracle;
         wa_arena_fail_at(arena, k);
-        status = wa_oracle_run(&which, &l, 1, x, NULL, arena, y, least, &test_err);
+        status = wa_oracle_open(arena, 3, 5, 9, &oracle, &test_err);
         CU_ASSERT(status == WA_OK || status == WA_E_MEMORY);
         CU_ASSERT_FATAL(k < 50);
-        CU_ASSERT_EQUAL(wa_arena_mark(arena).used, before.used);
     }
     wa_arena_close(arena);
 }
@@ -256,4 +356,6 @@ WA_SUITE("oracle", WA_CASE(every_path_follows_its_definition),
          WA_CASE(a_tie_is_no_defect_and_a_wrong_hit_is),
          WA_CASE(a_nan_row_that_no_position_uses_changes_nothing),
          WA_CASE(fast_and_reference_decoders_agree_on_every_16_bit_pattern),
-         WA_CASE(every_failing_take_is_reported))
+         WA_CASE(a_row_has_the_same_bits_alone_in_company_and_in_any_order),
+         WA_CASE(products_stay_within_rounding_of_plain_sums),
+         WA_CASE(a_space_that_is_too_small_is_refused), WA_CASE(every_failing_take_is_reported))

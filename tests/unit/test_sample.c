@@ -40,6 +40,23 @@ static void each_observation_meets_every_eighth_and_each_layer_eight_observation
         }
 }
 
+/* Number of those before, by counting them. */
+static void sampled_observations_of_a_layer_are_numbered_in_turn(void)
+{
+    static const size_t counts[] = {1, 8, 9, 23, 39, 65, 200};
+    static const wa_kernel_check checks[] = {WA_KERNEL_SAMPLE, WA_KERNEL_ALL};
+    size_t wrong = 0;
+    for (size_t k = 0; k < 2; k++)
+        for (size_t layers = 1; layers <= 80; layers++)
+            for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++)
+                for (size_t layer = 0; layer < layers; layer++)
+                    for (size_t obs = 0, before = 0; obs < counts[c]; obs++) {
+                        wrong += wa_sample_before(checks[k], obs, counts[c], layer, layers) != before ? 1 : 0;
+                        before += wa_sample_has(checks[k], obs, counts[c], layer, layers) ? 1 : 0;
+                    }
+    CU_ASSERT_EQUAL(wrong, 0);
+}
+
 static void the_seed_of_eighteen_layers_has_312_pairs(void)
 {
     CU_ASSERT_EQUAL(wa_sample_count(WA_KERNEL_SAMPLE, 39, 18), 312);
@@ -106,6 +123,7 @@ static void a_share_of_faulty_pairs_is_met_as_often_as_it_should(void)
 }
 
 WA_SUITE("sample", WA_CASE(each_observation_meets_every_eighth_and_each_layer_eight_observations),
+         WA_CASE(sampled_observations_of_a_layer_are_numbered_in_turn),
          WA_CASE(the_seed_of_eighteen_layers_has_312_pairs),
          WA_CASE(no_residue_of_positions_is_left_out_at_any_layer),
          WA_CASE(a_batch_never_samples_more_than_it_makes_room_for),
