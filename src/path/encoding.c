@@ -17,9 +17,9 @@
 
 #include <math.h>
 
-/* A transposed model matrix is turned in bands of at most this many bytes, and at least UNIT features: columns that are
+/* A transposed model matrix is turned in bands that stay in the cache, of UNIT features at least: columns that are
  * decoded alone start at a block of the model's format. */
-enum { BAND_BYTES = 16 << 20, UNIT = 256 };
+enum { BAND_BYTES = 512 << 10, UNIT = 256 };
 /* Rows of the model's that are decoded and turned at a time: 16 floats are a cache line. */
 enum { TILE = 16, LANES = 8 };
 
