@@ -66,7 +66,7 @@ static void q8k_has_the_documents_bytes(void)
     }
 }
 
-/* --- What a server was sent and answered (golden/README.md) --- */
+/* --- What a server was sent and answered (tests/golden/README.md) --- */
 
 typedef struct recorded {
     wa_bytes file, blob[RECORDED_BLOBS]; /* x; request and answer of f32, f16, q8k; y of each */
