@@ -107,6 +107,24 @@ static const wa_names gguf_sandwich_names = {
              [WA_ROLE_FFN_OUT] = "post_ffw_norm"},
 };
 
+static const wa_names gguf_post_names = {
+    .layer_prefix = "blk.",
+    .role = {[WA_ROLE_EMBEDDING] = "token_embd",
+             [WA_ROLE_OUTPUT] = "output",
+             [WA_ROLE_FINAL_NORM] = "output_norm",
+             [WA_ROLE_ATTN_OUT] = "post_attention_norm",
+             [WA_ROLE_FFN_OUT] = "post_ffw_norm",
+             [WA_ROLE_Q] = "attn_q",
+             [WA_ROLE_K] = "attn_k",
+             [WA_ROLE_V] = "attn_v",
+             [WA_ROLE_O] = "attn_output",
+             [WA_ROLE_Q_NORM] = "attn_q_norm",
+             [WA_ROLE_K_NORM] = "attn_k_norm",
+             [WA_ROLE_GATE] = "ffn_gate",
+             [WA_ROLE_UP] = "ffn_up",
+             [WA_ROLE_DOWN] = "ffn_down"},
+};
+
 static const wa_config_keys common_keys = {
     .hidden = "hidden_size",
     .layers = "num_hidden_layers",
@@ -423,6 +441,8 @@ static const wa_gguf_family gguf_families[] = {
     {"granite", &families[GRANITE], &gguf_split_names, true, WA_WINDOW_NONE, 0},
     {"starcoder2", &families[STARCODER2], &gguf_names, false, WA_WINDOW_ALL, 0},
     {"gpt2", &families[GPT2], &gguf_names, false, WA_WINDOW_NONE, 0},
+    {"arcee", &families[ARCEE], &gguf_split_names, true, WA_WINDOW_NONE, 0},
+    {"olmo2", &families[OLMO2], &gguf_post_names, false, WA_WINDOW_NONE, 0},
 };
 
 /* Families that are known and refused: beginning of the type, reason. First match counts. */

@@ -5,6 +5,7 @@ compared; so is the output on the captured input with the FFN in float64 here, w
 """
 import json
 import math
+import struct
 
 import h5py
 import numpy as np
@@ -75,7 +76,7 @@ def distance(got, want):
     return (np.linalg.norm(got - want, axis=-1) / np.linalg.norm(want, axis=-1)).max()
 
 
-def captured(job, case_count=None):
+def captured(job):
     """{x, y_ref}: [layer, observation, H]."""
     out = {}
     with h5py.File(job.result_path) as file:
@@ -165,3 +166,72 @@ def test_synth_writes_a_model_of_the_family(shop, family):
     growth = result["h_norm"][-1] / result["h_norm"][0]
     assert np.isfinite(growth).all() and growth.min() > 0.2 and growth.max() < 30
     assert 0.01 < np.median(result["ref_top1_prob"]) < 0.999
+
+
+# --- GGUF, with llama.cpp's names; arcee's rows of q and k in pairs, as its converter writes them
+
+GGUF_NAMES = {"model.embed_tokens": "token_embd", "lm_head": "output", "model.norm": "output_norm", "self_attn.q_proj": "attn_q",
+              "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
+              "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+NORMS = {"arcee": {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"},
+         "olmo2": {"post_attention_layernorm": "post_attention_norm", "post_feedforward_layernorm": "post_ffw_norm"}}
+
+
+def gguf_name(architecture, name):
+    stem, suffix = name.rsplit(".", 1)
+    words = GGUF_NAMES | NORMS[architecture]
+    if stem in words:
+        return f"{words[stem]}.{suffix}"
+    layer, rest = stem.removeprefix("model.layers.").split(".", 1)
+    return f"blk.{layer}.{words[rest]}.{suffix}"
+
+
+def in_pairs(values, heads):
+    return values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+
+
+def write_gguf(path, name):
+    told = description(name)
+    config = told["config"]
+    kind = config["model_type"]
+    keys = {"block_count": config["num_hidden_layers"], "embedding_length": config["hidden_size"],
+            "feed_forward_length": config["intermediate_size"], "attention.head_count": config["num_attention_heads"],
+            "attention.head_count_kv": config["num_key_value_heads"], "attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
+            "rope.freq_base": config["rope_parameters"]["rope_theta"]}
+
+    def text(word):
+        return struct.pack("<Q", len(word)) + word.encode()
+
+    head = text("general.architecture") + struct.pack("<I", 8) + text(kind)
+    for key, value in keys.items():
+        head += text(f"{kind}.{key}") + (struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<II", 4, value))
+    infos, body = b"", b""
+    for stored, values in random_model.tensors(told["shapes"], told["seed"]).items():
+        if kind == "arcee" and ("q_proj" in stored or "k_proj" in stored):
+            values = in_pairs(values, config["num_attention_heads" if "q_proj" in stored else "num_key_value_heads"])
+        infos += text(gguf_name(kind, stored)) + struct.pack("<I", values.ndim) + struct.pack(f"<{values.ndim}Q", *values.shape[::-1])
+        infos += struct.pack("<IQ", 0, len(body))
+        body += values.tobytes() + b"\0" * (-values.nbytes % 32)
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(told["shapes"]), len(keys) + 1) + head + infos
+    path.write_bytes(head + b"\0" * (-len(head) % 32) + body)
+
+
+@pytest.mark.parametrize("name", ["arcee-tied", "arcee-biases", "olmo2-heads", "olmo2-biases"])
+def test_a_gguf_of_the_family_agrees_with_transformers(shop, name):
+    folder = shop.root / "ggufs" / name
+    folder.mkdir(parents=True)
+    write_gguf(folder / "model.gguf", name)
+    told = description(name)
+    (folder / "tokenizer.json").write_text(json.dumps(random_model.tokenizer(told["config"]["vocab_size"])))
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"key": key, "ids": one["ids"].tolist()}) + "\n" for key, one in golden(name).items()))
+    harness.run(["extract", folder / "model.gguf", folder / "f32", "--format", "f32"])
+    job = shop.job(folder / "model.gguf", {"f32": folder / "f32"}, prompts={"file": str(prompts)},
+                   captures={"tensors": ["x", "y_ref"]})
+    result = job.result()
+    kept = captured(job)
+    for prompt, want in golden(name).items():
+        here = result.rows(prompt)
+        at = np.arange(here.start, here.stop)[want["rows"]]
+        assert distance(kept["x"][:, at], want["x"]) <= 2e-5 and distance(kept["y_ref"][:, at], want["y"]) <= 2e-5
+    assert set(result["verdict"]) == {"PASS"}
