@@ -198,7 +198,8 @@ static void advance_lane(const comparison *c)
                                           c->reference->h + row * hidden, hidden);
 }
 
-static void store_cost(const comparison *c, wa_label label, int modes, double seconds)
+/* modes [prompts] */
+static void store_cost(const comparison *c, wa_label label, const int *modes, double seconds)
 {
     wa_stage *stage = c->stage;
     double flops = (double)evaluations_of(c) * wa_case_flops(c->which, &c->weights, c->batch->rows);
@@ -215,7 +216,7 @@ static void store_cost(const comparison *c, wa_label label, int modes, double se
     int8_t *changed = wa_block_i8(c->batch->block, WA_FIELD_modes_changed, c->index, c->layer);
     for (size_t prompt = 0; prompt < c->batch->packing.prompts; prompt++) {
         labels[prompt] = (int8_t)label;
-        changed[prompt] = (int8_t)modes;
+        changed[prompt] = (int8_t)modes[prompt];
         evaluations[prompt] += (int32_t)evaluations_of(c);
     }
 }
@@ -277,13 +278,14 @@ static wa_status run_case(comparison *c, wa_error *err)
     for (size_t i = 0; i < evaluations_of(c) && hit_width > 0; i++)
         WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits[i], &hits[i], err));
 
-    int modes = 0;
+    int *modes; /* of each prompt, like the calls: what another prompt's left changed is no matter of this one */
     wa_ways *ways;
+    WA_TRY(wa_arena_take(stage->arena, c->batch->packing.prompts, sizeof *modes, &modes, err));
     WA_TRY(take_ways(c, &ways, err));
     wa_walk_io io[STREAMS] = {{.x = c->reference->x,
                                .y = stage->y_walk,
                                .hits = hits[REFERENCE],
-                               .modes = &modes,
+                               .modes = modes,
                                .packing = &c->batch->packing,
                                .first_prompt = c->batch->first_prompt,
                                .ways = ways,
@@ -292,7 +294,7 @@ static wa_status run_case(comparison *c, wa_error *err)
         io[OWN] = (wa_walk_io){.x = stage->normed + c->lane * rows * hidden,
                                .y = stage->y_own,
                                .hits = hits[OWN],
-                               .modes = &modes,
+                               .modes = modes,
                                .packing = &c->batch->packing,
                                .first_prompt = c->batch->first_prompt,
                                .first_obs = c->batch->first_obs};

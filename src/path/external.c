@@ -195,7 +195,7 @@ static wa_status run_prompt(const wa_walk *walk, const wa_walk_io *io, size_t pr
                              .x = io->x + start * hidden,
                              .y = io->y + start * hidden,
                              .ways = io->ways == NULL ? NULL : &io->ways[prompt],
-                             .modes = io->modes};
+                             .modes = io->modes == NULL ? NULL : &io->modes[prompt]};
     for (size_t i = 0; i < rows.rows * hidden; i++)
         rows.y[i] = NAN;
     return external->run(external, &rows, walk->err);

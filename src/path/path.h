@@ -219,7 +219,7 @@ typedef struct wa_walk_io {
     int32_t *hits;  /* finite K only, may be NULL: [rows, wa_case_hit_count] features in descending |score|; -1
                        throughout a row with a NaN score (whose y is NaN), and when weights_fallback uses all
                        features under its 80 % rule */
-    int *modes;     /* path external, may be NULL: |= WA_MODE_ bits (base/foreign.h) that the library left changed */
+    int *modes;     /* path external, may be NULL: [prompts] |= WA_MODE_ bits (base/foreign.h) that the library left changed */
     const wa_packing *packing; /* prompts of the rows: foreign kernels are asked for each by itself; NULL = one prompt */
     size_t first_prompt;       /* of the job: of row 0 */
     wa_ways *ways;  /* path served, may be NULL: [prompts of the packing], written where a server was asked so */

@@ -67,6 +67,15 @@ def test_its_numbers_are_the_same_bits_on_any_ranks(shop, tmp_path):
         harness.assert_equal_bits(alone, other)
 
 
+def test_what_a_call_leaves_changed_is_told_of_its_prompt_alone(shop):
+    """A kernel that sets FTZ when it sees an odd number of rows: a call is one prompt's, whatever it is batched with."""
+    prompts = harness.corpus(shop.root / "odd.jsonl", 8)
+    result = job(shop, external("external_odd_sets_flush"), prompts=prompts).result()
+    told, odd = result.case("v:mine", "modes_changed"), result["prompt_rows"] % 2 == 1
+    assert 0 < odd.sum() < len(odd)
+    assert np.array_equal(told[1] != 0, odd) and not np.any(np.delete(told, 1, axis=0))
+
+
 @pytest.mark.parametrize("ranks", [None, 2])
 @pytest.mark.parametrize("fault, said", [
     ("declines", "walkaudit_external returned 5, expected 0"),

@@ -14,7 +14,7 @@
 /* What it does to the process that called it: at layer 1, or when it is loaded. */
 static int misbehave(const float *x, float *y, size_t count);
 
-#if defined SETS_FLUSH || defined LOAD_SETS_FLUSH
+#if defined SETS_FLUSH || defined LOAD_SETS_FLUSH || defined ODD_SETS_FLUSH
 #ifdef __x86_64__
 #include <xmmintrin.h>
 static void flush(void)
@@ -100,6 +100,10 @@ static int run(void *context, size_t layer, size_t rows, size_t hidden, const fl
 #ifdef FAILS
     if (layer == 1)
         return 7;
+#endif
+#ifdef ODD_SETS_FLUSH
+    if (layer == 1 && rows % 2 == 1)
+        flush();
 #endif
 #ifdef WRITES_NOTHING
     if (layer == 1)
