@@ -315,7 +315,7 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
         .case_count = audit->cases.count,
         .vindex_count = audit->vindex_count,
         .batch_rows = audit->job->batch_rows,
-        .batches_are_fixed = true, /* the bits of OpenBLAS's products depend on them */
+        .batches_are_fixed = audit->job->engine == WA_ENGINE_BLAS, /* its bits depend on them */
         .packing_rows = PACKING_ROWS,
         .logits_all = audit->job->logits_all,
         .kernel_check = audit->job->kernel_check,

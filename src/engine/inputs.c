@@ -166,9 +166,8 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     WA_TRY(prompts_hash(audit, &prompts, err));
     WA_TRY(case_list(audit, &paths, err));
     WA_TRY(wa_arena_print(audit->arena, &numbers, err,
-                          "batch.rows %zu, logits %s, topk %zu, threads %d, kernel_check %s, "
-                          "encoding_check %s",
-                          job->batch_rows, job->logits_all ? "all" : "last", job->topk, job->threads,
+                          "logits %s, topk %zu, threads %d, kernel_check %s, encoding_check %s",
+                          job->logits_all ? "all" : "last", job->topk, job->threads,
                           wa_kernel_check_name(job->kernel_check), job->encoding_check ? "all" : "none"));
     WA_TRY(captures_text(audit, numbers, &numbers, err));
     items[n++] = (wa_fingerprint_item){"prompts", prompts};
@@ -176,8 +175,12 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     items[n++] = (wa_fingerprint_item){"semantics", wa_semantics_name(job->semantics)};
     items[n++] = (wa_fingerprint_item){"settings", numbers};
     items[n++] = (wa_fingerprint_item){"engine", wa_engine_name(job->engine)};
-    if (job->engine == WA_ENGINE_BLAS) /* its bits are those of a core; ours are everybody's */
+    if (job->engine == WA_ENGINE_BLAS) { /* its bits are those of a core and of the batches; ours are everybody's */
+        char *rows;
+        WA_TRY(wa_arena_print(audit->arena, &rows, err, "%zu", job->batch_rows));
         items[n++] = (wa_fingerprint_item){"blas_core", blas_core};
+        items[n++] = (wa_fingerprint_item){"batch.rows", rows};
+    }
     items[n++] = (wa_fingerprint_item){"numeric_version", WA_NUMERIC_VERSION};
     meta->fingerprint = items;
     meta->fingerprint_count = n;

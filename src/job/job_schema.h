@@ -158,7 +158,7 @@ typedef struct raw_job {
 
 #define WA_JOB_BATCH_KEYS(X)                                                             \
     X(INT, raw_batch, batch, rows, "batch.", "int", "512",                               \
-      "positions per batch; prompts are packed whole, in order, a longer one alone")
+      "most positions of a batch; prompts are packed whole, a longer one alone. Changes no bit, but with `engine: blas`")
 
 #define WA_JOB_GRID_KEYS(X)                                                              \
     X(INT, raw_grid, grid, stages, "grid.", "int", "0", "ranges of layers; 0: chosen")   \
