@@ -244,7 +244,7 @@ def test_a_finished_result_is_not_computed_again(reference):
     again = reference.run(ranks=2)
     assert reference.result_path.stat().st_mtime_ns == before
     assert "f32:full_mmap" in again.stdout
-    other = reference.run(sets=("topk=3",), expect=3)
+    other = reference.run(sets=("topk=7",), expect=3)
     assert "'settings' differs" in harness.one_error_line(other)
     assert reference.result_path.stat().st_mtime_ns == before
 
