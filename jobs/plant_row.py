@@ -14,13 +14,13 @@ def main(source, copy, layer, projection, row, other):
     source, copy = pathlib.Path(source), pathlib.Path(copy)
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(source, copy)
-    entries = json.loads((copy / "interleaved_q4k_manifest.json").read_text())
+    entries = json.loads((copy / "interleaved_kquant_manifest.json").read_text())
     entry = entries[3 * int(layer) + ORDER.index(projection)]
     rows = entry["shape"][0]
     size = entry["length"] // rows
     if not all(0 <= int(r) < rows for r in (row, other)):
         sys.exit(f"plant_row.py: rows {row} and {other}; {entry['key']}; expected rows below {rows}")
-    with open(copy / "interleaved_q4k.bin", "r+b") as file:
+    with open(copy / "interleaved_kquant.bin", "r+b") as file:
         file.seek(entry["offset"] + int(other) * size)
         content = file.read(size)
         file.seek(entry["offset"] + int(row) * size)

@@ -206,9 +206,14 @@ static wa_status read_fp4_options(const arguments *args, wa_extract_options *out
 
 static wa_status read_options(const arguments *args, wa_extract_options *out, wa_error *err)
 {
+    enum { LARQL = 3 }; /* the word of May, when there was one state to be equal to */
     static const choice gates = {
         "--gate", "f32 or f16", {[WA_EXTRACT_GATE_F32] = "f32", [WA_EXTRACT_GATE_F16] = "f16"}};
-    static const choice compats = {"--compat", "larql", {[1] = "larql"}};
+    static const choice compats = {"--compat",
+                                   "larql-2026-08, larql-2026-05 or larql",
+                                   {[WA_EXTRACT_COMPAT_LARQL_2026_05] = "larql-2026-05",
+                                    [WA_EXTRACT_COMPAT_LARQL_2026_08] = "larql-2026-08",
+                                    [LARQL] = "larql"}};
     size_t gate = WA_EXTRACT_GATE_USUAL, compat = 0;
     wa_extract_format format;
     if (args->out == NULL || args->format == NULL)
@@ -219,7 +224,7 @@ static wa_status read_options(const arguments *args, wa_extract_options *out, wa
     out->force = args->force;
     WA_TRY(read_choice(&compats, args->compat, &compat, err));
     WA_TRY(read_choice(&gates, args->gate, &gate, err));
-    out->larql = compat == 1;
+    out->compat = compat == LARQL ? WA_EXTRACT_COMPAT_LARQL_2026_05 : (wa_extract_compat)compat;
     out->gate = (wa_extract_gate)gate;
     WA_TRY(read_q4k_options(args, out, err));
     WA_TRY(read_fp4_options(args, out, err));
@@ -259,7 +264,7 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
     wa_model *model;
     WA_TRY(read_options(args, &options, err));
     const wa_model_options how = {.semantics =
-                                      options.larql ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE,
+                                      options.compat != WA_EXTRACT_COMPAT_NONE ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE,
                                   .allow_unread = args->allow_unread};
     WA_TRY(wa_model_open_with(args->model, &how, arena, &model, err));
     for (size_t i = 0; i < model->note_count; i++)
@@ -285,11 +290,13 @@ int wa_cli_extract(int argc, char **argv)
         {"gate", KEY_GATE, "T", 0,
          "gate_vectors.bin in f32 or f16; q4_0, fp4 (default f32) and q4k (default f16)", 0},
         {"down", KEY_DOWN, "T", 0, "q4k: down in q6k (default) or q4k", 0},
-        {"feature-major-down", KEY_FEATURE_MAJOR, NULL, 0, "q4k: down_features_q4k.bin, too", 0},
+        {"feature-major-down", KEY_FEATURE_MAJOR, NULL, 0, "q4k: down_features_kquant.bin, too", 0},
         {"drop-gate", KEY_DROP_GATE, NULL, 0,
-         "q4k: no gate_vectors.bin; readers remake it from interleaved_q4k.bin", 0},
-        {"compat", 'c', "larql", 0,
-         "encode as upstream does: payload files equal to its own in every byte", 0},
+         "q4k: no gate_vectors.bin; readers remake it from interleaved_kquant.bin", 0},
+        {"compat", 'c', "STATE", 0,
+         "payload files equal in every byte to those of LARQL of August 2026 (larql-2026-08), or of May "
+         "with its file names and element orders (larql-2026-05, larql)",
+         0},
         {"allow-unread", KEY_UNREAD, NULL, 0,
          "go on with a model that stores tensors of layers which nothing here reads", 0},
         {"force", 'F', NULL, 0, "replace an existing vindex", 0},

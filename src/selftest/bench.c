@@ -29,7 +29,8 @@ bool wa_bench_format_at(size_t i, wa_bench_format *out)
         return false;
     out->name = table[i].name;
     out->options = wa_extract_defaults(table[i].format);
-    out->options.larql = table[i].larql;
+    if (table[i].larql)
+        out->options.compat = WA_EXTRACT_COMPAT_LARQL_2026_08;
     out->options.down_q4k = table[i].down_q4k;
     out->options.policy = table[i].policy;
     out->options.fp4_floor = 0.0; /* FP4 is what shall be tested, whatever the rows are like */

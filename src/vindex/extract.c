@@ -38,6 +38,12 @@ static wa_status step(job *j, wa_error *err)
     return WA_OK;
 }
 
+/* f16 by LARQL's converter, which has been the same at all times. */
+static bool writes_larql(const job *j)
+{
+    return j->options->compat != WA_EXTRACT_COMPAT_NONE;
+}
+
 /* One panel of rows to each file that takes them. */
 static wa_status write_panel(job *j, wa_projection projection, bool by_hidden, size_t rows,
                              size_t cols, wa_error *err)
@@ -48,7 +54,7 @@ static wa_status write_panel(job *j, wa_projection projection, bool by_hidden, s
         wa_bytes bytes;
         if (part == NULL)
             continue;
-        WA_TRY(wa_panel_encode(&j->panel, rows, cols, part->encoding, j->options->larql, &bytes,
+        WA_TRY(wa_panel_encode(&j->panel, rows, cols, part->encoding, writes_larql(j), &bytes,
                                err));
         WA_TRY(wa_outfile_append(&j->files[f], bytes, err));
     }
@@ -68,7 +74,7 @@ static wa_status pad_features(job *j, wa_projection projection, size_t rows, siz
         wa_bytes bytes;
         if (part == NULL || !j->plan.files[f].pad_features)
             continue;
-        WA_TRY(wa_panel_encode(&j->panel, padded - rows, cols, part->encoding, j->options->larql,
+        WA_TRY(wa_panel_encode(&j->panel, padded - rows, cols, part->encoding, writes_larql(j),
                                &bytes, err));
         WA_TRY(wa_outfile_append(&j->files[f], bytes, err));
     }

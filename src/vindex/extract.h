@@ -30,13 +30,29 @@ typedef enum wa_extract_gate { WA_EXTRACT_GATE_USUAL, WA_EXTRACT_GATE_F32, WA_EX
 /** fp4: up is FP4 in all; down is FP4 (A), FP8 (B), or the f32 feature file, tagged f16 as upstream does (C). */
 typedef enum wa_fp4_policy { WA_FP4_POLICY_A, WA_FP4_POLICY_B, WA_FP4_POLICY_C } wa_fp4_policy;
 
+/*
+ * X(id, name): what `--compat` takes. NONE rounds to f16 to the nearest, and has LARQL's present names and element orders.
+ * The others give the payload bytes that LARQL wrote then, and refuse what it refused: 2026-05 has the older names of
+ * K-quant files and the older order of Q4_0 and Q6_K, 2026-08 the present ones (larql-2026-08 1.1, 1.4).
+ */
+#define WA_EXTRACT_COMPAT_LIST(X)                                                        \
+    X(NONE, "none")                                                                      \
+    X(LARQL_2026_05, "larql-2026-05")                                                    \
+    X(LARQL_2026_08, "larql-2026-08")
+typedef enum wa_extract_compat {
+#define WA_EXTRACT_COMPAT_ENUM(id, name) WA_EXTRACT_COMPAT_##id,
+    WA_EXTRACT_COMPAT_LIST(WA_EXTRACT_COMPAT_ENUM)
+#undef WA_EXTRACT_COMPAT_ENUM
+} wa_extract_compat;
+const char *wa_extract_compat_name(wa_extract_compat compat);
+
 typedef struct wa_extract_options {
     wa_extract_format format;
-    bool larql;         /* --compat larql: upstream's encoders, byte-identical payload files; refuses what it refuses */
+    wa_extract_compat compat;
     bool force;         /* replace an existing output directory */
     wa_extract_gate gate;    /* q4_0, q4k and fp4; the others have their own */
     bool down_q4k;           /* q4k: down in Q4_K instead of Q6_K */
-    bool feature_major_down; /* q4k: down_features_q4k.bin, too */
+    bool feature_major_down; /* q4k: down_features_kquant.bin, too */
     bool drop_gate;          /* q4k: no gate_vectors.bin; index.json describes it all the same */
     wa_fp4_policy policy;    /* fp4 */
     double fp4_threshold;    /* fp4: a row complies when the largest of its 32-element maxima is below so many times the least */
@@ -54,7 +70,7 @@ wa_extract_options wa_extract_defaults(wa_extract_format format);
  * at the end; on failure nothing is left behind, nor when the caller hears signals (wa_signals_hear_end) and one comes. Memory: one row panel; the model's pages are let go projection by
  * projection (wa_model_forget). In an f16 vindex the feature files are f32 files whose values went through f16 first.
  * FP4 rows of a width that is no multiple of 256 are padded with zeros, and index.json says so (fp4.padded_hidden): our
- * extension, refused with `larql`.
+ * extension, refused with `compat`.
  *
  * Ungated models: f32, f16 and interleaved, with the up rows as gate as upstream's in-memory builder does; block formats
  * are refused, since upstream has no such file that its reader could use.

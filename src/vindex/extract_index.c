@@ -39,7 +39,8 @@ static json_t *build_extension(const wa_model *model, const wa_extract_options *
         json_object_set_new(formats, wa_projection_name((wa_projection)p),
                             source_format(model, (wa_projection)p));
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:b}", "version", WALKAUDIT_VERSION, "format",
-                     wa_extract_format_name(options->format), "compat", options->larql ? "larql" : "none",
+                     wa_extract_format_name(options->format), "compat",
+                     wa_extract_compat_name(options->compat),
                      "source_container", model->container, "source_format", formats, "requantised",
                      (int)is_requantised(model));
 }
@@ -107,13 +108,23 @@ static json_t *build_checksums(const wa_extract_plan *plan, const wa_outfile *fi
     return sums;
 }
 
+/* Who wrote it. LARQL asks for both strings, and a time would make the same vindex a different one each time. */
+static json_t *build_source(const wa_extract_options *options)
+{
+    if (options->compat != WA_EXTRACT_COMPAT_NONE)
+        return json_null();
+    return json_pack("{s:n, s:n, s:n, s:s, s:s}", "huggingface_repo", "huggingface_revision",
+                     "safetensors_sha256", "extracted_at", "not recorded", "larql_version",
+                     "walkaudit " WALKAUDIT_VERSION);
+}
+
 static json_t *build_root(const wa_model *model, const wa_extract_options *options,
                           const wa_extract_plan *plan, const wa_outfile *files)
 {
     const wa_format_info *gate = wa_format_get(plan->gate_format);
     bool q4k = options->format == WA_EXTRACT_Q4K;
-    json_t *root = json_pack("{s:i, s:s, s:s, s:n}", "version", 2, "model", model->path, "family",
-                             model->family, "source");
+    json_t *root = json_pack("{s:i, s:s, s:s, s:o}", "version", 2, "model", model->path, "family",
+                             model->family, "source", build_source(options));
     json_object_set_new(root, "checksums", build_checksums(plan, files));
     json_object_set_new(root, "num_layers", json_integer((json_int_t)model->layer_count));
     json_object_set_new(root, "hidden_size", json_integer((json_int_t)model->hidden));

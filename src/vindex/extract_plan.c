@@ -22,6 +22,16 @@ static const struct {
     [WA_EXTRACT_FP4] = {.any_gate = true},
 };
 
+const char *wa_extract_compat_name(wa_extract_compat compat)
+{
+    static const char *const names[] = {
+#define COMPAT_NAME(id, name) [WA_EXTRACT_COMPAT_##id] = (name),
+        WA_EXTRACT_COMPAT_LIST(COMPAT_NAME)
+#undef COMPAT_NAME
+    };
+    return names[compat];
+}
+
 const char *wa_extract_format_name(wa_extract_format format)
 {
     return NAMES[format];
@@ -97,12 +107,13 @@ static wa_status check_model(const wa_model *model, wa_extract_format format, wa
 /* What upstream's converter refuses (vindex-format 4.6, U20), and numbers that decide nothing. */
 static wa_status check_fp4(const wa_model *model, const wa_extract_options *options, wa_error *err)
 {
-    if (options->larql && model->hidden % 256 != 0)
+    bool larql = options->compat != WA_EXTRACT_COMPAT_NONE;
+    if (larql && model->hidden % 256 != 0)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "hidden size %zu, expected a multiple of 256: upstream has no padded FP4 "
-                       "rows; without --compat larql they are written",
+                       "rows; without --compat they are written",
                        model->hidden);
-    if (options->larql && options->gate == WA_EXTRACT_GATE_F16)
+    if (larql && options->gate == WA_EXTRACT_GATE_F16)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "an f16 gate: upstream makes FP4 vindexes from f32 ones only");
     if (!(options->fp4_threshold > 1.0 && isfinite(options->fp4_threshold)))
@@ -163,21 +174,31 @@ static void add_interleaved(wa_extract_plan *plan, wa_payload payload, wa_format
         add_part(file, (wa_projection)p, (wa_encoding){.format = format});
 }
 
+/* Of formats with two orders, the one in which LARQL wrote at that time. */
+static wa_format ordered(const wa_extract_options *options, wa_format since)
+{
+    return options->compat == WA_EXTRACT_COMPAT_LARQL_2026_05 ? wa_format_other_order(since) : since;
+}
+
 /* vindex-format 4.4: the stored down is W_down itself; a second file may hold it by features. */
 static void add_q4k(wa_extract_plan *plan, const wa_extract_options *options)
 {
+    bool old = options->compat == WA_EXTRACT_COMPAT_LARQL_2026_05;
     wa_encoding q4k = {.format = WA_FORMAT_Q4_K};
-    wa_encoding down = {.format = options->down_q4k ? WA_FORMAT_Q4_K : WA_FORMAT_Q6_K};
-    wa_extract_file *file = add_file(plan, "interleaved_q4k.bin");
-    file->manifest = "interleaved_q4k_manifest.json";
+    wa_encoding down = {.format = options->down_q4k ? WA_FORMAT_Q4_K
+                                                    : ordered(options, WA_FORMAT_GGML_Q6_K)};
+    wa_extract_file *file = add_file(
+        plan, old ? "interleaved_q4k.bin" : wa_payload_file(WA_PAYLOAD_INTERLEAVED_Q4K));
+    file->manifest = old ? "interleaved_q4k_manifest.json" : "interleaved_kquant_manifest.json";
     add_part(file, WA_GATE, q4k);
     add_part(file, WA_UP, q4k);
     add_part(file, WA_DOWN, down);
     file->parts[WA_DOWN].by_hidden = true;
     if (!options->feature_major_down)
         return;
-    file = add_file(plan, "down_features_q4k.bin");
-    file->manifest = "down_features_q4k_manifest.json";
+    file = add_file(plan, old ? "down_features_q4k.bin"
+                              : wa_payload_file(WA_PAYLOAD_DOWN_FEATURES_Q4K));
+    file->manifest = old ? "down_features_q4k_manifest.json" : "down_features_kquant_manifest.json";
     file->pad_features = true;
     add_part(file, WA_DOWN, down);
 }
@@ -207,7 +228,7 @@ static void add_payload(wa_extract_plan *plan, const wa_extract_options *options
         add_interleaved(plan, WA_PAYLOAD_INTERLEAVED, WA_FORMAT_F32);
         break;
     case WA_EXTRACT_Q4_0:
-        add_interleaved(plan, WA_PAYLOAD_INTERLEAVED_Q4, WA_FORMAT_Q4_0);
+        add_interleaved(plan, WA_PAYLOAD_INTERLEAVED_Q4, ordered(options, WA_FORMAT_GGML_Q4_0));
         break;
     case WA_EXTRACT_Q4K:
         add_q4k(plan, options);

@@ -293,7 +293,7 @@ class Vindex:
         """(layer, projection, format, writable stored rows [rows, bytes], the model's rows [rows, elements], padded)."""
         if (self.folder / "interleaved_q4.bin").exists():
             yield from self.triples("interleaved_q4.bin")
-        for name in ("interleaved_q4k", "down_features_q4k"):
+        for name in ("interleaved_q4k", "down_features_q4k", "interleaved_kquant", "down_features_kquant"):
             if (self.folder / f"{name}_manifest.json").exists():
                 yield from self.kquants(name)
         if self.fp4 is not None:
@@ -311,7 +311,7 @@ class Vindex:
                 yield layer, projection, "Q4_0", stored[layer, at], self.padded(self.model[projection][layer], "Q4_0")
 
     def kquants(self, name):
-        whole = name == "interleaved_q4k"
+        whole = name.startswith("interleaved")
         for i, entry in enumerate(json.loads((self.folder / f"{name}_manifest.json").read_text())):
             layer, projection = (i // 3, PROJECTIONS[i % 3]) if whole else (i, "down")
             rows = self.model[projection][layer]

@@ -120,7 +120,7 @@ static void larql_f16_truncates_and_flushes(void)
     uint16_t found[WEIGHTS];
     wa_error err = {0};
     wa_layer layer;
-    wa_extract_options options = {.format = WA_EXTRACT_F16, .larql = true, .force = true};
+    wa_extract_options options = {.format = WA_EXTRACT_F16, .compat = WA_EXTRACT_COMPAT_LARQL_2026_05, .force = true};
     wa_model model = model_of(&layer, values, PLAIN, PLAIN, FEATURES, HIDDEN);
     scratch_path(out, "extract", "larql");
     WA_MUST(wa_extract(&model, out, &options, &err), &err);

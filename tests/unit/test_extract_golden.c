@@ -1,4 +1,4 @@
-/* extract --compat larql: the very bytes that upstream wrote, by their SHA-256. */
+/* extract --compat: the very bytes that upstream wrote in May and in August 2026, by their SHA-256. */
 #include "suite.h"
 #include "base/digest.h"
 #include "vindex_dirs.h"
@@ -24,14 +24,14 @@ static const struct {
 };
 enum { VARIANT_COUNT = sizeof VARIANTS / sizeof VARIANTS[0] };
 
-static void extract_variant(const wa_model *model, const char *name, const char *out)
+static void extract_variant(const wa_model *model, const char *name, wa_extract_compat compat, const char *out)
 {
     wa_error err = {0};
     for (size_t i = 0; i < VARIANT_COUNT; i++) {
         if (strcmp(VARIANTS[i].name, name) != 0)
             continue;
         wa_extract_options options = VARIANTS[i].options;
-        options.larql = true;
+        options.compat = compat;
         options.force = true;
         options.fp4_threshold = 16.0; /* upstream's defaults */
         options.fp4_floor = 0.99;
@@ -55,13 +55,14 @@ static void expect_hash(const char *dir, const char *name, const char *expected)
     CU_ASSERT_STRING_EQUAL(hex, expected);
 }
 
-/* Rows of vindex-extract/sha256.tsv for one model; returns how many were compared. */
-static size_t compare_rows(const wa_model *model, const char *name)
+/* Rows of a table of vindex-extract for one model; returns how many were compared. */
+static size_t compare_rows(const wa_model *model, const char *name, wa_extract_compat compat)
 {
+    bool august = compat == WA_EXTRACT_COMPAT_LARQL_2026_08;
     char line[512], row_model[64], variant[32], file[64], hash[80], last[32] = "";
     char out[PATH_ROOM] = "";
     size_t compared = 0;
-    FILE *table = fopen(WA_GOLDEN "/vindex-extract/sha256.tsv", "r");
+    FILE *table = fopen(august ? WA_GOLDEN "/vindex-extract/sha256-2026-08.tsv" : WA_GOLDEN "/vindex-extract/sha256.tsv", "r");
     CU_ASSERT_PTR_NOT_NULL_FATAL(table);
     while (fgets(line, sizeof line, table) != NULL) {
         if (sscanf(line, "%63s %31s %63s %79s", row_model, variant, file, hash) != 4 ||
@@ -69,7 +70,7 @@ static size_t compare_rows(const wa_model *model, const char *name)
             continue;
         if (strcmp(variant, last) != 0) {
             scratch_path(out, "extract-golden", variant);
-            extract_variant(model, variant, out);
+            extract_variant(model, variant, compat, out);
             snprintf(last, sizeof last, "%s", variant);
         }
         expect_hash(out, file, hash);
@@ -79,7 +80,7 @@ static size_t compare_rows(const wa_model *model, const char *name)
     return compared;
 }
 
-static size_t compare_golden(const char *name)
+static size_t compare_golden(const char *name, wa_extract_compat compat)
 {
     char path[PATH_ROOM];
     wa_error err = {0};
@@ -88,23 +89,33 @@ static size_t compare_golden(const char *name)
     unpack_model("extract-golden-model", name, path);
     WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
     WA_MUST(wa_model_open(path, WA_SEMANTICS_LARQL, arena, &model, &err), &err);
-    size_t compared = compare_rows(model, name);
+    size_t compared = compare_rows(model, name, compat);
     wa_model_close(model);
     wa_arena_close(arena);
     return compared;
 }
 
+static const wa_extract_compat MAY = WA_EXTRACT_COMPAT_LARQL_2026_05;
+
+/* Other names, and Q6_K in the other order; gates, Q4_K and manifests are as in May. Padded rows as well (tiny-odd). */
+static void compat_of_august_writes_the_bytes_of_august(void)
+{
+    static const char *const models[] = {"tiny-gemma3", "tiny-llama", "tiny-odd", "tiny-qwen3"};
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
+        CU_ASSERT_EQUAL(compare_golden(models[i], WA_EXTRACT_COMPAT_LARQL_2026_08), 10);
+}
+
 static void compat_larql_writes_upstreams_bytes(void)
 {
-    CU_ASSERT_EQUAL(compare_golden("tiny-gemma3"), 8);
-    CU_ASSERT_EQUAL(compare_golden("tiny-llama"), 6);
-    CU_ASSERT_EQUAL(compare_golden("tiny-qwen3"), 30);
+    CU_ASSERT_EQUAL(compare_golden("tiny-gemma3", MAY), 8);
+    CU_ASSERT_EQUAL(compare_golden("tiny-llama", MAY), 6);
+    CU_ASSERT_EQUAL(compare_golden("tiny-qwen3", MAY), 30);
 }
 
 /* Neither width is a multiple of 256: rows of all K-quants, and feature rows, are padded. */
 static void compat_larql_pads_rows_as_upstream_does(void)
 {
-    CU_ASSERT_EQUAL(compare_golden("tiny-odd"), 15);
+    CU_ASSERT_EQUAL(compare_golden("tiny-odd", MAY), 15);
 }
 
 static json_t *read_json(const char *dir, const char *name)
@@ -128,7 +139,7 @@ static void the_fp4_report_is_upstreams(void)
     scratch_path(out, "extract-golden", "report");
     WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
     WA_MUST(wa_model_open(path, WA_SEMANTICS_LARQL, arena, &model, &err), &err);
-    extract_variant(model, "fp4b", out);
+    extract_variant(model, "fp4b", MAY, out);
     json_t *report = read_json(out, "fp4_compliance.json"), *index = read_json(out, "index.json");
     json_t *upstream = read_json(WA_GOLDEN "/vindex-extract", "tiny-qwen3-fp4b-compliance.json");
     json_t *their_index = read_json(WA_GOLDEN "/vindex-extract", "tiny-qwen3-fp4b-index.json");
@@ -148,6 +159,7 @@ static void the_fp4_report_is_upstreams(void)
     wa_arena_close(arena);
 }
 
-WA_SUITE("extract_golden", WA_CASE(compat_larql_writes_upstreams_bytes),
+WA_SUITE("extract_golden", WA_CASE(compat_of_august_writes_the_bytes_of_august),
+         WA_CASE(compat_larql_writes_upstreams_bytes),
          WA_CASE(compat_larql_pads_rows_as_upstream_does),
          WA_CASE(the_fp4_report_is_upstreams))

@@ -193,7 +193,7 @@ static wa_matrix zeros(size_t rows, size_t cols)
 static wa_extract_options fp4_with(bool larql, wa_extract_gate gate, double threshold, double floor)
 {
     wa_extract_options options = wa_extract_defaults(WA_EXTRACT_FP4);
-    options.larql = larql;
+    options.compat = larql ? WA_EXTRACT_COMPAT_LARQL_2026_05 : WA_EXTRACT_COMPAT_NONE;
     options.gate = gate;
     options.fp4_threshold = threshold;
     options.fp4_floor = floor;

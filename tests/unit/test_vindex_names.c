@@ -17,6 +17,7 @@ static void extract_old(char *out, const char *name)
     wa_model *model;
     wa_extract_options options = wa_extract_defaults(WA_EXTRACT_Q4K);
     options.feature_major_down = true;
+    options.compat = WA_EXTRACT_COMPAT_LARQL_2026_05;
     options.force = true;
     unpack_model("names-model", "tiny-qwen3", path);
     scratch_path(out, "names", name);
