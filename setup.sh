@@ -4,7 +4,7 @@
 set -eu
 
 # One line each for: building, MPI and HDF5, numbers, text and files, tests and analysis, the test of its pages,
-# Slurm, fuzzing.
+# Slurm, fuzzing and clang-tidy.
 packages="build-essential cmake ninja-build pkg-config
     openmpi-bin libopenmpi-dev libhdf5-openmpi-dev hdf5-tools
     libopenblas-dev libhwloc-dev
@@ -13,7 +13,7 @@ packages="build-essential cmake ninja-build pkg-config
     python3-h5netcdf python3-netcdf4 python3-matplotlib
     chromium chromium-driver python3-selenium fonts-dejavu-core ca-certificates
     slurm-wlm munge
-    clang libclang-rt-14-dev"
+    clang libclang-rt-14-dev clang-tidy"
 
 is_installed() {
     dpkg-query --show --showformat='${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'

@@ -13,7 +13,7 @@ static void flatten(char *text)
             *text = '?';
 }
 
-wa_status wa_fail(wa_error *err, wa_status status, const char *format, ...)
+wa_status wa_fail_text(wa_error *err, wa_status status, const char *format, ...)
 {
     if (err == NULL)
         return status;
@@ -27,7 +27,7 @@ wa_status wa_fail(wa_error *err, wa_status status, const char *format, ...)
     return status;
 }
 
-wa_status wa_note(wa_error *err, const char *format, ...)
+wa_status wa_note_text(wa_error *err, const char *format, ...)
 {
     if (err == NULL)
         return WA_E_INTERNAL;

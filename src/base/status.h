@@ -38,14 +38,30 @@ typedef struct wa_error {
 #define WA_CHECKED __attribute__((warn_unused_result))
 #define WA_PRINTF(at, first) __attribute__((format(printf, at, first)))
 
-/** Write the cause of a failure, once, where it is discovered. Returns `status`. `err` may be NULL. */
-wa_status wa_fail(wa_error *err, wa_status status, const char *format, ...) WA_PRINTF(3, 4);
+/** wa_status wa_fail(wa_error *err, wa_status status, const char *format, ...)
+ * Write the cause of a failure, once, where it is discovered. Returns `status`. `err` may be NULL. */
+#define wa_fail(...) wa_failed(wa_fail_text(__VA_ARGS__))
 
-/**
+/** wa_status wa_note(wa_error *err, const char *format, ...)
  * Add to a failure what only the caller knows ("in model 'x.gguf'"); appended after "; ".
  * Returns err->status. `err` must hold a failure.
  */
-wa_status wa_note(wa_error *err, const char *format, ...) WA_PRINTF(2, 3);
+#define wa_note(...) wa_failed(wa_note_text(__VA_ARGS__))
+
+/* The functions behind both. Through wa_failed the compiler and analysers see, in every file, that a failure is
+ * never WA_OK, so that nobody reads an output that was not written. */
+wa_status wa_fail_text(wa_error *err, wa_status status, const char *format, ...) WA_PRINTF(3, 4);
+wa_status wa_note_text(wa_error *err, const char *format, ...) WA_PRINTF(2, 3);
+static inline wa_status wa_failed(wa_status status)
+{
+    return status != WA_OK ? status : WA_E_INTERNAL;
+}
+
+/** For functions that are handed a status and answer with one: a failure that goes in comes out. */
+static inline wa_status wa_kept(wa_status before, wa_status after)
+{
+    return before == WA_OK ? after : wa_failed(after);
+}
 
 /** Exit code of the process for a status (design 4). */
 int wa_status_exit_code(wa_status status);

@@ -47,12 +47,14 @@ static wa_status measure_rate(const wa_plan_input *input, const wa_plan *plan, w
     for (size_t i = 0; i < n * RATE_DEPTH; i++)
         b[i] = (float)(i % 5) - 2.0F;
     double start = wa_clock(), best = 0.0;
-    for (double before = start; before - start < RATE_SECONDS; before = wa_clock()) {
+    double before = start;
+    while (before - start < RATE_SECONDS) {
         size_t repeats = 1 + (size_t)1e7 / (2 * m * n * RATE_DEPTH); /* far above the clock's step */
         for (size_t i = 0; i < repeats; i++)
             wa_own_gemm(isa, m, n, RATE_DEPTH, a, b, c);
-        double rate = 2.0 * (double)(repeats * m * n * RATE_DEPTH) / (wa_clock() - before);
+        double after = wa_clock(), rate = 2.0 * (double)(repeats * m * n * RATE_DEPTH) / (after - before);
         best = rate > best ? rate : best;
+        before = after;
     }
     *out = best;
     return WA_OK;

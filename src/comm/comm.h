@@ -30,11 +30,16 @@ int wa_comm_ranks_of_node(const wa_comm *comm, bool of_run);
 const char *wa_comm_host(const wa_comm *comm);
 const char *wa_comm_library(void);
 
+/* Behind wa_comm_agree. */
+wa_status wa_comm_vote(wa_comm *comm, wa_status mine, wa_error *err);
 /**
  * Collective. Turn "mine went well or badly" into one answer that all ranks share.
  * err  in/out: on failure every rank leaves with the story of the lowest failing rank
  */
-WA_CHECKED wa_status wa_comm_agree(wa_comm *comm, wa_status mine, wa_error *err);
+WA_CHECKED static inline wa_status wa_comm_agree(wa_comm *comm, wa_status mine, wa_error *err)
+{
+    return wa_kept(mine, wa_comm_vote(comm, mine, err));
+}
 /** Collective. Rank 0's bytes to all. Sizes are equal on all ranks. */
 WA_CHECKED wa_status wa_comm_broadcast(wa_comm *comm, void *bytes, size_t size, wa_error *err);
 /** Collective. Fixed-size records of every rank to rank 0: out [size * ranks] there, NULL elsewhere. */

@@ -157,7 +157,7 @@ const char *wa_comm_library(void)
         OMPI_RELEASE_VERSION);
 }
 
-wa_status wa_comm_agree(wa_comm *comm, wa_status mine, wa_error *err)
+wa_status wa_comm_vote(wa_comm *comm, wa_status mine, wa_error *err)
 {
     if (mine != WA_OK && comm->size > 1 && strstr(err->text, "on rank ") == NULL)
         wa_note(err, "on rank %d of %d", comm->rank, comm->size);

@@ -254,7 +254,7 @@ static void rank_all(wa_logits *state, const float *logits, size_t first_id, siz
 
 void wa_logits_add_fast(wa_logits *state, const float *logits, size_t first_id, size_t count)
 {
-    float most;
+    float most = -INFINITY;
     if (!find_max(logits, count, &most)) {
         wa_logits_add(state, logits, first_id, count);
         return;

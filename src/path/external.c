@@ -112,6 +112,7 @@ static wa_status ask_library(library *lib, const walkaudit_external_model *model
 {
     entry_point *enter;
     WA_TRY(find_entry(lib->handle, &enter, err));
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): written through memcpy, which the analyser does not follow */
     int answer = enter(model, &lib->kernel);
     if (answer != 0)
         return wa_fail(err, WA_E_UNSUPPORTED, "walkaudit_external returned %d, expected 0", answer);

@@ -18,8 +18,6 @@
 #include <time.h>
 #include <unistd.h>
 
-extern char **environ;
-
 enum { SLICE_MS = 100 };
 static const double FAREWELL = 2.0; /* seconds that a program has for its own end */
 

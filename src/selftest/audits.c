@@ -178,7 +178,8 @@ static wa_status reads_planted(const wa_bench *bench, const wa_plant *plant, con
     *out = false;
     for (size_t c = 0; path != NULL && c < bench->cases.count; c++) {
         const wa_case *which = &bench->cases.items[c];
-        if (which->not_run != NULL || strcmp(strchr(which->name, ':'), path) != 0)
+        const char *its_path = strchr(which->name, ':');
+        if (which->not_run != NULL || its_path == NULL || strcmp(its_path, path) != 0)
             continue;
         for (size_t i = 0; i < plant->planted_count; i++)
             WA_TRY(reads_target(bench, which, plant->planted[i].target, out, err));

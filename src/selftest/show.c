@@ -28,7 +28,7 @@ static void print_row(const table *t, const char *const *cells)
         if (t->markdown)
             fprintf(t->out, "| %s ", cells[i]);
         else
-            fprintf(t->out, "%s%s%*s", i == 0 ? "  " : "  ", cells[i],
+            fprintf(t->out, "  %s%*s", cells[i],
                     i + 1 == t->columns ? 0 : t->widths[i] - shown_width(cells[i]), "");
     }
     fputs(t->markdown ? "|\n" : "\n", t->out);

@@ -66,6 +66,7 @@ static bool find_overlap(const group *g, const wa_box *box, const wa_batch *part
     size_t high = box_end < part_end ? box_end : part_end;
     if (low >= high)
         return false;
+    assert(s < g->rank);
     for (size_t d = 0; d < g->rank; d++) {
         out->from[d] = box->start[d];
         out->to[d] = 0;

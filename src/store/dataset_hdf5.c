@@ -341,7 +341,7 @@ wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *e
     return wa_ids_close(&ids, status, err);
 }
 
-wa_status wa_dataset_close(wa_hid dataset, wa_status status, wa_error *err)
+wa_status wa_dataset_release(wa_hid dataset, wa_status status, wa_error *err)
 {
     wa_guard_enter();
     bool failed = dataset >= 0 && H5Dclose(dataset) < 0;

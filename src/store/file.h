@@ -18,13 +18,20 @@ typedef struct wa_ids {
 } wa_ids;
 /** Remember an id (a negative one is passed through). */
 wa_hid wa_ids_keep(wa_ids *ids, wa_hid id);
+/* Behind wa_ids_close and wa_dataset_close. */
+wa_status wa_ids_release(wa_ids *ids, wa_status status, wa_error *err);
+wa_status wa_dataset_release(wa_hid dataset, wa_status status, wa_error *err);
 /** Close all; a failure to close makes WA_OK a WA_E_IO. Returns the status to go on with. */
-wa_status wa_ids_close(wa_ids *ids, wa_status status, wa_error *err);
+static inline wa_status wa_ids_close(wa_ids *ids, wa_status status, wa_error *err)
+{
+    return wa_kept(status, wa_ids_release(ids, status, err));
+}
 
 /** No messages of HDF5's own on stderr. Call first in every public function. */
 void wa_hdf5_quiet(void);
 /** wa_fail with HDF5's innermost reason: "WHAT: reason". */
-wa_status wa_hdf5_failed(wa_error *err, wa_status status, const char *what, const char *name);
+#define wa_hdf5_failed(...) wa_failed(wa_hdf5_complain(__VA_ARGS__))
+wa_status wa_hdf5_complain(wa_error *err, wa_status status, const char *what, const char *name);
 
 /** A property list for opening files through our own driver (driver_hdf5.c), all ids closed with the file, no file locks: our
  * owner lock protects what is written, and HDF5's own fail on many network file systems. To be closed; negative on failure. */
@@ -95,7 +102,10 @@ WA_CHECKED wa_status wa_dataset_put(wa_hid file, const wa_layout *row, const wa_
 WA_CHECKED wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *extents,
                                      wa_hid *out, wa_error *err);
 /** Close a dataset (a negative id is none); a failure to finish writing it makes WA_OK a WA_E_IO. Returns the status to go on with. */
-wa_status wa_dataset_close(wa_hid dataset, wa_status status, wa_error *err);
+static inline wa_status wa_dataset_close(wa_hid dataset, wa_status status, wa_error *err)
+{
+    return wa_kept(status, wa_dataset_release(dataset, status, err));
+}
 /** Read or write a box of numbers; memory holds just the box. box NULL = all. */
 WA_CHECKED wa_status wa_dataset_read(wa_hid dataset, const wa_layout *row, const wa_box *box,
                                      void *values, wa_error *err);

@@ -22,7 +22,7 @@ wa_hid wa_ids_keep(wa_ids *ids, wa_hid id)
     return id;
 }
 
-wa_status wa_ids_close(wa_ids *ids, wa_status status, wa_error *err)
+wa_status wa_ids_release(wa_ids *ids, wa_status status, wa_error *err)
 {
     while (ids->count > 0) {
         bool failed = H5Idec_ref(ids->id[--ids->count]) < 0;
@@ -46,7 +46,7 @@ static herr_t take_first(unsigned n, const H5E_error2_t *record, void *out)
     return 0;
 }
 
-wa_status wa_hdf5_failed(wa_error *err, wa_status status, const char *what, const char *name)
+wa_status wa_hdf5_complain(wa_error *err, wa_status status, const char *what, const char *name)
 {
     char reason[WA_ERROR_TEXT / 2] = "no reason given";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, reason);

@@ -276,7 +276,7 @@ size_t wa_layout_size(const wa_layout *row)
 static bool row_room(const wa_layout *row, const wa_extents *extents, size_t *out)
 {
     enum { TEXT_BYTES = 64, CHUNK_BYTES = 128, DATASET_BYTES = 8192 };
-    size_t shape[WA_LAYOUT_RANK], box[WA_LAYOUT_RANK], elements = 1, chunks = 1, bytes, extra;
+    size_t shape[WA_LAYOUT_RANK] = {0}, box[WA_LAYOUT_RANK] = {0}, elements = 1, chunks = 1, bytes, extra;
     size_t rank = wa_layout_shape(row, extents, shape);
     bool chunked = wa_layout_is_chunked(row, shape);
     wa_layout_box(row, shape, box);
