@@ -86,7 +86,7 @@ static wa_status count_traffic(const wa_audit *audit, const wa_plan_input *input
     WA_TRY(wa_arena_take(arena, (size_t)plan->grid.teams, sizeof *lanes, &lanes, err));
     for (int m = 0; m < plan->grid.teams; m++)
         lanes[m] = wa_plan_seat_cost(input, plan, 0, m).lanes;
-    return wa_pipeline_traffic(plan, &dims, input->hidden, lanes, arena, out, err);
+    return wa_pipeline_traffic(plan, &dims, input->hidden, lanes, input->nodes, arena, out, err);
 }
 
 /* Share of a group's time that passes until its last stage has something to do. */

@@ -2,10 +2,7 @@
 #ifndef WALKAUDIT_COMM_COMM_H
 #define WALKAUDIT_COMM_COMM_H
 
-#include "base/status.h"
-
-#include <stdbool.h>
-#include <stdint.h>
+#include "comm/ring.h"
 
 typedef struct wa_comm wa_comm;
 
@@ -48,6 +45,25 @@ WA_CHECKED wa_status wa_comm_gather(wa_comm *comm, const void *mine, size_t size
 /** Collective. Wait for all ranks; the processor is free meanwhile. */
 WA_CHECKED wa_status wa_comm_meet(wa_comm *comm, wa_error *err);
 
+/* --- Shared memory --------------------------------------------------------------------------------- */
+
+/** Ranks [first, first + count) of this rank's team, of which the first writes; count 0 or 1: it has no team. */
+typedef struct wa_ring_team {
+    int first, count;
+} wa_ring_team;
+
+/** Do these ranks share memory? */
+bool wa_comm_share_host(const wa_comm *comm, int first, int count);
+/**
+ * Collective over all ranks. One ring for each team; its members give the same team and shape. out->memory is NULL where there is
+ * none, because the team is of several hosts or the system has no such memory: the same answer on all members, and no error,
+ * since messages serve as well. To be closed by wa_ring_close.
+ */
+WA_CHECKED wa_status wa_comm_open_ring(wa_comm *comm, const wa_ring_team *team, const wa_ring_shape *shape,
+                                       wa_ring *out, wa_error *err);
+/** Bytes of the largest ring that this rank has made. */
+size_t wa_comm_shared_bytes(const wa_comm *comm);
+
 /* --- Point to point ------------------------------------------------------------------------------- */
 
 typedef enum wa_tag { WA_TAG_REQUEST = 1, WA_TAG_GRANT, WA_TAG_REFERENCE, WA_TAG_RESIDUAL, WA_TAG_BLOCK, WA_TAG_DONE, WA_TAG_NOTICE, WA_TAG_BOX } wa_tag;
@@ -67,6 +83,14 @@ typedef struct wa_traffic {
     int64_t messages, bytes, bytes_to_root; /* root: rank 0 */
 } wa_traffic;
 wa_traffic wa_comm_traffic(const wa_comm *comm);
+/**
+ * Local. From now on until wa_comm_rest messages travel while this rank computes, too: a thread pushes them on as long as any is
+ * too large to be sent at once. Without it a large one moves only inside wa_comm_poll, whatever the transport. Nothing happens
+ * where there is one rank, or no MPI for threads. Errors: WA_E_MEMORY.
+ */
+WA_CHECKED wa_status wa_comm_keep_moving(wa_comm *comm, wa_error *err);
+/** Local. End that. */
+void wa_comm_rest(wa_comm *comm);
 /** Push every message on; never blocks. The one place where requests are tested. */
 WA_CHECKED wa_status wa_comm_poll(wa_comm *comm, wa_error *err);
 /** Is it done? A done ticket is given back (and must not be asked again); WA_TICKET_NONE is done. */

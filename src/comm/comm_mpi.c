@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 wa_status wa_mpi_failed(int code, const char *call, wa_error *err)
 {
@@ -36,8 +37,20 @@ static wa_status find_nodes(wa_comm *comm, wa_error *err)
     int lowest = 0;
     WA_TRY(find_host(comm->mpi, &lowest, &comm->node_ranks, err));
     comm->run_node_ranks = comm->node_ranks;
+    WA_TRY(wa_arena_take(comm->arena, (size_t)comm->size, sizeof *comm->host_of, &comm->host_of, err));
+    WA_TRY_MPI(MPI_Allgather, (&lowest, 1, MPI_INT, comm->host_of, 1, MPI_INT, comm->mpi));
     int leads = lowest == comm->rank;
     WA_TRY_MPI(MPI_Allreduce, (&leads, &comm->nodes, 1, MPI_INT, MPI_SUM, comm->mpi));
+    return WA_OK;
+}
+
+/* Of no other communicator on this host, now or in a while: rank 0's process and time. */
+static wa_status draw_nonce(wa_comm *comm, wa_error *err)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    comm->nonce = ((uint64_t)getpid() << 40) ^ ((uint64_t)now.tv_sec << 30) ^ (uint64_t)now.tv_nsec;
+    WA_TRY_MPI(MPI_Bcast, (&comm->nonce, 1, MPI_UINT64_T, 0, comm->mpi));
     return WA_OK;
 }
 
@@ -58,6 +71,7 @@ static wa_status start(wa_comm *comm, wa_error *err)
     int length = 0;
     WA_TRY_MPI(MPI_Get_processor_name, (comm->host, &length));
     WA_TRY(find_nodes(comm, err));
+    WA_TRY(draw_nonce(comm, err));
     return wa_tickets_start(comm, err);
 }
 
@@ -85,7 +99,8 @@ close_arena:
 
 wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
 {
-    WA_TRY_MPI(MPI_Init, (argc, argv));
+    int level; /* asked for: HDF5 calls MPI too, so more than one thread may at once; wa_comm_keep_moving looks what there is */
+    WA_TRY_MPI(MPI_Init_thread, (argc, argv, MPI_THREAD_MULTIPLE, &level));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm mpi;
     WA_TRY(order_by_host(&mpi, err));
@@ -107,6 +122,7 @@ void wa_comm_leave(wa_comm *part)
 {
     if (part == NULL)
         return;
+    wa_comm_rest(part);
     MPI_Comm_free(&part->mpi);
     wa_arena_close(part->arena);
 }

@@ -6,6 +6,7 @@
 #include "comm/comm.h"
 
 #include <mpi.h>
+#include <pthread.h>
 
 #define WA_MPI_TEXT_(x) #x
 #define WA_MPI_TEXT(x) WA_MPI_TEXT_(x)
@@ -24,6 +25,11 @@ struct wa_comm {
     wa_arena *arena; /* owned; holds this struct too */
     wa_traffic sent; /* point to point, by this rank */
 
+    int *host_of;        /* [size] the lowest rank that shares memory with each */
+    uint64_t nonce;      /* for names of shared memory: of no other communicator */
+    int rings;           /* asked for so far */
+    size_t shared_bytes; /* of the largest ring made here */
+
     /* Tickets: requests[i] with its state. Free ones form a stack; live ones are dense in `active` for MPI_Testsome. */
     int capacity;
     MPI_Request *requests;    /* [capacity] */
@@ -33,10 +39,23 @@ struct wa_comm {
     int high;                 /* one more than the highest ticket ever used */
     int *indices;             /* [capacity] scratch of MPI_Testsome */
     MPI_Status *statuses;     /* [capacity] scratch */
+
+    /* The thread that keeps messages moving (moving_mpi.c). The lock guards tickets and the calls that use them. */
+    bool moving;              /* there is one */
+    bool ending;              /* it shall end */
+    int large;                /* live tickets of messages that are not sent at once */
+    bool *is_large;           /* [capacity] */
+    wa_status failed;         /* what it met; told by wa_comm_poll */
+    wa_error failure;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t woken;     /* large or ending changed */
 };
 
 wa_status wa_mpi_failed(int code, const char *call, wa_error *err);
 wa_status wa_tickets_start(wa_comm *comm, wa_error *err);
+/* MPI_Testsome over all tickets; the lock is held. */
+wa_status wa_tickets_test(wa_comm *comm, wa_error *err);
 
 #define WA_TRY_MPI(function, arguments)                                                  \
     do {                                                                                 \

@@ -12,6 +12,9 @@ wa_status wa_tickets_start(wa_comm *comm, wa_error *err)
     WA_TRY(wa_arena_take(comm->arena, count, sizeof *comm->free_stack, &comm->free_stack, err));
     WA_TRY(wa_arena_take(comm->arena, count, sizeof *comm->indices, &comm->indices, err));
     WA_TRY(wa_arena_take(comm->arena, count, sizeof *comm->statuses, &comm->statuses, err));
+    WA_TRY(wa_arena_take(comm->arena, count, sizeof *comm->is_large, &comm->is_large, err));
+    pthread_mutex_init(&comm->lock, NULL);
+    pthread_cond_init(&comm->woken, NULL);
     for (int i = 0; i < comm->capacity; i++) {
         comm->requests[i] = MPI_REQUEST_NULL;
         comm->free_stack[i] = comm->capacity - 1 - i; /* low tickets first */
@@ -20,16 +23,27 @@ wa_status wa_tickets_start(wa_comm *comm, wa_error *err)
     return WA_OK;
 }
 
-static wa_status take_ticket(wa_comm *comm, wa_ticket *out, wa_error *err)
+/* Every transport sends what is no larger than this at once; more may need answers of the receiver on the way. */
+enum { LARGE = 256 };
+
+static wa_status take_ticket(wa_comm *comm, size_t size, wa_ticket *out, wa_error *err)
 {
     if (comm->free_count == 0)
         return wa_fail(err, WA_E_INTERNAL, "more than %d messages under way", comm->capacity);
     wa_ticket ticket = comm->free_stack[--comm->free_count];
     comm->done[ticket] = 0;
+    comm->is_large[ticket] = size > LARGE;
     if (ticket >= comm->high)
         comm->high = ticket + 1;
     *out = ticket;
     return WA_OK;
+}
+
+/* A request was made for the ticket. */
+static void begin(wa_comm *comm, wa_ticket ticket)
+{
+    if (comm->is_large[ticket] && comm->large++ == 0)
+        pthread_cond_signal(&comm->woken);
 }
 
 static void give_back(wa_comm *comm, wa_ticket ticket)
@@ -47,14 +61,14 @@ static wa_status check_size(size_t size, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_comm_send(wa_comm *comm, int rank, wa_tag tag, const void *bytes, size_t size,
-                       wa_ticket *out, wa_error *err)
+static wa_status post_send(wa_comm *comm, int rank, wa_tag tag, const void *bytes, size_t size, wa_ticket *out,
+                           wa_error *err)
 {
-    WA_TRY(check_size(size, err));
     wa_ticket ticket = WA_TICKET_NONE;
-    WA_TRY(take_ticket(comm, &ticket, err));
+    WA_TRY(take_ticket(comm, size, &ticket, err));
     WA_TRY_MPI(MPI_Isend, (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi,
                            &comm->requests[ticket]));
+    begin(comm, ticket);
     comm->sent.messages++;
     comm->sent.bytes += (int64_t)size;
     comm->sent.bytes_to_root += rank == 0 ? (int64_t)size : 0;
@@ -62,42 +76,79 @@ wa_status wa_comm_send(wa_comm *comm, int rank, wa_tag tag, const void *bytes, s
     return WA_OK;
 }
 
-wa_traffic wa_comm_traffic(const wa_comm *comm)
+static wa_status post_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, size_t size, wa_ticket *out,
+                              wa_error *err)
 {
-    return comm->sent;
+    wa_ticket ticket = WA_TICKET_NONE;
+    WA_TRY(take_ticket(comm, size, &ticket, err));
+    WA_TRY_MPI(MPI_Irecv, (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi,
+                           &comm->requests[ticket]));
+    begin(comm, ticket);
+    *out = ticket;
+    return WA_OK;
+}
+
+wa_status wa_comm_send(wa_comm *comm, int rank, wa_tag tag, const void *bytes, size_t size,
+                       wa_ticket *out, wa_error *err)
+{
+    WA_TRY(check_size(size, err));
+    pthread_mutex_lock(&comm->lock);
+    wa_status status = post_send(comm, rank, tag, bytes, size, out, err);
+    pthread_mutex_unlock(&comm->lock);
+    return status;
 }
 
 wa_status wa_comm_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, size_t size,
                           wa_ticket *out, wa_error *err)
 {
     WA_TRY(check_size(size, err));
-    wa_ticket ticket = WA_TICKET_NONE;
-    WA_TRY(take_ticket(comm, &ticket, err));
-    WA_TRY_MPI(MPI_Irecv, (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi,
-                           &comm->requests[ticket]));
-    *out = ticket;
-    return WA_OK;
+    pthread_mutex_lock(&comm->lock);
+    wa_status status = post_receive(comm, rank, tag, bytes, size, out, err);
+    pthread_mutex_unlock(&comm->lock);
+    return status;
 }
 
-wa_status wa_comm_poll(wa_comm *comm, wa_error *err)
+wa_traffic wa_comm_traffic(const wa_comm *comm)
+{
+    return comm->sent;
+}
+
+wa_status wa_tickets_test(wa_comm *comm, wa_error *err)
 {
     if (comm->high == 0)
         return WA_OK;
     int finished = 0;
     WA_TRY_MPI(MPI_Testsome,
                (comm->high, comm->requests, &finished, comm->indices, comm->statuses));
-    for (int i = 0; finished != MPI_UNDEFINED && i < finished; i++)
+    for (int i = 0; finished != MPI_UNDEFINED && i < finished; i++) {
         comm->done[comm->indices[i]] = 1;
+        comm->large -= comm->is_large[comm->indices[i]];
+    }
     return WA_OK;
+}
+
+wa_status wa_comm_poll(wa_comm *comm, wa_error *err)
+{
+    pthread_mutex_lock(&comm->lock);
+    wa_status status = comm->failed;
+    if (status != WA_OK)
+        *err = comm->failure;
+    else
+        status = wa_tickets_test(comm, err);
+    pthread_mutex_unlock(&comm->lock);
+    return status;
 }
 
 bool wa_comm_is_done(wa_comm *comm, wa_ticket *ticket)
 {
     if (*ticket == WA_TICKET_NONE)
         return true;
-    if (!comm->done[*ticket])
-        return false;
-    give_back(comm, *ticket);
-    *ticket = WA_TICKET_NONE;
-    return true;
+    pthread_mutex_lock(&comm->lock);
+    bool done = comm->done[*ticket];
+    if (done)
+        give_back(comm, *ticket);
+    pthread_mutex_unlock(&comm->lock);
+    if (done)
+        *ticket = WA_TICKET_NONE;
+    return done;
 }

@@ -341,7 +341,6 @@ static wa_status open_seat(wa_pipeline *p, wa_error *err)
     p->slot_count = wa_plan_slots(&in->plan->grid, p->seat.stage, p->seat.member);
     for (size_t i = 0; i < p->slot_count; i++)
         WA_TRY(wa_arena_open_within(in->arena, "batch", &p->slots[i].arena, err));
-    WA_TRY(wa_references_open(p, err));
     if (p->is_last && p->share.is_lead)
         WA_TRY(wa_collector_open(p, err));
     return WA_OK;
@@ -366,10 +365,15 @@ wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *f
     wa_status status = open_pipeline(&p, err);
     /* A rank that cannot open its stage would leave its group waiting: all agree before the first message. */
     status = wa_comm_agree(input->comm, status, err);
+    if (status == WA_OK)
+        status = wa_comm_agree(input->comm, wa_references_open(&p, err), err);
+    if (status == WA_OK)
+        status = wa_comm_agree(input->comm, wa_comm_keep_moving(input->comm, err), err);
     if (status == WA_OK) {
         status = loop(&p, err);
         *fatal = status != WA_OK;
     }
+    wa_comm_rest(input->comm);
     if (status == WA_OK && p.coordinator != NULL)
         status = wa_coordinator_answer(&p, err);
     if (p.stage != NULL)
@@ -378,5 +382,6 @@ wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *f
     for (int i = 0; i < SLOTS; i++)
         wa_arena_close(p.slots[i].arena);
     wa_collector_close(&p);
+    wa_references_close(&p);
     return status;
 }

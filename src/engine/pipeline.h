@@ -42,12 +42,13 @@ WA_CHECKED wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *co
 
 /**
  * Messages of an audit whose batches are all computed by one run that nothing stops: exact, but for bytes_to_root where groups
- * compete for batches. Local, pure.
+ * compete for batches, and for teams of several hosts where only some groups have one. Local, pure.
  *
  * lanes  [teams] residual streams of each team member (wa_plan_seat_cost)
+ * nodes  hosts, with as many ranks each: a team on one of them shares memory, and takes no messages for the reference
  */
 WA_CHECKED wa_status wa_pipeline_traffic(const wa_plan *plan, const wa_dims *dims, size_t hidden,
-                                         const size_t *lanes, wa_arena *arena, wa_traffic *out,
+                                         const size_t *lanes, int nodes, wa_arena *arena, wa_traffic *out,
                                          wa_error *err);
 
 #endif

@@ -76,8 +76,10 @@ typedef struct wa_pipeline {
     size_t started, computed, left; /* positions in the queue: slot taken, stage run, slot free again */
     bool computing;                 /* the batch at `computed` has begun */
 
+    wa_ring ring;             /* the reference in memory that the team shares; none: by messages, in the buffers below */
+    bool reference_held;      /* a member reads what it last took of the ring */
     reference_buffer *references;
-    size_t reference_count;   /* depth of the ring */
+    size_t reference_count;   /* buffers */
     size_t reference_sent, reference_posted, reference_taken; /* of the current batch */
     const batch_slot *reference_slot;
 
@@ -106,7 +108,9 @@ void wa_pipeline_end_wait(wa_pipeline *p, wait_start start);
 /* Give the processor away for a moment when nothing happened. */
 void wa_pipeline_rest(wa_pipeline *p);
 
+/* Collective over all ranks, those without a seat too. */
 WA_CHECKED wa_status wa_references_open(wa_pipeline *p, wa_error *err);
+void wa_references_close(wa_pipeline *p);
 WA_CHECKED wa_status wa_references_start(wa_pipeline *p, const batch_slot *slot, wa_error *err);
 WA_CHECKED wa_status wa_references_finish(wa_pipeline *p, const wa_error *failure, wa_error *err);
 wa_status wa_pipeline_publish_reference(void *context, size_t layer, const wa_reference *reference, wa_error *err);

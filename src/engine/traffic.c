@@ -57,33 +57,58 @@ static wa_status size_blocks(const wa_plan *plan, const wa_dims *dims, wa_arena 
     return WA_OK;
 }
 
-/* Residuals from each stage to the next; x_0, y_ref and h of each layer, and the head's rows, from leads to their teams. */
-static linear size_streams(const wa_plan *plan, const wa_dims *dims, size_t hidden, const size_t *lanes)
+/* Residuals from each stage to the next. */
+static linear size_residuals(const wa_plan *plan, size_t row, const size_t *lanes)
 {
-    size_t row = hidden * sizeof(float), listeners = (size_t)plan->grid.teams - 1;
-    linear out = {.batch = (size_t)(plan->grid.stages - 1) * (size_t)plan->grid.teams * sizeof(message_head)};
+    size_t borders = (size_t)(plan->grid.stages - 1);
+    linear out = {.batch = borders * (size_t)plan->grid.teams * sizeof(message_head)};
     for (int member = 0; member < plan->grid.teams; member++)
-        out.row += (size_t)(plan->grid.stages - 1) * lanes[member] * row;
-    out.batch += listeners * (dims->layers + 1) * sizeof(message_head);
-    out.row += listeners * 3 * dims->layers * row;
-    if (dims->logits_all)
-        out.row += listeners * row;
-    else
-        out.prompt += listeners * row;
+        out.row += borders * lanes[member] * row;
     return out;
 }
 
+/* Do the members of a team stand on one of so many hosts, each with as many ranks? */
+static bool is_on_one_host(const wa_plan *plan, int nodes, int group, int stage)
+{
+    int ranks = plan->grid.used + plan->grid.idle, each = (ranks + nodes - 1) / nodes;
+    int lead = wa_plan_rank(plan, group, stage, 0);
+    return lead / each == (lead + plan->grid.teams - 1) / each;
+}
+
+/* x_0, y_ref and h of each layer, and the head's rows, from leads to those teams that share no memory; a group's batches are as many
+ * as any other's. */
+static double size_references(const wa_plan *plan, const wa_dims *dims, size_t row, int nodes, linear *out)
+{
+    size_t listeners = (size_t)plan->grid.teams - 1, messages = 0, groups = (size_t)plan->grid.groups;
+    *out = (linear){0};
+    for (int group = 0; group < plan->grid.groups; group++)
+        for (int stage = 0; stage < plan->grid.stages; stage++) {
+            size_t layers = plan->stage_start[stage + 1] - plan->stage_start[stage];
+            bool is_last = stage == plan->grid.stages - 1;
+            if (is_on_one_host(plan, nodes, group, stage))
+                continue;
+            messages += listeners * (layers + is_last);
+            out->row += listeners * (3 * layers + (is_last && dims->logits_all)) * row;
+            out->prompt += is_last && !dims->logits_all ? listeners * row : 0;
+        }
+    out->batch = messages * sizeof(message_head) / groups;
+    out->row /= groups;
+    out->prompt /= groups;
+    return (double)messages / (double)groups;
+}
+
 wa_status wa_pipeline_traffic(const wa_plan *plan, const wa_dims *dims, size_t hidden,
-                              const size_t *lanes, wa_arena *arena, wa_traffic *out, wa_error *err)
+                              const size_t *lanes, int nodes, wa_arena *arena, wa_traffic *out, wa_error *err)
 {
     const wa_grid *grid = &plan->grid;
     const int64_t batches = (int64_t)plan->batch_count, ranks = grid->used + grid->idle;
     const int64_t stages = grid->stages, teams = grid->teams, seats = stages * teams;
     const wa_plan_share all = {plan->batch_count, plan->obs_count, dims->prompts};
-    linear blocks;
-    size_t encoding;
+    linear blocks, references;
+    size_t encoding, row = hidden * sizeof(float);
     WA_TRY(size_blocks(plan, dims, arena, &blocks, &encoding, err));
-    linear streams = size_streams(plan, dims, hidden, lanes);
+    double sent = size_references(plan, dims, row, nodes, &references);
+    linear streams = plus(size_residuals(plan, row, lanes), references);
 
     /* A group asks once a batch and once in vain; every rank hears each answer, the close, and says goodbye. */
     int64_t requests = batches + grid->groups;
@@ -93,7 +118,7 @@ wa_status wa_pipeline_traffic(const wa_plan *plan, const wa_dims *dims, size_t h
     int64_t in_blocks = sum_of(&blocks, &all) + (int64_t)encoding;
     *out = (wa_traffic){
         .messages = requests + orders + ranks + batches * (1 + seats + (stages - 1) * teams) +
-                    batches * (teams - 1) * ((int64_t)dims->layers + 1),
+                    (int64_t)(sent * (double)batches),
         .bytes = to_rank_0 + orders * (int64_t)sizeof(order) + in_blocks + sum_of(&streams, &all),
         .bytes_to_root = to_rank_0 + ((int64_t)plan->first_group.batches + 2) * (int64_t)sizeof(order)};
     if (stages == 1) /* rank 0 is the writer of its group, which gets the first batch */

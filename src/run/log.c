@@ -19,7 +19,7 @@ typedef struct rank_report {
     wa_cost cost;
     wa_traffic traffic; /* of this audit */
     double anonymous_bytes; /* RssAnon of /proc/self/status: mapped weights are not in it */
-    double arena_bytes;     /* most that the arenas of the audit ever held */
+    double arena_bytes;     /* most that the arenas of the audit ever held, and memory that it made for its team */
     char host[64];
 } rank_report;
 
@@ -124,7 +124,7 @@ wa_status wa_run_log_costs(wa_run_log *log, wa_comm *comm, const wa_cost *cost, 
 {
     rank_report mine = {.cost = *cost,
                         .anonymous_bytes = anonymous_bytes(),
-                        .arena_bytes = (double)wa_arena_high_water(arena)};
+                        .arena_bytes = (double)(wa_arena_high_water(arena) + wa_comm_shared_bytes(comm))};
     wa_traffic now = wa_comm_traffic(comm);
     mine.traffic = (wa_traffic){.messages = now.messages - log->before.messages,
                                 .bytes = now.bytes - log->before.bytes,

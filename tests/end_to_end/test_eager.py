@@ -9,11 +9,12 @@ LAYERS = 4
 GRIDS = [(ranks, stages, teams) for ranks in range(1, 9) for stages in range(1, LAYERS + 1)
          for teams in range(1, len(PATHS) + 2) if stages * teams <= ranks]
 LEAST = "64"  # of a fragment: room for Open MPI's own header, which takes no less, and for no byte of ours
-# Each transport alone.
+# Each transport alone; tcp as between hosts, where a team shares no memory.
 TRANSPORTS = {
-    "tcp": {"OMPI_MCA_btl": "self,tcp", "OMPI_MCA_btl_tcp_eager_limit": LEAST, "OMPI_MCA_btl_tcp_rndv_eager_limit": LEAST,
+    "tcp": {"WALKAUDIT_APART": "1", "OMPI_MCA_btl": "self,tcp",
+            "OMPI_MCA_btl_tcp_eager_limit": LEAST, "OMPI_MCA_btl_tcp_rndv_eager_limit": LEAST,
             "OMPI_MCA_btl_tcp_if_include": "lo"},
-    "vader": {"OMPI_MCA_btl": "self,vader", "OMPI_MCA_btl_vader_eager_limit": LEAST,
+    "vader": {"OMPI_MCA_btl": "self,vader", "OMPI_MCA_btl_vader_single_copy_mechanism": "none", "OMPI_MCA_btl_vader_eager_limit": LEAST,
               "OMPI_MCA_btl_vader_rndv_eager_limit": LEAST},
 }
 # Shared memory differs from tcp in how fragments travel, not in what waits for what: grids that fill their ranks are enough.
