@@ -91,7 +91,7 @@ typedef struct raw_job {
       "`true`: go on with a model that stores tensors of layers which nothing here reads")  \
     X(MAP, raw_job, ROOT, batch, "", "mapping", "", "how prompts are packed")            \
     X(MAP, raw_job, ROOT, grid, "", "mapping", "", "how ranks are used; changes no number") \
-    X(TEXT, raw_job, ROOT, engine, "", "string", "blas",                                 \
+    X(TEXT, raw_job, ROOT, engine, "", "string", "walkaudit",                                 \
       "who multiplies: `walkaudit`, the same bits everywhere; `blas`, the installed BLAS, whose bits depend on `batch` and processor") \
     X(INT, raw_job, ROOT, threads, "", "int", "1", "BLAS threads per rank")              \
     X(TEXT, raw_job, ROOT, logits, "", "string", "last",                                 \
