@@ -179,9 +179,12 @@ static wa_status offer_requests(const builder *b, size_t at, wa_error *err)
 
 static bool ran(const wa_cases *cases, const wa_path_request *request)
 {
+    wa_path path;
+    if (!wa_path_parse(request->path, &path)) /* a path may have two names */
+        return false;
     for (size_t i = 0; i < cases->count; i++) {
         const wa_case *item = &cases->items[i];
-        if (strcmp(wa_path_name(item->path), request->path) == 0 && item->k == request->k &&
+        if (item->path == path && item->k == request->k &&
             item->library == request->library && item->file == request->file && item->command == request->command &&
             item->url == request->url)
             return true; /* each of these is borrowed from its request */
@@ -193,7 +196,9 @@ static wa_status fail_ran_nowhere(const builder *b, const wa_path_request *reque
 {
     for (size_t i = 0; i < b->out->not_offered_count; i++) {
         const wa_not_offered *entry = &b->out->not_offered[i];
-        if (strcmp(entry->path, request->path) == 0)
+        wa_path path, other;
+        bool known = wa_path_parse(request->path, &path) && wa_path_parse(entry->path, &other);
+        if (known && path == other)
             return wa_fail(err, WA_E_JOB,
                            "path '%s' is asked for and runs on no vindex; on '%s': %s",
                            request->path, b->inputs[entry->vindex].name, entry->reason);

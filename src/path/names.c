@@ -13,6 +13,8 @@ const char *wa_path_name(wa_path path)
 
 bool wa_path_parse(const char *name, wa_path *out)
 {
+    if (strcmp(name, "interleaved_kquant_dequant") == 0)
+        name = wa_path_name(WA_PATH_INTERLEAVED_Q4K);
     for (int path = WA_PATH_DENSE + 1; path < WA_PATH_COUNT; path++) {
         if (strcmp(name, wa_path_name((wa_path)path)) != 0)
             continue;

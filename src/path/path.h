@@ -19,11 +19,12 @@
     X(INTERLEAVED_Q4, "interleaved_q4", "interleaved_q4.bin, Q8 activations")            \
     X(INTERLEAVED, "interleaved", "interleaved.bin")                                     \
     X(FULL_MMAP, "full_mmap", "gate, up_features and down_features")                     \
-    X(INTERLEAVED_Q4K, "interleaved_q4k", "interleaved_q4k.bin, dequantised")            \
+    X(INTERLEAVED_Q4K, "interleaved_q4k", "interleaved_kquant.bin, dequantised")            \
     X(EXACT, "exact", "the model's gate and up, down_features.bin")                      \
     X(WEIGHTS_FALLBACK, "weights_fallback", "the model's weights, features chosen by gate score") \
     X(EXTERNAL, "external", "the user's own kernel")                                     \
-    X(SERVED, "served", "a running LARQL server, over HTTP")
+    X(SERVED, "served", "a running LARQL server, over HTTP")                             \
+    X(INTERLEAVED_KQUANT_NATIVE, "interleaved_kquant_native", "interleaved_kquant.bin, dots of stored rows")
 
 typedef enum wa_path {
 #define WA_PATH_ENUM(id, name, meaning) WA_PATH_##id,
@@ -32,7 +33,8 @@ typedef enum wa_path {
     WA_PATH_COUNT
 } wa_path;
 const char *wa_path_name(wa_path path);
-/** Name as written in a job file to the path; false when there is none (DENSE is none). */
+/** Name as written in a job file to the path; false when there is none (DENSE is none). interleaved_q4k has LARQL's newer
+ * name interleaved_kquant_dequant besides. */
 bool wa_path_parse(const char *name, wa_path *out);
 /** EXTERNAL and SERVED: what it computes with is not ours to know. */
 bool wa_path_is_foreign(wa_path path);
@@ -54,13 +56,14 @@ bool wa_path_is_foreign(wa_path path);
     X(WEIGHTS_FALLBACK_OVERRIDE, 12, "weights_fallback:override")                        \
     X(WEIGHTS_FALLBACK_SPARSE, 13, "weights_fallback:sparse")                            \
     X(EXACT_MODEL_DOWN, 14, "exact:model_down")                                           \
-    X(EXTERNAL, 15, "external") /* ours: upstream has none */
+    X(EXTERNAL, 15, "external") /* ours: upstream has none */                             \
+    X(INTERLEAVED_KQUANT_NATIVE, 16, "interleaved_kquant:native") /* larql-2026-08.md 2.1 */
 
 typedef enum wa_label {
 #define WA_LABEL_ENUM(id, code, text) WA_LABEL_##id = (code),
     WA_LABEL_LIST(WA_LABEL_ENUM)
 #undef WA_LABEL_ENUM
-    WA_LABEL_COUNT = 16
+    WA_LABEL_COUNT = 17
 } wa_label;
 const char *wa_label_text(wa_label label);
 

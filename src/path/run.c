@@ -19,6 +19,8 @@ static wa_walk_tile *kernel_of(const wa_case *which)
         return wa_loop_tile;
     case WA_LABEL_INTERLEAVED_Q4_CPU:
         return wa_q4_tile;
+    case WA_LABEL_INTERLEAVED_KQUANT_NATIVE:
+        return wa_native_tile;
     case WA_LABEL_WEIGHTS_FALLBACK_SPARSE:
         return wa_fallback_tile;
     case WA_LABEL_EXTERNAL:

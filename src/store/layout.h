@@ -71,7 +71,7 @@ typedef struct wa_extents {
     size_t offers;
 } wa_extents;
 
-enum { WA_LAYOUT_RANK = 4, WA_CODES_MAX = 16 };
+enum { WA_LAYOUT_RANK = 4, WA_CODES_MAX = 32 };
 
 size_t wa_layout_count(void);
 const wa_layout *wa_layout_at(size_t i);

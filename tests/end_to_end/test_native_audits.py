@@ -1,0 +1,88 @@
+"""LARQL of August 2026 on its own K-quants: its audit's case interleaved_kquant measures the path interleaved_kquant:native (larql-2026-08.md
+2.5). The vindexes are its own byte for byte (unit/test_extract_golden.c); what it computes is `semantics: native` for these models, but for
+Gemma 3's layer types.
+"""
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import harness
+
+MODELS = ["tiny-gemma3", "tiny-llama", "tiny-qwen3"]
+OURS = {"sparse": "sparse", "interleaved_kquant": "interleaved_kquant_native"}
+VARIANTS = {"q4k": [], "q4k-down4": ["--down", "q4k"], "q4k-fm": ["--feature-major-down"], "q4k-nogate": ["--drop-gate"]}
+
+
+def extract(shop, model, variant, compat):
+    folder = shop.root / f"{model}-{variant}-{compat}"
+    if folder.exists():
+        return folder
+    harness.run(["extract", shop.model(model), folder, "--format", "q4k", "--compat", compat, *VARIANTS[variant]])
+    return folder
+
+
+def as_august_reads_it(shop, model):
+    """Of Gemma 3 all layers but each sixth are sliding, whatever `layer_types` says (larql-2026-08.md 6.1, S3): of these four all are."""
+    if model != "tiny-gemma3":
+        return shop.model(model)
+    folder = shop.root / "tiny-gemma3-august"
+    if not folder.exists():
+        shutil.copytree(shop.model(model), folder)
+        config = json.loads((folder / "config.json").read_text())
+        config |= {"layer_types": ["sliding_attention"] * 4, "sliding_window_pattern": 6}
+        (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("model", MODELS)
+def test_same_as_larql_of_august(shop, model, variant):
+    audit = json.loads((harness.GOLDEN / "audits" / "2026-08" / model / f"{variant}.json").read_text())
+    theirs = {path["name"]: path for path in audit["paths"]}
+    assert set(theirs) == set(OURS)
+    job = shop.job(as_august_reads_it(shop, model), {"v": extract(shop, model, variant, "larql-2026-08")}, bounds="larql",
+                   paths=[{"path": path} for path in OURS.values()])
+    result = job.result(expect=int(any(path["verdict"] != "pass" for path in theirs.values())))
+    for name, path in theirs.items():
+        case = f"v:{OURS[name]}"
+        assert [set(row) for row in result.case(case, "label")] == [{layer["dispatch"]} for layer in path["per_layer"]]
+        assert result.case(case, "verdict") == {"pass": "PASS", "fail": "BOUND"}[path["verdict"]]
+        assert result.case(case, "case_bucket") == path["bound"]["kind"]
+        assert result.case(case, "n_obs") == path["aggregate"]["n_obs"]
+        want = np.array([layer["assertion"]["max_rel_l2"] for layer in path["per_layer"]])
+        np.testing.assert_allclose(result.case(case, "layer_max_rel_l2"), want, rtol=1e-4)
+        for prompt, figures in path["per_prompt"].items():
+            at = result.prompts.index(prompt)
+            assert result["ref_top1_text"][at] == figures["dense_top1_token"]
+            assert result.case(case, "top1_text")[at] == figures["walk_top1_token"]
+            assert abs(result.case(case, "top1_prob")[at] - figures["walk_top1_prob"]) <= 1e-5
+
+
+def test_native_is_near_the_dequantised_products_and_the_same_for_either_order(shop):
+    """Upstream holds the two within 1e-4 of each other."""
+    folders = {"new": extract(shop, "tiny-llama", "q4k", "larql-2026-08"), "old": extract(shop, "tiny-llama", "q4k", "larql-2026-05")}
+    paths = [{"path": "interleaved_kquant_native"}, {"path": "interleaved_kquant_dequant"}]
+    result = shop.job(shop.model("tiny-llama"), folders, paths=paths).result()
+    for figure in ("rel_l2", "cos", "kl"):
+        np.testing.assert_array_equal(result.case("old:interleaved_kquant_native", figure),
+                                      result.case("new:interleaved_kquant_native", figure))
+    np.testing.assert_allclose(result.case("new:interleaved_kquant_native", "rel_l2"),
+                               result.case("new:interleaved_kquant_dequant", "rel_l2"), rtol=1e-3)
+
+
+def test_same_bits_on_any_ranks(shop):
+    """A dot is of one stored row and one position: nothing else decides its bits."""
+    folder = extract(shop, "tiny-qwen3", "q4k", "larql-2026-08")
+    bits = []
+    for ranks in (1, 2, 3):
+        job = shop.job(shop.model("tiny-qwen3"), {"v": folder}, paths=[{"path": "interleaved_kquant_native"}])
+        bits.append(job.result(ranks=ranks).case("v:interleaved_kquant_native", "rel_l2").tobytes())
+    assert bits[0] == bits[1] == bits[2]
+
+
+def test_padded_rows_are_declined_as_larql_does(shop):
+    folder = shop.vindex("tiny-odd", "q4k")
+    job = shop.job(shop.model("tiny-odd"), {"v": folder}, {"v": [{"path": "interleaved_kquant_native"}]})
+    assert "rows of whole blocks of 256, not of 320" in harness.one_error_line(job.run(expect=2))
