@@ -100,7 +100,7 @@ static const struct argp_option OPTIONS[] = {
     {.name = "grace", .key = KEY_GRACE, .arg = "TIME", .doc = "then, and after SIGUSR1, finish what fits into this time (60s)"},
     {.name = "memory", .key = KEY_MEMORY, .arg = "BYTES", .doc = "most that a rank takes beside the mapped files, e.g. 400M; more is exit 3"},
     {.name = "help-job", .key = KEY_HELP_JOB, .doc = "list every key of a job file"},
-    {.name = "verbose", .key = 'v', .doc = "say more on stderr"},
+    {.name = "verbose", .key = 'v', .doc = "progress every second in a log too, and where each rank's time went"},
     {0}};
 
 static void print_job_keys(void)

@@ -78,7 +78,8 @@ WA_CHECKED wa_status wa_comm_send(wa_comm *comm, int rank, wa_tag tag, const voi
                                   wa_ticket *out, wa_error *err);
 WA_CHECKED wa_status wa_comm_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, size_t size,
                                      wa_ticket *out, wa_error *err);
-/** What this rank has sent point to point, to itself too, since the communicator was opened. */
+/** What this rank has sent point to point, to itself too, since the communicator was opened; beside notices, whose number is a
+ * matter of time. */
 typedef struct wa_traffic {
     int64_t messages, bytes, bytes_to_root; /* root: rank 0 */
 } wa_traffic;

@@ -69,10 +69,12 @@ static wa_status post_send(wa_comm *comm, int rank, wa_tag tag, const void *byte
     WA_TRY_MPI(MPI_Isend, (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi,
                            &comm->requests[ticket]));
     begin(comm, ticket);
+    *out = ticket;
+    if (tag == WA_TAG_NOTICE)
+        return WA_OK;
     comm->sent.messages++;
     comm->sent.bytes += (int64_t)size;
     comm->sent.bytes_to_root += rank == 0 ? (int64_t)size : 0;
-    *out = ticket;
     return WA_OK;
 }
 

@@ -26,8 +26,9 @@ typedef struct listener {
     size_t sent;      /* of the group's orders */
     size_t told_keep;
     bool closed;
-    int32_t notice;   /* receive buffer */
+    notice notice;    /* receive buffer */
     wa_ticket noticing;
+    wa_steps steps;   /* that it told last */
     bool listening, gone; /* a receive was posted; it said goodbye */
 } listener;
 
@@ -37,6 +38,7 @@ struct coordinator {
     size_t next_batch;
     size_t done, total;  /* prompts of the job */
     size_t added;        /* of the done those of this run */
+    wa_steps steps, all_steps; /* of all ranks: told so far, and of all batches */
     wa_error failure;
     const char *reason;  /* why it stops early; NULL = it does not */
     bool urgent;         /* abandon everything at once */
@@ -78,6 +80,10 @@ wa_status wa_coordinator_open(wa_pipeline *p, wa_error *err)
     c->done = c->total = p->input->dims.prompts;
     for (size_t b = 0; b < plan->batch_count; b++)
         c->done -= plan->batches[b].prompt_count;
+    for (size_t b = 0; b < plan->batch_count; b++) {
+        c->all_steps.layers += (int64_t)p->input->dims.layers;
+        c->all_steps.rows += (int64_t)(p->input->dims.layers * plan->batches[b].rows);
+    }
     p->coordinator = c;
     return WA_OK;
 }
@@ -112,6 +118,20 @@ static void stop(struct coordinator *c, const char *reason, double grace)
     }
 }
 
+static void tell_progress(const wa_pipeline *p)
+{
+    const struct coordinator *c = p->coordinator;
+    bool is_done = c->done == c->total;
+    wa_progress now = {.prompts = c->done,
+                       .prompt_total = c->total,
+                       .layers = (size_t)(is_done ? c->all_steps.layers : c->steps.layers),
+                       .layer_total = (size_t)c->all_steps.layers,
+                       .share = is_done ? 1.0 : (double)c->steps.rows / (double)c->all_steps.rows,
+                       .parts = *p->input->parts_added};
+    if (p->input->progress != NULL)
+        p->input->progress(p->input->context, &now);
+}
+
 static void hear_of(wa_pipeline *p, group *g)
 {
     struct coordinator *c = p->coordinator;
@@ -133,8 +153,7 @@ static void hear_of(wa_pipeline *p, group *g)
     c->done += batch->prompt_count;
     c->added += batch->prompt_count;
     ++*p->input->parts_added;
-    if (p->input->batch_finished != NULL)
-        p->input->batch_finished(p->input->context, c->done, c->total);
+    tell_progress(p);
 }
 
 /* --- Stopping early -------------------------------------------------------------------------------- */
@@ -243,6 +262,14 @@ static wa_status serve_listener(wa_pipeline *p, int rank, bool closing, wa_error
     return WA_OK;
 }
 
+/* A rank's steps only grow: the last that it told are all. */
+static void note_steps(struct coordinator *c, listener *l)
+{
+    c->steps.layers += l->notice.steps.layers - l->steps.layers;
+    c->steps.rows += l->notice.steps.rows - l->steps.rows;
+    l->steps = l->notice.steps;
+}
+
 static wa_status hear_listener(wa_pipeline *p, int rank, wa_error *err)
 {
     listener *l = &p->coordinator->listeners[rank];
@@ -251,10 +278,12 @@ static wa_status hear_listener(wa_pipeline *p, int rank, wa_error *err)
         return WA_OK;
     if (l->listening) {
         p->progressed = true;
-        l->gone = l->notice == GOODBYE;
+        note_steps(p->coordinator, l);
+        l->gone = l->notice.word == GOODBYE;
         if (l->gone)
             return WA_OK;
-        heed(p, l->notice);
+        if (l->notice.word != PROGRESS)
+            heed(p, (int)l->notice.word);
     }
     l->listening = true;
     return wa_comm_receive(comm, rank, WA_TAG_NOTICE, &l->notice, sizeof l->notice, &l->noticing, err);
@@ -268,6 +297,7 @@ wa_status wa_coordinator_serve(wa_pipeline *p, wa_error *err)
     for (int r = 0; r < ranks; r++)
         WA_TRY(hear_listener(p, r, err));
     judge_time(p);
+    tell_progress(p);
     for (int i = 0; i < p->input->plan->grid.groups; i++)
         WA_TRY(serve_group(p, i, err));
     bool closing = is_closing(p);

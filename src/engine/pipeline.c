@@ -208,16 +208,27 @@ static wa_status serve_orders(wa_pipeline *p, wa_error *err)
     return WA_OK;
 }
 
+/* Leads of stages tell how far they are, now and then. */
+static bool has_news(const wa_pipeline *p)
+{
+    static const double SECONDS = 0.25;
+    return p->stage != NULL && p->share.is_lead && wa_stage_steps(p->stage).layers != p->told.layers &&
+           wa_clock() - p->told_at >= SECONDS;
+}
+
 /* A signal may reach any one rank: rank 0 hears of it, and of nothing more after GOODBYE. */
 static wa_status give_notice(wa_pipeline *p, wa_error *err)
 {
     int heard = wa_signals_heard();
     if (wa_signal_is_urgent(heard))
         p->keep = 0;
-    if (p->said_goodbye || (heard == p->noticed && !p->closed) ||
+    if (p->said_goodbye || (heard == p->noticed && !p->closed && !has_news(p)) ||
         !wa_comm_is_done(p->input->comm, &p->noticing))
         return WA_OK;
-    p->notice = p->closed ? GOODBYE : (int32_t)heard;
+    p->notice.word = p->closed ? GOODBYE : heard != p->noticed ? heard : PROGRESS;
+    if (p->stage != NULL && p->share.is_lead)
+        p->notice.steps = p->told = wa_stage_steps(p->stage);
+    p->told_at = wa_clock();
     p->said_goodbye = p->closed;
     p->noticed = heard;
     p->progressed = true;

@@ -7,6 +7,14 @@
 #include "engine/stage.h"
 #include "store/mark.h"
 
+/** How far an audit is, as rank 0 hears of it: at most a quarter of a second late, and what a layer takes. */
+typedef struct wa_progress {
+    size_t prompts, prompt_total; /* that have their part, those of earlier runs too; of the job */
+    size_t layers, layer_total;   /* of this run: the layers of each of its batches */
+    double share;                 /* of this run's rows in those layers: 0 to 1 */
+    size_t parts;                 /* batches of this run that have their part */
+} wa_progress;
+
 /** Everything a rank needs for its part. Borrowed for the call. */
 typedef struct wa_pipeline_input {
     wa_comm *comm;
@@ -23,7 +31,7 @@ typedef struct wa_pipeline_input {
     double deadline;            /* wa_clock() at which to begin no further batch; 0 = never */
     double grace;               /* seconds for what is in flight then, and after SIGUSR1 or SIGUSR2 */
     size_t *parts_added;        /* counted on by one for each part */
-    void (*batch_finished)(void *context, size_t done, size_t total); /* after each part, prompts of the job; NULL = none */
+    void (*progress)(void *context, const wa_progress *progress); /* often; NULL = none */
     void (*beat)(void *context); /* often: a sign of life for the owner lock; NULL = none */
     void *context;
 } wa_pipeline_input;
@@ -41,7 +49,7 @@ WA_CHECKED wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *co
                                      wa_error *err);
 
 /**
- * Messages of an audit whose batches are all computed by one run that nothing stops: exact, but for bytes_to_root where groups
+ * Messages, beside notices (comm.h), of an audit whose batches are all computed by one run that nothing stops: exact, but for bytes_to_root where groups
  * compete for batches, and for teams of several hosts where only some groups have one. Local, pure.
  *
  * lanes  [teams] residual streams of each team member (wa_plan_seat_cost)

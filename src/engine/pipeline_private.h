@@ -23,8 +23,12 @@ typedef enum order_kind { ORDER_BATCH, ORDER_NO_MORE, ORDER_STOP, ORDER_CLOSE } 
 typedef struct order {
     int32_t kind, value;
 } order;
-/* What every rank tells rank 0: the number of a signal it got, or that it has nothing more to tell. */
-enum { GOODBYE = 0 };
+/* What every rank tells rank 0: the number of a signal it got, how far it is, or that it has nothing more to tell. */
+enum { GOODBYE = 0, PROGRESS = -1 };
+typedef struct notice {
+    int64_t word; /* GOODBYE, PROGRESS or a signal */
+    wa_steps steps; /* of a lead of a stage so far; of others nothing */
+} notice;
 
 /* One batch on this rank. */
 typedef struct batch_slot {
@@ -63,9 +67,11 @@ typedef struct wa_pipeline {
     bool closed;        /* rank 0 has said its last */
     order order;        /* receive buffer */
     wa_ticket ordering;
-    int32_t notice;     /* send buffer */
+    notice notice;      /* send buffer */
     wa_ticket noticing;
     int noticed;        /* the signal that rank 0 knows of */
+    wa_steps told;      /* what rank 0 knows of this rank, */
+    double told_at;     /* and since when */
     bool said_goodbye;
     int32_t request;    /* send buffer */
     wa_ticket requesting;

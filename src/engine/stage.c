@@ -33,6 +33,11 @@ size_t wa_stage_lanes(const wa_stage *stage)
     return stage->lanes;
 }
 
+wa_steps wa_stage_steps(const wa_stage *stage)
+{
+    return stage->steps;
+}
+
 wa_cost *wa_stage_cost(wa_stage *stage)
 {
     return &stage->cost;
@@ -255,6 +260,8 @@ static wa_status run_layer(wa_stage *stage, const wa_stage_batch *batch, size_t 
     WA_TRY(wa_stage_compare(stage, batch, layer, &reference, link, err));
     if (stage->audit->encoding_check && batch->has_encoding)
         WA_TRY(wa_stage_check_encoding(stage, batch, layer, err));
+    stage->steps.layers++;
+    stage->steps.rows += (int64_t)batch->rows;
     return link->poll(link->context, err);
 }
 

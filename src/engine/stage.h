@@ -39,6 +39,11 @@ typedef struct wa_cost {
     double bytes[WA_PHASE_COUNT];
 } wa_cost;
 
+/** How far a rank is: layers of batches that it has run, and the rows in them. */
+typedef struct wa_steps {
+    int64_t layers, rows;
+} wa_steps;
+
 /** Seconds that went to messages and parts instead of numbers: wait, gather, write. */
 double wa_cost_aside(const wa_cost *cost);
 
@@ -112,6 +117,8 @@ WA_CHECKED wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch,
  * follows from them. */
 WA_CHECKED wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch,
                                    const wa_team_link *link, wa_error *err);
+/** Layers run so far. */
+wa_steps wa_stage_steps(const wa_stage *stage);
 /** Cost so far. */
 wa_cost *wa_stage_cost(wa_stage *stage);
 

@@ -12,6 +12,7 @@ struct wa_stage {
     wa_scratch scratch;
     wa_attention attention;
     wa_cost cost;
+    wa_steps steps;
     size_t lanes;      /* lane 0 of the lead first, then lane_case */
     int *lane_case;    /* [lanes] case of a lane; -1 = the reference */
     float *normed;     /* [lanes][max_rows][H]: norm output, then attention output, then FFN input */

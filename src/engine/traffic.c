@@ -110,14 +110,13 @@ wa_status wa_pipeline_traffic(const wa_plan *plan, const wa_dims *dims, size_t h
     double sent = size_references(plan, dims, row, nodes, &references);
     linear streams = plus(size_residuals(plan, row, lanes), references);
 
-    /* A group asks once a batch and once in vain; every rank hears each answer, the close, and says goodbye. */
+    /* A group asks once a batch and once in vain; every rank hears each answer and the close. */
     int64_t requests = batches + grid->groups;
     int64_t orders = requests * seats + ranks;
-    int64_t to_rank_0 = requests * (int64_t)sizeof(int32_t) + batches * (int64_t)sizeof(message_head) +
-                        ranks * (int64_t)sizeof(int32_t);
+    int64_t to_rank_0 = requests * (int64_t)sizeof(int32_t) + batches * (int64_t)sizeof(message_head);
     int64_t in_blocks = sum_of(&blocks, &all) + (int64_t)encoding;
     *out = (wa_traffic){
-        .messages = requests + orders + ranks + batches * (1 + seats + (stages - 1) * teams) +
+        .messages = requests + orders + batches * (1 + seats + (stages - 1) * teams) +
                     (int64_t)(sent * (double)batches),
         .bytes = to_rank_0 + orders * (int64_t)sizeof(order) + in_blocks + sum_of(&streams, &all),
         .bytes_to_root = to_rank_0 + ((int64_t)plan->first_group.batches + 2) * (int64_t)sizeof(order)};

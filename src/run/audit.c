@@ -159,11 +159,12 @@ static wa_status share_kept(task *t, wa_error *err)
 
 /* --- Computing ------------------------------------------------------------------------------------- */
 
-static void batch_finished(void *context, size_t done, size_t total)
+static void tell_progress(void *context, const wa_progress *progress)
 {
     task *t = context;
-    wa_signals_resumable();
-    wa_run_log_progress(t->log, done, total);
+    if (progress->parts > 0)
+        wa_signals_resumable();
+    wa_run_log_progress(t->log, progress);
 }
 
 static void beat(void *context)
@@ -207,11 +208,12 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                .deadline = t->options->deadline,
                                .grace = t->options->grace,
                                .parts_added = t->options->parts_added,
-                               .batch_finished = batch_finished,
+                               .progress = tell_progress,
                                .beat = beat,
                                .context = t};
     bool fatal;
     wa_status status = wa_pipeline_run(&input, cost, &fatal, err);
+    wa_run_log_end_progress(t->log);
     if (fatal) {
         wa_note(err, "on rank %d of %d", wa_comm_rank(t->comm), wa_comm_size(t->comm));
         wa_comm_abort(t->comm, wa_error_print(err));

@@ -12,7 +12,8 @@
 
 #include <jansson.h>
 
-enum { SECONDS_BETWEEN_LINES = 15 };
+/* Between two lines of progress: on a terminal, in a file, and in a file with -v. */
+static const double TERMINAL_SECONDS = 0.2, FILE_SECONDS = 30.0, VERBOSE_SECONDS = 1.0;
 
 /* What each rank reports at the end. */
 typedef struct rank_report {
@@ -31,9 +32,28 @@ struct wa_run_log {
     const char *prefix;
     bool speaks, terminal;
     double started, last_line;
+    double computing; /* since when batches are handed out */
+    size_t told;      /* prompts in the last line of progress */
+    int shown; /* characters of the line that is being rewritten; 0 = none is */
     time_t wall_start;
     rank_report *reports; /* [ranks], rank 0, after wa_run_log_costs */
 };
+
+/* mpirun hands on what its ranks write, through pipes: what it writes to itself is what counts, and stands in /proc. */
+static bool reaches_terminal(void)
+{
+    char link[64], target[64];
+    if (isatty(STDERR_FILENO) != 0)
+        return true;
+    if (getenv("OMPI_COMM_WORLD_SIZE") == NULL)
+        return false;
+    snprintf(link, sizeof link, "/proc/%ld/fd/2", (long)getppid());
+    ssize_t length = readlink(link, target, sizeof target - 1);
+    if (length <= 0)
+        return false;
+    target[length] = '\0';
+    return strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0;
+}
 
 wa_status wa_run_log_open(wa_comm *comm, const wa_run_options *options, const char *prefix,
                           wa_arena *arena, wa_run_log **out, wa_error *err)
@@ -44,7 +64,7 @@ wa_status wa_run_log_open(wa_comm *comm, const wa_run_options *options, const ch
     log->options = options;
     log->speaks = wa_comm_rank(comm) == 0;
     log->prefix = prefix == NULL ? "" : prefix;
-    log->terminal = prefix == NULL && isatty(STDERR_FILENO) != 0;
+    log->terminal = prefix == NULL && log->speaks && reaches_terminal();
     log->started = log->last_line = wa_clock();
     log->wall_start = time(NULL);
     log->before = wa_comm_traffic(comm);
@@ -71,6 +91,7 @@ void wa_run_log_line(const wa_run_log *log, const char *format, ...)
 
 void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *plan)
 {
+    log->computing = log->last_line = wa_clock();
     wa_run_log_line(log, "audit %s: %s, %zu layers, %zu prompts, %zu positions, %zu cases, %zu batches%s",
                     audit->request->name, audit->model->family, audit->model->layer_count,
                     audit->prompt_count, audit->obs_count, audit->cases.count, plan->batch_count,
@@ -90,19 +111,54 @@ void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *pla
         wa_run_log_line(log, "warning: %s", wa_tokenizer_warning(audit->tokenizer));
 }
 
-void wa_run_log_progress(wa_run_log *log, size_t done, size_t total)
+/* h:mm:ss, or m:ss below an hour. */
+static void print_duration(double seconds, char out[24])
+{
+    long all = seconds < 1e9 ? lround(seconds) : 1000000000L;
+    if (all >= 3600)
+        snprintf(out, 24, "%ld:%02ld:%02ld", all / 3600, all / 60 % 60, all % 60);
+    else
+        snprintf(out, 24, "%ld:%02ld", all / 60, all % 60);
+}
+
+/* The time left is that of what is left at the rate so far, rows counted. */
+static void print_progress(const wa_progress *p, double elapsed, char *out, size_t size)
+{
+    char gone[24], left[24] = "?";
+    print_duration(elapsed, gone);
+    if (p->share > 0.0)
+        print_duration(elapsed * (1.0 - p->share) / p->share, left);
+    snprintf(out, size, "%3.0f %%: layer %zu of %zu, prompt %zu of %zu, %.3g layers/s, %s, %s left",
+             floor(100.0 * p->share), p->layers, p->layer_total, p->prompts, p->prompt_total,
+             elapsed > 0.0 ? (double)p->layers / elapsed : 0.0, gone, left);
+}
+
+void wa_run_log_progress(wa_run_log *log, const wa_progress *progress)
 {
     if (!log->speaks || log->options->quiet)
         return;
     double now = wa_clock();
-    double elapsed = now - log->started;
+    double pause = log->terminal ? TERMINAL_SECONDS : log->options->verbose ? VERBOSE_SECONDS : FILE_SECONDS;
+    bool is_done = progress->prompts == progress->prompt_total && log->told < progress->prompts;
+    if (now - log->last_line < pause && !is_done)
+        return;
+    char line[256];
+    log->last_line = now;
+    log->told = progress->prompts;
+    print_progress(progress, now - log->computing, line, sizeof line);
     if (log->terminal) {
-        fprintf(stderr, "\rprompt %zu of %zu, %.1f s%s", done, total, elapsed, done == total ? "\n" : "");
+        log->shown = fprintf(stderr, "\r%-*s", log->shown > 0 ? log->shown - 1 : 0, line);
         fflush(stderr);
-    } else if (now - log->last_line >= SECONDS_BETWEEN_LINES || done == total) {
-        log->last_line = now;
-        wa_run_log_line(log, "prompt %zu of %zu, %.1f s", done, total, elapsed);
+    } else {
+        wa_run_log_line(log, "%s", line);
     }
+}
+
+void wa_run_log_end_progress(wa_run_log *log)
+{
+    if (log->shown > 0)
+        fputc('\n', stderr);
+    log->shown = 0;
 }
 
 static double anonymous_bytes(void)
@@ -258,4 +314,14 @@ void wa_run_log_finish(const wa_run_log *log, double assembling)
     wa_run_log_line(log, "compute %.2f s, wait %.2f s, gather %.2f s, write %.2f s on %d ranks; assemble %.2f s; wall %.2f s",
                     all - wa_cost_aside(&sum), sum.seconds[WA_PHASE_WAIT], sum.seconds[WA_PHASE_GATHER],
                     sum.seconds[WA_PHASE_WRITE], wa_comm_size(log->comm), assembling, wa_clock() - log->started);
+    for (int r = 0; log->options->verbose && r < wa_comm_size(log->comm); r++) {
+        const wa_cost *cost = &log->reports[r].cost;
+        double busy = 0.0;
+        for (int p = 0; p < WA_PHASE_COUNT; p++)
+            busy += cost->seconds[p];
+        wa_run_log_line(log, "rank %d on %s: compute %.2f s, wait %.2f s, gather %.2f s, write %.2f s; %.0f MB beside the mapped files",
+                        r, log->reports[r].host, busy - wa_cost_aside(cost), cost->seconds[WA_PHASE_WAIT],
+                        cost->seconds[WA_PHASE_GATHER], cost->seconds[WA_PHASE_WRITE],
+                        log->reports[r].anonymous_bytes / 1e6);
+    }
 }
