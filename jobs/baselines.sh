@@ -39,6 +39,6 @@ for model in smollm2 gemma3-270m; do
     for policy in a b c; do
         extract $model fp4$policy --format fp4 --fp4-policy $policy
     done
-    step "$mpirun" -q -n "$ranks" "$walkaudit" run jobs/baselines/$model.yaml --fresh || failed=$?
+    step "$mpirun" -n "$ranks" "$walkaudit" run jobs/baselines/$model.yaml --fresh || failed=$?
 done
 exit "$failed"
