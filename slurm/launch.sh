@@ -1,28 +1,40 @@
 # What the batch scripts share; sourced by them, never run by itself.
 #
+#   $tasks                    tasks of the allocation, each a rank
 #   launch JOB OPTION…        one walkaudit on all tasks of the allocation, warned of the time limit
 #   finish JOB [SELECTION]    requeue this job if that helps, else exit with what the result files say
 #
 # Environment, all optional:
 #   WALKAUDIT            the program (walkaudit)
 #   WALKAUDIT_LAUNCHER   srun (with PMIx) or mpirun                                    (srun)
+#   WALKAUDIT_SLURM      where this file is                                            (slurm)
 #   WALKAUDIT_BIND       what each rank is bound to: cores, sockets, none …            (cores)
 
 : "${WALKAUDIT:=walkaudit}" "${WALKAUDIT_LAUNCHER:=srun}" "${WALKAUDIT_BIND:=cores}"
 cpus=${SLURM_CPUS_PER_TASK:-1}
+# Slurm sets the count only where one was asked for; otherwise there is a task on each node.
+tasks=${SLURM_NTASKS:-${SLURM_JOB_NUM_NODES:-1}}
 # The job file's `threads` is what counts; this keeps other OpenBLAS programs and the default in line.
 export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-$cpus}"
 
 case $WALKAUDIT_LAUNCHER in
 # srun does not inherit --cpus-per-task of sbatch since Slurm 22.05.
 srun) step="srun --mpi=pmix --cpus-per-task=$cpus --cpu-bind=$WALKAUDIT_BIND" ;;
-# -q: mpirun prints ten lines of its own after any exit code but 0. It takes hosts and rank count from Slurm.
-mpirun) step="mpirun -q --map-by slot:PE=$cpus --bind-to ${WALKAUDIT_BIND%s}" ;;
+# mpirun takes hosts and rank count from Slurm. Without -q: that would suppress its errors too.
+mpirun) step="mpirun --map-by slot:PE=$cpus --bind-to ${WALKAUDIT_BIND%s}" ;;
 *)
     echo "launch.sh: WALKAUDIT_LAUNCHER is '$WALKAUDIT_LAUNCHER', expected srun or mpirun" >&2
     exit 2
     ;;
 esac
+
+for program in "$WALKAUDIT" "${step%% *}"; do
+    if ! command -v "$program" >/dev/null; then
+        echo "slurm: program '$program' not found on $(uname -n): load its module or set PATH before submitting; WALKAUDIT" \
+            "names walkaudit itself" >&2
+        exit 2
+    fi
+done
 
 # The batch shell alone gets Slurm's early warning (--signal=B:USR1@…); the ranks must have it. kill -TERM on srun would
 # kill the step at once, so its ranks are told by scancel.

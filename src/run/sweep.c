@@ -1,6 +1,7 @@
 /* All audits of a job: which, in which sets of ranks, and what became of them. */
 #include "run/audit.h"
 
+#include "run/allocation.h"
 #include "run/failure.h"
 #include "run/predict.h"
 #include "compute/kernel.h"
@@ -224,12 +225,21 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
     return wa_comm_broadcast(s->comm, code, sizeof *code, err);
 }
 
+/* Whole nodes may have been asked for and paid. */
+static void warn_of_idle_tasks(const wa_comm *comm)
+{
+    char text[512];
+    if (is_root(comm) && wa_allocation_warning((size_t)wa_comm_size(comm), wa_allocation_tasks(), text, sizeof text))
+        fprintf(stderr, "warning: %s\n", text);
+}
+
 int wa_run_job(wa_comm *comm, const wa_job *job, const wa_run_options *options)
 {
     sweep s = {.comm = comm, .job = job, .options = options};
     wa_error err = {.status = WA_OK};
     int32_t code = 0;
     wa_blas_set_threads(job->threads);
+    warn_of_idle_tasks(comm);
     wa_status status = wa_comm_agree(comm, wa_arena_open("sweep", 0, &s.arena, &err), &err);
     if (status == WA_OK)
         status = run_chosen(&s, &code, &err);

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 
+import h5py
 import pytest
 
 import harness
@@ -64,11 +65,19 @@ def plain_result(job_path, ranks=1):
     return out
 
 
+def ranks_of(path):
+    """Ranks of the last run that went into a result: its numbers are the same for any."""
+    with h5py.File(path) as file:
+        runs = file["run"]
+        return int(runs[max(runs, key=int)].attrs["ranks"])
+
+
 @pytest.mark.parametrize("launcher", ["srun", "mpirun"])
 def test_a_job_on_one_node(one_node, shop, tmp_path, launcher):
     site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER=launcher)
     path = site.write({"name": "job", "audits": [audit(shop)], "result": "results"})
-    text = site.finish(site.submit("audit.sbatch", path), ["COMPLETED"])
+    text = site.finish(site.submit("audit.sbatch", path, options=["--nodes=1", "--ntasks-per-node=3"]), ["COMPLETED"])
+    assert ranks_of(tmp_path / "results/job-audit.h5") == 3 and "allocation of" not in text
     assert "the run answered 0, the result files say 0" in text
     assert text.count("Verdicts, and the largest differences") == 1  # one rank prints
     assert not differences(tmp_path / "results/job-audit.h5", plain_result(path))
@@ -80,9 +89,10 @@ def test_an_array_with_a_broken_pair_and_a_second_run_of_it_alone(one_node, shop
               "vindexes": [{"name": "f16", "path": str(tmp_path / "late.vindex")}]}
     path = site.write({"name": "job", "result": "results",
                        "audits": [audit(shop, "one"), broken, audit(shop, "three", vindex="f32")]})
-    array = site.submit("sweep-array.sbatch", path, options=["--array=0-2%2"])
+    array = site.submit("sweep-array.sbatch", path, options=["--array=0-2%2", "--ntasks=2"])
     collector = site.submit("collect.sbatch", path, options=[f"--dependency=afterany:{array}"])
     site.finish(array, ["COMPLETED", "COMPLETED", "FAILED"])
+    assert ranks_of(tmp_path / "results/job-one.h5") == 2
     text = site.finish(collector, ["FAILED"])
     assert one_node.job(collector)["ExitCode"] == "3:0"
     assert "late.vindex" in text
@@ -91,7 +101,7 @@ def test_an_array_with_a_broken_pair_and_a_second_run_of_it_alone(one_node, shop
     before = (tmp_path / "results/job-one.h5").stat().st_mtime_ns
 
     shop.copy(MODEL, "f16", tmp_path / "late.vindex")
-    again = site.submit("sweep-array.sbatch", path, "--only-failed", options=["--array=1"])
+    again = site.submit("sweep-array.sbatch", path, "--only-failed", options=["--array=1", "--ntasks=2"])
     site.finish(again, ["COMPLETED"])
     assert not (tmp_path / "results/job-two.failed.json").exists()
     assert (tmp_path / "results/job-one.h5").stat().st_mtime_ns == before
@@ -104,7 +114,8 @@ def test_a_sweep_in_one_allocation(one_node, shop, tmp_path):
     site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER="srun")
     path = site.write({"name": "job", "result": "results",
                        "audits": [audit(shop, "one"), audit(shop, "two", vindex="f32")]})
-    text = site.finish(site.submit("sweep.sbatch", path), ["COMPLETED"])
+    text = site.finish(site.submit("sweep.sbatch", path, options=["--nodes=1", "--ntasks-per-node=4"]), ["COMPLETED"])
+    assert "ranks 2 to 3: two" in text
     assert text.count("Verdicts, and the largest differences") == 2
     for name in ("one", "two"):
         assert (tmp_path / f"results/job-{name}.h5").exists()
@@ -121,7 +132,7 @@ def test_a_time_limit_with_requeue_that_finishes(one_node, shop, tmp_path):
     the run has batches done, and not yet all of its 48 s of waiting behind it."""
     site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER="srun", **harness.slowly(60))
     path = site.write(slow(shop, tmp_path, 200))
-    job = site.submit("audit.sbatch", path, "--grace", "1", options=["--time=1", "--signal=B:USR1@20"])
+    job = site.submit("audit.sbatch", path, "--grace", "1", options=["--ntasks=2", "--time=1", "--signal=B:USR1@20"])
     text = site.finish(job, ["COMPLETED"], 400)
     assert "requeued" in text
     assert int(one_node.job(job)["Restarts"]) >= 1
@@ -149,4 +160,21 @@ def test_a_job_on_two_nodes(two_nodes, shop, tmp_path, launcher):
     path = site.write({"name": "job", "audits": [audit(shop)], "result": "results"})
     job = site.submit("audit.sbatch", path, options=["--nodes=2", "--ntasks-per-node=2"])
     site.finish(job, ["COMPLETED"])
+    assert ranks_of(tmp_path / "results/job-audit.h5") == 4
     assert not differences(tmp_path / "results/job-audit.h5", plain_result(path))
+
+
+def test_a_run_on_fewer_ranks_than_tasks_says_so(one_node, shop, tmp_path):
+    site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER="srun")
+    path = site.write({"name": "job", "audits": [audit(shop)], "result": "results"})
+    script = tmp_path / "few.sbatch"
+    script.write_text(f"#!/bin/sh\nsrun --mpi=pmix -n 2 {harness.binary()} run {path}\n")
+    text = site.finish(site.submit(script, options=["--nodes=1", "--ntasks-per-node=4"]), ["COMPLETED"])
+    assert "warning: 2 ranks run in a Slurm allocation of 4 tasks" in text
+
+
+def test_a_script_away_from_its_directory_stops_at_the_first_thing_missing(one_node, tmp_path):
+    site = Site(one_node, tmp_path)
+    del one_node.env["WALKAUDIT_SLURM"]
+    lines = site.finish(site.submit("audit.sbatch", "job.yaml"), ["FAILED"]).splitlines()
+    assert len(lines) == 1 and "slurm/launch.sh' not found" in lines[0] and "set WALKAUDIT_SLURM" in lines[0]
