@@ -41,6 +41,7 @@ static wa_status build_cases(wa_audit *audit, wa_error *err)
         bool own = asked->paths != NULL;
         inputs[v] = (wa_case_input){.name = asked->name,
                                     .vindex = audit->vindexes[v],
+                                    .ladder = audit->job->ladder,
                                     .requests = own ? asked->paths : audit->job->paths,
                                     .request_count = own ? asked->path_count : audit->job->path_count,
                                     .required = own};

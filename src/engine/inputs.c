@@ -173,6 +173,7 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     items[n++] = (wa_fingerprint_item){"prompts", prompts};
     items[n++] = (wa_fingerprint_item){"cases", paths};
     items[n++] = (wa_fingerprint_item){"semantics", wa_semantics_name(job->semantics)};
+    items[n++] = (wa_fingerprint_item){"ladder", wa_ladder_word(job->ladder)};
     items[n++] = (wa_fingerprint_item){"settings", numbers};
     items[n++] = (wa_fingerprint_item){"engine", wa_engine_name(job->engine)};
     if (job->engine == WA_ENGINE_BLAS) { /* its bits are those of a core and of the batches; ours are everybody's */

@@ -113,7 +113,8 @@ static bool runs(const wa_cases *cases, size_t v)
 /* Would any path run, had the job not chosen? */
 static wa_status could_run(const wa_audit *audit, size_t v, bool *out, wa_error *err)
 {
-    wa_case_input input = {.name = audit->request->vindexes[v].name, .vindex = audit->vindexes[v]};
+    wa_case_input input = {.name = audit->request->vindexes[v].name, .vindex = audit->vindexes[v],
+                           .ladder = audit->job->ladder};
     wa_cases cases;
     WA_TRY(wa_cases_build(&input, 1, audit->model, audit->arena, &cases, err));
     *out = runs(&cases, 0);

@@ -117,6 +117,7 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
         const char *key, *value, *first, *second;
     } choices[] = {
         {"semantics", raw->semantics, "native", "larql"},
+        {"ladder", raw->ladder, wa_ladder_word(WA_LADDER_2026_05), wa_ladder_word(WA_LADDER_2026_08)},
         {"encoding_check", raw->encoding_check, "all", "none"},
         {"allow_unread", raw->allow_unread, "true", "false"},
         {"logits", raw->logits, "last", "all"},
@@ -444,6 +445,7 @@ static void copy_scalars(const raw_job *raw, wa_job *job)
 {
     job->semantics =
         strcmp(raw->semantics, "larql") == 0 ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE;
+    job->ladder = strcmp(raw->ladder, wa_ladder_word(WA_LADDER_2026_08)) == 0 ? WA_LADDER_2026_08 : WA_LADDER_2026_05;
     job->kernel_check_was = read_kernel_check(raw->kernel_check, &job->kernel_check)
                                 ? raw->kernel_check
                                 : NULL;

@@ -44,6 +44,7 @@ typedef struct wa_job {
     const wa_path_request *paths; /* NULL: all that each vindex can run */
     size_t path_count;
     wa_semantics semantics;
+    wa_ladder ladder;
     wa_engine engine;
     const char *bounds; /* "default", "larql", or a resolved path */
     wa_kernel_check kernel_check;

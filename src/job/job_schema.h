@@ -52,7 +52,7 @@ typedef struct raw_job {
     raw_prompts *prompts;
     raw_path *paths;
     uint32_t paths_count;
-    char *semantics, *bounds, *engine;
+    char *semantics, *ladder, *bounds, *engine;
     char *kernel_check, *encoding_check, *allow_unread;
     raw_batch *batch;
     raw_grid *grid;
@@ -81,6 +81,8 @@ typedef struct raw_job {
       "walk paths to compare with the dense model, see Paths")                           \
     X(TEXT, raw_job, ROOT, semantics, "", "string", "native",                            \
       "`native`: as the model's authors define it; `larql`: as LARQL computes it")       \
+    X(TEXT, raw_job, ROOT, ladder, "", "string", "larql-2026-05",                        \
+      "whose routing, labels and list of paths: `larql-2026-05` or `larql-2026-08`, see Paths") \
     X(TEXT, raw_job, ROOT, bounds, "", "string", "default",                              \
       "built-in set `default` or `larql`, or the path of a bounds file, see Bounds")     \
     X(TEXT, raw_job, ROOT, kernel_check, "", "string", "sample",                         \

@@ -101,7 +101,7 @@ static wa_status take_like(const builder *b, const wa_case_input *input, const w
     if (!wa_path_parse(request->like, &path))
         return wa_fail(err, WA_E_INTERNAL, "like '%s' was not checked", request->like);
     WA_TRY(wa_arena_take(b->arena, 1, sizeof *like, &like, err));
-    *like = (wa_case){.name = wa_path_name(path), .vindex = item->vindex, .path = path, .k = request->k};
+    *like = (wa_case){.name = wa_path_name(path), .vindex = item->vindex, .path = path, .ladder = item->ladder, .k = request->k};
     WA_TRY(wa_spec_resolve(input->vindex, b->model, b->arena, like, reason, err));
     memcpy(item->source, like->source, sizeof item->source);
     item->k_all_layers = like->k_all_layers;
@@ -120,7 +120,7 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
                        bool required, wa_error *err)
 {
     const wa_case_input *input = &b->inputs[at];
-    wa_case item = {.vindex = (int)at, .path = path, .k = request->k, .decode = request->decode};
+    wa_case item = {.vindex = (int)at, .path = path, .ladder = input->ladder, .k = request->k, .decode = request->decode};
     const char *reason;
     if (path == WA_PATH_SERVED) {
         item.wire = WA_WIRE_F32;
@@ -157,11 +157,13 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
 
 static wa_status offer_default_list(const builder *b, size_t at, wa_error *err)
 {
-    for (int path = WA_PATH_DENSE + 1; path < WA_PATH_COUNT; path++) {
-        if (!wa_spec_is_default((wa_path)path))
-            continue;
-        wa_path_request request = {.path = wa_path_name((wa_path)path), .k = WA_K_ALL};
-        WA_TRY(offer(b, at, &request, (wa_path)path, false, err));
+    wa_ladder ladder = b->inputs[at].ladder;
+    wa_path paths[WA_PATH_COUNT];
+    size_t count = wa_spec_defaults(ladder, paths);
+    for (size_t i = 0; i < count; i++) {
+        bool newer = paths[i] == WA_PATH_INTERLEAVED_Q4K && ladder == WA_LADDER_2026_08;
+        wa_path_request request = {.path = newer ? WA_PATH_KQUANT_DEQUANT : wa_path_name(paths[i]), .k = WA_K_ALL};
+        WA_TRY(offer(b, at, &request, paths[i], false, err));
     }
     return WA_OK;
 }

@@ -13,7 +13,7 @@ const char *wa_path_name(wa_path path)
 
 bool wa_path_parse(const char *name, wa_path *out)
 {
-    if (strcmp(name, "interleaved_kquant_dequant") == 0)
+    if (strcmp(name, WA_PATH_KQUANT_DEQUANT) == 0)
         name = wa_path_name(WA_PATH_INTERLEAVED_Q4K);
     for (int path = WA_PATH_DENSE + 1; path < WA_PATH_COUNT; path++) {
         if (strcmp(name, wa_path_name((wa_path)path)) != 0)
@@ -27,6 +27,16 @@ bool wa_path_parse(const char *name, wa_path *out)
 bool wa_path_is_foreign(wa_path path)
 {
     return path == WA_PATH_EXTERNAL || path == WA_PATH_SERVED;
+}
+
+const char *wa_ladder_word(wa_ladder ladder)
+{
+    static const char *const words[] = {
+#define LADDER_WORD(id, word) [WA_LADDER_##id] = (word),
+        WA_LADDER_LIST(LADDER_WORD)
+#undef LADDER_WORD
+    };
+    return words[ladder];
 }
 
 const char *wa_label_text(wa_label label)

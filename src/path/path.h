@@ -36,6 +36,8 @@ const char *wa_path_name(wa_path path);
 /** Name as written in a job file to the path; false when there is none (DENSE is none). interleaved_q4k has LARQL's newer
  * name interleaved_kquant_dequant besides. */
 bool wa_path_parse(const char *name, wa_path *out);
+/** LARQL's newer name of INTERLEAVED_Q4K. */
+#define WA_PATH_KQUANT_DEQUANT "interleaved_kquant_dequant"
 /** EXTERNAL and SERVED: what it computes with is not ours to know. */
 bool wa_path_is_foreign(wa_path path);
 
@@ -57,13 +59,14 @@ bool wa_path_is_foreign(wa_path path);
     X(WEIGHTS_FALLBACK_SPARSE, 13, "weights_fallback:sparse")                            \
     X(EXACT_MODEL_DOWN, 14, "exact:model_down")                                           \
     X(EXTERNAL, 15, "external") /* ours: upstream has none */                             \
-    X(INTERLEAVED_KQUANT_NATIVE, 16, "interleaved_kquant:native") /* larql-2026-08.md 2.1 */
+    X(INTERLEAVED_KQUANT_NATIVE, 16, "interleaved_kquant:native") /* larql-2026-08.md 2.1 */ \
+    X(INTERLEAVED_KQUANT_DEQUANT, 17, "interleaved_kquant:dequant")
 
 typedef enum wa_label {
 #define WA_LABEL_ENUM(id, code, text) WA_LABEL_##id = (code),
     WA_LABEL_LIST(WA_LABEL_ENUM)
 #undef WA_LABEL_ENUM
-    WA_LABEL_COUNT = 17
+    WA_LABEL_COUNT = 18
 } wa_label;
 const char *wa_label_text(wa_label label);
 
@@ -74,6 +77,20 @@ const char *wa_bucket_name(wa_bucket bucket);
 bool wa_bucket_parse(const char *name, wa_bucket *out);
 
 enum { WA_K_ALL = -1 };
+
+/*
+ * X(id, word): whose routing ladder, labels and default list; job key `ladder`. May masks as LARQL's audit does, August
+ * hides from a case every file that it does not read.
+ */
+#define WA_LADDER_LIST(X)                                                                \
+    X(2026_05, "larql-2026-05") /* walk-paths 2.2 */                                     \
+    X(2026_08, "larql-2026-08") /* larql-2026-08 2.1 */
+typedef enum wa_ladder {
+#define WA_LADDER_ENUM(id, word) WA_LADDER_##id,
+    WA_LADDER_LIST(WA_LADDER_ENUM)
+#undef WA_LADDER_ENUM
+} wa_ladder;
+const char *wa_ladder_word(wa_ladder ladder);
 
 /** One entry of a job's `paths`. Strings borrowed from the job; NULL = absent. */
 typedef struct wa_path_request {
@@ -109,6 +126,9 @@ struct wa_case {
     const char *name; /* "f16:full_mmap", "f16:sparse_serial:k512", arena */
     int vindex;       /* index into the audit's vindexes; -1 for DENSE */
     wa_path path;
+    wa_ladder ladder; /* whose labels and masks */
+    const char *route; /* wa_ladder_explain of LARQL's own choice among all files of the vindex: a fact that nothing judges;
+                          "" = none, arena */
     int k; /* WA_K_ALL or a count */
     size_t k_all_layers; /* layers no wider than a finite k: there it leaves no feature out */
     wa_bucket bucket;
@@ -148,6 +168,7 @@ typedef struct wa_case_input {
     const wa_vindex *vindex;
     const wa_path_request *requests;
     size_t request_count;
+    wa_ladder ladder;
     bool required; /* requests stand under this very vindex, so each must run here */
 } wa_case_input;
 
@@ -380,6 +401,7 @@ void wa_external_close(wa_external *external);
  * flags and to the accessors (ours: upstream masks the flags only and leaks, walk-paths 1.6).
  */
 typedef struct wa_ladder_facts {
+    wa_ladder ladder;
     size_t features;        /* num_features(l) */
     size_t positions;       /* n, at least 1 */
     bool k_is_set;          /* is_sparse(l) */
@@ -400,6 +422,7 @@ typedef struct wa_ladder_facts {
     bool q4k_up_rows;        /* its row kernel reads gate and up: upstream, H a multiple of 256 */
     bool q4k_down_rows;      /* its row kernel reads down: upstream, I a multiple of 256 */
     bool q4k_whole_blocks;   /* H * I a multiple of 256: else upstream's dequantisation panics */
+    bool kquant_whole_rows;  /* August's native rung: H and I multiples of 256 */
     bool gate_scores;        /* gate scores can be had, batched and by KNN */
     bool rows_covered;       /* the serial loop's row chain covers every hit */
     bool some_short_hits;    /* some position has fewer than 512 hits where others have more */
@@ -411,5 +434,7 @@ typedef struct wa_ladder_facts {
  * positions all take the parallel loop is sparse:parallel_q4k_down and a mixed one sparse:serial. NONE: upstream panics.
  */
 wa_label wa_ladder_route(const wa_ladder_facts *facts);
+/** "LABEL: selected; A skipped because …; B skipped because …": the route, and the rungs above it. Arena. */
+WA_CHECKED wa_status wa_ladder_explain(const wa_ladder_facts *facts, wa_arena *arena, const char **out, wa_error *err);
 
 #endif

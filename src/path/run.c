@@ -12,6 +12,7 @@ static wa_walk_tile *kernel_of(const wa_case *which)
     case WA_LABEL_INTERLEAVED:
     case WA_LABEL_FULL_MMAP:
     case WA_LABEL_INTERLEAVED_Q4K_DEQUANT:
+    case WA_LABEL_INTERLEAVED_KQUANT_DEQUANT:
     case WA_LABEL_EXACT:
         return wa_products_tile;
     case WA_LABEL_SPARSE_SERIAL:

@@ -28,6 +28,8 @@ static const int *const READS[WA_LABEL_COUNT][WA_PROJECTION_COUNT] = {
     [WA_LABEL_FULL_MMAP] = {LIST(P(GATE)), LIST(P(UP_FEATURES)), LIST(P(DOWN_FEATURES))},
     [WA_LABEL_INTERLEAVED_Q4K_DEQUANT] = {LIST(P(INTERLEAVED_Q4K)), LIST(P(INTERLEAVED_Q4K)),
                                           LIST(P(INTERLEAVED_Q4K))},
+    [WA_LABEL_INTERLEAVED_KQUANT_DEQUANT] = {LIST(P(INTERLEAVED_Q4K)), LIST(P(INTERLEAVED_Q4K)),
+                                             LIST(P(INTERLEAVED_Q4K))},
     [WA_LABEL_INTERLEAVED_KQUANT_NATIVE] = {LIST(P(INTERLEAVED_Q4K)), LIST(P(INTERLEAVED_Q4K)),
                                             LIST(P(INTERLEAVED_Q4K))},
     [WA_LABEL_EXACT] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(P(DOWN_FEATURES))},
@@ -37,7 +39,6 @@ static const int *const READS[WA_LABEL_COUNT][WA_PROJECTION_COUNT] = {
 };
 
 typedef struct path_spec {
-    bool in_default_list;
     bool takes_k;
     bool k_for_ladder; /* the ladder sees a K: finite, or all */
     bool forced;       /* the kernel is asked for whatever the ladder would pick */
@@ -46,7 +47,7 @@ typedef struct path_spec {
 } path_spec;
 
 static const path_spec SPECS[WA_PATH_COUNT] = {
-    [WA_PATH_SPARSE] = {.in_default_list = true, .k_for_ladder = true},
+    [WA_PATH_SPARSE] = {.k_for_ladder = true},
     [WA_PATH_SPARSE_SERIAL] = {.takes_k = true,
                                .k_for_ladder = true,
                                .forced = true,
@@ -56,27 +57,21 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
                                  .forced = true,
                                  .kernel = WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN,
                                  .hides = ~(BIT(GATE) | BIT(INTERLEAVED_Q4K))},
-    [WA_PATH_FP4_STORAGE] = {.in_default_list = true,
-                             .kernel = WA_LABEL_SPARSE_SERIAL,
+    [WA_PATH_FP4_STORAGE] = {.kernel = WA_LABEL_SPARSE_SERIAL,
                              .hides = ~(BIT(GATE) | BIT(FP4))},
-    [WA_PATH_INTERLEAVED_Q4] = {.in_default_list = true,
-                                .kernel = WA_LABEL_INTERLEAVED_Q4_CPU,
+    [WA_PATH_INTERLEAVED_Q4] = {.kernel = WA_LABEL_INTERLEAVED_Q4_CPU,
                                 .hides = BIT(FP4)},
-    [WA_PATH_INTERLEAVED] = {.in_default_list = true,
-                             .kernel = WA_LABEL_INTERLEAVED,
+    [WA_PATH_INTERLEAVED] = {.kernel = WA_LABEL_INTERLEAVED,
                              .hides = BIT(FP4) | BIT(INTERLEAVED_Q4)},
-    [WA_PATH_FULL_MMAP] = {.in_default_list = true,
-                           .kernel = WA_LABEL_FULL_MMAP,
+    [WA_PATH_FULL_MMAP] = {.kernel = WA_LABEL_FULL_MMAP,
                            .hides = BIT(FP4) | BIT(INTERLEAVED_Q4) | BIT(INTERLEAVED)},
-    [WA_PATH_INTERLEAVED_Q4K] = {.in_default_list = true,
-                                 .kernel = WA_LABEL_INTERLEAVED_Q4K_DEQUANT,
+    [WA_PATH_INTERLEAVED_Q4K] = {.kernel = WA_LABEL_INTERLEAVED_Q4K_DEQUANT,
                                  .hides = BIT(FP4) | BIT(INTERLEAVED_Q4) | BIT(INTERLEAVED) |
                                           BIT(UP_FEATURES)},
     [WA_PATH_INTERLEAVED_KQUANT_NATIVE] = {.forced = true,
                                            .kernel = WA_LABEL_INTERLEAVED_KQUANT_NATIVE,
                                            .hides = ~BIT(INTERLEAVED_Q4K)},
-    [WA_PATH_EXACT] = {.in_default_list = true,
-                       .kernel = WA_LABEL_EXACT,
+    [WA_PATH_EXACT] = {.kernel = WA_LABEL_EXACT,
                        .hides = BIT(FP4) | BIT(INTERLEAVED_Q4) | BIT(INTERLEAVED) |
                                 BIT(UP_FEATURES) | BIT(INTERLEAVED_Q4K)},
     [WA_PATH_WEIGHTS_FALLBACK] = {.takes_k = true,
@@ -87,9 +82,18 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
     [WA_PATH_SERVED] = {.forced = true, .kernel = WA_LABEL_EXTERNAL, .hides = ~0U},
 };
 
-bool wa_spec_is_default(wa_path path)
+/* Upstream's audits, in their order (walk-paths 4.3); August's measures native where May's dequantised, and the latter is
+ * kept beside it. */
+size_t wa_spec_defaults(wa_ladder ladder, wa_path out[WA_PATH_COUNT])
 {
-    return SPECS[path].in_default_list;
+    static const wa_path list[] = {WA_PATH_SPARSE, WA_PATH_FP4_STORAGE, WA_PATH_INTERLEAVED_Q4, WA_PATH_INTERLEAVED,
+                                   WA_PATH_FULL_MMAP, WA_PATH_INTERLEAVED_KQUANT_NATIVE, WA_PATH_INTERLEAVED_Q4K,
+                                   WA_PATH_EXACT};
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
+        if (ladder == WA_LADDER_2026_08 || list[i] != WA_PATH_INTERLEAVED_KQUANT_NATIVE)
+            out[count++] = list[i];
+    return count;
 }
 
 bool wa_spec_takes_k(wa_path path)
@@ -97,25 +101,51 @@ bool wa_spec_takes_k(wa_path path)
     return SPECS[path].takes_k;
 }
 
-static bool sees(const wa_vindex *vindex, const path_spec *spec, wa_payload payload)
+/* Payloads that a case's mask takes away. August: all that its kernel does not read (larql-2026-08 2.5); what the ladder
+ * picks the kernel for, and the loops, which choose by what is there, keep their own. */
+static unsigned hides_of(const wa_case *item)
 {
-    return vindex->present[payload] && vindex->readable[payload] &&
-           (spec->hides & (1U << payload)) == 0;
+    const path_spec *spec = &SPECS[item->path];
+    bool chooses = spec->kernel == WA_LABEL_NONE || spec->kernel == WA_LABEL_SPARSE_SERIAL ||
+                   spec->kernel == WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN || item->path == WA_PATH_WEIGHTS_FALLBACK;
+    if (item->ladder == WA_LADDER_2026_05 || chooses)
+        return spec->hides;
+    unsigned reads = 0;
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+        for (const int *at = READS[spec->kernel][p]; *at != END; at++)
+            reads |= *at == FROM_MODEL ? 0U : 1U << *at;
+    return ~reads;
+}
+
+static bool sees(const wa_vindex *vindex, unsigned hides, wa_payload payload)
+{
+    return vindex->present[payload] && vindex->readable[payload] && (hides & (1U << payload)) == 0;
+}
+
+/* Every layer's rows are whole blocks of 256. */
+static bool whole_rows(const wa_vindex *vindex)
+{
+    bool whole = vindex->hidden % 256 == 0;
+    for (size_t l = 0; l < vindex->layer_count; l++)
+        whole = whole && vindex->layers[l].features % 256 == 0;
+    return whole;
 }
 
 /* The ladder's facts under a case's mask. No overrides, no L1 cache; a backend with our Q4_0 kernel
  * for interleaved_q4 alone; and padded rows are read by the manifest's width, so K-quant rows of
  * any length answer. */
-static wa_ladder_facts facts_of(const wa_vindex *vindex, const wa_model *model, const wa_case *item)
+static wa_ladder_facts facts_of(const wa_vindex *vindex, const wa_model *model, const wa_case *item, unsigned hides)
 {
     const path_spec *spec = &SPECS[item->path];
-    bool up = sees(vindex, spec, WA_PAYLOAD_UP_FEATURES);
-    bool down = sees(vindex, spec, WA_PAYLOAD_DOWN_FEATURES);
-    bool interleaved = sees(vindex, spec, WA_PAYLOAD_INTERLEAVED);
-    bool q4 = sees(vindex, spec, WA_PAYLOAD_INTERLEAVED_Q4);
-    bool q4k = sees(vindex, spec, WA_PAYLOAD_INTERLEAVED_Q4K);
-    bool fp4 = sees(vindex, spec, WA_PAYLOAD_FP4);
+    bool up = sees(vindex, hides, WA_PAYLOAD_UP_FEATURES);
+    bool down = sees(vindex, hides, WA_PAYLOAD_DOWN_FEATURES);
+    bool interleaved = sees(vindex, hides, WA_PAYLOAD_INTERLEAVED);
+    bool q4 = sees(vindex, hides, WA_PAYLOAD_INTERLEAVED_Q4);
+    bool q4k = sees(vindex, hides, WA_PAYLOAD_INTERLEAVED_Q4K);
+    bool fp4 = sees(vindex, hides, WA_PAYLOAD_FP4);
     return (wa_ladder_facts){
+        .ladder = item->ladder,
+        .kquant_whole_rows = whole_rows(vindex),
         .features = vindex->layer_count > 0 ? vindex->layers[0].features : 0,
         .positions = 2, /* any number but 1 */
         .k_is_set = spec->k_for_ladder,
@@ -136,7 +166,7 @@ static wa_ladder_facts facts_of(const wa_vindex *vindex, const wa_model *model, 
         .q4k_up_rows = q4k,
         .q4k_down_rows = q4k,
         .q4k_whole_blocks = q4k,
-        .gate_scores = sees(vindex, spec, WA_PAYLOAD_GATE),
+        .gate_scores = sees(vindex, hides, WA_PAYLOAD_GATE),
         .rows_covered = (up || interleaved || q4k || fp4) && (down || interleaved || q4k || fp4),
         .model_up = true,
     };
@@ -148,17 +178,23 @@ static bool is_sparse_walk(wa_label label)
            label == WA_LABEL_SPARSE_SERIAL;
 }
 
-static void choose_kernel(const wa_vindex *vindex, const wa_model *model, wa_case *item)
+static wa_status choose_kernel(const wa_vindex *vindex, const wa_model *model, wa_case *item, wa_arena *arena,
+                               wa_error *err)
 {
     const path_spec *spec = &SPECS[item->path];
-    wa_ladder_facts facts = facts_of(vindex, model, item);
+    wa_ladder_facts facts = facts_of(vindex, model, item, hides_of(item));
+    wa_ladder_facts unmasked = facts_of(vindex, model, item, 0);
     wa_label route = wa_ladder_route(&facts);
     item->kernel = spec->kernel;
     if (item->kernel == WA_LABEL_NONE && is_sparse_walk(route))
         item->kernel = route;
     if (item->kernel == WA_LABEL_NONE) /* the sparse walk declines: some file of these is missing */
         item->kernel = WA_LABEL_SPARSE_GEMV_FULL_K;
-    item->expected_label = spec->forced ? spec->kernel : route;
+    bool dequant = item->kernel == WA_LABEL_INTERLEAVED_Q4K_DEQUANT && item->ladder == WA_LADDER_2026_08;
+    if (dequant) /* below native, which reads the same file: forced */
+        item->kernel = WA_LABEL_INTERLEAVED_KQUANT_DEQUANT;
+    item->expected_label = spec->forced || dequant ? item->kernel : route;
+    return wa_ladder_explain(&unmasked, arena, &item->route, err);
 }
 
 /* For an ungated model the gate file holds the up rows, and the per-feature loop reads them there. */
@@ -171,13 +207,13 @@ static const int *list_of(const wa_case *item, const wa_model *model, wa_project
 }
 
 /* "up_features.bin is missing" and what else would have done. */
-static wa_status tell_missing(const wa_vindex *vindex, const path_spec *spec, const int *list,
+static wa_status tell_missing(const wa_vindex *vindex, unsigned hides, const int *list,
                               wa_arena *arena, const char **out, wa_error *err)
 {
     char *text = NULL;
     for (; *list != END; list++) {
         wa_payload payload = (wa_payload)*list;
-        if ((spec->hides & (1U << payload)) != 0)
+        if ((hides & (1U << payload)) != 0)
             continue;
         const char *why = vindex->unusable[payload] != NULL ? vindex->unusable[payload]
                           : vindex->present[payload]        ? "cannot be read"
@@ -193,33 +229,33 @@ static wa_status tell_missing(const wa_vindex *vindex, const path_spec *spec, co
 static wa_status choose_source(const wa_vindex *vindex, wa_case *item, wa_projection projection,
                                const int *list, wa_arena *arena, const char **reason, wa_error *err)
 {
-    const path_spec *spec = &SPECS[item->path];
+    unsigned hides = hides_of(item);
     wa_source *source = &item->source[projection];
     if (*list == FROM_MODEL) {
         *source = (wa_source){.from_model = true};
         return WA_OK;
     }
     for (const int *at = list; *at != END; at++)
-        if (sees(vindex, spec, (wa_payload)*at)) {
+        if (sees(vindex, hides, (wa_payload)*at)) {
             *source = (wa_source){.payload = (wa_payload)*at};
             return WA_OK;
         }
-    while ((spec->hides & (1U << *list)) != 0)
+    while ((hides & (1U << *list)) != 0)
         list++;
     *source = (wa_source){.payload = (wa_payload)*list};
-    return *reason != NULL ? WA_OK : tell_missing(vindex, spec, list, arena, reason, err);
+    return *reason != NULL ? WA_OK : tell_missing(vindex, hides, list, arena, reason, err);
 }
 
 /* weights_fallback ranks by the gate file, unless it uses all features. */
 static wa_status check_ranking(const wa_vindex *vindex, const wa_case *item, wa_arena *arena,
                                const char **reason, wa_error *err)
 {
-    const path_spec *spec = &SPECS[item->path];
+    unsigned hides = hides_of(item);
     static const int gate_file[] = {WA_PAYLOAD_GATE, END};
     bool ranks = item->path == WA_PATH_WEIGHTS_FALLBACK && item->k != WA_K_ALL;
-    if (!ranks || sees(vindex, spec, WA_PAYLOAD_GATE))
+    if (!ranks || sees(vindex, hides, WA_PAYLOAD_GATE))
         return WA_OK;
-    return tell_missing(vindex, spec, gate_file, arena, reason, err);
+    return tell_missing(vindex, hides, gate_file, arena, reason, err);
 }
 
 /* LARQL's native kernel declines what is no gated FFN of whole blocks (larql-2026-08 2.1, rung 4). */
@@ -299,7 +335,7 @@ wa_status wa_spec_resolve(const wa_vindex *vindex, const wa_model *model, wa_are
                           wa_case *item, const char **reason, wa_error *err)
 {
     *reason = NULL;
-    choose_kernel(vindex, model, item);
+    WA_TRY(choose_kernel(vindex, model, item, arena, err));
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         WA_TRY(choose_source(vindex, item, (wa_projection)p,
                              list_of(item, model, (wa_projection)p), arena, reason, err));

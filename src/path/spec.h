@@ -5,13 +5,13 @@
 
 #include "path/path.h"
 
-/** Is the path in the list of a job that names none (walk-paths 4.3; design 6)? */
-bool wa_spec_is_default(wa_path path);
+/** The paths of a job that names none (walk-paths 4.3; design 6), in order; returns how many. */
+size_t wa_spec_defaults(wa_ladder ladder, wa_path out[WA_PATH_COUNT]);
 /** May a job give it a k? */
 bool wa_spec_takes_k(wa_path path);
 
 /**
- * Complete a case whose path and k are set: kernel, expected label, sources, bucket, not_run. Where
+ * Complete a case whose path, k and ladder are set: kernel, route, expected label, sources, bucket, not_run. Where
  * the vindex cannot run it, *reason tells what is missing (arena), else *reason = NULL.
  */
 WA_CHECKED wa_status wa_spec_resolve(const wa_vindex *vindex, const wa_model *model,

@@ -65,6 +65,7 @@ static const wa_layout ROWS[] = {
     ROW("case_not_run", "C", TEXT, META, "1", "why the case could not run; empty where it ran")
     CODE("case_own_stream", "C", YES, META, "whether the case drives a residual stream of its own: else drift and logits do not apply")
     ROW("case_kernel", "C", TEXT, META, "1", "kernel that computes the case; of path external, as it calls itself")
+    ROW("case_route", "C", TEXT, META, "1", "what LARQL would have run among all files of the vindex, and why nothing above it; judged by nothing")
     ROW("case_like", "C", TEXT, META, "1", "of path external: the path whose oracle judges its kernel; empty = none")
     ROW("case_kernel_tolerance", "C", F64, META, "1", "largest error of a kernel that is judged by another path's oracle; NaN = the bounds' own")
     ROW("case_served", "C", TEXT, META, "1", "of path served: servers, how numbers travel, what they said of themselves and what nobody can know, as JSON; empty = no server")

@@ -152,11 +152,12 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
                              wa_arena *arena, wa_error *err)
 {
     size_t count = meta->dims.cases;
-    const char **name, **kernel, **not_run, **served;
+    const char **name, **kernel, **route, **not_run, **served;
     int32_t *vindex, *k, *k_all_layers;
     int8_t *path, *bucket, *payload, *own_stream;
     WA_TRY(wa_arena_take(arena, count, sizeof *name, &name, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *kernel, &kernel, err));
+    WA_TRY(wa_arena_take(arena, count, sizeof *route, &route, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *not_run, &not_run, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *served, &served, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *vindex, &vindex, err));
@@ -170,6 +171,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
         const wa_case *which = &meta->cases[c];
         name[c] = which->name;
         kernel[c] = which->external != NULL ? which->external->label : wa_label_text(which->kernel);
+        route[c] = which->route;
         not_run[c] = which->not_run;
         served[c] = which->external == NULL ? NULL : which->external->facts;
         vindex[c] = which->vindex;
@@ -191,6 +193,7 @@ static wa_status write_cases(wa_hid file, const wa_result_meta *meta, const wa_e
     WA_TRY(add_texts(file, "case_not_run", x, not_run, count, arena, err));
     WA_TRY(wa_dataset_add(file, "case_own_stream", x, own_stream, err));
     WA_TRY(add_texts(file, "case_kernel", x, kernel, count, arena, err));
+    WA_TRY(add_texts(file, "case_route", x, route, count, arena, err));
     WA_TRY(wa_dataset_add(file, "case_payload", x, payload, err));
     WA_TRY(add_likes(file, meta, x, arena, err));
     WA_TRY(add_texts(file, "case_served", x, served, count, arena, err));

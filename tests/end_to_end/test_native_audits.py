@@ -86,3 +86,26 @@ def test_padded_rows_are_declined_as_larql_does(shop):
     folder = shop.vindex("tiny-odd", "q4k")
     job = shop.job(shop.model("tiny-odd"), {"v": folder}, {"v": [{"path": "interleaved_kquant_native"}]})
     assert "rows of whole blocks of 256, not of 320" in harness.one_error_line(job.run(expect=2))
+
+
+def test_the_ladder_of_august_lists_and_labels_as_larql_does(shop):
+    """And each case hides what it does not read: LARQL's own full_mmap measures native where K-quants lie beside it (N5)."""
+    folder = shop.root / "q4k-and-features"
+    shutil.copytree(extract(shop, "tiny-llama", "q4k", "larql-2026-08"), folder)
+    for name in ("up_features.bin", "down_features.bin"):
+        shutil.copyfile(shop.vindex("tiny-llama", "f32") / name, folder / name)
+    result = shop.job(shop.model("tiny-llama"), {"v": folder}, ladder="larql-2026-08").result()
+    labels = {"sparse": "sparse:gemv_full_k", "full_mmap": "full_mmap", "interleaved_kquant_native": "interleaved_kquant:native",
+              "interleaved_kquant_dequant": "interleaved_kquant:dequant", "exact": "exact"}
+    assert list(result.cases) == [f"v:{name}" for name in labels]
+    for name, label in labels.items():
+        assert set(result.case(f"v:{name}", "label").ravel()) == set(result.case(f"v:{name}", "expected_label")) == {label}
+        assert result.case(f"v:{name}", "verdict") == ("PASS" if name in ("full_mmap", "exact", "sparse") else "MEASURED")
+    for name in ("full_mmap", "interleaved_kquant_dequant", "exact"):
+        assert result.case(f"v:{name}", "case_route").startswith("interleaved_kquant:native: selected; sparse skipped: ")
+    assert result.case("v:sparse", "case_route") == "sparse:gemv_full_k: selected"
+    may = shop.job(shop.model("tiny-llama"), {"v": folder}, ladder="larql-2026-05").result()
+    np.testing.assert_array_equal(may.case("v:interleaved_q4k", "rel_l2"), result.case("v:interleaved_kquant_dequant", "rel_l2"))
+    assert may.case("v:full_mmap", "case_route").startswith("full_mmap: selected; ")
+    line = harness.one_error_line(shop.job(shop.model("tiny-llama"), {"v": folder}, ladder="larql").run(expect=2))
+    assert "larql-2026-05" in line and "larql-2026-08" in line

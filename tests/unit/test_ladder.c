@@ -413,12 +413,15 @@ static int second_exact(const wa_ladder_facts *f)
 
 static int second_route(const wa_ladder_facts *f)
 {
+    bool august = f->ladder == WA_LADDER_2026_08; /* larql-2026-08 2.1 */
     if (f->features == 0)
         return WA_LABEL_ZERO_FEATURES_DENSE;
     if (f->overrides) {
         int label = second_sparse(f);
         if (label != DECLINED)
             return label;
+        if (august)
+            return WA_LABEL_WEIGHTS_FALLBACK_OVERRIDE;
     }
     if (f->positions == 1 && f->l1_hit)
         return WA_LABEL_L1_CACHE_HIT;
@@ -432,6 +435,8 @@ static int second_route(const wa_ladder_facts *f)
         if (label != DECLINED)
             return label;
     }
+    if (august && f->has_interleaved_q4k && f->q4k_layer && f->gated && f->kquant_whole_rows)
+        return WA_LABEL_INTERLEAVED_KQUANT_NATIVE;
     if (f->has_interleaved_q4 && f->backend_q4 && f->q4_layer)
         return f->backend_q4_batched ? WA_LABEL_INTERLEAVED_Q4_METAL : WA_LABEL_INTERLEAVED_Q4_CPU;
     if (f->has_interleaved && f->interleaved_layer)
@@ -439,7 +444,9 @@ static int second_route(const wa_ladder_facts *f)
     if (f->has_full_mmap && f->gate_scores && f->up_matrix && f->down_matrix)
         return WA_LABEL_FULL_MMAP;
     if (f->has_interleaved_q4k && f->q4k_layer)
-        return f->q4k_whole_blocks ? WA_LABEL_INTERLEAVED_Q4K_DEQUANT : PANICKED;
+        return !f->q4k_whole_blocks ? PANICKED
+               : august             ? WA_LABEL_INTERLEAVED_KQUANT_DEQUANT
+                                    : WA_LABEL_INTERLEAVED_Q4K_DEQUANT;
     if (f->has_down_features)
         return second_exact(f);
     return f->selected_override || f->overrides ? WA_LABEL_WEIGHTS_FALLBACK_OVERRIDE
@@ -480,10 +487,60 @@ static wa_ladder_facts facts_of(uint32_t bits)
     return f;
 }
 
-static bool both_agree(const wa_ladder_facts *f)
+static bool agree_on(const wa_ladder_facts *f)
 {
     int second = second_route(f);
     return wa_ladder_route(f) == (wa_label)(second == PANICKED ? WA_LABEL_NONE : second);
+}
+
+/* On May's ladder, and on August's with rows of whole blocks and without. */
+static bool both_agree(const wa_ladder_facts *f)
+{
+    wa_ladder_facts g = *f;
+    bool may = agree_on(&g);
+    g.ladder = WA_LADDER_2026_08;
+    bool padded = agree_on(&g);
+    g.kquant_whole_rows = true;
+    return may && padded && agree_on(&g);
+}
+
+static void august_takes_native_rows_before_every_f32_file(void)
+{
+    wa_ladder_facts f = with_q4k();
+    f.ladder = WA_LADDER_2026_08;
+    f.kquant_whole_rows = true;
+    f.has_interleaved = f.interleaved_layer = true;
+    f.up_matrix = f.down_matrix = f.has_full_mmap = f.has_down_features = true;
+    CU_ASSERT_EQUAL(wa_ladder_route(&f), WA_LABEL_INTERLEAVED_KQUANT_NATIVE);
+    f.ladder = WA_LADDER_2026_05; /* May took the f32 file */
+    CU_ASSERT_EQUAL(wa_ladder_route(&f), WA_LABEL_INTERLEAVED);
+    f.ladder = WA_LADDER_2026_08;
+    f.gated = false;
+    CU_ASSERT_EQUAL(wa_ladder_route(&f), WA_LABEL_INTERLEAVED);
+    f = with_q4k();
+    f.ladder = WA_LADDER_2026_08; /* padded rows decline to the dequantised products */
+    CU_ASSERT_EQUAL(wa_ladder_route(&f), WA_LABEL_INTERLEAVED_KQUANT_DEQUANT);
+    f.has_fp4 = f.kquant_whole_rows = true; /* FP4 goes to the sparse walk, as in May */
+    CU_ASSERT_EQUAL(wa_ladder_route(&f), WA_LABEL_SPARSE_GEMV_FULL_K);
+}
+
+static void the_plan_says_what_was_passed_over(void)
+{
+    wa_arena *arena;
+    wa_error err = {0};
+    const char *text = "";
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    wa_ladder_facts f = with_q4k();
+    f.ladder = WA_LADDER_2026_08;
+    f.kquant_whole_rows = true;
+    WA_MUST(wa_ladder_explain(&f, arena, &text, &err), &err);
+    CU_ASSERT_STRING_EQUAL(text, "interleaved_kquant:native: selected; sparse skipped: neither a K nor FP4 storage, or rows are missing");
+    f.kquant_whole_rows = false;
+    WA_MUST(wa_ladder_explain(&f, arena, &text, &err), &err);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "interleaved_kquant:dequant: selected; "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "interleaved_kquant:native skipped: no K-quants of whole blocks of a gated FFN"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "full_mmap skipped: gate, up or down features are missing"));
+    wa_arena_close(arena);
 }
 
 static size_t disagreements_at_k(uint32_t bits)
@@ -557,18 +614,20 @@ static void every_label_is_reached_and_has_the_published_text(void)
                                         "weights_fallback:sparse",
                                         "exact:model_down",
                                         "external",
-                                        "interleaved_kquant:native"};
+                                        "interleaved_kquant:native",
+                                        "interleaved_kquant:dequant"};
     bool reached[WA_LABEL_COUNT] = {false};
     for (uint32_t i = 0; i < 1U << 20; i++) {
         wa_ladder_facts f = facts_of(i * 2654435761U % (1U << 25));
         f.k = i % 700;
+        f.ladder = i / 7 % 2 == 0 ? WA_LADDER_2026_05 : WA_LADDER_2026_08;
+        f.kquant_whole_rows = i % 11 < 6;
         f.positions = 1 + i % 2;
         f.features = i % 97 == 0 ? 0 : F;
         reached[wa_ladder_route(&f)] = true;
     }
     for (int label = 0; label < WA_LABEL_COUNT; label++) {
-        bool may = label != WA_LABEL_EXTERNAL && label != WA_LABEL_INTERLEAVED_KQUANT_NATIVE; /* not of May's ladder */
-        CU_ASSERT_EQUAL(reached[label], may);
+        CU_ASSERT(reached[label] != (label == WA_LABEL_EXTERNAL)); /* no kernel of the ladders' */
         CU_ASSERT_STRING_EQUAL(wa_label_text((wa_label)label), texts[label]);
     }
 }
@@ -602,4 +661,5 @@ WA_SUITE("ladder", WA_CASE(step_1_zero_features_are_dense_whatever_else_there_is
          WA_CASE(both_transcriptions_agree_on_the_sparse_walk),
          WA_CASE(both_transcriptions_agree_on_the_later_steps),
          WA_CASE(both_transcriptions_agree_on_a_stride_through_everything),
+         WA_CASE(august_takes_native_rows_before_every_f32_file), WA_CASE(the_plan_says_what_was_passed_over),
          WA_CASE(every_label_is_reached_and_has_the_published_text))
