@@ -1,7 +1,8 @@
-/* What this machine can do, one core: sgemm at its best, sgemm at a job's row count, and reading
+/* What this machine can do, one core: FMAs at their best, sgemm at its best, sgemm at a job's row count, and reading
  * memory. JSON on stdout. usage: bench_limits ROWS HIDDEN INTERMEDIATE */
 #include "base/arena.h"
 
+#include "peak.h"
 #include "rates.h"
 
 #include <stdio.h>
@@ -40,7 +41,13 @@ int main(int argc, char **argv)
         copies = 16;
     double up = gemm_rate(rows, features, hidden, copies, weights, x, y);
     double down = gemm_rate(rows, hidden, features, copies, weights, x, y);
-    printf("{\"sgemm_peak_gflops\": %.2f, \"sgemm_rows_gflops\": %.2f, \"read_gbps\": %.2f, "
+    const wa_isa *isa;
+    if (wa_isa_choose(&isa, &err) != WA_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        return 2;
+    }
+    printf("{\"isa\": \"%s\", \"fma_peak_gflops\": %.2f, ", wa_isa_name(isa), peak_rate(wa_isa_name(isa)));
+    printf("\"sgemm_peak_gflops\": %.2f, \"sgemm_rows_gflops\": %.2f, \"read_gbps\": %.2f, "
            "\"core\": \"%s\"}\n",
            gemm_rate(2048, 2048, 2048, 1, weights, x, y), 3.0 / (2.0 / up + 1.0 / down),
            read_rate(weights, floats), wa_blas_core());

@@ -1,47 +1,41 @@
-/* Products of one core beside what it can do: the FMA peak by a loop whose sums stay in registers, then our own products and
- * engine blas by turns, weights in bf16 and decoded anew for each product. usage: bench_products [HIDDEN INTERMEDIATE] */
+/* Products of one core beside what it can do: the FMA peak, then our own products and engine blas by turns, weights in bf16
+ * and decoded anew for each product. usage: bench_products [HIDDEN INTERMEDIATE] */
 #include "base/arena.h"
-#include "compute/isa.h"
 
+#include "peak.h"
 #include "rates.h"
 
 #include <stdio.h>
 
-enum { MOST_ROWS = 512, EVALUATIONS = 7, PAIRS_OF_RUNS = REPEATS };
-
-/* A tile as high as the instruction set has, and one panel: both stay in the first-level cache. */
-static double peak_rate(const wa_isa *isa)
-{
-    static float tile[WA_TILE_MOST * WA_TILE_STRIDE], panel[WA_SUM_PRODUCTS * WA_PANEL_WIDTH], y[WA_TILE_MOST][WA_PANEL_WIDTH];
-    float *rows[WA_TILE_MOST];
-    double best = 0.0;
-    for (size_t r = 0; r < WA_TILE_MOST; r++)
-        rows[r] = y[r];
-    for (int r = 0; r < 4 * REPEATS; r++) {
-        enum { CALLS = 20000 };
-        double start = wa_clock();
-        for (int i = 0; i < CALLS; i++)
-            isa->multiply(isa->tile_rows, WA_SUM_PRODUCTS, tile, panel, true, rows);
-        double rate = 2e-9 * CALLS * (double)(isa->tile_rows * WA_SUM_PRODUCTS * WA_PANEL_WIDTH) / (wa_clock() - start);
-        best = rate > best ? rate : best;
-    }
-    return best;
-}
+enum { MOST_ROWS = 512, EVALUATIONS = 7, PAIRS_OF_RUNS = REPEATS, LEAST_COLUMNS = 512 };
+/* Many rows take fewer columns of W, whose number changes no rate: a run is at most this many operations. */
+static const double MOST_FLOPS = 2e10;
 
 static double seconds_of(wa_engine engine, const wa_matrix *w, size_t rows, const wa_operand *pairs, size_t count,
                          wa_scratch *scratch)
 {
     scratch->engine = engine;
-    double start = wa_clock();
+    double start = processor_time();
     wa_gemm_rows(w, rows, w->cols, w->rows, pairs, count, NULL, scratch);
-    return wa_clock() - start;
+    return processor_time() - start;
+}
+
+/* As much of W as its rows leave time for. */
+static wa_matrix cut(const wa_matrix *w, size_t rows)
+{
+    wa_matrix part = *w;
+    double columns = MOST_FLOPS / 2.0 / (double)(rows * w->cols);
+    if (columns < (double)w->rows)
+        part.rows = wa_size_min(w->rows, columns < LEAST_COLUMNS ? LEAST_COLUMNS : (size_t)columns);
+    return part;
 }
 
 /* Medians of runs by turns, and of the ratios of neighbours. */
-static void compare(const wa_matrix *w, size_t rows, size_t count, const float *x, float *y, double peak, wa_scratch *scratch)
+static void compare(const wa_matrix *whole, size_t rows, size_t count, const float *x, float *y, double peak, wa_scratch *scratch)
 {
     double own[PAIRS_OF_RUNS], blas[PAIRS_OF_RUNS], ratio[PAIRS_OF_RUNS];
     wa_operand pairs[EVALUATIONS];
+    const wa_matrix part = cut(whole, rows * count), *w = &part;
     double flops = 2e-9 * (double)(rows * count) * (double)(w->rows * w->cols);
     for (size_t i = 0; i < count; i++)
         pairs[i] = (wa_operand){.x = x + i * rows * w->cols, .y = y + i * rows * w->rows};
@@ -52,8 +46,8 @@ static void compare(const wa_matrix *w, size_t rows, size_t count, const float *
     }
     qsort(ratio, PAIRS_OF_RUNS, sizeof *ratio, by_value);
     double rate = median_rate(own, flops);
-    printf("%5zu x %zu   %8.1f %6.0f %%   %8.1f   %5.2f\n", rows, count, rate, 100.0 * rate / peak, median_rate(blas, flops),
-           ratio[PAIRS_OF_RUNS / 2]);
+    printf("%5zu x %zu   %8.1f %6.0f %%   %8.1f   %5.2f\n", rows, count, rate, peak > 0.0 ? 100.0 * rate / peak : 0.0,
+           median_rate(blas, flops), ratio[PAIRS_OF_RUNS / 2]);
 }
 
 static int run(size_t hidden, size_t features, wa_arena *arena, wa_error *err)
@@ -71,7 +65,7 @@ static int run(size_t hidden, size_t features, wa_arena *arena, wa_error *err)
         x[i] = (float)(i % 509) * 1e-3F - 0.25F;
     wa_blas_set_threads(1);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    double peak = peak_rate(scratch.isa);
+    double peak = peak_rate(wa_isa_name(scratch.isa));
     printf("[%zu, %zu] bf16, %s; FMA peak %.1f GFLOP/s; BLAS core %s\n rows x n       ours  of peak       blas   ours is faster by\n",
            hidden, features, wa_isa_name(scratch.isa), peak, wa_blas_core());
     const wa_matrix w = {.data = (const uint8_t *)weights, .format = WA_FORMAT_BF16, .rows = features, .cols = hidden,
