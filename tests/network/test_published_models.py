@@ -7,8 +7,10 @@ environment under the binary's directory), extracts f16 vindexes with both encod
 float64 forward of the reference documents. Then Q4_K and FP4 against figures of an independent program. Exit code 77: nothing could be
 downloaded.
 """
+import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -111,6 +113,64 @@ def check_quantised(program, source, name, work):
     assert abs(found_fp4 / fp4 - 1) <= 0.01, found_fp4
 
 
+BEFORE = "Q6_K, order of before August 2026: LARQL since then reads this as noise"
+SINCE = "Q6_K, order since August 2026"
+
+
+def generations(program, source, work):
+    """The same K-quants as LARQL of each generation leaves them: [(name, directory, words about down)]."""
+    old, new, renamed, mixed = (work / f"generation-{name}.vindex" for name in ("old", "new", "renamed", "mixed"))
+    for state, folder in (("larql-2026-05", old), ("larql-2026-08", new)):
+        run(program, "extract", source, folder, "--force", "--format", "q4k", "--compat", state)
+    for origin, copy in ((old, renamed), (new, mixed)):
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(origin, copy)
+    for path in renamed.glob("*q4k*"):
+        path.rename(renamed / path.name.replace("q4k", "kquant"))
+    downs = json.loads((mixed / "interleaved_kquant_manifest.json").read_text())[2::3]
+    with open(mixed / "interleaved_kquant.bin", "r+b") as file, open(old / "interleaved_q4k.bin", "rb") as other:
+        for entry in downs[::2]:  # every second layer's down in the older order, at the same place
+            file.seek(entry["offset"])
+            other.seek(entry["offset"])
+            file.write(other.read(entry["length"]))
+    return [("old", old, {f"interleaved_q4k.bin, down: {BEFORE}"}), ("new", new, {f"interleaved_kquant.bin, down: {SINCE}"}),
+            ("renamed", renamed, {f"interleaved_kquant.bin, down: {BEFORE}"}), ("mixed", mixed, {BEFORE, SINCE})]
+
+
+def check_generations(program, source, name, work):
+    """Every generation is audited alike, with the sentence about its order; a matrix in neither order fails."""
+    made = generations(program, source, work)
+    bad = work / "generation-bad.vindex"
+    shutil.rmtree(bad, ignore_errors=True)
+    shutil.copytree(made[1][1], bad)
+    entry = json.loads((bad / "interleaved_kquant_manifest.json").read_text())[2]
+    with open(bad / "interleaved_kquant.bin", "r+b") as file:
+        file.seek(entry["offset"])
+        blocks = np.frombuffer(file.read(entry["length"]), np.uint8).reshape(-1, 210).copy()
+        blocks[:, :192] = np.roll(blocks[:, :192], 7, axis=1)
+        file.seek(entry["offset"])
+        file.write(blocks.tobytes())
+    job, out = work / f"{name}-generations.yaml", work / f"{name}-generations.h5"
+    lines = [f"      - {{name: {word}, path: {folder}}}\n" for word, folder in [m[:2] for m in made] + [("bad", bad)]]
+    job.write_text(f"audits:\n  - model: {source}\n    vindexes:\n{''.join(lines)}"
+                   "paths: [{path: sparse}, {path: interleaved_q4k}]\n")
+    said = run("mpirun", "-q", "-n", "2", program, "run", job, "--fresh", "--out", out, expect=1)
+    with h5py.File(out) as f:
+        cases = [text.decode() for text in f["case_name"][...]]
+        meanings = str(f["verdict"].attrs["flag_meanings"]).split()
+        verdicts = {case: meanings[code] for case, code in zip(cases, f["verdict"][...])}
+        rel_l2 = {case: f["rel_l2"][at].tobytes() for at, case in enumerate(cases)}
+    for path in ("sparse", "interleaved_q4k"):
+        for word, _, sentences in made:
+            assert verdicts[f"{word}:{path}"] in ("PASS", "MEASURED"), verdicts
+            assert rel_l2[f"{word}:{path}"] == rel_l2[f"old:{path}"], (word, path)
+            assert all(any(line.startswith(f"{word}: ") and sentence in line for line in said.splitlines())
+                       for sentence in sentences), said
+        assert verdicts[f"bad:{path}"] == "ENCODING", verdicts
+    assert "down, layers 0: Q6_K, order undecided, since neither fits the model" in said
+    print(f"{name}: four generations of K-quants give the same bits")
+
+
 def check_planted_row(program, source, work):
     """The demo's wrong row, in the vindex of check_quantised: within LARQL's bounds for Q4_K (cos 0.99, rel_L2 0.5), and named."""
     planted, job, out = work / "planted.vindex", work / "planted.yaml", work / "planted.h5"
@@ -129,6 +189,7 @@ def check_model(program, name, work):
         assert text[i] == token and abs(prob[i] - p) <= 1e-5, (name, PROMPTS[i], text[i], prob[i])
     assert 2e-4 < rel_l2 < 8e-4, rel_l2
     check_quantised(program, source, name, work)
+    check_generations(program, source, name, work)
     if name == "smollm2":
         check_planted_row(program, source, work)
 
