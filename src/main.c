@@ -40,8 +40,11 @@ static void print_help(FILE *out)
 
 static void print_version(void)
 {
-    printf("walkaudit %s\n%s\n%s\nOpenBLAS core: %s\nMPI: %s\n", WALKAUDIT_VERSION, wa_store_library(),
-           wa_blas_config(), wa_blas_core(), wa_comm_library());
+    wa_blas blas = wa_blas_look();
+    char mpi[128];
+    wa_comm_library(mpi, sizeof mpi);
+    printf("walkaudit %s\n%s\n%s\n%s core: %s\nMPI: %s\n", WALKAUDIT_VERSION, wa_store_library(), blas.config,
+           blas.name, blas.core, mpi);
 }
 
 static int run_verb(const verb *which, int argc, char **argv)

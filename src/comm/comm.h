@@ -25,7 +25,8 @@ int wa_comm_nodes(const wa_comm *comm);
 /** Ranks on this rank's host: of this communicator, or of the whole run. */
 int wa_comm_ranks_of_node(const wa_comm *comm, bool of_run);
 const char *wa_comm_host(const wa_comm *comm);
-const char *wa_comm_library(void);
+/** Name and version of the MPI library in use, one line, cut to `size`. Local; may be called before wa_comm_open. */
+void wa_comm_library(char *out, size_t size);
 
 /* Behind wa_comm_agree. */
 wa_status wa_comm_vote(wa_comm *comm, wa_status mine, wa_error *err);

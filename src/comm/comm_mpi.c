@@ -167,10 +167,17 @@ const char *wa_comm_host(const wa_comm *comm)
     return comm->host;
 }
 
-const char *wa_comm_library(void)
+/* Other than the macros of its headers, this is what the loader chose. Some print lines on how it was built, too. */
+void wa_comm_library(char *out, size_t size)
 {
-    return "Open MPI " WA_MPI_TEXT(OMPI_MAJOR_VERSION) "." WA_MPI_TEXT(OMPI_MINOR_VERSION) "." WA_MPI_TEXT(
-        OMPI_RELEASE_VERSION);
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "unknown";
+    int length = 0;
+    (void)MPI_Get_library_version(text, &length); /* allowed before MPI_Init */
+    text[strcspn(text, "\n,")] = '\0';
+    for (char *at = text; *at != '\0'; at++)
+        if (*at == '\t')
+            *at = ' ';
+    snprintf(out, size, "%s", text);
 }
 
 wa_status wa_comm_vote(wa_comm *comm, wa_status mine, wa_error *err)

@@ -8,8 +8,6 @@
 #include <mpi.h>
 #include <pthread.h>
 
-#define WA_MPI_TEXT_(x) #x
-#define WA_MPI_TEXT(x) WA_MPI_TEXT_(x)
 
 /* Messages under way at once on one rank. Each slot, ring and collector has a fixed number of them, so the
  * sum is known: grants to every rank dominate. */

@@ -17,7 +17,7 @@ static size_t panel_rows(const wa_matrix *w)
 enum { SUM_PRODUCTS = 64 };
 
 /* y [rows, width] = x [rows, depth] . panel, which is [width, depth] transposed or [depth, width]; added to y unless `fresh`. */
-static void multiply(CBLAS_TRANSPOSE transpose, size_t rows, size_t width, size_t depth, const float *x,
+static void multiply(enum CBLAS_TRANSPOSE transpose, size_t rows, size_t width, size_t depth, const float *x,
                      size_t ldx, const float *panel, size_t ldp, bool fresh, float *y, size_t ldy)
 {
     for (size_t at = 0; at < depth; at += SUM_PRODUCTS)
@@ -76,22 +76,8 @@ void wa_blas_gemm(const wa_isa *isa, size_t m, size_t n, size_t k, const float *
                 (int)k, 0.0F, c, (int)n);
 }
 
-const char *wa_blas_core(void)
+void wa_blas_dgemm(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b, double *c)
 {
-    return openblas_get_corename();
-}
-
-const char *wa_blas_config(void)
-{
-    return openblas_get_config();
-}
-
-void wa_blas_set_threads(int threads)
-{
-    openblas_set_num_threads(threads);
-}
-
-int wa_blas_threads(void)
-{
-    return openblas_get_num_threads();
+    cblas_dgemm(CblasRowMajor, turned ? CblasTrans : CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1.0, a,
+                (int)(turned ? m : k), b, (int)n, 0.0, c, (int)n);
 }

@@ -123,16 +123,27 @@ double wa_dot_ref(const float *x, const float *y, size_t n);
 /** y += a * x, n values. */
 void wa_axpy(float a, const float *x, float *y, size_t n);
 
-/** Name of the BLAS core in use ("SkylakeX"), its version line, and threads; set threads for the run. */
-const char *wa_blas_core(void);
-const char *wa_blas_config(void);
+/** The CBLAS that the loader chose. A plain value. */
+typedef struct wa_blas {
+    const char *name; /* "OpenBLAS", "MKL", "BLIS", "FlexiBLAS"; "BLAS" for any other */
+    char core[64];    /* what its bits depend on: OpenBLAS's core ("SkylakeX"), else the processor's model */
+    char config[192]; /* its version line, else the file that it is in */
+} wa_blas;
+/** Local, cannot fail. */
+wa_blas wa_blas_look(void);
+/** Threads of its products. Without effect, and 1, for a library that is none of those named above. */
 void wa_blas_set_threads(int threads);
 int wa_blas_threads(void);
 /** One product of [m,k] x [n,k]^T, for benchmarks and the start-up self-check. `isa`: of ours; BLAS looks at none. */
 typedef void wa_gemm_function(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a, const float *b, float *c);
 wa_gemm_function wa_own_gemm, wa_blas_gemm;
+/** The same in f64, as the oracle multiplies: c [m,n] = a [m,k] x b [k,n], or a [k,m]^T x b where `turned`. */
+typedef void wa_dgemm_function(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b, double *c);
+wa_dgemm_function wa_blas_dgemm;
 /** Small products of odd sizes against a plain f64 loop, exactly: the values are whole numbers. WA_E_UNSUPPORTED names who
  * multiplied, shape and place. Local, under a millisecond. */
 WA_CHECKED wa_status wa_gemm_check(wa_engine engine, wa_gemm_function *gemm, const wa_isa *isa, wa_error *err);
+/** The same of f64 products, which are the oracle's truth. */
+wa_status wa_dgemm_check(wa_dgemm_function *gemm, wa_error *err);
 
 #endif

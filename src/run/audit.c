@@ -118,8 +118,8 @@ static wa_status prepare_root(task *t, wa_error *err)
 {
     WA_TRY(wa_bounds_open(t->audit->job->bounds, t->arena, &t->bounds, err));
     /* Which host makes which bits is chance: such a result is no other's equal, and only such a run goes on with it. */
-    const char *core = t->options->mixed_cores ? "mixed" : wa_blas_core();
-    WA_TRY(wa_audit_meta(t->audit, core, &t->meta, err));
+    wa_blas blas = wa_blas_look();
+    WA_TRY(wa_audit_meta(t->audit, t->options->mixed_cores ? "mixed" : blas.core, &t->meta, err));
     for (size_t v = 0; v < t->meta.dims.vindexes; v++)
         if (t->meta.vindex_lack[v][0] != '\0')
             wa_run_log_line(t->log, "warning: no case of vindex '%s' can run: %s", t->meta.vindex_name[v],

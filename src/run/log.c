@@ -96,9 +96,10 @@ void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *pla
                     audit->request->name, audit->model->family, audit->model->layer_count,
                     audit->prompt_count, audit->obs_count, audit->cases.count, plan->batch_count,
                     plan->work.rows < (double)audit->obs_count ? " of what is missing" : "");
+    wa_blas blas = wa_blas_look();
     wa_run_log_line(log, "ranks: %d = %d groups x %d stages x %d teams%s; BLAS %s, %d thread(s) each",
                     plan->grid.used, plan->grid.groups, plan->grid.stages, plan->grid.teams,
-                    plan->grid.idle > 0 ? ", others idle" : "", wa_blas_core(), audit->job->threads);
+                    plan->grid.idle > 0 ? ", others idle" : "", blas.core, audit->job->threads);
     if (plan->grid.idle > 0)
         wa_run_log_line(log, "warning: %d of %d ranks are idle: this audit has no work for them",
                         plan->grid.idle, wa_comm_size(log->comm));
@@ -271,9 +272,12 @@ wa_status wa_run_log_write(const wa_run_log *log, wa_parts *parts, const wa_plan
     set(object, "idle", json_integer(plan->grid.idle));
     set_batches(object, plan);
     wa_run_places_describe(log->places, object);
-    set(object, "blas_core", json_string(wa_blas_core()));
-    set(object, "blas", json_string(wa_blas_config()));
-    set(object, "mpi", json_string(wa_comm_library()));
+    wa_blas blas = wa_blas_look();
+    char mpi[128];
+    wa_comm_library(mpi, sizeof mpi);
+    set(object, "blas_core", json_string(blas.core));
+    set(object, "blas", json_string(blas.config));
+    set(object, "mpi", json_string(mpi));
     set(object, "walkaudit", json_string(WALKAUDIT_VERSION));
     const char *job = getenv("SLURM_JOB_ID");
     set(object, "slurm_job_id", json_string(job == NULL ? "" : job));

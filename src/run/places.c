@@ -12,7 +12,7 @@ typedef struct place {
     wa_topology topology;
     size_t memory; /* this communicator's share of the node's */
     int threads;
-    char host[64], core[32];
+    char host[64], blas[16], core[64];
 } place;
 
 struct wa_run_places {
@@ -33,20 +33,27 @@ static place look(const wa_comm *comm)
     place mine = {.topology = wa_topology_read(""), .threads = wa_blas_threads()};
     mine.memory = share_of(mine.topology.memory, comm);
     snprintf(mine.host, sizeof mine.host, "%.63s", wa_comm_host(comm));
-    snprintf(mine.core, sizeof mine.core, "%.31s", wa_blas_core());
+    wa_blas blas = wa_blas_look();
+    snprintf(mine.blas, sizeof mine.blas, "%s", blas.name);
+    snprintf(mine.core, sizeof mine.core, "%s", blas.core);
     return mine;
 }
 
-/* With engine: blas, OpenBLAS gives other bits on another core type, so hosts must agree on it (design 3). */
+static bool same_core(const place *a, const place *b)
+{
+    return strcmp(a->blas, b->blas) == 0 && strcmp(a->core, b->core) == 0;
+}
+
+/* With engine: blas, a library gives other bits on another core type, so hosts must agree on it (design 3). */
 static wa_status check_cores(const wa_run_places *places, wa_error *err)
 {
     const place *first = &places->all[0];
     for (size_t r = 1; r < places->count; r++)
-        if (strcmp(places->all[r].core, first->core) != 0)
+        if (!same_core(&places->all[r], first))
             return wa_fail(err, WA_E_MISMATCH,
-                           "OpenBLAS core '%s' on host '%s' (rank %zu), '%s' on host '%s' (rank 0): their bits "
+                           "%s core '%s' on host '%s' (rank %zu), '%s' on host '%s' (rank 0): their bits "
                            "differ; set OPENBLAS_CORETYPE or give --mixed-cores",
-                           places->all[r].core, places->all[r].host, r, first->core, first->host);
+                           places->all[r].blas, places->all[r].core, places->all[r].host, r, first->core, first->host);
     return WA_OK;
 }
 
@@ -64,6 +71,7 @@ static wa_status check_products(wa_engine engine, wa_error *err)
 {
     const wa_isa *isa;
     WA_TRY(wa_isa_choose(&isa, err));
+    WA_TRY(wa_dgemm_check(wa_blas_dgemm, err));
     return wa_gemm_check(engine, engine == WA_ENGINE_BLAS ? wa_blas_gemm : wa_own_gemm, isa, err);
 }
 
@@ -114,9 +122,9 @@ bool wa_run_places_warning(const wa_run_places *places, size_t *at, char *out, s
             length = snprintf(out, size, "rank %zu on host '%s' has %d BLAS threads on %d processors, rank 0 on host '%s' %d on %d",
                               *at, p->host, p->threads, p->topology.cpu_count, first->host, first->threads,
                               first->topology.cpu_count);
-        else if (places->engine == WA_ENGINE_BLAS && other_host && strcmp(p->core, first->core) != 0)
-            length = snprintf(out, size, "rank %zu on host '%s' has OpenBLAS core '%s', rank 0 on host '%s' '%s': bits differ",
-                              *at, p->host, p->core, first->host, first->core);
+        else if (places->engine == WA_ENGINE_BLAS && other_host && !same_core(p, first))
+            length = snprintf(out, size, "rank %zu on host '%s' has %s core '%s', rank 0 on host '%s' '%s': bits differ",
+                              *at, p->host, p->blas, p->core, first->host, first->core);
         if (length > 0) { /* once for each host */
             while (*at < places->count && strcmp(places->all[*at].host, p->host) == 0)
                 ++*at;
@@ -134,7 +142,7 @@ void wa_run_places_describe(const wa_run_places *places, json_t *object)
     json_t *hosts = json_array(), *cpus = json_array(), *blas = json_array();
     for (size_t r = 0; r < places->count && r < LISTED_RANKS; r++) {
         const place *p = &places->all[r];
-        char text[64];
+        char text[sizeof p->core + 16];
         snprintf(text, sizeof text, "%s x %d", p->core, p->threads);
         json_array_append_new(hosts, json_string(p->host));
         json_array_append_new(cpus, json_string(p->topology.cpus));

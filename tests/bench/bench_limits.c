@@ -50,7 +50,7 @@ int main(int argc, char **argv)
     printf("\"sgemm_peak_gflops\": %.2f, \"sgemm_rows_gflops\": %.2f, \"read_gbps\": %.2f, "
            "\"core\": \"%s\"}\n",
            gemm_rate(2048, 2048, 2048, 1, weights, x, y), 3.0 / (2.0 / up + 1.0 / down),
-           read_rate(weights, floats), wa_blas_core());
+           read_rate(weights, floats), wa_blas_look().core);
     wa_arena_close(arena);
     return 0;
 }

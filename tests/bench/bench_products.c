@@ -67,7 +67,7 @@ static int run(size_t hidden, size_t features, wa_arena *arena, wa_error *err)
     setvbuf(stdout, NULL, _IOLBF, 0);
     double peak = peak_rate(wa_isa_name(scratch.isa));
     printf("[%zu, %zu] bf16, %s; FMA peak %.1f GFLOP/s; BLAS core %s\n rows x n       ours  of peak       blas   ours is faster by\n",
-           hidden, features, wa_isa_name(scratch.isa), peak, wa_blas_core());
+           hidden, features, wa_isa_name(scratch.isa), peak, wa_blas_look().core);
     const wa_matrix w = {.data = (const uint8_t *)weights, .format = WA_FORMAT_BF16, .rows = features, .cols = hidden,
                          .row_bytes = hidden * sizeof *weights};
     static const size_t rows[] = {1, 6, 39, 128, 512};

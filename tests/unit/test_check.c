@@ -11,6 +11,7 @@ static void the_installed_sgemm_is_right(void)
 {
     wa_error err;
     WA_MUST(wa_gemm_check(WA_ENGINE_BLAS, wa_blas_gemm, NULL, &err), &err);
+    WA_MUST(wa_dgemm_check(wa_blas_dgemm, &err), &err);
     wa_blas_set_threads(1);
     CU_ASSERT_EQUAL(wa_blas_threads(), 1);
 }
@@ -69,7 +70,41 @@ static void a_wrong_sgemm_is_found_with_its_shape_and_place(void)
         wa_error err = {.text = ""};
         CU_ASSERT_EQUAL(wa_gemm_check(WA_ENGINE_BLAS, wrong[i].gemm, NULL, &err), WA_E_UNSUPPORTED);
         CU_ASSERT_PTR_NOT_NULL(strstr(err.text, wrong[i].story));
-        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, wa_blas_core()));
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, wa_blas_look().core));
+    }
+}
+
+static void forgets_to_turn(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b, double *c)
+{
+    (void)turned;
+    wa_blas_dgemm(false, m, n, k, a, b, c);
+}
+
+static void adds_a_hair(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b, double *c)
+{
+    wa_blas_dgemm(turned, m, n, k, a, b, c);
+    if (!turned && n == 65)
+        c[(m - 1) * n + 64] += 0x1p-40; /* no f32 sum would show it */
+}
+
+static void writes_nothing(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b, double *c)
+{
+    (void)turned, (void)m, (void)n, (void)k, (void)a, (void)b, (void)c;
+}
+
+static void a_wrong_dgemm_is_found(void)
+{
+    static const struct {
+        wa_dgemm_function *gemm;
+        const char *story;
+    } wrong[] = {{forgets_to_turn, "of a 5 x 3 x 7 product"},
+                 {adds_a_hair, "at (32, 64) of a 33 x 65 x 67 product"},
+                 {writes_nothing, "at (0, 0) of a 1 x 1 x 1 product"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        wa_error err = {.text = ""};
+        CU_ASSERT_EQUAL(wa_dgemm_check(wrong[i].gemm, &err), WA_E_UNSUPPORTED);
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, wrong[i].story));
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "dgemm of "));
     }
 }
 
@@ -82,5 +117,6 @@ static void a_wrong_product_of_ours_names_the_instruction_set(void)
 }
 
 WA_SUITE("check", WA_CASE(the_installed_sgemm_is_right), WA_CASE(our_own_products_are_right),
+         WA_CASE(a_wrong_dgemm_is_found),
          WA_CASE(a_wrong_product_of_ours_names_the_instruction_set),
          WA_CASE(a_wrong_sgemm_is_found_with_its_shape_and_place))
