@@ -6,8 +6,8 @@ set -eu
 # One line each for: building, MPI and HDF5, numbers, text and files, tests and analysis, the test of its pages,
 # Slurm, fuzzing and clang-tidy.
 packages="build-essential cmake ninja-build pkg-config
-    openmpi-bin libopenmpi-dev libhdf5-openmpi-dev hdf5-tools
-    libopenblas-dev libhwloc-dev
+    openmpi-bin libopenmpi-dev mpich libmpich-dev libhdf5-dev hdf5-tools
+    libopenblas-dev
     libcyaml-dev libyaml-dev libjansson-dev libpcre2-dev libutf8proc-dev libssl-dev libcurl4-openssl-dev
     libcunit1-dev python3 python3-pip python3-venv python3-pytest python3-numpy python3-h5py python3-xarray
     python3-h5netcdf python3-netcdf4 python3-matplotlib
