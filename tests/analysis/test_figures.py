@@ -237,14 +237,23 @@ def test_long_prompt_keeps_its_largest_value_and_few_names(exact, monkeypatch):
     assert len(image.axes.get_xticklabels()) <= 4
 
 
+def painted_colors(image):
+    """What each cell of a map is painted with."""
+    values = image.get_array()
+    return np.array([matplotlib.colors.to_hex(color) for color in image.to_rgba(values).reshape(-1, 4)]).reshape(values.shape)
+
+
 def test_zeros_and_nan_are_shown_as_such(odd):
     figure = drawn(heatmap.by_position(odd.result, 1, 0))
     images = [panel.get_images()[0] for panel in figure.axes if panel.get_images()]
     assert images[1].get_array().mask.sum() == 1 and images[1].get_array().mask[1, 4]  # position 5, the NaN
-    assert (images[1].get_array()[0] == 0).all()
+    painted = painted_colors(images[1])
+    assert set(painted[0]) == {heatmap.ZERO} and painted[1, 4] == heatmap.NOT_FINITE  # layer 0; position 5
+    assert heatmap.ZERO not in painted[1] and list(painted[1]).count(heatmap.NOT_FINITE) == 1
     assert "grey: exactly 0" in images[1].axes.get_title("right") and "not finite" in images[1].axes.get_title("right")
     assert np.isfinite([images[1].norm.vmin, images[1].norm.vmax]).all()
-    drawn(heatmap.by_position(odd.result, 0, 0))  # nothing differs at all
+    nothing = drawn(heatmap.by_position(odd.result, 0, 0))
+    assert all(set(painted_colors(panel.get_images()[0]).flat) == {heatmap.ZERO} for panel in nothing.axes if panel.get_images())
     survey = odd.surveys[1, "rel_l2"]
     assert list(survey.nonfinite) == [0, 2] + [0] * (len(survey.nonfinite) - 2) and np.isfinite(survey.rest).all()
     shown = panels(drawn(profile.by_layer(odd.facts, odd.surveys, odd.cases)))
@@ -309,7 +318,18 @@ def test_next_tokens_have_a_cell_per_case_and_position(curve):
     assert [image.shape for image in images] == [(len(curve.cases), 1), (len(curve.cases), count - 1)]
     values = curve.direct["obs_kl"][:, rows]
     shown = np.hstack(images)
-    assert np.allclose(shown, np.where(values > 0, np.maximum(values, values.max() * 1e-8), values))
+    norm = figure.axes[0].get_images()[0].norm
+    assert (values > 0).any() and np.allclose(shown[values > 0], np.maximum(values, norm.vmin)[values > 0])
+    assert (values == 0).any() and (shown[values == 0] < norm.vmin).all()
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        style.shorten(name, 26) for name in curve.result.cases]
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_next_tokens_keep_their_case_names_in_a_file(curve, tmp_path, kind):
+    """The panel of position 0 has the names, the one beside it shares its axis and shows none."""
+    figure = heatmap.next_tokens(curve.result, curve.cases, 2)
+    style.to_file(figure, tmp_path / f"map.{kind}")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
         style.shorten(name, 26) for name in curve.result.cases]
 

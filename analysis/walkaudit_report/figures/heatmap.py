@@ -102,7 +102,7 @@ def draw(figure, panels, pieces, name):
     colormap = matplotlib.colormaps["viridis"].with_extremes(bad=NOT_FINITE, under=ZERO)
     for panel, piece in zip(panels, pieces):
         # what is below the scale but above 0 has the scale's last colour; only 0 itself is "under"
-        shown = piece if norm is None else np.where(piece > 0, np.maximum(piece, norm.vmin), piece)
+        shown = piece if norm is None else np.where(piece == 0, norm.vmin / 2, np.maximum(piece, norm.vmin))
         image = panel.imshow(np.ma.masked_invalid(shown), aspect="auto", origin="lower", interpolation="nearest",
                              cmap=colormap, norm=norm or style.colors.Normalize(1.0, 2.0))
         panel.grid(False)

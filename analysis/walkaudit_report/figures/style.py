@@ -195,8 +195,10 @@ def replace_absent_glyphs(figure):
     for item in figure.findobj(Text):
         item.set_text(known(item.get_text()))
     for axis in (axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)):
-        if isinstance(axis.get_major_locator(), ticker.FixedLocator):  # labels that a draw would set again
-            axis.set_ticklabels([known(label.get_text()) for label in axis.get_majorticklabels()])
+        labels = axis.get_majorticklabels()
+        # Labels that a draw would set again. A panel that shares its axis and shows none must not empty the other's.
+        if labels and isinstance(axis.get_major_locator(), ticker.FixedLocator):
+            axis.set_ticklabels([known(label.get_text()) for label in labels])
 
 
 @styled
