@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 
+from . import apart
 from .errors import INPUT, OK, USAGE, Failure
 
 VERBS = ("report", "index", "plot", "diff", "worst", "collect", "tighten")
@@ -49,6 +50,15 @@ def execute(words, beside):
     return args.run(args)
 
 
+def guarded_main(words, beside):
+    """main in a child process, whose end by a file that HDF5 crashes on or loops over is one line and a code."""
+    try:
+        return apart.whole(lambda: main(words, beside))
+    except Failure as failure:
+        print(f"walkaudit-report: {failure}", file=sys.stderr)
+        return failure.code
+
+
 def main(words, beside):
     """Exit code of `walkaudit-report WORDS…`."""
     warnings.filterwarnings("ignore", category=UserWarning)  # a library's advice is no message for our user
@@ -67,3 +77,10 @@ def main(words, beside):
         return INPUT
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001: what h5py and numpy say of damaged data is of any kind
+        if apart.state["path"] is None:
+            raise
+        told = " ".join(str(error).split())
+        print(f"walkaudit-report: the file is not as a result is; '{apart.state['path']}'; found {type(error).__name__} ({told}) when "
+              "it was read, expected a whole result; if walkaudit verdict takes it, the fault is walkaudit-report's", file=sys.stderr)
+        return INPUT

@@ -300,11 +300,12 @@ def describe_prompt(result, prompt, cases, at):
 
 def describe_captures(result):
     """Shapes of the captured tensors; None without captures."""
-    group = result.file.get("captures")
-    if group is None:
-        return None
-    return {name: {"shape": list(item.shape), "type": str(item.dtype)}
-            for name, item in sorted(group.items()) if hasattr(item, "shape") and name not in layout.SCALES}
+    with result.reading("captures"):
+        group = result.file.get("captures")
+        if group is None:
+            return None
+        return {name: {"shape": list(item.shape), "type": str(item.dtype)}
+                for name, item in sorted(group.items()) if hasattr(item, "shape") and name not in layout.SCALES}
 
 
 # --- As JSON

@@ -8,7 +8,7 @@ import pathlib
 import h5py
 import numpy as np
 
-from . import layout
+from . import apart, layout
 from .errors import Failure
 
 SLAB_BYTES = 96 << 20  # of one piece of a [case, layer, obs] dataset; a chunk holds at most 16 layers
@@ -34,6 +34,12 @@ def open_result(path):
     path = pathlib.Path(path)
     refuse_what_is_no_file(path)
     sealed = is_sealed(path)
+    apart.tell(path)
+    with apart.limited():
+        return open_sealed(path, sealed)
+
+
+def open_sealed(path, sealed):
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -171,9 +177,12 @@ class Result:
 
     @contextlib.contextmanager
     def reading(self, name):
-        """HDF5's own failures (checksums, broken heaps) as one line."""
+        """HDF5's own failures (checksums, broken heaps) as one line; its loops end the process."""
+        if apart.state["path"] != self.path:
+            apart.tell(self.path)
         try:
-            yield
+            with apart.limited():
+                yield
         except (OSError, RuntimeError, UnicodeError, MemoryError) as error:
             raise Failure(f"dataset '{name}' cannot be read", f"'{self.path}'",
                           f"found {reason(error)}, expected whole data; the file is damaged") from None
@@ -187,7 +196,8 @@ class Result:
 
     def has(self, name):
         """Whether an optional dataset is there."""
-        return isinstance(self.file.get(name), h5py.Dataset)
+        with self.reading(name):
+            return isinstance(self.file.get(name), h5py.Dataset)
 
     def read_axes(self, name):
         """What the dimensions of a dataset are, by the scales attached to it; `axes` remembers it."""
@@ -232,7 +242,8 @@ class Result:
         """{code: word} of an enumeration."""
         attributes = self.dataset(name).attrs
         try:
-            values, words = attributes["flag_values"], attributes["flag_meanings"].split()
+            with self.reading(name):
+                values, words = attributes["flag_values"], attributes["flag_meanings"].split()
         except (KeyError, AttributeError):
             raise self.wrong(name, "found no flag_values and flag_meanings", "an enumeration") from None
         return dict(zip((int(value) for value in values), words))
@@ -308,7 +319,8 @@ class Result:
 
     def attribute(self, name, default=""):
         """A root attribute as str, int or list of str."""
-        return plain_attribute(self.file.attrs.get(name, default))
+        with self.reading(name):
+            return plain_attribute(self.file.attrs.get(name, default))
 
     def fingerprints(self):
         keys, values = self.attribute("fingerprint_keys", []), self.attribute("fingerprint_values", [])
@@ -316,6 +328,10 @@ class Result:
 
     def runs(self):
         """Attributes of /run/0, /run/1 …, in order."""
+        with self.reading("run"):
+            return self.read_runs()
+
+    def read_runs(self):
         group = self.file.get("run")
         if not isinstance(group, h5py.Group):
             return []

@@ -2,9 +2,12 @@
 by the program as it is.
 
 Each file is changed in one to eight places and sealed again, so that HDF5 and our readers are reached (one in ten is not: its
-digest tells). The answer must be an exit code of README's table, within its time, and where it is an error one line. Targets:
+digest tells). The answer must be an exit code of README's table, within its time, and where it is an error one line. What a run makes
+of a part that is not sealed again is the result of a run without it, bit for bit. Targets:
 
-* result: `verdict`, `status` and `inspect` of a finished result, and `walkaudit-report collect` of the folder that holds it
+* result: `verdict`, `status` and `inspect` of a finished result; of one in ten `walkaudit-report collect` of the folder that holds it,
+  of one in ten another verb of walkaudit-report
+* part: `run` goes on where a killed one stopped, with one of its parts changed
 * external: `run` with an `external` case whose outputs are changed
 * dump: `run` with a changed --reference-dump
 
@@ -22,14 +25,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import h5py
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import edit_result  # noqa: E402
+from compare_results import differences  # noqa: E402
 
 CODES = {0, 1, 2, 3, 4, 75}  # README's table
+TARGETS = ["result", "external", "dump", "part"]
 LIMIT = 300  # seconds; the program itself gives HDF5 ten of processor time
 REPORT = pathlib.Path(__file__).resolve().parents[2] / "analysis" / "walkaudit-report"
 MAGIC = [b"\x89HDF\r\n\x1a\n", b"OHDR", b"OCHK", b"FRHP", b"FHDB", b"FHIB", b"BTHD", b"BTLF", b"BTIN", b"GCOL", b"HEAP", b"TREE", b"SNOD",
@@ -106,6 +112,7 @@ class Bench:
         self.must(["run", self.job("plain")])
         self.plain = self.result("plain")
         self.seeds = {"result": self.plain.read_bytes(), "external": self.answers(), "dump": self.dump()}
+        self.resumed_truth()
 
     def must(self, words):
         subprocess.run([self.program, *map(str, words)], check=True, env=environment(), stdout=subprocess.DEVNULL,
@@ -120,8 +127,28 @@ class Bench:
         path = folder / "job.yaml"
         vindexes = [{"name": "v", "path": str(self.root / "v"), "paths": list(paths)}]
         path.write_text(json.dumps({"name": "job", "audits": [{"name": "audit", "model": str(self.root / "model"), "vindexes": vindexes}],
-                                    "prompts": {"file": str(self.root / "prompts.jsonl")}, "result": "results", "batch": {"rows": 5}, **keys}))
+                                    "prompts": {"file": str(self.root / "prompts.jsonl")}, "result": "results", **{"batch": {"rows": 5}, **keys}}))
         return path
+
+    def resumed_truth(self):
+        """A run that was killed when it had a part, and what comes of it when it goes on."""
+        job = self.job("killed", batch={"rows": 2})
+        parts = self.root / "killed" / "results" / "job-audit.h5.parts"
+        for _ in range(100):
+            process = subprocess.Popen([self.program, "run", job], env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while process.poll() is None and not list(parts.glob("prompts-*.h5")):
+                time.sleep(0.0002)
+            process.kill()
+            process.wait()
+            if list(parts.glob("prompts-*.h5")) and not self.result("killed").exists():
+                break
+            shutil.rmtree(job.parent / "results")  # it was quicker
+        else:
+            raise AssertionError("no run could be killed between its first part and its end")
+        self.part = sorted(parts.glob("prompts-*.h5"))[0]
+        self.seeds["part"] = self.part.read_bytes()
+        shutil.copytree(job.parent, self.root / "resumed")
+        self.must(["run", self.root / "resumed" / "job.yaml"])
 
     def answers(self):
         path = self.root / "answers.h5"
@@ -149,6 +176,8 @@ def look(answers, bad, words, allowed=CODES):
     lines = [line for line in err.splitlines() if line.startswith("walkaudit")]
     if code not in allowed:
         bad.append(f"{verb}: {'did not end' if code is None else f'exit code {code}'}: {err[-600:]!r}")
+    elif "Traceback" in err:
+        bad.append(f"{verb}: exit code {code} with a traceback: {err[-600:]!r}")
     elif code in (2, 3, 4) and not lines and "collect" not in verb:
         bad.append(f"{verb}: exit code {code} is told in no line: {err[-300:]!r}")
     return code
@@ -164,6 +193,26 @@ def try_result(bench, folder, data, chance, answers):
     if chance.random() < 0.1:
         shutil.copyfile(bench.plain, folder / "whole.h5")
         look(answers, bad, [REPORT, "collect", folder, "-o", folder.parent / f"{folder.name}.table.h5"], {0, 3})
+    if chance.random() < 0.1:
+        verb, *more = chance.choice([["report", "-o", folder, "--no-plots"], ["plot", "-o", folder], ["diff", bench.plain], ["worst"],
+                                     ["tighten", "-o", folder / "bounds.yaml"]])
+        look(answers, bad, [REPORT, verb, path, *more], {0, 1, 2, 3})
+    return bad, path
+
+
+def try_part(bench, folder, data, chance, answers):
+    """`run` goes on where a killed one stopped."""
+    bad, job = [], folder / "job"
+    shutil.copytree(bench.root / "killed", job)
+    path = job / bench.part.relative_to(bench.root / "killed")
+    path.write_bytes(data)
+    sealed = chance.random() < 0.9
+    if sealed:
+        edit_result.seal(path)
+    code = look(answers, bad, [bench.program, "run", job / "job.yaml"])
+    result = job / "results" / "job-audit.h5"
+    if code in (0, 1) and not sealed and (found := differences(bench.result("resumed"), result)):
+        bad.append(f"run: exit code {code}, a result with other bits: {found[:2]}")
     return bad, path
 
 
@@ -181,8 +230,10 @@ def one(bench, target, number, seed):
     folder = bench.root / f"{target}-{number}"
     folder.mkdir()
     data = mutate(bench.seeds[target], bench.places[target], chance)
-    bad, path = try_result(bench, folder, data, chance, answers) if target == "result" else \
-        try_input(bench, folder, data, chance, answers, target)
+    if target in ("result", "part"):
+        bad, path = (try_result if target == "result" else try_part)(bench, folder, data, chance, answers)
+    else:
+        bad, path = try_input(bench, folder, data, chance, answers, target)
     if bad and bench.keep:
         shutil.copyfile(path, bench.keep / f"{target}-{seed}-{number}.h5")
     shutil.rmtree(folder)
@@ -192,7 +243,7 @@ def one(bench, target, number, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("walkaudit")
-    parser.add_argument("--targets", nargs="+", choices=["result", "external", "dump"], default=["result", "external", "dump"])
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
     parser.add_argument("--count", type=int, default=100, help="files of each target")
     parser.add_argument("--jobs", type=int, default=2, help="files at a time")
     parser.add_argument("--seed", type=int, default=1)
