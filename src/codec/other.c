@@ -43,9 +43,9 @@ static void encode_q4_0(const float *x, bool ggml, bool truncate, uint8_t *out)
     for (size_t i = 0; i < Q4_0_BLOCK; i++)
         codes[i] = (uint8_t)(code_of(over(x[i], d) + up, -8, 7, true) + 8);
     wa_store_u16(out, wa_f32_to_f16(d));
+    size_t step = ggml ? 1 : 2, apart = ggml ? Q4_0_BLOCK / 2 : 1;
     for (size_t j = 0; j < Q4_0_BLOCK / 2; j++)
-        out[2 + j] = ggml ? (uint8_t)(codes[j] | codes[j + Q4_0_BLOCK / 2] << 4)
-                          : (uint8_t)(codes[2 * j] | codes[2 * j + 1] << 4);
+        out[2 + j] = (uint8_t)(codes[step * j] | codes[step * j + apart] << 4);
 }
 
 /* A step and a minimum, at most 0, of each sub-block; 6-bit scales of both under f16 ones. */
