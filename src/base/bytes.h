@@ -79,6 +79,11 @@ void wa_map_close(wa_map *map);
  */
 WA_CHECKED wa_status wa_maps_check(wa_error *err);
 
+/**
+ * Ask the system to read these bytes of mapped files, while the caller does something else. Local; a wish that may be ignored, and
+ * is, where they are no file's. What is there already costs a look at each page.
+ */
+void wa_bytes_expect(wa_bytes bytes);
 /** Let go of the pages read so far: they no longer count as this process's memory, and come back when touched. */
 void wa_map_forget(const wa_map *map);
 

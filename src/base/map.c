@@ -137,6 +137,18 @@ wa_status wa_map_open(const char *path, wa_map *out, wa_error *err)
     return status == WA_OK ? WA_OK : wa_note(err, "in file '%s'", path);
 }
 
+/* Linux reads no more at one wish than a device's read-ahead, 128 KB by default, however much was asked for. */
+enum { WISH = 128 << 10 };
+
+void wa_bytes_expect(wa_bytes bytes)
+{
+    long size = sysconf(_SC_PAGESIZE);
+    uintptr_t page = size > 0 ? (uintptr_t)size : 4096;
+    uintptr_t start = (uintptr_t)bytes.data / page * page, end = (uintptr_t)bytes.data + bytes.size;
+    for (uintptr_t at = start; at < end && bytes.size > 0; at += WISH)
+        (void)madvise((void *)at, end - at < WISH ? end - at : WISH, MADV_WILLNEED);
+}
+
 void wa_map_forget(const wa_map *map)
 {
     if (map->bytes.data != NULL)

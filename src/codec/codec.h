@@ -129,6 +129,9 @@ typedef struct wa_matrix {
     bool through_f16; /* decoded values go through LARQL's f16 converter: a gate re-made from K-quants (walk-paths 1.4) */
 } wa_matrix;
 
+/** Local. The stored bytes from a matrix's first element to its last; those of a fused tensor hold other parts in between. */
+wa_bytes wa_matrix_span(const wa_matrix *matrix);
+
 /**
  * Decode rows [first, first + count) to `out` [count, cols] f32. first + count <= rows. Local, cannot
  * fail. A row may end inside a block (padded rows): the padding is dropped.

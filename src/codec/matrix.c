@@ -132,6 +132,15 @@ size_t wa_matrix_bytes(const wa_matrix *matrix)
     return matrix->rows * matrix->row_bytes;
 }
 
+wa_bytes wa_matrix_span(const wa_matrix *matrix)
+{
+    bool turned = matrix->order == WA_ROWS_TRANSPOSED; /* a stored row is a column of ours */
+    size_t stored = turned ? matrix->cols : matrix->rows;
+    size_t last = turned ? matrix->rows * info_of(matrix)->block_bytes : matrix->row_bytes;
+    size_t size = stored == 0 || matrix->rows == 0 ? 0 : (stored - 1) * matrix->row_bytes + last;
+    return (wa_bytes){.data = matrix->data, .size = size};
+}
+
 bool wa_row_bytes(wa_format format, size_t cols, size_t *out)
 {
     const wa_format_info *info = wa_format_get(format);

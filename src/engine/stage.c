@@ -106,6 +106,7 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->lane_case, &stage->lane_case, err));
     WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->operands, &stage->operands, err));
     name_lanes(stage);
+    WA_TRY(wa_arena_take(arena, share->layer_count + 1, sizeof *stage->ahead.bytes, &stage->ahead.bytes, err));
     WA_TRY(open_scratch(stage, err));
     WA_TRY(wa_attention_open(arena, model, audit->longest_prompt, &stage->scratch, &stage->attention, err));
     WA_TRY(take_rows(stage, stage->lanes, model->hidden, &stage->normed, err));
@@ -270,10 +271,13 @@ wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch, const wa_te
 {
     size_t end = stage->share.first_layer + stage->share.layer_count;
     wa_status status = WA_OK;
-    for (size_t layer = stage->share.first_layer; status == WA_OK && layer < end; layer++)
+    wa_stage_begin_ahead(stage);
+    for (size_t layer = stage->share.first_layer; status == WA_OK && layer < end; layer++) {
+        wa_stage_look_ahead(stage, batch, layer);
         if (run_layer(stage, batch, layer, link, err) != WA_OK)
             status = wa_note(err, "at layer %zu of prompts %zu to %zu", layer, batch->first_prompt,
                              batch->first_prompt + batch->packing.prompts - 1);
+    }
     wa_stage_end_captures(stage);
     return status;
 }

@@ -5,6 +5,14 @@
 #include "store/capture.h"
 #include "engine/stage.h"
 
+/* What was asked for before it is needed (ahead.c). */
+typedef struct ahead {
+    size_t next;   /* layer, or layer_count: the head, to ask for next in this batch */
+    size_t *bytes; /* [layers of the stage + 1] of what was asked for */
+    int cold;      /* batches, this one counted, in which to ask; 0 = everything is there */
+    long faults;   /* major page faults so far */
+} ahead;
+
 struct wa_stage {
     const wa_stage_audit *audit;
     wa_share share;
@@ -13,6 +21,7 @@ struct wa_stage {
     wa_attention attention;
     wa_cost cost;
     wa_steps steps;
+    ahead ahead;
     size_t lanes;      /* lane 0 of the lead first, then lane_case */
     int *lane_case;    /* [lanes] case of a lane; -1 = the reference */
     float *normed;     /* [lanes][max_rows][H]: norm output, then attention output, then FFN input */
@@ -53,6 +62,11 @@ void wa_distance_add(wa_distance *distance, const float *ours, const double *the
 /** Keep the largest relative distance and its position in *rel_l2 and *position, which is -1 before the first; NaN is larger
  * than any number. */
 void wa_distance_keep(const wa_distance *distance, size_t position, double *rel_l2, int32_t *at);
+
+/** A batch begins. */
+void wa_stage_begin_ahead(wa_stage *stage);
+/** A layer begins: ask for what is read after it, and in the first for it too. */
+void wa_stage_look_ahead(wa_stage *stage, const wa_stage_batch *batch, size_t layer);
 
 /** ENCODING of the vindexes this rank checks, at one layer. */
 WA_CHECKED wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch,

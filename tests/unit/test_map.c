@@ -1,11 +1,15 @@
 /* Mapped files: what stands at their paths later on. */
+#define _DEFAULT_SOURCE /* mincore */
 #include "base/bytes.h"
 #include "suite.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static void write_text(const char *path, const char *text)
@@ -70,4 +74,58 @@ static void what_is_no_longer_the_mapped_file_is_told(void)
     CU_ASSERT_EQUAL(check_after(change_its_rights, &err), WA_OK);
 }
 
-WA_SUITE("map", WA_CASE(what_is_no_longer_the_mapped_file_is_told))
+enum { COLD_PAGES = 1024, FIRST = 101, COUNT = 512 };
+
+static size_t pages_there(const wa_map *map, size_t page, size_t first, size_t count)
+{
+    unsigned char there[COLD_PAGES];
+    size_t sum = 0;
+    CU_ASSERT_EQUAL_FATAL(mincore((void *)(uintptr_t)(map->bytes.data + first * page), count * page, there), 0);
+    for (size_t i = 0; i < count; i++)
+        sum += there[i] & 1;
+    return sum;
+}
+
+/* A file of which no page is in memory, if the file system lets go of pages. */
+static void write_cold(const char *path, size_t page)
+{
+    char *bytes = calloc(COLD_PAGES, page);
+    FILE *file = fopen(path, "w");
+    CU_ASSERT_FATAL(bytes != NULL && file != NULL);
+    CU_ASSERT_EQUAL(fwrite(bytes, page, COLD_PAGES, file), COLD_PAGES);
+    fflush(file);
+    CU_ASSERT_EQUAL(fsync(fileno(file)), 0);
+    CU_ASSERT_EQUAL(posix_fadvise(fileno(file), 0, 0, POSIX_FADV_DONTNEED), 0);
+    fclose(file);
+    free(bytes);
+}
+
+/* 2 MB, far more than one wish reads; from the middle of a page to the middle of another. */
+static void what_is_expected_is_read_whole_and_nothing_else(void)
+{
+    static const char path[] = WA_TEST_BINARY_DIR "/cold.bin";
+    const struct timespec moment = {.tv_nsec = 10000000};
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    wa_error err;
+    wa_map map;
+    write_cold(path, page);
+    WA_MUST(wa_map_open(path, &map, &err), &err);
+    if (pages_there(&map, page, 0, COLD_PAGES) > 0) {
+        printf("(this file system keeps pages: not looked at) ");
+        wa_map_close(&map);
+        return;
+    }
+    wa_bytes_expect((wa_bytes){.data = map.bytes.data + FIRST * page + page / 2, .size = (COUNT - 1) * page});
+    for (int i = 0; i < 1000 && pages_there(&map, page, FIRST, COUNT) < COUNT; i++)
+        nanosleep(&moment, NULL);
+    CU_ASSERT_EQUAL(pages_there(&map, page, FIRST, COUNT), COUNT);
+    CU_ASSERT_EQUAL(pages_there(&map, page, 0, FIRST), 0);
+    CU_ASSERT_EQUAL(pages_there(&map, page, FIRST + COUNT, COLD_PAGES - FIRST - COUNT), 0);
+    wa_bytes_expect((wa_bytes){.data = map.bytes.data, .size = 0});
+    wa_bytes_expect((wa_bytes){.data = NULL, .size = 0});
+    CU_ASSERT_EQUAL(pages_there(&map, page, 0, FIRST), 0);
+    wa_map_close(&map);
+    unlink(path);
+}
+
+WA_SUITE("map", WA_CASE(what_is_expected_is_read_whole_and_nothing_else), WA_CASE(what_is_no_longer_the_mapped_file_is_told))

@@ -1,0 +1,132 @@
+/* What a rank reads next is asked for while it computes: a cold run then takes the longer of computing and reading, not both. */
+#include "engine/stage_private.h"
+
+#include <sys/resource.h>
+
+/* So much is asked for before it is needed, and the next layer at least: the page cache holds it until then. A head is larger than a
+ * layer, and its reading needs the time of several. */
+enum { AHEAD_BYTES = 256 << 20 };
+/* Matrices of a layer: of attention, of the FFN, and three of each payload that is read; a few more than these are asked for twice. */
+enum { MOST_SPANS = 64 };
+
+typedef struct wishes {
+    wa_bytes span[MOST_SPANS];
+    size_t count, bytes;
+} wishes;
+
+/* Cases of one vindex read the same bytes, which are asked for once. */
+static void wish(wishes *w, const wa_matrix *matrix)
+{
+    wa_bytes span = wa_matrix_span(matrix);
+    for (size_t i = 0; i < w->count; i++)
+        if (w->span[i].data == span.data && w->span[i].size >= span.size)
+            return;
+    if (w->count < MOST_SPANS)
+        w->span[w->count++] = span;
+    w->bytes += span.size;
+    wa_bytes_expect(span);
+}
+
+static void wish_layer_of_model(const wa_stage *stage, size_t layer, wishes *w)
+{
+    const wa_layer *of = &stage->audit->model->layers[layer];
+    const wa_matrix *const attention[] = {&of->q, &of->k, &of->v, &of->o}, *const ffn[] = {&of->gate, &of->up, &of->down};
+    for (size_t i = 0; stage->lanes > 0 && i < sizeof attention / sizeof attention[0]; i++)
+        wish(w, attention[i]);
+    for (size_t i = 0; stage->share.is_lead && i < sizeof ffn / sizeof ffn[0]; i++)
+        wish(w, ffn[i]);
+}
+
+/* A layer that cannot be opened says so when it is its turn. */
+static void wish_layer_of_case(const wa_stage *stage, const wa_case *which, size_t layer, wishes *w)
+{
+    const wa_vindex *vindex = stage->audit->vindexes[which->vindex];
+    wa_walk_layer open;
+    wa_error ignored;
+    if (wa_case_open_layer(which, stage->audit->model, vindex, layer, &open, &ignored) == WA_OK) {
+        const wa_matrix *const used[] = {&open.select, &open.gate, &open.up, &open.down};
+        for (size_t i = 0; i < sizeof used / sizeof used[0]; i++)
+            wish(w, used[i]);
+    }
+}
+
+/* What the encoding check compares beside what is computed with. */
+static void wish_checked(const wa_stage *stage, const wa_case *which, size_t layer, wishes *w)
+{
+    const wa_layer *of = &stage->audit->model->layers[layer];
+    const wa_matrix *const truth[WA_PROJECTION_COUNT] = {&of->gate, &of->up, &of->down};
+    wa_matrix stored;
+    wa_payload payload;
+    wa_error ignored;
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
+        if (!wa_case_reads(which, (wa_projection)p, &payload))
+            continue;
+        wish(w, truth[p]);
+        if (wa_case_stored(which, stage->audit->vindexes[which->vindex], (wa_projection)p, layer, &stored, &ignored) ==
+            WA_OK)
+            wish(w, &stored);
+    }
+}
+
+/* Everything of a layer, or after the last layer of the model the head. Returns its bytes. */
+static size_t wish_item(const wa_stage *stage, const wa_stage_batch *batch, size_t layer)
+{
+    const wa_stage_audit *audit = stage->audit;
+    wishes w = {.count = 0};
+    if (layer == audit->model->layer_count) {
+        wish(&w, &audit->model->output);
+        return w.bytes;
+    }
+    wish_layer_of_model(stage, layer, &w);
+    for (size_t c = 0; c < audit->case_count; c++) {
+        const wa_case *which = &audit->cases[c];
+        if (which->not_run != NULL)
+            continue;
+        if (stage->share.owns_case[c])
+            wish_layer_of_case(stage, which, layer, &w);
+        if (audit->encoding_check && batch->has_encoding && stage->share.owns_vindex[which->vindex])
+            wish_checked(stage, which, layer, &w);
+    }
+    return w.bytes;
+}
+
+static long faults_so_far(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_majflt : 0;
+}
+
+/* Pages that are there cost a look each, so what was read once is asked for again only where reading had to wait since: through the
+ * batch in which it had to, and through the next. */
+enum { COLD_BATCHES = 2 };
+
+void wa_stage_begin_ahead(wa_stage *stage)
+{
+    ahead *a = &stage->ahead;
+    bool is_first = stage->steps.layers == 0;
+    a->cold = is_first ? 1 : a->cold > 0 ? a->cold - 1 : 0;
+    a->next = stage->share.first_layer;
+    if (is_first)
+        a->faults = faults_so_far();
+}
+
+void wa_stage_look_ahead(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
+{
+    ahead *a = &stage->ahead;
+    size_t end = stage->share.first_layer + stage->share.layer_count + (stage->share.is_last_stage ? 1 : 0), bytes = 0;
+    long faults = faults_so_far();
+    if (faults > a->faults)
+        a->cold = COLD_BATCHES;
+    a->faults = faults;
+    if (a->cold == 0)
+        return;
+    a->next = layer > a->next ? layer : a->next;
+    for (size_t item = layer + 1; item < a->next; item++)
+        bytes += a->bytes[item - stage->share.first_layer];
+    while (a->next < end && (a->next <= layer + 1 || bytes < AHEAD_BYTES)) {
+        size_t asked = wish_item(stage, batch, a->next);
+        a->bytes[a->next - stage->share.first_layer] = asked;
+        bytes += a->next > layer ? asked : 0;
+        a->next++;
+    }
+}
