@@ -71,6 +71,68 @@ def test_one_flipped_byte_of_any_dataset_is_refused(stored, tmp_path):
     assert "verdict" in refused["status"]
 
 
+# --- A result that fails
+
+
+@pytest.fixture(scope="module")
+def failing(shop):
+    """Every case fails: two neighbouring rows are exchanged in f16, and Q4_K meets bounds that it cannot keep."""
+    broken = shop.copy(MODEL, "f16", shop.root / "exchanged.vindex")
+    with open(broken / "up_features.bin", "r+b") as file:
+        size = 256 * 4
+        file.seek(3 * size)
+        rows = file.read(2 * size)
+        file.seek(3 * size)
+        file.write(rows[size:] + rows[:size])
+    strict = shop.root / "failing.yaml"
+    strict.write_text("exact:\n  cos: 0.9999999999\nquantized:\n  cos: 0.99999\n  mean_kl: 1.0e-12\n")
+    job = shop.job(shop.model(MODEL), {"f16": broken, "q4k": shop.vindex(MODEL, "q4k")}, logits="all", bounds=str(strict))
+    job.run(expect=1)
+    assert not {"PASS", "MEASURED"} & set(stored_verdicts(job.result_path).values())
+    return job.result_path
+
+
+def test_no_flipped_bit_of_any_figure_makes_a_failure_a_pass(failing, tmp_path):
+    """Any bit of the file, unsealed: it is damaged. The last and another bit of a chunk of each dataset of numbers, sealed anew: HDF5's
+    checksum of the chunk says so, which any one bit changes, or the answer is the same to the letter."""
+    path, random, tried, refused = tmp_path / "flipped.h5", np.random.default_rng(11), 0, set()
+    shutil.copyfile(failing, path)
+    said = harness.run(["verdict", path], expect=1).stdout
+    with h5py.File(failing) as file:
+        found = {name: item.id.get_chunk_info(int(random.integers(item.id.get_num_chunks()))) for name, item in numbers(file).items()}
+    assert len(found) > 150
+    for bit in random.integers(path.stat().st_size * 8, size=60).tolist():
+        flip(path, 0, bit)
+        done = harness.run(["verdict", path], expect=3)
+        assert "damaged" in harness.one_error_line(done) and not done.stdout, (bit, done.stderr)
+        flip(path, 0, bit)
+    for name, chunk in found.items():
+        start, size = chunk.byte_offset, chunk.size
+        for bit in {size * 8 - 1, int(random.integers(size * 8))}:
+            flip(path, start, bit)
+            edit_result.seal(path)
+            done = harness.run(["verdict", path], expect=None)
+            if done.returncode == 1:
+                assert done.stdout == said, (name, bit)
+            else:
+                assert done.returncode == 3 and f"'{name}'" in harness.one_error_line(done) and not done.stdout, (name, bit)
+                refused.add(name)
+            flip(path, start, bit)
+            edit_result.seal(path)
+            tried += 1
+    assert path.read_bytes() == failing.read_bytes()
+    assert {"rel_l2", "obs_kl", "row_err_max", "label", "case_bucket", "kernel_rel_l2", "cos"} <= refused, sorted(set(found) - refused)
+    print(f"{tried} flipped bits tried in {len(found)} datasets, and 60 anywhere")
+
+
+def flip(path, start, bit):
+    with open(path, "r+b") as file:
+        file.seek(start + bit // 8)
+        byte = file.read(1)[0]
+        file.seek(start + bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
 # --- One verdict everywhere
 
 
