@@ -1,7 +1,8 @@
 """What the end-to-end tests share: golden models unpacked, vindexes extracted, jobs written, the binary run, results read.
 
 Environment: WALKAUDIT, the binary; WALKAUDIT_FAULTY, the one with planted faults (test_planted_faults.py); WALKAUDIT_KERNELS, the
-directory of the shared libraries for path external.
+directory of the shared libraries for path external; WALKAUDIT_MPIRUN, what starts ranks; WALKAUDIT_OTHER, a binary built with
+another MPI (test_grids.py).
 """
 import gzip
 import json
@@ -42,7 +43,8 @@ def environment(**extra):
 def command(args, ranks=None, program=None):
     """The words of a command line; ranks=None runs it without mpirun."""
     words = [program or binary(), *map(str, args)]
-    return words if ranks is None else ["mpirun", "-q", "-n", str(ranks), "--oversubscribe", *words]
+    launcher = os.environ.get("WALKAUDIT_MPIRUN", "mpirun -q --oversubscribe").split()
+    return words if ranks is None else [*launcher, "-n", str(ranks), *words]
 
 
 def run(args, ranks=None, expect=0, program=None, limit=LIMIT, **extra):

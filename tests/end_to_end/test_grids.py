@@ -43,6 +43,20 @@ def test_any_grid_gives_the_same_bits(shop, inputs, reference, ranks, stages, te
     assert not list((job.folder / "results").glob("*.parts"))
 
 
+@pytest.mark.skipif("WALKAUDIT_OTHER" not in os.environ, reason="WALKAUDIT_OTHER names no program of another MPI")
+def test_another_mpi_gives_the_same_bits(shop, inputs, reference):
+    """And it is another: each names its own."""
+    job = make(shop, inputs)
+    job.run(program=os.environ["WALKAUDIT_OTHER"])
+    libraries = []
+    for path in (reference.result_path, job.result_path):
+        with h5py.File(path) as file:
+            libraries.append(file["run"]["0"].attrs["mpi"])
+    assert libraries[0] != libraries[1]
+    found = [line for line in harness.differences(reference.result_path, job.result_path) if "job_text" not in line]
+    assert found in ([], ["/: attribute 'source' differs"]), "\n".join(found[:20])  # the other may be of another commit
+
+
 @pytest.fixture(scope="module")
 def everywhere(shop, inputs):
     job = make(shop, inputs, logits="all")

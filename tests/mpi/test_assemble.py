@@ -102,7 +102,7 @@ def check_damage(mpiexec, program, folder):
     """A part damaged under a running job: one line, no hang, no result, and the parts stay."""
     for ranks in (1, 3):
         path = folder / f"damaged{ranks}.h5"
-        said = run(mpiexec, "-q", "-n", str(ranks), program, str(path), "2", expect=1)
+        said = run(*mpiexec, "-n", str(ranks), program, str(path), "2", expect=1)
         assert "prompts-000004-000004.h5" in said and said.count("test_assemble:") == 1, said
         left = os.listdir(str(path) + ".parts")
         assert not path.exists() and sum(name.startswith("prompts-") for name in left) == PARTS, left
@@ -111,11 +111,12 @@ def check_damage(mpiexec, program, folder):
 
 def main():
     program, walkaudit, mpiexec = sys.argv[1:]
+    mpiexec = os.environ.get("WALKAUDIT_MPIRUN", mpiexec).split()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         paths = [folder / f"ranks{count}.h5" for count in (1, 2, 3, 4)]
         for count, path in enumerate(paths, start=1):
-            run(mpiexec, "-n", str(count), program, str(path))
+            run(*mpiexec, "-n", str(count), program, str(path))
             assert os.listdir(folder).count(path.name + ".parts") == 0, "the parts are removed at the end"
         check_values(paths[0])
         for path in paths[1:]:

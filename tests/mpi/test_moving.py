@@ -11,10 +11,13 @@ TRANSPORTS = {
 
 
 def main(program, mpiexec):
+    mpiexec = os.environ.get("WALKAUDIT_MPIRUN", mpiexec).split()
+    is_open_mpi = "--oversubscribe" in mpiexec
     wrong = []
-    for name, transport in TRANSPORTS.items():
-        for words, expected in (([], 0), (["still"], 1)):
-            done = subprocess.run([mpiexec, "-q", "-n", "2", program, *words], timeout=100, capture_output=True, text=True,
+    for name, transport in TRANSPORTS.items() if is_open_mpi else [("default", {})]:
+        # What a sender that never looks does is known of these transports of Open MPI only.
+        for words, expected in (([], 0), (["still"], 1)) if is_open_mpi else [([], 0)]:
+            done = subprocess.run([*mpiexec, "-n", "2", program, *words], timeout=100, capture_output=True, text=True,
                                   env={**os.environ, **transport})
             print(name, *words, done.returncode, done.stdout.strip(), done.stderr.strip())
             if done.returncode != expected:
