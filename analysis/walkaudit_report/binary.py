@@ -21,8 +21,8 @@ def find(beside):
 def ask(program, *words):
     """Run `walkaudit WORDS…`. Returns (exit code 0 or 1, stdout); any other end is a Failure with its one line."""
     try:
-        done = subprocess.run([program, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              errors="replace", env=dict(os.environ, NO_COLOR="1"))
+        done = subprocess.run([program, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True,
+                              encoding="utf-8", errors="replace", env=dict(os.environ, NO_COLOR="1"))
     except OSError as error:
         raise Failure("cannot start walkaudit", program, error.strerror) from None
     if done.returncode not in (0, VERDICT):

@@ -61,6 +61,8 @@ def guarded_main(words, beside):
 
 def main(words, beside):
     """Exit code of `walkaudit-report WORDS…`."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal or pipe that is not UTF-8 gets escapes, not a traceback
+        stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", category=UserWarning)  # a library's advice is no message for our user
     try:
         code = execute(words, beside)

@@ -12,7 +12,7 @@ WIDE = 48  # characters from which a cell may break
 
 
 def render(document):
-    style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     links = "".join(f'<li><a href="#{section.anchor}">{markup(section.title)}</a></li>' for section in document.sections)
     return f"""<!DOCTYPE html>
 <html lang="en">

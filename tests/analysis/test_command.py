@@ -53,3 +53,16 @@ def test_help_of_every_verb(verb, capsys):
     assert end.value.code == 0 and not written.err
     assert written.out.startswith(f"usage: walkaudit-report{' ' + verb if verb else ''} ")
     assert all(name in written.out for name in (cli.VERBS if not verb else ["--help"]))
+
+
+@pytest.mark.parametrize("extra", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+                                   {"PYTHONIOENCODING": "latin-1"}, {"PYTHONIOENCODING": "ascii"}])
+@pytest.mark.parametrize("words", [["worst"], ["worst", "--by", "cos"], ["diff"]])
+def test_output_that_is_not_utf8_is_escaped(gemma, words, extra):
+    """A traceback would end with 1, which of `diff` means "worse"."""
+    paths = [gemma, gemma] if words == ["diff"] else [gemma]
+    environment = {"LC_ALL": "C.UTF-8", **extra}
+    done = subprocess.run([str(SCRIPT), words[0], *map(str, paths), *words[1:]], capture_output=True, check=False, timeout=LIMIT,
+                          env=dict(os.environ, **environment), stdin=subprocess.DEVNULL)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+    assert words == ["diff"] or b"\\u03b7" in done.stdout
