@@ -113,6 +113,9 @@ wa_status wa_staging_open(const char *path, bool force, wa_arena *arena, wa_stag
 {
     wa_staging staging = {.arena = arena};
     WA_TRY(split_path(&staging, path, err));
+    if (!wa_dir_exists(staging.parent))
+        return wa_fail(err, WA_E_IO, "'%s', where '%s' is to be made, is not a directory: make it first", staging.parent,
+                       staging.final_path);
     WA_TRY(check_existing(&staging, force, err));
     WA_TRY(make_temporary(&staging, err));
     *out = staging;

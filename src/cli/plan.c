@@ -3,6 +3,7 @@
 #include "report/grid.h"
 #include "cli/plan_sums.h"
 #include "engine/audit.h"
+#include "judge/verdict.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -375,7 +376,9 @@ static wa_status plan_job(void *words, wa_arena *arena, int *exit_code, wa_error
     const request *r = words;
     wa_job *job;
     wa_sweep *sweep;
+    wa_bounds *bounds;
     WA_TRY(wa_job_open(r->job, r->settings, r->setting_count, arena, &job, err));
+    WA_TRY(wa_bounds_open(job->bounds, arena, &bounds, err)); /* a run would end at once */
     WA_TRY(plan_sweep(job, r, arena, &sweep, err));
     for (size_t a = 0; a < job->audit_count; a++) {
         wa_error own = {.status = WA_OK};

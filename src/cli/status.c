@@ -83,6 +83,8 @@ static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code,
     const char *path = ((const wa_status_question *)words)->path;
     wa_judged_state state;
     WA_TRY(wa_judged_status(path, arena, &state, err));
+    if (!state.result.finished && state.result.prompts == 0 && state.result.owner == NULL)
+        return wa_fail(err, WA_E_IO, "'%s' not found: neither a result nor an unfinished run of one", path);
     if (state.result.finished)
         print_finished(path, &state);
     else

@@ -327,7 +327,10 @@ static wa_status load_set(wa_bytes text, bool is_stored, wa_arena *arena, wa_bou
 static wa_status open_file(const char *path, wa_arena *arena, wa_bounds *out, wa_error *err)
 {
     wa_map map;
-    WA_TRY(wa_map_open(path, &map, err));
+    if (wa_map_open(path, &map, err) != WA_OK) {
+        err->status = WA_E_JOB; /* whoever named it, in a job or on the command line, named it wrongly */
+        return wa_note(err, "as bounds file");
+    }
     wa_status status = load_set(map.bytes, false, arena, out, err);
     wa_map_close(&map);
     if (status != WA_OK)

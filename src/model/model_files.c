@@ -148,6 +148,10 @@ wa_status wa_model_place_find(const char *path, wa_arena *arena, wa_model_place 
     wa_model_place place = {0};
     name_list ggufs = {0};
     if (!wa_dir_exists(path)) {
+        if (ends_with(path, ".safetensors"))
+            return wa_fail(err, WA_E_UNSUPPORTED,
+                           "a safetensors file by itself: name the directory that holds it, with config.json and "
+                           "tokenizer.json");
         place.gguf = path;
         *out = place;
         return WA_OK;

@@ -198,6 +198,19 @@ static void print_tables(const sweep *s)
     }
 }
 
+/* Each audit's table ends with that audit's own exit code; this is the process's. */
+static void print_outcome(const sweep *s, int code)
+{
+    size_t finished = 0, failed = 0;
+    for (size_t i = 0; i < s->chosen_count; i++) {
+        finished += s->outcome[i] == WA_OK || s->outcome[i] == WA_E_VERDICT ? 1 : 0;
+        failed += s->outcome[i] == WA_E_VERDICT ? 1 : 0;
+    }
+    printf("\nsweep: %zu of %zu audits finished, %zu of them with a verdict that fails; exit code %d\n", finished,
+           s->chosen_count, failed, code);
+    fflush(stdout);
+}
+
 static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
 {
     WA_TRY(choose(s, err));
@@ -222,6 +235,8 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
         print_tables(s);
     for (size_t i = 0; is_root(s->comm) && i < s->chosen_count; i++)
         *code = wa_exit_code_graver(*code, wa_status_exit_code((wa_status)s->outcome[i]));
+    if (is_root(s->comm) && s->job->audit_count > 1)
+        print_outcome(s, *code);
     return wa_comm_broadcast(s->comm, code, sizeof *code, err);
 }
 

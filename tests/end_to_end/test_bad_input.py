@@ -345,9 +345,26 @@ def test_a_broken_audit_does_not_stop_the_sweep(shop, ranks):
     broken.update(name="broken", model=str(shop.root / "nowhere"))
     text["audits"].insert(0, broken)
     job.path.write_text(json.dumps(text))
-    line = harness.one_error_line(job.run(ranks=ranks, expect=3))
-    assert "nowhere" in line
+    done = job.run(ranks=ranks, expect=3)
+    assert "nowhere" in harness.one_error_line(done)
+    assert done.stdout.splitlines()[-1] == "sweep: 1 of 2 audits finished, 0 of them with a verdict that fails; exit code 3"
     assert harness.Result(job.result_path).verdicts() == {"v:sparse": "PASS", "v:full_mmap": "PASS", "v:exact": "PASS"}
     left = sorted(p.name for p in (job.folder / "results").iterdir())
     assert left == ["job-audit.h5", "job-broken.failed.json"]
     assert "nowhere" in (job.folder / "results" / "job-broken.failed.json").read_text()
+
+
+def test_a_bounds_file_that_is_not_there_is_a_wrong_job_for_plan_and_run(shop):
+    job = shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")}, bounds="nowhere.yaml")
+    for verb in ("plan", "run"):
+        line = harness.one_error_line(harness.run([verb, job.path], expect=2))
+        assert "nowhere.yaml" in line and "bounds file" in line, verb
+
+
+def test_a_folder_that_is_not_there_and_a_model_named_by_its_weights(shop, tmp_path):
+    model = shop.model(MODEL)
+    line = harness.one_error_line(harness.run(["extract", model, tmp_path / "no/x.vindex", "--format", "f16"], expect=3))
+    assert f"'{tmp_path}/no'" in line and "make it first" in line and ".tmp-" not in line
+    job = shop.job(model / "model.safetensors", {"v": shop.vindex(MODEL, "f32")})
+    line = harness.one_error_line(job.run(expect=3))
+    assert "name the directory that holds it" in line and "0x" not in line

@@ -46,7 +46,8 @@ def flip_middle(path, keep_time):
 def test_status_of_a_running_a_stopped_and_a_finished_run(shop, prompts):
     model, vindex = own_inputs(shop, "status.vindex")
     job = shop.job(model, {"f16": vindex}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
-    assert "nothing is done" in harness.run(["status", job.result_path], expect=3).stdout
+    typo = harness.run(["status", job.result_path], expect=3)
+    assert typo.stdout == "" and "not found: neither a result nor an unfinished run" in typo.stderr
     process = start(job, 2, **slowly())
     wait_for_parts(job, process, 3)
     told = harness.run(["status", job.result_path], expect=75).stdout

@@ -781,14 +781,14 @@ static void damaged_files_are_refused_in_one_line(void)
     CU_ASSERT_EQUAL(remove(PATH), 0);
 }
 
-static void a_file_that_is_not_there_is_an_io_error(void)
+static void a_file_that_is_not_there_is_a_wrong_bounds_file(void)
 {
     wa_arena *arena;
     wa_error err = {0};
     wa_bounds *set;
     WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
     CU_ASSERT_EQUAL(wa_bounds_open(WA_TEST_BINARY_DIR "/no-such-bounds.yaml", arena, &set, &err),
-                    WA_E_IO);
+                    WA_E_JOB);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "no-such-bounds.yaml"));
     wa_arena_close(arena);
 }
@@ -1013,7 +1013,7 @@ WA_SUITE("verdict", WA_CASE(a_healthy_case_passes), WA_CASE(a_bucket_without_a_r
          WA_CASE(the_built_in_sets_are_those_of_the_design),
          WA_CASE(printed_sets_can_be_opened_again), WA_CASE(a_file_replaces_what_it_names),
          WA_CASE(a_contradiction_is_refused), WA_CASE(damaged_files_are_refused_in_one_line),
-         WA_CASE(a_file_that_is_not_there_is_an_io_error),
+         WA_CASE(a_file_that_is_not_there_is_a_wrong_bounds_file),
          WA_CASE(rates_are_judged_by_their_upper_limit),
          WA_CASE(a_row_that_meets_nothing_of_a_case_is_no_pass),
          WA_CASE(flips_within_near_tie_are_no_rate),
