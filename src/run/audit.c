@@ -148,7 +148,7 @@ static wa_status share_kept(task *t, wa_error *err)
     if (told[0] == 0)
         return WA_OK; /* the plan that is there is of all prompts */
     WA_TRY(wa_comm_agree(t->comm, wa_arena_take(t->arena, told[0], sizeof *copy, &copy, err), err));
-    if (is_root(t))
+    if (kept != NULL) /* on rank 0 */
         memcpy(copy, kept, told[0] * sizeof *copy);
     WA_TRY(wa_comm_broadcast(t->comm, copy, told[0] * sizeof *copy, err));
     t->kept = copy;
