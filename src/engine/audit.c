@@ -296,17 +296,21 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
     WA_TRY(case_costs(audit, &costs, err));
     wa_case dense = wa_case_dense();
     wa_walk_layer layer;
-    WA_TRY(wa_case_open_layer(&dense, model, NULL, 0, &layer, err));
+    size_t first = wa_model_expert_layer(model); /* of unlike layers the larger ones count */
+    first = first < model->layer_count ? first : 0;
+    WA_TRY(wa_case_open_layer(&dense, model, NULL, first, &layer, err));
     *out = (wa_plan_input){
         .layer_count = model->layer_count,
         .attention_flops_per_row = 4.0 * (double)(q_width + kv_width) * (double)model->hidden,
         .attention_flops_per_pair = (double)model->q_heads * (4.0 * (double)model->head_dim + SOFTMAX_OPERATIONS),
         .dense_flops_per_row = wa_case_flops(&dense, &layer, 1),
         .head_flops_per_row = 2.0 * (double)model->vocab * (double)model->hidden,
-        .layer_bytes = wa_model_layer_bytes(model, 0),
+        .layer_bytes = wa_model_layer_bytes(model, first),
         .head_bytes = wa_model_head_bytes(model),
         .hidden = model->hidden,
-        .intermediate = model->intermediate,
+        .intermediate = wa_model_widest_ffn(model),
+        .expert_count = layer.experts != NULL ? layer.experts->count : 0,
+        .expert_choices = layer.experts != NULL ? layer.experts->chosen : 0,
         .kv_width = kv_width,
         .q_width = q_width,
         .vocab = model->vocab,

@@ -57,7 +57,7 @@ static void name_lanes(wa_stage *stage)
 /* Of the widest FFN. */
 static size_t most_features(const wa_stage_audit *audit)
 {
-    size_t features = audit->model->intermediate;
+    size_t features = wa_model_widest_ffn(audit->model);
     for (size_t v = 0; v < audit->vindex_count; v++)
         for (size_t l = 0; l < audit->vindexes[v]->layer_count; l++)
             if (audit->vindexes[v]->layers[l].features > features)

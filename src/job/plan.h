@@ -29,6 +29,7 @@ typedef struct wa_plan_input {
     double head_flops_per_row;      /* output matrix, one lane */
     size_t layer_bytes, head_bytes; /* mapped bytes of the model */
     size_t hidden, intermediate, kv_width, q_width, vocab; /* for memory by formula */
+    size_t expert_count, expert_choices; /* of a layer, and of a row; 0 = no experts */
     const size_t *prompt_rows;      /* [prompt_count] positions of each prompt */
     size_t prompt_count;
     const wa_batch *kept;           /* [kept_count] parts that are there already, in order of their prompts: not computed again */

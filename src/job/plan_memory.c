@@ -115,6 +115,9 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
                               times(plus(input->q_width, times(2, input->kv_width)), sizeof(float))));
     /* gate and up, on the reference's input and on the case's own */
     total = plus(total, times(times(4, tile), times(input->intermediate, sizeof(float))));
+    if (input->expert_count > 0) /* gathered rows and their outputs, logits, places by expert */
+        total = plus(total, times(tile, plus(times(2, row), plus(times(input->expert_count, sizeof(float)),
+                                                                 times(input->expert_choices, 2 * sizeof(size_t))))));
     total = plus(total, head_bytes(input, plan, lanes));
     /* the kernel check's rows: what goes to the oracle and what it answers, on both streams */
     size_t sampled = wa_sample_most(input->kernel_check, rows, plan->obs_count, input->layer_count);

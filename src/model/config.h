@@ -38,12 +38,20 @@ typedef struct wa_layer_kinds {
     const bool *is_unrotated; /* [layer_count], arena; NULL = by the rule */
 } wa_layer_kinds;
 
+/** Experts of a model; count 0 = none. */
+typedef struct wa_expert_shape {
+    size_t count, chosen, features, shared_features;
+    bool renormalised;
+    const bool *is_dense; /* [layer_count], arena: layers without experts */
+} wa_expert_shape;
+
 typedef struct wa_config {
     wa_model facts; /* the fields that are no weights, files or layers; vocab 0 = not given */
     const wa_family *family;
     const wa_names *names;
     wa_rope_scaling scaling;
     wa_layer_kinds kinds;
+    wa_expert_shape experts;
     wa_tie_rule tie;
     float norm_offset;
     bool rotates;                    /* false: a position table instead */

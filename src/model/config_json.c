@@ -256,7 +256,8 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
                    json_object_get(r->text, "sliding_window") == NULL; /* null means none */
     WA_TRY(wa_json_size_or(r->text, "sliding_window", assumed ? family->window : 0,
                            &facts->sliding_window, err));
-    if (wa_json_is_given(r->text, "sliding_window") && facts->sliding_window == 0)
+    bool says_none = family->experts != NULL && family->window_rule == WA_WINDOW_NONE; /* qwen2_moe saves 0 */
+    if (!says_none && wa_json_is_given(r->text, "sliding_window") && facts->sliding_window == 0)
         return wa_fail(err, WA_E_FORMAT, "'sliding_window' is 0, expected more or null");
     if (!r->native || !wa_json_is_given(r->text, "layer_types"))
         return WA_OK;
@@ -343,6 +344,7 @@ wa_status wa_config_from_json(const json_t *root, wa_semantics semantics, wa_are
     config.norm_offset = family->norm_offset;
     config.rope_pairs = family->rope_pairs;
     WA_TRY(read_sizes(&r, facts, err));
+    WA_TRY(wa_config_experts_json(&r, err));
     WA_TRY(read_numbers(&r, facts, err));
     WA_TRY(read_windows(&r, facts, err));
     WA_TRY(read_unrotated(&r, err));

@@ -16,7 +16,8 @@
     {.key = (key_), .kind = WA_KEY_ONLY, .only = "off", .meaning = (meaning_)},
 
 #define GEMMAS "gemma gemma2 gemma3"
-#define NEWER "smollm3 olmo2 olmo3 glm4 phi3 exaone4 ernie4_5 seed_oss arcee"
+#define MOES "mixtral qwen2_moe qwen3_moe olmoe"
+#define NEWER "smollm3 olmo2 olmo3 glm4 phi3 exaone4 ernie4_5 seed_oss arcee " MOES
 #define NOT_GPT2                                                                                   \
     "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER
 #define EXPERTS "expert models"
@@ -35,7 +36,7 @@ static const wa_key_rule rules[] = {
     USED_BY("hidden_act", "llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER)
     USED_BY("hidden_activation", GEMMAS)
     INERT_IN("hidden_act", GEMMAS) /* an old "gelu" that always meant tanh */
-    USED_BY("attention_bias", "gemma gemma2 gemma3 llama qwen3 granite smollm3 olmo2 olmo3 glm4 seed_oss arcee")
+    USED_BY("attention_bias", "gemma gemma2 gemma3 llama qwen3 granite smollm3 olmo2 olmo3 glm4 seed_oss arcee qwen3_moe olmoe")
     USED_BY("mlp_bias", "llama granite smollm3 seed_oss arcee")
     USED_BY("attention_out_bias", "seed_oss") USED_BY("partial_rotary_factor", "glm4 phi3")
     USED_BY("no_rope_layers", "smollm3") USED_BY("no_rope_layer_interval", "smollm3")
@@ -43,7 +44,13 @@ static const wa_key_rule rules[] = {
     USED_BY("rope_theta", NOT_GPT2) USED_BY("rope_scaling", NOT_GPT2)
     USED_BY("rope_parameters", NOT_GPT2) USED_BY("rope_local_base_freq", "gemma3")
     USED_BY("original_max_position_embeddings", NOT_GPT2)
-    USED_BY("sliding_window", "gemma2 gemma3 mistral qwen2 qwen3 starcoder2 smollm3 olmo3 phi3 exaone4")
+    USED_BY("sliding_window", "gemma2 gemma3 mistral qwen2 qwen3 starcoder2 smollm3 olmo3 phi3 exaone4 mixtral")
+    INERT_IN("sliding_window", "qwen2_moe qwen3_moe") INERT_IN("max_window_layers", "qwen2_moe qwen3_moe")
+    ONLY_IN("use_sliding_window", "off", "qwen2_moe qwen3_moe")
+    USED_BY("num_local_experts", MOES) USED_BY("num_experts", MOES) USED_BY("num_experts_per_tok", MOES)
+    USED_BY("moe_intermediate_size", "qwen2_moe qwen3_moe") USED_BY("norm_topk_prob", "qwen2_moe qwen3_moe olmoe")
+    USED_BY("shared_expert_intermediate_size", "qwen2_moe") USED_BY("qkv_bias", "qwen2_moe")
+    USED_BY("decoder_sparse_step", "qwen2_moe qwen3_moe") USED_BY("mlp_only_layers", "qwen2_moe qwen3_moe")
     USED_BY("sliding_window_pattern", "gemma2 gemma3 exaone4")
     USED_BY("_sliding_window_pattern", "gemma3")
     USED_BY("use_sliding_window", "qwen2 qwen3 smollm3") USED_BY("max_window_layers", "qwen2 qwen3")

@@ -26,10 +26,19 @@ typedef enum wa_role {
     WA_ROLE_GATE,
     WA_ROLE_UP,
     WA_ROLE_DOWN,
+    WA_ROLE_ROUTER,
+    WA_ROLE_EXPERT_GATE,
+    WA_ROLE_EXPERT_UP,
+    WA_ROLE_EXPERT_DOWN,
+    WA_ROLE_SHARED_WEIGHT, /* of the shared expert, by its logistic function */
+    WA_ROLE_SHARED_GATE,
+    WA_ROLE_SHARED_UP,
+    WA_ROLE_SHARED_DOWN,
     WA_ROLE_COUNT
 } wa_role;
 
-/** Names of one container and family: layer_prefix, layer, ".", role, then ".weight" or ".bias". */
+/** Names of one container and family: layer_prefix, layer, ".", role, then ".weight" or ".bias". A '#' in a role is the
+ * expert's number. */
 typedef struct wa_names {
     const char *layer_prefix;        /* "layers." */
     const char *role[WA_ROLE_COUNT]; /* NULL = the family has no such tensor */
@@ -77,6 +86,16 @@ typedef struct wa_config_keys {
     const char *hidden, *layers, *heads, *intermediate, *eps, *activation;
 } wa_config_keys;
 
+/** Experts of a family. Static. */
+typedef struct wa_expert_rule {
+    size_t count, chosen;     /* when the keys are absent */
+    const char *features_key; /* of one expert */
+    size_t features;          /* when it is absent */
+    size_t shared;            /* features of the shared expert, when the key is absent; 0 = no such expert */
+    const char *renormalise_key; /* NULL = weights are always renormalised; absent means they are not */
+    bool some_dense;          /* `decoder_sparse_step` and `mlp_only_layers` name layers without experts */
+} wa_expert_rule;
+
 /** A family. Static. Defaults are those of `native` semantics. */
 typedef struct wa_family {
     const char *model_type; /* of config.json, matched exactly */
@@ -111,6 +130,7 @@ typedef struct wa_family {
     double attn_scalar;         /* query_pre_attn_scalar when absent; 0 = head_dim, key ignored */
     double attn_cap, final_cap; /* when the keys are absent; 0 = none */
     bool caps;                  /* reads the keys of the caps */
+    const wa_expert_rule *experts; /* NULL = none */
     const char *larql_refusal;  /* why `larql` is not offered; NULL = it is */
 } wa_family;
 

@@ -120,14 +120,51 @@ void wa_model_forget(const wa_model *model)
         wa_map_forget(&model->maps->maps[i]);
 }
 
+size_t wa_model_expert_layer(const wa_model *model)
+{
+    size_t layer = 0;
+    while (layer < model->layer_count && model->layers[layer].experts == NULL)
+        layer++;
+    return layer;
+}
+
+size_t wa_model_widest_ffn(const wa_model *model)
+{
+    size_t widest = 0;
+    for (size_t l = 0; l < model->layer_count; l++) {
+        const wa_layer *layer = &model->layers[l];
+        size_t features = layer->experts != NULL ? layer->experts->widest : layer->up.rows;
+        widest = features > widest ? features : widest;
+    }
+    return widest;
+}
+
+static size_t bytes_of(const wa_matrix *matrix)
+{
+    return matrix->rows > 0 ? wa_matrix_bytes(matrix) : 0;
+}
+
+static size_t expert_bytes(const wa_expert *expert)
+{
+    return bytes_of(&expert->gate) + bytes_of(&expert->up) + bytes_of(&expert->down);
+}
+
+size_t wa_experts_bytes(const wa_experts *experts)
+{
+    size_t bytes = bytes_of(&experts->router) + bytes_of(&experts->shared_gate) +
+                   expert_bytes(&experts->shared);
+    for (size_t e = 0; e < experts->count; e++)
+        bytes += expert_bytes(&experts->experts[e]);
+    return bytes;
+}
+
 size_t wa_model_layer_bytes(const wa_model *model, size_t layer)
 {
     const wa_layer *l = &model->layers[layer];
     const wa_matrix *matrices[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-    size_t bytes = 0;
+    size_t bytes = l->experts != NULL ? wa_experts_bytes(l->experts) : 0;
     for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++)
-        if (matrices[i]->rows > 0)
-            bytes += wa_matrix_bytes(matrices[i]);
+        bytes += bytes_of(matrices[i]);
     return bytes;
 }
 

@@ -26,6 +26,25 @@ typedef struct wa_norm {
     const float *bias;   /* [n], arena; LayerNorm only, else NULL */
 } wa_norm;
 
+/** One expert: an FFN of its own, as a layer's. */
+typedef struct wa_expert {
+    wa_matrix gate, up, down; /* [F, H], [F, H], [H, F] */
+} wa_expert;
+
+/**
+ * The FFN of a layer with experts: a router gives each row a logit for every expert; the row goes
+ * through the `chosen` experts of the largest, whose outputs are added by their softmax weights.
+ */
+typedef struct wa_experts {
+    size_t count, chosen;     /* 1 <= chosen <= count */
+    size_t widest;            /* features of the widest FFN among them and the shared one */
+    bool renormalised;        /* the weights of the chosen sum to 1; else as the softmax has them */
+    wa_matrix router;         /* [count, H] */
+    const wa_expert *experts; /* [count], arena */
+    wa_expert shared;         /* takes every row as well; up.rows = 0: there is none */
+    wa_matrix shared_gate;    /* [1, H]: the logistic function of its product is the weight */
+} wa_experts;
+
 /** One transformer layer. Matrices are views into maps, vectors are decoded f32 in the model's arena (NULL = absent). */
 typedef struct wa_layer {
     wa_norm attn_in;  /* before attention; NULL in a post block */
@@ -35,6 +54,7 @@ typedef struct wa_layer {
     wa_matrix q, k, v, o; /* [q_heads*head_dim, H], [kv_heads*head_dim, H] twice, [H, q_heads*head_dim] */
     const float *q_bias, *k_bias, *v_bias, *o_bias;
     const float *q_norm, *k_norm; /* [head_dim], or whole rows with wide_qk_norm; offset added */
+    const wa_experts *experts; /* instead of gate, up and down, whose rows are 0 then; NULL = none */
     wa_matrix gate, up, down; /* [I, H], [I, H], [H, I]; gate.rows = 0 for ungated models */
     const float *gate_bias, *up_bias, *down_bias; /* a vindex has no place for these */
     /* [rotary_dim/2] angle per position, scaling applied; NULL = no rotation */
@@ -117,6 +137,15 @@ void wa_model_close(wa_model *model);
 
 /** wa_map_forget for every file of weights. Matrices stay valid; a model without files (made by a test) is left alone. */
 void wa_model_forget(const wa_model *model);
+
+/** Features of the widest FFN of any layer, of one expert where there are experts. */
+size_t wa_model_widest_ffn(const wa_model *model);
+
+/** The first layer with experts; layer_count = none. */
+size_t wa_model_expert_layer(const wa_model *model);
+
+/** Stored bytes of a layer's router and experts. */
+size_t wa_experts_bytes(const wa_experts *experts);
 
 /** Stored bytes of layer `layer`, and of embedding + output (tied counted once); for the plan. */
 size_t wa_model_layer_bytes(const wa_model *model, size_t layer);

@@ -181,8 +181,32 @@ static wa_status caps_text(const source *s, char **out, wa_error *err)
     return wa_arena_print(s->arena, out, err, "attention %s, final %s", attention, final);
 }
 
+static bool has_experts(const wa_layer *layer)
+{
+    return layer->experts != NULL;
+}
+
+static wa_status experts_text(const source *s, char **out, wa_error *err)
+{
+    const wa_expert_shape *shape = &s->config->experts;
+    char layers[400] = "", shared[64] = "";
+    size_t count = count_layers(s->model, has_experts);
+    list_layers(s->model, has_experts, layers, sizeof layers);
+    if (shape->shared_features > 0)
+        (void)snprintf(shared, sizeof shared, ", a shared one of %zu features by a gate",
+                       shape->shared_features);
+    return wa_arena_print(
+        s->arena, out, err,
+        "%s, gated; experts: %zu of %zu features, %zu chosen, weights %s%s; in %zu of %zu layers: %s",
+        wa_activation_name(s->model->activation), shape->count, shape->features, shape->chosen,
+        shape->renormalised ? "that sum to 1" : "as the softmax over all has them", shared, count,
+        s->model->layer_count, layers);
+}
+
 static wa_status ffn_text(const source *s, char **out, wa_error *err)
 {
+    if (wa_model_expert_layer(s->model) < s->model->layer_count)
+        return experts_text(s, out, err);
     return wa_arena_print(s->arena, out, err, "%s, %s", wa_activation_name(s->model->activation),
                           s->model->gated ? "gated" : "no gate");
 }

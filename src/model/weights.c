@@ -3,6 +3,7 @@
 
 #include "model/unread.h"
 #include "model/understood.h"
+#include "model/weights_experts.h"
 #include "model/weights_find.h"
 
 #include <math.h>
@@ -170,6 +171,8 @@ static wa_status take_layer(const wa_finder *finder, int layer, wa_layer *out, w
         WA_TRY(take_norm(finder, WA_ROLE_FFN_OUT, layer, &out->ffn_out, err));
     }
     WA_TRY(take_attention(finder, layer, out, err));
+    if (wa_config_has_experts(finder->config, (size_t)layer))
+        return wa_weights_experts(finder, layer, &out->experts, err);
     return take_ffn(finder, layer, out, err);
 }
 

@@ -2,6 +2,19 @@
 #include "model/weights_find.h"
 
 #include <stdio.h>
+#include <string.h>
+
+static void name_in_layer(const wa_names *names, wa_place place, char out[WA_TENSOR_NAME])
+{
+    const char *role = names->role[place.role];
+    const char *number = strchr(role, '#');
+    if (number == NULL)
+        (void)snprintf(out, WA_TENSOR_NAME, "%s%d.%s%s", names->layer_prefix, place.layer, role,
+                       place.suffix);
+    else
+        (void)snprintf(out, WA_TENSOR_NAME, "%s%d.%.*s%zu%s%s", names->layer_prefix, place.layer,
+                       (int)(number - role), role, place.expert, number + 1, place.suffix);
+}
 
 static void name_of(const wa_finder *finder, wa_place place, char out[WA_TENSOR_NAME])
 {
@@ -9,8 +22,7 @@ static void name_of(const wa_finder *finder, wa_place place, char out[WA_TENSOR_
     if (place.layer == WA_NO_LAYER)
         (void)snprintf(out, WA_TENSOR_NAME, "%s%s", names->role[place.role], place.suffix);
     else
-        (void)snprintf(out, WA_TENSOR_NAME, "%s%d.%s%s", names->layer_prefix, place.layer,
-                       names->role[place.role], place.suffix);
+        name_in_layer(names, place, out);
 }
 
 bool wa_finder_has(const wa_finder *finder, wa_place place)

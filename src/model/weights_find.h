@@ -15,11 +15,12 @@ typedef struct wa_finder {
 
 enum { WA_NO_LAYER = -1, WA_TENSOR_NAME = 256 };
 
-/** Where a tensor belongs: role, layer (or WA_NO_LAYER) and ".weight" or ".bias". */
+/** Where a tensor belongs: role, layer (or WA_NO_LAYER), ".weight" or ".bias", and the number of an expert. */
 typedef struct wa_place {
     wa_role role;
     int layer;
     const char *suffix;
+    size_t expert;
 } wa_place;
 
 /** The rows that are wanted of a tensor of `total` rows: all, or one part of a fused one. */

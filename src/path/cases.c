@@ -253,7 +253,9 @@ wa_case wa_case_dense(void)
 static wa_status match_layer(const wa_model *model, const wa_vindex *vindex, size_t layer,
                              wa_error *err)
 {
-    size_t in_model = model->layers[layer].up.rows;
+    const wa_experts *experts = model->layers[layer].experts; /* LARQL counts the features of all together */
+    size_t in_model = experts == NULL ? model->layers[layer].up.rows
+                                      : experts->count * experts->experts[0].up.rows;
     size_t in_vindex = vindex->layers[layer].features;
     if (in_vindex != 0 && in_vindex != in_model)
         return wa_fail(err, WA_E_MISMATCH,

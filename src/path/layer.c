@@ -93,11 +93,17 @@ wa_status wa_case_open_layer(const wa_case *which, const wa_model *model, const 
                        .gate_bias = model->layers[layer].gate_bias,
                        .up_bias = model->layers[layer].up_bias,
                        .down_bias = model->layers[layer].down_bias,
+                       .experts = model->layers[layer].experts,
                        .activation = model->activation,
                        .gated = model->gated,
                        .features = model->layers[layer].up.rows,
                        .hidden = model->hidden,
                        .layer = layer};
+    if (l.experts != NULL) { /* no case but the reference and foreign ones gets here: spec.c */
+        l.features = l.experts->widest;
+        *out = l;
+        return WA_OK;
+    }
     if (model->gated)
         WA_TRY(take_matrix(which, model, vindex, &l, WA_GATE, err));
     WA_TRY(take_matrix(which, model, vindex, &l, WA_UP, err));
@@ -133,8 +139,18 @@ bool wa_fallback_uses_all(const wa_case *which, size_t features)
     return which->k == WA_K_ALL || used >= features - features / 5; /* 5 used >= 4 features */
 }
 
+/* Of the router, the chosen experts and the shared one. */
+static double expert_flops(const wa_walk_layer *l, size_t rows)
+{
+    const wa_experts *experts = l->experts;
+    double features = (double)(experts->chosen * experts->experts[0].up.rows + experts->shared.up.rows);
+    return 2.0 * (double)rows * (double)l->hidden * ((double)experts->count + 3.0 * features);
+}
+
 double wa_case_flops(const wa_case *which, const wa_walk_layer *l, size_t rows)
 {
+    if (l->experts != NULL)
+        return expert_flops(l, rows);
     double product = 2.0 * (double)rows * (double)l->features * (double)l->hidden;
     double products = l->gated ? 3.0 : 2.0;
     if (wa_case_is_loop(which)) { /* all scores, then up and down of the hits */
@@ -154,6 +170,8 @@ size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *l)
     size_t bytes = 0;
     if (wa_path_is_foreign(which->path)) /* what it reads is its own affair */
         return 0;
+    if (l->experts != NULL) /* at most: those that no row chose are not read */
+        return wa_experts_bytes(l->experts);
     for (size_t i = 0; i < sizeof read / sizeof read[0] - (skip_select ? 1 : 0); i++)
         bytes += read[i]->rows > 0 ? wa_matrix_bytes(read[i]) : 0;
     return bytes;

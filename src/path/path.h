@@ -202,9 +202,10 @@ typedef struct wa_walk_layer {
     wa_matrix select;          /* [F, H] rows whose scores rank the features; rows = 0 where none are ranked */
     bool down_is_feature_major; /* down [F, H]; else the model's [H, F] */
     const float *gate_bias, *up_bias, *down_bias; /* borrowed from the model, NULL = none */
+    const wa_experts *experts; /* the model's, instead of gate, up and down; NULL = none */
     wa_activation activation;
     bool gated;
-    size_t features, hidden;
+    size_t features, hidden; /* features: of the widest expert, where there are experts */
     size_t layer; /* its index; planted faults look at it */
 } wa_walk_layer;
 

@@ -5,8 +5,10 @@
 #include <math.h>
 
 /* The kernel of each label. A case never runs another than the one it names. */
-static wa_walk_tile *kernel_of(const wa_case *which)
+static wa_walk_tile *kernel_of(const wa_case *which, const wa_walk_layer *layer)
 {
+    if (layer->experts != NULL && which->kernel != WA_LABEL_EXTERNAL)
+        return which->path == WA_PATH_DENSE ? wa_experts_tile : NULL;
     switch (which->kernel) {
     case WA_LABEL_SPARSE_GEMV_FULL_K:
     case WA_LABEL_INTERLEAVED:
@@ -59,7 +61,7 @@ static wa_status take_buffers(wa_walk *walk, size_t height)
 static wa_status check_call(const wa_walk *walk)
 {
     const wa_scratch *scratch = walk->scratch;
-    if (walk->which->not_run != NULL || kernel_of(walk->which) == NULL)
+    if (walk->which->not_run != NULL || kernel_of(walk->which, walk->layer) == NULL)
         return wa_fail(walk->err, WA_E_UNSUPPORTED, "case '%s' cannot run kernel '%s'%s%s",
                        walk->which->name, wa_label_text(walk->which->kernel),
                        walk->which->not_run != NULL ? ": " : "",
@@ -76,7 +78,7 @@ static wa_status check_call(const wa_walk *walk)
 static wa_status run_tiles(wa_walk *walk)
 {
     size_t height = walk->rows < walk->scratch->tile_rows ? walk->rows : walk->scratch->tile_rows;
-    wa_walk_tile *run = kernel_of(walk->which);
+    wa_walk_tile *run = kernel_of(walk->which, walk->layer);
     if (walk->rows == 0)
         return WA_OK;
     if (run == wa_external_tile) /* it needs no buffers of ours, and is asked by prompts, whatever a tile holds */

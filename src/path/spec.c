@@ -289,6 +289,22 @@ static size_t empty_layer(const wa_vindex *vindex)
     return layer;
 }
 
+/* A walk over features knows no router: what it would compute is not the model, whatever files there are. */
+static wa_status refuse_experts(const wa_model *model, const wa_case *item, wa_arena *arena,
+                                const char **reason, wa_error *err)
+{
+    size_t layer = wa_model_expert_layer(model);
+    char *text;
+    if (layer == model->layer_count || wa_path_is_foreign(item->path))
+        return WA_OK;
+    WA_TRY(wa_arena_print(arena, &text, err,
+                          "layer %zu of the model has experts, which no walk path computes; paths "
+                          "external and served, without like, are what such a model can run",
+                          layer));
+    *reason = text;
+    return WA_OK;
+}
+
 static wa_bucket bucket_of_payload(wa_payload payload)
 {
     switch (payload) {
@@ -344,9 +360,10 @@ wa_status wa_spec_resolve(const wa_vindex *vindex, const wa_model *model, wa_are
     item->k_all_layers = layers_within_k(vindex, item->k);
     item->bucket = bucket_of(item, vindex);
 
+    WA_TRY(refuse_experts(model, item, arena, reason, err));
     size_t layer = empty_layer(vindex);
-    if (layer == vindex->layer_count)
-        return WA_OK;
+    if (layer == vindex->layer_count || wa_model_expert_layer(model) < model->layer_count)
+        return WA_OK; /* who computes experts reads nothing of the vindex */
     char *why;
     WA_TRY(wa_arena_print(arena, &why, err, "layer %zu has zero features in the vindex", layer));
     item->not_run = why;

@@ -69,6 +69,8 @@ static wa_status open_model(wa_bench *bench, const char **words, wa_error *err)
     wa_model *model;
     WA_TRY(wa_model_open(path, WA_SEMANTICS_NATIVE, bench->arena, &model, err));
     bench->model = model;
+    if (wa_model_expert_layer(model) < model->layer_count)
+        return wa_fail(err, WA_E_UNSUPPORTED, "model '%s' has experts, in which no fault is planted yet", path);
     return WA_OK;
 }
 

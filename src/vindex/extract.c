@@ -244,6 +244,11 @@ static wa_status extract_in(wa_arena *arena, const wa_model *model, const char *
 wa_status wa_extract(const wa_model *model, const char *out_path, const wa_extract_options *options,
                      wa_error *err)
 {
+    size_t layer = wa_model_expert_layer(model);
+    if (layer < model->layer_count)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "layer %zu has experts, for which no vindex is written; in model '%s'", layer,
+                       model->path);
     wa_arena *arena;
     WA_TRY(wa_arena_open("extract", 0, &arena, err));
     wa_status status = extract_in(arena, model, out_path, options, err);

@@ -446,8 +446,12 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
         wa_semantics semantics;
         const char *says;
     } cases[] = {
-        {TYPE("mixtral"), WA_SEMANTICS_NATIVE, "'mixtral' is unsupported: expert models"},
-        {TYPE("qwen3_moe"), WA_SEMANTICS_NATIVE, "expert models"},
+        {TYPE("gpt_oss"), WA_SEMANTICS_NATIVE, "'gpt_oss' is unsupported: expert models"},
+        {TYPE("mixtral"), WA_SEMANTICS_LARQL, "LARQL feeds router and experts the residual"},
+        {OF_TYPE("qwen3_moe") ",\"use_sliding_window\":true}", WA_SEMANTICS_NATIVE,
+         "'use_sliding_window' is true"},
+        {OF_TYPE("olmoe") ",\"clip_qkv\":8.0}", WA_SEMANTICS_NATIVE, "'clip_qkv' is 8"},
+        {TYPE("llama4"), WA_SEMANTICS_NATIVE, "expert models"},
         {TYPE("deepseek_v3"), WA_SEMANTICS_NATIVE, "latent attention (MLA)"},
         {TYPE("gemma4_text"), WA_SEMANTICS_NATIVE, "per-layer embeddings"},
         {TYPE("phi"), WA_SEMANTICS_LARQL, "Phi"},

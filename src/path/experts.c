@@ -1,0 +1,161 @@
+/*
+ * A layer with experts: the rows that chose an expert are gathered, go through its FFN together, and what comes out is added
+ * to them by its weight, experts in ascending order. An expert is decoded when some row chose it, for all inputs at once.
+ */
+#include "compute/route.h"
+#include "path/walk.h"
+
+#include <math.h>
+
+/* One tile. Rows are those of all inputs, one input after the other. */
+typedef struct gathering {
+    wa_walk *walk;
+    wa_tile tile;
+    wa_routing routing; /* [rows] */
+    size_t rows;
+    size_t *start;  /* [count + 1] first place of each expert in `place` */
+    size_t *place;  /* [rows * chosen] row * chosen + rank, by expert */
+    float *x, *y;   /* [tile.rows, H] of the rows that go through one FFN together */
+    float *weight;  /* [tile.rows] */
+} gathering;
+
+static size_t row_of(const gathering *g, size_t place)
+{
+    return place / g->walk->layer->experts->chosen;
+}
+
+static const float *input_row(const gathering *g, size_t row)
+{
+    const wa_walk_io *io = &g->walk->io[row / g->tile.rows];
+    return io->x + (g->tile.first + row % g->tile.rows) * g->walk->layer->hidden;
+}
+
+static float *output_row(const gathering *g, size_t row)
+{
+    const wa_walk_io *io = &g->walk->io[row / g->tile.rows];
+    return io->y + (g->tile.first + row % g->tile.rows) * g->walk->layer->hidden;
+}
+
+static wa_status open_gathering(wa_walk *walk, wa_tile tile, gathering *g)
+{
+    const wa_experts *experts = walk->layer->experts;
+    wa_arena *arena = walk->scratch->arena;
+    size_t places, floats;
+    *g = (gathering){.walk = walk, .tile = tile};
+    if (!wa_size_mul(walk->io_count, tile.rows, &g->rows) ||
+        !wa_size_mul(g->rows, experts->chosen, &places) ||
+        !wa_size_mul(tile.rows, walk->layer->hidden, &floats))
+        return wa_fail(walk->err, WA_E_MEMORY, "%zu rows of %zu values overflow", tile.rows,
+                       walk->layer->hidden);
+    WA_TRY(wa_routing_open(arena, experts, g->rows, &g->routing, walk->err));
+    WA_TRY(wa_arena_take(arena, experts->count + 1, sizeof *g->start, &g->start, walk->err));
+    WA_TRY(wa_arena_take_raw(arena, places, sizeof *g->place, &g->place, walk->err));
+    WA_TRY(wa_arena_take_raw(arena, tile.rows, sizeof *g->weight, &g->weight, walk->err));
+    WA_TRY(wa_arena_take_raw(arena, floats, sizeof *g->x, &g->x, walk->err));
+    return wa_arena_take_raw(arena, floats, sizeof *g->y, &g->y, walk->err);
+}
+
+static wa_status route(gathering *g)
+{
+    const wa_experts *experts = g->walk->layer->experts;
+    for (size_t i = 0; i < g->walk->io_count; i++) {
+        size_t first = i * g->tile.rows;
+        wa_routing part = {.expert = g->routing.expert + first * experts->chosen,
+                           .weight = g->routing.weight + first * experts->chosen,
+                           .margin = g->routing.margin + first};
+        WA_TRY(wa_route_rows(experts, g->tile.rows, input_row(g, first), g->walk->scratch, &part,
+                             g->walk->err));
+    }
+    return WA_OK;
+}
+
+/* Places by expert, and within one in the order of rows. */
+static void sort_places(gathering *g)
+{
+    const wa_experts *experts = g->walk->layer->experts;
+    size_t places = g->rows * experts->chosen;
+    for (size_t at = 0; at < places; at++)
+        if (g->routing.expert[at] >= 0)
+            g->start[g->routing.expert[at] + 1]++;
+    for (size_t e = 0; e < experts->count; e++)
+        g->start[e + 1] += g->start[e];
+    for (size_t at = 0; at < places; at++)
+        if (g->routing.expert[at] >= 0)
+            g->place[g->start[g->routing.expert[at]]++] = at;
+    for (size_t e = experts->count; e > 0; e--) /* each start has moved to the next one's */
+        g->start[e] = g->start[e - 1];
+    g->start[0] = 0;
+}
+
+/* y = FFN(x) of one expert, `rows` rows of each. */
+static void feed(const wa_walk *walk, const wa_expert *expert, size_t rows, const float *x,
+                 float *y)
+{
+    const wa_walk_layer *l = walk->layer;
+    size_t features = expert->up.rows;
+    float *act = walk->act[0], *up = walk->up[0];
+    const wa_operand to_gate = {.x = x, .y = act}, to_up = {.x = x, .y = up};
+    const wa_operand to_down = {.x = act, .y = y};
+    wa_gemm_rows(&expert->gate, rows, l->hidden, features, &to_gate, 1, NULL, walk->scratch);
+    wa_gemm_rows(&expert->up, rows, l->hidden, features, &to_up, 1, NULL, walk->scratch);
+    wa_activate_gated(l->activation, act, up, act, rows * features);
+    wa_gemm_rows(&expert->down, rows, features, l->hidden, &to_down, 1, NULL, walk->scratch);
+}
+
+static void run_expert(gathering *g, size_t e)
+{
+    const wa_walk_layer *l = g->walk->layer;
+    for (size_t at = g->start[e]; at < g->start[e + 1]; at += g->tile.rows) {
+        size_t left = g->start[e + 1] - at;
+        size_t rows = left < g->tile.rows ? left : g->tile.rows;
+        const size_t *place = g->place + at;
+        for (size_t r = 0; r < rows; r++)
+            memcpy(g->x + r * l->hidden, input_row(g, row_of(g, place[r])),
+                   l->hidden * sizeof *g->x);
+        feed(g->walk, &l->experts->experts[e], rows, g->x, g->y);
+        for (size_t r = 0; r < rows; r++)
+            wa_axpy(g->routing.weight[place[r]], g->y + r * l->hidden,
+                    output_row(g, row_of(g, place[r])), l->hidden);
+    }
+}
+
+static void run_shared(gathering *g)
+{
+    const wa_walk_layer *l = g->walk->layer;
+    const wa_experts *experts = l->experts;
+    if (experts->shared.up.rows == 0)
+        return;
+    for (size_t i = 0; i < g->walk->io_count; i++) {
+        const float *x = input_row(g, i * g->tile.rows);
+        float *y = output_row(g, i * g->tile.rows);
+        feed(g->walk, &experts->shared, g->tile.rows, x, g->y);
+        wa_route_shared(&experts->shared_gate, g->tile.rows, x, g->walk->scratch, g->weight);
+        for (size_t r = 0; r < g->tile.rows; r++)
+            wa_axpy(g->weight[r], g->y + r * l->hidden, y + r * l->hidden, l->hidden);
+    }
+}
+
+/* Nothing yet, and NaN where the router has no answer. */
+static void clear_rows(const gathering *g)
+{
+    const wa_walk_layer *l = g->walk->layer;
+    for (size_t row = 0; row < g->rows; row++) {
+        float start = g->routing.expert[row * l->experts->chosen] < 0 ? NAN : 0.0F;
+        float *y = output_row(g, row);
+        for (size_t h = 0; h < l->hidden; h++)
+            y[h] = start;
+    }
+}
+
+wa_status wa_experts_tile(wa_walk *walk, wa_tile tile)
+{
+    gathering g;
+    WA_TRY(open_gathering(walk, tile, &g));
+    WA_TRY(route(&g));
+    sort_places(&g);
+    clear_rows(&g);
+    for (size_t e = 0; e < walk->layer->experts->count; e++)
+        run_expert(&g, e);
+    run_shared(&g);
+    return WA_OK;
+}

@@ -1,0 +1,206 @@
+"""Models with experts against transformers' own classes: golden/experts/make.py says how the golden data came about.
+
+What such a model can run is path external: no walk path computes a layer with experts. Here the external kernel is a file of outputs that
+numpy makes of captured x in float64, by a router and experts of its own.
+"""
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+import harness
+import random_model
+
+GOLDEN = harness.GOLDEN / "experts"
+VARIANTS = sorted(path.stem for path in GOLDEN.glob("*.json"))
+SOUND = {"path": "external", "library": None, "name": "zero"}
+
+
+def golden(name):
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        out = {}
+        for key in file.files:
+            prompt, field = key.split("/")
+            out.setdefault(prompt, {})[field] = file[key]
+    return out
+
+
+def description(name):
+    return json.loads((GOLDEN / f"{name}.json").read_text())
+
+
+def model_of(shop, name):
+    folder = shop.root / "variants" / name
+    if not folder.exists():
+        told = description(name)
+        random_model.write(folder, told["config"], told["shapes"], told["seed"])
+    return folder
+
+
+def vindex_of(shop, name):
+    """A vindex with no features in any layer: the place of a job's external paths."""
+    config = description(name)["config"]
+    folder = shop.root / "vindexes" / name
+    if folder.exists():
+        return folder
+    folder.mkdir(parents=True)
+    layers = [{"layer": layer, "num_features": 0, "offset": 0, "length": 0} for layer in range(config["num_hidden_layers"])]
+    (folder / "index.json").write_text(json.dumps(
+        {"version": 2, "model": name, "family": config["model_type"], "num_layers": len(layers), "hidden_size": config["hidden_size"],
+         "intermediate_size": config["intermediate_size"], "vocab_size": config["vocab_size"], "embed_scale": 1.0, "down_top_k": 5,
+         "extract_level": "browse", "dtype": "f32", "layers": layers}))
+    return folder
+
+
+def prompts_of(shop, name):
+    path = shop.root / "expert-prompts.jsonl"
+    path.write_text("".join(json.dumps({"key": key, "ids": one["ids"].tolist()}) + "\n" for key, one in golden(name).items()))
+    return {"file": str(path)}
+
+
+def audited(shop, name, path=None, model=None, **keys):
+    paths = [path or {**SOUND, "library": str(harness.kernel("external_sound"))}]
+    return shop.job(model or model_of(shop, name), {"none": vindex_of(shop, name)}, paths=paths, prompts=prompts_of(shop, name), **keys)
+
+
+def distance(got, want):
+    """The worst relative L2 of a row."""
+    got, want = got.astype("f8"), want.astype("f8")
+    return (np.linalg.norm(got - want, axis=-1) / np.linalg.norm(want, axis=-1)).max()
+
+
+# --- The FFN of a layer in float64, by the names of the tensors
+
+def stored(name, layer):
+    told = description(name)
+    here = f"model.layers.{layer}."
+    return {key.removeprefix(here): values.astype("f8") for key, values in
+            random_model.tensors({k: s for k, s in told["shapes"].items() if k.startswith(here)}, told["seed"]).items()}
+
+
+def silu(values):
+    return values / (1 + np.exp(-values))
+
+
+def gated(mine, stem, x, words=("gate_proj", "up_proj", "down_proj")):
+    gate, up, down = (mine[f"{stem}.{word}.weight"] for word in words)
+    return (silu(x @ gate.T) * (x @ up.T)) @ down.T
+
+
+def block(name, layer, x):
+    """Router, experts and shared expert; a dense FFN where the layer has none."""
+    config, mine, x = description(name)["config"], stored(name, layer), x.astype("f8")
+    mixtral = config["model_type"] == "mixtral"
+    stem = "block_sparse_moe" if mixtral else "mlp"
+    if f"{stem}.gate.weight" not in mine:
+        return gated(mine, "mlp", x)
+    logits = x @ mine[f"{stem}.gate.weight"].T
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    best = np.argsort(-logits, axis=-1, kind="stable")[:, :config["num_experts_per_tok"]]
+    weight = np.take_along_axis(p, best, -1)
+    if mixtral or config.get("norm_topk_prob"):
+        weight /= weight.sum(-1, keepdims=True)
+    words = ("w1", "w3", "w2") if mixtral else ("gate_proj", "up_proj", "down_proj")
+    y = np.zeros_like(x)
+    for row in range(len(x)):
+        for expert, share in zip(best[row], weight[row]):
+            y[row] += share * gated(mine, f"{stem}.experts.{expert}", x[row], words)
+    if "mlp.shared_expert_gate.weight" in mine:
+        y += gated(mine, "mlp.shared_expert", x) / (1 + np.exp(-(x @ mine["mlp.shared_expert_gate.weight"].T)))
+    return y
+
+
+def captured(job):
+    with h5py.File(job.result_path) as file:
+        return {key: file[path][()] for key, path in (("x", "captures/x"), ("y", "captures/y_ref"), ("token_id", "token_id"),
+                                                      ("x_norm", "x_norm"))}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_model_with_experts_agrees_with_transformers(shop, name):
+    job = audited(shop, name, captures={"tensors": ["x", "y_ref"]})
+    result, kept = job.result(), captured(job)
+    for prompt, want in golden(name).items():
+        here = result.rows(prompt)
+        assert result["token_id"][here].tolist() == want["ids"].tolist()
+        at = np.arange(here.start, here.stop)[want["rows"]]
+        x, y = kept["x"][:, at], kept["y"][:, at]
+        assert distance(x, want["x"]) <= 2e-5 and distance(y, want["y"]) <= 2e-5
+        for layer in range(len(x)):
+            assert distance(block(name, layer, want["x"][layer]), want["y"][layer]) <= 5e-7, "the formula of this test"
+            assert distance(y[layer], block(name, layer, x[layer])) <= 2e-6
+        number = result.prompts.index(prompt)
+        assert result["ref_topk_id"][number][:5].tolist() == want["top5_id"].tolist()
+        assert np.abs(np.exp(result["ref_topk_logprob"][number][:5]) - want["top5_prob"]).max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["mixtral-window", "qwen2_moe-step"])
+def test_experts_of_another_implementation_are_audited(shop, name, tmp_path):
+    """numpy's outputs in float64 for the captured x pass as exact; with one expert's output left out of one row they do not."""
+    first = audited(shop, name, captures={"tensors": ["x", "y_ref"]})
+    first.run()
+    kept = captured(first)
+    y = np.stack([block(name, layer, x) for layer, x in enumerate(kept["x"])])
+    for changed in (False, True):
+        if changed:
+            y[1, 5] *= 0.99
+        with h5py.File(tmp_path / "y.h5", "w") as file:
+            file["y_walk"], file["token_id"], file["x_norm"] = y, kept["token_id"], kept["x_norm"]
+        path = {"path": "external", "file": str(tmp_path / "y.h5"), "name": "numpy", "bucket": "exact"}
+        result = audited(shop, name, path).result(expect=1 if changed else 0)
+        error = result.case("none:numpy", "rel_l2")
+        assert (error[1, 5] == pytest.approx(0.01, rel=1e-3)) == changed
+        error[1, 5] = 0
+        assert np.max(error) <= 2e-6
+        assert result.verdicts() == {"none:numpy": "BOUND" if changed else "UNCHECKED"}
+
+
+@pytest.mark.parametrize("name", ["qwen2_moe-shared", "qwen3_moe-sum"])
+def test_bits_are_the_same_on_any_ranks_and_batches(shop, name):
+    alone = audited(shop, name)
+    alone.run()
+    for ranks, keys in ((1, {"batch": {"rows": 9}}), (2, {"grid": {"stages": 2}}), (3, {"grid": {"stages": 3}}),
+                        (4, {"grid": {"stages": 2, "teams": 2}})):
+        other = audited(shop, name, **keys)
+        other.run(ranks=ranks)
+        harness.assert_equal_bits(alone, other)
+
+
+def test_walk_paths_are_refused_with_the_reason(shop):
+    for path in ("full_mmap", "sparse", "weights_fallback", "exact"):
+        said = harness.one_error_line(audited(shop, "olmoe-raw", {"path": path}).run(expect=None))
+        assert "layer 0 of the model has experts, which no walk path computes" in said, said
+    like = {"path": "external", "library": str(harness.kernel("external_sound")), "like": "exact"}
+    assert "like 'exact': layer 0 of the model has experts" in harness.one_error_line(audited(shop, "olmoe-raw", like).run(expect=None))
+
+
+def test_no_vindex_is_written_and_no_fault_planted(shop):
+    model = model_of(shop, "olmoe-raw")
+    said = harness.one_error_line(harness.run(["extract", model, shop.root / "olmoe.vindex", "--format", "f32"], expect=None))
+    assert "layer 0 has experts, for which no vindex is written" in said
+    assert "experts" in harness.one_error_line(harness.run(["selftest", model, "--quick"], expect=None))
+
+
+def test_inspect_tells_of_experts(shop):
+    said = " ".join(harness.run(["inspect", model_of(shop, "qwen2_moe-listed")]).stdout.split())
+    assert ("experts: 4 of 32 features, 3 chosen, weights that sum to 1, a shared one of 16 features by a gate; in 2 of 3 layers: 0, 2"
+            in said), said
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"num_experts_per_tok": 9}, "'num_experts_per_tok' is 9, expected 1 to 8 experts"),
+    ({"num_experts": 9}, "'model.layers.0.mlp.gate.weight' has shape [8, 32], expected [9, 32]"),
+    ({"num_local_experts": 7}, "'num_local_experts' is 7, but 'num_experts' is 8"),
+    ({"intermediate_size": 40}, "experts.0.gate_proj.weight' has shape [48, 32], expected [40, 32]"),
+    ({"num_experts": 7}, "'model.layers.0.mlp.gate.weight' has shape [8, 32], expected [7, 32]"),
+    ({"moe_intermediate_size": 5}, "'moe_intermediate_size' is 5"),
+])
+def test_contradictions_of_a_configuration_are_one_line(shop, tmp_path, change, said):
+    folder = tmp_path / "model"
+    shutil.copytree(model_of(shop, "olmoe-raw"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    assert said in harness.one_error_line(harness.run(["inspect", folder], expect=None))
