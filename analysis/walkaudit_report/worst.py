@@ -28,13 +28,13 @@ class Item:
     near_zero: bool = False
     share: float = 1.0
     times: int = 1
-    expected: str = ""
+    says: tuple = ()  # of a next token: (text, probability) of the dense model and of the case, and the dense margin
 
 
 def rank(result, by, cases, limit, step):
     """{"rest": [Item], "first": [Item]} by an observation's metric; {"next": [Item]} by KL. step(name) after each case."""
     if by == "kl":
-        return {"next": rank_next(result, cases, limit, step)}
+        return rank_next(result, cases, limit, step)
     kept = {"rest": [], "first": []}
     at_first = stats.first_positions(result)
     tokens = first_tokens(result, at_first)
@@ -108,19 +108,40 @@ def describe(result, by, found, medians):
 
 
 def rank_next(result, cases, limit, step):
-    """Positions whose next-token distribution differs most: all with `logits: all`, else each prompt's last."""
+    """{"next": [Item], "flipped": [Item]}: positions whose next-token distribution differs most, and those of them whose
+    most probable token is another; all positions with `logits: all`, else each prompt's last."""
     everywhere, last = result.has("obs_kl"), result.starts[1:] - 1
-    found = []
+    kept = {"next": [], "flipped": []}
     for case in cases:
         values = result.read("obs_kl", (case, slice(None))) if everywhere else result["kl"][case]
-        found += [(score, case, 0, at if everywhere else int(last[at]), float(values[at]))
-                  for score, _, _, at, _ in best(values, "kl", case, 0, limit)]
-        found = sorted(found, key=order)[:limit]
+        same = result.read("obs_top1_match", (case, slice(None))) if everywhere else result["top1_match"][case]
+        flipped = np.flatnonzero(np.asarray(same) == 0)
+        kept["next"] += best(values, "kl", case, 0, limit)
+        kept["flipped"] += [(score, case, 0, int(flipped[at]), 1) for score, _, _, at, _ in
+                            (best(values[flipped], "kl", case, 0, limit) if flipped.size else [])]
+        kept = {kind: sorted(found, key=order)[:limit] for kind, found in kept.items()}
         step(result.cases[case])
-    items = []
-    for _, case, _, obs, value in found:
-        item = Item(case, result.place(0, obs), value)
-        if obs == last[item.place.prompt]:
-            item.expected = text.token(str(result["ref_top1_text"][item.place.prompt]), 24)
-        items.append(item)
-    return items
+    texts = known_texts(result)
+    return {kind: [describe_next(result, case, at, everywhere, last, texts) for _, case, _, at, _ in found]
+            for kind, found in kept.items()}
+
+
+def describe_next(result, case, at, everywhere, last, texts):
+    """at: an observation, or a prompt without `logits: all`."""
+    prefix = "obs_" if everywhere else ""
+    one = {name: result.read(f"{prefix}{name}", at) for name in ("ref_top1_id", "ref_top1_prob", "ref_margin")}
+    own = {name: result.read(f"{prefix}{name}", (case, at)) for name in ("top1_id", "top1_prob", "kl")}
+    says = tuple((texts.get(int(number), f"token {int(number)}"), float(probability)) for number, probability in
+                 ((one["ref_top1_id"], one["ref_top1_prob"]), (own["top1_id"], own["top1_prob"])))
+    place = result.place(0, at if everywhere else int(last[at]))
+    return Item(case, place, float(own["kl"]), says=(*says, float(one["ref_margin"])))
+
+
+def known_texts(result):
+    """{id: quoted text} of the tokens that the file has texts of: of prompts, and of next tokens at their ends."""
+    out = {}
+    for ids, words in (("token_id", "token_text"), ("ref_topk_id", "ref_topk_text"), ("topk_id", "topk_text")):
+        for number, word in zip(result.read(ids).reshape(-1).tolist(), result.read(words).reshape(-1).tolist()):
+            if number >= 0:
+                out.setdefault(number, text.token(str(word), 24))
+    return out

@@ -110,3 +110,20 @@ def test_wrong_words_and_files_are_one_line(gemma, tmp_path):
     one_line(report("worst", gemma, "-n", 0, expect=2))
     (tmp_path / "text.h5").write_text("no result")
     one_line(report("worst", tmp_path / "text.h5", expect=3))
+
+
+def test_tokens_that_flipped_are_listed_with_what_both_say(sweep):
+    """At all positions, from the stored ids; a token whose text no prompt and no top k holds has its id."""
+    result = harness.Result(sweep)
+    rows = tables(report("worst", sweep, "--by", "kl", "-n", 5))["Tokens that flipped"]
+    flips = np.argwhere(result["obs_top1_id"] != result["obs_ref_top1_id"][None, :])
+    flips = sorted(flips.tolist(), key=lambda at: (-result["obs_kl"][tuple(at)], *at))[:5]
+    assert len(rows) == len(flips) == 5
+    texts = dict(zip(result["token_id"].tolist(), result["token_text"]))
+    for row, (case, obs) in zip(rows, flips):
+        prompt = result.prompts[result["obs_prompt"][obs]]
+        assert row[:2] == [result.cases[case], f"{prompt}/{result['obs_position'][obs]}"]
+        assert row[4] == f"{result['obs_ref_top1_prob'][obs]:.6f}" and row[6] == f"{result['obs_top1_prob'][case, obs]:.6f}"
+        assert row[7] == f"{result['obs_ref_margin'][obs]:.3f}" and row[3] != row[5]
+        own = int(result["obs_top1_id"][case, obs])
+        assert row[5] == f"token {own}" or row[5].startswith("'") and (own not in texts or texts[own].strip()[:3] in row[5])

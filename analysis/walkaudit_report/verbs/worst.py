@@ -13,7 +13,7 @@ from ..result import open_result
 
 NAME, HELP = "worst", "the worst observations of a result, each with token, context and norms"
 CONTEXT = 3  # tokens before the place, and 1 after
-TITLES = {"rest": "After the first position", "first": "First positions", "next": "Next tokens"}
+TITLES = {"rest": "After the first position", "first": "First positions", "next": "Next tokens", "flipped": "Tokens that flipped"}
 
 
 def add_arguments(parser):
@@ -56,10 +56,12 @@ def render(result, by, lists):
 
 
 def render_list(result, by, kind, found):
-    if kind == "next":
+    if kind in ("next", "flipped"):
         rows = [(result.cases[item.case], f"{text.plain(item.place.key)}/{item.place.position}", text.figure(item.value),
-                 item.expected, context(result, item.place)) for item in found]
-        return plain.table(("case", "prompt/position", f">{METRICS['kl'].symbol}", "dense next token", "context"), rows)
+                 item.says[0][0], text.probability(item.says[0][1]), item.says[1][0], text.probability(item.says[1][1]),
+                 f"{item.says[2]:.3f}", context(result, item.place)) for item in found]
+        return plain.table(("case", "prompt/position", f">{METRICS['kl'].symbol}", "dense next token", ">p", "the case's", ">p",
+                            ">margin", "context"), rows)
     others = [name for name in worst.SHOWN if name != worst.ORDERS[by]]
     titles = ["case", ">layer", "prompt/position", f">{METRICS[worst.ORDERS[by]].symbol}",
               *(f">{METRICS[name].symbol}" for name in others), ">|x|", ">|y|", ">|h|", "context", "remark"]
