@@ -395,7 +395,7 @@ int wa_cli_plan(int argc, char **argv)
     static const struct argp_option options[] = {
         {.name = "ranks", .key = 'n', .arg = "N[,N...]", .doc = "Plan for N MPI ranks (1); several numbers: compare them"},
         {.name = "nodes", .key = 'N', .arg = "M", .doc = "on M nodes (1); of several numbers of ranks, the largest has M"},
-        {.name = "gflops", .key = 'g', .arg = "R", .doc = "Predict times for ranks of R GFLOP/s instead of measuring sgemm here"},
+        {.name = "gflops", .key = 'g', .arg = "R", .doc = "Predict times for ranks of R GFLOP/s instead of measuring products here"},
         {.name = "mem",
          .key = 'm',
          .arg = "BYTES",

@@ -11,7 +11,7 @@ WA_CHECKED wa_status wa_plan_amount(double amount, const char *unit, wa_arena *a
 /**
  * Lines on stdout for one plan.
  *
- * flops_per_second  of a rank, for the time; 0: sgemm is measured here, a fifth of a second
+ * flops_per_second  of a rank, for the time; 0: products of the job's engine are measured here, a fifth of a second
  */
 WA_CHECKED wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input,
                                         const wa_plan *plan, double flops_per_second,

@@ -221,9 +221,9 @@ static void set_batches(json_t *object, const wa_plan *plan)
     set(object, "batch_prompts", prompts);
 }
 
-static void set_costs(json_t *object, const wa_run_log *log)
+static void set_costs(json_t *object, const wa_run_log *log, const wa_plan *plan)
 {
-    double memory = 0.0, arenas = 0.0;
+    double memory = 0.0, arenas = 0.0, spent = 0.0, waited = 0.0;
     int ranks = wa_comm_size(log->comm);
     for (int p = 0; p < WA_PHASE_COUNT; p++) {
         wa_cost sum = {.seconds = {0.0}};
@@ -232,6 +232,8 @@ static void set_costs(json_t *object, const wa_run_log *log)
             sum.flops[p] += log->reports[r].cost.flops[p];
             sum.bytes[p] += log->reports[r].cost.bytes[p];
         }
+        spent += sum.seconds[p];
+        waited += p == WA_PHASE_WAIT ? sum.seconds[p] : 0.0;
         char key[64];
         snprintf(key, sizeof key, "seconds_%s", wa_phase_name((wa_phase)p));
         set(object, key, json_real(sum.seconds[p]));
@@ -244,6 +246,8 @@ static void set_costs(json_t *object, const wa_run_log *log)
         memory = fmax(memory, log->reports[r].anonymous_bytes);
         arenas = fmax(arenas, log->reports[r].arena_bytes);
     }
+    set(object, "predicted_utilisation", json_real(plan->predicted_utilisation));
+    set(object, "utilisation", json_real(spent > 0.0 ? 1.0 - waited / spent : 1.0));
     set(object, "anonymous_bytes_per_rank_max", json_real(memory));
     set(object, "arena_bytes_per_rank_max", json_real(arenas));
     wa_traffic sum = {.messages = 0};
@@ -285,7 +289,7 @@ wa_status wa_run_log_write(const wa_run_log *log, wa_parts *parts, const wa_plan
     set(object, "finished", json_boolean(at_end));
     if (at_end) {
         set_time(object, "ended", time(NULL));
-        set_costs(object, log);
+        set_costs(object, log, plan);
     }
     char *text = json_dumps(object, JSON_INDENT(1) | JSON_SORT_KEYS);
     json_decref(object);

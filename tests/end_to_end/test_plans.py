@@ -82,6 +82,29 @@ def test_several_numbers_of_ranks_are_compared(shop, keys):
     assert re.search(r"512 ranks: .* below 4 per group", done.stderr)
 
 
+@pytest.mark.parametrize("engine", ["walkaudit", "blas"])
+def test_the_rate_is_that_of_the_engine_of_the_job(shop, keys, engine):
+    job = job_of(shop, keys)
+    words = ["--set", f"engine={engine}"]
+    for ranks in ("1", "1,2"):
+        done = harness.run(["plan", job.path, "--ranks", ranks, *words])
+        rate = re.search(r"at ([\d.]+) GFLOP/s a rank \(measured here, engine (\w+)\)", done.stdout)
+        assert float(rate[1]) > 0.0 and rate[2] == engine
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_utilisation_is_kept_beside_what_was_foretold(shop, keys, ranks):
+    job = job_of(shop, keys)
+    done = harness.run(["plan", job.path, "--ranks", str(ranks), "--gflops", "40"])
+    job.run(ranks=ranks)
+    with h5py.File(job.result_path) as file:
+        run = {key: float(file["run"]["0"].attrs[key]) for key in file["run"]["0"].attrs if key.startswith("seconds_") or "utilisation" in key}
+    spent = sum(value for key, value in run.items() if key.startswith("seconds_"))
+    assert run["utilisation"] == pytest.approx(1.0 - run["seconds_wait"] / spent, abs=1e-9)
+    foretold_share = float(re.search(r"predicted utilisation (\d+) %", done.stdout)[1]) / 100
+    assert run["predicted_utilisation"] == pytest.approx(foretold_share, abs=0.0051)
+
+
 @pytest.mark.parametrize("words", [["--ranks", "0"], ["--ranks", "1,x"], ["--ranks", ","], ["--gflops", "0"], ["--gflops", "nan"],
                                    ["--nodes", "-1"], ["--mem", "1Q"]])
 def test_wrong_words_are_refused(shop, keys, words):
