@@ -6,6 +6,7 @@ folder. It raises Failure; only `main` prints failures and turns them into exit 
 import argparse
 import importlib
 import os
+import pathlib
 import sys
 import warnings
 
@@ -86,3 +87,8 @@ def main(words, beside):
         print(f"walkaudit-report: the file is not as a result is; '{apart.state['path']}'; found {type(error).__name__} ({told}) when "
               "it was read, expected a whole result; if walkaudit verdict takes it, the fault is walkaudit-report's", file=sys.stderr)
         return INPUT
+
+
+def program():
+    """The command as pip installs it."""
+    sys.exit(guarded_main(sys.argv[1:], pathlib.Path(sys.argv[0]).resolve().parent))
