@@ -88,10 +88,19 @@ void wa_rows_encode_other(wa_format format, bool truncate, const float *rows, si
 /**
  * How far the weights [cols] of a row lie from the values stored for them, at most, in steps of the *stored* scales: a
  * weight beyond the range counts from its end, between uneven levels a step is the way to the next, and what the
- * rounding of a subnormal f16 scale does is taken off. An encoder that takes nearest levels keeps to a half. `format`
- * has an encoder. Weights that are NaN are passed over. Local, cannot fail.
+ * rounding of a subnormal f16 scale does is taken off, as is what the rounding of any f16 scale does in formats of GGUF that are
+ * only read here. An encoder that takes nearest levels keeps to a half. `format` has blocks. Weights that are NaN are
+ * passed over. Local, cannot fail.
  */
 float wa_row_steps(wa_format format, const uint8_t *row, const float *weights, size_t cols);
+
+/**
+ * The squared error that a block format is expected to make of a row of weights [cols]: of nearest levels, were each group's
+ * scale (and least value) taken from its extremes and stored exactly. doc/encoding.md 5. `format` has blocks. Cannot fail.
+ *
+ * lost  the share of the row's length that 16-bit scales may lose: of rows so small that scales are subnormal, else 0
+ */
+double wa_row_expected(wa_format format, const float *weights, size_t cols, double *lost);
 
 /** f16 -> f32, exact, subnormals, infinities and NaN included (vindex-format.md 5.1). */
 float wa_f16_to_f32(uint16_t half);

@@ -190,6 +190,63 @@ static float steps_FP8(const uint8_t *src, const float *weights)
     return farthest_place(weights, src, BLOCK, scale, &E4M3);
 }
 
+/* --- Formats that are only read here: values and stored scales tell the codes. */
+
+/* A scale of 16 bits that was rounded after the codes were chosen by the full one moves the last level by so much of a step. */
+static float late_of(float codes)
+{
+    return codes * 0x1p-11F;
+}
+
+/* Blocks of 32: a scale, and with `shifted` a least value behind it. */
+static float steps_of_32(const uint8_t *src, const float *weights, const float *values, float low, float high, bool shifted)
+{
+    enum { BLOCK = 32 };
+    float codes[BLOCK], d = wa_load_f16(src), m = shifted ? wa_load_f16(src + 2) : 0.0F;
+    run of = {.scale = d, .min = -m, .low = low, .high = high, .finest = HALF_LEAST};
+    for (size_t i = 0; i < BLOCK; i++)
+        codes[i] = d == 0.0F ? 0.0F : roundf((values[i] - m) / d);
+    if (d != 0.0F)
+        of.slack = slack_of(d, high) + late_of(high) + late_of(fabsf(m / d));
+    return steps_of(weights, codes, BLOCK, &of);
+}
+
+static float steps_Q5_K(const uint8_t *src, const float *weights, const float *values)
+{
+    enum { SUBS = WA_K_BLOCK / WA_K_SUB };
+    float scales[SUBS], mins[SUBS], codes[WA_K_SUB], most = 0.0F;
+    float d = wa_load_f16(src), dmin = wa_load_f16(src + 2);
+    wa_k_expand(src + 4, d, dmin, scales, mins);
+    for (int j = 0; j < SUBS; j++) {
+        run of = {.scale = scales[j], .min = mins[j], .high = 31, .finest = finest_of(d, 63)};
+        for (int i = 0; i < WA_K_SUB; i++)
+            codes[i] = scales[j] == 0.0F ? 0.0F : roundf((values[j * WA_K_SUB + i] + mins[j]) / scales[j]);
+        if (scales[j] != 0.0F)
+            of.slack = slack_of(d, 31) + slack_of(dmin, mins[j] / scales[j]);
+        most = fmaxf(most, steps_of(weights + j * WA_K_SUB, codes, WA_K_SUB, &of));
+    }
+    return most;
+}
+
+static float steps_of_read(wa_format format, const uint8_t *src, const float *weights)
+{
+    float values[WA_BLOCK_MAX];
+    wa_format_get(format)->decode(src, 1, values);
+    switch (format) {
+    case WA_FORMAT_GGML_Q4_1:
+        return steps_of_32(src, weights, values, 0, 15, true);
+    case WA_FORMAT_GGML_Q5_0:
+        return steps_of_32(src, weights, values, -16, 15, false);
+    case WA_FORMAT_GGML_Q5_1:
+        return steps_of_32(src, weights, values, 0, 31, true);
+    case WA_FORMAT_GGML_Q8_0:
+        return steps_of_32(src, weights, values, -127, 127, false);
+    default:
+        assert(format == WA_FORMAT_GGML_Q5_K);
+        return steps_Q5_K(src, weights, values);
+    }
+}
+
 static float steps_of_block(wa_format format, const uint8_t *src, const float *weights)
 {
     switch (format) {
@@ -203,9 +260,10 @@ static float steps_of_block(wa_format format, const uint8_t *src, const float *w
         return steps_Q6_K(format, src, weights);
     case WA_FORMAT_FP4:
         return steps_FP4(src, weights);
-    default:
-        assert(format == WA_FORMAT_FP8);
+    case WA_FORMAT_FP8:
         return steps_FP8(src, weights);
+    default:
+        return steps_of_read(format, src, weights);
     }
 }
 

@@ -15,12 +15,26 @@ static wa_status take_model_notes(wa_audit *audit, wa_error *err)
     return WA_OK;
 }
 
+static wa_status open_vindex(wa_audit *audit, const wa_job_vindex *asked, wa_vindex **out, wa_error *err)
+{
+    const wa_model_options options = {.semantics = audit->job->semantics, .allow_unread = audit->job->allow_unread};
+    if (!asked->is_checkpoint)
+        return wa_vindex_open(asked->path, audit->arena, out, err);
+    WA_TRY(wa_vindex_open_checkpoint(asked->path, &options, audit->arena, out, err));
+    for (size_t i = 0; i < (*out)->note_count; i++)
+        if (wa_notes_add(&audit->warnings, err, "checkpoint %s: %s", asked->name, (*out)->notes[i]) != WA_OK) {
+            wa_vindex_close(*out);
+            return err->status;
+        }
+    return WA_OK;
+}
+
 static wa_status open_vindexes(wa_audit *audit, wa_error *err)
 {
     size_t count = audit->request->vindex_count;
     WA_TRY(wa_arena_take(audit->arena, count, sizeof *audit->vindexes, &audit->vindexes, err));
     for (size_t v = 0; v < count; v++) {
-        WA_TRY(wa_vindex_open(audit->request->vindexes[v].path, audit->arena, &audit->vindexes[v], err));
+        WA_TRY(open_vindex(audit, &audit->request->vindexes[v], &audit->vindexes[v], err));
         audit->vindex_count = v + 1;
         if (wa_vindex_match(audit->model, audit->vindexes[v], err) != WA_OK)
             return wa_note(err, "model '%s' and vindex '%s'", audit->request->model,

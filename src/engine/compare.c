@@ -416,7 +416,7 @@ static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, 
         WA_TRY(wa_case_stored(which, audit->vindexes[vindex], projection, layer, &stored, err));
         wa_row_error rows;
         bool turned = projection == WA_DOWN && wa_payload_down_is_feature_major(payload);
-        WA_TRY(wa_encoding_check(&stored, truth[projection], turned, stage->arena, &rows, err));
+        WA_TRY(wa_encoding_check(&stored, truth[projection], turned, wa_payload_encoded_by(payload), stage->arena, &rows, err));
         stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
             (double)(wa_matrix_bytes(&stored) + wa_matrix_bytes(truth[projection]));
         store_row_error(batch->block, vindex * WA_PAYLOAD_COUNT + payload, layer, projection,

@@ -340,6 +340,17 @@ static wa_status settle_name(const wa_job_source *source, const char *key, char 
     return WA_OK;
 }
 
+static wa_status check_place(const wa_job_source *source, size_t audit, size_t at, const raw_vindex *vindex,
+                             wa_error *err)
+{
+    char key[KEY_TEXT];
+    snprintf(key, sizeof key, "audits[%zu].vindexes[%zu]", audit, at);
+    if ((vindex->path != NULL) != (vindex->checkpoint != NULL))
+        return WA_OK;
+    return WA_JOB_FAIL(source, key, err, "'%s' has %s 'path' %s 'checkpoint', expected one of them", key,
+                       vindex->path != NULL ? "both" : "neither", vindex->path != NULL ? "and" : "nor");
+}
+
 static wa_status build_vindexes(const wa_job_source *source, const wa_job *job, size_t audit,
                                 wa_job_audit *out, wa_error *err)
 {
@@ -353,10 +364,13 @@ static wa_status build_vindexes(const wa_job_source *source, const wa_job *job, 
         raw_vindex *vindex = &raw->vindexes[i];
         char key[KEY_TEXT];
         snprintf(key, sizeof key, "audits[%zu].vindexes[%zu].name", audit, i);
-        WA_TRY(settle_name(source, key, &vindex->name, vindex->path, err));
+        WA_TRY(check_place(source, audit, i, vindex, err));
+        built[i].is_checkpoint = vindex->checkpoint != NULL;
+        const char *place = built[i].is_checkpoint ? vindex->checkpoint : vindex->path;
+        WA_TRY(settle_name(source, key, &vindex->name, place, err));
         snprintf(key, sizeof key, "audits[%zu].vindexes[%zu].paths", audit, i);
         WA_TRY(build_paths(source, key, vindex->paths, vindex->paths_count, &built[i].paths, err));
-        WA_TRY(resolve(job->directory, vindex->path, source->arena, &built[i].path, err));
+        WA_TRY(resolve(job->directory, place, source->arena, &built[i].path, err));
         built[i].path_count = vindex->paths_count;
         built[i].name = vindex->name;
         names[i] = (named){vindex->name, i};

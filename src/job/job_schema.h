@@ -16,7 +16,7 @@ typedef struct raw_path {
 } raw_path;
 
 typedef struct raw_vindex {
-    char *name, *path;
+    char *name, *path, *checkpoint;
     raw_path *paths;
     uint32_t paths_count;
 } raw_vindex;
@@ -121,8 +121,10 @@ typedef struct raw_job {
 #define WA_JOB_VINDEX_KEYS(X)                                                            \
     X(TEXT, raw_vindex, LISTED, name, "audits[].vindexes[].", "string",                  \
       "(stem of the vindex's path)", "unique in the audit; cases are called `VINDEX:PATH`") \
-    X(NEEDED, raw_vindex, LISTED, path, "audits[].vindexes[].", "string", "",            \
-      "vindex directory")                                                                \
+    X(TEXT, raw_vindex, LISTED, path, "audits[].vindexes[].", "string", "",              \
+      "vindex directory; this or `checkpoint` is required")                              \
+    X(TEXT, raw_vindex, LISTED, checkpoint, "audits[].vindexes[].", "string", "",        \
+      "instead of `path`: another checkpoint of the model, a directory or GGUF file, see Checkpoints") \
     X(LIST, raw_vindex, LISTED, paths, "audits[].vindexes[].", "list of paths",          \
       "(the job's `paths`)", "as `paths`, for this vindex; each must run on it")
 

@@ -71,6 +71,17 @@ static limits limits_of(wa_format format)
     }
 }
 
+/*
+ * Of a checkpoint's blocks, whoever made them: the ratio is to what the format is expected to make of the model's rows
+ * (wa_row_expected), whose scales are not rounded. doc/encoding.md 5 has what healthy files of several encoders show.
+ */
+static limits limits_of_any(wa_format format)
+{
+    limits l = limits_of(format);
+    l.ratio = 1.25;
+    return l;
+}
+
 /* Codes that are no nearest levels: any distance, and an error that may double, without a change of length. */
 static limits widen(limits l)
 {
@@ -111,7 +122,8 @@ static wa_encoding_finding unequal(const wa_encoding_figure *figure, wa_encoding
 static wa_encoding_finding foreign(const wa_encoding_figure *figure, wa_encoder encoder)
 {
     const wa_row_error *rows = &figure->rows;
-    limits l = limits_of(figure->format);
+    bool any = rows->basis == WA_BASIS_LEVELS;
+    limits l = any ? limits_of_any(figure->format) : limits_of(figure->format);
     if (encoder == WA_ENCODER_COMPENSATING)
         l = widen(l);
     const struct {
@@ -156,6 +168,10 @@ wa_encoding_finding wa_encoding_judge(const wa_encoding_figure *figure, wa_encod
         return unequal(figure, WA_ENCODING_RULE_EQUALITY);
     case WA_BASIS_F16:
         return unequal(figure, WA_ENCODING_RULE_F16);
+    case WA_BASIS_BF16:
+        return unequal(figure, WA_ENCODING_RULE_BF16);
+    case WA_BASIS_LEVELS: /* of no encoder in particular: every row that is not the model's own is judged so */
+        return foreign(figure, encoder);
     case WA_BASIS_REENCODING:
         /* The limit follows from how many rows are equal, never from how large the errors are: else a fault in every
          * row would earn itself the wide limits. */
@@ -174,6 +190,7 @@ static wa_status explain_unequal(const wa_encoding_figure *figure, const wa_enco
 {
     static const char *const ends[] = {[WA_ENCODING_RULE_EQUALITY] = "are not the model's values",
                                        [WA_ENCODING_RULE_F16] = "hold values that no rounding to f16 gives",
+                                       [WA_ENCODING_RULE_BF16] = "hold values that no rounding to bf16 gives",
                                        [WA_ENCODING_RULE_REENCODING] =
                                            "are not LARQL's encoding of the model's rows, "
                                            "though the others are"};
@@ -197,8 +214,10 @@ wa_status wa_encoding_explain(const wa_encoding_figure *figure, const wa_encodin
                               "for another encoder",
                               finding->value, finding->limit);
     case WA_ENCODING_STATISTIC_RATIO:
-        return wa_arena_print(arena, out, err, "the error is %.4g times that of LARQL's encoder, above %.4g",
-                              finding->value, finding->limit);
+        return wa_arena_print(arena, out, err, "the error is %.4g times %s, above %.4g", finding->value,
+                              figure->rows.basis == WA_BASIS_LEVELS ? "what its format is expected to make of the model's rows"
+                                                                    : "that of LARQL's encoder",
+                              finding->limit);
     case WA_ENCODING_STATISTIC_GAIN:
     case WA_ENCODING_STATISTIC_ROW_GAIN:
         return wa_arena_print(arena, out, err, "its length is off by %+.3g of the model's, beyond %.3g",

@@ -33,7 +33,8 @@ bool wa_encoder_parse(const char *word, wa_encoder *out);
     X(F16, "f16_neighbours")        /* every value is what some rounding to f16 gives */ \
     X(REENCODING, "re-encoding")    /* most rows are LARQL's encoding: so must be the others */ \
     X(FOREIGN, "foreign_limits")    /* another encoder, of nearest levels */             \
-    X(COMPENSATING, "compensating_limits") /* another, of any levels: the user says so */
+    X(COMPENSATING, "compensating_limits") /* another, of any levels: the user says so */ \
+    X(BF16, "bf16_neighbours")      /* every value is what some rounding to bf16 gives */
 typedef enum wa_encoding_rule {
 #define WA_ENCODING_RULE_ENUM(id, word) WA_ENCODING_RULE_##id,
     WA_ENCODING_RULE_LIST(WA_ENCODING_RULE_ENUM)

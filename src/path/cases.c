@@ -159,7 +159,7 @@ static wa_status offer_default_list(const builder *b, size_t at, wa_error *err)
 {
     wa_ladder ladder = b->inputs[at].ladder;
     wa_path paths[WA_PATH_COUNT];
-    size_t count = wa_spec_defaults(ladder, paths);
+    size_t count = wa_spec_defaults(b->inputs[at].vindex, ladder, paths);
     for (size_t i = 0; i < count; i++) {
         bool newer = paths[i] == WA_PATH_INTERLEAVED_Q4K && ladder == WA_LADDER_2026_08;
         wa_path_request request = {.path = newer ? WA_PATH_KQUANT_DEQUANT : wa_path_name(paths[i]), .k = WA_K_ALL};
@@ -168,14 +168,18 @@ static wa_status offer_default_list(const builder *b, size_t at, wa_error *err)
     return WA_OK;
 }
 
+/* Paths that a job names for all are those of vindexes; a checkpoint has one path, named or not. */
 static wa_status offer_requests(const builder *b, size_t at, wa_error *err)
 {
     const wa_case_input *input = &b->inputs[at];
+    size_t before = b->out->count;
     for (size_t r = 0; r < input->request_count; r++) {
         wa_path path;
         WA_TRY(check_request(&input->requests[r], &path, err));
         WA_TRY(offer(b, at, &input->requests[r], path, input->required, err));
     }
+    if (input->vindex->checkpoint != NULL && !input->required && b->out->count == before)
+        return offer_default_list(b, at, err);
     return WA_OK;
 }
 
@@ -228,7 +232,7 @@ wa_status wa_cases_build(const wa_case_input *inputs, size_t count, const wa_mod
 {
     size_t room = 0;
     for (size_t i = 0; i < count; i++)
-        room += inputs[i].requests != NULL ? inputs[i].request_count : WA_PATH_COUNT;
+        room += inputs[i].requests != NULL ? inputs[i].request_count + 1 : WA_PATH_COUNT;
     wa_cases cases = {0};
     WA_TRY(wa_arena_take(arena, room, sizeof *cases.items, &cases.items, err));
     WA_TRY(wa_arena_take(arena, room, sizeof *cases.not_offered, &cases.not_offered, err));
@@ -264,6 +268,23 @@ static wa_status match_layer(const wa_model *model, const wa_vindex *vindex, siz
     return WA_OK;
 }
 
+/* What the FFN is beside its matrices: the reference's formula is computed with the other checkpoint's numbers. */
+static wa_status match_formula(const wa_model *model, const wa_model *other, wa_error *err)
+{
+    if (other->gated != model->gated || other->activation != model->activation)
+        return wa_fail(err, WA_E_MISMATCH, "the checkpoint's FFN is %s %s, the model's is %s %s",
+                       other->gated ? "gated" : "ungated", wa_activation_name(other->activation),
+                       model->gated ? "gated" : "ungated", wa_activation_name(model->activation));
+    for (size_t l = 0; l < model->layer_count; l++) {
+        const wa_layer *own = &model->layers[l], *theirs = &other->layers[l];
+        if ((own->gate_bias == NULL) != (theirs->gate_bias == NULL) ||
+            (own->up_bias == NULL) != (theirs->up_bias == NULL) ||
+            (own->down_bias == NULL) != (theirs->down_bias == NULL))
+            return wa_fail(err, WA_E_MISMATCH, "layer %zu: model and checkpoint do not have the same FFN biases", l);
+    }
+    return WA_OK;
+}
+
 wa_status wa_vindex_match(const wa_model *model, const wa_vindex *vindex, wa_error *err)
 {
     if (vindex->layer_count != model->layer_count)
@@ -275,5 +296,7 @@ wa_status wa_vindex_match(const wa_model *model, const wa_vindex *vindex, wa_err
     for (size_t layer = 0; layer < model->layer_count; layer++)
         if (match_layer(model, vindex, layer, err) != WA_OK)
             return wa_note(err, "vindex '%s', model '%s'", vindex->path, model->path);
+    if (vindex->checkpoint != NULL && match_formula(model, vindex->checkpoint, err) != WA_OK)
+        return wa_note(err, "checkpoint '%s', model '%s'", vindex->path, model->path);
     return WA_OK;
 }

@@ -26,6 +26,8 @@ static wa_status compare_number(const char *key, double stored, double computed,
 wa_status wa_vindex_contradict(const wa_model *model, const wa_vindex *vindex, const char *name,
                                wa_notes *notes, wa_error *err)
 {
+    if (vindex->checkpoint != NULL) /* it has no index.json */
+        return WA_OK;
     if (strcmp(vindex->family, model->family) != 0)
         WA_TRY(wa_notes_add(notes, err, "vindex '%s': index.json has family '%s', the model is '%s'",
                             name, vindex->family, model->family));

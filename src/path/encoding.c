@@ -25,7 +25,7 @@ enum { TILE = 16, LANES = 8 };
 
 /* What is known of a row: it differs from the model's (f32) or from all re-encodings; it holds a value that no rounding
  * to f16 gives. */
-enum { DIFFERS = 1, NO_HALF = 2 };
+enum { DIFFERS = 1, NO_HALF = 2, NO_BF16 = 4 };
 
 /* Ways to make a row of a block format: from the model's weights, from their f16 values by either converter. */
 typedef enum source { DIRECT, FROM_HALF, FROM_LARQL_HALF, SOURCES } source;
@@ -45,7 +45,8 @@ typedef struct check {
     float *raw_row;    /* [cols] */
     float *made_row;   /* [cols] a re-encoding decoded, or what is to be encoded */
     uint8_t *made;     /* [made_bytes] a re-encoding */
-    size_t made_bytes; /* 0: no block format */
+    size_t made_bytes; /* 0: no re-encoding */
+    bool levels;       /* blocks, held against the nearest levels of their stored scales */
     source usual;      /* what fitted last, tried first */
     double ours, theirs, excess, norm; /* sums over unequal rows of block formats */
     wa_row_error out;
@@ -176,6 +177,25 @@ static uint8_t compare_floats(const float *restrict stored, const float *restric
     return (uint8_t)((differs != 0 ? DIFFERS : 0) | (no_half != 0 ? NO_HALF : 0));
 }
 
+/*
+ * Is a value no rounding of the model's to bf16: neither of its two neighbours, nor itself where that is a bf16 value?
+ * Zeros of either sign are the same; from the largest value the next is infinity, which is told elsewhere.
+ */
+WA_CLONES static bool is_no_bf16(const float *restrict stored, const float *restrict model, size_t n)
+{
+    uint32_t wrong = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t s, m;
+        memcpy(&s, stored + i, sizeof s);
+        memcpy(&m, model + i, sizeof m);
+        uint32_t below = m & ~0xffffU, exact = (m & 0xffffU) == 0;
+        uint32_t near = (s == below) | ((s == below + 0x10000U) & !exact);
+        uint32_t zeros = ((s | m) & 0x7fffffffU) == 0;
+        wrong |= !(near | zeros);
+    }
+    return wrong != 0;
+}
+
 /* --- Block formats --------------------------------------------------------------------------- */
 
 /* NULL: the model's weights are f16 values already, so that this source is the direct one. */
@@ -219,6 +239,16 @@ static bool are_equal_values(const float *a, const float *b, size_t n)
     return equal;
 }
 
+/* A row's gain, less what the format does to the row: one so small that it is dropped is nobody's fault. */
+static void take_gain(check *c, size_t r, double gain, double own)
+{
+    gain = fabs(gain) > own ? gain - copysign(own, gain) : isnan(gain) ? gain : 0.0;
+    if (!(fabs(gain) <= fabs(c->out.row_gain))) {
+        c->out.row_gain = gain;
+        c->out.row_gain_row = (int32_t)r;
+    }
+}
+
 /* A row that no encoder here makes: into the sums, and to its extremes. */
 static void add_unequal(check *c, size_t r, const float *model, const uint8_t *stored)
 {
@@ -236,13 +266,7 @@ static void add_unequal(check *c, size_t r, const float *model, const uint8_t *s
         c->out.steps = steps;
         c->out.steps_row = (int32_t)r;
     }
-    /* Less what LARQL's encoder does to the row: one so small that a format drops it is nobody's fault. */
-    double gain = norm > 0.0 ? excess / norm : 0.0;
-    gain = fabs(gain) > own ? gain - copysign(own, gain) : isnan(gain) ? gain : 0.0;
-    if (!(fabs(gain) <= fabs(c->out.row_gain))) {
-        c->out.row_gain = gain;
-        c->out.row_gain_row = (int32_t)r;
-    }
+    take_gain(c, r, norm > 0.0 ? excess / norm : 0.0, own);
 }
 
 static void compare_blocks(check *c, size_t r, const float *model)
@@ -262,16 +286,39 @@ static void compare_blocks(check *c, size_t r, const float *model)
     add_unequal(c, r, model, stored);
 }
 
+/* A row of a checkpoint's blocks. One that has the model's very values is right, whoever made it. */
+static void compare_levels(check *c, size_t r, const float *model, const float *stored)
+{
+    if (are_equal_values(stored, model, c->cols))
+        return;
+    double norm = 0.0, excess = 0.0, lost;
+    c->known[r] |= DIFFERS;
+    measure(stored, model, c->cols, &c->theirs, &norm, &excess);
+    c->ours += wa_row_expected(c->stored->format, model, c->cols, &lost);
+    c->excess += excess;
+    c->norm += norm;
+    double steps = (double)wa_row_steps(c->stored->format, wa_matrix_row(c->stored, r), model, c->cols);
+    if (!(steps <= c->out.steps)) {
+        c->out.steps = steps;
+        c->out.steps_row = (int32_t)r;
+    }
+    take_gain(c, r, norm > 0.0 ? excess / norm : 0.0, lost);
+}
+
 /* --- Rows ------------------------------------------------------------------------------------ */
 
 static void compare_row(check *c, size_t r, const float *model)
 {
     const float *stored = row_of(c->stored, r, c->stored_row);
     compare(stored, model, c->cols, &c->error[r], &c->square[r]);
-    if (c->made_bytes > 0)
+    if (c->levels)
+        compare_levels(c, r, model, stored);
+    else if (c->made_bytes > 0)
         compare_blocks(c, r, model);
     else
         c->known[r] = compare_floats(stored, model, c->cols);
+    if (c->stored->format == WA_FORMAT_BF16 && is_no_bf16(stored, model, c->cols))
+        c->known[r] |= NO_BF16;
 }
 
 static wa_status compare_rows(check *c, wa_arena *arena, wa_error *err)
@@ -329,6 +376,14 @@ static wa_status compare_transposed(check *c, wa_arena *arena, wa_error *err)
 static uint8_t choose_basis(const check *c, wa_encoding_basis *basis)
 {
     size_t differ = 0, no_half = 0;
+    if (c->levels) {
+        *basis = WA_BASIS_LEVELS;
+        return DIFFERS;
+    }
+    if (c->stored->format == WA_FORMAT_BF16) {
+        *basis = WA_BASIS_BF16;
+        return NO_BF16;
+    }
     for (size_t r = 0; r < c->rows; r++) {
         differ += (c->known[r] & DIFFERS) != 0;
         no_half += (c->known[r] & NO_HALF) != 0;
@@ -375,7 +430,7 @@ static void count_unequal(check *c)
     }
     if (c->out.unequal > 0)
         c->out.unequal_error = c->error[c->out.unequal_row];
-    if (c->made_bytes == 0 || c->out.unequal == 0)
+    if ((c->made_bytes == 0 && !c->levels) || c->out.unequal == 0)
         return;
     double least = OWN_GRID * OWN_GRID * c->norm;
     c->out.ratio = sqrt(c->theirs / (c->ours > least ? c->ours : least));
@@ -424,7 +479,7 @@ static wa_status take_rows(check *c, wa_arena *arena, wa_error *err)
     WA_TRY(wa_arena_take(arena, c->rows, sizeof *c->square, &c->square, err));
     WA_TRY(wa_arena_take(arena, c->rows, sizeof *c->known, &c->known, err));
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->stored_row, err));
-    if (wa_format_get(c->stored->format)->encode == NULL)
+    if (c->levels || wa_format_get(c->stored->format)->encode == NULL)
         return WA_OK;
     if (!wa_row_bytes(c->stored->format, c->cols, &c->made_bytes) || c->made_bytes > c->stored->row_bytes)
         return wa_fail(err, WA_E_INTERNAL, "%s: rows of %zu bytes, %zu elements need %zu", c->stored->name,
@@ -435,12 +490,14 @@ static wa_status take_rows(check *c, wa_arena *arena, wa_error *err)
 }
 
 wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
-                            bool transpose_model, wa_arena *arena, wa_row_error *out, wa_error *err)
+                            bool transpose_model, wa_encoded_by by, wa_arena *arena, wa_row_error *out,
+                            wa_error *err)
 {
     WA_TRY(check_shapes(stored, model_matrix, transpose_model, err));
     check c = {.stored = stored,
                .model = model_matrix,
                .raw = *stored,
+               .levels = by == WA_ENCODED_ANY && wa_format_get(stored->format)->block_elements > 1,
                .rows = stored->rows,
                .cols = stored->cols,
                .out = {.rows = stored->rows,
@@ -462,6 +519,11 @@ wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matr
     }
     wa_arena_release(arena, mark);
     return status;
+}
+
+wa_encoded_by wa_payload_encoded_by(wa_payload payload)
+{
+    return payload == WA_PAYLOAD_CHECKPOINT ? WA_ENCODED_ANY : WA_ENCODED_LARQL;
 }
 
 const char *wa_encoding_basis_word(wa_encoding_basis basis)

@@ -24,7 +24,8 @@
     X(WEIGHTS_FALLBACK, "weights_fallback", "the model's weights, features chosen by gate score") \
     X(EXTERNAL, "external", "the user's own kernel")                                     \
     X(SERVED, "served", "a running LARQL server, over HTTP")                             \
-    X(INTERLEAVED_KQUANT_NATIVE, "interleaved_kquant_native", "interleaved_kquant.bin, dots of stored rows")
+    X(INTERLEAVED_KQUANT_NATIVE, "interleaved_kquant_native", "interleaved_kquant.bin, dots of stored rows") \
+    X(CHECKPOINT, "checkpoint", "the FFN weights of another checkpoint of the model")
 
 typedef enum wa_path {
 #define WA_PATH_ENUM(id, name, meaning) WA_PATH_##id,
@@ -60,13 +61,14 @@ bool wa_path_is_foreign(wa_path path);
     X(EXACT_MODEL_DOWN, 14, "exact:model_down")                                           \
     X(EXTERNAL, 15, "external") /* ours: upstream has none */                             \
     X(INTERLEAVED_KQUANT_NATIVE, 16, "interleaved_kquant:native") /* larql-2026-08.md 2.1 */ \
-    X(INTERLEAVED_KQUANT_DEQUANT, 17, "interleaved_kquant:dequant")
+    X(INTERLEAVED_KQUANT_DEQUANT, 17, "interleaved_kquant:dequant") \
+    X(CHECKPOINT, 18, "checkpoint") /* ours */
 
 typedef enum wa_label {
 #define WA_LABEL_ENUM(id, code, text) WA_LABEL_##id = (code),
     WA_LABEL_LIST(WA_LABEL_ENUM)
 #undef WA_LABEL_ENUM
-    WA_LABEL_COUNT = 18
+    WA_LABEL_COUNT = 19
 } wa_label;
 const char *wa_label_text(wa_label label);
 
@@ -315,7 +317,9 @@ WA_CHECKED wa_status wa_oracle_run(wa_oracle *oracle, const wa_case *which, cons
     X(NONE, "none")                                                                      \
     X(EQUALITY, "equality")       /* f32: the model's values */                          \
     X(F16, "f16_neighbours")      /* f16, and f32 made of f16 values: what some rounding to f16 gives */ \
-    X(REENCODING, "re-encoding")  /* block formats: LARQL's encoder on the model's row, or on its f16 values */
+    X(REENCODING, "re-encoding")  /* block formats: LARQL's encoder on the model's row, or on its f16 values */ \
+    X(BF16, "bf16_neighbours")    /* bf16: what some rounding to bf16 gives */           \
+    X(LEVELS, "nearest_levels")   /* block formats of checkpoints: any encoder that takes the nearest levels */
 typedef enum wa_encoding_basis {
 #define WA_BASIS_ENUM(id, word) WA_BASIS_##id,
     WA_BASIS_LIST(WA_BASIS_ENUM)
@@ -336,19 +340,24 @@ typedef struct wa_row_error {
     /* Block formats, over the unequal rows only; 0 and -1 without any: */
     double steps;         /* E: largest distance of a weight from its stored value, wa_row_steps */
     int32_t steps_row;
-    double ratio;         /* R: their error over that of our re-encoding of the model's rows */
+    double ratio;         /* R: their error over that of our re-encoding of the model's rows; LEVELS: over wa_row_expected */
     double gain;          /* <stored, model> / <model, model> - 1 of all together, */
-    double row_gain;      /* and of the row where it is largest in magnitude, less that of our re-encoding of it */
+    double row_gain;      /* and of the row where it is largest in magnitude, less that of our re-encoding of it, if any */
     int32_t row_gain_row;
 } wa_row_error;
+
+/** Who may have made stored rows of blocks: LARQL's encoder is tried on vindexes; a checkpoint is held against nearest levels. */
+typedef enum wa_encoded_by { WA_ENCODED_LARQL, WA_ENCODED_ANY } wa_encoded_by;
+/** The one for a payload. */
+wa_encoded_by wa_payload_encoded_by(wa_payload payload);
 
 /**
  * Compare a stored matrix with the model's, row by row: [F, H] with gate or up [F, H], a down stored [H, F] with down
  * [H, F] (then a row is an output), or, transposed here, a feature-major down [F, H] with down [H, F]. Local.
  */
 WA_CHECKED wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
-                                       bool transpose_model, wa_arena *arena, wa_row_error *out,
-                                       wa_error *err);
+                                       bool transpose_model, wa_encoded_by by, wa_arena *arena,
+                                       wa_row_error *out, wa_error *err);
 
 /** Largest healthy p99 of a stored matrix: its format's nominal bound, or of f32 files made of f16 values that of f16. */
 double wa_encoding_nominal(const wa_vindex *vindex, const wa_matrix *stored);

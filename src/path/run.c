@@ -16,6 +16,7 @@ static wa_walk_tile *kernel_of(const wa_case *which, const wa_walk_layer *layer)
     case WA_LABEL_INTERLEAVED_Q4K_DEQUANT:
     case WA_LABEL_INTERLEAVED_KQUANT_DEQUANT:
     case WA_LABEL_EXACT:
+    case WA_LABEL_CHECKPOINT:
         return wa_products_tile;
     case WA_LABEL_SPARSE_SERIAL:
     case WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN:

@@ -34,6 +34,7 @@ static const int *const READS[WA_LABEL_COUNT][WA_PROJECTION_COUNT] = {
                                             LIST(P(INTERLEAVED_Q4K))},
     [WA_LABEL_EXACT] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(P(DOWN_FEATURES))},
     [WA_LABEL_WEIGHTS_FALLBACK_SPARSE] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(FROM_MODEL)},
+    [WA_LABEL_CHECKPOINT] = {LIST(P(CHECKPOINT)), LIST(P(CHECKPOINT)), LIST(P(CHECKPOINT))},
     /* Nothing that we know of: the model's matrices stand for the shape of what it computes. */
     [WA_LABEL_EXTERNAL] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(FROM_MODEL)},
 };
@@ -80,16 +81,23 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
                                   .hides = ~BIT(GATE)},
     [WA_PATH_EXTERNAL] = {.forced = true, .kernel = WA_LABEL_EXTERNAL, .hides = ~0U},
     [WA_PATH_SERVED] = {.forced = true, .kernel = WA_LABEL_EXTERNAL, .hides = ~0U},
+    [WA_PATH_CHECKPOINT] = {.forced = true,
+                            .kernel = WA_LABEL_CHECKPOINT,
+                            .hides = ~BIT(CHECKPOINT)},
 };
 
 /* Upstream's audits, in their order (walk-paths 4.3); August's measures native where May's dequantised, and the latter is
  * kept beside it. */
-size_t wa_spec_defaults(wa_ladder ladder, wa_path out[WA_PATH_COUNT])
+size_t wa_spec_defaults(const wa_vindex *vindex, wa_ladder ladder, wa_path out[WA_PATH_COUNT])
 {
     static const wa_path list[] = {WA_PATH_SPARSE, WA_PATH_FP4_STORAGE, WA_PATH_INTERLEAVED_Q4, WA_PATH_INTERLEAVED,
                                    WA_PATH_FULL_MMAP, WA_PATH_INTERLEAVED_KQUANT_NATIVE, WA_PATH_INTERLEAVED_Q4K,
                                    WA_PATH_EXACT};
     size_t count = 0;
+    if (vindex->checkpoint != NULL) {
+        out[0] = WA_PATH_CHECKPOINT;
+        return 1;
+    }
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (ladder == WA_LADDER_2026_08 || list[i] != WA_PATH_INTERLEAVED_KQUANT_NATIVE)
             out[count++] = list[i];
@@ -215,6 +223,10 @@ static wa_status tell_missing(const wa_vindex *vindex, unsigned hides, const int
         wa_payload payload = (wa_payload)*list;
         if ((hides & (1U << payload)) != 0)
             continue;
+        if (payload == WA_PAYLOAD_CHECKPOINT) {
+            WA_TRY(wa_arena_print(arena, &text, err, "it is a vindex; key 'checkpoint' names a checkpoint"));
+            continue;
+        }
         const char *why = vindex->unusable[payload] != NULL ? vindex->unusable[payload]
                           : vindex->present[payload]        ? "cannot be read"
                                                             : "is missing";
@@ -305,6 +317,19 @@ static wa_status refuse_experts(const wa_model *model, const wa_case *item, wa_a
     return WA_OK;
 }
 
+/* Exact where every layer stores floats of 16 bits and more. */
+static wa_bucket bucket_of_checkpoint(const wa_model *checkpoint)
+{
+    for (size_t l = 0; l < checkpoint->layer_count; l++) {
+        const wa_layer *own = &checkpoint->layers[l];
+        const wa_matrix *stored[] = {&own->gate, &own->up, &own->down};
+        for (size_t i = 0; i < sizeof stored / sizeof stored[0]; i++)
+            if (stored[i]->rows > 0 && wa_format_get(stored[i]->format)->block_elements > 1)
+                return WA_BUCKET_QUANTIZED;
+    }
+    return WA_BUCKET_EXACT;
+}
+
 static wa_bucket bucket_of_payload(wa_payload payload)
 {
     switch (payload) {
@@ -335,6 +360,8 @@ static wa_bucket bucket_of(const wa_case *item, const wa_vindex *vindex)
     bool leaves_some_out = item->k != WA_K_ALL && item->k_all_layers < vindex->layer_count;
     if (item->path == WA_PATH_WEIGHTS_FALLBACK || leaves_some_out)
         return WA_BUCKET_APPROXIMATE;
+    if (item->path == WA_PATH_CHECKPOINT)
+        return vindex->checkpoint == NULL ? WA_BUCKET_APPROXIMATE : bucket_of_checkpoint(vindex->checkpoint);
     wa_bucket worst = WA_BUCKET_EXACT;
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
         const wa_source *source = &item->source[p];

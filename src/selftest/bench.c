@@ -232,7 +232,7 @@ wa_status wa_bench_judge(const wa_bench *bench, const wa_bench_target *target, c
                                  .file = wa_vindex_file(bench->vindex, target->payload),
                                  .format = stored->format,
                                  .nominal_bound = wa_encoding_nominal(bench->vindex, stored)};
-    WA_TRY(wa_encoding_check(stored, truth, turned, bench->arena, &figure.rows, err));
+    WA_TRY(wa_encoding_check(stored, truth, turned, WA_ENCODED_LARQL, bench->arena, &figure.rows, err));
     *out = wa_encoding_judge(&figure, WA_ENCODER_NEAREST);
     if (rows != NULL)
         *rows = figure.rows;

@@ -266,14 +266,28 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const wa_vindex_entry *)a)->name, ((const wa_vindex_entry *)b)->name);
 }
 
+/* A checkpoint is the files that were opened; what else lies in its directory is the model's affair. */
+static wa_status list_checkpoint(const wa_vindex *vindex, listing *list, wa_error *err)
+{
+    for (size_t i = 0; i < vindex->file_count; i++) {
+        const char *slash = strrchr(vindex->files[i], '/');
+        WA_TRY(append(list, ".", slash == NULL ? vindex->files[i] : slash + 1, err));
+        list->entries[i].what = "of the checkpoint";
+        list->entries[i].payload = true;
+    }
+    return WA_OK;
+}
+
 wa_status wa_vindex_inventory(const wa_vindex *vindex, wa_arena *arena, wa_vindex_entry **out,
                               size_t *count, wa_error *err)
 {
     listing list = {.arena = arena};
-    WA_TRY(read_names(&list, vindex->path, err));
+    bool is_vindex = vindex->checkpoint == NULL;
+    WA_TRY(is_vindex ? read_names(&list, vindex->path, err) : list_checkpoint(vindex, &list, err));
     if (list.count > 0)
         qsort(list.entries, list.count, sizeof *list.entries, by_name);
-    classify(vindex, list.entries, list.count);
+    if (is_vindex)
+        classify(vindex, list.entries, list.count);
     *out = list.entries;
     *count = list.count;
     return WA_OK;

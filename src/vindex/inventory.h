@@ -14,7 +14,8 @@ typedef struct wa_vindex_entry {
 
 /**
  * The entries of a vindex directory (vindex-format.md 1), sorted by name, without "." and "..". Local. A directory is
- * one entry: what lies in it is not looked at. Names that index.json gives to its fp4 files are known.
+ * one entry: what lies in it is not looked at. Names that index.json gives to its fp4 files are known. Of a
+ * checkpoint the files that it was opened from, all payloads.
  *
  * Errors: WA_E_IO, WA_E_MEMORY.
  */

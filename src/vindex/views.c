@@ -17,6 +17,7 @@ bool wa_payload_holds(wa_payload payload, wa_projection projection)
     case WA_PAYLOAD_INTERLEAVED:
     case WA_PAYLOAD_INTERLEAVED_Q4:
     case WA_PAYLOAD_INTERLEAVED_Q4K:
+    case WA_PAYLOAD_CHECKPOINT:
         return true;
     case WA_PAYLOAD_FP4:
         return projection != WA_GATE; /* no walk path reads an FP4 gate (vindex-format 8) */
@@ -28,7 +29,7 @@ bool wa_payload_holds(wa_payload payload, wa_projection projection)
 
 bool wa_payload_down_is_feature_major(wa_payload payload)
 {
-    return payload != WA_PAYLOAD_INTERLEAVED_Q4K;
+    return payload != WA_PAYLOAD_INTERLEAVED_Q4K && payload != WA_PAYLOAD_CHECKPOINT;
 }
 
 bool wa_fp4_has_blocks(wa_fp4_precision precision)
@@ -113,6 +114,15 @@ static void place(const wa_vindex *vindex, wa_payload payload, wa_projection pro
     }
 }
 
+/* The other checkpoint's own view, under the name of the file or directory. */
+static wa_matrix view_checkpoint(const wa_vindex *vindex, wa_projection projection, size_t layer)
+{
+    const wa_layer *own = &vindex->checkpoint->layers[layer];
+    wa_matrix view = projection == WA_GATE ? own->gate : projection == WA_UP ? own->up : own->down;
+    view.name = wa_vindex_file(vindex, WA_PAYLOAD_CHECKPOINT);
+    return view;
+}
+
 wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload, wa_projection projection,
                            size_t layer, wa_matrix *out, wa_error *err)
 {
@@ -121,6 +131,10 @@ wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload, wa_proje
         return wa_fail(err, WA_E_INTERNAL, "no readable %s matrix of layer %zu in payload %d",
                        wa_projection_name(projection), layer, (int)payload);
 
+    if (payload == WA_PAYLOAD_CHECKPOINT) {
+        *out = view_checkpoint(vindex, projection, layer);
+        return WA_OK;
+    }
     wa_payload serving = wa_vindex_serving(vindex, payload, projection);
     wa_matrix view = {.name = wa_vindex_file(vindex, serving),
                       .format = WA_FORMAT_F32,

@@ -34,6 +34,7 @@ const char *wa_payload_name(wa_payload payload)
         [WA_PAYLOAD_INTERLEAVED_Q4K] = "interleaved_kquant",
         [WA_PAYLOAD_DOWN_FEATURES_Q4K] = "down_features_kquant",
         [WA_PAYLOAD_FP4] = "fp4",
+        [WA_PAYLOAD_CHECKPOINT] = "checkpoint",
     };
     static_assert(sizeof names / sizeof names[0] == WA_PAYLOAD_COUNT, "every payload has a name");
     return names[payload];
@@ -283,4 +284,5 @@ void wa_vindex_close(wa_vindex *vindex)
         wa_map_close(&vindex->maps->fp4[p].map);
     for (size_t p = 0; p < WA_WEIGHT_FILES; p++)
         wa_map_close(&vindex->maps->weights[p].map);
+    wa_model_close(vindex->checkpoint);
 }

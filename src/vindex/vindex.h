@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "codec/codec.h"
+#include "model/model.h"
 
 typedef enum wa_projection { WA_GATE, WA_UP, WA_DOWN, WA_PROJECTION_COUNT } wa_projection;
 /** "gate", "up", "down". */
@@ -12,6 +13,7 @@ const char *wa_projection_name(wa_projection projection);
 /*
  * Payload files. X(id, file name, meaning). A payload is "present" when its file is there (and, where it
  * has one, its manifest) and every check of vindex-format.md 10 holds; damage is an error, never absence.
+ * CHECKPOINT is no file of a vindex: it is all that wa_vindex_open_checkpoint gives, and a vindex has none.
  */
 #define WA_PAYLOAD_LIST(X)                                                               \
     X(GATE, "gate_vectors.bin", "gate rows, f32 or f16")                                 \
@@ -21,7 +23,8 @@ const char *wa_projection_name(wa_projection projection);
     X(INTERLEAVED_Q4, "interleaved_q4.bin", "gate, up and down per layer, Q4_0")         \
     X(INTERLEAVED_Q4K, "interleaved_kquant.bin", "gate, up and down per layer, K-quants") \
     X(DOWN_FEATURES_Q4K, "down_features_kquant.bin", "feature-major down, K-quant")      \
-    X(FP4, "index.json: fp4", "FP4 or FP8 projections")
+    X(FP4, "index.json: fp4", "FP4 or FP8 projections")                                  \
+    X(CHECKPOINT, "checkpoint", "the FFN weights of another checkpoint of the model")
 
 typedef enum wa_payload {
 #define WA_PAYLOAD_ENUM(id, file, meaning) WA_PAYLOAD_##id,
@@ -67,6 +70,7 @@ typedef struct wa_vindex {
     const char *const *files; /* [file_count] paths of index.json and every payload, arena */
     size_t file_count;
     struct wa_vindex_maps *maps; /* owned */
+    wa_model *checkpoint; /* owned: another checkpoint of the model in the place of a vindex; else NULL */
 } wa_vindex;
 
 /**
@@ -76,6 +80,13 @@ typedef struct wa_vindex {
  */
 WA_CHECKED wa_status wa_vindex_open(const char *path, wa_arena *arena, wa_vindex **out, wa_error *err);
 void wa_vindex_close(wa_vindex *vindex);
+
+/**
+ * Another checkpoint of a model (a directory or a GGUF file, in any format that wa_model_open reads), as a vindex whose
+ * one payload is CHECKPOINT: gate and up [F, H], down [H, F], as that file stores them. Local. Errors as wa_model_open_with.
+ */
+WA_CHECKED wa_status wa_vindex_open_checkpoint(const char *path, const wa_model_options *options,
+                                               wa_arena *arena, wa_vindex **out, wa_error *err);
 
 /**
  * The name under which a vindex has a payload, or would: K-quant files were called …_q4k.bin until May 2026 and

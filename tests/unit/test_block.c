@@ -51,7 +51,7 @@ static size_t elements(wa_axes axes)
     case WA_A:
         return 7;
     case WA_VYLJ:
-        return 2 * 8 * 5 * 3;
+        return 2 * 9 * 5 * 3;
     }
     return 0;
 }

@@ -15,7 +15,7 @@ static wa_row_error check(wa_arena *arena, const wa_matrix *stored, const wa_mat
                           bool transpose)
 {
     wa_row_error out;
-    WA_MUST(wa_encoding_check(stored, model, transpose, arena, &out, &test_err), &test_err);
+    WA_MUST(wa_encoding_check(stored, model, transpose, WA_ENCODED_LARQL, arena, &out, &test_err), &test_err);
     return out;
 }
 
@@ -344,8 +344,8 @@ static void shapes_that_do_not_belong_together_are_refused(void)
     wa_matrix a = test_matrix(arena, 8, 4, WA_FORMAT_F32, 0, 1.0F, &seed);
     wa_matrix b = test_matrix(arena, 8, 5, WA_FORMAT_F32, 0, 1.0F, &seed);
     wa_row_error e;
-    CU_ASSERT_EQUAL(wa_encoding_check(&a, &b, false, arena, &e, &test_err), WA_E_MISMATCH);
-    CU_ASSERT_EQUAL(wa_encoding_check(&a, &a, true, arena, &e, &test_err), WA_E_MISMATCH);
+    CU_ASSERT_EQUAL(wa_encoding_check(&a, &b, false, WA_ENCODED_LARQL, arena, &e, &test_err), WA_E_MISMATCH);
+    CU_ASSERT_EQUAL(wa_encoding_check(&a, &a, true, WA_ENCODED_LARQL, arena, &e, &test_err), WA_E_MISMATCH);
     CU_ASSERT_PTR_NOT_NULL(strstr(test_err.text, "8 x 4"));
     wa_arena_close(arena);
 }

@@ -1,0 +1,139 @@
+/* The error that a block format is expected to make of weights: levels that span each group's range. */
+#include "codec/codec.h"
+
+#include <assert.h>
+#include <math.h>
+
+/* How the levels of a group follow from its weights. */
+typedef enum span {
+    EXTREME, /* evenly from low to high, the largest magnitude, whatever its sign, at low */
+    EVEN,    /* the same, the largest magnitude at high */
+    RANGE,   /* evenly from the least weight to the greatest */
+    RANGE_0, /* the same, with zero among them */
+    LEVELS   /* uneven ones, the largest magnitude at the last */
+} span;
+
+static const float E2M1[] = {0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
+
+/* Weights that share a scale, their codes, and how they lie; of super-blocks the largest code of a scale, else 1. */
+static const struct rule {
+    size_t group;
+    span span;
+    float low, high, most;
+} RULES[WA_FORMAT_COUNT] = {
+    [WA_FORMAT_GGML_Q4_0] = {32, EXTREME, -8, 7, 1},     [WA_FORMAT_Q4_0] = {32, EXTREME, -8, 7, 1},
+    [WA_FORMAT_GGML_Q4_1] = {32, RANGE, 0, 15, 1},       [WA_FORMAT_GGML_Q5_0] = {32, EXTREME, -16, 15, 1},
+    [WA_FORMAT_GGML_Q5_1] = {32, RANGE, 0, 31, 1},       [WA_FORMAT_GGML_Q8_0] = {32, EVEN, -127, 127, 1},
+    [WA_FORMAT_Q4_K] = {32, RANGE_0, 0, 15, 63},         [WA_FORMAT_GGML_Q5_K] = {32, RANGE_0, 0, 31, 63},
+    [WA_FORMAT_GGML_Q6_K] = {16, EXTREME, -32, 31, 128}, [WA_FORMAT_Q6_K] = {16, EXTREME, -32, 31, 128},
+    [WA_FORMAT_FP4] = {32, LEVELS, 0, 6, 1},
+};
+
+/* FP8, E4M3 with a scale for 256: three bits behind the leading one. */
+static double error_of_e4m3(const float *w, size_t n, float most)
+{
+    double sum = 0.0, unit = (double)most / 448.0;
+    for (size_t i = 0; i < n; i++) {
+        int exponent;
+        double x = (double)w[i] / unit;
+        frexp(x, &exponent);
+        double step = ldexp(1.0, exponent > -5 ? exponent - 4 : -9);
+        double error = (x - step * nearbyint(x / step)) * unit;
+        sum += error * error;
+    }
+    return sum;
+}
+
+static double error_of_levels(const float *w, size_t n, double unit)
+{
+    enum { COUNT = sizeof E2M1 / sizeof E2M1[0] };
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double x = fabs((double)w[i]) / unit, least = INFINITY;
+        for (size_t k = 0; k < COUNT; k++)
+            least = fmin(least, fabs(x - (double)E2M1[k]));
+        sum += least * least * unit * unit;
+    }
+    return sum;
+}
+
+static double error_of_even(const float *w, size_t n, const struct rule *rule, double scale, double zero)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double code = nearbyint(((double)w[i] - zero) / scale);
+        code = fmin(fmax(code, (double)rule->low), (double)rule->high);
+        double error = (double)w[i] - zero - code * scale;
+        sum += error * error;
+    }
+    return sum;
+}
+
+/* The scale of a group, and its least level: where the extremes put them. */
+static double scale_of(const struct rule *rule, const float *w, size_t n, double *zero)
+{
+    float least = w[0], greatest = w[0];
+    for (size_t i = 1; i < n; i++) {
+        least = w[i] < least ? w[i] : least;
+        greatest = w[i] > greatest ? w[i] : greatest;
+    }
+    float extreme = -least > greatest ? least : greatest;
+    if (rule->span == RANGE_0) {
+        least = least < 0.0F ? least : 0.0F;
+        greatest = greatest > 0.0F ? greatest : 0.0F;
+    }
+    bool ranged = rule->span == RANGE || rule->span == RANGE_0;
+    *zero = ranged ? (double)least : 0.0;
+    return ranged                  ? ((double)greatest - (double)least) / (double)rule->high
+           : rule->span == EXTREME ? (double)extreme / (double)rule->low
+                                   : fabs((double)extreme) / (double)rule->high;
+}
+
+static double error_of_group(wa_format format, const struct rule *rule, const float *w, size_t n, double *scale)
+{
+    double zero;
+    *scale = scale_of(rule, w, n, &zero);
+    if (*scale == 0.0 || !isfinite(*scale))
+        return 0.0;
+    if (format == WA_FORMAT_FP8)
+        return error_of_e4m3(w, n, (float)(*scale * (double)rule->high));
+    return rule->span == LEVELS ? error_of_levels(w, n, *scale) : error_of_even(w, n, rule, *scale, zero);
+}
+
+static double square_of(const float *w, size_t n)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)w[i] * (double)w[i];
+    return sum;
+}
+
+/* A scale of 16 bits below the normal ones is off by up to 2^-24, and of ranges the least value's is as well. */
+static double lost_of(const struct rule *rule, double scale)
+{
+    double d = fabs(scale) / (double)rule->most;
+    bool ranged = rule->span == RANGE || rule->span == RANGE_0;
+    return d >= 0x1p-14 ? 0.0 : d > 0.0 ? fmin(1.0, (ranged ? 0x1p-23 : 0x1p-24) / d) : 1.0;
+}
+
+double wa_row_expected(wa_format format, const float *weights, size_t cols, double *lost)
+{
+    static const struct rule e4m3 = {.group = 256, .span = EVEN, .high = 448, .most = 1};
+    const struct rule *rule = format == WA_FORMAT_FP8 ? &e4m3 : &RULES[format];
+    assert(rule->group > 0);
+    size_t width = wa_format_get(format)->block_elements;
+    double sum = 0.0, norm = 0.0, least = 0.0;
+    for (size_t block = 0; block < cols; block += width) {
+        size_t end = cols - block < width ? cols : block + width;
+        double most = 0.0, scale;
+        for (size_t at = block; at < end; at += rule->group) {
+            sum += error_of_group(format, rule, weights + at, end - at < rule->group ? end - at : rule->group, &scale);
+            most = fmax(most, fabs(scale));
+        }
+        double square = square_of(weights + block, end - block);
+        norm += square;
+        least += square * lost_of(rule, most);
+    }
+    *lost = norm > 0.0 ? least / norm : 0.0;
+    return sum;
+}
