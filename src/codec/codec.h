@@ -36,7 +36,12 @@
     WRITTEN(Q4_K, "Q4_K", 256, 144, 0.35, 4)                                             \
     WRITTEN(Q6_K, "Q6_K", 256, 210, 0.1, 6)                                              \
     WRITTEN(FP4, "FP4", 256, 137, 0.45, 4)                                               \
-    WRITTEN(FP8, "FP8", 256, 257, 0.1, 8)
+    WRITTEN(FP8, "FP8", 256, 257, 0.1, 8)                                                \
+    READ(GGML_Q2_K, "Q2_K", 256, 84, 0.6, 2)                                             \
+    READ(GGML_Q3_K, "Q3_K", 256, 110, 0.5, 3)                                            \
+    READ(GGML_IQ4_NL, "IQ4_NL", 32, 18, 0.5, 4)                                          \
+    READ(GGML_IQ4_XS, "IQ4_XS", 256, 136, 0.5, 4)                                        \
+    READ(GGML_MXFP4, "MXFP4", 32, 17, 0.5, 4)
 
 typedef enum wa_format {
 #define WA_FORMAT_ENUM(id, name, elements, bytes, bound, bits) WA_FORMAT_##id,

@@ -23,6 +23,11 @@ WA_FORMAT_LIST(WA_DECODER_DECLARE)
 WA_FORMAT_WRITTEN_LIST(WA_ENCODER_DECLARE)
 #undef WA_ENCODER_DECLARE
 
+/** The 16 levels of IQ4_NL and IQ4_XS, and the scale codes of 16 or 32 elements: IQ4_XS of a block, Q3_K of its sc[12]. */
+extern const float wa_iq4_levels[16];
+int wa_iq4_xs_scale(const uint8_t *src, int j);
+int wa_q3_k_scale(const uint8_t *sc, int j);
+
 enum { WA_BLOCK_MAX = 256 }; /* elements of the largest block */
 
 /** f16 bits to f32 bits without a table or a branch, so that loops over it vectorise; exact. */

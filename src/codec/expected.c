@@ -1,5 +1,5 @@
 /* The error that a block format is expected to make of weights: levels that span each group's range. */
-#include "codec/codec.h"
+#include "codec/coders.h"
 
 #include <assert.h>
 #include <math.h>
@@ -10,10 +10,12 @@ typedef enum span {
     EVEN,    /* the same, the largest magnitude at high */
     RANGE,   /* evenly from the least weight to the greatest */
     RANGE_0, /* the same, with zero among them */
-    LEVELS   /* uneven ones, the largest magnitude at the last */
+    LEVELS,  /* uneven ones, the largest magnitude at the last */
+    SIGNED,  /* uneven ones, the largest magnitude, whatever its sign, at the first */
+    POWER    /* as LEVELS, but the scale a power of two, the largest magnitude between the last but one and twice that */
 } span;
 
-static const float E2M1[] = {0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
+static const float E2M1[15] = {-6, -4, -3, -2, -1.5F, -1, -0.5F, 0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
 
 /* Weights that share a scale, their codes, and how they lie; of super-blocks the largest code of a scale, else 1. */
 static const struct rule {
@@ -27,6 +29,9 @@ static const struct rule {
     [WA_FORMAT_Q4_K] = {32, RANGE_0, 0, 15, 63},         [WA_FORMAT_GGML_Q5_K] = {32, RANGE_0, 0, 31, 63},
     [WA_FORMAT_GGML_Q6_K] = {16, EXTREME, -32, 31, 128}, [WA_FORMAT_Q6_K] = {16, EXTREME, -32, 31, 128},
     [WA_FORMAT_FP4] = {32, LEVELS, 0, 6, 1},
+    [WA_FORMAT_GGML_Q2_K] = {16, RANGE_0, 0, 3, 15},     [WA_FORMAT_GGML_Q3_K] = {16, EXTREME, -4, 3, 32},
+    [WA_FORMAT_GGML_IQ4_NL] = {32, SIGNED, -127, 113, 1}, [WA_FORMAT_GGML_IQ4_XS] = {32, SIGNED, -127, 113, 32},
+    [WA_FORMAT_GGML_MXFP4] = {32, POWER, 0, 6, 0},
 };
 
 /* FP8, E4M3 with a scale for 256: three bits behind the leading one. */
@@ -44,14 +49,13 @@ static double error_of_e4m3(const float *w, size_t n, float most)
     return sum;
 }
 
-static double error_of_levels(const float *w, size_t n, double unit)
+static double error_of_levels(const float *w, size_t n, double unit, const float *levels, size_t count)
 {
-    enum { COUNT = sizeof E2M1 / sizeof E2M1[0] };
     double sum = 0.0;
     for (size_t i = 0; i < n; i++) {
-        double x = fabs((double)w[i]) / unit, least = INFINITY;
-        for (size_t k = 0; k < COUNT; k++)
-            least = fmin(least, fabs(x - (double)E2M1[k]));
+        double x = (double)w[i] / unit, least = INFINITY;
+        for (size_t k = 0; k < count; k++)
+            least = fmin(least, fabs(x - (double)levels[k]));
         sum += least * least * unit * unit;
     }
     return sum;
@@ -84,9 +88,15 @@ static double scale_of(const struct rule *rule, const float *w, size_t n, double
     }
     bool ranged = rule->span == RANGE || rule->span == RANGE_0;
     *zero = ranged ? (double)least : 0.0;
-    return ranged                  ? ((double)greatest - (double)least) / (double)rule->high
-           : rule->span == EXTREME ? (double)extreme / (double)rule->low
-                                   : fabs((double)extreme) / (double)rule->high;
+    if (rule->span == POWER) {
+        int exponent;
+        frexp((double)extreme, &exponent);
+        return extreme == 0.0F ? 0.0 : ldexp(1.0, exponent - 3);
+    }
+    bool is_signed = rule->span == EXTREME || rule->span == SIGNED;
+    return ranged      ? ((double)greatest - (double)least) / (double)rule->high
+           : is_signed ? (double)extreme / (double)rule->low
+                       : fabs((double)extreme) / (double)rule->high;
 }
 
 static double error_of_group(wa_format format, const struct rule *rule, const float *w, size_t n, double *scale)
@@ -97,7 +107,11 @@ static double error_of_group(wa_format format, const struct rule *rule, const fl
         return 0.0;
     if (format == WA_FORMAT_FP8)
         return error_of_e4m3(w, n, (float)(*scale * (double)rule->high));
-    return rule->span == LEVELS ? error_of_levels(w, n, *scale) : error_of_even(w, n, rule, *scale, zero);
+    if (rule->span == SIGNED)
+        return error_of_levels(w, n, *scale, wa_iq4_levels, 16);
+    if (rule->span == LEVELS || rule->span == POWER)
+        return error_of_levels(w, n, *scale, E2M1, sizeof E2M1 / sizeof E2M1[0]);
+    return error_of_even(w, n, rule, *scale, zero);
 }
 
 static double square_of(const float *w, size_t n)
@@ -111,6 +125,8 @@ static double square_of(const float *w, size_t n)
 /* A scale of 16 bits below the normal ones is off by up to 2^-24, and of ranges the least value's is as well. */
 static double lost_of(const struct rule *rule, double scale)
 {
+    if (rule->most == 0.0F) /* a power of two */
+        return 0.0;
     double d = fabs(scale) / (double)rule->most;
     bool ranged = rule->span == RANGE || rule->span == RANGE_0;
     return d >= 0x1p-14 ? 0.0 : d > 0.0 ? fmin(1.0, (ranged ? 0x1p-23 : 0x1p-24) / d) : 1.0;

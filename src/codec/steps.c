@@ -211,21 +211,107 @@ static float steps_of_32(const uint8_t *src, const float *weights, const float *
     return steps_of(weights, codes, BLOCK, &of);
 }
 
-static float steps_Q5_K(const uint8_t *src, const float *weights, const float *values)
+/* Sub-blocks of 16 or 32 with scales, and mins where there are some. */
+typedef struct subs {
+    float scale[16], min[16];
+    size_t size;
+    float low, high, finest;
+    float slack_scale, slack_min; /* steps at the last level; per step of min */
+} subs;
+
+static float steps_of_subs(const float *weights, const float *values, const subs *s)
 {
-    enum { SUBS = WA_K_BLOCK / WA_K_SUB };
-    float scales[SUBS], mins[SUBS], codes[WA_K_SUB], most = 0.0F;
-    float d = wa_load_f16(src), dmin = wa_load_f16(src + 2);
-    wa_k_expand(src + 4, d, dmin, scales, mins);
-    for (int j = 0; j < SUBS; j++) {
-        run of = {.scale = scales[j], .min = mins[j], .high = 31, .finest = finest_of(d, 63)};
-        for (int i = 0; i < WA_K_SUB; i++)
-            codes[i] = scales[j] == 0.0F ? 0.0F : roundf((values[j * WA_K_SUB + i] + mins[j]) / scales[j]);
-        if (scales[j] != 0.0F)
-            of.slack = slack_of(d, 31) + slack_of(dmin, mins[j] / scales[j]);
-        most = fmaxf(most, steps_of(weights + j * WA_K_SUB, codes, WA_K_SUB, &of));
+    float codes[WA_K_SUB], most = 0.0F;
+    for (size_t j = 0; j < WA_K_BLOCK / s->size; j++) {
+        float scale = s->scale[j], min = s->min[j];
+        run of = {.scale = scale, .min = min, .low = s->low, .high = s->high, .finest = s->finest};
+        for (size_t i = 0; i < s->size; i++)
+            codes[i] = scale == 0.0F ? 0.0F : roundf((values[j * s->size + i] + min) / scale);
+        if (scale != 0.0F)
+            of.slack = s->slack_scale + s->slack_min * fabsf(min / scale);
+        most = fmaxf(most, steps_of(weights + j * s->size, codes, s->size, &of));
     }
     return most;
+}
+
+static float steps_Q5_K(const uint8_t *src, const float *weights, const float *values)
+{
+    float d = wa_load_f16(src), dmin = wa_load_f16(src + 2);
+    subs s = {.size = WA_K_SUB, .high = 31, .finest = finest_of(d, 63), .slack_scale = slack_of(d, 31), .slack_min = slack_of(dmin, 1)};
+    wa_k_expand(src + 4, d, dmin, s.scale, s.min);
+    return steps_of_subs(weights, values, &s);
+}
+
+static float steps_Q2_K(const uint8_t *src, const float *weights, const float *values)
+{
+    enum { SUBS = 16 };
+    float d = wa_load_f16(src + 80), dmin = wa_load_f16(src + 82);
+    subs s = {.size = 16, .high = 3, .finest = finest_of(d, 15), .slack_scale = slack_of(d, 3), .slack_min = slack_of(dmin, 1)};
+    for (int j = 0; j < SUBS; j++) {
+        s.scale[j] = d * (float)(src[j] & 15);
+        s.min[j] = dmin * (float)(src[j] >> 4);
+    }
+    return steps_of_subs(weights, values, &s);
+}
+
+static float steps_Q3_K(const uint8_t *src, const float *weights, const float *values)
+{
+    enum { SUBS = 16 };
+    float d = wa_load_f16(src + 108);
+    subs s = {.size = 16, .low = -4, .high = 3, .finest = finest_of(d, 32), .slack_scale = slack_of(d, 4)};
+    for (int j = 0; j < SUBS; j++)
+        s.scale[j] = d * (float)wa_q3_k_scale(src + 96, j);
+    return steps_of_subs(weights, values, &s);
+}
+
+/* A value's place among uneven levels in rising order; beyond them the end. */
+static float place_among(float x, const float *ladder, size_t count)
+{
+    size_t k = 0;
+    if (!(x > ladder[0]))
+        return 0.0F;
+    while (k + 1 < count && x >= ladder[k + 1])
+        k++;
+    return k + 1 == count ? (float)k : (float)k + (x - ladder[k]) / (ladder[k + 1] - ladder[k]);
+}
+
+/* 32 elements over one scale. */
+static float steps_of_levels(const float *weights, const float *values, float scale, float finest, const float *ladder,
+                             size_t count)
+{
+    enum { SMALL = 32 };
+    float most = 0.0F;
+    if (scale == 0.0F)
+        return steps_of_zeros(weights, SMALL, finest * ladder[count - 1]);
+    for (size_t i = 0; i < SMALL; i++) {
+        float far = place_among(weights[i] / scale, ladder, count) - place_among(values[i] / scale, ladder, count);
+        most = fabsf(far) > most ? fabsf(far) : most;
+    }
+    return most;
+}
+
+static float steps_IQ4_XS(const uint8_t *src, const float *weights, const float *values)
+{
+    enum { SMALL = 32, SUBS = 8 };
+    float d = wa_load_f16(src), most = 0.0F;
+    float slack = slack_of(d, 16);
+    for (int j = 0; j < SUBS; j++)
+        most = fmaxf(most, steps_of_levels(weights + SMALL * j, values + SMALL * j, d * (float)wa_iq4_xs_scale(src, j),
+                                           finest_of(d, 32), wa_iq4_levels, 16));
+    return most > slack ? most - slack : 0.0F;
+}
+
+static float steps_IQ4_NL(const uint8_t *src, const float *weights, const float *values)
+{
+    float d = wa_load_f16(src), slack = slack_of(d, 16) + late_of(16);
+    float most = steps_of_levels(weights, values, d, HALF_LEAST, wa_iq4_levels, 16);
+    return most > slack ? most - slack : 0.0F;
+}
+
+static float steps_MXFP4(const uint8_t *src, const float *weights, const float *values)
+{
+    static const float ladder[15] = {-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12};
+    return steps_of_levels(weights, values, ldexpf(1.0F, (int)src[0] - 128), 0x1p-127F, ladder, 15);
 }
 
 static float steps_of_read(wa_format format, const uint8_t *src, const float *weights)
@@ -241,6 +327,16 @@ static float steps_of_read(wa_format format, const uint8_t *src, const float *we
         return steps_of_32(src, weights, values, 0, 31, true);
     case WA_FORMAT_GGML_Q8_0:
         return steps_of_32(src, weights, values, -127, 127, false);
+    case WA_FORMAT_GGML_Q2_K:
+        return steps_Q2_K(src, weights, values);
+    case WA_FORMAT_GGML_Q3_K:
+        return steps_Q3_K(src, weights, values);
+    case WA_FORMAT_GGML_IQ4_NL:
+        return steps_IQ4_NL(src, weights, values);
+    case WA_FORMAT_GGML_IQ4_XS:
+        return steps_IQ4_XS(src, weights, values);
+    case WA_FORMAT_GGML_MXFP4:
+        return steps_MXFP4(src, weights, values);
     default:
         assert(format == WA_FORMAT_GGML_Q5_K);
         return steps_Q5_K(src, weights, values);

@@ -79,6 +79,27 @@ static limits limits_of_any(wa_format format)
 {
     limits l = limits_of(format);
     l.ratio = 1.25;
+    switch (format) {
+    case WA_FORMAT_GGML_Q2_K: /* few levels: their error alone makes rows longer or shorter */
+        l.steps = 0.9; /* where a sub-block lost its scale, its min is rounded all the same */
+        l.gain = 0.06;
+        l.row_gain = 0.16;
+        break;
+    case WA_FORMAT_GGML_Q3_K:
+        l.gain = 0.05;
+        l.row_gain = 0.12;
+        break;
+    case WA_FORMAT_GGML_MXFP4: /* what lies between 6 and 8 of a scale becomes 6 */
+        l.gain = 0.10;
+        l.row_gain = 0.35;
+        break;
+    case WA_FORMAT_GGML_IQ4_NL:
+    case WA_FORMAT_GGML_IQ4_XS:
+        l.row_gain = 0.08;
+        break;
+    default:
+        break;
+    }
     return l;
 }
 

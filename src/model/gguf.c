@@ -26,8 +26,8 @@ enum {
     X(7, "Q5_1", 32, 24, WA_FORMAT_GGML_Q5_1)                                                      \
     X(8, "Q8_0", 32, 34, WA_FORMAT_GGML_Q8_0)                                                      \
     X(9, "Q8_1", 32, 36, WA_FORMAT_COUNT)                                                          \
-    X(10, "Q2_K", 256, 84, WA_FORMAT_COUNT)                                                        \
-    X(11, "Q3_K", 256, 110, WA_FORMAT_COUNT)                                                       \
+    X(10, "Q2_K", 256, 84, WA_FORMAT_GGML_Q2_K)                                                    \
+    X(11, "Q3_K", 256, 110, WA_FORMAT_GGML_Q3_K)                                                   \
     X(12, "Q4_K", 256, 144, WA_FORMAT_Q4_K)                                                        \
     X(13, "Q5_K", 256, 176, WA_FORMAT_GGML_Q5_K)                                                   \
     X(14, "Q6_K", 256, 210, WA_FORMAT_GGML_Q6_K)                                                   \
@@ -36,10 +36,10 @@ enum {
     X(17, "IQ2_XS", 256, 74, WA_FORMAT_COUNT)                                                      \
     X(18, "IQ3_XXS", 256, 98, WA_FORMAT_COUNT)                                                     \
     X(19, "IQ1_S", 256, 50, WA_FORMAT_COUNT)                                                       \
-    X(20, "IQ4_NL", 32, 18, WA_FORMAT_COUNT)                                                       \
+    X(20, "IQ4_NL", 32, 18, WA_FORMAT_GGML_IQ4_NL)                                                 \
     X(21, "IQ3_S", 256, 110, WA_FORMAT_COUNT)                                                      \
     X(22, "IQ2_S", 256, 82, WA_FORMAT_COUNT)                                                       \
-    X(23, "IQ4_XS", 256, 136, WA_FORMAT_COUNT)                                                     \
+    X(23, "IQ4_XS", 256, 136, WA_FORMAT_GGML_IQ4_XS)                                               \
     X(24, "I8", 1, 1, WA_FORMAT_COUNT)                                                             \
     X(25, "I16", 1, 2, WA_FORMAT_COUNT)                                                            \
     X(26, "I32", 1, 4, WA_FORMAT_COUNT)                                                            \
@@ -49,7 +49,7 @@ enum {
     X(30, "BF16", 1, 2, WA_FORMAT_BF16)                                                            \
     X(34, "TQ1_0", 256, 54, WA_FORMAT_COUNT)                                                       \
     X(35, "TQ2_0", 256, 66, WA_FORMAT_COUNT)                                                       \
-    X(39, "MXFP4", 32, 17, WA_FORMAT_COUNT)
+    X(39, "MXFP4", 32, 17, WA_FORMAT_GGML_MXFP4)
 
 typedef struct tensor_type {
     const char *name;

@@ -14,7 +14,7 @@ import harness
 MODEL, BASE = "tiny-llama", "tiny-llama-mixed.gguf"
 PROJECTIONS = {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
 LAYERS = 2
-READ = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
+READ = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4"]
 FLOATS = ["F32", "F16", "BF16"]
 
 
