@@ -152,6 +152,7 @@ static const wa_key_rule rules[] = {
 
 static void value_of(const json_t *json, wa_key_value *out)
 {
+    const char *method;
     *out = (wa_key_value){.is_off = false};
     switch (json_typeof(json)) {
     case JSON_NULL:
@@ -176,7 +177,10 @@ static void value_of(const json_t *json, wa_key_value *out)
         break;
     case JSON_OBJECT:
         out->is_off = json_object_size(json) == 0;
-        (void)snprintf(out->text, sizeof out->text, "an object");
+        /* of a quantised checkpoint "fp8", "gptq", "awq", "compressed-tensors", … */
+        method = json_string_value(json_object_get(json, "quant_method"));
+        (void)snprintf(out->text, sizeof out->text, "an object%s%.30s", method == NULL ? "" : ", quant_method ",
+                       method == NULL ? "" : method);
         break;
     }
 }

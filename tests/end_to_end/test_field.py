@@ -226,7 +226,9 @@ def test_stored_frequencies_are_inert_but_contradict_another_base(shop):
 LINEAR = {"rope_type": "linear", "factor": 2}
 FOREIGN_KEYS = [
     ({"is_causal": False}, "'is_causal' is false, only true is computed"),
-    ({"quantization_config": {"quant_method": "fp8"}}, "quantised safetensors are unsupported: 'quantization_config' is an object"),
+    *(({"quantization_config": {"quant_method": method}},
+       f"quantised safetensors are unsupported: 'quantization_config' is an object, quant_method {method}")
+      for method in ("fp8", "gptq", "awq", "compressed-tensors")),
     ({"architectures": ["LlamaModel"]}, "'architectures' names LlamaModel, which predicts no next token"),
     ({"architectures": ["LlamaForSequenceClassification"]}, "which predicts no next token"),
     ({"weight_bits": 4}, "quantised weights are unsupported: 'weight_bits' is 4"),
