@@ -221,6 +221,16 @@ wa_status wa_outfile_append(wa_outfile *file, wa_bytes bytes, wa_error *err)
     return wa_digest_add(&file->digest, bytes, err);
 }
 
+wa_status wa_outfile_skip(wa_outfile *file, uint64_t bytes, wa_error *err)
+{
+    if (bytes > (uint64_t)INT64_MAX - file->bytes || ftruncate(file->fd, (off_t)(file->bytes + bytes)) != 0 ||
+        lseek(file->fd, (off_t)bytes, SEEK_CUR) < 0)
+        return wa_fail(err, WA_E_IO, "cannot make file '%s' %llu bytes longer: %s", file->name, (unsigned long long)bytes,
+                       strerror(errno));
+    file->bytes += bytes;
+    return WA_OK;
+}
+
 wa_status wa_outfile_finish(wa_outfile *file, wa_error *err)
 {
     wa_status status = wa_digest_finish(&file->digest, file->hex, err);

@@ -42,6 +42,8 @@ typedef struct wa_outfile {
 WA_CHECKED wa_status wa_outfile_open(const wa_staging *staging, const char *name, wa_outfile *out,
                                      wa_error *err);
 WA_CHECKED wa_status wa_outfile_append(wa_outfile *file, wa_bytes bytes, wa_error *err);
+/** Leave a hole, which reads as zeros and takes no room; the digest leaves it out. Errors: WA_E_IO. */
+WA_CHECKED wa_status wa_outfile_skip(wa_outfile *file, uint64_t bytes, wa_error *err);
 /** fsync and close; `hex` is set. The file is closed on failure, too. */
 WA_CHECKED wa_status wa_outfile_finish(wa_outfile *file, wa_error *err);
 /** A whole file at once. */

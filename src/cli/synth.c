@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KEY_LAYERS = 0x100, KEY_SEED, KEY_DTYPE, KEY_VOCAB };
+enum { KEY_LAYERS = 0x100, KEY_SEED, KEY_DTYPE, KEY_VOCAB, KEY_NO_WEIGHTS };
 static const size_t ARENA_BYTES = (size_t)1 << 30;
 
 typedef struct request {
@@ -56,6 +56,9 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_SEED:
         r->options.seed = parse_number(arg, "seed", state);
+        return 0;
+    case KEY_NO_WEIGHTS:
+        r->options.no_weights = true;
         return 0;
     case KEY_DTYPE:
         r->dtype = arg;
@@ -118,13 +121,14 @@ int wa_cli_synth(int argc, char **argv)
     static const struct argp_option options[] = {
         {.name = "family", .key = 'f', .arg = "FAMILY", .doc = "gemma3, llama, smollm3, olmo2, olmo3, glm4, phi3, exaone4, ernie4_5, "
                 "seed_oss or arcee"},
-        {.name = "shape", .key = 's', .arg = "SHAPE", .doc = "tiny, small, 270m, 1b or 4b"},
+        {.name = "shape", .key = 's', .arg = "SHAPE", .doc = "tiny, small, 270m, 1b or 4b; of llama also 8b and 70b"},
         {.name = "layers", .key = KEY_LAYERS, .arg = "N", .doc = "Layers, instead of the shape's"},
         {.name = "vocab",
          .key = KEY_VOCAB,
          .arg = "N",
          .doc = "Rows of the embedding, instead of the shape's"},
         {.name = "seed", .key = KEY_SEED, .arg = "N", .doc = "Another seed, another model (0)"},
+        {.name = "no-weights", .key = KEY_NO_WEIGHTS, .doc = "Leave a hole where the weights would be: enough for `plan`"},
         {.name = "dtype", .key = KEY_DTYPE, .arg = "TYPE", .doc = "bf16, f16 or f32 (bf16)"},
         {0}};
     static const struct argp parser = {

@@ -15,7 +15,7 @@ enum {
     PROGRESS_BYTES = 64 << 20
 };
 
-/* Widths of published models: Gemma 3 270M, 1B, 4B; Llama 3.2 1B and 3B. The others are made up for
+/* Widths of published models: Gemma 3 270M, 1B, 4B; Llama 3.2 1B and 3B, 3.1 8B and 70B. The others are made up for
  * tests. */
 static const wa_synth_shape shapes[] = {
     /* family, name, H, I, L, q heads, kv heads, head dim, vocabulary, window, pattern, tied, seed
@@ -30,6 +30,8 @@ static const wa_synth_shape shapes[] = {
     {WA_SYNTH_LLAMA, "270m", 768, 2304, 32, 12, 4, 64, 49152, 0, 0, true, 0, NULL},
     {WA_SYNTH_LLAMA, "1b", 2048, 8192, 16, 32, 8, 64, 128256, 0, 0, true, 0, NULL},
     {WA_SYNTH_LLAMA, "4b", 3072, 8192, 36, 24, 8, 128, 128256, 0, 0, true, 0, NULL},
+    {WA_SYNTH_LLAMA, "8b", 4096, 14336, 32, 32, 8, 128, 128256, 0, 0, false, 0, NULL},
+    {WA_SYNTH_LLAMA, "70b", 8192, 28672, 80, 64, 8, 128, 128256, 0, 0, false, 0, NULL},
 };
 
 static const struct {
@@ -77,7 +79,7 @@ static wa_status find_shape(const wa_synth_options *options, wa_synth_shape *out
             return WA_OK;
         }
     }
-    return wa_fail(err, WA_E_USAGE, "unknown shape '%s', expected tiny, small, 270m, 1b or 4b",
+    return wa_fail(err, WA_E_USAGE, "unknown shape '%s', expected tiny, small, 270m, 1b, 4b, 8b or 70b",
                    options->shape);
 }
 
@@ -246,7 +248,9 @@ static wa_status write_model(const wa_staging *staging, const wa_synth_shape *sh
 
     WA_TRY(wa_outfile_open(staging, "model.safetensors", &w.file, err));
     wa_status status = wa_outfile_append(&w.file, header, err);
-    if (status == WA_OK)
+    if (options->no_weights && status == WA_OK)
+        status = wa_outfile_skip(&w.file, w.total, err);
+    else if (status == WA_OK)
         status = write_tensors(&w, shape, tensors, count, dtype, err);
     if (status == WA_OK)
         status = wa_outfile_finish(&w.file, err);

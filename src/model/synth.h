@@ -5,11 +5,14 @@
 #include "base/arena.h"
 #include "codec/codec.h"
 
+#include <stdbool.h>
+
 typedef struct wa_synth_options {
     const char *family; /* a row of synth_families.c: "gemma3", "llama", … */
-    const char *shape;  /* "tiny", "small", "270m", "1b" or "4b" */
+    const char *shape;  /* "tiny", "small", "270m", "1b", "4b"; of llama also "8b", "70b" */
     size_t layers;      /* 0 = as the shape says */
     size_t vocab;       /* rows of the embedding; 0 = as the shape says */
+    bool no_weights;    /* for plans: model.safetensors has its size, and a hole where tensors would be, which reads as zeros */
     uint64_t seed;
     wa_format dtype; /* WA_FORMAT_BF16, WA_FORMAT_F16 or WA_FORMAT_F32, of every tensor */
     void (*progress)(void *context, uint64_t bytes_done, uint64_t bytes); /* NULL = none */

@@ -141,3 +141,14 @@ def test_a_sweep_is_planned_as_it_runs(shop, keys):
         path = job.folder / "results" / f"job-{name}.h5"
         with h5py.File(path) as file:
             assert file["run"]["0"].attrs["ranks"] == sets[name][1] - sets[name][0] + 1
+
+
+@pytest.mark.parametrize("shape, layers, size", [("8b", 32, 16e9), ("70b", 80, 141e9)])
+def test_a_model_for_planning_takes_no_room(shop, shape, layers, size):
+    path = shop.root / f"holes-{shape}"
+    done = harness.run(["synth", str(path), "--family", "llama", "--shape", shape, "--no-weights"])
+    assert f"{layers} layers" in done.stdout
+    info = (path / "model.safetensors").stat()
+    assert info.st_size == pytest.approx(size, rel=0.01)
+    assert info.st_blocks * 512 < 1 << 20
+    assert f"{layers}" in harness.run(["inspect", str(path)]).stdout
