@@ -260,12 +260,33 @@ static wa_status encode_prompts(wa_audit *audit, wa_error *err)
     return WA_OK;
 }
 
+wa_status wa_audit_token_text(const wa_audit *audit, int32_t id, wa_arena *arena, char **out, wa_error *err)
+{
+    return audit->tokenizer == NULL ? wa_arena_copy(arena, "", 0, out, err)
+                                    : wa_tokenizer_text(audit->tokenizer, id, arena, out, err);
+}
+
+/* Prompts of ids are computed without a tokenizer; only the texts of their tokens are lacking then. */
+static wa_status open_tokenizer(wa_audit *audit, wa_error *err)
+{
+    bool needed = false;
+    for (size_t p = 0; p < audit->prompt_count; p++)
+        needed = needed || audit->prompts[p].ids == NULL;
+    wa_status status = wa_tokenizer_open(audit->request->model, &audit->tokenizer, err);
+    if (status == WA_OK || status == WA_E_MEMORY || needed)
+        return status;
+    wa_error why = *err;
+    *err = (wa_error){.status = WA_OK};
+    audit->tokenizer = NULL;
+    return wa_notes_add(&audit->warnings, err, "tokens have no texts, all prompts being ids: %s", why.text);
+}
+
 wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err)
 {
-    WA_TRY(wa_tokenizer_open(audit->request->model, &audit->tokenizer, err));
     wa_prompt *prompts;
     WA_TRY(wa_prompts_open(audit->job, audit->arena, &prompts, &audit->prompt_count, err));
     audit->prompts = prompts;
+    WA_TRY(open_tokenizer(audit, err));
     const char **key;
     WA_TRY(wa_arena_take(audit->arena, audit->prompt_count, sizeof *key, &key, err));
     for (size_t p = 0; p < audit->prompt_count; p++)

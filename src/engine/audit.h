@@ -30,7 +30,7 @@ typedef struct wa_audit {
     wa_notes warnings; /* on the model, and where a vindex's index.json contradicts it */
     wa_dump *dump;               /* owned; NULL where the job names none, or the ids are not known yet */
     const wa_captures *captures; /* NULL = nothing is kept */
-    wa_tokenizer *tokenizer; /* owned; NULL where wa_audit_tokenize was not called */
+    wa_tokenizer *tokenizer; /* owned; NULL where wa_audit_tokenize was not called, or all prompts are ids and none can be opened */
 
     size_t prompt_count, obs_count;
     size_t *prompt_rows;  /* [prompt_count] */
@@ -62,6 +62,8 @@ WA_CHECKED wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_
 /** Axes of the whole job. */
 wa_dims wa_audit_dims(const wa_audit *audit);
 
+/** The text of a token, arena; "" without a tokenizer. Local. */
+WA_CHECKED wa_status wa_audit_token_text(const wa_audit *audit, int32_t id, wa_arena *arena, char **out, wa_error *err);
 /** What the result file says besides measured fields. Needs the tokenizer; computes fingerprints. blas_core: of all ranks, borrowed. */
 WA_CHECKED wa_status wa_audit_meta(wa_audit *audit, const char *blas_core, wa_result_meta *out, wa_error *err);
 

@@ -53,7 +53,7 @@ static wa_status fill_tokens(const wa_audit *audit, wa_result_meta *meta, wa_err
     for (size_t p = 0; p < audit->prompt_count; p++)
         for (size_t row = 0; row < audit->prompt_rows[p]; row++, obs++) {
             char *made;
-            WA_TRY(wa_tokenizer_text(audit->tokenizer, audit->ids[obs], audit->arena, &made, err));
+            WA_TRY(wa_audit_token_text(audit, audit->ids[obs], audit->arena, &made, err));
             text[obs] = made;
             prompt[obs] = (int32_t)p;
             position[obs] = (int32_t)row;

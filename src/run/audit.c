@@ -228,7 +228,7 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
 static wa_status token_text(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err)
 {
     const task *t = context;
-    return wa_tokenizer_text(t->audit->tokenizer, id, arena, out, err);
+    return wa_audit_token_text(t->audit, id, arena, out, err);
 }
 
 static wa_status tell_modes(const task *t, const wa_result *result, wa_error *err)

@@ -368,3 +368,20 @@ def test_a_folder_that_is_not_there_and_a_model_named_by_its_weights(shop, tmp_p
     job = shop.job(model / "model.safetensors", {"v": shop.vindex(MODEL, "f32")})
     line = harness.one_error_line(job.run(expect=3))
     assert "name the directory that holds it" in line and "0x" not in line
+
+
+def test_prompts_of_ids_need_no_tokenizer_that_is_understood(shop, model, tmp_path):
+    lines = tmp_path / "ids.jsonl"
+    lines.write_text('{"key": "a", "ids": [1, 5, 9]}\n')
+    job = shop.job(model, {"v": shop.vindex(MODEL, "f32")}, prompts={"file": str(lines)})
+    job.run(ranks=2)
+    whole = harness.Result(job.result_path)
+    (model / "tokenizer.json").write_text('{"model": {"type": "Unheard"}}')
+    other = shop.job(model, {"v": shop.vindex(MODEL, "f32")}, prompts={"file": str(lines)})
+    done = other.run(ranks=2)
+    assert "tokens have no texts, all prompts being ids" in done.stderr
+    result = harness.Result(other.result_path)
+    assert result.verdicts() == whole.verdicts() and (result["rel_l2"] == whole["rel_l2"]).all()
+    assert (result["token_id"] == [1, 5, 9]).all() and set(result["token_text"]) == {""}
+    lines.write_text('{"key": "a", "ids": [1, 5, 9]}\n{"key": "b", "text": "x"}\n')
+    assert "Unheard" in harness.one_error_line(other.run(ranks=2, expect=3))
