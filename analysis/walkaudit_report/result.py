@@ -149,7 +149,7 @@ class Result:
         self.words = functools.lru_cache(maxsize=None)(self.read_words)
         self.axes = functools.lru_cache(maxsize=None)(self.read_axes)
         self.token = functools.lru_cache(maxsize=4096)(self.read_token)
-        self.size = {name: self.extent(name) for name in layout.SCALES}
+        self.size = {name: self.extent(name) for name in layout.SCALES if name not in layout.OPTIONAL_SCALES or name in self.file}
         self.cases = [str(name) for name in self["case_name"]]
         self.prompts = [str(key) for key in self["prompt_key"]]
         self.vindexes = [str(name) for name in self["vindex_name"]]

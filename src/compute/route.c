@@ -27,7 +27,7 @@ wa_status wa_routing_open(wa_arena *arena, const wa_experts *experts, size_t row
         return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu experts overflow", rows, experts->chosen);
     WA_TRY(wa_arena_take_raw(arena, places, sizeof *out->expert, &out->expert, err));
     WA_TRY(wa_arena_take_raw(arena, places, sizeof *out->weight, &out->weight, err));
-    return wa_arena_take_raw(arena, rows, sizeof *out->margin, &out->margin, err);
+    return wa_arena_take_raw(arena, places, sizeof *out->margin, &out->margin, err);
 }
 
 /* logits [rows, count]; as many experts at a time as the panel takes. */
@@ -71,9 +71,8 @@ static void route_row(const wa_experts *experts, const float *logits, bool *take
     bool sound = all_are_numbers(logits, count);
     for (size_t k = 0; k < chosen && !sound; k++) {
         expert[k] = -1;
-        weight[k] = NAN;
+        weight[k] = margin[k] = NAN;
     }
-    *margin = NAN;
     if (!sound)
         return;
     memset(taken, 0, count * sizeof *taken);
@@ -83,7 +82,9 @@ static void route_row(const wa_experts *experts, const float *logits, bool *take
         expert[k] = (int32_t)best;
     }
     size_t next = best_left(logits, taken, count);
-    *margin = next == count ? INFINITY : logits[expert[chosen - 1]] - logits[next];
+    for (size_t k = 0; k + 1 < chosen; k++)
+        margin[k] = logits[expert[k]] - logits[expert[k + 1]];
+    margin[chosen - 1] = next == count ? INFINITY : logits[expert[chosen - 1]] - logits[next];
 
     double top = (double)logits[expert[0]], sum = 0.0;
     for (size_t e = 0; e < count; e++)
@@ -109,7 +110,7 @@ wa_status wa_route_rows(const wa_experts *experts, size_t rows, const float *x, 
     for (size_t row = 0; row < rows && status == WA_OK; row++)
         route_row(experts, logits + row * experts->count, taken,
                   out->expert + row * experts->chosen, out->weight + row * experts->chosen,
-                  out->margin + row);
+                  out->margin + row * experts->chosen);
     wa_arena_release(scratch->arena, mark);
     return status;
 }

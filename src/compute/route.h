@@ -8,7 +8,8 @@
 typedef struct wa_routing {
     int32_t *expert; /* [rows, chosen], largest logit first; -1 throughout a row with a logit that is no number */
     float *weight;   /* [rows, chosen]; NaN there */
-    float *margin;   /* [rows] logit of the last chosen less that of the first not chosen; infinite when all are chosen */
+    float *margin;   /* [rows, chosen] its logit less that of the next; of the last chosen, less that of the first not chosen,
+                        infinite when all are chosen; NaN there */
 } wa_routing;
 
 /** Space for `rows` rows, in `arena`. Errors: WA_E_MEMORY. */

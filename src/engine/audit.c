@@ -369,6 +369,7 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
 
 wa_dims wa_audit_dims(const wa_audit *audit)
 {
+    size_t expert = wa_model_expert_layer(audit->model);
     size_t slots = audit->job->topk < audit->model->vocab ? audit->job->topk : audit->model->vocab;
     return (wa_dims){.cases = audit->cases.count,
                      .layers = audit->model->layer_count,
@@ -376,6 +377,7 @@ wa_dims wa_audit_dims(const wa_audit *audit)
                      .prompts = audit->prompt_count,
                      .slots = slots,
                      .vindexes = audit->vindex_count,
+                     .choices = expert < audit->model->layer_count ? audit->model->layers[expert].experts->chosen : 0,
                      .logits_all = audit->job->logits_all};
 }
 

@@ -32,6 +32,7 @@ struct wa_stage {
     float *post_ref;   /* [max_rows][H]: the reference's output after the post-FFN norm */
     float *post_walk;  /* [max_rows][H] */
     wa_operand *operands; /* [lanes] */
+    wa_routing routing;   /* [max_rows] of the reference, in a model with experts */
     size_t *sampled;      /* [sampled_count] rows of the batch at which KERNEL is measured at this layer, ascending */
     size_t sampled_count;
     double *truth;        /* [2][sampled_count][H]: the oracle's last answers at this layer, on the reference's input and on a case's own */

@@ -71,7 +71,8 @@ static size_t block_bytes(const wa_plan_input *input, size_t rows)
     if (input->logits_all)
         bytes = plus(bytes, times(rows, plus(times(input->case_count, result_bytes_per_observation(WA_CA)),
                                              result_bytes_per_observation(WA_A))));
-    return bytes;
+    return plus(bytes, times(times(input->layer_count, rows),
+                             times(input->expert_choices, result_bytes_per_observation(WA_LOE))));
 }
 
 /* Final norms of so many lanes; a state and a panel of logits for each of their rows at a time. */

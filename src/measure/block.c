@@ -18,7 +18,7 @@ static const wa_field_info FIELDS[WA_FIELD_COUNT] = {
 
 /* The axes as text, in memory order. */
 static const char *const AXES[] = {
-    [WA_CLO] = "CLO", [WA_LO] = "LO", [WA_CLP] = "CLP", [WA_LP] = "LP", [WA_CL] = "CL",
+    [WA_CLO] = "CLO", [WA_LO] = "LO", [WA_LOE] = "LOE", [WA_CLP] = "CLP", [WA_LP] = "LP", [WA_CL] = "CL",
     [WA_CP] = "CP",   [WA_P] = "P",   [WA_CPS] = "CPS", [WA_PS] = "PS", [WA_CA] = "CA",
     [WA_A] = "A",     [WA_VYLJ] = "VYLJ",
 };
@@ -42,7 +42,9 @@ bool wa_axes_has(wa_axes axes, char axis)
 
 bool wa_field_exists(wa_field field, const wa_dims *dims)
 {
-    return dims->logits_all || !wa_axes_has(wa_field_get(field)->axes, 'A');
+    wa_axes axes = wa_field_get(field)->axes;
+    return (dims->logits_all || !wa_axes_has(axes, 'A')) &&
+           (dims->choices > 0 || !wa_axes_has(axes, 'E'));
 }
 
 static size_t extent(const wa_dims *dims, char axis)
@@ -60,6 +62,8 @@ static size_t extent(const wa_dims *dims, char axis)
         return dims->prompts;
     case 'S':
         return dims->slots;
+    case 'E':
+        return dims->choices;
     case 'V':
         return dims->vindexes;
     case 'Y':
@@ -94,6 +98,7 @@ static bool is_index(wa_field field)
 {
     switch (field) {
     case WA_FIELD_max_abs_index:
+    case WA_FIELD_expert_id:
     case WA_FIELD_ref_top1_id:
     case WA_FIELD_ref_topk_id:
     case WA_FIELD_top1_id:

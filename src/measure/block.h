@@ -9,12 +9,14 @@
 
 /*
  * Axes of a field. C case, L layer, O observation, A observation with logits, P prompt, S slot (place in the top k), V vindex,
- * Y payload, J projection. Memory order is as written, last axis fastest. O, A and P run over the batch inside a block, over the job in
- * the result. A is every observation with `logits: all` and none without, where fields along it do not exist.
+ * Y payload, J projection, E place among the chosen experts. Memory order is as written, last axis fastest. O, A and P run over the batch inside a block, over the job in
+ * the result. A is every observation with `logits: all` and none without, where fields along it do not exist; nor do those along E in a
+ * model without experts.
  */
 typedef enum wa_axes {
     WA_CLO,
     WA_LO,
+    WA_LOE,
     WA_CLP,
     WA_LP,
     WA_CL,
@@ -49,6 +51,9 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(x_norm, WA_LO, WA_F64, "activation", "norm of the FFN input")                      \
     X(ref_norm, WA_LO, WA_F64, "activation", "norm of the dense FFN output")             \
     X(h_norm, WA_LO, WA_F64, "activation", "norm of the residual stream after the layer") \
+    X(expert_id, WA_LOE, WA_I32, "1", "expert that the reference's router chose, largest logit first; -1 in a layer without experts") \
+    X(expert_weight, WA_LOE, WA_F64, "1", "its weight")                                  \
+    X(expert_margin, WA_LOE, WA_F64, "1", "its logit less that of the next; of the last chosen, less that of the first not chosen; infinite where all are chosen") \
     X(label, WA_CLP, WA_I8, "1", "kernel that produced the numbers")                     \
     X(dense_evaluations, WA_LP, WA_I32, "1", "how often the dense FFN was evaluated")    \
     X(walk_evaluations, WA_CLP, WA_I32, "1", "how often the case's FFN was evaluated")   \
@@ -138,14 +143,15 @@ typedef struct wa_field_info {
 } wa_field_info;
 const wa_field_info *wa_field_get(wa_field field);
 size_t wa_type_size(wa_type type);
-bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOAPSVYJ" */
+bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOAPSVYJE" */
 
 /** Extents of the axes. */
 typedef struct wa_dims {
     size_t cases, layers, rows, prompts, slots, vindexes;
+    size_t choices;  /* experts of a row, 0 in a model without */
     bool logits_all; /* logits at every observation: A has as many entries as O, else none */
 } wa_dims;
-/** Fields along A exist only with logits_all. */
+/** Fields along A exist only with logits_all, those along E only with choices. */
 bool wa_field_exists(wa_field field, const wa_dims *dims);
 
 /** Memory of all fields of a batch. Floats start as NaN, integers as 0 (ids and indices -1). */

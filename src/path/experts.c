@@ -62,11 +62,26 @@ static wa_status route(gathering *g)
         size_t first = i * g->tile.rows;
         wa_routing part = {.expert = g->routing.expert + first * experts->chosen,
                            .weight = g->routing.weight + first * experts->chosen,
-                           .margin = g->routing.margin + first};
+                           .margin = g->routing.margin + first * experts->chosen};
         WA_TRY(wa_route_rows(experts, g->tile.rows, input_row(g, first), g->walk->scratch, &part,
                              g->walk->err));
     }
     return WA_OK;
+}
+
+/* What the caller wants to know of it. */
+static void tell_routing(const gathering *g)
+{
+    size_t chosen = g->walk->layer->experts->chosen, count = g->tile.rows * chosen;
+    for (size_t i = 0; i < g->walk->io_count; i++) {
+        const wa_routing *out = g->walk->io[i].routing;
+        size_t from = i * count, to = g->tile.first * chosen;
+        if (out == NULL)
+            continue;
+        memcpy(out->expert + to, g->routing.expert + from, count * sizeof *out->expert);
+        memcpy(out->weight + to, g->routing.weight + from, count * sizeof *out->weight);
+        memcpy(out->margin + to, g->routing.margin + from, count * sizeof *out->margin);
+    }
 }
 
 /* Places by expert, and within one in the order of rows. */
@@ -152,6 +167,7 @@ wa_status wa_experts_tile(wa_walk *walk, wa_tile tile)
     gathering g;
     WA_TRY(open_gathering(walk, tile, &g));
     WA_TRY(route(&g));
+    tell_routing(&g);
     sort_places(&g);
     clear_rows(&g);
     for (size_t e = 0; e < walk->layer->experts->count; e++)

@@ -4,6 +4,7 @@
 
 #include "compute/dense.h"
 #include "compute/kernel.h"
+#include "compute/route.h"
 #include "model/model.h"
 #include "model/notes.h"
 #include "path/wire.h"
@@ -246,6 +247,7 @@ typedef struct wa_walk_io {
     int32_t *hits;  /* finite K only, may be NULL: [rows, wa_case_hit_count] features in descending |score|; -1
                        throughout a row with a NaN score (whose y is NaN), and when weights_fallback uses all
                        features under its 80 % rule */
+    const wa_routing *routing; /* layers with experts, may be NULL: written for all rows */
     int *modes;     /* path external, may be NULL: [prompts] |= WA_MODE_ bits (base/foreign.h) that the library left changed */
     const wa_packing *packing; /* prompts of the rows: foreign kernels are asked for each by itself; NULL = one prompt */
     size_t first_prompt;       /* of the job: of row 0 */

@@ -49,6 +49,7 @@ static const wa_layout ROWS[] = {
     INDEX("obs", "O", SCALE, "observation: prompts laid end to end")
     INDEX("prompt", "P", SCALE, "prompt")
     INDEX("slot", "S", SCALE, "place in the top k")
+    INDEX("choice", "E", SCALE, "place among the chosen experts")
     INDEX("vindex", "V", SCALE, "vindex")
     CODE("payload", "Y", PAYLOAD, SCALE, "payload of a vindex")
     CODE("projection", "J", PROJECTION, SCALE, "projection of the FFN")
@@ -175,6 +176,8 @@ int wa_layout_fill(const wa_layout *row)
 
 bool wa_layout_exists(const wa_layout *row, const wa_extents *extents)
 {
+    if (extents->dims.choices == 0 && strchr(row->axes, 'E') != NULL)
+        return false;
     return extents->dims.logits_all ||
            (row->origin != WA_ORIGIN_RATE && strchr(row->axes, 'A') == NULL);
 }
@@ -186,9 +189,9 @@ bool wa_layout_is_stream(const wa_layout *row)
 
 const char *wa_layout_scale(char axis)
 {
-    static const char letters[] = "CLOAPSVYJX";
+    static const char letters[] = "CLOAPSVYJXE";
     static const char *const names[] = {"case",   "layer",      "obs",   "obs",  "prompt", "slot",
-                                        "vindex", "payload",    "projection", "offer"};
+                                        "vindex", "payload",    "projection", "offer", "choice"};
     const char *at = strchr(letters, axis);
     assert(axis != '\0' && at != NULL);
     return names[at - letters];
@@ -209,6 +212,8 @@ size_t wa_layout_extent(const wa_extents *extents, char axis)
         return extents->dims.prompts;
     case 'S':
         return extents->dims.slots;
+    case 'E':
+        return extents->dims.choices;
     case 'V':
         return extents->dims.vindexes;
     case 'Y':

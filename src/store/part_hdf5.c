@@ -15,6 +15,7 @@ static const struct {
     {"cases", offsetof(wa_dims, cases)}, {"layers", offsetof(wa_dims, layers)},
     {"rows", offsetof(wa_dims, rows)},   {"prompts", offsetof(wa_dims, prompts)},
     {"slots", offsetof(wa_dims, slots)}, {"vindexes", offsetof(wa_dims, vindexes)},
+    {"choices", offsetof(wa_dims, choices)},
 };
 enum { DIMENSION_COUNT = sizeof DIMENSIONS / sizeof DIMENSIONS[0] };
 

@@ -18,6 +18,8 @@ wa_status wa_result_extents(wa_hid file, wa_extents *out, wa_error *err)
                 {"offer", &x.offers}};
     for (size_t i = 0; i < sizeof axes / sizeof axes[0]; i++)
         WA_TRY(wa_dataset_length(file, axes[i].scale, axes[i].extent, err));
+    if (H5Lexists(file, "choice", H5P_DEFAULT) > 0) /* models with experts */
+        WA_TRY(wa_dataset_length(file, "choice", &x.dims.choices, err));
     x.dims.logits_all = H5Lexists(file, wa_field_get(WA_FIELD_obs_kl)->name, H5P_DEFAULT) > 0;
     *out = x;
     return WA_OK;

@@ -89,20 +89,29 @@ def gated(mine, stem, x, words=("gate_proj", "up_proj", "down_proj")):
     return (silu(x @ gate.T) * (x @ up.T)) @ down.T
 
 
-def block(name, layer, x):
-    """Router, experts and shared expert; a dense FFN where the layer has none."""
-    config, mine, x = description(name)["config"], stored(name, layer), x.astype("f8")
-    mixtral = config["model_type"] == "mixtral"
-    stem = "block_sparse_moe" if mixtral else "mlp"
-    if f"{stem}.gate.weight" not in mine:
-        return gated(mine, "mlp", x)
-    logits = x @ mine[f"{stem}.gate.weight"].T
+def stem_of(config):
+    return "block_sparse_moe" if config["model_type"] == "mixtral" else "mlp"
+
+
+def chosen(config, mine, x):
+    """Experts by falling logit, and their weights."""
+    logits = x @ mine[f"{stem_of(config)}.gate.weight"].T
     p = np.exp(logits - logits.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
     best = np.argsort(-logits, axis=-1, kind="stable")[:, :config["num_experts_per_tok"]]
     weight = np.take_along_axis(p, best, -1)
-    if mixtral or config.get("norm_topk_prob"):
+    if config["model_type"] == "mixtral" or config.get("norm_topk_prob"):
         weight /= weight.sum(-1, keepdims=True)
+    return best, weight
+
+
+def block(name, layer, x):
+    """Router, experts and shared expert; a dense FFN where the layer has none."""
+    config, mine, x = description(name)["config"], stored(name, layer), x.astype("f8")
+    stem, mixtral = stem_of(config), config["model_type"] == "mixtral"
+    if f"{stem}.gate.weight" not in mine:
+        return gated(mine, "mlp", x)
+    best, weight = chosen(config, mine, x)
     words = ("w1", "w3", "w2") if mixtral else ("gate_proj", "up_proj", "down_proj")
     y = np.zeros_like(x)
     for row in range(len(x)):
@@ -119,6 +128,27 @@ def captured(job):
                                                       ("x_norm", "x_norm"))}
 
 
+def compare_routing(name, x, got, want):
+    """The same experts in the same order where the choice is clear; their weights within 1e-6 on the same x, and over the whole pass as
+    near as x is; nothing in layers without experts."""
+    config = description(name)["config"]
+    dense = want["expert_id"][..., 0] < 0
+    assert np.all(got["expert_id"][dense] == -1) and np.all(np.isnan(got["expert_weight"][dense]))
+    assert np.all(np.isnan(got["expert_margin"][dense])) and not dense.all()
+    clear = ~dense & (want["margin"] > 1e-5) & (got["expert_margin"] > 1e-5).all(-1)
+    assert clear.sum() >= 0.9 * (~dense).sum()
+    assert np.array_equal(got["expert_id"][clear], want["expert_id"][clear])
+    assert np.abs(got["expert_weight"] - want["expert_weight"])[clear].max() <= 2e-5
+    for layer in np.flatnonzero(~dense.all(-1)):
+        assert np.abs(chosen(config, stored(name, layer), want["x"][layer].astype("f8"))[1] - want["expert_weight"][layer]).max() <= 1e-6
+        best, weight = chosen(config, stored(name, layer), x[layer].astype("f8"))
+        assert np.array_equal(best[clear[layer]], got["expert_id"][layer][clear[layer]])
+        assert np.abs(weight - got["expert_weight"][layer])[clear[layer]].max() <= 1e-6
+    finite = clear & np.isfinite(want["margin"])
+    assert np.abs(got["expert_margin"][..., -1][finite] - want["margin"][finite]).max(initial=0) <= 2e-5
+    assert np.all(np.isinf(got["expert_margin"][..., -1]) == np.isinf(want["margin"]))
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_model_with_experts_agrees_with_transformers(shop, name):
     job = audited(shop, name, captures={"tensors": ["x", "y_ref"]})
@@ -132,6 +162,7 @@ def test_a_model_with_experts_agrees_with_transformers(shop, name):
         for layer in range(len(x)):
             assert distance(block(name, layer, want["x"][layer]), want["y"][layer]) <= 5e-7, "the formula of this test"
             assert distance(y[layer], block(name, layer, x[layer])) <= 2e-6
+        compare_routing(name, x, {field: result[field][:, at] for field in ("expert_id", "expert_weight", "expert_margin")}, want)
         number = result.prompts.index(prompt)
         assert result["ref_topk_id"][number][:5].tolist() == want["top5_id"].tolist()
         assert np.abs(np.exp(result["ref_topk_logprob"][number][:5]) - want["top5_prob"]).max() <= 1e-5

@@ -127,6 +127,7 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
                           .layers = shape->layers,
                           .prompts = shape->prompts,
                           .slots = FAKE_SLOTS,
+                          .choices = 3,
                           .vindexes = FAKE_VINDEXES,
                           .logits_all = true};
     for (size_t p = 0; p < shape->prompts; p++)
@@ -170,7 +171,7 @@ static inline void fake_split(const wa_dims *dims, const wa_field_info *info, si
              (wa_axes_has(info->axes, 'L') ? dims->layers : 1) *
              (wa_axes_has(info->axes, 'V') ? dims->vindexes * WA_PAYLOAD_COUNT : 1);
     *along = by_obs ? dims->rows : by_prompt ? dims->prompts : 1;
-    *inner = (wa_axes_has(info->axes, 'S') ? dims->slots : 1) *
+    *inner = (wa_axes_has(info->axes, 'S') ? dims->slots : 1) * (wa_axes_has(info->axes, 'E') ? dims->choices : 1) *
              (wa_axes_has(info->axes, 'J') ? WA_PROJECTION_COUNT : 1);
 }
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const wa_dims DIMS = {
-    .cases = 3, .layers = 5, .rows = 7, .prompts = 2, .slots = 4, .vindexes = 2, .logits_all = true};
+    .cases = 3, .layers = 5, .rows = 7, .prompts = 2, .slots = 4, .choices = 3, .vindexes = 2, .logits_all = true};
 
 static wa_arena *arena_for_test(void)
 {
@@ -32,6 +32,8 @@ static size_t elements(wa_axes axes)
         return 3 * 5 * 7;
     case WA_LO:
         return 5 * 7;
+    case WA_LOE:
+        return 5 * 7 * 3;
     case WA_CLP:
         return 3 * 5 * 2;
     case WA_LP:
