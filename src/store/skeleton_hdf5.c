@@ -93,7 +93,8 @@ static wa_status write_scales(wa_hid file, const wa_extents *x, wa_arena *arena,
 {
     for (size_t i = 0; i < wa_layout_count(); i++) {
         wa_mark mark = wa_arena_mark(arena);
-        if (wa_layout_at(i)->origin == WA_ORIGIN_SCALE)
+        if (wa_layout_exists(wa_layout_at(i), x) &&
+            wa_layout_at(i)->origin == WA_ORIGIN_SCALE)
             WA_TRY(write_scale(file, wa_layout_at(i), x, arena, err));
         wa_arena_release(arena, mark);
     }
