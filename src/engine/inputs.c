@@ -177,9 +177,10 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     items[n++] = (wa_fingerprint_item){"settings", numbers};
     items[n++] = (wa_fingerprint_item){"engine", wa_engine_name(job->engine)};
     if (job->engine == WA_ENGINE_BLAS) { /* its bits are those of a core and of the batches; ours are everybody's */
-        char *rows;
+        char *rows, *core;
         WA_TRY(wa_arena_print(audit->arena, &rows, err, "%zu", job->batch_rows));
-        items[n++] = (wa_fingerprint_item){"blas_core", blas_core};
+        WA_TRY(wa_arena_print(audit->arena, &core, err, "%s", blas_core));
+        items[n++] = (wa_fingerprint_item){"blas_core", core};
         items[n++] = (wa_fingerprint_item){"batch.rows", rows};
     }
     items[n++] = (wa_fingerprint_item){"numeric_version", WA_NUMERIC_VERSION};

@@ -276,7 +276,7 @@ static wa_status read_scaling(const wa_json_reader *r, const json_t *object,
                               wa_rope_scaling *scaling, wa_error *err)
 {
     const char *name;
-    const struct scaling_type *type;
+    const struct scaling_type *type = NULL;
     const char *key = wa_json_is_given(object, "rope_type") ? "rope_type" : "type";
     WA_TRY(wa_json_string_or(object, key, "default", &name, err));
     WA_TRY(find_type(r, name, &type, err));
