@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "measure/logits.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* Logits are made twice: for the normalisers, then for the divergences (design 3). */
@@ -276,6 +277,7 @@ static wa_status predict(const wa_work *work, const wa_plan *plan, double packin
 /* Groups that have a batch, of as many as the ranks make. */
 static void set_groups(candidate *c, int ranks, size_t batches)
 {
+    assert(c->grid.stages > 0 && c->grid.teams > 0);
     int fit = ranks / (c->grid.stages * c->grid.teams);
     c->grid.groups = batches == 0 ? 1 : (size_t)fit < batches ? fit : (int)batches;
     c->grid.used = c->grid.groups * c->grid.stages * c->grid.teams;

@@ -209,12 +209,11 @@ wa_encoding_finding wa_encoding_judge(const wa_encoding_figure *figure, wa_encod
 static wa_status explain_unequal(const wa_encoding_figure *figure, const wa_encoding_finding *finding, wa_arena *arena,
                                  char **out, wa_error *err)
 {
+    static const char REENCODING[] = "are not LARQL's encoding of the model's rows, though the others are";
     static const char *const ends[] = {[WA_ENCODING_RULE_EQUALITY] = "are not the model's values",
                                        [WA_ENCODING_RULE_F16] = "hold values that no rounding to f16 gives",
                                        [WA_ENCODING_RULE_BF16] = "hold values that no rounding to bf16 gives",
-                                       [WA_ENCODING_RULE_REENCODING] =
-                                           "are not LARQL's encoding of the model's rows, "
-                                           "though the others are"};
+                                       [WA_ENCODING_RULE_REENCODING] = REENCODING};
     const wa_row_error *rows = &figure->rows;
     return wa_arena_print(arena, out, err, "%zu of %zu rows %s; the row's error is %.3g",
                           rows->unequal, rows->rows, ends[finding->rule], rows->unequal_error);

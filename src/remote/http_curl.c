@@ -31,10 +31,9 @@ const char *wa_http_check_url(const char *url)
     const char *wrong = NULL;
     char *part = NULL;
     CURLU *parts = curl_url();
-    if (parts == NULL || curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK)
-        wrong = "is no URL with http:// or https://";
-    else if (curl_url_get(parts, CURLUPART_SCHEME, &part, 0) != CURLUE_OK ||
-             (strcmp(part, "http") != 0 && strcmp(part, "https") != 0))
+    if (parts == NULL || curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
+        curl_url_get(parts, CURLUPART_SCHEME, &part, 0) != CURLUE_OK ||
+        (strcmp(part, "http") != 0 && strcmp(part, "https") != 0))
         wrong = "is no URL with http:// or https://";
     curl_free(part);
     part = NULL;

@@ -287,6 +287,7 @@ static bool row_room(const wa_layout *row, const wa_extents *extents, size_t *ou
     bool chunked = wa_layout_is_chunked(row, shape);
     wa_layout_box(row, shape, box);
     for (size_t d = 0; d < rank; d++) {
+        assert(box[d] > 0);
         size_t along = (shape[d] + box[d] - 1) / box[d];
         if (!wa_size_mul(elements, chunked ? along * box[d] : shape[d], &elements) ||
             !wa_size_mul(chunks, along, &chunks))

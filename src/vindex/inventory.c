@@ -3,6 +3,7 @@
 
 #include "vindex/parts.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -272,6 +273,7 @@ static wa_status list_checkpoint(const wa_vindex *vindex, listing *list, wa_erro
     for (size_t i = 0; i < vindex->file_count; i++) {
         const char *slash = strrchr(vindex->files[i], '/');
         WA_TRY(append(list, ".", slash == NULL ? vindex->files[i] : slash + 1, err));
+        assert(list->entries != NULL);
         list->entries[i].what = "of the checkpoint";
         list->entries[i].payload = true;
     }
