@@ -13,35 +13,14 @@ import pytest
 import harness
 import random_model
 
-GOLDEN = harness.GOLDEN / "experts"
-VARIANTS = sorted(path.stem for path in GOLDEN.glob("*.json"))
+GOLDEN = random_model.Golden(harness.GOLDEN / "experts")
+VARIANTS = GOLDEN.names
 SOUND = {"path": "external", "library": None, "name": "zero"}
-
-
-def golden(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        out = {}
-        for key in file.files:
-            prompt, field = key.split("/")
-            out.setdefault(prompt, {})[field] = file[key]
-    return out
-
-
-def description(name):
-    return json.loads((GOLDEN / f"{name}.json").read_text())
-
-
-def model_of(shop, name):
-    folder = shop.root / "variants" / name
-    if not folder.exists():
-        told = description(name)
-        random_model.write(folder, told["config"], told["shapes"], told["seed"])
-    return folder
 
 
 def vindex_of(shop, name):
     """A vindex with no features in any layer: the place of a job's external paths."""
-    config = description(name)["config"]
+    config = GOLDEN.description(name)["config"]
     folder = shop.root / "vindexes" / name
     if folder.exists():
         return folder
@@ -56,13 +35,13 @@ def vindex_of(shop, name):
 
 def prompts_of(shop, name):
     path = shop.root / "expert-prompts.jsonl"
-    path.write_text("".join(json.dumps({"key": key, "ids": one["ids"].tolist()}) + "\n" for key, one in golden(name).items()))
+    path.write_text(GOLDEN.prompts(name))
     return {"file": str(path)}
 
 
 def audited(shop, name, path=None, model=None, **keys):
     paths = [path or {**SOUND, "library": str(harness.kernel("external_sound"))}]
-    return shop.job(model or model_of(shop, name), {"none": vindex_of(shop, name)}, paths=paths, prompts=prompts_of(shop, name), **keys)
+    return shop.job(model or GOLDEN.model(name, shop.root), {"none": vindex_of(shop, name)}, paths=paths, prompts=prompts_of(shop, name), **keys)
 
 
 def distance(got, want):
@@ -74,7 +53,7 @@ def distance(got, want):
 # --- The FFN of a layer in float64, by the names of the tensors
 
 def stored(name, layer):
-    told = description(name)
+    told = GOLDEN.description(name)
     here = f"model.layers.{layer}."
     return {key.removeprefix(here): values.astype("f8") for key, values in
             random_model.tensors({k: s for k, s in told["shapes"].items() if k.startswith(here)}, told["seed"]).items()}
@@ -107,7 +86,7 @@ def chosen(config, mine, x):
 
 def block(name, layer, x):
     """Router, experts and shared expert; a dense FFN where the layer has none."""
-    config, mine, x = description(name)["config"], stored(name, layer), x.astype("f8")
+    config, mine, x = GOLDEN.description(name)["config"], stored(name, layer), x.astype("f8")
     stem, mixtral = stem_of(config), config["model_type"] == "mixtral"
     if f"{stem}.gate.weight" not in mine:
         return gated(mine, "mlp", x)
@@ -131,7 +110,7 @@ def captured(job):
 def compare_routing(name, x, got, want):
     """The same experts in the same order where the choice is clear; their weights within 1e-6 on the same x, and over the whole pass as
     near as x is; nothing in layers without experts."""
-    config = description(name)["config"]
+    config = GOLDEN.description(name)["config"]
     dense = want["expert_id"][..., 0] < 0
     assert np.all(got["expert_id"][dense] == -1) and np.all(np.isnan(got["expert_weight"][dense]))
     assert np.all(np.isnan(got["expert_margin"][dense])) and not dense.all()
@@ -153,7 +132,7 @@ def compare_routing(name, x, got, want):
 def test_a_model_with_experts_agrees_with_transformers(shop, name):
     job = audited(shop, name, captures={"tensors": ["x", "y_ref"]})
     result, kept = job.result(), captured(job)
-    for prompt, want in golden(name).items():
+    for prompt, want in GOLDEN.truth(name).items():
         here = result.rows(prompt)
         assert result["token_id"][here].tolist() == want["ids"].tolist()
         at = np.arange(here.start, here.stop)[want["rows"]]
@@ -209,14 +188,14 @@ def test_walk_paths_are_refused_with_the_reason(shop):
 
 
 def test_no_vindex_is_written_and_no_fault_planted(shop):
-    model = model_of(shop, "olmoe-raw")
+    model = GOLDEN.model("olmoe-raw", shop.root)
     said = harness.one_error_line(harness.run(["extract", model, shop.root / "olmoe.vindex", "--format", "f32"], expect=None))
     assert "layer 0 has experts, for which no vindex is written" in said
     assert "experts" in harness.one_error_line(harness.run(["selftest", model, "--quick"], expect=None))
 
 
 def test_inspect_tells_of_experts(shop):
-    said = " ".join(harness.run(["inspect", model_of(shop, "qwen2_moe-listed")]).stdout.split())
+    said = " ".join(harness.run(["inspect", GOLDEN.model("qwen2_moe-listed", shop.root)]).stdout.split())
     assert ("experts: 4 of 32 features, 3 chosen, weights that sum to 1, a shared one of 16 features by a gate; in 2 of 3 layers: 0, 2"
             in said), said
 
@@ -231,7 +210,7 @@ def test_inspect_tells_of_experts(shop):
 ])
 def test_contradictions_of_a_configuration_are_one_line(shop, tmp_path, change, said):
     folder = tmp_path / "model"
-    shutil.copytree(model_of(shop, "olmoe-raw"), folder)
+    shutil.copytree(GOLDEN.model("olmoe-raw", shop.root), folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **change}))
     assert said in harness.one_error_line(harness.run(["inspect", folder], expect=None))

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+import gguf_files
 import harness
 
 FIELD = harness.GOLDEN / "field"
@@ -280,20 +281,6 @@ def test_harmless_values_pass_in_silence(shop):
 
 # --- GGUF ---
 
-SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-
-
-def skip_value(data, at, kind):
-    if kind == 8:
-        return at + 8 + struct.unpack_from("<Q", data, at)[0]
-    if kind == 9:
-        kind, count = struct.unpack_from("<IQ", data, at)
-        at += 12
-        for _ in range(count):
-            at = skip_value(data, at, kind)
-        return at
-    return at + SCALARS[kind]
-
 
 def plant_gguf(path, keys=(), tensors=()):
     """A copy of GGUF with entries (key, type number, bytes) and tensors of eight F32 ones before its own."""
@@ -302,7 +289,7 @@ def plant_gguf(path, keys=(), tensors=()):
     at = 24
     for _ in range(key_count):
         at += 8 + struct.unpack_from("<Q", data, at)[0]
-        at = skip_value(data, at + 4, struct.unpack_from("<I", data, at)[0])
+        at = gguf_files.skip_value(data, at + 4, struct.unpack_from("<I", data, at)[0])
     first = at
     for _ in range(tensor_count):
         at += 8 + struct.unpack_from("<Q", data, at)[0]

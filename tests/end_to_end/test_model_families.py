@@ -14,33 +14,12 @@ import pytest
 import harness
 import random_model
 
-GOLDEN = harness.GOLDEN / "families"
-VARIANTS = sorted(path.stem for path in GOLDEN.glob("*.json"))
+GOLDEN = random_model.Golden(harness.GOLDEN / "families")
+VARIANTS = GOLDEN.names
 FORMATS = {"f32": "f32", "f16": "f16", "interleaved": "interleaved", "q4_0": "q4_0", "q4k": "q4k", "q4k-down4": "q4k --down q4k",
            "q4k-fm": "q4k --feature-major-down", "q4k-nogate": "q4k --drop-gate", "fp4a": "fp4 --fp4-policy a",
            "fp4b": "fp4 --fp4-policy b", "fp4c": "fp4 --fp4-policy c"}
 UNGATED = ("f32", "f16", "interleaved")  # what `extract` writes of a family without a gate
-
-
-def golden(name):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        out = {}
-        for key in file.files:
-            prompt, field = key.split("/")
-            out.setdefault(prompt, {})[field] = file[key]
-    return out
-
-
-def description(name):
-    return json.loads((GOLDEN / f"{name}.json").read_text())
-
-
-def model_of(shop, name):
-    folder = shop.root / "variants" / name
-    if not folder.exists():
-        told = description(name)
-        random_model.write(folder, told["config"], told["shapes"], told["seed"])
-    return folder
 
 
 def erf_gelu(values):
@@ -52,7 +31,7 @@ ACTIVATIONS = {"silu": lambda v: v / (1 + np.exp(-v)), "relu2": lambda v: np.squ
 
 def ffn(name, layer, x):
     """The FFN block of a layer in float64, by the tensors that are stored: gate and up apart, fused, or up alone; biases."""
-    told = description(name)
+    told = GOLDEN.description(name)
     here = f"model.layers.{layer}.mlp."
     mine = {key.removeprefix(here): values.astype("f8") for key, values in
             random_model.tensors({k: s for k, s in told["shapes"].items() if k.startswith(here)}, told["seed"]).items()}
@@ -86,10 +65,10 @@ def captured(job):
 
 
 def audited(shop, name, formats, **keys):
-    model = model_of(shop, name)
+    model = GOLDEN.model(name, shop.root)
     prompts = shop.root / "family-prompts.jsonl"
     if not prompts.exists():
-        prompts.write_text("".join(json.dumps({"key": key, "ids": one["ids"].tolist()}) + "\n" for key, one in golden(name).items()))
+        prompts.write_text(GOLDEN.prompts(name))
     vindexes = {}
     for variant in formats:
         vindexes[variant] = shop.root / "family-vindexes" / name / variant
@@ -102,7 +81,7 @@ def audited(shop, name, formats, **keys):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_family_agrees_with_transformers(shop, name):
     job = audited(shop, name, ["f32"], captures={"tensors": ["x", "y_ref"]})
-    result, truth = job.result(), golden(name)
+    result, truth = job.result(), GOLDEN.truth(name)
     kept = captured(job)
     for prompt, want in truth.items():
         here = result.rows(prompt)
@@ -122,7 +101,7 @@ def test_a_family_agrees_with_transformers(shop, name):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_format_that_a_family_allows_is_healthy(shop, name):
     """PASS or MEASURED; a stored number that is wrong would be ENCODING, a formula that is wrong KERNEL."""
-    gated = any("gate" in key for key in description(name)["shapes"])
+    gated = any("gate" in key for key in GOLDEN.description(name)["shapes"])
     formats = list(FORMATS) if gated else list(UNGATED)
     result = audited(shop, name, formats).result()
     assert {case.split(":")[0] for case in result.cases} == set(formats)
@@ -148,7 +127,7 @@ def test_walks_over_some_features_know_the_biases(shop, name):
 
 
 def test_where_biases_of_an_ffn_come_from_is_said(shop):
-    said = harness.run(["inspect", model_of(shop, "llama-biases")]).stdout
+    said = harness.run(["inspect", GOLDEN.model("llama-biases", shop.root)]).stdout
     assert "q, k, v, o, gate, up, down; those of the FFN are the model's in every case, since a vindex holds none" in " ".join(said.split())
 
 
@@ -191,7 +170,7 @@ def in_pairs(values, heads):
 
 
 def write_gguf(path, name):
-    told = description(name)
+    told = GOLDEN.description(name)
     config = told["config"]
     kind = config["model_type"]
     keys = {"block_count": config["num_hidden_layers"], "embedding_length": config["hidden_size"],
@@ -221,16 +200,16 @@ def test_a_gguf_of_the_family_agrees_with_transformers(shop, name):
     folder = shop.root / "ggufs" / name
     folder.mkdir(parents=True)
     write_gguf(folder / "model.gguf", name)
-    told = description(name)
+    told = GOLDEN.description(name)
     (folder / "tokenizer.json").write_text(json.dumps(random_model.tokenizer(told["config"]["vocab_size"])))
     prompts = folder / "prompts.jsonl"
-    prompts.write_text("".join(json.dumps({"key": key, "ids": one["ids"].tolist()}) + "\n" for key, one in golden(name).items()))
+    prompts.write_text(GOLDEN.prompts(name))
     harness.run(["extract", folder / "model.gguf", folder / "f32", "--format", "f32"])
     job = shop.job(folder / "model.gguf", {"f32": folder / "f32"}, prompts={"file": str(prompts)},
                    captures={"tensors": ["x", "y_ref"]})
     result = job.result()
     kept = captured(job)
-    for prompt, want in golden(name).items():
+    for prompt, want in GOLDEN.truth(name).items():
         here = result.rows(prompt)
         at = np.arange(here.start, here.stop)[want["rows"]]
         assert distance(kept["x"][:, at], want["x"]) <= 2e-5 and distance(kept["y_ref"][:, at], want["y"]) <= 2e-5

@@ -1,7 +1,7 @@
 """Model directories with weights that follow from a seed, so that golden data need no stored weights.
 
-numpy's RandomState gives the same numbers in every version (NEP 19). Used by golden/families/make.py and by the tests that read what it
-wrote.
+numpy's RandomState gives the same numbers in every version (NEP 19). Used by golden/families/make.py and golden/experts/make.py, and by
+the tests that read what they wrote.
 """
 import json
 import struct
@@ -59,3 +59,35 @@ def write(folder, config, shapes, seed):
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer(config["vocab_size"])))
     return folder
+
+
+class Golden:
+    """What a make.py wrote into a folder: of each variant NAME.json (configuration, shapes, seed) and NAME.npz (truth by prompt)."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.names = sorted(path.stem for path in folder.glob("*.json"))
+
+    def description(self, name):
+        return json.loads((self.folder / f"{name}.json").read_text())
+
+    def truth(self, name):
+        """{prompt: {field: array}}"""
+        with np.load(self.folder / f"{name}.npz") as file:
+            out = {}
+            for key in file.files:
+                prompt, field = key.split("/")
+                out.setdefault(prompt, {})[field] = file[key]
+        return out
+
+    def prompts(self, name):
+        """The prompts as lines of a prompts file."""
+        return "".join(json.dumps({"key": key, "ids": one["ids"].tolist()}) + "\n" for key, one in self.truth(name).items())
+
+    def model(self, name, root):
+        """The model's directory below `root`, written if it is not there."""
+        folder = root / "variants" / name
+        if not folder.exists():
+            told = self.description(name)
+            write(folder, told["config"], told["shapes"], told["seed"])
+        return folder
