@@ -94,6 +94,9 @@ void wa_map_forget(const wa_map *map);
 bool wa_file_exists(const char *path);
 bool wa_dir_exists(const char *path);
 
+/** The last component of a path, less slashes at its end: a place within `path`, and its length. */
+const char *wa_last_name(const char *path, size_t *length);
+
 /** Is `name` a plain file name: not empty, no '/', not "." or ".."? Manifests may name nothing else. */
 bool wa_name_is_plain(const char *name);
 

@@ -1,6 +1,6 @@
 /* Engine blas: decode a panel of stored weights, hand it to sgemm while it is in the cache. */
+#include "compute/isa.h"
 #include "compute/kernel.h"
-#include "base/bytes.h"
 
 #include <cblas.h>
 
@@ -11,18 +11,15 @@ static size_t panel_rows(const wa_matrix *w)
     return rows == 0 ? 1 : rows;
 }
 
-/* Products that are summed in one go. sgemm adds them one after the other in f32, so its error grows with their number; sums
- * of 64 added up bring the KL of far-off walks within 2e-6 of float64, which sums over whole rows miss threefold. Costs
- * little: OpenBLAS cuts long sums too, only later. */
-enum { SUM_PRODUCTS = 64 };
-
-/* y [rows, width] = x [rows, depth] . panel, which is [width, depth] transposed or [depth, width]; added to y unless `fresh`. */
+/* y [rows, width] = x [rows, depth] . panel, which is [width, depth] transposed or [depth, width]; added to y unless `fresh`.
+ * Sums are cut where our own products cut them: sgemm adds one after the other in f32, so its error grows with their number, and
+ * whole rows miss the KL of far-off walks threefold. It costs little: OpenBLAS cuts long sums too, only later. */
 static void multiply(enum CBLAS_TRANSPOSE transpose, size_t rows, size_t width, size_t depth, const float *x,
                      size_t ldx, const float *panel, size_t ldp, bool fresh, float *y, size_t ldy)
 {
-    for (size_t at = 0; at < depth; at += SUM_PRODUCTS)
+    for (size_t at = 0; at < depth; at += WA_SUM_PRODUCTS)
         cblas_sgemm(CblasRowMajor, CblasNoTrans, transpose, (int)rows, (int)width,
-                    (int)wa_size_min(depth - at, SUM_PRODUCTS), 1.0F, x + at, (int)ldx,
+                    (int)wa_size_min(depth - at, WA_SUM_PRODUCTS), 1.0F, x + at, (int)ldx,
                     transpose == CblasTrans ? panel + at : panel + at * ldp, (int)ldp,
                     fresh && at == 0 ? 0.0F : 1.0F, y, (int)ldy);
 }

@@ -14,20 +14,16 @@ enum { NAME_LIMIT = 100, KEY_TEXT = 200, TIMEOUT = 300, TIMEOUT_MAX = 86400 };
 static wa_status take_stem(const char *path, wa_arena *arena, char **out, wa_error *err)
 {
     static const char *const suffixes[] = {".gguf", ".vindex", ".yaml", ".yml"};
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    size_t start = end;
-    while (start > 0 && path[start - 1] != '/')
-        start--;
+    size_t length;
+    const char *name = wa_last_name(path, &length);
     for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
-        size_t length = strlen(suffixes[i]);
-        if (end - start > length && strncmp(path + end - length, suffixes[i], length) == 0) {
-            end -= length;
+        size_t size = strlen(suffixes[i]);
+        if (length > size && strncmp(name + length - size, suffixes[i], size) == 0) {
+            length -= size;
             break;
         }
     }
-    return wa_arena_copy(arena, path + start, end - start, out, err);
+    return wa_arena_copy(arena, name, length, out, err);
 }
 
 static wa_status take_directory(const char *path, wa_arena *arena, const char **out, wa_error *err)

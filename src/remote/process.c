@@ -114,41 +114,37 @@ static bool await_end(const wa_process *process, double deadline, int *how)
     }
 }
 
-static void end(wa_process *process, double patience)
+/* Close the channel and leave nothing of a program that runs. Did it end by itself, and how? */
+static bool end(wa_process *process, double patience, int *how)
 {
-    int how;
-    if (process->pid == 0)
-        return;
     close(process->channel);
-    bool ended = await_end(process, wa_clock() + patience, &how);
+    bool ended = await_end(process, wa_clock() + patience, how);
     kill(-process->pid, SIGKILL); /* what it started as well, if that has not ended */
-    while (!ended && waitpid(process->pid, &how, 0) < 0 && errno == EINTR)
+    while (!ended && waitpid(process->pid, how, 0) < 0 && errno == EINTR)
         continue;
     *process = (wa_process){.pid = 0};
+    return ended;
 }
 
 void wa_process_close(wa_process *process)
 {
-    end(process, wa_signal_is_urgent(wa_signals_heard()) ? 0.0 : FAREWELL); /* the signal leaves no two seconds */
+    int how;
+    if (process->pid != 0) /* an urgent signal leaves no two seconds */
+        end(process, wa_signal_is_urgent(wa_signals_heard()) ? 0.0 : FAREWELL, &how);
 }
 
 void wa_process_kill(wa_process *process)
 {
-    end(process, 0.0);
+    int how;
+    if (process->pid != 0)
+        end(process, 0.0, &how);
 }
 
 /* It closed its end. A program that is about to end is given the time to do so, as its code says why. */
 static wa_status fail_ended(wa_process *process, wa_error *err)
 {
     int how = 0;
-    bool ended = await_end(process, wa_clock() + FAREWELL, &how);
-    pid_t pid = process->pid;
-    close(process->channel);
-    kill(-pid, SIGKILL);
-    while (!ended && waitpid(pid, &how, 0) < 0 && errno == EINTR)
-        continue;
-    *process = (wa_process){.pid = 0};
-    if (!ended)
+    if (!end(process, FAREWELL, &how))
         return wa_fail(err, WA_E_IO, "the program closed its connection");
     if (WIFSIGNALED(how))
         return wa_fail(err, WA_E_IO, "the program was ended by signal %d (%s)", WTERMSIG(how), strsignal(WTERMSIG(how)));

@@ -4,14 +4,10 @@
 /* "model-Q4_K_M.gguf" of ".../model-Q4_K_M.gguf", and the last folder's name of a directory. */
 static wa_status base_name(const char *path, wa_arena *arena, const char **out, wa_error *err)
 {
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    size_t start = end;
-    while (start > 0 && path[start - 1] != '/')
-        start--;
+    size_t length;
+    const char *last = wa_last_name(path, &length);
     char *name;
-    WA_TRY(wa_arena_copy(arena, path + start, end - start, &name, err));
+    WA_TRY(wa_arena_copy(arena, last, length, &name, err));
     *out = name;
     return WA_OK;
 }
@@ -48,11 +44,7 @@ wa_status wa_vindex_open_checkpoint(const char *path, const wa_model_options *op
                                     wa_arena *arena, wa_vindex **out, wa_error *err)
 {
     wa_vindex *vindex;
-    char *kept_path;
-    WA_TRY(wa_arena_take(arena, 1, sizeof *vindex, &vindex, err));
-    WA_TRY(wa_arena_take(arena, 1, sizeof *vindex->maps, &vindex->maps, err));
-    WA_TRY(wa_arena_copy(arena, path, strlen(path), &kept_path, err));
-    vindex->path = kept_path;
+    WA_TRY(wa_vindex_begin(path, arena, &vindex, err));
     wa_status status = wa_model_open_with(path, options, arena, &vindex->checkpoint, err);
     if (status == WA_OK)
         status = describe(vindex, arena, err);

@@ -80,6 +80,9 @@ typedef struct wa_vindex_build {
     wa_arena *arena;
 } wa_vindex_build;
 
+/** An empty vindex of a path, which is kept; its maps too. In the arena; wa_vindex_close closes what is opened into it. */
+WA_CHECKED wa_status wa_vindex_begin(const char *path, wa_arena *arena, wa_vindex **out, wa_error *err);
+
 /** Add a remark to the vindex. */
 WA_CHECKED wa_status wa_vindex_remark(wa_vindex_build *build, wa_error *err, const char *format,
                                       ...) WA_PRINTF(3, 4);

@@ -256,7 +256,7 @@ static wa_status open_checked(wa_vindex_build *build, wa_error *err)
     return settle_features(build, err);
 }
 
-wa_status wa_vindex_open(const char *path, wa_arena *arena, wa_vindex **out, wa_error *err)
+wa_status wa_vindex_begin(const char *path, wa_arena *arena, wa_vindex **out, wa_error *err)
 {
     wa_vindex *vindex;
     char *kept_path;
@@ -264,7 +264,14 @@ wa_status wa_vindex_open(const char *path, wa_arena *arena, wa_vindex **out, wa_
     WA_TRY(wa_arena_take(arena, 1, sizeof *vindex->maps, &vindex->maps, err));
     WA_TRY(wa_arena_copy(arena, path, strlen(path), &kept_path, err));
     vindex->path = kept_path;
+    *out = vindex;
+    return WA_OK;
+}
 
+wa_status wa_vindex_open(const char *path, wa_arena *arena, wa_vindex **out, wa_error *err)
+{
+    wa_vindex *vindex;
+    WA_TRY(wa_vindex_begin(path, arena, &vindex, err));
     wa_vindex_build build = {.vindex = vindex, .maps = vindex->maps, .arena = arena};
     if (open_checked(&build, err) != WA_OK) {
         wa_vindex_close(vindex);
