@@ -127,6 +127,25 @@ wa_status wa_arena_take(wa_arena *arena, size_t count, size_t size, void *out_po
     return WA_OK;
 }
 
+wa_status wa_arena_grow(wa_arena *arena, void *array_pointer, size_t count, size_t *room, size_t size,
+                        wa_error *err)
+{
+    enum { FIRST = 16 };
+    void *old, *wider;
+    size_t more = FIRST;
+    if (count < *room)
+        return WA_OK;
+    if (*room > 0 && !wa_size_mul(*room, 2, &more))
+        return wa_fail(err, WA_E_MEMORY, "twice %zu elements overflow", *room);
+    WA_TRY(wa_arena_take(arena, more, size, &wider, err));
+    memcpy(&old, array_pointer, sizeof old);
+    if (count > 0)
+        memcpy(wider, old, count * size);
+    memcpy(array_pointer, &wider, sizeof wider);
+    *room = more;
+    return WA_OK;
+}
+
 wa_status wa_arena_copy(wa_arena *arena, const char *text, size_t length, char **out, wa_error *err)
 {
     char *at;

@@ -33,6 +33,15 @@ WA_CHECKED wa_status wa_arena_take(wa_arena *arena, size_t count, size_t size, v
 WA_CHECKED wa_status wa_arena_take_raw(wa_arena *arena, size_t count, size_t size,
                                        void *out_pointer, wa_error *err);
 
+/**
+ * Room for one more element behind `count` of an array that grows: where there is none, twice as many elements are taken and the old
+ * ones copied, whose space stays in the arena.
+ *
+ * array_pointer  address of the pointer to the elements; room  in and out: elements that there is space for; size  of one
+ */
+WA_CHECKED wa_status wa_arena_grow(wa_arena *arena, void *array_pointer, size_t count, size_t *room, size_t size,
+                                   wa_error *err);
+
 /** Copy a string of `length` bytes (no NUL inside needed) and end it with NUL. */
 WA_CHECKED wa_status wa_arena_copy(wa_arena *arena, const char *text, size_t length, char **out,
                                    wa_error *err);

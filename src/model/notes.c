@@ -7,20 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static wa_status grow(wa_notes *notes, wa_error *err)
-{
-    const char **wider;
-    if (notes->count < notes->room)
-        return WA_OK;
-    size_t room = notes->room == 0 ? 8 : 2 * notes->room;
-    WA_TRY(wa_arena_take(notes->arena, room, sizeof *wider, &wider, err));
-    for (size_t i = 0; i < notes->count; i++)
-        wider[i] = notes->items[i];
-    notes->items = wider;
-    notes->room = room;
-    return WA_OK;
-}
-
 wa_status wa_notes_add(wa_notes *notes, wa_error *err, const char *format, ...)
 {
     char text[WA_ERROR_TEXT];
@@ -36,7 +22,7 @@ wa_status wa_notes_add(wa_notes *notes, wa_error *err, const char *format, ...)
             *at = '?';
     wa_text kept = {NULL, 0};
     WA_TRY(wa_utf8_repair((wa_text){text, strlen(text)}, notes->arena, &kept, err));
-    WA_TRY(grow(notes, err));
+    WA_TRY(wa_arena_grow(notes->arena, &notes->items, notes->count, &notes->room, sizeof *notes->items, err));
     notes->items[notes->count++] = kept.data;
     return WA_OK;
 }

@@ -160,15 +160,7 @@ static wa_status add_name(void *context, const char *name, wa_error *err)
     char *copy;
     if (!wa_capture_parse(name, &ignored))
         return WA_OK;
-    if (list->count == list->room) {
-        const char **more;
-        size_t room = list->room == 0 ? 64 : 2 * list->room;
-        WA_TRY(wa_arena_take(list->arena, room, sizeof *more, &more, err));
-        if (list->count > 0)
-            memcpy(more, list->names, list->count * sizeof *more);
-        list->names = more;
-        list->room = room;
-    }
+    WA_TRY(wa_arena_grow(list->arena, &list->names, list->count, &list->room, sizeof *list->names, err));
     WA_TRY(wa_arena_copy(list->arena, name, strlen(name), &copy, err));
     list->names[list->count++] = copy;
     return WA_OK;

@@ -86,15 +86,7 @@ static wa_status find_part(void *context, const char *name, wa_error *err)
     wa_batch found;
     if (!wa_part_parse(name, &found))
         return WA_OK;
-    if (parts->kept_count == parts->room) {
-        wa_batch *more;
-        size_t room = parts->room == 0 ? 64 : 2 * parts->room;
-        WA_TRY(wa_arena_take(f->arena, room, sizeof *more, &more, err));
-        if (parts->kept_count > 0)
-            memcpy(more, parts->kept, parts->kept_count * sizeof *more);
-        parts->kept = more;
-        parts->room = room;
-    }
+    WA_TRY(wa_arena_grow(f->arena, &parts->kept, parts->kept_count, &parts->room, sizeof *parts->kept, err));
     parts->kept[parts->kept_count++] = found;
     return WA_OK;
 }

@@ -233,15 +233,7 @@ static wa_status append(listing *list, const char *directory, const char *name, 
     char *kept;
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return WA_OK;
-    if (list->count == list->room) {
-        size_t wider = list->room == 0 ? 32 : 2 * list->room;
-        wa_vindex_entry *fresh;
-        WA_TRY(wa_arena_take(list->arena, wider, sizeof *fresh, &fresh, err));
-        if (list->count > 0)
-            memcpy(fresh, list->entries, list->count * sizeof *fresh);
-        list->entries = fresh;
-        list->room = wider;
-    }
+    WA_TRY(wa_arena_grow(list->arena, &list->entries, list->count, &list->room, sizeof *list->entries, err));
     WA_TRY(keep_name(list, directory, name, &kept, err));
     list->entries[list->count++] = (wa_vindex_entry){.name = kept};
     return WA_OK;

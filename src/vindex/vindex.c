@@ -64,19 +64,10 @@ bool wa_pad256(size_t n, size_t *out)
     return true;
 }
 
-/* Lists of strings grow by doubling; what they outgrow stays in the arena. */
 static wa_status append(wa_arena *arena, const char ***list, size_t *room, size_t count,
                         const char *text, wa_error *err)
 {
-    if (count == *room) {
-        size_t wider = *room == 0 ? 8 : 2 * *room;
-        const char **fresh;
-        WA_TRY(wa_arena_take(arena, wider, sizeof *fresh, &fresh, err));
-        for (size_t i = 0; i < count; i++)
-            fresh[i] = (*list)[i];
-        *list = fresh;
-        *room = wider;
-    }
+    WA_TRY(wa_arena_grow(arena, list, count, room, sizeof **list, err));
     (*list)[count] = text;
     return WA_OK;
 }
