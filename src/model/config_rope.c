@@ -234,15 +234,18 @@ static const struct scaling_type {
      "original_max_position_embeddings"},
 };
 
-static wa_status find_type(const wa_json_reader *r, const char *name,
-                           const struct scaling_type **out, wa_error *err)
+/* NULL: none of that name. */
+static const struct scaling_type *find_type(const wa_json_reader *r, const char *name)
 {
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (strcmp(types[i].name, name) == 0 &&
-            (types[i].family == NULL || strcmp(types[i].family, r->config->family->family) == 0)) {
-            *out = &types[i];
-            return WA_OK;
-        }
+            (types[i].family == NULL || strcmp(types[i].family, r->config->family->family) == 0))
+            return &types[i];
+    return NULL;
+}
+
+static wa_status refuse_type(const char *name, wa_error *err)
+{
     bool dynamic = strcmp(name, "dynamic") == 0;
     return wa_fail(err, WA_E_UNSUPPORTED, "RoPE scaling '%.100s' is not computed%s", name,
                    dynamic ? ": beyond max_position_embeddings its frequencies follow the length of "
@@ -276,10 +279,11 @@ static wa_status read_scaling(const wa_json_reader *r, const json_t *object,
                               wa_rope_scaling *scaling, wa_error *err)
 {
     const char *name;
-    const struct scaling_type *type = NULL;
     const char *key = wa_json_is_given(object, "rope_type") ? "rope_type" : "type";
     WA_TRY(wa_json_string_or(object, key, "default", &name, err));
-    WA_TRY(find_type(r, name, &type, err));
+    const struct scaling_type *type = find_type(r, name);
+    if (type == NULL)
+        return refuse_type(name, err);
     scaling->kind = type->kind;
     if (type->read != NULL)
         WA_TRY(type->read(r, object, scaling, err));
