@@ -8,6 +8,7 @@
 #include <float.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -108,6 +109,7 @@ static const struct {
     int number;
     const char *name;
 } DEADLY[] = {{SIGSEGV, "SIGSEGV"}, {SIGBUS, "SIGBUS"}, {SIGFPE, "SIGFPE"}, {SIGILL, "SIGILL"}, {SIGABRT, "SIGABRT"}};
+enum { EXITS_AT_ONCE = 64 }; /* threads that call exit in the same moment */
 enum { DEADLY_COUNT = sizeof DEADLY / sizeof DEADLY[0], LINE_BYTES = 2048, STACK_BYTES = 1 << 16 };
 
 /* Handlers have no arguments of ours. */
@@ -118,6 +120,7 @@ static struct {
     stack_t stack;
 } state;
 static volatile sig_atomic_t active, held, exit_is_ours, is_prepared;
+static atomic_bool is_answered; /* a thread that called exit is about to end the process */
 static const char *volatile held_what;
 static volatile pid_t process;
 static pthread_t caller; /* the main thread, once there is a process */
@@ -183,11 +186,21 @@ static void on_death(int number, siginfo_t *info, void *context)
             end_process("the library was ended by ", DEADLY[i].name);
 }
 
-/* Ours comes after the library's own, which were registered later. A child of the library's may exit as it likes. */
+static _Noreturn void wait_for_end(void)
+{
+    for (;;)
+        pause();
+}
+
+/* Ours comes after the library's own, which were registered later. A child of the library's may exit as it likes.
+ * glibc gives each registered function to one caller of `exit` only: a second thread that calls it meanwhile would find none left
+ * and end the process with its own code. So there are EXITS_AT_ONCE of them, and all but the first wait for the first's end. */
 static void on_exit_called(void)
 {
     if (getpid() != process || exit_is_ours)
         return;
+    if ((active || held > 0) && atomic_exchange(&is_answered, true))
+        wait_for_end();
     if (active && pthread_equal(pthread_self(), caller))
         end_process("the library called exit", "");
     if (active || held > 0)
@@ -220,8 +233,10 @@ void wa_foreign_prepare(void)
 {
     process = getpid();
     caller = pthread_self();
-    if (!is_prepared && atexit(on_exit_called) == 0 && at_quick_exit(on_exit_called) == 0)
-        is_prepared = 1;
+    for (int i = 0; i < EXITS_AT_ONCE && !is_prepared; i++)
+        if (atexit(on_exit_called) != 0 || at_quick_exit(on_exit_called) != 0)
+            return;
+    is_prepared = 1;
 }
 
 void wa_foreign_enter(const wa_foreign_call *call)
@@ -239,6 +254,8 @@ void wa_foreign_enter(const wa_foreign_call *call)
 int wa_foreign_leave(void)
 {
     modes after;
+    if (atomic_load(&is_answered))
+        wait_for_end();
     active = 0;
     take_modes(&after);
     put_modes(&state.before);
@@ -256,6 +273,8 @@ void wa_foreign_hold(const char *what)
 
 void wa_foreign_release(void)
 {
+    if (atomic_load(&is_answered))
+        wait_for_end();
     held--;
 }
 

@@ -2,7 +2,11 @@
 
 The model is tiny-gemma3: 4 layers, 512 features, hidden size 256, tanh-GELU.
 """
+import contextlib
+import fcntl
+import os
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -261,6 +265,25 @@ def test_a_thread_of_the_library_that_exits_does_not_end_the_run_well(shop):
     broken = job(shop, *paths)
     assert "called exit" in harness.one_error_line(broken.run(expect=3, **harness.slowly()))
     assert not broken.result_path.exists()
+
+
+def test_a_second_thread_that_exits_does_not_overtake_the_error_line(shop):
+    """Standard error is a pipe with room for the lines before it, so the first thread waits while the others are in exit too."""
+    first, second = (job(shop, external("external_thread_exits"), harness.slow_path()) for _ in range(2))
+    first = first.run(expect=3, **harness.slowly())
+    room = len(first.stderr.encode()) - len(harness.one_error_line(first).encode()) - 1
+    reader, writer = os.pipe()
+    filled = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096) - room
+    os.write(writer, b"." * filled)
+    run = subprocess.Popen(harness.command(["run", second.path]), env=harness.environment(**harness.slowly()),
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer)
+    os.close(writer)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        run.wait(timeout=2)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read()[filled:].decode()
+    assert run.wait(timeout=harness.LIMIT) == 3, said
+    assert "walkaudit: a thread called exit" in said.splitlines()[-1], said
 
 
 def test_a_child_of_the_library_may_exit_as_it_likes(shop):
