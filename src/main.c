@@ -1,41 +1,51 @@
 /* walkaudit: the table of verbs, and the only exit. */
+#include "base/show.h"
 #include "base/signals.h"
+#include "base/spell.h"
 #include "cli/cli.h"
 #include "compute/kernel.h"
 #include "comm/comm.h"
 #include "store/store.h"
 
-#include <argp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-typedef struct verb {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *arguments;
-    const char *does;
-} verb;
-
-static const verb VERBS[] = {
-    {"run", wa_cli_run, "JOB.yaml", "the audit; start it with mpirun or srun (one rank needs neither)"},
-    {"plan", wa_cli_plan, "JOB.yaml", "cases, batches, grid, memory and result size, without computing"},
-    {"inspect", wa_cli_inspect, "PATH", "what a model, GGUF, vindex or result file is"},
-    {"extract", wa_cli_extract, "MODEL OUT.vindex", "write a vindex from a model"},
-    {"synth", wa_cli_synth, "OUT", "write a random but realistic model with tokenizer"},
-    {"tokenize", wa_cli_tokenize, "MODEL [TEXT]", "token ids and pieces of a text"},
-    {"verdict", wa_cli_verdict, "RESULT.h5", "judge a finished result again, perhaps with other bounds"},
-    {"selftest", wa_cli_selftest, "[MODEL]", "plant faults in copies of a vindex, and see which are found"},
-    {"status", wa_cli_status, "RESULT.h5", "what is done and what is missing"},
+static const wa_cli_verb VERBS[] = {
+#define VERB(name, arguments, does) {#name, wa_cli_##name, &wa_cli_##name##_parser, arguments, does}
+    VERB(run, "JOB.yaml", "the audit; start it with mpirun or srun (one rank needs neither)"),
+    VERB(plan, "JOB.yaml", "cases, batches, grid, memory and result size, without computing"),
+    VERB(inspect, "PATH", "what a model, GGUF, vindex or result file is"),
+    VERB(extract, "MODEL OUT.vindex", "write a vindex from a model"),
+    VERB(synth, "OUT", "write a random but realistic model with tokenizer"),
+    VERB(tokenize, "MODEL [TEXT]", "token ids and pieces of a text"),
+    VERB(verdict, "RESULT.h5", "judge a finished result again, perhaps with other bounds"),
+    VERB(selftest, "[MODEL]", "plant faults in copies of a vindex, and see which are found"),
+    VERB(status, "RESULT.h5", "what is done and what is missing"),
+#undef VERB
+/* walkaudit-report's, which this program becomes. */
+#define VERB(name, arguments, does) {#name, wa_cli_report, NULL, arguments, does}
+    VERB(report, "RESULT.h5… -o DIR", "Markdown, JSON and HTML pages of results"),
+    VERB(index, "RESULT.h5…", "one table and page over many results"),
+    VERB(plot, "RESULT.h5", "figures of one result"),
+    VERB(diff, "OLD NEW", "compare two runs of a job, say before and after a change"),
+    VERB(worst, "RESULT.h5", "the worst places, with their context"),
+    VERB(collect, "RESULT.h5…", "one file of the summaries of many results"),
+    VERB(tighten, "RESULT.h5…", "bounds a little above what results show"),
+#undef VERB
 };
 enum { VERB_COUNT = sizeof VERBS / sizeof VERBS[0] };
 
 static void print_help(FILE *out)
 {
     fputs("usage: walkaudit VERB [ARGUMENTS]\n\n", out);
-    for (int i = 0; i < VERB_COUNT; i++)
-        fprintf(out, "  %-9s %-17s %s\n", VERBS[i].name, VERBS[i].arguments, VERBS[i].does);
-    fputs("\nEvery verb has --help. `walkaudit --version` prints versions.\n", out);
+    for (int i = 0; i < VERB_COUNT; i++) {
+        if (i > 0 && VERBS[i].parser == NULL && VERBS[i - 1].parser != NULL)
+            fputs("\nof walkaudit-report, for readers of results:\n", out);
+        /* … is one column in three bytes */
+        int wide = (int)(strlen(VERBS[i].arguments) - wa_show_width(VERBS[i].arguments));
+        fprintf(out, "  %-9s %-*s%s\n", VERBS[i].name, 18 + wide, VERBS[i].arguments, VERBS[i].does);
+    }
+    fputs("\n`walkaudit help VERB` or `walkaudit VERB -h` tells more. `walkaudit --version` prints versions.\n", out);
 }
 
 static void print_version(void)
@@ -47,7 +57,7 @@ static void print_version(void)
            blas.name, blas.core, mpi);
 }
 
-static int run_verb(const verb *which, int argc, char **argv)
+static int run_verb(const wa_cli_verb *which, int argc, char **argv)
 {
     char name[64];
     snprintf(name, sizeof name, "walkaudit %s", which->name);
@@ -58,23 +68,49 @@ static int run_verb(const verb *which, int argc, char **argv)
     return which->run(argc, argv);
 }
 
+static const wa_cli_verb *find_verb(const char *name)
+{
+    for (int i = 0; i < VERB_COUNT; i++)
+        if (strcmp(name, VERBS[i].name) == 0)
+            return &VERBS[i];
+    const char *known[VERB_COUNT];
+    char hint[WA_SPELL_HINT];
+    for (int i = 0; i < VERB_COUNT; i++)
+        known[i] = VERBS[i].name;
+    wa_spell_hint(name, known, VERB_COUNT, hint);
+    fprintf(stderr, "walkaudit: unknown verb '%s'%s\n", name, hint);
+    return NULL;
+}
+
+static int help_on(const char *name)
+{
+    static char wish[] = "--help";
+    char *words[] = {NULL, wish, NULL};
+    const wa_cli_verb *verb = find_verb(name);
+    return verb == NULL ? wa_status_exit_code(WA_E_USAGE) : run_verb(verb, 2, words);
+}
+
+static bool is_any(const char *word, const char *first, const char *second, const char *third)
+{
+    return strcmp(word, first) == 0 || strcmp(word, second) == 0 || strcmp(word, third) == 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
         print_help(stderr);
         return 2;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    if (argc > 2 && strcmp(argv[1], "help") == 0)
+        return help_on(argv[2]);
+    if (is_any(argv[1], "--help", "-h", "help")) {
         print_help(stdout);
         return 0;
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (is_any(argv[1], "--version", "-V", "version")) {
         print_version();
         return 0;
     }
-    for (int i = 0; i < VERB_COUNT; i++)
-        if (strcmp(argv[1], VERBS[i].name) == 0)
-            return run_verb(&VERBS[i], argc - 1, argv + 1);
-    fprintf(stderr, "walkaudit: unknown verb '%s'; walkaudit --help lists them\n", argv[1]);
-    return 2;
+    const wa_cli_verb *verb = find_verb(argv[1]);
+    return verb == NULL ? wa_status_exit_code(WA_E_USAGE) : run_verb(verb, argc - 1, argv + 1);
 }

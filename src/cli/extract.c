@@ -5,7 +5,6 @@
 #include "cli/cli.h"
 #include "vindex/vindex.h"
 
-#include <argp.h>
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -283,41 +282,43 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
     return status == WA_OK ? print_remarks(args->out, arena, err) : status;
 }
 
+static const struct argp_option OPTIONS[] = {
+    {"format", 'f', "F", 0, "f32, f16, interleaved, q4_0, q4k or fp4", 0},
+    {"gate", KEY_GATE, "T", 0,
+     "gate_vectors.bin in f32 or f16; q4_0, fp4 (default f32) and q4k (default f16)", 0},
+    {"down", KEY_DOWN, "T", 0, "q4k: down in q6k (default) or q4k", 0},
+    {"feature-major-down", KEY_FEATURE_MAJOR, NULL, 0, "q4k: down_features_kquant.bin, too", 0},
+    {"drop-gate", KEY_DROP_GATE, NULL, 0,
+     "q4k: no gate_vectors.bin; readers remake it from interleaved_kquant.bin", 0},
+    {"compat", 'c', "STATE", 0,
+     "payload files equal in every byte to those of LARQL of August 2026 (larql-2026-08), or of May "
+     "with its file names and element orders (larql-2026-05, larql)",
+     0},
+    {"allow-unread", KEY_UNREAD, NULL, 0,
+     "go on with a model that stores tensors of layers which nothing here reads", 0},
+    {"force", 'F', NULL, 0, "replace an existing vindex", 0},
+    {"fp4-policy", KEY_POLICY, "P", 0,
+     "fp4: up in FP4, down in FP4 (a), FP8 (b, default) or f32 (c)", 0},
+    {"fp4-threshold", KEY_THRESHOLD, "R", 0,
+     "fp4: a row complies when its largest 32-element maximum is below R times the least "
+     "(default 16)",
+     0},
+    {"fp4-floor", KEY_FLOOR, "S", 0,
+     "fp4: FP8 instead where fewer than the share S of rows complies (default 0.99)", 0},
+    {NULL, 0, NULL, 0, NULL, 0}};
+
+const struct argp wa_cli_extract_parser = {
+    OPTIONS,
+    parse_option,
+    "MODEL OUT.vindex",
+    "Write a vindex from MODEL, a Hugging Face directory or a GGUF file.",
+    NULL,
+    NULL,
+    NULL};
+
 int wa_cli_extract(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        {"format", 'f', "F", 0, "f32, f16, interleaved, q4_0, q4k or fp4", 0},
-        {"gate", KEY_GATE, "T", 0,
-         "gate_vectors.bin in f32 or f16; q4_0, fp4 (default f32) and q4k (default f16)", 0},
-        {"down", KEY_DOWN, "T", 0, "q4k: down in q6k (default) or q4k", 0},
-        {"feature-major-down", KEY_FEATURE_MAJOR, NULL, 0, "q4k: down_features_kquant.bin, too", 0},
-        {"drop-gate", KEY_DROP_GATE, NULL, 0,
-         "q4k: no gate_vectors.bin; readers remake it from interleaved_kquant.bin", 0},
-        {"compat", 'c', "STATE", 0,
-         "payload files equal in every byte to those of LARQL of August 2026 (larql-2026-08), or of May "
-         "with its file names and element orders (larql-2026-05, larql)",
-         0},
-        {"allow-unread", KEY_UNREAD, NULL, 0,
-         "go on with a model that stores tensors of layers which nothing here reads", 0},
-        {"force", 'F', NULL, 0, "replace an existing vindex", 0},
-        {"fp4-policy", KEY_POLICY, "P", 0,
-         "fp4: up in FP4, down in FP4 (a), FP8 (b, default) or f32 (c)", 0},
-        {"fp4-threshold", KEY_THRESHOLD, "R", 0,
-         "fp4: a row complies when its largest 32-element maximum is below R times the least "
-         "(default 16)",
-         0},
-        {"fp4-floor", KEY_FLOOR, "S", 0,
-         "fp4: FP8 instead where fewer than the share S of rows complies (default 0.99)", 0},
-        {NULL, 0, NULL, 0, NULL, 0}};
-    static const struct argp parser = {
-        options,
-        parse_option,
-        "MODEL OUT.vindex",
-        "Write a vindex from MODEL, a Hugging Face directory or a GGUF file.",
-        NULL,
-        NULL,
-        NULL};
     arguments args = {0};
-    argp_parse(&parser, argc, argv, 0, NULL, &args);
+    wa_cli_parse(&wa_cli_extract_parser, argc, argv, &args);
     return wa_cli_answer("extract", 0, extract, &args);
 }

@@ -4,8 +4,6 @@
 #include "base/bytes.h"
 #include "store/store.h"
 
-#include <argp.h>
-
 typedef struct arguments {
     const char *path;
     bool checksums;
@@ -99,18 +97,20 @@ static wa_status inspect(void *words, wa_arena *arena, int *exit_code, wa_error 
     return wa_fail(err, WA_E_INTERNAL, "unknown kind %d", (int)what);
 }
 
+static const struct argp_option OPTIONS[] = {
+    {"checksums", 'c', NULL, 0,
+     "verify the SHA-256 sums of a vindex's index.json (reads whole files)", 0},
+    {NULL, 0, NULL, 0, NULL, 0}};
+
+const struct argp wa_cli_inspect_parser = {
+    OPTIONS, parse_option,
+    "PATH",  "Print what PATH is: a model directory, a GGUF file, a vindex or a result file.",
+    NULL,    NULL,
+    NULL};
+
 int wa_cli_inspect(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        {"checksums", 'c', NULL, 0,
-         "verify the SHA-256 sums of a vindex's index.json (reads whole files)", 0},
-        {NULL, 0, NULL, 0, NULL, 0}};
-    static const struct argp parser = {
-        options, parse_option,
-        "PATH",  "Print what PATH is: a model directory, a GGUF file, a vindex or a result file.",
-        NULL,    NULL,
-        NULL};
     arguments args = {0};
-    argp_parse(&parser, argc, argv, 0, NULL, &args);
+    wa_cli_parse(&wa_cli_inspect_parser, argc, argv, &args);
     return wa_cli_answer("inspect", 0, inspect, &args);
 }

@@ -5,7 +5,6 @@
 #include "engine/audit.h"
 #include "judge/verdict.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -390,28 +389,30 @@ static wa_status plan_job(void *words, wa_arena *arena, int *exit_code, wa_error
     return WA_OK;
 }
 
+static const struct argp_option OPTIONS[] = {
+    {.name = "ranks", .key = 'n', .arg = "N[,N...]", .doc = "Plan for N MPI ranks (1); several numbers: compare them"},
+    {.name = "nodes", .key = 'N', .arg = "M", .doc = "on M nodes (1); of several numbers of ranks, the largest has M"},
+    {.name = "gflops", .key = 'g', .arg = "R", .doc = "Predict times for ranks of R GFLOP/s instead of measuring products here"},
+    {.name = "mem",
+     .key = 'm',
+     .arg = "BYTES",
+     .doc = "Memory of a node, also as 64G; decides the stages. Without it: no limit"},
+    {.name = "set",
+     .key = 's',
+     .arg = "KEY=VALUE",
+     .doc = "Set a key of the job, as in batch.rows=64; may be repeated"},
+    {0}};
+
+const struct argp wa_cli_plan_parser = {
+    .options = OPTIONS,
+    .parser = take_option,
+    .args_doc = "JOB.yaml",
+    .doc = "Show what a job would do, without computing it: its cases and why others are none, "
+           "batches, grid, what each rank maps and computes, messages, memory, time, size of the result."};
+
 int wa_cli_plan(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        {.name = "ranks", .key = 'n', .arg = "N[,N...]", .doc = "Plan for N MPI ranks (1); several numbers: compare them"},
-        {.name = "nodes", .key = 'N', .arg = "M", .doc = "on M nodes (1); of several numbers of ranks, the largest has M"},
-        {.name = "gflops", .key = 'g', .arg = "R", .doc = "Predict times for ranks of R GFLOP/s instead of measuring products here"},
-        {.name = "mem",
-         .key = 'm',
-         .arg = "BYTES",
-         .doc = "Memory of a node, also as 64G; decides the stages. Without it: no limit"},
-        {.name = "set",
-         .key = 's',
-         .arg = "KEY=VALUE",
-         .doc = "Set a key of the job, as in batch.rows=64; may be repeated"},
-        {0}};
-    static const struct argp parser = {
-        .options = options,
-        .parser = take_option,
-        .args_doc = "JOB.yaml",
-        .doc = "Show what a job would do, without computing it: its cases and why others are none, "
-               "batches, grid, what each rank maps and computes, messages, memory, time, size of the result."};
     request r = {.counts = {1}, .count_count = 1, .nodes = 1};
-    argp_parse(&parser, argc, argv, 0, NULL, &r);
+    wa_cli_parse(&wa_cli_plan_parser, argc, argv, &r);
     return wa_cli_answer("job", ARENA_BYTES, plan_job, &r);
 }

@@ -5,7 +5,6 @@
 #include "run/sweep.h"
 #include "engine/stage.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,19 +160,21 @@ static const char *join_words(int argc, char **argv, wa_arena *arena)
     return text == NULL ? "" : text;
 }
 
-int wa_cli_run(int argc, char **argv)
-{
-    static const struct argp_child children[] = {{.argp = &wa_cli_selection_parser}, {0}};
-    static const struct argp parser = {.options = OPTIONS,
-                                       .children = children,
+static const struct argp_child CHILDREN[] = {{.argp = &wa_cli_selection_parser}, {0}};
+
+const struct argp wa_cli_run_parser = {.options = OPTIONS,
+                                       .children = CHILDREN,
                                        .parser = parse_option,
                                        .args_doc = "JOB.yaml",
                                        .doc = "Audit every (vindex, path) of a job against the dense model."};
+
+int wa_cli_run(int argc, char **argv)
+{
     size_t parts_added = 0;
     double started = wa_clock();
     arguments args = {.job = NULL, .options = {.grace = GRACE, .parts_added = &parts_added}};
     /* Words are judged before MPI starts: a usage error is one message, not one per rank. */
-    argp_parse(&parser, argc, argv, 0, NULL, &args);
+    wa_cli_parse(&wa_cli_run_parser, argc, argv, &args);
     if (args.help_job) {
         print_job_keys();
         return 0;

@@ -3,7 +3,6 @@
 #include "base/signals.h"
 #include "cli/cli.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,27 +76,29 @@ static const char *temporary_directory(void)
     return named == NULL || named[0] == '\0' ? "/tmp" : named;
 }
 
+static const struct argp_option OPTIONS[] = {
+    {.name = "seed", .key = KEY_SEED, .arg = "N", .doc = "other places and other noise (0)"},
+    {.name = "formats", .key = 'f', .arg = "NAME,…", .doc = "only these of f32, f16, f16-larql, interleaved, q4_0, q4k, q4k-down-q4k, fp4-a, fp4-b, fp4-c"},
+    {.name = "directory", .key = 'd', .arg = "DIR",
+     .doc = "where copies lie while it runs, instead of $TMPDIR or /tmp"},
+    {.name = "quick", .key = KEY_QUICK, .doc = "measure each number format once, not in every projection"},
+    {.name = "thresholds", .key = KEY_THRESHOLDS, .doc = "no whole audits, only thresholds and bits: quick even for a large model"},
+    {.name = "markdown", .key = KEY_MARKDOWN, .doc = "print the tables as Markdown"},
+    {0}};
+
+const struct argp wa_cli_selftest_parser = {
+    .options = OPTIONS,
+    .parser = parse_option,
+    .args_doc = "[MODEL]",
+    .doc = "Plant faults in copies of a vindex and print which of them the audit finds, at the right place, with which verdict, "
+           "and the smallest error that it finds.\v"
+           "MODEL is a Hugging Face directory or a GGUF file; without it a synthetic one is made. Exit code 1 when a fault that "
+           "must be found is not, or when something healthy is accused."};
+
 int wa_cli_selftest(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        {.name = "seed", .key = KEY_SEED, .arg = "N", .doc = "other places and other noise (0)"},
-        {.name = "formats", .key = 'f', .arg = "NAME,…", .doc = "only these of f32, f16, f16-larql, interleaved, q4_0, q4k, q4k-down-q4k, fp4-a, fp4-b, fp4-c"},
-        {.name = "directory", .key = 'd', .arg = "DIR",
-         .doc = "where copies lie while it runs, instead of $TMPDIR or /tmp"},
-        {.name = "quick", .key = KEY_QUICK, .doc = "measure each number format once, not in every projection"},
-        {.name = "thresholds", .key = KEY_THRESHOLDS, .doc = "no whole audits, only thresholds and bits: quick even for a large model"},
-        {.name = "markdown", .key = KEY_MARKDOWN, .doc = "print the tables as Markdown"},
-        {0}};
-    static const struct argp parser = {
-        .options = options,
-        .parser = parse_option,
-        .args_doc = "[MODEL]",
-        .doc = "Plant faults in copies of a vindex and print which of them the audit finds, at the right place, with which verdict, "
-               "and the smallest error that it finds.\v"
-               "MODEL is a Hugging Face directory or a GGUF file; without it a synthetic one is made. Exit code 1 when a fault that "
-               "must be found is not, or when something healthy is accused."};
     words w = {.options = {.out = stdout, .directory = temporary_directory()}};
-    argp_parse(&parser, argc, argv, 0, NULL, &w);
+    wa_cli_parse(&wa_cli_selftest_parser, argc, argv, &w);
     w.options.formats = w.formats;
     wa_error err = {.status = WA_OK};
     if (wa_comm_open(&argc, &argv, &w.comm, &err) != WA_OK)

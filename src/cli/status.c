@@ -4,7 +4,6 @@
 #include "cli/status_job.h"
 #include "run/judged.h"
 
-#include <argp.h>
 #include <stdio.h>
 
 enum { KEY_PROMPTS = 256, KEY_RESUMABLE };
@@ -98,20 +97,22 @@ static const struct argp_option OPTIONS[] = {
     {.name = "resumable", .key = KEY_RESUMABLE, .doc = "of a job: print nothing; exit code 0 when some audit is begun and can go on, else 1"},
     {0}};
 
+static const struct argp_child CHILDREN[] = {{.argp = &wa_cli_selection_parser}, {0}};
+
+const struct argp wa_cli_status_parser = {
+    .options = OPTIONS,
+    .children = CHILDREN,
+    .parser = parse_option,
+    .args_doc = "RESULT.h5|JOB.yaml",
+    .doc = "What is done of a result, or of every audit of a job, and what is missing. Reads only; never locks a "
+           "running job's files."
+           "\vExit codes: 0 finished and no case fails; 1 finished, some case fails or none ran; 75 begun and not finished; 3 nothing there, or not a result. Of a job's audits the gravest: "
+           "4, 2, 3, 75, 1, 0."};
+
 int wa_cli_status(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{.argp = &wa_cli_selection_parser}, {0}};
-    static const struct argp parser = {
-        .options = OPTIONS,
-        .children = children,
-        .parser = parse_option,
-        .args_doc = "RESULT.h5|JOB.yaml",
-        .doc = "What is done of a result, or of every audit of a job, and what is missing. Reads only; never locks a "
-               "running job's files."
-               "\vExit codes: 0 finished and no case fails; 1 finished, some case fails or none ran; 75 begun and not finished; 3 nothing there, or not a result. Of a job's audits the gravest: "
-               "4, 2, 3, 75, 1, 0."};
     arguments args = {.question = {.path = NULL}};
-    argp_parse(&parser, argc, argv, 0, NULL, &args);
+    wa_cli_parse(&wa_cli_status_parser, argc, argv, &args);
     args.question.selection = args.selection.chosen;
     return wa_cli_answer("status", 0, wa_cli_names_job(args.question.path) ? wa_cli_status_job : answer_for_result,
                          &args.question);

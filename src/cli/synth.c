@@ -2,7 +2,6 @@
 #include "model/synth.h"
 #include "cli/cli.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -116,30 +115,32 @@ static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err
     return WA_OK;
 }
 
+static const struct argp_option OPTIONS[] = {
+    {.name = "family", .key = 'f', .arg = "FAMILY", .doc = "gemma3, llama, smollm3, olmo2, olmo3, glm4, phi3, exaone4, ernie4_5, "
+            "seed_oss or arcee"},
+    {.name = "shape", .key = 's', .arg = "SHAPE", .doc = "tiny, small, 270m, 1b or 4b; of llama also 8b and 70b"},
+    {.name = "layers", .key = KEY_LAYERS, .arg = "N", .doc = "Layers, instead of the shape's"},
+    {.name = "vocab",
+     .key = KEY_VOCAB,
+     .arg = "N",
+     .doc = "Rows of the embedding, instead of the shape's"},
+    {.name = "seed", .key = KEY_SEED, .arg = "N", .doc = "Another seed, another model (0)"},
+    {.name = "no-weights", .key = KEY_NO_WEIGHTS, .doc = "Leave a hole where the weights would be: enough for `plan`"},
+    {.name = "dtype", .key = KEY_DTYPE, .arg = "TYPE", .doc = "bf16, f16 or f32 (bf16)"},
+    {0}};
+
+const struct argp wa_cli_synth_parser = {
+    .options = OPTIONS,
+    .parser = take_option,
+    .args_doc = "OUT",
+    .doc =
+        "Write a random but realistic model with tokenizer to the new directory OUT.\v"
+        "The same options give the same bytes on every machine. A 4b model in bf16 takes about "
+        "8 GB of disk; --layers makes it smaller."};
+
 int wa_cli_synth(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        {.name = "family", .key = 'f', .arg = "FAMILY", .doc = "gemma3, llama, smollm3, olmo2, olmo3, glm4, phi3, exaone4, ernie4_5, "
-                "seed_oss or arcee"},
-        {.name = "shape", .key = 's', .arg = "SHAPE", .doc = "tiny, small, 270m, 1b or 4b; of llama also 8b and 70b"},
-        {.name = "layers", .key = KEY_LAYERS, .arg = "N", .doc = "Layers, instead of the shape's"},
-        {.name = "vocab",
-         .key = KEY_VOCAB,
-         .arg = "N",
-         .doc = "Rows of the embedding, instead of the shape's"},
-        {.name = "seed", .key = KEY_SEED, .arg = "N", .doc = "Another seed, another model (0)"},
-        {.name = "no-weights", .key = KEY_NO_WEIGHTS, .doc = "Leave a hole where the weights would be: enough for `plan`"},
-        {.name = "dtype", .key = KEY_DTYPE, .arg = "TYPE", .doc = "bf16, f16 or f32 (bf16)"},
-        {0}};
-    static const struct argp parser = {
-        .options = options,
-        .parser = take_option,
-        .args_doc = "OUT",
-        .doc =
-            "Write a random but realistic model with tokenizer to the new directory OUT.\v"
-            "The same options give the same bytes on every machine. A 4b model in bf16 takes about "
-            "8 GB of disk; --layers makes it smaller."};
     request r = {.dtype = "bf16"};
-    argp_parse(&parser, argc, argv, 0, NULL, &r);
+    wa_cli_parse(&wa_cli_synth_parser, argc, argv, &r);
     return wa_cli_answer("synth", ARENA_BYTES, run, &r);
 }

@@ -3,7 +3,6 @@
 #include "base/json.h"
 #include "model/tokenizer.h"
 
-#include <argp.h>
 #include <stdio.h>
 
 typedef struct request {
@@ -180,23 +179,25 @@ static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err
     return status;
 }
 
+static const struct argp_option OPTIONS[] = {
+    {.name = "file",
+     .key = 'f',
+     .arg = "FILE",
+     .doc = "Answer each line {\"text\": …} of FILE (JSON lines) with {\"ids\": […]}"},
+    {0}};
+
+const struct argp wa_cli_tokenize_parser = {
+    .options = OPTIONS,
+    .parser = take_option,
+    .args_doc = "MODEL [TEXT]",
+    .doc =
+        "Print the token ids and pieces of TEXT, or of stdin without TEXT.\v"
+        "MODEL is a tokenizer.json, a directory with one, or a GGUF file. Special tokens are "
+        "added as the model asks for, and recognised in the text."};
+
 int wa_cli_tokenize(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        {.name = "file",
-         .key = 'f',
-         .arg = "FILE",
-         .doc = "Answer each line {\"text\": …} of FILE (JSON lines) with {\"ids\": […]}"},
-        {0}};
-    static const struct argp parser = {
-        .options = options,
-        .parser = take_option,
-        .args_doc = "MODEL [TEXT]",
-        .doc =
-            "Print the token ids and pieces of TEXT, or of stdin without TEXT.\v"
-            "MODEL is a tokenizer.json, a directory with one, or a GGUF file. Special tokens are "
-            "added as the model asks for, and recognised in the text."};
     request r = {0};
-    argp_parse(&parser, argc, argv, 0, NULL, &r);
+    wa_cli_parse(&wa_cli_tokenize_parser, argc, argv, &r);
     return wa_cli_answer("tokenize", 0, run, &r);
 }

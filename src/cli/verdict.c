@@ -3,7 +3,6 @@
 #include "report/table.h"
 #include "run/judged.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,29 +89,31 @@ static wa_status answer(void *words, wa_arena *arena, int *exit_code, wa_error *
                                       : judge(args, arena, exit_code, err);
 }
 
+static const struct argp_option OPTIONS[] = {
+    {.name = "bounds",
+     .key = 'b',
+     .arg = "FILE|default|larql",
+     .doc = "Judge by these bounds instead of those that made the stored verdicts"},
+    {.name = "store",
+     .key = 's',
+     .doc = "Store this judgement and its bounds in the result file; without it, nothing is written"},
+    {.name = "print-bounds",
+     .key = 'p',
+     .arg = "NAME",
+     .doc = "Print a bounds set as a bounds file, to be changed and used"},
+    {0}};
+
+const struct argp wa_cli_verdict_parser = {
+    .options = OPTIONS,
+    .parser = parse_option,
+    .args_doc = "RESULT.h5\n--print-bounds NAME",
+    .doc =
+        "Judge a finished result file again, from its stored observations. Needs no model and "
+        "writes nothing without --store.\vExit code 0: no case fails; 1: some case fails, or none ran."};
+
 int wa_cli_verdict(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        {.name = "bounds",
-         .key = 'b',
-         .arg = "FILE|default|larql",
-         .doc = "Judge by these bounds instead of those that made the stored verdicts"},
-        {.name = "store",
-         .key = 's',
-         .doc = "Store this judgement and its bounds in the result file; without it, nothing is written"},
-        {.name = "print-bounds",
-         .key = 'p',
-         .arg = "NAME",
-         .doc = "Print a bounds set as a bounds file, to be changed and used"},
-        {0}};
-    static const struct argp parser = {
-        .options = options,
-        .parser = parse_option,
-        .args_doc = "RESULT.h5\n--print-bounds NAME",
-        .doc =
-            "Judge a finished result file again, from its stored observations. Needs no model and "
-            "writes nothing without --store.\vExit code 0: no case fails; 1: some case fails, or none ran."};
     arguments args = {0};
-    argp_parse(&parser, argc, argv, 0, NULL, &args);
+    wa_cli_parse(&wa_cli_verdict_parser, argc, argv, &args);
     return wa_cli_answer("verdict", 0, answer, &args);
 }

@@ -3,7 +3,6 @@
 
 #include "base/bytes.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdlib.h>
 

@@ -2,6 +2,7 @@
 #include "engine/audit.h"
 
 #include "base/foreign.h"
+#include "base/spell.h"
 #include "vindex/order.h"
 #include "remote/remote.h"
 
@@ -116,6 +117,17 @@ wa_status wa_audit_open_files(wa_audit *audit, wa_error *err)
     return wa_dump_open(audit->request->reference_dump, &subject, audit->arena, &audit->dump, err);
 }
 
+static wa_status no_such_case(const wa_audit *audit, size_t place, const char *name, wa_error *err)
+{
+    const char **known;
+    char hint[WA_SPELL_HINT];
+    WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *known, &known, err));
+    for (size_t c = 0; c < audit->cases.count; c++)
+        known[c] = audit->cases.items[c].name;
+    wa_spell_hint(name, known, audit->cases.count, hint);
+    return wa_fail(err, WA_E_JOB, "captures.cases[%zu]: no case is called '%s'%s", place, name, hint);
+}
+
 static wa_status choose_cases(const wa_audit *audit, uint8_t *chosen, wa_error *err)
 {
     const wa_job_captures *asked = &audit->job->captures;
@@ -126,8 +138,7 @@ static wa_status choose_cases(const wa_audit *audit, uint8_t *chosen, wa_error *
         while (c < audit->cases.count && strcmp(audit->cases.items[c].name, asked->cases[i]) != 0)
             c++;
         if (c == audit->cases.count)
-            return wa_fail(err, WA_E_JOB, "captures.cases[%zu]: no case is called '%s'; there are %zu, from '%s' on", i,
-                           asked->cases[i], c, c > 0 ? audit->cases.items[0].name : "");
+            return no_such_case(audit, i, asked->cases[i], err);
         chosen[c] = 1;
     }
     return WA_OK;

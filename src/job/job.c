@@ -1,6 +1,8 @@
 /* Jobs: the raw job judged, names and paths resolved, to a wa_job. */
 #include "job/job_load.h"
 
+#include "base/spell.h"
+
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -240,14 +242,27 @@ static wa_status check_foreign(const wa_job_source *source, const char *prefix,
     return check_like(source, prefix, raw, err);
 }
 
+static void hint_of_paths(const char *word, char out[WA_SPELL_HINT])
+{
+    const char *known[WA_PATH_COUNT];
+    size_t count = 0;
+    for (int p = 0; p < WA_PATH_COUNT; p++)
+        if (p != WA_PATH_DENSE)
+            known[count++] = wa_path_name((wa_path)p);
+    wa_spell_hint(word, known, count, out);
+}
+
 static wa_status check_path(const wa_job_source *source, const char *prefix, const raw_path *raw,
                             wa_error *err)
 {
     char key[KEY_TEXT + sizeof ".timeout"];
     wa_path path = WA_PATH_DENSE;
     snprintf(key, sizeof key, "%s.path", prefix);
-    if (!wa_path_parse(raw->path, &path))
-        return WA_JOB_FAIL(source, key, err, "unknown path '%s'", raw->path);
+    if (!wa_path_parse(raw->path, &path)) {
+        char hint[WA_SPELL_HINT];
+        hint_of_paths(raw->path, hint);
+        return WA_JOB_FAIL(source, key, err, "unknown path '%s'%s", raw->path, hint);
+    }
     if (raw->k != NULL) {
         snprintf(key, sizeof key, "%s.k", prefix);
         WA_TRY(check_range(source, key, *raw->k, 1, INT_MAX, err));

@@ -158,10 +158,13 @@ static wa_status unknown_key(const wa_job_source *source, const char *key, size_
                              size_t column, wa_error *err)
 {
     const wa_yaml_entry *entry = find_key_after(&source->scan, key, line, column);
+    char name[128], hint[WA_JOB_HINT];
     if (entry == NULL)
         return wa_fail(err, WA_E_JOB, "unknown key '%s'; after line %zu, column %zu", key, line,
                        column);
-    return wa_fail(err, WA_E_JOB, "unknown key '%s'; line %zu, column %zu", entry->path,
+    table_name(entry->path, name, sizeof name);
+    wa_job_key_hint(name, hint);
+    return wa_fail(err, WA_E_JOB, "unknown key '%s'%s; line %zu, column %zu", entry->path, hint,
                    entry->key_line, entry->key_column);
 }
 
@@ -305,8 +308,11 @@ static wa_status apply_setting(const wa_job_source *source, const char *word, wa
     if (slot == NULL && wa_job_key_kind(name, &kind))
         return wa_fail(err, WA_E_JOB, "--set '%s': only single values outside lists can be set",
                        name);
-    if (slot == NULL)
-        return wa_fail(err, WA_E_JOB, "--set '%s': unknown key", name);
+    if (slot == NULL) {
+        char hint[WA_JOB_HINT];
+        wa_job_setting_hint(name, hint);
+        return wa_fail(err, WA_E_JOB, "--set '%s': unknown key%s", name, hint);
+    }
     wa_status status = check_setting(equals + 1, err);
     if (status == WA_OK)
         status = set_scalar(source, slot, kind, equals + 1, err);

@@ -1,7 +1,10 @@
 /* The table of job keys, expanded: libcyaml fields, rows of text, and places in the raw job. */
 #include "job/job_schema.h"
 
+#include "base/spell.h"
+
 #include <stddef.h>
+#include <stdio.h>
 
 /* Strings are bounded by the scan (yaml_scan.c); lists by what one allocation may hold. */
 enum { STRING_LIMIT = 4096, LIST_LIMIT = 100000 };
@@ -58,6 +61,45 @@ const wa_job_key *wa_job_keys(size_t *count)
     return keys;
 }
 
+/* The name in its mapping: what follows the last dot. */
+static const char *own_name(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot == NULL ? name : dot + 1;
+}
+
+/* ", did you mean 'A' or 'B'?": the keys of other mappings that have this name; "" without any. */
+static void hint_elsewhere(const char *own, char out[WA_JOB_HINT])
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        int more = strcmp(own_name(keys[i].name), own) != 0
+                       ? 0
+                       : snprintf(out + used, WA_JOB_HINT - used, "%s'%s'", used == 0 ? ", did you mean " : " or ", keys[i].name);
+        used += more > 0 && (size_t)more < WA_JOB_HINT - used ? (size_t)more : 0;
+    }
+    if (used > 0)
+        snprintf(out + used, WA_JOB_HINT - used, "?");
+}
+
+void wa_job_key_hint(const char *name, char out[WA_JOB_HINT])
+{
+    const char *own = own_name(name), *here[sizeof keys / sizeof keys[0]];
+    size_t length = (size_t)(own - name), count = 0;
+    char hint[WA_SPELL_HINT];
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const char *other = own_name(keys[i].name);
+        if ((size_t)(other - keys[i].name) == length && strncmp(keys[i].name, name, length) == 0)
+            here[count++] = other;
+    }
+    hint_elsewhere(own, out);
+    if (out[0] != '\0' && wa_spell_nearest(own, here, count) == NULL)
+        return;
+    wa_spell_hint(own, here, count, hint);
+    snprintf(out, WA_JOB_HINT, "%s", hint);
+}
+
 /* Places of scalars: the structure's offset in raw_job (of the pointer to it), then the member's in it. */
 enum { PARENT_IS_ROOT = -1, PARENT_IS_LISTED = -2 };
 #define PARENT_ROOT PARENT_IS_ROOT
@@ -93,11 +135,27 @@ bool wa_job_key_kind(const char *name, wa_job_kind *out)
     return true;
 }
 
+static bool is_setting(const place *which)
+{
+    return which->parent != PARENT_IS_LISTED && which->kind != WA_JOB_LIST && which->kind != WA_JOB_MAP;
+}
+
+void wa_job_setting_hint(const char *name, char out[WA_JOB_HINT])
+{
+    const char *known[sizeof keys / sizeof keys[0]];
+    size_t count = 0;
+    char hint[WA_SPELL_HINT];
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (is_setting(&places[i]))
+            known[count++] = keys[i].name;
+    wa_spell_hint(name, known, count, hint);
+    snprintf(out, WA_JOB_HINT, "%s", hint);
+}
+
 void *wa_job_scalar(raw_job *raw, const char *name, wa_job_kind *kind)
 {
     const place *found = find_place(name);
-    if (found == NULL || found->parent == PARENT_IS_LISTED || found->kind == WA_JOB_LIST ||
-        found->kind == WA_JOB_MAP)
+    if (found == NULL || !is_setting(found))
         return NULL;
     char *structure = (char *)raw;
     if (found->parent >= 0)

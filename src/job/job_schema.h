@@ -189,6 +189,15 @@ typedef enum wa_job_kind { WA_JOB_TEXT, WA_JOB_NEEDED, WA_JOB_INT, WA_JOB_LIST, 
 /** Schema of the whole file, for cyaml_load_data and cyaml_save_data. */
 const cyaml_schema_value_t *wa_job_schema(void);
 
+enum { WA_JOB_HINT = 800 };
+/**
+ * What to say after an unknown key, by its name as in the table ("audits[].vindex"): ", did you mean 'vindexes'?", the place where
+ * such a key belongs (", did you mean 'batch.rows'?"), or the keys that its mapping has.
+ */
+void wa_job_key_hint(const char *name, char out[WA_JOB_HINT]);
+/** The same after an unknown key of --set, which knows single values outside lists: "batch.rows". */
+void wa_job_setting_hint(const char *name, char out[WA_JOB_HINT]);
+
 /** Kind of a key by the name that wa_job_keys gives it; false when there is none. */
 bool wa_job_key_kind(const char *name, wa_job_kind *out);
 

@@ -1,6 +1,8 @@
 /* Which audits of a job, and which files are theirs: both follow from the job alone. */
 #include "job/job.h"
 
+#include "base/spell.h"
+
 #include <string.h>
 
 static bool job_has(const wa_job *job, const char *name)
@@ -11,13 +13,24 @@ static bool job_has(const wa_job *job, const char *name)
     return false;
 }
 
+enum { LISTED = 64 }; /* audits of a sweep that a message may name */
+
+static wa_status no_such_audit(const wa_job *job, const char *name, wa_error *err)
+{
+    const char *known[LISTED];
+    size_t count = 0;
+    char hint[WA_SPELL_HINT];
+    for (size_t a = 0; a < job->audit_count && count < LISTED; a++)
+        known[count++] = job->audits[a].name;
+    wa_spell_hint(name, known, count, hint);
+    return wa_fail(err, WA_E_USAGE, "--audit '%s': the job has no such audit%s", name, hint);
+}
+
 wa_status wa_selection_check(const wa_selection *selection, const wa_job *job, wa_error *err)
 {
     for (size_t i = 0; i < selection->audit_count; i++)
         if (!job_has(job, selection->audits[i]))
-            return wa_fail(err, WA_E_USAGE,
-                           "--audit '%s': the job has no such audit; its %zu audits begin with '%s'",
-                           selection->audits[i], job->audit_count, job->audits[0].name);
+            return no_such_audit(job, selection->audits[i], err);
     /* Of N tasks, some may have nothing to do; an audit named by its place must be there. */
     if (selection->by_index && selection->count == 0 && (size_t)selection->index >= job->audit_count)
         return wa_fail(err, WA_E_USAGE, "--array-index %d: the job has %zu audits, counted from 0",

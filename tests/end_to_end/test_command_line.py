@@ -1,0 +1,112 @@
+"""The command line itself: help, mistyped words, and walkaudit-report as a part of the program."""
+import importlib.util
+import os
+import pathlib
+import re
+import shutil
+
+import pytest
+
+import harness
+from harness import run
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+VERBS = ("run", "plan", "inspect", "extract", "synth", "tokenize", "verdict", "selftest", "status")
+
+
+def report_verbs():
+    """The verbs of walkaudit-report, from its sources: its libraries need not be there."""
+    text = (ROOT / "analysis" / "walkaudit_report" / "cli.py").read_text()
+    return re.findall(r'"(\w+)"', re.search(r"^VERBS = \((.*?)\)", text, re.M | re.S).group(1))
+
+
+def test_help_names_every_verb_of_both_programs():
+    for words in (["--help"], ["-h"], ["help"]):
+        lines = run(words).stdout.splitlines()
+        assert [line.split()[0] for line in lines if line.startswith("  ")] == [*VERBS, *report_verbs()]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_has_three_spellings(verb):
+    told = run([verb, "--help"]).stdout
+    assert told.startswith(f"Usage: walkaudit {verb} ")
+    assert run([verb, "-h"]).stdout == told
+    assert run(["help", verb]).stdout == told
+
+
+@pytest.mark.parametrize("words, meant", [
+    (["reprot", "x.h5"], "report"), (["inspct", "x"], "inspect"), (["help", "verdit"], "verdict"), (["RUN"], "run"),
+])
+def test_a_mistyped_verb_is_answered_with_the_one_that_was_meant(words, meant):
+    done = run(words, expect=2)
+    typed = [word for word in words if word != "help"][0]
+    assert done.stderr == f"walkaudit: unknown verb '{typed}', did you mean '{meant}'?\n"
+
+
+def test_another_word_is_answered_with_all_verbs():
+    told = run(["frobnicate"], expect=2).stderr
+    assert told == f"walkaudit: unknown verb 'frobnicate', expected one of {', '.join([*VERBS, *report_verbs()])}\n"
+
+
+@pytest.mark.parametrize("keys, sets, told", [
+    ({"logit": "all"}, (), "unknown key 'logit', did you mean 'logits'?; "),
+    ({"rows": 8}, (), "unknown key 'rows', did you mean 'paths[].rows' or 'batch.rows'?; "),
+    ({"batch": {"colour": 1}}, (), "unknown key 'batch.colour', expected rows; "),
+    ({"paths": [{"path": "spares"}]}, (), "unknown path 'spares', did you mean 'sparse'?; "),
+    ({"paths": [{"path": "fastest"}]}, (), "unknown path 'fastest', expected one of sparse, "),
+    ({}, ("batch.row=3",), "--set 'batch.row': unknown key, did you mean 'batch.rows'?"),
+    ({"captures": {"tensors": ["x"], "cases": ["f32:sparze"]}}, (), "no case is called 'f32:sparze', did you mean 'f32:sparse'?"),
+])
+def test_a_mistyped_word_of_a_job_is_answered_with_the_one_that_was_meant(shop, keys, sets, told):
+    job = shop.job(shop.model("tiny-llama"), {"f32": shop.vindex("tiny-llama", "f32")}, **keys)
+    error = job.run(sets=sets, expect=2).stderr
+    assert told in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_mistyped_audit_is_answered_with_the_one_that_was_meant(shop):
+    job = shop.job(shop.model("tiny-llama"), {"f32": shop.vindex("tiny-llama", "f32")})
+    assert "--audit 'audti': the job has no such audit, did you mean 'audit'?" in job.run(words=["--audit", "audti"], expect=2).stderr
+
+
+def stand_in(path):
+    """A walkaudit-report that shows its words and answers with an exit code of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('#!/bin/sh\nprintf "%s|" "$0" "$@"\nexit 7\n')
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("place", ["bin/walkaudit-report", "analysis/walkaudit-report", "elsewhere/walkaudit-report"])
+def test_the_verbs_of_walkaudit_report_are_handed_to_it(tmp_path, place):
+    program = tmp_path / ("build/demo/walkaudit" if place.startswith("analysis") else "bin/walkaudit")
+    program.parent.mkdir(parents=True)
+    shutil.copy2(harness.binary(), program)
+    there = stand_in(tmp_path / place)
+    path = os.environ["PATH"] + (f":{there.parent}" if place.startswith("elsewhere") else "")
+    for verb in report_verbs():
+        done = run([verb, "a b.h5", "-o", "x"], program=program, expect=7, PATH=path, WALKAUDIT_REPORT="")
+        shown, *words = done.stdout.split("|")
+        assert os.path.samefile(shown, there)
+        assert words == [verb, "a b.h5", "-o", "x", ""]
+
+
+def test_walkaudit_report_may_be_named_and_its_absence_is_one_line(tmp_path):
+    there = stand_in(tmp_path / "mine")
+    assert run(["worst", "a.h5"], expect=7, WALKAUDIT_REPORT=str(there)).stdout.startswith(str(there))
+    lone = tmp_path / "walkaudit"
+    shutil.copy2(harness.binary(), lone)
+    done = run(["worst", "a.h5"], program=lone, expect=3, WALKAUDIT_REPORT="", PATH="/nonexistent")
+    assert len(done.stderr.splitlines()) == 1 and "walkaudit-report" in done.stderr and "WALKAUDIT_REPORT" in done.stderr
+    done = run(["worst", "a.h5"], expect=3, WALKAUDIT_REPORT=str(tmp_path / "none"))
+    assert done.stderr.startswith("walkaudit: WALKAUDIT_REPORT is") and "No such file" in done.stderr
+
+
+def test_a_real_report_is_written_through_the_program(shop, tmp_path):
+    if importlib.util.find_spec("matplotlib") is None:
+        pytest.skip("matplotlib is not installed")
+    job = shop.job(shop.model("tiny-llama"), {"f32": shop.vindex("tiny-llama", "f32")}, paths=[{"path": "sparse"}])
+    job.run()
+    done = run(["report", job.result_path, "--no-plots", "-o", tmp_path / "out"], expect=None,
+               WALKAUDIT_REPORT=str(ROOT / "analysis" / "walkaudit-report"))
+    assert done.returncode in (0, 1) and list((tmp_path / "out").glob("*.html")), done.stderr
