@@ -9,7 +9,9 @@ class Cell:
     text: str
     sort: float = None
     link: str = ""
-    kind: str = ""  # "good", "bad", "code" or plain
+    kind: str = ""  # "good", "fair" and "bad" are coloured, "link" leads to a file, "" is plain
+    note: str = ""  # a second line, smaller
+    about: tuple = ()  # cases that an item of a list is about, by index; () where it is about none
 
 
 @dataclasses.dataclass
@@ -28,6 +30,9 @@ class Table:
     explanations: list = dataclasses.field(default_factory=list)  # (symbol, sentence), below the table
     anchors: list = dataclasses.field(default_factory=list)
     filtered: bool = False  # a long table that a reader searches
+    about: list = dataclasses.field(default_factory=list)  # per row the cases that it is about, or none for all rows
+    brief: int = 0  # rows of each case that paper needs; 0: all
+    tiles: bool = False  # cells coloured as a whole
 
 
 @dataclasses.dataclass
@@ -60,6 +65,21 @@ class Picture:
     title: str
     alt: str
     note: str = ""  # below it, beside the title
+    about: tuple = ()  # cases that it is about
+
+
+@dataclasses.dataclass
+class Fact:
+    """A place with its context: the text before, the token, the text after, and what is known of it."""
+
+    anchor: str
+    title: str
+    before: str
+    token: str
+    after: str
+    items: list  # (words, value)
+    about: tuple = ()
+    links: list = dataclasses.field(default_factory=list)  # (words, link)
 
 
 @dataclasses.dataclass
@@ -68,6 +88,7 @@ class Section:
     anchor: str
     blocks: list
     folded: bool = False
+    about: tuple = ()
     sections: list = dataclasses.field(default_factory=list)
 
 
@@ -76,3 +97,4 @@ class Document:
     title: str
     lead: list  # of blocks before the first section
     sections: list
+    cases: list = dataclasses.field(default_factory=list)  # (name, vindex): what a page can be filtered by

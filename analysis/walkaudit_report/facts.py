@@ -8,11 +8,11 @@ import math
 
 import numpy as np
 
-from . import layout, stats
+from . import findings, follow, layout, stats
 from .progress import Progress
 
 SCHEMA, VERSION = "walkaudit-report", 1
-SUCCESS = ("PASS", "MEASURED", "UNCHECKED", "LEFT-OUT")  # verdicts that count as success
+SUCCESS = findings.SUCCESS
 SURVEYED = ("rel_l2", "eta", "drift", "one_minus_cos")
 EXTREMES = ("min_cos", "max_rel_l2", "max_eta", "max_l2", "max_max_abs")
 
@@ -34,7 +34,10 @@ def build(result, prompt_limit=40, quiet=False):
         "summary": summarise(cases, vindexes, result.attribute("reference_verdict")),
         "reference": describe_reference(result),
         "vindexes": vindexes,
+        "findings": findings.of_vindexes(vindexes, cases),
         "cases": cases,
+        "places": follow.places(result, cases),
+        "flips": follow.flips(result, cases),
         "prompts": [describe_prompt(result, prompt, cases, at) for at, prompt in enumerate(shown)],
         "prompts_left_out": len(result.prompts) - len(shown),
         "not_offered": [str(line) for line in result["not_offered"]],

@@ -1,6 +1,6 @@
 """A document as Markdown, with everything but its pictures."""
 from . import text
-from .document import Bullets, Picture, Pre, Table, Terms, Text
+from .document import Bullets, Fact, Picture, Pre, Table, Terms, Text
 
 
 def render(document):
@@ -36,12 +36,16 @@ def render_block(block):
         return ([block.title + ":", ""] if block.title else []) + [fence + "text", block.text.rstrip("\n"), fence, ""]
     if isinstance(block, Table):
         return render_table(block)
+    if isinstance(block, Fact):
+        known = "; ".join(f"{words} {value}" for words, value in block.items)
+        return [f"- {text.markdown(block.title)}: {text.markdown(block.before)}**[{text.markdown(block.token)}]**"
+                f"{text.markdown(block.after)}; {text.markdown(known)}", ""]
     assert isinstance(block, Terms)
     return explained(block.terms)
 
 
 def cell_text(cell):
-    words = text.markdown(cell.text)
+    words = text.markdown(f"{cell.text} ({cell.note})" if cell.note else cell.text)
     if cell.kind == "bad":
         return f"**{words}**"
     if cell.kind == "link":

@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, filtering, unfolding, and fewer stops for a keyboard. Without it the page says all the same.
+// Sorting, one filter for the page, unfolding, and fewer stops for a keyboard. Without it the page says all the same.
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
   if (body.rows.length > 1) {
@@ -56,6 +56,7 @@ function addFilter(table, body) {
 function unfold() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (!target) return;
+  if (target.closest(".unchosen")) document.getElementById("choose-all").click();
   for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
   target.scrollIntoView();
 }
@@ -64,11 +65,10 @@ addEventListener("click", event => { // a second click on the same link unfolds 
   const link = event.target.closest && event.target.closest('a[href^="#"]');
   if (link && link.getAttribute("href") === location.hash) unfold();
 });
-unfold();
 
 function stopAtScrollable() { // only what does not fit needs the keyboard to scroll
   for (const box of document.querySelectorAll(".scroll")) {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight + 1) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }
 }
@@ -76,9 +76,34 @@ addEventListener("resize", stopAtScrollable);
 addEventListener("toggle", stopAtScrollable, true);
 stopAtScrollable();
 
-let folded = [];
-addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("details:not([open])")];
-  for (const item of folded) item.open = true;
-});
-addEventListener("afterprint", () => { for (const item of folded) item.open = false; });
+// One choice of vindex and case for the whole page: what is about other cases only is left out.
+const vindexes = document.getElementById("choose-vindex"), cases = document.getElementById("choose-case");
+function chosenCases() {
+  const options = [...cases.options].slice(1);
+  const own = options.filter(option => vindexes.value === "" || option.dataset.vindex === vindexes.value);
+  return own.filter(option => cases.value === "" || option.value === cases.value).map(option => option.value);
+}
+
+function choose() {
+  for (const option of [...cases.options].slice(1)) {
+    option.hidden = option.disabled = vindexes.value !== "" && option.dataset.vindex !== vindexes.value;
+  }
+  if (cases.selectedOptions[0].disabled) cases.value = "";
+  const chosen = new Set(chosenCases());
+  for (const item of document.querySelectorAll("[data-about]")) {
+    item.classList.toggle("unchosen", !item.dataset.about.split(" ").some(at => chosen.has(at)));
+  }
+  const all = cases.options.length - 1;
+  document.getElementById("chosen").textContent = chosen.size === all ? "" : `${chosen.size} of ${all} cases shown`;
+  dispatchEvent(new CustomEvent("chosen", {detail: chosen}));
+}
+if (cases) {
+  document.getElementById("choice").hidden = false;
+  vindexes.addEventListener("change", choose);
+  cases.addEventListener("change", choose);
+  document.getElementById("choose-all").addEventListener("click", () => {
+    vindexes.value = cases.value = "";
+    choose();
+  });
+}
+unfold();

@@ -4,7 +4,7 @@ import hashlib
 import math
 import pathlib
 
-from .document import Bullets, Picture, Pre, Table, Terms, Text
+from .document import Bullets, Fact, Picture, Pre, Table, Terms, Text
 from .text import markup
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -31,7 +31,7 @@ script-src 'sha256-{digest(script)}'; base-uri 'none'; form-action 'none'">
 <header>
 <h1>{markup(document.title)}</h1>
 {"".join(render_block(block) for block in document.lead)}</header>
-<nav aria-label="Sections"><ul>{links}</ul></nav>
+<nav aria-label="Sections"><ul>{links}</ul>{render_filter(document.cases)}</nav>
 <main id="main" tabindex="-1">
 {"".join(render_section(section, 2) for section in document.sections)}</main>
 <footer>Made by walkaudit-report from a result file alone; sizes are relative to the dense model.</footer>
@@ -45,6 +45,24 @@ def digest(script):
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
+def render_filter(cases):
+    """One choice for the whole page. Only a script can make use of it, and unhides it."""
+    if len(cases) < 2:
+        return ""
+    vindexes = list(dict.fromkeys(vindex for _, vindex in cases))
+    of_vindex = "".join(f'<option value="{at}">{markup(name)}</option>' for at, name in enumerate(vindexes))
+    of_case = "".join(f'<option value="{at}" data-vindex="{vindexes.index(vindex)}">{markup(name)}</option>'
+                      for at, (name, vindex) in enumerate(cases))
+    return (f'<div class="choice" id="choice" hidden><label>Vindex <select id="choose-vindex"><option value="">all</option>{of_vindex}'
+            f'</select></label><label>Case <select id="choose-case"><option value="">all</option>{of_case}</select></label>'
+            '<button type="button" id="choose-all">Show all</button><output id="chosen"></output></div>')
+
+
+def about(cases):
+    """Marks what is about some cases only: the filter hides it when none of them is chosen."""
+    return f' data-about="{" ".join(map(str, cases))}"' if cases else ""
+
+
 def render_section(section, level):
     inside = "".join(render_block(block) for block in section.blocks)
     inside += "".join(render_section(inner, level + 1) for inner in section.sections)
@@ -52,7 +70,7 @@ def render_section(section, level):
     if not inside:
         return ""
     if section.folded:
-        return f'<details id="{section.anchor}"><summary>{head}</summary>\n{inside}</details>\n'
+        return f'<details id="{section.anchor}"{about(section.about)}><summary>{head}</summary>\n{inside}</details>\n'
     return f'<section id="{section.anchor}" aria-labelledby="{section.anchor}-title">\n{head}\n{inside}</section>\n'
 
 
@@ -61,7 +79,7 @@ def render_block(block):
         kind = f' class="{block.kind}"' if block.kind else ""
         return f"<p{kind}>{markup(block.text)}</p>\n"
     if isinstance(block, Bullets):
-        items = (f"<li{look(cell)}>{inner(cell)}</li>" for cell in block.items)
+        items = (f"<li{look(cell)}{about(cell.about)}>{inner(cell)}</li>" for cell in block.items)
         return f"<ul>{''.join(items)}</ul>\n"
     if isinstance(block, Pre):
         title = f"<p>{markup(block.title)}:</p>\n" if block.title else ""
@@ -70,17 +88,20 @@ def render_block(block):
         return render_table(block)
     if isinstance(block, Terms):
         return explained(block.terms)
+    if isinstance(block, Fact):
+        return render_fact(block)
     assert isinstance(block, Picture)
     return render_picture(block)
 
 
 def look(cell, *more):
-    classes = [*more, *([cell.kind] if cell.kind in ("good", "bad") else [])]
+    classes = [*more, *([cell.kind] if cell.kind in ("good", "fair", "bad") else [])]
     return f' class="{" ".join(classes)}"' if classes else ""
 
 
 def inner(cell):
-    return f'<a href="{markup(cell.link)}">{markup(cell.text)}</a>' if cell.link else markup(cell.text)
+    words = f'<a href="{markup(cell.link)}">{markup(cell.text)}</a>' if cell.link else markup(cell.text)
+    return f"{words}<small>{markup(cell.note)}</small>" if cell.note else words
 
 
 def sort_key(cell):
@@ -93,22 +114,33 @@ def sort_key(cell):
 def render_cell(cell, column, first):
     classes = (["number"] if column.numeric else []) + (["wide"] if len(cell.text) > WIDE else [])
     tag, scope = ("th", ' scope="row"') if first else ("td", "")
-    return f"<{tag}{scope}{look(cell, *classes)}{sort_key(cell)}>{inner(cell)}</{tag}>"
+    return f"<{tag}{scope}{look(cell, *classes)}{sort_key(cell)}{about(cell.about)}>{inner(cell)}</{tag}>"
 
 
 def render_table(table):
     heads = "".join(f'<th scope="col"{" class=number" if column.numeric else ""}>{markup(column.title)}</th>'
                     for column in table.columns)
-    rows = []
+    rows, seen = [], {}
     for at, row in enumerate(table.rows):
         anchor = f' id="{table.anchors[at]}"' if table.anchors else ""
+        cases = table.about[at] if table.about else ()
+        seen[cases] = seen.get(cases, 0) + 1
+        more = ' class="more"' if table.brief and seen[cases] > table.brief else ""
         cells = "".join(render_cell(cell, column, number == 0)
                         for number, (cell, column) in enumerate(zip(row, table.columns)))
-        rows.append(f"<tr{anchor}>{cells}</tr>\n")
-    filtered = " data-filter" if table.filtered else ""
+        rows.append(f"<tr{anchor}{more}{about(cases)}>{cells}</tr>\n")
+    filtered = (" data-filter" if table.filtered else "") + (' class="tiles"' if table.tiles else "")
     return (f'<div class="scroll" tabindex="0" role="region" aria-label="{markup(table.caption)}">'
             f"<table{filtered}><caption><span>{markup(table.caption)}</span></caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n"
             f"{''.join(rows)}</tbody></table></div>\n" + (explained(table.explanations) if table.explanations else ""))
+
+
+def render_fact(fact):
+    items = "".join(f"<div><dt>{markup(words)}</dt><dd>{markup(value)}</dd></div>" for words, value in fact.items)
+    links = "".join(f' <a href="{markup(link)}">{markup(words)}</a>' for words, link in fact.links)
+    return (f'<article id="{fact.anchor}" class="fact"{about(fact.about)}><p><strong>{markup(fact.title)}</strong>{links}</p>'
+            f"<blockquote>{markup(fact.before)}<mark>{markup(fact.token)}</mark>{markup(fact.after)}</blockquote>"
+            f'<dl class="values">{items}</dl></article>\n')
 
 
 def explained(terms):
@@ -118,5 +150,5 @@ def explained(terms):
 
 def render_picture(picture):
     svg = picture.svg.replace("<svg", f'<svg role="img" aria-label="{markup(picture.alt)}"', 1)
-    return (f'<figure><div class="scroll" tabindex="0" role="region" aria-label="Plot: {markup(picture.title)}">{svg}</div>'
+    return (f'<figure{about(picture.about)}><div class="scroll" tabindex="0" role="region" aria-label="Plot: {markup(picture.title)}">{svg}</div>'
             f"<figcaption><strong>{markup(picture.title)}.</strong> {markup(picture.note)}</figcaption></figure>\n")

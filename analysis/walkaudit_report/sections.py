@@ -1,10 +1,10 @@
 """What a report of one result shows, in which order: from the facts to a document."""
 import math
 
-from . import layout, metrics, text
-from .document import Bullets, Cell, Column, Document, Pre, Section, Table, Terms, Text
+from . import findings, layout, metrics, text
+from .document import Bullets, Cell, Column, Document, Fact, Pre, Section, Table, Terms, Text
 
-KEY, TOKEN = 24, 16
+KEY, TOKEN, CONTEXT = 24, 16, 48
 SUMMARISED = ("verdict", "bucket", "cos", "rel_l2", "headroom", "eta", "prob_delta", "kl", "top1", "bytes", "seconds")
 
 
@@ -15,13 +15,17 @@ def build(facts, pictures=(), judged=""):
         sections.append(Section("Judged by other bounds", "judged", [Pre(judged)]))
     sections.append(Section("What was not run", "not-offered", not_offered(facts)))
     sections.append(Section("Provenance", "provenance", provenance(facts)))
-    return Document(facts["title"] or facts["result"], lead(facts), sections)
+    return Document(facts["title"] or facts["result"], lead(facts), sections,
+                    [(text.plain(case["name"]), text.plain(case["vindex"] or "")) for case in facts["cases"]])
 
 
 def case_sections(facts, pictures):
-    sections = [Section("Summary", "summary", [summary_table(facts), *failures(facts), Terms(metrics.explain(*SUMMARISED))]),
-                Section("Where the differences are", "places", [rest_table(facts), first_table(facts),
-                                                              Text(metrics.NOT_A_CAUSE)])]
+    sections = [Section("Verdicts", "verdicts", [findings_table(facts["findings"], facts["cases"]), matrix(facts), *failures(facts)]),
+                Section("Cases", "summary", [summary_table(facts), Terms(metrics.explain(*SUMMARISED))]),
+                Section("Where the differences are", "places", [rest_table(facts), first_table(facts), Text(metrics.NOT_A_CAUSE)],
+                        sections=[Section("These places in their text", "contexts", [fact(facts, at) for at in range(len(facts["places"]))],
+                                          folded=True)]),
+                Section("Tokens that flipped", "flips", flip_blocks(facts))]
     if any(case.get("rates") for case in facts["cases"]):
         sections.append(Section("Over all positions", "rates", [rates_table(facts)]))
     return sections + [
@@ -82,7 +86,7 @@ def reference_words(reference):
 
 
 def verdict_cell(verdict):
-    return Cell(verdict, kind={"PASS": "good", "MEASURED": "", "UNCHECKED": "", "LEFT-OUT": ""}.get(verdict, "bad"))
+    return Cell(verdict, kind=findings.kind(verdict))
 
 
 def figure_cell(value):
@@ -100,16 +104,27 @@ def place_words(place, layer=True):
     return f"L{place['layer']} {where}" if layer else where
 
 
-def place_cell(place, case, layer=True):
-    """A place links to its layer among the case's details."""
+def place_cell(facts, place, case):
+    """A place links to its context if the page has it, else to its layer among the case's details."""
     if place is None or place["value"] == 0.0:  # nothing differs: no place is worse
         return Cell(text.ABSENT)
-    return Cell(place_words(place, layer), sort=place["layer"] if layer else None,
-                link=f"#case-{case}-layer-{place['layer']}" if layer else "")
+    known = next((f"#place-{at}" for at, found in enumerate(facts["places"])
+                  if (found["case"], found["layer"], found["obs"]) == (case, place["layer"], place["obs"])), "")
+    return Cell(place_words(place), sort=place["layer"], link=known or f"#case-{case}-layer-{place['layer']}")
+
+
+def position_cell(place):
+    """The same among the layers of a case."""
+    return Cell(text.ABSENT if place is None or place["value"] == 0.0 else place_words(place, layer=False))
 
 
 def value_of(extreme):
     return None if extreme is None else extreme["value"]
+
+
+def each(facts):
+    """Of a table with a row per case: what each row is about."""
+    return [(at,) for at in range(len(facts["cases"]))]
 
 
 def case_cell(facts, at):
@@ -119,6 +134,40 @@ def case_cell(facts, at):
 def column_list(*titles):
     """Titles; those that begin with "=" are of numbers."""
     return [Column(title.lstrip("="), title.startswith("=")) for title in titles]
+
+
+# --- Verdicts
+
+
+def findings_table(found, cases):
+    """What was found of each vindex, in words; failing ones first."""
+    rows = [[Cell(text.plain(one["name"])), verdict_cell(one["verdict"]), Cell(one["words"])] for one in found]
+    return Table("What was found, vindex by vindex", column_list("vindex", "verdict", "in words"), rows,
+                 about=[tuple(one["cases"]) for one in found])
+
+
+def path_words(case):
+    return case["path"] + ("" if case["k"] is None else f", K {case['k']}")
+
+
+def matrix(facts):
+    """Vindexes against paths: each cell the verdict and, below it, what a reader asks next. Failing vindexes first."""
+    paths = list(dict.fromkeys(map(path_words, facts["cases"])))
+    rows = []
+    for one in facts["findings"]:
+        own = {}
+        for at in one["cases"]:
+            own.setdefault(path_words(facts["cases"][at]), at)
+        rows.append([Cell(text.plain(one["name"])), *(matrix_cell(facts, own.get(path)) for path in paths)])
+    return Table("Vindexes and paths; a cell leads to its case", column_list("vindex", *map(text.plain, paths)), rows,
+                 about=[tuple(one["cases"]) for one in facts["findings"]], tiles=True)
+
+
+def matrix_cell(facts, at):
+    if at is None:
+        return Cell(text.ABSENT, note="not run")
+    case = facts["cases"][at]
+    return Cell(case["verdict"], kind=findings.kind(case["verdict"]), note=findings.brief(case), link=f"#case-{at}", about=(at,))
 
 
 # --- Tables
@@ -133,7 +182,7 @@ def summary_table(facts):
                      *summary_cells(case), Cell(text.megabytes(case["cost"]["bytes"]), sort=case["cost"]["bytes"]),
                      Cell(text.seconds(case["cost"]["seconds"]), sort=case["cost"]["seconds"])])
     return Table("Verdicts, and the largest differences from the dense model over all layers and positions", columns, rows,
-                 filtered=len(rows) > 12)
+                 about=each(facts))
 
 
 def summary_cells(case):
@@ -154,9 +203,10 @@ def least_headroom(case):
 
 def failures(facts):
     """Reasons of what failed, most severe first, as the file has them; the verdict is the kind of the first."""
-    items = [Cell(f"{text.plain(case['name'])}: {case['verdict'] + ': ' if at == 0 else ''}{reason}",
-                  kind="bad" if at == 0 else "")
-             for case in facts["cases"] for at, reason in enumerate(case["reasons"])]
+    order = sorted(range(len(facts["cases"])), key=lambda at: findings.rank(facts["cases"][at]["verdict"]))
+    items = [Cell(f"{text.plain(case['name'])}: {case['verdict'] + ': ' if first == 0 else ''}{reason}",
+                  kind="bad" if first == 0 and findings.kind(case["verdict"]) == "bad" else "", about=(at,))
+             for at in order for case in (facts["cases"][at],) for first, reason in enumerate(case["reasons"])]
     return [Text("Why cases fail, as the verdict says it:"), Bullets(items)] if items else []
 
 
@@ -166,7 +216,7 @@ def place_rows(facts, pick):
     for at, case in enumerate(facts["cases"]):
         row = [case_cell(facts, at)]
         for extreme in pick(case["extremes"]) if "extremes" in case else ():
-            row += [figure_cell(value_of(extreme)), place_cell(extreme, at)]
+            row += [figure_cell(value_of(extreme)), place_cell(facts, extreme, at)]
         rows.append(row)
     width = max(map(len, rows), default=1)
     return [row + [Cell(text.ABSENT)] * (width - len(row)) for row in rows]
@@ -177,14 +227,61 @@ def rest_table(facts):
     rows = place_rows(facts, lambda extremes: (extremes["rest"]["max_rel_l2"], extremes["rest"]["max_eta"],
                                                extremes["all"]["max_drift"]))
     return Table("The largest differences after the first position; drift over all positions", columns, rows,
-                 metrics.explain("rel_l2", "eta", "drift"), filtered=len(rows) > 12)
+                 metrics.explain("rel_l2", "eta", "drift"), about=each(facts))
 
 
 def first_table(facts):
     columns = column_list("case", "=rel_L2 at position 0", "at layer prompt/position", "=η at position 0", "at")
     rows = place_rows(facts, lambda extremes: (extremes["first"]["max_rel_l2"], extremes["first"]["max_eta"]))
     return Table("The largest differences at position 0", columns, rows, metrics.explain("first", "rel_l2", "eta"),
-                 filtered=len(rows) > 12)
+                 about=each(facts))
+
+
+# --- Followed up
+
+
+def fact(facts, at):
+    """A worst place: its text, figures, norms and next tokens."""
+    place = facts["places"][at]
+    case, figures, said = facts["cases"][place["case"]], place["figures"], place["next"]
+    items = [*((metrics.METRICS[name].symbol, text.figure(figures[name])) for name in ("rel_l2", "one_minus_cos", "eta", "drift")),
+             *((f"norm of {words}", text.figure(place["norms"][name])) for name, words in
+               (("x", "the FFN input"), ("y", "the dense output"), ("h", "the residual stream")))]
+    if not math.isnan(figures["kernel_rel_l2"]):
+        items.insert(4, (metrics.METRICS["kernel_rel_l2"].symbol, text.figure(figures["kernel_rel_l2"])))
+    items.append(("next token" if said["here"] else "next token at the prompt's end", next_words(said)))
+    if place["remark"]:
+        items.append(("remark", place["remark"]))
+    return Fact(f"place-{at}", f"{text.plain(case['name'])}, layer {place['layer']}, {text.plain(place['prompt'], KEY)}/{place['position']}",
+                place["before"], place["token"], place["after"], items, (place["case"],),
+                [("its layer in the table", f"#case-{place['case']}-layer-{place['layer']}")])
+
+
+def next_words(said):
+    """"dense ' the' (0.31), case ' a' (0.29); KL 1.2e-03"."""
+    return (f"dense {said['dense']} ({text.share(said['dense_p'])}), case {said['case']} ({text.share(said['case_p'])}); "
+            f"KL {text.figure(said['kl'])}")
+
+
+def flip_blocks(facts):
+    """Which predictions changed: the text, what either model says next, and by how little the dense model decided."""
+    everywhere = any(case.get("rates") for case in facts["cases"])
+    where = "every position" if everywhere else "each prompt's last position, since the job has 'logits: last'"
+    if not facts["flips"]:
+        return [Text(f"No most probable next token changes, at {where}.", "good")]
+    rows = []
+    for flip in facts["flips"]:
+        said = flip["next"]
+        rows.append([case_cell(facts, flip["case"]), Cell(f"{text.plain(flip['prompt'], KEY)}/{flip['position']}"),
+                     Cell(f"{flip['before'][-CONTEXT:]}[{flip['token']}]{flip['after'][:CONTEXT // 3]}"),
+                     Cell(said["dense"]), Cell(text.share(said["dense_p"]), sort=sortable(said["dense_p"])),
+                     Cell(said["case"]), Cell(text.share(said["case_p"]), sort=sortable(said["case_p"])),
+                     Cell(f"{said['margin']:.3f}", sort=sortable(said["margin"])), figure_cell(said["kl"])])
+    columns = column_list("case", "prompt/position", "text up to [the token]", "dense says", "=p", "case says", "=p of the case's",
+                          "=margin", "=KL")
+    return [Table(f"Positions at which a case's most probable next token is another than the dense model's, of {where}: those of the "
+                  "largest KL of each case", columns, rows, metrics.explain("probability", "margin", "kl"),
+                  about=[(flip["case"],) for flip in facts["flips"]], brief=3)]
 
 
 def labels_words(labels):
@@ -226,10 +323,10 @@ def basis_table(facts):
                      Cell(labels_words(labels), kind="" if labels["right"] == labels["of"] else "bad"),
                      figure_cell(encoding and encoding["p99"]), figure_cell(encoding and encoding["max"]), where,
                      Cell(rule_words(encoding)),
-                     figure_cell(value_of(kernel)), place_cell(kernel, at), Cell(stream)])
+                     figure_cell(value_of(kernel)), place_cell(facts, kernel, at), Cell(stream)])
     return Table("On what the differences were measured: layers and prompts with the kernel they had to have, the stored "
                  "numbers against the model's, the kernel against its oracle", columns, rows,
-                 metrics.explain("row_err", "kernel_rel_l2"), filtered=len(rows) > 12)
+                 metrics.explain("row_err", "kernel_rel_l2"), about=each(facts))
 
 
 def cost_table(facts):
@@ -244,28 +341,30 @@ def cost_table(facts):
                      Cell(text.seconds(cost["seconds"]), sort=cost["seconds"]),
                      Cell(", ".join(case["reads"]) or "nothing")])
     return Table("What each case costs", columns, rows,
-                 metrics.explain("k", "bytes", "flops", "seconds"), filtered=len(rows) > 12)
+                 metrics.explain("k", "bytes", "flops", "seconds"), about=each(facts))
+
 
 def rates_table(facts):
-    """Each rate with its error and the limit that a bound is held against."""
-    titles = [title for name in layout.RATES for title in (f"={metrics.METRICS[name].symbol}", "=limit")]
+    """Each rate with its error, below it the limit that a bound is held against."""
     rows = []
     for at, case in enumerate(facts["cases"]):
         row = [case_cell(facts, at)]
         for name in layout.RATES if case.get("rates") else ():
-            row += rate_cells(case["rates"][name], RATE_FORMS.get(name, text.figure))
-        rows.append(row + [Cell(text.ABSENT)] * (len(titles) + 1 - len(row)))
-    return Table("Rates over all positions of all prompts: value ± standard error, upper limit", column_list("case", *titles),
-                 rows, metrics.explain(*layout.RATES, "upper"), filtered=len(rows) > 12)
+            row.append(rate_cell(case["rates"][name], RATE_FORMS.get(name, text.figure)))
+        rows.append(row + [Cell(text.ABSENT)] * (len(layout.RATES) + 1 - len(row)))
+    return Table("Rates over all positions of all prompts: value ± standard error; below it the upper limit, and its bound if there is one",
+                 column_list("case", *(f"={metrics.METRICS[name].symbol}" for name in layout.RATES)),
+                 rows, metrics.explain(*layout.RATES, "upper"), about=each(facts))
 
 
 RATE_FORMS = {"flip_rate": text.percent, "far_flip_rate": text.percent, "ppl_ratio": text.ratio}
 
 
-def rate_cells(rate, form):
+def rate_cell(rate, form):
     words = form(rate["value"]) + ("" if rate["error"] is None else f" ± {form(rate['error'])}")
-    limit = form(rate["upper"]) + ("" if rate["bound"] is None else f" (bound {form(rate['bound'])})")
-    return [Cell(words, sort=sortable(rate["value"])), Cell(limit, sort=sortable(rate["upper"]))]
+    over = rate["bound"] is not None and not rate["upper"] <= rate["bound"]
+    limit = f"limit {form(rate['upper'])}" + ("" if rate["bound"] is None else f", bound {form(rate['bound'])}")
+    return Cell(words, sort=sortable(rate["value"]), note=limit, kind="bad" if over else "")
 
 
 # --- Prompts
@@ -299,7 +398,7 @@ def case_section(facts, at):
         blocks = [Text(f"{case['verdict']}: {'; '.join(case['reasons'])}", "warning")]
     else:
         blocks = [Text(case_words(case)), case_prompts_table(case, at), layers_table(case, at)]
-    return Section(f"{text.plain(case['name'])}: {case['verdict']}", f"case-{at}", blocks, folded=True)
+    return Section(f"{text.plain(case['name'])}: {case['verdict']}", f"case-{at}", blocks, folded=True, about=(at,))
 
 
 def case_words(case):
@@ -342,8 +441,8 @@ def layers_table(case, at):
                      Cell(", ".join(layer["labels"]), kind="" if right else "bad"),
                      Cell(text.cosine(cos), sort=sortable(cos)), figure_cell(layer["rest_p50_rel_l2"]),
                      figure_cell(layer["rest_p95_rel_l2"]), figure_cell(value_of(layer["max_rel_l2"])),
-                     place_cell(layer["max_rel_l2"], at, layer=False), figure_cell(layer["first_max_rel_l2"]),
-                     figure_cell(value_of(eta)), place_cell(eta, at, layer=False),
+                     position_cell(layer["max_rel_l2"]), figure_cell(layer["first_max_rel_l2"]),
+                     figure_cell(value_of(eta)), position_cell(eta),
                      figure_cell(largest(layer["rest_max_drift"], layer["first_max_drift"])),
                      Cell(f"{layer['seconds']:.3f}", sort=layer["seconds"])])
         anchors.append(f"case-{at}-layer-{layer['layer']}")

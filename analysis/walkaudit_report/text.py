@@ -34,6 +34,11 @@ def probability(value):
     return figure(value) if value is None or not math.isfinite(value) else f"{value:.6f}"
 
 
+def share(value):
+    """A probability among words, where six digits would be noise."""
+    return figure(value) if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
 def percent(value):
     return figure(value) if value is None or not math.isfinite(value) else f"{100 * value:.2f} %"
 

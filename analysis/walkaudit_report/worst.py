@@ -110,7 +110,7 @@ def describe(result, by, found, medians):
 def rank_next(result, cases, limit, step):
     """{"next": [Item], "flipped": [Item]}: positions whose next-token distribution differs most, and those of them whose
     most probable token is another; all positions with `logits: all`, else each prompt's last."""
-    everywhere, last = result.has("obs_kl"), result.starts[1:] - 1
+    everywhere = result.has("obs_kl")
     kept = {"next": [], "flipped": []}
     for case in cases:
         values = result.read("obs_kl", (case, slice(None))) if everywhere else result["kl"][case]
@@ -121,27 +121,65 @@ def rank_next(result, cases, limit, step):
                             (best(values[flipped], "kl", case, 0, limit) if flipped.size else [])]
         kept = {kind: sorted(found, key=order)[:limit] for kind, found in kept.items()}
         step(result.cases[case])
-    texts = known_texts(result)
-    return {kind: [describe_next(result, case, at, everywhere, last, texts) for _, case, _, at, _ in found]
-            for kind, found in kept.items()}
+    chosen = {kind: [(case, at) for _, case, _, at, _ in found] for kind, found in kept.items()}
+    items = iter(next_tokens(result, [pair for pairs in chosen.values() for pair in pairs], everywhere))
+    return {kind: [next(items) for _ in pairs] for kind, pairs in chosen.items()}
 
 
-def describe_next(result, case, at, everywhere, last, texts):
-    """at: an observation, or a prompt without `logits: all`."""
-    prefix = "obs_" if everywhere else ""
-    one = {name: result.read(f"{prefix}{name}", at) for name in ("ref_top1_id", "ref_top1_prob", "ref_margin")}
-    own = {name: result.read(f"{prefix}{name}", (case, at)) for name in ("top1_id", "top1_prob", "kl")}
-    says = tuple((texts.get(int(number), f"token {int(number)}"), float(probability)) for number, probability in
-                 ((one["ref_top1_id"], one["ref_top1_prob"]), (own["top1_id"], own["top1_prob"])))
-    place = result.place(0, at if everywhere else int(last[at]))
-    return Item(case, place, float(own["kl"]), says=(*says, float(one["ref_margin"])))
+def next_tokens(result, pairs, everywhere):
+    """[Item] of pairs (case, observation), or (case, prompt) where only last positions have logits."""
+    prefix, last = "obs_" if everywhere else "", result.starts[1:] - 1
+    found = [(case, at, {name: result.read(f"{prefix}{name}", at) for name in ("ref_top1_id", "ref_top1_prob", "ref_margin")},
+              {name: result.read(f"{prefix}{name}", (case, at)) for name in ("top1_id", "top1_prob", "kl")}) for case, at in pairs]
+    texts = texts_of(result, {int(number) for _, _, dense, walk in found for number in (dense["ref_top1_id"], walk["top1_id"])})
+    return [Item(case, result.place(0, at if everywhere else int(last[at])), float(walk["kl"]),
+                 says=((texts[int(dense["ref_top1_id"])], float(dense["ref_top1_prob"])),
+                       (texts[int(walk["top1_id"])], float(walk["top1_prob"])), float(dense["ref_margin"])))
+            for case, at, dense, walk in found]
 
 
-def known_texts(result):
-    """{id: quoted text} of the tokens that the file has texts of: of prompts, and of next tokens at their ends."""
-    out = {}
-    for ids, words in (("token_id", "token_text"), ("ref_topk_id", "ref_topk_text"), ("topk_id", "topk_text")):
-        for number, word in zip(result.read(ids).reshape(-1).tolist(), result.read(words).reshape(-1).tolist()):
-            if number >= 0:
-                out.setdefault(number, text.token(str(word), 24))
-    return out
+def texts_of(result, ids):
+    """{id: quoted text}, as far as the file has it: from next tokens at the prompts' ends, and from the prompts themselves,
+    read in pieces. An id of no text is its number."""
+    known, wanted = {}, {number for number in ids if number >= 0}
+    for numbers, words in (("ref_topk_id", "ref_topk_text"), ("topk_id", "topk_text")):
+        for number, word in zip(result[numbers].reshape(-1).tolist(), result[words].reshape(-1).tolist()):
+            if number in wanted and word:
+                known.setdefault(number, str(word))
+    for start in range(0, result.size["obs"], BLOCK):
+        missing = np.array(sorted(wanted - set(known)), np.int64)
+        if not missing.size:
+            break
+        block = result.read("token_id", slice(start, min(start + BLOCK, result.size["obs"])))
+        at = np.flatnonzero(np.isin(block, missing))
+        for number, first in zip(*np.unique(block[at], return_index=True)):
+            word = result.token(start + int(at[first]))
+            if word:
+                known[int(number)] = word
+    return {number: text.token(known[number], 24) if number in known else f"token {number}" for number in ids}
+
+
+def next_at(result, places):
+    """What dense model and case say after each (case, place), as `said`: there with `logits: all`, else at the prompt's end."""
+    everywhere = result.has("obs_kl")
+    pairs = [(case, place.obs if everywhere else place.prompt) for case, place in places]
+    return [{**said(item), "here": everywhere or place.position == result.rows(place.prompt) - 1}
+            for item, (_, place) in zip(next_tokens(result, pairs, everywhere), places)]
+
+
+def said(item):
+    """Of a next token: {"dense", "dense_p", "case", "case_p", "margin", "kl"}; texts in quotes."""
+    (dense, dense_p), (walk, walk_p), margin = item.says
+    return {"dense": dense, "dense_p": dense_p, "case": walk, "case_p": walk_p, "margin": margin, "kl": item.value}
+
+
+def remark(item):
+    """What is unusual about an observation, in words; empty where nothing is."""
+    words = []
+    if item.status not in ("ok", ""):
+        words.append(item.status.replace("_", "-"))
+    if item.near_zero:
+        words.append(f"dense output near zero ({item.share:.1e} of the layer's median)")
+    if item.times > 1:
+        words.append(f"worst of {item.times} prompts that begin so")
+    return ", ".join(words)

@@ -9,8 +9,9 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
+import harness
 from command import report
 
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
@@ -47,6 +48,14 @@ def folder(failing, gemma, tmp_path_factory):
         report("report", out / f"{name}.h5", "-o", out, expect=code, *() if name == "failing" else ("--no-plots",))
     report("index", out, expect=1)
     return out
+
+
+@pytest.fixture(scope="module")
+def curves(sweep, tmp_path_factory):
+    """The page of a sweep over K on two vindexes, with logits at all positions, and the result itself."""
+    out = tmp_path_factory.mktemp("curves")
+    report("report", sweep, "-o", out)
+    return out / f"{sweep.stem}.html", harness.Result(sweep)
 
 
 @pytest.fixture
@@ -94,19 +103,93 @@ def test_every_link_of_the_navigation_brings_its_section_into_view(page):
         wait(page, lambda driver: in_view(driver, target))
 
 
-def test_link_to_a_worst_place_unfolds_its_case_and_shows_the_row(page):
+def test_link_to_a_worst_place_leads_to_its_context_norms_and_next_tokens(page, failing):
     link = page.find_element(By.CSS_SELECTOR, "#places tbody td a")
     anchor = link.get_attribute("href").split("#")[1]
-    row = page.find_element(By.ID, anchor)
-    assert not visible(row)
+    place = page.find_element(By.ID, anchor)
+    assert re.match(r"place-\d+$", anchor) and not visible(place)
     link.click()
+    wait(page, lambda driver: visible(place) and in_view(driver, place))
+    direct = harness.Result(failing)
+    layer, prompt, position, token = re.match(r"L(\d+) (\w+)/(\d+) '(.*)'$", link.text).groups()
+    obs = direct.rows(prompt).start + int(position)
+    assert place.find_element(By.TAG_NAME, "mark").text == token == direct["token_text"][obs].strip() or not token.strip()
+    values = {item.find_element(By.TAG_NAME, "dt").text: item.find_element(By.TAG_NAME, "dd").text
+              for item in place.find_elements(By.CSS_SELECTOR, "dl div")}
+    assert values["norm of the FFN input"] == f"{direct['x_norm'][int(layer), obs]:.2e}"
+    assert values["norm of the dense output"] == f"{direct['ref_norm'][int(layer), obs]:.2e}"
+    assert any(words.startswith("next token") and "dense " in value and "; KL " in value for words, value in values.items())
+    row = page.find_element(By.ID, place.find_element(By.TAG_NAME, "a").get_attribute("href").split("#")[1])
+    assert not visible(row)
+    place.find_element(By.TAG_NAME, "a").click()
     wait(page, lambda driver: visible(row) and in_view(driver, row))
-    assert re.match(r"case-\d+-layer-\d+$", anchor)
-    assert row.find_element(By.CSS_SELECTOR, "th").text == anchor.rsplit("-", 1)[1]
+    assert row.find_element(By.CSS_SELECTOR, "th").text == layer
+
+
+def test_matrix_leads_from_a_verdict_to_its_case(page):
+    cell = page.find_element(By.CSS_SELECTOR, "#verdicts .tiles td.bad a")
+    fold = page.find_element(By.ID, cell.get_attribute("href").split("#")[1])
+    cell.click()
+    wait(page, lambda driver: fold.get_attribute("open") is not None and in_view(driver, fold.find_element(By.TAG_NAME, "summary")))
+    assert cell.text in fold.find_element(By.TAG_NAME, "h3").text
+
+
+def chosen(driver):
+    """Cases in the summary that are shown."""
+    return [row.find_element(By.TAG_NAME, "th").text for row in driver.find_elements(By.CSS_SELECTOR, "#summary tbody tr") if row.is_displayed()]
+
+
+def test_one_choice_filters_the_whole_page(browser, curves):
+    """Tables, lists, tiles, plots and details of other cases go; the page of the sweep has two vindexes."""
+    path, direct = curves
+    browser.get_log("browser")
+    browser.get(path.as_uri())
+    vindex, case = (Select(browser.find_element(By.ID, f"choose-{name}")) for name in ("vindex", "case"))
+    assert [option.text for option in vindex.options] == ["all", "f16", "f32"] and chosen(browser) == direct.cases
+    vindex.select_by_visible_text("f32")
+    own = [name for name in direct.cases if name.startswith("f32:")]
+    assert chosen(browser) == own
+    assert [option.text for option in case.options if option.is_enabled()] == ["all", *own]
+    assert browser.find_element(By.ID, "chosen").text == f"{len(own)} of {len(direct.cases)} cases shown"
+    case.select_by_visible_text(own[1])
+    assert chosen(browser) == own[1:2]
+    at = str(direct.cases.index(own[1]))
+    for item in browser.find_elements(By.CSS_SELECTOR, "[data-about]"):
+        if at not in item.get_attribute("data-about").split():
+            assert item.tag_name == "td" or not item.is_displayed(), item.get_attribute("outerHTML")[:200]
+    shown = [fold.find_element(By.TAG_NAME, "h3").text.split(": ")[0] for fold in browser.find_elements(By.CSS_SELECTOR, "#cases details")
+             if fold.is_displayed()]
+    assert shown == own[1:2]
+    browser.execute_script("location.hash = '#case-0'")  # a link to what is left out brings it back
+    wait(browser, lambda _: browser.find_element(By.ID, "case-0").is_displayed())
+    assert chosen(browser) == direct.cases and browser.find_element(By.ID, "chosen").text == ""
+    silent(browser)
+
+
+def test_heads_of_long_tables_stay_in_sight(browser, curves):
+    browser.get(curves[0].as_uri())
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 1280, "height": 300, "deviceScaleFactor": 1, "mobile": False})
+    box = browser.find_element(By.CSS_SELECTOR, "#summary .scroll")
+    assert browser.execute_script("return arguments[0].scrollHeight > arguments[0].clientHeight + 20", box)
+    browser.execute_script("arguments[0].scrollTop = 60", box)
+    top = browser.execute_script("return arguments[0].querySelector('thead th').getBoundingClientRect().top - "
+                                 "arguments[0].getBoundingClientRect().top", box)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert abs(top) < 2
+
+
+def test_perplexity_ratios_are_in_sight_on_a_screen_of_1400(browser, curves):
+    browser.get(curves[0].as_uri())
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+    box = browser.find_element(By.CSS_SELECTOR, "#rates .scroll")
+    head = next(head for head in box.find_elements(By.CSS_SELECTOR, "thead th") if head.text == "PPL ratio")
+    right, edge = (browser.execute_script("return arguments[0].getBoundingClientRect().right", item) for item in (head, box))
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert right <= edge + 1 <= 1401
 
 
 def test_folded_case_opens_and_closes_by_keyboard(page):
-    fold = page.find_element(By.CSS_SELECTOR, "details")
+    fold = page.find_element(By.CSS_SELECTOR, "#cases details")
     summary = fold.find_element(By.CSS_SELECTOR, "summary")
     assert fold.get_attribute("open") is None
     summary.send_keys(Keys.ENTER)
@@ -121,8 +204,8 @@ def column(table, number):
 
 
 def test_tables_sort_by_number_both_ways(page, failing):
-    page.find_element(By.CSS_SELECTOR, "details summary").click()
-    table = page.find_elements(By.CSS_SELECTOR, "details table")[1]
+    page.find_element(By.CSS_SELECTOR, "#cases summary").click()
+    table = page.find_elements(By.CSS_SELECTOR, "#cases table")[1]
     heads = table.find_elements(By.CSS_SELECTOR, "thead th")
     number = [head.text for head in heads].index("max rel_L2")
     values = [float(word) for word in column(table, number)]
@@ -167,17 +250,16 @@ def test_light_and_dark_are_both_readable(page, scheme, dark):
         assert contrast(color, ground) >= 3, (name, color)
 
 
-def test_print_leaves_out_what_paper_cannot_do_and_unfolds_cases(page):
+def test_print_leaves_out_what_paper_cannot_do_and_what_is_folded(page):
     page.execute_cdp_cmd("Page.printToPDF", {})
     emulate(page, media="print")
     assert not page.find_element(By.CSS_SELECTOR, "nav").is_displayed()
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 1030, "height": 700, "deviceScaleFactor": 1, "mobile": False})
     for table in page.find_elements(By.CSS_SELECTOR, "main > section table"):  # 297 mm less the margins
         assert page.execute_script("return arguments[0].scrollWidth", table) <= 1030, table.text.splitlines()[0]
-    page.execute_script("dispatchEvent(new Event('beforeprint'))")
-    assert all(visible(table) for table in page.find_elements(By.CSS_SELECTOR, "details table"))
-    page.execute_script("dispatchEvent(new Event('afterprint'))")
     assert not any(visible(table) for table in page.find_elements(By.CSS_SELECTOR, "details table"))
+    page.execute_script("document.getElementById('case-0').open = true")
+    assert all(visible(table) for table in page.find_elements(By.CSS_SELECTOR, "#case-0 table"))
 
 
 def test_page_is_made_for_keyboards_and_screen_readers(page):
@@ -222,7 +304,8 @@ def test_keyboard_stops_only_at_what_scrolls(page):
 
     def stops():
         return {box for box in boxes if box.get_attribute("tabindex") == "0"}
-    wide = {box for box in boxes if page.execute_script("return arguments[0].scrollWidth > arguments[0].clientWidth", box)}
+    wide = {box for box in boxes if page.execute_script(
+        "const box = arguments[0]; return box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight + 1", box)}
     assert stops() == wide and len(wide) < len(boxes) / 2
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True})
     wait(page, lambda driver: len(stops()) > len(wide))

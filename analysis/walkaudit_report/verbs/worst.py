@@ -69,7 +69,7 @@ def render_list(result, by, kind, found):
     for item in found:
         rows.append((result.cases[item.case], item.place.layer, f"{text.plain(item.place.key)}/{item.place.position}",
                      text.figure(item.value), *(figure(item, name) for name in others),
-                     *(text.figure(value) for value in item.norms), context(result, item.place), remark(item)))
+                     *(text.figure(value) for value in item.norms), context(result, item.place), worst.remark(item)))
     return plain.table(titles, rows) + ["|x|, |y|, |h|: norms of the FFN input, the dense output, the residual stream after the layer"]
 
 
@@ -88,13 +88,3 @@ def context(result, place):
     before, after = "".join(tokens[:at]), "".join(tokens[at + 1:])
     return f"{'…' if first > start else ''}{before}[{tokens[at]}]{after}{'…' if last < stop else ''}"
 
-
-def remark(item):
-    words = []
-    if item.status not in ("ok", ""):
-        words.append(item.status.replace("_", "-"))
-    if item.near_zero:
-        words.append(f"dense output near zero ({item.share:.1e} of the layer's median)")
-    if item.times > 1:
-        words.append(f"worst of {item.times} prompts that begin so")
-    return ", ".join(words)
