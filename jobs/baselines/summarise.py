@@ -1,4 +1,4 @@
-"""summarise.py REPORT.json…: JSON reports of the baselines, less layers and prompts, to results/ beside this file; and README's table.
+"""summarise.py REPORT.json…: JSON reports of the baselines, less layers and prompts, to results/ beside this file; and the table of doc/baselines.md.
 
     analysis/walkaudit-report report results/baseline-*.h5 -o results
     /usr/bin/python3 jobs/baselines/summarise.py results/baseline-*.json

@@ -135,11 +135,11 @@ def test_every_verb_is_listed():
         assert re.search(rf"^\| `{name} ", README.read_text(), re.MULTILINE), name
 
 
-def test_the_baselines_of_the_main_readme_are_those_of_the_committed_results():
+def test_the_baselines_of_the_document_are_those_of_the_committed_results():
     spec = importlib.util.spec_from_file_location("summarise", ROOT / "jobs" / "baselines" / "summarise.py")
     summarise = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(summarise)
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "doc" / "baselines.md").read_text()
     for name, least in (("smollm2", 18), ("gemma3-270m", 18)):
         report = json.loads((ROOT / "jobs" / "baselines" / "results" / f"{name}.json").read_text())
         assert f"{summarise.table(report)}\n\n" in text, name
@@ -147,7 +147,7 @@ def test_the_baselines_of_the_main_readme_are_those_of_the_committed_results():
         assert report["size"]["observations"] >= 2000 and len(report["cases"]) == least and report["job"]["requantised"]
         by_name = {case["name"]: case for case in report["cases"]}
         assert {case["vindex"] for case in report["cases"]} == {"f32", "f16", "q4_0", "q4k", "q4k-down4", "fp4a", "fp4b", "fp4c"}
-        for left_out in set(by_name) - set(summarise.SHOWN):  # README: equal bit for bit to one that is shown
+        for left_out in set(by_name) - set(summarise.SHOWN):  # baselines.md: equal bit for bit to one that is shown
             twin = {"full_mmap": "sparse", "sparse": "fp4_storage"}.get(by_name[left_out]["path"])
             shown = by_name[f"{by_name[left_out]['vindex']}:{twin}" if twin else "f32:exact"]
             for part in ("extremes", "rates", "next_token", "encoding"):
