@@ -1,24 +1,12 @@
 #!/bin/sh
-# The main job, end to end:  sh jobs/demo.sh WALKAUDIT [MPIRUN]
+# The main job, end to end:  sh jobs/demo.sh WALKAUDIT
 # Fetches SmolLM2-135M, writes its f16 and Q4_K vindexes, audits them on two ranks, prints the table. Then it spoils
 # one row of a copy, which the audit must find, and audits Gemma 3 270M; in the end it writes reports of all results.
 # Without a network a synthetic model takes the place of SmolLM2, and Gemma is left out.
 # Exits 0 only when the audits pass and the one of the spoilt copy fails.
 set -eu
 walkaudit=${1:?WALKAUDIT, the program, is missing}
-mpirun=${2:-mpirun}
 cd "$(dirname "$0")/.."
-
-# Two ranks, also on one core and as a container's root.
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
-if [ "$(id -u)" -eq 0 ]; then
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-fi
-
-# mpirun hands its ranks a terminal, whatever its own output goes to.
-if [ ! -t 1 ]; then
-    export NO_COLOR=1
-fi
 
 step() {
     echo "demo: $*"
@@ -47,15 +35,13 @@ esac
 mkdir -p vindexes results
 step "$walkaudit" extract "models/$model" "vindexes/$name-f16.vindex" --format f16 --force
 step "$walkaudit" extract "models/$model" "vindexes/$name-q4k.vindex" --format q4k --force
-step "$mpirun" -n 2 "$walkaudit" run "$job" --fresh
+step "$walkaudit" run -n 2 "$job" --fresh
 
 echo "demo: one wrong row: LARQL's bounds pass it, the audit names it and ends with 1"
 ln -sfn "$model" models/demo
 step /usr/bin/python3 jobs/plant_row.py "vindexes/$name-q4k.vindex" vindexes/demo-planted.vindex "$layer" up 100 101
 found=0
-# -q leaves out ten lines of mpirun's own about exit code 1, which is expected here. It would leave out "not enough
-# slots" too, but the run above has shown that there are enough.
-step "$mpirun" -q -n 2 "$walkaudit" run jobs/demo-planted.yaml --fresh || found=$?
+step "$walkaudit" run -n 2 jobs/demo-planted.yaml --fresh || found=$?
 if [ "$found" -ne 1 ]; then
     echo "demo: the wrong row was not found: exit code $found, expected 1" >&2
     exit 1
@@ -68,7 +54,7 @@ if [ "$name" = smollm2 ]; then
     case $fetched in
     0)
         step "$walkaudit" extract models/gemma3-270m.gguf vindexes/gemma3-270m-f16.vindex --format f16 --force
-        step "$mpirun" -n 2 "$walkaudit" run jobs/gemma3-270m.yaml --fresh
+        step "$walkaudit" run -n 2 jobs/gemma3-270m.yaml --fresh
         results="$results results/audit-gemma3-270m.h5"
         ;;
     69) echo "demo: no download: Gemma 3 270M is left out" ;;

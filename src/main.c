@@ -12,7 +12,7 @@
 
 static const wa_cli_verb VERBS[] = {
 #define VERB(name, arguments, does) {#name, wa_cli_##name, &wa_cli_##name##_parser, arguments, does}
-    VERB(run, "JOB.yaml", "the audit; start it with mpirun or srun (one rank needs neither)"),
+    VERB(run, "JOB.yaml", "the audit; -n N starts N ranks on one machine, srun or mpirun those of many"),
     VERB(plan, "JOB.yaml", "cases, batches, grid, memory and result size, without computing"),
     VERB(inspect, "PATH", "what a model, GGUF, vindex or result file is"),
     VERB(extract, "MODEL OUT.vindex", "write a vindex from a model"),

@@ -37,6 +37,8 @@ typedef wa_status wa_cli_body(void *words, wa_arena *arena, int *exit_code, wa_e
 /** Open an arena of at most `limit` bytes (0: no limit), run the body, close it; a failure is printed. Returns the exit code. */
 int wa_cli_answer(const char *name, size_t limit, wa_cli_body *body, void *words);
 
+/** Value of an option, a number from 1; a wrong one is a usage error and does not return. */
+int wa_cli_count(const char *option, const char *word, const struct argp_state *state);
 /** Value of an option in bytes, K, M, G or T of 1024; a wrong one is a usage error and does not return. */
 size_t wa_cli_bytes(const char *option, const char *word, const struct argp_state *state);
 /** Value of an option in seconds: 90, 90s, 45m, 3h30m. As above. */

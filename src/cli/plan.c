@@ -5,8 +5,6 @@
 #include "engine/audit.h"
 #include "judge/verdict.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 
 enum { SETTINGS_LIMIT = 64, COUNTS_LIMIT = 16 };
@@ -26,16 +24,6 @@ typedef struct request {
 /* --- Words
  * ---------------------------------------------------------------------------------------- */
 
-static int parse_count(const char *word, const char *what, struct argp_state *state)
-{
-    char *end;
-    errno = 0;
-    long value = strtol(word, &end, 10);
-    if (errno != 0 || end == word || *end != '\0' || value < 1 || value > INT_MAX)
-        argp_error(state, "--%s '%s', expected a number from 1", what, word);
-    return (int)value;
-}
-
 /* "8" or "8,64,512". */
 static void parse_counts(char *words, request *r, struct argp_state *state)
 {
@@ -44,7 +32,7 @@ static void parse_counts(char *words, request *r, struct argp_state *state)
     for (char *word = strtok_r(words, ",", &rest); word != NULL; word = strtok_r(NULL, ",", &rest)) {
         if (r->count_count == COUNTS_LIMIT)
             argp_error(state, "--ranks: more than %d numbers", COUNTS_LIMIT);
-        r->counts[r->count_count++] = parse_count(word, "ranks", state);
+        r->counts[r->count_count++] = wa_cli_count("--ranks", word, state);
     }
     if (r->count_count == 0)
         argp_error(state, "--ranks '', expected numbers from 1, as in 8 or 8,64,512");
@@ -70,7 +58,7 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
         r->flops_per_second = parse_rate(arg, state);
         return 0;
     case 'N':
-        r->nodes = parse_count(arg, "nodes", state);
+        r->nodes = wa_cli_count("--nodes", arg, state);
         return 0;
     case 'm':
         r->memory = wa_cli_bytes("--mem", arg, state);

@@ -1,7 +1,10 @@
 /* walkaudit run: the audit. The only verb that starts MPI. */
 #include "base/signals.h"
 #include "cli/cli.h"
+#include "cli/launch.h"
 #include "cli/selection.h"
+#include "base/launched.h"
+#include "report/table.h"
 #include "run/sweep.h"
 #include "engine/stage.h"
 
@@ -24,6 +27,7 @@ typedef struct arguments {
     wa_cli_selection selection;
     bool help_job;
     double max_time; /* seconds; 0 = none */
+    int ranks;       /* to be started by this command; 0 = this process is one, or all */
     wa_run_options options;
 } arguments;
 
@@ -33,6 +37,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &args->selection;
+        return 0;
+    case 'n':
+        args->ranks = wa_cli_count("-n", arg, state);
         return 0;
     case 's':
         if (args->setting_count == MOST_SETTINGS)
@@ -88,6 +95,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option OPTIONS[] = {
+    {.name = "ranks", .key = 'n', .arg = "N", .doc = "start N ranks on this machine; no mpirun is needed"},
     {.name = "set", .key = 's', .arg = "KEY=VALUE", .doc = "set a scalar key of the job, e.g. batch.rows=8"},
     {.name = "out", .key = KEY_OUT, .arg = "FILE", .doc = "result file (jobs of one audit)"},
     {.name = "reference-dump", .key = KEY_DUMP, .arg = "FILE", .doc = "compare the dense model with another implementation's dump (jobs of one audit)"},
@@ -168,6 +176,29 @@ const struct argp wa_cli_run_parser = {.options = OPTIONS,
                                        .args_doc = "JOB.yaml",
                                        .doc = "Audit every (vindex, path) of a job against the dense model."};
 
+/* A rank is asked to start ranks: one of them says so. */
+static int refuse_launch(int ranks)
+{
+    wa_error err;
+    const char *rank = getenv(wa_launched_by());
+    (void)wa_fail(&err, WA_E_USAGE, "-n %d: a launcher has started this process already (%s is set); use one of the two", ranks,
+                  wa_launched_by());
+    return rank != NULL && strcmp(rank, "0") == 0 ? wa_error_print(&err) : wa_status_exit_code(WA_E_USAGE);
+}
+
+static int launch(int ranks, int argc, char **argv)
+{
+    wa_error err = {.status = WA_OK};
+    wa_arena *arena;
+    int code = 0;
+    if (wa_arena_open("words", 0, &arena, &err) != WA_OK)
+        return wa_error_print(&err);
+    if (wa_cli_launch(ranks, argc, argv, arena, &code, &err) != WA_OK)
+        code = wa_error_print(&err);
+    wa_arena_close(arena);
+    return code;
+}
+
 int wa_cli_run(int argc, char **argv)
 {
     size_t parts_added = 0;
@@ -179,6 +210,13 @@ int wa_cli_run(int argc, char **argv)
         print_job_keys();
         return 0;
     }
+    if (args.ranks > 0 && !wa_cli_is_launched()) {
+        if (wa_launched_by() != NULL)
+            return refuse_launch(args.ranks);
+        if (args.ranks > 1)
+            return launch(args.ranks, argc, argv);
+    }
+    args.options.colour = wa_table_wants_colour();
     if (args.max_time != 0.0)
         args.options.deadline = started + args.max_time;
     wa_error err = {.status = WA_OK};
@@ -196,8 +234,12 @@ int wa_cli_run(int argc, char **argv)
     wa_signals_guard();
     wa_signals_prepare(wa_comm_rank(comm) == 0);
     wa_signals_hear();
-    int code = run_on_ranks(&args, comm, arena);
-    int rank = wa_comm_rank(comm);
+    int rank = wa_comm_rank(comm), code = 0;
+    bool speaks;
+    if (wa_cli_launch_began(args.ranks, rank, wa_comm_size(comm), &speaks, &err) == WA_OK)
+        code = run_on_ranks(&args, comm, arena);
+    else
+        code = speaks ? wa_error_print(&err) : wa_status_exit_code(err.status);
     wa_comm_close(comm);
     wa_arena_close(arena);
     return rank == 0 ? code : 0;

@@ -4,7 +4,18 @@
 #include "base/bytes.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
+
+int wa_cli_count(const char *option, const char *word, const struct argp_state *state)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(word, &end, 10);
+    if (errno != 0 || end == word || *end != '\0' || value < 1 || value > INT_MAX)
+        argp_error(state, "%s '%s', expected a number from 1", option, word);
+    return (int)value;
+}
 
 /* Bytes, or a number with K, M, G or T for powers of 1024. */
 size_t wa_cli_bytes(const char *option, const char *word, const struct argp_state *state)

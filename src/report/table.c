@@ -3,6 +3,7 @@
 #include "report/modes.h"
 #include "report/table_parts.h"
 #include "judge/reference.h"
+#include "base/launched.h"
 #include "base/show.h"
 
 #include <errno.h>
@@ -421,6 +422,9 @@ wa_status wa_table_print(FILE *out, const wa_result *result, const wa_judgement 
 bool wa_table_wants_colour(void)
 {
     const char *refused = getenv("NO_COLOR");
-    return isatty(STDOUT_FILENO) && (refused == NULL || refused[0] == '\0') &&
-           getenv("OMPI_COMM_WORLD_SIZE") == NULL;
+    if (refused != NULL && refused[0] != '\0')
+        return false;
+    if (wa_launched_by() != NULL) /* launchers hand their ranks a terminal, whatever their own output goes to */
+        return wa_launched_on_terminal(STDOUT_FILENO);
+    return isatty(STDOUT_FILENO) != 0;
 }

@@ -299,10 +299,10 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
 
 /* --- Answering ------------------------------------------------------------------------------------- */
 
-static wa_status answer(const wa_judged *judged, FILE *table, wa_error *err)
+static wa_status answer(const wa_judged *judged, FILE *table, bool colour, wa_error *err)
 {
     if (table != NULL) {
-        WA_TRY(wa_table_print(table, judged->result, judged->judgement, wa_table_wants_colour(), err));
+        WA_TRY(wa_table_print(table, judged->result, judged->judgement, colour, err));
         fflush(table);
     }
     if (judged->judgement->exit_code != 0)
@@ -324,7 +324,7 @@ static wa_status judge_finished(task *t, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_run_print(const wa_job *job, size_t index, FILE *table, wa_error *err)
+wa_status wa_run_print(const wa_job *job, size_t index, const wa_run_options *options, FILE *table, wa_error *err)
 {
     wa_arena *arena;
     WA_TRY(wa_arena_open("table", 0, &arena, err));
@@ -336,7 +336,7 @@ wa_status wa_run_print(const wa_job *job, size_t index, FILE *table, wa_error *e
     if (status == WA_OK)
         status = wa_judge_file(path, &stored, arena, &judged, err);
     if (status == WA_OK)
-        status = answer(&judged, table, err);
+        status = answer(&judged, table, options->colour, err);
     wa_arena_close(arena);
     return status;
 }
@@ -372,7 +372,7 @@ static wa_status run_open_audit(task *t, wa_error *err)
         t->parts = NULL;
         status = finished ? judge_finished(t, err) : WA_OK;
         if (status == WA_OK)
-            status = answer(&t->judged, t->voice->table, err);
+            status = answer(&t->judged, t->voice->table, t->options->colour, err);
     }
     return wa_comm_agree(t->comm, status, err);
 }

@@ -25,6 +25,7 @@ WA_CHECKED wa_status wa_run_audit(wa_comm *comm, const wa_job *job, size_t index
                                   wa_error *err);
 
 /** Print the table of an audit that has run, from its result file. Local. */
-WA_CHECKED wa_status wa_run_print(const wa_job *job, size_t index, FILE *table, wa_error *err);
+WA_CHECKED wa_status wa_run_print(const wa_job *job, size_t index, const wa_run_options *options, FILE *table,
+                                  wa_error *err);
 
 #endif

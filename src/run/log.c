@@ -1,6 +1,8 @@
 /* The log of a run. */
 #include "run/log.h"
 
+#include "base/launched.h"
+
 #include <limits.h>
 #include <math.h>
 #include <stdarg.h>
@@ -43,7 +45,7 @@ struct wa_run_log {
 static bool reaches_terminal(void)
 {
     char link[64], target[64];
-    if (isatty(STDERR_FILENO) != 0)
+    if (isatty(STDERR_FILENO) != 0 || wa_launched_on_terminal(STDERR_FILENO))
         return true;
     if (getenv("OMPI_COMM_WORLD_SIZE") == NULL)
         return false;

@@ -190,7 +190,7 @@ static void print_tables(const sweep *s)
         wa_error err = {.status = WA_OK};
         if (s->outcome[i] != WA_OK && s->outcome[i] != WA_E_VERDICT)
             continue;
-        wa_status status = wa_run_print(s->job, s->chosen[i], stdout, &err);
+        wa_status status = wa_run_print(s->job, s->chosen[i], s->options, stdout, &err);
         if (status != WA_OK && status != WA_E_VERDICT) {
             wa_error_print(&err);
             s->outcome[i] = (int32_t)status;

@@ -13,6 +13,7 @@ typedef struct wa_run_options {
     bool mixed_cores;     /* engine: blas: hosts may have different OpenBLAS cores */
     bool verbose;
     bool quiet;           /* no log on stderr */
+    bool colour;          /* of verdicts in the tables */
     size_t memory;        /* bytes each rank may take for an audit, beside the mapped files; 0 = no limit */
     double deadline;      /* wa_clock() at which to begin no further batch; 0 = never */
     double grace;         /* seconds for what is in flight then, and after SIGUSR1 or SIGUSR2 */

@@ -1,0 +1,20 @@
+/* Who started this process: a launcher of MPI, `walkaudit run -n`, or a person. */
+#ifndef WALKAUDIT_BASE_LAUNCHED_H
+#define WALKAUDIT_BASE_LAUNCHED_H
+
+#include <stdbool.h>
+
+/**
+ * The variable by which mpirun, mpiexec or srun tells this process its rank ("PMI_RANK"); NULL when none did. Ask before MPI_Init,
+ * since a lone process of Open MPI gives itself such variables there. Local.
+ */
+const char *wa_launched_by(void);
+
+/** What `walkaudit run -n` tells the ranks that it starts, in variables of its own. */
+#define WA_LAUNCH_MARK "WALKAUDIT_LAUNCH_MARK"           /* a file that rank 0 removes as soon as MPI has started */
+#define WA_LAUNCH_TERMINALS "WALKAUDIT_LAUNCH_TERMINALS" /* which of 1 and 2 were terminals, as digits */
+
+/** Does what is written to this descriptor end on the terminal of `walkaudit run -n`? false when that did not start this process. */
+bool wa_launched_on_terminal(int descriptor);
+
+#endif

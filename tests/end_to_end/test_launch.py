@@ -1,0 +1,164 @@
+"""run -n N: the program starts MPI's launcher itself, and is then what the launcher's ranks are; colour and who a rank is."""
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import harness
+from harness import assert_equal_bits, children, corpus, one_error_line, run, slow_path, slowly, wait_for_parts
+
+# What no newcomer has set.
+OURS = ("OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_mpi_yield_when_idle", "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
+
+
+def bare(**extra):
+    return {**{name: value for name, value in harness.environment().items() if name not in OURS}, **extra}
+
+
+def launch(job, *words, **extra):
+    return subprocess.run(harness.command(["run", *words, job.path]), env=bare(**extra), stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=harness.LIMIT)
+
+
+@pytest.fixture(scope="module")
+def inputs(shop):
+    return shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}
+
+
+def make(shop, inputs, **keys):
+    return shop.job(*inputs, **{"paths": [{"path": "sparse"}], **keys})
+
+
+@pytest.mark.parametrize("words, ranks", [(["-n", "2"], 2), (["-n3"], 3), (["--ranks=5"], 5), (["-n", "1"], 1)])
+def test_ranks_are_started_without_any_variable_and_beyond_the_slots(shop, inputs, words, ranks):
+    alone, job = make(shop, inputs), make(shop, inputs)
+    alone.run()
+    done = launch(job, *words)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf" on {ranks} ranks; ", done.stderr)
+    assert_equal_bits(alone, job)
+
+
+@pytest.mark.parametrize("keys, words, code", [
+    ({"bounds": "tight.json"}, [], 1), ({"paths": [{"path": "full_mmap", "k": 3}]}, [], 2), ({"colour": 1}, [], 2),
+    ({}, ["--memory", "1K"], 3),
+])
+def test_exit_code_and_lines_are_those_of_one_rank(shop, inputs, keys, words, code):
+    job = make(shop, inputs, **keys)
+    bounds = run(["verdict", "--print-bounds", "default"]).stdout
+    (job.folder / "tight.json").write_text(bounds.replace("0.99999", "0.99999999999"))
+    done = launch(job, "-n", "2", *words)
+    if code == 1 and done.returncode == 2:
+        pytest.fail(done.stderr)
+    assert done.returncode == code, done.stderr
+    assert "----" not in done.stderr  # of mpirun: "Primary job terminated normally, but 1 process returned …"
+    if code != 1:
+        one_error_line(done)
+
+
+def test_signals_pass_through(shop, inputs):
+    job = make(shop, inputs, paths=[{"path": "sparse"}, slow_path()], batch={"rows": 8},
+               prompts=corpus(shop.root / "launch.jsonl", 60, seed=5))
+    with open(job.folder / "log", "w") as log:
+        process = subprocess.Popen(harness.command(["run", "-n", "2", job.path]), env=bare(**slowly()), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=log)
+    wait_for_parts(job, process, 2)
+    launcher, = children(process.pid)
+    assert len(children(launcher)) >= 1
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(timeout=60) == 75, (job.folder / "log").read_text()
+    assert "stopped by SIGUSR1" in (job.folder / "log").read_text()
+
+
+def test_a_killed_launcher_is_told_by_its_signal(shop, inputs):
+    job = make(shop, inputs, paths=[{"path": "sparse"}, slow_path()], batch={"rows": 8},
+               prompts=corpus(shop.root / "launch.jsonl", 60, seed=5))
+    process = subprocess.Popen(harness.command(["run", "-n", "2", job.path]), env=bare(**slowly()), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_parts(job, process, 2)
+    launcher, = children(process.pid)
+    os.kill(launcher, signal.SIGKILL)
+    assert process.wait(timeout=60) == 128 + signal.SIGKILL
+    harness.wait_until_gone(job)
+
+
+def test_a_rank_of_a_launcher_is_refused_in_one_line(shop, inputs):
+    job = make(shop, inputs)
+    done = run(["run", "-n", "2", job.path], ranks=2, expect=2)
+    assert "-n 2: a launcher has started this process already" in one_error_line(done)
+
+
+@pytest.mark.parametrize("variables, told", [
+    ({"PMI_RANK": "0"}, "PMI_RANK"), ({"PMIX_RANK": "0"}, "PMIX_RANK"), ({"SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}, "SLURM_PROCID"),
+    ({"OMPI_COMM_WORLD_RANK": "0"}, "OMPI_COMM_WORLD_RANK"),
+])
+def test_every_launcher_is_known_by_its_variable(shop, inputs, variables, told):
+    done = launch(make(shop, inputs), "-n", "2", **variables)
+    assert done.returncode == 2
+    assert one_error_line(done).endswith(f"-n 2: a launcher has started this process already ({told} is set); use one of the two")
+    name, = [name for name in variables if "STEP" not in name]
+    silent = launch(make(shop, inputs), "-n", "2", **{**variables, name: "1"})
+    assert (silent.returncode, silent.stderr) == (2, "")
+
+
+def test_the_shell_of_an_allocation_is_no_rank(shop, inputs):
+    """In a batch script, and in salloc's shell, srun's variables stand for the one step that this shell is."""
+    for step in ("4294967291", "4294967290"):
+        assert launch(make(shop, inputs), "-n", "2", SLURM_STEP_ID=step, SLURM_PROCID="0").returncode == 0
+
+
+def test_a_launcher_that_fails_is_one_line(shop, inputs):
+    job = make(shop, inputs)
+    for program, told in (("/nonexistent/mpiexec", "cannot start '/nonexistent/mpiexec'"), ("/bin/false", "the launcher ended with 1")):
+        done = launch(job, "-n", "2", WALKAUDIT_MPIEXEC=program)
+        assert done.returncode == 3
+        assert told in one_error_line(done)
+
+
+def test_the_launcher_of_another_mpi_is_one_line(shop, inputs):
+    ours = run(["--version"]).stdout
+    other = shutil.which("mpiexec.mpich" if "Open MPI" in ours else "mpiexec.openmpi")
+    if other is None:
+        pytest.skip("one MPI is installed")
+    done = launch(make(shop, inputs), "-n", "2", WALKAUDIT_MPIEXEC=other, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    assert done.returncode == 3
+    told = [line for line in done.stderr.splitlines() if line.startswith("walkaudit: ")]
+    assert len(told) == 1 and "the launcher belongs to another MPI" in told[0], done.stderr
+
+
+def on_a_terminal(words, stdout=True, **extra):
+    """Standard output of a command whose stdout, or else only whose stderr, is a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(harness.command(words), env=bare(**extra), stdin=subprocess.DEVNULL,
+                               stdout=theirs if stdout else subprocess.PIPE, stderr=subprocess.DEVNULL if stdout else theirs)
+    os.close(theirs)
+    said = b""
+    try:
+        while piece := os.read(ours, 4096):
+            said += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    piped = b"" if stdout else process.stdout.read()
+    process.wait(timeout=harness.LIMIT)
+    return (said if stdout else piped).decode()
+
+
+def test_colour_follows_the_terminal_of_the_command(shop, inputs):
+    job = make(shop, inputs)
+    for words in (["run", job.path, "--fresh"], ["run", "-n", "2", job.path, "--fresh"], ["verdict", job.result_path]):
+        assert "\x1b[" in on_a_terminal(words)
+        assert "\x1b[" not in on_a_terminal(words, NO_COLOR="1")
+        table = on_a_terminal(words, stdout=False)
+        assert "Verdicts" in table and "\x1b[" not in table
+
+
+@pytest.mark.parametrize("variable", ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PALS_RANKID"])
+def test_a_rank_of_any_launcher_uses_no_colour(shop, inputs, variable):
+    job = make(shop, inputs)
+    job.run()
+    assert "\x1b[" not in on_a_terminal(["verdict", job.result_path], **{variable: "0"})
