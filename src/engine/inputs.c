@@ -169,6 +169,8 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
                           "logits %s, topk %zu, threads %d, kernel_check %s, encoding_check %s",
                           job->logits_all ? "all" : "last", job->topk, job->threads,
                           wa_kernel_check_name(job->kernel_check), job->encoding_check ? "all" : "none"));
+    if (!job->texts)
+        WA_TRY(wa_arena_print(audit->arena, &numbers, err, "%s, texts none", numbers));
     WA_TRY(captures_text(audit, numbers, &numbers, err));
     items[n++] = (wa_fingerprint_item){"prompts", prompts};
     items[n++] = (wa_fingerprint_item){"cases", paths};

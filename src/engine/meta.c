@@ -34,7 +34,9 @@ static wa_status fill_prompts(const wa_audit *audit, wa_result_meta *meta, wa_er
     for (size_t p = 0; p < audit->prompt_count; p++) {
         key[p] = audit->prompts[p].key;
         rows[p] = (int32_t)audit->prompt_rows[p];
-        WA_TRY(escape_text(&audit->prompts[p], audit->arena, &text[p], err));
+        text[p] = "";
+        if (audit->job->texts)
+            WA_TRY(escape_text(&audit->prompts[p], audit->arena, &text[p], err));
     }
     meta->prompt_key = key;
     meta->prompt_text = text;

@@ -118,6 +118,7 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
         {"ladder", raw->ladder, wa_ladder_word(WA_LADDER_2026_05), wa_ladder_word(WA_LADDER_2026_08)},
         {"encoding_check", raw->encoding_check, "all", "none"},
         {"allow_unread", raw->allow_unread, "true", "false"},
+        {"texts", raw->texts, "all", "none"},
         {"logits", raw->logits, "last", "all"},
         {"engine", raw->engine, wa_engine_name(WA_ENGINE_WALKAUDIT), wa_engine_name(WA_ENGINE_BLAS)},
         {"fingerprint", raw->fingerprint, "quick", "full"},
@@ -476,6 +477,7 @@ static void copy_scalars(const raw_job *raw, wa_job *job)
                                 : NULL;
     job->engine = strcmp(raw->engine, wa_engine_name(WA_ENGINE_BLAS)) == 0 ? WA_ENGINE_BLAS : WA_ENGINE_WALKAUDIT;
     job->encoding_check = strcmp(raw->encoding_check, "all") == 0;
+    job->texts = strcmp(raw->texts, "all") == 0;
     job->allow_unread = strcmp(raw->allow_unread, "true") == 0;
     job->batch_rows = (size_t)*raw->batch->rows;
     job->grid_stages = (int)*raw->grid->stages;

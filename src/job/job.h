@@ -51,6 +51,7 @@ typedef struct wa_job {
     wa_kernel_check kernel_check;
     const char *kernel_check_was; /* a number that an earlier version knew, now read as kernel_check; else NULL */
     bool encoding_check;
+    bool texts;        /* the result may hold texts of prompts and tokens */
     bool allow_unread; /* the model may store tensors of layers that nothing reads */
     size_t batch_rows;
     int grid_stages, grid_teams; /* 0 = chosen */

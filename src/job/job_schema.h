@@ -53,7 +53,7 @@ typedef struct raw_job {
     raw_path *paths;
     uint32_t paths_count;
     char *semantics, *ladder, *bounds, *engine;
-    char *kernel_check, *encoding_check, *allow_unread;
+    char *kernel_check, *encoding_check, *allow_unread, *texts;
     raw_batch *batch;
     raw_grid *grid;
     int64_t *threads;
@@ -91,6 +91,8 @@ typedef struct raw_job {
       "`all`: compare every stored row with the model's; `none`")                        \
     X(TEXT, raw_job, ROOT, allow_unread, "", "string", "false",                          \
       "`true`: go on with a model that stores tensors of layers which nothing here reads")  \
+    X(TEXT, raw_job, ROOT, texts, "", "string", "all",                                     \
+      "`none`: the result holds no text of prompts and tokens, only ids, so that it can be passed on")  \
     X(MAP, raw_job, ROOT, batch, "", "mapping", "", "how prompts are packed")            \
     X(MAP, raw_job, ROOT, grid, "", "mapping", "", "how ranks are used; changes no number") \
     X(TEXT, raw_job, ROOT, engine, "", "string", "walkaudit",                                 \

@@ -165,7 +165,7 @@ static void the_effective_text_shows_every_default(void)
     WA_MUST(open_text(MINIMAL, NULL, 0, arena, &job, &err), &err);
     static const char *const lines[] = {
         "name: tiny\n",         "builtin: seed\n",   "semantics: native\n",
-        "bounds: default\n",    "kernel_check: sample\n", "encoding_check: all\n",
+        "bounds: default\n",    "kernel_check: sample\n", "encoding_check: all\n", "texts: all\n",
         "rows: 512\n",          "stages: 0\n",       "teams: 0\n",
         "threads: 1\n",         "logits: last\n",    "topk: 16\n",
         "fingerprint: quick\n", "result: results\n", "name: smollm2\n",
