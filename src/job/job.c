@@ -265,8 +265,11 @@ static wa_status check_path(const wa_job_source *source, const char *prefix, con
         return WA_JOB_FAIL(source, key, err, "unknown path '%s'%s", raw->path, hint);
     }
     if (raw->k != NULL) {
+        int64_t k = 0;
         snprintf(key, sizeof key, "%s.k", prefix);
-        WA_TRY(check_range(source, key, *raw->k, 1, INT_MAX, err));
+        if (!wa_job_int(raw->k, &k))
+            return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected an integer", key, raw->k);
+        WA_TRY(check_range(source, key, k, 1, INT_MAX, err));
         wa_path computes = path;
         if (wa_path_is_foreign(path) && raw->like != NULL && !wa_path_parse(raw->like, &computes))
             computes = path;
@@ -313,10 +316,13 @@ static wa_status build_paths(const wa_job_source *source, const char *prefix, co
     WA_TRY(wa_arena_take(source->arena, count, sizeof *requests, &requests, err));
     for (size_t i = 0; i < count; i++) {
         char key[KEY_TEXT];
-        snprintf(key, sizeof key, "%s[%zu]", prefix, i);
+        int64_t k = WA_K_ALL;
+        snprintf(key, sizeof key, "%s[%u]", prefix, (unsigned)raw[i].place);
         WA_TRY(check_path(source, key, &raw[i], err));
+        if (raw[i].k != NULL && !wa_job_int(raw[i].k, &k))
+            k = WA_K_ALL; /* not reached: checked */
         requests[i] = (wa_path_request){.path = raw[i].path,
-                                        .k = raw[i].k == NULL ? WA_K_ALL : (int)*raw[i].k,
+                                        .k = (int)k,
                                         .name = raw[i].name,
                                         .file = raw[i].file,
                                         .library = raw[i].library,
@@ -459,6 +465,10 @@ static wa_status resolve_files(const wa_job_source *source, wa_job *job, wa_erro
 {
     const raw_job *raw = source->raw;
     job->prompts_builtin = raw->prompts->builtin;
+    if (raw->prompts->limit != NULL) {
+        WA_TRY(check_range(source, "prompts.limit", *raw->prompts->limit, 1, INT_MAX, err));
+        job->prompts_limit = (size_t)*raw->prompts->limit;
+    }
     if (raw->prompts->file != NULL)
         WA_TRY(resolve(job->directory, raw->prompts->file, source->arena, &job->prompts_file, err));
     job->bounds = raw->bounds;

@@ -42,6 +42,7 @@ typedef struct wa_job {
     size_t audit_count;
     const char *prompts_builtin; /* "seed" or NULL */
     const char *prompts_file;    /* resolved, or NULL */
+    size_t prompts_limit;        /* only the first so many; 0 = all */
     const wa_path_request *paths; /* NULL: all that each vindex can run */
     size_t path_count;
     wa_semantics semantics;
@@ -115,8 +116,8 @@ typedef struct wa_prompt {
 } wa_prompt;
 
 /**
- * The prompts of a job: the three published ones (`builtin: seed`), or JSONL lines with `key`, and `text` or `ids`, and
- * optionally `max_tokens`. Errors: WA_E_JOB (unknown set), WA_E_FORMAT (file, line, key), WA_E_IO.
+ * The prompts of a job, `prompts_limit` at most: the three published ones (`builtin: seed`); the lines of a file `*.txt`; or JSON
+ * lines with `text` or `ids`, and optionally `key` and `max_tokens`. A prompt without a key is called "lineN". Errors: WA_E_JOB (unknown set), WA_E_FORMAT (file, line, key), WA_E_IO.
  */
 WA_CHECKED wa_status wa_prompts_open(const wa_job *job, wa_arena *arena, wa_prompt **out,
                                      size_t *count, wa_error *err);

@@ -75,7 +75,7 @@ wa_status wa_job_note_place(const wa_job_source *source, const char *key, wa_err
 /* --- Integers -------------------------------------------------------------------------------- */
 
 /* libcyaml takes 12abc as 12 and 010 as 8; a job means what it says in decimal. */
-static bool parse_int(const char *text, int64_t *out)
+bool wa_job_int(const char *text, int64_t *out)
 {
     const char *digits = text[0] == '-' ? text + 1 : text;
     size_t count = strspn(digits, "0123456789");
@@ -89,8 +89,7 @@ static bool parse_int(const char *text, int64_t *out)
     return true;
 }
 
-/* "audits[0].vindexes[1].paths[2].k" to the key table's "paths[].k". */
-static void table_name(const char *path, char *out, size_t size)
+void wa_job_table_name(const char *path, char *out, size_t size)
 {
     static const char vindex[] = "audits[].vindexes[].paths[].";
     size_t used = 0;
@@ -113,10 +112,11 @@ static wa_status check_ints(const wa_job_source *source, wa_error *err)
         char name[128];
         wa_job_kind kind = WA_JOB_TEXT;
         int64_t ignored;
-        table_name(entry->path, name, sizeof name);
-        bool is_int = strcmp(name, "captures.layers[]") == 0 ||
+        wa_job_table_name(entry->path, name, sizeof name);
+        bool is_int = strcmp(name, "captures.layers[]") == 0 || strcmp(name, "paths[].k") == 0 ||
+                      strcmp(name, "paths[].k[]") == 0 ||
                       (wa_job_key_kind(name, &kind) && kind == WA_JOB_INT);
-        if (is_int && entry->value != NULL && !parse_int(entry->value, &ignored))
+        if (is_int && entry->value != NULL && !wa_job_int(entry->value, &ignored))
             return WA_JOB_FAIL(source, entry->path, err, "'%s' is '%s', expected an integer",
                                entry->path, entry->value);
     }
@@ -162,7 +162,7 @@ static wa_status unknown_key(const wa_job_source *source, const char *key, size_
     if (entry == NULL)
         return wa_fail(err, WA_E_JOB, "unknown key '%s'; after line %zu, column %zu", key, line,
                        column);
-    table_name(entry->path, name, sizeof name);
+    wa_job_table_name(entry->path, name, sizeof name);
     wa_job_key_hint(name, hint);
     return wa_fail(err, WA_E_JOB, "unknown key '%s'%s; line %zu, column %zu", entry->path, hint,
                    entry->key_line, entry->key_column);
@@ -218,6 +218,7 @@ static wa_status load_text(wa_job_source *source, wa_bytes text, wa_error *err)
 {
     WA_TRY(wa_yaml_scan_run(text, source->arena, &source->scan, err));
     WA_TRY(check_ints(source, err));
+    WA_TRY(wa_job_lists_to_words(source, &text, err));
     story heard = {.lines = 0};
     cyaml_config_t config = config_of(source->arena, &heard);
     void *loaded = NULL;
@@ -237,7 +238,7 @@ static wa_status set_scalar(const wa_job_source *source, void *slot, wa_job_kind
     if (kind == WA_JOB_INT) {
         int64_t *number;
         WA_TRY(wa_arena_take(source->arena, 1, sizeof *number, &number, err));
-        if (!parse_int(text, number))
+        if (!wa_job_int(text, number))
             return wa_fail(err, WA_E_JOB, "found '%s', expected an integer", text);
         memcpy(slot, &number, sizeof number);
         return WA_OK;
@@ -342,7 +343,7 @@ static wa_status check_prompts(const wa_job_source *source, bool had_prompts, wa
     if (prompts->builtin != NULL && prompts->file != NULL)
         return WA_JOB_FAIL(source, "prompts.file", err,
                            "'prompts' has both 'builtin' and 'file', expected one of them");
-    if (had_prompts && prompts->builtin == NULL && prompts->file == NULL)
+    if (had_prompts && prompts->builtin == NULL && prompts->file == NULL && prompts->limit == NULL)
         return WA_JOB_FAIL(source, "prompts", err,
                            "'prompts' has neither 'builtin' nor 'file', expected one of them");
     return WA_OK;
@@ -382,6 +383,7 @@ wa_status wa_job_load(wa_job_source *source, wa_error *err)
     for (size_t i = 0; i < source->setting_count; i++)
         WA_TRY(apply_setting(source, source->settings[i], err));
     WA_TRY(check_prompts(source, had_prompts, err));
+    WA_TRY(wa_job_expand_lists(source, err));
     return fill_fallbacks(source, err);
 }
 

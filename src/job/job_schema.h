@@ -8,11 +8,11 @@
 
 /* What a job file says, as libcyaml fills it: NULL = the key is absent. Lists carry NAME_count. */
 typedef struct raw_path {
-    char *path;
-    int64_t *k;
+    char *path, *k; /* k: a number, or several as the file has them (job_lists.c); of an expanded path one */
     char *name, *rows, *file, *library, *command;
     int64_t *timeout;
     char *url, *wire, *bucket, *like, *kernel_tolerance;
+    uint32_t place; /* in the file's list, once a path of several k has become several paths; no key */
 } raw_path;
 
 typedef struct raw_vindex {
@@ -29,6 +29,7 @@ typedef struct raw_audit {
 
 typedef struct raw_prompts {
     char *builtin, *file;
+    int64_t *limit;
 } raw_prompts;
 
 typedef struct raw_batch {
@@ -132,9 +133,9 @@ typedef struct raw_job {
 
 #define WA_JOB_PATH_KEYS(X)                                                              \
     X(NEEDED, raw_path, LISTED, path, "paths[].", "string", "", "a word of section Paths") \
-    X(INT, raw_path, LISTED, k, "paths[].", "int", "(all)",                              \
+    X(TEXT, raw_path, LISTED, k, "paths[].", "int or list of ints", "(all)",             \
       "features kept per position, all where the FFN is no wider (the table notes it); `sparse_serial`, " \
-      "`sparse_parallel` and `weights_fallback` only")                                    \
+      "`sparse_parallel` and `weights_fallback` only; `[64, 256, 1024]` is a case for each")                                    \
     X(TEXT, raw_path, LISTED, name, "paths[].", "string", "(`VINDEX:PATH`, `:kK` when K is given)", \
       "replaces PATH and K in the case's name")                                          \
     X(TEXT, raw_path, LISTED, rows, "paths[].", "string", "batch",                       \
@@ -160,7 +161,8 @@ typedef struct raw_job {
     X(TEXT, raw_prompts, prompts, builtin, "prompts.", "string", "seed",                 \
       "`seed`: the three published prompts")                                             \
     X(TEXT, raw_prompts, prompts, file, "prompts.", "string", "",                        \
-      "JSONL file instead: `key`, `text` or `ids`, optionally `max_tokens` per line")
+      "file of prompts instead, see Prompts: `.txt`, a prompt per line, or JSON lines")   \
+    X(INT, raw_prompts, prompts, limit, "prompts.", "int", "(all)", "only the first so many prompts")
 
 #define WA_JOB_BATCH_KEYS(X)                                                             \
     X(INT, raw_batch, batch, rows, "batch.", "int", "512",                               \

@@ -1,4 +1,4 @@
-/* Prompts: the three published ones, or lines of JSON. */
+/* Prompts: the three published ones, lines of text, or lines of JSON. */
 #include "job/job.h"
 #include "base/json.h"
 
@@ -48,10 +48,21 @@ static wa_status check_keys(json_t *object, wa_error *err)
     return WA_OK;
 }
 
-static wa_status take_key(const json_t *object, wa_arena *arena, wa_prompt *out, wa_error *err)
+/* How a prompt without a key is called. */
+static wa_status name_by_line(size_t number, wa_arena *arena, wa_prompt *out, wa_error *err)
+{
+    char *name;
+    WA_TRY(wa_arena_print(arena, &name, err, "line%zu", number));
+    out->key = name;
+    return WA_OK;
+}
+
+static wa_status take_key(const json_t *object, size_t number, wa_arena *arena, wa_prompt *out, wa_error *err)
 {
     const char *key;
     char *copy;
+    if (json_object_get(object, "key") == NULL)
+        return name_by_line(number, arena, out, err);
     WA_TRY(wa_json_string(object, "key", &key, err));
     size_t length = json_string_length(json_object_get(object, "key"));
     if (length == 0 || length > 200)
@@ -96,11 +107,11 @@ static wa_status take_ids(const json_t *ids, wa_arena *arena, wa_prompt *out, wa
     return WA_OK;
 }
 
-static wa_status take_prompt(json_t *object, wa_arena *arena, wa_prompt *out, wa_error *err)
+static wa_status take_prompt(json_t *object, size_t number, wa_arena *arena, wa_prompt *out, wa_error *err)
 {
     *out = (wa_prompt){.key = NULL};
     WA_TRY(check_keys(object, err));
-    WA_TRY(take_key(object, arena, out, err));
+    WA_TRY(take_key(object, number, arena, out, err));
     const json_t *text = json_object_get(object, "text"), *ids = json_object_get(object, "ids");
     if ((text == NULL) == (ids == NULL))
         return wa_fail(err, WA_E_FORMAT, "prompt '%s' has %s 'text' %s 'ids', expected one of them",
@@ -117,15 +128,32 @@ static wa_status take_prompt(json_t *object, wa_arena *arena, wa_prompt *out, wa
 /* A million ids fit; parsing takes some forty bytes for each. */
 static const size_t LINE_BYTES = (size_t)16 << 20;
 
-static wa_status take_line(wa_bytes line, wa_arena *arena, wa_prompt *out, wa_error *err)
+static wa_status take_json(wa_bytes line, size_t number, wa_arena *arena, wa_prompt *out, wa_error *err)
 {
     json_t *root;
-    if (line.size > LINE_BYTES)
-        return wa_fail(err, WA_E_FORMAT, "a line of %zu bytes, expected at most %zu", line.size, LINE_BYTES);
     WA_TRY(wa_json_parse(line, &root, err));
-    wa_status status = take_prompt(root, arena, out, err);
+    wa_status status = take_prompt(root, number, arena, out, err);
     wa_json_close(root);
     return status;
+}
+
+/* The line is the prompt, blanks at its ends included; CRLF ends it as LF does. */
+static wa_status take_words(wa_bytes line, size_t number, wa_arena *arena, wa_prompt *out, wa_error *err)
+{
+    char *copy;
+    size_t length = line.size > 0 && line.data[line.size - 1] == '\r' ? line.size - 1 : line.size;
+    *out = (wa_prompt){.text_length = length};
+    WA_TRY(wa_arena_copy(arena, (const char *)line.data, length, &copy, err));
+    out->text = copy;
+    return name_by_line(number, arena, out, err);
+}
+
+typedef wa_status take_line(wa_bytes line, size_t number, wa_arena *arena, wa_prompt *out, wa_error *err);
+
+static take_line *line_taker(const char *path)
+{
+    size_t length = strlen(path);
+    return length > 4 && strcmp(path + length - 4, ".txt") == 0 ? take_words : take_json;
 }
 
 static bool is_blank(wa_bytes line)
@@ -189,22 +217,27 @@ static wa_status check_unique(keyed *keys, size_t count, wa_error *err)
     return WA_OK;
 }
 
-static wa_status take_lines(wa_bytes text, wa_arena *arena, wa_prompt **out, size_t *count,
+/* limit  most prompts, 0 = all: lines behind them are not looked at */
+static wa_status take_lines(wa_bytes text, take_line *take, size_t limit, wa_arena *arena, wa_prompt **out, size_t *count,
                             wa_error *err)
 {
     size_t n = count_lines(text), filled = 0, number = 0;
     if (n == 0)
         return wa_fail(err, WA_E_FORMAT, "no prompts");
+    n = limit > 0 && limit < n ? limit : n;
     wa_prompt *prompts;
     keyed *keys;
     WA_TRY(wa_arena_take(arena, n, sizeof *prompts, &prompts, err));
     WA_TRY(wa_arena_take(arena, n, sizeof *keys, &keys, err));
     wa_bytes line;
-    for (size_t at = 0; next_line(text, &at, &line);) {
+    for (size_t at = 0; filled < n && next_line(text, &at, &line);) {
         number++;
         if (is_blank(line))
             continue;
-        if (take_line(line, arena, &prompts[filled], err) != WA_OK)
+        wa_status status = line.size <= LINE_BYTES
+                               ? take(line, number, arena, &prompts[filled], err)
+                               : wa_fail(err, WA_E_FORMAT, "a line of %zu bytes, expected at most %zu", line.size, LINE_BYTES);
+        if (status != WA_OK)
             return wa_note(err, "line %zu", number);
         keys[filled] = (keyed){prompts[filled].key, number};
         filled++;
@@ -222,11 +255,14 @@ wa_status wa_prompts_open(const wa_job *job, wa_arena *arena, wa_prompt **out, s
         const char *set = job->prompts_builtin == NULL ? "" : job->prompts_builtin;
         if (strcmp(set, "seed") != 0)
             return wa_fail(err, WA_E_JOB, "unknown set of prompts '%s', expected 'seed'", set);
-        return take_seed(arena, out, count, err);
+        WA_TRY(take_seed(arena, out, count, err));
+        *count = job->prompts_limit > 0 && job->prompts_limit < *count ? job->prompts_limit : *count;
+        return WA_OK;
     }
     wa_map map;
     WA_TRY(wa_map_open(job->prompts_file, &map, err));
-    wa_status status = take_lines(after_mark(map.bytes), arena, out, count, err);
+    wa_status status = take_lines(after_mark(map.bytes), line_taker(job->prompts_file), job->prompts_limit, arena,
+                                  out, count, err);
     wa_map_close(&map);
     if (status != WA_OK)
         return wa_note(err, "in prompts '%s'", job->prompts_file);

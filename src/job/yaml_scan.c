@@ -16,6 +16,7 @@ typedef struct frame {
     size_t count;                /* keys or items so far */
     yaml_mark_t start;
     yaml_mark_t key_mark; /* of the last key */
+    size_t entry;         /* its place in the scan; the root has none */
 } frame;
 
 typedef struct scanner {
@@ -114,6 +115,8 @@ static wa_status start_value(scanner *s, const yaml_event_t *event, wa_yaml_entr
             return FAIL_AT(err, event->start_mark, "keys nested too long");
         entry->path = path;
     }
+    entry->start = event->start_mark.index;
+    entry->end = event->end_mark.index;
     entry->line = event->start_mark.line + 1;
     entry->column = event->start_mark.column + 1;
     entry->key_line = key_mark.line + 1;
@@ -151,14 +154,17 @@ static wa_status open_frame(scanner *s, const yaml_event_t *event, wa_error *err
         WA_TRY(push_entry(s, entry, err));
     s->frames[s->depth++] = (frame){.is_mapping = event->type == YAML_MAPPING_START_EVENT,
                                     .path = entry.path,
-                                    .start = event->start_mark};
+                                    .start = event->start_mark,
+                                    .entry = s->scan.count == 0 ? 0 : s->scan.count - 1};
     return WA_OK;
 }
 
 /* An empty mapping says nothing and does no harm; an empty list might mean "none" or "all". */
-static wa_status close_frame(scanner *s, wa_error *err)
+static wa_status close_frame(scanner *s, const yaml_event_t *event, wa_error *err)
 {
     const frame *top = &s->frames[--s->depth];
+    if (s->depth > 0)
+        s->scan.entries[top->entry].end = event->end_mark.index;
     if (!top->is_mapping && top->count == 0)
         return FAIL_AT(err, top->start,
                        "'%s' is an empty list; leave the key out to get the default", top->path);
@@ -185,7 +191,7 @@ static wa_status read_event(scanner *s, const yaml_event_t *event, wa_error *err
         return open_frame(s, event, err);
     case YAML_MAPPING_END_EVENT:
     case YAML_SEQUENCE_END_EVENT:
-        return close_frame(s, err);
+        return close_frame(s, event, err);
     default:
         return WA_OK;
     }

@@ -110,3 +110,14 @@ def test_a_real_report_is_written_through_the_program(shop, tmp_path):
     done = run(["report", job.result_path, "--no-plots", "-o", tmp_path / "out"], expect=None,
                WALKAUDIT_REPORT=str(ROOT / "analysis" / "walkaudit-report"))
     assert done.returncode in (0, 1) and list((tmp_path / "out").glob("*.html")), done.stderr
+
+
+def test_a_sweep_over_k_and_a_text_file_of_prompts(shop):
+    """One line of a job gives a case for each k; every other line of this job is what it would be without them."""
+    prompts = shop.root / "prompts.txt"
+    prompts.write_text("The capital of France is\n\nOne, two, three\nnot read\n")
+    job = shop.job(shop.model("tiny-llama"), {"f32": shop.vindex("tiny-llama", "f32")},
+                   paths=[{"path": "sparse_serial", "k": [2, 4, 8]}], prompts={"file": str(prompts), "limit": 2})
+    result = job.result(expect=None)
+    assert result.cases == ["f32:sparse_serial:k2", "f32:sparse_serial:k4", "f32:sparse_serial:k8"]
+    assert result.prompts == ["line1", "line3"]

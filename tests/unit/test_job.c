@@ -551,7 +551,6 @@ static void a_bad_line_of_a_corpus_is_named(void)
         const char *line, *story;
     } bad[] = {{"{\"key\": \"b\"", "JSON error"},
                {"[1]", "found an array, expected an object"},
-               {"{\"text\": \"t\"}", "key"},
                {"{\"key\": 3, \"text\": \"t\"}", "key"},
                {"{\"key\": \"\", \"text\": \"t\"}", "'key' has 0 bytes"},
                {"{\"key\": \"b\\n\", \"text\": \"t\"}", "control character 0x0a"},
@@ -584,6 +583,119 @@ static void a_bad_line_of_a_corpus_is_named(void)
         CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "in prompts '" CORPUS "'"));
         wa_arena_close(arena);
     }
+}
+
+static void prompts_without_keys_are_called_by_their_lines(void)
+{
+    wa_arena *arena = new_arena();
+    wa_prompt *prompts;
+    size_t count;
+    wa_error err;
+    WA_MUST(open_corpus("{\"text\": \"t\"}\n\n{\"key\": \"own\", \"text\": \"t\"}\n{\"ids\": [1]}\n", arena, &prompts, &count, &err), &err);
+    CU_ASSERT_EQUAL_FATAL(count, 3);
+    CU_ASSERT_STRING_EQUAL(prompts[0].key, "line1");
+    CU_ASSERT_STRING_EQUAL(prompts[1].key, "own");
+    CU_ASSERT_STRING_EQUAL(prompts[2].key, "line4");
+    CU_ASSERT_EQUAL(open_corpus("{\"text\": \"t\"}\n{\"key\": \"line1\", \"text\": \"t\"}\n", arena, &prompts, &count, &err), WA_E_FORMAT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "repeated key 'line1'; line 2, first in line 1"));
+    wa_arena_close(arena);
+}
+
+static void a_text_file_has_a_prompt_in_each_line(void)
+{
+    static const char text[] = "\xef\xbb\xbfThe capital of France is\r\n \n{\"text\": 3}\n two blanks  \nlast";
+    static const char *const expected[] = {"The capital of France is", "{\"text\": 3}", " two blanks  ", "last"};
+    static const char *const keys[] = {"line1", "line3", "line4", "line5"};
+    wa_job job = {.prompts_file = DIRECTORY "/prompts.txt"};
+    wa_arena *arena = new_arena();
+    wa_prompt *prompts;
+    size_t count;
+    wa_error err;
+    write_file(job.prompts_file, text, strlen(text));
+    WA_MUST(wa_prompts_open(&job, arena, &prompts, &count, &err), &err);
+    CU_ASSERT_EQUAL_FATAL(count, 4);
+    for (size_t i = 0; i < count; i++) {
+        CU_ASSERT_STRING_EQUAL(prompts[i].text, expected[i]);
+        CU_ASSERT_EQUAL(prompts[i].text_length, strlen(expected[i]));
+        CU_ASSERT_STRING_EQUAL(prompts[i].key, keys[i]);
+        CU_ASSERT_PTR_NULL(prompts[i].ids);
+    }
+    wa_arena_close(arena);
+}
+
+static void a_limit_takes_the_first_prompts_and_reads_no_further(void)
+{
+    static const char text[] = "{\"text\": \"a\"}\n{\"text\": \"b\"}\nno JSON\n";
+    wa_job job = {.prompts_file = CORPUS, .prompts_limit = 2};
+    wa_arena *arena = new_arena();
+    wa_prompt *prompts;
+    size_t count;
+    wa_error err;
+    write_file(CORPUS, text, strlen(text));
+    WA_MUST(wa_prompts_open(&job, arena, &prompts, &count, &err), &err);
+    CU_ASSERT_EQUAL(count, 2);
+    CU_ASSERT_STRING_EQUAL(prompts[1].text, "b");
+    job.prompts_limit = 3;
+    CU_ASSERT_EQUAL(wa_prompts_open(&job, arena, &prompts, &count, &err), WA_E_FORMAT);
+    job = (wa_job){.prompts_builtin = "seed", .prompts_limit = 2};
+    WA_MUST(wa_prompts_open(&job, arena, &prompts, &count, &err), &err);
+    CU_ASSERT_EQUAL(count, 2);
+    job.prompts_limit = 9;
+    WA_MUST(wa_prompts_open(&job, arena, &prompts, &count, &err), &err);
+    CU_ASSERT_EQUAL(count, 3);
+    wa_arena_close(arena);
+}
+
+#define SERIAL "path: sparse_serial, "
+
+/* In brackets, in lines, at a vindex, behind characters of several bytes; and the text that is stored names each by itself. */
+static void a_list_of_k_is_a_path_for_each(void)
+{
+    static const char *const texts[] = {
+        "\xef\xbb\xbf# \xc3\xa4\xe2\x82\xac\nname: \xc3\xa4\n" HEAD "paths: [{path: sparse}, {" SERIAL "k: [64, 256,\n    1024]}, {" SERIAL "k: 7}]\n",
+        HEAD "paths:\n- path: sparse\n- path: sparse_serial\n  k:\n  - 64\n  - 256\n  - 1024\n- {" SERIAL "k: [7]}\n",
+        HEAD "paths:\n  - path: sparse\n  - k:\n      - 64\n      - 256\n      - 1024\n    path: sparse_serial\n  - {" SERIAL "k: 7}\n",
+    };
+    static const int expected[] = {WA_K_ALL, 64, 256, 1024, 7};
+    for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
+        wa_arena *arena = new_arena();
+        wa_job *job, *again;
+        wa_error err = {.text = ""};
+        WA_MUST(open_text(texts[t], NULL, 0, arena, &job, &err), &err);
+        CU_ASSERT_EQUAL_FATAL(job->path_count, 5);
+        for (size_t i = 0; i < 5; i++)
+            CU_ASSERT_EQUAL(job->paths[i].k, expected[i]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(job->text, "k: 64\n"));
+        WA_MUST(open_text(job->text, NULL, 0, arena, &again, &err), &err);
+        CU_ASSERT_STRING_EQUAL(again->text, job->text);
+        wa_arena_close(arena);
+    }
+    wa_arena *arena = new_arena();
+    wa_job *job;
+    wa_error err = {.text = ""};
+    WA_MUST(open_text("audits: [{model: m, vindexes: [{path: v, paths: [{" SERIAL "k: [1, 2]}]}]}]\n", NULL, 0, arena, &job, &err), &err);
+    CU_ASSERT_EQUAL(job->audits[0].vindexes[0].path_count, 2);
+    CU_ASSERT_EQUAL(job->audits[0].vindexes[0].paths[1].k, 2);
+    wa_arena_close(arena);
+}
+
+static void a_wrong_list_of_k_is_refused_in_its_place(void)
+{
+    static const struct {
+        const char *text, *story, *place;
+    } bad[] = {{HEAD "paths: [{" SERIAL "k: [64, x]}]\n", "'paths[0].k[1]' is 'x', expected an integer", "line 4, column 39"},
+               {HEAD "paths: [{" SERIAL "k: [64, -3]}]\n", "'paths[0].k[1]' is '-3', expected an integer above 0", "line 4, column 39"},
+               {HEAD "paths: [{" SERIAL "k: [[64]]}]\n", "'paths[0].k[0]' is a list or mapping", "line 4, column 35"},
+               {HEAD "paths: [{" SERIAL "k: [64, 0]}]\n", "'paths[0].k' is 0, expected 1", "line 4"},
+               {HEAD "paths: [{path: sparse}, {" SERIAL "k: ['64', 3]}]\n", "'paths[1].k' holds more than integers", "line 4, column 50"},
+               {HEAD "paths: [{" SERIAL "k: []}]\n", "'paths[0].k' is an empty list", "line 4, column 34"},
+               {HEAD "paths: [{" SERIAL "k: '64, 3'}]\n", "'paths[0].k' is '64, 3', expected an integer", "line 4, column 34"},
+               {HEAD "paths: [{" SERIAL "k: {a: 1}}]\n", "'k' is a mapping, expected a string", "line 4"},
+               {HEAD "paths: [{" SERIAL "k: [1, 2], name: n}]\n", "'paths[0].name' would name 2 cases", "line 4, column 48"},
+               {HEAD "paths: [{" SERIAL "k: [1, 2]}, {path: exact, k: 3}]\n", "path 'exact' takes no 'k'", "line 4, column 60"},
+               {HEAD "paths: [{" SERIAL "k: [1, 2]}]\nlogit: all\n", "unknown key 'logit'", "line 5, column 1"}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect_refusal(bad[i].text, WA_E_JOB, bad[i].story, bad[i].place);
 }
 
 static void an_empty_corpus_is_refused(void)
@@ -671,6 +783,8 @@ WA_SUITE("job", WA_CASE(only_audits_are_required_and_the_rest_has_the_published_
          WA_CASE(a_corpus_gives_texts_ids_and_limits_in_order),
          WA_CASE(a_byte_order_mark_is_skipped_at_the_start_only),
          WA_CASE(a_huge_line_is_refused_by_its_size),
-         WA_CASE(a_bad_line_of_a_corpus_is_named), WA_CASE(an_empty_corpus_is_refused),
+         WA_CASE(a_bad_line_of_a_corpus_is_named), WA_CASE(prompts_without_keys_are_called_by_their_lines), WA_CASE(a_text_file_has_a_prompt_in_each_line),
+         WA_CASE(a_limit_takes_the_first_prompts_and_reads_no_further), WA_CASE(a_list_of_k_is_a_path_for_each),
+         WA_CASE(a_wrong_list_of_k_is_refused_in_its_place), WA_CASE(an_empty_corpus_is_refused),
          WA_CASE(the_baselines_cover_every_format_and_position),
          WA_CASE(the_readme_lists_every_key_with_type_default_and_meaning))
