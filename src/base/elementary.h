@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -66,11 +67,23 @@ static inline double wa_power_of_two(double n)
     return power;
 }
 
+/** x, or `limit` where `beyond` says so: by bits, since gcc makes branches of some choices, above all between x and a constant, and no
+ * loop with branches becomes one over vectors. */
+static inline double wa_limited(double x, double limit, bool beyond)
+{
+    uint64_t bits, instead, all = 0 - (uint64_t)beyond;
+    memcpy(&bits, &x, sizeof bits);
+    memcpy(&instead, &limit, sizeof instead);
+    bits = (instead & all) | (bits & ~all);
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 /** e^(x + extra), |extra| far below |x|: what wa_exp and wa_pow are made of. */
 static inline double wa_exp_sum(double x, double extra)
 {
-    x = x < -746.0 ? -746.0 : x; /* e^-746 rounds to 0, e^710 to infinity */
-    x = x > 710.0 ? 710.0 : x;
+    x = wa_limited(x, -746.0, x < -746.0); /* e^-746 rounds to 0, e^710 to infinity */
+    x = wa_limited(x, 710.0, x > 710.0);
     wa_exp_parts parts = wa_exp_reduce(x, extra);
     double sum = 1.0 + parts.r;
     double value = sum + (((1.0 - sum) + parts.r) + parts.tail);
@@ -131,7 +144,7 @@ static inline double wa_erf_outer(double x)
 static inline double wa_erf(double x)
 {
     double size = fabs(x);
-    size = size > 6.0 ? 6.0 : size; /* erfc 6 = 2e-17: erf is 1 from there on */
+    size = wa_limited(size, 6.0, size > 6.0); /* erfc 6 = 2e-17: erf is 1 from there on */
     double z = size * size;
     /* what rounding takes from the square, by halves of 26 bits (Dekker, Numerische Mathematik 18, 1971) */
     double high = size * (0x1p27 + 1.0) - (size * (0x1p27 + 1.0) - size);
@@ -139,7 +152,7 @@ static inline double wa_erf(double x)
     double lost = ((high * high - z) + 2.0 * high * low) + low * low;
     double inner = size + size * (wa_erf_inner(z) - 0.28 * lost); /* the derivative in z, roughly */
     double outer = 1.0 - wa_exp_sum(-z, -lost) * wa_erf_outer(size);
-    return copysign(size < 0.875 ? inner : outer, x);
+    return copysign(wa_limited(outer, inner, size < 0.875), x);
 }
 
 /** tanh x of an f32; error at most 0.501 ulp of f32. Below 2^-9 the next term of x - x^3/3 is 2^-39 of the sum. */

@@ -11,6 +11,17 @@
 static const float GELU_C = 0.7978846F;
 static const float GELU_CUBE = 0.044715F;
 
+/* As wa_limited, in f32. */
+static inline float limited(float x, float limit, bool beyond)
+{
+    uint32_t bits, instead, all = 0 - (uint32_t)beyond;
+    memcpy(&bits, &x, sizeof bits);
+    memcpy(&instead, &limit, sizeof instead);
+    bits = (instead & all) | (bits & ~all);
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 /*
  * exp in f32 by range reduction to [-ln2/2, ln2/2] and the Taylor polynomial of degree 7, whose
  * remainder there is below 6e-9; with the rounding of seven steps the error stays under 2 ulp.
@@ -20,8 +31,8 @@ static const float GELU_CUBE = 0.044715F;
 static inline float exp_f32(float x)
 {
     const float shift = 12582912.0F; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
-    x = x < -87.0F ? -87.0F : x;
-    x = x > 88.0F ? 88.0F : x;
+    x = limited(x, -87.0F, x < -87.0F);
+    x = limited(x, 88.0F, x > 88.0F);
     float shifted = x * 1.44269504F + shift;
     float n = shifted - shift;
     float r = x - n * 0.693145751953125F; /* ln 2 in two parts: the first has 15 bits, n at most 7 */
@@ -90,20 +101,73 @@ float wa_phi(wa_activation activation, float v)
     return NAN;
 }
 
+static inline double ref_silu(double v)
+{
+    return v / (1.0 + wa_exp(-v));
+}
+
+/* 0.5 (1 + tanh u) = 1 / (1 + exp(-2u)), where nothing cancels below zero, and exp is five times faster */
+static inline double ref_gelu_tanh(double v)
+{
+    return v / (1.0 + wa_exp(-2.0 * (double)GELU_C * (v + 0.044715 * v * v * v)));
+}
+
+static inline double ref_gelu_erf(double v)
+{
+    return 0.5 * v * (1.0 + wa_erf(v / sqrt(2.0)));
+}
+
+static inline double ref_relu2(double v)
+{
+    return v < 0.0 ? 0.0 : v * v;
+}
+
 double wa_phi_ref(wa_activation activation, double v)
+{
+    wa_phi_ref_all(activation, &v, 1);
+    return v;
+}
+
+WA_CLONES static void ref_silu_all(double *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = ref_silu(values[i]);
+}
+
+WA_CLONES static void ref_gelu_tanh_all(double *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = ref_gelu_tanh(values[i]);
+}
+
+WA_CLONES static void ref_gelu_erf_all(double *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = ref_gelu_erf(values[i]);
+}
+
+WA_CLONES static void ref_relu2_all(double *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = ref_relu2(values[i]);
+}
+
+void wa_phi_ref_all(wa_activation activation, double *values, size_t n)
 {
     switch (activation) {
     case WA_SILU:
-        return v / (1.0 + wa_exp(-v));
+        ref_silu_all(values, n);
+        return;
     case WA_GELU_TANH:
-        /* 0.5 (1 + tanh u) = 1 / (1 + exp(-2u)), where nothing cancels below zero, and exp is five times faster */
-        return v / (1.0 + wa_exp(-2.0 * (double)GELU_C * (v + 0.044715 * v * v * v)));
+        ref_gelu_tanh_all(values, n);
+        return;
     case WA_GELU_ERF:
-        return 0.5 * v * (1.0 + wa_erf(v / sqrt(2.0)));
+        ref_gelu_erf_all(values, n);
+        return;
     case WA_RELU2:
-        return v < 0.0 ? 0.0 : v * v;
+        ref_relu2_all(values, n);
+        return;
     }
-    return NAN;
 }
 
 WA_CLONES static void gated_silu(const float *gate, const float *up, float *act, size_t n)

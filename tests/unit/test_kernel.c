@@ -100,6 +100,29 @@ static void activations_of_many_are_those_of_one(void)
     }
 }
 
+static void oracle_activations_of_many_are_those_of_one(void)
+{
+    static const double ends[] = {NAN, INFINITY, -INFINITY, 0.0, -0.0, 745.0, -745.0, 1e300, -1e300, 5e-324, 0.875, -8.5};
+    static const wa_activation all[] = {WA_SILU, WA_GELU_TANH, WA_GELU_ERF, WA_RELU2};
+    enum { MOST = 67 };
+    const size_t count = sizeof ends / sizeof ends[0];
+    uint64_t seed = 5;
+    for (size_t n = 0; n <= MOST; n++) {
+        double many[MOST], one[MOST];
+        for (size_t i = 0; i < n; i++)
+            many[i] = one[i] = i % 3 == 0 ? ends[(n + i) % count] : 10.0 * (double)test_random(&seed);
+        wa_activation phi = all[n % 4];
+        wa_phi_ref_all(phi, many, n);
+        size_t wrong = 0;
+        for (size_t i = 0; i < n; i++) {
+            one[i] = wa_phi_ref(phi, one[i]);
+            bool same = isnan(one[i]) ? isnan(many[i]) : memcmp(&many[i], &one[i], sizeof one[i]) == 0;
+            wrong += same ? 0 : 1;
+        }
+        CU_ASSERT_EQUAL(wrong, 0);
+    }
+}
+
 /* --- dots and rows --- */
 
 static const size_t WIDTHS[] = {0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 255, 257, 640, 2049};
@@ -234,5 +257,6 @@ static void products_with_stored_matrices_stay_within_their_bound(void)
 }
 
 WA_SUITE("kernel", WA_CASE(activations_stay_within_their_bounds), WA_CASE(activations_of_the_ends_are_their_limits),
-         WA_CASE(squared_relu_is_the_square_of_what_is_above_0), WA_CASE(activations_of_many_are_those_of_one), WA_CASE(dots_stay_within_their_bound_and_need_no_alignment),
+         WA_CASE(squared_relu_is_the_square_of_what_is_above_0), WA_CASE(activations_of_many_are_those_of_one),
+         WA_CASE(oracle_activations_of_many_are_those_of_one), WA_CASE(dots_stay_within_their_bound_and_need_no_alignment),
          WA_CASE(rows_are_added_element_by_element), WA_CASE(products_with_stored_matrices_stay_within_their_bound))
