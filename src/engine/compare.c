@@ -75,12 +75,11 @@ static bool has_same_input(const wa_stage *stage, const float *a, const float *b
     return true;
 }
 
-/* An evaluation's seat in the oracle's products: by its place in the job alone, so that no batch changes its bits. */
-static size_t seat_of(const comparison *c, size_t row, size_t stream)
+/* How many pairs of this layer the whole job checks before an observation. */
+static size_t sampled_before(const comparison *c, size_t obs)
 {
     const wa_stage_audit *audit = c->stage->audit;
-    return STREAMS * wa_sample_before(audit->kernel_check, c->batch->first_obs + row, audit->obs_count, c->layer,
-                                      audit->model->layer_count) + stream;
+    return wa_sample_before(audit->kernel_check, obs, audit->obs_count, c->layer, audit->model->layer_count);
 }
 
 /* Evaluate the sampled rows of streams [first, end) by the oracle, together: its result for one row
@@ -91,6 +90,8 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
     wa_stage *stage = c->stage;
     size_t hidden = stage->audit->model->hidden, sampled = stage->sampled_count;
     size_t count = (size_t)(end - first) * sampled;
+    /* By its place in the job alone has an evaluation its seat, among as many as the job needs, so that no batch changes its bits. */
+    size_t of_stream = sampled_before(c, stage->audit->obs_count);
     float *x;
     int32_t *hits = NULL;
     size_t *seats;
@@ -101,13 +102,13 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
     for (size_t i = 0; i < count; i++) {
         size_t stream = (size_t)first + i / sampled, row = stage->sampled[i % sampled];
         const answer *from = &of[stream];
-        seats[i] = seat_of(c, row, stream);
+        seats[i] = stream * of_stream + sampled_before(c, c->batch->first_obs + row);
         wa_wire_deliver(c->which->wire, from->x + row * hidden, hidden, x + i * hidden);
         if (hits != NULL)
             memcpy(hits + i * hit_width, from->hits + row * hit_width, hit_width * sizeof *hits);
     }
-    return wa_oracle_run(stage->oracle, wa_case_oracle(c->which), &c->weights, count, x, seats, hits,
-                         stage->truth + (size_t)first * sampled * hidden,
+    return wa_oracle_run(stage->oracle, wa_case_oracle(c->which), &c->weights, count, x, wa_oracle_width(STREAMS * of_stream),
+                         seats, hits, stage->truth + (size_t)first * sampled * hidden,
                          stage->truth_least + (size_t)first * sampled, err);
 }
 

@@ -29,7 +29,7 @@ bool wa_sample_has(wa_kernel_check check, size_t obs, size_t obs_count, size_t l
 
 /** Pairs with wa_sample_has among obs_count x layer_count. */
 size_t wa_sample_count(wa_kernel_check check, size_t obs_count, size_t layer_count);
-/** Observations before `obs` with wa_sample_has at a layer: successive ones of a layer are numbered in turn. */
+/** Observations before `obs`, at most obs_count, with wa_sample_has at a layer: successive ones of a layer are numbered in turn. */
 size_t wa_sample_before(wa_kernel_check check, size_t obs, size_t obs_count, size_t layer, size_t layer_count);
 /** The most observations of any layer among `rows` successive ones that wa_sample_has: what a batch makes room for. */
 size_t wa_sample_most(wa_kernel_check check, size_t rows, size_t obs_count, size_t layer_count);

@@ -1,7 +1,7 @@
 /*
  * The oracle: a path's defined arithmetic on its own stored numbers, by the reference decoder, in
- * f64. Sixteen evaluations go side by side through a product (oracle_blas.c); each has a seat there
- * that its caller names, and its bits follow from its input and that seat alone.
+ * f64. Evaluations go side by side through a product (oracle_blas.c); each has a seat there that its
+ * caller names, and its bits follow from its input, that seat and the product's width alone.
  *
  * It shares no arithmetic with the kernels: no f32 accumulation, its own decoding and its own hits.
  */
@@ -12,34 +12,33 @@
 
 #include <math.h>
 
-enum { LANES = WA_ORACLE_SEATS };
-
 /* Groups go through the weights together, so that each row is decoded once for them: as many as hold all evaluations, or
- * fill this, but a few at least. */
-enum { GROUPS_BYTES = 16 << 20, GROUPS_LEAST = 4 };
+ * fill this, but two of the widest at least. */
+enum { COLUMNS_BYTES = 16 << 20, COLUMNS_LEAST = 2 * WA_ORACLE_WIDEST };
 
 /* A hit list that differs from ours only among scores closer than this times |x||g| is as good as
  * ours. */
 static const double TIE = 1e-6;
 
-/* Arrays of [groups][n][LANES] hold a value for each seat. */
+/* Arrays of [groups][n][width] hold a value for each seat. */
 struct wa_oracle {
-    size_t room, longest_hidden, most_features; /* groups that fit, and of what sizes */
+    size_t columns, longest_hidden, most_features; /* seats that fit, and of what sizes */
     /* Of the call: */
     const wa_case *which;
     const wa_walk_layer *layer;
     size_t count; /* features an evaluation uses */
     bool ranked;  /* else all are used */
+    size_t width, room; /* seats of a group, and groups that fit */
     /* Of the evaluations under way: */
     size_t groups, rows;
-    size_t *row, *place; /* [room * LANES]: which row of the call's, and group * LANES + seat */
-    size_t taken[LANES]; /* groups in which a seat is taken */
-    double *x;      /* [groups][H][LANES] as the gate and up products take it */
-    double *scores; /* [groups][F][LANES] of the ranking rows, when some are ranked */
-    double *act;    /* [groups][F][LANES] gate, then activations */
-    double *up;     /* [groups][F][LANES] */
-    double *y;      /* [groups][H][LANES] */
-    double *norm;   /* [groups * LANES] |x| */
+    size_t *row, *place; /* [columns]: which row of the call's, and group * width + seat */
+    size_t taken[WA_ORACLE_WIDEST]; /* groups in which a seat is taken */
+    double *x;      /* [groups][H][width] as the gate and up products take it */
+    double *scores; /* [groups][F][width] of the ranking rows, when some are ranked */
+    double *act;    /* [groups][F][width] gate, then activations */
+    double *up;     /* [groups][F][width] */
+    double *y;      /* [groups][H][width] */
+    double *norm;   /* [groups * o->width] |x| */
     wa_oracle_panel panel;
     bool *done;     /* [most_rows] of the call's rows */
     size_t most_rows;
@@ -49,21 +48,28 @@ struct wa_oracle {
     double *gate_norm, *up_norm, *down_norm; /* [F] of each feature's stored rows */
 };
 
-/* What a group takes. */
-static size_t group_bytes(size_t hidden, size_t features)
+size_t wa_oracle_width(size_t evaluations)
 {
-    return LANES * sizeof(double) * (2 * hidden + 3 * features);
+    enum { UNIT = 4 }; /* what BLAS's inner loops take at once, or half of it */
+    size_t groups = (evaluations + WA_ORACLE_WIDEST - 1) / WA_ORACLE_WIDEST;
+    return groups == 0 ? UNIT : ((evaluations + groups - 1) / groups + UNIT - 1) / UNIT * UNIT;
 }
 
-static size_t groups_for(size_t rows, size_t hidden, size_t features)
+/* What a seat takes. */
+static size_t column_bytes(size_t hidden, size_t features)
 {
-    size_t needed = rows / LANES + 1, most = GROUPS_BYTES / group_bytes(hidden, features);
-    return wa_size_min(needed, most < GROUPS_LEAST ? GROUPS_LEAST : most);
+    return sizeof(double) * (2 * hidden + 3 * features);
+}
+
+static size_t columns_for(size_t rows, size_t hidden, size_t features)
+{
+    size_t most = COLUMNS_BYTES / column_bytes(hidden, features);
+    return wa_size_min(rows + WA_ORACLE_WIDEST, most < COLUMNS_LEAST ? COLUMNS_LEAST : most);
 }
 
 size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features)
 {
-    return rows == 0 ? 0 : groups_for(rows, hidden, features) * group_bytes(hidden, features);
+    return rows == 0 ? 0 : columns_for(rows, hidden, features) * column_bytes(hidden, features);
 }
 
 wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t features, wa_oracle **out, wa_error *err)
@@ -73,14 +79,14 @@ wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t fea
         return wa_fail(err, WA_E_UNSUPPORTED, "an FFN of %zu features and %zu values has no oracle here", features, hidden);
     wa_oracle *o;
     WA_TRY(wa_arena_take(arena, 1, sizeof *o, &o, err));
-    o->room = groups_for(rows, hidden, features);
+    o->columns = columns_for(rows, hidden, features);
     o->most_rows = rows;
     o->longest_hidden = hidden;
     o->most_features = features;
-    size_t row = o->room * LANES * sizeof(double);
-    WA_TRY(wa_arena_take_raw(arena, o->room * LANES, sizeof *o->row, &o->row, err));
-    WA_TRY(wa_arena_take_raw(arena, o->room * LANES, sizeof *o->place, &o->place, err));
-    WA_TRY(wa_arena_take_raw(arena, o->room * LANES, sizeof *o->norm, &o->norm, err));
+    size_t row = o->columns * sizeof(double);
+    WA_TRY(wa_arena_take_raw(arena, o->columns, sizeof *o->row, &o->row, err));
+    WA_TRY(wa_arena_take_raw(arena, o->columns, sizeof *o->place, &o->place, err));
+    WA_TRY(wa_arena_take_raw(arena, o->columns, sizeof *o->norm, &o->norm, err));
     WA_TRY(wa_arena_take_raw(arena, rows, sizeof *o->done, &o->done, err));
     WA_TRY(wa_arena_take_raw(arena, hidden, row, &o->x, err));
     WA_TRY(wa_arena_take_raw(arena, features, row, &o->scores, err));
@@ -98,16 +104,20 @@ wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t fea
 }
 
 /* Ready for a call. */
-static wa_status begin(wa_oracle *o, const wa_case *which, const wa_walk_layer *l, size_t rows, wa_error *err)
+static wa_status begin(wa_oracle *o, const wa_case *which, const wa_walk_layer *l, size_t rows, size_t width, wa_error *err)
 {
     if (which->not_run != NULL)
         return wa_fail(err, WA_E_UNSUPPORTED, "case '%s' has no oracle here", which->name);
     if (rows > o->most_rows || l->hidden > o->longest_hidden || l->features > o->most_features)
         return wa_fail(err, WA_E_INTERNAL, "the oracle has room for %zu rows of %zu values and %zu features, not %zu of %zu and %zu",
                        o->most_rows, o->longest_hidden, o->most_features, rows, l->hidden, l->features);
+    if (width == 0 || width > WA_ORACLE_WIDEST)
+        return wa_fail(err, WA_E_INTERNAL, "%zu evaluations do not go side by side", width);
     bool drops = which->path == WA_PATH_WEIGHTS_FALLBACK && !wa_fallback_uses_all(which, l->features);
     o->which = which;
     o->layer = l;
+    o->width = o->panel.width = width;
+    o->room = o->columns / width;
     o->count = wa_case_hit_count(which, l->features);
     o->ranked = l->select.rows > 0 && (wa_case_is_loop(which) || drops);
     memset(o->done, 0, rows * sizeof *o->done);
@@ -120,34 +130,34 @@ static bool seat_rows(wa_oracle *o, size_t rows, const size_t *seats)
     memset(o->taken, 0, sizeof o->taken);
     o->rows = o->groups = 0;
     for (size_t i = 0; i < rows; i++) {
-        size_t seat = (seats == NULL ? i : seats[i]) % LANES;
+        size_t seat = (seats == NULL ? i : seats[i]) % o->width;
         if (o->done[i] || o->taken[seat] == o->room)
             continue;
         o->row[o->rows] = i;
-        o->place[o->rows++] = o->taken[seat]++ * LANES + seat;
+        o->place[o->rows++] = o->taken[seat]++ * o->width + seat;
         o->groups = o->taken[seat] > o->groups ? o->taken[seat] : o->groups;
         o->done[i] = true;
     }
     return o->rows > 0;
 }
 
-/* Where the values of one place begin in an array of [groups][n][LANES]; they stand LANES apart. */
-static size_t start_of(size_t place, size_t n)
+/* Where the values of one place begin in an array of [groups][n][width]; they stand `width` apart. */
+static size_t start_of(const wa_oracle *o, size_t place, size_t n)
 {
-    return place / LANES * n * LANES + place % LANES;
+    return place / o->width * n * o->width + place % o->width;
 }
 
-/* x [rows, H] to [groups][H][LANES]; seats without a row are zero. */
+/* x [rows, H] to [groups][H][width]; seats without a row are zero. */
 static void load_rows(wa_oracle *o, const float *x)
 {
     size_t hidden = o->layer->hidden;
-    memset(o->x, 0, o->groups * hidden * LANES * sizeof *o->x);
+    memset(o->x, 0, o->groups * hidden * o->width * sizeof *o->x);
     for (size_t i = 0; i < o->rows; i++) {
         const float *from = x + o->row[i] * hidden;
-        double sum = 0.0, *to = o->x + start_of(o->place[i], hidden);
+        double sum = 0.0, *to = o->x + start_of(o, o->place[i], hidden);
         for (size_t h = 0; h < hidden; h++) {
             double v = (double)from[h];
-            to[h * LANES] = v;
+            to[h * o->width] = v;
             sum += v * v;
         }
         o->norm[o->place[i]] = sqrt(sum);
@@ -157,7 +167,7 @@ static void load_rows(wa_oracle *o, const float *x)
 /* interleaved_q4 rounds x to 8-bit integers, a scale for each 32 (walk-paths 3.4): in f32, since the
  * rounding decides the integers, and by the definition, value by value. A block with a value that is
  * no number is NaN. */
-static void round_x(const float *x, size_t n, double *out)
+static void round_x(const float *x, size_t n, size_t width, double *out)
 {
     float most = 0.0F;
     bool broken = false;
@@ -169,7 +179,7 @@ static void round_x(const float *x, size_t n, double *out)
     float inverse = scale > 0.0F ? 1.0F / scale : 0.0F;
     for (size_t i = 0; i < n; i++) {
         double q = isfinite(inverse) ? (double)roundf(x[i] * inverse) : 0.0;
-        out[i * LANES] = broken ? NAN : q * (double)scale;
+        out[i * width] = broken ? NAN : q * (double)scale;
     }
 }
 
@@ -179,29 +189,29 @@ static void round_rows(wa_oracle *o, const float *x)
     size_t hidden = o->layer->hidden;
     for (size_t i = 0; i < o->rows; i++)
         for (size_t h = 0; h < hidden; h += BLOCK)
-            round_x(x + o->row[i] * hidden + h, hidden - h < BLOCK ? hidden - h : BLOCK,
-                    o->x + start_of(o->place[i], hidden) + h * LANES);
+            round_x(x + o->row[i] * hidden + h, hidden - h < BLOCK ? hidden - h : BLOCK, o->width,
+                    o->x + start_of(o, o->place[i], hidden) + h * o->width);
 }
 
 /* act = phi(gate) * up, or ungated phi(up). */
 static void activate(wa_oracle *o)
 {
     const wa_walk_layer *l = o->layer;
-    for (size_t i = 0; i < o->groups * l->features; i++)
-        for (size_t lane = 0; lane < LANES; lane++) {
-            size_t at = i * LANES + lane;
-            o->act[at] = l->gated ? wa_phi_ref(l->activation, o->act[at]) * o->up[at]
-                                  : wa_phi_ref(l->activation, o->up[at]);
-        }
+    size_t n = o->groups * l->features * o->width;
+    if (!l->gated)
+        memcpy(o->act, o->up, n * sizeof *o->act);
+    wa_phi_ref_all(l->activation, o->act, n);
+    for (size_t i = 0; l->gated && i < n; i++)
+        o->act[i] *= o->up[i];
 }
 
-/* values [groups, features, LANES] += bias, where there is one. */
+/* values [groups, features, width] += bias, where there is one. */
 static void add_bias(const wa_oracle *o, const float *bias, double *values)
 {
     size_t features = o->layer->features;
     for (size_t i = 0; bias != NULL && i < o->groups * features; i++)
-        for (size_t lane = 0; lane < LANES; lane++)
-            values[i * LANES + lane] += (double)bias[i % features];
+        for (size_t lane = 0; lane < o->width; lane++)
+            values[i * o->width + lane] += (double)bias[i % features];
 }
 
 /* The per-feature loop's gate is the ranking score itself, and for an ungated model so is its up
@@ -210,7 +220,7 @@ static void feed(wa_oracle *o)
 {
     const wa_walk_layer *l = o->layer;
     bool serial = wa_case_is_loop(o->which);
-    size_t bytes = o->groups * l->features * LANES * sizeof(double);
+    size_t bytes = o->groups * l->features * o->width * sizeof(double);
     if (o->ranked) {
         wa_oracle_rows(&l->select, o->x, o->scores, o->groups, &o->panel);
         add_bias(o, l->gate_bias, o->scores); /* an ungated model's scores are without b_up */
@@ -308,9 +318,9 @@ static bool agrees_but_for_ties(wa_oracle *o, size_t place, const int32_t *their
 static bool choose(wa_oracle *o, size_t place, const int32_t *theirs)
 {
     size_t features = o->layer->features;
-    const double *scores = o->scores + start_of(place, features);
+    const double *scores = o->scores + start_of(o, place, features);
     for (size_t f = 0; f < features; f++) {
-        o->key[f] = fabs(scores[f * LANES]);
+        o->key[f] = fabs(scores[f * o->width]);
         if (isnan(o->key[f]))
             return false;
     }
@@ -326,13 +336,13 @@ static void drop_unused(wa_oracle *o, const int32_t *hits)
     size_t features = o->layer->features;
     for (size_t i = 0; i < o->rows; i++) {
         const int32_t *theirs = hits == NULL ? NULL : hits + o->row[i] * o->count;
-        double *act = o->act + start_of(o->place[i], features);
+        double *act = o->act + start_of(o, o->place[i], features);
         bool known = choose(o, o->place[i], theirs);
         for (size_t f = 0; f < features; f++) {
             if (!known)
-                act[f * LANES] = NAN;
+                act[f * o->width] = NAN;
             else if (!o->used[f])
-                act[f * LANES] = 0.0;
+                act[f * o->width] = 0.0;
         }
     }
 }
@@ -343,9 +353,9 @@ static void project(wa_oracle *o)
 {
     const wa_walk_layer *l = o->layer;
     bool drops = wa_case_is_loop(o->which) || o->which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU;
-    memset(o->y, 0, o->groups * l->hidden * LANES * sizeof *o->y);
+    memset(o->y, 0, o->groups * l->hidden * o->width * sizeof *o->y);
     if (drops)
-        wa_oracle_drop(o->act, o->groups * l->features, (double)WA_ACT_FLOOR);
+        wa_oracle_drop(o->act, o->groups * l->features * o->width, (double)WA_ACT_FLOOR);
     if (drops && !l->down_is_feature_major)
         wa_oracle_rows_used(&l->down, o->act, o->y, o->groups, &o->panel);
     else if (!l->down_is_feature_major)
@@ -360,10 +370,10 @@ static void store_rows(const wa_oracle *o, double *y)
 {
     const wa_walk_layer *l = o->layer;
     for (size_t i = 0; i < o->rows; i++) {
-        const double *from = o->y + start_of(o->place[i], l->hidden);
+        const double *from = o->y + start_of(o, o->place[i], l->hidden);
         for (size_t h = 0; h < l->hidden; h++) {
             double bias = l->down_bias == NULL ? 0.0 : (double)l->down_bias[h];
-            y[o->row[i] * l->hidden + h] = from[h * LANES] + bias;
+            y[o->row[i] * l->hidden + h] = from[h * o->width] + bias;
         }
     }
 }
@@ -416,10 +426,10 @@ static double resolution_of(const wa_oracle *o, size_t place)
 {
     enum { SHARE = 64 };
     const wa_walk_layer *l = o->layer;
-    const double *act = o->act + start_of(place, l->features), *up = o->up + start_of(place, l->features);
+    const double *act = o->act + start_of(o, place, l->features), *up = o->up + start_of(o, place, l->features);
     double sum = 0.0, x = o->norm[place];
     for (size_t f = 0; f < l->features; f++) {
-        double a = fabs(act[f * LANES]), u = fabs(up[f * LANES]);
+        double a = fabs(act[f * o->width]), u = fabs(up[f * o->width]);
         if (a == 0.0)
             continue; /* left out */
         double shift = x * o->up_norm[f];
@@ -430,10 +440,10 @@ static double resolution_of(const wa_oracle *o, size_t place)
     return sqrt(sum) / SHARE;
 }
 
-wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x,
+wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x, size_t width,
                         const size_t *seats, const int32_t *hits, double *y, double *least, wa_error *err)
 {
-    WA_TRY(begin(o, which, layer, rows, err));
+    WA_TRY(begin(o, which, layer, rows, width, err));
     if (least != NULL && o->ranked)
         take_norms(o);
     while (seat_rows(o, rows, seats)) {

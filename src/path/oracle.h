@@ -1,4 +1,4 @@
-/* Products of the oracle: stored rows against columns of sixteen evaluations, in f64, by BLAS's dgemm.
+/* Products of the oracle: stored rows against columns of evaluations side by side, in f64, by BLAS's dgemm.
  * Private to src/path. */
 #ifndef WALKAUDIT_PATH_ORACLE_H
 #define WALKAUDIT_PATH_ORACLE_H
@@ -6,8 +6,8 @@
 #include "path/path.h"
 
 enum {
-    WA_ORACLE_PANEL_ROWS = 32,            /* stored rows decoded at a time, at most */
-    WA_ORACLE_PANEL_VALUES = 256 * 128,   /* and this many values, but 8 rows at least */
+    WA_ORACLE_PANEL_ROWS = 64,            /* stored rows decoded at a time, at most */
+    WA_ORACLE_PANEL_VALUES = 256 * 160,   /* and this many values, but 8 rows at least */
     WA_ORACLE_PANEL_LEAST = 8
 };
 
@@ -16,6 +16,7 @@ typedef struct wa_oracle_panel {
     float *decoded; /* [rows, longest], arena */
     double *wide;   /* [rows, longest] the same as f64, arena */
     const float *rows; /* the rows at hand, in place or decoded */
+    size_t width;      /* seats of a group; set by the owner before each call */
 } wa_oracle_panel;
 
 WA_CHECKED wa_status wa_oracle_panel_open(wa_arena *arena, size_t longest, wa_oracle_panel *out,
@@ -24,17 +25,17 @@ WA_CHECKED wa_status wa_oracle_panel_open(wa_arena *arena, size_t longest, wa_or
 const double *wa_oracle_row(const wa_matrix *matrix, size_t f, wa_oracle_panel *panel);
 
 /*
- * Evaluations stand in groups of WA_ORACLE_SEATS: [groups][n][WA_ORACLE_SEATS] holds n values of each.
- * Every group is a dgemm of its own, whose shape the weights alone decide; so what stands in one
- * seat of a group has the same bits whatever stands in the others.
+ * Evaluations stand in groups of panel->width: [groups][n][width] holds n values of each. Every group is a dgemm of
+ * its own, whose shape the weights and the width decide; so what stands in one seat of a group has
+ * the same bits whatever stands in the others.
  */
-/** out [groups][w.rows][seats] = sum over i of w[row][i] * in[g][i][seat]; in [groups][w.cols][seats]. */
+/** out [groups][w.rows][width] = sum over i of w[row][i] * in[g][i][seat]; in [groups][w.cols][width]. */
 void wa_oracle_rows(const wa_matrix *w, const double *in, double *out, size_t groups,
                     wa_oracle_panel *panel);
-/** out [groups][w.cols][seats] += sum over f of act[g][f][seat] * w[f][h]; act [groups][w.rows][seats]. */
+/** out [groups][w.cols][width] += sum over f of act[g][f][seat] * w[f][h]; act [groups][w.rows][width]. */
 void wa_oracle_features(const wa_matrix *w, const double *act, double *out, size_t groups,
                         wa_oracle_panel *panel);
-/** act [n][seats]: what lies at or below the floor becomes zero; NaN stays. */
+/** act [n]: what lies at or below the floor becomes zero; NaN stays. */
 void wa_oracle_drop(double *act, size_t n, double floor);
 /** The same products, where a weight that an evaluation does not use (act 0) is left alone, even a NaN. */
 void wa_oracle_rows_used(const wa_matrix *w, const double *in, double *out, size_t groups,

@@ -10,8 +10,6 @@
 #include <cblas.h>
 #include <math.h>
 
-enum { SEATS = WA_ORACLE_SEATS };
-
 /* A function of the row's length alone, as the shape of every product must be. */
 static size_t panel_rows(size_t cols)
 {
@@ -58,41 +56,41 @@ const double *wa_oracle_row(const wa_matrix *matrix, size_t f, wa_oracle_panel *
     return decode(matrix, f, 1, panel);
 }
 
-/* out [count, SEATS] = w [count, n] . in [n, SEATS] */
-static void dot_rows(const double *w, size_t count, size_t n, const double *in, double *out)
+/* out [count, width] = w [count, n] . in [n, width] */
+static void dot_rows(const double *w, size_t count, size_t n, size_t width, const double *in, double *out)
 {
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, SEATS, (int)n, 1.0, w, (int)n, in, SEATS, 0.0,
-                out, SEATS);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)width, (int)n, 1.0, w, (int)n, in, (int)width,
+                0.0, out, (int)width);
 }
 
-/* out [n, SEATS] += w [count, n] transposed . act [count, SEATS] */
-static void add_rows(const double *w, size_t count, size_t n, const double *act, double *out)
+/* out [n, width] += w [count, n] transposed . act [count, width] */
+static void add_rows(const double *w, size_t count, size_t n, size_t width, const double *act, double *out)
 {
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, SEATS, (int)count, 1.0, w, (int)n, act, SEATS, 1.0, out,
-                SEATS);
+    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)width, (int)count, 1.0, w, (int)n, act, (int)width,
+                1.0, out, (int)width);
 }
 
 void wa_oracle_rows(const wa_matrix *w, const double *in, double *out, size_t groups,
                     wa_oracle_panel *panel)
 {
-    size_t step = panel_rows(w->cols);
+    size_t step = panel_rows(w->cols), width = panel->width;
     for (size_t first = 0; first < w->rows; first += step) {
         size_t count = wa_size_min(w->rows - first, step);
         const double *rows = decode(w, first, count, panel);
         for (size_t g = 0; g < groups; g++)
-            dot_rows(rows, count, w->cols, in + g * w->cols * SEATS, out + (g * w->rows + first) * SEATS);
+            dot_rows(rows, count, w->cols, width, in + g * w->cols * width, out + (g * w->rows + first) * width);
     }
 }
 
 void wa_oracle_features(const wa_matrix *w, const double *act, double *out, size_t groups,
                         wa_oracle_panel *panel)
 {
-    size_t step = panel_rows(w->cols);
+    size_t step = panel_rows(w->cols), width = panel->width;
     for (size_t first = 0; first < w->rows; first += step) {
         size_t count = wa_size_min(w->rows - first, step);
         const double *rows = decode(w, first, count, panel);
         for (size_t g = 0; g < groups; g++)
-            add_rows(rows, count, w->cols, act + (g * w->rows + first) * SEATS, out + g * w->cols * SEATS);
+            add_rows(rows, count, w->cols, width, act + (g * w->rows + first) * width, out + g * w->cols * width);
     }
 }
 
@@ -108,14 +106,14 @@ WA_CLONES static bool all_finite(const double *values, size_t n)
 
 void wa_oracle_drop(double *act, size_t n, double floor)
 {
-    for (size_t i = 0; i < n * SEATS; i++)
+    for (size_t i = 0; i < n; i++)
         if (fabs(act[i]) <= floor)
             act[i] = 0.0;
 }
 
 static bool any_used(const double *act, size_t n)
 {
-    for (size_t i = 0; i < n * SEATS; i++)
+    for (size_t i = 0; i < n; i++)
         if (act[i] != 0.0)
             return true;
     return false;
@@ -135,10 +133,10 @@ static bool hide_broken(wa_oracle_panel *panel, size_t n)
     return true;
 }
 
-/* out [SEATS] += value * act [SEATS] where act is used */
-static void add_used(double value, const double *act, double *out)
+/* out [width] += value * act [width] where act is used */
+static void add_used(double value, const double *act, size_t width, double *out)
 {
-    for (size_t p = 0; p < SEATS; p++)
+    for (size_t p = 0; p < width; p++)
         if (act[p] != 0.0)
             out[p] += act[p] * value;
 }
@@ -147,23 +145,23 @@ static void add_used(double value, const double *act, double *out)
 void wa_oracle_features_used(const wa_matrix *w, const double *act, double *out, size_t groups,
                              wa_oracle_panel *panel)
 {
-    size_t step = panel_rows(w->cols), n = w->cols;
+    size_t step = panel_rows(w->cols), n = w->cols, width = panel->width;
     for (size_t first = 0; first < w->rows; first += step) {
         size_t count = wa_size_min(w->rows - first, step);
         bool used = false;
         for (size_t g = 0; g < groups; g++)
-            used = used || any_used(act + (g * w->rows + first) * SEATS, count);
+            used = used || any_used(act + (g * w->rows + first) * width, count * width);
         if (!used)
             continue;
         decode(w, first, count, panel);
         bool broken = hide_broken(panel, count * n);
         for (size_t g = 0; g < groups; g++) {
-            const double *a = act + (g * w->rows + first) * SEATS;
-            double *y = out + g * n * SEATS;
-            add_rows(panel->wide, count, n, a, y);
+            const double *a = act + (g * w->rows + first) * width;
+            double *y = out + g * n * width;
+            add_rows(panel->wide, count, n, width, a, y);
             for (size_t i = 0; broken && i < count * n; i++)
                 if (!isfinite(panel->rows[i]))
-                    add_used((double)panel->rows[i], a + i / n * SEATS, y + i % n * SEATS);
+                    add_used((double)panel->rows[i], a + i / n * width, width, y + i % n * width);
         }
     }
 }
@@ -171,18 +169,18 @@ void wa_oracle_features_used(const wa_matrix *w, const double *act, double *out,
 void wa_oracle_rows_used(const wa_matrix *w, const double *in, double *out, size_t groups,
                          wa_oracle_panel *panel)
 {
-    size_t step = panel_rows(w->cols), n = w->cols;
+    size_t step = panel_rows(w->cols), n = w->cols, width = panel->width;
     for (size_t first = 0; first < w->rows; first += step) {
         size_t count = wa_size_min(w->rows - first, step);
         decode(w, first, count, panel);
         bool broken = hide_broken(panel, count * n);
         for (size_t g = 0; g < groups; g++) {
-            const double *a = in + g * n * SEATS;
-            double *y = out + (g * w->rows + first) * SEATS;
-            dot_rows(panel->wide, count, n, a, y);
+            const double *a = in + g * n * width;
+            double *y = out + (g * w->rows + first) * width;
+            dot_rows(panel->wide, count, n, width, a, y);
             for (size_t i = 0; broken && i < count * n; i++)
                 if (!isfinite(panel->rows[i]))
-                    add_used((double)panel->rows[i], a + i % n * SEATS, y + i / n * SEATS);
+                    add_used((double)panel->rows[i], a + i % n * width, width, y + i / n * width);
         }
     }
 }

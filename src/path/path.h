@@ -284,12 +284,14 @@ size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);
  * For finite K it chooses its own hits in f64; a hit list of the kernel that differs only among scores closer
  * than 1e-6*|x||g| is taken instead (a tie is no defect).
  *
- * The last bits of a dgemm may depend on its shape and on the place in it. So every call has one shape, which follows from the
- * weights, and the caller names a seat for each row: one seat of WA_ORACLE_SEATS, numbers beyond are taken modulo. Same row, same
- * seat: same bits, in whatever company and order. Rows of successive seats share a product, so a caller deals
- * them in turn.
+ * The last bits of a dgemm may depend on its shape and on the place in it. So every product has one shape, which follows from the
+ * weights and from a width that the caller names, and the caller names a seat for each row: one of `width` seats, numbers beyond are
+ * taken modulo. Same row, same width and seat: same bits, in whatever company and order. Rows of successive seats share a product, so
+ * a caller deals them in turn. Seats that stay empty cost as much as the others; products that are narrow cost more for each seat.
  */
-enum { WA_ORACLE_SEATS = 16 };
+enum { WA_ORACLE_WIDEST = 48 };
+/** The width for so many evaluations with the same weights: as few products as can be, as even as can be. At most WA_ORACLE_WIDEST. */
+size_t wa_oracle_width(size_t evaluations);
 typedef struct wa_oracle wa_oracle;
 
 /** Space for calls of at most `rows` rows, `hidden` values and `features` features; arena. */
@@ -302,6 +304,7 @@ size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features);
  * Local. y out: [rows, hidden] f64.
  *
  * x      [rows, hidden] f32
+ * width  1 to WA_ORACLE_WIDEST
  * seats  [rows]; NULL = the row's number
  * hits   [rows, wa_case_hit_count] of the kernel, or NULL
  * least  NULL, or out: [rows] the size of y below which f32 arithmetic cannot be held to a relative error, since y cancels:
@@ -311,8 +314,8 @@ size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features);
  * WA_E_INTERNAL (space too small).
  */
 WA_CHECKED wa_status wa_oracle_run(wa_oracle *oracle, const wa_case *which, const wa_walk_layer *layer, size_t rows,
-                                   const float *x, const size_t *seats, const int32_t *hits, double *y, double *least,
-                                   wa_error *err);
+                                   const float *x, size_t width, const size_t *seats, const int32_t *hits, double *y,
+                                   double *least, wa_error *err);
 
 /* X(id, word): what stored rows were held against. */
 #define WA_BASIS_LIST(X)                                                                 \

@@ -145,7 +145,7 @@ static inline double *test_oracle(wa_arena *arena, const wa_case *which, const w
     double *y = test_take(arena, rows * l->hidden, sizeof *y);
     wa_oracle *oracle;
     WA_MUST(wa_oracle_open(arena, rows, l->hidden, l->features, &oracle, &test_err), &test_err);
-    WA_MUST(wa_oracle_run(oracle, which, l, rows, x, NULL, hits, y, NULL, &test_err), &test_err);
+    WA_MUST(wa_oracle_run(oracle, which, l, rows, x, wa_oracle_width(rows), NULL, hits, y, NULL, &test_err), &test_err);
     return y;
 }
 

@@ -2,7 +2,7 @@
  */
 #include "walk_layers.h"
 
-enum { ROWS = 21 }; /* a full group of sixteen and a part of one */
+enum { ROWS = 21 };
 
 static const test_kind GATED = {.gated = true, .feature_major = true, .activation = WA_GELU_TANH};
 static const test_kind UNGATED = {
@@ -234,6 +234,7 @@ static void fast_and_reference_decoders_agree_on_every_16_bit_pattern(void)
 
 /* The answers for rows of seats 0 to ROWS - 1 in company, one after the other. */
 typedef struct company {
+    size_t width; /* seats of a product */
     wa_case which;
     const wa_walk_layer *l;
     const float *x;
@@ -251,14 +252,14 @@ static void check_in_other_order(const company *c, size_t room)
     double *y = test_take(arena, MORE * hidden, sizeof *y), least[MORE];
     for (size_t i = 0; i < MORE; i++) {
         from[i] = (i * 8 + 3) % ROWS; /* each row twice, both with its seat and with one that only looks different */
-        seats[i] = from[i] + (i < ROWS ? 0 : 5 * WA_ORACLE_SEATS);
+        seats[i] = from[i] + (i < ROWS ? 0 : 5 * c->width);
         memcpy(x + i * hidden, c->x + from[i] * hidden, hidden * sizeof *x);
     }
     wa_oracle *oracle;
     WA_MUST(wa_oracle_open(arena, room, hidden, c->l->features, &oracle, &test_err), &test_err);
     for (size_t first = 0; first < MORE; first += room) {
         size_t now = MORE - first < room ? MORE - first : room;
-        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, now, x + first * hidden, seats + first, NULL, y + first * hidden,
+        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, now, x + first * hidden, c->width, seats + first, NULL, y + first * hidden,
                               least + first, &test_err),
                 &test_err);
     }
@@ -283,14 +284,17 @@ static void a_row_has_the_same_bits_alone_in_company_and_in_any_order(void)
         {.which = wa_case_dense(), .l = &model},
         {.which = test_case(WA_PATH_WEIGHTS_FALLBACK, WA_LABEL_WEIGHTS_FALLBACK_SPARSE, 7), .l = &model},
     };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        company *c = &all[i];
+    static const size_t widths[] = {4, 16, 24, 40, WA_ORACLE_WIDEST}; /* rows share seats, or some stay empty */
+    enum { COMPANIES = sizeof all / sizeof all[0], WIDTHS = sizeof widths / sizeof widths[0] };
+    for (size_t i = 0; i < COMPANIES * WIDTHS; i++) {
+        company *c = &all[i / WIDTHS];
+        c->width = widths[i % WIDTHS];
         uint64_t seed = 9 + i;
         c->x = test_values(arena, ROWS * c->l->hidden, 1.0F, &seed);
         double *y = test_take(arena, ROWS * c->l->hidden, sizeof *y), *least = test_take(arena, ROWS, sizeof *least);
         wa_oracle *oracle;
         WA_MUST(wa_oracle_open(arena, ROWS, c->l->hidden, c->l->features, &oracle, &test_err), &test_err);
-        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, ROWS, c->x, NULL, NULL, y, least, &test_err), &test_err);
+        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, ROWS, c->x, c->width, NULL, NULL, y, least, &test_err), &test_err);
         c->y = y;
         c->least = least;
         check_in_other_order(c, 2 * ROWS);
@@ -298,6 +302,18 @@ static void a_row_has_the_same_bits_alone_in_company_and_in_any_order(void)
         check_in_other_order(c, 1);
     }
     wa_arena_close(arena);
+}
+
+static void evaluations_share_as_few_products_as_they_can(void)
+{
+    for (size_t n = 1; n < 1000; n++) {
+        size_t width = wa_oracle_width(n), least = (n + WA_ORACLE_WIDEST - 1) / WA_ORACLE_WIDEST;
+        CU_ASSERT(width <= WA_ORACLE_WIDEST && width * least >= n);
+        CU_ASSERT(width * least < n + 4 * least); /* fewer than four seats of each stay empty */
+    }
+    CU_ASSERT_EQUAL(wa_oracle_width(40), 40);
+    CU_ASSERT_EQUAL(wa_oracle_width(50), 28);
+    CU_ASSERT(wa_oracle_width(0) > 0);
 }
 
 /* Longer and higher than a panel, at the shapes where BLAS changes its way: every sum within Higham's bound of the plain one. */
@@ -332,7 +348,7 @@ static void a_space_that_is_too_small_is_refused(void)
     for (size_t i = 0; i < 3; i++) {
         wa_oracle *oracle;
         WA_MUST(wa_oracle_open(arena, rooms[i][0], rooms[i][1], rooms[i][2], &oracle, &test_err), &test_err);
-        CU_ASSERT_EQUAL(wa_oracle_run(oracle, &which, &l, 2, x, NULL, NULL, y, NULL, &test_err), WA_E_INTERNAL);
+        CU_ASSERT_EQUAL(wa_oracle_run(oracle, &which, &l, 2, x, 4, NULL, NULL, y, NULL, &test_err), WA_E_INTERNAL);
     }
     wa_arena_close(arena);
 }
@@ -357,5 +373,6 @@ WA_SUITE("oracle", WA_CASE(every_path_follows_its_definition),
          WA_CASE(a_nan_row_that_no_position_uses_changes_nothing),
          WA_CASE(fast_and_reference_decoders_agree_on_every_16_bit_pattern),
          WA_CASE(a_row_has_the_same_bits_alone_in_company_and_in_any_order),
+         WA_CASE(evaluations_share_as_few_products_as_they_can),
          WA_CASE(products_stay_within_rounding_of_plain_sums),
          WA_CASE(a_space_that_is_too_small_is_refused), WA_CASE(every_failing_take_is_reported))
