@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 import h5py
+import numpy as np
 
 PHASES = ["projections", "attention", "dense_ffn", "walk_ffn", "compare", "kernel_check",
           "encoding_check", "head", "wait", "gather", "write"]
@@ -38,8 +39,8 @@ def run_once(build, job, ranks, settings, out):
     with h5py.File(out) as f:
         runs = f["run"]
         facts = dict(runs[sorted(runs, key=int)[-1]].attrs)
-        rows = f["token_id"].shape[0]
-    facts["rows"] = rows
+        facts["rows"] = f["token_id"].shape[0]
+        facts["answers"] = sum(int(np.isfinite(f[name]).sum()) for name in ("kernel_rel_l2", "kernel_own_rel_l2"))
     return facts
 
 
@@ -70,7 +71,19 @@ def report(ranks, facts, machine):
     print(f"layer loop {loop_seconds:.3f} s, its FLOPs at the sgemm rate {bound:.3f} s: ratio {loop_seconds / bound:.2f}")
     print(f"wall {median(facts, 'wall_seconds'):.3f} s in the audit, anonymous memory per rank "
           f"{max(float(f['anonymous_bytes_per_rank_max']) for f in facts) / 1e6:.0f} MB")
-    return loop_seconds
+    report_checks(facts)
+
+
+def report_checks(facts):
+    """Shares are of the same run's layer loop, so that a busy machine does less to them."""
+    for check in ("kernel_check", "encoding_check"):
+        shares = [float(f[f"seconds_{check}"]) / sum(float(f[f"seconds_{p}"]) for p in LAYER_LOOP) for f in facts]
+        seconds = median(facts, f"seconds_{check}")
+        if seconds < 1e-3:  # switched off
+            continue
+        answers = facts[0]["answers"] if check == "kernel_check" else 0
+        each = f", {1e6 * seconds / answers:.0f} us for each of {answers} answers (case, pair, stream)" if answers else ""
+        print(f"{check}: {seconds:.3f} s, {100 * statistics.median(shares):.0f} % of the layer loop{each}")
 
 
 def main():

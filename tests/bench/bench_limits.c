@@ -17,8 +17,10 @@ int main(int argc, char **argv)
     size_t hidden = strtoul(argv[2], NULL, 10);
     size_t features = strtoul(argv[3], NULL, 10);
     size_t floats = (size_t)64 << 20; /* 256 MiB: beyond every cache */
-    size_t most = rows > 2048 ? rows : 2048;
+    enum { PEAK = 2048 };             /* rows, columns and depth of the product that shows the peak */
+    size_t most = rows > PEAK ? rows : PEAK;
     size_t wide = hidden > features ? hidden : features;
+    wide = wide > PEAK ? wide : PEAK;
     if (rows == 0 || hidden == 0 || features == 0 || hidden * features > floats)
         return 2;
     wa_error err;
@@ -49,7 +51,7 @@ int main(int argc, char **argv)
     printf("{\"isa\": \"%s\", \"fma_peak_gflops\": %.2f, ", wa_isa_name(isa), peak_rate(wa_isa_name(isa)));
     printf("\"sgemm_peak_gflops\": %.2f, \"sgemm_rows_gflops\": %.2f, \"read_gbps\": %.2f, "
            "\"core\": \"%s\"}\n",
-           gemm_rate(2048, 2048, 2048, 1, weights, x, y), 3.0 / (2.0 / up + 1.0 / down),
+           gemm_rate(PEAK, PEAK, PEAK, 1, weights, x, y), 3.0 / (2.0 / up + 1.0 / down),
            read_rate(weights, floats), wa_blas_look().core);
     wa_arena_close(arena);
     return 0;
