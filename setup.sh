@@ -10,7 +10,7 @@ packages="build-essential cmake ninja-build pkg-config
     libopenblas-dev
     libcyaml-dev libyaml-dev libjansson-dev libpcre2-dev libutf8proc-dev libssl-dev libcurl4-openssl-dev
     libcunit1-dev python3 python3-pip python3-venv python3-pytest python3-numpy python3-h5py python3-xarray
-    python3-h5netcdf python3-netcdf4 python3-matplotlib
+    groff-base python3-h5netcdf python3-netcdf4 python3-matplotlib
     chromium chromium-driver python3-selenium fonts-dejavu-core ca-certificates
     slurm-wlm munge
     clang libclang-rt-14-dev clang-tidy"

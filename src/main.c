@@ -3,6 +3,7 @@
 #include "base/signals.h"
 #include "base/spell.h"
 #include "cli/cli.h"
+#include "cli/manual.h"
 #include "compute/kernel.h"
 #include "comm/comm.h"
 #include "store/store.h"
@@ -14,6 +15,7 @@ static const wa_cli_verb VERBS[] = {
 #define VERB(name, arguments, does) {#name, wa_cli_##name, &wa_cli_##name##_parser, arguments, does}
     VERB(run, "JOB.yaml", "the audit; -n N starts N ranks on one machine, srun or mpirun those of many"),
     VERB(plan, "JOB.yaml", "cases, batches, grid, memory and result size, without computing"),
+    VERB(init, "MODEL VINDEX…", "print a job that audits these, to be run as it is"),
     VERB(inspect, "PATH", "what a model, GGUF, vindex or result file is"),
     VERB(extract, "MODEL OUT.vindex", "write a vindex from a model"),
     VERB(synth, "OUT", "write a random but realistic model with tokenizer"),
@@ -101,6 +103,9 @@ int main(int argc, char **argv)
         print_help(stderr);
         return 2;
     }
+    /* What the build makes manual pages and completion of. */
+    if (argc == 4 && strcmp(argv[1], "help") == 0 && strcmp(argv[2], "--document") == 0)
+        return wa_cli_print_document(argv[3], VERBS, VERB_COUNT, stdout) && fflush(stdout) == 0 ? 0 : wa_status_exit_code(WA_E_USAGE);
     if (argc > 2 && strcmp(argv[1], "help") == 0)
         return help_on(argv[2]);
     if (is_any(argv[1], "--help", "-h", "help")) {

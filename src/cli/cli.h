@@ -16,6 +16,7 @@ typedef struct wa_cli_verb {
 
 int wa_cli_run(int argc, char **argv);
 int wa_cli_plan(int argc, char **argv);
+int wa_cli_init(int argc, char **argv);
 int wa_cli_inspect(int argc, char **argv);
 int wa_cli_extract(int argc, char **argv);
 int wa_cli_synth(int argc, char **argv);
@@ -26,7 +27,7 @@ int wa_cli_status(int argc, char **argv);
 /** A verb of walkaudit-report: becomes that program, or says where it was looked for. */
 int wa_cli_report(int argc, char **argv);
 
-extern const struct argp wa_cli_run_parser, wa_cli_plan_parser, wa_cli_inspect_parser, wa_cli_extract_parser,
+extern const struct argp wa_cli_run_parser, wa_cli_plan_parser, wa_cli_init_parser, wa_cli_inspect_parser, wa_cli_extract_parser,
     wa_cli_synth_parser, wa_cli_tokenize_parser, wa_cli_verdict_parser, wa_cli_selftest_parser, wa_cli_status_parser;
 
 /** argp_parse of a verb's words, and -h, which every verb knows. Does not return from --help or a wrong command line. */

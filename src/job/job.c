@@ -12,8 +12,7 @@ enum { NAME_LIMIT = 100, KEY_TEXT = 200, TIMEOUT = 300, TIMEOUT_MAX = 86400 };
 
 /* --- Strings --------------------------------------------------------------------------------- */
 
-/* The last component of a path without the suffix of a kind of file that jobs name. */
-static wa_status take_stem(const char *path, wa_arena *arena, char **out, wa_error *err)
+wa_status wa_job_stem(const char *path, wa_arena *arena, char **out, wa_error *err)
 {
     static const char *const suffixes[] = {".gguf", ".vindex", ".yaml", ".yml"};
     size_t length;
@@ -136,11 +135,15 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
 }
 
 /* Names end up in file names and in case names VINDEX:PATH. */
+bool wa_job_name_is_good(const char *name)
+{
+    return wa_name_is_plain(name) && name[0] != '.' && name[0] != '-' && strchr(name, ':') == NULL && strlen(name) <= NAME_LIMIT;
+}
+
 static wa_status check_name(const wa_job_source *source, const char *key, const char *name,
                             wa_error *err)
 {
-    if (wa_name_is_plain(name) && name[0] != '.' && name[0] != '-' && strchr(name, ':') == NULL &&
-        strlen(name) <= NAME_LIMIT)
+    if (wa_job_name_is_good(name))
         return WA_OK;
     return WA_JOB_FAIL(source, key, err,
                        "'%s' is '%s', expected a name of at most %d bytes that has no '/' or ':' "
@@ -352,7 +355,7 @@ static wa_status settle_name(const wa_job_source *source, const char *key, char 
 {
     if (*name != NULL)
         return check_name(source, key, *name, err);
-    WA_TRY(take_stem(path, source->arena, name, err));
+    WA_TRY(wa_job_stem(path, source->arena, name, err));
     if (check_name(source, key, *name, err) != WA_OK)
         return wa_note(err, "it comes from '%s', give '%s' in the job", path, key);
     return WA_OK;

@@ -79,6 +79,12 @@ typedef struct wa_job {
 WA_CHECKED wa_status wa_job_open(const char *path, const char *const *settings, size_t setting_count,
                                  wa_arena *arena, wa_job **out, wa_error *err);
 
+/** The name that a job gives a model, vindex or job file without one: the last component of its path without .gguf, .vindex or .yaml.
+ * Arena. */
+WA_CHECKED wa_status wa_job_stem(const char *path, wa_arena *arena, char **out, wa_error *err);
+/** May an audit or a vindex be called so? */
+bool wa_job_name_is_good(const char *name);
+
 /** Which audits of a job a command means. All zero: every one. */
 typedef struct wa_selection {
     const char *const *audits; /* [audit_count] names, borrowed; NULL = all */

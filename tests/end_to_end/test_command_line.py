@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 
 import pytest
 
@@ -11,7 +12,7 @@ import harness
 from harness import run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-VERBS = ("run", "plan", "inspect", "extract", "synth", "tokenize", "verdict", "selftest", "status")
+VERBS = ("run", "plan", "init", "inspect", "extract", "synth", "tokenize", "verdict", "selftest", "status")
 
 
 def report_verbs():
@@ -121,3 +122,31 @@ def test_a_sweep_over_k_and_a_text_file_of_prompts(shop):
     result = job.result(expect=None)
     assert result.cases == ["f32:sparse_serial:k2", "f32:sparse_serial:k4", "f32:sparse_serial:k8"]
     assert result.prompts == ["line1", "line3"]
+
+
+def test_init_writes_a_job_that_runs_as_it_is(shop, tmp_path):
+    """Also where two vindexes have one name, a name is no name of a case, and a path wants quotes."""
+    model = tmp_path / "a model: 'mine'"
+    shutil.copytree(shop.model("tiny-llama"), model)
+    places = ["one/v.vindex", "two/v.vindex", "1e3", str(model.name)]
+    for place in places[:3]:
+        shop.copy("tiny-llama", "f16", tmp_path / place) if "/" in place else shutil.copytree(shop.vindex("tiny-llama", "q4k"), tmp_path / place)
+    done = subprocess.run(harness.command(["init", model.name, *places]), cwd=tmp_path, env=harness.environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    job = tmp_path / "job.yaml"
+    job.write_text(done.stdout)
+    run(["run", job], expect=0)
+    result = harness.Result(tmp_path / "results" / "job-model.h5")
+    assert {case.split(":")[0] for case in result.cases} == {"v1", "v2", "1e3", "v4"}
+    for name in ("v1", "1e3"):  # what its comment says is what ran
+        paths = [case.split(":", 1)[1] for case in result.cases if case.startswith(f"{name}:")]
+        assert f"# runs {', '.join(paths)}\n" in done.stdout
+
+
+@pytest.mark.parametrize("words, told, code", [
+    (["MODEL"], "expected MODEL and at least one VINDEX", 2), (["MODEL", "nowhere"], "nowhere", 3), (["nowhere", "VINDEX"], "nowhere", 3),
+    (["MODEL", "OTHER"], "layers", 3), (["MODEL", "VIN\nDEX"], "", 3),
+])
+def test_init_tells_at_once_what_cannot_run(shop, words, told, code):
+    names = {"MODEL": shop.model("tiny-llama"), "VINDEX": shop.vindex("tiny-llama", "f16"), "OTHER": shop.vindex("tiny-gemma3", "f16")}
+    assert told in run(["init", *(names.get(word, word) for word in words)], expect=code).stderr
