@@ -83,6 +83,14 @@ class Fact:
 
 
 @dataclasses.dataclass
+class Maps:
+    """Maps that a script of the page draws from its data (explorer.py)."""
+
+    data: dict
+    note: str = ""
+
+
+@dataclasses.dataclass
 class Section:
     title: str
     anchor: str

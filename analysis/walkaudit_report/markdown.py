@@ -1,6 +1,6 @@
 """A document as Markdown, with everything but its pictures."""
 from . import text
-from .document import Bullets, Fact, Picture, Pre, Table, Terms, Text
+from .document import Bullets, Fact, Maps, Picture, Pre, Table, Terms, Text
 
 
 def render(document):
@@ -13,7 +13,7 @@ def render(document):
 
 
 def render_section(section, level):
-    if any(isinstance(block, Picture) for block in section.blocks):
+    if any(isinstance(block, (Maps, Picture)) for block in section.blocks):
         return []
     lines = [f"{'#' * level} {text.markdown(section.title)}", ""]
     for block in section.blocks:

@@ -1,10 +1,11 @@
 """A document as one HTML file that needs nothing else: no network, and scripts only for comfort."""
 import base64
 import hashlib
+import json
 import math
 import pathlib
 
-from .document import Bullets, Fact, Picture, Pre, Table, Terms, Text
+from .document import Bullets, Fact, Maps, Picture, Pre, Table, Terms, Text
 from .text import markup
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -55,6 +56,7 @@ def render_filter(cases):
                       for at, (name, vindex) in enumerate(cases))
     return (f'<div class="choice" id="choice" hidden><label>Vindex <select id="choose-vindex"><option value="">all</option>{of_vindex}'
             f'</select></label><label>Case <select id="choose-case"><option value="">all</option>{of_case}</select></label>'
+            f'<label>beside <select id="choose-other" disabled><option value="">none</option>{of_case}</select></label>'
             '<button type="button" id="choose-all">Show all</button><output id="chosen"></output></div>')
 
 
@@ -90,6 +92,8 @@ def render_block(block):
         return explained(block.terms)
     if isinstance(block, Fact):
         return render_fact(block)
+    if isinstance(block, Maps):
+        return render_maps(block)
     assert isinstance(block, Picture)
     return render_picture(block)
 
@@ -148,7 +152,13 @@ def explained(terms):
     return f"<dl>{''.join(pairs)}</dl>\n"
 
 
+def render_maps(block):
+    held = json.dumps(block.data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+    return (f'<div id="explorer"><noscript><p>The maps need a script; \'walkaudit-report plot\' draws them as files.</p></noscript></div>\n'
+            f'<p class="caption">{markup(block.note)}</p>\n<script type="application/json" id="maps-data">{held}</script>\n')
+
+
 def render_picture(picture):
-    svg = picture.svg.replace("<svg", f'<svg role="img" aria-label="{markup(picture.alt)}"', 1)
-    return (f'<figure{about(picture.about)}><div class="scroll" tabindex="0" role="region" aria-label="Plot: {markup(picture.title)}">{svg}</div>'
-            f"<figcaption><strong>{markup(picture.title)}.</strong> {markup(picture.note)}</figcaption></figure>\n")
+    note = f" {markup(picture.note)}" if picture.note else ""
+    return (f'<figure{about(picture.about)}><div class="scroll" tabindex="0" role="region" aria-label="Plot: {markup(picture.title)}">{picture.svg}</div>'
+            f"<figcaption><strong>{markup(picture.title)}.</strong>{note}</figcaption></figure>\n")

@@ -281,7 +281,7 @@ def flip_blocks(facts):
                           "=margin", "=KL")
     return [Table(f"Positions at which a case's most probable next token is another than the dense model's, of {where}: those of the "
                   "largest KL of each case", columns, rows, metrics.explain("probability", "margin", "kl"),
-                  about=[(flip["case"],) for flip in facts["flips"]], brief=3)]
+                  about=[(flip["case"],) for flip in facts["flips"]], brief=2)]
 
 
 def labels_words(labels):

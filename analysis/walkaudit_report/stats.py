@@ -1,5 +1,6 @@
 """Passes over the observations of a case: quantiles per layer and histograms, position 0 apart from the rest."""
 import dataclasses
+import math
 
 import numpy as np
 
@@ -100,3 +101,12 @@ def quantile(counts, share):
         return np.nan
     known = np.concatenate([[0], np.cumsum(counts)])
     return float(10.0 ** np.interp(share * total, known, np.log10(GROWTH_EDGES)))
+
+
+def fold(values, step):
+    """[row, column] of [row, position]: the largest of each `step` positions; what is no number outweighs any number."""
+    columns = math.ceil(values.shape[1] / step)
+    padded = np.full((values.shape[0], columns * step), -np.inf)
+    padded[:, :values.shape[1]] = np.where(np.isfinite(values), values, np.inf)
+    folded = padded.reshape(values.shape[0], columns, step).max(axis=2)
+    return np.where(np.isfinite(folded), folded, np.nan)

@@ -1,6 +1,7 @@
 """Pages work in a browser: navigation, unfolding, sorting, filtering, light and dark, print; without a console error."""
 import contextlib
 import json
+import math
 import re
 import shutil
 
@@ -281,7 +282,7 @@ def test_page_is_made_for_keyboards_and_screen_readers(page):
         assert table.find_element(By.TAG_NAME, "caption").get_attribute("textContent")
         assert all(cell.get_attribute("scope") for cell in table.find_elements(By.TAG_NAME, "th"))
     for svg in page.find_elements(By.TAG_NAME, "svg"):
-        assert svg.get_attribute("role") == "img" and len(svg.get_attribute("aria-label")) > 40
+        assert svg.get_attribute("role") in ("img", "group") and len(svg.get_attribute("aria-label")) > 40
 
 
 def test_everything_has_a_name_for_a_screen_reader(page):
@@ -295,7 +296,7 @@ def test_everything_has_a_name_for_a_screen_reader(page):
             seen.setdefault(role, []).append(node.get("name", {}).get("value", ""))
     page.execute_cdp_cmd("Accessibility.disable", {})
     assert {"link", "button", "table", "image", "region", "navigation", "heading"} <= set(seen)
-    assert len(seen["image"]) == len(page.find_elements(By.CSS_SELECTOR, "figure"))
+    assert len(seen["image"]) == len(page.find_elements(By.CSS_SELECTOR, "svg[role=img], canvas[role=img]"))
     assert all(name.strip() for names in seen.values() for name in names), {role: names for role, names in seen.items() if "" in names}
 
 
@@ -326,12 +327,86 @@ def test_narrow_window_scrolls_tables_not_the_page(page):
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390, (selector, box)
 
 
-def test_plots_are_drawn_at_a_size_that_can_be_read(page):
+def test_charts_are_drawn_at_a_size_that_can_be_read(page):
     for svg in page.find_elements(By.CSS_SELECTOR, "figure svg"):
-        assert svg.rect["width"] >= 400 and svg.rect["height"] >= 100
+        assert svg.rect["width"] >= 280 and svg.rect["height"] >= 100
     sizes = page.execute_script("return [...document.querySelectorAll('figure svg text')].map("
-                                "text => text.getBoundingClientRect()).map(box => Math.min(box.width, box.height))")
-    assert len(sizes) > 100 and sorted(sizes)[len(sizes) // 2] >= 8
+                                "text => text.getBoundingClientRect()).map(box => box.height)")
+    assert len(sizes) > 100 and min(sizes) >= 10
+
+
+def test_pointing_at_a_chart_tells_the_layer_and_its_values(page, failing):
+    direct = harness.Result(failing)
+    svg = page.find_element(By.CSS_SELECTOR, "#profiles figure svg")
+    tip = page.find_element(By.ID, "tip")
+    assert not tip.is_displayed()
+    first = direct["obs_position"] == 0
+    for layer in range(2):
+        page.execute_script("const svg = arguments[0], box = svg.getBoundingClientRect(), at = JSON.parse(svg.dataset.chart).at[arguments[1]];"
+                            "svg.dispatchEvent(new PointerEvent('pointermove', {clientX: box.left + (at + 1) * box.width / 300, clientY: box.top + 40}))",
+                            svg, layer)
+        told = tip.text.splitlines()
+        assert told[:2] == [f"{direct.cases[0]}: rel_L2", f"layer {layer}"]
+        largest = direct["rel_l2"][0][layer][~first].max()
+        assert math.isclose(float(told[4].removeprefix("max: ")), largest, rel_tol=6e-3)
+    page.execute_script("arguments[0].dispatchEvent(new PointerEvent('pointerleave'))", svg)
+    assert not tip.is_displayed()
+
+
+def test_charts_are_read_by_keyboard(page):
+    """One stop for a section; right and left walk over the layers, down and up to the next chart; what is told is spoken."""
+    charts = page.find_elements(By.CSS_SELECTOR, "#profiles figure svg")
+    assert [svg.get_attribute("tabindex") for svg in charts] == ["0"] + ["-1"] * (len(charts) - 1)
+    page.execute_script("arguments[0].focus()", charts[0])
+    spoken = page.find_element(By.CSS_SELECTOR, "output.spoken")
+    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert "layer 1" in spoken.get_attribute("textContent") and page.find_element(By.ID, "tip").is_displayed()
+    page.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    assert page.switch_to.active_element == charts[1]
+    page.switch_to.active_element.send_keys(Keys.END)
+    assert f"layer {json.loads(charts[1].get_attribute('data-chart'))['xs'][-1]}" in spoken.get_attribute("textContent")
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not page.find_element(By.ID, "tip").is_displayed()
+
+
+def test_maps_are_read_by_keyboard_and_a_place_is_compared_over_cases(page, failing):
+    wait(page, lambda driver: driver.find_elements(By.CSS_SELECTOR, "figure.map canvas[aria-label]"))
+    direct, canvas = harness.Result(failing), page.find_element(By.CSS_SELECTOR, "figure.map canvas")
+    prompt = Select(page.find_elements(By.CSS_SELECTOR, "#explorer select")[1])
+    prompt.select_by_visible_text("code")
+    page.execute_script("arguments[0].focus()", canvas)
+    canvas.send_keys(Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_UP)
+    spoken = page.find_element(By.CSS_SELECTOR, "output.spoken").get_attribute("textContent").splitlines()
+    assert spoken[:2] == [direct.cases[0], "layer 1, code/1"]
+    canvas.send_keys(Keys.ENTER)
+    rows = page.find_elements(By.CSS_SELECTOR, "#pinned tr")
+    assert [row.find_element(By.TAG_NAME, "th").text for row in rows] == direct.cases
+    obs = direct.rows("code").start + 1
+    for case, row in enumerate(rows):
+        assert abs(float(row.find_element(By.TAG_NAME, "td").text.removeprefix("about ")) / direct["rel_l2"][case][1, obs] - 1) < 0.09
+
+
+def test_two_cases_stand_side_by_side(browser, curves):
+    path, direct = curves
+    browser.get_log("browser")
+    browser.get(path.as_uri())
+    one, other = (Select(browser.find_element(By.ID, f"choose-{name}")) for name in ("case", "other"))
+    assert not browser.find_element(By.ID, "choose-other").is_enabled() and not browser.find_elements(By.ID, "beside")
+    names = direct.cases[2], direct.cases[3]
+    one.select_by_visible_text(names[0])
+    other.select_by_visible_text(names[1])
+    assert chosen(browser) == list(names)
+    table = browser.find_element(By.CSS_SELECTOR, "#beside table")
+    assert [head.text for head in table.find_elements(By.CSS_SELECTOR, "thead th")] == ["figure", *names, "times"]
+    rows = {row.find_element(By.TAG_NAME, "th").text: [cell.text for cell in row.find_elements(By.TAG_NAME, "td")]
+            for row in reversed(table.find_elements(By.CSS_SELECTOR, "tbody tr"))}
+    values = [direct["rel_l2"][case].max() for case in (2, 3)]
+    assert rows["max rel_L2"][:2] == [f"{value:.2e}" for value in values]
+    assert abs(float(rows["max rel_L2"][2]) / (values[1] / values[0]) - 1) < 6e-3
+    assert {"flip rate", "PPL ratio", "seconds", "kernel that ran", "max rel_L2: place"} <= set(rows)
+    browser.find_element(By.ID, "choose-all").click()
+    assert not browser.find_elements(By.ID, "beside") and chosen(browser) == direct.cases
+    silent(browser)
 
 
 def test_long_tables_are_filtered(browser, shop, tmp_path):

@@ -1,5 +1,7 @@
 """`report` and `index`: three files of each result that say what the file says, in every form the same."""
+import base64
 import csv
+import html
 import html.parser
 import json
 import math
@@ -7,6 +9,7 @@ import os
 import pathlib
 import re
 import subprocess
+import zlib
 
 import h5py
 import numpy as np
@@ -220,13 +223,37 @@ def test_page_begins_with_the_verdicts_and_links_to_the_worst_places(made):
             assert f"#case-{at}-layer-{worst['layer']}" in page.links
 
 
-def test_page_shows_every_plot_with_an_alternative_text(made):
-    for name, count in (("gemma", 5 + 1 + 3), ("sweep", 5 * 2 + 1 + 1 + 8 + 1 + 3), ("failing", 6 + 3)):
+def test_page_shows_every_chart_with_an_alternative_text(made):
+    """Of each case six over its layers or positions, two of costs; with rates four, over K five."""
+    for name, count in (("gemma", 3 * 6 + 2), ("sweep", 8 * 6 + 4 + 5 + 2), ("failing", 3 * 6 + 2)):
         source = made[name][3]
-        alts = re.findall(r'<svg role="img" aria-label="([^"]+)"', source)
+        alts = re.findall(r'<svg role="(?:img|group)" aria-label="([^"]+)"', source)
         assert len(alts) == source.count("<svg") == source.count("<figcaption>")
         assert all(len(alt) > 40 for alt in alts)
         assert len(alts) == count, (name, len(alts))
+
+
+def test_charts_and_maps_hold_the_values_of_the_file(made):
+    path, document, _, source = made["sweep"]
+    direct = harness.Result(path)
+    charts = [json.loads(html.unescape(found)) for found in re.findall(r'data-chart="([^"]+)"', source)]
+    first = direct["obs_position"] == 0
+    for case in range(len(direct.cases)):
+        series = dict(charts[case]["series"])  # the first charts are rel_L2 by layer
+        for layer, row in enumerate(direct["rel_l2"][case]):
+            for name, value in (("p50", np.quantile(row[~first], 0.5)), ("max", row[~first].max()), ("position 0, max", row[first].max())):
+                assert math.isclose(series[name][layer], value, rel_tol=6e-3)
+    data = json.loads(re.search(r'id="maps-data">(.*?)</script>', source, re.DOTALL).group(1))
+    assert [one["name"] for one in data["quantities"]] == ["rel_l2", "obs_kl", "eta", "drift"] and data["names"] == direct.cases
+    assert [prompt["rows"] for prompt in data["prompts"]] == direct["prompt_rows"].tolist() and data["step"] == 1
+    for one in data["quantities"]:
+        for case, packed in enumerate(one["maps"]):
+            codes = np.frombuffer(zlib.decompress(base64.b64decode(packed)), np.uint8).reshape(one["rows"], -1)
+            values = direct[one["name"]][case].reshape(codes.shape)
+            assert ((codes == 0) == (values == 0)).all()
+            told = one["high"] * 10.0 ** ((codes - 1.0) / data["steps"] - data["decades"])
+            seen = values > one["high"] * 1e-8
+            assert seen.any() == values.any() and np.allclose(told[seen], values[seen], rtol=0.038)
 
 
 def test_reasons_of_failures_stand_first_and_word_for_word(made):

@@ -4,7 +4,7 @@ import math
 import matplotlib
 import numpy as np
 
-from .. import metrics, text
+from .. import metrics, stats, text
 from . import style
 
 COLUMNS = 180  # of a map; a longer prompt has several positions per column, the largest value shown
@@ -37,7 +37,7 @@ class Window:
         block = self.step * max(1, READ // self.step)
         for start in range(self.start, self.last, block):
             values = self.read(name, start, min(start + block, self.last))
-            pieces.append(fold(np.abs(values), self.step))
+            pieces.append(stats.fold(np.abs(values), self.step))
         return ([np.abs(self.read(name, 0, 1))] if self.has_zero else []) + ([np.hstack(pieces)] if pieces else [])
 
     def label(self, position):
@@ -85,15 +85,6 @@ def maps(window, names, rows, title, y_label):
             panel.tick_params(bottom=number == len(names) - 1, labelbottom=number == len(names) - 1)
     name_positions(list(grid[-1]), window)
     return figure
-
-
-def fold(values, step):
-    """[layer, column]: the largest of each `step` positions; what is no number outweighs any number."""
-    columns = math.ceil(values.shape[1] / step)
-    padded = np.full((values.shape[0], columns * step), -np.inf)
-    padded[:, :values.shape[1]] = np.where(np.isfinite(values), values, np.inf)
-    folded = padded.reshape(values.shape[0], columns, step).max(axis=2)
-    return np.where(np.isfinite(folded), folded, np.nan)
 
 
 def draw(figure, panels, pieces, name):

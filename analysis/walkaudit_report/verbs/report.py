@@ -6,27 +6,13 @@ are those of the file; --bounds also asks `walkaudit verdict` to judge by others
 import pathlib
 import sys
 
-from .. import binary, compat_larql, facts, figures, markdown, metrics, output, page, sections, text
-from ..document import Picture, Section, Terms, Text
+from .. import binary, compat_larql, explorer, facts, markdown, metrics, output, page, pictures, sections, text
+from ..document import Maps, Section, Terms
 from ..errors import OK, VERDICT, UsageFailure
 from ..progress import Progress
 from ..result import open_result
 
 NAME, HELP = "report", "Markdown, JSON and an HTML page of each result"
-NEXT = 3  # prompts of which the page shows the KL of every position
-MAPS = 8  # cases of which the page shows a map; `plot` draws all
-
-SECTIONS = {  # of plots, in order: title and the metrics that they show
-    "profiles": ("By layer", ("rel_l2", "eta", "quantiles", "first")),
-    "distributions": ("Against the bounds", ("rel_l2", "one_minus_cos", "headroom", "first")),
-    "depth": ("Along the depth", ("drift", "eta", "growth", "quantiles", "first")),
-    "rates-plotted": ("Rates and their limits", ("mean_kl", "p99_kl", "flip_rate", "ppl_ratio", "upper")),
-    "next": ("Next tokens by position", ("obs_kl",)),
-    "sweep": ("Over K", ("k", "rel_l2", "quantiles", "kl", "top1", "seconds")),
-    "maps": ("By layer and position", ("rel_l2", "one_minus_cos", "first")),
-    "cost": ("Accuracy against cost", ("rel_l2", "quantiles", "bytes", "seconds", "bucket")),
-}
-
 
 def add_arguments(parser):
     parser.add_argument("results", nargs="+", metavar="RESULT.h5", help="finished result files")
@@ -73,7 +59,7 @@ def report(result, folder, name, args, program):
     """Write the three files; True when no case fails and one ran."""
     document, surveys = facts.build(result, args.prompts)
     judged = binary.ask(program, "verdict", result.path, "--bounds", args.bounds)[1] if program else ""
-    plots = [] if args.no_plots else plot_sections(result, document, surveys)
+    plots = [] if args.no_plots else plot_sections(result, document, surveys, args.prompts)
     shown = sections.build(document, plots, judged)
     for suffix, content in (("json", facts.to_json(document)), ("md", markdown.render(shown)),
                             ("html", page.render(shown))):
@@ -100,39 +86,19 @@ def report_compat(result, folder, name):
     return verdicts == {"pass"}
 
 
-def plot_sections(result, document, surveys):
-    pairs = map_pairs(document, result)
-    found = {key: [] for key in SECTIONS}
-    number = 0
-    with Progress("drawing", 12 + len(pairs)) as bar:
-        for plots in (figures.overviews(document, surveys), figures.next_tokens(result, document, next_prompts(result)),
-                      figures.maps(result, document, pairs)):
-            for plot in plots:
-                found[plot.section].append(Picture(figures.style.to_svg(plot.figure, f"p{number}"), plot.title, plot.alt,
-                                                    plot.note))
-                number += 1
-                bar.step(plot.title)
-    out = []
-    for key, (title, named) in SECTIONS.items():
-        if found[key]:
-            words = [Terms(metrics.explain(*named))]
-            more = [Text(f"One map for each of {len(pairs)} cases, on the prompt where its rel_L2 after the first position is "
-                         "largest; 'walkaudit-report plot' draws every case and prompt.")] if key == "maps" else []
-            out.append(Section(title, key, words + more + found[key]))
-    return out
+def plot_sections(result, document, surveys, prompt_limit):
+    """Charts, and before the costs the maps of all cases that ran on the prompts shown."""
+    found = pictures.build(document, surveys)
+    ran = [at for at, case in enumerate(document["cases"]) if "extremes" in case]
+    data = explorer.build(result, facts.choose_prompts(result, prompt_limit), ran)
+    if data is None:
+        return found
+    named = [quantity["name"] for quantity in data["quantities"]]
+    blocks = [Terms(metrics.explain(*named, "first")), Maps(data, map_words(data, document))]
+    return [*found[:-1], Section("By layer and position", "maps", blocks), *found[-1:]]
 
 
-def next_prompts(result):
-    """The prompts with the largest KL in any case, in the job's order."""
-    return facts.choose_prompts(result, NEXT)
-
-
-def map_pairs(document, result):
-    """(case, prompt) of the maps: each case at the prompt of its largest rel_L2 after the first position."""
-    pairs = []
-    for at, case in enumerate(document["cases"]):
-        extremes = case.get("extremes")
-        worst = extremes and (extremes["rest"]["max_rel_l2"] or extremes["all"]["max_rel_l2"])
-        if worst and document["size"]["layers"]:
-            pairs.append((at, result.place(worst["layer"], worst["obs"]).prompt))
-    return pairs[:MAPS]
+def map_words(data, document):
+    left = f" Not shown: {text.plural(document['prompts_left_out'], 'prompt')} of smaller KL." if document["prompts_left_out"] else ""
+    step = f" From position 1 on, a column is the largest of {data['step']} positions." if data["step"] > 1 else ""
+    return f"One colour scale for all cases shown; values are known to four per cent.{step}{left} 'walkaudit-report plot' draws every map as a file."
