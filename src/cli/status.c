@@ -1,12 +1,13 @@
 /* walkaudit status: what is done of a result, who computes it, and what to type next. */
 #include "cli/cli.h"
+#include "cli/document.h"
 #include "cli/selection.h"
 #include "cli/status_job.h"
 #include "run/judged.h"
 
 #include <stdio.h>
 
-enum { KEY_PROMPTS = 256, KEY_RESUMABLE };
+enum { KEY_PROMPTS = 256, KEY_RESUMABLE, KEY_JSON };
 
 typedef struct arguments {
     wa_status_question question;
@@ -23,6 +24,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_PROMPTS:
         args->question.prompts = true;
         return 0;
+    case KEY_JSON:
+        args->question.json = true;
+        return 0;
     case KEY_RESUMABLE:
         args->question.resumable = true;
         return 0;
@@ -34,6 +38,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (args->question.path == NULL)
             argp_error(state, "expected RESULT.h5 or JOB.yaml");
+        if (args->question.json && (args->question.prompts || args->question.resumable))
+            argp_error(state, "--json and %s are two answers", args->question.prompts ? "--prompts" : "--resumable");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -84,15 +90,23 @@ static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code,
     WA_TRY(wa_judged_status(path, arena, &state, err));
     if (!state.result.finished && state.result.prompts == 0 && state.result.owner == NULL)
         return wa_fail(err, WA_E_IO, "'%s' not found: neither a result nor an unfinished run of one", path);
+    *exit_code = state.exit_code;
+    if (((const wa_status_question *)words)->json) {
+        json_t *object = wa_cli_document("status", 1), *audits = json_array();
+        json_array_append_new(audits, wa_cli_state_object(path, &state, NULL));
+        json_object_set_new(object, "exit_code", json_integer(state.exit_code));
+        json_object_set_new(object, "audits", audits);
+        return wa_cli_print_json(object, err);
+    }
     if (state.result.finished)
         print_finished(path, &state);
     else
         print_unfinished(path, &state.result);
-    *exit_code = state.exit_code;
     return WA_OK;
 }
 
 static const struct argp_option OPTIONS[] = {
+    {.name = "json", .key = KEY_JSON, .doc = "print JSON, schema walkaudit.status"},
     {.name = "prompts", .key = KEY_PROMPTS, .doc = "of a job: print the number of finished prompts and nothing else"},
     {.name = "resumable", .key = KEY_RESUMABLE, .doc = "of a job: print nothing; exit code 0 when some audit is begun and can go on, else 1"},
     {0}};

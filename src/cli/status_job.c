@@ -1,6 +1,8 @@
 /* walkaudit status JOB.yaml: a line per audit, one exit code. */
 #include "cli/status_job.h"
 
+#include "cli/document.h"
+
 #include "run/failure.h"
 #include "run/judged.h"
 
@@ -12,6 +14,7 @@ typedef struct tally {
     size_t audits, finished, prompts;
     bool resumable;
     int code;
+    json_t *list; /* an object per audit, with --json */
 } tally;
 
 bool wa_cli_names_job(const char *path)
@@ -48,6 +51,17 @@ static void print_line(const wa_job_audit *audit, const wa_judged_state *judged,
         printf("%s%s\n", reason == NULL ? "not begun" : "failed: ", reason == NULL ? "" : reason);
 }
 
+json_t *wa_cli_state_object(const char *path, const wa_judged_state *judged, const char *failure)
+{
+    const wa_result_status *s = &judged->result;
+    const char *state = s->finished ? "finished" : s->owner_alive ? "running" : s->prompts > 0 ? "unfinished" : failure != NULL ? "failed" : "absent";
+    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:s?, s:b, s:I, s:I, s:s?, s:i}", "result", path, "state", state, "prompts",
+                     (json_int_t)s->prompts, "prompts_done", (json_int_t)(s->finished ? s->prompts : s->done), "prompts_per_second",
+                     s->prompts_per_second > 0.0 ? wa_cli_number(s->prompts_per_second) : json_null(), "owner", s->owner, "owner_alive",
+                     s->owner_alive ? 1 : 0, "unchecked", (json_int_t)judged->unchecked, "unaudited", (json_int_t)judged->unaudited, "failure",
+                     failure, "exit_code", judged->exit_code);
+}
+
 static wa_status look(const wa_status_question *q, const wa_job *job, size_t index, wa_arena *arena,
                       tally *t, wa_error *err)
 {
@@ -68,8 +82,13 @@ static wa_status look(const wa_status_question *q, const wa_job *job, size_t ind
     t->resumable = t->resumable || (!state->finished && state->prompts > 0);
     bool is_failed = failed.reason != NULL && !state->finished && state->prompts == 0;
     t->code = wa_exit_code_graver(t->code, is_failed ? failed.exit_code : judged.exit_code);
-    if (!q->prompts && !q->resumable)
+    if (q->json) {
+        json_t *object = wa_cli_state_object(path, &judged, failed.reason);
+        json_object_set_new(object, "audit", json_string(audit->name));
+        json_array_append_new(t->list, object);
+    } else if (!q->prompts && !q->resumable) {
         print_line(audit, &judged, failed.reason);
+    }
     return WA_OK;
 }
 
@@ -88,7 +107,18 @@ wa_status wa_cli_status_job(void *words, wa_arena *arena, int *exit_code, wa_err
 {
     const wa_status_question *question = words;
     tally t = {.code = 0};
-    WA_TRY(look_at_all(question, arena, &t, err));
+    t.list = question->json ? json_array() : NULL;
+    wa_status status = look_at_all(question, arena, &t, err);
+    if (question->json && status == WA_OK) {
+        json_t *object = wa_cli_document("status", 1);
+        json_object_set_new(object, "exit_code", json_integer(t.code));
+        json_object_set(object, "audits", t.list);
+        *exit_code = t.code;
+        status = wa_cli_print_json(object, err);
+    }
+    json_decref(t.list);
+    if (question->json || status != WA_OK)
+        return status;
     if (question->resumable) {
         *exit_code = t.resumable ? 0 : 1;
         return WA_OK;

@@ -6,11 +6,14 @@
 #include "job/job.h"
 #include "run/judged.h"
 
+#include <jansson.h>
+
 /** What `walkaudit status` was asked for. */
 typedef struct wa_status_question {
     const char *path; /* JOB.yaml or RESULT.h5; the rest is about jobs */
     wa_selection selection;
     bool prompts;   /* print the number of finished prompts and nothing else; answers 0 */
+    bool json;      /* print JSON, schema walkaudit.status */
     bool resumable; /* print nothing; answers 0 when some audit can go on, else 1 */
 } wa_status_question;
 
@@ -19,6 +22,10 @@ bool wa_cli_names_job(const char *path);
 
 /** End the line about a finished result: how its cases fared. */
 void wa_cli_print_outcome(const wa_judged_state *state);
+
+/** What is known of a result as members of a JSON object: "state" is finished, running, unfinished, failed or absent. Owned by the caller.
+ * failure: why its last run failed, or NULL. */
+json_t *wa_cli_state_object(const char *path, const wa_judged_state *judged, const char *failure);
 
 /** Answer a wa_status_question about a job on stdout. exit_code: the gravest of the audits (4 > 2 > 3 > 75 > 1 > 0) unless the
  * question says otherwise. */

@@ -1,5 +1,6 @@
 """The command line itself: help, mistyped words, and walkaudit-report as a part of the program."""
 import importlib.util
+import json
 import os
 import pathlib
 import re
@@ -150,3 +151,38 @@ def test_init_writes_a_job_that_runs_as_it_is(shop, tmp_path):
 def test_init_tells_at_once_what_cannot_run(shop, words, told, code):
     names = {"MODEL": shop.model("tiny-llama"), "VINDEX": shop.vindex("tiny-llama", "f16"), "OTHER": shop.vindex("tiny-gemma3", "f16")}
     assert told in run(["init", *(names.get(word, word) for word in words)], expect=code).stderr
+
+
+def json_of(words, schema, expect=0):
+    """One object with name and version of its schema, every member of it in doc/json.md, and nothing beside it."""
+    done = run(words, expect=expect)
+    said = json.loads(done.stdout)
+    assert list(said)[:2] == ["schema", "version"] and (said["schema"], said["version"]) == (schema, 1)
+    assert done.stderr == ""
+    section = (ROOT / "doc" / "json.md").read_text().split(f"## {schema}, version 1")[1].split("\n## ")[0]
+
+    def check(value):
+        for item in value if isinstance(value, list) else [value]:
+            for name, inner in item.items() if isinstance(item, dict) else ():
+                assert name in ("schema", "version") or re.search(rf"`(\w+\[\]\.)?{name}(\[\])?`", section), name
+                check(inner)
+    check(said)
+    return said
+
+
+def test_verdicts_and_states_are_told_in_json(shop):
+    job = shop.job(shop.model("tiny-llama"), {"q4k": shop.vindex("tiny-llama", "q4k")}, paths=[{"path": "sparse"}], logits="all")
+    before = json_of(["status", "--json", job.path], "walkaudit.status", expect=3)
+    assert [(a["audit"], a["state"], a["exit_code"]) for a in before["audits"]] == [("audit", "absent", 3)]
+    result = job.result()
+    said = json_of(["verdict", "--json", job.result_path], "walkaudit.verdict")
+    case, = said["cases"]
+    assert (case["case"], case["verdict"], case["reasons"]) == ("q4k:sparse", "MEASURED", [])
+    for name in ("min_cos", "max_rel_l2", "mean_kl", "flip_rate"):
+        assert case[name] == pytest.approx(result.case("q4k:sparse", name), rel=1e-15), name
+    assert (said["bounds"], said["stored"], said["exit_code"]) == ("default", True, 0)
+    other = json_of(["verdict", "--json", "--bounds", "larql", job.result_path], "walkaudit.verdict", expect=None)
+    assert (other["bounds"], other["stored"]) == ("larql", False)
+    for words in (["status", "--json", job.path], ["status", "--json", job.result_path]):
+        audit, = json_of(words, "walkaudit.status")["audits"]
+        assert (audit["state"], audit["prompts"], audit["prompts_done"], audit["failure"]) == ("finished", 3, 3, None)

@@ -1,0 +1,31 @@
+/* One JSON object on stdout. */
+#include "cli/document.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+json_t *wa_cli_document(const char *name, int version)
+{
+    char schema[64];
+    snprintf(schema, sizeof schema, "walkaudit.%s", name);
+    return json_pack("{s:s, s:i}", "schema", schema, "version", version);
+}
+
+json_t *wa_cli_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+wa_status wa_cli_print_json(json_t *object, wa_error *err)
+{
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    json_decref(object);
+    if (text == NULL)
+        return wa_fail(err, WA_E_MEMORY, "no memory for the answer in JSON");
+    bool written = puts(text) >= 0 && fflush(stdout) == 0;
+    free(text);
+    return written ? WA_OK : wa_fail(err, WA_E_IO, "cannot write the answer to stdout: %s", strerror(errno));
+}

@@ -1,0 +1,17 @@
+/* Answers for programs: what --json prints, one object with the name and version of its schema (doc/json.md). */
+#ifndef WALKAUDIT_CLI_DOCUMENT_H
+#define WALKAUDIT_CLI_DOCUMENT_H
+
+#include "base/arena.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/** An object that begins with "schema" (walkaudit.NAME) and "version". Owned by the caller; NULL without memory, as all of jansson's. */
+json_t *wa_cli_document(const char *name, int version);
+/** A number, or null for one that JSON does not have (NaN, infinities). */
+json_t *wa_cli_number(double value);
+/** Print the object and a newline on stdout, and drop it. WA_E_IO, WA_E_MEMORY. */
+WA_CHECKED wa_status wa_cli_print_json(json_t *object, wa_error *err);
+
+#endif
