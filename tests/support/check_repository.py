@@ -273,6 +273,29 @@ def check_labels(root, findings):
     return len(wanted)
 
 
+VERSIONED = {  # file: what stands before the version there
+    "CITATION.cff": r"^version: ", "CHANGELOG.md": r"^## ", "analysis/pyproject.toml": r'^version = "',
+    "packaging/spack/package.py": r'^    version\("', "packaging/easybuild/walkaudit.eb": r"^version = '",
+    "packaging/container/walkaudit.def": r"walkaudit_",
+}
+
+
+def check_versions(root, findings):
+    """The version of CMakeLists.txt stands in every recipe, and what recipes switch is an option of the build."""
+    build = (root / "CMakeLists.txt").read_text()
+    version = re.search(r"project\(walkaudit VERSION ([\d.]+)", build).group(1)
+    options = set(re.findall(r"option\((\w+)", build))
+    for name, before in VERSIONED.items():
+        found = re.search(before + r"([\d.]+\d)", (root / name).read_text(), re.MULTILINE)
+        if found is None or found.group(1) != version:
+            findings.add(name, f"names version {found and found.group(1)}, CMakeLists.txt {version}")
+    for path in sorted((root / "packaging").rglob("*")):
+        for option in re.findall(r"WALKAUDIT_(?!SLURM)\w+", path.read_text()) if path.is_file() else ():
+            if option not in options:
+                findings.add(path.relative_to(root), f"sets {option}, which CMakeLists.txt has not")
+    return len(VERSIONED)
+
+
 def main():
     root = pathlib.Path(sys.argv[1]).resolve()
     compiler, includes = sys.argv[2], sys.argv[3:]
@@ -287,6 +310,7 @@ def main():
         "labels": check_labels(root, findings),
         "verdicts": check_verdicts(root, findings),
         "exit codes": check_exit_codes(root, findings),
+        "versions": check_versions(root, findings),
         "README commands": check_readme_commands(root, findings),
     }
     print(", ".join(f"{count} {what}" for what, count in looked_at.items()) + " checked")
