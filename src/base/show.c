@@ -136,3 +136,25 @@ void wa_show_exact(double value, char out[WA_SHOW_NUMBER])
             return;
     }
 }
+
+wa_status wa_show_word(const char *text, wa_arena *arena, const char **out, wa_error *err)
+{
+    static const char SAFE[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                               "_-./+:=@%,";
+    *out = text;
+    if (text[0] != '\0' && text[strspn(text, SAFE)] == '\0')
+        return WA_OK;
+    char *word;
+    WA_TRY(wa_arena_take_raw(arena, strlen(text) + 1, 4, &word, err));
+    char *to = word;
+    *to++ = '\'';
+    for (; *text != '\0'; text++) {
+        const char *piece = *text == '\'' ? "'\\''" : NULL;
+        size_t length = piece == NULL ? 1 : strlen(piece);
+        memcpy(to, piece == NULL ? text : piece, length);
+        to += length;
+    }
+    memcpy(to, "'", 2);
+    *out = word;
+    return WA_OK;
+}

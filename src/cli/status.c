@@ -3,6 +3,7 @@
 #include "cli/document.h"
 #include "cli/selection.h"
 #include "cli/status_job.h"
+#include "base/program.h"
 #include "run/judged.h"
 
 #include <stdio.h>
@@ -46,11 +47,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-static void print_finished(const char *path, const wa_judged_state *state)
+static wa_status print_finished(const char *path, const wa_judged_state *state, wa_arena *arena, wa_error *err)
 {
+    char *next;
+    WA_TRY(wa_program_report(path, arena, &next, err));
     printf("%s: ", path);
     wa_cli_print_outcome(state);
-    printf("next: walkaudit verdict %s\n", path);
+    printf("next: %s\n", next);
+    return WA_OK;
 }
 
 static void print_rate(const wa_result_status *state)
@@ -99,9 +103,8 @@ static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code,
         return wa_cli_print_json(object, err);
     }
     if (state.result.finished)
-        print_finished(path, &state);
-    else
-        print_unfinished(path, &state.result);
+        return print_finished(path, &state, arena, err);
+    print_unfinished(path, &state.result);
     return WA_OK;
 }
 

@@ -4,6 +4,7 @@
 #include "report/table_parts.h"
 #include "judge/reference.h"
 #include "base/launched.h"
+#include "base/program.h"
 #include "base/show.h"
 
 #include <errno.h>
@@ -299,47 +300,24 @@ static wa_status print_not_offered(const wa_table *t)
 /* --- End
  * ------------------------------------------------------------------------------------------ */
 
-/* A word a shell takes as it is, or in single quotes. */
-static wa_status shell_word(const wa_table *t, const char *text, const char **out)
-{
-    static const char SAFE[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                               "_-./+:=@%,";
-    *out = text;
-    if (text[0] != '\0' && text[strspn(text, SAFE)] == '\0')
-        return WA_OK;
-    char *word;
-    WA_TRY(wa_arena_take_raw(t->arena, strlen(text) + 1, 4, &word, t->err));
-    char *to = word;
-    *to++ = '\'';
-    for (; *text != '\0'; text++) {
-        const char *piece = *text == '\'' ? "'\\''" : NULL;
-        size_t length = piece == NULL ? 1 : strlen(piece);
-        memcpy(to, piece == NULL ? text : piece, length);
-        to += length;
-    }
-    memcpy(to, "'", 2);
-    *out = word;
-    return WA_OK;
-}
-
-/* What a user would look at next, most severe failure first: the vindex whose numbers are wrong, or
- * other bounds. */
+/* What a user would look at next: the vindex whose numbers are wrong, if any are; then the report. */
 static wa_status print_next(const wa_table *t)
 {
     const wa_result_meta *meta = &t->result->meta;
-    const char *word;
+    char *program, *command;
+    WA_TRY(wa_program_word(t->arena, &program, t->err));
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
         wa_verdict_code code = t->judgement->cases[c].verdict.code;
         int vindex = meta->cases[c].vindex;
+        const char *word;
         if (wa_verdict_rank(code) > wa_verdict_rank(WA_VERDICT_ENCODING) || vindex < 0 || (size_t)vindex >= meta->dims.vindexes)
             continue;
-        WA_TRY(shell_word(t, meta->vindex_path[vindex], &word));
-        fprintf(t->out, "next: walkaudit inspect %s\n", word);
-        return WA_OK;
+        WA_TRY(wa_show_word(meta->vindex_path[vindex], t->arena, &word, t->err));
+        fprintf(t->out, "next: %s inspect %s\n", program, word);
+        break;
     }
-    WA_TRY(shell_word(t, t->result->path, &word));
-    fprintf(t->out, "next: walkaudit verdict %s --bounds %s\n", word,
-            strcmp(t->judgement->bounds->name, "larql") == 0 ? "default" : "larql");
+    WA_TRY(wa_program_report(t->result->path, t->arena, &command, t->err));
+    fprintf(t->out, "next: %s\n", command);
     return WA_OK;
 }
 

@@ -186,3 +186,22 @@ def test_verdicts_and_states_are_told_in_json(shop):
     for words in (["status", "--json", job.path], ["status", "--json", job.result_path]):
         audit, = json_of(words, "walkaudit.status")["audits"]
         assert (audit["state"], audit["prompts"], audit["prompts_done"], audit["failure"]) == ("finished", 3, 3, None)
+
+
+@pytest.mark.parametrize("place", ["build/walkaudit", "walkaudit", "on the path/walkaudit"])
+def test_the_next_line_runs_as_printed_and_leads_to_the_report(shop, tmp_path, place):
+    program = tmp_path / place
+    program.parent.mkdir(exist_ok=True)
+    shutil.copy2(harness.binary(), program)
+    job = shop.job(shop.model("tiny-llama"), {"f32": shop.vindex("tiny-llama", "f32")}, paths=[{"path": "sparse"}], result=str(tmp_path / "re sults"))
+    env = harness.environment(WALKAUDIT_REPORT=str(ROOT / "analysis" / "walkaudit-report"))
+    if "path" in place:
+        env["PATH"] = f"{program.parent}:{env['PATH']}"
+    for words in (["run", job.path], ["status", tmp_path / "re sults" / "job-audit.h5"]):
+        done = subprocess.run([program, *map(str, words)], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+        told, = [line for line in done.stdout.splitlines() if line.startswith("next: ")]
+        word = {"build/walkaudit": "build/walkaudit", "walkaudit": "./walkaudit"}.get(place, "walkaudit")
+        assert told.startswith(f"next: {word} report '")
+    if importlib.util.find_spec("matplotlib") is not None:
+        made = subprocess.run(["sh", "-c", told.removeprefix("next: ") + " --no-plots"], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert made.returncode == 0 and (tmp_path / "re sults" / "job-audit.html").exists(), made.stderr

@@ -75,7 +75,7 @@ def assert_as_alone(sweep, alone, names=MODELS):
 def tables(done):
     """The audits whose tables were printed, in order: each begins with its name and ends with `next:`."""
     heads = re.findall(r"^(\w+): .* semantics ", done.stdout, re.MULTILINE)
-    ends = re.findall(r"^next: walkaudit verdict .*/job-(\w+)\.h5", done.stdout, re.MULTILINE)
+    ends = re.findall(r"^next: .*walkaudit report .*/job-(\w+)\.h5", done.stdout, re.MULTILINE)
     assert heads == ends, done.stdout
     return heads
 

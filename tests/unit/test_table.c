@@ -295,12 +295,12 @@ static void the_exit_code_is_0_only_when_all_that_is_there_succeeds(void)
     const char *shown = printed(&s, "default", false, &code);
     CU_ASSERT_EQUAL(code, 0);
     CU_ASSERT_PTR_NOT_NULL(
-        strstr(shown, "next: walkaudit verdict 'results/a b.h5' --bounds larql\n"));
+        strstr(shown, "next: walkaudit report 'results/a b.h5' -o results\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(shown, "exit code 0"));
     shown = printed(&s, "larql", false, &code);
     CU_ASSERT_EQUAL(code, 0);
     CU_ASSERT_PTR_NOT_NULL(strstr(shown, "warning: bounds larql: the fp4 row contradicts itself"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(shown, "--bounds default\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(shown, "next: walkaudit report 'results/a b.h5' -o results\n"));
     s.result.meta.dims.cases = 0;
     shown = printed(&s, "default", false, &code);
     CU_ASSERT_EQUAL(code, 1);
