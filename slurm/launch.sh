@@ -6,11 +6,12 @@
 #
 # Environment, all optional:
 #   WALKAUDIT            the program (walkaudit)
-#   WALKAUDIT_LAUNCHER   srun (with PMIx) or mpirun                                    (srun)
+#   WALKAUDIT_LAUNCHER   srun or mpirun                                                (srun)
+#   WALKAUDIT_MPI        srun's --mpi=…, which fits the MPI: pmix, pmi2, cray_shasta   (pmix)
 #   WALKAUDIT_SLURM      where this file is                                            (slurm)
 #   WALKAUDIT_BIND       what each rank is bound to: cores, sockets, none …            (cores)
 
-: "${WALKAUDIT:=walkaudit}" "${WALKAUDIT_LAUNCHER:=srun}" "${WALKAUDIT_BIND:=cores}"
+: "${WALKAUDIT:=walkaudit}" "${WALKAUDIT_LAUNCHER:=srun}" "${WALKAUDIT_BIND:=cores}" "${WALKAUDIT_MPI:=pmix}"
 cpus=${SLURM_CPUS_PER_TASK:-1}
 # Slurm sets the count only where one was asked for; otherwise there is a task on each node.
 tasks=${SLURM_NTASKS:-${SLURM_JOB_NUM_NODES:-1}}
@@ -19,7 +20,7 @@ export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-$cpus}"
 
 case $WALKAUDIT_LAUNCHER in
 # srun does not inherit --cpus-per-task of sbatch since Slurm 22.05.
-srun) step="srun --mpi=pmix --cpus-per-task=$cpus --cpu-bind=$WALKAUDIT_BIND" ;;
+srun) step="srun --mpi=$WALKAUDIT_MPI --cpus-per-task=$cpus --cpu-bind=$WALKAUDIT_BIND" ;;
 # mpirun takes hosts and rank count from Slurm. Without -q: that would suppress its errors too.
 mpirun) step="mpirun --map-by slot:PE=$cpus --bind-to ${WALKAUDIT_BIND%s}" ;;
 *)

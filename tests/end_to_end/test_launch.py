@@ -1,5 +1,6 @@
 """run -n N: the program starts MPI's launcher itself, and is then what the launcher's ranks are; colour and who a rank is."""
 import os
+import pathlib
 import pty
 import re
 import shutil
@@ -162,3 +163,14 @@ def test_a_rank_of_any_launcher_uses_no_colour(shop, inputs, variable):
     job = make(shop, inputs)
     job.run()
     assert "\x1b[" not in on_a_terminal(["verdict", job.result_path], **{variable: "0"})
+
+
+@pytest.mark.parametrize("chosen, expected", [({}, "pmix"), ({"WALKAUDIT_MPI": "pmi2"}, "pmi2")])
+def test_the_batch_scripts_hand_srun_the_plugin_of_the_mpi(tmp_path, chosen, expected):
+    stub = tmp_path / "srun"
+    stub.write_text('#!/bin/sh\necho "$@"\n')
+    stub.chmod(0o755)
+    script = pathlib.Path(__file__).resolve().parents[2] / "slurm" / "launch.sh"
+    done = subprocess.run(["sh", "-euc", '. "$0"; launch job.yaml', script], capture_output=True, text=True, check=True,
+                          env=bare(PATH=f"{tmp_path}:{os.environ['PATH']}", WALKAUDIT="true", **chosen))
+    assert done.stdout == f"--mpi={expected} --cpus-per-task=1 --cpu-bind=cores true run job.yaml\n"
