@@ -140,6 +140,7 @@ typedef struct wa_matrix {
     size_t row_bytes; /* from one stored row to the next; covers padding of the row to whole blocks */
     size_t head_rows, pair_rows; /* WA_ROWS_ROPE_PAIRS only; pair_rows is even */
     size_t stored_cols; /* WA_ROWS_TRANSPOSED only: elements of a stored row (fused c_attn has 3 parts) */
+    size_t step; /* elements of a stored row from one of ours to the next; 0 = 1; 2: columns of two matrices in turn, floats only */
     bool through_f16; /* decoded values go through LARQL's f16 converter: a gate re-made from K-quants (walk-paths 1.4) */
 } wa_matrix;
 

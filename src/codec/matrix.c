@@ -8,10 +8,34 @@ static const wa_format_info *info_of(const wa_matrix *matrix)
     return wa_format_get(matrix->format);
 }
 
+static size_t step_of(const wa_matrix *matrix)
+{
+    return matrix->step == 0 ? 1 : matrix->step;
+}
+
+/* `count` elements of a stored row, of which others may lie in between. */
+static void decode_stepped(const wa_matrix *matrix, wa_decode *decode, const uint8_t *src, size_t count, float *out)
+{
+    enum { PIECE = 64, MOST = 2 };
+    float piece[PIECE * MOST];
+    size_t step = step_of(matrix), bytes = info_of(matrix)->block_bytes;
+    assert(step <= MOST && info_of(matrix)->block_elements == 1);
+    for (size_t at = 0; at < count; at += PIECE) {
+        size_t taken = wa_size_min(count - at, PIECE);
+        decode(src + at * step * bytes, (taken - 1) * step + 1, piece);
+        for (size_t i = 0; i < taken; i++)
+            out[at + i] = piece[i * step];
+    }
+}
+
 /* One row of `cols` elements; the last block may hold padding beyond them. */
 static void decode_row(const wa_matrix *matrix, wa_decode *decode, const uint8_t *src, float *out)
 {
     const wa_format_info *info = info_of(matrix);
+    if (step_of(matrix) > 1) {
+        decode_stepped(matrix, decode, src, matrix->cols, out);
+        return;
+    }
     size_t whole = matrix->cols / info->block_elements;
     size_t rest = matrix->cols % info->block_elements;
     decode(src, whole, out);
@@ -28,7 +52,7 @@ static void decode_plain(const wa_matrix *matrix, wa_decode *decode, size_t firs
     const wa_format_info *info = info_of(matrix);
     const uint8_t *src = matrix->data + first * matrix->row_bytes;
     size_t blocks = matrix->cols / info->block_elements;
-    if (matrix->cols % info->block_elements == 0 &&
+    if (step_of(matrix) == 1 && matrix->cols % info->block_elements == 0 &&
         matrix->row_bytes == blocks * info->block_bytes) {
         decode(src, count * blocks, out); /* rows lie end to end */
         return;
@@ -71,15 +95,15 @@ static void decode_transposed(const wa_matrix *matrix, wa_decode *decode, size_t
 {
     enum { TILE = 32 };
     float tile[TILE][TILE];
-    size_t bytes = info_of(matrix)->block_bytes;
+    size_t bytes = info_of(matrix)->block_bytes * step_of(matrix);
     assert(info_of(matrix)->block_elements == 1);
     for (size_t row = 0; row < count; row += TILE) {
         size_t rows = count - row < TILE ? count - row : TILE;
         for (size_t col = 0; col < matrix->cols; col += TILE) {
             size_t cols = matrix->cols - col < TILE ? matrix->cols - col : TILE;
             for (size_t c = 0; c < cols; c++)
-                decode(matrix->data + (col + c) * matrix->row_bytes + (first + row) * bytes, rows,
-                       tile[c]);
+                decode_stepped(matrix, decode, matrix->data + (col + c) * matrix->row_bytes + (first + row) * bytes, rows,
+                               tile[c]);
             for (size_t r = 0; r < rows; r++)
                 for (size_t c = 0; c < cols; c++)
                     out[(row + r) * matrix->cols + col + c] = tile[c][r];
@@ -119,7 +143,7 @@ void wa_matrix_decode_ref(const wa_matrix *matrix, size_t first, size_t count, f
 
 const float *wa_matrix_in_place(const wa_matrix *matrix)
 {
-    bool plain = matrix->format == WA_FORMAT_F32 && matrix->order == WA_ROWS_PLAIN &&
+    bool plain = matrix->format == WA_FORMAT_F32 && matrix->order == WA_ROWS_PLAIN && step_of(matrix) == 1 &&
                  matrix->row_bytes == matrix->cols * sizeof(float);
     bool aligned = (uintptr_t)matrix->data % _Alignof(float) == 0;
     return plain && aligned ? (const float *)(const void *)matrix->data : NULL;
@@ -136,7 +160,7 @@ wa_bytes wa_matrix_span(const wa_matrix *matrix)
 {
     bool turned = matrix->order == WA_ROWS_TRANSPOSED; /* a stored row is a column of ours */
     size_t stored = turned ? matrix->cols : matrix->rows;
-    size_t last = turned ? matrix->rows * info_of(matrix)->block_bytes : matrix->row_bytes;
+    size_t last = turned ? ((matrix->rows - 1) * step_of(matrix) + 1) * info_of(matrix)->block_bytes : matrix->row_bytes;
     size_t size = stored == 0 || matrix->rows == 0 ? 0 : (stored - 1) * matrix->row_bytes + last;
     return (wa_bytes){.data = matrix->data, .size = size};
 }
@@ -177,7 +201,7 @@ wa_matrix wa_matrix_columns(const wa_matrix *matrix, size_t first, size_t count)
     if (matrix->order == WA_ROWS_TRANSPOSED)
         view.data += first * matrix->row_bytes;
     else
-        view.data += first / info->block_elements * info->block_bytes;
+        view.data += first / info->block_elements * info->block_bytes * step_of(matrix);
     view.cols = count;
     return view;
 }

@@ -127,8 +127,8 @@ static wa_matrix head_of(const wa_model *model, const float *first, size_t rows)
 }
 
 /* The heads that share one head of keys and values, for queries [from, to) of one prompt: scores, softmax, and the output
- * over the queries' own place. q, k, v: their first row of the prompt. */
-static void attend_tile(const wa_model *model, size_t window, size_t from, size_t to, float *q,
+ * over the queries' own place. q, k, v: their first row of the prompt; sinks: of these heads, NULL = none. */
+static void attend_tile(const wa_model *model, size_t window, const float *sinks, size_t from, size_t to, float *q,
                         const float *k, const float *v, const wa_attention *attention)
 {
     size_t dim = model->head_dim, share = model->q_heads / model->kv_heads;
@@ -143,7 +143,8 @@ static void attend_tile(const wa_model *model, size_t window, size_t from, size_
     for (size_t i = 0; i < share * rows; i++) {
         size_t query = from + i % rows;
         size_t first = window != 0 && query + 1 > window ? query + 1 - window : 0;
-        wa_softmax_row(model, attention->scores + i * keys, first, query, keys);
+        float sink = sinks == NULL ? -INFINITY : sinks[i / rows];
+        wa_softmax_row(model, attention->scores + i * keys, first, query, keys, sink);
     }
     for (size_t head = 0; head < share; head++)
         pairs[head] = (wa_operand){.x = attention->scores + head * rows * keys, .y = q + from * ldq + head * dim};
@@ -165,9 +166,10 @@ void wa_attention_run(const wa_model *model, size_t layer, const wa_packing *pac
         for (size_t head = 0; head < model->kv_heads; head++) {
             float *q_head = q + start * model->q_heads * dim + head * share * dim;
             size_t kv_at = start * model->kv_heads * dim + head * dim;
+            const float *sinks = weights->sinks == NULL ? NULL : weights->sinks + head * share;
             for (size_t from = 0; from < rows; from += attention->query_rows) {
                 size_t to = wa_size_min(rows, from + attention->query_rows);
-                attend_tile(model, weights->window, from, to, q_head, k + kv_at, v + kv_at, attention);
+                attend_tile(model, weights->window, sinks, from, to, q_head, k + kv_at, v + kv_at, attention);
             }
         }
     }

@@ -52,8 +52,10 @@ void wa_soft_cap(float *values, size_t n, float cap);
 /**
  * One query's scores [keys] to weights, in place: scale, cap, softmax over keys [first, last] with f64 exponentials and
  * an f64 sum in index order; the other keys get 0. forward-pass.md 3.5; same bits on every ISA.
+ *
+ * sink  a further score, of no key, whose weight is dropped: it is neither scaled nor capped; -INFINITY = none
  */
-void wa_softmax_row(const wa_model *model, float *scores, size_t first, size_t last, size_t keys);
+void wa_softmax_row(const wa_model *model, float *scores, size_t first, size_t last, size_t keys, float sink);
 
 /**
  * Attention of one lane between the projections: QK-norm, rotation, scores, softmax, weighted sum.

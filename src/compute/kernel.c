@@ -86,6 +86,22 @@ static inline float phi_relu2(float v)
     return kept * kept;
 }
 
+/* GPT-OSS: what the gate becomes, and what it is multiplied by. */
+#define CLAMPED_AT 7.0F
+#define CLAMPED_ALPHA 1.702F
+
+static inline float phi_clamped(float v)
+{
+    float kept = v > CLAMPED_AT ? CLAMPED_AT : v; /* NaN stays */
+    return times_sigmoid(kept, CLAMPED_ALPHA * kept);
+}
+
+static inline float clamped_up(float v)
+{
+    float low = v < -CLAMPED_AT ? -CLAMPED_AT : v;
+    return (low > CLAMPED_AT ? CLAMPED_AT : low) + 1.0F;
+}
+
 float wa_phi(wa_activation activation, float v)
 {
     switch (activation) {
@@ -97,6 +113,8 @@ float wa_phi(wa_activation activation, float v)
         return phi_gelu_erf(v);
     case WA_RELU2:
         return phi_relu2(v);
+    case WA_CLAMPED_GLU:
+        return phi_clamped(v);
     }
     return NAN;
 }
@@ -120,6 +138,12 @@ static inline double ref_gelu_erf(double v)
 static inline double ref_relu2(double v)
 {
     return v < 0.0 ? 0.0 : v * v;
+}
+
+static inline double ref_clamped(double v)
+{
+    double kept = v > 7.0 ? 7.0 : v;
+    return kept / (1.0 + wa_exp(-1.702 * kept));
 }
 
 double wa_phi_ref(wa_activation activation, double v)
@@ -152,6 +176,12 @@ WA_CLONES static void ref_relu2_all(double *values, size_t n)
         values[i] = ref_relu2(values[i]);
 }
 
+WA_CLONES static void ref_clamped_all(double *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = ref_clamped(values[i]);
+}
+
 void wa_phi_ref_all(wa_activation activation, double *values, size_t n)
 {
     switch (activation) {
@@ -166,6 +196,9 @@ void wa_phi_ref_all(wa_activation activation, double *values, size_t n)
         return;
     case WA_RELU2:
         ref_relu2_all(values, n);
+        return;
+    case WA_CLAMPED_GLU:
+        ref_clamped_all(values, n);
         return;
     }
 }
@@ -194,6 +227,12 @@ WA_CLONES static void gated_relu2(const float *gate, const float *up, float *act
         act[i] = phi_relu2(gate[i]) * up[i];
 }
 
+WA_CLONES static void gated_clamped(const float *gate, const float *up, float *act, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        act[i] = phi_clamped(gate[i]) * clamped_up(up[i]);
+}
+
 void wa_activate_gated(wa_activation activation, const float *gate, const float *up, float *act,
                        size_t n)
 {
@@ -209,6 +248,9 @@ void wa_activate_gated(wa_activation activation, const float *gate, const float 
         return;
     case WA_RELU2:
         gated_relu2(gate, up, act, n);
+        return;
+    case WA_CLAMPED_GLU:
+        gated_clamped(gate, up, act, n);
         return;
     }
 }
@@ -237,6 +279,12 @@ WA_CLONES static void plain_relu2(const float *up, float *act, size_t n)
         act[i] = phi_relu2(up[i]);
 }
 
+WA_CLONES static void plain_clamped(const float *up, float *act, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        act[i] = phi_clamped(up[i]);
+}
+
 void wa_activate(wa_activation activation, const float *up, float *act, size_t n)
 {
     switch (activation) {
@@ -251,6 +299,9 @@ void wa_activate(wa_activation activation, const float *up, float *act, size_t n
         return;
     case WA_RELU2:
         plain_relu2(up, act, n);
+        return;
+    case WA_CLAMPED_GLU:
+        plain_clamped(up, act, n);
         return;
     }
 }

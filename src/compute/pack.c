@@ -18,7 +18,7 @@ wa_packing_source wa_packing_source_of(const wa_matrix *w, bool by_features)
 /* Loops that read these rows as they are stored; NULL: they are decoded first. */
 static wa_turn *turn_stored(const wa_isa *isa, const wa_matrix *w)
 {
-    if (w->through_f16)
+    if (w->through_f16 || w->step > 1)
         return NULL;
     switch (w->format) {
     case WA_FORMAT_F32:

@@ -42,7 +42,8 @@ static void make_logits(const wa_experts *experts, size_t rows, const float *x,
         for (size_t row = 0; row < rows; row++)
             for (size_t e = 0; e < taken; e++)
                 logits[row * count + first + e] =
-                    (float)dot(x + row * hidden, scratch->panel + e * hidden, hidden);
+                    (float)(dot(x + row * hidden, scratch->panel + e * hidden, hidden) +
+                            (experts->router_bias == NULL ? 0.0 : (double)experts->router_bias[first + e]));
     }
 }
 

@@ -17,7 +17,7 @@ WA_CHECKED wa_status wa_routing_open(wa_arena *arena, const wa_experts *experts,
                                      wa_routing *out, wa_error *err);
 
 /**
- * Route rows x [rows, H]. Logits are f32: sums of exact products in f64, in one order on every processor, rounded once.
+ * Route rows x [rows, H]. Logits are f32: sums of exact products in f64, in one order on every processor, and the bias, rounded once.
  * Experts of equal logits are taken by number. Weights: softmax over all experts with f64 exponentials, over the chosen
  * ones where `renormalised`, rounded once (larql-2026-08.md 5.4). The router is decoded once. Local.
  *

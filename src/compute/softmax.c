@@ -42,17 +42,20 @@ static double exp_and_sum(float *scores, size_t n, float highest)
     return sum;
 }
 
-void wa_softmax_row(const wa_model *model, float *scores, size_t first, size_t last, size_t keys)
+void wa_softmax_row(const wa_model *model, float *scores, size_t first, size_t last, size_t keys,
+                    float sink)
 {
     float *own = scores + first;
     size_t n = last + 1 - first;
     scale_all(own, n, model->attn_scale);
     if (model->attn_cap != 0.0F)
         wa_soft_cap(own, n, model->attn_cap);
-    float highest = -INFINITY;
+    float highest = sink;
     for (size_t j = 0; j < n; j++)
         highest = own[j] > highest ? own[j] : highest;
     double sum = exp_and_sum(own, n, highest);
+    if (sink > -INFINITY)
+        sum += wa_exp((double)(sink - highest));
     scale_all(own, n, (float)(1.0 / sum));
     for (size_t j = 0; j < first; j++)
         scores[j] = 0.0F;

@@ -12,7 +12,7 @@ const char *wa_activation_name(wa_activation activation)
 {
     static const char *const names[] = {
         [WA_SILU] = "silu", [WA_GELU_TANH] = "gelu_tanh", [WA_GELU_ERF] = "gelu_erf",
-        [WA_RELU2] = "relu2"};
+        [WA_RELU2] = "relu2", [WA_CLAMPED_GLU] = "clamped_glu"};
     return names[activation];
 }
 

@@ -74,7 +74,8 @@ wa_status wa_config_experts_json(const wa_json_reader *r, wa_error *err)
     if (shape->count != 0 && (shape->chosen == 0 || shape->chosen > shape->count))
         return wa_fail(err, WA_E_FORMAT, "'num_experts_per_tok' is %zu, expected 1 to %zu experts",
                        shape->chosen, shape->count);
-    if (shape->count > INT32_MAX || (shape->count != 0 && shape->features == 0))
+    if (shape->count > INT32_MAX || shape->features > INT32_MAX ||
+        (shape->count != 0 && shape->features == 0))
         return wa_fail(err, WA_E_FORMAT, "%zu experts of %zu features", shape->count,
                        shape->features);
     return read_places(r, shape, err);

@@ -271,7 +271,8 @@ static wa_status read_activation(const reader *r, wa_model *facts, wa_error *err
 {
     const wa_family *family = r->config->family;
     facts->activation = family->activation;
-    if (!r->native || !wa_json_is_given(r->text, family->keys->activation)) /* S8 */
+    if (!r->native || family->keys->activation == NULL ||
+        !wa_json_is_given(r->text, family->keys->activation)) /* S8 */
         return WA_OK;
     const char *name;
     WA_TRY(wa_json_string(r->text, family->keys->activation, &name, err));

@@ -16,7 +16,7 @@
     {.key = (key_), .kind = WA_KEY_ONLY, .only = "off", .meaning = (meaning_)},
 
 #define GEMMAS "gemma gemma2 gemma3"
-#define MOES "mixtral qwen2_moe qwen3_moe olmoe"
+#define MOES "mixtral qwen2_moe qwen3_moe olmoe gpt_oss"
 #define NEWER "smollm3 olmo2 olmo3 glm4 phi3 exaone4 ernie4_5 seed_oss arcee " MOES
 #define NOT_GPT2                                                                                   \
     "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER
@@ -33,10 +33,12 @@ static const wa_key_rule rules[] = {
     USED_BY("intermediate_size", NOT_GPT2) USED_BY("head_dim", NOT_GPT2)
     USED_BY("rms_norm_eps", "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite tinymodel " NEWER)
     USED_BY("norm_epsilon", "starcoder2")
+    ONLY_IN("hidden_act", "silu|null", "gpt_oss") ONLY_IN("swiglu_limit", "7|null", "gpt_oss")
+    ONLY_IN("swiglu_alpha", "1.702|null", "gpt_oss") INERT_IN("experts_per_token", "gpt_oss") INERT_IN("initial_context_length", "gpt_oss")
     USED_BY("hidden_act", "llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER)
     USED_BY("hidden_activation", GEMMAS)
     INERT_IN("hidden_act", GEMMAS) /* an old "gelu" that always meant tanh */
-    USED_BY("attention_bias", "gemma gemma2 gemma3 llama qwen3 granite smollm3 olmo2 olmo3 glm4 seed_oss arcee qwen3_moe olmoe")
+    USED_BY("attention_bias", "gemma gemma2 gemma3 llama qwen3 granite smollm3 olmo2 olmo3 glm4 seed_oss arcee qwen3_moe olmoe gpt_oss")
     USED_BY("mlp_bias", "llama granite smollm3 seed_oss arcee")
     USED_BY("attention_out_bias", "seed_oss") USED_BY("partial_rotary_factor", "glm4 phi3")
     USED_BY("no_rope_layers", "smollm3") USED_BY("no_rope_layer_interval", "smollm3")
@@ -44,7 +46,7 @@ static const wa_key_rule rules[] = {
     USED_BY("rope_theta", NOT_GPT2) USED_BY("rope_scaling", NOT_GPT2)
     USED_BY("rope_parameters", NOT_GPT2) USED_BY("rope_local_base_freq", "gemma3")
     USED_BY("original_max_position_embeddings", NOT_GPT2)
-    USED_BY("sliding_window", "gemma2 gemma3 mistral qwen2 qwen3 starcoder2 smollm3 olmo3 phi3 exaone4 mixtral")
+    USED_BY("sliding_window", "gemma2 gemma3 mistral qwen2 qwen3 starcoder2 smollm3 olmo3 phi3 exaone4 mixtral gpt_oss")
     INERT_IN("sliding_window", "qwen2_moe qwen3_moe") INERT_IN("max_window_layers", "qwen2_moe qwen3_moe")
     ONLY_IN("use_sliding_window", "off", "qwen2_moe qwen3_moe")
     USED_BY("num_local_experts", MOES) USED_BY("num_experts", MOES) USED_BY("num_experts_per_tok", MOES)

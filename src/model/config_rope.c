@@ -332,6 +332,11 @@ wa_status wa_config_rope_json(const wa_json_reader *r, wa_error *err)
     if (!r->native) /* S2: scaling is parsed, never applied */
         return read_larql_bases(r, facts, err);
     WA_TRY(find_object(r->text, &object, err));
+    if (object == NULL && r->config->family->needs_rope_object)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "neither 'rope_parameters' nor 'rope_scaling' is given, where the classes of "
+                       "family '%s' assume a scaling",
+                       r->config->family->family);
     const json_t *full = object_or_null(object, "full_attention");
     const json_t *sliding = object_or_null(object, "sliding_attention");
     if (full == NULL && sliding == NULL)

@@ -72,6 +72,15 @@ static const wa_names moe_names = {
              [WA_ROLE_SHARED_UP] = "mlp.shared_expert.up_proj",
              [WA_ROLE_SHARED_DOWN] = "mlp.shared_expert.down_proj"},
 };
+static const wa_names gpt_oss_names = {
+    .layer_prefix = "layers.",
+    .role = {LLAMA_NAMES, [WA_ROLE_FFN_IN] = "post_attention_layernorm",
+             [WA_ROLE_SINKS] = "self_attn.sinks",
+             [WA_ROLE_ROUTER] = "mlp.router",
+             [WA_ROLE_PACKED_GATE_UP] = "mlp.experts.gate_up_proj",
+             [WA_ROLE_PACKED_DOWN] = "mlp.experts.down_proj"},
+    .bare = true,
+};
 static const wa_names starcoder2_names = {
     .layer_prefix = "layers.",
     .role = {LLAMA_NAMES, [WA_ROLE_FFN_IN] = "post_attention_layernorm", [WA_ROLE_UP] = "mlp.c_fc",
@@ -154,6 +163,14 @@ static const wa_config_keys common_keys = {
     .eps = "rms_norm_eps",
     .activation = "hidden_act",
 };
+static const wa_config_keys gpt_oss_keys = {
+    .hidden = "hidden_size",
+    .layers = "num_hidden_layers",
+    .heads = "num_attention_heads",
+    .intermediate = "intermediate_size",
+    .eps = "rms_norm_eps",
+    .activation = NULL, /* its hidden_act is "silu", whatever is computed */
+};
 static const wa_config_keys gemma_keys = {
     .hidden = "hidden_size",
     .layers = "num_hidden_layers",
@@ -229,6 +246,8 @@ static const wa_expert_rule olmoe_experts = {.count = 64,
                                              .features_key = "intermediate_size",
                                              .features = 2048,
                                              .renormalise_key = "norm_topk_prob"};
+static const wa_expert_rule gpt_oss_experts = {
+    .count = 128, .chosen = 4, .features_key = "intermediate_size", .features = 2880, .biases = true};
 
 enum {
     GEMMA3,
@@ -256,6 +275,7 @@ enum {
     QWEN2_MOE,
     QWEN3_MOE,
     OLMOE,
+    GPT_OSS,
     FAMILY_COUNT
 };
 
@@ -517,6 +537,27 @@ static const wa_family families[FAMILY_COUNT] = {
                .qk_norm = WA_QK_NORM_WIDE,
                .experts = &olmoe_experts,
                .larql_refusal = NOT_NORMED},
+    [GPT_OSS] = {.model_type = "gpt_oss",
+                 .family = "gpt_oss",
+                 .classes = "GptOssForCausalLM",
+                 .keys = &gpt_oss_keys,
+                 .names = &gpt_oss_names,
+                 .norm_kind = WA_NORM_RMS,
+                 .gated = true,
+                 .activation = WA_CLAMPED_GLU,
+                 .eps = 1e-5,
+                 .rope_base = 1.5e5,
+                 .needs_rope_object = true,
+                 .head_dim = 64,
+                 .kv_heads = 8,
+                 .qkv_bias = {"attention_bias", true},
+                 .o_bias = {"attention_bias", true},
+                 .sinks = true,
+                 .window_rule = WA_WINDOW_PATTERN,
+                 .window_pattern = 2,
+                 .window = 128,
+                 .experts = &gpt_oss_experts,
+                 .larql_refusal = NOT_NORMED},
 };
 
 /* `llama` also stands for Mistral, which is told by its window: all layers, when the key is there.
@@ -545,7 +586,6 @@ static const struct refusal {
     {"qwen3moe", "expert models are not computed"},
     {"granitemoe", "expert models are not computed"},
     {"deepseek", "expert models with latent attention (MLA) are not computed"},
-    {"gpt_oss", "expert models are not computed"},
     {"gpt-oss", "expert models are not computed"},
     {"llama4", "expert models are not computed"},
     {"phimoe", "expert models are not computed"},

@@ -20,6 +20,7 @@ typedef enum wa_role {
     WA_ROLE_V,
     WA_ROLE_O,
     WA_ROLE_QKV, /* q, k and v in one tensor, in that order */
+    WA_ROLE_SINKS,
     WA_ROLE_Q_NORM,
     WA_ROLE_K_NORM,
     WA_ROLE_GATE_UP, /* gate and up in one tensor, in that order */
@@ -30,6 +31,10 @@ typedef enum wa_role {
     WA_ROLE_EXPERT_GATE,
     WA_ROLE_EXPERT_UP,
     WA_ROLE_EXPERT_DOWN,
+    WA_ROLE_PACKED_GATE_UP, /* those of all experts in one tensor; gate and up in turn, stored [in, out] */
+    WA_ROLE_PACKED_GATE,    /* [experts, out, in], as GGUF has them */
+    WA_ROLE_PACKED_UP,
+    WA_ROLE_PACKED_DOWN,
     WA_ROLE_SHARED_WEIGHT, /* of the shared expert, by its logistic function */
     WA_ROLE_SHARED_GATE,
     WA_ROLE_SHARED_UP,
@@ -43,6 +48,7 @@ typedef struct wa_names {
     const char *layer_prefix;        /* "layers." */
     const char *role[WA_ROLE_COUNT]; /* NULL = the family has no such tensor */
     bool conv1d;                     /* matrices of layers are stored [in, out] */
+    bool bare;   /* packed experts and sinks have no ".weight" at the end, and biases of experts "_bias" */
 } wa_names;
 
 /** Biases that a flag of config.json decides, or (key NULL) the family. */
@@ -83,7 +89,8 @@ typedef enum wa_tie_rule { WA_TIE_NO, WA_TIE_YES, WA_TIE_IF_ABSENT } wa_tie_rule
 
 /** config.json's spelling of what families spell differently. */
 typedef struct wa_config_keys {
-    const char *hidden, *layers, *heads, *intermediate, *eps, *activation;
+    const char *hidden, *layers, *heads, *intermediate, *eps;
+    const char *activation; /* NULL = no key decides it */
 } wa_config_keys;
 
 /** Experts of a family. Static. */
@@ -93,6 +100,7 @@ typedef struct wa_expert_rule {
     size_t features;          /* when it is absent */
     size_t shared;            /* features of the shared expert, when the key is absent; 0 = no such expert */
     const char *renormalise_key; /* NULL = weights are always renormalised; absent means they are not */
+    bool biases;              /* of router and experts */
     bool some_dense;          /* `decoder_sparse_step` and `mlp_only_layers` name layers without experts */
 } wa_expert_rule;
 
@@ -107,6 +115,7 @@ typedef struct wa_family {
     float norm_offset; /* of HF weights; GGUF files already contain it */
     wa_blocks blocks;
     wa_qk_norm qk_norm;
+    bool sinks; /* a score of no key in every head */
     bool gated;
     wa_activation activation;
     double eps;
@@ -118,6 +127,7 @@ typedef struct wa_family {
     wa_tie_rule tie;                   /* when the key is absent */
     bool multipliers;                  /* Granite's */
     bool position_table;               /* instead of rotation */
+    bool needs_rope_object;            /* the classes of its authors assume a scaling where none is given */
     double rope_base, larql_rope_base; /* when the keys are absent */
     double local_rope_base;     /* of sliding layers, when the keys are absent; 0 = as the others */
     const char *local_rope_key; /* of sliding layers, which rotate unscaled by a base of their own */

@@ -14,7 +14,8 @@ typedef enum wa_activation {
     WA_SILU,
     WA_GELU_TANH,
     WA_GELU_ERF,
-    WA_RELU2 /* max(x, 0) squared */
+    WA_RELU2, /* max(x, 0) squared */
+    WA_CLAMPED_GLU /* gated only: m s(1.702 m) (clamp(up, -7, 7) + 1), m = min(gate, 7), s logistic: GPT-OSS */
 } wa_activation;
 const char *wa_activation_name(wa_activation activation);
 
@@ -29,6 +30,7 @@ typedef struct wa_norm {
 /** One expert: an FFN of its own, as a layer's. */
 typedef struct wa_expert {
     wa_matrix gate, up, down; /* [F, H], [F, H], [H, F] */
+    const float *gate_bias, *up_bias, *down_bias; /* [F], [F], [H], arena; NULL = none */
 } wa_expert;
 
 /**
@@ -40,6 +42,7 @@ typedef struct wa_experts {
     size_t widest;            /* features of the widest FFN among them and the shared one */
     bool renormalised;        /* the weights of the chosen sum to 1; else as the softmax has them */
     wa_matrix router;         /* [count, H] */
+    const float *router_bias; /* [count], arena; NULL = none */
     const wa_expert *experts; /* [count], arena */
     wa_expert shared;         /* takes every row as well; up.rows = 0: there is none */
     wa_matrix shared_gate;    /* [1, H]: the logistic function of its product is the weight */
@@ -54,6 +57,7 @@ typedef struct wa_layer {
     wa_matrix q, k, v, o; /* [q_heads*head_dim, H], [kv_heads*head_dim, H] twice, [H, q_heads*head_dim] */
     const float *q_bias, *k_bias, *v_bias, *o_bias;
     const float *q_norm, *k_norm; /* [head_dim], or whole rows with wide_qk_norm; offset added */
+    const float *sinks; /* [q_heads], arena: a score of no key that takes its share of each head's softmax; NULL = none */
     const wa_experts *experts; /* instead of gate, up and down, whose rows are 0 then; NULL = none */
     wa_matrix gate, up, down; /* [I, H], [I, H], [H, I]; gate.rows = 0 for ungated models */
     const float *gate_bias, *up_bias, *down_bias; /* a vindex has no place for these */

@@ -154,7 +154,9 @@ static wa_status biases_text(const source *s, char **out, wa_error *err)
         used += more > 0 ? (size_t)more : 0;
     }
     bool ffn = layer->up_bias != NULL || layer->down_bias != NULL;
-    return wa_arena_print(s->arena, out, err, "%s%s", text[0] == '\0' ? "none" : text,
+    bool experts = layer->experts != NULL && layer->experts->router_bias != NULL;
+    return wa_arena_print(s->arena, out, err, "%s%s%s", text[0] == '\0' ? "none" : text,
+                          experts ? "; router and experts" : "",
                           ffn ? "; those of the FFN are the model's in every case, since a vindex "
                                 "holds none"
                               : "");
@@ -178,7 +180,8 @@ static wa_status caps_text(const source *s, char **out, wa_error *err)
         (void)snprintf(attention, sizeof attention, "%g", (double)model->attn_cap);
     if (model->final_cap != 0)
         (void)snprintf(final, sizeof final, "%g", (double)model->final_cap);
-    return wa_arena_print(s->arena, out, err, "attention %s, final %s", attention, final);
+    return wa_arena_print(s->arena, out, err, "attention %s, final %s%s", attention, final,
+                          model->layers[0].sinks != NULL ? "; a sink in the softmax of every head" : "");
 }
 
 static bool has_experts(const wa_layer *layer)

@@ -103,6 +103,9 @@ static wa_status take_attention(const wa_finder *finder, int layer, wa_layer *ou
         wa_finder_matrix(finder, weight(WA_ROLE_O, layer), whole(facts->hidden), q, &out->o, err));
     WA_TRY(take_bias(finder, config->o_bias, bias(WA_ROLE_O, layer), whole(facts->hidden),
                      &out->o_bias, err));
+    if (config->family->sinks)
+        WA_TRY(take_vector(finder, wa_finder_bare(finder, WA_ROLE_SINKS, layer), whole(facts->q_heads),
+                           &out->sinks, err));
     if (config->family->qk_norm == WA_QK_NORM_NONE)
         return WA_OK;
     size_t q_normed = facts->wide_qk_norm ? q : facts->head_dim;

@@ -25,6 +25,12 @@ static void name_of(const wa_finder *finder, wa_place place, char out[WA_TENSOR_
         name_in_layer(names, place, out);
 }
 
+wa_place wa_finder_bare(const wa_finder *finder, wa_role role, int layer)
+{
+    const char *suffix = finder->config->names->bare ? "" : ".weight";
+    return (wa_place){.role = role, .layer = layer, .suffix = suffix};
+}
+
 bool wa_finder_has(const wa_finder *finder, wa_place place)
 {
     char name[WA_TENSOR_NAME];
@@ -114,6 +120,68 @@ wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, wa_part part
                        .row_bytes = row_bytes,
                        .head_rows = permuted ? finder->config->facts.head_dim : 0,
                        .pair_rows = permuted ? finder->config->facts.rotary_dim : 0};
+    return WA_OK;
+}
+
+static wa_status check_stack(const wa_tensor *tensor, const size_t *dims, size_t rank, wa_error *err)
+{
+    char expected[WA_SHAPE_TEXT];
+    wa_tensor wanted = {.rank = rank};
+    memcpy(wanted.shape, dims, rank * sizeof *dims);
+    if (tensor->rank == rank && memcmp(tensor->shape, dims, rank * sizeof *dims) == 0)
+        return WA_OK;
+    return wrong_shape(tensor, wa_tensor_shape_text(&wanted, expected), err);
+}
+
+wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows, size_t cols,
+                            wa_matrix *out, wa_error *err)
+{
+    const wa_tensor *tensor = NULL;
+    WA_TRY(wa_finder_tensor(finder, place, &tensor, err));
+    size_t width = rows * stack.step; /* no overflow: twice a hidden size (wa_config_finish) or a number of features that is checked */
+    const size_t turned[] = {stack.count, cols, width}, plain[] = {stack.count, rows, cols};
+    WA_TRY(check_stack(tensor, stack.turned ? turned : plain, 3, err));
+    const wa_format_info *info = wa_format_get(tensor->format);
+    size_t inner = stack.turned ? width : cols;
+    size_t row_bytes = inner / info->block_elements * info->block_bytes; /* whole blocks: gguf.c */
+    if (stack.turned && info->block_elements != 1)
+        return wa_fail(err, WA_E_UNSUPPORTED, "tensor '%.200s' has blocks of type %s across its rows", tensor->name,
+                       info->name);
+    const uint8_t *data = tensor->data.data + stack.expert * (tensor->data.size / stack.count);
+    *out = (wa_matrix){.data = data + (stack.turned ? stack.first * info->block_bytes : 0),
+                       .name = tensor->name,
+                       .format = tensor->format,
+                       .order = stack.turned ? WA_ROWS_TRANSPOSED : WA_ROWS_PLAIN,
+                       .rows = rows,
+                       .cols = cols,
+                       .row_bytes = row_bytes,
+                       .stored_cols = stack.turned ? width : 0,
+                       .step = stack.step};
+    return WA_OK;
+}
+
+wa_status wa_finder_stacked_vector(const wa_finder *finder, wa_place place, wa_stack stack, size_t n, float **out,
+                                   wa_error *err)
+{
+    const wa_tensor *tensor = NULL;
+    WA_TRY(wa_finder_tensor(finder, place, &tensor, err));
+    const size_t dims[] = {stack.count, n * stack.step};
+    WA_TRY(check_stack(tensor, dims, 2, err));
+    const wa_format_info *info = wa_format_get(tensor->format);
+    if (info->block_elements != 1)
+        return wa_fail(err, WA_E_UNSUPPORTED, "tensor '%.200s' holds vectors in blocks of type %s", tensor->name,
+                       info->name);
+    float *values;
+    WA_TRY(wa_arena_take_raw(finder->arena, n, sizeof *values, &values, err));
+    const wa_matrix row = {.data = tensor->data.data + (stack.expert * dims[1] + stack.first) * info->block_bytes,
+                           .name = tensor->name,
+                           .format = tensor->format,
+                           .rows = 1,
+                           .cols = n,
+                           .row_bytes = n * stack.step * info->block_bytes,
+                           .step = stack.step};
+    wa_matrix_decode(&row, 0, 1, values);
+    *out = values;
     return WA_OK;
 }
 

@@ -28,6 +28,9 @@ typedef struct wa_part {
     size_t first, rows, total;
 } wa_part;
 
+/** The place of a tensor that some containers store without ".weight" (wa_names.bare). */
+wa_place wa_finder_bare(const wa_finder *finder, wa_role role, int layer);
+
 /** Is a tensor stored there? */
 bool wa_finder_has(const wa_finder *finder, wa_place place);
 
@@ -39,6 +42,21 @@ WA_CHECKED wa_status wa_finder_tensor(const wa_finder *finder, wa_place place,
  */
 WA_CHECKED wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, wa_part part,
                                       size_t cols, wa_matrix *out, wa_error *err);
+
+/** How the matrices of all experts lie in one tensor of three dimensions. */
+typedef struct wa_stack {
+    size_t count, expert; /* of how many matrices, which one */
+    bool turned;          /* [in, out] each */
+    size_t first, step;   /* turned: its first column and the way to the next; else 0 and 1 */
+} wa_stack;
+
+/** Matrix [rows, cols] of the stack there. */
+WA_CHECKED wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows, size_t cols,
+                                       wa_matrix *out, wa_error *err);
+
+/** Row stack.expert of the stored [count, step * n] there as f32 [n], in the arena: elements first, first + step, … */
+WA_CHECKED wa_status wa_finder_stacked_vector(const wa_finder *finder, wa_place place, wa_stack stack, size_t n,
+                                              float **out, wa_error *err);
 
 /** Elements `part` of a vector as f32, in the arena. */
 WA_CHECKED wa_status wa_finder_vector(const wa_finder *finder, wa_place place, wa_part part,

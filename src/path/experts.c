@@ -111,10 +111,10 @@ static void feed(const wa_walk *walk, const wa_expert *expert, size_t rows, cons
     float *act = walk->act[0], *up = walk->up[0];
     const wa_operand to_gate = {.x = x, .y = act}, to_up = {.x = x, .y = up};
     const wa_operand to_down = {.x = act, .y = y};
-    wa_gemm_rows(&expert->gate, rows, l->hidden, features, &to_gate, 1, NULL, walk->scratch);
-    wa_gemm_rows(&expert->up, rows, l->hidden, features, &to_up, 1, NULL, walk->scratch);
+    wa_gemm_rows(&expert->gate, rows, l->hidden, features, &to_gate, 1, expert->gate_bias, walk->scratch);
+    wa_gemm_rows(&expert->up, rows, l->hidden, features, &to_up, 1, expert->up_bias, walk->scratch);
     wa_activate_gated(l->activation, act, up, act, rows * features);
-    wa_gemm_rows(&expert->down, rows, features, l->hidden, &to_down, 1, NULL, walk->scratch);
+    wa_gemm_rows(&expert->down, rows, features, l->hidden, &to_down, 1, expert->down_bias, walk->scratch);
 }
 
 static void run_expert(gathering *g, size_t e)

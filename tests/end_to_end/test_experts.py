@@ -68,18 +68,31 @@ def gated(mine, stem, x, words=("gate_proj", "up_proj", "down_proj")):
     return (silu(x @ gate.T) * (x @ up.T)) @ down.T
 
 
+def clamped(gate, up):
+    gate, up = np.minimum(gate, 7), np.clip(up, -7, 7)
+    return gate / (1 + np.exp(-1.702 * gate)) * (up + 1)
+
+
+def expert_of_gpt_oss(mine, expert, x):
+    """Gate and up lie in turn in one tensor [in, out]; biases of both and of down."""
+    both = x @ mine["mlp.experts.gate_up_proj"][expert] + mine["mlp.experts.gate_up_proj_bias"][expert]
+    return clamped(both[..., ::2], both[..., 1::2]) @ mine["mlp.experts.down_proj"][expert] + mine["mlp.experts.down_proj_bias"][expert]
+
+
 def stem_of(config):
     return "block_sparse_moe" if config["model_type"] == "mixtral" else "mlp"
 
 
 def chosen(config, mine, x):
     """Experts by falling logit, and their weights."""
-    logits = x @ mine[f"{stem_of(config)}.gate.weight"].T
+    packed = config["model_type"] == "gpt_oss"
+    router = "mlp.router" if packed else f"{stem_of(config)}.gate"
+    logits = x @ mine[f"{router}.weight"].T + mine.get(f"{router}.bias", 0)
     p = np.exp(logits - logits.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
     best = np.argsort(-logits, axis=-1, kind="stable")[:, :config["num_experts_per_tok"]]
     weight = np.take_along_axis(p, best, -1)
-    if config["model_type"] == "mixtral" or config.get("norm_topk_prob"):
+    if config["model_type"] in ("mixtral", "gpt_oss") or config.get("norm_topk_prob"):
         weight /= weight.sum(-1, keepdims=True)
     return best, weight
 
@@ -88,14 +101,15 @@ def block(name, layer, x):
     """Router, experts and shared expert; a dense FFN where the layer has none."""
     config, mine, x = GOLDEN.description(name)["config"], stored(name, layer), x.astype("f8")
     stem, mixtral = stem_of(config), config["model_type"] == "mixtral"
-    if f"{stem}.gate.weight" not in mine:
+    packed = config["model_type"] == "gpt_oss"
+    if not packed and f"{stem}.gate.weight" not in mine:
         return gated(mine, "mlp", x)
     best, weight = chosen(config, mine, x)
     words = ("w1", "w3", "w2") if mixtral else ("gate_proj", "up_proj", "down_proj")
     y = np.zeros_like(x)
     for row in range(len(x)):
         for expert, share in zip(best[row], weight[row]):
-            y[row] += share * gated(mine, f"{stem}.experts.{expert}", x[row], words)
+            y[row] += share * (expert_of_gpt_oss(mine, expert, x[row]) if packed else gated(mine, f"{stem}.experts.{expert}", x[row], words))
     if "mlp.shared_expert_gate.weight" in mine:
         y += gated(mine, "mlp.shared_expert", x) / (1 + np.exp(-(x @ mine["mlp.shared_expert_gate.weight"].T)))
     return y
@@ -198,6 +212,25 @@ def test_inspect_tells_of_experts(shop):
     said = " ".join(harness.run(["inspect", GOLDEN.model("qwen2_moe-listed", shop.root)]).stdout.split())
     assert ("experts: 4 of 32 features, 3 chosen, weights that sum to 1, a shared one of 16 features by a gate; in 2 of 3 layers: 0, 2"
             in said), said
+
+
+def test_inspect_tells_of_biases_and_sinks(shop):
+    said = " ".join(harness.run(["inspect", GOLDEN.model("gpt_oss-plain", shop.root)]).stdout.split())
+    assert "biases none; router and experts" in said and "a sink in the softmax of every head" in said and "clamped_glu, gated" in said, said
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"swiglu_limit": 5.0}, "'swiglu_limit' is 5"),
+    ({"hidden_act": "gelu"}, "'hidden_act' is gelu"),
+    ({"rope_parameters": None}, "where the classes of family 'gpt_oss' assume a scaling"),
+    ({"intermediate_size": 40}, "mlp.experts.gate_up_proj' has shape [4, 32, 96], expected [4, 32, 80]"),
+])
+def test_other_units_than_those_of_gpt_oss_are_one_line(shop, tmp_path, change, said):
+    folder = tmp_path / "model"
+    shutil.copytree(GOLDEN.model("gpt_oss-plain", shop.root), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    assert said in harness.one_error_line(harness.run(["inspect", folder], expect=None))
 
 
 @pytest.mark.parametrize("change, said", [

@@ -86,7 +86,7 @@ static void probe_rows(void)
                               wa_relative_distance(x, w, y, N)};
     print_hash("diff", figures, sizeof figures);
     fill(y, N, 300.0F, 5);
-    wa_softmax_row(&model, y, 3, N - 2, N);
+    wa_softmax_row(&model, y, 3, N - 2, N, 0.5F);
     print_hash("softmax", y, sizeof y);
 }
 

@@ -23,7 +23,7 @@ def widened(bits):
 def bits_of(name, shape, seed):
     """bf16 bits of one tensor: norms near 1, biases that matter, matrices that keep a row's size."""
     rng = np.random.RandomState((zlib.crc32(name.encode()) + seed) % 2**32)
-    values = rng.standard_normal(shape)
+    values = rng.standard_normal(shape) * (8 if name.endswith("gate_up_proj") else 1)  # GPT-OSS clamps at 7
     if name.endswith(".bias"):
         values *= 0.3
     elif len(shape) == 1:

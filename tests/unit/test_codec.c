@@ -342,6 +342,34 @@ static void transposed_rows_are_columns_of_their_part(void)
     CU_ASSERT_EQUAL(wa_matrix_bytes(&matrix), 4 * ROWS * COLS);
 }
 
+/* Stored [cols, 2 * rows], the columns of two matrices in turn; and the same read as rows of every second element. */
+static void columns_in_turn_are_told_apart(void)
+{
+    enum { STORED = 2 * ROWS };
+    static uint8_t bytes[4 * COLS * STORED];
+    static float out[ROWS * COLS];
+    fill(bytes, COLS * STORED);
+    for (int which = 0; which < 2; which++) {
+        wa_matrix matrix = {.data = bytes + 4 * which, .order = WA_ROWS_TRANSPOSED, .rows = ROWS, .cols = COLS,
+                            .row_bytes = 4 * STORED, .stored_cols = STORED, .step = 2};
+        size_t wrong = 0;
+        wa_matrix_decode(&matrix, 0, ROWS, out);
+        for (int r = 0; r < ROWS; r++)
+            for (int c = 0; c < COLS; c++)
+                wrong += out[r * COLS + c] != (float)(c * STORED + 2 * r + which);
+        CU_ASSERT_EQUAL(wrong, 0);
+        CU_ASSERT_EQUAL(wa_matrix_span(&matrix).size, 4 * ((COLS - 1) * STORED + STORED - 1));
+        matrix.order = WA_ROWS_PLAIN;
+        matrix.rows = COLS;
+        matrix.cols = ROWS;
+        CU_ASSERT_PTR_NULL(wa_matrix_in_place(&matrix));
+        matrix = wa_matrix_columns(&matrix, 3, 5);
+        wa_matrix_decode(&matrix, 7, 1, out);
+        for (int c = 0; c < 5; c++)
+            CU_ASSERT_EQUAL(out[c], (float)(7 * STORED + 2 * (c + 3) + which));
+    }
+}
+
 /* Rows of 320 in two super-blocks of 256, as K-quant vindexes store them. */
 static void padding_of_a_row_is_dropped(void)
 {
@@ -394,5 +422,5 @@ WA_SUITE("codec", WA_CASE(halves_have_the_values_of_ieee_754),
          WA_CASE(fast_decoders_give_the_bits_of_the_oracle),
          WA_CASE(hand_made_blocks_decode_to_hand_made_values),
          WA_CASE(plain_rows_come_in_any_range), WA_CASE(rope_pairs_are_undone_within_each_head),
-         WA_CASE(transposed_rows_are_columns_of_their_part), WA_CASE(padding_of_a_row_is_dropped),
+         WA_CASE(transposed_rows_are_columns_of_their_part), WA_CASE(columns_in_turn_are_told_apart), WA_CASE(padding_of_a_row_is_dropped),
          WA_CASE(only_plain_aligned_f32_is_used_in_place))

@@ -446,7 +446,6 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
         wa_semantics semantics;
         const char *says;
     } cases[] = {
-        {TYPE("gpt_oss"), WA_SEMANTICS_NATIVE, "'gpt_oss' is unsupported: expert models"},
         {TYPE("mixtral"), WA_SEMANTICS_LARQL, "LARQL feeds router and experts the residual"},
         {OF_TYPE("qwen3_moe") ",\"use_sliding_window\":true}", WA_SEMANTICS_NATIVE,
          "'use_sliding_window' is true"},

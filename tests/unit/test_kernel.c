@@ -71,6 +71,28 @@ static void squared_relu_is_the_square_of_what_is_above_0(void)
     CU_ASSERT_EQUAL(wa_phi_ref(WA_RELU2, -1.5), 0.0);
 }
 
+/* By the definition in f64; both are cut off at 7. */
+static void clamped_units_are_as_gpt_oss_defines_them(void)
+{
+    static const float gates[] = {-20.0F, -7.5F, -1.0F, 0.0F, 0.3F, 6.9F, 7.0F, 7.1F, 100.0F};
+    static const float ups[] = {-90.0F, -7.0F, -1.0F, 0.0F, 2.5F, 7.0F, 8.0F};
+    for (size_t g = 0; g < sizeof gates / sizeof gates[0]; g++)
+        for (size_t u = 0; u < sizeof ups / sizeof ups[0]; u++) {
+            double gate = fmin((double)gates[g], 7.0), up = fmax(fmin((double)ups[u], 7.0), -7.0);
+            double want = (up + 1.0) * gate / (1.0 + exp(-1.702 * gate));
+            float act = -1.0F;
+            wa_activate_gated(WA_CLAMPED_GLU, &gates[g], &ups[u], &act, 1);
+            CU_ASSERT(fabs((double)act - want) <= 1e-5 * fabs(want));
+            CU_ASSERT(fabs(wa_phi_ref(WA_CLAMPED_GLU, (double)gates[g]) * (up + 1.0) - want) <= 1e-14 * fabs(want));
+            wa_activate(WA_CLAMPED_GLU, &gates[g], &act, 1);
+            CU_ASSERT_EQUAL(act, wa_phi(WA_CLAMPED_GLU, gates[g]));
+        }
+    CU_ASSERT(isnan(wa_phi(WA_CLAMPED_GLU, NAN)) && isnan(wa_phi_ref(WA_CLAMPED_GLU, NAN)));
+    float nan = NAN, one = 1.0F, act;
+    wa_activate_gated(WA_CLAMPED_GLU, &one, &nan, &act, 1);
+    CU_ASSERT(isnan(act));
+}
+
 /* Vectors of every length give the bits of one value at a time, in place and not. */
 static void activations_of_many_are_those_of_one(void)
 {
@@ -257,6 +279,7 @@ static void products_with_stored_matrices_stay_within_their_bound(void)
 }
 
 WA_SUITE("kernel", WA_CASE(activations_stay_within_their_bounds), WA_CASE(activations_of_the_ends_are_their_limits),
-         WA_CASE(squared_relu_is_the_square_of_what_is_above_0), WA_CASE(activations_of_many_are_those_of_one),
+         WA_CASE(squared_relu_is_the_square_of_what_is_above_0), WA_CASE(clamped_units_are_as_gpt_oss_defines_them),
+         WA_CASE(activations_of_many_are_those_of_one),
          WA_CASE(oracle_activations_of_many_are_those_of_one), WA_CASE(dots_stay_within_their_bound_and_need_no_alignment),
          WA_CASE(rows_are_added_element_by_element), WA_CASE(products_with_stored_matrices_stay_within_their_bound))
