@@ -271,11 +271,6 @@ static wa_status refuse_foreign(const reader *r, wa_error *err)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "expert models are unsupported: '%s.expert_count' is %zu",
                        r->kind->architecture, experts);
-    uint64_t parts = 1;
-    if (wa_gguf_has(r->gguf, "split.count"))
-        WA_TRY(wa_gguf_u64(r->gguf, "split.count", &parts, err));
-    if (parts > 1)
-        return wa_fail(err, WA_E_UNSUPPORTED, "one of %" PRIu64 " parts of a split GGUF", parts);
     return WA_OK;
 }
 

@@ -122,8 +122,8 @@ typedef struct wa_model {
 } wa_model;
 
 /**
- * Open a Hugging Face directory (config.json, safetensors shards) or a GGUF file (or a directory with
- * one GGUF and no safetensors). Local. Every tensor's place and shape is checked; weights stay mapped.
+ * Open a Hugging Face directory (config.json, safetensors shards) or a GGUF file, any part of a split one, or a directory
+ * with one GGUF and no safetensors. Local. Every tensor's place and shape is checked; weights stay mapped.
  *
  * arena  holds everything but the maps; must outlive the model
  *

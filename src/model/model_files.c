@@ -2,9 +2,11 @@
 #include "model/model_files.h"
 
 #include "model/safetensors.h"
+#include "model/split.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 static const char WHOLE_NAME[] = "model.safetensors";
@@ -143,6 +145,20 @@ static wa_status find_safetensors(const char *path, wa_arena *arena, wa_model_pl
     return WA_OK;
 }
 
+/* The parts of a split GGUF are one file, by the name of the first. `names` are sorted. */
+static wa_status merge_parts(name_list *list, wa_arena *arena, wa_error *err)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        char *first;
+        WA_TRY(wa_split_part(list->names[i], 1, arena, &first, err));
+        if (kept == 0 || strcmp(list->names[kept - 1], first) != 0)
+            list->names[kept++] = first;
+    }
+    list->count = kept;
+    return WA_OK;
+}
+
 wa_status wa_model_place_find(const char *path, wa_arena *arena, wa_model_place *out, wa_error *err)
 {
     wa_model_place place = {0};
@@ -152,11 +168,14 @@ wa_status wa_model_place_find(const char *path, wa_arena *arena, wa_model_place 
             return wa_fail(err, WA_E_UNSUPPORTED,
                            "a safetensors file by itself: name the directory that holds it, with config.json and "
                            "tokenizer.json");
-        place.gguf = path;
+        char *first;
+        WA_TRY(wa_split_part(path, 1, arena, &first, err));
+        place.gguf = first;
         *out = place;
         return WA_OK;
     }
     WA_TRY(list_names(path, ".gguf", arena, &ggufs, err));
+    WA_TRY(merge_parts(&ggufs, arena, err));
     if (ggufs.count == 0) {
         WA_TRY(find_safetensors(path, arena, &place, err));
         *out = place;
@@ -397,31 +416,88 @@ static wa_tensor tensor_of(const wa_gguf_tensor *stored)
     return tensor;
 }
 
-static wa_status make_gguf_table(const wa_gguf *gguf, wa_arena *arena, wa_tensor_table *out,
+static wa_status make_gguf_table(wa_gguf *const *parts, size_t count, wa_arena *arena, wa_tensor_table *out,
                                  wa_error *err)
 {
-    wa_tensor_table table = {.count = wa_gguf_tensor_count(gguf)};
+    size_t total = 0;
+    for (size_t p = 0; p < count; p++)
+        total += wa_gguf_tensor_count(parts[p]);
+    wa_tensor_table table = {0};
     wa_tensor *tensors;
-    WA_TRY(wa_arena_take(arena, table.count, sizeof *tensors, &tensors, err));
-    WA_TRY(wa_arena_take(arena, table.count, sizeof *table.entries, &table.entries, err));
-    for (size_t i = 0; i < table.count; i++) {
-        tensors[i] = tensor_of(wa_gguf_tensor_at(gguf, i));
-        table.entries[i] = (wa_tensor_entry){.name = tensors[i].name, .tensor = &tensors[i]};
+    WA_TRY(wa_arena_take(arena, total, sizeof *tensors, &tensors, err));
+    WA_TRY(wa_arena_take(arena, total, sizeof *table.entries, &table.entries, err));
+    for (size_t p = 0; p < count; p++) {
+        for (size_t i = 0; i < wa_gguf_tensor_count(parts[p]); i++) {
+            wa_tensor *tensor = &tensors[table.count];
+            *tensor = tensor_of(wa_gguf_tensor_at(parts[p], i));
+            table.entries[table.count++] = (wa_tensor_entry){.name = tensor->name, .tensor = tensor};
+        }
     }
     WA_TRY(wa_tensor_table_sort(&table, err));
     *out = table;
     return WA_OK;
 }
 
+static wa_status split_key(const wa_gguf *gguf, const char *key, uint64_t fallback, uint64_t *out, wa_error *err)
+{
+    *out = fallback;
+    return wa_gguf_has(gguf, key) ? wa_gguf_u64(gguf, key, out, err) : WA_OK;
+}
+
+/* Is it the part that its name says? Parts are counted from 0 in the file, from 1 in names. */
+static wa_status check_part(const wa_gguf *gguf, size_t number, size_t count, wa_error *err)
+{
+    uint64_t stored_number, stored_count;
+    WA_TRY(split_key(gguf, "split.no", 0, &stored_number, err));
+    WA_TRY(split_key(gguf, "split.count", 1, &stored_count, err));
+    stored_count = stored_count == 0 ? 1 : stored_count; /* what gguf-split --merge leaves */
+    if (count == 1 && stored_count > 1)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "one of %" PRIu64 " parts of a split GGUF, but not named like one: expected "
+                       "NAME-%05" PRIu64 "-of-%05" PRIu64 ".gguf beside the others",
+                       stored_count, stored_number + 1, stored_count);
+    if (stored_count != count || stored_number != number - 1)
+        return wa_fail(err, WA_E_FORMAT,
+                       "by its name part %zu of %zu, by its keys 'split.no' and 'split.count' part %" PRIu64
+                       " of %" PRIu64,
+                       number, count, stored_number + 1, stored_count);
+    return WA_OK;
+}
+
+/* Every part says how many tensors all of them hold. */
+static wa_status check_total(wa_gguf *const *parts, size_t count, size_t total, wa_error *err)
+{
+    for (size_t p = 0; p < count && count > 1; p++) {
+        uint64_t stored;
+        WA_TRY(split_key(parts[p], "split.tensors.count", total, &stored, err));
+        if (stored != total)
+            return wa_fail(err, WA_E_FORMAT,
+                           "the %zu parts hold %zu tensors, but 'split.tensors.count' of part %zu is %" PRIu64
+                           ": is it of another model?",
+                           count, total, p + 1, stored);
+    }
+    return WA_OK;
+}
+
 wa_status wa_model_open_gguf(const char *path, wa_arena *arena, wa_model *model, wa_gguf **out,
                              wa_tensor_table *table, wa_error *err)
 {
-    wa_bytes bytes = {0};
-    char *copy;
-    WA_TRY(wa_arena_copy(arena, path, strlen(path), &copy, err));
-    WA_TRY(reserve(model, 1, arena, err));
-    WA_TRY(map_file(model, copy, &bytes, err));
-    if (wa_gguf_parse(bytes, arena, out, err) != WA_OK)
+    wa_split split = wa_split_of(path);
+    wa_gguf **parts;
+    WA_TRY(wa_arena_take(arena, split.count, sizeof *parts, &parts, err));
+    WA_TRY(reserve(model, split.count, arena, err));
+    for (size_t p = 0; p < split.count; p++) {
+        wa_bytes bytes = {0};
+        char *part;
+        WA_TRY(wa_split_part(path, p + 1, arena, &part, err));
+        if (map_file(model, part, &bytes, err) != WA_OK)
+            return split.count == 1 ? err->status : wa_note(err, "part %zu of %zu of a split GGUF", p + 1, split.count);
+        if (wa_gguf_parse(bytes, arena, &parts[p], err) != WA_OK || check_part(parts[p], p + 1, split.count, err) != WA_OK)
+            return wa_note(err, "in file '%s'", part);
+    }
+    if (make_gguf_table(parts, split.count, arena, table, err) != WA_OK ||
+        check_total(parts, split.count, table->count, err) != WA_OK)
         return wa_note(err, "in file '%s'", path);
-    return make_gguf_table(*out, arena, table, err);
+    *out = parts[0];
+    return WA_OK;
 }

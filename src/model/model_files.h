@@ -13,7 +13,7 @@ struct wa_model_maps {
 
 /** What a path turned out to be. */
 typedef struct wa_model_place {
-    const char *gguf;      /* path of the one GGUF file, arena; NULL = a directory of safetensors */
+    const char *gguf;      /* path of the one GGUF file, or its first part, arena; NULL = a directory of safetensors */
     const char *config;    /* path of config.json, arena; NULL for GGUF */
     const char *index;     /* path of model.safetensors.index.json, arena; NULL = none */
     const char *directory; /* of the shards, arena */
@@ -24,7 +24,7 @@ typedef struct wa_model_place {
 } wa_model_place;
 
 /**
- * Decide what `path` is (forward-pass.md 1.1): a file is a GGUF; a directory holds one GGUF and no
+ * Decide what `path` is (forward-pass.md 1.1): a file is a GGUF, or any part of a split one; a directory holds one GGUF and no
  * safetensors, or config.json with safetensors, in it or in `weights/`.
  * Errors: WA_E_IO, WA_E_UNSUPPORTED (both kinds, several GGUFs), WA_E_FORMAT (nothing there).
  */
@@ -41,7 +41,11 @@ WA_CHECKED wa_status wa_model_open_shards(wa_model_place *place, bool strip_pref
                                           wa_arena *arena, wa_model *model, wa_tensor_table *out,
                                           wa_error *err);
 
-/** Map one GGUF, parse it, and make the table of its tensors. */
+/**
+ * Map a GGUF, with all its parts where it is split, parse them, and make the table of their tensors.
+ * *out is the first part, which has the metadata. A part that is missing is WA_E_IO, one that is of
+ * another split WA_E_FORMAT.
+ */
 WA_CHECKED wa_status wa_model_open_gguf(const char *path, wa_arena *arena, wa_model *model,
                                         wa_gguf **out, wa_tensor_table *table, wa_error *err);
 

@@ -1,6 +1,8 @@
 /* Tokenizers as their users see them: open, encode, look up. */
 #include "model/tokenizer_parts.h"
 
+#include "model/split.h"
+
 #include <dirent.h>
 
 /* --- Opening --------------------------------------------------------------------------------- */
@@ -11,7 +13,7 @@ static bool ends_with(const char *text, const char *end)
     return size >= end_size && strcmp(text + size - end_size, end) == 0;
 }
 
-/* The one GGUF file of a directory without tokenizer.json. */
+/* The one GGUF file of a directory without tokenizer.json; of a split one the first part, which has the vocabulary. */
 static wa_status find_gguf(const char *path, wa_arena *arena, char **out, wa_error *err)
 {
     DIR *directory = opendir(path);
@@ -22,8 +24,12 @@ static wa_status find_gguf(const char *path, wa_arena *arena, char **out, wa_err
     for (struct dirent *entry = readdir(directory); entry != NULL && status == WA_OK;
          entry = readdir(directory))
         if (ends_with(entry->d_name, ".gguf")) {
-            found++;
-            status = wa_arena_print(arena, out, err, "%s/%s", path, entry->d_name);
+            char *name;
+            status = wa_arena_print(arena, &name, err, "%s/%s", path, entry->d_name);
+            if (status == WA_OK)
+                status = wa_split_part(name, 1, arena, &name, err);
+            found += status == WA_OK && (found == 0 || strcmp(*out, name) != 0);
+            *out = status == WA_OK ? name : *out;
         }
     closedir(directory);
     if (status == WA_OK && found != 1)
@@ -36,7 +42,7 @@ static wa_status find_gguf(const char *path, wa_arena *arena, char **out, wa_err
 static wa_status find_source(const char *path, wa_arena *arena, char **out, wa_error *err)
 {
     if (!wa_dir_exists(path))
-        return wa_arena_copy(arena, path, strlen(path), out, err);
+        return wa_split_part(path, 1, arena, out, err);
     WA_TRY(wa_arena_print(arena, out, err, "%s/tokenizer.json", path));
     return wa_file_exists(*out) ? WA_OK : find_gguf(path, arena, out, err);
 }

@@ -192,9 +192,6 @@ static void gguf_that_cannot_be_computed_is_refused(void)
     put_u32(&b, "llama.expert_count", 8);
     refused_gguf(b, WA_E_UNSUPPORTED, "'llama.expert_count' is 8");
     b = begin("llama", 2, true);
-    put_u32(&b, "split.count", 3);
-    refused_gguf(b, WA_E_UNSUPPORTED, "one of 3 parts");
-    b = begin("llama", 2, true);
     put_text(&b, "llama.rope.scaling.type", "yarn");
     refused_gguf(b, WA_E_UNSUPPORTED, "RoPE scaling 'yarn'");
     b = begin("llama", 2, true);
