@@ -84,6 +84,9 @@ WA_CHECKED wa_status wa_config_from_gguf(const wa_gguf *gguf, wa_semantics seman
  */
 WA_CHECKED wa_status wa_config_finish(wa_config *config, wa_error *err);
 
+/** Experts in numbers that can be: 1 <= chosen <= count; `key` is that of `chosen`. No experts at all are fine. */
+WA_CHECKED wa_status wa_config_experts_check(const wa_expert_shape *shape, const char *key, wa_error *err);
+
 /** A number that must be finite and above 0; `what` for the message. */
 WA_CHECKED wa_status wa_config_positive(const char *what, double value, wa_error *err);
 

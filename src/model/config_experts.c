@@ -56,6 +56,18 @@ static wa_status read_places(const reader *r, wa_expert_shape *shape, wa_error *
     return WA_OK;
 }
 
+wa_status wa_config_experts_check(const wa_expert_shape *shape, const char *key, wa_error *err)
+{
+    if (shape->count != 0 && (shape->chosen == 0 || shape->chosen > shape->count))
+        return wa_fail(err, WA_E_FORMAT, "'%s' is %zu, expected 1 to %zu experts", key,
+                       shape->chosen, shape->count);
+    if (shape->count > INT32_MAX || shape->features > INT32_MAX ||
+        (shape->count != 0 && shape->features == 0))
+        return wa_fail(err, WA_E_FORMAT, "%zu experts of %zu features", shape->count,
+                       shape->features);
+    return WA_OK;
+}
+
 wa_status wa_config_experts_json(const wa_json_reader *r, wa_error *err)
 {
     const wa_expert_rule *rule = r->config->family->experts;
@@ -71,12 +83,6 @@ wa_status wa_config_experts_json(const wa_json_reader *r, wa_error *err)
     shape->renormalised = rule->renormalise_key == NULL;
     if (rule->renormalise_key != NULL)
         WA_TRY(wa_json_bool_or(r->text, rule->renormalise_key, false, &shape->renormalised, err));
-    if (shape->count != 0 && (shape->chosen == 0 || shape->chosen > shape->count))
-        return wa_fail(err, WA_E_FORMAT, "'num_experts_per_tok' is %zu, expected 1 to %zu experts",
-                       shape->chosen, shape->count);
-    if (shape->count > INT32_MAX || shape->features > INT32_MAX ||
-        (shape->count != 0 && shape->features == 0))
-        return wa_fail(err, WA_E_FORMAT, "%zu experts of %zu features", shape->count,
-                       shape->features);
+    WA_TRY(wa_config_experts_check(shape, "num_experts_per_tok", err));
     return read_places(r, shape, err);
 }

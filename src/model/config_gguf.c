@@ -1,5 +1,6 @@
 /* GGUF metadata to facts (forward-pass.md 1.7), under either semantics. */
 #include "model/config.h"
+#include "base/elementary.h"
 #include "model/config_keys.h"
 
 #include <inttypes.h>
@@ -99,7 +100,7 @@ static wa_status read_head_dim(const reader *r, wa_model *facts, wa_error *err)
                        facts->head_dim, value_length);
     size_t rotary = 0;
     WA_TRY(read_constant_or(r, "rope.dimension_count", facts->head_dim, &rotary, err));
-    if (!r->config->family->position_table && rotary != facts->head_dim)
+    if (!r->config->family->position_table && r->config->family->rotated == 0 && rotary != facts->head_dim)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "rotation of %zu of %zu dimensions of a head is not computed", rotary,
                        facts->head_dim);
@@ -123,6 +124,27 @@ static wa_status read_sizes(const reader *r, wa_model *facts, wa_error *err)
 
 /* --- rotation --- */
 
+static wa_status read_positive(const reader *r, const char *name, double *out, wa_error *err)
+{
+    WA_TRY(wa_gguf_f64(r->gguf, key_of(r, name).text, out, err));
+    return wa_config_positive(name, *out, err);
+}
+
+/* As llama.cpp: cosines and sines grow by the factor's logarithm. */
+static wa_status read_yarn(const reader *r, wa_rope_scaling *scaling, wa_error *err)
+{
+    WA_TRY(read_positive(r, "rope.scaling.factor", &scaling->factor, err));
+    WA_TRY(read_positive(r, "rope.scaling.original_context_length", &scaling->original_positions, err));
+    WA_TRY(read_number_or(r, "rope.scaling.yarn_beta_fast", 32, &scaling->beta_fast, err));
+    WA_TRY(read_number_or(r, "rope.scaling.yarn_beta_slow", 1, &scaling->beta_slow, err));
+    WA_TRY(wa_config_positive("rope.scaling.yarn_beta_fast", scaling->beta_fast, err));
+    WA_TRY(wa_config_positive("rope.scaling.yarn_beta_slow", scaling->beta_slow, err));
+    scaling->kind = WA_SCALING_YARN;
+    scaling->truncate = !r->kind->exact_ramp;
+    scaling->attention_factor = scaling->factor <= 1 ? 1 : 0.1 * wa_log(scaling->factor) + 1;
+    return WA_OK;
+}
+
 static wa_status read_scaling(const reader *r, wa_rope_scaling *scaling, wa_error *err)
 {
     if (!r->native) /* S2 */
@@ -140,6 +162,8 @@ static wa_status read_scaling(const reader *r, wa_rope_scaling *scaling, wa_erro
         WA_TRY(wa_gguf_string(r->gguf, k.text, &type, err));
     if (type.size == 4 && memcmp(type.data, "none", 4) == 0)
         return WA_OK;
+    if (type.size == 4 && memcmp(type.data, "yarn", 4) == 0)
+        return read_yarn(r, scaling, err);
     if (type.size != 6 || memcmp(type.data, "linear", 6) != 0)
         return wa_fail(err, WA_E_UNSUPPORTED, "RoPE scaling '%.*s' is not computed",
                        (int)(type.size < 64 ? type.size : 64), (const char *)type.data);
@@ -263,27 +287,60 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
 
 /* --- the whole --- */
 
-static wa_status refuse_foreign(const reader *r, wa_error *err)
+/* How many, how wide, how many chosen. Every layer has them: no key says which would not. */
+static wa_status read_experts(const reader *r, wa_error *err)
+{
+    wa_config *config = r->config;
+    wa_expert_shape *shape = &config->experts;
+    const wa_expert_rule *rule = config->family->experts;
+    size_t layers = config->facts.layer_count;
+    bool *is_dense;
+    if (rule == NULL)
+        return WA_OK;
+    WA_TRY(read_constant(r, "expert_count", &shape->count, err));
+    WA_TRY(read_constant(r, "expert_used_count", &shape->chosen, err));
+    WA_TRY(read_constant_or(r, "expert_feed_forward_length", config->facts.intermediate, &shape->features, err));
+    if (rule->shared != 0)
+        WA_TRY(read_constant(r, "expert_shared_feed_forward_length", &shape->shared_features, err));
+    shape->renormalised = rule->renormalise_key == NULL || r->kind->renormalised;
+    WA_TRY(wa_arena_take(r->arena, layers, sizeof *is_dense, &is_dense, err));
+    shape->is_dense = is_dense;
+    if (shape->count == 0)
+        return wa_fail(err, WA_E_FORMAT, "'%s.expert_count' is 0, expected more", r->kind->architecture);
+    return wa_config_experts_check(shape, "expert_used_count", err);
+}
+
+/* Files of some architectures have experts or not. */
+static wa_status choose_family(const reader *r, wa_error *err)
 {
     size_t experts = 0;
     WA_TRY(read_constant_or(r, "expert_count", 0, &experts, err));
-    if (experts > 0)
+    if (experts > 0 && r->kind->with_experts != NULL)
+        r->config->family = r->kind->with_experts;
+    if (experts > 0 && r->config->family->experts == NULL)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "expert models are unsupported: '%s.expert_count' is %zu",
                        r->kind->architecture, experts);
     return WA_OK;
 }
 
+/* What `attention_bias` decides in config.json is used where it is stored: published models of one family differ. */
+static bool is_required(const wa_bias_rule *rule)
+{
+    return rule->fallback && (rule->key == NULL || strcmp(rule->key, "attention_bias") != 0);
+}
+
 static void set_flags(const wa_gguf_family *kind, wa_config *config)
 {
-    const wa_family *family = kind->family;
-    config->family = family;
+    const wa_family *family = config->family;
     config->names = kind->names;
     config->rope_pairs = kind->rope_pairs;
     config->norm_offset = 0; /* the converter has added Gemma's 1 */
     config->tie = WA_TIE_IF_ABSENT;
-    config->qkv_bias = family->qkv_bias.fallback;
-    config->o_bias = family->o_bias.fallback;
+    config->kinds.nope = family->nope;
+    config->kinds.nope_interval = 4; /* as llama.cpp has it; files have no key */
+    config->qkv_bias = is_required(&family->qkv_bias);
+    config->o_bias = is_required(&family->o_bias);
     config->ffn_bias = family->ffn_bias.fallback;
     config->refuses_ffn_bias = !config->ffn_bias && family->ffn_bias.key == NULL;
     config->optional_biases = family->qkv_bias.key != NULL || family->o_bias.key != NULL;
@@ -306,10 +363,12 @@ wa_status wa_config_from_gguf(const wa_gguf *gguf, wa_semantics semantics, wa_ar
     wa_bytes architecture = {0};
     WA_TRY(wa_gguf_string(gguf, "general.architecture", &architecture, err));
     WA_TRY(wa_gguf_family_find(architecture, &r.kind, err));
+    config.family = r.kind->family;
+    WA_TRY(choose_family(&r, err));
     set_flags(r.kind, &config);
-    WA_TRY(refuse_foreign(&r, err));
     WA_TRY(wa_config_keys_gguf(gguf, r.kind->architecture, config.family, &config.notes, err));
     WA_TRY(read_sizes(&r, &config.facts, err));
+    WA_TRY(read_experts(&r, err));
     WA_TRY(read_numbers(&r, &config.facts, err));
     WA_TRY(read_windows(&r, &config.facts, err));
     WA_TRY(wa_config_finish(&config, err));

@@ -21,10 +21,12 @@ static const wa_key_rule rules[] = {
     USED(".attention.value_length") USED(".attention.layer_norm_rms_epsilon")
     USED(".attention.layer_norm_epsilon") USED(".rope.freq_base") USED(".rope.dimension_count")
     USED(".rope.scaling.type") USED(".rope.scaling.factor") USED(".rope.scale_linear")
-    USED(".vocab_size") USED(".expert_count") USED("split.count")
+    USED(".rope.scaling.original_context_length") USED(".rope.scaling.yarn_beta_fast") USED(".rope.scaling.yarn_beta_slow")
+    USED(".vocab_size") USED(".expert_count") USED(".expert_used_count") USED(".expert_feed_forward_length")
+    USED_BY(".expert_shared_feed_forward_length", "qwen2_moe")
     USED_BY(".rope.freq_base_swa", "gemma3")
-    USED_BY(".attention.sliding_window", "gemma2 gemma3 llama qwen2 qwen3 starcoder2")
-    USED_BY(".attention.sliding_window_pattern", "gemma2 gemma3 llama qwen2 qwen3 starcoder2")
+    USED_BY(".attention.sliding_window", "gemma2 gemma3 llama qwen2 qwen3 starcoder2 phi3 exaone4 mixtral gpt_oss")
+    USED_BY(".attention.sliding_window_pattern", "gemma2 gemma3 llama qwen2 qwen3 starcoder2 phi3 exaone4 mixtral gpt_oss")
     USED_BY(".attn_logit_softcapping", "gemma2 gemma3")
     USED_BY(".final_logit_softcapping", "gemma2 gemma3")
     USED_BY(".embedding_scale", "granite") USED_BY(".residual_scale", "granite")
@@ -50,6 +52,9 @@ static const wa_key_rule rules[] = {
     ONLY(".rescale_every_n_layers", "off") ONLY(".activation_sparsity_scale", "off")
     ONLY(".leading_dense_block_count", "off") ONLY(".swiglu_clamp_*", "off")
     ONLY(".rope.dimension_sections", "off") ONLY(".rope.scaling.attn_factor", "1|off")
+    ONLY(".rope.scaling.yarn_ext_factor", "1|off") ONLY(".rope.scaling.yarn_attn_factor", "1|off")
+    ONLY(".rope.scaling.yarn_log_multiplier", "off") ONLY(".expert_gating_func", "1|off") ONLY(".expert_weights_scale", "1|off")
+    ONLY(".expert_group_*", "off") ONLY(".expert_shared_feed_forward_length", "off")
     ONLY(".rope.scaling.alpha", "off") ONLY(".attention.sliding_window", "off")
     ONLY(".full_attention_interval", "1|off")
 
@@ -59,8 +64,7 @@ static const wa_key_rule rules[] = {
     INERT(".vision.*") INERT(".mm.*") INERT("clip.*") /* towers */
     INERT(".context_length") INERT(".tensor_data_layout") INERT(".expert_*")
     INERT(".nextn_predict_layers") INERT(".decoder_start_token_id")
-    INERT(".rope.scaling.original_context_length") INERT(".rope.scaling.finetuned")
-    INERT(".rope.scaling.yarn_*") /* of yarn only, which is refused by its type */
+    INERT(".rope.scaling.finetuned")
     /* clang-format on */
 };
 

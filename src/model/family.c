@@ -124,13 +124,19 @@ static const wa_names tinymodel_names = {
     [WA_ROLE_Q_NORM] = "attn_q_norm", [WA_ROLE_K_NORM] = "attn_k_norm",                            \
     [WA_ROLE_GATE] = "ffn_gate", [WA_ROLE_UP] = "ffn_up", [WA_ROLE_DOWN] = "ffn_down"
 
+#define GGUF_EXPERT_NAMES                                                                          \
+    [WA_ROLE_ROUTER] = "ffn_gate_inp", [WA_ROLE_PACKED_GATE] = "ffn_gate_exps",                    \
+    [WA_ROLE_PACKED_UP] = "ffn_up_exps", [WA_ROLE_PACKED_DOWN] = "ffn_down_exps",                  \
+    [WA_ROLE_SHARED_WEIGHT] = "ffn_gate_inp_shexp", [WA_ROLE_SHARED_GATE] = "ffn_gate_shexp",      \
+    [WA_ROLE_SHARED_UP] = "ffn_up_shexp", [WA_ROLE_SHARED_DOWN] = "ffn_down_shexp"
+
 static const wa_names gguf_names = {
     .layer_prefix = "blk.",
     .role = {GGUF_NAMES, [WA_ROLE_QKV] = "attn_qkv"},
 };
 /* Whether a fused tensor of a permuted architecture is permuted too is not defined: not accepted.
  */
-static const wa_names gguf_split_names = {.layer_prefix = "blk.", .role = {GGUF_NAMES}};
+static const wa_names gguf_split_names = {.layer_prefix = "blk.", .role = {GGUF_NAMES, GGUF_EXPERT_NAMES}};
 static const wa_names gguf_sandwich_names = {
     .layer_prefix = "blk.",
     .role = {GGUF_NAMES, [WA_ROLE_ATTN_OUT] = "post_attention_norm",
@@ -152,6 +158,45 @@ static const wa_names gguf_post_names = {
              [WA_ROLE_K_NORM] = "attn_k_norm",
              [WA_ROLE_GATE] = "ffn_gate",
              [WA_ROLE_UP] = "ffn_up",
+             [WA_ROLE_DOWN] = "ffn_down"},
+};
+
+/* The norm before the FFN has the name of one after attention. */
+#define GGUF_LATE_NAMES                                                                            \
+    [WA_ROLE_EMBEDDING] = "token_embd", [WA_ROLE_OUTPUT] = "output",                               \
+    [WA_ROLE_FINAL_NORM] = "output_norm", [WA_ROLE_ATTN_IN] = "attn_norm",                         \
+    [WA_ROLE_FFN_IN] = "post_attention_norm", [WA_ROLE_Q] = "attn_q", [WA_ROLE_K] = "attn_k",      \
+    [WA_ROLE_V] = "attn_v", [WA_ROLE_O] = "attn_output", [WA_ROLE_SINKS] = "attn_sinks",           \
+    [WA_ROLE_GATE] = "ffn_gate", [WA_ROLE_UP] = "ffn_up", [WA_ROLE_DOWN] = "ffn_down"
+static const wa_names gguf_late_names = {.layer_prefix = "blk.", .role = {GGUF_LATE_NAMES}};
+static const wa_names gguf_gpt_oss_names = {.layer_prefix = "blk.",
+                                            .role = {GGUF_LATE_NAMES, GGUF_EXPERT_NAMES}};
+static const wa_names gguf_glm4_names = {
+    .layer_prefix = "blk.",
+    .role = {[WA_ROLE_EMBEDDING] = "token_embd",
+             [WA_ROLE_OUTPUT] = "output",
+             [WA_ROLE_FINAL_NORM] = "output_norm",
+             [WA_ROLE_ATTN_IN] = "attn_norm",
+             [WA_ROLE_ATTN_OUT] = "post_attention_norm",
+             [WA_ROLE_FFN_IN] = "ffn_norm",
+             [WA_ROLE_FFN_OUT] = "post_ffw_norm",
+             [WA_ROLE_Q] = "attn_q",
+             [WA_ROLE_K] = "attn_k",
+             [WA_ROLE_V] = "attn_v",
+             [WA_ROLE_O] = "attn_output",
+             [WA_ROLE_GATE_UP] = "ffn_up",
+             [WA_ROLE_DOWN] = "ffn_down"},
+};
+static const wa_names gguf_phi3_names = {
+    .layer_prefix = "blk.",
+    .role = {[WA_ROLE_EMBEDDING] = "token_embd",
+             [WA_ROLE_OUTPUT] = "output",
+             [WA_ROLE_FINAL_NORM] = "output_norm",
+             [WA_ROLE_ATTN_IN] = "attn_norm",
+             [WA_ROLE_FFN_IN] = "ffn_norm",
+             [WA_ROLE_QKV] = "attn_qkv",
+             [WA_ROLE_O] = "attn_output",
+             [WA_ROLE_GATE_UP] = "ffn_up",
              [WA_ROLE_DOWN] = "ffn_down"},
 };
 
@@ -563,17 +608,27 @@ static const wa_family families[FAMILY_COUNT] = {
 /* `llama` also stands for Mistral, which is told by its window: all layers, when the key is there.
  */
 static const wa_gguf_family gguf_families[] = {
-    {"gemma3", &families[GEMMA3], &gguf_sandwich_names, false, WA_WINDOW_PATTERN, 62},
-    {"gemma2", &families[GEMMA2], &gguf_sandwich_names, false, WA_WINDOW_PATTERN, 46},
-    {"gemma", &families[GEMMA], &gguf_names, false, WA_WINDOW_NONE, 0},
-    {"llama", &families[LLAMA], &gguf_split_names, true, WA_WINDOW_ALL, 0},
-    {"qwen2", &families[QWEN2], &gguf_names, false, WA_WINDOW_FLAG, 0},
-    {"qwen3", &families[QWEN3], &gguf_names, false, WA_WINDOW_FLAG, 0},
-    {"granite", &families[GRANITE], &gguf_split_names, true, WA_WINDOW_NONE, 0},
-    {"starcoder2", &families[STARCODER2], &gguf_names, false, WA_WINDOW_ALL, 0},
-    {"gpt2", &families[GPT2], &gguf_names, false, WA_WINDOW_NONE, 0},
-    {"arcee", &families[ARCEE], &gguf_split_names, true, WA_WINDOW_NONE, 0},
-    {"olmo2", &families[OLMO2], &gguf_post_names, false, WA_WINDOW_NONE, 0},
+    {"gemma3", &families[GEMMA3], &gguf_sandwich_names, false, WA_WINDOW_PATTERN, 62, NULL, false, false},
+    {"gemma2", &families[GEMMA2], &gguf_sandwich_names, false, WA_WINDOW_PATTERN, 46, NULL, false, false},
+    {"gemma", &families[GEMMA], &gguf_names, false, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"llama", &families[LLAMA], &gguf_split_names, true, WA_WINDOW_ALL, 0, &families[MIXTRAL], false, false},
+    {"qwen2", &families[QWEN2], &gguf_names, false, WA_WINDOW_FLAG, 0, NULL, false, false},
+    {"qwen3", &families[QWEN3], &gguf_names, false, WA_WINDOW_FLAG, 0, NULL, false, false},
+    {"granite", &families[GRANITE], &gguf_split_names, true, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"starcoder2", &families[STARCODER2], &gguf_names, false, WA_WINDOW_ALL, 0, NULL, false, false},
+    {"gpt2", &families[GPT2], &gguf_names, false, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"arcee", &families[ARCEE], &gguf_split_names, true, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"olmo2", &families[OLMO2], &gguf_post_names, false, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"smollm3", &families[SMOLLM3], &gguf_split_names, true, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"glm4", &families[GLM4], &gguf_glm4_names, true, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"phi3", &families[PHI3], &gguf_phi3_names, false, WA_WINDOW_ALL, 0, NULL, false, false},
+    {"exaone4", &families[EXAONE4], &gguf_post_names, false, WA_WINDOW_PATTERN, 0, NULL, false, false},
+    {"ernie4_5", &families[ERNIE4_5], &gguf_names, true, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"seed_oss", &families[SEED_OSS], &gguf_late_names, false, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"qwen2moe", &families[QWEN2_MOE], &gguf_split_names, false, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"qwen3moe", &families[QWEN3_MOE], &gguf_split_names, false, WA_WINDOW_NONE, 0, NULL, true, false},
+    {"olmoe", &families[OLMOE], &gguf_split_names, false, WA_WINDOW_NONE, 0, NULL, false, false},
+    {"gpt-oss", &families[GPT_OSS], &gguf_gpt_oss_names, false, WA_WINDOW_PATTERN, 0, NULL, false, true},
 };
 
 /* Families that are known and refused: beginning of the type, reason. First match counts. */
@@ -582,11 +637,8 @@ static const struct refusal {
 } refusals[] = {
     {"gemma4", "per-layer embeddings, shared K/V and proportional rotation are not computed"},
     {"gemma3n", "per-layer embeddings are not computed"},
-    {"qwen2moe", "expert models are not computed"},
-    {"qwen3moe", "expert models are not computed"},
     {"granitemoe", "expert models are not computed"},
     {"deepseek", "expert models with latent attention (MLA) are not computed"},
-    {"gpt-oss", "expert models are not computed"},
     {"llama4", "expert models are not computed"},
     {"phimoe", "expert models are not computed"},
     {"phi", "parallel blocks of the older Phi models are not computed"},

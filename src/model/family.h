@@ -159,6 +159,9 @@ typedef struct wa_gguf_family {
     wa_window_rule window_rule;
     size_t larger_layers; /* layer count of the 27B model, whose attention scalar is H / nq; 0 =
                              none */
+    const wa_family *with_experts; /* what files with experts stand for; NULL = `family` says it */
+    bool renormalised; /* weights of experts, where the family has a key for it, which files lack */
+    bool exact_ramp;   /* YaRN's ramp does not end at whole dimensions, for which files have no key */
 } wa_gguf_family;
 
 WA_CHECKED wa_status wa_gguf_family_find(wa_bytes architecture, const wa_gguf_family **out,

@@ -5,11 +5,13 @@ numpy makes of captured x in float64, by a router and experts of its own.
 """
 import json
 import shutil
+import struct
 
 import h5py
 import numpy as np
 import pytest
 
+import gguf_files
 import harness
 import random_model
 
@@ -159,6 +161,92 @@ def test_a_model_with_experts_agrees_with_transformers(shop, name):
         number = result.prompts.index(prompt)
         assert result["ref_topk_id"][number][:5].tolist() == want["top5_id"].tolist()
         assert np.abs(np.exp(result["ref_topk_logprob"][number][:5]) - want["top5_prob"]).max() <= 1e-5
+
+
+# --- GGUF, with llama.cpp's names: experts in stacks, gate and up of gpt_oss apart, rows of q and k of mixtral in pairs
+
+ARCHITECTURES = {"mixtral": "llama", "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "olmoe": "olmoe", "gpt_oss": "gpt-oss"}
+GGUF_NAMES = {"model.embed_tokens.weight": "token_embd.weight", "lm_head.weight": "output.weight", "model.norm.weight": "output_norm.weight"}
+LAYER_NAMES = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+               "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
+               "self_attn.k_norm": "attn_k_norm", "block_sparse_moe.gate": "ffn_gate_inp", "mlp.gate": "ffn_gate_inp",
+               "mlp.router": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp", "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
+               "mlp.shared_expert.up_proj": "ffn_up_shexp", "mlp.shared_expert.down_proj": "ffn_down_shexp"}
+EXPERTS = {"w1": "gate", "w3": "up", "w2": "down", "gate_proj": "gate", "up_proj": "up", "down_proj": "down"}
+
+
+def in_gguf(config, tensors):
+    """{name: values} as llama.cpp's converter has them."""
+    kind, out, stacks = config["model_type"], {}, {}
+    for name, values in tensors.items():
+        if name in GGUF_NAMES:
+            out[GGUF_NAMES[name]] = values
+            continue
+        layer, rest = name.removeprefix("model.layers.").split(".", 1)
+        stem, suffix = rest.rsplit(".", 1)
+        if ".experts." in rest and kind != "gpt_oss":
+            expert, word = rest.split(".experts.")[1].split(".")[:2]
+            stacks.setdefault(f"blk.{layer}.ffn_{EXPERTS[word]}_exps.weight", {})[int(expert)] = values
+        elif rest.startswith("mlp.experts."):
+            word, bias = suffix.removesuffix("_bias"), suffix.endswith("_bias")
+            end = "bias" if bias else "weight"
+            turned = values if bias else values.swapaxes(1, 2)
+            parts = {"gate": turned[:, ::2], "up": turned[:, 1::2]} if word == "gate_up_proj" else {"down": turned}
+            out |= {f"blk.{layer}.ffn_{part}_exps.{end}": values for part, values in parts.items()}
+        elif rest == "self_attn.sinks":
+            out[f"blk.{layer}.attn_sinks.weight"] = values
+        else:
+            if kind == "mixtral" and stem in ("self_attn.q_proj", "self_attn.k_proj"):
+                heads = config["num_attention_heads" if "q_proj" in stem else "num_key_value_heads"]
+                values = values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+            word = "post_attention_norm" if kind == "gpt_oss" and stem == "post_attention_layernorm" else LAYER_NAMES[stem]
+            out[f"blk.{layer}.{word}.{suffix}"] = values[0] if "gate_inp_shexp" in word else values
+    return out | {name: np.stack([one[e] for e in sorted(one)]) for name, one in stacks.items()}
+
+
+def write_gguf(path, name):
+    told = GOLDEN.description(name)
+    config, arch = told["config"], ARCHITECTURES[told["config"]["model_type"]]
+    keys = {"block_count": config["num_hidden_layers"], "embedding_length": config["hidden_size"], "feed_forward_length": config["intermediate_size"],
+            "attention.head_count": config["num_attention_heads"], "attention.head_count_kv": config["num_key_value_heads"],
+            "attention.layer_norm_rms_epsilon": config["rms_norm_eps"], "rope.freq_base": (config.get("rope_parameters") or config)["rope_theta"],
+            "expert_count": config.get("num_experts", config.get("num_local_experts")), "expert_used_count": config["num_experts_per_tok"]}
+    for key, stored in (("moe_intermediate_size", "expert_feed_forward_length"), ("head_dim", "attention.key_length"),
+                        ("head_dim", "attention.value_length"), ("sliding_window", "attention.sliding_window"),
+                        ("shared_expert_intermediate_size", "expert_shared_feed_forward_length")):
+        if key in config:
+            keys[stored] = config[key]
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if rope.get("rope_type") == "yarn":
+        keys |= {"rope.scaling.type": "yarn", "rope.scaling.factor": rope["factor"],
+                 "rope.scaling.original_context_length": rope["original_max_position_embeddings"]}
+
+    def entry(key, value):
+        word = struct.pack("<Q", len(key)) + key.encode()
+        if isinstance(value, str):
+            return word + struct.pack("<IQ", 8, len(value)) + value.encode()
+        return word + (struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<II", 4, value))
+
+    head = entry("general.architecture", arch) + b"".join(entry(f"{arch}.{key}", value) for key, value in keys.items())
+    tensors = in_gguf(config, random_model.tensors(told["shapes"], told["seed"]))
+    gguf_files.write_gguf(path, len(keys) + 1, head, {key: (values.shape[::-1], 0, np.ascontiguousarray(values, "<f4").tobytes())
+                                                      for key, values in tensors.items()})
+
+
+@pytest.mark.parametrize("name", ["mixtral-window", "mixtral-single", "qwen2_moe-shared", "qwen3_moe-yarn", "olmoe-raw", "olmoe-biases",
+                                  "gpt_oss-alternating"])
+def test_a_gguf_with_experts_agrees_with_transformers(shop, name):
+    folder = shop.root / "ggufs" / name
+    folder.mkdir(parents=True)
+    write_gguf(folder / "model.gguf", name)
+    shutil.copyfile(GOLDEN.model(name, shop.root) / "tokenizer.json", folder / "tokenizer.json")
+    job = audited(shop, name, model=folder / "model.gguf", captures={"tensors": ["x", "y_ref"]})
+    result, kept = job.result(), captured(job)
+    for prompt, want in GOLDEN.truth(name).items():
+        here = result.rows(prompt)
+        at = np.arange(here.start, here.stop)[want["rows"]]
+        assert distance(kept["x"][:, at], want["x"]) <= 2e-5 and distance(kept["y"][:, at], want["y"]) <= 2e-5
+        assert np.array_equal(result["expert_id"][:, at], want["expert_id"])
 
 
 @pytest.mark.parametrize("name", ["mixtral-window", "qwen2_moe-step"])

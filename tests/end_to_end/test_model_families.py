@@ -147,13 +147,19 @@ def test_synth_writes_a_model_of_the_family(shop, family):
     assert 0.01 < np.median(result["ref_top1_prob"]) < 0.999
 
 
-# --- GGUF, with llama.cpp's names; arcee's rows of q and k in pairs, as its converter writes them
+# --- GGUF, with llama.cpp's names; rows of q and k in pairs where its converter writes them so
 
 GGUF_NAMES = {"model.embed_tokens": "token_embd", "lm_head": "output", "model.norm": "output_norm", "self_attn.q_proj": "attn_q",
               "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
-              "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
-NORMS = {"arcee": {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"},
-         "olmo2": {"post_attention_layernorm": "post_attention_norm", "post_feedforward_layernorm": "post_ffw_norm"}}
+              "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate_up_proj": "ffn_up",
+              "self_attn.qkv_proj": "attn_qkv"}
+PRE = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+POST = {"post_attention_layernorm": "post_attention_norm", "post_feedforward_layernorm": "post_ffw_norm"}
+NORMS = {"arcee": PRE, "smollm3": PRE, "phi3": PRE, "ernie4_5": PRE, "olmo2": POST, "exaone4": POST,
+         "seed_oss": {"input_layernorm": "attn_norm", "post_attention_layernorm": "post_attention_norm"},
+         "glm4": {"input_layernorm": "attn_norm", "post_self_attn_layernorm": "post_attention_norm", "post_attention_layernorm": "ffn_norm",
+                  "post_mlp_layernorm": "post_ffw_norm"}}
+MADE_PAIRS = ("arcee", "smollm3")  # glm4 and ernie4_5 have them in their own checkpoints
 
 
 def gguf_name(architecture, name):
@@ -176,7 +182,15 @@ def write_gguf(path, name):
     keys = {"block_count": config["num_hidden_layers"], "embedding_length": config["hidden_size"],
             "feed_forward_length": config["intermediate_size"], "attention.head_count": config["num_attention_heads"],
             "attention.head_count_kv": config["num_key_value_heads"], "attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
-            "rope.freq_base": config["rope_parameters"]["rope_theta"]}
+            "rope.freq_base": (config.get("rope_parameters") or config)["rope_theta"]}
+    if "head_dim" in config:
+        keys |= {"attention.key_length": config["head_dim"], "attention.value_length": config["head_dim"]}
+    dim = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
+    partial = (config.get("rope_parameters") or config).get("partial_rotary_factor")
+    if partial:
+        keys["rope.dimension_count"] = int(dim * partial)
+    if config.get("sliding_window"):
+        keys["attention.sliding_window"] = config["sliding_window"]
 
     def text(word):
         return struct.pack("<Q", len(word)) + word.encode()
@@ -186,7 +200,7 @@ def write_gguf(path, name):
         head += text(f"{kind}.{key}") + (struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<II", 4, value))
     infos, body = b"", b""
     for stored, values in random_model.tensors(told["shapes"], told["seed"]).items():
-        if kind == "arcee" and ("q_proj" in stored or "k_proj" in stored):
+        if kind in MADE_PAIRS and ("q_proj" in stored or "k_proj" in stored):
             values = in_pairs(values, config["num_attention_heads" if "q_proj" in stored else "num_key_value_heads"])
         infos += text(gguf_name(kind, stored)) + struct.pack("<I", values.ndim) + struct.pack(f"<{values.ndim}Q", *values.shape[::-1])
         infos += struct.pack("<IQ", 0, len(body))
@@ -195,7 +209,8 @@ def write_gguf(path, name):
     path.write_bytes(head + b"\0" * (-len(head) % 32) + body)
 
 
-@pytest.mark.parametrize("name", ["arcee-tied", "arcee-biases", "olmo2-heads", "olmo2-biases"])
+@pytest.mark.parametrize("name", ["arcee-tied", "arcee-biases", "olmo2-heads", "olmo2-biases", "seed_oss-plain", "seed_oss-out", "ernie4_5-untied",
+                                  "ernie4_5-heads", "glm4-odd-share", "glm4-quarter", "phi3-window"])
 def test_a_gguf_of_the_family_agrees_with_transformers(shop, name):
     folder = shop.root / "ggufs" / name
     folder.mkdir(parents=True)

@@ -188,12 +188,16 @@ static void gguf_of_granite_holds_its_scales(void)
 
 static void gguf_that_cannot_be_computed_is_refused(void)
 {
-    builder b = begin("llama", 2, true);
-    put_u32(&b, "llama.expert_count", 8);
-    refused_gguf(b, WA_E_UNSUPPORTED, "'llama.expert_count' is 8");
+    builder b = begin("gemma2", 2, true);
+    put_u32(&b, "gemma2.expert_count", 8);
+    refused_gguf(b, WA_E_UNSUPPORTED, "'gemma2.expert_count' is 8");
     b = begin("llama", 2, true);
-    put_text(&b, "llama.rope.scaling.type", "yarn");
-    refused_gguf(b, WA_E_UNSUPPORTED, "RoPE scaling 'yarn'");
+    put_u32(&b, "llama.expert_count", 8);
+    put_u32(&b, "llama.expert_used_count", 9);
+    refused_gguf(b, WA_E_FORMAT, "'expert_used_count' is 9, expected 1 to 8 experts");
+    b = begin("llama", 2, true);
+    put_text(&b, "llama.rope.scaling.type", "longrope");
+    refused_gguf(b, WA_E_UNSUPPORTED, "RoPE scaling 'longrope'");
     b = begin("llama", 2, true);
     put_u32(&b, "llama.rope.dimension_count", 8);
     refused_gguf(b, WA_E_UNSUPPORTED, "8 of 16 dimensions");
@@ -207,7 +211,7 @@ static void gguf_that_cannot_be_computed_is_refused(void)
     b = begin("qwen2", 2, true);
     put_u32(&b, "qwen2.attention.sliding_window", 4);
     refused_gguf(b, WA_E_UNSUPPORTED, "without a pattern of layers");
-    refused_gguf(begin("phi3", 2, true), WA_E_UNSUPPORTED, "architecture 'phi3'");
+    refused_gguf(begin("phimoe", 2, true), WA_E_UNSUPPORTED, "architecture 'phimoe'");
     refused_gguf(begin("mamba", 2, true), WA_E_UNSUPPORTED, "unknown architecture 'mamba'");
     refused_gguf(begin("llama", 2, false), WA_E_FORMAT,
                  "'llama.attention.layer_norm_rms_epsilon' is missing");
