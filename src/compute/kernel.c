@@ -313,21 +313,50 @@ WA_CLONES void wa_add_bias(float *y, size_t rows, size_t n, const float *bias)
             y[row * n + i] += bias[i];
 }
 
-/* 16 partial sums, folded in a fixed order: the bits do not depend on the vector width. */
-WA_CLONES float wa_dot(const float *x, const float *y, size_t n)
+/* A dot is 16 partial sums, folded in a fixed order: the bits do not depend on the vector width. */
+enum { DOT_LANES = 16, DOTS_TOGETHER = 4 };
+
+/* What is left after the last whole `body` products, and the fold. */
+static inline float end_dot(float *lane, const float *x, const float *y, size_t body, size_t n)
 {
-    enum { LANES = 16 };
-    float lane[LANES] = {0};
-    size_t body = n - n % LANES;
-    for (size_t i = 0; i < body; i += LANES)
-        for (size_t k = 0; k < LANES; k++)
-            lane[k] += x[i + k] * y[i + k];
     for (size_t i = body; i < n; i++)
         lane[i - body] += x[i] * y[i];
-    for (size_t half = LANES / 2; half > 0; half /= 2)
+    for (size_t half = DOT_LANES / 2; half > 0; half /= 2)
         for (size_t k = 0; k < half; k++)
             lane[k] += lane[k + half];
     return lane[0];
+}
+
+WA_CLONES float wa_dot(const float *x, const float *y, size_t n)
+{
+    float lane[DOT_LANES] = {0};
+    size_t body = n - n % DOT_LANES;
+    for (size_t i = 0; i < body; i += DOT_LANES)
+        for (size_t k = 0; k < DOT_LANES; k++)
+            lane[k] += x[i + k] * y[i + k];
+    return end_dot(lane, x, y, body, n);
+}
+
+/* dots[r] = wa_dot(rows + r * n, x, n) of four rows: each sum for itself, but x is loaded once, and no sum waits for another.
+ * An array for each, since gcc 12 keeps one of two dimensions in memory. */
+WA_CLONES static void dot_rows(const float *restrict rows, const float *restrict x, size_t n, float *restrict dots)
+{
+    const float *restrict w0 = rows, *restrict w1 = rows + n;
+    const float *restrict w2 = rows + 2 * n, *restrict w3 = rows + 3 * n;
+    float s0[DOT_LANES] = {0}, s1[DOT_LANES] = {0}, s2[DOT_LANES] = {0}, s3[DOT_LANES] = {0};
+    size_t body = n - n % DOT_LANES;
+    for (size_t i = 0; i < body; i += DOT_LANES) {
+        for (size_t k = 0; k < DOT_LANES; k++) {
+            s0[k] += w0[i + k] * x[i + k];
+            s1[k] += w1[i + k] * x[i + k];
+            s2[k] += w2[i + k] * x[i + k];
+            s3[k] += w3[i + k] * x[i + k];
+        }
+    }
+    dots[0] = end_dot(s0, w0, x, body, n);
+    dots[1] = end_dot(s1, w1, x, body, n);
+    dots[2] = end_dot(s2, w2, x, body, n);
+    dots[3] = end_dot(s3, w3, x, body, n);
 }
 
 double wa_dot_ref(const float *x, const float *y, size_t n)
@@ -338,17 +367,29 @@ double wa_dot_ref(const float *x, const float *y, size_t n)
     return sum;
 }
 
-/* One pair with `height` decoded rows, those of features [first, first + height). */
+/* Features [f, f + count) of one position; four that are all in use go together. */
+static void dot_features(const float *rows, const float *x, size_t cols, float *y, size_t count)
+{
+    float dots[DOTS_TOGETHER];
+    bool all = count == DOTS_TOGETHER;
+    for (size_t f = 0; f < count; f++)
+        all = all && y[f] != 0.0F;
+    if (all)
+        dot_rows(rows, x, cols, dots);
+    for (size_t f = 0; f < count; f++)
+        if (y[f] != 0.0F)
+            y[f] = all ? dots[f] : wa_dot(rows + f * cols, x, cols);
+}
+
+/* One pair with `height` decoded rows, those of features [first, first + height). Four rows meet all positions before the
+ * next four: they stay in the first-level cache. */
 static void dot_panel(const wa_operand *pair, size_t rows, size_t ldx, size_t ldy, const float *panel,
                       size_t cols, size_t first, size_t height)
 {
-    for (size_t row = 0; row < rows; row++) {
-        const float *x = pair->x + row * ldx;
-        float *y = pair->y + row * ldy + first;
-        for (size_t f = 0; f < height; f++)
-            if (y[f] != 0.0F)
-                y[f] = wa_dot(panel + f * cols, x, cols);
-    }
+    for (size_t f = 0; f < height; f += DOTS_TOGETHER)
+        for (size_t row = 0; row < rows; row++)
+            dot_features(panel + f * cols, pair->x + row * ldx, cols, pair->y + row * ldy + first + f,
+                         wa_size_min(height - f, DOTS_TOGETHER));
 }
 
 void wa_dot_marked(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,

@@ -2,11 +2,12 @@
  * The second half of the per-feature loops: y = sum over hits of act * D_f, in the order of the
  * hits.
  *
- * Down rows that cannot be used in place are decoded a band of columns at a time, all features of
- * it, and every position walks its hits over the band. Elements of y are sums by themselves, so each
- * keeps the order of the hits to the last bit; every stored block is decoded once; and a band is
- * small however many features there are. A down matrix stored [H, F] gives a band by decoding rows
- * and turning them.
+ * Down rows are decoded a band of columns at a time, all features of it, into slices of 32 columns, and every
+ * position walks its hits over a slice with its 32 sums in registers. Elements of y are sums by themselves, so each keeps
+ * the order of the hits to the last bit; every stored block is decoded once; a slice of some 2,000 features stays in the
+ * second-level cache, whose rows each position reads in another order; and a band is small however many features there
+ * are. A down matrix stored [H, F] gives a band by decoding rows and turning them. Of f32 rows that can be used in place, few
+ * hits read theirs alone.
  */
 #include "path/fault.h"
 #include "path/walk.h"
@@ -17,13 +18,20 @@
 #include <math.h>
 
 /* A band is 256 columns (one block of the widest formats), or more where the features are few. */
-enum { BAND_UNIT = 256, BAND_BYTES = 1 << 20, TURN = 16 };
+enum { BAND_UNIT = 256, BAND_BYTES = 1 << 20, TURN = 16, SLICE = 32, FEW_OF = 4 };
 
-/* Columns [first, first + width) of every feature's down row. */
+/* Columns [first, first + width) of every feature's down row, as slices [F, SLICE] one after the other; what the last one
+ * has beyond `width` is zero. */
 typedef struct band {
-    const float *rows; /* [F] rows, `stride` apart */
-    size_t stride, first, width;
+    float *slices;
+    size_t features, first, width;
 } band;
+
+/* Columns [first, first + width) of y, at most SLICE, of every feature's down row. */
+typedef struct slice {
+    const float *rows; /* [F, SLICE], `stride` floats apart; readable to the end of a row */
+    size_t stride, first, width;
+} slice;
 
 static size_t band_width(const wa_walk_layer *l)
 {
@@ -31,83 +39,94 @@ static size_t band_width(const wa_walk_layer *l)
     return wa_size_min(l->hidden, (units == 0 ? 1 : units) * BAND_UNIT);
 }
 
-/* from [width, F] rows of the stored matrix to columns of `to` [F, stride]. */
-WA_CLONES static void turn(const float *restrict from, size_t width, size_t features,
-                           float *restrict to, size_t stride)
+static float *slice_of(const band *b, size_t column)
 {
-    for (size_t first = 0; first < features; first += TURN) {
-        size_t end = first + TURN < features ? first + TURN : features;
-        for (size_t f = first; f < end; f++)
-            for (size_t h = 0; h < width; h++)
-                to[f * stride + h] = from[h * features + f];
+    return b->slices + column / SLICE * b->features * SLICE + column % SLICE;
+}
+
+/* Rows [h, h + count) of the stored matrix, `from` [count, F], become columns of the band. */
+WA_CLONES static void turn(const float *restrict from, size_t h, size_t count, const band *b)
+{
+    for (size_t first = 0; first < b->features; first += TURN) {
+        size_t end = first + TURN < b->features ? first + TURN : b->features;
+        for (size_t i = 0; i < count; i++) {
+            float *restrict to = slice_of(b, h + i);
+            for (size_t f = first; f < end; f++)
+                to[f * SLICE] = from[i * b->features + f];
+        }
     }
 }
 
-/* down [H, F]: rows [first, first + width), as many at a time as the panel holds. */
-static void decode_rows(const wa_walk *walk, size_t first, size_t width, float *to)
+/* down [H, F]: as many rows at a time as the panel holds. */
+static void decode_rows(const wa_walk *walk, const band *b)
 {
-    const wa_walk_layer *l = walk->layer;
     const wa_scratch *scratch = walk->scratch;
-    size_t most = WA_PANEL_BYTES / sizeof(float) / l->features;
+    size_t most = WA_PANEL_BYTES / sizeof(float) / b->features;
     most = most == 0 ? 1 : most;
-    for (size_t h = 0; h < width; h += most) {
-        size_t count = wa_size_min(width - h, most);
-        wa_matrix_decode(&l->down, first + h, count, scratch->panel);
-        turn(scratch->panel, count, l->features, to + h, width);
+    for (size_t h = 0; h < b->width; h += most) {
+        size_t count = wa_size_min(b->width - h, most);
+        wa_matrix_decode(&walk->layer->down, b->first + h, count, scratch->panel);
+        turn(scratch->panel, h, count, b);
     }
 }
 
-static void decode_band(const wa_walk *walk, size_t first, size_t width, float *to)
+/* down [F, H]: a few rows at a time, which are still in the first-level cache when they are cut. */
+static void decode_columns(const wa_walk *walk, const band *b)
 {
-    const wa_walk_layer *l = walk->layer;
-    if (!l->down_is_feature_major) {
-        decode_rows(walk, first, width, to);
-        return;
+    wa_matrix columns = wa_matrix_columns(&walk->layer->down, b->first, b->width);
+    float *rows = walk->scratch->panel;
+    for (size_t first = 0; first < b->features; first += TURN) {
+        size_t count = wa_size_min(b->features - first, TURN);
+        wa_matrix_decode(&columns, first, count, rows);
+        for (size_t f = 0; f < count; f++)
+            for (size_t h = 0; h < b->width; h += SLICE)
+                memcpy(slice_of(b, h) + (first + f) * SLICE, rows + f * b->width + h,
+                       wa_size_min(b->width - h, SLICE) * sizeof(float));
     }
-    wa_matrix columns = wa_matrix_columns(&l->down, first, width);
-    wa_matrix_decode(&columns, 0, l->features, to);
 }
 
-/* y += act * D_f for each hit in turn, leaving out small activations. Four at a time, added one after
- * the other, so that y is loaded and stored once for them; the same bits as one at a time. */
-WA_CLONES static void add_hits(const band *b, const int32_t *hits, const float *act, size_t count,
+static void decode_band(const wa_walk *walk, const band *b)
+{
+    if (b->width % SLICE != 0)
+        memset(slice_of(b, b->width / SLICE * SLICE), 0, b->features * SLICE * sizeof(float));
+    if (walk->layer->down_is_feature_major)
+        decode_columns(walk, b);
+    else
+        decode_rows(walk, b);
+}
+
+/* y = the sum of act * D_f over the hits in turn, leaving out small activations. */
+WA_CLONES static void sum_hits(const slice *from, const int32_t *restrict hits, const float *restrict act, size_t count,
                                float *restrict y)
 {
-    enum { TOGETHER = 4 };
-    const float *row[TOGETHER];
-    float a[TOGETHER];
-    size_t n = 0;
+    const float *restrict rows = from->rows;
+    size_t stride = from->stride;
+    float sum[SLICE] = {0};
     for (size_t h = 0; h < count; h++) {
-        if (fabsf(act[h]) <= WA_ACT_FLOOR)
+        float a = act[h];
+        if (fabsf(a) <= WA_ACT_FLOOR)
             continue;
-        row[n] = b->rows + (size_t)hits[h] * b->stride;
-        a[n++] = act[h];
-        if (n < TOGETHER)
-            continue;
-        const float *restrict r0 = row[0], *restrict r1 = row[1];
-        const float *restrict r2 = row[2], *restrict r3 = row[3];
-        for (size_t i = 0; i < b->width; i++)
-            y[i] = (((y[i] + a[0] * r0[i]) + a[1] * r1[i]) + a[2] * r2[i]) + a[3] * r3[i];
-        n = 0;
+        const float *restrict row = rows + (size_t)hits[h] * stride;
+        for (size_t i = 0; i < SLICE; i++)
+            sum[i] += a * row[i];
     }
-    for (size_t k = 0; k < n; k++)
-        for (size_t i = 0; i < b->width; i++)
-            y[i] += a[k] * row[k][i];
+    memcpy(y, sum, sizeof sum);
 }
 
 /* Eight chunks of the hit list, each summed by itself; their sums added in order (Q12). */
-static void add_chunks(const band *b, const int32_t *hits, const float *act, size_t count,
-                       float *part, float *y)
+static void sum_chunks(const slice *from, const int32_t *hits, const float *act, size_t count, float *y)
 {
+    float part[SLICE];
     size_t most = (count + WA_PARALLEL_CHUNKS - 1) / WA_PARALLEL_CHUNKS;
+    memset(y, 0, sizeof part);
     for (size_t first = 0; first < count; first += most) {
-        memset(part, 0, b->width * sizeof *part);
-        add_hits(b, hits + first, act + first, wa_size_min(count - first, most), part);
-        wa_axpy(1.0F, part, y, b->width);
+        sum_hits(from, hits + first, act + first, wa_size_min(count - first, most), part);
+        wa_axpy(1.0F, part, y, SLICE);
     }
 }
 
-static void walk_band(const wa_walk *walk, wa_tile tile, size_t count, const band *b, float *part)
+/* A slice, for every position. */
+static void walk_slice(const wa_walk *walk, wa_tile tile, size_t count, const slice *from)
 {
     const wa_walk_layer *l = walk->layer;
     bool chunks = walk->which->kernel == WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN;
@@ -116,38 +135,50 @@ static void walk_band(const wa_walk *walk, wa_tile tile, size_t count, const ban
             const float *act = walk->up[i] + row * l->features;
             const int32_t *hits =
                 (const int32_t *)(const void *)(walk->act[i] + row * l->features);
-            float *y = walk->io[i].y + (tile.first + row) * l->hidden + b->first;
+            float sum[SLICE];
             if (hits[0] < 0)
                 continue;
-            memset(y, 0, b->width * sizeof *y);
-            if (chunks)
-                add_chunks(b, hits, act, count, part, y);
-            else
-                add_hits(b, hits, act, count, y);
+            (chunks ? sum_chunks : sum_hits)(from, hits, act, count, sum);
+            memcpy(walk->io[i].y + (tile.first + row) * l->hidden + from->first, sum, from->width * sizeof *sum);
         }
 }
 
 static wa_status walk_bands(wa_walk *walk, wa_tile tile, size_t count)
 {
     const wa_walk_layer *l = walk->layer;
-    wa_arena *arena = walk->scratch->arena;
-    const float *in_place = l->down_is_feature_major ? wa_matrix_in_place(&l->down) : NULL;
-    size_t width = in_place != NULL ? l->hidden : band_width(l);
-    float *part, *decoded = NULL;
-    WA_TRY(wa_arena_take_raw(arena, width, sizeof *part, &part, walk->err));
-    if (in_place == NULL)
-        WA_TRY(wa_arena_take_raw(arena, l->features, width * sizeof(float), &decoded, walk->err));
-    for (size_t first = 0; first < l->hidden; first += width) {
-        band b = {.rows = in_place,
-                  .stride = l->hidden,
-                  .first = first,
-                  .width = wa_size_min(l->hidden - first, width)};
-        if (in_place == NULL) {
-            decode_band(walk, first, b.width, decoded);
-            b.rows = decoded;
-            b.stride = b.width;
+    size_t width = band_width(l), stored = (width + SLICE - 1) / SLICE * SLICE;
+    band b = {.features = l->features};
+    WA_TRY(wa_arena_take_raw(walk->scratch->arena, l->features, stored * sizeof(float), &b.slices, walk->err));
+    for (b.first = 0; b.first < l->hidden; b.first += width) {
+        b.width = wa_size_min(l->hidden - b.first, width);
+        decode_band(walk, &b);
+        for (size_t column = 0; column < b.width; column += SLICE) {
+            slice from = {.rows = slice_of(&b, column),
+                          .stride = SLICE,
+                          .first = b.first + column,
+                          .width = wa_size_min(b.width - column, SLICE)};
+            walk_slice(walk, tile, count, &from);
         }
-        walk_band(walk, tile, count, &b, part);
+    }
+    return WA_OK;
+}
+
+/* The stored down rows themselves, where hits are so few that copying all rows takes longer; NULL: not so. Slices are whole. */
+static const float *rows_in_place(const wa_walk_layer *l, size_t count)
+{
+    bool few = count <= l->features / FEW_OF;
+    return few && l->down_is_feature_major && l->hidden % SLICE == 0 ? wa_matrix_in_place(&l->down) : NULL;
+}
+
+static wa_status walk_columns(wa_walk *walk, wa_tile tile, size_t count)
+{
+    const wa_walk_layer *l = walk->layer;
+    const float *rows = rows_in_place(l, count);
+    if (rows == NULL)
+        return walk_bands(walk, tile, count);
+    for (size_t first = 0; first < l->hidden; first += SLICE) {
+        slice from = {.rows = rows + first, .stride = l->hidden, .first = first, .width = SLICE};
+        walk_slice(walk, tile, count, &from);
     }
     return WA_OK;
 }
@@ -155,7 +186,7 @@ static wa_status walk_bands(wa_walk *walk, wa_tile tile, size_t count)
 wa_status wa_walk_sum_hits(wa_walk *walk, wa_tile tile, size_t count)
 {
     const wa_walk_layer *l = walk->layer;
-    WA_TRY(walk_bands(walk, tile, count));
+    WA_TRY(walk_columns(walk, tile, count));
     for (size_t i = 0; i < walk->io_count; i++)
         for (size_t row = 0; row < tile.rows; row++) {
             float *y = walk->io[i].y + (tile.first + row) * l->hidden;

@@ -278,8 +278,39 @@ static void products_with_stored_matrices_stay_within_their_bound(void)
             }
 }
 
+/* Four features in use go together, fewer go alone: neither changes a bit, and unmarked places stay 0. */
+static void marked_dots_are_those_of_one_row_each(void)
+{
+    enum { FEATURES = 23, TOP = 300 };
+    static const size_t cols[] = {1, 15, 16, 17, 64, 256, TOP};
+    for (size_t s = 0; s < sizeof cols / sizeof cols[0]; s++)
+        for (size_t every = 1; every <= 7; every++) { /* of so many features one is left out; 1: none */
+            wa_arena *arena = test_arena();
+            uint64_t seed = 5 + s;
+            size_t n = cols[s], ldx = n + GAP, ldy = FEATURES + GAP, wrong = 0;
+            float *x = test_values(arena, ROWS * ldx, 1.0F, &seed), *y = test_take(arena, ROWS * ldy, sizeof *y);
+            float *w = test_values(arena, FEATURES * n, 1.0F, &seed);
+            wa_matrix m = test_store(arena, w, FEATURES, n, WA_FORMAT_F32, 0);
+            for (size_t i = 0; i < ROWS * ldy; i++)
+                y[i] = every == 1 || i % every != 0 ? 1.0F : 0.0F;
+            wa_scratch scratch;
+            wa_operand pair = {.x = x, .y = y};
+            WA_MUST(wa_scratch_open(arena, ROWS, FEATURES, n, &scratch, &test_err), &test_err);
+            wa_dot_marked(&m, ROWS, ldx, ldy, &pair, 1, &scratch);
+            for (size_t i = 0; i < ROWS * ldy; i++) {
+                size_t row = i / ldy, f = i % ldy;
+                float mark = every == 1 || i % every != 0 ? 1.0F : 0.0F;
+                float due = f < FEATURES && mark != 0.0F ? wa_dot(w + f * n, x + row * ldx, n) : mark;
+                wrong += y[i] != due;
+            }
+            CU_ASSERT_EQUAL(wrong, 0);
+            wa_arena_close(arena);
+        }
+}
+
 WA_SUITE("kernel", WA_CASE(activations_stay_within_their_bounds), WA_CASE(activations_of_the_ends_are_their_limits),
          WA_CASE(squared_relu_is_the_square_of_what_is_above_0), WA_CASE(clamped_units_are_as_gpt_oss_defines_them),
          WA_CASE(activations_of_many_are_those_of_one),
          WA_CASE(oracle_activations_of_many_are_those_of_one), WA_CASE(dots_stay_within_their_bound_and_need_no_alignment),
-         WA_CASE(rows_are_added_element_by_element), WA_CASE(products_with_stored_matrices_stay_within_their_bound))
+         WA_CASE(rows_are_added_element_by_element),
+         WA_CASE(marked_dots_are_those_of_one_row_each), WA_CASE(products_with_stored_matrices_stay_within_their_bound))
