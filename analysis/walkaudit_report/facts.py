@@ -132,7 +132,7 @@ def describe_case(result, case, surveys, shown):
         "name": result.cases[case], "vindex": result.vindexes[vindex] if vindex >= 0 else None,
         "path": result.words("case_path")[case], "k": None if k < 0 else k,
         "bucket": result.words("case_bucket")[case],
-        "reads": [name for name, payload in zip(layout.PROJECTIONS, result["case_payload"][case]) if payload >= 0],
+        "reads": reads(result, case),
         "verdict": result.words("verdict")[case], "reasons": reasons,
         "observations": {name: int(result[f"n_{key}"][case]) for name, key in
                          (("all", "obs"), ("distinct", "obs_distinct"), ("non_finite", "non_finite"),
@@ -156,6 +156,11 @@ def describe_case(result, case, surveys, shown):
     described["layers"] = describe_layers(result, case, surveys)
     described["prompts"] = [describe_case_prompt(result, case, prompt) for prompt in shown]
     return described
+
+
+def reads(result, case):
+    """Projections that a case reads from its vindex."""
+    return [name for name, payload in zip(layout.PROJECTIONS, result["case_payload"][case]) if payload >= 0]
 
 
 def number(value):

@@ -1,11 +1,11 @@
 """What an index over many results says: which files there are, a row per result, vindex and bucket, a section each."""
 import pathlib
 
-from . import facts, metrics, text
+from . import facts, findings, metrics, text
 from .document import Bullets, Cell, Document, Section, Table, Text
 from .errors import Failure
 from .result import open_result
-from .sections import column_list, failures, figure_cell, headline, place_words, sortable, value_of
+from .sections import column_list, failures, figure_cell, headline, place_words, sortable, value_of, verdict_cell
 
 PURPOSE = ("Does every walk path of every vindex compute the same FFN as the dense weights, at every layer and every position, "
            "and does the model still say the same? Each result answers it for one model.")
@@ -55,10 +55,12 @@ def read(path, folder):
     with open_result(path) as result:
         cases = [light_case(result, case) for case in range(len(result.cases))]
         runs = result.runs()
+        vindexes = facts.describe_vindexes(result)
         dates = [str(run[name])[:10] for run in runs for name in ("ended", "started") if run.get(name)]
         return {"path": path.relative_to(folder).as_posix(), "title": result.attribute("title"),
                 "job": facts.describe_job(result), "size": dict(result.size), "cases": cases,
-                "summary": facts.summarise(cases, facts.describe_vindexes(result), result.attribute("reference_verdict")),
+                "summary": facts.summarise(cases, vindexes, result.attribute("reference_verdict")),
+                "findings": findings.of_vindexes(vindexes, [whole(case) for case in cases]),
                 "date": max(dates, default=""),
                 "not_offered": [str(line) for line in result["not_offered"]]}
 
@@ -68,14 +70,20 @@ def light_case(result, case):
     described = {"name": result.cases[case], "vindex": result.vindexes[vindex] if vindex >= 0 else "",
                  "bucket": result.words("case_bucket")[case], "verdict": result.words("verdict")[case],
                  "reasons": [line for line in str(result["fail_reasons"][case]).split("\n") if line],
-                 "n_obs": int(result["n_obs"][case]),
+                 "n_obs": int(result["n_obs"][case]), "reads": facts.reads(result, case),
                  "bounds": {name: facts.number(result[f"bound_{name}"][case]) for name, _, _ in BOUNDS
                             if result.has(f"bound_{name}")}}
     if described["verdict"] != "NOT-RUN":
-        described["extremes"] = {name: facts.extreme(result, name, case) for name in facts.EXTREMES}
+        described["extremes"] = {name: facts.extreme(result, name, case) for name in (*facts.EXTREMES, "max_kernel_rel_l2")}
+        described["rates"], described["encoding"] = facts.describe_rates(result, case), facts.describe_encoding(result, case)
         described["rest"] = {name: facts.extreme(result, f"rest_{name}", case) for name in ("max_rel_l2", "max_eta")}
         described["next_token"] = facts.describe_next_token(result, case)
     return described
+
+
+def whole(case):
+    """As findings takes it."""
+    return {**case, "extremes": {"all": case["extremes"]}} if "extremes" in case else case
 
 
 def groups(entry):
@@ -97,15 +105,28 @@ def build(entries, refused, artefacts):
     summary = (f"{text.plural(len(entries), 'result')}, {text.plural(total, 'case')}: {total - failed} do not fail, "
                f"{failed} {'fails' if failed == 1 else 'fail'}.")
     lead = [Text(PURPOSE), Text(summary, "good" if good else "warning")]
-    sections = [Section("Method", "method", [], sections=[
-                    Section(title, f"method-{at}", [Text(words) for words in sentences])
-                    for at, (title, sentences) in enumerate(METHOD)]),
-                Section("Baselines", "baselines", [baselines(entries)])]
+    order = sorted(range(len(entries)), key=lambda at: entries[at]["summary"]["success"])  # failing ones first
+    sections = [Section("Results", "results", [results(entries, order)])] if entries else []
     if refused:
         sections.append(Section("Not read", "refused", [Text("Files that are no finished results:"), Bullets(
             [Cell(f"{path}: {why}", kind="bad") for path, why in refused])]))
-    sections += [entry_section(entry, at, artefacts(entry)) for at, entry in enumerate(entries)]
+    sections.append(Section("Baselines", "baselines", [baselines(entries)]))
+    sections += [entry_section(entries[at], at, artefacts(entries[at])) for at in order]
+    sections.append(Section("Method", "method", [], sections=[
+        Section(title, f"method-{at}", [Text(words) for words in sentences]) for at, (title, sentences) in enumerate(METHOD)]))
     return Document("Walk path audits", lead, sections)
+
+
+def results(entries, order):
+    """A row per result and vindex: what was found, in words; failing results first, and in each the failing vindexes."""
+    rows = []
+    for at in order:
+        entry = entries[at]
+        name = Cell(text.plain(entry["path"]), link=f"#result-{at}")
+        rows += [[name, Cell(text.plain(found["name"])), verdict_cell(found["verdict"]), Cell(found["words"])]
+                 for found in entry["findings"]] or [[name, Cell(text.ABSENT), Cell("no case ran", kind="bad"), Cell(text.ABSENT)]]
+    return Table("What was found in each result, vindex by vindex", column_list("result", "vindex", "verdict", "in words"), rows,
+                 filtered=len(rows) > 12)
 
 
 def worst(cases, pick, largest=True):

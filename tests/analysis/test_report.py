@@ -409,7 +409,10 @@ def test_index_lists_every_result_and_what_is_none(gemma, failing, tmp_path):
     assert report("index", folder, expect=1).stdout.splitlines() == [str(folder / "INDEX.md"), str(folder / "index.html")]
     words, source = (folder / "INDEX.md").read_text(), (folder / "index.html").read_text()
     page = Page(source)
-    rows = page.tables[0]
+    assert page.tables[0][0] == ["result", "vindex", "verdict", "in words"] and page.tables[0][1][:3] == ["sub/two.h5", "wrong", "ENCODING"]
+    assert page.tables[0][1][3].startswith("encoding wrong, ") and page.tables[0][2][0] == "one.h5"
+    assert words.index("audit: wrong (sub/two.h5)") < words.index("audit: f16 (one.h5)") < words.index("## Method")
+    rows = table_of(page, "bucket")
     assert rows[0] == ["date", "model", "vindex", "bucket", "paths tested", "min cos", "max rel_L2", "max |ΔP|", "n_obs",
                        "verdict", "result"]
     assert [row[-1] for row in rows[1:]] == ["one.h5", "sub/two.h5"]
