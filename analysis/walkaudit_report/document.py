@@ -105,4 +105,5 @@ class Document:
     title: str
     lead: list  # of blocks before the first section
     sections: list
-    cases: list = dataclasses.field(default_factory=list)  # (name, vindex): what a page can be filtered by
+    cases: list = dataclasses.field(default_factory=list)  # (name, group): what a page can be filtered by
+    group: str = "Vindex"  # what its cases are grouped by

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from . import findings, follow, layout, stats
+from .touched import touched
 from .progress import Progress
 
 SCHEMA, VERSION = "walkaudit-report", 1
@@ -138,7 +139,8 @@ def describe_case(result, case, surveys, shown):
                          (("all", "obs"), ("distinct", "obs_distinct"), ("non_finite", "non_finite"),
                           ("missing", "missing"))},
         "bounds": {name: number(result[f"bound_{name}"][case]) for name in ("cos", "rel_l2", "dp", "near_tie")},
-        "cost": {"bytes": int(result["bytes_read"][case].sum()), "flops": int(result["flops"][case].sum()),
+        "cost": {"bytes": int(result["bytes_read"][case].sum()), "touched": touched(result, case),
+                 "flops": int(result["flops"][case].sum()),
                  "seconds": float(result["seconds"][case].sum())},
         "labels": count_labels(result, case),
     }

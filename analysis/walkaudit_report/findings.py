@@ -104,11 +104,16 @@ def share(case):
     return 1.0 - token["top1_same"] / token["of"] if token["of"] else 0.0
 
 
+def percent(share):
+    """In two digits: 0.36 %, 6.2 %, 100 %."""
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+
+
 def tokens(case):
     """"6.0 % of tokens flip", or of the prompts' last positions only."""
     if case.get("rates"):
         value = case["rates"]["flip_rate"]["value"]
-        return "no token flips" if value == 0.0 else f"{100 * value:.2g} % of tokens flip" if value == value else "tokens are no numbers"
+        return "no token flips" if value == 0.0 else f"{percent(value)} of tokens flip" if value == value else "tokens are no numbers"
     token = case["next_token"]
     changed, of = token["of"] - token["top1_same"], text.plural(token["of"], "prompt")
     return f"no next token flips on {of}" if changed == 0 else f"the next token flips on {changed} of {of}"
@@ -122,5 +127,5 @@ def brief(case):
         return "bit for bit"
     place = all_of(case)["max_rel_l2"]
     size = f"rel_L2 {text.figure(place['value'])}" if place else ""
-    flips = "no flip" if share(case) == 0 else f"{100 * share(case):.2g} % flip" if share(case) <= 1 else "no numbers"
+    flips = "no flip" if share(case) == 0 else f"{percent(share(case))} flip" if share(case) <= 1 else "no numbers"
     return ", ".join(part for part in (size, flips) if part)

@@ -52,7 +52,7 @@ METRICS = {
     "n_obs": Metric("n_obs", "Observations: a layer at a position of a prompt, over all cases."),
     "bytes": Metric("MB read", "Stored bytes of weights that the case reads in one pass, in millions."),
     "touched": Metric("MB touched", "Stored bytes of weights that one position's FFN needs, all layers, in millions: with K features the gate "
-                                    "and K rows of up and down.", ),
+                                    "and K rows of up and down."),
     "seconds": Metric("seconds", "Time in the case's FFN, summed over ranks; it differs from run to run.", "s"),
     "first": Metric("position 0", "First positions are shown apart: nothing precedes them, many models put the same token "
                                   "there in every prompt, and they are often outliers of the residual stream."),

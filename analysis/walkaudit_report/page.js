@@ -133,7 +133,7 @@ function standBeside() { // the figures of both cases, from the page's own table
   }
   box.append(table);
   section.append(title, box);
-  document.getElementById("verdicts").before(section);
+  document.getElementById("main").prepend(section);
 }
 if (cases) {
   document.getElementById("choice").hidden = false;
@@ -152,7 +152,9 @@ tip.setAttribute("aria-hidden", "true");
 spoken.className = "spoken";
 document.body.append(tip, spoken);
 
+let held = false; // told to a keyboard, which may have scrolled to it
 function tell(words, x, y, speak) {
+  held = Boolean(speak);
   tip.textContent = words;
   tip.hidden = false;
   const left = Math.min(x + 14, innerWidth - tip.offsetWidth - 8), below = y + 16 + tip.offsetHeight < innerHeight;
@@ -161,7 +163,7 @@ function tell(words, x, y, speak) {
   if (speak) spoken.textContent = words;
 }
 function hush() { tip.hidden = true; }
-addEventListener("scroll", hush, {passive: true, capture: true});
+addEventListener("scroll", () => { if (!held) hush(); }, {passive: true, capture: true});
 addEventListener("keydown", event => { if (event.key === "Escape") hush(); });
 
 for (const item of document.querySelectorAll("[data-told]")) {

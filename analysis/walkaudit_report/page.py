@@ -32,7 +32,7 @@ script-src 'sha256-{digest(script)}'; base-uri 'none'; form-action 'none'">
 <header>
 <h1>{markup(document.title)}</h1>
 {"".join(render_block(block) for block in document.lead)}</header>
-<nav aria-label="Sections"><ul>{links}</ul>{render_filter(document.cases)}</nav>
+<nav aria-label="Sections"><ul>{links}</ul>{render_filter(document.cases, document.group)}</nav>
 <main id="main" tabindex="-1">
 {"".join(render_section(section, 2) for section in document.sections)}</main>
 <footer>Made by walkaudit-report from a result file alone; sizes are relative to the dense model.</footer>
@@ -46,7 +46,7 @@ def digest(script):
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def render_filter(cases):
+def render_filter(cases, group):
     """One choice for the whole page. Only a script can make use of it, and unhides it."""
     if len(cases) < 2:
         return ""
@@ -54,9 +54,9 @@ def render_filter(cases):
     of_vindex = "".join(f'<option value="{at}">{markup(name)}</option>' for at, name in enumerate(vindexes))
     of_case = "".join(f'<option value="{at}" data-vindex="{vindexes.index(vindex)}">{markup(name)}</option>'
                       for at, (name, vindex) in enumerate(cases))
-    return (f'<div class="choice" id="choice" hidden><label>Vindex <select id="choose-vindex"><option value="">all</option>{of_vindex}'
+    return (f'<div class="choice" id="choice" hidden><label>{group} <select id="choose-vindex"><option value="">all</option>{of_vindex}'
             f'</select></label><label>Case <select id="choose-case"><option value="">all</option>{of_case}</select></label>'
-            f'<label>beside <select id="choose-other" disabled><option value="">none</option>{of_case}</select></label>'
+            f'<label{"" if group == "Vindex" else " hidden"}>beside <select id="choose-other" disabled><option value="">none</option>{of_case}</select></label>'
             '<button type="button" id="choose-all">Show all</button><output id="chosen"></output></div>')
 
 

@@ -330,18 +330,19 @@ def basis_table(facts):
 
 
 def cost_table(facts):
-    columns = column_list("case", "=K", "=MB read", "=GFLOP", "=seconds", "reads from the vindex")
+    columns = column_list("case", "=K", "=MB read", "=MB touched", "=GFLOP", "=seconds", "reads from the vindex")
     rows = []
     for at, case in enumerate(facts["cases"]):
         cost = case["cost"]
         rows.append([case_cell(facts, at), Cell("all" if case["k"] is None else str(case["k"]),
                                                 sort=math.inf if case["k"] is None else case["k"]),
                      Cell(text.megabytes(cost["bytes"]), sort=cost["bytes"]),
+                     Cell(text.megabytes(cost["touched"]), sort=cost["touched"]),
                      Cell(f"{cost['flops'] / 1e9:.2f}", sort=cost["flops"]),
                      Cell(text.seconds(cost["seconds"]), sort=cost["seconds"]),
                      Cell(", ".join(case["reads"]) or "nothing")])
     return Table("What each case costs", columns, rows,
-                 metrics.explain("k", "bytes", "flops", "seconds"), about=each(facts))
+                 metrics.explain("k", "bytes", "touched", "flops", "seconds"), about=each(facts))
 
 
 def rates_table(facts):

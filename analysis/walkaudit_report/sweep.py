@@ -15,12 +15,13 @@ from . import layout
 from .apart import apart
 from .errors import Failure
 from .result import count_parts, open_result
+from .touched import touched
 
 FORMAT = "walkaudit_sweep"  # root attribute: version of this layout, and what tells the file from a result
 VERSION = 1
 TEXT, NUMBER, COUNT = "text", "number", "count"
 UNITS = {"max_kl": "nat", "mean_kl": "nat", "p99_kl": "nat", "mean_next_logprob_delta": "nat", "max_l2": "activation",
-         "max_max_abs": "activation", "bytes_read": "byte", "seconds": "s"}  # all others: none
+         "max_max_abs": "activation", "bytes_read": "byte", "bytes_touched": "byte", "seconds": "s"}  # all others: none
 ABSENT = {TEXT: "", NUMBER: math.nan, COUNT: -1}
 
 _LOCAL = {"min_cos": "least cosine", "max_rel_l2": "largest rel_L2", "max_eta": "largest eta", "max_l2": "largest L2",
@@ -61,6 +62,7 @@ def columns():
         out.update({name: (NUMBER, f"rate {name} over all positions (logits: all)"),
                     f"{name}_upper": (NUMBER, "its upper 95 % limit")})
     out.update({name: (NUMBER if name == "seconds" else COUNT, f"{meaning}, all layers") for name, meaning in COST.items()})
+    out["bytes_touched"] = (COUNT, "stored bytes of weights that one position needs, all layers: with K the gate and K rows each of up and down")
     return out
 
 
@@ -153,7 +155,9 @@ def case_row(result, case):
     row |= {name: float(result[name][case]) for name in PLAIN}
     row |= next_tokens(result, case)
     row |= {name: float(result[name][case]) for rate in layout.RATES for name in (rate, f"{rate}_upper") if result.has(name)}
-    return row | {name: result[name][case].sum().item() for name in COST}
+    row |= {name: result[name][case].sum().item() for name in COST}
+    needed = touched(result, case)
+    return row if needed is None else row | {"bytes_touched": needed}
 
 
 def extreme(result, name, case):

@@ -141,3 +141,35 @@ def test_columns_have_one_meaning_each():
     assert [table.unit(name) for name in ("max_l2", "rest_max_l2", "first_max_max_abs", "mean_kl_upper", "mean_next_logprob_delta",
                                              "min_cos")] == ["activation", "activation", "activation", "nat", "nat", "1"]
     assert all(kind in table.ABSENT and meaning for kind, meaning in table.columns().values())
+
+
+def test_bytes_touched_fall_with_k(collected, shop):
+    """Of f32 matrices of one size: the gate, and of up and down the share of K in the features."""
+    features = json.loads((shop.model("tiny-qwen3") / "config.json").read_text())["intermediate_size"]
+    rows = [row for row in collected[1] if row["result"] == "b.h5"]
+    seen = set()
+    for row in rows:
+        read, touched = int(row["bytes_read"]), int(row["bytes_touched"])
+        if row["k"] == "all":
+            assert touched == read
+        elif row["vindex"] == "f32":
+            seen.add(touched)
+            assert abs(touched - read * (1 + 2 * int(row["k"]) / features) / 3) <= 1
+    assert len(seen) == 2 and all(touched < read for touched in seen)
+
+
+def test_page_of_a_sweep_shows_every_case_and_what_is_lost(collected):
+    source = (collected[0] / "sweep.html").read_text()
+    rows = collected[1]
+    assert f"{sum(bool(row['case']) for row in rows)} cases of 3 models" in source
+    lost, matrix = source.split('id="lost"')[1].split("</section>")[0], source.split('id="matrix"')[1].split("</section>")[0]
+    assert "job-big.failed.json: FAILED: the model is truncated" in lost
+    body = matrix.split("<tbody>")[1]
+    assert body.index("tiny-llama wrong") < body.index("tiny-gemma3 f16")  # failing ones first
+    for word in ("PASS", "MEASURED", "ENCODING"):
+        assert body.count(f">{word}<small>") == sum(row["verdict"] == word for row in rows if row["case"])
+    charts = source.split('id="cost"')[1].split("</section>")[0]
+    assert charts.count("<figure") == 3 and "flip rate against bytes" in charts
+    points = charts.split("</figure>")[0]
+    assert points.count("data-told") == sum(bool(row["p95_rel_l2"]) for row in rows) and points.count('class="line') == 2  # K of two vindexes
+    assert source.count("<script>") == 1 and "http" not in source.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")

@@ -31,7 +31,7 @@ def test_words_of_a_vindex_are_what_its_file_says(documents, sweep):
     assert full and (direct["rel_l2"][full] == 0).all()
     assert words["sweep"]["f32"] == "encoding ok, kernel ok, bit for bit"
     assert words["sweep"]["f16"] in ("encoding ok, kernel ok, no token flips",
-                                     f"encoding ok, kernel ok, {100 * direct['flip_rate'][:2].max():.2g} % of tokens flip")
+                                     f"encoding ok, kernel ok, {findings.percent(direct['flip_rate'][:2].max())} of tokens flip")
 
 
 def test_words_follow_the_verdict_and_the_share_of_flips(documents):

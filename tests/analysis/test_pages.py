@@ -444,3 +444,20 @@ def test_console_errors_would_be_noticed(browser, folder, tmp_path):
     browser.get_log("browser")
     browser.get((tmp_path / "changed.html").as_uri())
     assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
+
+
+def test_page_of_a_sweep_filters_by_model_and_tells_its_points(browser, folder):
+    report("collect", folder, "-o", folder / "all.h5")
+    browser.get_log("browser")
+    browser.get((folder / "all.html").as_uri())
+    model = Select(browser.find_element(By.ID, "choose-vindex"))
+    assert [option.text for option in model.options] == ["all", "tiny-llama", "tiny-gemma3"]
+    points = browser.find_elements(By.CSS_SELECTOR, "#cost figure:first-of-type [data-told]")
+    model.select_by_visible_text("tiny-gemma3")
+    shown = [point for point in points if point.is_displayed()]
+    assert len(points) == 6 and len(shown) == 3
+    browser.execute_script("arguments[0].focus()", shown[0])
+    assert browser.find_element(By.ID, "tip").text.startswith("tiny-gemma3 f16:")
+    rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#matrix tbody tr") if row.is_displayed()]
+    assert len(rows) == 1 and rows[0].startswith("tiny-gemma3 f16")
+    silent(browser)

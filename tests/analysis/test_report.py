@@ -224,8 +224,8 @@ def test_page_begins_with_the_verdicts_and_links_to_the_worst_places(made):
 
 
 def test_page_shows_every_chart_with_an_alternative_text(made):
-    """Of each case six over its layers or positions, two of costs; with rates four, over K five."""
-    for name, count in (("gemma", 3 * 6 + 2), ("sweep", 8 * 6 + 4 + 5 + 2), ("failing", 3 * 6 + 2)):
+    """Of each case six over its layers or positions, two of costs; with rates four, over K six."""
+    for name, count in (("gemma", 3 * 6 + 2), ("sweep", 8 * 6 + 4 + 6 + 2), ("failing", 3 * 6 + 2)):
         source = made[name][3]
         alts = re.findall(r'<svg role="(?:img|group)" aria-label="([^"]+)"', source)
         assert len(alts) == source.count("<svg") == source.count("<figcaption>")

@@ -1,11 +1,11 @@
-"""Collect a sweep into one table: SWEEP.h5, and SWEEP.csv beside it.
+"""Collect a sweep into one table: SWEEP.h5, SWEEP.csv beside it, and SWEEP.html with a matrix and curves.
 
 A row per case of every result below the folder, with extremes and their places, verdict, cost and rates; a row with its
 reason for every audit that could not run (NAME-AUDIT.failed.json) or is not finished, and for every file that is no result.
 """
 import pathlib
 
-from .. import index, output, sweep, text
+from .. import index, output, page, sweep, sweep_page, text
 from ..errors import INPUT, OK, Failure, UsageFailure
 from ..progress import Progress
 
@@ -31,7 +31,8 @@ def run(args):
     output.folder(target.parent)
     output.save(target, lambda temporary: sweep.write_table(rows, temporary))
     output.write(target.with_suffix(".csv"), sweep.to_csv(rows))
-    print(f"{target}\n{target.with_suffix('.csv')}")
+    output.write(target.with_suffix(".html"), page.render(sweep_page.build(rows)))
+    print(f"{target}\n{target.with_suffix('.csv')}\n{target.with_suffix('.html')}")
     lost = sum(row["verdict"] == "FAILED" for row in rows)
     cases = sum("case" in row for row in rows)
     print(f"{text.plural(cases, 'case')}; {text.plural(lost, 'audit')} that could not run; "
