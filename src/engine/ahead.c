@@ -27,12 +27,20 @@ static void wish(wishes *w, const wa_matrix *matrix)
     wa_bytes_expect(span);
 }
 
+static void wish_attention(const wa_layer *of, wishes *w)
+{
+    const wa_matrix *const attention[] = {&of->q, &of->k, &of->v, &of->o};
+    for (size_t i = 0; i < sizeof attention / sizeof attention[0]; i++)
+        wish(w, attention[i]);
+}
+
+/* Attention of every model that a lane has, the FFN of the reference. */
 static void wish_layer_of_model(const wa_stage *stage, size_t layer, wishes *w)
 {
     const wa_layer *of = &stage->audit->model->layers[layer];
-    const wa_matrix *const attention[] = {&of->q, &of->k, &of->v, &of->o}, *const ffn[] = {&of->gate, &of->up, &of->down};
-    for (size_t i = 0; stage->lanes > 0 && i < sizeof attention / sizeof attention[0]; i++)
-        wish(w, attention[i]);
+    const wa_matrix *const ffn[] = {&of->gate, &of->up, &of->down};
+    for (size_t lane = 0; lane < stage->lanes; lane += wa_stage_lanes_alike(stage, lane))
+        wish_attention(&stage->lane_model[lane]->layers[layer], w);
     for (size_t i = 0; stage->share.is_lead && i < sizeof ffn / sizeof ffn[0]; i++)
         wish(w, ffn[i]);
 }
@@ -75,6 +83,8 @@ static size_t wish_item(const wa_stage *stage, const wa_stage_batch *batch, size
     wishes w = {.count = 0};
     if (layer == audit->model->layer_count) {
         wish(&w, &audit->model->output);
+        for (size_t lane = 0; lane < stage->lanes; lane += wa_stage_lanes_alike(stage, lane))
+            wish(&w, &stage->lane_model[lane]->output);
         return w.bytes;
     }
     wish_layer_of_model(stage, layer, &w);

@@ -59,7 +59,8 @@ static wa_status build_cases(wa_audit *audit, wa_error *err)
                                     .ladder = audit->job->ladder,
                                     .requests = own ? asked->paths : audit->job->paths,
                                     .request_count = own ? asked->path_count : audit->job->path_count,
-                                    .required = own};
+                                    .required = own,
+                                    .whole = asked->whole};
     }
     return wa_cases_build(inputs, audit->vindex_count, audit->model, audit->arena, &audit->cases, err);
 }
@@ -295,12 +296,58 @@ static wa_status open_tokenizer(wa_audit *audit, wa_error *err)
     return wa_notes_add(&audit->warnings, err, "tokens have no texts, all prompts being ids: %s", why.text);
 }
 
+/* A token's number means the same text in both, as far as both say: what only one of them has is nobody's token. */
+static wa_status match_ids(const wa_audit *audit, const char *name, const wa_tokenizer *theirs, wa_error *err)
+{
+    size_t own_count = wa_tokenizer_id_count(audit->tokenizer), count = wa_tokenizer_id_count(theirs);
+    count = wa_size_min(wa_size_min(own_count, count), audit->model->vocab);
+    for (size_t id = 0; id < count; id++) {
+        size_t length = 0, own_length = 0;
+        const char *piece = wa_tokenizer_piece(theirs, (int32_t)id, &length);
+        const char *own = wa_tokenizer_piece(audit->tokenizer, (int32_t)id, &own_length);
+        if (piece != NULL && own != NULL && (length != own_length || memcmp(piece, own, length) != 0))
+            return wa_fail(err, WA_E_MISMATCH, "checkpoint '%s': token %zu is '%.*s' in '%s', expected '%.*s' as in '%s'", name,
+                           id, (int)length, piece, wa_tokenizer_source(theirs), (int)own_length, own,
+                           wa_tokenizer_source(audit->tokenizer));
+    }
+    return WA_OK;
+}
+
+/* Vocabularies of checkpoints whose logits are compared with the model's. */
+static wa_status match_vocabularies(wa_audit *audit, wa_error *err)
+{
+    for (size_t c = 0; c < audit->cases.count; c++) {
+        const wa_case *which = &audit->cases.items[c];
+        if (which->stream == NULL || which->not_run != NULL)
+            continue;
+        const char *name = audit->request->vindexes[which->vindex].name;
+        size_t vocab = which->stream->vocab;
+        if (vocab > audit->model->vocab)
+            WA_TRY(wa_notes_add(&audit->warnings, err, "checkpoint %s: %zu rows of its output matrix are ignored, the model has %zu",
+                                name, vocab - audit->model->vocab, audit->model->vocab));
+        wa_tokenizer *theirs = NULL;
+        wa_status status = audit->tokenizer == NULL ? WA_OK : wa_tokenizer_open(which->stream->path, &theirs, err);
+        if (status == WA_E_MEMORY)
+            return status;
+        if (theirs == NULL) { /* nobody can say which text its ids mean */
+            *err = (wa_error){.status = WA_OK};
+            WA_TRY(wa_notes_add(&audit->warnings, err, "checkpoint %s: nothing tells whether its token ids are the model's", name));
+            continue;
+        }
+        status = match_ids(audit, name, theirs, err);
+        wa_tokenizer_close(theirs);
+        WA_TRY(status);
+    }
+    return WA_OK;
+}
+
 wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err)
 {
     wa_prompt *prompts;
     WA_TRY(wa_prompts_open(audit->job, audit->arena, &prompts, &audit->prompt_count, err));
     audit->prompts = prompts;
     WA_TRY(open_tokenizer(audit, err));
+    WA_TRY(match_vocabularies(audit, err));
     const char **key;
     WA_TRY(wa_arena_take(audit->arena, audit->prompt_count, sizeof *key, &key, err));
     for (size_t p = 0; p < audit->prompt_count; p++)

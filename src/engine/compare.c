@@ -191,7 +191,7 @@ static void advance_lane(const comparison *c)
     size_t hidden = stage->audit->model->hidden;
     size_t rows = c->batch->rows;
     float *h = c->batch->h + c->lane * rows * hidden;
-    wa_stage_post(stage, c->layer, stage->y_own, rows, stage->post_walk);
+    wa_stage_post(stage->lane_model[c->lane], c->layer, stage->y_own, rows, stage->post_walk);
     wa_residual_add(h, stage->post_walk, rows * hidden, 1.0F);
     double *drift = f64(c, WA_FIELD_drift);
     for (size_t row = 0; row < rows; row++)
@@ -306,7 +306,7 @@ static wa_status run_case(comparison *c, wa_error *err)
     store_ways(c, ways);
 
     WA_TIMED(stage, WA_PHASE_COMPARE, {
-        wa_stage_post(stage, c->layer, stage->y_walk, rows, stage->post_walk);
+        wa_stage_post(stage->audit->model, c->layer, stage->y_walk, rows, stage->post_walk);
         store_differences(c);
         if (c->lane != NO_LANE)
             advance_lane(c);

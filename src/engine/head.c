@@ -17,6 +17,7 @@ typedef struct head_work {
     bool once;          /* no second pass: the reference alone */
     size_t lanes;       /* the reference, then own cases */
     const int *cases;   /* [lanes - 1] */
+    const wa_model *const *models; /* [lanes] whose final norm and output matrix; ids are the reference's */
     const float *y;     /* [lanes][rows][H] after the final norm */
     size_t tile;        /* rows that the vocabulary is streamed past at a time */
     size_t first, count; /* those at hand */
@@ -46,7 +47,7 @@ static size_t batch_row(const head_work *head, size_t i)
 static void norm_lane(const head_work *head, size_t lane, size_t to, float *y)
 {
     const wa_stage_batch *batch = head->batch;
-    const wa_model *model = head->stage->audit->model;
+    const wa_model *model = head->models[to];
     size_t hidden = model->hidden;
     for (size_t i = 0; i < head->rows; i++)
         wa_norm_rows(model, &model->final_norm, batch->h + (lane * batch->rows + batch_row(head, i)) * hidden, 1,
@@ -89,24 +90,32 @@ static void finish_logits(const wa_model *model, float *z, size_t count)
         wa_soft_cap(z, count, model->final_cap);
 }
 
-/* Logits of ids [first, first + count) of the tile's rows of all lanes into `out` [lanes][rows of the tile][count]. */
-static void make_panel(head_work *head, size_t first, size_t count, float *out)
+/* Logits of ids [first, first + count) of the tile's rows of `lanes` lanes of one model, from lane `from` on. */
+static void make_panel_alike(head_work *head, size_t from, size_t lanes, size_t first, size_t count, float *out)
 {
     wa_stage *stage = head->stage;
-    const wa_model *model = stage->audit->model;
+    const wa_model *model = head->models[from];
     wa_matrix rows = model->output;
     rows.rows = count;
     rows.data += first * rows.row_bytes;
-    for (size_t lane = 0; lane < head->lanes; lane++)
+    for (size_t lane = 0; lane < lanes; lane++)
         head->operands[lane] =
-            (wa_operand){.x = head->y + (lane * head->rows + head->first) * model->hidden,
-                         .y = out + lane * head->count * count};
-    wa_gemm_rows(&rows, head->count, model->hidden, count, head->operands, head->lanes, NULL,
-                 &stage->scratch);
-    finish_logits(model, out, head->lanes * head->count * count);
-    stage->cost.flops[WA_PHASE_HEAD] +=
-        2.0 * (double)(head->lanes * head->count * count) * (double)model->hidden;
+            (wa_operand){.x = head->y + ((from + lane) * head->rows + head->first) * model->hidden,
+                         .y = out + (from + lane) * head->count * count};
+    wa_gemm_rows(&rows, head->count, model->hidden, count, head->operands, lanes, NULL, &stage->scratch);
+    finish_logits(model, out + from * head->count * count, lanes * head->count * count);
+    stage->cost.flops[WA_PHASE_HEAD] += 2.0 * (double)(lanes * head->count * count) * (double)model->hidden;
     stage->cost.bytes[WA_PHASE_HEAD] += (double)wa_matrix_bytes(&rows);
+}
+
+/* The same of all lanes into `out` [lanes][rows of the tile][count]. */
+static void make_panel(head_work *head, size_t first, size_t count, float *out)
+{
+    for (size_t from = 0, end = 1; from < head->lanes; from = end++) {
+        while (end < head->lanes && head->models[end] == head->models[from])
+            end++;
+        make_panel_alike(head, from, end - from, first, count, out);
+    }
 }
 
 /* The panel that starts at `first`: made now, or kept from the first pass. */
@@ -429,7 +438,12 @@ static wa_status choose_text(head_work *text, wa_error *err)
 /* With logits of last positions only, the reference alone reads the prompts' other positions. */
 static wa_status run_text(wa_stage *stage, const wa_stage_batch *batch, const wa_team_link *link, wa_error *err)
 {
-    head_work text = {.stage = stage, .batch = batch, .all_rows = true, .lanes = 1, .once = true};
+    head_work text = {.stage = stage,
+                      .batch = batch,
+                      .all_rows = true,
+                      .lanes = 1,
+                      .models = &stage->audit->model,
+                      .once = true};
     float *y;
     WA_TRY(choose_text(&text, err));
     if (text.rows == 0)
@@ -450,6 +464,19 @@ static wa_status run_text(wa_stage *stage, const wa_stage_batch *batch, const wa
     return WA_OK;
 }
 
+/* The reference's first, on every rank. */
+static wa_status take_models(head_work *head, wa_error *err)
+{
+    const wa_model **models;
+    const wa_stage *stage = head->stage;
+    WA_TRY(wa_arena_take(stage->arena, head->lanes, sizeof *models, &models, err));
+    models[0] = stage->audit->model;
+    for (size_t own = stage->share.is_lead ? 1 : 0, lane = 1; lane < head->lanes; own++, lane++)
+        models[lane] = stage->lane_model[own];
+    head->models = models;
+    return WA_OK;
+}
+
 static wa_status run_both(head_work *head, const wa_team_link *link, wa_error *err)
 {
     wa_stage *stage = head->stage;
@@ -459,6 +486,7 @@ static wa_status run_both(head_work *head, const wa_team_link *link, wa_error *e
         wa_block_i32(block, WA_FIELD_ref_nll_positions, 0, 0)[p] = 0;
     }
     wa_mark mark = wa_arena_mark(stage->arena);
+    WA_TRY(take_models(head, err));
     WA_TRY(run_head(head, link, err));
     wa_arena_release(stage->arena, mark);
     if (!stage->share.is_lead || head->all_rows)

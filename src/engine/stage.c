@@ -43,15 +43,31 @@ wa_cost *wa_stage_cost(wa_stage *stage)
     return &stage->cost;
 }
 
+static void name_lane(wa_stage *stage, size_t lane, int which)
+{
+    const wa_stage_audit *audit = stage->audit;
+    const wa_model *own = which < 0 ? NULL : audit->cases[which].stream;
+    stage->lane_case[lane] = which;
+    stage->lane_model[lane] = own == NULL ? audit->model : own;
+}
+
 static void name_lanes(wa_stage *stage)
 {
     size_t lane = 0;
     if (stage->share.is_lead)
-        stage->lane_case[lane++] = -1;
+        name_lane(stage, lane++, -1);
     for (size_t c = 0; c < stage->audit->case_count; c++)
         if (stage->share.owns_case[c] && stage->audit->cases[c].not_run == NULL &&
             !stage->audit->cases[c].isolated)
-            stage->lane_case[lane++] = (int)c;
+            name_lane(stage, lane++, (int)c);
+}
+
+size_t wa_stage_lanes_alike(const wa_stage *stage, size_t first)
+{
+    size_t end = first + 1;
+    while (end < stage->lanes && stage->lane_model[end] == stage->lane_model[first])
+        end++;
+    return end - first;
 }
 
 /* Of the widest FFN. */
@@ -104,6 +120,7 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     size_t kv_width = model->kv_heads * model->head_dim;
 
     WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->lane_case, &stage->lane_case, err));
+    WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->lane_model, &stage->lane_model, err));
     WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->operands, &stage->operands, err));
     name_lanes(stage);
     WA_TRY(wa_arena_take(arena, share->layer_count + 1, sizeof *stage->ahead.bytes, &stage->ahead.bytes, err));
@@ -135,29 +152,31 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
 
 wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch, wa_error *err)
 {
-    size_t hidden = stage->audit->model->hidden;
-    if (stage->lanes == 0)
-        return WA_OK;
-    for (size_t prompt = 0; prompt < batch->packing.prompts; prompt++)
-        for (size_t row = batch->packing.start[prompt]; row < batch->packing.start[prompt + 1]; row++)
-            WA_TRY(wa_embed(stage->audit->model, batch->ids[row], row - batch->packing.start[prompt],
-                            stage->post_walk, batch->h + row * hidden, err));
-    for (size_t lane = 1; lane < stage->lanes; lane++)
-        memcpy(batch->h + lane * batch->rows * hidden, batch->h,
-               batch->rows * hidden * sizeof(float));
+    size_t hidden = stage->audit->model->hidden, size = batch->rows * hidden;
+    const size_t *start = batch->packing.start;
+    for (size_t lane = 0, alike = 0; lane < stage->lanes; lane += alike) {
+        float *h = batch->h + lane * size;
+        alike = wa_stage_lanes_alike(stage, lane);
+        for (size_t prompt = 0; prompt < batch->packing.prompts; prompt++)
+            for (size_t row = start[prompt]; row < start[prompt + 1]; row++)
+                WA_TRY(wa_embed(stage->lane_model[lane], batch->ids[row], row - start[prompt], stage->post_walk,
+                                h + row * hidden, err));
+        for (size_t other = 1; other < alike; other++)
+            memcpy(h + other * size, h, size * sizeof *h);
+    }
     return WA_OK;
 }
 
 /* y of every lane = x of every lane . W^T (+ bias); x and y hold [lanes][rows][...]. */
-static void project(wa_stage *stage, const wa_matrix *w, const float *bias, size_t rows,
+static void project(wa_stage *stage, size_t lanes, const wa_matrix *w, const float *bias, size_t rows,
                     const float *x, float *y)
 {
-    for (size_t lane = 0; lane < stage->lanes; lane++)
+    for (size_t lane = 0; lane < lanes; lane++)
         stage->operands[lane] =
             (wa_operand){.x = x + lane * rows * w->cols, .y = y + lane * rows * w->rows};
-    wa_gemm_rows(w, rows, w->cols, w->rows, stage->operands, stage->lanes, bias, &stage->scratch);
+    wa_gemm_rows(w, rows, w->cols, w->rows, stage->operands, lanes, bias, &stage->scratch);
     stage->cost.flops[WA_PHASE_PROJECTIONS] +=
-        2.0 * (double)(stage->lanes * rows) * (double)w->rows * (double)w->cols;
+        2.0 * (double)(lanes * rows) * (double)w->rows * (double)w->cols;
     stage->cost.bytes[WA_PHASE_PROJECTIONS] += (double)wa_matrix_bytes(w);
 }
 
@@ -171,40 +190,41 @@ static void norm_or_copy(const wa_model *model, const wa_norm *norm, const float
         memcpy(out, x, rows * model->hidden * sizeof *out);
 }
 
-/* Attention half of a layer for all lanes: h += attention, then normed = FFN input. */
-static void attend(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
+/* Attention half of a layer for `lanes` lanes of one model, the first of which is `first`: h += attention, then normed = FFN
+ * input. q, k and v hold these lanes alone. */
+static void attend(wa_stage *stage, const wa_stage_batch *batch, size_t layer, size_t first, size_t lanes)
 {
-    const wa_model *model = stage->audit->model;
+    const wa_model *model = stage->lane_model[first];
     const wa_layer *w = &model->layers[layer];
     size_t rows = batch->rows;
-    size_t all = stage->lanes * rows;
+    size_t all = lanes * rows;
     size_t hidden = model->hidden;
     size_t q_width = model->q_heads * model->head_dim;
     size_t kv_width = model->kv_heads * model->head_dim;
+    float *h = batch->h + first * rows * hidden, *normed = stage->normed + first * rows * hidden;
 
-    norm_or_copy(model, &w->attn_in, batch->h, all, stage->normed);
+    norm_or_copy(model, &w->attn_in, h, all, normed);
     WA_TIMED(stage, WA_PHASE_PROJECTIONS, {
-        project(stage, &w->q, w->q_bias, rows, stage->normed, stage->q);
-        project(stage, &w->k, w->k_bias, rows, stage->normed, stage->k);
-        project(stage, &w->v, w->v_bias, rows, stage->normed, stage->v);
+        project(stage, lanes, &w->q, w->q_bias, rows, normed, stage->q);
+        project(stage, lanes, &w->k, w->k_bias, rows, normed, stage->k);
+        project(stage, lanes, &w->v, w->v_bias, rows, normed, stage->v);
     });
     WA_TIMED(stage, WA_PHASE_ATTENTION, {
-        for (size_t lane = 0; lane < stage->lanes; lane++)
+        for (size_t lane = 0; lane < lanes; lane++)
             wa_attention_run(model, layer, &batch->packing, stage->q + lane * rows * q_width,
                              stage->k + lane * rows * kv_width, stage->v + lane * rows * kv_width,
                              &stage->attention);
     });
     WA_TIMED(stage, WA_PHASE_PROJECTIONS,
-             project(stage, &w->o, w->o_bias, rows, stage->q, stage->normed));
+             project(stage, lanes, &w->o, w->o_bias, rows, stage->q, normed));
 
-    norm_or_copy(model, &w->attn_out, stage->normed, all, stage->normed);
-    wa_residual_add(batch->h, stage->normed, all * hidden, model->residual_multiplier);
-    norm_or_copy(model, &w->ffn_in, batch->h, all, stage->normed);
+    norm_or_copy(model, &w->attn_out, normed, all, normed);
+    wa_residual_add(h, normed, all * hidden, model->residual_multiplier);
+    norm_or_copy(model, &w->ffn_in, h, all, normed);
 }
 
-void wa_stage_post(const wa_stage *stage, size_t layer, const float *y, size_t rows, float *out)
+void wa_stage_post(const wa_model *model, size_t layer, const float *y, size_t rows, float *out)
 {
-    const wa_model *model = stage->audit->model;
     norm_or_copy(model, &model->layers[layer].ffn_out, y, rows, out);
     if (model->residual_multiplier != 1.0F)
         for (size_t i = 0; i < rows * model->hidden; i++)
@@ -249,7 +269,7 @@ static wa_status run_reference(wa_stage *stage, const wa_stage_batch *batch, siz
     for (size_t prompt = 0; prompt < batch->packing.prompts; prompt++)
         evaluations[prompt]++;
 
-    wa_stage_post(stage, layer, stage->y_ref, batch->rows, stage->post_ref);
+    wa_stage_post(model, layer, stage->y_ref, batch->rows, stage->post_ref);
     wa_residual_add(batch->h, stage->post_ref, batch->rows * hidden, 1.0F);
     double *x_norm = wa_block_f64(batch->block, WA_FIELD_x_norm, 0, layer);
     double *ref_norm = wa_block_f64(batch->block, WA_FIELD_ref_norm, 0, layer);
@@ -266,8 +286,10 @@ static wa_status run_reference(wa_stage *stage, const wa_stage_batch *batch, siz
 static wa_status run_layer(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
                            const wa_team_link *link, wa_error *err)
 {
-    if (stage->lanes > 0)
-        attend(stage, batch, layer);
+    for (size_t lane = 0, alike = 0; lane < stage->lanes; lane += alike) {
+        alike = wa_stage_lanes_alike(stage, lane);
+        attend(stage, batch, layer, lane, alike);
+    }
     WA_TRY(link->poll(link->context, err));
     wa_reference reference;
     if (stage->share.is_lead) {
@@ -276,7 +298,7 @@ static wa_status run_layer(wa_stage *stage, const wa_stage_batch *batch, size_t 
         WA_TRY(wa_stage_compare_dump(stage, batch, layer, &reference, err));
     } else {
         WA_TRY(link->await(link->context, layer, &reference, err));
-        wa_stage_post(stage, layer, reference.y, batch->rows, stage->post_ref);
+        wa_stage_post(stage->audit->model, layer, reference.y, batch->rows, stage->post_ref);
     }
     WA_TRY(wa_stage_compare(stage, batch, layer, &reference, link, err));
     if (stage->audit->encoding_check && batch->has_encoding)

@@ -24,6 +24,8 @@ struct wa_stage {
     ahead ahead;
     size_t lanes;      /* lane 0 of the lead first, then lane_case */
     int *lane_case;    /* [lanes] case of a lane; -1 = the reference */
+    const wa_model **lane_model; /* [lanes] whose embedding, attention, norms and head it has: the audit's model, but for a
+                                    case of the whole of another checkpoint */
     float *normed;     /* [lanes][max_rows][H]: norm output, then attention output, then FFN input */
     float *q, *k, *v;  /* [lanes][max_rows][heads * head_dim] */
     float *y_ref;      /* [max_rows][H]: lead only */
@@ -44,8 +46,11 @@ struct wa_stage {
     const float *own_truth_x;               /* [rows][H]: the own input it was for, a lane of normed */
 };
 
-/* post = post-FFN norm (when the block has one) times the residual multiplier: what the stream receives. */
-void wa_stage_post(const wa_stage *stage, size_t layer, const float *y, size_t rows, float *out);
+/* post = post-FFN norm of a model's layer (when the block has one) times its residual multiplier: what a stream of that model
+ * receives. */
+void wa_stage_post(const wa_model *model, size_t layer, const float *y, size_t rows, float *out);
+/* How many lanes, from this one on, have the same model. */
+size_t wa_stage_lanes_alike(const wa_stage *stage, size_t first);
 
 /** Evaluate every own case at one layer against the reference, move its lane on, write its fields. */
 WA_CHECKED wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t layer,

@@ -366,10 +366,16 @@ static wa_status check_place(const wa_job_source *source, size_t audit, size_t a
 {
     char key[KEY_TEXT];
     snprintf(key, sizeof key, "audits[%zu].vindexes[%zu]", audit, at);
-    if ((vindex->path != NULL) != (vindex->checkpoint != NULL))
+    if ((vindex->path != NULL) == (vindex->checkpoint != NULL))
+        return WA_JOB_FAIL(source, key, err, "'%s' has %s 'path' %s 'checkpoint', expected one of them", key,
+                           vindex->path != NULL ? "both" : "neither", vindex->path != NULL ? "and" : "nor");
+    if (vindex->scope == NULL)
         return WA_OK;
-    return WA_JOB_FAIL(source, key, err, "'%s' has %s 'path' %s 'checkpoint', expected one of them", key,
-                       vindex->path != NULL ? "both" : "neither", vindex->path != NULL ? "and" : "nor");
+    if (vindex->checkpoint == NULL || vindex->paths_count > 0)
+        return WA_JOB_FAIL(source, key, err, "'%s' has 'scope' %s, expected 'checkpoint' alone beside it", key,
+                           vindex->checkpoint == NULL ? "and 'path'" : "and 'paths'");
+    snprintf(key, sizeof key, "audits[%zu].vindexes[%zu].scope", audit, at);
+    return check_choice(source, key, vindex->scope, "ffn", "model", err);
 }
 
 static wa_status build_vindexes(const wa_job_source *source, const wa_job *job, size_t audit,
@@ -387,6 +393,7 @@ static wa_status build_vindexes(const wa_job_source *source, const wa_job *job, 
         snprintf(key, sizeof key, "audits[%zu].vindexes[%zu].name", audit, i);
         WA_TRY(check_place(source, audit, i, vindex, err));
         built[i].is_checkpoint = vindex->checkpoint != NULL;
+        built[i].whole = vindex->scope != NULL && strcmp(vindex->scope, "model") == 0;
         const char *place = built[i].is_checkpoint ? vindex->checkpoint : vindex->path;
         WA_TRY(settle_name(source, key, &vindex->name, place, err));
         snprintf(key, sizeof key, "audits[%zu].vindexes[%zu].paths", audit, i);

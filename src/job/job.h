@@ -12,6 +12,7 @@ typedef struct wa_job_vindex {
     const char *name; /* default: stem of path */
     const char *path; /* resolved against the job file's directory */
     bool is_checkpoint; /* path leads to another checkpoint of the model: a directory or a GGUF file */
+    bool whole;         /* of a checkpoint: path checkpoint_model beside checkpoint */
     const wa_path_request *paths; /* NULL when the job's list (or the default) applies */
     size_t path_count;
 } wa_job_vindex;

@@ -16,7 +16,7 @@ typedef struct raw_path {
 } raw_path;
 
 typedef struct raw_vindex {
-    char *name, *path, *checkpoint;
+    char *name, *path, *checkpoint, *scope;
     raw_path *paths;
     uint32_t paths_count;
 } raw_vindex;
@@ -128,6 +128,8 @@ typedef struct raw_job {
       "vindex directory; this or `checkpoint` is required")                              \
     X(TEXT, raw_vindex, LISTED, checkpoint, "audits[].vindexes[].", "string", "",        \
       "instead of `path`: another checkpoint of the model, a directory or GGUF file, see Checkpoints") \
+    X(TEXT, raw_vindex, LISTED, scope, "audits[].vindexes[].", "string", "ffn",          \
+      "`checkpoint` only: `ffn`, or `model` for path `checkpoint_model` beside `checkpoint`") \
     X(LIST, raw_vindex, LISTED, paths, "audits[].vindexes[].", "list of paths",          \
       "(the job's `paths`)", "as `paths`, for this vindex; each must run on it")
 

@@ -116,6 +116,27 @@ static wa_status take_like(const builder *b, const wa_case_input *input, const w
     return WA_OK;
 }
 
+/* What the stage's buffers are made for, and the ids that logits are compared at. */
+static wa_status match_stream(const wa_model *model, const wa_model *other, wa_error *err)
+{
+    const struct {
+        const char *what;
+        size_t theirs, ours;
+        bool may_be_more;
+    } sizes[] = {{"heads of queries", other->q_heads, model->q_heads, false},
+                 {"heads of keys and values", other->kv_heads, model->kv_heads, false},
+                 {"values in a head", other->head_dim, model->head_dim, false},
+                 {"rotated values in a head", other->rotary_dim, model->rotary_dim, false},
+                 {"rows of the embedding", other->embedding.rows, model->embedding.rows, true},
+                 {"rows of the output matrix", other->vocab, model->vocab, true},
+                 {"positions", other->positions.rows, model->positions.rows, true}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (sizes[i].theirs < sizes[i].ours || (sizes[i].theirs > sizes[i].ours && !sizes[i].may_be_more))
+            return wa_fail(err, WA_E_MISMATCH, "path checkpoint_model: the checkpoint '%s' has %zu %s, the model '%s' %zu",
+                           other->path, sizes[i].theirs, sizes[i].what, model->path, sizes[i].ours);
+    return WA_OK;
+}
+
 static wa_status offer(const builder *b, size_t at, const wa_path_request *request, wa_path path,
                        bool required, wa_error *err)
 {
@@ -128,6 +149,8 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
             return wa_fail(err, WA_E_INTERNAL, "wire '%s' was not checked", request->wire);
     }
     WA_TRY(wa_spec_resolve(input->vindex, b->model, b->arena, &item, &reason, err));
+    if (item.stream != NULL)
+        WA_TRY(match_stream(b->model, item.stream, err));
     if (reason == NULL)
         WA_TRY(take_like(b, input, request, &item, &reason, err));
     if (reason != NULL && required)
@@ -159,7 +182,7 @@ static wa_status offer_default_list(const builder *b, size_t at, wa_error *err)
 {
     wa_ladder ladder = b->inputs[at].ladder;
     wa_path paths[WA_PATH_COUNT];
-    size_t count = wa_spec_defaults(b->inputs[at].vindex, ladder, paths);
+    size_t count = wa_spec_defaults(b->inputs[at].vindex, ladder, b->inputs[at].whole, paths);
     for (size_t i = 0; i < count; i++) {
         bool newer = paths[i] == WA_PATH_INTERLEAVED_Q4K && ladder == WA_LADDER_2026_08;
         wa_path_request request = {.path = newer ? WA_PATH_KQUANT_DEQUANT : wa_path_name(paths[i]), .k = WA_K_ALL};
@@ -168,7 +191,7 @@ static wa_status offer_default_list(const builder *b, size_t at, wa_error *err)
     return WA_OK;
 }
 
-/* Paths that a job names for all are those of vindexes; a checkpoint has one path, named or not. */
+/* Paths that a job names for all are those of vindexes; a checkpoint has paths of its own, named or not. */
 static wa_status offer_requests(const builder *b, size_t at, wa_error *err)
 {
     const wa_case_input *input = &b->inputs[at];
@@ -232,7 +255,7 @@ wa_status wa_cases_build(const wa_case_input *inputs, size_t count, const wa_mod
 {
     size_t room = 0;
     for (size_t i = 0; i < count; i++)
-        room += inputs[i].requests != NULL ? inputs[i].request_count + 1 : WA_PATH_COUNT;
+        room += inputs[i].requests != NULL ? inputs[i].request_count + 2 : WA_PATH_COUNT;
     wa_cases cases = {0};
     WA_TRY(wa_arena_take(arena, room, sizeof *cases.items, &cases.items, err));
     WA_TRY(wa_arena_take(arena, room, sizeof *cases.not_offered, &cases.not_offered, err));

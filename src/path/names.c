@@ -29,6 +29,11 @@ bool wa_path_is_foreign(wa_path path)
     return path == WA_PATH_EXTERNAL || path == WA_PATH_SERVED;
 }
 
+bool wa_path_is_checkpoint(wa_path path)
+{
+    return path == WA_PATH_CHECKPOINT || path == WA_PATH_CHECKPOINT_MODEL;
+}
+
 const char *wa_ladder_word(wa_ladder ladder)
 {
     static const char *const words[] = {

@@ -26,7 +26,8 @@
     X(EXTERNAL, "external", "the user's own kernel")                                     \
     X(SERVED, "served", "a running LARQL server, over HTTP")                             \
     X(INTERLEAVED_KQUANT_NATIVE, "interleaved_kquant_native", "interleaved_kquant.bin, dots of stored rows") \
-    X(CHECKPOINT, "checkpoint", "the FFN weights of another checkpoint of the model")
+    X(CHECKPOINT, "checkpoint", "the FFN weights of another checkpoint of the model")         \
+    X(CHECKPOINT_MODEL, "checkpoint_model", "the same, and a residual stream that is the other checkpoint's throughout")
 
 typedef enum wa_path {
 #define WA_PATH_ENUM(id, name, meaning) WA_PATH_##id,
@@ -42,6 +43,8 @@ bool wa_path_parse(const char *name, wa_path *out);
 #define WA_PATH_KQUANT_DEQUANT "interleaved_kquant_dequant"
 /** EXTERNAL and SERVED: what it computes with is not ours to know. */
 bool wa_path_is_foreign(wa_path path);
+/** CHECKPOINT and CHECKPOINT_MODEL: paths of another checkpoint, and of no vindex. */
+bool wa_path_is_checkpoint(wa_path path);
 
 /* X(id, code, text): walk-paths-and-audit.md 6.4. The code is what the result file stores. */
 #define WA_LABEL_LIST(X)                                                                 \
@@ -146,6 +149,8 @@ struct wa_case {
     const char *directory;   /* of command, borrowed as well */
     double timeout;          /* of command: seconds for one answer */
     bool isolated;           /* has no residual stream of its own: its outputs answer the reference's inputs only */
+    const wa_model *stream;  /* CHECKPOINT_MODEL: whose embedding, attention, norms and head its own stream has, borrowed from
+                                its vindex; NULL = the reference's */
     const wa_external *external; /* EXTERNAL: its kernel, borrowed from whoever opened it; NULL = not opened */
     const wa_case *like;     /* EXTERNAL: a case of the path it claims to compute, arena; NULL = it claims nothing */
     double kernel_tolerance; /* largest error against the oracle; 0 = the bounds' */
@@ -173,6 +178,7 @@ typedef struct wa_case_input {
     size_t request_count;
     wa_ladder ladder;
     bool required; /* requests stand under this very vindex, so each must run here */
+    bool whole;    /* a checkpoint without requests of its own: CHECKPOINT_MODEL is offered beside CHECKPOINT */
 } wa_case_input;
 
 /**

@@ -84,11 +84,14 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
     [WA_PATH_CHECKPOINT] = {.forced = true,
                             .kernel = WA_LABEL_CHECKPOINT,
                             .hides = ~BIT(CHECKPOINT)},
+    [WA_PATH_CHECKPOINT_MODEL] = {.forced = true,
+                                  .kernel = WA_LABEL_CHECKPOINT,
+                                  .hides = ~BIT(CHECKPOINT)},
 };
 
 /* Upstream's audits, in their order (walk-paths 4.3); August's measures native where May's dequantised, and the latter is
  * kept beside it. */
-size_t wa_spec_defaults(const wa_vindex *vindex, wa_ladder ladder, wa_path out[WA_PATH_COUNT])
+size_t wa_spec_defaults(const wa_vindex *vindex, wa_ladder ladder, bool whole, wa_path out[WA_PATH_COUNT])
 {
     static const wa_path list[] = {WA_PATH_SPARSE, WA_PATH_FP4_STORAGE, WA_PATH_INTERLEAVED_Q4, WA_PATH_INTERLEAVED,
                                    WA_PATH_FULL_MMAP, WA_PATH_INTERLEAVED_KQUANT_NATIVE, WA_PATH_INTERLEAVED_Q4K,
@@ -96,7 +99,8 @@ size_t wa_spec_defaults(const wa_vindex *vindex, wa_ladder ladder, wa_path out[W
     size_t count = 0;
     if (vindex->checkpoint != NULL) {
         out[0] = WA_PATH_CHECKPOINT;
-        return 1;
+        out[1] = WA_PATH_CHECKPOINT_MODEL;
+        return whole ? 2 : 1;
     }
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (ladder == WA_LADDER_2026_08 || list[i] != WA_PATH_INTERLEAVED_KQUANT_NATIVE)
@@ -205,12 +209,15 @@ static wa_status choose_kernel(const wa_vindex *vindex, const wa_model *model, w
     return wa_ladder_explain(&unmasked, arena, &item->route, err);
 }
 
-/* For an ungated model the gate file holds the up rows, and the per-feature loop reads them there. */
+/* For an ungated model the gate file holds the up rows, and the per-feature loop reads them there; another checkpoint of it
+ * has no gate at all. */
 static const int *list_of(const wa_case *item, const wa_model *model, wa_projection projection)
 {
-    static const int gate_file[] = {WA_PAYLOAD_GATE, END};
+    static const int gate_file[] = {WA_PAYLOAD_GATE, END}, nothing[] = {FROM_MODEL, END};
     if (!model->gated && item->kernel == WA_LABEL_SPARSE_SERIAL && projection == WA_UP)
         return gate_file;
+    if (!model->gated && item->kernel == WA_LABEL_CHECKPOINT && projection == WA_GATE)
+        return nothing;
     return READS[item->kernel][projection];
 }
 
@@ -317,15 +324,27 @@ static wa_status refuse_experts(const wa_model *model, const wa_case *item, wa_a
     return WA_OK;
 }
 
-/* Exact where every layer stores floats of 16 bits and more. */
-static wa_bucket bucket_of_checkpoint(const wa_model *checkpoint)
+static bool any_in_blocks(const wa_matrix *const *stored, size_t count)
 {
+    for (size_t i = 0; i < count; i++)
+        if (stored[i]->rows > 0 && wa_format_get(stored[i]->format)->block_elements > 1)
+            return true;
+    return false;
+}
+
+/* Exact where all that is computed with are floats of 16 bits and more: the FFN of every layer, or the whole model. */
+static wa_bucket bucket_of_checkpoint(const wa_model *checkpoint, bool whole)
+{
+    const wa_matrix *const ends[] = {&checkpoint->embedding, &checkpoint->output, &checkpoint->positions};
+    if (whole && any_in_blocks(ends, sizeof ends / sizeof ends[0]))
+        return WA_BUCKET_QUANTIZED;
     for (size_t l = 0; l < checkpoint->layer_count; l++) {
         const wa_layer *own = &checkpoint->layers[l];
-        const wa_matrix *stored[] = {&own->gate, &own->up, &own->down};
-        for (size_t i = 0; i < sizeof stored / sizeof stored[0]; i++)
-            if (stored[i]->rows > 0 && wa_format_get(stored[i]->format)->block_elements > 1)
-                return WA_BUCKET_QUANTIZED;
+        const wa_matrix *const ffn[] = {&own->gate, &own->up, &own->down};
+        const wa_matrix *const attention[] = {&own->q, &own->k, &own->v, &own->o};
+        if (any_in_blocks(ffn, sizeof ffn / sizeof ffn[0]) ||
+            (whole && any_in_blocks(attention, sizeof attention / sizeof attention[0])))
+            return WA_BUCKET_QUANTIZED;
     }
     return WA_BUCKET_EXACT;
 }
@@ -360,8 +379,9 @@ static wa_bucket bucket_of(const wa_case *item, const wa_vindex *vindex)
     bool leaves_some_out = item->k != WA_K_ALL && item->k_all_layers < vindex->layer_count;
     if (item->path == WA_PATH_WEIGHTS_FALLBACK || leaves_some_out)
         return WA_BUCKET_APPROXIMATE;
-    if (item->path == WA_PATH_CHECKPOINT)
-        return vindex->checkpoint == NULL ? WA_BUCKET_APPROXIMATE : bucket_of_checkpoint(vindex->checkpoint);
+    if (wa_path_is_checkpoint(item->path))
+        return vindex->checkpoint == NULL ? WA_BUCKET_APPROXIMATE
+                                          : bucket_of_checkpoint(vindex->checkpoint, item->path == WA_PATH_CHECKPOINT_MODEL);
     wa_bucket worst = WA_BUCKET_EXACT;
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
         const wa_source *source = &item->source[p];
@@ -386,6 +406,7 @@ wa_status wa_spec_resolve(const wa_vindex *vindex, const wa_model *model, wa_are
     WA_TRY(check_native(vindex, model, item, arena, reason, err));
     item->k_all_layers = layers_within_k(vindex, item->k);
     item->bucket = bucket_of(item, vindex);
+    item->stream = item->path == WA_PATH_CHECKPOINT_MODEL ? vindex->checkpoint : NULL;
 
     WA_TRY(refuse_experts(model, item, arena, reason, err));
     size_t layer = empty_layer(vindex);

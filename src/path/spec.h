@@ -5,8 +5,9 @@
 
 #include "path/path.h"
 
-/** The paths of a job that names none (walk-paths 4.3; design 6), in order, of a checkpoint its one path; returns how many. */
-size_t wa_spec_defaults(const wa_vindex *vindex, wa_ladder ladder, wa_path out[WA_PATH_COUNT]);
+/** The paths of a job that names none (walk-paths 4.3; design 6), in order; of a checkpoint its own, one or, of the `whole`
+ * model, two. Returns how many. */
+size_t wa_spec_defaults(const wa_vindex *vindex, wa_ladder ladder, bool whole, wa_path out[WA_PATH_COUNT]);
 /** May a job give it a k? */
 bool wa_spec_takes_k(wa_path path);
 
