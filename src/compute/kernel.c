@@ -370,15 +370,18 @@ double wa_dot_ref(const float *x, const float *y, size_t n)
 /* Features [f, f + count) of one position; four that are all in use go together. */
 static void dot_features(const float *rows, const float *x, size_t cols, float *y, size_t count)
 {
-    float dots[DOTS_TOGETHER];
+    float dots[DOTS_TOGETHER] = {0.0F};
     bool all = count == DOTS_TOGETHER;
     for (size_t f = 0; f < count; f++)
         all = all && y[f] != 0.0F;
-    if (all)
+    if (all) {
         dot_rows(rows, x, cols, dots);
+        memcpy(y, dots, sizeof dots);
+        return;
+    }
     for (size_t f = 0; f < count; f++)
         if (y[f] != 0.0F)
-            y[f] = all ? dots[f] : wa_dot(rows + f * cols, x, cols);
+            y[f] = wa_dot(rows + f * cols, x, cols);
 }
 
 /* One pair with `height` decoded rows, those of features [first, first + height). Four rows meet all positions before the

@@ -38,7 +38,7 @@ bare=${WALKAUDIT_ROOT:-$work/bare}
 root=$work/root
 
 clean() {
-    umount "$root/dev/shm" "$root/proc" 2>/dev/null || true
+    umount "$root/dev/shm" "$root/sys" "$root/proc" 2>/dev/null || true
     if grep -q " $root/" /proc/mounts; then
         echo "clean_root: '$root' is still mounted; left as it is" >&2
     else
@@ -58,6 +58,7 @@ if [ ! -x "$bare/bin/sh" ]; then
 fi
 cp -a "$bare" "$root"
 mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
 mkdir -p "$root/dev/shm"
 mount -t tmpfs tmpfs "$root/dev/shm" # what ranks share
 for file in /etc/resolv.conf /etc/hosts /etc/pip.conf; do
