@@ -1,4 +1,4 @@
-/* Several k of one path: a list in the file, as many paths in the job. */
+/* Values that may be a list: several k of one path are as many paths in the job, several url are words of one value. */
 #include "job/job_load.h"
 
 #include <stdio.h>
@@ -29,48 +29,90 @@ static size_t move_to(cursor *at, size_t character)
     return at->byte;
 }
 
-/* Every item of the list `entry` is a number from 1: one list of lists, mappings or words is refused in its place. */
-static wa_status check_items(const wa_job_source *source, const wa_yaml_entry *entry, wa_error *err)
+static bool is_number(const char *text)
+{
+    return text[strspn(text, NUMBERS)] == '\0';
+}
+
+/* A word: what has a meaning in YAML, or parts words, is in no URL that is asked. */
+static bool is_url(const char *text)
+{
+    return text[0] != '\0' && text[strcspn(text, " ,\"'\\#&*!|>%@`{}\t\r\n")] == '\0';
+}
+
+/* Keys whose value may be a list: what an item is, and the characters that may lie around and in items. */
+static const struct list {
+    const char *name, *item, *example;
+    bool (*holds)(const char *text);
+    const char *between; /* in brackets; in lines '-' instead of ',' */
+} LISTS[] = {
+    {"paths[].k", "an integer above 0", "[64, 256]", is_number, ", \r\n"},
+    {"paths[].url", "a URL", "[http://one:8080, http://two:8080]", is_url, ",\"' \r\n"},
+};
+
+/* Every item of the list `entry` is what it should be: a list of lists, mappings or other words is refused in its place. */
+static wa_status check_items(const wa_job_source *source, const struct list *list, const wa_yaml_entry *entry, wa_error *err)
 {
     size_t length = strlen(entry->path);
     for (const wa_yaml_entry *item = entry + 1; item < source->scan.entries + source->scan.count; item++) {
         if (strncmp(item->path, entry->path, length) != 0 || item->path[length] != '[')
             return WA_OK;
-        if (item->value == NULL || item->value[strspn(item->value, NUMBERS)] != '\0')
-            return WA_JOB_FAIL(source, item->path, err, "'%s' is %s%s%s, expected an integer above 0", item->path,
+        if (item->value == NULL || !list->holds(item->value))
+            return WA_JOB_FAIL(source, item->path, err, "'%s' is %s%s%s, expected %s", item->path,
                                item->value == NULL ? "a list or mapping" : "'", item->value == NULL ? "" : item->value,
-                               item->value == NULL ? "" : "'");
+                               item->value == NULL ? "" : "'", list->item);
     }
     return WA_OK;
 }
 
-/* "[64, 256]" becomes quotes around the same bytes; "- 64" in lines becomes "  64", words of one value. */
-static wa_status rewrite(const wa_job_source *source, const wa_yaml_entry *entry, cursor *at, wa_error *err)
+/* Blanks for all that lies between the items of text[from, to). In lines, '-' is between items where it begins one. False when
+ * there is more than items: a comment, an anchor, a tag. */
+static bool blank_between(const struct list *list, bool brackets, char *text, size_t from, size_t to)
+{
+    bool begun = false; /* an item of this line */
+    for (size_t i = from; i < to; i++) {
+        char item[2] = {text[i], '\0'};
+        bool dash = !brackets && !begun && text[i] == '-';
+        bool apart = dash || (strchr(list->between, text[i]) != NULL && (brackets || text[i] != ','));
+        if (!apart && !list->holds(item))
+            return false;
+        begun = text[i] != '\n' && (begun || dash || !apart);
+        if (apart && text[i] != '\r' && text[i] != '\n')
+            text[i] = ' ';
+    }
+    return true;
+}
+
+/* "[64, 256]" becomes quotes around the same items; "- 64" in lines becomes "  64", words of one value. */
+static wa_status rewrite(const wa_job_source *source, const struct list *list, const wa_yaml_entry *entry, cursor *at,
+                         wa_error *err)
 {
     char *text = at->text;
     size_t start = move_to(at, entry->start), end = move_to(at, entry->end);
     bool brackets = start < end && text[start] == '[' && text[end - 1] == ']';
-    size_t inner = brackets ? start + 1 : start, last = brackets ? end - 1 : end;
-    bool plain = brackets || (start < end && text[start] == '-');
-    for (size_t i = inner; plain && i < last; i++)
-        plain = strchr(brackets ? "0123456789, \r\n" : "0123456789- \r\n", text[i]) != NULL;
-    if (!plain)
-        return WA_JOB_FAIL(source, entry->path, err, "'%s' holds more than integers, expected a list such as [64, 256]", entry->path);
+    size_t skip = brackets ? 1 : 0;
+    if (!brackets && (start == end || text[start] != '-'))
+        skip = end; /* a list of neither style */
+    if (skip == end || !blank_between(list, brackets, text, start + skip, end - skip))
+        return WA_JOB_FAIL(source, entry->path, err, "'%s' holds more than its items, expected a plain list such as %s", entry->path,
+                           list->example);
     if (brackets)
         text[start] = text[end - 1] = '"';
-    for (size_t i = start; !brackets && i < end; i++)
-        text[i] = (char)(text[i] == '-' ? ' ' : text[i]);
     return WA_OK;
 }
 
-static bool is_list_of_k(const wa_yaml_scan *scan, size_t i)
+/* The row of LISTS whose list begins at entry i; NULL when none does. */
+static const struct list *list_at(const wa_yaml_scan *scan, size_t i)
 {
     const wa_yaml_entry *entry = &scan->entries[i];
     char name[128];
-    if (strcmp(entry->key, "k") != 0 || entry->value != NULL || i + 1 == scan->count)
-        return false;
+    if (entry->value != NULL || i + 1 == scan->count || entry[1].path[strlen(entry->path)] != '[')
+        return NULL;
     wa_job_table_name(entry->path, name, sizeof name);
-    return strcmp(name, "paths[].k") == 0 && entry[1].path[strlen(entry->path)] == '[';
+    for (size_t l = 0; l < sizeof LISTS / sizeof LISTS[0]; l++)
+        if (strcmp(name, LISTS[l].name) == 0)
+            return &LISTS[l];
+    return NULL;
 }
 
 wa_status wa_job_lists_to_words(const wa_job_source *source, wa_bytes *text, wa_error *err)
@@ -78,14 +120,15 @@ wa_status wa_job_lists_to_words(const wa_job_source *source, wa_bytes *text, wa_
     static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
     cursor at = {.size = text->size};
     for (size_t i = 0; i < source->scan.count; i++) {
-        if (!is_list_of_k(&source->scan, i))
+        const struct list *list = list_at(&source->scan, i);
+        if (list == NULL)
             continue;
-        WA_TRY(check_items(source, &source->scan.entries[i], err));
+        WA_TRY(check_items(source, list, &source->scan.entries[i], err));
         if (at.text == NULL) {
             WA_TRY(wa_arena_copy(source->arena, (const char *)text->data, text->size, &at.text, err));
             at.byte = text->size >= sizeof mark && memcmp(text->data, mark, sizeof mark) == 0 ? sizeof mark : 0;
         }
-        WA_TRY(rewrite(source, &source->scan.entries[i], &at, err));
+        WA_TRY(rewrite(source, list, &source->scan.entries[i], &at, err));
     }
     if (at.text != NULL)
         text->data = (const uint8_t *)at.text;

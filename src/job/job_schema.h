@@ -148,8 +148,8 @@ typedef struct raw_job {
       "`external` only: a program, started by `sh -c` in the job file's directory on every rank") \
     X(INT, raw_path, LISTED, timeout, "paths[].", "int", "300",                          \
       "`external` with `command` only: seconds that the program has for one answer")     \
-    X(TEXT, raw_path, LISTED, url, "paths[].", "string", "",                             \
-      "`served` only: `http://HOST:PORT` of a LARQL server; several are separated by spaces") \
+    X(TEXT, raw_path, LISTED, url, "paths[].", "string or list of strings", "",                             \
+      "`served` only: `http://HOST:PORT` of a LARQL server, or a list of several") \
     X(TEXT, raw_path, LISTED, wire, "paths[].", "string", "f32",                         \
       "`served` only: how numbers travel: `f32`, `f16`, `i8` or `q8k`")                  \
     X(TEXT, raw_path, LISTED, bucket, "paths[].", "string", "approximate",                          \

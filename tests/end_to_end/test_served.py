@@ -23,7 +23,7 @@ def server(shop, **keys):
 
 
 def served(*servers, **keys):
-    return {"path": "served", "url": " ".join(s.url for s in servers), "name": "live", "like": "full_mmap", **keys}
+    return {"path": "served", "url": [s.url for s in servers], "name": "live", "like": "full_mmap", **keys}
 
 
 def job(shop, *paths, served_timeout=1, served_retries=2, **keys):

@@ -687,13 +687,54 @@ static void a_wrong_list_of_k_is_refused_in_its_place(void)
                {HEAD "paths: [{" SERIAL "k: [64, -3]}]\n", "'paths[0].k[1]' is '-3', expected an integer above 0", "line 4, column 39"},
                {HEAD "paths: [{" SERIAL "k: [[64]]}]\n", "'paths[0].k[0]' is a list or mapping", "line 4, column 35"},
                {HEAD "paths: [{" SERIAL "k: [64, 0]}]\n", "'paths[0].k' is 0, expected 1", "line 4"},
-               {HEAD "paths: [{path: sparse}, {" SERIAL "k: ['64', 3]}]\n", "'paths[1].k' holds more than integers", "line 4, column 50"},
+               {HEAD "paths: [{path: sparse}, {" SERIAL "k: ['64', 3]}]\n", "'paths[1].k' holds more than its items", "line 4, column 50"},
                {HEAD "paths: [{" SERIAL "k: []}]\n", "'paths[0].k' is an empty list", "line 4, column 34"},
                {HEAD "paths: [{" SERIAL "k: '64, 3'}]\n", "'paths[0].k' is '64, 3', expected an integer", "line 4, column 34"},
                {HEAD "paths: [{" SERIAL "k: {a: 1}}]\n", "'k' is a mapping, expected a string", "line 4"},
                {HEAD "paths: [{" SERIAL "k: [1, 2], name: n}]\n", "'paths[0].name' would name 2 cases", "line 4, column 48"},
                {HEAD "paths: [{" SERIAL "k: [1, 2]}, {path: exact, k: 3}]\n", "path 'exact' takes no 'k'", "line 4, column 60"},
                {HEAD "paths: [{" SERIAL "k: [1, 2]}]\nlogit: all\n", "unknown key 'logit'", "line 5, column 1"}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect_refusal(bad[i].text, WA_E_JOB, bad[i].story, bad[i].place);
+}
+
+#define SERVED "path: served, name: s, "
+
+/* In brackets with and without quotes, in lines, and as words of one value; stored as words. */
+static void a_list_of_urls_is_one_value(void)
+{
+    static const char *const texts[] = {
+        HEAD "paths: [{" SERVED "url: [http://one-a:1, http://two-b:2/x-y]}]\n",
+        HEAD "paths: [{" SERVED "url: [\"http://one-a:1\",\n     'http://two-b:2/x-y']}]\n",
+        HEAD "paths:\n- path: served\n  name: s\n  url:\n  - http://one-a:1\n  - \"http://two-b:2/x-y\"\n",
+        HEAD "paths: [{" SERVED "url: http://one-a:1  http://two-b:2/x-y}]\n",
+    };
+    for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
+        wa_arena *arena = new_arena();
+        wa_job *job, *again;
+        wa_error err = {.text = ""};
+        WA_MUST(open_text(texts[t], NULL, 0, arena, &job, &err), &err);
+        CU_ASSERT_EQUAL_FATAL(job->path_count, 1);
+        char one[40] = "", two[40] = "", more[40] = "";
+        CU_ASSERT_EQUAL(sscanf(job->paths[0].url, "%39s %39s %39s", one, two, more), 2);
+        CU_ASSERT_STRING_EQUAL(one, "http://one-a:1");
+        CU_ASSERT_STRING_EQUAL(two, "http://two-b:2/x-y");
+        WA_MUST(open_text(job->text, NULL, 0, arena, &again, &err), &err);
+        CU_ASSERT_STRING_EQUAL(again->paths[0].url, job->paths[0].url);
+        wa_arena_close(arena);
+    }
+}
+
+static void a_wrong_list_of_urls_is_refused_in_its_place(void)
+{
+    static const struct {
+        const char *text, *story, *place;
+    } bad[] = {{HEAD "paths: [{" SERVED "url: [http://a, [http://b]]}]\n", "'paths[0].url[1]' is a list or mapping", "line 4"},
+               {HEAD "paths: [{" SERVED "url: [http://a, '']}]\n", "'paths[0].url[1]' has no value", "line 4"},
+               {HEAD "paths: [{" SERVED "url: ['http://a b']}]\n", "'paths[0].url[0]' is 'http://a b', expected a URL", "line 4"},
+               {HEAD "paths: [{" SERVED "url: []}]\n", "'paths[0].url' is an empty list", "line 4"},
+               {HEAD "paths:\n- path: served\n  url:\n  - http://a # one\n  - http://b\n", "'paths[0].url' holds more than", "line 7"},
+               {HEAD "paths: [{" SERVED "url: [http://a, !t http://b]}]\n", "", "line 4"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         expect_refusal(bad[i].text, WA_E_JOB, bad[i].story, bad[i].place);
 }
@@ -785,6 +826,7 @@ WA_SUITE("job", WA_CASE(only_audits_are_required_and_the_rest_has_the_published_
          WA_CASE(a_huge_line_is_refused_by_its_size),
          WA_CASE(a_bad_line_of_a_corpus_is_named), WA_CASE(prompts_without_keys_are_called_by_their_lines), WA_CASE(a_text_file_has_a_prompt_in_each_line),
          WA_CASE(a_limit_takes_the_first_prompts_and_reads_no_further), WA_CASE(a_list_of_k_is_a_path_for_each),
-         WA_CASE(a_wrong_list_of_k_is_refused_in_its_place), WA_CASE(an_empty_corpus_is_refused),
+         WA_CASE(a_wrong_list_of_k_is_refused_in_its_place), WA_CASE(a_list_of_urls_is_one_value),
+         WA_CASE(a_wrong_list_of_urls_is_refused_in_its_place), WA_CASE(an_empty_corpus_is_refused),
          WA_CASE(the_baselines_cover_every_format_and_position),
          WA_CASE(the_readme_lists_every_key_with_type_default_and_meaning))
