@@ -82,7 +82,7 @@ typedef struct raw_job {
       "walk paths to compare with the dense model, see Paths")                           \
     X(TEXT, raw_job, ROOT, semantics, "", "string", "native",                            \
       "`native`: as the model's authors define it; `larql`: as LARQL computes it")       \
-    X(TEXT, raw_job, ROOT, ladder, "", "string", "larql-2026-05",                        \
+    X(TEXT, raw_job, ROOT, ladder, "", "string", "larql-2026-08",                        \
       "whose routing, labels and list of paths: `larql-2026-05` or `larql-2026-08`, see Paths") \
     X(TEXT, raw_job, ROOT, bounds, "", "string", "default",                              \
       "built-in set `default` or `larql`, or the path of a bounds file, see Bounds")     \

@@ -124,7 +124,8 @@ class Workshop:
         return folder
 
     def job(self, model, vindexes, only=None, **keys):
-        """Write a job of one audit. vindexes: {name: directory}; only: {name: paths of that vindex}; keys as in a job file."""
+        """Write a job of one audit. vindexes: {name: directory}; only: {name: paths of that vindex}; keys as in a job file.
+        The golden vindexes are of May 2026, so is the ladder where none is given."""
         self.jobs += 1
         folder = self.root / "jobs" / f"{self.jobs:03d}"
         folder.mkdir(parents=True)
@@ -132,7 +133,7 @@ class Workshop:
                  "vindexes": [{"name": n, "path": str(p), **({"paths": only[n]} if only else {})}
                               for n, p in vindexes.items()]}
         path = folder / "job.yaml"
-        path.write_text(json.dumps({"name": "job", "audits": [audit], "result": "results", **keys}))  # YAML holds JSON
+        path.write_text(json.dumps({"name": "job", "audits": [audit], "result": "results", "ladder": "larql-2026-05", **keys}))  # YAML holds JSON
         return Job(path)
 
 

@@ -49,7 +49,7 @@ class Demo(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("a synthetic model takes the place", done.stdout)
         self.assertIn("f16:full_mmap", done.stdout)
-        self.assertIn("q4k:interleaved_q4k", done.stdout)
+        self.assertIn("q4k:interleaved_kquant_native", done.stdout)
         self.assertIn("ENCODING: layer 2, up, row 100", done.stdout)
         results = sorted(path.name for path in (self.top / "results").iterdir())
         self.assertEqual(results, [f"demo-{name}.{kind}" for name in ("planted-model", "synth")

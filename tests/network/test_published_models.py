@@ -106,7 +106,7 @@ def check_quantised(program, source, name, work):
     """FP4 within 1 %. Q4_K within 3 %: the GGUF's weights lie on a lattice of their own, so that many fall half-way between two
     steps, and the last bit of a product decides which they take. Of Gemma, such details alone move the figure from 0.169 to 0.183."""
     rel_l2, cos, fp4 = FIRST_CHECK[name]
-    found, found_cos = worst_of(audit(program, source, work, f"{name}-q4k", form=("q4k",)), "q4k:interleaved_q4k")
+    found, found_cos = worst_of(audit(program, source, work, f"{name}-q4k", form=("q4k",)), "q4k:interleaved_kquant_dequant")
     found_fp4, _ = worst_of(audit(program, source, work, f"{name}-fp4a", "--fp4-policy", "a", form=("fp4",)), "fp4:fp4_storage")
     print(f"{name}: Q4_K rel_L2 {found:.4f} ({rel_l2}), cos {found_cos:.5f} ({cos}); FP4 policy a {found_fp4:.4f} ({fp4})")
     assert abs(found / rel_l2 - 1) <= 0.03 and abs((1 - found_cos) / (1 - cos) - 1) <= 0.06, (found, found_cos)

@@ -739,6 +739,25 @@ static void a_wrong_list_of_urls_is_refused_in_its_place(void)
         expect_refusal(bad[i].text, WA_E_JOB, bad[i].story, bad[i].place);
 }
 
+/* Most vindexes of today are read by LARQL of August 2026; other words are refused. */
+static void the_ladder_is_that_of_august_unless_the_job_says_otherwise(void)
+{
+    static const struct {
+        const char *text;
+        wa_ladder ladder;
+    } jobs[] = {{HEAD, WA_LADDER_2026_08},
+                {HEAD "ladder: larql-2026-08\n", WA_LADDER_2026_08},
+                {HEAD "ladder: larql-2026-05\n", WA_LADDER_2026_05}};
+    for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++) {
+        wa_arena *arena = new_arena();
+        wa_job *job;
+        wa_error err = {.text = ""};
+        WA_MUST(open_text(jobs[i].text, NULL, 0, arena, &job, &err), &err);
+        CU_ASSERT_EQUAL(job->ladder, jobs[i].ladder);
+        wa_arena_close(arena);
+    }
+}
+
 static void an_empty_corpus_is_refused(void)
 {
     wa_arena *arena = new_arena();
@@ -827,6 +846,7 @@ WA_SUITE("job", WA_CASE(only_audits_are_required_and_the_rest_has_the_published_
          WA_CASE(a_bad_line_of_a_corpus_is_named), WA_CASE(prompts_without_keys_are_called_by_their_lines), WA_CASE(a_text_file_has_a_prompt_in_each_line),
          WA_CASE(a_limit_takes_the_first_prompts_and_reads_no_further), WA_CASE(a_list_of_k_is_a_path_for_each),
          WA_CASE(a_wrong_list_of_k_is_refused_in_its_place), WA_CASE(a_list_of_urls_is_one_value),
-         WA_CASE(a_wrong_list_of_urls_is_refused_in_its_place), WA_CASE(an_empty_corpus_is_refused),
+         WA_CASE(a_wrong_list_of_urls_is_refused_in_its_place),
+         WA_CASE(the_ladder_is_that_of_august_unless_the_job_says_otherwise), WA_CASE(an_empty_corpus_is_refused),
          WA_CASE(the_baselines_cover_every_format_and_position),
          WA_CASE(the_readme_lists_every_key_with_type_default_and_meaning))
