@@ -265,12 +265,28 @@ def check_labels(root, findings):
     rows = (root / "src/path/path.h").read_text().partition("#define WA_LABEL_LIST(X)")[2].partition("typedef")[0]
     wanted = {int(code): label for code, label in re.findall(r'X\(\w+,\s*(\d+),\s*"([^"]+)"', rows)}
     text = (root / "doc/walk-paths-and-audit.md").read_text().partition("### 6.4")[2].partition("\n### ")[0]
-    found = {int(code): label for code, label in re.findall(r"(?:^|· )(\d+) ([\w:]+)", text, re.MULTILINE)}
+    found = {int(code): label for code, label in re.findall(r"(?:^|·\s)(\d+)\s([\w:]+)", text, re.MULTILINE)}
     for code in sorted(wanted.keys() | found.keys()):
         if wanted.get(code) != found.get(code):
             findings.add("doc/walk-paths-and-audit.md", f"section 6.4 has label {code} as {found.get(code)}, "
                          f"path.h as {wanted.get(code)}")
     return len(wanted)
+
+
+WIDE = ("|", "#", ">", "<")  # tables, headings, quotations, HTML: lines that cannot be broken
+
+
+def check_widths(files, root, findings):
+    """No line of prose in a document is longer than 100 characters."""
+    documents = [path for path in files if path.suffix == ".md" and "golden/audits" not in path.as_posix()]
+    for path in documents:
+        is_code = False
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if line.lstrip().startswith("```"):
+                is_code = not is_code
+            elif len(line) > 100 and not is_code and not line.lstrip().startswith(WIDE) and " " in line.strip():
+                findings.add(f"{path.relative_to(root)}:{number}", f"has {len(line)} characters, at most 100")
+    return len(documents)
 
 
 VERSIONED = {  # file: what stands before the version there
@@ -311,6 +327,7 @@ def main():
         "verdicts": check_verdicts(root, findings),
         "exit codes": check_exit_codes(root, findings),
         "versions": check_versions(root, findings),
+        "documents": check_widths(files, root, findings),
         "README commands": check_readme_commands(root, findings),
     }
     print(", ".join(f"{count} {what}" for what, count in looked_at.items()) + " checked")
