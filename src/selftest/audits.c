@@ -39,9 +39,9 @@ static wa_status write_job(const wa_bench *bench, const wa_audits_job *job, wa_e
 {
     char *text;
     WA_TRY(wa_arena_print(bench->arena, &text, err,
-                          "{\"name\": \"%s\", \"prompts\": {\"file\": \"%s.jsonl\"}, \"result\": \".\", \"batch\": {\"rows\": %d}%s,\n"
+                          "{\"name\": \"%s\", \"ladder\": \"%s\", \"prompts\": {\"file\": \"%s.jsonl\"}, \"result\": \".\", \"batch\": {\"rows\": %d}%s,\n"
                           "\"audits\": [{\"name\": \"audit\", \"model\": \"%s\", \"vindexes\": [\n",
-                          job->name, job->name, TOKENS, job->keys, bench->model_path));
+                          job->name, wa_ladder_word((wa_ladder)WA_BENCH_LADDER), job->name, TOKENS, job->keys, bench->model_path));
     for (size_t v = 0; v < job->vindex_count; v++)
         WA_TRY(wa_arena_print(bench->arena, &text, err, "%s%s{\"name\": \"v%zu\", \"path\": \"%s\"}", text, v == 0 ? "" : ",\n", v,
                               job->vindexes[v]));

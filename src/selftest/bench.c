@@ -211,7 +211,7 @@ wa_status wa_bench_open(wa_bench *bench, const wa_bench_format *format, wa_error
     WA_TRY(wa_extract(bench->model, healthy, &format->options, err));
     WA_TRY(wa_vindex_open(healthy, bench->arena, &bench->vindex, err));
     WA_TRY(wa_vindex_settle_orders(bench->vindex, bench->model, bench->arena, err));
-    wa_case_input input = {.name = "healthy", .vindex = bench->vindex};
+    wa_case_input input = {.name = "healthy", .vindex = bench->vindex, .ladder = (wa_ladder)WA_BENCH_LADDER};
     WA_TRY(wa_cases_build(&input, 1, bench->model, bench->arena, &bench->cases, err));
     return find_targets(bench, err);
 }

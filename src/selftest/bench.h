@@ -28,6 +28,7 @@ typedef struct wa_bench_target {
 } wa_bench_target;
 
 enum { WA_BENCH_TARGETS = WA_PAYLOAD_COUNT * WA_PROJECTION_COUNT };
+enum { WA_BENCH_LADDER = WA_LADDER_2026_08 }; /* of the bench's cases and of its audits, which must have the same */
 
 typedef struct wa_bench {
     const wa_selftest_options *options;

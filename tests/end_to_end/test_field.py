@@ -319,7 +319,7 @@ U32, F32, BOOL = (4, "<I"), (6, "<f"), (7, "<?")
 GGUF_KEYS = [
     ("llama.attention.causal", BOOL, False, "'llama.attention.causal' is false, only true is computed"),
     ("llama.attention.clamp_kqv", F32, 8.0, "'llama.attention.clamp_kqv' is 8, which changes the model"),
-    ("llama.expert_count", U32, 8, "expert models are unsupported"),
+    ("llama.expert_count", U32, 8, "'llama.expert_used_count' is missing"),
     ("llama.logit_scale", F32, 0.5, "'llama.logit_scale' is 0.5, only 1 is computed"),
     ("llama.attention.kv_lora_rank", U32, 8, "latent attention (MLA) are unsupported"),
     ("llama.final_logit_softcapping", F32, 30.0, "'llama.final_logit_softcapping' is 30, which changes the model"),
