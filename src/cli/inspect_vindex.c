@@ -7,6 +7,7 @@
 #include "path/path.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <sys/stat.h>
 
 static void print_features(const wa_vindex *vindex, FILE *out)
@@ -43,7 +44,7 @@ static void print_payloads(const wa_vindex *vindex, FILE *out)
     fprintf(out, "payloads\n");
     for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
         if (vindex->present[p])
-            fprintf(out, "  %-22s %s%s\n", wa_vindex_file(vindex, (wa_payload)p),
+            fprintf(out, "  %-26s %s%s\n", wa_vindex_file(vindex, (wa_payload)p),
                     p == WA_PAYLOAD_GATE && vindex->gate_is_remade
                         ? "not read; re-made from the interleaved K-quant file"
                         : wa_payload_meaning((wa_payload)p),
@@ -102,7 +103,7 @@ static void print_flags(const wa_vindex *vindex, FILE *out)
 {
     wa_vindex_flags flags = wa_vindex_upstream_flags(vindex);
     fprintf(out, "flags upstream would set\n");
-#define PRINT_FLAG(field) fprintf(out, "  %-22s %s\n", #field, flags.field ? "true" : "false");
+#define PRINT_FLAG(field) fprintf(out, "  %-26s %s\n", #field, flags.field ? "true" : "false");
     WA_VINDEX_FLAG_LIST(PRINT_FLAG)
 #undef PRINT_FLAG
     fprintf(out, "bucket        %s, as upstream calls it\n", wa_vindex_upstream_bucket(&flags));
@@ -122,7 +123,7 @@ static wa_status list_cases(const wa_vindex *vindex, wa_arena *arena, wa_cases *
                       .intermediate = vindex->intermediate,
                       .vocab = vindex->vocab,
                       .gated = true};
-    wa_case_input input = {.name = "vindex", .vindex = vindex};
+    wa_case_input input = {.name = "vindex", .vindex = vindex, .ladder = WA_LADDER_DEFAULT};
     WA_TRY(wa_arena_take(arena, shape.layer_count, sizeof *shape.layers, &shape.layers, err));
     for (size_t l = 0; l < shape.layer_count; l++) {
         shape.layers[l].gate = (wa_matrix){.rows = shape.intermediate, .cols = shape.hidden};
@@ -139,10 +140,11 @@ static wa_status print_cases(const wa_vindex *vindex, wa_arena *arena, FILE *out
     fprintf(out, "cases it can run with a gated model\n");
     for (size_t i = 0; i < cases.count; i++) {
         const wa_case *which = &cases.items[i];
+        const char *name = strchr(which->name, ':') + 1; /* "vindex:NAME" */
         if (which->not_run != NULL)
-            fprintf(out, "  %-22s NOT-RUN: %s\n", wa_path_name(which->path), which->not_run);
+            fprintf(out, "  %-26s NOT-RUN: %s\n", name, which->not_run);
         else
-            fprintf(out, "  %-22s bucket %s, label %s\n", wa_path_name(which->path),
+            fprintf(out, "  %-26s bucket %s, label %s\n", name,
                     wa_bucket_name(which->bucket), wa_label_text(which->kernel));
     }
     if (cases.count == 0)

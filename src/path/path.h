@@ -95,6 +95,7 @@ typedef enum wa_ladder {
 #define WA_LADDER_ENUM(id, word) WA_LADDER_##id,
     WA_LADDER_LIST(WA_LADDER_ENUM)
 #undef WA_LADDER_ENUM
+    WA_LADDER_DEFAULT = WA_LADDER_2026_08 /* where no job says otherwise */
 } wa_ladder;
 const char *wa_ladder_word(wa_ladder ladder);
 
