@@ -274,11 +274,14 @@ static wa_status encode_prompts(wa_audit *audit, wa_error *err)
 
 wa_status wa_audit_token_text(const wa_audit *audit, int32_t id, wa_arena *arena, char **out, wa_error *err)
 {
-    if (audit->tokenizer == NULL || !audit->job->texts) {
-        *out = NULL;
-        return wa_arena_print(arena, out, err, "#%d", (int)id);
-    }
-    return wa_tokenizer_text(audit->tokenizer, id, arena, out, err);
+    char *text = NULL;
+    if (audit->tokenizer != NULL && audit->job->texts)
+        WA_TRY(wa_tokenizer_text(audit->tokenizer, id, arena, &text, err));
+    *out = text;
+    if (text != NULL && text[0] != '\0')
+        return WA_OK;
+    *out = NULL;
+    return wa_arena_print(arena, out, err, "#%d", (int)id);
 }
 
 /* Prompts of ids are computed without a tokenizer; only the texts of their tokens are lacking then. */

@@ -62,7 +62,7 @@ WA_CHECKED wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_
 /** Axes of the whole job. */
 wa_dims wa_audit_dims(const wa_audit *audit);
 
-/** The text of a token, arena; "#ID" without a tokenizer or with the job's `texts: none`. Local. */
+/** The text of a token, arena; "#ID" without a tokenizer, with the job's `texts: none`, or where the tokenizer has none. Local. */
 WA_CHECKED wa_status wa_audit_token_text(const wa_audit *audit, int32_t id, wa_arena *arena, char **out, wa_error *err);
 /** What the result file says besides measured fields. Needs the tokenizer; computes fingerprints. blas_core: of all ranks, copied. */
 WA_CHECKED wa_status wa_audit_meta(wa_audit *audit, const char *blas_core, wa_result_meta *out, wa_error *err);

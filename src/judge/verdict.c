@@ -86,6 +86,13 @@ static wa_status name_prompt(const judge *j, size_t prompt, char **out)
     return wa_show_token(j->evidence->prompt_key[prompt], 60, j->arena, out, j->err);
 }
 
+/* "' x'"; logits that are no numbers have no largest one, and so no token. */
+static wa_status name_token(const judge *j, const char *text, char **out)
+{
+    bool none = text == NULL || text[0] == '\0';
+    return none ? wa_arena_copy(j->arena, "no token", strlen("no token"), out, j->err) : wa_show_token(text, 40, j->arena, out, j->err);
+}
+
 /* "layer 3, prompt 'code', position 5 (' x')" */
 static wa_status name_place(const judge *j, wa_extreme at, char **out)
 {
@@ -93,7 +100,7 @@ static wa_status name_place(const judge *j, wa_extreme at, char **out)
     char *prompt;
     char *token;
     WA_TRY(name_prompt(j, (size_t)e->obs_prompt[at.obs], &prompt));
-    WA_TRY(wa_show_token(e->token_text[at.obs], 40, j->arena, &token, j->err));
+    WA_TRY(name_token(j, e->token_text[at.obs], &token));
     return wa_arena_print(j->arena, out, j->err, "layer %d, prompt %s, position %d (%s)", at.layer,
                           prompt, e->obs_position[at.obs], token);
 }
@@ -381,8 +388,8 @@ static wa_status check_top1(judge *j)
     char *ref;
     char passing[WA_SHOW_NUMBER];
     WA_TRY(name_prompt(j, worst, &prompt));
-    WA_TRY(wa_show_token(e->top1_text[worst], 40, j->arena, &own, j->err));
-    WA_TRY(wa_show_token(e->ref_top1_text[worst], 40, j->arena, &ref, j->err));
+    WA_TRY(name_token(j, e->top1_text[worst], &own));
+    WA_TRY(name_token(j, e->ref_top1_text[worst], &ref));
     if (isnan(e->top1_gap[worst]))
         return complain(j, WA_VERDICT_TOP1,
                         "prompt %s: %s where the reference says %s, and its logit there is no number "

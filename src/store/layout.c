@@ -85,7 +85,7 @@ static const wa_layout ROWS[] = {
     INDEX("obs_prompt", "O", META, "prompt of the observation")
     INDEX("obs_position", "O", META, "position within the prompt")
     INDEX("token_id", "O", META, "token id at the position")
-    ROW("token_text", "O", TEXT, META, "1", "text of the token")
+    ROW("token_text", "O", TEXT, META, "1", "text of the token; #ID where there is none")
     CODE("expected_label", "CL", LABEL, META, "kernel that the routing ladder names")
     ROW("row_err_nominal", "VYLJ", F64, META, "1",
         "nominal error of the stored format; NaN = no case reads it")

@@ -45,3 +45,16 @@ def test_a_finished_result_with_texts_is_not_taken_for_one_without(shop, tmp_pat
     job.run()
     line = harness.one_error_line(job.run(sets=["texts=none"], expect=3))
     assert "'settings' differs" in line and "texts none" in line, line
+
+
+def test_a_token_that_the_tokenizer_does_not_have_is_named_by_its_number(shop, tmp_path):
+    """tiny-llama has 416 rows of logits and a tokenizer of 409 tokens, as published models have that are padded."""
+    path = tmp_path / "ids.jsonl"
+    path.write_text(json.dumps({"key": "padded", "ids": [3, 409, 415]}) + "\n")
+    job = shop.job(shop.model("tiny-llama"), {"v": shop.vindex("tiny-llama", "f32")}, prompts={"file": str(path)}, topk=128)
+    result = job.result()
+    assert list(result["token_text"])[1:] == ["#409", "#415"] and not result["token_text"][0].startswith("#")
+    for ids, texts in (("ref_topk_id", "ref_topk_text"), ("topk_id", "topk_text")):
+        unnamed = result[ids] >= 409
+        assert unnamed.any() and (result[texts] != "").all()
+        assert list(result[texts][unnamed]) == [f"#{i}" for i in result[ids][unnamed]]

@@ -469,6 +469,11 @@ static void a_flip_is_excused_only_to_a_token_near_the_references_best(void)
     s.gap[2] = NAN;
     expect(&s, "default", WA_VERDICT_TOP1, "prompt 'paris': ' Paris' where the reference says ' Paris', and its logit there is no number (2 of 3");
     open_scene(&s, WA_BUCKET_EXACT);
+    s.match[1] = 0; /* logits that are no numbers have no token */
+    s.own_top[1] = "";
+    s.gap[1] = NAN;
+    expect(&s, "default", WA_VERDICT_TOP1, "prompt 'code': no token where the reference says '\\n', and its logit there is no number");
+    open_scene(&s, WA_BUCKET_EXACT);
     s.match[0] = -1; /* neither 0 nor 1 */
     expect(&s, "default", WA_VERDICT_TOP1, NULL);
 }
