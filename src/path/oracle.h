@@ -21,6 +21,12 @@ typedef struct wa_oracle_panel {
 
 WA_CHECKED wa_status wa_oracle_panel_open(wa_arena *arena, size_t longest, wa_oracle_panel *out,
                                           wa_error *err);
+/**
+ * Does the oracle decode a format by the decoder that runs, not by the reference? Where an element has so few patterns that a
+ * test compares the two on every one of them (test_oracle.c): plain floats, and blocks of one f16 scale.
+ */
+bool wa_oracle_decodes_fast(wa_format format);
+
 /** Row f of a matrix as f64, until the next call with this panel. */
 const double *wa_oracle_row(const wa_matrix *matrix, size_t f, wa_oracle_panel *panel);
 

@@ -36,17 +36,25 @@ WA_CLONES static void widen(const float *restrict from, double *restrict to, siz
         to[i] = (double)from[i];
 }
 
-/* Plain floats have so few patterns that a test compares the decoders on every one of them
- * (test_oracle.c); so these rows may come from the fast one. Blocks come from the reference
- * decoder. */
+bool wa_oracle_decodes_fast(wa_format format)
+{
+    switch (format) {
+    case WA_FORMAT_GGML_Q4_0:
+    case WA_FORMAT_GGML_Q5_0:
+    case WA_FORMAT_GGML_Q8_0:
+    case WA_FORMAT_Q4_0:
+        return true;
+    default:
+        return wa_format_get(format)->block_elements == 1;
+    }
+}
+
 static const double *decode(const wa_matrix *w, size_t first, size_t count, wa_oracle_panel *panel)
 {
     const float *in_place = wa_matrix_in_place(w);
     panel->rows = in_place != NULL ? in_place + first * w->cols : panel->decoded;
-    if (in_place == NULL && wa_format_get(w->format)->block_elements == 1)
-        wa_matrix_decode(w, first, count, panel->decoded);
-    else if (in_place == NULL)
-        wa_matrix_decode_ref(w, first, count, panel->decoded);
+    if (in_place == NULL)
+        (wa_oracle_decodes_fast(w->format) ? wa_matrix_decode : wa_matrix_decode_ref)(w, first, count, panel->decoded);
     widen(panel->rows, panel->wide, count * w->cols);
     return panel->wide;
 }

@@ -287,7 +287,8 @@ double wa_case_flops(const wa_case *which, const wa_walk_layer *layer, size_t ro
 size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);
 
 /*
- * The oracle: the path's defined arithmetic on its own stored numbers, reference decoder, f64 products by BLAS's dgemm.
+ * The oracle: the path's defined arithmetic on its own stored numbers, reference decoder (or one that a test proves equal to it), f64
+ * products by BLAS's dgemm.
  * For finite K it chooses its own hits in f64; a hit list of the kernel that differs only among scores closer
  * than 1e-6*|x||g| is taken instead (a tie is no defect).
  *

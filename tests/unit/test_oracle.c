@@ -2,6 +2,8 @@
  */
 #include "walk_layers.h"
 
+#include "path/oracle.h"
+
 enum { ROWS = 21 };
 
 static const test_kind GATED = {.gated = true, .feature_major = true, .activation = WA_GELU_TANH};
@@ -200,6 +202,15 @@ static void a_nan_row_that_no_position_uses_changes_nothing(void)
     wa_arena_close(arena);
 }
 
+static size_t count_unlike(const float *a, const float *b, size_t n)
+{
+    size_t wrong = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!(isnan(a[i]) && isnan(b[i])) && memcmp(&a[i], &b[i], sizeof a[i]) != 0)
+            wrong++;
+    return wrong;
+}
+
 /* The oracle lets plain floats pass through the fast decoder, so every pattern must be the
  * reference's. */
 static void fast_and_reference_decoders_agree_on_every_16_bit_pattern(void)
@@ -223,13 +234,59 @@ static void fast_and_reference_decoders_agree_on_every_16_bit_pattern(void)
                        .row_bytes = 512};
         wa_matrix_decode(&m, 0, 256, fast);
         wa_matrix_decode_ref(&m, 0, 256, reference);
-        size_t wrong = 0;
-        for (size_t i = 0; i < PATTERNS; i++)
-            if (!(isnan(fast[i]) && isnan(reference[i])) && memcmp(&fast[i], &reference[i], 4) != 0)
-                wrong++;
-        CU_ASSERT_EQUAL(wrong, 0);
+        CU_ASSERT_EQUAL(count_unlike(fast, reference, PATTERNS), 0);
     }
     wa_arena_close(arena);
+}
+
+/* A block of one f16 scale: bytes of codes, and of bits above them, if there are any. */
+typedef struct coded {
+    wa_format format;
+    size_t high_bytes, code_bytes, bits; /* bits of a code; one more stands in high_bytes */
+} coded;
+
+/* Block `v` of a scale: whatever an element's place, its code goes through all values as v does. */
+static void fill_block(const coded *c, uint32_t scale, uint32_t v, uint8_t *out)
+{
+    out[0] = (uint8_t)scale;
+    out[1] = (uint8_t)(scale >> 8);
+    for (size_t i = 0; i < c->high_bytes; i++)
+        out[2 + i] = (uint8_t)((v >> 4 & 1) != 0 ? 0x5a : 0xa5);
+    uint8_t *codes = out + 2 + c->high_bytes;
+    for (uint32_t i = 0; i < c->code_bytes; i++)
+        codes[i] = (uint8_t)(c->bits == 8 ? v + i : ((v + i) & 15) | ((v + 3 * i + 7) & 15) << 4);
+}
+
+/* So may formats whose blocks have one f16 scale: every scale with every code at every place. */
+static void fast_and_reference_decoders_agree_on_every_scale_and_code(void)
+{
+    enum { ELEMENTS = 32, MOST = 256, LONGEST = 34 };
+    static const coded all[] = {{WA_FORMAT_GGML_Q4_0, 0, 16, 4},
+                                {WA_FORMAT_Q4_0, 0, 16, 4},
+                                {WA_FORMAT_GGML_Q5_0, 4, 16, 4},
+                                {WA_FORMAT_GGML_Q8_0, 0, 32, 8}};
+    enum { COUNT = sizeof all / sizeof all[0] };
+    static uint8_t blocks[MOST * LONGEST];
+    static float fast[MOST * ELEMENTS], reference[MOST * ELEMENTS];
+    for (size_t f = 0; f < COUNT; f++) {
+        const wa_format_info *info = wa_format_get(all[f].format);
+        size_t codes = (size_t)1 << (all[f].bits + (all[f].high_bytes > 0 ? 1 : 0)), wrong = 0;
+        CU_ASSERT_EQUAL_FATAL(info->block_bytes, 2 + all[f].high_bytes + all[f].code_bytes);
+        for (uint32_t scale = 0; scale < 1U << 16; scale++) {
+            for (uint32_t v = 0; v < codes; v++)
+                fill_block(&all[f], scale, v, blocks + v * info->block_bytes);
+            info->decode(blocks, codes, fast);
+            info->decode_ref(blocks, codes, reference);
+            wrong += memcmp(fast, reference, codes * ELEMENTS * sizeof *fast) == 0 ? 0 : count_unlike(fast, reference, codes * ELEMENTS);
+        }
+        CU_ASSERT_EQUAL(wrong, 0);
+    }
+    for (int format = 0; format < WA_FORMAT_COUNT; format++) { /* no other has blocks and passes unseen */
+        bool tested = wa_format_get(format)->block_elements == 1;
+        for (size_t f = 0; f < COUNT; f++)
+            tested = tested || (int)all[f].format == format;
+        CU_ASSERT_EQUAL(wa_oracle_decodes_fast(format), tested);
+    }
 }
 
 /* The answers for rows of seats 0 to ROWS - 1 in company, one after the other. */
@@ -372,6 +429,7 @@ WA_SUITE("oracle", WA_CASE(every_path_follows_its_definition),
          WA_CASE(a_tie_is_no_defect_and_a_wrong_hit_is),
          WA_CASE(a_nan_row_that_no_position_uses_changes_nothing),
          WA_CASE(fast_and_reference_decoders_agree_on_every_16_bit_pattern),
+         WA_CASE(fast_and_reference_decoders_agree_on_every_scale_and_code),
          WA_CASE(a_row_has_the_same_bits_alone_in_company_and_in_any_order),
          WA_CASE(evaluations_share_as_few_products_as_they_can),
          WA_CASE(products_stay_within_rounding_of_plain_sums),
