@@ -124,7 +124,8 @@ typedef enum wa_row_order {
     WA_ROWS_ROPE_PAIRS, /* q/k rows in interleaved pairs: of the first pair_rows of each head_rows
                            rows, logical row j*pair_rows/2 + i is stored row 2i + j; the others
                            stay (forward-pass.md 1.7, 3.4) */
-    WA_ROWS_TRANSPOSED  /* stored [cols, rows] (HF GPT-2 Conv1D); float formats only */
+    WA_ROWS_TRANSPOSED, /* stored [cols, rows] (HF GPT-2 Conv1D); float formats only */
+    WA_ROWS_FLAT        /* one stream of blocks: row r begins at its element skip + r * stored_cols, also inside a block */
 } wa_row_order;
 
 /**
@@ -139,7 +140,8 @@ typedef struct wa_matrix {
     size_t rows, cols;
     size_t row_bytes; /* from one stored row to the next; covers padding of the row to whole blocks */
     size_t head_rows, pair_rows; /* WA_ROWS_ROPE_PAIRS only; pair_rows is even */
-    size_t stored_cols; /* WA_ROWS_TRANSPOSED only: elements of a stored row (fused c_attn has 3 parts) */
+    size_t stored_cols; /* WA_ROWS_TRANSPOSED and _FLAT only: elements of a stored row (fused c_attn has 3 parts) */
+    size_t skip; /* WA_ROWS_FLAT only: elements of the first block before row 0 */
     size_t step; /* elements of a stored row from one of ours to the next; 0 = 1; 2: columns of two matrices in turn, floats only */
     bool through_f16; /* decoded values go through LARQL's f16 converter: a gate re-made from K-quants (walk-paths 1.4) */
 } wa_matrix;
@@ -156,7 +158,7 @@ void wa_matrix_decode(const wa_matrix *matrix, size_t first, size_t count, float
 /** As wa_matrix_decode by the reference decoder, for oracles. */
 void wa_matrix_decode_ref(const wa_matrix *matrix, size_t first, size_t count, float *out);
 
-/** Where logical row `row` is stored; orders other than WA_ROWS_TRANSPOSED. */
+/** Where logical row `row` is stored; orders other than WA_ROWS_TRANSPOSED. _FLAT: the block in which it begins. */
 const uint8_t *wa_matrix_row(const wa_matrix *matrix, size_t row);
 
 /** The matrix itself when it is plain, aligned f32 with row_bytes = 4*cols and can be used in place; else NULL. */

@@ -74,9 +74,18 @@ static size_t stored_row(const wa_matrix *matrix, size_t row)
     return head * matrix->head_rows + 2 * i + j;
 }
 
+/* WA_ROWS_FLAT: the place of a row's first element in the stream. */
+static size_t flat_element(const wa_matrix *matrix, size_t row)
+{
+    return matrix->skip + row * matrix->stored_cols;
+}
+
 const uint8_t *wa_matrix_row(const wa_matrix *matrix, size_t row)
 {
     assert(matrix->order != WA_ROWS_TRANSPOSED && row < matrix->rows);
+    const wa_format_info *info = info_of(matrix);
+    if (matrix->order == WA_ROWS_FLAT)
+        return matrix->data + flat_element(matrix, row) / info->block_elements * info->block_bytes;
     size_t at = matrix->order == WA_ROWS_ROPE_PAIRS ? stored_row(matrix, row) : row;
     return matrix->data + at * matrix->row_bytes;
 }
@@ -86,6 +95,24 @@ static void decode_pairs(const wa_matrix *matrix, wa_decode *decode, size_t firs
 {
     for (size_t r = 0; r < count; r++)
         decode_row(matrix, decode, wa_matrix_row(matrix, first + r), out + r * matrix->cols);
+}
+
+/* A row that may begin and end inside blocks. */
+static void decode_flat(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count, float *out)
+{
+    float block[WA_BLOCK_MAX];
+    size_t elements = info_of(matrix)->block_elements;
+    for (size_t r = first; r < first + count; r++) {
+        const uint8_t *src = wa_matrix_row(matrix, r);
+        size_t from = flat_element(matrix, r) % elements;
+        for (size_t done = 0; done < matrix->cols; src += info_of(matrix)->block_bytes, from = 0) {
+            size_t taken = wa_size_min(elements - from, matrix->cols - done);
+            decode(src, 1, block);
+            memcpy(out, block + from, taken * sizeof *out);
+            out += taken;
+            done += taken;
+        }
+    }
 }
 
 /* A logical row is a stored column. Square tiles, so that neither side is touched a cache line at a
@@ -125,6 +152,9 @@ static void decode_by(const wa_matrix *matrix, wa_decode *decode, size_t first, 
     case WA_ROWS_TRANSPOSED:
         decode_transposed(matrix, decode, first, count, out);
         break;
+    case WA_ROWS_FLAT:
+        decode_flat(matrix, decode, first, count, out);
+        break;
     }
     if (matrix->through_f16)
         for (size_t i = 0; i < count * matrix->cols; i++)
@@ -149,17 +179,27 @@ const float *wa_matrix_in_place(const wa_matrix *matrix)
     return plain && aligned ? (const float *)(const void *)matrix->data : NULL;
 }
 
+/* Of the blocks that the rows touch; those at the ends may hold other rows too. */
+static size_t flat_bytes(const wa_matrix *matrix)
+{
+    const wa_format_info *info = info_of(matrix);
+    size_t last = matrix->rows == 0 ? 0 : flat_element(matrix, matrix->rows - 1) + matrix->cols;
+    return (last + info->block_elements - 1) / info->block_elements * info->block_bytes;
+}
+
 size_t wa_matrix_bytes(const wa_matrix *matrix)
 {
     if (matrix->order == WA_ROWS_TRANSPOSED) /* its own columns of a stored row that may be fused */
         return matrix->cols * matrix->rows * info_of(matrix)->block_bytes;
-    return matrix->rows * matrix->row_bytes;
+    return matrix->order == WA_ROWS_FLAT ? flat_bytes(matrix) : matrix->rows * matrix->row_bytes;
 }
 
 wa_bytes wa_matrix_span(const wa_matrix *matrix)
 {
     bool turned = matrix->order == WA_ROWS_TRANSPOSED; /* a stored row is a column of ours */
     size_t stored = turned ? matrix->cols : matrix->rows;
+    if (matrix->order == WA_ROWS_FLAT)
+        return (wa_bytes){.data = matrix->data, .size = flat_bytes(matrix)};
     size_t last = turned ? ((matrix->rows - 1) * step_of(matrix) + 1) * info_of(matrix)->block_bytes : matrix->row_bytes;
     size_t size = stored == 0 || matrix->rows == 0 ? 0 : (stored - 1) * matrix->row_bytes + last;
     return (wa_bytes){.data = matrix->data, .size = size};
@@ -200,6 +240,8 @@ wa_matrix wa_matrix_columns(const wa_matrix *matrix, size_t first, size_t count)
     assert(first % info->block_elements == 0);
     if (matrix->order == WA_ROWS_TRANSPOSED)
         view.data += first * matrix->row_bytes;
+    else if (matrix->order == WA_ROWS_FLAT)
+        view.skip += first;
     else
         view.data += first / info->block_elements * info->block_bytes * step_of(matrix);
     view.cols = count;

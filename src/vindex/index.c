@@ -100,8 +100,9 @@ static wa_status require_number(const json_t *object, const char *key, double *o
 }
 
 /* Keys whose values we do not use, but whose wrong type makes the file unreadable for upstream. */
-static wa_status check_unused(wa_vindex *vindex, const json_t *root, wa_error *err)
+static wa_status check_unused(wa_vindex_build *build, const json_t *root, wa_error *err)
 {
+    wa_vindex *vindex = build->vindex;
     static const char *const quants[] = {"none", "q4k", "kquant"}; /* the last two are one */
     static const char *const layouts[] = {"per_layer"};
     size_t number, choice;
@@ -110,6 +111,7 @@ static wa_status check_unused(wa_vindex *vindex, const json_t *root, wa_error *e
     WA_TRY(wa_json_size(root, "down_top_k", &number, err));
     WA_TRY(wa_vindex_choice(root, "quant", quants, 3, 0, &choice, err));
     WA_TRY(wa_vindex_choice(root, "ffn_layout", layouts, 1, 0, &choice, err));
+    build->maps->per_layer = json_object_get(root, "ffn_layout") != NULL;
     return wa_json_bool_or(root, "has_model_weights", false, &flag, err);
 }
 
@@ -228,10 +230,21 @@ static wa_status parse_gate_range(const wa_vindex *vindex, const json_t *entry, 
     return WA_OK;
 }
 
-static wa_status parse_layer(wa_vindex_build *build, const json_t *entry, size_t at, wa_error *err)
+/* A layer that the list leaves out has no feature, at the place where its gate would begin. */
+static void leave_out(wa_vindex_build *build, size_t layer)
 {
     wa_vindex *vindex = build->vindex;
-    wa_vindex_layer *layer = &vindex->layers[at];
+    size_t start = build->maps->feature_total, offset = 0;
+    if (wa_size_mul(start, vindex->hidden, &offset) && /* of sums that overflow all layers together tell */
+        !wa_size_mul(offset, wa_format_get(vindex->gate_format)->block_bytes, &offset))
+        offset = 0;
+    vindex->layers[layer] = (wa_vindex_layer){.feature_start = start, .gate_offset = offset};
+}
+
+/* *next: the layer that the entry should be of. Where FFNs lie in layers/, LARQL lists no dense ones, so that it may be a later. */
+static wa_status parse_layer(wa_vindex_build *build, const json_t *entry, size_t at, size_t *next, wa_error *err)
+{
+    wa_vindex *vindex = build->vindex;
     size_t named;
     if (!json_is_object(entry))
         return wa_fail(err, WA_E_FORMAT, "layers[%zu]: found %s, expected an object", at,
@@ -240,11 +253,13 @@ static wa_status parse_layer(wa_vindex_build *build, const json_t *entry, size_t
     if (named >= vindex->layer_count)
         return wa_fail(err, WA_E_FORMAT, "layers[%zu] names layer %zu, beyond num_layers %zu", at,
                        named, vindex->layer_count);
-    if (named != at)
-        return wa_fail(err, WA_E_FORMAT, "layers[%zu] names layer %zu, expected %zu", at, named,
-                       at);
+    if (named != *next && !(build->maps->per_layer && named > *next))
+        return wa_fail(err, WA_E_FORMAT, "layers[%zu] names layer %zu, expected %zu", at, named, *next);
+    while (*next < named)
+        leave_out(build, (*next)++);
+    wa_vindex_layer *layer = &vindex->layers[(*next)++];
     WA_TRY(wa_json_size(entry, "num_features", &layer->features, err));
-    WA_TRY(parse_gate_range(vindex, entry, at, layer, err));
+    WA_TRY(parse_gate_range(vindex, entry, named, layer, err));
     layer->feature_start = build->maps->feature_total;
     if (!wa_size_add(build->maps->feature_total, layer->features, &build->maps->feature_total))
         return wa_fail(err, WA_E_FORMAT, "the sum of num_features overflows 64 bits");
@@ -260,13 +275,16 @@ static wa_status parse_layers(wa_vindex_build *build, const json_t *root, wa_err
                        wa_json_type_name(list));
     size_t count = json_array_size(list);
     build->maps->layers_listed = count > 0;
-    if (count != 0 && count < vindex->layer_count)
+    if (count != 0 && count < vindex->layer_count && !build->maps->per_layer)
         return wa_fail(err, WA_E_FORMAT, "%zu of %zu layers listed", count, vindex->layer_count);
 
     WA_TRY(wa_arena_take(build->arena, vindex->layer_count, sizeof *vindex->layers, &vindex->layers,
                          err));
+    size_t next = 0;
     for (size_t i = 0; i < count && i < vindex->layer_count; i++)
-        WA_TRY(parse_layer(build, json_array_get(list, i), i, err));
+        WA_TRY(parse_layer(build, json_array_get(list, i), i, &next, err));
+    while (count > 0 && next < vindex->layer_count)
+        leave_out(build, next++);
     if (count > vindex->layer_count)
         return wa_fail(err, WA_E_FORMAT, "%zu layers listed, num_layers is %zu", count,
                        vindex->layer_count);
@@ -295,7 +313,7 @@ static wa_status parse_root(wa_vindex_build *build, json_t *root, wa_error *err)
     vindex->extract_level = levels[level];
     vindex->gate_format = dtype == 0 ? WA_FORMAT_F32 : WA_FORMAT_F16;
     WA_TRY(parse_sizes(vindex, root, err));
-    WA_TRY(check_unused(build->vindex, root, err));
+    WA_TRY(check_unused(build, root, err));
     WA_TRY(check_model_config(build->vindex, root, err));
     WA_TRY(check_source(root, err));
     WA_TRY(parse_extension(build, root, err));

@@ -1,11 +1,27 @@
-/* layers/layer_NN.weights: per-layer experts. Only their structure is checked, no walk path reads them
- * (V12, vindex-format 4.8). */
+/* layers/layer_NN.weights, which is LYRW v1: header, table of experts and the length of every region (V12, vindex-format 4.8,
+ * larql-2026-08 5.1), and the matrices as views of them. */
+#include "vindex/experts.h"
+
 #include "vindex/parts.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-enum { HEADER_BYTES = 24, ROW_BYTES = 32, FORMAT_COUNT = 8, MAGIC_LYRW = 0x5752594C };
+enum { HEADER_BYTES = 24, MORE_BYTES = 8, REGION_BYTES = 16, MAGIC_LYRW = 0x5752594C, PAD = 256 };
+
+/* By the file's own number. */
+static const struct number_format {
+    const char *name;
+    wa_format format; /* of values with scales beside them: of the whole */
+    size_t elements, bytes; /* of a block in the region of values */
+    bool may_split; /* the header says more: where scales are, and how rows of gate and up lie */
+} FORMATS[] = {
+    {"F32", WA_FORMAT_F32, 1, 4, false},           {"F16", WA_FORMAT_F16, 1, 2, false},
+    {"BF16", WA_FORMAT_BF16, 1, 2, false},         {"Q4_0", WA_FORMAT_GGML_Q4_0, 32, 18, false},
+    {"Q4_K", WA_FORMAT_Q4_K, 256, 144, false},     {"Q6_K", WA_FORMAT_GGML_Q6_K, 256, 210, false},
+    {"Q8_0", WA_FORMAT_GGML_Q8_0, 32, 34, false},  {"FP4", WA_FORMAT_FP4, 256, 137, false},
+    {"MXFP4", WA_FORMAT_GGML_MXFP4, 32, 16, true},
+};
+enum { FORMAT_COUNT = sizeof FORMATS / sizeof FORMATS[0] };
 
 /* A range of the file and who has it: the header with its table (entry = SIZE_MAX), or a part of an
  * entry. */
@@ -21,13 +37,46 @@ static int by_begin(const void *a, const void *b)
     return x->begin < y->begin ? -1 : x->begin > y->begin;
 }
 
-static wa_status check_header(wa_bytes file, const wa_vindex *vindex, wa_error *err)
+/* --- Header ---------------------------------------------------------------------------------- */
+
+/* Format 8 only: scale binding, then row layout. Nobody has said how blocks with scales inside would lie. */
+static wa_status read_more(wa_bytes file, wa_layer_file *out, wa_error *err)
+{
+    if (file.size < HEADER_BYTES + MORE_BYTES)
+        return wa_fail(err, WA_E_FORMAT, "%zu bytes, the header of MXFP4 alone has %d", file.size, HEADER_BYTES + MORE_BYTES);
+    uint32_t binding = wa_load_u32(file.data + HEADER_BYTES), layout = wa_load_u32(file.data + HEADER_BYTES + 4);
+    if (binding > 1)
+        return wa_fail(err, WA_E_FORMAT, "unknown scale binding %u, expected 0 (inline) or 1 (split)", binding);
+    if (binding == 0)
+        return wa_fail(err, WA_E_UNSUPPORTED, "MXFP4 with inline scales: no document says how its blocks lie");
+    if (layout > 1)
+        return wa_fail(err, WA_E_FORMAT, "unknown row layout %u, expected 0 (halves) or 1 (in turn)", layout);
+    out->table += MORE_BYTES;
+    out->entry_bytes *= 2;
+    out->turns = layout == 1;
+    return WA_OK;
+}
+
+static wa_status read_sizes(wa_bytes file, const wa_vindex *vindex, wa_layer_file *out, wa_error *err)
+{
+    uint32_t hidden = wa_load_u32(file.data + 20);
+    out->entries = wa_load_u32(file.data + 12);
+    out->features = wa_load_u32(file.data + 16);
+    if (hidden != vindex->hidden)
+        return wa_fail(err, WA_E_FORMAT, "hidden size %u, index.json says %zu", hidden, vindex->hidden);
+    if (out->entries == 0 || out->features == 0)
+        return wa_fail(err, WA_E_FORMAT, "%zu entries of %zu features, expected at least one of each", out->entries,
+                       out->features);
+    return WA_OK;
+}
+
+static wa_status read_header(wa_bytes file, const wa_vindex *vindex, wa_layer_file *out, wa_error *err)
 {
     if (file.size < HEADER_BYTES)
         return wa_fail(err, WA_E_FORMAT, "%zu bytes, the header alone has %d", file.size,
                        HEADER_BYTES);
     uint32_t magic = wa_load_u32(file.data), version = wa_load_u32(file.data + 4);
-    uint32_t format = wa_load_u32(file.data + 8), hidden = wa_load_u32(file.data + 20);
+    uint32_t format = wa_load_u32(file.data + 8);
     if (magic != MAGIC_LYRW)
         return wa_fail(err, WA_E_FORMAT, "bad magic %08x, expected %08x", magic, MAGIC_LYRW);
     if (version == 2) /* larql-2026-08 5.6 */
@@ -37,11 +86,19 @@ static wa_status check_header(wa_bytes file, const wa_vindex *vindex, wa_error *
     if (format >= FORMAT_COUNT)
         return wa_fail(err, WA_E_FORMAT, "unknown format %u, expected 0 to %d", format,
                        FORMAT_COUNT - 1);
-    if (hidden != vindex->hidden)
-        return wa_fail(err, WA_E_FORMAT, "hidden size %u, index.json says %zu", hidden,
-                       vindex->hidden);
-    return WA_OK;
+    out->format = format;
+    out->order = FORMATS[format].format;
+    out->table = HEADER_BYTES;
+    out->entry_bytes = 2 * REGION_BYTES;
+    WA_TRY(read_sizes(file, vindex, out, err));
+    return FORMATS[format].may_split ? read_more(file, out, err) : WA_OK;
 }
+
+/* --- Table ----------------------------------------------------------------------------------- */
+
+/* The regions of an entry, in the order of the table. */
+enum { GATE_UP, DOWN, GATE_UP_SCALES, DOWN_SCALES };
+static const char *const PARTS[] = {"gate_up", "down", "the scales of gate_up", "the scales of down"};
 
 static wa_status take_range(wa_bytes file, const uint8_t *at, file_range *out, wa_error *err)
 {
@@ -76,51 +133,223 @@ static wa_status refuse_overlaps(file_range *ranges, size_t count, wa_error *err
     return WA_OK;
 }
 
-static wa_status check_table(const wa_vindex_build *build, wa_bytes file, wa_error *err)
+/* How the rows of a region lie. */
+typedef enum row_layout {
+    PADDED, /* each filled up to 256 elements: since August 2026 */
+    TIGHT,  /* whole blocks, with nothing between them: before */
+    FLAT    /* all elements in one stream of blocks, which cross rows: before */
+} row_layout;
+
+/* Bytes of `count` elements in whole blocks. */
+static bool bytes_of(const struct number_format *format, size_t count, size_t *out)
 {
-    size_t entries = wa_load_u32(file.data + 12), count = 0;
-    if (entries > (file.size - HEADER_BYTES) / ROW_BYTES)
-        return wa_fail(err, WA_E_FORMAT, "table of %zu entries needs %zu bytes, the file has %zu",
-                       entries, HEADER_BYTES + entries * ROW_BYTES, file.size);
+    return count % format->elements == 0 && wa_size_mul(count / format->elements, format->bytes, out);
+}
+
+/* Bytes of [rows, cols] in one layout; false: it cannot be laid so. */
+static bool region_bytes(const struct number_format *format, row_layout layout, size_t rows, size_t cols, size_t *out)
+{
+    size_t count;
+    if (layout == FLAT)
+        return wa_size_mul(rows, cols, &count) && bytes_of(format, count, out);
+    if (layout == PADDED && !wa_pad256(cols, &cols))
+        return false;
+    return bytes_of(format, cols, out) && wa_size_mul(*out, rows, out);
+}
+
+static size_t rows_of(const wa_layer_file *file, size_t hidden, int part)
+{
+    return part % 2 == GATE_UP ? 2 * file->features : hidden;
+}
+
+static size_t cols_of(const wa_layer_file *file, size_t hidden, int part)
+{
+    return part % 2 == GATE_UP ? hidden : file->features;
+}
+
+/* The values of a region, or the scales beside them: one byte for a block. */
+static struct number_format region_format(const wa_layer_file *file, int part)
+{
+    struct number_format format = FORMATS[file->format];
+    format.bytes = part >= GATE_UP_SCALES ? 1 : format.bytes;
+    return format;
+}
+
+/* The layout that gives a region its length. */
+static bool find_layout(const wa_layer_file *file, size_t hidden, int part, uint64_t length, row_layout *out)
+{
+    const struct number_format format = region_format(file, part);
+    for (row_layout layout = PADDED; layout <= FLAT; layout++) {
+        size_t bytes;
+        *out = layout;
+        if (region_bytes(&format, layout, rows_of(file, hidden, part), cols_of(file, hidden, part), &bytes) && bytes == length)
+            return true;
+    }
+    return false;
+}
+
+static wa_status check_length(const wa_layer_file *file, size_t hidden, int part, const file_range *range, wa_error *err)
+{
+    const struct number_format format = region_format(file, part);
+    size_t rows = rows_of(file, hidden, part), cols = cols_of(file, hidden, part), padded = 0;
+    uint64_t length = range->end - range->begin;
+    row_layout layout;
+    if (find_layout(file, hidden, part, length, &layout))
+        return WA_OK;
+    if (!region_bytes(&format, PADDED, rows, cols, &padded))
+        return wa_fail(err, WA_E_FORMAT, "entry %zu: %s of %zu rows of %zu elements overflows 64 bits", range->entry, range->part,
+                       rows, cols);
+    return wa_fail(err, WA_E_FORMAT, "entry %zu: %s has %llu bytes, expected %zu: %zu rows of %zu %s elements, padded to 256",
+                   range->entry, range->part, (unsigned long long)length, padded, rows, cols, format.name);
+}
+
+static int part_count(const wa_layer_file *file)
+{
+    return (int)(file->entry_bytes / REGION_BYTES);
+}
+
+static wa_status check_table(const wa_vindex_build *build, const wa_layer_file *file, wa_error *err)
+{
+    wa_bytes bytes = file->map.bytes;
+    size_t parts = (size_t)part_count(file), count = 0, hidden = build->vindex->hidden;
+    if (file->entries > (bytes.size - file->table) / file->entry_bytes)
+        return wa_fail(err, WA_E_FORMAT, "table of %zu entries needs %zu bytes, the file has %zu", file->entries,
+                       file->table + file->entries * file->entry_bytes, bytes.size);
     file_range *ranges;
-    WA_TRY(wa_arena_take(build->arena, 2 * entries + 1, sizeof *ranges, &ranges, err));
+    WA_TRY(wa_arena_take(build->arena, parts * file->entries + 1, sizeof *ranges, &ranges, err));
     ranges[count++] = (file_range){
-        .end = HEADER_BYTES + entries * ROW_BYTES, .entry = SIZE_MAX, .part = "the table"};
-    for (size_t e = 0; e < 2 * entries; e++) {
-        file_range range = {.entry = e / 2, .part = e % 2 == 0 ? "gate_up" : "down"};
-        WA_TRY(take_range(file, file.data + HEADER_BYTES + 16 * e, &range, err));
-        if (range.end > range.begin)
-            ranges[count++] = range;
+        .end = file->table + file->entries * file->entry_bytes, .entry = SIZE_MAX, .part = "the table"};
+    for (size_t i = 0; i < parts * file->entries; i++) {
+        int part = (int)(i % parts);
+        file_range *range = &ranges[count++];
+        *range = (file_range){.entry = i / parts, .part = PARTS[part]};
+        WA_TRY(take_range(bytes, bytes.data + file->table + REGION_BYTES * i, range, err));
+        WA_TRY(check_length(file, hidden, part, range, err));
     }
     return refuse_overlaps(ranges, count, err);
 }
 
-static wa_status check_layer(wa_vindex_build *build, size_t layer, wa_error *err)
+/* --- Files ----------------------------------------------------------------------------------- */
+
+static wa_status open_layer(wa_vindex_build *build, size_t layer, wa_error *err)
 {
-    char name[64];
-    wa_map map = {.bytes = {.data = NULL, .size = 0}};
+    char *name;
     bool found;
-    snprintf(name, sizeof name, "layers/layer_%02zu.weights", layer);
-    WA_TRY(wa_vindex_map_side(build, name, &map, &found, err));
+    wa_layer_file *file = &build->maps->layer_files[layer];
+    WA_TRY(wa_arena_print(build->arena, &name, err, "layers/layer_%02zu.weights", layer));
+    WA_TRY(wa_vindex_map_file(build, name, &file->map, &found, err));
+    file->name = name;
     if (!found)
         return WA_OK;
-    wa_status status = check_header(map.bytes, build->vindex, err);
+    wa_mark mark = wa_arena_mark(build->arena);
+    wa_status status = read_header(file->map.bytes, build->vindex, file, err);
     if (status == WA_OK)
-        status = check_table(build, map.bytes, err);
-    wa_map_close(&map);
+        status = check_table(build, file, err);
+    wa_arena_release(build->arena, mark);
     return status == WA_OK ? WA_OK : wa_note(err, "in file '%s'", name);
 }
 
-wa_status wa_vindex_layer_weights_check(wa_vindex_build *build, wa_error *err)
+wa_status wa_vindex_layer_files_open(wa_vindex_build *build, wa_error *err)
 {
     bool there;
     WA_TRY(wa_vindex_has_entry(build, "layers", &there, err));
-    for (size_t l = 0; there && l < build->vindex->layer_count; l++) {
-        wa_mark mark = wa_arena_mark(build->arena);
-        size_t notes = build->vindex->note_count;
-        WA_TRY(check_layer(build, l, err));
-        if (build->vindex->note_count == notes) /* a remark would live behind the mark */
-            wa_arena_release(build->arena, mark);
-    }
+    if (!there)
+        return WA_OK;
+    WA_TRY(wa_arena_take(build->arena, build->vindex->layer_count, sizeof *build->maps->layer_files,
+                         &build->maps->layer_files, err));
+    for (size_t l = 0; l < build->vindex->layer_count; l++)
+        WA_TRY(open_layer(build, l, err));
     return WA_OK;
+}
+
+/* --- Views ----------------------------------------------------------------------------------- */
+
+static const wa_layer_file *file_of(const wa_vindex *vindex, size_t layer)
+{
+    const wa_layer_file *files = vindex->maps->layer_files;
+    return files == NULL || layer >= vindex->layer_count || files[layer].map.bytes.data == NULL ? NULL : &files[layer];
+}
+
+/* Where a region of a checked table is, and how its rows lie. */
+static const uint8_t *region(const wa_layer_file *file, size_t hidden, size_t entry, int part, row_layout *layout)
+{
+    const uint8_t *at = file->map.bytes.data + file->table + entry * file->entry_bytes + (size_t)part * REGION_BYTES;
+    (void)find_layout(file, hidden, part, wa_load_u64(at + 8), layout);
+    return file->map.bytes.data + wa_load_u64(at);
+}
+
+/* Rows first, first + step, … of a region: `rows` of them. */
+static wa_matrix view(const wa_layer_file *file, const uint8_t *data, row_layout layout, size_t rows, size_t cols, size_t first,
+                      size_t step)
+{
+    const struct number_format *format = &FORMATS[file->format];
+    size_t stored = layout == PADDED ? (cols + PAD - 1) / PAD * PAD : cols;
+    wa_matrix out = {.name = file->name, .format = file->order, .rows = rows, .cols = cols};
+    if (layout == FLAT) {
+        out.order = WA_ROWS_FLAT;
+        out.stored_cols = step * cols;
+        out.data = data + first * cols / format->elements * format->bytes;
+        out.skip = first * cols % format->elements;
+        return out;
+    }
+    size_t row = stored / format->elements * format->bytes;
+    out.data = data + first * row;
+    out.row_bytes = step * row;
+    return out;
+}
+
+static bool is_read(const wa_layer_file *file)
+{
+    return !FORMATS[file->format].may_split;
+}
+
+wa_status wa_vindex_expert(const wa_vindex *vindex, size_t layer, size_t entry, wa_expert *out, wa_error *err)
+{
+    const wa_layer_file *file = file_of(vindex, layer);
+    row_layout layout;
+    if (file == NULL || entry >= file->entries)
+        return wa_fail(err, WA_E_INTERNAL, "no expert %zu in layer %zu of the vindex", entry, layer);
+    if (!is_read(file))
+        return wa_fail(err, WA_E_UNSUPPORTED, "layer %zu: %s experts with split scales are not read", layer,
+                       FORMATS[file->format].name);
+    size_t hidden = vindex->hidden, features = file->features;
+    const uint8_t *data = region(file, hidden, entry, GATE_UP, &layout);
+    wa_expert expert = {.gate = view(file, data, layout, features, hidden, 0, file->turns ? 2 : 1),
+                        .up = view(file, data, layout, features, hidden, file->turns ? 1 : features, file->turns ? 2 : 1)};
+    data = region(file, hidden, entry, DOWN, &layout);
+    expert.down = view(file, data, layout, hidden, features, 0, 1);
+    *out = expert;
+    return WA_OK;
+}
+
+wa_layer_store wa_vindex_layer_store(const wa_vindex *vindex, size_t layer)
+{
+    const wa_layer_file *file = file_of(vindex, layer);
+    const wa_router_slice *router = vindex->maps->router == NULL ? NULL : &vindex->maps->router[WA_ROUTER_ROLES * layer];
+    if (file == NULL)
+        return (wa_layer_store){0};
+    wa_layer_store store = {.format_name = FORMATS[file->format].name,
+                            .format = file->order,
+                            .entries = file->entries,
+                            .features = file->features,
+                            .unreadable = is_read(file) ? NULL : "its scales lie apart from its values",
+                            .has_router = router != NULL && router[WA_ROUTER_WEIGHT].elements > 0,
+                            .has_router_bias = router != NULL && router[WA_ROUTER_BIAS].elements > 0,
+                            .has_biases = router != NULL && (router[WA_ROUTER_GATE_UP_BIAS].elements > 0 ||
+                                                             router[WA_ROUTER_DOWN_BIAS].elements > 0)};
+    for (size_t e = 0; e < file->entries; e++)
+        for (int part = GATE_UP; part <= DOWN; part++) {
+            row_layout layout;
+            (void)region(file, vindex->hidden, e, part, &layout);
+            store.unpadded = store.unpadded || layout != PADDED;
+        }
+    return store;
+}
+
+size_t wa_vindex_expert_layer(const wa_vindex *vindex)
+{
+    size_t layer = 0;
+    while (layer < vindex->layer_count && file_of(vindex, layer) == NULL)
+        layer++;
+    return layer;
 }

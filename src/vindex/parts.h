@@ -48,6 +48,27 @@ typedef struct wa_weight_tier {
 } wa_weight_tier;
 enum { WA_WEIGHT_FILES = 2 }; /* up, down: there is no gate */
 
+/** What weight_manifest.json may say of a layer's experts. */
+typedef enum wa_router_role { WA_ROUTER_WEIGHT, WA_ROUTER_BIAS, WA_ROUTER_GATE_UP_BIAS, WA_ROUTER_DOWN_BIAS, WA_ROUTER_ROLES } wa_router_role;
+/** Such a tensor, its range checked; not there: elements = 0. */
+typedef struct wa_router_slice {
+    uint64_t offset; /* in norms.bin, or in up_weights.bin */
+    size_t elements;
+    wa_format format; /* f32, f16 or bf16 */
+    bool in_up_weights;
+} wa_router_slice;
+
+/** layers/layer_NN.weights, its header and table checked (larql-2026-08 5.1). */
+typedef struct wa_layer_file {
+    wa_map map;      /* owned; empty: the layer has none */
+    const char *name; /* "layers/layer_03.weights", arena */
+    size_t format;   /* the file's own number */
+    wa_format order; /* what that number is read as: of formats with two orders, ggml's until order.c finds the other */
+    size_t entries, features;
+    size_t table, entry_bytes; /* where the table begins, and a row of it */
+    bool turns;      /* gate and up rows in turn, not in halves */
+} wa_layer_file;
+
 /** One line of index.json: checksums. */
 typedef struct wa_vindex_hash {
     const char *file; /* plain name, arena */
@@ -56,6 +77,7 @@ typedef struct wa_vindex_hash {
 
 typedef struct wa_vindex_maps {
     wa_map payload[WA_PAYLOAD_COUNT]; /* owned */
+    bool per_layer;                   /* index.json's ffn_layout: FFNs lie in layers/, and dense layers may be unlisted */
     bool layers_listed;               /* the feature counts are known: index.json's layers is not [], or: */
     bool layers_from_manifest;        /* it is, and they come from the K-quant manifest */
     size_t feature_total;             /* P[L], whatever the gate source */
@@ -67,6 +89,9 @@ typedef struct wa_vindex_maps {
     wa_format *q4_formats;              /* [3 * layer_count], arena; NULL = all in ggml's order */
     const uint8_t *orders[WA_PAYLOAD_COUNT]; /* [3 * layer_count] of order.c, arena; NULL = not settled */
     wa_weight_tier weights[WA_WEIGHT_FILES]; /* [projection - WA_UP] */
+    wa_map norms;                       /* owned: norms.bin, mapped where it has a router */
+    wa_router_slice *router;            /* [layer_count, WA_ROUTER_ROLES], arena; NULL = no manifest */
+    wa_layer_file *layer_files;         /* [layer_count], arena; NULL = there is no `layers` */
     const wa_vindex_hash *hashes;       /* [hash_count], arena */
     size_t hash_count;
     const char **notes, **files; /* the growing lists behind wa_vindex.notes and .files */
@@ -102,6 +127,8 @@ WA_CHECKED wa_status wa_vindex_map_file(wa_vindex_build *build, const char *name
 /** As wa_vindex_map_file, for a file that no walk path reads: not listed in `files`. */
 WA_CHECKED wa_status wa_vindex_map_side(wa_vindex_build *build, const char *name, wa_map *out,
                                         bool *found, wa_error *err);
+/** List a file of the vindex in `files`: its content counts, though it is not kept mapped. */
+WA_CHECKED wa_status wa_vindex_list_file(wa_vindex_build *build, const char *name, wa_error *err);
 /** Is there a directory entry of this name at all (dangling links included)? */
 WA_CHECKED wa_status wa_vindex_has_entry(const wa_vindex_build *build, const char *name, bool *out,
                                          wa_error *err);
@@ -121,8 +148,8 @@ WA_CHECKED wa_status wa_vindex_down_meta_check(wa_vindex_build *build, wa_error 
 
 /** weight_manifest.json: V11. Absent files are remarked. */
 WA_CHECKED wa_status wa_vindex_weights_check(wa_vindex_build *build, wa_error *err);
-/** layers/layer_NN.weights: V12. */
-WA_CHECKED wa_status wa_vindex_layer_weights_check(wa_vindex_build *build, wa_error *err);
+/** layers/layer_NN.weights: V12, and the length of every region. They stay mapped. */
+WA_CHECKED wa_status wa_vindex_layer_files_open(wa_vindex_build *build, wa_error *err);
 
 /** "up_weights.bin" or "down_weights.bin". */
 const char *wa_weight_file(wa_projection projection);

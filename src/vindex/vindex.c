@@ -140,22 +140,25 @@ wa_status wa_vindex_map_side(wa_vindex_build *build, const char *name, wa_map *o
                             name);
 }
 
-wa_status wa_vindex_map_file(wa_vindex_build *build, const char *name, wa_map *out, bool *found,
-                             wa_error *err)
+wa_status wa_vindex_list_file(wa_vindex_build *build, const char *name, wa_error *err)
 {
     char *path;
     wa_vindex *vindex = build->vindex;
+    WA_TRY(wa_vindex_file_path(build, name, &path, err));
+    WA_TRY(append(build->arena, &build->maps->files, &build->maps->file_room, vindex->file_count, path, err));
+    vindex->files = build->maps->files;
+    vindex->file_count++;
+    return WA_OK;
+}
+
+wa_status wa_vindex_map_file(wa_vindex_build *build, const char *name, wa_map *out, bool *found,
+                             wa_error *err)
+{
     WA_TRY(wa_vindex_map_side(build, name, out, found, err));
-    if (!*found)
-        return WA_OK;
-    if (wa_vindex_file_path(build, name, &path, err) != WA_OK ||
-        append(build->arena, &build->maps->files, &build->maps->file_room, vindex->file_count, path,
-               err) != WA_OK) {
+    if (*found && wa_vindex_list_file(build, name, err) != WA_OK) {
         wa_map_close(out);
         return err->status;
     }
-    vindex->files = build->maps->files;
-    vindex->file_count++;
     return WA_OK;
 }
 
@@ -219,7 +222,7 @@ static wa_status remark_unread(wa_vindex_build *build, wa_error *err)
         {"gate_vectors_q4.bin", "upstream loads it only on request, no walk path does"},
         {"down_meta.jsonl", "superseded by down_meta.bin, and its keys differ by writer (U9)"},
         {"experts_packed.bin", "obsolete"},
-        {"router_weights.bin", "mixtures of experts are not audited"},
+        {"router_weights.bin", "the router is taken from norms.bin"},
     };
     for (size_t i = 0; i < sizeof unread / sizeof unread[0]; i++) {
         bool there;
@@ -242,7 +245,7 @@ static wa_status open_checked(wa_vindex_build *build, wa_error *err)
     WA_TRY(wa_vindex_fp4_open(build, err));
     WA_TRY(wa_vindex_down_meta_check(build, err));
     WA_TRY(wa_vindex_weights_check(build, err));
-    WA_TRY(wa_vindex_layer_weights_check(build, err));
+    WA_TRY(wa_vindex_layer_files_open(build, err));
     WA_TRY(remark_unread(build, err));
     return settle_features(build, err);
 }
@@ -282,5 +285,8 @@ void wa_vindex_close(wa_vindex *vindex)
         wa_map_close(&vindex->maps->fp4[p].map);
     for (size_t p = 0; p < WA_WEIGHT_FILES; p++)
         wa_map_close(&vindex->maps->weights[p].map);
+    for (size_t l = 0; vindex->maps->layer_files != NULL && l < vindex->layer_count; l++)
+        wa_map_close(&vindex->maps->layer_files[l].map);
+    wa_map_close(&vindex->maps->norms);
     wa_model_close(vindex->checkpoint);
 }

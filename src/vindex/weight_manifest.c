@@ -1,10 +1,11 @@
-/* weight_manifest.json: tensors of the weight tier (V11, vindex-format 3.6). No walk path reads them; up
- * and down are kept for comparison with the feature files (V16). */
+/* weight_manifest.json: tensors of the weight tier (V11, vindex-format 3.6). Up and down are kept for comparison with the
+ * feature files (V16), routers and biases of experts for the layer files (larql-2026-08 1.6, 5.3). */
+#include "vindex/experts.h"
 #include "vindex/parts.h"
 
 #include <stdlib.h>
 
-static const char MANIFEST[] = "weight_manifest.json";
+static const char MANIFEST[] = "weight_manifest.json", NORMS[] = "norms.bin";
 
 enum { FILES_MAX = 64, RANK_MAX = 3 }; /* upstream writes eight files */
 
@@ -187,6 +188,71 @@ static void keep_ffn(wa_vindex_build *build, const weight_entry *entry)
     }
 }
 
+/* --- Experts */
+
+/* What LARQL's extractors call them, by the checkpoints' names. A file of an unknown family may use any scheme. */
+static const wa_router_names SCHEMES[] = {
+    {.families = "mixtral", .router = "block_sparse_moe.gate.weight"},
+    {.families = "qwen2_moe qwen3_moe olmoe", .router = "mlp.gate.weight"},
+    {.families = "gpt_oss",
+     .router = "mlp.router.weight",
+     .router_bias = "mlp.router.bias",
+     .gate_up_bias = "mlp.experts.gate_up_proj_bias",
+     .down_bias = "mlp.experts.down_proj_bias"},
+};
+enum { SCHEME_COUNT = sizeof SCHEMES / sizeof SCHEMES[0] };
+
+static bool lists(const char *words, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = strstr(words, word); at != NULL; at = strstr(at + 1, word))
+        if ((at == words || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+            return true;
+    return false;
+}
+
+const wa_router_names *wa_router_names_of(const char *family)
+{
+    for (size_t i = 0; i < SCHEME_COUNT; i++)
+        if (lists(SCHEMES[i].families, family))
+            return &SCHEMES[i];
+    return NULL;
+}
+
+/* The role of a key, without "layers.N."; WA_ROUTER_ROLES = none. */
+static wa_router_role role_of(const char *name)
+{
+    for (size_t i = 0; i < SCHEME_COUNT; i++) {
+        const char *const names[WA_ROUTER_ROLES] = {[WA_ROUTER_WEIGHT] = SCHEMES[i].router,
+                                                    [WA_ROUTER_BIAS] = SCHEMES[i].router_bias,
+                                                    [WA_ROUTER_GATE_UP_BIAS] = SCHEMES[i].gate_up_bias,
+                                                    [WA_ROUTER_DOWN_BIAS] = SCHEMES[i].down_bias};
+        for (int role = 0; role < WA_ROUTER_ROLES; role++)
+            if (names[role] != NULL && strcmp(names[role], name) == 0)
+                return (wa_router_role)role;
+    }
+    return WA_ROUTER_ROLES;
+}
+
+/* Flattened or not: only the number of elements counts, and whoever knows the experts checks it. */
+static void keep_router(wa_vindex_build *build, const weight_entry *entry)
+{
+    size_t layer = layer_of(entry->key);
+    bool in_up_weights = strcmp(entry->file->name, wa_weight_file(WA_UP)) == 0;
+    bool known = in_up_weights || strcmp(entry->file->name, NORMS) == 0;
+    if (layer >= build->vindex->layer_count || !known || !entry->file->there || entry->kind->blocks)
+        return;
+    wa_router_role role = role_of(strchr(strchr(entry->key, '.') + 1, '.') + 1); /* behind "layers.N." */
+    if (role == WA_ROUTER_ROLES)
+        return;
+    wa_format half = strcmp(entry->kind->name, "packed_bf16") == 0 ? WA_FORMAT_BF16 : WA_FORMAT_F16;
+    build->maps->router[WA_ROUTER_ROLES * layer + role] =
+        (wa_router_slice){.offset = entry->offset,
+                          .elements = entry->elements,
+                          .format = is_times(entry->length, entry->elements, 4) ? WA_FORMAT_F32 : half,
+                          .in_up_weights = in_up_weights};
+}
+
 static int by_key(const void *a, const void *b)
 {
     const weight_entry *x = a, *y = b;
@@ -224,15 +290,34 @@ static wa_status check_list(wa_vindex_build *build, const json_t *list, wa_error
         WA_TRY(wa_arena_take(build->arena, build->vindex->layer_count,
                              sizeof *build->maps->weights[p].layers,
                              &build->maps->weights[p].layers, err));
+    WA_TRY(wa_arena_take(build->arena, WA_ROUTER_ROLES * build->vindex->layer_count, sizeof *build->maps->router,
+                         &build->maps->router, err));
     WA_TRY(wa_arena_take(build->arena, count, sizeof *entries, &entries, err));
     for (size_t i = 0; i < count; i++) {
         entries[i].at = i;
         if (read_entry(&r, json_array_get(list, i), &entries[i], err) != WA_OK)
             return wa_vindex_note_entry(json_array_get(list, i), i, err);
         keep_ffn(build, &entries[i]);
+        keep_router(build, &entries[i]);
     }
     WA_TRY(refuse_duplicates(entries, count, err));
     return remark_absent(&r, err);
+}
+
+/* A router decides what is computed: its files count among those of the vindex. */
+static wa_status map_routers(wa_vindex_build *build, wa_error *err)
+{
+    const wa_router_slice *router = build->maps->router;
+    bool norms = false, up_weights = false, found;
+    for (size_t i = 0; i < WA_ROUTER_ROLES * build->vindex->layer_count; i++) {
+        norms = norms || (router[i].elements > 0 && !router[i].in_up_weights);
+        up_weights = up_weights || router[i].in_up_weights;
+    }
+    if (norms || up_weights)
+        WA_TRY(wa_vindex_list_file(build, MANIFEST, err));
+    if (up_weights) /* mapped already */
+        WA_TRY(wa_vindex_list_file(build, wa_weight_file(WA_UP), err));
+    return norms ? wa_vindex_map_file(build, NORMS, &build->maps->norms, &found, err) : WA_OK;
 }
 
 static wa_status map_kept(wa_vindex_build *build, wa_error *err)
@@ -242,7 +327,7 @@ static wa_status map_kept(wa_vindex_build *build, wa_error *err)
         bool found;
         WA_TRY(wa_vindex_map_side(build, wa_weight_file((wa_projection)p), &tier->map, &found, err));
     }
-    return WA_OK;
+    return map_routers(build, err);
 }
 
 wa_status wa_vindex_weights_check(wa_vindex_build *build, wa_error *err)

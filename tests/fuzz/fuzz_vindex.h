@@ -4,6 +4,7 @@
 #define WALKAUDIT_FUZZ_VINDEX_H
 
 #include "fuzz.h"
+#include "vindex/experts.h"
 #include "vindex/flags.h"
 #include "vindex/parts.h"
 #include "vindex/scan.h"
@@ -35,6 +36,8 @@ static inline void fuzz_check_view(const wa_vindex *vindex, const wa_matrix *m)
     const wa_vindex_maps *maps = vindex->maps;
     size_t stored = m->order == WA_ROWS_TRANSPOSED ? m->cols : m->rows, size;
     fuzz_require(wa_size_mul(stored, m->row_bytes, &size), "a view's size overflows");
+    if (m->order == WA_ROWS_FLAT)
+        size = wa_matrix_bytes(m);
     bool inside = false;
     for (size_t p = 0; p < WA_PAYLOAD_COUNT; p++)
         inside = inside || fuzz_is_inside(maps->payload[p].bytes, m->data, size);
@@ -42,6 +45,9 @@ static inline void fuzz_check_view(const wa_vindex *vindex, const wa_matrix *m)
         inside = inside || fuzz_is_inside(maps->fp4[p].map.bytes, m->data, size);
     for (size_t p = 0; p < WA_WEIGHT_FILES; p++)
         inside = inside || fuzz_is_inside(maps->weights[p].map.bytes, m->data, size);
+    for (size_t l = 0; maps->layer_files != NULL && l < vindex->layer_count; l++)
+        inside = inside || fuzz_is_inside(maps->layer_files[l].map.bytes, m->data, size);
+    inside = inside || fuzz_is_inside(maps->norms.bytes, m->data, size);
     fuzz_require(inside, "a view leaves its file");
 }
 
@@ -52,7 +58,7 @@ static inline void fuzz_read_view(const wa_vindex *vindex, const wa_matrix *m)
     fuzz_check_view(vindex, m);
     float *row = malloc(m->cols * sizeof *row);
     fuzz_require(row != NULL, "memory");
-    if (m->order == WA_ROWS_PLAIN)
+    if (m->order == WA_ROWS_PLAIN || m->order == WA_ROWS_FLAT)
         (void)wa_matrix_nonfinite(m, row);
     wa_matrix_decode(m, m->rows - 1, 1, row);
     free(row);
@@ -79,6 +85,40 @@ static inline void fuzz_read_all(const wa_vindex *vindex)
         }
 }
 
+static inline void fuzz_read_expert(const wa_vindex *vindex, const wa_expert *expert)
+{
+    fuzz_read_view(vindex, &expert->gate);
+    fuzz_read_view(vindex, &expert->up);
+    fuzz_read_view(vindex, &expert->down);
+}
+
+/* Layer files beside a model of the same shape. */
+static inline void fuzz_read_experts(const wa_vindex *vindex, wa_arena *arena)
+{
+    enum { MOST = 64 };
+    wa_error err = {0};
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        wa_layer_store store = wa_vindex_layer_store(vindex, l);
+        wa_expert list[MOST];
+        wa_vindex_experts found;
+        if (store.entries == 0 || store.entries > MOST || store.unreadable != NULL)
+            continue;
+        for (size_t e = 0; e < store.entries; e++) {
+            fuzz_require(wa_vindex_expert(vindex, l, e, &list[e], &err) == WA_OK, err.text);
+            fuzz_read_expert(vindex, &list[e]);
+        }
+        wa_experts experts = {.count = store.entries, .chosen = 1, .experts = list,
+                              .router = {.rows = store.entries, .cols = vindex->hidden}};
+        wa_layer *layers = calloc(vindex->layer_count, sizeof *layers);
+        fuzz_require(layers != NULL, "memory");
+        layers[l].experts = &experts;
+        wa_model model = {.layer_count = vindex->layer_count, .hidden = vindex->hidden, .layers = layers};
+        if (fuzz_answer(wa_vindex_experts_open(vindex, &model, l, arena, &found, &err), &err) && !found.router_of_model)
+            fuzz_read_view(vindex, &found.experts.router);
+        free(layers);
+    }
+}
+
 /** Open the directory's vindex; when it is accepted, look at everything it offers. */
 static inline void fuzz_open_vindex(void)
 {
@@ -87,6 +127,7 @@ static inline void fuzz_open_vindex(void)
     wa_arena *arena = fuzz_arena();
     if (fuzz_answer(wa_vindex_open(fuzz_directory(), arena, &vindex, &err), &err)) {
         fuzz_read_all(vindex);
+        fuzz_read_experts(vindex, arena);
         (void)fuzz_answer(wa_vindex_check_fp4_scales(vindex, &err), &err);
         wa_vindex_flags flags = wa_vindex_upstream_flags(vindex);
         (void)wa_vindex_upstream_bucket(&flags);

@@ -240,10 +240,32 @@ def vindexes():
                 ("ple", "tensor_f16", [4, 8], 0, 64, "ple_weights.bin"), ("packed", "packed_bf16", [2, 4, 8], 0, 128, "")]
     keys = ("key", "kind", "shape", "offset", "length", "file")
     seed("vindex_weights", "all-kinds", json.dumps([dict(zip(keys, e)) for e in entries]))
-    header = b"LYRW" + struct.pack("<5I", 1, 4, 2, 16, 32)
-    table = b"".join(struct.pack("<4Q", 88 + 128 * e, 100, 188 + 128 * e, 28) for e in range(2))
-    seed("vindex_layers", "two-experts", header + table + bytes(256))
-    seed("vindex_layers", "none", b"LYRW" + struct.pack("<5I", 1, 0, 0, 16, 32))
+    entries = [("layers.0.mlp.router.weight", "vector", [64], 0, 256, "norms.bin"),
+               ("layers.0.mlp.router.bias", "vector", [2], 0, 4, "norms.bin"),
+               ("layers.0.mlp.experts.gate_up_proj_bias", "packed_bf16", [2, 32], 0, 128, "norms.bin"),
+               ("layers.0.mlp.experts.down_proj_bias", "vector", [64], 0, 256, "up_weights.bin")]
+    seed("vindex_weights", "experts", json.dumps([dict(zip(keys, e)) for e in entries]))
+    for name, code, features, lengths in layer_files():
+        seed("vindex_layers", name, layer_file(code, features, lengths))
+
+
+def layer_files():
+    """Name, code of the format, features, lengths of an entry's regions, of experts 32 elements wide."""
+    yield "padded-q4_k", 4, 2, (4 * 144, 32 * 144)
+    yield "tight-q8_0", 6, 16, (32 * 34, 16 * 34)
+    yield "flat-q4_k", 4, 16, (4 * 144, 2 * 144)
+    yield "f16", 1, 3, (6 * 32 * 2, 32 * 3 * 2)
+    yield "mxfp4", 8, 1, (2 * 128, 32 * 128, 2 * 8, 32 * 8)
+
+
+def layer_file(code, features, lengths, experts=2):
+    header = b"LYRW" + struct.pack("<5I", 1, code, experts, features, 32) + (struct.pack("<2I", 1, 0) if code == 8 else b"")
+    at, table, body = len(header) + 16 * len(lengths) * experts, b"", b""
+    for expert in range(experts):
+        for length in lengths:
+            table += struct.pack("<2Q", at + len(body), length)
+            body += bytes((7 * expert + i) % 251 for i in range(length))
+    return header + table + body
 
 
 # --- Number formats ---------------------------------------------------------------------------------------------------

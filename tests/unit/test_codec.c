@@ -342,6 +342,35 @@ static void transposed_rows_are_columns_of_their_part(void)
     CU_ASSERT_EQUAL(wa_matrix_bytes(&matrix), 4 * ROWS * COLS);
 }
 
+/* Q8_0 in one stream, of which rows take 70 elements each, from the seventh on: block by block, whatever row they are of. */
+static void rows_of_one_stream_begin_inside_blocks(void)
+{
+    enum { SKIP = 7, BLOCKS = (SKIP + ROWS * COLS + 31) / 32 };
+    static uint8_t bytes[34 * BLOCKS];
+    static float out[ROWS * COLS], all[32 * BLOCKS], part[ROWS * 32];
+    const wa_format_info *info = wa_format_get(WA_FORMAT_GGML_Q8_0);
+    for (size_t b = 0; b < BLOCKS; b++) {
+        uint16_t scale = wa_f32_to_f16((float)(b % 5 + 1));
+        memcpy(bytes + 34 * b, &scale, sizeof scale);
+        for (size_t i = 0; i < 32; i++)
+            bytes[34 * b + 2 + i] = (uint8_t)(37 * b + 11 * i);
+    }
+    info->decode_ref(bytes, BLOCKS, all);
+    wa_matrix matrix = {.data = bytes, .format = WA_FORMAT_GGML_Q8_0, .order = WA_ROWS_FLAT, .rows = ROWS, .cols = COLS,
+                        .stored_cols = COLS, .skip = SKIP};
+    wa_matrix_decode(&matrix, 0, ROWS, out);
+    CU_ASSERT(memcmp(out, all + SKIP, sizeof out) == 0);
+    wa_matrix_decode_ref(&matrix, 39, 1, out);
+    CU_ASSERT(memcmp(out, all + SKIP + 39 * COLS, COLS * sizeof *out) == 0);
+    wa_matrix columns = wa_matrix_columns(&matrix, 32, 32);
+    wa_matrix_decode(&columns, 0, ROWS, part);
+    for (size_t r = 0; r < ROWS; r++)
+        CU_ASSERT(memcmp(part + 32 * r, all + SKIP + r * COLS + 32, 32 * sizeof *part) == 0);
+    CU_ASSERT_EQUAL(wa_matrix_bytes(&matrix), 34 * BLOCKS);
+    CU_ASSERT_EQUAL(wa_matrix_span(&matrix).size, 34 * BLOCKS);
+    CU_ASSERT_PTR_EQUAL(wa_matrix_row(&matrix, 1), bytes + 34 * ((SKIP + COLS) / 32));
+}
+
 /* Stored [cols, 2 * rows], the columns of two matrices in turn; and the same read as rows of every second element. */
 static void columns_in_turn_are_told_apart(void)
 {
@@ -422,5 +451,6 @@ WA_SUITE("codec", WA_CASE(halves_have_the_values_of_ieee_754),
          WA_CASE(fast_decoders_give_the_bits_of_the_oracle),
          WA_CASE(hand_made_blocks_decode_to_hand_made_values),
          WA_CASE(plain_rows_come_in_any_range), WA_CASE(rope_pairs_are_undone_within_each_head),
-         WA_CASE(transposed_rows_are_columns_of_their_part), WA_CASE(columns_in_turn_are_told_apart), WA_CASE(padding_of_a_row_is_dropped),
+         WA_CASE(transposed_rows_are_columns_of_their_part), WA_CASE(rows_of_one_stream_begin_inside_blocks),
+         WA_CASE(columns_in_turn_are_told_apart), WA_CASE(padding_of_a_row_is_dropped),
          WA_CASE(only_plain_aligned_f32_is_used_in_place))

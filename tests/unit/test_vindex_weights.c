@@ -185,9 +185,10 @@ static void down_of_the_weight_tier_is_compared_with_the_features(void)
     }
 }
 
-/* ---- layers/layer_00.weights: two entries of 100 bytes of gate_up and 28 of down ---- */
+/* ---- layers/layer_01.weights: two entries in Q8_0, unpadded: 32 rows of one block, and 512 elements in one stream ---- */
 
-enum { LAYER_BYTES = 24 + 2 * 32 + 2 * 128 };
+enum { GATE_UP_BYTES = 2 * FEATURES * 34, DOWN_BYTES = FEATURES * 34, ENTRY_BYTES = GATE_UP_BYTES + DOWN_BYTES,
+       LAYER_BYTES = 24 + 2 * 32 + 2 * ENTRY_BYTES };
 
 static void put_u32(uint8_t *at, uint32_t value)
 {
@@ -204,15 +205,15 @@ static void sound_layer(uint8_t bytes[LAYER_BYTES])
     memset(bytes, 0, LAYER_BYTES);
     memcpy(bytes, "LYRW", 4);
     put_u32(bytes + 4, 1);
-    put_u32(bytes + 8, 4);
+    put_u32(bytes + 8, 6);
     put_u32(bytes + 12, 2);
     put_u32(bytes + 16, FEATURES);
     put_u32(bytes + 20, HIDDEN);
     for (uint64_t e = 0; e < 2; e++) {
-        put_u64(bytes + 24 + 32 * e, 88 + 128 * e);
-        put_u64(bytes + 32 + 32 * e, 100);
-        put_u64(bytes + 40 + 32 * e, 188 + 128 * e);
-        put_u64(bytes + 48 + 32 * e, 28);
+        put_u64(bytes + 24 + 32 * e, 88 + ENTRY_BYTES * e);
+        put_u64(bytes + 32 + 32 * e, GATE_UP_BYTES);
+        put_u64(bytes + 40 + 32 * e, 88 + GATE_UP_BYTES + ENTRY_BYTES * e);
+        put_u64(bytes + 48 + 32 * e, DOWN_BYTES);
     }
 }
 
@@ -225,13 +226,20 @@ static void a_damaged_layer_file_is_refused_with_its_numbers(void)
     } rows[] = {
         {0, 0x4C595257, "bad magic 4c595257, expected 5752594c", "layers/layer_01.weights"},
         {4, 3, "unsupported version 3", "layer_01"},
-        {8, 8, "unknown format 8, expected 0 to 7", "layer_01"},
-        {12, 11, "table of 11 entries needs 376 bytes, the file has 344", "layer_01"},
-        {12, 0xffffffff, "table of 4294967295 entries", "the file has 344"},
+        {8, 9, "unknown format 9, expected 0 to 8", "layer_01"},
+        {8, 8, "unknown scale binding 88, expected 0 (inline) or 1 (split)", "layer_01"},
+        {8, 4, "entry 0: gate_up has 1088 bytes, expected 4608: 32 rows of 32 Q4_K elements, padded to 256", "layer_01"},
+        {12, 105, "table of 105 entries needs 3384 bytes, the file has 3352", "layer_01"},
+        {12, 0xffffffff, "table of 4294967295 entries", "the file has 3352"},
+        {12, 0, "0 entries of 16 features, expected at least one of each", "layer_01"},
+        {16, 0, "2 entries of 0 features", "layer_01"},
+        {16, 17, "entry 0: gate_up has 1088 bytes, expected 9248: 34 rows", "layer_01"},
+        {16, 0xffffffff, "entry 0: gate_up has 1088 bytes, expected", "layer_01"},
         {20, 33, "hidden size 33, index.json says 32", "layer_01"},
-        {24, 300, "entry 0: gate_up at offset 300 + 100 bytes exceeds the file's 344", "layer_01"},
-        {64, UINT64_MAX, "entry 1: gate_up at offset 216 + 18446744073709551615 bytes", "344"},
-        {72, 200, "down of entry 0, [188, 216), and down of entry 1, [200, 228), overlap",
+        {24, 3000, "entry 0: gate_up at offset 3000 + 1088 bytes exceeds the file's 3352", "layer_01"},
+        {64, UINT64_MAX, "entry 1: gate_up at offset 1720 + 18446744073709551615 bytes", "3352"},
+        {48, 0, "entry 0: down has 0 bytes, expected 8704", "layer_01"},
+        {72, 1200, "down of entry 0, [1176, 1720), and down of entry 1, [1200, 1744), overlap",
          "layer_01"},
         {24, 87, "gate_up of entry 0 begins at 87, inside the table that ends at 88", "layer_01"},
     };
