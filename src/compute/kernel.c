@@ -203,6 +203,14 @@ void wa_phi_ref_all(wa_activation activation, double *values, size_t n)
     }
 }
 
+void wa_factor_ref_all(wa_activation activation, double *values, size_t n)
+{
+    for (size_t i = 0; activation == WA_CLAMPED_GLU && i < n; i++) {
+        double low = values[i] < -7.0 ? -7.0 : values[i]; /* NaN stays */
+        values[i] = (low > 7.0 ? 7.0 : low) + 1.0;
+    }
+}
+
 WA_CLONES static void gated_silu(const float *gate, const float *up, float *act, size_t n)
 {
     for (size_t i = 0; i < n; i++)

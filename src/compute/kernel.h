@@ -114,6 +114,8 @@ float wa_phi(wa_activation activation, float v);
 double wa_phi_ref(wa_activation activation, double v);
 /** values[i] = wa_phi_ref(values[i]), n of them; same bits on every ISA. */
 void wa_phi_ref_all(wa_activation activation, double *values, size_t n);
+/** The factor that stands beside phi in a gated FFN, of n up scores, in place: themselves but for the clamped unit. */
+void wa_factor_ref_all(wa_activation activation, double *values, size_t n);
 
 /** Add bias [n] to each of `rows` rows. */
 void wa_add_bias(float *y, size_t rows, size_t n, const float *bias);

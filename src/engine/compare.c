@@ -59,10 +59,9 @@ static void sample_rows(wa_stage *stage, const wa_stage_batch *batch, size_t lay
 /* A case's kernel on one of its streams, and what it chose there. */
 typedef struct answer {
     const float *x, *y;  /* [rows][H] */
-    const int32_t *hits; /* [rows][hit_width], NULL = none */
+    const int32_t *hits; /* [rows][hit_width] features, or experts; NULL = none */
 } answer;
 
-enum { REFERENCE, OWN, STREAMS };
 
 /* Cases that read the same bytes compute the same bits, so their own inputs are equal as well. */
 static bool has_same_input(const wa_stage *stage, const float *a, const float *b)
@@ -107,7 +106,7 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
         if (hits != NULL)
             memcpy(hits + i * hit_width, from->hits + row * hit_width, hit_width * sizeof *hits);
     }
-    return wa_oracle_run(stage->oracle, wa_case_oracle(c->which), &c->weights, count, x, wa_oracle_width(STREAMS * of_stream),
+    return wa_oracle_run(stage->oracle, wa_case_oracle(c->which), &c->weights, count, x, wa_oracle_width(WA_STREAMS * of_stream),
                          seats, hits, stage->truth + (size_t)first * sampled * hidden,
                          stage->truth_least + (size_t)first * sampled, err);
 }
@@ -141,11 +140,11 @@ static wa_status measure_kernel(const comparison *c, const answer *of, size_t hi
         return WA_OK;
     bool known = !travels && has_same_truth(stage->truth_of, judge);
     bool own_known = !has_own || (!travels && has_same_truth(stage->own_truth_of, judge) &&
-                                  has_same_input(stage, stage->own_truth_x, of[OWN].x));
+                                  has_same_input(stage, stage->own_truth_x, of[WA_STREAM_OWN].x));
     if (!known || !own_known)
-        WA_TRY(ask_oracle(c, of, known ? OWN : REFERENCE, own_known ? OWN : STREAMS, hit_width, err));
+        WA_TRY(ask_oracle(c, of, known ? WA_STREAM_OWN : WA_STREAM_REFERENCE, own_known ? WA_STREAM_OWN : WA_STREAMS, hit_width, err));
     if (travels) {
-        size_t rows = (has_own ? STREAMS : OWN) * stage->sampled_count, hidden = stage->audit->model->hidden;
+        size_t rows = (has_own ? WA_STREAMS : WA_STREAM_OWN) * stage->sampled_count, hidden = stage->audit->model->hidden;
         for (size_t i = 0; i < rows; i++)
             wa_wire_round(c->which->external->answer, stage->truth + i * hidden, hidden);
         stage->truth_of = stage->own_truth_of = NULL;
@@ -154,11 +153,11 @@ static wa_status measure_kernel(const comparison *c, const answer *of, size_t hi
     }
     if (!own_known && !travels) {
         stage->own_truth_of = judge;
-        stage->own_truth_x = of[OWN].x;
+        stage->own_truth_x = of[WA_STREAM_OWN].x;
     }
-    store_kernel_errors(c, of, REFERENCE, WA_FIELD_kernel_rel_l2);
+    store_kernel_errors(c, of, WA_STREAM_REFERENCE, WA_FIELD_kernel_rel_l2);
     if (has_own)
-        store_kernel_errors(c, of, OWN, WA_FIELD_kernel_own_rel_l2);
+        store_kernel_errors(c, of, WA_STREAM_OWN, WA_FIELD_kernel_own_rel_l2);
     return WA_OK;
 }
 
@@ -273,8 +272,9 @@ static wa_status run_case(comparison *c, wa_error *err)
     size_t hidden = stage->audit->model->hidden;
     const wa_vindex *vindex = stage->audit->vindexes[c->which->vindex];
     WA_TRY(wa_case_open_layer(c->which, stage->audit->model, vindex, c->layer, &c->weights, err));
-    int32_t *hits[STREAMS] = {NULL};
+    int32_t *hits[WA_STREAMS] = {NULL};
     bool tells_hits = c->which->k != WA_K_ALL && !wa_path_is_foreign(c->which->path);
+    bool tells_experts = c->weights.experts != NULL && !wa_path_is_foreign(c->which->path);
     size_t hit_width = !tells_hits ? 0 : wa_case_hit_count(c->which, c->weights.features);
     for (size_t i = 0; i < evaluations_of(c) && hit_width > 0; i++)
         WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits[i], &hits[i], err));
@@ -283,22 +283,24 @@ static wa_status run_case(comparison *c, wa_error *err)
     wa_ways *ways;
     WA_TRY(wa_arena_take(stage->arena, c->batch->packing.prompts, sizeof *modes, &modes, err));
     WA_TRY(take_ways(c, &ways, err));
-    wa_walk_io io[STREAMS] = {{.x = c->reference->x,
+    wa_walk_io io[WA_STREAMS] = {{.x = c->reference->x,
                                .y = stage->y_walk,
-                               .hits = hits[REFERENCE],
+                               .hits = hits[WA_STREAM_REFERENCE],
                                .modes = modes,
                                .packing = &c->batch->packing,
                                .first_prompt = c->batch->first_prompt,
                                .ways = ways,
                                .first_obs = c->batch->first_obs}};
     if (c->lane != NO_LANE)
-        io[OWN] = (wa_walk_io){.x = stage->normed + c->lane * rows * hidden,
+        io[WA_STREAM_OWN] = (wa_walk_io){.x = stage->normed + c->lane * rows * hidden,
                                .y = stage->y_own,
-                               .hits = hits[OWN],
+                               .hits = hits[WA_STREAM_OWN],
                                .modes = modes,
                                .packing = &c->batch->packing,
                                .first_prompt = c->batch->first_prompt,
                                .first_obs = c->batch->first_obs};
+    for (size_t i = 0; i < evaluations_of(c) && tells_experts; i++)
+        io[i].routing = &stage->case_routing[i];
     wa_label label = WA_LABEL_NONE;
     double start = wa_clock();
     WA_TRY(wa_case_run(c->which, &c->weights, rows, io, evaluations_of(c), &stage->scratch, &label, err));
@@ -312,9 +314,10 @@ static wa_status run_case(comparison *c, wa_error *err)
             advance_lane(c);
     });
     WA_TRY(wa_stage_keep_walk(stage, c->batch, c->layer, c->index, err));
-    answer of[STREAMS];
-    for (int i = 0; i < STREAMS; i++)
-        of[i] = (answer){.x = io[i].x, .y = io[i].y, .hits = io[i].hits};
+    answer of[WA_STREAMS];
+    for (int i = 0; i < WA_STREAMS; i++)
+        of[i] = (answer){.x = io[i].x, .y = io[i].y, .hits = tells_experts ? stage->case_routing[i].expert : io[i].hits};
+    hit_width = tells_experts ? c->weights.experts->chosen : hit_width;
     wa_status status;
     WA_TIMED(stage, WA_PHASE_KERNEL_CHECK, {
         status = measure_kernel(c, of, hit_width, err);

@@ -76,7 +76,7 @@ static size_t most_features(const wa_stage_audit *audit)
     size_t features = wa_model_widest_ffn(audit->model);
     for (size_t v = 0; v < audit->vindex_count; v++)
         for (size_t l = 0; l < audit->vindexes[v]->layer_count; l++)
-            if (audit->vindexes[v]->layers[l].features > features)
+            if (audit->model->layers[l].experts == NULL && audit->vindexes[v]->layers[l].features > features)
                 features = audit->vindexes[v]->layers[l].features;
     return features;
 }
@@ -136,8 +136,12 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     WA_TRY(take_rows(stage, 1, model->hidden, &stage->post_ref, err));
     WA_TRY(take_rows(stage, 1, model->hidden, &stage->post_walk, err));
     size_t expert = wa_model_expert_layer(model);
-    if (expert < model->layer_count)
-        WA_TRY(wa_routing_open(arena, model->layers[expert].experts, audit->max_rows, &stage->routing, err));
+    if (expert < model->layer_count) {
+        const wa_experts *experts = model->layers[expert].experts;
+        WA_TRY(wa_routing_open(arena, experts, audit->max_rows, &stage->routing, err));
+        for (int i = 0; i < WA_STREAMS; i++)
+            WA_TRY(wa_routing_open(arena, experts, audit->max_rows, &stage->case_routing[i], err));
+    }
     WA_TRY(wa_stage_open_captures(stage, err));
     size_t sampled =
         wa_sample_most(audit->kernel_check, audit->max_rows, audit->obs_count, model->layer_count);

@@ -13,6 +13,9 @@ typedef struct ahead {
     long faults;   /* major page faults so far */
 } ahead;
 
+/* A case's FFN is evaluated on the reference's input, and on its own. */
+enum { WA_STREAM_REFERENCE, WA_STREAM_OWN, WA_STREAMS };
+
 struct wa_stage {
     const wa_stage_audit *audit;
     wa_share share;
@@ -35,6 +38,7 @@ struct wa_stage {
     float *post_walk;  /* [max_rows][H] */
     wa_operand *operands; /* [lanes] */
     wa_routing routing;   /* [max_rows] of the reference, in a model with experts */
+    wa_routing case_routing[WA_STREAMS]; /* [max_rows] of the case at hand, likewise */
     size_t *sampled;      /* [sampled_count] rows of the batch at which KERNEL is measured at this layer, ascending */
     size_t sampled_count;
     double *truth;        /* [2][sampled_count][H]: the oracle's last answers at this layer, on the reference's input and on a case's own */

@@ -149,12 +149,21 @@ static size_t expert_bytes(const wa_expert *expert)
     return bytes_of(&expert->gate) + bytes_of(&expert->up) + bytes_of(&expert->down);
 }
 
+size_t wa_experts_ffns(const wa_experts *experts)
+{
+    return experts->count + (experts->shared.up.rows > 0 ? 1 : 0);
+}
+
+const wa_expert *wa_experts_ffn(const wa_experts *experts, size_t i)
+{
+    return i < experts->count ? &experts->experts[i] : &experts->shared;
+}
+
 size_t wa_experts_bytes(const wa_experts *experts)
 {
-    size_t bytes = bytes_of(&experts->router) + bytes_of(&experts->shared_gate) +
-                   expert_bytes(&experts->shared);
-    for (size_t e = 0; e < experts->count; e++)
-        bytes += expert_bytes(&experts->experts[e]);
+    size_t bytes = bytes_of(&experts->router) + bytes_of(&experts->shared_gate);
+    for (size_t i = 0; i < wa_experts_ffns(experts); i++)
+        bytes += expert_bytes(wa_experts_ffn(experts, i));
     return bytes;
 }
 

@@ -148,6 +148,10 @@ size_t wa_model_widest_ffn(const wa_model *model);
 /** The first layer with experts; layer_count = none. */
 size_t wa_model_expert_layer(const wa_model *model);
 
+/** FFNs of a layer with experts: the experts, and the shared one behind them where there is one. */
+size_t wa_experts_ffns(const wa_experts *experts);
+const wa_expert *wa_experts_ffn(const wa_experts *experts, size_t i);
+
 /** Stored bytes of a layer's router and experts. */
 size_t wa_experts_bytes(const wa_experts *experts);
 

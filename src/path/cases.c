@@ -291,6 +291,39 @@ static wa_status match_layer(const wa_model *model, const wa_vindex *vindex, siz
     return WA_OK;
 }
 
+static bool have_same(const float *a, const float *b)
+{
+    return (a == NULL) == (b == NULL);
+}
+
+/* Both dense, or as many experts of the same shape, chosen and weighed alike. */
+static wa_status match_experts(const wa_experts *own, const wa_experts *theirs, size_t layer, wa_error *err)
+{
+    if (own == NULL && theirs == NULL)
+        return WA_OK;
+    if (own == NULL || theirs == NULL)
+        return wa_fail(err, WA_E_MISMATCH, "layer %zu has experts in the %s alone", layer, own == NULL ? "checkpoint" : "model");
+    const struct {
+        const char *what;
+        size_t theirs, own;
+    } sizes[] = {{"experts", theirs->count, own->count},
+                 {"experts for each row", theirs->chosen, own->chosen},
+                 {"features in an expert", theirs->experts[0].up.rows, own->experts[0].up.rows},
+                 {"features in the shared expert", theirs->shared.up.rows, own->shared.up.rows}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (sizes[i].theirs != sizes[i].own)
+            return wa_fail(err, WA_E_MISMATCH, "layer %zu: the checkpoint has %zu %s, the model %zu", layer, sizes[i].theirs,
+                           sizes[i].what, sizes[i].own);
+    if (theirs->renormalised != own->renormalised)
+        return wa_fail(err, WA_E_MISMATCH, "layer %zu: the weights of chosen experts sum to 1 in the %s alone", layer,
+                       theirs->renormalised ? "checkpoint" : "model");
+    const wa_expert *a = &own->experts[0], *b = &theirs->experts[0];
+    if (!have_same(own->router_bias, theirs->router_bias) || !have_same(a->gate_bias, b->gate_bias) ||
+        !have_same(a->up_bias, b->up_bias) || !have_same(a->down_bias, b->down_bias))
+        return wa_fail(err, WA_E_MISMATCH, "layer %zu: model and checkpoint do not have the same biases of experts", layer);
+    return WA_OK;
+}
+
 /* What the FFN is beside its matrices: the reference's formula is computed with the other checkpoint's numbers. */
 static wa_status match_formula(const wa_model *model, const wa_model *other, wa_error *err)
 {
@@ -300,9 +333,9 @@ static wa_status match_formula(const wa_model *model, const wa_model *other, wa_
                        model->gated ? "gated" : "ungated", wa_activation_name(model->activation));
     for (size_t l = 0; l < model->layer_count; l++) {
         const wa_layer *own = &model->layers[l], *theirs = &other->layers[l];
-        if ((own->gate_bias == NULL) != (theirs->gate_bias == NULL) ||
-            (own->up_bias == NULL) != (theirs->up_bias == NULL) ||
-            (own->down_bias == NULL) != (theirs->down_bias == NULL))
+        WA_TRY(match_experts(own->experts, theirs->experts, l, err));
+        if (!have_same(own->gate_bias, theirs->gate_bias) || !have_same(own->up_bias, theirs->up_bias) ||
+            !have_same(own->down_bias, theirs->down_bias))
             return wa_fail(err, WA_E_MISMATCH, "layer %zu: model and checkpoint do not have the same FFN biases", l);
     }
     return WA_OK;

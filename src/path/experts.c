@@ -3,6 +3,7 @@
  * to them by its weight, experts in ascending order. An expert is decoded when some row chose it, for all inputs at once.
  */
 #include "compute/route.h"
+#include "path/fault.h"
 #include "path/walk.h"
 
 #include <math.h>
@@ -11,6 +12,7 @@
 typedef struct gathering {
     wa_walk *walk;
     wa_tile tile;
+    wa_experts experts; /* the layer's */
     wa_routing routing; /* [rows] */
     size_t rows;
     size_t *start;  /* [count + 1] first place of each expert in `place` */
@@ -21,7 +23,7 @@ typedef struct gathering {
 
 static size_t row_of(const gathering *g, size_t place)
 {
-    return place / g->walk->layer->experts->chosen;
+    return place / g->experts.chosen;
 }
 
 static const float *input_row(const gathering *g, size_t row)
@@ -38,10 +40,11 @@ static float *output_row(const gathering *g, size_t row)
 
 static wa_status open_gathering(wa_walk *walk, wa_tile tile, gathering *g)
 {
-    const wa_experts *experts = walk->layer->experts;
     wa_arena *arena = walk->scratch->arena;
     size_t places, floats;
-    *g = (gathering){.walk = walk, .tile = tile};
+    *g = (gathering){.walk = walk, .tile = tile, .experts = *walk->layer->experts};
+    wa_fault_experts(walk->which, walk->layer, &g->experts);
+    const wa_experts *experts = &g->experts;
     if (!wa_size_mul(walk->io_count, tile.rows, &g->rows) ||
         !wa_size_mul(g->rows, experts->chosen, &places) ||
         !wa_size_mul(tile.rows, walk->layer->hidden, &floats))
@@ -57,7 +60,7 @@ static wa_status open_gathering(wa_walk *walk, wa_tile tile, gathering *g)
 
 static wa_status route(gathering *g)
 {
-    const wa_experts *experts = g->walk->layer->experts;
+    const wa_experts *experts = &g->experts;
     for (size_t i = 0; i < g->walk->io_count; i++) {
         size_t first = i * g->tile.rows;
         wa_routing part = {.expert = g->routing.expert + first * experts->chosen,
@@ -66,13 +69,14 @@ static wa_status route(gathering *g)
         WA_TRY(wa_route_rows(experts, g->tile.rows, input_row(g, first), g->walk->scratch, &part,
                              g->walk->err));
     }
+    wa_fault_routing(g->walk->which, g->walk->layer, g->rows, &g->routing);
     return WA_OK;
 }
 
 /* What the caller wants to know of it. */
 static void tell_routing(const gathering *g)
 {
-    size_t chosen = g->walk->layer->experts->chosen, count = g->tile.rows * chosen;
+    size_t chosen = g->experts.chosen, count = g->tile.rows * chosen;
     for (size_t i = 0; i < g->walk->io_count; i++) {
         const wa_routing *out = g->walk->io[i].routing;
         size_t from = i * count, to = g->tile.first * chosen;
@@ -87,7 +91,7 @@ static void tell_routing(const gathering *g)
 /* Places by expert, and within one in the order of rows. */
 static void sort_places(gathering *g)
 {
-    const wa_experts *experts = g->walk->layer->experts;
+    const wa_experts *experts = &g->experts;
     size_t places = g->rows * experts->chosen;
     for (size_t at = 0; at < places; at++)
         if (g->routing.expert[at] >= 0)
@@ -103,12 +107,13 @@ static void sort_places(gathering *g)
 }
 
 /* y = FFN(x) of one expert, `rows` rows of each. */
-static void feed(const wa_walk *walk, const wa_expert *expert, size_t rows, const float *x,
-                 float *y)
+static void feed(const wa_walk *walk, wa_expert own, size_t rows, const float *x, float *y)
 {
     const wa_walk_layer *l = walk->layer;
-    size_t features = expert->up.rows;
+    const wa_expert *expert = &own;
+    size_t features = own.up.rows;
     float *act = walk->act[0], *up = walk->up[0];
+    wa_fault_expert(walk->which, l, &own);
     const wa_operand to_gate = {.x = x, .y = act}, to_up = {.x = x, .y = up};
     const wa_operand to_down = {.x = act, .y = y};
     wa_gemm_rows(&expert->gate, rows, l->hidden, features, &to_gate, 1, expert->gate_bias, walk->scratch);
@@ -127,7 +132,8 @@ static void run_expert(gathering *g, size_t e)
         for (size_t r = 0; r < rows; r++)
             memcpy(g->x + r * l->hidden, input_row(g, row_of(g, place[r])),
                    l->hidden * sizeof *g->x);
-        feed(g->walk, &l->experts->experts[e], rows, g->x, g->y);
+        wa_fault_expert_input(g->walk->which, l, g->x, rows);
+        feed(g->walk, g->experts.experts[e], rows, g->x, g->y);
         for (size_t r = 0; r < rows; r++)
             wa_axpy(g->routing.weight[place[r]], g->y + r * l->hidden,
                     output_row(g, row_of(g, place[r])), l->hidden);
@@ -137,13 +143,13 @@ static void run_expert(gathering *g, size_t e)
 static void run_shared(gathering *g)
 {
     const wa_walk_layer *l = g->walk->layer;
-    const wa_experts *experts = l->experts;
+    const wa_experts *experts = &g->experts;
     if (experts->shared.up.rows == 0)
         return;
     for (size_t i = 0; i < g->walk->io_count; i++) {
         const float *x = input_row(g, i * g->tile.rows);
         float *y = output_row(g, i * g->tile.rows);
-        feed(g->walk, &experts->shared, g->tile.rows, x, g->y);
+        feed(g->walk, experts->shared, g->tile.rows, x, g->y);
         wa_route_shared(&experts->shared_gate, g->tile.rows, x, g->walk->scratch, g->weight);
         for (size_t r = 0; r < g->tile.rows; r++)
             wa_axpy(g->weight[r], g->y + r * l->hidden, y + r * l->hidden, l->hidden);
@@ -155,7 +161,7 @@ static void clear_rows(const gathering *g)
 {
     const wa_walk_layer *l = g->walk->layer;
     for (size_t row = 0; row < g->rows; row++) {
-        float start = g->routing.expert[row * l->experts->chosen] < 0 ? NAN : 0.0F;
+        float start = g->routing.expert[row * g->experts.chosen] < 0 ? NAN : 0.0F;
         float *y = output_row(g, row);
         for (size_t h = 0; h < l->hidden; h++)
             y[h] = start;
@@ -170,7 +176,7 @@ wa_status wa_experts_tile(wa_walk *walk, wa_tile tile)
     tell_routing(&g);
     sort_places(&g);
     clear_rows(&g);
-    for (size_t e = 0; e < walk->layer->experts->count; e++)
+    for (size_t e = 0; e < g.experts.count; e++)
         run_expert(&g, e);
     run_shared(&g);
     return WA_OK;

@@ -65,6 +65,47 @@ void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer, float *y, si
         y[i] = wa_f16_to_f32(wa_f32_to_f16(y[i]));
 }
 
+void wa_fault_experts(const wa_case *which, const wa_walk_layer *layer, wa_experts *experts)
+{
+    if (planted("router-bias", which, layer))
+        experts->router_bias = NULL;
+    if (planted("expert-weights", which, layer))
+        experts->renormalised = !experts->renormalised;
+    if (planted("no-shared-expert", which, layer))
+        experts->shared.up.rows = 0;
+}
+
+void wa_fault_routing(const wa_case *which, const wa_walk_layer *layer, size_t rows, const wa_routing *routing)
+{
+    if (!planted("next-expert", which, layer))
+        return;
+    for (size_t i = 0; i < rows * layer->experts->chosen; i++)
+        if (routing->expert[i] >= 0)
+            routing->expert[i] = (routing->expert[i] + 1) % (int32_t)layer->experts->count;
+}
+
+void wa_fault_expert(const wa_case *which, const wa_walk_layer *layer, wa_expert *expert)
+{
+    if (!planted("expert-halves", which, layer))
+        return;
+    wa_matrix gate = expert->gate;
+    const float *bias = expert->gate_bias;
+    expert->gate = expert->up;
+    expert->gate_bias = expert->up_bias;
+    expert->up = gate;
+    expert->up_bias = bias;
+}
+
+void wa_fault_expert_input(const wa_case *which, const wa_walk_layer *layer, float *x, size_t rows)
+{
+    size_t n = layer->hidden;
+    if (!planted("expert-input", which, layer))
+        return;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t h = 0; h < n; h++)
+            x[row * n + h] *= 1.0F + 0.1F * (float)((row + h) % 7); /* whatever the norm and its weights divided by */
+}
+
 static bool is_between(size_t row, size_t rows)
 {
     for (size_t i = 0; i < 8; i++)

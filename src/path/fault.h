@@ -15,6 +15,14 @@
  *   wrong-down-row    a per-feature loop adds the down row of the hit before
  *   nibble-order      interleaved_q4: neighbours of x change places, as if nibbles were swapped
  *
+ * in a layer with experts:
+ *
+ *   next-expert       each row goes through the experts after those that it chose: the router's rows are off by one
+ *   router-bias       the router's bias is lost
+ *   expert-weights    the weights of the chosen sum to 1 where they should not, or the other way round
+ *   expert-halves     gate and up change places in every expert
+ *   expert-input      experts take the input before its norm: each row as if its norm had done nothing
+ *   no-shared-expert  the shared expert is left out
  *
  * and, of 30 %, in what a case answers:
  *
@@ -24,7 +32,7 @@
  *                     evenly between, which is where versions before format 2 looked
  *   share             at one of 50 (observation, layer) pairs, on either stream
  *
- * The first four stand in the kernels of every path; all never in the oracle, never in DENSE. Without
+ * The first four of all stand in the kernels of every path; all never in the oracle, never in DENSE. Without
  * WA_PLANT_FAULTS these are empty, so that the real binary has no trace of them.
  */
 #ifdef WA_PLANT_FAULTS
@@ -37,6 +45,11 @@ void wa_fault_q8(const wa_case *which, const wa_walk_layer *layer, int8_t *q, si
 wa_activation wa_fault_activation(const wa_case *which, const wa_walk_layer *layer);
 void wa_fault_act(const wa_case *which, const wa_walk_layer *layer, float *act, size_t n);
 void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer, float *y, size_t n);
+/** The router and the list of experts of a layer, a copy; what the router said; one expert, a copy; x [rows, hidden] of one. */
+void wa_fault_experts(const wa_case *which, const wa_walk_layer *layer, wa_experts *experts);
+void wa_fault_routing(const wa_case *which, const wa_walk_layer *layer, size_t rows, const wa_routing *routing);
+void wa_fault_expert(const wa_case *which, const wa_walk_layer *layer, wa_expert *expert);
+void wa_fault_expert_input(const wa_case *which, const wa_walk_layer *layer, float *x, size_t rows);
 /** Outputs of one input of a call: the first is the reference's, the second the case's own. */
 void wa_fault_output(const wa_case *which, const wa_walk_layer *layer, const wa_walk_io *io,
                      size_t input, size_t rows);
@@ -77,6 +90,26 @@ static inline void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer
                                 size_t n)
 {
     (void)which, (void)layer, (void)y, (void)n;
+}
+
+static inline void wa_fault_experts(const wa_case *which, const wa_walk_layer *layer, wa_experts *experts)
+{
+    (void)which, (void)layer, (void)experts;
+}
+
+static inline void wa_fault_routing(const wa_case *which, const wa_walk_layer *layer, size_t rows, const wa_routing *routing)
+{
+    (void)which, (void)layer, (void)rows, (void)routing;
+}
+
+static inline void wa_fault_expert(const wa_case *which, const wa_walk_layer *layer, wa_expert *expert)
+{
+    (void)which, (void)layer, (void)expert;
+}
+
+static inline void wa_fault_expert_input(const wa_case *which, const wa_walk_layer *layer, float *x, size_t rows)
+{
+    (void)which, (void)layer, (void)x, (void)rows;
 }
 
 static inline void wa_fault_output(const wa_case *which, const wa_walk_layer *layer,

@@ -89,7 +89,7 @@ wa_status wa_case_open_layer(const wa_case *which, const wa_model *model, const 
         return wa_fail(err, WA_E_INTERNAL, "layer %zu of %zu", layer, model->layer_count);
     const wa_source *down = &which->source[WA_DOWN];
     /* A vindex has no place for biases; another checkpoint has its own. */
-    bool other = wa_path_is_checkpoint(which->path) && vindex != NULL && vindex->checkpoint != NULL;
+    bool other = !down->from_model && vindex != NULL && vindex->checkpoint != NULL;
     const wa_layer *biases = other ? &vindex->checkpoint->layers[layer] : &model->layers[layer];
     wa_walk_layer l = {.down_is_feature_major =
                            !down->from_model && wa_payload_down_is_feature_major(down->payload),
@@ -102,7 +102,8 @@ wa_status wa_case_open_layer(const wa_case *which, const wa_model *model, const 
                        .features = model->layers[layer].up.rows,
                        .hidden = model->hidden,
                        .layer = layer};
-    if (l.experts != NULL) { /* no case but the reference and foreign ones gets here: spec.c */
+    if (l.experts != NULL) { /* of walk paths only those of checkpoints get here: spec.c */
+        l.experts = other ? vindex->checkpoint->layers[layer].experts : l.experts;
         l.features = l.experts->widest;
         *out = l;
         return WA_OK;

@@ -16,12 +16,9 @@
  * fill this, but two of the widest at least. */
 enum { COLUMNS_BYTES = 16 << 20, COLUMNS_LEAST = 2 * WA_ORACLE_WIDEST };
 
-/* A hit list that differs from ours only among scores closer than this times |x||g| is as good as
- * ours. */
-static const double TIE = 1e-6;
-
 /* Arrays of [groups][n][width] hold a value for each seat. */
 struct wa_oracle {
+    wa_arena *arena; /* what it was opened in: used within a call */
     size_t columns, longest_hidden, most_features; /* seats that fit, and of what sizes */
     /* Of the call: */
     const wa_case *which;
@@ -79,6 +76,7 @@ wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t fea
         return wa_fail(err, WA_E_UNSUPPORTED, "an FFN of %zu features and %zu values has no oracle here", features, hidden);
     wa_oracle *o;
     WA_TRY(wa_arena_take(arena, 1, sizeof *o, &o, err));
+    o->arena = arena;
     o->columns = columns_for(rows, hidden, features);
     o->most_rows = rows;
     o->longest_hidden = hidden;
@@ -201,6 +199,8 @@ static void activate(wa_oracle *o)
     if (!l->gated)
         memcpy(o->act, o->up, n * sizeof *o->act);
     wa_phi_ref_all(l->activation, o->act, n);
+    if (l->gated)
+        wa_factor_ref_all(l->activation, o->up, n);
     for (size_t i = 0; l->gated && i < n; i++)
         o->act[i] *= o->up[i];
 }
@@ -297,7 +297,7 @@ static double row_norm(wa_oracle *o, size_t f)
 static bool is_tie(wa_oracle *o, size_t f, size_t place)
 {
     double edge = o->key[o->own[0]];
-    return fabs(o->key[f] - edge) <= TIE * o->norm[place] * row_norm(o, f);
+    return fabs(o->key[f] - edge) <= WA_ORACLE_TIE * o->norm[place] * row_norm(o, f);
 }
 
 /* The kernel's list is ours but for ties. `used` holds the kernel's on success. */
@@ -440,7 +440,7 @@ static double resolution_of(const wa_oracle *o, size_t place)
     return sqrt(sum) / SHARE;
 }
 
-wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x, size_t width,
+wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x, size_t width,
                         const size_t *seats, const int32_t *hits, double *y, double *least, wa_error *err)
 {
     WA_TRY(begin(o, which, layer, rows, width, err));
@@ -459,4 +459,19 @@ wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer 
         store_rows(o, y);
     }
     return WA_OK;
+}
+
+wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x, size_t width,
+                        const size_t *seats, const int32_t *hits, double *y, double *least, wa_error *err)
+{
+    if (layer->experts == NULL)
+        return wa_oracle_ffn(o, which, layer, rows, x, width, seats, hits, y, least, err);
+    const wa_oracle_call call = {.oracle = o, .which = which, .layer = layer, .rows = rows, .x = x, .seats = seats,
+                                 .theirs = hits, .panel = &o->panel, .arena = o->arena};
+    wa_mark mark = wa_arena_mark(o->arena);
+    wa_status status = wa_oracle_experts(&call, y, err);
+    wa_arena_release(o->arena, mark);
+    for (size_t i = 0; least != NULL && i < rows; i++)
+        least[i] = 0.0;
+    return status;
 }

@@ -11,6 +11,9 @@ enum {
     WA_ORACLE_PANEL_LEAST = 8
 };
 
+/** A choice that differs from ours only among scores closer than this times |x||w| is as good as ours. */
+#define WA_ORACLE_TIE 1e-6
+
 /** Space for a few decoded rows. */
 typedef struct wa_oracle_panel {
     float *decoded; /* [rows, longest], arena */
@@ -48,5 +51,29 @@ void wa_oracle_rows_used(const wa_matrix *w, const double *in, double *out, size
                          wa_oracle_panel *panel);
 void wa_oracle_features_used(const wa_matrix *w, const double *act, double *out, size_t groups,
                              wa_oracle_panel *panel);
+
+/** A call of wa_oracle_run in a layer with experts. */
+typedef struct wa_oracle_call {
+    wa_oracle *oracle;
+    const wa_case *which;
+    const wa_walk_layer *layer;
+    size_t rows;
+    const float *x;        /* [rows, H] */
+    const size_t *seats;   /* [rows], NULL = the row's number */
+    const int32_t *theirs; /* [rows, chosen] the kernel's choice, NULL = none */
+    wa_oracle_panel *panel;
+    wa_arena *arena;       /* released by the caller */
+} wa_oracle_call;
+
+/**
+ * y [rows, H] of a layer with experts. The kernel's choice of a row stands where it differs from ours among ties only; weights are
+ * ours. A row with a logit that is no number is NaN. Errors: WA_E_MEMORY, and those of wa_oracle_ffn.
+ */
+WA_CHECKED wa_status wa_oracle_experts(const wa_oracle_call *call, double *y, wa_error *err);
+
+/** wa_oracle_run of a layer without experts. */
+WA_CHECKED wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x,
+                                   size_t width, const size_t *seats, const int32_t *hits, double *y, double *least,
+                                   wa_error *err);
 
 #endif

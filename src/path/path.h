@@ -212,7 +212,7 @@ typedef struct wa_walk_layer {
     wa_matrix select;          /* [F, H] rows whose scores rank the features; rows = 0 where none are ranked */
     bool down_is_feature_major; /* down [F, H]; else the model's [H, F] */
     const float *gate_bias, *up_bias, *down_bias; /* borrowed from the model, NULL = none */
-    const wa_experts *experts; /* the model's, instead of gate, up and down; NULL = none */
+    const wa_experts *experts; /* borrowed, instead of gate, up and down; NULL = none */
     wa_activation activation;
     bool gated;
     size_t features, hidden; /* features: of the widest expert, where there are experts */
@@ -314,7 +314,7 @@ size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features);
  * x      [rows, hidden] f32
  * width  1 to WA_ORACLE_WIDEST
  * seats  [rows]; NULL = the row's number
- * hits   [rows, wa_case_hit_count] of the kernel, or NULL
+ * hits   [rows, wa_case_hit_count] of the kernel, or NULL; in a layer with experts [rows, chosen] those that it chose
  * least  NULL, or out: [rows] the size of y below which f32 arithmetic cannot be held to a relative error, since y cancels:
  *        for finite K, else 0
  *

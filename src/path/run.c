@@ -8,7 +8,7 @@
 static wa_walk_tile *kernel_of(const wa_case *which, const wa_walk_layer *layer)
 {
     if (layer->experts != NULL && which->kernel != WA_LABEL_EXTERNAL)
-        return which->path == WA_PATH_DENSE ? wa_experts_tile : NULL;
+        return which->path == WA_PATH_DENSE || which->kernel == WA_LABEL_CHECKPOINT ? wa_experts_tile : NULL;
     switch (which->kernel) {
     case WA_LABEL_SPARSE_GEMV_FULL_K:
     case WA_LABEL_INTERLEAVED:

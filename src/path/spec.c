@@ -314,11 +314,11 @@ static wa_status refuse_experts(const wa_model *model, const wa_case *item, wa_a
 {
     size_t layer = wa_model_expert_layer(model);
     char *text;
-    if (layer == model->layer_count || wa_path_is_foreign(item->path))
+    if (layer == model->layer_count || wa_path_is_foreign(item->path) || wa_path_is_checkpoint(item->path))
         return WA_OK;
     WA_TRY(wa_arena_print(arena, &text, err,
-                          "layer %zu of the model has experts, which no walk path computes; paths "
-                          "external and served, without like, are what such a model can run",
+                          "layer %zu of the model has experts, which no path of a vindex computes; paths "
+                          "external and served, without like, are what such a model can run, and another checkpoint's",
                           layer));
     *reason = text;
     return WA_OK;
@@ -332,6 +332,17 @@ static bool any_in_blocks(const wa_matrix *const *stored, size_t count)
     return false;
 }
 
+static bool any_expert_in_blocks(const wa_experts *experts)
+{
+    for (size_t i = 0; experts != NULL && i < wa_experts_ffns(experts); i++) {
+        const wa_expert *ffn = wa_experts_ffn(experts, i);
+        const wa_matrix *const parts[] = {&ffn->gate, &ffn->up, &ffn->down};
+        if (any_in_blocks(parts, sizeof parts / sizeof parts[0]))
+            return true;
+    }
+    return false;
+}
+
 /* Exact where all that is computed with are floats of 16 bits and more: the FFN of every layer, or the whole model. */
 static wa_bucket bucket_of_checkpoint(const wa_model *checkpoint, bool whole)
 {
@@ -340,9 +351,10 @@ static wa_bucket bucket_of_checkpoint(const wa_model *checkpoint, bool whole)
         return WA_BUCKET_QUANTIZED;
     for (size_t l = 0; l < checkpoint->layer_count; l++) {
         const wa_layer *own = &checkpoint->layers[l];
-        const wa_matrix *const ffn[] = {&own->gate, &own->up, &own->down};
+        const wa_matrix *const ffn[] = {&own->gate, &own->up, &own->down,
+                                        own->experts == NULL ? &own->gate : &own->experts->router};
         const wa_matrix *const attention[] = {&own->q, &own->k, &own->v, &own->o};
-        if (any_in_blocks(ffn, sizeof ffn / sizeof ffn[0]) ||
+        if (any_in_blocks(ffn, sizeof ffn / sizeof ffn[0]) || any_expert_in_blocks(own->experts) ||
             (whole && any_in_blocks(attention, sizeof attention / sizeof attention[0])))
             return WA_BUCKET_QUANTIZED;
     }

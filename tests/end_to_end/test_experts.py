@@ -1,7 +1,7 @@
 """Models with experts against transformers' own classes: golden/experts/make.py says how the golden data came about.
 
-What such a model can run is path external: no walk path computes a layer with experts. Here the external kernel is a file of outputs that
-numpy makes of captured x in float64, by a router and experts of its own.
+What such a model can run under a vindex is path external (its own weights and another checkpoint's: test_expert_cases.py). Here the
+external kernel is a file of outputs that numpy makes of captured x in float64, by a router and experts of its own.
 """
 import json
 import shutil
@@ -284,7 +284,7 @@ def test_bits_are_the_same_on_any_ranks_and_batches(shop, name):
 def test_walk_paths_are_refused_with_the_reason(shop):
     for path in ("full_mmap", "sparse", "weights_fallback", "exact"):
         said = harness.one_error_line(audited(shop, "olmoe-raw", {"path": path}).run(expect=None))
-        assert "layer 0 of the model has experts, which no walk path computes" in said, said
+        assert "layer 0 of the model has experts, which no path of a vindex computes" in said, said
     like = {"path": "external", "library": str(harness.kernel("external_sound")), "like": "exact"}
     assert "like 'exact': layer 0 of the model has experts" in harness.one_error_line(audited(shop, "olmoe-raw", like).run(expect=None))
 
