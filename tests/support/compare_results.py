@@ -31,15 +31,20 @@ def attribute_differences(name, a, b):
     return found
 
 
-def dimension_names(dataset):
-    return [[scale.name for scale in dimension.values()] for dimension in dataset.dims]
+def address(item):
+    return h5py.h5o.get_info(item.id).addr
 
 
-def dataset_differences(name, a, b):
+def dimension_names(dataset, names):
+    """Names by place in the file: HDF5 looks for the name of what a reference leads to through the whole file, each time."""
+    return [[names.get(address(scale)) or scale.name for scale in dimension.values()] for dimension in dataset.dims]
+
+
+def dataset_differences(name, a, b, names_a, names_b):
     if a.dtype != b.dtype or a.shape != b.shape:
         return [f"{name}: {a.dtype} {a.shape} and {b.dtype} {b.shape}"]
     found = attribute_differences(name, a, b)
-    if dimension_names(a) != dimension_names(b):
+    if dimension_names(a, names_a) != dimension_names(b, names_b):
         found.append(f"{name}: dimension scales differ")
     if name not in MAY_DIFFER and a.size > 0 and bits(a[()]) != bits(b[()]):
         first, second = numpy.asarray(a[()]), numpy.asarray(b[()])
@@ -51,12 +56,14 @@ def dataset_differences(name, a, b):
 def differences(path_a, path_b):
     with h5py.File(path_a, "r") as a, h5py.File(path_b, "r") as b:
         found = attribute_differences("/", a, b)
-        names_a, names_b = set(a) - {"run"}, set(b) - {"run"}
-        found += [f"{name}: is in one file only" for name in sorted(names_a ^ names_b)]
-        for name in sorted(names_a & names_b):
-            if isinstance(a[name], h5py.Dataset) and isinstance(b[name], h5py.Dataset):
-                found += dataset_differences(name, a[name], b[name])
-            elif isinstance(a[name], h5py.Dataset) or isinstance(b[name], h5py.Dataset):
+        items_a, items_b = ({name: file[name] for name in file if name != "run"} for file in (a, b))
+        found += [f"{name}: is in one file only" for name in sorted(set(items_a) ^ set(items_b))]
+        names_a, names_b = ({address(item): name for name, item in items.items()} for items in (items_a, items_b))
+        for name in sorted(set(items_a) & set(items_b)):
+            one, two = items_a[name], items_b[name]
+            if isinstance(one, h5py.Dataset) and isinstance(two, h5py.Dataset):
+                found += dataset_differences(name, one, two, names_a, names_b)
+            elif isinstance(one, h5py.Dataset) or isinstance(two, h5py.Dataset):
                 found.append(f"{name}: is a group in one file and a dataset in the other")
     return found
 
