@@ -1,5 +1,5 @@
-"""sweep.py WALKAUDIT SHIM [--ranks N …] [--kinds K …] [--every N] [--part A B] [--jobs N] [--seed N]: make system calls of an audit
-fail, one at a time, and see that nothing wrong is ever published.
+"""sweep.py WALKAUDIT SHIM [--ranks N …] [--kinds K …] [--every N] [--part A B] [--jobs N] [--seed N]
+[--seconds S]: make system calls of an audit fail, one at a time, and see that nothing wrong is ever published.
 
 A small job of two vindexes, one of which holds a wrong row, is run once whole: its result is the truth. Then, for each kind
 of system call, each rank and each N (every one, or one in --every), a fresh run in which the N-th such call below the job's
@@ -15,7 +15,6 @@ directory fails. What must hold:
 Prints each fault that breaks a rule, and how many were tried. Exit code 1 if any did.
 """
 import argparse
-import concurrent.futures
 import contextlib
 import itertools
 import json
@@ -31,6 +30,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from compare_results import differences  # noqa: E402
+from pool import in_order  # noqa: E402
 
 CODES = {0, 1, 2, 3, 4, 75}  # README's table
 LIMIT = 60  # seconds: a run takes about one
@@ -184,6 +184,7 @@ def main():
                         help="only calls between these shares of all of a kind, e.g. 0.7 0.8")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, help="begin no fault after so many for each number of ranks; faults in random order")
     parser.add_argument("--directory", help="where to work; default: a temporary directory")
     asked = parser.parse_args()
     tried, bad = 0, 0
@@ -193,18 +194,18 @@ def main():
         code, _, err = bench.run(job, 1)
         assert code == 1, f"the job without a fault: exit {code}\n{err}"
         truth = {"code": code, "path": bench.root / "truth" / "results" / "job-audit.h5"}
-        with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
-            for ranks in asked.ranks:
-                counts = count_calls(bench, ranks, bench.root / f"count-{ranks}")
-                print(f"{ranks} ranks: calls by (rank, kind):", counts, flush=True)
-                faults = list(list_faults(counts, asked.every, asked.part, asked.kinds, asked.seed))
-                folders = (bench.root / f"{ranks}-{i}" for i in range(len(faults)))
-                answers = pool.map(lambda pair, folder: judge(bench, folder, ranks, *pair, truth), faults, folders)
-                for (rank, fault), broken in zip(faults, answers):
-                    tried += 1
-                    bad += bool(broken)
-                    for text in broken:
-                        print(f"{ranks} ranks, rank {rank}, {fault}: {text}", flush=True)
+        for ranks in asked.ranks:
+            counts = count_calls(bench, ranks, bench.root / f"count-{ranks}")
+            print(f"{ranks} ranks: calls by (rank, kind):", counts, flush=True)
+            faults = list(list_faults(counts, asked.every, asked.part, asked.kinds, asked.seed))
+            if asked.seconds:
+                random.Random(asked.seed).shuffle(faults)  # whatever the time allows is of all kinds
+            work = ((bench, bench.root / f"{ranks}-{i}", ranks, rank, fault, truth) for i, (rank, fault) in enumerate(faults))
+            for (*_, rank, fault, _), broken in in_order(judge, work, asked.jobs, asked.seconds):
+                tried += 1
+                bad += bool(broken)
+                for text in broken:
+                    print(f"{ranks} ranks, rank {rank}, {fault}: {text}", flush=True)
     print(f"{tried} faults tried, {bad} broke a rule")
     sys.exit(1 if bad or tried == 0 else 0)
 

@@ -1,5 +1,5 @@
-"""mutate.py WALKAUDIT [--targets T …] [--count N] [--jobs N] [--seed S] [--keep DIR]: HDF5 files in which bytes were changed, read
-by the program as it is.
+"""mutate.py WALKAUDIT [--targets T …] [--count N] [--jobs N] [--seed S] [--seconds S] [--keep DIR]: HDF5 files in which bytes were
+changed, read by the program as it is.
 
 Each file is changed in one to eight places and sealed again, so that HDF5 and our readers are reached (one in ten is not: its
 digest tells). The answer must be an exit code of README's table, within its time, and where it is an error one line. What a run makes
@@ -15,7 +15,6 @@ Prints each that breaks a rule, and how many were tried; --keep stores those fil
 """
 import argparse
 import collections
-import concurrent.futures
 import json
 import os
 import pathlib
@@ -33,6 +32,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import edit_result  # noqa: E402
 from compare_results import differences  # noqa: E402
+from pool import in_order  # noqa: E402
 
 CODES = {0, 1, 2, 3, 4, 75}  # README's table
 TARGETS = ["result", "external", "dump", "part"]
@@ -247,6 +247,7 @@ def main():
     parser.add_argument("--count", type=int, default=100, help="files of each target")
     parser.add_argument("--jobs", type=int, default=2, help="files at a time")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, help="begin no file after so many for each target")
     parser.add_argument("--directory", help="where to work; default: a temporary directory")
     parser.add_argument("--keep", type=pathlib.Path, help="store files that break a rule here")
     asked = parser.parse_args()
@@ -257,17 +258,17 @@ def main():
         bench = Bench(root, asked.walkaudit)
         bench.keep = asked.keep
         bench.places = {target: structures(data) for target, data in bench.seeds.items()}
-        with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
-            for target in asked.targets:
-                total = collections.Counter()
-                for number, (bad, answers) in enumerate(pool.map(lambda n: one(bench, target, n, asked.seed), range(asked.count))):
-                    total += answers
-                    tried += 1
-                    broken += bool(bad)
-                    for text in bad:
-                        print(f"{target} {number}: {text}", flush=True)
-                print(f"{target}: {asked.count} files;", ", ".join(f"{verb}: {code} {n}x" for (verb, code), n in sorted(total.items(), key=str)),
-                      flush=True)
+        for target in asked.targets:
+            total, before = collections.Counter(), tried
+            work = ((bench, target, number, asked.seed) for number in range(asked.count))
+            for (_, _, number, _), (bad, answers) in in_order(one, work, asked.jobs, asked.seconds):
+                total += answers
+                tried += 1
+                broken += bool(bad)
+                for text in bad:
+                    print(f"{target} {number}: {text}", flush=True)
+            print(f"{target}: {tried - before} files;", ", ".join(f"{verb}: {code} {n}x" for (verb, code), n in sorted(total.items(), key=str)),
+                  flush=True)
     print(f"{tried} mutated files tried, {broken} broke a rule")
     sys.exit(1 if broken or tried == 0 else 0)
 
