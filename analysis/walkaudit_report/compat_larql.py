@@ -14,6 +14,7 @@ from .facts import SUCCESS
 MASKS = ("fp4", "q4", "interleaved", "full_mmap", "q4k", "down_features")
 # What LARQL hides of the vindex so that its ladder takes the path; the paths it does not audit read what they name.
 HIDDEN = {"interleaved": MASKS[:2], "full_mmap": MASKS[:3], "interleaved_q4k": MASKS[:4], "interleaved_kquant_native": MASKS[:4],
+          "q8k": MASKS[:4],
           "exact": MASKS[:5],
           "interleaved_q4": MASKS[:1], "weights_fallback": MASKS, "external": MASKS, "served": MASKS}
 SPARSE = ("sparse", "sparse_serial", "sparse_parallel", "weights_fallback")  # paths that have a K

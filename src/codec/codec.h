@@ -178,6 +178,26 @@ bool wa_format_is_ggml_order(wa_format format);
 /** Q4_0 of either order as integers: q [32 * blocks] in -8..7 and scale [blocks]; a value is q * scale. For integer dots. */
 void wa_q4_0_split(wa_format format, const uint8_t *src, size_t blocks, int8_t *q, float *scale);
 
+/*
+ * Integer dots of K-quants (larql-2026-08 3.3). A row of activations is rounded to Q8_K: of each 256 values integers in -127..127
+ * and one scale. Not ggml's Q8_K, whose scale is signed.
+ */
+enum { WA_Q8_K_BLOCK = 256, WA_Q8_K_GROUP = 32 };
+/** q [256] and the scale d of x [256]; d is NaN where a value is no number, so that it is seen. Cannot fail. */
+float wa_q8_k_round(const float *x, int8_t *q);
+
+/** A block of Q4_K or Q6_K as integers: element e is d * scale[e / 16] * code[e] - dmin * min[e / 32]. */
+typedef struct wa_k_block {
+    int8_t code[WA_Q8_K_BLOCK];                 /* 0..15, or of Q6_K -32..31 */
+    int8_t scale[WA_Q8_K_BLOCK / 16];           /* 0..63, or of Q6_K any */
+    uint8_t min[WA_Q8_K_BLOCK / WA_Q8_K_GROUP]; /* 0..63, or of Q6_K 0 */
+    float d, dmin;
+} wa_k_block;
+/** Has a format such blocks: Q4_K, and Q6_K of either order? */
+bool wa_format_is_k_block(wa_format format);
+/** One stored block; wa_format_is_k_block(format). */
+void wa_k_split(wa_format format, const uint8_t *src, wa_k_block *out);
+
 /**
  * Of `blocks` Q6_K blocks, read in the order of `format`: the groups of 16 elements that hold a code of 30 or more from the
  * middle, as LARQL's encoder leaves one in every group of its own order (larql-2026-08 1.4). *counted grows by the groups

@@ -28,6 +28,10 @@ extern const float wa_iq4_levels[16];
 int wa_iq4_xs_scale(const uint8_t *src, int j);
 int wa_q3_k_scale(const uint8_t *sc, int j);
 
+/** wa_k_split of either kind. */
+void wa_q4_k_split(const uint8_t *src, wa_k_block *out);
+void wa_q6_k_split(wa_format format, const uint8_t *src, wa_k_block *out);
+
 enum { WA_BLOCK_MAX = 256 }; /* elements of the largest block */
 
 /** f16 bits to f32 bits without a table or a branch, so that loops over it vectorise; exact. */

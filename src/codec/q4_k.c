@@ -55,6 +55,22 @@ WA_CLONES void wa_decode_Q4_K(const uint8_t *restrict src, size_t blocks, float 
     }
 }
 
+void wa_q4_k_split(const uint8_t *src, wa_k_block *out)
+{
+    const block_q4_k *b = (const void *)src;
+    out->d = wa_load_f16(b->d);
+    out->dmin = wa_load_f16(b->dmin);
+    for (int j = 0; j < SUBS; j++) {
+        out->scale[2 * j] = out->scale[2 * j + 1] = (int8_t)wa_k_scale(b->sc, j);
+        out->min[j] = (uint8_t)wa_k_min(b->sc, j);
+    }
+    for (size_t g = 0; g < SUBS / 2; g++)
+        for (size_t l = 0; l < SUB; l++) {
+            out->code[g * GROUP + l] = (int8_t)(b->qs[g * SUB + l] & 15);
+            out->code[g * GROUP + SUB + l] = (int8_t)(b->qs[g * SUB + l] >> 4);
+        }
+}
+
 /* --- encoding ---
  *
  * Scales, mins and nibbles come from the unrounded d and dmin; a decoder sees the truncated ones.

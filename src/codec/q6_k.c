@@ -61,25 +61,41 @@ WA_CLONES void wa_decode_Q6_K(const uint8_t *restrict src, size_t blocks, float 
     }
 }
 
+/* Scales out, values are codes: every group gets the scale 1 under the unit d. */
+static void codes_of(wa_format format, const block_q6_k *b, float codes[BLOCK])
+{
+    block_q6_k plain = *b;
+    memset(plain.sc, 1, sizeof plain.sc);
+    wa_store_u16(plain.d, 0x3c00);
+    wa_format_get(format)->decode((const uint8_t *)&plain, 1, codes);
+}
+
+void wa_q6_k_split(wa_format format, const uint8_t *src, wa_k_block *out)
+{
+    const block_q6_k *b = (const void *)src;
+    float codes[BLOCK];
+    codes_of(format, b, codes);
+    for (size_t i = 0; i < BLOCK; i++)
+        out->code[i] = (int8_t)codes[i];
+    memcpy(out->scale, b->sc, sizeof out->scale);
+    memset(out->min, 0, sizeof out->min);
+    out->d = wa_load_f16(b->d);
+    out->dmin = 0.0F;
+}
+
 size_t wa_q6_k_full_groups(wa_format format, const uint8_t *src, size_t blocks, size_t *counted)
 {
     enum { LEAST_SCALE = 16, FULL = 30 };
     size_t full = 0;
     for (size_t k = 0; k < blocks; k++) {
-        /* Scales out, values are codes: every group gets the scale 1 under the unit d. */
-        block_q6_k plain = ((const block_q6_k *)(const void *)src)[k];
+        const block_q6_k *b = (const block_q6_k *)(const void *)src + k;
         float codes[BLOCK];
-        bool empty = wa_load_f16(plain.d) == 0.0F;
-        uint8_t used[SUBS];
+        bool empty = wa_load_f16(b->d) == 0.0F;
+        codes_of(format, b, codes);
         for (size_t j = 0; j < SUBS; j++) {
-            used[j] = !empty && abs(plain.sc[j]) >= LEAST_SCALE;
-            plain.sc[j] = 1;
-        }
-        wa_store_u16(plain.d, 0x3c00);
-        wa_format_get(format)->decode((const uint8_t *)&plain, 1, codes);
-        for (size_t j = 0; j < SUBS; j++) {
-            *counted += used[j];
-            full += used[j] != 0 && wa_max_abs_ref(codes + j * SUB, SUB) >= (float)FULL ? 1 : 0;
+            bool used = !empty && abs(b->sc[j]) >= LEAST_SCALE;
+            *counted += used ? 1 : 0;
+            full += used && wa_max_abs_ref(codes + j * SUB, SUB) >= (float)FULL ? 1 : 0;
         }
     }
     return full;

@@ -31,11 +31,17 @@ static double *f64(const comparison *c, wa_field field)
     return wa_block_f64(c->batch->block, field, c->index, c->layer);
 }
 
+/* Its truth hangs on how it rounded (wa_case_rounds_activations). */
+static bool rounds(const wa_case *which)
+{
+    return which->kernel == WA_LABEL_INTERLEAVED_KQUANT_Q8K;
+}
+
 /* Two cases at K = all that read the same stored numbers have one truth: their oracle is the same sum. */
 static bool has_same_truth(const wa_case *a, const wa_case *b)
 {
     if (a == NULL || a->vindex != b->vindex || a->k != WA_K_ALL || b->k != WA_K_ALL ||
-        wa_case_is_loop(a) != wa_case_is_loop(b))
+        wa_case_is_loop(a) != wa_case_is_loop(b) || rounds(a) || rounds(b))
         return false; /* the per-feature loops leave out activations at the floor */
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         if (a->source[p].from_model != b->source[p].from_model ||
@@ -91,10 +97,12 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
     size_t count = (size_t)(end - first) * sampled;
     /* By its place in the job alone has an evaluation its seat, among as many as the job needs, so that no batch changes its bits. */
     size_t of_stream = sampled_before(c, stage->audit->obs_count);
-    float *x;
+    float *x, *y = NULL;
     int32_t *hits = NULL;
     size_t *seats;
     WA_TRY(wa_arena_take_raw(stage->arena, count * hidden, sizeof *x, &x, err));
+    if (rounds(wa_case_oracle(c->which)))
+        WA_TRY(wa_arena_take_raw(stage->arena, count * hidden, sizeof *y, &y, err));
     WA_TRY(wa_arena_take_raw(stage->arena, count, sizeof *seats, &seats, err));
     if (of[first].hits != NULL)
         WA_TRY(wa_arena_take_raw(stage->arena, count * hit_width, sizeof *hits, &hits, err));
@@ -103,11 +111,13 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
         const answer *from = &of[stream];
         seats[i] = stream * of_stream + sampled_before(c, c->batch->first_obs + row);
         wa_wire_deliver(c->which->wire, from->x + row * hidden, hidden, x + i * hidden);
+        if (y != NULL)
+            memcpy(y + i * hidden, from->y + row * hidden, hidden * sizeof *y);
         if (hits != NULL)
             memcpy(hits + i * hit_width, from->hits + row * hit_width, hit_width * sizeof *hits);
     }
     return wa_oracle_run(stage->oracle, wa_case_oracle(c->which), &c->weights, count, x, wa_oracle_width(WA_STREAMS * of_stream),
-                         seats, hits, stage->truth + (size_t)first * sampled * hidden,
+                         seats, hits, y, stage->truth + (size_t)first * sampled * hidden,
                          stage->truth_least + (size_t)first * sampled, err);
 }
 

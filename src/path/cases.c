@@ -106,7 +106,8 @@ static wa_status take_like(const builder *b, const wa_case_input *input, const w
     memcpy(item->source, like->source, sizeof item->source);
     item->k_all_layers = like->k_all_layers;
     item->like = like;
-    double usual = item->wire == WA_WIRE_NONE ? WA_FOREIGN_TOLERANCE : wa_wire_tolerance(item->wire);
+    bool whole = item->wire == WA_WIRE_Q8K && path == WA_PATH_Q8K; /* nothing that the server rounds is left unknown */
+    double usual = item->wire == WA_WIRE_NONE ? WA_FOREIGN_TOLERANCE : wa_wire_tolerance(whole ? WA_WIRE_F32 : item->wire);
     item->kernel_tolerance = request->kernel_tolerance != 0.0 ? request->kernel_tolerance : usual;
     if (*reason != NULL) {
         char *text;

@@ -13,7 +13,7 @@
  *   erf-gelu          the activation is erf-GELU; where the model's is erf-GELU or SiLU, tanh-GELU
  *   f16-sum           the sum of the down product is held in f16
  *   wrong-down-row    a per-feature loop adds the down row of the hit before
- *   nibble-order      interleaved_q4: neighbours of x change places, as if nibbles were swapped
+ *   nibble-order      interleaved_q4, q8k: neighbours of x change places, as if nibbles were swapped
  *
  * in a layer with experts:
  *

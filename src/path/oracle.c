@@ -16,6 +16,9 @@
  * fill this, but two of the widest at least. */
 enum { COLUMNS_BYTES = 16 << 20, COLUMNS_LEAST = 2 * WA_ORACLE_WIDEST };
 
+/* Of the same share of |x||g| f32 sums of Q8_K's integers are off at most, and with them an activation: ten times what was seen. */
+static const double SHIFT = 2.5e-7;
+
 /* Arrays of [groups][n][width] hold a value for each seat. */
 struct wa_oracle {
     wa_arena *arena; /* what it was opened in: used within a call */
@@ -31,7 +34,8 @@ struct wa_oracle {
     size_t *row, *place; /* [columns]: which row of the call's, and group * width + seat */
     size_t taken[WA_ORACLE_WIDEST]; /* groups in which a seat is taken */
     double *x;      /* [groups][H][width] as the gate and up products take it */
-    double *scores; /* [groups][F][width] of the ranking rows, when some are ranked */
+    double *scores; /* [groups][F][width] of the ranking rows, when some are ranked; where activations are rounded, what the
+                       other integer would change an activation by, 0 = it is no tie */
     double *act;    /* [groups][F][width] gate, then activations */
     double *up;     /* [groups][F][width] */
     double *y;      /* [groups][H][width] */
@@ -43,6 +47,7 @@ struct wa_oracle {
     int32_t *own; /* [count] */
     double *key;  /* [F] |score| of the evaluation at hand */
     double *gate_norm, *up_norm, *down_norm; /* [F] of each feature's stored rows */
+    double *rest, *column;                   /* [H] */
 };
 
 size_t wa_oracle_width(size_t evaluations)
@@ -97,6 +102,8 @@ wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t fea
     WA_TRY(wa_arena_take_raw(arena, features, sizeof(double), &o->gate_norm, err));
     WA_TRY(wa_arena_take_raw(arena, features, sizeof(double), &o->up_norm, err));
     WA_TRY(wa_arena_take_raw(arena, features, sizeof(double), &o->down_norm, err));
+    WA_TRY(wa_arena_take_raw(arena, hidden, sizeof(double), &o->rest, err));
+    WA_TRY(wa_arena_take_raw(arena, hidden, sizeof(double), &o->column, err));
     *out = o;
     return wa_oracle_panel_open(arena, hidden > features ? hidden : features, &o->panel, err);
 }
@@ -162,8 +169,8 @@ static void load_rows(wa_oracle *o, const float *x)
     }
 }
 
-/* interleaved_q4 rounds x to 8-bit integers, a scale for each 32 (walk-paths 3.4): in f32, since the
- * rounding decides the integers, and by the definition, value by value. A block with a value that is
+/* interleaved_q4 rounds x to 8-bit integers, a scale for each 32 (walk-paths 3.4), and q8k one for each 256 (larql-2026-08 3.3): in
+ * f32, since the rounding decides the integers, and by the definition, value by value. A block with a value that is
  * no number is NaN. */
 static void round_x(const float *x, size_t n, size_t width, double *out)
 {
@@ -181,13 +188,20 @@ static void round_x(const float *x, size_t n, size_t width, double *out)
     }
 }
 
-static void round_rows(wa_oracle *o, const float *x)
+/* Values to a scale of a kernel's integers; 0 = it rounds nothing. */
+static size_t rounded_block(const wa_case *which)
 {
-    enum { BLOCK = 32 };
+    return which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU      ? 32
+           : which->kernel == WA_LABEL_INTERLEAVED_KQUANT_Q8K ? WA_Q8_K_BLOCK
+                                                              : 0;
+}
+
+static void round_rows(wa_oracle *o, const float *x, size_t block)
+{
     size_t hidden = o->layer->hidden;
     for (size_t i = 0; i < o->rows; i++)
-        for (size_t h = 0; h < hidden; h += BLOCK)
-            round_x(x + o->row[i] * hidden + h, hidden - h < BLOCK ? hidden - h : BLOCK, o->width,
+        for (size_t h = 0; h < hidden; h += block)
+            round_x(x + o->row[i] * hidden + h, wa_size_min(hidden - h, block), o->width,
                     o->x + start_of(o, o->place[i], hidden) + h * o->width);
 }
 
@@ -417,6 +431,15 @@ static void take_norms(wa_oracle *o)
         column_norms(&l->down, &o->panel, o->down_norm);
 }
 
+/* How an activation shifts when its scores do by |x| times their rows: a of a place, in units of a relative error of |x||row|. */
+static double shift_of(const wa_oracle *o, size_t place, size_t f, double a, double u)
+{
+    double x = o->norm[place], shift = x * o->up_norm[f];
+    if (!o->layer->gated)
+        return shift;
+    return x * o->gate_norm[f] * u + (u > 0.0 ? a / u : x * o->gate_norm[f]) * shift;
+}
+
 /*
  * The size of y below which f32 sums cannot tell it from another: rounding shifts each score by about |x||row|, and the
  * shifts of the features used add up as their outputs do. With many features y is larger than a 64th of this; with a
@@ -427,45 +450,115 @@ static double resolution_of(const wa_oracle *o, size_t place)
     enum { SHARE = 64 };
     const wa_walk_layer *l = o->layer;
     const double *act = o->act + start_of(o, place, l->features), *up = o->up + start_of(o, place, l->features);
-    double sum = 0.0, x = o->norm[place];
+    double sum = 0.0;
     for (size_t f = 0; f < l->features; f++) {
         double a = fabs(act[f * o->width]), u = fabs(up[f * o->width]);
         if (a == 0.0)
             continue; /* left out */
-        double shift = x * o->up_norm[f];
-        if (l->gated)
-            shift = x * o->gate_norm[f] * u + (u > 0.0 ? a / u : x * o->gate_norm[f]) * shift;
+        double shift = shift_of(o, place, f, a, u);
         sum += shift * shift * o->down_norm[f] * o->down_norm[f];
     }
     return sqrt(sum) / SHARE;
 }
 
+/* --- Activations in Q8_K --- */
+
+/* One block of a place rounded by an exact scale, and in o->scores what the other integer would add where f32 sums may take it. */
+static void round_block(wa_oracle *o, size_t place, size_t first)
+{
+    enum { MOST = 127 };
+    size_t at = start_of(o, place, o->layer->features) + first * o->width;
+    double *act = o->act + at, *other = o->scores + at, *up = o->up + at, amax = 0.0, widest = 0.0, nothing = 0.0;
+    for (size_t i = 0; i < WA_Q8_K_BLOCK; i++) {
+        double a = fabs(act[i * o->width]);
+        nothing += 0.0 * a;
+        if (a > amax)
+            widest = shift_of(o, place, first + i, a, fabs(up[i * o->width]));
+        amax = fmax(amax, a);
+    }
+    double d = amax / MOST;
+    for (size_t i = 0; i < WA_Q8_K_BLOCK; i++) {
+        double a = act[i * o->width], exact = d > 0.0 ? a / d : 0.0, code = round(exact);
+        double shift = shift_of(o, place, first + i, fabs(a), fabs(up[i * o->width]));
+        double reach = d > 0.0 ? SHIFT * (shift / d + fabs(exact) * (widest / amax + 1.0)) : 0.0;
+        double from_middle = 0.5 - fabs(exact - code);
+        other[i * o->width] = from_middle > reach ? 0.0 : exact > code ? d : -d;
+        act[i * o->width] = code * d + nothing;
+    }
+}
+
+static void round_activations(wa_oracle *o)
+{
+    for (size_t i = 0; i < o->rows; i++)
+        for (size_t f = 0; f < o->layer->features; f += WA_Q8_K_BLOCK)
+            round_block(o, o->place[i], f);
+}
+
+/* o->column = what feature f adds to y for each unit of its activation. */
+static void take_column(wa_oracle *o, size_t f)
+{
+    wa_matrix block = wa_matrix_columns(&o->layer->down, f / WA_Q8_K_BLOCK * WA_Q8_K_BLOCK, WA_Q8_K_BLOCK);
+    for (size_t h = 0; h < block.rows; h++)
+        o->column[h] = wa_oracle_row(&block, h, &o->panel)[f % WA_Q8_K_BLOCK];
+}
+
+/* Of each tie of a place the integer that leaves y nearer to the kernel's. No other fault goes away by it: it may change y by these
+ * columns alone, each once. */
+static void settle_ties(wa_oracle *o, size_t place, const float *theirs)
+{
+    size_t features = o->layer->features, hidden = o->layer->hidden;
+    double *y = o->y + start_of(o, place, hidden);
+    const double *other = o->scores + start_of(o, place, features);
+    const float *bias = o->layer->down_bias;
+    for (size_t h = 0; h < hidden; h++)
+        o->rest[h] = (double)theirs[h] - y[h * o->width] - (bias == NULL ? 0.0 : (double)bias[h]);
+    for (size_t f = 0; f < features; f++) {
+        double step = other[f * o->width], along = 0.0, size = 0.0;
+        if (step == 0.0)
+            continue;
+        take_column(o, f);
+        for (size_t h = 0; h < hidden; h++) {
+            along += o->rest[h] * step * o->column[h];
+            size += step * o->column[h] * step * o->column[h];
+        }
+        for (size_t h = 0; h < hidden && along > size / 2; h++) {
+            o->rest[h] -= step * o->column[h];
+            y[h * o->width] += step * o->column[h];
+        }
+    }
+}
+
 wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x, size_t width,
-                        const size_t *seats, const int32_t *hits, double *y, double *least, wa_error *err)
+                        const size_t *seats, const int32_t *hits, const float *theirs, double *y, double *least, wa_error *err)
 {
     WA_TRY(begin(o, which, layer, rows, width, err));
-    if (least != NULL && o->ranked)
+    bool rounds = wa_case_rounds_activations(which, layer);
+    if (rounds || (least != NULL && o->ranked))
         take_norms(o);
     while (seat_rows(o, rows, seats)) {
         load_rows(o, x);
-        if (which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU)
-            round_rows(o, x);
+        if (rounded_block(which) > 0)
+            round_rows(o, x, rounded_block(which));
         feed(o);
         if (o->ranked)
             drop_unused(o, which->k == WA_K_ALL ? NULL : hits);
         for (size_t i = 0; least != NULL && i < o->rows; i++)
             least[o->row[i]] = o->ranked ? resolution_of(o, o->place[i]) : 0.0;
+        if (rounds)
+            round_activations(o);
         project(o);
+        for (size_t i = 0; rounds && theirs != NULL && i < o->rows; i++)
+            settle_ties(o, o->place[i], theirs + o->row[i] * layer->hidden);
         store_rows(o, y);
     }
     return WA_OK;
 }
 
 wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x, size_t width,
-                        const size_t *seats, const int32_t *hits, double *y, double *least, wa_error *err)
+                        const size_t *seats, const int32_t *hits, const float *theirs, double *y, double *least, wa_error *err)
 {
     if (layer->experts == NULL)
-        return wa_oracle_ffn(o, which, layer, rows, x, width, seats, hits, y, least, err);
+        return wa_oracle_ffn(o, which, layer, rows, x, width, seats, hits, theirs, y, least, err);
     const wa_oracle_call call = {.oracle = o, .which = which, .layer = layer, .rows = rows, .x = x, .seats = seats,
                                  .theirs = hits, .panel = &o->panel, .arena = o->arena};
     wa_mark mark = wa_arena_mark(o->arena);

@@ -73,7 +73,7 @@ WA_CHECKED wa_status wa_oracle_experts(const wa_oracle_call *call, double *y, wa
 
 /** wa_oracle_run of a layer without experts. */
 WA_CHECKED wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x,
-                                   size_t width, const size_t *seats, const int32_t *hits, double *y, double *least,
-                                   wa_error *err);
+                                   size_t width, const size_t *seats, const int32_t *hits, const float *theirs, double *y,
+                                   double *least, wa_error *err);
 
 #endif

@@ -182,7 +182,7 @@ static wa_status run_group(const wa_oracle_call *call, const wa_expert *ffn, con
     size_t hidden = own.hidden;
     if (g->count == 0)
         return WA_OK;
-    WA_TRY(wa_oracle_ffn(call->oracle, call->which, &own, g->count, g->x, EXPERT_WIDTH, g->seat, NULL, g->y, NULL, err));
+    WA_TRY(wa_oracle_ffn(call->oracle, call->which, &own, g->count, g->x, EXPERT_WIDTH, g->seat, NULL, NULL, g->y, NULL, err));
     for (size_t i = 0; i < g->count; i++)
         for (size_t h = 0; h < hidden; h++)
             y[g->row[i] * hidden + h] += g->weight[i] * g->y[i * hidden + h];

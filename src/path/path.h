@@ -27,7 +27,8 @@
     X(SERVED, "served", "a running LARQL server, over HTTP")                             \
     X(INTERLEAVED_KQUANT_NATIVE, "interleaved_kquant_native", "interleaved_kquant.bin, dots of stored rows") \
     X(CHECKPOINT, "checkpoint", "the FFN weights of another checkpoint of the model")         \
-    X(CHECKPOINT_MODEL, "checkpoint_model", "the same, and a residual stream that is the other checkpoint's throughout")
+    X(CHECKPOINT_MODEL, "checkpoint_model", "the same, and a residual stream that is the other checkpoint's throughout") \
+    X(Q8K, "q8k", "interleaved_kquant.bin, integer dots with activations in Q8_K")
 
 typedef enum wa_path {
 #define WA_PATH_ENUM(id, name, meaning) WA_PATH_##id,
@@ -66,13 +67,14 @@ bool wa_path_is_checkpoint(wa_path path);
     X(EXTERNAL, 15, "external") /* ours: upstream has none */                             \
     X(INTERLEAVED_KQUANT_NATIVE, 16, "interleaved_kquant:native") /* larql-2026-08.md 2.1 */ \
     X(INTERLEAVED_KQUANT_DEQUANT, 17, "interleaved_kquant:dequant") \
-    X(CHECKPOINT, 18, "checkpoint") /* ours */
+    X(CHECKPOINT, 18, "checkpoint") /* ours */                                           \
+    X(INTERLEAVED_KQUANT_Q8K, 19, "interleaved_kquant:q8k") /* ours: LARQL's server has no labels, larql-2026-08.md 3.4 */
 
 typedef enum wa_label {
 #define WA_LABEL_ENUM(id, code, text) WA_LABEL_##id = (code),
     WA_LABEL_LIST(WA_LABEL_ENUM)
 #undef WA_LABEL_ENUM
-    WA_LABEL_COUNT = 19
+    WA_LABEL_COUNT = 20
 } wa_label;
 const char *wa_label_text(wa_label label);
 
@@ -275,6 +277,9 @@ WA_CHECKED wa_status wa_case_run(const wa_case *which, const wa_walk_layer *laye
 /** Is it a per-feature loop (sparse:serial, sparse:parallel_q4k_down): in gate order, leaving out small activations? */
 bool wa_case_is_loop(const wa_case *which);
 
+/** Does a kernel multiply down with activations rounded to Q8_K (q8k.c)? Its numbers then hang on which way each is rounded. */
+bool wa_case_rounds_activations(const wa_case *which, const wa_walk_layer *layer);
+
 /** Features that a position uses in a layer of F features, and the width of its hit list: min(k, F), F when k is all. */
 size_t wa_case_hit_count(const wa_case *which, size_t features);
 
@@ -315,6 +320,8 @@ size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features);
  * width  1 to WA_ORACLE_WIDEST
  * seats  [rows]; NULL = the row's number
  * hits   [rows, wa_case_hit_count] of the kernel, or NULL; in a layer with experts [rows, chosen] those that it chose
+ * theirs [rows, hidden] y of the kernel, or NULL. Only where activations are rounded (wa_case_rounds_activations) is it looked at:
+ *        of those so near the middle of two integers that f32 sums decide, the integer that brings y nearer to it is taken
  * least  NULL, or out: [rows] the size of y below which f32 arithmetic cannot be held to a relative error, since y cancels:
  *        for finite K, else 0
  *
@@ -322,8 +329,8 @@ size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features);
  * WA_E_INTERNAL (space too small).
  */
 WA_CHECKED wa_status wa_oracle_run(wa_oracle *oracle, const wa_case *which, const wa_walk_layer *layer, size_t rows,
-                                   const float *x, size_t width, const size_t *seats, const int32_t *hits, double *y,
-                                   double *least, wa_error *err);
+                                   const float *x, size_t width, const size_t *seats, const int32_t *hits,
+                                   const float *theirs, double *y, double *least, wa_error *err);
 
 /* X(id, word): what stored rows were held against. */
 #define WA_BASIS_LIST(X)                                                                 \

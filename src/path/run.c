@@ -25,6 +25,8 @@ static wa_walk_tile *kernel_of(const wa_case *which, const wa_walk_layer *layer)
         return wa_q4_tile;
     case WA_LABEL_INTERLEAVED_KQUANT_NATIVE:
         return wa_native_tile;
+    case WA_LABEL_INTERLEAVED_KQUANT_Q8K:
+        return wa_q8k_tile;
     case WA_LABEL_WEIGHTS_FALLBACK_SPARSE:
         return wa_fallback_tile;
     case WA_LABEL_EXTERNAL:

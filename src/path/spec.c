@@ -32,6 +32,8 @@ static const int *const READS[WA_LABEL_COUNT][WA_PROJECTION_COUNT] = {
                                              LIST(P(INTERLEAVED_Q4K))},
     [WA_LABEL_INTERLEAVED_KQUANT_NATIVE] = {LIST(P(INTERLEAVED_Q4K)), LIST(P(INTERLEAVED_Q4K)),
                                             LIST(P(INTERLEAVED_Q4K))},
+    [WA_LABEL_INTERLEAVED_KQUANT_Q8K] = {LIST(P(INTERLEAVED_Q4K)), LIST(P(INTERLEAVED_Q4K)),
+                                         LIST(P(INTERLEAVED_Q4K))},
     [WA_LABEL_EXACT] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(P(DOWN_FEATURES))},
     [WA_LABEL_WEIGHTS_FALLBACK_SPARSE] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(FROM_MODEL)},
     [WA_LABEL_CHECKPOINT] = {LIST(P(CHECKPOINT)), LIST(P(CHECKPOINT)), LIST(P(CHECKPOINT))},
@@ -72,6 +74,9 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
     [WA_PATH_INTERLEAVED_KQUANT_NATIVE] = {.forced = true,
                                            .kernel = WA_LABEL_INTERLEAVED_KQUANT_NATIVE,
                                            .hides = ~BIT(INTERLEAVED_Q4K)},
+    [WA_PATH_Q8K] = {.forced = true,
+                     .kernel = WA_LABEL_INTERLEAVED_KQUANT_Q8K,
+                     .hides = ~BIT(INTERLEAVED_Q4K)},
     [WA_PATH_EXACT] = {.kernel = WA_LABEL_EXACT,
                        .hides = BIT(FP4) | BIT(INTERLEAVED_Q4) | BIT(INTERLEAVED) |
                                 BIT(UP_FEATURES) | BIT(INTERLEAVED_Q4K)},
@@ -277,24 +282,28 @@ static wa_status check_ranking(const wa_vindex *vindex, const wa_case *item, wa_
     return tell_missing(vindex, hides, gate_file, arena, reason, err);
 }
 
-/* LARQL's native kernel declines what is no gated FFN of whole blocks (larql-2026-08 2.1, rung 4). */
-static wa_status check_native(const wa_vindex *vindex, const wa_model *model, const wa_case *item, wa_arena *arena,
+/* LARQL's native kernel declines what is no gated FFN of whole blocks (larql-2026-08 2.1, rung 4), and its server answers in Q8_K
+ * where x is whole blocks (larql-2026-08 4.6). */
+static wa_status check_blocks(const wa_vindex *vindex, const wa_model *model, const wa_case *item, wa_arena *arena,
                               const char **reason, wa_error *err)
 {
     enum { BLOCK = 256 };
     char *text;
-    if (item->kernel != WA_LABEL_INTERLEAVED_KQUANT_NATIVE || *reason != NULL)
+    bool native = item->kernel == WA_LABEL_INTERLEAVED_KQUANT_NATIVE;
+    if ((!native && item->kernel != WA_LABEL_INTERLEAVED_KQUANT_Q8K) || *reason != NULL)
         return WA_OK;
+    const char *what = native ? "native" : "Q8_K";
     if (!model->gated) {
-        *reason = "the native kernel is of gated models";
+        WA_TRY(wa_arena_print(arena, &text, err, "the %s kernel is of gated models", what));
+        *reason = text;
         return WA_OK;
     }
     size_t width = vindex->hidden;
-    for (size_t l = 0; l < vindex->layer_count && width % BLOCK == 0; l++)
+    for (size_t l = 0; native && l < vindex->layer_count && width % BLOCK == 0; l++)
         width = vindex->layers[l].features;
     if (width % BLOCK == 0)
         return WA_OK;
-    WA_TRY(wa_arena_print(arena, &text, err, "the native kernel takes rows of whole blocks of %d, not of %zu", BLOCK, width));
+    WA_TRY(wa_arena_print(arena, &text, err, "the %s kernel takes rows of whole blocks of %d, not of %zu", what, BLOCK, width));
     *reason = text;
     return WA_OK;
 }
@@ -415,7 +424,7 @@ wa_status wa_spec_resolve(const wa_vindex *vindex, const wa_model *model, wa_are
         WA_TRY(choose_source(vindex, item, (wa_projection)p,
                              list_of(item, model, (wa_projection)p), arena, reason, err));
     WA_TRY(check_ranking(vindex, item, arena, reason, err));
-    WA_TRY(check_native(vindex, model, item, arena, reason, err));
+    WA_TRY(check_blocks(vindex, model, item, arena, reason, err));
     item->k_all_layers = layers_within_k(vindex, item->k);
     item->bucket = bucket_of(item, vindex);
     item->stream = item->path == WA_PATH_CHECKPOINT_MODEL ? vindex->checkpoint : NULL;

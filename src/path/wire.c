@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 256, GROUP = 32, I8_HEAD = 8 };
+enum { BLOCK = WA_Q8_K_BLOCK, GROUP = WA_Q8_K_GROUP, I8_HEAD = 8 };
 
 const char *wa_wire_name(wa_wire wire)
 {
@@ -91,24 +91,13 @@ static void decode_i8(const uint8_t *in, size_t n, float *out)
 
 /* --- Q8_K: all q, then all d, then all sums (larql-2026-08.md 3.3) --- */
 
-/* q and d of one block. */
-static float q8k_block(const float *x, int8_t q[BLOCK])
-{
-    float amax = amax_of(x, BLOCK);
-    float d = amax > 0.0F ? amax / 127.0F : 0.0F;
-    float inv = d > 0.0F ? 1.0F / d : 0.0F;
-    for (size_t i = 0; i < BLOCK; i++)
-        q[i] = (int8_t)fminf(fmaxf(roundf(x[i] * inv), -127.0F), 127.0F);
-    return d;
-}
-
 static void encode_q8k(const float *x, size_t n, uint8_t *out)
 {
     size_t blocks = n / BLOCK;
     uint8_t *scales = out + n, *sums = scales + blocks * sizeof(float);
     for (size_t b = 0; b < blocks; b++) {
         int8_t q[BLOCK];
-        float d = q8k_block(x + b * BLOCK, q);
+        float d = wa_q8_k_round(x + b * BLOCK, q);
         memcpy(out + b * BLOCK, q, sizeof q);
         memcpy(scales + b * sizeof d, &d, sizeof d);
         for (size_t g = 0; g < BLOCK / GROUP; g++) {
@@ -181,7 +170,7 @@ void wa_wire_deliver(wa_wire wire, const float *x, size_t n, float *out)
     } else if (wire == WA_WIRE_Q8K) {
         for (size_t b = 0; b < n / BLOCK; b++) {
             int8_t q[BLOCK];
-            float d = q8k_block(x + b * BLOCK, q);
+            float d = wa_q8_k_round(x + b * BLOCK, q);
             for (size_t i = 0; i < BLOCK; i++)
                 out[b * BLOCK + i] = (float)q[i] * d;
         }

@@ -63,14 +63,14 @@ def test_the_real_program_has_no_trace_of_the_faults(shop):
 
 
 PACKED = ("q4k", "fp4b", "q4_0")
-PACKED_PATHS = [{"path": p} for p in ("sparse", "interleaved_q4k", "fp4_storage", "interleaved_q4")] + \
+PACKED_PATHS = [{"path": p} for p in ("sparse", "interleaved_q4k", "q8k", "fp4_storage", "interleaved_q4")] + \
     [{"path": p, "k": 100} for p in ("sparse_serial", "sparse_parallel")]
 LOOPS = {"fp4b:sparse", "fp4b:fp4_storage", "q4k:sparse_serial:k100", "fp4b:sparse_serial:k100", "q4k:sparse_parallel:k100"}
-EVERYWHERE = LOOPS | {"q4k:sparse", "q4k:interleaved_q4k", "q4_0:interleaved_q4"}
+EVERYWHERE = LOOPS | {"q4k:sparse", "q4k:interleaved_q4k", "q4k:q8k", "q4_0:interleaved_q4"}
 
 
 @pytest.mark.parametrize("fault, where", [*((fault, EVERYWHERE) for fault in FAULTS), ("wrong-down-row", LOOPS),
-                                          ("nibble-order", {"q4_0:interleaved_q4"}), (None, set())])
+                                          ("nibble-order", {"q4_0:interleaved_q4", "q4k:q8k"}), (None, set())])
 def test_faults_in_the_kernels_of_packed_payloads(shop, fault, where):
     job = shop.job(shop.model("tiny-qwen3"), {v: shop.vindex("tiny-qwen3", v) for v in PACKED}, paths=PACKED_PATHS)
     planted = {"WALKAUDIT_FAULT": fault, "WALKAUDIT_FAULT_LAYER": "1"} if fault else {}

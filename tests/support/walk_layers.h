@@ -139,14 +139,21 @@ static inline float *test_run(wa_arena *arena, const wa_case *which, const wa_wa
     return y;
 }
 
-static inline double *test_oracle(wa_arena *arena, const wa_case *which, const wa_walk_layer *l,
-                                  size_t rows, const float *x, const int32_t *hits)
+/* `theirs`: the kernel's y, or NULL. */
+static inline double *test_oracle_of(wa_arena *arena, const wa_case *which, const wa_walk_layer *l,
+                                     size_t rows, const float *x, const int32_t *hits, const float *theirs)
 {
     double *y = test_take(arena, rows * l->hidden, sizeof *y);
     wa_oracle *oracle;
     WA_MUST(wa_oracle_open(arena, rows, l->hidden, l->features, &oracle, &test_err), &test_err);
-    WA_MUST(wa_oracle_run(oracle, which, l, rows, x, wa_oracle_width(rows), NULL, hits, y, NULL, &test_err), &test_err);
+    WA_MUST(wa_oracle_run(oracle, which, l, rows, x, wa_oracle_width(rows), NULL, hits, theirs, y, NULL, &test_err), &test_err);
     return y;
+}
+
+static inline double *test_oracle(wa_arena *arena, const wa_case *which, const wa_walk_layer *l,
+                                  size_t rows, const float *x, const int32_t *hits)
+{
+    return test_oracle_of(arena, which, l, rows, x, hits, NULL);
 }
 
 /* |a - b| / |b| over n values. */

@@ -316,7 +316,7 @@ static void check_in_other_order(const company *c, size_t room)
     WA_MUST(wa_oracle_open(arena, room, hidden, c->l->features, &oracle, &test_err), &test_err);
     for (size_t first = 0; first < MORE; first += room) {
         size_t now = MORE - first < room ? MORE - first : room;
-        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, now, x + first * hidden, c->width, seats + first, NULL, y + first * hidden,
+        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, now, x + first * hidden, c->width, seats + first, NULL, NULL, y + first * hidden,
                               least + first, &test_err),
                 &test_err);
     }
@@ -351,7 +351,7 @@ static void a_row_has_the_same_bits_alone_in_company_and_in_any_order(void)
         double *y = test_take(arena, ROWS * c->l->hidden, sizeof *y), *least = test_take(arena, ROWS, sizeof *least);
         wa_oracle *oracle;
         WA_MUST(wa_oracle_open(arena, ROWS, c->l->hidden, c->l->features, &oracle, &test_err), &test_err);
-        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, ROWS, c->x, c->width, NULL, NULL, y, least, &test_err), &test_err);
+        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, ROWS, c->x, c->width, NULL, NULL, NULL, y, least, &test_err), &test_err);
         c->y = y;
         c->least = least;
         check_in_other_order(c, 2 * ROWS);
@@ -405,7 +405,7 @@ static void a_space_that_is_too_small_is_refused(void)
     for (size_t i = 0; i < 3; i++) {
         wa_oracle *oracle;
         WA_MUST(wa_oracle_open(arena, rooms[i][0], rooms[i][1], rooms[i][2], &oracle, &test_err), &test_err);
-        CU_ASSERT_EQUAL(wa_oracle_run(oracle, &which, &l, 2, x, 4, NULL, NULL, y, NULL, &test_err), WA_E_INTERNAL);
+        CU_ASSERT_EQUAL(wa_oracle_run(oracle, &which, &l, 2, x, 4, NULL, NULL, NULL, y, NULL, &test_err), WA_E_INTERNAL);
     }
     wa_arena_close(arena);
 }
