@@ -1,5 +1,6 @@
 /* What a vindex is, what it can run, and what is wrong with its values. */
 #include "cli/inspect.h"
+#include "vindex/experts.h"
 #include "vindex/flags.h"
 #include "vindex/scan.h"
 #include "vindex/inventory.h"
@@ -57,6 +58,51 @@ static void print_payloads(const wa_vindex *vindex, FILE *out)
     }
 }
 
+static bool are_alike(const wa_layer_store *a, const wa_layer_store *b)
+{
+    return a->entries == b->entries && a->features == b->features && a->format_name == b->format_name &&
+           a->unpadded == b->unpadded && a->has_router == b->has_router && a->has_router_bias == b->has_router_bias &&
+           a->has_biases == b->has_biases;
+}
+
+static void print_store(const wa_layer_store *store, FILE *out)
+{
+    if (store->entries == 1)
+        fprintf(out, "one FFN of %zu features, %s", store->features, store->format_name);
+    else
+        fprintf(out, "%zu experts of %zu features, %s", store->entries, store->features, store->format_name);
+    if (store->unreadable != NULL)
+        fprintf(out, " (not read: %s)", store->unreadable);
+    if (store->unpadded)
+        fprintf(out, ", rows not padded to 256, as LARQL wrote in May 2026");
+    fprintf(out, "; %s", store->has_router ? "router" : store->entries == 1 ? "no router" : "no router, which is the model's then");
+    fprintf(out, "%s%s\n", store->has_router_bias ? ", its bias" : "", store->has_biases ? ", biases of experts" : "");
+}
+
+/* Layers that are alike in one line. */
+static void print_experts(const wa_vindex *vindex, FILE *out)
+{
+    if (wa_vindex_expert_layer(vindex) == vindex->layer_count)
+        return;
+    fprintf(out, "experts\n");
+    for (size_t first = 0, next; first < vindex->layer_count; first = next) {
+        const wa_layer_store store = wa_vindex_layer_store(vindex, first);
+        bool alike = true;
+        for (next = first + 1; next < vindex->layer_count && alike; next += alike ? 1 : 0) {
+            const wa_layer_store other = wa_vindex_layer_store(vindex, next);
+            alike = are_alike(&store, &other);
+        }
+        if (next - first == 1)
+            fprintf(out, "  layer %zu: ", first);
+        else
+            fprintf(out, "  layers %zu-%zu: ", first, next - 1);
+        if (store.entries == 0)
+            fprintf(out, "no file\n");
+        else
+            print_store(&store, out);
+    }
+}
+
 /* What no walk path reads, and what nobody knows. */
 static wa_status print_inventory(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
 {
@@ -84,15 +130,18 @@ static wa_status print_inventory(const wa_vindex *vindex, wa_arena *arena, FILE 
 static wa_status print_orders(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
 {
     bool any = false;
-    for (int p = 0; p < WA_PAYLOAD_COUNT; p++) {
-        const char *text;
-        WA_TRY(wa_vindex_guess_orders(vindex, (wa_payload)p, arena, &text, err));
+    for (int p = 0; p <= WA_PAYLOAD_COUNT; p++) { /* experts, which are no payload, last */
+        const char *text, *file = p < WA_PAYLOAD_COUNT ? wa_vindex_file(vindex, (wa_payload)p) : "layers";
+        if (p < WA_PAYLOAD_COUNT)
+            WA_TRY(wa_vindex_guess_orders(vindex, (wa_payload)p, arena, &text, err));
+        else
+            WA_TRY(wa_vindex_guess_expert_orders(vindex, arena, &text, err));
         if (text[0] != '\0' && !any)
             fprintf(out, "element orders\n");
         any = any || text[0] != '\0';
         while (*text != '\0') {
             int length = (int)strcspn(text, "\n");
-            fprintf(out, "  %s, %.*s\n", wa_vindex_file(vindex, (wa_payload)p), length, text);
+            fprintf(out, "  %s, %.*s\n", file, length, text);
             text += length + (text[length] == '\n' ? 1 : 0);
         }
     }
@@ -201,11 +250,43 @@ static bool is_scanned(const wa_vindex *vindex, wa_payload payload, wa_projectio
     return payload == WA_PAYLOAD_GATE || wa_vindex_serving(vindex, payload, projection) == payload;
 }
 
+/* Sum over all experts of all layers; the first place is that of the first expert with any. */
+static wa_status scan_experts(const wa_vindex *vindex, wa_projection projection, float *row, FILE *out, wa_error *err)
+{
+    wa_nonfinite first = {0};
+    size_t total = 0, at_layer = 0, at_expert = 0;
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        const wa_layer_store store = wa_vindex_layer_store(vindex, l);
+        for (size_t e = 0; e < store.entries && store.unreadable == NULL; e++) {
+            wa_expert expert;
+            WA_TRY(wa_vindex_expert(vindex, l, e, &expert, err));
+            const wa_matrix *all[WA_PROJECTION_COUNT] = {&expert.gate, &expert.up, &expert.down};
+            wa_nonfinite found = wa_matrix_nonfinite(all[projection], row);
+            if (total == 0 && found.count > 0) {
+                first = found;
+                at_layer = l;
+                at_expert = e;
+            }
+            total += found.count;
+        }
+    }
+    fprintf(out, "  experts, %s: ", wa_projection_name(projection));
+    if (total == 0)
+        fprintf(out, "all finite\n");
+    else
+        fprintf(out, "%zu non-finite values, first at layer %zu, expert %zu, row %zu, element %zu\n", total, at_layer,
+                at_expert, first.first_row, first.first_col);
+    return WA_OK;
+}
+
 static wa_status print_values(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
 {
     size_t widest = vindex->hidden; /* a row of down [H, F] has a value for each feature */
-    for (size_t l = 0; l < vindex->layer_count; l++)
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        size_t features = wa_vindex_layer_store(vindex, l).features;
         widest = vindex->layers[l].features > widest ? vindex->layers[l].features : widest;
+        widest = features > widest ? features : widest;
+    }
     float *row;
     WA_TRY(wa_arena_take(arena, widest, sizeof *row, &row, err));
     fprintf(out, "values\n");
@@ -213,6 +294,8 @@ static wa_status print_values(const wa_vindex *vindex, wa_arena *arena, FILE *ou
         for (int q = 0; q < WA_PROJECTION_COUNT; q++)
             if (is_scanned(vindex, (wa_payload)p, (wa_projection)q))
                 WA_TRY(scan_projection(vindex, (wa_payload)p, (wa_projection)q, row, out, err));
+    for (int q = 0; q < WA_PROJECTION_COUNT && wa_vindex_expert_layer(vindex) < vindex->layer_count; q++)
+        WA_TRY(scan_experts(vindex, (wa_projection)q, row, out, err));
     return WA_OK;
 }
 
@@ -286,6 +369,7 @@ static wa_status print_all(const wa_vindex *vindex, bool checksums, wa_arena *ar
 {
     print_facts(vindex, out);
     print_payloads(vindex, out);
+    print_experts(vindex, out);
     WA_TRY(print_inventory(vindex, arena, out, err));
     WA_TRY(print_orders(vindex, arena, out, err));
     print_flags(vindex, out);

@@ -112,6 +112,18 @@ static bool is_fp4_file(const wa_vindex *vindex, const char *name)
     return false;
 }
 
+/* A file that was read for what it decides, or a directory of such: "layers/". */
+static bool is_listed(const wa_vindex *vindex, const char *name)
+{
+    size_t path = strlen(vindex->path) + 1, length = strlen(name);
+    for (size_t i = 0; i < vindex->file_count; i++) {
+        const char *listed = vindex->files[i] + path;
+        if (strncmp(listed, name, length) == 0 && (listed[length] == '\0' || name[length - 1] == '/'))
+            return true;
+    }
+    return false;
+}
+
 static char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
@@ -195,7 +207,7 @@ static void classify(const wa_vindex *vindex, wa_vindex_entry *entries, size_t c
         if (known != NULL) {
             const char *other = other_generation(vindex, entry->name);
             entry->what = other != NULL ? other : known->what;
-            entry->payload = known->payload && other == NULL;
+            entry->payload = (known->payload && other == NULL) || is_listed(vindex, entry->name);
         } else if (is_fp4_file(vindex, entry->name)) {
             entry->what = "named by index.json: fp4";
             entry->payload = true;

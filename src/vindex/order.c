@@ -1,6 +1,7 @@
 /* Element orders of Q6_K and Q4_0, by comparison with the model or by the bytes (larql-2026-08.md 1.4). */
 #include "vindex/order.h"
 
+#include "vindex/experts.h"
 #include "vindex/extract_plan.h"
 #include "vindex/parts.h"
 
@@ -144,6 +145,11 @@ static wa_status poll_rows(poll *p, wa_arena *arena, wa_error *err)
     return status;
 }
 
+static order decide(const poll *p)
+{
+    return 2 * p->since > p->looked ? SINCE : 2 * p->before > p->looked ? BEFORE : UNDECIDED;
+}
+
 static bool has_orders(wa_format format)
 {
     return wa_format_other_order(format) != format;
@@ -165,10 +171,72 @@ static wa_status settle_matrix(const wa_vindex *vindex, const wa_model *model, w
     if (p.stored.rows != rows || p.stored.cols != cols) /* whoever compares all rows says so */
         return WA_OK;
     WA_TRY(poll_rows(&p, arena, err));
-    if (2 * p.since > p.looked)
-        *out = SINCE;
-    else if (2 * p.before > p.looked)
-        *out = BEFORE;
+    *out = decide(&p);
+    return WA_OK;
+}
+
+/* --- Experts ---------------------------------------------------------------------------------- */
+
+enum { EXPERTS_ASKED = 4 }; /* a file is written at once, in one order: the first few tell */
+
+static bool are_alike(const wa_matrix *a, const wa_matrix *b)
+{
+    return a->rows == b->rows && a->cols == b->cols;
+}
+
+static wa_status poll_expert(const wa_expert *stored, const wa_expert *model, poll *sum, wa_arena *arena, wa_error *err)
+{
+    const wa_matrix *theirs[WA_PROJECTION_COUNT] = {&stored->gate, &stored->up, &stored->down};
+    const wa_matrix *own[WA_PROJECTION_COUNT] = {&model->gate, &model->up, &model->down};
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
+        poll one = {.stored = *theirs[p], .model = own[p]};
+        if (!are_alike(theirs[p], own[p])) /* whoever compares all rows says so */
+            continue;
+        WA_TRY(poll_rows(&one, arena, err));
+        sum->looked += one.looked;
+        sum->before += one.before;
+        sum->since += one.since;
+    }
+    return WA_OK;
+}
+
+static wa_status settle_layer(const wa_vindex *vindex, const wa_model *model, size_t layer, wa_arena *arena, order *out,
+                              wa_error *err)
+{
+    const wa_layer *own = &model->layers[layer];
+    const wa_expert dense = {.gate = own->gate, .up = own->up, .down = own->down};
+    const wa_expert *list = own->experts != NULL ? own->experts->experts : &dense;
+    wa_layer_store store = wa_vindex_layer_store(vindex, layer);
+    size_t count = own->experts != NULL ? own->experts->count : 1;
+    poll sum = {0};
+    *out = NONE;
+    if (store.entries == 0 || store.unreadable != NULL || !has_orders(store.format))
+        return WA_OK;
+    count = wa_size_min(wa_size_min(count, store.entries), EXPERTS_ASKED);
+    for (size_t e = 0; e < count; e++) {
+        wa_expert stored;
+        WA_TRY(wa_vindex_expert(vindex, layer, e, &stored, err));
+        WA_TRY(poll_expert(&stored, &list[e], &sum, arena, err));
+    }
+    *out = decide(&sum);
+    return WA_OK;
+}
+
+static wa_status settle_experts(wa_vindex *vindex, const wa_model *model, wa_arena *arena, wa_error *err)
+{
+    wa_vindex_maps *maps = vindex->maps;
+    if (maps->layer_files == NULL)
+        return WA_OK;
+    uint8_t *orders;
+    WA_TRY(wa_arena_take(arena, WA_PROJECTION_COUNT * vindex->layer_count, sizeof *orders, &orders, err));
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        order found;
+        WA_TRY(settle_layer(vindex, model, l, arena, &found, err));
+        orders[WA_PROJECTION_COUNT * l] = (uint8_t)found;
+        if (found == BEFORE)
+            maps->layer_files[l].order = wa_format_other_order(maps->layer_files[l].order);
+    }
+    maps->expert_orders = orders;
     return WA_OK;
 }
 
@@ -226,6 +294,7 @@ wa_status wa_vindex_settle_orders(wa_vindex *vindex, const wa_model *model, wa_a
     for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
         if (can_have_orders(vindex, (wa_payload)p))
             WA_TRY(settle_payload(vindex, model, (wa_payload)p, arena, err));
+    WA_TRY(settle_experts(vindex, model, arena, err));
     wa_model_forget(model);
     return WA_OK;
 }
@@ -236,29 +305,45 @@ wa_status wa_vindex_settle_orders(wa_vindex *vindex, const wa_model *model, wa_a
 static const double FULL_SHARE = 0.85;
 enum { LEAST_BLOCKS = 64, MOST_BLOCKS = 4096, GROUPS = 16 };
 
-static double share_in(const wa_matrix *matrix, wa_format format, size_t step, size_t *counted)
+/* Groups looked at, and how many of them are full in each order. */
+typedef struct census {
+    size_t counted, since, before;
+} census;
+
+static void count_groups(const wa_matrix *matrix, census *sum)
 {
-    size_t blocks = matrix->row_bytes / wa_format_get(format)->block_bytes, full = 0;
-    *counted = 0;
-    for (size_t r = 0; r < matrix->rows; r += step)
-        full += wa_q6_k_full_groups(format, matrix->data + r * matrix->row_bytes, blocks, counted);
-    return *counted == 0 ? 0.0 : (double)full / (double)*counted;
+    size_t blocks = matrix->row_bytes / wa_format_get(matrix->format)->block_bytes, same = 0;
+    size_t rows = MOST_BLOCKS / blocks + 1;
+    size_t step = matrix->rows > rows ? matrix->rows / rows : 1;
+    for (size_t r = 0; r < matrix->rows; r += step) {
+        const uint8_t *row = matrix->data + r * matrix->row_bytes;
+        sum->since += wa_q6_k_full_groups(WA_FORMAT_GGML_Q6_K, row, blocks, &sum->counted);
+        sum->before += wa_q6_k_full_groups(WA_FORMAT_Q6_K, row, blocks, &same);
+    }
+}
+
+static order conclude(const census *sum)
+{
+    double least = FULL_SHARE * (double)sum->counted;
+    bool since = (double)sum->since >= least, before = (double)sum->before >= least;
+    if (sum->counted < (size_t)LEAST_BLOCKS * GROUPS || since == before)
+        return UNDECIDED;
+    return since ? SINCE : BEFORE;
+}
+
+static bool is_q6_k(wa_format format)
+{
+    return format == WA_FORMAT_Q6_K || format == WA_FORMAT_GGML_Q6_K;
 }
 
 static order guess_matrix(const wa_matrix *matrix)
 {
     if (matrix->rows == 0 || !has_orders(matrix->format))
         return NONE;
-    if (matrix->format != WA_FORMAT_Q6_K && matrix->format != WA_FORMAT_GGML_Q6_K)
-        return UNDECIDED;
-    size_t blocks = matrix->row_bytes / wa_format_get(matrix->format)->block_bytes;
-    size_t rows = MOST_BLOCKS / blocks + 1, counted;
-    size_t step = matrix->rows > rows ? matrix->rows / rows : 1;
-    double since = share_in(matrix, WA_FORMAT_GGML_Q6_K, step, &counted);
-    double before = share_in(matrix, WA_FORMAT_Q6_K, step, &counted);
-    if (counted < (size_t)LEAST_BLOCKS * GROUPS || (since >= FULL_SHARE) == (before >= FULL_SHARE))
-        return UNDECIDED;
-    return since >= FULL_SHARE ? SINCE : BEFORE;
+    census sum = {0};
+    if (is_q6_k(matrix->format))
+        count_groups(matrix, &sum);
+    return conclude(&sum);
 }
 
 /* --- Words ----------------------------------------------------------------------------------- */
@@ -275,8 +360,9 @@ static const char *const BY_BYTES[ORDERS] = {
 /* What is told of a payload. */
 typedef struct tale {
     const wa_vindex *vindex;
-    const uint8_t *orders; /* [layers, projections] */
+    const uint8_t *orders; /* [layers, projections]; of experts, whose layers have one each, as if all were gates */
     const char *const *words;
+    const char *format, *subject; /* NULL: a projection's name */
     wa_arena *arena;
 } tale;
 
@@ -307,9 +393,13 @@ static wa_status list_layers(const tale *t, int projection, order which, bool *a
     return WA_OK;
 }
 
-static wa_status tell(const tale *t, wa_payload payload, const char **out, wa_error *err)
+static const char *format_with_orders(wa_payload payload)
 {
-    const char *format = payload == WA_PAYLOAD_INTERLEAVED_Q4 ? "Q4_0" : "Q6_K";
+    return payload == WA_PAYLOAD_INTERLEAVED_Q4 ? "Q4_0" : "Q6_K";
+}
+
+static wa_status tell(const tale *t, const char **out, wa_error *err)
+{
     char *text = "";
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         for (int which = UNDECIDED; which < ORDERS; which++) {
@@ -319,8 +409,8 @@ static wa_status tell(const tale *t, wa_payload payload, const char **out, wa_er
             if (any)
                 WA_TRY(wa_arena_print(t->arena, &text, err, "%s%s%s%s: %s, %s", text,
                                       text[0] == '\0' ? "" : "\n",
-                                      wa_projection_name((wa_projection)p), layers, format,
-                                      t->words[which]));
+                                      t->subject != NULL ? t->subject : wa_projection_name((wa_projection)p), layers,
+                                      t->format, t->words[which]));
         }
     *out = text;
     return WA_OK;
@@ -329,10 +419,25 @@ static wa_status tell(const tale *t, wa_payload payload, const char **out, wa_er
 wa_status wa_vindex_tell_orders(const wa_vindex *vindex, wa_payload payload, wa_arena *arena,
                                 const char **out, wa_error *err)
 {
-    const tale t = {
-        .vindex = vindex, .orders = vindex->maps->orders[payload], .words = BY_MODEL, .arena = arena};
+    const tale t = {.vindex = vindex, .orders = vindex->maps->orders[payload], .words = BY_MODEL,
+                    .format = format_with_orders(payload), .arena = arena};
     *out = "";
-    return t.orders == NULL ? WA_OK : tell(&t, payload, out, err);
+    return t.orders == NULL ? WA_OK : tell(&t, out, err);
+}
+
+/* Files of one vindex have one format, or the first one's name stands for all. */
+static tale tale_of_experts(const wa_vindex *vindex, const uint8_t *orders, const char *const *words, wa_arena *arena)
+{
+    wa_format format = wa_vindex_layer_store(vindex, wa_vindex_expert_layer(vindex)).format;
+    return (tale){.vindex = vindex, .orders = orders, .words = words, .format = wa_format_get(format)->name,
+                  .subject = "experts", .arena = arena};
+}
+
+wa_status wa_vindex_tell_expert_orders(const wa_vindex *vindex, wa_arena *arena, const char **out, wa_error *err)
+{
+    const tale t = tale_of_experts(vindex, vindex->maps->expert_orders, BY_MODEL, arena);
+    *out = "";
+    return t.orders == NULL ? WA_OK : tell(&t, out, err);
 }
 
 wa_status wa_vindex_guess_orders(const wa_vindex *vindex, wa_payload payload, wa_arena *arena,
@@ -352,6 +457,43 @@ wa_status wa_vindex_guess_orders(const wa_vindex *vindex, wa_payload payload, wa
         WA_TRY(wa_vindex_matrix(vindex, payload, projection, i / WA_PROJECTION_COUNT, &matrix, err));
         orders[i] = (uint8_t)guess_matrix(&matrix);
     }
-    const tale t = {.vindex = vindex, .orders = orders, .words = BY_BYTES, .arena = arena};
-    return tell(&t, payload, out, err);
+    const tale t = {.vindex = vindex, .orders = orders, .words = BY_BYTES, .format = format_with_orders(payload),
+                    .arena = arena};
+    return tell(&t, out, err);
+}
+
+/* As many experts as it takes: small ones have few blocks that are more than padding. */
+static wa_status guess_layer(const wa_vindex *vindex, size_t layer, order *out, wa_error *err)
+{
+    wa_layer_store store = wa_vindex_layer_store(vindex, layer);
+    census sum = {0};
+    *out = NONE;
+    if (store.entries == 0 || store.unreadable != NULL || !has_orders(store.format))
+        return WA_OK;
+    for (size_t e = 0; e < store.entries && sum.counted < (size_t)MOST_BLOCKS * GROUPS && is_q6_k(store.format); e++) {
+        wa_expert expert;
+        WA_TRY(wa_vindex_expert(vindex, layer, e, &expert, err));
+        const wa_matrix *all[] = {&expert.gate, &expert.up, &expert.down};
+        for (size_t p = 0; p < sizeof all / sizeof all[0]; p++)
+            if (all[p]->order == WA_ROWS_PLAIN)
+                count_groups(all[p], &sum);
+    }
+    *out = conclude(&sum);
+    return WA_OK;
+}
+
+wa_status wa_vindex_guess_expert_orders(const wa_vindex *vindex, wa_arena *arena, const char **out, wa_error *err)
+{
+    uint8_t *orders;
+    *out = "";
+    if (vindex->maps->layer_files == NULL)
+        return WA_OK;
+    WA_TRY(wa_arena_take(arena, WA_PROJECTION_COUNT * vindex->layer_count, sizeof *orders, &orders, err));
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        order found;
+        WA_TRY(guess_layer(vindex, l, &found, err));
+        orders[WA_PROJECTION_COUNT * l] = (uint8_t)found;
+    }
+    const tale t = tale_of_experts(vindex, orders, BY_BYTES, arena);
+    return tell(&t, out, err);
 }

@@ -9,7 +9,8 @@
 /**
  * Decide for each stored matrix of these formats by up to 16 spread rows whose model row is not zero: a row speaks for
  * the order in which its direction is clearly nearer to the model's, and more than half of them must agree. An
- * undecided matrix counts as one of August. From then on wa_vindex_matrix reads in the order found. Local; the model
+ * undecided matrix counts as one of August. From then on wa_vindex_matrix reads in the order found. Of the experts of a layer,
+ * which are one file, the first few speak for all, and wa_vindex_expert reads so. Local; the model
  * fits the vindex (wa_vindex_match). What was found stays in `arena`.
  *
  * Errors: WA_E_MEMORY.
@@ -31,5 +32,9 @@ WA_CHECKED wa_status wa_vindex_tell_orders(const wa_vindex *vindex, wa_payload p
  */
 WA_CHECKED wa_status wa_vindex_guess_orders(const wa_vindex *vindex, wa_payload payload,
                                             wa_arena *arena, const char **out, wa_error *err);
+
+/** As the two above, of layers/layer_NN.weights: "experts, layers 0-3: Q6_K, order since August 2026". */
+WA_CHECKED wa_status wa_vindex_tell_expert_orders(const wa_vindex *vindex, wa_arena *arena, const char **out, wa_error *err);
+WA_CHECKED wa_status wa_vindex_guess_expert_orders(const wa_vindex *vindex, wa_arena *arena, const char **out, wa_error *err);
 
 #endif

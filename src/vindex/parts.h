@@ -92,6 +92,7 @@ typedef struct wa_vindex_maps {
     wa_map norms;                       /* owned: norms.bin, mapped where it has a router */
     wa_router_slice *router;            /* [layer_count, WA_ROUTER_ROLES], arena; NULL = no manifest */
     wa_layer_file *layer_files;         /* [layer_count], arena; NULL = there is no `layers` */
+    const uint8_t *expert_orders;       /* [3 * layer_count] of order.c, each layer's at the gate's place, arena; NULL = not settled */
     const wa_vindex_hash *hashes;       /* [hash_count], arena */
     size_t hash_count;
     const char **notes, **files; /* the growing lists behind wa_vindex.notes and .files */
@@ -150,6 +151,14 @@ WA_CHECKED wa_status wa_vindex_down_meta_check(wa_vindex_build *build, wa_error 
 WA_CHECKED wa_status wa_vindex_weights_check(wa_vindex_build *build, wa_error *err);
 /** layers/layer_NN.weights: V12, and the length of every region. They stay mapped. */
 WA_CHECKED wa_status wa_vindex_layer_files_open(wa_vindex_build *build, wa_error *err);
+
+/**
+ * Header and table of a layer file of `entries` FFNs [features, hidden] in one format that has a number there, rows padded to 256;
+ * the regions follow at once, gate and up before down, entry by entry. Arena. Errors: WA_E_UNSUPPORTED (sizes), WA_E_INTERNAL
+ * (format), WA_E_MEMORY.
+ */
+WA_CHECKED wa_status wa_layer_file_header(wa_format format, size_t entries, size_t features, size_t hidden, wa_arena *arena,
+                                          wa_bytes *out, wa_error *err);
 
 /** "up_weights.bin" or "down_weights.bin". */
 const char *wa_weight_file(wa_projection projection);

@@ -2,6 +2,7 @@
  * what does not fit the model. Offsets, sizes and orders are those of larql-2026-08 5.1 and 5.3. */
 #include "suite.h"
 #include "vindex/experts.h"
+#include "vindex/order.h"
 #include "vindex_dirs.h"
 
 #include <math.h>
@@ -339,6 +340,68 @@ static void experts_of_another_shape_are_refused(void)
     }
 }
 
+/* --- Element orders: Q6_K rows of the model's own values, in either order */
+
+static float model_value(size_t expert, size_t row, size_t col)
+{
+    return sinf((float)(expert * 131 + row * 17 + col * 7)) * 0.1F;
+}
+
+/* Rows of 256 elements, so that they are padded already. */
+static void put_rows(layer_file *f, wa_format order, size_t expert, int part, float *values)
+{
+    for (size_t r = 0; r < f->rows[part]; r++)
+        for (size_t c = 0; c < f->stride[part]; c++)
+            values[r * f->stride[part] + c] =
+                c < f->cols[part] ? model_value(expert + (part == DOWN ? 50 : 0), r, c) : 0.0F;
+    wa_rows_encode(order, values, f->rows[part], f->stride[part], f->bytes + f->start[expert][part]);
+}
+
+static void experts_are_read_in_the_order_that_fits_the_model(void)
+{
+    static const struct {
+        wa_format stored;
+        const char *text;
+    } rows[] = {{WA_FORMAT_GGML_Q6_K, "experts: Q6_K, order since August 2026"},
+                {WA_FORMAT_Q6_K, "experts: Q6_K, order of before August 2026: LARQL since then reads this as noise"}};
+    static float values[EXPERTS][REGIONS][2 * FEATURES * BLOCK];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char path[PATH_ROOM];
+        wa_arena *arena;
+        wa_error err = {0};
+        own_model own;
+        wa_expert expert;
+        const char *text;
+        float row[HIDDEN], worst = 0.0F;
+        layer_file f = make_file(&FORMATS[5], FEATURES, true);
+        make_directory(path, "orders");
+        make_model(&own, EXPERTS, FEATURES);
+        for (size_t e = 0; e < EXPERTS; e++) {
+            put_rows(&f, rows[i].stored, e, GATE_UP, values[e][GATE_UP]);
+            put_rows(&f, rows[i].stored, e, DOWN, values[e][DOWN]);
+            own.list[e].gate.data = (const uint8_t *)values[e][GATE_UP];
+            own.list[e].up.data = (const uint8_t *)(values[e][GATE_UP] + FEATURES * BLOCK);
+            own.list[e].down.data = (const uint8_t *)values[e][DOWN];
+            own.list[e].gate.row_bytes = own.list[e].up.row_bytes = own.list[e].down.row_bytes = 4 * BLOCK;
+        }
+        write_file(path, "layers/layer_01.weights", f.bytes, f.size);
+        free(f.bytes);
+        wa_vindex *vindex = open_at(path, &arena);
+        WA_MUST(wa_vindex_settle_orders(vindex, &own.model, arena, &err), &err);
+        WA_MUST(wa_vindex_tell_expert_orders(vindex, arena, &text, &err), &err);
+        CU_ASSERT_STRING_EQUAL(text, rows[i].text);
+        WA_MUST(wa_vindex_expert(vindex, 1, 2, &expert, &err), &err);
+        for (size_t r = 0; r < FEATURES; r++) {
+            wa_matrix_decode(&expert.up, r, 1, row);
+            for (size_t c = 0; c < HIDDEN; c++)
+                worst = fmaxf(worst, fabsf(row[c] - model_value(2, FEATURES + r, c)));
+        }
+        CU_ASSERT(worst < 0.01F);
+        wa_vindex_close(vindex);
+        wa_arena_close(arena);
+    }
+}
+
 /* LARQL lists no layer without experts (vindex-format 2.6): what it writes of a qwen3_moe model may begin with layer 1. */
 static void layers_without_experts_may_be_unlisted(void)
 {
@@ -369,4 +432,5 @@ static void layers_without_experts_may_be_unlisted(void)
 
 WA_SUITE("vindex_experts", WA_CASE(experts_of_every_format_and_padding_are_read), WA_CASE(mxfp4_experts_are_named_and_checked),
          WA_CASE(router_and_biases_are_those_of_the_vindex), WA_CASE(what_a_vindex_lacks_is_the_models_and_said),
-         WA_CASE(experts_of_another_shape_are_refused), WA_CASE(layers_without_experts_may_be_unlisted))
+         WA_CASE(experts_of_another_shape_are_refused),
+         WA_CASE(experts_are_read_in_the_order_that_fits_the_model), WA_CASE(layers_without_experts_may_be_unlisted))
