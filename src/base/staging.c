@@ -185,9 +185,23 @@ static wa_status replace_old(const wa_staging *staging, wa_error *err)
     return status;
 }
 
+wa_status wa_staging_folder(wa_staging *staging, const char *name, wa_error *err)
+{
+    char *path;
+    WA_TRY(wa_arena_print(staging->arena, &path, err, "%s/%s", staging->temp_path, name));
+    if (mkdir(path, 0777) != 0)
+        return wa_fail(err, WA_E_IO, "cannot make directory '%s': %s", path, strerror(errno));
+    staging->folder = name;
+    return WA_OK;
+}
+
 wa_status wa_staging_commit(wa_staging *staging, wa_error *err)
 {
     char *inside;
+    if (staging->folder != NULL) {
+        WA_TRY(wa_arena_print(staging->arena, &inside, err, "%s/%s/.", staging->temp_path, staging->folder));
+        WA_TRY(wa_directory_sync(inside, err));
+    }
     WA_TRY(wa_arena_print(staging->arena, &inside, err, "%s/index.json", staging->temp_path));
     WA_TRY(wa_directory_sync(inside, err));
     if (staging->replace)

@@ -10,6 +10,7 @@ typedef struct wa_staging {
     char *final_path, *temp_path, *parent; /* arena */
     wa_arena *arena;
     bool replace; /* an old vindex stands at final_path and may go */
+    const char *folder; /* inside it, borrowed; NULL = none */
 } wa_staging;
 
 /**
@@ -29,6 +30,9 @@ WA_CHECKED wa_status wa_staging_leftover(const char *path, wa_arena *arena, char
 WA_CHECKED wa_status wa_staging_commit(wa_staging *staging, wa_error *err);
 /** Remove the temporary directory with all it holds. */
 void wa_staging_abandon(const wa_staging *staging);
+
+/** Make the folder `name`, borrowed, in the staging directory, for files "name/…". One at most. Errors: WA_E_IO. */
+WA_CHECKED wa_status wa_staging_folder(wa_staging *staging, const char *name, wa_error *err);
 
 /** A file being written in a staging directory. */
 typedef struct wa_outfile {

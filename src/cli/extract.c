@@ -1,5 +1,6 @@
 /* walkaudit extract: a vindex from a model, with a progress bar and a closing line. */
 #include "vindex/extract.h"
+#include "vindex/extract_plan.h"
 #include "base/signals.h"
 #include "base/staging.h"
 #include "cli/cli.h"
@@ -98,41 +99,49 @@ typedef struct totals {
     uint64_t bytes;
 } totals;
 
-static totals count_directory(const char *path)
+static void count_files(const char *path, totals *sum)
 {
-    totals sum = {0};
     DIR *list = opendir(path);
     if (list == NULL)
-        return sum;
+        return;
     for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list)) {
         struct stat info;
         if (fstatat(dirfd(list), entry->d_name, &info, 0) != 0 || !S_ISREG(info.st_mode))
             continue;
-        sum.files++;
-        sum.bytes += (uint64_t)info.st_size;
+        sum->files++;
+        sum->bytes += (uint64_t)info.st_size;
     }
     closedir(list);
-    return sum;
+}
+
+static wa_status count_vindex(const char *path, wa_arena *arena, totals *sum, wa_error *err)
+{
+    char *layers;
+    *sum = (totals){0};
+    WA_TRY(wa_arena_print(arena, &layers, err, "%s/layers", path));
+    count_files(path, sum);
+    count_files(layers, sum);
+    return WA_OK;
 }
 
 /* The coarsest format among the FFN weights decides what the vindex can be compared with. */
 static wa_format coarsest(const wa_model *model)
 {
-    wa_format worst = model->layers[0].up.format;
-    for (size_t l = 0; l < model->layer_count; l++) {
-        const wa_matrix *all[] = {&model->layers[l].gate, &model->layers[l].up,
-                                  &model->layers[l].down};
-        for (size_t p = 0; p < sizeof all / sizeof all[0]; p++)
-            if (all[p]->rows > 0 &&
-                wa_format_get(all[p]->format)->source_bits < wa_format_get(worst)->source_bits)
-                worst = all[p]->format;
-    }
+    const wa_extract_options all = {.format = WA_EXTRACT_F32};
+    wa_format worst = WA_FORMAT_F64;
+    for (size_t l = 0; l < model->layer_count; l++)
+        for (size_t e = 0; e < wa_extract_entries(model, &all, l); e++) {
+            const wa_expert ffn = wa_extract_entry(model, l, e);
+            const wa_format formats[] = {ffn.gate.format, ffn.up.format, ffn.down.format};
+            for (size_t p = 0; p < sizeof formats / sizeof formats[0]; p++)
+                if (wa_format_get(formats[p])->source_bits < wa_format_get(worst)->source_bits)
+                    worst = formats[p];
+        }
     return worst;
 }
 
-static void print_closing(const wa_model *model, const arguments *args, double seconds)
+static void print_closing(const wa_model *model, const arguments *args, totals sum, double seconds)
 {
-    totals sum = count_directory(args->out);
     wa_format source = coarsest(model);
     double megabytes = 1e-6 * (double)sum.bytes;
     printf("%s: %zu files, %" PRIu64 " bytes, %.1f MB/s; %s %s\n", args->out, sum.files, sum.bytes,
@@ -255,6 +264,19 @@ static wa_status name_leftover(const char *path, wa_arena *arena, wa_error *err)
     return WA_OK;
 }
 
+/* As LARQL would understand the model, for a vindex that shall be LARQL's. Models with experts it does not run as they are, but
+ * extracts; they are opened as their authors have them. */
+static wa_status open_model(const arguments *args, wa_extract_compat compat, wa_arena *arena, wa_model **out, wa_error *err)
+{
+    wa_model_options how = {.semantics = WA_SEMANTICS_NATIVE, .allow_unread = args->allow_unread};
+    WA_TRY(wa_model_open_with(args->model, &how, arena, out, err));
+    if (compat == WA_EXTRACT_COMPAT_NONE || wa_model_expert_layer(*out) < (*out)->layer_count)
+        return WA_OK;
+    wa_model_close(*out);
+    how.semantics = WA_SEMANTICS_LARQL;
+    return wa_model_open_with(args->model, &how, arena, out, err);
+}
+
 static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
     const arguments *args = words;
@@ -262,10 +284,7 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
     wa_extract_options options;
     wa_model *model;
     WA_TRY(read_options(args, &options, err));
-    const wa_model_options how = {.semantics =
-                                      options.compat != WA_EXTRACT_COMPAT_NONE ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE,
-                                  .allow_unread = args->allow_unread};
-    WA_TRY(wa_model_open_with(args->model, &how, arena, &model, err));
+    WA_TRY(open_model(args, options.compat, arena, &model, err));
     for (size_t i = 0; i < model->note_count; i++)
         fprintf(stderr, "walkaudit: warning: %s\n", model->notes[i]);
     WA_TRY(name_leftover(args->out, arena, err));
@@ -276,20 +295,25 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
     wa_status status = wa_extract(model, args->out, &options, err);
     if (bar_on_line)
         fputc('\n', stderr);
-    if (status == WA_OK)
-        print_closing(model, args, now() - start);
+    if (status == WA_OK) {
+        totals sum;
+        double seconds = now() - start;
+        status = count_vindex(args->out, arena, &sum, err);
+        if (status == WA_OK)
+            print_closing(model, args, sum, seconds);
+    }
     wa_model_close(model);
     return status == WA_OK ? print_remarks(args->out, arena, err) : status;
 }
 
 static const struct argp_option OPTIONS[] = {
-    {"format", 'f', "F", 0, "f32, f16, interleaved, q4_0, q4k or fp4", 0},
+    {"format", 'f', "F", 0, "f32, f16, interleaved, q4_0, q4k or fp4; of a model with experts also bf16 or q6k, not interleaved", 0},
     {"gate", KEY_GATE, "T", 0,
      "gate_vectors.bin in f32 or f16; q4_0, fp4 (default f32) and q4k (default f16)", 0},
     {"down", KEY_DOWN, "T", 0, "q4k: down in q6k (default) or q4k", 0},
     {"feature-major-down", KEY_FEATURE_MAJOR, NULL, 0, "q4k: down_features_kquant.bin, too", 0},
     {"drop-gate", KEY_DROP_GATE, NULL, 0,
-     "q4k: no gate_vectors.bin; readers remake it from interleaved_kquant.bin", 0},
+     "q4k and experts: no gate_vectors.bin; of q4k readers remake it from interleaved_kquant.bin", 0},
     {"compat", 'c', "STATE", 0,
      "payload files equal in every byte to those of LARQL of August 2026 (larql-2026-08), or of May "
      "with its file names and element orders (larql-2026-05, larql)",

@@ -3,6 +3,7 @@
 #include "base/signals.h"
 #include "vindex/extract_index.h"
 #include "vindex/extract_manifest.h"
+#include "vindex/extract_norms.h"
 #include "vindex/extract_plan.h"
 #include "vindex/extract_report.h"
 
@@ -18,15 +19,25 @@ typedef struct job {
     wa_fp4_choice fp4[WA_PROJECTION_COUNT]; /* fp4 */
     wa_extract_plan plan;
     wa_outfile files[WA_EXTRACT_FILES_MAX];
-    size_t file_count; /* open ones */
+    size_t file_count; /* open ones; one by layer is open while its layer is written, and has no descriptor between */
+    wa_extract_sum *sums; /* of the files that are done, in the order in which they were */
+    size_t sum_count, sum_room;
     size_t passes;     /* over the model's matrices */
     size_t steps_done; /* matrices passed */
 } job;
 
+static size_t count_matrices(const job *j)
+{
+    size_t count = 0;
+    for (size_t l = 0; l < j->model->layer_count; l++)
+        count += WA_PROJECTION_COUNT * wa_extract_entries(j->model, j->options, l);
+    return count;
+}
+
 /* A matrix is done. Whoever hears signals wants an unfinished vindex to be removed. */
 static wa_status step(job *j, wa_error *err)
 {
-    size_t steps = j->passes * j->model->layer_count * WA_PROJECTION_COUNT;
+    size_t steps = j->passes * count_matrices(j);
     wa_model_forget(j->model);
     j->steps_done++;
     if (j->options->progress != NULL)
@@ -105,29 +116,93 @@ static wa_status write_projection(job *j, const wa_matrix *matrix, wa_projection
     return by_hidden ? WA_OK : pad_features(j, projection, rows, cols, err);
 }
 
-static wa_status write_layer(job *j, size_t l, wa_error *err)
+static wa_status add_sum(job *j, const char *name, const char hex[WA_SHA256_HEX], wa_error *err)
 {
+    WA_TRY(wa_arena_grow(j->staging.arena, &j->sums, j->sum_count, &j->sum_room, sizeof *j->sums, err));
+    wa_extract_sum *sum = &j->sums[j->sum_count++];
+    sum->name = name;
+    memcpy(sum->hex, hex, WA_SHA256_HEX);
+    return WA_OK;
+}
+
+static wa_status finish_file(job *j, size_t f, wa_error *err)
+{
+    WA_TRY(wa_outfile_finish(&j->files[f], err));
+    return add_sum(j, j->files[f].name, j->files[f].hex, err);
+}
+
+/* The layer's own file, up to where its matrices begin. */
+static wa_status begin_layer_file(job *j, size_t f, size_t l, size_t entries, wa_error *err)
+{
+    char *name;
+    wa_bytes header;
+    wa_arena *arena = j->staging.arena;
+    WA_TRY(wa_arena_print(arena, &name, err, "layers/layer_%02zu.weights", l));
+    WA_TRY(wa_outfile_open(&j->staging, name, &j->files[f], err));
+    wa_mark mark = wa_arena_mark(arena);
+    WA_TRY(wa_layer_file_header(j->plan.files[f].parts[0].encoding.format, entries, wa_extract_matrix(j->model, l, WA_UP)->rows,
+                                j->model->hidden, arena, &header, err));
+    WA_TRY(wa_outfile_append(&j->files[f], header, err));
+    wa_arena_release(arena, mark);
+    return WA_OK;
+}
+
+static wa_status write_entry(job *j, size_t l, size_t entry, wa_error *err)
+{
+    const wa_expert ffn = wa_extract_entry(j->model, l, entry);
+    const wa_matrix *all[WA_PROJECTION_COUNT] = {&ffn.gate, &ffn.up, &ffn.down};
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
         wa_projection projection = (wa_projection)p;
-        const wa_matrix *matrix = wa_extract_matrix(j->model, l, projection);
-        if (write_projection(j, matrix, projection, false, err) != WA_OK ||
-            write_projection(j, matrix, projection, true, err) != WA_OK)
-            return wa_note(err, "%s of layer %zu", wa_projection_name(projection), l);
+        if (write_projection(j, all[p], projection, false, err) != WA_OK ||
+            write_projection(j, all[p], projection, true, err) != WA_OK)
+            return j->model->layers[l].experts == NULL
+                       ? wa_note(err, "%s of layer %zu", wa_projection_name(projection), l)
+                       : wa_note(err, "%s of layer %zu, expert %zu", wa_projection_name(projection), l, entry);
         WA_TRY(step(j, err));
     }
     return WA_OK;
 }
 
+static wa_status write_layer(job *j, size_t l, wa_error *err)
+{
+    size_t entries = wa_extract_entries(j->model, j->options, l);
+    for (size_t f = 0; f < j->file_count && entries > 0; f++)
+        if (j->plan.files[f].by_layer)
+            WA_TRY(begin_layer_file(j, f, l, entries, err));
+    for (size_t e = 0; e < entries; e++)
+        WA_TRY(write_entry(j, l, e, err));
+    for (size_t f = 0; f < j->file_count && entries > 0; f++)
+        if (j->plan.files[f].by_layer)
+            WA_TRY(finish_file(j, f, err));
+    return WA_OK;
+}
+
+static wa_status write_norms(job *j, wa_error *err)
+{
+    wa_extract_sum sum;
+    if (!wa_extract_has_experts(j->model))
+        return WA_OK;
+    WA_TRY(wa_extract_write_norms(j->model, &j->staging, &sum, err));
+    return add_sum(j, sum.name, sum.hex, err);
+}
+
 static wa_status write_payloads(job *j, wa_error *err)
 {
     for (size_t f = 0; f < j->plan.file_count; f++) {
-        WA_TRY(wa_outfile_open(&j->staging, j->plan.files[f].name, &j->files[f], err));
+        const wa_extract_file *file = &j->plan.files[f];
+        j->files[f] = (wa_outfile){.fd = -1};
+        if (file->by_layer)
+            WA_TRY(wa_staging_folder(&j->staging, file->name, err));
+        else
+            WA_TRY(wa_outfile_open(&j->staging, file->name, &j->files[f], err));
         j->file_count++;
     }
     for (size_t l = 0; l < j->model->layer_count; l++)
         WA_TRY(write_layer(j, l, err));
     for (size_t f = 0; f < j->file_count; f++)
-        WA_TRY(wa_outfile_finish(&j->files[f], err));
+        if (!j->plan.files[f].by_layer)
+            WA_TRY(finish_file(j, f, err));
+    WA_TRY(write_norms(j, err));
     for (size_t f = 0; f < j->file_count; f++)
         if (j->plan.files[f].manifest != NULL)
             WA_TRY(wa_extract_write_manifest(j->model, &j->plan.files[f], &j->staging, err));
@@ -160,11 +235,17 @@ static wa_status copy_tokenizer(const job *j, wa_error *err)
     return status;
 }
 
+/* Of experts, all rows are FP4. */
+static bool chooses_fp4(const job *j)
+{
+    return j->options->format == WA_EXTRACT_FP4 && !wa_extract_has_experts(j->model);
+}
+
 /* FP4 first looks at every row: whether a projection complies is known at its end only. */
 static wa_status choose_fp4(job *j, wa_error *err)
 {
     const wa_model *model = j->model;
-    if (j->options->format != WA_EXTRACT_FP4)
+    if (!chooses_fp4(j))
         return WA_OK;
     WA_TRY(wa_compliance_open(model->layer_count, model->intermediate, model->hidden,
                               j->staging.arena, &j->scan, err));
@@ -182,7 +263,7 @@ static wa_status choose_fp4(job *j, wa_error *err)
 static wa_status write_report(const job *j, wa_error *err)
 {
     uint64_t sizes[WA_PROJECTION_COUNT];
-    if (j->options->format != WA_EXTRACT_FP4)
+    if (!chooses_fp4(j))
         return WA_OK;
     for (size_t p = 0; p < WA_PROJECTION_COUNT; p++)
         sizes[p] = j->files[p].bytes; /* an fp4 plan has one file for each projection, in order */
@@ -191,9 +272,8 @@ static wa_status write_report(const job *j, wa_error *err)
 
 static wa_status write_index(const job *j, wa_error *err)
 {
-    bool fp4 = j->options->format == WA_EXTRACT_FP4;
-    json_t *object = fp4 ? wa_fp4_index_object(j->model, j->options, j->fp4) : NULL;
-    return wa_extract_write_index(j->model, j->options, &j->plan, j->files, object, &j->staging,
+    json_t *object = chooses_fp4(j) ? wa_fp4_index_object(j->model, j->options, j->fp4) : NULL;
+    return wa_extract_write_index(j->model, j->options, &j->plan, j->sums, j->sum_count, object, &j->staging,
                                   err);
 }
 
@@ -213,7 +293,7 @@ static wa_status check_written(const job *j, wa_error *err)
 static wa_status fill_and_commit(job *j, wa_error *err)
 {
     WA_TRY(choose_fp4(j, err));
-    j->plan = wa_extract_plan_build(j->options, j->fp4);
+    j->plan = wa_extract_plan_build(j->model, j->options, j->fp4);
     WA_TRY(write_payloads(j, err));
     WA_TRY(write_report(j, err));
     WA_TRY(copy_tokenizer(j, err));
@@ -225,10 +305,10 @@ static wa_status fill_and_commit(job *j, wa_error *err)
 static wa_status extract_in(wa_arena *arena, const wa_model *model, const char *out_path,
                             const wa_extract_options *options, wa_error *err)
 {
-    job j = {.model = model,
-             .options = options,
-             .passes = options->format == WA_EXTRACT_FP4 ? 2 : 1};
-    size_t widest = model->hidden > model->intermediate ? model->hidden : model->intermediate;
+    job j = {.model = model, .options = options};
+    size_t widest = wa_model_widest_ffn(model);
+    widest = widest > model->hidden ? widest : model->hidden;
+    j.passes = chooses_fp4(&j) ? 2 : 1;
     WA_TRY(wa_extract_check(model, options, err));
     WA_TRY(wa_panel_open(widest, arena, &j.panel, err));
     WA_TRY(wa_staging_open(out_path, options->force, arena, &j.staging, err));
@@ -244,11 +324,6 @@ static wa_status extract_in(wa_arena *arena, const wa_model *model, const char *
 wa_status wa_extract(const wa_model *model, const char *out_path, const wa_extract_options *options,
                      wa_error *err)
 {
-    size_t layer = wa_model_expert_layer(model);
-    if (layer < model->layer_count)
-        return wa_fail(err, WA_E_UNSUPPORTED,
-                       "layer %zu has experts, for which no vindex is written; in model '%s'", layer,
-                       model->path);
     wa_arena *arena;
     WA_TRY(wa_arena_open("extract", 0, &arena, err));
     wa_status status = extract_in(arena, model, out_path, options, err);

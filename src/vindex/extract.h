@@ -4,14 +4,17 @@
 
 #include "model/model.h"
 
-/* X(id, name): what `--format` takes. q4k: Q4_K, with Q6_K or Q4_K for down; fp4: by policy. */
+/* X(id, name): what `--format` takes. q4k: Q4_K, with Q6_K or Q4_K for down; fp4: by policy. Of a model with experts each file has
+ * one format throughout (larql-2026-08 5.1); bf16 and q6k are for such models only, and interleaved is not. */
 #define WA_EXTRACT_FORMAT_LIST(X)                                                        \
     X(F32, "f32")                                                                        \
     X(F16, "f16")                                                                        \
     X(INTERLEAVED, "interleaved")                                                        \
     X(Q4_0, "q4_0")                                                                      \
     X(Q4K, "q4k")                                                                        \
-    X(FP4, "fp4")
+    X(FP4, "fp4")                                                                        \
+    X(BF16, "bf16")                                                                      \
+    X(Q6K, "q6k")
 
 typedef enum wa_extract_format {
 #define WA_EXTRACT_FORMAT_ENUM(id, name) WA_EXTRACT_##id,
@@ -53,7 +56,7 @@ typedef struct wa_extract_options {
     wa_extract_gate gate;    /* q4_0, q4k and fp4; the others have their own */
     bool down_q4k;           /* q4k: down in Q4_K instead of Q6_K */
     bool feature_major_down; /* q4k: down_features_kquant.bin, too */
-    bool drop_gate;          /* q4k: no gate_vectors.bin; index.json describes it all the same */
+    bool drop_gate;          /* q4k, and every format of experts: no gate_vectors.bin; index.json describes it all the same */
     wa_fp4_policy policy;    /* fp4 */
     double fp4_threshold;    /* fp4: a row complies when the largest of its 32-element maxima is below so many times the least */
     double fp4_floor;        /* fp4: a projection meant for FP4 with a smaller share of complying rows is written in FP8 */
@@ -71,6 +74,10 @@ wa_extract_options wa_extract_defaults(wa_extract_format format);
  * projection (wa_model_forget). In an f16 vindex the feature files are f32 files whose values went through f16 first.
  * FP4 rows of a width that is no multiple of 256 are padded with zeros, and index.json says so (fp4.padded_hidden): our
  * extension, refused with `compat`.
+ *
+ * Models with experts: layers/layer_NN.weights of every layer, rows padded to 256, norms.bin with routers, biases of experts and
+ * norms, weight_manifest.json. A dense layer among them is a file of one entry, and with `compat` left out as LARQL leaves it out. One
+ * panel of rows of one expert is in memory at a time. A shared expert has no place in a vindex.
  *
  * Ungated models: f32, f16 and interleaved, with the up rows as gate as upstream's in-memory builder does; block formats
  * are refused, since upstream has no such file that its reader could use.

@@ -1,5 +1,6 @@
 /* index.json as upstream reads it (vindex-format 2), with our own "walkaudit" object. */
 #include "vindex/extract_index.h"
+#include "vindex/experts.h"
 #include "vindex/extract_json.h"
 
 #include <stdio.h>
@@ -45,15 +46,40 @@ static json_t *build_extension(const wa_model *model, const wa_extract_options *
                      (int)is_requantised(model));
 }
 
-static json_t *build_layers(const wa_model *model, size_t element)
+/* Features of all experts of a layer count together. */
+static json_t *build_layers(const wa_model *model, const wa_extract_options *options, size_t element)
 {
     json_t *list = json_array();
-    json_int_t length = (json_int_t)(model->intermediate * model->hidden * element);
-    for (size_t l = 0; l < model->layer_count; l++)
-        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:I}", "layer", (json_int_t)l,
-                                              "num_features", (json_int_t)model->intermediate,
-                                              "offset", (json_int_t)l * length, "length", length));
+    json_int_t offset = 0;
+    for (size_t l = 0; l < model->layer_count; l++) {
+        size_t entries = wa_extract_entries(model, options, l), each = wa_extract_matrix(model, l, WA_UP)->rows;
+        json_int_t length = (json_int_t)(entries * each * model->hidden * element);
+        if (entries == 0)
+            continue;
+        json_t *layer = json_pack("{s:I, s:I, s:I, s:I}", "layer", (json_int_t)l, "num_features",
+                                  (json_int_t)(entries * each), "offset", offset, "length", length);
+        if (model->layers[l].experts != NULL)
+            json_object_update_new(layer, json_pack("{s:I, s:I}", "num_experts", (json_int_t)entries,
+                                                    "num_features_per_expert", (json_int_t)each));
+        json_array_append_new(list, layer);
+        offset += length;
+    }
     return list;
+}
+
+/* vindex-format 2.7, larql-2026-08 1.2. */
+static json_t *build_moe(const wa_model *model)
+{
+    size_t layer = wa_model_expert_layer(model);
+    if (layer == model->layer_count)
+        return json_null();
+    const wa_experts *experts = model->layers[layer].experts;
+    const wa_router_names *names = wa_router_names_of(model->family);
+    bool after = names != NULL && names->router_bias != NULL; /* GPT-OSS takes its softmax of the chosen */
+    return json_pack("{s:I, s:I, s:b, s:s, s:I, s:b}", "num_experts", (json_int_t)experts->count, "top_k",
+                     (json_int_t)experts->chosen, "shared_expert", (int)(experts->shared.up.rows > 0), "router_type",
+                     after ? "gpt_oss_topk_then_softmax" : "top_k_softmax", "moe_intermediate_size",
+                     (json_int_t)experts->experts[0].up.rows, "hybrid", 0);
 }
 
 /* Only where layers differ: upstream's extractor copies the key from configurations that have it.
@@ -90,7 +116,10 @@ static json_t *build_model_config(const wa_model *model)
     json_object_set_new(
         config, "sliding_window",
         model->sliding_window == 0 ? json_null() : json_integer((json_int_t)model->sliding_window));
-    json_object_set_new(config, "moe", json_null());
+    json_object_set_new(config, "moe", build_moe(model));
+    if (wa_extract_has_experts(model))
+        json_object_set_new(config, "norm_topk_prob",
+                            json_boolean(model->layers[wa_model_expert_layer(model)].experts->renormalised));
     if (types != NULL)
         json_object_set_new(config, "layer_types", types);
     json_object_set_new(config, "attention_k_eq_v", json_false());
@@ -100,12 +129,12 @@ static json_t *build_model_config(const wa_model *model)
     return config;
 }
 
-static json_t *build_checksums(const wa_extract_plan *plan, const wa_outfile *files)
+static json_t *build_checksums(const wa_extract_sum *sums, size_t count)
 {
-    json_t *sums = json_object();
-    for (size_t i = 0; i < plan->file_count; i++)
-        json_object_set_new(sums, files[i].name, json_string(files[i].hex));
-    return sums;
+    json_t *object = json_object();
+    for (size_t i = 0; i < count; i++)
+        json_object_set_new(object, sums[i].name, json_string(sums[i].hex));
+    return object;
 }
 
 /* Who wrote it. LARQL asks for both strings, and a time would make the same vindex a different one each time. */
@@ -119,13 +148,13 @@ static json_t *build_source(const wa_extract_options *options)
 }
 
 static json_t *build_root(const wa_model *model, const wa_extract_options *options,
-                          const wa_extract_plan *plan, const wa_outfile *files)
+                          const wa_extract_plan *plan, const wa_extract_sum *sums, size_t count)
 {
     const wa_format_info *gate = wa_format_get(plan->gate_format);
-    bool q4k = options->format == WA_EXTRACT_Q4K;
+    bool q4k = options->format == WA_EXTRACT_Q4K || options->format == WA_EXTRACT_Q6K;
     json_t *root = json_pack("{s:i, s:s, s:s, s:o}", "version", 2, "model", model->path, "family",
                              model->family, "source", build_source(options));
-    json_object_set_new(root, "checksums", build_checksums(plan, files));
+    json_object_set_new(root, "checksums", build_checksums(sums, count));
     json_object_set_new(root, "num_layers", json_integer((json_int_t)model->layer_count));
     json_object_set_new(root, "hidden_size", json_integer((json_int_t)model->hidden));
     json_object_set_new(root, "intermediate_size", json_integer((json_int_t)model->intermediate));
@@ -135,18 +164,20 @@ static json_t *build_root(const wa_model *model, const wa_extract_options *optio
     json_object_set_new(root, "dtype", json_string(gate->name));
     json_object_set_new(root, "quant", json_string(q4k ? "q4k" : "none"));
     json_object_set_new(root, "layer_bands", json_null());
-    json_object_set_new(root, "layers", build_layers(model, gate->block_bytes));
+    json_object_set_new(root, "layers", build_layers(model, options, gate->block_bytes));
     json_object_set_new(root, "down_top_k", json_integer(0)); /* no down_meta.bin is written */
     json_object_set_new(root, "has_model_weights", json_false());
     json_object_set_new(root, "model_config", build_model_config(model));
+    if (wa_extract_has_experts(model))
+        json_object_set_new(root, "ffn_layout", json_string("per_layer"));
     return root;
 }
 
 wa_status wa_extract_write_index(const wa_model *model, const wa_extract_options *options,
-                                 const wa_extract_plan *plan, const wa_outfile *files,
+                                 const wa_extract_plan *plan, const wa_extract_sum *sums, size_t count,
                                  json_t *fp4, const wa_staging *staging, wa_error *err)
 {
-    json_t *root = build_root(model, options, plan, files);
+    json_t *root = build_root(model, options, plan, sums, count);
     if (fp4 != NULL)
         json_object_set_new(root, "fp4", fp4);
     json_object_set_new(root, "walkaudit", build_extension(model, options));

@@ -1,4 +1,4 @@
-/* The files of each format (vindex-format 3, 4, 9), and which models they can hold. */
+/* The files of each format (vindex-format 3, 4, 9, larql-2026-08 5.1), and which models they can hold. */
 #include "vindex/extract_plan.h"
 
 #include <math.h>
@@ -13,13 +13,18 @@ static const struct {
     bool half_gate; /* the usual gate is f16 */
     bool any_gate;  /* `gate` may choose */
     bool ungated;   /* a model without gate can be written */
+    bool dense;     /* a model without experts can be written */
+    bool experts;   /* one with experts can, their matrices in: */
+    wa_format of_experts;
 } TRAITS[WA_EXTRACT_FORMAT_COUNT] = {
-    [WA_EXTRACT_F32] = {.ungated = true},
-    [WA_EXTRACT_F16] = {.half_gate = true, .ungated = true},
-    [WA_EXTRACT_INTERLEAVED] = {.ungated = true},
-    [WA_EXTRACT_Q4_0] = {.any_gate = true},
-    [WA_EXTRACT_Q4K] = {.half_gate = true, .any_gate = true},
-    [WA_EXTRACT_FP4] = {.any_gate = true},
+    [WA_EXTRACT_F32] = {.ungated = true, .dense = true, .experts = true, .of_experts = WA_FORMAT_F32},
+    [WA_EXTRACT_F16] = {.half_gate = true, .ungated = true, .dense = true, .experts = true, .of_experts = WA_FORMAT_F16},
+    [WA_EXTRACT_INTERLEAVED] = {.ungated = true, .dense = true},
+    [WA_EXTRACT_Q4_0] = {.any_gate = true, .dense = true, .experts = true, .of_experts = WA_FORMAT_GGML_Q4_0},
+    [WA_EXTRACT_Q4K] = {.half_gate = true, .any_gate = true, .dense = true, .experts = true, .of_experts = WA_FORMAT_Q4_K},
+    [WA_EXTRACT_FP4] = {.any_gate = true, .dense = true, .experts = true, .of_experts = WA_FORMAT_FP4},
+    [WA_EXTRACT_BF16] = {.any_gate = true, .experts = true, .of_experts = WA_FORMAT_BF16},
+    [WA_EXTRACT_Q6K] = {.half_gate = true, .any_gate = true, .experts = true, .of_experts = WA_FORMAT_GGML_Q6_K},
 };
 
 const char *wa_extract_compat_name(wa_extract_compat compat)
@@ -69,9 +74,34 @@ const wa_extract_part *wa_extract_part_of(const wa_extract_file *file, wa_projec
     return NULL;
 }
 
+bool wa_extract_has_experts(const wa_model *model)
+{
+    return wa_model_expert_layer(model) < model->layer_count;
+}
+
+size_t wa_extract_entries(const wa_model *model, const wa_extract_options *options, size_t layer)
+{
+    const wa_experts *experts = model->layers[layer].experts;
+    if (experts != NULL)
+        return experts->count;
+    return options->compat != WA_EXTRACT_COMPAT_NONE && wa_extract_has_experts(model) ? 0 : 1;
+}
+
+wa_expert wa_extract_entry(const wa_model *model, size_t layer, size_t entry)
+{
+    const wa_layer *l = &model->layers[layer];
+    if (l->experts != NULL)
+        return l->experts->experts[entry];
+    return (wa_expert){.gate = *wa_extract_matrix(model, layer, WA_GATE), .up = l->up, .down = l->down};
+}
+
 const wa_matrix *wa_extract_matrix(const wa_model *model, size_t layer, wa_projection projection)
 {
     const wa_layer *l = &model->layers[layer];
+    if (l->experts != NULL) {
+        const wa_expert *first = &l->experts->experts[0];
+        return projection == WA_GATE ? &first->gate : projection == WA_UP ? &first->up : &first->down;
+    }
     const wa_matrix *all[WA_PROJECTION_COUNT] = {model->gated ? &l->gate : &l->up, &l->up,
                                                  &l->down};
     return all[projection];
@@ -89,8 +119,27 @@ static wa_status check_layers(const wa_model *model, wa_error *err)
     return WA_OK;
 }
 
+/* Every layer has a gate, since all families with experts are gated. */
+static wa_status check_experts(const wa_model *model, const wa_extract_options *options, wa_error *err)
+{
+    if (!TRAITS[options->format].experts)
+        return wa_fail(err, WA_E_UNSUPPORTED, "experts have no place in an %s vindex; f32, f16, bf16, q4_0, q4k, q6k and fp4 have one",
+                       NAMES[options->format]);
+    if (options->compat == WA_EXTRACT_COMPAT_LARQL_2026_05)
+        return wa_fail(err, WA_E_UNSUPPORTED, "LARQL of May 2026 wrote no experts of such models (%s); it does since August",
+                       model->family);
+    if (options->down_q4k || options->feature_major_down)
+        return wa_fail(err, WA_E_USAGE, "a file of experts has one format throughout, and no feature-major down");
+    if (options->compat != WA_EXTRACT_COMPAT_NONE && options->format != WA_EXTRACT_Q4K && options->format != WA_EXTRACT_Q6K)
+        return wa_fail(err, WA_E_UNSUPPORTED, "LARQL writes experts in Q4_K, and GPT-OSS's in Q6_K, not in %s",
+                       NAMES[options->format]);
+    return WA_OK;
+}
+
 static wa_status check_model(const wa_model *model, wa_extract_format format, wa_error *err)
 {
+    if (!TRAITS[format].dense)
+        return wa_fail(err, WA_E_UNSUPPORTED, "a vindex in %s is one of experts, and model '%s' has none", NAMES[format], model->path);
     WA_TRY(check_layers(model, err));
     if (!model->gated && !TRAITS[format].ungated)
         return wa_fail(err, WA_E_UNSUPPORTED,
@@ -125,13 +174,13 @@ static wa_status check_fp4(const wa_model *model, const wa_extract_options *opti
     return WA_OK;
 }
 
-static wa_status check_options(const wa_extract_options *options, wa_error *err)
+static wa_status check_options(const wa_extract_options *options, bool experts, wa_error *err)
 {
     bool q4k = options->format == WA_EXTRACT_Q4K;
     if (options->gate != WA_EXTRACT_GATE_USUAL && !TRAITS[options->format].any_gate)
         return wa_fail(err, WA_E_USAGE, "the gate of format %s has its own type: not to be chosen",
                        NAMES[options->format]);
-    if (!q4k && (options->down_q4k || options->feature_major_down || options->drop_gate))
+    if (!q4k && (options->down_q4k || options->feature_major_down || (options->drop_gate && !experts)))
         return wa_fail(err, WA_E_USAGE,
                        "down's type, a feature-major down and a dropped gate are of format q4k, "
                        "not %s",
@@ -141,7 +190,10 @@ static wa_status check_options(const wa_extract_options *options, wa_error *err)
 
 wa_status wa_extract_check(const wa_model *model, const wa_extract_options *options, wa_error *err)
 {
-    WA_TRY(check_options(options, err));
+    bool experts = wa_extract_has_experts(model);
+    WA_TRY(check_options(options, experts, err));
+    if (experts)
+        return check_experts(model, options, err);
     WA_TRY(check_model(model, options->format, err));
     return options->format == WA_EXTRACT_FP4 ? check_fp4(model, options, err) : WA_OK;
 }
@@ -236,6 +288,8 @@ static void add_payload(wa_extract_plan *plan, const wa_extract_options *options
     case WA_EXTRACT_FP4:
         add_fp4(plan, fp4);
         break;
+    case WA_EXTRACT_BF16: /* of experts only */
+    case WA_EXTRACT_Q6K:
     case WA_EXTRACT_FORMAT_COUNT:
         break;
     }
@@ -248,11 +302,24 @@ wa_format wa_extract_gate_format(const wa_extract_options *options)
     return half ? WA_FORMAT_F16 : WA_FORMAT_F32;
 }
 
-wa_extract_plan wa_extract_plan_build(const wa_extract_options *options, const wa_fp4_choice *fp4)
+/* larql-2026-08 5.1: gate and up rows, then W_down, every row padded to 256. */
+static void add_experts(wa_extract_plan *plan, const wa_extract_options *options)
+{
+    wa_extract_file *file = add_file(plan, "layers");
+    file->by_layer = true;
+    for (int p = 0; p < WA_PROJECTION_COUNT; p++)
+        add_part(file, (wa_projection)p, (wa_encoding){.format = TRAITS[options->format].of_experts, .pads = true});
+    file->parts[WA_DOWN].by_hidden = true;
+}
+
+wa_extract_plan wa_extract_plan_build(const wa_model *model, const wa_extract_options *options, const wa_fp4_choice *fp4)
 {
     wa_extract_plan plan = {.gate_format = wa_extract_gate_format(options)};
     if (!options->drop_gate)
         add_features(&plan, WA_PAYLOAD_GATE, WA_GATE, (wa_encoding){.format = plan.gate_format});
-    add_payload(&plan, options, fp4);
+    if (wa_extract_has_experts(model))
+        add_experts(&plan, options);
+    else
+        add_payload(&plan, options, fp4);
     return plan;
 }

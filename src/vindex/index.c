@@ -130,10 +130,19 @@ static wa_status optional_object(const json_t *root, const char *key, const json
     return WA_OK;
 }
 
-static wa_status check_model_config(wa_vindex *vindex, const json_t *root, wa_error *err)
+static wa_status remark_shared(wa_vindex_build *build, const json_t *moe, wa_error *err)
 {
+    bool shared;
+    WA_TRY(wa_json_bool_or(moe, "shared_expert", false, &shared, err));
+    return shared ? wa_vindex_remark(build, err, "the shared expert of each layer has no place in a vindex: it is the model's")
+                  : WA_OK;
+}
+
+static wa_status check_model_config(wa_vindex_build *build, const json_t *root, wa_error *err)
+{
+    wa_vindex *vindex = build->vindex;
     static const char *const counts[] = {"head_dim", "num_q_heads", "num_kv_heads"};
-    const json_t *config;
+    const json_t *config, *moe;
     const char *text;
     size_t number;
     WA_TRY(optional_object(root, "model_config", &config, err));
@@ -143,6 +152,9 @@ static wa_status check_model_config(wa_vindex *vindex, const json_t *root, wa_er
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         WA_TRY(wa_json_size(config, counts[i], &number, err));
     WA_TRY(wa_json_size_or(config, "sliding_window", 0, &number, err));
+    WA_TRY(optional_object(config, "moe", &moe, err));
+    if (moe != NULL)
+        WA_TRY(remark_shared(build, moe, err));
     return require_number(config, "rope_base", &vindex->rope_base, err);
 }
 
@@ -171,11 +183,19 @@ static wa_status parse_extension(wa_vindex_build *build, const json_t *root, wa_
     return WA_OK;
 }
 
+/* Of the vindex itself, or of its folder of layers. */
+static bool is_inside(const char *file)
+{
+    static const char layers[] = "layers/";
+    bool in_layers = strncmp(file, layers, sizeof layers - 1) == 0;
+    return wa_name_is_plain(in_layers ? file + sizeof layers - 1 : file);
+}
+
 static wa_status parse_hash(wa_vindex_build *build, const char *file, const json_t *value,
                             wa_vindex_hash *out, wa_error *err)
 {
     const char *hex = json_string_value(value);
-    if (!wa_name_is_plain(file))
+    if (!is_inside(file))
         return wa_fail(err, WA_E_FORMAT, "checksums: path separator in file name '%s'", file);
     if (hex == NULL || json_string_length(value) != 64 || strspn(hex, "0123456789abcdef") != 64)
         return wa_fail(err, WA_E_FORMAT, "checksums: '%s' has no 64 lowercase hexadecimal digits",
@@ -314,7 +334,7 @@ static wa_status parse_root(wa_vindex_build *build, json_t *root, wa_error *err)
     vindex->gate_format = dtype == 0 ? WA_FORMAT_F32 : WA_FORMAT_F16;
     WA_TRY(parse_sizes(vindex, root, err));
     WA_TRY(check_unused(build, root, err));
-    WA_TRY(check_model_config(build->vindex, root, err));
+    WA_TRY(check_model_config(build, root, err));
     WA_TRY(check_source(root, err));
     WA_TRY(parse_extension(build, root, err));
     WA_TRY(parse_hashes(build, root, err));

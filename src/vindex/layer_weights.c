@@ -262,6 +262,56 @@ wa_status wa_vindex_layer_files_open(wa_vindex_build *build, wa_error *err)
     return WA_OK;
 }
 
+/* --- Writing --------------------------------------------------------------------------------- */
+
+static wa_status find_number(wa_format format, uint32_t *out, wa_error *err)
+{
+    for (uint32_t i = 0; i < FORMAT_COUNT; i++)
+        if (FORMATS[i].format == format && !FORMATS[i].may_split) {
+            *out = i;
+            return WA_OK;
+        }
+    return wa_fail(err, WA_E_INTERNAL, "no layer file holds %s", wa_format_get(format)->name);
+}
+
+static uint8_t *put_u64(uint8_t *at, uint64_t value)
+{
+    memcpy(at, &value, sizeof value);
+    return at + sizeof value;
+}
+
+/* Each region follows the one before. */
+static void put_table(uint8_t *at, size_t entries, const size_t lengths[2], uint64_t start)
+{
+    for (size_t e = 0; e < entries; e++)
+        for (int part = GATE_UP; part <= DOWN; part++) {
+            at = put_u64(at, start);
+            at = put_u64(at, lengths[part]);
+            start += lengths[part];
+        }
+}
+
+wa_status wa_layer_file_header(wa_format format, size_t entries, size_t features, size_t hidden, wa_arena *arena,
+                               wa_bytes *out, wa_error *err)
+{
+    uint32_t number;
+    size_t lengths[2], all;
+    uint8_t *bytes;
+    WA_TRY(find_number(format, &number, err));
+    if (entries > UINT32_MAX || features > UINT32_MAX / 2 || hidden > UINT32_MAX ||
+        !region_bytes(&FORMATS[number], PADDED, 2 * features, hidden, &lengths[GATE_UP]) ||
+        !region_bytes(&FORMATS[number], PADDED, hidden, features, &lengths[DOWN]) ||
+        !wa_size_add(lengths[GATE_UP], lengths[DOWN], &all) || !wa_size_mul(all, entries, &all))
+        return wa_fail(err, WA_E_UNSUPPORTED, "%zu FFNs of %zu features overflow a layer file", entries, features);
+    size_t size = HEADER_BYTES + 2 * REGION_BYTES * entries;
+    const uint32_t header[] = {MAGIC_LYRW, 1, number, (uint32_t)entries, (uint32_t)features, (uint32_t)hidden};
+    WA_TRY(wa_arena_take(arena, size, 1, &bytes, err));
+    memcpy(bytes, header, sizeof header);
+    put_table(bytes + HEADER_BYTES, entries, lengths, size);
+    *out = (wa_bytes){.data = bytes, .size = size};
+    return WA_OK;
+}
+
 /* --- Views ----------------------------------------------------------------------------------- */
 
 static const wa_layer_file *file_of(const wa_vindex *vindex, size_t layer)

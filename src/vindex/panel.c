@@ -80,12 +80,12 @@ static wa_status to_half(float value, bool larql, uint16_t *out, wa_error *err)
 }
 
 /* The first n values as f16, or as f32 that went through f16. */
-static wa_status encode_halves(wa_panel *panel, size_t n, wa_encoding encoding, bool larql,
+static wa_status encode_halves(wa_panel *panel, const float *rows, size_t n, wa_encoding encoding, bool larql,
                                wa_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         uint16_t half;
-        WA_TRY(to_half(panel->rows[i], larql, &half, err));
+        WA_TRY(to_half(rows[i], larql, &half, err));
         float back = wa_f16_to_f32(half);
         if (encoding.format == WA_FORMAT_F16)
             memcpy(panel->encoded + i * sizeof half, &half, sizeof half);
@@ -95,18 +95,47 @@ static wa_status encode_halves(wa_panel *panel, size_t n, wa_encoding encoding, 
     return WA_OK;
 }
 
+static void encode_bf16(const float *rows, size_t n, uint8_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half = wa_f32_to_bf16(rows[i]);
+        memcpy(out + i * sizeof half, &half, sizeof half);
+    }
+}
+
+bool wa_encoding_row(wa_encoding encoding, size_t cols, size_t *out)
+{
+    return cols <= SIZE_MAX - UNIT && wa_row_bytes(encoding.format, encoding.pads ? padded(cols) : cols, out);
+}
+
+/* The first rows with zeros behind each. A turned source needs its columns no longer. */
+static const float *widen(wa_panel *panel, size_t count, size_t cols)
+{
+    size_t wide = padded(cols);
+    if (wide == cols)
+        return panel->rows;
+    for (size_t r = 0; r < count; r++) {
+        memcpy(panel->columns + r * wide, panel->rows + r * cols, cols * sizeof *panel->columns);
+        memset(panel->columns + r * wide + cols, 0, (wide - cols) * sizeof *panel->columns);
+    }
+    return panel->columns;
+}
+
 wa_status wa_panel_encode(wa_panel *panel, size_t count, size_t cols, wa_encoding encoding,
                           bool larql, wa_bytes *out, wa_error *err)
 {
-    size_t row;
-    if (!wa_row_bytes(encoding.format, cols, &row))
+    size_t row, width = encoding.pads ? padded(cols) : cols;
+    if (!wa_encoding_row(encoding, cols, &row))
         return wa_fail(err, WA_E_UNSUPPORTED, "rows of %zu elements overflow", cols);
+    const float *rows = encoding.pads ? widen(panel, count, cols) : panel->rows;
     *out = (wa_bytes){.data = panel->encoded, .size = count * row};
     if (encoding.format == WA_FORMAT_F16 || encoding.via_f16)
-        return encode_halves(panel, count * cols, encoding, larql, err);
-    if (encoding.format == WA_FORMAT_F32)
-        out->data = (const uint8_t *)panel->rows;
+        return encode_halves(panel, rows, count * width, encoding, larql, err);
+    if (encoding.format == WA_FORMAT_BF16)
+        encode_bf16(rows, count * width, panel->encoded);
+    else if (encoding.format == WA_FORMAT_F32)
+        out->data = (const uint8_t *)rows;
     else
-        wa_rows_encode(encoding.format, panel->rows, count, cols, panel->encoded);
+        wa_rows_encode(encoding.format, rows, count, width, panel->encoded);
     return WA_OK;
 }

@@ -7,8 +7,9 @@
 
 /** How rows become the bytes of a file. */
 typedef struct wa_encoding {
-    wa_format format; /* F32, F16, or a block format: there each row is padded to whole blocks */
+    wa_format format; /* F32, F16, BF16, or a block format: there each row is padded to whole blocks */
     bool via_f16;     /* F32 only: values go through f16 first, as in an f16 vindex's feature files */
+    bool pads;        /* rows are filled up with zeros to 256 elements, in any format */
 } wa_encoding;
 
 /** The rows that are taken: those of a matrix, or its columns. */
@@ -31,6 +32,9 @@ typedef struct wa_panel {
 
 /** Buffers for rows of up to `widest` elements: about 48 MiB up to 16384. */
 WA_CHECKED wa_status wa_panel_open(size_t widest, wa_arena *arena, wa_panel *out, wa_error *err);
+
+/** Bytes of a row of `cols` elements as it is written; false on overflow. */
+bool wa_encoding_row(wa_encoding encoding, size_t cols, size_t *out);
 
 /** Rows of `cols` elements that a panel holds: a multiple of 256. cols <= widest. */
 size_t wa_panel_rows(const wa_panel *panel, size_t cols);

@@ -52,7 +52,7 @@ wa_status wa_vindex_verify(const wa_vindex *vindex, wa_arena *arena, wa_vindex_c
     for (size_t i = 0; i < maps->hash_count; i++)
         WA_TRY(verify_one(vindex, &maps->hashes[i], arena, &sums[used++], err));
     for (size_t i = 0; i < vindex->file_count; i++) {
-        const char *name = strrchr(vindex->files[i], '/') + 1;
+        const char *name = vindex->files[i] + strlen(vindex->path) + 1;
         if (strcmp(name, "index.json") != 0 && !is_hashed(maps, name))
             sums[used++] = (wa_vindex_checksum){.file = name, .state = WA_CHECKSUM_NONE};
     }

@@ -1,4 +1,5 @@
 /* Opening a vindex: the order of the checks, and what a gate source (or none) means. */
+#include "vindex/experts.h"
 #include "vindex/parts.h"
 
 #include <assert.h>
@@ -204,6 +205,8 @@ static wa_status settle_features(wa_vindex_build *build, wa_error *err)
         return wa_vindex_remark(build, err,
                                 "no gate_vectors.bin: feature counts come from the fp4 object, but "
                                 "no feature can be chosen");
+    if (wa_vindex_expert_layer(vindex) < vindex->layer_count)
+        return WA_OK; /* FFNs are in layers/, which need no gate beside them */
     for (size_t l = 0; l < vindex->layer_count; l++) {
         vindex->layers[l].features = 0;
         vindex->layers[l].feature_start = 0;

@@ -104,7 +104,7 @@ def test_an_error_stands_below_the_bar(shop):
 
 
 @pytest.mark.parametrize("words, said", [
-    (["--format", "fp5"], "unknown format 'fp5', expected one of f32 f16 interleaved q4_0 q4k fp4"),
+    (["--format", "fp5"], "unknown format 'fp5', expected one of f32 f16 interleaved q4_0 q4k fp4 bf16 q6k"),
     (["--format", "fp4", "--fp4-policy", "d"], "--fp4-policy 'd', expected a, b or c"),
     (["--format", "fp4", "--fp4-floor", "most"], "--fp4-floor 'most' is no number"),
     (["--format", "q4k", "--down", "q5k"], "--down 'q5k', expected q6k or q4k"),

@@ -17,6 +17,7 @@ static const struct {
     {"q4k-down4", {.format = WA_EXTRACT_Q4K, .down_q4k = true}},
     {"q4k-from-f32",
      {.format = WA_EXTRACT_Q4K, .gate = WA_EXTRACT_GATE_F32, .feature_major_down = true}},
+    {"q4k", {.format = WA_EXTRACT_Q4K}},
     {"q4k-nogate", {.format = WA_EXTRACT_Q4K, .drop_gate = true}},
     {"fp4a", {.format = WA_EXTRACT_FP4, .policy = WA_FP4_POLICY_A}},
     {"fp4b", {.format = WA_EXTRACT_FP4, .policy = WA_FP4_POLICY_B}},
@@ -80,7 +81,7 @@ static size_t compare_rows(const wa_model *model, const char *name, wa_extract_c
     return compared;
 }
 
-static size_t compare_golden(const char *name, wa_extract_compat compat)
+static size_t compare_golden_as(const char *name, wa_semantics semantics, wa_extract_compat compat)
 {
     char path[PATH_ROOM];
     wa_error err = {0};
@@ -88,11 +89,16 @@ static size_t compare_golden(const char *name, wa_extract_compat compat)
     wa_model *model;
     unpack_model("extract-golden-model", name, path);
     WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
-    WA_MUST(wa_model_open(path, WA_SEMANTICS_LARQL, arena, &model, &err), &err);
+    WA_MUST(wa_model_open(path, semantics, arena, &model, &err), &err);
     size_t compared = compare_rows(model, name, compat);
     wa_model_close(model);
     wa_arena_close(arena);
     return compared;
+}
+
+static size_t compare_golden(const char *name, wa_extract_compat compat)
+{
+    return compare_golden_as(name, WA_SEMANTICS_LARQL, compat);
 }
 
 static const wa_extract_compat MAY = WA_EXTRACT_COMPAT_LARQL_2026_05;
@@ -103,6 +109,12 @@ static void compat_of_august_writes_the_bytes_of_august(void)
     static const char *const models[] = {"tiny-gemma3", "tiny-llama", "tiny-odd", "tiny-qwen3"};
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
         CU_ASSERT_EQUAL(compare_golden(models[i], WA_EXTRACT_COMPAT_LARQL_2026_08), 10);
+}
+
+/* Experts of three layers, routers and norms, gate rows; layer 0 is dense, and LARQL writes nothing of it. */
+static void compat_of_august_writes_experts_as_larql_does(void)
+{
+    CU_ASSERT_EQUAL(compare_golden_as("qwen3_moe", WA_SEMANTICS_NATIVE, WA_EXTRACT_COMPAT_LARQL_2026_08), 5);
 }
 
 static void compat_larql_writes_upstreams_bytes(void)
@@ -159,7 +171,7 @@ static void the_fp4_report_is_upstreams(void)
     wa_arena_close(arena);
 }
 
-WA_SUITE("extract_golden", WA_CASE(compat_of_august_writes_the_bytes_of_august),
+WA_SUITE("extract_golden", WA_CASE(compat_of_august_writes_the_bytes_of_august), WA_CASE(compat_of_august_writes_experts_as_larql_does),
          WA_CASE(compat_larql_writes_upstreams_bytes),
          WA_CASE(compat_larql_pads_rows_as_upstream_does),
          WA_CASE(the_fp4_report_is_upstreams))
