@@ -1,6 +1,7 @@
 /* One audit from end to end: open, share, plan, compute, assemble, judge, print. */
 #include "run/audit.h"
 
+#include "base/mount.h"
 #include "base/signals.h"
 #include "report/modes.h"
 #include "report/table.h"
@@ -12,6 +13,7 @@
 #include "engine/pipeline.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 /* One audit on its way. */
@@ -113,6 +115,15 @@ static wa_status make_directory(const char *path, wa_error *err)
     return WA_OK;
 }
 
+/* HDF5 locks a file that it reads; this program's own driver takes no such lock, so that only readers of the result fail. */
+static void warn_of_locks(const task *t)
+{
+    const char *kind = wa_mount_without_locks(t->result_path);
+    if (kind != NULL && getenv("HDF5_USE_FILE_LOCKING") == NULL)
+        wa_run_log_line(t->log, "warning: '%s' lies on %s: if that refuses locks, set HDF5_USE_FILE_LOCKING=FALSE for what reads the result",
+                        t->result_path, kind);
+}
+
 /* Rank 0's preparations: bounds, what the file will say, the parts. */
 static wa_status prepare_root(task *t, wa_error *err)
 {
@@ -126,6 +137,7 @@ static wa_status prepare_root(task *t, wa_error *err)
                             t->meta.vindex_lack[v]);
     if (t->options->out_file == NULL)
         WA_TRY(make_directory(t->audit->job->result, err));
+    warn_of_locks(t);
     WA_TRY(wa_parts_open(t->result_path, &t->meta, t->options->fresh, t->arena, &t->parts, err));
     if (wa_parts_note(t->parts) != NULL)
         wa_run_log_line(t->log, "note: %s", wa_parts_note(t->parts));

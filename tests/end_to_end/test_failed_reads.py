@@ -68,3 +68,14 @@ def test_every_failed_read_is_refused_by_the_name_of_the_file(shop, captured, tm
                 assert not fresh.result_path.exists(), number
             tried += 1
     print(f"{tried} failed reads of {reads} tried")
+
+
+@pytest.mark.parametrize("magic, name", [("0x6969", "NFS"), ("0x0BD00BD0", "Lustre")])
+def test_a_result_on_a_file_system_that_may_refuse_locks_is_warned_of_once(shop, magic, name):
+    """Readers of HDF5 lock what they read; statfs is planted, as no such file system is at hand."""
+    job = shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")}, paths=[{"path": "full_mmap"}])
+    planted = shimmed(job.folder, WALKAUDIT_FAULT_MOUNT=magic)
+    lines = [line for line in job.run(ranks=2, words=["--fresh"], **planted).stderr.splitlines() if "HDF5_USE_FILE_LOCKING" in line]
+    assert len(lines) == 1 and f"lies on {name}" in lines[0] and str(job.result_path) in lines[0], lines
+    for quiet in ({**planted, "HDF5_USE_FILE_LOCKING": "FALSE"}, {**planted, "WALKAUDIT_FAULT_MOUNT": "0xEF53"}):
+        assert "LOCKING" not in job.run(words=["--fresh"], **quiet).stderr

@@ -5,6 +5,7 @@
  *   WALKAUDIT_FAULT        KIND:N:CAUSE, e.g. pwrite:17:EIO; N counts from 1. KIND:N:short transfers half of the bytes.
  *   WALKAUDIT_FAULT_UNDER  absolute directory: only calls on files below it count
  *   WALKAUDIT_FAULT_RANK   rank of MPI_COMM_WORLD whose calls fail (default 0)
+ *   WALKAUDIT_FAULT_MOUNT  number that statfs gives as the kind of the file system, on any rank
  *   WALKAUDIT_FAULT_COUNT  file to which each process appends "RANK KIND CALLS" lines when it ends
  *
  * Kinds are named in KINDS. The call before the N-th and the call after it work as ever.
@@ -22,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 typedef enum kind {
@@ -413,4 +415,27 @@ int mkdir(const char *path, mode_t mode)
 {
     REAL(int, "mkdir", const char *, mode_t);
     return path_fails(MKDIR, AT_FDCWD, path) ? -1 : real(path, mode);
+}
+
+/* Another kind of file system than the one that is there. */
+static int plant_mount(const char *path, int answer, __fsword_t *kind)
+{
+    const char *mount = getenv("WALKAUDIT_FAULT_MOUNT");
+    if (!plan.is_ready)
+        read_plan();
+    if (answer == 0 && mount != NULL && path_is_under(AT_FDCWD, path))
+        *kind = (__fsword_t)strtol(mount, NULL, 0);
+    return answer;
+}
+
+int statfs(const char *path, struct statfs *out)
+{
+    REAL(int, "statfs", const char *, struct statfs *);
+    return plant_mount(path, real(path, out), &out->f_type);
+}
+
+int statfs64(const char *path, struct statfs64 *out)
+{
+    REAL(int, "statfs64", const char *, struct statfs64 *);
+    return plant_mount(path, real(path, out), &out->f_type);
 }
