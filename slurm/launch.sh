@@ -5,12 +5,15 @@
 #   finish JOB [SELECTION]    requeue this job if that helps, else exit with what the result files say
 #
 # Environment, all optional:
-#   WALKAUDIT            the program (walkaudit)
-#   WALKAUDIT_LAUNCHER   srun or mpirun                                                (srun)
-#   WALKAUDIT_MPI        srun's --mpi=…, which fits the MPI: pmix, pmi2, cray_shasta   (pmix)
-#   WALKAUDIT_SLURM      where this file is                                            (slurm)
-#   WALKAUDIT_BIND       what each rank is bound to: cores, sockets, none …            (cores)
+#   WALKAUDIT                    the program (walkaudit)
+#   WALKAUDIT_LAUNCHER           srun, mpirun or mpiexec, perhaps as mpirun.mpich              (srun)
+#   WALKAUDIT_LAUNCHER_OPTIONS   more words for the launcher
+#   WALKAUDIT_MPI                srun's --mpi=…, which fits the MPI: pmix, pmi2, cray_shasta   (pmix)
+#   WALKAUDIT_SLURM              where this file is                                            (slurm)
+#   WALKAUDIT_BIND               what each rank is bound to: cores, sockets, none …            (cores)
+# and those of settings.sh.
 
+. "${WALKAUDIT_SLURM:-slurm}/settings.sh"
 : "${WALKAUDIT:=walkaudit}" "${WALKAUDIT_LAUNCHER:=srun}" "${WALKAUDIT_BIND:=cores}" "${WALKAUDIT_MPI:=pmix}"
 cpus=${SLURM_CPUS_PER_TASK:-1}
 # Slurm sets the count only where one was asked for; otherwise there is a task on each node.
@@ -18,16 +21,22 @@ tasks=${SLURM_NTASKS:-${SLURM_JOB_NUM_NODES:-1}}
 # The job file's `threads` is what counts; this keeps other OpenBLAS programs and the default in line.
 export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-$cpus}"
 
-case $WALKAUDIT_LAUNCHER in
+case ${WALKAUDIT_LAUNCHER##*/} in
 # srun does not inherit --cpus-per-task of sbatch since Slurm 22.05.
-srun) step="srun --mpi=$WALKAUDIT_MPI --cpus-per-task=$cpus --cpu-bind=$WALKAUDIT_BIND" ;;
-# mpirun takes hosts and rank count from Slurm. Without -q: that would suppress its errors too.
-mpirun) step="mpirun --map-by slot:PE=$cpus --bind-to ${WALKAUDIT_BIND%s}" ;;
+srun) step="$WALKAUDIT_LAUNCHER --mpi=$WALKAUDIT_MPI --cpus-per-task=$cpus --cpu-bind=$WALKAUDIT_BIND" ;;
+# mpirun takes hosts and rank count from Slurm. Without -q: that would suppress Open MPI's errors too.
+mpirun* | mpiexec*)
+    case $("$WALKAUDIT_LAUNCHER" --version 2>&1) in
+    *HYDRA* | *Intel*) step="$WALKAUDIT_LAUNCHER -bind-to ${WALKAUDIT_BIND%s}" ;; # MPICH and its kin
+    *) step="$WALKAUDIT_LAUNCHER --map-by slot:PE=$cpus --bind-to ${WALKAUDIT_BIND%s}" ;;
+    esac
+    ;;
 *)
-    echo "launch.sh: WALKAUDIT_LAUNCHER is '$WALKAUDIT_LAUNCHER', expected srun or mpirun" >&2
+    echo "launch.sh: WALKAUDIT_LAUNCHER is '$WALKAUDIT_LAUNCHER', expected srun, mpirun or mpiexec" >&2
     exit 2
     ;;
 esac
+step="$step ${WALKAUDIT_LAUNCHER_OPTIONS-}"
 
 for program in "$WALKAUDIT" "${step%% *}"; do
     if ! command -v "$program" >/dev/null; then
@@ -41,9 +50,9 @@ done
 # kill the step at once, so its ranks are told by scancel.
 pass_on() {
     echo "slurm: SIG$1 at $(date +%T); told the ranks to stop where they can go on later" >&2
-    case $WALKAUDIT_LAUNCHER in
+    case ${WALKAUDIT_LAUNCHER##*/} in
     srun) scancel --signal="$1" "$SLURM_JOB_ID" ;;
-    mpirun) kill -"$1" "$child" ;;
+    *) kill -"$1" "$child" ;;
     esac
 }
 

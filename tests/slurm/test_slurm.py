@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 
 import h5py
 import pytest
@@ -178,3 +179,43 @@ def test_a_script_away_from_its_directory_stops_at_the_first_thing_missing(one_n
     del one_node.env["WALKAUDIT_SLURM"]
     lines = site.finish(site.submit("audit.sbatch", "job.yaml"), ["FAILED"]).splitlines()
     assert len(lines) == 1 and "slurm/launch.sh' not found" in lines[0] and "set WALKAUDIT_SLURM" in lines[0]
+
+
+def test_what_a_site_wants_stands_in_one_file(one_node, shop, tmp_path, monkeypatch):
+    """submit.sh, from another directory: account, partition and mail reach Slurm, modules and words of the launcher the job."""
+    site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER="srun")
+    monkeypatch.setitem(one_node.env, "BASH_FUNC_module%%", '() { echo "module $*"; }')
+    del one_node.env["WALKAUDIT_SLURM"]
+    settings = tmp_path / "my site.sh"
+    settings.write_text('WALKAUDIT_ACCOUNT=physics\nWALKAUDIT_PARTITION=debug\nWALKAUDIT_MAIL=me@example.org\n'
+                        'WALKAUDIT_MODULES="gcc/13 hdf5"\nWALKAUDIT_LAUNCHER_OPTIONS="--label --job-name=of-the-step"\n')
+    monkeypatch.setitem(one_node.env, "WALKAUDIT_SITE", str(settings))
+    path = site.write({"name": "job", "audits": [audit(shop)], "result": "results"})
+    words = [SCRIPTS / "submit.sh", "--parsable", f"--output={tmp_path}/out-%j.txt", "--ntasks=2", SCRIPTS / "audit.sbatch", path]
+    job = one_node.output([str(word) for word in words]).strip()
+    text = site.finish(job, ["COMPLETED"])
+    facts = one_node.job(job)
+    assert (facts["Account"], facts["Partition"], facts["MailUser"]) == ("physics", "debug", "me@example.org")
+    assert text.startswith("module load gcc/13\nmodule load hdf5\n") and re.search("^0: .*Verdicts", text, re.M), text
+    assert ranks_of(tmp_path / "results/job-audit.h5") == 2
+    other = one_node.output([str(word) for word in [*words[:2], "--account=chemistry", *words[2:]]]).strip()
+    site.finish(other, ["COMPLETED"])
+    assert one_node.job(other)["Account"] == "chemistry"
+    settings.write_text("WALKAUDIT_MODULES=nowhere\n")
+    one_node.env["BASH_FUNC_module%%"] = "() { return 1; }"
+    text = site.finish(one_node.output([str(word) for word in words]).strip(), ["FAILED"])
+    assert text.startswith("slurm: cannot load module 'nowhere' of WALKAUDIT_MODULES")
+
+
+@pytest.mark.parametrize("launcher, known", [("mpirun.openmpi", "--map-by"), ("mpiexec.mpich", "-bind-to")])
+def test_each_launcher_gets_the_words_that_it_knows(one_node, tmp_path, launcher, known):
+    """A launcher that prints its own version and its words, as a real one would be given them."""
+    fake = tmp_path / launcher
+    fake.write_text(f'#!/bin/sh\n[ "$1" != --version ] || exec {shutil.which(launcher)} --version\necho "words: $*"\n')
+    fake.chmod(0o755)
+    site = Site(one_node, tmp_path, WALKAUDIT_LAUNCHER=str(fake))
+    path = site.write({"name": "job", "audits": [], "result": "results"})
+    text = site.finish(site.submit("audit.sbatch", path), ["FAILED"])  # nothing ran, says status
+    words = re.search("^words: (.*)", text, re.M).group(1).split()
+    assert known in words and words[words.index("-bind-to" if known == "-bind-to" else "--bind-to") + 1] == "none"
+    assert words[-2:] == ["run", str(path)]
