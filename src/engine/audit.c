@@ -364,9 +364,9 @@ wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err)
 /* Scores and weighted sum are operations of sgemm; a softmax of f64 exponentials takes as long as so many of them per score
  * (measured: 4096 rows of SmolLM2, 16 ns of CPU time a score beside sgemm at 64 GFLOP/s). */
 static const double SOFTMAX_OPERATIONS = 700.0;
-/* Decoding and packing a matrix takes as long as the products of so many rows with it (measured: at 39 rows, [2560, 10240], a call
- * that packs takes twice as long as one that does not). */
-static const double PACKING_ROWS = 39.0;
+/* Decoding and packing a matrix takes as long as the products of so many rows with it. Measured: 9 to 15 where one matrix is used
+ * over and over (tests/bench/bench_products.c), 20 to 33 in whole runs, whose weights come from the page cache. */
+static const double PACKING_ROWS = 24.0;
 
 static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error *err)
 {

@@ -6,6 +6,7 @@
 typedef struct group {
     int32_t request;      /* receive buffer */
     wa_ticket requesting;
+    bool asks;            /* it has asked, and was not answered yet */
     message_head done;    /* receive buffer */
     wa_ticket finishing;
     order *orders;        /* [batches + 1] batches given to this group, then NO_MORE */
@@ -214,16 +215,33 @@ static bool is_closing(const wa_pipeline *p)
     return true;
 }
 
+/* Groups ask for a batch ahead of time, and nobody is answered while rank 0 computes: so nobody gets two batches before everybody
+ * has one, and rank 0's own group begins last. */
+static bool may_have_one(const wa_pipeline *p, const group *g)
+{
+    const group *groups = p->coordinator->groups;
+    if (g->order_count == 0 && g != groups)
+        return true;
+    for (int i = 0; i < p->input->plan->grid.groups; i++)
+        if (&groups[i] != g && groups[i].order_count == 0)
+            return false;
+    return true;
+}
+
 static wa_status serve_group(wa_pipeline *p, int index, wa_error *err)
 {
     group *g = &p->coordinator->groups[index];
     const wa_plan *plan = p->input->plan;
     wa_comm *comm = p->input->comm;
     if (g->requesting != WA_TICKET_NONE && wa_comm_is_done(comm, &g->requesting))
+        g->asks = true;
+    if (g->asks && may_have_one(p, g)) {
+        g->asks = false;
         answer(p, g);
+    }
     if (g->finishing != WA_TICKET_NONE && wa_comm_is_done(comm, &g->finishing))
         hear_of(p, g);
-    if (g->requesting == WA_TICKET_NONE && !g->ended)
+    if (g->requesting == WA_TICKET_NONE && !g->asks && !g->ended)
         WA_TRY(wa_comm_receive(comm, wa_plan_rank(plan, index, 0, 0), WA_TAG_REQUEST, &g->request,
                                sizeof g->request, &g->requesting, err));
     if (g->finishing == WA_TICKET_NONE && under_way(g) > 0)

@@ -120,7 +120,7 @@ wa_status wa_pipeline_traffic(const wa_plan *plan, const wa_dims *dims, size_t h
                     (int64_t)(sent * (double)batches),
         .bytes = to_rank_0 + orders * (int64_t)sizeof(order) + in_blocks + sum_of(&streams, &all),
         .bytes_to_root = to_rank_0 + ((int64_t)plan->first_group.batches + 2) * (int64_t)sizeof(order)};
-    if (stages == 1) /* rank 0 is the writer of its group, which gets the first batch */
-        out->bytes_to_root += sum_of(&blocks, &plan->first_group) + (int64_t)encoding;
+    if (stages == 1) /* rank 0 is the writer of its group; of several, another gets the first batch */
+        out->bytes_to_root += sum_of(&blocks, &plan->first_group) + (grid->groups == 1 ? (int64_t)encoding : 0);
     return WA_OK;
 }

@@ -76,8 +76,9 @@ typedef struct wa_plan {
     int *vindex_member;  /* [vindex_count] team member that checks its encoding */
     double predicted_utilisation; /* mean busy share of the used ranks, 0..1 */
     wa_plan_share first_group;    /* what the group of rank 0 is predicted to get */
-    double flops_until_done;      /* of one rank that never waits, until the last batch is done */
-    double flops_per_rank_max;    /* of the busiest rank, whole job */
+    double flops_until_done;      /* of one rank that never waits, until the last batch is done; decoding and packing among them,
+                                     as so many operations of products */
+    double flops_per_rank_max;    /* of the busiest rank, whole job, products alone */
     size_t anonymous_bytes;       /* per rank, by formula */
 } wa_plan;
 

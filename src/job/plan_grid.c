@@ -9,9 +9,9 @@
 
 /* Logits are made twice: for the normalisers, then for the divergences (design 3). */
 static const double HEAD_PASSES = 2.0;
-/* With fewer than two batches for each group nothing evens out what a prediction cannot know (a
- * slow node, a cold page cache), so such a grid must promise a quarter more. */
-static const double SINGLE_BATCH_PENALTY = 1.25;
+/* Groups of the same work end apart by about this share of its time, for reasons that no prediction knows: a slow node, a cold page
+ * cache, the processor's clock. What is handed out last evens it out, down to the time of one such batch. */
+static const double SPREAD = 0.03;
 
 /* What one team member does: operations per row and per pair of a layer, per row of logits, and per row of the text; and of its
  * matrices, each once, per row: of a layer, and of the head. */
@@ -29,8 +29,9 @@ typedef struct candidate {
     member_cost *members;      /* [teams] */
     wa_packing_rule rule;      /* how its batches are packed */
     size_t batches;
-    double time;               /* operations until the last batch is done */
-    double busy_max, busy_sum; /* of any rank; of all used ranks */
+    double time;               /* operations until the last batch is done, decoding and packing among them */
+    double last;               /* of them in the batch that is handed out last */
+    double busy_max, busy_sum; /* of any rank, products alone; of all used ranks, all operations */
     wa_plan_share first_group;
 } candidate;
 
@@ -179,15 +180,18 @@ static wa_status cut_layers(const wa_work *work, wa_arena *arena, candidate *c, 
 /* --- Predicting the time
  * -------------------------------------------------------------------------- */
 
-/* Groups by the time their first stage is free: a binary heap, so that many batches cost little. */
+/* Groups by when they ask for a batch, which is as they begin the one before: a binary heap, so that many batches cost little. */
 typedef struct waiting {
-    double free_at;
-    size_t group;
+    double asks_at;
+    size_t group, given; /* batches */
 } waiting;
 
+/* Nobody is given two batches before everybody has one, and rank 0's group gets its first after the others. */
 static bool comes_before(const waiting *a, const waiting *b)
 {
-    return a->free_at < b->free_at || (a->free_at == b->free_at && a->group < b->group);
+    if (a->asks_at != b->asks_at)
+        return a->asks_at < b->asks_at;
+    return a->given < b->given || (a->given == b->given && (b->group == 0 || a->group < b->group) && a->group != 0);
 }
 
 static void sink_top(waiting *heap, size_t count)
@@ -214,43 +218,63 @@ typedef struct timeline {
     double packing;   /* of member_time */
 } timeline;
 
-/* One batch through the stages of the group that is free first. Returns the group. */
-static size_t run_batch(const candidate *c, const wa_amount *batch, timeline *t)
+static void add_amount(wa_amount *sum, const wa_amount *more)
+{
+    sum->batches += more->batches;
+    sum->rows += more->rows;
+    sum->pairs += more->pairs;
+    sum->heads += more->heads;
+    sum->text += more->text;
+}
+
+/* One batch through the stages of the group that asks first, `last` operations long. Returns the group. */
+static size_t run_batch(const candidate *c, const wa_amount *batch, timeline *t, double *last)
 {
     size_t stages = (size_t)c->grid.stages, group = t->heap[0].group;
-    double *free_at = t->free_at + group * stages, at = 0.0;
+    double *free_at = t->free_at + group * stages, at = 0.0, begun = free_at[0];
+    *last = 0.0;
     for (size_t s = 0; s < stages; s++) {
         double start = at > free_at[s] ? at : free_at[s];
         size_t layers = c->stage_start[s + 1] - c->stage_start[s];
-        at = start + stage_time(c, layers, s == stages - 1, batch, t->packing);
+        double own = stage_time(c, layers, s == stages - 1, batch, t->packing);
+        at = start + own;
         free_at[s] = at;
+        *last += own;
     }
-    t->given[group].batches += batch->batches;
-    t->given[group].rows += batch->rows;
-    t->given[group].pairs += batch->pairs;
-    t->given[group].heads += batch->heads;
-    t->given[group].text += batch->text;
-    t->heap[0].free_at = free_at[0];
+    add_amount(&t->given[group], batch);
+    t->heap[0].asks_at = begun;
+    t->heap[0].given++;
     sink_top(t->heap, (size_t)c->grid.groups);
     return group;
 }
 
+/* What the members of a group's stage do. */
+static void sum_busy(candidate *c, size_t stage, const wa_amount *given, double packing)
+{
+    size_t layers = c->stage_start[stage + 1] - c->stage_start[stage];
+    bool is_last = stage + 1 == (size_t)c->grid.stages;
+    for (int m = 0; m < c->grid.teams; m++) {
+        double products = member_time(&c->members[m], layers, is_last, given, 0.0);
+        c->busy_sum += member_time(&c->members[m], layers, is_last, given, packing);
+        c->busy_max = products > c->busy_max ? products : c->busy_max;
+    }
+}
+
 /* Batches are handed out in order, on demand; messages are taken to cost nothing. */
-static wa_status predict(const wa_work *work, const wa_plan *plan, double packing, wa_arena *arena, candidate *c,
-                         wa_error *err)
+static wa_status predict(const wa_work *work, const wa_plan *plan, wa_arena *arena, candidate *c, wa_error *err)
 {
     size_t groups = (size_t)c->grid.groups, stages = (size_t)c->grid.stages;
-    timeline t = {.packing = packing};
+    timeline t = {.packing = work->input->packing_rows};
     WA_TRY(wa_arena_take(arena, groups, sizeof *t.heap, &t.heap, err));
     WA_TRY(wa_arena_take(arena, groups * stages, sizeof *t.free_at, &t.free_at, err));
     WA_TRY(wa_arena_take(arena, groups, sizeof *t.given, &t.given, err));
-    c->time = c->busy_max = c->busy_sum = 0.0;
+    c->time = c->last = c->busy_max = c->busy_sum = 0.0;
     c->first_group = (wa_plan_share){0};
     for (size_t g = 0; g < groups; g++)
-        t.heap[g].group = g;
+        t.heap[g].group = (g + 1) % groups;
     for (size_t b = 0; b < plan->batch_count; b++) {
         wa_amount batch = wa_work_amount(work, &plan->batches[b]);
-        if (run_batch(c, &batch, &t) == 0) {
+        if (run_batch(c, &batch, &t, &c->last) == 0) {
             c->first_group.batches++;
             c->first_group.rows += plan->batches[b].rows;
             c->first_group.prompts += plan->batches[b].prompt_count;
@@ -261,12 +285,7 @@ static wa_status predict(const wa_work *work, const wa_plan *plan, double packin
         double done = t.free_at[g * stages + stages - 1];
         c->time = done > c->time ? done : c->time;
         for (size_t s = 0; s < stages; s++)
-            for (int m = 0; m < c->grid.teams; m++) {
-                size_t layers = c->stage_start[s + 1] - c->stage_start[s];
-                double busy = member_time(&c->members[m], layers, s == stages - 1, &t.given[g], packing);
-                c->busy_sum += busy;
-                c->busy_max = busy > c->busy_max ? busy : c->busy_max;
-            }
+            sum_busy(c, s, &t.given[g], t.packing);
     }
     return WA_OK;
 }
@@ -284,20 +303,20 @@ static void set_groups(candidate *c, int ranks, size_t batches)
     c->grid.idle = ranks - c->grid.used;
 }
 
-static wa_status pack_by(const wa_work *work, int ranks, const wa_packing_rule *rule, double packing, wa_arena *arena,
-                         candidate *c, wa_plan *plan, wa_error *err)
+static wa_status pack_by(const wa_work *work, int ranks, const wa_packing_rule *rule, wa_arena *arena, candidate *c,
+                         wa_plan *plan, wa_error *err)
 {
     c->rule = *rule;
     WA_TRY(wa_work_pack(work, rule, arena, plan, err));
     c->batches = plan->batch_count;
     set_groups(c, ranks, plan->batch_count);
-    return predict(work, plan, packing, arena, c, err);
+    return predict(work, plan, arena, c, err);
 }
 
 static double judged_time(const candidate *c)
 {
-    bool several = c->batches >= 2 * (size_t)c->grid.groups;
-    return c->grid.groups == 1 || several ? c->time : SINGLE_BATCH_PENALTY * c->time;
+    double apart = SPREAD * c->time;
+    return c->time + (c->grid.groups > 1 && c->last < apart ? c->last : apart);
 }
 
 /* Is it quicker than what was tried before, by more than a prediction can tell? */
@@ -307,35 +326,60 @@ static wa_status try_rule(const wa_work *work, int ranks, const wa_packing_rule 
     wa_plan tried;
     candidate now = *c;
     wa_mark mark = wa_arena_mark(arena);
-    WA_TRY(pack_by(work, ranks, rule, work->input->packing_rows, arena, &now, &tried, err));
+    WA_TRY(pack_by(work, ranks, rule, arena, &now, &tried, err));
     wa_arena_release(arena, mark);
     if (best->batches == 0 || judged_time(&now) < 0.98 * judged_time(best))
         *best = now;
     return WA_OK;
 }
 
-/* Smaller batches let stages and groups begin and end together, but each decodes and packs every matrix again. Tried are halves of
- * the largest with a tail of small ones, and equal ones, as long as a group has few. */
+/* Rows of a batch below which packing a matrix costs twice its products. */
+static size_t smallest_batch(const wa_plan_input *input)
+{
+    return 1 + (size_t)(input->packing_rows / 2.0);
+}
+
+/* Large batches and ever smaller ones after them, down to the smallest, four or sixteen times that. */
+static wa_status try_tails(const wa_work *work, int ranks, size_t most, size_t fit, wa_arena *arena, const candidate *c,
+                           candidate *best, wa_error *err)
+{
+    size_t smallest = smallest_batch(work->input);
+    wa_packing_rule rule = {.groups = fit, .dearest_first = true};
+    for (rule.most = most; rule.most >= smallest; rule.most /= 2)
+        for (rule.least = smallest; rule.least <= 16 * smallest && rule.least < rule.most; rule.least *= 4)
+            WA_TRY(try_rule(work, ranks, &rule, arena, c, best, err));
+    return WA_OK;
+}
+
+/* As many equal ones for every group. */
+static wa_status try_shares(const wa_work *work, int ranks, size_t most, size_t fit, wa_arena *arena, const candidate *c,
+                            candidate *best, wa_error *err)
+{
+    enum { SHARES = 8 };
+    wa_packing_rule rule = {.least = 1, .groups = 1};
+    for (size_t share = 1; share <= SHARES; share++) {
+        rule.most = wa_size_min((work->rows + fit * share - 1) / (fit * share), most);
+        WA_TRY(try_rule(work, ranks, &rule, arena, c, best, err));
+    }
+    return WA_OK;
+}
+
+/* Smaller batches let stages and groups begin and end together, but each decodes and packs every matrix again. Where a group has
+ * many of the largest it gets those, and smaller ones at the end; else every way is tried. */
 static wa_status choose_rule(const wa_work *work, int ranks, size_t most, wa_arena *arena, candidate *c, wa_error *err)
 {
-    enum { ENOUGH = 16, SHARES = 4 };
-    const wa_plan_input *input = work->input;
+    enum { MANY = 16 };
     size_t fit = (size_t)(ranks / (c->grid.stages * c->grid.teams));
-    bool alone = fit * (size_t)c->grid.stages == 1 || input->batches_are_fixed;
-    wa_packing_rule rule = {.most = most,
-                            .least = 1 + (size_t)(input->packing_rows / 2.0),
-                            .groups = alone ? 1 : fit,
-                            .dearest_first = !alone};
+    bool alone = fit * (size_t)c->grid.stages == 1 || work->input->batches_are_fixed;
+    const wa_packing_rule largest = {.most = most,
+                                     .least = smallest_batch(work->input),
+                                     .groups = alone ? 1 : fit,
+                                     .dearest_first = !alone};
     candidate best = {.batches = 0};
-    WA_TRY(try_rule(work, ranks, &rule, arena, c, &best, err));
-    alone = alone || best.batches >= ENOUGH * fit;
-    for (rule.most /= 2; !alone && rule.most >= rule.least; rule.most /= 2)
-        WA_TRY(try_rule(work, ranks, &rule, arena, c, &best, err));
-    rule.groups = 1;
-    for (size_t share = 1; !alone && share <= SHARES; share *= 2) {
-        rule.most = (work->rows + fit * share - 1) / (fit * share);
-        rule.most = rule.most < most ? rule.most : most;
-        WA_TRY(try_rule(work, ranks, &rule, arena, c, &best, err));
+    WA_TRY(try_rule(work, ranks, &largest, arena, c, &best, err));
+    if (!alone && best.batches < MANY * fit) {
+        WA_TRY(try_shares(work, ranks, most, fit, arena, c, &best, err));
+        WA_TRY(try_tails(work, ranks, most, fit, arena, c, &best, err));
     }
     *c = best;
     return WA_OK;
@@ -499,7 +543,7 @@ static wa_status choose_grid(const wa_work *work, int ranks, size_t most, wa_are
     candidate c;
     WA_TRY(work_out(work, ranks, most, stages, teams, arena, &c, err));
     const wa_packing_rule rule = c.rule;
-    WA_TRY(pack_by(work, ranks, &rule, 0.0, arena, &c, plan, err));
+    WA_TRY(pack_by(work, ranks, &rule, arena, &c, plan, err));
     plan->work = work->all;
     plan->grid = c.grid;
     plan->stage_start = c.stage_start;

@@ -54,7 +54,8 @@ def test_every_rank_gets_its_share_whatever_the_limit(shop, inputs, reference):
     job = make(shop, inputs, 512)
     done = job.run(ranks=4, sets=("grid.stages=1", "grid.teams=1"))
     assert "4 groups x 1 stages x 1 teams" in done.stderr and "idle" not in done.stderr, done.stderr
-    assert len(harness.batches(job.result_path)) >= 8
+    packed = harness.batches(job.result_path)
+    assert len(packed) >= 4 and max(packed) <= (PROMPTS + 3) // 4 + 1
     assert_equal_bits(reference, job)
 
 

@@ -50,13 +50,26 @@ def test_messages_and_bytes_are_those_foretold(shop, keys, ranks, stages, teams,
     assert run[2] <= run[1]
 
 
+def test_every_group_has_a_batch_before_any_has_two(shop, keys):
+    """With a batch for each group it is known, then, who sends what to rank 0."""
+    path = shop.root / "even.jsonl"
+    path.write_text("".join(json.dumps({"key": f"p{i}", "ids": [5, 6, 7 + i, 8]}) + "\n" for i in range(4)))
+    job = job_of(shop, {**keys, "batch": {"rows": 4}, "prompts": {"file": str(path)}})
+    words = ["--set", "grid.stages=1", "--set", "grid.teams=1"]
+    plan = harness.run(["plan", job.path, "--ranks", 4, *words])
+    assert re.search(r"^batches: 4 of .*\n.* 4 groups x 1 stage x teams of 1; 0 idle$", plan.stdout, re.MULTILINE)
+    for _ in range(3):
+        job.run(ranks=4, words=["--fresh", *words])
+        assert foretold(plan) == counted(job.result_path)[0]
+
+
 @pytest.mark.parametrize("ranks, stages, teams, logits", [(1, 1, 1, "last"), (1, 1, 1, "all"), (2, 1, 2, "last"), (4, 4, 1, "last"),
                                                          (4, 2, 2, "all")])
 def test_memory_is_what_was_foretold(shop, keys, ranks, stages, teams, logits):
     """The formula counts what a group's writer may hold at once; beside it arenas hold the model's names, texts and unused ends."""
     rng = random.Random(5)
     path = shop.root / "memory.jsonl"
-    path.write_text("".join(json.dumps({"key": f"p{i}", "ids": [rng.randrange(3, 700) for _ in range(128)]}) + "\n" for i in range(40)))
+    path.write_text("".join(json.dumps({"key": f"p{i}", "ids": [rng.randrange(3, 700) for _ in range(256)]}) + "\n" for i in range(40)))
     job = job_of(shop, {**keys, "batch": {"rows": 1024}, "kernel_check": 0, "prompts": {"file": str(path)}})
     words = ["--set", f"grid.stages={stages}", "--set", f"grid.teams={teams}", "--set", f"logits={logits}"]
     plan = harness.run(["plan", job.path, "--ranks", ranks, "--gflops", "40", *words])

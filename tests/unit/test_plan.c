@@ -110,17 +110,18 @@ static void many_batches_make_groups(void)
     wa_arena_close(arena);
 }
 
-static void a_batch_for_each_group_is_not_several(void)
+/* A group for each prompt: 11 a row. Two groups of two: 2 x 6, though they could take the prompts as they come. */
+static void a_batch_for_each_group_is_enough(void)
 {
     static const size_t rows[] = {512, 512, 512, 512};
     wa_arena *arena = new_arena();
     wa_plan_input input = unit_input(rows, 4, 3);
     wa_plan *plan;
     wa_error err;
-    /* four groups of one: 11 x 1.25; two groups of two: 2 x 6, the least */
     WA_MUST(wa_plan_build(&input, 4, arena, &plan, &err), &err);
-    CU_ASSERT_EQUAL(plan->grid.groups, 2);
-    CU_ASSERT_EQUAL(plan->grid.teams, 2);
+    CU_ASSERT_EQUAL(plan->grid.groups, 4);
+    CU_ASSERT_EQUAL(plan->grid.teams, 1);
+    CU_ASSERT_DOUBLE_EQUAL(plan->predicted_utilisation, 1.0, 1e-12);
     wa_arena_close(arena);
 }
 
@@ -519,25 +520,103 @@ static void more_ranks_never_make_the_busiest_rank_busier(void)
     }
 }
 
-/* 64 prompts of 40 rows on 16 ranks were five batches of 512. */
-static void every_rank_gets_its_share(void)
+/* Four layers of Gemma 3 4B, f16, three cases; and SmolLM2. Decoding and packing a matrix costs 24 rows. */
+static wa_plan_input model_input(bool is_small, const wa_case_cost *costs, const size_t *rows, size_t prompts)
 {
-    static size_t rows[64];
-    for (size_t i = 0; i < 64; i++)
-        rows[i] = 40;
+    wa_plan_input input = unit_input(rows, prompts, 3);
+    input.layer_count = is_small ? 30 : 4;
+    input.hidden = is_small ? 576 : 2560;
+    input.intermediate = is_small ? 1536 : 10240;
+    input.q_width = is_small ? 576 : 2048;
+    input.kv_width = is_small ? 192 : 1024;
+    input.vocab = is_small ? 49152 : 32768;
+    input.attention_flops_per_row = 4.0 * (double)((input.q_width + input.kv_width) * input.hidden);
+    input.attention_flops_per_pair = 4.0 * (double)input.q_width;
+    input.dense_flops_per_row = costs[0].flops_per_row;
+    input.head_flops_per_row = 2.0 * (double)(input.vocab * input.hidden);
+    input.cases = costs;
+    input.packing_rows = 24.0;
+    return input;
+}
+
+static const wa_case_cost large_costs[] = {{6.0 * 2560 * 10240, 0}, {6.0 * 2560 * 10240, 0}, {6.0 * 2560 * 10240, 0}};
+static const wa_case_cost small_costs[] = {{6.0 * 576 * 1536, 0}, {6.0 * 576 * 1536, 0}, {6.0 * 576 * 1536, 0}};
+
+/* Busy share of all ranks, and how many times as fast they are as one, which packs each matrix less often. 64 prompts of 40 rows on
+ * 16 ranks were five batches of 512, later 8 in four groups of teams of four: 90 % busy, 13.9 times as fast. */
+static void ranks_are_busy_and_gain(void)
+{
+    enum { MOST_PROMPTS = 1000 };
+    static const struct {
+        size_t prompts, least, most; /* and rows of each */
+        int ranks;
+        double busy, gain;
+    } jobs[] = {{64, 40, 40, 2, 0.99, 1.95},     {64, 40, 40, 4, 0.99, 3.9},       {64, 40, 40, 8, 0.97, 7.7},
+                {64, 40, 40, 16, 0.97, 14.8},    {64, 40, 40, 32, 0.9, 27.9},      {100, 20, 60, 2, 0.99, 1.92},
+                {100, 20, 60, 8, 0.92, 7.0},     {320, 20, 60, 16, 0.97, 14.2},    {320, 20, 60, 32, 0.97, 26.3},
+                {1000, 20, 60, 16, 0.99, 15.3},  {1000, 20, 60, 64, 0.98, 55.5},   {1000, 20, 60, 128, 0.88, 105.0},
+                {1000, 400, 512, 512, 0.91, 470.0}};
+    static size_t rows[MOST_PROMPTS];
+    for (size_t j = 0; j < sizeof jobs / sizeof jobs[0]; j++)
+        for (int is_small = 0; is_small < 2; is_small++) {
+            uint64_t state = 11;
+            for (size_t p = 0; p < jobs[j].prompts; p++)
+                rows[p] = jobs[j].least + next_random(&state) % (jobs[j].most - jobs[j].least + 1);
+            wa_arena *arena = new_arena();
+            wa_plan_input input = model_input(is_small != 0, is_small != 0 ? small_costs : large_costs, rows, jobs[j].prompts);
+            wa_plan *one, *plan;
+            wa_error err;
+            WA_MUST(wa_plan_build(&input, 1, arena, &one, &err), &err);
+            WA_MUST(wa_plan_build(&input, jobs[j].ranks, arena, &plan, &err), &err);
+            check_batches(plan, &input);
+            check_grid(plan, &input, jobs[j].ranks);
+            double busy = plan->predicted_utilisation * plan->grid.used / jobs[j].ranks;
+            double gain = one->flops_until_done / plan->flops_until_done;
+            CU_ASSERT(busy >= jobs[j].busy);
+            CU_ASSERT(gain >= jobs[j].gain);
+            if (busy < jobs[j].busy || gain < jobs[j].gain)
+                fprintf(stderr, "%zu prompts of %zu to %zu rows on %d ranks: %.3f busy, %.2f times as fast\n", jobs[j].prompts,
+                        jobs[j].least, jobs[j].most, jobs[j].ranks, busy, gain);
+            wa_arena_close(arena);
+        }
+}
+
+/* Whatever is too small for its ranks still gains by more of them, and no rank is idle while there are prompts and cases. */
+static void more_ranks_never_take_longer(void)
+{
+    static const size_t counts[] = {3, 10, 50};
+    static size_t rows[50];
+    uint64_t state = 3;
+    for (size_t p = 0; p < 50; p++)
+        rows[p] = 5 + next_random(&state) % 60;
+    for (size_t j = 0; j < sizeof counts / sizeof counts[0]; j++) {
+        double before = INFINITY;
+        for (int ranks = 1; ranks <= 512; ranks *= 2) {
+            wa_arena *arena = new_arena();
+            wa_plan_input input = model_input(true, small_costs, rows, counts[j]);
+            wa_plan *plan;
+            wa_error err;
+            WA_MUST(wa_plan_build(&input, ranks, arena, &plan, &err), &err);
+            CU_ASSERT(plan->flops_until_done <= before * (1.0 + 1e-12));
+            before = plan->flops_until_done;
+            wa_arena_close(arena);
+        }
+    }
+}
+
+/* Of equal batches, one for each group, no group takes two. */
+static void every_group_has_a_batch_before_any_has_two(void)
+{
+    static const size_t rows[] = {300, 300, 300, 300, 300, 300, 300, 300};
     wa_arena *arena = new_arena();
-    wa_plan_input input = unit_input(rows, 64, 3);
+    wa_plan_input input = unit_input(rows, 8, 3);
     wa_plan *plan;
     wa_error err;
-    input.packing_rows = 39.0;
-    for (int ranks = 2; ranks <= 16; ranks *= 2) {
-        WA_MUST(wa_plan_build(&input, ranks, arena, &plan, &err), &err);
-        CU_ASSERT_EQUAL(plan->grid.idle, 0);
-        CU_ASSERT(plan->batch_count >= 2 * (size_t)plan->grid.groups);
-        CU_ASSERT(plan->predicted_utilisation > 0.8);
-    }
-    WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
-    CU_ASSERT_EQUAL(plan->batch_count, 6); /* of 12 prompts: alone, no rank waits for another */
+    input.teams = input.stages = 1;
+    WA_MUST(wa_plan_build(&input, 8, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL(plan->grid.groups, 8);
+    CU_ASSERT_EQUAL(plan->first_group.batches, 1);
+    CU_ASSERT_DOUBLE_EQUAL(plan->flops_until_done, 300.0 * 11 * 10, 1e-6);
     wa_arena_close(arena);
 }
 
@@ -552,7 +631,7 @@ static void large_batches_come_first(void)
     wa_plan_input input = unit_input(rows, 400, 3);
     wa_plan *plan;
     wa_error err;
-    input.packing_rows = 39.0;
+    input.packing_rows = 24.0;
     input.teams = input.stages = 1;
     WA_MUST(wa_plan_build(&input, 4, arena, &plan, &err), &err);
     check_batches(plan, &input);
@@ -618,7 +697,7 @@ static void fixed_batches_follow_from_the_job_alone(void)
     wa_plan *one, *other;
     wa_error err;
     input.batches_are_fixed = true;
-    input.packing_rows = 39.0;
+    input.packing_rows = 24.0;
     WA_MUST(wa_plan_build(&input, 1, arena, &one, &err), &err);
     CU_ASSERT_EQUAL_FATAL(one->batch_count, 3);
     for (int ranks = 2; ranks < 20; ranks++) {
@@ -704,7 +783,7 @@ static void every_failing_take_is_reported_as_memory(void)
 
 WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
          WA_CASE(teams_grow_to_one_rank_a_lane_and_further_ranks_are_idle),
-         WA_CASE(many_batches_make_groups), WA_CASE(a_batch_for_each_group_is_not_several),
+         WA_CASE(many_batches_make_groups), WA_CASE(a_batch_for_each_group_is_enough),
          WA_CASE(whole_prompts_are_packed_in_order_and_a_longer_one_is_alone),
          WA_CASE(stages_are_the_fewest_that_nodes_can_hold),
          WA_CASE(layers_are_cut_so_that_the_dearest_stage_is_cheapest),
@@ -713,10 +792,10 @@ WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
          WA_CASE(impossible_input_is_refused),
          WA_CASE(four_lanes_of_a_4b_model_take_less_than_200_mb),
          WA_CASE(seats_and_ranks_are_inverse_and_ranks_beyond_are_idle),
-         
          WA_CASE(any_plan_covers_everything_once),
          WA_CASE(more_ranks_never_make_the_busiest_rank_busier),
-         WA_CASE(every_rank_gets_its_share), WA_CASE(large_batches_come_first),
+         WA_CASE(ranks_are_busy_and_gain),
+         WA_CASE(more_ranks_never_take_longer), WA_CASE(every_group_has_a_batch_before_any_has_two), WA_CASE(large_batches_come_first),
          WA_CASE(kept_parts_are_not_computed_again), WA_CASE(runs_of_prompts_that_leave_a_gap_are_no_job),
          WA_CASE(fixed_batches_follow_from_the_job_alone), WA_CASE(little_memory_makes_batches_smaller),
          WA_CASE(a_seat_costs_its_layers_lanes_and_head),
