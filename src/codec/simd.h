@@ -6,9 +6,11 @@
  * WA_CLONES before a function compiles it for x86-64-v4 (AVX-512), x86-64-v3 (AVX2) and the
  * baseline, and resolves the call once, at load time (GNU indirect functions, so ELF and glibc
  * only). The bits are the same in each: no contraction (-ffp-contract=off), no reassociation, and
- * the loops below it are elementwise. Sanitizers run before indirect functions are resolved, hence
- * not under them; then, and on other processors, there is the one plain version. So also with
- * clang, whose release 14 gives the clones a name that no other file can link with.
+ * the loops below it are elementwise. gcc before 12 does not take those names here and is given
+ * features instead; "arch=haswell" and the like would ask for that very processor. Sanitizers run
+ * before indirect functions are resolved, hence not under them; then, and on other processors,
+ * there is the one plain version. So also with clang, whose release 14 gives the clones a name that
+ * no other file can link with.
  */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define WA_SANITIZED 1
@@ -25,7 +27,11 @@
 
 #if defined(__x86_64__) && defined(__ELF__) && defined(__GLIBC__) && !defined(__clang__) &&        \
     !defined(WA_SANITIZED) && !defined(WA_ONE_ISA) /* a test compiles the loops for one at a time */
+#if __GNUC__ >= 12
 #define WA_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define WA_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
 #else
 #define WA_CLONES
 #endif
