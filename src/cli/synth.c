@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KEY_LAYERS = 0x100, KEY_SEED, KEY_DTYPE, KEY_VOCAB, KEY_NO_WEIGHTS };
+enum { KEY_LAYERS = 0x100, KEY_SEED, KEY_DTYPE, KEY_VOCAB, KEY_NO_WEIGHTS, KEY_EXPERTS, KEY_CHOSEN, KEY_FEATURES };
 static const size_t ARENA_BYTES = (size_t)1 << 30;
 
 typedef struct request {
@@ -52,6 +52,15 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_VOCAB:
         r->options.vocab = parse_count(arg, "vocab", state);
+        return 0;
+    case KEY_EXPERTS:
+        r->options.experts = parse_count(arg, "experts", state);
+        return 0;
+    case KEY_CHOSEN:
+        r->options.chosen = parse_count(arg, "chosen", state);
+        return 0;
+    case KEY_FEATURES:
+        r->options.features = parse_count(arg, "features", state);
         return 0;
     case KEY_SEED:
         r->options.seed = parse_number(arg, "seed", state);
@@ -105,9 +114,12 @@ static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err
         r->options.progress = draw;
     WA_TRY(wa_synth(r->out, &r->options, arena, &report, err));
     double seconds = now() - start;
-    printf("%s: %s, %zu layers, hidden %zu, FFN %zu, vocabulary %zu, %s; %" PRIu64
+    char experts[96] = "";
+    if (report.experts > 0)
+        snprintf(experts, sizeof experts, "%zu experts, %zu chosen, each with ", report.experts, report.chosen);
+    printf("%s: %s, %zu layers, hidden %zu, %sFFN %zu, vocabulary %zu, %s; %" PRIu64
            " bytes, %.0f MB/s\n",
-           r->out, r->options.family, report.layers, report.hidden, report.intermediate,
+           r->out, r->options.family, report.layers, report.hidden, experts, report.intermediate,
            report.vocab, r->dtype, report.bytes,
            1e-6 * (double)report.bytes / (seconds > 1e-6 ? seconds : 1e-6));
     if (fflush(stdout) != 0 || ferror(stdout))
@@ -117,13 +129,19 @@ static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err
 
 static const struct argp_option OPTIONS[] = {
     {.name = "family", .key = 'f', .arg = "FAMILY", .doc = "gemma3, llama, smollm3, olmo2, olmo3, glm4, phi3, exaone4, ernie4_5, "
-            "seed_oss or arcee"},
+            "seed_oss or arcee; with experts mixtral, qwen2_moe, qwen3_moe, olmoe or gpt_oss"},
     {.name = "shape", .key = 's', .arg = "SHAPE", .doc = "tiny, small, 270m, 1b or 4b; of llama also 8b and 70b"},
     {.name = "layers", .key = KEY_LAYERS, .arg = "N", .doc = "Layers, instead of the shape's"},
     {.name = "vocab",
      .key = KEY_VOCAB,
      .arg = "N",
      .doc = "Rows of the embedding, instead of the shape's"},
+    {.name = "experts", .key = KEY_EXPERTS, .arg = "N", .doc = "Experts of a layer, of a family that has them (8)"},
+    {.name = "chosen", .key = KEY_CHOSEN, .arg = "K", .doc = "Experts that a position goes through (2)"},
+    {.name = "features",
+     .key = KEY_FEATURES,
+     .arg = "N",
+     .doc = "Width of one expert, instead of the shape's FFN shared out among the chosen"},
     {.name = "seed", .key = KEY_SEED, .arg = "N", .doc = "Another seed, another model (0)"},
     {.name = "no-weights", .key = KEY_NO_WEIGHTS, .doc = "Leave a hole where the weights would be: enough for `plan`"},
     {.name = "dtype", .key = KEY_DTYPE, .arg = "TYPE", .doc = "bf16, f16 or f32 (bf16)"},

@@ -11,6 +11,8 @@
 enum {
     BUFFER_BYTES = 1 << 20,
     LAYER_LIMIT = 1000,
+    EXPERT_LIMIT = 1024,
+    WIDTH_LIMIT = 1 << 20,
     VOCAB_LIMIT = 1 << 21,
     PROGRESS_BYTES = 64 << 20
 };
@@ -20,18 +22,18 @@ enum {
 static const wa_synth_shape shapes[] = {
     /* family, name, H, I, L, q heads, kv heads, head dim, vocabulary, window, pattern, tied, seed
      */
-    {WA_SYNTH_GEMMA3, "tiny", 256, 512, 4, 4, 2, 64, 768, 8, 2, true, 0, NULL},
-    {WA_SYNTH_GEMMA3, "small", 512, 1536, 8, 4, 2, 128, 4096, 64, 6, true, 0, NULL},
-    {WA_SYNTH_GEMMA3, "270m", 640, 2048, 18, 4, 1, 256, 262144, 512, 6, true, 0, NULL},
-    {WA_SYNTH_GEMMA3, "1b", 1152, 6912, 26, 4, 1, 256, 262144, 512, 6, true, 0, NULL},
-    {WA_SYNTH_GEMMA3, "4b", 2560, 10240, 34, 8, 4, 256, 262208, 1024, 6, true, 0, NULL},
-    {WA_SYNTH_LLAMA, "tiny", 256, 768, 4, 4, 2, 64, 768, 0, 0, false, 0, NULL},
-    {WA_SYNTH_LLAMA, "small", 512, 1536, 8, 8, 2, 64, 4096, 0, 0, false, 0, NULL},
-    {WA_SYNTH_LLAMA, "270m", 768, 2304, 32, 12, 4, 64, 49152, 0, 0, true, 0, NULL},
-    {WA_SYNTH_LLAMA, "1b", 2048, 8192, 16, 32, 8, 64, 128256, 0, 0, true, 0, NULL},
-    {WA_SYNTH_LLAMA, "4b", 3072, 8192, 36, 24, 8, 128, 128256, 0, 0, true, 0, NULL},
-    {WA_SYNTH_LLAMA, "8b", 4096, 14336, 32, 32, 8, 128, 128256, 0, 0, false, 0, NULL},
-    {WA_SYNTH_LLAMA, "70b", 8192, 28672, 80, 64, 8, 128, 128256, 0, 0, false, 0, NULL},
+    {WA_SYNTH_GEMMA3, "tiny", 256, 512, 4, 4, 2, 64, 768, 8, 2, true, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_GEMMA3, "small", 512, 1536, 8, 4, 2, 128, 4096, 64, 6, true, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_GEMMA3, "270m", 640, 2048, 18, 4, 1, 256, 262144, 512, 6, true, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_GEMMA3, "1b", 1152, 6912, 26, 4, 1, 256, 262144, 512, 6, true, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_GEMMA3, "4b", 2560, 10240, 34, 8, 4, 256, 262208, 1024, 6, true, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_LLAMA, "tiny", 256, 768, 4, 4, 2, 64, 768, 0, 0, false, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_LLAMA, "small", 512, 1536, 8, 8, 2, 64, 4096, 0, 0, false, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_LLAMA, "270m", 768, 2304, 32, 12, 4, 64, 49152, 0, 0, true, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_LLAMA, "1b", 2048, 8192, 16, 32, 8, 64, 128256, 0, 0, true, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_LLAMA, "4b", 3072, 8192, 36, 24, 8, 128, 128256, 0, 0, true, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_LLAMA, "8b", 4096, 14336, 32, 32, 8, 128, 128256, 0, 0, false, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_LLAMA, "70b", 8192, 28672, 80, 64, 8, 128, 128256, 0, 0, false, 0, NULL, 0, 0, 0, 0},
 };
 
 static const struct {
@@ -65,6 +67,35 @@ static wa_status find_dtype(wa_format format, size_t *out, wa_error *err)
     return wa_fail(err, WA_E_USAGE, "a synthetic model is bf16, f16 or f32");
 }
 
+static size_t given(size_t number, size_t otherwise)
+{
+    return number == 0 ? otherwise : number;
+}
+
+/* Experts of half the FFN are as much work as the FFN when two are chosen. */
+static wa_status take_experts(const wa_synth_options *options, wa_synth_shape *shape, wa_error *err)
+{
+    enum { USUAL = 8, USUALLY_CHOSEN = 2 };
+    bool asked = options->experts != 0 || options->chosen != 0 || options->features != 0;
+    if (shape->family->experts == NULL && asked)
+        return wa_fail(err, WA_E_USAGE, "models of family %s have no experts", shape->family->name);
+    if (shape->family->experts == NULL)
+        return WA_OK;
+    shape->experts = given(options->experts, USUAL);
+    shape->chosen = given(options->chosen, wa_size_min(shape->experts, USUALLY_CHOSEN));
+    if (shape->experts > EXPERT_LIMIT || shape->chosen > shape->experts)
+        return wa_fail(err, WA_E_USAGE, "%zu experts of which %zu are chosen, expected 1 to %d and no more than there are",
+                       shape->experts, shape->chosen, EXPERT_LIMIT);
+    shape->features = given(options->features, (shape->intermediate + shape->chosen - 1) / shape->chosen);
+    if (shape->features > WIDTH_LIMIT)
+        return wa_fail(err, WA_E_USAGE, "experts of %zu features, expected 1 to %d", shape->features, WIDTH_LIMIT);
+    if (shape->family->experts->shared != NULL)
+        shape->shared = 2 * shape->features;
+    if (shape->family->experts->features == NULL)
+        shape->intermediate = shape->features;
+    return WA_OK;
+}
+
 static wa_status find_shape(const wa_synth_options *options, wa_synth_shape *out, wa_error *err)
 {
     const wa_synth_family *family;
@@ -76,7 +107,7 @@ static wa_status find_shape(const wa_synth_options *options, wa_synth_shape *out
             out->seed = options->seed;
             out->layers = options->layers == 0 ? out->layers : options->layers;
             out->vocab = options->vocab == 0 ? out->vocab : options->vocab;
-            return WA_OK;
+            return take_experts(options, out, err);
         }
     }
     return wa_fail(err, WA_E_USAGE, "unknown shape '%s', expected tiny, small, 270m, 1b, 4b, 8b or 70b",
@@ -97,6 +128,21 @@ static wa_status check_sizes(const wa_synth_shape *shape, const wa_synth_tokens 
 /* --- config.json
  * ---------------------------------------------------------------------------------- */
 
+/* Lines with the numbers of experts. */
+static wa_status print_experts(const wa_synth_shape *s, wa_arena *arena, char **out, wa_error *err)
+{
+    const wa_synth_experts *keys = s->family->experts;
+    if (keys == NULL)
+        return WA_OK;
+    WA_TRY(wa_arena_print(arena, out, err, "  \"%s\": %zu,\n  \"num_experts_per_tok\": %zu,\n", keys->count, s->experts,
+                          s->chosen));
+    if (keys->features != NULL)
+        WA_TRY(wa_arena_print(arena, out, err, "%s  \"%s\": %zu,\n", *out, keys->features, s->features));
+    if (keys->shared != NULL)
+        WA_TRY(wa_arena_print(arena, out, err, "%s  \"%s\": %zu,\n", *out, keys->shared, s->shared));
+    return WA_OK;
+}
+
 static wa_status print_config(const wa_synth_shape *s, const wa_synth_tokens *tokens, size_t dtype,
                               wa_arena *arena, char **out, wa_error *err)
 {
@@ -109,16 +155,18 @@ static wa_status print_config(const wa_synth_shape *s, const wa_synth_tokens *to
                               "  \"attn_logit_softcapping\": null,\n"
                               "  \"final_logit_softcapping\": null,\n",
                               s->window, s->pattern, s->head_dim));
+    char *experts = "";
+    WA_TRY(print_experts(s, arena, &experts, err));
     return wa_arena_print(
         arena, out, err,
-        "{\n%s%s"
-        "  \"rope_scaling\": null,\n  \"attention_bias\": %s,\n"
+        "{\n%s%s%s"
+        "  \"rope_scaling\": %s,\n  \"attention_bias\": %s,\n"
         "  \"hidden_size\": %zu,\n  \"intermediate_size\": %zu,\n  \"num_hidden_layers\": %zu,\n"
         "  \"num_attention_heads\": %zu,\n  \"num_key_value_heads\": %zu,\n  \"head_dim\": %zu,\n"
         "  \"vocab_size\": %zu,\n  \"max_position_embeddings\": 8192,\n"
         "  \"tie_word_embeddings\": %s,\n  \"bos_token_id\": %zu,\n  \"eos_token_id\": %zu,\n"
         "  \"torch_dtype\": \"%s\"\n}\n",
-        s->family->config, windows, s->family->attention_bias ? "true" : "false", s->hidden, s->intermediate, s->layers, s->q_heads, s->kv_heads, s->head_dim, s->vocab,
+        s->family->config, windows, experts, s->family->rope == NULL ? "null" : s->family->rope, s->family->attention_bias ? "true" : "false", s->hidden, s->intermediate, s->layers, s->q_heads, s->kv_heads, s->head_dim, s->vocab,
         s->tied ? "true" : "false", tokens->bos, tokens->eos, dtypes[dtype].torch);
 }
 
@@ -133,9 +181,13 @@ static size_t tensor_rows(const wa_synth_tensor *tensor)
 static bool add_tensor(json_t *root, const wa_synth_tensor *tensor, const char *dtype,
                        uint64_t start, uint64_t end)
 {
-    json_t *shape = tensor->rows == 0
-                        ? json_pack("[I]", (json_int_t)tensor->cols)
-                        : json_pack("[I,I]", (json_int_t)tensor->rows, (json_int_t)tensor->cols);
+    json_t *shape = json_array();
+    size_t rows = tensor->stack == 0 ? tensor->rows : tensor->rows / tensor->stack;
+    if (tensor->stack > 0)
+        json_array_append_new(shape, json_integer((json_int_t)tensor->stack));
+    if (tensor->rows > 0)
+        json_array_append_new(shape, json_integer((json_int_t)rows));
+    json_array_append_new(shape, json_integer((json_int_t)tensor->cols));
     json_t *entry = json_pack("{s:s, s:o, s:[I,I]}", "dtype", dtype, "shape", shape, "data_offsets",
                               (json_int_t)start, (json_int_t)end);
     return json_object_set_new(root, tensor->name, entry) == 0;
@@ -305,7 +357,9 @@ wa_status wa_synth(const char *path, const wa_synth_options *options, wa_arena *
 
     wa_synth_report written = {.layers = shape.layers,
                                .hidden = shape.hidden,
-                               .intermediate = shape.intermediate,
+                               .intermediate = shape.family->experts == NULL ? shape.intermediate : shape.features,
+                               .experts = shape.experts,
+                               .chosen = shape.chosen,
                                .vocab = shape.vocab};
     wa_status status = write_all(&staging, &shape, &tokens, dtype, options, &written, err);
     if (status != WA_OK) {

@@ -26,6 +26,19 @@
     {"mlp.gate_up_proj", WA_SYNTH_IN, WA_SYNTH_2I, WA_SYNTH_H},                                    \
     {"mlp.down_proj", WA_SYNTH_OUT, WA_SYNTH_H, WA_SYNTH_I}
 
+#define EXPERTS_AND_ROUTER(router_, stem_, gate_, up_, down_)                                      \
+    {router_, WA_SYNTH_ROUTER, WA_SYNTH_E, WA_SYNTH_H},                                            \
+    {stem_ gate_, WA_SYNTH_IN, WA_SYNTH_F, WA_SYNTH_H},                                            \
+    {stem_ up_, WA_SYNTH_IN, WA_SYNTH_F, WA_SYNTH_H},                                              \
+    {stem_ down_, WA_SYNTH_OUT, WA_SYNTH_H, WA_SYNTH_F}
+#define MLP_EXPERTS EXPERTS_AND_ROUTER("mlp.gate", "mlp.experts.#.", "gate_proj", "up_proj", "down_proj")
+
+static const wa_synth_experts local_experts = {.count = "num_local_experts"};
+static const wa_synth_experts qwen2_experts = {
+    .count = "num_experts", .features = "moe_intermediate_size", .shared = "shared_expert_intermediate_size"};
+static const wa_synth_experts qwen3_experts = {.count = "num_experts", .features = "moe_intermediate_size"};
+static const wa_synth_experts olmoe_experts = {.count = "num_experts"};
+
 static const wa_synth_family families[] = {
     {.name = "gemma3",
      .like = WA_SYNTH_GEMMA3,
@@ -218,6 +231,109 @@ static const wa_synth_family families[] = {
                   ATTENTION(WA_SYNTH_SHARP),
                   NORM("post_attention_layernorm"),
                   UP_DOWN,
+     }},
+    {.name = "mixtral",
+     .like = WA_SYNTH_LLAMA,
+     .experts = &local_experts,
+     .config =
+                  "  \"architectures\": [\"MixtralForCausalLM\"],\n"
+                  "  \"model_type\": \"mixtral\",\n"
+                  "  \"hidden_act\": \"silu\",\n"
+                  "  \"rms_norm_eps\": 1e-05,\n"
+                  "  \"rope_theta\": 1000000.0,\n"
+                  "  \"sliding_window\": null,\n",
+     .parts = {
+                  NORM("input_layernorm"),
+                  ATTENTION(WA_SYNTH_SHARP),
+                  NORM("post_attention_layernorm"),
+                  EXPERTS_AND_ROUTER("block_sparse_moe.gate", "block_sparse_moe.experts.#.", "w1", "w3", "w2"),
+     }},
+    {.name = "qwen2_moe",
+     .like = WA_SYNTH_LLAMA,
+     .experts = &qwen2_experts,
+     .config =
+                  "  \"architectures\": [\"Qwen2MoeForCausalLM\"],\n"
+                  "  \"model_type\": \"qwen2_moe\",\n"
+                  "  \"hidden_act\": \"silu\",\n"
+                  "  \"rms_norm_eps\": 1e-06,\n"
+                  "  \"rope_theta\": 1000000.0,\n"
+                  "  \"norm_topk_prob\": false,\n"
+                  "  \"decoder_sparse_step\": 1,\n"
+                  "  \"use_sliding_window\": false,\n",
+     .parts = {
+                  NORM("input_layernorm"),
+                  ATTENTION(WA_SYNTH_SHARP),
+                  QKV_BIASES,
+                  NORM("post_attention_layernorm"),
+                  MLP_EXPERTS,
+                  {"mlp.shared_expert_gate", WA_SYNTH_IN, WA_SYNTH_ONE, WA_SYNTH_H},
+                  {"mlp.shared_expert.gate_proj", WA_SYNTH_IN, WA_SYNTH_S, WA_SYNTH_H},
+                  {"mlp.shared_expert.up_proj", WA_SYNTH_IN, WA_SYNTH_S, WA_SYNTH_H},
+                  {"mlp.shared_expert.down_proj", WA_SYNTH_OUT, WA_SYNTH_H, WA_SYNTH_S},
+     }},
+    {.name = "qwen3_moe",
+     .like = WA_SYNTH_LLAMA,
+     .experts = &qwen3_experts,
+     .config =
+                  "  \"architectures\": [\"Qwen3MoeForCausalLM\"],\n"
+                  "  \"model_type\": \"qwen3_moe\",\n"
+                  "  \"hidden_act\": \"silu\",\n"
+                  "  \"rms_norm_eps\": 1e-06,\n"
+                  "  \"rope_theta\": 1000000.0,\n"
+                  "  \"norm_topk_prob\": true,\n"
+                  "  \"decoder_sparse_step\": 1,\n"
+                  "  \"mlp_only_layers\": [],\n",
+     .parts = {
+                  NORM("input_layernorm"),
+                  ATTENTION(WA_SYNTH_IN),
+                  QK_NORMS(WA_SYNTH_HEAD, WA_SYNTH_HEAD),
+                  NORM("post_attention_layernorm"),
+                  MLP_EXPERTS,
+     }},
+    {.name = "olmoe",
+     .like = WA_SYNTH_LLAMA,
+     .experts = &olmoe_experts,
+     .config =
+                  "  \"architectures\": [\"OlmoeForCausalLM\"],\n"
+                  "  \"model_type\": \"olmoe\",\n"
+                  "  \"hidden_act\": \"silu\",\n"
+                  "  \"rms_norm_eps\": 1e-05,\n"
+                  "  \"rope_theta\": 10000.0,\n"
+                  "  \"norm_topk_prob\": false,\n",
+     .parts = {
+                  NORM("input_layernorm"),
+                  ATTENTION(WA_SYNTH_IN),
+                  QK_NORMS(WA_SYNTH_Q, WA_SYNTH_KV),
+                  NORM("post_attention_layernorm"),
+                  MLP_EXPERTS,
+     }},
+    {.name = "gpt_oss",
+     .like = WA_SYNTH_LLAMA,
+     .attention_bias = true,
+     .experts = &local_experts,
+     .rope = "{\"rope_type\": \"yarn\", \"factor\": 32.0, \"beta_fast\": 32.0, \"beta_slow\": 1.0, "
+             "\"original_max_position_embeddings\": 4096, \"truncate\": false}",
+     .config =
+                  "  \"architectures\": [\"GptOssForCausalLM\"],\n"
+                  "  \"model_type\": \"gpt_oss\",\n"
+                  "  \"hidden_act\": \"silu\",\n"
+                  "  \"rms_norm_eps\": 1e-05,\n"
+                  "  \"rope_theta\": 150000.0,\n"
+                  "  \"sliding_window\": 64,\n"
+                  "  \"swiglu_limit\": 7.0,\n",
+     .parts = {
+                  NORM("input_layernorm"),
+                  ATTENTION(WA_SYNTH_SHARP),
+                  QKV_BIASES,
+                  {"self_attn.o_proj", WA_SYNTH_BIAS, WA_SYNTH_H, WA_SYNTH_Q},
+                  {"self_attn.sinks", WA_SYNTH_SINKS, WA_SYNTH_HEADS, WA_SYNTH_ONE},
+                  NORM("post_attention_layernorm"),
+                  {"mlp.router", WA_SYNTH_ROUTER, WA_SYNTH_E, WA_SYNTH_H},
+                  {"mlp.router", WA_SYNTH_BIAS, WA_SYNTH_E, WA_SYNTH_H},
+                  {"mlp.experts.gate_up_proj", WA_SYNTH_STACK_IN, WA_SYNTH_H, WA_SYNTH_2F},
+                  {"mlp.experts.gate_up_proj_bias", WA_SYNTH_STACK_BIAS, WA_SYNTH_ONE, WA_SYNTH_2F},
+                  {"mlp.experts.down_proj", WA_SYNTH_STACK_OUT, WA_SYNTH_F, WA_SYNTH_H},
+                  {"mlp.experts.down_proj_bias", WA_SYNTH_STACK_BIAS, WA_SYNTH_ONE, WA_SYNTH_H},
      }},
 };
 

@@ -72,7 +72,7 @@ static wa_status push(list *l, size_t layer, const char *name, const char *suffi
     if (l->count == l->capacity)
         return wa_fail(err, WA_E_INTERNAL, "more than %zu tensors", l->capacity);
     if (in_layer)
-        WA_TRY(wa_arena_print(l->arena, &full, err, "model.layers.%zu.%s.%s", layer, name, suffix));
+        WA_TRY(wa_arena_print(l->arena, &full, err, "model.layers.%zu.%s%s%s", layer, name, suffix[0] == '\0' ? "" : ".", suffix));
     else
         WA_TRY(wa_arena_print(l->arena, &full, err, "%s.%s", name, suffix));
     tensor.name = full;
@@ -135,18 +135,44 @@ static size_t size_of(const wa_synth_shape *s, wa_synth_size size)
         return q + 2 * kv;
     case WA_SYNTH_HEAD:
         return s->head_dim;
+    case WA_SYNTH_HEADS:
+        return s->q_heads;
+    case WA_SYNTH_F:
+        return s->features;
+    case WA_SYNTH_2F:
+        return 2 * s->features;
+    case WA_SYNTH_S:
+        return s->shared;
+    case WA_SYNTH_E:
+        return s->experts;
+    case WA_SYNTH_ONE:
+        return 1;
     }
     return 0;
 }
 
-/* One tensor of a layer. */
+/* The matrices of all experts in one tensor, [in, out], or their biases as rows of one. */
+static wa_status push_stack(list *l, size_t layer, const wa_synth_part *part, double sigma, wa_error *err)
+{
+    const wa_synth_shape *s = l->shape;
+    bool biases = part->kind == WA_SYNTH_STACK_BIAS;
+    return push(l, layer, part->name, "",
+                (wa_synth_tensor){.rows = biases ? s->experts : s->experts * size_of(s, part->rows),
+                                  .cols = size_of(s, part->cols),
+                                  .stack = biases ? 0 : s->experts,
+                                  .sigma = sigma},
+                err);
+}
+
+/* One tensor of a layer, by a name without '#'. */
 static wa_status push_part(list *l, size_t layer, const wa_synth_part *part, wa_error *err)
 {
     const wa_synth_shape *s = l->shape;
     size_t rows = size_of(s, part->rows), cols = size_of(s, part->cols);
+    bool stacked = part->kind == WA_SYNTH_STACK_OUT;
     double in = 1.0 / sqrt((double)s->hidden), block = block_output(s);
     /* behind a post norm the size of an output does not matter */
-    double out = (s->family->post_norms ? 1.0 : block / DAMPING) / sqrt((double)cols);
+    double out = (s->family->post_norms ? 1.0 : block / DAMPING) / sqrt((double)(stacked ? rows : cols));
     switch (part->kind) {
     case WA_SYNTH_NORM:
         return push_norm(l, layer, part->name, rows, 1.0, err);
@@ -163,17 +189,43 @@ static wa_status push_part(list *l, size_t layer, const wa_synth_part *part, wa_
                     (wa_synth_tensor){
                         .rows = rows, .cols = cols, .sigma = out, .feeds_residual = true},
                     err);
+    case WA_SYNTH_ROUTER:
+        return push_matrix(l, layer, part->name, rows, cols, 2.0 * in, err);
     case WA_SYNTH_BIAS:
         return push(l, layer, part->name, "bias", (wa_synth_tensor){.cols = rows, .sigma = 0.1}, err);
+    case WA_SYNTH_SINKS:
+        return push(l, layer, part->name, "", (wa_synth_tensor){.cols = rows, .sigma = 1.0}, err);
+    case WA_SYNTH_STACK_IN:
+        return push_stack(l, layer, part, in, err);
+    case WA_SYNTH_STACK_OUT:
+        return push_stack(l, layer, part, out, err);
+    case WA_SYNTH_STACK_BIAS:
+        return push_stack(l, layer, part, 0.1, err);
     }
     return WA_OK;
+}
+
+/* A tensor, or as many as there are experts. */
+static wa_status push_each(list *l, size_t layer, const wa_synth_part *part, size_t expert, wa_error *err)
+{
+    const char *number = strchr(part->name, '#');
+    wa_synth_part named = *part;
+    char *name;
+    if (number == NULL)
+        return push_part(l, layer, part, err);
+    WA_TRY(wa_arena_print(l->arena, &name, err, "%.*s%zu%s", (int)(number - part->name), part->name, expert, number + 1));
+    named.name = name;
+    return push_part(l, layer, &named, err);
 }
 
 static wa_status push_layer(list *l, size_t layer, wa_error *err)
 {
     const wa_synth_family *family = l->shape->family;
-    for (size_t i = 0; i < WA_SYNTH_PARTS && family->parts[i].name != NULL; i++)
-        WA_TRY(push_part(l, layer, &family->parts[i], err));
+    for (size_t i = 0; i < WA_SYNTH_PARTS && family->parts[i].name != NULL; i++) {
+        size_t count = strchr(family->parts[i].name, '#') == NULL ? 1 : l->shape->experts;
+        for (size_t e = 0; e < count; e++)
+            WA_TRY(push_each(l, layer, &family->parts[i], e, err));
+    }
     return WA_OK;
 }
 
@@ -189,9 +241,10 @@ static double rough_log(size_t n)
 wa_status wa_synth_list(const wa_synth_shape *shape, wa_arena *arena, wa_synth_tensor **out,
                         size_t *count, wa_error *err)
 {
-    enum { PER_LAYER = WA_SYNTH_PARTS, OUTSIDE = 3 };
+    enum { PER_EXPERT = 3, OUTSIDE = 3 };
     list l = {.shape = shape, .arena = arena};
-    if (!wa_size_mul(shape->layers, PER_LAYER, &l.capacity) ||
+    if (!wa_size_mul(shape->experts, PER_EXPERT, &l.capacity) || !wa_size_add(l.capacity, WA_SYNTH_PARTS, &l.capacity) ||
+        !wa_size_mul(shape->layers, l.capacity, &l.capacity) ||
         !wa_size_add(l.capacity, OUTSIDE, &l.capacity))
         return wa_fail(err, WA_E_USAGE, "%zu layers", shape->layers);
     WA_TRY(wa_arena_take(arena, l.capacity, sizeof *l.items, &l.items, err));

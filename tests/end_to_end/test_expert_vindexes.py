@@ -1,8 +1,12 @@
 """Vindexes of models with experts: what extract writes and inspect lists. Layer files are read here by the document (larql-2026-08 5.1)
 with numpy, and floats compared with the weights that support/random_model.py makes. unit/test_extract_experts.c compares block formats."""
 import json
+import os
+import resource
 import struct
+import subprocess
 
+import h5py
 import numpy as np
 import pytest
 
@@ -141,3 +145,47 @@ def test_the_gate_file_may_be_left_out(written):
     layers = json.loads((folder / "index.json").read_text())["layers"]
     assert [layer["num_features"] for layer in layers] == [layer["num_experts"] * layer["num_features_per_expert"] for layer in layers]
     assert "experts of" in harness.run(["inspect", folder]).stdout
+
+
+# --- Synthetic models
+
+@pytest.mark.parametrize("family", ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss"])
+def test_synth_writes_a_model_with_experts(shop, family):
+    """Read without a remark, the first token of a prompt clear but not certain, the residual stream bounded, and no expert chosen by all."""
+    model = shop.root / f"synth-{family}"
+    said = harness.run(["synth", model, "--family", family, "--shape", "tiny", "--experts", "6", "--chosen", "2"]).stdout
+    assert "6 experts, 2 chosen, each with FFN 384" in said
+    made = shop.job(model, {})
+    text = json.loads(made.path.read_text())
+    text["audits"][0]["vindexes"] = [{"name": "itself", "checkpoint": str(model)}]
+    made.path.write_text(json.dumps(text))
+    result = made.result()
+    with h5py.File(made.result_path) as file:
+        assert file.attrs["model_family"] == family and file.attrs["warnings"] == ""
+    assert result.case("itself:checkpoint", "max_rel_l2") == 0 and "KERNEL" not in result.case("itself:checkpoint", "fail_reasons")
+    growth = result["h_norm"][-1] / result["h_norm"][0]
+    assert np.isfinite(growth).all() and growth.min() > 0.2 and growth.max() < 30
+    assert 0.01 < np.median(result["ref_top1_prob"]) < 0.999
+    for layer in result["expert_id"]:
+        shares = np.bincount(layer.ravel(), minlength=6) / len(layer)
+        assert (shares > 0).sum() >= 4 and shares.max() < 1, shares
+
+
+@pytest.mark.parametrize("word", ["f32", "q4k"])
+def test_memory_does_not_grow_with_the_experts(shop, word):
+    """A layer of 128 experts with 201 MB of weights: at most 200 MB of private memory, of which OpenBLAS may reserve a part, and 100 MB that
+    are used, pages of the model among them. With experts of Qwen 3 30B's width (1.2 GB of weights) it is 31 MB, as with these."""
+    model, folder = shop.root / "many", shop.root / f"many-{word}.vindex"
+    if not model.exists():
+        harness.run(["synth", model, "--family", "qwen3_moe", "--shape", "1b", "--layers", "1", "--vocab", "512", "--experts", "128",
+                     "--chosen", "8", "--features", "128"])
+    private = 200 << 20
+    words = harness.command(["extract", model, folder, "--format", word])
+    process = subprocess.Popen(words, env=harness.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (private, private)))
+    said = process.stderr.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, said
+    assert used.ru_maxrss < 100 << 10
+    assert len(read_layer(folder / "layers/layer_00.weights")[3]) == 128

@@ -169,6 +169,53 @@ static double spread_of(const wa_matrix *matrix, wa_arena *arena)
     return sqrt(square / (double)(matrix->rows * matrix->cols));
 }
 
+/* Families with experts: the numbers asked for, or eight of which two are chosen. */
+static void experts_come_back_from_our_own_reader(void)
+{
+    static const struct {
+        const char *family;
+        size_t experts, chosen, features; /* asked for */
+        size_t count, taken, width, shared; /* read */
+        bool biases;
+    } cases[] = {
+        {"mixtral", 0, 0, 0, 8, 2, 384, 0, false},  {"qwen2_moe", 5, 3, 40, 5, 3, 40, 80, false},
+        {"qwen3_moe", 64, 8, 32, 64, 8, 32, 0, false}, {"olmoe", 1, 0, 0, 1, 1, 768, 0, false},
+        {"gpt_oss", 3, 2, 24, 3, 2, 24, 0, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wa_arena *arena = new_arena();
+        wa_model *model;
+        wa_synth_options options = options_of(cases[i].family, "tiny", 1);
+        options.experts = cases[i].experts;
+        options.chosen = cases[i].chosen;
+        options.features = cases[i].features;
+        wa_synth_report report = write_model(DIRECTORY, &options);
+        open_model(arena, &model);
+        CU_ASSERT_STRING_EQUAL(model->family, cases[i].family);
+        CU_ASSERT_EQUAL(model->note_count, 0);
+        CU_ASSERT_EQUAL(report.experts, cases[i].count);
+        for (size_t l = 0; l < model->layer_count; l++) {
+            const wa_experts *experts = model->layers[l].experts;
+            CU_ASSERT_FATAL(experts != NULL && experts->count == cases[i].count);
+            CU_ASSERT_EQUAL(experts->chosen, cases[i].taken);
+            CU_ASSERT_EQUAL(experts->experts[experts->count - 1].up.rows, cases[i].width);
+            CU_ASSERT_EQUAL(experts->shared.up.rows, cases[i].shared);
+            CU_ASSERT_EQUAL(experts->router_bias != NULL, cases[i].biases);
+            CU_ASSERT_EQUAL(experts->experts[0].down_bias != NULL, cases[i].biases);
+            /* 1/sqrt(256), times a layer's factor of 0.8 to 1.2; the same of rows and of stacked columns */
+            double spread = spread_of(&experts->experts[experts->count - 1].gate, arena) * 16.0;
+            CU_ASSERT(spread > 0.72 && spread < 1.3);
+            /* one block of eight adds sqrt(1/8) / 0.6; outliers are wider */
+            spread = spread_of(&experts->experts[0].down, arena) * sqrt((double)cases[i].width) * sqrt(8.0) * 0.6;
+            CU_ASSERT(spread > 0.72 && spread < 1.7);
+        }
+        wa_model_close(model);
+        wa_arena_close(arena);
+    }
+    remove_model(DIRECTORY);
+}
+
+
 static void every_dtype_holds_weights_of_the_intended_spread(void)
 {
     static const char *const words[] = {"bf16", "f16", "f32"};
@@ -284,6 +331,14 @@ static void bad_options_and_existing_places_are_refused_and_leave_nothing(void)
     bad = good;
     bad.layers = 100000;
     CU_ASSERT_EQUAL(wa_synth(DIRECTORY, &bad, arena, &report, &err), WA_E_USAGE);
+    bad = good;
+    bad.experts = 4;
+    CU_ASSERT_EQUAL(wa_synth(DIRECTORY, &bad, arena, &report, &err), WA_E_USAGE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "models of family llama have no experts"));
+    bad = options_of("mixtral", "tiny", 0);
+    bad.chosen = 9;
+    CU_ASSERT_EQUAL(wa_synth(DIRECTORY, &bad, arena, &report, &err), WA_E_USAGE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "8 experts of which 9 are chosen"));
     bad = good;
     bad.dtype = WA_FORMAT_Q4_K;
     CU_ASSERT_EQUAL(wa_synth(DIRECTORY, &bad, arena, &report, &err), WA_E_USAGE);
@@ -485,7 +540,7 @@ WA_SUITE("synth", WA_CASE(words_are_splitmix64),
          WA_CASE(normals_are_symmetric_and_bounded),
          WA_CASE(keys_of_other_seeds_uses_and_indices_differ),
          WA_CASE(the_widths_of_a_shape_come_back_from_our_own_reader),
-         WA_CASE(every_dtype_holds_weights_of_the_intended_spread),
+         WA_CASE(experts_come_back_from_our_own_reader), WA_CASE(every_dtype_holds_weights_of_the_intended_spread),
          WA_CASE(gemma_norms_are_stored_less_one), WA_CASE(a_few_channels_are_outliers),
          WA_CASE(the_same_seed_gives_the_same_bytes_and_another_seed_others),
          WA_CASE(bad_options_and_existing_places_are_refused_and_leave_nothing),
