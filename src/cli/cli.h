@@ -5,6 +5,7 @@
 #include "base/arena.h"
 
 #include <argp.h>
+#include <stdbool.h>
 
 /** A row of the table of verbs (main.c), which help, manual and completion are made of. */
 typedef struct wa_cli_verb {
@@ -30,8 +31,16 @@ int wa_cli_report(int argc, char **argv);
 extern const struct argp wa_cli_run_parser, wa_cli_plan_parser, wa_cli_init_parser, wa_cli_inspect_parser, wa_cli_extract_parser,
     wa_cli_synth_parser, wa_cli_tokenize_parser, wa_cli_verdict_parser, wa_cli_selftest_parser, wa_cli_status_parser;
 
-/** argp_parse of a verb's words, and -h, which every verb knows. Does not return from --help or a wrong command line. */
-void wa_cli_parse(const struct argp *parser, int argc, char **argv, void *words);
+/** What every verb knows beside its own options. */
+extern const struct argp wa_cli_common_parser;
+
+/**
+ * argp_parse of a verb's words, and of those that every verb knows. Does not return from --help or a wrong command line.
+ *
+ * Returns whether --quiet is among them: the verb is to print errors and what was asked for, and no progress, notes, warnings
+ * or closing line.
+ */
+bool wa_cli_parse(const struct argp *parser, int argc, char **argv, void *words);
 
 /** What a verb does with its parsed words, in an arena of its own. exit_code: 0, or what it sets. */
 typedef wa_status wa_cli_body(void *words, wa_arena *arena, int *exit_code, wa_error *err);

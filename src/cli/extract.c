@@ -22,7 +22,7 @@ enum { KEY_GATE = 256, KEY_DOWN, KEY_FEATURE_MAJOR, KEY_DROP_GATE, KEY_POLICY, K
 
 typedef struct arguments {
     const char *model, *out, *format, *compat, *gate, *down, *policy, *threshold, *floor;
-    bool force, feature_major_down, drop_gate, allow_unread;
+    bool force, feature_major_down, drop_gate, allow_unread, quiet;
 } arguments;
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -236,7 +236,7 @@ static wa_status read_options(const arguments *args, wa_extract_options *out, wa
     out->gate = (wa_extract_gate)gate;
     WA_TRY(read_q4k_options(args, out, err));
     WA_TRY(read_fp4_options(args, out, err));
-    if (isatty(STDERR_FILENO))
+    if (!args->quiet && isatty(STDERR_FILENO))
         out->progress = draw_bar;
     return WA_OK;
 }
@@ -285,9 +285,10 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
     wa_model *model;
     WA_TRY(read_options(args, &options, err));
     WA_TRY(open_model(args, options.compat, arena, &model, err));
-    for (size_t i = 0; i < model->note_count; i++)
+    for (size_t i = 0; !args->quiet && i < model->note_count; i++)
         fprintf(stderr, "walkaudit: warning: %s\n", model->notes[i]);
-    WA_TRY(name_leftover(args->out, arena, err));
+    if (!args->quiet)
+        WA_TRY(name_leftover(args->out, arena, err));
     double start = now();
     bool bar_on_line = false;
     options.progress_context = &bar_on_line;
@@ -295,7 +296,7 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
     wa_status status = wa_extract(model, args->out, &options, err);
     if (bar_on_line)
         fputc('\n', stderr);
-    if (status == WA_OK) {
+    if (status == WA_OK && !args->quiet) {
         totals sum;
         double seconds = now() - start;
         status = count_vindex(args->out, arena, &sum, err);
@@ -303,7 +304,7 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
             print_closing(model, args, sum, seconds);
     }
     wa_model_close(model);
-    return status == WA_OK ? print_remarks(args->out, arena, err) : status;
+    return status == WA_OK && !args->quiet ? print_remarks(args->out, arena, err) : status;
 }
 
 static const struct argp_option OPTIONS[] = {
@@ -343,6 +344,6 @@ const struct argp wa_cli_extract_parser = {
 int wa_cli_extract(int argc, char **argv)
 {
     arguments args = {0};
-    wa_cli_parse(&wa_cli_extract_parser, argc, argv, &args);
+    args.quiet = wa_cli_parse(&wa_cli_extract_parser, argc, argv, &args);
     return wa_cli_answer("extract", 0, extract, &args);
 }

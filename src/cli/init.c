@@ -148,6 +148,6 @@ const struct argp wa_cli_init_parser = {
 int wa_cli_init(int argc, char **argv)
 {
     arguments args = {0};
-    wa_cli_parse(&wa_cli_init_parser, argc, argv, &args);
+    (void)wa_cli_parse(&wa_cli_init_parser, argc, argv, &args);
     return wa_cli_answer("init", 0, init, &args);
 }

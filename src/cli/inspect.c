@@ -111,6 +111,6 @@ const struct argp wa_cli_inspect_parser = {
 int wa_cli_inspect(int argc, char **argv)
 {
     arguments args = {0};
-    wa_cli_parse(&wa_cli_inspect_parser, argc, argv, &args);
+    (void)wa_cli_parse(&wa_cli_inspect_parser, argc, argv, &args);
     return wa_cli_answer("inspect", 0, inspect, &args);
 }

@@ -66,6 +66,13 @@ static void walk_options(const struct argp *parser, each_option *each, FILE *out
         walk_options(child->argp, each, out);
 }
 
+/* The same of a verb: its own, and those that every verb has. */
+static void walk_verb(const wa_cli_verb *verb, each_option *each, FILE *out)
+{
+    walk_options(verb->parser, each, out);
+    walk_options(&wa_cli_common_parser, each, out);
+}
+
 static void print_option(const struct argp_option *option, FILE *out)
 {
     fputs(".TP\n", out);
@@ -99,7 +106,7 @@ static void print_verb(const wa_cli_verb *verb, FILE *out)
         return;
     }
     print_doc(out, verb->parser->doc);
-    walk_options(verb->parser, print_option, out);
+    walk_verb(verb, print_option, out);
 }
 
 static void print_exit_codes(FILE *out)
@@ -216,7 +223,7 @@ static void print_bash(const table *t)
         if (t->verbs[i].parser == NULL)
             continue;
         fprintf(out, "        %s) words=\"--help", t->verbs[i].name);
-        walk_options(t->verbs[i].parser, print_words, out);
+        walk_verb(&t->verbs[i], print_words, out);
         fputs("\" ;;\n", out);
     }
     fputs("        esac\n        case $word in\n        -*) ;;\n        *) [ \"${COMP_WORDS[1]}\" = help ] || words= ;;\n        esac\n    fi\n"
@@ -267,7 +274,7 @@ static void print_zsh(const table *t)
         if (t->verbs[i].parser == NULL)
             continue;
         fprintf(out, "    %s)\n        _arguments \\\n", t->verbs[i].name);
-        walk_options(t->verbs[i].parser, print_zsh_option, out);
+        walk_verb(&t->verbs[i], print_zsh_option, out);
         fputs("            '--help[tell about the verb]' '*:file:_files' ;;\n", out);
     }
     fputs("    *) _files ;;\n    esac\n}\n_walkaudit \"$@\"\n", out);

@@ -1,7 +1,9 @@
 /* `walkaudit plan`: what a job would do on so many ranks, without computing it. */
 #include "cli/cli.h"
-#include "report/grid.h"
+#include "cli/document.h"
+#include "cli/plan_document.h"
 #include "cli/plan_sums.h"
+#include "report/grid.h"
 #include "engine/audit.h"
 #include "judge/verdict.h"
 
@@ -19,6 +21,9 @@ typedef struct request {
     size_t memory; /* per node; 0 = unknown */
     const char *settings[SETTINGS_LIMIT];
     size_t setting_count;
+    bool quiet;
+    bool json;
+    json_t *audits; /* with json: those planned so far */
 } request;
 
 /* --- Words
@@ -62,6 +67,9 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
         return 0;
     case 'm':
         r->memory = wa_cli_bytes("--mem", arg, state);
+        return 0;
+    case 'j':
+        r->json = true;
         return 0;
     case 's':
         if (r->setting_count == SETTINGS_LIMIT)
@@ -244,6 +252,28 @@ static wa_status show_grid(const wa_audit *audit, const wa_plan_input *input, co
     return wa_plan_print_sums(audit, input, plan, r->flops_per_second, arena, err);
 }
 
+/* The audit as an object of r->audits, with a plan for each number of ranks. */
+static wa_status document(const wa_audit *audit, const wa_plan_input *input, const request *r, place at, wa_arena *arena,
+                          wa_error *err)
+{
+    json_t *object;
+    int most = wa_plan_most(r->counts, r->count_count), per_node = (most + at.nodes - 1) / at.nodes;
+    wa_plan_figures f = {.flops_per_second = r->flops_per_second};
+    WA_TRY(wa_plan_audit_object(audit, &object, err));
+    json_array_append_new(r->audits, object);
+    for (size_t i = 0; i < r->count_count; i++) {
+        wa_plan_input some = *input;
+        wa_plan *plan;
+        int ranks = r->count_count == 1 ? at.ranks : r->counts[i];
+        some.nodes = r->count_count == 1 ? at.nodes : (ranks + per_node - 1) / per_node;
+        WA_TRY(wa_plan_build(&some, ranks, arena, &plan, err));
+        WA_TRY(wa_plan_figures_take(audit, &some, plan, f.flops_per_second, arena, &f, err));
+        f.is_measured = r->flops_per_second == 0.0; /* once for all */
+        wa_plan_add_object(object, audit, plan, some.nodes, &f);
+    }
+    return WA_OK;
+}
+
 static wa_status show(wa_audit *audit, const request *r, place at, wa_arena *arena, wa_error *err)
 {
     const wa_model *model = audit->model;
@@ -251,6 +281,8 @@ static wa_status show(wa_audit *audit, const request *r, place at, wa_arena *are
     wa_plan *plan;
     WA_TRY(wa_audit_tokenize(audit, err));
     WA_TRY(wa_audit_plan_input(audit, at.nodes, r->memory, &input, err));
+    if (r->json)
+        return document(audit, &input, r, at, arena, err);
     WA_TRY(wa_plan_build(&input, at.ranks, arena, &plan, err));
 
     printf("audit %s\n", audit->request->name);
@@ -262,12 +294,12 @@ static wa_status show(wa_audit *audit, const request *r, place at, wa_arena *are
     WA_TRY(print_not_offered(&audit->cases, audit->request, arena, err));
     if (r->count_count > 1)
         WA_TRY(wa_plan_print_counts(audit, &input, r->counts, r->count_count, r->flops_per_second,
-                                    arena, err));
+                                    r->quiet, arena, err));
     else
         WA_TRY(show_grid(audit, &input, plan, r, at.ranks, arena, err));
     if (fflush(stdout) != 0 || ferror(stdout))
         return wa_fail(err, WA_E_IO, "cannot write the plan to stdout");
-    if (r->count_count == 1)
+    if (r->count_count == 1 && !r->quiet)
         wa_plan_print_warnings(plan);
     return WA_OK;
 }
@@ -353,14 +385,14 @@ static wa_status plan_sweep(const wa_job *job, const request *r, wa_arena *arena
         return WA_OK;
     WA_TRY(take_times(job, r, arena, &times, err));
     WA_TRY(wa_sweep_build(times, job->audit_count, r->counts[0], arena, out, err));
-    print_sweep(job, *out);
+    if (!r->json)
+        print_sweep(job, *out);
     return WA_OK;
 }
 
 /* An audit that cannot run does not hide the others; of several codes the gravest counts (design 4). */
-static wa_status plan_job(void *words, wa_arena *arena, int *exit_code, wa_error *err)
+static wa_status plan_audits(const request *r, wa_arena *arena, int *exit_code, wa_error *err)
 {
-    const request *r = words;
     wa_job *job;
     wa_sweep *sweep;
     wa_bounds *bounds;
@@ -369,12 +401,29 @@ static wa_status plan_job(void *words, wa_arena *arena, int *exit_code, wa_error
     WA_TRY(plan_sweep(job, r, arena, &sweep, err));
     for (size_t a = 0; a < job->audit_count; a++) {
         wa_error own = {.status = WA_OK};
-        if (a > 0)
+        if (a > 0 && !r->json)
             putchar('\n');
         if (plan_audit(job, a, r, place_of(r, sweep, a), &own) != WA_OK)
             *exit_code = wa_exit_code_graver(*exit_code, wa_error_print(&own));
     }
     return WA_OK;
+}
+
+static wa_status plan_job(void *words, wa_arena *arena, int *exit_code, wa_error *err)
+{
+    request *r = words;
+    if (!r->json)
+        return plan_audits(r, arena, exit_code, err);
+    json_t *object = wa_cli_document("plan", 1);
+    r->audits = json_array();
+    json_object_set_new(object, "audits", r->audits);
+    wa_status status = plan_audits(r, arena, exit_code, err);
+    if (status == WA_OK) {
+        json_object_set_new(object, "exit_code", json_integer(*exit_code));
+        return wa_cli_print_json(object, err);
+    }
+    json_decref(object);
+    return status;
 }
 
 static const struct argp_option OPTIONS[] = {
@@ -385,6 +434,7 @@ static const struct argp_option OPTIONS[] = {
      .key = 'm',
      .arg = "BYTES",
      .doc = "Memory of a node, also as 64G; decides the stages. Without it: no limit"},
+    {.name = "json", .key = 'j', .doc = "Print the plan as JSON, schema walkaudit.plan"},
     {.name = "set",
      .key = 's',
      .arg = "KEY=VALUE",
@@ -401,6 +451,6 @@ const struct argp wa_cli_plan_parser = {
 int wa_cli_plan(int argc, char **argv)
 {
     request r = {.counts = {1}, .count_count = 1, .nodes = 1};
-    wa_cli_parse(&wa_cli_plan_parser, argc, argv, &r);
+    r.quiet = wa_cli_parse(&wa_cli_plan_parser, argc, argv, &r);
     return wa_cli_answer("job", ARENA_BYTES, plan_job, &r);
 }

@@ -128,18 +128,21 @@ static wa_status print_time(double seconds, wa_arena *arena, char **out, wa_erro
     return wa_arena_print(arena, out, err, "%.3g h", seconds / 3600.0);
 }
 
-/* --- Captures -------------------------------------------------------------------------------------- */
-
-static wa_status print_captures(const wa_audit *audit, const wa_plan *plan, wa_arena *arena, wa_error *err)
+wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan, double flops_per_second,
+                               wa_arena *arena, wa_plan_figures *out, wa_error *err)
 {
-    size_t bytes, files;
-    char *size;
-    if (audit->captures == NULL)
-        return WA_OK;
-    if (!wa_captures_forecast(audit->captures, plan, &bytes, &files))
+    wa_dims dims = wa_audit_dims(audit);
+    wa_plan_figures f = {.flops_per_second = flops_per_second,
+                         .is_measured = flops_per_second == 0.0,
+                         .fill = fill_of(plan),
+                         .result_bytes = result_bytes(&dims)};
+    if (f.is_measured)
+        WA_TRY(measure_rate(input, plan, audit->job->engine, arena, &f.flops_per_second, err));
+    f.seconds = plan->flops_until_done / f.flops_per_second;
+    if (audit->captures != NULL && !wa_captures_forecast(audit->captures, plan, &f.capture_bytes, &f.capture_files))
         return wa_fail(err, WA_E_UNSUPPORTED, "the size of the captures overflows");
-    WA_TRY(wa_plan_amount((double)bytes, "B", arena, &size, err));
-    printf("captures: %s (%zu bytes of values) in %zu files\n", size, bytes, files);
+    WA_TRY(count_traffic(audit, input, plan, arena, &f.traffic, err));
+    *out = f;
     return WA_OK;
 }
 
@@ -148,88 +151,85 @@ static wa_status print_captures(const wa_audit *audit, const wa_plan *plan, wa_a
 wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
                              double flops_per_second, wa_arena *arena, wa_error *err)
 {
-    char *memory, *size, *busiest, *path, *time;
-    wa_dims dims = wa_audit_dims(audit);
-    wa_traffic traffic;
-    double rate = flops_per_second;
-    if (rate == 0.0)
-        WA_TRY(measure_rate(input, plan, audit->job->engine, arena, &rate, err));
-    WA_TRY(count_traffic(audit, input, plan, arena, &traffic, err));
+    char *memory, *size, *busiest, *path, *time, *captures;
+    wa_plan_figures f;
+    WA_TRY(wa_plan_figures_take(audit, input, plan, flops_per_second, arena, &f, err));
     WA_TRY(wa_plan_amount((double)plan->anonymous_bytes, "B", arena, &memory, err));
-    WA_TRY(wa_plan_amount(result_bytes(&dims), "B", arena, &size, err));
+    WA_TRY(wa_plan_amount(f.result_bytes, "B", arena, &size, err));
+    WA_TRY(wa_plan_amount((double)f.capture_bytes, "B", arena, &captures, err));
     WA_TRY(wa_plan_amount(plan->flops_per_rank_max, "FLOP", arena, &busiest, err));
     WA_TRY(wa_audit_result_path(audit, NULL, &path, err));
-    WA_TRY(print_time(plan->flops_until_done / rate, arena, &time, err));
+    WA_TRY(print_time(f.seconds, arena, &time, err));
     printf("memory:  %s per rank beside the mapped files, the vocabulary (rank 0) and the libraries\n", memory);
     printf("result:  %s, about %s\n", path, size);
-    WA_TRY(print_captures(audit, plan, arena, err));
-    printf("messages: %lld of %lld bytes in all, %lld bytes to rank 0\n", (long long)traffic.messages,
-           (long long)traffic.bytes, (long long)traffic.bytes_to_root);
+    if (audit->captures != NULL)
+        printf("captures: %s (%zu bytes of values) in %zu files\n", captures, f.capture_bytes, f.capture_files);
+    printf("messages: %lld of %lld bytes in all, %lld bytes to rank 0\n", (long long)f.traffic.messages,
+           (long long)f.traffic.bytes, (long long)f.traffic.bytes_to_root);
     printf("load:    busiest rank %s, predicted utilisation %.0f %%, %.0f %% of the time to fill the stages\n",
-           busiest, 100.0 * plan->predicted_utilisation, 100.0 * fill_of(plan));
-    printf("time:    at least %s for the layers and logits, at %.1f GFLOP/s a rank (%s%s)\n", time, rate / 1e9,
-           flops_per_second == 0.0 ? "measured here, engine " : "as given",
-           flops_per_second == 0.0 ? wa_engine_name(audit->job->engine) : "");
+           busiest, 100.0 * plan->predicted_utilisation, 100.0 * f.fill);
+    printf("time:    at least %s for the layers and logits, at %.1f GFLOP/s a rank (%s%s)\n", time, f.flops_per_second / 1e9,
+           f.is_measured ? "measured here, engine " : "as given", f.is_measured ? wa_engine_name(audit->job->engine) : "");
     return WA_OK;
 }
 
-static wa_status fill_count(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
-                            double rate, wa_text_grid *grid, size_t row, wa_arena *arena,
+static wa_status fill_count(const wa_plan *plan, const wa_plan_figures *f, wa_text_grid *grid, size_t row, wa_arena *arena,
                             wa_error *err)
 {
-    wa_traffic traffic;
     char *cells[10];
     size_t at = 0;
     const wa_grid *g = &plan->grid;
-    WA_TRY(count_traffic(audit, input, plan, arena, &traffic, err));
     WA_TRY(wa_arena_print(arena, &cells[at++], err, "%d", g->used + g->idle));
     WA_TRY(wa_arena_print(arena, &cells[at++], err, "%d x %d x %d", g->groups, g->stages, g->teams));
     WA_TRY(wa_arena_print(arena, &cells[at++], err, "%d", g->idle));
-    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%.0f %%", 100.0 * fill_of(plan)));
+    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%.0f %%", 100.0 * f->fill));
     WA_TRY(wa_arena_print(arena, &cells[at++], err, "%.0f %%", 100.0 * plan->predicted_utilisation));
-    WA_TRY(print_time(plan->flops_until_done / rate, arena, &cells[at++], err));
-    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%lld", (long long)traffic.messages));
-    WA_TRY(wa_plan_amount((double)traffic.bytes, "B", arena, &cells[at++], err));
-    WA_TRY(wa_plan_amount((double)traffic.bytes_to_root, "B", arena, &cells[at++], err));
+    WA_TRY(print_time(f->seconds, arena, &cells[at++], err));
+    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%lld", (long long)f->traffic.messages));
+    WA_TRY(wa_plan_amount((double)f->traffic.bytes, "B", arena, &cells[at++], err));
+    WA_TRY(wa_plan_amount((double)f->traffic.bytes_to_root, "B", arena, &cells[at++], err));
     WA_TRY(wa_plan_amount((double)plan->anonymous_bytes, "B", arena, &cells[at++], err));
     for (size_t column = 0; column < at; column++)
         grid->cells[row * grid->column_count + column].text = cells[column];
     return WA_OK;
 }
 
+int wa_plan_most(const int *ranks, size_t count)
+{
+    int most = 1;
+    for (size_t i = 0; i < count; i++)
+        most = ranks[i] > most ? ranks[i] : most;
+    return most;
+}
+
 wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input, const int *ranks,
-                               size_t count, double flops_per_second, wa_arena *arena, wa_error *err)
+                               size_t count, double flops_per_second, bool quiet, wa_arena *arena, wa_error *err)
 {
     static const wa_grid_column columns[] = {
         {"ranks", true}, {"groups x stages x teams", true}, {"idle", true}, {"fill", true}, {"busy", true},
         {"time", true}, {"messages", true}, {"bytes", true}, {"to rank 0", true}, {"memory", true}};
     enum { COLUMNS = sizeof columns / sizeof columns[0] };
-    double rate = flops_per_second;
+    wa_plan_figures f = {.flops_per_second = flops_per_second};
     wa_plan **plans;
     wa_text_grid grid;
-    int most = 1;
-    for (size_t i = 0; i < count; i++)
-        most = ranks[i] > most ? ranks[i] : most;
-    int per_node = (most + input->nodes - 1) / input->nodes;
+    int per_node = (wa_plan_most(ranks, count) + input->nodes - 1) / input->nodes;
     WA_TRY(wa_text_grid_open(arena, columns, COLUMNS, count, &grid, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *plans, &plans, err));
     for (size_t i = 0; i < count; i++) {
         wa_plan_input some = *input;
         some.nodes = (ranks[i] + per_node - 1) / per_node;
         WA_TRY(wa_plan_build(&some, ranks[i], arena, &plans[i], err));
-        if (rate == 0.0)
-            WA_TRY(measure_rate(input, plans[i], audit->job->engine, arena, &rate, err));
-        WA_TRY(fill_count(audit, &some, plans[i], rate, &grid, i, arena, err));
+        WA_TRY(wa_plan_figures_take(audit, &some, plans[i], f.flops_per_second, arena, &f, err)); /* measured once */
+        WA_TRY(fill_count(plans[i], &f, &grid, i, arena, err));
     }
     char *size;
-    wa_dims dims = wa_audit_dims(audit);
-    WA_TRY(wa_plan_amount(result_bytes(&dims), "B", arena, &size, err));
-    printf("%zu batches; times at %.1f GFLOP/s a rank (%s%s); result about %s\n\n", plans[0]->batch_count, rate / 1e9,
+    WA_TRY(wa_plan_amount(f.result_bytes, "B", arena, &size, err));
+    printf("%zu batches; times at %.1f GFLOP/s a rank (%s%s); result about %s\n\n", plans[0]->batch_count, f.flops_per_second / 1e9,
            flops_per_second == 0.0 ? "measured here, engine " : "as given",
            flops_per_second == 0.0 ? wa_engine_name(audit->job->engine) : "", size);
     WA_TRY(wa_text_grid_print(&grid, stdout, false, arena, err));
     fflush(stdout);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; !quiet && i < count; i++)
         wa_plan_print_warnings(plans[i]);
     return WA_OK;
 }

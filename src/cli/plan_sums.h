@@ -8,18 +8,37 @@
 WA_CHECKED wa_status wa_plan_amount(double amount, const char *unit, wa_arena *arena, char **out,
                                     wa_error *err);
 
+/** What a plan costs, in figures. */
+typedef struct wa_plan_figures {
+    double flops_per_second; /* of a rank */
+    bool is_measured;        /* here, by products of the job's engine, a fifth of a second; else as given */
+    double seconds;          /* at least, for layers and logits */
+    double fill;             /* share of a group's time that passes until its last stage has something to do */
+    double result_bytes;     /* payload of every measured field; texts and HDF5's own structures come on top */
+    size_t capture_bytes, capture_files; /* 0 without captures */
+    wa_traffic traffic;
+} wa_plan_figures;
+
 /**
- * Lines on stdout for one plan.
+ * Take the figures of one plan. Arena: temporary memory.
  *
- * flops_per_second  of a rank, for the time; 0: products of the job's engine are measured here, a fifth of a second
+ * flops_per_second  of a rank, for the time; 0: it is measured
+ * Errors: WA_E_UNSUPPORTED when the size of the captures overflows, WA_E_MEMORY.
  */
+WA_CHECKED wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
+                                          double flops_per_second, wa_arena *arena, wa_plan_figures *out, wa_error *err);
+
+/** Lines on stdout for one plan. flops_per_second: as above. */
 WA_CHECKED wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input,
                                         const wa_plan *plan, double flops_per_second,
                                         wa_arena *arena, wa_error *err);
 
+/** The largest of some numbers of ranks, at least 1. */
+int wa_plan_most(const int *ranks, size_t count);
+
 /** A table on stdout with a line for each number of ranks; the largest has all nodes of `input`, the others as many ranks a node. */
 WA_CHECKED wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input,
-                                          const int *ranks, size_t count, double flops_per_second,
+                                          const int *ranks, size_t count, double flops_per_second, bool quiet,
                                           wa_arena *arena, wa_error *err);
 
 /** On stderr: idle ranks, and groups of few batches. */

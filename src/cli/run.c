@@ -205,7 +205,7 @@ int wa_cli_run(int argc, char **argv)
     double started = wa_clock();
     arguments args = {.job = NULL, .options = {.grace = GRACE, .parts_added = &parts_added}};
     /* Words are judged before MPI starts: a usage error is one message, not one per rank. */
-    wa_cli_parse(&wa_cli_run_parser, argc, argv, &args);
+    args.options.quiet = wa_cli_parse(&wa_cli_run_parser, argc, argv, &args);
     if (args.help_job) {
         print_job_keys();
         return 0;

@@ -98,7 +98,7 @@ const struct argp wa_cli_selftest_parser = {
 int wa_cli_selftest(int argc, char **argv)
 {
     words w = {.options = {.out = stdout, .directory = temporary_directory()}};
-    wa_cli_parse(&wa_cli_selftest_parser, argc, argv, &w);
+    (void)wa_cli_parse(&wa_cli_selftest_parser, argc, argv, &w);
     w.options.formats = w.formats;
     wa_error err = {.status = WA_OK};
     if (wa_comm_open(&argc, &argv, &w.comm, &err) != WA_OK)

@@ -129,7 +129,7 @@ const struct argp wa_cli_status_parser = {
 int wa_cli_status(int argc, char **argv)
 {
     arguments args = {.question = {.path = NULL}};
-    wa_cli_parse(&wa_cli_status_parser, argc, argv, &args);
+    (void)wa_cli_parse(&wa_cli_status_parser, argc, argv, &args);
     args.question.selection = args.selection.chosen;
     return wa_cli_answer("status", 0, wa_cli_names_job(args.question.path) ? wa_cli_status_job : answer_for_result,
                          &args.question);

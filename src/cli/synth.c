@@ -16,6 +16,7 @@ static const size_t ARENA_BYTES = (size_t)1 << 30;
 typedef struct request {
     const char *out, *dtype;
     wa_synth_options options;
+    bool quiet;
 } request;
 
 static uint64_t parse_number(const char *word, const char *what, struct argp_state *state)
@@ -110,10 +111,12 @@ static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err
     wa_synth_report report;
     double start = now();
     WA_TRY(wa_synth_dtype_parse(r->dtype, &r->options.dtype, err));
-    if (isatty(STDERR_FILENO))
+    if (!r->quiet && isatty(STDERR_FILENO))
         r->options.progress = draw;
     WA_TRY(wa_synth(r->out, &r->options, arena, &report, err));
     double seconds = now() - start;
+    if (r->quiet)
+        return WA_OK;
     char experts[96] = "";
     if (report.experts > 0)
         snprintf(experts, sizeof experts, "%zu experts, %zu chosen, each with ", report.experts, report.chosen);
@@ -159,6 +162,6 @@ const struct argp wa_cli_synth_parser = {
 int wa_cli_synth(int argc, char **argv)
 {
     request r = {.dtype = "bf16"};
-    wa_cli_parse(&wa_cli_synth_parser, argc, argv, &r);
+    r.quiet = wa_cli_parse(&wa_cli_synth_parser, argc, argv, &r);
     return wa_cli_answer("synth", ARENA_BYTES, run, &r);
 }

@@ -9,6 +9,7 @@ typedef struct request {
     const char *model;
     const char *text; /* NULL: from stdin or `file` */
     const char *file; /* NULL: no JSON lines */
+    bool quiet;
 } request;
 
 static error_t take_word(request *r, char *word, struct argp_state *state)
@@ -169,7 +170,7 @@ static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err
     (void)exit_code;
     wa_tokenizer *tokenizer = NULL;
     WA_TRY(wa_tokenizer_open(r->model, &tokenizer, err));
-    if (wa_tokenizer_warning(tokenizer) != NULL)
+    if (!r->quiet && wa_tokenizer_warning(tokenizer) != NULL)
         fprintf(stderr, "walkaudit: warning: %s; in tokenizer '%s'\n",
                 wa_tokenizer_warning(tokenizer), wa_tokenizer_source(tokenizer));
     wa_status status = answer(r, tokenizer, arena, err);
@@ -198,6 +199,6 @@ const struct argp wa_cli_tokenize_parser = {
 int wa_cli_tokenize(int argc, char **argv)
 {
     request r = {0};
-    wa_cli_parse(&wa_cli_tokenize_parser, argc, argv, &r);
+    r.quiet = wa_cli_parse(&wa_cli_tokenize_parser, argc, argv, &r);
     return wa_cli_answer("tokenize", 0, run, &r);
 }

@@ -14,7 +14,7 @@ typedef struct arguments {
     const char *bounds; /* NULL: those that made the stored verdicts */
     const char *print_bounds;
     bool store;
-    bool json;
+    bool json, quiet;
 } arguments;
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -135,7 +135,8 @@ static wa_status judge(const arguments *args, wa_arena *arena, int *exit_code, w
         return print_json(args->result, &judged, err);
     WA_TRY(wa_table_print(stdout, judged.result, judged.judgement, wa_table_wants_colour(), err));
     fflush(stdout);
-    say_what_is_stored(args, &judged);
+    if (!args->quiet)
+        say_what_is_stored(args, &judged);
     return WA_OK;
 }
 
@@ -172,6 +173,6 @@ const struct argp wa_cli_verdict_parser = {
 int wa_cli_verdict(int argc, char **argv)
 {
     arguments args = {0};
-    wa_cli_parse(&wa_cli_verdict_parser, argc, argv, &args);
+    args.quiet = wa_cli_parse(&wa_cli_verdict_parser, argc, argv, &args);
     return wa_cli_answer("verdict", 0, answer, &args);
 }

@@ -52,7 +52,7 @@ static wa_status choose(sweep *s, wa_error *err)
 static void describe(const sweep *s)
 {
     const wa_sweep *plan = s->plan;
-    if (!is_root(s->comm) || s->chosen_count < 2 || wa_comm_size(s->comm) < 2)
+    if (!is_root(s->comm) || s->options->quiet || s->chosen_count < 2 || wa_comm_size(s->comm) < 2)
         return;
     char reason[256];
     wa_sweep_reason(plan, reason, sizeof reason);
@@ -68,7 +68,7 @@ static void describe(const sweep *s)
 static void tell_of_change(void *context, size_t set, size_t audit)
 {
     const sweep *s = context;
-    if (s->plan->audit_set[audit] != set)
+    if (!s->options->quiet && s->plan->audit_set[audit] != set)
         fprintf(stderr, "sweep: ranks %d to %d have time for %s\n", s->plan->set_start[set],
                 s->plan->set_start[set + 1] - 1, s->job->audits[s->chosen[audit]].name);
 }
@@ -215,7 +215,7 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
 {
     WA_TRY(choose(s, err));
     if (s->chosen_count == 0) {
-        if (is_root(s->comm))
+        if (is_root(s->comm) && !s->options->quiet)
             fprintf(stderr, "no audit is left to run\n");
         return WA_OK;
     }
@@ -241,10 +241,10 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
 }
 
 /* Whole nodes may have been asked for and paid. */
-static void warn_of_idle_tasks(const wa_comm *comm)
+static void warn_of_idle_tasks(const wa_comm *comm, bool quiet)
 {
     char text[512];
-    if (is_root(comm) && wa_allocation_warning((size_t)wa_comm_size(comm), wa_allocation_tasks(), text, sizeof text))
+    if (is_root(comm) && !quiet && wa_allocation_warning((size_t)wa_comm_size(comm), wa_allocation_tasks(), text, sizeof text))
         fprintf(stderr, "warning: %s\n", text);
 }
 
@@ -254,7 +254,7 @@ int wa_run_job(wa_comm *comm, const wa_job *job, const wa_run_options *options)
     wa_error err = {.status = WA_OK};
     int32_t code = 0;
     wa_blas_set_threads(job->threads);
-    warn_of_idle_tasks(comm);
+    warn_of_idle_tasks(comm, options->quiet);
     wa_status status = wa_comm_agree(comm, wa_arena_open("sweep", 0, &s.arena, &err), &err);
     if (status == WA_OK)
         status = run_chosen(&s, &code, &err);

@@ -188,6 +188,45 @@ def test_verdicts_and_states_are_told_in_json(shop):
         assert (audit["state"], audit["prompts"], audit["prompts_done"], audit["failure"]) == ("finished", 3, 3, None)
 
 
+def test_plans_are_told_in_json_with_the_figures_of_the_text(shop):
+    vindexes = {name: shop.vindex("tiny-llama", name) for name in ("f32", "q4k")}
+    job = shop.job(shop.model("tiny-llama"), vindexes, paths=[{"path": "sparse"}, {"path": "interleaved_q4k"}])
+    text = harness.run(["plan", job.path, "--ranks", 2, "--gflops", 5]).stdout
+    audit, = json_of(["plan", "--json", job.path, "--ranks", 2, "--gflops", 5], "walkaudit.plan")["audits"]
+    assert [(case["case"], case["not_run"]) for case in audit["cases"]] == [(name, None) for name in ("f32:sparse", "q4k:sparse", "q4k:interleaved_q4k")]
+    assert [(item["vindex"], item["path"]) for item in audit["not_offered"]] == [("f32", "interleaved_q4k")]
+    plan, = audit["plans"]
+    assert f"messages: {plan['messages']} of {plan['message_bytes']} bytes in all, {plan['message_bytes_to_rank_0']} bytes" in text
+    assert f"2 ranks on 1 node: {plan['groups']} group" in text and f"teams of {plan['teams']}; {plan['idle']} idle" in text
+    assert f"at least {plan['seconds']:.3g} s" in text and (plan["flop_per_second"], plan["rate"]) == (5e9, "given")
+    assert f"prompts: {audit['prompts']}, {audit['positions']} positions" in text
+    several, = json_of(["plan", "--json", job.path, "--ranks", "1,3"], "walkaudit.plan")["audits"]
+    assert [(p["ranks"], p["rate"]) for p in several["plans"]] == [(1, "walkaudit"), (3, "walkaudit")]
+    harness.run(["plan", "--json", "nowhere.yaml"], expect=2)
+
+
+def test_quiet_leaves_errors_and_what_was_asked_for(shop, tmp_path):
+    """Each of these says more without it: progress, a warning, a closing line."""
+    model, out = shop.model("tiny-llama"), tmp_path / "out"
+    job = shop.job(model, {"f32": shop.vindex("tiny-llama", "f32")}, paths=[{"path": "sparse"}])
+    answers = {"run": ["run", job.path, "--fresh"], "plan": ["plan", job.path, "--ranks", 64],
+               "verdict": ["verdict", "--bounds", "larql", job.result_path]}
+    silent = {"extract": ["extract", model, out / "v", "--format", "f32", "--force"],
+              "synth": ["synth", out / "synth", "--family", "llama", "--shape", "tiny"]}
+    out.mkdir()
+    for verb, words in {**answers, **silent}.items():
+        talk = harness.run(words, expect=None)
+        shutil.rmtree(out / "synth", ignore_errors=True)
+        for option in ("--quiet", "-q"):
+            quiet = harness.run([*words, option], expect=talk.returncode)
+            shutil.rmtree(out / "synth", ignore_errors=True)
+            assert quiet.stderr == "", verb
+            assert bool(quiet.stdout) == (verb in answers), verb
+        assert talk.stderr or verb in silent, verb
+        assert talk.stdout, verb
+    assert harness.one_error_line(harness.run(["run", "-q", "nowhere.yaml"], expect=2))
+
+
 @pytest.mark.parametrize("place", ["build/walkaudit", "walkaudit", "on the path/walkaudit"])
 def test_the_next_line_runs_as_printed_and_leads_to_the_report(shop, tmp_path, place):
     program = tmp_path / place
