@@ -1,6 +1,8 @@
 """Runs walkaudit-report as a user does."""
+import json
 import os
 import pathlib
+import re
 import subprocess
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "analysis" / "walkaudit-report"
@@ -14,6 +16,21 @@ def report(*words, expect=0, script=SCRIPT, **extra):
     assert done.returncode == expect, f"exit {done.returncode}, expected {expect}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def json_of(schema, *words, expect=0):
+    """The object that --json prints; each of its members is in doc/json.md."""
+    said = json.loads(report(*words, "--json", expect=expect).stdout)
+    assert list(said)[:2] == ["schema", "version"] and (said["schema"], said["version"]) == (schema, 1)
+    section = (SCRIPT.parents[1] / "doc" / "json.md").read_text().split(f"## {schema}, version 1")[1].split("\n## ")[0]
+
+    def check(value):
+        for item in value if isinstance(value, list) else [value]:
+            for name, inner in item.items() if isinstance(item, dict) else ():
+                assert name in ("schema", "version") or re.search(rf"`(\w+\[\]\.)?{name}(\[\])?`", section), name
+                check(inner)
+    check(said)
+    return said
 
 
 def one_line(done):

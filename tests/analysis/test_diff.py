@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import harness
-from command import one_line, report
+from command import json_of, one_line, report
 from edit_result import edit
 
 PAYLOADS = ["gate_vectors", "up_features", "down_features", "interleaved", "interleaved_q4", "interleaved_kquant",
@@ -166,3 +166,21 @@ def test_what_is_no_result_is_one_line(old, tmp_path):
     one_line(report("diff", cut, old, expect=3))
     one_line(report("diff", old, tmp_path / "none.h5", expect=3))
     one_line(report("diff", old, old, "--factor", 0.5, expect=2))
+
+
+def test_what_changed_is_told_in_json(old, changed):
+    same = json_of("walkaudit.diff", "diff", old, old)
+    assert same["changes"] == same["verdicts"] == [] and all(case["equal"] for case in same["cases"])
+    assert [case["case"] for case in same["cases"]] == ["dense", *harness.Result(old).cases]
+
+    def worsen(file, cases):
+        file["rel_l2"][cases.index("f16:sparse"), 2, 1] = np.nan
+        file["kernel_rel_l2"][cases.index("q4k:sparse"), 1, 0] = 0.5
+
+    said = json_of("walkaudit.diff", "diff", old, changed(worsen), expect=1)
+    assert said["exit_code"] == 1
+    assert {case["case"]: case["differing_layers"] for case in said["cases"] if not case["equal"]} == {"f16:sparse": [2], "q4k:sparse": [1]}
+    worse = {(change["case"], change["measure"], change["layer"]): change for change in said["changes"] if change["worse"]}
+    kernel, = (change for (case, _, layer), change in worse.items() if (case, layer) == ("q4k:sparse", 1) and change["new"] == 0.5)
+    assert kernel["group"] == "kernel" and kernel["ratio"] > 1000
+    assert any(case == "f16:sparse" and change["new"] is None for (case, _, _), change in worse.items())

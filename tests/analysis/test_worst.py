@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import harness
-from command import one_line, report
+from command import json_of, one_line, report
 from edit_result import edit
 
 METRIC = {"rel_l2": "rel_l2", "cos": "one_minus_cos", "eta": "eta", "drift": "drift", "kernel": "kernel_rel_l2"}
@@ -127,3 +127,22 @@ def test_tokens_that_flipped_are_listed_with_what_both_say(sweep):
         assert row[7] == f"{result['obs_ref_margin'][obs]:.3f}" and row[3] != row[5]
         own = int(result["obs_top1_id"][case, obs])
         assert row[5] == f"token {own}" or row[5].startswith("'") and (own not in texts or texts[own].strip()[:3] in row[5])
+
+
+@pytest.mark.parametrize("by", METRIC)
+def test_the_list_is_told_in_json_in_full_precision(sweep, by):
+    result = harness.Result(sweep)
+    said = json_of("walkaudit.worst", "worst", sweep, "-n", 5, "--by", by)
+    rest, first = said["lists"]
+    assert (said["by"], rest["list"], first["list"]) == (METRIC[by], "rest", "first")
+    for place, (case, layer, obs) in zip(rest["places"], expected(result, METRIC[by], 5), strict=True):
+        assert (place["case"], place["layer"], place["position"]) == (result.cases[case], layer, result["obs_position"][obs])
+        assert place["value"] == place[METRIC[by]] == result[METRIC[by]][case, layer, obs]
+        assert place["h_norm"] == result["h_norm"][layer, obs] and place["token"] == result["token_text"][obs]
+
+
+def test_flipped_tokens_are_told_in_json(sweep):
+    said = json_of("walkaudit.worst", "worst", sweep, "--by", "kl")
+    by_list = {item["list"]: item["places"] for item in said["lists"]}
+    assert list(by_list) == ["next", "flipped"] and by_list["next"]
+    assert all(place["dense_token"] != place["case_token"] for place in by_list["flipped"])

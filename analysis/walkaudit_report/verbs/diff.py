@@ -5,7 +5,9 @@ program shows first, and fidelity; per layer the largest and the median observat
 is worse when it is more than --factor times the old one and above the rounding of f32. A changed program (BLAS core,
 numeric version) is noted; changed inputs are refused. Exit code 1: something is worse, or a verdict now fails.
 """
-from .. import compare, plain, text
+import dataclasses
+
+from .. import answer, compare, plain, text
 from ..errors import OK, VERDICT, Failure, UsageFailure
 from ..facts import SUCCESS
 from ..progress import Progress
@@ -23,6 +25,7 @@ def add_arguments(parser):
                         help="a figure more than F times the old one is worse (default: %(default)s)")
     parser.add_argument("-n", "--rows", type=int, default=12, metavar="N", help="changes listed of a kind (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="compare the common cases of results of different inputs")
+    parser.add_argument("--json", action="store_true", help="print JSON, schema walkaudit.diff")
 
 
 def run(args):
@@ -53,12 +56,29 @@ def diff(old, new, args):
     verdicts = compare.verdict_changes(old, new, found)
     worse = [change for change in changes if change.ratio > args.factor]
     fallen = [item for item in verdicts if item[1] in SUCCESS and item[2] not in SUCCESS]
+    code = VERDICT if worse or fallen else OK
+    if args.json:
+        differing = {"inputs": inputs, "program": program}
+        answer.print_json("diff", 1, {"old": str(old.path), "new": str(new.path), "factor": args.factor, "exit_code": code,
+                                      **document(differing, dense, found, changes, verdicts, args)})
+        return code
     lines = head(old, new, inputs, program) + bit_lines([dense, *found])
     for group, title in compare.GROUPS.items():
         lines += group_lines(title, [change for change in changes if change.group == group], args)
     lines += verdict_lines(verdicts) + summary_lines([dense, *found], worse, fallen, args)
     print("\n".join(lines))
-    return VERDICT if worse or fallen else OK
+    return code
+
+
+def document(differing, dense, found, changes, verdicts, args):
+    """doc/json.md, walkaudit.diff 1; every change is listed."""
+    return {**{f"different_{of}": [dict(zip(("name", "old", "new"), item)) for item in items] for of, items in differing.items()},
+            "cases": [{"case": pair.name, "equal": pair.all_equal(), "next_tokens_equal": pair.tokens_equal,
+                       "differing_layers": [layer for layer, equal in enumerate(pair.equal) if not equal]} for pair in (dense, *found)],
+            "changes": [{**dataclasses.asdict(change), "layer": change.layer if change.layer >= 0 else None,
+                         "worse": change.ratio > args.factor} for change in changes],
+            "verdicts": [{"case": name, "old": before, "new": after, "fails_now": before in SUCCESS and after not in SUCCESS,
+                          "reason": reason} for name, before, after, reason in verdicts]}
 
 
 def describe(items):

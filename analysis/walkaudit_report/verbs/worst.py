@@ -5,7 +5,7 @@ list says where to look first; by itself it names no cause.
 """
 import math
 
-from .. import plain, text, worst
+from .. import answer, plain, text, worst
 from ..errors import OK, Failure, UsageFailure
 from ..metrics import METRICS, NOT_A_CAUSE
 from ..progress import Progress
@@ -21,6 +21,7 @@ def add_arguments(parser):
     parser.add_argument("-n", "--rows", type=int, default=20, metavar="N", help="observations listed (default: %(default)s)")
     parser.add_argument("--by", choices=list(worst.ORDERS), default="rel_l2", help="what ranks them (default: %(default)s)")
     parser.add_argument("--case", action="append", metavar="CASE", help="only these cases (may be repeated)")
+    parser.add_argument("--json", action="store_true", help="print JSON, schema walkaudit.worst")
 
 
 def run(args):
@@ -30,8 +31,27 @@ def run(args):
         cases = choose_cases(result, args.case)
         with Progress("reading", len(cases)) as bar:
             lists = worst.rank(result, args.by, cases, args.rows, bar.step)
-        print("\n".join(render(result, args.by, lists)))
+        if args.json:
+            answer.print_json("worst", 1, document(result, args.by, lists))
+        else:
+            print("\n".join(render(result, args.by, lists)))
     return OK
+
+
+def document(result, by, lists):
+    """doc/json.md, walkaudit.worst 1"""
+    return {"result": str(result.path), "by": worst.ORDERS[by],
+            "lists": [{"list": kind, "places": [place_object(result, by, item) for item in found]} for kind, found in lists.items()]}
+
+
+def place_object(result, by, item):
+    place = {"case": result.cases[item.case], "prompt": item.place.key, "position": item.place.position, "token": item.place.token,
+             "context": context(result, item.place), "value": item.value}
+    if by == "kl":
+        said = worst.said(item)
+        return {**place, "dense_token": said["dense"], "dense_probability": said["dense_p"], "case_token": said["case"],
+                "case_probability": said["case_p"], "margin": said["margin"]}
+    return {**place, "layer": item.place.layer, **item.figures, **dict(zip(worst.NORMS, item.norms)), "remark": worst.remark(item)}
 
 
 def choose_cases(result, names):
