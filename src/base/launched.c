@@ -1,9 +1,10 @@
 /* Traces of launchers in the environment. */
 #include "base/launched.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 /* One that each launcher sets for its ranks, and for nothing else. */
 static const char *const RANKS[] = {
@@ -37,4 +38,23 @@ bool wa_launched_on_terminal(int descriptor)
 {
     const char *terminals = getenv(WA_LAUNCH_TERMINALS);
     return terminals != NULL && strchr(terminals, '0' + descriptor) != NULL;
+}
+
+static size_t number_in(const char *variable)
+{
+    const char *text = getenv(variable);
+    long number = text == NULL ? 0 : strtol(text, NULL, 10);
+    return number > 0 ? (size_t)number : 0;
+}
+
+size_t wa_terminal_columns(int descriptor)
+{
+    struct winsize size;
+    bool here = isatty(descriptor) != 0;
+    if (!here && !wa_launched_on_terminal(descriptor))
+        return 0;
+    size_t columns = number_in("COLUMNS");
+    if (columns == 0 && here && ioctl(descriptor, TIOCGWINSZ, &size) == 0)
+        columns = size.ws_col;
+    return columns > 0 ? columns : number_in(WA_LAUNCH_COLUMNS);
 }

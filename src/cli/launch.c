@@ -71,6 +71,9 @@ static void tell_terminals(void)
         if (isatty(descriptor))
             terminals[count++] = (char)('0' + descriptor);
     setenv(WA_LAUNCH_TERMINALS, terminals, 1);
+    char columns[24];
+    snprintf(columns, sizeof columns, "%zu", wa_terminal_columns(STDOUT_FILENO));
+    setenv(WA_LAUNCH_COLUMNS, columns, 1);
 }
 
 static wa_status make_mark(wa_arena *arena, char **out, wa_error *err)

@@ -1,12 +1,15 @@
 """`worst`: the largest observations with token, context and norms; first positions apart."""
+import os
 import re
+import shlex
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
 import harness
-from command import json_of, one_line, report
+from command import LIMIT, SCRIPT, json_of, one_line, report
 from edit_result import edit
 
 METRIC = {"rel_l2": "rel_l2", "cos": "one_minus_cos", "eta": "eta", "drift": "drift", "kernel": "kernel_rel_l2"}
@@ -146,3 +149,21 @@ def test_flipped_tokens_are_told_in_json(sweep):
     by_list = {item["list"]: item["places"] for item in said["lists"]}
     assert list(by_list) == ["next", "flipped"] and by_list["next"]
     assert all(place["dense_token"] != place["case_token"] for place in by_list["flipped"])
+
+
+def test_the_table_fits_a_terminal_and_stays_as_it_is_in_a_pipe(sweep):
+    words = ["worst", sweep, "-n", 3]
+    piped = report(*words).stdout
+    assert report(*words, COLUMNS="70").stdout == piped
+    line = " ".join(shlex.quote(str(word)) for word in [SCRIPT, *words])
+    shown = {columns: subprocess.run(["script", "-qec", line, "/dev/null"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                     env=dict(os.environ, COLUMNS=str(columns), LC_ALL="C.UTF-8"), timeout=LIMIT, check=True).stdout
+             for columns in (70, 400)}
+    wide, narrow = (re.sub(r"\x1b\[K|\r", "", shown[columns]).split("After the first position\n")[1] for columns in (400, 70))
+    assert piped.split("After the first position\n")[1].split("\n\n")[0] == wide.split("\n\n")[0]
+    rows = wide.split("\n\n")[0].splitlines()[:4]
+    assert max(map(len, rows)) > 70 >= max(len(row) for row in narrow.split("|x|, |y|")[0].splitlines())
+    parts = [part.splitlines()[:4] for part in narrow.split("|x|, |y|")[0].split("\n\n")]
+    assert len(parts) > 1 and all(part[at].split()[0] == rows[at].split()[0] for part in parts for at in range(4))
+    for at in range(4):
+        assert sum((re.split(r"  +", part[at])[1:] for part in parts), []) == re.split(r"  +", rows[at])[1:]

@@ -1,11 +1,15 @@
 """The command line itself: help, mistyped words, and walkaudit-report as a part of the program."""
+import fcntl
 import importlib.util
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -225,6 +229,53 @@ def test_quiet_leaves_errors_and_what_was_asked_for(shop, tmp_path):
         assert talk.stderr or verb in silent, verb
         assert talk.stdout, verb
     assert harness.one_error_line(harness.run(["run", "-q", "nowhere.yaml"], expect=2))
+
+
+def on_terminal(words, columns, **extra):
+    """What a command writes to a terminal of so many columns."""
+    own, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    settings = termios.tcgetattr(its)
+    settings[1] &= ~termios.OPOST  # \n stays \n
+    termios.tcsetattr(its, termios.TCSANOW, settings)
+    env = {name: value for name, value in harness.environment(NO_COLOR="1", **extra).items() if name != "COLUMNS" or "COLUMNS" in extra}
+    process = subprocess.Popen(harness.command(words), env=env, stdin=subprocess.DEVNULL, stdout=its, stderr=subprocess.PIPE)
+    os.close(its)
+    text = b""
+    while True:
+        try:
+            piece = os.read(own, 1 << 16)
+        except OSError:  # EIO: the other end is closed
+            break
+        text += piece
+    os.close(own)
+    assert process.wait(harness.LIMIT) == 0, process.stderr.read()
+    process.stderr.close()
+    return text.decode()
+
+
+def rows_of(text, title):
+    """Lines of a table, each split at its columns; the parts that stand below each other on a narrow terminal are one."""
+    block = text.split(f"\n{title}\n", 1)[1].split("\n\n")
+    parts = [block[0].splitlines()]
+    parts += [part.splitlines() for part in block[1:] if part.split("\n")[0].split()[:1] == parts[0][0].split()[:1]]
+    split = [[re.split(r"  +", line.strip()) for line in part] for part in parts]
+    return [sum((part[at][1:] for part in split), split[0][at][:1]) for at in range(len(split[0]))]
+
+
+def test_tables_fit_a_terminal_and_stay_as_they_are_in_pipes(shop):
+    title = "Verdicts, and the largest differences from the dense model"
+    job = shop.job(shop.model("tiny-llama"), {"q4k": shop.vindex("tiny-llama", "q4k")}, paths=[{"path": "sparse"}, {"path": "interleaved_q4k"}])
+    job.run()
+    words = ["verdict", job.result_path]
+    piped = harness.run(words).stdout
+    assert harness.run(words, COLUMNS="60").stdout == piped and on_terminal(words, 200) == piped
+    wide = rows_of(piped, title)
+    assert wide[0][:2] == ["case", "verdict"] and wide[0][-1] == "seconds" and len(wide) == 3
+    for narrow in (on_terminal(words, 60), on_terminal(words, 200, COLUMNS="60"), on_terminal(["run", "-n", 2, job.path], 60)):
+        tables = [text.split("\nVindexes\n")[0].split(f"\n{title}\n")[1].splitlines() for text in (narrow, piped)]
+        assert max(map(len, tables[0])) <= 60 < max(map(len, tables[1]))
+        assert rows_of(narrow.split("\nVindexes\n")[0], title) == wide
 
 
 @pytest.mark.parametrize("place", ["build/walkaudit", "walkaudit", "on the path/walkaudit"])
