@@ -71,8 +71,6 @@ static void print_store(const wa_layer_store *store, FILE *out)
         fprintf(out, "one FFN of %zu features, %s", store->features, store->format_name);
     else
         fprintf(out, "%zu experts of %zu features, %s", store->entries, store->features, store->format_name);
-    if (store->unreadable != NULL)
-        fprintf(out, " (not read: %s)", store->unreadable);
     if (store->unpadded)
         fprintf(out, ", rows not padded to 256, as LARQL wrote in May 2026");
     fprintf(out, "; %s", store->has_router ? "router" : store->entries == 1 ? "no router" : "no router, which is the model's then");
@@ -257,7 +255,7 @@ static wa_status scan_experts(const wa_vindex *vindex, wa_projection projection,
     size_t total = 0, at_layer = 0, at_expert = 0;
     for (size_t l = 0; l < vindex->layer_count; l++) {
         const wa_layer_store store = wa_vindex_layer_store(vindex, l);
-        for (size_t e = 0; e < store.entries && store.unreadable == NULL; e++) {
+        for (size_t e = 0; e < store.entries; e++) {
             wa_expert expert;
             WA_TRY(wa_vindex_expert(vindex, l, e, &expert, err));
             const wa_matrix *all[WA_PROJECTION_COUNT] = {&expert.gate, &expert.up, &expert.down};

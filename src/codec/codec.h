@@ -143,6 +143,10 @@ typedef struct wa_matrix {
     size_t stored_cols; /* WA_ROWS_TRANSPOSED and _FLAT only: elements of a stored row (fused c_attn has 3 parts) */
     size_t skip; /* WA_ROWS_FLAT only: elements of the first block before row 0 */
     size_t step; /* elements of a stored row from one of ours to the next; 0 = 1; 2: columns of two matrices in turn, floats only */
+    /* MXFP4 only: a byte for each block, apart from its values, which are 16 bytes of two neighbours each (larql-2026-08 5.2); NULL =
+     * in the blocks. row_bytes is then that of values, scale_bytes the way from one row's scales to the next's. */
+    const uint8_t *scales;
+    size_t scale_bytes;
     bool through_f16; /* decoded values go through LARQL's f16 converter: a gate re-made from K-quants (walk-paths 1.4) */
 } wa_matrix;
 
@@ -160,6 +164,9 @@ void wa_matrix_decode_ref(const wa_matrix *matrix, size_t first, size_t count, f
 
 /** Where logical row `row` is stored; orders other than WA_ROWS_TRANSPOSED. _FLAT: the block in which it begins. */
 const uint8_t *wa_matrix_row(const wa_matrix *matrix, size_t row);
+
+/** The stored row as one piece of the format's blocks: in the matrix, or put together in `room` [wa_row_bytes] of scales apart. */
+const uint8_t *wa_matrix_row_joined(const wa_matrix *matrix, size_t row, uint8_t *room);
 
 /** The matrix itself when it is plain, aligned f32 with row_bytes = 4*cols and can be used in place; else NULL. */
 const float *wa_matrix_in_place(const wa_matrix *matrix);
@@ -205,7 +212,7 @@ void wa_k_split(wa_format format, const uint8_t *src, wa_k_block *out);
  */
 size_t wa_q6_k_full_groups(wa_format format, const uint8_t *src, size_t blocks, size_t *counted);
 
-/** Stored bytes of the whole matrix. */
+/** Stored bytes of the whole matrix, without scales that lie apart. */
 size_t wa_matrix_bytes(const wa_matrix *matrix);
 
 #endif

@@ -75,6 +75,7 @@ static const wa_key_rule rules[] = {
     NONE_OF("hidden_size_per_layer_input", "per-layer embeddings (PLE)")
     NONE_OF("num_kv_shared_layers", "shared K/V layers")
     NONE_OF("global_head_dim", "head dimensions that differ by layer")
+    ONLY_IN("quantization_config", "an object, quant_method mxfp4|null", "gpt_oss") /* weights_find.h: scales apart */
     NONE_OF("quantization_config", "quantised safetensors")
     NONE_OF("compression_config", "quantised safetensors")
     NONE_OF("quantization", "quantised safetensors")

@@ -40,8 +40,8 @@ bool wa_finder_has(const wa_finder *finder, wa_place place)
     return wa_tensor_table_find(finder->table, name) != NULL;
 }
 
-wa_status wa_finder_tensor(const wa_finder *finder, wa_place place, const wa_tensor **out,
-                           wa_error *err)
+/* The tensor there, of whatever type. */
+static wa_status find_stored(const wa_finder *finder, wa_place place, const wa_tensor **out, wa_error *err)
 {
     char name[WA_TENSOR_NAME];
     if (finder->config->names->role[place.role] == NULL)
@@ -51,8 +51,16 @@ wa_status wa_finder_tensor(const wa_finder *finder, wa_place place, const wa_ten
     const wa_tensor_entry *entry = wa_tensor_table_entry(finder->table, name);
     if (entry == NULL)
         return wa_fail(err, WA_E_FORMAT, "tensor '%s' is missing", name);
-    const wa_tensor *tensor = entry->tensor;
     finder->used[entry - finder->table->entries] = true;
+    *out = entry->tensor;
+    return WA_OK;
+}
+
+wa_status wa_finder_tensor(const wa_finder *finder, wa_place place, const wa_tensor **out,
+                           wa_error *err)
+{
+    const wa_tensor *tensor = NULL;
+    WA_TRY(find_stored(finder, place, &tensor, err));
     if (tensor->format == WA_FORMAT_COUNT)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "tensor '%.200s' has type %.50s, which is not decoded", tensor->name,
@@ -159,6 +167,46 @@ wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack st
                        .row_bytes = row_bytes,
                        .stored_cols = stack.turned ? width : 0,
                        .step = stack.step};
+    return WA_OK;
+}
+
+bool wa_finder_has_apart(const wa_finder *finder, wa_place place)
+{
+    place.suffix = "_blocks";
+    return wa_finder_has(finder, place);
+}
+
+/* A tensor of bytes, of that shape. */
+static wa_status find_bytes(const wa_finder *finder, wa_place place, const size_t *dims, size_t rank, const wa_tensor **out,
+                            wa_error *err)
+{
+    WA_TRY(find_stored(finder, place, out, err));
+    if (strcmp((*out)->type_name, "U8") != 0)
+        return wa_fail(err, WA_E_FORMAT, "tensor '%.200s' has type %.50s, expected U8", (*out)->name, (*out)->type_name);
+    return check_stack(*out, dims, rank, err);
+}
+
+wa_status wa_finder_apart(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows, size_t cols,
+                          wa_matrix *out, wa_error *err)
+{
+    enum { ELEMENTS = 32, BYTES = 16 };
+    const size_t dims[] = {stack.count, rows * stack.step, cols / ELEMENTS, BYTES}; /* no overflow: as of stacks */
+    const wa_tensor *blocks = NULL, *scales = NULL;
+    size_t in_row = cols / ELEMENTS;
+    if (cols % ELEMENTS != 0)
+        return wa_fail(err, WA_E_FORMAT, "rows of %zu elements cannot be MXFP4, whose blocks have %d", cols, ELEMENTS);
+    place.suffix = "_blocks";
+    WA_TRY(find_bytes(finder, place, dims, 4, &blocks, err));
+    place.suffix = "_scales";
+    WA_TRY(find_bytes(finder, place, dims, 3, &scales, err));
+    *out = (wa_matrix){.data = blocks->data.data + (stack.expert * dims[1] + stack.first) * in_row * BYTES,
+                       .scales = scales->data.data + (stack.expert * dims[1] + stack.first) * in_row,
+                       .name = blocks->name,
+                       .format = WA_FORMAT_GGML_MXFP4,
+                       .rows = rows,
+                       .cols = cols,
+                       .row_bytes = stack.step * in_row * BYTES,
+                       .scale_bytes = stack.step * in_row};
     return WA_OK;
 }
 

@@ -47,12 +47,21 @@ WA_CHECKED wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, w
 typedef struct wa_stack {
     size_t count, expert; /* of how many matrices, which one */
     bool turned;          /* [in, out] each */
-    size_t first, step;   /* turned: its first column and the way to the next; else 0 and 1 */
+    size_t first, step;   /* turned, or scales apart: its first column or row and the way to the next; else 0 and 1 */
 } wa_stack;
 
 /** Matrix [rows, cols] of the stack there. */
 WA_CHECKED wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows, size_t cols,
                                        wa_matrix *out, wa_error *err);
+
+/**
+ * The same of MXFP4 with its scales apart: "…_blocks" [count, step * rows, cols / 32, 16] and "…_scales" without the last dimension,
+ * bytes (larql-2026-08 5.2). Rows are first, first + step, …; `turned` does not matter. place.suffix is set here.
+ */
+WA_CHECKED wa_status wa_finder_apart(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows, size_t cols,
+                                     wa_matrix *out, wa_error *err);
+/** Is it stored so? */
+bool wa_finder_has_apart(const wa_finder *finder, wa_place place);
 
 /** Row stack.expert of the stored [count, step * n] there as f32 [n], in the arena: elements first, first + step, … */
 WA_CHECKED wa_status wa_finder_stacked_vector(const wa_finder *finder, wa_place place, wa_stack stack, size_t n,

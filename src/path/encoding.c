@@ -46,6 +46,7 @@ typedef struct check {
     float *made_row;   /* [cols] a re-encoding decoded, or what is to be encoded */
     uint8_t *made;     /* [made_bytes] a re-encoding */
     size_t made_bytes; /* 0: no re-encoding */
+    uint8_t *joined;   /* of scales apart: a row as one piece */
     bool levels;       /* blocks, held against the nearest levels of their stored scales */
     source usual;      /* what fitted last, tried first */
     double ours, theirs, excess, norm; /* sums over unequal rows of block formats */
@@ -297,7 +298,7 @@ static void compare_levels(check *c, size_t r, const float *model, const float *
     c->ours += wa_row_expected(c->stored->format, model, c->cols, &lost);
     c->excess += excess;
     c->norm += norm;
-    double steps = (double)wa_row_steps(c->stored->format, wa_matrix_row(c->stored, r), model, c->cols);
+    double steps = (double)wa_row_steps(c->stored->format, wa_matrix_row_joined(c->stored, r, c->joined), model, c->cols);
     if (!(steps <= c->out.steps)) {
         c->out.steps = steps;
         c->out.steps_row = (int32_t)r;
@@ -479,7 +480,14 @@ static wa_status take_rows(check *c, wa_arena *arena, wa_error *err)
     WA_TRY(wa_arena_take(arena, c->rows, sizeof *c->square, &c->square, err));
     WA_TRY(wa_arena_take(arena, c->rows, sizeof *c->known, &c->known, err));
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->stored_row, err));
-    if (c->levels || wa_format_get(c->stored->format)->encode == NULL)
+    if (c->stored->scales != NULL) {
+        size_t room;
+        if (!wa_row_bytes(c->stored->format, c->cols, &room))
+            return wa_fail(err, WA_E_MEMORY, "%s: rows of %zu elements overflow", c->stored->name, c->cols);
+        WA_TRY(wa_arena_take_raw(arena, room, 1, &c->joined, err));
+    }
+    /* A row that begins inside a block of another one was not encoded by itself. */
+    if (c->levels || c->stored->order == WA_ROWS_FLAT || wa_format_get(c->stored->format)->encode == NULL)
         return WA_OK;
     if (!wa_row_bytes(c->stored->format, c->cols, &c->made_bytes) || c->made_bytes > c->stored->row_bytes)
         return wa_fail(err, WA_E_INTERNAL, "%s: rows of %zu bytes, %zu elements need %zu", c->stored->name,

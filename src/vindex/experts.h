@@ -13,7 +13,6 @@ typedef struct wa_layer_store {
     wa_format format;        /* of every matrix; Q4_0 and Q6_K in ggml's order until wa_vindex_settle_orders finds the other */
     size_t entries;          /* experts; 1 may also be a dense FFN */
     size_t features;         /* of one entry */
-    const char *unreadable;  /* why the matrices cannot be read, static; NULL: they can */
     bool unpadded;           /* some matrix has rows that are not filled up to 256 elements, as LARQL wrote until May 2026 */
     bool has_router;         /* the vindex also has the router of the layer: [entries, H] */
     bool has_router_bias;    /* [entries] */
@@ -28,7 +27,7 @@ size_t wa_vindex_expert_layer(const wa_vindex *vindex);
 
 /**
  * Gate and up [F, H], down [H, F] of one entry, views of the file; no biases. For entry 0 of a file of one entry: the dense FFN
- * of that layer. Local. Errors: WA_E_INTERNAL (no such entry), WA_E_UNSUPPORTED (a format that is not read).
+ * of that layer. Local. Errors: WA_E_INTERNAL (no such entry).
  */
 WA_CHECKED wa_status wa_vindex_expert(const wa_vindex *vindex, size_t layer, size_t entry, wa_expert *out, wa_error *err);
 
@@ -46,8 +45,8 @@ typedef struct wa_vindex_experts {
  *
  * arena  holds the list of experts and the biases as f32, about 4 * E * (2 F + H) bytes where there are any
  *
- * Errors: WA_E_MISMATCH (numbers of experts, features, sizes of router and biases: found, expected), WA_E_UNSUPPORTED,
- * WA_E_INTERNAL (no such layer), WA_E_MEMORY.
+ * Errors: WA_E_MISMATCH (numbers of experts, features, sizes of router and biases: found, expected), WA_E_INTERNAL (no such
+ * layer), WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_vindex_experts_open(const wa_vindex *vindex, const wa_model *model, size_t layer, wa_arena *arena,
                                             wa_vindex_experts *out, wa_error *err);

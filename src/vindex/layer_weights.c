@@ -150,6 +150,8 @@ static bool bytes_of(const struct number_format *format, size_t count, size_t *o
 static bool region_bytes(const struct number_format *format, row_layout layout, size_t rows, size_t cols, size_t *out)
 {
     size_t count;
+    if (layout == FLAT && format->may_split) /* whose scales would be of two rows */
+        return false;
     if (layout == FLAT)
         return wa_size_mul(rows, cols, &count) && bytes_of(format, count, out);
     if (layout == PADDED && !wa_pad256(cols, &cols))
@@ -328,13 +330,20 @@ static const uint8_t *region(const wa_layer_file *file, size_t hidden, size_t en
     return file->map.bytes.data + wa_load_u64(at);
 }
 
-/* Rows first, first + step, … of a region: `rows` of them. */
-static wa_matrix view(const wa_layer_file *file, const uint8_t *data, row_layout layout, size_t rows, size_t cols, size_t first,
-                      size_t step)
+/* The rows of a region that are one matrix: first, first + step, … */
+typedef struct row_range {
+    size_t rows, first, step;
+} row_range;
+
+/* Of the entry's `part`, and of the scales beside it where there are any. */
+static wa_matrix view(const wa_layer_file *file, size_t hidden, size_t entry, int part, row_range range)
 {
+    row_layout layout, of_scales;
+    const uint8_t *data = region(file, hidden, entry, part, &layout);
     const struct number_format *format = &FORMATS[file->format];
+    size_t cols = cols_of(file, hidden, part), first = range.first, step = range.step;
     size_t stored = layout == PADDED ? (cols + PAD - 1) / PAD * PAD : cols;
-    wa_matrix out = {.name = file->name, .format = file->order, .rows = rows, .cols = cols};
+    wa_matrix out = {.name = file->name, .format = file->order, .rows = range.rows, .cols = cols};
     if (layout == FLAT) {
         out.order = WA_ROWS_FLAT;
         out.stored_cols = step * cols;
@@ -345,30 +354,26 @@ static wa_matrix view(const wa_layer_file *file, const uint8_t *data, row_layout
     size_t row = stored / format->elements * format->bytes;
     out.data = data + first * row;
     out.row_bytes = step * row;
+    if (!format->may_split)
+        return out;
+    const uint8_t *scales = region(file, hidden, entry, part + GATE_UP_SCALES, &of_scales);
+    row = (of_scales == PADDED ? (cols + PAD - 1) / PAD * PAD : cols) / format->elements;
+    out.scales = scales + first * row;
+    out.scale_bytes = step * row;
     return out;
-}
-
-static bool is_read(const wa_layer_file *file)
-{
-    return !FORMATS[file->format].may_split;
 }
 
 wa_status wa_vindex_expert(const wa_vindex *vindex, size_t layer, size_t entry, wa_expert *out, wa_error *err)
 {
     const wa_layer_file *file = file_of(vindex, layer);
-    row_layout layout;
     if (file == NULL || entry >= file->entries)
         return wa_fail(err, WA_E_INTERNAL, "no expert %zu in layer %zu of the vindex", entry, layer);
-    if (!is_read(file))
-        return wa_fail(err, WA_E_UNSUPPORTED, "layer %zu: %s experts with split scales are not read", layer,
-                       FORMATS[file->format].name);
     size_t hidden = vindex->hidden, features = file->features;
-    const uint8_t *data = region(file, hidden, entry, GATE_UP, &layout);
-    wa_expert expert = {.gate = view(file, data, layout, features, hidden, 0, file->turns ? 2 : 1),
-                        .up = view(file, data, layout, features, hidden, file->turns ? 1 : features, file->turns ? 2 : 1)};
-    data = region(file, hidden, entry, DOWN, &layout);
-    expert.down = view(file, data, layout, hidden, features, 0, 1);
-    *out = expert;
+    const row_range gates = {.rows = features, .first = 0, .step = file->turns ? 2 : 1};
+    const row_range ups = {.rows = features, .first = file->turns ? 1 : features, .step = gates.step};
+    *out = (wa_expert){.gate = view(file, hidden, entry, GATE_UP, gates),
+                       .up = view(file, hidden, entry, GATE_UP, ups),
+                       .down = view(file, hidden, entry, DOWN, (row_range){.rows = hidden, .step = 1})};
     return WA_OK;
 }
 
@@ -382,7 +387,6 @@ wa_layer_store wa_vindex_layer_store(const wa_vindex *vindex, size_t layer)
                             .format = file->order,
                             .entries = file->entries,
                             .features = file->features,
-                            .unreadable = is_read(file) ? NULL : "its scales lie apart from its values",
                             .has_router = router != NULL && router[WA_ROUTER_WEIGHT].elements > 0,
                             .has_router_bias = router != NULL && router[WA_ROUTER_BIAS].elements > 0,
                             .has_biases = router != NULL && (router[WA_ROUTER_GATE_UP_BIAS].elements > 0 ||

@@ -210,7 +210,7 @@ static wa_status settle_layer(const wa_vindex *vindex, const wa_model *model, si
     size_t count = own->experts != NULL ? own->experts->count : 1;
     poll sum = {0};
     *out = NONE;
-    if (store.entries == 0 || store.unreadable != NULL || !has_orders(store.format))
+    if (store.entries == 0 || !has_orders(store.format))
         return WA_OK;
     count = wa_size_min(wa_size_min(count, store.entries), EXPERTS_ASKED);
     for (size_t e = 0; e < count; e++) {
@@ -468,7 +468,7 @@ static wa_status guess_layer(const wa_vindex *vindex, size_t layer, order *out, 
     wa_layer_store store = wa_vindex_layer_store(vindex, layer);
     census sum = {0};
     *out = NONE;
-    if (store.entries == 0 || store.unreadable != NULL || !has_orders(store.format))
+    if (store.entries == 0 || !has_orders(store.format))
         return WA_OK;
     for (size_t e = 0; e < store.entries && sum.counted < (size_t)MOST_BLOCKS * GROUPS && is_q6_k(store.format); e++) {
         wa_expert expert;

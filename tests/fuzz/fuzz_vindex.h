@@ -36,8 +36,8 @@ static inline void fuzz_check_view(const wa_vindex *vindex, const wa_matrix *m)
     const wa_vindex_maps *maps = vindex->maps;
     size_t stored = m->order == WA_ROWS_TRANSPOSED ? m->cols : m->rows, size;
     fuzz_require(wa_size_mul(stored, m->row_bytes, &size), "a view's size overflows");
-    if (m->order == WA_ROWS_FLAT)
-        size = wa_matrix_bytes(m);
+    if (m->order == WA_ROWS_FLAT || m->scales != NULL)
+        size = wa_matrix_span(m).size;
     bool inside = false;
     for (size_t p = 0; p < WA_PAYLOAD_COUNT; p++)
         inside = inside || fuzz_is_inside(maps->payload[p].bytes, m->data, size);
@@ -51,11 +51,23 @@ static inline void fuzz_check_view(const wa_vindex *vindex, const wa_matrix *m)
     fuzz_require(inside, "a view leaves its file");
 }
 
+/* A byte for each block of a row. */
+static inline void fuzz_check_scales(const wa_vindex *vindex, const wa_matrix *m)
+{
+    bool inside = false;
+    size_t size = (m->rows - 1) * m->scale_bytes + (m->cols + 31) / 32;
+    for (size_t l = 0; l < vindex->layer_count; l++)
+        inside = inside || fuzz_is_inside(vindex->maps->layer_files[l].map.bytes, m->scales, size);
+    fuzz_require(inside, "scales leave their file");
+}
+
 static inline void fuzz_read_view(const wa_vindex *vindex, const wa_matrix *m)
 {
     if (m->rows == 0)
         return;
     fuzz_check_view(vindex, m);
+    if (m->scales != NULL)
+        fuzz_check_scales(vindex, m);
     float *row = malloc(m->cols * sizeof *row);
     fuzz_require(row != NULL, "memory");
     if (m->order == WA_ROWS_PLAIN || m->order == WA_ROWS_FLAT)
@@ -101,7 +113,7 @@ static inline void fuzz_read_experts(const wa_vindex *vindex, wa_arena *arena)
         wa_layer_store store = wa_vindex_layer_store(vindex, l);
         wa_expert list[MOST];
         wa_vindex_experts found;
-        if (store.entries == 0 || store.entries > MOST || store.unreadable != NULL)
+        if (store.entries == 0 || store.entries > MOST)
             continue;
         for (size_t e = 0; e < store.entries; e++) {
             fuzz_require(wa_vindex_expert(vindex, l, e, &list[e], &err) == WA_OK, err.text);

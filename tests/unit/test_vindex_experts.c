@@ -115,7 +115,6 @@ static void expect_file(const char *path, const layer_file *f, bool unpadded)
     CU_ASSERT_EQUAL(store.entries, EXPERTS);
     CU_ASSERT_EQUAL(store.features, f->features);
     CU_ASSERT_EQUAL(store.unpadded, unpadded);
-    CU_ASSERT_PTR_NULL(store.unreadable);
     CU_ASSERT_EQUAL(none.entries, 0);
     CU_ASSERT_EQUAL(wa_vindex_expert_layer(vindex), 1);
     for (size_t e = 0; e < EXPERTS; e++) {
@@ -149,37 +148,59 @@ static void experts_of_every_format_and_padding_are_read(void)
     free(wide.bytes);
 }
 
-/* Values and scales apart, and gate and up in turn: named, not read. */
-static void mxfp4_experts_are_named_and_checked(void)
+/* MXFP4 by the document (larql-2026-08 5.2): neighbours share a byte, a scale is a power of two. */
+static double mxfp4(const uint8_t *values, const uint8_t *scales, size_t element)
 {
-    static const number_format values = {8, WA_FORMAT_GGML_MXFP4, 32, 16};
-    enum { GATE_UP_BLOCKS = 2 * FEATURES * 8, DOWN_BLOCKS = HIDDEN * 8, BLOCKS = GATE_UP_BLOCKS + DOWN_BLOCKS };
-    static uint8_t bytes[32 + 64 + 17 * BLOCKS];
-    const uint32_t header[] = {0x5752594C, 1, values.code, 1, FEATURES, HIDDEN, 1, 1};
-    const uint64_t table[] = {96,                        16 * GATE_UP_BLOCKS, 96 + 16 * GATE_UP_BLOCKS, 16 * DOWN_BLOCKS,
-                              96 + 16 * BLOCKS,          GATE_UP_BLOCKS,      96 + 16 * BLOCKS + GATE_UP_BLOCKS, DOWN_BLOCKS};
-    char path[PATH_ROOM];
-    wa_arena *arena;
-    wa_expert expert;
-    wa_error err = {0};
-    make_directory(path, "mxfp4");
-    memcpy(bytes, header, sizeof header);
-    memcpy(bytes + sizeof header, table, sizeof table);
-    write_file(path, "layers/layer_01.weights", bytes, sizeof bytes);
-    wa_vindex *vindex = open_at(path, &arena);
-    wa_layer_store store = wa_vindex_layer_store(vindex, 1);
-    CU_ASSERT_STRING_EQUAL(store.format_name, "MXFP4");
-    CU_ASSERT(store.unreadable != NULL);
-    CU_ASSERT_EQUAL(wa_vindex_expert(vindex, 1, 0, &expert, &err), WA_E_UNSUPPORTED);
-    wa_vindex_close(vindex);
-    put(bytes + 32 + 40, GATE_UP_BLOCKS - 1, 8);
-    write_file(path, "layers/layer_01.weights", bytes, sizeof bytes);
-    CU_ASSERT_EQUAL(wa_vindex_open(path, arena, &vindex, &err), WA_E_FORMAT);
-    CU_ASSERT(strstr(err.text, "the scales of gate_up has 383 bytes, expected 384") != NULL);
-    put(bytes + 24, 0, 4);
-    write_file(path, "layers/layer_01.weights", bytes, sizeof bytes);
-    CU_ASSERT_EQUAL(wa_vindex_open(path, arena, &vindex, &err), WA_E_UNSUPPORTED);
-    wa_arena_close(arena);
+    static const double codes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    unsigned code = values[element / 2] >> (element % 2 * 4) & 15U;
+    return ldexp(code > 7 ? -codes[code - 8] : codes[code], scales[element / 32] - 127);
+}
+
+/* Values and scales apart, rows of gate and up in turn, or in halves; padded to 256, so that a row has 8 blocks. */
+static void mxfp4_experts_are_read_from_two_regions(void)
+{
+    enum { ROW = 8, GATE_UP_BLOCKS = 2 * FEATURES * ROW, DOWN_BLOCKS = HIDDEN * ROW, BLOCKS = GATE_UP_BLOCKS + DOWN_BLOCKS,
+           START = 32 + 64, SCALES = START + 16 * BLOCKS };
+    static uint8_t bytes[SCALES + BLOCKS];
+    const uint64_t table[] = {START, 16 * GATE_UP_BLOCKS, START + 16 * GATE_UP_BLOCKS, 16 * DOWN_BLOCKS,
+                              SCALES, GATE_UP_BLOCKS, SCALES + GATE_UP_BLOCKS, DOWN_BLOCKS};
+    for (size_t i = START; i < sizeof bytes; i++)
+        bytes[i] = i < SCALES ? (uint8_t)((i * i + 5 * i) % 251) : (uint8_t)(110 + i % 30);
+    for (uint32_t turns = 0; turns < 2; turns++) {
+        const uint32_t header[] = {0x5752594C, 1, 8, 1, FEATURES, HIDDEN, 1, turns};
+        char path[PATH_ROOM];
+        wa_arena *arena;
+        wa_expert expert;
+        wa_error err = {0};
+        float row[HIDDEN];
+        size_t wrong = 0;
+        make_directory(path, "mxfp4");
+        memcpy(bytes, header, sizeof header);
+        memcpy(bytes + sizeof header, table, sizeof table);
+        write_file(path, "layers/layer_01.weights", bytes, sizeof bytes);
+        wa_vindex *vindex = open_at(path, &arena);
+        CU_ASSERT_STRING_EQUAL(wa_vindex_layer_store(vindex, 1).format_name, "MXFP4");
+        WA_MUST(wa_vindex_expert(vindex, 1, 0, &expert, &err), &err);
+        const wa_matrix *all[] = {&expert.gate, &expert.up, &expert.down};
+        for (size_t p = 0; p < 3; p++)
+            for (size_t r = 0; r < all[p]->rows; r++) {
+                size_t at = p == 2 ? GATE_UP_BLOCKS + r * ROW : (turns ? 2 * r + p : r + p * FEATURES) * ROW;
+                wa_matrix_decode(all[p], r, 1, row);
+                for (size_t c = 0; c < all[p]->cols; c++)
+                    wrong += (double)row[c] != mxfp4(bytes + START + 16 * at, bytes + SCALES + at, c);
+            }
+        CU_ASSERT_EQUAL(wrong, 0);
+        wa_vindex_close(vindex);
+        put(bytes + 32 + 40, GATE_UP_BLOCKS - 1, 8);
+        write_file(path, "layers/layer_01.weights", bytes, sizeof bytes);
+        CU_ASSERT_EQUAL(wa_vindex_open(path, arena, &vindex, &err), WA_E_FORMAT);
+        CU_ASSERT(strstr(err.text, "the scales of gate_up has 383 bytes, expected 384") != NULL);
+        put(bytes + 24, 0, 4);
+        write_file(path, "layers/layer_01.weights", bytes, sizeof bytes);
+        CU_ASSERT_EQUAL(wa_vindex_open(path, arena, &vindex, &err), WA_E_UNSUPPORTED);
+        CU_ASSERT(strstr(err.text, "MXFP4 with inline scales") != NULL);
+        wa_arena_close(arena);
+    }
 }
 
 /* --- Beside the model: f32 weights that say what they are */
@@ -430,7 +451,7 @@ static void layers_without_experts_may_be_unlisted(void)
     wa_arena_close(arena);
 }
 
-WA_SUITE("vindex_experts", WA_CASE(experts_of_every_format_and_padding_are_read), WA_CASE(mxfp4_experts_are_named_and_checked),
+WA_SUITE("vindex_experts", WA_CASE(experts_of_every_format_and_padding_are_read), WA_CASE(mxfp4_experts_are_read_from_two_regions),
          WA_CASE(router_and_biases_are_those_of_the_vindex), WA_CASE(what_a_vindex_lacks_is_the_models_and_said),
          WA_CASE(experts_of_another_shape_are_refused),
          WA_CASE(experts_are_read_in_the_order_that_fits_the_model), WA_CASE(layers_without_experts_may_be_unlisted))
