@@ -57,8 +57,20 @@ def text(value):
     return struct.pack("<Q", len(raw)) + raw
 
 
+class U16(int):
+    """An integer of 16 bits."""
+
+
+class I32(int):
+    """An integer of 32 bits with a sign."""
+
+
 def value(v):
     """Type number and bytes of one metadata value."""
+    if isinstance(v, U16):
+        return 2, struct.pack("<H", v)
+    if isinstance(v, I32):
+        return 5, struct.pack("<i", v)
     if isinstance(v, bool):
         return 7, struct.pack("<B", v)
     if isinstance(v, int):
@@ -91,7 +103,8 @@ GGUF_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "
               **{f"model.layers.0.mlp.{p}_proj": f"blk.0.ffn_{p}" for p in ("gate", "up", "down")}}
 
 
-def small_gguf(version=3, tokenizer="gpt2"):
+def small_gguf(version=3, tokenizer="gpt2", parts=1):
+    """One file, or a list of several with the keys in the first."""
     piece = "\u0120" if tokenizer == "gpt2" else "\u2581"
     metadata = {
         "general.architecture": "llama", "llama.block_count": 1, "llama.embedding_length": 8, "llama.feed_forward_length": 8,
@@ -102,7 +115,13 @@ def small_gguf(version=3, tokenizer="gpt2"):
         "tokenizer.ggml.merges": [piece + " a"], "tokenizer.ggml.bos_token_id": 0, "tokenizer.ggml.add_bos_token": True}
     tensors = {GGUF_NAMES[name.removesuffix(".weight")] + ".weight": shape for name, shape in LLAMA.items()}
     tensors |= {"token_embd.weight": [5, 8], "output.weight": [5, 8]}
-    return gguf(metadata, tensors, version)
+    if parts == 1:
+        return gguf(metadata, tensors, version)
+    names, files = list(tensors), []
+    for part in range(parts):
+        own = {"split.no": U16(part), "split.count": U16(parts), "split.tensors.count": I32(len(names))}
+        files.append(gguf((metadata if part == 0 else {}) | own, {name: tensors[name] for name in names[part::parts]}, version))
+    return files
 
 
 def models():
@@ -117,6 +136,9 @@ def models():
     seed("shards", "elsewhere", pretty({"weight_map": {**files, "lm_head.weight": "../model.safetensors"}}))
     seed("gguf", "model-v3", small_gguf())
     seed("gguf", "model-v2-spm", small_gguf(2, "llama"))
+    first, second = small_gguf(parts=2)
+    seed("gguf_parts", "two", struct.pack("<H", len(first)) + first + second)
+    seed("gguf_parts", "twice", struct.pack("<H", len(first)) + first + first)
     for name in ("ok", "offset", "block-rows"):
         seed("gguf", name, (GOLDEN / "malformed/gguf" / f"{name}.gguf").read_bytes())
     for name in ("qwen2", "gemma2", "gpt2", "llama-llama3", "tiny-gemma3", "granite"):
@@ -281,7 +303,7 @@ def codecs():
 
 
 def main():
-    for part in ("codec safetensors shards gguf config tokenizer job bounds prompts vindex_index vindex_fp4 vindex_kquants vindex_down_meta "
+    for part in ("codec safetensors shards gguf gguf_parts config tokenizer job bounds prompts vindex_index vindex_fp4 vindex_kquants vindex_down_meta "
                  "vindex_weights vindex_layers").split():
         shutil.rmtree(HERE / "seeds" / part, ignore_errors=True)
     models()
