@@ -156,12 +156,8 @@ static void print_flags(const wa_vindex *vindex, FILE *out)
     fprintf(out, "bucket        %s, as upstream calls it\n", wa_vindex_upstream_bucket(&flags));
 }
 
-/*
- * Cases need a model's shape; a vindex alone tells as much of it as the table of paths asks for.
- * Whether the FFN has a gate is not recorded, so the list holds for gated models; `plan` has the
- * one for a given model.
- */
-static wa_status list_cases(const wa_vindex *vindex, wa_arena *arena, wa_cases *out, wa_error *err)
+/* Cases need a model's shape; a vindex alone tells as much of it as the table of paths asks for. */
+wa_status wa_inspect_list_cases(const wa_vindex *vindex, wa_arena *arena, wa_cases *out, wa_error *err)
 {
     wa_model shape = {.path = vindex->model,
                       .family = vindex->family,
@@ -183,7 +179,7 @@ static wa_status list_cases(const wa_vindex *vindex, wa_arena *arena, wa_cases *
 static wa_status print_cases(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
 {
     wa_cases cases;
-    WA_TRY(list_cases(vindex, arena, &cases, err));
+    WA_TRY(wa_inspect_list_cases(vindex, arena, &cases, err));
     fprintf(out, "cases it can run with a gated model\n");
     for (size_t i = 0; i < cases.count; i++) {
         const wa_case *which = &cases.items[i];

@@ -168,7 +168,7 @@ def json_of(words, schema, expect=0):
     def check(value):
         for item in value if isinstance(value, list) else [value]:
             for name, inner in item.items() if isinstance(item, dict) else ():
-                assert name in ("schema", "version") or re.search(rf"`(\w+\[\]\.)?{name}(\[\])?`", section), name
+                assert name in ("schema", "version", *said.get("understood", ())) or re.search(rf"`(\w+\[\]\.)?{name}(\[\])?`", section), name
                 check(inner)
     check(said)
     return said
@@ -207,6 +207,29 @@ def test_plans_are_told_in_json_with_the_figures_of_the_text(shop):
     several, = json_of(["plan", "--json", job.path, "--ranks", "1,3"], "walkaudit.plan")["audits"]
     assert [(p["ranks"], p["rate"]) for p in several["plans"]] == [(1, "walkaudit"), (3, "walkaudit")]
     harness.run(["plan", "--json", "nowhere.yaml"], expect=2)
+
+
+def test_what_a_path_is_is_told_in_json(shop):
+    model, vindex = shop.model("tiny-llama"), shop.vindex("tiny-llama", "q4k")
+    config = json.loads((model / "config.json").read_text())
+    said = json_of(["inspect", "--json", model], "walkaudit.inspect")
+    assert (said["kind"], said["family"], said["gated"], said["refused"]) == ("model", "llama", True, False)
+    assert (said["layers"], said["hidden"], said["vocabulary"]) == tuple(config[name] for name in
+                                                                         ("num_hidden_layers", "hidden_size", "vocab_size"))
+    assert {item["path"]: item["bytes"] for item in said["files"]} == {
+        str(path): path.stat().st_size for path in map(pathlib.Path, (item["path"] for item in said["files"]))}
+    assert said["understood"]
+    said = json_of(["inspect", "--json", vindex], "walkaudit.inspect")
+    assert (said["kind"], said["path"], said["bucket"]) == ("vindex", str(vindex), "quantized")
+    text = harness.run(["inspect", vindex]).stdout
+    assert said["cases"] and all(f"  {case['case']:<26} bucket {case['bucket']}, label {case['kernel']}" in text for case in said["cases"])
+    assert all(f"not offered: {item['path']:<9} {item['reason']}" in text for item in said["not_offered"])
+    job = shop.job(model, {"q4k": vindex}, paths=[{"path": "sparse"}])
+    result = job.result()
+    said = json_of(["inspect", "--json", job.result_path], "walkaudit.inspect")
+    assert (said["kind"], said["positions"], said["prompts"]) == ("result", len(result["token_id"]), 3)
+    assert {case["case"]: case["verdict"] for case in said["cases"]} == result.verdicts()
+    harness.one_error_line(harness.run(["inspect", "--json", model / "config.json"], expect=3))
 
 
 def test_quiet_leaves_errors_and_what_was_asked_for(shop, tmp_path):
