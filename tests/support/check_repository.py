@@ -312,6 +312,19 @@ def check_versions(root, findings):
     return len(VERSIONED)
 
 
+def check_golden(files, root, findings):
+    """Where each folder of golden data comes from stands in a section of its README that names it."""
+    readme = (root / "tests/golden/README.md").read_text()
+    sections = re.findall(r"^## (.+)\n\n(?!##)\S", readme, re.MULTILINE)
+    named = {word for heading in sections for word in re.findall(r"[\w-]+", heading)}
+    golden = root / "tests/golden"
+    folders = {path.relative_to(golden).parts[0] for path in files if golden in path.parents and path.parent != golden}
+    for name in sorted(folders - named):
+        findings.add(f"tests/golden/{name}", "no section of golden/README.md is headed by it, expected one that says what it holds "
+                     "and which script or program wrote it")
+    return len(folders)
+
+
 def main():
     root = pathlib.Path(sys.argv[1]).resolve()
     compiler, includes = sys.argv[2], sys.argv[3:]
@@ -327,6 +340,7 @@ def main():
         "verdicts": check_verdicts(root, findings),
         "exit codes": check_exit_codes(root, findings),
         "versions": check_versions(root, findings),
+        "golden folders": check_golden(files, root, findings),
         "documents": check_widths(files, root, findings),
         "README commands": check_readme_commands(root, findings),
     }
