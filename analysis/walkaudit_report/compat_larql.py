@@ -1,7 +1,7 @@
 """LARQL's own audit report out of a result: its schema, its aggregates, its number formats (walk_path_audit).
 
 One document per vindex, as LARQL audits one vindex at a time. Figures are f32 as LARQL's; verdicts, reasons and bounds
-are those of the result, which `semantics: larql` and `bounds: larql` make LARQL's.
+are those of the result, which `semantics: larql-2026-05` (or -08) and `bounds: larql` make LARQL's.
 """
 import collections
 import json

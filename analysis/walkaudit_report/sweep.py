@@ -40,7 +40,7 @@ COST = {"bytes_read": "stored bytes of weights read", "flops": "floating-point o
 def columns():
     """{name: (kind, meaning)} of the table, in order."""
     out = {"result": (TEXT, "file, relative to the folder"), "job": (TEXT, "name of the job"), "audit": (TEXT, "name of the audit"),
-           "model": (TEXT, "path of the model"), "family": (TEXT, "family of the model"), "semantics": (TEXT, "native or larql"),
+           "model": (TEXT, "path of the model"), "family": (TEXT, "family of the model"), "semantics": (TEXT, "native, larql-2026-05 or larql-2026-08"),
            "bounds": (TEXT, "name of the bounds"), "source_format": (TEXT, "formats of the model's FFN: gate, up, down"),
            "requantised": (COUNT, "1 when one of them has 6 bits or fewer"), "vindex": (TEXT, "name of the vindex"),
            "vindex_path": (TEXT, "path of the vindex"), "case": (TEXT, "name of the case"), "path": (TEXT, "walk path"),

@@ -268,12 +268,15 @@ static wa_status name_leftover(const char *path, wa_arena *arena, wa_error *err)
  * extracts; they are opened as their authors have them. */
 static wa_status open_model(const arguments *args, wa_extract_compat compat, wa_arena *arena, wa_model **out, wa_error *err)
 {
+    static const wa_semantics semantics[] = {[WA_EXTRACT_COMPAT_NONE] = WA_SEMANTICS_NATIVE,
+                                             [WA_EXTRACT_COMPAT_LARQL_2026_05] = WA_SEMANTICS_LARQL_2026_05,
+                                             [WA_EXTRACT_COMPAT_LARQL_2026_08] = WA_SEMANTICS_LARQL_2026_08};
     wa_model_options how = {.semantics = WA_SEMANTICS_NATIVE, .allow_unread = args->allow_unread};
     WA_TRY(wa_model_open_with(args->model, &how, arena, out, err));
     if (compat == WA_EXTRACT_COMPAT_NONE || wa_model_expert_layer(*out) < (*out)->layer_count)
         return WA_OK;
     wa_model_close(*out);
-    how.semantics = WA_SEMANTICS_LARQL;
+    how.semantics = semantics[compat];
     return wa_model_open_with(args->model, &how, arena, out, err);
 }
 

@@ -95,6 +95,21 @@ static wa_status check_kernel_check(const wa_job_source *source, const char *wor
                        word);
 }
 
+/* `larql` was a word while LARQL computed in one way only. */
+static wa_status check_semantics(const wa_job_source *source, const char *word, wa_error *err)
+{
+    wa_semantics ignored;
+    const char *may = wa_semantics_name(WA_SEMANTICS_LARQL_2026_05), *august = wa_semantics_name(WA_SEMANTICS_LARQL_2026_08);
+    if (wa_semantics_parse(word, &ignored))
+        return WA_OK;
+    if (strcmp(word, "larql") == 0)
+        return WA_JOB_FAIL(source, "semantics", err,
+                           "'semantics' is 'larql', but LARQL computed otherwise in May 2026 than since August: expected '%s' or "
+                           "'%s'",
+                           may, august);
+    return WA_JOB_FAIL(source, "semantics", err, "'semantics' is '%s', expected native, %s or %s", word, may, august);
+}
+
 static wa_status check_scalars(const wa_job_source *source, wa_error *err)
 {
     const raw_job *raw = source->raw;
@@ -113,7 +128,6 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
     const struct {
         const char *key, *value, *first, *second;
     } choices[] = {
-        {"semantics", raw->semantics, "native", "larql"},
         {"ladder", raw->ladder, wa_ladder_word(WA_LADDER_2026_05), wa_ladder_word(WA_LADDER_2026_08)},
         {"encoding_check", raw->encoding_check, "all", "none"},
         {"allow_unread", raw->allow_unread, "true", "false"},
@@ -128,6 +142,7 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
     for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++)
         WA_TRY(check_choice(source, choices[i].key, choices[i].value, choices[i].first,
                             choices[i].second, err));
+    WA_TRY(check_semantics(source, raw->semantics, err));
     WA_TRY(check_kernel_check(source, raw->kernel_check, err));
     if (raw->prompts->builtin == NULL)
         return WA_OK;
@@ -489,8 +504,6 @@ static wa_status resolve_files(const wa_job_source *source, wa_job *job, wa_erro
 
 static void copy_scalars(const raw_job *raw, wa_job *job)
 {
-    job->semantics =
-        strcmp(raw->semantics, "larql") == 0 ? WA_SEMANTICS_LARQL : WA_SEMANTICS_NATIVE;
     job->ladder = strcmp(raw->ladder, wa_ladder_word(WA_LADDER_2026_08)) == 0 ? WA_LADDER_2026_08 : WA_LADDER_2026_05;
     job->kernel_check_was = read_kernel_check(raw->kernel_check, &job->kernel_check)
                                 ? raw->kernel_check
@@ -518,6 +531,8 @@ static wa_status build_job(wa_job_source *source, wa_job *job, wa_error *err)
     WA_TRY(settle_name(source, "name", &source->raw->name, source->path, err));
     job->path = source->path;
     job->name = source->raw->name;
+    if (!wa_semantics_parse(source->raw->semantics, &job->semantics))
+        return wa_fail(err, WA_E_INTERNAL, "semantics '%s' were not checked", source->raw->semantics);
     WA_TRY(build_paths(source, "paths", source->raw->paths, source->raw->paths_count, &job->paths,
                        err));
     job->path_count = source->raw->paths_count;

@@ -81,7 +81,7 @@ typedef struct raw_job {
     X(LIST, raw_job, ROOT, paths, "", "list of paths", "(all that each vindex can run)", \
       "walk paths to compare with the dense model, see Paths")                           \
     X(TEXT, raw_job, ROOT, semantics, "", "string", "native",                            \
-      "`native`: as the model's authors define it; `larql`: as LARQL computes it")       \
+      "how the model is computed, see Semantics: `native`, `larql-2026-05` or `larql-2026-08`")       \
     X(TEXT, raw_job, ROOT, ladder, "", "string", "larql-2026-08",                        \
       "whose routing, labels and list of paths: `larql-2026-05` or `larql-2026-08`, see Paths") \
     X(TEXT, raw_job, ROOT, bounds, "", "string", "default",                              \

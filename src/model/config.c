@@ -5,7 +5,22 @@
 
 const char *wa_semantics_name(wa_semantics semantics)
 {
-    return semantics == WA_SEMANTICS_LARQL ? "larql" : "native";
+    static const char *const words[WA_SEMANTICS_COUNT] = {
+#define SEMANTICS_WORD(id, word) [WA_SEMANTICS_##id] = (word),
+        WA_SEMANTICS_LIST(SEMANTICS_WORD)
+#undef SEMANTICS_WORD
+    };
+    return words[semantics];
+}
+
+bool wa_semantics_parse(const char *word, wa_semantics *out)
+{
+    for (int semantics = 0; semantics < WA_SEMANTICS_COUNT; semantics++)
+        if (strcmp(word, wa_semantics_name((wa_semantics)semantics)) == 0) {
+            *out = (wa_semantics)semantics;
+            return true;
+        }
+    return false;
 }
 
 const char *wa_activation_name(wa_activation activation)
@@ -72,10 +87,11 @@ wa_status wa_config_finish(wa_config *config, wa_error *err)
 {
     wa_model *facts = &config->facts;
     const wa_family *family = config->family;
-    if (facts->semantics == WA_SEMANTICS_LARQL && family->larql_refusal != NULL)
+    bool larql = facts->semantics != WA_SEMANTICS_NATIVE;
+    if (larql && family->larql_refusal != NULL)
         return wa_fail(err, WA_E_UNSUPPORTED, "larql semantics of family '%s': %s", family->family,
                        family->larql_refusal);
-    if (facts->semantics == WA_SEMANTICS_LARQL && facts->gated && config->ffn_bias)
+    if (larql && facts->gated && config->ffn_bias)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "larql semantics of a gated FFN with biases: LARQL leaves those of gate and up "
                        "out, which is not the model");

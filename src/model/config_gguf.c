@@ -1,4 +1,4 @@
-/* GGUF metadata to facts (forward-pass.md 1.7), under either semantics. */
+/* GGUF metadata to facts (forward-pass.md 1.7), under any semantics (forward-pass.md 0, larql-2026-08.md 6.2). */
 #include "model/config.h"
 #include "base/elementary.h"
 #include "model/config_keys.h"
@@ -13,7 +13,7 @@ static const double LARQL_EPS = 1e-6;
 typedef struct reader {
     const wa_gguf *gguf;
     const wa_gguf_family *kind;
-    bool native;
+    bool native, august; /* which semantics; neither: larql-2026-05 */
     wa_arena *arena;
     wa_config *config;
 } reader;
@@ -207,7 +207,7 @@ static wa_status read_numbers(const reader *r, wa_model *facts, wa_error *err)
     const wa_family *family = r->config->family;
     bool rms = family->norm_kind == WA_NORM_RMS;
     facts->norm_eps = LARQL_EPS; /* S1 */
-    if (r->native)
+    if (r->native || r->august)
         WA_TRY(wa_gguf_f64(
             r->gguf,
             key_of(r, rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon")
@@ -270,6 +270,8 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
                             &facts->sliding_window, err));
     kinds->rule = family->local_rope_key != NULL ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
     kinds->number = family->window_pattern;
+    if (r->august) /* LARQL does not read the window of these files: larql-2026-08.md 6.2, G6 */
+        facts->sliding_window = 0;
     if (!r->native) /* S3; Gemma 3's local base by a fixed pattern */
         return WA_OK;
     if (r->kind->window_rule != WA_WINDOW_NONE && has(r, "attention.sliding_window_pattern"))
@@ -358,6 +360,7 @@ wa_status wa_config_from_gguf(const wa_gguf *gguf, wa_semantics semantics, wa_ar
                         .notes = {.arena = arena}};
     reader r = {.gguf = gguf,
                 .native = semantics == WA_SEMANTICS_NATIVE,
+                .august = semantics == WA_SEMANTICS_LARQL_2026_08,
                 .arena = arena,
                 .config = &config};
     wa_bytes architecture = {0};

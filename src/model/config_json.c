@@ -1,4 +1,4 @@
-/* config.json to facts (forward-pass.md 1.4), under either semantics. */
+/* config.json to facts (forward-pass.md 1.4), under any semantics (forward-pass.md 0, larql-2026-08.md 6.1). */
 #include "model/config_json.h"
 #include "model/config_keys.h"
 
@@ -127,12 +127,27 @@ static wa_status read_cap(const reader *r, const char *key, double fallback, flo
     return WA_OK;
 }
 
+/* S1: 1e-6 whatever the configuration says; in August 2026 the first of four spellings, whoever the family. */
+static wa_status read_eps(const reader *r, double *out, wa_error *err)
+{
+    static const char *const spellings[] = {"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"};
+    const wa_family *family = r->config->family;
+    *out = LARQL_EPS;
+    if (r->native)
+        return wa_json_f64_or(r->text, family->keys->eps, family->eps, out, err);
+    if (!r->august)
+        return WA_OK;
+    *out = family->eps;
+    for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++)
+        if (wa_json_is_given(r->text, spellings[i]))
+            return wa_json_f64_or(r->text, spellings[i], family->eps, out, err);
+    return WA_OK;
+}
+
 static wa_status read_numbers(const reader *r, wa_model *facts, wa_error *err)
 {
     const wa_family *family = r->config->family;
-    facts->norm_eps = LARQL_EPS; /* S1 */
-    if (r->native)
-        WA_TRY(wa_json_f64_or(r->text, family->keys->eps, family->eps, &facts->norm_eps, err));
+    WA_TRY(read_eps(r, &facts->norm_eps, err));
     WA_TRY(wa_config_rope_json(r, err));
     WA_TRY(read_attn_scale(r, facts, err));
     WA_TRY(read_multipliers(r, facts, err));
@@ -246,8 +261,12 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
 {
     const wa_family *family = r->config->family;
     wa_layer_kinds *kinds = &r->config->kinds;
+    bool fixed = family->window_rule == WA_WINDOW_PATTERN; /* whatever the configuration lists */
     if (r->native) {
         WA_TRY(read_rule(r, kinds, err));
+    } else if (r->august) { /* S3: windows by the family's pattern, or of the layers that are listed, or none */
+        kinds->rule = fixed ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
+        kinds->number = family->window_pattern;
     } else { /* S3: no window; Gemma 3's local base by a fixed pattern */
         kinds->rule = family->local_rope_key != NULL ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
         kinds->number = LARQL_PATTERN;
@@ -259,18 +278,39 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
     bool says_none = family->experts != NULL && family->window_rule == WA_WINDOW_NONE; /* qwen2_moe saves 0 */
     if (!says_none && wa_json_is_given(r->text, "sliding_window") && facts->sliding_window == 0)
         return wa_fail(err, WA_E_FORMAT, "'sliding_window' is 0, expected more or null");
-    if (!r->native || !wa_json_is_given(r->text, "layer_types"))
+    bool listed = r->native || (r->august && !fixed);
+    if (!listed || !wa_json_is_given(r->text, "layer_types"))
         return WA_OK;
     WA_TRY(read_layer_types(r, json_object_get(r->text, "layer_types"), err));
-    return kinds->rule == WA_WINDOW_NONE ? refuse_sliding(r, err) : WA_OK;
+    return r->native && kinds->rule == WA_WINDOW_NONE ? refuse_sliding(r, err) : WA_OK;
 }
 
 /* --- flags --- */
+
+/* S8 since August 2026: every GELU is the one by tanh, and what LARQL has no name for is SiLU; families of tanh-GELU have no
+ * choice. */
+static wa_status read_august_activation(const reader *r, wa_model *facts, wa_error *err)
+{
+    const char *key = wa_json_is_given(r->text, "hidden_act") ? "hidden_act" : "hidden_activation", *name;
+    if (facts->activation == WA_GELU_TANH || !wa_json_is_given(r->text, key))
+        return WA_OK;
+    WA_TRY(wa_json_string(r->text, key, &name, err));
+    if (strcmp(name, "relu") == 0)
+        return wa_fail(err, WA_E_UNSUPPORTED, "larql semantics of activation 'relu' in '%s': LARQL panics (N6)", key);
+    if (strcmp(name, "gelu") == 0 || strcmp(name, "gelu_new") == 0 || strcmp(name, "gelu_pytorch_tanh") == 0)
+        facts->activation = WA_GELU_TANH;
+    else if (strcmp(name, "silu") != 0 && strcmp(name, "swish") != 0)
+        return wa_notes_add(&r->config->notes, err, "activation '%.100s' in '%s' is SiLU to LARQL, which does not know it", name,
+                            key);
+    return WA_OK;
+}
 
 static wa_status read_activation(const reader *r, wa_model *facts, wa_error *err)
 {
     const wa_family *family = r->config->family;
     facts->activation = family->activation;
+    if (r->august)
+        return read_august_activation(r, facts, err);
     if (!r->native || family->keys->activation == NULL ||
         !wa_json_is_given(r->text, family->keys->activation)) /* S8 */
         return WA_OK;
@@ -301,11 +341,11 @@ static wa_status read_tie(const reader *r, wa_config *config, wa_error *err)
 {
     config->tie = r->native ? config->family->tie : WA_TIE_IF_ABSENT; /* S7 */
     const json_t *place = owner(r, "tie_word_embeddings");
-    if (!r->native || !wa_json_is_given(place, "tie_word_embeddings"))
+    if (!(r->native || r->august) || !wa_json_is_given(place, "tie_word_embeddings"))
         return WA_OK;
     bool tied;
     WA_TRY(wa_json_bool_or(place, "tie_word_embeddings", false, &tied, err));
-    config->tie = tied ? WA_TIE_YES : WA_TIE_NO;
+    config->tie = !tied ? WA_TIE_NO : r->native ? WA_TIE_YES : WA_TIE_IF_ABSENT;
     return WA_OK;
 }
 
@@ -331,6 +371,7 @@ wa_status wa_config_from_json(const json_t *root, wa_semantics semantics, wa_are
     reader r = {.text = text == NULL ? root : text,
                 .root = root,
                 .native = semantics == WA_SEMANTICS_NATIVE,
+                .august = semantics == WA_SEMANTICS_LARQL_2026_08,
                 .arena = arena,
                 .config = &config};
     WA_TRY(read_type(&r, err));

@@ -8,7 +8,7 @@
 typedef struct wa_json_reader {
     const json_t *text; /* text_config where there is one, else the root */
     const json_t *root;
-    bool native;
+    bool native, august; /* which semantics; neither: larql-2026-05 */
     wa_arena *arena;
     wa_config *config;
 } wa_json_reader;

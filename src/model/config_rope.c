@@ -53,16 +53,16 @@ static wa_status first_number(const json_t *const places[], const char *const ke
     return WA_OK;
 }
 
-/* As LARQL reads them (S10): a flat rope_parameters is not seen. */
+/* As LARQL reads them (S10): a flat rope_parameters is not seen before August 2026. */
 static wa_status read_larql_bases(const wa_json_reader *r, wa_model *facts, wa_error *err)
 {
     const wa_family *family = r->config->family;
     const json_t *parameters = object_or_null(r->text, "rope_parameters");
-    const json_t *const full[] = {object_or_null(parameters, "full_attention"), r->text};
+    const json_t *const full[] = {object_or_null(parameters, "full_attention"), r->august ? parameters : NULL, r->text};
     const json_t *const local[] = {object_or_null(parameters, "sliding_attention"), r->text};
-    const char *const full_keys[] = {"rope_theta", "rope_theta"};
+    const char *const full_keys[] = {"rope_theta", "rope_theta", "rope_theta"};
     const char *const local_keys[] = {"rope_theta", family->local_rope_key};
-    WA_TRY(first_number(full, full_keys, 2, family->larql_rope_base, &facts->rope_base, err));
+    WA_TRY(first_number(full, full_keys, 3, family->larql_rope_base, &facts->rope_base, err));
     if (family->local_rope_key == NULL)
         return WA_OK;
     return first_number(local, local_keys, 2, family->local_rope_base, &facts->rope_local_base,
@@ -151,18 +151,24 @@ static double yarn_scale(double factor, double weight)
     return factor <= 1 ? 1 : 0.1 * weight * wa_log(factor) + 1;
 }
 
+/* What cosines and sines are multiplied by where nobody says it. */
+static wa_status read_yarn_amplitude(const json_t *object, wa_rope_scaling *scaling, wa_error *err)
+{
+    double mscale, all;
+    WA_TRY(wa_json_f64_or(object, "mscale", 0, &mscale, err));
+    WA_TRY(wa_json_f64_or(object, "mscale_all_dim", 0, &all, err));
+    scaling->attention_factor = mscale != 0 && all != 0
+                                    ? yarn_scale(scaling->factor, mscale) / yarn_scale(scaling->factor, all)
+                                    : yarn_scale(scaling->factor, 1);
+    return WA_OK;
+}
+
 static wa_status read_yarn(const wa_json_reader *r, const json_t *object, wa_rope_scaling *scaling,
                            wa_error *err)
 {
-    double mscale;
-    double all;
     WA_TRY(read_stretch(r, object, scaling, err));
-    WA_TRY(wa_json_f64_or(object, "mscale", 0, &mscale, err));
-    WA_TRY(wa_json_f64_or(object, "mscale_all_dim", 0, &all, err));
-    double fallback = mscale != 0 && all != 0
-                          ? yarn_scale(scaling->factor, mscale) / yarn_scale(scaling->factor, all)
-                          : yarn_scale(scaling->factor, 1);
-    WA_TRY(wa_json_f64_or(object, "attention_factor", fallback, &scaling->attention_factor, err));
+    WA_TRY(read_yarn_amplitude(object, scaling, err));
+    WA_TRY(wa_json_f64_or(object, "attention_factor", scaling->attention_factor, &scaling->attention_factor, err));
     WA_TRY(wa_config_positive("attention_factor", scaling->attention_factor, err));
     WA_TRY(wa_json_f64_or(object, "beta_fast", 32, &scaling->beta_fast, err));
     WA_TRY(wa_json_f64_or(object, "beta_slow", 1, &scaling->beta_slow, err));
@@ -324,13 +330,43 @@ static wa_status read_sliding(const wa_json_reader *r, const json_t *object, wa_
                      &facts->rope_local_base, err);
 }
 
+/* S2 since August 2026: linear of Gemma 3, whose sliding layers are never scaled; llama3 of Llama; yarn where it says what was before;
+ * all else is passed over. */
+static bool larql_scales(const wa_json_reader *r, const json_t *object, const char *name)
+{
+    if (strcmp(name, "linear") == 0)
+        return r->config->family->local_rope_key != NULL;
+    if (strcmp(name, "llama3") == 0)
+        return strncmp(r->config->facts.model_type, "llama", strlen("llama")) == 0;
+    return strcmp(name, "yarn") == 0 && wa_json_is_given(object, "original_max_position_embeddings");
+}
+
+/* Of yarn the amplitude follows from the factor and the two mscales, whatever 'attention_factor' says. */
+static wa_status read_larql_scaling(const wa_json_reader *r, wa_rope_scaling *scaling, wa_error *err)
+{
+    const json_t *object;
+    const char *name;
+    WA_TRY(find_object(r->text, &object, err));
+    const json_t *full = object_or_null(object, "full_attention");
+    object = full != NULL ? full : object;
+    if (object == NULL)
+        return WA_OK;
+    WA_TRY(wa_json_string_or(object, wa_json_is_given(object, "rope_type") ? "rope_type" : "type", "default", &name, err));
+    if (!larql_scales(r, object, name))
+        return WA_OK;
+    WA_TRY(read_scaling(r, object, scaling, err));
+    return scaling->kind == WA_SCALING_YARN ? read_yarn_amplitude(object, scaling, err) : WA_OK;
+}
+
 wa_status wa_config_rope_json(const wa_json_reader *r, wa_error *err)
 {
     wa_model *facts = &r->config->facts;
     const json_t *object;
     facts->rotary_dim = facts->head_dim;
-    if (!r->native) /* S2: scaling is parsed, never applied */
-        return read_larql_bases(r, facts, err);
+    if (!r->native)
+        WA_TRY(read_larql_bases(r, facts, err));
+    if (!r->native) /* S2: before August 2026 scaling is parsed, never applied */
+        return r->august ? read_larql_scaling(r, &r->config->scaling, err) : WA_OK;
     WA_TRY(find_object(r->text, &object, err));
     if (object == NULL && r->config->family->needs_rope_object)
         return wa_fail(err, WA_E_UNSUPPORTED,

@@ -74,7 +74,7 @@ typedef enum wa_nope_rule {
     WA_NOPE_FULL    /* full layers of a model that has windows */
 } wa_nope_rule;
 
-/* Which layers attend within a window only (native; never under larql). */
+/* Which layers attend within a window only (native; never under larql-2026-05). */
 typedef enum wa_window_rule {
     WA_WINDOW_NONE,
     WA_WINDOW_ALL,     /* every layer, when a window is given */

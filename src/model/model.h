@@ -5,10 +5,22 @@
 #include "base/arena.h"
 #include "codec/codec.h"
 
-/** forward-pass.md section 0: what the model's authors define, or what LARQL computes. */
-typedef enum wa_semantics { WA_SEMANTICS_NATIVE, WA_SEMANTICS_LARQL } wa_semantics;
-/** "native" or "larql". */
+/* X(id, word): what the model's authors define, or what LARQL computed in May (forward-pass.md section 0) or in August 2026
+ * (larql-2026-08.md 6.1). */
+#define WA_SEMANTICS_LIST(X)                                                             \
+    X(NATIVE, "native")                                                                  \
+    X(LARQL_2026_05, "larql-2026-05")                                                    \
+    X(LARQL_2026_08, "larql-2026-08")
+typedef enum wa_semantics {
+#define WA_SEMANTICS_ENUM(id, word) WA_SEMANTICS_##id,
+    WA_SEMANTICS_LIST(WA_SEMANTICS_ENUM)
+#undef WA_SEMANTICS_ENUM
+    WA_SEMANTICS_COUNT
+} wa_semantics;
+/** The word of a job file. */
 const char *wa_semantics_name(wa_semantics semantics);
+/** The word to the semantics; false when there is none. */
+bool wa_semantics_parse(const char *word, wa_semantics *out);
 
 typedef enum wa_activation {
     WA_SILU,

@@ -297,7 +297,7 @@ static wa_status set_rope(const wa_config *config, wa_arena *arena, wa_model *mo
         layer->rope_long_freq = rotates && stretched ? sets[WA_ROPE_LONG] : NULL;
         layer->rope_long_from = stretched ? (size_t)config->scaling.original_positions : 0;
         layer->rope_factor = wa_config_rope_factor(config, set);
-        bool windowed = sliding && model->semantics == WA_SEMANTICS_NATIVE; /* S3 */
+        bool windowed = sliding && model->semantics != WA_SEMANTICS_LARQL_2026_05; /* S3 */
         layer->window = windowed ? model->sliding_window : 0;
     }
     return WA_OK;

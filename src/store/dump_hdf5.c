@@ -81,9 +81,19 @@ static wa_status open_prompt(wa_dump *dump, const wa_dump_subject *subject, size
     return WA_OK;
 }
 
-static wa_status open_prompts(wa_dump *dump, const wa_dump_subject *subject, wa_arena *arena, wa_error *err)
+/* Dumps from before LARQL computed in two ways have a group `larql` for the first. */
+static const char *group_of(const wa_dump *dump, const char *semantics)
+{
+    static const char OLD[] = "larql", NOW[] = "larql-2026-05";
+    return strcmp(semantics, NOW) == 0 && !has(dump, NOW) && has(dump, OLD) ? OLD : semantics;
+}
+
+static wa_status open_prompts(wa_dump *dump, const wa_dump_subject *of, wa_arena *arena, wa_error *err)
 {
     size_t at = 0, there = 0;
+    wa_dump_subject named = *of;
+    const wa_dump_subject *subject = &named;
+    named.semantics = group_of(dump, of->semantics);
     if (!has(dump, subject->semantics))
         return wa_fail(err, WA_E_FORMAT, "there is no group '%s', expected one of the job's semantics", subject->semantics);
     for (size_t p = 0; p < subject->prompts; p++) {

@@ -155,7 +155,7 @@ def without_numbers(line):
 
 
 def own(shop, model, variant, expect):
-    job = shop.job(shop.model(model), {"v": shop.vindex(model, variant)}, semantics="larql", bounds="larql")
+    job = shop.job(shop.model(model), {"v": shop.vindex(model, variant)}, semantics="larql-2026-05", bounds="larql")
     job.run(expect=expect)
     report("report", "--compat", "larql", job.result_path, "-o", job.folder, expect=expect)
     return json.loads((job.folder / "walk_path_audit_job-audit_v.json").read_text())

@@ -10,11 +10,11 @@ import pytest
 
 import harness
 
-DIRECTORIES = [("tiny-gemma3", "native"), ("tiny-gemma3", "larql"), ("tiny-llama", "native"), ("tiny-llama", "larql"),
-               ("tiny-qwen3", "native"), ("tiny-qwen3", "larql"), ("tiny-odd", "native"), ("tiny-odd", "larql"),
+DIRECTORIES = [("tiny-gemma3", "native"), ("tiny-gemma3", "larql-2026-05"), ("tiny-llama", "native"), ("tiny-llama", "larql-2026-05"),
+               ("tiny-qwen3", "native"), ("tiny-qwen3", "larql-2026-05"), ("tiny-odd", "native"), ("tiny-odd", "larql-2026-05"),
                ("gemma2", "native"), ("mistral-sharded", "native"), ("qwen2", "native"), ("llama-linear", "native"),
                ("llama-llama3", "native"), ("granite", "native"), ("gpt2", "native"),
-               ("tiny-starcoder2", "native"), ("tiny-starcoder2", "larql")]
+               ("tiny-starcoder2", "native"), ("tiny-starcoder2", "larql-2026-05")]
 GGUFS = ["tiny-gemma3-mixed.gguf", "tiny-llama-mixed.gguf", "qwen2-v2.gguf", "gemma2-q5k-bf16.gguf"]
 
 
@@ -65,5 +65,5 @@ def test_gguf_agrees_with_float64(shop, name):
 def test_semantics_are_two_different_things(shop):
     """tiny-gemma3's goldens differ between native and larql by far more than any tolerance: a mix-up would show."""
     golden = harness.dense_golden("tiny-gemma3")
-    p = [golden[s]["paris"]["top5_prob"][0] for s in ("native", "larql")]
+    p = [golden[s]["paris"]["top5_prob"][0] for s in ("native", "larql-2026-05")]
     assert abs(p[0] - p[1]) > 1e-4

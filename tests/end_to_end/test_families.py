@@ -42,7 +42,7 @@ def starcoder2(shop):
             "interleaved": [{"path": "interleaved"}], "down": [{"path": "exact"}]}
     vindexes = {"features": shop.vindex(STARCODER2, "f32"), "interleaved": shop.vindex(STARCODER2, "interleaved"),
                 "down": shop.vindex(STARCODER2, "x-down-only")}
-    return shop.job(shop.model(STARCODER2), vindexes, only, semantics="larql", logits="all", kernel_check=-1).result()
+    return shop.job(shop.model(STARCODER2), vindexes, only, semantics="larql-2026-05", logits="all", kernel_check=-1).result()
 
 
 def test_starcoder2_agrees_with_its_goldens(starcoder2):

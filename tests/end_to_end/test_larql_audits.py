@@ -39,7 +39,7 @@ def larql(model, variant):
 
 
 def audit(shop, model, variant):
-    return shop.job(shop.model(model), {"v": shop.vindex(model, variant)}, semantics="larql", bounds="larql")
+    return shop.job(shop.model(model), {"v": shop.vindex(model, variant)}, semantics="larql-2026-05", bounds="larql")
 
 
 def packed(model, variant):
@@ -139,7 +139,7 @@ def said(result, name="v"):
 def beside(shop, model, variant, *others):
     """The variant `v` and others under their own names, audited together."""
     vindexes = {"v": shop.vindex(model, variant), **{o: shop.vindex(model, o) for o in others}}
-    return shop.job(shop.model(model), vindexes, semantics="larql", bounds="larql")
+    return shop.job(shop.model(model), vindexes, semantics="larql-2026-05", bounds="larql")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -262,7 +262,7 @@ def test_feature_major_down_of_the_decoded_down(shop, tmp_path):
     assert hashlib.sha256((folder / "down_features_q4k.bin").read_bytes()).hexdigest() == \
         "be46ed3925951b452d2d32382fdefaa82c086a8755a1f2086e1064875ceaebec"  # the fixtures' FILES.tsv
     vindexes = {"v": folder, "q4k": shop.vindex("tiny-gemma3", "q4k"), "q4k-fm": shop.vindex("tiny-gemma3", "q4k-fm")}
-    result = shop.job(shop.model("tiny-gemma3"), vindexes, semantics="larql", bounds="larql",
+    result = shop.job(shop.model("tiny-gemma3"), vindexes, semantics="larql-2026-05", bounds="larql",
                       paths=[{"path": p} for p in ("sparse", "interleaved_q4k", "sparse_serial")]).result(expect=1)
     for path in ("sparse", "interleaved_q4k"):
         assert same_numbers(result, f"v:{path}", f"q4k:{path}")

@@ -1,6 +1,5 @@
-"""LARQL of August 2026 on its own K-quants: its audit's case interleaved_kquant measures the path interleaved_kquant:native (larql-2026-08.md
-2.5). The vindexes are its own byte for byte (unit/test_extract_golden.c); what it computes is `semantics: native` for these models, but for
-Gemma 3's layer types.
+"""LARQL of August 2026 on its own vindexes, computed as it computes: its audit's case interleaved_kquant
+measures the path interleaved_kquant:native (larql-2026-08.md 2.5). The payloads are its own byte for byte (unit/test_extract_golden.c).
 """
 import json
 import shutil
@@ -11,7 +10,7 @@ import pytest
 import harness
 
 MODELS = ["tiny-gemma3", "tiny-llama", "tiny-qwen3"]
-OURS = {"sparse": "sparse", "interleaved_kquant": "interleaved_kquant_native"}
+OURS = {"sparse": "sparse", "full_mmap": "full_mmap", "exact": "exact", "interleaved_kquant": "interleaved_kquant_native"}
 VARIANTS = {"q4k": [], "q4k-down4": ["--down", "q4k"], "q4k-fm": ["--feature-major-down"], "q4k-nogate": ["--drop-gate"]}
 
 
@@ -23,41 +22,70 @@ def extract(shop, model, variant, compat):
     return folder
 
 
-def as_august_reads_it(shop, model):
-    """Of Gemma 3 all layers but each sixth are sliding, whatever `layer_types` says (larql-2026-08.md 6.1, S3): of these four all are."""
-    if model != "tiny-gemma3":
-        return shop.model(model)
-    folder = shop.root / "tiny-gemma3-august"
-    if not folder.exists():
-        shutil.copytree(shop.model(model), folder)
-        config = json.loads((folder / "config.json").read_text())
-        config |= {"layer_types": ["sliding_attention"] * 4, "sliding_window_pattern": 6}
-        (folder / "config.json").write_text(json.dumps(config))
-    return folder
+def theirs(model, variant):
+    audit = json.loads((harness.GOLDEN / "audits" / "2026-08" / model / f"{variant}.json").read_text())
+    return {path["name"]: path for path in audit["paths"]}
+
+
+def audit(shop, model, folder, paths, expect):
+    return shop.job(shop.model(model), {"v": folder}, semantics="larql-2026-08", bounds="larql", ladder="larql-2026-08",
+                    paths=[{"path": OURS[name]} for name in paths]).result(expect=expect)
+
+
+def check(result, name, path, labels=True, **tolerance):
+    case = f"v:{OURS[name]}"
+    if labels:
+        assert [set(row) for row in result.case(case, "label")] == [{layer["dispatch"]} for layer in path["per_layer"]]
+    assert result.case(case, "verdict") == {"pass": "PASS", "fail": "BOUND"}[path["verdict"]]
+    assert result.case(case, "case_bucket") == path["bound"]["kind"]
+    assert result.case(case, "n_obs") == path["aggregate"]["n_obs"]
+    want = np.array([layer["assertion"]["max_rel_l2"] for layer in path["per_layer"]])
+    np.testing.assert_allclose(result.case(case, "layer_max_rel_l2"), want, **tolerance)
+    for prompt, figures in path["per_prompt"].items():
+        at = result.prompts.index(prompt)
+        assert result["ref_top1_text"][at] == figures["dense_top1_token"]
+        assert result.case(case, "top1_text")[at] == figures["walk_top1_token"]
+        for ours, figure in ((result["ref_top1_prob"][at], "dense_top1_prob"), (result.case(case, "top1_prob")[at], "walk_top1_prob")):
+            assert abs(ours - figures[figure]) <= 1e-5
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("model", MODELS)
 def test_same_as_larql_of_august(shop, model, variant):
-    audit = json.loads((harness.GOLDEN / "audits" / "2026-08" / model / f"{variant}.json").read_text())
-    theirs = {path["name"]: path for path in audit["paths"]}
-    assert set(theirs) == set(OURS)
-    job = shop.job(as_august_reads_it(shop, model), {"v": extract(shop, model, variant, "larql-2026-08")}, bounds="larql",
-                   paths=[{"path": path} for path in OURS.values()])
-    result = job.result(expect=int(any(path["verdict"] != "pass" for path in theirs.values())))
-    for name, path in theirs.items():
-        case = f"v:{OURS[name]}"
-        assert [set(row) for row in result.case(case, "label")] == [{layer["dispatch"]} for layer in path["per_layer"]]
-        assert result.case(case, "verdict") == {"pass": "PASS", "fail": "BOUND"}[path["verdict"]]
-        assert result.case(case, "case_bucket") == path["bound"]["kind"]
-        assert result.case(case, "n_obs") == path["aggregate"]["n_obs"]
-        want = np.array([layer["assertion"]["max_rel_l2"] for layer in path["per_layer"]])
-        np.testing.assert_allclose(result.case(case, "layer_max_rel_l2"), want, rtol=1e-4)
-        for prompt, figures in path["per_prompt"].items():
-            at = result.prompts.index(prompt)
-            assert result["ref_top1_text"][at] == figures["dense_top1_token"]
-            assert result.case(case, "top1_text")[at] == figures["walk_top1_token"]
-            assert abs(result.case(case, "top1_prob")[at] - figures["walk_top1_prob"]) <= 1e-5
+    paths = theirs(model, variant)
+    assert set(paths) == {"sparse", "interleaved_kquant"}
+    result = audit(shop, model, extract(shop, model, variant, "larql-2026-08"), paths,
+                   expect=int(any(path["verdict"] != "pass" for path in paths.values())))
+    for name, path in paths.items():
+        check(result, name, path, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["f32", "f16"])
+@pytest.mark.parametrize("model", [*MODELS, "tiny-odd"])
+def test_same_as_larql_of_august_on_float_vindexes(shop, model, variant):
+    """The files of May are those of August."""
+    paths = theirs(model, variant)
+    assert set(paths) == {"sparse", "full_mmap", "exact"}
+    result = audit(shop, model, shop.vindex(model, variant), paths, expect=0)
+    for name, path in paths.items():
+        check(result, name, path, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_where_larql_measures_another_path_ours_measures_its_own(shop, model):
+    """With K-quants beside the feature files LARQL's full_mmap is native and fails its exact bound (N5)."""
+    paths = theirs(model, "x-q4k-and-features")
+    folder = shop.root / f"{model}-x"
+    shutil.copytree(extract(shop, model, "q4k", "larql-2026-08"), folder)
+    for file in ("up_features.bin", "down_features.bin"):
+        shutil.copyfile(shop.vindex(model, "f32") / file, folder / file)
+    wrong = paths.pop("full_mmap")
+    assert wrong["verdict"] == "fail" and set(wrong["dispatch_counts"]) == {"interleaved_kquant:native"}
+    result = audit(shop, model, folder, [*paths, "full_mmap"], expect=None)
+    assert result.case("v:full_mmap", "verdict") == "PASS"
+    assert set(result.case("v:full_mmap", "label").ravel()) == {"full_mmap"}
+    for name, path in paths.items():
+        check(result, name, path, rtol=1e-4, atol=1e-6)
 
 
 def test_native_is_near_the_dequantised_products_and_the_same_for_either_order(shop):

@@ -52,7 +52,7 @@ def wake(process, group):
 @pytest.mark.parametrize("ranks", [None, 2])
 def test_a_suspended_owner_wakes_up_beside_a_finished_result(shop, prompts, ranks):
     job, process, group = stopped_owner(shop, prompts, ranks)
-    settings = ["semantics=larql"]  # another job for the same result
+    settings = ["semantics=larql-2026-05"]  # another job for the same result
     job.run(sets=settings, words=["--fresh"])
     truth = job.result_path.read_bytes()
     code, _ = wake(process, group)
@@ -63,7 +63,7 @@ def test_a_suspended_owner_wakes_up_beside_a_finished_result(shop, prompts, rank
 @pytest.mark.parametrize("ranks", [None, 2])
 def test_a_suspended_owner_wakes_up_while_another_works(shop, prompts, ranks):
     job, process, group = stopped_owner(shop, prompts, ranks)
-    settings = ["semantics=larql"]
+    settings = ["semantics=larql-2026-05"]
     other = start(job, ranks, ["--set", settings[0], "--fresh"], **slowly(20))
     wait_for_parts(job, other, 2)
     code, _ = wake(process, group)
@@ -71,7 +71,7 @@ def test_a_suspended_owner_wakes_up_while_another_works(shop, prompts, ranks):
     assert other.wait(timeout=120) == 0
     mixed = harness.Result(job.result_path)
     alone = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS,
-                     batch={"rows": 8}, prompts=prompts, semantics="larql")
+                     batch={"rows": 8}, prompts=prompts, semantics="larql-2026-05")
     alone.run()
     for name in ("cos", "rel_l2", "kl", "eta"):
         assert mixed[name].tobytes() == harness.Result(alone.result_path)[name].tobytes(), name
@@ -82,7 +82,7 @@ def test_fresh_keeps_the_old_result_until_the_new_one_is_there(shop, prompts):
                    batch={"rows": 8}, prompts=prompts)
     job.run()
     old = job.result_path.read_bytes()
-    process = start(job, None, ["--fresh", "--set", "semantics=larql"], **slowly(20))
+    process = start(job, None, ["--fresh", "--set", "semantics=larql-2026-05"], **slowly(20))
     wait_for_parts(job, process, 2)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
@@ -90,7 +90,7 @@ def test_fresh_keeps_the_old_result_until_the_new_one_is_there(shop, prompts):
     # The new job goes on with its parts; its result then takes the name.
     begun = len(parts(job))
     assert begun >= 2
-    job.run(sets=["semantics=larql"])
+    job.run(sets=["semantics=larql-2026-05"])
     assert job.result_path.read_bytes() != old
     assert not pathlib.Path(f"{job.result_path}.parts").exists()
 

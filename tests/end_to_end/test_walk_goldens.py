@@ -40,7 +40,7 @@ def make(name, shop, **keys):
     ks = [int(path.removeprefix("sparse_k")) for path in want["f32"] if path.startswith("sparse_k")]
     assert ks
     vindexes = {v: shop.vindex(name, v) for v in ("f32", "f16", "interleaved")}
-    job = shop.job(shop.model(name), vindexes, semantics="larql", batch={"rows": 8},
+    job = shop.job(shop.model(name), vindexes, semantics="larql-2026-05", batch={"rows": 8},
                    paths=[{"path": p} for p in ("sparse", "full_mmap", "interleaved", "exact", "sparse_serial")]
                    + [{"path": "sparse_serial", "k": k} for k in ks], **keys)
     return job, want, ks
@@ -231,7 +231,7 @@ def packed(request, shop):
     vindexes = {v: shop.vindex(name, v) for v in want}
     only = {v: requests([*paths, "sparse_serial", *(["sparse_parallel"] if v.startswith("q4k") else [])])
             for v, paths in want.items()}
-    job = shop.job(shop.model(name), vindexes, only, semantics="larql", logits="all", batch={"rows": 8})
+    job = shop.job(shop.model(name), vindexes, only, semantics="larql-2026-05", logits="all", batch={"rows": 8})
     return name, job.result(), want
 
 

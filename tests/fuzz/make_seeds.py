@@ -181,7 +181,7 @@ audits:
       - {path: a/f32.vindex}
       - {name: v, path: b.vindex, paths: [sparse, {path: sparse_serial, k: 16, name: short}]}
 prompts: {file: prompts.jsonl}
-semantics: larql
+semantics: larql-2026-05
 bounds: default
 kernel_check: 2
 encoding_check: false

@@ -104,7 +104,7 @@ static void open_golden(const char *name, wa_arena *arena, wa_model **out)
     copy_directory(golden, dir);
     if (!shell("gzip -dc '%s/model.safetensors.gz' > '%s/model.safetensors'", dir, dir))
         CU_FAIL_FATAL("gzip cannot unpack the golden model");
-    WA_MUST(wa_model_open(dir, WA_SEMANTICS_LARQL, arena, out, &err), &err);
+    WA_MUST(wa_model_open(dir, WA_SEMANTICS_LARQL_2026_05, arena, out, &err), &err);
 }
 
 static void transpose(const float *x, size_t rows, size_t cols, float *out)

@@ -46,7 +46,7 @@ static void refused(const char *text, wa_semantics semantics, wa_status status, 
 }
 
 static const wa_semantics NATIVE = WA_SEMANTICS_NATIVE;
-static const wa_semantics LARQL = WA_SEMANTICS_LARQL;
+static const wa_semantics LARQL = WA_SEMANTICS_LARQL_2026_05, AUGUST = WA_SEMANTICS_LARQL_2026_08;
 
 #define SIZES "\"hidden_size\":64,\"intermediate_size\":128,\"num_hidden_layers\":6"
 #define OF_TYPE(name) "{\"model_type\":\"" name "\",\"num_attention_heads\":4," SIZES
@@ -205,6 +205,120 @@ static void larql_ignores_what_native_reads(void)
     CU_ASSERT_EQUAL(must(two, NATIVE, arena).facts.kv_heads, 8);
     CU_ASSERT_EQUAL(must(two, LARQL, arena).facts.kv_heads, 4);
     wa_arena_close(arena);
+}
+
+/* larql-2026-08.md 6.1, row by row: S1 spellings, S6, S7, S8, S10. */
+static void august_reads_what_may_ignored(void)
+{
+    static const struct {
+        const char *text;
+        double eps;
+        wa_tie_rule tie;
+        wa_activation activation;
+    } cases[] = {
+        {LLAMA "}", 1e-6, WA_TIE_IF_ABSENT, WA_SILU},
+        {LLAMA ",\"rms_norm_eps\":1e-5,\"hidden_act\":\"gelu\",\"tie_word_embeddings\":true}", 1e-5, WA_TIE_IF_ABSENT, WA_GELU_TANH},
+        {LLAMA ",\"norm_epsilon\":1e-3,\"layer_norm_epsilon\":1e-4,\"tie_word_embeddings\":false}", 1e-4, WA_TIE_NO, WA_SILU},
+        {LLAMA ",\"layer_norm_eps\":1e-4,\"hidden_activation\":\"gelu_new\"}", 1e-4, WA_TIE_IF_ABSENT, WA_GELU_TANH},
+        {LLAMA ",\"hidden_act\":\"gelu_pytorch_tanh\"}", 1e-6, WA_TIE_IF_ABSENT, WA_GELU_TANH},
+        {LLAMA ",\"hidden_act\":\"swish\"}", 1e-6, WA_TIE_IF_ABSENT, WA_SILU},
+        {LLAMA ",\"hidden_act\":\"mish\"}", 1e-6, WA_TIE_IF_ABSENT, WA_SILU},
+        {"{\"model_type\":\"gemma3_text\",\"hidden_activation\":\"silu\",\"rms_norm_eps\":1e-5," SIZES "}", 1e-5, WA_TIE_IF_ABSENT,
+         WA_GELU_TANH},
+        {OF_TYPE("starcoder2") "}", 1e-5, WA_TIE_IF_ABSENT, WA_GELU_TANH},
+        {OF_TYPE("starcoder2") ",\"norm_epsilon\":1e-4,\"hidden_act\":\"silu\"}", 1e-4, WA_TIE_IF_ABSENT, WA_GELU_TANH},
+    };
+    wa_arena *arena = open_arena();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wa_config config = must(cases[i].text, AUGUST, arena);
+        CU_ASSERT_EQUAL(config.facts.norm_eps, cases[i].eps);
+        CU_ASSERT_EQUAL(config.tie, cases[i].tie);
+        CU_ASSERT_EQUAL(config.facts.activation, cases[i].activation);
+        bool told = config.notes.count > 0 && strstr(config.notes.items[config.notes.count - 1], "'mish' in 'hidden_act' is SiLU to LARQL") != NULL;
+        CU_ASSERT_EQUAL(told, strstr(cases[i].text, "mish") != NULL);
+    }
+    CU_ASSERT_EQUAL(must("{\"model_type\":\"llama\",\"num_attention_heads\":8," SIZES "}", AUGUST, arena).facts.kv_heads, 4); /* S6 */
+    /* S10: of full layers, then flat, then beside */
+    CU_ASSERT_EQUAL(must(LLAMA ",\"rope_theta\":5,\"rope_parameters\":{\"rope_theta\":777}}", AUGUST, arena).facts.rope_base, 777.0);
+    CU_ASSERT_EQUAL(must(LLAMA ",\"rope_theta\":5,\"rope_parameters\":{\"full_attention\":{\"rope_theta\":9},\"rope_theta\":777}}", AUGUST,
+                         arena)
+                        .facts.rope_base,
+                    9.0);
+    CU_ASSERT_EQUAL(must(LLAMA ",\"rope_theta\":5}", AUGUST, arena).facts.rope_base, 5.0);
+    refused(LLAMA ",\"hidden_act\":\"relu\"}", AUGUST, WA_E_UNSUPPORTED, "LARQL panics (N6)");
+    refused(OF_TYPE("olmo2") "}", AUGUST, WA_E_UNSUPPORTED, "larql semantics of family 'olmo2'");
+    wa_arena_close(arena);
+}
+
+/* S2: linear of Gemma 3's full layers, llama3 of Llama, yarn with the original length; the rest is passed over. */
+static void august_scales_three_ways(void)
+{
+#define YARN ",\"max_position_embeddings\":256,\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4"
+#define LLAMA3_OBJECT                                                                                                                   \
+    ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"                               \
+    "\"original_max_position_embeddings\":8192}}"
+    static const struct {
+        const char *text;
+        wa_scaling_kind kind;
+        double amplitude;
+    } cases[] = {
+        {LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}", WA_SCALING_NONE, 0},
+        {LLAMA LLAMA3_OBJECT, WA_SCALING_LLAMA3, 0},
+        {OF_TYPE("qwen2") LLAMA3_OBJECT, WA_SCALING_NONE, 0},
+        {OF_TYPE("qwen2") YARN ",\"original_max_position_embeddings\":64}}", WA_SCALING_YARN, 1.1386294361119891},
+        {OF_TYPE("qwen2") YARN ",\"original_max_position_embeddings\":64,\"attention_factor\":3}}", WA_SCALING_YARN, 1.1386294361119891},
+        {OF_TYPE("qwen2") YARN ",\"original_max_position_embeddings\":64,\"mscale\":1,\"mscale_all_dim\":1}}", WA_SCALING_YARN, 1.0},
+        {OF_TYPE("qwen2") YARN "}}", WA_SCALING_NONE, 0},
+        {LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", WA_SCALING_NONE, 0},
+    };
+    wa_arena *arena = open_arena();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wa_config config = must(cases[i].text, AUGUST, arena);
+        CU_ASSERT_EQUAL(config.scaling.kind, cases[i].kind);
+        CU_ASSERT_DOUBLE_EQUAL(config.scaling.attention_factor, cases[i].amplitude, 1e-15);
+    }
+    wa_config config = must(GEMMA3_4B, AUGUST, arena);
+    double full[128], sliding[128];
+    wa_config_rope(&config, WA_ROPE_FULL, full);
+    wa_config_rope(&config, WA_ROPE_LOCAL, sliding);
+    CU_ASSERT(full[0] == 0.125 && sliding[0] == 1.0);
+    wa_arena_close(arena);
+}
+
+/* S3: by the family's pattern whatever is listed, or of the layers that are listed, or none; without a size they see all. */
+static void august_has_windows_where_they_are_declared(void)
+{
+#define LISTED                                                                                                                          \
+    ",\"layer_types\":[\"full_attention\",\"sliding_attention\",\"full_attention\",\"full_attention\",\"full_attention\",\"full_attention\"]"
+    static const struct {
+        const char *text;
+        size_t window;
+        const char *slides; /* a digit for each of six layers */
+    } cases[] = {
+        {"{\"model_type\":\"gemma3_text\",\"sliding_window\":7,\"sliding_window_pattern\":2" LISTED "," SIZES "}", 7, "111110"},
+        {"{\"model_type\":\"gemma3_text\"," SIZES "}", 0, "111110"},
+        {"{\"model_type\":\"gemma2\",\"sliding_window\":7" LISTED "," SIZES "}", 7, "101010"},
+        {OF_TYPE("mistral") ",\"sliding_window\":7}", 7, "000000"},
+        {OF_TYPE("mistral") ",\"sliding_window\":7" LISTED "}", 7, "010000"},
+        {OF_TYPE("qwen2") ",\"use_sliding_window\":true,\"max_window_layers\":2,\"sliding_window\":7}", 7, "000000"},
+        {LLAMA LISTED "}", 0, "010000"},
+    };
+    wa_arena *arena = open_arena();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wa_config config = must(cases[i].text, AUGUST, arena);
+        CU_ASSERT_EQUAL(config.facts.sliding_window, cases[i].window);
+        for (size_t l = 0; l < 6; l++)
+            CU_ASSERT_EQUAL(wa_config_is_sliding(&config, l), cases[i].slides[l] == '1');
+    }
+    wa_arena_close(arena);
+}
+
+static void words_of_semantics_are_read_and_written(void)
+{
+    wa_semantics read;
+    for (int s = 0; s < WA_SEMANTICS_COUNT; s++)
+        CU_ASSERT(wa_semantics_parse(wa_semantics_name((wa_semantics)s), &read) && read == (wa_semantics)s);
+    CU_ASSERT_FALSE(wa_semantics_parse("larql", &read));
 }
 
 /* By hand, from the paper's rule: head 16, base 100, 8 pairs, original length 64. The dimension that
@@ -446,20 +560,20 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
         wa_semantics semantics;
         const char *says;
     } cases[] = {
-        {TYPE("mixtral"), WA_SEMANTICS_LARQL, "LARQL feeds router and experts the residual"},
+        {TYPE("mixtral"), WA_SEMANTICS_LARQL_2026_05, "LARQL feeds router and experts the residual"},
         {OF_TYPE("qwen3_moe") ",\"use_sliding_window\":true}", WA_SEMANTICS_NATIVE,
          "'use_sliding_window' is true"},
         {OF_TYPE("olmoe") ",\"clip_qkv\":8.0}", WA_SEMANTICS_NATIVE, "'clip_qkv' is 8"},
         {TYPE("llama4"), WA_SEMANTICS_NATIVE, "expert models"},
         {TYPE("deepseek_v3"), WA_SEMANTICS_NATIVE, "latent attention (MLA)"},
         {TYPE("gemma4_text"), WA_SEMANTICS_NATIVE, "per-layer embeddings"},
-        {TYPE("phi"), WA_SEMANTICS_LARQL, "Phi"},
+        {TYPE("phi"), WA_SEMANTICS_LARQL_2026_05, "Phi"},
         {TYPE("phimoe"), WA_SEMANTICS_NATIVE, "expert models"},
-        {TYPE("phi3"), WA_SEMANTICS_LARQL, "larql semantics of family 'phi3': LARQL knows no such"},
-        {TYPE("olmo2"), WA_SEMANTICS_LARQL, "larql semantics of family 'olmo2'"},
-        {TYPE("llamas"), WA_SEMANTICS_LARQL, "unknown model type 'llamas'"},
-        {TYPE("gemma"), WA_SEMANTICS_LARQL, "larql semantics of family 'gemma'"},
-        {"{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4}", WA_SEMANTICS_LARQL,
+        {TYPE("phi3"), WA_SEMANTICS_LARQL_2026_05, "larql semantics of family 'phi3': LARQL knows no such"},
+        {TYPE("olmo2"), WA_SEMANTICS_LARQL_2026_05, "larql semantics of family 'olmo2'"},
+        {TYPE("llamas"), WA_SEMANTICS_LARQL_2026_05, "unknown model type 'llamas'"},
+        {TYPE("gemma"), WA_SEMANTICS_LARQL_2026_05, "larql semantics of family 'gemma'"},
+        {"{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4}", WA_SEMANTICS_LARQL_2026_05,
          "larql semantics of family 'gpt2'"},
         {"{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4,"
          "\"scale_attn_by_inverse_layer_idx\":true}",
@@ -468,7 +582,7 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
         {LLAMA ",\"hidden_size_per_layer_input\":256}", WA_SEMANTICS_NATIVE,
          "per-layer embeddings"},
         {OF_TYPE("qwen2") ",\"mlp_bias\":true}", WA_SEMANTICS_NATIVE, "'mlp_bias' is true"},
-        {LLAMA ",\"mlp_bias\":true}", WA_SEMANTICS_LARQL, "LARQL leaves those of gate and up out"},
+        {LLAMA ",\"mlp_bias\":true}", WA_SEMANTICS_LARQL_2026_05, "LARQL leaves those of gate and up out"},
         {LLAMA ",\"partial_rotary_factor\":0.5}", WA_SEMANTICS_NATIVE, "partial_rotary_factor"},
         {LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", WA_SEMANTICS_NATIVE,
          "RoPE scaling 'dynamic' is not computed: beyond max_position_embeddings"},
@@ -635,7 +749,9 @@ WA_SUITE("config", WA_CASE(the_object_of_rope_wins_over_what_stands_beside_it),
          WA_CASE(gemma3_under_larql_scales_no_frequency),
          WA_CASE(new_style_rope_parameters_are_read),
          WA_CASE(gemma2_caps_and_scalar_have_defaults_that_null_removes),
-         WA_CASE(gemma_honours_hidden_activation_only), WA_CASE(larql_ignores_what_native_reads),
+         WA_CASE(gemma_honours_hidden_activation_only), WA_CASE(larql_ignores_what_native_reads), WA_CASE(august_reads_what_may_ignored),
+         WA_CASE(august_scales_three_ways), WA_CASE(august_has_windows_where_they_are_declared),
+         WA_CASE(words_of_semantics_are_read_and_written),
          WA_CASE(llama3_scaling_keeps_blends_and_slows),
          WA_CASE(yarn_keeps_blends_and_slows), WA_CASE(longrope_has_two_sets_of_divisors),
          WA_CASE(some_layers_and_some_dimensions_are_not_rotated),

@@ -12,7 +12,7 @@ static wa_arena *open_arena(void)
 }
 
 static const wa_semantics NATIVE = WA_SEMANTICS_NATIVE;
-static const wa_semantics LARQL = WA_SEMANTICS_LARQL;
+static const wa_semantics LARQL = WA_SEMANTICS_LARQL_2026_05, AUGUST = WA_SEMANTICS_LARQL_2026_08;
 
 typedef struct builder {
     uint8_t bytes[4096];
@@ -128,6 +128,13 @@ static void gguf_defaults_are_those_of_the_format(void)
     CU_ASSERT_EQUAL(config.facts.norm_eps, (double)1e-5f);
     CU_ASSERT(config.rope_pairs && config.optional_biases);
     CU_ASSERT_EQUAL(must_gguf(begin("llama", 2, true), LARQL, arena).facts.norm_eps, 1e-6);
+    /* Since August 2026 LARQL reads it, and of scaling and windows still nothing (larql-2026-08.md 6.2). */
+    CU_ASSERT_EQUAL(must_gguf(begin("llama", 2, true), AUGUST, arena).facts.norm_eps, (double)1e-5f);
+    builder scaled = begin("gemma3", 2, true);
+    put_u32(&scaled, "gemma3.attention.sliding_window", 5);
+    put_f32(&scaled, "gemma3.rope.scaling.factor", 8);
+    config = must_gguf(scaled, AUGUST, arena);
+    CU_ASSERT(config.facts.sliding_window == 0 && config.scaling.kind == WA_SCALING_NONE);
 
     config = must_gguf(begin("gemma2", 46, true), NATIVE, arena); /* 27B: H / nq */
     CU_ASSERT_EQUAL(config.facts.attn_scale, 0.25f);

@@ -262,21 +262,21 @@ static void check(const char *model_name, const char *golden_name, wa_semantics 
 static void gemma3_in_both_semantics(void)
 {
     check("tiny-gemma3", "tiny-gemma3", WA_SEMANTICS_NATIVE);
-    check("tiny-gemma3", "tiny-gemma3", WA_SEMANTICS_LARQL);
+    check("tiny-gemma3", "tiny-gemma3", WA_SEMANTICS_LARQL_2026_05);
 }
 
 static void llama_in_both_semantics(void)
 {
     check("tiny-llama", "tiny-llama", WA_SEMANTICS_NATIVE);
-    check("tiny-llama", "tiny-llama", WA_SEMANTICS_LARQL);
+    check("tiny-llama", "tiny-llama", WA_SEMANTICS_LARQL_2026_05);
 }
 
 static void qwen3_and_odd_widths_where_both_semantics_are_one(void)
 {
     check("tiny-qwen3", "tiny-qwen3", WA_SEMANTICS_NATIVE);
-    check("tiny-qwen3", "tiny-qwen3", WA_SEMANTICS_LARQL);
+    check("tiny-qwen3", "tiny-qwen3", WA_SEMANTICS_LARQL_2026_05);
     check("tiny-odd", "tiny-odd", WA_SEMANTICS_NATIVE);
-    check("tiny-odd", "tiny-odd", WA_SEMANTICS_LARQL);
+    check("tiny-odd", "tiny-odd", WA_SEMANTICS_LARQL_2026_05);
 }
 
 static void gemma2_with_windows_and_caps(void)
@@ -314,7 +314,7 @@ static void gpt2_without_a_gate(void)
 static void starcoder2_without_a_gate_in_both_semantics(void)
 {
     check("tiny-starcoder2", "tiny-starcoder2", WA_SEMANTICS_NATIVE);
-    check("tiny-starcoder2", "tiny-starcoder2", WA_SEMANTICS_LARQL);
+    check("tiny-starcoder2", "tiny-starcoder2", WA_SEMANTICS_LARQL_2026_05);
 }
 
 WA_SUITE("dense", WA_CASE(gemma3_in_both_semantics), WA_CASE(llama_in_both_semantics),

@@ -98,7 +98,7 @@ static size_t compare_golden_as(const char *name, wa_semantics semantics, wa_ext
 
 static size_t compare_golden(const char *name, wa_extract_compat compat)
 {
-    return compare_golden_as(name, WA_SEMANTICS_LARQL, compat);
+    return compare_golden_as(name, WA_SEMANTICS_LARQL_2026_05, compat);
 }
 
 static const wa_extract_compat MAY = WA_EXTRACT_COMPAT_LARQL_2026_05;
@@ -150,7 +150,7 @@ static void the_fp4_report_is_upstreams(void)
     unpack_model("extract-golden-model", "tiny-qwen3", path);
     scratch_path(out, "extract-golden", "report");
     WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
-    WA_MUST(wa_model_open(path, WA_SEMANTICS_LARQL, arena, &model, &err), &err);
+    WA_MUST(wa_model_open(path, WA_SEMANTICS_LARQL_2026_05, arena, &model, &err), &err);
     extract_variant(model, "fp4b", MAY, out);
     json_t *report = read_json(out, "fp4_compliance.json"), *index = read_json(out, "index.json");
     json_t *upstream = read_json(WA_GOLDEN "/vindex-extract", "tiny-qwen3-fp4b-compliance.json");

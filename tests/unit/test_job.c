@@ -105,7 +105,7 @@ static const char FULL[] = "name: full\n"
                            "paths:\n"
                            "  - {path: sparse}\n"
                            "  - {path: sparse_serial, k: 512, name: half}\n"
-                           "semantics: larql\n"
+                           "semantics: larql-2026-05\n"
                            "bounds: mine.yaml\n"
                            "kernel_check: all\n"
                            "encoding_check: none\n"
@@ -131,7 +131,7 @@ static void check_full(const wa_job *job)
     CU_ASSERT_EQUAL_FATAL(job->path_count, 2);
     CU_ASSERT_EQUAL(job->paths[1].k, 512);
     CU_ASSERT_STRING_EQUAL(job->paths[1].name, "half");
-    CU_ASSERT_EQUAL(job->semantics, WA_SEMANTICS_LARQL);
+    CU_ASSERT_EQUAL(job->semantics, WA_SEMANTICS_LARQL_2026_05);
     CU_ASSERT_STRING_EQUAL(job->bounds, DIRECTORY "/mine.yaml");
     CU_ASSERT_EQUAL(job->kernel_check, WA_KERNEL_ALL);
     CU_ASSERT(!job->encoding_check);
@@ -233,7 +233,8 @@ static void settings_that_make_no_sense_are_refused(void)
         {"batch.rows=0", "'batch.rows' is 0, expected 1 to 1048576; from --set"},
         {"name=", "a value of 0 bytes"},
         {"name=a\nb", "control character 0x0a"},
-        {"semantics=both", "'semantics' is 'both', expected 'native' or 'larql'; from --set"},
+        {"semantics=both", "'semantics' is 'both', expected native, larql-2026-05 or larql-2026-08; from --set"},
+        {"semantics=larql", "'larql', but LARQL computed otherwise in May 2026 than since August: expected 'larql-2026-05' or 'larql-2026-08'"},
         {"result=\xff", "UTF-8"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         wa_arena *arena = new_arena();
@@ -301,7 +302,7 @@ static void values_out_of_range_are_refused_with_line_and_column(void)
         {HEAD "kernel_check: 007\n", "'kernel_check' is '007'", "line 4, column 15"},
         {HEAD "kernel_check: 8 of them\n", "'kernel_check' is '8 of them'", "line 4, column 15"},
         {HEAD "grid:\n  stages: -1\n", "'grid.stages' is -1", "line 5, column 11"},
-        {HEAD "semantics: upstream\n", "expected 'native' or 'larql'", "line 4, column 12"},
+        {HEAD "semantics: upstream\n", "expected native, larql-2026-05 or larql-2026-08", "line 4, column 12"},
         {HEAD "encoding_check: some\n", "expected 'all' or 'none'", "line 4, column 17"},
         {HEAD "logits: first\n", "expected 'last' or 'all'", "line 4, column 9"},
         {HEAD "fingerprint: 'no'\n", "expected 'quick' or 'full'", "line 4, column 14"},

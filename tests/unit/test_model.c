@@ -408,7 +408,7 @@ static void gguf_llama_rows_and_frequencies_are_undone(void)
     plain.order = WA_ROWS_PLAIN;
     CU_ASSERT_EQUAL(wa_test_element(&m->layers[0].k, 64 + 32 + 5, 9),
                     wa_test_element(&plain, 64 + 2 * 5 + 1, 9));
-    wa_model *larql = wa_test_open(GGUFS "tiny-llama-mixed.gguf", WA_SEMANTICS_LARQL, arena);
+    wa_model *larql = wa_test_open(GGUFS "tiny-llama-mixed.gguf", WA_SEMANTICS_LARQL_2026_05, arena);
     CU_ASSERT_DOUBLE_EQUAL(larql->layers[0].rope_freq[31], pow(5e5, -31.0 / 32), 1e-18);
     CU_ASSERT_EQUAL(larql->norm_eps, 1e-6);
     wa_model_close(m);
@@ -419,10 +419,10 @@ static void gguf_llama_rows_and_frequencies_are_undone(void)
 static void larql_models_have_no_window(void)
 {
     wa_arena *arena = wa_test_arena();
-    wa_model *m = wa_test_open(MODELS "mistral-sharded", WA_SEMANTICS_LARQL, arena);
+    wa_model *m = wa_test_open(MODELS "mistral-sharded", WA_SEMANTICS_LARQL_2026_05, arena);
     CU_ASSERT_EQUAL(m->layers[0].window, 0);
     CU_ASSERT_EQUAL(m->sliding_window, 6);
-    wa_model *g = wa_test_open(GGUFS "tiny-gemma3-mixed.gguf", WA_SEMANTICS_LARQL, arena);
+    wa_model *g = wa_test_open(GGUFS "tiny-gemma3-mixed.gguf", WA_SEMANTICS_LARQL_2026_05, arena);
     CU_ASSERT_EQUAL(g->layers[0].window, 0);
     CU_ASSERT_EQUAL(g->layers[0].rope_freq[16], 0.01); /* 1e4^(-1/2): the local base stays */
     wa_model_close(m);

@@ -224,7 +224,7 @@ static void ties_follow_the_semantics(void)
     wa_test_write_in(directory, "config.json", tied, strlen(tied));
     wa_arena *arena = wa_test_arena();
     wa_model *native = wa_test_open(directory, WA_SEMANTICS_NATIVE, arena);
-    wa_model *larql = wa_test_open(directory, WA_SEMANTICS_LARQL, arena);
+    wa_model *larql = wa_test_open(directory, WA_SEMANTICS_LARQL_2026_05, arena);
     CU_ASSERT(!native->tied && /* the stored head differs: it is used, and that is said */
               wa_test_element(&native->output, 0, 1) == 2 + 1.0f / 1024);
     CU_ASSERT_EQUAL(native->note_count, 1);
@@ -349,7 +349,7 @@ static void hostile_sizes_take_no_memory(void)
 static void closing_nothing_is_allowed(void)
 {
     wa_model_close(NULL);
-    CU_ASSERT_STRING_EQUAL(wa_semantics_name(WA_SEMANTICS_LARQL), "larql");
+    CU_ASSERT_STRING_EQUAL(wa_semantics_name(WA_SEMANTICS_LARQL_2026_05), "larql-2026-05");
     CU_ASSERT_STRING_EQUAL(wa_activation_name(WA_GELU_TANH), "gelu_tanh");
 }
 

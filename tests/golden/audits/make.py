@@ -48,6 +48,7 @@ def dense(name, path):
         layers, _, hidden = groups[0][2]["x"].shape
         parts = [b"WADENSE1", np.array([len(groups), layers, hidden], "<i4").tobytes()]
         for semantics, prompt, g in groups:
+            semantics = {"larql": "larql-2026-05"}.get(semantics, semantics)
             parts += [padded(semantics), padded(prompt), np.array([len(g["token_id"]), 0], "<i4").tobytes()]
             for key, kind in (("token_id", "<i4"), ("top5_id", "<i4"), ("top5_prob", "<f8"), ("x", "<f4"), ("y", "<f8")):
                 parts.append(g[key][()].astype(kind).tobytes())
