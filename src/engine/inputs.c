@@ -166,8 +166,8 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     WA_TRY(prompts_hash(audit, &prompts, err));
     WA_TRY(case_list(audit, &paths, err));
     WA_TRY(wa_arena_print(audit->arena, &numbers, err,
-                          "logits %s, topk %zu, threads %d, kernel_check %s, encoding_check %s",
-                          job->logits_all ? "all" : "last", job->topk, job->threads,
+                          "logits %s, topk %zu, kernel_check %s, encoding_check %s",
+                          job->logits_all ? "all" : "last", job->topk,
                           wa_kernel_check_name(job->kernel_check), job->encoding_check ? "all" : "none"));
     if (!job->texts)
         WA_TRY(wa_arena_print(audit->arena, &numbers, err, "%s, texts none", numbers));
@@ -178,12 +178,14 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     items[n++] = (wa_fingerprint_item){"ladder", wa_ladder_word(job->ladder)};
     items[n++] = (wa_fingerprint_item){"settings", numbers};
     items[n++] = (wa_fingerprint_item){"engine", wa_engine_name(job->engine)};
-    if (job->engine == WA_ENGINE_BLAS) { /* its bits are those of a core and of the batches; ours are everybody's */
-        char *rows, *core;
+    if (job->engine == WA_ENGINE_BLAS) { /* its bits are those of a core, of its threads and of the batches; ours are everybody's */
+        char *rows, *core, *threads;
         WA_TRY(wa_arena_print(audit->arena, &rows, err, "%zu", job->batch_rows));
         WA_TRY(wa_arena_print(audit->arena, &core, err, "%s", blas_core));
         items[n++] = (wa_fingerprint_item){"blas_core", core};
+        WA_TRY(wa_arena_print(audit->arena, &threads, err, "%d", job->threads));
         items[n++] = (wa_fingerprint_item){"batch.rows", rows};
+        items[n++] = (wa_fingerprint_item){"threads", threads};
     }
     items[n++] = (wa_fingerprint_item){"numeric_version", WA_NUMERIC_VERSION};
     meta->fingerprint = items;

@@ -84,6 +84,16 @@ def test_other_rows_are_no_other_job_but_of_an_engine_whose_bits_depend_on_them(
     assert "'batch.rows' differs" in harness.one_error_line(job.run(sets=("batch.rows=8",), expect=3))
 
 
+def test_other_threads_are_no_other_job_but_of_an_engine_whose_bits_depend_on_them(shop, inputs, reference):
+    assert "not computed again" in reference.run(sets=("threads=2",)).stderr
+    job = make(shop, inputs, 512, threads=2)
+    job.run()
+    assert_equal_bits(reference, job)
+    blas = make(shop, inputs, 512, engine="blas")
+    blas.run()
+    assert "'threads' differs" in harness.one_error_line(blas.run(sets=("threads=2",), expect=3))
+
+
 @pytest.mark.parametrize("first, then", [((8, None), (64, 3)), ((64, 2), (8, None)), ((8, 3), (512, None)), ((24, None), (16, 4))])
 def test_a_killed_run_goes_on_with_other_rows(shop, inputs, reference, first, then):
     """What is there is kept, what is missing is packed anew; once, with the row errors in whichever part has them."""
