@@ -12,7 +12,7 @@ WA_CHECKED wa_status wa_plan_amount(double amount, const char *unit, wa_arena *a
 typedef struct wa_plan_figures {
     double flops_per_second; /* of a rank */
     bool is_measured;        /* here, by products of the job's engine, a fifth of a second; else as given */
-    double seconds;          /* at least, for layers and logits */
+    double seconds;          /* about, for layers and logits */
     double fill;             /* share of a group's time that passes until its last stage has something to do */
     double result_bytes;     /* payload of every measured field; texts and HDF5's own structures come on top */
     size_t capture_bytes, capture_files; /* 0 without captures */

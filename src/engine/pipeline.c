@@ -291,7 +291,7 @@ wa_status wa_pipeline_serve(wa_pipeline *p, wa_error *err)
 wait_start wa_pipeline_begin_wait(wa_pipeline *p)
 {
     double aside = p->stage == NULL ? 0.0 : wa_cost_aside(wa_stage_cost(p->stage));
-    return (wait_start){.at = wa_clock(), .aside = aside};
+    return (wait_start){.at = wa_clock(), .aside = aside, .processor = wa_processor_clock()};
 }
 
 void wa_pipeline_end_wait(wa_pipeline *p, wait_start start)
@@ -300,6 +300,7 @@ void wa_pipeline_end_wait(wa_pipeline *p, wait_start start)
         return;
     wa_cost *cost = wa_stage_cost(p->stage);
     cost->seconds[WA_PHASE_WAIT] += wa_clock() - start.at - (wa_cost_aside(cost) - start.aside);
+    cost->processor -= wa_processor_clock() - start.processor;
 }
 
 void wa_pipeline_rest(wa_pipeline *p)
@@ -380,6 +381,7 @@ wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *f
         status = wa_comm_agree(input->comm, wa_references_open(&p, err), err);
     if (status == WA_OK)
         status = wa_comm_agree(input->comm, wa_comm_keep_moving(input->comm, err), err);
+    double begun = wa_processor_clock();
     if (status == WA_OK) {
         status = loop(&p, err);
         *fatal = status != WA_OK;
@@ -389,6 +391,7 @@ wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *f
         status = wa_coordinator_answer(&p, err);
     if (p.stage != NULL)
         *cost = *wa_stage_cost(p.stage);
+    cost->processor += wa_processor_clock() - begun;
     wa_stage_close(p.stage);
     for (int i = 0; i < SLOTS; i++)
         wa_arena_close(p.slots[i].arena);

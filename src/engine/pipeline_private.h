@@ -107,7 +107,7 @@ size_t wa_pipeline_results_bytes(const wa_pipeline *p, const wa_share *share, si
 WA_CHECKED wa_status wa_pipeline_serve(wa_pipeline *p, wa_error *err);
 /* Time from here on is waiting, less what serving meanwhile charges to other phases. */
 typedef struct wait_start {
-    double at, aside;
+    double at, aside, processor;
 } wait_start;
 wait_start wa_pipeline_begin_wait(wa_pipeline *p);
 void wa_pipeline_end_wait(wa_pipeline *p, wait_start start);

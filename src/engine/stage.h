@@ -37,6 +37,7 @@ typedef struct wa_cost {
     double seconds[WA_PHASE_COUNT];
     double flops[WA_PHASE_COUNT];
     double bytes[WA_PHASE_COUNT];
+    double processor; /* seconds of a processor that the rank's own thread had while it did not wait */
 } wa_cost;
 
 /** How far a rank is: layers of batches that it has run, and the rows in them. */

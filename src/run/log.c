@@ -225,7 +225,7 @@ static void set_batches(json_t *object, const wa_plan *plan)
 
 static void set_costs(json_t *object, const wa_run_log *log, const wa_plan *plan)
 {
-    double memory = 0.0, arenas = 0.0, spent = 0.0, waited = 0.0;
+    double memory = 0.0, arenas = 0.0, spent = 0.0, waited = 0.0, processor = 0.0, longest = 0.0;
     int ranks = wa_comm_size(log->comm);
     for (int p = 0; p < WA_PHASE_COUNT; p++) {
         wa_cost sum = {.seconds = {0.0}};
@@ -247,7 +247,11 @@ static void set_costs(json_t *object, const wa_run_log *log, const wa_plan *plan
     for (int r = 0; r < ranks; r++) {
         memory = fmax(memory, log->reports[r].anonymous_bytes);
         arenas = fmax(arenas, log->reports[r].arena_bytes);
+        processor += log->reports[r].cost.processor;
+        longest = fmax(longest, log->reports[r].cost.processor);
     }
+    set(object, "processor_seconds", json_real(processor));
+    set(object, "processor_seconds_of_busiest", json_real(longest));
     set(object, "predicted_utilisation", json_real(plan->predicted_utilisation));
     set(object, "utilisation", json_real(spent > 0.0 ? 1.0 - waited / spent : 1.0));
     set(object, "anonymous_bytes_per_rank_max", json_real(memory));
