@@ -15,6 +15,8 @@ typedef struct wa_input_file {
     const char *key;  /* "vindex q4k: index.json", arena */
     wa_file_state state;
     const char *hash; /* by wa_fingerprint_file; NULL = not taken yet */
+    int vindex;       /* whose index.json has a checksum of this file, which a case reads; -1 = there is none */
+    int checksum;     /* the state of wa_vindex_checksum, once taken */
 } wa_input_file;
 
 /** Read-only once opened and tokenised; memory in the arena given to wa_audit_open. */

@@ -58,7 +58,7 @@ static wa_status list_files(wa_audit *audit, const char *owner, const char *cons
         const char *slash = strrchr(paths[i], '/');
         char *key;
         WA_TRY(wa_arena_print(audit->arena, &key, err, "%s: %s", owner, slash == NULL ? paths[i] : slash + 1));
-        audit->files[audit->file_count++] = (wa_input_file){.path = paths[i], .key = key};
+        audit->files[audit->file_count++] = (wa_input_file){.path = paths[i], .key = key, .vindex = -1};
     }
     return WA_OK;
 }
@@ -133,6 +133,7 @@ wa_status wa_audit_list_inputs(wa_audit *audit, wa_error *err)
     WA_TRY(wa_arena_take(audit->arena, room, sizeof *audit->files, &audit->files, err));
     audit->file_count = 0;
     WA_TRY(list_all(audit, err));
+    WA_TRY(wa_audit_find_checksums(audit, err));
     for (size_t i = 0; i < audit->file_count; i++)
         WA_TRY(wa_file_state_read(audit->files[i].path, &audit->files[i].state, err));
     return WA_OK;

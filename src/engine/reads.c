@@ -57,24 +57,63 @@ static wa_status mark_read(const wa_audit *audit, size_t v, const wa_vindex_entr
     return WA_OK;
 }
 
+/* A payload: index.json and manifests have no checksums, a checkpoint has no list of them. */
+static bool may_have_checksum(const wa_vindex *vindex, const wa_vindex_entry *entry)
+{
+    size_t length = strlen(entry->name);
+    return vindex->checkpoint == NULL && length >= 4 && strcmp(entry->name + length - 4, ".bin") == 0;
+}
+
+static wa_input_file *find_file(const wa_audit *audit, const wa_vindex *vindex, const char *name)
+{
+    size_t directory = strlen(vindex->path);
+    for (size_t i = 0; i < audit->file_count; i++) {
+        const char *path = audit->files[i].path;
+        if (strncmp(path, vindex->path, directory) == 0 && path[directory] == '/' && strcmp(path + directory + 1, name) == 0)
+            return &audit->files[i];
+    }
+    return NULL;
+}
+
+wa_status wa_audit_find_checksums(wa_audit *audit, wa_error *err)
+{
+    for (size_t v = 0; v < audit->vindex_count; v++) {
+        const wa_vindex *vindex = audit->vindexes[v];
+        wa_vindex_entry *entries;
+        size_t count;
+        bool *read;
+        WA_TRY(wa_vindex_inventory(vindex, audit->arena, &entries, &count, err));
+        WA_TRY(wa_arena_take(audit->arena, count, sizeof *read, &read, err));
+        WA_TRY(mark_read(audit, v, entries, count, read, err));
+        for (size_t i = 0; i < count; i++) {
+            wa_input_file *file = find_file(audit, vindex, entries[i].name);
+            if (file != NULL && read[i] && may_have_checksum(vindex, &entries[i]) &&
+                wa_vindex_has_checksum(vindex, entries[i].name))
+                file->vindex = (int)v;
+        }
+    }
+    return WA_OK;
+}
+
+wa_status wa_audit_take_checksum(const wa_audit *audit, wa_input_file *file, wa_arena *arena, wa_error *err)
+{
+    const wa_vindex *vindex = audit->vindexes[file->vindex];
+    wa_vindex_checksum sum;
+    WA_TRY(wa_vindex_verify_file(vindex, file->path + strlen(vindex->path) + 1, arena, &sum, err));
+    file->checksum = (int)sum.state;
+    return WA_OK;
+}
+
 /* How a file that a case reads stands to index.json's checksums. LARQL's name the gate file alone among payloads. */
-static wa_status checksum_words(const wa_audit *audit, size_t v, const wa_vindex_entry *entry, const char **out,
-                                wa_error *err)
+static const char *checksum_words(const wa_audit *audit, size_t v, const wa_vindex_entry *entry)
 {
     static const char *const words[] = {[WA_CHECKSUM_EQUAL] = ", SHA-256 as in index.json",
                                         [WA_CHECKSUM_DIFFERS] = ", SHA-256 differs from index.json",
-                                        [WA_CHECKSUM_FILE_ABSENT] = "",
-                                        [WA_CHECKSUM_NONE] = ", no SHA-256 in index.json"};
-    size_t length = strlen(entry->name);
-    wa_vindex_checksum sum;
-    *out = "";
-    if (audit->vindexes[v]->checkpoint != NULL)
-        return WA_OK; /* it has no list of hashes */
-    if (length < 4 || strcmp(entry->name + length - 4, ".bin") != 0)
-        return WA_OK; /* index.json itself and manifests */
-    WA_TRY(wa_vindex_verify_file(audit->vindexes[v], entry->name, audit->arena, &sum, err));
-    *out = words[sum.state];
-    return WA_OK;
+                                        [WA_CHECKSUM_FILE_ABSENT] = ""};
+    const wa_input_file *file = find_file(audit, audit->vindexes[v], entry->name);
+    if (!may_have_checksum(audit->vindexes[v], entry))
+        return "";
+    return file != NULL && file->vindex >= 0 ? words[file->checksum] : ", no SHA-256 in index.json";
 }
 
 /* One line per entry; a directory of very many says how many are left out. */
@@ -89,9 +128,8 @@ static wa_status file_lines(const wa_audit *audit, size_t v, const wa_vindex_ent
         const wa_vindex_entry *e = &entries[i];
         const char *before = i == 0 ? "" : "\n";
         if (read[i]) {
-            const char *words;
-            WA_TRY(checksum_words(audit, v, e, &words, err));
-            WA_TRY(wa_arena_print(arena, &text, err, "%s%s%s: read%s", text, before, e->name, words));
+            WA_TRY(wa_arena_print(arena, &text, err, "%s%s%s: read%s", text, before, e->name,
+                                  checksum_words(audit, v, e)));
         } else if (e->what != NULL) {
             WA_TRY(wa_arena_print(arena, &text, err, "%s%s%s: not read: %s", text, before, e->name,
                                   e->what));

@@ -97,46 +97,75 @@ wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit, const char
 enum { HASH_BYTES = 80 }; /* "full:", 64 digits, NUL */
 typedef struct hash_text {
     char text[HASH_BYTES];
+    int32_t checksum;
 } hash_text;
 
+/* A file that is read whole before anything is computed. */
+static bool is_hashed(const wa_audit *audit, size_t i)
+{
+    return audit->job->fingerprint_full || audit->files[i].vindex >= 0;
+}
+
+/* Files up to the last that is hashed. With `quick` those of cases, which come last and may differ from host to host, are none. */
+static size_t count_hashed(const wa_audit *audit)
+{
+    size_t count = audit->file_count;
+    while (count > 0 && !is_hashed(audit, count - 1))
+        count--;
+    return count;
+}
+
 /* Who reads which file: by rank 0's sizes, since all must agree. */
-static wa_status deal(wa_comm *comm, const wa_audit *audit, int32_t *rank_of, wa_arena *arena, wa_error *err)
+static wa_status deal(wa_comm *comm, const wa_audit *audit, size_t files, int32_t *rank_of, wa_arena *arena, wa_error *err)
 {
     size_t ranks = (size_t)wa_comm_size(comm);
     int64_t *load;
     WA_TRY(wa_comm_agree(comm, wa_arena_take(arena, ranks, sizeof *load, &load, err), err));
-    for (size_t i = 0; i < audit->file_count; i++) {
+    for (size_t i = 0; i < files; i++) {
         size_t least = 0;
         for (size_t r = 1; r < ranks; r++)
             least = load[r] < load[least] ? r : least;
         rank_of[i] = (int32_t)least;
-        load[least] += audit->files[i].state.size;
+        load[least] += is_hashed(audit, i) ? audit->files[i].state.size : 0;
     }
-    return wa_comm_broadcast(comm, rank_of, audit->file_count * sizeof *rank_of, err);
+    return wa_comm_broadcast(comm, rank_of, files * sizeof *rank_of, err);
 }
 
-static wa_status hash_share(wa_comm *comm, const wa_audit *audit, const int32_t *rank_of, hash_text *mine,
+static wa_status hash_file(wa_audit *audit, size_t i, hash_text *out, wa_arena *arena, wa_error *err)
+{
+    wa_input_file *file = &audit->files[i];
+    char *hash;
+    if (audit->job->fingerprint_full) {
+        WA_TRY(wa_fingerprint_file(file->path, true, arena, &hash, err));
+        if (strlen(hash) >= sizeof out->text)
+            return wa_fail(err, WA_E_INTERNAL, "a hash of %zu characters", strlen(hash));
+        memcpy(out->text, hash, strlen(hash) + 1);
+    }
+    if (file->vindex >= 0)
+        WA_TRY(wa_audit_take_checksum(audit, file, arena, err));
+    out->checksum = file->checksum;
+    return WA_OK;
+}
+
+static wa_status hash_share(wa_comm *comm, wa_audit *audit, size_t files, const int32_t *rank_of, hash_text *mine,
                             wa_arena *arena, wa_error *err)
 {
-    for (size_t i = 0; i < audit->file_count; i++) {
-        char *hash;
-        if (rank_of[i] != wa_comm_rank(comm))
-            continue;
-        WA_TRY(wa_fingerprint_file(audit->files[i].path, true, arena, &hash, err));
-        if (strlen(hash) >= sizeof mine[i].text)
-            return wa_fail(err, WA_E_INTERNAL, "a hash of %zu characters", strlen(hash));
-        memcpy(mine[i].text, hash, strlen(hash) + 1);
-    }
+    for (size_t i = 0; i < files; i++)
+        if (rank_of[i] == wa_comm_rank(comm) && is_hashed(audit, i))
+            WA_TRY(hash_file(audit, i, &mine[i], arena, err));
     return WA_OK;
 }
 
 /* all [ranks][files], on rank 0. */
-static wa_status keep_hashes(wa_audit *audit, const int32_t *rank_of, const hash_text *all, wa_error *err)
+static wa_status keep_hashes(wa_audit *audit, size_t files, const int32_t *rank_of, const hash_text *all, wa_error *err)
 {
-    for (size_t i = 0; i < audit->file_count; i++) {
+    for (size_t i = 0; i < files; i++) {
         char *copy;
-        const char *hash = all[(size_t)rank_of[i] * audit->file_count + i].text;
-        WA_TRY(wa_arena_copy(audit->arena, hash, strlen(hash), &copy, err));
+        const hash_text *hash = &all[(size_t)rank_of[i] * files + i];
+        audit->files[i].checksum = hash->checksum;
+        if (!audit->job->fingerprint_full)
+            continue;
+        WA_TRY(wa_arena_copy(audit->arena, hash->text, strlen(hash->text), &copy, err));
         audit->files[i].hash = copy;
     }
     return WA_OK;
@@ -159,15 +188,17 @@ wa_status wa_run_hash_inputs(wa_comm *comm, wa_audit *audit, wa_run_log *log, wa
     int32_t *rank_of;
     hash_text *mine, *all;
     double start = wa_clock();
-    if (!audit->job->fingerprint_full)
-        return WA_OK;
     WA_TRY(wa_comm_agree(comm, wa_audit_list_inputs(audit, err), err));
-    WA_TRY(wa_comm_agree(comm, take_room(comm, audit->file_count, &rank_of, &mine, &all, arena, err), err));
-    WA_TRY(deal(comm, audit, rank_of, arena, err));
-    WA_TRY(wa_comm_agree(comm, hash_share(comm, audit, rank_of, mine, arena, err), err));
-    WA_TRY(wa_comm_gather(comm, mine, audit->file_count * sizeof *mine, all, err));
-    wa_status status = all == NULL ? WA_OK : keep_hashes(audit, rank_of, all, err);
+    size_t files = count_hashed(audit);
+    if (files == 0)
+        return WA_OK;
+    WA_TRY(wa_comm_agree(comm, take_room(comm, files, &rank_of, &mine, &all, arena, err), err));
+    WA_TRY(deal(comm, audit, files, rank_of, arena, err));
+    WA_TRY(wa_comm_agree(comm, hash_share(comm, audit, files, rank_of, mine, arena, err), err));
+    WA_TRY(wa_comm_gather(comm, mine, files * sizeof *mine, all, err));
+    wa_status status = all == NULL ? WA_OK : keep_hashes(audit, files, rank_of, all, err);
     WA_TRY(wa_comm_agree(comm, status, err));
-    wa_run_log_line(log, "fingerprint: full: %zu files read in %.2f s", audit->file_count, wa_clock() - start);
+    if (audit->job->fingerprint_full)
+        wa_run_log_line(log, "fingerprint: full: %zu files read in %.2f s", audit->file_count, wa_clock() - start);
     return WA_OK;
 }

@@ -16,8 +16,9 @@ WA_CHECKED wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit,
                                            wa_arena *arena, wa_error *err);
 
 /**
- * Collective. `fingerprint: full` reads every byte of every input: the ranks share the files, each taking the next where least
- * is to be read so far, and rank 0 gets the hashes into audit->files. With `quick` nothing is done.
+ * Collective. List the inputs, and read whole those that must be: every one with `fingerprint: full`, and the files of vindexes that
+ * cases read and index.json has a checksum of. The ranks share the files, each taking the next where least is to be read so far, and
+ * rank 0 gets hashes and checksums into audit->files.
  */
 WA_CHECKED wa_status wa_run_hash_inputs(wa_comm *comm, wa_audit *audit, wa_run_log *log, wa_arena *arena, wa_error *err);
 

@@ -22,10 +22,10 @@ static wa_status verify_one(const wa_vindex *vindex, const wa_vindex_hash *hash,
     return status;
 }
 
-static bool is_hashed(const wa_vindex_maps *maps, const char *file)
+bool wa_vindex_has_checksum(const wa_vindex *vindex, const char *file)
 {
-    for (size_t i = 0; i < maps->hash_count; i++)
-        if (strcmp(maps->hashes[i].file, file) == 0)
+    for (size_t i = 0; i < vindex->maps->hash_count; i++)
+        if (strcmp(vindex->maps->hashes[i].file, file) == 0)
             return true;
     return false;
 }
@@ -53,7 +53,7 @@ wa_status wa_vindex_verify(const wa_vindex *vindex, wa_arena *arena, wa_vindex_c
         WA_TRY(verify_one(vindex, &maps->hashes[i], arena, &sums[used++], err));
     for (size_t i = 0; i < vindex->file_count; i++) {
         const char *name = vindex->files[i] + strlen(vindex->path) + 1;
-        if (strcmp(name, "index.json") != 0 && !is_hashed(maps, name))
+        if (strcmp(name, "index.json") != 0 && !wa_vindex_has_checksum(vindex, name))
             sums[used++] = (wa_vindex_checksum){.file = name, .state = WA_CHECKSUM_NONE};
     }
     *out = sums;

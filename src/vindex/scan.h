@@ -31,6 +31,9 @@ typedef struct wa_vindex_checksum {
 WA_CHECKED wa_status wa_vindex_verify(const wa_vindex *vindex, wa_arena *arena,
                                       wa_vindex_checksum **out, size_t *count, wa_error *err);
 
+/** Does index.json have a checksum of this file? */
+bool wa_vindex_has_checksum(const wa_vindex *vindex, const char *file);
+
 /** The same of one file of the vindex; state NONE without reading it when index.json has no checksum of it. */
 WA_CHECKED wa_status wa_vindex_verify_file(const wa_vindex *vindex, const char *file, wa_arena *arena,
                                            wa_vindex_checksum *out, wa_error *err);

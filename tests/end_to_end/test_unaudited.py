@@ -131,10 +131,14 @@ def test_checksums_of_index_json_are_verified(shop, tmp_path):
         old = file.read(1)[0]
         file.seek(0)
         file.write(bytes([old ^ 1]))
-    job = shop.job(shop.model(MODEL), {"v": folder}, {"v": [{"path": "full_mmap"}]})
-    printed = job.run(expect=None).stdout
-    assert "warning: v: gate_vectors.bin: not the bytes whose SHA-256 index.json has" in printed
-    assert "gate_vectors.bin: read, SHA-256 differs from index.json" in harness.Result(job.result_path)["vindex_files"][0]
+    for ranks in (None, 2, 3):  # which share the files
+        job = shop.job(shop.model(MODEL), {"v": folder}, {"v": [{"path": "full_mmap"}]})
+        printed = job.run(ranks=ranks, expect=None).stdout
+        assert "warning: v: gate_vectors.bin: not the bytes whose SHA-256 index.json has" in printed
+        files = dict(line.split(": ", 1) for line in harness.Result(job.result_path)["vindex_files"][0].splitlines())
+        assert files["gate_vectors.bin"] == "read, SHA-256 differs from index.json"
+        assert files["down_features.bin"] == "read, SHA-256 as in index.json"
+        assert files["up_features.bin"] == "read, no SHA-256 in index.json"
 
 
 def test_rows_that_only_rank_features_are_compared_too(shop, tmp_path):
