@@ -87,6 +87,18 @@ static size_t sampled_before(const comparison *c, size_t obs)
     return wa_sample_before(audit->kernel_check, obs, audit->obs_count, c->layer, audit->model->layer_count);
 }
 
+/*
+ * An evaluation has its seat by its place in the job alone, so that no batch changes its bits: first those on the reference's stream.
+ * Where a case's own input is the reference's, bit for bit, they are one evaluation in that seat.
+ */
+static size_t seat_of(const comparison *c, const answer *of, size_t stream, size_t row)
+{
+    size_t hidden = c->stage->audit->model->hidden, seat = sampled_before(c, c->batch->first_obs + row);
+    bool apart = stream != WA_STREAM_REFERENCE &&
+                 memcmp(of[stream].x + row * hidden, of[WA_STREAM_REFERENCE].x + row * hidden, hidden * sizeof(float)) != 0;
+    return apart ? stream * sampled_before(c, c->stage->audit->obs_count) + seat : seat;
+}
+
 /* Evaluate the sampled rows of streams [first, end) by the oracle, together: its result for one row
  * does not depend on the others. */
 static wa_status ask_oracle(const comparison *c, const answer *of, int first, int end, size_t hit_width,
@@ -95,8 +107,8 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
     wa_stage *stage = c->stage;
     size_t hidden = stage->audit->model->hidden, sampled = stage->sampled_count;
     size_t count = (size_t)(end - first) * sampled;
-    /* By its place in the job alone has an evaluation its seat, among as many as the job needs, so that no batch changes its bits. */
-    size_t of_stream = sampled_before(c, stage->audit->obs_count);
+    /* As many seats as the job needs; at the first layer no case but a whole checkpoint has gone a way of its own. */
+    size_t width = wa_oracle_width((c->layer == 0 ? 1 : WA_STREAMS) * sampled_before(c, stage->audit->obs_count));
     float *x, *y = NULL;
     int32_t *hits = NULL;
     size_t *seats;
@@ -109,16 +121,18 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
     for (size_t i = 0; i < count; i++) {
         size_t stream = (size_t)first + i / sampled, row = stage->sampled[i % sampled];
         const answer *from = &of[stream];
-        seats[i] = stream * of_stream + sampled_before(c, c->batch->first_obs + row);
+        seats[i] = seat_of(c, of, stream, row);
         wa_wire_deliver(c->which->wire, from->x + row * hidden, hidden, x + i * hidden);
         if (y != NULL)
             memcpy(y + i * hidden, from->y + row * hidden, hidden * sizeof *y);
         if (hits != NULL)
             memcpy(hits + i * hit_width, from->hits + row * hit_width, hit_width * sizeof *hits);
     }
-    return wa_oracle_run(stage->oracle, wa_case_oracle(c->which), &c->weights, count, x, wa_oracle_width(WA_STREAMS * of_stream),
-                         seats, hits, y, stage->truth + (size_t)first * sampled * hidden,
-                         stage->truth_least + (size_t)first * sampled, err);
+    double before = wa_oracle_flops(stage->oracle);
+    WA_TRY(wa_oracle_run(stage->oracle, wa_case_oracle(c->which), &c->weights, count, x, width, seats, hits, y,
+                         stage->truth + (size_t)first * sampled * hidden, stage->truth_least + (size_t)first * sampled, err));
+    stage->cost.flops[WA_PHASE_KERNEL_CHECK] += wa_oracle_flops(stage->oracle) - before;
+    return WA_OK;
 }
 
 static void store_kernel_errors(const comparison *c, const answer *of, int stream, wa_field field)

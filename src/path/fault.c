@@ -9,7 +9,8 @@ static bool planted(const char *fault, const wa_case *which, const wa_walk_layer
 {
     const char *name = getenv("WALKAUDIT_FAULT");
     const char *at = getenv("WALKAUDIT_FAULT_LAYER");
-    if (which->path == WA_PATH_DENSE || name == NULL || strcmp(name, fault) != 0)
+    const char *in = getenv("WALKAUDIT_FAULT_CASE");
+    if (which->path == WA_PATH_DENSE || name == NULL || strcmp(name, fault) != 0 || (in != NULL && strcmp(in, which->name) != 0))
         return false;
     return at == NULL || strtoul(at, NULL, 10) == layer->layer;
 }

@@ -6,7 +6,7 @@
 #include "path/path.h"
 
 /*
- * WALKAUDIT_FAULT names one, WALKAUDIT_FAULT_LAYER the layer (absent: every layer):
+ * WALKAUDIT_FAULT names one, WALKAUDIT_FAULT_LAYER the layer and WALKAUDIT_FAULT_CASE the case (absent: all of them):
  *
  *   row-off-by-one    feature f takes the up score of row f + 1 (the last keeps its own)
  *   bf16-activations  activations are rounded to bf16 before the down product

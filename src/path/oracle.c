@@ -41,8 +41,10 @@ struct wa_oracle {
     double *y;      /* [groups][H][width] */
     double *norm;   /* [groups * o->width] |x| */
     wa_oracle_panel panel;
-    bool *done;     /* [most_rows] of the call's rows */
+    bool *done;      /* [most_rows] of the call's rows */
+    size_t *same_as; /* [most_rows] the first of them that is the same evaluation, perhaps itself */
     size_t most_rows;
+    double flops; /* of all calls */
     bool *used;   /* [F]: in the hit list of the evaluation at hand */
     int32_t *own; /* [count] */
     double *key;  /* [F] |score| of the evaluation at hand */
@@ -91,6 +93,7 @@ wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t fea
     WA_TRY(wa_arena_take_raw(arena, o->columns, sizeof *o->place, &o->place, err));
     WA_TRY(wa_arena_take_raw(arena, o->columns, sizeof *o->norm, &o->norm, err));
     WA_TRY(wa_arena_take_raw(arena, rows, sizeof *o->done, &o->done, err));
+    WA_TRY(wa_arena_take_raw(arena, rows, sizeof *o->same_as, &o->same_as, err));
     WA_TRY(wa_arena_take_raw(arena, hidden, row, &o->x, err));
     WA_TRY(wa_arena_take_raw(arena, features, row, &o->scores, err));
     WA_TRY(wa_arena_take_raw(arena, features, row, &o->act, err));
@@ -125,8 +128,49 @@ static wa_status begin(wa_oracle *o, const wa_case *which, const wa_walk_layer *
     o->room = o->columns / width;
     o->count = wa_case_hit_count(which, l->features);
     o->ranked = l->select.rows > 0 && (wa_case_is_loop(which) || drops);
-    memset(o->done, 0, rows * sizeof *o->done);
     return WA_OK;
+}
+
+/* What decides an answer beside the weights, of each row of a call. */
+typedef struct asked {
+    const float *x;      /* [rows, H] */
+    const size_t *seats; /* [rows], NULL = each its own */
+    const int32_t *hits; /* [rows, count], NULL = none are looked at */
+    const float *theirs; /* [rows, H], NULL likewise */
+} asked;
+
+static bool are_same(const wa_oracle *o, const asked *of, size_t i, size_t j)
+{
+    size_t hidden = o->layer->hidden, values = hidden * sizeof *of->x;
+    return of->seats[i] == of->seats[j] && memcmp(of->x + i * hidden, of->x + j * hidden, values) == 0 &&
+           (of->hits == NULL || memcmp(of->hits + i * o->count, of->hits + j * o->count, o->count * sizeof *of->hits) == 0) &&
+           (of->theirs == NULL || memcmp(of->theirs + i * hidden, of->theirs + j * hidden, values) == 0);
+}
+
+/* Where evaluations of a call are one: what is done already. */
+static void find_same(wa_oracle *o, size_t rows, const asked *of)
+{
+    for (size_t i = 0; i < rows; i++) {
+        o->same_as[i] = i;
+        for (size_t j = 0; j < i && of->seats != NULL && o->same_as[i] == i; j++)
+            if (o->same_as[j] == j && are_same(o, of, i, j))
+                o->same_as[i] = j;
+        o->done[i] = o->same_as[i] != i;
+    }
+}
+
+/* Such rows have the answers of those that they equal. */
+static void repeat_rows(const wa_oracle *o, size_t rows, double *y, double *least)
+{
+    size_t hidden = o->layer->hidden;
+    for (size_t i = 0; i < rows; i++) {
+        size_t same = o->same_as[i];
+        if (same == i)
+            continue;
+        memcpy(y + i * hidden, y + same * hidden, hidden * sizeof *y);
+        if (least != NULL)
+            least[i] = least[same];
+    }
 }
 
 /* The next rows to go through the weights together: each to the first group where its seat is free. False: none is left. */
@@ -143,6 +187,7 @@ static bool seat_rows(wa_oracle *o, size_t rows, const size_t *seats)
         o->groups = o->taken[seat] > o->groups ? o->taken[seat] : o->groups;
         o->done[i] = true;
     }
+    o->flops += wa_case_flops(o->which, o->layer, o->rows);
     return o->rows > 0;
 }
 
@@ -533,6 +578,11 @@ wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer 
 {
     WA_TRY(begin(o, which, layer, rows, width, err));
     bool rounds = wa_case_rounds_activations(which, layer);
+    const asked of = {.x = x,
+                      .seats = seats,
+                      .hits = o->ranked && which->k != WA_K_ALL ? hits : NULL,
+                      .theirs = rounds ? theirs : NULL};
+    find_same(o, rows, &of);
     if (rounds || (least != NULL && o->ranked))
         take_norms(o);
     while (seat_rows(o, rows, seats)) {
@@ -541,16 +591,17 @@ wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer 
             round_rows(o, x, rounded_block(which));
         feed(o);
         if (o->ranked)
-            drop_unused(o, which->k == WA_K_ALL ? NULL : hits);
+            drop_unused(o, of.hits);
         for (size_t i = 0; least != NULL && i < o->rows; i++)
             least[o->row[i]] = o->ranked ? resolution_of(o, o->place[i]) : 0.0;
         if (rounds)
             round_activations(o);
         project(o);
-        for (size_t i = 0; rounds && theirs != NULL && i < o->rows; i++)
-            settle_ties(o, o->place[i], theirs + o->row[i] * layer->hidden);
+        for (size_t i = 0; of.theirs != NULL && i < o->rows; i++)
+            settle_ties(o, o->place[i], of.theirs + o->row[i] * layer->hidden);
         store_rows(o, y);
     }
+    repeat_rows(o, rows, y, least);
     return WA_OK;
 }
 
@@ -567,4 +618,9 @@ wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer 
     for (size_t i = 0; least != NULL && i < rows; i++)
         least[i] = 0.0;
     return status;
+}
+
+double wa_oracle_flops(const wa_oracle *oracle)
+{
+    return oracle->flops;
 }

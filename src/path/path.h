@@ -325,12 +325,15 @@ size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features);
  * least  NULL, or out: [rows] the size of y below which f32 arithmetic cannot be held to a relative error, since y cancels:
  *        for finite K, else 0
  *
- * Several rows decode the weights once, as long as they fit into the space. Errors: WA_E_UNSUPPORTED (a case that does not run),
+ * Several rows decode the weights once, as long as they fit into the space. Rows of one seat that are equal bit for bit (in what is
+ * looked at of x, hits and theirs) are evaluated once. Errors: WA_E_UNSUPPORTED (a case that does not run),
  * WA_E_INTERNAL (space too small).
  */
 WA_CHECKED wa_status wa_oracle_run(wa_oracle *oracle, const wa_case *which, const wa_walk_layer *layer, size_t rows,
                                    const float *x, size_t width, const size_t *seats, const int32_t *hits,
                                    const float *theirs, double *y, double *least, wa_error *err);
+/** Multiply-adds times two of all evaluations so far, as wa_case_flops counts them. */
+double wa_oracle_flops(const wa_oracle *oracle);
 
 /* X(id, word): what stored rows were held against. */
 #define WA_BASIS_LIST(X)                                                                 \

@@ -2,6 +2,7 @@
 import json
 import os
 
+import h5py
 import numpy as np
 import pytest
 
@@ -52,7 +53,7 @@ def deep(shop):
     harness.run(["extract", model, vindex, "--format", "f16"])
     rng = np.random.default_rng(5)
     prompts.write_text("".join(json.dumps({"key": key, "ids": rng.integers(3, 200, OBS // 3).tolist()}) + "\n" for key in "abc"))
-    return lambda **keys: shop.job(model, {"v": vindex}, paths=PATHS, prompts={"file": str(prompts)}, **keys)
+    return lambda **keys: shop.job(model, {"v": vindex}, **{"paths": PATHS, "prompts": {"file": str(prompts)}, **keys})
 
 
 def sampled(result, field="kernel_rel_l2"):
@@ -101,6 +102,42 @@ def test_all_none_and_numbers_of_earlier_versions(deep):
     assert not np.any(sampled(result)) and result["case_kernel_due"].tolist() == [0, 0, 0]
     assert "kernel: not checked\n" in done.stdout
     assert set(result["verdict"]) == {"UNCHECKED"}
+
+
+def evaluations(job, model):
+    """How many the oracle made: of its arithmetic the run says how much it was."""
+    config = json.loads((model / "config.json").read_text())
+    with h5py.File(job.result_path) as file:
+        run = file["run"][max(file["run"], key=int)].attrs
+        return float(run["flops_kernel_check"][()]) / (6 * config["hidden_size"] * config["intermediate_size"])
+
+
+def test_what_is_equal_bit_for_bit_is_evaluated_once(deep, shop):
+    """At the first layer a case's own input is still the reference's; and of two cases that read the same numbers and answer alike
+    one needs the oracle. No bit is another by it, nor in batches of one prompt."""
+    alone = deep(kernel_check="all", paths=[{"path": "exact"}])
+    result = alone.result()
+    assert evaluations(alone, shop.root / "deep") == OBS * (2 * LAYERS - 1)
+    assert np.array_equal(result["kernel_rel_l2"][0, 0], result["kernel_own_rel_l2"][0, 0])
+
+    company = deep(kernel_check="all", batch={"rows": 13}, paths=[{"path": p} for p in ("sparse", "full_mmap", "exact")])
+    shared = company.result()
+    assert evaluations(company, shop.root / "deep") == 2 * evaluations(alone, shop.root / "deep")
+    for field in ("kernel_rel_l2", "kernel_own_rel_l2"):
+        assert np.array_equal(shared.case("v:exact", field), result.case("v:exact", field)), field
+
+
+@pytest.mark.parametrize("faulty", ["v:sparse", "v:full_mmap"])
+def test_a_fault_of_one_case_is_not_that_of_another_with_the_same_truth(deep, faulty):
+    paths = [{"path": p} for p in ("sparse", "full_mmap", "exact")]
+    healthy = deep(paths=paths).result()
+    job = deep(paths=paths)
+    job.run(expect=1, program=os.environ["WALKAUDIT_FAULTY"], WALKAUDIT_FAULT="row-off-by-one", WALKAUDIT_FAULT_CASE=faulty)
+    result = harness.Result(job.result_path)
+    assert [case for case, verdict in zip(result.cases, result["verdict"]) if verdict == "KERNEL"] == [faulty]
+    for case in set(result.cases) - {faulty}:
+        for field in ("kernel_rel_l2", "kernel_own_rel_l2"):
+            assert np.array_equal(result.case(case, field), healthy.case(case, field), equal_nan=True), (case, field)
 
 
 @pytest.mark.parametrize("fault, own_only", [("later-batches", False), ("own-stream", True), ("between-rows", False),

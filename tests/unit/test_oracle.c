@@ -373,6 +373,28 @@ static void evaluations_share_as_few_products_as_they_can(void)
     CU_ASSERT(wa_oracle_width(0) > 0);
 }
 
+/* Rows of one x and one seat are one evaluation, unless their kernels chose one feature each of two that tie. */
+static void equal_rows_of_a_seat_are_evaluated_once(void)
+{
+    wa_arena *arena = test_arena();
+    const float gate[] = {1.0F, 1.0F, 0.5F}, up[] = {1, 1, 1}, down[] = {1.0F, 100.0F, 0.0F}, x[] = {1.0F, 1.0F, 1.0F, 1.0F};
+    const int32_t hits[] = {0, 1, 0, 0};
+    const size_t seats[] = {2, 2, 2, 3};
+    double y[4], least[4];
+    wa_walk_layer l = {.gated = true, .down_is_feature_major = true, .activation = WA_SILU, .features = 3, .hidden = 1};
+    l.gate = l.select = test_store(arena, gate, 3, 1, WA_FORMAT_F32, 0);
+    l.up = test_store(arena, up, 3, 1, WA_FORMAT_F32, 0);
+    l.down = test_store(arena, down, 3, 1, WA_FORMAT_F32, 0);
+    wa_case which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 1);
+    wa_oracle *oracle;
+    WA_MUST(wa_oracle_open(arena, 4, 1, 3, &oracle, &test_err), &test_err);
+    WA_MUST(wa_oracle_run(oracle, &which, &l, 4, x, 4, seats, hits, NULL, y, least, &test_err), &test_err);
+    CU_ASSERT_DOUBLE_EQUAL(y[1], 100.0 * y[0], 1e-12);
+    CU_ASSERT(y[2] == y[0] && least[2] == least[0] && y[3] == y[0]);
+    CU_ASSERT_DOUBLE_EQUAL(wa_oracle_flops(oracle), wa_case_flops(&which, &l, 3), 1e-6);
+    wa_arena_close(arena);
+}
+
 /* Longer and higher than a panel, at the shapes where BLAS changes its way: every sum within Higham's bound of the plain one. */
 static void products_stay_within_rounding_of_plain_sums(void)
 {
@@ -432,5 +454,6 @@ WA_SUITE("oracle", WA_CASE(every_path_follows_its_definition),
          WA_CASE(fast_and_reference_decoders_agree_on_every_scale_and_code),
          WA_CASE(a_row_has_the_same_bits_alone_in_company_and_in_any_order),
          WA_CASE(evaluations_share_as_few_products_as_they_can),
+         WA_CASE(equal_rows_of_a_seat_are_evaluated_once),
          WA_CASE(products_stay_within_rounding_of_plain_sums),
          WA_CASE(a_space_that_is_too_small_is_refused), WA_CASE(every_failing_take_is_reported))
