@@ -247,6 +247,18 @@ def test_a_gguf_with_experts_agrees_with_transformers(shop, name):
         at = np.arange(here.start, here.stop)[want["rows"]]
         assert distance(kept["x"][:, at], want["x"]) <= 2e-5 and distance(kept["y"][:, at], want["y"]) <= 2e-5
         assert np.array_equal(result["expert_id"][:, at], want["expert_id"])
+    compare_extracted(shop, folder / "model.gguf", GOLDEN.model(name, shop.root))
+
+
+def compare_extracted(shop, one, other):
+    """Experts, routers, norms and gates of two models of the same weights, in every byte."""
+    vindexes = shop.root / "extracted-one", shop.root / "extracted-other"
+    for model, vindex in zip((one, other), vindexes):
+        harness.run(["extract", model, vindex, "--format", "q6k", "--force"])
+    names = sorted(str(path.relative_to(vindexes[0])) for path in vindexes[0].rglob("*") if path.suffix in (".bin", ".weights"))
+    assert {"gate_vectors.bin", "norms.bin", "layers/layer_00.weights"} <= set(names)
+    for name in names + ["weight_manifest.json"]:
+        assert (vindexes[0] / name).read_bytes() == (vindexes[1] / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("name", ["mixtral-window", "qwen2_moe-step"])
