@@ -101,7 +101,7 @@ wa_status wa_audit_open_files(wa_audit *audit, wa_error *err)
         if (which->not_run == NULL && which->command != NULL)
             WA_TRY(wa_external_start(which, audit->model, audit->request->model, vindex, audit->arena, external, err));
         if (which->not_run == NULL && which->url != NULL)
-            WA_TRY(wa_external_connect(which, audit->model, &servers, audit->arena, external, err));
+            WA_TRY(wa_external_connect(which, audit->model, &servers, audit->arena, external, &which->not_run, err));
         if (*external != NULL)
             which->external = *external;
     }

@@ -27,9 +27,11 @@ typedef struct wa_served_options {
  * Ask the servers of a case what they hold (larql-2026-08.md 4.10): sizes, layers, patches, how they answer. Local. Close with
  * wa_external_close. WALKAUDIT_SERVED_KEY of the environment is sent as a bearer token, and kept nowhere.
  * Errors: WA_E_JOB (no URL that may be asked), WA_E_AWAY (no answer), WA_E_MISMATCH (another model's sizes, no answer of the protocol,
- * servers that differ), WA_E_UNSUPPORTED (experts; a layer that no server has; an answer that says why not).
+ * servers that differ), WA_E_UNSUPPORTED (experts; an answer that says why not).
+ *
+ * lacks  NULL, or why they cannot answer for the whole model (layers that no server has), arena
  */
 WA_CHECKED wa_status wa_external_connect(const wa_case *which, const wa_model *model, const wa_served_options *options,
-                                         wa_arena *arena, wa_external **out, wa_error *err);
+                                         wa_arena *arena, wa_external **out, const char **lacks, wa_error *err);
 
 #endif

@@ -201,12 +201,22 @@ static wa_status split_urls(served *s, const wa_case *which, wa_error *err)
     return WA_OK;
 }
 
-static wa_status check_layers(const served *s, wa_error *err)
+/* Layers that nobody has: "no server has layers 2, 3 of 4". */
+static wa_status note_missing(const served *s, const char **out, wa_error *err)
 {
-    for (size_t layer = 0; layer < s->layers; layer++)
-        if (server_of(s, 0, layer, 0) == NULL)
-            return wa_fail(err, WA_E_UNSUPPORTED, "no server has layer %zu of %zu; name those of all layers in url; %s", layer,
-                           s->layers, s->what);
+    char *list = NULL;
+    size_t count = 0;
+    for (size_t layer = 0; layer < s->layers; layer++) {
+        if (server_of(s, 0, layer, 0) != NULL)
+            continue;
+        WA_TRY(wa_arena_print(s->arena, &list, err, "%s%s%zu", count == 0 ? "" : list, count == 0 ? "" : ", ", layer));
+        count++;
+    }
+    if (count == 0)
+        return WA_OK;
+    WA_TRY(wa_arena_print(s->arena, &list, err, "no server has layer%s %s of %zu; name those of all layers in url",
+                          count == 1 ? "" : "s", list, s->layers));
+    *out = list;
     return WA_OK;
 }
 
@@ -301,12 +311,11 @@ static wa_status open_all(served *s, const wa_case *which, const wa_model *model
     for (size_t i = 0; i < s->count; i++)
         if (open_server(s, &s->servers[i], model, patience, err) != WA_OK)
             return note(err, s, &s->servers[i]);
-    WA_TRY(check_layers(s, err));
     return write_texts(s, made, err);
 }
 
 wa_status wa_external_connect(const wa_case *which, const wa_model *model, const wa_served_options *options,
-                              wa_arena *arena, wa_external **out, wa_error *err)
+                              wa_arena *arena, wa_external **out, const char **lacks, wa_error *err)
 {
     served *s;
     wa_external *made;
@@ -324,7 +333,10 @@ wa_status wa_external_connect(const wa_case *which, const wa_model *model, const
     *made = (wa_external){
         .source = which->url, .run = run_served, .close = close_served, .check = check_served, .context = s};
     wa_http_patience patience = {.seconds = options->seconds, .retries = options->retries};
+    *lacks = NULL;
     wa_status status = open_all(s, which, model, patience, made, err);
+    if (status == WA_OK)
+        status = note_missing(s, lacks, err);
     if (status != WA_OK) {
         close_served(made);
         return status;

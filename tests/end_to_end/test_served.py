@@ -141,9 +141,25 @@ def test_servers_may_share_the_layers(shop):
         result = job(shop, served(low, high)).result()
         facts = json.loads(result.case("v:live", "case_served"))
         assert [s["layers"] for s in facts["servers"]] == [[0, 1], [2, 3]]
-        line = harness.one_error_line(job(shop, served(low)).run(expect=3))
-        assert "no server has layer 2 of 4" in line, line
     assert result.verdicts() == {"v:live": "MEASURED"}
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_layers_that_no_server_has_end_the_case_and_not_the_run(shop, ranks):
+    with server(shop, owned=(0, 1)) as low, server(shop) as whole:
+        paths = [served(low), {"path": "full_mmap"}, {**served(whole), "name": "whole"}]
+        made = job(shop, *paths)
+        done = made.run(ranks=ranks, expect=1)
+        only = job(shop, served(low))
+        only.run(ranks=ranks, expect=1)
+    result = harness.Result(made.result_path)
+    assert result.verdicts() == {"v:live": "NOT-RUN", "v:full_mmap": "PASS", "v:whole": "MEASURED"}
+    assert result.case("v:live", "fail_reasons") == result.case("v:live", "case_not_run")
+    assert result.case("v:live", "case_not_run") == "no server has layers 2, 3 of 4; name those of all layers in url"
+    assert "no server has layers 2, 3 of 4" in " ".join(done.stdout.split())
+    assert json.loads(result.case("v:live", "case_served"))["servers"][0]["layers"] == [0, 1]
+    alone = harness.Result(only.result_path)
+    assert alone.verdicts() == {"v:live": "NOT-RUN"} and list(alone["vindex_verdict"]) == ["LEFT-OUT"]  # nobody read its files
 
 
 def test_a_busy_server_is_asked_again(shop):
