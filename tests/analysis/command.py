@@ -5,7 +5,9 @@ import pathlib
 import re
 import subprocess
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "analysis" / "walkaudit-report"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "analysis"
+SCRIPT = pathlib.Path(os.environ.get("WALKAUDIT_REPORT_COMMAND", SOURCE / "walkaudit-report"))  # newest.sh: another
 LIMIT = 300  # seconds
 
 
@@ -22,7 +24,7 @@ def json_of(schema, *words, expect=0):
     """The object that --json prints; each of its members is in doc/json.md."""
     said = json.loads(report(*words, "--json", expect=expect).stdout)
     assert list(said)[:2] == ["schema", "version"] and (said["schema"], said["version"]) == (schema, 1)
-    section = (SCRIPT.parents[1] / "doc" / "json.md").read_text().split(f"## {schema}, version 1")[1].split("\n## ")[0]
+    section = (ROOT / "doc" / "json.md").read_text().split(f"## {schema}, version 1")[1].split("\n## ")[0]
 
     def check(value):
         for item in value if isinstance(value, list) else [value]:

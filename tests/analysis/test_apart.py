@@ -51,7 +51,7 @@ def test_whatever_happens_is_one_failure_that_names_the_file(tmp_path, monkeypat
 def verb(work, path="r.h5"):
     """A process whose verb does this, with a second for each call of HDF5."""
     program = "\n".join([
-        "import os, signal, sys, time", f"sys.path.insert(0, {str(command.SCRIPT.parent)!r})", "from walkaudit_report import apart, cli",
+        "import os, signal, sys, time", f"sys.path.insert(0, {str(command.SOURCE)!r})", "from walkaudit_report import apart, cli",
         "apart.SECONDS = 1", "def work():", f"    apart.tell({path!r})" if path else "    pass", "    with apart.limited():", f"        {work}",
         "    return 1", "cli.execute = lambda words, beside: work()", "sys.exit(cli.guarded_main([], None))"])
     return subprocess.run([sys.executable, "-B", "-c", program], capture_output=True, text=True, timeout=60, check=False)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from command import LIMIT, SCRIPT, report
+from command import LIMIT, SCRIPT, SOURCE, report
 from walkaudit_report import cli
 
 
@@ -48,7 +48,7 @@ def test_there_is_no_bar_elsewhere(gemma, tmp_path):
 @pytest.mark.parametrize("verb", ["", *cli.VERBS])
 def test_help_of_every_verb(verb, capsys):
     with pytest.raises(SystemExit) as end:
-        cli.main([*([verb] if verb else []), "--help"], SCRIPT.parent)
+        cli.main([*([verb] if verb else []), "--help"], SOURCE)
     written = capsys.readouterr()
     assert end.value.code == 0 and not written.err
     assert written.out.startswith(f"usage: walkaudit-report{' ' + verb if verb else ''} ")

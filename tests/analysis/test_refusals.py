@@ -2,7 +2,7 @@
 import h5py
 import pytest
 
-from command import SCRIPT
+from command import SOURCE
 from walkaudit_report import cli, layout
 from walkaudit_report.errors import INPUT, OK, VERDICT
 from edit_result import edit
@@ -87,7 +87,7 @@ KINDS = {  # and what the line says
 
 def answer(capsys, *words):
     """(exit code, the one line on stderr) of a command; nothing goes to stdout."""
-    code = cli.main([str(word) for word in words], SCRIPT.parent)
+    code = cli.main([str(word) for word in words], SOURCE)
     written = capsys.readouterr()
     lines = written.err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("walkaudit-report: "), written.err
@@ -120,14 +120,14 @@ def test_where_no_case_ran_there_is_nothing_to_show(idle, tmp_path, capsys, verb
 def test_reports_say_why_no_case_ran(idle, tmp_path, capsys):
     for words in (["report", idle, "-o", tmp_path], ["index", idle.parent, "-o", tmp_path],
                   ["report", "--compat", "larql", idle, "-o", tmp_path]):
-        assert cli.main([str(word) for word in words], SCRIPT.parent) == VERDICT
+        assert cli.main([str(word) for word in words], SOURCE) == VERDICT
     for name in (f"{idle.stem}.md", "INDEX.md"):
         words = (tmp_path / name).read_text()
         assert "0 cases: 0 pass, 0 measured, 0 fail; " in words and "; no case ran, and so the audit fails." in words
         assert r"v:full\_mmap: " in words or "v:full_mmap: " in words
     assert "| **no case ran** |" in words
     collected = ["collect", str(idle.parent), "-o", str(tmp_path / "sweep.h5")]
-    assert cli.main(collected, SCRIPT.parent) == OK and "NOT-RUN" in (tmp_path / "sweep.csv").read_text()
+    assert cli.main(collected, SOURCE) == OK and "NOT-RUN" in (tmp_path / "sweep.csv").read_text()
 
 
 @pytest.mark.parametrize("verb", ["index", "collect"])
@@ -139,7 +139,7 @@ def test_a_folder_of_them_is_listed_file_by_file(gemma, tmp_path, capsys, verb):
     for kind in listed:
         kind(folder / f"{kind.__name__}.h5", gemma)
     words = ["index", folder, "-o", tmp_path] if verb == "index" else ["collect", folder, "-o", tmp_path / "sweep.h5"]
-    assert cli.main([str(word) for word in words], SCRIPT.parent) == INPUT
+    assert cli.main([str(word) for word in words], SOURCE) == INPUT
     assert capsys.readouterr().err == ""
     table = (tmp_path / {"index": "INDEX.md", "collect": "sweep.csv"}[verb]).read_text()
     for kind, said in listed.items():

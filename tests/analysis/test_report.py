@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import harness
-from command import SCRIPT, one_line, report
+from command import ROOT, SOURCE, one_line, report
 
 from walkaudit_report import facts, layout, text
 from edit_result import edit
@@ -130,7 +130,7 @@ def test_the_dense_model_itself_is_shown(made):
 
 
 def test_json_has_the_keys_that_the_readme_lists(made):
-    section = (SCRIPT.parent / "README.md").read_text().split("## The JSON report")[1].split("\n## ")[0]
+    section = (SOURCE / "README.md").read_text().split("## The JSON report")[1].split("\n## ")[0]
     listed = set(re.findall(r"^\| `([a-z_0-9]+)` \|", section, re.MULTILINE))
     for _, document, _, _ in made.values():
         assert set(document) == listed
@@ -448,7 +448,7 @@ def test_success_is_what_the_program_calls_success(gemma, sweep, failing):
         code = subprocess.run([harness.binary(), "status", path], capture_output=True, env=harness.environment()).returncode
         verdicts = set(harness.Result(path)["verdict"])
         assert (code == 0) == (verdicts <= set(facts.SUCCESS))
-    source = (SCRIPT.parents[1] / "src/judge/verdict.c").read_text()
+    source = (ROOT / "src/judge/verdict.c").read_text()
     rule = re.search(r"wa_verdict_is_success.*?\{(.*?)\}", source, re.DOTALL).group(1)
     assert [word.replace("_", "-") for word in re.findall(r"WA_VERDICT_(\w+)", rule)] == list(facts.SUCCESS)
 
