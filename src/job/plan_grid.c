@@ -9,9 +9,9 @@
 
 /* Logits are made twice: for the normalisers, then for the divergences (design 3). */
 static const double HEAD_PASSES = 2.0;
-/* Groups of the same work end apart by about this share of its time, for reasons that no prediction knows: a slow node, a cold page
- * cache, the processor's clock. What is handed out last evens it out, down to the time of one such batch. */
-static const double SPREAD = 0.03;
+/* The slowest rank is taken to need so much more time than the fastest when ways are compared: clocks, heat, neighbours and page
+ * caches differ (measured on a shared host of 16 cores: 1.2 to 1.7 times). Small batches at the end even that out. */
+#define SPREAD 0.3
 
 /* What one team member does: operations per row and per pair of a layer, per row of logits, and per row of the text; and of its
  * matrices, each once, per row: of a layer, and of the head. */
@@ -30,7 +30,7 @@ typedef struct candidate {
     wa_packing_rule rule;      /* how its batches are packed */
     size_t batches;
     double time;               /* operations until the last batch is done, decoding and packing among them */
-    double last;               /* of them in the batch that is handed out last */
+    double judged;             /* the same where ranks are not alike: what decides */
     double busy_max, busy_sum; /* of any rank, products alone; of all used ranks, all operations */
     wa_plan_share first_group;
 } candidate;
@@ -145,11 +145,20 @@ static double member_time(const member_cost *m, size_t layers, bool is_last, con
     return time + (is_last ? a->heads * m->head + a->text * m->text + a->batches * packing * m->head_matrix : 0.0);
 }
 
-static double stage_time(const candidate *c, size_t layers, bool is_last, const wa_amount *a, double packing)
+/* Ranks are slow by turns: multiples of the golden ratio are spread evenly over any number of them. A negative spread is the same the
+ * other way round. */
+static double slowness(double spread, int rank)
+{
+    double at = 0.6180339887498949 * rank, share = at - (double)(long long)at;
+    return 1.0 + (spread < 0.0 ? -spread * (1.0 - share) : spread * share);
+}
+
+/* Of a group's stage, whose first rank is `lead`. */
+static double stage_time(const candidate *c, size_t layers, bool is_last, const wa_amount *a, double packing, double spread, int lead)
 {
     double most = 0.0;
     for (int m = 0; m < c->grid.teams; m++) {
-        double own = member_time(&c->members[m], layers, is_last, a, packing);
+        double own = member_time(&c->members[m], layers, is_last, a, packing) * slowness(spread, lead + m);
         most = own > most ? own : most;
     }
     return most;
@@ -163,8 +172,8 @@ static wa_status cut_layers(const wa_work *work, wa_arena *arena, candidate *c, 
     const wa_amount *job = &work->all;
     double best_time = 0.0;
     for (size_t last = 1; stages > 1 && last <= layers - (stages - 1); last++) {
-        double end = stage_time(c, last, true, job, 0.0);
-        double other = stage_time(c, stage_layers(layers, stages, last, 0), false, job, 0.0);
+        double end = stage_time(c, last, true, job, 0.0, 0.0, 0);
+        double other = stage_time(c, stage_layers(layers, stages, last, 0), false, job, 0.0, 0.0, 0);
         double time = end > other ? end : other;
         if (last == 1 || time <= best_time) {
             best_time = time;
@@ -216,6 +225,7 @@ typedef struct timeline {
     double *free_at; /* [groups, stages] */
     wa_amount *given; /* [groups] */
     double packing;   /* of member_time */
+    double spread;    /* of slowness */
 } timeline;
 
 static void add_amount(wa_amount *sum, const wa_amount *more)
@@ -227,19 +237,17 @@ static void add_amount(wa_amount *sum, const wa_amount *more)
     sum->text += more->text;
 }
 
-/* One batch through the stages of the group that asks first, `last` operations long. Returns the group. */
-static size_t run_batch(const candidate *c, const wa_amount *batch, timeline *t, double *last)
+/* One batch through the stages of the group that asks first. Returns the group. */
+static size_t run_batch(const candidate *c, const wa_amount *batch, timeline *t)
 {
     size_t stages = (size_t)c->grid.stages, group = t->heap[0].group;
     double *free_at = t->free_at + group * stages, at = 0.0, begun = free_at[0];
-    *last = 0.0;
     for (size_t s = 0; s < stages; s++) {
         double start = at > free_at[s] ? at : free_at[s];
         size_t layers = c->stage_start[s + 1] - c->stage_start[s];
-        double own = stage_time(c, layers, s == stages - 1, batch, t->packing);
-        at = start + own;
+        int lead = ((int)s * c->grid.groups + (int)group) * c->grid.teams;
+        at = start + stage_time(c, layers, s == stages - 1, batch, t->packing, t->spread, lead);
         free_at[s] = at;
-        *last += own;
     }
     add_amount(&t->given[group], batch);
     t->heap[0].asks_at = begun;
@@ -261,20 +269,21 @@ static void sum_busy(candidate *c, size_t stage, const wa_amount *given, double 
 }
 
 /* Batches are handed out in order, on demand; messages are taken to cost nothing. */
-static wa_status predict(const wa_work *work, const wa_plan *plan, wa_arena *arena, candidate *c, wa_error *err)
+static wa_status predict(const wa_work *work, const wa_plan *plan, double spread, wa_arena *arena, candidate *c,
+                         wa_error *err)
 {
     size_t groups = (size_t)c->grid.groups, stages = (size_t)c->grid.stages;
-    timeline t = {.packing = work->input->packing_rows};
+    timeline t = {.packing = work->input->packing_rows, .spread = spread};
     WA_TRY(wa_arena_take(arena, groups, sizeof *t.heap, &t.heap, err));
     WA_TRY(wa_arena_take(arena, groups * stages, sizeof *t.free_at, &t.free_at, err));
     WA_TRY(wa_arena_take(arena, groups, sizeof *t.given, &t.given, err));
-    c->time = c->last = c->busy_max = c->busy_sum = 0.0;
+    c->time = c->busy_max = c->busy_sum = 0.0;
     c->first_group = (wa_plan_share){0};
     for (size_t g = 0; g < groups; g++)
         t.heap[g].group = (g + 1) % groups;
     for (size_t b = 0; b < plan->batch_count; b++) {
         wa_amount batch = wa_work_amount(work, &plan->batches[b]);
-        if (run_batch(c, &batch, &t, &c->last) == 0) {
+        if (run_batch(c, &batch, &t) == 0) {
             c->first_group.batches++;
             c->first_group.rows += plan->batches[b].rows;
             c->first_group.prompts += plan->batches[b].prompt_count;
@@ -310,13 +319,21 @@ static wa_status pack_by(const wa_work *work, int ranks, const wa_packing_rule *
     WA_TRY(wa_work_pack(work, rule, arena, plan, err));
     c->batches = plan->batch_count;
     set_groups(c, ranks, plan->batch_count);
-    return predict(work, plan, arena, c, err);
+    return predict(work, plan, 0.0, arena, c, err);
 }
 
-static double judged_time(const candidate *c)
+/* Nobody knows which rank is slow: the mean of ranks that are alike, counted twice, and of two ways in which they are not. */
+static wa_status judge(const wa_work *work, const wa_plan *plan, wa_arena *arena, candidate *c, wa_error *err)
 {
-    double apart = SPREAD * c->time;
-    return c->time + (c->grid.groups > 1 && c->last < apart ? c->last : apart);
+    static const double spreads[] = {0.0, 0.0, SPREAD, -SPREAD};
+    enum { WAYS = sizeof spreads / sizeof spreads[0] };
+    candidate other = *c;
+    c->judged = 0.0;
+    for (size_t i = 0; i < WAYS; i++) {
+        WA_TRY(predict(work, plan, spreads[i], arena, &other, err));
+        c->judged += other.time / WAYS;
+    }
+    return WA_OK;
 }
 
 /* Is it quicker than what was tried before, by more than a prediction can tell? */
@@ -327,8 +344,9 @@ static wa_status try_rule(const wa_work *work, int ranks, const wa_packing_rule 
     candidate now = *c;
     wa_mark mark = wa_arena_mark(arena);
     WA_TRY(pack_by(work, ranks, rule, arena, &now, &tried, err));
+    WA_TRY(judge(work, &tried, arena, &now, err));
     wa_arena_release(arena, mark);
-    if (best->batches == 0 || judged_time(&now) < 0.98 * judged_time(best))
+    if (best->batches == 0 || now.judged < 0.98 * best->judged)
         *best = now;
     return WA_OK;
 }
@@ -459,7 +477,7 @@ static wa_status choose_teams(const wa_work *work, int ranks, size_t most, int s
         wa_mark mark = wa_arena_mark(arena);
         WA_TRY(work_out(work, ranks, most, stages, teams, arena, &c, err));
         wa_arena_release(arena, mark);
-        double time = judged_time(&c);
+        double time = c.judged;
         if (teams == 1 || time < best) {
             best = time;
             *out = teams;

@@ -553,8 +553,8 @@ static void ranks_are_busy_and_gain(void)
         double busy, gain;
     } jobs[] = {{64, 40, 40, 2, 0.99, 1.95},     {64, 40, 40, 4, 0.99, 3.9},       {64, 40, 40, 8, 0.97, 7.7},
                 {64, 40, 40, 16, 0.97, 14.8},    {64, 40, 40, 32, 0.9, 27.9},      {100, 20, 60, 2, 0.99, 1.92},
-                {100, 20, 60, 8, 0.92, 7.0},     {320, 20, 60, 16, 0.97, 14.2},    {320, 20, 60, 32, 0.97, 26.3},
-                {1000, 20, 60, 16, 0.99, 15.3},  {1000, 20, 60, 64, 0.98, 55.5},   {1000, 20, 60, 128, 0.88, 105.0},
+                {100, 20, 60, 8, 0.92, 6.9},     {320, 20, 60, 16, 0.97, 14.2},    {320, 20, 60, 32, 0.97, 26.3},
+                {1000, 20, 60, 16, 0.99, 15.3},  {1000, 20, 60, 64, 0.98, 55.5},   {1000, 20, 60, 128, 0.88, 102.5},
                 {1000, 400, 512, 512, 0.91, 470.0}};
     static size_t rows[MOST_PROMPTS];
     for (size_t j = 0; j < sizeof jobs / sizeof jobs[0]; j++)
@@ -601,6 +601,26 @@ static void more_ranks_never_take_longer(void)
             before = plan->flops_until_done;
             wa_arena_close(arena);
         }
+    }
+}
+
+/* Nobody knows which of the ranks are slow: where each has many prompts, what is handed out last is less than a tenth of its share. */
+static void small_batches_even_out_slow_ranks(void)
+{
+    static size_t rows[320];
+    uint64_t state = 11;
+    for (size_t p = 0; p < 320; p++)
+        rows[p] = 20 + next_random(&state) % 41;
+    for (int ranks = 2; ranks <= 16; ranks *= 2) {
+        wa_arena *arena = new_arena();
+        wa_plan_input input = model_input(true, small_costs, rows, 320);
+        wa_plan *plan;
+        wa_error err;
+        WA_MUST(wa_plan_build(&input, ranks, arena, &plan, &err), &err);
+        CU_ASSERT_EQUAL(plan->grid.groups, ranks);
+        CU_ASSERT(plan->batches[plan->batch_count - 1].rows * (size_t)ranks * 10 < plan->obs_count);
+        CU_ASSERT(plan->batches[0].rows > 4 * plan->batches[plan->batch_count - 1].rows);
+        wa_arena_close(arena);
     }
 }
 
@@ -776,7 +796,7 @@ static void every_failing_take_is_reported_as_memory(void)
         status = wa_plan_build(&input, 4, arena, &plan, &err);
         CU_ASSERT(status == WA_OK || status == WA_E_MEMORY);
         wa_arena_close(arena);
-        CU_ASSERT_FATAL(k < 1000);
+        CU_ASSERT_FATAL(k < 10000);
     }
     CU_ASSERT_EQUAL(status, WA_OK);
 }
@@ -795,7 +815,8 @@ WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
          WA_CASE(any_plan_covers_everything_once),
          WA_CASE(more_ranks_never_make_the_busiest_rank_busier),
          WA_CASE(ranks_are_busy_and_gain),
-         WA_CASE(more_ranks_never_take_longer), WA_CASE(every_group_has_a_batch_before_any_has_two), WA_CASE(large_batches_come_first),
+         WA_CASE(more_ranks_never_take_longer), WA_CASE(small_batches_even_out_slow_ranks),
+         WA_CASE(every_group_has_a_batch_before_any_has_two), WA_CASE(large_batches_come_first),
          WA_CASE(kept_parts_are_not_computed_again), WA_CASE(runs_of_prompts_that_leave_a_gap_are_no_job),
          WA_CASE(fixed_batches_follow_from_the_job_alone), WA_CASE(little_memory_makes_batches_smaller),
          WA_CASE(a_seat_costs_its_layers_lanes_and_head),
