@@ -244,10 +244,20 @@ def describe_encoding(result, case):
     rows, non_finite = result.read_by(case, "row_err_worst", -1), result.read_by(case, "row_nonfinite", 0)
     order = np.where(checked, np.where(np.isfinite(sizes), sizes, np.inf), -np.inf)
     layer, projection = (int(at) for at in np.unravel_index(np.argmax(order), order.shape))
+    name, row = stored_row(result, case, layer, projection, int(rows[layer, projection]))
     return {"max": float(sizes[layer, projection]), "p99": float(at_99[layer, projection]),
-            "layer": layer, "projection": layout.PROJECTIONS[projection],
-            "row": int(rows[layer, projection]),
+            "layer": layer, "projection": name, "row": row,
             "non_finite": int(non_finite[checked].sum()), "judged": describe_rule(result, case)}
+
+
+def stored_row(result, case, layer, which, row):
+    """("gate", 5), and of row 5 of the 17th of a layer's experts ("expert 17 gate", 5): rows of all experts are counted end to end."""
+    name = layout.STORED[which]
+    experts = int(result["layer_experts"][layer]) if "expert" in result.size else 0
+    if row < 0 or which >= len(layout.PROJECTIONS) or experts == 0:
+        return name, row
+    each = int(result.read_by(case, "row_err_rows", 0)[layer, which]) // experts
+    return (f"expert {row // each} {name}", row % each) if each > 0 else (name, row)
 
 
 def describe_rule(result, case):
@@ -255,9 +265,10 @@ def describe_rule(result, case):
     layer, projection, row = (int(result[f"encoding_at_{name}"][case]) for name in ("layer", "projection", "row"))
     if layer < 0:
         return None
+    name, row = stored_row(result, case, layer, projection, row)
     return {"rule": result.words("encoding_rule")[case], "statistic": result.words("encoding_statistic")[case],
             "value": number(result["encoding_value"][case]), "limit": number(result["encoding_limit"][case]),
-            "excess": number(result["encoding_excess"][case]), "layer": layer, "projection": layout.PROJECTIONS[projection],
+            "excess": number(result["encoding_excess"][case]), "layer": layer, "projection": name,
             "row": row if row >= 0 else None}
 
 

@@ -41,6 +41,7 @@ static wa_status open_vindexes(wa_audit *audit, wa_error *err)
             return wa_note(err, "model '%s' and vindex '%s'", audit->request->model,
                            audit->request->vindexes[v].path);
         WA_TRY(wa_vindex_settle_orders(audit->vindexes[v], audit->model, audit->arena, err));
+        WA_TRY(wa_vindex_settle_experts(audit->vindexes[v], audit->model, audit->arena, err));
         WA_TRY(wa_vindex_contradict(audit->model, audit->vindexes[v],
                                     audit->request->vindexes[v].name, &audit->warnings, err));
     }
@@ -442,6 +443,7 @@ wa_dims wa_audit_dims(const wa_audit *audit)
                      .slots = slots,
                      .vindexes = audit->vindex_count,
                      .choices = expert < audit->model->layer_count ? audit->model->layers[expert].experts->chosen : 0,
+                     .experts = expert < audit->model->layer_count ? audit->model->layers[expert].experts->count : 0,
                      .logits_all = audit->job->logits_all};
 }
 

@@ -1,7 +1,7 @@
 /* Every own case at one layer: twice its FFN, the differences, the kernel check; and the encoding check. */
 #include "engine/stage_private.h"
 
-#include "base/digest.h"
+#include "engine/stored.h"
 #include "measure/diff.h"
 
 #include <math.h>
@@ -411,63 +411,104 @@ static void store_row_error(const wa_block *block, size_t owner, size_t layer,
 
 /* Of the bytes that were just compared, so that another run knows them again. */
 static wa_status store_digest(const wa_block *block, size_t owner, size_t layer, wa_projection projection,
-                              const wa_matrix *stored, wa_error *err)
+                              const wa_stored_place *place, wa_arena *arena, wa_error *err)
 {
     wa_short_digest digest;
-    WA_TRY(wa_digest_short((wa_bytes){stored->data, wa_matrix_bytes(stored)}, &digest, err));
+    double ignored = 0.0;
+    WA_TRY(wa_stored_digest(place, arena, &digest, &ignored, err));
     wa_block_i64(block, WA_FIELD_payload_digest_high, owner, layer)[projection] = digest.high;
     wa_block_i64(block, WA_FIELD_payload_digest_low, owner, layer)[projection] = digest.low;
     return WA_OK;
 }
 
-/* A vindex may store a projection in several payloads: each that a case reads is checked once, and answers for
- * itself. */
-static wa_status check_projection(wa_stage *stage, const wa_stage_batch *batch, size_t vindex,
-                                  size_t layer, wa_projection projection, wa_error *err)
+/* The model's matrix behind one of a vindex. */
+static wa_matrix truth_of(const wa_stage_audit *audit, const wa_stored_place *place, size_t i)
 {
-    const wa_stage_audit *audit = stage->audit;
-    const wa_layer *own = &audit->model->layers[layer];
-    const wa_matrix *truth[WA_PROJECTION_COUNT] = {
-        /* the gate file of an ungated model holds the up rows (walk-paths 3.3) */
-        [WA_GATE] = audit->model->gated ? &own->gate : &own->up,
-        [WA_UP] = &own->up,
-        [WA_DOWN] = &own->down};
-    bool seen[WA_PAYLOAD_COUNT] = {false};
+    const wa_layer *own = &audit->model->layers[place->layer];
+    if (own->experts != NULL)
+        return wa_experts_matrix(own->experts, place->payload, place->projection, i);
+    if (place->projection == WA_DOWN)
+        return own->down;
+    return place->projection == WA_UP || !audit->model->gated ? own->up : own->gate; /* of ungated models the gate file holds the up rows */
+}
+
+/* Each expert by itself. */
+static void store_parts(const wa_block *block, const wa_stored_place *place, size_t vindex, size_t count, const wa_encoding_part *parts)
+{
+    double *max = wa_block_f64(block, WA_FIELD_expert_err_max, vindex, place->layer);
+    int32_t *worst = wa_block_i32(block, WA_FIELD_expert_err_worst, vindex, place->layer);
+    int64_t *unequal = wa_block_i64(block, WA_FIELD_expert_err_unequal, vindex, place->layer);
+    for (size_t i = 0; i < count; i++) {
+        size_t at = i * WA_PROJECTION_COUNT + place->projection;
+        max[at] = parts[i].max;
+        worst[at] = parts[i].row;
+        unequal[at] = (int64_t)parts[i].unequal;
+    }
+}
+
+static wa_status take_pairs(wa_stage *stage, const wa_stored_place *place, size_t count, wa_encoding_pair **out, wa_error *err)
+{
+    wa_encoding_pair *pairs;
+    WA_TRY(wa_arena_take(stage->arena, count, sizeof *pairs, &pairs, err));
+    for (size_t i = 0; i < count; i++) {
+        WA_TRY(wa_vindex_stack_matrix(place->vindex, place->payload, place->projection, place->layer, i, &pairs[i].stored, err));
+        pairs[i].model = truth_of(stage->audit, place, i);
+        stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
+            (double)(wa_matrix_bytes(&pairs[i].stored) + wa_matrix_bytes(&pairs[i].model));
+    }
+    *out = pairs;
+    return WA_OK;
+}
+
+/* One projection of a layer in one payload. */
+static wa_status check_stored(wa_stage *stage, const wa_stage_batch *batch, size_t vindex, const wa_stored_place *place, wa_error *err)
+{
+    size_t owner = vindex * WA_PAYLOAD_COUNT + place->payload;
+    size_t count = wa_vindex_stack(place->vindex, place->payload, place->projection, place->layer);
+    wa_encoding_pair *pairs;
+    wa_encoding_part *parts;
+    wa_row_error rows;
+    bool turned = place->projection == WA_DOWN && wa_payload_down_is_feature_major(place->payload);
+    bool experts = place->payload == WA_PAYLOAD_EXPERTS || place->payload == WA_PAYLOAD_CHECKPOINT;
+    if (count == 0 || truth_of(stage->audit, place, 0).rows == 0)
+        return WA_OK;
+    WA_TRY(take_pairs(stage, place, count, &pairs, err));
+    WA_TRY(wa_arena_take(stage->arena, count, sizeof *parts, &parts, err));
+    WA_TRY(wa_encoding_check_all(pairs, count, turned, wa_payload_encoded_by(place->payload), stage->arena, &rows, parts, err));
+    store_row_error(batch->block, owner, place->layer, place->projection, pairs[0].stored.format, &rows);
+    if (experts && wa_vindex_experts_at(place->vindex, place->layer) != NULL)
+        store_parts(batch->block, place, vindex, count, parts);
+    return store_digest(batch->block, owner, place->layer, place->projection, place, stage->arena, err);
+}
+
+/* Does some case that runs read it? A vindex may store a projection in several payloads: each that a case reads is checked once, and
+ * answers for itself. */
+static bool is_read(const wa_stage_audit *audit, size_t vindex, wa_payload payload, wa_projection projection)
+{
     for (size_t c = 0; c < audit->case_count; c++) {
         const wa_case *which = &audit->cases[c];
-        wa_payload payload;
-        if (which->vindex != (int)vindex || which->not_run != NULL || truth[projection]->rows == 0 ||
-            !wa_case_reads(which, projection, &payload) || seen[payload])
-            continue;
-        seen[payload] = true;
-        wa_matrix stored;
-        WA_TRY(wa_case_stored(which, audit->vindexes[vindex], projection, layer, &stored, err));
-        wa_row_error rows;
-        bool turned = projection == WA_DOWN && wa_payload_down_is_feature_major(payload);
-        WA_TRY(wa_encoding_check(&stored, truth[projection], turned, wa_payload_encoded_by(payload), stage->arena, &rows, err));
-        stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
-            (double)(wa_matrix_bytes(&stored) + wa_matrix_bytes(truth[projection]));
-        store_row_error(batch->block, vindex * WA_PAYLOAD_COUNT + payload, layer, projection,
-                        stored.format, &rows);
-        WA_TRY(store_digest(batch->block, vindex * WA_PAYLOAD_COUNT + payload, layer, projection,
-                            &stored, err));
+        if (which->vindex == (int)vindex && which->not_run == NULL && wa_case_reads_payload(which, payload, projection))
+            return true;
     }
-    return WA_OK;
+    return false;
 }
 
 wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
                                   wa_error *err)
 {
     double start = wa_clock();
-    for (size_t v = 0; v < stage->audit->vindex_count; v++) {
-        if (!stage->share.owns_vindex[v])
+    for (size_t i = 0; i < stage->audit->vindex_count * WA_PAYLOAD_COUNT * WA_PROJECTION_COUNT; i++) {
+        size_t v = i / WA_PROJECTION_COUNT / WA_PAYLOAD_COUNT;
+        wa_stored_place place = {.vindex = stage->audit->vindexes[v],
+                                 .layer = layer,
+                                 .payload = (wa_payload)(i / WA_PROJECTION_COUNT % WA_PAYLOAD_COUNT),
+                                 .projection = (wa_projection)(i % WA_PROJECTION_COUNT)};
+        if (!stage->share.owns_vindex[v] || !is_read(stage->audit, v, place.payload, place.projection))
             continue;
-        for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
-            wa_mark mark = wa_arena_mark(stage->arena);
-            wa_status status = check_projection(stage, batch, v, layer, (wa_projection)p, err);
-            wa_arena_release(stage->arena, mark);
-            WA_TRY(status);
-        }
+        wa_mark mark = wa_arena_mark(stage->arena);
+        wa_status status = check_stored(stage, batch, v, &place, err);
+        wa_arena_release(stage->arena, mark);
+        WA_TRY(status);
     }
     stage->cost.seconds[WA_PHASE_ENCODING_CHECK] += wa_clock() - start;
     return WA_OK;

@@ -106,17 +106,16 @@ static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_erro
         memset(expected + c * layers, (int)which->expected_label, layers);
         if (which->not_run != NULL)
             continue;
-        for (size_t i = 0; i < per_payload; i++) {
-            size_t projection = i % WA_PROJECTION_COUNT;
+        for (size_t i = 0; i < WA_PAYLOAD_COUNT * per_payload; i++) {
+            wa_payload payload = (wa_payload)(i / per_payload);
+            wa_projection projection = (wa_projection)(i % WA_PROJECTION_COUNT);
+            size_t layer = i % per_payload / WA_PROJECTION_COUNT;
+            const wa_vindex *vindex = audit->vindexes[which->vindex];
             wa_matrix stored;
-            wa_payload payload;
-            if (!wa_case_reads(which, (wa_projection)projection, &payload))
+            if (!wa_case_reads_payload(which, payload, projection) || wa_vindex_stack(vindex, payload, projection, layer) == 0)
                 continue;
-            WA_TRY(wa_case_stored(which, audit->vindexes[which->vindex], (wa_projection)projection,
-                                  i / WA_PROJECTION_COUNT, &stored, err));
-            size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + (size_t)payload;
-            nominal[owner * per_payload + i] =
-                wa_encoding_nominal(audit->vindexes[which->vindex], &stored);
+            WA_TRY(wa_vindex_stack_matrix(vindex, payload, projection, layer, 0, &stored, err));
+            nominal[(size_t)which->vindex * WA_PAYLOAD_COUNT * per_payload + i] = wa_encoding_nominal(vindex, &stored);
         }
     }
     meta->expected_label = expected;
@@ -124,6 +123,17 @@ static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_erro
     meta->cases = audit->cases.items;
     meta->not_offered = audit->cases.not_offered;
     meta->not_offered_count = audit->cases.not_offered_count;
+    return WA_OK;
+}
+
+static wa_status fill_layers(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
+{
+    int32_t *experts;
+    const wa_model *model = audit->model;
+    WA_TRY(wa_arena_take(audit->arena, model->layer_count, sizeof *experts, &experts, err));
+    for (size_t l = 0; l < model->layer_count; l++)
+        experts[l] = model->layers[l].experts == NULL ? 0 : (int32_t)model->layers[l].experts->count;
+    meta->layer_experts = experts;
     return WA_OK;
 }
 
@@ -198,6 +208,7 @@ wa_status wa_audit_meta(wa_audit *audit, const char *blas_core, wa_result_meta *
     WA_TRY(fill_prompts(audit, &meta, err));
     WA_TRY(fill_tokens(audit, &meta, err));
     WA_TRY(fill_cases(audit, &meta, err));
+    WA_TRY(fill_layers(audit, &meta, err));
     WA_TRY(fill_kernel_due(audit, &meta, err));
     WA_TRY(wa_audit_fingerprint(audit, blas_core, &meta, err));
     *out = meta;

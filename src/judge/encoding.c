@@ -2,6 +2,7 @@
 #include "judge/encoding.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 const char *wa_encoder_word(wa_encoder encoder)
@@ -202,6 +203,24 @@ wa_encoding_finding wa_encoding_judge(const wa_encoding_figure *figure, wa_encod
     default: /* nothing says what to hold it against */
         return (wa_encoding_finding){.excess = INFINITY, .row = -1};
     }
+}
+
+void wa_encoding_name_row(size_t which, int32_t experts, size_t rows, int32_t row, char *out)
+{
+    static const char *const extra[] = {
+#define EXTRA_NAME(name) name,
+        WA_ENCODING_EXTRA_LIST(EXTRA_NAME)
+#undef EXTRA_NAME
+    };
+    bool own = which < WA_PROJECTION_COUNT, stacked = own || which >= WA_PROJECTION_COUNT + WA_ENCODING_BIASES;
+    const char *name = own ? wa_projection_name((wa_projection)which) : extra[(which - WA_PROJECTION_COUNT) % WA_ENCODING_EXTRA];
+    int32_t each = experts > 0 ? (int32_t)(rows / (size_t)experts) : 0;
+    if (row < 0)
+        snprintf(out, WA_ENCODING_PLACE_BYTES, "%s%s", name, own && experts > 0 ? " of experts" : "");
+    else if (stacked && each > 0)
+        snprintf(out, WA_ENCODING_PLACE_BYTES, "expert %d, %s, row %d", row / each, name, row % each);
+    else
+        snprintf(out, WA_ENCODING_PLACE_BYTES, "%s, row %d", name, row);
 }
 
 /* --- Words ----------------------------------------------------------------------------------- */

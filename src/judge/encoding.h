@@ -60,6 +60,35 @@ typedef enum wa_encoding_statistic {
 } wa_encoding_statistic;
 const char *wa_encoding_statistic_word(wa_encoding_statistic statistic);
 
+/*
+ * X(name): rows that a layer with experts has beside them, in the order of payloads ROUTER, SHARED and BIASES by projection. In results
+ * their numbers follow those of projections.
+ */
+#define WA_ENCODING_EXTRA_LIST(X)                                                        \
+    X("router")                                                                          \
+    X("gate of the shared expert")                                                       \
+    X("bias of the router")                                                              \
+    X("shared expert, gate")                                                             \
+    X("shared expert, up")                                                               \
+    X("shared expert, down")                                                             \
+    X("bias of gate")                                                                    \
+    X("bias of up")                                                                      \
+    X("bias of down")
+#define WA_ENCODING_EXTRA_ONE(name) +1
+enum { WA_ENCODING_EXTRA = 0 WA_ENCODING_EXTRA_LIST(WA_ENCODING_EXTRA_ONE) };
+#undef WA_ENCODING_EXTRA_ONE
+enum { WA_ENCODING_BIASES = 6 }; /* from here on of each expert */
+
+/**
+ * Names a row: "up, row 100", in a layer with experts "expert 17, gate, row 5", "router, row 17" (which is of expert 17). Without a
+ * row (-1) "up". out: at least WA_ENCODING_PLACE_BYTES.
+ *
+ * which    projection, or WA_PROJECTION_COUNT + place in the list above
+ * experts  of the layer, 0 = none; rows: of all of them together, as figures have it
+ */
+enum { WA_ENCODING_PLACE_BYTES = 96 };
+void wa_encoding_name_row(size_t which, int32_t experts, size_t rows, int32_t row, char *out);
+
 /** What was found of one projection. */
 typedef struct wa_encoding_finding {
     bool faithful;
@@ -73,7 +102,7 @@ typedef struct wa_encoding_finding {
 /** Of all that a case reads, the finding with the largest excess; as it is stored. Layer -1: nothing was checked. */
 typedef struct wa_encoding_worst {
     int8_t rule, statistic;
-    int32_t layer, projection, row;
+    int32_t layer, projection, row; /* projection: WA_PROJECTION_COUNT and on = WA_ENCODING_EXTRA_LIST */
     double value, limit, excess;
 } wa_encoding_worst;
 

@@ -1,6 +1,8 @@
 /* Evidence for one case's verdict, taken from the arrays of a result. */
 #include "judge/evidence.h"
 
+#include <assert.h>
+
 static wa_encoding_figure figure_of(const wa_row_errors *e, size_t at, const char *file, double nominal)
 {
     return (wa_encoding_figure){.checked = true,
@@ -37,24 +39,55 @@ static const char *file_of(const wa_result_meta *meta, size_t owner, wa_payload 
     return named ? meta->payload_file[owner] : wa_payload_file(payload);
 }
 
+/* What was compared of a projection in a payload at a layer; unchecked where nothing was. */
+static void fill_figure(const wa_result *result, size_t vindex, wa_payload payload, size_t projection, size_t layer,
+                        wa_encoding_figure *out)
+{
+    size_t owner = vindex * WA_PAYLOAD_COUNT + (size_t)payload;
+    size_t at = (owner * result->meta.dims.layers + layer) * WA_PROJECTION_COUNT + projection;
+    if (result->row_errors.checked[at] != 0)
+        *out = figure_of(&result->row_errors, at, file_of(&result->meta, owner, payload), result->meta.nominal_bound[at]);
+}
+
 /* Only the payloads that the case reads are evidence against it. */
 static void fill_encoding(const wa_result *result, const wa_case *which, wa_encoding_figure *out)
 {
-    const wa_row_errors *errors = &result->row_errors;
-    size_t layers = result->meta.dims.layers;
-    for (size_t layer = 0; layer < layers; layer++) {
+    for (size_t layer = 0; layer < result->meta.dims.layers; layer++) {
         for (size_t p = 0; p < WA_PROJECTION_COUNT; p++) {
-            size_t to = layer * WA_PROJECTION_COUNT + p;
             wa_payload payload;
-            if (!wa_case_reads(which, (wa_projection)p, &payload))
-                continue;
-            size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + (size_t)payload;
-            size_t at = owner * layers * WA_PROJECTION_COUNT + to;
-            if (errors->checked[at] == 0)
-                continue;
-            out[to] = figure_of(errors, at, file_of(&result->meta, owner, payload), result->meta.nominal_bound[at]);
+            if (wa_case_reads(which, (wa_projection)p, &payload))
+                fill_figure(result, (size_t)which->vindex, payload, p, layer, &out[layer * WA_PROJECTION_COUNT + p]);
         }
     }
+}
+
+static const wa_payload EXTRA[] = {WA_PAYLOAD_ROUTER, WA_PAYLOAD_SHARED, WA_PAYLOAD_BIASES};
+static_assert(sizeof EXTRA / sizeof EXTRA[0] * WA_PROJECTION_COUNT == WA_ENCODING_EXTRA, "a place for each projection of each");
+
+/* Router and shared expert of layers with experts. */
+static wa_status fill_extra(const wa_result *result, const wa_case *which, wa_arena *arena, wa_evidence *out, wa_error *err)
+{
+    const wa_result_meta *meta = &result->meta;
+    wa_encoding_figure *figures;
+    wa_payload own;
+    if (meta->layer_experts == NULL || meta->dims.choices == 0)
+        return WA_OK;
+    WA_TRY(wa_arena_take(arena, meta->dims.layers * WA_ENCODING_EXTRA, sizeof *figures, &figures, err));
+    out->layer_experts = meta->layer_experts;
+    out->encoding_extra = figures;
+    out->reads_experts_alone = wa_case_reads(which, WA_UP, &own) && wa_payload_is_of_experts(own);
+    for (size_t x = 0; x < WA_ENCODING_EXTRA; x++) {
+        wa_payload payload = EXTRA[x / WA_PROJECTION_COUNT];
+        size_t projection = x % WA_PROJECTION_COUNT;
+        if (!wa_case_reads_payload(which, payload, (wa_projection)projection))
+            continue;
+        /* every router has rows; whether there is a bias, or a gate of a shared expert, its file alone says */
+        bool there = meta->payload_file != NULL && meta->payload_file[(size_t)which->vindex * WA_PAYLOAD_COUNT + payload][0] != '\0';
+        out->reads_extra[x] = there && (payload != WA_PAYLOAD_ROUTER || projection == WA_GATE);
+        for (size_t layer = 0; layer < meta->dims.layers; layer++)
+            fill_figure(result, (size_t)which->vindex, payload, projection, layer, &figures[layer * WA_ENCODING_EXTRA + x]);
+    }
+    return WA_OK;
 }
 
 /* What the run said; else a case that ran has the label of a kernel somewhere. */
@@ -129,5 +162,6 @@ wa_status wa_evidence_build(const wa_result *result, size_t which, wa_arena *are
                                   .kl = result->kl + which * dims->prompts,
                                   .top1_text = result->top1_text + which * dims->prompts,
                                   .ref_top1_text = result->ref_top1_text};
+    WA_TRY(fill_extra(result, it, arena, &out->evidence, err));
     return fill_rate_rows(result, which, arena, &out->evidence.rate_rows, err);
 }

@@ -208,30 +208,56 @@ static wa_status check_finite(judge *j)
 static const wa_encoding_worst NO_ENCODING = {
     .layer = -1, .projection = -1, .row = -1, .value = NAN, .limit = NAN, .excess = NAN};
 
-static wa_encoding_worst worst_of(size_t at, const wa_encoding_finding *found)
+/* A place of what was compared: which of a layer's figures. */
+typedef struct figure_at {
+    size_t layer, which; /* projection, or WA_PROJECTION_COUNT + place among the others */
+} figure_at;
+
+static size_t figure_count(const wa_evidence *e)
+{
+    return e->layers * (size_t)(WA_PROJECTION_COUNT + (e->layer_experts != NULL ? WA_ENCODING_EXTRA : 0));
+}
+
+static figure_at place_of(const wa_evidence *e, size_t i)
+{
+    size_t each = figure_count(e) / e->layers;
+    return (figure_at){.layer = i / each, .which = i % each};
+}
+
+/* NULL: nothing was compared at all. */
+static const wa_encoding_figure *figure_of(const wa_evidence *e, figure_at at)
+{
+    if (at.which < WA_PROJECTION_COUNT)
+        return e->encoding == NULL ? NULL : &e->encoding[at.layer * WA_PROJECTION_COUNT + at.which];
+    return e->encoding_extra == NULL ? NULL : &e->encoding_extra[at.layer * WA_ENCODING_EXTRA + at.which - WA_PROJECTION_COUNT];
+}
+
+static int32_t experts_of(const wa_evidence *e, size_t layer)
+{
+    return e->layer_experts == NULL ? 0 : e->layer_experts[layer];
+}
+
+static wa_encoding_worst worst_of(figure_at at, const wa_encoding_finding *found)
 {
     return (wa_encoding_worst){.rule = (int8_t)found->rule,
                                .statistic = (int8_t)found->statistic,
-                               .layer = (int32_t)(at / WA_PROJECTION_COUNT),
-                               .projection = (int32_t)(at % WA_PROJECTION_COUNT),
+                               .layer = (int32_t)at.layer,
+                               .projection = (int32_t)at.which,
                                .row = found->row,
                                .value = found->value,
                                .limit = found->limit,
                                .excess = found->excess};
 }
 
-static wa_status complain_encoding(judge *j, size_t at, const wa_encoding_finding *finding, size_t broken)
+static wa_status complain_encoding(judge *j, figure_at at, const wa_encoding_finding *finding, size_t broken)
 {
-    const wa_encoding_figure *f = &j->evidence->encoding[at];
-    size_t layer = at / WA_PROJECTION_COUNT;
-    const char *projection = wa_projection_name((wa_projection)(at % WA_PROJECTION_COUNT));
+    const wa_encoding_figure *f = figure_of(j->evidence, at);
     char *what;
-    char row[32] = "";
+    char row[WA_ENCODING_PLACE_BYTES];
     WA_TRY(wa_encoding_explain(f, finding, j->arena, &what, j->err));
-    if (finding->row >= 0)
-        snprintf(row, sizeof row, ", row %d", finding->row);
-    return complain(j, WA_VERDICT_ENCODING, "layer %zu, %s%s: %s (%s in %s; projections broken: %zu)", layer, projection,
-                    row, what, wa_format_get(f->format)->name, f->file, broken);
+    wa_encoding_name_row(at.which, experts_of(j->evidence, at.layer), f->rows.rows, finding->row, row);
+    return complain(j, WA_VERDICT_ENCODING, "layer %zu, %s: %s (%s in %s; projections broken: %zu)", at.layer, row, what,
+                    wa_format_get(f->format)->name, f->file, broken);
 }
 
 /* The worst of what the case reads. */
@@ -239,14 +265,17 @@ static wa_status check_encoding(judge *j)
 {
     const wa_evidence *e = j->evidence;
     size_t broken = 0;
-    size_t at = 0;
+    figure_at at = {0};
     wa_encoding_finding worst = {.excess = -1.0};
-    for (size_t i = 0; e->encoding != NULL && i < e->layers * WA_PROJECTION_COUNT; i++) {
-        wa_encoding_finding found = wa_encoding_judge(&e->encoding[i], j->bounds->encoder);
+    for (size_t i = 0; i < figure_count(e); i++) {
+        const wa_encoding_figure *figure = figure_of(e, place_of(e, i));
+        if (figure == NULL)
+            continue;
+        wa_encoding_finding found = wa_encoding_judge(figure, j->bounds->encoder);
         broken += found.faithful ? 0 : 1;
-        if (e->encoding[i].checked && found.excess > worst.excess) {
+        if (figure->checked && found.excess > worst.excess) {
             worst = found;
-            at = i;
+            at = place_of(e, i);
         }
     }
     if (worst.excess >= 0.0)
@@ -504,29 +533,41 @@ static wa_status check_kernel_was_seen(judge *j)
     return complain(j, WA_VERDICT_UNCHECKED, "its kernel met no oracle at any position");
 }
 
+/* Must it have been compared? */
+static bool is_due(const wa_evidence *e, figure_at at)
+{
+    bool experts = experts_of(e, at.layer) > 0;
+    if (at.which >= WA_PROJECTION_COUNT)
+        return experts && e->reads_extra[at.which - WA_PROJECTION_COUNT];
+    return e->reads[at.which] && (experts || !e->reads_experts_alone);
+}
+
 /* Every payload that the case reads, at every layer; or it may hold another model's rows. */
 static wa_status check_encoding_was_seen(judge *j)
 {
     const wa_evidence *e = j->evidence;
     size_t read = 0;
     size_t unseen = 0;
-    size_t first = 0;
-    for (size_t i = 0; i < e->layers * WA_PROJECTION_COUNT; i++) {
-        if (!e->reads[i % WA_PROJECTION_COUNT])
+    figure_at first = {0};
+    for (size_t i = 0; i < figure_count(e); i++) {
+        figure_at at = place_of(e, i);
+        const wa_encoding_figure *figure = figure_of(e, at);
+        if (!is_due(e, at))
             continue;
         read++;
-        if (e->encoding != NULL && e->encoding[i].checked)
+        if (figure != NULL && figure->checked)
             continue;
         if (unseen++ == 0)
-            first = i;
+            first = at;
     }
     if (unseen == 0)
         return WA_OK;
+    char name[WA_ENCODING_PLACE_BYTES];
+    wa_encoding_name_row(first.which, 0, 0, -1, name);
     return complain(j, WA_VERDICT_UNCHECKED,
                     "its stored rows were not compared with the model's: layer %zu, %s (%zu of %zu "
                     "that it reads)",
-                    first / WA_PROJECTION_COUNT,
-                    wa_projection_name((wa_projection)(first % WA_PROJECTION_COUNT)), unseen, read);
+                    first.layer, name, unseen, read);
 }
 
 static wa_status take_rates(judge *j)

@@ -86,6 +86,11 @@ typedef struct wa_evidence {
     const int8_t *expected_label; /* [layers] */
     const wa_encoding_figure *encoding; /* [layers][WA_PROJECTION_COUNT] of the payloads the case reads; others unchecked */
     bool reads[WA_PROJECTION_COUNT]; /* projections that the case reads from its vindex */
+    /* Of a model with experts, else NULL and false: */
+    const int32_t *layer_experts;            /* [layers] experts of each layer */
+    const wa_encoding_figure *encoding_extra; /* [layers][WA_ENCODING_EXTRA] router and shared expert, as encoding */
+    bool reads_extra[WA_ENCODING_EXTRA];     /* which of them the case reads in layers with experts */
+    bool reads_experts_alone;                /* nothing of its vindex in layers without */
     const wa_case_summary *summary;
     double kernel_tolerance;            /* instead of the bounds' for a kernel that is judged by another path's oracle; 0 = none */
     const double *repeat, *alike; /* [layers, prompts] of wa_result; NULL = no server was asked */

@@ -20,7 +20,7 @@ static const wa_field_info FIELDS[WA_FIELD_COUNT] = {
 static const char *const AXES[] = {
     [WA_CLO] = "CLO", [WA_LO] = "LO", [WA_LOE] = "LOE", [WA_CLP] = "CLP", [WA_LP] = "LP", [WA_CL] = "CL",
     [WA_CP] = "CP",   [WA_P] = "P",   [WA_CPS] = "CPS", [WA_PS] = "PS", [WA_CA] = "CA",
-    [WA_A] = "A",     [WA_VYLJ] = "VYLJ",
+    [WA_A] = "A",     [WA_VYLJ] = "VYLJ", [WA_VLNJ] = "VLNJ",
 };
 
 const wa_field_info *wa_field_get(wa_field field)
@@ -40,11 +40,16 @@ bool wa_axes_has(wa_axes axes, char axis)
     return strchr(AXES[axes], axis) != NULL;
 }
 
+bool wa_axes_are_stored(wa_axes axes)
+{
+    return wa_axes_has(axes, 'V');
+}
+
 bool wa_field_exists(wa_field field, const wa_dims *dims)
 {
     wa_axes axes = wa_field_get(field)->axes;
     return (dims->logits_all || !wa_axes_has(axes, 'A')) &&
-           (dims->choices > 0 || !wa_axes_has(axes, 'E'));
+           (dims->choices > 0 || !(wa_axes_has(axes, 'E') || wa_axes_has(axes, 'N')));
 }
 
 static size_t extent(const wa_dims *dims, char axis)
@@ -64,6 +69,8 @@ static size_t extent(const wa_dims *dims, char axis)
         return dims->slots;
     case 'E':
         return dims->choices;
+    case 'N':
+        return dims->experts;
     case 'V':
         return dims->vindexes;
     case 'Y':
@@ -112,6 +119,7 @@ static bool is_index(wa_field field)
     case WA_FIELD_row_err_unequal_row:
     case WA_FIELD_row_err_steps_row:
     case WA_FIELD_row_err_row_gain_row:
+    case WA_FIELD_expert_err_worst:
         return true;
     default:
         return false;
@@ -149,12 +157,17 @@ wa_status wa_block_open(wa_arena *arena, wa_dims dims, wa_block *out, wa_error *
     return WA_OK;
 }
 
+static size_t owners_of_vindex(wa_axes axes)
+{
+    return wa_axes_has(axes, 'Y') ? WA_PAYLOAD_COUNT : 1;
+}
+
 /* How many runs of layers a field has: of cases, or of payloads of vindexes. */
 static size_t owner_count(const wa_dims *dims, wa_axes axes)
 {
     if (wa_axes_has(axes, 'C'))
         return dims->cases;
-    return wa_axes_has(axes, 'V') ? dims->vindexes * WA_PAYLOAD_COUNT : 1;
+    return wa_axes_has(axes, 'V') ? dims->vindexes * owners_of_vindex(axes) : 1;
 }
 
 void *wa_block_run(const wa_block *block, wa_field field, size_t first, size_t layer, size_t *count)
@@ -211,7 +224,7 @@ static bool is_owned(const wa_share *share, wa_axes axes, size_t first)
     if (wa_axes_has(axes, 'C'))
         return share->owns_case[first] != 0;
     if (wa_axes_has(axes, 'V'))
-        return share->has_encoding && share->owns_vindex[first / WA_PAYLOAD_COUNT] != 0;
+        return share->has_encoding && share->owns_vindex[first / owners_of_vindex(axes)] != 0;
     return share->is_lead;
 }
 

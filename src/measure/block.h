@@ -9,8 +9,8 @@
 
 /*
  * Axes of a field. C case, L layer, O observation, A observation with logits, P prompt, S slot (place in the top k), V vindex,
- * Y payload, J projection, E place among the chosen experts. Memory order is as written, last axis fastest. O, A and P run over the batch inside a block, over the job in
- * the result. A is every observation with `logits: all` and none without, where fields along it do not exist; nor do those along E in a
+ * Y payload, J projection, E place among the chosen experts, N number of an expert. Memory order is as written, last axis fastest. O, A and P run over the batch inside a block, over the job in
+ * the result. A is every observation with `logits: all` and none without, where fields along it do not exist; nor do those along E or N in a
  * model without experts.
  */
 typedef enum wa_axes {
@@ -26,14 +26,15 @@ typedef enum wa_axes {
     WA_PS,
     WA_CA,
     WA_A,
-    WA_VYLJ
+    WA_VYLJ,
+    WA_VLNJ
 } wa_axes;
 typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
 
 /*
  * X(id, axes, type, unit, long_name). One row is one root dataset of the result file, one dataset of a part, one
  * piece of a message. Fields with C belong to the rank that runs the case, V to the rank that checks the vindex, the others to the team's lead.
- * Fields without L come from the last stage. Of CL fields bytes_read is that of one pass, the others are summed over parts; VYLJ comes from one part.
+ * Fields without L come from the last stage. Of CL fields bytes_read is that of one pass, the others are summed over parts; VYLJ and VLNJ come from one part.
  */
 #define WA_FIELD_LIST(X)                                                                 \
     X(cos, WA_CLO, WA_F64, "1", "cosine similarity of the walk and dense FFN outputs on the same input") \
@@ -125,7 +126,10 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(row_err_ratio, WA_VYLJ, WA_F64, "1", "error of such rows over that of our re-encoding of the model's") \
     X(row_err_gain, WA_VYLJ, WA_F64, "1", "<stored, model> / <model, model> - 1 of such rows") \
     X(row_err_row_gain, WA_VYLJ, WA_F64, "1", "the same of the row where it is largest in magnitude, less that of our re-encoding") \
-    X(row_err_row_gain_row, WA_VYLJ, WA_I32, "1", "its row")
+    X(row_err_row_gain_row, WA_VYLJ, WA_I32, "1", "its row")                             \
+    X(expert_err_max, WA_VLNJ, WA_F64, "1", "largest row error of one expert's stored projection; NaN where none was compared") \
+    X(expert_err_worst, WA_VLNJ, WA_I32, "1", "row of it, within the expert")            \
+    X(expert_err_unequal, WA_VLNJ, WA_I64, "1", "rows of it that the basis does not give")
 
 typedef enum wa_field {
 #define WA_FIELD_ENUM(id, axes, type, unit, long_name) WA_FIELD_##id,
@@ -143,15 +147,18 @@ typedef struct wa_field_info {
 } wa_field_info;
 const wa_field_info *wa_field_get(wa_field field);
 size_t wa_type_size(wa_type type);
-bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOAPSVYJE" */
+bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOAPSVYJEN" */
+/** Is a field of what is stored, which one part of a job carries? */
+bool wa_axes_are_stored(wa_axes axes);
 
 /** Extents of the axes. */
 typedef struct wa_dims {
     size_t cases, layers, rows, prompts, slots, vindexes;
     size_t choices;  /* experts of a row, 0 in a model without */
+    size_t experts;  /* of a layer, likewise */
     bool logits_all; /* logits at every observation: A has as many entries as O, else none */
 } wa_dims;
-/** Fields along A exist only with logits_all, those along E only with choices. */
+/** Fields along A exist only with logits_all, those along E or N only with choices. */
 bool wa_field_exists(wa_field field, const wa_dims *dims);
 
 /** Memory of all fields of a batch. Floats start as NaN, integers as 0 (ids and indices -1). */
@@ -163,7 +170,7 @@ typedef struct wa_block {
 WA_CHECKED wa_status wa_block_open(wa_arena *arena, wa_dims dims, wa_block *out, wa_error *err);
 
 /**
- * The contiguous run of a field at (first, layer): first is the case index, or vindex * WA_PAYLOAD_COUNT + payload, or 0
+ * The contiguous run of a field at (first, layer): first is the case index, or vindex * WA_PAYLOAD_COUNT + payload (without Y the vindex), or 0
  * where the field has neither; layer 0 where it has no L. *count (may be NULL) gets the run's elements.
  */
 void *wa_block_run(const wa_block *block, wa_field field, size_t first, size_t layer, size_t *count);
@@ -178,7 +185,7 @@ typedef struct wa_share {
     size_t first_layer, layer_count;
     const uint8_t *owns_case;   /* [cases] 0 or 1 */
     const uint8_t *owns_vindex; /* [vindexes] 0 or 1 */
-    bool is_lead, is_last_stage, has_encoding; /* has_encoding: this batch carries VYLJ fields */
+    bool is_lead, is_last_stage, has_encoding; /* has_encoding: this batch carries VYLJ and VLNJ fields */
 } wa_share;
 
 /** Bytes of a share's message; and copying it out of and into a block. Both ends walk the table in the same order. */

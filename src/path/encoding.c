@@ -33,11 +33,14 @@ typedef enum source { DIRECT, FROM_HALF, FROM_LARQL_HALF, SOURCES } source;
 /* A matrix that our encoder reproduces more exactly lies on that encoder's own grid, and its error is no measure. */
 static const double OWN_GRID = 1e-2;
 
-/* One comparison under way. */
+/* One comparison under way. Arrays are of all matrices end to end, and point at the rows of the one at hand. */
 typedef struct check {
-    const wa_matrix *stored, *model;
+    const wa_encoding_pair *pairs; /* [count] */
+    size_t count;
+    const wa_matrix *stored, *model; /* of the pair at hand */
     wa_matrix raw;     /* the stored matrix without through_f16 */
-    size_t rows, cols; /* of the stored matrix */
+    size_t rows, cols; /* of each stored matrix */
+    size_t first;      /* rows of the matrices before */
     double *error;     /* [rows] sum of squared differences, then the error */
     double *square;    /* [rows] sum of squares of the model's row */
     uint8_t *known;    /* [rows] DIFFERS, NO_HALF */
@@ -246,7 +249,7 @@ static void take_gain(check *c, size_t r, double gain, double own)
     gain = fabs(gain) > own ? gain - copysign(own, gain) : isnan(gain) ? gain : 0.0;
     if (!(fabs(gain) <= fabs(c->out.row_gain))) {
         c->out.row_gain = gain;
-        c->out.row_gain_row = (int32_t)r;
+        c->out.row_gain_row = (int32_t)(c->first + r);
     }
 }
 
@@ -265,7 +268,7 @@ static void add_unequal(check *c, size_t r, const float *model, const uint8_t *s
     double steps = (double)wa_row_steps(c->stored->format, stored, model, c->cols);
     if (!(steps <= c->out.steps)) {
         c->out.steps = steps;
-        c->out.steps_row = (int32_t)r;
+        c->out.steps_row = (int32_t)(c->first + r);
     }
     take_gain(c, r, norm > 0.0 ? excess / norm : 0.0, own);
 }
@@ -301,7 +304,7 @@ static void compare_levels(check *c, size_t r, const float *model, const float *
     double steps = (double)wa_row_steps(c->stored->format, wa_matrix_row_joined(c->stored, r, c->joined), model, c->cols);
     if (!(steps <= c->out.steps)) {
         c->out.steps = steps;
-        c->out.steps_row = (int32_t)r;
+        c->out.steps_row = (int32_t)(c->first + r);
     }
     take_gain(c, r, norm > 0.0 ? excess / norm : 0.0, lost);
 }
@@ -318,7 +321,8 @@ static void compare_row(check *c, size_t r, const float *model)
         compare_blocks(c, r, model);
     else
         c->known[r] = compare_floats(stored, model, c->cols);
-    if (c->stored->format == WA_FORMAT_BF16 && is_no_bf16(stored, model, c->cols))
+    bool may_be_bf16 = c->stored->format == WA_FORMAT_BF16 || c->cols == 1; /* a vector that was decoded does not say what it was */
+    if (may_be_bf16 && is_no_bf16(stored, model, c->cols))
         c->known[r] |= NO_BF16;
 }
 
@@ -376,7 +380,7 @@ static wa_status compare_transposed(check *c, wa_arena *arena, wa_error *err)
  */
 static uint8_t choose_basis(const check *c, wa_encoding_basis *basis)
 {
-    size_t differ = 0, no_half = 0;
+    size_t differ = 0, no_half = 0, no_bf16 = 0;
     if (c->levels) {
         *basis = WA_BASIS_LEVELS;
         return DIFFERS;
@@ -385,9 +389,14 @@ static uint8_t choose_basis(const check *c, wa_encoding_basis *basis)
         *basis = WA_BASIS_BF16;
         return NO_BF16;
     }
-    for (size_t r = 0; r < c->rows; r++) {
+    for (size_t r = 0; r < c->out.rows; r++) {
         differ += (c->known[r] & DIFFERS) != 0;
         no_half += (c->known[r] & NO_HALF) != 0;
+        no_bf16 += (c->known[r] & NO_BF16) != 0;
+    }
+    if (c->cols == 1 && no_bf16 < no_half && no_bf16 < differ) {
+        *basis = WA_BASIS_BF16;
+        return NO_BF16;
     }
     bool half = c->stored->format == WA_FORMAT_F16 || (differ > 0 && no_half < differ);
     *basis = c->made_bytes > 0 ? WA_BASIS_REENCODING : half ? WA_BASIS_F16 : WA_BASIS_EQUALITY;
@@ -402,7 +411,7 @@ static size_t count_nonfinite(const float *row, size_t n)
     return count;
 }
 
-/* Sums of squares to errors; of rows with values that are no numbers NaN. */
+/* Sums of squares to errors, by the RMS row norm of each matrix; of rows with values that are no numbers NaN. */
 static void make_errors(check *c)
 {
     double sum = 0.0;
@@ -417,16 +426,36 @@ static void make_errors(check *c)
     }
 }
 
+static bool is_worse(double error, double than)
+{
+    return error > than || (isnan(error) && !isnan(than));
+}
+
+/* Of each matrix by itself: its worst row, and how many rows `flag` is set of. */
+static void count_parts(const check *c, uint8_t flag, wa_encoding_part *parts)
+{
+    for (size_t i = 0; parts != NULL && i < c->count; i++) {
+        wa_encoding_part part = {.row = 0};
+        for (size_t r = 0; r < c->rows; r++) {
+            size_t at = i * c->rows + r;
+            part.row = is_worse(c->error[at], c->error[i * c->rows + (size_t)part.row]) ? (int32_t)r : part.row;
+            part.unequal += (c->known[at] & flag) != 0 ? 1 : 0;
+        }
+        part.max = c->error[i * c->rows + (size_t)part.row];
+        parts[i] = part;
+    }
+}
+
 /* How many rows are not equal, and which of them is worst. */
-static void count_unequal(check *c)
+static void count_unequal(check *c, wa_encoding_part *parts)
 {
     uint8_t flag = choose_basis(c, &c->out.basis);
-    for (size_t r = 0; r < c->rows; r++) {
+    count_parts(c, flag, parts);
+    for (size_t r = 0; r < c->out.rows; r++) {
         if ((c->known[r] & flag) == 0)
             continue;
         c->out.unequal++;
-        if (c->out.unequal_row < 0 || c->error[r] > c->error[c->out.unequal_row] ||
-            (isnan(c->error[r]) && !isnan(c->error[c->out.unequal_row])))
+        if (c->out.unequal_row < 0 || is_worse(c->error[r], c->error[c->out.unequal_row]))
             c->out.unequal_row = (int32_t)r;
     }
     if (c->out.unequal > 0)
@@ -443,10 +472,10 @@ static void summarise(check *c)
 {
     wa_row_error *out = &c->out;
     size_t finite = 0;
-    for (size_t r = 0; r < c->rows; r++) {
+    for (size_t r = 0; r < out->rows; r++) {
         double error = c->error[r];
         if (isnan(error))
-            out->nonfinite += count_nonfinite(row_of(c->stored, r, c->stored_row), c->cols);
+            out->nonfinite += count_nonfinite(row_of(&c->pairs[r / c->rows].stored, r % c->rows, c->stored_row), c->cols);
         bool first_broken = isnan(error) && !isnan(out->max);
         if (first_broken || error > out->max || out->worst_row < 0) {
             out->max = error;
@@ -460,68 +489,97 @@ static void summarise(check *c)
     out->p99 = wa_quantile(c->error, finite, 0.99, &sorted_from);
 }
 
-static wa_status check_shapes(const wa_matrix *stored, const wa_matrix *model, bool transpose,
-                              wa_error *err)
+static wa_status check_shapes(const wa_encoding_pair *pairs, size_t count, bool transpose, wa_error *err)
 {
-    size_t rows = transpose ? model->cols : model->rows;
-    size_t cols = transpose ? model->rows : model->cols;
-    if (stored->rows != rows || stored->cols != cols)
-        return wa_fail(err, WA_E_MISMATCH, "%s is %zu x %zu, the model's %s gives %zu x %zu",
-                       stored->name, stored->rows, stored->cols, model->name, rows, cols);
-    if (rows == 0 || rows > INT32_MAX || cols == 0)
-        return wa_fail(err, WA_E_UNSUPPORTED, "%s: %zu rows of %zu cannot be compared",
-                       stored->name, rows, cols);
+    const wa_matrix *first = &pairs[0].stored;
+    for (size_t i = 0; i < count; i++) {
+        const wa_matrix *stored = &pairs[i].stored, *model = &pairs[i].model;
+        size_t rows = transpose ? model->cols : model->rows;
+        size_t cols = transpose ? model->rows : model->cols;
+        if (stored->rows != rows || stored->cols != cols)
+            return wa_fail(err, WA_E_MISMATCH, "%s is %zu x %zu, the model's %s gives %zu x %zu",
+                           stored->name, stored->rows, stored->cols, model->name, rows, cols);
+        if (rows == 0 || cols == 0 || rows > INT32_MAX / count)
+            return wa_fail(err, WA_E_UNSUPPORTED, "%s: %zu times %zu rows of %zu cannot be compared", stored->name, count, rows, cols);
+        if (stored->rows != first->rows || stored->cols != first->cols || stored->format != first->format)
+            return wa_fail(err, WA_E_UNSUPPORTED, "%s: %zu x %zu in %s, the first expert has %zu x %zu in %s", stored->name,
+                           stored->rows, stored->cols, wa_format_get(stored->format)->name, first->rows, first->cols,
+                           wa_format_get(first->format)->name);
+    }
     return WA_OK;
 }
 
 static wa_status take_rows(check *c, wa_arena *arena, wa_error *err)
 {
-    WA_TRY(wa_arena_take(arena, c->rows, sizeof *c->error, &c->error, err));
-    WA_TRY(wa_arena_take(arena, c->rows, sizeof *c->square, &c->square, err));
-    WA_TRY(wa_arena_take(arena, c->rows, sizeof *c->known, &c->known, err));
+    const wa_matrix *stored = &c->pairs[0].stored;
+    WA_TRY(wa_arena_take(arena, c->out.rows, sizeof *c->error, &c->error, err));
+    WA_TRY(wa_arena_take(arena, c->out.rows, sizeof *c->square, &c->square, err));
+    WA_TRY(wa_arena_take(arena, c->out.rows, sizeof *c->known, &c->known, err));
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->stored_row, err));
-    if (c->stored->scales != NULL) {
+    if (stored->scales != NULL) {
         size_t room;
-        if (!wa_row_bytes(c->stored->format, c->cols, &room))
-            return wa_fail(err, WA_E_MEMORY, "%s: rows of %zu elements overflow", c->stored->name, c->cols);
+        if (!wa_row_bytes(stored->format, c->cols, &room))
+            return wa_fail(err, WA_E_MEMORY, "%s: rows of %zu elements overflow", stored->name, c->cols);
         WA_TRY(wa_arena_take_raw(arena, room, 1, &c->joined, err));
     }
     /* A row that begins inside a block of another one was not encoded by itself. */
-    if (c->levels || c->stored->order == WA_ROWS_FLAT || wa_format_get(c->stored->format)->encode == NULL)
+    if (c->levels || stored->order == WA_ROWS_FLAT || wa_format_get(stored->format)->encode == NULL)
         return WA_OK;
-    if (!wa_row_bytes(c->stored->format, c->cols, &c->made_bytes) || c->made_bytes > c->stored->row_bytes)
-        return wa_fail(err, WA_E_INTERNAL, "%s: rows of %zu bytes, %zu elements need %zu", c->stored->name,
-                       c->stored->row_bytes, c->cols, c->made_bytes);
+    if (!wa_row_bytes(stored->format, c->cols, &c->made_bytes) || c->made_bytes > stored->row_bytes)
+        return wa_fail(err, WA_E_INTERNAL, "%s: rows of %zu bytes, %zu elements need %zu", stored->name,
+                       stored->row_bytes, c->cols, c->made_bytes);
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->raw_row, err));
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->made_row, err));
     return wa_arena_take_raw(arena, c->made_bytes, 1, &c->made, err);
 }
 
-wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
-                            bool transpose_model, wa_encoded_by by, wa_arena *arena, wa_row_error *out,
-                            wa_error *err)
+/* The rows of matrix i, by a view of the check in which the arrays begin with them. */
+static wa_status compare_pair(check *all, size_t i, bool transpose_model, wa_arena *arena, wa_error *err)
 {
-    WA_TRY(check_shapes(stored, model_matrix, transpose_model, err));
-    check c = {.stored = stored,
-               .model = model_matrix,
-               .raw = *stored,
-               .levels = by == WA_ENCODED_ANY && wa_format_get(stored->format)->block_elements > 1,
+    check c = *all;
+    c.stored = &all->pairs[i].stored;
+    c.model = &all->pairs[i].model;
+    c.raw = *c.stored;
+    c.raw.through_f16 = false;
+    c.first = i * all->rows;
+    c.error += c.first;
+    c.square += c.first;
+    c.known += c.first;
+    wa_mark mark = wa_arena_mark(arena);
+    wa_status status = transpose_model ? compare_transposed(&c, arena, err) : compare_rows(&c, arena, err);
+    wa_arena_release(arena, mark);
+    if (status == WA_OK)
+        make_errors(&c);
+    c.error = all->error;
+    c.square = all->square;
+    c.known = all->known;
+    *all = c;
+    return status;
+}
+
+wa_status wa_encoding_check_all(const wa_encoding_pair *pairs, size_t count, bool transpose_model, wa_encoded_by by,
+                                wa_arena *arena, wa_row_error *out, wa_encoding_part *parts, wa_error *err)
+{
+    WA_TRY(check_shapes(pairs, count, transpose_model, err));
+    const wa_matrix *stored = &pairs[0].stored;
+    const wa_format_info *format = wa_format_get(stored->format);
+    check c = {.pairs = pairs,
+               .count = count,
+               .stored = stored,
+               .levels = format->block_elements > 1 && (by == WA_ENCODED_ANY || format->encode == NULL),
                .rows = stored->rows,
                .cols = stored->cols,
-               .out = {.rows = stored->rows,
+               .out = {.rows = count * stored->rows,
                        .worst_row = -1,
                        .unequal_row = -1,
                        .steps_row = -1,
                        .row_gain_row = -1}};
-    c.raw.through_f16 = false;
     wa_mark mark = wa_arena_mark(arena);
     wa_status status = take_rows(&c, arena, err);
-    if (status == WA_OK)
-        status =
-            transpose_model ? compare_transposed(&c, arena, err) : compare_rows(&c, arena, err);
+    for (size_t i = 0; i < count && status == WA_OK; i++)
+        status = compare_pair(&c, i, transpose_model, arena, err);
     if (status == WA_OK) {
-        make_errors(&c);
-        count_unequal(&c);
+        count_unequal(&c, parts);
         summarise(&c);
         *out = c.out;
     }
@@ -529,9 +587,18 @@ wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matr
     return status;
 }
 
+wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
+                            bool transpose_model, wa_encoded_by by, wa_arena *arena, wa_row_error *out,
+                            wa_error *err)
+{
+    const wa_encoding_pair pair = {.stored = *stored, .model = *model_matrix};
+    return wa_encoding_check_all(&pair, 1, transpose_model, by, arena, out, NULL, err);
+}
+
 wa_encoded_by wa_payload_encoded_by(wa_payload payload)
 {
-    return payload == WA_PAYLOAD_CHECKPOINT ? WA_ENCODED_ANY : WA_ENCODED_LARQL;
+    bool of_larql = payload != WA_PAYLOAD_CHECKPOINT && (payload == WA_PAYLOAD_EXPERTS || !wa_payload_is_of_experts(payload));
+    return !of_larql ? WA_ENCODED_ANY : WA_ENCODED_LARQL;
 }
 
 const char *wa_encoding_basis_word(wa_encoding_basis basis)

@@ -22,6 +22,16 @@ bool wa_case_reads(const wa_case *which, wa_projection projection, wa_payload *p
     return true;
 }
 
+bool wa_case_reads_payload(const wa_case *which, wa_payload payload, wa_projection projection)
+{
+    const wa_case *formula = which->like != NULL ? which->like : which;
+    bool computes_experts = wa_path_is_checkpoint(formula->path) || formula->path == WA_PATH_EXPERTS;
+    wa_payload own;
+    if (payload == WA_PAYLOAD_ROUTER || payload == WA_PAYLOAD_SHARED || payload == WA_PAYLOAD_BIASES)
+        return computes_experts && which->vindex >= 0;
+    return wa_case_reads(which, projection, &own) && own == payload;
+}
+
 wa_status wa_case_stored(const wa_case *which, const wa_vindex *vindex, wa_projection projection,
                          size_t layer, wa_matrix *out, wa_error *err)
 {
@@ -37,7 +47,11 @@ static wa_status take_matrix(const wa_case *which, const wa_model *model, const 
                              wa_walk_layer *out, wa_projection projection, wa_error *err)
 {
     wa_matrix *to[WA_PROJECTION_COUNT] = {&out->gate, &out->up, &out->down};
-    if (which->source[projection].from_model) {
+    const wa_source *source = &which->source[projection];
+    bool of_experts = !source->from_model && wa_payload_is_of_experts(source->payload);
+    if (of_experts && vindex != NULL && wa_vindex_stack(vindex, source->payload, projection, out->layer) == 1)
+        return wa_vindex_stack_matrix(vindex, source->payload, projection, out->layer, 0, to[projection], err);
+    if (source->from_model || of_experts) { /* of a layer without experts that has no file */
         *to[projection] = *model_matrix(&model->layers[out->layer], projection);
         return WA_OK;
     }
@@ -102,8 +116,10 @@ wa_status wa_case_open_layer(const wa_case *which, const wa_model *model, const 
                        .features = model->layers[layer].up.rows,
                        .hidden = model->hidden,
                        .layer = layer};
-    if (l.experts != NULL) { /* of walk paths only those of checkpoints get here: spec.c */
-        l.experts = other ? vindex->checkpoint->layers[layer].experts : l.experts;
+    if (l.experts != NULL) { /* of walk paths only those that compute experts get here: spec.c */
+        l.experts = down->from_model ? l.experts : wa_vindex_experts_at(vindex, layer);
+        if (l.experts == NULL)
+            return wa_fail(err, WA_E_INTERNAL, "case '%s': no experts in layer %zu of its vindex", which->name, layer);
         l.features = l.experts->widest;
         *out = l;
         return WA_OK;

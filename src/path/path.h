@@ -28,7 +28,8 @@
     X(INTERLEAVED_KQUANT_NATIVE, "interleaved_kquant_native", "interleaved_kquant.bin, dots of stored rows") \
     X(CHECKPOINT, "checkpoint", "the FFN weights of another checkpoint of the model")         \
     X(CHECKPOINT_MODEL, "checkpoint_model", "the same, and a residual stream that is the other checkpoint's throughout") \
-    X(Q8K, "q8k", "interleaved_kquant.bin, integer dots with activations in Q8_K")
+    X(Q8K, "q8k", "interleaved_kquant.bin, integer dots with activations in Q8_K")      \
+    X(EXPERTS, "experts", "layers/layer_NN.weights, dequantised, by the router of norms.bin")
 
 typedef enum wa_path {
 #define WA_PATH_ENUM(id, name, meaning) WA_PATH_##id,
@@ -68,13 +69,14 @@ bool wa_path_is_checkpoint(wa_path path);
     X(INTERLEAVED_KQUANT_NATIVE, 16, "interleaved_kquant:native") /* larql-2026-08.md 2.1 */ \
     X(INTERLEAVED_KQUANT_DEQUANT, 17, "interleaved_kquant:dequant") \
     X(CHECKPOINT, 18, "checkpoint") /* ours */                                           \
-    X(INTERLEAVED_KQUANT_Q8K, 19, "interleaved_kquant:q8k") /* ours: LARQL's server has no labels, larql-2026-08.md 3.4 */
+    X(INTERLEAVED_KQUANT_Q8K, 19, "interleaved_kquant:q8k") /* ours: LARQL's server has no labels, larql-2026-08.md 3.4 */ \
+    X(EXPERTS, 20, "experts") /* ours */
 
 typedef enum wa_label {
 #define WA_LABEL_ENUM(id, code, text) WA_LABEL_##id = (code),
     WA_LABEL_LIST(WA_LABEL_ENUM)
 #undef WA_LABEL_ENUM
-    WA_LABEL_COUNT = 20
+    WA_LABEL_COUNT = 21
 } wa_label;
 const char *wa_label_text(wa_label label);
 
@@ -233,6 +235,12 @@ WA_CHECKED wa_status wa_case_open_layer(const wa_case *which, const wa_model *mo
 bool wa_case_reads(const wa_case *which, wa_projection projection, wa_payload *payload);
 
 /**
+ * Does a case look at rows of a projection in a payload of its vindex? Besides what wa_case_reads says, a case that computes
+ * experts reads ROUTER, SHARED and BIASES, where the vindex has them.
+ */
+bool wa_case_reads_payload(const wa_case *which, wa_payload payload, wa_projection projection);
+
+/**
  * The stored matrix behind one projection of a case that reads it from its vindex. Local. The gate file of an ungated
  * model holds its up rows, and is opened as both.
  */
@@ -381,6 +389,26 @@ wa_encoded_by wa_payload_encoded_by(wa_payload payload);
 WA_CHECKED wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
                                        bool transpose_model, wa_encoded_by by, wa_arena *arena,
                                        wa_row_error *out, wa_error *err);
+
+/** A stored matrix and the model's. */
+typedef struct wa_encoding_pair {
+    wa_matrix stored, model;
+} wa_encoding_pair;
+
+/** What one of several matrices contributes. */
+typedef struct wa_encoding_part {
+    double max;     /* largest row error; NaN: a row holds values that are no numbers */
+    int32_t row;    /* its row in the matrix */
+    size_t unequal; /* rows that the basis does not give */
+} wa_encoding_part;
+
+/**
+ * The same of `count` matrices of one shape and format, whose rows are taken end to end: row i of matrix m is row m * rows + i of
+ * *out. Each row's error is in units of its own matrix's RMS row norm. parts: [count], or NULL.
+ * Errors: besides, WA_E_UNSUPPORTED where shapes or formats differ.
+ */
+WA_CHECKED wa_status wa_encoding_check_all(const wa_encoding_pair *pairs, size_t count, bool transpose_model, wa_encoded_by by,
+                                           wa_arena *arena, wa_row_error *out, wa_encoding_part *parts, wa_error *err);
 
 /** Largest healthy p99 of a stored matrix: its format's nominal bound, or of f32 files made of f16 values that of f16. */
 double wa_encoding_nominal(const wa_vindex *vindex, const wa_matrix *stored);

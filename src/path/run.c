@@ -7,8 +7,9 @@
 /* The kernel of each label. A case never runs another than the one it names. */
 static wa_walk_tile *kernel_of(const wa_case *which, const wa_walk_layer *layer)
 {
+    bool dense = which->path == WA_PATH_DENSE;
     if (layer->experts != NULL && which->kernel != WA_LABEL_EXTERNAL)
-        return which->path == WA_PATH_DENSE || which->kernel == WA_LABEL_CHECKPOINT ? wa_experts_tile : NULL;
+        return dense || which->kernel == WA_LABEL_CHECKPOINT || which->kernel == WA_LABEL_EXPERTS ? wa_experts_tile : NULL;
     switch (which->kernel) {
     case WA_LABEL_SPARSE_GEMV_FULL_K:
     case WA_LABEL_INTERLEAVED:
@@ -17,6 +18,7 @@ static wa_walk_tile *kernel_of(const wa_case *which, const wa_walk_layer *layer)
     case WA_LABEL_INTERLEAVED_KQUANT_DEQUANT:
     case WA_LABEL_EXACT:
     case WA_LABEL_CHECKPOINT:
+    case WA_LABEL_EXPERTS: /* a layer without any */
         return wa_products_tile;
     case WA_LABEL_SPARSE_SERIAL:
     case WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN:
@@ -32,7 +34,7 @@ static wa_walk_tile *kernel_of(const wa_case *which, const wa_walk_layer *layer)
     case WA_LABEL_EXTERNAL:
         return which->external == NULL ? NULL : wa_external_tile;
     case WA_LABEL_NONE:
-        return which->path == WA_PATH_DENSE ? wa_products_tile : NULL;
+        return dense ? wa_products_tile : NULL;
     default:
         return NULL;
     }

@@ -36,6 +36,7 @@ static const int *const READS[WA_LABEL_COUNT][WA_PROJECTION_COUNT] = {
                                          LIST(P(INTERLEAVED_Q4K))},
     [WA_LABEL_EXACT] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(P(DOWN_FEATURES))},
     [WA_LABEL_WEIGHTS_FALLBACK_SPARSE] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(FROM_MODEL)},
+    [WA_LABEL_EXPERTS] = {LIST(P(EXPERTS)), LIST(P(EXPERTS)), LIST(P(EXPERTS))},
     [WA_LABEL_CHECKPOINT] = {LIST(P(CHECKPOINT)), LIST(P(CHECKPOINT)), LIST(P(CHECKPOINT))},
     /* Nothing that we know of: the model's matrices stand for the shape of what it computes. */
     [WA_LABEL_EXTERNAL] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(FROM_MODEL)},
@@ -86,6 +87,7 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
                                   .hides = ~BIT(GATE)},
     [WA_PATH_EXTERNAL] = {.forced = true, .kernel = WA_LABEL_EXTERNAL, .hides = ~0U},
     [WA_PATH_SERVED] = {.forced = true, .kernel = WA_LABEL_EXTERNAL, .hides = ~0U},
+    [WA_PATH_EXPERTS] = {.forced = true, .kernel = WA_LABEL_EXPERTS, .hides = ~BIT(EXPERTS)},
     [WA_PATH_CHECKPOINT] = {.forced = true,
                             .kernel = WA_LABEL_CHECKPOINT,
                             .hides = ~BIT(CHECKPOINT)},
@@ -110,6 +112,8 @@ size_t wa_spec_defaults(const wa_vindex *vindex, wa_ladder ladder, bool whole, w
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (ladder == WA_LADDER_2026_08 || list[i] != WA_PATH_INTERLEAVED_KQUANT_NATIVE)
             out[count++] = list[i];
+    if (vindex->present[WA_PAYLOAD_EXPERTS] || vindex->unusable[WA_PAYLOAD_EXPERTS] != NULL)
+        out[count++] = WA_PATH_EXPERTS;
     return count;
 }
 
@@ -323,12 +327,11 @@ static wa_status refuse_experts(const wa_model *model, const wa_case *item, wa_a
 {
     size_t layer = wa_model_expert_layer(model);
     char *text;
-    if (layer == model->layer_count || wa_path_is_foreign(item->path) || wa_path_is_checkpoint(item->path))
+    if (layer == model->layer_count || wa_path_is_foreign(item->path) || wa_path_is_checkpoint(item->path) ||
+        item->path == WA_PATH_EXPERTS)
         return WA_OK;
     WA_TRY(wa_arena_print(arena, &text, err,
-                          "layer %zu of the model has experts, which no path of a vindex computes; paths "
-                          "external and served, without like, are what such a model can run, and another checkpoint's",
-                          layer));
+                          "layer %zu of the model has experts, which of the paths of a vindex only 'experts' computes", layer));
     *reason = text;
     return WA_OK;
 }
@@ -370,6 +373,14 @@ static wa_bucket bucket_of_checkpoint(const wa_model *checkpoint, bool whole)
     return WA_BUCKET_EXACT;
 }
 
+static wa_bucket bucket_of_experts(const wa_vindex *vindex)
+{
+    bool blocks = false;
+    for (size_t l = 0; l < vindex->layer_count; l++)
+        blocks = blocks || any_expert_in_blocks(wa_vindex_experts_at(vindex, l));
+    return blocks ? WA_BUCKET_QUANTIZED : WA_BUCKET_EXACT;
+}
+
 static wa_bucket bucket_of_payload(wa_payload payload)
 {
     switch (payload) {
@@ -403,6 +414,8 @@ static wa_bucket bucket_of(const wa_case *item, const wa_vindex *vindex)
     if (wa_path_is_checkpoint(item->path))
         return vindex->checkpoint == NULL ? WA_BUCKET_APPROXIMATE
                                           : bucket_of_checkpoint(vindex->checkpoint, item->path == WA_PATH_CHECKPOINT_MODEL);
+    if (item->path == WA_PATH_EXPERTS)
+        return bucket_of_experts(vindex);
     wa_bucket worst = WA_BUCKET_EXACT;
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
         const wa_source *source = &item->source[p];

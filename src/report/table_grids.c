@@ -222,6 +222,21 @@ static size_t worst_encoding(const wa_evidence *e)
     return worst;
 }
 
+/* "L3 expert 17 gate row 5": a row of a case's figures, without the commas of sentences. */
+static wa_status row_text(const wa_table *t, const wa_evidence *e, size_t layer, size_t which, size_t rows, int32_t row, const char **out)
+{
+    char name[WA_ENCODING_PLACE_BYTES], *text;
+    size_t to = 0;
+    wa_encoding_name_row(which, e->layer_experts == NULL ? 0 : e->layer_experts[layer], rows, row, name);
+    for (size_t from = 0; name[from] != '\0'; from++)
+        if (name[from] != ',')
+            name[to++] = name[from];
+    name[to] = '\0';
+    WA_TRY(wa_arena_print(t->arena, &text, t->err, "L%zu %s", layer, name));
+    *out = text;
+    return WA_OK;
+}
+
 static wa_status encoding_cells(const wa_table *t, size_t c, wa_grid_cell *row)
 {
     const wa_evidence *e = &t->judgement->cases[c].evidence;
@@ -229,16 +244,11 @@ static wa_status encoding_cells(const wa_table *t, size_t c, wa_grid_cell *row)
     if (worst == e->layers * WA_PROJECTION_COUNT)
         return WA_OK;
     const wa_encoding_figure *f = &e->encoding[worst];
-    char *text;
     WA_TRY(figure_text(t, f->rows.p99, &row[0].text));
     WA_TRY(figure_text(t, f->rows.max, &row[1].text));
     if (f->rows.max == 0.0)
         return WA_OK;
-    WA_TRY(wa_arena_print(t->arena, &text, t->err, "L%zu %s row %d", worst / WA_PROJECTION_COUNT,
-                          wa_projection_name((wa_projection)(worst % WA_PROJECTION_COUNT)),
-                          f->rows.worst_row));
-    row[2].text = text;
-    return WA_OK;
+    return row_text(t, e, worst / WA_PROJECTION_COUNT, worst % WA_PROJECTION_COUNT, f->rows.rows, f->rows.worst_row, &row[2].text);
 }
 
 static bool is_worse(wa_extreme a, wa_extreme b)
@@ -288,6 +298,13 @@ static void print_coverage(const wa_table *t, int64_t pairs, const char *streams
                 (long long)pairs, wa_pow(0.98, (double)pairs));
 }
 
+/* How many rows were compared where a case is nearest to its limit. */
+static size_t rows_at(const wa_evidence *e, const wa_encoding_worst *at)
+{
+    bool own = at->projection < WA_PROJECTION_COUNT;
+    return own && e->encoding != NULL ? e->encoding[(size_t)at->layer * WA_PROJECTION_COUNT + (size_t)at->projection].rows.rows : 0;
+}
+
 /* "encoding: q4k:sparse: another encoder's rows (foreign_limits): steps 0.503, limit 0.55, at L2 up
  * row 7": of cases that are held to limits, and how near they came. Those that hold LARQL's own rows
  * have nothing to tell. */
@@ -295,17 +312,15 @@ static wa_status print_encoding_limits(const wa_table *t)
 {
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
         const wa_encoding_worst *e = &t->judgement->cases[c].verdict.encoding;
-        const char *name;
+        const char *name, *place;
         if (!wa_table_has_run(t, c) || (e->rule != WA_ENCODING_RULE_FOREIGN && e->rule != WA_ENCODING_RULE_COMPENSATING))
             continue;
         WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &name));
-        fprintf(t->out, "encoding: %s: another encoder's rows (%s): %s %.3g, limit %.3g, at L%d %s",
+        WA_TRY(row_text(t, &t->judgement->cases[c].evidence, (size_t)e->layer, (size_t)e->projection,
+                        rows_at(&t->judgement->cases[c].evidence, e), e->row, &place));
+        fprintf(t->out, "encoding: %s: another encoder's rows (%s): %s %.3g, limit %.3g, at %s\n",
                 name, wa_encoding_rule_word((wa_encoding_rule)e->rule),
-                wa_encoding_statistic_word((wa_encoding_statistic)e->statistic), e->value, e->limit, e->layer,
-                wa_projection_name((wa_projection)e->projection));
-        if (e->row >= 0)
-            fprintf(t->out, " row %d", e->row);
-        fputs("\n", t->out);
+                wa_encoding_statistic_word((wa_encoding_statistic)e->statistic), e->value, e->limit, place);
     }
     return WA_OK;
 }

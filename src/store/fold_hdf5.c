@@ -113,7 +113,7 @@ wa_status wa_assembly_fold(wa_hid file, const char *result_path, const wa_part_l
     WA_TRY(wa_block_open(arena, small, &f.sum, err));
     WA_TRY(fold_parts(&f, result_path, caller, err));
     for (int i = 0; i < WA_FIELD_COUNT; i++)
-        if (is_fold((wa_field)i))
+        if (is_fold((wa_field)i) && wa_field_exists((wa_field)i, &meta->dims))
             WA_TRY(wa_dataset_add(file, wa_field_get((wa_field)i)->name, &x, f.sum.field[i], err));
     return WA_OK;
 }

@@ -50,6 +50,7 @@ static const wa_layout ROWS[] = {
     INDEX("prompt", "P", SCALE, "prompt")
     INDEX("slot", "S", SCALE, "place in the top k")
     INDEX("choice", "E", SCALE, "place among the chosen experts")
+    INDEX("expert", "N", SCALE, "number of an expert")
     INDEX("vindex", "V", SCALE, "vindex")
     CODE("payload", "Y", PAYLOAD, SCALE, "payload of a vindex")
     CODE("projection", "J", PROJECTION, SCALE, "projection of the FFN")
@@ -86,6 +87,7 @@ static const wa_layout ROWS[] = {
     INDEX("obs_position", "O", META, "position within the prompt")
     INDEX("token_id", "O", META, "token id at the position")
     ROW("token_text", "O", TEXT, META, "1", "text of the token; #ID where there is none")
+    ROW("layer_experts", "L", I32, META, "1", "experts of the layer; 0 = it has none")
     CODE("expected_label", "CL", LABEL, META, "kernel that the routing ladder names")
     ROW("row_err_nominal", "VYLJ", F64, META, "1",
         "nominal error of the stored format; NaN = no case reads it")
@@ -176,7 +178,7 @@ int wa_layout_fill(const wa_layout *row)
 
 bool wa_layout_exists(const wa_layout *row, const wa_extents *extents)
 {
-    if (extents->dims.choices == 0 && strchr(row->axes, 'E') != NULL)
+    if (extents->dims.choices == 0 && (strpbrk(row->axes, "EN") != NULL || strcmp(row->name, "layer_experts") == 0))
         return false;
     return extents->dims.logits_all ||
            (row->origin != WA_ORIGIN_RATE && strchr(row->axes, 'A') == NULL);
@@ -189,9 +191,9 @@ bool wa_layout_is_stream(const wa_layout *row)
 
 const char *wa_layout_scale(char axis)
 {
-    static const char letters[] = "CLOAPSVYJXE";
+    static const char letters[] = "CLOAPSVYJXEN";
     static const char *const names[] = {"case",   "layer",      "obs",   "obs",  "prompt", "slot",
-                                        "vindex", "payload",    "projection", "offer", "choice"};
+                                        "vindex", "payload",    "projection", "offer", "choice", "expert"};
     const char *at = strchr(letters, axis);
     assert(axis != '\0' && at != NULL);
     return names[at - letters];
@@ -214,6 +216,8 @@ size_t wa_layout_extent(const wa_extents *extents, char axis)
         return extents->dims.slots;
     case 'E':
         return extents->dims.choices;
+    case 'N':
+        return extents->dims.experts;
     case 'V':
         return extents->dims.vindexes;
     case 'Y':

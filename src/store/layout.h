@@ -49,7 +49,7 @@ typedef enum wa_layout_origin {
 
 /**
  * One dataset. axes: one letter per dimension, slowest first: C case, L layer, O obs, A obs with
- * logits, P prompt, S slot, V vindex, Y payload, J projection, X what is not offered.
+ * logits, P prompt, S slot, V vindex, Y payload, J projection, E place among the chosen experts, N expert, X what is not offered.
  */
 typedef struct wa_layout {
     const char *name, *axes;
@@ -81,7 +81,7 @@ const wa_layout *wa_layout_find(const char *name);
 const wa_layout *wa_layout_of_field(wa_field field);
 /** Fill value of an integer row: -1 for ids and indices, else 0. */
 int wa_layout_fill(const wa_layout *row);
-/** Is it in a file of these extents? Without `logits: all` nothing along A is, and no rate. */
+/** Is it in a file of these extents? Without `logits: all` nothing along A is, and no rate; without experts nothing of them. */
 bool wa_layout_exists(const wa_layout *row, const wa_extents *extents);
 /** Does it run along observations or prompts? */
 bool wa_layout_is_stream(const wa_layout *row);

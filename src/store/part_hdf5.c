@@ -77,7 +77,7 @@ static wa_status write_field(wa_hid file, const wa_layout *row, const wa_extents
 
 static bool is_carried(wa_field field, const wa_dims *dims, bool has_encoding)
 {
-    return wa_field_exists(field, dims) && (has_encoding || wa_field_get(field)->axes != WA_VYLJ);
+    return wa_field_exists(field, dims) && (has_encoding || !wa_axes_are_stored(wa_field_get(field)->axes));
 }
 
 static wa_status write_fields(wa_hid file, const wa_block *block, bool has_encoding, wa_error *err)

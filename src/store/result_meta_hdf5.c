@@ -20,6 +20,8 @@ wa_status wa_result_extents(wa_hid file, wa_extents *out, wa_error *err)
         WA_TRY(wa_dataset_length(file, axes[i].scale, axes[i].extent, err));
     if (H5Lexists(file, "choice", H5P_DEFAULT) > 0) /* models with experts */
         WA_TRY(wa_dataset_length(file, "choice", &x.dims.choices, err));
+    if (x.dims.choices > 0)
+        WA_TRY(wa_dataset_length(file, "expert", &x.dims.experts, err));
     x.dims.logits_all = H5Lexists(file, wa_field_get(WA_FIELD_obs_kl)->name, H5P_DEFAULT) > 0;
     *out = x;
     return WA_OK;
@@ -268,6 +270,8 @@ wa_status wa_result_load_meta(wa_hid file, const wa_extents *x, wa_arena *arena,
     WA_TRY(wa_dataset_load(file, "payload_order", x, arena, &meta.payload_order, err));
     WA_TRY(wa_dataset_load(file, "vindex_left_out", x, arena, &meta.vindex_left_out, err));
     WA_TRY(wa_dataset_load(file, "row_err_nominal", x, arena, &meta.nominal_bound, err));
+    if (x->dims.choices > 0)
+        WA_TRY(wa_dataset_load(file, "layer_experts", x, arena, &meta.layer_experts, err));
     WA_TRY(load_cases(file, x, arena, &meta, err));
     WA_TRY(load_offers(file, x, arena, &meta, err));
     WA_TRY(load_prompts(file, x, arena, &meta, err));

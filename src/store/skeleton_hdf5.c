@@ -250,6 +250,13 @@ static wa_status write_offers(wa_hid file, const wa_result_meta *meta, const wa_
     return wa_dataset_add(file, "not_offered_path", x, path, err);
 }
 
+static wa_status add_layer_experts(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena, wa_error *err)
+{
+    int32_t *none;
+    WA_TRY(wa_arena_take(arena, x->dims.layers, sizeof *none, &none, err));
+    return wa_dataset_add(file, "layer_experts", x, meta->layer_experts == NULL ? none : meta->layer_experts, err);
+}
+
 static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
                             wa_arena *arena, wa_error *err)
 {
@@ -263,6 +270,8 @@ static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_ex
     WA_TRY(add_payload_texts(file, "payload_order", x, meta->payload_order, arena, err));
     WA_TRY(write_prompts(file, meta, x, arena, err));
     WA_TRY(wa_dataset_add(file, "row_err_nominal", x, meta->nominal_bound, err));
+    if (x->dims.choices > 0)
+        WA_TRY(add_layer_experts(file, meta, x, arena, err));
     return write_offers(file, meta, x, arena, err);
 }
 

@@ -41,6 +41,7 @@ typedef struct wa_result_meta {
     const char *source_format[WA_PROJECTION_COUNT]; /* formats of the model's own FFN matrices, e.g. "Q4_1" or "Q4_1,Q8_0" */
     bool requantised;     /* some source format has 6 bits or fewer */
     wa_dims dims;         /* rows and prompts: of the whole job */
+    const int32_t *layer_experts; /* [layers] experts of each; NULL = none anywhere */
     const wa_case *cases; /* [cases] */
     const int8_t *expected_label; /* [cases, layers] */
     const char *kernel_check;     /* the job's word; NULL = "none" */

@@ -18,6 +18,10 @@ bool wa_payload_holds(wa_payload payload, wa_projection projection)
     case WA_PAYLOAD_INTERLEAVED_Q4:
     case WA_PAYLOAD_INTERLEAVED_Q4K:
     case WA_PAYLOAD_CHECKPOINT:
+    case WA_PAYLOAD_EXPERTS:
+    case WA_PAYLOAD_ROUTER:
+    case WA_PAYLOAD_SHARED:
+    case WA_PAYLOAD_BIASES:
         return true;
     case WA_PAYLOAD_FP4:
         return projection != WA_GATE; /* no walk path reads an FP4 gate (vindex-format 8) */
@@ -29,7 +33,7 @@ bool wa_payload_holds(wa_payload payload, wa_projection projection)
 
 bool wa_payload_down_is_feature_major(wa_payload payload)
 {
-    return payload != WA_PAYLOAD_INTERLEAVED_Q4K && payload != WA_PAYLOAD_CHECKPOINT;
+    return payload != WA_PAYLOAD_INTERLEAVED_Q4K && payload != WA_PAYLOAD_CHECKPOINT && !wa_payload_is_of_experts(payload);
 }
 
 bool wa_fp4_has_blocks(wa_fp4_precision precision)
@@ -131,6 +135,10 @@ wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload, wa_proje
         return wa_fail(err, WA_E_INTERNAL, "no readable %s matrix of layer %zu in payload %d",
                        wa_projection_name(projection), layer, (int)payload);
 
+    if (wa_payload_is_of_experts(payload)) { /* matrices of a stack: wa_experts_matrix */
+        *out = (wa_matrix){.name = wa_vindex_file(vindex, payload), .format = WA_FORMAT_F32, .cols = vindex->hidden};
+        return WA_OK;
+    }
     if (payload == WA_PAYLOAD_CHECKPOINT) {
         *out = view_checkpoint(vindex, projection, layer);
         return WA_OK;

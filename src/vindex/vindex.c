@@ -36,6 +36,10 @@ const char *wa_payload_name(wa_payload payload)
         [WA_PAYLOAD_DOWN_FEATURES_Q4K] = "down_features_kquant",
         [WA_PAYLOAD_FP4] = "fp4",
         [WA_PAYLOAD_CHECKPOINT] = "checkpoint",
+        [WA_PAYLOAD_EXPERTS] = "experts",
+        [WA_PAYLOAD_ROUTER] = "router",
+        [WA_PAYLOAD_SHARED] = "shared_expert",
+        [WA_PAYLOAD_BIASES] = "expert_biases",
     };
     static_assert(sizeof names / sizeof names[0] == WA_PAYLOAD_COUNT, "every payload has a name");
     return names[payload];

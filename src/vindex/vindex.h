@@ -13,7 +13,9 @@ const char *wa_projection_name(wa_projection projection);
 /*
  * Payload files. X(id, file name, meaning). A payload is "present" when its file is there (and, where it
  * has one, its manifest) and every check of vindex-format.md 10 holds; damage is an error, never absence.
- * CHECKPOINT is no file of a vindex: it is all that wa_vindex_open_checkpoint gives, and a vindex has none.
+ * CHECKPOINT is no file of a vindex: it is all that wa_vindex_open_checkpoint gives, and a vindex has none. Of a model with
+ * experts CHECKPOINT and EXPERTS hold the experts themselves. What a layer has beside them, ROUTER, SHARED and BIASES hold, the first
+ * under the names of projections: its gate is the router, its up the gate of the shared expert, its down the router's bias.
  */
 #define WA_PAYLOAD_LIST(X)                                                               \
     X(GATE, "gate_vectors.bin", "gate rows, f32 or f16")                                 \
@@ -24,7 +26,11 @@ const char *wa_projection_name(wa_projection projection);
     X(INTERLEAVED_Q4K, "interleaved_kquant.bin", "gate, up and down per layer, K-quants") \
     X(DOWN_FEATURES_Q4K, "down_features_kquant.bin", "feature-major down, K-quant")      \
     X(FP4, "index.json: fp4", "FP4 or FP8 projections")                                  \
-    X(CHECKPOINT, "checkpoint", "the FFN weights of another checkpoint of the model")
+    X(CHECKPOINT, "checkpoint", "the FFN weights of another checkpoint of the model")     \
+    X(EXPERTS, "layers", "experts of each layer, a file for each")                       \
+    X(ROUTER, "norms.bin", "routers of experts")                                         \
+    X(SHARED, "shared", "shared experts of another checkpoint")                          \
+    X(BIASES, "norms.bin", "biases of experts")
 
 typedef enum wa_payload {
 #define WA_PAYLOAD_ENUM(id, file, meaning) WA_PAYLOAD_##id,
@@ -70,6 +76,7 @@ typedef struct wa_vindex {
     const char *const *files; /* [file_count] paths of index.json and every payload, arena */
     size_t file_count;
     struct wa_vindex_maps *maps; /* owned */
+    const struct wa_vindex_experts *experts; /* [layer_count], arena: stacks.c; count 0 in a layer without; NULL = none at all */
     wa_model *checkpoint; /* owned: another checkpoint of the model in the place of a vindex; else NULL */
 } wa_vindex;
 
@@ -103,6 +110,26 @@ const char *wa_vindex_file(const wa_vindex *vindex, wa_payload payload);
 WA_CHECKED wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload,
                                       wa_projection projection, size_t layer, wa_matrix *out,
                                       wa_error *err);
+
+/** EXPERTS, ROUTER, SHARED and BIASES: payloads of layers with experts alone. */
+bool wa_payload_is_of_experts(wa_payload payload);
+/** How many matrices hold a projection of a layer in a payload: 1, of experts one for each, 0 where it has none. layer < layer_count. */
+size_t wa_vindex_stack(const wa_vindex *vindex, wa_payload payload, wa_projection projection, size_t layer);
+/** Matrix i of them. The gate file of an ungated model holds its up rows, and is opened as both. Errors: as wa_vindex_matrix. */
+WA_CHECKED wa_status wa_vindex_stack_matrix(const wa_vindex *vindex, wa_payload payload, wa_projection projection, size_t layer,
+                                            size_t i, wa_matrix *out, wa_error *err);
+/** The experts of a layer as the vindex, or checkpoint, has them; NULL = none, or not settled. */
+const wa_experts *wa_vindex_experts_at(const wa_vindex *vindex, size_t layer);
+/**
+ * Matrix i of such a stack, of a vindex's experts or of the model's own; a view. Payloads CHECKPOINT, EXPERTS, ROUTER, SHARED, BIASES.
+ * rows = 0 where these experts have no such part.
+ */
+wa_matrix wa_experts_matrix(const wa_experts *experts, wa_payload payload, wa_projection projection, size_t i);
+/**
+ * Find out which experts of a model's a vindex or a checkpoint has: fills `experts` and offers their payloads. Local. After
+ * wa_vindex_match. Errors as wa_vindex_experts_open (experts.h).
+ */
+WA_CHECKED wa_status wa_vindex_settle_experts(wa_vindex *vindex, const wa_model *model, wa_arena *arena, wa_error *err);
 
 /** Where a matrix of wa_vindex_matrix starts in the file that it is named after; false when in none. */
 bool wa_vindex_offset(const wa_vindex *vindex, const wa_matrix *matrix, uint64_t *out);

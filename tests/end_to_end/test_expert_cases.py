@@ -1,6 +1,7 @@
 """Layers with experts in a case: path `checkpoint` of a model with experts against that model."""
 import os
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -22,10 +23,11 @@ def copy_of(shop, name, path, change=lambda tensors: None, dtype="BF16"):
     return path
 
 
-def job(shop, name, checkpoints, model=None, **keys):
-    """A job of checkpoints {case: path} against the golden model."""
-    prompts = shop.root / f"{name}-prompts.jsonl"
-    prompts.write_text(GOLDEN.prompts(name))
+def job(shop, name, checkpoints, model=None, prompts=None, **keys):
+    """A job of checkpoints {case: path} against the golden model, on its own prompts or those of a file."""
+    if prompts is None:
+        prompts = shop.root / f"{name}-prompts.jsonl"
+        prompts.write_text(GOLDEN.prompts(name))
     made = shop.job(model or GOLDEN.model(name, shop.root), {}, prompts={"file": str(prompts)}, **keys)
     text = harness.json.loads(made.path.read_text())
     text["audits"][0]["vindexes"] = [{"name": n, "checkpoint": str(p)} for n, p in checkpoints.items()]
@@ -111,3 +113,214 @@ def test_a_kernel_that_treats_experts_wrongly_is_kernel(shop, fault, name):
         if word == "KERNEL":
             assert result.case("same:checkpoint", "verdict") == "KERNEL"
             assert "layer 1, " in result.case("same:checkpoint", "fail_reasons").splitlines()[0]
+
+
+# --- Faults of files: ENCODING, with layer, expert, projection and row
+
+def expert_key(tensors, layer, expert, word):
+    return next(key for key in tensors if f"layers.{layer}." in key and f".experts.{expert}." in key and f".{word}." in key)
+
+
+def one_row(tensors):
+    tensors[expert_key(tensors, 1, 3, "up_proj")][5] *= 1.01
+
+
+def one_row_of_gpt_oss(tensors):
+    tensors["model.layers.1.mlp.experts.down_proj"][3][:, 7] *= -1  # stored [expert, in, out]
+
+
+def exchanged(tensors):
+    for word in ("gate_proj", "up_proj", "down_proj"):
+        a, b = (expert_key(tensors, 2, expert, word) for expert in (1, 4))
+        tensors[a], tensors[b] = tensors[b], tensors[a]
+
+
+def halves(tensors):
+    a, b = (expert_key(tensors, 0, 2, word) for word in ("gate_proj", "up_proj"))
+    tensors[a], tensors[b] = tensors[b], tensors[a]
+
+
+def router_off_by_one(tensors):
+    key = next(key for key in tensors if "layers.1." in key and key.endswith("mlp.gate.weight"))
+    tensors[key] = np.roll(tensors[key], 1, axis=0)
+
+
+def expert_bias(tensors):
+    tensors["model.layers.1.mlp.experts.gate_up_proj_bias"][2, 13] += 0.25  # gate and up in turn: up 6
+
+
+def router_bias(tensors):
+    tensors["model.layers.2.mlp.router.bias"][1] *= 1.5
+
+
+def shared_row(tensors):
+    tensors["model.layers.0.mlp.shared_expert.gate_proj.weight"][9] = 0
+
+
+def shared_gate(tensors):
+    tensors["model.layers.0.mlp.shared_expert_gate.weight"][0, 3] += 0.25
+
+
+WRONG = [("olmoe-raw", one_row, "layer 1, expert 3, up, row 5: 1 of 384 rows are not the model's values"),
+         ("qwen3_moe-yarn", one_row, "layer 1, expert 3, up, row 5: 1 of 120 rows are not the model's values"),
+         ("gpt_oss-window", one_row_of_gpt_oss, "layer 1, expert 3, down, row 7: 1 of 160 rows are not the model's values"),
+         ("qwen2_moe-shared", exchanged, "layer 2, expert "),
+         ("olmoe-sum", halves, "layer 0, expert 2, "),
+         ("olmoe-raw", router_off_by_one, "layer 1, router, row "),
+         ("gpt_oss-window", router_bias, "layer 2, bias of the router, row 1: 1 of 5 rows are not the model's values"),
+         ("gpt_oss-window", expert_bias, "layer 1, expert 2, bias of up, row 6: 1 of 240 rows are not the model's values"),
+         ("qwen2_moe-shared", shared_row, "layer 0, shared expert, gate, row 9: 1 of 64 rows are not the model's values"),
+         ("qwen2_moe-shared", shared_gate, "layer 0, gate of the shared expert, row 0: 1 of 1 rows are not the model's values")]
+
+
+@pytest.mark.parametrize("name, change, said", WRONG)
+def test_wrong_numbers_of_experts_are_encoding(shop, tmp_path, name, change, said):
+    made = job(shop, name, {"other": copy_of(shop, name, tmp_path / "other", change, "F32")})
+    result = made.result(expect=1)
+    assert result.case("other:checkpoint", "verdict") == "ENCODING"
+    assert result.case("other:checkpoint", "fail_reasons").startswith(said), result.case("other:checkpoint", "fail_reasons")
+
+
+def test_a_wrong_row_of_an_expert_that_nobody_chose_is_encoding(shop, tmp_path):
+    """Its outputs are never asked for, so nothing else could tell: every difference is 0."""
+    name, layer = "qwen3_moe-raw", 1
+    same = job(shop, name, {"same": GOLDEN.model(name, shop.root)}, prompts=one_token(shop))
+    chosen = same.result()["expert_id"][layer]
+    idle = next(e for e in range(9) if e not in chosen)
+
+    def change(tensors):
+        tensors[expert_key(tensors, layer, idle, "down_proj")][11] *= 1.01
+
+    made = job(shop, name, {"other": copy_of(shop, name, tmp_path / "other", change, "F32")}, prompts=one_token(shop))
+    result = made.result(expect=1)
+    assert result.case("other:checkpoint", "max_rel_l2") == 0
+    assert result.case("other:checkpoint", "verdict") == "ENCODING"
+    assert f"layer {layer}, expert {idle}, down, row 11: " in result.case("other:checkpoint", "fail_reasons")
+    errors = result["expert_err_max"][0]
+    assert errors.shape == (3, 9, 3) and errors[layer, idle, 2] > 1e-3 and np.count_nonzero(errors) == 1
+    assert result["expert_err_worst"][0][layer, idle, 2] == 11 and result["expert_err_unequal"][0].sum() == 1
+
+
+def one_token(shop):
+    path = shop.root / "one-token.jsonl"
+    path.write_text('{"key": "one", "ids": [3]}\n')
+    return path
+
+
+@pytest.mark.parametrize("name", ["mixtral-all", "qwen2_moe-step", "qwen3_moe-sum", "olmoe-biases", "gpt_oss-plain"])
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+def test_healthy_floats_of_experts_pass(shop, tmp_path, name, dtype):
+    """The model's values lie in bf16: f32 holds them, f16 rounds those below its normal numbers."""
+    result = job(shop, name, {"other": copy_of(shop, name, tmp_path / "other", dtype=dtype)}).result()
+    assert result.case("other:checkpoint", "verdict") == "PASS", result.case("other:checkpoint", "fail_reasons")
+    assert result.case("other:checkpoint", "case_bucket") == "exact"
+    dense = result["layer_experts"] == 0
+    payload = {word: i for i, word in enumerate(result["payload"])}
+    checked = result["row_err_checked"][0] == "yes"
+    assert checked[payload["checkpoint"]].all() and (checked[payload["router"], :, 0] == ~dense).all()
+
+
+def test_a_model_of_f32_and_its_rounding_to_bf16(shop, tmp_path):
+    """Vectors too: a bias that was decoded does not say that it was bf16."""
+    for name in ("gpt_oss-plain", "qwen2_moe-shared"):
+        def finer(tensors):
+            rng = np.random.RandomState(3)
+            for values in tensors.values():
+                values *= (1 + 1e-3 * rng.standard_normal(values.shape)).astype("<f4")
+        fine = copy_of(shop, name, tmp_path / f"{name}-f32", finer, "F32")
+        made = job(shop, name, {"bf16": copy_of(shop, name, tmp_path / f"{name}-bf16", finer, "BF16")}, model=fine)
+        made.run(expect=None)
+        result = harness.Result(made.result_path)
+        assert result.case("bf16:checkpoint", "verdict") not in ("ENCODING", "KERNEL", "UNCHECKED"), result["fail_reasons"]
+        assert result.case("bf16:checkpoint", "encoding_excess") <= 1
+        assert result["row_err_basis"][0][result["row_err_checked"][0] == "yes"].tolist().count("bf16_neighbours") > 10
+
+
+# --- Path `experts`: layers/layer_NN.weights (larql-2026-08.md 5.1), router and biases by weight_manifest.json
+
+WORDS = {"mixtral": ("w1", "w3", "w2")}
+
+
+def padded(rows, kind):
+    wide = np.zeros((len(rows), -(-rows.shape[1] // 256) * 256), "<f4")
+    wide[:, :rows.shape[1]] = rows
+    return wide.astype(kind).tobytes()
+
+
+def expert_vindex(name, path, kind="<f2", change=lambda tensors: None, router=True):
+    """A vindex of float experts as LARQL lays them out, with or without a router of its own."""
+    told = GOLDEN.description(name)
+    config = told["config"]
+    tensors = {key: np.array(values) for key, values in random_model.tensors(told["shapes"], told["seed"]).items()}
+    change(tensors)
+    words = WORDS.get(config["model_type"], ("gate_proj", "up_proj", "down_proj"))
+    count = config.get("num_experts", config.get("num_local_experts"))
+    width = config.get("moe_intermediate_size", config["intermediate_size"])
+    hidden, norms, manifest, layers = config["hidden_size"], b"", [], []
+    (path / "layers").mkdir(parents=True)
+    for layer in range(config["num_hidden_layers"]):
+        key = next((key for key in tensors if f"layers.{layer}." in key and key.endswith((".mlp.gate.weight", ".block_sparse_moe.gate.weight"))), None)
+        if key is None:
+            continue
+        size = 4 * count * width * hidden  # of the rows in a gate file, which it has not
+        layers.append({"layer": layer, "num_features": count * width, "offset": size * len(layers), "length": size})
+        if router:
+            values = tensors[key].astype("<f4").tobytes()
+            manifest.append({"key": key.removeprefix("model."), "kind": "vector", "shape": [count * hidden], "offset": len(norms),
+                             "length": len(values), "file": "norms.bin"})
+            norms += values
+        parts = []
+        for expert in range(count):
+            gate, up, down = (tensors[expert_key(tensors, layer, expert, word)] for word in words)
+            parts += [padded(np.concatenate([gate, up]), kind), padded(down, kind)]
+        at, table = 24 + 32 * count, b""
+        for part in parts:
+            table += struct.pack("<QQ", at, len(part))
+            at += len(part)
+        head = struct.pack("<4sIIIII", b"LYRW", 1, {"<f4": 0, "<f2": 1}[kind], count, width, hidden)
+        (path / "layers" / f"layer_{layer:02}.weights").write_bytes(head + table + b"".join(parts))
+    (path / "index.json").write_text(harness.json.dumps(
+        {"version": 2, "model": name, "family": config["model_type"], "num_layers": config["num_hidden_layers"], "hidden_size": hidden,
+         "intermediate_size": config["intermediate_size"], "vocab_size": config["vocab_size"], "embed_scale": 1.0, "down_top_k": 5,
+         "extract_level": "all", "dtype": "f32", "ffn_layout": "per_layer", "layers": layers}))
+    if router:
+        (path / "norms.bin").write_bytes(norms)
+        (path / "weight_manifest.json").write_text(harness.json.dumps(manifest))
+    return path
+
+
+def vindex_job(shop, name, vindexes, **keys):
+    prompts = shop.root / f"{name}-prompts.jsonl"
+    prompts.write_text(GOLDEN.prompts(name))
+    return shop.job(GOLDEN.model(name, shop.root), vindexes, prompts={"file": str(prompts)}, **keys)
+
+
+@pytest.mark.parametrize("name", ["mixtral-window", "olmoe-raw", "qwen2_moe-step", "qwen3_moe-sum"])
+def test_the_experts_of_a_vindex_are_a_case(shop, tmp_path, name):
+    """f32 holds the model's values, f16 rounds the smallest; the router is the vindex's, or the model's."""
+    made = vindex_job(shop, name, {"f32": expert_vindex(name, tmp_path / "f32", "<f4"), "f16": expert_vindex(name, tmp_path / "f16", router=False)})
+    result = made.result()
+    assert result.verdicts() == {"f32:experts": "PASS", "f16:experts": "PASS"}
+    assert result.case("f32:experts", "max_rel_l2") == 0 and (result.case("f32:experts", "label") == "experts").all()
+    assert 0 <= result.case("f16:experts", "max_rel_l2") < 1e-3
+    for case in ("f32:experts", "f16:experts"):
+        assert result.case(case, "max_kernel_rel_l2") < 2e-6 and result.case(case, "case_bucket") == "exact"
+    payload = {word: i for i, word in enumerate(result["payload"])}
+    checked, experts = result["row_err_checked"] == "yes", result["layer_experts"] > 0
+    assert (checked[:, payload["experts"]].all(-1) == experts).all()
+    assert (checked[0, payload["router"], :, 0] == experts).all() and not checked[1, payload["router"]].any()
+
+
+def test_wrong_numbers_of_experts_of_a_vindex_are_encoding(shop, tmp_path):
+    for at, (name, change, said) in enumerate([WRONG[0], WRONG[1], WRONG[3], WRONG[4], WRONG[5]]):
+        made = vindex_job(shop, name, {"v": expert_vindex(name, tmp_path / str(at), "<f4", change)})
+        result = made.result(expect=1)
+        assert result.verdicts() == {"v:experts": "ENCODING"}
+        assert result.case("v:experts", "fail_reasons").startswith(said), result.case("v:experts", "fail_reasons")
+
+
+def test_a_layer_without_its_file_is_told(shop, tmp_path):
+    path = expert_vindex("olmoe-sum", tmp_path / "v")
+    (path / "layers" / "layer_01.weights").unlink()
+    said = harness.one_error_line(vindex_job(shop, "olmoe-sum", {"v": path}, paths=[{"path": "experts"}]).run(expect=None))
+    assert "layers has no file of layer 1" in said, said

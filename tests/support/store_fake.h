@@ -128,6 +128,7 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
                           .prompts = shape->prompts,
                           .slots = FAKE_SLOTS,
                           .choices = 3,
+                          .experts = 4,
                           .vindexes = FAKE_VINDEXES,
                           .logits_all = true};
     for (size_t p = 0; p < shape->prompts; p++)
@@ -144,7 +145,7 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
 
 /*
  * Element n of field f in the whole job's order: f64 (f + 1) + n / 1024, exact in binary; i64 and
- * i32 (f + n) % 101; i8 n % 2. CL and VYLJ fields are the same in every part.
+ * i32 (f + n) % 101; i8 n % 2. CL, VYLJ and VLNJ fields are the same in every part.
  */
 static inline void fake_set(void *at, wa_type type, int field, size_t n)
 {
@@ -169,9 +170,10 @@ static inline void fake_split(const wa_dims *dims, const wa_field_info *info, si
     bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A'), by_prompt = wa_axes_has(info->axes, 'P');
     *outer = (wa_axes_has(info->axes, 'C') ? dims->cases : 1) *
              (wa_axes_has(info->axes, 'L') ? dims->layers : 1) *
-             (wa_axes_has(info->axes, 'V') ? dims->vindexes * WA_PAYLOAD_COUNT : 1);
+             (wa_axes_has(info->axes, 'V') ? dims->vindexes : 1) * (wa_axes_has(info->axes, 'Y') ? WA_PAYLOAD_COUNT : 1);
     *along = by_obs ? dims->rows : by_prompt ? dims->prompts : 1;
     *inner = (wa_axes_has(info->axes, 'S') ? dims->slots : 1) * (wa_axes_has(info->axes, 'E') ? dims->choices : 1) *
+             (wa_axes_has(info->axes, 'N') ? dims->experts : 1) *
              (wa_axes_has(info->axes, 'J') ? WA_PROJECTION_COUNT : 1);
 }
 

@@ -1,12 +1,13 @@
 /* Blocks: the memory of the field table, and its transport in shares. */
 #include "suite.h"
 #include "measure/block.h"
+#include "vindex/vindex.h"
 
 #include <math.h>
 #include <string.h>
 
 static const wa_dims DIMS = {
-    .cases = 3, .layers = 5, .rows = 7, .prompts = 2, .slots = 4, .choices = 3, .vindexes = 2, .logits_all = true};
+    .cases = 3, .layers = 5, .rows = 7, .prompts = 2, .slots = 4, .choices = 3, .experts = 6, .vindexes = 2, .logits_all = true};
 
 static wa_arena *arena_for_test(void)
 {
@@ -53,7 +54,9 @@ static size_t elements(wa_axes axes)
     case WA_A:
         return 7;
     case WA_VYLJ:
-        return 2 * 9 * 5 * 3;
+        return 2 * WA_PAYLOAD_COUNT * 5 * 3;
+    case WA_VLNJ:
+        return 2 * 5 * 6 * 3;
     }
     return 0;
 }
@@ -213,7 +216,7 @@ static void later_batches_carry_no_encoding(void)
     for (size_t i = 0; i < 6; i++)
         saved += wa_share_bytes(&DIMS, &with[i].share) - wa_share_bytes(&DIMS, &without[i].share);
     for (int f = 0; f < WA_FIELD_COUNT; f++)
-        expected += wa_field_get((wa_field)f)->axes == WA_VYLJ ? field_bytes(f) : 0;
+        expected += wa_field_get((wa_field)f)->axes == WA_VYLJ || wa_field_get((wa_field)f)->axes == WA_VLNJ ? field_bytes(f) : 0;
     CU_ASSERT_EQUAL(saved, expected);
 }
 
