@@ -5,9 +5,17 @@
 
 static wa_status digest_one(const wa_matrix *stored, wa_short_digest *out, double *bytes, wa_error *err)
 {
+    enum { GROUP = 32 }; /* values of a scale that lies apart */
     wa_bytes span = wa_matrix_span(stored);
+    wa_short_digest both[2];
     *bytes += (double)span.size;
-    return wa_digest_short(span, out, err);
+    if (stored->scales == NULL)
+        return wa_digest_short(span, out, err);
+    wa_bytes scales = {.data = stored->scales, .size = (stored->rows - 1) * stored->scale_bytes + stored->cols / GROUP};
+    *bytes += (double)scales.size;
+    WA_TRY(wa_digest_short(span, &both[0], err));
+    WA_TRY(wa_digest_short(scales, &both[1], err));
+    return wa_digest_short((wa_bytes){(const uint8_t *)both, sizeof both}, out, err);
 }
 
 wa_status wa_stored_digest(const wa_stored_place *place, wa_arena *arena, wa_short_digest *out, double *bytes, wa_error *err)
