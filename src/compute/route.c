@@ -31,8 +31,7 @@ wa_status wa_routing_open(wa_arena *arena, const wa_experts *experts, size_t row
 }
 
 /* logits [rows, count]; as many experts at a time as the panel takes. */
-static void make_logits(const wa_experts *experts, size_t rows, const float *x,
-                        const wa_scratch *scratch, float *logits)
+void wa_route_logits(const wa_experts *experts, size_t rows, const float *x, const wa_scratch *scratch, float *logits)
 {
     size_t hidden = experts->router.cols, count = experts->count;
     size_t most = scratch->panel_floats / hidden;
@@ -107,7 +106,7 @@ wa_status wa_route_rows(const wa_experts *experts, size_t rows, const float *x, 
     if (status == WA_OK)
         status = wa_arena_take_raw(scratch->arena, experts->count, sizeof *taken, &taken, err);
     if (status == WA_OK)
-        make_logits(experts, rows, x, scratch, logits);
+        wa_route_logits(experts, rows, x, scratch, logits);
     for (size_t row = 0; row < rows && status == WA_OK; row++)
         route_row(experts, logits + row * experts->count, taken,
                   out->expert + row * experts->chosen, out->weight + row * experts->chosen,

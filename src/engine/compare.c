@@ -289,6 +289,48 @@ static wa_status measure_decode(const comparison *c, wa_error *err)
     return WA_OK;
 }
 
+static bool has_taken(const int32_t *chosen, size_t count, size_t expert)
+{
+    for (size_t k = 0; k < count; k++)
+        if (chosen[k] == (int32_t)expert)
+            return true;
+    return false;
+}
+
+/* By the reference's logits [count]: how much better the best expert left out is than the worst taken; 0 = none was. */
+static double gap_of(const wa_experts *experts, const float *logits, const int32_t *chosen)
+{
+    double best_left = -INFINITY, worst_taken = INFINITY;
+    for (size_t e = 0; e < experts->count; e++) {
+        bool taken = has_taken(chosen, experts->chosen, e);
+        if (taken && (double)logits[e] < worst_taken)
+            worst_taken = (double)logits[e];
+        if (!taken && (double)logits[e] > best_left)
+            best_left = (double)logits[e];
+    }
+    return best_left > worst_taken ? best_left - worst_taken : 0.0;
+}
+
+/* Which experts the case took: beside the reference's on the same input, and on its own stream. */
+static wa_status store_routing(const comparison *c, wa_error *err)
+{
+    wa_stage *stage = c->stage;
+    const wa_experts *own = stage->audit->model->layers[c->layer].experts;
+    size_t rows = c->batch->rows, chosen = own->chosen;
+    const wa_routing *same = &stage->case_routing[WA_STREAM_REFERENCE], *theirs = &stage->case_routing[WA_STREAM_OWN];
+    double *gap = f64(c, WA_FIELD_routing_gap);
+    float *logits;
+    WA_TRY(wa_arena_take_raw(stage->arena, rows * own->count, sizeof *logits, &logits, err));
+    wa_route_logits(own, rows, c->reference->x, &stage->scratch, logits);
+    for (size_t row = 0; row < rows; row++)
+        gap[row] = gap_of(own, logits + row * own->count, same->expert + row * chosen);
+    for (size_t i = 0; i < rows * chosen && c->lane != NO_LANE; i++) {
+        wa_block_i32(c->batch->block, WA_FIELD_own_expert_id, c->index, c->layer)[i] = theirs->expert[i];
+        f64(c, WA_FIELD_own_expert_weight)[i] = (double)theirs->weight[i];
+    }
+    return WA_OK;
+}
+
 static wa_status run_case(comparison *c, wa_error *err)
 {
     wa_stage *stage = c->stage;
@@ -337,6 +379,8 @@ static wa_status run_case(comparison *c, wa_error *err)
         if (c->lane != NO_LANE)
             advance_lane(c);
     });
+    if (tells_experts)
+        WA_TRY(store_routing(c, err));
     WA_TRY(wa_stage_keep_walk(stage, c->batch, c->layer, c->index, err));
     answer of[WA_STREAMS];
     for (int i = 0; i < WA_STREAMS; i++)

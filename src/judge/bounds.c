@@ -13,7 +13,7 @@
 /* --- Built-in sets: the table of design 7
  * --------------------------------------------------------- */
 
-static const double KERNEL_BOUND = 1e-5;
+static const double KERNEL_BOUND = 1e-5, ROUTER_MARGIN = 1e-5;
 
 static const char *const PARIS[] = {"paris"};
 
@@ -42,7 +42,7 @@ static wa_bounds build_default(void)
                                   [WA_BUCKET_QUANTIZED] = {NO_BOUND},
                                   [WA_BUCKET_FP4] = {NO_BOUND},
                                   [WA_BUCKET_APPROXIMATE] = {NO_BOUND}},
-                       .kernel = KERNEL_BOUND};
+                       .kernel = KERNEL_BOUND, .router_margin = ROUTER_MARGIN};
 }
 
 static wa_bounds build_larql(void)
@@ -53,7 +53,7 @@ static wa_bounds build_larql(void)
                    [WA_BUCKET_QUANTIZED] = LARQL_ROW(0.99, 5e-1, 5e-2),
                    [WA_BUCKET_FP4] = LARQL_ROW(0.98, 1e-2, 5e-2),
                    [WA_BUCKET_APPROXIMATE] = {NO_BOUND}},
-        .kernel = KERNEL_BOUND,
+        .kernel = KERNEL_BOUND, .router_margin = ROUTER_MARGIN,
         .warning =
             "the fp4 row contradicts itself (rel_L2 <= 0.01 demands cos >= 0.99995, not 0.98); "
             "kept as published"};
@@ -71,7 +71,7 @@ typedef struct raw_row {
 
 typedef struct raw_bounds {
     raw_row *exact, *quantized, *fp4, *approximate;
-    char *encoding_factor, *encoder, *kernel;
+    char *encoding_factor, *encoder, *kernel, *router_margin;
 } raw_bounds;
 
 enum { OPTIONAL = CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL };
@@ -100,6 +100,7 @@ static const cyaml_schema_field_t BOUNDS_FIELDS[] = {
     NUMBER(raw_bounds, encoding_factor), /* of versions that judged by it: accepted, without effect */
     NUMBER(raw_bounds, encoder),
     NUMBER(raw_bounds, kernel),
+    NUMBER(raw_bounds, router_margin),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t BOUNDS_SCHEMA = {
@@ -284,12 +285,14 @@ static wa_status build_set(const raw_bounds *raw, bool is_stored, wa_arena *aren
                                                   [WA_BUCKET_QUANTIZED] = raw->quantized,
                                                   [WA_BUCKET_FP4] = raw->fp4,
                                                   [WA_BUCKET_APPROXIMATE] = raw->approximate};
-    wa_bounds set = {.kernel = KERNEL_BOUND};
+    wa_bounds set = {.kernel = KERNEL_BOUND, .router_margin = ROUTER_MARGIN};
     for (int b = 0; b < WA_BUCKET_COUNT; b++)
         WA_TRY(build_row(rows[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &set.bucket[b], err));
     WA_TRY(build_encoder(raw, &set, err));
     if (raw->kernel != NULL)
         WA_TRY(parse_number(raw->kernel, "", "kernel", 0.0, 0.1, &set.kernel, err));
+    if (raw->router_margin != NULL)
+        WA_TRY(parse_number(raw->router_margin, "", "router_margin", 0.0, 10.0, &set.router_margin, err));
     *out = set;
     return WA_OK;
 }
@@ -416,15 +419,16 @@ static wa_status print_row(const wa_bound *bound, const char *bucket, bool is_st
 static wa_status print_set(const wa_bounds *bounds, bool is_stored, wa_arena *arena, char **out, wa_error *err)
 {
     char *text;
-    char kernel[WA_SHOW_NUMBER];
+    char kernel[WA_SHOW_NUMBER], margin[WA_SHOW_NUMBER];
     wa_show_exact(bounds->kernel, kernel);
+    wa_show_exact(bounds->router_margin, margin);
     WA_TRY(wa_arena_print(arena, &text, err,
                           "# Bounds set '%s'. Buckets without a row are MEASURED.\n%s%s%s"
-                          "encoder: %s\nkernel: %s\n",
+                          "encoder: %s\nkernel: %s\nrouter_margin: %s\n",
                           bounds->name, bounds->warning != NULL ? "# Warning: " : "",
                           bounds->warning != NULL ? bounds->warning : "",
                           bounds->warning != NULL ? "\n" : "",
-                          wa_encoder_word(bounds->encoder), kernel));
+                          wa_encoder_word(bounds->encoder), kernel, margin));
     for (int b = 0; b < WA_BUCKET_COUNT; b++)
         WA_TRY(print_row(&bounds->bucket[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &text, err));
     *out = text;

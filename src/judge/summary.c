@@ -30,7 +30,8 @@ struct wa_summary {
     wa_quantile_stream *rel_l2; /* those that are numbers */
     int64_t rel_l2_count;
     kernel_figures kernel, kernel_own;
-    wa_extreme max_drift, first_nonfinite;
+    wa_extreme max_drift, max_routing_gap, first_nonfinite;
+    int64_t routing_flips;
     int64_t nonfinite, missing;
     uint64_t digest[2];
 };
@@ -68,7 +69,7 @@ wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, wa_summary
         memcpy(summary->lines[l].digest, DIGEST, sizeof DIGEST);
     }
     summary->kernel = summary->kernel_own = (kernel_figures){.max = NOWHERE, .infinite = NOWHERE};
-    summary->max_drift = summary->first_nonfinite = NOWHERE;
+    summary->max_drift = summary->max_routing_gap = summary->first_nonfinite = NOWHERE;
     memcpy(summary->digest, DIGEST, sizeof DIGEST);
     *out = summary;
     return WA_OK;
@@ -143,6 +144,10 @@ static void add_observation(wa_summary *summary, const wa_summary_rows *rows, si
     add_kernel(&summary->kernel, rows->kernel_rel_l2[i], layer, obs);
     add_kernel(&summary->kernel_own, rows->kernel_own_rel_l2[i], layer, obs);
     keep_largest(&summary->max_drift, rows->drift[i], layer, obs);
+    if (rows->routing_gap != NULL) {
+        keep_largest(&summary->max_routing_gap, rows->routing_gap[i], layer, obs);
+        summary->routing_flips += rows->routing_gap[i] > 0.0 ? 1 : 0;
+    }
     if (!is_number(rows, i)) {
         summary->nonfinite++;
         keep_first(&summary->first_nonfinite, NAN, layer, obs);
@@ -268,6 +273,8 @@ void wa_summary_finish(wa_summary *summary, bool first_token_shared, wa_case_sum
                              .n_kernel = summary->kernel.count,
                              .n_kernel_own = summary->kernel_own.count,
                              .max_drift = summary->max_drift,
+                             .max_routing_gap = summary->max_routing_gap,
+                             .routing_flips = summary->routing_flips,
                              .nonfinite = summary->nonfinite,
                              .first_nonfinite = summary->first_nonfinite,
                              .missing = summary->missing,

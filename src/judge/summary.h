@@ -33,6 +33,8 @@ typedef struct wa_case_summary {
     wa_extreme kernel_nan, kernel_own_nan; /* first of them that is infinite: some output was no number; layer -1 = none */
     int64_t n_kernel, n_kernel_own;        /* how many of them there are */
     wa_extreme max_drift;
+    wa_extreme max_routing_gap;   /* largest routing_gap; layer -1 = no experts */
+    int64_t routing_flips;        /* (layer, observation) pairs at which it is not 0 */
     int64_t nonfinite;            /* observations with status NON_FINITE */
     wa_extreme first_nonfinite;   /* its place */
     int64_t missing;              /* status MISSING or FAILED */

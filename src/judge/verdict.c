@@ -42,7 +42,7 @@ bool wa_verdict_is_success(wa_verdict_code code)
 
 /* At most: one line each for NOT-RUN, DISPATCH, ENCODING, TOP-1 and DELTA-P, two for BOUND and
  * UNCHECKED, three for NON-FINITE, four for RATE, six for KERNEL. */
-enum { MAX_REASONS = 22, PLACE_BYTES = 400 };
+enum { MAX_REASONS = 23, PLACE_BYTES = 400 };
 
 /* A judgement in the making. The checks run in order of severity, so the first reason is the
  * verdict. */
@@ -350,6 +350,25 @@ static wa_status check_kernel(judge *j)
     return check_coverage(j, s->n_kernel_own, e->kernel_own_due, OWN_STREAM);
 }
 
+/* --- ROUTING
+ * -------------------------------------------------------------------------------------- */
+
+/* Other experts than the reference's on the same input, by more than a tie. */
+static wa_status check_routing(judge *j)
+{
+    const wa_case_summary *s = j->evidence->summary;
+    char *place;
+    char passing[WA_SHOW_NUMBER];
+    if (j->evidence->layer_experts == NULL || s->max_routing_gap.layer < 0 || s->max_routing_gap.value <= j->bounds->router_margin)
+        return WA_OK;
+    wa_show_at_least(s->max_routing_gap.value, 3, passing);
+    WA_TRY(name_place(j, s->max_routing_gap, &place));
+    return complain(j, WA_VERDICT_ROUTING,
+                    "%s: another expert, whose logit in the reference is %.3g lower, above %.3g (%lld pairs with other experts); "
+                    "router_margin: %s would pass",
+                    place, s->max_routing_gap.value, j->bounds->router_margin, (long long)s->routing_flips, passing);
+}
+
 /* --- BOUND
  * ---------------------------------------------------------------------------------------- */
 
@@ -610,6 +629,7 @@ static wa_status check_all(judge *j)
     WA_TRY(check_finite(j));
     WA_TRY(check_encoding(j));
     WA_TRY(check_kernel(j));
+    WA_TRY(check_routing(j));
     WA_TRY(check_bounds(j));
     WA_TRY(check_kernel_was_seen(j));
     return check_encoding_was_seen(j);

@@ -27,6 +27,7 @@ typedef struct wa_bounds {
     wa_bound bucket[WA_BUCKET_COUNT];
     wa_encoder encoder;     /* of block formats that are not LARQL's own; ENCODING */
     double kernel;          /* 1e-5 */
+    double router_margin;   /* 1e-5: largest routing_gap, in logits */
     const char *warning;    /* e.g. larql's fp4 row contradicts itself; NULL = none */
 } wa_bounds;
 
@@ -53,6 +54,7 @@ WA_CHECKED wa_status wa_bounds_restore(const char *name, const char *text, wa_ar
     X(NON_FINITE, 2, "NON-FINITE")                                                       \
     X(ENCODING, 3, "ENCODING")                                                           \
     X(KERNEL, 4, "KERNEL")                                                               \
+    X(ROUTING, 14, "ROUTING")                                                            \
     X(BOUND, 5, "BOUND")                                                                 \
     X(TOP1, 6, "TOP-1")                                                                  \
     X(DELTA_P, 7, "DELTA-P")                                                             \

@@ -18,7 +18,7 @@ static const wa_field_info FIELDS[WA_FIELD_COUNT] = {
 
 /* The axes as text, in memory order. */
 static const char *const AXES[] = {
-    [WA_CLO] = "CLO", [WA_LO] = "LO", [WA_LOE] = "LOE", [WA_CLP] = "CLP", [WA_LP] = "LP", [WA_CL] = "CL",
+    [WA_CLO] = "CLO", [WA_CLT] = "CLT", [WA_CLOE] = "CLOE", [WA_LO] = "LO", [WA_LOE] = "LOE", [WA_CLP] = "CLP", [WA_LP] = "LP", [WA_CL] = "CL",
     [WA_CP] = "CP",   [WA_P] = "P",   [WA_CPS] = "CPS", [WA_PS] = "PS", [WA_CA] = "CA",
     [WA_A] = "A",     [WA_VYLJ] = "VYLJ", [WA_VLNJ] = "VLNJ",
 };
@@ -49,7 +49,7 @@ bool wa_field_exists(wa_field field, const wa_dims *dims)
 {
     wa_axes axes = wa_field_get(field)->axes;
     return (dims->logits_all || !wa_axes_has(axes, 'A')) &&
-           (dims->choices > 0 || !(wa_axes_has(axes, 'E') || wa_axes_has(axes, 'N')));
+           (dims->choices > 0 || strpbrk(AXES[axes], "ENT") == NULL);
 }
 
 static size_t extent(const wa_dims *dims, char axis)
@@ -63,6 +63,8 @@ static size_t extent(const wa_dims *dims, char axis)
         return dims->rows;
     case 'A':
         return dims->logits_all ? dims->rows : 0;
+    case 'T':
+        return dims->choices > 0 ? dims->rows : 0;
     case 'P':
         return dims->prompts;
     case 'S':
@@ -106,6 +108,7 @@ static bool is_index(wa_field field)
     switch (field) {
     case WA_FIELD_max_abs_index:
     case WA_FIELD_expert_id:
+    case WA_FIELD_own_expert_id:
     case WA_FIELD_ref_top1_id:
     case WA_FIELD_ref_topk_id:
     case WA_FIELD_top1_id:

@@ -9,12 +9,14 @@
 
 /*
  * Axes of a field. C case, L layer, O observation, A observation with logits, P prompt, S slot (place in the top k), V vindex,
- * Y payload, J projection, E place among the chosen experts, N number of an expert. Memory order is as written, last axis fastest. O, A and P run over the batch inside a block, over the job in
- * the result. A is every observation with `logits: all` and none without, where fields along it do not exist; nor do those along E or N in a
+ * Y payload, J projection, E place among the chosen experts, N number of an expert, T observation of a model with experts. Memory order is as written, last axis fastest. O, A and P run over the batch inside a block, over the job in
+ * the result. A is every observation with `logits: all` and none without, where fields along it do not exist; nor do those along E, N or T in a
  * model without experts.
  */
 typedef enum wa_axes {
     WA_CLO,
+    WA_CLT,
+    WA_CLOE,
     WA_LO,
     WA_LOE,
     WA_CLP,
@@ -55,6 +57,9 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(expert_id, WA_LOE, WA_I32, "1", "expert that the reference's router chose, largest logit first; -1 in a layer without experts") \
     X(expert_weight, WA_LOE, WA_F64, "1", "its weight")                                  \
     X(expert_margin, WA_LOE, WA_F64, "1", "its logit less that of the next; of the last chosen, less that of the first not chosen; infinite where all are chosen") \
+    X(routing_gap, WA_CLT, WA_F64, "1", "on the same input: the reference's logit of the best expert that the case left out less that of the worst it took instead; 0 = the same experts, NaN = the layer has none") \
+    X(own_expert_id, WA_CLOE, WA_I32, "1", "expert that the case's router chose on the case's own residual stream, largest logit first; -1 in a layer without experts") \
+    X(own_expert_weight, WA_CLOE, WA_F64, "1", "its weight")                             \
     X(label, WA_CLP, WA_I8, "1", "kernel that produced the numbers")                     \
     X(dense_evaluations, WA_LP, WA_I32, "1", "how often the dense FFN was evaluated")    \
     X(walk_evaluations, WA_CLP, WA_I32, "1", "how often the case's FFN was evaluated")   \
@@ -147,7 +152,7 @@ typedef struct wa_field_info {
 } wa_field_info;
 const wa_field_info *wa_field_get(wa_field field);
 size_t wa_type_size(wa_type type);
-bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOAPSVYJEN" */
+bool wa_axes_has(wa_axes axes, char axis); /* axis: one of "CLOAPSVYJENT" */
 /** Is a field of what is stored, which one part of a job carries? */
 bool wa_axes_are_stored(wa_axes axes);
 
@@ -158,7 +163,7 @@ typedef struct wa_dims {
     size_t experts;  /* of a layer, likewise */
     bool logits_all; /* logits at every observation: A has as many entries as O, else none */
 } wa_dims;
-/** Fields along A exist only with logits_all, those along E or N only with choices. */
+/** Fields along A exist only with logits_all, those along E, N or T only with choices. */
 bool wa_field_exists(wa_field field, const wa_dims *dims);
 
 /** Memory of all fields of a batch. Floats start as NaN, integers as 0 (ids and indices -1). */

@@ -8,6 +8,7 @@
 /** Observations of one (case, layer), [count] each, starting at observation `first_obs`. Borrowed. */
 typedef struct wa_summary_rows {
     const double *cos, *one_minus_cos, *rel_l2, *l2, *max_abs, *norm_ratio, *kernel_rel_l2, *kernel_own_rel_l2, *eta, *drift;
+    const double *routing_gap; /* NULL = no experts */
     const int32_t *max_abs_index;
     const int8_t *obs_status;
     const int32_t *obs_position; /* position within the prompt */

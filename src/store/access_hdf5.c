@@ -9,7 +9,7 @@
 static const wa_field STREAMS[] = {
     WA_FIELD_cos,           WA_FIELD_rel_l2,     WA_FIELD_l2,  WA_FIELD_max_abs, WA_FIELD_obs_status,
     WA_FIELD_one_minus_cos, WA_FIELD_norm_ratio, WA_FIELD_eta, WA_FIELD_drift,   WA_FIELD_kernel_rel_l2,
-    WA_FIELD_kernel_own_rel_l2, WA_FIELD_max_abs_index};
+    WA_FIELD_kernel_own_rel_l2, WA_FIELD_max_abs_index, WA_FIELD_routing_gap};
 enum { STREAM_COUNT = sizeof STREAMS / sizeof STREAMS[0], NEEDED_AGAIN = 5 };
 
 typedef struct access {
@@ -40,6 +40,8 @@ static wa_status open_streams(reader *r, bool again, wa_arena *work, wa_error *e
     for (size_t s = 0; s < (again ? NEEDED_AGAIN : STREAM_COUNT); s++) {
         const wa_layout *row = wa_layout_of_field(STREAMS[s]);
         size_t shape[WA_LAYOUT_RANK];
+        if (!wa_field_exists(STREAMS[s], &r->from->extents.dims))
+            continue; /* without experts */
         wa_layout_shape(row, &r->from->extents, shape);
         wa_layout_box(row, shape, r->unit);
         WA_TRY(wa_dataset_open(r->from->file, row, &r->from->extents, &r->dataset[s], err));
@@ -65,6 +67,7 @@ static wa_summary_rows rows_of(const reader *r, const wa_box *box, size_t layer)
                              .kernel_rel_l2 = f64[9] + at,
                              .kernel_own_rel_l2 = f64[10] + at,
                              .max_abs_index = (const int32_t *)r->buffer[11] + at,
+                             .routing_gap = r->buffer[12] == NULL ? NULL : (const double *)r->buffer[12] + at,
                              .obs_position = r->from->meta->obs_position + box->start[2],
                              .first_obs = box->start[2],
                              .count = box->count[2]};
@@ -74,7 +77,8 @@ static wa_status take_chunk(const reader *r, const wa_box *box, bool again, wa_r
                             wa_error *err)
 {
     for (size_t s = 0; s < (again ? NEEDED_AGAIN : STREAM_COUNT); s++)
-        WA_TRY(wa_dataset_read(r->dataset[s], wa_layout_of_field(STREAMS[s]), box, r->buffer[s], err));
+        if (r->buffer[s] != NULL)
+            WA_TRY(wa_dataset_read(r->dataset[s], wa_layout_of_field(STREAMS[s]), box, r->buffer[s], err));
     for (size_t l = 0; l < box->count[1]; l++) {
         wa_summary_rows rows = rows_of(r, box, l);
         take(taker, box->start[1] + l, &rows);
@@ -114,7 +118,7 @@ static wa_status read_rows(void *context, size_t which, bool again, wa_rows_take
 static bool is_output(wa_field field, const wa_dims *dims)
 {
     const wa_field_info *info = wa_field_get(field);
-    return wa_axes_has(info->axes, 'C') && !wa_axes_has(info->axes, 'O') && info->axes != WA_CL &&
+    return wa_axes_has(info->axes, 'C') && !wa_axes_has(info->axes, 'O') && !wa_axes_has(info->axes, 'T') && info->axes != WA_CL &&
            field != WA_FIELD_label && field != WA_FIELD_modes_changed &&
            !(field >= WA_FIELD_decode_rel_l2 && field <= WA_FIELD_alike_rel_l2) && wa_field_exists(field, dims);
 }

@@ -239,7 +239,7 @@ static void collect(const copier *c, const char *axes, group *out)
             g.row[g.count++] = row;
         }
     }
-    g.stream = strcspn(axes, "OAP");
+    g.stream = strcspn(axes, "OATP");
     if (g.count > 0) {
         g.rank = wa_layout_shape(g.row[0], &c->extents, g.shape);
         wa_layout_box(g.row[0], g.shape, g.unit);

@@ -178,7 +178,7 @@ int wa_layout_fill(const wa_layout *row)
 
 bool wa_layout_exists(const wa_layout *row, const wa_extents *extents)
 {
-    if (extents->dims.choices == 0 && (strpbrk(row->axes, "EN") != NULL || strcmp(row->name, "layer_experts") == 0))
+    if (extents->dims.choices == 0 && (strpbrk(row->axes, "ENT") != NULL || strcmp(row->name, "layer_experts") == 0))
         return false;
     return extents->dims.logits_all ||
            (row->origin != WA_ORIGIN_RATE && strchr(row->axes, 'A') == NULL);
@@ -186,14 +186,14 @@ bool wa_layout_exists(const wa_layout *row, const wa_extents *extents)
 
 bool wa_layout_is_stream(const wa_layout *row)
 {
-    return strpbrk(row->axes, "OAP") != NULL;
+    return strpbrk(row->axes, "OATP") != NULL;
 }
 
 const char *wa_layout_scale(char axis)
 {
-    static const char letters[] = "CLOAPSVYJXEN";
+    static const char letters[] = "CLOAPSVYJXENT";
     static const char *const names[] = {"case",   "layer",      "obs",   "obs",  "prompt", "slot",
-                                        "vindex", "payload",    "projection", "offer", "choice", "expert"};
+                                        "vindex", "payload",    "projection", "offer", "choice", "expert", "obs"};
     const char *at = strchr(letters, axis);
     assert(axis != '\0' && at != NULL);
     return names[at - letters];
@@ -210,6 +210,8 @@ size_t wa_layout_extent(const wa_extents *extents, char axis)
         return extents->dims.rows;
     case 'A':
         return extents->dims.logits_all ? extents->dims.rows : 0;
+    case 'T':
+        return extents->dims.choices > 0 ? extents->dims.rows : 0;
     case 'P':
         return extents->dims.prompts;
     case 'S':
@@ -246,7 +248,7 @@ static size_t box_extent(char axis, size_t extent)
         most = 1;
     else if (axis == 'L')
         most = CHUNK_LAYERS;
-    else if (strchr("OAP", axis) != NULL)
+    else if (strchr("OATP", axis) != NULL)
         most = CHUNK_STREAM;
     if (extent <= most)
         return extent > 0 ? extent : 1;

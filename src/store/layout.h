@@ -49,7 +49,7 @@ typedef enum wa_layout_origin {
 
 /**
  * One dataset. axes: one letter per dimension, slowest first: C case, L layer, O obs, A obs with
- * logits, P prompt, S slot, V vindex, Y payload, J projection, E place among the chosen experts, N expert, X what is not offered.
+ * logits, P prompt, S slot, V vindex, Y payload, J projection, E place among the chosen experts, N expert, T obs of a model with experts, X what is not offered.
  */
 typedef struct wa_layout {
     const char *name, *axes;

@@ -324,3 +324,34 @@ def test_a_layer_without_its_file_is_told(shop, tmp_path):
     (path / "layers" / "layer_01.weights").unlink()
     said = harness.one_error_line(vindex_job(shop, "olmoe-sum", {"v": path}, paths=[{"path": "experts"}]).run(expect=None))
     assert "layers has no file of layer 1" in said, said
+
+
+# --- ROUTING
+
+def test_another_choice_on_the_same_input_is_routing(shop, tmp_path):
+    """A router rounded to bf16 chooses otherwise where the model's logits are near; the data say where, and a wider margin passes."""
+    name = "olmoe-raw"
+
+    def finer(tensors):
+        rng = np.random.RandomState(5)
+        for key, values in tensors.items():
+            if key.endswith(".mlp.gate.weight"):  # experts in pairs of nearly the same rows; three are chosen, so that one pair is parted
+                values[1::2] = values[::2] * (1 + 2e-3 * rng.standard_normal(values[::2].shape)).astype("<f4")
+
+    fine = copy_of(shop, name, tmp_path / "fine", finer, "F32")
+    made = job(shop, name, {"bf16": copy_of(shop, name, tmp_path / "bf16", finer, "BF16"), "same": fine}, model=fine)
+    result = made.result(expect=1)
+    gap = result.case("bf16:checkpoint", "routing_gap")
+    assert result.case("bf16:checkpoint", "n_routing_flips") == (gap > 0).sum() > 0
+    assert gap.max() == result.case("bf16:checkpoint", "max_routing_gap") > 1e-5
+    at = result.case("bf16:checkpoint", "max_routing_gap_at_layer"), result.case("bf16:checkpoint", "max_routing_gap_at_obs")
+    assert gap[at] == gap.max() and gap.max() >= result["expert_margin"][at][-1] > 0
+    assert result.case("bf16:checkpoint", "verdict") == "ROUTING"
+    assert f"layer {at[0]}, " in result.case("bf16:checkpoint", "fail_reasons").splitlines()[0]
+    assert (result.case("same:checkpoint", "routing_gap") == 0).all() and result.case("same:checkpoint", "verdict") == "PASS"
+    np.testing.assert_array_equal(result.case("same:checkpoint", "own_expert_id"), result["expert_id"])
+    np.testing.assert_array_equal(result.case("same:checkpoint", "own_expert_weight"), result["expert_weight"])
+    bounds = tmp_path / "bounds.yaml"
+    bounds.write_text("router_margin: 10\n")
+    said = harness.run(["verdict", made.result_path, "--bounds", bounds], expect=None).stdout
+    assert "ROUTING" not in said

@@ -167,7 +167,7 @@ static inline void fake_set(void *at, wa_type type, int field, size_t n)
 static inline void fake_split(const wa_dims *dims, const wa_field_info *info, size_t *outer,
                               size_t *along, size_t *inner)
 {
-    bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A'), by_prompt = wa_axes_has(info->axes, 'P');
+    bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A') || wa_axes_has(info->axes, 'T'), by_prompt = wa_axes_has(info->axes, 'P');
     *outer = (wa_axes_has(info->axes, 'C') ? dims->cases : 1) *
              (wa_axes_has(info->axes, 'L') ? dims->layers : 1) *
              (wa_axes_has(info->axes, 'V') ? dims->vindexes : 1) * (wa_axes_has(info->axes, 'Y') ? WA_PAYLOAD_COUNT : 1);
@@ -188,7 +188,7 @@ static inline wa_status fake_block(const wa_dims *job, const wa_batch *b, wa_are
         size_t outer, along, inner, job_outer, job_along, job_inner;
         fake_split(&dims, info, &outer, &along, &inner);
         fake_split(job, info, &job_outer, &job_along, &job_inner);
-        bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A');
+        bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A') || wa_axes_has(info->axes, 'T');
         size_t first = by_obs                         ? b->first_obs
                        : wa_axes_has(info->axes, 'P') ? b->first_prompt
                                                       : 0;

@@ -30,7 +30,10 @@ static size_t elements(wa_axes axes)
 {
     switch (axes) {
     case WA_CLO:
+    case WA_CLT:
         return 3 * 5 * 7;
+    case WA_CLOE:
+        return 3 * 5 * 7 * 3;
     case WA_LO:
         return 5 * 7;
     case WA_LOE:

@@ -181,7 +181,7 @@ static void quantiles_agree_with_a_sort(void)
         qsort(sorted, n, sizeof *sorted, ascending);
         WA_MUST(wa_summary_open(arena, 1, n, &summary, &err), &err);
         wa_summary_rows rows = {values, values, values, values, values, values, values,
-                                values, values, values, place,  status, place,  0, n};
+                                values, values, values, NULL,   place,  status, place,  0, n};
         wa_summary_add(summary, 0, &rows);
         while (wa_summary_again(summary))
             wa_summary_add_again(summary, &rows);
