@@ -143,6 +143,7 @@ def describe_case(result, case, surveys, shown):
                  "flops": int(result["flops"][case].sum()),
                  "seconds": float(result["seconds"][case].sum())},
         "labels": count_labels(result, case),
+        "served": describe_served(result, case),
     }
     if not ran:
         return described
@@ -158,6 +159,26 @@ def describe_case(result, case, surveys, shown):
     described["layers"] = describe_layers(result, case, surveys)
     described["prompts"] = [describe_case_prompt(result, case, prompt) for prompt in shown]
     return described
+
+
+WAYS = ("repeat", "order", "alone", "alike")
+
+
+def describe_served(result, case):
+    """What the servers of a case said of themselves, and how far apart answers to the same x are; None without a server."""
+    said = str(result["case_served"][case]) if result.has("case_served") else ""
+    if not said:
+        return None
+    return {**json.loads(said), "ways": {way: describe_way(result[f"{way}_rel_l2"][case], result) for way in WAYS}}
+
+
+def describe_way(apart, result):
+    asked = np.isfinite(apart) | np.isinf(apart)
+    if not asked.any():
+        return None
+    layer, prompt = (int(at) for at in np.unravel_index(np.argmax(np.where(asked, apart, -1.0)), apart.shape))
+    return {"asked": int(asked.sum()), "differ": int((apart[asked] != 0).sum()), "most": float(apart[layer, prompt]),
+            "layer": layer, "prompt": result.prompts[prompt]}
 
 
 def reads(result, case):

@@ -28,6 +28,8 @@ def case_sections(facts, pictures):
                 Section("Tokens that flipped", "flips", flip_blocks(facts))]
     if any(case.get("rates") for case in facts["cases"]):
         sections.append(Section("Over all positions", "rates", [rates_table(facts)]))
+    if any(case["served"] for case in facts["cases"]):
+        sections.append(Section("Running servers", "served", served_blocks(facts)))
     return sections + [
         *pictures, Section("What ran", "basis", [basis_table(facts), cost_table(facts)]),
         Section("Next tokens of the dense model", "prompts", prompt_blocks(facts)),
@@ -366,6 +368,30 @@ def rate_cell(rate, form):
     over = rate["bound"] is not None and not rate["upper"] <= rate["bound"]
     limit = f"limit {form(rate['upper'])}" + ("" if rate["bound"] is None else f", bound {form(rate['bound'])}")
     return Cell(words, sort=sortable(rate["value"]), note=limit, kind="bad" if over else "")
+
+
+WAYS = {"repeat": "asked again", "order": "positions in the opposite order", "alone": "one position alone", "alike": "another server"}
+
+
+def served_blocks(facts):
+    """Whether a server answers the same x alike however it is asked, and what it said of itself."""
+    cases = [(at, case) for at, case in enumerate(facts["cases"]) if case["served"]]
+    rows = [[case_cell(facts, at), *(way_cell(case["served"]["ways"][way]) for way in WAYS)] for at, case in cases]
+    servers = [Cell(f"{text.plain(case['name'])}, {text.plain(str(server['url']))}: {case['served']['wire']} asked, "
+               f"{case['served']['answer']} answered; layers {', '.join(map(str, server['layers'])) or 'none'}; "
+               + text.plain("; ".join(f"{key} {value}" for key, value in server["stats"].items())))
+               for _, case in cases for server in case["served"]["servers"]]
+    return [Table("Answers to the same x: the largest distance, where, and how many of those asked differ",
+                  column_list("case", *(f"={words}" for words in WAYS.values())), rows, about=[(at,) for at, _ in cases]),
+            Bullets(servers), Text(f"Not known: {text.plain(cases[0][1]['served']['unknown'])}.")]
+
+
+def way_cell(way):
+    if way is None:
+        return Cell("not asked")
+    where = "" if way["differ"] == 0 else f", at L{way['layer']} {text.plain(way['prompt'])}"
+    words = "the same bits" if way["differ"] == 0 else text.figure(way["most"])
+    return Cell(words, sort=way["most"], note=f"{way['differ']} of {way['asked']} differ{where}")
 
 
 # --- Prompts

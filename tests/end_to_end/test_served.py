@@ -3,6 +3,7 @@
 The server is tests/support/ffn_server.py on the f32 vindex of tiny-gemma3: 4 layers, 512 features, hidden size 256.
 """
 import json
+import subprocess
 import sys
 import time
 
@@ -130,7 +131,14 @@ def test_an_answer_that_depends_on_company_is_reported(shop, fault, way):
 
 def test_servers_that_differ_are_kernel(shop):
     with server(shop) as s, server(shop, fault="other_layer") as other:
-        result = job(shop, served(s, other, kernel_tolerance=0.1)).result(expect=1)
+        made = job(shop, served(s, other, kernel_tolerance=0.1))
+        result = made.result(expect=1)
+    subprocess.run([harness.GOLDEN.parent.parent / "analysis" / "walkaudit-report", "report", made.result_path, "-o", made.folder,
+                    "--no-plots"], stdout=subprocess.DEVNULL, check=False)
+    page = next(made.folder.glob("*.md")).read_text()
+    section = page[page.index("# Running servers"):]
+    assert s.url in section and "hidden_size 256" in section and "which vindex answers" in section
+    assert section.count("the same bits") == 3 and "differ, at L1 " in section
     assert result.verdicts() == {"v:live": "KERNEL"}
     assert "layer 1, prompt" in result.case("v:live", "fail_reasons")
     assert "answers of its servers differ by" in result.case("v:live", "fail_reasons")
