@@ -76,8 +76,12 @@ static wa_status measure_rate(const wa_plan_input *input, const wa_plan *plan, w
     double flops = 2.0 * rows * (double)(s.w.rows * s.w.cols), spent = 0.0;
     size_t calls = 0;
     wa_gemm_rows(&s.w, s.rows, RATE_DEPTH, s.w.rows, s.pairs, RATE_EVALUATIONS, NULL, &s.scratch); /* the first touches its memory */
-    for (double start = wa_processor_clock(); spent < RATE_SECONDS; spent = wa_processor_clock() - start, calls++)
+    double start = wa_processor_clock();
+    while (spent < RATE_SECONDS) {
         wa_gemm_rows(&s.w, s.rows, RATE_DEPTH, s.w.rows, s.pairs, RATE_EVALUATIONS, NULL, &s.scratch);
+        calls++;
+        spent = wa_processor_clock() - start;
+    }
     *out = (double)calls * flops / spent;
     return WA_OK;
 }

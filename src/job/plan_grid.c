@@ -280,7 +280,7 @@ static wa_status predict(const wa_work *work, const wa_plan *plan, double spread
     c->time = c->busy_max = c->busy_sum = 0.0;
     c->first_group = (wa_plan_share){0};
     for (size_t g = 0; g < groups; g++)
-        t.heap[g].group = (g + 1) % groups;
+        t.heap[g].group = g + 1 < groups ? g + 1 : 0;
     for (size_t b = 0; b < plan->batch_count; b++) {
         wa_amount batch = wa_work_amount(work, &plan->batches[b]);
         if (run_batch(c, &batch, &t) == 0) {
