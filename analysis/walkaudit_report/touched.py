@@ -3,7 +3,8 @@ from . import layout
 
 # Bits of a stored weight, scales of its block included; what is not here is not known beforehand.
 BITS = {"f64": 64, "f32": 32, "f16": 16, "bf16": 16, "Q8_0": 8.5, "Q6_K": 6.5625, "Q6_K_ggml": 6.5625, "Q5_K": 5.5, "Q5_0": 5.5, "Q5_1": 6,
-        "Q4_K": 4.5, "Q4_0": 4.5, "Q4_0_ggml": 4.5, "Q4_1": 5, "Q3_K": 3.4375, "Q2_K": 2.625, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "MXFP4": 4.25}
+        "Q4_K": 4.5, "Q4_0": 4.5, "Q4_0_ggml": 4.5, "Q4_1": 5, "Q3_K": 3.4375, "Q2_K": 2.625, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "MXFP4": 4.25,
+        "MXFP4_blocks": 4.25, "F8_E4M3": 8}
 
 
 def touched(result, case):

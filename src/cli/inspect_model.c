@@ -58,6 +58,29 @@ static wa_status print_all_formats(const wa_model *model, wa_arena *arena, FILE 
     return WA_OK;
 }
 
+/* Experts of a layer are stored alike: the first one's formats stand for all. */
+static wa_status print_expert_formats(const wa_model *model, wa_arena *arena, FILE *out, wa_error *err)
+{
+    static const struct {
+        const char *name;
+        size_t offset; /* of the matrix in wa_expert */
+    } projections[] = {{"expert gate", offsetof(wa_expert, gate)},
+                       {"expert up", offsetof(wa_expert, up)},
+                       {"expert down", offsetof(wa_expert, down)}};
+    const wa_matrix **views;
+    WA_TRY(wa_arena_take(arena, model->layer_count, sizeof *views, &views, err));
+    for (size_t p = 0; p < sizeof projections / sizeof projections[0]; p++) {
+        size_t count = 0;
+        for (size_t l = 0; l < model->layer_count; l++)
+            if (model->layers[l].experts != NULL)
+                views[count++] = (const wa_matrix *)(const void *)((const char *)&model->layers[l].experts->experts[0] +
+                                                                   projections[p].offset);
+        if (count > 0)
+            print_formats(projections[p].name, views, count, out);
+    }
+    return WA_OK;
+}
+
 static void print_notes(const wa_model *model, FILE *out)
 {
     if (model->note_count > 0)
@@ -88,6 +111,8 @@ wa_status wa_inspect_model(const char *path, wa_arena *arena, FILE *out, wa_erro
     WA_TRY(wa_model_open_with(path, &options, arena, &model, err));
     print_facts(model, out);
     wa_status status = print_all_formats(model, arena, out, err);
+    if (status == WA_OK)
+        status = print_expert_formats(model, arena, out, err);
     print_files(model, out);
     print_notes(model, out);
     wa_model_close(model);

@@ -12,6 +12,8 @@
  * nominal bound  largest healthy p99 of a row's relative error (design 7, ENCODING). f16: LARQL's encoder truncates and
  *                flushes below 2^-14; on healthy files of weights with deviation 0.004 that gives up to 1.7e-3
  * source bits    bits per weight
+ *
+ * E4M3 and E2M1 are the codes of safetensors whose scales lie in a tensor of their own (wa_scales), E8M0 is such a scale.
  */
 #define WA_FORMAT_LIST(X) WA_FORMAT_TABLE(X, X)
 /** Those that are only decoded here (single f16 and bf16 values have encoders below), and the block formats of vindexes. */
@@ -41,7 +43,10 @@
     READ(GGML_Q3_K, "Q3_K", 256, 110, 0.5, 3)                                            \
     READ(GGML_IQ4_NL, "IQ4_NL", 32, 18, 0.5, 4)                                          \
     READ(GGML_IQ4_XS, "IQ4_XS", 256, 136, 0.5, 4)                                        \
-    READ(GGML_MXFP4, "MXFP4", 32, 17, 0.5, 4)
+    READ(GGML_MXFP4, "MXFP4", 32, 17, 0.5, 4)                                            \
+    READ(E4M3, "F8_E4M3", 1, 1, 0.1, 8)                                                  \
+    READ(E2M1, "MXFP4_blocks", 32, 16, 0.5, 4)                                           \
+    READ(E8M0, "F8_E8M0", 1, 1, 0.5, 8)
 
 typedef enum wa_format {
 #define WA_FORMAT_ENUM(id, name, elements, bytes, bound, bits) WA_FORMAT_##id,
@@ -75,6 +80,9 @@ typedef struct wa_format_info {
 const wa_format_info *wa_format_get(wa_format format);
 /** Has it 6 bits a weight or fewer, so that what is made from such weights is "requantised"? */
 bool wa_format_is_coarse(wa_format format);
+
+/** Do its numbers stand each for itself, neither in blocks nor under a scale: f32, f16, bf16, f64? */
+bool wa_format_is_float(wa_format format);
 
 /** Bytes of a row of `cols` elements, padded to whole blocks. False on overflow; *out is then unchanged. */
 bool wa_row_bytes(wa_format format, size_t cols, size_t *out);
@@ -129,6 +137,18 @@ typedef enum wa_row_order {
 } wa_row_order;
 
 /**
+ * Scales that lie apart from a matrix's codes, in rows: each is that of a rectangle of codes, and a value is code * scale, one
+ * f32 product. A plain value; `data` is borrowed as a matrix's is. Only of rows that are stored as such (PLAIN, ROPE_PAIRS).
+ */
+typedef struct wa_scales {
+    const uint8_t *data; /* NULL = none */
+    wa_format format;    /* one element each: F32, F16, BF16 or E8M0 */
+    size_t row_bytes;    /* from one row of scales to the next */
+    size_t rows, cols;   /* of a rectangle: stored rows and columns that share a scale */
+    size_t first_row, first_col; /* where, among the codes that the scales count, the matrix begins */
+} wa_scales;
+
+/**
  * A stored matrix, logical shape [rows, cols], row-major once decoded. A plain value; `data` is
  * borrowed from a map whose bounds the maker of this value has checked.
  */
@@ -143,15 +163,14 @@ typedef struct wa_matrix {
     size_t stored_cols; /* WA_ROWS_TRANSPOSED and _FLAT only: elements of a stored row (fused c_attn has 3 parts) */
     size_t skip; /* WA_ROWS_FLAT only: elements of the first block before row 0 */
     size_t step; /* elements of a stored row from one of ours to the next; 0 = 1; 2: columns of two matrices in turn, floats only */
-    /* MXFP4 only: a byte for each block, apart from its values, which are 16 bytes of two neighbours each (larql-2026-08 5.2); NULL =
-     * in the blocks. row_bytes is then that of values, scale_bytes the way from one row's scales to the next's. */
-    const uint8_t *scales;
-    size_t scale_bytes;
     bool through_f16; /* decoded values go through LARQL's f16 converter: a gate re-made from K-quants (walk-paths 1.4) */
+    wa_scales scales; /* where they lie apart */
 } wa_matrix;
 
 /** Local. The stored bytes from a matrix's first element to its last; those of a fused tensor hold other parts in between. */
 wa_bytes wa_matrix_span(const wa_matrix *matrix);
+/** The same of its scales; empty where it has none that lie apart. */
+wa_bytes wa_matrix_scale_span(const wa_matrix *matrix);
 
 /**
  * Decode rows [first, first + count) to `out` [count, cols] f32. first + count <= rows. Local, cannot
@@ -165,9 +184,6 @@ void wa_matrix_decode_ref(const wa_matrix *matrix, size_t first, size_t count, f
 /** Where logical row `row` is stored; orders other than WA_ROWS_TRANSPOSED. _FLAT: the block in which it begins. */
 const uint8_t *wa_matrix_row(const wa_matrix *matrix, size_t row);
 
-/** The stored row as one piece of the format's blocks: in the matrix, or put together in `room` [wa_row_bytes] of scales apart. */
-const uint8_t *wa_matrix_row_joined(const wa_matrix *matrix, size_t row, uint8_t *room);
-
 /** The matrix itself when it is plain, aligned f32 with row_bytes = 4*cols and can be used in place; else NULL. */
 const float *wa_matrix_in_place(const wa_matrix *matrix);
 
@@ -176,6 +192,12 @@ const float *wa_matrix_in_place(const wa_matrix *matrix);
  * touches those blocks alone.
  */
 wa_matrix wa_matrix_columns(const wa_matrix *matrix, size_t first, size_t count);
+/** The view of rows [first, first + count); WA_ROWS_PLAIN. */
+wa_matrix wa_matrix_rows(const wa_matrix *matrix, size_t first, size_t count);
+
+/** wa_row_steps and wa_row_expected of row `row` of a matrix, whose scales may also lie apart. Weights [matrix->cols]. Cannot fail. */
+float wa_matrix_steps(const wa_matrix *matrix, size_t row, const float *weights);
+double wa_matrix_expected(const wa_matrix *matrix, size_t row, const float *weights, double *lost);
 
 /** The other of the two element orders of Q4_0 or of Q6_K; any other format itself. */
 wa_format wa_format_other_order(wa_format format);
@@ -212,7 +234,7 @@ void wa_k_split(wa_format format, const uint8_t *src, wa_k_block *out);
  */
 size_t wa_q6_k_full_groups(wa_format format, const uint8_t *src, size_t blocks, size_t *counted);
 
-/** Stored bytes of the whole matrix, without scales that lie apart. */
+/** Stored bytes of the whole matrix, with scales that lie apart. */
 size_t wa_matrix_bytes(const wa_matrix *matrix);
 
 #endif

@@ -28,6 +28,17 @@ extern const float wa_iq4_levels[16];
 int wa_iq4_xs_scale(const uint8_t *src, int j);
 int wa_q3_k_scale(const uint8_t *sc, int j);
 
+/**
+ * Scales that lie apart, of stored row `row` of a matrix that has such: wa_scales_at is that of column `col`, and *end the first
+ * column of another one (at most matrix->cols); wa_scales_apply multiplies the codes [cols] of the row by theirs.
+ */
+float wa_scales_at(const wa_matrix *matrix, size_t row, size_t col, size_t *end);
+void wa_scales_apply(const wa_matrix *matrix, size_t row, float *codes);
+/** Their bytes. */
+size_t wa_matrix_scale_bytes(const wa_matrix *matrix);
+/** Where a logical row is stored: its number among the stored rows; PLAIN and ROPE_PAIRS. */
+size_t wa_matrix_stored_row(const wa_matrix *matrix, size_t row);
+
 /** wa_k_split of either kind. */
 void wa_q4_k_split(const uint8_t *src, wa_k_block *out);
 void wa_q6_k_split(wa_format format, const uint8_t *src, wa_k_block *out);

@@ -12,12 +12,17 @@ typedef enum span {
     RANGE_0, /* the same, with zero among them */
     LEVELS,  /* uneven ones, the largest magnitude at the last */
     SIGNED,  /* uneven ones, the largest magnitude, whatever its sign, at the first */
+    FLOATS,  /* those of E4M3, the largest magnitude at the last */
+    SHARED,  /* those of E4M3 under a scale that other rows share, so that these weights do not tell it */
     POWER    /* as LEVELS, but the scale a power of two, the largest magnitude between the last but one and twice that */
 } span;
 
 static const float E2M1[15] = {-6, -4, -3, -2, -1.5F, -1, -0.5F, 0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
 
-/* Weights that share a scale, their codes, and how they lie; of super-blocks the largest code of a scale, else 1. */
+/*
+ * Weights that share a scale, their codes, and how they lie; most: of super-blocks the largest code of a scale, else 1, and 0
+ * where no 16-bit scale is stored.
+ */
 static const struct rule {
     size_t group;
     span span;
@@ -31,13 +36,14 @@ static const struct rule {
     [WA_FORMAT_FP4] = {32, LEVELS, 0, 6, 1},
     [WA_FORMAT_GGML_Q2_K] = {16, RANGE_0, 0, 3, 15},     [WA_FORMAT_GGML_Q3_K] = {16, EXTREME, -4, 3, 32},
     [WA_FORMAT_GGML_IQ4_NL] = {32, SIGNED, -127, 113, 1}, [WA_FORMAT_GGML_IQ4_XS] = {32, SIGNED, -127, 113, 32},
-    [WA_FORMAT_GGML_MXFP4] = {32, POWER, 0, 6, 0},
+    [WA_FORMAT_GGML_MXFP4] = {32, POWER, 0, 6, 0},       [WA_FORMAT_E2M1] = {32, POWER, 0, 6, 0},
+    [WA_FORMAT_FP8] = {256, FLOATS, 0, 448, 1},          [WA_FORMAT_E4M3] = {128, SHARED, 0, 448, 0},
 };
 
-/* FP8, E4M3 with a scale for 256: three bits behind the leading one. */
-static double error_of_e4m3(const float *w, size_t n, float most)
+/* Three bits behind the leading one. */
+static double error_of_e4m3(const float *w, size_t n, double unit)
 {
-    double sum = 0.0, unit = (double)most / 448.0;
+    double sum = 0.0;
     for (size_t i = 0; i < n; i++) {
         int exponent;
         double x = (double)w[i] / unit;
@@ -45,6 +51,22 @@ static double error_of_e4m3(const float *w, size_t n, float most)
         double step = ldexp(1.0, exponent > -5 ? exponent - 4 : -9);
         double error = (x - step * nearbyint(x / step)) * unit;
         sum += error * error;
+    }
+    return sum;
+}
+
+/*
+ * The mean over all scales: a step is 2^-3 of a power of two, its squared error step^2 / 12, and the power of two as often near the
+ * weight as near its half, which is 3 / 8 / ln 2 of the weight's square. Near zero steps are even; there the scale is that of these
+ * weights, at least.
+ */
+static double error_of_shared(const float *w, size_t n, double unit)
+{
+    const double of_square = 0x1p-6 / 12.0 * 0.375 / 0.69314718055994531, even = 0x1p-18 / 12.0 * unit * unit;
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        bool is_even = fabs((double)w[i]) < 0x1p-6 * unit;
+        sum += w[i] == 0.0F ? 0.0 : is_even ? even : of_square * (double)w[i] * (double)w[i];
     }
     return sum;
 }
@@ -99,14 +121,16 @@ static double scale_of(const struct rule *rule, const float *w, size_t n, double
                        : fabs((double)extreme) / (double)rule->high;
 }
 
-static double error_of_group(wa_format format, const struct rule *rule, const float *w, size_t n, double *scale)
+static double error_of_group(const struct rule *rule, const float *w, size_t n, double *scale)
 {
     double zero;
     *scale = scale_of(rule, w, n, &zero);
     if (*scale == 0.0 || !isfinite(*scale))
         return 0.0;
-    if (format == WA_FORMAT_FP8)
-        return error_of_e4m3(w, n, (float)(*scale * (double)rule->high));
+    if (rule->span == FLOATS)
+        return error_of_e4m3(w, n, *scale);
+    if (rule->span == SHARED)
+        return error_of_shared(w, n, *scale);
     if (rule->span == SIGNED)
         return error_of_levels(w, n, *scale, wa_iq4_levels, 16);
     if (rule->span == LEVELS || rule->span == POWER)
@@ -125,7 +149,7 @@ static double square_of(const float *w, size_t n)
 /* A scale of 16 bits below the normal ones is off by up to 2^-24, and of ranges the least value's is as well. */
 static double lost_of(const struct rule *rule, double scale)
 {
-    if (rule->most == 0.0F) /* a power of two */
+    if (rule->most == 0.0F)
         return 0.0;
     double d = fabs(scale) / (double)rule->most;
     bool ranged = rule->span == RANGE || rule->span == RANGE_0;
@@ -134,16 +158,15 @@ static double lost_of(const struct rule *rule, double scale)
 
 double wa_row_expected(wa_format format, const float *weights, size_t cols, double *lost)
 {
-    static const struct rule e4m3 = {.group = 256, .span = EVEN, .high = 448, .most = 1};
-    const struct rule *rule = format == WA_FORMAT_FP8 ? &e4m3 : &RULES[format];
+    const struct rule *rule = &RULES[format];
     assert(rule->group > 0);
-    size_t width = wa_format_get(format)->block_elements;
+    size_t width = wa_format_get(format)->block_elements < rule->group ? rule->group : wa_format_get(format)->block_elements;
     double sum = 0.0, norm = 0.0, least = 0.0;
     for (size_t block = 0; block < cols; block += width) {
         size_t end = cols - block < width ? cols : block + width;
         double most = 0.0, scale;
         for (size_t at = block; at < end; at += rule->group) {
-            sum += error_of_group(format, rule, weights + at, end - at < rule->group ? end - at : rule->group, &scale);
+            sum += error_of_group(rule, weights + at, end - at < rule->group ? end - at : rule->group, &scale);
             most = fmax(most, fabs(scale));
         }
         double square = square_of(weights + block, end - block);
@@ -151,5 +174,26 @@ double wa_row_expected(wa_format format, const float *weights, size_t cols, doub
         least += square * lost_of(rule, most);
     }
     *lost = norm > 0.0 ? least / norm : 0.0;
+    return sum;
+}
+
+/* The share of a row's length that lies below half of the least step under its scales: of a row that is small beside others. */
+static double lost_below(const wa_matrix *matrix, size_t row, const float *weights)
+{
+    double norm = 0.0, least = 0.0;
+    for (size_t col = 0, end = 0; col < matrix->cols; col = end) {
+        double half = fabs((double)wa_scales_at(matrix, row, col, &end)) * 0x1p-10;
+        double square = square_of(weights + col, end - col), rms = sqrt(square / (double)(end - col));
+        norm += square;
+        least += rms > half ? square * half / rms : square;
+    }
+    return norm > 0.0 ? least / norm : 0.0;
+}
+
+double wa_matrix_expected(const wa_matrix *matrix, size_t row, const float *weights, double *lost)
+{
+    double sum = wa_row_expected(matrix->format, weights, matrix->cols, lost);
+    if (matrix->format == WA_FORMAT_E4M3)
+        *lost = lost_below(matrix, wa_matrix_stored_row(matrix, row), weights);
     return sum;
 }

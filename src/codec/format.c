@@ -48,6 +48,11 @@ bool wa_format_is_ggml_order(wa_format format)
     return format == WA_FORMAT_GGML_Q4_0 || format == WA_FORMAT_GGML_Q6_K;
 }
 
+bool wa_format_is_float(wa_format format)
+{
+    return format == WA_FORMAT_F32 || format == WA_FORMAT_F16 || format == WA_FORMAT_BF16 || format == WA_FORMAT_F64;
+}
+
 bool wa_format_is_coarse(wa_format format)
 {
     return wa_format_get(format)->source_bits <= 6;

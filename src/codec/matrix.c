@@ -46,59 +46,9 @@ static void decode_row(const wa_matrix *matrix, wa_decode *decode, const uint8_t
     memcpy(out + whole * info->block_elements, last, rest * sizeof *out);
 }
 
-/* --- MXFP4 with its scales apart: a block is a byte of scale and 16 of values, elements i and i + 16 in one (forward-pass.md 1.6);
- * apart, neighbours share a byte. */
-
-enum { MX_ELEMENTS = 32, MX_VALUES = 16, MX_BLOCK = 17 };
-
-static size_t mx_blocks(const wa_matrix *matrix)
-{
-    return (matrix->cols + MX_ELEMENTS - 1) / MX_ELEMENTS;
-}
-
-static void join_blocks(const uint8_t *values, const uint8_t *scales, size_t blocks, uint8_t *out)
-{
-    for (size_t b = 0; b < blocks; b++, values += MX_VALUES, out += MX_BLOCK) {
-        out[0] = scales[b];
-        for (size_t j = 0; j < MX_VALUES; j++) {
-            unsigned shift = j % 2 * 4;
-            unsigned low = values[j / 2] >> shift & 15U, high = values[MX_VALUES / 2 + j / 2] >> shift & 15U;
-            out[1 + j] = (uint8_t)(low | high << 4);
-        }
-    }
-}
-
-const uint8_t *wa_matrix_row_joined(const wa_matrix *matrix, size_t row, uint8_t *room)
-{
-    const uint8_t *values = wa_matrix_row(matrix, row);
-    if (matrix->scales == NULL)
-        return values;
-    join_blocks(values, matrix->scales + row * matrix->scale_bytes, mx_blocks(matrix), room);
-    return room;
-}
-
-static void decode_apart(const wa_matrix *matrix, wa_decode *decode, size_t row, float *out)
-{
-    enum { TOGETHER = 16 };
-    uint8_t joined[TOGETHER * MX_BLOCK];
-    float values[TOGETHER * MX_ELEMENTS];
-    const uint8_t *data = wa_matrix_row(matrix, row), *scales = matrix->scales + row * matrix->scale_bytes;
-    size_t blocks = mx_blocks(matrix);
-    for (size_t at = 0; at < blocks; at += TOGETHER) {
-        size_t taken = wa_size_min(blocks - at, TOGETHER), done = at * MX_ELEMENTS;
-        join_blocks(data + at * MX_VALUES, scales + at, taken, joined);
-        decode(joined, taken, values);
-        memcpy(out + done, values, wa_size_min(matrix->cols - done, taken * MX_ELEMENTS) * sizeof *out);
-    }
-}
-
 static void decode_plain(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count,
                          float *out)
 {
-    for (size_t r = 0; matrix->scales != NULL && r < count; r++)
-        decode_apart(matrix, decode, first + r, out + r * matrix->cols);
-    if (matrix->scales != NULL)
-        return;
     const wa_format_info *info = info_of(matrix);
     const uint8_t *src = matrix->data + first * matrix->row_bytes;
     size_t blocks = matrix->cols / info->block_elements;
@@ -112,8 +62,11 @@ static void decode_plain(const wa_matrix *matrix, wa_decode *decode, size_t firs
 }
 
 /* Stored place of a logical row (forward-pass.md 1.7, point 2). */
-static size_t stored_row(const wa_matrix *matrix, size_t row)
+size_t wa_matrix_stored_row(const wa_matrix *matrix, size_t row)
 {
+    if (matrix->order == WA_ROWS_PLAIN)
+        return row;
+    assert(matrix->order == WA_ROWS_ROPE_PAIRS);
     size_t head = row / matrix->head_rows;
     size_t within = row % matrix->head_rows;
     size_t half = matrix->pair_rows / 2;
@@ -136,8 +89,7 @@ const uint8_t *wa_matrix_row(const wa_matrix *matrix, size_t row)
     const wa_format_info *info = info_of(matrix);
     if (matrix->order == WA_ROWS_FLAT)
         return matrix->data + flat_element(matrix, row) / info->block_elements * info->block_bytes;
-    size_t at = matrix->order == WA_ROWS_ROPE_PAIRS ? stored_row(matrix, row) : row;
-    return matrix->data + at * matrix->row_bytes;
+    return matrix->data + wa_matrix_stored_row(matrix, row) * matrix->row_bytes;
 }
 
 static void decode_pairs(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count,
@@ -145,6 +97,15 @@ static void decode_pairs(const wa_matrix *matrix, wa_decode *decode, size_t firs
 {
     for (size_t r = 0; r < count; r++)
         decode_row(matrix, decode, wa_matrix_row(matrix, first + r), out + r * matrix->cols);
+}
+
+/* Codes, and then their scales. */
+static void decode_scaled(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count, float *out)
+{
+    for (size_t r = first; r < first + count; r++, out += matrix->cols) {
+        decode_row(matrix, decode, wa_matrix_row(matrix, r), out);
+        wa_scales_apply(matrix, wa_matrix_stored_row(matrix, r), out);
+    }
 }
 
 /* A row that may begin and end inside blocks. */
@@ -194,10 +155,10 @@ static void decode_by(const wa_matrix *matrix, wa_decode *decode, size_t first, 
     assert(first <= matrix->rows && count <= matrix->rows - first);
     switch (matrix->order) {
     case WA_ROWS_PLAIN:
-        decode_plain(matrix, decode, first, count, out);
+        (matrix->scales.data != NULL ? decode_scaled : decode_plain)(matrix, decode, first, count, out);
         break;
     case WA_ROWS_ROPE_PAIRS:
-        decode_pairs(matrix, decode, first, count, out);
+        (matrix->scales.data != NULL ? decode_scaled : decode_pairs)(matrix, decode, first, count, out);
         break;
     case WA_ROWS_TRANSPOSED:
         decode_transposed(matrix, decode, first, count, out);
@@ -237,13 +198,22 @@ static size_t flat_bytes(const wa_matrix *matrix)
     return (last + info->block_elements - 1) / info->block_elements * info->block_bytes;
 }
 
+/* Of one row, to the end of its last block. */
+static size_t own_bytes(const wa_matrix *matrix)
+{
+    const wa_format_info *info = info_of(matrix);
+    return (matrix->cols + info->block_elements - 1) / info->block_elements * info->block_bytes;
+}
+
 size_t wa_matrix_bytes(const wa_matrix *matrix)
 {
-    if (matrix->scales != NULL)
-        return matrix->rows * mx_blocks(matrix) * MX_VALUES;
     if (matrix->order == WA_ROWS_TRANSPOSED) /* its own columns of a stored row that may be fused */
         return matrix->cols * matrix->rows * info_of(matrix)->block_bytes;
-    return matrix->order == WA_ROWS_FLAT ? flat_bytes(matrix) : matrix->rows * matrix->row_bytes;
+    if (matrix->order == WA_ROWS_FLAT)
+        return flat_bytes(matrix);
+    if (matrix->scales.data != NULL) /* rows of another matrix may lie in between */
+        return matrix->rows * own_bytes(matrix) + wa_matrix_scale_bytes(matrix);
+    return matrix->rows * matrix->row_bytes;
 }
 
 wa_bytes wa_matrix_span(const wa_matrix *matrix)
@@ -252,9 +222,8 @@ wa_bytes wa_matrix_span(const wa_matrix *matrix)
     size_t stored = turned ? matrix->cols : matrix->rows;
     if (matrix->order == WA_ROWS_FLAT)
         return (wa_bytes){.data = matrix->data, .size = flat_bytes(matrix)};
-    size_t last = turned ? ((matrix->rows - 1) * step_of(matrix) + 1) * info_of(matrix)->block_bytes : matrix->row_bytes;
-    if (matrix->scales != NULL)
-        last = mx_blocks(matrix) * MX_VALUES;
+    size_t row = matrix->scales.data != NULL ? own_bytes(matrix) : matrix->row_bytes;
+    size_t last = turned ? ((matrix->rows - 1) * step_of(matrix) + 1) * info_of(matrix)->block_bytes : row;
     size_t size = stored == 0 || matrix->rows == 0 ? 0 : (stored - 1) * matrix->row_bytes + last;
     return (wa_bytes){.data = matrix->data, .size = size};
 }
@@ -296,12 +265,19 @@ wa_matrix wa_matrix_columns(const wa_matrix *matrix, size_t first, size_t count)
         view.data += first * matrix->row_bytes;
     else if (matrix->order == WA_ROWS_FLAT)
         view.skip += first;
-    else if (matrix->scales != NULL) {
-        view.data += first / MX_ELEMENTS * MX_VALUES;
-        view.scales += first / MX_ELEMENTS;
-    }
     else
         view.data += first / info->block_elements * info->block_bytes * step_of(matrix);
+    view.scales.first_col += first;
     view.cols = count;
+    return view;
+}
+
+wa_matrix wa_matrix_rows(const wa_matrix *matrix, size_t first, size_t count)
+{
+    wa_matrix view = *matrix;
+    assert(matrix->order == WA_ROWS_PLAIN && first <= matrix->rows && count <= matrix->rows - first);
+    view.data += first * matrix->row_bytes;
+    view.scales.first_row += first;
+    view.rows = count;
     return view;
 }

@@ -308,10 +308,11 @@ static float steps_IQ4_NL(const uint8_t *src, const float *weights, const float 
     return most > slack ? most - slack : 0.0F;
 }
 
-static float steps_MXFP4(const uint8_t *src, const float *weights, const float *values)
+/* Scales are told halved: levels are whole numbers then. */
+static float steps_of_e2m1(const float *weights, const float *values, float half)
 {
     static const float ladder[15] = {-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12};
-    return steps_of_levels(weights, values, ldexpf(1.0F, (int)src[0] - 128), 0x1p-127F, ladder, 15);
+    return steps_of_levels(weights, values, half, 0x1p-127F, ladder, 15);
 }
 
 static float steps_of_read(wa_format format, const uint8_t *src, const float *weights)
@@ -336,7 +337,7 @@ static float steps_of_read(wa_format format, const uint8_t *src, const float *we
     case WA_FORMAT_GGML_IQ4_XS:
         return steps_IQ4_XS(src, weights, values);
     case WA_FORMAT_GGML_MXFP4:
-        return steps_MXFP4(src, weights, values);
+        return steps_of_e2m1(weights, values, ldexpf(1.0F, (int)src[0] - 128));
     default:
         assert(format == WA_FORMAT_GGML_Q5_K);
         return steps_Q5_K(src, weights, values);
@@ -375,6 +376,39 @@ float wa_row_steps(wa_format format, const uint8_t *row, const float *weights, s
         info->decode(row + whole * info->block_bytes, 1, last);
         memcpy(last, weights + whole * width, rest * sizeof *last);
         most = fmaxf(most, steps_of_block(format, row + whole * info->block_bytes, last));
+    }
+    return most;
+}
+
+/* --- Scales that lie apart --- */
+
+/* Columns [col, end), whose scale is known. */
+static float steps_apart(const wa_matrix *matrix, const uint8_t *codes, const float *weights, size_t n, float scale)
+{
+    enum { SMALL = 32 };
+    float values[SMALL], own[SMALL];
+    if (matrix->format == WA_FORMAT_E4M3)
+        return scale == 0.0F ? steps_of_zeros(weights, n, 0x1p-126F) : farthest_place(weights, codes, n, scale, &E4M3);
+    assert(matrix->format == WA_FORMAT_E2M1 && n <= SMALL);
+    wa_decode_E2M1(codes, 1, values);
+    for (size_t i = 0; i < SMALL; i++)
+        values[i] *= scale;
+    memcpy(own, values, sizeof own); /* the padding is nobody's weight */
+    memcpy(own, weights, n * sizeof *own);
+    return steps_of_e2m1(own, values, 0.5F * scale);
+}
+
+float wa_matrix_steps(const wa_matrix *matrix, size_t row, const float *weights)
+{
+    const wa_format_info *info = wa_format_get(matrix->format);
+    const uint8_t *codes = wa_matrix_row(matrix, row);
+    if (matrix->scales.data == NULL)
+        return wa_row_steps(matrix->format, codes, weights, matrix->cols);
+    float most = 0.0F;
+    for (size_t col = 0, end = 0; col < matrix->cols; col = end) {
+        float scale = wa_scales_at(matrix, wa_matrix_stored_row(matrix, row), col, &end);
+        const uint8_t *at = codes + col / info->block_elements * info->block_bytes;
+        most = fmaxf(most, steps_apart(matrix, at, weights + col, end - col, scale));
     }
     return most;
 }

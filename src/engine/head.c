@@ -95,9 +95,7 @@ static void make_panel_alike(head_work *head, size_t from, size_t lanes, size_t 
 {
     wa_stage *stage = head->stage;
     const wa_model *model = head->models[from];
-    wa_matrix rows = model->output;
-    rows.rows = count;
-    rows.data += first * rows.row_bytes;
+    wa_matrix rows = wa_matrix_rows(&model->output, first, count);
     for (size_t lane = 0; lane < lanes; lane++)
         head->operands[lane] =
             (wa_operand){.x = head->y + ((from + lane) * head->rows + head->first) * model->hidden,

@@ -1,17 +1,14 @@
 /* Are the stored payloads still the bytes that were audited? A file's size and time can be kept while its bytes change. */
-#include "base/digest.h"
 #include "engine/inputs.h"
 #include "engine/stored.h"
 
 static wa_status digest_one(const wa_matrix *stored, wa_short_digest *out, double *bytes, wa_error *err)
 {
-    enum { GROUP = 32 }; /* values of a scale that lies apart */
-    wa_bytes span = wa_matrix_span(stored);
+    wa_bytes span = wa_matrix_span(stored), scales = wa_matrix_scale_span(stored);
     wa_short_digest both[2];
     *bytes += (double)span.size;
-    if (stored->scales == NULL)
+    if (stored->scales.data == NULL)
         return wa_digest_short(span, out, err);
-    wa_bytes scales = {.data = stored->scales, .size = (stored->rows - 1) * stored->scale_bytes + stored->cols / GROUP};
     *bytes += (double)scales.size;
     WA_TRY(wa_digest_short(span, &both[0], err));
     WA_TRY(wa_digest_short(scales, &both[1], err));

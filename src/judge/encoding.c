@@ -66,6 +66,7 @@ static limits limits_of(wa_format format)
     case WA_FORMAT_FP4:
         return (limits){.steps = 0.55, .ratio = 1.05, .gain = 0.025, .row_gain = 0.08};
     case WA_FORMAT_FP8:
+    case WA_FORMAT_E4M3:
         return (limits){.steps = 0.55, .ratio = 1.10, .gain = 0.025, .row_gain = 0.08};
     default: /* Q4_K and Q6_K */
         return (limits){.steps = 0.55, .ratio = 1.05, .gain = 0.015, .row_gain = 0.04};
@@ -90,6 +91,7 @@ static limits limits_of_any(wa_format format)
         l.gain = 0.05;
         l.row_gain = 0.12;
         break;
+    case WA_FORMAT_E2M1:
     case WA_FORMAT_GGML_MXFP4: /* what lies between 6 and 8 of a scale becomes 6 */
         l.gain = 0.10;
         l.row_gain = 0.35;

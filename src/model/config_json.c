@@ -349,6 +349,25 @@ static wa_status read_tie(const reader *r, wa_config *config, wa_error *err)
     return WA_OK;
 }
 
+/* Codes whose scales lie in tensors of their own: what is allowed of this key stands in the table of keys. */
+static wa_status read_scale_blocks(const reader *r, wa_config *config, wa_error *err)
+{
+    const json_t *how = object_or_null(owner(r, "quantization_config"), "quantization_config");
+    const char *method = json_string_value(json_object_get(how, "quant_method"));
+    if (method != NULL && strcmp(method, "mxfp4") != 0) /* the only other ones are of FP8 */
+        WA_TRY(wa_notes_add(&config->notes, err,
+                            "weights are FP8 codes times their scales; kernels of FP8 round activations too, which is not done here"));
+    const json_t *size = how == NULL ? NULL : json_object_get(how, "weight_block_size");
+    if (size == NULL || json_is_null(size))
+        return WA_OK;
+    json_int_t rows = json_integer_value(json_array_get(size, 0)), cols = json_integer_value(json_array_get(size, 1));
+    if (json_array_size(size) != 2 || rows < 1 || cols < 1)
+        return wa_fail(err, WA_E_FORMAT, "'weight_block_size' of 'quantization_config' is no array of two integers above 0");
+    config->scale_rows = (size_t)rows;
+    config->scale_cols = (size_t)cols;
+    return WA_OK;
+}
+
 static wa_status read_type(reader *r, wa_error *err)
 {
     const char *type;
@@ -393,6 +412,7 @@ wa_status wa_config_from_json(const json_t *root, wa_semantics semantics, wa_are
     WA_TRY(read_activation(&r, facts, err));
     WA_TRY(read_biases(&r, &config, err));
     WA_TRY(read_tie(&r, &config, err));
+    WA_TRY(read_scale_blocks(&r, &config, err));
     WA_TRY(wa_config_finish(&config, err));
     *out = config;
     return WA_OK;

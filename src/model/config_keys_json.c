@@ -14,6 +14,8 @@
     {.key = (key_), .kind = WA_KEY_ONLY, .only = (only_), .families = (families_)},
 #define NONE_OF(key_, meaning_)                                                                    \
     {.key = (key_), .kind = WA_KEY_ONLY, .only = "off", .meaning = (meaning_)},
+#define CODES(key_, only_, families_) /* weights_scales.h */                                        \
+    {.key = (key_), .kind = WA_KEY_ONLY, .only = (only_), .meaning = "quantised safetensors", .families = (families_)},
 
 #define GEMMAS "gemma gemma2 gemma3"
 #define MOES "mixtral qwen2_moe qwen3_moe olmoe gpt_oss"
@@ -75,8 +77,8 @@ static const wa_key_rule rules[] = {
     NONE_OF("hidden_size_per_layer_input", "per-layer embeddings (PLE)")
     NONE_OF("num_kv_shared_layers", "shared K/V layers")
     NONE_OF("global_head_dim", "head dimensions that differ by layer")
-    ONLY_IN("quantization_config", "an object, quant_method mxfp4|null", "gpt_oss") /* weights_find.h: scales apart */
-    NONE_OF("quantization_config", "quantised safetensors")
+    CODES("quantization_config", "off|an object, quant_method mxfp4|an object, quant_method fp8", "gpt_oss")
+    CODES("quantization_config", "off|an object, quant_method fp8|an object, quant_method fbgemm_fp8", NULL)
     NONE_OF("compression_config", "quantised safetensors")
     NONE_OF("quantization", "quantised safetensors")
     NONE_OF("sparsity_config", "quantised safetensors")

@@ -17,7 +17,7 @@ typedef struct dtype {
 static const dtype dtypes[] = {
     {"F32", 4, WA_FORMAT_F32},       {"F16", 2, WA_FORMAT_F16},
     {"BF16", 2, WA_FORMAT_BF16},     {"F64", 8, WA_FORMAT_F64},
-    {"F8_E4M3", 1, WA_FORMAT_COUNT}, {"F8_E5M2", 1, WA_FORMAT_COUNT},
+    {"F8_E4M3", 1, WA_FORMAT_E4M3},  {"F8_E5M2", 1, WA_FORMAT_COUNT},
     {"F8_E8M0", 1, WA_FORMAT_COUNT}, {"I8", 1, WA_FORMAT_COUNT},
     {"U8", 1, WA_FORMAT_COUNT},      {"BOOL", 1, WA_FORMAT_COUNT},
     {"I16", 2, WA_FORMAT_COUNT},     {"U16", 2, WA_FORMAT_COUNT},

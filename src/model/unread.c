@@ -137,7 +137,7 @@ static wa_status contradicts(const wa_finder *finder, const wa_tensor *tensor, b
     double *formula;
     *out = false;
     if (tensor->format == WA_FORMAT_COUNT || tensor->rank != 1 || tensor->shape[0] != count ||
-        wa_format_get(tensor->format)->block_elements != 1 || !finder->config->rotates)
+        !wa_format_is_float(tensor->format) || !finder->config->rotates)
         return WA_OK;
     WA_TRY(wa_arena_take_raw(finder->arena, count, sizeof *stored, &stored, err));
     WA_TRY(wa_arena_take_raw(finder->arena, count, sizeof *formula, &formula, err));

@@ -194,7 +194,8 @@ static wa_status take_table(const wa_finder *finder, wa_role role, size_t rows, 
 
 static bool is_same_matrix(const wa_matrix *a, const wa_matrix *b)
 {
-    return a->format == b->format && a->rows == b->rows && a->cols == b->cols &&
+    return a->format == b->format && a->rows == b->rows && a->cols == b->cols && a->scales.data == NULL &&
+           b->scales.data == NULL &&
            memcmp(a->data, b->data, wa_matrix_bytes(a)) == 0;
 }
 

@@ -29,10 +29,7 @@ static wa_status take_stacked(const wa_finder *finder, wa_role role, int layer, 
 {
     wa_place place = wa_finder_bare(finder, role, layer);
     float *values;
-    if (finder->config->names->bare && wa_finder_has_apart(finder, place))
-        WA_TRY(wa_finder_apart(finder, place, stack, rows, cols, out, err));
-    else
-        WA_TRY(wa_finder_stacked(finder, place, stack, rows, cols, out, err));
+    WA_TRY(wa_finder_stacked(finder, place, stack, rows, cols, out, err));
     if (!finder->config->family->experts->biases)
         return WA_OK;
     place.suffix = finder->config->names->bare ? "_bias" : ".bias";

@@ -1,5 +1,6 @@
 /* Looking a tensor up by its role, checking its shape, and viewing or decoding it. */
 #include "model/weights_find.h"
+#include "model/weights_scales.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -40,8 +41,7 @@ bool wa_finder_has(const wa_finder *finder, wa_place place)
     return wa_tensor_table_find(finder->table, name) != NULL;
 }
 
-/* The tensor there, of whatever type. */
-static wa_status find_stored(const wa_finder *finder, wa_place place, const wa_tensor **out, wa_error *err)
+wa_status wa_finder_any(const wa_finder *finder, wa_place place, const wa_tensor **out, wa_error *err)
 {
     char name[WA_TENSOR_NAME];
     if (finder->config->names->role[place.role] == NULL)
@@ -60,7 +60,7 @@ wa_status wa_finder_tensor(const wa_finder *finder, wa_place place, const wa_ten
                            wa_error *err)
 {
     const wa_tensor *tensor = NULL;
-    WA_TRY(find_stored(finder, place, &tensor, err));
+    WA_TRY(wa_finder_any(finder, place, &tensor, err));
     if (tensor->format == WA_FORMAT_COUNT)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "tensor '%.200s' has type %.50s, which is not decoded", tensor->name,
@@ -93,11 +93,21 @@ static bool is_permuted(const wa_finder *finder, wa_role role)
     return finder->config->rope_pairs && (role == WA_ROLE_Q || role == WA_ROLE_K);
 }
 
+/* Blocks, and codes under a scale, are read in rows alone. */
+static wa_status refuse_codes(const wa_tensor *tensor, const char *where, wa_error *err)
+{
+    if (wa_format_is_float(tensor->format))
+        return WA_OK;
+    return wa_fail(err, WA_E_UNSUPPORTED, "tensor '%.200s' has type %s %s", tensor->name, wa_format_get(tensor->format)->name,
+                   where);
+}
+
 static wa_status view_transposed(const wa_tensor *tensor, wa_part part, size_t cols, wa_matrix *out,
                                  wa_error *err)
 {
     size_t bytes = wa_format_get(tensor->format)->block_bytes; /* float formats: one element */
     WA_TRY(check_matrix(tensor, cols, part.total, err));
+    WA_TRY(refuse_codes(tensor, "across its rows", err));
     *out = (wa_matrix){.data = tensor->data.data + part.first * bytes,
                        .name = tensor->name,
                        .format = tensor->format,
@@ -130,10 +140,10 @@ wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, wa_part part
                        .row_bytes = row_bytes,
                        .head_rows = permuted ? finder->config->facts.head_dim : 0,
                        .pair_rows = permuted ? finder->config->facts.rotary_dim : 0};
-    return WA_OK;
+    return tensor->format == WA_FORMAT_E4M3 ? wa_finder_scales(finder, place, tensor, part.first, out, err) : WA_OK;
 }
 
-static wa_status check_stack(const wa_tensor *tensor, const size_t *dims, size_t rank, wa_error *err)
+wa_status wa_finder_shape(const wa_tensor *tensor, const size_t *dims, size_t rank, wa_error *err)
 {
     char expected[WA_SHAPE_TEXT];
     wa_tensor wanted = {.rank = rank};
@@ -147,16 +157,17 @@ wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack st
                             wa_matrix *out, wa_error *err)
 {
     const wa_tensor *tensor = NULL;
+    if (wa_finder_has_blocks(finder, place))
+        return wa_finder_blocks(finder, place, stack, rows, cols, out, err);
     WA_TRY(wa_finder_tensor(finder, place, &tensor, err));
     size_t width = rows * stack.step; /* no overflow: twice a hidden size (wa_config_finish) or a number of features that is checked */
     const size_t turned[] = {stack.count, cols, width}, plain[] = {stack.count, rows, cols};
-    WA_TRY(check_stack(tensor, stack.turned ? turned : plain, 3, err));
+    WA_TRY(wa_finder_shape(tensor, stack.turned ? turned : plain, 3, err));
     const wa_format_info *info = wa_format_get(tensor->format);
     size_t inner = stack.turned ? width : cols;
     size_t row_bytes = inner / info->block_elements * info->block_bytes; /* whole blocks: gguf.c */
-    if (stack.turned && info->block_elements != 1)
-        return wa_fail(err, WA_E_UNSUPPORTED, "tensor '%.200s' has blocks of type %s across its rows", tensor->name,
-                       info->name);
+    if (stack.turned || tensor->format == WA_FORMAT_E4M3)
+        WA_TRY(refuse_codes(tensor, stack.turned ? "across its rows" : "in a stack", err));
     const uint8_t *data = tensor->data.data + stack.expert * (tensor->data.size / stack.count);
     *out = (wa_matrix){.data = data + (stack.turned ? stack.first * info->block_bytes : 0),
                        .name = tensor->name,
@@ -170,57 +181,15 @@ wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack st
     return WA_OK;
 }
 
-bool wa_finder_has_apart(const wa_finder *finder, wa_place place)
-{
-    place.suffix = "_blocks";
-    return wa_finder_has(finder, place);
-}
-
-/* A tensor of bytes, of that shape. */
-static wa_status find_bytes(const wa_finder *finder, wa_place place, const size_t *dims, size_t rank, const wa_tensor **out,
-                            wa_error *err)
-{
-    WA_TRY(find_stored(finder, place, out, err));
-    if (strcmp((*out)->type_name, "U8") != 0)
-        return wa_fail(err, WA_E_FORMAT, "tensor '%.200s' has type %.50s, expected U8", (*out)->name, (*out)->type_name);
-    return check_stack(*out, dims, rank, err);
-}
-
-wa_status wa_finder_apart(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows, size_t cols,
-                          wa_matrix *out, wa_error *err)
-{
-    enum { ELEMENTS = 32, BYTES = 16 };
-    const size_t dims[] = {stack.count, rows * stack.step, cols / ELEMENTS, BYTES}; /* no overflow: as of stacks */
-    const wa_tensor *blocks = NULL, *scales = NULL;
-    size_t in_row = cols / ELEMENTS;
-    if (cols % ELEMENTS != 0)
-        return wa_fail(err, WA_E_FORMAT, "rows of %zu elements cannot be MXFP4, whose blocks have %d", cols, ELEMENTS);
-    place.suffix = "_blocks";
-    WA_TRY(find_bytes(finder, place, dims, 4, &blocks, err));
-    place.suffix = "_scales";
-    WA_TRY(find_bytes(finder, place, dims, 3, &scales, err));
-    *out = (wa_matrix){.data = blocks->data.data + (stack.expert * dims[1] + stack.first) * in_row * BYTES,
-                       .scales = scales->data.data + (stack.expert * dims[1] + stack.first) * in_row,
-                       .name = blocks->name,
-                       .format = WA_FORMAT_GGML_MXFP4,
-                       .rows = rows,
-                       .cols = cols,
-                       .row_bytes = stack.step * in_row * BYTES,
-                       .scale_bytes = stack.step * in_row};
-    return WA_OK;
-}
-
 wa_status wa_finder_stacked_vector(const wa_finder *finder, wa_place place, wa_stack stack, size_t n, float **out,
                                    wa_error *err)
 {
     const wa_tensor *tensor = NULL;
     WA_TRY(wa_finder_tensor(finder, place, &tensor, err));
     const size_t dims[] = {stack.count, n * stack.step};
-    WA_TRY(check_stack(tensor, dims, 2, err));
+    WA_TRY(wa_finder_shape(tensor, dims, 2, err));
     const wa_format_info *info = wa_format_get(tensor->format);
-    if (info->block_elements != 1)
-        return wa_fail(err, WA_E_UNSUPPORTED, "tensor '%.200s' holds vectors in blocks of type %s", tensor->name,
-                       info->name);
+    WA_TRY(refuse_codes(tensor, "and holds vectors", err));
     float *values;
     WA_TRY(wa_arena_take_raw(finder->arena, n, sizeof *values, &values, err));
     const wa_matrix row = {.data = tensor->data.data + (stack.expert * dims[1] + stack.first) * info->block_bytes,
@@ -246,9 +215,7 @@ wa_status wa_finder_vector(const wa_finder *finder, wa_place place, wa_part part
         return wrong_shape(tensor, expected, err);
     }
     const wa_format_info *info = wa_format_get(tensor->format);
-    if (info->block_elements != 1)
-        return wa_fail(err, WA_E_UNSUPPORTED, "tensor '%.200s' is a vector in blocks of type %s",
-                       tensor->name, info->name);
+    WA_TRY(refuse_codes(tensor, "and is a vector", err));
     float *values;
     WA_TRY(wa_arena_take_raw(finder->arena, part.rows, sizeof *values, &values, err));
     bool permuted = is_permuted(finder, place.role); /* a bias goes with its rows */

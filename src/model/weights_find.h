@@ -34,9 +34,15 @@ wa_place wa_finder_bare(const wa_finder *finder, wa_role role, int layer);
 /** Is a tensor stored there? */
 bool wa_finder_has(const wa_finder *finder, wa_place place);
 
-/** The tensor there, marked as used. WA_E_FORMAT when missing, WA_E_UNSUPPORTED when its type cannot be decoded. */
+/** The tensor there of whatever type, marked as used. WA_E_FORMAT when missing. */
+WA_CHECKED wa_status wa_finder_any(const wa_finder *finder, wa_place place, const wa_tensor **out, wa_error *err);
+
+/** The same of a type that can be decoded. WA_E_FORMAT when missing, WA_E_UNSUPPORTED of any other type. */
 WA_CHECKED wa_status wa_finder_tensor(const wa_finder *finder, wa_place place,
                                       const wa_tensor **out, wa_error *err);
+
+/** WA_E_FORMAT naming the tensor, its shape and the expected one, unless they are the same. */
+WA_CHECKED wa_status wa_finder_shape(const wa_tensor *tensor, const size_t *dims, size_t rank, wa_error *err);
 
 /** Rows `part` of a matrix of `cols` logical columns, in plain or (conv1d layers) transposed order.
  */
@@ -53,15 +59,6 @@ typedef struct wa_stack {
 /** Matrix [rows, cols] of the stack there. */
 WA_CHECKED wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows, size_t cols,
                                        wa_matrix *out, wa_error *err);
-
-/**
- * The same of MXFP4 with its scales apart: "…_blocks" [count, step * rows, cols / 32, 16] and "…_scales" without the last dimension,
- * bytes (larql-2026-08 5.2). Rows are first, first + step, …; `turned` does not matter. place.suffix is set here.
- */
-WA_CHECKED wa_status wa_finder_apart(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows, size_t cols,
-                                     wa_matrix *out, wa_error *err);
-/** Is it stored so? */
-bool wa_finder_has_apart(const wa_finder *finder, wa_place place);
 
 /** Row stack.expert of the stored [count, step * n] there as f32 [n], in the arena: elements first, first + step, … */
 WA_CHECKED wa_status wa_finder_stacked_vector(const wa_finder *finder, wa_place place, wa_stack stack, size_t n,

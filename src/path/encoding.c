@@ -49,7 +49,6 @@ typedef struct check {
     float *made_row;   /* [cols] a re-encoding decoded, or what is to be encoded */
     uint8_t *made;     /* [made_bytes] a re-encoding */
     size_t made_bytes; /* 0: no re-encoding */
-    uint8_t *joined;   /* of scales apart: a row as one piece */
     bool levels;       /* blocks, held against the nearest levels of their stored scales */
     source usual;      /* what fitted last, tried first */
     double ours, theirs, excess, norm; /* sums over unequal rows of block formats */
@@ -298,10 +297,10 @@ static void compare_levels(check *c, size_t r, const float *model, const float *
     double norm = 0.0, excess = 0.0, lost;
     c->known[r] |= DIFFERS;
     measure(stored, model, c->cols, &c->theirs, &norm, &excess);
-    c->ours += wa_row_expected(c->stored->format, model, c->cols, &lost);
+    c->ours += wa_matrix_expected(c->stored, r, model, &lost);
     c->excess += excess;
     c->norm += norm;
-    double steps = (double)wa_row_steps(c->stored->format, wa_matrix_row_joined(c->stored, r, c->joined), model, c->cols);
+    double steps = (double)wa_matrix_steps(c->stored, r, model);
     if (!(steps <= c->out.steps)) {
         c->out.steps = steps;
         c->out.steps_row = (int32_t)(c->first + r);
@@ -516,12 +515,6 @@ static wa_status take_rows(check *c, wa_arena *arena, wa_error *err)
     WA_TRY(wa_arena_take(arena, c->out.rows, sizeof *c->square, &c->square, err));
     WA_TRY(wa_arena_take(arena, c->out.rows, sizeof *c->known, &c->known, err));
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->stored_row, err));
-    if (stored->scales != NULL) {
-        size_t room;
-        if (!wa_row_bytes(stored->format, c->cols, &room))
-            return wa_fail(err, WA_E_MEMORY, "%s: rows of %zu elements overflow", stored->name, c->cols);
-        WA_TRY(wa_arena_take_raw(arena, room, 1, &c->joined, err));
-    }
     /* A row that begins inside a block of another one was not encoded by itself. */
     if (c->levels || stored->order == WA_ROWS_FLAT || wa_format_get(stored->format)->encode == NULL)
         return WA_OK;
@@ -566,7 +559,7 @@ wa_status wa_encoding_check_all(const wa_encoding_pair *pairs, size_t count, boo
     check c = {.pairs = pairs,
                .count = count,
                .stored = stored,
-               .levels = format->block_elements > 1 && (by == WA_ENCODED_ANY || format->encode == NULL),
+               .levels = !wa_format_is_float(stored->format) && (by == WA_ENCODED_ANY || format->encode == NULL),
                .rows = stored->rows,
                .cols = stored->cols,
                .out = {.rows = count * stored->rows,

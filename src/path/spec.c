@@ -339,7 +339,7 @@ static wa_status refuse_experts(const wa_model *model, const wa_case *item, wa_a
 static bool any_in_blocks(const wa_matrix *const *stored, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (stored[i]->rows > 0 && wa_format_get(stored[i]->format)->block_elements > 1)
+        if (stored[i]->rows > 0 && !wa_format_is_float(stored[i]->format))
             return true;
     return false;
 }

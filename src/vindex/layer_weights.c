@@ -19,7 +19,7 @@ static const struct number_format {
     {"BF16", WA_FORMAT_BF16, 1, 2, false},         {"Q4_0", WA_FORMAT_GGML_Q4_0, 32, 18, false},
     {"Q4_K", WA_FORMAT_Q4_K, 256, 144, false},     {"Q6_K", WA_FORMAT_GGML_Q6_K, 256, 210, false},
     {"Q8_0", WA_FORMAT_GGML_Q8_0, 32, 34, false},  {"FP4", WA_FORMAT_FP4, 256, 137, false},
-    {"MXFP4", WA_FORMAT_GGML_MXFP4, 32, 16, true},
+    {"MXFP4", WA_FORMAT_E2M1, 32, 16, true},
 };
 enum { FORMAT_COUNT = sizeof FORMATS / sizeof FORMATS[0] };
 
@@ -358,8 +358,11 @@ static wa_matrix view(const wa_layer_file *file, size_t hidden, size_t entry, in
         return out;
     const uint8_t *scales = region(file, hidden, entry, part + GATE_UP_SCALES, &of_scales);
     row = (of_scales == PADDED ? (cols + PAD - 1) / PAD * PAD : cols) / format->elements;
-    out.scales = scales + first * row;
-    out.scale_bytes = step * row;
+    out.scales = (wa_scales){.data = scales + first * row,
+                             .format = WA_FORMAT_E8M0,
+                             .row_bytes = step * row,
+                             .rows = 1,
+                             .cols = format->elements};
     return out;
 }
 

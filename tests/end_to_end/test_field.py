@@ -229,7 +229,7 @@ FOREIGN_KEYS = [
     ({"is_causal": False}, "'is_causal' is false, only true is computed"),
     *(({"quantization_config": {"quant_method": method}},
        f"quantised safetensors are unsupported: 'quantization_config' is an object, quant_method {method}")
-      for method in ("fp8", "gptq", "awq", "compressed-tensors")),
+      for method in ("mxfp4", "gptq", "awq", "compressed-tensors", "bitsandbytes")),
     ({"architectures": ["LlamaModel"]}, "'architectures' names LlamaModel, which predicts no next token"),
     ({"architectures": ["LlamaForSequenceClassification"]}, "which predicts no next token"),
     ({"weight_bits": 4}, "quantised weights are unsupported: 'weight_bits' is 4"),

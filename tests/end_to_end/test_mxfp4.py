@@ -69,6 +69,7 @@ def test_packed_experts_are_the_numbers_that_they_stand_for(shop, models, model,
     made.path.write_text(json.dumps(text))
     result = made.result()
     case = "other:checkpoint"
+    assert "expert down MXFP4_blocks (4 of 4 layers)" in " ".join(harness.run(["inspect", models["mxfp4"]]).stdout.split())
     assert result.case(case, "max_rel_l2") == 0 and (result.case(case, "kl") == 0).all() and (result.case(case, "drift") == 0).all()
     assert not set(result.case(case, "fail_reasons").split()) & {"KERNEL", "ENCODING", "NON-FINITE"}
 

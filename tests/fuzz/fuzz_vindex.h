@@ -36,7 +36,7 @@ static inline void fuzz_check_view(const wa_vindex *vindex, const wa_matrix *m)
     const wa_vindex_maps *maps = vindex->maps;
     size_t stored = m->order == WA_ROWS_TRANSPOSED ? m->cols : m->rows, size;
     fuzz_require(wa_size_mul(stored, m->row_bytes, &size), "a view's size overflows");
-    if (m->order == WA_ROWS_FLAT || m->scales != NULL)
+    if (m->order == WA_ROWS_FLAT || m->scales.data != NULL)
         size = wa_matrix_span(m).size;
     bool inside = false;
     for (size_t p = 0; p < WA_PAYLOAD_COUNT; p++)
@@ -51,13 +51,12 @@ static inline void fuzz_check_view(const wa_vindex *vindex, const wa_matrix *m)
     fuzz_require(inside, "a view leaves its file");
 }
 
-/* A byte for each block of a row. */
 static inline void fuzz_check_scales(const wa_vindex *vindex, const wa_matrix *m)
 {
     bool inside = false;
-    size_t size = (m->rows - 1) * m->scale_bytes + (m->cols + 31) / 32;
+    wa_bytes scales = wa_matrix_scale_span(m);
     for (size_t l = 0; l < vindex->layer_count; l++)
-        inside = inside || fuzz_is_inside(vindex->maps->layer_files[l].map.bytes, m->scales, size);
+        inside = inside || fuzz_is_inside(vindex->maps->layer_files[l].map.bytes, scales.data, scales.size);
     fuzz_require(inside, "scales leave their file");
 }
 
@@ -66,7 +65,7 @@ static inline void fuzz_read_view(const wa_vindex *vindex, const wa_matrix *m)
     if (m->rows == 0)
         return;
     fuzz_check_view(vindex, m);
-    if (m->scales != NULL)
+    if (m->scales.data != NULL)
         fuzz_check_scales(vindex, m);
     float *row = malloc(m->cols * sizeof *row);
     fuzz_require(row != NULL, "memory");
