@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from . import findings, follow, layout, stats
+from . import findings, follow, layout, routing, stats
 from .touched import touched
 from .progress import Progress
 
@@ -44,6 +44,7 @@ def build(result, prompt_limit=40, quiet=False):
         "not_offered": [str(line) for line in result["not_offered"]],
         "runs": result.runs(),
         "captures": describe_captures(result),
+        "routing": routing.describe(result),
     }
     return document, surveys
 
@@ -193,12 +194,7 @@ def number(value):
 
 def extreme(result, name, case):
     value, place = result.extreme(name, case)
-    return None if place is None else {"value": value, **where(place)}
-
-
-def where(place):
-    return {"layer": place.layer, "prompt": place.key, "position": place.position, "token": place.token,
-            "obs": place.obs}
+    return None if place is None else {"value": value, **place.described()}
 
 
 def count_labels(result, case):
@@ -317,7 +313,7 @@ def describe_layers(result, case, surveys):
 
 def layer_extreme(result, name, case, layer):
     place = result.place(layer, result[f"{name}_at_obs"][case][layer])
-    return None if place is None else {"value": float(result[name][case][layer]), **where(place)}
+    return None if place is None else {"value": float(result[name][case][layer]), **place.described()}
 
 
 # --- Prompts

@@ -6,10 +6,11 @@ from . import text
 
 SUCCESS = ("PASS", "MEASURED", "UNCHECKED", "LEFT-OUT")  # verdicts that count as success
 # Verdicts in the order in which walkaudit looks (src/judge/verdict.c): a case whose verdict comes later passed what comes before.
-ORDER = ("NOT-RUN", "UNAUDITED", "DISPATCH", "NON-FINITE", "ENCODING", "KERNEL", "BOUND", "TOP-1", "DELTA-P", "RATE", "UNCHECKED",
+ORDER = ("NOT-RUN", "UNAUDITED", "DISPATCH", "NON-FINITE", "ENCODING", "KERNEL", "ROUTING", "BOUND", "TOP-1", "DELTA-P", "RATE", "UNCHECKED",
          "LEFT-OUT", "MEASURED", "PASS")
 MEANS = {"NOT-RUN": "did not run", "UNAUDITED": "no case ran", "DISPATCH": "another kernel ran", "NON-FINITE": "outputs that are not finite",
-         "ENCODING": "stored rows are wrong", "KERNEL": "the kernel computes something else", "BOUND": "outputs differ by more than the bounds",
+         "ENCODING": "stored rows are wrong", "KERNEL": "the kernel computes something else",
+         "ROUTING": "other experts are chosen", "BOUND": "outputs differ by more than the bounds",
          "TOP-1": "a next token changes", "DELTA-P": "a probability shifts by more than its bound", "RATE": "a rate exceeds its bound",
          "UNCHECKED": "not everything was checked", "LEFT-OUT": "left out by the job", "MEASURED": "measured, no bound", "PASS": "passes"}
 

@@ -28,6 +28,9 @@ class Place:
     position: int
     token: str
 
+    def described(self):
+        return {"layer": self.layer, "prompt": self.key, "position": self.position, "token": self.token, "obs": self.obs}
+
 
 def open_result(path):
     """A Result, or a Failure that says what the file is instead. Close it, or use it in a `with`."""

@@ -30,6 +30,8 @@ def case_sections(facts, pictures):
         sections.append(Section("Over all positions", "rates", [rates_table(facts)]))
     if any(case["served"] for case in facts["cases"]):
         sections.append(Section("Running servers", "served", served_blocks(facts)))
+    if facts["routing"]:
+        sections.append(Section("Experts", "routing", routing_blocks(facts)))
     return sections + [
         *pictures, Section("What ran", "basis", [basis_table(facts), cost_table(facts)]),
         Section("Next tokens of the dense model", "prompts", prompt_blocks(facts)),
@@ -392,6 +394,65 @@ def way_cell(way):
     where = "" if way["differ"] == 0 else f", at L{way['layer']} {text.plain(way['prompt'])}"
     words = "the same bits" if way["differ"] == 0 else text.figure(way["most"])
     return Cell(words, sort=way["most"], note=f"{way['differ']} of {way['asked']} differ{where}")
+
+
+NAMED = 8  # experts that a cell names
+
+
+def routing_blocks(facts):
+    """Which experts the prompts reach, where a case's router chooses others, and the stored numbers farthest off."""
+    routing = facts["routing"]
+    cases = [(one, facts["cases"][one["case"]]) for one in routing["cases"]]
+    flips = [[case_cell(facts, one["case"]), Cell(str(one["same_input"]), sort=one["same_input"], kind="bad" if one["same_input"] else ""),
+              share_cell(one["own_stream"], one["pairs"]), share_cell(one["own_order"], one["pairs"]), Cell(most_flips(one["layers"]))]
+             for one, case in cases if case["verdict"] != "NOT-RUN"]
+    blocks = [Text(coverage_words(routing)),
+              Table("How the dense model's rows spread over the experts of a layer",
+                    column_list("=layer", "=experts", "never chosen", "most rows", "least margin of the last chosen"),
+                    [use_row(one) for one in routing["layers"]]),
+              Table("Rows at which a case's router chooses other experts", column_list("case", "=same input", "=own residual stream", "=order alone", "most at"),
+                    flips, about=[(one["case"],) for one, case in cases if case["verdict"] != "NOT-RUN"])]
+    if routing["worst"]:
+        blocks.append(Table("Experts whose stored rows are farthest from the model's",
+                            column_list("vindex", "=layer", "=expert", "worst row", "=its error", "=unequal rows", "=rows that chose it"),
+                            [expert_row(facts, one) for one in routing["worst"]]))
+    return blocks
+
+
+def coverage_words(routing):
+    """Numbers of experts that no row reached are compared all the same; their kernels are not."""
+    if not routing["never_chosen"]:
+        return f"These prompts reach all {routing['experts']} experts."
+    return (f"{routing['never_chosen']} of {routing['experts']} experts were never chosen by these prompts: their stored numbers are compared "
+            "with the model's, but no kernel ran with them.")
+
+
+def use_row(one):
+    named = ", ".join(map(str, one["never"][:NAMED])) + (" …" if len(one["never"]) > NAMED else "")
+    margin = one["least_margin"]
+    return [Cell(str(one["layer"]), sort=one["layer"]), Cell(str(one["experts"]), sort=one["experts"]),
+            Cell(f"{len(one['never'])}: {named}" if one["never"] else "none", sort=len(one["never"])),
+            Cell(f"{text.count(one['most']['rows'])}, expert {one['most']['expert']}", sort=one["most"]["rows"]),
+            Cell(text.ABSENT) if margin is None else Cell(f"{text.figure(margin['value'])}, {place_words(margin, layer=False)}",
+                                                          sort=margin["value"])]
+
+
+def share_cell(number, of):
+    return Cell(text.ABSENT if of == 0 else f"{text.count(number)} ({text.percent(number / of)})", sort=number)
+
+
+def most_flips(layers):
+    """Layers with most flips on the case's own stream."""
+    worst = sorted((one for one in layers if one["own_stream"]), key=lambda one: (-one["own_stream"], one["layer"]))[:3]
+    return ", ".join(f"L{one['layer']} {one['own_stream']}" for one in worst) or text.ABSENT
+
+
+def expert_row(facts, one):
+    rows = next(use["rows"] for use in facts["routing"]["layers"] if use["layer"] == one["layer"])[one["expert"]]
+    return [Cell(text.plain(facts["vindexes"][one["vindex"]]["name"])), Cell(str(one["layer"]), sort=one["layer"]),
+            Cell(str(one["expert"]), sort=one["expert"]), Cell(f"{layout.PROJECTIONS[one['projection']]} {one['row']}", sort=one["row"]),
+            Cell(text.figure(one["error"]), sort=one["error"]), Cell(str(one["unequal"]), sort=one["unequal"]),
+            Cell(text.count(rows), sort=rows)]
 
 
 # --- Prompts

@@ -2,6 +2,7 @@
 import os
 import shutil
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -199,6 +200,23 @@ def test_a_wrong_row_of_an_expert_that_nobody_chose_is_encoding(shop, tmp_path):
     errors = result["expert_err_max"][0]
     assert errors.shape == (3, 9, 3) and errors[layer, idle, 2] > 1e-3 and np.count_nonzero(errors) == 1
     assert result["expert_err_worst"][0][layer, idle, 2] == 11 and result["expert_err_unequal"][0].sum() == 1
+    page, told = report(made)
+    ids = result["expert_id"]
+    for one in told["layers"]:
+        seen = ids[one["layer"]].ravel().tolist()
+        assert one["rows"] == [seen.count(expert) for expert in range(9)] and one["never"] == [e for e in range(9) if e not in seen]
+    missing = sum(9 - len(set(ids[one].ravel().tolist())) for one in range(3))
+    assert f"{missing} of 27 experts were never chosen by these prompts" in page
+    worst, = told["worst"]  # all others are equal
+    assert (worst["layer"], worst["expert"], worst["projection"], worst["row"], worst["unequal"]) == (layer, idle, 2, 11, 1)
+
+
+def report(made):
+    """The section on experts of the report's page, and its facts."""
+    subprocess.run([harness.GOLDEN.parent.parent / "analysis" / "walkaudit-report", "report", made.result_path, "-o", made.folder,
+                    "--no-plots"], stdout=subprocess.DEVNULL, check=False)
+    page = next(made.folder.glob("*.md")).read_text()
+    return page[page.index("# Experts"):], harness.json.loads(next(made.folder.glob("*.json")).read_text())["routing"]
 
 
 def one_token(shop):
@@ -351,6 +369,11 @@ def test_another_choice_on_the_same_input_is_routing(shop, tmp_path):
     assert (result.case("same:checkpoint", "routing_gap") == 0).all() and result.case("same:checkpoint", "verdict") == "PASS"
     np.testing.assert_array_equal(result.case("same:checkpoint", "own_expert_id"), result["expert_id"])
     np.testing.assert_array_equal(result.case("same:checkpoint", "own_expert_weight"), result["expert_weight"])
+    own = result.case("bf16:checkpoint", "own_expert_id")
+    apart = [set(a) != set(b) for a, b in zip(own.reshape(-1, own.shape[-1]).tolist(), result["expert_id"].reshape(-1, own.shape[-1]).tolist())]
+    told = report(made)[1]["cases"]
+    assert [one["same_input"] for one in told] == [(gap > 0).sum(), 0] and [one["own_stream"] for one in told] == [sum(apart), 0]
+    assert sum(apart) > 0 and all(one["pairs"] == len(apart) for one in told)
     bounds = tmp_path / "bounds.yaml"
     bounds.write_text("router_margin: 10\n")
     said = harness.run(["verdict", made.result_path, "--bounds", bounds], expect=None).stdout
