@@ -13,7 +13,12 @@
 #   WALKAUDIT_BIND               what each rank is bound to: cores, sockets, none …            (cores)
 # and those of settings.sh.
 
-. "${WALKAUDIT_SLURM:-slurm}/settings.sh"
+settings=${WALKAUDIT_SLURM:-slurm}/settings.sh
+if [ ! -r "$settings" ]; then
+    echo "slurm: '$settings' not found in $PWD: WALKAUDIT_SLURM names the folder that holds it and launch.sh" >&2
+    exit 2
+fi
+. "$settings"
 : "${WALKAUDIT:=walkaudit}" "${WALKAUDIT_LAUNCHER:=srun}" "${WALKAUDIT_BIND:=cores}" "${WALKAUDIT_MPI:=pmix}"
 cpus=${SLURM_CPUS_PER_TASK:-1}
 # Slurm sets the count only where one was asked for; otherwise there is a task on each node.

@@ -33,7 +33,7 @@ def test_a_run_on_fewer_ranks_than_the_allocation_has_tasks_warns(job, tasks, sl
 def shared(words, **environment):
     """Source launch.sh and go on with `words`."""
     return subprocess.run(["/bin/bash", "-uc", f". {SCRIPTS}/launch.sh; {words}"], capture_output=True, text=True, timeout=60,
-                          env=harness.environment(**environment), stdin=subprocess.DEVNULL, check=False)
+                          env=harness.environment(WALKAUDIT_SLURM=str(SCRIPTS), **environment), stdin=subprocess.DEVNULL, check=False)
 
 
 @pytest.mark.parametrize("launcher, program, missing", [("mpirun", "no-such-walkaudit", "no-such-walkaudit"),

@@ -172,5 +172,5 @@ def test_the_batch_scripts_hand_srun_the_plugin_of_the_mpi(tmp_path, chosen, exp
     stub.chmod(0o755)
     script = pathlib.Path(__file__).resolve().parents[2] / "slurm" / "launch.sh"
     done = subprocess.run(["sh", "-euc", '. "$0"; launch job.yaml', script], capture_output=True, text=True, check=True,
-                          env=bare(PATH=f"{tmp_path}:{os.environ['PATH']}", WALKAUDIT="true", **chosen))
+                          env=bare(PATH=f"{tmp_path}:{os.environ['PATH']}", WALKAUDIT="true", WALKAUDIT_SLURM=str(script.parent), **chosen))
     assert done.stdout == f"--mpi={expected} --cpus-per-task=1 --cpu-bind=cores true run job.yaml\n"

@@ -20,7 +20,7 @@ STEP = 10 ** 0.1
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
     place = tmp_path_factory.mktemp("copies")
-    done = harness.run(["selftest", "--quick", "--markdown"], program=os.environ["WALKAUDIT_FAULTY"], TMPDIR=str(place))
+    done = harness.run(["selftest", "--quick", "--markdown"], program=os.environ["WALKAUDIT_FAULTY"], limit=5 * harness.LIMIT, TMPDIR=str(place))
     assert list(place.iterdir()) == []
     assert FOUND in done.stdout
     return selftest_tables.tables(done.stdout)
