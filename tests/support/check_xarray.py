@@ -35,7 +35,7 @@ def check(path, engine):
             if name not in data or data[name].dims != dims:
                 problems.append(f"{name}: {data[name].dims if name in data else 'missing'}, expected {dims}")
         for name, variable in data.variables.items():
-            if any(dim not in SCALES + ["offer", "choice"] for dim in variable.dims):
+            if any(dim not in SCALES + ["offer", "choice", "expert"] for dim in variable.dims):
                 problems.append(f"{name}: unnamed dimension in {variable.dims}")
             for attribute in ("long_name", "units"):
                 if not variable.attrs.get(attribute):
