@@ -22,7 +22,7 @@
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
-    return "leak:libhdf5_openmpi\n";
+    return "leak:libhdf5\n";
 }
 
 static const fake_shape SHAPE = {

@@ -152,7 +152,7 @@ static void experts_of_every_format_and_padding_are_read(void)
 static double mxfp4(const uint8_t *values, const uint8_t *scales, size_t element)
 {
     static const double codes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
-    unsigned code = values[element / 2] >> (element % 2 * 4) & 15U;
+    unsigned code = ((unsigned)values[element / 2] >> (element % 2 * 4)) & 15U;
     return ldexp(code > 7 ? -codes[code - 8] : codes[code], scales[element / 32] - 127);
 }
 
