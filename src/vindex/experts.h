@@ -31,6 +31,9 @@ size_t wa_vindex_expert_layer(const wa_vindex *vindex);
  */
 WA_CHECKED wa_status wa_vindex_expert(const wa_vindex *vindex, size_t layer, size_t entry, wa_expert *out, wa_error *err);
 
+/** One of an FFN's matrices. */
+const wa_matrix *wa_expert_matrix(const wa_expert *ffn, wa_projection projection);
+
 /** A layer's experts as a vindex has them, and what had to come from the model. */
 typedef struct wa_vindex_experts {
     wa_experts experts;      /* matrices of the vindex; counts, rule of the weights, shared expert and its gate are the model's */

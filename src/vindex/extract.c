@@ -1,6 +1,7 @@
 /* Extracting a vindex: every layer's rows, panel by panel, into the files of the format. */
 #include "vindex/extract.h"
 #include "base/signals.h"
+#include "vindex/experts.h"
 #include "vindex/extract_index.h"
 #include "vindex/extract_manifest.h"
 #include "vindex/extract_norms.h"
@@ -150,11 +151,11 @@ static wa_status begin_layer_file(job *j, size_t f, size_t l, size_t entries, wa
 static wa_status write_entry(job *j, size_t l, size_t entry, wa_error *err)
 {
     const wa_expert ffn = wa_extract_entry(j->model, l, entry);
-    const wa_matrix *all[WA_PROJECTION_COUNT] = {&ffn.gate, &ffn.up, &ffn.down};
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
         wa_projection projection = (wa_projection)p;
-        if (write_projection(j, all[p], projection, false, err) != WA_OK ||
-            write_projection(j, all[p], projection, true, err) != WA_OK)
+        const wa_matrix *matrix = wa_expert_matrix(&ffn, projection);
+        if (write_projection(j, matrix, projection, false, err) != WA_OK ||
+            write_projection(j, matrix, projection, true, err) != WA_OK)
             return j->model->layers[l].experts == NULL
                        ? wa_note(err, "%s of layer %zu", wa_projection_name(projection), l)
                        : wa_note(err, "%s of layer %zu, expert %zu", wa_projection_name(projection), l, entry);

@@ -1,6 +1,8 @@
 /* The files of each format (vindex-format 3, 4, 9, larql-2026-08 5.1), and which models they can hold. */
 #include "vindex/extract_plan.h"
 
+#include "vindex/experts.h"
+
 #include <math.h>
 
 static const char *const NAMES[WA_EXTRACT_FORMAT_COUNT] = {
@@ -98,10 +100,8 @@ wa_expert wa_extract_entry(const wa_model *model, size_t layer, size_t entry)
 const wa_matrix *wa_extract_matrix(const wa_model *model, size_t layer, wa_projection projection)
 {
     const wa_layer *l = &model->layers[layer];
-    if (l->experts != NULL) {
-        const wa_expert *first = &l->experts->experts[0];
-        return projection == WA_GATE ? &first->gate : projection == WA_UP ? &first->up : &first->down;
-    }
+    if (l->experts != NULL)
+        return wa_expert_matrix(&l->experts->experts[0], projection);
     const wa_matrix *all[WA_PROJECTION_COUNT] = {model->gated ? &l->gate : &l->up, &l->up,
                                                  &l->down};
     return all[projection];

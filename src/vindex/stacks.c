@@ -2,15 +2,10 @@
 #include "vindex/experts.h"
 #include "vindex/parts.h"
 
-static bool is_of_experts(wa_payload payload)
+bool wa_payload_is_of_experts(wa_payload payload)
 {
     return payload == WA_PAYLOAD_EXPERTS || payload == WA_PAYLOAD_ROUTER || payload == WA_PAYLOAD_SHARED ||
            payload == WA_PAYLOAD_BIASES;
-}
-
-bool wa_payload_is_of_experts(wa_payload payload)
-{
-    return is_of_experts(payload);
 }
 
 const wa_experts *wa_vindex_experts_at(const wa_vindex *vindex, size_t layer)
@@ -21,9 +16,9 @@ const wa_experts *wa_vindex_experts_at(const wa_vindex *vindex, size_t layer)
 
 /* --- Matrices */
 
-static wa_matrix of_ffn(const wa_expert *ffn, wa_projection projection)
+const wa_matrix *wa_expert_matrix(const wa_expert *ffn, wa_projection projection)
 {
-    return projection == WA_GATE ? ffn->gate : projection == WA_UP ? ffn->up : ffn->down;
+    return projection == WA_GATE ? &ffn->gate : projection == WA_UP ? &ffn->up : &ffn->down;
 }
 
 static const float *bias_of(const wa_expert *ffn, wa_projection projection)
@@ -46,13 +41,13 @@ static wa_matrix column(const float *values, size_t count, const char *name)
 wa_matrix wa_experts_matrix(const wa_experts *experts, wa_payload payload, wa_projection projection, size_t i)
 {
     if (payload == WA_PAYLOAD_SHARED)
-        return of_ffn(&experts->shared, projection);
+        return *wa_expert_matrix(&experts->shared, projection);
     if (payload == WA_PAYLOAD_BIASES) {
-        wa_matrix beside = of_ffn(&experts->experts[i], projection);
-        return column(bias_of(&experts->experts[i], projection), beside.rows, beside.name);
+        const wa_matrix *beside = wa_expert_matrix(&experts->experts[i], projection);
+        return column(bias_of(&experts->experts[i], projection), beside->rows, beside->name);
     }
     if (payload != WA_PAYLOAD_ROUTER)
-        return of_ffn(&experts->experts[i], projection);
+        return *wa_expert_matrix(&experts->experts[i], projection);
     if (projection == WA_DOWN)
         return column(experts->router_bias, experts->count, experts->router.name);
     return projection == WA_GATE ? experts->router : experts->shared_gate;
@@ -69,7 +64,7 @@ size_t wa_vindex_stack(const wa_vindex *vindex, wa_payload payload, wa_projectio
     const wa_experts *experts = wa_vindex_experts_at(vindex, layer);
     bool checkpoint = vindex->checkpoint != NULL;
     if (experts == NULL)
-        return is_of_experts(payload) ? (payload == WA_PAYLOAD_EXPERTS && dense_entry(vindex, layer) != NULL) : 1;
+        return wa_payload_is_of_experts(payload) ? (payload == WA_PAYLOAD_EXPERTS && dense_entry(vindex, layer) != NULL) : 1;
     switch (payload) {
     case WA_PAYLOAD_EXPERTS:
     case WA_PAYLOAD_CHECKPOINT:
@@ -97,7 +92,7 @@ wa_status wa_vindex_stack_matrix(const wa_vindex *vindex, wa_payload payload, wa
         return wa_fail(err, WA_E_INTERNAL, "no matrix %zu of %s of layer %zu in payload %d", i, wa_projection_name(projection), layer,
                        (int)payload);
     if (experts == NULL && payload == WA_PAYLOAD_EXPERTS) {
-        *out = of_ffn(dense_entry(vindex, layer), projection);
+        *out = *wa_expert_matrix(dense_entry(vindex, layer), projection);
         return WA_OK;
     }
     if (experts == NULL)
