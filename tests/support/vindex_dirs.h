@@ -3,6 +3,9 @@
 #ifndef WALKAUDIT_TEST_VINDEX_DIRS_H
 #define WALKAUDIT_TEST_VINDEX_DIRS_H
 
+#include "suite.h"
+#include "vindex/vindex.h"
+
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +43,16 @@ static inline void write_file(const char *dir, const char *name, const void *byt
     FILE *file = fopen(path, "wb");
     if (file == NULL || fwrite(bytes, 1, size, file) != size || fclose(file) != 0)
         abort();
+}
+
+/* A vindex that is sound, in an arena of its own; the caller closes both. */
+static inline wa_vindex *must_open_vindex(const char *path, wa_arena **arena)
+{
+    wa_error err = {0};
+    wa_vindex *vindex;
+    WA_MUST(wa_arena_open("test", 0, arena, &err), &err);
+    WA_MUST(wa_vindex_open(path, *arena, &vindex, &err), &err);
+    return vindex;
 }
 
 /* A golden model, unpacked beside the test program; WA_GOLDEN and `suite` as above. */

@@ -129,15 +129,6 @@ static bool same(const float *a, const float *b, size_t count)
     return a != NULL && b != NULL && memcmp(a, b, count * sizeof *a) == 0;
 }
 
-static wa_vindex *open_at(const char *path, wa_arena **arena)
-{
-    wa_error err = {0};
-    wa_vindex *vindex;
-    WA_MUST(wa_arena_open("test", 0, arena, &err), &err);
-    WA_MUST(wa_vindex_open(path, *arena, &vindex, &err), &err);
-    return vindex;
-}
-
 static void stored_experts_are_the_models_in_every_format(void)
 {
     const wa_model *model = make_model("gpt_oss");
@@ -150,7 +141,7 @@ static void stored_experts_are_the_models_in_every_format(void)
         options.force = true; /* the vindex of the format before, with its folder */
         scratch_path(out, "extract", "experts");
         WA_MUST(wa_extract(model, out, &options, &err), &err);
-        wa_vindex *vindex = open_at(out, &arena);
+        wa_vindex *vindex = must_open_vindex(out, &arena);
         for (size_t l = 0; l < LAYERS; l += 2) {
             wa_vindex_experts found;
             WA_MUST(wa_vindex_experts_open(vindex, model, l, arena, &found, &err), &err);
@@ -188,7 +179,7 @@ static void a_dense_layer_is_left_out_as_larql_does(void)
     options.compat = WA_EXTRACT_COMPAT_LARQL_2026_08;
     scratch_path(out, "extract", "experts-larql");
     WA_MUST(wa_extract(model, out, &options, &err), &err);
-    wa_vindex *vindex = open_at(out, &arena);
+    wa_vindex *vindex = must_open_vindex(out, &arena);
     CU_ASSERT_EQUAL(wa_vindex_layer_store(vindex, 0).entries, EXPERTS);
     CU_ASSERT_EQUAL(wa_vindex_layer_store(vindex, 1).entries, 0);
     CU_ASSERT_EQUAL(vindex->layers[1].features, 0);
@@ -208,7 +199,7 @@ static void without_a_gate_file_experts_are_there(void)
     options.force = options.drop_gate = true;
     scratch_path(out, "extract", "experts-no-gate");
     WA_MUST(wa_extract(model, out, &options, &err), &err);
-    wa_vindex *vindex = open_at(out, &arena);
+    wa_vindex *vindex = must_open_vindex(out, &arena);
     CU_ASSERT(!vindex->present[WA_PAYLOAD_GATE]);
     CU_ASSERT_EQUAL(vindex->layers[0].features, EXPERTS * FEATURES);
     CU_ASSERT_EQUAL(wa_vindex_layer_store(vindex, 2).entries, EXPERTS);

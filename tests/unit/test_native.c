@@ -1,4 +1,5 @@
 /* interleaved_kquant:native: the bits of LARQL's x86 row dots (larql-2026-08.md 3.1, 9), whatever rows go together. */
+#include "larql_vectors.h"
 #include "walk_layers.h"
 
 #include "compute/kernel.h"
@@ -22,27 +23,12 @@ static float dot(wa_format format, const uint8_t *row, const float *x, size_t n)
     return sum;
 }
 
-static void inputs(float a[BLOCK], float b[BLOCK])
-{
-    for (int i = 0; i < BLOCK; i++) {
-        a[i] = (float)(i - 128) / 128;
-        b[i] = (float)((73 * i + 41) % 257 - 128) / 1024 * (float)(1 + i / 32) / 8;
-    }
-}
-
-static uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 static void the_definition_gives_the_documents_bits(void)
 {
     static const uint32_t q4_k[4] = {0x42aab699, 0xbdbadfa1, 0xbddcc1c6, 0x3f0809db};
     static const uint32_t q6_k[4] = {0x42aaa728, 0xbdcd0a78, 0xbdd93186, 0x3f074541};
     float in[2][BLOCK];
-    inputs(in[0], in[1]);
+    larql_vectors(in[0], in[1]);
     for (int w = 0; w < 2; w++)
         for (int x = 0; x < 2; x++) {
             uint8_t row[BLOCK];

@@ -1,4 +1,5 @@
 /* Integer dots of K-quants with activations in Q8_K (larql-2026-08.md 3.3, 9), the path that runs them, and its oracle. */
+#include "larql_vectors.h"
 #include "walk_layers.h"
 
 #include "compute/q8k.h"
@@ -6,21 +7,6 @@
 #include <math.h>
 
 enum { BLOCK = WA_Q8_K_BLOCK };
-
-static void inputs(float a[BLOCK], float b[BLOCK])
-{
-    for (int i = 0; i < BLOCK; i++) {
-        a[i] = (float)(i - 128) / 128;
-        b[i] = (float)((73 * i + 41) % 257 - 128) / 1024 * (float)(1 + i / 32) / 8;
-    }
-}
-
-static uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
 
 /* The integers of one block, as the document writes them: element by element. */
 static void sums_of(const wa_k_block *w, const int8_t *q, int64_t *codes, int64_t *mins)
@@ -72,7 +58,7 @@ static void the_documents_dots_come_out(void)
                   {0x42aa7e37, 0xbdcd4b85, 0xbddaf92f, 0x3f07464b}}};
     float in[2][BLOCK];
     wa_arena *arena = test_arena();
-    inputs(in[0], in[1]);
+    larql_vectors(in[0], in[1]);
     for (size_t t = 0; t < 2; t++)
         for (int w = 0; w < 2; w++)
             for (int x = 0; x < 2; x++) {
@@ -105,7 +91,7 @@ static void activations_are_rounded_as_the_document_says(void)
     float in[2][BLOCK];
     wa_arena *arena = test_arena();
     wa_q8k_rows rounded;
-    inputs(in[0], in[1]);
+    larql_vectors(in[0], in[1]);
     WA_MUST(wa_q8k_take(arena, 2, BLOCK, &rounded, &test_err), &test_err);
     wa_q8k_round(in[0], BLOCK, &rounded);
     for (int v = 0; v < 2; v++) {
