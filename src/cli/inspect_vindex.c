@@ -128,18 +128,15 @@ static wa_status print_inventory(const wa_vindex *vindex, wa_arena *arena, FILE 
 static wa_status print_orders(const wa_vindex *vindex, wa_arena *arena, FILE *out, wa_error *err)
 {
     bool any = false;
-    for (int p = 0; p <= WA_PAYLOAD_COUNT; p++) { /* experts, which are no payload, last */
-        const char *text, *file = p < WA_PAYLOAD_COUNT ? wa_vindex_file(vindex, (wa_payload)p) : "layers";
-        if (p < WA_PAYLOAD_COUNT)
-            WA_TRY(wa_vindex_guess_orders(vindex, (wa_payload)p, arena, &text, err));
-        else
-            WA_TRY(wa_vindex_guess_expert_orders(vindex, arena, &text, err));
+    for (int p = 0; p < WA_PAYLOAD_COUNT; p++) {
+        const char *text;
+        WA_TRY(wa_vindex_guess_orders(vindex, (wa_payload)p, arena, &text, err));
         if (text[0] != '\0' && !any)
             fprintf(out, "element orders\n");
         any = any || text[0] != '\0';
         while (*text != '\0') {
             int length = (int)strcspn(text, "\n");
-            fprintf(out, "  %s, %.*s\n", file, length, text);
+            fprintf(out, "  %s, %.*s\n", wa_vindex_file(vindex, (wa_payload)p), length, text);
             text += length + (text[length] == '\n' ? 1 : 0);
         }
     }
@@ -254,8 +251,7 @@ static wa_status scan_experts(const wa_vindex *vindex, wa_projection projection,
         for (size_t e = 0; e < store.entries; e++) {
             wa_expert expert;
             WA_TRY(wa_vindex_expert(vindex, l, e, &expert, err));
-            const wa_matrix *all[WA_PROJECTION_COUNT] = {&expert.gate, &expert.up, &expert.down};
-            wa_nonfinite found = wa_matrix_nonfinite(all[projection], row);
+            wa_nonfinite found = wa_matrix_nonfinite(wa_expert_matrix(&expert, projection), row);
             if (total == 0 && found.count > 0) {
                 first = found;
                 at_layer = l;

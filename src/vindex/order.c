@@ -179,18 +179,12 @@ static wa_status settle_matrix(const wa_vindex *vindex, const wa_model *model, w
 
 enum { EXPERTS_ASKED = 4 }; /* a file is written at once, in one order: the first few tell */
 
-static bool are_alike(const wa_matrix *a, const wa_matrix *b)
-{
-    return a->rows == b->rows && a->cols == b->cols;
-}
-
 static wa_status poll_expert(const wa_expert *stored, const wa_expert *model, poll *sum, wa_arena *arena, wa_error *err)
 {
-    const wa_matrix *theirs[WA_PROJECTION_COUNT] = {&stored->gate, &stored->up, &stored->down};
-    const wa_matrix *own[WA_PROJECTION_COUNT] = {&model->gate, &model->up, &model->down};
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
-        poll one = {.stored = *theirs[p], .model = own[p]};
-        if (!are_alike(theirs[p], own[p])) /* whoever compares all rows says so */
+        const wa_matrix *theirs = wa_expert_matrix(stored, (wa_projection)p), *own = wa_expert_matrix(model, (wa_projection)p);
+        poll one = {.stored = *theirs, .model = own};
+        if (theirs->rows != own->rows || theirs->cols != own->cols) /* whoever compares all rows says so */
             continue;
         WA_TRY(poll_rows(&one, arena, err));
         sum->looked += one.looked;
@@ -236,7 +230,7 @@ static wa_status settle_experts(wa_vindex *vindex, const wa_model *model, wa_are
         if (found == BEFORE)
             maps->layer_files[l].order = wa_format_other_order(maps->layer_files[l].order);
     }
-    maps->expert_orders = orders;
+    maps->orders[WA_PAYLOAD_EXPERTS] = orders;
     return WA_OK;
 }
 
@@ -393,11 +387,6 @@ static wa_status list_layers(const tale *t, int projection, order which, bool *a
     return WA_OK;
 }
 
-static const char *format_with_orders(wa_payload payload)
-{
-    return payload == WA_PAYLOAD_INTERLEAVED_Q4 ? "Q4_0" : "Q6_K";
-}
-
 static wa_status tell(const tale *t, const char **out, wa_error *err)
 {
     char *text = "";
@@ -416,40 +405,32 @@ static wa_status tell(const tale *t, const char **out, wa_error *err)
     return WA_OK;
 }
 
+/* Files of experts have one format, or the first one's name stands for all. */
+static tale tale_of(const wa_vindex *vindex, wa_payload payload, const uint8_t *orders, const char *const *words, wa_arena *arena)
+{
+    tale t = {.vindex = vindex, .orders = orders, .words = words, .arena = arena};
+    t.format = payload == WA_PAYLOAD_INTERLEAVED_Q4 ? "Q4_0" : "Q6_K";
+    if (payload == WA_PAYLOAD_EXPERTS) {
+        t.format = wa_format_get(wa_vindex_layer_store(vindex, wa_vindex_expert_layer(vindex)).format)->name;
+        t.subject = "experts";
+    }
+    return t;
+}
+
 wa_status wa_vindex_tell_orders(const wa_vindex *vindex, wa_payload payload, wa_arena *arena,
                                 const char **out, wa_error *err)
 {
-    const tale t = {.vindex = vindex, .orders = vindex->maps->orders[payload], .words = BY_MODEL,
-                    .format = format_with_orders(payload), .arena = arena};
+    const uint8_t *orders = vindex->maps->orders[payload];
     *out = "";
-    return t.orders == NULL ? WA_OK : tell(&t, out, err);
-}
-
-/* Files of one vindex have one format, or the first one's name stands for all. */
-static tale tale_of_experts(const wa_vindex *vindex, const uint8_t *orders, const char *const *words, wa_arena *arena)
-{
-    wa_format format = wa_vindex_layer_store(vindex, wa_vindex_expert_layer(vindex)).format;
-    return (tale){.vindex = vindex, .orders = orders, .words = words, .format = wa_format_get(format)->name,
-                  .subject = "experts", .arena = arena};
-}
-
-wa_status wa_vindex_tell_expert_orders(const wa_vindex *vindex, wa_arena *arena, const char **out, wa_error *err)
-{
-    const tale t = tale_of_experts(vindex, vindex->maps->expert_orders, BY_MODEL, arena);
-    *out = "";
-    return t.orders == NULL ? WA_OK : tell(&t, out, err);
-}
-
-wa_status wa_vindex_guess_orders(const wa_vindex *vindex, wa_payload payload, wa_arena *arena,
-                                 const char **out, wa_error *err)
-{
-    size_t count = WA_PROJECTION_COUNT * vindex->layer_count;
-    uint8_t *orders;
-    *out = "";
-    if (!can_have_orders(vindex, payload))
+    if (orders == NULL)
         return WA_OK;
-    WA_TRY(wa_arena_take(arena, count, sizeof *orders, &orders, err));
-    for (size_t i = 0; i < count; i++) {
+    const tale t = tale_of(vindex, payload, orders, BY_MODEL, arena);
+    return tell(&t, out, err);
+}
+
+static wa_status guess_payload(const wa_vindex *vindex, wa_payload payload, uint8_t *orders, wa_error *err)
+{
+    for (size_t i = 0; i < WA_PROJECTION_COUNT * vindex->layer_count; i++) {
         wa_projection projection = (wa_projection)(i % WA_PROJECTION_COUNT);
         wa_matrix matrix;
         if (!wa_payload_holds(payload, projection))
@@ -457,9 +438,7 @@ wa_status wa_vindex_guess_orders(const wa_vindex *vindex, wa_payload payload, wa
         WA_TRY(wa_vindex_matrix(vindex, payload, projection, i / WA_PROJECTION_COUNT, &matrix, err));
         orders[i] = (uint8_t)guess_matrix(&matrix);
     }
-    const tale t = {.vindex = vindex, .orders = orders, .words = BY_BYTES, .format = format_with_orders(payload),
-                    .arena = arena};
-    return tell(&t, out, err);
+    return WA_OK;
 }
 
 /* As many experts as it takes: small ones have few blocks that are more than padding. */
@@ -473,27 +452,36 @@ static wa_status guess_layer(const wa_vindex *vindex, size_t layer, order *out, 
     for (size_t e = 0; e < store.entries && sum.counted < (size_t)MOST_BLOCKS * GROUPS && is_q6_k(store.format); e++) {
         wa_expert expert;
         WA_TRY(wa_vindex_expert(vindex, layer, e, &expert, err));
-        const wa_matrix *all[] = {&expert.gate, &expert.up, &expert.down};
-        for (size_t p = 0; p < sizeof all / sizeof all[0]; p++)
-            if (all[p]->order == WA_ROWS_PLAIN)
-                count_groups(all[p], &sum);
+        for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
+            const wa_matrix *matrix = wa_expert_matrix(&expert, (wa_projection)p);
+            if (matrix->order == WA_ROWS_PLAIN)
+                count_groups(matrix, &sum);
+        }
     }
     *out = conclude(&sum);
     return WA_OK;
 }
 
-wa_status wa_vindex_guess_expert_orders(const wa_vindex *vindex, wa_arena *arena, const char **out, wa_error *err)
+static wa_status guess_experts(const wa_vindex *vindex, uint8_t *orders, wa_error *err)
 {
-    uint8_t *orders;
-    *out = "";
-    if (vindex->maps->layer_files == NULL)
-        return WA_OK;
-    WA_TRY(wa_arena_take(arena, WA_PROJECTION_COUNT * vindex->layer_count, sizeof *orders, &orders, err));
     for (size_t l = 0; l < vindex->layer_count; l++) {
         order found;
         WA_TRY(guess_layer(vindex, l, &found, err));
         orders[WA_PROJECTION_COUNT * l] = (uint8_t)found;
     }
-    const tale t = tale_of_experts(vindex, orders, BY_BYTES, arena);
+    return WA_OK;
+}
+
+wa_status wa_vindex_guess_orders(const wa_vindex *vindex, wa_payload payload, wa_arena *arena,
+                                 const char **out, wa_error *err)
+{
+    uint8_t *orders;
+    bool experts = payload == WA_PAYLOAD_EXPERTS && vindex->maps->layer_files != NULL;
+    *out = "";
+    if (!experts && !can_have_orders(vindex, payload))
+        return WA_OK;
+    WA_TRY(wa_arena_take(arena, WA_PROJECTION_COUNT * vindex->layer_count, sizeof *orders, &orders, err));
+    WA_TRY(experts ? guess_experts(vindex, orders, err) : guess_payload(vindex, payload, orders, err));
+    const tale t = tale_of(vindex, payload, orders, BY_BYTES, arena);
     return tell(&t, out, err);
 }

@@ -21,7 +21,8 @@ WA_CHECKED wa_status wa_vindex_settle_orders(wa_vindex *vindex, const wa_model *
 /**
  * One line for each projection and order that wa_vindex_settle_orders found in a payload: "down: Q6_K, order of before
  * August 2026: LARQL since then reads this as noise", with the layers where not all are alike; lines end in no newline.
- * "" where no matrix has two orders, and where nothing was settled. Arena.
+ * "" where no matrix has two orders, and where nothing was settled. Of EXPERTS a line for all projections: "experts, layers
+ * 0-3: Q6_K, order since August 2026". Arena.
  */
 WA_CHECKED wa_status wa_vindex_tell_orders(const wa_vindex *vindex, wa_payload payload,
                                            wa_arena *arena, const char **out, wa_error *err);
@@ -32,9 +33,5 @@ WA_CHECKED wa_status wa_vindex_tell_orders(const wa_vindex *vindex, wa_payload p
  */
 WA_CHECKED wa_status wa_vindex_guess_orders(const wa_vindex *vindex, wa_payload payload,
                                             wa_arena *arena, const char **out, wa_error *err);
-
-/** As the two above, of layers/layer_NN.weights: "experts, layers 0-3: Q6_K, order since August 2026". */
-WA_CHECKED wa_status wa_vindex_tell_expert_orders(const wa_vindex *vindex, wa_arena *arena, const char **out, wa_error *err);
-WA_CHECKED wa_status wa_vindex_guess_expert_orders(const wa_vindex *vindex, wa_arena *arena, const char **out, wa_error *err);
 
 #endif

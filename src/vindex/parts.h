@@ -87,12 +87,11 @@ typedef struct wa_vindex_maps {
     wa_kquant_slice *interleaved_q4k;   /* whichever its name; [3 * layer_count], arena; NULL = not checked */
     wa_kquant_slice *down_features_q4k; /* [layer_count], arena; NULL = not checked */
     wa_format *q4_formats;              /* [3 * layer_count], arena; NULL = all in ggml's order */
-    const uint8_t *orders[WA_PAYLOAD_COUNT]; /* [3 * layer_count] of order.c, arena; NULL = not settled */
+    const uint8_t *orders[WA_PAYLOAD_COUNT]; /* [3 * layer_count] of order.c, of EXPERTS each layer's at the gate's place, arena; NULL = not settled */
     wa_weight_tier weights[WA_WEIGHT_FILES]; /* [projection - WA_UP] */
     wa_map norms;                       /* owned: norms.bin, mapped where it has a router */
     wa_router_slice *router;            /* [layer_count, WA_ROUTER_ROLES], arena; NULL = no manifest */
     wa_layer_file *layer_files;         /* [layer_count], arena; NULL = there is no `layers` */
-    const uint8_t *expert_orders;       /* [3 * layer_count] of order.c, each layer's at the gate's place, arena; NULL = not settled */
     const wa_vindex_hash *hashes;       /* [hash_count], arena */
     size_t hash_count;
     const char **notes, **files; /* the growing lists behind wa_vindex.notes and .files */

@@ -75,15 +75,6 @@ static void make_directory(char *path, const char *name)
         abort();
 }
 
-static wa_vindex *open_at(const char *path, wa_arena **arena)
-{
-    wa_error err = {0};
-    wa_vindex *vindex;
-    WA_MUST(wa_arena_open("test", 0, arena, &err), &err);
-    WA_MUST(wa_vindex_open(path, *arena, &vindex, &err), &err);
-    return vindex;
-}
-
 /* Rows first, first + 1, … of a region, decoded as one stream of blocks. */
 static void expect_rows(const layer_file *f, size_t expert, int part, size_t first, const wa_matrix *found)
 {
@@ -110,7 +101,7 @@ static void expect_file(const char *path, const layer_file *f, bool unpadded)
 {
     wa_arena *arena;
     wa_error err = {0};
-    wa_vindex *vindex = open_at(path, &arena);
+    wa_vindex *vindex = must_open_vindex(path, &arena);
     wa_layer_store store = wa_vindex_layer_store(vindex, 1), none = wa_vindex_layer_store(vindex, 0);
     CU_ASSERT_EQUAL(store.entries, EXPERTS);
     CU_ASSERT_EQUAL(store.features, f->features);
@@ -178,7 +169,7 @@ static void mxfp4_experts_are_read_from_two_regions(void)
         memcpy(bytes, header, sizeof header);
         memcpy(bytes + sizeof header, table, sizeof table);
         write_file(path, "layers/layer_01.weights", bytes, sizeof bytes);
-        wa_vindex *vindex = open_at(path, &arena);
+        wa_vindex *vindex = must_open_vindex(path, &arena);
         CU_ASSERT_STRING_EQUAL(wa_vindex_layer_store(vindex, 1).format_name, "MXFP4");
         WA_MUST(wa_vindex_expert(vindex, 1, 0, &expert, &err), &err);
         const wa_matrix *all[] = {&expert.gate, &expert.up, &expert.down};
@@ -281,7 +272,7 @@ static void router_and_biases_are_those_of_the_vindex(void)
     float row[HIDDEN];
     const made norms = make_norms();
     write_layer(path, "router", WHOLE);
-    wa_vindex *vindex = open_at(path, &arena);
+    wa_vindex *vindex = must_open_vindex(path, &arena);
     make_model(&own, EXPERTS, FEATURES);
     WA_MUST(wa_vindex_experts_open(vindex, &own.model, 1, arena, &found, &err), &err);
     CU_ASSERT(!found.router_of_model && !found.router_bias_of_model && !found.biases_of_model);
@@ -315,7 +306,7 @@ static void what_a_vindex_lacks_is_the_models_and_said(void)
     own_model own;
     wa_vindex_experts found;
     write_layer(path, "lacking", NULL);
-    wa_vindex *vindex = open_at(path, &arena);
+    wa_vindex *vindex = must_open_vindex(path, &arena);
     make_model(&own, EXPERTS, FEATURES);
     WA_MUST(wa_vindex_experts_open(vindex, &own.model, 1, arena, &found, &err), &err);
     CU_ASSERT(found.router_of_model && found.router_bias_of_model && found.biases_of_model);
@@ -352,7 +343,7 @@ static void experts_of_another_shape_are_refused(void)
         own_model own;
         wa_vindex_experts found;
         write_layer(path, "shapes", rows[i].manifest);
-        wa_vindex *vindex = open_at(path, &arena);
+        wa_vindex *vindex = must_open_vindex(path, &arena);
         make_model(&own, rows[i].count, rows[i].features);
         CU_ASSERT_EQUAL(wa_vindex_experts_open(vindex, &own.model, 1, arena, &found, &err), WA_E_MISMATCH);
         CU_ASSERT(strstr(err.text, rows[i].text) != NULL);
@@ -407,9 +398,9 @@ static void experts_are_read_in_the_order_that_fits_the_model(void)
         }
         write_file(path, "layers/layer_01.weights", f.bytes, f.size);
         free(f.bytes);
-        wa_vindex *vindex = open_at(path, &arena);
+        wa_vindex *vindex = must_open_vindex(path, &arena);
         WA_MUST(wa_vindex_settle_orders(vindex, &own.model, arena, &err), &err);
-        WA_MUST(wa_vindex_tell_expert_orders(vindex, arena, &text, &err), &err);
+        WA_MUST(wa_vindex_tell_orders(vindex, WA_PAYLOAD_EXPERTS, arena, &text, &err), &err);
         CU_ASSERT_STRING_EQUAL(text, rows[i].text);
         WA_MUST(wa_vindex_expert(vindex, 1, 2, &expert, &err), &err);
         for (size_t r = 0; r < FEATURES; r++) {
@@ -439,7 +430,7 @@ static void layers_without_experts_may_be_unlisted(void)
         abort();
     write_file(path, "gate_vectors.bin", gate, sizeof gate);
     write_file(path, "index.json", index, (size_t)snprintf(index, sizeof index, text, "\"ffn_layout\": \"per_layer\","));
-    wa_vindex *vindex = open_at(path, &arena);
+    wa_vindex *vindex = must_open_vindex(path, &arena);
     CU_ASSERT_EQUAL(vindex->layers[0].features, 0);
     CU_ASSERT_EQUAL(vindex->layers[1].features, 8);
     CU_ASSERT_EQUAL(vindex->layers[2].feature_start, 8);
