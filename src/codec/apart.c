@@ -13,8 +13,6 @@ enum { BLOCK = 32, NOT_A_SCALE = 255 };
  *   E2M1   element 2j in the low nibble of byte j, 2j + 1 in the high one (GGUF has j and j + 16)
  *   E8M0   one byte e: 2^(e - 127); 255 is NaN
  */
-static const float E2M1[16] = {0, 0.5F, 1, 1.5F, 2, 3, 4, 6, -0.0F, -0.5F, -1, -1.5F, -2, -3, -4, -6};
-
 void wa_decode_ref_E4M3(const uint8_t *src, size_t count, float *out)
 {
     for (size_t i = 0; i < count; i++)
@@ -38,14 +36,14 @@ WA_CLONES void wa_decode_E4M3(const uint8_t *restrict src, size_t count, float *
 void wa_decode_ref_E2M1(const uint8_t *src, size_t blocks, float *out)
 {
     for (size_t i = 0; i < blocks * BLOCK; i++)
-        out[i] = E2M1[src[i / 2] >> 4 * (i % 2) & 15];
+        out[i] = wa_e2m1[src[i / 2] >> 4 * (i % 2) & 15];
 }
 
 WA_CLONES void wa_decode_E2M1(const uint8_t *restrict src, size_t blocks, float *restrict out)
 {
     for (size_t j = 0; j < blocks * BLOCK / 2; j++) {
-        out[2 * j] = E2M1[src[j] & 15];
-        out[2 * j + 1] = E2M1[src[j] >> 4];
+        out[2 * j] = wa_e2m1[src[j] & 15];
+        out[2 * j + 1] = wa_e2m1[src[j] >> 4];
     }
 }
 

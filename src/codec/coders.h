@@ -25,6 +25,8 @@ WA_FORMAT_WRITTEN_LIST(WA_ENCODER_DECLARE)
 
 /** The 16 levels of IQ4_NL and IQ4_XS, and the scale codes of 16 or 32 elements: IQ4_XS of a block, Q3_K of its sc[12]. */
 extern const float wa_iq4_levels[16];
+/** Values of the codes of FP4 and MXFP4: sign, two bits of exponent, one behind the leading one. */
+extern const float wa_e2m1[16];
 int wa_iq4_xs_scale(const uint8_t *src, int j);
 int wa_q3_k_scale(const uint8_t *sc, int j);
 

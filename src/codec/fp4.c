@@ -19,8 +19,8 @@ typedef struct block_fp4 {
 } block_fp4;
 static_assert(sizeof(block_fp4) == 137, "FP4");
 
-static const float E2M1[16] = {0.0F,  0.5F,  1.0F,  1.5F,  2.0F,  3.0F,  4.0F,  6.0F,
-                               -0.0F, -0.5F, -1.0F, -1.5F, -2.0F, -3.0F, -4.0F, -6.0F};
+const float wa_e2m1[16] = {0.0F,  0.5F,  1.0F,  1.5F,  2.0F,  3.0F,  4.0F,  6.0F,
+                           -0.0F, -0.5F, -1.0F, -1.5F, -2.0F, -3.0F, -4.0F, -6.0F};
 
 void wa_decode_ref_FP4(const uint8_t *src, size_t blocks, float *out)
 {
@@ -31,7 +31,7 @@ void wa_decode_ref_FP4(const uint8_t *src, size_t blocks, float *out)
             float product = wa_e4m3_decode_ref(b->sub[s]) * scale;
             float unit = product / 6.0F;
             for (int i = s * SUB; i < (s + 1) * SUB; i++) {
-                float value = E2M1[b->codes[i / 2] >> 4 * (i % 2) & 15];
+                float value = wa_e2m1[b->codes[i / 2] >> 4 * (i % 2) & 15];
                 out[i] = scale == 0.0F ? 0.0F : value * unit;
             }
         }

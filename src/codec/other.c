@@ -130,13 +130,12 @@ static uint8_t e4m3_code(float size, rounding how)
 /* The same of E2M1, 0 to 7. */
 static uint8_t e2m1_code(float size, bool truncate)
 {
-    static const float levels[] = {0.0F, 0.5F, 1.0F, 1.5F, 2.0F, 3.0F, 4.0F, 6.0F};
     uint8_t code = 0;
-    while (code < 7 && levels[code + 1] <= size)
+    while (code < 7 && wa_e2m1[code + 1] <= size)
         code++;
     if (code == 7 || truncate)
         return code;
-    float down = size - levels[code], up = levels[code + 1] - size;
+    float down = size - wa_e2m1[code], up = wa_e2m1[code + 1] - size;
     return (uint8_t)(code + (down > up || (down == up && code % 2 == 1)));
 }
 
@@ -147,8 +146,7 @@ static float e2m1_unit(uint8_t sub, float scale)
 
 static float e2m1_value(uint8_t code, float unit)
 {
-    static const float levels[] = {0.0F, 0.5F, 1.0F, 1.5F, 2.0F, 3.0F, 4.0F, 6.0F};
-    return levels[code] * unit;
+    return wa_e2m1[code] * unit;
 }
 
 /* Of the scale nearest to the largest magnitude and its two neighbours, the one that leaves the least squared error. */
