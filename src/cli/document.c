@@ -19,6 +19,12 @@ json_t *wa_cli_number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+json_t *wa_cli_case(const wa_case *which, const char *name)
+{
+    return json_pack("{s:s, s:s, s:s, s:s?}", "case", name, "bucket", wa_bucket_name(which->bucket), "kernel",
+                     wa_label_text(which->kernel), "not_run", which->not_run);
+}
+
 wa_status wa_cli_print_json(json_t *object, wa_error *err)
 {
     char *text = json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER);

@@ -2,7 +2,7 @@
 #ifndef WALKAUDIT_CLI_DOCUMENT_H
 #define WALKAUDIT_CLI_DOCUMENT_H
 
-#include "base/arena.h"
+#include "path/path.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -11,6 +11,8 @@
 json_t *wa_cli_document(const char *name, int version);
 /** A number, or null for one that JSON does not have (NaN, infinities). */
 json_t *wa_cli_number(double value);
+/** What a case is, by this name: "case", "bucket", "kernel" and "not_run" (null: it runs). */
+json_t *wa_cli_case(const wa_case *which, const char *name);
 /** Print the object and a newline on stdout, and drop it. WA_E_IO, WA_E_MEMORY. */
 WA_CHECKED wa_status wa_cli_print_json(json_t *object, wa_error *err);
 

@@ -73,12 +73,8 @@ static json_t *payloads_of(const wa_vindex *vindex)
 static json_t *vindex_cases_of(const wa_cases *cases)
 {
     json_t *list = json_array();
-    for (size_t c = 0; c < cases->count; c++) {
-        const wa_case *which = &cases->items[c];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s?}", "case", strchr(which->name, ':') + 1, "bucket",
-                                              wa_bucket_name(which->bucket), "kernel", wa_label_text(which->kernel), "not_run",
-                                              which->not_run));
-    }
+    for (size_t c = 0; c < cases->count; c++)
+        json_array_append_new(list, wa_cli_case(&cases->items[c], strchr(cases->items[c].name, ':') + 1));
     return list;
 }
 

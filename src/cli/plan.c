@@ -257,18 +257,15 @@ static wa_status document(const wa_audit *audit, const wa_plan_input *input, con
                           wa_error *err)
 {
     json_t *object;
-    int most = wa_plan_most(r->counts, r->count_count), per_node = (most + at.nodes - 1) / at.nodes;
+    const int *ranks = r->count_count == 1 ? &at.ranks : r->counts; /* one of a sweep has a share of them */
     wa_plan_figures f = {.flops_per_second = r->flops_per_second};
     WA_TRY(wa_plan_audit_object(audit, &object, err));
     json_array_append_new(r->audits, object);
     for (size_t i = 0; i < r->count_count; i++) {
-        wa_plan_input some = *input;
+        wa_plan_input some;
         wa_plan *plan;
-        int ranks = r->count_count == 1 ? at.ranks : r->counts[i];
-        some.nodes = r->count_count == 1 ? at.nodes : (ranks + per_node - 1) / per_node;
-        WA_TRY(wa_plan_build(&some, ranks, arena, &plan, err));
-        WA_TRY(wa_plan_figures_take(audit, &some, plan, f.flops_per_second, arena, &f, err));
-        f.is_measured = r->flops_per_second == 0.0; /* once for all */
+        WA_TRY(wa_plan_one_of(input, ranks, r->count_count, i, arena, &some, &plan, err));
+        WA_TRY(wa_plan_figures_take(audit, &some, plan, arena, &f, err));
         wa_plan_add_object(object, audit, plan, some.nodes, &f);
     }
     return WA_OK;

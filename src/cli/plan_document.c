@@ -6,11 +6,8 @@
 static json_t *cases_of(const wa_audit *audit)
 {
     json_t *list = json_array();
-    for (size_t c = 0; c < audit->cases.count; c++) {
-        const wa_case *which = &audit->cases.items[c];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s?}", "case", which->name, "bucket", wa_bucket_name(which->bucket),
-                                              "kernel", wa_label_text(which->kernel), "not_run", which->not_run));
-    }
+    for (size_t c = 0; c < audit->cases.count; c++)
+        json_array_append_new(list, wa_cli_case(&audit->cases.items[c], audit->cases.items[c].name));
     return list;
 }
 

@@ -140,22 +140,20 @@ static wa_status print_time(double seconds, wa_arena *arena, char **out, wa_erro
     return wa_arena_print(arena, out, err, "%.3g h", seconds / 3600.0);
 }
 
-wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan, double flops_per_second,
-                               wa_arena *arena, wa_plan_figures *out, wa_error *err)
+wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
+                               wa_plan_figures *f, wa_error *err)
 {
     wa_dims dims = wa_audit_dims(audit);
-    wa_plan_figures f = {.flops_per_second = flops_per_second,
-                         .is_measured = flops_per_second == 0.0,
-                         .fill = fill_of(plan),
-                         .result_bytes = result_bytes(&dims)};
-    if (f.is_measured)
-        WA_TRY(measure_rate(input, plan, audit->job->engine, arena, &f.flops_per_second, err));
-    f.seconds = seconds_until_done(plan, f.flops_per_second);
-    if (audit->captures != NULL && !wa_captures_forecast(audit->captures, plan, &f.capture_bytes, &f.capture_files))
+    if (f->flops_per_second == 0.0) {
+        WA_TRY(measure_rate(input, plan, audit->job->engine, arena, &f->flops_per_second, err));
+        f->is_measured = true;
+    }
+    f->seconds = seconds_until_done(plan, f->flops_per_second);
+    f->fill = fill_of(plan);
+    f->result_bytes = result_bytes(&dims);
+    if (audit->captures != NULL && !wa_captures_forecast(audit->captures, plan, &f->capture_bytes, &f->capture_files))
         return wa_fail(err, WA_E_UNSUPPORTED, "the size of the captures overflows");
-    WA_TRY(count_traffic(audit, input, plan, arena, &f.traffic, err));
-    *out = f;
-    return WA_OK;
+    return count_traffic(audit, input, plan, arena, &f->traffic, err);
 }
 
 /* --- Printing -------------------------------------------------------------------------------------- */
@@ -164,8 +162,8 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
                              double flops_per_second, wa_arena *arena, wa_error *err)
 {
     char *memory, *size, *busiest, *path, *time, *captures;
-    wa_plan_figures f;
-    WA_TRY(wa_plan_figures_take(audit, input, plan, flops_per_second, arena, &f, err));
+    wa_plan_figures f = {.flops_per_second = flops_per_second};
+    WA_TRY(wa_plan_figures_take(audit, input, plan, arena, &f, err));
     WA_TRY(wa_plan_amount((double)plan->anonymous_bytes, "B", arena, &memory, err));
     WA_TRY(wa_plan_amount(f.result_bytes, "B", arena, &size, err));
     WA_TRY(wa_plan_amount((double)f.capture_bytes, "B", arena, &captures, err));
@@ -206,12 +204,22 @@ static wa_status fill_count(const wa_plan *plan, const wa_plan_figures *f, wa_te
     return WA_OK;
 }
 
-int wa_plan_most(const int *ranks, size_t count)
+/* As many ranks a node as the largest number has, which has all nodes. */
+static int nodes_of(const wa_plan_input *input, const int *ranks, size_t count, size_t i)
 {
     int most = 1;
-    for (size_t i = 0; i < count; i++)
-        most = ranks[i] > most ? ranks[i] : most;
-    return most;
+    for (size_t k = 0; k < count; k++)
+        most = ranks[k] > most ? ranks[k] : most;
+    int per_node = (most + input->nodes - 1) / input->nodes;
+    return count == 1 ? input->nodes : (ranks[i] + per_node - 1) / per_node;
+}
+
+wa_status wa_plan_one_of(const wa_plan_input *input, const int *ranks, size_t count, size_t i, wa_arena *arena,
+                         wa_plan_input *own, wa_plan **out, wa_error *err)
+{
+    *own = *input;
+    own->nodes = nodes_of(input, ranks, count, i);
+    return wa_plan_build(own, ranks[i], arena, out, err);
 }
 
 wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input, const int *ranks,
@@ -224,21 +232,18 @@ wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input
     wa_plan_figures f = {.flops_per_second = flops_per_second};
     wa_plan **plans;
     wa_text_grid grid;
-    int per_node = (wa_plan_most(ranks, count) + input->nodes - 1) / input->nodes;
     WA_TRY(wa_text_grid_open(arena, columns, COLUMNS, count, &grid, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *plans, &plans, err));
     for (size_t i = 0; i < count; i++) {
-        wa_plan_input some = *input;
-        some.nodes = (ranks[i] + per_node - 1) / per_node;
-        WA_TRY(wa_plan_build(&some, ranks[i], arena, &plans[i], err));
-        WA_TRY(wa_plan_figures_take(audit, &some, plans[i], f.flops_per_second, arena, &f, err)); /* measured once */
+        wa_plan_input some;
+        WA_TRY(wa_plan_one_of(input, ranks, count, i, arena, &some, &plans[i], err));
+        WA_TRY(wa_plan_figures_take(audit, &some, plans[i], arena, &f, err));
         WA_TRY(fill_count(plans[i], &f, &grid, i, arena, err));
     }
     char *size;
     WA_TRY(wa_plan_amount(f.result_bytes, "B", arena, &size, err));
     printf("%zu batches; times at %.1f GFLOP/s a rank (%s%s); result about %s\n\n", plans[0]->batch_count, f.flops_per_second / 1e9,
-           flops_per_second == 0.0 ? "measured here, engine " : "as given",
-           flops_per_second == 0.0 ? wa_engine_name(audit->job->engine) : "", size);
+           f.is_measured ? "measured here, engine " : "as given", f.is_measured ? wa_engine_name(audit->job->engine) : "", size);
     WA_TRY(wa_text_grid_print(&grid, stdout, false, arena, err));
     fflush(stdout);
     for (size_t i = 0; !quiet && i < count; i++)

@@ -20,23 +20,25 @@ typedef struct wa_plan_figures {
 } wa_plan_figures;
 
 /**
- * Take the figures of one plan. Arena: temporary memory.
- *
- * flops_per_second  of a rank, for the time; 0: it is measured
- * Errors: WA_E_UNSUPPORTED when the size of the captures overflows, WA_E_MEMORY.
+ * Take the figures of one plan into *figures, whose rate stays from plan to plan: 0 in flops_per_second is measured first. Arena:
+ * temporary memory. Errors: WA_E_UNSUPPORTED when the size of the captures overflows, WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
-                                          double flops_per_second, wa_arena *arena, wa_plan_figures *out, wa_error *err);
+                                          wa_arena *arena, wa_plan_figures *figures, wa_error *err);
 
-/** Lines on stdout for one plan. flops_per_second: as above. */
+/**
+ * The plan for ranks[i] of `count` numbers of ranks: the largest has all nodes of `input`, the others as many ranks a node. own: the
+ * input with this plan's nodes.
+ */
+WA_CHECKED wa_status wa_plan_one_of(const wa_plan_input *input, const int *ranks, size_t count, size_t i, wa_arena *arena,
+                                    wa_plan_input *own, wa_plan **out, wa_error *err);
+
+/** Lines on stdout for one plan. flops_per_second: of a rank, for the time; 0: it is measured. */
 WA_CHECKED wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input,
                                         const wa_plan *plan, double flops_per_second,
                                         wa_arena *arena, wa_error *err);
 
-/** The largest of some numbers of ranks, at least 1. */
-int wa_plan_most(const int *ranks, size_t count);
-
-/** A table on stdout with a line for each number of ranks; the largest has all nodes of `input`, the others as many ranks a node. */
+/** A table on stdout with a line for each number of ranks, as wa_plan_one_of plans it. */
 WA_CHECKED wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input,
                                           const int *ranks, size_t count, double flops_per_second, bool quiet,
                                           wa_arena *arena, wa_error *err);
