@@ -22,18 +22,18 @@ enum {
 static const wa_synth_shape shapes[] = {
     /* family, name, H, I, L, q heads, kv heads, head dim, vocabulary, window, pattern, tied, seed
      */
-    {WA_SYNTH_GEMMA3, "tiny", 256, 512, 4, 4, 2, 64, 768, 8, 2, true, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_GEMMA3, "small", 512, 1536, 8, 4, 2, 128, 4096, 64, 6, true, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_GEMMA3, "270m", 640, 2048, 18, 4, 1, 256, 262144, 512, 6, true, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_GEMMA3, "1b", 1152, 6912, 26, 4, 1, 256, 262144, 512, 6, true, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_GEMMA3, "4b", 2560, 10240, 34, 8, 4, 256, 262208, 1024, 6, true, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_LLAMA, "tiny", 256, 768, 4, 4, 2, 64, 768, 0, 0, false, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_LLAMA, "small", 512, 1536, 8, 8, 2, 64, 4096, 0, 0, false, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_LLAMA, "270m", 768, 2304, 32, 12, 4, 64, 49152, 0, 0, true, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_LLAMA, "1b", 2048, 8192, 16, 32, 8, 64, 128256, 0, 0, true, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_LLAMA, "4b", 3072, 8192, 36, 24, 8, 128, 128256, 0, 0, true, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_LLAMA, "8b", 4096, 14336, 32, 32, 8, 128, 128256, 0, 0, false, 0, NULL, 0, 0, 0, 0},
-    {WA_SYNTH_LLAMA, "70b", 8192, 28672, 80, 64, 8, 128, 128256, 0, 0, false, 0, NULL, 0, 0, 0, 0},
+    {WA_SYNTH_GEMMA3, "tiny", 256, 512, 4, 4, 2, 64, 768, 8, 2, true, .seed = 0},
+    {WA_SYNTH_GEMMA3, "small", 512, 1536, 8, 4, 2, 128, 4096, 64, 6, true, .seed = 0},
+    {WA_SYNTH_GEMMA3, "270m", 640, 2048, 18, 4, 1, 256, 262144, 512, 6, true, .seed = 0},
+    {WA_SYNTH_GEMMA3, "1b", 1152, 6912, 26, 4, 1, 256, 262144, 512, 6, true, .seed = 0},
+    {WA_SYNTH_GEMMA3, "4b", 2560, 10240, 34, 8, 4, 256, 262208, 1024, 6, true, .seed = 0},
+    {WA_SYNTH_LLAMA, "tiny", 256, 768, 4, 4, 2, 64, 768, 0, 0, false, .seed = 0},
+    {WA_SYNTH_LLAMA, "small", 512, 1536, 8, 8, 2, 64, 4096, 0, 0, false, .seed = 0},
+    {WA_SYNTH_LLAMA, "270m", 768, 2304, 32, 12, 4, 64, 49152, 0, 0, true, .seed = 0},
+    {WA_SYNTH_LLAMA, "1b", 2048, 8192, 16, 32, 8, 64, 128256, 0, 0, true, .seed = 0},
+    {WA_SYNTH_LLAMA, "4b", 3072, 8192, 36, 24, 8, 128, 128256, 0, 0, true, .seed = 0},
+    {WA_SYNTH_LLAMA, "8b", 4096, 14336, 32, 32, 8, 128, 128256, 0, 0, false, .seed = 0},
+    {WA_SYNTH_LLAMA, "70b", 8192, 28672, 80, 64, 8, 128, 128256, 0, 0, false, .seed = 0},
 };
 
 static const struct {
