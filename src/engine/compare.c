@@ -68,7 +68,6 @@ typedef struct answer {
     const int32_t *hits; /* [rows][hit_width] features, or experts; NULL = none */
 } answer;
 
-
 /* Cases that read the same bytes compute the same bits, so their own inputs are equal as well. */
 static bool has_same_input(const wa_stage *stage, const float *a, const float *b)
 {
@@ -350,21 +349,21 @@ static wa_status run_case(comparison *c, wa_error *err)
     WA_TRY(wa_arena_take(stage->arena, c->batch->packing.prompts, sizeof *modes, &modes, err));
     WA_TRY(take_ways(c, &ways, err));
     wa_walk_io io[WA_STREAMS] = {{.x = c->reference->x,
-                               .y = stage->y_walk,
-                               .hits = hits[WA_STREAM_REFERENCE],
-                               .modes = modes,
-                               .packing = &c->batch->packing,
-                               .first_prompt = c->batch->first_prompt,
-                               .ways = ways,
-                               .first_obs = c->batch->first_obs}};
+                                  .y = stage->y_walk,
+                                  .hits = hits[WA_STREAM_REFERENCE],
+                                  .modes = modes,
+                                  .packing = &c->batch->packing,
+                                  .first_prompt = c->batch->first_prompt,
+                                  .ways = ways,
+                                  .first_obs = c->batch->first_obs}};
     if (c->lane != NO_LANE)
         io[WA_STREAM_OWN] = (wa_walk_io){.x = stage->normed + c->lane * rows * hidden,
-                               .y = stage->y_own,
-                               .hits = hits[WA_STREAM_OWN],
-                               .modes = modes,
-                               .packing = &c->batch->packing,
-                               .first_prompt = c->batch->first_prompt,
-                               .first_obs = c->batch->first_obs};
+                                         .y = stage->y_own,
+                                         .hits = hits[WA_STREAM_OWN],
+                                         .modes = modes,
+                                         .packing = &c->batch->packing,
+                                         .first_prompt = c->batch->first_prompt,
+                                         .first_obs = c->batch->first_obs};
     for (size_t i = 0; i < evaluations_of(c) && tells_experts; i++)
         io[i].routing = &stage->case_routing[i];
     wa_label label = WA_LABEL_NONE;

@@ -363,10 +363,10 @@ wa_status wa_config_rope_json(const wa_json_reader *r, wa_error *err)
     wa_model *facts = &r->config->facts;
     const json_t *object;
     facts->rotary_dim = facts->head_dim;
-    if (!r->native)
+    if (!r->native) { /* S2: before August 2026 scaling is parsed, never applied */
         WA_TRY(read_larql_bases(r, facts, err));
-    if (!r->native) /* S2: before August 2026 scaling is parsed, never applied */
         return r->august ? read_larql_scaling(r, &r->config->scaling, err) : WA_OK;
+    }
     WA_TRY(find_object(r->text, &object, err));
     if (object == NULL && r->config->family->needs_rope_object)
         return wa_fail(err, WA_E_UNSUPPORTED,

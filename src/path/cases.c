@@ -292,7 +292,8 @@ static wa_status match_layer(const wa_model *model, const wa_vindex *vindex, siz
     return WA_OK;
 }
 
-static bool have_same(const float *a, const float *b)
+/* Are both there, or neither? */
+static bool are_alike(const float *a, const float *b)
 {
     return (a == NULL) == (b == NULL);
 }
@@ -319,8 +320,8 @@ static wa_status match_experts(const wa_experts *own, const wa_experts *theirs, 
         return wa_fail(err, WA_E_MISMATCH, "layer %zu: the weights of chosen experts sum to 1 in the %s alone", layer,
                        theirs->renormalised ? "checkpoint" : "model");
     const wa_expert *a = &own->experts[0], *b = &theirs->experts[0];
-    if (!have_same(own->router_bias, theirs->router_bias) || !have_same(a->gate_bias, b->gate_bias) ||
-        !have_same(a->up_bias, b->up_bias) || !have_same(a->down_bias, b->down_bias))
+    if (!are_alike(own->router_bias, theirs->router_bias) || !are_alike(a->gate_bias, b->gate_bias) ||
+        !are_alike(a->up_bias, b->up_bias) || !are_alike(a->down_bias, b->down_bias))
         return wa_fail(err, WA_E_MISMATCH, "layer %zu: model and checkpoint do not have the same biases of experts", layer);
     return WA_OK;
 }
@@ -335,8 +336,8 @@ static wa_status match_formula(const wa_model *model, const wa_model *other, wa_
     for (size_t l = 0; l < model->layer_count; l++) {
         const wa_layer *own = &model->layers[l], *theirs = &other->layers[l];
         WA_TRY(match_experts(own->experts, theirs->experts, l, err));
-        if (!have_same(own->gate_bias, theirs->gate_bias) || !have_same(own->up_bias, theirs->up_bias) ||
-            !have_same(own->down_bias, theirs->down_bias))
+        if (!are_alike(own->gate_bias, theirs->gate_bias) || !are_alike(own->up_bias, theirs->up_bias) ||
+            !are_alike(own->down_bias, theirs->down_bias))
             return wa_fail(err, WA_E_MISMATCH, "layer %zu: model and checkpoint do not have the same FFN biases", l);
     }
     return WA_OK;

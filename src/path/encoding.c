@@ -590,8 +590,8 @@ wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matr
 
 wa_encoded_by wa_payload_encoded_by(wa_payload payload)
 {
-    bool of_larql = payload != WA_PAYLOAD_CHECKPOINT && (payload == WA_PAYLOAD_EXPERTS || !wa_payload_is_of_experts(payload));
-    return !of_larql ? WA_ENCODED_ANY : WA_ENCODED_LARQL;
+    bool beside_experts = wa_payload_is_of_experts(payload) && payload != WA_PAYLOAD_EXPERTS; /* floats: nothing is encoded */
+    return payload == WA_PAYLOAD_CHECKPOINT || beside_experts ? WA_ENCODED_ANY : WA_ENCODED_LARQL;
 }
 
 const char *wa_encoding_basis_word(wa_encoding_basis basis)
