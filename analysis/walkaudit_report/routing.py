@@ -3,45 +3,46 @@ are farthest off."""
 import numpy as np
 
 SHOWN = 20  # experts of the list of the worst, per vindex
+COUNTS = ("same_input", "own_stream", "own_order", "pairs")
 
 
 def describe(result):
     """None for a model without experts."""
     if not result.has("expert_id"):
         return None
-    layers = [describe_use(result, layer, int(count)) for layer, count in enumerate(result["layer_experts"]) if count > 0]
+    layers, cases = [], [{"case": case, **dict.fromkeys(COUNTS, 0), "layers": []} for case in range(len(result.cases))]
+    for layer, count in enumerate(result["layer_experts"].tolist()):
+        if count == 0:
+            continue
+        dense = result.read("expert_id", (layer,), ("layer", "obs", "choice"))
+        layers.append(describe_use(result, layer, count, dense))
+        for case in cases:
+            counts = count_flips(result, case["case"], layer, dense)
+            case["layers"].append({"layer": layer, **counts})
+            for key, value in counts.items():
+                case[key] += value
     return {"experts": sum(one["experts"] for one in layers), "never_chosen": sum(len(one["never"]) for one in layers), "layers": layers,
-            "cases": [describe_flips(result, case, layers) for case in range(len(result.cases))],
-            "worst": [row for vindex in range(len(result.vindexes)) for row in worst_experts(result, vindex)]}
+            "cases": cases, "worst": [row for vindex in range(len(result.vindexes)) for row in worst_experts(result, vindex)]}
 
 
-def describe_use(result, layer, count):
-    """How the reference's rows spread over a layer's experts."""
-    chosen = result.read("expert_id", (layer,), ("layer", "obs", "choice"))
+def describe_use(result, layer, count, dense):
+    """How the reference's rows spread over a layer's experts. dense: [obs, choice] the experts of each."""
     margin = result.read("expert_margin", (layer, slice(None), -1), ("layer", "obs", "choice"))
-    rows = np.bincount(chosen[(chosen >= 0) & (chosen < count)], minlength=count)
+    rows = np.bincount(dense[(dense >= 0) & (dense < count)], minlength=count)
     least = int(np.argmin(np.where(np.isnan(margin), np.inf, margin)))
     return {"layer": layer, "experts": count, "never": np.flatnonzero(rows == 0).tolist(), "rows": rows.tolist(),
             "most": {"expert": int(rows.argmax()), "rows": int(rows.max())},
             "least_margin": {"value": float(margin[least]), **result.place(layer, least).described()} if np.isfinite(margin[least]) else None}
 
 
-def describe_flips(result, case, layers):
-    """Where a case's router chooses other experts: on the reference's input, and on the case's own residual stream."""
-    out = {"case": case, "same_input": 0, "own_stream": 0, "own_order": 0, "pairs": 0, "layers": []}
-    for one in layers:
-        layer = one["layer"]
-        gap = result.read("routing_gap", (case, layer), ("case", "layer", "obs"))
-        own = result.read("own_expert_id", (case, layer), ("case", "layer", "obs", "choice"))
-        dense = result.read("expert_id", (layer,), ("layer", "obs", "choice"))
-        known = (own >= 0).all(axis=-1)
-        other = known & (np.sort(own, axis=-1) != np.sort(dense, axis=-1)).any(axis=-1)
-        counts = {"same_input": int((gap > 0).sum()), "own_stream": int(other.sum()),
-                  "own_order": int((known & ~other & (own != dense).any(axis=-1)).sum()), "pairs": int(known.sum())}
-        for key, value in counts.items():
-            out[key] += value
-        out["layers"].append({"layer": layer, **counts})
-    return out
+def count_flips(result, case, layer, dense):
+    """Rows for which a case's router chooses other experts: on the reference's input, and on the case's own residual stream."""
+    gap = result.read("routing_gap", (case, layer), ("case", "layer", "obs"))
+    own = result.read("own_expert_id", (case, layer), ("case", "layer", "obs", "choice"))
+    known = (own >= 0).all(axis=-1)
+    other = known & (np.sort(own, axis=-1) != np.sort(dense, axis=-1)).any(axis=-1)
+    order = known & ~other & (own != dense).any(axis=-1)
+    return dict(zip(COUNTS, (int((gap > 0).sum()), int(other.sum()), int(order.sum()), int(known.sum()))))
 
 
 def worst_experts(result, vindex):
