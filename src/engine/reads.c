@@ -31,11 +31,33 @@ static bool is_manifest_of(const char *manifest, const char *file)
            strcmp(manifest + stem, end) == 0;
 }
 
+/* Is it an entry, "NAME" or of a directory "NAME/", or does it lie in that directory? */
+static bool is_of_entry(const wa_vindex_entry *entry, const char *file)
+{
+    size_t length = strlen(entry->name);
+    bool directory = length > 0 && entry->name[length - 1] == '/';
+    return directory ? strncmp(file, entry->name, length) == 0 : strcmp(file, entry->name) == 0;
+}
+
 static void mark(const wa_vindex_entry *entries, size_t count, const char *file, bool *read)
 {
     for (size_t i = 0; file != NULL && i < count; i++)
-        if (strcmp(entries[i].name, file) == 0 || is_manifest_of(entries[i].name, file))
+        if (is_of_entry(&entries[i], file) || is_manifest_of(entries[i].name, file))
             read[i] = true;
+}
+
+/* Files of experts, of routers and of their biases, which have no matrix of a layer; the latter are found by the weight manifest. */
+static void mark_experts(const wa_vindex *vindex, const wa_case *which, const wa_vindex_entry *entries, size_t count, bool *read)
+{
+    static const struct {
+        wa_payload payload;
+        const char *files[2];
+    } kinds[] = {{WA_PAYLOAD_EXPERTS, {"layers/"}},
+                 {WA_PAYLOAD_ROUTER, {"norms.bin", "weight_manifest.json"}},
+                 {WA_PAYLOAD_BIASES, {"norms.bin", "weight_manifest.json"}}};
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+        for (size_t f = 0; f < 2 && vindex->present[kinds[k].payload] && wa_case_reads_payload(which, kinds[k].payload, WA_UP); f++)
+            mark(entries, count, kinds[k].files[f], read);
 }
 
 static wa_status mark_read(const wa_audit *audit, size_t v, const wa_vindex_entry *entries,
@@ -53,26 +75,24 @@ static wa_status mark_read(const wa_audit *audit, size_t v, const wa_vindex_entr
         WA_TRY(names_of_case(audit, &audit->cases.items[c], names, err));
         for (int i = 0; i <= WA_PROJECTION_COUNT; i++)
             mark(entries, count, names[i], read);
+        mark_experts(audit->vindexes[v], &audit->cases.items[c], entries, count, read);
     }
     return WA_OK;
 }
 
 /* A payload: index.json and manifests have no checksums, a checkpoint has no list of them. */
-static bool may_have_checksum(const wa_vindex *vindex, const wa_vindex_entry *entry)
+static bool may_have_checksum(const wa_vindex *vindex, const char *name)
 {
-    size_t length = strlen(entry->name);
-    return vindex->checkpoint == NULL && length >= 4 && strcmp(entry->name + length - 4, ".bin") == 0;
+    const char *end = strrchr(name, '.');
+    return vindex->checkpoint == NULL && end != NULL && (strcmp(end, ".bin") == 0 || strcmp(end, ".weights") == 0);
 }
 
-static wa_input_file *find_file(const wa_audit *audit, const wa_vindex *vindex, const char *name)
+/* What an input file is called inside a vindex; NULL: it is none of its files. */
+static const char *name_inside(const wa_vindex *vindex, const wa_input_file *file)
 {
     size_t directory = strlen(vindex->path);
-    for (size_t i = 0; i < audit->file_count; i++) {
-        const char *path = audit->files[i].path;
-        if (strncmp(path, vindex->path, directory) == 0 && path[directory] == '/' && strcmp(path + directory + 1, name) == 0)
-            return &audit->files[i];
-    }
-    return NULL;
+    bool inside = strncmp(file->path, vindex->path, directory) == 0 && file->path[directory] == '/';
+    return inside ? file->path + directory + 1 : NULL;
 }
 
 wa_status wa_audit_find_checksums(wa_audit *audit, wa_error *err)
@@ -85,11 +105,13 @@ wa_status wa_audit_find_checksums(wa_audit *audit, wa_error *err)
         WA_TRY(wa_vindex_inventory(vindex, audit->arena, &entries, &count, err));
         WA_TRY(wa_arena_take(audit->arena, count, sizeof *read, &read, err));
         WA_TRY(mark_read(audit, v, entries, count, read, err));
-        for (size_t i = 0; i < count; i++) {
-            wa_input_file *file = find_file(audit, vindex, entries[i].name);
-            if (file != NULL && read[i] && may_have_checksum(vindex, &entries[i]) &&
-                wa_vindex_has_checksum(vindex, entries[i].name))
-                file->vindex = (int)v;
+        for (size_t i = 0; i < audit->file_count; i++) {
+            const char *name = name_inside(vindex, &audit->files[i]);
+            if (name == NULL || !may_have_checksum(vindex, name) || !wa_vindex_has_checksum(vindex, name))
+                continue;
+            for (size_t e = 0; e < count; e++)
+                if (read[e] && is_of_entry(&entries[e], name))
+                    audit->files[i].vindex = (int)v;
         }
     }
     return WA_OK;
@@ -104,16 +126,25 @@ wa_status wa_audit_take_checksum(const wa_audit *audit, wa_input_file *file, wa_
     return WA_OK;
 }
 
-/* How a file that a case reads stands to index.json's checksums. LARQL's name the gate file alone among payloads. */
+/* How a file that a case reads, or all files of such a directory, stand to index.json's checksums. LARQL's name the gate file alone
+ * among payloads. */
 static const char *checksum_words(const wa_audit *audit, size_t v, const wa_vindex_entry *entry)
 {
-    static const char *const words[] = {[WA_CHECKSUM_EQUAL] = ", SHA-256 as in index.json",
-                                        [WA_CHECKSUM_DIFFERS] = ", SHA-256 differs from index.json",
-                                        [WA_CHECKSUM_FILE_ABSENT] = ""};
-    const wa_input_file *file = find_file(audit, audit->vindexes[v], entry->name);
-    if (!may_have_checksum(audit->vindexes[v], entry))
-        return "";
-    return file != NULL && file->vindex >= 0 ? words[file->checksum] : ", no SHA-256 in index.json";
+    const wa_vindex *vindex = audit->vindexes[v];
+    const char *words = "";
+    for (size_t i = 0; i < audit->file_count; i++) {
+        const wa_input_file *file = &audit->files[i];
+        const char *name = name_inside(vindex, file);
+        if (name == NULL || !is_of_entry(entry, name) || !may_have_checksum(vindex, name))
+            continue;
+        if (file->vindex >= 0 && file->checksum == WA_CHECKSUM_DIFFERS)
+            return ", SHA-256 differs from index.json";
+        if (file->vindex < 0)
+            words = ", no SHA-256 in index.json";
+        else if (words[0] == '\0' && file->checksum == WA_CHECKSUM_EQUAL)
+            words = ", SHA-256 as in index.json";
+    }
+    return words;
 }
 
 /* One line per entry; a directory of very many says how many are left out. */

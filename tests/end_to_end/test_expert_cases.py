@@ -344,6 +344,58 @@ def test_a_layer_without_its_file_is_told(shop, tmp_path):
     assert "layers has no file of layer 1" in said, said
 
 
+FORMATS = ("f32", "f16", "bf16", "q4_0", "q4k", "q6k", "fp4")
+
+
+def extracted(tmp_path, family, formats):
+    """A model that synth wrote, and its vindexes."""
+    model = tmp_path / "model"
+    harness.run(["synth", model, "--family", family, "--shape", "tiny", "--layers", "2", "--seed", "4"])
+    for name in formats:
+        harness.run(["extract", model, tmp_path / name, "--format", name])
+    return model, {name: tmp_path / name for name in formats}
+
+
+def files_of(result, vindex=0):
+    return dict(line.split(": ", 1) for line in result["vindex_files"][vindex].splitlines())
+
+
+@pytest.mark.parametrize("family", ["mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss"])
+def test_experts_extracted_in_any_format_are_healthy(shop, tmp_path, family):
+    model, vindexes = extracted(tmp_path, family, FORMATS)
+    made = shop.job(model, vindexes, paths=[{"path": "experts"}], prompts={"file": str(some_ids(tmp_path))})
+    result = made.result()
+    floats = {f"{name}:experts": "PASS" for name in FORMATS[:3]}
+    assert result.verdicts() == floats | {f"{name}:experts": "MEASURED" for name in FORMATS[3:]}
+    orders = {name: lines[list(result["payload"]).index("experts")] for name, lines in zip(FORMATS, result["payload_order"])}
+    assert orders == dict.fromkeys(FORMATS, "") | {"q4_0": "experts: Q4_0, order since August 2026",
+                                                   "q6k": "experts: Q6_K, order since August 2026"}
+    for at in range(len(FORMATS)):
+        files = files_of(result, at)
+        assert files["layers/"] == files["norms.bin"] == "read, SHA-256 as in index.json" and files["weight_manifest.json"] == "read"
+        assert files["gate_vectors.bin"].startswith("not read")
+
+
+def test_a_layer_file_that_index_json_does_not_describe_is_told(shop, tmp_path):
+    model, vindexes = extracted(tmp_path, "olmoe", ["f16"])
+    with open(vindexes["f16"] / "layers" / "layer_01.weights", "r+b") as file:  # the last row: 384 features, padded to 512
+        file.seek(-2 * 512, os.SEEK_END)
+        low = file.read(1)
+        file.seek(-2 * 512, os.SEEK_END)
+        file.write(bytes([low[0] ^ 1]))
+    made = shop.job(model, vindexes, paths=[{"path": "experts"}], prompts={"file": str(some_ids(tmp_path))})
+    result = made.result(expect=1)
+    assert result.verdicts() == {"f16:experts": "ENCODING"} and "layer 1, expert 7, down, row 255: " in result["fail_reasons"][0]
+    assert files_of(result)["layers/"] == "read, SHA-256 differs from index.json"
+    assert files_of(result)["norms.bin"] == "read, SHA-256 as in index.json"
+
+
+def some_ids(folder):
+    path = folder / "ids.jsonl"
+    path.write_text("".join(harness.json.dumps({"key": f"k{i}", "ids": [5 + i, 9, 100, 40 + i, 7]}) + "\n" for i in range(4)))
+    return path
+
+
 # --- ROUTING
 
 def test_another_choice_on_the_same_input_is_routing(shop, tmp_path):
