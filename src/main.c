@@ -4,16 +4,19 @@
 #include "base/spell.h"
 #include "cli/cli.h"
 #include "cli/manual.h"
-#include "compute/kernel.h"
 #include "comm/comm.h"
+#include "compute/kernel.h"
 #include "store/store.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static const wa_cli_verb VERBS[] = {
+/* clang-format off */
 #define VERB(name, arguments, does) {#name, wa_cli_##name, &wa_cli_##name##_parser, arguments, does}
-    VERB(run, "JOB.yaml", "the audit; -n N starts N ranks on one machine, srun or mpirun those of many"),
+    /* clang-format on */
+    VERB(run, "JOB.yaml",
+         "the audit; -n N starts N ranks on one machine, srun or mpirun those of many"),
     VERB(plan, "JOB.yaml", "cases, batches, grid, memory and result size, without computing"),
     VERB(init, "MODEL VINDEX…", "print a job that audits these, to be run as it is"),
     VERB(inspect, "PATH", "what a model, GGUF, vindex or result file is"),
@@ -25,7 +28,9 @@ static const wa_cli_verb VERBS[] = {
     VERB(status, "RESULT.h5", "what is done and what is missing"),
 #undef VERB
 /* walkaudit-report's, which this program becomes. */
+/* clang-format off */
 #define VERB(name, arguments, does) {#name, wa_cli_report, NULL, arguments, does}
+    /* clang-format on */
     VERB(report, "RESULT.h5… -o DIR", "Markdown, JSON and HTML pages of results"),
     VERB(index, "RESULT.h5…", "one table and page over many results"),
     VERB(plot, "RESULT.h5", "figures of one result"),
@@ -45,9 +50,12 @@ static void print_help(FILE *out)
             fputs("\nof walkaudit-report, for readers of results:\n", out);
         /* … is one column in three bytes */
         int wide = (int)(strlen(VERBS[i].arguments) - wa_show_width(VERBS[i].arguments));
-        fprintf(out, "  %-9s %-*s%s\n", VERBS[i].name, 18 + wide, VERBS[i].arguments, VERBS[i].does);
+        fprintf(out, "  %-9s %-*s%s\n", VERBS[i].name, 18 + wide, VERBS[i].arguments,
+                VERBS[i].does);
     }
-    fputs("\n`walkaudit help VERB` or `walkaudit VERB -h` tells more. `walkaudit --version` prints versions.\n", out);
+    fputs("\n`walkaudit help VERB` or `walkaudit VERB -h` tells more. `walkaudit --version` prints "
+          "versions.\n",
+          out);
 }
 
 static void print_version(void)
@@ -55,8 +63,8 @@ static void print_version(void)
     wa_blas blas = wa_blas_look();
     char mpi[128];
     wa_comm_library(mpi, sizeof mpi);
-    printf("walkaudit %s\n%s\n%s\n%s core: %s\nMPI: %s\n", WALKAUDIT_VERSION, wa_store_library(), blas.config,
-           blas.name, blas.core, mpi);
+    printf("walkaudit %s\n%s\n%s\n%s core: %s\nMPI: %s\n", WALKAUDIT_VERSION, wa_store_library(),
+           blas.config, blas.name, blas.core, mpi);
 }
 
 static int run_verb(const wa_cli_verb *which, int argc, char **argv)
@@ -105,7 +113,9 @@ int main(int argc, char **argv)
     }
     /* What the build makes manual pages and completion of. */
     if (argc == 4 && strcmp(argv[1], "help") == 0 && strcmp(argv[2], "--document") == 0)
-        return wa_cli_print_document(argv[3], VERBS, VERB_COUNT, stdout) && fflush(stdout) == 0 ? 0 : wa_status_exit_code(WA_E_USAGE);
+        return wa_cli_print_document(argv[3], VERBS, VERB_COUNT, stdout) && fflush(stdout) == 0
+                   ? 0
+                   : wa_status_exit_code(WA_E_USAGE);
     if (argc > 2 && strcmp(argv[1], "help") == 0)
         return help_on(argv[2]);
     if (is_any(argv[1], "--help", "-h", "help")) {

@@ -1,14 +1,15 @@
 /*
- * A kernel for path external, as you would write one: an FFN whose weights are rounded to 8 bits with a scale per row,
- * made at the start from a vindex's f32 files.
+ * A kernel for path external, as you would write one: an FFN whose weights are rounded to 8 bits
+ * with a scale per row, made at the start from a vindex's f32 files.
  *
- *   cc -std=c17 -O2 -ffp-contract=off -shared -fPIC -I include -o q8_kernel.so jobs/external/q8_kernel.c -lm
+ *   cc -std=c17 -O2 -ffp-contract=off -shared -fPIC -I include -o q8_kernel.so
+ *   jobs/external/q8_kernel.c -lm
  *
- * With -DKEEP_F32 the weights stay as they are, and the case may say `bucket: exact`. With -DPLANT_FAULT=L one
- * feature is left out at layer L: what an audit is for.
+ * With -DKEEP_F32 the weights stay as they are, and the case may say `bucket: exact`. With
+ * -DPLANT_FAULT=L one feature is left out at layer L: what an audit is for.
  *
- * It needs gate_vectors.bin, up_features.bin and down_features.bin as f32, [layers, features, hidden] each, of a gated
- * model with SiLU or tanh-GELU whose layers are equally wide.
+ * It needs gate_vectors.bin, up_features.bin and down_features.bin as f32, [layers, features,
+ * hidden] each, of a gated model with SiLU or tanh-GELU whose layers are equally wide.
  */
 #include "walkaudit/external.h"
 
@@ -76,7 +77,8 @@ static double activate(const kernel *k, double v)
 {
     if (k->is_silu)
         return v / (1.0 + exp(-v));
-    return 0.5 * v * (1.0 + tanh(0.79788456080286536 * (v + 0.044715 * v * v * v))); /* sqrt(2 / pi) */
+    return 0.5 * v *
+           (1.0 + tanh(0.79788456080286536 * (v + 0.044715 * v * v * v))); /* sqrt(2 / pi) */
 }
 
 /* One row: y = sum over features of phi(gate . x) (up . x) down. */
@@ -87,7 +89,8 @@ static void run_row(const kernel *k, size_t layer, const float *x, float *y)
         size_t at = (layer * k->features + f) * k->hidden;
         if (layer == (size_t)PLANT_FAULT && f == k->features / 2)
             continue;
-        float act = (float)(activate(k, dot(k->gate + at, x, k->hidden)) * dot(k->up + at, x, k->hidden));
+        float act =
+            (float)(activate(k, dot(k->gate + at, x, k->hidden)) * dot(k->up + at, x, k->hidden));
         for (size_t h = 0; h < k->hidden; h++)
             y[h] += act * k->down[at + h];
     }

@@ -74,10 +74,10 @@ static wa_status push_chunk(wa_arena *arena, size_t payload, wa_error *err)
     size = size / CHUNK_BYTES * CHUNK_BYTES;
     for (const wa_arena *a = arena; a != NULL; a = a->parent)
         if (a->limit != 0 && (a->total > a->limit || size > a->limit - a->total))
-            return wa_fail(err, WA_E_MEMORY, "arena '%s' needs %zu more bytes, holds %zu of %zu allowed",
-                           a->name, size, a->total, a->limit);
-    chunk *fresh =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            return wa_fail(err, WA_E_MEMORY,
+                           "arena '%s' needs %zu more bytes, holds %zu of %zu allowed", a->name,
+                           size, a->total, a->limit);
+    chunk *fresh = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (fresh == MAP_FAILED)
         return wa_fail(err, WA_E_MEMORY, "arena '%s': the system has no %zu bytes", arena->name,
                        size);
@@ -91,7 +91,8 @@ static wa_status push_chunk(wa_arena *arena, size_t payload, wa_error *err)
 }
 
 /* Text is packed without gaps: a result of a million positions holds as many short strings. */
-static wa_status take_aligned(wa_arena *arena, size_t bytes, size_t alignment, void *out_pointer, wa_error *err)
+static wa_status take_aligned(wa_arena *arena, size_t bytes, size_t alignment, void *out_pointer,
+                              wa_error *err)
 {
     if (arena->takes_until_failure > 0 && --arena->takes_until_failure == 0)
         return wa_fail(err, WA_E_MEMORY, "arena '%s': this take was asked to fail", arena->name);
@@ -118,7 +119,8 @@ wa_status wa_arena_take_raw(wa_arena *arena, size_t count, size_t size, void *ou
     return take_aligned(arena, bytes, ALIGNMENT, out_pointer, err);
 }
 
-wa_status wa_arena_take(wa_arena *arena, size_t count, size_t size, void *out_pointer, wa_error *err)
+wa_status wa_arena_take(wa_arena *arena, size_t count, size_t size, void *out_pointer,
+                        wa_error *err)
 {
     void *at;
     WA_TRY(wa_arena_take_raw(arena, count, size, &at, err));
@@ -127,8 +129,8 @@ wa_status wa_arena_take(wa_arena *arena, size_t count, size_t size, void *out_po
     return WA_OK;
 }
 
-wa_status wa_arena_grow(wa_arena *arena, void *array_pointer, size_t count, size_t *room, size_t size,
-                        wa_error *err)
+wa_status wa_arena_grow(wa_arena *arena, void *array_pointer, size_t count, size_t *room,
+                        size_t size, wa_error *err)
 {
     enum { FIRST = 16 };
     void *old, *wider;
@@ -178,8 +180,7 @@ wa_status wa_arena_print(wa_arena *arena, char **out, wa_error *err, const char 
 
 wa_mark wa_arena_mark(const wa_arena *arena)
 {
-    return (wa_mark){.chunk = arena->top,
-                     .used = arena->top == NULL ? 0 : arena->top->used};
+    return (wa_mark){.chunk = arena->top, .used = arena->top == NULL ? 0 : arena->top->used};
 }
 
 void wa_arena_release(wa_arena *arena, wa_mark mark)

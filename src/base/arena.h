@@ -15,7 +15,8 @@ typedef struct wa_arena wa_arena;
  */
 WA_CHECKED wa_status wa_arena_open(const char *name, size_t limit, wa_arena **out, wa_error *err);
 
-/** Make an arena whose bytes count towards the parent's limit as well. Close it before the parent. */
+/** Make an arena whose bytes count towards the parent's limit as well. Close it before the
+ * parent. */
 WA_CHECKED wa_status wa_arena_open_within(wa_arena *parent, const char *name, wa_arena **out,
                                           wa_error *err);
 
@@ -34,13 +35,14 @@ WA_CHECKED wa_status wa_arena_take_raw(wa_arena *arena, size_t count, size_t siz
                                        void *out_pointer, wa_error *err);
 
 /**
- * Room for one more element behind `count` of an array that grows: where there is none, twice as many elements are taken and the old
- * ones copied, whose space stays in the arena.
+ * Room for one more element behind `count` of an array that grows: where there is none, twice as
+ * many elements are taken and the old ones copied, whose space stays in the arena.
  *
- * array_pointer  address of the pointer to the elements; room  in and out: elements that there is space for; size  of one
+ * array_pointer  address of the pointer to the elements; room  in and out: elements that there is
+ *                space for; size  of one
  */
-WA_CHECKED wa_status wa_arena_grow(wa_arena *arena, void *array_pointer, size_t count, size_t *room, size_t size,
-                                   wa_error *err);
+WA_CHECKED wa_status wa_arena_grow(wa_arena *arena, void *array_pointer, size_t count, size_t *room,
+                                   size_t size, wa_error *err);
 
 /** Copy a string of `length` bytes (no NUL inside needed) and end it with NUL. */
 WA_CHECKED wa_status wa_arena_copy(wa_arena *arena, const char *text, size_t length, char **out,
@@ -65,7 +67,8 @@ void wa_arena_reset(wa_arena *arena);
 size_t wa_arena_used(const wa_arena *arena);
 size_t wa_arena_high_water(const wa_arena *arena);
 
-/** Let the k-th take from now on (1 = the next) fail with WA_E_MEMORY; 0 = never. For fault tests. */
+/** Let the k-th take from now on (1 = the next) fail with WA_E_MEMORY; 0 = never. For fault
+ * tests. */
 void wa_arena_fail_at(wa_arena *arena, size_t k);
 
 #endif

@@ -3,7 +3,8 @@
 
 #include <assert.h>
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "walkaudit reads little-endian files in place");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "walkaudit reads little-endian files in place");
 static_assert(sizeof(size_t) == 8, "walkaudit maps files larger than 4 GiB");
 
 bool wa_size_mul(size_t a, size_t b, size_t *out)

@@ -26,7 +26,8 @@ static inline size_t wa_size_min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/** out = bytes[offset, offset + length). False when the range leaves `bytes`; *out is then unchanged. */
+/** out = bytes[offset, offset + length). False when the range leaves `bytes`; *out is then
+ * unchanged. */
 bool wa_bytes_slice(wa_bytes bytes, uint64_t offset, uint64_t length, wa_bytes *out);
 
 /* Little-endian loads from memory that need not be aligned. The caller has checked the bounds.
@@ -65,31 +66,35 @@ typedef struct wa_map {
 } wa_map;
 
 /**
- * Open a regular file for reading. Something else (a FIFO, a device, a socket, a directory) is refused without waiting
- * for it. Errors: WA_E_IO, naming the path and what it is.
+ * Open a regular file for reading. Something else (a FIFO, a device, a socket, a directory) is
+ * refused without waiting for it. Errors: WA_E_IO, naming the path and what it is.
  */
 WA_CHECKED wa_status wa_regular_open(const char *path, int *fd, wa_error *err);
 
-/** Map a regular file. Errors: WA_E_IO (open, stat, mmap, not a regular file), the message names the path. */
+/** Map a regular file. Errors: WA_E_IO (open, stat, mmap, not a regular file), the message names
+ * the path. */
 WA_CHECKED wa_status wa_map_open(const char *path, wa_map *out, wa_error *err);
 void wa_map_close(wa_map *map);
 /**
- * Does each path that is mapped still name the file that was mapped: device, inode, size and time of change of content? Local:
- * device and inode numbers mean nothing on another host. WA_E_MISMATCH, naming the first that does not.
+ * Does each path that is mapped still name the file that was mapped: device, inode, size and time
+ * of change of content? Local: device and inode numbers mean nothing on another host.
+ * WA_E_MISMATCH, naming the first that does not.
  */
 WA_CHECKED wa_status wa_maps_check(wa_error *err);
 
 /**
- * Ask the system to read these bytes of mapped files, while the caller does something else. Local; a wish that may be ignored, and
- * is, where they are no file's. What is there already costs a look at each page.
+ * Ask the system to read these bytes of mapped files, while the caller does something else. Local;
+ * a wish that may be ignored, and is, where they are no file's. What is there already costs a look
+ * at each page.
  */
 void wa_bytes_expect(wa_bytes bytes);
-/** Let go of the pages read so far: they no longer count as this process's memory, and come back when touched. */
+/** Let go of the pages read so far: they no longer count as this process's memory, and come back
+ * when touched. */
 void wa_map_forget(const wa_map *map);
 
 /**
- * Does something other than a directory (or, _dir, a directory) stand at `path`? Local; follows links. What is no regular
- * file is then refused by name when it is opened, and not passed over.
+ * Does something other than a directory (or, _dir, a directory) stand at `path`? Local; follows
+ * links. What is no regular file is then refused by name when it is opened, and not passed over.
  */
 bool wa_file_exists(const char *path);
 bool wa_dir_exists(const char *path);
@@ -97,7 +102,8 @@ bool wa_dir_exists(const char *path);
 /** The last component of a path, less slashes at its end: a place within `path`, and its length. */
 const char *wa_last_name(const char *path, size_t *length);
 
-/** Is `name` a plain file name: not empty, no '/', not "." or ".."? Manifests may name nothing else. */
+/** Is `name` a plain file name: not empty, no '/', not "." or ".."? Manifests may name nothing
+ * else. */
 bool wa_name_is_plain(const char *name);
 
 #endif

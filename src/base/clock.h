@@ -4,7 +4,8 @@
 
 /** Monotonic seconds. */
 double wa_clock(void);
-/** Seconds that the calling thread has had a processor: others on the machine count less than by the clock. */
+/** Seconds that the calling thread has had a processor: others on the machine count less than by
+ * the clock. */
 double wa_processor_clock(void);
 
 #endif

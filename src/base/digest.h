@@ -1,4 +1,5 @@
-/* SHA-256 of bytes as they pass, for checksums in index.json; and a faster digest, to know bytes again. */
+/* SHA-256 of bytes as they pass, for checksums in index.json; and a faster digest, to know bytes
+ * again. */
 #ifndef WALKAUDIT_BASE_DIGEST_H
 #define WALKAUDIT_BASE_DIGEST_H
 
@@ -19,9 +20,10 @@ WA_CHECKED wa_status wa_digest_finish(wa_digest *digest, char out[WA_SHA256_HEX]
 void wa_digest_close(wa_digest *digest);
 
 /**
- * A digest of 128 bits that costs a fifth of a SHA-256: GMAC, that is AES-128-GCM of nothing with the bytes as associated data,
- * under the key "walkaudit digest" and a nonce of zeros. As two numbers, big-endian. Two contents that differ by chance have
- * one digest with a probability below 2^-100; since the key is known, a forger could make such a pair: against forgers there is
+ * A digest of 128 bits that costs a fifth of a SHA-256: GMAC, that is AES-128-GCM of nothing with
+ * the bytes as associated data, under the key "walkaudit digest" and a nonce of zeros. As two
+ * numbers, big-endian. Two contents that differ by chance have one digest with a probability below
+ * 2^-100; since the key is known, a forger could make such a pair: against forgers there is
  * SHA-256.
  */
 typedef struct wa_short_digest {

@@ -17,7 +17,8 @@ wa_status wa_path_print(char out[WA_NAME_BYTES], wa_error *err, const char *form
     int length = vsnprintf(out, WA_NAME_BYTES, format, args);
     va_end(args);
     if (length < 0 || length >= WA_NAME_BYTES)
-        return wa_fail(err, WA_E_IO, "path is too long: '%.200s…', at most %d bytes", out, WA_NAME_BYTES - 1);
+        return wa_fail(err, WA_E_IO, "path is too long: '%.200s…', at most %d bytes", out,
+                       WA_NAME_BYTES - 1);
     return WA_OK;
 }
 
@@ -34,7 +35,8 @@ wa_status wa_temporary_create(const char *path, int *fd, wa_error *err)
     enum { FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC };
     struct stat info;
     *fd = open(path, FLAGS, 0666);
-    if (*fd < 0 && errno == EEXIST && lstat(path, &info) == 0 && S_ISREG(info.st_mode) && unlink(path) == 0)
+    if (*fd < 0 && errno == EEXIST && lstat(path, &info) == 0 && S_ISREG(info.st_mode) &&
+        unlink(path) == 0)
         *fd = open(path, FLAGS, 0666);
     if (*fd < 0)
         return wa_fail(err, WA_E_IO, "cannot create file '%s': %s", path, strerror(errno));
@@ -122,7 +124,8 @@ wa_status wa_write_all(int fd, const void *bytes, size_t size, size_t *written, 
     return WA_OK;
 }
 
-static wa_status write_temporary(const char *temporary, const wa_bytes *pieces, size_t count, wa_error *err)
+static wa_status write_temporary(const char *temporary, const wa_bytes *pieces, size_t count,
+                                 wa_error *err)
 {
     int fd;
     WA_TRY(wa_temporary_create(temporary, &fd, err));
@@ -136,7 +139,8 @@ static wa_status write_temporary(const char *temporary, const wa_bytes *pieces, 
     return status;
 }
 
-wa_status wa_file_write_pieces(const char *final_path, const wa_bytes *pieces, size_t count, wa_error *err)
+wa_status wa_file_write_pieces(const char *final_path, const wa_bytes *pieces, size_t count,
+                               wa_error *err)
 {
     char temporary[WA_NAME_BYTES];
     WA_TRY(wa_temporary_name(final_path, temporary, err));

@@ -1,4 +1,5 @@
-/* The elementary functions that single values go through: sums of two f64 where one is not enough. */
+/* The elementary functions that single values go through: sums of two f64 where one is not
+ * enough. */
 #include "base/elementary.h"
 
 #include <stdbool.h>
@@ -20,14 +21,16 @@ static pair add_exactly(double a, double b)
     return (pair){sum, (a - (sum - of_b)) + (b - of_b)};
 }
 
-/* The same for |a| >= |b| or a = 0: Dekker, Numerische Mathematik 18 (1971), as is the product below. */
+/* The same for |a| >= |b| or a = 0: Dekker, Numerische Mathematik 18 (1971), as is the product
+ * below. */
 static pair add_smaller(double a, double b)
 {
     double sum = a + b;
     return (pair){sum, b - (sum - a)};
 }
 
-/* Both factors are cut into halves of 26 bits, whose products are exact. |a|, |b| < 2^500, products above 2^-900. */
+/* Both factors are cut into halves of 26 bits, whose products are exact. |a|, |b| < 2^500, products
+ * above 2^-900. */
 static pair multiply_exactly(double a, double b)
 {
     const double cut = 0x1p27 + 1.0;
@@ -69,15 +72,16 @@ double wa_expm1(double x)
 }
 
 /*
- * ln x for a normal x > 0: x = 2^k m with m in [sqrt(1/2), sqrt(2)), and ln m = 2 s (1 + s^2/3 + s^4/5 + …) with
- * s = (m - 1)/(m + 1), |s| < 0.172. Up to s^24 the remainder is below 2^-70; what follows s^2/3 is at most 2^-12 of the
- * sum, so one f64 holds it to 2^-65.
+ * ln x for a normal x > 0: x = 2^k m with m in [sqrt(1/2), sqrt(2)), and ln m = 2 s (1 + s^2/3 +
+ * s^4/5 + …) with s = (m - 1)/(m + 1), |s| < 0.172. Up to s^24 the remainder is below 2^-70; what
+ * follows s^2/3 is at most 2^-12 of the sum, so one f64 holds it to 2^-65.
  */
 static pair log_pair(double x)
 {
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
-    /* the exponent that leaves a mantissa of at least sqrt(1/2), whose upper bits are 0x3FE6A09E… */
+    /* the exponent that leaves a mantissa of at least sqrt(1/2), whose upper bits are
+     * 0x3FE6A09E… */
     uint64_t above = bits - UINT64_C(0x3FE6A09E667F3BCD);
     int64_t k = (int64_t)(above >> 52) - (above >> 63 != 0 ? 4096 : 0);
     bits -= (uint64_t)k << 52;
@@ -96,8 +100,8 @@ static pair log_pair(double x)
     for (int odd = 23; odd >= 5; odd -= 2)
         rest = rest * z + 1.0 / odd;
     pair series = add(multiply(square, THIRD), (pair){rest * z * z, 0.0});
-    pair of_m = add((pair){2.0 * s.high, 2.0 * s.low},
-                    multiply((pair){2.0 * s.high, 2.0 * s.low}, series));
+    pair of_m =
+        add((pair){2.0 * s.high, 2.0 * s.low}, multiply((pair){2.0 * s.high, 2.0 * s.low}, series));
     double count = (double)k;
     return add(add_exactly(count * WA_LN2_HIGH, count * WA_LN2_LOW), of_m);
 }
@@ -135,7 +139,8 @@ double wa_pow(double x, double y)
     double scale = x < DBL_MIN ? 54.0 : 0.0;
     pair log = log_pair(x < DBL_MIN ? x * 0x1p54 : x);
     log = add(log, (pair){-scale * WA_LN2_HIGH, -scale * WA_LN2_LOW});
-    y = fabs(y) > 0x1p64 ? copysign(0x1p64, y) : y; /* |ln x| >= 2^-53 or 0: it overflows long before */
+    /* |ln x| >= 2^-53 or 0: it overflows long before */
+    y = fabs(y) > 0x1p64 ? copysign(0x1p64, y) : y;
     pair power = multiply_exactly(y, log.high);
     power = add_smaller(power.high, power.low + y * log.low);
     if (fabs(power.high) > 800.0)
@@ -144,8 +149,8 @@ double wa_pow(double x, double y)
 }
 
 /*
- * Stirling's series at z = x + n >= 16: (z - 1/2) ln z - z + ln(2 pi)/2 + sum B_2k / (2k (2k - 1) z^(2k - 1)), whose term
- * after the last one here is below 2e-18; less ln of x (x + 1) … (z - 1).
+ * Stirling's series at z = x + n >= 16: (z - 1/2) ln z - z + ln(2 pi)/2 + sum B_2k / (2k (2k - 1)
+ * z^(2k - 1)), whose term after the last one here is below 2e-18; less ln of x (x + 1) … (z - 1).
  */
 double wa_log_gamma(double x)
 {
@@ -178,7 +183,7 @@ double wa_log_gamma(double x)
     return value.high + (value.low - product.low / product.high);
 }
 
-/* --- Sine and cosine ------------------------------------------------------------------------------ */
+/* --- Sine and cosine -------------------------------------------------------------------------- */
 
 /* Binary digits of 2/pi, as many as the largest exponent asks for. */
 static const uint32_t TWO_OVER_PI[] = {
@@ -218,9 +223,10 @@ static void multiply_digits(uint64_t mantissa, unsigned from, uint32_t product[P
 }
 
 /*
- * x > pi/4 less the nearest multiple of pi/2: x = m 2^e times 2/pi in whole numbers (Payne and Hanek, ACM SIGNUM 18,
- * 1983). Digits worth a multiple of 4 are left out; after 192 others the error is below 2^-136, and no f64 comes closer
- * than 2^-62 to a multiple of pi/2.
+ * x > pi/4 less the nearest multiple of pi/2: x = m 2^e times 2/pi in whole numbers (Payne and
+ * Hanek, ACM SIGNUM 18,
+ * 1983). Digits worth a multiple of 4 are left out; after 192 others the error is below 2^-136, and
+ * no f64 comes closer than 2^-62 to a multiple of pi/2.
  */
 static pair reduce_angle(double x, unsigned *quadrant)
 {

@@ -1,4 +1,5 @@
-/* exp, log, sin and their like in f64: the same bits on every processor and with every C library. */
+/* exp, log, sin and their like in f64: the same bits on every processor and with every C
+ * library. */
 #ifndef WALKAUDIT_BASE_ELEMENTARY_H
 #define WALKAUDIT_BASE_ELEMENTARY_H
 
@@ -10,28 +11,33 @@
 #include <string.h>
 
 /*
- * A C library picks its exp or sin by processor and changes them from release to release, so that stored numbers would
- * depend on both. These are plain additions, multiplications and divisions in a fixed order, never contracted
- * (-ffp-contract=off): IEEE 754 leaves them one result. Of math.h only what is exact by definition is used (fabs,
- * copysign). Series are Taylor's, their remainders stated; constants are made by tests/golden/elementary/make.py, and
- * unit/test_elementary.c holds the bounds below against values of 106 bits. An ulp is that of the exact value.
+ * A C library picks its exp or sin by processor and changes them from release to release, so that
+ * stored numbers would depend on both. These are plain additions, multiplications and divisions in
+ * a fixed order, never contracted (-ffp-contract=off): IEEE 754 leaves them one result. Of math.h
+ * only what is exact by definition is used (fabs, copysign). Series are Taylor's, their remainders
+ * stated; constants are made by tests/golden/elementary/make.py, and unit/test_elementary.c holds
+ * the bounds below against values of 106 bits. An ulp is that of the exact value.
  *
- * The functions that vectors of values go through are inline and free of branches, for loops under WA_CLONES. All are
- * pure and local; NaN gives NaN. Rounding is to nearest, as everywhere in this program.
+ * The functions that vectors of values go through are inline and free of branches, for loops under
+ * WA_CLONES. All are pure and local; NaN gives NaN. Rounding is to nearest, as everywhere in this
+ * program.
  */
 static_assert(FLT_EVAL_METHOD == 0, "f64 arithmetic is done in f64");
 
 #define WA_LOG2_E 0x1.71547652b82fep+0
-/* ln 2 in two parts: the first has 42 bits, so that its product with an exponent (11 bits) is exact. */
+/* ln 2 in two parts: the first has 42 bits, so that its product with an exponent (11 bits) is
+ * exact. */
 #define WA_LN2_HIGH 0x1.62e42fefa3800p-1
 #define WA_LN2_LOW 0x1.ef35793c76730p-45
 
-/** x = n ln 2 + r + rest with |r| <= 0.35, |rest| below half an ulp of r; and e^(r + rest) - 1 = r + tail. */
+/** x = n ln 2 + r + rest with |r| <= 0.35, |rest| below half an ulp of r; and e^(r + rest) - 1 = r
+ * + tail. */
 typedef struct wa_exp_parts {
     double n, r, tail;
 } wa_exp_parts;
 
-/** Of x + extra, for |x| < 2000 and |extra| far below |x|. Taylor's polynomial of degree 13: remainder below 5e-18. */
+/** Of x + extra, for |x| < 2000 and |extra| far below |x|. Taylor's polynomial of degree 13:
+ * remainder below 5e-18. */
 static inline wa_exp_parts wa_exp_reduce(double x, double extra)
 {
     const double shift = 0x1.8p52; /* adding it rounds to a whole number */
@@ -67,8 +73,8 @@ static inline double wa_power_of_two(double n)
     return power;
 }
 
-/** x, or `limit` where `beyond` says so: by bits, since gcc makes branches of some choices, above all between x and a constant, and no
- * loop with branches becomes one over vectors. */
+/** x, or `limit` where `beyond` says so: by bits, since gcc makes branches of some choices, above
+ * all between x and a constant, and no loop with branches becomes one over vectors. */
 static inline double wa_limited(double x, double limit, bool beyond)
 {
     uint64_t bits, instead, all = 0 - (uint64_t)beyond;
@@ -121,7 +127,8 @@ static inline double wa_erf_inner(double z)
     return ((0x1.06eba8214db69p-3 - z * 0.25) - z * 0.125) + p * z; /* 2 / sqrt(pi) - 1 first */
 }
 
-/** e^(x^2) erfc x for x in [7/8, 6]: a least-squares polynomial in (x - 5/2) / (x + 5/2), worth 2^-57 in erf x. */
+/** e^(x^2) erfc x for x in [7/8, 6]: a least-squares polynomial in (x - 5/2) / (x + 5/2), worth
+ * 2^-57 in erf x. */
 static inline double wa_erf_outer(double x)
 {
     double t = (x - 2.5) / (x + 2.5);
@@ -146,7 +153,8 @@ static inline double wa_erf(double x)
     double size = fabs(x);
     size = wa_limited(size, 6.0, size > 6.0); /* erfc 6 = 2e-17: erf is 1 from there on */
     double z = size * size;
-    /* what rounding takes from the square, by halves of 26 bits (Dekker, Numerische Mathematik 18, 1971) */
+    /* what rounding takes from the square, by halves of 26 bits (Dekker, Numerische Mathematik 18,
+     * 1971) */
     double high = size * (0x1p27 + 1.0) - (size * (0x1p27 + 1.0) - size);
     double low = size - high;
     double lost = ((high * high - z) + 2.0 * high * low) + low * low;
@@ -155,7 +163,8 @@ static inline double wa_erf(double x)
     return copysign(wa_limited(outer, inner, size < 0.875), x);
 }
 
-/** tanh x of an f32; error at most 0.501 ulp of f32. Below 2^-9 the next term of x - x^3/3 is 2^-39 of the sum. */
+/** tanh x of an f32; error at most 0.501 ulp of f32. Below 2^-9 the next term of x - x^3/3 is 2^-39
+ * of the sum. */
 static inline float wa_tanh_f32(float x)
 {
     double size = fabs((double)x);

@@ -1,4 +1,5 @@
-/* Mappings between guard pages. The system says at once who leaves them; a pattern says it of the last bytes that it cannot see. */
+/* Mappings between guard pages. The system says at once who leaves them; a pattern says it of the
+ * last bytes that it cannot see. */
 #define _GNU_SOURCE /* MAP_ANONYMOUS */
 #include "base/fence.h"
 
@@ -37,9 +38,11 @@ static wa_status map_inner(wa_fence *fence, size_t bytes, wa_error *err)
     all = inner + 2 * page;
     unsigned char *map = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
-        return wa_fail(err, WA_E_MEMORY, "the system has no %zu bytes between guard pages: %s", bytes, strerror(errno));
+        return wa_fail(err, WA_E_MEMORY, "the system has no %zu bytes between guard pages: %s",
+                       bytes, strerror(errno));
     if (mprotect(map + page, inner, PROT_READ | PROT_WRITE) != 0) {
-        wa_fail(err, WA_E_MEMORY, "the system has no %zu bytes between guard pages: %s", bytes, strerror(errno));
+        wa_fail(err, WA_E_MEMORY, "the system has no %zu bytes between guard pages: %s", bytes,
+                strerror(errno));
         munmap(map, all);
         return WA_E_MEMORY;
     }
@@ -53,7 +56,8 @@ static wa_status protect(const wa_fence *fence, int protection, wa_error *err)
 {
     size_t skipped = (size_t)(place_start(fence) - inner_start(fence)) / fence->page * fence->page;
     if (mprotect(inner_start(fence) + skipped, fence->inner - skipped, protection) != 0)
-        return wa_fail(err, WA_E_INTERNAL, "cannot protect %zu bytes: %s", fence->inner - skipped, strerror(errno));
+        return wa_fail(err, WA_E_INTERNAL, "cannot protect %zu bytes: %s", fence->inner - skipped,
+                       strerror(errno));
     return WA_OK;
 }
 

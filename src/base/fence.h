@@ -1,4 +1,5 @@
-/* Memory lent to code that is not ours: a mapping of its own between two pages that nobody may touch. */
+/* Memory lent to code that is not ours: a mapping of its own between two pages that nobody may
+ * touch. */
 #ifndef WALKAUDIT_BASE_FENCE_H
 #define WALKAUDIT_BASE_FENCE_H
 
@@ -22,16 +23,18 @@ typedef enum wa_fence_side { WA_FENCE_WHOLE, WA_FENCE_BEFORE, WA_FENCE_AFTER } w
 enum { WA_FENCE_ALIGNMENT = 64 };
 
 /**
- * A place of so many bytes, writable, aligned to 64 bytes, whose end is a guard page but for the fewer than 64 bytes that the
- * alignment leaves. Those, and as many as 64 in front of it, hold a pattern. Maps more when needed: an earlier place is then
- * gone. Errors: WA_E_MEMORY. Local.
+ * A place of so many bytes, writable, aligned to 64 bytes, whose end is a guard page but for the
+ * fewer than 64 bytes that the alignment leaves. Those, and as many as 64 in front of it, hold a
+ * pattern. Maps more when needed: an earlier place is then gone. Errors: WA_E_MEMORY. Local.
  */
-WA_CHECKED wa_status wa_fence_place(wa_fence *fence, size_t bytes, void *out_pointer, wa_error *err);
+WA_CHECKED wa_status wa_fence_place(wa_fence *fence, size_t bytes, void *out_pointer,
+                                    wa_error *err);
 /** Make the place read-only until the next one is asked for. Errors: WA_E_INTERNAL. */
 WA_CHECKED wa_status wa_fence_lock(wa_fence *fence, wa_error *err);
 /** Is the pattern around the place as it was? */
 wa_fence_side wa_fence_check(const wa_fence *fence);
-/** Where an address lies: WA_FENCE_WHOLE in the mapping but in no guard page; false: in none of this mapping. Safe in a handler. */
+/** Where an address lies: WA_FENCE_WHOLE in the mapping but in no guard page; false: in none of
+ * this mapping. Safe in a handler. */
 bool wa_fence_has(const wa_fence *fence, const void *address, wa_fence_side *out);
 void wa_fence_close(wa_fence *fence);
 

@@ -1,4 +1,5 @@
-/* The guard around foreign calls: floating-point modes, signal handlers, and the end of the process. */
+/* The guard around foreign calls: floating-point modes, signal handlers, and the end of the
+ * process. */
 #define _GNU_SOURCE /* sigaltstack, syscall */
 #include "base/foreign.h"
 
@@ -20,7 +21,7 @@
 #include <sys/syscall.h>
 #endif
 
-/* --- Floating-point modes -------------------------------------------------------------------------- */
+/* --- Floating-point modes --------------------------------------------------------------------- */
 
 #ifdef __x86_64__
 
@@ -30,7 +31,8 @@ typedef struct modes {
     unsigned short control;
 } modes;
 
-static const unsigned SSE_ROUNDING = 0x6000, SSE_FLUSH = 0x8040, SSE_TRAPS = 0x1f80; /* FTZ is 0x8000, DAZ 0x0040 */
+/* FTZ is 0x8000, DAZ 0x0040 */
+static const unsigned SSE_ROUNDING = 0x6000, SSE_FLUSH = 0x8040, SSE_TRAPS = 0x1f80;
 static const unsigned X87_ROUNDING = 0x0c00, X87_OTHER = 0x033f;
 
 static void take_modes(modes *out)
@@ -85,7 +87,8 @@ static void put_modes(const modes *to)
 
 static int compare_modes(const modes *a, const modes *b)
 {
-    return (a->rounding != b->rounding ? WA_MODE_ROUNDING : 0) | (a->flushes != b->flushes ? WA_MODE_FLUSH : 0);
+    return (a->rounding != b->rounding ? WA_MODE_ROUNDING : 0) |
+           (a->flushes != b->flushes ? WA_MODE_FLUSH : 0);
 }
 
 #endif
@@ -103,12 +106,16 @@ const char *wa_modes_text(int changed)
     return words[(size_t)changed % (sizeof words / sizeof words[0])];
 }
 
-/* --- The call ---------------------------------------------------------------------------------------- */
+/* --- The call --------------------------------------------------------------------------------- */
 
 static const struct {
     int number;
     const char *name;
-} DEADLY[] = {{SIGSEGV, "SIGSEGV"}, {SIGBUS, "SIGBUS"}, {SIGFPE, "SIGFPE"}, {SIGILL, "SIGILL"}, {SIGABRT, "SIGABRT"}};
+} DEADLY[] = {{SIGSEGV, "SIGSEGV"},
+              {SIGBUS, "SIGBUS"},
+              {SIGFPE, "SIGFPE"},
+              {SIGILL, "SIGILL"},
+              {SIGABRT, "SIGABRT"}};
 enum { EXITS_AT_ONCE = 64 }; /* threads that call exit in the same moment */
 enum { DEADLY_COUNT = sizeof DEADLY / sizeof DEADLY[0], LINE_BYTES = 2048, STACK_BYTES = 1 << 16 };
 
@@ -123,7 +130,7 @@ static volatile sig_atomic_t active, held, exit_is_ours, is_prepared;
 static atomic_bool is_answered; /* a thread that called exit is about to end the process */
 static const char *volatile held_what;
 static volatile pid_t process;
-static pthread_t caller; /* the main thread, once there is a process */
+static pthread_t caller;            /* the main thread, once there is a process */
 static char own_stack[STACK_BYTES]; /* a call that never ends its recursion leaves no other */
 
 static void append(char *line, const char *text)
@@ -165,8 +172,10 @@ static const char *describe(const void *address)
         return side == WA_FENCE_WHOLE   ? "the library wrote to x, which it may only read"
                : side == WA_FENCE_AFTER ? "the library read or wrote past the end of x"
                                         : "the library read or wrote before the start of x";
-    if (state.call.y != NULL && wa_fence_has(state.call.y, address, &side) && side != WA_FENCE_WHOLE)
-        return side == WA_FENCE_AFTER ? "the library read or wrote past the end of y" : "the library read or wrote before the start of y";
+    if (state.call.y != NULL && wa_fence_has(state.call.y, address, &side) &&
+        side != WA_FENCE_WHOLE)
+        return side == WA_FENCE_AFTER ? "the library read or wrote past the end of y"
+                                      : "the library read or wrote before the start of y";
     return NULL;
 }
 
@@ -192,9 +201,10 @@ static _Noreturn void wait_for_end(void)
         pause();
 }
 
-/* Ours comes after the library's own, which were registered later. A child of the library's may exit as it likes.
- * glibc gives each registered function to one caller of `exit` only: a second thread that calls it meanwhile would find none left
- * and end the process with its own code. So there are EXITS_AT_ONCE of them, and all but the first wait for the first's end. */
+/* Ours comes after the library's own, which were registered later. A child of the library's may
+ * exit as it likes. glibc gives each registered function to one caller of `exit` only: a second
+ * thread that calls it meanwhile would find none left and end the process with its own code. So
+ * there are EXITS_AT_ONCE of them, and all but the first wait for the first's end. */
 static void on_exit_called(void)
 {
     if (getpid() != process || exit_is_ours)
@@ -208,11 +218,13 @@ static void on_exit_called(void)
 }
 
 #ifdef __linux__
-/* Libraries find these before those of the C library, which run no handler. Only an end that the call itself asks for is told:
- * threads of MPI end the process by _exit too, when mpirun has died. */
+/* Libraries find these before those of the C library, which run no handler. Only an end that the
+ * call itself asks for is told: threads of MPI end the process by _exit too, when mpirun has
+ * died. */
 static _Noreturn void exit_at_once(int code)
 {
-    if (active && getpid() == process && pthread_equal(pthread_self(), caller) && !wa_signals_are_ending())
+    if (active && getpid() == process && pthread_equal(pthread_self(), caller) &&
+        !wa_signals_are_ending())
         end_process("the library called _exit", "");
     for (;;)
         syscall(SYS_exit_group, code);

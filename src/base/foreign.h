@@ -1,6 +1,6 @@
 /*
- * Calls into code that is not ours, in this process: what it does to the process is put back and told. A crash, and `exit` in
- * its midst, end the process with code 3 and one line that names it.
+ * Calls into code that is not ours, in this process: what it does to the process is put back and
+ * told. A crash, and `exit` in its midst, end the process with code 3 and one line that names it.
  */
 #ifndef WALKAUDIT_BASE_FOREIGN_H
 #define WALKAUDIT_BASE_FOREIGN_H
@@ -19,24 +19,25 @@ const char *wa_modes_text(int changed);
 
 /** One call. Borrowed until wa_foreign_leave. */
 typedef struct wa_foreign_call {
-    const char *what;     /* "in library 'mine.so' of case 'f32:mine'" */
-    long layer;           /* -1 = of none */
+    const char *what;      /* "in library 'mine.so' of case 'f32:mine'" */
+    long layer;            /* -1 = of none */
     const wa_fence *x, *y; /* lent for the call; NULL = nothing lent. x is locked */
 } wa_foreign_call;
 
 /** Before the first call, on the main thread. Registers what answers `exit` and `quick_exit`. */
 void wa_foreign_prepare(void);
 /**
- * Around each call, on the main thread; calls do not nest. Between the two, SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, `exit`,
- * `quick_exit` and, on Linux, `_exit` and `_Exit` end this process with one line and code 3; a child that the code forks is let
- * alone. leave puts back the modes of floating-point arithmetic and the handlers of those signals, and returns the bits of the
+ * Around each call, on the main thread; calls do not nest. Between the two, SIGSEGV, SIGBUS,
+ * SIGFPE, SIGILL and SIGABRT, `exit`, `quick_exit` and, on Linux, `_exit` and `_Exit` end this
+ * process with one line and code 3; a child that the code forks is let alone. leave puts back the
+ * modes of floating-point arithmetic and the handlers of those signals, and returns the bits of the
  * modes that it found changed.
  */
 void wa_foreign_enter(const wa_foreign_call *call);
 int wa_foreign_leave(void);
 /**
- * Code that has been loaded may have threads, whose `exit` nobody expects between calls either: one line and code 3 while
- * anything is held. `what` is borrowed until wa_foreign_release.
+ * Code that has been loaded may have threads, whose `exit` nobody expects between calls either: one
+ * line and code 3 while anything is held. `what` is borrowed until wa_foreign_release.
  */
 void wa_foreign_hold(const char *what);
 void wa_foreign_release(void);

@@ -7,8 +7,8 @@ wa_status wa_json_parse(wa_bytes text, json_t **out, wa_error *err)
     json_t *root = json_loadb(text.size == 0 ? "" : (const char *)text.data, text.size,
                               JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &cause);
     if (root == NULL)
-        return wa_fail(err, WA_E_FORMAT, "JSON error at line %d, column %d, byte %d: %s", cause.line,
-                       cause.column, cause.position, cause.text);
+        return wa_fail(err, WA_E_FORMAT, "JSON error at line %d, column %d, byte %d: %s",
+                       cause.line, cause.column, cause.position, cause.text);
     *out = root;
     return WA_OK;
 }
@@ -53,7 +53,8 @@ const char *wa_json_type_name(const json_t *value)
     return "an unknown value";
 }
 
-static wa_status wrong_type(const char *key, const json_t *value, const char *expected, wa_error *err)
+static wa_status wrong_type(const char *key, const json_t *value, const char *expected,
+                            wa_error *err)
 {
     return wa_fail(err, WA_E_FORMAT, "key '%s': found %s, expected %s", key,
                    wa_json_type_name(value), expected);
@@ -72,8 +73,8 @@ wa_status wa_json_u64(const json_t *object, const char *key, uint64_t *out, wa_e
         return wrong_type(key, value, "an integer", err);
     json_int_t number = json_integer_value(value);
     if (number < 0)
-        return wa_fail(err, WA_E_FORMAT, "key '%s': found %" JSON_INTEGER_FORMAT
-                                         ", expected an integer of 0 or more",
+        return wa_fail(err, WA_E_FORMAT,
+                       "key '%s': found %" JSON_INTEGER_FORMAT ", expected an integer of 0 or more",
                        key, number);
     *out = (uint64_t)number;
     return WA_OK;

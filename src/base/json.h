@@ -1,4 +1,5 @@
-/* JSON: Jansson with errors in our terms. Values are owned by the root, freed with wa_json_close. */
+/* JSON: Jansson with errors in our terms. Values are owned by the root, freed with
+ * wa_json_close. */
 #ifndef WALKAUDIT_BASE_JSON_H
 #define WALKAUDIT_BASE_JSON_H
 
@@ -15,14 +16,16 @@ void wa_json_close(json_t *root);
 
 /* Members of an object. Each error names the key, what was found and what was expected.
  * The _or forms give `fallback` when the key is absent or null; a wrong type is always an error. */
-WA_CHECKED wa_status wa_json_size(const json_t *object, const char *key, size_t *out, wa_error *err);
+WA_CHECKED wa_status wa_json_size(const json_t *object, const char *key, size_t *out,
+                                  wa_error *err);
 WA_CHECKED wa_status wa_json_size_or(const json_t *object, const char *key, size_t fallback,
                                      size_t *out, wa_error *err);
-WA_CHECKED wa_status wa_json_u64(const json_t *object, const char *key, uint64_t *out, wa_error *err);
+WA_CHECKED wa_status wa_json_u64(const json_t *object, const char *key, uint64_t *out,
+                                 wa_error *err);
 WA_CHECKED wa_status wa_json_f64_or(const json_t *object, const char *key, double fallback,
                                     double *out, wa_error *err);
-WA_CHECKED wa_status wa_json_bool_or(const json_t *object, const char *key, bool fallback, bool *out,
-                                     wa_error *err);
+WA_CHECKED wa_status wa_json_bool_or(const json_t *object, const char *key, bool fallback,
+                                     bool *out, wa_error *err);
 /** Strings are borrowed from the root. */
 WA_CHECKED wa_status wa_json_string(const json_t *object, const char *key, const char **out,
                                     wa_error *err);

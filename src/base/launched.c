@@ -17,13 +17,14 @@ static const char *const RANKS[] = {
     "FLUX_TASK_RANK",       /* flux run */
 };
 
-/* srun without a plugin for MPI. The batch script has SLURM_PROCID as well; its own step, and that of salloc's shell, are numbered
- * from the top: 0xfffffffb, 0xfffffffa. */
+/* srun without a plugin for MPI. The batch script has SLURM_PROCID as well; its own step, and that
+ * of salloc's shell, are numbered from the top: 0xfffffffb, 0xfffffffa. */
 static bool is_task_of_srun(void)
 {
     static const unsigned long LAST_STEP = 0xfffffff0UL;
     const char *step = getenv("SLURM_STEP_ID"), *rank = getenv("SLURM_PROCID");
-    return step != NULL && rank != NULL && step[0] >= '0' && step[0] <= '9' && strtoul(step, NULL, 10) < LAST_STEP;
+    return step != NULL && rank != NULL && step[0] >= '0' && step[0] <= '9' &&
+           strtoul(step, NULL, 10) < LAST_STEP;
 }
 
 const char *wa_launched_by(void)

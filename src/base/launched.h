@@ -6,23 +6,28 @@
 #include <stddef.h>
 
 /**
- * The variable by which mpirun, mpiexec or srun tells this process its rank ("PMI_RANK"); NULL when none did. Ask before MPI_Init,
- * since a lone process of Open MPI gives itself such variables there. Local.
+ * The variable by which mpirun, mpiexec or srun tells this process its rank ("PMI_RANK"); NULL when
+ * none did. Ask before MPI_Init, since a lone process of Open MPI gives itself such variables
+ * there. Local.
  */
 const char *wa_launched_by(void);
 
 /** What `walkaudit run -n` tells the ranks that it starts, in variables of its own. */
-#define WA_LAUNCH_MARK "WALKAUDIT_LAUNCH_MARK"           /* a file that rank 0 removes as soon as MPI has started */
-#define WA_LAUNCH_TERMINALS "WALKAUDIT_LAUNCH_TERMINALS" /* which of 1 and 2 were terminals, as digits */
+#define WA_LAUNCH_MARK                                                                             \
+    "WALKAUDIT_LAUNCH_MARK" /* a file that rank 0 removes as soon as MPI has started */
+#define WA_LAUNCH_TERMINALS                                                                        \
+    "WALKAUDIT_LAUNCH_TERMINALS" /* which of 1 and 2 were terminals, as digits */
 
-#define WA_LAUNCH_COLUMNS "WALKAUDIT_LAUNCH_COLUMNS"     /* width of that of 1; 0 = unknown */
+#define WA_LAUNCH_COLUMNS "WALKAUDIT_LAUNCH_COLUMNS" /* width of that of 1; 0 = unknown */
 
-/** Does what is written to this descriptor end on the terminal of `walkaudit run -n`? false when that did not start this process. */
+/** Does what is written to this descriptor end on the terminal of `walkaudit run -n`? false when
+ * that did not start this process. */
 bool wa_launched_on_terminal(int descriptor);
 
 /**
- * Width of the terminal on which what is written to this descriptor ends, also that of `walkaudit run -n`: COLUMNS where it is
- * set, else what the terminal says. 0: no terminal, or one that does not say. Local.
+ * Width of the terminal on which what is written to this descriptor ends, also that of `walkaudit
+ * run -n`: COLUMNS where it is set, else what the terminal says. 0: no terminal, or one that does
+ * not say. Local.
  */
 size_t wa_terminal_columns(int descriptor);
 

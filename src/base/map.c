@@ -20,7 +20,8 @@ typedef struct mapped {
 static mapped *maps;
 static size_t map_count, map_room;
 
-static wa_status remember(const void *data, const char *path, const struct stat *info, wa_error *err)
+static wa_status remember(const void *data, const char *path, const struct stat *info,
+                          wa_error *err)
 {
     if (map_count == map_room) {
         size_t room = map_room == 0 ? 64 : 2 * map_room;
@@ -52,10 +53,12 @@ static wa_status check_map(const mapped *map, wa_error *err)
     struct stat now;
     const struct stat *then = &map->info;
     if (stat(map->path, &now) != 0)
-        return wa_fail(err, WA_E_MISMATCH, "an input of this run is gone: %s; in file '%s'", strerror(errno), map->path);
+        return wa_fail(err, WA_E_MISMATCH, "an input of this run is gone: %s; in file '%s'",
+                       strerror(errno), map->path);
     if (now.st_dev != then->st_dev || now.st_ino != then->st_ino)
         return wa_fail(err, WA_E_MISMATCH,
-                       "another file was put in the place of an input while this run read it; in file '%s'; start again "
+                       "another file was put in the place of an input while this run read it; in "
+                       "file '%s'; start again "
                        "with --fresh",
                        map->path);
     if (now.st_size != then->st_size || now.st_mtim.tv_sec != then->st_mtim.tv_sec ||
@@ -98,7 +101,8 @@ wa_status wa_regular_open(const char *path, int *fd, wa_error *err)
     if (fstat(opened, &info) != 0)
         status = wa_fail(err, WA_E_IO, "cannot stat '%s': %s", path, strerror(errno));
     else if (!S_ISREG(info.st_mode))
-        status = wa_fail(err, WA_E_IO, "'%s' is %s, expected a regular file", path, kind_of(info.st_mode));
+        status = wa_fail(err, WA_E_IO, "'%s' is %s, expected a regular file", path,
+                         kind_of(info.st_mode));
     if (status == WA_OK)
         *fd = opened;
     else
@@ -137,7 +141,8 @@ wa_status wa_map_open(const char *path, wa_map *out, wa_error *err)
     return status == WA_OK ? WA_OK : wa_note(err, "in file '%s'", path);
 }
 
-/* Linux reads no more at one wish than a device's read-ahead, 128 KB by default, however much was asked for. */
+/* Linux reads no more at one wish than a device's read-ahead, 128 KB by default, however much was
+ * asked for. */
 enum { WISH = 128 << 10 };
 
 void wa_bytes_expect(wa_bytes bytes)

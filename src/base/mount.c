@@ -1,4 +1,5 @@
-/* Kinds of file systems by the magic numbers of statfs(2); Lustre's is LL_SUPER_MAGIC of its lustre_user.h. */
+/* Kinds of file systems by the magic numbers of statfs(2); Lustre's is LL_SUPER_MAGIC of its
+ * lustre_user.h. */
 #include "base/mount.h"
 
 #include "base/durable.h"
@@ -19,7 +20,8 @@ const char *wa_mount_without_locks(const char *path)
     struct statfs found;
     const char *slash = strrchr(path, '/');
     int length = slash == NULL ? 0 : (int)(slash - path) + 1;
-    if (wa_path_print(folder, &ignored, "%.*s.", length, path) != WA_OK || statfs(folder, &found) != 0)
+    if (wa_path_print(folder, &ignored, "%.*s.", length, path) != WA_OK ||
+        statfs(folder, &found) != 0)
         return NULL;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if ((unsigned long)found.f_type == kinds[i].magic)

@@ -23,9 +23,11 @@ static bool is_in_path(const char *own)
         return false;
     while (*path != '\0') {
         size_t length = strcspn(path, ":");
-        snprintf(place, sizeof place, "%.*s/%s", (int)(length < PLACE_BYTES ? length : 0), path, NAME);
+        snprintf(place, sizeof place, "%.*s/%s", (int)(length < PLACE_BYTES ? length : 0), path,
+                 NAME);
         if (access(place, X_OK) == 0)
-            return stat(place, &other) == 0 && other.st_dev == mine.st_dev && other.st_ino == mine.st_ino;
+            return stat(place, &other) == 0 && other.st_dev == mine.st_dev &&
+                   other.st_ino == mine.st_ino;
         path += length + (path[length] == ':' ? 1 : 0);
     }
     return false;

@@ -1,13 +1,19 @@
 /*
- * Radix selection. A double is read as an unsigned number that orders as doubles do; each pass counts how often each value of its next 16 bits
- * occurs after the bits that are known already, and so finds 16 bits more of every wanted rank.
+ * Radix selection. A double is read as an unsigned number that orders as doubles do; each pass
+ * counts how often each value of its next 16 bits occurs after the bits that are known already, and
+ * so finds 16 bits more of every wanted rank.
  */
 #include "base/quantile_stream.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { DIGIT_BITS = 16, DIGITS = 1 << DIGIT_BITS, PASSES = 64 / DIGIT_BITS, RANKS_MOST = 2 * WA_QUANTILES_MOST };
+enum {
+    DIGIT_BITS = 16,
+    DIGITS = 1 << DIGIT_BITS,
+    PASSES = 64 / DIGIT_BITS,
+    RANKS_MOST = 2 * WA_QUANTILES_MOST
+};
 
 /* A wanted place in the order: a quantile needs two, interpolated. */
 typedef struct rank {
@@ -42,8 +48,8 @@ static double value_of(uint64_t key)
     return value;
 }
 
-wa_status wa_quantile_stream_open(const double *f, size_t count, wa_arena *arena, wa_quantile_stream **out,
-                                  wa_error *err)
+wa_status wa_quantile_stream_open(const double *f, size_t count, wa_arena *arena,
+                                  wa_quantile_stream **out, wa_error *err)
 {
     wa_quantile_stream *s;
     WA_TRY(wa_arena_take(arena, 1, sizeof *s, &s, err));
@@ -124,7 +130,8 @@ bool wa_quantile_stream_again(wa_quantile_stream *stream)
 void wa_quantile_stream_finish(const wa_quantile_stream *stream, double *out)
 {
     for (size_t q = 0; q < stream->quantiles; q++) {
-        double below = value_of(stream->ranks[2 * q].known), above = value_of(stream->ranks[2 * q + 1].known);
+        double below = value_of(stream->ranks[2 * q].known),
+               above = value_of(stream->ranks[2 * q + 1].known);
         out[q] = stream->n == 0 ? NAN : below + stream->fraction[q] * (above - below);
     }
 }

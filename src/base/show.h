@@ -14,7 +14,8 @@ WA_CHECKED wa_status wa_show_token(const char *text, size_t columns, wa_arena *a
                                    wa_error *err);
 
 /** A word as a shell takes it: as it is, or in single quotes. `text` itself or arena. Local. */
-WA_CHECKED wa_status wa_show_word(const char *text, wa_arena *arena, const char **out, wa_error *err);
+WA_CHECKED wa_status wa_show_word(const char *text, wa_arena *arena, const char **out,
+                                  wa_error *err);
 
 /** Display columns of UTF-8 text: wide characters count 2, combining ones 0. */
 size_t wa_show_width(const char *text);

@@ -1,4 +1,5 @@
-/* Signal handlers. They do nothing but set a flag, start a timer, or write a line and end the process. */
+/* Signal handlers. They do nothing but set a flag, start a timer, or write a line and end the
+ * process. */
 #include "base/signals.h"
 
 #include <signal.h>
@@ -9,8 +10,8 @@
 
 /* Mapped files that SIGBUS can name; those beyond are "a mapped file". */
 enum { WATCHED = 512, NAME_BYTES = 240, EXIT_INPUT = 3, EXIT_RESUMABLE = 75 };
-/* After SIGTERM to mpirun, its ranks get SIGTERM at once and SIGKILL 0.95 s later (Open MPI 4.1, measured). Rank 0, whose
- * exit code counts, goes first. */
+/* After SIGTERM to mpirun, its ranks get SIGTERM at once and SIGKILL 0.95 s later (Open MPI 4.1,
+ * measured). Rank 0, whose exit code counts, goes first. */
 enum { PATIENCE_MS = 750, PATIENCE_OF_OTHERS_MS = 850 };
 
 typedef struct watched {
@@ -45,7 +46,7 @@ bool wa_signals_are_ending(void)
     return is_ending != 0;
 }
 
-/* --- Mapped files ---------------------------------------------------------------------------------- */
+/* --- Mapped files ----------------------------------------------------------------------------- */
 
 void wa_signals_watch(const void *at, size_t size, const char *path)
 {
@@ -77,7 +78,8 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
         const watched *file = &watched_files[i];
         if (file->size == 0 || at < file->start || at - file->start >= file->size)
             continue;
-        char line[NAME_BYTES + 128] = "walkaudit: a mapped file was cut short while it was read; in file '";
+        char line[NAME_BYTES + 128] =
+            "walkaudit: a mapped file was cut short while it was read; in file '";
         strcat(line, file->name);
         strcat(line, "'\n");
         wa_signals_last_word(line);
@@ -94,7 +96,7 @@ void wa_signals_guard(void)
     sigaction(SIGXFSZ, &ignored, NULL);
 }
 
-/* --- Requests to stop ------------------------------------------------------------------------------ */
+/* --- Requests to stop ------------------------------------------------------------------------- */
 
 static void on_request(int number)
 {
@@ -109,7 +111,8 @@ static void on_request(int number)
         timer_settime(patience, 0, &when, NULL);
 }
 
-/* No error line: the cause may be another rank's end, which it has told, and mpirun's SIGTERM to the rest. */
+/* No error line: the cause may be another rank's end, which it has told, and mpirun's SIGTERM to
+ * the rest. */
 static void on_impatience(int number)
 {
     (void)number;
@@ -171,7 +174,11 @@ const char *wa_signal_name(int signal_number)
     static const struct {
         int number;
         const char *name;
-    } names[] = {{SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"}, {SIGHUP, "SIGHUP"}, {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"}};
+    } names[] = {{SIGTERM, "SIGTERM"},
+                 {SIGINT, "SIGINT"},
+                 {SIGHUP, "SIGHUP"},
+                 {SIGUSR1, "SIGUSR1"},
+                 {SIGUSR2, "SIGUSR2"}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (names[i].number == signal_number)
             return names[i].name;

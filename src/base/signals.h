@@ -1,4 +1,5 @@
-/* Signals: what was asked of this process, and a last word when a mapped file is cut short under it. */
+/* Signals: what was asked of this process, and a last word when a mapped file is cut short under
+ * it. */
 #ifndef WALKAUDIT_BASE_SIGNALS_H
 #define WALKAUDIT_BASE_SIGNALS_H
 
@@ -6,16 +7,17 @@
 #include <stddef.h>
 
 /**
- * Once, before files are mapped, and again after MPI_Init, which has handlers of its own. SIGBUS in a mapped file writes one line that
- * names it and ends the process with code 3. Writing past a limit of file size becomes an error of write(2) instead of SIGXFSZ.
+ * Once, before files are mapped, and again after MPI_Init, which has handlers of its own. SIGBUS in
+ * a mapped file writes one line that names it and ends the process with code 3. Writing past a
+ * limit of file size becomes an error of write(2) instead of SIGXFSZ.
  */
 void wa_signals_guard(void);
 
 /** Hear SIGUSR1, SIGUSR2 and SIGTERM from now on instead of dying of them. */
 void wa_signals_hear(void);
 /**
- * Hear SIGINT, SIGHUP and SIGTERM, once each: the same signal again ends the process at once. For work that leaves something behind
- * when it just ends. What is ignored (nohup) stays ignored.
+ * Hear SIGINT, SIGHUP and SIGTERM, once each: the same signal again ends the process at once. For
+ * work that leaves something behind when it just ends. What is ignored (nohup) stays ignored.
  */
 void wa_signals_hear_end(void);
 /** The gravest signal heard so far: those that end, before SIGUSR1 and SIGUSR2; 0 = none. */
@@ -28,13 +30,15 @@ bool wa_signal_is_urgent(int signal_number);
 const char *wa_signal_name(int signal_number);
 
 /**
- * How this process ends when SIGTERM finds it in a step too long to wait for: shortly before mpirun's SIGKILL, by _exit.
- * speaks: also say so on stderr. The code is 3, from wa_signals_resumable on 75.
+ * How this process ends when SIGTERM finds it in a step too long to wait for: shortly before
+ * mpirun's SIGKILL, by _exit. speaks: also say so on stderr. The code is 3, from
+ * wa_signals_resumable on 75.
  */
 void wa_signals_prepare(bool speaks);
 void wa_signals_resumable(void);
 
-/** A line, newline included, to stderr, and the end of the process with code 3. Safe in a handler. */
+/** A line, newline included, to stderr, and the end of the process with code 3. Safe in a
+ * handler. */
 _Noreturn void wa_signals_last_word(const char *line);
 /** Is a handler of ours ending the process? */
 bool wa_signals_are_ending(void);

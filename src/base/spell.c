@@ -17,7 +17,8 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Optimal string alignment: Damerau (1964) without edits inside an exchanged pair. Three rows of the table suffice. */
+/* Optimal string alignment: Damerau (1964) without edits inside an exchanged pair. Three rows of
+ * the table suffice. */
 static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
     size_t rows[3][LONGEST + 1];
@@ -30,7 +31,8 @@ static size_t distance(const char *a, size_t a_length, const char *b, size_t b_l
         for (size_t j = 1; j <= b_length; j++) {
             bool same = lower(a[i - 1]) == lower(b[j - 1]);
             row[j] = least(least(above[j], row[j - 1]) + 1, above[j - 1] + (same ? 0 : 1));
-            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) && lower(a[i - 2]) == lower(b[j - 1]))
+            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) &&
+                lower(a[i - 2]) == lower(b[j - 1]))
                 row[j] = least(row[j], second[j - 2] + 1);
         }
     }
@@ -52,7 +54,8 @@ const char *wa_spell_nearest(const char *word, const char *const *known, size_t 
     return nearest;
 }
 
-void wa_spell_hint(const char *word, const char *const *known, size_t count, char out[WA_SPELL_HINT])
+void wa_spell_hint(const char *word, const char *const *known, size_t count,
+                   char out[WA_SPELL_HINT])
 {
     static const char MORE[] = ", …";
     const char *nearest = wa_spell_nearest(word, known, count);

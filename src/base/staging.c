@@ -114,8 +114,9 @@ wa_status wa_staging_open(const char *path, bool force, wa_arena *arena, wa_stag
     wa_staging staging = {.arena = arena};
     WA_TRY(split_path(&staging, path, err));
     if (!wa_dir_exists(staging.parent))
-        return wa_fail(err, WA_E_IO, "'%s', where '%s' is to be made, is not a directory: make it first", staging.parent,
-                       staging.final_path);
+        return wa_fail(err, WA_E_IO,
+                       "'%s', where '%s' is to be made, is not a directory: make it first",
+                       staging.parent, staging.final_path);
     WA_TRY(check_existing(&staging, force, err));
     WA_TRY(make_temporary(&staging, err));
     *out = staging;
@@ -131,7 +132,9 @@ static bool is_left(const char *entry, const char *name, wa_leftover *kind)
         return false;
     for (int k = WA_LEFT_NEW; k <= WA_LEFT_OLD; k++) {
         size_t mark = strlen(marks[k]);
-        long process = strncmp(entry + length, marks[k], mark) == 0 ? strtol(entry + length + mark, NULL, 10) : 0;
+        long process = strncmp(entry + length, marks[k], mark) == 0
+                           ? strtol(entry + length + mark, NULL, 10)
+                           : 0;
         *kind = (wa_leftover)k;
         if (process > 0 && kill((pid_t)process, 0) != 0 && errno == ESRCH)
             return true;
@@ -139,7 +142,8 @@ static bool is_left(const char *entry, const char *name, wa_leftover *kind)
     return false;
 }
 
-wa_status wa_staging_leftover(const char *path, wa_arena *arena, char **out, wa_leftover *kind, wa_error *err)
+wa_status wa_staging_leftover(const char *path, wa_arena *arena, char **out, wa_leftover *kind,
+                              wa_error *err)
 {
     wa_staging place = {.arena = arena};
     *out = NULL;
@@ -149,7 +153,8 @@ wa_status wa_staging_leftover(const char *path, wa_arena *arena, char **out, wa_
     if (list == NULL)
         return WA_OK; /* making the directory will tell */
     wa_status status = WA_OK;
-    for (struct dirent *entry = readdir(list); entry != NULL && *out == NULL && status == WA_OK; entry = readdir(list))
+    for (struct dirent *entry = readdir(list); entry != NULL && *out == NULL && status == WA_OK;
+         entry = readdir(list))
         if (is_left(entry->d_name, slash == NULL ? place.final_path : slash + 1, kind))
             status = wa_arena_print(arena, out, err, "%s/%s", place.parent, entry->d_name);
     closedir(list);
@@ -199,7 +204,8 @@ wa_status wa_staging_commit(wa_staging *staging, wa_error *err)
 {
     char *inside;
     if (staging->folder != NULL) {
-        WA_TRY(wa_arena_print(staging->arena, &inside, err, "%s/%s/.", staging->temp_path, staging->folder));
+        WA_TRY(wa_arena_print(staging->arena, &inside, err, "%s/%s/.", staging->temp_path,
+                              staging->folder));
         WA_TRY(wa_directory_sync(inside, err));
     }
     WA_TRY(wa_arena_print(staging->arena, &inside, err, "%s/index.json", staging->temp_path));
@@ -237,10 +243,11 @@ wa_status wa_outfile_append(wa_outfile *file, wa_bytes bytes, wa_error *err)
 
 wa_status wa_outfile_skip(wa_outfile *file, uint64_t bytes, wa_error *err)
 {
-    if (bytes > (uint64_t)INT64_MAX - file->bytes || ftruncate(file->fd, (off_t)(file->bytes + bytes)) != 0 ||
+    if (bytes > (uint64_t)INT64_MAX - file->bytes ||
+        ftruncate(file->fd, (off_t)(file->bytes + bytes)) != 0 ||
         lseek(file->fd, (off_t)bytes, SEEK_CUR) < 0)
-        return wa_fail(err, WA_E_IO, "cannot make file '%s' %llu bytes longer: %s", file->name, (unsigned long long)bytes,
-                       strerror(errno));
+        return wa_fail(err, WA_E_IO, "cannot make file '%s' %llu bytes longer: %s", file->name,
+                       (unsigned long long)bytes, strerror(errno));
     file->bytes += bytes;
     return WA_OK;
 }

@@ -5,20 +5,20 @@
 #include <stddef.h>
 
 /* X(code, process exit code, meaning). The README's table of exit codes is checked against it. */
-#define WA_STATUS_LIST(X)                                                                \
-    X(WA_OK, 0, "success")                                                               \
-    X(WA_E_VERDICT, 1, "some case fails its verdict, or no case of some vindex ran")     \
-    X(WA_E_USAGE, 2, "wrong command line")                                               \
-    X(WA_E_JOB, 2, "wrong job or bounds file")                                           \
-    X(WA_E_FORMAT, 3, "a file does not hold what its format demands")                    \
-    X(WA_E_IO, 3, "the operating system refused a file operation")                       \
-    X(WA_E_MISMATCH, 3, "two inputs do not belong together")                             \
-    X(WA_E_UNSUPPORTED, 3, "valid, but nothing here can compute it")                     \
-    X(WA_E_MEMORY, 3, "an arena's limit or the machine's memory is reached")             \
-    X(WA_E_AWAY, 3, "a server does not answer")                                          \
-    X(WA_E_NO_PROGRESS, 3, "stopped early, before any batch was done")                   \
-    X(WA_E_INTERNAL, 4, "a defect of walkaudit")                                         \
-    X(WA_E_MPI, 4, "an MPI call failed")                                                 \
+#define WA_STATUS_LIST(X)                                                                          \
+    X(WA_OK, 0, "success")                                                                         \
+    X(WA_E_VERDICT, 1, "some case fails its verdict, or no case of some vindex ran")               \
+    X(WA_E_USAGE, 2, "wrong command line")                                                         \
+    X(WA_E_JOB, 2, "wrong job or bounds file")                                                     \
+    X(WA_E_FORMAT, 3, "a file does not hold what its format demands")                              \
+    X(WA_E_IO, 3, "the operating system refused a file operation")                                 \
+    X(WA_E_MISMATCH, 3, "two inputs do not belong together")                                       \
+    X(WA_E_UNSUPPORTED, 3, "valid, but nothing here can compute it")                               \
+    X(WA_E_MEMORY, 3, "an arena's limit or the machine's memory is reached")                       \
+    X(WA_E_AWAY, 3, "a server does not answer")                                                    \
+    X(WA_E_NO_PROGRESS, 3, "stopped early, before any batch was done")                             \
+    X(WA_E_INTERNAL, 4, "a defect of walkaudit")                                                   \
+    X(WA_E_MPI, 4, "an MPI call failed")                                                           \
     X(WA_E_STOPPED, 75, "stopped early, resumable")
 
 typedef enum wa_status {
@@ -39,7 +39,8 @@ typedef struct wa_error {
 #define WA_PRINTF(at, first) __attribute__((format(printf, at, first)))
 
 /** wa_status wa_fail(wa_error *err, wa_status status, const char *format, ...)
- * Write the cause of a failure, once, where it is discovered. Returns `status`. `err` may be NULL. */
+ * Write the cause of a failure, once, where it is discovered. Returns `status`. `err` may be
+ * NULL. */
 #define wa_fail(...) wa_failed(wa_fail_text(__VA_ARGS__))
 
 /** wa_status wa_note(wa_error *err, const char *format, ...)
@@ -48,8 +49,8 @@ typedef struct wa_error {
  */
 #define wa_note(...) wa_failed(wa_note_text(__VA_ARGS__))
 
-/* The functions behind both. Through wa_failed the compiler and analysers see, in every file, that a failure is
- * never WA_OK, so that nobody reads an output that was not written. */
+/* The functions behind both. Through wa_failed the compiler and analysers see, in every file, that
+ * a failure is never WA_OK, so that nobody reads an output that was not written. */
 wa_status wa_fail_text(wa_error *err, wa_status status, const char *format, ...) WA_PRINTF(3, 4);
 wa_status wa_note_text(wa_error *err, const char *format, ...) WA_PRINTF(2, 3);
 static inline wa_status wa_failed(wa_status status)
@@ -65,15 +66,16 @@ static inline wa_status wa_kept(wa_status before, wa_status after)
 
 /** Exit code of the process for a status (design 4). */
 int wa_status_exit_code(wa_status status);
-/** Of two exit codes the one a sweep answers with: 4 > 2 > 3 > 75 > 1 > 0 (design 4); 4 for codes that are none of these. */
+/** Of two exit codes the one a sweep answers with: 4 > 2 > 3 > 75 > 1 > 0 (design 4); 4 for codes
+ * that are none of these. */
 int wa_exit_code_graver(int a, int b);
 
 /** Return from the calling function when `call` fails. Use where there is nothing to undo. */
-#define WA_TRY(call)                                                                     \
-    do {                                                                                 \
-        wa_status try_status_ = (call);                                                  \
-        if (try_status_ != WA_OK)                                                        \
-            return try_status_;                                                          \
+#define WA_TRY(call)                                                                               \
+    do {                                                                                           \
+        wa_status try_status_ = (call);                                                            \
+        if (try_status_ != WA_OK)                                                                  \
+            return try_status_;                                                                    \
     } while (0)
 
 /** Print "walkaudit: <story>" on stderr; returns the exit code of err->status. */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- Processors ------------------------------------------------------------------------------------ */
+/* --- Processors ------------------------------------------------------------------------------- */
 
 /* "0-3,8"; a list that does not fit ends in ",...". */
 static void list_processors(const cpu_set_t *set, char *out, size_t size)
@@ -25,8 +25,9 @@ static void list_processors(const cpu_set_t *set, char *out, size_t size)
         while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, set))
             last++;
         char range[32];
-        int length = last == cpu ? snprintf(range, sizeof range, "%s%zu", at == 0 ? "" : ",", cpu)
-                                 : snprintf(range, sizeof range, "%s%zu-%zu", at == 0 ? "" : ",", cpu, last);
+        int length =
+            last == cpu ? snprintf(range, sizeof range, "%s%zu", at == 0 ? "" : ",", cpu)
+                        : snprintf(range, sizeof range, "%s%zu-%zu", at == 0 ? "" : ",", cpu, last);
         if (at + (size_t)length + sizeof cut > size) {
             memcpy(out + at, cut, sizeof cut);
             return;
@@ -45,7 +46,7 @@ static void read_processors(wa_topology *out)
     list_processors(&set, out->cpus, sizeof out->cpus);
 }
 
-/* --- Memory ---------------------------------------------------------------------------------------- */
+/* --- Memory ----------------------------------------------------------------------------------- */
 
 static void limit(wa_topology *out, unsigned long long bytes, const char *by)
 {
@@ -82,7 +83,8 @@ static void read_limit(const char *path, wa_topology *out)
     fclose(file);
 }
 
-/* The limit of a group and of every group above it; a container may not see those above, or only them. */
+/* The limit of a group and of every group above it; a container may not see those above, or only
+ * them. */
 static void walk_up(const char *mount, const char *group, const char *file, wa_topology *out)
 {
     char at[PATH_MAX], path[PATH_MAX + 64];
@@ -149,7 +151,8 @@ static void read_slurm(wa_topology *out)
     limit(out, number_of("SLURM_MEM_PER_NODE") << 20, "SLURM_MEM_PER_NODE");
     unsigned long long cpus = number_of("SLURM_CPUS_ON_NODE");
     if (cpus < 1 << 16)
-        limit(out, (number_of("SLURM_MEM_PER_CPU") & 0xffffffffU) * cpus << 20, "SLURM_MEM_PER_CPU");
+        limit(out, (number_of("SLURM_MEM_PER_CPU") & 0xffffffffU) * cpus << 20,
+              "SLURM_MEM_PER_CPU");
 }
 
 wa_topology wa_topology_read(const char *root)

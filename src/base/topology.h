@@ -6,15 +6,18 @@
 
 /** A plain value. */
 typedef struct wa_topology {
-    char cpus[128];     /* binding mask as a list, "0-3,8"; ends in ",..." when cut; "" = unknown */
-    int cpu_count;      /* processors in the mask; 0 = unknown */
-    size_t memory;      /* bytes that this job's processes may use on the node together; 0 = unknown */
-    char limited_by[32]; /* what says so: "MemAvailable", "cgroup", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU" */
+    char cpus[128]; /* binding mask as a list, "0-3,8"; ends in ",..." when cut; "" = unknown */
+    int cpu_count;  /* processors in the mask; 0 = unknown */
+    /* bytes that this job's processes may use on the node together; 0 = unknown */
+    size_t memory;
+    /* what says so: "MemAvailable", "cgroup", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU" */
+    char limited_by[32];
 } wa_topology;
 
 /**
- * The least of MemAvailable, the memory limits of the process's cgroup (versions 1 and 2) and of those above it, and Slurm's.
- * Mapped files count against a cgroup's limit too, as its page cache. Local, cannot fail: what cannot be read is unknown.
+ * The least of MemAvailable, the memory limits of the process's cgroup (versions 1 and 2) and of
+ * those above it, and Slurm's. Mapped files count against a cgroup's limit too, as its page cache.
+ * Local, cannot fail: what cannot be read is unknown.
  *
  * root  before /proc and /sys, "" on a real host
  */

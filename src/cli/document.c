@@ -21,8 +21,8 @@ json_t *wa_cli_number(double value)
 
 json_t *wa_cli_case(const wa_case *which, const char *name)
 {
-    return json_pack("{s:s, s:s, s:s, s:s?}", "case", name, "bucket", wa_bucket_name(which->bucket), "kernel",
-                     wa_label_text(which->kernel), "not_run", which->not_run);
+    return json_pack("{s:s, s:s, s:s, s:s?}", "case", name, "bucket", wa_bucket_name(which->bucket),
+                     "kernel", wa_label_text(which->kernel), "not_run", which->not_run);
 }
 
 wa_status wa_cli_print_json(json_t *object, wa_error *err)
@@ -33,5 +33,7 @@ wa_status wa_cli_print_json(json_t *object, wa_error *err)
         return wa_fail(err, WA_E_MEMORY, "no memory for the answer in JSON");
     bool written = puts(text) >= 0 && fflush(stdout) == 0;
     free(text);
-    return written ? WA_OK : wa_fail(err, WA_E_IO, "cannot write the answer to stdout: %s", strerror(errno));
+    return written
+               ? WA_OK
+               : wa_fail(err, WA_E_IO, "cannot write the answer to stdout: %s", strerror(errno));
 }

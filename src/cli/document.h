@@ -1,4 +1,5 @@
-/* Answers for programs: what --json prints, one object with the name and version of its schema (doc/json.md). */
+/* Answers for programs: what --json prints, one object with the name and version of its schema
+ * (doc/json.md). */
 #ifndef WALKAUDIT_CLI_DOCUMENT_H
 #define WALKAUDIT_CLI_DOCUMENT_H
 
@@ -7,7 +8,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/** An object that begins with "schema" (walkaudit.NAME) and "version". Owned by the caller; NULL without memory, as all of jansson's. */
+/** An object that begins with "schema" (walkaudit.NAME) and "version". Owned by the caller; NULL
+ * without memory, as all of jansson's. */
 json_t *wa_cli_document(const char *name, int version);
 /** A number, or null for one that JSON does not have (NaN, infinities). */
 json_t *wa_cli_number(double value);

@@ -1,9 +1,9 @@
 /* walkaudit extract: a vindex from a model, with a progress bar and a closing line. */
 #include "vindex/extract.h"
-#include "vindex/extract_plan.h"
 #include "base/signals.h"
 #include "base/staging.h"
 #include "cli/cli.h"
+#include "vindex/extract_plan.h"
 #include "vindex/vindex.h"
 
 #include <dirent.h>
@@ -17,8 +17,16 @@
 enum { BAR_WIDTH = 40 };
 
 /* Keys of options without a letter. */
-enum { KEY_GATE = 256, KEY_DOWN, KEY_FEATURE_MAJOR, KEY_DROP_GATE, KEY_POLICY, KEY_THRESHOLD, KEY_FLOOR,
-       KEY_UNREAD };
+enum {
+    KEY_GATE = 256,
+    KEY_DOWN,
+    KEY_FEATURE_MAJOR,
+    KEY_DROP_GATE,
+    KEY_POLICY,
+    KEY_THRESHOLD,
+    KEY_FLOOR,
+    KEY_UNREAD
+};
 
 typedef struct arguments {
     const char *model, *out, *format, *compat, *gate, *down, *policy, *threshold, *floor;
@@ -197,11 +205,10 @@ static wa_status read_number(const char *option, const char *word, double *out, 
 
 static wa_status read_fp4_options(const arguments *args, wa_extract_options *out, wa_error *err)
 {
-    static const choice policies = {"--fp4-policy",
-                                    "a, b or c",
-                                    {[WA_FP4_POLICY_A] = "a",
-                                     [WA_FP4_POLICY_B] = "b",
-                                     [WA_FP4_POLICY_C] = "c"}};
+    static const choice policies = {
+        "--fp4-policy",
+        "a, b or c",
+        {[WA_FP4_POLICY_A] = "a", [WA_FP4_POLICY_B] = "b", [WA_FP4_POLICY_C] = "c"}};
     size_t policy = (size_t)out->policy;
     if (out->format != WA_EXTRACT_FP4 &&
         (args->policy != NULL || args->threshold != NULL || args->floor != NULL))
@@ -259,18 +266,21 @@ static wa_status name_leftover(const char *path, wa_arena *arena, wa_error *err)
     WA_TRY(wa_staging_leftover(path, arena, &left, &kind, err));
     if (left != NULL)
         fprintf(stderr, "walkaudit: note: a killed extract left '%s', %s\n", left,
-                kind == WA_LEFT_NEW ? "which nothing reads: remove it"
-                                    : "the vindex that it was replacing: move it back, or remove it");
+                kind == WA_LEFT_NEW
+                    ? "which nothing reads: remove it"
+                    : "the vindex that it was replacing: move it back, or remove it");
     return WA_OK;
 }
 
-/* As LARQL would understand the model, for a vindex that shall be LARQL's. Models with experts it does not run as they are, but
- * extracts; they are opened as their authors have them. */
-static wa_status open_model(const arguments *args, wa_extract_compat compat, wa_arena *arena, wa_model **out, wa_error *err)
+/* As LARQL would understand the model, for a vindex that shall be LARQL's. Models with experts it
+ * does not run as they are, but extracts; they are opened as their authors have them. */
+static wa_status open_model(const arguments *args, wa_extract_compat compat, wa_arena *arena,
+                            wa_model **out, wa_error *err)
 {
-    static const wa_semantics semantics[] = {[WA_EXTRACT_COMPAT_NONE] = WA_SEMANTICS_NATIVE,
-                                             [WA_EXTRACT_COMPAT_LARQL_2026_05] = WA_SEMANTICS_LARQL_2026_05,
-                                             [WA_EXTRACT_COMPAT_LARQL_2026_08] = WA_SEMANTICS_LARQL_2026_08};
+    static const wa_semantics semantics[] = {
+        [WA_EXTRACT_COMPAT_NONE] = WA_SEMANTICS_NATIVE,
+        [WA_EXTRACT_COMPAT_LARQL_2026_05] = WA_SEMANTICS_LARQL_2026_05,
+        [WA_EXTRACT_COMPAT_LARQL_2026_08] = WA_SEMANTICS_LARQL_2026_08};
     wa_model_options how = {.semantics = WA_SEMANTICS_NATIVE, .allow_unread = args->allow_unread};
     WA_TRY(wa_model_open_with(args->model, &how, arena, out, err));
     if (compat == WA_EXTRACT_COMPAT_NONE || wa_model_expert_layer(*out) < (*out)->layer_count)
@@ -311,15 +321,20 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
 }
 
 static const struct argp_option OPTIONS[] = {
-    {"format", 'f', "F", 0, "f32, f16, interleaved, q4_0, q4k or fp4; of a model with experts also bf16 or q6k, not interleaved", 0},
+    {"format", 'f', "F", 0,
+     "f32, f16, interleaved, q4_0, q4k or fp4; of a model with experts also bf16 or q6k, not "
+     "interleaved",
+     0},
     {"gate", KEY_GATE, "T", 0,
      "gate_vectors.bin in f32 or f16; q4_0, fp4 (default f32) and q4k (default f16)", 0},
     {"down", KEY_DOWN, "T", 0, "q4k: down in q6k (default) or q4k", 0},
     {"feature-major-down", KEY_FEATURE_MAJOR, NULL, 0, "q4k: down_features_kquant.bin, too", 0},
     {"drop-gate", KEY_DROP_GATE, NULL, 0,
-     "q4k and experts: no gate_vectors.bin; of q4k readers remake it from interleaved_kquant.bin", 0},
+     "q4k and experts: no gate_vectors.bin; of q4k readers remake it from interleaved_kquant.bin",
+     0},
     {"compat", 'c', "STATE", 0,
-     "payload files equal in every byte to those of LARQL of August 2026 (larql-2026-08), or of May "
+     "payload files equal in every byte to those of LARQL of August 2026 (larql-2026-08), or of "
+     "May "
      "with its file names and element orders (larql-2026-05, larql)",
      0},
     {"allow-unread", KEY_UNREAD, NULL, 0,

@@ -32,11 +32,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 /* A word that YAML reads as itself, else in double quotes. */
 static wa_status print_word(const char *text, wa_error *err)
 {
-    static const char PLAIN[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+@-";
+    static const char PLAIN[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+@-";
     for (const char *at = text; *at != '\0'; at++)
         if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            return wa_fail(err, WA_E_USAGE, "'%s' holds control character 0x%02x, which no job can name", text, (unsigned)(unsigned char)*at);
-    if (strchr("-@", text[0]) == NULL && text[strspn(text, PLAIN)] == '\0' && text[strspn(text, "0123456789.+-eE_")] != '\0') {
+            return wa_fail(err, WA_E_USAGE,
+                           "'%s' holds control character 0x%02x, which no job can name", text,
+                           (unsigned)(unsigned char)*at);
+    if (strchr("-@", text[0]) == NULL && text[strspn(text, PLAIN)] == '\0' &&
+        text[strspn(text, "0123456789.+-eE_")] != '\0') {
         fputs(text, stdout);
         return WA_OK;
     }
@@ -48,7 +52,8 @@ static wa_status print_word(const char *text, wa_error *err)
 }
 
 /* The name that a job gives a place is fine as it is, and no other place's. */
-static wa_status needs_name(const arguments *args, size_t at, wa_arena *arena, bool *out, wa_error *err)
+static wa_status needs_name(const arguments *args, size_t at, wa_arena *arena, bool *out,
+                            wa_error *err)
 {
     char *mine, *other;
     WA_TRY(wa_job_stem(args->places[at], arena, &mine, err));
@@ -61,7 +66,8 @@ static wa_status needs_name(const arguments *args, size_t at, wa_arena *arena, b
 }
 
 /* "# sparse, full_mmap, exact": what the job runs for this one. */
-static wa_status print_cases(const wa_model *model, const wa_vindex *vindex, wa_arena *arena, wa_error *err)
+static wa_status print_cases(const wa_model *model, const wa_vindex *vindex, wa_arena *arena,
+                             wa_error *err)
 {
     const wa_case_input input = {.name = "vindex", .vindex = vindex, .ladder = WA_LADDER_DEFAULT};
     wa_cases cases;
@@ -73,7 +79,8 @@ static wa_status print_cases(const wa_model *model, const wa_vindex *vindex, wa_
     return WA_OK;
 }
 
-static wa_status print_vindex(const arguments *args, size_t at, const wa_model *model, wa_arena *arena, wa_error *err)
+static wa_status print_vindex(const arguments *args, size_t at, const wa_model *model,
+                              wa_arena *arena, wa_error *err)
 {
     const wa_model_options options = {.semantics = WA_SEMANTICS_NATIVE, .allow_unread = true};
     const char *place = args->places[at];
@@ -99,16 +106,19 @@ static wa_status print_vindex(const arguments *args, size_t at, const wa_model *
     return status;
 }
 
-static wa_status print_job(const arguments *args, const wa_model *model, wa_arena *arena, wa_error *err)
+static wa_status print_job(const arguments *args, const wa_model *model, wa_arena *arena,
+                           wa_error *err)
 {
     bool named = false;
     WA_TRY(needs_name(args, 0, arena, &named, err));
-    puts("# Written by `walkaudit init`. `walkaudit run -n 2 FILE` runs it, `walkaudit plan FILE` tells first what it will do.\n"
+    puts("# Written by `walkaudit init`. `walkaudit run -n 2 FILE` runs it, `walkaudit plan FILE` "
+         "tells first what it will do.\n"
          "# Paths are relative to this file. `walkaudit run --help-job` lists every key.\n"
          "audits:");
     fputs("  - model: ", stdout);
     WA_TRY(print_word(args->places[0], err));
-    printf("\n    # %s, %zu layers, hidden %zu, FFN %zu\n", model->family, model->layer_count, model->hidden, model->intermediate);
+    printf("\n    # %s, %zu layers, hidden %zu, FFN %zu\n", model->family, model->layer_count,
+           model->hidden, model->intermediate);
     if (named)
         puts("    name: model");
     puts("    vindexes:");
@@ -116,7 +126,8 @@ static wa_status print_job(const arguments *args, const wa_model *model, wa_aren
         WA_TRY(print_vindex(args, v, model, arena, err));
     if (model->unread > 0)
         puts("allow_unread: true # the model stores tensors of layers which nothing here reads");
-    puts("prompts: {builtin: seed} # three short ones; or {file: prompts.txt}, a prompt per line, with a limit: {file: …, limit: 100}\n"
+    puts("prompts: {builtin: seed} # three short ones; or {file: prompts.txt}, a prompt per line, "
+         "with a limit: {file: …, limit: 100}\n"
          "logits: last # all: at every position, for flips, KL and perplexity\n"
          "# paths: [{path: sparse}, {path: sparse_serial, k: [64, 256, 1024]}] # only these\n"
          "result: results # directory of the result files");
@@ -140,9 +151,11 @@ static wa_status init(void *words, wa_arena *arena, int *exit_code, wa_error *er
 const struct argp wa_cli_init_parser = {
     .parser = parse_option,
     .args_doc = "MODEL VINDEX...",
-    .doc = "Print a job that audits each VINDEX against MODEL, to be kept in the directory where this command is given: "
+    .doc = "Print a job that audits each VINDEX against MODEL, to be kept in the directory where "
+           "this command is given: "
            "walkaudit init MODEL VINDEX > job.yaml.\v"
-           "MODEL is a Hugging Face directory or a GGUF file, VINDEX a vindex or another checkpoint of the model. All are opened, so that "
+           "MODEL is a Hugging Face directory or a GGUF file, VINDEX a vindex or another "
+           "checkpoint of the model. All are opened, so that "
            "what cannot run is told now."};
 
 int wa_cli_init(int argc, char **argv)

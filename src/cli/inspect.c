@@ -1,8 +1,8 @@
 /* walkaudit inspect: recognise what PATH is and print what is known about it. */
 #include "cli/inspect.h"
+#include "base/bytes.h"
 #include "cli/cli.h"
 #include "cli/document.h"
-#include "base/bytes.h"
 #include "store/store.h"
 
 typedef struct arguments {
@@ -88,8 +88,10 @@ static wa_status recognise(const char *path, wa_arena *arena, kind *out, wa_erro
 
 static wa_status print_json(const char *path, kind what, wa_arena *arena, wa_error *err)
 {
-    static wa_status (*const members[])(const char *, wa_arena *, json_t *, wa_error *) = {
-        [KIND_MODEL] = wa_inspect_model_members, [KIND_VINDEX] = wa_inspect_vindex_members, [KIND_RESULT] = wa_inspect_result_members};
+    static wa_status (*const members[])(const char *, wa_arena *, json_t *,
+                                        wa_error *) = {[KIND_MODEL] = wa_inspect_model_members,
+                                                       [KIND_VINDEX] = wa_inspect_vindex_members,
+                                                       [KIND_RESULT] = wa_inspect_result_members};
     json_t *object = wa_cli_document("inspect", 1);
     wa_status status = members[what](path, arena, object, err);
     if (status == WA_OK)
@@ -122,7 +124,8 @@ static wa_status inspect(void *words, wa_arena *arena, int *exit_code, wa_error 
 static const struct argp_option OPTIONS[] = {
     {"checksums", 'c', NULL, 0,
      "verify the SHA-256 sums of a vindex's index.json (reads whole files)", 0},
-    {"json", 'j', NULL, 0, "print JSON, schema walkaudit.inspect; the values of a vindex are not looked at then", 0},
+    {"json", 'j', NULL, 0,
+     "print JSON, schema walkaudit.inspect; the values of a vindex are not looked at then", 0},
     {NULL, 0, NULL, 0, NULL, 0}};
 
 const struct argp wa_cli_inspect_parser = {

@@ -1,4 +1,5 @@
-/* walkaudit inspect --json: what a model, a vindex or a result file is, as members of one object. */
+/* walkaudit inspect --json: what a model, a vindex or a result file is, as members of one
+ * object. */
 #include "cli/inspect.h"
 
 #include "cli/document.h"
@@ -29,7 +30,8 @@ static json_t *files_of(const char *const *files, size_t count)
 }
 
 /* Members that models and vindexes have in common. */
-static void set_shape(json_t *object, size_t layers, size_t hidden, size_t intermediate, size_t vocab)
+static void set_shape(json_t *object, size_t layers, size_t hidden, size_t intermediate,
+                      size_t vocab)
 {
     json_object_set_new(object, "layers", json_integer((json_int_t)layers));
     json_object_set_new(object, "hidden", json_integer((json_int_t)hidden));
@@ -44,7 +46,8 @@ wa_status wa_inspect_model_members(const char *path, wa_arena *arena, json_t *ob
     WA_TRY(wa_model_open_with(path, &options, arena, &model, err));
     json_t *understood = json_object();
     for (size_t i = 0; i < model->understood_count; i++)
-        json_object_set_new(understood, model->understood[i].name, json_string(model->understood[i].text));
+        json_object_set_new(understood, model->understood[i].name,
+                            json_string(model->understood[i].text));
     json_object_set_new(object, "kind", json_string("model"));
     json_object_set_new(object, "path", json_string(model->path));
     json_object_set_new(object, "container", json_string(model->container));
@@ -64,7 +67,8 @@ static json_t *payloads_of(const wa_vindex *vindex)
     json_t *list = json_array();
     for (int p = 0; p < WA_PAYLOAD_COUNT; p++)
         if (vindex->present[p])
-            json_array_append_new(list, json_pack("{s:s, s:b}", "file", wa_vindex_file(vindex, (wa_payload)p), "readable",
+            json_array_append_new(list, json_pack("{s:s, s:b}", "file",
+                                                  wa_vindex_file(vindex, (wa_payload)p), "readable",
                                                   vindex->readable[p] ? 1 : 0));
     return list;
 }
@@ -74,7 +78,8 @@ static json_t *vindex_cases_of(const wa_cases *cases)
 {
     json_t *list = json_array();
     for (size_t c = 0; c < cases->count; c++)
-        json_array_append_new(list, wa_cli_case(&cases->items[c], strchr(cases->items[c].name, ':') + 1));
+        json_array_append_new(list,
+                              wa_cli_case(&cases->items[c], strchr(cases->items[c].name, ':') + 1));
     return list;
 }
 
@@ -82,7 +87,8 @@ static json_t *not_offered_of(const wa_not_offered *items, size_t count)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s}", "path", items[i].path, "reason", items[i].reason));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s}", "path", items[i].path, "reason", items[i].reason));
     return list;
 }
 
@@ -99,13 +105,15 @@ static wa_status set_vindex(const wa_vindex *vindex, wa_arena *arena, json_t *ob
     json_object_set_new(object, "bucket", json_string(wa_vindex_upstream_bucket(&flags)));
     json_object_set_new(object, "payloads", payloads_of(vindex));
     json_object_set_new(object, "cases", vindex_cases_of(&cases));
-    json_object_set_new(object, "not_offered", not_offered_of(cases.not_offered, cases.not_offered_count));
+    json_object_set_new(object, "not_offered",
+                        not_offered_of(cases.not_offered, cases.not_offered_count));
     json_object_set_new(object, "files", files_of(vindex->files, vindex->file_count));
     json_object_set_new(object, "notes", texts_of(vindex->notes, vindex->note_count));
     return WA_OK;
 }
 
-wa_status wa_inspect_vindex_members(const char *path, wa_arena *arena, json_t *object, wa_error *err)
+wa_status wa_inspect_vindex_members(const char *path, wa_arena *arena, json_t *object,
+                                    wa_error *err)
 {
     wa_vindex *vindex;
     WA_TRY(wa_vindex_open(path, arena, &vindex, err));
@@ -114,7 +122,8 @@ wa_status wa_inspect_vindex_members(const char *path, wa_arena *arena, json_t *o
     return status;
 }
 
-wa_status wa_inspect_result_members(const char *path, wa_arena *arena, json_t *object, wa_error *err)
+wa_status wa_inspect_result_members(const char *path, wa_arena *arena, json_t *object,
+                                    wa_error *err)
 {
     wa_result *result;
     wa_judgement *judgement;
@@ -123,9 +132,10 @@ wa_status wa_inspect_result_members(const char *path, wa_arena *arena, json_t *o
     const wa_result_meta *meta = &result->meta;
     json_t *cases = json_array();
     for (size_t c = 0; c < judgement->case_count; c++)
-        json_array_append_new(cases, json_pack("{s:s, s:s, s:s}", "case", meta->cases[c].name, "bucket",
-                                               wa_bucket_name(meta->cases[c].bucket), "verdict",
-                                               wa_verdict_name(judgement->cases[c].verdict.code)));
+        json_array_append_new(cases,
+                              json_pack("{s:s, s:s, s:s}", "case", meta->cases[c].name, "bucket",
+                                        wa_bucket_name(meta->cases[c].bucket), "verdict",
+                                        wa_verdict_name(judgement->cases[c].verdict.code)));
     json_object_set_new(object, "kind", json_string("result"));
     json_object_set_new(object, "path", json_string(result->path));
     json_object_set_new(object, "format", json_integer(WA_LAYOUT_VERSION));
@@ -140,6 +150,7 @@ wa_status wa_inspect_result_members(const char *path, wa_arena *arena, json_t *o
     json_object_set_new(object, "prompts", json_integer((json_int_t)meta->dims.prompts));
     json_object_set_new(object, "positions", json_integer((json_int_t)meta->dims.rows));
     json_object_set_new(object, "cases", cases);
-    json_object_set_new(object, "not_offered", not_offered_of(meta->not_offered, meta->not_offered_count));
+    json_object_set_new(object, "not_offered",
+                        not_offered_of(meta->not_offered, meta->not_offered_count));
     return WA_OK;
 }

@@ -59,7 +59,8 @@ static wa_status print_all_formats(const wa_model *model, wa_arena *arena, FILE 
 }
 
 /* Experts of a layer are stored alike: the first one's formats stand for all. */
-static wa_status print_expert_formats(const wa_model *model, wa_arena *arena, FILE *out, wa_error *err)
+static wa_status print_expert_formats(const wa_model *model, wa_arena *arena, FILE *out,
+                                      wa_error *err)
 {
     static const struct {
         const char *name;
@@ -73,7 +74,8 @@ static wa_status print_expert_formats(const wa_model *model, wa_arena *arena, FI
         size_t count = 0;
         for (size_t l = 0; l < model->layer_count; l++)
             if (model->layers[l].experts != NULL)
-                views[count++] = (const wa_matrix *)(const void *)((const char *)&model->layers[l].experts->experts[0] +
+                views[count++] = (const wa_matrix *)(const void *)((const char *)&model->layers[l]
+                                                                       .experts->experts[0] +
                                                                    projections[p].offset);
         if (count > 0)
             print_formats(projections[p].name, views, count, out);

@@ -1,11 +1,11 @@
 /* What a vindex is, what it can run, and what is wrong with its values. */
 #include "cli/inspect.h"
+#include "path/path.h"
 #include "vindex/experts.h"
 #include "vindex/flags.h"
-#include "vindex/scan.h"
 #include "vindex/inventory.h"
 #include "vindex/order.h"
-#include "path/path.h"
+#include "vindex/scan.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -60,8 +60,9 @@ static void print_payloads(const wa_vindex *vindex, FILE *out)
 
 static bool are_alike(const wa_layer_store *a, const wa_layer_store *b)
 {
-    return a->entries == b->entries && a->features == b->features && a->format_name == b->format_name &&
-           a->unpadded == b->unpadded && a->has_router == b->has_router && a->has_router_bias == b->has_router_bias &&
+    return a->entries == b->entries && a->features == b->features &&
+           a->format_name == b->format_name && a->unpadded == b->unpadded &&
+           a->has_router == b->has_router && a->has_router_bias == b->has_router_bias &&
            a->has_biases == b->has_biases;
 }
 
@@ -70,11 +71,16 @@ static void print_store(const wa_layer_store *store, FILE *out)
     if (store->entries == 1)
         fprintf(out, "one FFN of %zu features, %s", store->features, store->format_name);
     else
-        fprintf(out, "%zu experts of %zu features, %s", store->entries, store->features, store->format_name);
+        fprintf(out, "%zu experts of %zu features, %s", store->entries, store->features,
+                store->format_name);
     if (store->unpadded)
         fprintf(out, ", rows not padded to 256, as LARQL wrote in May 2026");
-    fprintf(out, "; %s", store->has_router ? "router" : store->entries == 1 ? "no router" : "no router, which is the model's then");
-    fprintf(out, "%s%s\n", store->has_router_bias ? ", its bias" : "", store->has_biases ? ", biases of experts" : "");
+    fprintf(out, "; %s",
+            store->has_router     ? "router"
+            : store->entries == 1 ? "no router"
+                                  : "no router, which is the model's then");
+    fprintf(out, "%s%s\n", store->has_router_bias ? ", its bias" : "",
+            store->has_biases ? ", biases of experts" : "");
 }
 
 /* Layers that are alike in one line. */
@@ -154,7 +160,8 @@ static void print_flags(const wa_vindex *vindex, FILE *out)
 }
 
 /* Cases need a model's shape; a vindex alone tells as much of it as the table of paths asks for. */
-wa_status wa_inspect_list_cases(const wa_vindex *vindex, wa_arena *arena, wa_cases *out, wa_error *err)
+wa_status wa_inspect_list_cases(const wa_vindex *vindex, wa_arena *arena, wa_cases *out,
+                                wa_error *err)
 {
     wa_model shape = {.path = vindex->model,
                       .family = vindex->family,
@@ -184,8 +191,8 @@ static wa_status print_cases(const wa_vindex *vindex, wa_arena *arena, FILE *out
         if (which->not_run != NULL)
             fprintf(out, "  %-26s NOT-RUN: %s\n", name, which->not_run);
         else
-            fprintf(out, "  %-26s bucket %s, label %s\n", name,
-                    wa_bucket_name(which->bucket), wa_label_text(which->kernel));
+            fprintf(out, "  %-26s bucket %s, label %s\n", name, wa_bucket_name(which->bucket),
+                    wa_label_text(which->kernel));
     }
     if (cases.count == 0)
         fprintf(out, "  none\n");
@@ -199,8 +206,8 @@ static wa_status print_cases(const wa_vindex *vindex, wa_arena *arena, FILE *out
 static void print_place(const wa_vindex *vindex, wa_payload payload, wa_projection projection,
                         const wa_nonfinite *first, FILE *out)
 {
-    bool by_feature = projection != WA_DOWN ||
-                      wa_payload_down_is_feature_major(wa_vindex_serving(vindex, payload, projection));
+    bool by_feature = projection != WA_DOWN || wa_payload_down_is_feature_major(
+                                                   wa_vindex_serving(vindex, payload, projection));
     fprintf(out, "feature %zu, element %zu\n", by_feature ? first->first_row : first->first_col,
             by_feature ? first->first_col : first->first_row);
 }
@@ -242,7 +249,8 @@ static bool is_scanned(const wa_vindex *vindex, wa_payload payload, wa_projectio
 }
 
 /* Sum over all experts of all layers; the first place is that of the first expert with any. */
-static wa_status scan_experts(const wa_vindex *vindex, wa_projection projection, float *row, FILE *out, wa_error *err)
+static wa_status scan_experts(const wa_vindex *vindex, wa_projection projection, float *row,
+                              FILE *out, wa_error *err)
 {
     wa_nonfinite first = {0};
     size_t total = 0, at_layer = 0, at_expert = 0;
@@ -264,8 +272,9 @@ static wa_status scan_experts(const wa_vindex *vindex, wa_projection projection,
     if (total == 0)
         fprintf(out, "all finite\n");
     else
-        fprintf(out, "%zu non-finite values, first at layer %zu, expert %zu, row %zu, element %zu\n", total, at_layer,
-                at_expert, first.first_row, first.first_col);
+        fprintf(out,
+                "%zu non-finite values, first at layer %zu, expert %zu, row %zu, element %zu\n",
+                total, at_layer, at_expert, first.first_row, first.first_col);
     return WA_OK;
 }
 
@@ -284,7 +293,8 @@ static wa_status print_values(const wa_vindex *vindex, wa_arena *arena, FILE *ou
         for (int q = 0; q < WA_PROJECTION_COUNT; q++)
             if (is_scanned(vindex, (wa_payload)p, (wa_projection)q))
                 WA_TRY(scan_projection(vindex, (wa_payload)p, (wa_projection)q, row, out, err));
-    for (int q = 0; q < WA_PROJECTION_COUNT && wa_vindex_expert_layer(vindex) < vindex->layer_count; q++)
+    for (int q = 0; q < WA_PROJECTION_COUNT && wa_vindex_expert_layer(vindex) < vindex->layer_count;
+         q++)
         WA_TRY(scan_experts(vindex, (wa_projection)q, row, out, err));
     return WA_OK;
 }
@@ -311,8 +321,8 @@ static wa_status print_copies(const wa_vindex *vindex, wa_arena *arena, FILE *ou
         wa_vindex_difference found;
         if (single && interleaved) {
             WA_TRY(wa_vindex_compare(vindex, p, one, WA_PAYLOAD_INTERLEAVED, arena, &found, err));
-            print_difference(wa_payload_file(one), wa_payload_file(WA_PAYLOAD_INTERLEAVED), p, &found,
-                             out);
+            print_difference(wa_payload_file(one), wa_payload_file(WA_PAYLOAD_INTERLEAVED), p,
+                             &found, out);
         }
         if (p != WA_GATE && (single || interleaved)) {
             WA_TRY(wa_vindex_compare_weights(vindex, p, one, arena, &found, err));

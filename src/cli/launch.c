@@ -1,4 +1,5 @@
-/* One command for several ranks: find the launcher, give it what it needs, wait, hand signals on. */
+/* One command for several ranks: find the launcher, give it what it needs, wait, hand signals
+ * on. */
 #include "cli/launch.h"
 
 #include "base/launched.h"
@@ -20,7 +21,8 @@ typedef struct launcher {
     const char *program; /* Debian's name, where several MPIs are installed */
 } launcher;
 
-static const launcher LAUNCHERS[] = {{"Open MPI", "mpiexec.openmpi"}, {"MPICH", "mpiexec.mpich"}, {"", "mpiexec"}};
+static const launcher LAUNCHERS[] = {
+    {"Open MPI", "mpiexec.openmpi"}, {"MPICH", "mpiexec.mpich"}, {"", "mpiexec"}};
 
 bool wa_cli_is_launched(void)
 {
@@ -33,8 +35,11 @@ wa_status wa_cli_launch_began(int ranks, int rank, int size, bool *speaks, wa_er
     *speaks = mark != NULL && rank == 0 && unlink(mark) == 0;
     if (mark == NULL || size == ranks)
         return WA_OK;
-    return wa_fail(err, WA_E_IO, "-n %d: the launcher belongs to another MPI: it started processes that do not know each other; "
-                   "WALKAUDIT_MPIEXEC may name this one's", ranks);
+    return wa_fail(err, WA_E_IO,
+                   "-n %d: the launcher belongs to another MPI: it started processes that do not "
+                   "know each other; "
+                   "WALKAUDIT_MPIEXEC may name this one's",
+                   ranks);
 }
 
 static const launcher *find_launcher(void)
@@ -50,11 +55,13 @@ static const launcher *find_launcher(void)
 /* Open MPI 4 and 5 by their variables, which others do not read. What the user has set stays. */
 static void allow_open_mpi(int ranks)
 {
-    static const char *const as_root[] = {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "PRTE_ALLOW_RUN_AS_ROOT",
-                                          "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"};
+    static const char *const as_root[] = {
+        "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "PRTE_ALLOW_RUN_AS_ROOT",
+        "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM"};
     for (size_t i = 0; geteuid() == 0 && i < sizeof as_root / sizeof as_root[0]; i++)
         setenv(as_root[i], "1", 0);
-    setenv("OMPI_MCA_orte_execute_quiet", "1", 0); /* as -q: without its ten lines about an exit code other than 0 */
+    /* as -q: without its ten lines about an exit code other than 0 */
+    setenv("OMPI_MCA_orte_execute_quiet", "1", 0);
     if (getenv("SLURM_JOB_ID") != NULL) /* the allocation says how many fit */
         return;
     setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 0);
@@ -90,14 +97,16 @@ static wa_status make_mark(wa_arena *arena, char **out, wa_error *err)
 }
 
 /* LAUNCHER -n RANKS PROGRAM run WORD… */
-static wa_status list_words(int ranks, int argc, char **argv, wa_arena *arena, char ***out, wa_error *err)
+static wa_status list_words(int ranks, int argc, char **argv, wa_arena *arena, char ***out,
+                            wa_error *err)
 {
     char **words, *own;
     size_t at = 1; /* the launcher's name comes when it is known */
     WA_TRY(wa_arena_take(arena, (size_t)argc + 8, sizeof *words, &words, err));
     WA_TRY(wa_arena_take(arena, PLACE_BYTES, 1, &own, err));
     if (readlink("/proc/self/exe", own, PLACE_BYTES - 1) < 0)
-        return wa_fail(err, WA_E_IO, "cannot tell where this program is: /proc/self/exe: %s", strerror(errno));
+        return wa_fail(err, WA_E_IO, "cannot tell where this program is: /proc/self/exe: %s",
+                       strerror(errno));
     WA_TRY(wa_arena_copy(arena, "-n", 2, &words[at++], err));
     WA_TRY(wa_arena_print(arena, &words[at++], err, "%d", ranks));
     words[at++] = own;
@@ -108,7 +117,8 @@ static wa_status list_words(int ranks, int argc, char **argv, wa_arena *arena, c
     return WA_OK;
 }
 
-/* WALKAUDIT_MPIEXEC, else the one that fits the library, the one that CMake found, any. Returns only when there is none. */
+/* WALKAUDIT_MPIEXEC, else the one that fits the library, the one that CMake found, any. Returns
+ * only when there is none. */
 static void become_launcher(const launcher *which, char **words)
 {
     char built_with[] = WALKAUDIT_MPIEXEC, any[] = "mpiexec", by_name[64];
@@ -176,12 +186,17 @@ static wa_status say_what_failed(int ranks, int code, wa_error *err)
     const char *chosen = getenv("WALKAUDIT_MPIEXEC");
     const char *name = chosen != NULL && chosen[0] != '\0' ? chosen : "mpiexec";
     if (code == COULD_NOT_EXEC)
-        return wa_fail(err, WA_E_IO, "-n %d: cannot start '%s'; WALKAUDIT_MPIEXEC may name MPI's launcher", ranks, name);
-    return wa_fail(err, WA_E_IO, "-n %d: the launcher ended with %d before rank 0 had begun; `mpirun -n %d walkaudit run …` shows why", ranks,
-                   code, ranks);
+        return wa_fail(err, WA_E_IO,
+                       "-n %d: cannot start '%s'; WALKAUDIT_MPIEXEC may name MPI's launcher", ranks,
+                       name);
+    return wa_fail(err, WA_E_IO,
+                   "-n %d: the launcher ended with %d before rank 0 had begun; `mpirun -n %d "
+                   "walkaudit run …` shows why",
+                   ranks, code, ranks);
 }
 
-wa_status wa_cli_launch(int ranks, int argc, char **argv, wa_arena *arena, int *exit_code, wa_error *err)
+wa_status wa_cli_launch(int ranks, int argc, char **argv, wa_arena *arena, int *exit_code,
+                        wa_error *err)
 {
     const launcher *which = find_launcher();
     char **words, *mark;

@@ -10,20 +10,25 @@
 bool wa_cli_is_launched(void);
 
 /**
- * Start `walkaudit run` with the same words on `ranks` ranks of this machine (in an allocation of Slurm: wherever the launcher puts
- * them), wait, and hand signals on. Open MPI is allowed more ranks than slots, and ranks of root.
+ * Start `walkaudit run` with the same words on `ranks` ranks of this machine (in an allocation of
+ * Slurm: wherever the launcher puts them), wait, and hand signals on. Open MPI is allowed more
+ * ranks than slots, and ranks of root.
  *
  * argv       of the verb: argv[0] is "walkaudit run"
  * exit_code  the launcher's
  *
- * Errors: WA_E_USAGE when a launcher started this process; WA_E_IO without a launcher, or when it ended before rank 0 had begun.
+ * Errors: WA_E_USAGE when a launcher started this process; WA_E_IO without a launcher, or when it
+ * ended before rank 0 had begun.
  */
-WA_CHECKED wa_status wa_cli_launch(int ranks, int argc, char **argv, wa_arena *arena, int *exit_code, wa_error *err);
+WA_CHECKED wa_status wa_cli_launch(int ranks, int argc, char **argv, wa_arena *arena,
+                                   int *exit_code, wa_error *err);
 
 /**
- * On every rank of these, once MPI has started: rank 0 removes the mark. ranks: as asked for; size: as MPI has it. A launcher of
- * another MPI starts processes that do not know each other: WA_E_IO, with true in *speaks for one of them.
+ * On every rank of these, once MPI has started: rank 0 removes the mark. ranks: as asked for; size:
+ * as MPI has it. A launcher of another MPI starts processes that do not know each other: WA_E_IO,
+ * with true in *speaks for one of them.
  */
-WA_CHECKED wa_status wa_cli_launch_began(int ranks, int rank, int size, bool *speaks, wa_error *err);
+WA_CHECKED wa_status wa_cli_launch_began(int ranks, int rank, int size, bool *speaks,
+                                         wa_error *err);
 
 #endif

@@ -14,7 +14,8 @@ typedef struct table {
 /* --- Text of roff
  * --------------------------------------------------------------------------------- */
 
-/* Of roff's characters only these mean something inside a line; a dot or quote at its start is guarded by \&. */
+/* Of roff's characters only these mean something inside a line; a dot or quote at its start is
+ * guarded by \&. */
 static void print_roff(FILE *out, const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
@@ -59,10 +60,12 @@ typedef void each_option(const struct argp_option *option, FILE *out);
 
 static void walk_options(const struct argp *parser, each_option *each, FILE *out)
 {
-    for (const struct argp_option *o = parser->options; o != NULL && (o->name != NULL || o->key != 0); o++)
+    for (const struct argp_option *o = parser->options;
+         o != NULL && (o->name != NULL || o->key != 0); o++)
         if ((o->flags & OPTION_HIDDEN) == 0)
             each(o, out);
-    for (const struct argp_child *child = parser->children; child != NULL && child->argp != NULL; child++)
+    for (const struct argp_child *child = parser->children; child != NULL && child->argp != NULL;
+         child++)
         walk_options(child->argp, each, out);
 }
 
@@ -115,7 +118,9 @@ static void print_exit_codes(FILE *out)
         const char *name, *meaning;
         int code;
     } rows[] = {
+/* clang-format off */
 #define ROW(id, exit_code, text) {#id, text, exit_code},
+        /* clang-format on */
         WA_STATUS_LIST(ROW)
 #undef ROW
     };
@@ -135,8 +140,10 @@ static const struct {
 } VARIABLES[] = {
     {"NO_COLOR", "Any value but an empty one: verdicts without colour."},
     {"TMPDIR", "Where selftest's copies and marks of run -n lie, instead of /tmp."},
-    {"WALKAUDIT_MPIEXEC", "What run -n starts ranks with, instead of the launcher of the MPI that walkaudit was built with."},
-    {"WALKAUDIT_REPORT", "The program walkaudit-report, where it is neither beside walkaudit nor in PATH."},
+    {"WALKAUDIT_MPIEXEC", "What run -n starts ranks with, instead of the launcher of the MPI that "
+                          "walkaudit was built with."},
+    {"WALKAUDIT_REPORT",
+     "The program walkaudit-report, where it is neither beside walkaudit nor in PATH."},
 };
 
 static void print_head(FILE *out, const char *page, const char *does)
@@ -148,12 +155,19 @@ static void print_head(FILE *out, const char *page, const char *does)
 static void print_manual(const table *t)
 {
     FILE *out = t->out;
-    print_head(out, "WALKAUDIT 1", "walkaudit - audits fast ways of running a language model's FFN against the dense model");
-    fputs(".SH SYNOPSIS\n.B walkaudit\n.I VERB\n[\\fIOPTION\\fR...] [\\fIARGUMENT\\fR...]\n.br\n.B walkaudit help\n.I VERB\n"
-          ".SH DESCRIPTION\n", out);
-    print_line(out, "", "Tells, for a language model and any vindex of it, whether each FFN walk path computes what the dense weights compute, at "
-                        "every layer and every position, and whether the model still says the same. A vindex is LARQL's directory of FFN "
-                        "weights; a walk path is one way of evaluating an FFN from it.");
+    print_head(
+        out, "WALKAUDIT 1",
+        "walkaudit - audits fast ways of running a language model's FFN against the dense model");
+    fputs(".SH SYNOPSIS\n.B walkaudit\n.I VERB\n[\\fIOPTION\\fR...] [\\fIARGUMENT\\fR...]\n.br\n.B "
+          "walkaudit help\n.I VERB\n"
+          ".SH DESCRIPTION\n",
+          out);
+    print_line(out, "",
+               "Tells, for a language model and any vindex of it, whether each FFN walk path "
+               "computes what the dense weights compute, at "
+               "every layer and every position, and whether the model still says the same. A "
+               "vindex is LARQL's directory of FFN "
+               "weights; a walk path is one way of evaluating an FFN from it.");
     fputs(".SH VERBS\n", out);
     for (size_t i = 0; i < t->count; i++)
         print_verb(&t->verbs[i], out);
@@ -174,9 +188,13 @@ static void print_job_manual(const table *t)
     const wa_job_key *keys = wa_job_keys(&count);
     print_head(out, "WALKAUDIT-JOB 5", "walkaudit-job - job file of walkaudit");
     fputs(".SH DESCRIPTION\n", out);
-    print_line(out, "", "A job is a YAML file that names models, vindexes and prompts; `walkaudit init` writes one. Paths in it are relative to the "
-                        "file. Every key but audits may be left out. An unknown key is an error.");
-    fputs(".SH EXAMPLE\n.nf\naudits:\n  \\- model: models/smollm2.gguf\n    vindexes:\n      \\- path: vindexes/smollm2\\-q4k.vindex\n.fi\n.SH KEYS\n", out);
+    print_line(out, "",
+               "A job is a YAML file that names models, vindexes and prompts; `walkaudit init` "
+               "writes one. Paths in it are relative to the "
+               "file. Every key but audits may be left out. An unknown key is an error.");
+    fputs(".SH EXAMPLE\n.nf\naudits:\n  \\- model: models/smollm2.gguf\n    vindexes:\n      \\- "
+          "path: vindexes/smollm2\\-q4k.vindex\n.fi\n.SH KEYS\n",
+          out);
     for (size_t i = 0; i < count; i++) {
         fputs(".TP\n\\fB", out);
         print_roff(out, keys[i].name, strlen(keys[i].name));
@@ -212,11 +230,15 @@ static void print_verb_names(const table *t)
 static void print_bash(const table *t)
 {
     FILE *out = t->out;
-    fputs("# bash completion of walkaudit: words of the command line; files where a file may stand.\n_walkaudit()\n{\n"
-          "    local word=${COMP_WORDS[COMP_CWORD]} words\n    COMPREPLY=()\n    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        words=\"",
+    fputs("# bash completion of walkaudit: words of the command line; files where a file may "
+          "stand.\n_walkaudit()\n{\n"
+          "    local word=${COMP_WORDS[COMP_CWORD]} words\n    COMPREPLY=()\n    if [ "
+          "\"$COMP_CWORD\" -eq 1 ]; then\n        words=\"",
           out);
     print_verb_names(t);
-    fputs("help --help --version\"\n    else\n        case ${COMP_WORDS[1]} in\n        help) words=\"", out);
+    fputs("help --help --version\"\n    else\n        case ${COMP_WORDS[1]} in\n        help) "
+          "words=\"",
+          out);
     print_verb_names(t);
     fputs("\" ;;\n", out);
     for (size_t i = 0; i < t->count; i++) {
@@ -226,7 +248,8 @@ static void print_bash(const table *t)
         walk_verb(&t->verbs[i], print_words, out);
         fputs("\" ;;\n", out);
     }
-    fputs("        esac\n        case $word in\n        -*) ;;\n        *) [ \"${COMP_WORDS[1]}\" = help ] || words= ;;\n        esac\n    fi\n"
+    fputs("        esac\n        case $word in\n        -*) ;;\n        *) [ \"${COMP_WORDS[1]}\" "
+          "= help ] || words= ;;\n        esac\n    fi\n"
           "    [ -z \"$words\" ] || COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n}\n"
           "complete -o default -F _walkaudit walkaudit\n",
           out);
@@ -268,8 +291,11 @@ static void print_zsh(const table *t)
         print_zsh_text(out, t->verbs[i].does);
         fputs("'\n", out);
     }
-    fputs("        'help:tell about a verb'\n    )\n    if (( CURRENT == 2 )); then\n        _describe verb verbs\n        return\n    fi\n"
-          "    local verb=$words[2]\n    shift words\n    (( CURRENT-- ))\n    case $verb in\n    help) _describe verb verbs ;;\n", out);
+    fputs("        'help:tell about a verb'\n    )\n    if (( CURRENT == 2 )); then\n        "
+          "_describe verb verbs\n        return\n    fi\n"
+          "    local verb=$words[2]\n    shift words\n    (( CURRENT-- ))\n    case $verb in\n    "
+          "help) _describe verb verbs ;;\n",
+          out);
     for (size_t i = 0; i < t->count; i++) {
         if (t->verbs[i].parser == NULL)
             continue;
@@ -285,7 +311,10 @@ bool wa_cli_print_document(const char *name, const wa_cli_verb *verbs, size_t co
     static const struct {
         const char *name;
         void (*print)(const table *t);
-    } documents[] = {{"man", print_manual}, {"man-job", print_job_manual}, {"bash", print_bash}, {"zsh", print_zsh}};
+    } documents[] = {{"man", print_manual},
+                     {"man-job", print_job_manual},
+                     {"bash", print_bash},
+                     {"zsh", print_zsh}};
     const table t = {.verbs = verbs, .count = count, .out = out};
     for (size_t i = 0; i < sizeof documents / sizeof documents[0]; i++)
         if (strcmp(name, documents[i].name) == 0) {

@@ -8,8 +8,8 @@
 #include <stdio.h>
 
 /**
- * Write the document of that name: "man" (walkaudit.1), "man-job" (walkaudit-job.5), "bash" or "zsh" (completion). false, and nothing
- * is written, for another name. Local.
+ * Write the document of that name: "man" (walkaudit.1), "man-job" (walkaudit-job.5), "bash" or
+ * "zsh" (completion). false, and nothing is written, for another name. Local.
  *
  * verbs  [count] the table of main.c
  */

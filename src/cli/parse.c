@@ -35,7 +35,9 @@ static error_t give_inputs(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option OPTIONS[] = {
-    {.name = "quiet", .key = 'q', .doc = "print errors and what was asked for: no progress, notes or warnings"},
+    {.name = "quiet",
+     .key = 'q',
+     .doc = "print errors and what was asked for: no progress, notes or warnings"},
     {.key = 'h', .flags = OPTION_HIDDEN},
     {0}};
 

@@ -3,9 +3,9 @@
 #include "cli/document.h"
 #include "cli/plan_document.h"
 #include "cli/plan_sums.h"
-#include "report/grid.h"
 #include "engine/audit.h"
 #include "judge/verdict.h"
+#include "report/grid.h"
 
 #include <stdlib.h>
 
@@ -18,7 +18,7 @@ typedef struct request {
     size_t count_count;
     int nodes;
     double flops_per_second; /* of a rank; 0 = to be measured */
-    size_t memory; /* per node; 0 = unknown */
+    size_t memory;           /* per node; 0 = unknown */
     const char *settings[SETTINGS_LIMIT];
     size_t setting_count;
     bool quiet;
@@ -34,7 +34,8 @@ static void parse_counts(char *words, request *r, struct argp_state *state)
 {
     char *rest = words;
     r->count_count = 0;
-    for (char *word = strtok_r(words, ",", &rest); word != NULL; word = strtok_r(NULL, ",", &rest)) {
+    for (char *word = strtok_r(words, ",", &rest); word != NULL;
+         word = strtok_r(NULL, ",", &rest)) {
         if (r->count_count == COUNTS_LIMIT)
             argp_error(state, "--ranks: more than %d numbers", COUNTS_LIMIT);
         r->counts[r->count_count++] = wa_cli_count("--ranks", word, state);
@@ -253,11 +254,12 @@ static wa_status show_grid(const wa_audit *audit, const wa_plan_input *input, co
 }
 
 /* The audit as an object of r->audits, with a plan for each number of ranks. */
-static wa_status document(const wa_audit *audit, const wa_plan_input *input, const request *r, place at, wa_arena *arena,
-                          wa_error *err)
+static wa_status document(const wa_audit *audit, const wa_plan_input *input, const request *r,
+                          place at, wa_arena *arena, wa_error *err)
 {
     json_t *object;
-    const int *ranks = r->count_count == 1 ? &at.ranks : r->counts; /* one of a sweep has a share of them */
+    /* one of a sweep has a share of them */
+    const int *ranks = r->count_count == 1 ? &at.ranks : r->counts;
     wa_plan_figures f = {.flops_per_second = r->flops_per_second};
     WA_TRY(wa_plan_audit_object(audit, &object, err));
     json_array_append_new(r->audits, object);
@@ -301,7 +303,8 @@ static wa_status show(wa_audit *audit, const request *r, place at, wa_arena *are
     return WA_OK;
 }
 
-static wa_status plan_audit(const wa_job *job, size_t index, const request *r, place at, wa_error *err)
+static wa_status plan_audit(const wa_job *job, size_t index, const request *r, place at,
+                            wa_error *err)
 {
     wa_arena *arena;
     wa_audit *audit;
@@ -387,7 +390,8 @@ static wa_status plan_sweep(const wa_job *job, const request *r, wa_arena *arena
     return WA_OK;
 }
 
-/* An audit that cannot run does not hide the others; of several codes the gravest counts (design 4). */
+/* An audit that cannot run does not hide the others; of several codes the gravest counts (design
+ * 4). */
 static wa_status plan_audits(const request *r, wa_arena *arena, int *exit_code, wa_error *err)
 {
     wa_job *job;
@@ -424,9 +428,18 @@ static wa_status plan_job(void *words, wa_arena *arena, int *exit_code, wa_error
 }
 
 static const struct argp_option OPTIONS[] = {
-    {.name = "ranks", .key = 'n', .arg = "N[,N...]", .doc = "Plan for N MPI ranks (1); several numbers: compare them"},
-    {.name = "nodes", .key = 'N', .arg = "M", .doc = "on M nodes (1); of several numbers of ranks, the largest has M"},
-    {.name = "gflops", .key = 'g', .arg = "R", .doc = "Predict times for ranks of R GFLOP/s instead of measuring products here"},
+    {.name = "ranks",
+     .key = 'n',
+     .arg = "N[,N...]",
+     .doc = "Plan for N MPI ranks (1); several numbers: compare them"},
+    {.name = "nodes",
+     .key = 'N',
+     .arg = "M",
+     .doc = "on M nodes (1); of several numbers of ranks, the largest has M"},
+    {.name = "gflops",
+     .key = 'g',
+     .arg = "R",
+     .doc = "Predict times for ranks of R GFLOP/s instead of measuring products here"},
     {.name = "mem",
      .key = 'm',
      .arg = "BYTES",
@@ -443,7 +456,8 @@ const struct argp wa_cli_plan_parser = {
     .parser = take_option,
     .args_doc = "JOB.yaml",
     .doc = "Show what a job would do, without computing it: its cases and why others are none, "
-           "batches, grid, what each rank maps and computes, messages, memory, time, size of the result."};
+           "batches, grid, what each rank maps and computes, messages, memory, time, size of the "
+           "result."};
 
 int wa_cli_plan(int argc, char **argv)
 {

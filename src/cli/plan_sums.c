@@ -1,10 +1,10 @@
 /* What a plan costs. */
 #include "cli/plan_sums.h"
 
-#include "report/grid.h"
 #include "base/bytes.h"
 #include "compute/kernel.h"
 #include "engine/pipeline.h"
+#include "report/grid.h"
 
 #include <stdio.h>
 
@@ -13,7 +13,7 @@ enum { FEW_BATCHES = 4 };
 
 /* "1.5 GB": three digits are enough to judge by. */
 wa_status wa_plan_amount(double amount, const char *unit, wa_arena *arena, char **out,
-                             wa_error *err)
+                         wa_error *err)
 {
     static const char *const prefixes[] = {"", "k", "M", "G", "T", "P", "E"};
     size_t at = 0;
@@ -25,9 +25,10 @@ wa_status wa_plan_amount(double amount, const char *unit, wa_arena *arena, char 
     return wa_arena_print(arena, out, err, "%.*f %s%s", digits, amount, prefixes[at], unit);
 }
 
-/* --- Rate ------------------------------------------------------------------------------------------ */
+/* --- Rate ------------------------------------------------------------------------------------- */
 
-/* Beyond these sizes the rate does not change; decoding and packing are in it, for two evaluations, as a case has. */
+/* Beyond these sizes the rate does not change; decoding and packing are in it, for two evaluations,
+ * as a case has. */
 enum { RATE_DEPTH = 512, RATE_ROWS = 512, RATE_WIDTH = 2048, RATE_EVALUATIONS = 2 };
 static const double RATE_SECONDS = 0.2;
 
@@ -39,10 +40,11 @@ typedef struct sample {
     wa_scratch scratch;
 } sample;
 
-static wa_status open_sample(const wa_plan_input *input, const wa_plan *plan, wa_engine engine, wa_arena *arena,
-                             sample *out, wa_error *err)
+static wa_status open_sample(const wa_plan_input *input, const wa_plan *plan, wa_engine engine,
+                             wa_arena *arena, sample *out, wa_error *err)
 {
-    size_t rows = wa_size_min(plan->max_rows, RATE_ROWS), width = wa_size_min(input->intermediate, RATE_WIDTH);
+    size_t rows = wa_size_min(plan->max_rows, RATE_ROWS),
+           width = wa_size_min(input->intermediate, RATE_WIDTH);
     uint16_t *weights;
     float *x, *y;
     WA_TRY(wa_arena_take(arena, width * RATE_DEPTH, sizeof *weights, &weights, err));
@@ -52,7 +54,10 @@ static wa_status open_sample(const wa_plan_input *input, const wa_plan *plan, wa
         weights[i] = (uint16_t)(0x3c00 + i % 7); /* a little above 1 */
     for (size_t i = 0; i < rows * RATE_DEPTH; i++)
         x[i] = (float)(i % 5) - 2.0F;
-    out->w = (wa_matrix){.data = (const uint8_t *)weights, .format = WA_FORMAT_F16, .rows = width, .cols = RATE_DEPTH,
+    out->w = (wa_matrix){.data = (const uint8_t *)weights,
+                         .format = WA_FORMAT_F16,
+                         .rows = width,
+                         .cols = RATE_DEPTH,
                          .row_bytes = RATE_DEPTH * sizeof *weights};
     out->rows = rows;
     for (size_t i = 0; i < RATE_EVALUATIONS; i++)
@@ -63,11 +68,12 @@ static wa_status open_sample(const wa_plan_input *input, const wa_plan *plan, wa
 }
 
 /*
- * Operations per second of products whose matrix is packed already, of one thread, at the rows of a batch, by the job's engine: what
- * the plan's operations are counted in. By the processor's time, so that other work on the machine changes little.
+ * Operations per second of products whose matrix is packed already, of one thread, at the rows of a
+ * batch, by the job's engine: what the plan's operations are counted in. By the processor's time,
+ * so that other work on the machine changes little.
  */
-static wa_status measure_rate(const wa_plan_input *input, const wa_plan *plan, wa_engine engine, wa_arena *arena,
-                              double *out, wa_error *err)
+static wa_status measure_rate(const wa_plan_input *input, const wa_plan *plan, wa_engine engine,
+                              wa_arena *arena, double *out, wa_error *err)
 {
     sample s;
     WA_TRY(open_sample(input, plan, engine, arena, &s, err));
@@ -75,10 +81,12 @@ static wa_status measure_rate(const wa_plan_input *input, const wa_plan *plan, w
     double rows = (double)(RATE_EVALUATIONS * s.rows) + input->packing_rows;
     double flops = 2.0 * rows * (double)(s.w.rows * s.w.cols), spent = 0.0;
     size_t calls = 0;
-    wa_gemm_rows(&s.w, s.rows, RATE_DEPTH, s.w.rows, s.pairs, RATE_EVALUATIONS, NULL, &s.scratch); /* the first touches its memory */
+    /* the first touches its memory */
+    wa_gemm_rows(&s.w, s.rows, RATE_DEPTH, s.w.rows, s.pairs, RATE_EVALUATIONS, NULL, &s.scratch);
     double start = wa_processor_clock();
     while (spent < RATE_SECONDS) {
-        wa_gemm_rows(&s.w, s.rows, RATE_DEPTH, s.w.rows, s.pairs, RATE_EVALUATIONS, NULL, &s.scratch);
+        wa_gemm_rows(&s.w, s.rows, RATE_DEPTH, s.w.rows, s.pairs, RATE_EVALUATIONS, NULL,
+                     &s.scratch);
         calls++;
         spent = wa_processor_clock() - start;
     }
@@ -86,8 +94,9 @@ static wa_status measure_rate(const wa_plan_input *input, const wa_plan *plan, w
     return WA_OK;
 }
 
-/* Norms, activations, softmax, comparing, memory touched for the first time: what a run takes for one second of products and packing
- * (tests/bench/bench_plan.py, processor time: 1.1 to 1.3 on SmolLM2, Gemma 3 270M and two layers of a 4B model). */
+/* Norms, activations, softmax, comparing, memory touched for the first time: what a run takes for
+ * one second of products and packing (tests/bench/bench_plan.py, processor time: 1.1 to 1.3 on
+ * SmolLM2, Gemma 3 270M and two layers of a 4B model). */
 static const double BESIDE_PRODUCTS = 1.2;
 
 static double seconds_until_done(const wa_plan *plan, double rate)
@@ -95,7 +104,7 @@ static double seconds_until_done(const wa_plan *plan, double rate)
     return BESIDE_PRODUCTS * plan->flops_until_done / rate;
 }
 
-/* --- Figures --------------------------------------------------------------------------------------- */
+/* --- Figures ---------------------------------------------------------------------------------- */
 
 /* Payload of every measured field (block.h); strings and HDF5's own structures come on top. */
 static double result_bytes(const wa_dims *dims)
@@ -113,8 +122,8 @@ static double result_bytes(const wa_dims *dims)
     return total;
 }
 
-static wa_status count_traffic(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
-                               wa_arena *arena, wa_traffic *out, wa_error *err)
+static wa_status count_traffic(const wa_audit *audit, const wa_plan_input *input,
+                               const wa_plan *plan, wa_arena *arena, wa_traffic *out, wa_error *err)
 {
     wa_dims dims = wa_audit_dims(audit);
     size_t *lanes;
@@ -140,8 +149,9 @@ static wa_status print_time(double seconds, wa_arena *arena, char **out, wa_erro
     return wa_arena_print(arena, out, err, "%.3g h", seconds / 3600.0);
 }
 
-wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
-                               wa_plan_figures *f, wa_error *err)
+wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input,
+                               const wa_plan *plan, wa_arena *arena, wa_plan_figures *f,
+                               wa_error *err)
 {
     wa_dims dims = wa_audit_dims(audit);
     if (f->flops_per_second == 0.0) {
@@ -151,12 +161,13 @@ wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input
     f->seconds = seconds_until_done(plan, f->flops_per_second);
     f->fill = fill_of(plan);
     f->result_bytes = result_bytes(&dims);
-    if (audit->captures != NULL && !wa_captures_forecast(audit->captures, plan, &f->capture_bytes, &f->capture_files))
+    if (audit->captures != NULL &&
+        !wa_captures_forecast(audit->captures, plan, &f->capture_bytes, &f->capture_files))
         return wa_fail(err, WA_E_UNSUPPORTED, "the size of the captures overflows");
     return count_traffic(audit, input, plan, arena, &f->traffic, err);
 }
 
-/* --- Printing -------------------------------------------------------------------------------------- */
+/* --- Printing --------------------------------------------------------------------------------- */
 
 wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
                              double flops_per_second, wa_arena *arena, wa_error *err)
@@ -170,30 +181,38 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
     WA_TRY(wa_plan_amount(plan->flops_per_rank_max, "FLOP", arena, &busiest, err));
     WA_TRY(wa_audit_result_path(audit, NULL, &path, err));
     WA_TRY(print_time(f.seconds, arena, &time, err));
-    printf("memory:  %s per rank beside the mapped files, the vocabulary (rank 0) and the libraries\n", memory);
+    printf(
+        "memory:  %s per rank beside the mapped files, the vocabulary (rank 0) and the libraries\n",
+        memory);
     printf("result:  %s, about %s\n", path, size);
     if (audit->captures != NULL)
-        printf("captures: %s (%zu bytes of values) in %zu files\n", captures, f.capture_bytes, f.capture_files);
-    printf("messages: %lld of %lld bytes in all, %lld bytes to rank 0\n", (long long)f.traffic.messages,
-           (long long)f.traffic.bytes, (long long)f.traffic.bytes_to_root);
-    printf("load:    busiest rank %s, predicted utilisation %.0f %%, %.0f %% of the time to fill the stages\n",
+        printf("captures: %s (%zu bytes of values) in %zu files\n", captures, f.capture_bytes,
+               f.capture_files);
+    printf("messages: %lld of %lld bytes in all, %lld bytes to rank 0\n",
+           (long long)f.traffic.messages, (long long)f.traffic.bytes,
+           (long long)f.traffic.bytes_to_root);
+    printf("load:    busiest rank %s, predicted utilisation %.0f %%, %.0f %% of the time to fill "
+           "the stages\n",
            busiest, 100.0 * plan->predicted_utilisation, 100.0 * f.fill);
-    printf("time:    about %s for the layers and logits, at %.1f GFLOP/s a rank (%s%s)\n", time, f.flops_per_second / 1e9,
-           f.is_measured ? "measured here, engine " : "as given", f.is_measured ? wa_engine_name(audit->job->engine) : "");
+    printf("time:    about %s for the layers and logits, at %.1f GFLOP/s a rank (%s%s)\n", time,
+           f.flops_per_second / 1e9, f.is_measured ? "measured here, engine " : "as given",
+           f.is_measured ? wa_engine_name(audit->job->engine) : "");
     return WA_OK;
 }
 
-static wa_status fill_count(const wa_plan *plan, const wa_plan_figures *f, wa_text_grid *grid, size_t row, wa_arena *arena,
-                            wa_error *err)
+static wa_status fill_count(const wa_plan *plan, const wa_plan_figures *f, wa_text_grid *grid,
+                            size_t row, wa_arena *arena, wa_error *err)
 {
     char *cells[10];
     size_t at = 0;
     const wa_grid *g = &plan->grid;
     WA_TRY(wa_arena_print(arena, &cells[at++], err, "%d", g->used + g->idle));
-    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%d x %d x %d", g->groups, g->stages, g->teams));
+    WA_TRY(
+        wa_arena_print(arena, &cells[at++], err, "%d x %d x %d", g->groups, g->stages, g->teams));
     WA_TRY(wa_arena_print(arena, &cells[at++], err, "%d", g->idle));
     WA_TRY(wa_arena_print(arena, &cells[at++], err, "%.0f %%", 100.0 * f->fill));
-    WA_TRY(wa_arena_print(arena, &cells[at++], err, "%.0f %%", 100.0 * plan->predicted_utilisation));
+    WA_TRY(
+        wa_arena_print(arena, &cells[at++], err, "%.0f %%", 100.0 * plan->predicted_utilisation));
     WA_TRY(print_time(f->seconds, arena, &cells[at++], err));
     WA_TRY(wa_arena_print(arena, &cells[at++], err, "%lld", (long long)f->traffic.messages));
     WA_TRY(wa_plan_amount((double)f->traffic.bytes, "B", arena, &cells[at++], err));
@@ -214,8 +233,8 @@ static int nodes_of(const wa_plan_input *input, const int *ranks, size_t count, 
     return count == 1 ? input->nodes : (ranks[i] + per_node - 1) / per_node;
 }
 
-wa_status wa_plan_one_of(const wa_plan_input *input, const int *ranks, size_t count, size_t i, wa_arena *arena,
-                         wa_plan_input *own, wa_plan **out, wa_error *err)
+wa_status wa_plan_one_of(const wa_plan_input *input, const int *ranks, size_t count, size_t i,
+                         wa_arena *arena, wa_plan_input *own, wa_plan **out, wa_error *err)
 {
     *own = *input;
     own->nodes = nodes_of(input, ranks, count, i);
@@ -223,11 +242,14 @@ wa_status wa_plan_one_of(const wa_plan_input *input, const int *ranks, size_t co
 }
 
 wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input, const int *ranks,
-                               size_t count, double flops_per_second, bool quiet, wa_arena *arena, wa_error *err)
+                               size_t count, double flops_per_second, bool quiet, wa_arena *arena,
+                               wa_error *err)
 {
-    static const wa_grid_column columns[] = {
-        {"ranks", true}, {"groups x stages x teams", true}, {"idle", true}, {"fill", true}, {"busy", true},
-        {"time", true}, {"messages", true}, {"bytes", true}, {"to rank 0", true}, {"memory", true}};
+    static const wa_grid_column columns[] = {{"ranks", true},     {"groups x stages x teams", true},
+                                             {"idle", true},      {"fill", true},
+                                             {"busy", true},      {"time", true},
+                                             {"messages", true},  {"bytes", true},
+                                             {"to rank 0", true}, {"memory", true}};
     enum { COLUMNS = sizeof columns / sizeof columns[0] };
     wa_plan_figures f = {.flops_per_second = flops_per_second};
     wa_plan **plans;
@@ -242,8 +264,10 @@ wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input
     }
     char *size;
     WA_TRY(wa_plan_amount(f.result_bytes, "B", arena, &size, err));
-    printf("%zu batches; times at %.1f GFLOP/s a rank (%s%s); result about %s\n\n", plans[0]->batch_count, f.flops_per_second / 1e9,
-           f.is_measured ? "measured here, engine " : "as given", f.is_measured ? wa_engine_name(audit->job->engine) : "", size);
+    printf("%zu batches; times at %.1f GFLOP/s a rank (%s%s); result about %s\n\n",
+           plans[0]->batch_count, f.flops_per_second / 1e9,
+           f.is_measured ? "measured here, engine " : "as given",
+           f.is_measured ? wa_engine_name(audit->job->engine) : "", size);
     WA_TRY(wa_text_grid_print(&grid, stdout, false, arena, err));
     fflush(stdout);
     for (size_t i = 0; !quiet && i < count; i++)
@@ -259,9 +283,11 @@ void wa_plan_print_warnings(const wa_plan *plan)
     if (plan->grid.groups > 1 || plan->grid.stages > 1)
         if (plan->batch_count < (size_t)(FEW_BATCHES * plan->grid.groups))
             fprintf(stderr,
-                    "walkaudit: warning: %d ranks: %zu batch%s for %d group%s of %d stage%s; below %d per "
+                    "walkaudit: warning: %d ranks: %zu batch%s for %d group%s of %d stage%s; below "
+                    "%d per "
                     "group ranks wait for each other: smaller batch.rows or fewer ranks help\n",
-                    plan->grid.idle + plan->grid.used, plan->batch_count, plan->batch_count == 1 ? "" : "es", plan->grid.groups,
+                    plan->grid.idle + plan->grid.used, plan->batch_count,
+                    plan->batch_count == 1 ? "" : "es", plan->grid.groups,
                     plan->grid.groups == 1 ? "" : "s", plan->grid.stages,
                     plan->grid.stages == 1 ? "" : "s", FEW_BATCHES);
 }

@@ -1,4 +1,5 @@
-/* What a plan costs: memory, messages, time, size of the result; on one number of ranks or on several. */
+/* What a plan costs: memory, messages, time, size of the result; on one number of ranks or on
+ * several. */
 #ifndef WALKAUDIT_CLI_PLAN_SUMS_H
 #define WALKAUDIT_CLI_PLAN_SUMS_H
 
@@ -11,27 +12,33 @@ WA_CHECKED wa_status wa_plan_amount(double amount, const char *unit, wa_arena *a
 /** What a plan costs, in figures. */
 typedef struct wa_plan_figures {
     double flops_per_second; /* of a rank */
-    bool is_measured;        /* here, by products of the job's engine, a fifth of a second; else as given */
-    double seconds;          /* about, for layers and logits */
-    double fill;             /* share of a group's time that passes until its last stage has something to do */
-    double result_bytes;     /* payload of every measured field; texts and HDF5's own structures come on top */
+    /* here, by products of the job's engine, a fifth of a second; else as given */
+    bool is_measured;
+    double seconds; /* about, for layers and logits */
+    /* share of a group's time that passes until its last stage has something to do */
+    double fill;
+    /* payload of every measured field; texts and HDF5's own structures come on top */
+    double result_bytes;
     size_t capture_bytes, capture_files; /* 0 without captures */
     wa_traffic traffic;
 } wa_plan_figures;
 
 /**
- * Take the figures of one plan into *figures, whose rate stays from plan to plan: 0 in flops_per_second is measured first. Arena:
- * temporary memory. Errors: WA_E_UNSUPPORTED when the size of the captures overflows, WA_E_MEMORY.
+ * Take the figures of one plan into *figures, whose rate stays from plan to plan: 0 in
+ * flops_per_second is measured first. Arena: temporary memory. Errors: WA_E_UNSUPPORTED when the
+ * size of the captures overflows, WA_E_MEMORY.
  */
-WA_CHECKED wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
-                                          wa_arena *arena, wa_plan_figures *figures, wa_error *err);
+WA_CHECKED wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input,
+                                          const wa_plan *plan, wa_arena *arena,
+                                          wa_plan_figures *figures, wa_error *err);
 
 /**
- * The plan for ranks[i] of `count` numbers of ranks: the largest has all nodes of `input`, the others as many ranks a node. own: the
- * input with this plan's nodes.
+ * The plan for ranks[i] of `count` numbers of ranks: the largest has all nodes of `input`, the
+ * others as many ranks a node. own: the input with this plan's nodes.
  */
-WA_CHECKED wa_status wa_plan_one_of(const wa_plan_input *input, const int *ranks, size_t count, size_t i, wa_arena *arena,
-                                    wa_plan_input *own, wa_plan **out, wa_error *err);
+WA_CHECKED wa_status wa_plan_one_of(const wa_plan_input *input, const int *ranks, size_t count,
+                                    size_t i, wa_arena *arena, wa_plan_input *own, wa_plan **out,
+                                    wa_error *err);
 
 /** Lines on stdout for one plan. flops_per_second: of a rank, for the time; 0: it is measured. */
 WA_CHECKED wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input,
@@ -40,8 +47,8 @@ WA_CHECKED wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_inp
 
 /** A table on stdout with a line for each number of ranks, as wa_plan_one_of plans it. */
 WA_CHECKED wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input,
-                                          const int *ranks, size_t count, double flops_per_second, bool quiet,
-                                          wa_arena *arena, wa_error *err);
+                                          const int *ranks, size_t count, double flops_per_second,
+                                          bool quiet, wa_arena *arena, wa_error *err);
 
 /** On stderr: idle ranks, and groups of few batches. */
 void wa_plan_print_warnings(const wa_plan *plan);

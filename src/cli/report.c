@@ -12,7 +12,8 @@
 enum { PLACE_BYTES = 4096 };
 static const char PROGRAM[] = "walkaudit-report";
 
-/* Beside this program where it is installed, or in the sources that it was built in: DIR/build/PRESET/walkaudit. */
+/* Beside this program where it is installed, or in the sources that it was built in:
+ * DIR/build/PRESET/walkaudit. */
 static const char *const BESIDE[] = {"", "../../analysis/", "../../../analysis/"};
 
 /* The directory of this program with its slash, or "" where the system does not tell. */
@@ -58,7 +59,8 @@ int wa_cli_report(int argc, char **argv)
         snprintf(place, sizeof place, "%s", PROGRAM);
         become(place, words);
         (void)wa_fail(&err, WA_E_IO,
-                      "'%s' needs the program %s, found neither beside '%swalkaudit' nor in PATH; WALKAUDIT_REPORT may name it",
+                      "'%s' needs the program %s, found neither beside '%swalkaudit' nor in PATH; "
+                      "WALKAUDIT_REPORT may name it",
                       verb, PROGRAM, own);
     }
     int code = wa_error_print(&err);

@@ -1,12 +1,12 @@
 /* walkaudit run: the audit. The only verb that starts MPI. */
+#include "base/launched.h"
 #include "base/signals.h"
 #include "cli/cli.h"
 #include "cli/launch.h"
 #include "cli/selection.h"
-#include "base/launched.h"
+#include "engine/stage.h"
 #include "report/table.h"
 #include "run/sweep.h"
-#include "engine/stage.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,8 +14,19 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_SETTINGS = 64, KEY_OUT = 256, KEY_RESUME, KEY_FRESH, KEY_ONLY_FAILED, KEY_MIXED,
-       KEY_MAX_TIME, KEY_GRACE, KEY_MEMORY, KEY_HELP_JOB, KEY_DUMP };
+enum {
+    MOST_SETTINGS = 64,
+    KEY_OUT = 256,
+    KEY_RESUME,
+    KEY_FRESH,
+    KEY_ONLY_FAILED,
+    KEY_MIXED,
+    KEY_MAX_TIME,
+    KEY_GRACE,
+    KEY_MEMORY,
+    KEY_HELP_JOB,
+    KEY_DUMP
+};
 /* Seconds for what is in flight when the time is up: --grace replaces it. */
 static const double GRACE = 60.0;
 
@@ -95,19 +106,43 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option OPTIONS[] = {
-    {.name = "ranks", .key = 'n', .arg = "N", .doc = "start N ranks on this machine; no mpirun is needed"},
-    {.name = "set", .key = 's', .arg = "KEY=VALUE", .doc = "set a scalar key of the job, e.g. batch.rows=8"},
+    {.name = "ranks",
+     .key = 'n',
+     .arg = "N",
+     .doc = "start N ranks on this machine; no mpirun is needed"},
+    {.name = "set",
+     .key = 's',
+     .arg = "KEY=VALUE",
+     .doc = "set a scalar key of the job, e.g. batch.rows=8"},
     {.name = "out", .key = KEY_OUT, .arg = "FILE", .doc = "result file (jobs of one audit)"},
-    {.name = "reference-dump", .key = KEY_DUMP, .arg = "FILE", .doc = "compare the dense model with another implementation's dump (jobs of one audit)"},
+    {.name = "reference-dump",
+     .key = KEY_DUMP,
+     .arg = "FILE",
+     .doc = "compare the dense model with another implementation's dump (jobs of one audit)"},
     {.name = "resume", .key = KEY_RESUME, .doc = "go on with an unfinished result (the default)"},
     {.name = "fresh", .key = KEY_FRESH, .doc = "compute anew, whatever is there"},
-    {.name = "only-failed", .key = KEY_ONLY_FAILED, .doc = "run only audits whose .failed.json stands"},
-    {.name = "mixed-cores", .key = KEY_MIXED, .doc = "with engine: blas, allow hosts with different OpenBLAS cores; the result says so"},
-    {.name = "max-time", .key = KEY_MAX_TIME, .arg = "TIME", .doc = "begin no batch after so long, e.g. 3h30m; exit 75, resumable"},
-    {.name = "grace", .key = KEY_GRACE, .arg = "TIME", .doc = "then, and after SIGUSR1, finish what fits into this time (60s)"},
-    {.name = "memory", .key = KEY_MEMORY, .arg = "BYTES", .doc = "most that a rank takes beside the mapped files, e.g. 400M; more is exit 3"},
+    {.name = "only-failed",
+     .key = KEY_ONLY_FAILED,
+     .doc = "run only audits whose .failed.json stands"},
+    {.name = "mixed-cores",
+     .key = KEY_MIXED,
+     .doc = "with engine: blas, allow hosts with different OpenBLAS cores; the result says so"},
+    {.name = "max-time",
+     .key = KEY_MAX_TIME,
+     .arg = "TIME",
+     .doc = "begin no batch after so long, e.g. 3h30m; exit 75, resumable"},
+    {.name = "grace",
+     .key = KEY_GRACE,
+     .arg = "TIME",
+     .doc = "then, and after SIGUSR1, finish what fits into this time (60s)"},
+    {.name = "memory",
+     .key = KEY_MEMORY,
+     .arg = "BYTES",
+     .doc = "most that a rank takes beside the mapped files, e.g. 400M; more is exit 3"},
     {.name = "help-job", .key = KEY_HELP_JOB, .doc = "list every key of a job file"},
-    {.name = "verbose", .key = 'v', .doc = "progress every second in a log too, and where each rank's time went"},
+    {.name = "verbose",
+     .key = 'v',
+     .doc = "progress every second in a log too, and where each rank's time went"},
     {0}};
 
 static void print_job_keys(void)
@@ -115,11 +150,14 @@ static void print_job_keys(void)
     size_t count;
     const wa_job_key *keys = wa_job_keys(&count);
     for (size_t i = 0; i < count; i++)
-        printf("%-32s %-16s %-12s %s\n", keys[i].name, keys[i].type, keys[i].fallback, keys[i].meaning);
+        printf("%-32s %-16s %-12s %s\n", keys[i].name, keys[i].type, keys[i].fallback,
+               keys[i].meaning);
 }
 
-/* The words of --set, and --reference-dump as one: paths of a job are relative to its file, this one to where we are. */
-static wa_status all_settings(const arguments *args, wa_arena *arena, const char *const **out, size_t *count, wa_error *err)
+/* The words of --set, and --reference-dump as one: paths of a job are relative to its file, this
+ * one to where we are. */
+static wa_status all_settings(const arguments *args, wa_arena *arena, const char *const **out,
+                              size_t *count, wa_error *err)
 {
     const char **words;
     char here[4096] = "", *word;
@@ -131,7 +169,8 @@ static wa_status all_settings(const arguments *args, wa_arena *arena, const char
         return WA_OK;
     if (args->dump[0] != '/' && getcwd(here, sizeof here - 1) == NULL)
         return wa_fail(err, WA_E_IO, "cannot tell the working directory: %s", strerror(errno));
-    WA_TRY(wa_arena_print(arena, &word, err, "audits[].reference_dump=%s%s%s", here, here[0] == '\0' ? "" : "/", args->dump));
+    WA_TRY(wa_arena_print(arena, &word, err, "audits[].reference_dump=%s%s%s", here,
+                          here[0] == '\0' ? "" : "/", args->dump));
     words[(*count)++] = word;
     return WA_OK;
 }
@@ -170,20 +209,24 @@ static const char *join_words(int argc, char **argv, wa_arena *arena)
 
 static const struct argp_child CHILDREN[] = {{.argp = &wa_cli_selection_parser}, {0}};
 
-const struct argp wa_cli_run_parser = {.options = OPTIONS,
-                                       .children = CHILDREN,
-                                       .parser = parse_option,
-                                       .args_doc = "JOB.yaml",
-                                       .doc = "Audit every (vindex, path) of a job against the dense model."};
+const struct argp wa_cli_run_parser = {
+    .options = OPTIONS,
+    .children = CHILDREN,
+    .parser = parse_option,
+    .args_doc = "JOB.yaml",
+    .doc = "Audit every (vindex, path) of a job against the dense model."};
 
 /* A rank is asked to start ranks: one of them says so. */
 static int refuse_launch(int ranks)
 {
     wa_error err;
     const char *rank = getenv(wa_launched_by());
-    (void)wa_fail(&err, WA_E_USAGE, "-n %d: a launcher has started this process already (%s is set); use one of the two", ranks,
-                  wa_launched_by());
-    return rank != NULL && strcmp(rank, "0") == 0 ? wa_error_print(&err) : wa_status_exit_code(WA_E_USAGE);
+    (void)wa_fail(
+        &err, WA_E_USAGE,
+        "-n %d: a launcher has started this process already (%s is set); use one of the two", ranks,
+        wa_launched_by());
+    return rank != NULL && strcmp(rank, "0") == 0 ? wa_error_print(&err)
+                                                  : wa_status_exit_code(WA_E_USAGE);
 }
 
 static int launch(int ranks, int argc, char **argv)

@@ -38,9 +38,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option OPTIONS[] = {
-    {.name = "audit", .key = KEY_AUDIT, .arg = "NAME", .doc = "only this audit of the job (may be repeated)"},
-    {.name = "array-index", .key = KEY_ARRAY, .arg = "I[/N]", .doc = "only audit I of the job, counted from 0; with /N "
-     "audits I, I+N, I+2N, …: task I of a Slurm array of N"},
+    {.name = "audit",
+     .key = KEY_AUDIT,
+     .arg = "NAME",
+     .doc = "only this audit of the job (may be repeated)"},
+    {.name = "array-index",
+     .key = KEY_ARRAY,
+     .arg = "I[/N]",
+     .doc = "only audit I of the job, counted from 0; with /N "
+            "audits I, I+N, I+2N, …: task I of a Slurm array of N"},
     {0}};
 
 const struct argp wa_cli_selection_parser = {.options = OPTIONS, .parser = parse_option};

@@ -78,11 +78,21 @@ static const char *temporary_directory(void)
 
 static const struct argp_option OPTIONS[] = {
     {.name = "seed", .key = KEY_SEED, .arg = "N", .doc = "other places and other noise (0)"},
-    {.name = "formats", .key = 'f', .arg = "NAME,…", .doc = "only these of f32, f16, f16-larql, interleaved, q4_0, q4k, q4k-down-q4k, fp4-a, fp4-b, fp4-c"},
-    {.name = "directory", .key = 'd', .arg = "DIR",
+    {.name = "formats",
+     .key = 'f',
+     .arg = "NAME,…",
+     .doc = "only these of f32, f16, f16-larql, interleaved, q4_0, q4k, q4k-down-q4k, fp4-a, "
+            "fp4-b, fp4-c"},
+    {.name = "directory",
+     .key = 'd',
+     .arg = "DIR",
      .doc = "where copies lie while it runs, instead of $TMPDIR or /tmp"},
-    {.name = "quick", .key = KEY_QUICK, .doc = "measure each number format once, not in every projection"},
-    {.name = "thresholds", .key = KEY_THRESHOLDS, .doc = "no whole audits, only thresholds and bits: quick even for a large model"},
+    {.name = "quick",
+     .key = KEY_QUICK,
+     .doc = "measure each number format once, not in every projection"},
+    {.name = "thresholds",
+     .key = KEY_THRESHOLDS,
+     .doc = "no whole audits, only thresholds and bits: quick even for a large model"},
     {.name = "markdown", .key = KEY_MARKDOWN, .doc = "print the tables as Markdown"},
     {0}};
 
@@ -90,9 +100,11 @@ const struct argp wa_cli_selftest_parser = {
     .options = OPTIONS,
     .parser = parse_option,
     .args_doc = "[MODEL]",
-    .doc = "Plant faults in copies of a vindex and print which of them the audit finds, at the right place, with which verdict, "
+    .doc = "Plant faults in copies of a vindex and print which of them the audit finds, at the "
+           "right place, with which verdict, "
            "and the smallest error that it finds.\v"
-           "MODEL is a Hugging Face directory or a GGUF file; without it a synthetic one is made. Exit code 1 when a fault that "
+           "MODEL is a Hugging Face directory or a GGUF file; without it a synthetic one is made. "
+           "Exit code 1 when a fault that "
            "must be found is not, or when something healthy is accused."};
 
 int wa_cli_selftest(int argc, char **argv)
@@ -107,7 +119,8 @@ int wa_cli_selftest(int argc, char **argv)
     wa_signals_hear_end();
     int code = 0;
     if (wa_comm_size(w.comm) > 1) {
-        (void)wa_fail(&err, WA_E_USAGE, "selftest runs on one rank, found %d", wa_comm_size(w.comm));
+        (void)wa_fail(&err, WA_E_USAGE, "selftest runs on one rank, found %d",
+                      wa_comm_size(w.comm));
         code = wa_comm_rank(w.comm) == 0 ? wa_error_print(&err) : wa_status_exit_code(WA_E_USAGE);
     } else {
         code = wa_cli_answer("selftest", 0, run, &w);

@@ -1,9 +1,9 @@
 /* walkaudit status: what is done of a result, who computes it, and what to type next. */
+#include "base/program.h"
 #include "cli/cli.h"
 #include "cli/document.h"
 #include "cli/selection.h"
 #include "cli/status_job.h"
-#include "base/program.h"
 #include "run/judged.h"
 
 #include <stdio.h>
@@ -40,14 +40,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         if (args->question.path == NULL)
             argp_error(state, "expected RESULT.h5 or JOB.yaml");
         if (args->question.json && (args->question.prompts || args->question.resumable))
-            argp_error(state, "--json and %s are two answers", args->question.prompts ? "--prompts" : "--resumable");
+            argp_error(state, "--json and %s are two answers",
+                       args->question.prompts ? "--prompts" : "--resumable");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-static wa_status print_finished(const char *path, const wa_judged_state *state, wa_arena *arena, wa_error *err)
+static wa_status print_finished(const char *path, const wa_judged_state *state, wa_arena *arena,
+                                wa_error *err)
 {
     char *next;
     WA_TRY(wa_program_report(path, arena, &next, err));
@@ -93,7 +95,8 @@ static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code,
     wa_judged_state state;
     WA_TRY(wa_judged_status(path, arena, &state, err));
     if (!state.result.finished && state.result.prompts == 0 && state.result.owner == NULL)
-        return wa_fail(err, WA_E_IO, "'%s' not found: neither a result nor an unfinished run of one", path);
+        return wa_fail(err, WA_E_IO,
+                       "'%s' not found: neither a result nor an unfinished run of one", path);
     *exit_code = state.exit_code;
     if (((const wa_status_question *)words)->json) {
         json_t *object = wa_cli_document("status", 1), *audits = json_array();
@@ -110,8 +113,12 @@ static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code,
 
 static const struct argp_option OPTIONS[] = {
     {.name = "json", .key = KEY_JSON, .doc = "print JSON, schema walkaudit.status"},
-    {.name = "prompts", .key = KEY_PROMPTS, .doc = "of a job: print the number of finished prompts and nothing else"},
-    {.name = "resumable", .key = KEY_RESUMABLE, .doc = "of a job: print nothing; exit code 0 when some audit is begun and can go on, else 1"},
+    {.name = "prompts",
+     .key = KEY_PROMPTS,
+     .doc = "of a job: print the number of finished prompts and nothing else"},
+    {.name = "resumable",
+     .key = KEY_RESUMABLE,
+     .doc = "of a job: print nothing; exit code 0 when some audit is begun and can go on, else 1"},
     {0}};
 
 static const struct argp_child CHILDREN[] = {{.argp = &wa_cli_selection_parser}, {0}};
@@ -121,16 +128,20 @@ const struct argp wa_cli_status_parser = {
     .children = CHILDREN,
     .parser = parse_option,
     .args_doc = "RESULT.h5|JOB.yaml",
-    .doc = "What is done of a result, or of every audit of a job, and what is missing. Reads only; never locks a "
-           "running job's files."
-           "\vExit codes: 0 finished and no case fails; 1 finished, some case fails or none ran; 75 begun and not finished; 3 nothing there, or not a result. Of a job's audits the gravest: "
-           "4, 2, 3, 75, 1, 0."};
+    .doc =
+        "What is done of a result, or of every audit of a job, and what is missing. Reads only; "
+        "never locks a "
+        "running job's files."
+        "\vExit codes: 0 finished and no case fails; 1 finished, some case fails or none ran; 75 "
+        "begun and not finished; 3 nothing there, or not a result. Of a job's audits the gravest: "
+        "4, 2, 3, 75, 1, 0."};
 
 int wa_cli_status(int argc, char **argv)
 {
     arguments args = {.question = {.path = NULL}};
     (void)wa_cli_parse(&wa_cli_status_parser, argc, argv, &args);
     args.question.selection = args.selection.chosen;
-    return wa_cli_answer("status", 0, wa_cli_names_job(args.question.path) ? wa_cli_status_job : answer_for_result,
-                         &args.question);
+    return wa_cli_answer(
+        "status", 0, wa_cli_names_job(args.question.path) ? wa_cli_status_job : answer_for_result,
+        &args.question);
 }

@@ -54,12 +54,19 @@ static void print_line(const wa_job_audit *audit, const wa_judged_state *judged,
 json_t *wa_cli_state_object(const char *path, const wa_judged_state *judged, const char *failure)
 {
     const wa_result_status *s = &judged->result;
-    const char *state = s->finished ? "finished" : s->owner_alive ? "running" : s->prompts > 0 ? "unfinished" : failure != NULL ? "failed" : "absent";
-    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:s?, s:b, s:I, s:I, s:s?, s:i}", "result", path, "state", state, "prompts",
-                     (json_int_t)s->prompts, "prompts_done", (json_int_t)(s->finished ? s->prompts : s->done), "prompts_per_second",
-                     s->prompts_per_second > 0.0 ? wa_cli_number(s->prompts_per_second) : json_null(), "owner", s->owner, "owner_alive",
-                     s->owner_alive ? 1 : 0, "unchecked", (json_int_t)judged->unchecked, "unaudited", (json_int_t)judged->unaudited, "failure",
-                     failure, "exit_code", judged->exit_code);
+    const char *state = s->finished       ? "finished"
+                        : s->owner_alive  ? "running"
+                        : s->prompts > 0  ? "unfinished"
+                        : failure != NULL ? "failed"
+                                          : "absent";
+    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:s?, s:b, s:I, s:I, s:s?, s:i}", "result", path,
+                     "state", state, "prompts", (json_int_t)s->prompts, "prompts_done",
+                     (json_int_t)(s->finished ? s->prompts : s->done), "prompts_per_second",
+                     s->prompts_per_second > 0.0 ? wa_cli_number(s->prompts_per_second)
+                                                 : json_null(),
+                     "owner", s->owner, "owner_alive", s->owner_alive ? 1 : 0, "unchecked",
+                     (json_int_t)judged->unchecked, "unaudited", (json_int_t)judged->unaudited,
+                     "failure", failure, "exit_code", judged->exit_code);
 }
 
 static wa_status look(const wa_status_question *q, const wa_job *job, size_t index, wa_arena *arena,

@@ -23,12 +23,12 @@ bool wa_cli_names_job(const char *path);
 /** End the line about a finished result: how its cases fared. */
 void wa_cli_print_outcome(const wa_judged_state *state);
 
-/** What is known of a result as members of a JSON object: "state" is finished, running, unfinished, failed or absent. Owned by the caller.
- * failure: why its last run failed, or NULL. */
+/** What is known of a result as members of a JSON object: "state" is finished, running, unfinished,
+ * failed or absent. Owned by the caller. failure: why its last run failed, or NULL. */
 json_t *wa_cli_state_object(const char *path, const wa_judged_state *judged, const char *failure);
 
-/** Answer a wa_status_question about a job on stdout. exit_code: the gravest of the audits (4 > 2 > 3 > 75 > 1 > 0) unless the
- * question says otherwise. */
+/** Answer a wa_status_question about a job on stdout. exit_code: the gravest of the audits (4 > 2 >
+ * 3 > 75 > 1 > 0) unless the question says otherwise. */
 wa_cli_body wa_cli_status_job;
 
 #endif

@@ -10,7 +10,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KEY_LAYERS = 0x100, KEY_SEED, KEY_DTYPE, KEY_VOCAB, KEY_NO_WEIGHTS, KEY_EXPERTS, KEY_CHOSEN, KEY_FEATURES };
+enum {
+    KEY_LAYERS = 0x100,
+    KEY_SEED,
+    KEY_DTYPE,
+    KEY_VOCAB,
+    KEY_NO_WEIGHTS,
+    KEY_EXPERTS,
+    KEY_CHOSEN,
+    KEY_FEATURES
+};
 static const size_t ARENA_BYTES = (size_t)1 << 30;
 
 typedef struct request {
@@ -119,7 +128,8 @@ static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err
         return WA_OK;
     char experts[96] = "";
     if (report.experts > 0)
-        snprintf(experts, sizeof experts, "%zu experts, %zu chosen, each with ", report.experts, report.chosen);
+        snprintf(experts, sizeof experts, "%zu experts, %zu chosen, each with ", report.experts,
+                 report.chosen);
     printf("%s: %s, %zu layers, hidden %zu, %sFFN %zu, vocabulary %zu, %s; %" PRIu64
            " bytes, %.0f MB/s\n",
            r->out, r->options.family, report.layers, report.hidden, experts, report.intermediate,
@@ -131,22 +141,36 @@ static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err
 }
 
 static const struct argp_option OPTIONS[] = {
-    {.name = "family", .key = 'f', .arg = "FAMILY", .doc = "gemma3, llama, smollm3, olmo2, olmo3, glm4, phi3, exaone4, ernie4_5, "
+    {.name = "family",
+     .key = 'f',
+     .arg = "FAMILY",
+     .doc = "gemma3, llama, smollm3, olmo2, olmo3, glm4, phi3, exaone4, ernie4_5, "
             "seed_oss or arcee; with experts mixtral, qwen2_moe, qwen3_moe, olmoe or gpt_oss"},
-    {.name = "shape", .key = 's', .arg = "SHAPE", .doc = "tiny, small, 270m, 1b or 4b; of llama also 8b and 70b"},
+    {.name = "shape",
+     .key = 's',
+     .arg = "SHAPE",
+     .doc = "tiny, small, 270m, 1b or 4b; of llama also 8b and 70b"},
     {.name = "layers", .key = KEY_LAYERS, .arg = "N", .doc = "Layers, instead of the shape's"},
     {.name = "vocab",
      .key = KEY_VOCAB,
      .arg = "N",
      .doc = "Rows of the embedding, instead of the shape's"},
-    {.name = "experts", .key = KEY_EXPERTS, .arg = "N", .doc = "Experts of a layer, of a family that has them (8)"},
-    {.name = "chosen", .key = KEY_CHOSEN, .arg = "K", .doc = "Experts that a position goes through (2)"},
+    {.name = "experts",
+     .key = KEY_EXPERTS,
+     .arg = "N",
+     .doc = "Experts of a layer, of a family that has them (8)"},
+    {.name = "chosen",
+     .key = KEY_CHOSEN,
+     .arg = "K",
+     .doc = "Experts that a position goes through (2)"},
     {.name = "features",
      .key = KEY_FEATURES,
      .arg = "N",
      .doc = "Width of one expert, instead of the shape's FFN shared out among the chosen"},
     {.name = "seed", .key = KEY_SEED, .arg = "N", .doc = "Another seed, another model (0)"},
-    {.name = "no-weights", .key = KEY_NO_WEIGHTS, .doc = "Leave a hole where the weights would be: enough for `plan`"},
+    {.name = "no-weights",
+     .key = KEY_NO_WEIGHTS,
+     .doc = "Leave a hole where the weights would be: enough for `plan`"},
     {.name = "dtype", .key = KEY_DTYPE, .arg = "TYPE", .doc = "bf16, f16 or f32 (bf16)"},
     {0}};
 
@@ -154,10 +178,9 @@ const struct argp wa_cli_synth_parser = {
     .options = OPTIONS,
     .parser = take_option,
     .args_doc = "OUT",
-    .doc =
-        "Write a random but realistic model with tokenizer to the new directory OUT.\v"
-        "The same options give the same bytes on every machine. A 4b model in bf16 takes about "
-        "8 GB of disk; --layers makes it smaller."};
+    .doc = "Write a random but realistic model with tokenizer to the new directory OUT.\v"
+           "The same options give the same bytes on every machine. A 4b model in bf16 takes about "
+           "8 GB of disk; --layers makes it smaller."};
 
 int wa_cli_synth(int argc, char **argv)
 {

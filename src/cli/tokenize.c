@@ -1,6 +1,6 @@
 /* `walkaudit tokenize`: the ids and pieces of a text, or the ids of every text of a file. */
-#include "cli/cli.h"
 #include "base/json.h"
+#include "cli/cli.h"
 #include "model/tokenizer.h"
 
 #include <stdio.h>
@@ -191,10 +191,9 @@ const struct argp wa_cli_tokenize_parser = {
     .options = OPTIONS,
     .parser = take_option,
     .args_doc = "MODEL [TEXT]",
-    .doc =
-        "Print the token ids and pieces of TEXT, or of stdin without TEXT.\v"
-        "MODEL is a tokenizer.json, a directory with one, or a GGUF file. Special tokens are "
-        "added as the model asks for, and recognised in the text."};
+    .doc = "Print the token ids and pieces of TEXT, or of stdin without TEXT.\v"
+           "MODEL is a tokenizer.json, a directory with one, or a GGUF file. Special tokens are "
+           "added as the model asks for, and recognised in the text."};
 
 int wa_cli_tokenize(int argc, char **argv)
 {

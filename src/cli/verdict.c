@@ -78,11 +78,14 @@ static json_t *case_object(const wa_case *which, const wa_case_judgement *it)
     const struct {
         const char *name;
         double value;
-    } figures[] = {{"min_cos", s->all.min_cos.value},     {"max_rel_l2", s->all.max_rel_l2.value}, {"max_eta", s->all.max_eta.value},
-                   {"max_drift", s->max_drift.value},     {"max_kernel", s->max_kernel.value},     {"max_kernel_own", s->max_kernel_own.value},
-                   {"mean_kl", it->rates.mean_kl.value},  {"p99_kl", it->rates.p99_kl.value},      {"flip_rate", it->rates.flip_rate.value},
-                   {"ppl_ratio", it->rates.ppl_ratio.value}};
-    json_t *object = json_pack("{s:s, s:s, s:s, s:o}", "case", which->name, "bucket", wa_bucket_name(which->bucket), "verdict",
+    } figures[] = {
+        {"min_cos", s->all.min_cos.value},        {"max_rel_l2", s->all.max_rel_l2.value},
+        {"max_eta", s->all.max_eta.value},        {"max_drift", s->max_drift.value},
+        {"max_kernel", s->max_kernel.value},      {"max_kernel_own", s->max_kernel_own.value},
+        {"mean_kl", it->rates.mean_kl.value},     {"p99_kl", it->rates.p99_kl.value},
+        {"flip_rate", it->rates.flip_rate.value}, {"ppl_ratio", it->rates.ppl_ratio.value}};
+    json_t *object = json_pack("{s:s, s:s, s:s, s:o}", "case", which->name, "bucket",
+                               wa_bucket_name(which->bucket), "verdict",
                                wa_verdict_name(it->verdict.code), "reasons", lines_of(it->reasons));
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         json_object_set_new(object, figures[i].name, wa_cli_number(figures[i].value));
@@ -98,9 +101,11 @@ static wa_status print_json(const char *path, const wa_judged *judged, wa_error 
     for (size_t c = 0; c < judgement->case_count; c++)
         json_array_append_new(cases, case_object(&meta->cases[c], &judgement->cases[c]));
     for (size_t v = 0; v < meta->dims.vindexes; v++)
-        json_array_append_new(vindexes, json_pack("{s:s, s:s, s:s, s:o}", "vindex", meta->vindex_name[v], "path", meta->vindex_path[v],
-                                                  "verdict", wa_verdict_name((wa_verdict_code)judgement->vindexes[v].code), "reasons",
-                                                  lines_of(judgement->vindexes[v].reason)));
+        json_array_append_new(
+            vindexes, json_pack("{s:s, s:s, s:s, s:o}", "vindex", meta->vindex_name[v], "path",
+                                meta->vindex_path[v], "verdict",
+                                wa_verdict_name((wa_verdict_code)judgement->vindexes[v].code),
+                                "reasons", lines_of(judgement->vindexes[v].reason)));
     json_object_set_new(object, "result", json_string(path));
     json_object_set_new(object, "bounds", json_string(judgement->bounds->name));
     json_object_set_new(object, "stored", json_boolean(judged->stored));
@@ -114,10 +119,14 @@ static wa_status print_json(const char *path, const wa_judged *judged, wa_error 
 static void say_what_is_stored(const arguments *args, const wa_judged *judged)
 {
     if (args->store)
-        fprintf(stderr, judged->was_stored ? "this judgement was stored already\n" : "this judgement is stored in '%s'\n", args->result);
+        fprintf(stderr,
+                judged->was_stored ? "this judgement was stored already\n"
+                                   : "this judgement is stored in '%s'\n",
+                args->result);
     else if (!judged->stored)
-        fprintf(stderr, "nothing is stored: '%s' keeps the judgement by bounds %s; --store replaces it\n", args->result,
-                judged->result->meta.bounds_name);
+        fprintf(stderr,
+                "nothing is stored: '%s' keeps the judgement by bounds %s; --store replaces it\n",
+                args->result, judged->result->meta.bounds_name);
 }
 
 static wa_status judge(const arguments *args, wa_arena *arena, int *exit_code, wa_error *err)
@@ -154,7 +163,8 @@ static const struct argp_option OPTIONS[] = {
      .doc = "Judge by these bounds instead of those that made the stored verdicts"},
     {.name = "store",
      .key = 's',
-     .doc = "Store this judgement and its bounds in the result file; without it, nothing is written"},
+     .doc =
+         "Store this judgement and its bounds in the result file; without it, nothing is written"},
     {.name = "json", .key = 'j', .doc = "Print the judgement as JSON, schema walkaudit.verdict"},
     {.name = "print-bounds",
      .key = 'p',
@@ -166,9 +176,9 @@ const struct argp wa_cli_verdict_parser = {
     .options = OPTIONS,
     .parser = parse_option,
     .args_doc = "RESULT.h5\n--print-bounds NAME",
-    .doc =
-        "Judge a finished result file again, from its stored observations. Needs no model and "
-        "writes nothing without --store.\vExit code 0: no case fails; 1: some case fails, or none ran."};
+    .doc = "Judge a finished result file again, from its stored observations. Needs no model and "
+           "writes nothing without --store.\vExit code 0: no case fails; 1: some case fails, or "
+           "none ran."};
 
 int wa_cli_verdict(int argc, char **argv)
 {

@@ -33,7 +33,8 @@ size_t wa_cli_bytes(const char *option, const char *word, const struct argp_stat
     return (size_t)value << shift;
 }
 
-/* Seconds of "90", "90s", "45m", "3h30m", "1d12h": numbers with descending units, the last one's unit is seconds. */
+/* Seconds of "90", "90s", "45m", "3h30m", "1d12h": numbers with descending units, the last one's
+ * unit is seconds. */
 static bool parse_duration(const char *text, double *out)
 {
     static const char units[] = "dhms";
@@ -60,6 +61,7 @@ double wa_cli_duration(const char *option, const char *text, const struct argp_s
 {
     double value = 0.0;
     if (!parse_duration(text, &value))
-        argp_error(state, "%s: found '%s', expected a duration such as 90s, 45m or 3h30m", option, text);
+        argp_error(state, "%s: found '%s', expected a duration such as 90s, 45m or 3h30m", option,
+                   text);
     return value;
 }

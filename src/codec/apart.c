@@ -1,5 +1,5 @@
-/* Codes of 8 and 4 bits whose scales lie in a tensor of their own, as safetensors hold them: FP8 with a scale for a rectangle of
- * weights, and MXFP4 of GPT-OSS (OCP Microscaling Formats 1.0). */
+/* Codes of 8 and 4 bits whose scales lie in a tensor of their own, as safetensors hold them: FP8
+ * with a scale for a rectangle of weights, and MXFP4 of GPT-OSS (OCP Microscaling Formats 1.0). */
 #include "codec/coders.h"
 #include "codec/e4m3.h"
 #include "codec/simd.h"
@@ -69,7 +69,9 @@ float wa_scales_at(const wa_matrix *matrix, size_t row, size_t col, size_t *end)
     const wa_scales *scales = &matrix->scales;
     const wa_format_info *info = wa_format_get(scales->format);
     size_t column = (scales->first_col + col) / scales->cols;
-    const uint8_t *at = scales->data + (scales->first_row + row) / scales->rows * scales->row_bytes + column * info->block_bytes;
+    const uint8_t *at = scales->data +
+                        (scales->first_row + row) / scales->rows * scales->row_bytes +
+                        column * info->block_bytes;
     float scale;
     assert(info->block_elements == 1);
     info->decode(at, 1, &scale);
@@ -93,8 +95,10 @@ wa_bytes wa_matrix_scale_span(const wa_matrix *matrix)
     if (scales->data == NULL || matrix->rows == 0 || matrix->cols == 0)
         return (wa_bytes){0};
     size_t bytes = wa_format_get(scales->format)->block_bytes;
-    size_t top = scales->first_row / scales->rows, bottom = (scales->first_row + matrix->rows - 1) / scales->rows;
-    size_t left = scales->first_col / scales->cols, right = (scales->first_col + matrix->cols - 1) / scales->cols;
+    size_t top = scales->first_row / scales->rows,
+           bottom = (scales->first_row + matrix->rows - 1) / scales->rows;
+    size_t left = scales->first_col / scales->cols,
+           right = (scales->first_col + matrix->cols - 1) / scales->cols;
     return (wa_bytes){.data = scales->data + top * scales->row_bytes + left * bytes,
                       .size = (bottom - top) * scales->row_bytes + (right - left + 1) * bytes};
 }
@@ -104,7 +108,9 @@ size_t wa_matrix_scale_bytes(const wa_matrix *matrix)
     const wa_scales *scales = &matrix->scales;
     if (scales->data == NULL || matrix->rows == 0 || matrix->cols == 0)
         return 0;
-    size_t down = (scales->first_row + matrix->rows - 1) / scales->rows - scales->first_row / scales->rows + 1;
-    size_t across = (scales->first_col + matrix->cols - 1) / scales->cols - scales->first_col / scales->cols + 1;
+    size_t down = (scales->first_row + matrix->rows - 1) / scales->rows -
+                  scales->first_row / scales->rows + 1;
+    size_t across = (scales->first_col + matrix->cols - 1) / scales->cols -
+                    scales->first_col / scales->cols + 1;
     return down * across * wa_format_get(scales->format)->block_bytes;
 }

@@ -23,7 +23,8 @@ WA_FORMAT_LIST(WA_DECODER_DECLARE)
 WA_FORMAT_WRITTEN_LIST(WA_ENCODER_DECLARE)
 #undef WA_ENCODER_DECLARE
 
-/** The 16 levels of IQ4_NL and IQ4_XS, and the scale codes of 16 or 32 elements: IQ4_XS of a block, Q3_K of its sc[12]. */
+/** The 16 levels of IQ4_NL and IQ4_XS, and the scale codes of 16 or 32 elements: IQ4_XS of a block,
+ * Q3_K of its sc[12]. */
 extern const float wa_iq4_levels[16];
 /** Values of the codes of FP4 and MXFP4: sign, two bits of exponent, one behind the leading one. */
 extern const float wa_e2m1[16];
@@ -31,8 +32,9 @@ int wa_iq4_xs_scale(const uint8_t *src, int j);
 int wa_q3_k_scale(const uint8_t *sc, int j);
 
 /**
- * Scales that lie apart, of stored row `row` of a matrix that has such: wa_scales_at is that of column `col`, and *end the first
- * column of another one (at most matrix->cols); wa_scales_apply multiplies the codes [cols] of the row by theirs.
+ * Scales that lie apart, of stored row `row` of a matrix that has such: wa_scales_at is that of
+ * column `col`, and *end the first column of another one (at most matrix->cols); wa_scales_apply
+ * multiplies the codes [cols] of the row by theirs.
  */
 float wa_scales_at(const wa_matrix *matrix, size_t row, size_t col, size_t *end);
 void wa_scales_apply(const wa_matrix *matrix, size_t row, float *codes);

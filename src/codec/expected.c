@@ -1,4 +1,5 @@
-/* The error that a block format is expected to make of weights: levels that span each group's range. */
+/* The error that a block format is expected to make of weights: levels that span each group's
+ * range. */
 #include "codec/coders.h"
 
 #include <assert.h>
@@ -13,31 +14,43 @@ typedef enum span {
     LEVELS,  /* uneven ones, the largest magnitude at the last */
     SIGNED,  /* uneven ones, the largest magnitude, whatever its sign, at the first */
     FLOATS,  /* those of E4M3, the largest magnitude at the last */
-    SHARED,  /* those of E4M3 under a scale that other rows share, so that these weights do not tell it */
-    POWER    /* as LEVELS, but the scale a power of two, the largest magnitude between the last but one and twice that */
+    /* those of E4M3 under a scale that other rows share, so that these weights do not tell it */
+    SHARED,
+    /* as LEVELS, but the scale a power of two, the largest magnitude between the last but one and
+     * twice that */
+    POWER
 } span;
 
 static const float E2M1[15] = {-6, -4, -3, -2, -1.5F, -1, -0.5F, 0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
 
 /*
- * Weights that share a scale, their codes, and how they lie; most: of super-blocks the largest code of a scale, else 1, and 0
- * where no 16-bit scale is stored.
+ * Weights that share a scale, their codes, and how they lie; most: of super-blocks the largest code
+ * of a scale, else 1, and 0 where no 16-bit scale is stored.
  */
 static const struct rule {
     size_t group;
     span span;
     float low, high, most;
 } RULES[WA_FORMAT_COUNT] = {
-    [WA_FORMAT_GGML_Q4_0] = {32, EXTREME, -8, 7, 1},     [WA_FORMAT_Q4_0] = {32, EXTREME, -8, 7, 1},
-    [WA_FORMAT_GGML_Q4_1] = {32, RANGE, 0, 15, 1},       [WA_FORMAT_GGML_Q5_0] = {32, EXTREME, -16, 15, 1},
-    [WA_FORMAT_GGML_Q5_1] = {32, RANGE, 0, 31, 1},       [WA_FORMAT_GGML_Q8_0] = {32, EVEN, -127, 127, 1},
-    [WA_FORMAT_Q4_K] = {32, RANGE_0, 0, 15, 63},         [WA_FORMAT_GGML_Q5_K] = {32, RANGE_0, 0, 31, 63},
-    [WA_FORMAT_GGML_Q6_K] = {16, EXTREME, -32, 31, 128}, [WA_FORMAT_Q6_K] = {16, EXTREME, -32, 31, 128},
+    [WA_FORMAT_GGML_Q4_0] = {32, EXTREME, -8, 7, 1},
+    [WA_FORMAT_Q4_0] = {32, EXTREME, -8, 7, 1},
+    [WA_FORMAT_GGML_Q4_1] = {32, RANGE, 0, 15, 1},
+    [WA_FORMAT_GGML_Q5_0] = {32, EXTREME, -16, 15, 1},
+    [WA_FORMAT_GGML_Q5_1] = {32, RANGE, 0, 31, 1},
+    [WA_FORMAT_GGML_Q8_0] = {32, EVEN, -127, 127, 1},
+    [WA_FORMAT_Q4_K] = {32, RANGE_0, 0, 15, 63},
+    [WA_FORMAT_GGML_Q5_K] = {32, RANGE_0, 0, 31, 63},
+    [WA_FORMAT_GGML_Q6_K] = {16, EXTREME, -32, 31, 128},
+    [WA_FORMAT_Q6_K] = {16, EXTREME, -32, 31, 128},
     [WA_FORMAT_FP4] = {32, LEVELS, 0, 6, 1},
-    [WA_FORMAT_GGML_Q2_K] = {16, RANGE_0, 0, 3, 15},     [WA_FORMAT_GGML_Q3_K] = {16, EXTREME, -4, 3, 32},
-    [WA_FORMAT_GGML_IQ4_NL] = {32, SIGNED, -127, 113, 1}, [WA_FORMAT_GGML_IQ4_XS] = {32, SIGNED, -127, 113, 32},
-    [WA_FORMAT_GGML_MXFP4] = {32, POWER, 0, 6, 0},       [WA_FORMAT_E2M1] = {32, POWER, 0, 6, 0},
-    [WA_FORMAT_FP8] = {256, FLOATS, 0, 448, 1},          [WA_FORMAT_E4M3] = {128, SHARED, 0, 448, 0},
+    [WA_FORMAT_GGML_Q2_K] = {16, RANGE_0, 0, 3, 15},
+    [WA_FORMAT_GGML_Q3_K] = {16, EXTREME, -4, 3, 32},
+    [WA_FORMAT_GGML_IQ4_NL] = {32, SIGNED, -127, 113, 1},
+    [WA_FORMAT_GGML_IQ4_XS] = {32, SIGNED, -127, 113, 32},
+    [WA_FORMAT_GGML_MXFP4] = {32, POWER, 0, 6, 0},
+    [WA_FORMAT_E2M1] = {32, POWER, 0, 6, 0},
+    [WA_FORMAT_FP8] = {256, FLOATS, 0, 448, 1},
+    [WA_FORMAT_E4M3] = {128, SHARED, 0, 448, 0},
 };
 
 /* Three bits behind the leading one. */
@@ -56,13 +69,14 @@ static double error_of_e4m3(const float *w, size_t n, double unit)
 }
 
 /*
- * The mean over all scales: a step is 2^-3 of a power of two, its squared error step^2 / 12, and the power of two as often near the
- * weight as near its half, which is 3 / 8 / ln 2 of the weight's square. Near zero steps are even; there the scale is that of these
- * weights, at least.
+ * The mean over all scales: a step is 2^-3 of a power of two, its squared error step^2 / 12, and
+ * the power of two as often near the weight as near its half, which is 3 / 8 / ln 2 of the weight's
+ * square. Near zero steps are even; there the scale is that of these weights, at least.
  */
 static double error_of_shared(const float *w, size_t n, double unit)
 {
-    const double of_square = 0x1p-6 / 12.0 * 0.375 / 0.69314718055994531, even = 0x1p-18 / 12.0 * unit * unit;
+    const double of_square = 0x1p-6 / 12.0 * 0.375 / 0.69314718055994531,
+                 even = 0x1p-18 / 12.0 * unit * unit;
     double sum = 0.0;
     for (size_t i = 0; i < n; i++) {
         bool is_even = fabs((double)w[i]) < 0x1p-6 * unit;
@@ -71,7 +85,8 @@ static double error_of_shared(const float *w, size_t n, double unit)
     return sum;
 }
 
-static double error_of_levels(const float *w, size_t n, double unit, const float *levels, size_t count)
+static double error_of_levels(const float *w, size_t n, double unit, const float *levels,
+                              size_t count)
 {
     double sum = 0.0;
     for (size_t i = 0; i < n; i++) {
@@ -83,7 +98,8 @@ static double error_of_levels(const float *w, size_t n, double unit, const float
     return sum;
 }
 
-static double error_of_even(const float *w, size_t n, const struct rule *rule, double scale, double zero)
+static double error_of_even(const float *w, size_t n, const struct rule *rule, double scale,
+                            double zero)
 {
     double sum = 0.0;
     for (size_t i = 0; i < n; i++) {
@@ -146,7 +162,8 @@ static double square_of(const float *w, size_t n)
     return sum;
 }
 
-/* A scale of 16 bits below the normal ones is off by up to 2^-24, and of ranges the least value's is as well. */
+/* A scale of 16 bits below the normal ones is off by up to 2^-24, and of ranges the least value's
+ * is as well. */
 static double lost_of(const struct rule *rule, double scale)
 {
     if (rule->most == 0.0F)
@@ -160,13 +177,16 @@ double wa_row_expected(wa_format format, const float *weights, size_t cols, doub
 {
     const struct rule *rule = &RULES[format];
     assert(rule->group > 0);
-    size_t width = wa_format_get(format)->block_elements < rule->group ? rule->group : wa_format_get(format)->block_elements;
+    size_t width = wa_format_get(format)->block_elements < rule->group
+                       ? rule->group
+                       : wa_format_get(format)->block_elements;
     double sum = 0.0, norm = 0.0, least = 0.0;
     for (size_t block = 0; block < cols; block += width) {
         size_t end = cols - block < width ? cols : block + width;
         double most = 0.0, scale;
         for (size_t at = block; at < end; at += rule->group) {
-            sum += error_of_group(rule, weights + at, end - at < rule->group ? end - at : rule->group, &scale);
+            sum += error_of_group(rule, weights + at,
+                                  end - at < rule->group ? end - at : rule->group, &scale);
             most = fmax(most, fabs(scale));
         }
         double square = square_of(weights + block, end - block);
@@ -177,13 +197,15 @@ double wa_row_expected(wa_format format, const float *weights, size_t cols, doub
     return sum;
 }
 
-/* The share of a row's length that lies below half of the least step under its scales: of a row that is small beside others. */
+/* The share of a row's length that lies below half of the least step under its scales: of a row
+ * that is small beside others. */
 static double lost_below(const wa_matrix *matrix, size_t row, const float *weights)
 {
     double norm = 0.0, least = 0.0;
     for (size_t col = 0, end = 0; col < matrix->cols; col = end) {
         double half = fabs((double)wa_scales_at(matrix, row, col, &end)) * 0x1p-10;
-        double square = square_of(weights + col, end - col), rms = sqrt(square / (double)(end - col));
+        double square = square_of(weights + col, end - col),
+               rms = sqrt(square / (double)(end - col));
         norm += square;
         least += rms > half ? square * half / rms : square;
     }

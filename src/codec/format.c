@@ -50,7 +50,8 @@ bool wa_format_is_ggml_order(wa_format format)
 
 bool wa_format_is_float(wa_format format)
 {
-    return format == WA_FORMAT_F32 || format == WA_FORMAT_F16 || format == WA_FORMAT_BF16 || format == WA_FORMAT_F64;
+    return format == WA_FORMAT_F32 || format == WA_FORMAT_F16 || format == WA_FORMAT_BF16 ||
+           format == WA_FORMAT_F64;
 }
 
 bool wa_format_is_coarse(wa_format format)

@@ -1,5 +1,5 @@
-/* GGML's formats of 2 to 4 bits beside Q4_0 and Q4_K, as GGUF files hold them: Q2_K, Q3_K, IQ4_NL, IQ4_XS, MXFP4
- * (ggml-common.h and ggml-quants.c of llama.cpp). */
+/* GGML's formats of 2 to 4 bits beside Q4_0 and Q4_K, as GGUF files hold them: Q2_K, Q3_K, IQ4_NL,
+ * IQ4_XS, MXFP4 (ggml-common.h and ggml-quants.c of llama.cpp). */
 #include "codec/coders.h"
 #include "codec/k_scales.h"
 #include "codec/simd.h"
@@ -10,11 +10,14 @@
 enum { BLOCK = WA_K_BLOCK, SUB = 16, SMALL = 32 };
 
 /*
- * Bytes of a block, in order. d and dmin are IEEE half. Codes of two bits: element 128 n + 32 k + l in bits 2k of byte
- * 32 n + l. Codes of four bits in 32 elements: element j in the low nibble of byte j, j + 16 in the high one.
+ * Bytes of a block, in order. d and dmin are IEEE half. Codes of two bits: element 128 n + 32 k + l
+ * in bits 2k of byte 32 n + l. Codes of four bits in 32 elements: element j in the low nibble of
+ * byte j, j + 16 in the high one.
  *
- *   Q2_K    sc[16]  qs[64]  d  dmin            (d * (sc & 15)) * q - (dmin * (sc >> 4)), for 16 elements
- *   Q3_K    hmask[32]  qs[64]  sc[12]  d       (d * (scale - 32)) * (q - 4), bit 2 of q from hmask, for 16 elements
+ *   Q2_K    sc[16]  qs[64]  d  dmin            (d * (sc & 15)) * q - (dmin * (sc >> 4)), for 16
+ *           elements
+ *   Q3_K    hmask[32]  qs[64]  sc[12]  d       (d * (scale - 32)) * (q - 4), bit 2 of q from hmask,
+ *           for 16 elements
  *   IQ4_NL  d  qs[16]                          d * LEVELS[q]
  *   IQ4_XS  d  sc_high (u16)  sc_low[4]  qs[128]  (d * (scale - 32)) * LEVELS[q], for 32 elements
  *   MXFP4   e  qs[16]                          2^(e - 127) * E2M1[q]
@@ -40,7 +43,8 @@ static_assert(sizeof(block_iq4_nl) == 18, "IQ4_NL");
 static_assert(sizeof(block_iq4_xs) == 136, "IQ4_XS");
 static_assert(sizeof(block_mxfp4) == 17, "MXFP4");
 
-const float wa_iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+const float wa_iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                 1,    13,   25,  38,  53,  69,  89,  113};
 /* Twice the value: 2^(e - 128) stands before it, as in ggml. */
 static const float E2M1_TWICE[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
@@ -161,7 +165,8 @@ WA_CLONES void wa_decode_GGML_Q3_K(const uint8_t *restrict src, size_t blocks, f
 }
 
 /* 32 elements: a scale and levels by four bits. */
-static inline void decode_levels(const uint8_t *restrict qs, float scale, const float *restrict levels, float *restrict out)
+static inline void decode_levels(const uint8_t *restrict qs, float scale,
+                                 const float *restrict levels, float *restrict out)
 {
     for (int j = 0; j < SMALL / 2; j++)
         out[j] = scale * levels[qs[j] & 15];
@@ -169,20 +174,23 @@ static inline void decode_levels(const uint8_t *restrict qs, float scale, const 
         out[j + SMALL / 2] = scale * levels[qs[j] >> 4];
 }
 
-WA_CLONES void wa_decode_GGML_IQ4_NL(const uint8_t *restrict src, size_t blocks, float *restrict out)
+WA_CLONES void wa_decode_GGML_IQ4_NL(const uint8_t *restrict src, size_t blocks,
+                                     float *restrict out)
 {
     const block_iq4_nl *restrict b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, b++, out += SMALL)
         decode_levels(b->qs, wa_load_f16(b->d), wa_iq4_levels, out);
 }
 
-WA_CLONES void wa_decode_GGML_IQ4_XS(const uint8_t *restrict src, size_t blocks, float *restrict out)
+WA_CLONES void wa_decode_GGML_IQ4_XS(const uint8_t *restrict src, size_t blocks,
+                                     float *restrict out)
 {
     const block_iq4_xs *restrict b = (const void *)src;
     for (size_t k = 0; k < blocks; k++, b++) {
         float d = wa_load_f16(b->d);
         for (int j = 0; j < BLOCK / SMALL; j++, out += SMALL)
-            decode_levels(b->qs + 16 * j, d * (float)wa_iq4_xs_scale((const uint8_t *)b, j), wa_iq4_levels, out);
+            decode_levels(b->qs + 16 * j, d * (float)wa_iq4_xs_scale((const uint8_t *)b, j),
+                          wa_iq4_levels, out);
     }
 }
 

@@ -14,7 +14,8 @@ static size_t step_of(const wa_matrix *matrix)
 }
 
 /* `count` elements of a stored row, of which others may lie in between. */
-static void decode_stepped(const wa_matrix *matrix, wa_decode *decode, const uint8_t *src, size_t count, float *out)
+static void decode_stepped(const wa_matrix *matrix, wa_decode *decode, const uint8_t *src,
+                           size_t count, float *out)
 {
     enum { PIECE = 64, MOST = 2 };
     float piece[PIECE * MOST];
@@ -100,7 +101,8 @@ static void decode_pairs(const wa_matrix *matrix, wa_decode *decode, size_t firs
 }
 
 /* Codes, and then their scales. */
-static void decode_scaled(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count, float *out)
+static void decode_scaled(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count,
+                          float *out)
 {
     for (size_t r = first; r < first + count; r++, out += matrix->cols) {
         decode_row(matrix, decode, wa_matrix_row(matrix, r), out);
@@ -109,7 +111,8 @@ static void decode_scaled(const wa_matrix *matrix, wa_decode *decode, size_t fir
 }
 
 /* A row that may begin and end inside blocks. */
-static void decode_flat(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count, float *out)
+static void decode_flat(const wa_matrix *matrix, wa_decode *decode, size_t first, size_t count,
+                        float *out)
 {
     float block[WA_BLOCK_MAX];
     size_t elements = info_of(matrix)->block_elements;
@@ -140,8 +143,9 @@ static void decode_transposed(const wa_matrix *matrix, wa_decode *decode, size_t
         for (size_t col = 0; col < matrix->cols; col += TILE) {
             size_t cols = matrix->cols - col < TILE ? matrix->cols - col : TILE;
             for (size_t c = 0; c < cols; c++)
-                decode_stepped(matrix, decode, matrix->data + (col + c) * matrix->row_bytes + (first + row) * bytes, rows,
-                               tile[c]);
+                decode_stepped(matrix, decode,
+                               matrix->data + (col + c) * matrix->row_bytes + (first + row) * bytes,
+                               rows, tile[c]);
             for (size_t r = 0; r < rows; r++)
                 for (size_t c = 0; c < cols; c++)
                     out[(row + r) * matrix->cols + col + c] = tile[c][r];
@@ -155,10 +159,12 @@ static void decode_by(const wa_matrix *matrix, wa_decode *decode, size_t first, 
     assert(first <= matrix->rows && count <= matrix->rows - first);
     switch (matrix->order) {
     case WA_ROWS_PLAIN:
-        (matrix->scales.data != NULL ? decode_scaled : decode_plain)(matrix, decode, first, count, out);
+        (matrix->scales.data != NULL ? decode_scaled : decode_plain)(matrix, decode, first, count,
+                                                                     out);
         break;
     case WA_ROWS_ROPE_PAIRS:
-        (matrix->scales.data != NULL ? decode_scaled : decode_pairs)(matrix, decode, first, count, out);
+        (matrix->scales.data != NULL ? decode_scaled : decode_pairs)(matrix, decode, first, count,
+                                                                     out);
         break;
     case WA_ROWS_TRANSPOSED:
         decode_transposed(matrix, decode, first, count, out);
@@ -184,8 +190,8 @@ void wa_matrix_decode_ref(const wa_matrix *matrix, size_t first, size_t count, f
 
 const float *wa_matrix_in_place(const wa_matrix *matrix)
 {
-    bool plain = matrix->format == WA_FORMAT_F32 && matrix->order == WA_ROWS_PLAIN && step_of(matrix) == 1 &&
-                 matrix->row_bytes == matrix->cols * sizeof(float);
+    bool plain = matrix->format == WA_FORMAT_F32 && matrix->order == WA_ROWS_PLAIN &&
+                 step_of(matrix) == 1 && matrix->row_bytes == matrix->cols * sizeof(float);
     bool aligned = (uintptr_t)matrix->data % _Alignof(float) == 0;
     return plain && aligned ? (const float *)(const void *)matrix->data : NULL;
 }
@@ -223,7 +229,8 @@ wa_bytes wa_matrix_span(const wa_matrix *matrix)
     if (matrix->order == WA_ROWS_FLAT)
         return (wa_bytes){.data = matrix->data, .size = flat_bytes(matrix)};
     size_t row = matrix->scales.data != NULL ? own_bytes(matrix) : matrix->row_bytes;
-    size_t last = turned ? ((matrix->rows - 1) * step_of(matrix) + 1) * info_of(matrix)->block_bytes : row;
+    size_t last =
+        turned ? ((matrix->rows - 1) * step_of(matrix) + 1) * info_of(matrix)->block_bytes : row;
     size_t size = stored == 0 || matrix->rows == 0 ? 0 : (stored - 1) * matrix->row_bytes + last;
     return (wa_bytes){.data = matrix->data, .size = size};
 }
@@ -275,7 +282,8 @@ wa_matrix wa_matrix_columns(const wa_matrix *matrix, size_t first, size_t count)
 wa_matrix wa_matrix_rows(const wa_matrix *matrix, size_t first, size_t count)
 {
     wa_matrix view = *matrix;
-    assert(matrix->order == WA_ROWS_PLAIN && first <= matrix->rows && count <= matrix->rows - first);
+    assert(matrix->order == WA_ROWS_PLAIN && first <= matrix->rows &&
+           count <= matrix->rows - first);
     view.data += first * matrix->row_bytes;
     view.scales.first_row += first;
     view.rows = count;

@@ -1,5 +1,6 @@
-/* Encoders that are not LARQL's: scales from the extremes of a block, codes at the nearest level of the stored scales. What
- * files from elsewhere look like; for faults that are planted in such files, and with `truncate` a fault themselves. */
+/* Encoders that are not LARQL's: scales from the extremes of a block, codes at the nearest level of
+ * the stored scales. What files from elsewhere look like; for faults that are planted in such
+ * files, and with `truncate` a fault themselves. */
 #include "codec/coders.h"
 #include "codec/e4m3.h"
 #include "codec/k_scales.h"
@@ -7,7 +8,13 @@
 
 #include <assert.h>
 
-enum { Q4_0_BLOCK = 32, SUB = 32, SUBS = WA_K_BLOCK / SUB, Q6_SUB = 16, Q6_SUBS = WA_K_BLOCK / Q6_SUB };
+enum {
+    Q4_0_BLOCK = 32,
+    SUB = 32,
+    SUBS = WA_K_BLOCK / SUB,
+    Q6_SUB = 16,
+    Q6_SUBS = WA_K_BLOCK / Q6_SUB
+};
 
 static float half_of(float x)
 {
@@ -69,7 +76,8 @@ static void encode_q4_k(const float *x, bool truncate, uint8_t *out)
     wa_store_u16(out + 2, wa_f32_to_f16(dmin));
     uint8_t *sc = out + 4, *qs = out + 16;
     for (int j = 0; j < SUBS; j++) {
-        int s = wa_round_clamp_ref(over(step[j], d), 0, 63), m = wa_round_clamp_ref(over(-low[j], dmin), 0, 63);
+        int s = wa_round_clamp_ref(over(step[j], d), 0, 63),
+            m = wa_round_clamp_ref(over(-low[j], dmin), 0, 63);
         if (j < 4) {
             sc[j] |= (uint8_t)s;
             sc[j + 4] |= (uint8_t)m;
@@ -86,7 +94,8 @@ static void encode_q4_k(const float *x, bool truncate, uint8_t *out)
     }
 }
 
-/* The value of the largest magnitude of a sub-block becomes -32, its scale 8 bits under an f16 one. */
+/* The value of the largest magnitude of a sub-block becomes -32, its scale 8 bits under an f16
+ * one. */
 static void encode_q6_k(const float *x, bool ggml, bool truncate, uint8_t *out)
 {
     float scale[Q6_SUBS];
@@ -113,7 +122,8 @@ static void encode_q6_k(const float *x, bool ggml, bool truncate, uint8_t *out)
     }
 }
 
-/* Code of an E4M3 magnitude: the nearest, or the largest that is no larger; or (up) the smallest that is no smaller. */
+/* Code of an E4M3 magnitude: the nearest, or the largest that is no larger; or (up) the smallest
+ * that is no smaller. */
 typedef enum rounding { NEAREST, DOWN, UP } rounding;
 static uint8_t e4m3_code(float size, rounding how)
 {
@@ -149,7 +159,8 @@ static float e2m1_value(uint8_t code, float unit)
     return wa_e2m1[code] * unit;
 }
 
-/* Of the scale nearest to the largest magnitude and its two neighbours, the one that leaves the least squared error. */
+/* Of the scale nearest to the largest magnitude and its two neighbours, the one that leaves the
+ * least squared error. */
 static uint8_t choose_sub(const float *x, float scale)
 {
     uint8_t middle = e4m3_code(wa_max_abs_ref(x, SUB) / scale, NEAREST), best = middle;
@@ -223,7 +234,8 @@ static void encode_block(wa_format format, const float *x, bool truncate, uint8_
     }
 }
 
-void wa_rows_encode_other(wa_format format, bool truncate, const float *rows, size_t count, size_t cols, uint8_t *out)
+void wa_rows_encode_other(wa_format format, bool truncate, const float *rows, size_t count,
+                          size_t cols, uint8_t *out)
 {
     const wa_format_info *info = wa_format_get(format);
     for (size_t r = 0; r < count; r++)

@@ -1,5 +1,6 @@
-/* Q4_0 of vindexes: neighbours share a byte until August 2026 (vindex-format.md 5.4), and then elements 16 apart, as
- * ggml has them (larql-2026-08 1.5). The encoders of both; ggml's order is decoded in ggml_q32.c. */
+/* Q4_0 of vindexes: neighbours share a byte until August 2026 (vindex-format.md 5.4), and then
+ * elements 16 apart, as ggml has them (larql-2026-08 1.5). The encoders of both; ggml's order is
+ * decoded in ggml_q32.c. */
 #include "codec/coders.h"
 #include "codec/quantise.h"
 #include "codec/simd.h"
@@ -120,7 +121,8 @@ void wa_encode_ref_GGML_Q4_0(const float *src, size_t blocks, uint8_t *out)
     encode_ref(src, blocks, true, out);
 }
 
-/* The codes of a block's elements in order; false, with nothing done, where the inverse of the scale is infinite. */
+/* The codes of a block's elements in order; false, with nothing done, where the inverse of the
+ * scale is infinite. */
 static inline bool quantise(const float *restrict src, block_q4_0 *restrict b,
                             uint8_t *restrict codes)
 {

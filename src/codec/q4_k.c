@@ -25,7 +25,8 @@ void wa_decode_ref_Q4_K(const uint8_t *src, size_t blocks, float *out)
         for (int j = 0; j < SUBS; j++) {
             float scale = d * (float)wa_k_scale(b->sc, j);
             float min = dmin * (float)wa_k_min(b->sc, j);
-            const uint8_t *bytes = b->qs + j / 2 * SUB; /* two sub-blocks share 32 bytes, low nibbles first */
+            /* two sub-blocks share 32 bytes, low nibbles first */
+            const uint8_t *bytes = b->qs + j / 2 * SUB;
             for (int l = 0; l < SUB; l++) {
                 float product = scale * (float)(bytes[l] >> j % 2 * 4 & 15);
                 out[j * SUB + l] = product - min;

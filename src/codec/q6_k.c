@@ -1,5 +1,5 @@
-/* Q6_K of vindexes: elements in order until August 2026 (vindex-format.md 5.7), and then ggml's (larql-2026-08 1.5). The
- * encoders of both; ggml's order is decoded in ggml_k.c. */
+/* Q6_K of vindexes: elements in order until August 2026 (vindex-format.md 5.7), and then ggml's
+ * (larql-2026-08 1.5). The encoders of both; ggml's order is decoded in ggml_k.c. */
 #include "codec/coders.h"
 #include "codec/quantise.h"
 #include "codec/simd.h"
@@ -143,7 +143,8 @@ void wa_encode_ref_GGML_Q6_K(const float *src, size_t blocks, uint8_t *out)
         for (int i = 0; i < BLOCK; i++) {
             float inverse;
             int half = i / 128, quarter = i % 128 / 32, l = i % 32;
-            b->sc[i / SUB] = (int8_t)scale_of(d, wa_max_abs_ref(src + i / SUB * SUB, SUB), &inverse);
+            b->sc[i / SUB] =
+                (int8_t)scale_of(d, wa_max_abs_ref(src + i / SUB * SUB, SUB), &inverse);
             int q = wa_round_clamp_ref(src[i] * inverse, -32, 31) + 32;
             b->ql[64 * half + 32 * (quarter % 2) + l] |= (uint8_t)((q & 15) << 4 * (quarter / 2));
             b->qh[32 * half + l] |= (uint8_t)((q >> 4) << 2 * quarter);

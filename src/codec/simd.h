@@ -25,8 +25,9 @@
 #include <features.h>
 #endif
 
-#if defined(__x86_64__) && defined(__ELF__) && defined(__GLIBC__) && !defined(__clang__) &&        \
-    !defined(WA_SANITIZED) && !defined(WA_ONE_ISA) /* a test compiles the loops for one at a time */
+#if defined(__x86_64__) && defined(__ELF__) && defined(__GLIBC__) &&                               \
+    !defined(__clang__) && /* a test compiles the loops for one at a time */                       \
+    !defined(WA_SANITIZED) && !defined(WA_ONE_ISA)
 #if __GNUC__ >= 12
 #define WA_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
@@ -36,8 +37,9 @@
 #define WA_CLONES
 #endif
 
-/* Codes narrower than 32 bits are widened this many at a time before any arithmetic. In one loop over
- * narrow codes gcc compares in the narrow type and then splits the masks, which costs twice the time. */
+/* Codes narrower than 32 bits are widened this many at a time before any arithmetic. In one loop
+ * over narrow codes gcc compares in the narrow type and then splits the masks, which costs twice
+ * the time. */
 enum { WA_WIDEN = 64 };
 
 #endif

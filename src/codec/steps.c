@@ -1,5 +1,5 @@
-/* How far weights lie from the values stored for them, in steps of the stored scales: what an encoder
- * that takes the nearest level keeps to a half. */
+/* How far weights lie from the values stored for them, in steps of the stored scales: what an
+ * encoder that takes the nearest level keeps to a half. */
 #include "codec/coders.h"
 #include "codec/e4m3.h"
 #include "codec/k_scales.h"
@@ -12,14 +12,17 @@
 typedef struct run {
     float scale, min;
     float low, high;
-    float finest; /* of the steps that the format could have stored: where scale is 0 it was rounded to that */
-    float slack;  /* steps by which a scale's own rounding, where it is subnormal, moves the last level */
+    /* of the steps that the format could have stored: where scale is 0 it was rounded to that */
+    float finest;
+    /* steps by which a scale's own rounding, where it is subnormal, moves the last level */
+    float slack;
 } run;
 
 /* The least f16, and the least normal one. */
 static const float HALF_LEAST = 0x1p-24F, HALF_NORMAL = 0x1p-14F;
 
-/* A scale that is a subnormal f16 is itself off by up to 2^-24, truncated: `levels` times as much at the end. */
+/* A scale that is a subnormal f16 is itself off by up to 2^-24, truncated: `levels` times as much
+ * at the end. */
 static float slack_of(float d, float levels)
 {
     float size = fabsf(d);
@@ -27,8 +30,8 @@ static float slack_of(float d, float levels)
 }
 
 /* The largest |x - code|, x being the weight in codes; beyond the range it is the end. */
-WA_CLONES static float farthest(const float *restrict weights, const float *restrict codes, size_t n,
-                                const run *of)
+WA_CLONES static float farthest(const float *restrict weights, const float *restrict codes,
+                                size_t n, const run *of)
 {
     int32_t most = 0;
     float inverse = 1.0F / of->scale, min = of->min, low = of->low, high = of->high;
@@ -42,8 +45,8 @@ WA_CLONES static float farthest(const float *restrict weights, const float *rest
     return wa_float_of_key(most);
 }
 
-/* No step at all: every weight has the value -min. Half of the range that the finest step spans would have been
- * rounded to it. */
+/* No step at all: every weight has the value -min. Half of the range that the finest step spans
+ * would have been rounded to it. */
 static float farthest_of_none(const float *weights, size_t n, const run *of)
 {
     float most = 0.0F;
@@ -54,12 +57,13 @@ static float farthest_of_none(const float *weights, size_t n, const run *of)
 
 static float steps_of(const float *weights, const float *codes, size_t n, const run *of)
 {
-    float most = of->scale == 0.0F ? farthest_of_none(weights, n, of)
-                                   : farthest(weights, codes, n, of);
+    float most =
+        of->scale == 0.0F ? farthest_of_none(weights, n, of) : farthest(weights, codes, n, of);
     return most > of->slack ? most - of->slack : 0.0F;
 }
 
-/* The least step under d; where d itself was lost, the least that keeps the largest sub-block's scale, `most`. */
+/* The least step under d; where d itself was lost, the least that keeps the largest sub-block's
+ * scale, `most`. */
 static float finest_of(float d, float most)
 {
     return d == 0.0F ? HALF_LEAST * most : fabsf(d);
@@ -98,7 +102,8 @@ static float steps_Q4_K(const uint8_t *src, const float *weights)
 static float code_Q6_K(const uint8_t *ql, const uint8_t *qh, int i, bool ggml)
 {
     int half = i / 128, quarter = i % 128 / 32, l = i % 32;
-    int low = ggml ? ql[64 * half + 32 * (quarter % 2) + l] >> 4 * (quarter / 2) : ql[i / 2] >> 4 * (i % 2);
+    int low = ggml ? ql[64 * half + 32 * (quarter % 2) + l] >> 4 * (quarter / 2)
+                   : ql[i / 2] >> 4 * (i % 2);
     int high = ggml ? qh[32 * half + l] >> 2 * quarter : qh[i / 4] >> 2 * (i % 4);
     return (float)((low & 15) | (high & 3) << 4) - 32;
 }
@@ -122,8 +127,9 @@ static float steps_Q6_K(wa_format format, const uint8_t *src, const float *weigh
 }
 
 /*
- * Levels that are floats themselves lie unevenly: a magnitude's place among them is its code, and a fraction of the
- * way to the next. Above `normal` a code is an exponent and `bits` of the mantissa, below it a multiple of `tiny`.
+ * Levels that are floats themselves lie unevenly: a magnitude's place among them is its code, and a
+ * fraction of the way to the next. Above `normal` a code is an exponent and `bits` of the mantissa,
+ * below it a multiple of `tiny`.
  */
 typedef struct levels {
     float normal, tiny, most;
@@ -131,12 +137,13 @@ typedef struct levels {
     float first; /* the exponent and mantissa of `normal` as an integer, less its code */
 } levels;
 static const levels E2M1 = {.normal = 1.0F, .tiny = 0.5F, .most = 6.0F, .bits = 1, .first = 252.0F};
-static const levels E4M3 = {.normal = 0x1p-6F, .tiny = 0x1p-9F, .most = 448.0F, .bits = 3, .first = 960.0F};
+static const levels E4M3 = {
+    .normal = 0x1p-6F, .tiny = 0x1p-9F, .most = 448.0F, .bits = 3, .first = 960.0F};
 
-/* The largest difference of place between weights over their unit and codes, whose lower bits are a place and whose
- * highest is the sign. */
-WA_CLONES static float farthest_place(const float *restrict weights, const uint8_t *restrict codes, size_t n,
-                                      float unit, const levels *of)
+/* The largest difference of place between weights over their unit and codes, whose lower bits are a
+ * place and whose highest is the sign. */
+WA_CLONES static float farthest_place(const float *restrict weights, const uint8_t *restrict codes,
+                                      size_t n, float unit, const levels *of)
 {
     int32_t most = 0;
     float inverse = 1.0F / unit, per_tiny = 1.0F / of->tiny;
@@ -192,14 +199,16 @@ static float steps_FP8(const uint8_t *src, const float *weights)
 
 /* --- Formats that are only read here: values and stored scales tell the codes. */
 
-/* A scale of 16 bits that was rounded after the codes were chosen by the full one moves the last level by so much of a step. */
+/* A scale of 16 bits that was rounded after the codes were chosen by the full one moves the last
+ * level by so much of a step. */
 static float late_of(float codes)
 {
     return codes * 0x1p-11F;
 }
 
 /* Blocks of 32: a scale, and with `shifted` a least value behind it. */
-static float steps_of_32(const uint8_t *src, const float *weights, const float *values, float low, float high, bool shifted)
+static float steps_of_32(const uint8_t *src, const float *weights, const float *values, float low,
+                         float high, bool shifted)
 {
     enum { BLOCK = 32 };
     float codes[BLOCK], d = wa_load_f16(src), m = shifted ? wa_load_f16(src + 2) : 0.0F;
@@ -237,7 +246,11 @@ static float steps_of_subs(const float *weights, const float *values, const subs
 static float steps_Q5_K(const uint8_t *src, const float *weights, const float *values)
 {
     float d = wa_load_f16(src), dmin = wa_load_f16(src + 2);
-    subs s = {.size = WA_K_SUB, .high = 31, .finest = finest_of(d, 63), .slack_scale = slack_of(d, 31), .slack_min = slack_of(dmin, 1)};
+    subs s = {.size = WA_K_SUB,
+              .high = 31,
+              .finest = finest_of(d, 63),
+              .slack_scale = slack_of(d, 31),
+              .slack_min = slack_of(dmin, 1)};
     wa_k_expand(src + 4, d, dmin, s.scale, s.min);
     return steps_of_subs(weights, values, &s);
 }
@@ -246,7 +259,11 @@ static float steps_Q2_K(const uint8_t *src, const float *weights, const float *v
 {
     enum { SUBS = 16 };
     float d = wa_load_f16(src + 80), dmin = wa_load_f16(src + 82);
-    subs s = {.size = 16, .high = 3, .finest = finest_of(d, 15), .slack_scale = slack_of(d, 3), .slack_min = slack_of(dmin, 1)};
+    subs s = {.size = 16,
+              .high = 3,
+              .finest = finest_of(d, 15),
+              .slack_scale = slack_of(d, 3),
+              .slack_min = slack_of(dmin, 1)};
     for (int j = 0; j < SUBS; j++) {
         s.scale[j] = d * (float)(src[j] & 15);
         s.min[j] = dmin * (float)(src[j] >> 4);
@@ -258,7 +275,11 @@ static float steps_Q3_K(const uint8_t *src, const float *weights, const float *v
 {
     enum { SUBS = 16 };
     float d = wa_load_f16(src + 108);
-    subs s = {.size = 16, .low = -4, .high = 3, .finest = finest_of(d, 32), .slack_scale = slack_of(d, 4)};
+    subs s = {.size = 16,
+              .low = -4,
+              .high = 3,
+              .finest = finest_of(d, 32),
+              .slack_scale = slack_of(d, 4)};
     for (int j = 0; j < SUBS; j++)
         s.scale[j] = d * (float)wa_q3_k_scale(src + 96, j);
     return steps_of_subs(weights, values, &s);
@@ -276,15 +297,16 @@ static float place_among(float x, const float *ladder, size_t count)
 }
 
 /* 32 elements over one scale. */
-static float steps_of_levels(const float *weights, const float *values, float scale, float finest, const float *ladder,
-                             size_t count)
+static float steps_of_levels(const float *weights, const float *values, float scale, float finest,
+                             const float *ladder, size_t count)
 {
     enum { SMALL = 32 };
     float most = 0.0F;
     if (scale == 0.0F)
         return steps_of_zeros(weights, SMALL, finest * ladder[count - 1]);
     for (size_t i = 0; i < SMALL; i++) {
-        float far = place_among(weights[i] / scale, ladder, count) - place_among(values[i] / scale, ladder, count);
+        float far = place_among(weights[i] / scale, ladder, count) -
+                    place_among(values[i] / scale, ladder, count);
         most = fabsf(far) > most ? fabsf(far) : most;
     }
     return most;
@@ -296,8 +318,9 @@ static float steps_IQ4_XS(const uint8_t *src, const float *weights, const float 
     float d = wa_load_f16(src), most = 0.0F;
     float slack = slack_of(d, 16);
     for (int j = 0; j < SUBS; j++)
-        most = fmaxf(most, steps_of_levels(weights + SMALL * j, values + SMALL * j, d * (float)wa_iq4_xs_scale(src, j),
-                                           finest_of(d, 32), wa_iq4_levels, 16));
+        most = fmaxf(most, steps_of_levels(weights + SMALL * j, values + SMALL * j,
+                                           d * (float)wa_iq4_xs_scale(src, j), finest_of(d, 32),
+                                           wa_iq4_levels, 16));
     return most > slack ? most - slack : 0.0F;
 }
 
@@ -370,7 +393,8 @@ float wa_row_steps(wa_format format, const uint8_t *row, const float *weights, s
     size_t width = info->block_elements, whole = cols / width, rest = cols % width;
     float most = 0.0F;
     for (size_t b = 0; b < whole; b++)
-        most = fmaxf(most, steps_of_block(format, row + b * info->block_bytes, weights + b * width));
+        most =
+            fmaxf(most, steps_of_block(format, row + b * info->block_bytes, weights + b * width));
     if (rest > 0) { /* the padding is nobody's weight: there the stored value stands for it */
         float last[WA_BLOCK_MAX];
         info->decode(row + whole * info->block_bytes, 1, last);
@@ -383,12 +407,14 @@ float wa_row_steps(wa_format format, const uint8_t *row, const float *weights, s
 /* --- Scales that lie apart --- */
 
 /* Columns [col, end), whose scale is known. */
-static float steps_apart(const wa_matrix *matrix, const uint8_t *codes, const float *weights, size_t n, float scale)
+static float steps_apart(const wa_matrix *matrix, const uint8_t *codes, const float *weights,
+                         size_t n, float scale)
 {
     enum { SMALL = 32 };
     float values[SMALL], own[SMALL];
     if (matrix->format == WA_FORMAT_E4M3)
-        return scale == 0.0F ? steps_of_zeros(weights, n, 0x1p-126F) : farthest_place(weights, codes, n, scale, &E4M3);
+        return scale == 0.0F ? steps_of_zeros(weights, n, 0x1p-126F)
+                             : farthest_place(weights, codes, n, scale, &E4M3);
     assert(matrix->format == WA_FORMAT_E2M1 && n <= SMALL);
     wa_decode_E2M1(codes, 1, values);
     for (size_t i = 0; i < SMALL; i++)

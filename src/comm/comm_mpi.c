@@ -1,4 +1,5 @@
-/* Ranks over MPI: start and end, agreement, broadcast, gather. Point to point is in tickets_mpi.c. */
+/* Ranks over MPI: start and end, agreement, broadcast, gather. Point to point is in
+ * tickets_mpi.c. */
 #include "comm/comm_private_mpi.h"
 
 #include "base/foreign.h"
@@ -18,7 +19,8 @@ wa_status wa_mpi_failed(int code, const char *call, wa_error *err)
     return wa_fail(err, WA_E_MPI, "%s failed: %s", call, text);
 }
 
-/* Hosts are told apart by the lowest rank that shares memory with them: that rank, and how many share it. */
+/* Hosts are told apart by the lowest rank that shares memory with them: that rank, and how many
+ * share it. */
 static wa_status find_host(MPI_Comm mpi, int *lowest, int *sharers, wa_error *err)
 {
     MPI_Comm node;
@@ -37,7 +39,8 @@ static wa_status find_nodes(wa_comm *comm, wa_error *err)
     int lowest = 0;
     WA_TRY(find_host(comm->mpi, &lowest, &comm->node_ranks, err));
     comm->run_node_ranks = comm->node_ranks;
-    WA_TRY(wa_arena_take(comm->arena, (size_t)comm->size, sizeof *comm->host_of, &comm->host_of, err));
+    WA_TRY(
+        wa_arena_take(comm->arena, (size_t)comm->size, sizeof *comm->host_of, &comm->host_of, err));
     WA_TRY_MPI(MPI_Allgather, (&lowest, 1, MPI_INT, comm->host_of, 1, MPI_INT, comm->mpi));
     int leads = lowest == comm->rank;
     WA_TRY_MPI(MPI_Allreduce, (&leads, &comm->nodes, 1, MPI_INT, MPI_SUM, comm->mpi));
@@ -99,7 +102,9 @@ close_arena:
 
 wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
 {
-    int level; /* asked for: HDF5 calls MPI too, so more than one thread may at once; wa_comm_keep_moving looks what there is */
+    /* asked for: HDF5 calls MPI too, so more than one thread may at once; wa_comm_keep_moving looks
+     * what there is */
+    int level;
     WA_TRY_MPI(MPI_Init_thread, (argc, argv, MPI_THREAD_MULTIPLE, &level));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm mpi;
@@ -167,7 +172,8 @@ const char *wa_comm_host(const wa_comm *comm)
     return comm->host;
 }
 
-/* Other than the macros of its headers, this is what the loader chose. Some print lines on how it was built, too. */
+/* Other than the macros of its headers, this is what the loader chose. Some print lines on how it
+ * was built, too. */
 void wa_comm_library(char *out, size_t size)
 {
     char text[MPI_MAX_LIBRARY_VERSION_STRING] = "unknown";
@@ -213,7 +219,8 @@ wa_status wa_comm_broadcast(wa_comm *comm, void *bytes, size_t size, wa_error *e
 wa_status wa_comm_gather(wa_comm *comm, const void *mine, size_t size, void *out, wa_error *err)
 {
     if (size > PIECE)
-        return wa_fail(err, WA_E_INTERNAL, "a gathered record has %zu bytes, at most %d", size, PIECE);
+        return wa_fail(err, WA_E_INTERNAL, "a gathered record has %zu bytes, at most %d", size,
+                       PIECE);
     WA_TRY_MPI(MPI_Gather, (mine, (int)size, MPI_BYTE, out, (int)size, MPI_BYTE, 0, comm->mpi));
     return WA_OK;
 }

@@ -1,13 +1,14 @@
-/* Messages that move while a rank computes. MPI moves a large one only inside its own calls, unless the transport happens to copy
- * it by itself (cross-memory attach, RDMA), so a thread makes such calls meanwhile. */
+/* Messages that move while a rank computes. MPI moves a large one only inside its own calls, unless
+ * the transport happens to copy it by itself (cross-memory attach, RDMA), so a thread makes such
+ * calls meanwhile. */
 #include "comm/comm_private_mpi.h"
 
 #include <signal.h>
 #include <string.h>
 #include <time.h>
 
-/* Between two looks. Most of the way of a large message is pieces that sender and receiver hand on in turn; a look with nothing to
- * do takes a few microseconds of the core. */
+/* Between two looks. Most of the way of a large message is pieces that sender and receiver hand on
+ * in turn; a look with nothing to do takes a few microseconds of the core. */
 enum { PAUSE_NS = 100000 };
 
 static void *keep_moving(void *context)

@@ -1,4 +1,5 @@
-/* A ring of messages in memory that ranks of one host share: one writes, others read, and nobody waits for a system call. */
+/* A ring of messages in memory that ranks of one host share: one writes, others read, and nobody
+ * waits for a system call. */
 #ifndef WALKAUDIT_COMM_RING_H
 #define WALKAUDIT_COMM_RING_H
 
@@ -20,7 +21,7 @@ typedef struct wa_ring {
     uint8_t *memory; /* owned: mapped, see wa_ring_close */
     size_t size;     /* of the mapping */
     wa_ring_shape shape;
-    size_t reader;   /* the index of this end, where it reads */
+    size_t reader; /* the index of this end, where it reads */
 } wa_ring;
 
 /** Bytes for names of shared memory, NUL included. */
@@ -28,22 +29,28 @@ enum { WA_RING_NAME = 64 };
 
 /** Local. Bytes that a ring takes; false: they overflow. */
 bool wa_ring_size(const wa_ring_shape *shape, size_t *out);
-/** Local, the writer. Make shared memory `name` and an empty ring in it; every page of it is taken now, so that none can be
- * refused later. Errors: WA_E_MEMORY, where the system has no shared memory of that size. */
-WA_CHECKED wa_status wa_ring_make(const char *name, const wa_ring_shape *shape, wa_ring *out, wa_error *err);
-/** Local, a reader. Map what the writer has made. Errors: WA_E_MEMORY, where it is not to be seen from here. */
-WA_CHECKED wa_status wa_ring_join(const char *name, const wa_ring_shape *shape, size_t reader, wa_ring *out,
+/** Local, the writer. Make shared memory `name` and an empty ring in it; every page of it is taken
+ * now, so that none can be refused later. Errors: WA_E_MEMORY, where the system has no shared
+ * memory of that size. */
+WA_CHECKED wa_status wa_ring_make(const char *name, const wa_ring_shape *shape, wa_ring *out,
                                   wa_error *err);
-/** Take the name away; those who have the ring keep it, and nothing is left when they end, however they end. */
+/** Local, a reader. Map what the writer has made. Errors: WA_E_MEMORY, where it is not to be seen
+ * from here. */
+WA_CHECKED wa_status wa_ring_join(const char *name, const wa_ring_shape *shape, size_t reader,
+                                  wa_ring *out, wa_error *err);
+/** Take the name away; those who have the ring keep it, and nothing is left when they end, however
+ * they end. */
 void wa_ring_unname(const char *name);
 /** Unmap. Others keep theirs. */
 void wa_ring_close(wa_ring *ring);
 
-/** The writer: room for the next message, [shape.bytes], aligned to 64 bytes; NULL while some reader still needs all. */
+/** The writer: room for the next message, [shape.bytes], aligned to 64 bytes; NULL while some
+ * reader still needs all. */
 uint8_t *wa_ring_claim(const wa_ring *ring);
 /** The writer: what was claimed is a message now. */
 void wa_ring_publish(const wa_ring *ring);
-/** A reader: the oldest message that it has not dropped, valid until then; NULL: there is none yet. */
+/** A reader: the oldest message that it has not dropped, valid until then; NULL: there is none
+ * yet. */
 const uint8_t *wa_ring_peek(const wa_ring *ring);
 /** A reader: that message is not needed any more. */
 void wa_ring_drop(const wa_ring *ring);

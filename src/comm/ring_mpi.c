@@ -18,10 +18,12 @@ bool wa_comm_share_host(const wa_comm *comm, int first, int count)
 
 static void name_ring(wa_comm *comm, int writer, char name[WA_RING_NAME])
 {
-    snprintf(name, WA_RING_NAME, "/walkaudit-%016" PRIx64 "-%d-%d", comm->nonce, writer, comm->rings);
+    snprintf(name, WA_RING_NAME, "/walkaudit-%016" PRIx64 "-%d-%d", comm->nonce, writer,
+             comm->rings);
 }
 
-/* Every rank's answer to a yes-or-no question into comm->indices; nobody goes on before all have answered. */
+/* Every rank's answer to a yes-or-no question into comm->indices; nobody goes on before all have
+ * answered. */
 static wa_status ask_all(wa_comm *comm, bool mine, wa_error *err)
 {
     int answer = mine;
@@ -37,10 +39,11 @@ static bool all_of(const wa_comm *comm, const wa_ring_team *team)
     return true;
 }
 
-/* MPI_Allreduce and the like would do for windows of MPI (MPI_Win_allocate_shared) too, but Open MPI 4.1's wait for ever where
- * /dev/shm is too small: the one rank that cannot make the segment leaves the others in a broadcast. */
-wa_status wa_comm_open_ring(wa_comm *comm, const wa_ring_team *team, const wa_ring_shape *shape, wa_ring *out,
-                            wa_error *err)
+/* MPI_Allreduce and the like would do for windows of MPI (MPI_Win_allocate_shared) too, but Open
+ * MPI 4.1's wait for ever where /dev/shm is too small: the one rank that cannot make the segment
+ * leaves the others in a broadcast. */
+wa_status wa_comm_open_ring(wa_comm *comm, const wa_ring_team *team, const wa_ring_shape *shape,
+                            wa_ring *out, wa_error *err)
 {
     wa_error refused;
     char name[WA_RING_NAME];
@@ -53,7 +56,8 @@ wa_status wa_comm_open_ring(wa_comm *comm, const wa_ring_team *team, const wa_ri
         has = wa_ring_make(name, shape, out, &refused) == WA_OK;
     WA_TRY(ask_all(comm, has, err));
     if (wanted && !writes && comm->indices[team->first])
-        has = wa_ring_join(name, shape, (size_t)(comm->rank - team->first - 1), out, &refused) == WA_OK;
+        has = wa_ring_join(name, shape, (size_t)(comm->rank - team->first - 1), out, &refused) ==
+              WA_OK;
     WA_TRY(ask_all(comm, has, err));
     if (writes && has)
         wa_ring_unname(name);

@@ -23,7 +23,8 @@ wa_status wa_tickets_start(wa_comm *comm, wa_error *err)
     return WA_OK;
 }
 
-/* Every transport sends what is no larger than this at once; more may need answers of the receiver on the way. */
+/* Every transport sends what is no larger than this at once; more may need answers of the receiver
+ * on the way. */
 enum { LARGE = 256 };
 
 static wa_status take_ticket(wa_comm *comm, size_t size, wa_ticket *out, wa_error *err)
@@ -56,18 +57,18 @@ static void give_back(wa_comm *comm, wa_ticket ticket)
 static wa_status check_size(size_t size, wa_error *err)
 {
     if (size > INT_MAX)
-        return wa_fail(err, WA_E_MEMORY, "a message of %zu bytes exceeds %d: lower batch.rows", size,
-                       INT_MAX);
+        return wa_fail(err, WA_E_MEMORY, "a message of %zu bytes exceeds %d: lower batch.rows",
+                       size, INT_MAX);
     return WA_OK;
 }
 
-static wa_status post_send(wa_comm *comm, int rank, wa_tag tag, const void *bytes, size_t size, wa_ticket *out,
-                           wa_error *err)
+static wa_status post_send(wa_comm *comm, int rank, wa_tag tag, const void *bytes, size_t size,
+                           wa_ticket *out, wa_error *err)
 {
     wa_ticket ticket = WA_TICKET_NONE;
     WA_TRY(take_ticket(comm, size, &ticket, err));
-    WA_TRY_MPI(MPI_Isend, (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi,
-                           &comm->requests[ticket]));
+    WA_TRY_MPI(MPI_Isend,
+               (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi, &comm->requests[ticket]));
     begin(comm, ticket);
     *out = ticket;
     if (tag == WA_TAG_NOTICE)
@@ -78,13 +79,13 @@ static wa_status post_send(wa_comm *comm, int rank, wa_tag tag, const void *byte
     return WA_OK;
 }
 
-static wa_status post_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, size_t size, wa_ticket *out,
-                              wa_error *err)
+static wa_status post_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, size_t size,
+                              wa_ticket *out, wa_error *err)
 {
     wa_ticket ticket = WA_TICKET_NONE;
     WA_TRY(take_ticket(comm, size, &ticket, err));
-    WA_TRY_MPI(MPI_Irecv, (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi,
-                           &comm->requests[ticket]));
+    WA_TRY_MPI(MPI_Irecv,
+               (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi, &comm->requests[ticket]));
     begin(comm, ticket);
     *out = ticket;
     return WA_OK;

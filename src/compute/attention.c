@@ -1,7 +1,7 @@
 /* Attention between the projections: QK-norm, rotation, scores, softmax, weighted sum. */
-#include "compute/dense.h"
 #include "base/bytes.h"
 #include "base/elementary.h"
+#include "compute/dense.h"
 
 static wa_status open_rotation(wa_arena *arena, size_t positions, size_t half, wa_rotation *out,
                                wa_error *err)
@@ -105,9 +105,8 @@ static void prepare(const wa_model *model, const wa_layer *weights, const wa_pac
         size_t start = packing->start[prompt];
         size_t rows = packing->start[prompt + 1] - start;
         bool is_long = weights->rope_long_freq != NULL && rows > weights->rope_long_from;
-        unsigned table =
-            rotation_table(rotation, is_long ? weights->rope_long_freq : weights->rope_freq,
-                           weights->rope_factor);
+        unsigned table = rotation_table(
+            rotation, is_long ? weights->rope_long_freq : weights->rope_freq, weights->rope_factor);
         rotate_heads(model, rotation, table, rows, model->q_heads,
                      q + start * model->q_heads * model->head_dim);
         rotate_heads(model, rotation, table, rows, model->kv_heads,
@@ -126,10 +125,12 @@ static wa_matrix head_of(const wa_model *model, const float *first, size_t rows)
                        .row_bytes = model->kv_heads * model->head_dim * sizeof *first};
 }
 
-/* The heads that share one head of keys and values, for queries [from, to) of one prompt: scores, softmax, and the output
- * over the queries' own place. q, k, v: their first row of the prompt; sinks: of these heads, NULL = none. */
-static void attend_tile(const wa_model *model, size_t window, const float *sinks, size_t from, size_t to, float *q,
-                        const float *k, const float *v, const wa_attention *attention)
+/* The heads that share one head of keys and values, for queries [from, to) of one prompt: scores,
+ * softmax, and the output over the queries' own place. q, k, v: their first row of the prompt;
+ * sinks: of these heads, NULL = none. */
+static void attend_tile(const wa_model *model, size_t window, const float *sinks, size_t from,
+                        size_t to, float *q, const float *k, const float *v,
+                        const wa_attention *attention)
 {
     size_t dim = model->head_dim, share = model->q_heads / model->kv_heads;
     size_t ldq = model->q_heads * dim, rows = to - from;
@@ -137,8 +138,10 @@ static void attend_tile(const wa_model *model, size_t window, const float *sinks
     wa_matrix key_rows = head_of(model, k, keys), value_rows = head_of(model, v, keys);
     wa_operand *pairs = attention->pairs;
     for (size_t head = 0; head < share; head++)
-        pairs[head] = (wa_operand){.x = q + from * ldq + head * dim, .y = attention->scores + head * rows * keys};
-    wa_product scores = {.w = &key_rows, .rows = rows, .ldx = ldq, .ldy = keys, .pairs = pairs, .count = share};
+        pairs[head] = (wa_operand){.x = q + from * ldq + head * dim,
+                                   .y = attention->scores + head * rows * keys};
+    wa_product scores = {
+        .w = &key_rows, .rows = rows, .ldx = ldq, .ldy = keys, .pairs = pairs, .count = share};
     wa_multiply(&scores, attention->scratch);
     for (size_t i = 0; i < share * rows; i++) {
         size_t query = from + i % rows;
@@ -147,8 +150,15 @@ static void attend_tile(const wa_model *model, size_t window, const float *sinks
         wa_softmax_row(model, attention->scores + i * keys, first, query, keys, sink);
     }
     for (size_t head = 0; head < share; head++)
-        pairs[head] = (wa_operand){.x = attention->scores + head * rows * keys, .y = q + from * ldq + head * dim};
-    wa_product sums = {.w = &value_rows, .by_features = true, .rows = rows, .ldx = keys, .ldy = ldq, .pairs = pairs, .count = share};
+        pairs[head] = (wa_operand){.x = attention->scores + head * rows * keys,
+                                   .y = q + from * ldq + head * dim};
+    wa_product sums = {.w = &value_rows,
+                       .by_features = true,
+                       .rows = rows,
+                       .ldx = keys,
+                       .ldy = ldq,
+                       .pairs = pairs,
+                       .count = share};
     wa_multiply(&sums, attention->scratch);
 }
 
@@ -169,7 +179,8 @@ void wa_attention_run(const wa_model *model, size_t layer, const wa_packing *pac
             const float *sinks = weights->sinks == NULL ? NULL : weights->sinks + head * share;
             for (size_t from = 0; from < rows; from += attention->query_rows) {
                 size_t to = wa_size_min(rows, from + attention->query_rows);
-                attend_tile(model, weights->window, sinks, from, to, q_head, k + kv_at, v + kv_at, attention);
+                attend_tile(model, weights->window, sinks, from, to, q_head, k + kv_at, v + kv_at,
+                            attention);
             }
         }
     }

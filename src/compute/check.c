@@ -1,4 +1,5 @@
-/* Do the products that a run uses come out right on this host? A wrong kernel for a new processor would make every verdict wrong. */
+/* Do the products that a run uses come out right on this host? A wrong kernel for a new processor
+ * would make every verdict wrong. */
 #include "compute/kernel.h"
 
 #include <math.h>
@@ -8,7 +9,8 @@
 /* Odd sizes reach the edges of every blocking. */
 enum { MOST = 67 };
 
-/* Whole numbers from -8 to 8: products and sums are exact in f32, so any order of summing gives the same bits. */
+/* Whole numbers from -8 to 8: products and sums are exact in f32, so any order of summing gives the
+ * same bits. */
 static void fill(float *x, size_t n, size_t seed)
 {
     for (size_t i = 0; i < n; i++)
@@ -20,34 +22,38 @@ static wa_status refuse_blas(const char *product, const char *what, wa_error *er
 {
     wa_blas blas = wa_blas_look();
     if (strcmp(blas.name, "OpenBLAS") == 0)
-        return wa_fail(err, WA_E_UNSUPPORTED, "%s of OpenBLAS core '%s' gives %s: set OPENBLAS_CORETYPE to another",
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "%s of OpenBLAS core '%s' gives %s: set OPENBLAS_CORETYPE to another",
                        product, blas.core, what);
-    return wa_fail(err, WA_E_UNSUPPORTED, "%s of %s on '%s' gives %s: install another BLAS", product, blas.config,
-                   blas.core, what);
+    return wa_fail(err, WA_E_UNSUPPORTED, "%s of %s on '%s' gives %s: install another BLAS",
+                   product, blas.config, blas.core, what);
 }
 
 static wa_status refuse(wa_engine engine, const wa_isa *isa, const char *what, wa_error *err)
 {
     if (engine == WA_ENGINE_BLAS)
         return refuse_blas("sgemm", what, err);
-    return wa_fail(err, WA_E_UNSUPPORTED, "products by %s give %s: set WALKAUDIT_ISA to another", wa_isa_name(isa), what);
+    return wa_fail(err, WA_E_UNSUPPORTED, "products by %s give %s: set WALKAUDIT_ISA to another",
+                   wa_isa_name(isa), what);
 }
 
 typedef struct shape {
     size_t m, n, k;
 } shape;
 
-static const shape SHAPES[] = {{1, 1, 1}, {1, 67, 33}, {5, 3, 7}, {13, 17, 64}, {33, 65, 67}, {67, 31, 1}};
+static const shape SHAPES[] = {{1, 1, 1},    {1, 67, 33},  {5, 3, 7},
+                               {13, 17, 64}, {33, 65, 67}, {67, 31, 1}};
 enum { SHAPE_COUNT = sizeof SHAPES / sizeof SHAPES[0] };
 
 /* What is wrong with element `at`, as a phrase for the messages above. */
 static void describe(shape s, size_t at, double found, double expected, char *out, size_t size)
 {
-    snprintf(out, size, "%g at (%zu, %zu) of a %zu x %zu x %zu product, expected %g", found, at / s.n, at % s.n, s.m,
-             s.n, s.k, expected);
+    snprintf(out, size, "%g at (%zu, %zu) of a %zu x %zu x %zu product, expected %g", found,
+             at / s.n, at % s.n, s.m, s.n, s.k, expected);
 }
 
-static wa_status check_shape(wa_engine engine, wa_gemm_function *gemm, const wa_isa *isa, shape s, wa_error *err)
+static wa_status check_shape(wa_engine engine, wa_gemm_function *gemm, const wa_isa *isa, shape s,
+                             wa_error *err)
 {
     float a[MOST * MOST], b[MOST * MOST], c[MOST * MOST];
     fill(a, s.m * s.k, 1);

@@ -11,11 +11,13 @@ static size_t panel_rows(const wa_matrix *w)
     return rows == 0 ? 1 : rows;
 }
 
-/* y [rows, width] = x [rows, depth] . panel, which is [width, depth] transposed or [depth, width]; added to y unless `fresh`.
- * Sums are cut where our own products cut them: sgemm adds one after the other in f32, so its error grows with their number, and
- * whole rows miss the KL of far-off walks threefold. It costs little: OpenBLAS cuts long sums too, only later. */
-static void multiply(enum CBLAS_TRANSPOSE transpose, size_t rows, size_t width, size_t depth, const float *x,
-                     size_t ldx, const float *panel, size_t ldp, bool fresh, float *y, size_t ldy)
+/* y [rows, width] = x [rows, depth] . panel, which is [width, depth] transposed or [depth, width];
+ * added to y unless `fresh`. Sums are cut where our own products cut them: sgemm adds one after the
+ * other in f32, so its error grows with their number, and whole rows miss the KL of far-off walks
+ * threefold. It costs little: OpenBLAS cuts long sums too, only later. */
+static void multiply(enum CBLAS_TRANSPOSE transpose, size_t rows, size_t width, size_t depth,
+                     const float *x, size_t ldx, const float *panel, size_t ldp, bool fresh,
+                     float *y, size_t ldy)
 {
     for (size_t at = 0; at < depth; at += WA_SUM_PRODUCTS)
         cblas_sgemm(CblasRowMajor, CblasNoTrans, transpose, (int)rows, (int)width,
@@ -42,8 +44,8 @@ static void multiply_rows(const wa_product *p, wa_scratch *scratch)
         size_t height = wa_size_min(p->w->rows - first, step);
         const float *panel = panel_of(p->w, first, height, scratch);
         for (size_t i = 0; i < p->count; i++)
-            multiply(CblasTrans, p->rows, height, p->w->cols, p->pairs[i].x, p->ldx, panel, p->w->cols, true,
-                     p->pairs[i].y + first, p->ldy);
+            multiply(CblasTrans, p->rows, height, p->w->cols, p->pairs[i].x, p->ldx, panel,
+                     p->w->cols, true, p->pairs[i].y + first, p->ldy);
     }
 }
 
@@ -55,8 +57,8 @@ static void multiply_features(const wa_product *p, wa_scratch *scratch)
         size_t height = wa_size_min(p->w->rows - first, step);
         const float *panel = panel_of(p->w, first, height, scratch);
         for (size_t i = 0; i < p->count; i++)
-            multiply(CblasNoTrans, p->rows, p->w->cols, height, p->pairs[i].x + first, p->ldx, panel, p->w->cols,
-                     first == 0, p->pairs[i].y, p->ldy);
+            multiply(CblasNoTrans, p->rows, p->w->cols, height, p->pairs[i].x + first, p->ldx,
+                     panel, p->w->cols, first == 0, p->pairs[i].y, p->ldy);
     }
 }
 
@@ -66,15 +68,17 @@ void wa_multiply_blas(const wa_product *product, wa_scratch *scratch)
     (product->by_features ? multiply_features : multiply_rows)(product, scratch);
 }
 
-void wa_blas_gemm(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+void wa_blas_gemm(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a, const float *b,
+                  float *c)
 {
     (void)isa;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, 1.0F, a, (int)k, b,
                 (int)k, 0.0F, c, (int)n);
 }
 
-void wa_blas_dgemm(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b, double *c)
+void wa_blas_dgemm(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b,
+                   double *c)
 {
-    cblas_dgemm(CblasRowMajor, turned ? CblasTrans : CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)k, 1.0, a,
-                (int)(turned ? m : k), b, (int)n, 0.0, c, (int)n);
+    cblas_dgemm(CblasRowMajor, turned ? CblasTrans : CblasNoTrans, CblasNoTrans, (int)m, (int)n,
+                (int)k, 1.0, a, (int)(turned ? m : k), b, (int)n, 0.0, c, (int)n);
 }

@@ -1,4 +1,5 @@
-/* Which instruction set products use: the widest that is here, or the one that WALKAUDIT_ISA names. */
+/* Which instruction set products use: the widest that is here, or the one that WALKAUDIT_ISA
+ * names. */
 #include "compute/isa.h"
 #include "compute/kernel.h"
 
@@ -16,8 +17,8 @@ const wa_isa *wa_isa_at(size_t i)
 static wa_status refuse(const char *name, bool is_known, wa_error *err)
 {
     return wa_fail(err, is_known ? WA_E_UNSUPPORTED : WA_E_USAGE,
-                   "WALKAUDIT_ISA is '%.32s', which %s; expected avx512, avx2, portable or nothing", name,
-                   is_known ? "this processor has not" : "is no instruction set known here");
+                   "WALKAUDIT_ISA is '%.32s', which %s; expected avx512, avx2, portable or nothing",
+                   name, is_known ? "this processor has not" : "is no instruction set known here");
 }
 
 wa_status wa_isa_choose(const wa_isa **out, wa_error *err)

@@ -1,4 +1,5 @@
-/* Inner loops of products for AVX2 with FMA and F16C: 6 rows by 16 columns, half a panel, 12 sums in registers. */
+/* Inner loops of products for AVX2 with FMA and F16C: 6 rows by 16 columns, half a panel, 12 sums
+ * in registers. */
 #include "compute/isa.h"
 
 #if defined(__x86_64__)
@@ -12,8 +13,8 @@
 enum { ROWS = 6, WIDTH = 16 };
 
 /* As in isa_avx512.c, of half a panel. */
-INLINE void multiply_block(const size_t m, size_t depth, const float *x, const float *panel, bool fresh,
-                           float *const *y, size_t column)
+INLINE void multiply_block(const size_t m, size_t depth, const float *x, const float *panel,
+                           bool fresh, float *const *y, size_t column)
 {
     __m256 sum[ROWS][2];
 #pragma GCC unroll 6
@@ -43,18 +44,19 @@ INLINE void multiply_block(const size_t m, size_t depth, const float *x, const f
 
 #define ROWS_LIST(X) X(1) X(2) X(3) X(4) X(5) X(6)
 
-#define DEFINE_ROWS(m)                                                                                        \
-    AVX2 static void multiply_##m(size_t depth, const float *x, const float *panel, bool fresh,               \
-                                  float *const *y)                                                            \
-    {                                                                                                         \
-        for (size_t at = 0; at < depth; at += WA_SUM_PRODUCTS)                                                \
-            for (size_t column = 0; column < WA_PANEL_WIDTH; column += WIDTH)                                 \
-                multiply_block(m, wa_size_min(depth - at, WA_SUM_PRODUCTS), x + at,                           \
-                               panel + at * WA_PANEL_WIDTH + column, fresh && at == 0, y, column);            \
+#define DEFINE_ROWS(m)                                                                             \
+    AVX2 static void multiply_##m(size_t depth, const float *x, const float *panel, bool fresh,    \
+                                  float *const *y)                                                 \
+    {                                                                                              \
+        for (size_t at = 0; at < depth; at += WA_SUM_PRODUCTS)                                     \
+            for (size_t column = 0; column < WA_PANEL_WIDTH; column += WIDTH)                      \
+                multiply_block(m, wa_size_min(depth - at, WA_SUM_PRODUCTS), x + at,                \
+                               panel + at * WA_PANEL_WIDTH + column, fresh && at == 0, y, column); \
     }
 ROWS_LIST(DEFINE_ROWS)
 
-static void multiply(size_t rows, size_t depth, const float *tile, const float *panel, bool fresh, float *const *y)
+static void multiply(size_t rows, size_t depth, const float *tile, const float *panel, bool fresh,
+                     float *const *y)
 {
     typedef void of_rows(size_t, const float *, const float *, bool, float *const *);
 #define NAME_ROWS(m) multiply_##m,

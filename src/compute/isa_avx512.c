@@ -8,9 +8,10 @@
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 #define INLINE static inline __attribute__((always_inline)) AVX512
 
-/* One block of WA_SUM_PRODUCTS or fewer, of `m` rows: a constant where this is inlined, so that sums are registers. */
-INLINE void multiply_block(const size_t m, size_t depth, const float *x, const float *panel, bool fresh,
-                           float *const *y)
+/* One block of WA_SUM_PRODUCTS or fewer, of `m` rows: a constant where this is inlined, so that
+ * sums are registers. */
+INLINE void multiply_block(const size_t m, size_t depth, const float *x, const float *panel,
+                           bool fresh, float *const *y)
 {
     __m512 sum[WA_TILE_MOST][2];
 #pragma GCC unroll 13
@@ -39,17 +40,18 @@ INLINE void multiply_block(const size_t m, size_t depth, const float *x, const f
 
 #define ROWS_LIST(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 
-#define DEFINE_ROWS(m)                                                                                        \
-    AVX512 static void multiply_##m(size_t depth, const float *x, const float *panel, bool fresh,             \
-                                    float *const *y)                                                          \
-    {                                                                                                         \
-        for (size_t at = 0; at < depth; at += WA_SUM_PRODUCTS)                                                \
-            multiply_block(m, wa_size_min(depth - at, WA_SUM_PRODUCTS), x + at, panel + at * WA_PANEL_WIDTH,  \
-                           fresh && at == 0, y);                                                              \
+#define DEFINE_ROWS(m)                                                                             \
+    AVX512 static void multiply_##m(size_t depth, const float *x, const float *panel, bool fresh,  \
+                                    float *const *y)                                               \
+    {                                                                                              \
+        for (size_t at = 0; at < depth; at += WA_SUM_PRODUCTS)                                     \
+            multiply_block(m, wa_size_min(depth - at, WA_SUM_PRODUCTS), x + at,                    \
+                           panel + at * WA_PANEL_WIDTH, fresh && at == 0, y);                      \
     }
 ROWS_LIST(DEFINE_ROWS)
 
-static void multiply(size_t rows, size_t depth, const float *tile, const float *panel, bool fresh, float *const *y)
+static void multiply(size_t rows, size_t depth, const float *tile, const float *panel, bool fresh,
+                     float *const *y)
 {
     typedef void of_rows(size_t, const float *, const float *, bool, float *const *);
 #define NAME_ROWS(m) multiply_##m,
@@ -112,7 +114,8 @@ AVX512 static void turn_f32(const uint8_t *const *rows, size_t depth, float *pan
     wa_turn_rest_f32(rows, body, depth, panel);
 }
 
-/* Two neighbours of a row are one element of the square; then the lower half is the first of them. */
+/* Two neighbours of a row are one element of the square; then the lower half is the first of
+ * them. */
 AVX512 static void turn_bf16(const uint8_t *const *rows, size_t depth, float *panel)
 {
     const __m512i upper = _mm512_set1_epi32((int)0xffff0000u);

@@ -1,4 +1,5 @@
-/* Inner loops of products in plain C: for processors without a set of their own, and the reference of the others. */
+/* Inner loops of products in plain C: for processors without a set of their own, and the reference
+ * of the others. */
 #include "codec/codec.h"
 #include "compute/isa.h"
 
@@ -6,9 +7,10 @@
 
 enum { ROWS = 4, WIDTH = 16 };
 
-/* Columns [0, WIDTH) of a panel with up to ROWS rows. What lies beyond `rows` is computed of row 0 and dropped. */
-static void multiply_part(size_t rows, size_t depth, const float *const *x, const float *panel, bool fresh,
-                          float *const *y, size_t column)
+/* Columns [0, WIDTH) of a panel with up to ROWS rows. What lies beyond `rows` is computed of row 0
+ * and dropped. */
+static void multiply_part(size_t rows, size_t depth, const float *const *x, const float *panel,
+                          bool fresh, float *const *y, size_t column)
 {
     for (size_t at = 0; at < depth; at += WA_SUM_PRODUCTS) {
         size_t end = wa_size_min(depth, at + WA_SUM_PRODUCTS);
@@ -23,7 +25,8 @@ static void multiply_part(size_t rows, size_t depth, const float *const *x, cons
     }
 }
 
-static void multiply(size_t rows, size_t depth, const float *tile, const float *panel, bool fresh, float *const *y)
+static void multiply(size_t rows, size_t depth, const float *tile, const float *panel, bool fresh,
+                     float *const *y)
 {
     const float *x[ROWS];
     for (size_t r = 0; r < ROWS; r++)

@@ -30,12 +30,14 @@ static inline float limited(float x, float limit, bool beyond)
  */
 static inline float exp_f32(float x)
 {
-    const float shift = 12582912.0F; /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
+    /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
+    const float shift = 12582912.0F;
     x = limited(x, -87.0F, x < -87.0F);
     x = limited(x, 88.0F, x > 88.0F);
     float shifted = x * 1.44269504F + shift;
     float n = shifted - shift;
-    float r = x - n * 0.693145751953125F; /* ln 2 in two parts: the first has 15 bits, n at most 7 */
+    /* ln 2 in two parts: the first has 15 bits, n at most 7 */
+    float r = x - n * 0.693145751953125F;
     r = r - n * 1.42860682e-6F;
     float p = 1.0F / 5040.0F;
     p = p * r + 1.0F / 720.0F;
@@ -124,7 +126,8 @@ static inline double ref_silu(double v)
     return v / (1.0 + wa_exp(-v));
 }
 
-/* 0.5 (1 + tanh u) = 1 / (1 + exp(-2u)), where nothing cancels below zero, and exp is five times faster */
+/* 0.5 (1 + tanh u) = 1 / (1 + exp(-2u)), where nothing cancels below zero, and exp is five times
+ * faster */
 static inline double ref_gelu_tanh(double v)
 {
     return v / (1.0 + wa_exp(-2.0 * (double)GELU_C * (v + 0.044715 * v * v * v)));
@@ -345,9 +348,11 @@ WA_CLONES float wa_dot(const float *x, const float *y, size_t n)
     return end_dot(lane, x, y, body, n);
 }
 
-/* dots[r] = wa_dot(rows + r * n, x, n) of four rows: each sum for itself, but x is loaded once, and no sum waits for another.
- * An array for each, since gcc 12 keeps one of two dimensions in memory. */
-WA_CLONES static void dot_rows(const float *restrict rows, const float *restrict x, size_t n, float *restrict dots)
+/* dots[r] = wa_dot(rows + r * n, x, n) of four rows: each sum for itself, but x is loaded once, and
+ * no sum waits for another. An array for each, since gcc 12 keeps one of two dimensions in
+ * memory. */
+WA_CLONES static void dot_rows(const float *restrict rows, const float *restrict x, size_t n,
+                               float *restrict dots)
 {
     const float *restrict w0 = rows, *restrict w1 = rows + n;
     const float *restrict w2 = rows + 2 * n, *restrict w3 = rows + 3 * n;
@@ -392,15 +397,15 @@ static void dot_features(const float *rows, const float *x, size_t cols, float *
             y[f] = wa_dot(rows + f * cols, x, cols);
 }
 
-/* One pair with `height` decoded rows, those of features [first, first + height). Four rows meet all positions before the
- * next four: they stay in the first-level cache. */
-static void dot_panel(const wa_operand *pair, size_t rows, size_t ldx, size_t ldy, const float *panel,
-                      size_t cols, size_t first, size_t height)
+/* One pair with `height` decoded rows, those of features [first, first + height). Four rows meet
+ * all positions before the next four: they stay in the first-level cache. */
+static void dot_panel(const wa_operand *pair, size_t rows, size_t ldx, size_t ldy,
+                      const float *panel, size_t cols, size_t first, size_t height)
 {
     for (size_t f = 0; f < height; f += DOTS_TOGETHER)
         for (size_t row = 0; row < rows; row++)
-            dot_features(panel + f * cols, pair->x + row * ldx, cols, pair->y + row * ldy + first + f,
-                         wa_size_min(height - f, DOTS_TOGETHER));
+            dot_features(panel + f * cols, pair->x + row * ldx, cols,
+                         pair->y + row * ldy + first + f, wa_size_min(height - f, DOTS_TOGETHER));
 }
 
 void wa_dot_marked(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,
@@ -437,7 +442,11 @@ wa_status wa_scratch_open(wa_arena *arena, size_t rows, size_t features, size_t 
 {
     const wa_isa *isa;
     WA_TRY(wa_isa_choose(&isa, err));
-    wa_scratch scratch = {.engine = WA_ENGINE_WALKAUDIT, .isa = isa, .tile_rows = wa_size_min(rows, wa_tile_rows(features)), .features = features, .arena = arena};
+    wa_scratch scratch = {.engine = WA_ENGINE_WALKAUDIT,
+                          .isa = isa,
+                          .tile_rows = wa_size_min(rows, wa_tile_rows(features)),
+                          .features = features,
+                          .arena = arena};
     scratch.panel_floats = WA_PANEL_BYTES / sizeof(float);
     if (scratch.panel_floats < longest_row)
         scratch.panel_floats = longest_row;

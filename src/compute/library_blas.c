@@ -1,6 +1,7 @@
 /*
- * Which library is behind CBLAS. The loader decides it (Debian's alternatives, FlexiBLAS, LD_LIBRARY_PATH), often another
- * than the one at build time; so what goes beyond CBLAS is looked up by name in the running process.
+ * Which library is behind CBLAS. The loader decides it (Debian's alternatives, FlexiBLAS,
+ * LD_LIBRARY_PATH), often another than the one at build time; so what goes beyond CBLAS is looked
+ * up by name in the running process.
  */
 #define _GNU_SOURCE /* dladdr */
 #include "compute/kernel.h"
@@ -29,7 +30,8 @@ static void set_int(function *set, int value)
     ((void (*)(int))set)(value);
 }
 
-/* BLIS counts in its dim_t, 64 bits wide unless built otherwise; the low half of the register is then the whole. */
+/* BLIS counts in its dim_t, 64 bits wide unless built otherwise; the low half of the register is
+ * then the whole. */
 static int get_dim(function *get)
 {
     return (int)((long (*)(void))get)();
@@ -60,7 +62,8 @@ static const struct library *installed(void)
     return NULL;
 }
 
-/* Linux's name of the processor. Others have no such file, and a run on one kind of host needs none. */
+/* Linux's name of the processor. Others have no such file, and a run on one kind of host needs
+ * none. */
 static void name_processor(char *out, size_t size)
 {
     snprintf(out, size, "unknown");

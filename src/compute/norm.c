@@ -1,11 +1,13 @@
-/* Norms, residual adds and the embedding: everything of the residual stream that is not a product. */
+/* Norms, residual adds and the embedding: everything of the residual stream that is not a
+ * product. */
 #include "compute/dense.h"
 
 #include "codec/simd.h"
 
 #include <math.h>
 
-/* forward-pass.md 3.2: y = (x / r) * w with r = (float)sqrt(mean of squares + eps); w holds the offset. */
+/* forward-pass.md 3.2: y = (x / r) * w with r = (float)sqrt(mean of squares + eps); w holds the
+ * offset. */
 static void rms_row(const float *x, const float *w, size_t n, double eps, float *y)
 {
     double squares = 0.0;

@@ -1,4 +1,5 @@
-/* Stored weights as panels of columns: a few rows are decoded into the first-level cache and turned from there. */
+/* Stored weights as panels of columns: a few rows are decoded into the first-level cache and turned
+ * from there. */
 #include "compute/pack.h"
 
 wa_packing_source wa_packing_source_of(const wa_matrix *w, bool by_features)
@@ -6,7 +7,8 @@ wa_packing_source wa_packing_source_of(const wa_matrix *w, bool by_features)
     wa_packing_source source = {.w = *w, .by_features = by_features};
     source.columns = by_features ? w->cols : w->rows;
     source.depth = by_features ? w->rows : w->cols;
-    if (w->order == WA_ROWS_TRANSPOSED) { /* stored [cols, rows]: its rows run the other way, and nothing has to be turned twice */
+    /* stored [cols, rows]: its rows run the other way, and nothing has to be turned twice */
+    if (w->order == WA_ROWS_TRANSPOSED) {
         source.w.order = WA_ROWS_PLAIN;
         source.w.rows = w->cols;
         source.w.cols = w->rows;
@@ -37,7 +39,8 @@ static void prefetch_rows(const wa_matrix *part, size_t first, size_t count)
 {
     enum { LINE = 64 };
     const wa_format_info *info = wa_format_get(part->format);
-    size_t bytes = (part->cols + info->block_elements - 1) / info->block_elements * info->block_bytes;
+    size_t bytes =
+        (part->cols + info->block_elements - 1) / info->block_elements * info->block_bytes;
     for (size_t r = 0; r < count; r++) {
         const uint8_t *row = wa_matrix_row(part, first + r);
         for (size_t at = 0; at < bytes; at += LINE)
@@ -46,7 +49,8 @@ static void prefetch_rows(const wa_matrix *part, size_t first, size_t count)
 }
 
 /* Stored rows are columns of y. Rows beyond the last are the last again. */
-static void pack_rows(const wa_isa *isa, const wa_matrix *part, size_t first, size_t width, float *panels)
+static void pack_rows(const wa_isa *isa, const wa_matrix *part, size_t first, size_t width,
+                      float *panels)
 {
     float decoded[WA_TURN_ROWS * WA_PANEL_DEPTH];
     size_t depth = part->cols, end = first + width;
@@ -61,7 +65,8 @@ static void pack_rows(const wa_isa *isa, const wa_matrix *part, size_t first, si
             wa_matrix_decode(part, row, count, decoded);
         for (size_t r = 0; r < WA_TURN_ROWS; r++) {
             size_t of = wa_size_min(r, count - 1);
-            rows[r] = turn != NULL ? wa_matrix_row(part, row + of) : (const uint8_t *)(decoded + of * depth);
+            rows[r] = turn != NULL ? wa_matrix_row(part, row + of)
+                                   : (const uint8_t *)(decoded + of * depth);
         }
         float *panel = panels + at / WA_PANEL_WIDTH * depth * WA_PANEL_WIDTH + at % WA_PANEL_WIDTH;
         (turn != NULL ? turn : isa->turn_f32)(rows, depth, panel);
@@ -92,8 +97,8 @@ static void pack_features(const wa_matrix *part, size_t from, size_t depth, floa
     }
 }
 
-void wa_pack(const wa_isa *isa, const wa_packing_source *source, size_t first, size_t width, size_t from, size_t depth,
-             float *panels)
+void wa_pack(const wa_isa *isa, const wa_packing_source *source, size_t first, size_t width,
+             size_t from, size_t depth, float *panels)
 {
     if (source->by_features) {
         wa_matrix part = wa_matrix_columns(&source->w, first, width);

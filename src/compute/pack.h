@@ -18,11 +18,12 @@ typedef struct wa_packing_source {
 wa_packing_source wa_packing_source_of(const wa_matrix *w, bool by_features);
 
 /**
- * Pack columns [first, first + width) and products [from, from + depth) to `panels` [ceil(width / WA_PANEL_WIDTH)][depth]
- * [WA_PANEL_WIDTH]. first is a multiple of WA_PANEL_WIDTH, and by features of WA_PACK_COLUMNS; from is one of WA_PANEL_DEPTH.
- * What lies beyond `width` in the last panel is some number and means nothing. Local, cannot fail.
+ * Pack columns [first, first + width) and products [from, from + depth) to `panels` [ceil(width /
+ * WA_PANEL_WIDTH)][depth] [WA_PANEL_WIDTH]. first is a multiple of WA_PANEL_WIDTH, and by features
+ * of WA_PACK_COLUMNS; from is one of WA_PANEL_DEPTH. What lies beyond `width` in the last panel is
+ * some number and means nothing. Local, cannot fail.
  */
-void wa_pack(const wa_isa *isa, const wa_packing_source *source, size_t first, size_t width, size_t from, size_t depth,
-             float *panels);
+void wa_pack(const wa_isa *isa, const wa_packing_source *source, size_t first, size_t width,
+             size_t from, size_t depth, float *panels);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * Our own matrix products. Weights are packed into panels a few columns and products at a time, and all rows of all
- * operands pass by them while they are in the second-level cache; rows of x are copied to a tile of the first-level
- * cache, where no two of them get into each other's way. What an element is, isa.h says: nothing here changes it.
+ * Our own matrix products. Weights are packed into panels a few columns and products at a time, and
+ * all rows of all operands pass by them while they are in the second-level cache; rows of x are
+ * copied to a tile of the first-level cache, where no two of them get into each other's way. What
+ * an element is, isa.h says: nothing here changes it.
  */
 #include "compute/kernel.h"
 #include "compute/pack.h"
@@ -17,17 +18,19 @@ typedef struct part {
 /* Row `row` of all operands, laid end to end. */
 static const float *row_of_x(const part *p, size_t row)
 {
-    return p->product->pairs[row / p->product->rows].x + row % p->product->rows * p->product->ldx + p->from;
+    return p->product->pairs[row / p->product->rows].x + row % p->product->rows * p->product->ldx +
+           p->from;
 }
 
 static float *row_of_y(const part *p, size_t row)
 {
-    return p->product->pairs[row / p->product->rows].y + row % p->product->rows * p->product->ldy + p->first;
+    return p->product->pairs[row / p->product->rows].y + row % p->product->rows * p->product->ldy +
+           p->first;
 }
 
 /* The last panel where it is narrower than the others: through a place as wide as they. */
-static void multiply_narrow(const part *p, size_t rows, size_t width, const float *tile, const float *panel,
-                            float *const *y)
+static void multiply_narrow(const part *p, size_t rows, size_t width, const float *tile,
+                            const float *panel, float *const *y)
 {
     float wide[WA_TILE_MOST][WA_PANEL_WIDTH];
     float *to[WA_TILE_MOST];
@@ -74,7 +77,8 @@ static void multiply_part(const part *p)
 }
 
 /* `panels` holds `columns` columns of WA_PANEL_DEPTH products. */
-static void multiply_all(const wa_isa *isa, const wa_product *product, size_t columns, float *panels)
+static void multiply_all(const wa_isa *isa, const wa_product *product, size_t columns,
+                         float *panels)
 {
     wa_packing_source source = wa_packing_source_of(product->w, product->by_features);
     part p = {.product = product, .isa = isa, .panels = panels};
@@ -93,7 +97,8 @@ void wa_multiply_own(const wa_product *product, wa_scratch *scratch)
         multiply_all(scratch->isa, product, WA_PACK_COLUMNS, scratch->panel);
 }
 
-void wa_own_gemm(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+void wa_own_gemm(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a, const float *b,
+                 float *c)
 {
     float panels[WA_PANEL_WIDTH * WA_PANEL_DEPTH];
     wa_matrix w = {.data = (const uint8_t *)b,
@@ -120,7 +125,8 @@ void wa_multiply(const wa_product *product, wa_scratch *scratch)
 void wa_gemm_rows(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const wa_operand *pairs,
                   size_t count, const float *bias, wa_scratch *scratch)
 {
-    wa_product product = {.w = w, .rows = rows, .ldx = ldx, .ldy = ldy, .pairs = pairs, .count = count};
+    wa_product product = {
+        .w = w, .rows = rows, .ldx = ldx, .ldy = ldy, .pairs = pairs, .count = count};
     wa_multiply(&product, scratch);
     for (size_t i = 0; i < count && bias != NULL; i++)
         for (size_t row = 0; row < rows; row++)
@@ -130,7 +136,12 @@ void wa_gemm_rows(const wa_matrix *w, size_t rows, size_t ldx, size_t ldy, const
 void wa_gemm_features(const wa_matrix *w, size_t rows, size_t ldx, const wa_operand *pairs,
                       size_t count, wa_scratch *scratch)
 {
-    wa_product product = {
-        .w = w, .by_features = true, .rows = rows, .ldx = ldx, .ldy = w->cols, .pairs = pairs, .count = count};
+    wa_product product = {.w = w,
+                          .by_features = true,
+                          .rows = rows,
+                          .ldx = ldx,
+                          .ldy = w->cols,
+                          .pairs = pairs,
+                          .count = count};
     wa_multiply(&product, scratch);
 }

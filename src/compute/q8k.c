@@ -1,13 +1,22 @@
-/* Integer dots of K-quants (q8k.h). Rows of W are turned over, a strip at a time, so that vector lanes hold rows. */
+/* Integer dots of K-quants (q8k.h). Rows of W are turned over, a strip at a time, so that vector
+ * lanes hold rows. */
 #include "compute/q8k.h"
 
 #include "codec/simd.h"
 
 #include <string.h>
 
-enum { BLOCK = WA_Q8_K_BLOCK, GROUP = WA_Q8_K_GROUP, GROUPS = BLOCK / GROUP, SUB = 16, SUBS = BLOCK / SUB, STRIP = 64 };
+enum {
+    BLOCK = WA_Q8_K_BLOCK,
+    GROUP = WA_Q8_K_GROUP,
+    GROUPS = BLOCK / GROUP,
+    SUB = 16,
+    SUBS = BLOCK / SUB,
+    STRIP = 64
+};
 
-/* One block of each row of a strip. Lanes beyond the strip's height keep what they had; nobody looks at their sums. */
+/* One block of each row of a strip. Lanes beyond the strip's height keep what they had; nobody
+ * looks at their sums. */
 typedef struct strip {
     int16_t code[BLOCK][STRIP];
     int32_t scale[SUBS][STRIP], min[GROUPS][STRIP];
@@ -68,9 +77,10 @@ static void load_block(const wa_matrix *w, size_t block, size_t first, size_t he
     }
 }
 
-/* One block of a position: sum [STRIP] grows. Of eight elements a dot is at most 8 * 127 * 32 = 32512: it fits 16 bits. */
-WA_CLONES static void add_block(const strip *restrict w, const int8_t *restrict q, const int16_t *restrict sums, float d,
-                                float *restrict sum)
+/* One block of a position: sum [STRIP] grows. Of eight elements a dot is at most 8 * 127 * 32 =
+ * 32512: it fits 16 bits. */
+WA_CLONES static void add_block(const strip *restrict w, const int8_t *restrict q,
+                                const int16_t *restrict sums, float d, float *restrict sum)
 {
     enum { FEW = 8 };
     int32_t codes[STRIP] = {0}, mins[STRIP] = {0};
@@ -98,7 +108,8 @@ WA_CLONES static void add_block(const strip *restrict w, const int8_t *restrict 
     }
 }
 
-static void dot_strip(const wa_matrix *w, size_t first, size_t height, const wa_q8k_operand *operands, size_t count, strip *space,
+static void dot_strip(const wa_matrix *w, size_t first, size_t height,
+                      const wa_q8k_operand *operands, size_t count, strip *space,
                       float (*sum)[STRIP])
 {
     size_t at = 0;
@@ -108,8 +119,8 @@ static void dot_strip(const wa_matrix *w, size_t first, size_t height, const wa_
         for (size_t i = 0; i < count; i++)
             for (size_t row = 0; row < operands[i].x->rows; row++, at++) {
                 size_t of = row * operands[i].x->blocks + block;
-                add_block(space, operands[i].x->q + of * BLOCK, operands[i].x->sums + of * GROUPS, operands[i].x->d[of],
-                          sum[at]);
+                add_block(space, operands[i].x->q + of * BLOCK, operands[i].x->sums + of * GROUPS,
+                          operands[i].x->d[of], sum[at]);
             }
     }
     at = 0;
@@ -118,7 +129,8 @@ static void dot_strip(const wa_matrix *w, size_t first, size_t height, const wa_
             memcpy(operands[i].y + row * w->rows + first, sum[at], height * sizeof(float));
 }
 
-static wa_status check_matrix(const wa_matrix *w, const wa_q8k_operand *operands, size_t count, wa_error *err)
+static wa_status check_matrix(const wa_matrix *w, const wa_q8k_operand *operands, size_t count,
+                              wa_error *err)
 {
     size_t blocks = w->cols / BLOCK + (w->cols % BLOCK != 0 ? 1 : 0);
     bool fits = wa_format_is_k_block(w->format) && w->order == WA_ROWS_PLAIN && !w->through_f16;
@@ -126,10 +138,12 @@ static wa_status check_matrix(const wa_matrix *w, const wa_q8k_operand *operands
         fits = fits && operands[i].x->blocks == blocks;
     if (fits)
         return WA_OK;
-    return wa_fail(err, WA_E_UNSUPPORTED, "%s is no matrix of K-quant rows of %zu columns", w->name, w->cols);
+    return wa_fail(err, WA_E_UNSUPPORTED, "%s is no matrix of K-quant rows of %zu columns", w->name,
+                   w->cols);
 }
 
-wa_status wa_q8k_multiply(const wa_matrix *w, const wa_q8k_operand *operands, size_t count, wa_arena *arena, wa_error *err)
+wa_status wa_q8k_multiply(const wa_matrix *w, const wa_q8k_operand *operands, size_t count,
+                          wa_arena *arena, wa_error *err)
 {
     size_t rows = 0;
     WA_TRY(check_matrix(w, operands, count, err));

@@ -1,7 +1,8 @@
 /*
- * Products of stored K-quant rows with rows of activations rounded to Q8_K (larql-2026-08.md 3.3): what LARQL's server and its
- * experts compute with. Sums of a block are exact integers; blocks are scaled and added in f32, ascending, each operation
- * rounded. So an element's bits follow from its stored row and its position alone.
+ * Products of stored K-quant rows with rows of activations rounded to Q8_K (larql-2026-08.md 3.3):
+ * what LARQL's server and its experts compute with. Sums of a block are exact integers; blocks are
+ * scaled and added in f32, ascending, each operation rounded. So an element's bits follow from its
+ * stored row and its position alone.
  */
 #ifndef WALKAUDIT_COMPUTE_Q8K_H
 #define WALKAUDIT_COMPUTE_Q8K_H
@@ -18,7 +19,8 @@ typedef struct wa_q8k_rows {
 } wa_q8k_rows;
 
 /** Space for `rows` rows of n values. Errors: WA_E_MEMORY. */
-WA_CHECKED wa_status wa_q8k_take(wa_arena *arena, size_t rows, size_t n, wa_q8k_rows *out, wa_error *err);
+WA_CHECKED wa_status wa_q8k_take(wa_arena *arena, size_t rows, size_t n, wa_q8k_rows *out,
+                                 wa_error *err);
 /** Round x [to->rows, n], n as it was taken. Local, cannot fail. */
 void wa_q8k_round(const float *x, size_t n, const wa_q8k_rows *to);
 
@@ -29,11 +31,11 @@ typedef struct wa_q8k_operand {
 } wa_q8k_operand;
 
 /**
- * y = x . W^T for each of `count` operands; W is split into integers once for all. W: plain rows of Q4_K or Q6_K whose columns
- * the blocks of x cover, padding of the last block included. Local; work space from the arena, released. Errors:
- * WA_E_UNSUPPORTED (another matrix), WA_E_MEMORY.
+ * y = x . W^T for each of `count` operands; W is split into integers once for all. W: plain rows of
+ * Q4_K or Q6_K whose columns the blocks of x cover, padding of the last block included. Local; work
+ * space from the arena, released. Errors: WA_E_UNSUPPORTED (another matrix), WA_E_MEMORY.
  */
-WA_CHECKED wa_status wa_q8k_multiply(const wa_matrix *w, const wa_q8k_operand *operands, size_t count, wa_arena *arena,
-                                     wa_error *err);
+WA_CHECKED wa_status wa_q8k_multiply(const wa_matrix *w, const wa_q8k_operand *operands,
+                                     size_t count, wa_arena *arena, wa_error *err);
 
 #endif

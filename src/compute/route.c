@@ -31,7 +31,8 @@ wa_status wa_routing_open(wa_arena *arena, const wa_experts *experts, size_t row
 }
 
 /* logits [rows, count]; as many experts at a time as the panel takes. */
-void wa_route_logits(const wa_experts *experts, size_t rows, const float *x, const wa_scratch *scratch, float *logits)
+void wa_route_logits(const wa_experts *experts, size_t rows, const float *x,
+                     const wa_scratch *scratch, float *logits)
 {
     size_t hidden = experts->router.cols, count = experts->count;
     size_t most = scratch->panel_floats / hidden;
@@ -42,7 +43,9 @@ void wa_route_logits(const wa_experts *experts, size_t rows, const float *x, con
             for (size_t e = 0; e < taken; e++)
                 logits[row * count + first + e] =
                     (float)(dot(x + row * hidden, scratch->panel + e * hidden, hidden) +
-                            (experts->router_bias == NULL ? 0.0 : (double)experts->router_bias[first + e]));
+                            (experts->router_bias == NULL
+                                 ? 0.0
+                                 : (double)experts->router_bias[first + e]));
     }
 }
 

@@ -1,7 +1,7 @@
 /* Scores to weights, and capped logits: the exponentials between two products, in vectors. */
-#include "compute/dense.h"
 #include "base/bytes.h"
 #include "base/elementary.h"
+#include "compute/dense.h"
 
 #include "codec/simd.h"
 
@@ -31,7 +31,9 @@ static double exp_and_sum(float *scores, size_t n, float highest)
     enum { CHUNK = 128 };
     double sum = 0.0;
     for (size_t at = 0; at < n; at += CHUNK) {
-        double e[CHUNK] = {0}; /* gcc's analyser does not see that exp_all writes them; 16 stores beside 128 exponentials */
+        /* gcc's analyser does not see that exp_all writes them; 16 stores beside 128 exponentials
+         * */
+        double e[CHUNK] = {0};
         size_t size = wa_size_min(n - at, CHUNK);
         exp_all(scores + at, size, highest, e);
         for (size_t i = 0; i < size; i++) {

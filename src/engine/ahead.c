@@ -1,12 +1,14 @@
-/* What a rank reads next is asked for while it computes: a cold run then takes the longer of computing and reading, not both. */
+/* What a rank reads next is asked for while it computes: a cold run then takes the longer of
+ * computing and reading, not both. */
 #include "engine/stage_private.h"
 
 #include <sys/resource.h>
 
-/* So much is asked for before it is needed, and the next layer at least: the page cache holds it until then. A head is larger than a
- * layer, and its reading needs the time of several. */
+/* So much is asked for before it is needed, and the next layer at least: the page cache holds it
+ * until then. A head is larger than a layer, and its reading needs the time of several. */
 enum { AHEAD_BYTES = 256 << 20 };
-/* Matrices of a layer: of attention, of the FFN, and three of each payload that is read; a few more than these are asked for twice. */
+/* Matrices of a layer: of attention, of the FFN, and three of each payload that is read; a few more
+ * than these are asked for twice. */
 enum { MOST_SPANS = 64 };
 
 typedef struct wishes {
@@ -70,8 +72,8 @@ static void wish_checked(const wa_stage *stage, const wa_case *which, size_t lay
         if (!wa_case_reads(which, (wa_projection)p, &payload))
             continue;
         wish(w, truth[p]);
-        if (wa_case_stored(which, stage->audit->vindexes[which->vindex], (wa_projection)p, layer, &stored, &ignored) ==
-            WA_OK)
+        if (wa_case_stored(which, stage->audit->vindexes[which->vindex], (wa_projection)p, layer,
+                           &stored, &ignored) == WA_OK)
             wish(w, &stored);
     }
 }
@@ -106,8 +108,8 @@ static long faults_so_far(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_majflt : 0;
 }
 
-/* Pages that are there cost a look each, so what was read once is asked for again only where reading had to wait since: through the
- * batch in which it had to, and through the next. */
+/* Pages that are there cost a look each, so what was read once is asked for again only where
+ * reading had to wait since: through the batch in which it had to, and through the next. */
 enum { COLD_BATCHES = 2 };
 
 void wa_stage_begin_ahead(wa_stage *stage)
@@ -123,7 +125,9 @@ void wa_stage_begin_ahead(wa_stage *stage)
 void wa_stage_look_ahead(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
 {
     ahead *a = &stage->ahead;
-    size_t end = stage->share.first_layer + stage->share.layer_count + (stage->share.is_last_stage ? 1 : 0), bytes = 0;
+    size_t end = stage->share.first_layer + stage->share.layer_count +
+                 (stage->share.is_last_stage ? 1 : 0),
+           bytes = 0;
     long faults = faults_so_far();
     if (faults > a->faults)
         a->cold = COLD_BATCHES;

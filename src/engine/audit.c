@@ -3,8 +3,8 @@
 
 #include "base/foreign.h"
 #include "base/spell.h"
-#include "vindex/order.h"
 #include "remote/remote.h"
+#include "vindex/order.h"
 
 #include <stdlib.h>
 
@@ -16,14 +16,17 @@ static wa_status take_model_notes(wa_audit *audit, wa_error *err)
     return WA_OK;
 }
 
-static wa_status open_vindex(wa_audit *audit, const wa_job_vindex *asked, wa_vindex **out, wa_error *err)
+static wa_status open_vindex(wa_audit *audit, const wa_job_vindex *asked, wa_vindex **out,
+                             wa_error *err)
 {
-    const wa_model_options options = {.semantics = audit->job->semantics, .allow_unread = audit->job->allow_unread};
+    const wa_model_options options = {.semantics = audit->job->semantics,
+                                      .allow_unread = audit->job->allow_unread};
     if (!asked->is_checkpoint)
         return wa_vindex_open(asked->path, audit->arena, out, err);
     WA_TRY(wa_vindex_open_checkpoint(asked->path, &options, audit->arena, out, err));
     for (size_t i = 0; i < (*out)->note_count; i++)
-        if (wa_notes_add(&audit->warnings, err, "checkpoint %s: %s", asked->name, (*out)->notes[i]) != WA_OK) {
+        if (wa_notes_add(&audit->warnings, err, "checkpoint %s: %s", asked->name,
+                         (*out)->notes[i]) != WA_OK) {
             wa_vindex_close(*out);
             return err->status;
         }
@@ -55,31 +58,36 @@ static wa_status build_cases(wa_audit *audit, wa_error *err)
     for (size_t v = 0; v < audit->vindex_count; v++) {
         const wa_job_vindex *asked = &audit->request->vindexes[v];
         bool own = asked->paths != NULL;
-        inputs[v] = (wa_case_input){.name = asked->name,
-                                    .vindex = audit->vindexes[v],
-                                    .ladder = audit->job->ladder,
-                                    .requests = own ? asked->paths : audit->job->paths,
-                                    .request_count = own ? asked->path_count : audit->job->path_count,
-                                    .required = own,
-                                    .whole = asked->whole};
+        inputs[v] =
+            (wa_case_input){.name = asked->name,
+                            .vindex = audit->vindexes[v],
+                            .ladder = audit->job->ladder,
+                            .requests = own ? asked->paths : audit->job->paths,
+                            .request_count = own ? asked->path_count : audit->job->path_count,
+                            .required = own,
+                            .whole = asked->whole};
     }
-    return wa_cases_build(inputs, audit->vindex_count, audit->model, audit->arena, &audit->cases, err);
+    return wa_cases_build(inputs, audit->vindex_count, audit->model, audit->arena, &audit->cases,
+                          err);
 }
 
 /* Every rank loads every kernel: which of them run where is decided later. */
 static wa_status open_externals(wa_audit *audit, wa_error *err)
 {
     const char *model = audit->request->model;
-    WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *audit->externals, &audit->externals, err));
+    WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *audit->externals,
+                         &audit->externals, err));
     for (size_t c = 0; c < audit->cases.count; c++) {
         wa_case *which = &audit->cases.items[c];
         const char *vindex = audit->request->vindexes[which->vindex].path;
         if (which->library == NULL || which->not_run != NULL)
             continue;
-        WA_TRY(wa_external_load(which, audit->model, model, vindex, audit->arena, &audit->externals[c], err));
+        WA_TRY(wa_external_load(which, audit->model, model, vindex, audit->arena,
+                                &audit->externals[c], err));
         which->external = audit->externals[c];
         if (which->external->modes != 0)
-            WA_TRY(wa_notes_add(&audit->warnings, err, "case %s: loading its library changed %s of this process; put back",
+            WA_TRY(wa_notes_add(&audit->warnings, err,
+                                "case %s: loading its library changed %s of this process; put back",
                                 which->name, wa_modes_text(which->external->modes)));
     }
     return WA_OK;
@@ -92,17 +100,21 @@ wa_status wa_audit_open_files(wa_audit *audit, wa_error *err)
                                  .retries = audit->job->served_retries,
                                  .prompts = audit->prompt_count};
     for (size_t p = 0; p < audit->prompt_count; p++)
-        servers.longest = audit->prompt_rows[p] > servers.longest ? audit->prompt_rows[p] : servers.longest;
+        servers.longest =
+            audit->prompt_rows[p] > servers.longest ? audit->prompt_rows[p] : servers.longest;
     for (size_t c = 0; c < audit->cases.count; c++) {
         wa_case *which = &audit->cases.items[c];
         const char *vindex = audit->request->vindexes[which->vindex].path;
         wa_external **external = &audit->externals[c];
         if (which->not_run == NULL && which->file != NULL)
-            WA_TRY(wa_external_open_file(which, &dims, audit->model->hidden, audit->ids, audit->arena, external, err));
+            WA_TRY(wa_external_open_file(which, &dims, audit->model->hidden, audit->ids,
+                                         audit->arena, external, err));
         if (which->not_run == NULL && which->command != NULL)
-            WA_TRY(wa_external_start(which, audit->model, audit->request->model, vindex, audit->arena, external, err));
+            WA_TRY(wa_external_start(which, audit->model, audit->request->model, vindex,
+                                     audit->arena, external, err));
         if (which->not_run == NULL && which->url != NULL)
-            WA_TRY(wa_external_connect(which, audit->model, &servers, audit->arena, external, &which->not_run, err));
+            WA_TRY(wa_external_connect(which, audit->model, &servers, audit->arena, external,
+                                       &which->not_run, err));
         if (*external != NULL)
             which->external = *external;
     }
@@ -127,7 +139,8 @@ static wa_status no_such_case(const wa_audit *audit, size_t place, const char *n
     for (size_t c = 0; c < audit->cases.count; c++)
         known[c] = audit->cases.items[c].name;
     wa_spell_hint(name, known, audit->cases.count, hint);
-    return wa_fail(err, WA_E_JOB, "captures.cases[%zu]: no case is called '%s'%s", place, name, hint);
+    return wa_fail(err, WA_E_JOB, "captures.cases[%zu]: no case is called '%s'%s", place, name,
+                   hint);
 }
 
 static wa_status choose_cases(const wa_audit *audit, uint8_t *chosen, wa_error *err)
@@ -154,8 +167,10 @@ static wa_status choose_layers(const wa_audit *audit, uint8_t *chosen, wa_error 
         memset(chosen, 1, layers);
     for (size_t i = 0; i < asked->layer_count; i++) {
         if ((uint64_t)asked->layers[i] >= layers)
-            return wa_fail(err, WA_E_JOB, "captures.layers[%zu]: the model has no layer %lld, its layers are 0 to %zu", i,
-                           (long long)asked->layers[i], layers - 1);
+            return wa_fail(
+                err, WA_E_JOB,
+                "captures.layers[%zu]: the model has no layer %lld, its layers are 0 to %zu", i,
+                (long long)asked->layers[i], layers - 1);
         chosen[asked->layers[i]] = 1;
     }
     return WA_OK;
@@ -186,7 +201,8 @@ static wa_status choose_captures(wa_audit *audit, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_audit_open(const wa_job *job, size_t index, wa_arena *arena, wa_audit **out, wa_error *err)
+wa_status wa_audit_open(const wa_job *job, size_t index, wa_arena *arena, wa_audit **out,
+                        wa_error *err)
 {
     wa_audit *audit;
     WA_TRY(wa_arena_take(arena, 1, sizeof *audit, &audit, err));
@@ -228,18 +244,18 @@ void wa_audit_close(wa_audit *audit)
     wa_model_close(audit->model);
 }
 
-/* --- Prompts --------------------------------------------------------------------------------------- */
+/* --- Prompts ---------------------------------------------------------------------------------- */
 
-static wa_status prompt_ids(wa_audit *audit, const wa_prompt *prompt, const int32_t **ids, size_t *count,
-                            wa_error *err)
+static wa_status prompt_ids(wa_audit *audit, const wa_prompt *prompt, const int32_t **ids,
+                            size_t *count, wa_error *err)
 {
     if (prompt->ids != NULL) {
         *ids = prompt->ids;
         *count = prompt->id_count;
     } else {
         int32_t *made;
-        WA_TRY(wa_tokenizer_encode(audit->tokenizer, prompt->text, prompt->text_length, audit->arena,
-                                   &made, count, err));
+        WA_TRY(wa_tokenizer_encode(audit->tokenizer, prompt->text, prompt->text_length,
+                                   audit->arena, &made, count, err));
         *ids = made;
     }
     if (prompt->max_tokens != 0 && *count > prompt->max_tokens)
@@ -248,7 +264,8 @@ static wa_status prompt_ids(wa_audit *audit, const wa_prompt *prompt, const int3
         return wa_fail(err, WA_E_FORMAT, "the prompt has no tokens; expected at least one");
     for (size_t i = 0; i < *count; i++)
         if ((*ids)[i] < 0 || (size_t)(*ids)[i] >= audit->model->embedding.rows)
-            return wa_fail(err, WA_E_FORMAT, "token id %d at position %zu; the model has ids 0 to %zu",
+            return wa_fail(err, WA_E_FORMAT,
+                           "token id %d at position %zu; the model has ids 0 to %zu",
                            (int)(*ids)[i], i, audit->model->embedding.rows - 1);
     return WA_OK;
 }
@@ -273,7 +290,8 @@ static wa_status encode_prompts(wa_audit *audit, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_audit_token_text(const wa_audit *audit, int32_t id, wa_arena *arena, char **out, wa_error *err)
+wa_status wa_audit_token_text(const wa_audit *audit, int32_t id, wa_arena *arena, char **out,
+                              wa_error *err)
 {
     char *text = NULL;
     if (audit->tokenizer != NULL && audit->job->texts)
@@ -285,7 +303,8 @@ wa_status wa_audit_token_text(const wa_audit *audit, int32_t id, wa_arena *arena
     return wa_arena_print(arena, out, err, "#%d", (int)id);
 }
 
-/* Prompts of ids are computed without a tokenizer; only the texts of their tokens are lacking then. */
+/* Prompts of ids are computed without a tokenizer; only the texts of their tokens are lacking
+ * then. */
 static wa_status open_tokenizer(wa_audit *audit, wa_error *err)
 {
     bool needed = false;
@@ -297,22 +316,29 @@ static wa_status open_tokenizer(wa_audit *audit, wa_error *err)
     wa_error why = *err;
     *err = (wa_error){.status = WA_OK};
     audit->tokenizer = NULL;
-    return wa_notes_add(&audit->warnings, err, "tokens have no texts, all prompts being ids: %s", why.text);
+    return wa_notes_add(&audit->warnings, err, "tokens have no texts, all prompts being ids: %s",
+                        why.text);
 }
 
-/* A token's number means the same text in both, as far as both say: what only one of them has is nobody's token. */
-static wa_status match_ids(const wa_audit *audit, const char *name, const wa_tokenizer *theirs, wa_error *err)
+/* A token's number means the same text in both, as far as both say: what only one of them has is
+ * nobody's token. */
+static wa_status match_ids(const wa_audit *audit, const char *name, const wa_tokenizer *theirs,
+                           wa_error *err)
 {
-    size_t own_count = wa_tokenizer_id_count(audit->tokenizer), count = wa_tokenizer_id_count(theirs);
+    size_t own_count = wa_tokenizer_id_count(audit->tokenizer),
+           count = wa_tokenizer_id_count(theirs);
     count = wa_size_min(wa_size_min(own_count, count), audit->model->vocab);
     for (size_t id = 0; id < count; id++) {
         size_t length = 0, own_length = 0;
         const char *piece = wa_tokenizer_piece(theirs, (int32_t)id, &length);
         const char *own = wa_tokenizer_piece(audit->tokenizer, (int32_t)id, &own_length);
-        if (piece != NULL && own != NULL && (length != own_length || memcmp(piece, own, length) != 0))
-            return wa_fail(err, WA_E_MISMATCH, "checkpoint '%s': token %zu is '%.*s' in '%s', expected '%.*s' as in '%s'", name,
-                           id, (int)length, piece, wa_tokenizer_source(theirs), (int)own_length, own,
-                           wa_tokenizer_source(audit->tokenizer));
+        if (piece != NULL && own != NULL &&
+            (length != own_length || memcmp(piece, own, length) != 0))
+            return wa_fail(
+                err, WA_E_MISMATCH,
+                "checkpoint '%s': token %zu is '%.*s' in '%s', expected '%.*s' as in '%s'", name,
+                id, (int)length, piece, wa_tokenizer_source(theirs), (int)own_length, own,
+                wa_tokenizer_source(audit->tokenizer));
     }
     return WA_OK;
 }
@@ -327,15 +353,20 @@ static wa_status match_vocabularies(wa_audit *audit, wa_error *err)
         const char *name = audit->request->vindexes[which->vindex].name;
         size_t vocab = which->stream->vocab;
         if (vocab > audit->model->vocab)
-            WA_TRY(wa_notes_add(&audit->warnings, err, "checkpoint %s: %zu rows of its output matrix are ignored, the model has %zu",
-                                name, vocab - audit->model->vocab, audit->model->vocab));
+            WA_TRY(wa_notes_add(
+                &audit->warnings, err,
+                "checkpoint %s: %zu rows of its output matrix are ignored, the model has %zu", name,
+                vocab - audit->model->vocab, audit->model->vocab));
         wa_tokenizer *theirs = NULL;
-        wa_status status = audit->tokenizer == NULL ? WA_OK : wa_tokenizer_open(which->stream->path, &theirs, err);
+        wa_status status =
+            audit->tokenizer == NULL ? WA_OK : wa_tokenizer_open(which->stream->path, &theirs, err);
         if (status == WA_E_MEMORY)
             return status;
         if (theirs == NULL) { /* nobody can say which text its ids mean */
             *err = (wa_error){.status = WA_OK};
-            WA_TRY(wa_notes_add(&audit->warnings, err, "checkpoint %s: nothing tells whether its token ids are the model's", name));
+            WA_TRY(wa_notes_add(
+                &audit->warnings, err,
+                "checkpoint %s: nothing tells whether its token ids are the model's", name));
             continue;
         }
         status = match_ids(audit, name, theirs, err);
@@ -360,13 +391,15 @@ wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err)
     return encode_prompts(audit, err);
 }
 
-/* --- Planning -------------------------------------------------------------------------------------- */
+/* --- Planning --------------------------------------------------------------------------------- */
 
-/* Scores and weighted sum are operations of sgemm; a softmax of f64 exponentials takes as long as so many of them per score
- * (measured: 4096 rows of SmolLM2, 16 ns of CPU time a score beside sgemm at 64 GFLOP/s). */
+/* Scores and weighted sum are operations of sgemm; a softmax of f64 exponentials takes as long as
+ * so many of them per score (measured: 4096 rows of SmolLM2, 16 ns of CPU time a score beside sgemm
+ * at 64 GFLOP/s). */
 static const double SOFTMAX_OPERATIONS = 700.0;
-/* Decoding and packing a matrix takes as long as the products of so many rows with it. Measured: 9 to 15 where one matrix is used
- * over and over (tests/bench/bench_products.c), 20 to 33 in whole runs, whose weights come from the page cache. */
+/* Decoding and packing a matrix takes as long as the products of so many rows with it. Measured: 9
+ * to 15 where one matrix is used over and over (tests/bench/bench_products.c), 20 to 33 in whole
+ * runs, whose weights come from the page cache. */
 static const double PACKING_ROWS = 24.0;
 
 static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error *err)
@@ -378,7 +411,8 @@ static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error 
         if (which->not_run != NULL)
             continue;
         wa_walk_layer layer;
-        WA_TRY(wa_case_open_layer(which, audit->model, audit->vindexes[which->vindex], 0, &layer, err));
+        WA_TRY(wa_case_open_layer(which, audit->model, audit->vindexes[which->vindex], 0, &layer,
+                                  err));
         costs[c] = (wa_case_cost){.flops_per_row = wa_case_flops(which, &layer, 1),
                                   .layer_bytes = wa_case_bytes(which, &layer)};
     }
@@ -402,7 +436,8 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
     *out = (wa_plan_input){
         .layer_count = model->layer_count,
         .attention_flops_per_row = 4.0 * (double)(q_width + kv_width) * (double)model->hidden,
-        .attention_flops_per_pair = (double)model->q_heads * (4.0 * (double)model->head_dim + SOFTMAX_OPERATIONS),
+        .attention_flops_per_pair =
+            (double)model->q_heads * (4.0 * (double)model->head_dim + SOFTMAX_OPERATIONS),
         .dense_flops_per_row = wa_case_flops(&dense, &layer, 1),
         .head_flops_per_row = 2.0 * (double)model->vocab * (double)model->hidden,
         .layer_bytes = wa_model_layer_bytes(model, first),
@@ -436,18 +471,22 @@ wa_dims wa_audit_dims(const wa_audit *audit)
 {
     size_t expert = wa_model_expert_layer(audit->model);
     size_t slots = audit->job->topk < audit->model->vocab ? audit->job->topk : audit->model->vocab;
-    return (wa_dims){.cases = audit->cases.count,
-                     .layers = audit->model->layer_count,
-                     .rows = audit->obs_count,
-                     .prompts = audit->prompt_count,
-                     .slots = slots,
-                     .vindexes = audit->vindex_count,
-                     .choices = expert < audit->model->layer_count ? audit->model->layers[expert].experts->chosen : 0,
-                     .experts = expert < audit->model->layer_count ? audit->model->layers[expert].experts->count : 0,
-                     .logits_all = audit->job->logits_all};
+    return (wa_dims){
+        .cases = audit->cases.count,
+        .layers = audit->model->layer_count,
+        .rows = audit->obs_count,
+        .prompts = audit->prompt_count,
+        .slots = slots,
+        .vindexes = audit->vindex_count,
+        .choices =
+            expert < audit->model->layer_count ? audit->model->layers[expert].experts->chosen : 0,
+        .experts =
+            expert < audit->model->layer_count ? audit->model->layers[expert].experts->count : 0,
+        .logits_all = audit->job->logits_all};
 }
 
-wa_status wa_audit_result_path(const wa_audit *audit, const char *out_file, char **out, wa_error *err)
+wa_status wa_audit_result_path(const wa_audit *audit, const char *out_file, char **out,
+                               wa_error *err)
 {
     if (out_file != NULL)
         return wa_arena_copy(audit->arena, out_file, strlen(out_file), out, err);

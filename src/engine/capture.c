@@ -1,4 +1,5 @@
-/* Keeping what a stage computes: a file per content is open from its first kept layer to its last. */
+/* Keeping what a stage computes: a file per content is open from its first kept layer to its
+ * last. */
 #include "engine/stage_private.h"
 
 /* Of the reference first, then of each case. */
@@ -16,7 +17,8 @@ static bool is_kept(const wa_captures *captures, int which, size_t layer)
     return captures->tensor[WA_CAPTURE_Y_WALK] && captures->of_case[which];
 }
 
-static wa_status begin(wa_stage *stage, const wa_stage_batch *batch, size_t layer, int which, wa_error *err)
+static wa_status begin(wa_stage *stage, const wa_stage_batch *batch, size_t layer, int which,
+                       wa_error *err)
 {
     const wa_stage_audit *audit = stage->audit;
     size_t end = stage->share.first_layer + stage->share.layer_count;
@@ -25,8 +27,8 @@ static wa_status begin(wa_stage *stage, const wa_stage_batch *batch, size_t laye
                               .first_layer = layer,
                               .last_layer = wa_capture_last_layer(audit->captures, layer, end),
                               .which = which};
-    return wa_capture_begin(audit->result_path, audit->captures, &place, batch->rows, stage->capture_arena,
-                            slot_of(stage, which), err);
+    return wa_capture_begin(audit->result_path, audit->captures, &place, batch->rows,
+                            stage->capture_arena, slot_of(stage, which), err);
 }
 
 static wa_status keep(wa_stage *stage, const wa_stage_batch *batch, size_t layer, int which,
@@ -52,14 +54,15 @@ static wa_status keep(wa_stage *stage, const wa_stage_batch *batch, size_t layer
 wa_status wa_stage_keep_reference(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
                                   const wa_reference *reference, wa_error *err)
 {
-    const float *const values[WA_CAPTURE_TENSORS] = {[WA_CAPTURE_INPUT] = reference->x, [WA_CAPTURE_Y_REF] = reference->y};
+    const float *const values[WA_CAPTURE_TENSORS] = {
+        [WA_CAPTURE_INPUT] = reference->x, [WA_CAPTURE_Y_REF] = reference->y};
     if (stage->audit->captures == NULL)
         return WA_OK;
     return keep(stage, batch, layer, WA_CAPTURE_REFERENCE, values, err);
 }
 
-wa_status wa_stage_keep_walk(wa_stage *stage, const wa_stage_batch *batch, size_t layer, size_t which,
-                             wa_error *err)
+wa_status wa_stage_keep_walk(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                             size_t which, wa_error *err)
 {
     const float *const values[WA_CAPTURE_TENSORS] = {[WA_CAPTURE_Y_WALK] = stage->y_walk};
     if (stage->audit->captures == NULL)
@@ -71,7 +74,8 @@ wa_status wa_stage_open_captures(wa_stage *stage, wa_error *err)
 {
     if (stage->audit->captures == NULL)
         return WA_OK;
-    WA_TRY(wa_arena_take(stage->arena, stage->audit->case_count + 1, sizeof *stage->capture, &stage->capture, err));
+    WA_TRY(wa_arena_take(stage->arena, stage->audit->case_count + 1, sizeof *stage->capture,
+                         &stage->capture, err));
     return wa_arena_open("captures", 0, &stage->capture_arena, err);
 }
 

@@ -7,8 +7,8 @@
 typedef struct entry {
     wa_arena *arena; /* owned */
     wa_block block;
-    size_t missing;  /* shares still to come */
-    wa_error error;  /* of the first share that failed */
+    size_t missing; /* shares still to come */
+    wa_error error; /* of the first share that failed */
 } entry;
 
 /* One rank of the group, whose shares arrive in queue order. */
@@ -17,7 +17,7 @@ typedef struct source {
     wa_share share;
     uint8_t *message;
     wa_ticket ticket;
-    size_t next;   /* position in the queue of the share being received */
+    size_t next; /* position in the queue of the share being received */
     bool posted;
 } source;
 
@@ -83,7 +83,8 @@ static wa_status open_entries(wa_pipeline *p, struct collector *c, wa_error *err
            wa_comm_is_done(p->input->comm, &c->notes[c->opened % c->depth].ticket)) {
         entry *e = &c->entries[c->opened % c->depth];
         wa_arena_reset(e->arena);
-        WA_TRY(wa_block_open(e->arena, wa_pipeline_batch_dims(p, (size_t)p->queue[c->opened]), &e->block, err));
+        WA_TRY(wa_block_open(e->arena, wa_pipeline_batch_dims(p, (size_t)p->queue[c->opened]),
+                             &e->block, err));
         e->missing = c->source_count;
         e->error = (wa_error){.status = WA_OK};
         c->opened++;
@@ -119,7 +120,8 @@ static wa_status serve_source(wa_pipeline *p, struct collector *c, source *s, wa
         return WA_OK;
     size_t size = wa_pipeline_results_bytes(p, &s->share, (size_t)p->queue[s->next]);
     s->posted = true;
-    return wa_comm_receive(p->input->comm, s->rank, WA_TAG_BLOCK, s->message, size, &s->ticket, err);
+    return wa_comm_receive(p->input->comm, s->rank, WA_TAG_BLOCK, s->message, size, &s->ticket,
+                           err);
 }
 
 /* A complete batch becomes a part, or its failure becomes the note. */
@@ -130,8 +132,8 @@ static wa_status finish_entry(wa_pipeline *p, struct collector *c, wa_error *err
     size_t batch = (size_t)p->queue[c->finished];
     double start = wa_clock();
     if (e->error.status == WA_OK &&
-        wa_part_write(p->input->result_path, &p->input->plan->batches[batch], p->input->mark, &e->block,
-                      wa_pipeline_has_encoding(p, batch), &e->error) == WA_OK)
+        wa_part_write(p->input->result_path, &p->input->plan->batches[batch], p->input->mark,
+                      &e->block, wa_pipeline_has_encoding(p, batch), &e->error) == WA_OK)
         e->error = (wa_error){.status = WA_OK};
     wa_stage_cost(p->stage)->seconds[WA_PHASE_WRITE] += wa_clock() - start;
     n->head = (message_head){.batch = (int32_t)batch, .error = e->error};

@@ -1,4 +1,5 @@
-/* Every own case at one layer: twice its FFN, the differences, the kernel check; and the encoding check. */
+/* Every own case at one layer: twice its FFN, the differences, the kernel check; and the encoding
+ * check. */
 #include "engine/stage_private.h"
 
 #include "engine/stored.h"
@@ -37,7 +38,8 @@ static bool rounds(const wa_case *which)
     return which->kernel == WA_LABEL_INTERLEAVED_KQUANT_Q8K;
 }
 
-/* Two cases at K = all that read the same stored numbers have one truth: their oracle is the same sum. */
+/* Two cases at K = all that read the same stored numbers have one truth: their oracle is the same
+ * sum. */
 static bool has_same_truth(const wa_case *a, const wa_case *b)
 {
     if (a == NULL || a->vindex != b->vindex || a->k != WA_K_ALL || b->k != WA_K_ALL ||
@@ -83,31 +85,37 @@ static bool has_same_input(const wa_stage *stage, const float *a, const float *b
 static size_t sampled_before(const comparison *c, size_t obs)
 {
     const wa_stage_audit *audit = c->stage->audit;
-    return wa_sample_before(audit->kernel_check, obs, audit->obs_count, c->layer, audit->model->layer_count);
+    return wa_sample_before(audit->kernel_check, obs, audit->obs_count, c->layer,
+                            audit->model->layer_count);
 }
 
 /*
- * An evaluation has its seat by its place in the job alone, so that no batch changes its bits: first those on the reference's stream.
- * Where a case's own input is the reference's, bit for bit, they are one evaluation in that seat.
+ * An evaluation has its seat by its place in the job alone, so that no batch changes its bits:
+ * first those on the reference's stream. Where a case's own input is the reference's, bit for bit,
+ * they are one evaluation in that seat.
  */
 static size_t seat_of(const comparison *c, const answer *of, size_t stream, size_t row)
 {
-    size_t hidden = c->stage->audit->model->hidden, seat = sampled_before(c, c->batch->first_obs + row);
+    size_t hidden = c->stage->audit->model->hidden,
+           seat = sampled_before(c, c->batch->first_obs + row);
     bool apart = stream != WA_STREAM_REFERENCE &&
-                 memcmp(of[stream].x + row * hidden, of[WA_STREAM_REFERENCE].x + row * hidden, hidden * sizeof(float)) != 0;
+                 memcmp(of[stream].x + row * hidden, of[WA_STREAM_REFERENCE].x + row * hidden,
+                        hidden * sizeof(float)) != 0;
     return apart ? stream * sampled_before(c, c->stage->audit->obs_count) + seat : seat;
 }
 
 /* Evaluate the sampled rows of streams [first, end) by the oracle, together: its result for one row
  * does not depend on the others. */
-static wa_status ask_oracle(const comparison *c, const answer *of, int first, int end, size_t hit_width,
-                            wa_error *err)
+static wa_status ask_oracle(const comparison *c, const answer *of, int first, int end,
+                            size_t hit_width, wa_error *err)
 {
     wa_stage *stage = c->stage;
     size_t hidden = stage->audit->model->hidden, sampled = stage->sampled_count;
     size_t count = (size_t)(end - first) * sampled;
-    /* As many seats as the job needs; at the first layer no case but a whole checkpoint has gone a way of its own. */
-    size_t width = wa_oracle_width((c->layer == 0 ? 1 : WA_STREAMS) * sampled_before(c, stage->audit->obs_count));
+    /* As many seats as the job needs; at the first layer no case but a whole checkpoint has gone a
+     * way of its own. */
+    size_t width = wa_oracle_width((c->layer == 0 ? 1 : WA_STREAMS) *
+                                   sampled_before(c, stage->audit->obs_count));
     float *x, *y = NULL;
     int32_t *hits = NULL;
     size_t *seats;
@@ -128,8 +136,9 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
             memcpy(hits + i * hit_width, from->hits + row * hit_width, hit_width * sizeof *hits);
     }
     double before = wa_oracle_flops(stage->oracle);
-    WA_TRY(wa_oracle_run(stage->oracle, wa_case_oracle(c->which), &c->weights, count, x, width, seats, hits, y,
-                         stage->truth + (size_t)first * sampled * hidden, stage->truth_least + (size_t)first * sampled, err));
+    WA_TRY(wa_oracle_run(stage->oracle, wa_case_oracle(c->which), &c->weights, count, x, width,
+                         seats, hits, y, stage->truth + (size_t)first * sampled * hidden,
+                         stage->truth_least + (size_t)first * sampled, err));
     stage->cost.flops[WA_PHASE_KERNEL_CHECK] += wa_oracle_flops(stage->oracle) - before;
     return WA_OK;
 }
@@ -143,7 +152,8 @@ static void store_kernel_errors(const comparison *c, const answer *of, int strea
     double *errors = f64(c, field);
     for (size_t i = 0; i < stage->sampled_count; i++) {
         size_t row = stage->sampled[i];
-        double e = wa_kernel_error(truth + i * hidden, of[stream].y + row * hidden, hidden, least[i]);
+        double e =
+            wa_kernel_error(truth + i * hidden, of[stream].y + row * hidden, hidden, least[i]);
         errors[row] = isnan(e) ? INFINITY : e; /* NaN in the file means "not sampled" */
     }
 }
@@ -151,10 +161,12 @@ static void store_kernel_errors(const comparison *c, const answer *of, int strea
 /* Does a server see other numbers than the oracle would, or say others than it computed? */
 static bool has_travelled(const wa_case *which)
 {
-    return which->wire > WA_WIRE_F32 || (which->external != NULL && which->external->answer > WA_WIRE_F32);
+    return which->wire > WA_WIRE_F32 ||
+           (which->external != NULL && which->external->answer > WA_WIRE_F32);
 }
 
-static wa_status measure_kernel(const comparison *c, const answer *of, size_t hit_width, wa_error *err)
+static wa_status measure_kernel(const comparison *c, const answer *of, size_t hit_width,
+                                wa_error *err)
 {
     wa_stage *stage = c->stage;
     const wa_case *judge = wa_case_oracle(c->which);
@@ -165,9 +177,11 @@ static wa_status measure_kernel(const comparison *c, const answer *of, size_t hi
     bool own_known = !has_own || (!travels && has_same_truth(stage->own_truth_of, judge) &&
                                   has_same_input(stage, stage->own_truth_x, of[WA_STREAM_OWN].x));
     if (!known || !own_known)
-        WA_TRY(ask_oracle(c, of, known ? WA_STREAM_OWN : WA_STREAM_REFERENCE, own_known ? WA_STREAM_OWN : WA_STREAMS, hit_width, err));
+        WA_TRY(ask_oracle(c, of, known ? WA_STREAM_OWN : WA_STREAM_REFERENCE,
+                          own_known ? WA_STREAM_OWN : WA_STREAMS, hit_width, err));
     if (travels) {
-        size_t rows = (has_own ? WA_STREAMS : WA_STREAM_OWN) * stage->sampled_count, hidden = stage->audit->model->hidden;
+        size_t rows = (has_own ? WA_STREAMS : WA_STREAM_OWN) * stage->sampled_count,
+               hidden = stage->audit->model->hidden;
         for (size_t i = 0; i < rows; i++)
             wa_wire_round(c->which->external->answer, stage->truth + i * hidden, hidden);
         stage->truth_of = stage->own_truth_of = NULL;
@@ -262,7 +276,8 @@ static void store_ways(const comparison *c, const wa_ways *ways)
     }
 }
 
-/* One position at a time, as a model that writes text runs it, beside all of the batch; on the reference's stream. */
+/* One position at a time, as a model that writes text runs it, beside all of the batch; on the
+ * reference's stream. */
 static wa_status measure_decode(const comparison *c, wa_error *err)
 {
     wa_stage *stage = c->stage;
@@ -296,7 +311,8 @@ static bool has_taken(const int32_t *chosen, size_t count, size_t expert)
     return false;
 }
 
-/* By the reference's logits [count]: how much better the best expert left out is than the worst taken; 0 = none was. */
+/* By the reference's logits [count]: how much better the best expert left out is than the worst
+ * taken; 0 = none was. */
 static double gap_of(const wa_experts *experts, const float *logits, const int32_t *chosen)
 {
     double best_left = -INFINITY, worst_taken = INFINITY;
@@ -316,7 +332,8 @@ static wa_status store_routing(const comparison *c, wa_error *err)
     wa_stage *stage = c->stage;
     const wa_experts *own = stage->audit->model->layers[c->layer].experts;
     size_t rows = c->batch->rows, chosen = own->chosen;
-    const wa_routing *same = &stage->case_routing[WA_STREAM_REFERENCE], *theirs = &stage->case_routing[WA_STREAM_OWN];
+    const wa_routing *same = &stage->case_routing[WA_STREAM_REFERENCE],
+                     *theirs = &stage->case_routing[WA_STREAM_OWN];
     double *gap = f64(c, WA_FIELD_routing_gap);
     float *logits;
     WA_TRY(wa_arena_take_raw(stage->arena, rows * own->count, sizeof *logits, &logits, err));
@@ -324,7 +341,8 @@ static wa_status store_routing(const comparison *c, wa_error *err)
     for (size_t row = 0; row < rows; row++)
         gap[row] = gap_of(own, logits + row * own->count, same->expert + row * chosen);
     for (size_t i = 0; i < rows * chosen && c->lane != NO_LANE; i++) {
-        wa_block_i32(c->batch->block, WA_FIELD_own_expert_id, c->index, c->layer)[i] = theirs->expert[i];
+        wa_block_i32(c->batch->block, WA_FIELD_own_expert_id, c->index, c->layer)[i] =
+            theirs->expert[i];
         f64(c, WA_FIELD_own_expert_weight)[i] = (double)theirs->weight[i];
     }
     return WA_OK;
@@ -344,7 +362,9 @@ static wa_status run_case(comparison *c, wa_error *err)
     for (size_t i = 0; i < evaluations_of(c) && hit_width > 0; i++)
         WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits[i], &hits[i], err));
 
-    int *modes; /* of each prompt, like the calls: what another prompt's left changed is no matter of this one */
+    /* of each prompt, like the calls: what another prompt's left changed is no matter of this one
+     * */
+    int *modes;
     wa_ways *ways;
     WA_TRY(wa_arena_take(stage->arena, c->batch->packing.prompts, sizeof *modes, &modes, err));
     WA_TRY(take_ways(c, &ways, err));
@@ -368,7 +388,8 @@ static wa_status run_case(comparison *c, wa_error *err)
         io[i].routing = &stage->case_routing[i];
     wa_label label = WA_LABEL_NONE;
     double start = wa_clock();
-    WA_TRY(wa_case_run(c->which, &c->weights, rows, io, evaluations_of(c), &stage->scratch, &label, err));
+    WA_TRY(wa_case_run(c->which, &c->weights, rows, io, evaluations_of(c), &stage->scratch, &label,
+                       err));
     store_cost(c, label, modes, wa_clock() - start);
     store_ways(c, ways);
 
@@ -383,7 +404,9 @@ static wa_status run_case(comparison *c, wa_error *err)
     WA_TRY(wa_stage_keep_walk(stage, c->batch, c->layer, c->index, err));
     answer of[WA_STREAMS];
     for (int i = 0; i < WA_STREAMS; i++)
-        of[i] = (answer){.x = io[i].x, .y = io[i].y, .hits = tells_experts ? stage->case_routing[i].expert : io[i].hits};
+        of[i] = (answer){.x = io[i].x,
+                         .y = io[i].y,
+                         .hits = tells_experts ? stage->case_routing[i].expert : io[i].hits};
     hit_width = tells_experts ? c->weights.experts->chosen : hit_width;
     wa_status status;
     WA_TIMED(stage, WA_PHASE_KERNEL_CHECK, {
@@ -420,7 +443,7 @@ wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t 
     return WA_OK;
 }
 
-/* --- ENCODING -------------------------------------------------------------------------------------- */
+/* --- ENCODING --------------------------------------------------------------------------------- */
 
 static void store_row_error(const wa_block *block, size_t owner, size_t layer,
                             wa_projection projection, wa_format format, const wa_row_error *e)
@@ -428,9 +451,12 @@ static void store_row_error(const wa_block *block, size_t owner, size_t layer,
     const struct {
         wa_field field;
         double value;
-    } figures[] = {{WA_FIELD_row_err_p50, e->p50},     {WA_FIELD_row_err_p99, e->p99},
-                   {WA_FIELD_row_err_max, e->max},     {WA_FIELD_row_err_steps, e->steps},
-                   {WA_FIELD_row_err_ratio, e->ratio}, {WA_FIELD_row_err_gain, e->gain},
+    } figures[] = {{WA_FIELD_row_err_p50, e->p50},
+                   {WA_FIELD_row_err_p99, e->p99},
+                   {WA_FIELD_row_err_max, e->max},
+                   {WA_FIELD_row_err_steps, e->steps},
+                   {WA_FIELD_row_err_ratio, e->ratio},
+                   {WA_FIELD_row_err_gain, e->gain},
                    {WA_FIELD_row_err_row_gain, e->row_gain},
                    {WA_FIELD_row_err_unequal_error, e->unequal_error}};
     const struct {
@@ -453,8 +479,9 @@ static void store_row_error(const wa_block *block, size_t owner, size_t layer,
 }
 
 /* Of the bytes that were just compared, so that another run knows them again. */
-static wa_status store_digest(const wa_block *block, size_t owner, size_t layer, wa_projection projection,
-                              const wa_stored_place *place, wa_arena *arena, wa_error *err)
+static wa_status store_digest(const wa_block *block, size_t owner, size_t layer,
+                              wa_projection projection, const wa_stored_place *place,
+                              wa_arena *arena, wa_error *err)
 {
     wa_short_digest digest;
     double ignored = 0.0;
@@ -472,11 +499,13 @@ static wa_matrix truth_of(const wa_stage_audit *audit, const wa_stored_place *pl
         return wa_experts_matrix(own->experts, place->payload, place->projection, i);
     if (place->projection == WA_DOWN)
         return own->down;
-    return place->projection == WA_UP || !audit->model->gated ? own->up : own->gate; /* of ungated models the gate file holds the up rows */
+    /* of ungated models the gate file holds the up rows */
+    return place->projection == WA_UP || !audit->model->gated ? own->up : own->gate;
 }
 
 /* Each expert by itself. */
-static void store_parts(const wa_block *block, const wa_stored_place *place, size_t vindex, size_t count, const wa_encoding_part *parts)
+static void store_parts(const wa_block *block, const wa_stored_place *place, size_t vindex,
+                        size_t count, const wa_encoding_part *parts)
 {
     double *max = wa_block_f64(block, WA_FIELD_expert_err_max, vindex, place->layer);
     int32_t *worst = wa_block_i32(block, WA_FIELD_expert_err_worst, vindex, place->layer);
@@ -489,12 +518,14 @@ static void store_parts(const wa_block *block, const wa_stored_place *place, siz
     }
 }
 
-static wa_status take_pairs(wa_stage *stage, const wa_stored_place *place, size_t count, wa_encoding_pair **out, wa_error *err)
+static wa_status take_pairs(wa_stage *stage, const wa_stored_place *place, size_t count,
+                            wa_encoding_pair **out, wa_error *err)
 {
     wa_encoding_pair *pairs;
     WA_TRY(wa_arena_take(stage->arena, count, sizeof *pairs, &pairs, err));
     for (size_t i = 0; i < count; i++) {
-        WA_TRY(wa_vindex_stack_matrix(place->vindex, place->payload, place->projection, place->layer, i, &pairs[i].stored, err));
+        WA_TRY(wa_vindex_stack_matrix(place->vindex, place->payload, place->projection,
+                                      place->layer, i, &pairs[i].stored, err));
         pairs[i].model = truth_of(stage->audit, place, i);
         stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
             (double)(wa_matrix_bytes(&pairs[i].stored) + wa_matrix_bytes(&pairs[i].model));
@@ -504,7 +535,8 @@ static wa_status take_pairs(wa_stage *stage, const wa_stored_place *place, size_
 }
 
 /* One projection of a layer in one payload. */
-static wa_status check_stored(wa_stage *stage, const wa_stage_batch *batch, size_t vindex, const wa_stored_place *place, wa_error *err)
+static wa_status check_stored(wa_stage *stage, const wa_stage_batch *batch, size_t vindex,
+                              const wa_stored_place *place, wa_error *err)
 {
     size_t owner = vindex * WA_PAYLOAD_COUNT + place->payload;
     size_t count = wa_vindex_stack(place->vindex, place->payload, place->projection, place->layer);
@@ -517,20 +549,25 @@ static wa_status check_stored(wa_stage *stage, const wa_stage_batch *batch, size
         return WA_OK;
     WA_TRY(take_pairs(stage, place, count, &pairs, err));
     WA_TRY(wa_arena_take(stage->arena, count, sizeof *parts, &parts, err));
-    WA_TRY(wa_encoding_check_all(pairs, count, turned, wa_payload_encoded_by(place->payload), stage->arena, &rows, parts, err));
-    store_row_error(batch->block, owner, place->layer, place->projection, pairs[0].stored.format, &rows);
+    WA_TRY(wa_encoding_check_all(pairs, count, turned, wa_payload_encoded_by(place->payload),
+                                 stage->arena, &rows, parts, err));
+    store_row_error(batch->block, owner, place->layer, place->projection, pairs[0].stored.format,
+                    &rows);
     if (experts && wa_vindex_experts_at(place->vindex, place->layer) != NULL)
         store_parts(batch->block, place, vindex, count, parts);
-    return store_digest(batch->block, owner, place->layer, place->projection, place, stage->arena, err);
+    return store_digest(batch->block, owner, place->layer, place->projection, place, stage->arena,
+                        err);
 }
 
-/* Does some case that runs read it? A vindex may store a projection in several payloads: each that a case reads is checked once, and
- * answers for itself. */
-static bool is_read(const wa_stage_audit *audit, size_t vindex, wa_payload payload, wa_projection projection)
+/* Does some case that runs read it? A vindex may store a projection in several payloads: each that
+ * a case reads is checked once, and answers for itself. */
+static bool is_read(const wa_stage_audit *audit, size_t vindex, wa_payload payload,
+                    wa_projection projection)
 {
     for (size_t c = 0; c < audit->case_count; c++) {
         const wa_case *which = &audit->cases[c];
-        if (which->vindex == (int)vindex && which->not_run == NULL && wa_case_reads_payload(which, payload, projection))
+        if (which->vindex == (int)vindex && which->not_run == NULL &&
+            wa_case_reads_payload(which, payload, projection))
             return true;
     }
     return false;
@@ -540,13 +577,16 @@ wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch, 
                                   wa_error *err)
 {
     double start = wa_clock();
-    for (size_t i = 0; i < stage->audit->vindex_count * WA_PAYLOAD_COUNT * WA_PROJECTION_COUNT; i++) {
+    for (size_t i = 0; i < stage->audit->vindex_count * WA_PAYLOAD_COUNT * WA_PROJECTION_COUNT;
+         i++) {
         size_t v = i / WA_PROJECTION_COUNT / WA_PAYLOAD_COUNT;
         wa_stored_place place = {.vindex = stage->audit->vindexes[v],
                                  .layer = layer,
-                                 .payload = (wa_payload)(i / WA_PROJECTION_COUNT % WA_PAYLOAD_COUNT),
+                                 .payload =
+                                     (wa_payload)(i / WA_PROJECTION_COUNT % WA_PAYLOAD_COUNT),
                                  .projection = (wa_projection)(i % WA_PROJECTION_COUNT)};
-        if (!stage->share.owns_vindex[v] || !is_read(stage->audit, v, place.payload, place.projection))
+        if (!stage->share.owns_vindex[v] ||
+            !is_read(stage->audit, v, place.payload, place.projection))
             continue;
         wa_mark mark = wa_arena_mark(stage->arena);
         wa_status status = check_stored(stage, batch, v, &place, err);

@@ -1,35 +1,36 @@
-/* Rank 0's other half: hands out the batches in order, on demand, hears of finished ones, and ends a run early. */
+/* Rank 0's other half: hands out the batches in order, on demand, hears of finished ones, and ends
+ * a run early. */
 #include "engine/pipeline_private.h"
 
 #include "base/signals.h"
 
 typedef struct group {
-    int32_t request;      /* receive buffer */
+    int32_t request; /* receive buffer */
     wa_ticket requesting;
-    bool asks;            /* it has asked, and was not answered yet */
-    message_head done;    /* receive buffer */
+    bool asks;         /* it has asked, and was not answered yet */
+    message_head done; /* receive buffer */
     wa_ticket finishing;
-    order *orders;        /* [batches + 1] batches given to this group, then NO_MORE */
+    order *orders;            /* [batches + 1] batches given to this group, then NO_MORE */
     size_t ordered, finished; /* batches: positions of its queue */
-    size_t order_count;   /* batches, and NO_MORE when it was given */
+    size_t order_count;       /* batches, and NO_MORE when it was given */
     bool ended;
-    size_t keep;          /* what STOP says */
+    size_t keep; /* what STOP says */
     /* What its batches take, measured. */
-    double since;         /* when it began the first of those under way */
+    double since; /* when it began the first of those under way */
     double seconds;
     size_t rows;
 } group;
 
 /* A rank hears of its group's orders one at a time, and may give notice at any time. */
 typedef struct listener {
-    order order;      /* send buffer */
+    order order; /* send buffer */
     wa_ticket ordering;
-    size_t sent;      /* of the group's orders */
+    size_t sent; /* of the group's orders */
     size_t told_keep;
     bool closed;
-    notice notice;    /* receive buffer */
+    notice notice; /* receive buffer */
     wa_ticket noticing;
-    wa_steps steps;   /* that it told last */
+    wa_steps steps;       /* that it told last */
     bool listening, gone; /* a receive was posted; it said goodbye */
 } listener;
 
@@ -37,13 +38,13 @@ struct coordinator {
     group *groups;
     listener *listeners; /* [ranks] */
     size_t next_batch;
-    size_t done, total;  /* prompts of the job */
-    size_t added;        /* of the done those of this run */
+    size_t done, total;        /* prompts of the job */
+    size_t added;              /* of the done those of this run */
     wa_steps steps, all_steps; /* of all ranks: told so far, and of all batches */
     wa_error failure;
-    const char *reason;  /* why it stops early; NULL = it does not */
-    bool urgent;         /* abandon everything at once */
-    bool judged;         /* it is decided which batches are finished yet */
+    const char *reason; /* why it stops early; NULL = it does not */
+    bool urgent;        /* abandon everything at once */
+    bool judged;        /* it is decided which batches are finished yet */
     double began, stop_at;
 };
 
@@ -89,13 +90,15 @@ wa_status wa_coordinator_open(wa_pipeline *p, wa_error *err)
     return WA_OK;
 }
 
-/* --- Batches --------------------------------------------------------------------------------------- */
+/* --- Batches ---------------------------------------------------------------------------------- */
 
-/* Answer a request with the next batch, or with the end. After a failure or a stop only the end is given. */
+/* Answer a request with the next batch, or with the end. After a failure or a stop only the end is
+ * given. */
 static void answer(wa_pipeline *p, group *g)
 {
     struct coordinator *c = p->coordinator;
-    if (c->next_batch < p->input->plan->batch_count && c->failure.status == WA_OK && c->reason == NULL) {
+    if (c->next_batch < p->input->plan->batch_count && c->failure.status == WA_OK &&
+        c->reason == NULL) {
         if (under_way(g) == 0)
             g->since = wa_clock();
         g->orders[g->order_count++] = (order){ORDER_BATCH, (int32_t)c->next_batch++};
@@ -139,7 +142,8 @@ static void hear_of(wa_pipeline *p, group *g)
     double now = wa_clock();
     const wa_batch *batch = batch_at(p, g, g->finished++);
     if (g->done.error.status == WA_E_STOPPED) {
-        c->urgent = c->urgent || c->reason == NULL; /* abandoned by a rank whose own notice is on its way */
+        /* abandoned by a rank whose own notice is on its way */
+        c->urgent = c->urgent || c->reason == NULL;
         stop(c, "SIGTERM", 0.0);
         return;
     }
@@ -157,9 +161,10 @@ static void hear_of(wa_pipeline *p, group *g)
     tell_progress(p);
 }
 
-/* --- Stopping early -------------------------------------------------------------------------------- */
+/* --- Stopping early --------------------------------------------------------------------------- */
 
-/* How many batches of its queue a group finishes in time, at the rate it had so far; all when it has finished none. */
+/* How many batches of its queue a group finishes in time, at the rate it had so far; all when it
+ * has finished none. */
 static size_t fitting(const wa_pipeline *p, const group *g, double until)
 {
     size_t keep = g->finished;
@@ -203,7 +208,7 @@ static void judge_time(wa_pipeline *p)
     c->judged = true;
 }
 
-/* --- Messages -------------------------------------------------------------------------------------- */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 static bool is_closing(const wa_pipeline *p)
 {
@@ -215,8 +220,8 @@ static bool is_closing(const wa_pipeline *p)
     return true;
 }
 
-/* Groups ask for a batch ahead of time, and nobody is answered while rank 0 computes: so nobody gets two batches before everybody
- * has one, and rank 0's own group begins last. */
+/* Groups ask for a batch ahead of time, and nobody is answered while rank 0 computes: so nobody
+ * gets two batches before everybody has one, and rank 0's own group begins last. */
 static bool may_have_one(const wa_pipeline *p, const group *g)
 {
     const group *groups = p->coordinator->groups;
@@ -272,10 +277,12 @@ static wa_status serve_listener(wa_pipeline *p, int rank, bool closing, wa_error
     listener *l = &p->coordinator->listeners[rank];
     wa_comm *comm = p->input->comm;
     order next;
-    while (wa_comm_is_done(comm, &l->ordering) && next_order(l, group_of(p, rank), closing, &next)) {
+    while (wa_comm_is_done(comm, &l->ordering) &&
+           next_order(l, group_of(p, rank), closing, &next)) {
         l->order = next;
         p->progressed = true;
-        WA_TRY(wa_comm_send(comm, rank, WA_TAG_GRANT, &l->order, sizeof l->order, &l->ordering, err));
+        WA_TRY(
+            wa_comm_send(comm, rank, WA_TAG_GRANT, &l->order, sizeof l->order, &l->ordering, err));
     }
     return WA_OK;
 }
@@ -304,7 +311,8 @@ static wa_status hear_listener(wa_pipeline *p, int rank, wa_error *err)
             heed(p, (int)l->notice.word);
     }
     l->listening = true;
-    return wa_comm_receive(comm, rank, WA_TAG_NOTICE, &l->notice, sizeof l->notice, &l->noticing, err);
+    return wa_comm_receive(comm, rank, WA_TAG_NOTICE, &l->notice, sizeof l->notice, &l->noticing,
+                           err);
 }
 
 wa_status wa_coordinator_serve(wa_pipeline *p, wa_error *err)
@@ -337,11 +345,14 @@ wa_status wa_coordinator_answer(const wa_pipeline *p, wa_error *err)
 {
     const struct coordinator *c = p->coordinator;
     double seconds = wa_clock() - c->began;
-    if (c->failure.status == WA_E_AWAY && *p->input->parts_added > 0) { /* it may be back when the command is given again */
+    /* it may be back when the command is given again */
+    if (c->failure.status == WA_E_AWAY && *p->input->parts_added > 0) {
         *err = c->failure;
         err->status = WA_E_STOPPED;
-        return wa_note(err, "%zu of %zu batches are done, %zu of them by this run in %.1f s; the same command goes on", c->done,
-                       c->total, c->added, seconds);
+        return wa_note(err,
+                       "%zu of %zu batches are done, %zu of them by this run in %.1f s; the same "
+                       "command goes on",
+                       c->done, c->total, c->added, seconds);
     }
     if (c->failure.status != WA_OK) {
         *err = c->failure;
@@ -350,12 +361,14 @@ wa_status wa_coordinator_answer(const wa_pipeline *p, wa_error *err)
     if (c->done == c->total)
         return WA_OK;
     if (*p->input->parts_added == 0)
-        return wa_fail(err, WA_E_NO_PROGRESS,
-                       "stopped by %s before this run had any batch done: one takes more than %.1f s; give "
-                       "more time or a smaller batch.rows",
-                       c->reason, seconds);
-    return wa_fail(err, WA_E_STOPPED,
-                   "stopped by %s with %zu of %zu prompts done, %zu of them by this run in %.1f s; the same "
-                   "command goes on",
-                   c->reason, c->done, c->total, c->added, seconds);
+        return wa_fail(
+            err, WA_E_NO_PROGRESS,
+            "stopped by %s before this run had any batch done: one takes more than %.1f s; give "
+            "more time or a smaller batch.rows",
+            c->reason, seconds);
+    return wa_fail(
+        err, WA_E_STOPPED,
+        "stopped by %s with %zu of %zu prompts done, %zu of them by this run in %.1f s; the same "
+        "command goes on",
+        c->reason, c->done, c->total, c->added, seconds);
 }

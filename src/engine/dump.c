@@ -26,9 +26,9 @@ void wa_distance_keep(const wa_distance *distance, size_t position, double *rel_
 }
 
 /* One tensor of one prompt at one layer; ours [rows of the prompt, hidden]. */
-static wa_status compare_rows(const wa_stage *stage, const wa_dump *dump, wa_dump_tensor tensor, size_t prompt,
-                              size_t layer, const float *ours, size_t rows, double *row, double *rel_l2, int32_t *at,
-                              wa_error *err)
+static wa_status compare_rows(const wa_stage *stage, const wa_dump *dump, wa_dump_tensor tensor,
+                              size_t prompt, size_t layer, const float *ours, size_t rows,
+                              double *row, double *rel_l2, int32_t *at, wa_error *err)
 {
     size_t hidden = stage->audit->model->hidden;
     for (size_t position = 0; position < rows; position++) {
@@ -55,12 +55,14 @@ wa_status wa_stage_compare_dump(wa_stage *stage, const wa_stage_batch *batch, si
         size_t prompt = batch->first_prompt + p;
         if (!wa_dump_has(dump, prompt))
             continue;
-        WA_TRY(compare_rows(stage, dump, WA_DUMP_X, prompt, layer, reference->x + start * hidden, rows, row,
-                            wa_block_f64(batch->block, WA_FIELD_dump_x_rel_l2, 0, layer) + p,
-                            wa_block_i32(batch->block, WA_FIELD_dump_x_position, 0, layer) + p, err));
-        WA_TRY(compare_rows(stage, dump, WA_DUMP_Y, prompt, layer, reference->y + start * hidden, rows, row,
-                            wa_block_f64(batch->block, WA_FIELD_dump_y_rel_l2, 0, layer) + p,
-                            wa_block_i32(batch->block, WA_FIELD_dump_y_position, 0, layer) + p, err));
+        WA_TRY(
+            compare_rows(stage, dump, WA_DUMP_X, prompt, layer, reference->x + start * hidden, rows,
+                         row, wa_block_f64(batch->block, WA_FIELD_dump_x_rel_l2, 0, layer) + p,
+                         wa_block_i32(batch->block, WA_FIELD_dump_x_position, 0, layer) + p, err));
+        WA_TRY(
+            compare_rows(stage, dump, WA_DUMP_Y, prompt, layer, reference->y + start * hidden, rows,
+                         row, wa_block_f64(batch->block, WA_FIELD_dump_y_rel_l2, 0, layer) + p,
+                         wa_block_i32(batch->block, WA_FIELD_dump_y_position, 0, layer) + p, err));
     }
     wa_arena_release(stage->arena, mark);
     return WA_OK;

@@ -1,40 +1,45 @@
-/* Logits of every prompt's last row, or of all rows, for all lanes, streamed over the vocabulary in two passes. Design 3. */
+/* Logits of every prompt's last row, or of all rows, for all lanes, streamed over the vocabulary in
+ * two passes. Design 3. */
 #include "engine/stage_private.h"
 
-#include "measure/logits.h"
 #include "base/elementary.h"
+#include "measure/logits.h"
 
 #include <math.h>
 
-/* The reference's rows are the first lane here on every rank: the team gets them from its lead, and the
- * product has the same shape everywhere, so its logits have the same bits. */
+/* The reference's rows are the first lane here on every rank: the team gets them from its lead, and
+ * the product has the same shape everywhere, so its logits have the same bits. */
 typedef struct head_work {
     wa_stage *stage;
     const wa_stage_batch *batch;
-    bool all_rows;      /* logits at every row of the batch, or of those of the text; else at each prompt's last */
-    const size_t *row;  /* [rows] the batch's rows that get logits, ascending */
+    /* logits at every row of the batch, or of those of the text; else at each prompt's last */
+    bool all_rows;
+    const size_t *row; /* [rows] the batch's rows that get logits, ascending */
     size_t rows;
-    bool once;          /* no second pass: the reference alone */
-    size_t lanes;       /* the reference, then own cases */
-    const int *cases;   /* [lanes - 1] */
-    const wa_model *const *models; /* [lanes] whose final norm and output matrix; ids are the reference's */
-    const float *y;     /* [lanes][rows][H] after the final norm */
-    size_t tile;        /* rows that the vocabulary is streamed past at a time */
-    size_t first, count; /* those at hand */
-    size_t panel_ids;   /* ids of one panel */
-    float *panel;       /* [lanes][count][panel_ids] logits */
-    float *kept;        /* every panel of the tile, when that is small enough; else NULL */
-    wa_logits *logits;  /* [lanes][count] */
+    bool once;        /* no second pass: the reference alone */
+    size_t lanes;     /* the reference, then own cases */
+    const int *cases; /* [lanes - 1] */
+    /* [lanes] whose final norm and output matrix; ids are the reference's */
+    const wa_model *const *models;
+    const float *y;             /* [lanes][rows][H] after the final norm */
+    size_t tile;                /* rows that the vocabulary is streamed past at a time */
+    size_t first, count;        /* those at hand */
+    size_t panel_ids;           /* ids of one panel */
+    float *panel;               /* [lanes][count][panel_ids] logits */
+    float *kept;                /* every panel of the tile, when that is small enough; else NULL */
+    wa_logits *logits;          /* [lanes][count] */
     wa_divergence *divergences; /* [lanes][count]; the reference's unused */
-    int32_t *next;      /* [count] id of the prompt's next token, -1 = none */
-    float *next_logit;  /* [lanes][count] its logit; NaN = none */
-    wa_operand *operands; /* [lanes] */
-    wa_distance *apart; /* [count] of the reference's logits from the dump's; NULL = there is no dump, or this is no lead */
-    double *strip;      /* [panel_ids] of the dump */
+    int32_t *next;              /* [count] id of the prompt's next token, -1 = none */
+    float *next_logit;          /* [lanes][count] its logit; NaN = none */
+    wa_operand *operands;       /* [lanes] */
+    /* [count] of the reference's logits from the dump's; NULL = there is no dump, or this is no
+     * lead */
+    wa_distance *apart;
+    double *strip; /* [panel_ids] of the dump */
 } head_work;
 
-/* Where few rows are multiplied, panels of this size keep three rows within the reach of OpenBLAS's kernels for small
- * matrices, which are three times faster there. */
+/* Where few rows are multiplied, panels of this size keep three rows within the reach of OpenBLAS's
+ * kernels for small matrices, which are three times faster there. */
 enum { PANEL_BYTES = 512 << 10 };
 
 /* The batch's row of row `i` of the head. */
@@ -50,14 +55,16 @@ static void norm_lane(const head_work *head, size_t lane, size_t to, float *y)
     const wa_model *model = head->models[to];
     size_t hidden = model->hidden;
     for (size_t i = 0; i < head->rows; i++)
-        wa_norm_rows(model, &model->final_norm, batch->h + (lane * batch->rows + batch_row(head, i)) * hidden, 1,
-                     hidden, y + (to * head->rows + i) * hidden);
+        wa_norm_rows(model, &model->final_norm,
+                     batch->h + (lane * batch->rows + batch_row(head, i)) * hidden, 1, hidden,
+                     y + (to * head->rows + i) * hidden);
 }
 
 static wa_status take_normed(head_work *head, float **out, wa_error *err)
 {
     size_t hidden = head->stage->audit->model->hidden;
-    WA_TRY(wa_arena_take_raw(head->stage->arena, head->lanes * head->rows * hidden, sizeof **out, out, err));
+    WA_TRY(wa_arena_take_raw(head->stage->arena, head->lanes * head->rows * hidden, sizeof **out,
+                             out, err));
     head->y = *out;
     return WA_OK;
 }
@@ -90,8 +97,10 @@ static void finish_logits(const wa_model *model, float *z, size_t count)
         wa_soft_cap(z, count, model->final_cap);
 }
 
-/* Logits of ids [first, first + count) of the tile's rows of `lanes` lanes of one model, from lane `from` on. */
-static void make_panel_alike(head_work *head, size_t from, size_t lanes, size_t first, size_t count, float *out)
+/* Logits of ids [first, first + count) of the tile's rows of `lanes` lanes of one model, from lane
+ * `from` on. */
+static void make_panel_alike(head_work *head, size_t from, size_t lanes, size_t first, size_t count,
+                             float *out)
 {
     wa_stage *stage = head->stage;
     const wa_model *model = head->models[from];
@@ -100,9 +109,11 @@ static void make_panel_alike(head_work *head, size_t from, size_t lanes, size_t 
         head->operands[lane] =
             (wa_operand){.x = head->y + ((from + lane) * head->rows + head->first) * model->hidden,
                          .y = out + (from + lane) * head->count * count};
-    wa_gemm_rows(&rows, head->count, model->hidden, count, head->operands, lanes, NULL, &stage->scratch);
+    wa_gemm_rows(&rows, head->count, model->hidden, count, head->operands, lanes, NULL,
+                 &stage->scratch);
     finish_logits(model, out + from * head->count * count, lanes * head->count * count);
-    stage->cost.flops[WA_PHASE_HEAD] += 2.0 * (double)(lanes * head->count * count) * (double)model->hidden;
+    stage->cost.flops[WA_PHASE_HEAD] +=
+        2.0 * (double)(lanes * head->count * count) * (double)model->hidden;
     stage->cost.bytes[WA_PHASE_HEAD] += (double)wa_matrix_bytes(&rows);
 }
 
@@ -137,14 +148,16 @@ static size_t place_of(const head_work *head, size_t i, size_t *position)
 }
 
 /* The reference's logits of one panel beside the dump's. */
-static wa_status add_dump(head_work *head, const float *z, size_t first, size_t count, wa_error *err)
+static wa_status add_dump(head_work *head, const float *z, size_t first, size_t count,
+                          wa_error *err)
 {
     const wa_dump *dump = head->stage->audit->dump;
     for (size_t i = 0; head->apart != NULL && i < head->count; i++) {
         size_t position, prompt = place_of(head, head->first + i, &position);
         if (!wa_dump_has(dump, prompt))
             continue;
-        WA_TRY(wa_dump_read(dump, WA_DUMP_LOGITS, prompt, 0, position, first, count, head->strip, err));
+        WA_TRY(wa_dump_read(dump, WA_DUMP_LOGITS, prompt, 0, position, first, count, head->strip,
+                            err));
         wa_distance_add(&head->apart[i], z + i * count, head->strip, count);
     }
     return WA_OK;
@@ -155,7 +168,8 @@ static wa_status first_pass(head_work *head, size_t first, size_t count, wa_erro
     const float *z = panel_at(head, first, count, false);
     WA_TRY(add_dump(head, z, first, count, err));
     for (size_t i = 0; i < head->lanes * head->count; i++) {
-        (head->all_rows ? wa_logits_add_fast : wa_logits_add)(&head->logits[i], z + i * count, first, count);
+        (head->all_rows ? wa_logits_add_fast : wa_logits_add)(&head->logits[i], z + i * count,
+                                                              first, count);
         int32_t next = head->next[i % head->count];
         if (next >= 0 && (size_t)next >= first && (size_t)next - first < count)
             head->next_logit[i] = z[i * count + (size_t)next - first];
@@ -170,26 +184,29 @@ static wa_status second_pass(head_work *head, size_t first, size_t count, wa_err
     for (size_t i = head->count; i < head->lanes * head->count; i++) {
         size_t reference = i % head->count;
         (head->all_rows ? wa_divergence_add_fast : wa_divergence_add)(
-            &head->divergences[i], &head->logits[reference], &head->logits[i], z + reference * count,
-            z + i * count, first, count);
+            &head->divergences[i], &head->logits[reference], &head->logits[i],
+            z + reference * count, z + i * count, first, count);
     }
     return WA_OK;
 }
 
 static wa_status stream(head_work *head, const wa_team_link *link,
-                        wa_status (*pass)(struct head_work *, size_t, size_t, wa_error *), wa_error *err)
+                        wa_status (*pass)(struct head_work *, size_t, size_t, wa_error *),
+                        wa_error *err)
 {
     size_t vocab = head->stage->audit->model->vocab;
     size_t panel = 0;
     for (size_t first = 0; first < vocab; first += head->panel_ids) {
-        WA_TRY(pass(head, first, vocab - first < head->panel_ids ? vocab - first : head->panel_ids, err));
+        WA_TRY(pass(head, first, vocab - first < head->panel_ids ? vocab - first : head->panel_ids,
+                    err));
         if (++panel % (head->all_rows ? 4 : 64) == 0)
             WA_TRY(link->poll(link->context, err));
     }
     return WA_OK;
 }
 
-/* Panels depend on the model alone, tiles on model and job: they decide the shapes handed to BLAS. */
+/* Panels depend on the model alone, tiles on model and job: they decide the shapes handed to
+ * BLAS. */
 static wa_status open_head(head_work *head, wa_error *err)
 {
     wa_stage *stage = head->stage;
@@ -249,7 +266,7 @@ static void start_tile(head_work *head, size_t first)
     }
 }
 
-/* --- Into the block -------------------------------------------------------------------------------- */
+/* --- Into the block --------------------------------------------------------------------------- */
 
 /* A row of one lane, as its figures are taken from it. */
 static const wa_logits *row_of(const head_work *head, size_t lane, size_t i)
@@ -264,7 +281,8 @@ static double top_prob(const wa_logits *row)
 
 static double next_log_prob(const head_work *head, size_t lane, size_t i)
 {
-    return wa_logits_log_prob(row_of(head, lane, i), (double)head->next_logit[lane * head->count + i]);
+    return wa_logits_log_prob(row_of(head, lane, i),
+                              (double)head->next_logit[lane * head->count + i]);
 }
 
 static void store_top(const wa_block *block, const wa_logits *row, wa_field ids, wa_field probs,
@@ -329,7 +347,8 @@ static void store_reference_row(const head_work *head, size_t i, size_t obs)
     wa_block_f64(block, WA_FIELD_obs_ref_next_logprob, 0, 0)[obs] = next_log_prob(head, 0, i);
 }
 
-/* What the dense model makes of the prompt's own text: the next token's surprise at one more position. */
+/* What the dense model makes of the prompt's own text: the next token's surprise at one more
+ * position. */
 static void add_surprise(const head_work *head, size_t i, size_t prompt)
 {
     const wa_block *block = head->batch->block;
@@ -344,7 +363,8 @@ static void store_dump(const head_work *head)
         size_t position, prompt = place_of(head, head->first + i, &position);
         size_t p = prompt - head->batch->first_prompt;
         if (wa_dump_has(head->stage->audit->dump, prompt))
-            wa_distance_keep(&head->apart[i], position, wa_block_f64(block, WA_FIELD_dump_logits_rel_l2, 0, 0) + p,
+            wa_distance_keep(&head->apart[i], position,
+                             wa_block_f64(block, WA_FIELD_dump_logits_rel_l2, 0, 0) + p,
                              wa_block_i32(block, WA_FIELD_dump_logits_position, 0, 0) + p);
     }
 }
@@ -391,7 +411,7 @@ static void store_tile(const head_work *head)
     }
 }
 
-/* --- The head -------------------------------------------------------------------------------------- */
+/* --- The head --------------------------------------------------------------------------------- */
 
 /* Rows that get logits: all of the batch, or each prompt's last. */
 static wa_status choose_rows(head_work *head, wa_error *err)
@@ -418,7 +438,7 @@ static wa_status run_head(head_work *head, const wa_team_link *link, wa_error *e
     return WA_OK;
 }
 
-/* --- The text ---------------------------------------------------------------------------------------- */
+/* --- The text --------------------------------------------------------------------------------- */
 
 static wa_status choose_text(head_work *text, wa_error *err)
 {
@@ -434,7 +454,8 @@ static wa_status choose_text(head_work *text, wa_error *err)
 }
 
 /* With logits of last positions only, the reference alone reads the prompts' other positions. */
-static wa_status run_text(wa_stage *stage, const wa_stage_batch *batch, const wa_team_link *link, wa_error *err)
+static wa_status run_text(wa_stage *stage, const wa_stage_batch *batch, const wa_team_link *link,
+                          wa_error *err)
 {
     head_work text = {.stage = stage,
                       .batch = batch,

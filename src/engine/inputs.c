@@ -1,4 +1,5 @@
-/* What decides an audit's numbers: a fingerprint of each, and whether the files are still those it was taken from. */
+/* What decides an audit's numbers: a fingerprint of each, and whether the files are still those it
+ * was taken from. */
 #include "engine/inputs.h"
 
 #include <sys/stat.h>
@@ -16,20 +17,23 @@ static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
         WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s=%s:%d", text,
                               audit->cases.items[c].name, wa_path_name(audit->cases.items[c].path),
                               audit->cases.items[c].k));
-    /* Who states a bucket decides what the file says; and so does what a kernel is said to be like. */
+    /* Who states a bucket decides what the file says; and so does what a kernel is said to be
+     * like. */
     for (size_t c = 0; c < audit->cases.count; c++) {
         const wa_case *which = &audit->cases.items[c];
         if (wa_path_is_foreign(which->path))
-            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text, wa_bucket_name(which->bucket)));
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text,
+                                  wa_bucket_name(which->bucket)));
         if (which->external != NULL && which->external->identity != NULL)
-            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s served: %s", text, which->external->identity));
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s served: %s", text,
+                                  which->external->identity));
         if (which->decode)
             WA_TRY(wa_arena_print(audit->arena, &text, err, "%s rows decode", text));
         if (which->command != NULL)
             WA_TRY(wa_arena_print(audit->arena, &text, err, "%s by '%s'", text, which->command));
         if (which->like != NULL)
-            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s like %s within %g", text, which->like->name,
-                                  which->kernel_tolerance));
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s like %s within %g", text,
+                                  which->like->name, which->kernel_tolerance));
     }
     *out = text;
     return WA_OK;
@@ -41,8 +45,9 @@ static wa_status prompts_hash(const wa_audit *audit, char **out, wa_error *err)
     char *rows, *hash;
     WA_TRY(wa_fingerprint_bytes(audit->ids, audit->obs_count * sizeof *audit->ids, audit->arena,
                                 &hash, err));
-    WA_TRY(wa_fingerprint_bytes(audit->prompt_rows, audit->prompt_count * sizeof *audit->prompt_rows,
-                                audit->arena, &rows, err));
+    WA_TRY(wa_fingerprint_bytes(audit->prompt_rows,
+                                audit->prompt_count * sizeof *audit->prompt_rows, audit->arena,
+                                &rows, err));
     WA_TRY(wa_arena_print(audit->arena, &hash, err, "%s %s", hash, rows));
     for (size_t p = 0; p < audit->prompt_count; p++) {
         WA_TRY(wa_arena_print(audit->arena, &hash, err, "%s %s", hash, audit->prompts[p].key));
@@ -52,32 +57,39 @@ static wa_status prompts_hash(const wa_audit *audit, char **out, wa_error *err)
     return WA_OK;
 }
 
-static wa_status list_files(wa_audit *audit, const char *owner, const char *const *paths, size_t count, wa_error *err)
+static wa_status list_files(wa_audit *audit, const char *owner, const char *const *paths,
+                            size_t count, wa_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         const char *slash = strrchr(paths[i], '/');
         char *key;
-        WA_TRY(wa_arena_print(audit->arena, &key, err, "%s: %s", owner, slash == NULL ? paths[i] : slash + 1));
-        audit->files[audit->file_count++] = (wa_input_file){.path = paths[i], .key = key, .vindex = -1};
+        WA_TRY(wa_arena_print(audit->arena, &key, err, "%s: %s", owner,
+                              slash == NULL ? paths[i] : slash + 1));
+        audit->files[audit->file_count++] =
+            (wa_input_file){.path = paths[i], .key = key, .vindex = -1};
     }
     return WA_OK;
 }
 
 /* What is kept: tensors, layers, cases. Without captures nothing is said. */
-static wa_status captures_text(const wa_audit *audit, const char *settings, char **out, wa_error *err)
+static wa_status captures_text(const wa_audit *audit, const char *settings, char **out,
+                               wa_error *err)
 {
     const wa_captures *captures = audit->captures;
     char *text;
-    WA_TRY(wa_arena_print(audit->arena, &text, err, "%s%s", settings, captures == NULL ? "" : ", captures"));
+    WA_TRY(wa_arena_print(audit->arena, &text, err, "%s%s", settings,
+                          captures == NULL ? "" : ", captures"));
     for (int t = 0; captures != NULL && t < WA_CAPTURE_TENSORS; t++)
         if (captures->tensor[t])
-            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text, wa_capture_name((wa_capture_tensor)t)));
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text,
+                                  wa_capture_name((wa_capture_tensor)t)));
     for (size_t l = 0; captures != NULL && l < captures->layer_count; l++)
         if (captures->layer[l])
             WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %zu", text, l));
     for (size_t c = 0; captures != NULL && c < captures->case_count; c++)
         if (captures->of_case[c])
-            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text, audit->cases.items[c].name));
+            WA_TRY(wa_arena_print(audit->arena, &text, err, "%s %s", text,
+                                  audit->cases.items[c].name));
     *out = text;
     return WA_OK;
 }
@@ -109,7 +121,8 @@ static wa_status list_all(wa_audit *audit, wa_error *err)
     WA_TRY(list_files(audit, "model", audit->model->files, audit->model->file_count, err));
     for (size_t v = 0; v < audit->vindex_count; v++) {
         const wa_vindex *vindex = audit->vindexes[v];
-        WA_TRY(wa_arena_print(audit->arena, &owner, err, "vindex %s", audit->request->vindexes[v].name));
+        WA_TRY(wa_arena_print(audit->arena, &owner, err, "vindex %s",
+                              audit->request->vindexes[v].name));
         WA_TRY(list_files(audit, owner, vindex->files, vindex->file_count, err));
     }
     for (size_t c = 0; c < audit->cases.count; c++) {
@@ -146,7 +159,8 @@ static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, 
         wa_input_file *file = &audit->files[i];
         char *hash;
         if (file->hash == NULL) {
-            WA_TRY(wa_fingerprint_file(file->path, audit->job->fingerprint_full, audit->arena, &hash, err));
+            WA_TRY(wa_fingerprint_file(file->path, audit->job->fingerprint_full, audit->arena,
+                                       &hash, err));
             file->hash = hash;
         }
         items[i] = (wa_fingerprint_item){file->key, file->hash};
@@ -154,7 +168,8 @@ static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, 
     return WA_OK;
 }
 
-wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result_meta *meta, wa_error *err)
+wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result_meta *meta,
+                               wa_error *err)
 {
     const wa_job *job = audit->job;
     wa_fingerprint_item *items;
@@ -166,10 +181,10 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     char *prompts, *paths, *numbers;
     WA_TRY(prompts_hash(audit, &prompts, err));
     WA_TRY(case_list(audit, &paths, err));
-    WA_TRY(wa_arena_print(audit->arena, &numbers, err,
-                          "logits %s, topk %zu, kernel_check %s, encoding_check %s",
-                          job->logits_all ? "all" : "last", job->topk,
-                          wa_kernel_check_name(job->kernel_check), job->encoding_check ? "all" : "none"));
+    WA_TRY(wa_arena_print(
+        audit->arena, &numbers, err, "logits %s, topk %zu, kernel_check %s, encoding_check %s",
+        job->logits_all ? "all" : "last", job->topk, wa_kernel_check_name(job->kernel_check),
+        job->encoding_check ? "all" : "none"));
     if (!job->texts)
         WA_TRY(wa_arena_print(audit->arena, &numbers, err, "%s, texts none", numbers));
     WA_TRY(captures_text(audit, numbers, &numbers, err));
@@ -179,7 +194,8 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     items[n++] = (wa_fingerprint_item){"ladder", wa_ladder_word(job->ladder)};
     items[n++] = (wa_fingerprint_item){"settings", numbers};
     items[n++] = (wa_fingerprint_item){"engine", wa_engine_name(job->engine)};
-    if (job->engine == WA_ENGINE_BLAS) { /* its bits are those of a core, of its threads and of the batches; ours are everybody's */
+    /* its bits are those of a core, of its threads and of the batches; ours are everybody's */
+    if (job->engine == WA_ENGINE_BLAS) {
         char *rows, *core, *threads;
         WA_TRY(wa_arena_print(audit->arena, &rows, err, "%zu", job->batch_rows));
         WA_TRY(wa_arena_print(audit->arena, &core, err, "%s", blas_core));
@@ -194,14 +210,16 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     return WA_OK;
 }
 
-/* Times of bytes can be set back, that of the status cannot: where it alone changed, the file is hashed again. */
+/* Times of bytes can be set back, that of the status cannot: where it alone changed, the file is
+ * hashed again. */
 static wa_status check_again(const wa_audit *audit, const wa_input_file *file, wa_error *err)
 {
     char *hash;
     WA_TRY(wa_fingerprint_file(file->path, audit->job->fingerprint_full, audit->arena, &hash, err));
     if (file->hash != NULL && strcmp(hash, file->hash) != 0)
         return wa_fail(err, WA_E_MISMATCH,
-                       "an input changed while this run read it, and its time was set back; in file '%s'; start again "
+                       "an input changed while this run read it, and its time was set back; in "
+                       "file '%s'; start again "
                        "with --fresh",
                        file->path);
     return WA_OK;
@@ -217,13 +235,17 @@ wa_status wa_audit_check_inputs(const wa_audit *audit, wa_error *err)
         const wa_file_state *then = &file->state;
         wa_file_state now;
         if (wa_file_state_read(file->path, &now, err) != WA_OK)
-            return wa_note(err, "an input of this run is gone; put it back and run again to go on with what is done");
-        if (now.size != then->size || now.seconds != then->seconds || now.nanoseconds != then->nanoseconds)
+            return wa_note(err, "an input of this run is gone; put it back and run again to go on "
+                                "with what is done");
+        if (now.size != then->size || now.seconds != then->seconds ||
+            now.nanoseconds != then->nanoseconds)
             return wa_fail(err, WA_E_MISMATCH,
-                           "an input changed while this run read it: found %lld bytes, expected %lld of the time "
+                           "an input changed while this run read it: found %lld bytes, expected "
+                           "%lld of the time "
                            "before; in file '%s'; start again with --fresh",
                            (long long)now.size, (long long)then->size, file->path);
-        if (now.status_seconds != then->status_seconds || now.status_nanoseconds != then->status_nanoseconds)
+        if (now.status_seconds != then->status_seconds ||
+            now.status_nanoseconds != then->status_nanoseconds)
             WA_TRY(check_again(audit, file, err));
     }
     return WA_OK;

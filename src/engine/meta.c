@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-static wa_status escape_text(const wa_prompt *prompt, wa_arena *arena, const char **out, wa_error *err)
+static wa_status escape_text(const wa_prompt *prompt, wa_arena *arena, const char **out,
+                             wa_error *err)
 {
     char *text;
     if (prompt->text == NULL) {
@@ -112,10 +113,12 @@ static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_erro
             size_t layer = i % per_payload / WA_PROJECTION_COUNT;
             const wa_vindex *vindex = audit->vindexes[which->vindex];
             wa_matrix stored;
-            if (!wa_case_reads_payload(which, payload, projection) || wa_vindex_stack(vindex, payload, projection, layer) == 0)
+            if (!wa_case_reads_payload(which, payload, projection) ||
+                wa_vindex_stack(vindex, payload, projection, layer) == 0)
                 continue;
             WA_TRY(wa_vindex_stack_matrix(vindex, payload, projection, layer, 0, &stored, err));
-            nominal[(size_t)which->vindex * WA_PAYLOAD_COUNT * per_payload + i] = wa_encoding_nominal(vindex, &stored);
+            nominal[(size_t)which->vindex * WA_PAYLOAD_COUNT * per_payload + i] =
+                wa_encoding_nominal(vindex, &stored);
         }
     }
     meta->expected_label = expected;
@@ -132,7 +135,8 @@ static wa_status fill_layers(const wa_audit *audit, wa_result_meta *meta, wa_err
     const wa_model *model = audit->model;
     WA_TRY(wa_arena_take(audit->arena, model->layer_count, sizeof *experts, &experts, err));
     for (size_t l = 0; l < model->layer_count; l++)
-        experts[l] = model->layers[l].experts == NULL ? 0 : (int32_t)model->layers[l].experts->count;
+        experts[l] =
+            model->layers[l].experts == NULL ? 0 : (int32_t)model->layers[l].experts->count;
     meta->layer_experts = experts;
     return WA_OK;
 }
@@ -181,8 +185,7 @@ static wa_status fill_warnings(const wa_audit *audit, wa_result_meta *meta, wa_e
     return WA_OK;
 }
 
-wa_status wa_audit_meta(wa_audit *audit, const char *blas_core, wa_result_meta *out,
-                        wa_error *err)
+wa_status wa_audit_meta(wa_audit *audit, const char *blas_core, wa_result_meta *out, wa_error *err)
 {
     char *title;
     WA_TRY(wa_arena_print(audit->arena, &title, err, "walkaudit %s: %s", audit->job->name,
@@ -202,7 +205,8 @@ wa_status wa_audit_meta(wa_audit *audit, const char *blas_core, wa_result_meta *
                            .captures = audit->captures};
     WA_TRY(fill_warnings(audit, &meta, err));
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
-        WA_TRY(source_format(audit, (wa_projection)p, &meta.source_format[p], &meta.requantised, err));
+        WA_TRY(
+            source_format(audit, (wa_projection)p, &meta.source_format[p], &meta.requantised, err));
     WA_TRY(fill_vindexes(audit, &meta, err));
     WA_TRY(wa_audit_reads(audit, &meta, err));
     WA_TRY(fill_prompts(audit, &meta, err));

@@ -31,8 +31,8 @@ bool wa_pipeline_has_encoding(const wa_pipeline *p, size_t batch)
     return batch == 0 && p->input->wants_encoding;
 }
 
-wa_status wa_pipeline_make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena, wa_share *out,
-                                 wa_error *err)
+wa_status wa_pipeline_make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena,
+                                 wa_share *out, wa_error *err)
 {
     const wa_plan *plan = p->input->plan;
     uint8_t *owns_case, *owns_vindex;
@@ -59,7 +59,7 @@ size_t wa_pipeline_results_bytes(const wa_pipeline *p, const wa_share *share, si
     return sizeof(message_head) + wa_share_bytes(&dims, &mine);
 }
 
-/* --- Slots ------------------------------------------------------------------------------------------ */
+/* --- Slots ------------------------------------------------------------------------------------ */
 
 static wa_status fill_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_error *err)
 {
@@ -67,8 +67,8 @@ static wa_status fill_slot(wa_pipeline *p, batch_slot *slot, size_t batch, wa_er
     size_t *start;
     WA_TRY(wa_arena_take(slot->arena, b->prompt_count + 1, sizeof *start, &start, err));
     size_t rows = prompt_starts(p, batch, start);
-    slot->lanes_size = sizeof(message_head) +
-                       wa_stage_lanes(p->stage) * rows * p->hidden * sizeof(float);
+    slot->lanes_size =
+        sizeof(message_head) + wa_stage_lanes(p->stage) * rows * p->hidden * sizeof(float);
     slot->results_size = wa_pipeline_results_bytes(p, &p->share, batch);
     WA_TRY(wa_arena_take(slot->arena, slot->lanes_size, 1, &slot->lanes, err));
     WA_TRY(wa_arena_take(slot->arena, slot->results_size, 1, &slot->results, err));
@@ -124,7 +124,8 @@ static wa_status compute(wa_pipeline *p, batch_slot *slot, wa_error *err)
     return WA_OK;
 }
 
-static wa_status send_results(wa_pipeline *p, batch_slot *slot, const wa_error *failure, wa_error *err)
+static wa_status send_results(wa_pipeline *p, batch_slot *slot, const wa_error *failure,
+                              wa_error *err)
 {
     message_head head = {.batch = slot->index, .error = *failure};
     memcpy(slot->results, &head, sizeof head);
@@ -170,7 +171,7 @@ static wa_status run_slot(wa_pipeline *p, batch_slot *slot, wa_error *err)
     return WA_OK;
 }
 
-/* --- Messages --------------------------------------------------------------------------------------- */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 static void obey(wa_pipeline *p)
 {
@@ -212,8 +213,8 @@ static wa_status serve_orders(wa_pipeline *p, wa_error *err)
 static bool has_news(const wa_pipeline *p)
 {
     static const double SECONDS = 0.25;
-    return p->stage != NULL && p->share.is_lead && wa_stage_steps(p->stage).layers != p->told.layers &&
-           wa_clock() - p->told_at >= SECONDS;
+    return p->stage != NULL && p->share.is_lead &&
+           wa_stage_steps(p->stage).layers != p->told.layers && wa_clock() - p->told_at >= SECONDS;
 }
 
 /* A signal may reach any one rank: rank 0 hears of it, and of nothing more after GOODBYE. */
@@ -232,8 +233,8 @@ static wa_status give_notice(wa_pipeline *p, wa_error *err)
     p->said_goodbye = p->closed;
     p->noticed = heard;
     p->progressed = true;
-    return wa_comm_send(p->input->comm, 0, WA_TAG_NOTICE, &p->notice, sizeof p->notice, &p->noticing,
-                        err);
+    return wa_comm_send(p->input->comm, 0, WA_TAG_NOTICE, &p->notice, sizeof p->notice,
+                        &p->noticing, err);
 }
 
 /* The lead of the first stage asks for a batch early enough to have one when a slot is free. */
@@ -322,8 +323,8 @@ static bool is_done(wa_pipeline *p)
 
 static wa_status loop(wa_pipeline *p, wa_error *err)
 {
-    WA_TRY(wa_comm_receive(p->input->comm, 0, WA_TAG_GRANT, &p->order, sizeof p->order, &p->ordering,
-                           err));
+    WA_TRY(wa_comm_receive(p->input->comm, 0, WA_TAG_GRANT, &p->order, sizeof p->order,
+                           &p->ordering, err));
     while (!is_done(p)) {
         wait_start start = wa_pipeline_begin_wait(p);
         WA_TRY(wa_pipeline_serve(p, err));
@@ -375,7 +376,8 @@ wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *f
     wa_pipeline p = {.input = input, .seat = wa_plan_seat(input->plan, wa_comm_rank(input->comm))};
     *fatal = false;
     wa_status status = open_pipeline(&p, err);
-    /* A rank that cannot open its stage would leave its group waiting: all agree before the first message. */
+    /* A rank that cannot open its stage would leave its group waiting: all agree before the first
+     * message. */
     status = wa_comm_agree(input->comm, status, err);
     if (status == WA_OK)
         status = wa_comm_agree(input->comm, wa_references_open(&p, err), err);

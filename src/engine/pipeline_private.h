@@ -4,29 +4,33 @@
 
 #include "engine/pipeline.h"
 
-/* Every message starts with this: which batch, and how the sender fared. 1 KiB, so that data after it stay aligned. */
+/* Every message starts with this: which batch, and how the sender fared. 1 KiB, so that data after
+ * it stay aligned. */
 typedef struct message_head {
     int32_t batch;
     wa_error error; /* error.status WA_OK: all well */
     char padding[1024 - 4 - sizeof(wa_error)];
 } message_head;
 
-/* SLOTS: the most that wa_plan_slots answers. REFERENCES_AHEAD: messages a member has receives for. */
+/* SLOTS: the most that wa_plan_slots answers. REFERENCES_AHEAD: messages a member has receives
+ * for. */
 enum { SLOTS = 3, REFERENCES_AHEAD = 2 };
 
 /*
- * What rank 0 tells every rank, in order. BATCH: the next of your group. NO_MORE: your group gets no other. STOP: batches
- * from this position of the queue on are abandoned at the next layer, and what has not begun does not begin. CLOSE: no batch
- * of any group is under way, and nothing follows; it is answered by GOODBYE.
+ * What rank 0 tells every rank, in order. BATCH: the next of your group. NO_MORE: your group gets
+ * no other. STOP: batches from this position of the queue on are abandoned at the next layer, and
+ * what has not begun does not begin. CLOSE: no batch of any group is under way, and nothing
+ * follows; it is answered by GOODBYE.
  */
 typedef enum order_kind { ORDER_BATCH, ORDER_NO_MORE, ORDER_STOP, ORDER_CLOSE } order_kind;
 typedef struct order {
     int32_t kind, value;
 } order;
-/* What every rank tells rank 0: the number of a signal it got, how far it is, or that it has nothing more to tell. */
+/* What every rank tells rank 0: the number of a signal it got, how far it is, or that it has
+ * nothing more to tell. */
 enum { GOODBYE = 0, PROGRESS = -1 };
 typedef struct notice {
-    int64_t word; /* GOODBYE, PROGRESS or a signal */
+    int64_t word;   /* GOODBYE, PROGRESS or a signal */
     wa_steps steps; /* of a lead of a stage so far; of others nothing */
 } notice;
 
@@ -36,7 +40,7 @@ typedef struct batch_slot {
     int32_t index;   /* in the plan */
     wa_stage_batch work;
     wa_block block;
-    uint8_t *lanes;   /* message: head, then h [lanes][rows][H] */
+    uint8_t *lanes; /* message: head, then h [lanes][rows][H] */
     size_t lanes_size;
     uint8_t *results; /* message: head, then this rank's share of the block */
     size_t results_size;
@@ -62,30 +66,32 @@ typedef struct wa_pipeline {
 
     int32_t *queue; /* batches granted to this group, in order */
     size_t queued;
-    bool ended;         /* no further batch will come */
-    size_t keep;        /* the batch at this position and later ones are abandoned */
-    bool closed;        /* rank 0 has said its last */
-    order order;        /* receive buffer */
+    bool ended;  /* no further batch will come */
+    size_t keep; /* the batch at this position and later ones are abandoned */
+    bool closed; /* rank 0 has said its last */
+    order order; /* receive buffer */
     wa_ticket ordering;
-    notice notice;      /* send buffer */
+    notice notice; /* send buffer */
     wa_ticket noticing;
-    int noticed;        /* the signal that rank 0 knows of */
-    wa_steps told;      /* what rank 0 knows of this rank, */
-    double told_at;     /* and since when */
+    int noticed;    /* the signal that rank 0 knows of */
+    wa_steps told;  /* what rank 0 knows of this rank, */
+    double told_at; /* and since when */
     bool said_goodbye;
-    int32_t request;    /* send buffer */
+    int32_t request; /* send buffer */
     wa_ticket requesting;
-    bool asked;         /* a request is unanswered */
+    bool asked; /* a request is unanswered */
 
     batch_slot slots[SLOTS];
     size_t slot_count; /* used of them */
-    size_t started, computed, left; /* positions in the queue: slot taken, stage run, slot free again */
-    bool computing;                 /* the batch at `computed` has begun */
+    /* positions in the queue: slot taken, stage run, slot free again */
+    size_t started, computed, left;
+    bool computing; /* the batch at `computed` has begun */
 
-    wa_ring ring;             /* the reference in memory that the team shares; none: by messages, in the buffers below */
-    bool reference_held;      /* a member reads what it last took of the ring */
+    /* the reference in memory that the team shares; none: by messages, in the buffers below */
+    wa_ring ring;
+    bool reference_held; /* a member reads what it last took of the ring */
     reference_buffer *references;
-    size_t reference_count;   /* buffers */
+    size_t reference_count;                                   /* buffers */
     size_t reference_sent, reference_posted, reference_taken; /* of the current batch */
     const batch_slot *reference_slot;
 
@@ -96,11 +102,12 @@ typedef struct wa_pipeline {
 
 /* Dimensions of one batch's block. */
 wa_dims wa_pipeline_batch_dims(const wa_pipeline *p, size_t batch);
-/* Does this batch carry the row errors, which are of no prompt? One does, unless a kept part has them. */
+/* Does this batch carry the row errors, which are of no prompt? One does, unless a kept part has
+ * them. */
 bool wa_pipeline_has_encoding(const wa_pipeline *p, size_t batch);
 /* The share of a seat of this group. owns_case and owns_vindex are taken from `arena`. */
-WA_CHECKED wa_status wa_pipeline_make_share(const wa_pipeline *p, int stage, int member, wa_arena *arena,
-                                            wa_share *out, wa_error *err);
+WA_CHECKED wa_status wa_pipeline_make_share(const wa_pipeline *p, int stage, int member,
+                                            wa_arena *arena, wa_share *out, wa_error *err);
 size_t wa_pipeline_results_bytes(const wa_pipeline *p, const wa_share *share, size_t batch);
 
 /* Serve every kind of message once; never blocks. */
@@ -119,8 +126,10 @@ WA_CHECKED wa_status wa_references_open(wa_pipeline *p, wa_error *err);
 void wa_references_close(wa_pipeline *p);
 WA_CHECKED wa_status wa_references_start(wa_pipeline *p, const batch_slot *slot, wa_error *err);
 WA_CHECKED wa_status wa_references_finish(wa_pipeline *p, const wa_error *failure, wa_error *err);
-wa_status wa_pipeline_publish_reference(void *context, size_t layer, const wa_reference *reference, wa_error *err);
-wa_status wa_pipeline_await_reference(void *context, size_t layer, wa_reference *out, wa_error *err);
+wa_status wa_pipeline_publish_reference(void *context, size_t layer, const wa_reference *reference,
+                                        wa_error *err);
+wa_status wa_pipeline_await_reference(void *context, size_t layer, wa_reference *out,
+                                      wa_error *err);
 bool wa_references_are_done(wa_pipeline *p);
 
 WA_CHECKED wa_status wa_collector_open(wa_pipeline *p, wa_error *err);
@@ -131,7 +140,8 @@ void wa_collector_close(wa_pipeline *p);
 WA_CHECKED wa_status wa_coordinator_open(wa_pipeline *p, wa_error *err);
 WA_CHECKED wa_status wa_coordinator_serve(wa_pipeline *p, wa_error *err);
 bool wa_coordinator_is_done(const wa_pipeline *p);
-/* How it ended: WA_OK when every batch has its part, else the story of the first that failed, or of the early stop. */
+/* How it ended: WA_OK when every batch has its part, else the story of the first that failed, or of
+ * the early stop. */
 WA_CHECKED wa_status wa_coordinator_answer(const wa_pipeline *p, wa_error *err);
 
 #endif

@@ -6,7 +6,8 @@
 
 /* --- Files */
 
-/* Matrices carry the name of the file that they lie in; those of a case have one name at every layer that has features. */
+/* Matrices carry the name of the file that they lie in; those of a case have one name at every
+ * layer that has features. */
 static wa_status names_of_case(const wa_audit *audit, const wa_case *which, const char *names[4],
                                wa_error *err)
 {
@@ -46,8 +47,10 @@ static void mark(const wa_vindex_entry *entries, size_t count, const char *file,
             read[i] = true;
 }
 
-/* Files of experts, of routers and of their biases, which have no matrix of a layer; the latter are found by the weight manifest. */
-static void mark_experts(const wa_vindex *vindex, const wa_case *which, const wa_vindex_entry *entries, size_t count, bool *read)
+/* Files of experts, of routers and of their biases, which have no matrix of a layer; the latter are
+ * found by the weight manifest. */
+static void mark_experts(const wa_vindex *vindex, const wa_case *which,
+                         const wa_vindex_entry *entries, size_t count, bool *read)
 {
     static const struct {
         wa_payload payload;
@@ -56,7 +59,9 @@ static void mark_experts(const wa_vindex *vindex, const wa_case *which, const wa
                  {WA_PAYLOAD_ROUTER, {"norms.bin", "weight_manifest.json"}},
                  {WA_PAYLOAD_BIASES, {"norms.bin", "weight_manifest.json"}}};
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
-        for (size_t f = 0; f < 2 && vindex->present[kinds[k].payload] && wa_case_reads_payload(which, kinds[k].payload, WA_UP); f++)
+        for (size_t f = 0; f < 2 && vindex->present[kinds[k].payload] &&
+                           wa_case_reads_payload(which, kinds[k].payload, WA_UP);
+             f++)
             mark(entries, count, kinds[k].files[f], read);
 }
 
@@ -84,7 +89,8 @@ static wa_status mark_read(const wa_audit *audit, size_t v, const wa_vindex_entr
 static bool may_have_checksum(const wa_vindex *vindex, const char *name)
 {
     const char *end = strrchr(name, '.');
-    return vindex->checkpoint == NULL && end != NULL && (strcmp(end, ".bin") == 0 || strcmp(end, ".weights") == 0);
+    return vindex->checkpoint == NULL && end != NULL &&
+           (strcmp(end, ".bin") == 0 || strcmp(end, ".weights") == 0);
 }
 
 /* What an input file is called inside a vindex; NULL: it is none of its files. */
@@ -107,7 +113,8 @@ wa_status wa_audit_find_checksums(wa_audit *audit, wa_error *err)
         WA_TRY(mark_read(audit, v, entries, count, read, err));
         for (size_t i = 0; i < audit->file_count; i++) {
             const char *name = name_inside(vindex, &audit->files[i]);
-            if (name == NULL || !may_have_checksum(vindex, name) || !wa_vindex_has_checksum(vindex, name))
+            if (name == NULL || !may_have_checksum(vindex, name) ||
+                !wa_vindex_has_checksum(vindex, name))
                 continue;
             for (size_t e = 0; e < count; e++)
                 if (read[e] && is_of_entry(&entries[e], name))
@@ -117,7 +124,8 @@ wa_status wa_audit_find_checksums(wa_audit *audit, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_audit_take_checksum(const wa_audit *audit, wa_input_file *file, wa_arena *arena, wa_error *err)
+wa_status wa_audit_take_checksum(const wa_audit *audit, wa_input_file *file, wa_arena *arena,
+                                 wa_error *err)
 {
     const wa_vindex *vindex = audit->vindexes[file->vindex];
     wa_vindex_checksum sum;
@@ -126,8 +134,8 @@ wa_status wa_audit_take_checksum(const wa_audit *audit, wa_input_file *file, wa_
     return WA_OK;
 }
 
-/* How a file that a case reads, or all files of such a directory, stand to index.json's checksums. LARQL's name the gate file alone
- * among payloads. */
+/* How a file that a case reads, or all files of such a directory, stand to index.json's checksums.
+ * LARQL's name the gate file alone among payloads. */
 static const char *checksum_words(const wa_audit *audit, size_t v, const wa_vindex_entry *entry)
 {
     const wa_vindex *vindex = audit->vindexes[v];
@@ -150,8 +158,8 @@ static const char *checksum_words(const wa_audit *audit, size_t v, const wa_vind
 /* One line per entry; a directory of very many says how many are left out. */
 enum { MOST_LINES = 200 };
 
-static wa_status file_lines(const wa_audit *audit, size_t v, const wa_vindex_entry *entries, size_t count,
-                            const bool *read, const char **out, wa_error *err)
+static wa_status file_lines(const wa_audit *audit, size_t v, const wa_vindex_entry *entries,
+                            size_t count, const bool *read, const char **out, wa_error *err)
 {
     wa_arena *arena = audit->arena;
     char *text = "";
@@ -166,7 +174,8 @@ static wa_status file_lines(const wa_audit *audit, size_t v, const wa_vindex_ent
                                   e->what));
         } else {
             WA_TRY(wa_arena_print(arena, &text, err, "%s%s%s: unknown%s%s", text, before, e->name,
-                                  e->like == NULL ? "" : ", like ", e->like == NULL ? "" : e->like));
+                                  e->like == NULL ? "" : ", like ",
+                                  e->like == NULL ? "" : e->like));
         }
     }
     if (count > MOST_LINES)
@@ -188,7 +197,8 @@ static bool runs(const wa_cases *cases, size_t v)
 /* Would any path run, had the job not chosen? */
 static wa_status could_run(const wa_audit *audit, size_t v, bool *out, wa_error *err)
 {
-    wa_case_input input = {.name = audit->request->vindexes[v].name, .vindex = audit->vindexes[v],
+    wa_case_input input = {.name = audit->request->vindexes[v].name,
+                           .vindex = audit->vindexes[v],
                            .ladder = audit->job->ladder};
     wa_cases cases;
     WA_TRY(wa_cases_build(&input, 1, audit->model, audit->arena, &cases, err));

@@ -1,5 +1,6 @@
-/* The reference's rows from a lead to its team: one message a layer, always, so that counts match whatever fails. On one host they
- * stand in memory that the team shares; between hosts each member is sent them. */
+/* The reference's rows from a lead to its team: one message a layer, always, so that counts match
+ * whatever fails. On one host they stand in memory that the team shares; between hosts each member
+ * is sent them. */
 #include "engine/pipeline_private.h"
 
 /* Rows of one message: x_0, y_ref and h of a layer; of the head, those that get logits. */
@@ -37,11 +38,13 @@ static wa_status open_buffers(wa_pipeline *p, size_t bytes, size_t count, wa_err
     const wa_plan *plan = p->input->plan;
     size_t receivers = p->share.is_lead ? (size_t)plan->grid.teams - 1 : 1;
     p->reference_count = count;
-    WA_TRY(wa_arena_take(p->input->arena, p->reference_count, sizeof *p->references, &p->references, err));
+    WA_TRY(wa_arena_take(p->input->arena, p->reference_count, sizeof *p->references, &p->references,
+                         err));
     for (size_t i = 0; i < p->reference_count; i++) {
         reference_buffer *buffer = &p->references[i];
         WA_TRY(wa_arena_take(p->input->arena, bytes, 1, &buffer->bytes, err));
-        WA_TRY(wa_arena_take(p->input->arena, receivers, sizeof *buffer->tickets, &buffer->tickets, err));
+        WA_TRY(wa_arena_take(p->input->arena, receivers, sizeof *buffer->tickets, &buffer->tickets,
+                             err));
         for (size_t t = 0; t < receivers; t++)
             buffer->tickets[t] = WA_TICKET_NONE;
     }
@@ -55,9 +58,11 @@ wa_status wa_references_open(wa_pipeline *p, wa_error *err)
     wa_ring_team team = {.count = 0};
     if (has_team(p)) {
         count = wa_plan_references(bytes, messages_of(p));
-        team = (wa_ring_team){wa_plan_rank(plan, p->seat.group, p->seat.stage, 0), plan->grid.teams};
+        team =
+            (wa_ring_team){wa_plan_rank(plan, p->seat.group, p->seat.stage, 0), plan->grid.teams};
     }
-    const wa_ring_shape shape = {.depth = count, .bytes = bytes, .readers = (size_t)plan->grid.teams - 1};
+    const wa_ring_shape shape = {
+        .depth = count, .bytes = bytes, .readers = (size_t)plan->grid.teams - 1};
     WA_TRY(wa_comm_open_ring(p->input->comm, &team, &shape, &p->ring, err));
     if (!has_team(p) || is_shared(p))
         return WA_OK;
@@ -69,10 +74,10 @@ void wa_references_close(wa_pipeline *p)
     wa_ring_close(&p->ring);
 }
 
-/* --- The team's side ------------------------------------------------------------------------------- */
+/* --- The team's side -------------------------------------------------------------------------- */
 
-/* Keep up to REFERENCES_AHEAD receives posted; the buffer being read is not one of them. In shared memory the lead may write over
- * what was read. */
+/* Keep up to REFERENCES_AHEAD receives posted; the buffer being read is not one of them. In shared
+ * memory the lead may write over what was read. */
 static wa_status post_receives(wa_pipeline *p, wa_error *err)
 {
     if (is_shared(p)) {
@@ -129,7 +134,7 @@ static wa_status take_next(wa_pipeline *p, const uint8_t **out, wa_error *err)
 wa_status wa_pipeline_await_reference(void *context, size_t layer, wa_reference *out, wa_error *err)
 {
     wa_pipeline *p = context;
-    (void)layer; /* messages of one batch come in order */
+    (void)layer;                   /* messages of one batch come in order */
     WA_TRY(post_receives(p, err)); /* the buffer read last is free now */
     const uint8_t *bytes;
     WA_TRY(take_next(p, &bytes, err));
@@ -148,7 +153,7 @@ wa_status wa_pipeline_await_reference(void *context, size_t layer, wa_reference 
     return WA_OK;
 }
 
-/* --- The lead's side ------------------------------------------------------------------------------- */
+/* --- The lead's side -------------------------------------------------------------------------- */
 
 static bool buffer_is_free(wa_pipeline *p, reference_buffer *buffer)
 {
@@ -179,7 +184,8 @@ static wa_status hand_out(wa_pipeline *p, wa_error *err)
     size_t size = message_bytes(p, &p->reference_slot->work, number);
     for (int t = 1; t < p->input->plan->grid.teams; t++) {
         int member = wa_plan_rank(p->input->plan, p->seat.group, p->seat.stage, t);
-        WA_TRY(wa_comm_send(p->input->comm, member, WA_TAG_REFERENCE, buffer->bytes, size, &buffer->tickets[t - 1], err));
+        WA_TRY(wa_comm_send(p->input->comm, member, WA_TAG_REFERENCE, buffer->bytes, size,
+                            &buffer->tickets[t - 1], err));
     }
     return WA_OK;
 }
@@ -198,7 +204,8 @@ static wa_status send_next(wa_pipeline *p, const wa_reference *reference, const 
     memcpy(bytes, &head, sizeof head);
     if (reference != NULL) {
         uint8_t *at = bytes + sizeof head;
-        size_t size = message_rows(p, &p->reference_slot->work, p->reference_sent) * p->hidden * sizeof(float);
+        size_t size = message_rows(p, &p->reference_slot->work, p->reference_sent) * p->hidden *
+                      sizeof(float);
         const float *const parts[] = {reference->x, reference->y, reference->h};
         for (int i = 0; i < 3; i++)
             if (parts[i] != NULL) {
@@ -209,7 +216,8 @@ static wa_status send_next(wa_pipeline *p, const wa_reference *reference, const 
     return hand_out(p, err);
 }
 
-wa_status wa_pipeline_publish_reference(void *context, size_t layer, const wa_reference *reference, wa_error *err)
+wa_status wa_pipeline_publish_reference(void *context, size_t layer, const wa_reference *reference,
+                                        wa_error *err)
 {
     wa_pipeline *p = context;
     (void)layer;
@@ -219,7 +227,8 @@ wa_status wa_pipeline_publish_reference(void *context, size_t layer, const wa_re
     return send_next(p, reference, &none, err);
 }
 
-/* After a failure the rest of the batch's messages still pass, saying so, or are taken and dropped. */
+/* After a failure the rest of the batch's messages still pass, saying so, or are taken and
+ * dropped. */
 wa_status wa_references_finish(wa_pipeline *p, const wa_error *failure, wa_error *err)
 {
     if (!has_team(p))

@@ -3,7 +3,6 @@
 
 #include "measure/diff.h"
 
-
 const char *wa_phase_name(wa_phase phase)
 {
     static const char *const names[] = {
@@ -16,7 +15,8 @@ const char *wa_phase_name(wa_phase phase)
 
 double wa_cost_aside(const wa_cost *cost)
 {
-    return cost->seconds[WA_PHASE_WAIT] + cost->seconds[WA_PHASE_GATHER] + cost->seconds[WA_PHASE_WRITE];
+    return cost->seconds[WA_PHASE_WAIT] + cost->seconds[WA_PHASE_GATHER] +
+           cost->seconds[WA_PHASE_WRITE];
 }
 
 size_t wa_share_lanes(const wa_stage_audit *audit, const wa_share *share)
@@ -76,7 +76,8 @@ static size_t most_features(const wa_stage_audit *audit)
     size_t features = wa_model_widest_ffn(audit->model);
     for (size_t v = 0; v < audit->vindex_count; v++)
         for (size_t l = 0; l < audit->vindexes[v]->layer_count; l++)
-            if (audit->model->layers[l].experts == NULL && audit->vindexes[v]->layers[l].features > features)
+            if (audit->model->layers[l].experts == NULL &&
+                audit->vindexes[v]->layers[l].features > features)
                 features = audit->vindexes[v]->layers[l].features;
     return features;
 }
@@ -89,7 +90,8 @@ static wa_status open_scratch(wa_stage *stage, wa_error *err)
     size_t longest = model->q_heads * model->head_dim;
     longest = features > longest ? features : longest;
     longest = model->hidden > longest ? model->hidden : longest;
-    WA_TRY(wa_scratch_open(stage->arena, stage->audit->max_rows, features, longest, &stage->scratch, err));
+    WA_TRY(wa_scratch_open(stage->arena, stage->audit->max_rows, features, longest, &stage->scratch,
+                           err));
     stage->scratch.engine = stage->audit->engine;
     return WA_OK;
 }
@@ -123,9 +125,11 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->lane_model, &stage->lane_model, err));
     WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->operands, &stage->operands, err));
     name_lanes(stage);
-    WA_TRY(wa_arena_take(arena, share->layer_count + 1, sizeof *stage->ahead.bytes, &stage->ahead.bytes, err));
+    WA_TRY(wa_arena_take(arena, share->layer_count + 1, sizeof *stage->ahead.bytes,
+                         &stage->ahead.bytes, err));
     WA_TRY(open_scratch(stage, err));
-    WA_TRY(wa_attention_open(arena, model, audit->longest_prompt, &stage->scratch, &stage->attention, err));
+    WA_TRY(wa_attention_open(arena, model, audit->longest_prompt, &stage->scratch,
+                             &stage->attention, err));
     WA_TRY(take_rows(stage, stage->lanes, model->hidden, &stage->normed, err));
     WA_TRY(take_rows(stage, stage->lanes, q_width, &stage->q, err));
     WA_TRY(take_rows(stage, stage->lanes, kv_width, &stage->k, err));
@@ -146,10 +150,13 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     size_t sampled =
         wa_sample_most(audit->kernel_check, audit->max_rows, audit->obs_count, model->layer_count);
     WA_TRY(wa_arena_take_raw(arena, sampled, sizeof *stage->sampled, &stage->sampled, err));
-    WA_TRY(wa_arena_take_raw(arena, 2 * sampled * model->hidden, sizeof *stage->truth, &stage->truth, err));
-    WA_TRY(wa_arena_take_raw(arena, 2 * sampled, sizeof *stage->truth_least, &stage->truth_least, err));
+    WA_TRY(wa_arena_take_raw(arena, 2 * sampled * model->hidden, sizeof *stage->truth,
+                             &stage->truth, err));
+    WA_TRY(wa_arena_take_raw(arena, 2 * sampled, sizeof *stage->truth_least, &stage->truth_least,
+                             err));
     if (sampled > 0)
-        WA_TRY(wa_oracle_open(arena, 2 * sampled, model->hidden, most_features(audit), &stage->oracle, err));
+        WA_TRY(wa_oracle_open(arena, 2 * sampled, model->hidden, most_features(audit),
+                              &stage->oracle, err));
     *out = stage;
     return WA_OK;
 }
@@ -163,8 +170,8 @@ wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch, wa_error 
         alike = wa_stage_lanes_alike(stage, lane);
         for (size_t prompt = 0; prompt < batch->packing.prompts; prompt++)
             for (size_t row = start[prompt]; row < start[prompt + 1]; row++)
-                WA_TRY(wa_embed(stage->lane_model[lane], batch->ids[row], row - start[prompt], stage->post_walk,
-                                h + row * hidden, err));
+                WA_TRY(wa_embed(stage->lane_model[lane], batch->ids[row], row - start[prompt],
+                                stage->post_walk, h + row * hidden, err));
         for (size_t other = 1; other < alike; other++)
             memcpy(h + other * size, h, size * sizeof *h);
     }
@@ -172,8 +179,8 @@ wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch, wa_error 
 }
 
 /* y of every lane = x of every lane . W^T (+ bias); x and y hold [lanes][rows][...]. */
-static void project(wa_stage *stage, size_t lanes, const wa_matrix *w, const float *bias, size_t rows,
-                    const float *x, float *y)
+static void project(wa_stage *stage, size_t lanes, const wa_matrix *w, const float *bias,
+                    size_t rows, const float *x, float *y)
 {
     for (size_t lane = 0; lane < lanes; lane++)
         stage->operands[lane] =
@@ -194,9 +201,10 @@ static void norm_or_copy(const wa_model *model, const wa_norm *norm, const float
         memcpy(out, x, rows * model->hidden * sizeof *out);
 }
 
-/* Attention half of a layer for `lanes` lanes of one model, the first of which is `first`: h += attention, then normed = FFN
- * input. q, k and v hold these lanes alone. */
-static void attend(wa_stage *stage, const wa_stage_batch *batch, size_t layer, size_t first, size_t lanes)
+/* Attention half of a layer for `lanes` lanes of one model, the first of which is `first`: h +=
+ * attention, then normed = FFN input. q, k and v hold these lanes alone. */
+static void attend(wa_stage *stage, const wa_stage_batch *batch, size_t layer, size_t first,
+                   size_t lanes)
 {
     const wa_model *model = stage->lane_model[first];
     const wa_layer *w = &model->layers[layer];
@@ -264,7 +272,8 @@ static wa_status run_reference(wa_stage *stage, const wa_stage_batch *batch, siz
     wa_label label;
     wa_status status;
     WA_TIMED(stage, WA_PHASE_DENSE_FFN,
-             status = wa_case_run(&dense, &weights, batch->rows, &io, 1, &stage->scratch, &label, err));
+             status =
+                 wa_case_run(&dense, &weights, batch->rows, &io, 1, &stage->scratch, &label, err));
     WA_TRY(status);
     stage->cost.flops[WA_PHASE_DENSE_FFN] += wa_case_flops(&dense, &weights, batch->rows);
     stage->cost.bytes[WA_PHASE_DENSE_FFN] += (double)wa_case_bytes(&dense, &weights);

@@ -3,32 +3,32 @@
 #define WALKAUDIT_ENGINE_STAGE_H
 
 #include "base/clock.h"
+#include "compute/dense.h"
 #include "measure/block.h"
 #include "measure/sample.h"
+#include "path/path.h"
 #include "store/capture.h"
 #include "store/dump.h"
-#include "compute/dense.h"
-#include "path/path.h"
 
 /* Where a rank's time goes. X(id, name) */
-#define WA_PHASE_LIST(X)                                                                 \
-    X(PROJECTIONS, "projections")                                                        \
-    X(ATTENTION, "attention")                                                            \
-    X(DENSE_FFN, "dense_ffn")                                                            \
-    X(WALK_FFN, "walk_ffn")                                                              \
-    X(COMPARE, "compare")                                                                \
-    X(KERNEL_CHECK, "kernel_check")                                                      \
-    X(ENCODING_CHECK, "encoding_check")                                                  \
-    X(HEAD, "head")                                                                      \
-    X(WAIT, "wait")                                                                      \
-    X(GATHER, "gather")                                                                  \
+#define WA_PHASE_LIST(X)                                                                           \
+    X(PROJECTIONS, "projections")                                                                  \
+    X(ATTENTION, "attention")                                                                      \
+    X(DENSE_FFN, "dense_ffn")                                                                      \
+    X(WALK_FFN, "walk_ffn")                                                                        \
+    X(COMPARE, "compare")                                                                          \
+    X(KERNEL_CHECK, "kernel_check")                                                                \
+    X(ENCODING_CHECK, "encoding_check")                                                            \
+    X(HEAD, "head")                                                                                \
+    X(WAIT, "wait")                                                                                \
+    X(GATHER, "gather")                                                                            \
     X(WRITE, "write")
 
 typedef enum wa_phase {
 #define WA_PHASE_ENUM(id, name) WA_PHASE_##id,
     WA_PHASE_LIST(WA_PHASE_ENUM)
 #undef WA_PHASE_ENUM
-    WA_PHASE_COUNT
+        WA_PHASE_COUNT
 } wa_phase;
 const char *wa_phase_name(wa_phase phase);
 
@@ -37,7 +37,8 @@ typedef struct wa_cost {
     double seconds[WA_PHASE_COUNT];
     double flops[WA_PHASE_COUNT];
     double bytes[WA_PHASE_COUNT];
-    double processor; /* seconds of a processor that the rank's own thread had while it did not wait */
+    /* seconds of a processor that the rank's own thread had while it did not wait */
+    double processor;
 } wa_cost;
 
 /** How far a rank is: layers of batches that it has run, and the rows in them. */
@@ -60,7 +61,8 @@ typedef struct wa_stage_audit {
     size_t obs_count; /* of the whole job */
     wa_kernel_check kernel_check;
     bool encoding_check;
-    const wa_dump *dump;         /* another implementation's figures of the reference; NULL = none */
+    /* another implementation's figures of the reference; NULL = none */
+    const wa_dump *dump;
     const wa_captures *captures; /* NULL = nothing is kept */
     const char *result_path;     /* capture files go beside it; may be NULL without captures */
 } wa_stage_audit;
@@ -68,7 +70,7 @@ typedef struct wa_stage_audit {
 /** Rows of one batch on one rank. */
 typedef struct wa_stage_batch {
     size_t rows;
-    size_t first_obs; /* of the job's observations */
+    size_t first_obs;    /* of the job's observations */
     size_t first_prompt; /* of the job's prompts */
     bool has_encoding;   /* it carries the encoding check, which is of no prompt */
     wa_packing packing;
@@ -79,13 +81,14 @@ typedef struct wa_stage_batch {
 
 /** Rows of the reference as they pass from the lead to its team. Borrowed until the next call. */
 typedef struct wa_reference {
-    const float *x;     /* [rows, H] FFN input */
-    const float *y;     /* [rows, H] dense FFN output */
-    const float *h;     /* [rows, H] residual stream after the layer */
+    const float *x; /* [rows, H] FFN input */
+    const float *y; /* [rows, H] dense FFN output */
+    const float *h; /* [rows, H] residual stream after the layer */
 } wa_reference;
 
-/** How a stage talks to its team; every call may push messages on. layer = layer_count: the head, where only h is
- * meaningful: [prompts, H] after the final norm, [rows, H] with logits of all positions. */
+/** How a stage talks to its team; every call may push messages on. layer = layer_count: the head,
+ * where only h is meaningful: [prompts, H] after the final norm, [rows, H] with logits of all
+ * positions. */
 typedef struct wa_team_link {
     void *context;
     wa_status (*publish)(void *context, size_t layer, const wa_reference *reference, wa_error *err);
@@ -97,10 +100,11 @@ typedef struct wa_stage wa_stage;
 
 /**
  * Make the buffers of a rank's stage. Local. `arena` holds them; checks take from it and give back.
- * share: layers, cases and vindexes of this rank; lanes are lane 0 (the lead's) and then its own cases, in order.
+ * share: layers, cases and vindexes of this rank; lanes are lane 0 (the lead's) and then its own
+ * cases, in order.
  */
-WA_CHECKED wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_arena *arena,
-                                   wa_stage **out, wa_error *err);
+WA_CHECKED wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share,
+                                   wa_arena *arena, wa_stage **out, wa_error *err);
 /** Give back what is not the arena's. May be NULL. */
 void wa_stage_close(wa_stage *stage);
 /** Lanes of this rank: (is_lead ? 1 : 0) + own cases that run. */
@@ -110,12 +114,12 @@ size_t wa_share_lanes(const wa_stage_audit *audit, const wa_share *share);
 
 /** Fill batch->h from the token ids: first stage only. */
 WA_CHECKED wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch, wa_error *err);
-/** Run this stage's layers: advance batch->h, fill the share's fields of batch->block. When it succeeds, the capture files
- * of these layers are final. */
+/** Run this stage's layers: advance batch->h, fill the share's fields of batch->block. When it
+ * succeeds, the capture files of these layers are final. */
 WA_CHECKED wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch,
                                   const wa_team_link *link, wa_error *err);
-/** Last stage: logits of every prompt's last row, or of all rows where the block has fields for them, for all lanes, and what
- * follows from them. */
+/** Last stage: logits of every prompt's last row, or of all rows where the block has fields for
+ * them, for all lanes, and what follows from them. */
 WA_CHECKED wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch,
                                    const wa_team_link *link, wa_error *err);
 /** Layers run so far. */

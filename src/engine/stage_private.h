@@ -1,9 +1,10 @@
-/* The buffers of a stage, shared by stage.c (the layer), compare.c (its cases) and head.c (logits). */
+/* The buffers of a stage, shared by stage.c (the layer), compare.c (its cases) and head.c
+ * (logits). */
 #ifndef WALKAUDIT_ENGINE_STAGE_PRIVATE_H
 #define WALKAUDIT_ENGINE_STAGE_PRIVATE_H
 
-#include "store/capture.h"
 #include "engine/stage.h"
+#include "store/capture.h"
 
 /* What was asked for before it is needed (ahead.c). */
 typedef struct ahead {
@@ -25,52 +26,63 @@ struct wa_stage {
     wa_cost cost;
     wa_steps steps;
     ahead ahead;
-    size_t lanes;      /* lane 0 of the lead first, then lane_case */
-    int *lane_case;    /* [lanes] case of a lane; -1 = the reference */
-    const wa_model **lane_model; /* [lanes] whose embedding, attention, norms and head it has: the audit's model, but for a
-                                    case of the whole of another checkpoint */
-    float *normed;     /* [lanes][max_rows][H]: norm output, then attention output, then FFN input */
-    float *q, *k, *v;  /* [lanes][max_rows][heads * head_dim] */
-    float *y_ref;      /* [max_rows][H]: lead only */
-    float *y_walk;     /* [max_rows][H]: the case on the reference's input */
-    float *y_own;      /* [max_rows][H]: the case on its own input */
-    float *post_ref;   /* [max_rows][H]: the reference's output after the post-FFN norm */
-    float *post_walk;  /* [max_rows][H] */
+    size_t lanes;   /* lane 0 of the lead first, then lane_case */
+    int *lane_case; /* [lanes] case of a lane; -1 = the reference */
+    /* [lanes] whose embedding, attention, norms and head it has: the audit's model, but for a case
+     * of the whole of another checkpoint */
+    const wa_model **lane_model;
+    /* [lanes][max_rows][H]: norm output, then attention output, then FFN input */
+    float *normed;
+    float *q, *k, *v;     /* [lanes][max_rows][heads * head_dim] */
+    float *y_ref;         /* [max_rows][H]: lead only */
+    float *y_walk;        /* [max_rows][H]: the case on the reference's input */
+    float *y_own;         /* [max_rows][H]: the case on its own input */
+    float *post_ref;      /* [max_rows][H]: the reference's output after the post-FFN norm */
+    float *post_walk;     /* [max_rows][H] */
     wa_operand *operands; /* [lanes] */
     wa_routing routing;   /* [max_rows] of the reference, in a model with experts */
     wa_routing case_routing[WA_STREAMS]; /* [max_rows] of the case at hand, likewise */
-    size_t *sampled;      /* [sampled_count] rows of the batch at which KERNEL is measured at this layer, ascending */
+    /* [sampled_count] rows of the batch at which KERNEL is measured at this layer, ascending */
+    size_t *sampled;
     size_t sampled_count;
-    double *truth;        /* [2][sampled_count][H]: the oracle's last answers at this layer, on the reference's input and on a case's own */
-    wa_capture_file **capture;   /* [1 + cases] being written: of the reference, of each case; NULL = none, or nothing is kept */
-    wa_arena *capture_arena;     /* owned: their memory, reset with each batch */
-    wa_oracle *oracle;    /* room for [2 * sampled_count] rows; NULL = nothing is sampled */
-    double *truth_least;  /* [2][sampled_count]: what f32 can resolve there */
-    const wa_case *truth_of, *own_truth_of; /* the cases they were for; NULL = none yet at this layer */
-    const float *own_truth_x;               /* [rows][H]: the own input it was for, a lane of normed */
+    /* [2][sampled_count][H]: the oracle's last answers at this layer, on the reference's input and
+     * on a case's own */
+    double *truth;
+    /* [1 + cases] being written: of the reference, of each case; NULL = none, or nothing is kept */
+    wa_capture_file **capture;
+    wa_arena *capture_arena; /* owned: their memory, reset with each batch */
+    wa_oracle *oracle;       /* room for [2 * sampled_count] rows; NULL = nothing is sampled */
+    double *truth_least;     /* [2][sampled_count]: what f32 can resolve there */
+    /* the cases they were for; NULL = none yet at this layer */
+    const wa_case *truth_of, *own_truth_of;
+    /* [rows][H]: the own input it was for, a lane of normed */
+    const float *own_truth_x;
 };
 
-/* post = post-FFN norm of a model's layer (when the block has one) times its residual multiplier: what a stream of that model
- * receives. */
+/* post = post-FFN norm of a model's layer (when the block has one) times its residual multiplier:
+ * what a stream of that model receives. */
 void wa_stage_post(const wa_model *model, size_t layer, const float *y, size_t rows, float *out);
 /* How many lanes, from this one on, have the same model. */
 size_t wa_stage_lanes_alike(const wa_stage *stage, size_t first);
 
-/** Evaluate every own case at one layer against the reference, move its lane on, write its fields. */
+/** Evaluate every own case at one layer against the reference, move its lane on, write its
+ * fields. */
 WA_CHECKED wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
                                       const wa_reference *reference, const wa_team_link *link,
                                       wa_error *err);
 
-/** Compare x and y of the reference with the job's reference dump, where there is one. Lead only. */
-WA_CHECKED wa_status wa_stage_compare_dump(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
-                                           const wa_reference *reference, wa_error *err);
+/** Compare x and y of the reference with the job's reference dump, where there is one. Lead
+ * only. */
+WA_CHECKED wa_status wa_stage_compare_dump(wa_stage *stage, const wa_stage_batch *batch,
+                                           size_t layer, const wa_reference *reference,
+                                           wa_error *err);
 /** Two rows as they come, piece by piece: sums of squares. Start with zeros. */
 typedef struct wa_distance {
     double apart, theirs; /* |ours - theirs|^2, |theirs|^2 */
 } wa_distance;
 void wa_distance_add(wa_distance *distance, const float *ours, const double *theirs, size_t count);
-/** Keep the largest relative distance and its position in *rel_l2 and *position, which is -1 before the first; NaN is larger
- * than any number. */
+/** Keep the largest relative distance and its position in *rel_l2 and *position, which is -1 before
+ * the first; NaN is larger than any number. */
 void wa_distance_keep(const wa_distance *distance, size_t position, double *rel_l2, int32_t *at);
 
 /** A batch begins. */
@@ -83,8 +95,9 @@ WA_CHECKED wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_bat
                                              size_t layer, wa_error *err);
 
 /** Keep x and y_ref (lead only), or stage->y_walk of a case, where the job asks for it. */
-WA_CHECKED wa_status wa_stage_keep_reference(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
-                                             const wa_reference *reference, wa_error *err);
+WA_CHECKED wa_status wa_stage_keep_reference(wa_stage *stage, const wa_stage_batch *batch,
+                                             size_t layer, const wa_reference *reference,
+                                             wa_error *err);
 WA_CHECKED wa_status wa_stage_keep_walk(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
                                         size_t which, wa_error *err);
 WA_CHECKED wa_status wa_stage_open_captures(wa_stage *stage, wa_error *err);
@@ -92,11 +105,11 @@ WA_CHECKED wa_status wa_stage_open_captures(wa_stage *stage, wa_error *err);
 void wa_stage_end_captures(wa_stage *stage);
 
 /** Run `statement`, charging its time to a phase. */
-#define WA_TIMED(stage, phase, statement)                                                \
-    do {                                                                                 \
-        double start_ = wa_clock();                                                      \
-        statement;                                                                       \
-        (stage)->cost.seconds[phase] += wa_clock() - start_;                             \
+#define WA_TIMED(stage, phase, statement)                                                          \
+    do {                                                                                           \
+        double start_ = wa_clock();                                                                \
+        statement;                                                                                 \
+        (stage)->cost.seconds[phase] += wa_clock() - start_;                                       \
     } while (0)
 
 #endif

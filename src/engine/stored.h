@@ -14,11 +14,13 @@ typedef struct wa_stored_place {
 } wa_stored_place;
 
 /**
- * Of its stored bytes; of several matrices, the digest of their digests. Adds what was read to *bytes. Local.
+ * Of its stored bytes; of several matrices, the digest of their digests. Adds what was read to
+ * *bytes. Local.
  *
- * arena  given back before the return. Errors: WA_E_INTERNAL (nothing is stored there), WA_E_MEMORY.
+ * arena  given back before the return. Errors: WA_E_INTERNAL (nothing is stored there),
+ *        WA_E_MEMORY.
  */
-WA_CHECKED wa_status wa_stored_digest(const wa_stored_place *place, wa_arena *arena, wa_short_digest *out, double *bytes,
-                                      wa_error *err);
+WA_CHECKED wa_status wa_stored_digest(const wa_stored_place *place, wa_arena *arena,
+                                      wa_short_digest *out, double *bytes, wa_error *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* How many messages an audit takes, and how large they are: the arithmetic of the pipeline's files, in closed form. */
+/* How many messages an audit takes, and how large they are: the arithmetic of the pipeline's files,
+ * in closed form. */
 #include "engine/pipeline_private.h"
 
 /* Size of something that grows with batches, rows and prompts. */
@@ -75,11 +76,13 @@ static bool is_on_one_host(const wa_plan *plan, int nodes, int group, int stage)
     return lead / each == (lead + plan->grid.teams - 1) / each;
 }
 
-/* x_0, y_ref and h of each layer, and the head's rows, from leads to those teams that share no memory; a group's batches are as many
- * as any other's. */
-static double size_references(const wa_plan *plan, const wa_dims *dims, size_t row, int nodes, linear *out)
+/* x_0, y_ref and h of each layer, and the head's rows, from leads to those teams that share no
+ * memory; a group's batches are as many as any other's. */
+static double size_references(const wa_plan *plan, const wa_dims *dims, size_t row, int nodes,
+                              linear *out)
 {
-    size_t listeners = (size_t)plan->grid.teams - 1, messages = 0, groups = (size_t)plan->grid.groups;
+    size_t listeners = (size_t)plan->grid.teams - 1, messages = 0,
+           groups = (size_t)plan->grid.groups;
     *out = (linear){0};
     for (int group = 0; group < plan->grid.groups; group++)
         for (int stage = 0; stage < plan->grid.stages; stage++) {
@@ -98,7 +101,8 @@ static double size_references(const wa_plan *plan, const wa_dims *dims, size_t r
 }
 
 wa_status wa_pipeline_traffic(const wa_plan *plan, const wa_dims *dims, size_t hidden,
-                              const size_t *lanes, int nodes, wa_arena *arena, wa_traffic *out, wa_error *err)
+                              const size_t *lanes, int nodes, wa_arena *arena, wa_traffic *out,
+                              wa_error *err)
 {
     const wa_grid *grid = &plan->grid;
     const int64_t batches = (int64_t)plan->batch_count, ranks = grid->used + grid->idle;
@@ -113,14 +117,18 @@ wa_status wa_pipeline_traffic(const wa_plan *plan, const wa_dims *dims, size_t h
     /* A group asks once a batch and once in vain; every rank hears each answer and the close. */
     int64_t requests = batches + grid->groups;
     int64_t orders = requests * seats + ranks;
-    int64_t to_rank_0 = requests * (int64_t)sizeof(int32_t) + batches * (int64_t)sizeof(message_head);
+    int64_t to_rank_0 =
+        requests * (int64_t)sizeof(int32_t) + batches * (int64_t)sizeof(message_head);
     int64_t in_blocks = sum_of(&blocks, &all) + (int64_t)encoding;
     *out = (wa_traffic){
         .messages = requests + orders + batches * (1 + seats + (stages - 1) * teams) +
                     (int64_t)(sent * (double)batches),
         .bytes = to_rank_0 + orders * (int64_t)sizeof(order) + in_blocks + sum_of(&streams, &all),
-        .bytes_to_root = to_rank_0 + ((int64_t)plan->first_group.batches + 2) * (int64_t)sizeof(order)};
-    if (stages == 1) /* rank 0 is the writer of its group; of several, another gets the first batch */
-        out->bytes_to_root += sum_of(&blocks, &plan->first_group) + (grid->groups == 1 ? (int64_t)encoding : 0);
+        .bytes_to_root =
+            to_rank_0 + ((int64_t)plan->first_group.batches + 2) * (int64_t)sizeof(order)};
+    /* rank 0 is the writer of its group; of several, another gets the first batch */
+    if (stages == 1)
+        out->bytes_to_root +=
+            sum_of(&blocks, &plan->first_group) + (grid->groups == 1 ? (int64_t)encoding : 0);
     return WA_OK;
 }

@@ -71,8 +71,8 @@ static wa_status check_choice(const wa_job_source *source, const char *key, cons
                        second == NULL ? "" : "'");
 }
 
-/* True for a number, which an earlier version read as so many positions of the first batch, -1 as all of
- * every batch. The word must have been checked. */
+/* True for a number, which an earlier version read as so many positions of the first batch, -1 as
+ * all of every batch. The word must have been checked. */
 static bool read_kernel_check(const char *word, wa_kernel_check *out)
 {
     for (int i = WA_KERNEL_NONE; i <= WA_KERNEL_ALL; i++)
@@ -80,7 +80,9 @@ static bool read_kernel_check(const char *word, wa_kernel_check *out)
             *out = (wa_kernel_check)i;
             return false;
         }
-    *out = word[0] == '-' ? WA_KERNEL_ALL : strcmp(word, "0") == 0 ? WA_KERNEL_NONE : WA_KERNEL_SAMPLE;
+    *out = word[0] == '-'           ? WA_KERNEL_ALL
+           : strcmp(word, "0") == 0 ? WA_KERNEL_NONE
+                                    : WA_KERNEL_SAMPLE;
     return true;
 }
 
@@ -88,26 +90,30 @@ static wa_status check_kernel_check(const wa_job_source *source, const char *wor
 {
     wa_kernel_check ignored;
     size_t digits = strspn(word, "0123456789");
-    bool number = digits > 0 && digits < 8 && word[digits] == '\0' && (word[0] != '0' || digits == 1);
+    bool number =
+        digits > 0 && digits < 8 && word[digits] == '\0' && (word[0] != '0' || digits == 1);
     if (number || strcmp(word, "-1") == 0 || !read_kernel_check(word, &ignored))
         return WA_OK;
-    return WA_JOB_FAIL(source, "kernel_check", err, "'kernel_check' is '%s', expected 'sample', 'all' or 'none'",
-                       word);
+    return WA_JOB_FAIL(source, "kernel_check", err,
+                       "'kernel_check' is '%s', expected 'sample', 'all' or 'none'", word);
 }
 
 /* `larql` was a word while LARQL computed in one way only. */
 static wa_status check_semantics(const wa_job_source *source, const char *word, wa_error *err)
 {
     wa_semantics ignored;
-    const char *may = wa_semantics_name(WA_SEMANTICS_LARQL_2026_05), *august = wa_semantics_name(WA_SEMANTICS_LARQL_2026_08);
+    const char *may = wa_semantics_name(WA_SEMANTICS_LARQL_2026_05),
+               *august = wa_semantics_name(WA_SEMANTICS_LARQL_2026_08);
     if (wa_semantics_parse(word, &ignored))
         return WA_OK;
     if (strcmp(word, "larql") == 0)
         return WA_JOB_FAIL(source, "semantics", err,
-                           "'semantics' is 'larql', but LARQL computed otherwise in May 2026 than since August: expected '%s' or "
+                           "'semantics' is 'larql', but LARQL computed otherwise in May 2026 than "
+                           "since August: expected '%s' or "
                            "'%s'",
                            may, august);
-    return WA_JOB_FAIL(source, "semantics", err, "'semantics' is '%s', expected native, %s or %s", word, may, august);
+    return WA_JOB_FAIL(source, "semantics", err, "'semantics' is '%s', expected native, %s or %s",
+                       word, may, august);
 }
 
 static wa_status check_scalars(const wa_job_source *source, wa_error *err)
@@ -128,12 +134,14 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
     const struct {
         const char *key, *value, *first, *second;
     } choices[] = {
-        {"ladder", raw->ladder, wa_ladder_word(WA_LADDER_2026_05), wa_ladder_word(WA_LADDER_2026_08)},
+        {"ladder", raw->ladder, wa_ladder_word(WA_LADDER_2026_05),
+         wa_ladder_word(WA_LADDER_2026_08)},
         {"encoding_check", raw->encoding_check, "all", "none"},
         {"allow_unread", raw->allow_unread, "true", "false"},
         {"texts", raw->texts, "all", "none"},
         {"logits", raw->logits, "last", "all"},
-        {"engine", raw->engine, wa_engine_name(WA_ENGINE_WALKAUDIT), wa_engine_name(WA_ENGINE_BLAS)},
+        {"engine", raw->engine, wa_engine_name(WA_ENGINE_WALKAUDIT),
+         wa_engine_name(WA_ENGINE_BLAS)},
         {"fingerprint", raw->fingerprint, "quick", "full"},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
@@ -152,7 +160,8 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
 /* Names end up in file names and in case names VINDEX:PATH. */
 bool wa_job_name_is_good(const char *name)
 {
-    return wa_name_is_plain(name) && name[0] != '.' && name[0] != '-' && strchr(name, ':') == NULL && strlen(name) <= NAME_LIMIT;
+    return wa_name_is_plain(name) && name[0] != '.' && name[0] != '-' &&
+           strchr(name, ':') == NULL && strlen(name) <= NAME_LIMIT;
 }
 
 static wa_status check_name(const wa_job_source *source, const char *key, const char *name,
@@ -196,7 +205,8 @@ static wa_status check_unique(const wa_job_source *source, const char *prefix, n
     return WA_OK;
 }
 
-/* 0 when there is none; no number, or none between 0 and 0.1: NaN. (A kernel that gives zeros is wrong by 1.) */
+/* 0 when there is none; no number, or none between 0 and 0.1: NaN. (A kernel that gives zeros is
+ * wrong by 1.) */
 static double read_tolerance(const char *text)
 {
     char *end;
@@ -213,34 +223,38 @@ static wa_status check_like(const wa_job_source *source, const char *prefix, con
     wa_path like;
     snprintf(key, sizeof key, "%s.like", prefix);
     if (raw->like != NULL && (!wa_path_parse(raw->like, &like) || wa_path_is_foreign(like)))
-        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected another walk path", key, raw->like);
+        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected another walk path", key,
+                           raw->like);
     snprintf(key, sizeof key, "%s.kernel_tolerance", prefix);
     if (raw->like == NULL && raw->kernel_tolerance != NULL)
         return WA_JOB_FAIL(source, key, err, "'%s' needs 'like'", key);
     if (isnan(read_tolerance(raw->kernel_tolerance)))
-        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected a number above 0, at most 0.1", key,
-                           raw->kernel_tolerance);
+        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected a number above 0, at most 0.1",
+                           key, raw->kernel_tolerance);
     return WA_OK;
 }
 
 /* --- Paths ----------------------------------------------------------------------------------- */
 
-static wa_status check_served(const wa_job_source *source, const char *prefix, const raw_path *raw, wa_error *err)
+static wa_status check_served(const wa_job_source *source, const char *prefix, const raw_path *raw,
+                              wa_error *err)
 {
     char key[KEY_TEXT + sizeof ".wire"];
     wa_wire wire;
     snprintf(key, sizeof key, "%s.wire", prefix);
     if (raw->file != NULL || raw->library != NULL || raw->command != NULL)
-        return WA_JOB_FAIL(source, prefix, err, "'%s': served takes no 'file', 'library' or 'command'", prefix);
+        return WA_JOB_FAIL(source, prefix, err,
+                           "'%s': served takes no 'file', 'library' or 'command'", prefix);
     if (raw->url == NULL || raw->url[strspn(raw->url, " ")] == '\0')
         return WA_JOB_FAIL(source, prefix, err, "'%s': served needs 'url'", prefix);
     if (raw->wire != NULL && !wa_wire_parse(raw->wire, &wire))
-        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected f32, f16, i8 or q8k", key, raw->wire);
+        return WA_JOB_FAIL(source, key, err, "'%s' is '%s', expected f32, f16, i8 or q8k", key,
+                           raw->wire);
     return WA_OK;
 }
 
-static wa_status check_foreign(const wa_job_source *source, const char *prefix,
-                               const raw_path *raw, wa_path path, wa_error *err)
+static wa_status check_foreign(const wa_job_source *source, const char *prefix, const raw_path *raw,
+                               wa_path path, wa_error *err)
 {
     int sources = (raw->file != NULL) + (raw->library != NULL) + (raw->command != NULL);
     if (path == WA_PATH_SERVED)
@@ -248,8 +262,8 @@ static wa_status check_foreign(const wa_job_source *source, const char *prefix,
     else if (raw->url != NULL || raw->wire != NULL)
         return WA_JOB_FAIL(source, prefix, err, "'%s': external takes no 'url' or 'wire'", prefix);
     else if (sources != 1)
-        return WA_JOB_FAIL(source, prefix, err, "'%s': external needs one of 'file', 'library' and 'command'",
-                           prefix);
+        return WA_JOB_FAIL(source, prefix, err,
+                           "'%s': external needs one of 'file', 'library' and 'command'", prefix);
     if (raw->timeout != NULL && raw->command == NULL)
         return WA_JOB_FAIL(source, prefix, err, "'%s': 'timeout' needs 'command'", prefix);
     wa_bucket ignored;
@@ -309,16 +323,19 @@ static wa_status check_path(const wa_job_source *source, const char *prefix, con
     if (wa_path_is_foreign(path))
         return check_foreign(source, prefix, raw, path, err);
     if (raw->url != NULL || raw->wire != NULL)
-        return WA_JOB_FAIL(source, prefix, err, "'%s': path '%s' takes no 'url' or 'wire'", prefix, raw->path);
+        return WA_JOB_FAIL(source, prefix, err, "'%s': path '%s' takes no 'url' or 'wire'", prefix,
+                           raw->path);
     if (raw->file != NULL || raw->library != NULL || raw->bucket != NULL)
         return WA_JOB_FAIL(source, prefix, err,
                            "'%s': path '%s' takes no 'file', 'library' or 'bucket'", prefix,
                            raw->path);
     if (raw->command != NULL || raw->timeout != NULL)
-        return WA_JOB_FAIL(source, prefix, err, "'%s': path '%s' takes no 'command' or 'timeout'", prefix, raw->path);
+        return WA_JOB_FAIL(source, prefix, err, "'%s': path '%s' takes no 'command' or 'timeout'",
+                           prefix, raw->path);
     if (raw->like != NULL || raw->kernel_tolerance != NULL)
         return WA_JOB_FAIL(source, prefix, err,
-                           "'%s': path '%s' takes no 'like' or 'kernel_tolerance'", prefix, raw->path);
+                           "'%s': path '%s' takes no 'like' or 'kernel_tolerance'", prefix,
+                           raw->path);
     return WA_OK;
 }
 
@@ -339,20 +356,21 @@ static wa_status build_paths(const wa_job_source *source, const char *prefix, co
         WA_TRY(check_path(source, key, &raw[i], err));
         if (raw[i].k != NULL && !wa_job_int(raw[i].k, &k))
             k = WA_K_ALL; /* not reached: checked */
-        requests[i] = (wa_path_request){.path = raw[i].path,
-                                        .k = (int)k,
-                                        .name = raw[i].name,
-                                        .file = raw[i].file,
-                                        .library = raw[i].library,
-                                        .decode = raw[i].rows != NULL && strcmp(raw[i].rows, "decode") == 0,
-                                        .command = raw[i].command,
-                                        .directory = directory,
-                                        .timeout = raw[i].timeout == NULL ? TIMEOUT : (double)*raw[i].timeout,
-                                        .url = raw[i].url,
-                                        .wire = raw[i].wire,
-                                        .bucket = raw[i].bucket,
-                                        .like = raw[i].like,
-                                        .kernel_tolerance = read_tolerance(raw[i].kernel_tolerance)};
+        requests[i] =
+            (wa_path_request){.path = raw[i].path,
+                              .k = (int)k,
+                              .name = raw[i].name,
+                              .file = raw[i].file,
+                              .library = raw[i].library,
+                              .decode = raw[i].rows != NULL && strcmp(raw[i].rows, "decode") == 0,
+                              .command = raw[i].command,
+                              .directory = directory,
+                              .timeout = raw[i].timeout == NULL ? TIMEOUT : (double)*raw[i].timeout,
+                              .url = raw[i].url,
+                              .wire = raw[i].wire,
+                              .bucket = raw[i].bucket,
+                              .like = raw[i].like,
+                              .kernel_tolerance = read_tolerance(raw[i].kernel_tolerance)};
         if (raw[i].file != NULL)
             WA_TRY(resolve(directory, raw[i].file, source->arena, &requests[i].file, err));
         if (raw[i].library != NULL)
@@ -376,18 +394,20 @@ static wa_status settle_name(const wa_job_source *source, const char *key, char 
     return WA_OK;
 }
 
-static wa_status check_place(const wa_job_source *source, size_t audit, size_t at, const raw_vindex *vindex,
-                             wa_error *err)
+static wa_status check_place(const wa_job_source *source, size_t audit, size_t at,
+                             const raw_vindex *vindex, wa_error *err)
 {
     char key[KEY_TEXT];
     snprintf(key, sizeof key, "audits[%zu].vindexes[%zu]", audit, at);
     if ((vindex->path != NULL) == (vindex->checkpoint != NULL))
-        return WA_JOB_FAIL(source, key, err, "'%s' has %s 'path' %s 'checkpoint', expected one of them", key,
-                           vindex->path != NULL ? "both" : "neither", vindex->path != NULL ? "and" : "nor");
+        return WA_JOB_FAIL(
+            source, key, err, "'%s' has %s 'path' %s 'checkpoint', expected one of them", key,
+            vindex->path != NULL ? "both" : "neither", vindex->path != NULL ? "and" : "nor");
     if (vindex->scope == NULL)
         return WA_OK;
     if (vindex->checkpoint == NULL || vindex->paths_count > 0)
-        return WA_JOB_FAIL(source, key, err, "'%s' has 'scope' %s, expected 'checkpoint' alone beside it", key,
+        return WA_JOB_FAIL(source, key, err,
+                           "'%s' has 'scope' %s, expected 'checkpoint' alone beside it", key,
                            vindex->checkpoint == NULL ? "and 'path'" : "and 'paths'");
     snprintf(key, sizeof key, "audits[%zu].vindexes[%zu].scope", audit, at);
     return check_choice(source, key, vindex->scope, "ffn", "model", err);
@@ -446,7 +466,8 @@ static wa_status build_audits(const wa_job_source *source, wa_job *job, wa_error
         WA_TRY(build_vindexes(source, job, i, &built[i], err));
         WA_TRY(resolve(job->directory, audit->model, source->arena, &built[i].model, err));
         if (audit->reference_dump != NULL)
-            WA_TRY(resolve(job->directory, audit->reference_dump, source->arena, &built[i].reference_dump, err));
+            WA_TRY(resolve(job->directory, audit->reference_dump, source->arena,
+                           &built[i].reference_dump, err));
         built[i].name = audit->name;
         names[i] = (named){audit->name, i};
     }
@@ -464,7 +485,8 @@ static wa_status take_captures(const wa_job_source *source, wa_job_captures *out
         return WA_OK;
     char key[KEY_TEXT];
     if (captures->tensors_count == 0)
-        return WA_JOB_FAIL(source, "captures", err, "'captures' names no 'tensors', expected some of x, y_ref, y_walk");
+        return WA_JOB_FAIL(source, "captures", err,
+                           "'captures' names no 'tensors', expected some of x, y_ref, y_walk");
     for (size_t i = 0; i < captures->tensors_count; i++) {
         const char *name = captures->tensors[i];
         snprintf(key, sizeof key, "captures.tensors[%zu]", i);
@@ -504,11 +526,12 @@ static wa_status resolve_files(const wa_job_source *source, wa_job *job, wa_erro
 
 static void copy_scalars(const raw_job *raw, wa_job *job)
 {
-    job->ladder = strcmp(raw->ladder, wa_ladder_word(WA_LADDER_2026_08)) == 0 ? WA_LADDER_2026_08 : WA_LADDER_2026_05;
-    job->kernel_check_was = read_kernel_check(raw->kernel_check, &job->kernel_check)
-                                ? raw->kernel_check
-                                : NULL;
-    job->engine = strcmp(raw->engine, wa_engine_name(WA_ENGINE_BLAS)) == 0 ? WA_ENGINE_BLAS : WA_ENGINE_WALKAUDIT;
+    job->ladder = strcmp(raw->ladder, wa_ladder_word(WA_LADDER_2026_08)) == 0 ? WA_LADDER_2026_08
+                                                                              : WA_LADDER_2026_05;
+    job->kernel_check_was =
+        read_kernel_check(raw->kernel_check, &job->kernel_check) ? raw->kernel_check : NULL;
+    job->engine = strcmp(raw->engine, wa_engine_name(WA_ENGINE_BLAS)) == 0 ? WA_ENGINE_BLAS
+                                                                           : WA_ENGINE_WALKAUDIT;
     job->encoding_check = strcmp(raw->encoding_check, "all") == 0;
     job->texts = strcmp(raw->texts, "all") == 0;
     job->allow_unread = strcmp(raw->allow_unread, "true") == 0;
@@ -532,7 +555,8 @@ static wa_status build_job(wa_job_source *source, wa_job *job, wa_error *err)
     job->path = source->path;
     job->name = source->raw->name;
     if (!wa_semantics_parse(source->raw->semantics, &job->semantics))
-        return wa_fail(err, WA_E_INTERNAL, "semantics '%s' were not checked", source->raw->semantics);
+        return wa_fail(err, WA_E_INTERNAL, "semantics '%s' were not checked",
+                       source->raw->semantics);
     WA_TRY(build_paths(source, "paths", source->raw->paths, source->raw->paths_count, &job->paths,
                        err));
     job->path_count = source->raw->paths_count;

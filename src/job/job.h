@@ -11,15 +11,16 @@
 typedef struct wa_job_vindex {
     const char *name; /* default: stem of path */
     const char *path; /* resolved against the job file's directory */
-    bool is_checkpoint; /* path leads to another checkpoint of the model: a directory or a GGUF file */
-    bool whole;         /* of a checkpoint: path checkpoint_model beside checkpoint */
+    /* path leads to another checkpoint of the model: a directory or a GGUF file */
+    bool is_checkpoint;
+    bool whole;                   /* of a checkpoint: path checkpoint_model beside checkpoint */
     const wa_path_request *paths; /* NULL when the job's list (or the default) applies */
     size_t path_count;
 } wa_job_vindex;
 
 typedef struct wa_job_audit {
-    const char *name;  /* default: stem of model */
-    const char *model; /* resolved */
+    const char *name;           /* default: stem of model */
+    const char *model;          /* resolved */
     const char *reference_dump; /* resolved; NULL = none */
     const wa_job_vindex *vindexes;
     size_t vindex_count;
@@ -41,9 +42,9 @@ typedef struct wa_job {
     const char *name;      /* default: the job file's stem */
     const wa_job_audit *audits;
     size_t audit_count;
-    const char *prompts_builtin; /* "seed" or NULL */
-    const char *prompts_file;    /* resolved, or NULL */
-    size_t prompts_limit;        /* only the first so many; 0 = all */
+    const char *prompts_builtin;  /* "seed" or NULL */
+    const char *prompts_file;     /* resolved, or NULL */
+    size_t prompts_limit;         /* only the first so many; 0 = all */
     const wa_path_request *paths; /* NULL: all that each vindex can run */
     size_t path_count;
     wa_semantics semantics;
@@ -51,7 +52,8 @@ typedef struct wa_job {
     wa_engine engine;
     const char *bounds; /* "default", "larql", or a resolved path */
     wa_kernel_check kernel_check;
-    const char *kernel_check_was; /* a number that an earlier version knew, now read as kernel_check; else NULL */
+    /* a number that an earlier version knew, now read as kernel_check; else NULL */
+    const char *kernel_check_was;
     bool encoding_check;
     bool texts;        /* the result may hold texts of prompts and tokens */
     bool allow_unread; /* the model may store tensors of layers that nothing reads */
@@ -71,17 +73,20 @@ typedef struct wa_job {
 /**
  * Parse a job file. Local.
  *
- * settings  `--set key=value` words, applied after the file: scalar keys outside lists ("batch.rows=8")
+ * settings  `--set key=value` words, applied after the file: scalar keys outside lists
+ *           ("batch.rows=8")
  *
- * Errors: WA_E_JOB with the file, line and column (libcyaml gives the event before: "after line L"), key, found and
- * expected: unknown or repeated keys, wrong types, values out of range, empty file, several documents, both or neither
- * kinds of prompts, names that are not unique, unknown paths. A file that cannot be read is WA_E_JOB too.
+ * Errors: WA_E_JOB with the file, line and column (libcyaml gives the event before: "after line
+ * L"), key, found and expected: unknown or repeated keys, wrong types, values out of range, empty
+ * file, several documents, both or neither kinds of prompts, names that are not unique, unknown
+ * paths. A file that cannot be read is WA_E_JOB too.
  */
-WA_CHECKED wa_status wa_job_open(const char *path, const char *const *settings, size_t setting_count,
-                                 wa_arena *arena, wa_job **out, wa_error *err);
+WA_CHECKED wa_status wa_job_open(const char *path, const char *const *settings,
+                                 size_t setting_count, wa_arena *arena, wa_job **out,
+                                 wa_error *err);
 
-/** The name that a job gives a model, vindex or job file without one: the last component of its path without .gguf, .vindex or .yaml.
- * Arena. */
+/** The name that a job gives a model, vindex or job file without one: the last component of its
+ * path without .gguf, .vindex or .yaml. Arena. */
 WA_CHECKED wa_status wa_job_stem(const char *path, wa_arena *arena, char **out, wa_error *err);
 /** May an audit or a vindex be called so? */
 bool wa_job_name_is_good(const char *name);
@@ -91,17 +96,19 @@ typedef struct wa_selection {
     const char *const *audits; /* [audit_count] names, borrowed; NULL = all */
     size_t audit_count;
     bool by_index;
-    int index, count; /* by_index: only audits index, index + count, … from 0; count 0: audit `index` alone */
+    /* by_index: only audits index, index + count, … from 0; count 0: audit `index` alone */
+    int index, count;
 } wa_selection;
 
 /** Does the job have what is selected? WA_E_USAGE names what it has not. Local. */
-WA_CHECKED wa_status wa_selection_check(const wa_selection *selection, const wa_job *job, wa_error *err);
+WA_CHECKED wa_status wa_selection_check(const wa_selection *selection, const wa_job *job,
+                                        wa_error *err);
 /** Is audit `audit` (its place in the job) selected? */
 bool wa_selection_has(const wa_selection *selection, const wa_job *job, size_t audit);
 
 /** RESULT/NAME-AUDIT.h5, the result file of an audit of the job. Arena. */
-WA_CHECKED wa_status wa_job_result_path(const wa_job *job, const wa_job_audit *audit, wa_arena *arena,
-                                        char **out, wa_error *err);
+WA_CHECKED wa_status wa_job_result_path(const wa_job *job, const wa_job_audit *audit,
+                                        wa_arena *arena, char **out, wa_error *err);
 
 /** One row of the key table, for --help-job, jobs/README.md's test and the effective job. */
 typedef struct wa_job_key {
@@ -123,8 +130,10 @@ typedef struct wa_prompt {
 } wa_prompt;
 
 /**
- * The prompts of a job, `prompts_limit` at most: the three published ones (`builtin: seed`); the lines of a file `*.txt`; or JSON
- * lines with `text` or `ids`, and optionally `key` and `max_tokens`. A prompt without a key is called "lineN". Errors: WA_E_JOB (unknown set), WA_E_FORMAT (file, line, key), WA_E_IO.
+ * The prompts of a job, `prompts_limit` at most: the three published ones (`builtin: seed`); the
+ * lines of a file `*.txt`; or JSON lines with `text` or `ids`, and optionally `key` and
+ * `max_tokens`. A prompt without a key is called "lineN". Errors: WA_E_JOB (unknown set),
+ * WA_E_FORMAT (file, line, key), WA_E_IO.
  */
 WA_CHECKED wa_status wa_prompts_open(const wa_job *job, wa_arena *arena, wa_prompt **out,
                                      size_t *count, wa_error *err);

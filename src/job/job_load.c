@@ -205,9 +205,8 @@ static wa_status retell(const wa_job_source *source, cyaml_err_t code, const sto
     char name[sizeof field + 2];
     name_place(heard->where, field, name, sizeof name);
     if (sscanf(what, "Load: Expecting %31[A-Z], got event: %31[A-Z_]", expected, found) == 2)
-        return wa_fail(err, WA_E_JOB, "%s is %s, expected %s; after line %zu, column %zu",
-                       name, plain_word(found), plain_word(expected),
-                       line, column);
+        return wa_fail(err, WA_E_JOB, "%s is %s, expected %s; after line %zu, column %zu", name,
+                       plain_word(found), plain_word(expected), line, column);
     return wa_fail(err, WA_E_JOB, "%s: %s; after line %zu, column %zu", cyaml_strerror(code),
                    what[0] == '\0' ? field : what, line, column);
 }
@@ -279,7 +278,8 @@ static void drop_other_prompts(const wa_job_source *source, const char *name)
 }
 
 /* The one scalar of an audit that --set gives: what --reference-dump says. */
-static wa_status audit_scalar(const wa_job_source *source, const char *name, void **slot, wa_error *err)
+static wa_status audit_scalar(const wa_job_source *source, const char *name, void **slot,
+                              wa_error *err)
 {
     raw_job *raw = source->raw;
     if (strcmp(name, "audits[].reference_dump") != 0)

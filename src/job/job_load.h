@@ -30,11 +30,14 @@ bool wa_job_int(const char *text, int64_t *out);
 void wa_job_table_name(const char *path, char *out, size_t size);
 
 /**
- * `k: [64, 256]` in words that libcyaml reads as one value, `k: "64, 256"`: every other byte stays in its place, and so do lines and
- * columns. *text is replaced by a copy where there is such a list. Errors: WA_E_JOB for lists that hold more than numbers.
+ * `k: [64, 256]` in words that libcyaml reads as one value, `k: "64, 256"`: every other byte stays
+ * in its place, and so do lines and columns. *text is replaced by a copy where there is such a
+ * list. Errors: WA_E_JOB for lists that hold more than numbers.
  */
-WA_CHECKED wa_status wa_job_lists_to_words(const wa_job_source *source, wa_bytes *text, wa_error *err);
-/** A path of several k becomes as many paths, in their order, wherever the job has paths. WA_E_JOB when one name is for all. */
+WA_CHECKED wa_status wa_job_lists_to_words(const wa_job_source *source, wa_bytes *text,
+                                           wa_error *err);
+/** A path of several k becomes as many paths, in their order, wherever the job has paths. WA_E_JOB
+ * when one name is for all. */
 WA_CHECKED wa_status wa_job_expand_lists(const wa_job_source *source, wa_error *err);
 
 /** Add the place of a key to a failure: its line and column, or the setting it came from. */

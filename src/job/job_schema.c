@@ -9,18 +9,18 @@
 /* Strings are bounded by the scan (yaml_scan.c); lists by what one allocation may hold. */
 enum { STRING_LIMIT = 4096, LIST_LIMIT = 100000 };
 
-#define FIELD_TEXT(structure, member)                                                    \
+#define FIELD_TEXT(structure, member)                                                              \
     CYAML_FIELD_STRING_PTR(#member, CYAML_FLAG_OPTIONAL, structure, member, 1, STRING_LIMIT)
-#define FIELD_NEEDED(structure, member)                                                  \
+#define FIELD_NEEDED(structure, member)                                                            \
     CYAML_FIELD_STRING_PTR(#member, CYAML_FLAG_DEFAULT, structure, member, 1, STRING_LIMIT)
-#define FIELD_INT(structure, member)                                                     \
+#define FIELD_INT(structure, member)                                                               \
     CYAML_FIELD_INT_PTR(#member, CYAML_FLAG_OPTIONAL, structure, member)
-#define FIELD_LIST(structure, member)                                                    \
-    CYAML_FIELD_SEQUENCE(#member, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, structure, member, \
+#define FIELD_LIST(structure, member)                                                              \
+    CYAML_FIELD_SEQUENCE(#member, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, structure, member,     \
                          &entry_##member, 1, LIST_LIMIT)
-#define FIELD_MAP(structure, member)                                                     \
+#define FIELD_MAP(structure, member)                                                               \
     CYAML_FIELD_MAPPING_PTR(#member, CYAML_FLAG_OPTIONAL, structure, member, fields_##member)
-#define FIELD(kind, structure, parent, member, prefix, type, fallback, meaning)          \
+#define FIELD(kind, structure, parent, member, prefix, type, fallback, meaning)                    \
     FIELD_##kind(structure, member),
 
 static const cyaml_schema_value_t entry_tensors = {
@@ -51,7 +51,7 @@ const cyaml_schema_value_t *wa_job_schema(void)
     return &schema;
 }
 
-#define KEY(kind, structure, parent, member, prefix, type, fallback, meaning)            \
+#define KEY(kind, structure, parent, member, prefix, type, fallback, meaning)                      \
     {prefix #member, type, fallback, meaning},
 static const wa_job_key keys[] = {WA_JOB_ALL_KEYS(KEY)};
 
@@ -76,7 +76,8 @@ static void hint_elsewhere(const char *own, char out[WA_JOB_HINT])
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         int more = strcmp(own_name(keys[i].name), own) != 0
                        ? 0
-                       : snprintf(out + used, WA_JOB_HINT - used, "%s'%s'", used == 0 ? ", did you mean " : " or ", keys[i].name);
+                       : snprintf(out + used, WA_JOB_HINT - used, "%s'%s'",
+                                  used == 0 ? ", did you mean " : " or ", keys[i].name);
         used += more > 0 && (size_t)more < WA_JOB_HINT - used ? (size_t)more : 0;
     }
     if (used > 0)
@@ -100,7 +101,8 @@ void wa_job_key_hint(const char *name, char out[WA_JOB_HINT])
     snprintf(out, WA_JOB_HINT, "%s", hint);
 }
 
-/* Places of scalars: the structure's offset in raw_job (of the pointer to it), then the member's in it. */
+/* Places of scalars: the structure's offset in raw_job (of the pointer to it), then the member's in
+ * it. */
 enum { PARENT_IS_ROOT = -1, PARENT_IS_LISTED = -2 };
 #define PARENT_ROOT PARENT_IS_ROOT
 #define PARENT_LISTED PARENT_IS_LISTED
@@ -114,7 +116,7 @@ typedef struct place {
     size_t offset;
 } place;
 
-#define PLACE(kind, structure, parent, member, prefix, type, fallback, meaning)          \
+#define PLACE(kind, structure, parent, member, prefix, type, fallback, meaning)                    \
     {WA_JOB_##kind, PARENT_##parent, offsetof(structure, member)},
 static const place places[] = {WA_JOB_ALL_KEYS(PLACE)}; /* same order as keys */
 
@@ -137,7 +139,8 @@ bool wa_job_key_kind(const char *name, wa_job_kind *out)
 
 static bool is_setting(const place *which)
 {
-    return which->parent != PARENT_IS_LISTED && which->kind != WA_JOB_LIST && which->kind != WA_JOB_MAP;
+    return which->parent != PARENT_IS_LISTED && which->kind != WA_JOB_LIST &&
+           which->kind != WA_JOB_MAP;
 }
 
 void wa_job_setting_hint(const char *name, char out[WA_JOB_HINT])

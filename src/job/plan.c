@@ -1,4 +1,5 @@
-/* Plans: what can be planned at all, and seats. Batches are in plan_batches.c, the grid in plan_grid.c. */
+/* Plans: what can be planned at all, and seats. Batches are in plan_batches.c, the grid in
+ * plan_grid.c. */
 #include "job/plan_grid.h"
 
 #include <limits.h>

@@ -1,4 +1,5 @@
-/* Batches: how much work is left, and how whole prompts are packed into what is computed together (design 10). */
+/* Batches: how much work is left, and how whole prompts are packed into what is computed together
+ * (design 10). */
 #include "job/plan_grid.h"
 
 #include "base/bytes.h"
@@ -19,7 +20,8 @@ static wa_status sum_prompts(wa_work *work, wa_error *err)
         if (!wa_size_add(first, own, &end) || end > INT32_MAX)
             return wa_fail(err, WA_E_USAGE, "more than %d positions in all", INT32_MAX);
         double text = 0.0;
-        for (size_t obs = first; obs + 1 < end; obs++) /* a prompt's last position has no next token */
+        /* a prompt's last position has no next token */
+        for (size_t obs = first; obs + 1 < end; obs++)
             text += wa_text_has(obs) ? 1.0 : 0.0;
         work->first_obs[p + 1] = end;
         work->pairs[p + 1] = work->pairs[p] + (double)own * ((double)own + 1.0) / 2.0;
@@ -35,7 +37,8 @@ static wa_status leave_out_kept(wa_work *work, wa_error *err)
         const wa_batch *kept = &work->input->kept[k];
         for (size_t p = kept->first_prompt; p < kept->first_prompt + kept->prompt_count; p++) {
             if (p >= work->input->prompt_count || !work->missing[p])
-                return wa_fail(err, WA_E_INTERNAL, "a kept part has prompt %zu, of %zu, or another has it too", p,
+                return wa_fail(err, WA_E_INTERNAL,
+                               "a kept part has prompt %zu, of %zu, or another has it too", p,
                                work->input->prompt_count);
             work->missing[p] = 0;
         }
@@ -49,14 +52,16 @@ wa_amount wa_work_amount(const wa_work *work, const wa_batch *batch)
     return (wa_amount){.batches = 1.0,
                        .rows = (double)batch->rows,
                        .pairs = work->pairs[end] - work->pairs[first],
-                       .heads = (double)(work->input->logits_all ? batch->rows : batch->prompt_count),
+                       .heads =
+                           (double)(work->input->logits_all ? batch->rows : batch->prompt_count),
                        .text = work->input->logits_all ? 0.0 : work->text[end] - work->text[first]};
 }
 
 wa_status wa_work_open(const wa_plan_input *input, wa_arena *arena, wa_work *out, wa_error *err)
 {
     wa_work work = {.input = input};
-    WA_TRY(wa_arena_take(arena, input->prompt_count + 1, sizeof *work.first_obs, &work.first_obs, err));
+    WA_TRY(wa_arena_take(arena, input->prompt_count + 1, sizeof *work.first_obs, &work.first_obs,
+                         err));
     WA_TRY(wa_arena_take(arena, input->prompt_count + 1, sizeof *work.pairs, &work.pairs, err));
     WA_TRY(wa_arena_take(arena, input->prompt_count + 1, sizeof *work.text, &work.text, err));
     WA_TRY(wa_arena_take(arena, input->prompt_count, 1, &work.missing, err));
@@ -92,7 +97,8 @@ static size_t target_rows(const wa_packing_rule *rule, size_t left)
     return share < rule->most ? share : rule->most;
 }
 
-/* Does a prompt belong into batches at all? Fixed batches are those of the whole job, whatever is kept. */
+/* Does a prompt belong into batches at all? Fixed batches are those of the whole job, whatever is
+ * kept. */
 static bool is_packed(const wa_work *work, size_t prompt)
 {
     return work->missing[prompt] || work->input->batches_are_fixed;
@@ -144,7 +150,8 @@ static int dearest_first(const void *left, const void *right)
     const weighed *a = left, *b = right;
     if (a->cost != b->cost)
         return a->cost < b->cost ? 1 : -1;
-    return (a->batch.first_prompt > b->batch.first_prompt) - (a->batch.first_prompt < b->batch.first_prompt);
+    return (a->batch.first_prompt > b->batch.first_prompt) -
+           (a->batch.first_prompt < b->batch.first_prompt);
 }
 
 static wa_status order_by_cost(const wa_work *work, wa_arena *arena, wa_plan *plan, wa_error *err)
@@ -161,7 +168,9 @@ static wa_status order_by_cost(const wa_work *work, wa_arena *arena, wa_plan *pl
     WA_TRY(wa_arena_take(arena, plan->batch_count, sizeof *list, &list, err));
     for (size_t b = 0; b < plan->batch_count; b++) {
         wa_amount amount = wa_work_amount(work, &plan->batches[b]);
-        list[b] = (weighed){amount.rows * row + amount.pairs * lanes * input->attention_flops_per_pair, plan->batches[b]};
+        list[b] =
+            (weighed){amount.rows * row + amount.pairs * lanes * input->attention_flops_per_pair,
+                      plan->batches[b]};
     }
     qsort(list, plan->batch_count, sizeof *list, dearest_first);
     for (size_t b = 0; b < plan->batch_count; b++)
@@ -170,7 +179,8 @@ static wa_status order_by_cost(const wa_work *work, wa_arena *arena, wa_plan *pl
     return WA_OK;
 }
 
-wa_status wa_work_pack(const wa_work *work, const wa_packing_rule *rule, wa_arena *arena, wa_plan *plan, wa_error *err)
+wa_status wa_work_pack(const wa_work *work, const wa_packing_rule *rule, wa_arena *arena,
+                       wa_plan *plan, wa_error *err)
 {
     plan->batch_count = fill_batches(work, rule, NULL);
     plan->max_rows = plan->max_prompts = 0;
@@ -182,7 +192,8 @@ wa_status wa_work_pack(const wa_work *work, const wa_packing_rule *rule, wa_aren
     for (size_t b = 0; b < plan->batch_count; b++) {
         const wa_batch *batch = &plan->batches[b];
         plan->max_rows = batch->rows > plan->max_rows ? batch->rows : plan->max_rows;
-        plan->max_prompts = batch->prompt_count > plan->max_prompts ? batch->prompt_count : plan->max_prompts;
+        plan->max_prompts =
+            batch->prompt_count > plan->max_prompts ? batch->prompt_count : plan->max_prompts;
     }
     return WA_OK;
 }
@@ -195,8 +206,9 @@ static int by_prompt(const void *left, const void *right)
     return (a->first_prompt > b->first_prompt) - (a->first_prompt < b->first_prompt);
 }
 
-wa_status wa_batches_join(const wa_batch *kept, size_t kept_count, const wa_batch *made, size_t made_count,
-                          size_t prompts, wa_arena *arena, wa_batch **out, wa_error *err)
+wa_status wa_batches_join(const wa_batch *kept, size_t kept_count, const wa_batch *made,
+                          size_t made_count, size_t prompts, wa_arena *arena, wa_batch **out,
+                          wa_error *err)
 {
     size_t count = kept_count + made_count, prompt = 0;
     wa_batch *all;
@@ -207,12 +219,14 @@ wa_status wa_batches_join(const wa_batch *kept, size_t kept_count, const wa_batc
         qsort(all, count, sizeof *all, by_prompt);
     for (size_t i = 0; i < count; i++) {
         if (all[i].first_prompt != prompt)
-            return wa_fail(err, WA_E_INTERNAL, "parts do not lie end to end: prompt %zu, expected %zu",
+            return wa_fail(err, WA_E_INTERNAL,
+                           "parts do not lie end to end: prompt %zu, expected %zu",
                            all[i].first_prompt, prompt);
         prompt += all[i].prompt_count;
     }
     if (prompt != prompts)
-        return wa_fail(err, WA_E_INTERNAL, "parts end at prompt %zu, the job has %zu", prompt, prompts);
+        return wa_fail(err, WA_E_INTERNAL, "parts end at prompt %zu, the job has %zu", prompt,
+                       prompts);
     *out = all;
     return WA_OK;
 }

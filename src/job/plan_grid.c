@@ -9,12 +9,13 @@
 
 /* Logits are made twice: for the normalisers, then for the divergences (design 3). */
 static const double HEAD_PASSES = 2.0;
-/* The slowest rank is taken to need so much more time than the fastest when ways are compared: clocks, heat, neighbours and page
- * caches differ (measured on a shared host of 16 cores: 1.2 to 1.7 times). Small batches at the end even that out. */
+/* The slowest rank is taken to need so much more time than the fastest when ways are compared:
+ * clocks, heat, neighbours and page caches differ (measured on a shared host of 16 cores: 1.2 to
+ * 1.7 times). Small batches at the end even that out. */
 #define SPREAD 0.3
 
-/* What one team member does: operations per row and per pair of a layer, per row of logits, and per row of the text; and of its
- * matrices, each once, per row: of a layer, and of the head. */
+/* What one team member does: operations per row and per pair of a layer, per row of logits, and per
+ * row of the text; and of its matrices, each once, per row: of a layer, and of the head. */
 typedef struct member_cost {
     double layer, pair, head, text;
     double matrices, head_matrix;
@@ -26,10 +27,11 @@ typedef struct candidate {
     wa_grid grid;
     size_t *stage_start;
     int *case_member;
-    member_cost *members;      /* [teams] */
-    wa_packing_rule rule;      /* how its batches are packed */
+    member_cost *members; /* [teams] */
+    wa_packing_rule rule; /* how its batches are packed */
     size_t batches;
-    double time;               /* operations until the last batch is done, decoding and packing among them */
+    /* operations until the last batch is done, decoding and packing among them */
+    double time;
     double judged;             /* the same where ranks are not alike: what decides */
     double busy_max, busy_sum; /* of any rank, products alone; of all used ranks, all operations */
     wa_plan_share first_group;
@@ -86,7 +88,8 @@ static wa_status deal_cases(const wa_work *work, wa_arena *arena, candidate *c, 
     wa_amount job = work->all;
     double rows = job.rows * (double)input->layer_count;
     double head = HEAD_PASSES * input->head_flops_per_row;
-    double lane = job.pairs * (double)input->layer_count * input->attention_flops_per_pair + job.heads * head;
+    double lane =
+        job.pairs * (double)input->layer_count * input->attention_flops_per_pair + job.heads * head;
     c->members[0].layer = input->attention_flops_per_row + input->dense_flops_per_row;
     c->members[0].lanes = 1;
     c->members[0].text = input->head_flops_per_row;
@@ -137,16 +140,20 @@ static size_t stage_layers(size_t layers, size_t stages, size_t last, size_t sta
     return rest / share + (stage < rest % share ? 1 : 0);
 }
 
-/* Operations of one member at one stage. packing: rows that decoding and packing a matrix for a batch costs; 0 = only what is
- * computed counts. */
-static double member_time(const member_cost *m, size_t layers, bool is_last, const wa_amount *a, double packing)
+/* Operations of one member at one stage. packing: rows that decoding and packing a matrix for a
+ * batch costs; 0 = only what is computed counts. */
+static double member_time(const member_cost *m, size_t layers, bool is_last, const wa_amount *a,
+                          double packing)
 {
-    double time = (double)layers * (a->rows * m->layer + a->pairs * m->pair + a->batches * packing * m->matrices);
-    return time + (is_last ? a->heads * m->head + a->text * m->text + a->batches * packing * m->head_matrix : 0.0);
+    double time = (double)layers *
+                  (a->rows * m->layer + a->pairs * m->pair + a->batches * packing * m->matrices);
+    return time +
+           (is_last ? a->heads * m->head + a->text * m->text + a->batches * packing * m->head_matrix
+                    : 0.0);
 }
 
-/* Ranks are slow by turns: multiples of the golden ratio are spread evenly over any number of them. A negative spread is the same the
- * other way round. */
+/* Ranks are slow by turns: multiples of the golden ratio are spread evenly over any number of them.
+ * A negative spread is the same the other way round. */
 static double slowness(double spread, int rank)
 {
     double at = 0.6180339887498949 * rank, share = at - (double)(long long)at;
@@ -154,11 +161,13 @@ static double slowness(double spread, int rank)
 }
 
 /* Of a group's stage, whose first rank is `lead`. */
-static double stage_time(const candidate *c, size_t layers, bool is_last, const wa_amount *a, double packing, double spread, int lead)
+static double stage_time(const candidate *c, size_t layers, bool is_last, const wa_amount *a,
+                         double packing, double spread, int lead)
 {
     double most = 0.0;
     for (int m = 0; m < c->grid.teams; m++) {
-        double own = member_time(&c->members[m], layers, is_last, a, packing) * slowness(spread, lead + m);
+        double own =
+            member_time(&c->members[m], layers, is_last, a, packing) * slowness(spread, lead + m);
         most = own > most ? own : most;
     }
     return most;
@@ -173,7 +182,8 @@ static wa_status cut_layers(const wa_work *work, wa_arena *arena, candidate *c, 
     double best_time = 0.0;
     for (size_t last = 1; stages > 1 && last <= layers - (stages - 1); last++) {
         double end = stage_time(c, last, true, job, 0.0, 0.0, 0);
-        double other = stage_time(c, stage_layers(layers, stages, last, 0), false, job, 0.0, 0.0, 0);
+        double other =
+            stage_time(c, stage_layers(layers, stages, last, 0), false, job, 0.0, 0.0, 0);
         double time = end > other ? end : other;
         if (last == 1 || time <= best_time) {
             best_time = time;
@@ -189,18 +199,21 @@ static wa_status cut_layers(const wa_work *work, wa_arena *arena, candidate *c, 
 /* --- Predicting the time
  * -------------------------------------------------------------------------- */
 
-/* Groups by when they ask for a batch, which is as they begin the one before: a binary heap, so that many batches cost little. */
+/* Groups by when they ask for a batch, which is as they begin the one before: a binary heap, so
+ * that many batches cost little. */
 typedef struct waiting {
     double asks_at;
     size_t group, given; /* batches */
 } waiting;
 
-/* Nobody is given two batches before everybody has one, and rank 0's group gets its first after the others. */
+/* Nobody is given two batches before everybody has one, and rank 0's group gets its first after the
+ * others. */
 static bool comes_before(const waiting *a, const waiting *b)
 {
     if (a->asks_at != b->asks_at)
         return a->asks_at < b->asks_at;
-    return a->given < b->given || (a->given == b->given && (b->group == 0 || a->group < b->group) && a->group != 0);
+    return a->given < b->given ||
+           (a->given == b->given && (b->group == 0 || a->group < b->group) && a->group != 0);
 }
 
 static void sink_top(waiting *heap, size_t count)
@@ -221,8 +234,8 @@ static void sink_top(waiting *heap, size_t count)
 }
 
 typedef struct timeline {
-    waiting *heap;   /* [groups] */
-    double *free_at; /* [groups, stages] */
+    waiting *heap;    /* [groups] */
+    double *free_at;  /* [groups, stages] */
     wa_amount *given; /* [groups] */
     double packing;   /* of member_time */
     double spread;    /* of slowness */
@@ -269,8 +282,8 @@ static void sum_busy(candidate *c, size_t stage, const wa_amount *given, double 
 }
 
 /* Batches are handed out in order, on demand; messages are taken to cost nothing. */
-static wa_status predict(const wa_work *work, const wa_plan *plan, double spread, wa_arena *arena, candidate *c,
-                         wa_error *err)
+static wa_status predict(const wa_work *work, const wa_plan *plan, double spread, wa_arena *arena,
+                         candidate *c, wa_error *err)
 {
     size_t groups = (size_t)c->grid.groups, stages = (size_t)c->grid.stages;
     timeline t = {.packing = work->input->packing_rows, .spread = spread};
@@ -312,8 +325,8 @@ static void set_groups(candidate *c, int ranks, size_t batches)
     c->grid.idle = ranks - c->grid.used;
 }
 
-static wa_status pack_by(const wa_work *work, int ranks, const wa_packing_rule *rule, wa_arena *arena, candidate *c,
-                         wa_plan *plan, wa_error *err)
+static wa_status pack_by(const wa_work *work, int ranks, const wa_packing_rule *rule,
+                         wa_arena *arena, candidate *c, wa_plan *plan, wa_error *err)
 {
     c->rule = *rule;
     WA_TRY(wa_work_pack(work, rule, arena, plan, err));
@@ -322,8 +335,10 @@ static wa_status pack_by(const wa_work *work, int ranks, const wa_packing_rule *
     return predict(work, plan, 0.0, arena, c, err);
 }
 
-/* Nobody knows which rank is slow: the mean of ranks that are alike, counted twice, and of two ways in which they are not. */
-static wa_status judge(const wa_work *work, const wa_plan *plan, wa_arena *arena, candidate *c, wa_error *err)
+/* Nobody knows which rank is slow: the mean of ranks that are alike, counted twice, and of two ways
+ * in which they are not. */
+static wa_status judge(const wa_work *work, const wa_plan *plan, wa_arena *arena, candidate *c,
+                       wa_error *err)
 {
     static const double spreads[] = {0.0, 0.0, SPREAD, -SPREAD};
     enum { WAYS = sizeof spreads / sizeof spreads[0] };
@@ -337,8 +352,8 @@ static wa_status judge(const wa_work *work, const wa_plan *plan, wa_arena *arena
 }
 
 /* Is it quicker than what was tried before, by more than a prediction can tell? */
-static wa_status try_rule(const wa_work *work, int ranks, const wa_packing_rule *rule, wa_arena *arena,
-                          const candidate *c, candidate *best, wa_error *err)
+static wa_status try_rule(const wa_work *work, int ranks, const wa_packing_rule *rule,
+                          wa_arena *arena, const candidate *c, candidate *best, wa_error *err)
 {
     wa_plan tried;
     candidate now = *c;
@@ -357,21 +372,23 @@ static size_t smallest_batch(const wa_plan_input *input)
     return 1 + (size_t)(input->packing_rows / 2.0);
 }
 
-/* Large batches and ever smaller ones after them, down to the smallest, four or sixteen times that. */
-static wa_status try_tails(const wa_work *work, int ranks, size_t most, size_t fit, wa_arena *arena, const candidate *c,
-                           candidate *best, wa_error *err)
+/* Large batches and ever smaller ones after them, down to the smallest, four or sixteen times
+ * that. */
+static wa_status try_tails(const wa_work *work, int ranks, size_t most, size_t fit, wa_arena *arena,
+                           const candidate *c, candidate *best, wa_error *err)
 {
     size_t smallest = smallest_batch(work->input);
     wa_packing_rule rule = {.groups = fit, .dearest_first = true};
     for (rule.most = most; rule.most >= smallest; rule.most /= 2)
-        for (rule.least = smallest; rule.least <= 16 * smallest && rule.least < rule.most; rule.least *= 4)
+        for (rule.least = smallest; rule.least <= 16 * smallest && rule.least < rule.most;
+             rule.least *= 4)
             WA_TRY(try_rule(work, ranks, &rule, arena, c, best, err));
     return WA_OK;
 }
 
 /* As many equal ones for every group. */
-static wa_status try_shares(const wa_work *work, int ranks, size_t most, size_t fit, wa_arena *arena, const candidate *c,
-                            candidate *best, wa_error *err)
+static wa_status try_shares(const wa_work *work, int ranks, size_t most, size_t fit,
+                            wa_arena *arena, const candidate *c, candidate *best, wa_error *err)
 {
     enum { SHARES = 8 };
     wa_packing_rule rule = {.least = 1, .groups = 1};
@@ -382,9 +399,11 @@ static wa_status try_shares(const wa_work *work, int ranks, size_t most, size_t 
     return WA_OK;
 }
 
-/* Smaller batches let stages and groups begin and end together, but each decodes and packs every matrix again. Where a group has
- * many of the largest it gets those, and smaller ones at the end; else every way is tried. */
-static wa_status choose_rule(const wa_work *work, int ranks, size_t most, wa_arena *arena, candidate *c, wa_error *err)
+/* Smaller batches let stages and groups begin and end together, but each decodes and packs every
+ * matrix again. Where a group has many of the largest it gets those, and smaller ones at the end;
+ * else every way is tried. */
+static wa_status choose_rule(const wa_work *work, int ranks, size_t most, wa_arena *arena,
+                             candidate *c, wa_error *err)
 {
     enum { MANY = 16 };
     size_t fit = (size_t)(ranks / (c->grid.stages * c->grid.teams));
@@ -454,8 +473,8 @@ static wa_status check_asked(const wa_plan_input *input, int ranks, wa_error *er
 }
 
 /* Everything but the batches themselves, which are made once for the candidate that is chosen. */
-static wa_status work_out(const wa_work *work, int ranks, size_t most, int stages, int teams, wa_arena *arena,
-                          candidate *out, wa_error *err)
+static wa_status work_out(const wa_work *work, int ranks, size_t most, int stages, int teams,
+                          wa_arena *arena, candidate *out, wa_error *err)
 {
     *out = (candidate){.grid = {.stages = stages, .teams = teams}};
     set_groups(out, ranks, work->prompts);
@@ -465,8 +484,8 @@ static wa_status work_out(const wa_work *work, int ranks, size_t most, int stage
 }
 
 /* Every size of team, with as many groups as are left: the quickest; of equals the smaller team. */
-static wa_status choose_teams(const wa_work *work, int ranks, size_t most, int stages, wa_arena *arena, int *out,
-                              wa_error *err)
+static wa_status choose_teams(const wa_work *work, int ranks, size_t most, int stages,
+                              wa_arena *arena, int *out, wa_error *err)
 {
     int largest = ranks / stages;
     if ((size_t)largest > 1 + work->input->case_count)
@@ -507,10 +526,10 @@ wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, 
     cost.head = HEAD_PASSES * input->head_flops_per_row * (double)(cost.lanes + (is_lead ? 0 : 1));
     size_t layers = plan->stage_start[stage + 1] - plan->stage_start[stage];
     cost.pair = input->attention_flops_per_pair * (double)cost.lanes;
-    return (wa_seat_cost){.flops = member_time(&cost, layers, is_last, &plan->work, 0.0) / plan->grid.groups,
-                          .mapped_bytes = layers * layer_bytes +
-                                          (is_last || stage == 0 ? input->head_bytes : 0),
-                          .lanes = cost.lanes};
+    return (wa_seat_cost){
+        .flops = member_time(&cost, layers, is_last, &plan->work, 0.0) / plan->grid.groups,
+        .mapped_bytes = layers * layer_bytes + (is_last || stage == 0 ? input->head_bytes : 0),
+        .lanes = cost.lanes};
 }
 
 static size_t most_lanes(const candidate *c)
@@ -528,7 +547,8 @@ static bool fits_memory(const wa_plan_input *input, const wa_plan *plan, int ran
            (wa_size_mul(here, plan->anonymous_bytes, &total) && total <= input->node_memory);
 }
 
-static wa_status check_memory(const wa_plan_input *input, const wa_plan *plan, int ranks, wa_error *err)
+static wa_status check_memory(const wa_plan_input *input, const wa_plan *plan, int ranks,
+                              wa_error *err)
 {
     size_t here = ((size_t)ranks + (size_t)input->nodes - 1) / (size_t)input->nodes;
     if (fits_memory(input, plan, ranks))
@@ -540,7 +560,8 @@ static wa_status check_memory(const wa_plan_input *input, const wa_plan *plan, i
 }
 
 /* The grid for batches of at most `most` rows. */
-static wa_status choose_grid(const wa_work *work, int ranks, size_t most, wa_arena *arena, wa_plan *plan, wa_error *err)
+static wa_status choose_grid(const wa_work *work, int ranks, size_t most, wa_arena *arena,
+                             wa_plan *plan, wa_error *err)
 {
     const wa_plan_input *input = work->input;
     int stages = input->stages, teams = input->teams;
@@ -577,13 +598,15 @@ static wa_status choose_grid(const wa_work *work, int ranks, size_t most, wa_are
     return WA_OK;
 }
 
-wa_status wa_plan_choose_grid(const wa_work *work, int ranks, wa_arena *arena, wa_plan *plan, wa_error *err)
+wa_status wa_plan_choose_grid(const wa_work *work, int ranks, wa_arena *arena, wa_plan *plan,
+                              wa_error *err)
 {
     const wa_plan_input *input = work->input;
     WA_TRY(check_asked(input, ranks, err));
     for (size_t most = input->batch_rows;; most /= 2) { /* smaller batches need less memory */
         WA_TRY(choose_grid(work, ranks, most, arena, plan, err));
-        if (fits_memory(input, plan, ranks) || most <= work->longest || most == 1 || input->batches_are_fixed)
+        if (fits_memory(input, plan, ranks) || most <= work->longest || most == 1 ||
+            input->batches_are_fixed)
             return check_memory(input, plan, ranks, err);
     }
 }

@@ -1,9 +1,9 @@
 /* Memory of one rank by formula: what its arenas hold, term by term. Mapped files are not in it. */
 #include "job/plan_grid.h"
 
-#include "measure/block.h"
 #include "base/bytes.h"
 #include "compute/kernel.h"
+#include "measure/block.h"
 #include "measure/logits.h"
 #include "path/path.h"
 
@@ -28,8 +28,9 @@ static size_t logits_bytes(const wa_plan_input *input, size_t rows)
     return all <= WA_HEAD_KEPT_BYTES ? all : times(rows, WA_HEAD_IDS * sizeof(float));
 }
 
-/* Results of a batch: fields of these axes, for one place (block.h). Those per (case, layer, position) are nearly all;
- * with logits everywhere those per (case, position) and per position count too. */
+/* Results of a batch: fields of these axes, for one place (block.h). Those per (case, layer,
+ * position) are nearly all; with logits everywhere those per (case, position) and per position
+ * count too. */
 static size_t result_bytes_per_observation(wa_axes wanted)
 {
     static const size_t sizes[] = {
@@ -69,21 +70,25 @@ static size_t block_bytes(const wa_plan_input *input, size_t rows)
     size_t bytes = times(times(times(input->case_count, input->layer_count), rows),
                          result_bytes_per_observation(WA_CLO));
     if (input->logits_all)
-        bytes = plus(bytes, times(rows, plus(times(input->case_count, result_bytes_per_observation(WA_CA)),
-                                             result_bytes_per_observation(WA_A))));
+        bytes = plus(bytes,
+                     times(rows, plus(times(input->case_count, result_bytes_per_observation(WA_CA)),
+                                      result_bytes_per_observation(WA_A))));
     return plus(bytes, times(times(input->layer_count, rows),
                              times(input->expert_choices, result_bytes_per_observation(WA_LOE))));
 }
 
 /* Final norms of so many lanes; a state and a panel of logits for each of their rows at a time. */
-static size_t rows_bytes(const wa_plan_input *input, size_t lanes, size_t normed, size_t heads, size_t panel)
+static size_t rows_bytes(const wa_plan_input *input, size_t lanes, size_t normed, size_t heads,
+                         size_t panel)
 {
     size_t rows = times(lanes, heads);
     size_t bytes = plus(times(rows, sizeof(wa_logits) + sizeof(wa_divergence)), panel);
-    return plus(bytes, times(times(lanes, normed), plus(times(input->hidden, sizeof(float)), sizeof(size_t))));
+    return plus(bytes, times(times(lanes, normed),
+                             plus(times(input->hidden, sizeof(float)), sizeof(size_t))));
 }
 
-/* The head of each lane and the reference; where that is of last positions only, the reference then reads the text. */
+/* The head of each lane and the reference; where that is of last positions only, the reference then
+ * reads the text. */
 static size_t head_bytes(const wa_plan_input *input, const wa_plan *plan, size_t lanes)
 {
     size_t tile = wa_size_min(plan->max_rows, WA_HEAD_ROWS), all = plus(lanes, 1);
@@ -91,11 +96,13 @@ static size_t head_bytes(const wa_plan_input *input, const wa_plan *plan, size_t
         return rows_bytes(input, all, plan->max_rows, tile, logits_bytes(input, times(all, tile)));
     size_t last = rows_bytes(input, all, plan->max_prompts, plan->max_prompts,
                              logits_bytes(input, times(all, plan->max_prompts)));
-    size_t text = rows_bytes(input, 1, plan->max_rows, tile, times(tile, wa_size_min(input->vocab, WA_HEAD_IDS) * sizeof(float)));
+    size_t text = rows_bytes(input, 1, plan->max_rows, tile,
+                             times(tile, wa_size_min(input->vocab, WA_HEAD_IDS) * sizeof(float)));
     return last > text ? last : text;
 }
 
-size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t lanes, int stages, int teams)
+size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t lanes, int stages,
+                      int teams)
 {
     const wa_grid grid = {.groups = 1, .stages = stages, .teams = teams};
     size_t rows = plan->max_rows, row = times(input->hidden, sizeof(float));
@@ -109,20 +116,25 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
     size_t gathered = wa_size_min(wa_plan_gathered(&grid), plan->batch_count);
     total = plus(total, times(plus(gathered, 1), block));
     if (teams > 1 && residual > 0)
-        total = plus(total, times(wa_plan_references(times(3, residual), input->layer_count + 1), times(3, residual)));
+        total = plus(total, times(wa_plan_references(times(3, residual), input->layer_count + 1),
+                                  times(3, residual)));
     /* of every lane: normed rows, q, k, v; of one: outputs and what they become after the norm */
     total = plus(total, times(plus(lanes, 5), residual));
-    total = plus(total, times(times(lanes, rows),
-                              times(plus(input->q_width, times(2, input->kv_width)), sizeof(float))));
+    total =
+        plus(total, times(times(lanes, rows),
+                          times(plus(input->q_width, times(2, input->kv_width)), sizeof(float))));
     /* gate and up, on the reference's input and on the case's own */
     total = plus(total, times(times(4, tile), times(input->intermediate, sizeof(float))));
     if (input->expert_count > 0) /* gathered rows and their outputs, logits, places by expert */
-        total = plus(total, times(tile, plus(times(2, row), plus(times(input->expert_count, sizeof(float)),
-                                                                 times(input->expert_choices, 2 * sizeof(size_t))))));
+        total =
+            plus(total, times(tile, plus(times(2, row),
+                                         plus(times(input->expert_count, sizeof(float)),
+                                              times(input->expert_choices, 2 * sizeof(size_t))))));
     total = plus(total, head_bytes(input, plan, lanes));
     /* the kernel check's rows: what goes to the oracle and what it answers, on both streams */
     size_t sampled = wa_sample_most(input->kernel_check, rows, plan->obs_count, input->layer_count);
-    total = plus(total, times(times(2, sampled), times(input->hidden, sizeof(float) + sizeof(double))));
+    total =
+        plus(total, times(times(2, sampled), times(input->hidden, sizeof(float) + sizeof(double))));
     total = plus(total, wa_oracle_bytes(times(2, sampled), input->hidden, input->intermediate));
     return plus(total, plus(WA_PANEL_BYTES, row));
 }

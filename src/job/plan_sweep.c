@@ -1,4 +1,5 @@
-/* Several audits on so many ranks: one after another on all of them, or side by side on sets of them. */
+/* Several audits on so many ranks: one after another on all of them, or side by side on sets of
+ * them. */
 #include "job/plan.h"
 
 #include "base/bytes.h"
@@ -6,8 +7,8 @@
 #include <math.h>
 #include <stdio.h>
 
-/* Opening files, fingerprints and assembly take about a quarter of a second, however many ranks there are; in
- * operations of a rank of some 40 GFLOP/s. */
+/* Opening files, fingerprints and assembly take about a quarter of a second, however many ranks
+ * there are; in operations of a rank of some 40 GFLOP/s. */
 static const double AUDIT_OVERHEAD = 1e10;
 /* More sets must promise at least this much: predictions are no better. */
 static const double WORTH = 0.97;
@@ -47,7 +48,7 @@ wa_status wa_sweep_times(const wa_plan_input *input, const int *sizes, size_t si
     return WA_OK;
 }
 
-/* --- One way of dealing ---------------------------------------------------------------------------- */
+/* --- One way of dealing ----------------------------------------------------------------------- */
 
 typedef struct dealing {
     size_t set_count;
@@ -81,7 +82,8 @@ static double time_on(const table *t, size_t audit, int ranks)
     return AUDIT_OVERHEAD + (fits(t, audit) ? t->times[audit * t->size_count + at] : 0.0);
 }
 
-/* Work of an audit: its time on one rank, or its time on the fewest ranks it can have, times those. */
+/* Work of an audit: its time on one rank, or its time on the fewest ranks it can have, times
+ * those. */
 static double work_of(const table *t, size_t audit)
 {
     for (size_t i = 0; i < t->size_count && fits(t, audit); i++)
@@ -121,7 +123,8 @@ static void size_evenly(const table *t, dealing *d)
         d->size[s] = t->ranks / sets + (s < t->ranks % sets ? 1 : 0);
 }
 
-/* One rank to each set, then one more to the set with the most work per rank until all are given. */
+/* One rank to each set, then one more to the set with the most work per rank until all are
+ * given. */
 static void size_by_work(const table *t, dealing *d)
 {
     int left = t->ranks - (int)d->set_count;
@@ -157,14 +160,16 @@ static void keep(const table *t, const dealing *d, wa_sweep *sweep)
 static wa_status take_set_times(const table *t, wa_arena *arena, wa_sweep *sweep, wa_error *err)
 {
     size_t sets = sweep->set_count;
-    WA_TRY(wa_arena_take(arena, t->audit_count * sets, sizeof *sweep->set_time, &sweep->set_time, err));
+    WA_TRY(wa_arena_take(arena, t->audit_count * sets, sizeof *sweep->set_time, &sweep->set_time,
+                         err));
     for (size_t a = 0; a < t->audit_count; a++)
         for (size_t s = 0; s < sets; s++)
-            sweep->set_time[a * sets + s] = time_on(t, a, sweep->set_start[s + 1] - sweep->set_start[s]);
+            sweep->set_time[a * sets + s] =
+                time_on(t, a, sweep->set_start[s + 1] - sweep->set_start[s]);
     return WA_OK;
 }
 
-/* --- The best ------------------------------------------------------------------------------------------ */
+/* --- The best --------------------------------------------------------------------------------- */
 
 static wa_status take_order(table *t, wa_arena *arena, wa_error *err)
 {
@@ -201,7 +206,8 @@ wa_status wa_sweep_build(const double *times, size_t audit_count, int ranks, wa_
     t.size_count = wa_sweep_sizes(ranks, t.sizes);
     wa_sweep *sweep;
     WA_TRY(wa_arena_take(arena, 1, sizeof *sweep, &sweep, err));
-    WA_TRY(wa_arena_take(arena, (size_t)ranks + 1, sizeof *sweep->set_start, &sweep->set_start, err));
+    WA_TRY(
+        wa_arena_take(arena, (size_t)ranks + 1, sizeof *sweep->set_start, &sweep->set_start, err));
     WA_TRY(wa_arena_take(arena, audit_count, sizeof *sweep->audit_set, &sweep->audit_set, err));
     dealing d;
     WA_TRY(take_dealing(&t, arena, &d, err));
@@ -232,11 +238,13 @@ void wa_sweep_reason(const wa_sweep *sweep, char *out, size_t size)
 {
     int ranks = sweep->set_start[sweep->set_count];
     if (sweep->set_count > 1)
-        snprintf(out, size, "side by side on %zu sets of ranks, predicted %.1f x sooner than one by one", sweep->set_count,
-                 sweep->flops_one_by_one / sweep->flops_until_done);
+        snprintf(out, size,
+                 "side by side on %zu sets of ranks, predicted %.1f x sooner than one by one",
+                 sweep->set_count, sweep->flops_one_by_one / sweep->flops_until_done);
     else if (isfinite(sweep->flops_side_by_side))
-        snprintf(out, size, "one after another on all %d ranks; side by side they would take %.2f x as long", ranks,
-                 sweep->flops_side_by_side / sweep->flops_one_by_one);
+        snprintf(out, size,
+                 "one after another on all %d ranks; side by side they would take %.2f x as long",
+                 ranks, sweep->flops_side_by_side / sweep->flops_one_by_one);
     else
         snprintf(out, size, "one after another on all %d ranks", ranks);
 }
@@ -249,7 +257,7 @@ size_t wa_sweep_set(const wa_sweep *sweep, int rank)
     return set;
 }
 
-/* --- While it runs --------------------------------------------------------------------------------- */
+/* --- While it runs ---------------------------------------------------------------------------- */
 
 wa_status wa_dealer_open(const wa_sweep *sweep, wa_arena *arena, wa_dealer *out, wa_error *err)
 {
@@ -267,7 +275,8 @@ static double time_of(const wa_dealer *d, size_t audit, size_t set)
     return d->sweep->set_time[audit * d->sweep->set_count + set];
 }
 
-/* Of all that is a set's own, the audit it works on counted whole: how much of that is left is not known. */
+/* Of all that is a set's own, the audit it works on counted whole: how much of that is left is not
+ * known. */
 static double time_left(const wa_dealer *d, size_t set)
 {
     double left = d->current[set] == WA_NO_AUDIT ? 0.0 : time_of(d, d->current[set], set);
@@ -297,7 +306,8 @@ static size_t choose_other(const wa_dealer *d, size_t set)
 size_t wa_dealer_next(wa_dealer *dealer, size_t set)
 {
     size_t next = 0;
-    while (next < dealer->sweep->audit_count && (dealer->begun[next] || dealer->sweep->audit_set[next] != set))
+    while (next < dealer->sweep->audit_count &&
+           (dealer->begun[next] || dealer->sweep->audit_set[next] != set))
         next++;
     if (next == dealer->sweep->audit_count)
         next = choose_other(dealer, set);

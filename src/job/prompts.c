@@ -1,6 +1,6 @@
 /* Prompts: the three published ones, lines of text, or lines of JSON. */
-#include "job/job.h"
 #include "base/json.h"
+#include "job/job.h"
 
 #include <stdlib.h>
 
@@ -57,7 +57,8 @@ static wa_status name_by_line(size_t number, wa_arena *arena, wa_prompt *out, wa
     return WA_OK;
 }
 
-static wa_status take_key(const json_t *object, size_t number, wa_arena *arena, wa_prompt *out, wa_error *err)
+static wa_status take_key(const json_t *object, size_t number, wa_arena *arena, wa_prompt *out,
+                          wa_error *err)
 {
     const char *key;
     char *copy;
@@ -107,7 +108,8 @@ static wa_status take_ids(const json_t *ids, wa_arena *arena, wa_prompt *out, wa
     return WA_OK;
 }
 
-static wa_status take_prompt(json_t *object, size_t number, wa_arena *arena, wa_prompt *out, wa_error *err)
+static wa_status take_prompt(json_t *object, size_t number, wa_arena *arena, wa_prompt *out,
+                             wa_error *err)
 {
     *out = (wa_prompt){.key = NULL};
     WA_TRY(check_keys(object, err));
@@ -128,7 +130,8 @@ static wa_status take_prompt(json_t *object, size_t number, wa_arena *arena, wa_
 /* A million ids fit; parsing takes some forty bytes for each. */
 static const size_t LINE_BYTES = (size_t)16 << 20;
 
-static wa_status take_json(wa_bytes line, size_t number, wa_arena *arena, wa_prompt *out, wa_error *err)
+static wa_status take_json(wa_bytes line, size_t number, wa_arena *arena, wa_prompt *out,
+                           wa_error *err)
 {
     json_t *root;
     WA_TRY(wa_json_parse(line, &root, err));
@@ -138,7 +141,8 @@ static wa_status take_json(wa_bytes line, size_t number, wa_arena *arena, wa_pro
 }
 
 /* The line is the prompt, blanks at its ends included; CRLF ends it as LF does. */
-static wa_status take_words(wa_bytes line, size_t number, wa_arena *arena, wa_prompt *out, wa_error *err)
+static wa_status take_words(wa_bytes line, size_t number, wa_arena *arena, wa_prompt *out,
+                            wa_error *err)
 {
     char *copy;
     size_t length = line.size > 0 && line.data[line.size - 1] == '\r' ? line.size - 1 : line.size;
@@ -148,7 +152,8 @@ static wa_status take_words(wa_bytes line, size_t number, wa_arena *arena, wa_pr
     return name_by_line(number, arena, out, err);
 }
 
-typedef wa_status take_line(wa_bytes line, size_t number, wa_arena *arena, wa_prompt *out, wa_error *err);
+typedef wa_status take_line(wa_bytes line, size_t number, wa_arena *arena, wa_prompt *out,
+                            wa_error *err);
 
 static take_line *line_taker(const char *path)
 {
@@ -218,8 +223,8 @@ static wa_status check_unique(keyed *keys, size_t count, wa_error *err)
 }
 
 /* limit  most prompts, 0 = all: lines behind them are not looked at */
-static wa_status take_lines(wa_bytes text, take_line *take, size_t limit, wa_arena *arena, wa_prompt **out, size_t *count,
-                            wa_error *err)
+static wa_status take_lines(wa_bytes text, take_line *take, size_t limit, wa_arena *arena,
+                            wa_prompt **out, size_t *count, wa_error *err)
 {
     size_t n = count_lines(text), filled = 0, number = 0;
     if (n == 0)
@@ -234,9 +239,11 @@ static wa_status take_lines(wa_bytes text, take_line *take, size_t limit, wa_are
         number++;
         if (is_blank(line))
             continue;
-        wa_status status = line.size <= LINE_BYTES
-                               ? take(line, number, arena, &prompts[filled], err)
-                               : wa_fail(err, WA_E_FORMAT, "a line of %zu bytes, expected at most %zu", line.size, LINE_BYTES);
+        wa_status status =
+            line.size <= LINE_BYTES
+                ? take(line, number, arena, &prompts[filled], err)
+                : wa_fail(err, WA_E_FORMAT, "a line of %zu bytes, expected at most %zu", line.size,
+                          LINE_BYTES);
         if (status != WA_OK)
             return wa_note(err, "line %zu", number);
         keys[filled] = (keyed){prompts[filled].key, number};
@@ -256,13 +263,14 @@ wa_status wa_prompts_open(const wa_job *job, wa_arena *arena, wa_prompt **out, s
         if (strcmp(set, "seed") != 0)
             return wa_fail(err, WA_E_JOB, "unknown set of prompts '%s', expected 'seed'", set);
         WA_TRY(take_seed(arena, out, count, err));
-        *count = job->prompts_limit > 0 && job->prompts_limit < *count ? job->prompts_limit : *count;
+        *count =
+            job->prompts_limit > 0 && job->prompts_limit < *count ? job->prompts_limit : *count;
         return WA_OK;
     }
     wa_map map;
     WA_TRY(wa_map_open(job->prompts_file, &map, err));
-    wa_status status = take_lines(after_mark(map.bytes), line_taker(job->prompts_file), job->prompts_limit, arena,
-                                  out, count, err);
+    wa_status status = take_lines(after_mark(map.bytes), line_taker(job->prompts_file),
+                                  job->prompts_limit, arena, out, count, err);
     wa_map_close(&map);
     if (status != WA_OK)
         return wa_note(err, "in prompts '%s'", job->prompts_file);

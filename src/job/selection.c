@@ -32,7 +32,8 @@ wa_status wa_selection_check(const wa_selection *selection, const wa_job *job, w
         if (!job_has(job, selection->audits[i]))
             return no_such_audit(job, selection->audits[i], err);
     /* Of N tasks, some may have nothing to do; an audit named by its place must be there. */
-    if (selection->by_index && selection->count == 0 && (size_t)selection->index >= job->audit_count)
+    if (selection->by_index && selection->count == 0 &&
+        (size_t)selection->index >= job->audit_count)
         return wa_fail(err, WA_E_USAGE, "--array-index %d: the job has %zu audits, counted from 0",
                        selection->index, job->audit_count);
     return WA_OK;
@@ -59,8 +60,8 @@ bool wa_selection_has(const wa_selection *selection, const wa_job *job, size_t a
     return is_indexed(selection, audit) && is_named(selection, job->audits[audit].name);
 }
 
-wa_status wa_job_result_path(const wa_job *job, const wa_job_audit *audit, wa_arena *arena, char **out,
-                             wa_error *err)
+wa_status wa_job_result_path(const wa_job *job, const wa_job_audit *audit, wa_arena *arena,
+                             char **out, wa_error *err)
 {
     return wa_arena_print(arena, out, err, "%s/%s-%s.h5", job->result, job->name, audit->name);
 }

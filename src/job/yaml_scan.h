@@ -13,7 +13,8 @@ typedef struct wa_yaml_entry {
     const char *value;           /* text of a scalar, arena; NULL for a mapping or list */
     size_t line, column;         /* of the value, from 1 */
     size_t key_line, key_column; /* of the key; of the value for an item of a list */
-    size_t start, end;           /* of the value, in characters of the file; end of a list in brackets: behind them */
+    /* of the value, in characters of the file; end of a list in brackets: behind them */
+    size_t start, end;
 } wa_yaml_entry;
 
 /** Entries in the order of the file, arena. */

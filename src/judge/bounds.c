@@ -42,7 +42,8 @@ static wa_bounds build_default(void)
                                   [WA_BUCKET_QUANTIZED] = {NO_BOUND},
                                   [WA_BUCKET_FP4] = {NO_BOUND},
                                   [WA_BUCKET_APPROXIMATE] = {NO_BOUND}},
-                       .kernel = KERNEL_BOUND, .router_margin = ROUTER_MARGIN};
+                       .kernel = KERNEL_BOUND,
+                       .router_margin = ROUTER_MARGIN};
 }
 
 static wa_bounds build_larql(void)
@@ -53,7 +54,8 @@ static wa_bounds build_larql(void)
                    [WA_BUCKET_QUANTIZED] = LARQL_ROW(0.99, 5e-1, 5e-2),
                    [WA_BUCKET_FP4] = LARQL_ROW(0.98, 1e-2, 5e-2),
                    [WA_BUCKET_APPROXIMATE] = {NO_BOUND}},
-        .kernel = KERNEL_BOUND, .router_margin = ROUTER_MARGIN,
+        .kernel = KERNEL_BOUND,
+        .router_margin = ROUTER_MARGIN,
         .warning =
             "the fp4 row contradicts itself (rel_L2 <= 0.01 demands cos >= 0.99995, not 0.98); "
             "kept as published"};
@@ -97,11 +99,9 @@ static const cyaml_schema_field_t BOUNDS_FIELDS[] = {
     CYAML_FIELD_MAPPING_PTR("quantized", OPTIONAL, raw_bounds, quantized, ROW_FIELDS),
     CYAML_FIELD_MAPPING_PTR("fp4", OPTIONAL, raw_bounds, fp4, ROW_FIELDS),
     CYAML_FIELD_MAPPING_PTR("approximate", OPTIONAL, raw_bounds, approximate, ROW_FIELDS),
-    NUMBER(raw_bounds, encoding_factor), /* of versions that judged by it: accepted, without effect */
-    NUMBER(raw_bounds, encoder),
-    NUMBER(raw_bounds, kernel),
-    NUMBER(raw_bounds, router_margin),
-    CYAML_FIELD_END};
+    /* of versions that judged by it: accepted, without effect */
+    NUMBER(raw_bounds, encoding_factor), NUMBER(raw_bounds, encoder), NUMBER(raw_bounds, kernel),
+    NUMBER(raw_bounds, router_margin), CYAML_FIELD_END};
 
 static const cyaml_schema_value_t BOUNDS_SCHEMA = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, raw_bounds, BOUNDS_FIELDS)};
@@ -114,19 +114,26 @@ typedef struct number_key {
     const char *key;
     size_t raw, built; /* offsets of char * and double */
     double least, most;
-    double void_at;    /* with this or anything further from what is wanted it bounds nothing: a model that says something else
-                          at every position stays within it */
+    /* with this or anything further from what is wanted it bounds nothing: a model that says
+     * something else at every position stays within it */
+    double void_at;
 } number_key;
 
-/* An FFN that gives zeros is off by rel_L2 1, a walk at right angles has cos 0, probabilities and shares end at 1. */
+/* An FFN that gives zeros is off by rel_L2 1, a walk at right angles has cos 0, probabilities and
+ * shares end at 1. */
 #define KEY(key, least, most, void_at)                                                             \
     {                                                                                              \
 #key, offsetof(raw_row, key), offsetof(wa_bound, key), least, most, void_at                \
     }
 static const number_key NUMBER_KEYS[] = {
-    KEY(cos, -1.0, 1.0, 0.0),          KEY(rel_l2, 0.0, HUGE_VAL, 1.0),  KEY(dp, 0.0, 1.0, 1.0),
-    KEY(near_tie, 0.0, HUGE_VAL, 10.0), KEY(mean_kl, 0.0, HUGE_VAL, 10.0), KEY(p99_kl, 0.0, HUGE_VAL, 100.0),
-    KEY(flip_rate, 0.0, 1.0, 1.0),     KEY(ppl_ratio, 0.0, HUGE_VAL, 1000.0),
+    KEY(cos, -1.0, 1.0, 0.0),
+    KEY(rel_l2, 0.0, HUGE_VAL, 1.0),
+    KEY(dp, 0.0, 1.0, 1.0),
+    KEY(near_tie, 0.0, HUGE_VAL, 10.0),
+    KEY(mean_kl, 0.0, HUGE_VAL, 10.0),
+    KEY(p99_kl, 0.0, HUGE_VAL, 100.0),
+    KEY(flip_rate, 0.0, 1.0, 1.0),
+    KEY(ppl_ratio, 0.0, HUGE_VAL, 1000.0),
 };
 enum { NUMBER_KEY_COUNT = sizeof NUMBER_KEYS / sizeof NUMBER_KEYS[0] };
 
@@ -152,13 +159,14 @@ static wa_status parse_number(const char *text, const char *where, const char *k
 }
 
 /* cos is a floor, the others are ceilings. */
-static wa_status check_bounds_something(const number_key *key, double value, const char *where, wa_error *err)
+static wa_status check_bounds_something(const number_key *key, double value, const char *where,
+                                        wa_error *err)
 {
     bool is_floor = key->built == offsetof(wa_bound, cos);
     if (is_floor ? !(value <= key->void_at) : !(value >= key->void_at))
         return WA_OK;
-    return wa_fail(err, WA_E_JOB, "%s%s: found %g, which bounds nothing; expected a number %s %g", where, key->key,
-                   value, is_floor ? "above" : "below", key->void_at);
+    return wa_fail(err, WA_E_JOB, "%s%s: found %g, which bounds nothing; expected a number %s %g",
+                   where, key->key, value, is_floor ? "above" : "below", key->void_at);
 }
 
 /* --- Rows
@@ -194,8 +202,8 @@ static wa_status copy_prompts(const raw_row *raw, wa_arena *arena, wa_bound *bou
     return WA_OK;
 }
 
-static wa_status build_row(const raw_row *raw, const char *bucket, bool is_stored, wa_arena *arena, wa_bound *out,
-                           wa_error *err)
+static wa_status build_row(const raw_row *raw, const char *bucket, bool is_stored, wa_arena *arena,
+                           wa_bound *out, wa_error *err)
 {
     wa_bound bound = wa_bound_none();
     if (raw == NULL) {
@@ -275,11 +283,13 @@ static wa_status build_encoder(const raw_bounds *raw, wa_bounds *set, wa_error *
     }
     if (raw->encoder != NULL && !wa_encoder_parse(raw->encoder, &set->encoder))
         return wa_fail(err, WA_E_JOB, "encoder: found '%.40s', expected '%s' or '%s'", raw->encoder,
-                       wa_encoder_word(WA_ENCODER_NEAREST), wa_encoder_word(WA_ENCODER_COMPENSATING));
+                       wa_encoder_word(WA_ENCODER_NEAREST),
+                       wa_encoder_word(WA_ENCODER_COMPENSATING));
     return WA_OK;
 }
 
-static wa_status build_set(const raw_bounds *raw, bool is_stored, wa_arena *arena, wa_bounds *out, wa_error *err)
+static wa_status build_set(const raw_bounds *raw, bool is_stored, wa_arena *arena, wa_bounds *out,
+                           wa_error *err)
 {
     const raw_row *const rows[WA_BUCKET_COUNT] = {[WA_BUCKET_EXACT] = raw->exact,
                                                   [WA_BUCKET_QUANTIZED] = raw->quantized,
@@ -287,17 +297,20 @@ static wa_status build_set(const raw_bounds *raw, bool is_stored, wa_arena *aren
                                                   [WA_BUCKET_APPROXIMATE] = raw->approximate};
     wa_bounds set = {.kernel = KERNEL_BOUND, .router_margin = ROUTER_MARGIN};
     for (int b = 0; b < WA_BUCKET_COUNT; b++)
-        WA_TRY(build_row(rows[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &set.bucket[b], err));
+        WA_TRY(build_row(rows[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &set.bucket[b],
+                         err));
     WA_TRY(build_encoder(raw, &set, err));
     if (raw->kernel != NULL)
         WA_TRY(parse_number(raw->kernel, "", "kernel", 0.0, 0.1, &set.kernel, err));
     if (raw->router_margin != NULL)
-        WA_TRY(parse_number(raw->router_margin, "", "router_margin", 0.0, 10.0, &set.router_margin, err));
+        WA_TRY(parse_number(raw->router_margin, "", "router_margin", 0.0, 10.0, &set.router_margin,
+                            err));
     *out = set;
     return WA_OK;
 }
 
-static wa_status load_set(wa_bytes text, bool is_stored, wa_arena *arena, wa_bounds *out, wa_error *err)
+static wa_status load_set(wa_bytes text, bool is_stored, wa_arena *arena, wa_bounds *out,
+                          wa_error *err)
 {
     story heard = {.is_tracing = false};
     cyaml_config_t config = {.log_fn = listen,
@@ -331,7 +344,8 @@ static wa_status open_file(const char *path, wa_arena *arena, wa_bounds *out, wa
 {
     wa_map map;
     if (wa_map_open(path, &map, err) != WA_OK) {
-        err->status = WA_E_JOB; /* whoever named it, in a job or on the command line, named it wrongly */
+        /* whoever named it, in a job or on the command line, named it wrongly */
+        err->status = WA_E_JOB;
         return wa_note(err, "as bounds file");
     }
     wa_status status = load_set(map.bytes, false, arena, out, err);
@@ -391,8 +405,8 @@ static wa_status print_prompts(const wa_bound *bound, wa_arena *arena, char **te
     return wa_arena_print(arena, text, err, "%s]\n", *text);
 }
 
-static wa_status print_row(const wa_bound *bound, const char *bucket, bool is_stored, wa_arena *arena, char **text,
-                           wa_error *err)
+static wa_status print_row(const wa_bound *bound, const char *bucket, bool is_stored,
+                           wa_arena *arena, char **text, wa_error *err)
 {
     if (!bound->present)
         return WA_OK;
@@ -416,7 +430,8 @@ static wa_status print_row(const wa_bound *bound, const char *bucket, bool is_st
     return WA_OK;
 }
 
-static wa_status print_set(const wa_bounds *bounds, bool is_stored, wa_arena *arena, char **out, wa_error *err)
+static wa_status print_set(const wa_bounds *bounds, bool is_stored, wa_arena *arena, char **out,
+                           wa_error *err)
 {
     char *text;
     char kernel[WA_SHOW_NUMBER], margin[WA_SHOW_NUMBER];
@@ -427,10 +442,11 @@ static wa_status print_set(const wa_bounds *bounds, bool is_stored, wa_arena *ar
                           "encoder: %s\nkernel: %s\nrouter_margin: %s\n",
                           bounds->name, bounds->warning != NULL ? "# Warning: " : "",
                           bounds->warning != NULL ? bounds->warning : "",
-                          bounds->warning != NULL ? "\n" : "",
-                          wa_encoder_word(bounds->encoder), kernel, margin));
+                          bounds->warning != NULL ? "\n" : "", wa_encoder_word(bounds->encoder),
+                          kernel, margin));
     for (int b = 0; b < WA_BUCKET_COUNT; b++)
-        WA_TRY(print_row(&bounds->bucket[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &text, err));
+        WA_TRY(print_row(&bounds->bucket[b], wa_bucket_name((wa_bucket)b), is_stored, arena, &text,
+                         err));
     *out = text;
     return WA_OK;
 }
@@ -448,7 +464,8 @@ wa_status wa_bounds_store(const wa_bounds *bounds, wa_arena *arena, char **out, 
 /* --- Stored sets --- */
 
 /* A set built in has a warning that its text cannot give back. */
-static wa_status is_built_in(const wa_bounds *set, const char *text, wa_arena *arena, bool *out, wa_error *err)
+static wa_status is_built_in(const wa_bounds *set, const char *text, wa_arena *arena, bool *out,
+                             wa_error *err)
 {
     char *own;
     WA_TRY(wa_bounds_store(set, arena, &own, err));
@@ -456,7 +473,8 @@ static wa_status is_built_in(const wa_bounds *set, const char *text, wa_arena *a
     return WA_OK;
 }
 
-wa_status wa_bounds_restore(const char *name, const char *text, wa_arena *arena, wa_bounds **out, wa_error *err)
+wa_status wa_bounds_restore(const char *name, const char *text, wa_arena *arena, wa_bounds **out,
+                            wa_error *err)
 {
     const wa_bounds built_in[] = {build_default(), build_larql()};
     wa_bounds *set;

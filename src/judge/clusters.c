@@ -43,9 +43,9 @@ static void cut_prompts(const int32_t *obs_prompt, const int32_t *token_id, size
 }
 
 /*
- * What i and j share is the least that neighbours between them share. So a prompt that shares more than half of itself with
- * one further on does so with all in between, and clusters are runs. `shortest` is the one that reaches furthest: where it
- * ends, all end.
+ * What i and j share is the least that neighbours between them share. So a prompt that shares more
+ * than half of itself with one further on does so with all in between, and clusters are runs.
+ * `shortest` is the one that reaches furthest: where it ends, all end.
  */
 static bool reaches(size_t shortest, size_t shared)
 {
@@ -90,7 +90,8 @@ wa_status wa_clusters_build(const int32_t *obs_prompt, const int32_t *token_id, 
     wa_clusters clusters = {.span = span, .prompts = prompts, .distinct = obs};
     for (size_t i = 0; i < prompts; i++) {
         size_t shared = i == 0 ? 0 : common_prefix(&texts[i - 1], &texts[i]);
-        span[i] = (wa_prompt_span){.first = texts[i].first, .count = texts[i].count, .shared = shared};
+        span[i] =
+            (wa_prompt_span){.first = texts[i].first, .count = texts[i].count, .shared = shared};
         clusters.distinct -= shared;
     }
     join(span, prompts, joined);

@@ -53,9 +53,10 @@ typedef struct limits {
 } limits;
 
 /*
- * Codes of nearest levels keep `steps` to 0.5 (a half and rounding); Q4_0 to 0.63 where the scale is refitted after the
- * codes are chosen. Largest healthy values measured: ratio 1.002 (Q4_K), 0.97 (Q6_K), 1.07 (Q4_0), 1.002 (FP4), 1.033
- * (FP8); gain 0.0084, 0.0005, 0.0193, 0.0106, 0.0086; of a row 0.021, 0.019, 0.038, 0.034, 0.041.
+ * Codes of nearest levels keep `steps` to 0.5 (a half and rounding); Q4_0 to 0.63 where the scale
+ * is refitted after the codes are chosen. Largest healthy values measured: ratio 1.002 (Q4_K), 0.97
+ * (Q6_K), 1.07 (Q4_0), 1.002 (FP4), 1.033 (FP8); gain 0.0084, 0.0005, 0.0193, 0.0106, 0.0086; of a
+ * row 0.021, 0.019, 0.038, 0.034, 0.041.
  */
 static limits limits_of(wa_format format)
 {
@@ -74,8 +75,9 @@ static limits limits_of(wa_format format)
 }
 
 /*
- * Of a checkpoint's blocks, whoever made them: the ratio is to what the format is expected to make of the model's rows
- * (wa_row_expected), whose scales are not rounded. doc/encoding.md 5 has what healthy files of several encoders show.
+ * Of a checkpoint's blocks, whoever made them: the ratio is to what the format is expected to make
+ * of the model's rows (wa_row_expected), whose scales are not rounded. doc/encoding.md 5 has what
+ * healthy files of several encoders show.
  */
 static limits limits_of_any(wa_format format)
 {
@@ -106,7 +108,8 @@ static limits limits_of_any(wa_format format)
     return l;
 }
 
-/* Codes that are no nearest levels: any distance, and an error that may double, without a change of length. */
+/* Codes that are no nearest levels: any distance, and an error that may double, without a change of
+ * length. */
 static limits widen(limits l)
 {
     l.steps = INFINITY;
@@ -115,8 +118,9 @@ static limits widen(limits l)
     return l;
 }
 
-/* The share of unequal rows from which on a matrix is another encoder's. An encoder of FP4 that rounds its scales up instead of to
- * nearest gives LARQL's bytes in half of all rows of one block, so that a half itself is no sign. */
+/* The share of unequal rows from which on a matrix is another encoder's. An encoder of FP4 that
+ * rounds its scales up instead of to nearest gives LARQL's bytes in half of all rows of one block,
+ * so that a half itself is no sign. */
 static const double OTHERS = 0.25;
 
 /* --- Judgement ------------------------------------------------------------------------------- */
@@ -126,7 +130,8 @@ static bool is_number(const wa_row_error *rows)
     return rows->nonfinite == 0 && isfinite(rows->max) && isfinite(rows->p99);
 }
 
-/* Rows that the rule does not give. By the nominal error, so that a wrong row is worse than a wrong bit. */
+/* Rows that the rule does not give. By the nominal error, so that a wrong row is worse than a wrong
+ * bit. */
 static wa_encoding_finding unequal(const wa_encoding_figure *figure, wa_encoding_rule rule)
 {
     const wa_row_error *rows = &figure->rows;
@@ -158,8 +163,9 @@ static wa_encoding_finding foreign(const wa_encoding_figure *figure, wa_encoder 
                  {WA_ENCODING_STATISTIC_RATIO, rows->ratio, l.ratio, -1},
                  {WA_ENCODING_STATISTIC_GAIN, rows->gain, l.gain, -1},
                  {WA_ENCODING_STATISTIC_ROW_GAIN, rows->row_gain, l.row_gain, rows->row_gain_row}};
-    wa_encoding_finding found = {.rule = encoder == WA_ENCODER_COMPENSATING ? WA_ENCODING_RULE_COMPENSATING
-                                                                            : WA_ENCODING_RULE_FOREIGN,
+    wa_encoding_finding found = {.rule = encoder == WA_ENCODER_COMPENSATING
+                                             ? WA_ENCODING_RULE_COMPENSATING
+                                             : WA_ENCODING_RULE_FOREIGN,
                                  .excess = -1.0};
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         double excess = fabs(tests[i].value) / tests[i].limit;
@@ -194,11 +200,12 @@ wa_encoding_finding wa_encoding_judge(const wa_encoding_figure *figure, wa_encod
         return unequal(figure, WA_ENCODING_RULE_F16);
     case WA_BASIS_BF16:
         return unequal(figure, WA_ENCODING_RULE_BF16);
-    case WA_BASIS_LEVELS: /* of no encoder in particular: every row that is not the model's own is judged so */
+    /* of no encoder in particular: every row that is not the model's own is judged so */
+    case WA_BASIS_LEVELS:
         return foreign(figure, encoder);
     case WA_BASIS_REENCODING:
-        /* The limit follows from how many rows are equal, never from how large the errors are: else a fault in every
-         * row would earn itself the wide limits. */
+        /* The limit follows from how many rows are equal, never from how large the errors are: else
+         * a fault in every row would earn itself the wide limits. */
         if ((double)rows->unequal < OTHERS * (double)rows->rows || rows->unequal == 0)
             return unequal(figure, WA_ENCODING_RULE_REENCODING);
         return foreign(figure, encoder);
@@ -214,54 +221,66 @@ void wa_encoding_name_row(size_t which, int32_t experts, size_t rows, int32_t ro
         WA_ENCODING_EXTRA_LIST(EXTRA_NAME)
 #undef EXTRA_NAME
     };
-    bool own = which < WA_PROJECTION_COUNT, stacked = own || which >= WA_PROJECTION_COUNT + WA_ENCODING_BIASES;
-    const char *name = own ? wa_projection_name((wa_projection)which) : extra[(which - WA_PROJECTION_COUNT) % WA_ENCODING_EXTRA];
+    bool own = which < WA_PROJECTION_COUNT,
+         stacked = own || which >= WA_PROJECTION_COUNT + WA_ENCODING_BIASES;
+    const char *name = own ? wa_projection_name((wa_projection)which)
+                           : extra[(which - WA_PROJECTION_COUNT) % WA_ENCODING_EXTRA];
     int32_t each = experts > 0 ? (int32_t)(rows / (size_t)experts) : 0;
     if (row < 0)
-        snprintf(out, WA_ENCODING_PLACE_BYTES, "%s%s", name, own && experts > 0 ? " of experts" : "");
+        snprintf(out, WA_ENCODING_PLACE_BYTES, "%s%s", name,
+                 own && experts > 0 ? " of experts" : "");
     else if (stacked && each > 0)
-        snprintf(out, WA_ENCODING_PLACE_BYTES, "expert %d, %s, row %d", row / each, name, row % each);
+        snprintf(out, WA_ENCODING_PLACE_BYTES, "expert %d, %s, row %d", row / each, name,
+                 row % each);
     else
         snprintf(out, WA_ENCODING_PLACE_BYTES, "%s, row %d", name, row);
 }
 
 /* --- Words ----------------------------------------------------------------------------------- */
 
-static wa_status explain_unequal(const wa_encoding_figure *figure, const wa_encoding_finding *finding, wa_arena *arena,
-                                 char **out, wa_error *err)
+static wa_status explain_unequal(const wa_encoding_figure *figure,
+                                 const wa_encoding_finding *finding, wa_arena *arena, char **out,
+                                 wa_error *err)
 {
-    static const char REENCODING[] = "are not LARQL's encoding of the model's rows, though the others are";
-    static const char *const ends[] = {[WA_ENCODING_RULE_EQUALITY] = "are not the model's values",
-                                       [WA_ENCODING_RULE_F16] = "hold values that no rounding to f16 gives",
-                                       [WA_ENCODING_RULE_BF16] = "hold values that no rounding to bf16 gives",
-                                       [WA_ENCODING_RULE_REENCODING] = REENCODING};
+    static const char REENCODING[] =
+        "are not LARQL's encoding of the model's rows, though the others are";
+    static const char *const ends[] = {
+        [WA_ENCODING_RULE_EQUALITY] = "are not the model's values",
+        [WA_ENCODING_RULE_F16] = "hold values that no rounding to f16 gives",
+        [WA_ENCODING_RULE_BF16] = "hold values that no rounding to bf16 gives",
+        [WA_ENCODING_RULE_REENCODING] = REENCODING};
     const wa_row_error *rows = &figure->rows;
     return wa_arena_print(arena, out, err, "%zu of %zu rows %s; the row's error is %.3g",
                           rows->unequal, rows->rows, ends[finding->rule], rows->unequal_error);
 }
 
-wa_status wa_encoding_explain(const wa_encoding_figure *figure, const wa_encoding_finding *finding, wa_arena *arena,
-                              char **out, wa_error *err)
+wa_status wa_encoding_explain(const wa_encoding_figure *figure, const wa_encoding_finding *finding,
+                              wa_arena *arena, char **out, wa_error *err)
 {
     switch (finding->statistic) {
     case WA_ENCODING_STATISTIC_NON_FINITE:
-        return wa_arena_print(arena, out, err, "stored values are no finite numbers, %zu in the projection",
+        return wa_arena_print(arena, out, err,
+                              "stored values are no finite numbers, %zu in the projection",
                               figure->rows.nonfinite);
     case WA_ENCODING_STATISTIC_UNEQUAL:
         return explain_unequal(figure, finding, arena, out, err);
     case WA_ENCODING_STATISTIC_STEPS:
-        return wa_arena_print(arena, out, err,
-                              "a weight lies %.3g steps from its stored value, above the limit of %.3g "
-                              "for another encoder",
-                              finding->value, finding->limit);
+        return wa_arena_print(
+            arena, out, err,
+            "a weight lies %.3g steps from its stored value, above the limit of %.3g "
+            "for another encoder",
+            finding->value, finding->limit);
     case WA_ENCODING_STATISTIC_RATIO:
-        return wa_arena_print(arena, out, err, "the error is %.4g times %s, above %.4g", finding->value,
-                              figure->rows.basis == WA_BASIS_LEVELS ? "what its format is expected to make of the model's rows"
-                                                                    : "that of LARQL's encoder",
+        return wa_arena_print(arena, out, err, "the error is %.4g times %s, above %.4g",
+                              finding->value,
+                              figure->rows.basis == WA_BASIS_LEVELS
+                                  ? "what its format is expected to make of the model's rows"
+                                  : "that of LARQL's encoder",
                               finding->limit);
     case WA_ENCODING_STATISTIC_GAIN:
     case WA_ENCODING_STATISTIC_ROW_GAIN:
-        return wa_arena_print(arena, out, err, "its length is off by %+.3g of the model's, beyond %.3g",
+        return wa_arena_print(arena, out, err,
+                              "its length is off by %+.3g of the model's, beyond %.3g",
                               finding->value, finding->limit);
     default:
         return wa_arena_print(arena, out, err, "nothing says what its rows were held against");

@@ -3,7 +3,8 @@
 
 #include <assert.h>
 
-static wa_encoding_figure figure_of(const wa_row_errors *e, size_t at, const char *file, double nominal)
+static wa_encoding_figure figure_of(const wa_row_errors *e, size_t at, const char *file,
+                                    double nominal)
 {
     return (wa_encoding_figure){.checked = true,
                                 .file = file,
@@ -40,13 +41,14 @@ static const char *file_of(const wa_result_meta *meta, size_t owner, wa_payload 
 }
 
 /* What was compared of a projection in a payload at a layer; unchecked where nothing was. */
-static void fill_figure(const wa_result *result, size_t vindex, wa_payload payload, size_t projection, size_t layer,
-                        wa_encoding_figure *out)
+static void fill_figure(const wa_result *result, size_t vindex, wa_payload payload,
+                        size_t projection, size_t layer, wa_encoding_figure *out)
 {
     size_t owner = vindex * WA_PAYLOAD_COUNT + (size_t)payload;
     size_t at = (owner * result->meta.dims.layers + layer) * WA_PROJECTION_COUNT + projection;
     if (result->row_errors.checked[at] != 0)
-        *out = figure_of(&result->row_errors, at, file_of(&result->meta, owner, payload), result->meta.nominal_bound[at]);
+        *out = figure_of(&result->row_errors, at, file_of(&result->meta, owner, payload),
+                         result->meta.nominal_bound[at]);
 }
 
 /* Only the payloads that the case reads are evidence against it. */
@@ -56,23 +58,27 @@ static void fill_encoding(const wa_result *result, const wa_case *which, wa_enco
         for (size_t p = 0; p < WA_PROJECTION_COUNT; p++) {
             wa_payload payload;
             if (wa_case_reads(which, (wa_projection)p, &payload))
-                fill_figure(result, (size_t)which->vindex, payload, p, layer, &out[layer * WA_PROJECTION_COUNT + p]);
+                fill_figure(result, (size_t)which->vindex, payload, p, layer,
+                            &out[layer * WA_PROJECTION_COUNT + p]);
         }
     }
 }
 
 static const wa_payload EXTRA[] = {WA_PAYLOAD_ROUTER, WA_PAYLOAD_SHARED, WA_PAYLOAD_BIASES};
-static_assert(sizeof EXTRA / sizeof EXTRA[0] * WA_PROJECTION_COUNT == WA_ENCODING_EXTRA, "a place for each projection of each");
+static_assert(sizeof EXTRA / sizeof EXTRA[0] * WA_PROJECTION_COUNT == WA_ENCODING_EXTRA,
+              "a place for each projection of each");
 
 /* Router and shared expert of layers with experts. */
-static wa_status fill_extra(const wa_result *result, const wa_case *which, wa_arena *arena, wa_evidence *out, wa_error *err)
+static wa_status fill_extra(const wa_result *result, const wa_case *which, wa_arena *arena,
+                            wa_evidence *out, wa_error *err)
 {
     const wa_result_meta *meta = &result->meta;
     wa_encoding_figure *figures;
     wa_payload own;
     if (meta->layer_experts == NULL || meta->dims.choices == 0)
         return WA_OK;
-    WA_TRY(wa_arena_take(arena, meta->dims.layers * WA_ENCODING_EXTRA, sizeof *figures, &figures, err));
+    WA_TRY(wa_arena_take(arena, meta->dims.layers * WA_ENCODING_EXTRA, sizeof *figures, &figures,
+                         err));
     out->layer_experts = meta->layer_experts;
     out->encoding_extra = figures;
     out->reads_experts_alone = wa_case_reads(which, WA_UP, &own) && wa_payload_is_of_experts(own);
@@ -81,11 +87,15 @@ static wa_status fill_extra(const wa_result *result, const wa_case *which, wa_ar
         size_t projection = x % WA_PROJECTION_COUNT;
         if (!wa_case_reads_payload(which, payload, (wa_projection)projection))
             continue;
-        /* every router has rows; whether there is a bias, or a gate of a shared expert, its file alone says */
-        bool there = meta->payload_file != NULL && meta->payload_file[(size_t)which->vindex * WA_PAYLOAD_COUNT + payload][0] != '\0';
+        /* every router has rows; whether there is a bias, or a gate of a shared expert, its file
+         * alone says */
+        bool there =
+            meta->payload_file != NULL &&
+            meta->payload_file[(size_t)which->vindex * WA_PAYLOAD_COUNT + payload][0] != '\0';
         out->reads_extra[x] = there && (payload != WA_PAYLOAD_ROUTER || projection == WA_GATE);
         for (size_t layer = 0; layer < meta->dims.layers; layer++)
-            fill_figure(result, (size_t)which->vindex, payload, projection, layer, &figures[layer * WA_ENCODING_EXTRA + x]);
+            fill_figure(result, (size_t)which->vindex, payload, projection, layer,
+                        &figures[layer * WA_ENCODING_EXTRA + x]);
     }
     return WA_OK;
 }
@@ -106,7 +116,8 @@ static const char *not_run_reason(const wa_case *which, const int8_t *label, siz
 }
 
 /* Every position of the case, with logits: all. */
-static wa_status fill_rate_rows(const wa_result *r, size_t which, wa_arena *arena, const wa_rate_rows **out, wa_error *err)
+static wa_status fill_rate_rows(const wa_result *r, size_t which, wa_arena *arena,
+                                const wa_rate_rows **out, wa_error *err)
 {
     wa_rate_rows *rows;
     size_t first = which * r->meta.dims.rows;
@@ -126,42 +137,47 @@ static wa_status fill_rate_rows(const wa_result *r, size_t which, wa_arena *aren
     return WA_OK;
 }
 
-wa_status wa_evidence_build(const wa_result *result, size_t which, wa_arena *arena, wa_case_judgement *out, wa_error *err)
+wa_status wa_evidence_build(const wa_result *result, size_t which, wa_arena *arena,
+                            wa_case_judgement *out, wa_error *err)
 {
     const wa_result_meta *meta = &result->meta;
     const wa_dims *dims = &meta->dims;
     const wa_case *it = &meta->cases[which];
     wa_encoding_figure *encoding;
-    WA_TRY(wa_arena_take(arena, dims->layers * WA_PROJECTION_COUNT, sizeof *encoding, &encoding, err));
+    WA_TRY(
+        wa_arena_take(arena, dims->layers * WA_PROJECTION_COUNT, sizeof *encoding, &encoding, err));
     fill_encoding(result, it, encoding);
     const int8_t *labels = result->label + which * dims->layers * dims->prompts;
-    out->evidence = (wa_evidence){.case_name = it->name,
-                                  .not_run_reason = not_run_reason(it, labels, dims->layers * dims->prompts),
-                                  .bucket = it->bucket,
-                                  .isolated = it->isolated,
-                                  .layers = dims->layers,
-                                  .prompts = dims->prompts,
-                                  .topk = dims->slots,
-                                  .label = labels,
-                                  .expected_label = meta->expected_label + which * dims->layers,
-                                  .encoding = encoding,
-                                  .reads = {reads(it, WA_GATE), reads(it, WA_UP), reads(it, WA_DOWN)},
-                                  .summary = &out->summary,
-                                  .kernel_tolerance = it->kernel_tolerance,
-                                  .repeat = result->repeat == NULL ? NULL : result->repeat + which * dims->layers * dims->prompts,
-                                  .alike = result->alike == NULL ? NULL : result->alike + which * dims->layers * dims->prompts,
-                                  .kernel_due = meta->kernel_due[which],
-                                  .kernel_own_due = meta->kernel_own_due[which],
-                                  .prompt_key = meta->prompt_key,
-                                  .obs_prompt = meta->obs_prompt,
-                                  .obs_position = meta->obs_position,
-                                  .token_text = meta->token_text,
-                                  .top1_gap = result->top1_gap + which * dims->prompts,
-                                  .top1_match = result->top1_match + which * dims->prompts,
-                                  .prob_delta = result->prob_delta + which * dims->prompts,
-                                  .kl = result->kl + which * dims->prompts,
-                                  .top1_text = result->top1_text + which * dims->prompts,
-                                  .ref_top1_text = result->ref_top1_text};
+    out->evidence = (wa_evidence){
+        .case_name = it->name,
+        .not_run_reason = not_run_reason(it, labels, dims->layers * dims->prompts),
+        .bucket = it->bucket,
+        .isolated = it->isolated,
+        .layers = dims->layers,
+        .prompts = dims->prompts,
+        .topk = dims->slots,
+        .label = labels,
+        .expected_label = meta->expected_label + which * dims->layers,
+        .encoding = encoding,
+        .reads = {reads(it, WA_GATE), reads(it, WA_UP), reads(it, WA_DOWN)},
+        .summary = &out->summary,
+        .kernel_tolerance = it->kernel_tolerance,
+        .repeat =
+            result->repeat == NULL ? NULL : result->repeat + which * dims->layers * dims->prompts,
+        .alike =
+            result->alike == NULL ? NULL : result->alike + which * dims->layers * dims->prompts,
+        .kernel_due = meta->kernel_due[which],
+        .kernel_own_due = meta->kernel_own_due[which],
+        .prompt_key = meta->prompt_key,
+        .obs_prompt = meta->obs_prompt,
+        .obs_position = meta->obs_position,
+        .token_text = meta->token_text,
+        .top1_gap = result->top1_gap + which * dims->prompts,
+        .top1_match = result->top1_match + which * dims->prompts,
+        .prob_delta = result->prob_delta + which * dims->prompts,
+        .kl = result->kl + which * dims->prompts,
+        .top1_text = result->top1_text + which * dims->prompts,
+        .ref_top1_text = result->ref_top1_text};
     WA_TRY(fill_extra(result, it, arena, &out->evidence, err));
     return fill_rate_rows(result, which, arena, &out->evidence.rate_rows, err);
 }

@@ -5,7 +5,7 @@
 #include "judge/judgement.h"
 
 /** Evidence of case `which`; its summary is judged as it stands in `out`. Arena. */
-WA_CHECKED wa_status wa_evidence_build(const wa_result *result, size_t which, wa_arena *arena, wa_case_judgement *out,
-                                       wa_error *err);
+WA_CHECKED wa_status wa_evidence_build(const wa_result *result, size_t which, wa_arena *arena,
+                                       wa_case_judgement *out, wa_error *err);
 
 #endif

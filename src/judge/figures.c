@@ -1,10 +1,11 @@
-/* The table of all figures of a judgement: what each is called, its shape, unit and meaning, and where it lies in memory. */
+/* The table of all figures of a judgement: what each is called, its shape, unit and meaning, and
+ * where it lies in memory. */
 #include "judge/judgement.h"
 
 #include <string.h>
 
 #define AT(member_) offsetof(wa_case_judgement, member_)
-#define FIGURE(name_, axes_, type_, origin_, unit_, text_, offset_)                                 \
+#define FIGURE(name_, axes_, type_, origin_, unit_, text_, offset_)                                \
     {.row = {.name = name_,                                                                        \
              .axes = axes_,                                                                        \
              .type = WA_LAYOUT_##type_,                                                            \
@@ -12,7 +13,7 @@
              .unit = unit_,                                                                        \
              .long_name = text_},                                                                  \
      .offset = offset_},
-#define PLACE(name_, axes_, origin_, text_, offset_)                                                \
+#define PLACE(name_, axes_, origin_, text_, offset_)                                               \
     {.row = {.name = name_,                                                                        \
              .axes = axes_,                                                                        \
              .type = WA_LAYOUT_I32,                                                                \
@@ -23,37 +24,39 @@
      .offset = offset_},
 
 /* A value and the two indices of its place. */
-#define EXTREME(name_, unit_, text_, member_)                                                       \
-    FIGURE(name_, "C", F64, SUMMARY, unit_, text_, AT(member_.value))                               \
-    PLACE(name_ "_at_layer", "C", SUMMARY, "layer of the " text_, AT(member_.layer))                \
+#define EXTREME(name_, unit_, text_, member_)                                                      \
+    FIGURE(name_, "C", F64, SUMMARY, unit_, text_, AT(member_.value))                              \
+    PLACE(name_ "_at_layer", "C", SUMMARY, "layer of the " text_, AT(member_.layer))               \
     PLACE(name_ "_at_obs", "C", SUMMARY, "observation of the " text_, AT(member_.obs))
-#define EXTREMES(prefix_, where_, member_)                                                          \
-    FIGURE(prefix_ "n_obs", "C", I64, SUMMARY, "1", "observations, " where_, AT(member_.n_obs))     \
-    EXTREME(prefix_ "min_cos", "1", "least cosine, " where_, member_.min_cos)                       \
-    EXTREME(prefix_ "max_rel_l2", "1", "largest relative L2 distance, " where_, member_.max_rel_l2) \
-    EXTREME(prefix_ "max_l2", "activation", "largest L2 distance, " where_, member_.max_l2)         \
-    EXTREME(prefix_ "max_max_abs", "activation", "largest absolute difference, " where_,            \
+#define EXTREMES(prefix_, where_, member_)                                                         \
+    FIGURE(prefix_ "n_obs", "C", I64, SUMMARY, "1", "observations, " where_, AT(member_.n_obs))    \
+    EXTREME(prefix_ "min_cos", "1", "least cosine, " where_, member_.min_cos)                      \
+    EXTREME(prefix_ "max_rel_l2", "1", "largest relative L2 distance, " where_,                    \
+            member_.max_rel_l2)                                                                    \
+    EXTREME(prefix_ "max_l2", "activation", "largest L2 distance, " where_, member_.max_l2)        \
+    EXTREME(prefix_ "max_max_abs", "activation", "largest absolute difference, " where_,           \
             member_.max_max_abs)                                                                   \
     EXTREME(prefix_ "max_eta", "1", "largest eta, " where_, member_.max_eta)
-#define LAYER_EXTREME(name_, unit_, text_, member_)                                                 \
-    FIGURE("layer_" name_, "CL", F64, SUMMARY, unit_, text_ " of the layer",                        \
+#define LAYER_EXTREME(name_, unit_, text_, member_)                                                \
+    FIGURE("layer_" name_, "CL", F64, SUMMARY, unit_, text_ " of the layer",                       \
            offsetof(wa_extremes, member_.value))                                                   \
-    PLACE("layer_" name_ "_at_obs", "CL", SUMMARY, "observation of the " text_ " of the layer",     \
+    PLACE("layer_" name_ "_at_obs", "CL", SUMMARY, "observation of the " text_ " of the layer",    \
           offsetof(wa_extremes, member_.obs))
 /* Where something was seen first; the value says nothing. */
-#define FIRST(name_, text_, member_)                                                                \
-    PLACE(name_ "_at_layer", "C", SUMMARY, "layer of the " text_ "; -1 = none", AT(member_.layer))  \
+#define FIRST(name_, text_, member_)                                                               \
+    PLACE(name_ "_at_layer", "C", SUMMARY, "layer of the " text_ "; -1 = none", AT(member_.layer)) \
     PLACE(name_ "_at_obs", "C", SUMMARY, "observation of the " text_ "; -1 = none", AT(member_.obs))
 
 /* A figure of rates.h and what its prompts say about its accuracy. */
-#define RATE(name_, unit_, text_)                                                                   \
-    FIGURE(#name_, "C", F64, RATE, unit_, text_, AT(rates.name_.value))                             \
-    FIGURE(#name_ "_err", "C", F64, RATE, unit_, "standard error of " #name_ ", clustered by independent prompt", \
-           AT(rates.name_.error))                                                                  \
-    FIGURE(#name_ "_upper", "C", F64, RATE, unit_, "upper 95 % limit of " #name_ "; infinite: too few prompts for one", \
+#define RATE(name_, unit_, text_)                                                                  \
+    FIGURE(#name_, "C", F64, RATE, unit_, text_, AT(rates.name_.value))                            \
+    FIGURE(#name_ "_err", "C", F64, RATE, unit_,                                                   \
+           "standard error of " #name_ ", clustered by independent prompt", AT(rates.name_.error)) \
+    FIGURE(#name_ "_upper", "C", F64, RATE, unit_,                                                 \
+           "upper 95 % limit of " #name_ "; infinite: too few prompts for one",                    \
            AT(rates.name_.upper))
 
-#define VERDICT(name_, axes_, text_, offset_)                                                       \
+#define VERDICT(name_, axes_, text_, offset_)                                                      \
     {.row = {.name = name_,                                                                        \
              .axes = axes_,                                                                        \
              .type = WA_LAYOUT_I8,                                                                 \
@@ -70,7 +73,7 @@ static const char *verdict_word(int code)
     return wa_verdict_name((wa_verdict_code)code);
 }
 
-#define CODED(name_, word_, count_, text_, offset_)                                                 \
+#define CODED(name_, word_, count_, text_, offset_)                                                \
     {.row = {.name = name_,                                                                        \
              .axes = "C",                                                                          \
              .type = WA_LAYOUT_I8,                                                                 \

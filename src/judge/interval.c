@@ -61,8 +61,8 @@ double wa_beta_share(double x, double a, double b)
 
 /* Where a falling function of x passes below `level` between low and high: halved until no number
  * lies between. */
-static double cross(double (*falling)(double x, const double *with), const double *with,
-                    double low, double high, double level)
+static double cross(double (*falling)(double x, const double *with), const double *with, double low,
+                    double high, double level)
 {
     for (;;) {
         double middle = low + (high - low) / 2.0;
@@ -84,7 +84,8 @@ static double t_tail(double t, const double *with)
 static double t_point(double freedom, double level)
 {
     const double with[] = {freedom, log_beta(freedom / 2.0, 0.5)};
-    return cross(t_tail, with, 0.0, 16.0, level); /* with one degree of freedom: 6.31 at 5 %, 10.6 at 3 % */
+    /* with one degree of freedom: 6.31 at 5 %, 10.6 at 3 % */
+    return cross(t_tail, with, 0.0, 16.0, level);
 }
 
 double wa_t_upper(double freedom)

@@ -14,7 +14,7 @@ typedef struct sample {
     double *value;   /* [count] */
     size_t *cluster; /* [count] ascending, numbered from 0 without gaps */
     size_t count;
-    size_t from;     /* cluster of the prompts that the last position belongs to */
+    size_t from; /* cluster of the prompts that the last position belongs to */
 } sample;
 
 static void start(sample *s)
@@ -73,7 +73,8 @@ static spread spread_of(const sample *s)
         cubes += off * off * off;
     }
     double g = (double)clusters;
-    double scale = g > 2.0 ? sqrt(g * (g - 1.0)) / (g - 2.0) * sqrt(g) : 0.0; /* of the population, not the sample */
+    /* of the population, not the sample */
+    double scale = g > 2.0 ? sqrt(g * (g - 1.0)) / (g - 2.0) * sqrt(g) : 0.0;
     return (spread){.mean = mean,
                     .variance = clusters > 1 ? g / (g - 1.0) * squares / (n * n) : NAN,
                     .skewness = squares > 0.0 ? scale * cubes / (squares * sqrt(squares)) : 0.0,
@@ -97,8 +98,9 @@ static wa_rate rate_of_share(const sample *hits)
     spread s = spread_of(hits);
     wa_rate rate = rate_of_mean(&s, 0.0);
     if (s.clusters >= WA_RATE_CLUSTERS)
-        rate.upper = wa_share_upper(s.mean, wa_effective_count(s.mean, s.variance, (double)hits->count,
-                                                               (double)s.clusters));
+        rate.upper =
+            wa_share_upper(s.mean, wa_effective_count(s.mean, s.variance, (double)hits->count,
+                                                      (double)s.clusters));
     return rate;
 }
 
@@ -110,7 +112,8 @@ static bool has_next(const wa_rate_rows *rows, size_t i)
     return i + 1 < rows->obs && rows->obs_prompt[i + 1] == rows->obs_prompt[i];
 }
 
-static wa_rate flips(const wa_rate_rows *rows, const wa_clusters *clusters, double margin, sample *s)
+static wa_rate flips(const wa_rate_rows *rows, const wa_clusters *clusters, double margin,
+                     sample *s)
 {
     start(s);
     for (size_t p = 0; p < clusters->prompts; p++) {
@@ -124,7 +127,8 @@ static wa_rate flips(const wa_rate_rows *rows, const wa_clusters *clusters, doub
 }
 
 /* The last shared position says something new where the texts part: another next token. */
-static void next_tokens(const wa_rate_rows *rows, const wa_clusters *clusters, sample *s, wa_rates *out)
+static void next_tokens(const wa_rate_rows *rows, const wa_clusters *clusters, sample *s,
+                        wa_rates *out)
 {
     start(s);
     for (size_t p = 0; p < clusters->prompts; p++) {
@@ -179,7 +183,7 @@ static double quantile(const ranked *sorted, size_t n, double f)
 typedef struct tally {
     size_t *above, *size; /* [clusters] */
     size_t clusters, count;
-    double total;         /* of above */
+    double total;                    /* of above */
     double squares, products, sizes; /* sums of above^2, above * size, size^2: whole numbers */
 } tally;
 
@@ -288,9 +292,8 @@ wa_rates wa_rates_none(void)
 
 static bool is_number(const wa_rate_rows *rows, size_t i)
 {
-    return isfinite(rows->kl[i]) &&
-           (!has_next(rows, i) ||
-            (isfinite(rows->next_logprob[i]) && isfinite(rows->ref_next_logprob[i])));
+    return isfinite(rows->kl[i]) && (!has_next(rows, i) || (isfinite(rows->next_logprob[i]) &&
+                                                            isfinite(rows->ref_next_logprob[i])));
 }
 
 static void count_numbers(const wa_rate_rows *rows, wa_rates *out)
@@ -301,8 +304,9 @@ static void count_numbers(const wa_rate_rows *rows, wa_rates *out)
             out->first_non_finite = (int64_t)i;
 }
 
-/* KL is a square of deviations, never negative: where a few prompts show no tail, there still is one. The prompts
- * of jobs/baselines have 1.4 to 3.9, the last where one prompt is 4.4 times as bad as the mean. */
+/* KL is a square of deviations, never negative: where a few prompts show no tail, there still is
+ * one. The prompts of jobs/baselines have 1.4 to 3.9, the last where one prompt is 4.4 times as bad
+ * as the mean. */
 static const double KL_SKEWNESS = 4.0;
 
 static wa_status kl_rates(const wa_rate_rows *rows, const wa_clusters *clusters, sample *s,

@@ -20,7 +20,8 @@ wa_perplexity wa_perplexity_of(const double *nll, const int32_t *positions, size
     return out;
 }
 
-wa_status wa_perplexity_warning(const wa_perplexity *perplexity, wa_arena *arena, const char **out, wa_error *err)
+wa_status wa_perplexity_warning(const wa_perplexity *perplexity, wa_arena *arena, const char **out,
+                                wa_error *err)
 {
     char *text;
     *out = NULL;
@@ -28,15 +29,16 @@ wa_status wa_perplexity_warning(const wa_perplexity *perplexity, wa_arena *arena
         return WA_OK;
     if (isfinite(perplexity->value) && perplexity->positions < WA_PERPLEXITY_POSITIONS)
         return WA_OK;
-    WA_TRY(wa_arena_print(arena, &text, err,
-                          "dense perplexity %.6g, limit %g: wrong configuration, weights or tokenizer? Or are the "
-                          "prompts a kind of text that the model does not know?",
-                          perplexity->value, WA_PERPLEXITY_LIMIT));
+    WA_TRY(wa_arena_print(
+        arena, &text, err,
+        "dense perplexity %.6g, limit %g: wrong configuration, weights or tokenizer? Or are the "
+        "prompts a kind of text that the model does not know?",
+        perplexity->value, WA_PERPLEXITY_LIMIT));
     *out = text;
     return WA_OK;
 }
 
-/* --- The dump ---------------------------------------------------------------------------------------- */
+/* --- The dump --------------------------------------------------------------------------------- */
 
 static bool is_compared(const wa_drift_figures *f, size_t prompt)
 {
@@ -46,9 +48,10 @@ static bool is_compared(const wa_drift_figures *f, size_t prompt)
     return any;
 }
 
-/* One tensor at one layer, all prompts: where it is farthest off becomes the drift, when that is beyond the limit. */
-static void look(const wa_drift_figures *f, const char *tensor, size_t layer, const double *values, const int32_t *at,
-                 wa_drift *out)
+/* One tensor at one layer, all prompts: where it is farthest off becomes the drift, when that is
+ * beyond the limit. */
+static void look(const wa_drift_figures *f, const char *tensor, size_t layer, const double *values,
+                 const int32_t *at, wa_drift *out)
 {
     double largest = 0.0;
     for (size_t p = 0; p < f->prompts && !out->drifts; p++)
@@ -83,16 +86,18 @@ wa_drift wa_drift_find(const wa_drift_figures *figures)
     return out;
 }
 
-wa_status wa_drift_text(const wa_drift *drift, const wa_drift_figures *figures, const char *dump, const char *key,
-                        wa_arena *arena, const char **out, wa_error *err)
+wa_status wa_drift_text(const wa_drift *drift, const wa_drift_figures *figures, const char *dump,
+                        const char *key, wa_arena *arena, const char **out, wa_error *err)
 {
     char *text, *where, *file, *prompt;
     WA_TRY(wa_show_token(dump, 0, arena, &file, err));
     WA_TRY(wa_show_token(key, 0, arena, &prompt, err));
     if (!drift->drifts) {
         WA_TRY(wa_arena_print(arena, &text, err,
-                              "agrees with %s within %.1e at all %zu layers and in the logits (%zu of %zu prompts; limit %g)",
-                              file, drift->before, figures->layers, drift->prompts, figures->prompts, WA_DRIFT_LIMIT));
+                              "agrees with %s within %.1e at all %zu layers and in the logits (%zu "
+                              "of %zu prompts; limit %g)",
+                              file, drift->before, figures->layers, drift->prompts,
+                              figures->prompts, WA_DRIFT_LIMIT));
         *out = text;
         return WA_OK;
     }
@@ -100,13 +105,15 @@ wa_status wa_drift_text(const wa_drift *drift, const wa_drift_figures *figures, 
         WA_TRY(wa_arena_print(arena, &where, err, "logits"));
     else
         WA_TRY(wa_arena_print(arena, &where, err, "layer %zu, %s", drift->layer, drift->tensor));
-    WA_TRY(wa_arena_print(arena, &text, err, "drifts from %s: %s, prompt %s position %d: rel L2 %.2g (limit %g)", file,
+    WA_TRY(wa_arena_print(arena, &text, err,
+                          "drifts from %s: %s, prompt %s position %d: rel L2 %.2g (limit %g)", file,
                           where, prompt, (int)drift->position, drift->value, WA_DRIFT_LIMIT));
     bool first = drift->layer == 0 && drift->tensor[0] == 'x';
     if (first)
         WA_TRY(wa_arena_print(arena, &text, err, "%s; nothing comes before it", text));
     else
-        WA_TRY(wa_arena_print(arena, &text, err, "%s; what comes before it agrees within %.1e", text, drift->before));
+        WA_TRY(wa_arena_print(arena, &text, err, "%s; what comes before it agrees within %.1e",
+                              text, drift->before));
     *out = text;
     return WA_OK;
 }

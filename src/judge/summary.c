@@ -1,15 +1,16 @@
 /* Summaries: observations of one case, folded to what folding them in plan order gives. */
 #include "judge/summary.h"
 
-#include "base/quantile_stream.h"
 #include "base/bytes.h"
+#include "base/quantile_stream.h"
 #include "measure/diff.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
-/* What depends on the order of observations within a layer, and whether it has seen a position 0. */
+/* What depends on the order of observations within a layer, and whether it has seen a position
+ * 0. */
 typedef struct line {
     double rel_l2_sum;
     uint64_t digest[2];
@@ -25,8 +26,8 @@ typedef struct kernel_figures {
 struct wa_summary {
     size_t layers, obs;
     wa_extremes all, first, rest;
-    wa_extremes *layer; /* [layers] */
-    line *lines;        /* [layers] */
+    wa_extremes *layer;         /* [layers] */
+    line *lines;                /* [layers] */
     wa_quantile_stream *rel_l2; /* those that are numbers */
     int64_t rel_l2_count;
     kernel_figures kernel, kernel_own;
@@ -38,7 +39,8 @@ struct wa_summary {
 
 static const double QUANTILES[] = {0.50, 0.95, 0.99};
 enum { QUANTILE_COUNT = sizeof QUANTILES / sizeof QUANTILES[0] };
-static const uint64_t DIGEST[2] = {0x243f6a8885a308d3u, 0x13198a2e03707344u}; /* the first digits of pi: nothing up a sleeve */
+/* the first digits of pi: nothing up a sleeve */
+static const uint64_t DIGEST[2] = {0x243f6a8885a308d3u, 0x13198a2e03707344u};
 static const wa_extreme NOWHERE = {.value = NAN, .layer = -1, .obs = -1};
 
 static wa_extremes no_extremes(void)
@@ -79,7 +81,8 @@ wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, wa_summary
 
 static bool is_first(const wa_extreme *so_far, int32_t layer, int32_t obs)
 {
-    return so_far->layer < 0 || layer < so_far->layer || (layer == so_far->layer && obs < so_far->obs);
+    return so_far->layer < 0 || layer < so_far->layer ||
+           (layer == so_far->layer && obs < so_far->obs);
 }
 
 static void keep_first(wa_extreme *extreme, double value, int32_t layer, int32_t obs)
@@ -256,7 +259,8 @@ void wa_summary_finish(wa_summary *summary, bool first_token_shared, wa_case_sum
         digest_word(summary->digest, own->digest[1]);
     }
     wa_quantile_stream_finish(summary->rel_l2, quantile);
-    int64_t first_distinct = first_token_shared ? layers_with_first : summary->first.n_obs, count = summary->rel_l2_count;
+    int64_t first_distinct = first_token_shared ? layers_with_first : summary->first.n_obs,
+            count = summary->rel_l2_count;
     *out = (wa_case_summary){.all = summary->all,
                              .first = summary->first,
                              .rest = summary->rest,

@@ -90,7 +90,8 @@ static wa_status name_prompt(const judge *j, size_t prompt, char **out)
 static wa_status name_token(const judge *j, const char *text, char **out)
 {
     bool none = text == NULL || text[0] == '\0';
-    return none ? wa_arena_copy(j->arena, "no token", strlen("no token"), out, j->err) : wa_show_token(text, 40, j->arena, out, j->err);
+    return none ? wa_arena_copy(j->arena, "no token", strlen("no token"), out, j->err)
+                : wa_show_token(text, 40, j->arena, out, j->err);
 }
 
 /* "layer 3, prompt 'code', position 5 (' x')" */
@@ -195,10 +196,10 @@ static wa_status check_finite(judge *j)
         return check_finite_positions(j);
     char *prompt;
     WA_TRY(name_prompt(j, first, &prompt));
-    WA_TRY(complain(
-        j, WA_VERDICT_NON_FINITE,
-        "next-token distribution of prompt %s holds NaN or infinity (%zu of %zu prompts)", prompt,
-        wrong, e->prompts));
+    WA_TRY(
+        complain(j, WA_VERDICT_NON_FINITE,
+                 "next-token distribution of prompt %s holds NaN or infinity (%zu of %zu prompts)",
+                 prompt, wrong, e->prompts));
     return check_finite_positions(j);
 }
 
@@ -215,7 +216,8 @@ typedef struct figure_at {
 
 static size_t figure_count(const wa_evidence *e)
 {
-    return e->layers * (size_t)(WA_PROJECTION_COUNT + (e->layer_experts != NULL ? WA_ENCODING_EXTRA : 0));
+    return e->layers *
+           (size_t)(WA_PROJECTION_COUNT + (e->layer_experts != NULL ? WA_ENCODING_EXTRA : 0));
 }
 
 static figure_at place_of(const wa_evidence *e, size_t i)
@@ -229,7 +231,9 @@ static const wa_encoding_figure *figure_of(const wa_evidence *e, figure_at at)
 {
     if (at.which < WA_PROJECTION_COUNT)
         return e->encoding == NULL ? NULL : &e->encoding[at.layer * WA_PROJECTION_COUNT + at.which];
-    return e->encoding_extra == NULL ? NULL : &e->encoding_extra[at.layer * WA_ENCODING_EXTRA + at.which - WA_PROJECTION_COUNT];
+    return e->encoding_extra == NULL
+               ? NULL
+               : &e->encoding_extra[at.layer * WA_ENCODING_EXTRA + at.which - WA_PROJECTION_COUNT];
 }
 
 static int32_t experts_of(const wa_evidence *e, size_t layer)
@@ -249,15 +253,17 @@ static wa_encoding_worst worst_of(figure_at at, const wa_encoding_finding *found
                                .excess = found->excess};
 }
 
-static wa_status complain_encoding(judge *j, figure_at at, const wa_encoding_finding *finding, size_t broken)
+static wa_status complain_encoding(judge *j, figure_at at, const wa_encoding_finding *finding,
+                                   size_t broken)
 {
     const wa_encoding_figure *f = figure_of(j->evidence, at);
     char *what;
     char row[WA_ENCODING_PLACE_BYTES];
     WA_TRY(wa_encoding_explain(f, finding, j->arena, &what, j->err));
-    wa_encoding_name_row(at.which, experts_of(j->evidence, at.layer), f->rows.rows, finding->row, row);
-    return complain(j, WA_VERDICT_ENCODING, "layer %zu, %s: %s (%s in %s; projections broken: %zu)", at.layer, row, what,
-                    wa_format_get(f->format)->name, f->file, broken);
+    wa_encoding_name_row(at.which, experts_of(j->evidence, at.layer), f->rows.rows, finding->row,
+                         row);
+    return complain(j, WA_VERDICT_ENCODING, "layer %zu, %s: %s (%s in %s; projections broken: %zu)",
+                    at.layer, row, what, wa_format_get(f->format)->name, f->file, broken);
 }
 
 /* The worst of what the case reads. */
@@ -302,9 +308,10 @@ static wa_status check_stream(judge *j, wa_extreme infinite, wa_extreme max, con
     char *place;
     if (infinite.layer >= 0) {
         WA_TRY(name_place(j, infinite, &place));
-        return complain(j, WA_VERDICT_KERNEL,
-                        "%s%s: the kernel or its oracle gives NaN or infinity on the stored numbers",
-                        place, stream);
+        return complain(
+            j, WA_VERDICT_KERNEL,
+            "%s%s: the kernel or its oracle gives NaN or infinity on the stored numbers", place,
+            stream);
     }
     double tolerance = j->evidence->kernel_tolerance;
     double limit = tolerance > 0.0 ? tolerance : j->bounds->kernel;
@@ -315,7 +322,8 @@ static wa_status check_stream(judge *j, wa_extreme infinite, wa_extreme max, con
     WA_TRY(name_place(j, max, &place));
     return complain(j, WA_VERDICT_KERNEL,
                     "%s%s: kernel differs from its oracle by %.3g, above %.3g; %s: %s would pass",
-                    place, stream, max.value, limit, tolerance > 0.0 ? "kernel_tolerance" : "kernel", passing);
+                    place, stream, max.value, limit,
+                    tolerance > 0.0 ? "kernel_tolerance" : "kernel", passing);
 }
 
 /* A server that answers one question in two ways computes no function. */
@@ -333,8 +341,9 @@ static wa_status check_way(judge *j, const double *way, double limit, const char
         return WA_OK;
     char *prompt;
     WA_TRY(name_prompt(j, worst % e->prompts, &prompt));
-    return complain(j, WA_VERDICT_KERNEL, "layer %zu, prompt %s: %s by %.3g, above %.3g (%zu requests)", worst / e->prompts,
-                    prompt, what, way[worst], limit, count);
+    return complain(j, WA_VERDICT_KERNEL,
+                    "layer %zu, prompt %s: %s by %.3g, above %.3g (%zu requests)",
+                    worst / e->prompts, prompt, what, way[worst], limit, count);
 }
 
 static wa_status check_kernel(judge *j)
@@ -344,7 +353,8 @@ static wa_status check_kernel(judge *j)
     WA_TRY(check_stream(j, s->kernel_nan, s->max_kernel, ""));
     WA_TRY(check_stream(j, s->kernel_own_nan, s->max_kernel_own, OWN_STREAM));
     WA_TRY(check_way(j, e->repeat, 0.0, "answers to the same request differ"));
-    WA_TRY(check_way(j, e->alike, e->kernel_tolerance > 0.0 ? e->kernel_tolerance : j->bounds->kernel,
+    WA_TRY(check_way(j, e->alike,
+                     e->kernel_tolerance > 0.0 ? e->kernel_tolerance : j->bounds->kernel,
                      "answers of its servers differ"));
     WA_TRY(check_coverage(j, s->n_kernel, e->kernel_due, ""));
     return check_coverage(j, s->n_kernel_own, e->kernel_own_due, OWN_STREAM);
@@ -359,14 +369,17 @@ static wa_status check_routing(judge *j)
     const wa_case_summary *s = j->evidence->summary;
     char *place;
     char passing[WA_SHOW_NUMBER];
-    if (j->evidence->layer_experts == NULL || s->max_routing_gap.layer < 0 || s->max_routing_gap.value <= j->bounds->router_margin)
+    if (j->evidence->layer_experts == NULL || s->max_routing_gap.layer < 0 ||
+        s->max_routing_gap.value <= j->bounds->router_margin)
         return WA_OK;
     wa_show_at_least(s->max_routing_gap.value, 3, passing);
     WA_TRY(name_place(j, s->max_routing_gap, &place));
     return complain(j, WA_VERDICT_ROUTING,
-                    "%s: another expert, whose logit in the reference is %.3g lower, above %.3g (%lld pairs with other experts); "
+                    "%s: another expert, whose logit in the reference is %.3g lower, above %.3g "
+                    "(%lld pairs with other experts); "
                     "router_margin: %s would pass",
-                    place, s->max_routing_gap.value, j->bounds->router_margin, (long long)s->routing_flips, passing);
+                    place, s->max_routing_gap.value, j->bounds->router_margin,
+                    (long long)s->routing_flips, passing);
 }
 
 /* --- BOUND
@@ -407,8 +420,8 @@ static wa_status check_rel_l2(judge *j)
 /* --- TOP-1
  * ---------------------------------------------------------------------------------------- */
 
-/* Another first token is excused only when it is one that the reference itself hardly ranks below its
- * own; that two others are close there excuses nothing. near_tie 0 excuses none. */
+/* Another first token is excused only when it is one that the reference itself hardly ranks below
+ * its own; that two others are close there excuses nothing. near_tie 0 excuses none. */
 static bool is_flip(const judge *j, size_t prompt)
 {
     double near_tie = j->bound->near_tie;
@@ -439,10 +452,11 @@ static wa_status check_top1(judge *j)
     WA_TRY(name_token(j, e->top1_text[worst], &own));
     WA_TRY(name_token(j, e->ref_top1_text[worst], &ref));
     if (isnan(e->top1_gap[worst]))
-        return complain(j, WA_VERDICT_TOP1,
-                        "prompt %s: %s where the reference says %s, and its logit there is no number "
-                        "(%zu of %zu prompts)",
-                        prompt, own, ref, flips, e->prompts);
+        return complain(
+            j, WA_VERDICT_TOP1,
+            "prompt %s: %s where the reference says %s, and its logit there is no number "
+            "(%zu of %zu prompts)",
+            prompt, own, ref, flips, e->prompts);
     wa_show_at_least(fmax(e->top1_gap[worst], DBL_MIN), 3, passing); /* 0 would excuse nothing */
     return complain(
         j, WA_VERDICT_TOP1,
@@ -502,23 +516,25 @@ static wa_status check_rate(judge *j, const char *name, double bound, const wa_r
     if (isnan(bound) || (rate != NULL && rate->upper <= bound))
         return WA_OK;
     if (rate == NULL)
-        return complain(j, WA_VERDICT_RATE,
-                        "%s cannot be judged: this result has logits at last positions only; run the "
-                        "job with logits: all",
-                        name);
+        return complain(
+            j, WA_VERDICT_RATE,
+            "%s cannot be judged: this result has logits at last positions only; run the "
+            "job with logits: all",
+            name);
     if (isnan(rate->upper))
         return complain(j, WA_VERDICT_RATE, "%s is no number", name);
     if (isinf(rate->upper) && j->rates->n_clusters < WA_RATE_CLUSTERS)
-        return complain(j, WA_VERDICT_RATE,
-                        "%s %.4g has no upper 95 %% limit: fewer than %d independent prompts, %lld of %lld",
-                        name, rate->value, WA_RATE_CLUSTERS, (long long)j->rates->n_clusters,
-                        (long long)j->rates->n_prompts);
+        return complain(
+            j, WA_VERDICT_RATE,
+            "%s %.4g has no upper 95 %% limit: fewer than %d independent prompts, %lld of %lld",
+            name, rate->value, WA_RATE_CLUSTERS, (long long)j->rates->n_clusters,
+            (long long)j->rates->n_prompts);
     if (isinf(rate->upper))
-        return complain(j, WA_VERDICT_RATE,
-                        "%s %.4g has no upper 95 %% limit: %lld distinct positions of %lld independent "
-                        "prompts are too few",
-                        name, rate->value, (long long)j->rates->n_distinct,
-                        (long long)j->rates->n_clusters);
+        return complain(
+            j, WA_VERDICT_RATE,
+            "%s %.4g has no upper 95 %% limit: %lld distinct positions of %lld independent "
+            "prompts are too few",
+            name, rate->value, (long long)j->rates->n_distinct, (long long)j->rates->n_clusters);
     wa_show_at_least(rate->upper, 3, passing);
     return complain(j, WA_VERDICT_RATE,
                     "%s %.4g, upper 95 %% limit %.4g above %.4g (%lld distinct positions of %lld "
@@ -591,8 +607,8 @@ static wa_status check_encoding_was_seen(judge *j)
 
 static wa_status take_rates(judge *j)
 {
-    double margin = j->bound->present && !isnan(j->bound->near_tie) ? j->bound->near_tie
-                                                                     : WA_FLIP_MARGIN;
+    double margin =
+        j->bound->present && !isnan(j->bound->near_tie) ? j->bound->near_tie : WA_FLIP_MARGIN;
     if (j->evidence->rate_rows == NULL)
         return WA_OK;
     WA_TRY(wa_arena_take(j->arena, 1, sizeof *j->rates, &j->rates, j->err));
@@ -635,7 +651,8 @@ static wa_status check_all(judge *j)
     return check_encoding_was_seen(j);
 }
 
-/* Was anything of this case held against its bucket's row? Else there is nothing that it could have passed. */
+/* Was anything of this case held against its bucket's row? Else there is nothing that it could have
+ * passed. */
 static bool is_bounded(const judge *j)
 {
     const wa_bound *b = j->bound;
@@ -645,7 +662,8 @@ static bool is_bounded(const judge *j)
         return true;
     if (j->evidence->isolated)
         return false;
-    if (!isnan(b->near_tie) || !isnan(b->mean_kl) || !isnan(b->p99_kl) || !isnan(b->flip_rate) || !isnan(b->ppl_ratio))
+    if (!isnan(b->near_tie) || !isnan(b->mean_kl) || !isnan(b->p99_kl) || !isnan(b->flip_rate) ||
+        !isnan(b->ppl_ratio))
         return true;
     for (size_t p = 0; !isnan(b->dp) && p < j->evidence->prompts; p++)
         if (holds_at(b, j->evidence->prompt_key[p]))

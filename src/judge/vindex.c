@@ -22,6 +22,7 @@ wa_vindex_verdict wa_vindex_judge(int vindex, const wa_vindex_facts *facts, cons
         return (wa_vindex_verdict){.code = WA_VERDICT_LEFT_OUT, .reason = facts->lack};
     const char *reason = facts->lack;
     if (reason[0] == '\0')
-        reason = not_run != NULL && not_run->reason_count > 0 ? not_run->reasons[0] : "it has no case";
+        reason =
+            not_run != NULL && not_run->reason_count > 0 ? not_run->reasons[0] : "it has no case";
     return (wa_vindex_verdict){.code = WA_VERDICT_UNAUDITED, .reason = reason};
 }

@@ -16,8 +16,8 @@ typedef struct wa_vindex_verdict {
 } wa_vindex_verdict;
 
 /**
- * UNAUDITED when no case of the vindex ran, LEFT-OUT when that is the job's own choice, else the most severe word of its
- * cases.
+ * UNAUDITED when no case of the vindex ran, LEFT-OUT when that is the job's own choice, else the
+ * most severe word of its cases.
  *
  * cases, verdicts  [count] of the whole audit
  */

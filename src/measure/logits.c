@@ -80,12 +80,13 @@ double wa_logits_log_prob(const wa_logits *state, double logit)
     return logit - log_normaliser(state);
 }
 
-/* Multiples of 2^64 over the golden ratio spread evenly over any run of observations, so that no prompt length keeps
- * falling on the same positions, as every eighth observation would. */
+/* Multiples of 2^64 over the golden ratio spread evenly over any run of observations, so that no
+ * prompt length keeps falling on the same positions, as every eighth observation would. */
 bool wa_text_has(size_t observation)
 {
     enum { ALL = 1024, EIGHTH = 61 };
-    return observation < ALL || ((uint64_t)observation * UINT64_C(0x9E3779B97F4A7C15)) >> EIGHTH == 0;
+    return observation < ALL ||
+           ((uint64_t)observation * UINT64_C(0x9E3779B97F4A7C15)) >> EIGHTH == 0;
 }
 
 void wa_divergence_start(wa_divergence *state)
@@ -108,13 +109,15 @@ static void add_near(wa_divergence *state, double p, double d)
 }
 
 /*
- * |d| <= 0.01, which is nearly every term of a faithful case: both second forms as series, with no call but
- * the exp of p. e^d - 1 - d by Horner to d^6 (remainder below 1e-15 of the sum); with s = d/2 the JS term is
- * p e^s (s sinh s - cosh s ln cosh s) = p e^s (s^2/2 + s^6/144 + ...), the next term being of order s^8.
+ * |d| <= 0.01, which is nearly every term of a faithful case: both second forms as series, with no
+ * call but the exp of p. e^d - 1 - d by Horner to d^6 (remainder below 1e-15 of the sum); with s =
+ * d/2 the JS term is p e^s (s sinh s - cosh s ln cosh s) = p e^s (s^2/2 + s^6/144 + ...), the next
+ * term being of order s^8.
  */
 static void add_close(wa_divergence *state, double p, double d)
 {
-    double rest = d * d / 2.0 * (1.0 + d / 3.0 * (1.0 + d / 4.0 * (1.0 + d / 5.0 * (1.0 + d / 6.0))));
+    double rest =
+        d * d / 2.0 * (1.0 + d / 3.0 * (1.0 + d / 4.0 * (1.0 + d / 5.0 * (1.0 + d / 6.0))));
     double s = d / 2.0;
     double s2 = s * s;
     double grow = 1.0 + s * (1.0 + s / 2.0 * (1.0 + s / 3.0 * (1.0 + s / 4.0 * (1.0 + s / 5.0))));
@@ -159,7 +162,8 @@ void wa_divergence_add(wa_divergence *state, const wa_logits *ref, const wa_logi
     double ref_norm = log_normaliser(ref);
     double own_norm = log_normaliser(own);
     if (isnan(ref_norm) || isnan(own_norm)) {
-        *state = (wa_divergence){.kl = NAN, .js = NAN, .log_prob_of_ref_top1 = NAN, .top1_gap = NAN};
+        *state =
+            (wa_divergence){.kl = NAN, .js = NAN, .log_prob_of_ref_top1 = NAN, .top1_gap = NAN};
         return;
     }
     for (size_t i = 0; i < count; i++) {
@@ -194,7 +198,8 @@ double wa_topk_overlap(const wa_logits *a, const wa_logits *b, size_t k)
 /* --- Many rows: the same sums in vector lanes
  * ----------------------------------------------------- */
 
-/* Values are made CHUNK at a time, element by element, which the compiler turns into vectors; then summed. */
+/* Values are made CHUNK at a time, element by element, which the compiler turns into vectors; then
+ * summed. */
 enum { CHUNK = 256 };
 
 /* Eight partial sums folded in a fixed order: the bits do not depend on the vector width. */
@@ -285,9 +290,10 @@ WA_CLONES static bool are_near(const float *ref, const float *own, size_t count,
 }
 
 /*
- * The terms of logits.c: KL q - p - p d and JS (p + q)/4 (t^2 + t^4/6 + t^6/15 + ...), which is ((1 + t) ln(1 + t) + (1 - t)
- * ln(1 - t)) (p + q)/4 with t = (q - p)/(q + p). For |d| < 1, t^2 < 0.214 and 18 terms leave 1e-14. Where |d| <= 0.01
- * the differences would lose digits; there the series in d stand for both.
+ * The terms of logits.c: KL q - p - p d and JS (p + q)/4 (t^2 + t^4/6 + t^6/15 + ...), which is ((1
+ * + t) ln(1 + t) + (1 - t) ln(1 - t)) (p + q)/4 with t = (q - p)/(q + p). For |d| < 1, t^2 < 0.214
+ * and 18 terms leave 1e-14. Where |d| <= 0.01 the differences would lose digits; there the series
+ * in d stand for both.
  */
 static inline void make_term(double log_p, double d, double *kl, double *js)
 {
@@ -331,7 +337,8 @@ WA_CLONES static void make_terms(const float *ref, const float *own, size_t coun
                                  double shift, double *restrict kl, double *restrict js)
 {
     for (size_t i = 0; i < count; i++)
-        make_term((double)ref[i] - ref_norm, (double)own[i] - (double)ref[i] + shift, &kl[i], &js[i]);
+        make_term((double)ref[i] - ref_norm, (double)own[i] - (double)ref[i] + shift, &kl[i],
+                  &js[i]);
 }
 
 void wa_divergence_add_fast(wa_divergence *state, const wa_logits *ref, const wa_logits *own,

@@ -5,9 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** Observations of one (case, layer), [count] each, starting at observation `first_obs`. Borrowed. */
+/** Observations of one (case, layer), [count] each, starting at observation `first_obs`.
+ * Borrowed. */
 typedef struct wa_summary_rows {
-    const double *cos, *one_minus_cos, *rel_l2, *l2, *max_abs, *norm_ratio, *kernel_rel_l2, *kernel_own_rel_l2, *eta, *drift;
+    const double *cos, *one_minus_cos, *rel_l2, *l2, *max_abs, *norm_ratio, *kernel_rel_l2,
+        *kernel_own_rel_l2, *eta, *drift;
     const double *routing_gap; /* NULL = no experts */
     const int32_t *max_abs_index;
     const int8_t *obs_status;
@@ -18,7 +20,7 @@ typedef struct wa_summary_rows {
 /** Distances from a dump, as stored; at: position of each, -1 = not compared. Borrowed. */
 typedef struct wa_drift_figures {
     size_t layers, prompts;
-    const double *x, *y, *logits;          /* [layers, prompts], [layers, prompts], [prompts] */
+    const double *x, *y, *logits;           /* [layers, prompts], [layers, prompts], [prompts] */
     const int32_t *x_at, *y_at, *logits_at; /* likewise */
 } wa_drift_figures;
 

@@ -38,11 +38,13 @@ static uint64_t mix(uint64_t v)
 }
 
 /*
- * Successive observations go through the layers of a band in turn, so that each layer gets its share. As many of them as
- * the band has layers begin at a layer that a hash says: a fault at every second position, say, must not
- * always meet the same layers. Where an observation takes several layers these follow one another without a hash.
+ * Successive observations go through the layers of a band in turn, so that each layer gets its
+ * share. As many of them as the band has layers begin at a layer that a hash says: a fault at every
+ * second position, say, must not always meet the same layers. Where an observation takes several
+ * layers these follow one another without a hash.
  */
-bool wa_sample_has(wa_kernel_check check, size_t obs, size_t obs_count, size_t layer, size_t layer_count)
+bool wa_sample_has(wa_kernel_check check, size_t obs, size_t obs_count, size_t layer,
+                   size_t layer_count)
 {
     if (check != WA_KERNEL_SAMPLE)
         return check == WA_KERNEL_ALL;
@@ -50,7 +52,9 @@ bool wa_sample_has(wa_kernel_check check, size_t obs, size_t obs_count, size_t l
     size_t at = layer - b.first;
     size_t begin = obs % b.width * b.taken % b.width;
     if (b.taken == 1)
-        begin = (obs % b.width + mix((uint64_t)(obs / b.width) * WA_SAMPLE_BANDS + b.index) % b.width) % b.width;
+        begin =
+            (obs % b.width + mix((uint64_t)(obs / b.width) * WA_SAMPLE_BANDS + b.index) % b.width) %
+            b.width;
     return (at + b.width - begin) % b.width < b.taken;
 }
 
@@ -63,8 +67,10 @@ size_t wa_sample_count(wa_kernel_check check, size_t obs_count, size_t layer_cou
     return count;
 }
 
-/* In each group of as many successive observations as the band has layers, every layer is taken equally often. */
-size_t wa_sample_before(wa_kernel_check check, size_t obs, size_t obs_count, size_t layer, size_t layer_count)
+/* In each group of as many successive observations as the band has layers, every layer is taken
+ * equally often. */
+size_t wa_sample_before(wa_kernel_check check, size_t obs, size_t obs_count, size_t layer,
+                        size_t layer_count)
 {
     if (check != WA_KERNEL_SAMPLE)
         return check == WA_KERNEL_ALL ? obs : 0;

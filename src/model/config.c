@@ -25,9 +25,11 @@ bool wa_semantics_parse(const char *word, wa_semantics *out)
 
 const char *wa_activation_name(wa_activation activation)
 {
-    static const char *const names[] = {
-        [WA_SILU] = "silu", [WA_GELU_TANH] = "gelu_tanh", [WA_GELU_ERF] = "gelu_erf",
-        [WA_RELU2] = "relu2", [WA_CLAMPED_GLU] = "clamped_glu"};
+    static const char *const names[] = {[WA_SILU] = "silu",
+                                        [WA_GELU_TANH] = "gelu_tanh",
+                                        [WA_GELU_ERF] = "gelu_erf",
+                                        [WA_RELU2] = "relu2",
+                                        [WA_CLAMPED_GLU] = "clamped_glu"};
     return names[activation];
 }
 
@@ -92,9 +94,10 @@ wa_status wa_config_finish(wa_config *config, wa_error *err)
         return wa_fail(err, WA_E_UNSUPPORTED, "larql semantics of family '%s': %s", family->family,
                        family->larql_refusal);
     if (larql && facts->gated && config->ffn_bias)
-        return wa_fail(err, WA_E_UNSUPPORTED,
-                       "larql semantics of a gated FFN with biases: LARQL leaves those of gate and up "
-                       "out, which is not the model");
+        return wa_fail(
+            err, WA_E_UNSUPPORTED,
+            "larql semantics of a gated FFN with biases: LARQL leaves those of gate and up "
+            "out, which is not the model");
     WA_TRY(check_sizes(facts, err));
     config->rotates = !family->position_table;
     if (config->rotates && facts->rotary_dim == facts->head_dim && facts->head_dim % 2 != 0)

@@ -20,7 +20,7 @@ typedef enum wa_scaling_kind {
 typedef struct wa_rope_scaling {
     wa_scaling_kind kind;
     double factor;
-    double original_positions; /* llama3, yarn, longrope */
+    double original_positions;                /* llama3, yarn, longrope */
     double low_freq_factor, high_freq_factor; /* llama3 */
     double beta_fast, beta_slow;              /* yarn */
     bool truncate;                            /* yarn: the ramp ends at whole dimensions */
@@ -56,12 +56,13 @@ typedef struct wa_config {
     float norm_offset;
     bool rotates;                    /* false: a position table instead */
     bool qkv_bias, o_bias, ffn_bias; /* required; the norms' biases follow from norm_kind */
-    bool optional_biases; /* GGUF has no flags: q, k, v, o biases are used where they are stored */
+    bool optional_biases;  /* GGUF has no flags: q, k, v, o biases are used where they are stored */
     bool refuses_ffn_bias; /* GGUF: stored FFN biases of a family without them are an error */
     bool rope_pairs;
     bool allow_unread; /* tensors of the decoder that nothing reads are a note, no error */
     wa_notes notes;    /* of the configuration; the weights add theirs */
-    size_t scale_rows, scale_cols; /* weights of FP8 that share a scale, quantization_config.weight_block_size; 0 = not given */
+    /* weights of FP8 that share a scale, quantization_config.weight_block_size; 0 = not given */
+    size_t scale_rows, scale_cols;
     size_t positions;           /* rows of the position table; 0 = not given */
     size_t vocab_least;         /* GGUF: tokens of the vocabulary inside the file */
     const float *rope_divisors; /* GGUF's rope_freqs.weight; set by the weights, [rotary_dim/2] */
@@ -85,8 +86,10 @@ WA_CHECKED wa_status wa_config_from_gguf(const wa_gguf *gguf, wa_semantics seman
  */
 WA_CHECKED wa_status wa_config_finish(wa_config *config, wa_error *err);
 
-/** Experts in numbers that can be: 1 <= chosen <= count; `key` is that of `chosen`. No experts at all are fine. */
-WA_CHECKED wa_status wa_config_experts_check(const wa_expert_shape *shape, const char *key, wa_error *err);
+/** Experts in numbers that can be: 1 <= chosen <= count; `key` is that of `chosen`. No experts at
+ * all are fine. */
+WA_CHECKED wa_status wa_config_experts_check(const wa_expert_shape *shape, const char *key,
+                                             wa_error *err);
 
 /** A number that must be finite and above 0; `what` for the message. */
 WA_CHECKED wa_status wa_config_positive(const char *what, double value, wa_error *err);

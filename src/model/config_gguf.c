@@ -1,6 +1,7 @@
-/* GGUF metadata to facts (forward-pass.md 1.7), under any semantics (forward-pass.md 0, larql-2026-08.md 6.2). */
-#include "model/config.h"
+/* GGUF metadata to facts (forward-pass.md 1.7), under any semantics (forward-pass.md 0,
+ * larql-2026-08.md 6.2). */
 #include "base/elementary.h"
+#include "model/config.h"
 #include "model/config_keys.h"
 
 #include <inttypes.h>
@@ -100,7 +101,8 @@ static wa_status read_head_dim(const reader *r, wa_model *facts, wa_error *err)
                        facts->head_dim, value_length);
     size_t rotary = 0;
     WA_TRY(read_constant_or(r, "rope.dimension_count", facts->head_dim, &rotary, err));
-    if (!r->config->family->position_table && r->config->family->rotated == 0 && rotary != facts->head_dim)
+    if (!r->config->family->position_table && r->config->family->rotated == 0 &&
+        rotary != facts->head_dim)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "rotation of %zu of %zu dimensions of a head is not computed", rotary,
                        facts->head_dim);
@@ -134,7 +136,8 @@ static wa_status read_positive(const reader *r, const char *name, double *out, w
 static wa_status read_yarn(const reader *r, wa_rope_scaling *scaling, wa_error *err)
 {
     WA_TRY(read_positive(r, "rope.scaling.factor", &scaling->factor, err));
-    WA_TRY(read_positive(r, "rope.scaling.original_context_length", &scaling->original_positions, err));
+    WA_TRY(read_positive(r, "rope.scaling.original_context_length", &scaling->original_positions,
+                         err));
     WA_TRY(read_number_or(r, "rope.scaling.yarn_beta_fast", 32, &scaling->beta_fast, err));
     WA_TRY(read_number_or(r, "rope.scaling.yarn_beta_slow", 1, &scaling->beta_slow, err));
     WA_TRY(wa_config_positive("rope.scaling.yarn_beta_fast", scaling->beta_fast, err));
@@ -197,7 +200,8 @@ static wa_status read_scales(const reader *r, wa_model *facts, wa_error *err)
     facts->embed_scale = (float)embedding;
     facts->residual_multiplier = (float)residual;
     facts->logits_scale = 1 / (float)logits;
-    if (attention != 0 && (r->native || attention != 1)) /* larql takes 1 for "not given": forward-pass.md 3.5 */
+    /* larql takes 1 for "not given": forward-pass.md 3.5 */
+    if (attention != 0 && (r->native || attention != 1))
         facts->attn_scale = (float)attention;
     return WA_OK;
 }
@@ -301,14 +305,16 @@ static wa_status read_experts(const reader *r, wa_error *err)
         return WA_OK;
     WA_TRY(read_constant(r, "expert_count", &shape->count, err));
     WA_TRY(read_constant(r, "expert_used_count", &shape->chosen, err));
-    WA_TRY(read_constant_or(r, "expert_feed_forward_length", config->facts.intermediate, &shape->features, err));
+    WA_TRY(read_constant_or(r, "expert_feed_forward_length", config->facts.intermediate,
+                            &shape->features, err));
     if (rule->shared != 0)
         WA_TRY(read_constant(r, "expert_shared_feed_forward_length", &shape->shared_features, err));
     shape->renormalised = rule->renormalise_key == NULL || r->kind->renormalised;
     WA_TRY(wa_arena_take(r->arena, layers, sizeof *is_dense, &is_dense, err));
     shape->is_dense = is_dense;
     if (shape->count == 0)
-        return wa_fail(err, WA_E_FORMAT, "'%s.expert_count' is 0, expected more", r->kind->architecture);
+        return wa_fail(err, WA_E_FORMAT, "'%s.expert_count' is 0, expected more",
+                       r->kind->architecture);
     return wa_config_experts_check(shape, "expert_used_count", err);
 }
 
@@ -326,7 +332,8 @@ static wa_status choose_family(const reader *r, wa_error *err)
     return WA_OK;
 }
 
-/* What `attention_bias` decides in config.json is used where it is stored: published models of one family differ. */
+/* What `attention_bias` decides in config.json is used where it is stored: published models of one
+ * family differ. */
 static bool is_required(const wa_bias_rule *rule)
 {
     return rule->fallback && (rule->key == NULL || strcmp(rule->key, "attention_bias") != 0);

@@ -1,4 +1,5 @@
-/* config.json to facts (forward-pass.md 1.4), under any semantics (forward-pass.md 0, larql-2026-08.md 6.1). */
+/* config.json to facts (forward-pass.md 1.4), under any semantics (forward-pass.md 0,
+ * larql-2026-08.md 6.1). */
 #include "model/config_json.h"
 #include "model/config_keys.h"
 
@@ -127,10 +128,12 @@ static wa_status read_cap(const reader *r, const char *key, double fallback, flo
     return WA_OK;
 }
 
-/* S1: 1e-6 whatever the configuration says; in August 2026 the first of four spellings, whoever the family. */
+/* S1: 1e-6 whatever the configuration says; in August 2026 the first of four spellings, whoever the
+ * family. */
 static wa_status read_eps(const reader *r, double *out, wa_error *err)
 {
-    static const char *const spellings[] = {"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"};
+    static const char *const spellings[] = {"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
+                                            "norm_epsilon"};
     const wa_family *family = r->config->family;
     *out = LARQL_EPS;
     if (r->native)
@@ -264,7 +267,8 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
     bool fixed = family->window_rule == WA_WINDOW_PATTERN; /* whatever the configuration lists */
     if (r->native) {
         WA_TRY(read_rule(r, kinds, err));
-    } else if (r->august) { /* S3: windows by the family's pattern, or of the layers that are listed, or none */
+        /* S3: windows by the family's pattern, or of the layers that are listed, or none */
+    } else if (r->august) {
         kinds->rule = fixed ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
         kinds->number = family->window_pattern;
     } else { /* S3: no window; Gemma 3's local base by a fixed pattern */
@@ -275,7 +279,8 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
                    json_object_get(r->text, "sliding_window") == NULL; /* null means none */
     WA_TRY(wa_json_size_or(r->text, "sliding_window", assumed ? family->window : 0,
                            &facts->sliding_window, err));
-    bool says_none = family->experts != NULL && family->window_rule == WA_WINDOW_NONE; /* qwen2_moe saves 0 */
+    /* qwen2_moe saves 0 */
+    bool says_none = family->experts != NULL && family->window_rule == WA_WINDOW_NONE;
     if (!says_none && wa_json_is_given(r->text, "sliding_window") && facts->sliding_window == 0)
         return wa_fail(err, WA_E_FORMAT, "'sliding_window' is 0, expected more or null");
     bool listed = r->native || (r->august && !fixed);
@@ -287,21 +292,25 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
 
 /* --- flags --- */
 
-/* S8 since August 2026: every GELU is the one by tanh, and what LARQL has no name for is SiLU; families of tanh-GELU have no
- * choice. */
+/* S8 since August 2026: every GELU is the one by tanh, and what LARQL has no name for is SiLU;
+ * families of tanh-GELU have no choice. */
 static wa_status read_august_activation(const reader *r, wa_model *facts, wa_error *err)
 {
-    const char *key = wa_json_is_given(r->text, "hidden_act") ? "hidden_act" : "hidden_activation", *name;
+    const char *key = wa_json_is_given(r->text, "hidden_act") ? "hidden_act" : "hidden_activation",
+               *name;
     if (facts->activation == WA_GELU_TANH || !wa_json_is_given(r->text, key))
         return WA_OK;
     WA_TRY(wa_json_string(r->text, key, &name, err));
     if (strcmp(name, "relu") == 0)
-        return wa_fail(err, WA_E_UNSUPPORTED, "larql semantics of activation 'relu' in '%s': LARQL panics (N6)", key);
-    if (strcmp(name, "gelu") == 0 || strcmp(name, "gelu_new") == 0 || strcmp(name, "gelu_pytorch_tanh") == 0)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "larql semantics of activation 'relu' in '%s': LARQL panics (N6)", key);
+    if (strcmp(name, "gelu") == 0 || strcmp(name, "gelu_new") == 0 ||
+        strcmp(name, "gelu_pytorch_tanh") == 0)
         facts->activation = WA_GELU_TANH;
     else if (strcmp(name, "silu") != 0 && strcmp(name, "swish") != 0)
-        return wa_notes_add(&r->config->notes, err, "activation '%.100s' in '%s' is SiLU to LARQL, which does not know it", name,
-                            key);
+        return wa_notes_add(&r->config->notes, err,
+                            "activation '%.100s' in '%s' is SiLU to LARQL, which does not know it",
+                            name, key);
     return WA_OK;
 }
 
@@ -349,20 +358,25 @@ static wa_status read_tie(const reader *r, wa_config *config, wa_error *err)
     return WA_OK;
 }
 
-/* Codes whose scales lie in tensors of their own: what is allowed of this key stands in the table of keys. */
+/* Codes whose scales lie in tensors of their own: what is allowed of this key stands in the table
+ * of keys. */
 static wa_status read_scale_blocks(const reader *r, wa_config *config, wa_error *err)
 {
     const json_t *how = object_or_null(owner(r, "quantization_config"), "quantization_config");
     const char *method = json_string_value(json_object_get(how, "quant_method"));
     if (method != NULL && strcmp(method, "mxfp4") != 0) /* the only other ones are of FP8 */
         WA_TRY(wa_notes_add(&config->notes, err,
-                            "weights are FP8 codes times their scales; kernels of FP8 round activations too, which is not done here"));
+                            "weights are FP8 codes times their scales; kernels of FP8 round "
+                            "activations too, which is not done here"));
     const json_t *size = how == NULL ? NULL : json_object_get(how, "weight_block_size");
     if (size == NULL || json_is_null(size))
         return WA_OK;
-    json_int_t rows = json_integer_value(json_array_get(size, 0)), cols = json_integer_value(json_array_get(size, 1));
+    json_int_t rows = json_integer_value(json_array_get(size, 0)),
+               cols = json_integer_value(json_array_get(size, 1));
     if (json_array_size(size) != 2 || rows < 1 || cols < 1)
-        return wa_fail(err, WA_E_FORMAT, "'weight_block_size' of 'quantization_config' is no array of two integers above 0");
+        return wa_fail(
+            err, WA_E_FORMAT,
+            "'weight_block_size' of 'quantization_config' is no array of two integers above 0");
     config->scale_rows = (size_t)rows;
     config->scale_cols = (size_t)cols;
     return WA_OK;

@@ -24,7 +24,8 @@ bool wa_json_is_given(const json_t *object, const char *key);
  */
 WA_CHECKED wa_status wa_config_rope_json(const wa_json_reader *r, wa_error *err);
 
-/** Experts into config->experts, where the family has any (larql-2026-08.md 5.5). Errors: WA_E_FORMAT. */
+/** Experts into config->experts, where the family has any (larql-2026-08.md 5.5). Errors:
+ * WA_E_FORMAT. */
 WA_CHECKED wa_status wa_config_experts_json(const wa_json_reader *r, wa_error *err);
 
 #endif

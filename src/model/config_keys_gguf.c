@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* clang-format off */
 #define USED(key_) {.key = (key_), .kind = WA_KEY_USED},
 #define USED_BY(key_, families_) {.key = (key_), .kind = WA_KEY_USED, .families = (families_)},
 #define INERT(key_) {.key = (key_), .kind = WA_KEY_INERT},
 #define ONLY(key_, only_) {.key = (key_), .kind = WA_KEY_ONLY, .only = (only_)},
 #define NONE_OF(key_, meaning_)                                                                    \
     {.key = (key_), .kind = WA_KEY_ONLY, .only = "off", .meaning = (meaning_)},
+/* clang-format on */
 
 /* The architecture's own keys begin with a point: "llama.block_count" is ".block_count". */
 static const wa_key_rule rules[] = {

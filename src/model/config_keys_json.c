@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* clang-format off */
 #define USED(key_) {.key = (key_), .kind = WA_KEY_USED},
 #define USED_BY(key_, families_) {.key = (key_), .kind = WA_KEY_USED, .families = (families_)},
 #define INERT(key_) {.key = (key_), .kind = WA_KEY_INERT},
@@ -14,14 +15,18 @@
     {.key = (key_), .kind = WA_KEY_ONLY, .only = (only_), .families = (families_)},
 #define NONE_OF(key_, meaning_)                                                                    \
     {.key = (key_), .kind = WA_KEY_ONLY, .only = "off", .meaning = (meaning_)},
-#define CODES(key_, only_, families_) /* weights_scales.h */                                        \
-    {.key = (key_), .kind = WA_KEY_ONLY, .only = (only_), .meaning = "quantised safetensors", .families = (families_)},
+/* clang-format on */
+#define CODES(key_, only_, families_) /* weights_scales.h */                                       \
+    {.key = (key_),                                                                                \
+     .kind = WA_KEY_ONLY,                                                                          \
+     .only = (only_),                                                                              \
+     .meaning = "quantised safetensors",                                                           \
+     .families = (families_)},
 
 #define GEMMAS "gemma gemma2 gemma3"
 #define MOES "mixtral qwen2_moe qwen3_moe olmoe gpt_oss"
 #define NEWER "smollm3 olmo2 olmo3 glm4 phi3 exaone4 ernie4_5 seed_oss arcee " MOES
-#define NOT_GPT2                                                                                   \
-    "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER
+#define NOT_GPT2 "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER
 #define EXPERTS "expert models"
 #define LATENT "latent attention (MLA)"
 
@@ -165,7 +170,9 @@ static void value_of(const json_t *json, wa_key_value *out)
     case JSON_TRUE:
         out->is_off = !json_is_true(json);
         (void)snprintf(out->text, sizeof out->text, "%s",
-                       json_is_null(json) ? "null" : json_is_true(json) ? "true" : "false");
+                       json_is_null(json)   ? "null"
+                       : json_is_true(json) ? "true"
+                                            : "false");
         break;
     case JSON_INTEGER:
     case JSON_REAL:
@@ -184,8 +191,8 @@ static void value_of(const json_t *json, wa_key_value *out)
         out->is_off = json_object_size(json) == 0;
         /* of a quantised checkpoint "fp8", "gptq", "awq", "compressed-tensors", … */
         method = json_string_value(json_object_get(json, "quant_method"));
-        (void)snprintf(out->text, sizeof out->text, "an object%s%.30s", method == NULL ? "" : ", quant_method ",
-                       method == NULL ? "" : method);
+        (void)snprintf(out->text, sizeof out->text, "an object%s%.30s",
+                       method == NULL ? "" : ", quant_method ", method == NULL ? "" : method);
         break;
     }
 }

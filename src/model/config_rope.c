@@ -1,7 +1,7 @@
 /* RoPE of config.json: which object counts, what its keys mean, and what stands beside it. */
+#include "base/elementary.h"
 #include "model/config_json.h"
 #include "model/key_rules.h"
-#include "base/elementary.h"
 
 #include <math.h>
 
@@ -58,7 +58,8 @@ static wa_status read_larql_bases(const wa_json_reader *r, wa_model *facts, wa_e
 {
     const wa_family *family = r->config->family;
     const json_t *parameters = object_or_null(r->text, "rope_parameters");
-    const json_t *const full[] = {object_or_null(parameters, "full_attention"), r->august ? parameters : NULL, r->text};
+    const json_t *const full[] = {object_or_null(parameters, "full_attention"),
+                                  r->august ? parameters : NULL, r->text};
     const json_t *const local[] = {object_or_null(parameters, "sliding_attention"), r->text};
     const char *const full_keys[] = {"rope_theta", "rope_theta", "rope_theta"};
     const char *const local_keys[] = {"rope_theta", family->local_rope_key};
@@ -157,9 +158,9 @@ static wa_status read_yarn_amplitude(const json_t *object, wa_rope_scaling *scal
     double mscale, all;
     WA_TRY(wa_json_f64_or(object, "mscale", 0, &mscale, err));
     WA_TRY(wa_json_f64_or(object, "mscale_all_dim", 0, &all, err));
-    scaling->attention_factor = mscale != 0 && all != 0
-                                    ? yarn_scale(scaling->factor, mscale) / yarn_scale(scaling->factor, all)
-                                    : yarn_scale(scaling->factor, 1);
+    scaling->attention_factor = mscale != 0 && all != 0 ? yarn_scale(scaling->factor, mscale) /
+                                                              yarn_scale(scaling->factor, all)
+                                                        : yarn_scale(scaling->factor, 1);
     return WA_OK;
 }
 
@@ -168,7 +169,8 @@ static wa_status read_yarn(const wa_json_reader *r, const json_t *object, wa_rop
 {
     WA_TRY(read_stretch(r, object, scaling, err));
     WA_TRY(read_yarn_amplitude(object, scaling, err));
-    WA_TRY(wa_json_f64_or(object, "attention_factor", scaling->attention_factor, &scaling->attention_factor, err));
+    WA_TRY(wa_json_f64_or(object, "attention_factor", scaling->attention_factor,
+                          &scaling->attention_factor, err));
     WA_TRY(wa_config_positive("attention_factor", scaling->attention_factor, err));
     WA_TRY(wa_json_f64_or(object, "beta_fast", 32, &scaling->beta_fast, err));
     WA_TRY(wa_json_f64_or(object, "beta_slow", 1, &scaling->beta_slow, err));
@@ -254,9 +256,10 @@ static wa_status refuse_type(const char *name, wa_error *err)
 {
     bool dynamic = strcmp(name, "dynamic") == 0;
     return wa_fail(err, WA_E_UNSUPPORTED, "RoPE scaling '%.100s' is not computed%s", name,
-                   dynamic ? ": beyond max_position_embeddings its frequencies follow the length of "
-                             "the longest text seen so far, so that a prompt has no values of its own"
-                           : "");
+                   dynamic
+                       ? ": beyond max_position_embeddings its frequencies follow the length of "
+                         "the longest text seen so far, so that a prompt has no values of its own"
+                       : "");
 }
 
 /* Keys that the type has no use for: two layouts of one object share them, so they are told. */
@@ -296,7 +299,8 @@ static wa_status read_scaling(const wa_json_reader *r, const json_t *object,
     return note_other_keys(r, object, type->keys, err);
 }
 
-/* The part of a head that is rotated: the object's number, else that beside it, else the family's. */
+/* The part of a head that is rotated: the object's number, else that beside it, else the
+ * family's. */
 static wa_status read_rotary_dim(const wa_json_reader *r, const json_t *object, wa_error *err)
 {
     static const char KEY[] = "partial_rotary_factor";
@@ -330,19 +334,22 @@ static wa_status read_sliding(const wa_json_reader *r, const json_t *object, wa_
                      &facts->rope_local_base, err);
 }
 
-/* S2 since August 2026: linear of Gemma 3, whose sliding layers are never scaled; llama3 of Llama; yarn where it says what was before;
- * all else is passed over. */
+/* S2 since August 2026: linear of Gemma 3, whose sliding layers are never scaled; llama3 of Llama;
+ * yarn where it says what was before; all else is passed over. */
 static bool larql_scales(const wa_json_reader *r, const json_t *object, const char *name)
 {
     if (strcmp(name, "linear") == 0)
         return r->config->family->local_rope_key != NULL;
     if (strcmp(name, "llama3") == 0)
         return strncmp(r->config->facts.model_type, "llama", strlen("llama")) == 0;
-    return strcmp(name, "yarn") == 0 && wa_json_is_given(object, "original_max_position_embeddings");
+    return strcmp(name, "yarn") == 0 &&
+           wa_json_is_given(object, "original_max_position_embeddings");
 }
 
-/* Of yarn the amplitude follows from the factor and the two mscales, whatever 'attention_factor' says. */
-static wa_status read_larql_scaling(const wa_json_reader *r, wa_rope_scaling *scaling, wa_error *err)
+/* Of yarn the amplitude follows from the factor and the two mscales, whatever 'attention_factor'
+ * says. */
+static wa_status read_larql_scaling(const wa_json_reader *r, wa_rope_scaling *scaling,
+                                    wa_error *err)
 {
     const json_t *object;
     const char *name;
@@ -351,7 +358,8 @@ static wa_status read_larql_scaling(const wa_json_reader *r, wa_rope_scaling *sc
     object = full != NULL ? full : object;
     if (object == NULL)
         return WA_OK;
-    WA_TRY(wa_json_string_or(object, wa_json_is_given(object, "rope_type") ? "rope_type" : "type", "default", &name, err));
+    WA_TRY(wa_json_string_or(object, wa_json_is_given(object, "rope_type") ? "rope_type" : "type",
+                             "default", &name, err));
     if (!larql_scales(r, object, name))
         return WA_OK;
     WA_TRY(read_scaling(r, object, scaling, err));
@@ -369,10 +377,11 @@ wa_status wa_config_rope_json(const wa_json_reader *r, wa_error *err)
     }
     WA_TRY(find_object(r->text, &object, err));
     if (object == NULL && r->config->family->needs_rope_object)
-        return wa_fail(err, WA_E_UNSUPPORTED,
-                       "neither 'rope_parameters' nor 'rope_scaling' is given, where the classes of "
-                       "family '%s' assume a scaling",
-                       r->config->family->family);
+        return wa_fail(
+            err, WA_E_UNSUPPORTED,
+            "neither 'rope_parameters' nor 'rope_scaling' is given, where the classes of "
+            "family '%s' assume a scaling",
+            r->config->family->family);
     const json_t *full = object_or_null(object, "full_attention");
     const json_t *sliding = object_or_null(object, "sliding_attention");
     if (full == NULL && sliding == NULL)

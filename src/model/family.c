@@ -33,11 +33,10 @@ static const wa_names post_names = {
 };
 static const wa_names glm4_names = {
     .layer_prefix = "layers.",
-    .role = {LLAMA_NAMES, [WA_ROLE_ATTN_OUT] = "post_self_attn_layernorm",
-             [WA_ROLE_FFN_IN] = "post_attention_layernorm",
-             [WA_ROLE_FFN_OUT] = "post_mlp_layernorm",
-             [WA_ROLE_GATE_UP] = "mlp.gate_up_proj",
-             [WA_ROLE_DOWN] = "mlp.down_proj"},
+    .role =
+        {LLAMA_NAMES, [WA_ROLE_ATTN_OUT] = "post_self_attn_layernorm",
+         [WA_ROLE_FFN_IN] = "post_attention_layernorm", [WA_ROLE_FFN_OUT] = "post_mlp_layernorm",
+         [WA_ROLE_GATE_UP] = "mlp.gate_up_proj", [WA_ROLE_DOWN] = "mlp.down_proj"},
 };
 static const wa_names phi3_names = {
     .layer_prefix = "layers.",
@@ -61,10 +60,8 @@ static const wa_names mixtral_names = {
 };
 static const wa_names moe_names = {
     .layer_prefix = "layers.",
-    .role = {LLAMA_NAMES, GATED_NAMES,
-             QK_NORM_NAMES, [WA_ROLE_FFN_IN] = "post_attention_layernorm",
-             [WA_ROLE_ROUTER] = "mlp.gate",
-             [WA_ROLE_EXPERT_GATE] = "mlp.experts.#.gate_proj",
+    .role = {LLAMA_NAMES, GATED_NAMES, QK_NORM_NAMES, [WA_ROLE_FFN_IN] = "post_attention_layernorm",
+             [WA_ROLE_ROUTER] = "mlp.gate", [WA_ROLE_EXPERT_GATE] = "mlp.experts.#.gate_proj",
              [WA_ROLE_EXPERT_UP] = "mlp.experts.#.up_proj",
              [WA_ROLE_EXPERT_DOWN] = "mlp.experts.#.down_proj",
              [WA_ROLE_SHARED_WEIGHT] = "mlp.shared_expert_gate",
@@ -75,8 +72,7 @@ static const wa_names moe_names = {
 static const wa_names gpt_oss_names = {
     .layer_prefix = "layers.",
     .role = {LLAMA_NAMES, [WA_ROLE_FFN_IN] = "post_attention_layernorm",
-             [WA_ROLE_SINKS] = "self_attn.sinks",
-             [WA_ROLE_ROUTER] = "mlp.router",
+             [WA_ROLE_SINKS] = "self_attn.sinks", [WA_ROLE_ROUTER] = "mlp.router",
              [WA_ROLE_PACKED_GATE_UP] = "mlp.experts.gate_up_proj",
              [WA_ROLE_PACKED_DOWN] = "mlp.experts.down_proj"},
     .bare = true,
@@ -136,7 +132,8 @@ static const wa_names gguf_names = {
 };
 /* Whether a fused tensor of a permuted architecture is permuted too is not defined: not accepted.
  */
-static const wa_names gguf_split_names = {.layer_prefix = "blk.", .role = {GGUF_NAMES, GGUF_EXPERT_NAMES}};
+static const wa_names gguf_split_names = {.layer_prefix = "blk.",
+                                          .role = {GGUF_NAMES, GGUF_EXPERT_NAMES}};
 static const wa_names gguf_sandwich_names = {
     .layer_prefix = "blk.",
     .role = {GGUF_NAMES, [WA_ROLE_ATTN_OUT] = "post_attention_norm",
@@ -243,22 +240,21 @@ static const wa_config_keys gpt2_keys = {
 
 /* --- facts --- */
 
-#define ATTENTION_BIAS                                                                             \
-    .qkv_bias = {"attention_bias", false}, .o_bias = {"attention_bias", false}
+#define ATTENTION_BIAS .qkv_bias = {"attention_bias", false}, .o_bias = {"attention_bias", false}
 #define FFN_BIAS .ffn_bias = {"mlp_bias", false}
 
 #define GEMMA_FACTS                                                                                \
     .keys = &gemma_keys, .norm_kind = WA_NORM_RMS, .norm_offset = 1.0f, .gated = true,             \
-    .head_dim = 256, .activation = WA_GELU_TANH, .eps = 1e-6, ATTENTION_BIAS, \
+    .head_dim = 256, .activation = WA_GELU_TANH, .eps = 1e-6, ATTENTION_BIAS,                      \
     .embed = WA_EMBED_SQRT, .tie = WA_TIE_YES, .larql_rope_base = 1e6
 /* A Gemma 3 base of 1e6 is for full layers; sliding ones have their own. The window of 4096 is what
  * the authors' configuration classes assume when the key is absent. */
 #define GEMMA3_FACTS                                                                               \
-    .family = "gemma3", .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",              \
-    .names = &sandwich_names, .blocks = WA_BLOCKS_SANDWICH, .qk_norm = WA_QK_NORM_HEADS, \
-    .local_rope_key = "rope_local_base_freq", \
-    .window_rule = WA_WINDOW_PATTERN, .window_pattern = 6, .window = 4096, .rope_base = 1e6,       \
-    .local_rope_base = 1e4, .q_heads = 8, .kv_heads = 4, .attn_scalar = 256, .caps = true
+    .family = "gemma3", .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",             \
+    .names = &sandwich_names, .blocks = WA_BLOCKS_SANDWICH, .qk_norm = WA_QK_NORM_HEADS,           \
+    .local_rope_key = "rope_local_base_freq", .window_rule = WA_WINDOW_PATTERN,                    \
+    .window_pattern = 6, .window = 4096, .rope_base = 1e6, .local_rope_base = 1e4, .q_heads = 8,   \
+    .kv_heads = 4, .attn_scalar = 256, .caps = true
 #define GATED_FACTS                                                                                \
     .keys = &common_keys, .norm_kind = WA_NORM_RMS, .gated = true, .activation = WA_SILU,          \
     .larql_rope_base = 1e4
@@ -268,7 +264,8 @@ static const wa_config_keys gpt2_keys = {
 #define POST_FACTS                                                                                 \
     .names = &post_names, GATED_FACTS, .blocks = WA_BLOCKS_POST, .larql_refusal = NOT_LARQL
 
-/* Experts (larql-2026-08.md 5.5); what is not given is what the authors' configuration classes assume. */
+/* Experts (larql-2026-08.md 5.5); what is not given is what the authors' configuration classes
+ * assume. */
 #define NOT_NORMED                                                                                 \
     "LARQL feeds router and experts the residual without its norm, which is not the model (N13)"
 static const wa_expert_rule mixtral_experts = {
@@ -291,8 +288,11 @@ static const wa_expert_rule olmoe_experts = {.count = 64,
                                              .features_key = "intermediate_size",
                                              .features = 2048,
                                              .renormalise_key = "norm_topk_prob"};
-static const wa_expert_rule gpt_oss_experts = {
-    .count = 128, .chosen = 4, .features_key = "intermediate_size", .features = 2880, .biases = true};
+static const wa_expert_rule gpt_oss_experts = {.count = 128,
+                                               .chosen = 4,
+                                               .features_key = "intermediate_size",
+                                               .features = 2880,
+                                               .biases = true};
 
 enum {
     GEMMA3,
@@ -608,10 +608,13 @@ static const wa_family families[FAMILY_COUNT] = {
 /* `llama` also stands for Mistral, which is told by its window: all layers, when the key is there.
  */
 static const wa_gguf_family gguf_families[] = {
-    {"gemma3", &families[GEMMA3], &gguf_sandwich_names, false, WA_WINDOW_PATTERN, 62, NULL, false, false},
-    {"gemma2", &families[GEMMA2], &gguf_sandwich_names, false, WA_WINDOW_PATTERN, 46, NULL, false, false},
+    {"gemma3", &families[GEMMA3], &gguf_sandwich_names, false, WA_WINDOW_PATTERN, 62, NULL, false,
+     false},
+    {"gemma2", &families[GEMMA2], &gguf_sandwich_names, false, WA_WINDOW_PATTERN, 46, NULL, false,
+     false},
     {"gemma", &families[GEMMA], &gguf_names, false, WA_WINDOW_NONE, 0, NULL, false, false},
-    {"llama", &families[LLAMA], &gguf_split_names, true, WA_WINDOW_ALL, 0, &families[MIXTRAL], false, false},
+    {"llama", &families[LLAMA], &gguf_split_names, true, WA_WINDOW_ALL, 0, &families[MIXTRAL],
+     false, false},
     {"qwen2", &families[QWEN2], &gguf_names, false, WA_WINDOW_FLAG, 0, NULL, false, false},
     {"qwen3", &families[QWEN3], &gguf_names, false, WA_WINDOW_FLAG, 0, NULL, false, false},
     {"granite", &families[GRANITE], &gguf_split_names, true, WA_WINDOW_NONE, 0, NULL, false, false},
@@ -622,13 +625,18 @@ static const wa_gguf_family gguf_families[] = {
     {"smollm3", &families[SMOLLM3], &gguf_split_names, true, WA_WINDOW_NONE, 0, NULL, false, false},
     {"glm4", &families[GLM4], &gguf_glm4_names, true, WA_WINDOW_NONE, 0, NULL, false, false},
     {"phi3", &families[PHI3], &gguf_phi3_names, false, WA_WINDOW_ALL, 0, NULL, false, false},
-    {"exaone4", &families[EXAONE4], &gguf_post_names, false, WA_WINDOW_PATTERN, 0, NULL, false, false},
+    {"exaone4", &families[EXAONE4], &gguf_post_names, false, WA_WINDOW_PATTERN, 0, NULL, false,
+     false},
     {"ernie4_5", &families[ERNIE4_5], &gguf_names, true, WA_WINDOW_NONE, 0, NULL, false, false},
-    {"seed_oss", &families[SEED_OSS], &gguf_late_names, false, WA_WINDOW_NONE, 0, NULL, false, false},
-    {"qwen2moe", &families[QWEN2_MOE], &gguf_split_names, false, WA_WINDOW_NONE, 0, NULL, false, false},
-    {"qwen3moe", &families[QWEN3_MOE], &gguf_split_names, false, WA_WINDOW_NONE, 0, NULL, true, false},
+    {"seed_oss", &families[SEED_OSS], &gguf_late_names, false, WA_WINDOW_NONE, 0, NULL, false,
+     false},
+    {"qwen2moe", &families[QWEN2_MOE], &gguf_split_names, false, WA_WINDOW_NONE, 0, NULL, false,
+     false},
+    {"qwen3moe", &families[QWEN3_MOE], &gguf_split_names, false, WA_WINDOW_NONE, 0, NULL, true,
+     false},
     {"olmoe", &families[OLMOE], &gguf_split_names, false, WA_WINDOW_NONE, 0, NULL, false, false},
-    {"gpt-oss", &families[GPT_OSS], &gguf_gpt_oss_names, false, WA_WINDOW_PATTERN, 0, NULL, false, true},
+    {"gpt-oss", &families[GPT_OSS], &gguf_gpt_oss_names, false, WA_WINDOW_PATTERN, 0, NULL, false,
+     true},
 };
 
 /* Families that are known and refused: beginning of the type, reason. First match counts. */

@@ -31,8 +31,9 @@ typedef enum wa_role {
     WA_ROLE_EXPERT_GATE,
     WA_ROLE_EXPERT_UP,
     WA_ROLE_EXPERT_DOWN,
-    WA_ROLE_PACKED_GATE_UP, /* those of all experts in one tensor; gate and up in turn, stored [in, out] */
-    WA_ROLE_PACKED_GATE,    /* [experts, out, in], as GGUF has them */
+    /* those of all experts in one tensor; gate and up in turn, stored [in, out] */
+    WA_ROLE_PACKED_GATE_UP,
+    WA_ROLE_PACKED_GATE, /* [experts, out, in], as GGUF has them */
     WA_ROLE_PACKED_UP,
     WA_ROLE_PACKED_DOWN,
     WA_ROLE_SHARED_WEIGHT, /* of the shared expert, by its logistic function */
@@ -42,13 +43,14 @@ typedef enum wa_role {
     WA_ROLE_COUNT
 } wa_role;
 
-/** Names of one container and family: layer_prefix, layer, ".", role, then ".weight" or ".bias". A '#' in a role is the
- * expert's number. */
+/** Names of one container and family: layer_prefix, layer, ".", role, then ".weight" or ".bias". A
+ * '#' in a role is the expert's number. */
 typedef struct wa_names {
     const char *layer_prefix;        /* "layers." */
     const char *role[WA_ROLE_COUNT]; /* NULL = the family has no such tensor */
     bool conv1d;                     /* matrices of layers are stored [in, out] */
-    bool bare;   /* packed experts and sinks have no ".weight" at the end, and biases of experts "_bias" */
+    /* packed experts and sinks have no ".weight" at the end, and biases of experts "_bias" */
+    bool bare;
 } wa_names;
 
 /** Biases that a flag of config.json decides, or (key NULL) the family. */
@@ -98,10 +100,13 @@ typedef struct wa_expert_rule {
     size_t count, chosen;     /* when the keys are absent */
     const char *features_key; /* of one expert */
     size_t features;          /* when it is absent */
-    size_t shared;            /* features of the shared expert, when the key is absent; 0 = no such expert */
-    const char *renormalise_key; /* NULL = weights are always renormalised; absent means they are not */
-    bool biases;              /* of router and experts */
-    bool some_dense;          /* `decoder_sparse_step` and `mlp_only_layers` name layers without experts */
+    /* features of the shared expert, when the key is absent; 0 = no such expert */
+    size_t shared;
+    /* NULL = weights are always renormalised; absent means they are not */
+    const char *renormalise_key;
+    bool biases; /* of router and experts */
+    /* `decoder_sparse_step` and `mlp_only_layers` name layers without experts */
+    bool some_dense;
 } wa_expert_rule;
 
 /** A family. Static. Defaults are those of `native` semantics. */
@@ -124,16 +129,18 @@ typedef struct wa_family {
     size_t window_pattern; /* n of WA_WINDOW_PATTERN */
     size_t window;         /* when the key is absent; 0 = none */
     wa_embed_rule embed;
-    wa_tie_rule tie;                   /* when the key is absent */
-    bool multipliers;                  /* Granite's */
-    bool position_table;               /* instead of rotation */
-    bool needs_rope_object;            /* the classes of its authors assume a scaling where none is given */
+    wa_tie_rule tie;     /* when the key is absent */
+    bool multipliers;    /* Granite's */
+    bool position_table; /* instead of rotation */
+    /* the classes of its authors assume a scaling where none is given */
+    bool needs_rope_object;
     double rope_base, larql_rope_base; /* when the keys are absent */
-    double local_rope_base;     /* of sliding layers, when the keys are absent; 0 = as the others */
-    const char *local_rope_key; /* of sliding layers, which rotate unscaled by a base of their own */
-    bool rope_pairs;            /* rows of q and k are stored in interleaved pairs */
-    double rotated;             /* fraction of a head, when absent; 0 = all of it, key refused */
-    double original_positions;  /* before scaling, when absent; 0 = as other keys say */
+    double local_rope_base; /* of sliding layers, when the keys are absent; 0 = as the others */
+    /* of sliding layers, which rotate unscaled by a base of their own */
+    const char *local_rope_key;
+    bool rope_pairs;           /* rows of q and k are stored in interleaved pairs */
+    double rotated;            /* fraction of a head, when absent; 0 = all of it, key refused */
+    double original_positions; /* before scaling, when absent; 0 = as other keys say */
     wa_nope_rule nope;
     size_t head_dim;            /* when the key is absent; 0 = hidden size / heads */
     size_t q_heads, kv_heads;   /* when the keys are absent; 0 = required, and as q_heads */
@@ -141,7 +148,7 @@ typedef struct wa_family {
     double attn_cap, final_cap; /* when the keys are absent; 0 = none */
     bool caps;                  /* reads the keys of the caps */
     const wa_expert_rule *experts; /* NULL = none */
-    const char *larql_refusal;  /* why `larql` is not offered; NULL = it is */
+    const char *larql_refusal;     /* why `larql` is not offered; NULL = it is */
 } wa_family;
 
 /**
@@ -161,7 +168,8 @@ typedef struct wa_gguf_family {
                              none */
     const wa_family *with_experts; /* what files with experts stand for; NULL = `family` says it */
     bool renormalised; /* weights of experts, where the family has a key for it, which files lack */
-    bool exact_ramp;   /* YaRN's ramp does not end at whole dimensions, for which files have no key */
+    /* YaRN's ramp does not end at whole dimensions, for which files have no key */
+    bool exact_ramp;
 } wa_gguf_family;
 
 WA_CHECKED wa_status wa_gguf_family_find(wa_bytes architecture, const wa_gguf_family **out,

@@ -59,7 +59,9 @@ typedef struct tensor_type {
 } tensor_type;
 
 static const tensor_type tensor_types[] = {
+/* clang-format off */
 #define TENSOR_TYPE_ROW(id, name, elements, bytes, format) {name, elements, bytes, id, format},
+    /* clang-format on */
     TENSOR_TYPES(TENSOR_TYPE_ROW)
 #undef TENSOR_TYPE_ROW
 };

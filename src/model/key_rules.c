@@ -47,8 +47,10 @@ wa_status wa_key_judge(const wa_key_rule *rule, const char *key, const wa_key_va
         return wa_fail(err, WA_E_UNSUPPORTED, "%s are unsupported: '%.100s' is %s", rule->meaning,
                        key, value->text);
     if (strcmp(rule->only, "off") == 0)
-        return wa_fail(err, WA_E_UNSUPPORTED, "'%.100s' is %s, which changes the model and is not "
-                       "computed", key, value->text);
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "'%.100s' is %s, which changes the model and is not "
+                       "computed",
+                       key, value->text);
     return wa_fail(err, WA_E_UNSUPPORTED, "'%.100s' is %s, only %.*s is computed", key, value->text,
                    (int)strcspn(rule->only, "|"), rule->only);
 }

@@ -15,9 +15,10 @@ typedef enum wa_key_kind {
 
 /** A row. The first one that fits key and family counts. */
 typedef struct wa_key_rule {
-    const char *key;      /* whole, or with one '*' at its beginning or its end */
+    const char *key; /* whole, or with one '*' at its beginning or its end */
     wa_key_kind kind;
-    const char *only;     /* WA_KEY_ONLY: values as text, split by '|'; "off": false, 0, null, empty */
+    /* WA_KEY_ONLY: values as text, split by '|'; "off": false, 0, null, empty */
+    const char *only;
     const char *meaning;  /* ONLY: what another value stands for, NULL = no name for it */
     const char *families; /* split by ' '; NULL = every one */
 } wa_key_rule;

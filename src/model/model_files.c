@@ -166,7 +166,8 @@ wa_status wa_model_place_find(const char *path, wa_arena *arena, wa_model_place 
     if (!wa_dir_exists(path)) {
         if (ends_with(path, ".safetensors"))
             return wa_fail(err, WA_E_UNSUPPORTED,
-                           "a safetensors file by itself: name the directory that holds it, with config.json and "
+                           "a safetensors file by itself: name the directory that holds it, with "
+                           "config.json and "
                            "tokenizer.json");
         char *first;
         WA_TRY(wa_split_part(path, 1, arena, &first, err));
@@ -416,8 +417,8 @@ static wa_tensor tensor_of(const wa_gguf_tensor *stored)
     return tensor;
 }
 
-static wa_status make_gguf_table(wa_gguf *const *parts, size_t count, wa_arena *arena, wa_tensor_table *out,
-                                 wa_error *err)
+static wa_status make_gguf_table(wa_gguf *const *parts, size_t count, wa_arena *arena,
+                                 wa_tensor_table *out, wa_error *err)
 {
     size_t total = 0;
     for (size_t p = 0; p < count; p++)
@@ -430,7 +431,8 @@ static wa_status make_gguf_table(wa_gguf *const *parts, size_t count, wa_arena *
         for (size_t i = 0; i < wa_gguf_tensor_count(parts[p]); i++) {
             wa_tensor *tensor = &tensors[table.count];
             *tensor = tensor_of(wa_gguf_tensor_at(parts[p], i));
-            table.entries[table.count++] = (wa_tensor_entry){.name = tensor->name, .tensor = tensor};
+            table.entries[table.count++] =
+                (wa_tensor_entry){.name = tensor->name, .tensor = tensor};
         }
     }
     WA_TRY(wa_tensor_table_sort(&table, err));
@@ -438,7 +440,8 @@ static wa_status make_gguf_table(wa_gguf *const *parts, size_t count, wa_arena *
     return WA_OK;
 }
 
-static wa_status split_key(const wa_gguf *gguf, const char *key, uint64_t fallback, uint64_t *out, wa_error *err)
+static wa_status split_key(const wa_gguf *gguf, const char *key, uint64_t fallback, uint64_t *out,
+                           wa_error *err)
 {
     *out = fallback;
     return wa_gguf_has(gguf, key) ? wa_gguf_u64(gguf, key, out, err) : WA_OK;
@@ -457,10 +460,11 @@ static wa_status check_part(const wa_gguf *gguf, size_t number, size_t count, wa
                        "NAME-%05" PRIu64 "-of-%05" PRIu64 ".gguf beside the others",
                        stored_count, stored_number + 1, stored_count);
     if (stored_count != count || stored_number != number - 1)
-        return wa_fail(err, WA_E_FORMAT,
-                       "by its name part %zu of %zu, by its keys 'split.no' and 'split.count' part %" PRIu64
-                       " of %" PRIu64,
-                       number, count, stored_number + 1, stored_count);
+        return wa_fail(
+            err, WA_E_FORMAT,
+            "by its name part %zu of %zu, by its keys 'split.no' and 'split.count' part %" PRIu64
+            " of %" PRIu64,
+            number, count, stored_number + 1, stored_count);
     return WA_OK;
 }
 
@@ -471,10 +475,11 @@ static wa_status check_total(wa_gguf *const *parts, size_t count, size_t total, 
         uint64_t stored;
         WA_TRY(split_key(parts[p], "split.tensors.count", total, &stored, err));
         if (stored != total)
-            return wa_fail(err, WA_E_FORMAT,
-                           "the %zu parts hold %zu tensors, but 'split.tensors.count' of part %zu is %" PRIu64
-                           ": is it of another model?",
-                           count, total, p + 1, stored);
+            return wa_fail(
+                err, WA_E_FORMAT,
+                "the %zu parts hold %zu tensors, but 'split.tensors.count' of part %zu is %" PRIu64
+                ": is it of another model?",
+                count, total, p + 1, stored);
     }
     return WA_OK;
 }
@@ -491,8 +496,11 @@ wa_status wa_model_open_gguf(const char *path, wa_arena *arena, wa_model *model,
         char *part;
         WA_TRY(wa_split_part(path, p + 1, arena, &part, err));
         if (map_file(model, part, &bytes, err) != WA_OK)
-            return split.count == 1 ? err->status : wa_note(err, "part %zu of %zu of a split GGUF", p + 1, split.count);
-        if (wa_gguf_parse(bytes, arena, &parts[p], err) != WA_OK || check_part(parts[p], p + 1, split.count, err) != WA_OK)
+            return split.count == 1
+                       ? err->status
+                       : wa_note(err, "part %zu of %zu of a split GGUF", p + 1, split.count);
+        if (wa_gguf_parse(bytes, arena, &parts[p], err) != WA_OK ||
+            check_part(parts[p], p + 1, split.count, err) != WA_OK)
             return wa_note(err, "in file '%s'", part);
     }
     if (make_gguf_table(parts, split.count, arena, table, err) != WA_OK ||

@@ -13,10 +13,11 @@ struct wa_model_maps {
 
 /** What a path turned out to be. */
 typedef struct wa_model_place {
-    const char *gguf;      /* path of the one GGUF file, or its first part, arena; NULL = a directory of safetensors */
-    const char *config;    /* path of config.json, arena; NULL for GGUF */
-    const char *index;     /* path of model.safetensors.index.json, arena; NULL = none */
-    const char *directory; /* of the shards, arena */
+    /* path of the one GGUF file, or its first part, arena; NULL = a directory of safetensors */
+    const char *gguf;
+    const char *config;        /* path of config.json, arena; NULL for GGUF */
+    const char *index;         /* path of model.safetensors.index.json, arena; NULL = none */
+    const char *directory;     /* of the shards, arena */
     const char *const *shards; /* [shard_count] file names, sorted, arena; empty with an index */
     size_t shard_count;
     const char *const *ignored; /* [ignored_count] other .safetensors files there, sorted, arena */
@@ -24,9 +25,10 @@ typedef struct wa_model_place {
 } wa_model_place;
 
 /**
- * Decide what `path` is (forward-pass.md 1.1): a file is a GGUF, or any part of a split one; a directory holds one GGUF and no
- * safetensors, or config.json with safetensors, in it or in `weights/`.
- * Errors: WA_E_IO, WA_E_UNSUPPORTED (both kinds, several GGUFs), WA_E_FORMAT (nothing there).
+ * Decide what `path` is (forward-pass.md 1.1): a file is a GGUF, or any part of a split one; a
+ * directory holds one GGUF and no safetensors, or config.json with safetensors, in it or in
+ * `weights/`. Errors: WA_E_IO, WA_E_UNSUPPORTED (both kinds, several GGUFs), WA_E_FORMAT (nothing
+ * there).
  */
 WA_CHECKED wa_status wa_model_place_find(const char *path, wa_arena *arena, wa_model_place *out,
                                          wa_error *err);
@@ -42,7 +44,8 @@ WA_CHECKED wa_status wa_model_open_shards(wa_model_place *place, bool strip_pref
                                           wa_error *err);
 
 /**
- * Map a GGUF, with all its parts where it is split, parse them, and make the table of their tensors.
+ * Map a GGUF, with all its parts where it is split, parse them, and make the table of their
+ * tensors.
  * *out is the first part, which has the metadata. A part that is missing is WA_E_IO, one that is of
  * another split WA_E_FORMAT.
  */

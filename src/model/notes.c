@@ -22,7 +22,8 @@ wa_status wa_notes_add(wa_notes *notes, wa_error *err, const char *format, ...)
             *at = '?';
     wa_text kept = {NULL, 0};
     WA_TRY(wa_utf8_repair((wa_text){text, strlen(text)}, notes->arena, &kept, err));
-    WA_TRY(wa_arena_grow(notes->arena, &notes->items, notes->count, &notes->room, sizeof *notes->items, err));
+    WA_TRY(wa_arena_grow(notes->arena, &notes->items, notes->count, &notes->room,
+                         sizeof *notes->items, err));
     notes->items[notes->count++] = kept.data;
     return WA_OK;
 }

@@ -1,6 +1,6 @@
 /* Rotation frequencies in f64 and their scaling (forward-pass.md 3.4). */
-#include "model/config.h"
 #include "base/elementary.h"
+#include "model/config.h"
 
 #include <math.h>
 

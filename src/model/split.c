@@ -21,7 +21,8 @@ static size_t number_at(const char *text)
 
 wa_split wa_split_of(const char *path)
 {
-    enum { TAIL = 1 + DIGITS + sizeof OF - 1 + DIGITS + sizeof END - 1 }; /* "-00002-of-00003.gguf" */
+    /* "-00002-of-00003.gguf" */
+    enum { TAIL = 1 + DIGITS + sizeof OF - 1 + DIGITS + sizeof END - 1 };
     wa_split split = {.number = 1, .count = 1};
     size_t length = strlen(path);
     if (length <= TAIL)
@@ -29,7 +30,8 @@ wa_split wa_split_of(const char *path)
     const char *tail = path + length - TAIL;
     const char *of = tail + 1 + DIGITS, *end = path + length - (sizeof END - 1);
     size_t number = number_at(tail + 1), count = number_at(of + sizeof OF - 1);
-    if (tail[0] != '-' || strncmp(of, OF, sizeof OF - 1) != 0 || strcmp(end, END) != 0 || number == 0 || number > count)
+    if (tail[0] != '-' || strncmp(of, OF, sizeof OF - 1) != 0 || strcmp(end, END) != 0 ||
+        number == 0 || number > count)
         return split;
     return (wa_split){.number = number, .count = count, .stem = length - TAIL};
 }
@@ -39,5 +41,6 @@ wa_status wa_split_part(const char *path, size_t number, wa_arena *arena, char *
     wa_split split = wa_split_of(path);
     if (split.stem == 0)
         return wa_arena_copy(arena, path, strlen(path), out, err);
-    return wa_arena_print(arena, out, err, "%.*s-%05zu-of-%05zu%s", (int)split.stem, path, number, split.count, END);
+    return wa_arena_print(arena, out, err, "%.*s-%05zu-of-%05zu%s", (int)split.stem, path, number,
+                          split.count, END);
 }

@@ -13,7 +13,9 @@ typedef struct wa_split {
 /** By the end of the path; a name of another form is that of a whole file. */
 wa_split wa_split_of(const char *path);
 
-/** The path of part `number` of the split to which `path` belongs; a whole file is its own. In `arena`. Errors: WA_E_MEMORY. */
-WA_CHECKED wa_status wa_split_part(const char *path, size_t number, wa_arena *arena, char **out, wa_error *err);
+/** The path of part `number` of the split to which `path` belongs; a whole file is its own. In
+ * `arena`. Errors: WA_E_MEMORY. */
+WA_CHECKED wa_status wa_split_part(const char *path, size_t number, wa_arena *arena, char **out,
+                                   wa_error *err);
 
 #endif

@@ -1,9 +1,9 @@
 /* Synthetic models: shapes, config.json, and the streaming of model.safetensors. */
 #include "model/synth.h"
 
-#include "model/synth_parts.h"
-#include "base/staging.h"
 #include "base/json.h"
+#include "base/staging.h"
+#include "model/synth_parts.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -17,8 +17,8 @@ enum {
     PROGRESS_BYTES = 64 << 20
 };
 
-/* Widths of published models: Gemma 3 270M, 1B, 4B; Llama 3.2 1B and 3B, 3.1 8B and 70B. The others are made up for
- * tests. */
+/* Widths of published models: Gemma 3 270M, 1B, 4B; Llama 3.2 1B and 3B, 3.1 8B and 70B. The others
+ * are made up for tests. */
 static const wa_synth_shape shapes[] = {
     /* family, name, H, I, L, q heads, kv heads, head dim, vocabulary, window, pattern, tied, seed
      */
@@ -84,11 +84,15 @@ static wa_status take_experts(const wa_synth_options *options, wa_synth_shape *s
     shape->experts = given(options->experts, USUAL);
     shape->chosen = given(options->chosen, wa_size_min(shape->experts, USUALLY_CHOSEN));
     if (shape->experts > EXPERT_LIMIT || shape->chosen > shape->experts)
-        return wa_fail(err, WA_E_USAGE, "%zu experts of which %zu are chosen, expected 1 to %d and no more than there are",
-                       shape->experts, shape->chosen, EXPERT_LIMIT);
-    shape->features = given(options->features, (shape->intermediate + shape->chosen - 1) / shape->chosen);
+        return wa_fail(
+            err, WA_E_USAGE,
+            "%zu experts of which %zu are chosen, expected 1 to %d and no more than there are",
+            shape->experts, shape->chosen, EXPERT_LIMIT);
+    shape->features =
+        given(options->features, (shape->intermediate + shape->chosen - 1) / shape->chosen);
     if (shape->features > WIDTH_LIMIT)
-        return wa_fail(err, WA_E_USAGE, "experts of %zu features, expected 1 to %d", shape->features, WIDTH_LIMIT);
+        return wa_fail(err, WA_E_USAGE, "experts of %zu features, expected 1 to %d",
+                       shape->features, WIDTH_LIMIT);
     if (shape->family->experts->shared != NULL)
         shape->shared = 2 * shape->features;
     if (shape->family->experts->features == NULL)
@@ -110,7 +114,8 @@ static wa_status find_shape(const wa_synth_options *options, wa_synth_shape *out
             return take_experts(options, out, err);
         }
     }
-    return wa_fail(err, WA_E_USAGE, "unknown shape '%s', expected tiny, small, 270m, 1b, 4b, 8b or 70b",
+    return wa_fail(err, WA_E_USAGE,
+                   "unknown shape '%s', expected tiny, small, 270m, 1b, 4b, 8b or 70b",
                    options->shape);
 }
 
@@ -134,12 +139,14 @@ static wa_status print_experts(const wa_synth_shape *s, wa_arena *arena, char **
     const wa_synth_experts *keys = s->family->experts;
     if (keys == NULL)
         return WA_OK;
-    WA_TRY(wa_arena_print(arena, out, err, "  \"%s\": %zu,\n  \"num_experts_per_tok\": %zu,\n", keys->count, s->experts,
-                          s->chosen));
+    WA_TRY(wa_arena_print(arena, out, err, "  \"%s\": %zu,\n  \"num_experts_per_tok\": %zu,\n",
+                          keys->count, s->experts, s->chosen));
     if (keys->features != NULL)
-        WA_TRY(wa_arena_print(arena, out, err, "%s  \"%s\": %zu,\n", *out, keys->features, s->features));
+        WA_TRY(wa_arena_print(arena, out, err, "%s  \"%s\": %zu,\n", *out, keys->features,
+                              s->features));
     if (keys->shared != NULL)
-        WA_TRY(wa_arena_print(arena, out, err, "%s  \"%s\": %zu,\n", *out, keys->shared, s->shared));
+        WA_TRY(
+            wa_arena_print(arena, out, err, "%s  \"%s\": %zu,\n", *out, keys->shared, s->shared));
     return WA_OK;
 }
 
@@ -166,8 +173,10 @@ static wa_status print_config(const wa_synth_shape *s, const wa_synth_tokens *to
         "  \"vocab_size\": %zu,\n  \"max_position_embeddings\": 8192,\n"
         "  \"tie_word_embeddings\": %s,\n  \"bos_token_id\": %zu,\n  \"eos_token_id\": %zu,\n"
         "  \"torch_dtype\": \"%s\"\n}\n",
-        s->family->config, windows, experts, s->family->rope == NULL ? "null" : s->family->rope, s->family->attention_bias ? "true" : "false", s->hidden, s->intermediate, s->layers, s->q_heads, s->kv_heads, s->head_dim, s->vocab,
-        s->tied ? "true" : "false", tokens->bos, tokens->eos, dtypes[dtype].torch);
+        s->family->config, windows, experts, s->family->rope == NULL ? "null" : s->family->rope,
+        s->family->attention_bias ? "true" : "false", s->hidden, s->intermediate, s->layers,
+        s->q_heads, s->kv_heads, s->head_dim, s->vocab, s->tied ? "true" : "false", tokens->bos,
+        tokens->eos, dtypes[dtype].torch);
 }
 
 /* --- model.safetensors
@@ -357,7 +366,8 @@ wa_status wa_synth(const char *path, const wa_synth_options *options, wa_arena *
 
     wa_synth_report written = {.layers = shape.layers,
                                .hidden = shape.hidden,
-                               .intermediate = shape.family->experts == NULL ? shape.intermediate : shape.features,
+                               .intermediate = shape.family->experts == NULL ? shape.intermediate
+                                                                             : shape.features,
                                .experts = shape.experts,
                                .chosen = shape.chosen,
                                .vocab = shape.vocab};

@@ -15,7 +15,9 @@ typedef struct wa_synth_options {
     size_t experts;     /* of families with experts, in each layer; 0 = 8 */
     size_t chosen;      /* for each position; 0 = 2, or all where there are fewer */
     size_t features;    /* of one expert; 0 = the shape's FFN shared out among the chosen */
-    bool no_weights;    /* for plans: model.safetensors has its size, and a hole where tensors would be, which reads as zeros */
+    /* for plans: model.safetensors has its size, and a hole where tensors would be, which reads as
+     * zeros */
+    bool no_weights;
     uint64_t seed;
     wa_format dtype; /* WA_FORMAT_BF16, WA_FORMAT_F16 or WA_FORMAT_F32, of every tensor */
     void (*progress)(void *context, uint64_t bytes_done, uint64_t bytes); /* NULL = none */
@@ -26,7 +28,7 @@ typedef struct wa_synth_options {
 typedef struct wa_synth_report {
     size_t layers, hidden, intermediate, vocab, tensors;
     size_t experts, chosen; /* 0 without experts; else intermediate is the width of one */
-    uint64_t bytes; /* of model.safetensors */
+    uint64_t bytes;         /* of model.safetensors */
 } wa_synth_report;
 
 /** "bf16", "f16" or "f32" to the format; WA_E_USAGE otherwise. */
@@ -43,8 +45,8 @@ WA_CHECKED wa_status wa_synth_dtype_parse(const char *name, wa_format *out, wa_e
  * token.
  *
  * Written to a temporary sibling, fsynced, renamed; on failure nothing is left behind. Memory: one
- * row panel beside the header. Errors: WA_E_USAGE (unknown words, sizes, experts of a family that has none, `path` exists), WA_E_IO,
- * WA_E_MEMORY.
+ * row panel beside the header. Errors: WA_E_USAGE (unknown words, sizes, experts of a family that
+ * has none, `path` exists), WA_E_IO, WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_synth(const char *path, const wa_synth_options *options, wa_arena *arena,
                               wa_synth_report *report, wa_error *err);

@@ -9,8 +9,8 @@
 typedef enum wa_synth_like { WA_SYNTH_GEMMA3, WA_SYNTH_LLAMA } wa_synth_like;
 
 typedef enum wa_synth_size {
-    WA_SYNTH_H, /* hidden */
-    WA_SYNTH_I, /* intermediate, */
+    WA_SYNTH_H,  /* hidden */
+    WA_SYNTH_I,  /* intermediate, */
     WA_SYNTH_2I, /* twice of it */
     WA_SYNTH_Q,
     WA_SYNTH_KV,
@@ -19,8 +19,8 @@ typedef enum wa_synth_size {
     WA_SYNTH_HEADS, /* of q */
     WA_SYNTH_F,     /* features of an expert */
     WA_SYNTH_2F,
-    WA_SYNTH_S,     /* of the shared one */
-    WA_SYNTH_E,     /* experts */
+    WA_SYNTH_S, /* of the shared one */
+    WA_SYNTH_E, /* experts */
     WA_SYNTH_ONE
 } wa_synth_size;
 
@@ -29,19 +29,21 @@ typedef enum wa_synth_kind {
     WA_SYNTH_NORM,
     WA_SYNTH_QK_NORM,
     WA_SYNTH_POST_NORM,
-    WA_SYNTH_IN,    /* reads the residual stream */
-    WA_SYNTH_SHARP, /* that, and its rows are not normed later: scores a little larger */
-    WA_SYNTH_OUT,   /* writes to the residual stream */
+    WA_SYNTH_IN,     /* reads the residual stream */
+    WA_SYNTH_SHARP,  /* that, and its rows are not normed later: scores a little larger */
+    WA_SYNTH_OUT,    /* writes to the residual stream */
     WA_SYNTH_ROUTER, /* logits of experts, spread enough that the chosen ones are clear */
     WA_SYNTH_BIAS,
     WA_SYNTH_SINKS,
-    /* stacks of all experts in one tensor, which has no ".weight" at the end; of matrices [in, out] and of biases: */
+    /* stacks of all experts in one tensor, which has no ".weight" at the end; of matrices [in, out]
+     * and of biases: */
     WA_SYNTH_STACK_IN,
     WA_SYNTH_STACK_OUT,
     WA_SYNTH_STACK_BIAS
 } wa_synth_kind;
 
-/** One tensor of a layer; a vector has its size in rows. With '#' in its name there is one for each expert, whose number it is. */
+/** One tensor of a layer; a vector has its size in rows. With '#' in its name there is one for each
+ * expert, whose number it is. */
 typedef struct wa_synth_part {
     const char *name; /* after "model.layers.N.", before ".weight" or ".bias" where there is one */
     wa_synth_kind kind;
@@ -50,7 +52,8 @@ typedef struct wa_synth_part {
 
 enum { WA_SYNTH_PARTS = 18 };
 
-/** What config.json calls the numbers of experts; the number chosen is `num_experts_per_tok` everywhere. */
+/** What config.json calls the numbers of experts; the number chosen is `num_experts_per_tok`
+ * everywhere. */
 typedef struct wa_synth_experts {
     const char *count, *features; /* keys; features NULL = `intermediate_size` itself */
     const char *shared;           /* key of the width of a shared expert; NULL = there is none */
@@ -60,11 +63,11 @@ typedef struct wa_synth_experts {
 typedef struct wa_synth_family {
     const char *name;
     wa_synth_like like;
-    bool post_norms;     /* outputs of blocks are normed */
-    bool attention_bias; /* of config.json */
-    const char *config;  /* lines of config.json that no other family has */
-    const char *rope;    /* the value of `rope_scaling`; NULL = null */
-    const wa_synth_experts *experts; /* NULL = none */
+    bool post_norms;                     /* outputs of blocks are normed */
+    bool attention_bias;                 /* of config.json */
+    const char *config;                  /* lines of config.json that no other family has */
+    const char *rope;                    /* the value of `rope_scaling`; NULL = null */
+    const wa_synth_experts *experts;     /* NULL = none */
     wa_synth_part parts[WA_SYNTH_PARTS]; /* in the order of the file; up to name NULL */
 } wa_synth_family;
 
@@ -81,7 +84,8 @@ typedef struct wa_synth_shape {
     bool tied;
     uint64_t seed;
     const wa_synth_family *family; /* static */
-    size_t experts, chosen, features, shared; /* 0 without experts; shared: features of the shared one, 0 = none */
+    /* 0 without experts; shared: features of the shared one, 0 = none */
+    size_t experts, chosen, features, shared;
 } wa_synth_shape;
 
 /* --- Values
@@ -106,9 +110,11 @@ float wa_synth_normal(uint64_t word);
 
 /** How a tensor is filled. */
 typedef struct wa_synth_tensor {
-    const char *name;    /* Hugging Face's, arena */
-    size_t rows, cols;   /* a vector has rows = 0 */
-    size_t stack;        /* so many matrices, of rows / stack rows each, in one tensor of three dimensions; 0 = a matrix */
+    const char *name;  /* Hugging Face's, arena */
+    size_t rows, cols; /* a vector has rows = 0 */
+    /* so many matrices, of rows / stack rows each, in one tensor of three dimensions; 0 = a matrix
+     * */
+    size_t stack;
     double center;       /* mean of a vector, before offset */
     double sigma;        /* of the values */
     double offset;       /* taken off a vector before it is stored: 1 for Gemma's norms */

@@ -72,7 +72,8 @@ static wa_status push(list *l, size_t layer, const char *name, const char *suffi
     if (l->count == l->capacity)
         return wa_fail(err, WA_E_INTERNAL, "more than %zu tensors", l->capacity);
     if (in_layer)
-        WA_TRY(wa_arena_print(l->arena, &full, err, "model.layers.%zu.%s%s%s", layer, name, suffix[0] == '\0' ? "" : ".", suffix));
+        WA_TRY(wa_arena_print(l->arena, &full, err, "model.layers.%zu.%s%s%s", layer, name,
+                              suffix[0] == '\0' ? "" : ".", suffix));
     else
         WA_TRY(wa_arena_print(l->arena, &full, err, "%s.%s", name, suffix));
     tensor.name = full;
@@ -152,7 +153,8 @@ static size_t size_of(const wa_synth_shape *s, wa_synth_size size)
 }
 
 /* The matrices of all experts in one tensor, [in, out], or their biases as rows of one. */
-static wa_status push_stack(list *l, size_t layer, const wa_synth_part *part, double sigma, wa_error *err)
+static wa_status push_stack(list *l, size_t layer, const wa_synth_part *part, double sigma,
+                            wa_error *err)
 {
     const wa_synth_shape *s = l->shape;
     bool biases = part->kind == WA_SYNTH_STACK_BIAS;
@@ -172,7 +174,8 @@ static wa_status push_part(list *l, size_t layer, const wa_synth_part *part, wa_
     bool stacked = part->kind == WA_SYNTH_STACK_OUT;
     double in = 1.0 / sqrt((double)s->hidden), block = block_output(s);
     /* behind a post norm the size of an output does not matter */
-    double out = (s->family->post_norms ? 1.0 : block / DAMPING) / sqrt((double)(stacked ? rows : cols));
+    double out =
+        (s->family->post_norms ? 1.0 : block / DAMPING) / sqrt((double)(stacked ? rows : cols));
     switch (part->kind) {
     case WA_SYNTH_NORM:
         return push_norm(l, layer, part->name, rows, 1.0, err);
@@ -185,14 +188,15 @@ static wa_status push_part(list *l, size_t layer, const wa_synth_part *part, wa_
     case WA_SYNTH_SHARP:
         return push_matrix(l, layer, part->name, rows, cols, 1.2 * in, err);
     case WA_SYNTH_OUT: /* rows are channels of the residual stream */
-        return push(l, layer, part->name, "weight",
-                    (wa_synth_tensor){
-                        .rows = rows, .cols = cols, .sigma = out, .feeds_residual = true},
-                    err);
+        return push(
+            l, layer, part->name, "weight",
+            (wa_synth_tensor){.rows = rows, .cols = cols, .sigma = out, .feeds_residual = true},
+            err);
     case WA_SYNTH_ROUTER:
         return push_matrix(l, layer, part->name, rows, cols, 2.0 * in, err);
     case WA_SYNTH_BIAS:
-        return push(l, layer, part->name, "bias", (wa_synth_tensor){.cols = rows, .sigma = 0.1}, err);
+        return push(l, layer, part->name, "bias", (wa_synth_tensor){.cols = rows, .sigma = 0.1},
+                    err);
     case WA_SYNTH_SINKS:
         return push(l, layer, part->name, "", (wa_synth_tensor){.cols = rows, .sigma = 1.0}, err);
     case WA_SYNTH_STACK_IN:
@@ -206,14 +210,16 @@ static wa_status push_part(list *l, size_t layer, const wa_synth_part *part, wa_
 }
 
 /* A tensor, or as many as there are experts. */
-static wa_status push_each(list *l, size_t layer, const wa_synth_part *part, size_t expert, wa_error *err)
+static wa_status push_each(list *l, size_t layer, const wa_synth_part *part, size_t expert,
+                           wa_error *err)
 {
     const char *number = strchr(part->name, '#');
     wa_synth_part named = *part;
     char *name;
     if (number == NULL)
         return push_part(l, layer, part, err);
-    WA_TRY(wa_arena_print(l->arena, &name, err, "%.*s%zu%s", (int)(number - part->name), part->name, expert, number + 1));
+    WA_TRY(wa_arena_print(l->arena, &name, err, "%.*s%zu%s", (int)(number - part->name), part->name,
+                          expert, number + 1));
     named.name = name;
     return push_part(l, layer, &named, err);
 }
@@ -243,7 +249,8 @@ wa_status wa_synth_list(const wa_synth_shape *shape, wa_arena *arena, wa_synth_t
 {
     enum { PER_EXPERT = 3, OUTSIDE = 3 };
     list l = {.shape = shape, .arena = arena};
-    if (!wa_size_mul(shape->experts, PER_EXPERT, &l.capacity) || !wa_size_add(l.capacity, WA_SYNTH_PARTS, &l.capacity) ||
+    if (!wa_size_mul(shape->experts, PER_EXPERT, &l.capacity) ||
+        !wa_size_add(l.capacity, WA_SYNTH_PARTS, &l.capacity) ||
         !wa_size_mul(shape->layers, l.capacity, &l.capacity) ||
         !wa_size_add(l.capacity, OUTSIDE, &l.capacity))
         return wa_fail(err, WA_E_USAGE, "%zu layers", shape->layers);

@@ -13,7 +13,8 @@ static bool ends_with(const char *text, const char *end)
     return size >= end_size && strcmp(text + size - end_size, end) == 0;
 }
 
-/* The one GGUF file of a directory without tokenizer.json; of a split one the first part, which has the vocabulary. */
+/* The one GGUF file of a directory without tokenizer.json; of a split one the first part, which has
+ * the vocabulary. */
 static wa_status find_gguf(const char *path, wa_arena *arena, char **out, wa_error *err)
 {
     DIR *directory = opendir(path);

@@ -245,11 +245,13 @@ static wa_status read_components(const json_t *root, wa_tokenizer *t, wa_error *
 }
 
 /* Post-processors name ids before the vocabulary is known. */
-static wa_status check_around(const wa_tokenizer *t, const int32_t *ids, size_t count, wa_error *err)
+static wa_status check_around(const wa_tokenizer *t, const int32_t *ids, size_t count,
+                              wa_error *err)
 {
     for (size_t i = 0; i < count; i++)
         if ((size_t)ids[i] >= t->vocab.id_count)
-            return wa_fail(err, WA_E_FORMAT, "post-processor adds token id %d, the vocabulary has %zu ids",
+            return wa_fail(err, WA_E_FORMAT,
+                           "post-processor adds token id %d, the vocabulary has %zu ids",
                            (int)ids[i], t->vocab.id_count);
     return WA_OK;
 }

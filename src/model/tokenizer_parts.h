@@ -2,10 +2,10 @@
 #ifndef WALKAUDIT_MODEL_TOKENIZER_PARTS_H
 #define WALKAUDIT_MODEL_TOKENIZER_PARTS_H
 
-#include "model/tokenizer_regex.h"
-#include "model/tokenizer_vocab.h"
 #include "base/json.h"
 #include "model/tokenizer.h"
+#include "model/tokenizer_regex.h"
+#include "model/tokenizer_vocab.h"
 
 /** "▁", U+2581: what SentencePiece writes for a space. */
 #define WA_SPACE_MARK "\xe2\x96\x81"

@@ -7,7 +7,8 @@
 typedef struct wa_regex wa_regex;
 typedef struct wa_regex_run wa_regex_run;
 
-/** WA_E_UNSUPPORTED, naming the place, for a pattern that Oniguruma and PCRE2 may read differently. */
+/** WA_E_UNSUPPORTED, naming the place, for a pattern that Oniguruma and PCRE2 may read
+ * differently. */
 WA_CHECKED wa_status wa_regex_check_portable(wa_text pattern, wa_error *err);
 
 /**
@@ -26,9 +27,9 @@ WA_CHECKED wa_status wa_regex_run_open(wa_arena *arena, wa_regex_run **out, wa_e
 void wa_regex_run_close(wa_regex_run *run);
 
 /**
- * WA_E_UNSUPPORTED, naming the place, when the text holds a character that PCRE2's version of Unicode
- * does not know: another version has it among letters, or digits, and cuts the text elsewhere.
- * Noncharacters are known to all.
+ * WA_E_UNSUPPORTED, naming the place, when the text holds a character that PCRE2's version of
+ * Unicode does not know: another version has it among letters, or digits, and cuts the text
+ * elsewhere. Noncharacters are known to all.
  */
 WA_CHECKED wa_status wa_regex_check_known(wa_text text, wa_regex_run *run, wa_error *err);
 

@@ -19,15 +19,16 @@ static wa_status scaling_text(const wa_config *config, wa_arena *arena, char **o
     if (scaling->kind == WA_SCALING_LINEAR)
         return wa_arena_print(arena, out, err, "linear scaling by %g", scaling->factor);
     if (scaling->kind == WA_SCALING_LLAMA3)
-        return wa_arena_print(arena, out, err, "llama3 scaling by %g, low %g, high %g, from %g positions",
+        return wa_arena_print(arena, out, err,
+                              "llama3 scaling by %g, low %g, high %g, from %g positions",
                               scaling->factor, scaling->low_freq_factor, scaling->high_freq_factor,
                               scaling->original_positions);
     if (scaling->kind == WA_SCALING_YARN)
-        return wa_arena_print(arena, out, err,
-                              "yarn scaling by %g, betas %g and %g, %s, from %g positions, times %g",
-                              scaling->factor, scaling->beta_fast, scaling->beta_slow,
-                              scaling->truncate ? "truncated" : "not truncated",
-                              scaling->original_positions, scaling->attention_factor);
+        return wa_arena_print(
+            arena, out, err, "yarn scaling by %g, betas %g and %g, %s, from %g positions, times %g",
+            scaling->factor, scaling->beta_fast, scaling->beta_slow,
+            scaling->truncate ? "truncated" : "not truncated", scaling->original_positions,
+            scaling->attention_factor);
     if (scaling->kind == WA_SCALING_LONGROPE)
         return wa_arena_print(arena, out, err,
                               "longrope scaling, other factors beyond %g positions, times %g",
@@ -124,16 +125,16 @@ static wa_status norms_text(const source *s, char **out, wa_error *err)
 {
     const wa_layer *layer = &s->model->layers[0];
     bool rms = s->model->norm_kind == WA_NORM_RMS;
-    static const char *const blocks[] = {
-        [WA_BLOCKS_PRE] = "before attention and FFN",
-        [WA_BLOCKS_SANDWICH] = "before attention and FFN, and on the output of both",
-        [WA_BLOCKS_POST] = "on the output of attention and FFN"};
-    const char *heads = s->model->wide_qk_norm ? "; q and k over all heads at once"
-                                               : "; q and k of each head";
-    return wa_arena_print(
-        s->arena, out, err, "%s, eps %g%s; %s%s", rms ? "RMS" : "LayerNorm", s->model->norm_eps,
-        s->config->family->norm_offset != 0 ? ", scaled by 1 + weight" : "",
-        blocks[s->config->family->blocks], layer->q_norm != NULL ? heads : "");
+    static const char *const blocks[] = {[WA_BLOCKS_PRE] = "before attention and FFN",
+                                         [WA_BLOCKS_SANDWICH] =
+                                             "before attention and FFN, and on the output of both",
+                                         [WA_BLOCKS_POST] = "on the output of attention and FFN"};
+    const char *heads =
+        s->model->wide_qk_norm ? "; q and k over all heads at once" : "; q and k of each head";
+    return wa_arena_print(s->arena, out, err, "%s, eps %g%s; %s%s", rms ? "RMS" : "LayerNorm",
+                          s->model->norm_eps,
+                          s->config->family->norm_offset != 0 ? ", scaled by 1 + weight" : "",
+                          blocks[s->config->family->blocks], layer->q_norm != NULL ? heads : "");
 }
 
 static wa_status biases_text(const source *s, char **out, wa_error *err)
@@ -142,15 +143,15 @@ static wa_status biases_text(const source *s, char **out, wa_error *err)
     const struct {
         const char *name;
         const float *bias;
-    } biases[] = {{"q", layer->q_bias},   {"k", layer->k_bias},   {"v", layer->v_bias},
-                  {"o", layer->o_bias},   {"gate", layer->gate_bias}, {"up", layer->up_bias},
+    } biases[] = {{"q", layer->q_bias},      {"k", layer->k_bias},       {"v", layer->v_bias},
+                  {"o", layer->o_bias},      {"gate", layer->gate_bias}, {"up", layer->up_bias},
                   {"down", layer->down_bias}};
     char text[64] = "";
     for (size_t i = 0, used = 0; i < sizeof biases / sizeof biases[0]; i++) {
         if (biases[i].bias == NULL)
             continue;
-        int more = snprintf(text + used, sizeof text - used, "%s%s", used > 0 ? ", " : "",
-                            biases[i].name);
+        int more =
+            snprintf(text + used, sizeof text - used, "%s%s", used > 0 ? ", " : "", biases[i].name);
         used += more > 0 ? (size_t)more : 0;
     }
     bool ffn = layer->up_bias != NULL || layer->down_bias != NULL;
@@ -181,7 +182,8 @@ static wa_status caps_text(const source *s, char **out, wa_error *err)
     if (model->final_cap != 0)
         (void)snprintf(final, sizeof final, "%g", (double)model->final_cap);
     return wa_arena_print(s->arena, out, err, "attention %s, final %s%s", attention, final,
-                          model->layers[0].sinks != NULL ? "; a sink in the softmax of every head" : "");
+                          model->layers[0].sinks != NULL ? "; a sink in the softmax of every head"
+                                                         : "");
 }
 
 static bool has_experts(const wa_layer *layer)
@@ -200,7 +202,8 @@ static wa_status experts_text(const source *s, char **out, wa_error *err)
                        shape->shared_features);
     return wa_arena_print(
         s->arena, out, err,
-        "%s, gated; experts: %zu of %zu features, %zu chosen, weights %s%s; in %zu of %zu layers: %s",
+        "%s, gated; experts: %zu of %zu features, %zu chosen, weights %s%s; in %zu of %zu layers: "
+        "%s",
         wa_activation_name(s->model->activation), shape->count, shape->features, shape->chosen,
         shape->renormalised ? "that sum to 1" : "as the softmax over all has them", shared, count,
         s->model->layer_count, layers);

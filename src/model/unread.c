@@ -11,13 +11,13 @@ enum { FATE_COUNT = FATE_REFUSED + 1 };
 
 /* Of a layer, by the end of the name. None takes part in the computation: */
 static const char *const inert_ends[] = {
-    "attn.bias",                    /* GPT-2: the causal mask, a buffer */
-    "attn.masked_bias",             /* GPT-2: what the mask writes, a buffer */
-    "attention.bias",               /* the same of old conversions */
-    "attention.masked_bias",        /* */
-    "rotary_emb.inv_freq",          /* frequencies, which follow from the configuration */
-    "attn_rot_embd.weight",         /* the same in old GGUF files */
-    "rotary_emb.cos_cached",        /* and tables made from them */
+    "attn.bias",             /* GPT-2: the causal mask, a buffer */
+    "attn.masked_bias",      /* GPT-2: what the mask writes, a buffer */
+    "attention.bias",        /* the same of old conversions */
+    "attention.masked_bias", /* */
+    "rotary_emb.inv_freq",   /* frequencies, which follow from the configuration */
+    "attn_rot_embd.weight",  /* the same in old GGUF files */
+    "rotary_emb.cos_cached", /* and tables made from them */
     "rotary_emb.sin_cached",
 };
 
@@ -32,25 +32,43 @@ static const struct {
     const char *prefix;
     fate fate;
 } places[] = {
-    {"vision_tower.", FATE_TOWER},        {"vision_model.", FATE_TOWER},
-    {"visual.", FATE_TOWER},              {"vision_encoder.", FATE_TOWER},
-    {"audio_tower.", FATE_TOWER},         {"audio_model.", FATE_TOWER},
-    {"image_newline", FATE_TOWER},        {"multi_modal_projector.", FATE_TOWER},
-    {"mm_projector.", FATE_TOWER},        {"embed_vision.", FATE_TOWER},
-    {"embed_audio.", FATE_TOWER},         {"v.", FATE_TOWER},
-    {"mm.", FATE_TOWER},                  {"mtp.", FATE_HEAD},
-    {"mtp_", FATE_HEAD},                  {"nextn.", FATE_HEAD},
-    {"nextn_", FATE_HEAD},                {"medusa", FATE_HEAD},
+    {"vision_tower.", FATE_TOWER},
+    {"vision_model.", FATE_TOWER},
+    {"visual.", FATE_TOWER},
+    {"vision_encoder.", FATE_TOWER},
+    {"audio_tower.", FATE_TOWER},
+    {"audio_model.", FATE_TOWER},
+    {"image_newline", FATE_TOWER},
+    {"multi_modal_projector.", FATE_TOWER},
+    {"mm_projector.", FATE_TOWER},
+    {"embed_vision.", FATE_TOWER},
+    {"embed_audio.", FATE_TOWER},
+    {"v.", FATE_TOWER},
+    {"mm.", FATE_TOWER},
+    {"mtp.", FATE_HEAD},
+    {"mtp_", FATE_HEAD},
+    {"nextn.", FATE_HEAD},
+    {"nextn_", FATE_HEAD},
+    {"medusa", FATE_HEAD},
     /* Known to change what the text decoder computes: */
-    {"token_embd_norm.", FATE_REFUSED},   {"embed_layernorm.", FATE_REFUSED},
-    {"embed_norm.", FATE_REFUSED},        {"word_embeddings_layernorm.", FATE_REFUSED},
-    {"embedding_norm.", FATE_REFUSED},    {"position_embd.", FATE_REFUSED},
-    {"embed_positions.", FATE_REFUSED},   {"position_embeddings.", FATE_REFUSED},
-    {"token_types.", FATE_REFUSED},       {"token_type_embeddings.", FATE_REFUSED},
-    {"per_layer_", FATE_REFUSED},         {"embed_tokens_per_layer.", FATE_REFUSED},
-    {"altup_", FATE_REFUSED},             {"project_in.", FATE_REFUSED},
-    {"project_out.", FATE_REFUSED},       {"embed_proj.", FATE_REFUSED},
-    {"rope_freqs.", FATE_REFUSED},        {"rope_factors_", FATE_REFUSED},
+    {"token_embd_norm.", FATE_REFUSED},
+    {"embed_layernorm.", FATE_REFUSED},
+    {"embed_norm.", FATE_REFUSED},
+    {"word_embeddings_layernorm.", FATE_REFUSED},
+    {"embedding_norm.", FATE_REFUSED},
+    {"position_embd.", FATE_REFUSED},
+    {"embed_positions.", FATE_REFUSED},
+    {"position_embeddings.", FATE_REFUSED},
+    {"token_types.", FATE_REFUSED},
+    {"token_type_embeddings.", FATE_REFUSED},
+    {"per_layer_", FATE_REFUSED},
+    {"embed_tokens_per_layer.", FATE_REFUSED},
+    {"altup_", FATE_REFUSED},
+    {"project_in.", FATE_REFUSED},
+    {"project_out.", FATE_REFUSED},
+    {"embed_proj.", FATE_REFUSED},
+    {"rope_freqs.", FATE_REFUSED},
+    {"rope_factors_", FATE_REFUSED},
 };
 
 static bool begins(const char *name, const char *with)

@@ -1,8 +1,8 @@
 /* Every weight of a model in its place, or one line that says which is missing or misshapen. */
 #include "model/weights.h"
 
-#include "model/unread.h"
 #include "model/understood.h"
+#include "model/unread.h"
 #include "model/weights_experts.h"
 #include "model/weights_find.h"
 
@@ -104,8 +104,8 @@ static wa_status take_attention(const wa_finder *finder, int layer, wa_layer *ou
     WA_TRY(take_bias(finder, config->o_bias, bias(WA_ROLE_O, layer), whole(facts->hidden),
                      &out->o_bias, err));
     if (config->family->sinks)
-        WA_TRY(take_vector(finder, wa_finder_bare(finder, WA_ROLE_SINKS, layer), whole(facts->q_heads),
-                           &out->sinks, err));
+        WA_TRY(take_vector(finder, wa_finder_bare(finder, WA_ROLE_SINKS, layer),
+                           whole(facts->q_heads), &out->sinks, err));
     if (config->family->qk_norm == WA_QK_NORM_NONE)
         return WA_OK;
     size_t q_normed = facts->wide_qk_norm ? q : facts->head_dim;
@@ -155,8 +155,8 @@ static wa_status take_ffn(const wa_finder *finder, int layer, wa_layer *out, wa_
         return refuse_ffn_bias(finder, layer, err);
     bool required = config->ffn_bias;
     if (config->facts.gated)
-        WA_TRY(take_bias(finder, required, bias(WA_ROLE_GATE, layer), whole(inner),
-                         &out->gate_bias, err));
+        WA_TRY(take_bias(finder, required, bias(WA_ROLE_GATE, layer), whole(inner), &out->gate_bias,
+                         err));
     WA_TRY(take_bias(finder, required, bias(WA_ROLE_UP, layer), whole(inner), &out->up_bias, err));
     return take_bias(finder, required, bias(WA_ROLE_DOWN, layer), whole(hidden), &out->down_bias,
                      err);
@@ -194,8 +194,8 @@ static wa_status take_table(const wa_finder *finder, wa_role role, size_t rows, 
 
 static bool is_same_matrix(const wa_matrix *a, const wa_matrix *b)
 {
-    return a->format == b->format && a->rows == b->rows && a->cols == b->cols && a->scales.data == NULL &&
-           b->scales.data == NULL &&
+    return a->format == b->format && a->rows == b->rows && a->cols == b->cols &&
+           a->scales.data == NULL && b->scales.data == NULL &&
            memcmp(a->data, b->data, wa_matrix_bytes(a)) == 0;
 }
 
@@ -211,8 +211,8 @@ static wa_status take_output(const wa_finder *finder, wa_model *model, wa_notes 
     model->tied = config->tie != WA_TIE_NO && !stored;
     if (model->tied)
         return WA_OK;
-    WA_TRY(wa_finder_matrix(finder, place, whole(model->vocab), model->hidden, &model->output,
-                            err));
+    WA_TRY(
+        wa_finder_matrix(finder, place, whole(model->vocab), model->hidden, &model->output, err));
     if (config->tie != WA_TIE_YES)
         return WA_OK;
     model->tied = is_same_matrix(&model->output, &model->embedding);
@@ -220,10 +220,11 @@ static wa_status take_output(const wa_finder *finder, wa_model *model, wa_notes 
         model->output = model->embedding;
         return WA_OK;
     }
-    return wa_notes_add(notes, err,
-                        "the configuration ties the output to the embedding, but '%.200s' is stored "
-                        "and differs: the stored matrix is used",
-                        model->output.name);
+    return wa_notes_add(
+        notes, err,
+        "the configuration ties the output to the embedding, but '%.200s' is stored "
+        "and differs: the stored matrix is used",
+        model->output.name);
 }
 
 static wa_status take_ends(const wa_finder *finder, wa_model *model, wa_notes *notes, wa_error *err)
@@ -256,7 +257,8 @@ static wa_status take_divisors(const wa_finder *finder, wa_config *config, wa_er
     size_t count = config->facts.rotary_dim / 2;
     if (entry == NULL || !config->rotates || strcmp(config->facts.container, "gguf") != 0)
         return WA_OK;
-    finder->used[entry - finder->table->entries] = true; /* under larql: known, never applied (S2) */
+    /* under larql: known, never applied (S2) */
+    finder->used[entry - finder->table->entries] = true;
     if (config->facts.semantics != WA_SEMANTICS_NATIVE)
         return WA_OK;
     const wa_tensor *tensor = entry->tensor;

@@ -8,9 +8,9 @@
 
 /**
  * Fill `model` (a copy of config->facts but for what is filled here: embedding, positions, output,
- * tied, vocab, final_norm, layers, notes, understood). Every tensor that the family needs must be there with exactly
- * the expected shape and a type that can be decoded, and every tensor of a layer must be needed (unread.h). Vectors are decoded to `arena`; matrices stay
- * views.
+ * tied, vocab, final_norm, layers, notes, understood). Every tensor that the family needs must be
+ * there with exactly the expected shape and a type that can be decoded, and every tensor of a layer
+ * must be needed (unread.h). Vectors are decoded to `arena`; matrices stay views.
  *
  * Errors: WA_E_FORMAT and WA_E_UNSUPPORTED naming the tensor, WA_E_MEMORY.
  */

@@ -24,8 +24,9 @@ static wa_status take_expert(const wa_finder *finder, int layer, size_t expert, 
 }
 
 /* A matrix of the stack of all experts, and its bias. */
-static wa_status take_stacked(const wa_finder *finder, wa_role role, int layer, wa_stack stack, size_t rows, size_t cols,
-                              wa_matrix *out, const float **bias, wa_error *err)
+static wa_status take_stacked(const wa_finder *finder, wa_role role, int layer, wa_stack stack,
+                              size_t rows, size_t cols, wa_matrix *out, const float **bias,
+                              wa_error *err)
 {
     wa_place place = wa_finder_bare(finder, role, layer);
     float *values;
@@ -39,29 +40,35 @@ static wa_status take_stacked(const wa_finder *finder, wa_role role, int layer, 
 }
 
 /* Gate and up in turn, or each by itself. */
-static wa_status take_packed(const wa_finder *finder, int layer, size_t expert, wa_expert *out, wa_error *err)
+static wa_status take_packed(const wa_finder *finder, int layer, size_t expert, wa_expert *out,
+                             wa_error *err)
 {
     size_t hidden = finder->config->facts.hidden;
     size_t features = finder->config->experts.features;
     bool turned = finder->config->names->role[WA_ROLE_PACKED_GATE_UP] != NULL;
-    wa_stack down = {.count = finder->config->experts.count, .expert = expert, .turned = turned, .step = 1};
+    wa_stack down = {
+        .count = finder->config->experts.count, .expert = expert, .turned = turned, .step = 1};
     wa_stack gate = down, up = down;
     gate.step = up.step = turned ? 2 : 1;
     up.first = turned ? 1 : 0;
     wa_role to_gate = turned ? WA_ROLE_PACKED_GATE_UP : WA_ROLE_PACKED_GATE;
     wa_role to_up = turned ? WA_ROLE_PACKED_GATE_UP : WA_ROLE_PACKED_UP;
-    WA_TRY(take_stacked(finder, to_gate, layer, gate, features, hidden, &out->gate, &out->gate_bias, err));
+    WA_TRY(take_stacked(finder, to_gate, layer, gate, features, hidden, &out->gate, &out->gate_bias,
+                        err));
     WA_TRY(take_stacked(finder, to_up, layer, up, features, hidden, &out->up, &out->up_bias, err));
-    return take_stacked(finder, WA_ROLE_PACKED_DOWN, layer, down, hidden, features, &out->down, &out->down_bias, err);
+    return take_stacked(finder, WA_ROLE_PACKED_DOWN, layer, down, hidden, features, &out->down,
+                        &out->down_bias, err);
 }
 
-static wa_status take_router_bias(const wa_finder *finder, int layer, wa_experts *out, wa_error *err)
+static wa_status take_router_bias(const wa_finder *finder, int layer, wa_experts *out,
+                                  wa_error *err)
 {
     const wa_place place = {.role = WA_ROLE_ROUTER, .layer = layer, .suffix = ".bias"};
     float *bias;
     if (!finder->config->family->experts->biases)
         return WA_OK;
-    WA_TRY(wa_finder_vector(finder, place, (wa_part){.rows = out->count, .total = out->count}, &bias, err));
+    WA_TRY(wa_finder_vector(finder, place, (wa_part){.rows = out->count, .total = out->count},
+                            &bias, err));
     out->router_bias = bias;
     return WA_OK;
 }
@@ -99,9 +106,11 @@ wa_status wa_weights_experts(const wa_finder *finder, int layer, const wa_expert
     WA_TRY(take(finder, WA_ROLE_ROUTER, layer, 0, shape->count, finder->config->facts.hidden,
                 &experts->router, err));
     WA_TRY(take_router_bias(finder, layer, experts, err));
-    WA_TRY(wa_arena_take(finder->arena, shape->count, sizeof *list, &list, err)); /* the router has so many rows */
+    /* the router has so many rows */
+    WA_TRY(wa_arena_take(finder->arena, shape->count, sizeof *list, &list, err));
     for (size_t e = 0; e < shape->count; e++)
-        WA_TRY(packed ? take_packed(finder, layer, e, &list[e], err) : take_expert(finder, layer, e, &list[e], err));
+        WA_TRY(packed ? take_packed(finder, layer, e, &list[e], err)
+                      : take_expert(finder, layer, e, &list[e], err));
     experts->experts = list;
     WA_TRY(take_shared(finder, layer, experts, err));
     *out = experts;

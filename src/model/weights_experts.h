@@ -7,7 +7,8 @@
 /** Does layer `layer` have experts instead of one FFN? */
 bool wa_config_has_experts(const wa_config *config, size_t layer);
 
-/** Views of a layer's router, experts and shared expert; the list is the arena's. Errors: as wa_finder_matrix. */
+/** Views of a layer's router, experts and shared expert; the list is the arena's. Errors: as
+ * wa_finder_matrix. */
 WA_CHECKED wa_status wa_weights_experts(const wa_finder *finder, int layer, const wa_experts **out,
                                         wa_error *err);
 

@@ -41,7 +41,8 @@ bool wa_finder_has(const wa_finder *finder, wa_place place)
     return wa_tensor_table_find(finder->table, name) != NULL;
 }
 
-wa_status wa_finder_any(const wa_finder *finder, wa_place place, const wa_tensor **out, wa_error *err)
+wa_status wa_finder_any(const wa_finder *finder, wa_place place, const wa_tensor **out,
+                        wa_error *err)
 {
     char name[WA_TENSOR_NAME];
     if (finder->config->names->role[place.role] == NULL)
@@ -79,7 +80,8 @@ static wa_status wrong_shape(const wa_tensor *tensor, const char *expected, wa_e
 static wa_status check_matrix(const wa_tensor *tensor, size_t outer, size_t inner, wa_error *err)
 {
     char expected[WA_SHAPE_TEXT];
-    if (outer == 1 && tensor->rank == 1 && tensor->shape[0] == inner) /* GGUF's gate of the shared expert */
+    /* GGUF's gate of the shared expert */
+    if (outer == 1 && tensor->rank == 1 && tensor->shape[0] == inner)
         return WA_OK;
     if (tensor->rank == 2 && tensor->shape[0] == outer && tensor->shape[1] == inner)
         return WA_OK;
@@ -98,8 +100,8 @@ static wa_status refuse_codes(const wa_tensor *tensor, const char *where, wa_err
 {
     if (wa_format_is_float(tensor->format))
         return WA_OK;
-    return wa_fail(err, WA_E_UNSUPPORTED, "tensor '%.200s' has type %s %s", tensor->name, wa_format_get(tensor->format)->name,
-                   where);
+    return wa_fail(err, WA_E_UNSUPPORTED, "tensor '%.200s' has type %s %s", tensor->name,
+                   wa_format_get(tensor->format)->name, where);
 }
 
 static wa_status view_transposed(const wa_tensor *tensor, wa_part part, size_t cols, wa_matrix *out,
@@ -140,7 +142,9 @@ wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, wa_part part
                        .row_bytes = row_bytes,
                        .head_rows = permuted ? finder->config->facts.head_dim : 0,
                        .pair_rows = permuted ? finder->config->facts.rotary_dim : 0};
-    return tensor->format == WA_FORMAT_E4M3 ? wa_finder_scales(finder, place, tensor, part.first, out, err) : WA_OK;
+    return tensor->format == WA_FORMAT_E4M3
+               ? wa_finder_scales(finder, place, tensor, part.first, out, err)
+               : WA_OK;
 }
 
 wa_status wa_finder_shape(const wa_tensor *tensor, const size_t *dims, size_t rank, wa_error *err)
@@ -153,14 +157,16 @@ wa_status wa_finder_shape(const wa_tensor *tensor, const size_t *dims, size_t ra
     return wrong_shape(tensor, wa_tensor_shape_text(&wanted, expected), err);
 }
 
-wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows, size_t cols,
-                            wa_matrix *out, wa_error *err)
+wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows,
+                            size_t cols, wa_matrix *out, wa_error *err)
 {
     const wa_tensor *tensor = NULL;
     if (wa_finder_has_blocks(finder, place))
         return wa_finder_blocks(finder, place, stack, rows, cols, out, err);
     WA_TRY(wa_finder_tensor(finder, place, &tensor, err));
-    size_t width = rows * stack.step; /* no overflow: twice a hidden size (wa_config_finish) or a number of features that is checked */
+    /* no overflow: twice a hidden size (wa_config_finish) or a number of features that is checked
+     * */
+    size_t width = rows * stack.step;
     const size_t turned[] = {stack.count, cols, width}, plain[] = {stack.count, rows, cols};
     WA_TRY(wa_finder_shape(tensor, stack.turned ? turned : plain, 3, err));
     const wa_format_info *info = wa_format_get(tensor->format);
@@ -181,8 +187,8 @@ wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack st
     return WA_OK;
 }
 
-wa_status wa_finder_stacked_vector(const wa_finder *finder, wa_place place, wa_stack stack, size_t n, float **out,
-                                   wa_error *err)
+wa_status wa_finder_stacked_vector(const wa_finder *finder, wa_place place, wa_stack stack,
+                                   size_t n, float **out, wa_error *err)
 {
     const wa_tensor *tensor = NULL;
     WA_TRY(wa_finder_tensor(finder, place, &tensor, err));
@@ -192,7 +198,8 @@ wa_status wa_finder_stacked_vector(const wa_finder *finder, wa_place place, wa_s
     WA_TRY(refuse_codes(tensor, "and holds vectors", err));
     float *values;
     WA_TRY(wa_arena_take_raw(finder->arena, n, sizeof *values, &values, err));
-    const wa_matrix row = {.data = tensor->data.data + (stack.expert * dims[1] + stack.first) * info->block_bytes,
+    const wa_matrix row = {.data = tensor->data.data +
+                                   (stack.expert * dims[1] + stack.first) * info->block_bytes,
                            .name = tensor->name,
                            .format = tensor->format,
                            .rows = 1,

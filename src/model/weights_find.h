@@ -15,7 +15,8 @@ typedef struct wa_finder {
 
 enum { WA_NO_LAYER = -1, WA_TENSOR_NAME = 256 };
 
-/** Where a tensor belongs: role, layer (or WA_NO_LAYER), ".weight" or ".bias", and the number of an expert. */
+/** Where a tensor belongs: role, layer (or WA_NO_LAYER), ".weight" or ".bias", and the number of an
+ * expert. */
 typedef struct wa_place {
     wa_role role;
     int layer;
@@ -35,14 +36,17 @@ wa_place wa_finder_bare(const wa_finder *finder, wa_role role, int layer);
 bool wa_finder_has(const wa_finder *finder, wa_place place);
 
 /** The tensor there of whatever type, marked as used. WA_E_FORMAT when missing. */
-WA_CHECKED wa_status wa_finder_any(const wa_finder *finder, wa_place place, const wa_tensor **out, wa_error *err);
+WA_CHECKED wa_status wa_finder_any(const wa_finder *finder, wa_place place, const wa_tensor **out,
+                                   wa_error *err);
 
-/** The same of a type that can be decoded. WA_E_FORMAT when missing, WA_E_UNSUPPORTED of any other type. */
+/** The same of a type that can be decoded. WA_E_FORMAT when missing, WA_E_UNSUPPORTED of any other
+ * type. */
 WA_CHECKED wa_status wa_finder_tensor(const wa_finder *finder, wa_place place,
                                       const wa_tensor **out, wa_error *err);
 
 /** WA_E_FORMAT naming the tensor, its shape and the expected one, unless they are the same. */
-WA_CHECKED wa_status wa_finder_shape(const wa_tensor *tensor, const size_t *dims, size_t rank, wa_error *err);
+WA_CHECKED wa_status wa_finder_shape(const wa_tensor *tensor, const size_t *dims, size_t rank,
+                                     wa_error *err);
 
 /** Rows `part` of a matrix of `cols` logical columns, in plain or (conv1d layers) transposed order.
  */
@@ -53,16 +57,18 @@ WA_CHECKED wa_status wa_finder_matrix(const wa_finder *finder, wa_place place, w
 typedef struct wa_stack {
     size_t count, expert; /* of how many matrices, which one */
     bool turned;          /* [in, out] each */
-    size_t first, step;   /* turned, or scales apart: its first column or row and the way to the next; else 0 and 1 */
+    /* turned, or scales apart: its first column or row and the way to the next; else 0 and 1 */
+    size_t first, step;
 } wa_stack;
 
 /** Matrix [rows, cols] of the stack there. */
-WA_CHECKED wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack stack, size_t rows, size_t cols,
-                                       wa_matrix *out, wa_error *err);
+WA_CHECKED wa_status wa_finder_stacked(const wa_finder *finder, wa_place place, wa_stack stack,
+                                       size_t rows, size_t cols, wa_matrix *out, wa_error *err);
 
-/** Row stack.expert of the stored [count, step * n] there as f32 [n], in the arena: elements first, first + step, … */
-WA_CHECKED wa_status wa_finder_stacked_vector(const wa_finder *finder, wa_place place, wa_stack stack, size_t n,
-                                              float **out, wa_error *err);
+/** Row stack.expert of the stored [count, step * n] there as f32 [n], in the arena: elements first,
+ * first + step, … */
+WA_CHECKED wa_status wa_finder_stacked_vector(const wa_finder *finder, wa_place place,
+                                              wa_stack stack, size_t n, float **out, wa_error *err);
 
 /** Elements `part` of a vector as f32, in the arena. */
 WA_CHECKED wa_status wa_finder_vector(const wa_finder *finder, wa_place place, wa_part part,

@@ -2,16 +2,17 @@
  * The second half of the per-feature loops: y = sum over hits of act * D_f, in the order of the
  * hits.
  *
- * Down rows are decoded a band of columns at a time, all features of it, into slices of 32 columns, and every
- * position walks its hits over a slice with its 32 sums in registers. Elements of y are sums by themselves, so each keeps
- * the order of the hits to the last bit; every stored block is decoded once; a slice of some 2,000 features stays in the
- * second-level cache, whose rows each position reads in another order; and a band is small however many features there
- * are. A down matrix stored [H, F] gives a band by decoding rows and turning them. Of f32 rows that can be used in place, few
- * hits read theirs alone.
+ * Down rows are decoded a band of columns at a time, all features of it, into slices of 32 columns,
+ * and every position walks its hits over a slice with its 32 sums in registers. Elements of y are
+ * sums by themselves, so each keeps the order of the hits to the last bit; every stored block is
+ * decoded once; a slice of some 2,000 features stays in the second-level cache, whose rows each
+ * position reads in another order; and a band is small however many features there are. A down
+ * matrix stored [H, F] gives a band by decoding rows and turning them. Of f32 rows that can be used
+ * in place, few hits read theirs alone.
  */
+#include "base/bytes.h"
 #include "path/fault.h"
 #include "path/walk.h"
-#include "base/bytes.h"
 
 #include "codec/simd.h"
 
@@ -20,8 +21,8 @@
 /* A band is 256 columns (one block of the widest formats), or more where the features are few. */
 enum { BAND_UNIT = 256, BAND_BYTES = 1 << 20, TURN = 16, SLICE = 32, FEW_OF = 4 };
 
-/* Columns [first, first + width) of every feature's down row, as slices [F, SLICE] one after the other; what the last one
- * has beyond `width` is zero. */
+/* Columns [first, first + width) of every feature's down row, as slices [F, SLICE] one after the
+ * other; what the last one has beyond `width` is zero. */
 typedef struct band {
     float *slices;
     size_t features, first, width;
@@ -96,8 +97,8 @@ static void decode_band(const wa_walk *walk, const band *b)
 }
 
 /* y = the sum of act * D_f over the hits in turn, leaving out small activations. */
-WA_CLONES static void sum_hits(const slice *from, const int32_t *restrict hits, const float *restrict act, size_t count,
-                               float *restrict y)
+WA_CLONES static void sum_hits(const slice *from, const int32_t *restrict hits,
+                               const float *restrict act, size_t count, float *restrict y)
 {
     const float *restrict rows = from->rows;
     size_t stride = from->stride;
@@ -114,7 +115,8 @@ WA_CLONES static void sum_hits(const slice *from, const int32_t *restrict hits, 
 }
 
 /* Eight chunks of the hit list, each summed by itself; their sums added in order (Q12). */
-static void sum_chunks(const slice *from, const int32_t *hits, const float *act, size_t count, float *y)
+static void sum_chunks(const slice *from, const int32_t *hits, const float *act, size_t count,
+                       float *y)
 {
     float part[SLICE];
     size_t most = (count + WA_PARALLEL_CHUNKS - 1) / WA_PARALLEL_CHUNKS;
@@ -133,13 +135,13 @@ static void walk_slice(const wa_walk *walk, wa_tile tile, size_t count, const sl
     for (size_t i = 0; i < walk->io_count; i++)
         for (size_t row = 0; row < tile.rows; row++) {
             const float *act = walk->up[i] + row * l->features;
-            const int32_t *hits =
-                (const int32_t *)(const void *)(walk->act[i] + row * l->features);
+            const int32_t *hits = (const int32_t *)(const void *)(walk->act[i] + row * l->features);
             float sum[SLICE];
             if (hits[0] < 0)
                 continue;
             (chunks ? sum_chunks : sum_hits)(from, hits, act, count, sum);
-            memcpy(walk->io[i].y + (tile.first + row) * l->hidden + from->first, sum, from->width * sizeof *sum);
+            memcpy(walk->io[i].y + (tile.first + row) * l->hidden + from->first, sum,
+                   from->width * sizeof *sum);
         }
 }
 
@@ -148,7 +150,8 @@ static wa_status walk_bands(wa_walk *walk, wa_tile tile, size_t count)
     const wa_walk_layer *l = walk->layer;
     size_t width = band_width(l), stored = (width + SLICE - 1) / SLICE * SLICE;
     band b = {.features = l->features};
-    WA_TRY(wa_arena_take_raw(walk->scratch->arena, l->features, stored * sizeof(float), &b.slices, walk->err));
+    WA_TRY(wa_arena_take_raw(walk->scratch->arena, l->features, stored * sizeof(float), &b.slices,
+                             walk->err));
     for (b.first = 0; b.first < l->hidden; b.first += width) {
         b.width = wa_size_min(l->hidden - b.first, width);
         decode_band(walk, &b);
@@ -163,11 +166,13 @@ static wa_status walk_bands(wa_walk *walk, wa_tile tile, size_t count)
     return WA_OK;
 }
 
-/* The stored down rows themselves, where hits are so few that copying all rows takes longer; NULL: not so. Slices are whole. */
+/* The stored down rows themselves, where hits are so few that copying all rows takes longer; NULL:
+ * not so. Slices are whole. */
 static const float *rows_in_place(const wa_walk_layer *l, size_t count)
 {
     bool few = count <= l->features / FEW_OF;
-    return few && l->down_is_feature_major && l->hidden % SLICE == 0 ? wa_matrix_in_place(&l->down) : NULL;
+    return few && l->down_is_feature_major && l->hidden % SLICE == 0 ? wa_matrix_in_place(&l->down)
+                                                                     : NULL;
 }
 
 static wa_status walk_columns(wa_walk *walk, wa_tile tile, size_t count)

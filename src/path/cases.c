@@ -43,11 +43,15 @@ static wa_status check_like(const wa_path_request *request, wa_error *err)
     if (request->like == NULL && request->kernel_tolerance != 0.0)
         return wa_fail(err, WA_E_JOB, "path '%s': kernel_tolerance needs like", path);
     if (request->like == NULL)
-        return request->k == WA_K_ALL ? WA_OK : wa_fail(err, WA_E_JOB, "path '%s': k = %d needs like", path, request->k);
+        return request->k == WA_K_ALL
+                   ? WA_OK
+                   : wa_fail(err, WA_E_JOB, "path '%s': k = %d needs like", path, request->k);
     if (!wa_path_parse(request->like, &like) || wa_path_is_foreign(like))
-        return wa_fail(err, WA_E_JOB, "path '%s': like '%s' is no walk path of ours", path, request->like);
+        return wa_fail(err, WA_E_JOB, "path '%s': like '%s' is no walk path of ours", path,
+                       request->like);
     if (request->k != WA_K_ALL && (request->k < 1 || !wa_spec_takes_k(like)))
-        return wa_fail(err, WA_E_JOB, "path '%s' like '%s': found k = %d, which that path does not take", path,
+        return wa_fail(err, WA_E_JOB,
+                       "path '%s' like '%s': found k = %d, which that path does not take", path,
                        request->like, request->k);
     return WA_OK;
 }
@@ -65,7 +69,8 @@ static wa_status check_foreign(const wa_path_request *request, wa_path path, wa_
     if (request->wire != NULL && !wa_wire_parse(request->wire, &wire))
         return wa_fail(err, WA_E_JOB, "path 'served': no wire is called '%s'", request->wire);
     if (request->bucket != NULL && !wa_bucket_parse(request->bucket, &ignored))
-        return wa_fail(err, WA_E_JOB, "path '%s': no bucket is called '%s'", request->path, request->bucket);
+        return wa_fail(err, WA_E_JOB, "path '%s': no bucket is called '%s'", request->path,
+                       request->bucket);
     return WA_OK;
 }
 
@@ -81,18 +86,21 @@ static wa_status check_request(const wa_path_request *request, wa_path *path, wa
     if (request->k != WA_K_ALL && request->k < 1)
         return wa_fail(err, WA_E_JOB, "path '%s': k is %d, expected at least 1", request->path,
                        request->k);
-    if (request->file != NULL || request->library != NULL || request->command != NULL || request->bucket != NULL ||
-        request->url != NULL || request->wire != NULL || request->like != NULL || request->kernel_tolerance != 0.0)
+    if (request->file != NULL || request->library != NULL || request->command != NULL ||
+        request->bucket != NULL || request->url != NULL || request->wire != NULL ||
+        request->like != NULL || request->kernel_tolerance != 0.0)
         return wa_fail(err, WA_E_JOB,
-                       "path '%s': file, library, command, bucket, like and kernel_tolerance belong to path 'external', "
+                       "path '%s': file, library, command, bucket, like and kernel_tolerance "
+                       "belong to path 'external', "
                        "url and wire to path 'served'",
                        request->path);
     return WA_OK;
 }
 
 /* What an external kernel claims to compute becomes what it reads: its vindex must hold it. */
-static wa_status take_like(const builder *b, const wa_case_input *input, const wa_path_request *request, wa_case *item,
-                           const char **reason, wa_error *err)
+static wa_status take_like(const builder *b, const wa_case_input *input,
+                           const wa_path_request *request, wa_case *item, const char **reason,
+                           wa_error *err)
 {
     wa_case *like;
     wa_path path;
@@ -101,13 +109,19 @@ static wa_status take_like(const builder *b, const wa_case_input *input, const w
     if (!wa_path_parse(request->like, &path))
         return wa_fail(err, WA_E_INTERNAL, "like '%s' was not checked", request->like);
     WA_TRY(wa_arena_take(b->arena, 1, sizeof *like, &like, err));
-    *like = (wa_case){.name = wa_path_name(path), .vindex = item->vindex, .path = path, .ladder = item->ladder, .k = request->k};
+    *like = (wa_case){.name = wa_path_name(path),
+                      .vindex = item->vindex,
+                      .path = path,
+                      .ladder = item->ladder,
+                      .k = request->k};
     WA_TRY(wa_spec_resolve(input->vindex, b->model, b->arena, like, reason, err));
     memcpy(item->source, like->source, sizeof item->source);
     item->k_all_layers = like->k_all_layers;
     item->like = like;
-    bool whole = item->wire == WA_WIRE_Q8K && path == WA_PATH_Q8K; /* nothing that the server rounds is left unknown */
-    double usual = item->wire == WA_WIRE_NONE ? WA_FOREIGN_TOLERANCE : wa_wire_tolerance(whole ? WA_WIRE_F32 : item->wire);
+    /* nothing that the server rounds is left unknown */
+    bool whole = item->wire == WA_WIRE_Q8K && path == WA_PATH_Q8K;
+    double usual = item->wire == WA_WIRE_NONE ? WA_FOREIGN_TOLERANCE
+                                              : wa_wire_tolerance(whole ? WA_WIRE_F32 : item->wire);
     item->kernel_tolerance = request->kernel_tolerance != 0.0 ? request->kernel_tolerance : usual;
     if (*reason != NULL) {
         char *text;
@@ -132,9 +146,12 @@ static wa_status match_stream(const wa_model *model, const wa_model *other, wa_e
                  {"rows of the output matrix", other->vocab, model->vocab, true},
                  {"positions", other->positions.rows, model->positions.rows, true}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-        if (sizes[i].theirs < sizes[i].ours || (sizes[i].theirs > sizes[i].ours && !sizes[i].may_be_more))
-            return wa_fail(err, WA_E_MISMATCH, "path checkpoint_model: the checkpoint '%s' has %zu %s, the model '%s' %zu",
-                           other->path, sizes[i].theirs, sizes[i].what, model->path, sizes[i].ours);
+        if (sizes[i].theirs < sizes[i].ours ||
+            (sizes[i].theirs > sizes[i].ours && !sizes[i].may_be_more))
+            return wa_fail(
+                err, WA_E_MISMATCH,
+                "path checkpoint_model: the checkpoint '%s' has %zu %s, the model '%s' %zu",
+                other->path, sizes[i].theirs, sizes[i].what, model->path, sizes[i].ours);
     return WA_OK;
 }
 
@@ -142,7 +159,11 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
                        bool required, wa_error *err)
 {
     const wa_case_input *input = &b->inputs[at];
-    wa_case item = {.vindex = (int)at, .path = path, .ladder = input->ladder, .k = request->k, .decode = request->decode};
+    wa_case item = {.vindex = (int)at,
+                    .path = path,
+                    .ladder = input->ladder,
+                    .k = request->k,
+                    .decode = request->decode};
     const char *reason;
     if (path == WA_PATH_SERVED) {
         item.wire = WA_WIRE_F32;
@@ -162,7 +183,8 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
         append_not_offered(b, at, path, reason);
         return WA_OK;
     }
-    if (wa_path_is_foreign(path)) { /* only the user can know which bounds apply: none, unless told */
+    /* only the user can know which bounds apply: none, unless told */
+    if (wa_path_is_foreign(path)) {
         item.library = request->library;
         item.file = request->file;
         item.command = request->command;
@@ -186,13 +208,15 @@ static wa_status offer_default_list(const builder *b, size_t at, wa_error *err)
     size_t count = wa_spec_defaults(b->inputs[at].vindex, ladder, b->inputs[at].whole, paths);
     for (size_t i = 0; i < count; i++) {
         bool newer = paths[i] == WA_PATH_INTERLEAVED_Q4K && ladder == WA_LADDER_2026_08;
-        wa_path_request request = {.path = newer ? WA_PATH_KQUANT_DEQUANT : wa_path_name(paths[i]), .k = WA_K_ALL};
+        wa_path_request request = {.path = newer ? WA_PATH_KQUANT_DEQUANT : wa_path_name(paths[i]),
+                                   .k = WA_K_ALL};
         WA_TRY(offer(b, at, &request, paths[i], false, err));
     }
     return WA_OK;
 }
 
-/* Paths that a job names for all are those of vindexes; a checkpoint has paths of its own, named or not. */
+/* Paths that a job names for all are those of vindexes; a checkpoint has paths of its own, named or
+ * not. */
 static wa_status offer_requests(const builder *b, size_t at, wa_error *err)
 {
     const wa_case_input *input = &b->inputs[at];
@@ -214,8 +238,8 @@ static bool ran(const wa_cases *cases, const wa_path_request *request)
         return false;
     for (size_t i = 0; i < cases->count; i++) {
         const wa_case *item = &cases->items[i];
-        if (item->path == path && item->k == request->k &&
-            item->library == request->library && item->file == request->file && item->command == request->command &&
+        if (item->path == path && item->k == request->k && item->library == request->library &&
+            item->file == request->file && item->command == request->command &&
             item->url == request->url)
             return true; /* each of these is borrowed from its request */
     }
@@ -281,7 +305,8 @@ wa_case wa_case_dense(void)
 static wa_status match_layer(const wa_model *model, const wa_vindex *vindex, size_t layer,
                              wa_error *err)
 {
-    const wa_experts *experts = model->layers[layer].experts; /* LARQL counts the features of all together */
+    /* LARQL counts the features of all together */
+    const wa_experts *experts = model->layers[layer].experts;
     size_t in_model = experts == NULL ? model->layers[layer].up.rows
                                       : experts->count * experts->experts[0].up.rows;
     size_t in_vindex = vindex->layers[layer].features;
@@ -299,12 +324,14 @@ static bool are_alike(const float *a, const float *b)
 }
 
 /* Both dense, or as many experts of the same shape, chosen and weighed alike. */
-static wa_status match_experts(const wa_experts *own, const wa_experts *theirs, size_t layer, wa_error *err)
+static wa_status match_experts(const wa_experts *own, const wa_experts *theirs, size_t layer,
+                               wa_error *err)
 {
     if (own == NULL && theirs == NULL)
         return WA_OK;
     if (own == NULL || theirs == NULL)
-        return wa_fail(err, WA_E_MISMATCH, "layer %zu has experts in the %s alone", layer, own == NULL ? "checkpoint" : "model");
+        return wa_fail(err, WA_E_MISMATCH, "layer %zu has experts in the %s alone", layer,
+                       own == NULL ? "checkpoint" : "model");
     const struct {
         const char *what;
         size_t theirs, own;
@@ -314,19 +341,25 @@ static wa_status match_experts(const wa_experts *own, const wa_experts *theirs, 
                  {"features in the shared expert", theirs->shared.up.rows, own->shared.up.rows}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (sizes[i].theirs != sizes[i].own)
-            return wa_fail(err, WA_E_MISMATCH, "layer %zu: the checkpoint has %zu %s, the model %zu", layer, sizes[i].theirs,
-                           sizes[i].what, sizes[i].own);
+            return wa_fail(err, WA_E_MISMATCH,
+                           "layer %zu: the checkpoint has %zu %s, the model %zu", layer,
+                           sizes[i].theirs, sizes[i].what, sizes[i].own);
     if (theirs->renormalised != own->renormalised)
-        return wa_fail(err, WA_E_MISMATCH, "layer %zu: the weights of chosen experts sum to 1 in the %s alone", layer,
+        return wa_fail(err, WA_E_MISMATCH,
+                       "layer %zu: the weights of chosen experts sum to 1 in the %s alone", layer,
                        theirs->renormalised ? "checkpoint" : "model");
     const wa_expert *a = &own->experts[0], *b = &theirs->experts[0];
-    if (!are_alike(own->router_bias, theirs->router_bias) || !are_alike(a->gate_bias, b->gate_bias) ||
-        !are_alike(a->up_bias, b->up_bias) || !are_alike(a->down_bias, b->down_bias))
-        return wa_fail(err, WA_E_MISMATCH, "layer %zu: model and checkpoint do not have the same biases of experts", layer);
+    if (!are_alike(own->router_bias, theirs->router_bias) ||
+        !are_alike(a->gate_bias, b->gate_bias) || !are_alike(a->up_bias, b->up_bias) ||
+        !are_alike(a->down_bias, b->down_bias))
+        return wa_fail(err, WA_E_MISMATCH,
+                       "layer %zu: model and checkpoint do not have the same biases of experts",
+                       layer);
     return WA_OK;
 }
 
-/* What the FFN is beside its matrices: the reference's formula is computed with the other checkpoint's numbers. */
+/* What the FFN is beside its matrices: the reference's formula is computed with the other
+ * checkpoint's numbers. */
 static wa_status match_formula(const wa_model *model, const wa_model *other, wa_error *err)
 {
     if (other->gated != model->gated || other->activation != model->activation)
@@ -336,9 +369,11 @@ static wa_status match_formula(const wa_model *model, const wa_model *other, wa_
     for (size_t l = 0; l < model->layer_count; l++) {
         const wa_layer *own = &model->layers[l], *theirs = &other->layers[l];
         WA_TRY(match_experts(own->experts, theirs->experts, l, err));
-        if (!are_alike(own->gate_bias, theirs->gate_bias) || !are_alike(own->up_bias, theirs->up_bias) ||
+        if (!are_alike(own->gate_bias, theirs->gate_bias) ||
+            !are_alike(own->up_bias, theirs->up_bias) ||
             !are_alike(own->down_bias, theirs->down_bias))
-            return wa_fail(err, WA_E_MISMATCH, "layer %zu: model and checkpoint do not have the same FFN biases", l);
+            return wa_fail(err, WA_E_MISMATCH,
+                           "layer %zu: model and checkpoint do not have the same FFN biases", l);
     }
     return WA_OK;
 }

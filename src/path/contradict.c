@@ -29,8 +29,9 @@ wa_status wa_vindex_contradict(const wa_model *model, const wa_vindex *vindex, c
     if (vindex->checkpoint != NULL) /* it has no index.json */
         return WA_OK;
     if (strcmp(vindex->family, model->family) != 0)
-        WA_TRY(wa_notes_add(notes, err, "vindex '%s': index.json has family '%s', the model is '%s'",
-                            name, vindex->family, model->family));
+        WA_TRY(wa_notes_add(notes, err,
+                            "vindex '%s': index.json has family '%s', the model is '%s'", name,
+                            vindex->family, model->family));
     WA_TRY(compare_count("vocab_size", vindex->vocab, model->vocab, name, notes, err));
     WA_TRY(compare_count("intermediate_size", vindex->intermediate, model->intermediate, name,
                          notes, err));

@@ -1,14 +1,15 @@
 /*
  * ENCODING: stored rows against the model's.
  *
- * Each row is told equal or not to what an encoder known here makes of the model's row: for block formats LARQL's, on
- * the row itself or on its f16 values; for f16 (and f32 files made of f16 values) whatever rounds to one of the two
- * neighbours; for f32 the row itself. Rows that are not equal are measured: how far weights lie from their values in
- * steps of the stored scales, how large the error is beside that of our encoder, and by what factor they are too long.
+ * Each row is told equal or not to what an encoder known here makes of the model's row: for block
+ * formats LARQL's, on the row itself or on its f16 values; for f16 (and f32 files made of f16
+ * values) whatever rounds to one of the two neighbours; for f32 the row itself. Rows that are not
+ * equal are measured: how far weights lie from their values in steps of the stored scales, how
+ * large the error is beside that of our encoder, and by what factor they are too long.
  *
- * Besides, and reported only, each row's error in units of the model's RMS row norm, or of the row's own norm where that
- * is larger. (Design 7 names the RMS norm alone; but a format's error is relative to each row, and SmolLM2 has an up row
- * of 9.5 times the RMS norm in layer 28.)
+ * Besides, and reported only, each row's error in units of the model's RMS row norm, or of the
+ * row's own norm where that is larger. (Design 7 names the RMS norm alone; but a format's error is
+ * relative to each row, and SmolLM2 has an up row of 9.5 times the RMS norm in layer 28.)
  */
 #include "path/walk.h"
 
@@ -17,40 +18,43 @@
 
 #include <math.h>
 
-/* A transposed model matrix is turned in bands that stay in the cache, of UNIT features at least: columns that are
- * decoded alone start at a block of the model's format. */
+/* A transposed model matrix is turned in bands that stay in the cache, of UNIT features at least:
+ * columns that are decoded alone start at a block of the model's format. */
 enum { BAND_BYTES = 512 << 10, UNIT = 256 };
 /* Rows of the model's that are decoded and turned at a time: 16 floats are a cache line. */
 enum { TILE = 16, LANES = 8 };
 
-/* What is known of a row: it differs from the model's (f32) or from all re-encodings; it holds a value that no rounding
- * to f16 gives. */
+/* What is known of a row: it differs from the model's (f32) or from all re-encodings; it holds a
+ * value that no rounding to f16 gives. */
 enum { DIFFERS = 1, NO_HALF = 2, NO_BF16 = 4 };
 
-/* Ways to make a row of a block format: from the model's weights, from their f16 values by either converter. */
+/* Ways to make a row of a block format: from the model's weights, from their f16 values by either
+ * converter. */
 typedef enum source { DIRECT, FROM_HALF, FROM_LARQL_HALF, SOURCES } source;
 
-/* A matrix that our encoder reproduces more exactly lies on that encoder's own grid, and its error is no measure. */
+/* A matrix that our encoder reproduces more exactly lies on that encoder's own grid, and its error
+ * is no measure. */
 static const double OWN_GRID = 1e-2;
 
-/* One comparison under way. Arrays are of all matrices end to end, and point at the rows of the one at hand. */
+/* One comparison under way. Arrays are of all matrices end to end, and point at the rows of the one
+ * at hand. */
 typedef struct check {
     const wa_encoding_pair *pairs; /* [count] */
     size_t count;
     const wa_matrix *stored, *model; /* of the pair at hand */
-    wa_matrix raw;     /* the stored matrix without through_f16 */
-    size_t rows, cols; /* of each stored matrix */
-    size_t first;      /* rows of the matrices before */
-    double *error;     /* [rows] sum of squared differences, then the error */
-    double *square;    /* [rows] sum of squares of the model's row */
-    uint8_t *known;    /* [rows] DIFFERS, NO_HALF */
-    float *stored_row; /* [cols] when not in place */
-    float *raw_row;    /* [cols] */
-    float *made_row;   /* [cols] a re-encoding decoded, or what is to be encoded */
-    uint8_t *made;     /* [made_bytes] a re-encoding */
-    size_t made_bytes; /* 0: no re-encoding */
-    bool levels;       /* blocks, held against the nearest levels of their stored scales */
-    source usual;      /* what fitted last, tried first */
+    wa_matrix raw;                   /* the stored matrix without through_f16 */
+    size_t rows, cols;               /* of each stored matrix */
+    size_t first;                    /* rows of the matrices before */
+    double *error;                   /* [rows] sum of squared differences, then the error */
+    double *square;                  /* [rows] sum of squares of the model's row */
+    uint8_t *known;                  /* [rows] DIFFERS, NO_HALF */
+    float *stored_row;               /* [cols] when not in place */
+    float *raw_row;                  /* [cols] */
+    float *made_row;                 /* [cols] a re-encoding decoded, or what is to be encoded */
+    uint8_t *made;                   /* [made_bytes] a re-encoding */
+    size_t made_bytes;               /* 0: no re-encoding */
+    bool levels;  /* blocks, held against the nearest levels of their stored scales */
+    source usual; /* what fitted last, tried first */
     double ours, theirs, excess, norm; /* sums over unequal rows of block formats */
     wa_row_error out;
 } check;
@@ -83,7 +87,8 @@ WA_CLONES static void compare(const float *restrict a, const float *restrict b, 
 
 /* The same, and the sum of (a - b) * b. */
 WA_CLONES static void measure(const float *restrict a, const float *restrict b, size_t n,
-                              double *restrict difference, double *restrict square, double *restrict excess)
+                              double *restrict difference, double *restrict square,
+                              double *restrict excess)
 {
     double x[LANES] = {0};
     size_t body = n - n % LANES;
@@ -106,12 +111,12 @@ static const float *row_of(const wa_matrix *matrix, size_t row, float *space)
     return space;
 }
 
-
 /* --- Floats ---------------------------------------------------------------------------------- */
 
 /*
- * Is `stored` what some rounding to f16 makes of `model`: one of its two neighbours, itself where that is an f16 value,
- * or a zero for what lies below the normal ones? Both are bits of an f32 without the sign.
+ * Is `stored` what some rounding to f16 makes of `model`: one of its two neighbours, itself where
+ * that is an f16 value, or a zero for what lies below the normal ones? Both are bits of an f32
+ * without the sign.
  */
 static inline uint32_t is_half_of(uint32_t stored, uint32_t model)
 {
@@ -120,7 +125,8 @@ static inline uint32_t is_half_of(uint32_t stored, uint32_t model)
     float m, s;
     memcpy(&m, &model, sizeof m);
     memcpy(&s, &stored, sizeof s);
-    /* Below 2^-14 f16 values are multiples of 2^-24; the products are exact, and clamped for the conversion. */
+    /* Below 2^-14 f16 values are multiples of 2^-24; the products are exact, and clamped for the
+     * conversion. */
     float steps = m * 0x1p24F, at = s * 0x1p24F;
     steps = steps < 4096.0F ? steps : 4096.0F;
     at = at < 4096.0F ? at : 4096.0F;
@@ -129,9 +135,10 @@ static inline uint32_t is_half_of(uint32_t stored, uint32_t model)
     return model < 0x38800000U ? tiny : normal;
 }
 
-/* Any of these values other than its bits tell: DIFFERS and NO_HALF. Zeros of either sign are the same. */
-WA_CLONES static void compare_any(const float *restrict stored, const float *restrict model, size_t n,
-                                  uint32_t *restrict differs, uint32_t *restrict no_half)
+/* Any of these values other than its bits tell: DIFFERS and NO_HALF. Zeros of either sign are the
+ * same. */
+WA_CLONES static void compare_any(const float *restrict stored, const float *restrict model,
+                                  size_t n, uint32_t *restrict differs, uint32_t *restrict no_half)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t s, m;
@@ -145,11 +152,12 @@ WA_CLONES static void compare_any(const float *restrict stored, const float *res
 }
 
 /*
- * The same, by integers alone, for values of the model's that are zero or normal in f16. False, with nothing told, when some
- * are not, or when some stored value is no neighbour: perhaps a zero of the other sign.
+ * The same, by integers alone, for values of the model's that are zero or normal in f16. False,
+ * with nothing told, when some are not, or when some stored value is no neighbour: perhaps a zero
+ * of the other sign.
  */
-WA_CLONES static bool compare_normal(const float *restrict stored, const float *restrict model, size_t n,
-                                     uint32_t *restrict differs)
+WA_CLONES static bool compare_normal(const float *restrict stored, const float *restrict model,
+                                     size_t n, uint32_t *restrict differs)
 {
     uint32_t change = 0, other = 0;
     for (size_t i = 0; i < n; i++) {
@@ -181,10 +189,12 @@ static uint8_t compare_floats(const float *restrict stored, const float *restric
 }
 
 /*
- * Is a value no rounding of the model's to bf16: neither of its two neighbours, nor itself where that is a bf16 value?
- * Zeros of either sign are the same; from the largest value the next is infinity, which is told elsewhere.
+ * Is a value no rounding of the model's to bf16: neither of its two neighbours, nor itself where
+ * that is a bf16 value? Zeros of either sign are the same; from the largest value the next is
+ * infinity, which is told elsewhere.
  */
-WA_CLONES static bool is_no_bf16(const float *restrict stored, const float *restrict model, size_t n)
+WA_CLONES static bool is_no_bf16(const float *restrict stored, const float *restrict model,
+                                 size_t n)
 {
     uint32_t wrong = 0;
     for (size_t i = 0; i < n; i++) {
@@ -207,7 +217,8 @@ static const float *take_source(const check *c, source from, const float *model)
     if (from == DIRECT)
         return model;
     for (size_t i = 0; i < c->cols; i++)
-        c->made_row[i] = wa_f16_to_f32(from == FROM_HALF ? wa_f32_to_f16(model[i]) : wa_f32_to_f16_larql(model[i]));
+        c->made_row[i] = wa_f16_to_f32(from == FROM_HALF ? wa_f32_to_f16(model[i])
+                                                         : wa_f32_to_f16_larql(model[i]));
     return memcmp(c->made_row, model, c->cols * sizeof *model) != 0 ? c->made_row : NULL;
 }
 
@@ -229,7 +240,8 @@ static bool is_made_here(check *c, const float *model, const uint8_t *stored)
     if (is_made_from(c, c->usual, model, stored))
         return true;
     for (int from = SOURCES - 1; from >= DIRECT; from--)
-        if (((source)from != c->usual || from == DIRECT) && is_made_from(c, (source)from, model, stored))
+        if (((source)from != c->usual || from == DIRECT) &&
+            is_made_from(c, (source)from, model, stored))
             return true;
     return false;
 }
@@ -242,7 +254,8 @@ static bool are_equal_values(const float *a, const float *b, size_t n)
     return equal;
 }
 
-/* A row's gain, less what the format does to the row: one so small that it is dropped is nobody's fault. */
+/* A row's gain, less what the format does to the row: one so small that it is dropped is nobody's
+ * fault. */
 static void take_gain(check *c, size_t r, double gain, double own)
 {
     gain = fabs(gain) > own ? gain - copysign(own, gain) : isnan(gain) ? gain : 0.0;
@@ -289,7 +302,8 @@ static void compare_blocks(check *c, size_t r, const float *model)
     add_unequal(c, r, model, stored);
 }
 
-/* A row of a checkpoint's blocks. One that has the model's very values is right, whoever made it. */
+/* A row of a checkpoint's blocks. One that has the model's very values is right, whoever made
+ * it. */
 static void compare_levels(check *c, size_t r, const float *model, const float *stored)
 {
     if (are_equal_values(stored, model, c->cols))
@@ -320,7 +334,8 @@ static void compare_row(check *c, size_t r, const float *model)
         compare_blocks(c, r, model);
     else
         c->known[r] = compare_floats(stored, model, c->cols);
-    bool may_be_bf16 = c->stored->format == WA_FORMAT_BF16 || c->cols == 1; /* a vector that was decoded does not say what it was */
+    /* a vector that was decoded does not say what it was */
+    bool may_be_bf16 = c->stored->format == WA_FORMAT_BF16 || c->cols == 1;
     if (may_be_bf16 && is_no_bf16(stored, model, c->cols))
         c->known[r] |= NO_BF16;
 }
@@ -335,8 +350,8 @@ static wa_status compare_rows(check *c, wa_arena *arena, wa_error *err)
 }
 
 /* A tile [height][width] becomes columns `at` and on of out [width][cols]. */
-WA_CLONES static void turn(const float *restrict tile, size_t height, size_t width, size_t at, size_t cols,
-                           float *restrict out)
+WA_CLONES static void turn(const float *restrict tile, size_t height, size_t width, size_t at,
+                           size_t cols, float *restrict out)
 {
     for (size_t f = 0; f < width; f++)
         for (size_t h = 0; h < height; h++)
@@ -374,8 +389,9 @@ static wa_status compare_transposed(check *c, wa_arena *arena, wa_error *err)
 /* --- All rows --------------------------------------------------------------------------------- */
 
 /*
- * What a float matrix is held against, and which flag breaks it. A file whose every value rounds to f16 counts as one of
- * f16 values; of a file that breaks both, what fewer of its rows break is what it was meant to be.
+ * What a float matrix is held against, and which flag breaks it. A file whose every value rounds to
+ * f16 counts as one of f16 values; of a file that breaks both, what fewer of its rows break is what
+ * it was meant to be.
  */
 static uint8_t choose_basis(const check *c, wa_encoding_basis *basis)
 {
@@ -410,7 +426,8 @@ static size_t count_nonfinite(const float *row, size_t n)
     return count;
 }
 
-/* Sums of squares to errors, by the RMS row norm of each matrix; of rows with values that are no numbers NaN. */
+/* Sums of squares to errors, by the RMS row norm of each matrix; of rows with values that are no
+ * numbers NaN. */
 static void make_errors(check *c)
 {
     double sum = 0.0;
@@ -437,7 +454,8 @@ static void count_parts(const check *c, uint8_t flag, wa_encoding_part *parts)
         wa_encoding_part part = {.row = 0};
         for (size_t r = 0; r < c->rows; r++) {
             size_t at = i * c->rows + r;
-            part.row = is_worse(c->error[at], c->error[i * c->rows + (size_t)part.row]) ? (int32_t)r : part.row;
+            part.row = is_worse(c->error[at], c->error[i * c->rows + (size_t)part.row]) ? (int32_t)r
+                                                                                        : part.row;
             part.unequal += (c->known[at] & flag) != 0 ? 1 : 0;
         }
         part.max = c->error[i * c->rows + (size_t)part.row];
@@ -474,7 +492,8 @@ static void summarise(check *c)
     for (size_t r = 0; r < out->rows; r++) {
         double error = c->error[r];
         if (isnan(error))
-            out->nonfinite += count_nonfinite(row_of(&c->pairs[r / c->rows].stored, r % c->rows, c->stored_row), c->cols);
+            out->nonfinite += count_nonfinite(
+                row_of(&c->pairs[r / c->rows].stored, r % c->rows, c->stored_row), c->cols);
         bool first_broken = isnan(error) && !isnan(out->max);
         if (first_broken || error > out->max || out->worst_row < 0) {
             out->max = error;
@@ -488,7 +507,8 @@ static void summarise(check *c)
     out->p99 = wa_quantile(c->error, finite, 0.99, &sorted_from);
 }
 
-static wa_status check_shapes(const wa_encoding_pair *pairs, size_t count, bool transpose, wa_error *err)
+static wa_status check_shapes(const wa_encoding_pair *pairs, size_t count, bool transpose,
+                              wa_error *err)
 {
     const wa_matrix *first = &pairs[0].stored;
     for (size_t i = 0; i < count; i++) {
@@ -499,11 +519,15 @@ static wa_status check_shapes(const wa_encoding_pair *pairs, size_t count, bool 
             return wa_fail(err, WA_E_MISMATCH, "%s is %zu x %zu, the model's %s gives %zu x %zu",
                            stored->name, stored->rows, stored->cols, model->name, rows, cols);
         if (rows == 0 || cols == 0 || rows > INT32_MAX / count)
-            return wa_fail(err, WA_E_UNSUPPORTED, "%s: %zu times %zu rows of %zu cannot be compared", stored->name, count, rows, cols);
-        if (stored->rows != first->rows || stored->cols != first->cols || stored->format != first->format)
-            return wa_fail(err, WA_E_UNSUPPORTED, "%s: %zu x %zu in %s, the first expert has %zu x %zu in %s", stored->name,
-                           stored->rows, stored->cols, wa_format_get(stored->format)->name, first->rows, first->cols,
-                           wa_format_get(first->format)->name);
+            return wa_fail(err, WA_E_UNSUPPORTED,
+                           "%s: %zu times %zu rows of %zu cannot be compared", stored->name, count,
+                           rows, cols);
+        if (stored->rows != first->rows || stored->cols != first->cols ||
+            stored->format != first->format)
+            return wa_fail(
+                err, WA_E_UNSUPPORTED, "%s: %zu x %zu in %s, the first expert has %zu x %zu in %s",
+                stored->name, stored->rows, stored->cols, wa_format_get(stored->format)->name,
+                first->rows, first->cols, wa_format_get(first->format)->name);
     }
     return WA_OK;
 }
@@ -519,15 +543,16 @@ static wa_status take_rows(check *c, wa_arena *arena, wa_error *err)
     if (c->levels || stored->order == WA_ROWS_FLAT || wa_format_get(stored->format)->encode == NULL)
         return WA_OK;
     if (!wa_row_bytes(stored->format, c->cols, &c->made_bytes) || c->made_bytes > stored->row_bytes)
-        return wa_fail(err, WA_E_INTERNAL, "%s: rows of %zu bytes, %zu elements need %zu", stored->name,
-                       stored->row_bytes, c->cols, c->made_bytes);
+        return wa_fail(err, WA_E_INTERNAL, "%s: rows of %zu bytes, %zu elements need %zu",
+                       stored->name, stored->row_bytes, c->cols, c->made_bytes);
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->raw_row, err));
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->made_row, err));
     return wa_arena_take_raw(arena, c->made_bytes, 1, &c->made, err);
 }
 
 /* The rows of matrix i, by a view of the check in which the arrays begin with them. */
-static wa_status compare_pair(check *all, size_t i, bool transpose_model, wa_arena *arena, wa_error *err)
+static wa_status compare_pair(check *all, size_t i, bool transpose_model, wa_arena *arena,
+                              wa_error *err)
 {
     check c = *all;
     c.stored = &all->pairs[i].stored;
@@ -539,7 +564,8 @@ static wa_status compare_pair(check *all, size_t i, bool transpose_model, wa_are
     c.square += c.first;
     c.known += c.first;
     wa_mark mark = wa_arena_mark(arena);
-    wa_status status = transpose_model ? compare_transposed(&c, arena, err) : compare_rows(&c, arena, err);
+    wa_status status =
+        transpose_model ? compare_transposed(&c, arena, err) : compare_rows(&c, arena, err);
     wa_arena_release(arena, mark);
     if (status == WA_OK)
         make_errors(&c);
@@ -550,8 +576,9 @@ static wa_status compare_pair(check *all, size_t i, bool transpose_model, wa_are
     return status;
 }
 
-wa_status wa_encoding_check_all(const wa_encoding_pair *pairs, size_t count, bool transpose_model, wa_encoded_by by,
-                                wa_arena *arena, wa_row_error *out, wa_encoding_part *parts, wa_error *err)
+wa_status wa_encoding_check_all(const wa_encoding_pair *pairs, size_t count, bool transpose_model,
+                                wa_encoded_by by, wa_arena *arena, wa_row_error *out,
+                                wa_encoding_part *parts, wa_error *err)
 {
     WA_TRY(check_shapes(pairs, count, transpose_model, err));
     const wa_matrix *stored = &pairs[0].stored;
@@ -559,7 +586,8 @@ wa_status wa_encoding_check_all(const wa_encoding_pair *pairs, size_t count, boo
     check c = {.pairs = pairs,
                .count = count,
                .stored = stored,
-               .levels = !wa_format_is_float(stored->format) && (by == WA_ENCODED_ANY || format->encode == NULL),
+               .levels = !wa_format_is_float(stored->format) &&
+                         (by == WA_ENCODED_ANY || format->encode == NULL),
                .rows = stored->rows,
                .cols = stored->cols,
                .out = {.rows = count * stored->rows,
@@ -581,8 +609,8 @@ wa_status wa_encoding_check_all(const wa_encoding_pair *pairs, size_t count, boo
 }
 
 wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
-                            bool transpose_model, wa_encoded_by by, wa_arena *arena, wa_row_error *out,
-                            wa_error *err)
+                            bool transpose_model, wa_encoded_by by, wa_arena *arena,
+                            wa_row_error *out, wa_error *err)
 {
     const wa_encoding_pair pair = {.stored = *stored, .model = *model_matrix};
     return wa_encoding_check_all(&pair, 1, transpose_model, by, arena, out, NULL, err);
@@ -590,7 +618,8 @@ wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matr
 
 wa_encoded_by wa_payload_encoded_by(wa_payload payload)
 {
-    bool beside_experts = wa_payload_is_of_experts(payload) && payload != WA_PAYLOAD_EXPERTS; /* floats: nothing is encoded */
+    /* floats: nothing is encoded */
+    bool beside_experts = wa_payload_is_of_experts(payload) && payload != WA_PAYLOAD_EXPERTS;
     return payload == WA_PAYLOAD_CHECKPOINT || beside_experts ? WA_ENCODED_ANY : WA_ENCODED_LARQL;
 }
 

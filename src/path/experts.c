@@ -1,6 +1,7 @@
 /*
- * A layer with experts: the rows that chose an expert are gathered, go through its FFN together, and what comes out is added
- * to them by its weight, experts in ascending order. An expert is decoded when some row chose it, for all inputs at once.
+ * A layer with experts: the rows that chose an expert are gathered, go through its FFN together,
+ * and what comes out is added to them by its weight, experts in ascending order. An expert is
+ * decoded when some row chose it, for all inputs at once.
  */
 #include "compute/route.h"
 #include "path/fault.h"
@@ -15,10 +16,10 @@ typedef struct gathering {
     wa_experts experts; /* the layer's */
     wa_routing routing; /* [rows] */
     size_t rows;
-    size_t *start;  /* [count + 1] first place of each expert in `place` */
-    size_t *place;  /* [rows * chosen] row * chosen + rank, by expert */
-    float *x, *y;   /* [tile.rows, H] of the rows that go through one FFN together */
-    float *weight;  /* [tile.rows] */
+    size_t *start; /* [count + 1] first place of each expert in `place` */
+    size_t *place; /* [rows * chosen] row * chosen + rank, by expert */
+    float *x, *y;  /* [tile.rows, H] of the rows that go through one FFN together */
+    float *weight; /* [tile.rows] */
 } gathering;
 
 static size_t row_of(const gathering *g, size_t place)
@@ -116,10 +117,12 @@ static void feed(const wa_walk *walk, wa_expert own, size_t rows, const float *x
     wa_fault_expert(walk->which, l, &own);
     const wa_operand to_gate = {.x = x, .y = act}, to_up = {.x = x, .y = up};
     const wa_operand to_down = {.x = act, .y = y};
-    wa_gemm_rows(&expert->gate, rows, l->hidden, features, &to_gate, 1, expert->gate_bias, walk->scratch);
+    wa_gemm_rows(&expert->gate, rows, l->hidden, features, &to_gate, 1, expert->gate_bias,
+                 walk->scratch);
     wa_gemm_rows(&expert->up, rows, l->hidden, features, &to_up, 1, expert->up_bias, walk->scratch);
     wa_activate_gated(l->activation, act, up, act, rows * features);
-    wa_gemm_rows(&expert->down, rows, features, l->hidden, &to_down, 1, expert->down_bias, walk->scratch);
+    wa_gemm_rows(&expert->down, rows, features, l->hidden, &to_down, 1, expert->down_bias,
+                 walk->scratch);
 }
 
 static void run_expert(gathering *g, size_t e)

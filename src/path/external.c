@@ -1,11 +1,12 @@
-/* Path external: run on tiles as our own kernels are; and by a shared library, loaded and asked for its kernel. */
+/* Path external: run on tiles as our own kernels are; and by a shared library, loaded and asked for
+ * its kernel. */
+#include "walkaudit/external.h"
 #include "base/foreign.h"
 #include "path/walk.h"
-#include "walkaudit/external.h"
 
 #include <dlfcn.h>
-#include <unistd.h>
 #include <math.h>
+#include <unistd.h>
 
 enum { LABEL_LIMIT = 100 };
 
@@ -27,7 +28,8 @@ static wa_status fail_load(wa_error *err, wa_status status, const char *what)
 }
 
 /* By copies, so that it can harm neither what other cases compute with nor what they computed. */
-static wa_status lend(library *lib, const wa_external_rows *r, size_t bytes, float **x, float **y, wa_error *err)
+static wa_status lend(library *lib, const wa_external_rows *r, size_t bytes, float **x, float **y,
+                      wa_error *err)
 {
     WA_TRY(wa_fence_place(&lib->x, bytes, x, err));
     WA_TRY(wa_fence_place(&lib->y, bytes, y, err));
@@ -49,11 +51,12 @@ static wa_status run_library(const wa_external *external, const wa_external_rows
     wa_fence_side beside = wa_fence_check(&lib->y);
     if (beside != WA_FENCE_WHOLE)
         return wa_fail(err, WA_E_UNSUPPORTED, "the library wrote %s of y; in library '%s'",
-                       beside == WA_FENCE_AFTER ? "past the end" : "before the start", external->source);
+                       beside == WA_FENCE_AFTER ? "past the end" : "before the start",
+                       external->source);
     if (answer != 0)
         return wa_fail(err, WA_E_UNSUPPORTED,
-                       "the external kernel returned %d for %zu rows, expected 0; in library '%s'", answer,
-                       r->rows, external->source);
+                       "the external kernel returned %d for %zu rows, expected 0; in library '%s'",
+                       answer, r->rows, external->source);
     memcpy(r->y, y, bytes);
     if (r->modes != NULL)
         *r->modes |= modes;
@@ -90,19 +93,23 @@ static wa_status find_entry(void *handle, entry_point **out, wa_error *err)
 {
     void *symbol = dlsym(handle, "walkaudit_external");
     if (symbol == NULL)
-        return fail_load(err, WA_E_MISMATCH, "the library exports no function 'walkaudit_external'");
-    memcpy(out, &symbol, sizeof symbol); /* POSIX: a pointer from dlsym may hold a function's address */
+        return fail_load(err, WA_E_MISMATCH,
+                         "the library exports no function 'walkaudit_external'");
+    /* POSIX: a pointer from dlsym may hold a function's address */
+    memcpy(out, &symbol, sizeof symbol);
     return WA_OK;
 }
 
 static wa_status check_kernel(const walkaudit_external_kernel *kernel, wa_error *err)
 {
     if (kernel->version != WALKAUDIT_EXTERNAL_VERSION)
-        return wa_fail(err, WA_E_MISMATCH, "the library says version %d of walkaudit/external.h, expected %d",
+        return wa_fail(err, WA_E_MISMATCH,
+                       "the library says version %d of walkaudit/external.h, expected %d",
                        kernel->version, WALKAUDIT_EXTERNAL_VERSION);
     if (kernel->run == NULL)
         return wa_fail(err, WA_E_MISMATCH, "the library gives no function 'run'");
-    if (kernel->label != NULL && (kernel->label[0] == '\0' || strnlen(kernel->label, LABEL_LIMIT + 1) > LABEL_LIMIT))
+    if (kernel->label != NULL &&
+        (kernel->label[0] == '\0' || strnlen(kernel->label, LABEL_LIMIT + 1) > LABEL_LIMIT))
         return wa_fail(err, WA_E_MISMATCH, "the library's label has %s bytes, expected 1 to %d",
                        kernel->label[0] == '\0' ? "no" : "more", LABEL_LIMIT);
     return WA_OK;
@@ -112,16 +119,18 @@ static wa_status ask_library(library *lib, const walkaudit_external_model *model
 {
     entry_point *enter;
     WA_TRY(find_entry(lib->handle, &enter, err));
-    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): written through memcpy, which the analyser does not follow */
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): written through memcpy, which the
+     * analyser does not follow */
     int answer = enter(model, &lib->kernel);
     if (answer != 0)
         return wa_fail(err, WA_E_UNSUPPORTED, "walkaudit_external returned %d, expected 0", answer);
     return check_kernel(&lib->kernel, err);
 }
 
-/* Loading runs its code as well: constructors, and those of -ffast-math change modes of arithmetic. */
-static wa_status open_library(library *lib, const walkaudit_external_model *model, const char *path, wa_arena *arena,
-                              int *modes, wa_error *err)
+/* Loading runs its code as well: constructors, and those of -ffast-math change modes of
+ * arithmetic. */
+static wa_status open_library(library *lib, const walkaudit_external_model *model, const char *path,
+                              wa_arena *arena, int *modes, wa_error *err)
 {
     wa_foreign_call call = {.what = lib->what, .layer = -1};
     wa_foreign_prepare();
@@ -150,7 +159,8 @@ static wa_status load(const walkaudit_external_model *model, const char *path, w
     WA_TRY(open_library(lib, model, path, arena, &modes, err));
     const char *said = lib->kernel.label != NULL ? lib->kernel.label : "external";
     wa_foreign_hold(lib->what);
-    *made = (wa_external){.source = path, .run = run_library, .close = close_library, .context = lib, .modes = modes};
+    *made = (wa_external){
+        .source = path, .run = run_library, .close = close_library, .context = lib, .modes = modes};
     wa_status status = wa_arena_copy(arena, said, strlen(said), &label, err);
     if (status != WA_OK) {
         close_library(made);
@@ -162,14 +172,16 @@ static wa_status load(const walkaudit_external_model *model, const char *path, w
 }
 
 wa_status wa_external_load(const wa_case *which, const wa_model *model, const char *model_path,
-                           const char *vindex_path, wa_arena *arena, wa_external **out, wa_error *err)
+                           const char *vindex_path, wa_arena *arena, wa_external **out,
+                           wa_error *err)
 {
     walkaudit_external_model facts = {.model = model_path,
                                       .vindex = vindex_path,
                                       .name = which->name,
                                       .layers = model->layer_count,
                                       .hidden = model->hidden,
-                                      .features = model->layer_count > 0 ? model->layers[0].up.rows : 0,
+                                      .features =
+                                          model->layer_count > 0 ? model->layers[0].up.rows : 0,
                                       .gated = model->gated,
                                       .activation = wa_activation_name(model->activation)};
     if (load(&facts, which->library, arena, out, err) != WA_OK)
@@ -184,7 +196,8 @@ void wa_external_close(wa_external *external)
 }
 
 /* Rows of one prompt, so that what the kernel sees together depends on no batch. */
-static wa_status run_prompt(const wa_walk *walk, const wa_walk_io *io, size_t prompt, size_t start, size_t end)
+static wa_status run_prompt(const wa_walk *walk, const wa_walk_io *io, size_t prompt, size_t start,
+                            size_t end)
 {
     const wa_external *external = walk->which->external;
     size_t hidden = walk->layer->hidden;

@@ -10,7 +10,8 @@ static bool planted(const char *fault, const wa_case *which, const wa_walk_layer
     const char *name = getenv("WALKAUDIT_FAULT");
     const char *at = getenv("WALKAUDIT_FAULT_LAYER");
     const char *in = getenv("WALKAUDIT_FAULT_CASE");
-    if (which->path == WA_PATH_DENSE || name == NULL || strcmp(name, fault) != 0 || (in != NULL && strcmp(in, which->name) != 0))
+    if (which->path == WA_PATH_DENSE || name == NULL || strcmp(name, fault) != 0 ||
+        (in != NULL && strcmp(in, which->name) != 0))
         return false;
     return at == NULL || strtoul(at, NULL, 10) == layer->layer;
 }
@@ -76,7 +77,8 @@ void wa_fault_experts(const wa_case *which, const wa_walk_layer *layer, wa_exper
         experts->shared.up.rows = 0;
 }
 
-void wa_fault_routing(const wa_case *which, const wa_walk_layer *layer, size_t rows, const wa_routing *routing)
+void wa_fault_routing(const wa_case *which, const wa_walk_layer *layer, size_t rows,
+                      const wa_routing *routing)
 {
     if (!planted("next-expert", which, layer))
         return;
@@ -104,7 +106,8 @@ void wa_fault_expert_input(const wa_case *which, const wa_walk_layer *layer, flo
         return;
     for (size_t row = 0; row < rows; row++)
         for (size_t h = 0; h < n; h++)
-            x[row * n + h] *= 1.0F + 0.1F * (float)((row + h) % 7); /* whatever the norm and its weights divided by */
+            /* whatever the norm and its weights divided by */
+            x[row * n + h] *= 1.0F + 0.1F * (float)((row + h) % 7);
 }
 
 static bool is_between(size_t row, size_t rows)

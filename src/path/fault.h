@@ -6,34 +6,40 @@
 #include "path/path.h"
 
 /*
- * WALKAUDIT_FAULT names one, WALKAUDIT_FAULT_LAYER the layer and WALKAUDIT_FAULT_CASE the case (absent: all of them):
+ * WALKAUDIT_FAULT names one, WALKAUDIT_FAULT_LAYER the layer and WALKAUDIT_FAULT_CASE the case
+ * (absent: all of them):
  *
  *   row-off-by-one    feature f takes the up score of row f + 1 (the last keeps its own)
  *   bf16-activations  activations are rounded to bf16 before the down product
  *   erf-gelu          the activation is erf-GELU; where the model's is erf-GELU or SiLU, tanh-GELU
  *   f16-sum           the sum of the down product is held in f16
  *   wrong-down-row    a per-feature loop adds the down row of the hit before
- *   nibble-order      interleaved_q4, q8k: neighbours of x change places, as if nibbles were swapped
+ *   nibble-order      interleaved_q4, q8k: neighbours of x change places, as if nibbles were
+ *                     swapped
  *
  * in a layer with experts:
  *
- *   next-expert       each row goes through the experts after those that it chose: the router's rows are off by one
+ *   next-expert       each row goes through the experts after those that it chose: the router's
+ *                     rows are off by one
  *   router-bias       the router's bias is lost
- *   expert-weights    the weights of the chosen sum to 1 where they should not, or the other way round
+ *   expert-weights    the weights of the chosen sum to 1 where they should not, or the other way
+ *                     round
  *   expert-halves     gate and up change places in every expert
- *   expert-input      experts take the input before its norm: each row as if its norm had done nothing
+ *   expert-input      experts take the input before its norm: each row as if its norm had done
+ *                     nothing
  *   no-shared-expert  the shared expert is left out
  *
  * and, of 30 %, in what a case answers:
  *
  *   later-batches     in every batch but the first
  *   own-stream        on the case's own residual stream only
- *   between-rows      on the reference's stream in the first batch only, at rows other than the first, the last and six
- *                     evenly between, which is where versions before format 2 looked
+ *   between-rows      on the reference's stream in the first batch only, at rows other than the
+ *                     first, the last and six evenly between, which is where versions before format
+ *                     2 looked
  *   share             at one of 50 (observation, layer) pairs, on either stream
  *
- * The first four of all stand in the kernels of every path; all never in the oracle, never in DENSE. Without
- * WA_PLANT_FAULTS these are empty, so that the real binary has no trace of them.
+ * The first four of all stand in the kernels of every path; all never in the oracle, never in
+ * DENSE. Without WA_PLANT_FAULTS these are empty, so that the real binary has no trace of them.
  */
 #ifdef WA_PLANT_FAULTS
 
@@ -45,9 +51,11 @@ void wa_fault_q8(const wa_case *which, const wa_walk_layer *layer, int8_t *q, si
 wa_activation wa_fault_activation(const wa_case *which, const wa_walk_layer *layer);
 void wa_fault_act(const wa_case *which, const wa_walk_layer *layer, float *act, size_t n);
 void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer, float *y, size_t n);
-/** The router and the list of experts of a layer, a copy; what the router said; one expert, a copy; x [rows, hidden] of one. */
+/** The router and the list of experts of a layer, a copy; what the router said; one expert, a copy;
+ * x [rows, hidden] of one. */
 void wa_fault_experts(const wa_case *which, const wa_walk_layer *layer, wa_experts *experts);
-void wa_fault_routing(const wa_case *which, const wa_walk_layer *layer, size_t rows, const wa_routing *routing);
+void wa_fault_routing(const wa_case *which, const wa_walk_layer *layer, size_t rows,
+                      const wa_routing *routing);
 void wa_fault_expert(const wa_case *which, const wa_walk_layer *layer, wa_expert *expert);
 void wa_fault_expert_input(const wa_case *which, const wa_walk_layer *layer, float *x, size_t rows);
 /** Outputs of one input of a call: the first is the reference's, the second the case's own. */
@@ -92,22 +100,26 @@ static inline void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer
     (void)which, (void)layer, (void)y, (void)n;
 }
 
-static inline void wa_fault_experts(const wa_case *which, const wa_walk_layer *layer, wa_experts *experts)
+static inline void wa_fault_experts(const wa_case *which, const wa_walk_layer *layer,
+                                    wa_experts *experts)
 {
     (void)which, (void)layer, (void)experts;
 }
 
-static inline void wa_fault_routing(const wa_case *which, const wa_walk_layer *layer, size_t rows, const wa_routing *routing)
+static inline void wa_fault_routing(const wa_case *which, const wa_walk_layer *layer, size_t rows,
+                                    const wa_routing *routing)
 {
     (void)which, (void)layer, (void)rows, (void)routing;
 }
 
-static inline void wa_fault_expert(const wa_case *which, const wa_walk_layer *layer, wa_expert *expert)
+static inline void wa_fault_expert(const wa_case *which, const wa_walk_layer *layer,
+                                   wa_expert *expert)
 {
     (void)which, (void)layer, (void)expert;
 }
 
-static inline void wa_fault_expert_input(const wa_case *which, const wa_walk_layer *layer, float *x, size_t rows)
+static inline void wa_fault_expert_input(const wa_case *which, const wa_walk_layer *layer, float *x,
+                                         size_t rows)
 {
     (void)which, (void)layer, (void)x, (void)rows;
 }

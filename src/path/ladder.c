@@ -1,5 +1,5 @@
-/* The routing ladders of upstream's WalkFfn::forward, of May (walk-paths 2.2, 2.3) and of August 2026 (larql-2026-08 2.1),
- * as one table, walked top down. */
+/* The routing ladders of upstream's WalkFfn::forward, of May (walk-paths 2.2, 2.3) and of August
+ * 2026 (larql-2026-08 2.1), as one table, walked top down. */
 #include "path/path.h"
 
 /* Hit lists of at least this many features take the parallel loop (walk-paths 2.3, row d). */
@@ -22,8 +22,8 @@ static size_t hit_count(facts *f)
     return f->k_is_set && f->k < f->features ? f->k : f->features;
 }
 
-/* Walk-paths 2.3, row a: the sparse walk declines unless some storage has rows. interleaved.bin does not
- * count. */
+/* Walk-paths 2.3, row a: the sparse walk declines unless some storage has rows. interleaved.bin
+ * does not count. */
 static bool sparse_has_rows(facts *f)
 {
     return (f->up_matrix && f->down_matrix) || f->q4k_layer || f->has_fp4;
@@ -121,8 +121,8 @@ static bool exact(facts *f)
     return f->has_down_features && f->model_up && f->down_matrix;
 }
 
-/* Walk-paths 4.8: upstream's report calls this a fallthrough to full_mmap; the code uses the model's own
- * down. */
+/* Walk-paths 4.8: upstream's report calls this a fallthrough to full_mmap; the code uses the
+ * model's own down. */
 static bool exact_model_down(facts *f)
 {
     return f->has_down_features && f->model_up;
@@ -154,8 +154,9 @@ static bool native(facts *f)
     return dequant(f) && f->gated && f->kquant_whole_rows;
 }
 
-/* August: a sparse walk that declines under overrides leaves rungs 2 to 9 untried. (Its base_delta needs overrides and
- * feature-major K-quants, which LARQL's audit never forwards: no facts of ours lead there.) */
+/* August: a sparse walk that declines under overrides leaves rungs 2 to 9 untried. (Its base_delta
+ * needs overrides and feature-major K-quants, which LARQL's audit never forwards: no facts of ours
+ * lead there.) */
 static bool overridden(facts *f)
 {
     return f->overrides;
@@ -163,8 +164,9 @@ static bool overridden(facts *f)
 
 enum { MAY = 1 << WA_LADDER_2026_05, AUGUST = 1 << WA_LADDER_2026_08, BOTH = MAY | AUGUST };
 
-/* First match wins. A step that declines is one whose predicate fails. Columns: row of walk-paths 2.2 with the letter of a
- * row of walk-paths 2.3; whose ladder has it; and what is said where it is passed over, NULL = nothing. */
+/* First match wins. A step that declines is one whose predicate fails. Columns: row of walk-paths
+ * 2.2 with the letter of a row of walk-paths 2.3; whose ladder has it; and what is said where it is
+ * passed over, NULL = nothing. */
 static const struct rung {
     const char *step;
     int of;
@@ -179,16 +181,21 @@ static const struct rung {
     {"5-6b", BOTH, gemv_full_k, WA_LABEL_SPARSE_GEMV_FULL_K, NULL, NULL},
     {"5-6d", BOTH, parallel_panics, WA_LABEL_NONE, NULL, NULL},
     {"5-6d", BOTH, all_parallel, WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN, NULL, NULL},
-    {"5-6e", BOTH, serial, WA_LABEL_SPARSE_SERIAL, "sparse", "neither a K nor FP4 storage, or rows are missing"},
+    {"5-6e", BOTH, serial, WA_LABEL_SPARSE_SERIAL, "sparse",
+     "neither a K nor FP4 storage, or rows are missing"},
     {"6a", AUGUST, native, WA_LABEL_INTERLEAVED_KQUANT_NATIVE, "interleaved_kquant:native",
      "no K-quants of whole blocks of a gated FFN"},
     {"7", BOTH, q4_batched, WA_LABEL_INTERLEAVED_Q4_METAL, NULL, NULL},
-    {"7", BOTH, q4_cpu, WA_LABEL_INTERLEAVED_Q4_CPU, "interleaved_q4", "no Q4_0 file or no backend that takes it"},
+    {"7", BOTH, q4_cpu, WA_LABEL_INTERLEAVED_Q4_CPU, "interleaved_q4",
+     "no Q4_0 file or no backend that takes it"},
     {"8", BOTH, interleaved, WA_LABEL_INTERLEAVED, "interleaved", "no f32 interleaved file"},
-    {"9", BOTH, full_mmap, WA_LABEL_FULL_MMAP, "full_mmap", "gate, up or down features are missing"},
+    {"9", BOTH, full_mmap, WA_LABEL_FULL_MMAP, "full_mmap",
+     "gate, up or down features are missing"},
     {"10", BOTH, dequant_panics, WA_LABEL_NONE, NULL, NULL},
-    {"10", MAY, dequant, WA_LABEL_INTERLEAVED_Q4K_DEQUANT, "interleaved_q4k:dequant", "no K-quants"},
-    {"10", AUGUST, dequant, WA_LABEL_INTERLEAVED_KQUANT_DEQUANT, "interleaved_kquant:dequant", "no K-quants"},
+    {"10", MAY, dequant, WA_LABEL_INTERLEAVED_Q4K_DEQUANT, "interleaved_q4k:dequant",
+     "no K-quants"},
+    {"10", AUGUST, dequant, WA_LABEL_INTERLEAVED_KQUANT_DEQUANT, "interleaved_kquant:dequant",
+     "no K-quants"},
     {"11", BOTH, exact, WA_LABEL_EXACT, NULL, NULL},
     {"11", BOTH, exact_model_down, WA_LABEL_EXACT_MODEL_DOWN, NULL, NULL},
     {"11", BOTH, exact_without_model, WA_LABEL_FULL_MMAP, NULL, NULL},
@@ -210,14 +217,17 @@ wa_label wa_ladder_route(const wa_ladder_facts *f)
     return rung->label;
 }
 
-wa_status wa_ladder_explain(const wa_ladder_facts *f, wa_arena *arena, const char **out, wa_error *err)
+wa_status wa_ladder_explain(const wa_ladder_facts *f, wa_arena *arena, const char **out,
+                            wa_error *err)
 {
     wa_label label = wa_ladder_route(f);
     char *text;
-    WA_TRY(wa_arena_print(arena, &text, err, "%s: selected", label == WA_LABEL_NONE ? "panic" : wa_label_text(label)));
+    WA_TRY(wa_arena_print(arena, &text, err, "%s: selected",
+                          label == WA_LABEL_NONE ? "panic" : wa_label_text(label)));
     for (const struct rung *rung = LADDER; !takes(rung, f); rung++)
         if (rung->name != NULL && (rung->of & 1 << f->ladder) != 0)
-            WA_TRY(wa_arena_print(arena, &text, err, "%s; %s skipped: %s", text, rung->name, rung->lack));
+            WA_TRY(wa_arena_print(arena, &text, err, "%s; %s skipped: %s", text, rung->name,
+                                  rung->lack));
     *out = text;
     return WA_OK;
 }

@@ -15,19 +15,23 @@ static const wa_matrix *model_matrix(const wa_layer *layer, wa_projection projec
 
 bool wa_case_reads(const wa_case *which, wa_projection projection, wa_payload *payload)
 {
-    bool ranks = projection == WA_GATE && which->path == WA_PATH_WEIGHTS_FALLBACK && which->k != WA_K_ALL;
+    bool ranks =
+        projection == WA_GATE && which->path == WA_PATH_WEIGHTS_FALLBACK && which->k != WA_K_ALL;
     if (which->vindex < 0 || (which->source[projection].from_model && !ranks))
         return false;
-    *payload = which->source[projection].from_model ? WA_PAYLOAD_GATE : which->source[projection].payload;
+    *payload =
+        which->source[projection].from_model ? WA_PAYLOAD_GATE : which->source[projection].payload;
     return true;
 }
 
 bool wa_case_reads_payload(const wa_case *which, wa_payload payload, wa_projection projection)
 {
     const wa_case *formula = which->like != NULL ? which->like : which;
-    bool computes_experts = wa_path_is_checkpoint(formula->path) || formula->path == WA_PATH_EXPERTS;
+    bool computes_experts =
+        wa_path_is_checkpoint(formula->path) || formula->path == WA_PATH_EXPERTS;
     wa_payload own;
-    if (payload == WA_PAYLOAD_ROUTER || payload == WA_PAYLOAD_SHARED || payload == WA_PAYLOAD_BIASES)
+    if (payload == WA_PAYLOAD_ROUTER || payload == WA_PAYLOAD_SHARED ||
+        payload == WA_PAYLOAD_BIASES)
         return computes_experts && which->vindex >= 0;
     return wa_case_reads(which, projection, &own) && own == payload;
 }
@@ -49,8 +53,10 @@ static wa_status take_matrix(const wa_case *which, const wa_model *model, const 
     wa_matrix *to[WA_PROJECTION_COUNT] = {&out->gate, &out->up, &out->down};
     const wa_source *source = &which->source[projection];
     bool of_experts = !source->from_model && wa_payload_is_of_experts(source->payload);
-    if (of_experts && vindex != NULL && wa_vindex_stack(vindex, source->payload, projection, out->layer) == 1)
-        return wa_vindex_stack_matrix(vindex, source->payload, projection, out->layer, 0, to[projection], err);
+    if (of_experts && vindex != NULL &&
+        wa_vindex_stack(vindex, source->payload, projection, out->layer) == 1)
+        return wa_vindex_stack_matrix(vindex, source->payload, projection, out->layer, 0,
+                                      to[projection], err);
     if (source->from_model || of_experts) { /* of a layer without experts that has no file */
         *to[projection] = *model_matrix(&model->layers[out->layer], projection);
         return WA_OK;
@@ -67,8 +73,8 @@ static wa_status take_select(const wa_case *which, const wa_vindex *vindex, wa_w
 {
     if (which->like != NULL)
         which = which->like;
-    bool ranks = wa_case_is_loop(which) ||
-                 (which->path == WA_PATH_WEIGHTS_FALLBACK && which->k != WA_K_ALL);
+    bool ranks =
+        wa_case_is_loop(which) || (which->path == WA_PATH_WEIGHTS_FALLBACK && which->k != WA_K_ALL);
     if (!ranks)
         return WA_OK;
     if (vindex == NULL)
@@ -119,7 +125,8 @@ wa_status wa_case_open_layer(const wa_case *which, const wa_model *model, const 
     if (l.experts != NULL) { /* of walk paths only those that compute experts get here: spec.c */
         l.experts = down->from_model ? l.experts : wa_vindex_experts_at(vindex, layer);
         if (l.experts == NULL)
-            return wa_fail(err, WA_E_INTERNAL, "case '%s': no experts in layer %zu of its vindex", which->name, layer);
+            return wa_fail(err, WA_E_INTERNAL, "case '%s': no experts in layer %zu of its vindex",
+                           which->name, layer);
         l.features = l.experts->widest;
         *out = l;
         return WA_OK;
@@ -163,7 +170,8 @@ bool wa_fallback_uses_all(const wa_case *which, size_t features)
 static double expert_flops(const wa_walk_layer *l, size_t rows)
 {
     const wa_experts *experts = l->experts;
-    double features = (double)(experts->chosen * experts->experts[0].up.rows + experts->shared.up.rows);
+    double features =
+        (double)(experts->chosen * experts->experts[0].up.rows + experts->shared.up.rows);
     return 2.0 * (double)rows * (double)l->hidden * ((double)experts->count + 3.0 * features);
 }
 

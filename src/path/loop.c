@@ -52,7 +52,8 @@ static void mark_used(const loop *o, size_t i, size_t row)
         marks[o->hits[h]] = 1.0F;
 }
 
-/* up [tile, F] = phi(score) * (<U_f, x> + b_up) of the features in use, or ungated phi(score + b_up). */
+/* up [tile, F] = phi(score) * (<U_f, x> + b_up) of the features in use, or ungated phi(score +
+ * b_up). */
 static void activate(const loop *o)
 {
     wa_walk *walk = o->walk;

@@ -1,7 +1,8 @@
 /*
- * interleaved_kquant:native (larql-2026-08 3.1): gate, up and down by dots of stored K-quant rows with f32 activations. A dot
- * is one f32 sum, each product rounded, in the order in which LARQL's x86 kernel goes through a row; so every output has the
- * bits of its stored row and its position alone.
+ * interleaved_kquant:native (larql-2026-08 3.1): gate, up and down by dots of stored K-quant rows
+ * with f32 activations. A dot is one f32 sum, each product rounded, in the order in which LARQL's
+ * x86 kernel goes through a row; so every output has the bits of its stored row and its position
+ * alone.
  */
 #include "path/fault.h"
 #include "path/walk.h"
@@ -10,7 +11,8 @@
 
 enum { STRIP = 64, BLOCK = 256, GROUP = 64 };
 
-/* A block of columns of a strip of stored rows, turned over, so that vector lanes hold rows: each lane is a sum of its own. */
+/* A block of columns of a strip of stored rows, turned over, so that vector lanes hold rows: each
+ * lane is a sum of its own. */
 typedef struct strip {
     float (*w)[STRIP];   /* [BLOCK]: the element that is taken k-th, of each row */
     float (*sum)[STRIP]; /* [inputs * tile rows] */
@@ -22,13 +24,16 @@ static wa_status open_strip(const wa_walk *walk, wa_tile tile, strip *out)
     wa_arena *arena = walk->scratch->arena;
     size_t sums;
     if (!wa_size_mul(walk->io_count, tile.rows, &sums))
-        return wa_fail(walk->err, WA_E_MEMORY, "%zu rows of %zu inputs overflow", tile.rows, walk->io_count);
+        return wa_fail(walk->err, WA_E_MEMORY, "%zu rows of %zu inputs overflow", tile.rows,
+                       walk->io_count);
     WA_TRY(wa_arena_take(arena, BLOCK, sizeof *out->w, &out->w, walk->err));
     WA_TRY(wa_arena_take_raw(arena, sums, sizeof *out->sum, &out->sum, walk->err));
-    return wa_arena_take_raw(arena, (size_t)STRIP * BLOCK, sizeof *out->rows, &out->rows, walk->err);
+    return wa_arena_take_raw(arena, (size_t)STRIP * BLOCK, sizeof *out->rows, &out->rows,
+                             walk->err);
 }
 
-/* Q4_K: of each 64 elements, one of the low and one of the high nibbles in turn; Q6_K as they stand. */
+/* Q4_K: of each 64 elements, one of the low and one of the high nibbles in turn; Q6_K as they
+ * stand. */
 static void set_order(wa_format format, uint16_t order[BLOCK])
 {
     for (size_t k = 0; k < BLOCK; k++) {
@@ -38,8 +43,8 @@ static void set_order(wa_format format, uint16_t order[BLOCK])
 }
 
 /* Lanes beyond `height` keep what they had; nobody looks at their sums. */
-static void load_block(const wa_matrix *w, size_t block, size_t first, size_t height, const uint16_t *order,
-                       const strip *to)
+static void load_block(const wa_matrix *w, size_t block, size_t first, size_t height,
+                       const uint16_t *order, const strip *to)
 {
     wa_matrix view = wa_matrix_columns(w, block * BLOCK, BLOCK);
     wa_matrix_decode(&view, first, height, to->rows);
@@ -48,8 +53,8 @@ static void load_block(const wa_matrix *w, size_t block, size_t first, size_t he
             to->w[k][f] = to->rows[f * BLOCK + order[k]];
 }
 
-WA_CLONES static void add_block(float (*restrict w)[STRIP], const uint16_t *restrict order, const float *restrict x,
-                                float *restrict sum)
+WA_CLONES static void add_block(float (*restrict w)[STRIP], const uint16_t *restrict order,
+                                const float *restrict x, float *restrict sum)
 {
     float lane[STRIP];
     for (size_t f = 0; f < STRIP; f++)
@@ -64,7 +69,8 @@ WA_CLONES static void add_block(float (*restrict w)[STRIP], const uint16_t *rest
 }
 
 /* y [tile, rows of w] of each pair = x [tile, cols of w] . W^T */
-static void dot_matrix(const wa_walk *walk, wa_tile tile, const wa_matrix *w, const wa_operand *pairs, const strip *s)
+static void dot_matrix(const wa_walk *walk, wa_tile tile, const wa_matrix *w,
+                       const wa_operand *pairs, const strip *s)
 {
     uint16_t order[BLOCK];
     set_order(w->format, order);
@@ -75,15 +81,18 @@ static void dot_matrix(const wa_walk *walk, wa_tile tile, const wa_matrix *w, co
             load_block(w, block, first, height, order, s);
             for (size_t i = 0; i < walk->io_count; i++)
                 for (size_t row = 0; row < tile.rows; row++)
-                    add_block(s->w, order, pairs[i].x + row * w->cols + block * BLOCK, s->sum[i * tile.rows + row]);
+                    add_block(s->w, order, pairs[i].x + row * w->cols + block * BLOCK,
+                              s->sum[i * tile.rows + row]);
         }
         for (size_t i = 0; i < walk->io_count; i++)
             for (size_t row = 0; row < tile.rows; row++)
-                memcpy(pairs[i].y + row * w->rows + first, s->sum[i * tile.rows + row], height * sizeof(float));
+                memcpy(pairs[i].y + row * w->rows + first, s->sum[i * tile.rows + row],
+                       height * sizeof(float));
     }
 }
 
-static void add_bias(const wa_walk *walk, wa_tile tile, const wa_operand *pairs, const float *bias, size_t width)
+static void add_bias(const wa_walk *walk, wa_tile tile, const wa_operand *pairs, const float *bias,
+                     size_t width)
 {
     for (size_t i = 0; i < walk->io_count && bias != NULL; i++)
         wa_add_bias(pairs[i].y, tile.rows, width, bias);
@@ -102,7 +111,8 @@ static wa_status run(wa_walk *walk, wa_tile tile)
     add_bias(walk, tile, pairs, l->up_bias, l->features);
     wa_walk_activate(walk, tile);
     for (size_t i = 0; i < walk->io_count; i++)
-        walk->pairs[i] = (wa_operand){.x = walk->act[i], .y = walk->io[i].y + tile.first * l->hidden};
+        walk->pairs[i] =
+            (wa_operand){.x = walk->act[i], .y = walk->io[i].y + tile.first * l->hidden};
     dot_matrix(walk, tile, &l->down, walk->pairs, &s);
     add_bias(walk, tile, walk->pairs, l->down_bias, l->hidden);
     for (size_t i = 0; i < walk->io_count; i++)
@@ -113,10 +123,12 @@ static wa_status run(wa_walk *walk, wa_tile tile)
 /* Whole blocks of the file's own formats; wa_cases_build offers the path to nothing else. */
 static wa_status check_matrix(const wa_walk *walk, const wa_matrix *w)
 {
-    bool format = w->format == WA_FORMAT_Q4_K || w->format == WA_FORMAT_Q6_K || w->format == WA_FORMAT_GGML_Q6_K;
+    bool format = w->format == WA_FORMAT_Q4_K || w->format == WA_FORMAT_Q6_K ||
+                  w->format == WA_FORMAT_GGML_Q6_K;
     if (format && w->cols % BLOCK == 0 && w->order == WA_ROWS_PLAIN && !w->through_f16)
         return WA_OK;
-    return wa_fail(walk->err, WA_E_UNSUPPORTED, "case '%s': %s is no matrix of whole K-quant rows (%zu columns)",
+    return wa_fail(walk->err, WA_E_UNSUPPORTED,
+                   "case '%s': %s is no matrix of whole K-quant rows (%zu columns)",
                    walk->which->name, w->name, w->cols);
 }
 
@@ -124,7 +136,8 @@ wa_status wa_native_tile(wa_walk *walk, wa_tile tile)
 {
     const wa_walk_layer *l = walk->layer;
     if (!l->gated || l->down_is_feature_major)
-        return wa_fail(walk->err, WA_E_UNSUPPORTED, "case '%s': no gated FFN with down [H, F]", walk->which->name);
+        return wa_fail(walk->err, WA_E_UNSUPPORTED, "case '%s': no gated FFN with down [H, F]",
+                       walk->which->name);
     WA_TRY(check_matrix(walk, &l->gate));
     WA_TRY(check_matrix(walk, &l->up));
     WA_TRY(check_matrix(walk, &l->down));

@@ -1,7 +1,7 @@
 /*
  * The oracle: a path's defined arithmetic on its own stored numbers, by the reference decoder, in
- * f64. Evaluations go side by side through a product (oracle_blas.c); each has a seat there that its
- * caller names, and its bits follow from its input, that seat and the product's width alone.
+ * f64. Evaluations go side by side through a product (oracle_blas.c); each has a seat there that
+ * its caller names, and its bits follow from its input, that seat and the product's width alone.
  *
  * It shares no arithmetic with the kernels: no f32 accumulation, its own decoding and its own hits.
  */
@@ -12,42 +12,44 @@
 
 #include <math.h>
 
-/* Groups go through the weights together, so that each row is decoded once for them: as many as hold all evaluations, or
- * fill this, but two of the widest at least. */
+/* Groups go through the weights together, so that each row is decoded once for them: as many as
+ * hold all evaluations, or fill this, but two of the widest at least. */
 enum { COLUMNS_BYTES = 16 << 20, COLUMNS_LEAST = 2 * WA_ORACLE_WIDEST };
 
-/* Of the same share of |x||g| f32 sums of Q8_K's integers are off at most, and with them an activation: ten times what was seen. */
+/* Of the same share of |x||g| f32 sums of Q8_K's integers are off at most, and with them an
+ * activation: ten times what was seen. */
 static const double SHIFT = 2.5e-7;
 
 /* Arrays of [groups][n][width] hold a value for each seat. */
 struct wa_oracle {
-    wa_arena *arena; /* what it was opened in: used within a call */
+    wa_arena *arena;                               /* what it was opened in: used within a call */
     size_t columns, longest_hidden, most_features; /* seats that fit, and of what sizes */
     /* Of the call: */
     const wa_case *which;
     const wa_walk_layer *layer;
-    size_t count; /* features an evaluation uses */
-    bool ranked;  /* else all are used */
+    size_t count;       /* features an evaluation uses */
+    bool ranked;        /* else all are used */
     size_t width, room; /* seats of a group, and groups that fit */
     /* Of the evaluations under way: */
     size_t groups, rows;
     size_t *row, *place; /* [columns]: which row of the call's, and group * width + seat */
     size_t taken[WA_ORACLE_WIDEST]; /* groups in which a seat is taken */
-    double *x;      /* [groups][H][width] as the gate and up products take it */
-    double *scores; /* [groups][F][width] of the ranking rows, when some are ranked; where activations are rounded, what the
-                       other integer would change an activation by, 0 = it is no tie */
-    double *act;    /* [groups][F][width] gate, then activations */
-    double *up;     /* [groups][F][width] */
-    double *y;      /* [groups][H][width] */
-    double *norm;   /* [groups * o->width] |x| */
+    double *x;                      /* [groups][H][width] as the gate and up products take it */
+    /* [groups][F][width] of the ranking rows, when some are ranked; where activations are rounded,
+     * what the other integer would change an activation by, 0 = it is no tie */
+    double *scores;
+    double *act;  /* [groups][F][width] gate, then activations */
+    double *up;   /* [groups][F][width] */
+    double *y;    /* [groups][H][width] */
+    double *norm; /* [groups * o->width] |x| */
     wa_oracle_panel panel;
     bool *done;      /* [most_rows] of the call's rows */
     size_t *same_as; /* [most_rows] the first of them that is the same evaluation, perhaps itself */
     size_t most_rows;
-    double flops; /* of all calls */
-    bool *used;   /* [F]: in the hit list of the evaluation at hand */
-    int32_t *own; /* [count] */
-    double *key;  /* [F] |score| of the evaluation at hand */
+    double flops;                            /* of all calls */
+    bool *used;                              /* [F]: in the hit list of the evaluation at hand */
+    int32_t *own;                            /* [count] */
+    double *key;                             /* [F] |score| of the evaluation at hand */
     double *gate_norm, *up_norm, *down_norm; /* [F] of each feature's stored rows */
     double *rest, *column;                   /* [H] */
 };
@@ -76,11 +78,14 @@ size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features)
     return rows == 0 ? 0 : columns_for(rows, hidden, features) * column_bytes(hidden, features);
 }
 
-wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t features, wa_oracle **out, wa_error *err)
+wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t features,
+                         wa_oracle **out, wa_error *err)
 {
     enum { SANE = 1 << 28 }; /* no product below overflows */
     if (features > SANE || hidden > SANE)
-        return wa_fail(err, WA_E_UNSUPPORTED, "an FFN of %zu features and %zu values has no oracle here", features, hidden);
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "an FFN of %zu features and %zu values has no oracle here", features,
+                       hidden);
     wa_oracle *o;
     WA_TRY(wa_arena_take(arena, 1, sizeof *o, &o, err));
     o->arena = arena;
@@ -112,16 +117,21 @@ wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t fea
 }
 
 /* Ready for a call. */
-static wa_status begin(wa_oracle *o, const wa_case *which, const wa_walk_layer *l, size_t rows, size_t width, wa_error *err)
+static wa_status begin(wa_oracle *o, const wa_case *which, const wa_walk_layer *l, size_t rows,
+                       size_t width, wa_error *err)
 {
     if (which->not_run != NULL)
         return wa_fail(err, WA_E_UNSUPPORTED, "case '%s' has no oracle here", which->name);
     if (rows > o->most_rows || l->hidden > o->longest_hidden || l->features > o->most_features)
-        return wa_fail(err, WA_E_INTERNAL, "the oracle has room for %zu rows of %zu values and %zu features, not %zu of %zu and %zu",
-                       o->most_rows, o->longest_hidden, o->most_features, rows, l->hidden, l->features);
+        return wa_fail(err, WA_E_INTERNAL,
+                       "the oracle has room for %zu rows of %zu values and %zu features, not %zu "
+                       "of %zu and %zu",
+                       o->most_rows, o->longest_hidden, o->most_features, rows, l->hidden,
+                       l->features);
     if (width == 0 || width > WA_ORACLE_WIDEST)
         return wa_fail(err, WA_E_INTERNAL, "%zu evaluations do not go side by side", width);
-    bool drops = which->path == WA_PATH_WEIGHTS_FALLBACK && !wa_fallback_uses_all(which, l->features);
+    bool drops =
+        which->path == WA_PATH_WEIGHTS_FALLBACK && !wa_fallback_uses_all(which, l->features);
     o->which = which;
     o->layer = l;
     o->width = o->panel.width = width;
@@ -142,9 +152,12 @@ typedef struct asked {
 static bool are_same(const wa_oracle *o, const asked *of, size_t i, size_t j)
 {
     size_t hidden = o->layer->hidden, values = hidden * sizeof *of->x;
-    return of->seats[i] == of->seats[j] && memcmp(of->x + i * hidden, of->x + j * hidden, values) == 0 &&
-           (of->hits == NULL || memcmp(of->hits + i * o->count, of->hits + j * o->count, o->count * sizeof *of->hits) == 0) &&
-           (of->theirs == NULL || memcmp(of->theirs + i * hidden, of->theirs + j * hidden, values) == 0);
+    return of->seats[i] == of->seats[j] &&
+           memcmp(of->x + i * hidden, of->x + j * hidden, values) == 0 &&
+           (of->hits == NULL || memcmp(of->hits + i * o->count, of->hits + j * o->count,
+                                       o->count * sizeof *of->hits) == 0) &&
+           (of->theirs == NULL ||
+            memcmp(of->theirs + i * hidden, of->theirs + j * hidden, values) == 0);
 }
 
 /* Where evaluations of a call are one: what is done already. */
@@ -173,7 +186,8 @@ static void repeat_rows(const wa_oracle *o, size_t rows, double *y, double *leas
     }
 }
 
-/* The next rows to go through the weights together: each to the first group where its seat is free. False: none is left. */
+/* The next rows to go through the weights together: each to the first group where its seat is free.
+ * False: none is left. */
 static bool seat_rows(wa_oracle *o, size_t rows, const size_t *seats)
 {
     memset(o->taken, 0, sizeof o->taken);
@@ -191,7 +205,8 @@ static bool seat_rows(wa_oracle *o, size_t rows, const size_t *seats)
     return o->rows > 0;
 }
 
-/* Where the values of one place begin in an array of [groups][n][width]; they stand `width` apart. */
+/* Where the values of one place begin in an array of [groups][n][width]; they stand `width`
+ * apart. */
 static size_t start_of(const wa_oracle *o, size_t place, size_t n)
 {
     return place / o->width * n * o->width + place % o->width;
@@ -214,9 +229,9 @@ static void load_rows(wa_oracle *o, const float *x)
     }
 }
 
-/* interleaved_q4 rounds x to 8-bit integers, a scale for each 32 (walk-paths 3.4), and q8k one for each 256 (larql-2026-08 3.3): in
- * f32, since the rounding decides the integers, and by the definition, value by value. A block with a value that is
- * no number is NaN. */
+/* interleaved_q4 rounds x to 8-bit integers, a scale for each 32 (walk-paths 3.4), and q8k one for
+ * each 256 (larql-2026-08 3.3): in f32, since the rounding decides the integers, and by the
+ * definition, value by value. A block with a value that is no number is NaN. */
 static void round_x(const float *x, size_t n, size_t width, double *out)
 {
     float most = 0.0F;
@@ -236,7 +251,7 @@ static void round_x(const float *x, size_t n, size_t width, double *out)
 /* Values to a scale of a kernel's integers; 0 = it rounds nothing. */
 static size_t rounded_block(const wa_case *which)
 {
-    return which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU      ? 32
+    return which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU       ? 32
            : which->kernel == WA_LABEL_INTERLEAVED_KQUANT_Q8K ? WA_Q8_K_BLOCK
                                                               : 0;
 }
@@ -476,7 +491,8 @@ static void take_norms(wa_oracle *o)
         column_norms(&l->down, &o->panel, o->down_norm);
 }
 
-/* How an activation shifts when its scores do by |x| times their rows: a of a place, in units of a relative error of |x||row|. */
+/* How an activation shifts when its scores do by |x| times their rows: a of a place, in units of a
+ * relative error of |x||row|. */
 static double shift_of(const wa_oracle *o, size_t place, size_t f, double a, double u)
 {
     double x = o->norm[place], shift = x * o->up_norm[f];
@@ -486,15 +502,17 @@ static double shift_of(const wa_oracle *o, size_t place, size_t f, double a, dou
 }
 
 /*
- * The size of y below which f32 sums cannot tell it from another: rounding shifts each score by about |x||row|, and the
- * shifts of the features used add up as their outputs do. With many features y is larger than a 64th of this; with a
- * few it may cancel to less, and be off by more than KERNEL's limit although nothing is wrong.
+ * The size of y below which f32 sums cannot tell it from another: rounding shifts each score by
+ * about |x||row|, and the shifts of the features used add up as their outputs do. With many
+ * features y is larger than a 64th of this; with a few it may cancel to less, and be off by more
+ * than KERNEL's limit although nothing is wrong.
  */
 static double resolution_of(const wa_oracle *o, size_t place)
 {
     enum { SHARE = 64 };
     const wa_walk_layer *l = o->layer;
-    const double *act = o->act + start_of(o, place, l->features), *up = o->up + start_of(o, place, l->features);
+    const double *act = o->act + start_of(o, place, l->features),
+                 *up = o->up + start_of(o, place, l->features);
     double sum = 0.0;
     for (size_t f = 0; f < l->features; f++) {
         double a = fabs(act[f * o->width]), u = fabs(up[f * o->width]);
@@ -508,12 +526,14 @@ static double resolution_of(const wa_oracle *o, size_t place)
 
 /* --- Activations in Q8_K --- */
 
-/* One block of a place rounded by an exact scale, and in o->scores what the other integer would add where f32 sums may take it. */
+/* One block of a place rounded by an exact scale, and in o->scores what the other integer would add
+ * where f32 sums may take it. */
 static void round_block(wa_oracle *o, size_t place, size_t first)
 {
     enum { MOST = 127 };
     size_t at = start_of(o, place, o->layer->features) + first * o->width;
-    double *act = o->act + at, *other = o->scores + at, *up = o->up + at, amax = 0.0, widest = 0.0, nothing = 0.0;
+    double *act = o->act + at, *other = o->scores + at, *up = o->up + at, amax = 0.0, widest = 0.0,
+           nothing = 0.0;
     for (size_t i = 0; i < WA_Q8_K_BLOCK; i++) {
         double a = fabs(act[i * o->width]);
         nothing += 0.0 * a;
@@ -542,13 +562,14 @@ static void round_activations(wa_oracle *o)
 /* o->column = what feature f adds to y for each unit of its activation. */
 static void take_column(wa_oracle *o, size_t f)
 {
-    wa_matrix block = wa_matrix_columns(&o->layer->down, f / WA_Q8_K_BLOCK * WA_Q8_K_BLOCK, WA_Q8_K_BLOCK);
+    wa_matrix block =
+        wa_matrix_columns(&o->layer->down, f / WA_Q8_K_BLOCK * WA_Q8_K_BLOCK, WA_Q8_K_BLOCK);
     for (size_t h = 0; h < block.rows; h++)
         o->column[h] = wa_oracle_row(&block, h, &o->panel)[f % WA_Q8_K_BLOCK];
 }
 
-/* Of each tie of a place the integer that leaves y nearer to the kernel's. No other fault goes away by it: it may change y by these
- * columns alone, each once. */
+/* Of each tie of a place the integer that leaves y nearer to the kernel's. No other fault goes away
+ * by it: it may change y by these columns alone, each once. */
 static void settle_ties(wa_oracle *o, size_t place, const float *theirs)
 {
     size_t features = o->layer->features, hidden = o->layer->hidden;
@@ -573,8 +594,9 @@ static void settle_ties(wa_oracle *o, size_t place, const float *theirs)
     }
 }
 
-wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x, size_t width,
-                        const size_t *seats, const int32_t *hits, const float *theirs, double *y, double *least, wa_error *err)
+wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows,
+                        const float *x, size_t width, const size_t *seats, const int32_t *hits,
+                        const float *theirs, double *y, double *least, wa_error *err)
 {
     WA_TRY(begin(o, which, layer, rows, width, err));
     bool rounds = wa_case_rounds_activations(which, layer);
@@ -605,13 +627,21 @@ wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer 
     return WA_OK;
 }
 
-wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x, size_t width,
-                        const size_t *seats, const int32_t *hits, const float *theirs, double *y, double *least, wa_error *err)
+wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows,
+                        const float *x, size_t width, const size_t *seats, const int32_t *hits,
+                        const float *theirs, double *y, double *least, wa_error *err)
 {
     if (layer->experts == NULL)
         return wa_oracle_ffn(o, which, layer, rows, x, width, seats, hits, theirs, y, least, err);
-    const wa_oracle_call call = {.oracle = o, .which = which, .layer = layer, .rows = rows, .x = x, .seats = seats,
-                                 .theirs = hits, .panel = &o->panel, .arena = o->arena};
+    const wa_oracle_call call = {.oracle = o,
+                                 .which = which,
+                                 .layer = layer,
+                                 .rows = rows,
+                                 .x = x,
+                                 .seats = seats,
+                                 .theirs = hits,
+                                 .panel = &o->panel,
+                                 .arena = o->arena};
     wa_mark mark = wa_arena_mark(o->arena);
     wa_status status = wa_oracle_experts(&call, y, err);
     wa_arena_release(o->arena, mark);

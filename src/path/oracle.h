@@ -1,23 +1,24 @@
-/* Products of the oracle: stored rows against columns of evaluations side by side, in f64, by BLAS's dgemm.
- * Private to src/path. */
+/* Products of the oracle: stored rows against columns of evaluations side by side, in f64, by
+ * BLAS's dgemm. Private to src/path. */
 #ifndef WALKAUDIT_PATH_ORACLE_H
 #define WALKAUDIT_PATH_ORACLE_H
 
 #include "path/path.h"
 
 enum {
-    WA_ORACLE_PANEL_ROWS = 64,            /* stored rows decoded at a time, at most */
-    WA_ORACLE_PANEL_VALUES = 256 * 160,   /* and this many values, but 8 rows at least */
+    WA_ORACLE_PANEL_ROWS = 64,          /* stored rows decoded at a time, at most */
+    WA_ORACLE_PANEL_VALUES = 256 * 160, /* and this many values, but 8 rows at least */
     WA_ORACLE_PANEL_LEAST = 8
 };
 
-/** A choice that differs from ours only among scores closer than this times |x||w| is as good as ours. */
+/** A choice that differs from ours only among scores closer than this times |x||w| is as good as
+ * ours. */
 #define WA_ORACLE_TIE 1e-6
 
 /** Space for a few decoded rows. */
 typedef struct wa_oracle_panel {
-    float *decoded; /* [rows, longest], arena */
-    double *wide;   /* [rows, longest] the same as f64, arena */
+    float *decoded;    /* [rows, longest], arena */
+    double *wide;      /* [rows, longest] the same as f64, arena */
     const float *rows; /* the rows at hand, in place or decoded */
     size_t width;      /* seats of a group; set by the owner before each call */
 } wa_oracle_panel;
@@ -25,8 +26,9 @@ typedef struct wa_oracle_panel {
 WA_CHECKED wa_status wa_oracle_panel_open(wa_arena *arena, size_t longest, wa_oracle_panel *out,
                                           wa_error *err);
 /**
- * Does the oracle decode a format by the decoder that runs, not by the reference? Where an element has so few patterns that a
- * test compares the two on every one of them (test_oracle.c): plain floats, and blocks of one f16 scale.
+ * Does the oracle decode a format by the decoder that runs, not by the reference? Where an element
+ * has so few patterns that a test compares the two on every one of them (test_oracle.c): plain
+ * floats, and blocks of one f16 scale.
  */
 bool wa_oracle_decodes_fast(wa_format format);
 
@@ -34,19 +36,22 @@ bool wa_oracle_decodes_fast(wa_format format);
 const double *wa_oracle_row(const wa_matrix *matrix, size_t f, wa_oracle_panel *panel);
 
 /*
- * Evaluations stand in groups of panel->width: [groups][n][width] holds n values of each. Every group is a dgemm of
- * its own, whose shape the weights and the width decide; so what stands in one seat of a group has
- * the same bits whatever stands in the others.
+ * Evaluations stand in groups of panel->width: [groups][n][width] holds n values of each. Every
+ * group is a dgemm of its own, whose shape the weights and the width decide; so what stands in one
+ * seat of a group has the same bits whatever stands in the others.
  */
-/** out [groups][w.rows][width] = sum over i of w[row][i] * in[g][i][seat]; in [groups][w.cols][width]. */
+/** out [groups][w.rows][width] = sum over i of w[row][i] * in[g][i][seat]; in
+ * [groups][w.cols][width]. */
 void wa_oracle_rows(const wa_matrix *w, const double *in, double *out, size_t groups,
                     wa_oracle_panel *panel);
-/** out [groups][w.cols][width] += sum over f of act[g][f][seat] * w[f][h]; act [groups][w.rows][width]. */
+/** out [groups][w.cols][width] += sum over f of act[g][f][seat] * w[f][h]; act
+ * [groups][w.rows][width]. */
 void wa_oracle_features(const wa_matrix *w, const double *act, double *out, size_t groups,
                         wa_oracle_panel *panel);
 /** act [n]: what lies at or below the floor becomes zero; NaN stays. */
 void wa_oracle_drop(double *act, size_t n, double floor);
-/** The same products, where a weight that an evaluation does not use (act 0) is left alone, even a NaN. */
+/** The same products, where a weight that an evaluation does not use (act 0) is left alone, even a
+ * NaN. */
 void wa_oracle_rows_used(const wa_matrix *w, const double *in, double *out, size_t groups,
                          wa_oracle_panel *panel);
 void wa_oracle_features_used(const wa_matrix *w, const double *act, double *out, size_t groups,
@@ -62,18 +67,20 @@ typedef struct wa_oracle_call {
     const size_t *seats;   /* [rows], NULL = the row's number */
     const int32_t *theirs; /* [rows, chosen] the kernel's choice, NULL = none */
     wa_oracle_panel *panel;
-    wa_arena *arena;       /* released by the caller */
+    wa_arena *arena; /* released by the caller */
 } wa_oracle_call;
 
 /**
- * y [rows, H] of a layer with experts. The kernel's choice of a row stands where it differs from ours among ties only; weights are
- * ours. A row with a logit that is no number is NaN. Errors: WA_E_MEMORY, and those of wa_oracle_ffn.
+ * y [rows, H] of a layer with experts. The kernel's choice of a row stands where it differs from
+ * ours among ties only; weights are ours. A row with a logit that is no number is NaN. Errors:
+ * WA_E_MEMORY, and those of wa_oracle_ffn.
  */
 WA_CHECKED wa_status wa_oracle_experts(const wa_oracle_call *call, double *y, wa_error *err);
 
 /** wa_oracle_run of a layer without experts. */
-WA_CHECKED wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows, const float *x,
-                                   size_t width, const size_t *seats, const int32_t *hits, const float *theirs, double *y,
+WA_CHECKED wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer,
+                                   size_t rows, const float *x, size_t width, const size_t *seats,
+                                   const int32_t *hits, const float *theirs, double *y,
                                    double *least, wa_error *err);
 
 #endif

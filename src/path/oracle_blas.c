@@ -1,6 +1,7 @@
 /*
- * Products of the oracle (oracle.h). BLAS's dgemm makes them: another library's arithmetic than the kernels', and another
- * precision. A panel of rows is decoded once and multiplied with each group while it is in the cache.
+ * Products of the oracle (oracle.h). BLAS's dgemm makes them: another library's arithmetic than the
+ * kernels', and another precision. A panel of rows is decoded once and multiplied with each group
+ * while it is in the cache.
  */
 #include "path/oracle.h"
 
@@ -54,7 +55,8 @@ static const double *decode(const wa_matrix *w, size_t first, size_t count, wa_o
     const float *in_place = wa_matrix_in_place(w);
     panel->rows = in_place != NULL ? in_place + first * w->cols : panel->decoded;
     if (in_place == NULL)
-        (wa_oracle_decodes_fast(w->format) ? wa_matrix_decode : wa_matrix_decode_ref)(w, first, count, panel->decoded);
+        (wa_oracle_decodes_fast(w->format) ? wa_matrix_decode
+                                           : wa_matrix_decode_ref)(w, first, count, panel->decoded);
     widen(panel->rows, panel->wide, count * w->cols);
     return panel->wide;
 }
@@ -65,17 +67,19 @@ const double *wa_oracle_row(const wa_matrix *matrix, size_t f, wa_oracle_panel *
 }
 
 /* out [count, width] = w [count, n] . in [n, width] */
-static void dot_rows(const double *w, size_t count, size_t n, size_t width, const double *in, double *out)
+static void dot_rows(const double *w, size_t count, size_t n, size_t width, const double *in,
+                     double *out)
 {
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)width, (int)n, 1.0, w, (int)n, in, (int)width,
-                0.0, out, (int)width);
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)width, (int)n, 1.0, w,
+                (int)n, in, (int)width, 0.0, out, (int)width);
 }
 
 /* out [n, width] += w [count, n] transposed . act [count, width] */
-static void add_rows(const double *w, size_t count, size_t n, size_t width, const double *act, double *out)
+static void add_rows(const double *w, size_t count, size_t n, size_t width, const double *act,
+                     double *out)
 {
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)width, (int)count, 1.0, w, (int)n, act, (int)width,
-                1.0, out, (int)width);
+    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)n, (int)width, (int)count, 1.0, w,
+                (int)n, act, (int)width, 1.0, out, (int)width);
 }
 
 void wa_oracle_rows(const wa_matrix *w, const double *in, double *out, size_t groups,
@@ -86,7 +90,8 @@ void wa_oracle_rows(const wa_matrix *w, const double *in, double *out, size_t gr
         size_t count = wa_size_min(w->rows - first, step);
         const double *rows = decode(w, first, count, panel);
         for (size_t g = 0; g < groups; g++)
-            dot_rows(rows, count, w->cols, width, in + g * w->cols * width, out + (g * w->rows + first) * width);
+            dot_rows(rows, count, w->cols, width, in + g * w->cols * width,
+                     out + (g * w->rows + first) * width);
     }
 }
 
@@ -98,7 +103,8 @@ void wa_oracle_features(const wa_matrix *w, const double *act, double *out, size
         size_t count = wa_size_min(w->rows - first, step);
         const double *rows = decode(w, first, count, panel);
         for (size_t g = 0; g < groups; g++)
-            add_rows(rows, count, w->cols, width, act + (g * w->rows + first) * width, out + g * w->cols * width);
+            add_rows(rows, count, w->cols, width, act + (g * w->rows + first) * width,
+                     out + g * w->cols * width);
     }
 }
 
@@ -128,8 +134,9 @@ static bool any_used(const double *act, size_t n)
 }
 
 /*
- * Values that are no numbers must not even meet an evaluation that leaves their feature out. They become zero in the panel,
- * which changes nothing for those; what uses them gets its products afterwards.
+ * Values that are no numbers must not even meet an evaluation that leaves their feature out. They
+ * become zero in the panel, which changes nothing for those; what uses them gets its products
+ * afterwards.
  */
 static bool hide_broken(wa_oracle_panel *panel, size_t n)
 {

@@ -1,4 +1,5 @@
-/* The oracle of a layer with experts: logits, choice and weights in f64, row by row, and the FFN of each expert by that of layers. */
+/* The oracle of a layer with experts: logits, choice and weights in f64, row by row, and the FFN of
+ * each expert by that of layers. */
 #include "path/oracle.h"
 
 #include "base/elementary.h"
@@ -8,8 +9,8 @@
 /* One row at hand. */
 typedef struct choice {
     const wa_experts *experts;
-    double *logit; /* [count] */
-    double *tie;   /* [count] what an f32 logit of that expert may be off by */
+    double *logit;      /* [count] */
+    double *tie;        /* [count] what an f32 logit of that expert may be off by */
     bool *own, *theirs; /* [count] */
 } choice;
 
@@ -40,8 +41,10 @@ static bool make_logits(choice *c, const float *x, wa_oracle_panel *panel)
 {
     bool sound = true;
     for (size_t e = 0; e < c->experts->count; e++) {
-        double size, bias = c->experts->router_bias == NULL ? 0.0 : (double)c->experts->router_bias[e];
-        double sum = product(wa_oracle_row(&c->experts->router, e, panel), x, c->experts->router.cols, &size);
+        double size,
+            bias = c->experts->router_bias == NULL ? 0.0 : (double)c->experts->router_bias[e];
+        double sum = product(wa_oracle_row(&c->experts->router, e, panel), x,
+                             c->experts->router.cols, &size);
         c->logit[e] = sum + bias;
         c->tie[e] = WA_ORACLE_TIE * (size + fabs(bias));
         sound = sound && isfinite(c->logit[e]);
@@ -93,7 +96,8 @@ static void weigh(const choice *c, const bool *taken, double *weight)
         weight[e] = taken[e] ? wa_exp(c->logit[e] - top) / sum : 0.0;
 }
 
-static void route_row(choice *c, const float *x, const int32_t *theirs, wa_oracle_panel *panel, double *weight, double *shared)
+static void route_row(choice *c, const float *x, const int32_t *theirs, wa_oracle_panel *panel,
+                      double *weight, double *shared)
 {
     const wa_experts *experts = c->experts;
     double ignored;
@@ -107,12 +111,15 @@ static void route_row(choice *c, const float *x, const int32_t *theirs, wa_oracl
     double edge = choose(c);
     weigh(c, theirs != NULL && agrees_but_for_ties(c, theirs, edge) ? c->theirs : c->own, weight);
     if (experts->shared.up.rows > 0)
-        *shared = 1.0 / (1.0 + wa_exp(-product(wa_oracle_row(&experts->shared_gate, 0, panel), x, experts->shared_gate.cols, &ignored)));
+        *shared = 1.0 / (1.0 + wa_exp(-product(wa_oracle_row(&experts->shared_gate, 0, panel), x,
+                                               experts->shared_gate.cols, &ignored)));
 }
 
 /* What the router says of all rows. */
 typedef struct routing {
-    double *weight; /* [rows][count] of each expert, 0 where it was not chosen; NaN throughout a row with a logit that is no number */
+    /* [rows][count] of each expert, 0 where it was not chosen; NaN throughout a row with a logit
+     * that is no number */
+    double *weight;
     double *shared; /* [rows] of the shared expert, 0 without one; NaN likewise */
 } routing;
 
@@ -122,7 +129,8 @@ static wa_status route(const wa_oracle_call *call, routing *out, wa_error *err)
     choice c;
     size_t weights;
     if (!wa_size_mul(call->rows, experts->count, &weights))
-        return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu experts overflow", call->rows, experts->count);
+        return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu experts overflow", call->rows,
+                       experts->count);
     WA_TRY(open_choice(experts, call->arena, &c, err));
     WA_TRY(wa_arena_take_raw(call->arena, weights, sizeof *out->weight, &out->weight, err));
     WA_TRY(wa_arena_take_raw(call->arena, call->rows, sizeof *out->shared, &out->shared, err));
@@ -153,9 +161,9 @@ static wa_walk_layer layer_of_ffn(const wa_walk_layer *layer, const wa_expert *f
 
 /* The rows that go through one FFN together, and what comes out. */
 typedef struct group {
-    float *x;      /* [rows][H] */
-    double *y;     /* [rows][H] */
-    double *weight; /* [rows] */
+    float *x;           /* [rows][H] */
+    double *y;          /* [rows][H] */
+    double *weight;     /* [rows] */
     size_t *seat, *row; /* [rows] */
     size_t count;
 } group;
@@ -172,17 +180,19 @@ static wa_status take_group(wa_arena *arena, size_t rows, size_t hidden, group *
     return wa_arena_take_raw(arena, rows, sizeof *out->row, &out->row, err);
 }
 
-/* Few rows choose one expert, and what stays empty in a product costs as much as what is used: products as narrow as BLAS likes
- * them, whatever the caller's width. */
+/* Few rows choose one expert, and what stays empty in a product costs as much as what is used:
+ * products as narrow as BLAS likes them, whatever the caller's width. */
 enum { EXPERT_WIDTH = 4 };
 
-static wa_status run_group(const wa_oracle_call *call, const wa_expert *ffn, const group *g, double *y, wa_error *err)
+static wa_status run_group(const wa_oracle_call *call, const wa_expert *ffn, const group *g,
+                           double *y, wa_error *err)
 {
     wa_walk_layer own = layer_of_ffn(call->layer, ffn);
     size_t hidden = own.hidden;
     if (g->count == 0)
         return WA_OK;
-    WA_TRY(wa_oracle_ffn(call->oracle, call->which, &own, g->count, g->x, EXPERT_WIDTH, g->seat, NULL, NULL, g->y, NULL, err));
+    WA_TRY(wa_oracle_ffn(call->oracle, call->which, &own, g->count, g->x, EXPERT_WIDTH, g->seat,
+                         NULL, NULL, g->y, NULL, err));
     for (size_t i = 0; i < g->count; i++)
         for (size_t h = 0; h < hidden; h++)
             y[g->row[i] * hidden + h] += g->weight[i] * g->y[i * hidden + h];

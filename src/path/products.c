@@ -1,7 +1,7 @@
 /*
- * Paths that are three matrix products: dense, interleaved, full_mmap, exact, sparse:gemv_full_k and
- * interleaved_q4k:dequant. They differ only in the files behind the matrices, so two that read the same
- * bytes give the same bits.
+ * Paths that are three matrix products: dense, interleaved, full_mmap, exact, sparse:gemv_full_k
+ * and interleaved_q4k:dequant. They differ only in the files behind the matrices, so two that read
+ * the same bytes give the same bits.
  */
 #include "path/fault.h"
 #include "path/walk.h"
@@ -42,14 +42,16 @@ void wa_walk_feed(wa_walk *walk, wa_tile tile)
 {
     const wa_walk_layer *l = walk->layer;
     if (l->gated)
-        wa_gemm_rows(&l->gate, tile.rows, l->hidden, l->features, wa_walk_pair(walk, tile, walk->act),
-                     walk->io_count, l->gate_bias, walk->scratch);
+        wa_gemm_rows(&l->gate, tile.rows, l->hidden, l->features,
+                     wa_walk_pair(walk, tile, walk->act), walk->io_count, l->gate_bias,
+                     walk->scratch);
     wa_gemm_rows(&l->up, tile.rows, l->hidden, l->features, wa_walk_pair(walk, tile, walk->up),
                  walk->io_count, l->up_bias, walk->scratch);
     wa_walk_activate(walk, tile);
 }
 
-/* y [tile, H] = act . D (feature-major) or act . Wd^T (the model's, and K-quants as stored), then + b_down. */
+/* y [tile, H] = act . D (feature-major) or act . Wd^T (the model's, and K-quants as stored), then +
+ * b_down. */
 void wa_walk_project(wa_walk *walk, wa_tile tile, float *const *act)
 {
     const wa_walk_layer *l = walk->layer;

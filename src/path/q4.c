@@ -1,7 +1,7 @@
 /*
- * interleaved_q4:cpu (walk-paths 3.4). Gate and up: x is rounded to 8-bit integers, a scale for each
- * 32 of them; dots of a block are exact integers, scaled and added in f32, block by block. Down: f32
- * activations on dequantised rows, those below 1e-10 left out.
+ * interleaved_q4:cpu (walk-paths 3.4). Gate and up: x is rounded to 8-bit integers, a scale for
+ * each 32 of them; dots of a block are exact integers, scaled and added in f32, block by block.
+ * Down: f32 activations on dequantised rows, those below 1e-10 left out.
  */
 #include "path/fault.h"
 #include "path/walk.h"
@@ -26,8 +26,8 @@ static wa_status open_blocks(const wa_walk *walk, size_t rows, block_rows *out)
     return wa_arena_take_raw(arena, rows, hidden / BLOCK * sizeof(float), &out->scale, walk->err);
 }
 
-/* s = max|x| / 127, q = x / s rounded, halves away from zero. A block with a value that is no number
- * has the scale NaN, so that it is seen; upstream drops it. */
+/* s = max|x| / 127, q = x / s rounded, halves away from zero. A block with a value that is no
+ * number has the scale NaN, so that it is seen; upstream drops it. */
 static void round_block(const float *x, int8_t *q, float *scale)
 {
     float most = 0.0F, nothing = 0.0F;
@@ -70,7 +70,8 @@ static wa_status open_strip(const wa_walk *walk, strip *out)
 static void load_strip(const wa_matrix *w, size_t first, size_t height, const strip *to)
 {
     size_t each = w->cols / BLOCK;
-    wa_q4_0_split(w->format, w->data + first * w->row_bytes, height * each, to->stored.q, to->stored.scale);
+    wa_q4_0_split(w->format, w->data + first * w->row_bytes, height * each, to->stored.q,
+                  to->stored.scale);
     for (size_t f = 0; f < height; f++) {
         for (size_t h = 0; h < w->cols; h++)
             to->w[h][f] = to->stored.q[f * w->cols + h];
@@ -150,7 +151,8 @@ static wa_status feed(wa_walk *walk, wa_tile tile)
 /* Blocks must fill the rows, and rows follow one another: V6 of a vindex. */
 static wa_status check_matrix(const wa_walk *walk, const wa_matrix *w)
 {
-    bool fits = w->cols % BLOCK == 0 && (w->format == WA_FORMAT_Q4_0 || w->format == WA_FORMAT_GGML_Q4_0) &&
+    bool fits = w->cols % BLOCK == 0 &&
+                (w->format == WA_FORMAT_Q4_0 || w->format == WA_FORMAT_GGML_Q4_0) &&
                 w->order == WA_ROWS_PLAIN &&
                 w->row_bytes == w->cols / BLOCK * wa_format_get(w->format)->block_bytes;
     if (fits)

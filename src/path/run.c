@@ -9,7 +9,9 @@ static wa_walk_tile *kernel_of(const wa_case *which, const wa_walk_layer *layer)
 {
     bool dense = which->path == WA_PATH_DENSE;
     if (layer->experts != NULL && which->kernel != WA_LABEL_EXTERNAL)
-        return dense || which->kernel == WA_LABEL_CHECKPOINT || which->kernel == WA_LABEL_EXPERTS ? wa_experts_tile : NULL;
+        return dense || which->kernel == WA_LABEL_CHECKPOINT || which->kernel == WA_LABEL_EXPERTS
+                   ? wa_experts_tile
+                   : NULL;
     switch (which->kernel) {
     case WA_LABEL_SPARSE_GEMV_FULL_K:
     case WA_LABEL_INTERLEAVED:
@@ -71,8 +73,10 @@ static wa_status check_call(const wa_walk *walk)
                        walk->which->name, wa_label_text(walk->which->kernel),
                        walk->which->not_run != NULL ? ": " : "",
                        walk->which->not_run != NULL ? walk->which->not_run : "");
-    /* Tiles are as high as the job says, whatever the rows: the height decides the bits of engine blas. */
-    bool low = walk->rows > scratch->tile_rows && scratch->tile_rows < wa_tile_rows(scratch->features);
+    /* Tiles are as high as the job says, whatever the rows: the height decides the bits of engine
+     * blas. */
+    bool low =
+        walk->rows > scratch->tile_rows && scratch->tile_rows < wa_tile_rows(scratch->features);
     if (low || walk->layer->features > scratch->features)
         return wa_fail(walk->err, WA_E_INTERNAL,
                        "scratch for %zu rows of %zu features, needs %zu of %zu", scratch->tile_rows,
@@ -86,7 +90,8 @@ static wa_status run_tiles(wa_walk *walk)
     wa_walk_tile *run = kernel_of(walk->which, walk->layer);
     if (walk->rows == 0)
         return WA_OK;
-    if (run == wa_external_tile) /* it needs no buffers of ours, and is asked by prompts, whatever a tile holds */
+    /* it needs no buffers of ours, and is asked by prompts, whatever a tile holds */
+    if (run == wa_external_tile)
         return run(walk, (wa_tile){.rows = walk->rows});
     WA_TRY(take_buffers(walk, height));
     for (size_t first = 0; first < walk->rows; first += height) {

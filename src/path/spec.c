@@ -10,9 +10,9 @@ enum { FROM_MODEL = WA_PAYLOAD_COUNT, END };
 #define LIST(...) ((const int[]){__VA_ARGS__, END})
 #define P(payload) WA_PAYLOAD_##payload
 
-/* A kernel reads each projection from the first of these that the path sees. Row b of walk-paths 2.3
- * for gemv, walk-paths 1.3 and rows d, e of 2.3 for the per-feature loops; K-quant products take down as stored, [H, F],
- * and leave the feature-major copy alone. */
+/* A kernel reads each projection from the first of these that the path sees. Row b of walk-paths
+ * 2.3 for gemv, walk-paths 1.3 and rows d, e of 2.3 for the per-feature loops; K-quant products
+ * take down as stored, [H, F], and leave the feature-major copy alone. */
 static const int *const READS[WA_LABEL_COUNT][WA_PROJECTION_COUNT] = {
     [WA_LABEL_SPARSE_GEMV_FULL_K] = {LIST(P(GATE)), LIST(P(UP_FEATURES), P(INTERLEAVED_Q4K)),
                                      LIST(P(DOWN_FEATURES), P(INTERLEAVED_Q4K))},
@@ -47,7 +47,8 @@ typedef struct path_spec {
     bool k_for_ladder; /* the ladder sees a K: finite, or all */
     bool forced;       /* the kernel is asked for whatever the ladder would pick */
     wa_label kernel;   /* NONE: what the ladder picks, if it is one of the sparse walk's */
-    unsigned hides;    /* payloads its mask takes away, flags and accessors alike (walk-paths 4.3) */
+    /* payloads its mask takes away, flags and accessors alike (walk-paths 4.3) */
+    unsigned hides;
 } path_spec;
 
 static const path_spec SPECS[WA_PATH_COUNT] = {
@@ -61,10 +62,8 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
                                  .forced = true,
                                  .kernel = WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN,
                                  .hides = ~(BIT(GATE) | BIT(INTERLEAVED_Q4K))},
-    [WA_PATH_FP4_STORAGE] = {.kernel = WA_LABEL_SPARSE_SERIAL,
-                             .hides = ~(BIT(GATE) | BIT(FP4))},
-    [WA_PATH_INTERLEAVED_Q4] = {.kernel = WA_LABEL_INTERLEAVED_Q4_CPU,
-                                .hides = BIT(FP4)},
+    [WA_PATH_FP4_STORAGE] = {.kernel = WA_LABEL_SPARSE_SERIAL, .hides = ~(BIT(GATE) | BIT(FP4))},
+    [WA_PATH_INTERLEAVED_Q4] = {.kernel = WA_LABEL_INTERLEAVED_Q4_CPU, .hides = BIT(FP4)},
     [WA_PATH_INTERLEAVED] = {.kernel = WA_LABEL_INTERLEAVED,
                              .hides = BIT(FP4) | BIT(INTERLEAVED_Q4)},
     [WA_PATH_FULL_MMAP] = {.kernel = WA_LABEL_FULL_MMAP,
@@ -96,13 +95,15 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
                                   .hides = ~BIT(CHECKPOINT)},
 };
 
-/* Upstream's audits, in their order (walk-paths 4.3); August's measures native where May's dequantised, and the latter is
- * kept beside it. */
-size_t wa_spec_defaults(const wa_vindex *vindex, wa_ladder ladder, bool whole, wa_path out[WA_PATH_COUNT])
+/* Upstream's audits, in their order (walk-paths 4.3); August's measures native where May's
+ * dequantised, and the latter is kept beside it. */
+size_t wa_spec_defaults(const wa_vindex *vindex, wa_ladder ladder, bool whole,
+                        wa_path out[WA_PATH_COUNT])
 {
-    static const wa_path list[] = {WA_PATH_SPARSE, WA_PATH_FP4_STORAGE, WA_PATH_INTERLEAVED_Q4, WA_PATH_INTERLEAVED,
-                                   WA_PATH_FULL_MMAP, WA_PATH_INTERLEAVED_KQUANT_NATIVE, WA_PATH_INTERLEAVED_Q4K,
-                                   WA_PATH_EXACT};
+    static const wa_path list[] = {WA_PATH_SPARSE,          WA_PATH_FP4_STORAGE,
+                                   WA_PATH_INTERLEAVED_Q4,  WA_PATH_INTERLEAVED,
+                                   WA_PATH_FULL_MMAP,       WA_PATH_INTERLEAVED_KQUANT_NATIVE,
+                                   WA_PATH_INTERLEAVED_Q4K, WA_PATH_EXACT};
     size_t count = 0;
     if (vindex->checkpoint != NULL) {
         out[0] = WA_PATH_CHECKPOINT;
@@ -122,13 +123,15 @@ bool wa_spec_takes_k(wa_path path)
     return SPECS[path].takes_k;
 }
 
-/* Payloads that a case's mask takes away. August: all that its kernel does not read (larql-2026-08 2.5); what the ladder
- * picks the kernel for, and the loops, which choose by what is there, keep their own. */
+/* Payloads that a case's mask takes away. August: all that its kernel does not read (larql-2026-08
+ * 2.5); what the ladder picks the kernel for, and the loops, which choose by what is there, keep
+ * their own. */
 static unsigned hides_of(const wa_case *item)
 {
     const path_spec *spec = &SPECS[item->path];
     bool chooses = spec->kernel == WA_LABEL_NONE || spec->kernel == WA_LABEL_SPARSE_SERIAL ||
-                   spec->kernel == WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN || item->path == WA_PATH_WEIGHTS_FALLBACK;
+                   spec->kernel == WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN ||
+                   item->path == WA_PATH_WEIGHTS_FALLBACK;
     if (item->ladder == WA_LADDER_2026_05 || chooses)
         return spec->hides;
     unsigned reads = 0;
@@ -155,7 +158,8 @@ static bool whole_rows(const wa_vindex *vindex)
 /* The ladder's facts under a case's mask. No overrides, no L1 cache; a backend with our Q4_0 kernel
  * for interleaved_q4 alone; and padded rows are read by the manifest's width, so K-quant rows of
  * any length answer. */
-static wa_ladder_facts facts_of(const wa_vindex *vindex, const wa_model *model, const wa_case *item, unsigned hides)
+static wa_ladder_facts facts_of(const wa_vindex *vindex, const wa_model *model, const wa_case *item,
+                                unsigned hides)
 {
     const path_spec *spec = &SPECS[item->path];
     bool up = sees(vindex, hides, WA_PAYLOAD_UP_FEATURES);
@@ -199,8 +203,8 @@ static bool is_sparse_walk(wa_label label)
            label == WA_LABEL_SPARSE_SERIAL;
 }
 
-static wa_status choose_kernel(const wa_vindex *vindex, const wa_model *model, wa_case *item, wa_arena *arena,
-                               wa_error *err)
+static wa_status choose_kernel(const wa_vindex *vindex, const wa_model *model, wa_case *item,
+                               wa_arena *arena, wa_error *err)
 {
     const path_spec *spec = &SPECS[item->path];
     wa_ladder_facts facts = facts_of(vindex, model, item, hides_of(item));
@@ -211,15 +215,16 @@ static wa_status choose_kernel(const wa_vindex *vindex, const wa_model *model, w
         item->kernel = route;
     if (item->kernel == WA_LABEL_NONE) /* the sparse walk declines: some file of these is missing */
         item->kernel = WA_LABEL_SPARSE_GEMV_FULL_K;
-    bool dequant = item->kernel == WA_LABEL_INTERLEAVED_Q4K_DEQUANT && item->ladder == WA_LADDER_2026_08;
+    bool dequant =
+        item->kernel == WA_LABEL_INTERLEAVED_Q4K_DEQUANT && item->ladder == WA_LADDER_2026_08;
     if (dequant) /* below native, which reads the same file: forced */
         item->kernel = WA_LABEL_INTERLEAVED_KQUANT_DEQUANT;
     item->expected_label = spec->forced || dequant ? item->kernel : route;
     return wa_ladder_explain(&unmasked, arena, &item->route, err);
 }
 
-/* For an ungated model the gate file holds the up rows, and the per-feature loop reads them there; another checkpoint of it
- * has no gate at all. */
+/* For an ungated model the gate file holds the up rows, and the per-feature loop reads them there;
+ * another checkpoint of it has no gate at all. */
 static const int *list_of(const wa_case *item, const wa_model *model, wa_projection projection)
 {
     static const int gate_file[] = {WA_PAYLOAD_GATE, END}, nothing[] = {FROM_MODEL, END};
@@ -240,7 +245,8 @@ static wa_status tell_missing(const wa_vindex *vindex, unsigned hides, const int
         if ((hides & (1U << payload)) != 0)
             continue;
         if (payload == WA_PAYLOAD_CHECKPOINT) {
-            WA_TRY(wa_arena_print(arena, &text, err, "it is a vindex; key 'checkpoint' names a checkpoint"));
+            WA_TRY(wa_arena_print(arena, &text, err,
+                                  "it is a vindex; key 'checkpoint' names a checkpoint"));
             continue;
         }
         const char *why = vindex->unusable[payload] != NULL ? vindex->unusable[payload]
@@ -286,10 +292,10 @@ static wa_status check_ranking(const wa_vindex *vindex, const wa_case *item, wa_
     return tell_missing(vindex, hides, gate_file, arena, reason, err);
 }
 
-/* LARQL's native kernel declines what is no gated FFN of whole blocks (larql-2026-08 2.1, rung 4), and its server answers in Q8_K
- * where x is whole blocks (larql-2026-08 4.6). */
-static wa_status check_blocks(const wa_vindex *vindex, const wa_model *model, const wa_case *item, wa_arena *arena,
-                              const char **reason, wa_error *err)
+/* LARQL's native kernel declines what is no gated FFN of whole blocks (larql-2026-08 2.1, rung 4),
+ * and its server answers in Q8_K where x is whole blocks (larql-2026-08 4.6). */
+static wa_status check_blocks(const wa_vindex *vindex, const wa_model *model, const wa_case *item,
+                              wa_arena *arena, const char **reason, wa_error *err)
 {
     enum { BLOCK = 256 };
     char *text;
@@ -307,7 +313,9 @@ static wa_status check_blocks(const wa_vindex *vindex, const wa_model *model, co
         width = vindex->layers[l].features;
     if (width % BLOCK == 0)
         return WA_OK;
-    WA_TRY(wa_arena_print(arena, &text, err, "the %s kernel takes rows of whole blocks of %d, not of %zu", what, BLOCK, width));
+    WA_TRY(wa_arena_print(arena, &text, err,
+                          "the %s kernel takes rows of whole blocks of %d, not of %zu", what, BLOCK,
+                          width));
     *reason = text;
     return WA_OK;
 }
@@ -321,17 +329,20 @@ static size_t empty_layer(const wa_vindex *vindex)
     return layer;
 }
 
-/* A walk over features knows no router: what it would compute is not the model, whatever files there are. */
+/* A walk over features knows no router: what it would compute is not the model, whatever files
+ * there are. */
 static wa_status refuse_experts(const wa_model *model, const wa_case *item, wa_arena *arena,
                                 const char **reason, wa_error *err)
 {
     size_t layer = wa_model_expert_layer(model);
     char *text;
-    if (layer == model->layer_count || wa_path_is_foreign(item->path) || wa_path_is_checkpoint(item->path) ||
-        item->path == WA_PATH_EXPERTS)
+    if (layer == model->layer_count || wa_path_is_foreign(item->path) ||
+        wa_path_is_checkpoint(item->path) || item->path == WA_PATH_EXPERTS)
         return WA_OK;
     WA_TRY(wa_arena_print(arena, &text, err,
-                          "layer %zu of the model has experts, which of the paths of a vindex only 'experts' computes", layer));
+                          "layer %zu of the model has experts, which of the paths of a vindex only "
+                          "'experts' computes",
+                          layer));
     *reason = text;
     return WA_OK;
 }
@@ -355,10 +366,12 @@ static bool any_expert_in_blocks(const wa_experts *experts)
     return false;
 }
 
-/* Exact where all that is computed with are floats of 16 bits and more: the FFN of every layer, or the whole model. */
+/* Exact where all that is computed with are floats of 16 bits and more: the FFN of every layer, or
+ * the whole model. */
 static wa_bucket bucket_of_checkpoint(const wa_model *checkpoint, bool whole)
 {
-    const wa_matrix *const ends[] = {&checkpoint->embedding, &checkpoint->output, &checkpoint->positions};
+    const wa_matrix *const ends[] = {&checkpoint->embedding, &checkpoint->output,
+                                     &checkpoint->positions};
     if (whole && any_in_blocks(ends, sizeof ends / sizeof ends[0]))
         return WA_BUCKET_QUANTIZED;
     for (size_t l = 0; l < checkpoint->layer_count; l++) {
@@ -412,8 +425,10 @@ static wa_bucket bucket_of(const wa_case *item, const wa_vindex *vindex)
     if (item->path == WA_PATH_WEIGHTS_FALLBACK || leaves_some_out)
         return WA_BUCKET_APPROXIMATE;
     if (wa_path_is_checkpoint(item->path))
-        return vindex->checkpoint == NULL ? WA_BUCKET_APPROXIMATE
-                                          : bucket_of_checkpoint(vindex->checkpoint, item->path == WA_PATH_CHECKPOINT_MODEL);
+        return vindex->checkpoint == NULL
+                   ? WA_BUCKET_APPROXIMATE
+                   : bucket_of_checkpoint(vindex->checkpoint,
+                                          item->path == WA_PATH_CHECKPOINT_MODEL);
     if (item->path == WA_PATH_EXPERTS)
         return bucket_of_experts(vindex);
     wa_bucket worst = WA_BUCKET_EXACT;
@@ -421,8 +436,8 @@ static wa_bucket bucket_of(const wa_case *item, const wa_vindex *vindex)
         const wa_source *source = &item->source[p];
         if (source->from_model)
             continue;
-        wa_bucket bucket = bucket_of_payload(
-            wa_vindex_serving(vindex, source->payload, (wa_projection)p));
+        wa_bucket bucket =
+            bucket_of_payload(wa_vindex_serving(vindex, source->payload, (wa_projection)p));
         worst = bucket > worst ? bucket : worst;
     }
     return worst;
@@ -434,8 +449,8 @@ wa_status wa_spec_resolve(const wa_vindex *vindex, const wa_model *model, wa_are
     *reason = NULL;
     WA_TRY(choose_kernel(vindex, model, item, arena, err));
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
-        WA_TRY(choose_source(vindex, item, (wa_projection)p,
-                             list_of(item, model, (wa_projection)p), arena, reason, err));
+        WA_TRY(choose_source(vindex, item, (wa_projection)p, list_of(item, model, (wa_projection)p),
+                             arena, reason, err));
     WA_TRY(check_ranking(vindex, item, arena, reason, err));
     WA_TRY(check_blocks(vindex, model, item, arena, reason, err));
     item->k_all_layers = layers_within_k(vindex, item->k);

@@ -27,7 +27,8 @@ typedef struct wa_tile {
 /** Evaluate one tile. */
 typedef wa_status wa_walk_tile(wa_walk *walk, wa_tile tile);
 
-/** Operands of a product from the tile's x to `to` [io_count] of [tile, F]; valid until the next call. */
+/** Operands of a product from the tile's x to `to` [io_count] of [tile, F]; valid until the next
+ * call. */
 const wa_operand *wa_walk_pair(wa_walk *walk, wa_tile tile, float *const *to);
 /** act [tile, F] = the scores that rank: gate scores, or for an ungated model the up scores. */
 void wa_walk_score(wa_walk *walk, wa_tile tile);
@@ -37,9 +38,8 @@ void wa_walk_activate(wa_walk *walk, wa_tile tile);
 void wa_walk_feed(wa_walk *walk, wa_tile tile);
 void wa_walk_project(wa_walk *walk, wa_tile tile, float *const *act);
 
-wa_walk_tile wa_products_tile, wa_loop_tile, wa_fallback_tile, wa_q4_tile, wa_native_tile, wa_q8k_tile,
-    wa_external_tile,
-    wa_experts_tile;
+wa_walk_tile wa_products_tile, wa_loop_tile, wa_fallback_tile, wa_q4_tile, wa_native_tile,
+    wa_q8k_tile, wa_external_tile, wa_experts_tile;
 
 /** Parts of the hit list whose sums sparse:parallel_q4k_down makes by themselves and then adds. */
 enum { WA_PARALLEL_CHUNKS = 8 };

@@ -12,7 +12,8 @@ typedef struct wa_http wa_http;
 /** Patience with a server. */
 typedef struct wa_http_patience {
     double seconds; /* limit of one attempt */
-    int retries;    /* further attempts after a time-out, a broken connection or answer, 429 or 503 */
+    /* further attempts after a time-out, a broken connection or answer, 429 or 503 */
+    int retries;
 } wa_http_patience;
 
 /** A request; all borrowed for the call. */
@@ -33,25 +34,28 @@ typedef struct wa_http_answer {
     size_t size;
 } wa_http_answer;
 
-/** An URL that may be asked: http or https, a host, no user or password in it, no query. NULL = it may, else what is wrong; static. */
+/** An URL that may be asked: http or https, a host, no user or password in it, no query. NULL = it
+ * may, else what is wrong; static. */
 const char *wa_http_check_url(const char *url);
 
 /**
- * No connection is made yet. Proxies are not used for loopback; redirects are not followed; TLS is checked as libcurl does by default.
- * Local. Errors: WA_E_MEMORY.
+ * No connection is made yet. Proxies are not used for loopback; redirects are not followed; TLS is
+ * checked as libcurl does by default. Local. Errors: WA_E_MEMORY.
  *
  * url  http://HOST:PORT, kept
  * key  sent as a bearer token, never shown; NULL = none
  * room for the body of the longest answer
  */
-WA_CHECKED wa_status wa_http_open(const char *url, const char *key, wa_http_patience patience, size_t room,
-                                  wa_arena *arena, wa_http **out, wa_error *err);
+WA_CHECKED wa_status wa_http_open(const char *url, const char *key, wa_http_patience patience,
+                                  size_t room, wa_arena *arena, wa_http **out, wa_error *err);
 /**
- * Ask and wait. Between attempts it waits 0.1 s, 0.2 s and so on, at most 5 s. An answer with another status than 429 and 503 is an
- * answer. Errors: WA_E_AWAY (no whole answer in any attempt: why the last had none), WA_E_MISMATCH (a longer answer than `most`),
- * WA_E_STOPPED (a signal asks for this process's end).
+ * Ask and wait. Between attempts it waits 0.1 s, 0.2 s and so on, at most 5 s. An answer with
+ * another status than 429 and 503 is an answer. Errors: WA_E_AWAY (no whole answer in any attempt:
+ * why the last had none), WA_E_MISMATCH (a longer answer than `most`), WA_E_STOPPED (a signal asks
+ * for this process's end).
  */
-WA_CHECKED wa_status wa_http_ask(wa_http *http, const wa_http_request *request, wa_http_answer *out, wa_error *err);
+WA_CHECKED wa_status wa_http_ask(wa_http *http, const wa_http_request *request, wa_http_answer *out,
+                                 wa_error *err);
 void wa_http_close(wa_http *http);
 
 #endif

@@ -39,7 +39,8 @@ const char *wa_http_check_url(const char *url)
     part = NULL;
     if (wrong == NULL && (curl_url_get(parts, CURLUPART_USER, &part, 0) == CURLUE_OK ||
                           curl_url_get(parts, CURLUPART_PASSWORD, &part, 0) == CURLUE_OK))
-        wrong = "holds a user or password, which would be stored; a key belongs into WALKAUDIT_SERVED_KEY";
+        wrong = "holds a user or password, which would be stored; a key belongs into "
+                "WALKAUDIT_SERVED_KEY";
     curl_free(part);
     part = NULL;
     if (wrong == NULL && (curl_url_get(parts, CURLUPART_QUERY, &part, 0) == CURLUE_OK ||
@@ -64,7 +65,8 @@ static size_t take_body(char *data, size_t size, size_t count, void *context)
 }
 
 /* Called at least every second. */
-static int heed_signals(void *context, curl_off_t down, curl_off_t now, curl_off_t up, curl_off_t done)
+static int heed_signals(void *context, curl_off_t down, curl_off_t now, curl_off_t up,
+                        curl_off_t done)
 {
     (void)context, (void)down, (void)now, (void)up, (void)done;
     return wa_signal_is_urgent(wa_signals_heard());
@@ -76,7 +78,8 @@ static bool is_loopback(const char *url)
     CURLU *parts = curl_url();
     bool found = parts != NULL && curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
                  curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-                 (strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0);
+                 (strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
+                  strcmp(host, "[::1]") == 0);
     curl_free(host);
     curl_url_cleanup(parts);
     return found;
@@ -99,8 +102,8 @@ static void set_up(wa_http *h)
         curl_easy_setopt(curl, CURLOPT_PROXY, "");
 }
 
-wa_status wa_http_open(const char *url, const char *key, wa_http_patience patience, size_t room, wa_arena *arena,
-                       wa_http **out, wa_error *err)
+wa_status wa_http_open(const char *url, const char *key, wa_http_patience patience, size_t room,
+                       wa_arena *arena, wa_http **out, wa_error *err)
 {
     wa_http *h;
     WA_TRY(wa_arena_take(arena, 1, sizeof *h, &h, err));
@@ -137,7 +140,8 @@ static struct curl_slist *add_header(struct curl_slist *list, const char *name, 
 
 static CURLcode attempt(wa_http *h, const wa_http_request *r, long *status)
 {
-    struct curl_slist *headers = curl_slist_append(NULL, "Expect:"); /* no waiting for "100 Continue" */
+    /* no waiting for "100 Continue" */
+    struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
     if (r->content_type != NULL)
         headers = add_header(headers, "Content-Type", r->content_type);
     if (r->accept != NULL)
@@ -183,11 +187,13 @@ static wa_status fail_away(const wa_http *h, CURLcode code, long status, wa_erro
         snprintf(why, sizeof why, "%s", h->why[0] != '\0' ? h->why : curl_easy_strerror(code));
     else
         snprintf(why, sizeof why, "it answers %ld", status);
-    return wa_fail(err, WA_E_AWAY, "no answer in %d attempt%s of at most %g s: %s", h->patience.retries + 1,
-                   h->patience.retries == 0 ? "" : "s", h->patience.seconds, why);
+    return wa_fail(err, WA_E_AWAY, "no answer in %d attempt%s of at most %g s: %s",
+                   h->patience.retries + 1, h->patience.retries == 0 ? "" : "s",
+                   h->patience.seconds, why);
 }
 
-wa_status wa_http_ask(wa_http *h, const wa_http_request *request, wa_http_answer *out, wa_error *err)
+wa_status wa_http_ask(wa_http *h, const wa_http_request *request, wa_http_answer *out,
+                      wa_error *err)
 {
     char *url;
     double pause = FIRST_PAUSE;
@@ -204,9 +210,13 @@ wa_status wa_http_ask(wa_http *h, const wa_http_request *request, wa_http_answer
         if (code == CURLE_ABORTED_BY_CALLBACK)
             return wa_fail(err, WA_E_STOPPED, "abandoned");
         if (h->too_long)
-            return wa_fail(err, WA_E_MISMATCH, "answer to %s is longer than %zu bytes", request->path, request->most);
+            return wa_fail(err, WA_E_MISMATCH, "answer to %s is longer than %zu bytes",
+                           request->path, request->most);
         if (code == CURLE_OK && status != TOO_MANY_REQUESTS && status != UNAVAILABLE) {
-            *out = (wa_http_answer){.status = status, .content_type = h->content_type, .body = h->body, .size = h->size};
+            *out = (wa_http_answer){.status = status,
+                                    .content_type = h->content_type,
+                                    .body = h->body,
+                                    .size = h->size};
             return WA_OK;
         }
         if (tried == h->patience.retries)

@@ -38,7 +38,8 @@ static int set_up(posix_spawn_file_actions_t *actions, const char *directory, in
     return failed;
 }
 
-/* Handlers of ours end at exec by themselves; what is ignored would stay so (SIGXFSZ), and a blocked signal blocked. */
+/* Handlers of ours end at exec by themselves; what is ignored would stay so (SIGXFSZ), and a
+ * blocked signal blocked. */
 static int set_signals(posix_spawnattr_t *attributes)
 {
     sigset_t none, standard;
@@ -52,8 +53,8 @@ static int set_signals(posix_spawnattr_t *attributes)
     if (failed == 0)
         failed = posix_spawnattr_setsigdefault(attributes, &standard);
     if (failed == 0)
-        failed = posix_spawnattr_setflags(attributes,
-                                          POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+        failed = posix_spawnattr_setflags(
+            attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     return failed;
 }
 
@@ -79,17 +80,20 @@ static int spawn(const char *command, const char *directory, int theirs, pid_t *
     return failed;
 }
 
-wa_status wa_process_open(const char *command, const char *directory, double seconds, wa_process *out, wa_error *err)
+wa_status wa_process_open(const char *command, const char *directory, double seconds,
+                          wa_process *out, wa_error *err)
 {
     int ends[2];
     pid_t pid;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         return wa_fail(err, WA_E_IO, "cannot make a socket for a program: %s", strerror(errno));
-    int failed = fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0 ? spawn(command, directory, ends[1], &pid) : errno;
+    int failed =
+        fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0 ? spawn(command, directory, ends[1], &pid) : errno;
     close(ends[1]);
     if (failed != 0) {
         close(ends[0]);
-        return wa_fail(err, WA_E_IO, "cannot start a program in '%s': %s", directory, strerror(failed));
+        return wa_fail(err, WA_E_IO, "cannot start a program in '%s': %s", directory,
+                       strerror(failed));
     }
     *out = (wa_process){.pid = pid, .channel = ends[0], .seconds = seconds};
     return WA_OK;
@@ -140,14 +144,16 @@ void wa_process_kill(wa_process *process)
         end(process, 0.0, &how);
 }
 
-/* It closed its end. A program that is about to end is given the time to do so, as its code says why. */
+/* It closed its end. A program that is about to end is given the time to do so, as its code says
+ * why. */
 static wa_status fail_ended(wa_process *process, wa_error *err)
 {
     int how = 0;
     if (!end(process, FAREWELL, &how))
         return wa_fail(err, WA_E_IO, "the program closed its connection");
     if (WIFSIGNALED(how))
-        return wa_fail(err, WA_E_IO, "the program was ended by signal %d (%s)", WTERMSIG(how), strsignal(WTERMSIG(how)));
+        return wa_fail(err, WA_E_IO, "the program was ended by signal %d (%s)", WTERMSIG(how),
+                       strsignal(WTERMSIG(how)));
     return wa_fail(err, WA_E_IO, "the program ended with code %d", WEXITSTATUS(how));
 }
 
@@ -171,7 +177,8 @@ static wa_status await_channel(wa_process *process, short events, double deadlin
     }
 }
 
-wa_status wa_process_send(wa_process *process, const void *bytes, size_t size, double deadline, wa_error *err)
+wa_status wa_process_send(wa_process *process, const void *bytes, size_t size, double deadline,
+                          wa_error *err)
 {
     const char *at = bytes;
     if (process->pid == 0)
@@ -190,7 +197,8 @@ wa_status wa_process_send(wa_process *process, const void *bytes, size_t size, d
     return WA_OK;
 }
 
-wa_status wa_process_receive(wa_process *process, void *bytes, size_t size, double deadline, wa_error *err)
+wa_status wa_process_receive(wa_process *process, void *bytes, size_t size, double deadline,
+                             wa_error *err)
 {
     char *at = bytes;
     if (process->pid == 0)

@@ -19,7 +19,8 @@ typedef struct served {
     size_t layers, hidden, prompts, longest;
     const char *what; /* "path 'served' of case 'f32:served'", arena */
     uint8_t *body;    /* a request */
-    float *x, *y;     /* [longest, hidden]: positions in another order, answers to another request */
+    /* [longest, hidden]: positions in another order, answers to another request */
+    float *x, *y;
     wa_arena *arena;
 } served;
 
@@ -34,7 +35,8 @@ static wa_status note(wa_error *err, const served *s, const wa_server *server)
 
 /* --- Answers --- */
 
-static wa_status ask(served *s, wa_server *server, size_t layer, const float *x, size_t rows, float *y, wa_error *err)
+static wa_status ask(served *s, wa_server *server, size_t layer, const float *x, size_t rows,
+                     float *y, wa_error *err)
 {
     size_t most = wa_ffn_most_rows(s->wire, s->hidden);
     for (size_t first = 0; first < rows; first += most) {
@@ -46,7 +48,8 @@ static wa_status ask(served *s, wa_server *server, size_t layer, const float *x,
                                   .body = s->body,
                                   .expected = s->answer};
         wa_wire answer;
-        if (wa_server_ask(server, &request, s->arena, &answer, y + first * s->hidden, NULL, err) != WA_OK) {
+        if (wa_server_ask(server, &request, s->arena, &answer, y + first * s->hidden, NULL, err) !=
+            WA_OK) {
             if (err->status != WA_E_STOPPED)
                 wa_note(err, "at layer %zu", layer);
             return note(err, s, server);
@@ -84,7 +87,8 @@ static wa_server *server_of(const served *s, size_t prompt, size_t layer, size_t
     return NULL;
 }
 
-/* The same x in the other ways; of Q8_K requests, which hold one position, only again and elsewhere. */
+/* The same x in the other ways; of Q8_K requests, which hold one position, only again and
+ * elsewhere. */
 static wa_status ask_ways(served *s, const wa_external_rows *r, wa_error *err)
 {
     wa_server *server = server_of(s, r->prompt, r->layer, 0), *other;
@@ -113,7 +117,8 @@ static wa_status run_served(const wa_external *external, const wa_external_rows 
     served *s = external->context;
     size_t share = s->prompts < SHARE ? s->prompts : SHARE;
     if (r->rows > s->longest)
-        return wa_fail(err, WA_E_INTERNAL, "%zu positions, space for %zu; %s", r->rows, s->longest, s->what);
+        return wa_fail(err, WA_E_INTERNAL, "%zu positions, space for %zu; %s", r->rows, s->longest,
+                       s->what);
     WA_TRY(ask(s, server_of(s, r->prompt, r->layer, 0), r->layer, r->x, r->rows, r->y, err));
     if (r->ways != NULL && r->layer % share == r->prompt % share)
         return ask_ways(s, r, err);
@@ -129,7 +134,8 @@ static wa_status check_served(const wa_external *external, wa_error *err)
         if (wa_server_read_patches(server, s->arena, &patches, err) != WA_OK)
             return note(err, s, server);
         if (strcmp(patches, server->patches) != 0) {
-            wa_fail(err, WA_E_MISMATCH, "its patches changed while this run asked it; start again with --fresh");
+            wa_fail(err, WA_E_MISMATCH,
+                    "its patches changed while this run asked it; start again with --fresh");
             return note(err, s, server);
         }
     }
@@ -171,12 +177,15 @@ static wa_status probe(served *s, wa_server *server, wa_error *err)
     return WA_OK;
 }
 
-static wa_status open_server(served *s, wa_server *server, const wa_model *model, wa_http_patience patience, wa_error *err)
+static wa_status open_server(served *s, wa_server *server, const wa_model *model,
+                             wa_http_patience patience, wa_error *err)
 {
     const char *key = getenv("WALKAUDIT_SERVED_KEY");
     size_t longest = 0;
-    if (!wa_size_mul(s->longest * sizeof(float), s->hidden, &longest) || !wa_size_add(longest, WA_SERVED_TEXT, &longest))
-        return wa_fail(err, WA_E_MEMORY, "%zu positions of %zu values overflow", s->longest, s->hidden);
+    if (!wa_size_mul(s->longest * sizeof(float), s->hidden, &longest) ||
+        !wa_size_add(longest, WA_SERVED_TEXT, &longest))
+        return wa_fail(err, WA_E_MEMORY, "%zu positions of %zu values overflow", s->longest,
+                       s->hidden);
     for (const char *c = key; key != NULL && *c != '\0'; c++)
         if (*c < ' ' || *c == 127)
             return wa_fail(err, WA_E_JOB, "WALKAUDIT_SERVED_KEY holds a control character");
@@ -192,7 +201,8 @@ static wa_status split_urls(served *s, const wa_case *which, wa_error *err)
     size_t room = strlen(which->url) / 2 + 1;
     WA_TRY(wa_arena_take(s->arena, room, sizeof *s->servers, &s->servers, err));
     WA_TRY(wa_arena_copy(s->arena, which->url, strlen(which->url), &words, err));
-    for (char *word = strtok_r(words, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
+    for (char *word = strtok_r(words, " ", &rest); word != NULL;
+         word = strtok_r(NULL, " ", &rest)) {
         const char *wrong = wa_http_check_url(word);
         if (wrong != NULL)
             return wa_fail(err, WA_E_JOB, "url %zu of %s %s", s->count + 1, s->what, wrong);
@@ -209,12 +219,14 @@ static wa_status note_missing(const served *s, const char **out, wa_error *err)
     for (size_t layer = 0; layer < s->layers; layer++) {
         if (server_of(s, 0, layer, 0) != NULL)
             continue;
-        WA_TRY(wa_arena_print(s->arena, &list, err, "%s%s%zu", count == 0 ? "" : list, count == 0 ? "" : ", ", layer));
+        WA_TRY(wa_arena_print(s->arena, &list, err, "%s%s%zu", count == 0 ? "" : list,
+                              count == 0 ? "" : ", ", layer));
         count++;
     }
     if (count == 0)
         return WA_OK;
-    WA_TRY(wa_arena_print(s->arena, &list, err, "no server has layer%s %s of %zu; name those of all layers in url",
+    WA_TRY(wa_arena_print(s->arena, &list, err,
+                          "no server has layer%s %s of %zu; name those of all layers in url",
                           count == 1 ? "" : "s", list, s->layers));
     *out = list;
     return WA_OK;
@@ -225,12 +237,14 @@ static wa_status note_missing(const served *s, const char **out, wa_error *err)
 /* Of /v1/stats what stays the same while a server runs. */
 static json_t *lasting(const json_t *stats)
 {
-    static const char *const keys[] = {"model", "family", "mode", "layers", "features", "hidden_size", "vocab_size",
-                                       "extract_level", "dtype"};
+    static const char *const keys[] = {"model",      "family",        "mode",
+                                       "layers",     "features",      "hidden_size",
+                                       "vocab_size", "extract_level", "dtype"};
     json_t *out = json_object();
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         json_object_set(out, keys[i], json_object_get(stats, keys[i]));
-    json_object_set_new(out, "q4k_ffn", json_boolean(json_is_object(json_object_get(stats, "q4k_ffn"))));
+    json_object_set_new(out, "q4k_ffn",
+                        json_boolean(json_is_object(json_object_get(stats, "q4k_ffn"))));
     return out;
 }
 
@@ -241,8 +255,8 @@ static json_t *describe(const served *s, const wa_server *server, bool with_url)
         if (server->owns[layer])
             json_array_append_new(owned, json_integer((json_int_t)layer));
     json_t *patches = json_string(server->patches);
-    json_t *out = json_pack("{s:o, s:o, s:o}", "stats", lasting(server->stats), "layers", owned, "patches",
-                            patches != NULL ? patches : json_string("no UTF-8"));
+    json_t *out = json_pack("{s:o, s:o, s:o}", "stats", lasting(server->stats), "layers", owned,
+                            "patches", patches != NULL ? patches : json_string("no UTF-8"));
     if (with_url)
         json_object_set_new(out, "url", json_string(server->url));
     return out;
@@ -254,9 +268,10 @@ static wa_status write_facts(const served *s, bool with_url, const char **out, w
     json_t *servers = json_array();
     for (size_t i = 0; i < s->count; i++)
         json_array_append_new(servers, describe(s, &s->servers[i], with_url));
-    json_t *facts = json_pack("{s:s, s:s, s:o, s:s}", "wire", wa_wire_name(s->wire), "answer", wa_wire_name(s->answer),
-                              "servers", servers, "unknown",
-                              "which vindex answers, in which state, and which version of LARQL: no server says");
+    json_t *facts = json_pack(
+        "{s:s, s:s, s:o, s:s}", "wire", wa_wire_name(s->wire), "answer", wa_wire_name(s->answer),
+        "servers", servers, "unknown",
+        "which vindex answers, in which state, and which version of LARQL: no server says");
     char *text = facts == NULL ? NULL : json_dumps(facts, JSON_COMPACT | JSON_SORT_KEYS), *copy;
     wa_status status = text == NULL ? wa_fail(err, WA_E_MEMORY, "no memory for a server's facts")
                                     : wa_arena_copy(s->arena, text, strlen(text), &copy, err);
@@ -282,8 +297,8 @@ static wa_status write_texts(const served *s, wa_external *made, wa_error *err)
 {
     const char *model = json_string_value(json_object_get(s->servers[0].stats, "model"));
     char *label;
-    WA_TRY(wa_arena_print(s->arena, &label, err, "served:%s%s%.60s", wa_wire_name(s->wire), model == NULL ? "" : " ",
-                          model == NULL ? "" : model));
+    WA_TRY(wa_arena_print(s->arena, &label, err, "served:%s%s%.60s", wa_wire_name(s->wire),
+                          model == NULL ? "" : " ", model == NULL ? "" : model));
     made->label = label;
     made->answer = s->answer;
     WA_TRY(write_facts(s, true, &made->facts, err));
@@ -294,17 +309,19 @@ static wa_status take_space(served *s, wa_error *err)
 {
     size_t most = wa_size_min(wa_ffn_most_rows(s->wire, s->hidden), s->longest), values;
     if (!wa_size_mul(s->longest, s->hidden, &values))
-        return wa_fail(err, WA_E_MEMORY, "%zu positions of %zu values overflow", s->longest, s->hidden);
+        return wa_fail(err, WA_E_MEMORY, "%zu positions of %zu values overflow", s->longest,
+                       s->hidden);
     WA_TRY(wa_arena_take_raw(s->arena, wa_ffn_bytes(s->wire, most, s->hidden), 1, &s->body, err));
     WA_TRY(wa_arena_take_raw(s->arena, values, sizeof *s->x, &s->x, err));
     return wa_arena_take_raw(s->arena, values, sizeof *s->y, &s->y, err);
 }
 
-static wa_status open_all(served *s, const wa_case *which, const wa_model *model, wa_http_patience patience,
-                          wa_external *made, wa_error *err)
+static wa_status open_all(served *s, const wa_case *which, const wa_model *model,
+                          wa_http_patience patience, wa_external *made, wa_error *err)
 {
     if (s->wire == WA_WIRE_Q8K && s->hidden % 256 != 0)
-        return wa_fail(err, WA_E_UNSUPPORTED, "hidden size %zu is no multiple of 256, which wire q8k needs; %s", s->hidden,
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "hidden size %zu is no multiple of 256, which wire q8k needs; %s", s->hidden,
                        s->what);
     WA_TRY(split_urls(s, which, err));
     WA_TRY(take_space(s, err));
@@ -314,8 +331,9 @@ static wa_status open_all(served *s, const wa_case *which, const wa_model *model
     return write_texts(s, made, err);
 }
 
-wa_status wa_external_connect(const wa_case *which, const wa_model *model, const wa_served_options *options,
-                              wa_arena *arena, wa_external **out, const char **lacks, wa_error *err)
+wa_status wa_external_connect(const wa_case *which, const wa_model *model,
+                              const wa_served_options *options, wa_arena *arena, wa_external **out,
+                              const char **lacks, wa_error *err)
 {
     served *s;
     wa_external *made;
@@ -330,8 +348,11 @@ wa_status wa_external_connect(const wa_case *which, const wa_model *model, const
                   .longest = options->longest == 0 ? 1 : options->longest,
                   .what = what,
                   .arena = arena};
-    *made = (wa_external){
-        .source = which->url, .run = run_served, .close = close_served, .check = check_served, .context = s};
+    *made = (wa_external){.source = which->url,
+                          .run = run_served,
+                          .close = close_served,
+                          .check = check_served,
+                          .context = s};
     wa_http_patience patience = {.seconds = options->seconds, .retries = options->retries};
     *lacks = NULL;
     wa_status status = open_all(s, which, model, patience, made, err);

@@ -42,8 +42,8 @@ static void print_text(FILE *out, const char *text, wa_colour colour)
 }
 
 /* The first column, and those from `from` to before `to`. row = row_count: the heading */
-static void print_line(const wa_text_grid *grid, FILE *out, size_t row, size_t from, size_t to, const size_t *widths,
-                       bool colour)
+static void print_line(const wa_text_grid *grid, FILE *out, size_t row, size_t from, size_t to,
+                       const size_t *widths, bool colour)
 {
     size_t owed = 0; /* blanks before the next text: none are written at the end of a line */
     for (size_t c = 0; c < to; c = c == 0 ? from : c + 1) {

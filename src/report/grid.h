@@ -30,7 +30,8 @@ WA_CHECKED wa_status wa_text_grid_open(wa_arena *arena, const wa_grid_column *co
                                        size_t column_count, size_t row_count, wa_text_grid *out,
                                        wa_error *err);
 /** Print heading and rows, two blanks between columns, widths in display columns, no blanks at line
- * ends. On a terminal that is too narrow, columns that do not fit follow below, again beside the first. */
+ * ends. On a terminal that is too narrow, columns that do not fit follow below, again beside the
+ * first. */
 WA_CHECKED wa_status wa_text_grid_print(const wa_text_grid *grid, FILE *out, bool colour,
                                         wa_arena *arena, wa_error *err);
 

@@ -3,7 +3,8 @@
 
 #include "base/foreign.h"
 
-wa_status wa_modes_warning(const wa_result *result, size_t c, wa_arena *arena, char **out, wa_error *err)
+wa_status wa_modes_warning(const wa_result *result, size_t c, wa_arena *arena, char **out,
+                           wa_error *err)
 {
     const wa_dims *dims = &result->meta.dims;
     int changed = 0;
@@ -19,6 +20,8 @@ wa_status wa_modes_warning(const wa_result *result, size_t c, wa_arena *arena, c
     *out = NULL;
     if (changed == 0)
         return WA_OK;
-    return wa_arena_print(arena, out, err, "case %s: its library changed %s in %zu of %zu layers; put back after each call",
-                          result->meta.cases[c].name, wa_modes_text(changed), layers, dims->layers);
+    return wa_arena_print(
+        arena, out, err,
+        "case %s: its library changed %s in %zu of %zu layers; put back after each call",
+        result->meta.cases[c].name, wa_modes_text(changed), layers, dims->layers);
 }

@@ -1,11 +1,11 @@
 /* The result table: what a reader must know beside the grids, and what to type next. */
-#include "report/grid.h"
-#include "report/modes.h"
-#include "report/table_parts.h"
-#include "judge/reference.h"
 #include "base/launched.h"
 #include "base/program.h"
 #include "base/show.h"
+#include "judge/reference.h"
+#include "report/grid.h"
+#include "report/modes.h"
+#include "report/table_parts.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -62,11 +62,13 @@ static void print_sources(const wa_table *t)
     print_warnings(meta->warnings, t->out);
     for (size_t c = 0; c < meta->dims.cases; c++)
         if (meta->cases[c].isolated)
-            fprintf(t->out, "%s answers given inputs only: drift, |ΔP|, KL, TOP-1 and RATE do not apply\n",
+            fprintf(t->out,
+                    "%s answers given inputs only: drift, |ΔP|, KL, TOP-1 and RATE do not apply\n",
                     meta->cases[c].name);
 }
 
-/* A k that leaves nothing out measures what `k` absent measures, under a name that says otherwise. */
+/* A k that leaves nothing out measures what `k` absent measures, under a name that says
+ * otherwise. */
 static wa_status print_wide_k(const wa_table *t)
 {
     const wa_result_meta *meta = &t->result->meta;
@@ -76,8 +78,9 @@ static wa_status print_wide_k(const wa_table *t)
         if (which->k == WA_K_ALL || which->k_all_layers == 0)
             continue;
         WA_TRY(wa_table_text(t, which->name, 0, &name));
-        fprintf(t->out, "note: %s: k = %d takes all features of %zu of %zu layers, which are no wider\n", name,
-                which->k, which->k_all_layers, meta->dims.layers);
+        fprintf(t->out,
+                "note: %s: k = %d takes all features of %zu of %zu layers, which are no wider\n",
+                name, which->k, which->k_all_layers, meta->dims.layers);
     }
     return WA_OK;
 }
@@ -114,7 +117,8 @@ static wa_status print_head(const wa_table *t)
     print_sources(t);
     WA_TRY(print_modes(t));
     if (t->judgement->bounds->warning != NULL)
-        fprintf(t->out, "warning: bounds %s: %s\n", t->judgement->bounds->name, t->judgement->bounds->warning);
+        fprintf(t->out, "warning: bounds %s: %s\n", t->judgement->bounds->name,
+                t->judgement->bounds->warning);
     print_absent_prompts(t);
     WA_TRY(print_wide_k(t));
     return WA_OK;
@@ -145,7 +149,8 @@ static wa_status print_reasons(const wa_table *t, bool success, const char *titl
 
 static bool are_equal(const wa_table *t, size_t a, size_t b)
 {
-    const wa_case_summary *first = &t->judgement->cases[a].summary, *second = &t->judgement->cases[b].summary;
+    const wa_case_summary *first = &t->judgement->cases[a].summary,
+                          *second = &t->judgement->cases[b].summary;
     return wa_table_has_run(t, a) && wa_table_has_run(t, b) &&
            memcmp(first->digest, second->digest, sizeof first->digest) == 0;
 }
@@ -212,19 +217,21 @@ static wa_status fill_prompt(const wa_table *t, size_t p, wa_grid_cell *row)
 static wa_status print_perplexity(const wa_table *t)
 {
     const wa_result *r = t->result;
-    wa_perplexity perplexity = wa_perplexity_of(r->ref_nll, r->ref_nll_positions, r->meta.dims.prompts);
+    wa_perplexity perplexity =
+        wa_perplexity_of(r->ref_nll, r->ref_nll_positions, r->meta.dims.prompts);
     const char *warning;
     if (perplexity.positions == 0)
         fputs("\ndense perplexity: no position of the prompts was measured\n", t->out);
     else
-        fprintf(t->out, "\ndense perplexity: %.2f on %lld of the prompts' own tokens\n", perplexity.value,
-                (long long)perplexity.positions);
+        fprintf(t->out, "\ndense perplexity: %.2f on %lld of the prompts' own tokens\n",
+                perplexity.value, (long long)perplexity.positions);
     WA_TRY(wa_perplexity_warning(&perplexity, t->arena, &warning, t->err));
     if (warning != NULL)
         fprintf(t->out, "warning: %s\n", warning);
     if (t->judgement->drift_text == NULL)
         return WA_OK;
-    fprintf(t->out, "reference%s: %s\n", t->judgement->drift.drifts ? ": " WA_REFERENCE_WORD : "", t->judgement->drift_text);
+    fprintf(t->out, "reference%s: %s\n", t->judgement->drift.drifts ? ": " WA_REFERENCE_WORD : "",
+            t->judgement->drift_text);
     return WA_OK;
 }
 
@@ -300,7 +307,8 @@ static wa_status print_not_offered(const wa_table *t)
 /* --- End
  * ------------------------------------------------------------------------------------------ */
 
-/* What a user would look at next: the vindex whose numbers are wrong, if any are; then the report. */
+/* What a user would look at next: the vindex whose numbers are wrong, if any are; then the
+ * report. */
 static wa_status print_next(const wa_table *t)
 {
     const wa_result_meta *meta = &t->result->meta;
@@ -310,7 +318,8 @@ static wa_status print_next(const wa_table *t)
         wa_verdict_code code = t->judgement->cases[c].verdict.code;
         int vindex = meta->cases[c].vindex;
         const char *word;
-        if (wa_verdict_rank(code) > wa_verdict_rank(WA_VERDICT_ENCODING) || vindex < 0 || (size_t)vindex >= meta->dims.vindexes)
+        if (wa_verdict_rank(code) > wa_verdict_rank(WA_VERDICT_ENCODING) || vindex < 0 ||
+            (size_t)vindex >= meta->dims.vindexes)
             continue;
         WA_TRY(wa_show_word(meta->vindex_path[vindex], t->arena, &word, t->err));
         fprintf(t->out, "next: %s inspect %s\n", program, word);
@@ -347,11 +356,12 @@ static wa_status print_end(const wa_table *t)
         meaning = wa_table_case_count(t) == not_run ? "no case ran" : "some case fails its verdict";
     if (code != 0 && failed == 0 && t->judgement->drift.drifts)
         meaning = "the reference drifts from its dump";
-    fprintf(t->out,
-            "\n%zu case%s: %zu pass, %zu measured (no bound for their bucket), %s%zu fail; exit code "
-            "%d: %s\n",
-            wa_table_case_count(t), wa_table_case_count(t) == 1 ? "" : "s", passed, measured, left, failed, code,
-            meaning);
+    fprintf(
+        t->out,
+        "\n%zu case%s: %zu pass, %zu measured (no bound for their bucket), %s%zu fail; exit code "
+        "%d: %s\n",
+        wa_table_case_count(t), wa_table_case_count(t) == 1 ? "" : "s", passed, measured, left,
+        failed, code, meaning);
     return print_next(t);
 }
 
@@ -380,8 +390,8 @@ static wa_status print_parts(const wa_table *t)
     return WA_OK;
 }
 
-wa_status wa_table_print(FILE *out, const wa_result *result, const wa_judgement *judgement, bool colour,
-                         wa_error *err)
+wa_status wa_table_print(FILE *out, const wa_result *result, const wa_judgement *judgement,
+                         bool colour, wa_error *err)
 {
     wa_arena *arena;
     WA_TRY(wa_arena_open("table", 0, &arena, err));
@@ -402,7 +412,8 @@ bool wa_table_wants_colour(void)
     const char *refused = getenv("NO_COLOR");
     if (refused != NULL && refused[0] != '\0')
         return false;
-    if (wa_launched_by() != NULL) /* launchers hand their ranks a terminal, whatever their own output goes to */
+    /* launchers hand their ranks a terminal, whatever their own output goes to */
+    if (wa_launched_by() != NULL)
         return wa_launched_on_terminal(STDOUT_FILENO);
     return isatty(STDOUT_FILENO) != 0;
 }

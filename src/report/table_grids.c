@@ -1,9 +1,9 @@
-/* The grids of the result table: how large the differences are, where, on what they were measured, and
- * rates over all positions. */
-#include "report/grid.h"
-#include "report/table_parts.h"
+/* The grids of the result table: how large the differences are, where, on what they were measured,
+ * and rates over all positions. */
 #include "base/elementary.h"
 #include "base/show.h"
+#include "report/grid.h"
+#include "report/table_parts.h"
 
 #include <math.h>
 #include <string.h>
@@ -109,8 +109,8 @@ static wa_status fill_figures(const wa_table *t, size_t c, wa_grid_cell *row)
     const char *key;
     char *text;
     WA_TRY(wa_table_text(t, r->meta.cases[c].name, 0, &row[0].text));
-    row[1] =
-        (wa_grid_cell){wa_verdict_name(t->judgement->cases[c].verdict.code), verdict_colour(t->judgement->cases[c].verdict.code)};
+    row[1] = (wa_grid_cell){wa_verdict_name(t->judgement->cases[c].verdict.code),
+                            verdict_colour(t->judgement->cases[c].verdict.code)};
     row[2].text = wa_bucket_name(r->meta.cases[c].bucket);
     if (!wa_table_has_run(t, c))
         return WA_OK;
@@ -215,19 +215,21 @@ static size_t worst_encoding(const wa_evidence *e)
     for (size_t i = 0; e->encoding != NULL && i < count; i++) {
         if (!e->encoding[i].checked)
             continue;
-        if (worst == count ||
-            (!isnan(e->encoding[worst].rows.max) && !(e->encoding[i].rows.max <= e->encoding[worst].rows.max)))
+        if (worst == count || (!isnan(e->encoding[worst].rows.max) &&
+                               !(e->encoding[i].rows.max <= e->encoding[worst].rows.max)))
             worst = i;
     }
     return worst;
 }
 
 /* "L3 expert 17 gate row 5": a row of a case's figures, without the commas of sentences. */
-static wa_status row_text(const wa_table *t, const wa_evidence *e, size_t layer, size_t which, size_t rows, int32_t row, const char **out)
+static wa_status row_text(const wa_table *t, const wa_evidence *e, size_t layer, size_t which,
+                          size_t rows, int32_t row, const char **out)
 {
     char name[WA_ENCODING_PLACE_BYTES], *text;
     size_t to = 0;
-    wa_encoding_name_row(which, e->layer_experts == NULL ? 0 : e->layer_experts[layer], rows, row, name);
+    wa_encoding_name_row(which, e->layer_experts == NULL ? 0 : e->layer_experts[layer], rows, row,
+                         name);
     for (size_t from = 0; name[from] != '\0'; from++)
         if (name[from] != ',')
             name[to++] = name[from];
@@ -248,7 +250,8 @@ static wa_status encoding_cells(const wa_table *t, size_t c, wa_grid_cell *row)
     WA_TRY(figure_text(t, f->rows.max, &row[1].text));
     if (f->rows.max == 0.0)
         return WA_OK;
-    return row_text(t, e, worst / WA_PROJECTION_COUNT, worst % WA_PROJECTION_COUNT, f->rows.rows, f->rows.worst_row, &row[2].text);
+    return row_text(t, e, worst / WA_PROJECTION_COUNT, worst % WA_PROJECTION_COUNT, f->rows.rows,
+                    f->rows.worst_row, &row[2].text);
 }
 
 static bool is_worse(wa_extreme a, wa_extreme b)
@@ -283,8 +286,8 @@ static wa_status fill_basis(const wa_table *t, size_t c, wa_grid_cell *row)
     return WA_OK;
 }
 
-/* "kernel: 312 of 702 pairs, every layer, both streams": the same for all cases that are checked, but for
- * the streams they have. */
+/* "kernel: 312 of 702 pairs, every layer, both streams": the same for all cases that are checked,
+ * but for the streams they have. */
 static void print_coverage(const wa_table *t, int64_t pairs, const char *streams, const char *whose)
 {
     const wa_dims *dims = &t->result->meta.dims;
@@ -292,35 +295,42 @@ static void print_coverage(const wa_table *t, int64_t pairs, const char *streams
     fprintf(t->out, "kernel: %lld of %lld pairs, every layer, %s%s\n", (long long)pairs, total,
             streams, whose);
     if (pairs < total)
-        fprintf(t->out,
-                "        a fault in a share p of all pairs is missed with probability (1 - p)^%lld: "
-                "%.2g for p = 2 %%\n",
-                (long long)pairs, wa_pow(0.98, (double)pairs));
+        fprintf(
+            t->out,
+            "        a fault in a share p of all pairs is missed with probability (1 - p)^%lld: "
+            "%.2g for p = 2 %%\n",
+            (long long)pairs, wa_pow(0.98, (double)pairs));
 }
 
 /* How many rows were compared where a case is nearest to its limit. */
 static size_t rows_at(const wa_evidence *e, const wa_encoding_worst *at)
 {
     bool own = at->projection < WA_PROJECTION_COUNT;
-    return own && e->encoding != NULL ? e->encoding[(size_t)at->layer * WA_PROJECTION_COUNT + (size_t)at->projection].rows.rows : 0;
+    return own && e->encoding != NULL
+               ? e->encoding[(size_t)at->layer * WA_PROJECTION_COUNT + (size_t)at->projection]
+                     .rows.rows
+               : 0;
 }
 
 /* "encoding: q4k:sparse: another encoder's rows (foreign_limits): steps 0.503, limit 0.55, at L2 up
- * row 7": of cases that are held to limits, and how near they came. Those that hold LARQL's own rows
- * have nothing to tell. */
+ * row 7": of cases that are held to limits, and how near they came. Those that hold LARQL's own
+ * rows have nothing to tell. */
 static wa_status print_encoding_limits(const wa_table *t)
 {
     for (size_t c = 0; c < wa_table_case_count(t); c++) {
         const wa_encoding_worst *e = &t->judgement->cases[c].verdict.encoding;
         const char *name, *place;
-        if (!wa_table_has_run(t, c) || (e->rule != WA_ENCODING_RULE_FOREIGN && e->rule != WA_ENCODING_RULE_COMPENSATING))
+        if (!wa_table_has_run(t, c) ||
+            (e->rule != WA_ENCODING_RULE_FOREIGN && e->rule != WA_ENCODING_RULE_COMPENSATING))
             continue;
         WA_TRY(wa_table_text(t, t->result->meta.cases[c].name, 0, &name));
-        WA_TRY(row_text(t, &t->judgement->cases[c].evidence, (size_t)e->layer, (size_t)e->projection,
-                        rows_at(&t->judgement->cases[c].evidence, e), e->row, &place));
+        WA_TRY(row_text(t, &t->judgement->cases[c].evidence, (size_t)e->layer,
+                        (size_t)e->projection, rows_at(&t->judgement->cases[c].evidence, e), e->row,
+                        &place));
         fprintf(t->out, "encoding: %s: another encoder's rows (%s): %s %.3g, limit %.3g, at %s\n",
                 name, wa_encoding_rule_word((wa_encoding_rule)e->rule),
-                wa_encoding_statistic_word((wa_encoding_statistic)e->statistic), e->value, e->limit, place);
+                wa_encoding_statistic_word((wa_encoding_statistic)e->statistic), e->value, e->limit,
+                place);
     }
     return WA_OK;
 }
@@ -343,8 +353,8 @@ wa_status wa_table_print_coverage(const wa_table *t)
         if (meta->cases[c].like == NULL || !wa_table_has_run(t, c))
             continue;
         WA_TRY(wa_table_text(t, meta->cases[c].name, 0, &name));
-        fprintf(t->out, "kernel: %s is held against the oracle of %s, within %g\n", name, meta->cases[c].like->name,
-                meta->cases[c].kernel_tolerance);
+        fprintf(t->out, "kernel: %s is held against the oracle of %s, within %g\n", name,
+                meta->cases[c].like->name, meta->cases[c].kernel_tolerance);
     }
     if (both == 0 && one == 0)
         fputs("kernel: not checked\n", t->out);
@@ -409,13 +419,14 @@ static wa_status fill_rates(const wa_table *t, size_t c, wa_grid_cell *row)
 
 wa_status wa_table_print_rates(const wa_table *t)
 {
-    static const wa_grid_column columns[] = {{"case", false},    {"mean KL", true},
-                                             {"p99 KL", true},      {"flips", true},
+    static const wa_grid_column columns[] = {{"case", false},          {"mean KL", true},
+                                             {"p99 KL", true},         {"flips", true},
                                              {"outside margin", true}, {"PPL ratio", true}};
     enum { COLUMNS = sizeof columns / sizeof columns[0] };
     const wa_rates *any = NULL;
     for (size_t c = 0; c < wa_table_case_count(t); c++)
-        any = t->judgement->cases[c].verdict.rates != NULL ? t->judgement->cases[c].verdict.rates : any;
+        any = t->judgement->cases[c].verdict.rates != NULL ? t->judgement->cases[c].verdict.rates
+                                                           : any;
     if (any == NULL)
         return WA_OK;
     wa_text_grid grid;
@@ -423,7 +434,8 @@ wa_status wa_table_print_rates(const wa_table *t)
     for (size_t c = 0; c < wa_table_case_count(t); c++)
         WA_TRY(fill_rates(t, c, grid.cells + c * COLUMNS));
     fprintf(t->out,
-            "\nNext tokens at all %lld positions, %lld distinct; ± standard error over %lld independent prompts "
+            "\nNext tokens at all %lld positions, %lld distinct; ± standard error over %lld "
+            "independent prompts "
             "of %lld\n",
             (long long)any->n_obs, (long long)any->n_distinct, (long long)any->n_clusters,
             (long long)any->n_prompts);

@@ -22,18 +22,20 @@ bool wa_table_has_run(const wa_table *table, size_t which);
 WA_CHECKED wa_status wa_table_text(const wa_table *table, const char *text, size_t columns,
                                    const char **out);
 
-/** The grids over cases: how large, where, on what; and rates over all positions, when a verdict has
- * some. A grid has a heading and a blank line before it. */
+/** The grids over cases: how large, where, on what; and rates over all positions, when a verdict
+ * has some. A grid has a heading and a blank line before it. */
 WA_CHECKED wa_status wa_table_print_figures(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_places(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_basis(const wa_table *table);
 /** How much of each case the kernel check looked at, and which cases it did not look at. */
 WA_CHECKED wa_status wa_table_print_coverage(const wa_table *table);
-/** The same x asked in another way: one position at a time, again, in another order, of another server. */
+/** The same x asked in another way: one position at a time, again, in another order, of another
+ * server. */
 WA_CHECKED wa_status wa_table_print_ways(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_rates(const wa_table *table);
 
-/** A line for each vindex: its verdict, which of its files nobody reads; and a warning for each unknown file. */
+/** A line for each vindex: its verdict, which of its files nobody reads; and a warning for each
+ * unknown file. */
 WA_CHECKED wa_status wa_table_print_vindexes(const wa_table *table);
 
 #endif

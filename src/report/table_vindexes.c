@@ -108,8 +108,9 @@ static wa_status print_vindex(const wa_table *t, size_t v)
     WA_TRY(wa_table_text(t, verdict->reason, 0, &reason));
     WA_TRY(count_files(t, meta->vindex_files[v], &c));
     WA_TRY(wa_table_text(t, c.names, 0, &names));
-    fprintf(t->out, "%s: %s%s%s; files: %zu read", name, wa_verdict_name((wa_verdict_code)verdict->code),
-            reason[0] == '\0' ? "" : ": ", reason, c.read);
+    fprintf(t->out, "%s: %s%s%s; files: %zu read", name,
+            wa_verdict_name((wa_verdict_code)verdict->code), reason[0] == '\0' ? "" : ": ", reason,
+            c.read);
     if (c.unnamed > 0)
         fprintf(t->out, " (%zu without SHA-256 in index.json)", c.unnamed);
     if (c.not_read > 0)

@@ -41,8 +41,8 @@ static wa_status print_way(const wa_table *t, size_t c, const char *what, const 
         return WA_OK;
     }
     WA_TRY(wa_table_text(t, meta->prompt_key[f.worst % meta->dims.prompts], 40, &key));
-    fprintf(t->out, "%s: %s: differs by at most %.2e, at L%zu %s (%zu of %zu differ)\n", name, what, f.most,
-            f.worst / meta->dims.prompts, key, f.differ, f.asked);
+    fprintf(t->out, "%s: %s: differs by at most %.2e, at L%zu %s (%zu of %zu differ)\n", name, what,
+            f.most, f.worst / meta->dims.prompts, key, f.differ, f.asked);
     return WA_OK;
 }
 

@@ -1,4 +1,5 @@
-/* Counts that Slurm exports to batch scripts and steps: sbatch(1), "Output environment variables". */
+/* Counts that Slurm exports to batch scripts and steps: sbatch(1), "Output environment
+ * variables". */
 #include "run/allocation.h"
 
 #include <stdio.h>
@@ -39,8 +40,10 @@ bool wa_allocation_warning(size_t ranks, size_t tasks, char *out, size_t size)
     if (ranks >= tasks)
         return false;
     snprintf(out, size,
-             "%zu %s in a Slurm allocation of %zu tasks: the others stay idle; where that is not meant, see that the "
-             "script sets no --ntasks of its own, and that the launcher starts walkaudit on all tasks through one MPI",
+             "%zu %s in a Slurm allocation of %zu tasks: the others stay idle; where that is not "
+             "meant, see that the "
+             "script sets no --ntasks of its own, and that the launcher starts walkaudit on all "
+             "tasks through one MPI",
              ranks, ranks == 1 ? "rank runs" : "ranks run", tasks);
     return true;
 }

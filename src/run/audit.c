@@ -3,14 +3,14 @@
 
 #include "base/mount.h"
 #include "base/signals.h"
+#include "engine/audit.h"
+#include "engine/pipeline.h"
 #include "report/modes.h"
 #include "report/table.h"
 #include "run/judged.h"
 #include "run/log.h"
 #include "run/payloads.h"
 #include "run/places.h"
-#include "engine/audit.h"
-#include "engine/pipeline.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,8 +26,8 @@ typedef struct task {
     wa_plan *plan;
     const wa_batch *kept; /* [kept_count] parts that an earlier run left */
     size_t kept_count;
-    bool kept_encoding;   /* one of them carries the row errors */
-    wa_part_mark mark;    /* of this run */
+    bool kept_encoding; /* one of them carries the row errors */
+    wa_part_mark mark;  /* of this run */
     char *result_path;
     wa_run_log *log;
     wa_run_places *places;
@@ -43,7 +43,7 @@ static bool is_root(const task *t)
     return wa_comm_rank(t->comm) == 0;
 }
 
-/* --- Inputs ---------------------------------------------------------------------------------------- */
+/* --- Inputs ----------------------------------------------------------------------------------- */
 
 /* Rank 0 reads and tokenises; the others need ids and lengths only. */
 static wa_status share_prompts(task *t, wa_error *err)
@@ -56,16 +56,19 @@ static wa_status share_prompts(task *t, wa_error *err)
     if (!is_root(t)) {
         audit->prompt_count = counts[0];
         audit->obs_count = counts[1];
-        status = wa_arena_take(t->arena, counts[0], sizeof *audit->prompt_rows, &audit->prompt_rows, err);
+        status = wa_arena_take(t->arena, counts[0], sizeof *audit->prompt_rows, &audit->prompt_rows,
+                               err);
         if (status == WA_OK)
             status = wa_arena_take(t->arena, counts[1], sizeof *audit->ids, &audit->ids, err);
     }
     WA_TRY(wa_comm_agree(t->comm, status, err));
-    WA_TRY(wa_comm_broadcast(t->comm, audit->prompt_rows, counts[0] * sizeof *audit->prompt_rows, err));
+    WA_TRY(wa_comm_broadcast(t->comm, audit->prompt_rows, counts[0] * sizeof *audit->prompt_rows,
+                             err));
     return wa_comm_broadcast(t->comm, audit->ids, counts[1] * sizeof *audit->ids, err);
 }
 
-/* Keys name the prompts of a reference dump: with one, every rank has them. Each in so many bytes, the last of them NUL. */
+/* Keys name the prompts of a reference dump: with one, every rank has them. Each in so many bytes,
+ * the last of them NUL. */
 static wa_status share_keys(task *t, wa_error *err)
 {
     enum { KEY_BYTES = 256 };
@@ -81,7 +84,8 @@ static wa_status share_keys(task *t, wa_error *err)
     for (size_t p = 0; p < audit->prompt_count; p++) {
         key[p] = text + p * KEY_BYTES;
         if (is_root(t))
-            strncpy(text + p * KEY_BYTES, audit->prompt_key[p], KEY_BYTES - 1); /* a key has at most 200 bytes */
+            /* a key has at most 200 bytes */
+            strncpy(text + p * KEY_BYTES, audit->prompt_key[p], KEY_BYTES - 1);
     }
     WA_TRY(wa_comm_broadcast(t->comm, text, audit->prompt_count * KEY_BYTES, err));
     audit->prompt_key = key;
@@ -91,8 +95,8 @@ static wa_status share_keys(task *t, wa_error *err)
 static wa_status build_plan(task *t, wa_error *err)
 {
     wa_plan_input input;
-    WA_TRY(wa_audit_plan_input(t->audit, wa_comm_nodes(t->comm),
-                               wa_run_places_memory(t->places), &input, err));
+    WA_TRY(wa_audit_plan_input(t->audit, wa_comm_nodes(t->comm), wa_run_places_memory(t->places),
+                               &input, err));
     input.kept = t->kept;
     input.kept_count = t->kept_count;
     return wa_plan_build(&input, wa_comm_size(t->comm), t->arena, &t->plan, err);
@@ -100,7 +104,8 @@ static wa_status build_plan(task *t, wa_error *err)
 
 static wa_status open_places(task *t, wa_error *err)
 {
-    WA_TRY(wa_run_places_open(t->comm, t->options, t->audit->job->engine, t->arena, &t->places, err));
+    WA_TRY(
+        wa_run_places_open(t->comm, t->options, t->audit->job->engine, t->arena, &t->places, err));
     char text[512];
     for (size_t at = 0; is_root(t) && wa_run_places_warning(t->places, &at, text, sizeof text);)
         wa_run_log_line(t->log, "warning: %s", text);
@@ -111,16 +116,20 @@ static wa_status open_places(task *t, wa_error *err)
 static wa_status make_directory(const char *path, wa_error *err)
 {
     if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return wa_fail(err, WA_E_IO, "cannot make the result directory '%s': %s", path, strerror(errno));
+        return wa_fail(err, WA_E_IO, "cannot make the result directory '%s': %s", path,
+                       strerror(errno));
     return WA_OK;
 }
 
-/* HDF5 locks a file that it reads; this program's own driver takes no such lock, so that only readers of the result fail. */
+/* HDF5 locks a file that it reads; this program's own driver takes no such lock, so that only
+ * readers of the result fail. */
 static void warn_of_locks(const task *t)
 {
     const char *kind = wa_mount_without_locks(t->result_path);
     if (kind != NULL && getenv("HDF5_USE_FILE_LOCKING") == NULL)
-        wa_run_log_line(t->log, "warning: '%s' lies on %s: if that refuses locks, set HDF5_USE_FILE_LOCKING=FALSE for what reads the result",
+        wa_run_log_line(t->log,
+                        "warning: '%s' lies on %s: if that refuses locks, set "
+                        "HDF5_USE_FILE_LOCKING=FALSE for what reads the result",
                         t->result_path, kind);
 }
 
@@ -128,13 +137,14 @@ static void warn_of_locks(const task *t)
 static wa_status prepare_root(task *t, wa_error *err)
 {
     WA_TRY(wa_bounds_open(t->audit->job->bounds, t->arena, &t->bounds, err));
-    /* Which host makes which bits is chance: such a result is no other's equal, and only such a run goes on with it. */
+    /* Which host makes which bits is chance: such a result is no other's equal, and only such a run
+     * goes on with it. */
     wa_blas blas = wa_blas_look();
     WA_TRY(wa_audit_meta(t->audit, t->options->mixed_cores ? "mixed" : blas.core, &t->meta, err));
     for (size_t v = 0; v < t->meta.dims.vindexes; v++)
         if (t->meta.vindex_lack[v][0] != '\0')
-            wa_run_log_line(t->log, "warning: no case of vindex '%s' can run: %s", t->meta.vindex_name[v],
-                            t->meta.vindex_lack[v]);
+            wa_run_log_line(t->log, "warning: no case of vindex '%s' can run: %s",
+                            t->meta.vindex_name[v], t->meta.vindex_lack[v]);
     if (t->options->out_file == NULL)
         WA_TRY(make_directory(t->audit->job->result, err));
     warn_of_locks(t);
@@ -169,7 +179,7 @@ static wa_status share_kept(task *t, wa_error *err)
     return wa_comm_agree(t->comm, build_plan(t, err), err);
 }
 
-/* --- Computing ------------------------------------------------------------------------------------- */
+/* --- Computing -------------------------------------------------------------------------------- */
 
 static void tell_progress(void *context, const wa_progress *progress)
 {
@@ -232,7 +242,8 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
     }
     status = wa_comm_agree(t->comm, status, err);
     wa_error lost = {.status = WA_OK};
-    if (wa_comm_broadcast(t->comm, t->options->parts_added, sizeof *t->options->parts_added, &lost) != WA_OK)
+    if (wa_comm_broadcast(t->comm, t->options->parts_added, sizeof *t->options->parts_added,
+                          &lost) != WA_OK)
         *err = lost;
     return lost.status != WA_OK ? lost.status : status;
 }
@@ -278,7 +289,8 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
     wa_run_log_start(t->log, t->audit, t->plan);
     wa_status status = is_root(t) ? wa_run_log_write(t->log, t->parts, t->plan, false, err) : WA_OK;
     WA_TRY(wa_comm_agree(t->comm, status, err));
-    if (t->plan->batch_count > 0) /* else an earlier run ended between its last part and the result */
+    /* else an earlier run ended between its last part and the result */
+    if (t->plan->batch_count > 0)
         WA_TRY(compute(t, &cost, err));
     WA_TRY(wa_run_log_costs(t->log, t->comm, &cost, t->arena, err));
     if (is_root(t))
@@ -296,8 +308,8 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
                                  .context = t};
     double start = wa_clock();
     wa_batch *parts;
-    status = wa_batches_join(t->kept, t->kept_count, t->plan->batches, t->plan->batch_count, t->audit->prompt_count,
-                             t->arena, &parts, err);
+    status = wa_batches_join(t->kept, t->kept_count, t->plan->batches, t->plan->batch_count,
+                             t->audit->prompt_count, t->arena, &parts, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
     wa_part_list list = {.mark = t->mark,
                          .dims = wa_audit_dims(t->audit),
@@ -309,7 +321,7 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
     return WA_OK;
 }
 
-/* --- Answering ------------------------------------------------------------------------------------- */
+/* --- Answering -------------------------------------------------------------------------------- */
 
 static wa_status answer(const wa_judged *judged, FILE *table, bool colour, wa_error *err)
 {
@@ -322,7 +334,8 @@ static wa_status answer(const wa_judged *judged, FILE *table, bool colour, wa_er
     return WA_OK;
 }
 
-/* A result that was there already: one verdict everywhere, so what the job's bounds say of it is stored. */
+/* A result that was there already: one verdict everywhere, so what the job's bounds say of it is
+ * stored. */
 static wa_status judge_finished(task *t, wa_error *err)
 {
     wa_judge_order order = {.bounds = t->bounds, .store = true};
@@ -331,12 +344,12 @@ static wa_status judge_finished(task *t, wa_error *err)
         wa_run_log_line(t->log,
                         "note: judged anew by bounds %s, and stored; before, it was judged by "
                         "bounds %s",
-                        t->bounds->name,
-                        t->judged.result->meta.bounds_name);
+                        t->bounds->name, t->judged.result->meta.bounds_name);
     return WA_OK;
 }
 
-wa_status wa_run_print(const wa_job *job, size_t index, const wa_run_options *options, FILE *table, wa_error *err)
+wa_status wa_run_print(const wa_job *job, size_t index, const wa_run_options *options, FILE *table,
+                       wa_error *err)
 {
     wa_arena *arena;
     WA_TRY(wa_arena_open("table", 0, &arena, err));
@@ -359,23 +372,25 @@ static wa_status run_open_audit(task *t, wa_error *err)
     WA_TRY(share_keys(t, err));
     WA_TRY(wa_comm_agree(t->comm, wa_audit_open_files(t->audit, err), err));
     WA_TRY(wa_comm_agree(t->comm, build_plan(t, err), err));
-    WA_TRY(wa_comm_agree(t->comm,
-                         wa_audit_result_path(t->audit, t->options->out_file, &t->result_path, err), err));
+    WA_TRY(wa_comm_agree(
+        t->comm, wa_audit_result_path(t->audit, t->options->out_file, &t->result_path, err), err));
     WA_TRY(wa_run_hash_inputs(t->comm, t->audit, t->log, t->arena, err));
     wa_status status = WA_OK;
     if (is_root(t))
         status = prepare_root(t, err);
     if (status == WA_OK)
-        status = wa_maps_check(err); /* what was fingerprinted by its name is what this rank has mapped */
+        /* what was fingerprinted by its name is what this rank has mapped */
+        status = wa_maps_check(err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
     WA_TRY(share_kept(t, err));
 
     int32_t finished = is_root(t) && wa_parts_get_state(t->parts) == WA_PARTS_FINISHED;
     WA_TRY(wa_comm_broadcast(t->comm, &finished, sizeof finished, err));
-    WA_TRY(wa_run_check_payloads(t->comm, t->audit, t->result_path, &t->meta, is_root(t) ? t->parts : NULL, t->log,
-                                 t->arena, err));
+    WA_TRY(wa_run_check_payloads(t->comm, t->audit, t->result_path, &t->meta,
+                                 is_root(t) ? t->parts : NULL, t->log, t->arena, err));
     if (finished)
-        wa_run_log_line(t->log, "%s is finished and nothing changed: not computed again (--fresh does)",
+        wa_run_log_line(t->log,
+                        "%s is finished and nothing changed: not computed again (--fresh does)",
                         t->result_path);
     else
         WA_TRY(compute_and_assemble(t, err));
@@ -395,16 +410,18 @@ static wa_status check_stop(wa_comm *comm, const wa_run_options *options, wa_err
     int heard = wa_signals_heard();
     bool late = options->deadline != 0.0 && wa_clock() >= options->deadline;
     wa_status status = *options->parts_added > 0 ? WA_E_STOPPED : WA_E_NO_PROGRESS;
-    const char *how = status == WA_E_STOPPED ? "; the same command goes on" : ", before any batch was done";
+    const char *how =
+        status == WA_E_STOPPED ? "; the same command goes on" : ", before any batch was done";
     if (heard != 0 || late)
-        status = wa_fail(err, status, "stopped by %s%s", heard != 0 ? wa_signal_name(heard) : "--max-time", how);
+        status = wa_fail(err, status, "stopped by %s%s",
+                         heard != 0 ? wa_signal_name(heard) : "--max-time", how);
     else
         status = WA_OK;
     return wa_comm_agree(comm, status, err);
 }
 
-wa_status wa_run_audit(wa_comm *comm, const wa_job *job, size_t index, const wa_run_options *options,
-                       const wa_run_voice *voice, wa_error *err)
+wa_status wa_run_audit(wa_comm *comm, const wa_job *job, size_t index,
+                       const wa_run_options *options, const wa_run_voice *voice, wa_error *err)
 {
     task t = {.comm = comm, .options = options, .voice = voice};
     WA_TRY(check_stop(comm, options, err));

@@ -38,16 +38,16 @@ wa_status wa_run_failure_read(const wa_job *job, const wa_job_audit *audit, wa_a
         reason = "its .failed.json gives no reason";
     wa_status status = wa_arena_copy(arena, reason, strlen(reason), &copy, err);
     if (status == WA_OK)
-        *out = (wa_run_failure){.reason = copy,
-                                .exit_code = json_is_integer(code)
-                                                 ? (int)json_integer_value(code)
-                                                 : wa_status_exit_code(WA_E_FORMAT)};
+        *out =
+            (wa_run_failure){.reason = copy,
+                             .exit_code = json_is_integer(code) ? (int)json_integer_value(code)
+                                                                : wa_status_exit_code(WA_E_FORMAT)};
     json_decref(record);
     return status;
 }
 
-void wa_run_failure_record(const wa_job *job, const wa_job_audit *audit, const wa_run_options *options,
-                           wa_status status, const wa_error *failure)
+void wa_run_failure_record(const wa_job *job, const wa_job_audit *audit,
+                           const wa_run_options *options, wa_status status, const wa_error *failure)
 {
     char path[PATH_MAX];
     if (options->out_file != NULL || !path_of(job, audit, path, sizeof path))
@@ -56,12 +56,13 @@ void wa_run_failure_record(const wa_job *job, const wa_job_audit *audit, const w
         unlink(path);
         return;
     }
-    if (status == WA_E_STOPPED || status == WA_E_NO_PROGRESS) /* nothing is wrong with it: run it again */
+    /* nothing is wrong with it: run it again */
+    if (status == WA_E_STOPPED || status == WA_E_NO_PROGRESS)
         return;
     if (job->audit_count < 2)
         return;
-    json_t *object = json_pack("{s:s, s:s, s:s, s:i}", "audit", audit->name, "model", audit->model, "reason",
-                               failure->text, "exit_code", wa_status_exit_code(status));
+    json_t *object = json_pack("{s:s, s:s, s:s, s:i}", "audit", audit->name, "model", audit->model,
+                               "reason", failure->text, "exit_code", wa_status_exit_code(status));
     char *text = object == NULL ? NULL : json_dumps(object, JSON_INDENT(1) | JSON_SORT_KEYS);
     wa_error cause = {.status = WA_OK};
     wa_status written = wa_fail(&cause, WA_E_MEMORY, "no memory for the text");

@@ -5,7 +5,8 @@
 
 /* --- Judging --- */
 
-/* Is the stored judgement this one? All figures follow from observations and bounds, so verdicts and bounds tell. */
+/* Is the stored judgement this one? All figures follow from observations and bounds, so verdicts
+ * and bounds tell. */
 static wa_status is_stored(const wa_judged *it, wa_arena *arena, bool *out, wa_error *err)
 {
     wa_bounds *before;
@@ -25,7 +26,8 @@ static wa_status is_stored(const wa_judged *it, wa_arena *arena, bool *out, wa_e
     return WA_OK;
 }
 
-static wa_status judge_open(const wa_judge_order *order, wa_arena *arena, wa_judged *out, wa_error *err)
+static wa_status judge_open(const wa_judge_order *order, wa_arena *arena, wa_judged *out,
+                            wa_error *err)
 {
     const wa_bounds *bounds = order->bounds;
     wa_bounds *before;
@@ -51,7 +53,8 @@ static wa_status store(void *context, wa_result *result, wa_error *err)
     return wa_judgement_store(c->judgement, result, c->arena, err);
 }
 
-wa_status wa_judge_file(const char *path, const wa_judge_order *order, wa_arena *arena, wa_judged *out, wa_error *err)
+wa_status wa_judge_file(const char *path, const wa_judge_order *order, wa_arena *arena,
+                        wa_judged *out, wa_error *err)
 {
     wa_judged judged = {.result = NULL};
     WA_TRY(wa_result_open(path, arena, &judged.result, err));

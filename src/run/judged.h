@@ -14,21 +14,26 @@ typedef struct wa_judged {
 /** Which bounds judge, and what becomes of the file. */
 typedef struct wa_judge_order {
     const wa_bounds *bounds; /* NULL = those that made the stored judgement */
-    bool store;              /* write the judgement into the file where it is another: a temporary copy takes the file's name */
+    /* write the judgement into the file where it is another: a temporary copy takes the file's name
+     * */
+    bool store;
 } wa_judge_order;
 
 /** Judge a finished result from its observations. Arena. */
-WA_CHECKED wa_status wa_judge_file(const char *path, const wa_judge_order *order, wa_arena *arena, wa_judged *out, wa_error *err);
+WA_CHECKED wa_status wa_judge_file(const char *path, const wa_judge_order *order, wa_arena *arena,
+                                   wa_judged *out, wa_error *err);
 
 /** A result's state, and how its cases fared. */
 typedef struct wa_judged_state {
     wa_result_status result;
-    size_t unchecked, unaudited; /* cases of a finished result that are UNCHECKED, vindexes that are UNAUDITED */
-    int exit_code;    /* what `run` would answer: 0 or 1 finished, 75 resumable, 3 nothing there */
+    /* cases of a finished result that are UNCHECKED, vindexes that are UNAUDITED */
+    size_t unchecked, unaudited;
+    int exit_code; /* what `run` would answer: 0 or 1 finished, 75 resumable, 3 nothing there */
 } wa_judged_state;
 
-/** State of what stands at a result's path. The stored judgement of a finished one must follow from its stored figures and bounds
- * (WA_E_FORMAT). */
-WA_CHECKED wa_status wa_judged_status(const char *path, wa_arena *arena, wa_judged_state *out, wa_error *err);
+/** State of what stands at a result's path. The stored judgement of a finished one must follow from
+ * its stored figures and bounds (WA_E_FORMAT). */
+WA_CHECKED wa_status wa_judged_status(const char *path, wa_arena *arena, wa_judged_state *out,
+                                      wa_error *err);
 
 #endif

@@ -6,8 +6,8 @@
 #include <limits.h>
 #include <math.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,9 +20,10 @@ static const double TERMINAL_SECONDS = 0.2, FILE_SECONDS = 30.0, VERBOSE_SECONDS
 /* What each rank reports at the end. */
 typedef struct rank_report {
     wa_cost cost;
-    wa_traffic traffic; /* of this audit */
+    wa_traffic traffic;     /* of this audit */
     double anonymous_bytes; /* RssAnon of /proc/self/status: mapped weights are not in it */
-    double arena_bytes;     /* most that the arenas of the audit ever held, and memory that it made for its team */
+    /* most that the arenas of the audit ever held, and memory that it made for its team */
+    double arena_bytes;
     char host[64];
 } rank_report;
 
@@ -36,12 +37,13 @@ struct wa_run_log {
     double started, last_line;
     double computing; /* since when batches are handed out */
     size_t told;      /* prompts in the last line of progress */
-    int shown; /* characters of the line that is being rewritten; 0 = none is */
+    int shown;        /* characters of the line that is being rewritten; 0 = none is */
     time_t wall_start;
     rank_report *reports; /* [ranks], rank 0, after wa_run_log_costs */
 };
 
-/* mpirun hands on what its ranks write, through pipes: what it writes to itself is what counts, and stands in /proc. */
+/* mpirun hands on what its ranks write, through pipes: what it writes to itself is what counts, and
+ * stands in /proc. */
 static bool reaches_terminal(void)
 {
     char link[64], target[64];
@@ -94,12 +96,14 @@ void wa_run_log_line(const wa_run_log *log, const char *format, ...)
 void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *plan)
 {
     log->computing = log->last_line = wa_clock();
-    wa_run_log_line(log, "audit %s: %s, %zu layers, %zu prompts, %zu positions, %zu cases, %zu batches%s",
-                    audit->request->name, audit->model->family, audit->model->layer_count,
-                    audit->prompt_count, audit->obs_count, audit->cases.count, plan->batch_count,
-                    plan->work.rows < (double)audit->obs_count ? " of what is missing" : "");
+    wa_run_log_line(
+        log, "audit %s: %s, %zu layers, %zu prompts, %zu positions, %zu cases, %zu batches%s",
+        audit->request->name, audit->model->family, audit->model->layer_count, audit->prompt_count,
+        audit->obs_count, audit->cases.count, plan->batch_count,
+        plan->work.rows < (double)audit->obs_count ? " of what is missing" : "");
     wa_blas blas = wa_blas_look();
-    wa_run_log_line(log, "ranks: %d = %d groups x %d stages x %d teams%s; BLAS %s, %d thread(s) each",
+    wa_run_log_line(log,
+                    "ranks: %d = %d groups x %d stages x %d teams%s; BLAS %s, %d thread(s) each",
                     plan->grid.used, plan->grid.groups, plan->grid.stages, plan->grid.teams,
                     plan->grid.idle > 0 ? ", others idle" : "", blas.core, audit->job->threads);
     if (plan->grid.idle > 0)
@@ -107,7 +111,8 @@ void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *pla
                         plan->grid.idle, wa_comm_size(log->comm));
     if (audit->job->kernel_check_was != NULL)
         wa_run_log_line(log, "note: kernel_check: %s of an earlier version is taken as '%s'",
-                        audit->job->kernel_check_was, wa_kernel_check_name(audit->job->kernel_check));
+                        audit->job->kernel_check_was,
+                        wa_kernel_check_name(audit->job->kernel_check));
     for (size_t i = 0; i < audit->warnings.count; i++)
         wa_run_log_line(log, "warning: %s", audit->warnings.items[i]);
     if (audit->tokenizer != NULL && wa_tokenizer_warning(audit->tokenizer) != NULL)
@@ -141,7 +146,9 @@ void wa_run_log_progress(wa_run_log *log, const wa_progress *progress)
     if (!log->speaks || log->options->quiet)
         return;
     double now = wa_clock();
-    double pause = log->terminal ? TERMINAL_SECONDS : log->options->verbose ? VERBOSE_SECONDS : FILE_SECONDS;
+    double pause = log->terminal           ? TERMINAL_SECONDS
+                   : log->options->verbose ? VERBOSE_SECONDS
+                                           : FILE_SECONDS;
     bool is_done = progress->prompts == progress->prompt_total && log->told < progress->prompts;
     if (now - log->last_line < pause && !is_done)
         return;
@@ -183,7 +190,8 @@ wa_status wa_run_log_costs(wa_run_log *log, wa_comm *comm, const wa_cost *cost, 
 {
     rank_report mine = {.cost = *cost,
                         .anonymous_bytes = anonymous_bytes(),
-                        .arena_bytes = (double)(wa_arena_high_water(arena) + wa_comm_shared_bytes(comm))};
+                        .arena_bytes =
+                            (double)(wa_arena_high_water(arena) + wa_comm_shared_bytes(comm))};
     wa_traffic now = wa_comm_traffic(comm);
     mine.traffic = (wa_traffic){.messages = now.messages - log->before.messages,
                                 .bytes = now.bytes - log->before.bytes,
@@ -325,17 +333,22 @@ void wa_run_log_finish(const wa_run_log *log, double assembling)
             at += (size_t)length;
     }
     wa_run_log_line(log, "time of all ranks:%s", line);
-    wa_run_log_line(log, "compute %.2f s, wait %.2f s, gather %.2f s, write %.2f s on %d ranks; assemble %.2f s; wall %.2f s",
-                    all - wa_cost_aside(&sum), sum.seconds[WA_PHASE_WAIT], sum.seconds[WA_PHASE_GATHER],
-                    sum.seconds[WA_PHASE_WRITE], wa_comm_size(log->comm), assembling, wa_clock() - log->started);
+    wa_run_log_line(log,
+                    "compute %.2f s, wait %.2f s, gather %.2f s, write %.2f s on %d ranks; "
+                    "assemble %.2f s; wall %.2f s",
+                    all - wa_cost_aside(&sum), sum.seconds[WA_PHASE_WAIT],
+                    sum.seconds[WA_PHASE_GATHER], sum.seconds[WA_PHASE_WRITE],
+                    wa_comm_size(log->comm), assembling, wa_clock() - log->started);
     for (int r = 0; log->options->verbose && r < wa_comm_size(log->comm); r++) {
         const wa_cost *cost = &log->reports[r].cost;
         double busy = 0.0;
         for (int p = 0; p < WA_PHASE_COUNT; p++)
             busy += cost->seconds[p];
-        wa_run_log_line(log, "rank %d on %s: compute %.2f s, wait %.2f s, gather %.2f s, write %.2f s; %.0f MB beside the mapped files",
-                        r, log->reports[r].host, busy - wa_cost_aside(cost), cost->seconds[WA_PHASE_WAIT],
-                        cost->seconds[WA_PHASE_GATHER], cost->seconds[WA_PHASE_WRITE],
-                        log->reports[r].anonymous_bytes / 1e6);
+        wa_run_log_line(log,
+                        "rank %d on %s: compute %.2f s, wait %.2f s, gather %.2f s, write %.2f s; "
+                        "%.0f MB beside the mapped files",
+                        r, log->reports[r].host, busy - wa_cost_aside(cost),
+                        cost->seconds[WA_PHASE_WAIT], cost->seconds[WA_PHASE_GATHER],
+                        cost->seconds[WA_PHASE_WRITE], log->reports[r].anonymous_bytes / 1e6);
     }
 }

@@ -1,11 +1,13 @@
-/* Digests of stored payloads: rank 0 reads the old ones, all ranks take the new. Hashes of whole files, likewise. */
+/* Digests of stored payloads: rank 0 reads the old ones, all ranks take the new. Hashes of whole
+ * files, likewise. */
 #include "run/payloads.h"
 
 #include "base/bytes.h"
 
 static bool has_digests(const wa_parts *parts)
 {
-    return parts != NULL && (wa_parts_get_state(parts) == WA_PARTS_FINISHED || wa_parts_encoding(parts) != NULL);
+    return parts != NULL &&
+           (wa_parts_get_state(parts) == WA_PARTS_FINISHED || wa_parts_encoding(parts) != NULL);
 }
 
 /* Rank 0's to all: three arrays of one length, which follows from the axes. */
@@ -20,14 +22,17 @@ static wa_status share(wa_comm *comm, wa_payload_digests *digests, wa_arena *are
     wa_status status = WA_OK;
     if (wa_comm_rank(comm) != 0) {
         digests->count = (size_t)count;
-        status = wa_arena_take(arena, digests->count, sizeof *digests->checked, &digests->checked, err);
+        status =
+            wa_arena_take(arena, digests->count, sizeof *digests->checked, &digests->checked, err);
         if (status == WA_OK)
-            status = wa_arena_take(arena, digests->count, sizeof *digests->high, &digests->high, err);
+            status =
+                wa_arena_take(arena, digests->count, sizeof *digests->high, &digests->high, err);
         if (status == WA_OK)
             status = wa_arena_take(arena, digests->count, sizeof *digests->low, &digests->low, err);
     }
     WA_TRY(wa_comm_agree(comm, status, err));
-    WA_TRY(wa_comm_broadcast(comm, digests->checked, digests->count * sizeof *digests->checked, err));
+    WA_TRY(
+        wa_comm_broadcast(comm, digests->checked, digests->count * sizeof *digests->checked, err));
     WA_TRY(wa_comm_broadcast(comm, digests->high, digests->count * sizeof *digests->high, err));
     return wa_comm_broadcast(comm, digests->low, digests->count * sizeof *digests->low, err);
 }
@@ -48,8 +53,8 @@ static wa_status sum_bytes(wa_comm *comm, double mine, wa_arena *arena, double *
 }
 
 /* Every so many-th is this rank's. */
-static wa_status check_share(wa_comm *comm, const wa_audit *audit, const wa_payload_digests *then, wa_parts *parts,
-                             double *bytes, wa_error *err)
+static wa_status check_share(wa_comm *comm, const wa_audit *audit, const wa_payload_digests *then,
+                             wa_parts *parts, double *bytes, wa_error *err)
 {
     size_t seen = 0;
     size_t ranks = (size_t)wa_comm_size(comm);
@@ -73,7 +78,8 @@ wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit, const char
     double start = wa_clock();
     double mine, bytes;
     if (has_digests(parts))
-        status = wa_payload_digests_load(result_path, meta, wa_parts_encoding(parts), arena, &digests, err);
+        status = wa_payload_digests_load(result_path, meta, wa_parts_encoding(parts), arena,
+                                         &digests, err);
     WA_TRY(wa_comm_agree(comm, status, err));
     WA_TRY(share(comm, &digests, arena, err));
     if (digests.count == 0)
@@ -106,7 +112,8 @@ static bool is_hashed(const wa_audit *audit, size_t i)
     return audit->job->fingerprint_full || audit->files[i].vindex >= 0;
 }
 
-/* Files up to the last that is hashed. With `quick` those of cases, which come last and may differ from host to host, are none. */
+/* Files up to the last that is hashed. With `quick` those of cases, which come last and may differ
+ * from host to host, are none. */
 static size_t count_hashed(const wa_audit *audit)
 {
     size_t count = audit->file_count;
@@ -116,7 +123,8 @@ static size_t count_hashed(const wa_audit *audit)
 }
 
 /* Who reads which file: by rank 0's sizes, since all must agree. */
-static wa_status deal(wa_comm *comm, const wa_audit *audit, size_t files, int32_t *rank_of, wa_arena *arena, wa_error *err)
+static wa_status deal(wa_comm *comm, const wa_audit *audit, size_t files, int32_t *rank_of,
+                      wa_arena *arena, wa_error *err)
 {
     size_t ranks = (size_t)wa_comm_size(comm);
     int64_t *load;
@@ -131,7 +139,8 @@ static wa_status deal(wa_comm *comm, const wa_audit *audit, size_t files, int32_
     return wa_comm_broadcast(comm, rank_of, files * sizeof *rank_of, err);
 }
 
-static wa_status hash_file(wa_audit *audit, size_t i, hash_text *out, wa_arena *arena, wa_error *err)
+static wa_status hash_file(wa_audit *audit, size_t i, hash_text *out, wa_arena *arena,
+                           wa_error *err)
 {
     wa_input_file *file = &audit->files[i];
     char *hash;
@@ -147,8 +156,8 @@ static wa_status hash_file(wa_audit *audit, size_t i, hash_text *out, wa_arena *
     return WA_OK;
 }
 
-static wa_status hash_share(wa_comm *comm, wa_audit *audit, size_t files, const int32_t *rank_of, hash_text *mine,
-                            wa_arena *arena, wa_error *err)
+static wa_status hash_share(wa_comm *comm, wa_audit *audit, size_t files, const int32_t *rank_of,
+                            hash_text *mine, wa_arena *arena, wa_error *err)
 {
     for (size_t i = 0; i < files; i++)
         if (rank_of[i] == wa_comm_rank(comm) && is_hashed(audit, i))
@@ -157,7 +166,8 @@ static wa_status hash_share(wa_comm *comm, wa_audit *audit, size_t files, const 
 }
 
 /* all [ranks][files], on rank 0. */
-static wa_status keep_hashes(wa_audit *audit, size_t files, const int32_t *rank_of, const hash_text *all, wa_error *err)
+static wa_status keep_hashes(wa_audit *audit, size_t files, const int32_t *rank_of,
+                             const hash_text *all, wa_error *err)
 {
     for (size_t i = 0; i < files; i++) {
         char *copy;
@@ -171,19 +181,21 @@ static wa_status keep_hashes(wa_audit *audit, size_t files, const int32_t *rank_
     return WA_OK;
 }
 
-static wa_status take_room(const wa_comm *comm, size_t files, int32_t **rank_of, hash_text **mine, hash_text **all,
-                           wa_arena *arena, wa_error *err)
+static wa_status take_room(const wa_comm *comm, size_t files, int32_t **rank_of, hash_text **mine,
+                           hash_text **all, wa_arena *arena, wa_error *err)
 {
     size_t records;
     if (!wa_size_mul(files, (size_t)wa_comm_size(comm), &records))
-        return wa_fail(err, WA_E_MEMORY, "%zu files times %d ranks overflow", files, wa_comm_size(comm));
+        return wa_fail(err, WA_E_MEMORY, "%zu files times %d ranks overflow", files,
+                       wa_comm_size(comm));
     *all = NULL;
     WA_TRY(wa_arena_take(arena, files, sizeof **rank_of, rank_of, err));
     WA_TRY(wa_arena_take(arena, files, sizeof **mine, mine, err));
     return wa_comm_rank(comm) == 0 ? wa_arena_take(arena, records, sizeof **all, all, err) : WA_OK;
 }
 
-wa_status wa_run_hash_inputs(wa_comm *comm, wa_audit *audit, wa_run_log *log, wa_arena *arena, wa_error *err)
+wa_status wa_run_hash_inputs(wa_comm *comm, wa_audit *audit, wa_run_log *log, wa_arena *arena,
+                             wa_error *err)
 {
     int32_t *rank_of;
     hash_text *mine, *all;
@@ -199,6 +211,7 @@ wa_status wa_run_hash_inputs(wa_comm *comm, wa_audit *audit, wa_run_log *log, wa
     wa_status status = all == NULL ? WA_OK : keep_hashes(audit, files, rank_of, all, err);
     WA_TRY(wa_comm_agree(comm, status, err));
     if (audit->job->fingerprint_full)
-        wa_run_log_line(log, "fingerprint: full: %zu files read in %.2f s", audit->file_count, wa_clock() - start);
+        wa_run_log_line(log, "fingerprint: full: %zu files read in %.2f s", audit->file_count,
+                        wa_clock() - start);
     return WA_OK;
 }

@@ -1,8 +1,8 @@
 /* Hosts, processors, BLAS and memory of every rank. */
 #include "run/places.h"
 
-#include "compute/kernel.h"
 #include "base/topology.h"
+#include "compute/kernel.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +25,8 @@ struct wa_run_places {
 /* A node's memory serves all ranks of the run on it, also those of other audits. */
 static size_t share_of(size_t memory, const wa_comm *comm)
 {
-    return memory / (size_t)wa_comm_ranks_of_node(comm, true) * (size_t)wa_comm_ranks_of_node(comm, false);
+    return memory / (size_t)wa_comm_ranks_of_node(comm, true) *
+           (size_t)wa_comm_ranks_of_node(comm, false);
 }
 
 static place look(const wa_comm *comm)
@@ -44,16 +45,19 @@ static bool same_core(const place *a, const place *b)
     return strcmp(a->blas, b->blas) == 0 && strcmp(a->core, b->core) == 0;
 }
 
-/* With engine: blas, a library gives other bits on another core type, so hosts must agree on it (design 3). */
+/* With engine: blas, a library gives other bits on another core type, so hosts must agree on it
+ * (design 3). */
 static wa_status check_cores(const wa_run_places *places, wa_error *err)
 {
     const place *first = &places->all[0];
     for (size_t r = 1; r < places->count; r++)
         if (!same_core(&places->all[r], first))
-            return wa_fail(err, WA_E_MISMATCH,
-                           "%s core '%s' on host '%s' (rank %zu), '%s' on host '%s' (rank 0): their bits "
-                           "differ; set OPENBLAS_CORETYPE or give --mixed-cores",
-                           places->all[r].blas, places->all[r].core, places->all[r].host, r, first->core, first->host);
+            return wa_fail(
+                err, WA_E_MISMATCH,
+                "%s core '%s' on host '%s' (rank %zu), '%s' on host '%s' (rank 0): their bits "
+                "differ; set OPENBLAS_CORETYPE or give --mixed-cores",
+                places->all[r].blas, places->all[r].core, places->all[r].host, r, first->core,
+                first->host);
     return WA_OK;
 }
 
@@ -75,8 +79,8 @@ static wa_status check_products(wa_engine engine, wa_error *err)
     return wa_gemm_check(engine, engine == WA_ENGINE_BLAS ? wa_blas_gemm : wa_own_gemm, isa, err);
 }
 
-wa_status wa_run_places_open(wa_comm *comm, const wa_run_options *options, wa_engine engine, wa_arena *arena,
-                             wa_run_places **out, wa_error *err)
+wa_status wa_run_places_open(wa_comm *comm, const wa_run_options *options, wa_engine engine,
+                             wa_arena *arena, wa_run_places **out, wa_error *err)
 {
     wa_status status = check_products(engine, err);
     if (status != WA_OK)
@@ -116,15 +120,22 @@ bool wa_run_places_warning(const wa_run_places *places, size_t *at, char *out, s
         bool other_host = strcmp(p->host, first->host) != 0;
         int length = 0;
         if (p->topology.cpu_count != 0 && p->threads > p->topology.cpu_count)
-            length = snprintf(out, size, "rank %zu on host '%s' has %d BLAS threads and may use %d processors (%s)",
-                              *at, p->host, p->threads, p->topology.cpu_count, p->topology.cpus);
-        else if (other_host && (p->topology.cpu_count != first->topology.cpu_count || p->threads != first->threads))
-            length = snprintf(out, size, "rank %zu on host '%s' has %d BLAS threads on %d processors, rank 0 on host '%s' %d on %d",
-                              *at, p->host, p->threads, p->topology.cpu_count, first->host, first->threads,
-                              first->topology.cpu_count);
+            length =
+                snprintf(out, size,
+                         "rank %zu on host '%s' has %d BLAS threads and may use %d processors (%s)",
+                         *at, p->host, p->threads, p->topology.cpu_count, p->topology.cpus);
+        else if (other_host && (p->topology.cpu_count != first->topology.cpu_count ||
+                                p->threads != first->threads))
+            length = snprintf(out, size,
+                              "rank %zu on host '%s' has %d BLAS threads on %d processors, rank 0 "
+                              "on host '%s' %d on %d",
+                              *at, p->host, p->threads, p->topology.cpu_count, first->host,
+                              first->threads, first->topology.cpu_count);
         else if (places->engine == WA_ENGINE_BLAS && other_host && !same_core(p, first))
-            length = snprintf(out, size, "rank %zu on host '%s' has %s core '%s', rank 0 on host '%s' '%s': bits differ",
-                              *at, p->host, p->blas, p->core, first->host, first->core);
+            length = snprintf(
+                out, size,
+                "rank %zu on host '%s' has %s core '%s', rank 0 on host '%s' '%s': bits differ",
+                *at, p->host, p->blas, p->core, first->host, first->core);
         if (length > 0) { /* once for each host */
             while (*at < places->count && strcmp(places->all[*at].host, p->host) == 0)
                 ++*at;
@@ -152,5 +163,6 @@ void wa_run_places_describe(const wa_run_places *places, json_t *object)
     json_object_set_new(object, "rank_cpus", cpus);
     json_object_set_new(object, "rank_blas", blas);
     json_object_set_new(object, "node_memory", json_integer((json_int_t)places->memory));
-    json_object_set_new(object, "node_memory_limited_by", json_string(places->all[0].topology.limited_by));
+    json_object_set_new(object, "node_memory_limited_by",
+                        json_string(places->all[0].topology.limited_by));
 }

@@ -9,15 +9,18 @@
 typedef struct wa_run_places wa_run_places;
 
 /**
- * Collective. Check the engine's products on every rank, gather every rank's host, processors, BLAS core and threads, and agree on the memory of a node.
+ * Collective. Check the engine's products on every rank, gather every rank's host, processors, BLAS
+ * core and threads, and agree on the memory of a node.
  *
- * Errors: WA_E_UNSUPPORTED when products of a host come out wrong, WA_E_MISMATCH when BLAS cores differ at engine blas
- * without --mixed-cores; both name the host.
+ * Errors: WA_E_UNSUPPORTED when products of a host come out wrong, WA_E_MISMATCH when BLAS cores
+ * differ at engine blas without --mixed-cores; both name the host.
  */
-WA_CHECKED wa_status wa_run_places_open(wa_comm *comm, const wa_run_options *options, wa_engine engine, wa_arena *arena,
-                                        wa_run_places **out, wa_error *err);
+WA_CHECKED wa_status wa_run_places_open(wa_comm *comm, const wa_run_options *options,
+                                        wa_engine engine, wa_arena *arena, wa_run_places **out,
+                                        wa_error *err);
 
-/** Bytes that the ranks of this communicator may use on a node: the least of all nodes; 0 = unknown. The same on every rank. */
+/** Bytes that the ranks of this communicator may use on a node: the least of all nodes; 0 =
+ * unknown. The same on every rank. */
 size_t wa_run_places_memory(const wa_run_places *places);
 
 /** Rank 0: the next warning, from *at = 0 on; false when there is none. */

@@ -1,9 +1,10 @@
-/* How long every audit of a sweep would take: opened, tokenised and planned for several numbers of ranks. */
+/* How long every audit of a sweep would take: opened, tokenised and planned for several numbers of
+ * ranks. */
 #include "run/predict.h"
 
+#include "base/topology.h"
 #include "engine/audit.h"
 #include "store/store.h"
-#include "base/topology.h"
 
 #include <string.h>
 
@@ -21,8 +22,8 @@ static double missing_share(const wa_audit *audit, bool fresh, wa_arena *arena)
     return state.prompts == 0 ? 1.0 : 1.0 - (double)state.done / (double)state.prompts;
 }
 
-static wa_status predict_open(wa_audit *audit, const wa_run_prediction *p, wa_arena *arena, double *times,
-                              wa_error *err)
+static wa_status predict_open(wa_audit *audit, const wa_run_prediction *p, wa_arena *arena,
+                              double *times, wa_error *err)
 {
     int sizes[WA_SWEEP_SIZES];
     size_t size_count = wa_sweep_sizes(wa_comm_size(p->comm), sizes);
@@ -31,7 +32,8 @@ static wa_status predict_open(wa_audit *audit, const wa_run_prediction *p, wa_ar
         return WA_OK;
     wa_plan_input input;
     WA_TRY(wa_audit_tokenize(audit, err));
-    WA_TRY(wa_audit_plan_input(audit, wa_comm_nodes(p->comm), wa_topology_read("").memory, &input, err));
+    WA_TRY(wa_audit_plan_input(audit, wa_comm_nodes(p->comm), wa_topology_read("").memory, &input,
+                               err));
     WA_TRY(wa_sweep_times(&input, sizes, size_count, arena, times, err));
     for (size_t i = 0; i < size_count; i++)
         times[i] *= share;
@@ -54,7 +56,8 @@ static void predict(const wa_run_prediction *p, size_t index, double *times, siz
     wa_arena_close(arena);
 }
 
-wa_status wa_run_predict(const wa_run_prediction *p, wa_arena *arena, double **times_out, wa_error *err)
+wa_status wa_run_predict(const wa_run_prediction *p, wa_arena *arena, double **times_out,
+                         wa_error *err)
 {
     int sizes[WA_SWEEP_SIZES];
     size_t ranks = (size_t)wa_comm_size(p->comm), rank = (size_t)wa_comm_rank(p->comm);
@@ -75,6 +78,7 @@ wa_status wa_run_predict(const wa_run_prediction *p, wa_arena *arena, double **t
         predict(p, p->chosen[i], mine + i / ranks * width, width);
     WA_TRY(wa_comm_gather(p->comm, mine, rounds * width * sizeof *mine, all, err));
     for (size_t i = 0; rank == 0 && i < p->chosen_count; i++)
-        memcpy(times + i * width, all + (i % ranks * rounds + i / ranks) * width, width * sizeof *times);
+        memcpy(times + i * width, all + (i % ranks * rounds + i / ranks) * width,
+               width * sizeof *times);
     return wa_comm_broadcast(p->comm, times, p->chosen_count * width * sizeof *times, err);
 }

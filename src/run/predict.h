@@ -14,8 +14,9 @@ typedef struct wa_run_prediction {
 } wa_run_prediction;
 
 /**
- * Collective. Each rank opens its share of the audits. What is done already costs nothing, nor does an audit that cannot be opened:
- * it fails again, and is reported, when its turn comes. Nothing is opened when there is nothing to decide.
+ * Collective. Each rank opens its share of the audits. What is done already costs nothing, nor does
+ * an audit that cannot be opened: it fails again, and is reported, when its turn comes. Nothing is
+ * opened when there is nothing to decide.
  *
  * times_out  [chosen_count][wa_sweep_sizes(ranks)], the same on every rank, arena
  */

@@ -1,5 +1,6 @@
-/* Each root sends every other root one number, once: the signal it heard, or none. Each asks rank 0 for audits, one at a time, until it
- * is told that there is none or says that it wants none. So every message has its receive. */
+/* Each root sends every other root one number, once: the signal it heard, or none. Each asks rank 0
+ * for audits, one at a time, until it is told that there is none or says that it wants none. So
+ * every message has its receive. */
 #include "run/sets.h"
 
 #include "base/signals.h"
@@ -43,19 +44,21 @@ static bool is_dealer(const wa_run_sets *sets)
     return wa_comm_rank(sets->comm) == 0;
 }
 
-/* --- Opening --------------------------------------------------------------------------------------- */
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 static wa_status open_peer(wa_run_sets *sets, peer *p, wa_error *err)
 {
-    WA_TRY(wa_comm_receive(sets->comm, p->rank, WA_TAG_NOTICE, &p->heard, sizeof p->heard, &p->hearing, err));
+    WA_TRY(wa_comm_receive(sets->comm, p->rank, WA_TAG_NOTICE, &p->heard, sizeof p->heard,
+                           &p->hearing, err));
     if (!is_dealer(sets))
         return WA_OK;
     p->claims = true;
-    return wa_comm_receive(sets->comm, p->rank, WA_TAG_REQUEST, &p->claim, sizeof p->claim, &p->claiming, err);
+    return wa_comm_receive(sets->comm, p->rank, WA_TAG_REQUEST, &p->claim, sizeof p->claim,
+                           &p->claiming, err);
 }
 
-wa_status wa_run_sets_open(wa_comm *comm, const wa_sweep *plan, wa_run_sets_given *given, void *context,
-                           wa_arena *arena, wa_run_sets **out, wa_error *err)
+wa_status wa_run_sets_open(wa_comm *comm, const wa_sweep *plan, wa_run_sets_given *given,
+                           void *context, wa_arena *arena, wa_run_sets **out, wa_error *err)
 {
     wa_run_sets *sets;
     WA_TRY(wa_arena_take(arena, 1, sizeof *sets, &sets, err));
@@ -87,7 +90,7 @@ wa_status wa_run_sets_open(wa_comm *comm, const wa_sweep *plan, wa_run_sets_give
     return WA_OK;
 }
 
-/* --- Serving --------------------------------------------------------------------------------------- */
+/* --- Serving ---------------------------------------------------------------------------------- */
 
 static wa_status tell(wa_run_sets *sets, int number, wa_error *err)
 {
@@ -95,7 +98,8 @@ static wa_status tell(wa_run_sets *sets, int number, wa_error *err)
     sets->told = true;
     for (size_t i = 0; i < sets->peer_count; i++) {
         peer *p = &sets->peers[i];
-        WA_TRY(wa_comm_send(sets->comm, p->rank, WA_TAG_NOTICE, &sets->mine, sizeof sets->mine, &p->telling, err));
+        WA_TRY(wa_comm_send(sets->comm, p->rank, WA_TAG_NOTICE, &sets->mine, sizeof sets->mine,
+                            &p->telling, err));
     }
     return WA_OK;
 }
@@ -120,7 +124,8 @@ static size_t deal(wa_run_sets *sets, size_t set)
 /* Rank 0: answer a set that has asked. */
 static wa_status give(wa_run_sets *sets, peer *p, wa_error *err)
 {
-    if (!p->claims || !wa_comm_is_done(sets->comm, &p->giving) || !wa_comm_is_done(sets->comm, &p->claiming))
+    if (!p->claims || !wa_comm_is_done(sets->comm, &p->giving) ||
+        !wa_comm_is_done(sets->comm, &p->claiming))
         return WA_OK;
     if (p->claim == CLAIM_NONE) {
         p->claims = false;
@@ -129,10 +134,12 @@ static wa_status give(wa_run_sets *sets, peer *p, wa_error *err)
     size_t audit = deal(sets, p->set);
     p->given = audit == WA_NO_AUDIT ? NO_AUDIT : (int32_t)audit;
     p->claims = audit != WA_NO_AUDIT;
-    WA_TRY(wa_comm_send(sets->comm, p->rank, WA_TAG_GRANT, &p->given, sizeof p->given, &p->giving, err));
+    WA_TRY(wa_comm_send(sets->comm, p->rank, WA_TAG_GRANT, &p->given, sizeof p->given, &p->giving,
+                        err));
     if (!p->claims)
         return WA_OK;
-    return wa_comm_receive(sets->comm, p->rank, WA_TAG_REQUEST, &p->claim, sizeof p->claim, &p->claiming, err);
+    return wa_comm_receive(sets->comm, p->rank, WA_TAG_REQUEST, &p->claim, sizeof p->claim,
+                           &p->claiming, err);
 }
 
 static wa_status serve(wa_run_sets *sets, wa_error *err)
@@ -167,17 +174,19 @@ static wa_status wait_until(wa_run_sets *sets, bool (*holds)(wa_run_sets *), wa_
     return sets->failure.status;
 }
 
-/* --- Asking ---------------------------------------------------------------------------------------- */
+/* --- Asking ----------------------------------------------------------------------------------- */
 
 static bool is_answered(wa_run_sets *sets)
 {
-    return wa_comm_is_done(sets->comm, &sets->claiming) && wa_comm_is_done(sets->comm, &sets->giving);
+    return wa_comm_is_done(sets->comm, &sets->claiming) &&
+           wa_comm_is_done(sets->comm, &sets->giving);
 }
 
 static wa_status ask(wa_run_sets *sets, claim what, wa_error *err)
 {
     sets->claim = (int32_t)what;
-    return wa_comm_send(sets->comm, 0, WA_TAG_REQUEST, &sets->claim, sizeof sets->claim, &sets->claiming, err);
+    return wa_comm_send(sets->comm, 0, WA_TAG_REQUEST, &sets->claim, sizeof sets->claim,
+                        &sets->claiming, err);
 }
 
 wa_status wa_run_sets_next(wa_run_sets *sets, size_t *audit_out, wa_error *err)
@@ -186,7 +195,8 @@ wa_status wa_run_sets_next(wa_run_sets *sets, size_t *audit_out, wa_error *err)
         *audit_out = deal(sets, sets->set);
         return WA_OK;
     }
-    WA_TRY(wa_comm_receive(sets->comm, 0, WA_TAG_GRANT, &sets->given, sizeof sets->given, &sets->giving, err));
+    WA_TRY(wa_comm_receive(sets->comm, 0, WA_TAG_GRANT, &sets->given, sizeof sets->given,
+                           &sets->giving, err));
     WA_TRY(ask(sets, CLAIM_NEXT, err));
     WA_TRY(wait_until(sets, is_answered, err));
     sets->claims = sets->given != NO_AUDIT;
@@ -194,7 +204,7 @@ wa_status wa_run_sets_next(wa_run_sets *sets, size_t *audit_out, wa_error *err)
     return WA_OK;
 }
 
-/* --- Closing --------------------------------------------------------------------------------------- */
+/* --- Closing ---------------------------------------------------------------------------------- */
 
 static bool is_done(wa_run_sets *sets)
 {

@@ -1,10 +1,10 @@
 /* All audits of a job: which, in which sets of ranks, and what became of them. */
 #include "run/audit.h"
 
+#include "compute/kernel.h"
 #include "run/allocation.h"
 #include "run/failure.h"
 #include "run/predict.h"
-#include "compute/kernel.h"
 
 #include <string.h>
 
@@ -18,9 +18,9 @@ typedef struct sweep {
     size_t *chosen; /* [chosen_count] audits to run, ascending */
     size_t chosen_count;
     wa_sweep *plan;
-    wa_comm *part;    /* the ranks of my set; comm itself when there is one set */
+    wa_comm *part;     /* the ranks of my set; comm itself when there is one set */
     wa_run_sets *sets; /* on the root of a set, when there are several */
-    int32_t *outcome; /* [chosen_count] wa_status, or NOT_RUN where another rank answers */
+    int32_t *outcome;  /* [chosen_count] wa_status, or NOT_RUN where another rank answers */
 } sweep;
 
 static bool is_root(const wa_comm *comm)
@@ -28,7 +28,7 @@ static bool is_root(const wa_comm *comm)
     return wa_comm_rank(comm) == 0;
 }
 
-/* --- Which ----------------------------------------------------------------------------------------- */
+/* --- Which ------------------------------------------------------------------------------------ */
 
 /* Failure records are files, so one rank looks. */
 static wa_status choose(sweep *s, wa_error *err)
@@ -47,7 +47,7 @@ static wa_status choose(sweep *s, wa_error *err)
     return wa_comm_broadcast(s->comm, s->chosen, s->chosen_count * sizeof *s->chosen, err);
 }
 
-/* --- Where ----------------------------------------------------------------------------------------- */
+/* --- Where ------------------------------------------------------------------------------------ */
 
 static void describe(const sweep *s)
 {
@@ -59,8 +59,8 @@ static void describe(const sweep *s)
     fprintf(stderr, "sweep: %zu audits, %s\n", s->chosen_count, reason);
     for (size_t i = 0; plan->set_count > 1 && i < s->chosen_count; i++) {
         size_t set = plan->audit_set[i];
-        fprintf(stderr, "sweep: ranks %d to %d: %s\n", plan->set_start[set], plan->set_start[set + 1] - 1,
-                s->job->audits[s->chosen[i]].name);
+        fprintf(stderr, "sweep: ranks %d to %d: %s\n", plan->set_start[set],
+                plan->set_start[set + 1] - 1, s->job->audits[s->chosen[i]].name);
     }
 }
 
@@ -76,23 +76,28 @@ static void tell_of_change(void *context, size_t set, size_t audit)
 static wa_status divide(sweep *s, wa_error *err)
 {
     int ranks = wa_comm_size(s->comm);
-    wa_run_prediction p = {.comm = s->comm, .job = s->job, .options = s->options, .chosen = s->chosen,
+    wa_run_prediction p = {.comm = s->comm,
+                           .job = s->job,
+                           .options = s->options,
+                           .chosen = s->chosen,
                            .chosen_count = s->chosen_count};
     double *times;
     WA_TRY(wa_run_predict(&p, s->arena, &times, err));
-    WA_TRY(wa_comm_agree(s->comm, wa_sweep_build(times, s->chosen_count, ranks, s->arena, &s->plan, err), err));
+    WA_TRY(wa_comm_agree(
+        s->comm, wa_sweep_build(times, s->chosen_count, ranks, s->arena, &s->plan, err), err));
     describe(s);
     s->part = s->comm;
     if (s->plan->set_count == 1)
         return WA_OK;
-    WA_TRY(wa_comm_split(s->comm, (int)wa_sweep_set(s->plan, wa_comm_rank(s->comm)), &s->part, err));
+    WA_TRY(
+        wa_comm_split(s->comm, (int)wa_sweep_set(s->plan, wa_comm_rank(s->comm)), &s->part, err));
     wa_status status = WA_OK;
     if (is_root(s->part))
         status = wa_run_sets_open(s->comm, s->plan, tell_of_change, s, s->arena, &s->sets, err);
     return wa_comm_agree(s->comm, status, err);
 }
 
-/* --- Running --------------------------------------------------------------------------------------- */
+/* --- Running ---------------------------------------------------------------------------------- */
 
 static bool is_stopped(wa_status status)
 {
@@ -106,8 +111,8 @@ static wa_status run_one(sweep *s, size_t i)
     bool alone = s->plan->set_count == 1;
     char prefix[128];
     snprintf(prefix, sizeof prefix, "[%.100s] ", s->job->audits[index].name);
-    const wa_run_voice voice = {.table = alone ? stdout : NULL, .prefix = alone ? NULL : prefix,
-                                .sets = s->sets};
+    const wa_run_voice voice = {
+        .table = alone ? stdout : NULL, .prefix = alone ? NULL : prefix, .sets = s->sets};
     wa_status status = wa_run_audit(s->part, s->job, index, s->options, &voice, &err);
     bool failed = status != WA_OK && status != WA_E_VERDICT;
     if (failed && s->job->audit_count > 1 && strstr(err.text, "in audit '") == NULL)
@@ -150,13 +155,15 @@ static void run_in_order(sweep *s)
         status = run_one(s, i);
 }
 
-/* An audit has been answered for by the root of the set that ran it, or by nobody, after a stop: rank 0 collects. */
+/* An audit has been answered for by the root of the set that ran it, or by nobody, after a stop:
+ * rank 0 collects. */
 static wa_status collect(sweep *s, wa_error *err)
 {
     size_t ranks = (size_t)wa_comm_size(s->comm), n = s->chosen_count;
     int32_t *all = NULL;
     WA_TRY(wa_comm_meet(s->comm, err));
-    wa_status status = is_root(s->comm) ? wa_arena_take(s->arena, ranks * n, sizeof *all, &all, err) : WA_OK;
+    wa_status status =
+        is_root(s->comm) ? wa_arena_take(s->arena, ranks * n, sizeof *all, &all, err) : WA_OK;
     WA_TRY(wa_comm_agree(s->comm, status, err));
     WA_TRY(wa_comm_gather(s->comm, s->outcome, n * sizeof *s->outcome, all, err));
     for (size_t i = 0; all != NULL && i < ranks * n; i++)
@@ -172,7 +179,8 @@ static wa_status collect(sweep *s, wa_error *err)
 static wa_status judge_stop(sweep *s, wa_error *err)
 {
     size_t ranks = (size_t)wa_comm_size(s->comm), *all = NULL;
-    wa_status status = is_root(s->comm) ? wa_arena_take(s->arena, ranks, sizeof *all, &all, err) : WA_OK;
+    wa_status status =
+        is_root(s->comm) ? wa_arena_take(s->arena, ranks, sizeof *all, &all, err) : WA_OK;
     WA_TRY(wa_comm_agree(s->comm, status, err));
     WA_TRY(wa_comm_gather(s->comm, s->options->parts_added, sizeof *all, all, err));
     bool added = false;
@@ -206,8 +214,9 @@ static void print_outcome(const sweep *s, int code)
         finished += s->outcome[i] == WA_OK || s->outcome[i] == WA_E_VERDICT ? 1 : 0;
         failed += s->outcome[i] == WA_E_VERDICT ? 1 : 0;
     }
-    printf("\nsweep: %zu of %zu audits finished, %zu of them with a verdict that fails; exit code %d\n", finished,
-           s->chosen_count, failed, code);
+    printf("\nsweep: %zu of %zu audits finished, %zu of them with a verdict that fails; exit code "
+           "%d\n",
+           finished, s->chosen_count, failed, code);
     fflush(stdout);
 }
 
@@ -219,7 +228,8 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
             fprintf(stderr, "no audit is left to run\n");
         return WA_OK;
     }
-    wa_status status = wa_arena_take(s->arena, s->chosen_count, sizeof *s->outcome, &s->outcome, err);
+    wa_status status =
+        wa_arena_take(s->arena, s->chosen_count, sizeof *s->outcome, &s->outcome, err);
     WA_TRY(wa_comm_agree(s->comm, status, err));
     memset(s->outcome, NOT_RUN, s->chosen_count * sizeof *s->outcome);
     WA_TRY(divide(s, err));
@@ -244,7 +254,8 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
 static void warn_of_idle_tasks(const wa_comm *comm, bool quiet)
 {
     char text[512];
-    if (is_root(comm) && !quiet && wa_allocation_warning((size_t)wa_comm_size(comm), wa_allocation_tasks(), text, sizeof text))
+    if (is_root(comm) && !quiet &&
+        wa_allocation_warning((size_t)wa_comm_size(comm), wa_allocation_tasks(), text, sizeof text))
         fprintf(stderr, "warning: %s\n", text);
 }
 

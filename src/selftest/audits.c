@@ -8,12 +8,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* --- A job ----------------------------------------------------------------------------------------- */
+/* --- A job ------------------------------------------------------------------------------------ */
 
 /* More positions a prompt, which is a batch, than the kernel check of early versions looked at. */
 enum { PROMPTS = 3, TOKENS = 12 };
 
-static wa_status write_text(const wa_bench *bench, const char *name, const char *end, const char *text, wa_error *err)
+static wa_status write_text(const wa_bench *bench, const char *name, const char *end,
+                            const char *text, wa_error *err)
 {
     char path[WA_NAME_BYTES];
     WA_TRY(wa_path_print(path, err, "%s/%s%s", bench->directory, name, end));
@@ -26,7 +27,8 @@ static wa_status write_prompts(const wa_bench *bench, const char *name, wa_error
     uint64_t draws = bench->options->seed;
     size_t most = bench->model->vocab < 256 ? bench->model->vocab : 256;
     for (int p = 0; p < PROMPTS; p++) {
-        WA_TRY(wa_arena_print(bench->arena, &text, err, "%s{\"key\": \"p%d\", \"ids\": [", text, p));
+        WA_TRY(
+            wa_arena_print(bench->arena, &text, err, "%s{\"key\": \"p%d\", \"ids\": [", text, p));
         for (int i = 0; i < TOKENS; i++)
             WA_TRY(wa_arena_print(bench->arena, &text, err, "%s%s%d", text, i == 0 ? "" : ", ",
                                   (int)(wa_bench_draw(&draws) % most)));
@@ -39,17 +41,21 @@ static wa_status write_job(const wa_bench *bench, const wa_audits_job *job, wa_e
 {
     char *text;
     WA_TRY(wa_arena_print(bench->arena, &text, err,
-                          "{\"name\": \"%s\", \"ladder\": \"%s\", \"prompts\": {\"file\": \"%s.jsonl\"}, \"result\": \".\", \"batch\": {\"rows\": %d}%s,\n"
+                          "{\"name\": \"%s\", \"ladder\": \"%s\", \"prompts\": {\"file\": "
+                          "\"%s.jsonl\"}, \"result\": \".\", \"batch\": {\"rows\": %d}%s,\n"
                           "\"audits\": [{\"name\": \"audit\", \"model\": \"%s\", \"vindexes\": [\n",
-                          job->name, wa_ladder_word((wa_ladder)WA_BENCH_LADDER), job->name, TOKENS, job->keys, bench->model_path));
+                          job->name, wa_ladder_word((wa_ladder)WA_BENCH_LADDER), job->name, TOKENS,
+                          job->keys, bench->model_path));
     for (size_t v = 0; v < job->vindex_count; v++)
-        WA_TRY(wa_arena_print(bench->arena, &text, err, "%s%s{\"name\": \"v%zu\", \"path\": \"%s\"}", text, v == 0 ? "" : ",\n", v,
-                              job->vindexes[v]));
+        WA_TRY(wa_arena_print(bench->arena, &text, err,
+                              "%s%s{\"name\": \"v%zu\", \"path\": \"%s\"}", text,
+                              v == 0 ? "" : ",\n", v, job->vindexes[v]));
     WA_TRY(wa_arena_print(bench->arena, &text, err, "%s]}]}\n", text));
     return write_text(bench, job->name, ".yaml", text, err);
 }
 
-wa_status wa_audits_judge(const wa_bench *bench, const wa_audits_job *job, const wa_judgement **out, wa_error *err)
+wa_status wa_audits_judge(const wa_bench *bench, const wa_audits_job *job, const wa_judgement **out,
+                          wa_error *err)
 {
     char path[WA_NAME_BYTES], *result;
     wa_job *opened;
@@ -76,7 +82,7 @@ wa_status wa_audits_judge(const wa_bench *bench, const wa_audits_job *job, const
     return WA_OK;
 }
 
-/* --- Planting --------------------------------------------------------------------------------------- */
+/* --- Planting --------------------------------------------------------------------------------- */
 
 /* A copy that does not open stays out of the job: it would refuse the others. */
 static wa_status try_open(const wa_bench *bench, wa_outcome *outcome, wa_error *err)
@@ -97,8 +103,10 @@ static wa_status try_open(const wa_bench *bench, wa_outcome *outcome, wa_error *
     return WA_OK;
 }
 
-/* Faults go round the targets, so that each matrix has its share; those come first where they must be found. */
-static const wa_bench_target *choose_target(const wa_bench *bench, const wa_fault *fault, size_t first, wa_fault_fate *fate)
+/* Faults go round the targets, so that each matrix has its share; those come first where they must
+ * be found. */
+static const wa_bench_target *choose_target(const wa_bench *bench, const wa_fault *fault,
+                                            size_t first, wa_fault_fate *fate)
 {
     const wa_bench_target *chosen = NULL;
     *fate = WA_FATE_NONE;
@@ -113,7 +121,8 @@ static const wa_bench_target *choose_target(const wa_bench *bench, const wa_faul
     return chosen;
 }
 
-static wa_status plant_one(const wa_bench *bench, size_t i, wa_outcome *out, bool *planted, wa_error *err)
+static wa_status plant_one(const wa_bench *bench, size_t i, wa_outcome *out, bool *planted,
+                           wa_error *err)
 {
     const wa_fault *fault = wa_fault_at(i);
     wa_fault_fate fate;
@@ -121,12 +130,19 @@ static wa_status plant_one(const wa_bench *bench, size_t i, wa_outcome *out, boo
     *planted = target != NULL;
     if (target == NULL)
         return WA_OK;
-    wa_outcome outcome = {.fault = fault, .format = bench->format.name, .projection = target->projection, .expected = fate};
+    wa_outcome outcome = {.fault = fault,
+                          .format = bench->format.name,
+                          .projection = target->projection,
+                          .expected = fate};
     WA_TRY(wa_plant_open(bench, fault->name, &outcome.plant, err));
     wa_mark mark = wa_arena_mark(bench->arena);
-    WA_TRY(fault->plant(&outcome.plant, target, (i + bench->options->seed) % bench->vindex->layer_count, err));
+    WA_TRY(fault->plant(&outcome.plant, target,
+                        (i + bench->options->seed) % bench->vindex->layer_count, err));
     wa_arena_release(bench->arena, mark);
-    *planted = outcome.plant.differs; /* weights that are bf16 values stay what they are when they are cut to bf16 */
+    *planted = outcome
+                   .plant
+                   /* weights that are bf16 values stay what they are when they are cut to bf16 */
+                   .differs;
     if (!*planted)
         return WA_OK;
     WA_TRY(try_open(bench, &outcome, err));
@@ -134,9 +150,10 @@ static wa_status plant_one(const wa_bench *bench, size_t i, wa_outcome *out, boo
     return WA_OK;
 }
 
-/* --- Reading verdicts ------------------------------------------------------------------------------- */
+/* --- Reading verdicts ------------------------------------------------------------------------- */
 
-/* "layer 3, up, row 17: …", the row where there is one. The gate file of an ungated model is read as gate and as up. */
+/* "layer 3, up, row 17: …", the row where there is one. The gate file of an ungated model is read
+ * as gate and as up. */
 static bool names_place(const char *reason, const wa_planted *place, bool gated)
 {
     size_t layer;
@@ -144,8 +161,10 @@ static bool names_place(const char *reason, const wa_planted *place, bool gated)
     int row = -1;
     if (sscanf(reason, "layer %zu, %15[a-z], row %d", &layer, projection, &row) < 2)
         return false;
-    bool up_as_gate = !gated && place->target->projection == WA_UP && strcmp(projection, wa_projection_name(WA_GATE)) == 0;
-    bool same = up_as_gate || strcmp(projection, wa_projection_name(place->target->projection)) == 0;
+    bool up_as_gate = !gated && place->target->projection == WA_UP &&
+                      strcmp(projection, wa_projection_name(WA_GATE)) == 0;
+    bool same =
+        up_as_gate || strcmp(projection, wa_projection_name(place->target->projection)) == 0;
     return (int)layer == place->layer && same && (row < 0 || place->row < 0 || row == place->row);
 }
 
@@ -158,7 +177,8 @@ static bool is_at_place(const char *reason, const wa_plant *plant)
 }
 
 /* Does a case read such rows, under whichever name? */
-static wa_status reads_target(const wa_bench *bench, const wa_case *which, const wa_bench_target *target, bool *out, wa_error *err)
+static wa_status reads_target(const wa_bench *bench, const wa_case *which,
+                              const wa_bench_target *target, bool *out, wa_error *err)
 {
     wa_matrix stored, own;
     WA_TRY(wa_bench_stored(bench, target, 0, &stored, err));
@@ -172,7 +192,8 @@ static wa_status reads_target(const wa_bench *bench, const wa_case *which, const
 }
 
 /* Does the case of this path read something planted? */
-static wa_status reads_planted(const wa_bench *bench, const wa_plant *plant, const char *case_name, bool *out, wa_error *err)
+static wa_status reads_planted(const wa_bench *bench, const wa_plant *plant, const char *case_name,
+                               bool *out, wa_error *err)
 {
     const char *path = strchr(case_name, ':');
     *out = false;
@@ -195,7 +216,8 @@ static const char *find_reason(const wa_verdict *verdict)
     return NULL;
 }
 
-static wa_status look_at_case(const wa_bench *bench, const wa_case_judgement *judged, wa_outcome *o, bool *seen, wa_error *err)
+static wa_status look_at_case(const wa_bench *bench, const wa_case_judgement *judged, wa_outcome *o,
+                              bool *seen, wa_error *err)
 {
     bool reads;
     const char *reason = find_reason(&judged->verdict);
@@ -214,7 +236,8 @@ static wa_status look_at_case(const wa_bench *bench, const wa_case_judgement *ju
     return WA_OK;
 }
 
-static wa_status look(const wa_bench *bench, const wa_judgement *judgement, int vindex, wa_outcome *o, wa_error *err)
+static wa_status look(const wa_bench *bench, const wa_judgement *judgement, int vindex,
+                      wa_outcome *o, wa_error *err)
 {
     bool seen = false;
     o->verdict = WA_VERDICT_PASS;
@@ -241,8 +264,9 @@ wa_status wa_audits_run(const wa_bench *bench, wa_outcome *outcomes, size_t *cou
     const char *vindexes[WA_AUDITS_MOST];
     size_t of_vindex[WA_AUDITS_MOST], opened = 0;
     *count = 0;
-    outcomes[(*count)++] = (wa_outcome){
-        .format = bench->format.name, .plant = {.bench = bench, .path = bench->healthy}, .expected = WA_FATE_UNSEEN};
+    outcomes[(*count)++] = (wa_outcome){.format = bench->format.name,
+                                        .plant = {.bench = bench, .path = bench->healthy},
+                                        .expected = WA_FATE_UNSEEN};
     for (size_t i = 0; wa_fault_at(i) != NULL; i++) {
         bool planted;
         WA_TRY(wa_bench_heed(err));
@@ -257,7 +281,8 @@ wa_status wa_audits_run(const wa_bench *bench, wa_outcome *outcomes, size_t *cou
         vindexes[opened] = strrchr(outcomes[i].plant.path, '/') + 1;
         of_vindex[opened++] = i;
     }
-    wa_audits_job job = {.name = bench->format.name, .vindexes = vindexes, .vindex_count = opened, .keys = ""};
+    wa_audits_job job = {
+        .name = bench->format.name, .vindexes = vindexes, .vindex_count = opened, .keys = ""};
     const wa_judgement *judgement;
     WA_TRY(wa_audits_judge(bench, &job, &judgement, err));
     for (size_t v = 0; v < opened; v++)

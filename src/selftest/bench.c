@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-/* --- Formats -------------------------------------------------------------------------------------- */
+/* --- Formats ---------------------------------------------------------------------------------- */
 
 bool wa_bench_format_at(size_t i, wa_bench_format *out)
 {
@@ -43,9 +43,10 @@ const char *wa_selftest_format_name(size_t i)
     return wa_bench_format_at(i, &format) ? format.name : NULL;
 }
 
-/* --- Rows ----------------------------------------------------------------------------------------- */
+/* --- Rows ------------------------------------------------------------------------------------- */
 
-wa_status wa_bench_stored(const wa_bench *bench, const wa_bench_target *target, size_t layer, wa_matrix *out, wa_error *err)
+wa_status wa_bench_stored(const wa_bench *bench, const wa_bench_target *target, size_t layer,
+                          wa_matrix *out, wa_error *err)
 {
     return wa_case_stored(target->which, bench->vindex, target->projection, layer, out, err);
 }
@@ -63,7 +64,8 @@ const wa_matrix *wa_bench_truth(const wa_bench *bench, const wa_bench_target *ta
     }
 }
 
-wa_status wa_bench_rows(const wa_bench *bench, const wa_bench_target *target, size_t layer, float **out, wa_error *err)
+wa_status wa_bench_rows(const wa_bench *bench, const wa_bench_target *target, size_t layer,
+                        float **out, wa_error *err)
 {
     const wa_matrix *truth = wa_bench_truth(bench, target, layer);
     float *rows, *turned;
@@ -72,7 +74,8 @@ wa_status wa_bench_rows(const wa_bench *bench, const wa_bench_target *target, si
     *out = rows;
     if (!target->turned)
         return WA_OK;
-    WA_TRY(wa_arena_take_raw(bench->arena, truth->rows * truth->cols, sizeof *turned, &turned, err));
+    WA_TRY(
+        wa_arena_take_raw(bench->arena, truth->rows * truth->cols, sizeof *turned, &turned, err));
     for (size_t r = 0; r < truth->rows; r++)
         for (size_t c = 0; c < truth->cols; c++)
             turned[c * truth->rows + r] = rows[r * truth->cols + c];
@@ -106,7 +109,9 @@ static float cut_single(float x)
 static void encode_float(const wa_bench_target *target, bool truncate, float x, uint8_t *out)
 {
     if (target->format == WA_FORMAT_F16) {
-        uint16_t half = truncate ? cut_half(x) : target->source == WA_BENCH_LARQL_HALF ? wa_f32_to_f16_larql(x) : wa_f32_to_f16(x);
+        uint16_t half = truncate                                ? cut_half(x)
+                        : target->source == WA_BENCH_LARQL_HALF ? wa_f32_to_f16_larql(x)
+                                                                : wa_f32_to_f16(x);
         memcpy(out, &half, sizeof half);
         return;
     }
@@ -116,13 +121,15 @@ static void encode_float(const wa_bench_target *target, bool truncate, float x, 
     memcpy(out, &value, sizeof value);
 }
 
-wa_status wa_bench_encode(const wa_bench *bench, const wa_bench_target *target, wa_bench_encoder encoder, const float *rows,
-                          size_t count, size_t cols, uint8_t *out, wa_error *err)
+wa_status wa_bench_encode(const wa_bench *bench, const wa_bench_target *target,
+                          wa_bench_encoder encoder, const float *rows, size_t count, size_t cols,
+                          uint8_t *out, wa_error *err)
 {
     const wa_format_info *info = wa_format_get(target->format);
     if (info->encode == NULL) {
         for (size_t i = 0; i < count * cols; i++)
-            encode_float(target, encoder == WA_BENCH_TRUNCATING, rows[i], out + i * info->block_bytes);
+            encode_float(target, encoder == WA_BENCH_TRUNCATING, rows[i],
+                         out + i * info->block_bytes);
         return WA_OK;
     }
     wa_mark mark = wa_arena_mark(bench->arena);
@@ -130,20 +137,22 @@ wa_status wa_bench_encode(const wa_bench *bench, const wa_bench_target *target, 
     size_t bytes;
     WA_TRY(wa_arena_take_raw(bench->arena, cols, sizeof *row, &row, err));
     if (!wa_row_bytes(target->format, cols, &bytes))
-        return wa_fail(err, WA_E_INTERNAL, "rows of %zu %s weights are too large", cols, info->name);
+        return wa_fail(err, WA_E_INTERNAL, "rows of %zu %s weights are too large", cols,
+                       info->name);
     for (size_t r = 0; r < count; r++) {
         for (size_t c = 0; c < cols; c++)
             row[c] = through(target->source, rows[r * cols + c]);
         if (encoder == WA_BENCH_OURS)
             wa_rows_encode(target->format, row, 1, cols, out + r * bytes);
         else
-            wa_rows_encode_other(target->format, encoder == WA_BENCH_TRUNCATING, row, 1, cols, out + r * bytes);
+            wa_rows_encode_other(target->format, encoder == WA_BENCH_TRUNCATING, row, 1, cols,
+                                 out + r * bytes);
     }
     wa_arena_release(bench->arena, mark);
     return WA_OK;
 }
 
-/* --- Targets -------------------------------------------------------------------------------------- */
+/* --- Targets ---------------------------------------------------------------------------------- */
 
 /* Of the sources, the one that gives the stored bytes of layer 0. */
 static wa_status learn_source(const wa_bench *bench, wa_bench_target *target, wa_error *err)
@@ -160,19 +169,23 @@ static wa_status learn_source(const wa_bench *bench, wa_bench_target *target, wa
     bool found = false;
     for (int s = 0; s < WA_BENCH_SOURCES && !found; s++) {
         target->source = (wa_bench_source)s;
-        WA_TRY(wa_bench_encode(bench, target, WA_BENCH_OURS, rows, stored.rows, stored.cols, made, err));
+        WA_TRY(wa_bench_encode(bench, target, WA_BENCH_OURS, rows, stored.rows, stored.cols, made,
+                               err));
         found = memcmp(made, stored.data, bytes) == 0;
     }
     wa_arena_release(bench->arena, mark);
     if (!found)
-        return wa_fail(err, WA_E_INTERNAL, "%s, %s of layer 0: the extracted bytes cannot be made again", stored.name,
+        return wa_fail(err, WA_E_INTERNAL,
+                       "%s, %s of layer 0: the extracted bytes cannot be made again", stored.name,
                        wa_projection_name(target->projection));
     return WA_OK;
 }
 
-static wa_status add_target(wa_bench *bench, const wa_case *which, wa_projection projection, wa_error *err)
+static wa_status add_target(wa_bench *bench, const wa_case *which, wa_projection projection,
+                            wa_error *err)
 {
-    wa_bench_target target = {.which = which, .projection = projection, .payload = which->source[projection].payload};
+    wa_bench_target target = {
+        .which = which, .projection = projection, .payload = which->source[projection].payload};
     wa_matrix stored, other;
     WA_TRY(wa_bench_stored(bench, &target, 0, &stored, err));
     for (size_t i = 0; i < bench->target_count; i++) {
@@ -197,7 +210,8 @@ static wa_status find_targets(wa_bench *bench, wa_error *err)
                 WA_TRY(add_target(bench, which, (wa_projection)p, err));
         }
     if (bench->target_count == 0)
-        return wa_fail(err, WA_E_UNSUPPORTED, "format %s: no path reads such a vindex", bench->format.name);
+        return wa_fail(err, WA_E_UNSUPPORTED, "format %s: no path reads such a vindex",
+                       bench->format.name);
     return WA_OK;
 }
 
@@ -211,7 +225,8 @@ wa_status wa_bench_open(wa_bench *bench, const wa_bench_format *format, wa_error
     WA_TRY(wa_extract(bench->model, healthy, &format->options, err));
     WA_TRY(wa_vindex_open(healthy, bench->arena, &bench->vindex, err));
     WA_TRY(wa_vindex_settle_orders(bench->vindex, bench->model, bench->arena, err));
-    wa_case_input input = {.name = "healthy", .vindex = bench->vindex, .ladder = (wa_ladder)WA_BENCH_LADDER};
+    wa_case_input input = {
+        .name = "healthy", .vindex = bench->vindex, .ladder = (wa_ladder)WA_BENCH_LADDER};
     WA_TRY(wa_cases_build(&input, 1, bench->model, bench->arena, &bench->cases, err));
     return find_targets(bench, err);
 }
@@ -223,16 +238,18 @@ void wa_bench_close(wa_bench *bench)
     bench->vindex = NULL;
 }
 
-/* --- Judging -------------------------------------------------------------------------------------- */
+/* --- Judging ---------------------------------------------------------------------------------- */
 
-wa_status wa_bench_judge(const wa_bench *bench, const wa_bench_target *target, const wa_matrix *stored, const wa_matrix *truth,
-                         bool turned, wa_encoding_finding *out, wa_row_error *rows, wa_error *err)
+wa_status wa_bench_judge(const wa_bench *bench, const wa_bench_target *target,
+                         const wa_matrix *stored, const wa_matrix *truth, bool turned,
+                         wa_encoding_finding *out, wa_row_error *rows, wa_error *err)
 {
     wa_encoding_figure figure = {.checked = true,
                                  .file = wa_vindex_file(bench->vindex, target->payload),
                                  .format = stored->format,
                                  .nominal_bound = wa_encoding_nominal(bench->vindex, stored)};
-    WA_TRY(wa_encoding_check(stored, truth, turned, WA_ENCODED_LARQL, bench->arena, &figure.rows, err));
+    WA_TRY(wa_encoding_check(stored, truth, turned, WA_ENCODED_LARQL, bench->arena, &figure.rows,
+                             err));
     *out = wa_encoding_judge(&figure, WA_ENCODER_NEAREST);
     if (rows != NULL)
         *rows = figure.rows;

@@ -1,4 +1,5 @@
-/* What a selftest works on: a model, its healthy vindex in one format, and where the stored matrices come from. */
+/* What a selftest works on: a model, its healthy vindex in one format, and where the stored
+ * matrices come from. */
 #ifndef WALKAUDIT_SELFTEST_BENCH_H
 #define WALKAUDIT_SELFTEST_BENCH_H
 
@@ -15,7 +16,12 @@ typedef struct wa_bench_format {
 bool wa_bench_format_at(size_t i, wa_bench_format *out);
 
 /** What weights go through before the encoder of their format, or instead of one. */
-typedef enum wa_bench_source { WA_BENCH_DIRECT, WA_BENCH_HALF, WA_BENCH_LARQL_HALF, WA_BENCH_SOURCES } wa_bench_source;
+typedef enum wa_bench_source {
+    WA_BENCH_DIRECT,
+    WA_BENCH_HALF,
+    WA_BENCH_LARQL_HALF,
+    WA_BENCH_SOURCES
+} wa_bench_source;
 
 /** A projection as cases read it from one payload. */
 typedef struct wa_bench_target {
@@ -28,7 +34,8 @@ typedef struct wa_bench_target {
 } wa_bench_target;
 
 enum { WA_BENCH_TARGETS = WA_PAYLOAD_COUNT * WA_PROJECTION_COUNT };
-enum { WA_BENCH_LADDER = WA_LADDER_2026_08 }; /* of the bench's cases and of its audits, which must have the same */
+/* of the bench's cases and of its audits, which must have the same */
+enum { WA_BENCH_LADDER = WA_LADDER_2026_08 };
 
 typedef struct wa_bench {
     const wa_selftest_options *options;
@@ -44,29 +51,38 @@ typedef struct wa_bench {
 } wa_bench;
 
 /**
- * Extract the format and open it. Members up to `model`, and `arena`, are set. Stored rows are made again from the model's to learn how
- * they were; WA_E_INTERNAL where that fails.
+ * Extract the format and open it. Members up to `model`, and `arena`, are set. Stored rows are made
+ * again from the model's to learn how they were; WA_E_INTERNAL where that fails.
  */
 WA_CHECKED wa_status wa_bench_open(wa_bench *bench, const wa_bench_format *format, wa_error *err);
 void wa_bench_close(wa_bench *bench);
 
 /** The healthy stored matrix of a target. */
-WA_CHECKED wa_status wa_bench_stored(const wa_bench *bench, const wa_bench_target *target, size_t layer, wa_matrix *out,
-                                     wa_error *err);
+WA_CHECKED wa_status wa_bench_stored(const wa_bench *bench, const wa_bench_target *target,
+                                     size_t layer, wa_matrix *out, wa_error *err);
 /** The model's matrix that it is compared with. */
 const wa_matrix *wa_bench_truth(const wa_bench *bench, const wa_bench_target *target, size_t layer);
 /** The model's weights as f32 in the rows of the stored matrix. Arena of the bench. */
-WA_CHECKED wa_status wa_bench_rows(const wa_bench *bench, const wa_bench_target *target, size_t layer, float **out, wa_error *err);
+WA_CHECKED wa_status wa_bench_rows(const wa_bench *bench, const wa_bench_target *target,
+                                   size_t layer, float **out, wa_error *err);
 
 /** Who writes rows. */
-typedef enum wa_bench_encoder { WA_BENCH_OURS, WA_BENCH_OTHER, WA_BENCH_TRUNCATING, WA_BENCH_ENCODERS } wa_bench_encoder;
-/** Stored bytes of `count` rows [count, cols] of a target. The other encoders are those of block formats, and f16 cut short. */
-WA_CHECKED wa_status wa_bench_encode(const wa_bench *bench, const wa_bench_target *target, wa_bench_encoder encoder, const float *rows,
-                                     size_t count, size_t cols, uint8_t *out, wa_error *err);
+typedef enum wa_bench_encoder {
+    WA_BENCH_OURS,
+    WA_BENCH_OTHER,
+    WA_BENCH_TRUNCATING,
+    WA_BENCH_ENCODERS
+} wa_bench_encoder;
+/** Stored bytes of `count` rows [count, cols] of a target. The other encoders are those of block
+ * formats, and f16 cut short. */
+WA_CHECKED wa_status wa_bench_encode(const wa_bench *bench, const wa_bench_target *target,
+                                     wa_bench_encoder encoder, const float *rows, size_t count,
+                                     size_t cols, uint8_t *out, wa_error *err);
 
 /** Measured and judged as an audit does it. rows may be NULL. */
-WA_CHECKED wa_status wa_bench_judge(const wa_bench *bench, const wa_bench_target *target, const wa_matrix *stored,
-                                    const wa_matrix *truth, bool turned, wa_encoding_finding *out, wa_row_error *rows, wa_error *err);
+WA_CHECKED wa_status wa_bench_judge(const wa_bench *bench, const wa_bench_target *target,
+                                    const wa_matrix *stored, const wa_matrix *truth, bool turned,
+                                    wa_encoding_finding *out, wa_row_error *rows, wa_error *err);
 
 /** Stop where a signal came: WA_E_NO_PROGRESS. */
 WA_CHECKED wa_status wa_bench_heed(wa_error *err);

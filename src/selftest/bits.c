@@ -33,7 +33,8 @@ static wa_status prepare(flips *f, const wa_bench_target *target, wa_error *err)
     memcpy(f->bytes, f->stored.data, bytes);
     f->stored.data = f->bytes;
     f->row = f->stored.rows / 2;
-    WA_TRY(wa_arena_take_raw(f->bench->arena, f->stored.cols, sizeof *f->healthy, &f->healthy, err));
+    WA_TRY(
+        wa_arena_take_raw(f->bench->arena, f->stored.cols, sizeof *f->healthy, &f->healthy, err));
     WA_TRY(wa_arena_take_raw(f->bench->arena, f->stored.cols, sizeof *f->now, &f->now, err));
     wa_matrix_decode(&f->stored, f->row, 1, f->healthy);
     f->model = rows + f->row * f->stored.cols;
@@ -54,21 +55,23 @@ static double error_now(flips *f)
     return isfinite(error) ? error : INFINITY;
 }
 
-/* Floats: every value is one of the model's two f16 neighbours. Blocks: the encoder makes this row of the weights' f16 values, or of
- * themselves. */
+/* Floats: every value is one of the model's two f16 neighbours. Blocks: the encoder makes this row
+ * of the weights' f16 values, or of themselves. */
 static wa_status is_lawful(flips *f, const wa_bench_target *target, bool *out, wa_error *err)
 {
     *out = false;
     if (wa_format_get(target->format)->encode == NULL) {
         *out = true;
         for (size_t c = 0; c < f->stored.cols; c++)
-            *out = *out && fabs((double)f->now[c] - (double)f->model[c]) <= fmax(fabs((double)f->model[c]) * 0x1p-10, 0x1p-14);
+            *out = *out && fabs((double)f->now[c] - (double)f->model[c]) <=
+                               fmax(fabs((double)f->model[c]) * 0x1p-10, 0x1p-14);
         return WA_OK;
     }
     for (int s = 0; s < WA_BENCH_SOURCES && !*out; s++) {
         wa_bench_target other = *target;
         other.source = (wa_bench_source)s;
-        WA_TRY(wa_bench_encode(f->bench, &other, WA_BENCH_OURS, f->model, 1, f->stored.cols, f->made, err));
+        WA_TRY(wa_bench_encode(f->bench, &other, WA_BENCH_OURS, f->model, 1, f->stored.cols,
+                               f->made, err));
         *out = memcmp(f->made, f->bytes + f->row * f->stored.row_bytes, f->stored.row_bytes) == 0;
     }
     return WA_OK;
@@ -99,14 +102,16 @@ static wa_status flip(flips *f, uint8_t *byte, unsigned bit, wa_bits *out, wa_er
 {
     wa_encoding_finding finding;
     *byte = (uint8_t)(*byte ^ 1U << bit);
-    wa_status status = wa_bench_judge(f->bench, &out->target, &f->stored, &f->truth, false, &finding, NULL, err);
+    wa_status status =
+        wa_bench_judge(f->bench, &out->target, &f->stored, &f->truth, false, &finding, NULL, err);
     if (status == WA_OK)
         status = count(f, &finding, out, err);
     *byte = (uint8_t)(*byte ^ 1U << bit);
     return status;
 }
 
-wa_status wa_bits_run(const wa_bench *bench, const wa_bench_target *target, wa_bits *out, wa_error *err)
+wa_status wa_bits_run(const wa_bench *bench, const wa_bench_target *target, wa_bits *out,
+                      wa_error *err)
 {
     flips f = {.bench = bench};
     wa_bits result = {.target = *target, .least_found = INFINITY};

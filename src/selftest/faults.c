@@ -1,4 +1,5 @@
-/* The table of faults, and how each is planted. Most change the model's weights and write them with the format's own encoder. */
+/* The table of faults, and how each is planted. Most change the model's weights and write them with
+ * the format's own encoder. */
 #include "selftest/faults.h"
 
 #include "base/durable.h"
@@ -8,9 +9,10 @@
 /* A file of a vindex that no walk path reads. */
 static const char SIDE_FILE[] = "tokenizer.json";
 
-/* --- Planting by weights -------------------------------------------------------------------------- */
+/* --- Planting by weights ---------------------------------------------------------------------- */
 
-/* Changes weights [rows, cols] of a stored matrix; those of rows outside [first, first + count) stay as they are. */
+/* Changes weights [rows, cols] of a stored matrix; those of rows outside [first, first + count)
+ * stay as they are. */
 typedef void change(wa_plant *plant, float *weights, size_t rows, size_t cols, size_t row);
 
 typedef struct edit {
@@ -19,8 +21,8 @@ typedef struct edit {
     bool whole; /* all rows are written again, else the one that is given */
 } edit;
 
-static wa_status plant_weights(wa_plant *plant, const wa_bench_target *target, size_t layer, size_t row, const edit *how,
-                               wa_error *err)
+static wa_status plant_weights(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                               size_t row, const edit *how, wa_error *err)
 {
     wa_matrix stored;
     uint8_t *bytes;
@@ -30,20 +32,22 @@ static wa_status plant_weights(wa_plant *plant, const wa_bench_target *target, s
     if (how->weights != NULL)
         how->weights(plant, weights, stored.rows, stored.cols, row);
     size_t first = how->whole ? 0 : row, count = how->whole ? stored.rows : 1;
-    WA_TRY(wa_bench_encode(plant->bench, target, how->encoder, weights + first * stored.cols, count, stored.cols,
-                           bytes + first * stored.row_bytes, err));
+    WA_TRY(wa_bench_encode(plant->bench, target, how->encoder, weights + first * stored.cols, count,
+                           stored.cols, bytes + first * stored.row_bytes, err));
     return wa_plant_matrix(plant, target, layer, how->whole ? -1 : (int)row, bytes, err);
 }
 
 /* A row that is not all zeros. */
-static wa_status choose_row(wa_plant *plant, const wa_bench_target *target, size_t layer, size_t *out, wa_error *err)
+static wa_status choose_row(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                            size_t *out, wa_error *err)
 {
     wa_matrix stored;
     float *row;
     WA_TRY(wa_bench_stored(plant->bench, target, layer, &stored, err));
     WA_TRY(wa_arena_take_raw(plant->bench->arena, stored.cols, sizeof *row, &row, err));
     for (size_t tries = 0; tries < stored.rows; tries++) {
-        *out = (size_t)(wa_bench_draw(&plant->draws) % (stored.rows - 1)); /* the row after it is there, too */
+        *out = (size_t)(wa_bench_draw(&plant->draws) %
+                        (stored.rows - 1)); /* the row after it is there, too */
         wa_matrix_decode(&stored, *out, 1, row);
         for (size_t c = 0; c < stored.cols; c++)
             if (row[c] != 0.0F)
@@ -135,19 +139,21 @@ static void add_noise(wa_plant *plant, float *weights, size_t rows, size_t cols,
         weights[i] = (float)((double)weights[i] + sigma * wa_bench_normal(&plant->draws));
 }
 
-#define ONE_ROW(name, function)                                                                          \
-    static wa_status name(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)   \
-    {                                                                                                    \
-        size_t row = 0;                                                                                  \
-        WA_TRY(choose_row(plant, target, layer, &row, err));                                             \
-        edit how = {.weights = (function), .encoder = WA_BENCH_OURS};                                    \
-        return plant_weights(plant, target, layer, row, &how, err);                                      \
+#define ONE_ROW(name, function)                                                                    \
+    static wa_status name(wa_plant *plant, const wa_bench_target *target, size_t layer,            \
+                          wa_error *err)                                                           \
+    {                                                                                              \
+        size_t row = 0;                                                                            \
+        WA_TRY(choose_row(plant, target, layer, &row, err));                                       \
+        edit how = {.weights = (function), .encoder = WA_BENCH_OURS};                              \
+        return plant_weights(plant, target, layer, row, &how, err);                                \
     }
-#define ALL_ROWS(name, function, by)                                                                     \
-    static wa_status name(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)   \
-    {                                                                                                    \
-        edit how = {.weights = (function), .encoder = (by), .whole = true};                              \
-        return plant_weights(plant, target, layer, 0, &how, err);                                        \
+#define ALL_ROWS(name, function, by)                                                               \
+    static wa_status name(wa_plant *plant, const wa_bench_target *target, size_t layer,            \
+                          wa_error *err)                                                           \
+    {                                                                                              \
+        edit how = {.weights = (function), .encoder = (by), .whole = true};                        \
+        return plant_weights(plant, target, layer, 0, &how, err);                                  \
     }
 ONE_ROW(plant_row_scaled, change_row)
 ONE_ROW(plant_row_negated, negate_row)
@@ -158,20 +164,25 @@ ALL_ROWS(plant_columns, exchange_columns, WA_BENCH_OURS)
 ALL_ROWS(plant_permuted, permute_rows, WA_BENCH_OURS)
 ALL_ROWS(plant_truncating, NULL, WA_BENCH_TRUNCATING)
 
-/* The same features change places in gate, up and down: the FFN computes what it did, but no feature is where its number says. */
-static wa_status plant_features(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+/* The same features change places in gate, up and down: the FFN computes what it did, but no
+ * feature is where its number says. */
+static wa_status plant_features(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                                wa_error *err)
 {
     (void)target;
     for (size_t i = 0; i < plant->bench->target_count; i++) {
         const wa_bench_target *each = &plant->bench->targets[i];
         bool by_columns = each->projection == WA_DOWN && !each->turned;
-        edit how = {.weights = by_columns ? exchange_columns : exchange_pairs, .encoder = WA_BENCH_OURS, .whole = true};
+        edit how = {.weights = by_columns ? exchange_columns : exchange_pairs,
+                    .encoder = WA_BENCH_OURS,
+                    .whole = true};
         WA_TRY(plant_weights(plant, each, layer, 0, &how, err));
     }
     return WA_OK;
 }
 
-static wa_status plant_revision(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_revision(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                                wa_error *err)
 {
     (void)target;
     edit how = {.weights = add_noise, .encoder = WA_BENCH_OURS, .whole = true};
@@ -182,7 +193,7 @@ static wa_status plant_revision(wa_plant *plant, const wa_bench_target *target, 
     return WA_OK;
 }
 
-/* --- Planting by bytes ---------------------------------------------------------------------------- */
+/* --- Planting by bytes ------------------------------------------------------------------------ */
 
 /* Where a block has its outermost scale. */
 static size_t scale_place(wa_format format)
@@ -239,7 +250,8 @@ static void spoil_scale(wa_format format, uint8_t *block)
 
 typedef void spoil(wa_format format, uint8_t *block);
 
-static wa_status plant_block(wa_plant *plant, const wa_bench_target *target, size_t layer, spoil *how, wa_error *err)
+static wa_status plant_block(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                             spoil *how, wa_error *err)
 {
     wa_matrix stored;
     uint8_t *bytes;
@@ -250,7 +262,8 @@ static wa_status plant_block(wa_plant *plant, const wa_bench_target *target, siz
     uint8_t *at = bytes + row * stored.row_bytes;
     float block[256];
     bool has_values = false;
-    while (!has_values && at < bytes + (row + 1) * stored.row_bytes) { /* a block of zeros has no scale to spoil */
+    /* a block of zeros has no scale to spoil */
+    while (!has_values && at < bytes + (row + 1) * stored.row_bytes) {
         info->decode(at, 1, block);
         for (size_t i = 0; i < info->block_elements; i++)
             has_values = has_values || block[i] != 0.0F;
@@ -260,17 +273,20 @@ static wa_status plant_block(wa_plant *plant, const wa_bench_target *target, siz
     return wa_plant_matrix(plant, target, layer, (int)row, bytes, err);
 }
 
-static wa_status plant_scale(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_scale(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                             wa_error *err)
 {
     return plant_block(plant, target, layer, shrink_scale, err);
 }
 
-static wa_status plant_not_number(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_not_number(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                                  wa_error *err)
 {
     return plant_block(plant, target, layer, spoil_scale, err);
 }
 
-static wa_status plant_scales(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_scales(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                              wa_error *err)
 {
     wa_matrix stored;
     uint8_t *bytes;
@@ -281,21 +297,26 @@ static wa_status plant_scales(wa_plant *plant, const wa_bench_target *target, si
     return wa_plant_matrix(plant, target, layer, -1, bytes, err);
 }
 
-static wa_status plant_exchanged(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_exchanged(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                                 wa_error *err)
 {
     wa_matrix stored;
     uint8_t *bytes;
     size_t row = 0;
     WA_TRY(wa_plant_bytes(plant, target, layer, &stored, &bytes, err));
     WA_TRY(choose_row(plant, target, layer, &row, err));
-    memcpy(bytes + row * stored.row_bytes, stored.data + (row + 1) * stored.row_bytes, stored.row_bytes);
-    memcpy(bytes + (row + 1) * stored.row_bytes, stored.data + row * stored.row_bytes, stored.row_bytes);
-    plant->planted[plant->planted_count++] = (wa_planted){.target = target, .layer = (int)layer, .row = (int)row + 1};
+    memcpy(bytes + row * stored.row_bytes, stored.data + (row + 1) * stored.row_bytes,
+           stored.row_bytes);
+    memcpy(bytes + (row + 1) * stored.row_bytes, stored.data + row * stored.row_bytes,
+           stored.row_bytes);
+    plant->planted[plant->planted_count++] =
+        (wa_planted){.target = target, .layer = (int)layer, .row = (int)row + 1};
     return wa_plant_matrix(plant, target, layer, (int)row, bytes, err);
 }
 
 /* All bytes move up by so many; what is pushed out comes in again at the end. */
-static wa_status rotate(wa_plant *plant, const wa_bench_target *target, size_t layer, size_t by, wa_error *err)
+static wa_status rotate(wa_plant *plant, const wa_bench_target *target, size_t layer, size_t by,
+                        wa_error *err)
 {
     wa_matrix stored;
     uint8_t *bytes;
@@ -306,19 +327,22 @@ static wa_status rotate(wa_plant *plant, const wa_bench_target *target, size_t l
     return wa_plant_matrix(plant, target, layer, -1, bytes, err);
 }
 
-static wa_status plant_shifted(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_shifted(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                               wa_error *err)
 {
     wa_matrix stored;
     WA_TRY(wa_bench_stored(plant->bench, target, layer, &stored, err));
     return rotate(plant, target, layer, stored.row_bytes, err);
 }
 
-static wa_status plant_offset(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_offset(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                              wa_error *err)
 {
     return rotate(plant, target, layer, wa_format_get(target->format)->block_bytes, err);
 }
 
-static wa_status plant_layers(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_layers(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                              wa_error *err)
 {
     wa_matrix one, two;
     uint8_t *ones, *twos;
@@ -326,7 +350,8 @@ static wa_status plant_layers(wa_plant *plant, const wa_bench_target *target, si
     WA_TRY(wa_plant_bytes(plant, target, layer, &one, &ones, err));
     WA_TRY(wa_plant_bytes(plant, target, other, &two, &twos, err));
     if (wa_matrix_bytes(&one) != wa_matrix_bytes(&two))
-        return wa_fail(err, WA_E_UNSUPPORTED, "layers %zu and %zu are of different sizes", layer, other);
+        return wa_fail(err, WA_E_UNSUPPORTED, "layers %zu and %zu are of different sizes", layer,
+                       other);
     WA_TRY(wa_plant_matrix(plant, target, layer, -1, twos, err));
     return wa_plant_matrix(plant, target, other, -1, ones, err);
 }
@@ -336,14 +361,15 @@ static const wa_bench_target *partner_of(const wa_bench *bench, const wa_bench_t
 {
     for (size_t i = 0; i < bench->target_count; i++) {
         const wa_bench_target *other = &bench->targets[i];
-        if (other->projection != target->projection && other->format == target->format && target->projection != WA_DOWN &&
-            other->projection != WA_DOWN)
+        if (other->projection != target->projection && other->format == target->format &&
+            target->projection != WA_DOWN && other->projection != WA_DOWN)
             return other;
     }
     return NULL;
 }
 
-static wa_status plant_projections(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_projections(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                                   wa_error *err)
 {
     const wa_bench_target *other = partner_of(plant->bench, target);
     wa_matrix one, two;
@@ -354,17 +380,20 @@ static wa_status plant_projections(wa_plant *plant, const wa_bench_target *targe
     return wa_plant_matrix(plant, other, layer, -1, ones, err);
 }
 
-static wa_status plant_cut(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_cut(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                           wa_error *err)
 {
     wa_matrix stored;
     WA_TRY(wa_bench_stored(plant->bench, target, layer, &stored, err));
     return wa_plant_cut(plant, stored.name, stored.row_bytes, err);
 }
 
-/* --- Faults that nothing can tell ----------------------------------------------------------------- */
+/* --- Faults that nothing can tell ------------------------------------------------------------- */
 
-/* An f16 value beside the model's weight on its other side; rounding to it is as lawful as to the nearest. */
-static bool find_neighbour(const wa_bench_target *target, const float *weights, size_t count, uint8_t *bytes)
+/* An f16 value beside the model's weight on its other side; rounding to it is as lawful as to the
+ * nearest. */
+static bool find_neighbour(const wa_bench_target *target, const float *weights, size_t count,
+                           uint8_t *bytes)
 {
     size_t step = wa_format_get(target->format)->block_bytes;
     for (size_t i = 0; i < count; i++) {
@@ -380,7 +409,8 @@ static bool find_neighbour(const wa_bench_target *target, const float *weights, 
     return false;
 }
 
-static wa_status plant_neighbour(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_neighbour(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                                 wa_error *err)
 {
     wa_matrix stored;
     uint8_t *bytes;
@@ -389,12 +419,14 @@ static wa_status plant_neighbour(wa_plant *plant, const wa_bench_target *target,
     WA_TRY(wa_plant_bytes(plant, target, layer, &stored, &bytes, err));
     WA_TRY(wa_bench_rows(plant->bench, target, layer, &weights, err));
     WA_TRY(choose_row(plant, target, layer, &row, err));
-    (void)find_neighbour(target, weights + row * stored.cols, stored.cols, bytes + row * stored.row_bytes);
+    (void)find_neighbour(target, weights + row * stored.cols, stored.cols,
+                         bytes + row * stored.row_bytes);
     return wa_plant_matrix(plant, target, layer, (int)row, bytes, err);
 }
 
 /* Stored weights beyond the matrix's width. */
-static wa_status plant_padding(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_padding(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                               wa_error *err)
 {
     wa_matrix stored;
     uint8_t *bytes;
@@ -412,13 +444,14 @@ static wa_status plant_padding(wa_plant *plant, const wa_bench_target *target, s
     return wa_plant_matrix(plant, target, layer, 0, bytes, err);
 }
 
-static wa_status plant_side_file(wa_plant *plant, const wa_bench_target *target, size_t layer, wa_error *err)
+static wa_status plant_side_file(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                                 wa_error *err)
 {
     (void)target, (void)layer;
     return wa_plant_write(plant, SIDE_FILE, 0, " ", 1, err);
 }
 
-/* --- The table ------------------------------------------------------------------------------------ */
+/* --- The table -------------------------------------------------------------------------------- */
 
 static bool has_blocks(const wa_bench_target *target)
 {
@@ -427,7 +460,8 @@ static bool has_blocks(const wa_bench_target *target)
 
 static bool has_halves(const wa_bench_target *target)
 {
-    return target->format == WA_FORMAT_F16 || (!has_blocks(target) && target->source != WA_BENCH_DIRECT);
+    return target->format == WA_FORMAT_F16 ||
+           (!has_blocks(target) && target->source != WA_BENCH_DIRECT);
 }
 
 static wa_fault_fate always(const wa_bench *bench, const wa_bench_target *target)
@@ -472,7 +506,9 @@ static wa_fault_fate padded_only(const wa_bench *bench, const wa_bench_target *t
     wa_error ignored = {.status = WA_OK};
     if (wa_bench_stored(bench, target, 0, &stored, &ignored) != WA_OK)
         return WA_FATE_NONE;
-    return stored.row_bytes / info->block_bytes * info->block_elements > stored.cols ? WA_FATE_UNSEEN : WA_FATE_NONE;
+    return stored.row_bytes / info->block_bytes * info->block_elements > stored.cols
+               ? WA_FATE_UNSEEN
+               : WA_FATE_NONE;
 }
 
 static wa_fault_fate with_side_file(const wa_bench *bench, const wa_bench_target *target)
@@ -498,14 +534,19 @@ const wa_fault *wa_fault_at(size_t i)
         {"rows-shifted", "every row holds the next one", always, plant_shifted},
         {"offset", "read from one block (or value) too far on", always, plant_offset},
         {"rows-permuted", "rows of one matrix in another order", always, plant_permuted},
-        {"features-permuted", "features exchanged alike in gate, up and down", always, plant_features},
-        {"columns-exchanged", "neighbouring weights exchanged, as in another nibble order", always, plant_columns},
-        {"layers-exchanged", "the matrix of the layer before, and the other way round", with_layers, plant_layers},
+        {"features-permuted", "features exchanged alike in gate, up and down", always,
+         plant_features},
+        {"columns-exchanged", "neighbouring weights exchanged, as in another nibble order", always,
+         plant_columns},
+        {"layers-exchanged", "the matrix of the layer before, and the other way round", with_layers,
+         plant_layers},
         {"gate-up-exchanged", "gate and up exchanged", with_partner, plant_projections},
         {"truncating", "an encoder that takes the level below", unless_half, plant_truncating},
-        {"other-revision", "weights that were trained on: 5 % of noise, two layers", with_layers, plant_revision},
+        {"other-revision", "weights that were trained on: 5 % of noise, two layers", with_layers,
+         plant_revision},
         {"cut", "the file ends a row early", refused, plant_cut},
-        {"other-neighbour", "an f16 value on the other side of the weight", half_only, plant_neighbour},
+        {"other-neighbour", "an f16 value on the other side of the weight", half_only,
+         plant_neighbour},
         {"padding", "weights beyond the end of a padded row", padded_only, plant_padding},
         {"side-file", "a file that no path reads", with_side_file, plant_side_file},
     };

@@ -6,7 +6,8 @@
 
 /* What must become of a fault. */
 typedef enum wa_fault_fate {
-    WA_FATE_FOUND,   /* ENCODING, or NON-FINITE, at its place, in every case that reads it and no other */
+    /* ENCODING, or NON-FINITE, at its place, in every case that reads it and no other */
+    WA_FATE_FOUND,
     WA_FATE_REFUSED, /* the vindex does not open */
     WA_FATE_UNSEEN,  /* nothing can tell it from a healthy file */
     WA_FATE_NONE     /* there is no such fault in these files */

@@ -3,7 +3,8 @@
 
 #ifndef WA_PLANT_FAULTS
 
-wa_status wa_kernels_run(const wa_bench *bench, wa_kernel_outcome *outcomes, size_t *count, wa_error *err)
+wa_status wa_kernels_run(const wa_bench *bench, wa_kernel_outcome *outcomes, size_t *count,
+                         wa_error *err)
 {
     (void)bench, (void)outcomes, (void)err;
     *count = 0;
@@ -25,20 +26,22 @@ static const kernel_fault FAULTS[] = {
     {"bf16-activations", "activations rounded to bf16", "f32", "", NULL},
     {"erf-gelu", "another activation", "f32", "", NULL},
     {"f16-sum", "the sum of the down product held in f16", "f32", "", NULL},
-    {"wrong-down-row", "a loop adds the down row of the hit before", "f32", ", \"paths\": [{\"path\": \"sparse_serial\"}]",
-     "sparse_serial"},
+    {"wrong-down-row", "a loop adds the down row of the hit before", "f32",
+     ", \"paths\": [{\"path\": \"sparse_serial\"}]", "sparse_serial"},
     {"nibble-order", "neighbours of x change places", "q4_0", "", "interleaved_q4"},
     {"later-batches", "30 % in every batch but the first", "f32", "", NULL},
     {"own-stream", "30 % on the case's own stream only", "f32", "", NULL},
     {"between-rows", "30 % at positions between the first batch's first and last", "f32", "", NULL},
-    {"share", "30 % at one of 50 pairs of position and layer, all of them checked", "f32", ", \"kernel_check\": \"all\"", NULL},
+    {"share", "30 % at one of 50 pairs of position and layer, all of them checked", "f32",
+     ", \"kernel_check\": \"all\"", NULL},
 };
 
 static bool is_at_layer(const wa_verdict *verdict, size_t layer)
 {
     for (size_t i = 0; i < verdict->reason_count; i++) {
         const char *at = strstr(verdict->reasons[i], "layer ");
-        if (verdict->reason_codes[i] == WA_VERDICT_KERNEL && at != NULL && strtoul(at + 6, NULL, 10) == layer)
+        if (verdict->reason_codes[i] == WA_VERDICT_KERNEL && at != NULL &&
+            strtoul(at + 6, NULL, 10) == layer)
             return true;
     }
     return false;
@@ -48,7 +51,8 @@ static void look(const kernel_fault *fault, const wa_judgement *judgement, wa_ke
 {
     for (size_t c = 0; c < judgement->case_count; c++) {
         const char *path = strchr(judgement->cases[c].evidence.case_name, ':');
-        bool wrong = path != NULL && (fault->only == NULL || strncmp(path + 1, fault->only, strlen(fault->only)) == 0);
+        bool wrong = path != NULL && (fault->only == NULL ||
+                                      strncmp(path + 1, fault->only, strlen(fault->only)) == 0);
         if (!wrong)
             continue;
         o->wrong++;
@@ -57,7 +61,8 @@ static void look(const kernel_fault *fault, const wa_judgement *judgement, wa_ke
     o->holds = o->wrong > 0 && o->found == o->wrong;
 }
 
-static wa_status run_one(const wa_bench *bench, const kernel_fault *fault, wa_kernel_outcome *o, wa_error *err)
+static wa_status run_one(const wa_bench *bench, const kernel_fault *fault, wa_kernel_outcome *o,
+                         wa_error *err)
 {
     char layer[24], *name;
     const char *vindex = strrchr(bench->healthy, '/') + 1;
@@ -65,7 +70,8 @@ static wa_status run_one(const wa_bench *bench, const kernel_fault *fault, wa_ke
     WA_TRY(wa_arena_print(bench->arena, &name, err, "%s-%s", bench->format.name, fault->name));
     wa_audits_job job = {.name = name, .vindexes = &vindex, .vindex_count = 1, .keys = fault->keys};
     const wa_judgement *judgement;
-    if (setenv("WALKAUDIT_FAULT", fault->name, 1) != 0 || setenv("WALKAUDIT_FAULT_LAYER", layer, 1) != 0)
+    if (setenv("WALKAUDIT_FAULT", fault->name, 1) != 0 ||
+        setenv("WALKAUDIT_FAULT_LAYER", layer, 1) != 0)
         return wa_fail(err, WA_E_MEMORY, "no room for an environment variable");
     wa_status status = wa_audits_judge(bench, &job, &judgement, err);
     unsetenv("WALKAUDIT_FAULT");
@@ -75,7 +81,8 @@ static wa_status run_one(const wa_bench *bench, const kernel_fault *fault, wa_ke
     return WA_OK;
 }
 
-wa_status wa_kernels_run(const wa_bench *bench, wa_kernel_outcome *outcomes, size_t *count, wa_error *err)
+wa_status wa_kernels_run(const wa_bench *bench, wa_kernel_outcome *outcomes, size_t *count,
+                         wa_error *err)
 {
     *count = 0;
     for (size_t i = 0; i < sizeof FAULTS / sizeof FAULTS[0]; i++) {

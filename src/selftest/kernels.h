@@ -14,7 +14,9 @@ typedef struct wa_kernel_outcome {
 
 enum { WA_KERNELS_MOST = 16 };
 
-/** Run healthy vindexes of this format with each fault switched on that its paths have. None in the real program. */
-WA_CHECKED wa_status wa_kernels_run(const wa_bench *bench, wa_kernel_outcome *outcomes, size_t *count, wa_error *err);
+/** Run healthy vindexes of this format with each fault switched on that its paths have. None in the
+ * real program. */
+WA_CHECKED wa_status wa_kernels_run(const wa_bench *bench, wa_kernel_outcome *outcomes,
+                                    size_t *count, wa_error *err);
 
 #endif

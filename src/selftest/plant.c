@@ -67,7 +67,8 @@ wa_status wa_plant_open(const wa_bench *bench, const char *name, wa_plant *out, 
     char *path;
     for (const char *c = name; *c != '\0'; c++) /* each fault has draws of its own */
         plant.draws = plant.draws * 31 + (uint64_t)(unsigned char)*c;
-    WA_TRY(wa_arena_print(bench->arena, &path, err, "%s/%s.%s", bench->directory, bench->format.name, name));
+    WA_TRY(wa_arena_print(bench->arena, &path, err, "%s/%s.%s", bench->directory,
+                          bench->format.name, name));
     plant.path = path;
     if (mkdir(path, 0777) != 0)
         return fail_io("make", path, err);
@@ -99,7 +100,8 @@ static wa_status open_own(const wa_plant *plant, const char *file, int *out, wa_
     return *out < 0 ? fail_io("open", path, err) : WA_OK;
 }
 
-wa_status wa_plant_write(wa_plant *plant, const char *file, uint64_t offset, const void *bytes, size_t size, wa_error *err)
+wa_status wa_plant_write(wa_plant *plant, const char *file, uint64_t offset, const void *bytes,
+                         size_t size, wa_error *err)
 {
     int fd;
     WA_TRY(open_own(plant, file, &fd, err));
@@ -127,8 +129,8 @@ wa_status wa_plant_cut(wa_plant *plant, const char *file, uint64_t bytes, wa_err
     return status;
 }
 
-wa_status wa_plant_matrix(wa_plant *plant, const wa_bench_target *target, size_t layer, int row, const uint8_t *bytes,
-                          wa_error *err)
+wa_status wa_plant_matrix(wa_plant *plant, const wa_bench_target *target, size_t layer, int row,
+                          const uint8_t *bytes, wa_error *err)
 {
     wa_matrix stored;
     uint64_t offset;
@@ -139,12 +141,13 @@ wa_status wa_plant_matrix(wa_plant *plant, const wa_bench_target *target, size_t
         return wa_fail(err, WA_E_INTERNAL, "%s: its rows lie in no file", stored.name);
     if (plant->planted_count == WA_PLANTED_MOST)
         return wa_fail(err, WA_E_INTERNAL, "more than %d planted matrices", WA_PLANTED_MOST);
-    plant->planted[plant->planted_count++] = (wa_planted){.target = target, .layer = (int)layer, .row = row};
+    plant->planted[plant->planted_count++] =
+        (wa_planted){.target = target, .layer = (int)layer, .row = row};
     return wa_plant_write(plant, stored.name, offset, bytes, wa_matrix_bytes(&stored), err);
 }
 
-wa_status wa_plant_bytes(const wa_plant *plant, const wa_bench_target *target, size_t layer, wa_matrix *stored, uint8_t **out,
-                         wa_error *err)
+wa_status wa_plant_bytes(const wa_plant *plant, const wa_bench_target *target, size_t layer,
+                         wa_matrix *stored, uint8_t **out, wa_error *err)
 {
     WA_TRY(wa_bench_stored(plant->bench, target, layer, stored, err));
     WA_TRY(wa_arena_take_raw(plant->bench->arena, wa_matrix_bytes(stored), 1, out, err));

@@ -1,4 +1,5 @@
-/* From large errors down to the smallest that is found, with the audit's own measuring and judging. */
+/* From large errors down to the smallest that is found, with the audit's own measuring and
+ * judging. */
 #include "selftest/search.h"
 #include "base/elementary.h"
 
@@ -36,32 +37,38 @@ static void change_row(const search *s, size_t r, wa_search_kind kind, double e)
         square += (double)from[c] * (double)from[c];
     double sigma = e * sqrt(square / (double)cols);
     for (size_t c = 0; c < cols; c++)
-        to[c] = kind == WA_SEARCH_SCALE ? (float)((double)from[c] * (1.0 + e))
-                                        : (float)((double)from[c] + sigma * wa_bench_normal(&state));
+        to[c] = kind == WA_SEARCH_SCALE
+                    ? (float)((double)from[c] * (1.0 + e))
+                    : (float)((double)from[c] + sigma * wa_bench_normal(&state));
 }
 
-static wa_status is_found(const search *s, wa_search_extent extent, wa_search_kind kind, double e, bool *out, wa_error *err)
+static wa_status is_found(const search *s, wa_search_extent extent, wa_search_kind kind, double e,
+                          bool *out, wa_error *err)
 {
     const wa_matrix *m = &s->planted;
-    size_t first = extent == WA_SEARCH_ROW ? s->row : 0, count = extent == WA_SEARCH_ROW ? 1 : m->rows;
+    size_t first = extent == WA_SEARCH_ROW ? s->row : 0,
+           count = extent == WA_SEARCH_ROW ? 1 : m->rows;
     WA_TRY(wa_bench_heed(err));
     memcpy(s->bytes, s->healthy, wa_matrix_bytes(m));
     for (size_t r = first; r < first + count; r++)
         change_row(s, r, kind, e);
-    WA_TRY(wa_bench_encode(s->bench, &s->of->target, s->of->encoder, s->changed + first * m->cols, count, m->cols,
-                           s->bytes + first * m->row_bytes, err));
+    WA_TRY(wa_bench_encode(s->bench, &s->of->target, s->of->encoder, s->changed + first * m->cols,
+                           count, m->cols, s->bytes + first * m->row_bytes, err));
     wa_encoding_finding finding;
-    WA_TRY(wa_bench_judge(s->bench, &s->of->target, m, s->truth, s->of->target.turned, &finding, NULL, err));
-    *out = !finding.faithful && (extent == WA_SEARCH_ALL || finding.row < 0 || finding.row == (int32_t)s->row);
+    WA_TRY(wa_bench_judge(s->bench, &s->of->target, m, s->truth, s->of->target.turned, &finding,
+                          NULL, err));
+    *out = !finding.faithful &&
+           (extent == WA_SEARCH_ALL || finding.row < 0 || finding.row == (int32_t)s->row);
     return WA_OK;
 }
 
 /*
- * The least step from which on errors are found: down from the largest by factors of two until one is missed, then between. Not by
- * halves: finding is not monotonic. An error so small that most rows stay LARQL's bytes is found by those that do not, and a larger
- * one may be missed.
+ * The least step from which on errors are found: down from the largest by factors of two until one
+ * is missed, then between. Not by halves: finding is not monotonic. An error so small that most
+ * rows stay LARQL's bytes is found by those that do not, and a larger one may be missed.
  */
-static wa_status find(const search *s, wa_search_extent extent, wa_search_kind kind, double *out, wa_error *err)
+static wa_status find(const search *s, wa_search_extent extent, wa_search_kind kind, double *out,
+                      wa_error *err)
 {
     int least = STEPS + 1;
     for (int pace = COARSE; pace > 0; pace -= COARSE - 1)
@@ -100,22 +107,27 @@ static wa_status prepare(search *s, wa_threshold *out, wa_error *err)
     size_t bytes = wa_matrix_bytes(&stored);
     WA_TRY(wa_arena_take_raw(s->bench->arena, bytes, 1, &s->healthy, err));
     WA_TRY(wa_arena_take_raw(s->bench->arena, bytes, 1, &s->bytes, err));
-    WA_TRY(wa_arena_take_raw(s->bench->arena, stored.rows * stored.cols, sizeof *s->changed, &s->changed, err));
-    WA_TRY(wa_bench_encode(s->bench, &out->target, out->encoder, rows, stored.rows, stored.cols, s->healthy, err));
+    WA_TRY(wa_arena_take_raw(s->bench->arena, stored.rows * stored.cols, sizeof *s->changed,
+                             &s->changed, err));
+    WA_TRY(wa_bench_encode(s->bench, &out->target, out->encoder, rows, stored.rows, stored.cols,
+                           s->healthy, err));
     memcpy(s->bytes, s->healthy, bytes);
     s->planted.data = s->bytes;
     s->row = choose_row(s);
     wa_encoding_finding finding;
     wa_row_error healthy;
-    WA_TRY(wa_bench_judge(s->bench, &out->target, &s->planted, s->truth, out->target.turned, &finding, &healthy, err));
+    WA_TRY(wa_bench_judge(s->bench, &out->target, &s->planted, s->truth, out->target.turned,
+                          &finding, &healthy, err));
     out->accused = !finding.faithful;
     out->own = healthy.p50;
     return WA_OK;
 }
 
-wa_status wa_search(const wa_bench *bench, const wa_bench_target *target, wa_bench_encoder encoder, wa_threshold *out, wa_error *err)
+wa_status wa_search(const wa_bench *bench, const wa_bench_target *target, wa_bench_encoder encoder,
+                    wa_threshold *out, wa_error *err)
 {
-    wa_threshold result = {.target = *target, .encoder = encoder, .layer = bench->vindex->layer_count / 2};
+    wa_threshold result = {
+        .target = *target, .encoder = encoder, .layer = bench->vindex->layer_count / 2};
     search s = {.bench = bench, .of = &result};
     wa_mark mark = wa_arena_mark(bench->arena);
     wa_status status = prepare(&s, &result, err);
@@ -156,7 +168,8 @@ bool wa_search_holds(const wa_threshold *threshold)
     bool holds = !threshold->accused;
     for (int x = 0; x < WA_SEARCH_EXTENTS; x++)
         for (int k = 0; k < WA_SEARCH_KINDS; k++) {
-            double limit = wa_search_limit(threshold, (wa_search_extent)x), e = threshold->found[x][k];
+            double limit = wa_search_limit(threshold, (wa_search_extent)x),
+                   e = threshold->found[x][k];
             bool within = !isfinite(limit) || e <= limit * 1.0000001;
             holds = holds && (within || wa_search_on_grid(threshold));
         }

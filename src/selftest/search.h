@@ -13,18 +13,21 @@ typedef struct wa_threshold {
     wa_bench_target target;
     wa_bench_encoder encoder;
     size_t layer;
-    double own;      /* median error of a healthy row */
-    bool accused;    /* the healthy matrix was found unfaithful */
-    double found[WA_SEARCH_EXTENTS][WA_SEARCH_KINDS]; /* smallest e from which on all are found; NaN = none up to 1 */
+    double own;   /* median error of a healthy row */
+    bool accused; /* the healthy matrix was found unfaithful */
+    /* smallest e from which on all are found; NaN = none up to 1 */
+    double found[WA_SEARCH_EXTENTS][WA_SEARCH_KINDS];
 } wa_threshold;
 
-/** Search one target, planted in memory, in the middle layer. Errors are planted in the model's weights before they are encoded. */
-WA_CHECKED wa_status wa_search(const wa_bench *bench, const wa_bench_target *target, wa_bench_encoder encoder, wa_threshold *out,
-                               wa_error *err);
+/** Search one target, planted in memory, in the middle layer. Errors are planted in the model's
+ * weights before they are encoded. */
+WA_CHECKED wa_status wa_search(const wa_bench *bench, const wa_bench_target *target,
+                               wa_bench_encoder encoder, wa_threshold *out, wa_error *err);
 
 /** What it must not exceed; infinity where nothing is promised. */
 double wa_search_limit(const wa_threshold *threshold, wa_search_extent extent);
-/** Is the matrix on the grid of LARQL's encoder, so that another encoder's healthy rows are no measure? */
+/** Is the matrix on the grid of LARQL's encoder, so that another encoder's healthy rows are no
+ * measure? */
 bool wa_search_on_grid(const wa_threshold *threshold);
 /** Everything within its limits, or excused by the grid, and nothing healthy accused. */
 bool wa_search_holds(const wa_threshold *threshold);

@@ -1,4 +1,5 @@
-/* From a model to tables: formats one after another, each in a directory that goes when it is done. */
+/* From a model to tables: formats one after another, each in a directory that goes when it is
+ * done. */
 #include "selftest/selftest.h"
 
 #include "base/durable.h"
@@ -9,7 +10,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* --- What to test ---------------------------------------------------------------------------------- */
+/* --- What to test ----------------------------------------------------------------------------- */
 
 static bool is_chosen(const wa_selftest_options *options, const char *name)
 {
@@ -26,11 +27,13 @@ static wa_status check_formats(const wa_selftest_options *options, wa_error *err
         bool known = false;
         for (size_t f = 0; wa_selftest_format_name(f) != NULL; f++) {
             size_t used = strlen(names);
-            snprintf(names + used, sizeof names - used, "%s%s", f == 0 ? "" : ", ", wa_selftest_format_name(f));
+            snprintf(names + used, sizeof names - used, "%s%s", f == 0 ? "" : ", ",
+                     wa_selftest_format_name(f));
             known = known || strcmp(options->formats[i], wa_selftest_format_name(f)) == 0;
         }
         if (!known)
-            return wa_fail(err, WA_E_USAGE, "format '%s', expected some of: %s", options->formats[i], names);
+            return wa_fail(err, WA_E_USAGE, "format '%s', expected some of: %s",
+                           options->formats[i], names);
     }
     return WA_OK;
 }
@@ -38,12 +41,14 @@ static wa_status check_formats(const wa_selftest_options *options, wa_error *err
 /* Float weights: no two formats store them alike. Wide enough for padding: 256 is one block. */
 static wa_status make_model(wa_bench *bench, const char **words, wa_error *err)
 {
-    wa_synth_options synth = {.family = "llama", .shape = "tiny", .seed = bench->options->seed, .dtype = WA_FORMAT_F32};
+    wa_synth_options synth = {
+        .family = "llama", .shape = "tiny", .seed = bench->options->seed, .dtype = WA_FORMAT_F32};
     wa_synth_report report;
     char *path, *text;
     WA_TRY(wa_arena_print(bench->arena, &path, err, "%s/model", bench->directory));
     WA_TRY(wa_synth(path, &synth, bench->arena, &report, err));
-    WA_TRY(wa_arena_print(bench->arena, &text, err, "`synth --family llama --shape tiny --dtype f32 --seed %llu`",
+    WA_TRY(wa_arena_print(bench->arena, &text, err,
+                          "`synth --family llama --shape tiny --dtype f32 --seed %llu`",
                           (unsigned long long)synth.seed));
     bench->model_path = "model"; /* beside the job */
     *words = text;
@@ -62,7 +67,8 @@ static wa_status open_model(wa_bench *bench, const char **words, wa_error *err)
     char here[WA_NAME_BYTES] = "";
     if (given[0] != '/' && getcwd(here, sizeof here) == NULL)
         return wa_fail(err, WA_E_IO, "cannot tell the working directory: %s", strerror(errno));
-    WA_TRY(wa_arena_print(bench->arena, &path, err, "%s%s%s", here, here[0] == '\0' ? "" : "/", given));
+    WA_TRY(wa_arena_print(bench->arena, &path, err, "%s%s%s", here, here[0] == '\0' ? "" : "/",
+                          given));
     const char *slash = strrchr(path, '/');
     bench->model_path = path;
     *words = slash + 1;
@@ -70,14 +76,17 @@ static wa_status open_model(wa_bench *bench, const char **words, wa_error *err)
     WA_TRY(wa_model_open(path, WA_SEMANTICS_NATIVE, bench->arena, &model, err));
     bench->model = model;
     if (wa_model_expert_layer(model) < model->layer_count)
-        return wa_fail(err, WA_E_UNSUPPORTED, "model '%s' has experts, in which no fault is planted yet", path);
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "model '%s' has experts, in which no fault is planted yet", path);
     return WA_OK;
 }
 
-/* --- One format ------------------------------------------------------------------------------------- */
+/* --- One format ------------------------------------------------------------------------------- */
 
-/* Has such a matrix been measured: the same projection, made the same way? In quick runs a number format is measured once. */
-static bool is_measured(const wa_selftest_findings *f, const wa_bench *bench, const wa_bench_target *target)
+/* Has such a matrix been measured: the same projection, made the same way? In quick runs a number
+ * format is measured once. */
+static bool is_measured(const wa_selftest_findings *f, const wa_bench *bench,
+                        const wa_bench_target *target)
 {
     for (size_t i = 0; i < f->threshold_count; i++) {
         const wa_bench_target *other = &f->thresholds[i].threshold.target;
@@ -88,7 +97,8 @@ static bool is_measured(const wa_selftest_findings *f, const wa_bench *bench, co
     return false;
 }
 
-static wa_status measure(const wa_bench *bench, const wa_bench_target *target, wa_selftest_findings *f, wa_error *err)
+static wa_status measure(const wa_bench *bench, const wa_bench_target *target,
+                         wa_selftest_findings *f, wa_error *err)
 {
     bool blocks = wa_format_get(target->format)->encode != NULL;
     if (is_measured(f, bench, target))
@@ -97,11 +107,13 @@ static wa_status measure(const wa_bench *bench, const wa_bench_target *target, w
         if (f->threshold_count == WA_SELFTEST_MATRICES)
             return wa_fail(err, WA_E_INTERNAL, "more than %d matrices", WA_SELFTEST_MATRICES);
         f->thresholds[f->threshold_count].format = bench->format.name;
-        WA_TRY(wa_search(bench, target, (wa_bench_encoder)e, &f->thresholds[f->threshold_count].threshold, err));
+        WA_TRY(wa_search(bench, target, (wa_bench_encoder)e,
+                         &f->thresholds[f->threshold_count].threshold, err));
         f->threshold_count++;
     }
     for (size_t i = 0; i < f->bits_count; i++)
-        if (f->bits[i].bits.target.format == target->format && f->bits[i].bits.target.source == target->source)
+        if (f->bits[i].bits.target.format == target->format &&
+            f->bits[i].bits.target.source == target->source)
             return WA_OK;
     f->bits[f->bits_count].format = bench->format.name;
     WA_TRY(wa_bits_run(bench, target, &f->bits[f->bits_count].bits, err));
@@ -110,7 +122,8 @@ static wa_status measure(const wa_bench *bench, const wa_bench_target *target, w
 }
 
 /* What is kept of outcomes outlives the format's arena. */
-static wa_status keep_outcomes(const wa_bench *bench, wa_arena *arena, wa_selftest_findings *f, wa_error *err)
+static wa_status keep_outcomes(const wa_bench *bench, wa_arena *arena, wa_selftest_findings *f,
+                               wa_error *err)
 {
     size_t at = f->format_count - 1;
     wa_outcome *outcomes = NULL;
@@ -127,14 +140,16 @@ static wa_status keep_outcomes(const wa_bench *bench, wa_arena *arena, wa_selfte
     return WA_OK;
 }
 
-static wa_status test_format(wa_bench *bench, const wa_bench_format *format, wa_arena *arena, wa_selftest_findings *f, wa_error *err)
+static wa_status test_format(wa_bench *bench, const wa_bench_format *format, wa_arena *arena,
+                             wa_selftest_findings *f, wa_error *err)
 {
     size_t kernels;
     wa_error why = {.status = WA_OK};
     wa_status status = wa_bench_open(bench, format, &why);
     if (status == WA_E_UNSUPPORTED) { /* ungated models have no block formats */
         char *notes;
-        WA_TRY(wa_arena_print(arena, &notes, err, "%sNot tested: %s: %s\n", f->notes, format->name, why.text));
+        WA_TRY(wa_arena_print(arena, &notes, err, "%sNot tested: %s: %s\n", f->notes, format->name,
+                              why.text));
         f->notes = notes;
         return WA_OK;
     }
@@ -155,8 +170,8 @@ static wa_status test_format(wa_bench *bench, const wa_bench_format *format, wa_
 }
 
 /* In an arena and a directory of its own: copies of a large model's vindex are many gigabytes. */
-static wa_status test_apart(const wa_bench *general, const wa_bench_format *format, wa_arena *arena, wa_selftest_findings *f,
-                            wa_error *err)
+static wa_status test_apart(const wa_bench *general, const wa_bench_format *format, wa_arena *arena,
+                            wa_selftest_findings *f, wa_error *err)
 {
     wa_bench bench = *general;
     char *inside;
@@ -173,7 +188,7 @@ static wa_status test_apart(const wa_bench *general, const wa_bench_format *form
     return status;
 }
 
-/* --- All of it -------------------------------------------------------------------------------------- */
+/* --- All of it -------------------------------------------------------------------------------- */
 
 static wa_status test_all(wa_bench *bench, wa_arena *arena, bool *sound, wa_error *err)
 {
@@ -191,14 +206,16 @@ static wa_status test_all(wa_bench *bench, wa_arena *arena, bool *sound, wa_erro
     return status;
 }
 
-wa_status wa_selftest_run(wa_comm *comm, const wa_selftest_options *options, wa_arena *arena, bool *sound, wa_error *err)
+wa_status wa_selftest_run(wa_comm *comm, const wa_selftest_options *options, wa_arena *arena,
+                          bool *sound, wa_error *err)
 {
     char *wanted;
     wa_staging place;
     WA_TRY(check_formats(options, err));
     WA_TRY(wa_arena_print(arena, &wanted, err, "%s/walkaudit-selftest", options->directory));
     WA_TRY(wa_staging_open(wanted, false, arena, &place, err));
-    wa_bench bench = {.options = options, .comm = comm, .directory = place.temp_path, .arena = arena};
+    wa_bench bench = {
+        .options = options, .comm = comm, .directory = place.temp_path, .arena = arena};
     wa_status status = test_all(&bench, arena, sound, err);
     if (bench.model != NULL)
         wa_model_close((wa_model *)bench.model);

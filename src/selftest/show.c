@@ -51,7 +51,7 @@ static table open_table(const wa_selftest_options *options, size_t columns, cons
     return t;
 }
 
-/* --- Faults ----------------------------------------------------------------------------------------- */
+/* --- Faults ----------------------------------------------------------------------------------- */
 
 static const char *fate_word(const wa_outcome *o)
 {
@@ -64,7 +64,8 @@ static const char *fate_word(const wa_outcome *o)
     return o->at_place ? wa_verdict_name(o->verdict) : "WRONG PLACE";
 }
 
-static const wa_outcome *outcome_of(const wa_selftest_findings *f, size_t format, const wa_fault *fault)
+static const wa_outcome *outcome_of(const wa_selftest_findings *f, size_t format,
+                                    const wa_fault *fault)
 {
     for (size_t i = 0; i < f->outcome_count[format]; i++)
         if (f->outcomes[format][i].fault == fault)
@@ -86,7 +87,8 @@ static void fault_row(const wa_selftest_findings *f, const table *t, const wa_fa
         else if (o->plant.planted_count == 0)
             snprintf(text[i], CELL, "%s", fate_word(o));
         else
-            snprintf(text[i], CELL, "%s: %s%s", wa_projection_name(o->projection), fate_word(o), o->holds ? "" : " (!)");
+            snprintf(text[i], CELL, "%s: %s%s", wa_projection_name(o->projection), fate_word(o),
+                     o->holds ? "" : " (!)");
         cells[i + 1] = text[i];
     }
     print_row(t, cells);
@@ -108,7 +110,7 @@ static void show_faults(const wa_selftest_findings *f, const wa_selftest_options
     fputc('\n', t.out);
 }
 
-/* --- Thresholds ------------------------------------------------------------------------------------- */
+/* --- Thresholds ------------------------------------------------------------------------------- */
 
 static void print_error(double e, double limit, bool excused, char *out)
 {
@@ -126,21 +128,23 @@ static void print_error(double e, double limit, bool excused, char *out)
 static void show_thresholds(const wa_selftest_findings *f, const wa_selftest_options *options)
 {
     static const int widths[] = {13, 6, 6, 9, 9, 14, 14, 14, 14};
-    static const char *const heads[] = {"format",         "matrix",         "stored",          "encoder",        "own error",
-                                        "one row, scale", "one row, noise", "all rows, scale", "all rows, noise"};
+    static const char *const heads[] = {"format",         "matrix",          "stored",
+                                        "encoder",        "own error",       "one row, scale",
+                                        "one row, noise", "all rows, scale", "all rows, noise"};
     table t = open_table(options, sizeof heads / sizeof heads[0], widths);
     print_head(&t, "The smallest relative error that is found", heads);
     for (size_t i = 0; i < f->threshold_count; i++) {
         const wa_threshold *at = &f->thresholds[i].threshold;
         char own[CELL], text[WA_SEARCH_EXTENTS * WA_SEARCH_KINDS][CELL];
-        const char *cells[COLUMNS_MOST] = {f->thresholds[i].format, wa_projection_name(at->target.projection),
-                                           wa_format_get(at->target.format)->name,
-                                           at->encoder == WA_BENCH_OURS ? "extract's" : "another", own};
+        const char *cells[COLUMNS_MOST] = {
+            f->thresholds[i].format, wa_projection_name(at->target.projection),
+            wa_format_get(at->target.format)->name,
+            at->encoder == WA_BENCH_OURS ? "extract's" : "another", own};
         snprintf(own, sizeof own, "%.2g%s", at->own, at->accused ? " (accused!)" : "");
         for (int x = 0; x < WA_SEARCH_EXTENTS; x++)
             for (int k = 0; k < WA_SEARCH_KINDS; k++) {
-                print_error(at->found[x][k], wa_search_limit(at, (wa_search_extent)x), wa_search_on_grid(at),
-                            text[x * WA_SEARCH_KINDS + k]);
+                print_error(at->found[x][k], wa_search_limit(at, (wa_search_extent)x),
+                            wa_search_on_grid(at), text[x * WA_SEARCH_KINDS + k]);
                 cells[5 + x * WA_SEARCH_KINDS + k] = text[x * WA_SEARCH_KINDS + k];
             }
         print_row(&t, cells);
@@ -148,7 +152,7 @@ static void show_thresholds(const wa_selftest_findings *f, const wa_selftest_opt
     fputc('\n', t.out);
 }
 
-/* --- Bits and kernels ------------------------------------------------------------------------------- */
+/* --- Bits and kernels ------------------------------------------------------------------------- */
 
 static size_t count_missed(const wa_bits *bits)
 {
@@ -158,8 +162,9 @@ static size_t count_missed(const wa_bits *bits)
 static void show_bits(const wa_selftest_findings *f, const wa_selftest_options *options)
 {
     static const int widths[] = {13, 6, 6, 6, 6, 11, 15, 6, 11, 14};
-    static const char *const heads[] = {"format",          "matrix", "stored", "bits",       "found",
-                                        "least found", "change no value", "lawful", "most lawful", "missed"};
+    static const char *const heads[] = {"format",      "matrix",      "stored",          "bits",
+                                        "found",       "least found", "change no value", "lawful",
+                                        "most lawful", "missed"};
     table t = open_table(options, sizeof heads / sizeof heads[0], widths);
     print_head(&t, "Every bit of a block, flipped alone", heads);
     for (size_t i = 0; i < f->bits_count; i++) {
@@ -170,8 +175,16 @@ static void show_bits(const wa_selftest_findings *f, const wa_selftest_options *
             snprintf(text[n], CELL, "%zu%s", numbers[n], n == 4 && numbers[n] > 0 ? " (!)" : "");
         snprintf(text[5], CELL, "%.2g", b->least_found);
         snprintf(text[6], CELL, "%.2g", b->most_lawful);
-        const char *cells[] = {f->bits[i].format, wa_projection_name(b->target.projection), wa_format_get(b->target.format)->name,
-                               text[0], text[1], text[5], text[2], text[3], text[6], text[4]};
+        const char *cells[] = {f->bits[i].format,
+                               wa_projection_name(b->target.projection),
+                               wa_format_get(b->target.format)->name,
+                               text[0],
+                               text[1],
+                               text[5],
+                               text[2],
+                               text[3],
+                               text[6],
+                               text[4]};
         print_row(&t, cells);
     }
     fputc('\n', t.out);
@@ -196,7 +209,7 @@ static void show_kernels(const wa_selftest_findings *f, const wa_selftest_option
     fputc('\n', t.out);
 }
 
-/* --- The end ---------------------------------------------------------------------------------------- */
+/* --- The end ---------------------------------------------------------------------------------- */
 
 static size_t count_broken(const wa_selftest_findings *f, FILE *out)
 {
@@ -207,31 +220,36 @@ static size_t count_broken(const wa_selftest_findings *f, FILE *out)
             if (o->holds)
                 continue;
             broken++;
-            fprintf(out, "%s, %s: %s%s%s\n", o->format, o->fault == NULL ? "healthy" : o->fault->name, fate_word(o),
+            fprintf(out, "%s, %s: %s%s%s\n", o->format,
+                    o->fault == NULL ? "healthy" : o->fault->name, fate_word(o),
                     o->reason == NULL ? "" : ": ", o->reason == NULL ? "" : o->reason);
         }
     for (size_t i = 0; i < f->threshold_count; i++)
         if (!wa_search_holds(&f->thresholds[i].threshold)) {
             broken++;
-            fprintf(out, "%s, %s: a threshold is above its limit, or the healthy matrix was accused\n", f->thresholds[i].format,
+            fprintf(out,
+                    "%s, %s: a threshold is above its limit, or the healthy matrix was accused\n",
+                    f->thresholds[i].format,
                     wa_projection_name(f->thresholds[i].threshold.target.projection));
         }
     for (size_t i = 0; i < f->bits_count; i++)
         if (count_missed(&f->bits[i].bits) > 0) {
             broken++;
-            fprintf(out, "%s, %s: a flipped bit changes the row by %.2g and is not found\n", f->bits[i].format,
-                    wa_projection_name(f->bits[i].bits.target.projection), f->bits[i].bits.most_missed);
+            fprintf(out, "%s, %s: a flipped bit changes the row by %.2g and is not found\n",
+                    f->bits[i].format, wa_projection_name(f->bits[i].bits.target.projection),
+                    f->bits[i].bits.most_missed);
         }
     for (size_t i = 0; i < f->kernel_count; i++)
         if (!f->kernels[i].holds) {
             broken++;
-            fprintf(out, "%s, kernel fault %s: %zu of %zu cases\n", f->kernels[i].format, f->kernels[i].fault, f->kernels[i].found,
-                    f->kernels[i].wrong);
+            fprintf(out, "%s, kernel fault %s: %zu of %zu cases\n", f->kernels[i].format,
+                    f->kernels[i].fault, f->kernels[i].found, f->kernels[i].wrong);
         }
     return broken;
 }
 
-wa_status wa_selftest_show(const wa_selftest_findings *findings, const wa_selftest_options *options, bool *sound, wa_error *err)
+wa_status wa_selftest_show(const wa_selftest_findings *findings, const wa_selftest_options *options,
+                           bool *sound, wa_error *err)
 {
     FILE *out = options->out;
     fprintf(out, "Model: %s.\n%s\n", findings->model, findings->notes);
@@ -243,7 +261,9 @@ wa_status wa_selftest_show(const wa_selftest_findings *findings, const wa_selfte
     size_t broken = count_broken(findings, out);
     *sound = broken == 0;
     if (broken == 0)
-        fputs("Everything that must be found was found at its place, and nothing healthy was accused.\n", out);
+        fputs("Everything that must be found was found at its place, and nothing healthy was "
+              "accused.\n",
+              out);
     if (fflush(out) != 0 || ferror(out))
         return wa_fail(err, WA_E_IO, "cannot write the tables");
     return WA_OK;

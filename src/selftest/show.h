@@ -31,8 +31,10 @@ typedef struct wa_selftest_findings {
     size_t kernel_count;
 } wa_selftest_findings;
 
-/** Print all tables and one line of what does not hold, or that everything does. Errors: WA_E_IO. */
-WA_CHECKED wa_status wa_selftest_show(const wa_selftest_findings *findings, const wa_selftest_options *options, bool *sound,
+/** Print all tables and one line of what does not hold, or that everything does. Errors:
+ * WA_E_IO. */
+WA_CHECKED wa_status wa_selftest_show(const wa_selftest_findings *findings,
+                                      const wa_selftest_options *options, bool *sound,
                                       wa_error *err);
 
 #endif

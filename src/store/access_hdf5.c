@@ -1,15 +1,26 @@
-/* Access to the datasets of a result file that wa_result does not hold: observations, figures, attributes. */
+/* Access to the datasets of a result file that wa_result does not hold: observations, figures,
+ * attributes. */
 #include "store/result.h"
 
 #include "base/bytes.h"
 
 #include <string.h>
 
-/* Fields of one observation that a summary looks at, in the order of the buffers below; the first five are needed again. */
-static const wa_field STREAMS[] = {
-    WA_FIELD_cos,           WA_FIELD_rel_l2,     WA_FIELD_l2,  WA_FIELD_max_abs, WA_FIELD_obs_status,
-    WA_FIELD_one_minus_cos, WA_FIELD_norm_ratio, WA_FIELD_eta, WA_FIELD_drift,   WA_FIELD_kernel_rel_l2,
-    WA_FIELD_kernel_own_rel_l2, WA_FIELD_max_abs_index, WA_FIELD_routing_gap};
+/* Fields of one observation that a summary looks at, in the order of the buffers below; the first
+ * five are needed again. */
+static const wa_field STREAMS[] = {WA_FIELD_cos,
+                                   WA_FIELD_rel_l2,
+                                   WA_FIELD_l2,
+                                   WA_FIELD_max_abs,
+                                   WA_FIELD_obs_status,
+                                   WA_FIELD_one_minus_cos,
+                                   WA_FIELD_norm_ratio,
+                                   WA_FIELD_eta,
+                                   WA_FIELD_drift,
+                                   WA_FIELD_kernel_rel_l2,
+                                   WA_FIELD_kernel_own_rel_l2,
+                                   WA_FIELD_max_abs_index,
+                                   WA_FIELD_routing_gap};
 enum { STREAM_COUNT = sizeof STREAMS / sizeof STREAMS[0], NEEDED_AGAIN = 5 };
 
 typedef struct access {
@@ -23,7 +34,7 @@ typedef struct access {
 typedef struct reader {
     const access *from;
     wa_hid dataset[STREAM_COUNT];
-    void *buffer[STREAM_COUNT]; /* a chunk of each */
+    void *buffer[STREAM_COUNT];  /* a chunk of each */
     size_t unit[WA_LAYOUT_RANK]; /* extents of a chunk */
 } reader;
 
@@ -45,7 +56,8 @@ static wa_status open_streams(reader *r, bool again, wa_arena *work, wa_error *e
         wa_layout_shape(row, &r->from->extents, shape);
         wa_layout_box(row, shape, r->unit);
         WA_TRY(wa_dataset_open(r->from->file, row, &r->from->extents, &r->dataset[s], err));
-        WA_TRY(wa_arena_take(work, r->unit[1] * r->unit[2], wa_layout_size(row), &r->buffer[s], err));
+        WA_TRY(
+            wa_arena_take(work, r->unit[1] * r->unit[2], wa_layout_size(row), &r->buffer[s], err));
     }
     return WA_OK;
 }
@@ -67,18 +79,20 @@ static wa_summary_rows rows_of(const reader *r, const wa_box *box, size_t layer)
                              .kernel_rel_l2 = f64[9] + at,
                              .kernel_own_rel_l2 = f64[10] + at,
                              .max_abs_index = (const int32_t *)r->buffer[11] + at,
-                             .routing_gap = r->buffer[12] == NULL ? NULL : (const double *)r->buffer[12] + at,
+                             .routing_gap =
+                                 r->buffer[12] == NULL ? NULL : (const double *)r->buffer[12] + at,
                              .obs_position = r->from->meta->obs_position + box->start[2],
                              .first_obs = box->start[2],
                              .count = box->count[2]};
 }
 
-static wa_status take_chunk(const reader *r, const wa_box *box, bool again, wa_rows_taker *take, void *taker,
-                            wa_error *err)
+static wa_status take_chunk(const reader *r, const wa_box *box, bool again, wa_rows_taker *take,
+                            void *taker, wa_error *err)
 {
     for (size_t s = 0; s < (again ? NEEDED_AGAIN : STREAM_COUNT); s++)
         if (r->buffer[s] != NULL)
-            WA_TRY(wa_dataset_read(r->dataset[s], wa_layout_of_field(STREAMS[s]), box, r->buffer[s], err));
+            WA_TRY(wa_dataset_read(r->dataset[s], wa_layout_of_field(STREAMS[s]), box, r->buffer[s],
+                                   err));
     for (size_t l = 0; l < box->count[1]; l++) {
         wa_summary_rows rows = rows_of(r, box, l);
         take(taker, box->start[1] + l, &rows);
@@ -86,7 +100,8 @@ static wa_status take_chunk(const reader *r, const wa_box *box, bool again, wa_r
     return WA_OK;
 }
 
-static wa_status take_all(const reader *r, size_t which, bool again, wa_rows_taker *take, void *taker, wa_error *err)
+static wa_status take_all(const reader *r, size_t which, bool again, wa_rows_taker *take,
+                          void *taker, wa_error *err)
 {
     const wa_dims *dims = &r->from->extents.dims;
     for (size_t layer = 0; layer < dims->layers; layer += r->unit[1])
@@ -99,7 +114,8 @@ static wa_status take_all(const reader *r, size_t which, bool again, wa_rows_tak
     return WA_OK;
 }
 
-static wa_status read_rows(void *context, size_t which, bool again, wa_rows_taker *take, void *taker, wa_error *err)
+static wa_status read_rows(void *context, size_t which, bool again, wa_rows_taker *take,
+                           void *taker, wa_error *err)
 {
     reader r = {.from = context};
     wa_arena *work;
@@ -114,17 +130,20 @@ static wa_status read_rows(void *context, size_t which, bool again, wa_rows_take
 
 /* --- Outputs --- */
 
-/* What a case computed besides observations; not its label and cost, which say how the numbers came about. */
+/* What a case computed besides observations; not its label and cost, which say how the numbers came
+ * about. */
 static bool is_output(wa_field field, const wa_dims *dims)
 {
     const wa_field_info *info = wa_field_get(field);
-    return wa_axes_has(info->axes, 'C') && !wa_axes_has(info->axes, 'O') && !wa_axes_has(info->axes, 'T') && info->axes != WA_CL &&
-           field != WA_FIELD_label && field != WA_FIELD_modes_changed &&
-           !(field >= WA_FIELD_decode_rel_l2 && field <= WA_FIELD_alike_rel_l2) && wa_field_exists(field, dims);
+    return wa_axes_has(info->axes, 'C') && !wa_axes_has(info->axes, 'O') &&
+           !wa_axes_has(info->axes, 'T') && info->axes != WA_CL && field != WA_FIELD_label &&
+           field != WA_FIELD_modes_changed &&
+           !(field >= WA_FIELD_decode_rel_l2 && field <= WA_FIELD_alike_rel_l2) &&
+           wa_field_exists(field, dims);
 }
 
-static wa_status take_output(const access *a, const wa_layout *row, size_t which, wa_bytes_taker *take, void *taker,
-                             wa_error *err)
+static wa_status take_output(const access *a, const wa_layout *row, size_t which,
+                             wa_bytes_taker *take, void *taker, wa_error *err)
 {
     size_t shape[WA_LAYOUT_RANK], bytes = wa_layout_size(row);
     size_t rank = wa_layout_shape(row, &a->extents, shape);
@@ -141,14 +160,16 @@ static wa_status take_output(const access *a, const wa_layout *row, size_t which
     wa_hid dataset;
     WA_TRY(wa_arena_take(a->arena, bytes, 1, &values, err));
     WA_TRY(wa_dataset_open(a->file, row, &a->extents, &dataset, err));
-    wa_status status = wa_dataset_close(dataset, wa_dataset_read(dataset, row, &box, values, err), err);
+    wa_status status =
+        wa_dataset_close(dataset, wa_dataset_read(dataset, row, &box, values, err), err);
     if (status == WA_OK)
         take(taker, values, bytes);
     wa_arena_release(a->arena, mark);
     return status;
 }
 
-static wa_status read_outputs(void *context, size_t which, wa_bytes_taker *take, void *taker, wa_error *err)
+static wa_status read_outputs(void *context, size_t which, wa_bytes_taker *take, void *taker,
+                              wa_error *err)
 {
     const access *a = context;
     for (int f = 0; f < WA_FIELD_COUNT; f++)
@@ -159,19 +180,22 @@ static wa_status read_outputs(void *context, size_t which, wa_bytes_taker *take,
 
 /* --- Whole datasets and attributes --- */
 
-static wa_status read_dataset(void *context, const wa_layout *row, wa_arena *arena, void *out_pointer, wa_error *err)
+static wa_status read_dataset(void *context, const wa_layout *row, wa_arena *arena,
+                              void *out_pointer, wa_error *err)
 {
     const access *a = context;
     return wa_dataset_get(a->file, row, &a->extents, arena, out_pointer, err);
 }
 
-static wa_status read_text(void *context, const char *attribute, wa_arena *arena, const char **out, wa_error *err)
+static wa_status read_text(void *context, const char *attribute, wa_arena *arena, const char **out,
+                           wa_error *err)
 {
     const access *a = context;
     return wa_attribute_read_text(a->file, attribute, arena, out, err);
 }
 
-static wa_status write_texts(const access *a, const wa_layout *row, const char *const *texts, wa_error *err)
+static wa_status write_texts(const access *a, const wa_layout *row, const char *const *texts,
+                             wa_error *err)
 {
     size_t shape[WA_LAYOUT_RANK], count = 1;
     const char **clean;
@@ -186,7 +210,8 @@ static wa_status write_texts(const access *a, const wa_layout *row, const char *
     return status;
 }
 
-static wa_status write_dataset(void *context, const wa_layout *row, const void *values, wa_error *err)
+static wa_status write_dataset(void *context, const wa_layout *row, const void *values,
+                               wa_error *err)
 {
     const access *a = context;
     if (row->type == WA_LAYOUT_TEXT)
@@ -214,8 +239,8 @@ static wa_status write_i64(void *context, const char *attribute, int64_t value, 
 
 /* --- All together --- */
 
-wa_status wa_result_access_open(wa_hid file, const wa_extents *extents, const wa_result_meta *meta, wa_arena *arena,
-                                wa_result_access *out, wa_error *err)
+wa_status wa_result_access_open(wa_hid file, const wa_extents *extents, const wa_result_meta *meta,
+                                wa_arena *arena, wa_result_access *out, wa_error *err)
 {
     access *a;
     WA_TRY(wa_arena_take(arena, 1, sizeof *a, &a, err));

@@ -1,4 +1,5 @@
-/* The collective part of assembly: all ranks read measured fields from the parts, rank 0 writes them in whole chunks. */
+/* The collective part of assembly: all ranks read measured fields from the parts, rank 0 writes
+ * them in whole chunks. */
 #include "store/assemble.h"
 #include "store/part.h"
 #include "store/parts.h"
@@ -32,7 +33,8 @@ typedef struct copier {
     const wa_assembly_caller *caller; /* NULL but on rank 0 */
     wa_extents extents;
     hid_t file; /* rank 0's */
-    uint8_t *message; /* a unit as it travels: the reader's status, then a box of each row of the group */
+    /* a unit as it travels: the reader's status, then a box of each row of the group */
+    uint8_t *message;
     wa_arena *arena;
 } copier;
 enum { HEAD_BYTES = 8 };
@@ -94,8 +96,8 @@ static wa_status read_overlap(wa_hid dataset, const wa_layout *row, const group 
     return wa_ids_close(&ids, status, err);
 }
 
-static wa_status read_from_part(const copier *c, const group *g, const wa_batch *range, const overlap *o,
-                                wa_error *err)
+static wa_status read_from_part(const copier *c, const group *g, const wa_batch *range,
+                                const overlap *o, wa_error *err)
 {
     char path[WA_NAME_BYTES];
     wa_hid part;
@@ -153,8 +155,10 @@ static wa_status finish_message(wa_comm *comm, wa_ticket *ticket, wa_error *err)
     return WA_OK;
 }
 
-/* This rank reads a unit into its message. What fails is remembered and told in the head, so that rank 0 waits for no one. */
-static void fill_message(const copier *c, const group *g, size_t unit, wa_status *status, wa_error *err)
+/* This rank reads a unit into its message. What fails is remembered and told in the head, so that
+ * rank 0 waits for no one. */
+static void fill_message(const copier *c, const group *g, size_t unit, wa_status *status,
+                         wa_error *err)
 {
     wa_box box;
     unit_box(g, unit, &box);
@@ -173,15 +177,18 @@ static wa_status write_message(const copier *c, const group *g, size_t unit, wa_
     return WA_OK;
 }
 
-/* Rank 0: take a unit's message from the rank that has it, and write it. A reader's failure is agreed upon at the end. */
-static wa_status take_unit(const copier *c, const group *g, size_t unit, int rank, wa_status *status, wa_error *err)
+/* Rank 0: take a unit's message from the rank that has it, and write it. A reader's failure is
+ * agreed upon at the end. */
+static wa_status take_unit(const copier *c, const group *g, size_t unit, int rank,
+                           wa_status *status, wa_error *err)
 {
     if (rank == 0) {
         fill_message(c, g, unit, status, err);
     } else {
         wa_ticket ticket;
         wa_error lost;
-        if (wa_comm_receive(c->comm, rank, WA_TAG_BOX, c->message, g->bytes, &ticket, &lost) != WA_OK ||
+        if (wa_comm_receive(c->comm, rank, WA_TAG_BOX, c->message, g->bytes, &ticket, &lost) !=
+                WA_OK ||
             finish_message(c->comm, &ticket, &lost) != WA_OK) {
             *err = lost;
             return lost.status;
@@ -193,12 +200,14 @@ static wa_status take_unit(const copier *c, const group *g, size_t unit, int ran
 }
 
 /*
- * Unit u belongs to rank u modulo ranks. Every rank sends each of its units, whatever happened to it, and rank 0 takes them
- * all: no failure leaves another rank waiting. Returns a failure of messages; *status is that of reading and writing.
+ * Unit u belongs to rank u modulo ranks. Every rank sends each of its units, whatever happened to
+ * it, and rank 0 takes them all: no failure leaves another rank waiting. Returns a failure of
+ * messages; *status is that of reading and writing.
  */
 static wa_status copy_units(const copier *c, const group *g, wa_status *status, wa_error *err)
 {
-    size_t units = unit_count(g), ranks = (size_t)wa_comm_size(c->comm), me = (size_t)wa_comm_rank(c->comm);
+    size_t units = unit_count(g), ranks = (size_t)wa_comm_size(c->comm),
+           me = (size_t)wa_comm_rank(c->comm);
     for (size_t u = me == 0 ? 0 : me; u < units; u += me == 0 ? 1 : ranks) {
         if (me == 0) {
             c->caller->beat(c->caller->context);
@@ -285,7 +294,8 @@ static wa_status copy_group(copier *c, const char *axes, wa_error *err)
 static bool is_first_of_axes(size_t row)
 {
     for (size_t i = 0; i < row; i++)
-        if (is_copied(wa_layout_at(i)) && strcmp(wa_layout_at(i)->axes, wa_layout_at(row)->axes) == 0)
+        if (is_copied(wa_layout_at(i)) &&
+            strcmp(wa_layout_at(i)->axes, wa_layout_at(row)->axes) == 0)
             return false;
     return is_copied(wa_layout_at(row));
 }
@@ -301,7 +311,8 @@ static wa_status copy_all(copier *c, wa_error *err)
 
 /* Collective. */
 static wa_status copy_fields(wa_comm *comm, const char *temporary, const char *result_path,
-                             const wa_part_list *list, const wa_assembly_caller *caller, wa_error *err)
+                             const wa_part_list *list, const wa_assembly_caller *caller,
+                             wa_error *err)
 {
     copier c = {.comm = comm,
                 .result_path = result_path,
@@ -329,22 +340,25 @@ static wa_status check_parts(const char *result_path, const wa_part_list *list, 
         char path[WA_NAME_BYTES];
         WA_TRY(wa_part_name(result_path, &list->parts[i], path, err));
         if (!wa_file_exists(path))
-            return wa_fail(err, WA_E_IO, "cannot assemble: part %zu of %zu is not there, '%s'", i, list->count, path);
+            return wa_fail(err, WA_E_IO, "cannot assemble: part %zu of %zu is not there, '%s'", i,
+                           list->count, path);
         WA_TRY(wa_part_check_bytes(path, err));
     }
     return WA_OK;
 }
 
 /* The temporary lies among the parts, where the next owner removes it when this run is killed. */
-static wa_status begin(const char *result_path, const wa_part_list *list, const wa_result_meta *meta,
-                       const wa_assembly_caller *caller, char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
+static wa_status begin(const char *result_path, const wa_part_list *list,
+                       const wa_result_meta *meta, const wa_assembly_caller *caller,
+                       char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
 {
     char directory[WA_NAME_BYTES], name[WA_NAME_BYTES];
     size_t streams, others;
     wa_extents x = wa_assembly_extents(meta);
     WA_TRY(check_parts(result_path, list, err));
     WA_TRY(wa_parts_directory(result_path, directory, err));
-    if (!wa_layout_room(&x, NULL, true, &streams) || !wa_layout_room(&x, caller->figures, false, &others) ||
+    if (!wa_layout_room(&x, NULL, true, &streams) ||
+        !wa_layout_room(&x, caller->figures, false, &others) ||
         !wa_size_add(streams, others, &others))
         return wa_fail(err, WA_E_UNSUPPORTED, "the result's size overflows");
     WA_TRY(wa_space_check(directory, others, err));
@@ -357,7 +371,8 @@ static wa_status begin(const char *result_path, const wa_part_list *list, const 
 }
 
 static wa_status finish(const char *result_path, const char *temporary, const wa_part_list *list,
-                        const wa_result_meta *meta, const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
+                        const wa_result_meta *meta, const wa_assembly_caller *caller,
+                        wa_arena *arena, wa_error *err)
 {
     size_t others;
     wa_extents x = wa_assembly_extents(meta);
@@ -369,7 +384,8 @@ static wa_status finish(const char *result_path, const char *temporary, const wa
 }
 
 static wa_status assemble(wa_comm *comm, const char *result_path, const wa_part_list *list,
-                          const wa_result_meta *meta, const wa_assembly_caller *caller, char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
+                          const wa_result_meta *meta, const wa_assembly_caller *caller,
+                          char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
 {
     bool root = wa_comm_rank(comm) == 0;
     wa_status status = root ? begin(result_path, list, meta, caller, temporary, arena, err) : WA_OK;
@@ -380,8 +396,9 @@ static wa_status assemble(wa_comm *comm, const char *result_path, const wa_part_
     return wa_comm_agree(comm, status, err);
 }
 
-wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_part_list *list, const wa_result_meta *meta,
-                      const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
+wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_part_list *list,
+                      const wa_result_meta *meta, const wa_assembly_caller *caller, wa_arena *arena,
+                      wa_error *err)
 {
     wa_hdf5_quiet();
     char temporary[WA_NAME_BYTES] = "";

@@ -35,7 +35,8 @@ wa_status wa_attribute_write_text(wa_hid object, const char *name, const char *t
 static wa_hid word_type(wa_ids *ids, size_t bytes)
 {
     hid_t type = wa_ids_keep(ids, H5Tcopy(H5T_C_S1));
-    return type < 0 || H5Tset_size(type, bytes) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0 ? -1 : type;
+    return type < 0 || H5Tset_size(type, bytes) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0 ? -1
+                                                                                            : type;
 }
 
 wa_status wa_attribute_write_word(wa_hid object, const char *name, const char *text, wa_error *err)
@@ -197,14 +198,16 @@ wa_status wa_attribute_read_i64(wa_hid object, const char *name, int64_t *out, w
     return wa_ids_close(&ids, read_i64(&ids, object, name, out, err), err);
 }
 
-static wa_status read_word(wa_ids *ids, wa_hid object, const char *name, char out[WA_WORD_BYTES], wa_error *err)
+static wa_status read_word(wa_ids *ids, wa_hid object, const char *name, char out[WA_WORD_BYTES],
+                           wa_error *err)
 {
     opened it;
     WA_TRY(open_attribute(ids, object, name, &it, err));
     if (H5Sget_simple_extent_npoints(it.space) != 1 || H5Tget_class(it.type) != H5T_STRING ||
         H5Tis_variable_str(it.type) != 0 || H5Tget_size(it.type) >= WA_WORD_BYTES)
-        return wa_fail(err, WA_E_FORMAT, "attribute '%s': found another type, expected a text of less than %d bytes", name,
-                       WA_WORD_BYTES);
+        return wa_fail(err, WA_E_FORMAT,
+                       "attribute '%s': found another type, expected a text of less than %d bytes",
+                       name, WA_WORD_BYTES);
     wa_hid type = word_type(ids, WA_WORD_BYTES);
     char text[WA_WORD_BYTES] = "";
     if (type < 0 || H5Aread(it.attribute, type, text) < 0)
@@ -214,7 +217,8 @@ static wa_status read_word(wa_ids *ids, wa_hid object, const char *name, char ou
     return WA_OK;
 }
 
-wa_status wa_attribute_read_word(wa_hid object, const char *name, char out[WA_WORD_BYTES], wa_error *err)
+wa_status wa_attribute_read_word(wa_hid object, const char *name, char out[WA_WORD_BYTES],
+                                 wa_error *err)
 {
     wa_ids ids = {.count = 0};
     return wa_ids_close(&ids, read_word(&ids, object, name, out, err), err);

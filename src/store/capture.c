@@ -1,4 +1,5 @@
-/* Captures: what is kept, how it is cut into files, what they are called, and which of them may stay. */
+/* Captures: what is kept, how it is cut into files, what they are called, and which of them may
+ * stay. */
 #include "store/capture_file.h"
 
 #include "base/bytes.h"
@@ -74,15 +75,17 @@ static bool values_bytes(const wa_captures *captures, size_t rows, size_t *out)
     size_t slabs = captures->tensor[WA_CAPTURE_Y_WALK] ? wa_captures_cases(captures) : 0;
     slabs += captures->tensor[WA_CAPTURE_INPUT];
     slabs += captures->tensor[WA_CAPTURE_Y_REF];
-    return wa_size_mul(slabs, wa_captures_layers(captures), &slabs) && wa_size_mul(slabs, rows, &slabs) &&
-           wa_size_mul(slabs, captures->hidden, &slabs) && wa_size_mul(slabs, sizeof(float), out);
+    return wa_size_mul(slabs, wa_captures_layers(captures), &slabs) &&
+           wa_size_mul(slabs, rows, &slabs) && wa_size_mul(slabs, captures->hidden, &slabs) &&
+           wa_size_mul(slabs, sizeof(float), out);
 }
 
-bool wa_captures_forecast(const wa_captures *captures, const wa_plan *plan, size_t *bytes, size_t *files)
+bool wa_captures_forecast(const wa_captures *captures, const wa_plan *plan, size_t *bytes,
+                          size_t *files)
 {
     bool reference = captures->tensor[WA_CAPTURE_INPUT] || captures->tensor[WA_CAPTURE_Y_REF];
-    size_t contents =
-        (reference ? 1 : 0) + (captures->tensor[WA_CAPTURE_Y_WALK] ? wa_captures_cases(captures) : 0);
+    size_t contents = (reference ? 1 : 0) +
+                      (captures->tensor[WA_CAPTURE_Y_WALK] ? wa_captures_cases(captures) : 0);
     return values_bytes(captures, plan->obs_count, bytes) &&
            wa_size_mul(contents, files_per_content(captures, plan), files) &&
            wa_size_mul(*files, plan->batch_count, files);
@@ -104,8 +107,9 @@ void wa_capture_file_name(const wa_capture_place *place, char out[WA_HOST_BYTES]
     char content[32] = "reference";
     if (place->which >= 0)
         snprintf(content, sizeof content, "case-%04d", place->which);
-    snprintf(out, WA_HOST_BYTES, "prompts-%06zu-%06zu-layers-%04zu-%04zu-%s.h5", place->first_prompt,
-             place->first_prompt + place->prompt_count - 1, place->first_layer, place->last_layer, content);
+    snprintf(out, WA_HOST_BYTES, "prompts-%06zu-%06zu-layers-%04zu-%04zu-%s.h5",
+             place->first_prompt, place->first_prompt + place->prompt_count - 1, place->first_layer,
+             place->last_layer, content);
 }
 
 bool wa_capture_parse(const char *name, wa_capture_place *out)
@@ -114,8 +118,8 @@ bool wa_capture_parse(const char *name, wa_capture_place *out)
     char again[WA_HOST_BYTES];
     int at = 0;
     size_t last;
-    if (sscanf(name, "prompts-%9zu-%9zu-layers-%9zu-%9zu-%n", &place.first_prompt, &last, &place.first_layer,
-               &place.last_layer, &at) != 4 ||
+    if (sscanf(name, "prompts-%9zu-%9zu-layers-%9zu-%9zu-%n", &place.first_prompt, &last,
+               &place.first_layer, &place.last_layer, &at) != 4 ||
         at == 0 || last < place.first_prompt)
         return false;
     place.prompt_count = last - place.first_prompt + 1;
@@ -158,7 +162,8 @@ static wa_status remove_unless_kept(void *context, const char *name, wa_error *e
     char path[WA_NAME_BYTES];
     wa_capture_place place;
     size_t length = strlen(name);
-    bool temporary = strncmp(name, "prompts-", 8) == 0 && length > 4 && strcmp(name + length - 4, ".tmp") == 0;
+    bool temporary =
+        strncmp(name, "prompts-", 8) == 0 && length > 4 && strcmp(name + length - 4, ".tmp") == 0;
     if (!temporary && !wa_capture_parse(name, &place))
         return WA_OK;
     if (!temporary && wa_capture_part(&place, k->kept, k->count) != NULL)
@@ -169,8 +174,8 @@ static wa_status remove_unless_kept(void *context, const char *name, wa_error *e
     return WA_OK;
 }
 
-wa_status wa_captures_prepare(const char *result_path, const wa_result_meta *meta, const wa_batch *kept,
-                              size_t kept_count, wa_error *err)
+wa_status wa_captures_prepare(const char *result_path, const wa_result_meta *meta,
+                              const wa_batch *kept, size_t kept_count, wa_error *err)
 {
     char directory[WA_NAME_BYTES];
     bool any = meta->captures != NULL && wa_captures_any(meta->captures);

@@ -1,27 +1,28 @@
-/* Captures: FFN inputs and outputs that a job asks to keep, in files of their own beside the result. Design 8. */
+/* Captures: FFN inputs and outputs that a job asks to keep, in files of their own beside the
+ * result. Design 8. */
 #ifndef WALKAUDIT_STORE_CAPTURE_H
 #define WALKAUDIT_STORE_CAPTURE_H
 
 #include "job/plan.h"
 
 /* X(id, name in jobs and files, meaning) */
-#define WA_CAPTURE_LIST(X)                                                               \
-    X(INPUT, "x", "FFN input of the dense model")                                        \
-    X(Y_REF, "y_ref", "output of the dense FFN for x")                                   \
+#define WA_CAPTURE_LIST(X)                                                                         \
+    X(INPUT, "x", "FFN input of the dense model")                                                  \
+    X(Y_REF, "y_ref", "output of the dense FFN for x")                                             \
     X(Y_WALK, "y_walk", "output of the case's FFN for x")
 
 typedef enum wa_capture_tensor {
 #define WA_CAPTURE_ENUM(id, name, meaning) WA_CAPTURE_##id,
     WA_CAPTURE_LIST(WA_CAPTURE_ENUM)
 #undef WA_CAPTURE_ENUM
-    WA_CAPTURE_TENSORS
+        WA_CAPTURE_TENSORS
 } wa_capture_tensor;
 const char *wa_capture_name(wa_capture_tensor tensor);
 
 /** What is kept; the same on every rank. Without captures no tensor is. */
 typedef struct wa_captures {
     bool tensor[WA_CAPTURE_TENSORS];
-    const uint8_t *layer;  /* [layer_count] 1 = kept */
+    const uint8_t *layer;   /* [layer_count] 1 = kept */
     const uint8_t *of_case; /* [case_count] 1 = its y_walk is kept */
     size_t layer_count, case_count, hidden;
 } wa_captures;
@@ -35,25 +36,30 @@ size_t wa_captures_cases(const wa_captures *captures);
 enum { WA_CAPTURE_BLOCK = 8, WA_CAPTURE_REFERENCE = -1 };
 
 /**
- * One file: some layers of one part's prompts, of the reference (x, y_ref) or of one case (y_walk). Its name says all of it, so
- * that the files of any grid and batches, and of several runs with different ones, fit together.
+ * One file: some layers of one part's prompts, of the reference (x, y_ref) or of one case (y_walk).
+ * Its name says all of it, so that the files of any grid and batches, and of several runs with
+ * different ones, fit together.
  */
 typedef struct wa_capture_place {
     size_t first_prompt, prompt_count;
-    size_t first_layer, last_layer; /* both kept; what lies between is kept where the selection says so */
-    int which;                             /* WA_CAPTURE_REFERENCE or a case */
+    /* both kept; what lies between is kept where the selection says so */
+    size_t first_layer, last_layer;
+    int which; /* WA_CAPTURE_REFERENCE or a case */
 } wa_capture_place;
 
-/** The last kept layer of the file that begins with `layer`, of a stage that ends before layer `end`. */
+/** The last kept layer of the file that begins with `layer`, of a stage that ends before layer
+ * `end`. */
 size_t wa_capture_last_layer(const wa_captures *captures, size_t layer, size_t end);
 
 /** Bytes of values and number of files of a whole job. False on overflow. */
-bool wa_captures_forecast(const wa_captures *captures, const wa_plan *plan, size_t *bytes, size_t *files);
+bool wa_captures_forecast(const wa_captures *captures, const wa_plan *plan, size_t *bytes,
+                          size_t *files);
 
 /** A file being written: by one rank, layer by layer, final only when it is whole. */
 typedef struct wa_capture_file wa_capture_file;
 
-/** Local. In RESULT.h5.captures/, which wa_parts_open made. Memory of `arena` until finish or abandon. */
+/** Local. In RESULT.h5.captures/, which wa_parts_open made. Memory of `arena` until finish or
+ * abandon. */
 WA_CHECKED wa_status wa_capture_begin(const char *result_path, const wa_captures *captures,
                                       const wa_capture_place *place, size_t rows, wa_arena *arena,
                                       wa_capture_file **out, wa_error *err);

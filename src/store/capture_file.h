@@ -1,29 +1,33 @@
-/* The directory of capture files: names, and which of them belong to kept parts. Private to src/store. */
+/* The directory of capture files: names, and which of them belong to kept parts. Private to
+ * src/store. */
 #ifndef WALKAUDIT_STORE_CAPTURE_FILE_H
 #define WALKAUDIT_STORE_CAPTURE_FILE_H
 
+#include "store/capture.h"
 #include "store/file.h"
 #include "store/parts.h"
-#include "store/capture.h"
 #include "store/store.h"
 
 /** "RESULT.h5.captures". */
-WA_CHECKED wa_status wa_captures_directory(const char *result_path, char out[WA_NAME_BYTES], wa_error *err);
+WA_CHECKED wa_status wa_captures_directory(const char *result_path, char out[WA_NAME_BYTES],
+                                           wa_error *err);
 /** "prompts-000003-000007-layers-0008-0015-reference.h5", "…-case-0002.h5". */
 void wa_capture_file_name(const wa_capture_place *place, char out[WA_HOST_BYTES]);
 /** The place a name tells; false when it is no capture file's. */
 bool wa_capture_parse(const char *name, wa_capture_place *out);
 
 /**
- * Make the directory for a run, with room for what is still to come; remove files of what no kept part holds, and
- * temporary ones. Without captures remove what there is. Under the lock.
+ * Make the directory for a run, with room for what is still to come; remove files of what no kept
+ * part holds, and temporary ones. Without captures remove what there is. Under the lock.
  */
 WA_CHECKED wa_status wa_captures_prepare(const char *result_path, const wa_result_meta *meta,
                                          const wa_batch *kept, size_t kept_count, wa_error *err);
 /** The part whose prompts are those of a place, out of an ascending list; NULL = none. */
 const wa_batch *wa_capture_part(const wa_capture_place *place, const wa_batch *parts, size_t count);
-/** Group /captures of the result: virtual datasets over the files that are there, by relative names. */
-WA_CHECKED wa_status wa_assembly_captures(wa_hid file, const char *result_path, const wa_part_list *list,
-                                          const wa_result_meta *meta, wa_arena *arena, wa_error *err);
+/** Group /captures of the result: virtual datasets over the files that are there, by relative
+ * names. */
+WA_CHECKED wa_status wa_assembly_captures(wa_hid file, const char *result_path,
+                                          const wa_part_list *list, const wa_result_meta *meta,
+                                          wa_arena *arena, wa_error *err);
 
 #endif

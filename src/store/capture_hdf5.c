@@ -32,14 +32,15 @@ static bool holds(const wa_capture_file *file, wa_capture_tensor tensor)
 static wa_status create_dataset(wa_capture_file *file, wa_capture_tensor tensor, wa_error *err)
 {
     wa_ids ids = {.count = 0};
-    hsize_t extent[3] = {place_of(file, file->place.last_layer) + 1, file->rows, file->captures->hidden};
+    hsize_t extent[3] = {place_of(file, file->place.last_layer) + 1, file->rows,
+                         file->captures->hidden};
     hid_t space = wa_ids_keep(&ids, H5Screate_simple(3, extent, NULL));
     hid_t creation = wa_ids_keep(&ids, H5Pcreate(H5P_DATASET_CREATE));
     hid_t dataset = -1;
     if (space >= 0 && creation >= 0 && H5Pset_obj_track_times(creation, false) >= 0 &&
         H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER) >= 0)
-        dataset = H5Dcreate2(file->file, wa_capture_name(tensor), H5T_IEEE_F32LE, space, H5P_DEFAULT, creation,
-                             H5P_DEFAULT);
+        dataset = H5Dcreate2(file->file, wa_capture_name(tensor), H5T_IEEE_F32LE, space,
+                             H5P_DEFAULT, creation, H5P_DEFAULT);
     wa_status status = WA_OK;
     if (dataset < 0)
         status = wa_hdf5_failed(err, WA_E_IO, "cannot create dataset", wa_capture_name(tensor));
@@ -93,7 +94,8 @@ wa_status wa_capture_write(wa_capture_file *file, wa_capture_tensor tensor, size
     hid_t memory = wa_ids_keep(&ids, H5Screate_simple(3, count, NULL));
     hid_t space = wa_ids_keep(&ids, H5Dget_space(dataset));
     wa_status status = WA_OK;
-    if (memory < 0 || space < 0 || H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) < 0 ||
+    if (memory < 0 || space < 0 ||
+        H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) < 0 ||
         H5Dwrite(dataset, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, values) < 0) {
         wa_hdf5_failed(err, WA_E_IO, "cannot write dataset", wa_capture_name(tensor));
         status = wa_note(err, "in file '%s'", file->path);

@@ -41,7 +41,8 @@ static size_t rank_of(const uint8_t *flags, size_t at)
 
 /* --- Scales ---------------------------------------------------------------------------------- */
 
-static wa_status add_attributes(hid_t dataset, const char *long_name, const char *unit, wa_error *err)
+static wa_status add_attributes(hid_t dataset, const char *long_name, const char *unit,
+                                wa_error *err)
 {
     WA_TRY(wa_attribute_write_text(dataset, "long_name", long_name, err));
     return wa_attribute_write_text(dataset, "units", unit, err);
@@ -59,16 +60,19 @@ static hid_t new_creation(wa_ids *ids)
 
 static wa_status add_scale(author *a, wa_ids *ids, int which, const int32_t *values, wa_error *err)
 {
-    static const char *const meanings[SCALES] = {"index of the case at the root", "layer of the model",
-                                                 "observation, as at the root", "place in the hidden state"};
+    static const char *const meanings[SCALES] = {
+        "index of the case at the root", "layer of the model", "observation, as at the root",
+        "place in the hidden state"};
     hsize_t extent = a->extent[which];
     hid_t space = wa_ids_keep(ids, H5Screate_simple(1, &extent, NULL));
     hid_t creation = new_creation(ids);
     hid_t dataset = -1;
     if (space >= 0 && creation >= 0)
-        dataset = wa_ids_keep(ids, H5Dcreate2(a->group, SCALE_NAMES[which], H5T_STD_I32LE, space, H5P_DEFAULT,
-                                              creation, H5P_DEFAULT));
-    if (dataset < 0 || (extent > 0 && H5Dwrite(dataset, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) ||
+        dataset = wa_ids_keep(ids, H5Dcreate2(a->group, SCALE_NAMES[which], H5T_STD_I32LE, space,
+                                              H5P_DEFAULT, creation, H5P_DEFAULT));
+    if (dataset < 0 ||
+        (extent > 0 &&
+         H5Dwrite(dataset, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) ||
         H5DSset_scale(dataset, SCALE_NAMES[which]) < 0)
         return wa_hdf5_failed(err, WA_E_IO, "cannot make scale /captures", SCALE_NAMES[which]);
     a->scale[which] = dataset;
@@ -76,8 +80,8 @@ static wa_status add_scale(author *a, wa_ids *ids, int which, const int32_t *val
 }
 
 /* Indices of the flags that are set; without flags 0, 1, 2 … */
-static wa_status list_indices(const author *a, const uint8_t *flags, size_t count, const int32_t **out,
-                              wa_error *err)
+static wa_status list_indices(const author *a, const uint8_t *flags, size_t count,
+                              const int32_t **out, wa_error *err)
 {
     int32_t *list;
     size_t used = 0;
@@ -132,7 +136,8 @@ static wa_status map_tensor(author *a, const wa_capture_place *place, const char
     wa_status status = WA_OK;
     if (source < 0 || target < 0 ||
         H5Sselect_hyperslab(target, H5S_SELECT_SET, start + d, NULL, count + d, NULL) < 0 ||
-        H5Pset_virtual(a->creation[tensor], target, path, wa_capture_name((wa_capture_tensor)tensor), source) < 0)
+        H5Pset_virtual(a->creation[tensor], target, path,
+                       wa_capture_name((wa_capture_tensor)tensor), source) < 0)
         status = wa_hdf5_failed(err, WA_E_IO, "cannot map capture file", name);
     return wa_ids_close(&ids, status, err);
 }
@@ -141,10 +146,11 @@ static wa_status map_tensor(author *a, const wa_capture_place *place, const char
 static bool is_ours(const author *a, const wa_capture_place *place)
 {
     const wa_captures *captures = a->meta->captures;
-    return wa_capture_part(place, a->list->parts, a->list->count) != NULL && place->first_layer <= place->last_layer &&
-           place->last_layer < captures->layer_count && captures->layer[place->first_layer] &&
-           captures->layer[place->last_layer] &&
-           (place->which < 0 || ((size_t)place->which < captures->case_count && captures->of_case[place->which]));
+    return wa_capture_part(place, a->list->parts, a->list->count) != NULL &&
+           place->first_layer <= place->last_layer && place->last_layer < captures->layer_count &&
+           captures->layer[place->first_layer] && captures->layer[place->last_layer] &&
+           (place->which < 0 ||
+            ((size_t)place->which < captures->case_count && captures->of_case[place->which]));
 }
 
 typedef struct name_list {
@@ -160,7 +166,8 @@ static wa_status add_name(void *context, const char *name, wa_error *err)
     char *copy;
     if (!wa_capture_parse(name, &ignored))
         return WA_OK;
-    WA_TRY(wa_arena_grow(list->arena, &list->names, list->count, &list->room, sizeof *list->names, err));
+    WA_TRY(wa_arena_grow(list->arena, &list->names, list->count, &list->room, sizeof *list->names,
+                         err));
     WA_TRY(wa_arena_copy(list->arena, name, strlen(name), &copy, err));
     list->names[list->count++] = copy;
     return WA_OK;
@@ -201,7 +208,8 @@ static wa_status add_fill_attribute(hid_t dataset, wa_error *err)
     hid_t attribute = -1;
     wa_status status = WA_OK;
     if (space >= 0)
-        attribute = wa_ids_keep(&ids, H5Acreate2(dataset, "_FillValue", H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT));
+        attribute = wa_ids_keep(&ids, H5Acreate2(dataset, "_FillValue", H5T_IEEE_F32LE, space,
+                                                 H5P_DEFAULT, H5P_DEFAULT));
     if (attribute < 0 || H5Awrite(attribute, H5T_NATIVE_FLOAT, &fill) < 0)
         status = wa_hdf5_failed(err, WA_E_IO, "cannot write attribute", "_FillValue");
     return wa_ids_close(&ids, status, err);
@@ -241,7 +249,8 @@ static wa_status add_datasets(author *a, wa_ids *ids, wa_error *err)
         a->creation[t] = a->meta->captures->tensor[t] ? new_creation(ids) : -1;
         if (a->meta->captures->tensor[t] &&
             (a->creation[t] < 0 || H5Pset_fill_value(a->creation[t], H5T_NATIVE_FLOAT, &fill) < 0))
-            return wa_hdf5_failed(err, WA_E_INTERNAL, "cannot describe dataset", wa_capture_name((wa_capture_tensor)t));
+            return wa_hdf5_failed(err, WA_E_INTERNAL, "cannot describe dataset",
+                                  wa_capture_name((wa_capture_tensor)t));
     }
     WA_TRY(map_files(a, err));
     for (int t = 0; t < WA_CAPTURE_TENSORS; t++) {
@@ -258,8 +267,10 @@ static wa_status write_group(author *a, wa_hid file, wa_error *err)
     hid_t creation = wa_ids_keep(&ids, H5Pcreate(H5P_GROUP_CREATE));
     unsigned order = H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED;
     if (creation >= 0 && H5Pset_attr_creation_order(creation, order) >= 0 &&
-        H5Pset_link_creation_order(creation, order) >= 0 && H5Pset_obj_track_times(creation, false) >= 0)
-        a->group = wa_ids_keep(&ids, H5Gcreate2(file, "captures", H5P_DEFAULT, creation, H5P_DEFAULT));
+        H5Pset_link_creation_order(creation, order) >= 0 &&
+        H5Pset_obj_track_times(creation, false) >= 0)
+        a->group =
+            wa_ids_keep(&ids, H5Gcreate2(file, "captures", H5P_DEFAULT, creation, H5P_DEFAULT));
     wa_status status = WA_OK;
     if (a->group < 0)
         status = wa_hdf5_failed(err, WA_E_IO, "cannot create group", "captures");
@@ -278,7 +289,8 @@ wa_status wa_assembly_captures(wa_hid file, const char *result_path, const wa_pa
         return WA_OK;
     const char *slash = strrchr(result_path, '/');
     char *prefix;
-    WA_TRY(wa_arena_print(arena, &prefix, err, "%s.captures/", slash == NULL ? result_path : slash + 1));
+    WA_TRY(wa_arena_print(arena, &prefix, err, "%s.captures/",
+                          slash == NULL ? result_path : slash + 1));
     author a = {.result_path = result_path,
                 .meta = meta,
                 .list = list,

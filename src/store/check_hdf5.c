@@ -10,10 +10,10 @@
 
 typedef struct counter {
     const char *directory;
-    size_t prompts, done;    /* of the job; of all parts */
-    double run_began;        /* when the newest run-K.json was written; 0 = never */
-    size_t written;          /* prompts of parts since then */
-    double last;             /* when the newest of these was */
+    size_t prompts, done; /* of the job; of all parts */
+    double run_began;     /* when the newest run-K.json was written; 0 = never */
+    size_t written;       /* prompts of parts since then */
+    double last;          /* when the newest of these was */
 } counter;
 
 /* Time of a file's last change in seconds; 0 when it is gone. */
@@ -21,7 +21,8 @@ static double file_time(const char *directory, const char *name)
 {
     char path[WA_NAME_BYTES];
     wa_file_state state;
-    if (wa_parts_join(directory, name, path, NULL) != WA_OK || wa_file_state_read(path, &state, NULL) != WA_OK)
+    if (wa_parts_join(directory, name, path, NULL) != WA_OK ||
+        wa_file_state_read(path, &state, NULL) != WA_OK)
         return 0.0;
     return (double)state.seconds + 1e-9 * (double)state.nanoseconds;
 }
@@ -81,7 +82,8 @@ static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status
     WA_TRY(wa_directory_visit(directory, find_run, &c, err));
     WA_TRY(wa_directory_visit(directory, count_part, &c, err));
     out->prompts = c.prompts;
-    out->done = c.done < c.prompts ? c.done : c.prompts; /* two parts that share a prompt: the next run keeps one */
+    /* two parts that share a prompt: the next run keeps one */
+    out->done = c.done < c.prompts ? c.done : c.prompts;
     out->prompts_per_second = c.written == 0 ? 0.0 : (double)c.written / (c.last - c.run_began);
     return WA_OK;
 }

@@ -1,7 +1,7 @@
 /* Datasets of the result: created from their layout row, checked against it, read and written by
  * boxes. */
-#include "store/types_hdf5.h"
 #include "store/guard.h"
+#include "store/types_hdf5.h"
 
 #include "base/bytes.h"
 
@@ -83,7 +83,8 @@ static herr_t set_chunks(hid_t creation, const wa_layout *row, const size_t *sha
     if (H5Pset_chunk(creation, (int)rank, chunk) < 0)
         return -1;
     /* Deflate saves 14 % of the metrics at an eighth of the speed: integers only (design 8). */
-    if (wa_layout_is_compressed(row) && (H5Pset_shuffle(creation) < 0 || H5Pset_deflate(creation, 4) < 0))
+    if (wa_layout_is_compressed(row) &&
+        (H5Pset_shuffle(creation) < 0 || H5Pset_deflate(creation, 4) < 0))
         return -1;
     return H5Pset_fletcher32(creation);
 }
@@ -235,8 +236,8 @@ static wa_status count_elements(const wa_layout *row, const wa_extents *extents,
     return WA_OK;
 }
 
-wa_status wa_dataset_put(wa_hid file, const wa_layout *row, const wa_extents *extents, const void *values,
-                         wa_error *err)
+wa_status wa_dataset_put(wa_hid file, const wa_layout *row, const wa_extents *extents,
+                         const void *values, wa_error *err)
 {
     size_t count;
     WA_TRY(count_elements(row, extents, &count, err));
@@ -275,9 +276,10 @@ static bool shape_fits(wa_ids *ids, wa_hid dataset, const size_t *shape, size_t 
     return true;
 }
 
-/* HDF5 1.10 believes the extents of a chunk: where damage made them larger, it reads the chunk's bytes past their end.
- * And without a checksum it takes any bytes for numbers. */
-static bool chunks_fit(wa_ids *ids, wa_hid dataset, const wa_layout *row, const size_t *shape, size_t rank)
+/* HDF5 1.10 believes the extents of a chunk: where damage made them larger, it reads the chunk's
+ * bytes past their end. And without a checksum it takes any bytes for numbers. */
+static bool chunks_fit(wa_ids *ids, wa_hid dataset, const wa_layout *row, const size_t *shape,
+                       size_t rank)
 {
     hid_t creation = wa_ids_keep(ids, H5Dget_create_plist(dataset));
     hsize_t chunk[WA_LAYOUT_RANK];
@@ -287,8 +289,10 @@ static bool chunks_fit(wa_ids *ids, wa_hid dataset, const wa_layout *row, const 
         return false;
     if (!wa_layout_is_chunked(row, shape))
         return H5Pget_layout(creation) == H5D_CONTIGUOUS;
-    if (H5Pget_layout(creation) != H5D_CHUNKED || H5Pget_chunk(creation, WA_LAYOUT_RANK, chunk) != (int)rank ||
-        H5Pget_filter_by_id2(creation, H5Z_FILTER_FLETCHER32, &flags, &values, NULL, 0, NULL, NULL) < 0)
+    if (H5Pget_layout(creation) != H5D_CHUNKED ||
+        H5Pget_chunk(creation, WA_LAYOUT_RANK, chunk) != (int)rank ||
+        H5Pget_filter_by_id2(creation, H5Z_FILTER_FLETCHER32, &flags, &values, NULL, 0, NULL,
+                             NULL) < 0)
         return false;
     wa_layout_box(row, shape, box);
     for (size_t d = 0; d < rank; d++)
@@ -311,7 +315,9 @@ static wa_status check(wa_hid dataset, const wa_layout *row, const wa_extents *e
         status = wa_fail(err, WA_E_FORMAT, "dataset '%s' has other extents than its axes %s",
                          row->name, row->axes);
     else if (!chunks_fit(&ids, dataset, row, shape, rank))
-        status = wa_fail(err, WA_E_FORMAT, "dataset '%s' has other chunks than this version writes, or no checksums", row->name);
+        status = wa_fail(err, WA_E_FORMAT,
+                         "dataset '%s' has other chunks than this version writes, or no checksums",
+                         row->name);
     return wa_ids_close(&ids, status, err);
 }
 
@@ -397,8 +403,8 @@ wa_status wa_dataset_add(wa_hid file, const char *name, const wa_extents *extent
     return wa_dataset_put(file, row, extents, values, err);
 }
 
-wa_status wa_dataset_get(wa_hid file, const wa_layout *row, const wa_extents *extents, wa_arena *arena,
-                         void *out_pointer, wa_error *err)
+wa_status wa_dataset_get(wa_hid file, const wa_layout *row, const wa_extents *extents,
+                         wa_arena *arena, void *out_pointer, wa_error *err)
 {
     size_t count;
     WA_TRY(count_elements(row, extents, &count, err));

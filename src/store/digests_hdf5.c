@@ -1,4 +1,5 @@
-/* Digests of stored payloads, read back from a result or from the part that carries the row errors. */
+/* Digests of stored payloads, read back from a result or from the part that carries the row
+ * errors. */
 #include "store/part.h"
 #include "store/parts.h"
 #include "store/result.h"
@@ -26,16 +27,17 @@ static wa_status load(wa_hid file, const wa_extents *x, wa_arena *arena, wa_payl
     return WA_OK;
 }
 
-static wa_status load_part(wa_hid part, const wa_extents *x, wa_arena *arena, wa_payload_digests *out,
-                           wa_error *err)
+static wa_status load_part(wa_hid part, const wa_extents *x, wa_arena *arena,
+                           wa_payload_digests *out, wa_error *err)
 {
     bool has_encoding;
     WA_TRY(wa_part_has_encoding(part, &has_encoding, err));
     return has_encoding ? load(part, x, arena, out, err) : WA_OK;
 }
 
-wa_status wa_payload_digests_load(const char *result_path, const wa_result_meta *meta, const wa_batch *part,
-                                  wa_arena *arena, wa_payload_digests *out, wa_error *err)
+wa_status wa_payload_digests_load(const char *result_path, const wa_result_meta *meta,
+                                  const wa_batch *part, wa_arena *arena, wa_payload_digests *out,
+                                  wa_error *err)
 {
     char path[WA_NAME_BYTES];
     wa_hid file;
@@ -49,7 +51,8 @@ wa_status wa_payload_digests_load(const char *result_path, const wa_result_meta 
         WA_TRY(wa_part_name(result_path, part, path, err));
         WA_TRY(wa_part_open(path, NULL, part, &meta->dims, &file, err));
     }
-    wa_status status = finished ? load(file, &x, arena, &found, err) : load_part(file, &x, arena, &found, err);
+    wa_status status =
+        finished ? load(file, &x, arena, &found, err) : load_part(file, &x, arena, &found, err);
     if (status != WA_OK)
         wa_note(err, "in file '%s'", finished ? result_path : path);
     WA_TRY(wa_hdf5_close(file, status, err));

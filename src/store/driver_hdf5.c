@@ -1,14 +1,16 @@
 /*
- * How HDF5 reaches our files: a file driver whose writes always succeed for HDF5, and which remembers the first call that did
- * not, reads too.
+ * How HDF5 reaches our files: a file driver whose writes always succeed for HDF5, and which
+ * remembers the first call that did not, reads too.
  *
- * HDF5 1.10 cannot be told that a write failed: it drops the answer where small datasets are closed, keeps what it could
- * not write in its cache, and crashes on it when it shuts down within MPI_Finalize. Here it never hears of it; whoever closes
- * the file asks, and what was written goes no further than its temporary name.
+ * HDF5 1.10 cannot be told that a write failed: it drops the answer where small datasets are
+ * closed, keeps what it could not write in its cache, and crashes on it when it shuts down within
+ * MPI_Finalize. Here it never hears of it; whoever closes the file asks, and what was written goes
+ * no further than its temporary name.
  *
- * A failed read it must hear of, but it does not recover: what it takes to be absent may only be unread, and closing the file
- * fails half-way and leaves an id that leads to freed memory. So a file of which a read failed is given up, not closed, and
- * HDF5 is never asked to shut down: the process ends without it.
+ * A failed read it must hear of, but it does not recover: what it takes to be absent may only be
+ * unread, and closing the file fails half-way and leaves an id that leads to freed memory. So a
+ * file of which a read failed is given up, not closed, and HDF5 is never asked to shut down: the
+ * process ends without it.
  */
 #include "store/file.h"
 #include "store/store.h"
@@ -39,8 +41,8 @@ static char failure[WA_ERROR_TEXT / 2];
 static void remember(driver_file *file, const char *what, haddr_t at, int cause)
 {
     if (file->failure[0] == '\0')
-        snprintf(file->failure, sizeof file->failure, "cannot %s at byte %llu: %s", what, (unsigned long long)at,
-                 strerror(cause));
+        snprintf(file->failure, sizeof file->failure, "cannot %s at byte %llu: %s", what,
+                 (unsigned long long)at, strerror(cause));
 }
 
 wa_status wa_hdf5_take_failure(wa_error *err)
@@ -164,8 +166,10 @@ static haddr_t driver_get_eof(const H5FD_t *base, H5FD_mem_t type)
     return ((const driver_file *)base)->eof;
 }
 
-/* What lies behind the end of the file reads as zeros, as HDF5's own driver has it. After a failed read there is no other. */
-static herr_t driver_read(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t at, size_t size, void *out)
+/* What lies behind the end of the file reads as zeros, as HDF5's own driver has it. After a failed
+ * read there is no other. */
+static herr_t driver_read(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t at, size_t size,
+                          void *out)
 {
     (void)type;
     (void)transfer;
@@ -197,7 +201,8 @@ static herr_t driver_write(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_
     (void)transfer;
     driver_file *file = (driver_file *)base;
     for (size_t done = 0; done < size;) {
-        ssize_t wrote = pwrite(file->fd, (const char *)from + done, size - done, (off_t)(at + done));
+        ssize_t wrote =
+            pwrite(file->fd, (const char *)from + done, size - done, (off_t)(at + done));
         if (wrote < 0 && errno == EINTR)
             continue;
         if (wrote <= 0) {

@@ -33,13 +33,15 @@ void wa_hdf5_quiet(void);
 #define wa_hdf5_failed(...) wa_failed(wa_hdf5_complain(__VA_ARGS__))
 wa_status wa_hdf5_complain(wa_error *err, wa_status status, const char *what, const char *name);
 
-/** A property list for opening files through our own driver (driver_hdf5.c), all ids closed with the file, no file locks: our
- * owner lock protects what is written, and HDF5's own fail on many network file systems. To be closed; negative on failure. */
+/** A property list for opening files through our own driver (driver_hdf5.c), all ids closed with
+ * the file, no file locks: our owner lock protects what is written, and HDF5's own fail on many
+ * network file systems. To be closed; negative on failure. */
 wa_hid wa_hdf5_access(void);
-/** Was every read of this open file answered? Else what HDF5 says is absent may only be unread. WA_E_IO. */
+/** Was every read of this open file answered? Else what HDF5 says is absent may only be unread.
+ * WA_E_IO. */
 WA_CHECKED wa_status wa_hdf5_check_reads(wa_hid file, wa_error *err);
-/** A read of this file failed: its descriptor is closed, the rest is left in HDF5's memory, and no call may name its ids again.
- * False: none failed, and the file is to be closed. */
+/** A read of this file failed: its descriptor is closed, the rest is left in HDF5's memory, and no
+ * call may name its ids again. False: none failed, and the file is to be closed. */
 WA_CHECKED bool wa_hdf5_give_up(wa_hid file);
 /** What failed first in the file closed or given up last. WA_E_IO: what, where, why. Asked once. */
 WA_CHECKED wa_status wa_hdf5_take_failure(wa_error *err);
@@ -48,7 +50,8 @@ WA_CHECKED wa_status wa_hdf5_take_failure(wa_error *err);
  * WA_E_FORMAT (no HDF5, truncated). */
 WA_CHECKED wa_status wa_hdf5_open(const char *path, bool writable, wa_hid *out, wa_error *err);
 WA_CHECKED wa_status wa_hdf5_create(const char *path, wa_hid *out, wa_error *err);
-/** Close a file; keeps an earlier failure. WA_E_IO when anything that was written did not reach it. */
+/** Close a file; keeps an earlier failure. WA_E_IO when anything that was written did not reach
+ * it. */
 wa_status wa_hdf5_close(wa_hid file, wa_status status, wa_error *err);
 
 /* --- Attributes: written over one of the same name --- */
@@ -62,11 +65,14 @@ WA_CHECKED wa_status wa_attribute_write_i64(wa_hid object, const char *name, int
                                             wa_error *err);
 WA_CHECKED wa_status wa_attribute_write_f64(wa_hid object, const char *name, double value,
                                             wa_error *err);
-/** A short text of fixed length, for files whose damage must be found and not crash HDF5: a text of variable length lies in
- * a heap whose own sizes HDF5 1.10 believes. read: at most WA_WORD_BYTES - 1 bytes, else WA_E_FORMAT. */
+/** A short text of fixed length, for files whose damage must be found and not crash HDF5: a text of
+ * variable length lies in a heap whose own sizes HDF5 1.10 believes. read: at most WA_WORD_BYTES -
+ * 1 bytes, else WA_E_FORMAT. */
 enum { WA_WORD_BYTES = 128 };
-WA_CHECKED wa_status wa_attribute_write_word(wa_hid object, const char *name, const char *text, wa_error *err);
-WA_CHECKED wa_status wa_attribute_read_word(wa_hid object, const char *name, char out[WA_WORD_BYTES], wa_error *err);
+WA_CHECKED wa_status wa_attribute_write_word(wa_hid object, const char *name, const char *text,
+                                             wa_error *err);
+WA_CHECKED wa_status wa_attribute_read_word(wa_hid object, const char *name,
+                                            char out[WA_WORD_BYTES], wa_error *err);
 /** Values of `count` numbers; type is one of the number types. */
 WA_CHECKED wa_status wa_attribute_write_numbers(wa_hid object, const char *name,
                                                 wa_layout_type type, const void *values,
@@ -101,7 +107,8 @@ WA_CHECKED wa_status wa_dataset_put(wa_hid file, const wa_layout *row, const wa_
  * written by whole chunks (wa_layout_box): it keeps none. Close with wa_dataset_close. */
 WA_CHECKED wa_status wa_dataset_open(wa_hid file, const wa_layout *row, const wa_extents *extents,
                                      wa_hid *out, wa_error *err);
-/** Close a dataset (a negative id is none); a failure to finish writing it makes WA_OK a WA_E_IO. Returns the status to go on with. */
+/** Close a dataset (a negative id is none); a failure to finish writing it makes WA_OK a WA_E_IO.
+ * Returns the status to go on with. */
 static inline wa_status wa_dataset_close(wa_hid dataset, wa_status status, wa_error *err)
 {
     return wa_kept(status, wa_dataset_release(dataset, status, err));

@@ -56,7 +56,8 @@ wa_status wa_hdf5_complain(wa_error *err, wa_status status, const char *what, co
     return wa_fail(err, status, "%s '%s': HDF5 says: %s", what, name, reason);
 }
 
-/* HDF5's own words for a missing file are three lines long, and it waits for a FIFO's writer: ask the system first. */
+/* HDF5's own words for a missing file are three lines long, and it waits for a FIFO's writer: ask
+ * the system first. */
 static wa_status check_readable(const char *path, wa_error *err)
 {
     int fd;

@@ -11,7 +11,8 @@
 
 enum { MIB = 1 << 20 };
 
-static wa_status finish_hex(wa_digest *digest, const char *prefix, wa_arena *arena, char **out, wa_error *err)
+static wa_status finish_hex(wa_digest *digest, const char *prefix, wa_arena *arena, char **out,
+                            wa_error *err)
 {
     char hex[WA_SHA256_HEX];
     WA_TRY(wa_digest_finish(digest, hex, err));
@@ -37,8 +38,7 @@ static wa_status add_range(wa_digest *digest, int fd, off_t offset, off_t length
     return WA_OK;
 }
 
-static wa_status add_open_file(wa_digest *digest, int fd, bool full, uint8_t *buffer,
-                               wa_error *err)
+static wa_status add_open_file(wa_digest *digest, int fd, bool full, uint8_t *buffer, wa_error *err)
 {
     struct stat info;
     if (fstat(fd, &info) != 0)
@@ -46,7 +46,8 @@ static wa_status add_open_file(wa_digest *digest, int fd, bool full, uint8_t *bu
     /* Quick: an edit in the middle that keeps size and both ends is told by the time. */
     int64_t facts[] = {info.st_size, full ? 0 : info.st_mtim.tv_sec,
                        full ? 0 : info.st_mtim.tv_nsec};
-    WA_TRY(wa_digest_add(digest, (wa_bytes){.data = (const uint8_t *)facts, .size = sizeof facts}, err));
+    WA_TRY(wa_digest_add(digest, (wa_bytes){.data = (const uint8_t *)facts, .size = sizeof facts},
+                         err));
     if (full || info.st_size <= 2 * (off_t)MIB)
         return add_range(digest, fd, 0, info.st_size, buffer, err);
     WA_TRY(add_range(digest, fd, 0, MIB, buffer, err));
@@ -65,8 +66,8 @@ static wa_status add_file(wa_digest *digest, const char *path, bool full, uint8_
     return WA_OK;
 }
 
-static wa_status hash_file(wa_digest *digest, const char *path, bool full, wa_arena *arena, char **out,
-                           wa_error *err)
+static wa_status hash_file(wa_digest *digest, const char *path, bool full, wa_arena *arena,
+                           char **out, wa_error *err)
 {
     uint8_t *buffer;
     wa_mark mark = wa_arena_mark(arena);
@@ -77,7 +78,8 @@ static wa_status hash_file(wa_digest *digest, const char *path, bool full, wa_ar
     return finish_hex(digest, full ? "full" : "quick", arena, out, err);
 }
 
-wa_status wa_fingerprint_file(const char *path, bool full, wa_arena *arena, char **out, wa_error *err)
+wa_status wa_fingerprint_file(const char *path, bool full, wa_arena *arena, char **out,
+                              wa_error *err)
 {
     wa_digest digest;
     WA_TRY(wa_digest_open(&digest, err));

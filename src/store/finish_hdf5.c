@@ -8,7 +8,8 @@
 #include <hdf5.h>
 
 /* The caller judges what the file holds by now, and writes what it found. */
-static wa_status judge(wa_hid file, const char *result_path, const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
+static wa_status judge(wa_hid file, const char *result_path, const wa_assembly_caller *caller,
+                       wa_arena *arena, wa_error *err)
 {
     wa_result *result;
     if (caller->judge == NULL)
@@ -20,8 +21,9 @@ static wa_status judge(wa_hid file, const char *result_path, const wa_assembly_c
     return status;
 }
 
-static wa_status finish(wa_hid file, const char *result_path, const wa_part_list *list, const wa_result_meta *meta,
-                        const wa_assembly_caller *caller, wa_arena *work, wa_arena *arena, wa_error *err)
+static wa_status finish(wa_hid file, const char *result_path, const wa_part_list *list,
+                        const wa_result_meta *meta, const wa_assembly_caller *caller,
+                        wa_arena *work, wa_arena *arena, wa_error *err)
 {
     char directory[WA_NAME_BYTES];
     wa_extents x = wa_assembly_extents(meta);
@@ -36,9 +38,9 @@ static wa_status finish(wa_hid file, const char *result_path, const wa_part_list
     return wa_attribute_write_i64(file, "walkaudit_format", WA_LAYOUT_VERSION, err);
 }
 
-wa_status wa_assembly_finish(const char *temporary, const char *result_path, const wa_part_list *list,
-                             const wa_result_meta *meta, const wa_assembly_caller *caller, wa_arena *arena,
-                             wa_error *err)
+wa_status wa_assembly_finish(const char *temporary, const char *result_path,
+                             const wa_part_list *list, const wa_result_meta *meta,
+                             const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
 {
     wa_hid file;
     wa_arena *work;

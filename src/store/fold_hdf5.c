@@ -1,5 +1,5 @@
-/* Figures without observations or prompts: costs summed over parts, row errors of the part that carries them.
- * Serial, rank 0. */
+/* Figures without observations or prompts: costs summed over parts, row errors of the part that
+ * carries them. Serial, rank 0. */
 #include "store/assemble.h"
 #include "store/part.h"
 #include "store/parts.h"
@@ -43,12 +43,14 @@ typedef struct fold {
     wa_arena *arena;
 } fold;
 
-static wa_status take_values(fold *f, wa_field field, const void *values, size_t count, wa_error *err)
+static wa_status take_values(fold *f, wa_field field, const void *values, size_t count,
+                             wa_error *err)
 {
     size_t size = wa_type_size(wa_field_get(field)->type);
     if (is_summed(field) && f->has_costs && is_of_one_pass(field)) {
         if (memcmp(f->sum.field[field], values, count * size) != 0)
-            return wa_fail(err, WA_E_FORMAT, "dataset '%s' differs from that of the first part", wa_field_get(field)->name);
+            return wa_fail(err, WA_E_FORMAT, "dataset '%s' differs from that of the first part",
+                           wa_field_get(field)->name);
     } else if (is_summed(field) && f->has_costs) {
         add_values(wa_field_get(field)->type, f->sum.field[field], values, count);
     } else {
@@ -85,7 +87,8 @@ static wa_status fold_part(fold *f, wa_hid part, const wa_batch *range, wa_error
     return WA_OK;
 }
 
-static wa_status fold_parts(fold *f, const char *result_path, const wa_assembly_caller *caller, wa_error *err)
+static wa_status fold_parts(fold *f, const char *result_path, const wa_assembly_caller *caller,
+                            wa_error *err)
 {
     for (size_t i = 0; i < f->list->count; i++) {
         caller->beat(caller->context);
@@ -102,8 +105,9 @@ static wa_status fold_parts(fold *f, const char *result_path, const wa_assembly_
     return WA_OK;
 }
 
-wa_status wa_assembly_fold(wa_hid file, const char *result_path, const wa_part_list *list, const wa_result_meta *meta,
-                           const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
+wa_status wa_assembly_fold(wa_hid file, const char *result_path, const wa_part_list *list,
+                           const wa_result_meta *meta, const wa_assembly_caller *caller,
+                           wa_arena *arena, wa_error *err)
 {
     wa_extents x = wa_assembly_extents(meta);
     wa_dims small = meta->dims; /* the block's streams are not needed */

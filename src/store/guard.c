@@ -13,9 +13,17 @@
 static const struct {
     int number;
     const char *did;
-} DEADLY[] = {{SIGSEGV, "crashed (SIGSEGV)"}, {SIGBUS, "crashed (SIGBUS)"}, {SIGFPE, "crashed (SIGFPE)"},
+} DEADLY[] = {{SIGSEGV, "crashed (SIGSEGV)"},
+              {SIGBUS, "crashed (SIGBUS)"},
+              {SIGFPE, "crashed (SIGFPE)"},
               {SIGABRT, "crashed (SIGABRT)"}};
-enum { DEADLY_COUNT = sizeof DEADLY / sizeof DEADLY[0], NAME = 4096, STACK_BYTES = 1 << 16, TICK_SECONDS = 2, TICKS = 5 };
+enum {
+    DEADLY_COUNT = sizeof DEADLY / sizeof DEADLY[0],
+    NAME = 4096,
+    STACK_BYTES = 1 << 16,
+    TICK_SECONDS = 2,
+    TICKS = 5
+};
 
 /* Handlers have no arguments of ours. */
 static struct sigaction handlers[DEADLY_COUNT];
@@ -59,12 +67,14 @@ static void start_timer(void)
     static bool started;
     timer_t timer;
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGVTALRM};
-    struct itimerspec every = {.it_value = {.tv_sec = TICK_SECONDS}, .it_interval = {.tv_sec = TICK_SECONDS}};
+    struct itimerspec every = {.it_value = {.tv_sec = TICK_SECONDS},
+                               .it_interval = {.tv_sec = TICK_SECONDS}};
     struct sigaction tick = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
     if (started)
         return;
     started = true;
-    if (sigaction(SIGVTALRM, &tick, NULL) == 0 && timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer) == 0)
+    if (sigaction(SIGVTALRM, &tick, NULL) == 0 &&
+        timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer) == 0)
         timer_settime(timer, 0, &every, NULL);
 }
 

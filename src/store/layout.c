@@ -115,7 +115,8 @@ wa_status wa_layout_check_version(const char *what, int64_t found, wa_error *err
     if (found == WA_LAYOUT_VERSION)
         return WA_OK;
     return wa_fail(err, WA_E_MISMATCH,
-                   "%s of format %lld, this walkaudit reads format %d: run the job again, or use the walkaudit that "
+                   "%s of format %lld, this walkaudit reads format %d: run the job again, or use "
+                   "the walkaudit that "
                    "wrote it",
                    what, (long long)found, WA_LAYOUT_VERSION);
 }
@@ -146,19 +147,16 @@ const wa_layout *wa_layout_of_field(wa_field field)
     return row;
 }
 
-/* The enumeration of an int8 row. The field list gives type and axes; which words a field stands for is
- * said here. */
+/* The enumeration of an int8 row. The field list gives type and axes; which words a field stands
+ * for is said here. */
 static wa_layout_codes codes_of(const wa_layout *row)
 {
     static const struct {
         const char *name;
         wa_layout_codes codes;
-    } fields[] = {{"label", WA_CODES_LABEL},
-                  {"obs_status", WA_CODES_OBS_STATUS},
-                  {"top1_match", WA_CODES_YES},
-                  {"obs_top1_match", WA_CODES_YES},
-                  {"row_err_checked", WA_CODES_YES},
-                  {"row_err_format", WA_CODES_FORMAT},
+    } fields[] = {{"label", WA_CODES_LABEL},         {"obs_status", WA_CODES_OBS_STATUS},
+                  {"top1_match", WA_CODES_YES},      {"obs_top1_match", WA_CODES_YES},
+                  {"row_err_checked", WA_CODES_YES}, {"row_err_format", WA_CODES_FORMAT},
                   {"row_err_basis", WA_CODES_BASIS}};
     if (row->origin != WA_ORIGIN_MEASURED)
         return row->codes;
@@ -182,7 +180,8 @@ int wa_layout_fill(const wa_layout *row)
 
 bool wa_layout_exists(const wa_layout *row, const wa_extents *extents)
 {
-    if (extents->dims.choices == 0 && (strpbrk(row->axes, "ENT") != NULL || strcmp(row->name, "layer_experts") == 0))
+    if (extents->dims.choices == 0 &&
+        (strpbrk(row->axes, "ENT") != NULL || strcmp(row->name, "layer_experts") == 0))
         return false;
     return extents->dims.logits_all ||
            (row->origin != WA_ORIGIN_RATE && strchr(row->axes, 'A') == NULL);
@@ -196,8 +195,9 @@ bool wa_layout_is_stream(const wa_layout *row)
 const char *wa_layout_scale(char axis)
 {
     static const char letters[] = "CLOAPSVYJXENT";
-    static const char *const names[] = {"case",   "layer",      "obs",   "obs",  "prompt", "slot",
-                                        "vindex", "payload",    "projection", "offer", "choice", "expert", "obs"};
+    static const char *const names[] = {"case",   "layer",  "obs",     "obs",        "prompt",
+                                        "slot",   "vindex", "payload", "projection", "offer",
+                                        "choice", "expert", "obs"};
     const char *at = strchr(letters, axis);
     assert(axis != '\0' && at != NULL);
     return names[at - letters];
@@ -279,8 +279,8 @@ bool wa_layout_is_chunked(const wa_layout *row, const size_t *shape)
 
 bool wa_layout_is_compressed(const wa_layout *row)
 {
-    return row->type != WA_LAYOUT_TEXT && row->type != WA_LAYOUT_F64 && strchr(row->axes, 'L') != NULL &&
-           wa_layout_is_stream(row);
+    return row->type != WA_LAYOUT_TEXT && row->type != WA_LAYOUT_F64 &&
+           strchr(row->axes, 'L') != NULL && wa_layout_is_stream(row);
 }
 
 size_t wa_layout_size(const wa_layout *row)
@@ -292,7 +292,8 @@ size_t wa_layout_size(const wa_layout *row)
 static bool row_room(const wa_layout *row, const wa_extents *extents, size_t *out)
 {
     enum { TEXT_BYTES = 64, CHUNK_BYTES = 128, DATASET_BYTES = 8192 };
-    size_t shape[WA_LAYOUT_RANK] = {0}, box[WA_LAYOUT_RANK] = {0}, elements = 1, chunks = 1, bytes, extra;
+    size_t shape[WA_LAYOUT_RANK] = {0}, box[WA_LAYOUT_RANK] = {0}, elements = 1, chunks = 1, bytes,
+           extra;
     size_t rank = wa_layout_shape(row, extents, shape);
     bool chunked = wa_layout_is_chunked(row, shape);
     wa_layout_box(row, shape, box);

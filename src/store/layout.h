@@ -5,11 +5,12 @@
 
 #include "measure/block.h"
 
-/** Version of the layout: the root attribute walkaudit_format of a result, walkaudit_part of a part and
- * walkaudit_parts of a parts directory. A reader refuses every other. */
+/** Version of the layout: the root attribute walkaudit_format of a result, walkaudit_part of a part
+ * and walkaudit_parts of a parts directory. A reader refuses every other. */
 enum { WA_LAYOUT_VERSION = 3 };
 
-/** `found` is WA_LAYOUT_VERSION, or WA_E_MISMATCH: both versions, and what to do about a `what` of that version. */
+/** `found` is WA_LAYOUT_VERSION, or WA_E_MISMATCH: both versions, and what to do about a `what` of
+ * that version. */
 WA_CHECKED wa_status wa_layout_check_version(const char *what, int64_t found, wa_error *err);
 
 /** As wa_type, and variable-length UTF-8 strings. */
@@ -49,7 +50,8 @@ typedef enum wa_layout_origin {
 
 /**
  * One dataset. axes: one letter per dimension, slowest first: C case, L layer, O obs, A obs with
- * logits, P prompt, S slot, V vindex, Y payload, J projection, E place among the chosen experts, N expert, T obs of a model with experts, X what is not offered.
+ * logits, P prompt, S slot, V vindex, Y payload, J projection, E place among the chosen experts, N
+ * expert, T obs of a model with experts, X what is not offered.
  */
 typedef struct wa_layout {
     const char *name, *axes;
@@ -81,7 +83,8 @@ const wa_layout *wa_layout_find(const char *name);
 const wa_layout *wa_layout_of_field(wa_field field);
 /** Fill value of an integer row: -1 for ids and indices, else 0. */
 int wa_layout_fill(const wa_layout *row);
-/** Is it in a file of these extents? Without `logits: all` nothing along A is, and no rate; without experts nothing of them. */
+/** Is it in a file of these extents? Without `logits: all` nothing along A is, and no rate; without
+ * experts nothing of them. */
 bool wa_layout_exists(const wa_layout *row, const wa_extents *extents);
 /** Does it run along observations or prompts? */
 bool wa_layout_is_stream(const wa_layout *row);
@@ -101,7 +104,8 @@ void wa_layout_box(const wa_layout *row, const size_t *shape, size_t *box);
 /** Numbers are stored in chunks, each with a Fletcher32 checksum; strings, and what has no element,
  * contiguously. */
 bool wa_layout_is_chunked(const wa_layout *row, const size_t *shape);
-/** Integers of [.., layer, obs or prompt] are shuffled and deflated, before the checksum is made. */
+/** Integers of [.., layer, obs or prompt] are shuffled and deflated, before the checksum is
+ * made. */
 bool wa_layout_is_compressed(const wa_layout *row);
 /** Bytes of one element in memory (a pointer for text). */
 size_t wa_layout_size(const wa_layout *row);

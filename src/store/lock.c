@@ -49,7 +49,8 @@ static void host_name(char out[WA_HOST_BYTES])
         out[0] = '\0';
 }
 
-/* Which kernel, since which boot, and which numbering of its processes: "" where /proc does not say. */
+/* Which kernel, since which boot, and which numbering of its processes: "" where /proc does not
+ * say. */
 static void process_space(char boot[WA_BOOT_BYTES], char space[WA_BOOT_BYTES])
 {
     memset(boot, 0, WA_BOOT_BYTES);
@@ -72,8 +73,8 @@ static wa_status write_lock_text(const char *run, char *out, size_t size, wa_err
     process_space(boot, space);
     char state;
     const char *slurm = getenv("SLURM_JOB_ID");
-    json_t *lock = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s}", "run", run, "host", host, "boot", boot, "space", space,
-                             "process", (json_int_t)getpid(), "start",
+    json_t *lock = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s}", "run", run, "host", host,
+                             "boot", boot, "space", space, "process", (json_int_t)getpid(), "start",
                              (json_int_t)start_time((long)getpid(), &state), "slurm_job",
                              slurm == NULL ? "" : slurm);
     size_t length = lock == NULL ? 0 : json_dumpb(lock, out, size - 1, JSON_COMPACT);
@@ -102,14 +103,16 @@ static void copy_text(const json_t *lock, const char *key, char *out, size_t siz
 }
 
 /*
- * Age of the heartbeat against `now`, a time of the same file system's clock. Where the lock was written under this boot of
- * this kernel and its numbering of processes, the process itself is asked: it is there, perhaps suspended, or it is not.
- * Everywhere else, also in another container of this very machine, only the heartbeat can tell.
+ * Age of the heartbeat against `now`, a time of the same file system's clock. Where the lock was
+ * written under this boot of this kernel and its numbering of processes, the process itself is
+ * asked: it is there, perhaps suspended, or it is not. Everywhere else, also in another container
+ * of this very machine, only the heartbeat can tell.
  */
 static void judge(const char *text, size_t length, double age, wa_owner *out)
 {
     json_t *lock = json_loadb(text, length, 0, NULL);
-    char boot[WA_BOOT_BYTES], space[WA_BOOT_BYTES], its_boot[WA_BOOT_BYTES], its_space[WA_BOOT_BYTES];
+    char boot[WA_BOOT_BYTES], space[WA_BOOT_BYTES], its_boot[WA_BOOT_BYTES],
+        its_space[WA_BOOT_BYTES];
     process_space(boot, space);
     copy_text(lock, "host", out->host, sizeof out->host);
     copy_text(lock, "run", out->run, sizeof out->run);
@@ -160,7 +163,7 @@ static wa_status refuse(const char *path, const wa_owner *owner, wa_error *err)
                    owner->slurm_job[0] == '\0' ? "" : ", Slurm job ", owner->slurm_job, path);
 }
 
-/* --- The guard: whoever puts a lock in place or takes it away holds the kernel's lock of this file meanwhile --- */
+/* --- The guard: whoever puts a lock in place or takes it away holds the kernel's lock of this- */
 
 /* Is the file behind the descriptor still the one that stands at `path`? */
 static bool is_at(const char *path, int fd)
@@ -170,7 +173,8 @@ static bool is_at(const char *path, int fd)
            here.st_ino == there.st_ino;
 }
 
-/* The guard is held for some system calls only: who holds it for long is suspended, and not waited for. 0 or the cause. */
+/* The guard is held for some system calls only: who holds it for long is suspended, and not waited
+ * for. 0 or the cause. */
 static int lock_soon(int fd)
 {
     enum { TRIES = 1000 };
@@ -186,8 +190,9 @@ static int lock_soon(int fd)
 }
 
 /*
- * Open and lock "PATH.guard"; the kernel lets go when this process ends, however it ends. Whoever removes a parts directory
- * removes its guard while holding it, so a guard that was waited for is used only where it still stands.
+ * Open and lock "PATH.guard"; the kernel lets go when this process ends, however it ends. Whoever
+ * removes a parts directory removes its guard while holding it, so a guard that was waited for is
+ * used only where it still stands.
  */
 static wa_status take_guard(const char *path, int *out, wa_error *err)
 {
@@ -201,7 +206,8 @@ static wa_status take_guard(const char *path, int *out, wa_error *err)
         if (cause != 0) {
             close(fd);
             return wa_fail(err, WA_E_IO, "cannot lock '%s': %s", guard,
-                           cause == EWOULDBLOCK ? "another process has held it for 10 s" : strerror(cause));
+                           cause == EWOULDBLOCK ? "another process has held it for 10 s"
+                                                : strerror(cause));
         }
         if (is_at(guard, fd)) {
             *out = fd;
@@ -217,8 +223,10 @@ static void let_guard_go(int guard)
     close(guard);
 }
 
-/* Under the guard: refuse a living owner, and put the finished temporary in the place of a dead one or of none. */
-static wa_status put_in_place(const char *temporary, const char *path, wa_owner *before, wa_error *err)
+/* Under the guard: refuse a living owner, and put the finished temporary in the place of a dead one
+ * or of none. */
+static wa_status put_in_place(const char *temporary, const char *path, wa_owner *before,
+                              wa_error *err)
 {
     struct stat info;
     if (stat(temporary, &info) != 0)
@@ -313,7 +321,8 @@ wa_status wa_lock_check(const char *directory, const char *run, wa_error *err)
     WA_TRY(wa_parts_join(directory, "lock", path, err));
     look(path, NULL, &owner);
     if (!owner.present)
-        return wa_fail(err, WA_E_IO, "this run no longer owns its result: the lock is gone; in file '%s'", path);
+        return wa_fail(err, WA_E_IO,
+                       "this run no longer owns its result: the lock is gone; in file '%s'", path);
     if (strcmp(owner.run, run) != 0)
         return wa_fail(err, WA_E_IO,
                        "another run has taken over this result: host %s, process %ld; in file '%s'",
@@ -321,15 +330,16 @@ wa_status wa_lock_check(const char *directory, const char *run, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_lock_publish(const wa_lock *lock, const char *directory, const char *temporary, const char *final_path,
-                          wa_error *err)
+wa_status wa_lock_publish(const wa_lock *lock, const char *directory, const char *temporary,
+                          const char *final_path, wa_error *err)
 {
     int guard;
     WA_TRY(wa_file_sync(temporary, err));
     WA_TRY(take_guard(lock->path, &guard, err));
     wa_status status = wa_lock_check(directory, lock->run, err);
     if (status == WA_OK && rename(temporary, final_path) != 0)
-        status = wa_fail(err, WA_E_IO, "cannot rename '%s' to '%s': %s", temporary, final_path, strerror(errno));
+        status = wa_fail(err, WA_E_IO, "cannot rename '%s' to '%s': %s", temporary, final_path,
+                         strerror(errno));
     let_guard_go(guard);
     if (status != WA_OK) {
         unlink(temporary);

@@ -4,7 +4,8 @@
 
 enum { WA_JOB_HASH_BYTES = 96, WA_RUN_ID_BYTES = 33 };
 
-/** Made by rank 0 when it takes the parts directory, and broadcast: what every rank writes into parts and asks of them. */
+/** Made by rank 0 when it takes the parts directory, and broadcast: what every rank writes into
+ * parts and asks of them. */
 typedef struct wa_part_mark {
     char job[WA_JOB_HASH_BYTES]; /* hash of the job's fingerprint */
     char run[WA_RUN_ID_BYTES];   /* of the owner lock: only its holder publishes */

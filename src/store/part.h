@@ -1,11 +1,13 @@
-/* A part: the file of some prompts that follow one another; and the description of the job beside the parts. Private to src/store. */
+/* A part: the file of some prompts that follow one another; and the description of the job beside
+ * the parts. Private to src/store. */
 #ifndef WALKAUDIT_STORE_PART_H
 #define WALKAUDIT_STORE_PART_H
 
 #include "store/file.h"
 #include "store/store.h"
 
-/** What job.json says: enough to know which parts belong here and how many prompts they must have. Arena. */
+/** What job.json says: enough to know which parts belong here and how many prompts they must have.
+ * Arena. */
 typedef struct wa_parts_job {
     const char *hash; /* of all fingerprint items */
     const wa_fingerprint_item *items;
@@ -28,15 +30,17 @@ WA_CHECKED wa_status wa_fingerprint_compare(const wa_fingerprint_item *found, si
 
 /** Extents of a part within a job. */
 wa_dims wa_part_dims(const wa_dims *job, const wa_batch *range);
-/** Open a part of a job of these extents and check version, fingerprint hash (NULL = any), range and extents. Close with
- * wa_hdf5_close. */
+/** Open a part of a job of these extents and check version, fingerprint hash (NULL = any), range
+ * and extents. Close with wa_hdf5_close. */
 WA_CHECKED wa_status wa_part_open(const char *path, const char *hash, const wa_batch *range,
                                   const wa_dims *job, wa_hid *out, wa_error *err);
 /** Does the digest at the end fit all bytes of a part? WA_E_FORMAT. */
 WA_CHECKED wa_status wa_part_check_bytes(const char *path, wa_error *err);
-/** As wa_part_open after wa_part_check_bytes, and read every dataset, so that every checksum is checked. */
-WA_CHECKED wa_status wa_part_check(const char *path, const char *hash, const wa_batch *range, const wa_dims *job,
-                                   bool *has_encoding, wa_arena *arena, wa_error *err);
+/** As wa_part_open after wa_part_check_bytes, and read every dataset, so that every checksum is
+ * checked. */
+WA_CHECKED wa_status wa_part_check(const char *path, const char *hash, const wa_batch *range,
+                                   const wa_dims *job, bool *has_encoding, wa_arena *arena,
+                                   wa_error *err);
 /** Does an open part carry row errors? */
 WA_CHECKED wa_status wa_part_has_encoding(wa_hid part, bool *out, wa_error *err);
 

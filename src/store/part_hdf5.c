@@ -1,4 +1,5 @@
-/* A part: all fields of some prompts, made in memory by HDF5's core driver and written as one file. */
+/* A part: all fields of some prompts, made in memory by HDF5's core driver and written as one
+ * file. */
 #include "store/part.h"
 #include "store/parts.h"
 #include "store/seal.h"
@@ -12,9 +13,9 @@ static const struct {
     const char *name;
     size_t offset;
 } DIMENSIONS[] = {
-    {"cases", offsetof(wa_dims, cases)}, {"layers", offsetof(wa_dims, layers)},
-    {"rows", offsetof(wa_dims, rows)},   {"prompts", offsetof(wa_dims, prompts)},
-    {"slots", offsetof(wa_dims, slots)}, {"vindexes", offsetof(wa_dims, vindexes)},
+    {"cases", offsetof(wa_dims, cases)},     {"layers", offsetof(wa_dims, layers)},
+    {"rows", offsetof(wa_dims, rows)},       {"prompts", offsetof(wa_dims, prompts)},
+    {"slots", offsetof(wa_dims, slots)},     {"vindexes", offsetof(wa_dims, vindexes)},
     {"choices", offsetof(wa_dims, choices)},
 };
 enum { DIMENSION_COUNT = sizeof DIMENSIONS / sizeof DIMENSIONS[0] };
@@ -26,8 +27,8 @@ static size_t dimension(const wa_dims *dims, size_t d)
     return value;
 }
 
-static wa_status write_identity(wa_hid file, const wa_batch *range, const wa_part_mark *mark, const wa_dims *dims,
-                                bool has_encoding, wa_error *err)
+static wa_status write_identity(wa_hid file, const wa_batch *range, const wa_part_mark *mark,
+                                const wa_dims *dims, bool has_encoding, wa_error *err)
 {
     WA_TRY(wa_attribute_write_i64(file, "walkaudit_part", WA_LAYOUT_VERSION, err));
     WA_TRY(wa_attribute_write_word(file, "fingerprint", mark->job, err));
@@ -77,7 +78,8 @@ static wa_status write_field(wa_hid file, const wa_layout *row, const wa_extents
 
 static bool is_carried(wa_field field, const wa_dims *dims, bool has_encoding)
 {
-    return wa_field_exists(field, dims) && (has_encoding || !wa_axes_are_stored(wa_field_get(field)->axes));
+    return wa_field_exists(field, dims) &&
+           (has_encoding || !wa_axes_are_stored(wa_field_get(field)->axes));
 }
 
 static wa_status write_fields(wa_hid file, const wa_block *block, bool has_encoding, wa_error *err)
@@ -117,13 +119,14 @@ static wa_status write_image(wa_hid file, const char *path, wa_error *err)
     if (size < 0 || H5Fget_vfd_handle(file, H5P_DEFAULT, (void **)&memory) < 0 || memory == NULL)
         return wa_hdf5_failed(err, WA_E_INTERNAL, "cannot take the image of a part", NULL);
     char seal[WA_SEAL_BYTES + 1];
-    wa_bytes pieces[] = {{.data = *memory, .size = (size_t)size}, {.data = (const uint8_t *)seal, .size = WA_SEAL_BYTES}};
+    wa_bytes pieces[] = {{.data = *memory, .size = (size_t)size},
+                         {.data = (const uint8_t *)seal, .size = WA_SEAL_BYTES}};
     WA_TRY(wa_seal_of(pieces[0], seal, err));
     return wa_file_write_pieces(path, pieces, 2, err);
 }
 
-static wa_status write_part(const char *path, const wa_batch *range, const wa_part_mark *mark, const wa_block *block,
-                            bool has_encoding, wa_error *err)
+static wa_status write_part(const char *path, const wa_batch *range, const wa_part_mark *mark,
+                            const wa_block *block, bool has_encoding, wa_error *err)
 {
     wa_hid file;
     WA_TRY(create_in_memory(&file, err));
@@ -135,8 +138,8 @@ static wa_status write_part(const char *path, const wa_batch *range, const wa_pa
     return wa_hdf5_close(file, status, err);
 }
 
-wa_status wa_part_write(const char *result_path, const wa_batch *range, const wa_part_mark *mark, const wa_block *block,
-                        bool has_encoding, wa_error *err)
+wa_status wa_part_write(const char *result_path, const wa_batch *range, const wa_part_mark *mark,
+                        const wa_block *block, bool has_encoding, wa_error *err)
 {
     wa_hdf5_quiet();
     char directory[WA_NAME_BYTES], path[WA_NAME_BYTES];
@@ -163,12 +166,13 @@ static wa_status check_hash(wa_hid file, const char *hash, wa_error *err)
     char found[WA_WORD_BYTES];
     WA_TRY(wa_attribute_read_word(file, "fingerprint", found, err));
     if (hash != NULL && strcmp(found, hash) != 0)
-        return wa_fail(err, WA_E_FORMAT, "part of another job: fingerprint '%.80s', expected '%s'", found, hash);
+        return wa_fail(err, WA_E_FORMAT, "part of another job: fingerprint '%.80s', expected '%s'",
+                       found, hash);
     return WA_OK;
 }
 
-static wa_status check_identity(wa_hid file, const char *hash, const wa_batch *range, const wa_dims *dims,
-                                wa_error *err)
+static wa_status check_identity(wa_hid file, const char *hash, const wa_batch *range,
+                                const wa_dims *dims, wa_error *err)
 {
     WA_TRY(expect_i64(file, "walkaudit_part", WA_LAYOUT_VERSION, err));
     WA_TRY(check_hash(file, hash, err));
@@ -188,8 +192,8 @@ wa_dims wa_part_dims(const wa_dims *job, const wa_batch *range)
     return dims;
 }
 
-wa_status wa_part_open(const char *path, const char *hash, const wa_batch *range, const wa_dims *job,
-                       wa_hid *out, wa_error *err)
+wa_status wa_part_open(const char *path, const char *hash, const wa_batch *range,
+                       const wa_dims *job, wa_hid *out, wa_error *err)
 {
     wa_hid file;
     wa_dims dims = wa_part_dims(job, range);
@@ -255,7 +259,8 @@ static wa_status check_field(wa_hid file, const wa_layout *row, const wa_extents
     return wa_dataset_close(dataset, status, err);
 }
 
-static wa_status check_fields(wa_hid file, const wa_dims *dims, bool *encoding, wa_arena *arena, wa_error *err)
+static wa_status check_fields(wa_hid file, const wa_dims *dims, bool *encoding, wa_arena *arena,
+                              wa_error *err)
 {
     bool has_encoding;
     wa_extents extents = {.dims = *dims};
@@ -271,17 +276,20 @@ wa_status wa_part_check_bytes(const char *path, wa_error *err)
 {
     bool sealed;
     WA_TRY(wa_seal_check(path, &sealed, err));
-    return sealed ? WA_OK : wa_fail(err, WA_E_FORMAT, "no digest at the end of file '%s': not a whole part", path);
+    return sealed ? WA_OK
+                  : wa_fail(err, WA_E_FORMAT, "no digest at the end of file '%s': not a whole part",
+                            path);
 }
 
-wa_status wa_part_check(const char *path, const char *hash, const wa_batch *range, const wa_dims *job,
-                        bool *has_encoding, wa_arena *arena, wa_error *err)
+wa_status wa_part_check(const char *path, const char *hash, const wa_batch *range,
+                        const wa_dims *job, bool *has_encoding, wa_arena *arena, wa_error *err)
 {
     wa_hid file;
     wa_dims dims = wa_part_dims(job, range);
     WA_TRY(wa_part_check_bytes(path, err));
     WA_TRY(wa_part_open(path, hash, range, job, &file, err));
-    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): wa_part_open opened it, or this place is not reached */
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): wa_part_open opened it, or this place is
+     * not reached */
     wa_status status = check_fields(file, &dims, has_encoding, arena, err);
     if (status != WA_OK)
         wa_note(err, "in file '%s'", path);

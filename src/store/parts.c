@@ -96,8 +96,8 @@ static wa_status remove_if_stale(void *directory, const char *name, wa_error *er
     return is_temporary(name, false) ? remove_name(directory, name, err) : WA_OK;
 }
 
-/* The job's description, runs, parts and parts set aside: what we write, letter for letter, and nothing of anybody else's. Parts were
- * "batch-NNNNNN.h5" before. */
+/* The job's description, runs, parts and parts set aside: what we write, letter for letter, and
+ * nothing of anybody else's. Parts were "batch-NNNNNN.h5" before. */
 static bool is_ours(const char *name)
 {
     char again[64];

@@ -14,9 +14,10 @@
 WA_CHECKED wa_status wa_parts_directory(const char *result_path, char out[WA_NAME_BYTES],
                                         wa_error *err);
 /** "RESULT.h5.parts/prompts-000003-000007.h5": the first prompt of the part and its last. */
-WA_CHECKED wa_status wa_part_name(const char *result_path, const wa_batch *range, char out[WA_NAME_BYTES],
-                                  wa_error *err);
-/** first_prompt and prompt_count from the name of a file in a parts directory; false when it is not letter for letter a part's. */
+WA_CHECKED wa_status wa_part_name(const char *result_path, const wa_batch *range,
+                                  char out[WA_NAME_BYTES], wa_error *err);
+/** first_prompt and prompt_count from the name of a file in a parts directory; false when it is not
+ * letter for letter a part's. */
 bool wa_part_parse(const char *name, wa_batch *out);
 /** "DIRECTORY/NAME". */
 WA_CHECKED wa_status wa_parts_join(const char *directory, const char *name, char out[WA_NAME_BYTES],
@@ -28,20 +29,22 @@ WA_CHECKED wa_status wa_directory_visit(const char *path, wa_visit visit, void *
                                         wa_error *err);
 /** Remove what writers left behind ("*.tmp"); under the lock. */
 WA_CHECKED wa_status wa_parts_remove_stale(const char *directory, wa_error *err);
-/** Remove every file of ours but the lock; under the lock. What others put there stays, and the directory with it. */
+/** Remove every file of ours but the lock; under the lock. What others put there stays, and the
+ * directory with it. */
 WA_CHECKED wa_status wa_parts_remove_files(const char *directory, wa_error *err);
 
 /** Are `bytes` free on the file system of `path`? WA_E_IO: needs, has. */
 WA_CHECKED wa_status wa_space_check(const char *path, size_t bytes, wa_error *err);
 /**
- * Reserve `bytes` behind the end of a file, so that a full disk is seen before anything is written. WA_E_IO: no space,
- * quota. Closing the file through HDF5 cuts off what was not used.
+ * Reserve `bytes` behind the end of a file, so that a full disk is seen before anything is written.
+ * WA_E_IO: no space, quota. Closing the file through HDF5 cuts off what was not used.
  */
 WA_CHECKED wa_status wa_space_reserve(const char *path, size_t bytes, wa_error *err);
 
 /*
- * --- The owner lock: DIRECTORY/lock, renamed into place. Whoever puts it there or takes it away holds the kernel's lock
- * (flock) of DIRECTORY/lock.guard meanwhile, so that of two that take over from a dead owner one wins --- */
+ * --- The owner lock: DIRECTORY/lock, renamed into place. Whoever puts it there or takes it away
+ * holds the kernel's lock (flock) of DIRECTORY/lock.guard meanwhile, so that of two that take over
+ * from a dead owner one wins --- */
 
 typedef struct wa_lock {
     int fd; /* -1 = not held */
@@ -61,9 +64,10 @@ typedef struct wa_owner {
 } wa_owner;
 
 /**
- * Take the lock of a directory that exists. A dead owner's is taken over: *before tells whose. Dead is, on the same boot
- * of the same kernel and in the same PID namespace, whose process is gone; anywhere else, whose heartbeat is a minute old.
- * Errors: WA_E_IO, naming a living owner, or a file system without flock.
+ * Take the lock of a directory that exists. A dead owner's is taken over: *before tells whose. Dead
+ * is, on the same boot of the same kernel and in the same PID namespace, whose process is gone;
+ * anywhere else, whose heartbeat is a minute old. Errors: WA_E_IO, naming a living owner, or a file
+ * system without flock.
  */
 WA_CHECKED wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before,
                                   wa_error *err);
@@ -74,11 +78,12 @@ bool wa_lock_is_held(const wa_lock *lock);
 /** Any rank. Does the lock of the directory still name this run? WA_E_IO, naming who took over. */
 WA_CHECKED wa_status wa_lock_check(const char *directory, const char *run, wa_error *err);
 /**
- * Give a finished temporary its final name, while nobody can take over: fsync, the question whether the lock is still
- * ours and the rename under the guard, fsync of the folder. On failure the temporary is removed.
+ * Give a finished temporary its final name, while nobody can take over: fsync, the question whether
+ * the lock is still ours and the rename under the guard, fsync of the folder. On failure the
+ * temporary is removed.
  */
-WA_CHECKED wa_status wa_lock_publish(const wa_lock *lock, const char *directory, const char *temporary,
-                                     const char *final_path, wa_error *err);
+WA_CHECKED wa_status wa_lock_publish(const wa_lock *lock, const char *directory,
+                                     const char *temporary, const char *final_path, wa_error *err);
 void wa_lock_release(wa_lock *lock);
 /** Release it, and remove the directory that holds nothing else any more. */
 void wa_lock_remove(wa_lock *lock, const char *directory);

@@ -19,10 +19,10 @@ struct wa_parts {
     wa_parts_state state;
     wa_batch *kept; /* [kept_count] in order of their prompts */
     size_t kept_count, room;
-    const wa_batch *encoding; /* the first of them that carries the row errors; NULL = none */
-    size_t run;               /* K of this run's run-K.json */
+    const wa_batch *encoding;    /* the first of them that carries the row errors; NULL = none */
+    size_t run;                  /* K of this run's run-K.json */
     char job[WA_JOB_HASH_BYTES]; /* hash of the fingerprint */
-    char note[WA_ERROR_TEXT]; /* what was repaired; "" = nothing */
+    char note[WA_ERROR_TEXT];    /* what was repaired; "" = nothing */
 };
 
 static void add_note(wa_parts *parts, const char *text)
@@ -86,7 +86,8 @@ static wa_status find_part(void *context, const char *name, wa_error *err)
     wa_batch found;
     if (!wa_part_parse(name, &found))
         return WA_OK;
-    WA_TRY(wa_arena_grow(f->arena, &parts->kept, parts->kept_count, &parts->room, sizeof *parts->kept, err));
+    WA_TRY(wa_arena_grow(f->arena, &parts->kept, parts->kept_count, &parts->room,
+                         sizeof *parts->kept, err));
     parts->kept[parts->kept_count++] = found;
     return WA_OK;
 }
@@ -100,24 +101,28 @@ static int compare_ranges(const void *left, const void *right)
     return (a->prompt_count < b->prompt_count) - (a->prompt_count > b->prompt_count);
 }
 
-/* Observations of the prompts that the name tells. after: what the parts before it leave, from a prompt and its observation on. */
-static wa_status place_part(const wa_result_meta *meta, const wa_batch *after, wa_batch *part, const char *path,
-                            wa_error *err)
+/* Observations of the prompts that the name tells. after: what the parts before it leave, from a
+ * prompt and its observation on. */
+static wa_status place_part(const wa_result_meta *meta, const wa_batch *after, wa_batch *part,
+                            const char *path, wa_error *err)
 {
     size_t end = part->first_prompt + part->prompt_count; /* of numbers of nine digits */
     if (end > meta->dims.prompts)
-        return wa_fail(err, WA_E_FORMAT, "it ends with prompt %zu, the job has %zu; in file '%s'", end - 1,
-                       meta->dims.prompts, path);
+        return wa_fail(err, WA_E_FORMAT, "it ends with prompt %zu, the job has %zu; in file '%s'",
+                       end - 1, meta->dims.prompts, path);
     if (part->first_prompt < after->first_prompt)
-        return wa_fail(err, WA_E_FORMAT, "another part holds prompt %zu, too; in file '%s'", part->first_prompt, path);
+        return wa_fail(err, WA_E_FORMAT, "another part holds prompt %zu, too; in file '%s'",
+                       part->first_prompt, path);
     part->first_obs = after->first_obs;
     for (size_t p = after->first_prompt; p < end; p++)
         *(p < part->first_prompt ? &part->first_obs : &part->rows) += (size_t)meta->prompt_rows[p];
     return WA_OK;
 }
 
-/* Of the parts that were found, keep those that are whole, of this job, and hold what no other does. */
-static wa_status keep_parts(wa_parts *parts, const wa_result_meta *meta, const char *hash, wa_arena *arena, wa_error *err)
+/* Of the parts that were found, keep those that are whole, of this job, and hold what no other
+ * does. */
+static wa_status keep_parts(wa_parts *parts, const wa_result_meta *meta, const char *hash,
+                            wa_arena *arena, wa_error *err)
 {
     size_t kept = 0, found = parts->kept_count;
     wa_batch after = {.first_prompt = 0};
@@ -205,7 +210,8 @@ static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, boo
     struct stat info;
     WA_TRY(wa_directory_make(parts->directory, err));
     if (lstat(parts->directory, &info) != 0 || !S_ISDIR(info.st_mode))
-        return wa_fail(err, WA_E_IO, "'%s' is a link, expected a directory of this run's own", parts->directory);
+        return wa_fail(err, WA_E_IO, "'%s' is a link, expected a directory of this run's own",
+                       parts->directory);
     WA_TRY(wa_lock_take(parts->directory, &parts->lock, &before, err));
     if (before.present) {
         char text[WA_HOST_BYTES + 96];
@@ -219,13 +225,15 @@ static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, boo
     return status;
 }
 
-/* A run that was killed between its last two steps leaves parts beside a complete result: wa_parts_close removes what is locked. */
+/* A run that was killed between its last two steps leaves parts beside a complete result:
+ * wa_parts_close removes what is locked. */
 static void adopt_leftovers(wa_parts *parts)
 {
     wa_owner before;
     if (wa_dir_exists(parts->directory) &&
         wa_lock_take(parts->directory, &parts->lock, &before, NULL) != WA_OK)
-        parts->lock.fd = -1; /* its owner is still at it, or nothing can be written here: it may stay */
+        /* its owner is still at it, or nothing can be written here: it may stay */
+        parts->lock.fd = -1;
 }
 
 /* Has a run with --fresh begun this very job beside a result of another? */

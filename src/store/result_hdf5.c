@@ -56,7 +56,8 @@ static wa_status load_prompt_figures(wa_hid file, const wa_extents *x, wa_arena 
     return WA_OK;
 }
 
-static wa_status load_dump(wa_hid file, const wa_extents *x, wa_arena *arena, wa_drift_figures *out, wa_error *err)
+static wa_status load_dump(wa_hid file, const wa_extents *x, wa_arena *arena, wa_drift_figures *out,
+                           wa_error *err)
 {
     out->layers = x->dims.layers;
     out->prompts = x->dims.prompts;
@@ -69,26 +70,31 @@ static wa_status load_dump(wa_hid file, const wa_extents *x, wa_arena *arena, wa
 }
 
 /* Every position of every case, with logits: all. */
-static wa_status load_positions(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out, wa_error *err)
+static wa_status load_positions(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out,
+                                wa_error *err)
 {
     if (!x->dims.logits_all)
         return WA_OK;
     WA_TRY(wa_dataset_load(file, "obs_kl", x, arena, &out->obs_kl, err));
     WA_TRY(wa_dataset_load(file, "obs_top1_match", x, arena, &out->obs_top1_match, err));
     WA_TRY(wa_dataset_load(file, "obs_top1_gap", x, arena, &out->obs_top1_gap, err));
-    WA_TRY(wa_dataset_load(file, "obs_ref_next_logprob", x, arena, &out->obs_ref_next_logprob, err));
+    WA_TRY(
+        wa_dataset_load(file, "obs_ref_next_logprob", x, arena, &out->obs_ref_next_logprob, err));
     return wa_dataset_load(file, "obs_next_logprob", x, arena, &out->obs_next_logprob, err);
 }
 
-static wa_status check_words(const char *name, const int8_t *values, size_t count, int limit, wa_error *err)
+static wa_status check_words(const char *name, const int8_t *values, size_t count, int limit,
+                             wa_error *err)
 {
     for (size_t i = 0; i < count; i++)
         if (values[i] < 0 || values[i] >= limit)
-            return wa_fail(err, WA_E_FORMAT, "dataset '%s': found %d, expected 0 to %d", name, values[i], limit - 1);
+            return wa_fail(err, WA_E_FORMAT, "dataset '%s': found %d, expected 0 to %d", name,
+                           values[i], limit - 1);
     return WA_OK;
 }
 
-static wa_status load_row_errors(wa_hid file, const wa_extents *x, wa_arena *arena, wa_row_errors *out, wa_error *err)
+static wa_status load_row_errors(wa_hid file, const wa_extents *x, wa_arena *arena,
+                                 wa_row_errors *out, wa_error *err)
 {
     const struct {
         const char *name;
@@ -120,13 +126,16 @@ static wa_status load_row_errors(wa_hid file, const wa_extents *x, wa_arena *are
 }
 
 /* Labels are used to index tables. */
-static wa_status load_labels(wa_hid file, const wa_extents *x, wa_arena *arena, const int8_t **out, wa_error *err)
+static wa_status load_labels(wa_hid file, const wa_extents *x, wa_arena *arena, const int8_t **out,
+                             wa_error *err)
 {
     const int8_t *label;
     WA_TRY(wa_dataset_load(file, "label", x, arena, &label, err));
-    for (size_t i = 0; i < x->dims.cases * x->dims.layers * x->dims.prompts; i++) /* it is in memory: no overflow */
+    /* it is in memory: no overflow */
+    for (size_t i = 0; i < x->dims.cases * x->dims.layers * x->dims.prompts; i++)
         if (label[i] < 0 || label[i] >= WA_LABEL_COUNT)
-            return wa_fail(err, WA_E_FORMAT, "dataset 'label': found %d, expected 0 to %d", label[i], WA_LABEL_COUNT - 1);
+            return wa_fail(err, WA_E_FORMAT, "dataset 'label': found %d, expected 0 to %d",
+                           label[i], WA_LABEL_COUNT - 1);
     *out = label;
     return WA_OK;
 }
@@ -160,8 +169,8 @@ wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_resu
     return WA_OK;
 }
 
-static wa_status open_file(const char *path, const char *name, bool writable, wa_arena *arena, wa_result **out,
-                           wa_error *err)
+static wa_status open_file(const char *path, const char *name, bool writable, wa_arena *arena,
+                           wa_result **out, wa_error *err)
 {
     wa_hdf5_quiet();
     wa_hid file;
@@ -234,7 +243,8 @@ static wa_status check_copy(const char *temporary, const char *path, wa_error *e
     return wa_hdf5_close(file, WA_OK, err);
 }
 
-wa_status wa_result_change(const char *path, wa_status (*change)(void *context, wa_result *result, wa_error *err),
+wa_status wa_result_change(const char *path,
+                           wa_status (*change)(void *context, wa_result *result, wa_error *err),
                            void *context, wa_arena *arena, wa_error *err)
 {
     char temporary[WA_NAME_BYTES];

@@ -45,7 +45,9 @@ static wa_status check_opened(wa_hid file, bool sealed, wa_error *err)
 {
     WA_TRY(check_version(file, err));
     if (!sealed)
-        return wa_fail(err, WA_E_FORMAT, "no digest at its end: damaged, changed by another program, or not finished");
+        return wa_fail(
+            err, WA_E_FORMAT,
+            "no digest at its end: damaged, changed by another program, or not finished");
     return WA_OK;
 }
 

@@ -1,4 +1,5 @@
-/* /run/K of a result: run-K.json of each run as attributes of a group; lists of numbers as datasets. Serial, rank 0. */
+/* /run/K of a result: run-K.json of each run as attributes of a group; lists of numbers as
+ * datasets. Serial, rank 0. */
 #include "store/assemble.h"
 #include "store/parts.h"
 
@@ -35,8 +36,10 @@ static bool all_integers(const json_t *array)
     return json_array_size(array) > 0;
 }
 
-/* An attribute holds 64 KiB at most, so a list of numbers is a dataset of its own, with a checksum as others have. */
-static wa_status write_integers(wa_hid group, const char *key, const json_t *array, wa_arena *arena, wa_error *err)
+/* An attribute holds 64 KiB at most, so a list of numbers is a dataset of its own, with a checksum
+ * as others have. */
+static wa_status write_integers(wa_hid group, const char *key, const json_t *array, wa_arena *arena,
+                                wa_error *err)
 {
     wa_ids ids = {.count = 0};
     hsize_t count = json_array_size(array);
@@ -51,7 +54,8 @@ static wa_status write_integers(wa_hid group, const char *key, const json_t *arr
         H5Pset_chunk(creation, 1, &count) >= 0 && H5Pset_fletcher32(creation) >= 0)
         dataset = H5Dcreate2(group, key, H5T_STD_I64LE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
     wa_status status = WA_OK;
-    if (dataset < 0 || H5Dwrite(dataset, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
+    if (dataset < 0 ||
+        H5Dwrite(dataset, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
         status = wa_hdf5_failed(err, WA_E_IO, "cannot write dataset /run/K/", key);
     status = wa_dataset_close(dataset, status, err);
     return wa_ids_close(&ids, status, err);

@@ -55,8 +55,10 @@ static wa_status compare(wa_bytes sealed, const char *digits, wa_error *err)
     char hex[WA_SHA256_HEX];
     WA_TRY(wa_digest_bytes(sealed, hex, err));
     if (memcmp(hex, digits, WA_SHA256_HEX - 1) != 0 || digits[WA_SHA256_HEX - 1] != '\n')
-        return wa_fail(err, WA_E_FORMAT, "the file is damaged: its bytes have the SHA-256 %.12s…, its last line says %.12s…",
-                       hex, digits);
+        return wa_fail(
+            err, WA_E_FORMAT,
+            "the file is damaged: its bytes have the SHA-256 %.12s…, its last line says %.12s…",
+            hex, digits);
     return WA_OK;
 }
 

@@ -93,8 +93,7 @@ static wa_status write_scales(wa_hid file, const wa_extents *x, wa_arena *arena,
 {
     for (size_t i = 0; i < wa_layout_count(); i++) {
         wa_mark mark = wa_arena_mark(arena);
-        if (wa_layout_exists(wa_layout_at(i), x) &&
-            wa_layout_at(i)->origin == WA_ORIGIN_SCALE)
+        if (wa_layout_exists(wa_layout_at(i), x) && wa_layout_at(i)->origin == WA_ORIGIN_SCALE)
             WA_TRY(write_scale(file, wa_layout_at(i), x, arena, err));
         wa_arena_release(arena, mark);
     }
@@ -250,11 +249,13 @@ static wa_status write_offers(wa_hid file, const wa_result_meta *meta, const wa_
     return wa_dataset_add(file, "not_offered_path", x, path, err);
 }
 
-static wa_status add_layer_experts(wa_hid file, const wa_result_meta *meta, const wa_extents *x, wa_arena *arena, wa_error *err)
+static wa_status add_layer_experts(wa_hid file, const wa_result_meta *meta, const wa_extents *x,
+                                   wa_arena *arena, wa_error *err)
 {
     int32_t *none;
     WA_TRY(wa_arena_take(arena, x->dims.layers, sizeof *none, &none, err));
-    return wa_dataset_add(file, "layer_experts", x, meta->layer_experts == NULL ? none : meta->layer_experts, err);
+    return wa_dataset_add(file, "layer_experts", x,
+                          meta->layer_experts == NULL ? none : meta->layer_experts, err);
 }
 
 static wa_status write_meta(wa_hid file, const wa_result_meta *meta, const wa_extents *x,

@@ -95,8 +95,8 @@ static wa_status decode_pair(wa_hid file, const wa_extents *x, const char *id_na
     return status;
 }
 
-wa_status wa_assembly_texts(wa_hid file, const wa_extents *extents, const wa_assembly_caller *caller,
-                            wa_arena *arena, wa_error *err)
+wa_status wa_assembly_texts(wa_hid file, const wa_extents *extents,
+                            const wa_assembly_caller *caller, wa_arena *arena, wa_error *err)
 {
     static const char *const pairs[][2] = {{"ref_top1_id", "ref_top1_text"},
                                            {"ref_topk_id", "ref_topk_text"},

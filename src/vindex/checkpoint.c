@@ -18,7 +18,8 @@ static wa_status describe(wa_vindex *vindex, wa_arena *arena, wa_error *err)
     size_t start = 0;
     WA_TRY(wa_arena_take(arena, model->layer_count, sizeof *vindex->layers, &vindex->layers, err));
     for (size_t l = 0; l < model->layer_count; l++) {
-        vindex->layers[l] = (wa_vindex_layer){.features = model->layers[l].up.rows, .feature_start = start};
+        vindex->layers[l] =
+            (wa_vindex_layer){.features = model->layers[l].up.rows, .feature_start = start};
         start += model->layers[l].up.rows;
     }
     vindex->model = model->path;

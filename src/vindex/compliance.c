@@ -52,8 +52,7 @@ static void take_scales(const float *row, size_t cols, float *scales)
     for (size_t c = 0; c < whole; c++)
         scales[c] = largest(row + c * WA_COMPLIANCE_CHUNK, WA_COMPLIANCE_CHUNK);
     if (cols % WA_COMPLIANCE_CHUNK != 0)
-        scales[whole] =
-            largest(row + whole * WA_COMPLIANCE_CHUNK, cols % WA_COMPLIANCE_CHUNK);
+        scales[whole] = largest(row + whole * WA_COMPLIANCE_CHUNK, cols % WA_COMPLIANCE_CHUNK);
 }
 
 static void keep_worst(wa_granularity *g, wa_offender found)
@@ -114,9 +113,8 @@ void wa_compliance_add(wa_compliance *scan, wa_panel *panel, const wa_panel_sour
 {
     size_t rows = wa_panel_source_rows(source), cols = wa_panel_source_cols(source);
     size_t most = wa_panel_rows(panel, cols);
-    wa_offender place = {
-        .projection = (wa_projection)(scan->rows.bucket_count / scan->layer_count),
-        .layer = scan->rows.bucket_count % scan->layer_count};
+    wa_offender place = {.projection = (wa_projection)(scan->rows.bucket_count / scan->layer_count),
+                         .layer = scan->rows.bucket_count % scan->layer_count};
     start_bucket(&scan->rows);
     start_bucket(&scan->tiles);
     for (size_t first = 0; first < rows; first += most) {

@@ -1,4 +1,5 @@
-/* How evenly the sizes within a row are spread: what decides whether FP4 can hold it (vindex-format 9). */
+/* How evenly the sizes within a row are spread: what decides whether FP4 can hold it (vindex-format
+ * 9). */
 #ifndef WALKAUDIT_VINDEX_COMPLIANCE_H
 #define WALKAUDIT_VINDEX_COMPLIANCE_H
 
@@ -11,7 +12,8 @@ enum {
     WA_COMPLIANCE_WORST = 32        /* ratios that are kept with their place */
 };
 
-/** Ratios of some blocks: a range of wa_granularity.ratios. Blocks without a non-zero chunk have none. */
+/** Ratios of some blocks: a range of wa_granularity.ratios. Blocks without a non-zero chunk have
+ * none. */
 typedef struct wa_bucket {
     size_t first, count;
     size_t all_zero;  /* blocks of zeros only */
@@ -26,8 +28,9 @@ typedef struct wa_offender {
 
 /** What is known at one size of blocks: whole rows, or tiles. */
 typedef struct wa_granularity {
-    float *ratios;      /* largest over least non-zero chunk maximum, in the order of adding; arena */
-    wa_bucket *buckets; /* [WA_PROJECTION_COUNT * layer_count], projection by projection; arena */
+    /* largest over least non-zero chunk maximum, in the order of adding; arena */
+    float *ratios;
+    wa_bucket *buckets;  /* [WA_PROJECTION_COUNT * layer_count], projection by projection; arena */
     size_t bucket_count; /* filled so far */
     wa_offender worst[WA_COMPLIANCE_WORST]; /* descending; of equal ones the earlier first */
     size_t worst_count;
@@ -43,13 +46,15 @@ typedef struct wa_compliance {
 WA_CHECKED wa_status wa_compliance_open(size_t layers, size_t features, size_t hidden,
                                         wa_arena *arena, wa_compliance *out, wa_error *err);
 
-/** Add the next matrix: gate of every layer, then up, then down, each [features, hidden] once turned. */
+/** Add the next matrix: gate of every layer, then up, then down, each [features, hidden] once
+ * turned. */
 void wa_compliance_add(wa_compliance *scan, wa_panel *panel, const wa_panel_source *source);
 
 /** Consecutive buckets as one. */
 wa_bucket wa_bucket_merge(const wa_bucket *buckets, size_t count);
 
-/** Share of a bucket's blocks whose ratio is below `threshold`; blocks of zeros comply; 0 of none. */
+/** Share of a bucket's blocks whose ratio is below `threshold`; blocks of zeros comply; 0 of
+ * none. */
 double wa_bucket_share(const wa_granularity *g, const wa_bucket *bucket, float threshold);
 
 #endif

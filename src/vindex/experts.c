@@ -1,4 +1,5 @@
-/* A layer's experts as a vindex has them, beside the model's: matrices of its layer file, router and biases of its norms. */
+/* A layer's experts as a vindex has them, beside the model's: matrices of its layer file, router
+ * and biases of its norms. */
 #include "vindex/experts.h"
 
 #include "vindex/parts.h"
@@ -16,20 +17,22 @@ typedef struct builder {
 static const wa_router_slice *slice_of(const builder *b, wa_router_role role)
 {
     const wa_router_slice *all = b->vindex->maps->router;
-    return all == NULL || all[WA_ROUTER_ROLES * b->layer + role].elements == 0 ? NULL
-                                                                              : &all[WA_ROUTER_ROLES * b->layer + role];
+    return all == NULL || all[WA_ROUTER_ROLES * b->layer + role].elements == 0
+               ? NULL
+               : &all[WA_ROUTER_ROLES * b->layer + role];
 }
 
 /* [rows, cols] of a slice: `what` of a message. */
-static wa_status view_slice(const builder *b, const wa_router_slice *slice, const char *what, size_t rows, size_t cols,
-                            wa_matrix *out, wa_error *err)
+static wa_status view_slice(const builder *b, const wa_router_slice *slice, const char *what,
+                            size_t rows, size_t cols, wa_matrix *out, wa_error *err)
 {
     const wa_vindex_maps *maps = b->vindex->maps;
     wa_bytes file = slice->in_up_weights ? maps->weights[0].map.bytes : maps->norms.bytes;
     size_t count;
     if (!wa_size_mul(rows, cols, &count) || slice->elements != count)
-        return wa_fail(err, WA_E_MISMATCH, "layer %zu: %s of the vindex has %zu elements, the model's [%zu, %zu]", b->layer, what,
-                       slice->elements, rows, cols);
+        return wa_fail(err, WA_E_MISMATCH,
+                       "layer %zu: %s of the vindex has %zu elements, the model's [%zu, %zu]",
+                       b->layer, what, slice->elements, rows, cols);
     *out = (wa_matrix){.data = file.data + slice->offset,
                        .name = slice->in_up_weights ? wa_weight_file(WA_UP) : "norms.bin",
                        .format = slice->format,
@@ -40,8 +43,8 @@ static wa_status view_slice(const builder *b, const wa_router_slice *slice, cons
 }
 
 /* A slice [rows, cols] as f32; NULL where the vindex has none. */
-static wa_status decode_slice(const builder *b, wa_router_role role, const char *what, size_t rows, size_t cols, float **out,
-                              wa_error *err)
+static wa_status decode_slice(const builder *b, wa_router_role role, const char *what, size_t rows,
+                              size_t cols, float **out, wa_error *err)
 {
     const wa_router_slice *slice = slice_of(b, role);
     wa_matrix view;
@@ -91,9 +94,11 @@ static wa_status take_biases(builder *b, bool *of_model, wa_error *err)
     const wa_expert *first = &b->model->experts[0];
     size_t count = b->model->count, hidden = first->down.rows;
     float *gate_up, *down;
-    WA_TRY(decode_slice(b, WA_ROUTER_GATE_UP_BIAS, "the bias of gate and up", count, 2 * b->features, &gate_up, err));
+    WA_TRY(decode_slice(b, WA_ROUTER_GATE_UP_BIAS, "the bias of gate and up", count,
+                        2 * b->features, &gate_up, err));
     WA_TRY(decode_slice(b, WA_ROUTER_DOWN_BIAS, "the bias of down", count, hidden, &down, err));
-    *of_model = (gate_up == NULL && first->gate_bias != NULL) || (down == NULL && first->down_bias != NULL);
+    *of_model =
+        (gate_up == NULL && first->gate_bias != NULL) || (down == NULL && first->down_bias != NULL);
     if (gate_up != NULL)
         WA_TRY(part_gate_up(b, gate_up, err));
     for (size_t e = 0; down != NULL && e < count; e++)
@@ -105,10 +110,12 @@ static wa_status check_counts(const builder *b, wa_error *err)
 {
     wa_layer_store store = wa_vindex_layer_store(b->vindex, b->layer);
     if (store.entries != b->model->count)
-        return wa_fail(err, WA_E_MISMATCH, "layer %zu of the vindex has %zu experts, the model's has %zu", b->layer,
+        return wa_fail(err, WA_E_MISMATCH,
+                       "layer %zu of the vindex has %zu experts, the model's has %zu", b->layer,
                        store.entries, b->model->count);
     if (store.features != b->features)
-        return wa_fail(err, WA_E_MISMATCH, "experts of layer %zu of the vindex have %zu features, the model's have %zu",
+        return wa_fail(err, WA_E_MISMATCH,
+                       "experts of layer %zu of the vindex have %zu features, the model's have %zu",
                        b->layer, store.features, b->features);
     return WA_OK;
 }
@@ -127,12 +134,14 @@ static wa_status take_matrices(builder *b, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_vindex_experts_open(const wa_vindex *vindex, const wa_model *model, size_t layer, wa_arena *arena,
-                                 wa_vindex_experts *out, wa_error *err)
+wa_status wa_vindex_experts_open(const wa_vindex *vindex, const wa_model *model, size_t layer,
+                                 wa_arena *arena, wa_vindex_experts *out, wa_error *err)
 {
-    if (layer >= model->layer_count || layer >= vindex->layer_count || model->layers[layer].experts == NULL ||
-        wa_vindex_layer_store(vindex, layer).entries == 0 || vindex->hidden != model->hidden)
-        return wa_fail(err, WA_E_INTERNAL, "no experts in layer %zu of model and vindex alike", layer);
+    if (layer >= model->layer_count || layer >= vindex->layer_count ||
+        model->layers[layer].experts == NULL || wa_vindex_layer_store(vindex, layer).entries == 0 ||
+        vindex->hidden != model->hidden)
+        return wa_fail(err, WA_E_INTERNAL, "no experts in layer %zu of model and vindex alike",
+                       layer);
     wa_vindex_experts found = {.experts = *model->layers[layer].experts};
     builder b = {.vindex = vindex,
                  .model = model->layers[layer].experts,

@@ -16,11 +16,12 @@ typedef struct job {
     const wa_extract_options *options;
     wa_staging staging;
     wa_panel panel;
-    wa_compliance scan;                      /* fp4 */
+    wa_compliance scan;                     /* fp4 */
     wa_fp4_choice fp4[WA_PROJECTION_COUNT]; /* fp4 */
     wa_extract_plan plan;
     wa_outfile files[WA_EXTRACT_FILES_MAX];
-    size_t file_count; /* open ones; one by layer is open while its layer is written, and has no descriptor between */
+    /* open ones; one by layer is open while its layer is written, and has no descriptor between */
+    size_t file_count;
     wa_extract_sum *sums; /* of the files that are done, in the order in which they were */
     size_t sum_count, sum_room;
     size_t passes;     /* over the model's matrices */
@@ -45,7 +46,8 @@ static wa_status step(job *j, wa_error *err)
         j->options->progress(j->options->progress_context, j->steps_done, steps);
     int heard = wa_signals_heard();
     if (heard != 0)
-        return wa_fail(err, WA_E_NO_PROGRESS, "stopped by %s after %zu of %zu steps: nothing is kept",
+        return wa_fail(err, WA_E_NO_PROGRESS,
+                       "stopped by %s after %zu of %zu steps: nothing is kept",
                        wa_signal_name(heard), j->steps_done, steps);
     return WA_OK;
 }
@@ -61,13 +63,12 @@ static wa_status write_panel(job *j, wa_projection projection, bool by_hidden, s
                              size_t cols, wa_error *err)
 {
     for (size_t f = 0; f < j->file_count; f++) {
-        const wa_extract_part *part =
-            wa_extract_part_of(&j->plan.files[f], projection, by_hidden);
+        const wa_extract_part *part = wa_extract_part_of(&j->plan.files[f], projection, by_hidden);
         wa_bytes bytes;
         if (part == NULL)
             continue;
-        WA_TRY(wa_panel_encode(&j->panel, rows, cols, part->encoding, writes_larql(j), &bytes,
-                               err));
+        WA_TRY(
+            wa_panel_encode(&j->panel, rows, cols, part->encoding, writes_larql(j), &bytes, err));
         WA_TRY(wa_outfile_append(&j->files[f], bytes, err));
     }
     return WA_OK;
@@ -119,7 +120,8 @@ static wa_status write_projection(job *j, const wa_matrix *matrix, wa_projection
 
 static wa_status add_sum(job *j, const char *name, const char hex[WA_SHA256_HEX], wa_error *err)
 {
-    WA_TRY(wa_arena_grow(j->staging.arena, &j->sums, j->sum_count, &j->sum_room, sizeof *j->sums, err));
+    WA_TRY(wa_arena_grow(j->staging.arena, &j->sums, j->sum_count, &j->sum_room, sizeof *j->sums,
+                         err));
     wa_extract_sum *sum = &j->sums[j->sum_count++];
     sum->name = name;
     memcpy(sum->hex, hex, WA_SHA256_HEX);
@@ -141,8 +143,9 @@ static wa_status begin_layer_file(job *j, size_t f, size_t l, size_t entries, wa
     WA_TRY(wa_arena_print(arena, &name, err, "layers/layer_%02zu.weights", l));
     WA_TRY(wa_outfile_open(&j->staging, name, &j->files[f], err));
     wa_mark mark = wa_arena_mark(arena);
-    WA_TRY(wa_layer_file_header(j->plan.files[f].parts[0].encoding.format, entries, wa_extract_matrix(j->model, l, WA_UP)->rows,
-                                j->model->hidden, arena, &header, err));
+    WA_TRY(wa_layer_file_header(j->plan.files[f].parts[0].encoding.format, entries,
+                                wa_extract_matrix(j->model, l, WA_UP)->rows, j->model->hidden,
+                                arena, &header, err));
     WA_TRY(wa_outfile_append(&j->files[f], header, err));
     wa_arena_release(arena, mark);
     return WA_OK;
@@ -158,7 +161,8 @@ static wa_status write_entry(job *j, size_t l, size_t entry, wa_error *err)
             write_projection(j, matrix, projection, true, err) != WA_OK)
             return j->model->layers[l].experts == NULL
                        ? wa_note(err, "%s of layer %zu", wa_projection_name(projection), l)
-                       : wa_note(err, "%s of layer %zu, expert %zu", wa_projection_name(projection), l, entry);
+                       : wa_note(err, "%s of layer %zu, expert %zu", wa_projection_name(projection),
+                                 l, entry);
         WA_TRY(step(j, err));
     }
     return WA_OK;
@@ -274,8 +278,8 @@ static wa_status write_report(const job *j, wa_error *err)
 static wa_status write_index(const job *j, wa_error *err)
 {
     json_t *object = chooses_fp4(j) ? wa_fp4_index_object(j->model, j->options, j->fp4) : NULL;
-    return wa_extract_write_index(j->model, j->options, &j->plan, j->sums, j->sum_count, object, &j->staging,
-                                  err);
+    return wa_extract_write_index(j->model, j->options, &j->plan, j->sums, j->sum_count, object,
+                                  &j->staging, err);
 }
 
 /* The new vindex is opened as any reader would, before an old one goes. */

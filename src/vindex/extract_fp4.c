@@ -9,8 +9,8 @@ static const char *const NAMES[] = {
 enum { PRECISION_COUNT = sizeof NAMES / sizeof NAMES[0] };
 
 static const char *const FILES[WA_PROJECTION_COUNT][PRECISION_COUNT] = {
-    [WA_GATE] = {[WA_FP4_PRECISION_F16] = "gate_vectors.bin",
-                 [WA_FP4_PRECISION_F32] = "gate_vectors.bin"},
+    [WA_GATE] =
+        {[WA_FP4_PRECISION_F16] = "gate_vectors.bin", [WA_FP4_PRECISION_F32] = "gate_vectors.bin"},
     [WA_UP] = {[WA_FP4_PRECISION_FP4] = "up_features_fp4.bin",
                [WA_FP4_PRECISION_FP8] = "up_features_fp8.bin"},
     [WA_DOWN] = {[WA_FP4_PRECISION_FP4] = "down_features_fp4.bin",
@@ -58,9 +58,9 @@ static wa_fp4_choice choose(const wa_extract_options *options, const wa_complian
 void wa_fp4_choose(const wa_extract_options *options, wa_format gate, const wa_compliance *scan,
                    wa_fp4_choice *out)
 {
-    wa_fp4_precision policy[WA_PROJECTION_COUNT] = {
-        gate == WA_FORMAT_F16 ? WA_FP4_PRECISION_F16 : WA_FP4_PRECISION_F32, WA_FP4_PRECISION_FP4,
-        DOWN[options->policy]};
+    wa_fp4_precision policy[WA_PROJECTION_COUNT] = {gate == WA_FORMAT_F16 ? WA_FP4_PRECISION_F16
+                                                                          : WA_FP4_PRECISION_F32,
+                                                    WA_FP4_PRECISION_FP4, DOWN[options->policy]};
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         out[p] = choose(options, scan, (wa_projection)p, policy[p]);
 }

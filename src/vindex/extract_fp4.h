@@ -3,8 +3,8 @@
 #define WALKAUDIT_VINDEX_EXTRACT_FP4_H
 
 #include "vindex/compliance.h"
-#include "vindex/parts.h"
 #include "vindex/extract.h"
+#include "vindex/parts.h"
 
 /** Name of the report beside index.json. */
 #define WA_FP4_REPORT "fp4_compliance.json"

@@ -41,26 +41,28 @@ static json_t *build_extension(const wa_model *model, const wa_extract_options *
                             source_format(model, (wa_projection)p));
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:b}", "version", WALKAUDIT_VERSION, "format",
                      wa_extract_format_name(options->format), "compat",
-                     wa_extract_compat_name(options->compat),
-                     "source_container", model->container, "source_format", formats, "requantised",
-                     (int)is_requantised(model));
+                     wa_extract_compat_name(options->compat), "source_container", model->container,
+                     "source_format", formats, "requantised", (int)is_requantised(model));
 }
 
 /* Features of all experts of a layer count together. */
-static json_t *build_layers(const wa_model *model, const wa_extract_options *options, size_t element)
+static json_t *build_layers(const wa_model *model, const wa_extract_options *options,
+                            size_t element)
 {
     json_t *list = json_array();
     json_int_t offset = 0;
     for (size_t l = 0; l < model->layer_count; l++) {
-        size_t entries = wa_extract_entries(model, options, l), each = wa_extract_matrix(model, l, WA_UP)->rows;
+        size_t entries = wa_extract_entries(model, options, l),
+               each = wa_extract_matrix(model, l, WA_UP)->rows;
         json_int_t length = (json_int_t)(entries * each * model->hidden * element);
         if (entries == 0)
             continue;
         json_t *layer = json_pack("{s:I, s:I, s:I, s:I}", "layer", (json_int_t)l, "num_features",
                                   (json_int_t)(entries * each), "offset", offset, "length", length);
         if (model->layers[l].experts != NULL)
-            json_object_update_new(layer, json_pack("{s:I, s:I}", "num_experts", (json_int_t)entries,
-                                                    "num_features_per_expert", (json_int_t)each));
+            json_object_update_new(layer,
+                                   json_pack("{s:I, s:I}", "num_experts", (json_int_t)entries,
+                                             "num_features_per_expert", (json_int_t)each));
         json_array_append_new(list, layer);
         offset += length;
     }
@@ -75,9 +77,11 @@ static json_t *build_moe(const wa_model *model)
         return json_null();
     const wa_experts *experts = model->layers[layer].experts;
     const wa_router_names *names = wa_router_names_of(model->family);
-    bool after = names != NULL && names->router_bias != NULL; /* GPT-OSS takes its softmax of the chosen */
-    return json_pack("{s:I, s:I, s:b, s:s, s:I, s:b}", "num_experts", (json_int_t)experts->count, "top_k",
-                     (json_int_t)experts->chosen, "shared_expert", (int)(experts->shared.up.rows > 0), "router_type",
+    /* GPT-OSS takes its softmax of the chosen */
+    bool after = names != NULL && names->router_bias != NULL;
+    return json_pack("{s:I, s:I, s:b, s:s, s:I, s:b}", "num_experts", (json_int_t)experts->count,
+                     "top_k", (json_int_t)experts->chosen, "shared_expert",
+                     (int)(experts->shared.up.rows > 0), "router_type",
                      after ? "gpt_oss_topk_then_softmax" : "top_k_softmax", "moe_intermediate_size",
                      (json_int_t)experts->experts[0].up.rows, "hybrid", 0);
 }
@@ -118,8 +122,9 @@ static json_t *build_model_config(const wa_model *model)
         model->sliding_window == 0 ? json_null() : json_integer((json_int_t)model->sliding_window));
     json_object_set_new(config, "moe", build_moe(model));
     if (wa_extract_has_experts(model))
-        json_object_set_new(config, "norm_topk_prob",
-                            json_boolean(model->layers[wa_model_expert_layer(model)].experts->renormalised));
+        json_object_set_new(
+            config, "norm_topk_prob",
+            json_boolean(model->layers[wa_model_expert_layer(model)].experts->renormalised));
     if (types != NULL)
         json_object_set_new(config, "layer_types", types);
     json_object_set_new(config, "attention_k_eq_v", json_false());
@@ -137,7 +142,8 @@ static json_t *build_checksums(const wa_extract_sum *sums, size_t count)
     return object;
 }
 
-/* Who wrote it. LARQL asks for both strings, and a time would make the same vindex a different one each time. */
+/* Who wrote it. LARQL asks for both strings, and a time would make the same vindex a different one
+ * each time. */
 static json_t *build_source(const wa_extract_options *options)
 {
     if (options->compat != WA_EXTRACT_COMPAT_NONE)
@@ -174,8 +180,9 @@ static json_t *build_root(const wa_model *model, const wa_extract_options *optio
 }
 
 wa_status wa_extract_write_index(const wa_model *model, const wa_extract_options *options,
-                                 const wa_extract_plan *plan, const wa_extract_sum *sums, size_t count,
-                                 json_t *fp4, const wa_staging *staging, wa_error *err)
+                                 const wa_extract_plan *plan, const wa_extract_sum *sums,
+                                 size_t count, json_t *fp4, const wa_staging *staging,
+                                 wa_error *err)
 {
     json_t *root = build_root(model, options, plan, sums, count);
     if (fp4 != NULL)

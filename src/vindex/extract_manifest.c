@@ -28,10 +28,10 @@ static wa_status add_entry(const wa_model *model, const wa_extract_file *file, s
         return wa_fail(err, WA_E_UNSUPPORTED, "[%zu, %zu] overflows 64 bits", rows, cols);
     snprintf(key, sizeof key, "layers.%zu.mlp.%s_proj.weight", layer,
              wa_projection_name(part->projection));
-    json_array_append_new(list, json_pack("{s:s, s:[I, I], s:s, s:I, s:I}", "key", key, "shape",
-                                          (json_int_t)rows, (json_int_t)cols, "format", info->name,
-                                          "offset", (json_int_t)*offset, "length",
-                                          (json_int_t)length));
+    json_array_append_new(list,
+                          json_pack("{s:s, s:[I, I], s:s, s:I, s:I}", "key", key, "shape",
+                                    (json_int_t)rows, (json_int_t)cols, "format", info->name,
+                                    "offset", (json_int_t)*offset, "length", (json_int_t)length));
     *offset += length;
     return WA_OK;
 }

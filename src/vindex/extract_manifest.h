@@ -2,8 +2,8 @@
 #ifndef WALKAUDIT_VINDEX_EXTRACT_MANIFEST_H
 #define WALKAUDIT_VINDEX_EXTRACT_MANIFEST_H
 
-#include "vindex/extract_plan.h"
 #include "base/staging.h"
+#include "vindex/extract_plan.h"
 
 /** Write file->manifest: one entry for each part of each layer, in the order of the file. */
 WA_CHECKED wa_status wa_extract_write_manifest(const wa_model *model, const wa_extract_file *file,

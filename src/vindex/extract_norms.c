@@ -1,4 +1,5 @@
-/* Routers, norms and biases: vectors of f32, one behind the other, and the manifest that names them. */
+/* Routers, norms and biases: vectors of f32, one behind the other, and the manifest that names
+ * them. */
 #include "vindex/extract_norms.h"
 
 #include "vindex/experts.h"
@@ -16,7 +17,8 @@ typedef struct writer {
     json_t *list;
 } writer;
 
-static wa_status put(writer *w, size_t layer, const char *name, const float *values, size_t count, wa_error *err)
+static wa_status put(writer *w, size_t layer, const char *name, const float *values, size_t count,
+                     wa_error *err)
 {
     const wa_bytes bytes = {.data = (const uint8_t *)values, .size = count * sizeof *values};
     char key[96];
@@ -26,8 +28,9 @@ static wa_status put(writer *w, size_t layer, const char *name, const float *val
         snprintf(key, sizeof key, "layers.%zu.%s", layer, name);
     else
         snprintf(key, sizeof key, "%s", name);
-    json_array_append_new(w->list, json_pack("{s:s, s:s, s:[I], s:I, s:I, s:s}", "key", key, "kind", "vector", "shape",
-                                             (json_int_t)count, "offset", (json_int_t)w->file.bytes, "length",
+    json_array_append_new(w->list, json_pack("{s:s, s:s, s:[I], s:I, s:I, s:s}", "key", key, "kind",
+                                             "vector", "shape", (json_int_t)count, "offset",
+                                             (json_int_t)w->file.bytes, "length",
                                              (json_int_t)bytes.size, "file", NORMS));
     return wa_outfile_append(&w->file, bytes, err);
 }
@@ -86,12 +89,14 @@ static wa_status put_router(writer *w, size_t layer, wa_error *err)
     float *rows;
     if (experts == NULL)
         return WA_OK;
-    WA_TRY(wa_arena_take_raw(w->arena, experts->count, w->model->hidden * sizeof *rows, &rows, err));
+    WA_TRY(
+        wa_arena_take_raw(w->arena, experts->count, w->model->hidden * sizeof *rows, &rows, err));
     wa_matrix_decode(&experts->router, 0, experts->count, rows);
     WA_TRY(put(w, layer, w->names->router, rows, experts->count * w->model->hidden, err));
     WA_TRY(put_biases(w, layer, err));
-    return w->names->router_bias == NULL ? WA_OK
-                                         : put(w, layer, w->names->router_bias, experts->router_bias, experts->count, err);
+    return w->names->router_bias == NULL
+               ? WA_OK
+               : put(w, layer, w->names->router_bias, experts->router_bias, experts->count, err);
 }
 
 static wa_status put_all(writer *w, wa_error *err)
@@ -107,11 +112,14 @@ static wa_status put_all(writer *w, wa_error *err)
     return wa_outfile_finish(&w->file, err);
 }
 
-wa_status wa_extract_write_norms(const wa_model *model, const wa_staging *staging, wa_extract_sum *out, wa_error *err)
+wa_status wa_extract_write_norms(const wa_model *model, const wa_staging *staging,
+                                 wa_extract_sum *out, wa_error *err)
 {
-    writer w = {.model = model, .names = wa_router_names_of(model->family), .arena = staging->arena};
+    writer w = {
+        .model = model, .names = wa_router_names_of(model->family), .arena = staging->arena};
     if (w.names == NULL)
-        return wa_fail(err, WA_E_UNSUPPORTED, "what LARQL calls the routers of %s is not known", model->family);
+        return wa_fail(err, WA_E_UNSUPPORTED, "what LARQL calls the routers of %s is not known",
+                       model->family);
     WA_TRY(wa_outfile_open(staging, NORMS, &w.file, err));
     w.list = json_array();
     if (put_all(&w, err) != WA_OK) {

@@ -1,4 +1,5 @@
-/* The files of each format (vindex-format 3, 4, 9, larql-2026-08 5.1), and which models they can hold. */
+/* The files of each format (vindex-format 3, 4, 9, larql-2026-08 5.1), and which models they can
+ * hold. */
 #include "vindex/extract_plan.h"
 
 #include "vindex/experts.h"
@@ -19,14 +20,34 @@ static const struct {
     bool experts;   /* one with experts can, their matrices in: */
     wa_format of_experts;
 } TRAITS[WA_EXTRACT_FORMAT_COUNT] = {
-    [WA_EXTRACT_F32] = {.ungated = true, .dense = true, .experts = true, .of_experts = WA_FORMAT_F32},
-    [WA_EXTRACT_F16] = {.half_gate = true, .ungated = true, .dense = true, .experts = true, .of_experts = WA_FORMAT_F16},
+    [WA_EXTRACT_F32] = {.ungated = true,
+                        .dense = true,
+                        .experts = true,
+                        .of_experts = WA_FORMAT_F32},
+    [WA_EXTRACT_F16] = {.half_gate = true,
+                        .ungated = true,
+                        .dense = true,
+                        .experts = true,
+                        .of_experts = WA_FORMAT_F16},
     [WA_EXTRACT_INTERLEAVED] = {.ungated = true, .dense = true},
-    [WA_EXTRACT_Q4_0] = {.any_gate = true, .dense = true, .experts = true, .of_experts = WA_FORMAT_GGML_Q4_0},
-    [WA_EXTRACT_Q4K] = {.half_gate = true, .any_gate = true, .dense = true, .experts = true, .of_experts = WA_FORMAT_Q4_K},
-    [WA_EXTRACT_FP4] = {.any_gate = true, .dense = true, .experts = true, .of_experts = WA_FORMAT_FP4},
+    [WA_EXTRACT_Q4_0] = {.any_gate = true,
+                         .dense = true,
+                         .experts = true,
+                         .of_experts = WA_FORMAT_GGML_Q4_0},
+    [WA_EXTRACT_Q4K] = {.half_gate = true,
+                        .any_gate = true,
+                        .dense = true,
+                        .experts = true,
+                        .of_experts = WA_FORMAT_Q4_K},
+    [WA_EXTRACT_FP4] = {.any_gate = true,
+                        .dense = true,
+                        .experts = true,
+                        .of_experts = WA_FORMAT_FP4},
     [WA_EXTRACT_BF16] = {.any_gate = true, .experts = true, .of_experts = WA_FORMAT_BF16},
-    [WA_EXTRACT_Q6K] = {.half_gate = true, .any_gate = true, .experts = true, .of_experts = WA_FORMAT_GGML_Q6_K},
+    [WA_EXTRACT_Q6K] = {.half_gate = true,
+                        .any_gate = true,
+                        .experts = true,
+                        .of_experts = WA_FORMAT_GGML_Q6_K},
 };
 
 const char *wa_extract_compat_name(wa_extract_compat compat)
@@ -61,10 +82,8 @@ wa_status wa_extract_format_parse(const char *name, wa_extract_format *out, wa_e
 
 wa_extract_options wa_extract_defaults(wa_extract_format format)
 {
-    return (wa_extract_options){.format = format,
-                                .policy = WA_FP4_POLICY_B,
-                                .fp4_threshold = 16.0,
-                                .fp4_floor = 0.99};
+    return (wa_extract_options){
+        .format = format, .policy = WA_FP4_POLICY_B, .fp4_threshold = 16.0, .fp4_floor = 0.99};
 }
 
 const wa_extract_part *wa_extract_part_of(const wa_extract_file *file, wa_projection projection,
@@ -94,7 +113,8 @@ wa_expert wa_extract_entry(const wa_model *model, size_t layer, size_t entry)
     const wa_layer *l = &model->layers[layer];
     if (l->experts != NULL)
         return l->experts->experts[entry];
-    return (wa_expert){.gate = *wa_extract_matrix(model, layer, WA_GATE), .up = l->up, .down = l->down};
+    return (wa_expert){
+        .gate = *wa_extract_matrix(model, layer, WA_GATE), .up = l->up, .down = l->down};
 }
 
 const wa_matrix *wa_extract_matrix(const wa_model *model, size_t layer, wa_projection projection)
@@ -120,18 +140,26 @@ static wa_status check_layers(const wa_model *model, wa_error *err)
 }
 
 /* Every layer has a gate, since all families with experts are gated. */
-static wa_status check_experts(const wa_model *model, const wa_extract_options *options, wa_error *err)
+static wa_status check_experts(const wa_model *model, const wa_extract_options *options,
+                               wa_error *err)
 {
     if (!TRAITS[options->format].experts)
-        return wa_fail(err, WA_E_UNSUPPORTED, "experts have no place in an %s vindex; f32, f16, bf16, q4_0, q4k, q6k and fp4 have one",
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "experts have no place in an %s vindex; f32, f16, bf16, q4_0, q4k, q6k and "
+                       "fp4 have one",
                        NAMES[options->format]);
     if (options->compat == WA_EXTRACT_COMPAT_LARQL_2026_05)
-        return wa_fail(err, WA_E_UNSUPPORTED, "LARQL of May 2026 wrote no experts of such models (%s); it does since August",
-                       model->family);
+        return wa_fail(
+            err, WA_E_UNSUPPORTED,
+            "LARQL of May 2026 wrote no experts of such models (%s); it does since August",
+            model->family);
     if (options->down_q4k || options->feature_major_down)
-        return wa_fail(err, WA_E_USAGE, "a file of experts has one format throughout, and no feature-major down");
-    if (options->compat != WA_EXTRACT_COMPAT_NONE && options->format != WA_EXTRACT_Q4K && options->format != WA_EXTRACT_Q6K)
-        return wa_fail(err, WA_E_UNSUPPORTED, "LARQL writes experts in Q4_K, and GPT-OSS's in Q6_K, not in %s",
+        return wa_fail(err, WA_E_USAGE,
+                       "a file of experts has one format throughout, and no feature-major down");
+    if (options->compat != WA_EXTRACT_COMPAT_NONE && options->format != WA_EXTRACT_Q4K &&
+        options->format != WA_EXTRACT_Q6K)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "LARQL writes experts in Q4_K, and GPT-OSS's in Q6_K, not in %s",
                        NAMES[options->format]);
     return WA_OK;
 }
@@ -139,7 +167,9 @@ static wa_status check_experts(const wa_model *model, const wa_extract_options *
 static wa_status check_model(const wa_model *model, wa_extract_format format, wa_error *err)
 {
     if (!TRAITS[format].dense)
-        return wa_fail(err, WA_E_UNSUPPORTED, "a vindex in %s is one of experts, and model '%s' has none", NAMES[format], model->path);
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "a vindex in %s is one of experts, and model '%s' has none", NAMES[format],
+                       model->path);
     WA_TRY(check_layers(model, err));
     if (!model->gated && !TRAITS[format].ungated)
         return wa_fail(err, WA_E_UNSUPPORTED,
@@ -169,8 +199,7 @@ static wa_status check_fp4(const wa_model *model, const wa_extract_options *opti
         return wa_fail(err, WA_E_USAGE, "compliance threshold %g, expected more than 1",
                        options->fp4_threshold);
     if (!(options->fp4_floor >= 0.0 && options->fp4_floor <= 1.0))
-        return wa_fail(err, WA_E_USAGE, "compliance floor %g, expected 0 to 1",
-                       options->fp4_floor);
+        return wa_fail(err, WA_E_USAGE, "compliance floor %g, expected 0 to 1", options->fp4_floor);
     return WA_OK;
 }
 
@@ -180,7 +209,8 @@ static wa_status check_options(const wa_extract_options *options, bool experts, 
     if (options->gate != WA_EXTRACT_GATE_USUAL && !TRAITS[options->format].any_gate)
         return wa_fail(err, WA_E_USAGE, "the gate of format %s has its own type: not to be chosen",
                        NAMES[options->format]);
-    if (!q4k && (options->down_q4k || options->feature_major_down || (options->drop_gate && !experts)))
+    if (!q4k &&
+        (options->down_q4k || options->feature_major_down || (options->drop_gate && !experts)))
         return wa_fail(err, WA_E_USAGE,
                        "down's type, a feature-major down and a dropped gate are of format q4k, "
                        "not %s",
@@ -229,7 +259,8 @@ static void add_interleaved(wa_extract_plan *plan, wa_payload payload, wa_format
 /* Of formats with two orders, the one in which LARQL wrote at that time. */
 static wa_format ordered(const wa_extract_options *options, wa_format since)
 {
-    return options->compat == WA_EXTRACT_COMPAT_LARQL_2026_05 ? wa_format_other_order(since) : since;
+    return options->compat == WA_EXTRACT_COMPAT_LARQL_2026_05 ? wa_format_other_order(since)
+                                                              : since;
 }
 
 /* vindex-format 4.4: the stored down is W_down itself; a second file may hold it by features. */
@@ -239,8 +270,8 @@ static void add_q4k(wa_extract_plan *plan, const wa_extract_options *options)
     wa_encoding q4k = {.format = WA_FORMAT_Q4_K};
     wa_encoding down = {.format = options->down_q4k ? WA_FORMAT_Q4_K
                                                     : ordered(options, WA_FORMAT_GGML_Q6_K)};
-    wa_extract_file *file = add_file(
-        plan, old ? "interleaved_q4k.bin" : wa_payload_file(WA_PAYLOAD_INTERLEAVED_Q4K));
+    wa_extract_file *file =
+        add_file(plan, old ? "interleaved_q4k.bin" : wa_payload_file(WA_PAYLOAD_INTERLEAVED_Q4K));
     file->manifest = old ? "interleaved_q4k_manifest.json" : "interleaved_kquant_manifest.json";
     add_part(file, WA_GATE, q4k);
     add_part(file, WA_UP, q4k);
@@ -248,8 +279,8 @@ static void add_q4k(wa_extract_plan *plan, const wa_extract_options *options)
     file->parts[WA_DOWN].by_hidden = true;
     if (!options->feature_major_down)
         return;
-    file = add_file(plan, old ? "down_features_q4k.bin"
-                              : wa_payload_file(WA_PAYLOAD_DOWN_FEATURES_Q4K));
+    file = add_file(plan,
+                    old ? "down_features_q4k.bin" : wa_payload_file(WA_PAYLOAD_DOWN_FEATURES_Q4K));
     file->manifest = old ? "down_features_q4k_manifest.json" : "down_features_kquant_manifest.json";
     file->pad_features = true;
     add_part(file, WA_DOWN, down);
@@ -308,11 +339,13 @@ static void add_experts(wa_extract_plan *plan, const wa_extract_options *options
     wa_extract_file *file = add_file(plan, "layers");
     file->by_layer = true;
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
-        add_part(file, (wa_projection)p, (wa_encoding){.format = TRAITS[options->format].of_experts, .pads = true});
+        add_part(file, (wa_projection)p,
+                 (wa_encoding){.format = TRAITS[options->format].of_experts, .pads = true});
     file->parts[WA_DOWN].by_hidden = true;
 }
 
-wa_extract_plan wa_extract_plan_build(const wa_model *model, const wa_extract_options *options, const wa_fp4_choice *fp4)
+wa_extract_plan wa_extract_plan_build(const wa_model *model, const wa_extract_options *options,
+                                      const wa_fp4_choice *fp4)
 {
     wa_extract_plan plan = {.gate_format = wa_extract_gate_format(options)};
     if (!options->drop_gate)

@@ -16,7 +16,8 @@ typedef struct wa_extract_file {
     const char *name;
     const char *manifest; /* the K-quant manifest beside it; NULL = none */
     bool pad_features;    /* rows of zeros up to a multiple of 256 (vindex-format 4.4) */
-    bool by_layer;        /* layers/layer_NN.weights: a file for each layer, whose name `name` is not */
+    /* layers/layer_NN.weights: a file for each layer, whose name `name` is not */
+    bool by_layer;
     wa_extract_part parts[WA_PROJECTION_COUNT]; /* in the order of wa_projection */
     size_t part_count;
 } wa_extract_file;
@@ -29,7 +30,8 @@ typedef struct wa_extract_plan {
     size_t file_count;
 } wa_extract_plan;
 
-/** FFNs of a layer that are written: its experts, or one. `compat` leaves out dense layers among such with experts. */
+/** FFNs of a layer that are written: its experts, or one. `compat` leaves out dense layers among
+ * such with experts. */
 size_t wa_extract_entries(const wa_model *model, const wa_extract_options *options, size_t layer);
 /** One of them; its matrices are the model's. An ungated FFN has its up rows as gate. */
 wa_expert wa_extract_entry(const wa_model *model, size_t layer, size_t entry);
@@ -44,7 +46,8 @@ const wa_extract_part *wa_extract_part_of(const wa_extract_file *file, wa_projec
  * in-memory builder (vindex-format 2.6). Of a layer with experts, that of the first. */
 const wa_matrix *wa_extract_matrix(const wa_model *model, size_t layer, wa_projection projection);
 
-/** Can the format hold the model, and do the options belong together? WA_E_UNSUPPORTED, WA_E_USAGE. */
+/** Can the format hold the model, and do the options belong together? WA_E_UNSUPPORTED,
+ * WA_E_USAGE. */
 WA_CHECKED wa_status wa_extract_check(const wa_model *model, const wa_extract_options *options,
                                       wa_error *err);
 
@@ -52,6 +55,7 @@ WA_CHECKED wa_status wa_extract_check(const wa_model *model, const wa_extract_op
 wa_format wa_extract_gate_format(const wa_extract_options *options);
 
 /** The files. fp4: [WA_PROJECTION_COUNT] for format fp4 of a dense model, else not looked at. */
-wa_extract_plan wa_extract_plan_build(const wa_model *model, const wa_extract_options *options, const wa_fp4_choice *fp4);
+wa_extract_plan wa_extract_plan_build(const wa_model *model, const wa_extract_options *options,
+                                      const wa_fp4_choice *fp4);
 
 #endif

@@ -46,18 +46,18 @@ static json_t *bucket_object(const reporter *r, const wa_granularity *g, const w
     static const struct {
         const char *key;
         double share;
-    } quantiles[] = {{"min", 0.0}, {"p50", 0.50}, {"p95", 0.95}, {"p99", 0.99}, {"p999", 0.999},
-                     {"max", 1.0}};
+    } quantiles[] = {{"min", 0.0},  {"p50", 0.50},   {"p95", 0.95},
+                     {"p99", 0.99}, {"p999", 0.999}, {"max", 1.0}};
     double threshold = r->options->fp4_threshold;
     size_t n = bucket->count;
     memcpy(r->sorted, g->ratios + bucket->first, n * sizeof *r->sorted);
     qsort(r->sorted, n, sizeof *r->sorted, ascending);
-    json_t *object = json_pack(
-        "{s:f, s:f, s:I, s:I, s:[{s:f, s:f}]}", "total_blocks", (double)(n + bucket->all_zero),
-        "nonzero_ratio_blocks", (double)n, "all_zero_blocks", (json_int_t)bucket->all_zero,
-        "has_some_zero_blocks", (json_int_t)bucket->some_zero, "compliance", "threshold",
-        (double)(float)threshold, "compliant_fraction",
-        wa_bucket_share(g, bucket, (float)threshold));
+    json_t *object = json_pack("{s:f, s:f, s:I, s:I, s:[{s:f, s:f}]}", "total_blocks",
+                               (double)(n + bucket->all_zero), "nonzero_ratio_blocks", (double)n,
+                               "all_zero_blocks", (json_int_t)bucket->all_zero,
+                               "has_some_zero_blocks", (json_int_t)bucket->some_zero, "compliance",
+                               "threshold", (double)(float)threshold, "compliant_fraction",
+                               wa_bucket_share(g, bucket, (float)threshold));
     json_object_set_new(object, "mean", number(mean(r->sorted, n)));
     for (size_t q = 0; q < sizeof quantiles / sizeof quantiles[0]; q++)
         json_object_set_new(object, quantiles[q].key,
@@ -88,9 +88,9 @@ static json_t *offenders(const wa_granularity *g, bool tiles)
     json_t *list = json_array();
     for (size_t i = 0; i < g->worst_count; i++) {
         const wa_offender *worst = &g->worst[i];
-        json_t *entry = json_pack("{s:s, s:I, s:I}", "projection",
-                                  wa_projection_name(worst->projection), "layer",
-                                  (json_int_t)worst->layer, "feature", (json_int_t)worst->feature);
+        json_t *entry =
+            json_pack("{s:s, s:I, s:I}", "projection", wa_projection_name(worst->projection),
+                      "layer", (json_int_t)worst->layer, "feature", (json_int_t)worst->feature);
         if (tiles)
             json_object_set_new(entry, "tile", json_integer((json_int_t)worst->tile));
         json_object_set_new(entry, "ratio", number(worst->ratio));
@@ -127,10 +127,9 @@ static json_t *scan_object(const wa_model *model, const reporter *r)
             json_array_append_new(by_layer, entry);
         }
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "config",
-                     config_object(model, r->options), "aggregate_all_projections",
-                     range_object(r, 0, WA_PROJECTION_COUNT * layers), "per_projection",
-                     by_projection, "per_layer_per_projection", by_layer,
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "config", config_object(model, r->options),
+                     "aggregate_all_projections", range_object(r, 0, WA_PROJECTION_COUNT * layers),
+                     "per_projection", by_projection, "per_layer_per_projection", by_layer,
                      "worst_offenders_per_feature", offenders(&r->scan->rows, false),
                      "worst_offenders_sub_feature_tile", offenders(&r->scan->tiles, true));
 }
@@ -169,7 +168,7 @@ wa_status wa_extract_write_report(const wa_model *model, const wa_extract_option
         "{s:s, s:s, s:i, s:f, s:f, s:o, s:o}", "extracted_at", stamp, "policy",
         policies[options->policy], "block_elements_scanned", 256, "compliance_gate_threshold_ratio",
         (double)(float)options->fp4_threshold, "compliance_gate_min_fraction",
-        (double)(float)options->fp4_floor, "per_projection",
-        choices_array(options, choices, sizes), "full_scan", scan_object(model, &r));
+        (double)(float)options->fp4_floor, "per_projection", choices_array(options, choices, sizes),
+        "full_scan", scan_object(model, &r));
     return wa_extract_write_json(staging, WA_FP4_REPORT, root, err);
 }

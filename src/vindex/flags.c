@@ -20,7 +20,8 @@ wa_vindex_flags wa_vindex_upstream_flags(const wa_vindex *vindex)
     if (dir < 0)
         return flags;
     flags.has_down_features = has_file(vindex, dir, WA_PAYLOAD_DOWN_FEATURES);
-    flags.has_full_mmap_ffn = flags.has_down_features && has_file(vindex, dir, WA_PAYLOAD_UP_FEATURES);
+    flags.has_full_mmap_ffn =
+        flags.has_down_features && has_file(vindex, dir, WA_PAYLOAD_UP_FEATURES);
     flags.has_interleaved = has_file(vindex, dir, WA_PAYLOAD_INTERLEAVED);
     flags.has_interleaved_q4 = has_file(vindex, dir, WA_PAYLOAD_INTERLEAVED_Q4);
     flags.has_interleaved_q4k =

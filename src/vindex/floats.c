@@ -1,5 +1,5 @@
-/* Files whose place and size follow from the layer table alone: gate, features, interleaved (f32 and
- * Q4_0), embeddings. */
+/* Files whose place and size follow from the layer table alone: gate, features, interleaved (f32
+ * and Q4_0), embeddings. */
 #include "vindex/parts.h"
 
 #include <stdlib.h>
@@ -136,7 +136,8 @@ static wa_status check_payload(const wa_vindex_build *build, wa_payload payload,
     return check_f32_file(build, payload, err);
 }
 
-/* Feature counts came from the K-quant manifest: no entry of index.json says where a gate row is. */
+/* Feature counts came from the K-quant manifest: no entry of index.json says where a gate row
+ * is. */
 static wa_status refuse_unlisted_gate(wa_vindex_build *build, wa_error *err)
 {
     bool there;

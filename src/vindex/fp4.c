@@ -185,8 +185,8 @@ static wa_status remark_gate(wa_vindex_build *build, wa_error *err)
     if (!wa_fp4_has_blocks(gate->precision))
         return WA_OK;
     return wa_vindex_remark(build, err,
-                            "fp4: '%s' is not read: every walk path takes its gate from %s", gate->file,
-                            wa_payload_file(WA_PAYLOAD_GATE));
+                            "fp4: '%s' is not read: every walk path takes its gate from %s",
+                            gate->file, wa_payload_file(WA_PAYLOAD_GATE));
 }
 
 wa_status wa_vindex_fp4_open(wa_vindex_build *build, wa_error *err)
@@ -221,8 +221,8 @@ static wa_status report_nan(const wa_vindex *vindex, const wa_fp4_projection *pr
     while (layer + 1 < vindex->layer_count && row >= vindex->layers[layer + 1].feature_start)
         layer++;
     return wa_fail(err, WA_E_FORMAT,
-                   "%zu NaN scales, the first at layer %zu, feature %zu; in file '%s'", count, layer,
-                   row - vindex->layers[layer].feature_start, projection->file);
+                   "%zu NaN scales, the first at layer %zu, feature %zu; in file '%s'", count,
+                   layer, row - vindex->layers[layer].feature_start, projection->file);
 }
 
 wa_status wa_vindex_check_fp4_scales(const wa_vindex *vindex, wa_error *err)

@@ -48,7 +48,8 @@ static wa_status check_version(const json_t *root, wa_error *err)
     size_t version;
     WA_TRY(wa_json_size(root, "version", &version, err));
     if (version == 3 || version == 4) /* larql-2026-08 1.2 */
-        return wa_fail(err, WA_E_UNSUPPORTED, "VINDEX3 container, schema %zu: not audited", version);
+        return wa_fail(err, WA_E_UNSUPPORTED, "VINDEX3 container, schema %zu: not audited",
+                       version);
     if (version != 1 && version != 2)
         return wa_fail(err, WA_E_FORMAT, "unsupported version %zu, expected 1 or 2", version);
     return WA_OK;
@@ -134,8 +135,11 @@ static wa_status remark_shared(wa_vindex_build *build, const json_t *moe, wa_err
 {
     bool shared;
     WA_TRY(wa_json_bool_or(moe, "shared_expert", false, &shared, err));
-    return shared ? wa_vindex_remark(build, err, "the shared expert of each layer has no place in a vindex: it is the model's")
-                  : WA_OK;
+    return shared
+               ? wa_vindex_remark(
+                     build, err,
+                     "the shared expert of each layer has no place in a vindex: it is the model's")
+               : WA_OK;
 }
 
 static wa_status check_model_config(wa_vindex_build *build, const json_t *root, wa_error *err)
@@ -255,14 +259,17 @@ static void leave_out(wa_vindex_build *build, size_t layer)
 {
     wa_vindex *vindex = build->vindex;
     size_t start = build->maps->feature_total, offset = 0;
-    if (wa_size_mul(start, vindex->hidden, &offset) && /* of sums that overflow all layers together tell */
+    /* of sums that overflow all layers together tell */
+    if (wa_size_mul(start, vindex->hidden, &offset) &&
         !wa_size_mul(offset, wa_format_get(vindex->gate_format)->block_bytes, &offset))
         offset = 0;
     vindex->layers[layer] = (wa_vindex_layer){.feature_start = start, .gate_offset = offset};
 }
 
-/* *next: the layer that the entry should be of. Where FFNs lie in layers/, LARQL lists no dense ones, so that it may be a later. */
-static wa_status parse_layer(wa_vindex_build *build, const json_t *entry, size_t at, size_t *next, wa_error *err)
+/* *next: the layer that the entry should be of. Where FFNs lie in layers/, LARQL lists no dense
+ * ones, so that it may be a later. */
+static wa_status parse_layer(wa_vindex_build *build, const json_t *entry, size_t at, size_t *next,
+                             wa_error *err)
 {
     wa_vindex *vindex = build->vindex;
     size_t named;
@@ -274,7 +281,8 @@ static wa_status parse_layer(wa_vindex_build *build, const json_t *entry, size_t
         return wa_fail(err, WA_E_FORMAT, "layers[%zu] names layer %zu, beyond num_layers %zu", at,
                        named, vindex->layer_count);
     if (named != *next && !(build->maps->per_layer && named > *next))
-        return wa_fail(err, WA_E_FORMAT, "layers[%zu] names layer %zu, expected %zu", at, named, *next);
+        return wa_fail(err, WA_E_FORMAT, "layers[%zu] names layer %zu, expected %zu", at, named,
+                       *next);
     while (*next < named)
         leave_out(build, (*next)++);
     wa_vindex_layer *layer = &vindex->layers[(*next)++];

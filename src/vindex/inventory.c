@@ -1,4 +1,5 @@
-/* The inventory of a vindex directory: which names are known, and which known name an unknown one resembles. */
+/* The inventory of a vindex directory: which names are known, and which known name an unknown one
+ * resembles. */
 #include "vindex/inventory.h"
 
 #include "vindex/parts.h"
@@ -8,79 +9,82 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* X(name, what it is, payload): vindex-format.md 1 and larql-2026-08.md 1.1. A name that ends in "/" is a directory. */
-#define KNOWN_LIST(X)                                                                    \
-    X("index.json", "configuration", true)                                               \
-    X("gate_vectors.bin", "gate rows", true)                                             \
-    X("up_features.bin", "up rows", true)                                                \
-    X("down_features.bin", "down rows", true)                                            \
-    X("interleaved.bin", "gate, up and down", true)                                      \
-    X("interleaved_q4.bin", "gate, up and down, Q4_0", true)                             \
-    X("interleaved_kquant.bin", "gate, up and down, K-quants", true)                     \
-    X("interleaved_kquant_manifest.json", "manifest of interleaved_kquant.bin", true)    \
-    X("down_features_kquant.bin", "feature-major down, K-quant", true)                   \
-    X("down_features_kquant_manifest.json", "manifest of down_features_kquant.bin", true) \
-    X("interleaved_q4k.bin", "gate, up and down, K-quants", true)                        \
-    X("interleaved_q4k_manifest.json", "manifest of interleaved_q4k.bin", true)          \
-    X("down_features_q4k.bin", "feature-major down, K-quant", true)                      \
-    X("down_features_q4k_manifest.json", "manifest of down_features_q4k.bin", true)      \
-    X("gate_vectors_fp4.bin", "FP4 gate", true)                                          \
-    X("gate_vectors_fp8.bin", "FP8 gate", true)                                          \
-    X("up_features_fp4.bin", "FP4 up", true)                                             \
-    X("up_features_fp8.bin", "FP8 up", true)                                             \
-    X("down_features_fp4.bin", "FP4 down", true)                                         \
-    X("down_features_fp8.bin", "FP8 down", true)                                         \
-    X("gate_vectors_q4.bin", "Q4_0 gate, which no walk path reads", false)               \
-    X("gate_vectors_f16.bin.bak", "left over from a conversion", false)                  \
-    X("fp4_compliance.json", "report of the FP4 extraction", false)                      \
-    X("embeddings.bin", "token embeddings", false)                                       \
-    X("tokenizer.json", "tokenizer", false)                                              \
-    X("tokenizer_config.json", "tokenizer", false)                                       \
-    X("special_tokens_map.json", "tokenizer", false)                                     \
-    X("added_tokens.json", "tokenizer", false)                                           \
-    X("generation_config.json", "settings of text generation", false)                    \
-    X("chat_template.jinja", "settings of text generation", false)                       \
-    X("config.json", "configuration of the model", false)                                \
-    X("down_meta.bin", "labels of features", false)                                      \
-    X("down_meta.jsonl", "labels of features", false)                                    \
-    X("relation_clusters.json", "labels of features", false)                             \
-    X("feature_clusters.jsonl", "labels of features", false)                             \
-    X("feature_labels.json", "labels of features", false)                                \
-    X("knn_store.bin", "store of edits", false)                                          \
-    X("memit_store.json", "store of edits", false)                                       \
-    X("attn_weights.bin", "attention", false)                                            \
-    X("attn_weights_q4k.bin", "attention", false)                                        \
-    X("attn_weights_q4k_manifest.json", "attention", false)                              \
-    X("attn_weights_kquant.bin", "attention", false)                                     \
-    X("attn_weights_kquant_manifest.json", "attention", false)                           \
-    X("attn_weights_q8.bin", "attention", false)                                         \
-    X("attn_weights_q8_manifest.json", "attention", false)                               \
-    X("attn_weights_q4.bin", "attention", false)                                         \
-    X("attn_weights_q4_manifest.json", "attention", false)                               \
-    X("up_weights.bin", "FFN up of the weight tier", false)                              \
-    X("down_weights.bin", "FFN down of the weight tier", false)                          \
-    X("model_weights.bin", "weight tier of version 1", false)                            \
-    X("weight_manifest.json", "manifest of the weight tier", false)                      \
-    X("norms.bin", "norms", false)                                                       \
-    X("lm_head.bin", "output matrix", false)                                             \
-    X("lm_head_q4.bin", "output matrix", false)                                          \
-    X("lm_head_kquant.bin", "output matrix", false)                                      \
-    X("ple_weights.bin", "per-layer embeddings", false)                                  \
-    X("router_weights.bin", "router of a mixture of experts", false)                     \
-    X("experts_packed.bin", "experts of a mixture", false)                               \
-    X("layers/", "experts of a mixture", false)                                          \
-    X("bitnet/", "2-bit weights", false)                                                 \
-    X(".extract_checkpoint.json", "mark of an interrupted extraction", false)            \
-    X("README.md", "for people", false)                                                  \
-    X("LICENSE", "for people", false)                                                    \
-    X(".gitattributes", "of a download", false)                                          \
+/* X(name, what it is, payload): vindex-format.md 1 and larql-2026-08.md 1.1. A name that ends in
+ * "/" is a directory. */
+#define KNOWN_LIST(X)                                                                              \
+    X("index.json", "configuration", true)                                                         \
+    X("gate_vectors.bin", "gate rows", true)                                                       \
+    X("up_features.bin", "up rows", true)                                                          \
+    X("down_features.bin", "down rows", true)                                                      \
+    X("interleaved.bin", "gate, up and down", true)                                                \
+    X("interleaved_q4.bin", "gate, up and down, Q4_0", true)                                       \
+    X("interleaved_kquant.bin", "gate, up and down, K-quants", true)                               \
+    X("interleaved_kquant_manifest.json", "manifest of interleaved_kquant.bin", true)              \
+    X("down_features_kquant.bin", "feature-major down, K-quant", true)                             \
+    X("down_features_kquant_manifest.json", "manifest of down_features_kquant.bin", true)          \
+    X("interleaved_q4k.bin", "gate, up and down, K-quants", true)                                  \
+    X("interleaved_q4k_manifest.json", "manifest of interleaved_q4k.bin", true)                    \
+    X("down_features_q4k.bin", "feature-major down, K-quant", true)                                \
+    X("down_features_q4k_manifest.json", "manifest of down_features_q4k.bin", true)                \
+    X("gate_vectors_fp4.bin", "FP4 gate", true)                                                    \
+    X("gate_vectors_fp8.bin", "FP8 gate", true)                                                    \
+    X("up_features_fp4.bin", "FP4 up", true)                                                       \
+    X("up_features_fp8.bin", "FP8 up", true)                                                       \
+    X("down_features_fp4.bin", "FP4 down", true)                                                   \
+    X("down_features_fp8.bin", "FP8 down", true)                                                   \
+    X("gate_vectors_q4.bin", "Q4_0 gate, which no walk path reads", false)                         \
+    X("gate_vectors_f16.bin.bak", "left over from a conversion", false)                            \
+    X("fp4_compliance.json", "report of the FP4 extraction", false)                                \
+    X("embeddings.bin", "token embeddings", false)                                                 \
+    X("tokenizer.json", "tokenizer", false)                                                        \
+    X("tokenizer_config.json", "tokenizer", false)                                                 \
+    X("special_tokens_map.json", "tokenizer", false)                                               \
+    X("added_tokens.json", "tokenizer", false)                                                     \
+    X("generation_config.json", "settings of text generation", false)                              \
+    X("chat_template.jinja", "settings of text generation", false)                                 \
+    X("config.json", "configuration of the model", false)                                          \
+    X("down_meta.bin", "labels of features", false)                                                \
+    X("down_meta.jsonl", "labels of features", false)                                              \
+    X("relation_clusters.json", "labels of features", false)                                       \
+    X("feature_clusters.jsonl", "labels of features", false)                                       \
+    X("feature_labels.json", "labels of features", false)                                          \
+    X("knn_store.bin", "store of edits", false)                                                    \
+    X("memit_store.json", "store of edits", false)                                                 \
+    X("attn_weights.bin", "attention", false)                                                      \
+    X("attn_weights_q4k.bin", "attention", false)                                                  \
+    X("attn_weights_q4k_manifest.json", "attention", false)                                        \
+    X("attn_weights_kquant.bin", "attention", false)                                               \
+    X("attn_weights_kquant_manifest.json", "attention", false)                                     \
+    X("attn_weights_q8.bin", "attention", false)                                                   \
+    X("attn_weights_q8_manifest.json", "attention", false)                                         \
+    X("attn_weights_q4.bin", "attention", false)                                                   \
+    X("attn_weights_q4_manifest.json", "attention", false)                                         \
+    X("up_weights.bin", "FFN up of the weight tier", false)                                        \
+    X("down_weights.bin", "FFN down of the weight tier", false)                                    \
+    X("model_weights.bin", "weight tier of version 1", false)                                      \
+    X("weight_manifest.json", "manifest of the weight tier", false)                                \
+    X("norms.bin", "norms", false)                                                                 \
+    X("lm_head.bin", "output matrix", false)                                                       \
+    X("lm_head_q4.bin", "output matrix", false)                                                    \
+    X("lm_head_kquant.bin", "output matrix", false)                                                \
+    X("ple_weights.bin", "per-layer embeddings", false)                                            \
+    X("router_weights.bin", "router of a mixture of experts", false)                               \
+    X("experts_packed.bin", "experts of a mixture", false)                                         \
+    X("layers/", "experts of a mixture", false)                                                    \
+    X("bitnet/", "2-bit weights", false)                                                           \
+    X(".extract_checkpoint.json", "mark of an interrupted extraction", false)                      \
+    X("README.md", "for people", false)                                                            \
+    X("LICENSE", "for people", false)                                                              \
+    X(".gitattributes", "of a download", false)                                                    \
     X(".cache/", "of a download", false)
 
 static const struct known {
     const char *name, *what;
     bool payload;
 } KNOWN[] = {
+/* clang-format off */
 #define KNOWN_ROW(name, what, payload) {name, what, payload},
+    /* clang-format on */
     KNOWN_LIST(KNOWN_ROW)
 #undef KNOWN_ROW
 };
@@ -118,7 +122,8 @@ static bool is_listed(const wa_vindex *vindex, const char *name)
     size_t path = strlen(vindex->path) + 1, length = strlen(name);
     for (size_t i = 0; i < vindex->file_count; i++) {
         const char *listed = vindex->files[i] + path;
-        if (strncmp(listed, name, length) == 0 && (listed[length] == '\0' || name[length - 1] == '/'))
+        if (strncmp(listed, name, length) == 0 &&
+            (listed[length] == '\0' || name[length - 1] == '/'))
             return true;
     }
     return false;
@@ -131,8 +136,8 @@ static char lower(char c)
 
 enum { NAME_MAX_COMPARED = 64, MOST_EDITS = 3 };
 
-/* Letters to insert, remove or replace; two that changed places count two. Case and '-' for '_' cost nothing. Names
- * longer than any known one are far from all. */
+/* Letters to insert, remove or replace; two that changed places count two. Case and '-' for '_'
+ * cost nothing. Names longer than any known one are far from all. */
 static size_t edits(const char *a, const char *b)
 {
     size_t row[NAME_MAX_COMPARED + 1];
@@ -180,8 +185,8 @@ static const char *find_like(const char *name, const wa_vindex_entry *entries, s
     return like;
 }
 
-/* A K-quant file or its manifest by the name that the vindex does not use, since it has the other: what it is, or NULL.
- * larql-2026-08 1.1. */
+/* A K-quant file or its manifest by the name that the vindex does not use, since it has the other:
+ * what it is, or NULL. larql-2026-08 1.1. */
 static const char *other_generation(const wa_vindex *vindex, const char *name)
 {
     static const char older[] = "older name, not read beside the newer one";
@@ -245,7 +250,8 @@ static wa_status append(listing *list, const char *directory, const char *name, 
     char *kept;
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
         return WA_OK;
-    WA_TRY(wa_arena_grow(list->arena, &list->entries, list->count, &list->room, sizeof *list->entries, err));
+    WA_TRY(wa_arena_grow(list->arena, &list->entries, list->count, &list->room,
+                         sizeof *list->entries, err));
     WA_TRY(keep_name(list, directory, name, &kept, err));
     list->entries[list->count++] = (wa_vindex_entry){.name = kept};
     return WA_OK;
@@ -261,7 +267,8 @@ static wa_status read_names(listing *list, const char *directory, wa_error *err)
     for (struct dirent *at; status == WA_OK && (at = readdir(stream)) != NULL; errno = 0)
         status = append(list, directory, at->d_name, err);
     if (status == WA_OK && errno != 0)
-        status = wa_fail(err, WA_E_IO, "cannot list directory '%s': %s", directory, strerror(errno));
+        status =
+            wa_fail(err, WA_E_IO, "cannot list directory '%s': %s", directory, strerror(errno));
     closedir(stream);
     return status;
 }
@@ -271,7 +278,8 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const wa_vindex_entry *)a)->name, ((const wa_vindex_entry *)b)->name);
 }
 
-/* A checkpoint is the files that were opened; what else lies in its directory is the model's affair. */
+/* A checkpoint is the files that were opened; what else lies in its directory is the model's
+ * affair. */
 static wa_status list_checkpoint(const wa_vindex *vindex, listing *list, wa_error *err)
 {
     for (size_t i = 0; i < vindex->file_count; i++) {

@@ -1,4 +1,5 @@
-/* What lies in a vindex directory: every entry is read by walk paths, known and not read, or unknown. */
+/* What lies in a vindex directory: every entry is read by walk paths, known and not read, or
+ * unknown. */
 #ifndef WALKAUDIT_VINDEX_INVENTORY_H
 #define WALKAUDIT_VINDEX_INVENTORY_H
 
@@ -9,13 +10,14 @@ typedef struct wa_vindex_entry {
     const char *name; /* control characters and ':' shown as '?'; arena */
     bool payload;     /* index.json, or a payload or its manifest, which walk paths can read */
     const char *what; /* what a known file is, static; NULL = unknown */
-    const char *like; /* an unknown file's: the absent name that it looks like, static; NULL = none */
+    /* an unknown file's: the absent name that it looks like, static; NULL = none */
+    const char *like;
 } wa_vindex_entry;
 
 /**
- * The entries of a vindex directory (vindex-format.md 1), sorted by name, without "." and "..". Local. A directory is
- * one entry: what lies in it is not looked at. Names that index.json gives to its fp4 files are known. Of a
- * checkpoint the files that it was opened from, all payloads.
+ * The entries of a vindex directory (vindex-format.md 1), sorted by name, without "." and "..".
+ * Local. A directory is one entry: what lies in it is not looked at. Names that index.json gives to
+ * its fp4 files are known. Of a checkpoint the files that it was opened from, all payloads.
  *
  * Errors: WA_E_IO, WA_E_MEMORY.
  */

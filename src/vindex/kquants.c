@@ -1,5 +1,5 @@
-/* K-quant files: which of their two names is read (larql-2026-08 1.1), and the manifest's every entry
- * against the shapes and the file (V7, V8, vindex-format 4.4). */
+/* K-quant files: which of their two names is read (larql-2026-08 1.1), and the manifest's every
+ * entry against the shapes and the file (V7, V8, vindex-format 4.4). */
 #include "vindex/parts.h"
 
 #include <stdio.h>
@@ -170,7 +170,8 @@ static wa_status remark_padding(wa_vindex_build *build, wa_payload payload, wa_e
     if (payload != WA_PAYLOAD_INTERLEAVED_Q4K)
         return WA_OK;
     if (slices[0].padded_cols != vindex->hidden)
-        WA_TRY(wa_vindex_remark(build, err, "%s: rows of %zu padded to %zu; LARQL's dequantising path misreads "
+        WA_TRY(wa_vindex_remark(build, err,
+                                "%s: rows of %zu padded to %zu; LARQL's dequantising path misreads "
                                 "them, its native one declines",
                                 name, vindex->hidden, slices[0].padded_cols));
     for (size_t l = 0; l < vindex->layer_count; l++) {
@@ -229,9 +230,9 @@ static wa_status take_features(wa_vindex_build *build, const json_t *list, wa_er
             return wa_vindex_note_entry(entry, WA_PROJECTION_COUNT * l, err);
     }
     build->maps->layers_listed = build->maps->layers_from_manifest = true;
-    return wa_vindex_remark(build, err,
-                            "index.json lists no layers: feature counts come from the manifest of %s",
-                            wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K));
+    return wa_vindex_remark(
+        build, err, "index.json lists no layers: feature counts come from the manifest of %s",
+        wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K));
 }
 
 /* --- Files */
@@ -296,7 +297,8 @@ static wa_status choose_names(wa_vindex_build *build, const struct pair *p, cons
         return wa_vindex_remark(build, err, "%s: name of before 17 May 2026, now %s", p->before,
                                 p->now);
     if (before)
-        WA_TRY(wa_vindex_remark(build, err, "%s is not read, since %s is there", p->before, p->now));
+        WA_TRY(
+            wa_vindex_remark(build, err, "%s is not read, since %s is there", p->before, p->now));
     if (table && now)
         return wa_vindex_remark(build, err, "%s is not read: it belongs to %s", p->before_manifest,
                                 p->before);

@@ -1,4 +1,5 @@
-/* Element orders of Q6_K and Q4_0, by comparison with the model or by the bytes (larql-2026-08.md 1.4). */
+/* Element orders of Q6_K and Q4_0, by comparison with the model or by the bytes (larql-2026-08.md
+ * 1.4). */
 #include "vindex/order.h"
 
 #include "vindex/experts.h"
@@ -12,8 +13,8 @@ typedef enum order { NONE, UNDECIDED, BEFORE, SINCE, ORDERS } order;
 
 enum { SAMPLE = 16, NARROW = 32 };
 
-/* A row speaks for an order whose distance is below this share of the other's. Healthy rows: 0.02 (Q6_K), 0.1 (Q4_0)
- * against 1; where neither fits both are about 1. */
+/* A row speaks for an order whose distance is below this share of the other's. Healthy rows: 0.02
+ * (Q6_K), 0.1 (Q4_0) against 1; where neither fits both are about 1. */
 static const double CLEARLY = 0.8;
 
 /* --- By the model ---------------------------------------------------------------------------- */
@@ -46,9 +47,9 @@ typedef struct poll {
     wa_matrix stored;
     const wa_matrix *model;
     bool turned;
-    float *band;  /* [cols, width] of a turned model matrix, before it is turned */
-    float *rows;  /* [width, cols] of the model */
-    float *row;   /* [cols] stored */
+    float *band; /* [cols, width] of a turned model matrix, before it is turned */
+    float *rows; /* [width, cols] of the model */
+    float *row;  /* [cols] stored */
     size_t looked, before, since;
 } poll;
 
@@ -72,7 +73,8 @@ static void ask(poll *p, size_t row, const float *model)
     p->before += then < CLEARLY * now ? 1 : 0;
 }
 
-/* Model columns that are decoded together: whole blocks of its format, and a cache line or two. Of rows any number. */
+/* Model columns that are decoded together: whole blocks of its format, and a cache line or two. Of
+ * rows any number. */
 static size_t band_width(const poll *p)
 {
     size_t block = wa_format_get(p->model->format)->block_elements;
@@ -114,7 +116,8 @@ static void ask_band(poll *p, size_t first, size_t count, size_t each)
     }
 }
 
-/* SAMPLE rows in bands that lie evenly over the matrix; wide bands are fewer, and give more rows each. */
+/* SAMPLE rows in bands that lie evenly over the matrix; wide bands are fewer, and give more rows
+ * each. */
 static void ask_rows(poll *p)
 {
     size_t width = band_width(p), total = p->stored.rows, unit = p->turned ? width : 1;
@@ -179,12 +182,15 @@ static wa_status settle_matrix(const wa_vindex *vindex, const wa_model *model, w
 
 enum { EXPERTS_ASKED = 4 }; /* a file is written at once, in one order: the first few tell */
 
-static wa_status poll_expert(const wa_expert *stored, const wa_expert *model, poll *sum, wa_arena *arena, wa_error *err)
+static wa_status poll_expert(const wa_expert *stored, const wa_expert *model, poll *sum,
+                             wa_arena *arena, wa_error *err)
 {
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
-        const wa_matrix *theirs = wa_expert_matrix(stored, (wa_projection)p), *own = wa_expert_matrix(model, (wa_projection)p);
+        const wa_matrix *theirs = wa_expert_matrix(stored, (wa_projection)p),
+                        *own = wa_expert_matrix(model, (wa_projection)p);
         poll one = {.stored = *theirs, .model = own};
-        if (theirs->rows != own->rows || theirs->cols != own->cols) /* whoever compares all rows says so */
+        /* whoever compares all rows says so */
+        if (theirs->rows != own->rows || theirs->cols != own->cols)
             continue;
         WA_TRY(poll_rows(&one, arena, err));
         sum->looked += one.looked;
@@ -194,8 +200,8 @@ static wa_status poll_expert(const wa_expert *stored, const wa_expert *model, po
     return WA_OK;
 }
 
-static wa_status settle_layer(const wa_vindex *vindex, const wa_model *model, size_t layer, wa_arena *arena, order *out,
-                              wa_error *err)
+static wa_status settle_layer(const wa_vindex *vindex, const wa_model *model, size_t layer,
+                              wa_arena *arena, order *out, wa_error *err)
 {
     const wa_layer *own = &model->layers[layer];
     const wa_expert dense = {.gate = own->gate, .up = own->up, .down = own->down};
@@ -216,13 +222,15 @@ static wa_status settle_layer(const wa_vindex *vindex, const wa_model *model, si
     return WA_OK;
 }
 
-static wa_status settle_experts(wa_vindex *vindex, const wa_model *model, wa_arena *arena, wa_error *err)
+static wa_status settle_experts(wa_vindex *vindex, const wa_model *model, wa_arena *arena,
+                                wa_error *err)
 {
     wa_vindex_maps *maps = vindex->maps;
     if (maps->layer_files == NULL)
         return WA_OK;
     uint8_t *orders;
-    WA_TRY(wa_arena_take(arena, WA_PROJECTION_COUNT * vindex->layer_count, sizeof *orders, &orders, err));
+    WA_TRY(wa_arena_take(arena, WA_PROJECTION_COUNT * vindex->layer_count, sizeof *orders, &orders,
+                         err));
     for (size_t l = 0; l < vindex->layer_count; l++) {
         order found;
         WA_TRY(settle_layer(vindex, model, l, arena, &found, err));
@@ -354,7 +362,8 @@ static const char *const BY_BYTES[ORDERS] = {
 /* What is told of a payload. */
 typedef struct tale {
     const wa_vindex *vindex;
-    const uint8_t *orders; /* [layers, projections]; of experts, whose layers have one each, as if all were gates */
+    /* [layers, projections]; of experts, whose layers have one each, as if all were gates */
+    const uint8_t *orders;
     const char *const *words;
     const char *format, *subject; /* NULL: a projection's name */
     wa_arena *arena;
@@ -379,8 +388,9 @@ static wa_status list_layers(const tale *t, int projection, order which, bool *a
             end++;
         const char *before = *any ? ", " : ", layers ";
         *any = true;
-        WA_TRY(end == l ? wa_arena_print(t->arena, &text, err, "%s%s%zu", text, before, l)
-                        : wa_arena_print(t->arena, &text, err, "%s%s%zu-%zu", text, before, l, end));
+        WA_TRY(end == l
+                   ? wa_arena_print(t->arena, &text, err, "%s%s%zu", text, before, l)
+                   : wa_arena_print(t->arena, &text, err, "%s%s%zu-%zu", text, before, l, end));
         l = end;
     }
     *out = all ? "" : text;
@@ -396,22 +406,25 @@ static wa_status tell(const tale *t, const char **out, wa_error *err)
             char *layers;
             WA_TRY(list_layers(t, p, (order)which, &any, &layers, err));
             if (any)
-                WA_TRY(wa_arena_print(t->arena, &text, err, "%s%s%s%s: %s, %s", text,
-                                      text[0] == '\0' ? "" : "\n",
-                                      t->subject != NULL ? t->subject : wa_projection_name((wa_projection)p), layers,
-                                      t->format, t->words[which]));
+                WA_TRY(wa_arena_print(
+                    t->arena, &text, err, "%s%s%s%s: %s, %s", text, text[0] == '\0' ? "" : "\n",
+                    t->subject != NULL ? t->subject : wa_projection_name((wa_projection)p), layers,
+                    t->format, t->words[which]));
         }
     *out = text;
     return WA_OK;
 }
 
 /* Files of experts have one format, or the first one's name stands for all. */
-static tale tale_of(const wa_vindex *vindex, wa_payload payload, const uint8_t *orders, const char *const *words, wa_arena *arena)
+static tale tale_of(const wa_vindex *vindex, wa_payload payload, const uint8_t *orders,
+                    const char *const *words, wa_arena *arena)
 {
     tale t = {.vindex = vindex, .orders = orders, .words = words, .arena = arena};
     t.format = payload == WA_PAYLOAD_INTERLEAVED_Q4 ? "Q4_0" : "Q6_K";
     if (payload == WA_PAYLOAD_EXPERTS) {
-        t.format = wa_format_get(wa_vindex_layer_store(vindex, wa_vindex_expert_layer(vindex)).format)->name;
+        t.format =
+            wa_format_get(wa_vindex_layer_store(vindex, wa_vindex_expert_layer(vindex)).format)
+                ->name;
         t.subject = "experts";
     }
     return t;
@@ -428,14 +441,16 @@ wa_status wa_vindex_tell_orders(const wa_vindex *vindex, wa_payload payload, wa_
     return tell(&t, out, err);
 }
 
-static wa_status guess_payload(const wa_vindex *vindex, wa_payload payload, uint8_t *orders, wa_error *err)
+static wa_status guess_payload(const wa_vindex *vindex, wa_payload payload, uint8_t *orders,
+                               wa_error *err)
 {
     for (size_t i = 0; i < WA_PROJECTION_COUNT * vindex->layer_count; i++) {
         wa_projection projection = (wa_projection)(i % WA_PROJECTION_COUNT);
         wa_matrix matrix;
         if (!wa_payload_holds(payload, projection))
             continue;
-        WA_TRY(wa_vindex_matrix(vindex, payload, projection, i / WA_PROJECTION_COUNT, &matrix, err));
+        WA_TRY(
+            wa_vindex_matrix(vindex, payload, projection, i / WA_PROJECTION_COUNT, &matrix, err));
         orders[i] = (uint8_t)guess_matrix(&matrix);
     }
     return WA_OK;
@@ -449,7 +464,9 @@ static wa_status guess_layer(const wa_vindex *vindex, size_t layer, order *out, 
     *out = NONE;
     if (store.entries == 0 || !has_orders(store.format))
         return WA_OK;
-    for (size_t e = 0; e < store.entries && sum.counted < (size_t)MOST_BLOCKS * GROUPS && is_q6_k(store.format); e++) {
+    for (size_t e = 0;
+         e < store.entries && sum.counted < (size_t)MOST_BLOCKS * GROUPS && is_q6_k(store.format);
+         e++) {
         wa_expert expert;
         WA_TRY(wa_vindex_expert(vindex, layer, e, &expert, err));
         for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
@@ -480,8 +497,10 @@ wa_status wa_vindex_guess_orders(const wa_vindex *vindex, wa_payload payload, wa
     *out = "";
     if (!experts && !can_have_orders(vindex, payload))
         return WA_OK;
-    WA_TRY(wa_arena_take(arena, WA_PROJECTION_COUNT * vindex->layer_count, sizeof *orders, &orders, err));
-    WA_TRY(experts ? guess_experts(vindex, orders, err) : guess_payload(vindex, payload, orders, err));
+    WA_TRY(wa_arena_take(arena, WA_PROJECTION_COUNT * vindex->layer_count, sizeof *orders, &orders,
+                         err));
+    WA_TRY(experts ? guess_experts(vindex, orders, err)
+                   : guess_payload(vindex, payload, orders, err));
     const tale t = tale_of(vindex, payload, orders, BY_BYTES, arena);
     return tell(&t, out, err);
 }

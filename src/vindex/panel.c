@@ -80,8 +80,8 @@ static wa_status to_half(float value, bool larql, uint16_t *out, wa_error *err)
 }
 
 /* The first n values as f16, or as f32 that went through f16. */
-static wa_status encode_halves(wa_panel *panel, const float *rows, size_t n, wa_encoding encoding, bool larql,
-                               wa_error *err)
+static wa_status encode_halves(wa_panel *panel, const float *rows, size_t n, wa_encoding encoding,
+                               bool larql, wa_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         uint16_t half;
@@ -105,7 +105,8 @@ static void encode_bf16(const float *rows, size_t n, uint8_t *out)
 
 bool wa_encoding_row(wa_encoding encoding, size_t cols, size_t *out)
 {
-    return cols <= SIZE_MAX - UNIT && wa_row_bytes(encoding.format, encoding.pads ? padded(cols) : cols, out);
+    return cols <= SIZE_MAX - UNIT &&
+           wa_row_bytes(encoding.format, encoding.pads ? padded(cols) : cols, out);
 }
 
 /* The first rows with zeros behind each. A turned source needs its columns no longer. */

@@ -7,9 +7,11 @@
 
 /** How rows become the bytes of a file. */
 typedef struct wa_encoding {
-    wa_format format; /* F32, F16, BF16, or a block format: there each row is padded to whole blocks */
-    bool via_f16;     /* F32 only: values go through f16 first, as in an f16 vindex's feature files */
-    bool pads;        /* rows are filled up with zeros to 256 elements, in any format */
+    /* F32, F16, BF16, or a block format: there each row is padded to whole blocks */
+    wa_format format;
+    /* F32 only: values go through f16 first, as in an f16 vindex's feature files */
+    bool via_f16;
+    bool pads; /* rows are filled up with zeros to 256 elements, in any format */
 } wa_encoding;
 
 /** The rows that are taken: those of a matrix, or its columns. */
@@ -46,8 +48,8 @@ size_t wa_panel_rows(const wa_panel *panel, size_t cols);
 void wa_panel_decode(wa_panel *panel, const wa_panel_source *source, size_t first, size_t count);
 
 /**
- * Encode the first `count` rows, of `cols` elements. larql: f16 by converter A of vindex-format 5.2;
- * else to the nearest, where a finite value beyond f16 is refused (WA_E_UNSUPPORTED). *out is
+ * Encode the first `count` rows, of `cols` elements. larql: f16 by converter A of vindex-format
+ * 5.2; else to the nearest, where a finite value beyond f16 is refused (WA_E_UNSUPPORTED). *out is
  * borrowed from the panel until the next call.
  */
 WA_CHECKED wa_status wa_panel_encode(wa_panel *panel, size_t count, size_t cols,

@@ -49,7 +49,13 @@ typedef struct wa_weight_tier {
 enum { WA_WEIGHT_FILES = 2 }; /* up, down: there is no gate */
 
 /** What weight_manifest.json may say of a layer's experts. */
-typedef enum wa_router_role { WA_ROUTER_WEIGHT, WA_ROUTER_BIAS, WA_ROUTER_GATE_UP_BIAS, WA_ROUTER_DOWN_BIAS, WA_ROUTER_ROLES } wa_router_role;
+typedef enum wa_router_role {
+    WA_ROUTER_WEIGHT,
+    WA_ROUTER_BIAS,
+    WA_ROUTER_GATE_UP_BIAS,
+    WA_ROUTER_DOWN_BIAS,
+    WA_ROUTER_ROLES
+} wa_router_role;
 /** Such a tensor, its range checked; not there: elements = 0. */
 typedef struct wa_router_slice {
     uint64_t offset; /* in norms.bin, or in up_weights.bin */
@@ -60,13 +66,15 @@ typedef struct wa_router_slice {
 
 /** layers/layer_NN.weights, its header and table checked (larql-2026-08 5.1). */
 typedef struct wa_layer_file {
-    wa_map map;      /* owned; empty: the layer has none */
+    wa_map map;       /* owned; empty: the layer has none */
     const char *name; /* "layers/layer_03.weights", arena */
-    size_t format;   /* the file's own number */
-    wa_format order; /* what that number is read as: of formats with two orders, ggml's until order.c finds the other */
+    size_t format;    /* the file's own number */
+    /* what that number is read as: of formats with two orders, ggml's until order.c finds the other
+     * */
+    wa_format order;
     size_t entries, features;
     size_t table, entry_bytes; /* where the table begins, and a row of it */
-    bool turns;      /* gate and up rows in turn, not in halves */
+    bool turns;                /* gate and up rows in turn, not in halves */
 } wa_layer_file;
 
 /** One line of index.json: checksums. */
@@ -77,22 +85,28 @@ typedef struct wa_vindex_hash {
 
 typedef struct wa_vindex_maps {
     wa_map payload[WA_PAYLOAD_COUNT]; /* owned */
-    bool per_layer;                   /* index.json's ffn_layout: FFNs lie in layers/, and dense layers may be unlisted */
-    bool layers_listed;               /* the feature counts are known: index.json's layers is not [], or: */
-    bool layers_from_manifest;        /* it is, and they come from the K-quant manifest */
-    size_t feature_total;             /* P[L], whatever the gate source */
-    bool fp4_listed;                  /* index.json has an fp4 object */
-    size_t fp4_row_elements;          /* H, or fp4.padded_hidden (our extension) */
+    /* index.json's ffn_layout: FFNs lie in layers/, and dense layers may be unlisted */
+    bool per_layer;
+    /* the feature counts are known: index.json's layers is not [], or: */
+    bool layers_listed;
+    bool layers_from_manifest; /* it is, and they come from the K-quant manifest */
+    size_t feature_total;      /* P[L], whatever the gate source */
+    bool fp4_listed;           /* index.json has an fp4 object */
+    size_t fp4_row_elements;   /* H, or fp4.padded_hidden (our extension) */
     wa_fp4_projection fp4[WA_PROJECTION_COUNT];
-    wa_kquant_slice *interleaved_q4k;   /* whichever its name; [3 * layer_count], arena; NULL = not checked */
+    /* whichever its name; [3 * layer_count], arena; NULL = not checked */
+    wa_kquant_slice *interleaved_q4k;
     wa_kquant_slice *down_features_q4k; /* [layer_count], arena; NULL = not checked */
     wa_format *q4_formats;              /* [3 * layer_count], arena; NULL = all in ggml's order */
-    const uint8_t *orders[WA_PAYLOAD_COUNT]; /* [3 * layer_count] of order.c, of EXPERTS each layer's at the gate's place, arena; NULL = not settled */
+    /* [3 * layer_count] of order.c, of EXPERTS each layer's at the gate's place, arena; NULL = not
+     * settled */
+    const uint8_t *orders[WA_PAYLOAD_COUNT];
     wa_weight_tier weights[WA_WEIGHT_FILES]; /* [projection - WA_UP] */
-    wa_map norms;                       /* owned: norms.bin, mapped where it has a router */
-    wa_router_slice *router;            /* [layer_count, WA_ROUTER_ROLES], arena; NULL = no manifest */
-    wa_layer_file *layer_files;         /* [layer_count], arena; NULL = there is no `layers` */
-    const wa_vindex_hash *hashes;       /* [hash_count], arena */
+    wa_map norms;                            /* owned: norms.bin, mapped where it has a router */
+    /* [layer_count, WA_ROUTER_ROLES], arena; NULL = no manifest */
+    wa_router_slice *router;
+    wa_layer_file *layer_files;   /* [layer_count], arena; NULL = there is no `layers` */
+    const wa_vindex_hash *hashes; /* [hash_count], arena */
     size_t hash_count;
     const char **notes, **files; /* the growing lists behind wa_vindex.notes and .files */
     size_t note_room, file_room;
@@ -105,14 +119,16 @@ typedef struct wa_vindex_build {
     wa_arena *arena;
 } wa_vindex_build;
 
-/** An empty vindex of a path, which is kept; its maps too. In the arena; wa_vindex_close closes what is opened into it. */
-WA_CHECKED wa_status wa_vindex_begin(const char *path, wa_arena *arena, wa_vindex **out, wa_error *err);
+/** An empty vindex of a path, which is kept; its maps too. In the arena; wa_vindex_close closes
+ * what is opened into it. */
+WA_CHECKED wa_status wa_vindex_begin(const char *path, wa_arena *arena, wa_vindex **out,
+                                     wa_error *err);
 
 /** Add a remark to the vindex. */
 WA_CHECKED wa_status wa_vindex_remark(wa_vindex_build *build, wa_error *err, const char *format,
                                       ...) WA_PRINTF(3, 4);
-/** A payload whose file is there but cannot be used: remark it, and keep why in `unusable`. `reason`
- * follows the file's name and outlives the vindex. */
+/** A payload whose file is there but cannot be used: remark it, and keep why in `unusable`.
+ * `reason` follows the file's name and outlives the vindex. */
 WA_CHECKED wa_status wa_vindex_reject(wa_vindex_build *build, wa_payload payload,
                                       const char *reason, wa_error *err);
 /** "<vindex path>/<name>", arena. */
@@ -141,7 +157,8 @@ WA_CHECKED wa_status wa_vindex_fp4_parse(wa_vindex_build *build, const json_t *f
 WA_CHECKED wa_status wa_vindex_fp4_open(wa_vindex_build *build, wa_error *err);
 /** Gate, feature files, interleaved files, embeddings: V3 to V6, V18. */
 WA_CHECKED wa_status wa_vindex_floats_open(wa_vindex_build *build, wa_error *err);
-/** interleaved_kquant.bin and down_features_kquant.bin with their manifests, or those of the older names: V7, V8. */
+/** interleaved_kquant.bin and down_features_kquant.bin with their manifests, or those of the older
+ * names: V7, V8. */
 WA_CHECKED wa_status wa_vindex_kquants_open(wa_vindex_build *build, wa_error *err);
 /** down_meta.bin: V10, and the tokenizer it needs. */
 WA_CHECKED wa_status wa_vindex_down_meta_check(wa_vindex_build *build, wa_error *err);
@@ -152,18 +169,19 @@ WA_CHECKED wa_status wa_vindex_weights_check(wa_vindex_build *build, wa_error *e
 WA_CHECKED wa_status wa_vindex_layer_files_open(wa_vindex_build *build, wa_error *err);
 
 /**
- * Header and table of a layer file of `entries` FFNs [features, hidden] in one format that has a number there, rows padded to 256;
- * the regions follow at once, gate and up before down, entry by entry. Arena. Errors: WA_E_UNSUPPORTED (sizes), WA_E_INTERNAL
- * (format), WA_E_MEMORY.
+ * Header and table of a layer file of `entries` FFNs [features, hidden] in one format that has a
+ * number there, rows padded to 256; the regions follow at once, gate and up before down, entry by
+ * entry. Arena. Errors: WA_E_UNSUPPORTED (sizes), WA_E_INTERNAL (format), WA_E_MEMORY.
  */
-WA_CHECKED wa_status wa_layer_file_header(wa_format format, size_t entries, size_t features, size_t hidden, wa_arena *arena,
-                                          wa_bytes *out, wa_error *err);
+WA_CHECKED wa_status wa_layer_file_header(wa_format format, size_t entries, size_t features,
+                                          size_t hidden, wa_arena *arena, wa_bytes *out,
+                                          wa_error *err);
 
 /** "up_weights.bin" or "down_weights.bin". */
 const char *wa_weight_file(wa_projection projection);
 /**
- * Up or down of a layer in the weight tier, feature-major [F, H]. false: the manifest or the file has
- * none of that shape.
+ * Up or down of a layer in the weight tier, feature-major [F, H]. false: the manifest or the file
+ * has none of that shape.
  */
 bool wa_vindex_weight(const wa_vindex *vindex, wa_projection projection, size_t layer,
                       wa_matrix *out);

@@ -34,9 +34,10 @@ WA_CHECKED wa_status wa_vindex_verify(const wa_vindex *vindex, wa_arena *arena,
 /** Does index.json have a checksum of this file? */
 bool wa_vindex_has_checksum(const wa_vindex *vindex, const char *file);
 
-/** The same of one file of the vindex; state NONE without reading it when index.json has no checksum of it. */
-WA_CHECKED wa_status wa_vindex_verify_file(const wa_vindex *vindex, const char *file, wa_arena *arena,
-                                           wa_vindex_checksum *out, wa_error *err);
+/** The same of one file of the vindex; state NONE without reading it when index.json has no
+ * checksum of it. */
+WA_CHECKED wa_status wa_vindex_verify_file(const wa_vindex *vindex, const char *file,
+                                           wa_arena *arena, wa_vindex_checksum *out, wa_error *err);
 
 /** Two payloads that hold one projection: how many feature rows differ in value, and the first
  * (V16). */
@@ -50,8 +51,8 @@ WA_CHECKED wa_status wa_vindex_compare(const wa_vindex *vindex, wa_projection pr
                                        wa_payload a, wa_payload b, wa_arena *arena,
                                        wa_vindex_difference *out, wa_error *err);
 
-/** As wa_vindex_compare, with the layers that up_weights.bin or down_weights.bin holds (U14). Up and
- * down only. */
+/** As wa_vindex_compare, with the layers that up_weights.bin or down_weights.bin holds (U14). Up
+ * and down only. */
 WA_CHECKED wa_status wa_vindex_compare_weights(const wa_vindex *vindex, wa_projection projection,
                                                wa_payload a, wa_arena *arena,
                                                wa_vindex_difference *out, wa_error *err);

@@ -1,16 +1,18 @@
-/* Rows of a projection as several matrices: one for each expert of a layer. And which experts a vindex has for a model. */
+/* Rows of a projection as several matrices: one for each expert of a layer. And which experts a
+ * vindex has for a model. */
 #include "vindex/experts.h"
 #include "vindex/parts.h"
 
 bool wa_payload_is_of_experts(wa_payload payload)
 {
-    return payload == WA_PAYLOAD_EXPERTS || payload == WA_PAYLOAD_ROUTER || payload == WA_PAYLOAD_SHARED ||
-           payload == WA_PAYLOAD_BIASES;
+    return payload == WA_PAYLOAD_EXPERTS || payload == WA_PAYLOAD_ROUTER ||
+           payload == WA_PAYLOAD_SHARED || payload == WA_PAYLOAD_BIASES;
 }
 
 const wa_experts *wa_vindex_experts_at(const wa_vindex *vindex, size_t layer)
 {
-    bool has = vindex->experts != NULL && layer < vindex->layer_count && vindex->experts[layer].experts.count > 0;
+    bool has = vindex->experts != NULL && layer < vindex->layer_count &&
+               vindex->experts[layer].experts.count > 0;
     return has ? &vindex->experts[layer].experts : NULL;
 }
 
@@ -23,7 +25,9 @@ const wa_matrix *wa_expert_matrix(const wa_expert *ffn, wa_projection projection
 
 static const float *bias_of(const wa_expert *ffn, wa_projection projection)
 {
-    return projection == WA_GATE ? ffn->gate_bias : projection == WA_UP ? ffn->up_bias : ffn->down_bias;
+    return projection == WA_GATE ? ffn->gate_bias
+           : projection == WA_UP ? ffn->up_bias
+                                 : ffn->down_bias;
 }
 
 /* A vector as a column, so that a row is named where it differs. */
@@ -38,7 +42,8 @@ static wa_matrix column(const float *values, size_t count, const char *name)
                        .row_bytes = sizeof *values};
 }
 
-wa_matrix wa_experts_matrix(const wa_experts *experts, wa_payload payload, wa_projection projection, size_t i)
+wa_matrix wa_experts_matrix(const wa_experts *experts, wa_payload payload, wa_projection projection,
+                            size_t i)
 {
     if (payload == WA_PAYLOAD_SHARED)
         return *wa_expert_matrix(&experts->shared, projection);
@@ -56,15 +61,20 @@ wa_matrix wa_experts_matrix(const wa_experts *experts, wa_payload payload, wa_pr
 /* A file of one entry, of a layer without experts. */
 static const wa_expert *dense_entry(const wa_vindex *vindex, size_t layer)
 {
-    return vindex->experts == NULL || vindex->experts[layer].experts.count > 0 ? NULL : vindex->experts[layer].experts.experts;
+    return vindex->experts == NULL || vindex->experts[layer].experts.count > 0
+               ? NULL
+               : vindex->experts[layer].experts.experts;
 }
 
-size_t wa_vindex_stack(const wa_vindex *vindex, wa_payload payload, wa_projection projection, size_t layer)
+size_t wa_vindex_stack(const wa_vindex *vindex, wa_payload payload, wa_projection projection,
+                       size_t layer)
 {
     const wa_experts *experts = wa_vindex_experts_at(vindex, layer);
     bool checkpoint = vindex->checkpoint != NULL;
     if (experts == NULL)
-        return wa_payload_is_of_experts(payload) ? (payload == WA_PAYLOAD_EXPERTS && dense_entry(vindex, layer) != NULL) : 1;
+        return wa_payload_is_of_experts(payload)
+                   ? (payload == WA_PAYLOAD_EXPERTS && dense_entry(vindex, layer) != NULL)
+                   : 1;
     switch (payload) {
     case WA_PAYLOAD_EXPERTS:
     case WA_PAYLOAD_CHECKPOINT:
@@ -72,7 +82,10 @@ size_t wa_vindex_stack(const wa_vindex *vindex, wa_payload payload, wa_projectio
     case WA_PAYLOAD_SHARED: /* no vindex has one */
         return checkpoint && experts->shared.up.rows > 0 ? 1 : 0;
     case WA_PAYLOAD_BIASES:
-        return bias_of(&experts->experts[0], projection) != NULL && !vindex->experts[layer].biases_of_model ? experts->count : 0;
+        return bias_of(&experts->experts[0], projection) != NULL &&
+                       !vindex->experts[layer].biases_of_model
+                   ? experts->count
+                   : 0;
     case WA_PAYLOAD_ROUTER:
         if (projection == WA_GATE)
             return vindex->experts[layer].router_of_model ? 0 : 1;
@@ -84,19 +97,22 @@ size_t wa_vindex_stack(const wa_vindex *vindex, wa_payload payload, wa_projectio
     }
 }
 
-wa_status wa_vindex_stack_matrix(const wa_vindex *vindex, wa_payload payload, wa_projection projection, size_t layer, size_t i,
-                                 wa_matrix *out, wa_error *err)
+wa_status wa_vindex_stack_matrix(const wa_vindex *vindex, wa_payload payload,
+                                 wa_projection projection, size_t layer, size_t i, wa_matrix *out,
+                                 wa_error *err)
 {
     const wa_experts *experts = wa_vindex_experts_at(vindex, layer);
     if (i >= wa_vindex_stack(vindex, payload, projection, layer))
-        return wa_fail(err, WA_E_INTERNAL, "no matrix %zu of %s of layer %zu in payload %d", i, wa_projection_name(projection), layer,
-                       (int)payload);
+        return wa_fail(err, WA_E_INTERNAL, "no matrix %zu of %s of layer %zu in payload %d", i,
+                       wa_projection_name(projection), layer, (int)payload);
     if (experts == NULL && payload == WA_PAYLOAD_EXPERTS) {
         *out = *wa_expert_matrix(dense_entry(vindex, layer), projection);
         return WA_OK;
     }
     if (experts == NULL)
-        return wa_vindex_matrix(vindex, payload, wa_payload_holds(payload, projection) ? projection : WA_GATE, layer, out, err);
+        return wa_vindex_matrix(vindex, payload,
+                                wa_payload_holds(payload, projection) ? projection : WA_GATE, layer,
+                                out, err);
     *out = wa_experts_matrix(experts, payload, projection, i);
     return WA_OK;
 }
@@ -110,7 +126,8 @@ static void offer(wa_vindex *vindex, wa_payload payload, const char *file)
         vindex->file[payload] = file;
 }
 
-static wa_status take_list(wa_vindex *vindex, wa_arena *arena, wa_vindex_experts **out, wa_error *err)
+static wa_status take_list(wa_vindex *vindex, wa_arena *arena, wa_vindex_experts **out,
+                           wa_error *err)
 {
     WA_TRY(wa_arena_take(arena, vindex->layer_count, sizeof **out, out, err));
     vindex->experts = *out;
@@ -139,19 +156,23 @@ static wa_status settle_checkpoint(wa_vindex *vindex, wa_arena *arena, wa_error 
 }
 
 /* Rows that begin inside a block are read, and not compared with the model's. */
-static wa_status find_flat(size_t layer, const wa_expert *expert, wa_arena *arena, const char **out, wa_error *err)
+static wa_status find_flat(size_t layer, const wa_expert *expert, wa_arena *arena, const char **out,
+                           wa_error *err)
 {
     char *text;
     if (expert->gate.order != WA_ROWS_FLAT && expert->down.order != WA_ROWS_FLAT)
         return WA_OK;
-    WA_TRY(wa_arena_print(arena, &text, err, "holds rows that begin inside blocks in layer %zu, as LARQL wrote them until May 2026",
-                          layer));
+    WA_TRY(wa_arena_print(
+        arena, &text, err,
+        "holds rows that begin inside blocks in layer %zu, as LARQL wrote them until May 2026",
+        layer));
     *out = text;
     return WA_OK;
 }
 
 /* Why the layer's experts cannot be audited; NULL: they can. */
-static wa_status find_obstacle(const wa_vindex *vindex, size_t layer, wa_arena *arena, const char **out, wa_error *err)
+static wa_status find_obstacle(const wa_vindex *vindex, size_t layer, wa_arena *arena,
+                               const char **out, wa_error *err)
 {
     wa_layer_store store = wa_vindex_layer_store(vindex, layer);
     char *text;
@@ -164,8 +185,8 @@ static wa_status find_obstacle(const wa_vindex *vindex, size_t layer, wa_arena *
 }
 
 /* The file of a layer without experts, where there is one: count 0 and one entry. */
-static wa_status take_dense_entry(wa_vindex *vindex, const wa_model *model, size_t layer, wa_arena *arena,
-                                  wa_vindex_experts *out, wa_error *err)
+static wa_status take_dense_entry(wa_vindex *vindex, const wa_model *model, size_t layer,
+                                  wa_arena *arena, wa_vindex_experts *out, wa_error *err)
 {
     wa_layer_store store = wa_vindex_layer_store(vindex, layer);
     size_t features = model->layers[layer].up.rows;
@@ -173,8 +194,10 @@ static wa_status take_dense_entry(wa_vindex *vindex, const wa_model *model, size
     if (store.entries != 1)
         return WA_OK;
     if (store.features != features)
-        return wa_fail(err, WA_E_MISMATCH, "the file of layer %zu of the vindex has %zu features, the model's layer has %zu", layer,
-                       store.features, features);
+        return wa_fail(
+            err, WA_E_MISMATCH,
+            "the file of layer %zu of the vindex has %zu features, the model's layer has %zu",
+            layer, store.features, features);
     WA_TRY(wa_arena_take(arena, 1, sizeof *entry, &entry, err));
     WA_TRY(wa_vindex_expert(vindex, layer, 0, entry, err));
     WA_TRY(find_flat(layer, entry, arena, &vindex->unusable[WA_PAYLOAD_EXPERTS], err));
@@ -182,13 +205,15 @@ static wa_status take_dense_entry(wa_vindex *vindex, const wa_model *model, size
     return WA_OK;
 }
 
-wa_status wa_vindex_settle_experts(wa_vindex *vindex, const wa_model *model, wa_arena *arena, wa_error *err)
+wa_status wa_vindex_settle_experts(wa_vindex *vindex, const wa_model *model, wa_arena *arena,
+                                   wa_error *err)
 {
     wa_vindex_experts *list;
     bool router = false, biases = false;
     if (vindex->checkpoint != NULL)
         return settle_checkpoint(vindex, arena, err);
-    if (wa_model_expert_layer(model) == model->layer_count || wa_vindex_expert_layer(vindex) == vindex->layer_count)
+    if (wa_model_expert_layer(model) == model->layer_count ||
+        wa_vindex_expert_layer(vindex) == vindex->layer_count)
         return WA_OK;
     for (size_t l = 0; l < model->layer_count && vindex->unusable[WA_PAYLOAD_EXPERTS] == NULL; l++)
         if (model->layers[l].experts != NULL)
@@ -203,8 +228,10 @@ wa_status wa_vindex_settle_experts(wa_vindex *vindex, const wa_model *model, wa_
         }
         WA_TRY(wa_vindex_experts_open(vindex, model, l, arena, &list[l], err));
         router = router || !list[l].router_of_model;
-        biases = biases || (!list[l].biases_of_model && list[l].experts.experts[0].down_bias != NULL);
-        WA_TRY(find_flat(l, &list[l].experts.experts[0], arena, &vindex->unusable[WA_PAYLOAD_EXPERTS], err));
+        biases =
+            biases || (!list[l].biases_of_model && list[l].experts.experts[0].down_bias != NULL);
+        WA_TRY(find_flat(l, &list[l].experts.experts[0], arena,
+                         &vindex->unusable[WA_PAYLOAD_EXPERTS], err));
     }
     if (vindex->unusable[WA_PAYLOAD_EXPERTS] != NULL) {
         vindex->experts = NULL;

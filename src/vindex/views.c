@@ -33,7 +33,8 @@ bool wa_payload_holds(wa_payload payload, wa_projection projection)
 
 bool wa_payload_down_is_feature_major(wa_payload payload)
 {
-    return payload != WA_PAYLOAD_INTERLEAVED_Q4K && payload != WA_PAYLOAD_CHECKPOINT && !wa_payload_is_of_experts(payload);
+    return payload != WA_PAYLOAD_INTERLEAVED_Q4K && payload != WA_PAYLOAD_CHECKPOINT &&
+           !wa_payload_is_of_experts(payload);
 }
 
 bool wa_fp4_has_blocks(wa_fp4_precision precision)
@@ -97,9 +98,10 @@ static void place(const wa_vindex *vindex, wa_payload payload, wa_projection pro
         place_rows(out, base, WA_FORMAT_F32, vindex->hidden, in_triple);
         break;
     case WA_PAYLOAD_INTERLEAVED_Q4: /* layers are alike: vindex-format 4.3 */
-        place_rows(out, base, maps->q4_formats == NULL
-                                  ? WA_FORMAT_GGML_Q4_0
-                                  : maps->q4_formats[WA_PROJECTION_COUNT * layer + projection],
+        place_rows(out, base,
+                   maps->q4_formats == NULL
+                       ? WA_FORMAT_GGML_Q4_0
+                       : maps->q4_formats[WA_PROJECTION_COUNT * layer + projection],
                    vindex->hidden, in_triple);
         break;
     case WA_PAYLOAD_INTERLEAVED_Q4K:
@@ -136,7 +138,9 @@ wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload, wa_proje
                        wa_projection_name(projection), layer, (int)payload);
 
     if (wa_payload_is_of_experts(payload)) { /* matrices of a stack: wa_experts_matrix */
-        *out = (wa_matrix){.name = wa_vindex_file(vindex, payload), .format = WA_FORMAT_F32, .cols = vindex->hidden};
+        *out = (wa_matrix){.name = wa_vindex_file(vindex, payload),
+                           .format = WA_FORMAT_F32,
+                           .cols = vindex->hidden};
         return WA_OK;
     }
     if (payload == WA_PAYLOAD_CHECKPOINT) {
@@ -149,8 +153,8 @@ wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload, wa_proje
                       .order = WA_ROWS_PLAIN,
                       .rows = vindex->layers[layer].features,
                       .cols = vindex->hidden,
-                      .through_f16 = serving == WA_PAYLOAD_INTERLEAVED_Q4K &&
-                                     payload == WA_PAYLOAD_GATE};
+                      .through_f16 =
+                          serving == WA_PAYLOAD_INTERLEAVED_Q4K && payload == WA_PAYLOAD_GATE};
     if (view.rows > 0)
         place(vindex, serving, projection, layer, &view);
     *out = view;
@@ -159,7 +163,8 @@ wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payload, wa_proje
 
 static bool find_in(const wa_map *map, const uint8_t *data, uint64_t *out)
 {
-    if (map->bytes.data == NULL || data < map->bytes.data || data >= map->bytes.data + map->bytes.size)
+    if (map->bytes.data == NULL || data < map->bytes.data ||
+        data >= map->bytes.data + map->bytes.size)
         return false;
     *out = (uint64_t)(data - map->bytes.data);
     return true;

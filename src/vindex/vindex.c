@@ -19,7 +19,9 @@ typedef struct payload_info {
 } payload_info;
 
 static const payload_info PAYLOADS[WA_PAYLOAD_COUNT] = {
+/* clang-format off */
 #define PAYLOAD_ROW(id, file, meaning) {file, meaning},
+    /* clang-format on */
     WA_PAYLOAD_LIST(PAYLOAD_ROW)
 #undef PAYLOAD_ROW
 };
@@ -150,7 +152,8 @@ wa_status wa_vindex_list_file(wa_vindex_build *build, const char *name, wa_error
     char *path;
     wa_vindex *vindex = build->vindex;
     WA_TRY(wa_vindex_file_path(build, name, &path, err));
-    WA_TRY(append(build->arena, &build->maps->files, &build->maps->file_room, vindex->file_count, path, err));
+    WA_TRY(append(build->arena, &build->maps->files, &build->maps->file_room, vindex->file_count,
+                  path, err));
     vindex->files = build->maps->files;
     vindex->file_count++;
     return WA_OK;
@@ -179,11 +182,11 @@ static wa_status refuse_interrupted(const wa_vindex_build *build, wa_error *err)
 
 /*
  * vindex-format 4.2 and 7.1: the feature counts come from the gate source, that is from
- * gate_vectors.bin, from the gate of the interleaved K-quant file with its manifest, or from the FP4
- * storage. With none of them upstream has zero features in every layer, whatever the other files
- * hold, and calls every case a pass (U27). Sizes of files are checked with index.json's counts in
- * any case, so that damage is seen; then the counts become 0, so that no case can run and the
- * reason is told.
+ * gate_vectors.bin, from the gate of the interleaved K-quant file with its manifest, or from the
+ * FP4 storage. With none of them upstream has zero features in every layer, whatever the other
+ * files hold, and calls every case a pass (U27). Sizes of files are checked with index.json's
+ * counts in any case, so that damage is seen; then the counts become 0, so that no case can run and
+ * the reason is told.
  */
 static wa_status settle_features(wa_vindex_build *build, wa_error *err)
 {
@@ -235,8 +238,8 @@ static wa_status remark_unread(wa_vindex_build *build, wa_error *err)
         bool there;
         WA_TRY(wa_vindex_has_entry(build, unread[i].name, &there, err));
         if (there)
-            WA_TRY(wa_vindex_remark(build, err, "%s is not read: %s", unread[i].name,
-                                    unread[i].why));
+            WA_TRY(
+                wa_vindex_remark(build, err, "%s is not read: %s", unread[i].name, unread[i].why));
     }
     return WA_OK;
 }

@@ -1,5 +1,6 @@
-/* weight_manifest.json: tensors of the weight tier (V11, vindex-format 3.6). Up and down are kept for comparison with the
- * feature files (V16), routers and biases of experts for the layer files (larql-2026-08 1.6, 5.3). */
+/* weight_manifest.json: tensors of the weight tier (V11, vindex-format 3.6). Up and down are kept
+ * for comparison with the feature files (V16), routers and biases of experts for the layer files
+ * (larql-2026-08 1.6, 5.3). */
 #include "vindex/experts.h"
 #include "vindex/parts.h"
 
@@ -93,7 +94,8 @@ static wa_status check_length(const weight_entry *entry, wa_error *err)
     if (kind->blocks && entry->dims[1] % block->block_elements != 0)
         return wa_fail(err, WA_E_FORMAT, "shape[1] is %zu, expected a multiple of %zu",
                        entry->dims[1], block->block_elements);
-    if (kind->blocks && !is_times(length, entry->elements / block->block_elements, block->block_bytes))
+    if (kind->blocks &&
+        !is_times(length, entry->elements / block->block_elements, block->block_bytes))
         return wa_fail(err, WA_E_FORMAT, "length %llu, expected %zu blocks of %zu bytes", length,
                        entry->elements / block->block_elements, block->block_bytes);
     if (kind->blocks || (kind->floats && is_times(length, entry->elements, 4)) ||
@@ -136,8 +138,7 @@ static wa_status check_range(reader *r, const json_t *json, weight_entry *entry,
     weight_file *file = entry->file;
     file->entries++;
     if (file->there && (entry->offset > file->size || entry->length > file->size - entry->offset))
-        return wa_fail(err, WA_E_FORMAT,
-                       "offset %llu + length %llu exceeds the %zu bytes of '%s'",
+        return wa_fail(err, WA_E_FORMAT, "offset %llu + length %llu exceeds the %zu bytes of '%s'",
                        (unsigned long long)entry->offset, (unsigned long long)entry->length,
                        file->size, file->name);
     return WA_OK;
@@ -190,7 +191,8 @@ static void keep_ffn(wa_vindex_build *build, const weight_entry *entry)
 
 /* --- Experts */
 
-/* What LARQL's extractors call them, by the checkpoints' names. A file of an unknown family may use any scheme. */
+/* What LARQL's extractors call them, by the checkpoints' names. A file of an unknown family may use
+ * any scheme. */
 static const wa_router_names SCHEMES[] = {
     {.families = "mixtral", .router = "block_sparse_moe.gate.weight"},
     {.families = "qwen2_moe qwen3_moe olmoe", .router = "mlp.gate.weight"},
@@ -225,7 +227,8 @@ static wa_router_role role_of(const char *name)
     for (size_t i = 0; i < SCHEME_COUNT; i++) {
         const char *const names[WA_ROUTER_ROLES] = {[WA_ROUTER_WEIGHT] = SCHEMES[i].router,
                                                     [WA_ROUTER_BIAS] = SCHEMES[i].router_bias,
-                                                    [WA_ROUTER_GATE_UP_BIAS] = SCHEMES[i].gate_up_bias,
+                                                    [WA_ROUTER_GATE_UP_BIAS] =
+                                                        SCHEMES[i].gate_up_bias,
                                                     [WA_ROUTER_DOWN_BIAS] = SCHEMES[i].down_bias};
         for (int role = 0; role < WA_ROUTER_ROLES; role++)
             if (names[role] != NULL && strcmp(names[role], name) == 0)
@@ -242,15 +245,16 @@ static void keep_router(wa_vindex_build *build, const weight_entry *entry)
     bool known = in_up_weights || strcmp(entry->file->name, NORMS) == 0;
     if (layer >= build->vindex->layer_count || !known || !entry->file->there || entry->kind->blocks)
         return;
-    wa_router_role role = role_of(strchr(strchr(entry->key, '.') + 1, '.') + 1); /* behind "layers.N." */
+    /* behind "layers.N." */
+    wa_router_role role = role_of(strchr(strchr(entry->key, '.') + 1, '.') + 1);
     if (role == WA_ROUTER_ROLES)
         return;
     wa_format half = strcmp(entry->kind->name, "packed_bf16") == 0 ? WA_FORMAT_BF16 : WA_FORMAT_F16;
-    build->maps->router[WA_ROUTER_ROLES * layer + role] =
-        (wa_router_slice){.offset = entry->offset,
-                          .elements = entry->elements,
-                          .format = is_times(entry->length, entry->elements, 4) ? WA_FORMAT_F32 : half,
-                          .in_up_weights = in_up_weights};
+    build->maps->router[WA_ROUTER_ROLES * layer + role] = (wa_router_slice){
+        .offset = entry->offset,
+        .elements = entry->elements,
+        .format = is_times(entry->length, entry->elements, 4) ? WA_FORMAT_F32 : half,
+        .in_up_weights = in_up_weights};
 }
 
 static int by_key(const void *a, const void *b)
@@ -290,8 +294,8 @@ static wa_status check_list(wa_vindex_build *build, const json_t *list, wa_error
         WA_TRY(wa_arena_take(build->arena, build->vindex->layer_count,
                              sizeof *build->maps->weights[p].layers,
                              &build->maps->weights[p].layers, err));
-    WA_TRY(wa_arena_take(build->arena, WA_ROUTER_ROLES * build->vindex->layer_count, sizeof *build->maps->router,
-                         &build->maps->router, err));
+    WA_TRY(wa_arena_take(build->arena, WA_ROUTER_ROLES * build->vindex->layer_count,
+                         sizeof *build->maps->router, &build->maps->router, err));
     WA_TRY(wa_arena_take(build->arena, count, sizeof *entries, &entries, err));
     for (size_t i = 0; i < count; i++) {
         entries[i].at = i;
@@ -325,7 +329,8 @@ static wa_status map_kept(wa_vindex_build *build, wa_error *err)
     for (int p = WA_UP; p <= WA_DOWN; p++) {
         wa_weight_tier *tier = &build->maps->weights[p - WA_UP];
         bool found;
-        WA_TRY(wa_vindex_map_side(build, wa_weight_file((wa_projection)p), &tier->map, &found, err));
+        WA_TRY(
+            wa_vindex_map_side(build, wa_weight_file((wa_projection)p), &tier->map, &found, err));
     }
     return map_routers(build, err);
 }

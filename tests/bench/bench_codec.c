@@ -1,5 +1,5 @@
-/* Number formats on one core: decoding into a panel that stays in cache, encoding, and decoding for the
- * row kernel of the per-feature loops; beside reading memory and sgemm in the same run. usage:
+/* Number formats on one core: decoding into a panel that stays in cache, encoding, and decoding for
+ * the row kernel of the per-feature loops; beside reading memory and sgemm in the same run. usage:
  * bench_codec [ROWS]   rows of the sgemm that a decoded layer feeds, 256 if not given */
 #include "base/arena.h"
 
@@ -17,11 +17,12 @@ enum {
 };
 
 typedef struct bench {
-    float *source;                  /* [SOURCE] normal deviates */
-    uint8_t *packed;                /* [PACKED_BYTES + 1], used from an odd address */
-    float *panel;                   /* WA_PANEL_BYTES */
-    float *x;                       /* [HIDDEN] */
-    float *y;                       /* [2 * PACKED_BYTES / HIDDEN]: more rows than any format packs */
+    float *source;   /* [SOURCE] normal deviates */
+    uint8_t *packed; /* [PACKED_BYTES + 1], used from an odd address */
+    float *panel;    /* WA_PANEL_BYTES */
+    float *x;        /* [HIDDEN] */
+    /* [2 * PACKED_BYTES / HIDDEN]: more rows than any format packs */
+    float *y;
     double read_gbps, gemm_weights; /* 1e9 bytes, 1e9 weights a second */
 } bench;
 
@@ -85,7 +86,8 @@ static double encode_rate(const wa_format_info *info, wa_encode *encode, const b
     return median_rate(seconds, 4e-6 * SOURCE);
 }
 
-/* 1e9 floats a second of the loops' row kernel at one position: every row decoded, then multiplied by x. */
+/* 1e9 floats a second of the loops' row kernel at one position: every row decoded, then multiplied
+ * by x. */
 static double row_rate(wa_format format, bench *b)
 {
     wa_matrix matrix = {.data = b->packed + 1, .format = format, .cols = HIDDEN};
@@ -168,9 +170,9 @@ int main(int argc, char **argv)
     }
     fill_normal(b.source, SOURCE, 0.02F);
     fill_normal(b.x, HIDDEN, 1.0F);
-    printf(
-        "              decode GB/s: in, f32 out, of reading   4 MiB panel: f32, of sgemm   row kernel: "
-        "GFLOP/s, GB/s f32, of reading   encode: MB/s f32, oracle\n");
+    printf("              decode GB/s: in, f32 out, of reading   4 MiB panel: f32, of sgemm   row "
+           "kernel: "
+           "GFLOP/s, GB/s f32, of reading   encode: MB/s f32, oracle\n");
     for (int f = 0; f < WA_FORMAT_COUNT; f++)
         report((wa_format)f, &b);
     wa_arena_close(arena);

@@ -1,5 +1,5 @@
-/* What this machine can do, one core: FMAs at their best, sgemm at its best, sgemm at a job's row count, and reading
- * memory. JSON on stdout. usage: bench_limits ROWS HIDDEN INTERMEDIATE */
+/* What this machine can do, one core: FMAs at their best, sgemm at its best, sgemm at a job's row
+ * count, and reading memory. JSON on stdout. usage: bench_limits ROWS HIDDEN INTERMEDIATE */
 #include "base/arena.h"
 
 #include "peak.h"
@@ -17,7 +17,8 @@ int main(int argc, char **argv)
     size_t hidden = strtoul(argv[2], NULL, 10);
     size_t features = strtoul(argv[3], NULL, 10);
     size_t floats = (size_t)64 << 20; /* 256 MiB: beyond every cache */
-    enum { PEAK = 2048 };             /* rows, columns and depth of the product that shows the peak */
+    /* rows, columns and depth of the product that shows the peak */
+    enum { PEAK = 2048 };
     size_t most = rows > PEAK ? rows : PEAK;
     size_t wide = hidden > features ? hidden : features;
     wide = wide > PEAK ? wide : PEAK;
@@ -48,7 +49,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err.text);
         return 2;
     }
-    printf("{\"isa\": \"%s\", \"fma_peak_gflops\": %.2f, ", wa_isa_name(isa), peak_rate(wa_isa_name(isa)));
+    printf("{\"isa\": \"%s\", \"fma_peak_gflops\": %.2f, ", wa_isa_name(isa),
+           peak_rate(wa_isa_name(isa)));
     printf("\"sgemm_peak_gflops\": %.2f, \"sgemm_rows_gflops\": %.2f, \"read_gbps\": %.2f, "
            "\"core\": \"%s\"}\n",
            gemm_rate(PEAK, PEAK, PEAK, 1, weights, x, y), 3.0 / (2.0 / up + 1.0 / down),

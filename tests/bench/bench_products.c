@@ -1,5 +1,6 @@
-/* Products of one core beside what it can do: the FMA peak, then our own products and engine blas by turns, weights in bf16
- * and decoded anew for each product. usage: bench_products [HIDDEN INTERMEDIATE] */
+/* Products of one core beside what it can do: the FMA peak, then our own products and engine blas
+ * by turns, weights in bf16 and decoded anew for each product. usage: bench_products [HIDDEN
+ * INTERMEDIATE] */
 #include "base/arena.h"
 
 #include "peak.h"
@@ -8,11 +9,12 @@
 #include <stdio.h>
 
 enum { MOST_ROWS = 512, EVALUATIONS = 7, PAIRS_OF_RUNS = REPEATS, LEAST_COLUMNS = 512 };
-/* Many rows take fewer columns of W, whose number changes no rate: a run is at most this many operations. */
+/* Many rows take fewer columns of W, whose number changes no rate: a run is at most this many
+ * operations. */
 static const double MOST_FLOPS = 2e10;
 
-static double seconds_of(wa_engine engine, const wa_matrix *w, size_t rows, const wa_operand *pairs, size_t count,
-                         wa_scratch *scratch)
+static double seconds_of(wa_engine engine, const wa_matrix *w, size_t rows, const wa_operand *pairs,
+                         size_t count, wa_scratch *scratch)
 {
     scratch->engine = engine;
     double start = processor_time();
@@ -31,7 +33,8 @@ static wa_matrix cut(const wa_matrix *w, size_t rows)
 }
 
 /* Medians of runs by turns, and of the ratios of neighbours. */
-static void compare(const wa_matrix *whole, size_t rows, size_t count, const float *x, float *y, double peak, wa_scratch *scratch)
+static void compare(const wa_matrix *whole, size_t rows, size_t count, const float *x, float *y,
+                    double peak, wa_scratch *scratch)
 {
     double own[PAIRS_OF_RUNS], blas[PAIRS_OF_RUNS], ratio[PAIRS_OF_RUNS];
     wa_operand pairs[EVALUATIONS];
@@ -46,8 +49,9 @@ static void compare(const wa_matrix *whole, size_t rows, size_t count, const flo
     }
     qsort(ratio, PAIRS_OF_RUNS, sizeof *ratio, by_value);
     double rate = median_rate(own, flops);
-    printf("%5zu x %zu   %8.1f %6.0f %%   %8.1f   %5.2f\n", rows, count, rate, peak > 0.0 ? 100.0 * rate / peak : 0.0,
-           median_rate(blas, flops), ratio[PAIRS_OF_RUNS / 2]);
+    printf("%5zu x %zu   %8.1f %6.0f %%   %8.1f   %5.2f\n", rows, count, rate,
+           peak > 0.0 ? 100.0 * rate / peak : 0.0, median_rate(blas, flops),
+           ratio[PAIRS_OF_RUNS / 2]);
 }
 
 static int run(size_t hidden, size_t features, wa_arena *arena, wa_error *err)
@@ -66,9 +70,13 @@ static int run(size_t hidden, size_t features, wa_arena *arena, wa_error *err)
     wa_blas_set_threads(1);
     setvbuf(stdout, NULL, _IOLBF, 0);
     double peak = peak_rate(wa_isa_name(scratch.isa));
-    printf("[%zu, %zu] bf16, %s; FMA peak %.1f GFLOP/s; BLAS core %s\n rows x n       ours  of peak       blas   ours is faster by\n",
+    printf("[%zu, %zu] bf16, %s; FMA peak %.1f GFLOP/s; BLAS core %s\n rows x n       ours  of "
+           "peak       blas   ours is faster by\n",
            hidden, features, wa_isa_name(scratch.isa), peak, wa_blas_look().core);
-    const wa_matrix w = {.data = (const uint8_t *)weights, .format = WA_FORMAT_BF16, .rows = features, .cols = hidden,
+    const wa_matrix w = {.data = (const uint8_t *)weights,
+                         .format = WA_FORMAT_BF16,
+                         .rows = features,
+                         .cols = hidden,
                          .row_bytes = hidden * sizeof *weights};
     static const size_t rows[] = {1, 6, 39, 128, 512};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -81,7 +89,8 @@ int main(int argc, char **argv)
 {
     wa_error err;
     wa_arena *arena;
-    size_t hidden = argc > 2 ? strtoul(argv[1], NULL, 10) : 2560, features = argc > 2 ? strtoul(argv[2], NULL, 10) : 10240;
+    size_t hidden = argc > 2 ? strtoul(argv[1], NULL, 10) : 2560,
+           features = argc > 2 ? strtoul(argv[2], NULL, 10) : 10240;
     if (hidden == 0 || features == 0 || wa_arena_open("bench", 0, &arena, &err) != WA_OK)
         return 2;
     int status = run(hidden, features, arena, &err);

@@ -2,8 +2,9 @@
 #ifndef WALKAUDIT_BENCH_PEAK_H
 #define WALKAUDIT_BENCH_PEAK_H
 
-/** GFLOP/s of f32 FMAs with the vectors of an instruction set as WALKAUDIT_ISA names them, the best of many short runs, so that
- * other work on the machine lowers it least. 0 where it is not known (portable; a processor without FMA). */
+/** GFLOP/s of f32 FMAs with the vectors of an instruction set as WALKAUDIT_ISA names them, the best
+ * of many short runs, so that other work on the machine lowers it least. 0 where it is not known
+ * (portable; a processor without FMA). */
 double peak_rate(const char *isa);
 
 #endif

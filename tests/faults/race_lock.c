@@ -1,7 +1,8 @@
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 /*
- * race_lock DIRECTORY ATTEMPTS: processes that fight for one owner lock, and die holding it or let it go. Never may two
- * own it at once. Prints how many attempts, how many owned; exit code 1 on a violation.
+ * race_lock DIRECTORY ATTEMPTS: processes that fight for one owner lock, and die holding it or let
+ * it go. Never may two own it at once. Prints how many attempts, how many owned; exit code 1 on a
+ * violation.
  */
 #include "store/parts.h"
 
@@ -62,7 +63,8 @@ int main(int argc, char **argv)
     wa_error err;
     if (wa_directory_make(argv[1], &err) != WA_OK)
         return wa_error_print(&err);
-    shared *all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    shared *all =
+        mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (all == MAP_FAILED)
         return 2;
     for (int w = 0; w < WORKERS; w++)

@@ -1,8 +1,10 @@
 /*
- * A preloaded library that makes the N-th system call of one kind fail, on one rank, among calls on files below one
- * directory: what a failing disk, a full quota or a lost mount does, at a moment of the test's choosing.
+ * A preloaded library that makes the N-th system call of one kind fail, on one rank, among calls on
+ * files below one directory: what a failing disk, a full quota or a lost mount does, at a moment of
+ * the test's choosing.
  *
- *   WALKAUDIT_FAULT        KIND:N:CAUSE, e.g. pwrite:17:EIO; N counts from 1. KIND:N:short transfers half of the bytes.
+ *   WALKAUDIT_FAULT        KIND:N:CAUSE, e.g. pwrite:17:EIO; N counts from 1. KIND:N:short
+ *                          transfers half of the bytes.
  *   WALKAUDIT_FAULT_UNDER  absolute directory: only calls on files below it count
  *   WALKAUDIT_FAULT_RANK   rank of MPI_COMM_WORLD whose calls fail (default 0)
  *   WALKAUDIT_FAULT_MOUNT  number that statfs gives as the kind of the file system, on any rank
@@ -42,8 +44,9 @@ typedef enum kind {
     MKDIR,
     KIND_COUNT
 } kind;
-static const char *const KINDS[KIND_COUNT] = {"open",     "create",  "read", "write",  "close", "sync",  "truncate",
-                                              "reserve",  "map",     "rename", "link", "unlink", "mkdir"};
+static const char *const KINDS[KIND_COUNT] = {"open", "create",   "read",    "write", "close",
+                                              "sync", "truncate", "reserve", "map",   "rename",
+                                              "link", "unlink",   "mkdir"};
 
 /* What is planned, read from the environment at the first call. */
 static struct {
@@ -103,7 +106,8 @@ static void read_plan(void)
 static bool is_under(const char *path)
 {
     size_t length = strlen(plan.under);
-    return length > 0 && strncmp(path, plan.under, length) == 0 && (path[length] == '/' || path[length] == '\0');
+    return length > 0 && strncmp(path, plan.under, length) == 0 &&
+           (path[length] == '/' || path[length] == '\0');
 }
 
 static bool fd_is_under(int fd)
@@ -170,7 +174,8 @@ __attribute__((destructor)) static void report(void)
     char text[512];
     int used = 0;
     for (int k = 0; k < KIND_COUNT; k++)
-        used += snprintf(text + used, sizeof text - (size_t)used, "%s %s %ld\n", plan.rank, KINDS[k], calls[k]);
+        used += snprintf(text + used, sizeof text - (size_t)used, "%s %s %ld\n", plan.rank,
+                         KINDS[k], calls[k]);
     plan.under[0] = '\0';
     int fd = open(plan.count_path, O_WRONLY | O_CREAT | O_APPEND, 0666);
     if (fd >= 0 && write(fd, text, (size_t)used) == used)
@@ -181,7 +186,7 @@ __attribute__((destructor)) static void report(void)
 #define REAL(type, name, ...)                                                                      \
     static type (*real)(__VA_ARGS__);                                                              \
     if (real == NULL)                                                                              \
-        *(void **)&real = dlsym(RTLD_NEXT, name)
+    *(void **)&real = dlsym(RTLD_NEXT, name)
 
 /* --- Opening: a variadic mode */
 
@@ -209,7 +214,7 @@ int open64(const char *path, int flags, ...)
 }
 
 #define OPENAT_BODY(name)                                                                          \
-    REAL(int, name, int, const char *, int, ...);                                                    \
+    REAL(int, name, int, const char *, int, ...);                                                  \
     va_list args;                                                                                  \
     va_start(args, flags);                                                                         \
     mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(args, mode_t) : 0;                 \
@@ -392,11 +397,13 @@ int rename(const char *from, const char *to)
     return path_fails(RENAME, AT_FDCWD, to) ? -1 : real(from, to);
 }
 
-int renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned flags)
+int renameat2(int from_directory, const char *from, int to_directory, const char *to,
+              unsigned flags)
 {
     REAL(int, "renameat2", int, const char *, int, const char *, unsigned);
-    return path_fails(RENAME, to_directory, to) ? -1
-                                                : real(from_directory, from, to_directory, to, flags);
+    return path_fails(RENAME, to_directory, to)
+               ? -1
+               : real(from_directory, from, to_directory, to, flags);
 }
 
 int link(const char *from, const char *to)

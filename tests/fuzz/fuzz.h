@@ -1,5 +1,5 @@
-/* What the fuzz targets share: a memory directory for readers that take a path, an arena, and what a
- * reader may answer. A target is one file fuzz_NAME.c with LLVMFuzzerTestOneInput. */
+/* What the fuzz targets share: a memory directory for readers that take a path, an arena, and what
+ * a reader may answer. A target is one file fuzz_NAME.c with LLVMFuzzerTestOneInput. */
 #ifndef WALKAUDIT_FUZZ_H
 #define WALKAUDIT_FUZZ_H
 
@@ -112,7 +112,8 @@ static inline bool fuzz_answer(wa_status status, const wa_error *err)
     bool named = status != WA_E_INTERNAL && status != WA_E_MEMORY;
     bool one_line = err->text[0] != '\0' && strpbrk(err->text, "\r\n") == NULL;
     if (!named || !one_line || err->status != status)
-        fprintf(stderr, "fuzz: status %d, error %d '%s'\n", (int)status, (int)err->status, err->text);
+        fprintf(stderr, "fuzz: status %d, error %d '%s'\n", (int)status, (int)err->status,
+                err->text);
     fuzz_require(named, "an input is an internal error or takes all memory");
     fuzz_require(one_line, "the error is not one line");
     fuzz_require(err->status == status, "the error has another status");

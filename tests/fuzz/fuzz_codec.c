@@ -1,7 +1,7 @@
 /* Number formats: the first byte names one, the rest is blocks of it, and then floats to encode.
  * The one that runs and its oracle agree. */
-#include "fuzz.h"
 #include "codec/codec.h"
+#include "fuzz.h"
 
 #include <math.h>
 

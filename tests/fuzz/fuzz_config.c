@@ -4,7 +4,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const wa_semantics semantics[] = {WA_SEMANTICS_NATIVE, WA_SEMANTICS_LARQL_2026_05, WA_SEMANTICS_LARQL_2026_08};
+    static const wa_semantics semantics[] = {WA_SEMANTICS_NATIVE, WA_SEMANTICS_LARQL_2026_05,
+                                             WA_SEMANTICS_LARQL_2026_08};
     static bool ready;
     if (!ready)
         fuzz_write_golden("model.safetensors", WA_GOLDEN "/models/qwen2/model.safetensors");

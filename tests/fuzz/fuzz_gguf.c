@@ -41,9 +41,8 @@ static void open_tokenizer(const char *path)
     int32_t *ids;
     size_t count;
     if (fuzz_answer(wa_tokenizer_open(path, &tokenizer, &err), &err)) {
-        (void)fuzz_answer(wa_tokenizer_encode(tokenizer, text, sizeof text - 1, arena, &ids, &count,
-                                              &err),
-                          &err);
+        (void)fuzz_answer(
+            wa_tokenizer_encode(tokenizer, text, sizeof text - 1, arena, &ids, &count, &err), &err);
         wa_tokenizer_close(tokenizer);
     }
     wa_arena_close(arena);

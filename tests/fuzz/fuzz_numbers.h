@@ -1,5 +1,5 @@
-/* A mutator for text formats: half of the time one number becomes another that is nearly right or at the edge
- * of a type. Random bytes seldom leave a document whole and a number wrong by one. */
+/* A mutator for text formats: half of the time one number becomes another that is nearly right or
+ * at the edge of a type. Random bytes seldom leave a document whole and a number wrong by one. */
 #ifndef WALKAUDIT_FUZZ_NUMBERS_H
 #define WALKAUDIT_FUZZ_NUMBERS_H
 
@@ -68,7 +68,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
     for (size_t i = begin; i < end; i++)
         value = 10 * value + (uint64_t)(data[i] - '0');
     char text[32];
-    int length = snprintf(text, sizeof text, "%llu", (unsigned long long)fuzz_near(value, seed >> 11));
+    int length =
+        snprintf(text, sizeof text, "%llu", (unsigned long long)fuzz_near(value, seed >> 11));
     size_t changed = size - (end - begin) + (size_t)length;
     if (length < 0 || changed > max_size)
         return LLVMFuzzerMutate(data, size, max_size);

@@ -1,7 +1,7 @@
 /* A safetensors file: as a container, and as the weights of a one-layer model of 8 elements. */
 #include "fuzz.h"
-#include "model/safetensors.h"
 #include "model/model.h"
+#include "model/safetensors.h"
 
 static const char CONFIG[] =
     "{\"model_type\": \"llama\", \"hidden_size\": 8, \"intermediate_size\": 8, "
@@ -25,7 +25,8 @@ static void open_model(void)
     wa_error err = {0};
     wa_model *model;
     wa_arena *arena = fuzz_arena();
-    if (fuzz_answer(wa_model_open(fuzz_directory(), WA_SEMANTICS_NATIVE, arena, &model, &err), &err)) {
+    if (fuzz_answer(wa_model_open(fuzz_directory(), WA_SEMANTICS_NATIVE, arena, &model, &err),
+                    &err)) {
         float row[8];
         wa_matrix_decode(&model->layers[0].down, 7, 1, row);
         wa_matrix_decode(&model->output, model->vocab - 1, 1, row);

@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ready = true;
     fuzz_write("model.safetensors.index.json", data, size);
     wa_arena *arena = fuzz_arena();
-    if (fuzz_answer(wa_model_open(fuzz_directory(), WA_SEMANTICS_NATIVE, arena, &model, &err), &err)) {
+    if (fuzz_answer(wa_model_open(fuzz_directory(), WA_SEMANTICS_NATIVE, arena, &model, &err),
+                    &err)) {
         float row[128];
         fuzz_require(model->intermediate <= 128, "an index changed the model's width");
         wa_matrix_decode(&model->layers[1].down, 0, 1, row);

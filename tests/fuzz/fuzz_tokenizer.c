@@ -1,19 +1,22 @@
-/* tokenizer.json: opened, asked for ids of a text with every kind of character, and for texts of ids. */
+/* tokenizer.json: opened, asked for ids of a text with every kind of character, and for texts of
+ * ids. */
 #include "fuzz_numbers.h"
 #include "model/tokenizer.h"
 
 static void use(const wa_tokenizer *tokenizer, wa_arena *arena)
 {
-    static const char text[] = "The  capital\n of 123 <s>\t'll caf\xc3\xa9 \xe6\xbc\xa2 \xf0\x9f\xa4\x96";
+    static const char text[] =
+        "The  capital\n of 123 <s>\t'll caf\xc3\xa9 \xe6\xbc\xa2 \xf0\x9f\xa4\x96";
     wa_error err = {0};
     int32_t *ids;
     size_t count;
-    if (!fuzz_answer(wa_tokenizer_encode(tokenizer, text, sizeof text - 1, arena, &ids, &count, &err),
-                     &err))
+    if (!fuzz_answer(
+            wa_tokenizer_encode(tokenizer, text, sizeof text - 1, arena, &ids, &count, &err), &err))
         return;
     for (size_t i = 0; i < count; i++) {
         char *piece;
-        fuzz_require(ids[i] >= 0 && (size_t)ids[i] < wa_tokenizer_id_count(tokenizer), "id out of range");
+        fuzz_require(ids[i] >= 0 && (size_t)ids[i] < wa_tokenizer_id_count(tokenizer),
+                     "id out of range");
         (void)fuzz_answer(wa_tokenizer_text(tokenizer, ids[i], arena, &piece, &err), &err);
     }
 }

@@ -10,9 +10,9 @@
 #include "vindex/scan.h"
 
 #define FUZZ_INDEX_HEAD                                                                            \
-    "{\"version\": 2, \"model\": \"m\", \"family\": \"llama\", \"num_layers\": 2, "                 \
-    "\"hidden_size\": 32, \"intermediate_size\": 16, \"vocab_size\": 8, \"embed_scale\": 1.0, "     \
-    "\"layers\": [{\"layer\": 0, \"num_features\": 16, \"offset\": 0, \"length\": 2048}, "          \
+    "{\"version\": 2, \"model\": \"m\", \"family\": \"llama\", \"num_layers\": 2, "                \
+    "\"hidden_size\": 32, \"intermediate_size\": 16, \"vocab_size\": 8, \"embed_scale\": 1.0, "    \
+    "\"layers\": [{\"layer\": 0, \"num_features\": 16, \"offset\": 0, \"length\": 2048}, "         \
     "{\"layer\": 1, \"num_features\": 16, \"offset\": 2048, \"length\": 2048}], \"down_top_k\": 2"
 
 static inline void fuzz_write_index(const char *tail)
@@ -56,7 +56,8 @@ static inline void fuzz_check_scales(const wa_vindex *vindex, const wa_matrix *m
     bool inside = false;
     wa_bytes scales = wa_matrix_scale_span(m);
     for (size_t l = 0; l < vindex->layer_count; l++)
-        inside = inside || fuzz_is_inside(vindex->maps->layer_files[l].map.bytes, scales.data, scales.size);
+        inside = inside ||
+                 fuzz_is_inside(vindex->maps->layer_files[l].map.bytes, scales.data, scales.size);
     fuzz_require(inside, "scales leave their file");
 }
 
@@ -118,13 +119,17 @@ static inline void fuzz_read_experts(const wa_vindex *vindex, wa_arena *arena)
             fuzz_require(wa_vindex_expert(vindex, l, e, &list[e], &err) == WA_OK, err.text);
             fuzz_read_expert(vindex, &list[e]);
         }
-        wa_experts experts = {.count = store.entries, .chosen = 1, .experts = list,
+        wa_experts experts = {.count = store.entries,
+                              .chosen = 1,
+                              .experts = list,
                               .router = {.rows = store.entries, .cols = vindex->hidden}};
         wa_layer *layers = calloc(vindex->layer_count, sizeof *layers);
         fuzz_require(layers != NULL, "memory");
         layers[l].experts = &experts;
-        wa_model model = {.layer_count = vindex->layer_count, .hidden = vindex->hidden, .layers = layers};
-        if (fuzz_answer(wa_vindex_experts_open(vindex, &model, l, arena, &found, &err), &err) && !found.router_of_model)
+        wa_model model = {
+            .layer_count = vindex->layer_count, .hidden = vindex->hidden, .layers = layers};
+        if (fuzz_answer(wa_vindex_experts_open(vindex, &model, l, arena, &found, &err), &err) &&
+            !found.router_of_model)
             fuzz_read_view(vindex, &found.experts.router);
         free(layers);
     }

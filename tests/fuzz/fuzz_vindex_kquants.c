@@ -1,4 +1,5 @@
-/* Both K-quant manifests: the first byte tells which the rest is, and whether there is a gate file. */
+/* Both K-quant manifests: the first byte tells which the rest is, and whether there is a gate
+ * file. */
 #include "fuzz_numbers.h"
 #include "fuzz_vindex.h"
 

@@ -2,8 +2,10 @@
 #include "fuzz_vindex.h"
 
 static const char MANIFEST[] =
-    "[{\"key\": \"layers.0.mlp.router.weight\", \"kind\": \"vector\", \"shape\": [64], \"offset\": 0, \"length\": 256, "
-    "\"file\": \"norms.bin\"}, {\"key\": \"layers.0.mlp.experts.gate_up_proj_bias\", \"kind\": \"packed_bf16\", "
+    "[{\"key\": \"layers.0.mlp.router.weight\", \"kind\": \"vector\", \"shape\": [64], \"offset\": "
+    "0, \"length\": 256, "
+    "\"file\": \"norms.bin\"}, {\"key\": \"layers.0.mlp.experts.gate_up_proj_bias\", \"kind\": "
+    "\"packed_bf16\", "
     "\"shape\": [2, 32], \"offset\": 256, \"length\": 128, \"file\": \"norms.bin\"}]";
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

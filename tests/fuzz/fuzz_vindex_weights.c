@@ -1,4 +1,5 @@
-/* weight_manifest.json, with files for some of what it may name, and experts of which it may name the router. */
+/* weight_manifest.json, with files for some of what it may name, and experts of which it may name
+ * the router. */
 #include "fuzz_numbers.h"
 #include "fuzz_vindex.h"
 

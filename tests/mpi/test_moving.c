@@ -1,5 +1,6 @@
-/* test_moving [still]: does a large message arrive while its sender computes? Rank 0 sends to rank 1, computes without a look at
- * messages, and both tell the time. 0: it arrived meanwhile; 1: it did not; 2: something failed. still: nothing keeps it moving. */
+/* test_moving [still]: does a large message arrive while its sender computes? Rank 0 sends to rank
+ * 1, computes without a look at messages, and both tell the time. 0: it arrived meanwhile; 1: it
+ * did not; 2: something failed. still: nothing keeps it moving. */
 #include "comm/comm.h"
 
 #include "base/clock.h"

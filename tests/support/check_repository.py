@@ -42,6 +42,7 @@ FOLDERS = {
 
 FUNCTION_LIMIT = 70
 FILE_LIMIT = 500
+FORMATTER = 14
 BINARY = {".gz", ".bin", ".gguf", ".safetensors", ".h5", ".npz", ".npy"}
 
 # Places that exist on one machine only, and hosts that packages come from.
@@ -145,6 +146,23 @@ def check_sizes(files, root, findings):
         if len(lines) > FILE_LIMIT:
             print(f"note: {path.relative_to(root)} has {len(lines)} lines, aim is {FILE_LIMIT}")
     return functions
+
+
+def check_layout(files, findings):
+    """C files are as clang-format leaves them. Each version lays out differently: only Debian 12's is asked."""
+    laid_out = [str(path) for path in files if path.suffix in (".c", ".h")]
+    try:
+        version = subprocess.run(["clang-format", "--version"], capture_output=True, text=True).stdout
+    except OSError:
+        version = ""
+    if f"version {FORMATTER}." not in version:
+        print(f"note: clang-format {FORMATTER} is not here, so nobody looked at the layout of C files")
+        return len(laid_out)
+    for first in range(0, len(laid_out), 100):
+        done = subprocess.run(["clang-format", "--dry-run", *laid_out[first:first + 100]], capture_output=True, text=True)
+        for name in sorted(set(re.findall(r"^(.*?):\d+:\d+: warning", done.stderr, re.MULTILINE))):
+            findings.add(name, "is not laid out by .clang-format, expected the outcome of `clang-format -i`")
+    return len(laid_out)
 
 
 def check_private_places(files, root, findings):
@@ -334,6 +352,7 @@ def main():
         "headers": check_headers(files, root, compiler, includes, findings),
         "includes": check_boundaries(files, root, findings),
         "functions": check_sizes(files, root, findings),
+        "layouts": check_layout(files, findings),
         "texts": check_private_places(files, root, findings),
         "references": check_references(files, root, findings),
         "labels": check_labels(root, findings),

@@ -1,4 +1,5 @@
-/* Kernels of path external that break the contract of walkaudit/external.h, one way per definition; with none, a sound one. */
+/* Kernels of path external that break the contract of walkaudit/external.h, one way per definition;
+ * with none, a sound one. */
 #define _DEFAULT_SOURCE
 #include "walkaudit/external.h"
 
@@ -79,7 +80,8 @@ static int misbehave(const float *x, float *y, size_t count)
     pid_t child = fork();
     if (child == 0)
         exit(0);
-    return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : 8;
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0
+                                                                                                : 8;
 #elif defined THREAD_EXITS
     for (int i = 0; i < 3; i++) { /* all call exit in the same moment */
         pthread_t thread;
@@ -139,7 +141,8 @@ static int answer(const walkaudit_external_model *model, walkaudit_external_kern
     out->run = NULL;
 #endif
 #ifdef LONG_LABEL
-    out->label = "a label of more than one hundred bytes, which no table could show beside the labels of other "
+    out->label = "a label of more than one hundred bytes, which no table could show beside the "
+                 "labels of other "
                  "kernels without a line of its own";
 #endif
     return 0;

@@ -1,6 +1,7 @@
 /*
- * A kernel for path external that takes as long as the environment says, without using the processor: a run beside which a test
- * has time for what it is about to do, on a fast machine and on a busy one alike. WALKAUDIT_TEST_DELAY: milliseconds of each call (0).
+ * A kernel for path external that takes as long as the environment says, without using the
+ * processor: a run beside which a test has time for what it is about to do, on a fast machine and
+ * on a busy one alike. WALKAUDIT_TEST_DELAY: milliseconds of each call (0).
  */
 #include "walkaudit/external.h"
 
@@ -13,7 +14,8 @@ static int run(void *context, size_t layer, size_t rows, size_t hidden, const fl
     (void)context, (void)layer;
     const char *delay = getenv("WALKAUDIT_TEST_DELAY");
     long milliseconds = delay == NULL ? 0 : strtol(delay, NULL, 10);
-    struct timespec left = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000};
+    struct timespec left = {.tv_sec = milliseconds / 1000,
+                            .tv_nsec = milliseconds % 1000 * 1000000};
     while (nanosleep(&left, &left) != 0) /* a signal cuts it short */
         continue;
     memcpy(y, x, rows * hidden * sizeof *y); /* any function of x will do */
@@ -23,6 +25,7 @@ static int run(void *context, size_t layer, size_t rows, size_t hidden, const fl
 int walkaudit_external(const walkaudit_external_model *model, walkaudit_external_kernel *out)
 {
     (void)model;
-    *out = (walkaudit_external_kernel){.version = WALKAUDIT_EXTERNAL_VERSION, .label = "test:slow", .run = run};
+    *out = (walkaudit_external_kernel){
+        .version = WALKAUDIT_EXTERNAL_VERSION, .label = "test:slow", .run = run};
     return 0;
 }

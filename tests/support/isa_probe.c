@@ -1,6 +1,8 @@
-/* Hashes of what the inner loops beside the products give, a line each; the same from every instruction set.
+/* Hashes of what the inner loops beside the products give, a line each; the same from every
+ * instruction set.
  *
- * tests/CMakeLists.txt compiles it, with the sources of these loops, for several of them: test_mathematics.py compares. */
+ * tests/CMakeLists.txt compiles it, with the sources of these loops, for several of them:
+ * test_mathematics.py compares. */
 #include "codec/codec.h"
 #include "compute/dense.h"
 #include "compute/kernel.h"
@@ -24,7 +26,8 @@ static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size)
 
 static void print_hash(const char *name, const void *data, size_t size)
 {
-    printf("%s %016llx\n", name, (unsigned long long)hash_bytes(UINT64_C(0xCBF29CE484222325), data, size));
+    printf("%s %016llx\n", name,
+           (unsigned long long)hash_bytes(UINT64_C(0xCBF29CE484222325), data, size));
 }
 
 /* Sums of three uniforms in [-scale, scale]: many small, some large. */
@@ -73,7 +76,8 @@ static void probe_rows(void)
     print_hash("axpy", w, sizeof w);
     wa_residual_add(w, x, N, 0.22F);
     print_hash("residual", w, sizeof w);
-    wa_model model = {.norm_kind = WA_NORM_RMS, .norm_eps = 1e-6, .attn_scale = 0.07F, .attn_cap = 50.0F};
+    wa_model model = {
+        .norm_kind = WA_NORM_RMS, .norm_eps = 1e-6, .attn_scale = 0.07F, .attn_cap = 50.0F};
     wa_norm norm = {.weight = w, .bias = NULL};
     wa_norm_rows(&model, &norm, x, 1, N, y);
     print_hash("rms norm", y, sizeof y);
@@ -82,7 +86,12 @@ static void probe_rows(void)
     wa_norm_rows(&model, &norm, x, 1, N, y);
     print_hash("layer norm", y, sizeof y);
     wa_diff diff = wa_diff_rows(x, w, N);
-    const double figures[] = {diff.cos, diff.rel_l2, diff.l2, diff.max_abs, diff.one_minus_cos, wa_norm2(x, N),
+    const double figures[] = {diff.cos,
+                              diff.rel_l2,
+                              diff.l2,
+                              diff.max_abs,
+                              diff.one_minus_cos,
+                              wa_norm2(x, N),
                               wa_relative_distance(x, w, y, N)};
     print_hash("diff", figures, sizeof figures);
     fill(y, N, 300.0F, 5);
@@ -110,8 +119,9 @@ static void probe_logits(void)
         wa_logits_add(&b, others[o], 0, VOCAB);
         wa_divergence_add(&slow, &a, &b, ref, others[o], 0, VOCAB);
         wa_divergence_add_fast(&fast, &a, &b, ref, others[o], 0, VOCAB);
-        const double figures[] = {a.max, a.sum, b.sum, slow.kl, slow.js, slow.log_prob_of_ref_top1, fast.kl, fast.js,
-                                  wa_logits_log_prob(&a, a.max)};
+        const double figures[] = {a.max,   a.sum,   b.sum,
+                                  slow.kl, slow.js, slow.log_prob_of_ref_top1,
+                                  fast.kl, fast.js, wa_logits_log_prob(&a, a.max)};
         print_hash(o == 0 ? "logits, near" : "logits, far", figures, sizeof figures);
     }
 }
@@ -131,7 +141,8 @@ static void probe_formats(void)
             snprintf(name, sizeof name, "encode %d", f);
             print_hash(name, bytes, BLOCKS * info->block_bytes);
         } else {
-            memcpy(bytes, values, count < BLOCKS * info->block_bytes ? count : BLOCKS * info->block_bytes);
+            memcpy(bytes, values,
+                   count < BLOCKS * info->block_bytes ? count : BLOCKS * info->block_bytes);
         }
         info->decode(bytes, BLOCKS, values);
         for (size_t i = 0; i < count; i++)

@@ -1,4 +1,5 @@
-/* The two blocks of 256 values that larql-2026-08.md 9 gives sums and codes of, and bits to compare by. */
+/* The two blocks of 256 values that larql-2026-08.md 9 gives sums and codes of, and bits to compare
+ * by. */
 #ifndef WALKAUDIT_TEST_LARQL_VECTORS_H
 #define WALKAUDIT_TEST_LARQL_VECTORS_H
 

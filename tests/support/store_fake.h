@@ -76,13 +76,14 @@ static inline wa_status fake_observations(const fake_shape *shape, wa_arena *are
 }
 
 /* Without a mark. */
-static inline wa_status fake_list(const fake_shape *shape, const wa_dims *dims, wa_arena *arena, wa_part_list *out,
-                                  wa_error *err)
+static inline wa_status fake_list(const fake_shape *shape, const wa_dims *dims, wa_arena *arena,
+                                  wa_part_list *out, wa_error *err)
 {
     wa_batch *parts;
     WA_TRY(wa_arena_take(arena, shape->parts, sizeof *parts, &parts, err));
     for (size_t b = 0, p = 0, o = 0; b < shape->parts; b++) {
-        parts[b] = (wa_batch){.first_prompt = p, .prompt_count = shape->part_prompts[b], .first_obs = o};
+        parts[b] =
+            (wa_batch){.first_prompt = p, .prompt_count = shape->part_prompts[b], .first_obs = o};
         for (size_t i = 0; i < shape->part_prompts[b]; i++)
             parts[b].rows += shape->prompt_rows[p + i];
         p += parts[b].prompt_count;
@@ -97,7 +98,8 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
 {
     static const char *const paths[FAKE_VINDEXES] = {"vindexes/a.vindex", "vindexes/b.vindex"};
     static const char *const names[FAKE_VINDEXES] = {"a", "b"};
-    static const char *const files[FAKE_VINDEXES] = {"index.json: read", "index.json: read\nx: unknown"};
+    static const char *const files[FAKE_VINDEXES] = {"index.json: read",
+                                                     "index.json: read\nx: unknown"};
     static const char *const lack[FAKE_VINDEXES] = {"", ""};
     static const int8_t left_out[FAKE_VINDEXES] = {0, 0};
     static const wa_not_offered offers[] = {
@@ -134,7 +136,8 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
     for (size_t p = 0; p < shape->prompts; p++)
         meta.dims.rows += shape->prompt_rows[p];
     double *nominal;
-    WA_TRY(wa_arena_take(arena, FAKE_VINDEXES * WA_PAYLOAD_COUNT * shape->layers * WA_PROJECTION_COUNT,
+    WA_TRY(wa_arena_take(arena,
+                         FAKE_VINDEXES * WA_PAYLOAD_COUNT * shape->layers * WA_PROJECTION_COUNT,
                          sizeof *nominal, &nominal, err));
     meta.nominal_bound = nominal;
     WA_TRY(fake_cases(arena, &meta, err));
@@ -167,17 +170,22 @@ static inline void fake_set(void *at, wa_type type, int field, size_t n)
 static inline void fake_split(const wa_dims *dims, const wa_field_info *info, size_t *outer,
                               size_t *along, size_t *inner)
 {
-    bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A') || wa_axes_has(info->axes, 'T'), by_prompt = wa_axes_has(info->axes, 'P');
+    bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A') ||
+                  wa_axes_has(info->axes, 'T'),
+         by_prompt = wa_axes_has(info->axes, 'P');
     *outer = (wa_axes_has(info->axes, 'C') ? dims->cases : 1) *
              (wa_axes_has(info->axes, 'L') ? dims->layers : 1) *
-             (wa_axes_has(info->axes, 'V') ? dims->vindexes : 1) * (wa_axes_has(info->axes, 'Y') ? WA_PAYLOAD_COUNT : 1);
+             (wa_axes_has(info->axes, 'V') ? dims->vindexes : 1) *
+             (wa_axes_has(info->axes, 'Y') ? WA_PAYLOAD_COUNT : 1);
     *along = by_obs ? dims->rows : by_prompt ? dims->prompts : 1;
-    *inner = (wa_axes_has(info->axes, 'S') ? dims->slots : 1) * (wa_axes_has(info->axes, 'E') ? dims->choices : 1) *
+    *inner = (wa_axes_has(info->axes, 'S') ? dims->slots : 1) *
+             (wa_axes_has(info->axes, 'E') ? dims->choices : 1) *
              (wa_axes_has(info->axes, 'N') ? dims->experts : 1) *
              (wa_axes_has(info->axes, 'J') ? WA_PROJECTION_COUNT : 1);
 }
 
-static inline wa_status fake_block(const wa_dims *job, const wa_batch *b, wa_arena *arena, wa_block *out, wa_error *err)
+static inline wa_status fake_block(const wa_dims *job, const wa_batch *b, wa_arena *arena,
+                                   wa_block *out, wa_error *err)
 {
     wa_dims dims = *job;
     dims.rows = b->rows;
@@ -188,10 +196,9 @@ static inline wa_status fake_block(const wa_dims *job, const wa_batch *b, wa_are
         size_t outer, along, inner, job_outer, job_along, job_inner;
         fake_split(&dims, info, &outer, &along, &inner);
         fake_split(job, info, &job_outer, &job_along, &job_inner);
-        bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A') || wa_axes_has(info->axes, 'T');
-        size_t first = by_obs                         ? b->first_obs
-                       : wa_axes_has(info->axes, 'P') ? b->first_prompt
-                                                      : 0;
+        bool by_obs = wa_axes_has(info->axes, 'O') || wa_axes_has(info->axes, 'A') ||
+                      wa_axes_has(info->axes, 'T');
+        size_t first = by_obs ? b->first_obs : wa_axes_has(info->axes, 'P') ? b->first_prompt : 0;
         for (size_t i = 0; i < outer * along * inner; i++) {
             size_t n =
                 (i / inner / along * job_along + first + i / inner % along) * inner + i % inner;

@@ -12,12 +12,13 @@ typedef struct wa_test_case {
     void (*run)(void);
 } wa_test_case;
 
-#define WA_CASE(function)                                                                \
-    {                                                                                    \
-        #function, function                                                              \
+#define WA_CASE(function)                                                                          \
+    {                                                                                              \
+#function, function                                                                        \
     }
 
-/* Returns 0 when every listed case ran and passed, else 1 (never a count: 256 failures are not success). */
+/* Returns 0 when every listed case ran and passed, else 1 (never a count: 256 failures are not
+ * success). */
 static inline int wa_suite_main(const char *name, const wa_test_case *cases, size_t count)
 {
     if (CU_initialize_registry() != CUE_SUCCESS)
@@ -34,20 +35,20 @@ static inline int wa_suite_main(const char *name, const wa_test_case *cases, siz
     return failed == 0 && ran == count ? 0 : 1;
 }
 
-#define WA_SUITE(name, ...)                                                              \
-    int main(void)                                                                       \
-    {                                                                                    \
-        static const wa_test_case cases[] = {__VA_ARGS__};                               \
-        return wa_suite_main(name, cases, sizeof cases / sizeof cases[0]);               \
+#define WA_SUITE(name, ...)                                                                        \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        static const wa_test_case cases[] = {__VA_ARGS__};                                         \
+        return wa_suite_main(name, cases, sizeof cases / sizeof cases[0]);                         \
     }
 
 /* A call must succeed; the story is printed when it does not. */
-#define WA_MUST(call, err)                                                               \
-    do {                                                                                 \
-        wa_status must_status_ = (call);                                                 \
-        if (must_status_ != WA_OK)                                                       \
-            fprintf(stderr, "    %s: %s\n", #call, (err)->text);                         \
-        CU_ASSERT_EQUAL_FATAL(must_status_, WA_OK);                                      \
+#define WA_MUST(call, err)                                                                         \
+    do {                                                                                           \
+        wa_status must_status_ = (call);                                                           \
+        if (must_status_ != WA_OK)                                                                 \
+            fprintf(stderr, "    %s: %s\n", #call, (err)->text);                                   \
+        CU_ASSERT_EQUAL_FATAL(must_status_, WA_OK);                                                \
     } while (0)
 
 #endif

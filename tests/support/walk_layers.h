@@ -43,8 +43,8 @@ static inline float *test_values(wa_arena *arena, size_t count, float scale, uin
     return values;
 }
 
-/* Values as a stored matrix of f32, f16, bf16 or a vindex's blocks; `shift` bytes off alignment. Rows of
- * blocks are padded to whole ones. */
+/* Values as a stored matrix of f32, f16, bf16 or a vindex's blocks; `shift` bytes off alignment.
+ * Rows of blocks are padded to whole ones. */
 static inline wa_matrix test_store(wa_arena *arena, const float *values, size_t rows, size_t cols,
                                    wa_format format, size_t shift)
 {
@@ -84,7 +84,7 @@ typedef struct test_kind {
     bool gated, feature_major, biased;
     wa_activation activation;
     wa_format gate_format, model_format; /* of the gate file; of up and down */
-    size_t shift; /* of float matrices, off alignment */
+    size_t shift;                        /* of float matrices, off alignment */
 } test_kind;
 
 static inline wa_walk_layer test_layer(wa_arena *arena, size_t features, size_t hidden,
@@ -141,12 +141,15 @@ static inline float *test_run(wa_arena *arena, const wa_case *which, const wa_wa
 
 /* `theirs`: the kernel's y, or NULL. */
 static inline double *test_oracle_of(wa_arena *arena, const wa_case *which, const wa_walk_layer *l,
-                                     size_t rows, const float *x, const int32_t *hits, const float *theirs)
+                                     size_t rows, const float *x, const int32_t *hits,
+                                     const float *theirs)
 {
     double *y = test_take(arena, rows * l->hidden, sizeof *y);
     wa_oracle *oracle;
     WA_MUST(wa_oracle_open(arena, rows, l->hidden, l->features, &oracle, &test_err), &test_err);
-    WA_MUST(wa_oracle_run(oracle, which, l, rows, x, wa_oracle_width(rows), NULL, hits, theirs, y, NULL, &test_err), &test_err);
+    WA_MUST(wa_oracle_run(oracle, which, l, rows, x, wa_oracle_width(rows), NULL, hits, theirs, y,
+                          NULL, &test_err),
+            &test_err);
     return y;
 }
 

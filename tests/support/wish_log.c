@@ -1,6 +1,7 @@
 /*
- * A preloaded library that notes every wish to read mapped files ahead: madvise(MADV_WILLNEED) appends "FILE OFFSET BYTES" to the
- * file that WALKAUDIT_TEST_WISHES names, followed by a dot and the process's number.
+ * A preloaded library that notes every wish to read mapped files ahead: madvise(MADV_WILLNEED)
+ * appends "FILE OFFSET BYTES" to the file that WALKAUDIT_TEST_WISHES names, followed by a dot and
+ * the process's number.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -20,7 +21,8 @@ static void note(uintptr_t at, size_t bytes)
     while (fgets(line, sizeof line, maps) != NULL) {
         uintptr_t start, end;
         uint64_t offset;
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %" SCNx64 " %*s %*s %4095s", &start, &end, &offset, path) == 4 &&
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %" SCNx64 " %*s %*s %4095s", &start, &end,
+                   &offset, path) == 4 &&
             start <= at && at < end) {
             snprintf(name, sizeof name, "%.4000s.%ld", log, (long)getpid());
             FILE *out = fopen(name, "a");

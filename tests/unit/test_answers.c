@@ -1,4 +1,5 @@
-/* Our kernels against what a LARQL server of August 2026 answered: f32 and K-quant vindexes, every layer, three wires. */
+/* Our kernels against what a LARQL server of August 2026 answered: f32 and K-quant vindexes, every
+ * layer, three wires. */
 #include "golden.h"
 #include "vindex_dirs.h"
 #include "walk_layers.h"
@@ -11,8 +12,8 @@
 
 enum { WIRES = 3, VINDEXES = 3 };
 
-/* Of outputs that were multiplied in another order in f32, relative to a row's largest. The server multiplies by sgemm: its answers
- * lie up to 7.7e-7 from f64 sums. */
+/* Of outputs that were multiplied in another order in f32, relative to a row's largest. The server
+ * multiplies by sgemm: its answers lie up to 7.7e-7 from f64 sums. */
 static const double LARGEST_ERROR = 2e-6;
 
 static wa_error err;
@@ -20,7 +21,9 @@ static wa_error err;
 /* How each vindex stores gate and up, and down. */
 static const struct {
     wa_format feed, down;
-} STORED[VINDEXES] = {{WA_FORMAT_F32, WA_FORMAT_F32}, {WA_FORMAT_Q4_K, WA_FORMAT_GGML_Q6_K}, {WA_FORMAT_Q4_K, WA_FORMAT_Q4_K}};
+} STORED[VINDEXES] = {{WA_FORMAT_F32, WA_FORMAT_F32},
+                      {WA_FORMAT_Q4_K, WA_FORMAT_GGML_Q6_K},
+                      {WA_FORMAT_Q4_K, WA_FORMAT_Q4_K}};
 
 /* tests/golden/served/make.py tells the order of the file. */
 typedef struct answers {
@@ -49,7 +52,9 @@ static float *take_floats(wa_arena *arena, const uint8_t **at, size_t count, boo
 
 static answers take_answers(wa_arena *arena, const uint8_t **at)
 {
-    answers a = {.layers = wa_load_u32(take(at, 4)), .rows = wa_load_u32(take(at, 4)), .hidden = wa_load_u32(take(at, 4))};
+    answers a = {.layers = wa_load_u32(take(at, 4)),
+                 .rows = wa_load_u32(take(at, 4)),
+                 .hidden = wa_load_u32(take(at, 4))};
     a.n = a.rows * a.hidden;
     a.x = take_floats(arena, at, a.layers * a.n, false);
     for (int v = 0; v < VINDEXES; v++) {
@@ -60,7 +65,8 @@ static answers take_answers(wa_arena *arena, const uint8_t **at)
     return a;
 }
 
-/* A projection of the model as LARQL stores it: tests/unit/test_extract_golden.c holds these bytes against its own. */
+/* A projection of the model as LARQL stores it: tests/unit/test_extract_golden.c holds these bytes
+ * against its own. */
 static wa_matrix stored(wa_arena *arena, const wa_matrix *of_model, wa_format format)
 {
     float *values = test_take(arena, of_model->rows * of_model->cols, sizeof *values);
@@ -68,7 +74,8 @@ static wa_matrix stored(wa_arena *arena, const wa_matrix *of_model, wa_format fo
     return test_store(arena, values, of_model->rows, of_model->cols, format, 0);
 }
 
-static wa_walk_layer layer_of(wa_arena *arena, const wa_model *model, size_t layer, wa_format feed, wa_format down)
+static wa_walk_layer layer_of(wa_arena *arena, const wa_model *model, size_t layer, wa_format feed,
+                              wa_format down)
 {
     const wa_layer *from = &model->layers[layer];
     return (wa_walk_layer){.gate = stored(arena, &from->gate, feed),
@@ -109,29 +116,35 @@ static int places_apart(float a, float b)
 }
 
 /*
- * Outputs of f16 more than one place from theirs. Their f32 sums are off by e = 2e-6 of the row's largest at most, and a place at |y| is
- * |y| / 2^11 or more: below e * 2^11, which is 0.4 % of the largest, the error alone spans places, and such an output may be off by
- * it. (Position 4 of layer 0 of tiny-llama has one at 0.02 % of the largest, where their sum lies 1.85 places from the f64 sum.)
+ * Outputs of f16 more than one place from theirs. Their f32 sums are off by e = 2e-6 of the row's
+ * largest at most, and a place at |y| is |y| / 2^11 or more: below e * 2^11, which is 0.4 % of the
+ * largest, the error alone spans places, and such an output may be off by it. (Position 4 of layer
+ * 0 of tiny-llama has one at 0.02 % of the largest, where their sum lies 1.85 places from the f64
+ * sum.)
  */
-static size_t misplaced(const float *y, const float *theirs, size_t rows, size_t hidden, size_t *excused)
+static size_t misplaced(const float *y, const float *theirs, size_t rows, size_t hidden,
+                        size_t *excused)
 {
     size_t count = 0;
     for (size_t i = 0; i < rows * hidden; i++) {
         double error = LARGEST_ERROR * largest(theirs + i / hidden * hidden, hidden);
-        bool near_zero = fabs((double)theirs[i]) < error * 2048.0 && fabs((double)y[i] - (double)theirs[i]) <= error;
+        bool near_zero = fabs((double)theirs[i]) < error * 2048.0 &&
+                         fabs((double)y[i] - (double)theirs[i]) <= error;
         if (places_apart(y[i], theirs[i]) > 1)
             *(near_zero ? excused : &count) += 1;
     }
     return count;
 }
 
-static void each_wire(wa_arena *arena, const answers *a, int vindex, size_t layer, const wa_walk_layer *weights, size_t *excused)
+static void each_wire(wa_arena *arena, const answers *a, int vindex, size_t layer,
+                      const wa_walk_layer *weights, size_t *excused)
 {
     static const wa_wire wires[WIRES] = {WA_WIRE_F32, WA_WIRE_F16, WA_WIRE_Q8K};
     static const struct {
         wa_path path;
         wa_label label;
-    } f32 = {WA_PATH_FULL_MMAP, WA_LABEL_FULL_MMAP}, dequant = {WA_PATH_INTERLEAVED_Q4K, WA_LABEL_INTERLEAVED_KQUANT_DEQUANT},
+    } f32 = {WA_PATH_FULL_MMAP, WA_LABEL_FULL_MMAP},
+      dequant = {WA_PATH_INTERLEAVED_Q4K, WA_LABEL_INTERLEAVED_KQUANT_DEQUANT},
       q8k = {WA_PATH_Q8K, WA_LABEL_INTERLEAVED_KQUANT_Q8K};
     float *x = test_take(arena, a->n, sizeof *x);
     for (int w = 0; w < WIRES; w++) {
@@ -141,9 +154,10 @@ static void each_wire(wa_arena *arena, const answers *a, int vindex, size_t laye
                         : vindex == 0           ? test_case(f32.path, f32.label, WA_K_ALL)
                                                 : test_case(dequant.path, dequant.label, WA_K_ALL);
         for (size_t row = 0; row < a->rows; row++) /* whoever gets x in Q8_K rounds it by itself */
-            wa_wire_deliver(wires[w] == WA_WIRE_F16 ? WA_WIRE_F16 : WA_WIRE_F32, a->x + layer * a->n + row * a->hidden, a->hidden,
-                            x + row * a->hidden);
-        const float *y = test_run(arena, &which, weights, a->rows, x, NULL), *theirs = a->y[vindex][w] + layer * a->n;
+            wa_wire_deliver(wires[w] == WA_WIRE_F16 ? WA_WIRE_F16 : WA_WIRE_F32,
+                            a->x + layer * a->n + row * a->hidden, a->hidden, x + row * a->hidden);
+        const float *y = test_run(arena, &which, weights, a->rows, x, NULL),
+                    *theirs = a->y[vindex][w] + layer * a->n;
         if (wires[w] == WA_WIRE_F16)
             CU_ASSERT_EQUAL(misplaced(y, theirs, a->rows, a->hidden, excused), 0);
         if (wires[w] != WA_WIRE_F16)
@@ -169,7 +183,8 @@ static void our_kernels_answer_as_the_server_did(void)
         CU_ASSERT_FATAL(model->layer_count == a.layers && model->hidden == a.hidden);
         for (int v = 0; v < VINDEXES; v++)
             for (size_t layer = 0; layer < a.layers; layer++) {
-                wa_walk_layer weights = layer_of(arena, model, layer, STORED[v].feed, STORED[v].down);
+                wa_walk_layer weights =
+                    layer_of(arena, model, layer, STORED[v].feed, STORED[v].down);
                 each_wire(arena, &a, v, layer, &weights, &excused);
                 in_q8k += a.y[v][2] != NULL ? 1 : 0;
                 values += a.n;
@@ -178,7 +193,8 @@ static void our_kernels_answer_as_the_server_did(void)
         wa_arena_close(arena);
     }
     CU_ASSERT_EQUAL((size_t)(at - file.data), file.size);
-    CU_ASSERT_EQUAL(in_q8k, 16); /* both K-quant vindexes of three models, whose layers are 4, 2 and 2 */
+    /* both K-quant vindexes of three models, whose layers are 4, 2 and 2 */
+    CU_ASSERT_EQUAL(in_q8k, 16);
     CU_ASSERT(values > 20000 && excused <= 5);
     wa_test_free(file);
 }
@@ -194,16 +210,20 @@ static void other_numbers_do_not(void)
     wa_model *model;
     unpack_model("answers-model", "tiny-gemma3", folder);
     WA_MUST(wa_model_open(folder, WA_SEMANTICS_NATIVE, arena, &model, &err), &err);
-    wa_case dequant = test_case(WA_PATH_INTERLEAVED_Q4K, WA_LABEL_INTERLEAVED_KQUANT_DEQUANT, WA_K_ALL);
+    wa_case dequant =
+        test_case(WA_PATH_INTERLEAVED_Q4K, WA_LABEL_INTERLEAVED_KQUANT_DEQUANT, WA_K_ALL);
     wa_case q8k = test_case(WA_PATH_Q8K, WA_LABEL_INTERLEAVED_KQUANT_Q8K, WA_K_ALL);
     wa_walk_layer six = layer_of(arena, model, 0, WA_FORMAT_Q4_K, WA_FORMAT_GGML_Q6_K);
     wa_walk_layer four = layer_of(arena, model, 0, WA_FORMAT_Q4_K, WA_FORMAT_Q4_K);
     size_t excused = 0;
     const float *y = test_run(arena, &dequant, &four, a.rows, a.x, NULL);
-    CU_ASSERT(apart(y, a.y[1][0], a.rows, a.hidden) > a.n / 2 && misplaced(y, a.y[1][1], a.rows, a.hidden, &excused) > a.n / 2);
+    CU_ASSERT(apart(y, a.y[1][0], a.rows, a.hidden) > a.n / 2 &&
+              misplaced(y, a.y[1][1], a.rows, a.hidden, &excused) > a.n / 2);
     CU_ASSERT(apart(y, a.y[2][2], a.rows, a.hidden) > a.n / 2);
-    CU_ASSERT(apart(test_run(arena, &q8k, &six, a.rows, a.x, NULL), a.y[2][2], a.rows, a.hidden) > a.n / 2);
-    CU_ASSERT_EQUAL(apart(test_run(arena, &q8k, &four, a.rows, a.x, NULL), a.y[2][2], a.rows, a.hidden), 0);
+    CU_ASSERT(apart(test_run(arena, &q8k, &six, a.rows, a.x, NULL), a.y[2][2], a.rows, a.hidden) >
+              a.n / 2);
+    CU_ASSERT_EQUAL(
+        apart(test_run(arena, &q8k, &four, a.rows, a.x, NULL), a.y[2][2], a.rows, a.hidden), 0);
     wa_model_close(model);
     wa_arena_close(arena);
     wa_test_free(file);

@@ -8,7 +8,8 @@
 
 enum { MOST = 1024 };
 
-/* A matrix of golden/blocks/apart.tsv, what it views on the heap, so that sanitizers see reads beyond its end. */
+/* A matrix of golden/blocks/apart.tsv, what it views on the heap, so that sanitizers see reads
+ * beyond its end. */
 typedef struct sample {
     wa_matrix matrix;
     uint8_t *codes, *scales;
@@ -54,9 +55,11 @@ static void read_sample(char *line, sample *s)
     free(values);
     wa_format format = find_format(field[0]), of_scale = find_format(field[1]);
     CU_ASSERT_FATAL(format < WA_FORMAT_COUNT && of_scale < WA_FORMAT_COUNT);
-    s->matrix = (wa_matrix){.data = s->codes, .name = "golden", .format = format, .rows = number[2], .cols = number[3]};
+    s->matrix = (wa_matrix){
+        .data = s->codes, .name = "golden", .format = format, .rows = number[2], .cols = number[3]};
     s->matrix.row_bytes = s->code_bytes / number[2];
-    s->matrix.scales = (wa_scales){.data = s->scales, .format = of_scale, .rows = number[4], .cols = number[5]};
+    s->matrix.scales =
+        (wa_scales){.data = s->scales, .format = of_scale, .rows = number[4], .cols = number[5]};
     s->matrix.scales.row_bytes = s->scale_bytes / (number[2] / number[4]);
 }
 
@@ -137,7 +140,8 @@ static void views_have_their_own_scales(void)
     for_each_sample(check_views);
 }
 
-/* Rows of two matrices in turn, each with a row of scales: of the second one nothing lies behind the end. */
+/* Rows of two matrices in turn, each with a row of scales: of the second one nothing lies behind
+ * the end. */
 static void check_turns(const sample *s)
 {
     if (s->matrix.scales.rows != 1)
@@ -154,7 +158,8 @@ static void check_turns(const sample *s)
         for (size_t r = 0; r < m.rows; r++)
             CU_ASSERT(are_equal(out + r * m.cols, s->values + (2 * r + which) * m.cols, m.cols));
         CU_ASSERT(wa_matrix_span(&m).data + wa_matrix_span(&m).size <= s->codes + s->code_bytes);
-        CU_ASSERT(wa_matrix_scale_span(&m).data + wa_matrix_scale_span(&m).size <= s->scales + s->scale_bytes);
+        CU_ASSERT(wa_matrix_scale_span(&m).data + wa_matrix_scale_span(&m).size <=
+                  s->scales + s->scale_bytes);
     }
 }
 
@@ -163,7 +168,8 @@ static void rows_in_turn_are_told_apart(void)
     for_each_sample(check_turns);
 }
 
-/* Heads of 4 rows, of which the first 4 are stored in pairs: logical row j * 2 + i is stored row 2 i + j. */
+/* Heads of 4 rows, of which the first 4 are stored in pairs: logical row j * 2 + i is stored row 2
+ * i + j. */
 static void check_pairs(const sample *s)
 {
     float out[MOST];
@@ -186,7 +192,8 @@ static void rows_in_pairs_keep_their_scales(void)
 
 /* --- statistics --- */
 
-/* The stored values are no step away; one that is moved half way to the next level is half a step away. */
+/* The stored values are no step away; one that is moved half way to the next level is half a step
+ * away. */
 static void check_steps(const sample *s)
 {
     float row[MOST];
@@ -195,7 +202,8 @@ static void check_steps(const sample *s)
         wa_matrix_decode(m, r, 1, row);
         CU_ASSERT(wa_matrix_steps(m, r, row) < 1e-3F);
         for (size_t i = 0; i < m->cols; i++)
-            row[i] *= 1.03125F; /* a quarter to a half step of three bits, an eighth to a quarter of one bit */
+            /* a quarter to a half step of three bits, an eighth to a quarter of one bit */
+            row[i] *= 1.03125F;
         CU_ASSERT(wa_matrix_steps(m, r, row) > 0.09F);
         CU_ASSERT(wa_matrix_steps(m, r, row) < 0.55F);
     }
@@ -216,14 +224,16 @@ static double error_of_nearest(const float *weights, size_t n, double scale)
             const uint8_t code = (uint8_t)c;
             float value;
             wa_format_get(WA_FORMAT_E4M3)->decode_ref(&code, 1, &value);
-            least = fmin(least, fabs((double)value * scale - (double)weights[i])); /* NaN is passed over */
+            /* NaN is passed over */
+            least = fmin(least, fabs((double)value * scale - (double)weights[i]));
         }
         sum += least * least;
     }
     return sum;
 }
 
-/* The expected error is the mean over scales of an octave; of a row that is lost beside others all is lost. */
+/* The expected error is the mean over scales of an octave; of a row that is lost beside others all
+ * is lost. */
 static void the_expected_error_is_that_of_nearest_codes_under_any_scale(void)
 {
     enum { N = 1024, SCALES = 8 };
@@ -236,7 +246,11 @@ static void the_expected_error_is_that_of_nearest_codes_under_any_scale(void)
                          .rows = 2,
                          .cols = N,
                          .row_bytes = N,
-                         .scales = {.data = (const uint8_t *)&scale, .format = WA_FORMAT_F32, .row_bytes = 4, .rows = 2, .cols = N}};
+                         .scales = {.data = (const uint8_t *)&scale,
+                                    .format = WA_FORMAT_F32,
+                                    .row_bytes = 4,
+                                    .rows = 2,
+                                    .cols = N}};
     double error = 0.0, lost;
     for (size_t i = 0; i < N; i++)
         weights[i] = (float)(wa_test_random(&state) >> 40) * 0x1p-20F - 8.0F; /* -8 to 8 */
@@ -262,7 +276,8 @@ static void every_code_has_one_value(void)
         wa_format_get(formats[f])->decode(all, 256, fast);
         wa_format_get(formats[f])->decode_ref(all, 256, slow);
         for (size_t i = 0; i < 256; i++)
-            CU_ASSERT(isnan(slow[i]) ? isnan(fast[i]) : memcmp(&fast[i], &slow[i], sizeof *fast) == 0);
+            CU_ASSERT(isnan(slow[i]) ? isnan(fast[i])
+                                     : memcmp(&fast[i], &slow[i], sizeof *fast) == 0);
         CU_ASSERT(isnan(fast[255]));
     }
     CU_ASSERT_EQUAL(fast[127], 1.0F);
@@ -270,5 +285,7 @@ static void every_code_has_one_value(void)
 }
 
 WA_SUITE("apart", WA_CASE(values_are_those_of_transformers), WA_CASE(views_have_their_own_scales),
-         WA_CASE(rows_in_turn_are_told_apart), WA_CASE(rows_in_pairs_keep_their_scales), WA_CASE(steps_are_told_in_stored_scales),
-         WA_CASE(the_expected_error_is_that_of_nearest_codes_under_any_scale), WA_CASE(every_code_has_one_value))
+         WA_CASE(rows_in_turn_are_told_apart), WA_CASE(rows_in_pairs_keep_their_scales),
+         WA_CASE(steps_are_told_in_stored_scales),
+         WA_CASE(the_expected_error_is_that_of_nearest_codes_under_any_scale),
+         WA_CASE(every_code_has_one_value))

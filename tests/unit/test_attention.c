@@ -1,10 +1,19 @@
-/* Attention of prompts longer than a tile of queries, against an oracle that knows no tiles; and what it takes of memory. */
-#include "suite.h"
+/* Attention of prompts longer than a tile of queries, against an oracle that knows no tiles; and
+ * what it takes of memory. */
 #include "compute/dense.h"
+#include "suite.h"
 
 #include <math.h>
 
-enum { HEADS = 4, KV_HEADS = 2, DIM = 8, LONG = 2 * WA_QUERY_ROWS + 45, SHORT = WA_QUERY_ROWS, PROMPTS = 2, ROWS = LONG + SHORT };
+enum {
+    HEADS = 4,
+    KV_HEADS = 2,
+    DIM = 8,
+    LONG = 2 * WA_QUERY_ROWS + 45,
+    SHORT = WA_QUERY_ROWS,
+    PROMPTS = 2,
+    ROWS = LONG + SHORT
+};
 enum { Q_WIDTH = HEADS * DIM, KV_WIDTH = KV_HEADS * DIM };
 
 static const size_t START[PROMPTS + 1] = {0, LONG, ROWS};
@@ -28,18 +37,22 @@ static double score(const wa_model *model, const inputs *in, size_t query, size_
     for (size_t d = 0; d < DIM; d++)
         sum += (double)in->q[query][head * DIM + d] * (double)in->k[key][shared * DIM + d];
     sum *= (double)model->attn_scale;
-    return model->attn_cap == 0.0F ? sum : tanh(sum / (double)model->attn_cap) * (double)model->attn_cap;
+    return model->attn_cap == 0.0F ? sum
+                                   : tanh(sum / (double)model->attn_cap) * (double)model->attn_cap;
 }
 
 /* Oracle: forward-pass.md 3.5 for one query and head, all in f64. */
-static void attend(const wa_model *model, const inputs *in, size_t start, size_t query, size_t head, double *out)
+static void attend(const wa_model *model, const inputs *in, size_t start, size_t query, size_t head,
+                   double *out)
 {
-    size_t window = model->layers[0].window, position = query - start, shared = head / (HEADS / KV_HEADS);
+    size_t window = model->layers[0].window, position = query - start,
+           shared = head / (HEADS / KV_HEADS);
     size_t first = start + (window != 0 && position + 1 > window ? position + 1 - window : 0);
     double total = model->layers[0].sinks == NULL ? 0.0 : exp((double)model->layers[0].sinks[head]);
     for (size_t d = 0; d < DIM; d++)
         out[d] = 0.0;
-    for (size_t key = first; key <= query; key++) { /* scores are small: no highest one need be taken off */
+    /* scores are small: no highest one need be taken off */
+    for (size_t key = first; key <= query; key++) {
         double weight = exp(score(model, in, query, key, head));
         total += weight;
         for (size_t d = 0; d < DIM; d++)
@@ -71,7 +84,8 @@ static wa_arena *new_arena(void)
     return arena;
 }
 
-/* Windows of none, less than a tile, a tile and more; capped scores; a score of no key in every head. Values are below 1: f32 sums of so few stay within 1e-5. */
+/* Windows of none, less than a tile, a tile and more; capped scores; a score of no key in every
+ * head. Values are below 1: f32 sums of so few stay within 1e-5. */
 static void tiles_of_queries_change_nothing(void)
 {
     static const size_t windows[] = {0, 5, WA_QUERY_ROWS, WA_QUERY_ROWS + 1, 200};
@@ -82,10 +96,16 @@ static void tiles_of_queries_change_nothing(void)
     fill(in.k[0], sizeof in.k / sizeof(float), 2);
     fill(in.v[0], sizeof in.v / sizeof(float), 3);
     for (size_t i = 0; i < 2 * sizeof windows / sizeof windows[0]; i++) {
-        static const float sinks[HEADS] = {-1.0F, 0.5F, 2.0F, 5.0F}; /* the last one takes most of what few keys have */
+        /* the last one takes most of what few keys have */
+        static const float sinks[HEADS] = {-1.0F, 0.5F, 2.0F, 5.0F};
         wa_layer layer = {.window = windows[i / 2], .sinks = i % 4 < 2 ? NULL : sinks};
-        wa_model model = {.q_heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .layer_count = 1, .layers = &layer,
-                          .attn_scale = 0.5F, .attn_cap = i % 2 == 0 ? 0.0F : 2.0F};
+        wa_model model = {.q_heads = HEADS,
+                          .kv_heads = KV_HEADS,
+                          .head_dim = DIM,
+                          .layer_count = 1,
+                          .layers = &layer,
+                          .attn_scale = 0.5F,
+                          .attn_cap = i % 2 == 0 ? 0.0F : 2.0F};
         wa_arena *arena = new_arena();
         wa_scratch scratch;
         wa_attention attention;

@@ -1,13 +1,20 @@
 /* Blocks: the memory of the field table, and its transport in shares. */
-#include "suite.h"
 #include "measure/block.h"
+#include "suite.h"
 #include "vindex/vindex.h"
 
 #include <math.h>
 #include <string.h>
 
-static const wa_dims DIMS = {
-    .cases = 3, .layers = 5, .rows = 7, .prompts = 2, .slots = 4, .choices = 3, .experts = 6, .vindexes = 2, .logits_all = true};
+static const wa_dims DIMS = {.cases = 3,
+                             .layers = 5,
+                             .rows = 7,
+                             .prompts = 2,
+                             .slots = 4,
+                             .choices = 3,
+                             .experts = 6,
+                             .vindexes = 2,
+                             .logits_all = true};
 
 static wa_arena *arena_for_test(void)
 {
@@ -115,7 +122,8 @@ static void runs_are_contiguous_in_the_order_of_the_axes(void)
     CU_ASSERT_PTR_EQUAL(ids, (int32_t *)block.field[WA_FIELD_topk_id] + 8);
     double *errors = wa_block_run(&block, WA_FIELD_row_err_p99, 1 * 8 + 3, 4, &count);
     CU_ASSERT_EQUAL(count, 3);
-    CU_ASSERT_PTR_EQUAL(errors, (double *)block.field[WA_FIELD_row_err_p99] + ((8 + 3) * 5 + 4) * 3);
+    CU_ASSERT_PTR_EQUAL(errors,
+                        (double *)block.field[WA_FIELD_row_err_p99] + ((8 + 3) * 5 + 4) * 3);
     wa_arena_close(arena);
 }
 
@@ -219,7 +227,10 @@ static void later_batches_carry_no_encoding(void)
     for (size_t i = 0; i < 6; i++)
         saved += wa_share_bytes(&DIMS, &with[i].share) - wa_share_bytes(&DIMS, &without[i].share);
     for (int f = 0; f < WA_FIELD_COUNT; f++)
-        expected += wa_field_get((wa_field)f)->axes == WA_VYLJ || wa_field_get((wa_field)f)->axes == WA_VLNJ ? field_bytes(f) : 0;
+        expected +=
+            wa_field_get((wa_field)f)->axes == WA_VYLJ || wa_field_get((wa_field)f)->axes == WA_VLNJ
+                ? field_bytes(f)
+                : 0;
     CU_ASSERT_EQUAL(saved, expected);
 }
 

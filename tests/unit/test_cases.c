@@ -247,11 +247,11 @@ static void loops_take_what_the_row_chain_finds_first(void)
     put(&x, UP);
     put(&x, DOWN);
     WA_MUST(build(&x, requests, 3, true), &err);
-    CHECK_CASES(&x, {"v:sparse_serial", GATE, UP, DOWN, WA_BUCKET_EXACT, WA_LABEL_SPARSE_SERIAL},
-                {"v:sparse_serial:k512", GATE, UP, DOWN, WA_BUCKET_APPROXIMATE,
-                 WA_LABEL_SPARSE_SERIAL},
-                {"v:sparse_parallel", GATE, Q4K, Q4K, WA_BUCKET_QUANTIZED,
-                 WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN});
+    CHECK_CASES(
+        &x, {"v:sparse_serial", GATE, UP, DOWN, WA_BUCKET_EXACT, WA_LABEL_SPARSE_SERIAL},
+        {"v:sparse_serial:k512", GATE, UP, DOWN, WA_BUCKET_APPROXIMATE, WA_LABEL_SPARSE_SERIAL},
+        {"v:sparse_parallel", GATE, Q4K, Q4K, WA_BUCKET_QUANTIZED,
+         WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN});
     wa_arena_close(x.arena);
 }
 
@@ -264,10 +264,10 @@ static void a_bucket_is_the_worst_of_what_is_read(void)
     put(&x, Q4K);
     put(&x, DOWN);
     build_default(&x);
-    CHECK_CASES(&x, {"v:sparse", GATE, Q4K, DOWN, WA_BUCKET_QUANTIZED, WA_LABEL_SPARSE_GEMV_FULL_K},
-                {"v:interleaved_q4k", Q4K, Q4K, Q4K, WA_BUCKET_QUANTIZED,
-                 WA_LABEL_INTERLEAVED_Q4K_DEQUANT},
-                {"v:exact", FROM_MODEL, FROM_MODEL, DOWN, WA_BUCKET_EXACT, WA_LABEL_EXACT});
+    CHECK_CASES(
+        &x, {"v:sparse", GATE, Q4K, DOWN, WA_BUCKET_QUANTIZED, WA_LABEL_SPARSE_GEMV_FULL_K},
+        {"v:interleaved_q4k", Q4K, Q4K, Q4K, WA_BUCKET_QUANTIZED, WA_LABEL_INTERLEAVED_Q4K_DEQUANT},
+        {"v:exact", FROM_MODEL, FROM_MODEL, DOWN, WA_BUCKET_EXACT, WA_LABEL_EXACT});
     wa_arena_close(x.arena);
 }
 
@@ -320,8 +320,8 @@ static void q4_0_is_read_by_its_own_path_alone(void)
     put(&x, GATE);
     put(&x, Q4);
     build_default(&x);
-    CHECK_CASES(&x, {"v:interleaved_q4", Q4, Q4, Q4, WA_BUCKET_QUANTIZED,
-                     WA_LABEL_INTERLEAVED_Q4_CPU});
+    CHECK_CASES(&x,
+                {"v:interleaved_q4", Q4, Q4, Q4, WA_BUCKET_QUANTIZED, WA_LABEL_INTERLEAVED_Q4_CPU});
     CHECK_REASON(&x, "sparse", "up_features.bin is missing; interleaved_kquant.bin is missing");
     wa_arena_close(x.arena);
 }
@@ -426,7 +426,12 @@ static void an_external_kernel_reads_what_it_is_like(void)
     static const wa_path_request requests[] = {
         {.path = "external", .k = WA_K_ALL, .library = "l.so", .name = "plain"},
         {.path = "external", .k = 512, .library = "l.so", .name = "a", .like = "sparse_serial"},
-        {.path = "external", .k = WA_K_ALL, .library = "l.so", .name = "b", .like = "exact", .kernel_tolerance = 0.1},
+        {.path = "external",
+         .k = WA_K_ALL,
+         .library = "l.so",
+         .name = "b",
+         .like = "exact",
+         .kernel_tolerance = 0.1},
         {.path = "sparse_serial", .k = 512},
     };
     fixture x;
@@ -464,15 +469,22 @@ static void a_job_is_told_what_it_cannot_ask(void)
     check_refused((wa_path_request){.path = "dense", .k = WA_K_ALL}, false, "dense");
     check_refused((wa_path_request){.path = "external", .k = WA_K_ALL}, false,
                   "one of library, file and command");
-    check_refused((wa_path_request){.path = "external", .k = WA_K_ALL, .library = "l.so", .bucket = "good"},
-                  false, "'good'");
-    check_refused((wa_path_request){.path = "external", .k = WA_K_ALL, .library = "l.so", .like = "external"}, false,
-                  "like 'external' is no walk path");
-    check_refused((wa_path_request){.path = "external", .k = 5, .library = "l.so", .like = "exact"}, false, "k = 5");
-    check_refused((wa_path_request){.path = "external", .k = 5, .library = "l.so"}, false, "needs like");
-    check_refused((wa_path_request){.path = "external", .k = WA_K_ALL, .library = "l.so", .like = "interleaved"}, true,
-                  "like 'interleaved': interleaved.bin is missing");
-    check_refused((wa_path_request){.path = "full_mmap", .k = WA_K_ALL, .like = "exact"}, false, "external");
+    check_refused(
+        (wa_path_request){.path = "external", .k = WA_K_ALL, .library = "l.so", .bucket = "good"},
+        false, "'good'");
+    check_refused(
+        (wa_path_request){.path = "external", .k = WA_K_ALL, .library = "l.so", .like = "external"},
+        false, "like 'external' is no walk path");
+    check_refused((wa_path_request){.path = "external", .k = 5, .library = "l.so", .like = "exact"},
+                  false, "k = 5");
+    check_refused((wa_path_request){.path = "external", .k = 5, .library = "l.so"}, false,
+                  "needs like");
+    check_refused(
+        (wa_path_request){
+            .path = "external", .k = WA_K_ALL, .library = "l.so", .like = "interleaved"},
+        true, "like 'interleaved': interleaved.bin is missing");
+    check_refused((wa_path_request){.path = "full_mmap", .k = WA_K_ALL, .like = "exact"}, false,
+                  "external");
     check_refused((wa_path_request){.path = "sparse", .k = 5}, false, "k = 5");
     check_refused((wa_path_request){.path = "sparse_serial", .k = 0}, false, "at least 1");
     check_refused((wa_path_request){.path = "full_mmap", .k = WA_K_ALL, .bucket = "exact"}, false,
@@ -631,7 +643,8 @@ WA_SUITE("cases", WA_CASE(feature_files_run_sparse_full_mmap_and_exact),
          WA_CASE(fp4_beside_feature_files_leaves_sparse_exact),
          WA_CASE(an_ungated_model_takes_the_loop_and_its_up_rows_from_the_gate_file),
          WA_CASE(zero_features_leave_every_case_not_run),
-         WA_CASE(a_finite_k_is_named_and_approximate), WA_CASE(an_external_kernel_reads_what_it_is_like),
+         WA_CASE(a_finite_k_is_named_and_approximate),
+         WA_CASE(an_external_kernel_reads_what_it_is_like),
          WA_CASE(a_job_is_told_what_it_cannot_ask),
          WA_CASE(a_path_of_the_job_must_run_on_one_vindex_and_no_more),
          WA_CASE(a_name_used_twice_is_refused),

@@ -27,7 +27,7 @@ static void our_own_products_are_right(void)
 
 /* The defects of a bad kernel: an edge left out, one product lost, a NaN. */
 static void loses_the_last_column(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a,
-                       const float *b, float *c)
+                                  const float *b, float *c)
 {
     wa_blas_gemm(isa, m, n, k, a, b, c);
     if (n == 67)
@@ -35,7 +35,7 @@ static void loses_the_last_column(const wa_isa *isa, size_t m, size_t n, size_t 
 }
 
 static void loses_a_product(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a,
-                       const float *b, float *c)
+                            const float *b, float *c)
 {
     wa_blas_gemm(isa, m, n, k, a, b, c);
     if (k == 67)
@@ -44,7 +44,7 @@ static void loses_a_product(const wa_isa *isa, size_t m, size_t n, size_t k, con
 }
 
 static void gives_a_nan(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a,
-                       const float *b, float *c)
+                        const float *b, float *c)
 {
     wa_blas_gemm(isa, m, n, k, a, b, c);
     if (m == 67)
@@ -52,7 +52,7 @@ static void gives_a_nan(const wa_isa *isa, size_t m, size_t n, size_t k, const f
 }
 
 static void is_not_there(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a,
-                       const float *b, float *c)
+                         const float *b, float *c)
 {
     (void)isa, (void)m, (void)n, (void)k, (void)a, (void)b, (void)c;
 }
@@ -74,20 +74,23 @@ static void a_wrong_sgemm_is_found_with_its_shape_and_place(void)
     }
 }
 
-static void forgets_to_turn(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b, double *c)
+static void forgets_to_turn(bool turned, size_t m, size_t n, size_t k, const double *a,
+                            const double *b, double *c)
 {
     (void)turned;
     wa_blas_dgemm(false, m, n, k, a, b, c);
 }
 
-static void adds_a_hair(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b, double *c)
+static void adds_a_hair(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b,
+                        double *c)
 {
     wa_blas_dgemm(turned, m, n, k, a, b, c);
     if (!turned && n == 65)
         c[(m - 1) * n + 64] += 0x1p-40; /* no f32 sum would show it */
 }
 
-static void writes_nothing(bool turned, size_t m, size_t n, size_t k, const double *a, const double *b, double *c)
+static void writes_nothing(bool turned, size_t m, size_t n, size_t k, const double *a,
+                           const double *b, double *c)
 {
     (void)turned, (void)m, (void)n, (void)k, (void)a, (void)b, (void)c;
 }
@@ -111,7 +114,8 @@ static void a_wrong_dgemm_is_found(void)
 static void a_wrong_product_of_ours_names_the_instruction_set(void)
 {
     wa_error err = {.text = ""};
-    CU_ASSERT_EQUAL(wa_gemm_check(WA_ENGINE_WALKAUDIT, gives_a_nan, wa_isa_portable(), &err), WA_E_UNSUPPORTED);
+    CU_ASSERT_EQUAL(wa_gemm_check(WA_ENGINE_WALKAUDIT, gives_a_nan, wa_isa_portable(), &err),
+                    WA_E_UNSUPPORTED);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "by portable"));
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "WALKAUDIT_ISA"));
 }

@@ -177,7 +177,8 @@ static void fast_decoders_give_the_bits_of_the_oracle(void)
 static wa_format find_format(const char *name)
 {
     for (int f = 0; f < WA_FORMAT_COUNT; f++) {
-        bool is_older = f == WA_FORMAT_Q4_0 || f == WA_FORMAT_Q6_K; /* the orders of vindexes, under the same names */
+        /* the orders of vindexes, under the same names */
+        bool is_older = f == WA_FORMAT_Q4_0 || f == WA_FORMAT_Q6_K;
         if (strcasecmp(wa_format_get((wa_format)f)->name, name) == 0 && !is_older)
             return (wa_format)f;
     }
@@ -203,21 +204,24 @@ static void check_blocks(const char *name, const char *blocks_hex, const char *v
     wa_format format = find_format(name);
     CU_ASSERT_FATAL(format < WA_FORMAT_COUNT);
     const wa_format_info *info = wa_format_get(format);
-    size_t blocks = read_hex(blocks_hex, bytes, sizeof bytes) / info->block_bytes, count = blocks * info->block_elements;
+    size_t blocks = read_hex(blocks_hex, bytes, sizeof bytes) / info->block_bytes,
+           count = blocks * info->block_elements;
     CU_ASSERT_FATAL(blocks > 0 && count <= MOST);
-    CU_ASSERT_EQUAL_FATAL(read_hex(values_hex, (uint8_t *)values, sizeof values), count * sizeof *values);
+    CU_ASSERT_EQUAL_FATAL(read_hex(values_hex, (uint8_t *)values, sizeof values),
+                          count * sizeof *values);
     info->decode(bytes, blocks, fast);
     info->decode_ref(bytes, blocks, slow);
     for (size_t i = 0; i < count; i++)
         if (!same(fast[i], values[i]) || !same(slow[i], values[i])) {
-            fprintf(stderr, "    %s, element %zu: %a and by definition %a, expected %a\n", name, i, (double)fast[i],
-                    (double)slow[i], (double)values[i]);
+            fprintf(stderr, "    %s, element %zu: %a and by definition %a, expected %a\n", name, i,
+                    (double)fast[i], (double)slow[i], (double)values[i]);
             CU_FAIL("another value");
             return;
         }
 }
 
-/* Every type of GGUF that is decoded, against gguf.quants.dequantize (golden/blocks/make_gguf.py). */
+/* Every type of GGUF that is decoded, against gguf.quants.dequantize
+ * (golden/blocks/make_gguf.py). */
 static void blocks_decode_to_the_values_of_the_gguf_package(void)
 {
     FILE *file = fopen(WA_GOLDEN "/blocks/gguf.tsv", "r");
@@ -336,7 +340,8 @@ static void rope_pairs_are_undone_within_each_head(void)
     CU_ASSERT_EQUAL(out[0], 10.0f);
     CU_ASSERT_EQUAL(out[1], 12.0f);
 
-    static const float half[HEAD] = {8, 10, 9, 11, 12, 13, 14, 15}; /* of head 1, the first 4 in pairs */
+    /* of head 1, the first 4 in pairs */
+    static const float half[HEAD] = {8, 10, 9, 11, 12, 13, 14, 15};
     matrix.pair_rows = HEAD / 2;
     wa_matrix_decode(&matrix, HEAD, HEAD, out);
     CU_ASSERT(memcmp(out, half, sizeof half) == 0);
@@ -366,7 +371,8 @@ static void transposed_rows_are_columns_of_their_part(void)
     CU_ASSERT_EQUAL(wa_matrix_bytes(&matrix), 4 * ROWS * COLS);
 }
 
-/* Q8_0 in one stream, of which rows take 70 elements each, from the seventh on: block by block, whatever row they are of. */
+/* Q8_0 in one stream, of which rows take 70 elements each, from the seventh on: block by block,
+ * whatever row they are of. */
 static void rows_of_one_stream_begin_inside_blocks(void)
 {
     enum { SKIP = 7, BLOCKS = (SKIP + ROWS * COLS + 31) / 32 };
@@ -380,8 +386,13 @@ static void rows_of_one_stream_begin_inside_blocks(void)
             bytes[34 * b + 2 + i] = (uint8_t)(37 * b + 11 * i);
     }
     info->decode_ref(bytes, BLOCKS, all);
-    wa_matrix matrix = {.data = bytes, .format = WA_FORMAT_GGML_Q8_0, .order = WA_ROWS_FLAT, .rows = ROWS, .cols = COLS,
-                        .stored_cols = COLS, .skip = SKIP};
+    wa_matrix matrix = {.data = bytes,
+                        .format = WA_FORMAT_GGML_Q8_0,
+                        .order = WA_ROWS_FLAT,
+                        .rows = ROWS,
+                        .cols = COLS,
+                        .stored_cols = COLS,
+                        .skip = SKIP};
     wa_matrix_decode(&matrix, 0, ROWS, out);
     CU_ASSERT(memcmp(out, all + SKIP, sizeof out) == 0);
     wa_matrix_decode_ref(&matrix, 39, 1, out);
@@ -395,7 +406,8 @@ static void rows_of_one_stream_begin_inside_blocks(void)
     CU_ASSERT_PTR_EQUAL(wa_matrix_row(&matrix, 1), bytes + 34 * ((SKIP + COLS) / 32));
 }
 
-/* Stored [cols, 2 * rows], the columns of two matrices in turn; and the same read as rows of every second element. */
+/* Stored [cols, 2 * rows], the columns of two matrices in turn; and the same read as rows of every
+ * second element. */
 static void columns_in_turn_are_told_apart(void)
 {
     enum { STORED = 2 * ROWS };
@@ -403,8 +415,13 @@ static void columns_in_turn_are_told_apart(void)
     static float out[ROWS * COLS];
     fill(bytes, COLS * STORED);
     for (int which = 0; which < 2; which++) {
-        wa_matrix matrix = {.data = bytes + 4 * which, .order = WA_ROWS_TRANSPOSED, .rows = ROWS, .cols = COLS,
-                            .row_bytes = 4 * STORED, .stored_cols = STORED, .step = 2};
+        wa_matrix matrix = {.data = bytes + 4 * which,
+                            .order = WA_ROWS_TRANSPOSED,
+                            .rows = ROWS,
+                            .cols = COLS,
+                            .row_bytes = 4 * STORED,
+                            .stored_cols = STORED,
+                            .step = 2};
         size_t wrong = 0;
         wa_matrix_decode(&matrix, 0, ROWS, out);
         for (int r = 0; r < ROWS; r++)
@@ -475,6 +492,6 @@ WA_SUITE("codec", WA_CASE(halves_have_the_values_of_ieee_754),
          WA_CASE(fast_decoders_give_the_bits_of_the_oracle),
          WA_CASE(hand_made_blocks_decode_to_hand_made_values),
          WA_CASE(plain_rows_come_in_any_range), WA_CASE(rope_pairs_are_undone_within_each_head),
-         WA_CASE(transposed_rows_are_columns_of_their_part), WA_CASE(rows_of_one_stream_begin_inside_blocks),
-         WA_CASE(columns_in_turn_are_told_apart), WA_CASE(padding_of_a_row_is_dropped),
-         WA_CASE(only_plain_aligned_f32_is_used_in_place))
+         WA_CASE(transposed_rows_are_columns_of_their_part),
+         WA_CASE(rows_of_one_stream_begin_inside_blocks), WA_CASE(columns_in_turn_are_told_apart),
+         WA_CASE(padding_of_a_row_is_dropped), WA_CASE(only_plain_aligned_f32_is_used_in_place))

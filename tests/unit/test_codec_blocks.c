@@ -8,8 +8,8 @@
 
 enum { BLOCK = 256, BYTES_MAX = 257 };
 
-static const wa_format written[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K,
-                                    WA_FORMAT_Q4_0, WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4,
+static const wa_format written[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K, WA_FORMAT_Q4_0,
+                                    WA_FORMAT_Q4_K,      WA_FORMAT_Q6_K,      WA_FORMAT_FP4,
                                     WA_FORMAT_FP8};
 enum { WRITTEN = sizeof written / sizeof written[0] };
 
@@ -51,14 +51,14 @@ static const vector vectors[] = {
     {WA_FORMAT_Q6_K, input_b, "e7ed45198e336cb4f01eff69c701faed045d8eda4b8ce563adf1c99abf78b988",
      192, "11101e1e2f3143404a4d61637169797ffb01"},
     /* larql-2026-08.md 9 */
-    {WA_FORMAT_GGML_Q4_0, input_a, "e54bac2b5f8284661c69621603a5a9f442f4093469a2e8cbad282d7a9c8b220b", 0,
-     "92302121212121212121"},
-    {WA_FORMAT_GGML_Q4_0, input_b, "15c8530e88a7f916a371a80b2ba563f4e00cd3c71478fd722f743d83141ebf36", 0,
-     "9218b3f75b91d5397db3"},
-    {WA_FORMAT_GGML_Q6_K, input_a, "4a5f561b4da9257fdc76a7d687d805cef30aecf5315dbbeeb2025450244e424d", 0,
-     "1121213232424253"},
-    {WA_FORMAT_GGML_Q6_K, input_b, "2dcb6fb7342485960a1e7fc6d7443866dac0a3b5ed36e34981983bac187957a7",
-     128, "50a9fe4095fa0f50"},
+    {WA_FORMAT_GGML_Q4_0, input_a,
+     "e54bac2b5f8284661c69621603a5a9f442f4093469a2e8cbad282d7a9c8b220b", 0, "92302121212121212121"},
+    {WA_FORMAT_GGML_Q4_0, input_b,
+     "15c8530e88a7f916a371a80b2ba563f4e00cd3c71478fd722f743d83141ebf36", 0, "9218b3f75b91d5397db3"},
+    {WA_FORMAT_GGML_Q6_K, input_a,
+     "4a5f561b4da9257fdc76a7d687d805cef30aecf5315dbbeeb2025450244e424d", 0, "1121213232424253"},
+    {WA_FORMAT_GGML_Q6_K, input_b,
+     "2dcb6fb7342485960a1e7fc6d7443866dac0a3b5ed36e34981983bac187957a7", 128, "50a9fe4095fa0f50"},
     {WA_FORMAT_FP4, input_a, "19ec7c90ec776342dac9e9c94103800e2cd26ac65052d3186ab3bb60f71ca350",
      128, "383430282830343838"},
     {WA_FORMAT_FP4, input_b, "887bbd0b0877afab12e3732125eb33302e14fde2390ea9b10828134f0574e315",

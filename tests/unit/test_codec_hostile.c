@@ -9,8 +9,8 @@
 
 enum { BLOCK = 256, BYTES_MAX = 257 };
 
-static const wa_format written[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K,
-                                    WA_FORMAT_Q4_0, WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4,
+static const wa_format written[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K, WA_FORMAT_Q4_0,
+                                    WA_FORMAT_Q4_K,      WA_FORMAT_Q6_K,      WA_FORMAT_FP4,
                                     WA_FORMAT_FP8};
 enum { WRITTEN = sizeof written / sizeof written[0] };
 
@@ -275,13 +275,11 @@ typedef struct rule {
     double (*bound)(extent own, extent all);
 } rule;
 
-static const rule rules[] = {{WA_FORMAT_GGML_Q4_0, 32, bound_q4_0},
-                             {WA_FORMAT_GGML_Q6_K, 16, bound_q6_k},
-                             {WA_FORMAT_Q4_0, 32, bound_q4_0},
-                             {WA_FORMAT_Q4_K, 32, bound_q4_k},
-                             {WA_FORMAT_Q6_K, 16, bound_q6_k},
-                             {WA_FORMAT_FP4, 32, bound_fp4},
-                             {WA_FORMAT_FP8, 1, bound_fp8}};
+static const rule rules[] = {
+    {WA_FORMAT_GGML_Q4_0, 32, bound_q4_0}, {WA_FORMAT_GGML_Q6_K, 16, bound_q6_k},
+    {WA_FORMAT_Q4_0, 32, bound_q4_0},      {WA_FORMAT_Q4_K, 32, bound_q4_k},
+    {WA_FORMAT_Q6_K, 16, bound_q6_k},      {WA_FORMAT_FP4, 32, bound_fp4},
+    {WA_FORMAT_FP8, 1, bound_fp8}};
 
 /* Elements of a block of 256 that moved further than the rule allows. */
 static size_t moved_too_far(const rule *by, const float x[BLOCK])

@@ -1,4 +1,5 @@
-/* The encoder that is not LARQL's: nearest levels of what it stores, other bytes, and a fault when it truncates. */
+/* The encoder that is not LARQL's: nearest levels of what it stores, other bytes, and a fault when
+ * it truncates. */
 #include "codec/codec.h"
 #include "suite.h"
 
@@ -6,8 +7,9 @@
 #include <stdlib.h>
 
 enum { ROWS = 16, COLS = 300, ROW_BYTES_MOST = 2 * 257 };
-static const wa_format FORMATS[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K,
-                                    WA_FORMAT_Q4_0, WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4, WA_FORMAT_FP8};
+static const wa_format FORMATS[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K, WA_FORMAT_Q4_0,
+                                    WA_FORMAT_Q4_K,      WA_FORMAT_Q6_K,      WA_FORMAT_FP4,
+                                    WA_FORMAT_FP8};
 enum { FORMAT_COUNT = sizeof FORMATS / sizeof FORMATS[0] };
 
 /* Sums of uniform draws: bell-shaped, deviation about 0.03, and one row of zeros. */
@@ -65,7 +67,11 @@ static void its_rows_decode_to_the_weights_and_are_not_LARQLs(void)
         wa_rows_encode(FORMATS[f], rows, ROWS, COLS, ours);
         CU_ASSERT(memcmp(bytes, ours, ROWS * row_bytes) != 0);
         for (size_t r = 0; r < ROWS; r++) {
-            wa_matrix one = {.data = bytes + r * row_bytes, .format = FORMATS[f], .rows = 1, .cols = COLS, .row_bytes = row_bytes};
+            wa_matrix one = {.data = bytes + r * row_bytes,
+                             .format = FORMATS[f],
+                             .rows = 1,
+                             .cols = COLS,
+                             .row_bytes = row_bytes};
             double difference = 0.0, norm = 0.0;
             wa_matrix_decode(&one, 0, 1, values);
             for (size_t c = 0; c < COLS; c++) {

@@ -137,7 +137,8 @@ static void truncated_f16_keeps_subnormals(void)
     CU_ASSERT_EQUAL(wa_f32_to_f16_truncated(-1e-40F), 0x8000);
 }
 
-/* Distance of neighbouring halves at x: 2^(e-10), and 2^-24 below the smallest normal (IEEE 754 binary16). */
+/* Distance of neighbouring halves at x: 2^(e-10), and 2^-24 below the smallest normal (IEEE 754
+ * binary16). */
 static double half_spacing(double x)
 {
     int exponent;
@@ -145,7 +146,8 @@ static double half_spacing(double x)
     return ldexp(1.0, exponent < -13 ? -24 : exponent - 11);
 }
 
-/* vindex-format.md 5.2: both go towards zero, by less than one place; A has no subnormals. Every 997th float. */
+/* vindex-format.md 5.2: both go towards zero, by less than one place; A has no subnormals. Every
+ * 997th float. */
 static void larqls_f16_encoders_go_towards_zero_by_less_than_a_place(void)
 {
     size_t wrong = 0;
@@ -154,7 +156,8 @@ static void larqls_f16_encoders_go_towards_zero_by_less_than_a_place(void)
         double flushed = (double)wa_f16_to_f32(wa_f32_to_f16_larql(x));
         double kept = (double)wa_f16_to_f32(wa_f32_to_f16_truncated(x));
         double size = fabs((double)x);
-        wrong += (signbit(flushed) != 0) != (signbit(x) != 0) || (signbit(kept) != 0) != (signbit(x) != 0);
+        wrong += (signbit(flushed) != 0) != (signbit(x) != 0) ||
+                 (signbit(kept) != 0) != (signbit(x) != 0);
         if (size >= 65536.0) {
             wrong += isinf(flushed) == 0 || isinf(kept) == 0;
             continue;

@@ -1,9 +1,10 @@
-/* The compliance scan: ratios, zeros, tiles and the worst, all by hand; and what a floor makes of them. */
+/* The compliance scan: ratios, zeros, tiles and the worst, all by hand; and what a floor makes of
+ * them. */
+#include "base/json.h"
 #include "suite.h"
 #include "vindex/compliance.h"
-#include "vindex_dirs.h"
 #include "vindex/extract.h"
-#include "base/json.h"
+#include "vindex_dirs.h"
 
 #include <math.h>
 
@@ -19,7 +20,8 @@ static wa_matrix view(const float *weights, size_t rows, size_t cols)
                        .row_bytes = cols * sizeof *weights};
 }
 
-/* Three matrices (gate, up, down) of one layer; all hold `weights`, down turned from its columns. */
+/* Three matrices (gate, up, down) of one layer; all hold `weights`, down turned from its
+ * columns. */
 static void scan_once(const float *weights, size_t rows, size_t cols, wa_arena *arena,
                       wa_compliance *out)
 {
@@ -74,7 +76,8 @@ static void ratios_are_of_chunk_maxima(void)
     wa_arena_close(arena);
 }
 
-/* 40 rows of ratios 2, 3, … 41: the 32 largest, down to 10; of three equal ones, gate comes first. */
+/* 40 rows of ratios 2, 3, … 41: the 32 largest, down to 10; of three equal ones, gate comes
+ * first. */
 static void the_worst_are_kept_in_order(void)
 {
     enum { ROWS = 40, COLS = 2 * CHUNK };

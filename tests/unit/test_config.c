@@ -200,7 +200,8 @@ static void larql_ignores_what_native_reads(void)
     CU_ASSERT_EQUAL(config.facts.activation, WA_GELU_ERF);
     CU_ASSERT_EQUAL(config.facts.head_dim, 16);
     CU_ASSERT_EQUAL(config.facts.attn_scale, 0.25f);
-    refused(text, NATIVE, WA_E_FORMAT, "key 'original_max_position_embeddings' of the RoPE scaling");
+    refused(text, NATIVE, WA_E_FORMAT,
+            "key 'original_max_position_embeddings' of the RoPE scaling");
     static const char two[] = "{\"model_type\":\"llama\",\"num_attention_heads\":8," SIZES "}";
     CU_ASSERT_EQUAL(must(two, NATIVE, arena).facts.kv_heads, 8);
     CU_ASSERT_EQUAL(must(two, LARQL, arena).facts.kv_heads, 4);
@@ -217,16 +218,21 @@ static void august_reads_what_may_ignored(void)
         wa_activation activation;
     } cases[] = {
         {LLAMA "}", 1e-6, WA_TIE_IF_ABSENT, WA_SILU},
-        {LLAMA ",\"rms_norm_eps\":1e-5,\"hidden_act\":\"gelu\",\"tie_word_embeddings\":true}", 1e-5, WA_TIE_IF_ABSENT, WA_GELU_TANH},
-        {LLAMA ",\"norm_epsilon\":1e-3,\"layer_norm_epsilon\":1e-4,\"tie_word_embeddings\":false}", 1e-4, WA_TIE_NO, WA_SILU},
-        {LLAMA ",\"layer_norm_eps\":1e-4,\"hidden_activation\":\"gelu_new\"}", 1e-4, WA_TIE_IF_ABSENT, WA_GELU_TANH},
+        {LLAMA ",\"rms_norm_eps\":1e-5,\"hidden_act\":\"gelu\",\"tie_word_embeddings\":true}", 1e-5,
+         WA_TIE_IF_ABSENT, WA_GELU_TANH},
+        {LLAMA ",\"norm_epsilon\":1e-3,\"layer_norm_epsilon\":1e-4,\"tie_word_embeddings\":false}",
+         1e-4, WA_TIE_NO, WA_SILU},
+        {LLAMA ",\"layer_norm_eps\":1e-4,\"hidden_activation\":\"gelu_new\"}", 1e-4,
+         WA_TIE_IF_ABSENT, WA_GELU_TANH},
         {LLAMA ",\"hidden_act\":\"gelu_pytorch_tanh\"}", 1e-6, WA_TIE_IF_ABSENT, WA_GELU_TANH},
         {LLAMA ",\"hidden_act\":\"swish\"}", 1e-6, WA_TIE_IF_ABSENT, WA_SILU},
         {LLAMA ",\"hidden_act\":\"mish\"}", 1e-6, WA_TIE_IF_ABSENT, WA_SILU},
-        {"{\"model_type\":\"gemma3_text\",\"hidden_activation\":\"silu\",\"rms_norm_eps\":1e-5," SIZES "}", 1e-5, WA_TIE_IF_ABSENT,
-         WA_GELU_TANH},
+        {"{\"model_type\":\"gemma3_text\",\"hidden_activation\":\"silu\",\"rms_norm_eps\":1e-"
+         "5," SIZES "}",
+         1e-5, WA_TIE_IF_ABSENT, WA_GELU_TANH},
         {OF_TYPE("starcoder2") "}", 1e-5, WA_TIE_IF_ABSENT, WA_GELU_TANH},
-        {OF_TYPE("starcoder2") ",\"norm_epsilon\":1e-4,\"hidden_act\":\"silu\"}", 1e-4, WA_TIE_IF_ABSENT, WA_GELU_TANH},
+        {OF_TYPE("starcoder2") ",\"norm_epsilon\":1e-4,\"hidden_act\":\"silu\"}", 1e-4,
+         WA_TIE_IF_ABSENT, WA_GELU_TANH},
     };
     wa_arena *arena = open_arena();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -234,14 +240,24 @@ static void august_reads_what_may_ignored(void)
         CU_ASSERT_EQUAL(config.facts.norm_eps, cases[i].eps);
         CU_ASSERT_EQUAL(config.tie, cases[i].tie);
         CU_ASSERT_EQUAL(config.facts.activation, cases[i].activation);
-        bool told = config.notes.count > 0 && strstr(config.notes.items[config.notes.count - 1], "'mish' in 'hidden_act' is SiLU to LARQL") != NULL;
+        bool told =
+            config.notes.count > 0 && strstr(config.notes.items[config.notes.count - 1],
+                                             "'mish' in 'hidden_act' is SiLU to LARQL") != NULL;
         CU_ASSERT_EQUAL(told, strstr(cases[i].text, "mish") != NULL);
     }
-    CU_ASSERT_EQUAL(must("{\"model_type\":\"llama\",\"num_attention_heads\":8," SIZES "}", AUGUST, arena).facts.kv_heads, 4); /* S6 */
+    /* S6 */
+    CU_ASSERT_EQUAL(
+        must("{\"model_type\":\"llama\",\"num_attention_heads\":8," SIZES "}", AUGUST, arena)
+            .facts.kv_heads,
+        4);
     /* S10: of full layers, then flat, then beside */
-    CU_ASSERT_EQUAL(must(LLAMA ",\"rope_theta\":5,\"rope_parameters\":{\"rope_theta\":777}}", AUGUST, arena).facts.rope_base, 777.0);
-    CU_ASSERT_EQUAL(must(LLAMA ",\"rope_theta\":5,\"rope_parameters\":{\"full_attention\":{\"rope_theta\":9},\"rope_theta\":777}}", AUGUST,
-                         arena)
+    CU_ASSERT_EQUAL(
+        must(LLAMA ",\"rope_theta\":5,\"rope_parameters\":{\"rope_theta\":777}}", AUGUST, arena)
+            .facts.rope_base,
+        777.0);
+    CU_ASSERT_EQUAL(must(LLAMA ",\"rope_theta\":5,\"rope_parameters\":{\"full_attention\":{\"rope_"
+                               "theta\":9},\"rope_theta\":777}}",
+                         AUGUST, arena)
                         .facts.rope_base,
                     9.0);
     CU_ASSERT_EQUAL(must(LLAMA ",\"rope_theta\":5}", AUGUST, arena).facts.rope_base, 5.0);
@@ -250,12 +266,15 @@ static void august_reads_what_may_ignored(void)
     wa_arena_close(arena);
 }
 
-/* S2: linear of Gemma 3's full layers, llama3 of Llama, yarn with the original length; the rest is passed over. */
+/* S2: linear of Gemma 3's full layers, llama3 of Llama, yarn with the original length; the rest is
+ * passed over. */
 static void august_scales_three_ways(void)
 {
-#define YARN ",\"max_position_embeddings\":256,\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4"
-#define LLAMA3_OBJECT                                                                                                                   \
-    ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"                               \
+#define YARN                                                                                       \
+    ",\"max_position_embeddings\":256,\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4"
+#define LLAMA3_OBJECT                                                                              \
+    ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_"  \
+    "factor\":4,"                                                                                  \
     "\"original_max_position_embeddings\":8192}}"
     static const struct {
         const char *text;
@@ -265,9 +284,13 @@ static void august_scales_three_ways(void)
         {LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}", WA_SCALING_NONE, 0},
         {LLAMA LLAMA3_OBJECT, WA_SCALING_LLAMA3, 0},
         {OF_TYPE("qwen2") LLAMA3_OBJECT, WA_SCALING_NONE, 0},
-        {OF_TYPE("qwen2") YARN ",\"original_max_position_embeddings\":64}}", WA_SCALING_YARN, 1.1386294361119891},
-        {OF_TYPE("qwen2") YARN ",\"original_max_position_embeddings\":64,\"attention_factor\":3}}", WA_SCALING_YARN, 1.1386294361119891},
-        {OF_TYPE("qwen2") YARN ",\"original_max_position_embeddings\":64,\"mscale\":1,\"mscale_all_dim\":1}}", WA_SCALING_YARN, 1.0},
+        {OF_TYPE("qwen2") YARN ",\"original_max_position_embeddings\":64}}", WA_SCALING_YARN,
+         1.1386294361119891},
+        {OF_TYPE("qwen2") YARN ",\"original_max_position_embeddings\":64,\"attention_factor\":3}}",
+         WA_SCALING_YARN, 1.1386294361119891},
+        {OF_TYPE("qwen2") YARN
+         ",\"original_max_position_embeddings\":64,\"mscale\":1,\"mscale_all_dim\":1}}",
+         WA_SCALING_YARN, 1.0},
         {OF_TYPE("qwen2") YARN "}}", WA_SCALING_NONE, 0},
         {LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", WA_SCALING_NONE, 0},
     };
@@ -285,22 +308,28 @@ static void august_scales_three_ways(void)
     wa_arena_close(arena);
 }
 
-/* S3: by the family's pattern whatever is listed, or of the layers that are listed, or none; without a size they see all. */
+/* S3: by the family's pattern whatever is listed, or of the layers that are listed, or none;
+ * without a size they see all. */
 static void august_has_windows_where_they_are_declared(void)
 {
-#define LISTED                                                                                                                          \
-    ",\"layer_types\":[\"full_attention\",\"sliding_attention\",\"full_attention\",\"full_attention\",\"full_attention\",\"full_attention\"]"
+#define LISTED                                                                                     \
+    ",\"layer_types\":[\"full_attention\",\"sliding_attention\",\"full_attention\",\"full_"        \
+    "attention\",\"full_attention\",\"full_attention\"]"
     static const struct {
         const char *text;
         size_t window;
         const char *slides; /* a digit for each of six layers */
     } cases[] = {
-        {"{\"model_type\":\"gemma3_text\",\"sliding_window\":7,\"sliding_window_pattern\":2" LISTED "," SIZES "}", 7, "111110"},
+        {"{\"model_type\":\"gemma3_text\",\"sliding_window\":7,\"sliding_window_pattern\":2" LISTED
+         "," SIZES "}",
+         7, "111110"},
         {"{\"model_type\":\"gemma3_text\"," SIZES "}", 0, "111110"},
         {"{\"model_type\":\"gemma2\",\"sliding_window\":7" LISTED "," SIZES "}", 7, "101010"},
         {OF_TYPE("mistral") ",\"sliding_window\":7}", 7, "000000"},
         {OF_TYPE("mistral") ",\"sliding_window\":7" LISTED "}", 7, "010000"},
-        {OF_TYPE("qwen2") ",\"use_sliding_window\":true,\"max_window_layers\":2,\"sliding_window\":7}", 7, "000000"},
+        {OF_TYPE(
+             "qwen2") ",\"use_sliding_window\":true,\"max_window_layers\":2,\"sliding_window\":7}",
+         7, "000000"},
         {LLAMA LISTED "}", 0, "010000"},
     };
     wa_arena *arena = open_arena();
@@ -317,13 +346,14 @@ static void words_of_semantics_are_read_and_written(void)
 {
     wa_semantics read;
     for (int s = 0; s < WA_SEMANTICS_COUNT; s++)
-        CU_ASSERT(wa_semantics_parse(wa_semantics_name((wa_semantics)s), &read) && read == (wa_semantics)s);
+        CU_ASSERT(wa_semantics_parse(wa_semantics_name((wa_semantics)s), &read) &&
+                  read == (wa_semantics)s);
     CU_ASSERT_FALSE(wa_semantics_parse("larql", &read));
 }
 
-/* By hand, from the paper's rule: head 16, base 100, 8 pairs, original length 64. The dimension that
- * turns n times is 16 ln(64 / 2 pi n) / (2 ln 100) = 4.03200 - 1.73718 ln n: 5.23612 for n = 0.5
- * and 0.41964 for n = 8. Truncated: a ramp from 0 to 6; else between these two. */
+/* By hand, from the paper's rule: head 16, base 100, 8 pairs, original length 64. The dimension
+ * that turns n times is 16 ln(64 / 2 pi n) / (2 ln 100) = 4.03200 - 1.73718 ln n: 5.23612 for n =
+ * 0.5 and 0.41964 for n = 8. Truncated: a ramp from 0 to 6; else between these two. */
 static void yarn_keeps_blends_and_slows(void)
 {
     static const char whole[] =
@@ -353,25 +383,26 @@ static void yarn_keeps_blends_and_slows(void)
 
 #define PHI3(factors_)                                                                             \
     "{\"model_type\":\"phi3\",\"num_attention_heads\":16,\"max_position_embeddings\":128," SIZES   \
-    ",\"original_max_position_embeddings\":32,\"rope_scaling\":{\"type\":\"longrope\"," factors_ "}}"
+    ",\"original_max_position_embeddings\":32,\"rope_scaling\":{\"type\":\"longrope\"," factors_   \
+    "}}"
 
 static void longrope_has_two_sets_of_divisors(void)
 {
     wa_arena *arena = open_arena();
     double f[2];
-    wa_config config =
-        must(PHI3("\"short_factor\":[1,2],\"long_factor\":[4,8]"), NATIVE, arena);
+    wa_config config = must(PHI3("\"short_factor\":[1,2],\"long_factor\":[4,8]"), NATIVE, arena);
     CU_ASSERT_EQUAL(config.facts.rotary_dim, 4);
     wa_config_rope(&config, WA_ROPE_FULL, f);
     CU_ASSERT(f[0] == 1.0 && fabs(f[1] - 0.005) < 1e-17);
     wa_config_rope(&config, WA_ROPE_LONG, f);
     CU_ASSERT(f[0] == 0.25 && fabs(f[1] - 0.00125) < 1e-17);
-    CU_ASSERT_DOUBLE_EQUAL(wa_config_rope_factor(&config, WA_ROPE_LONG),
-                           sqrt(1 + log(4) / log(32)), 1e-15);
+    CU_ASSERT_DOUBLE_EQUAL(wa_config_rope_factor(&config, WA_ROPE_LONG), sqrt(1 + log(4) / log(32)),
+                           1e-15);
     wa_arena_close(arena);
     refused(PHI3("\"short_factor\":[1,2],\"long_factor\":[4]"), NATIVE, WA_E_FORMAT,
             "'long_factor' of the RoPE scaling: found an array of 1, expected an array of 2");
-    refused(PHI3("\"long_factor\":[4,8]"), NATIVE, WA_E_FORMAT, "'short_factor' of the RoPE scaling");
+    refused(PHI3("\"long_factor\":[4,8]"), NATIVE, WA_E_FORMAT,
+            "'short_factor' of the RoPE scaling");
     refused(PHI3("\"short_factor\":[1,0],\"long_factor\":[4,8]"), NATIVE, WA_E_FORMAT,
             "'short_factor' is 0");
     refused(PHI3("\"short_factor\":[1,\"2\"],\"long_factor\":[4,8]"), NATIVE, WA_E_FORMAT,
@@ -385,16 +416,19 @@ static void some_layers_and_some_dimensions_are_not_rotated(void)
     for (size_t l = 0; l < 6; l++)
         CU_ASSERT_EQUAL(wa_config_is_unrotated(&config, l), l == 3);
     config = must(OF_TYPE("smollm3") ",\"no_rope_layers\":[0,1,1,1,1,0],"
-                  "\"use_sliding_window\":true,\"sliding_window\":8}", NATIVE, arena);
+                                     "\"use_sliding_window\":true,\"sliding_window\":8}",
+                  NATIVE, arena);
     for (size_t l = 0; l < 6; l++) {
         CU_ASSERT_EQUAL(wa_config_is_unrotated(&config, l), l == 0 || l == 5);
         CU_ASSERT_EQUAL(wa_config_is_sliding(&config, l), l == 0 || l == 5);
     }
-    config = must(OF_TYPE("exaone4") ",\"num_key_value_heads\":4,\"sliding_window\":8}", NATIVE, arena);
+    config =
+        must(OF_TYPE("exaone4") ",\"num_key_value_heads\":4,\"sliding_window\":8}", NATIVE, arena);
     for (size_t l = 0; l < 6; l++)
         CU_ASSERT(wa_config_is_unrotated(&config, l) == (l == 3) &&
                   wa_config_is_sliding(&config, l) == (l != 3));
-    config = must(OF_TYPE("exaone4") ",\"num_key_value_heads\":4,\"sliding_window\":null}", NATIVE, arena);
+    config = must(OF_TYPE("exaone4") ",\"num_key_value_heads\":4,\"sliding_window\":null}", NATIVE,
+                  arena);
     CU_ASSERT_FALSE(wa_config_is_unrotated(&config, 3));
     config = must(OF_TYPE("glm4") "}", NATIVE, arena);
     CU_ASSERT(config.facts.head_dim == 128 && config.facts.rotary_dim == 64 && config.rope_pairs);
@@ -406,7 +440,8 @@ static void some_layers_and_some_dimensions_are_not_rotated(void)
             "'no_rope_layers' of layer 2 is not 0 or 1");
     refused(OF_TYPE("smollm3") ",\"no_rope_layer_interval\":0}", NATIVE, WA_E_FORMAT,
             "'no_rope_layer_interval' is 0");
-    refused(OF_TYPE("glm4") ",\"partial_rotary_factor\":1.5}", NATIVE, WA_E_FORMAT, "expected at most 1");
+    refused(OF_TYPE("glm4") ",\"partial_rotary_factor\":1.5}", NATIVE, WA_E_FORMAT,
+            "expected at most 1");
     refused(OF_TYPE("glm4") ",\"partial_rotary_factor\":0.001}", NATIVE, WA_E_FORMAT,
             "rotation of 0 of 128 dimensions");
 }
@@ -560,7 +595,8 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
         wa_semantics semantics;
         const char *says;
     } cases[] = {
-        {TYPE("mixtral"), WA_SEMANTICS_LARQL_2026_05, "LARQL feeds router and experts the residual"},
+        {TYPE("mixtral"), WA_SEMANTICS_LARQL_2026_05,
+         "LARQL feeds router and experts the residual"},
         {OF_TYPE("qwen3_moe") ",\"use_sliding_window\":true}", WA_SEMANTICS_NATIVE,
          "'use_sliding_window' is true"},
         {OF_TYPE("olmoe") ",\"clip_qkv\":8.0}", WA_SEMANTICS_NATIVE, "'clip_qkv' is 8"},
@@ -569,12 +605,13 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
         {TYPE("gemma4_text"), WA_SEMANTICS_NATIVE, "per-layer embeddings"},
         {TYPE("phi"), WA_SEMANTICS_LARQL_2026_05, "Phi"},
         {TYPE("phimoe"), WA_SEMANTICS_NATIVE, "expert models"},
-        {TYPE("phi3"), WA_SEMANTICS_LARQL_2026_05, "larql semantics of family 'phi3': LARQL knows no such"},
+        {TYPE("phi3"), WA_SEMANTICS_LARQL_2026_05,
+         "larql semantics of family 'phi3': LARQL knows no such"},
         {TYPE("olmo2"), WA_SEMANTICS_LARQL_2026_05, "larql semantics of family 'olmo2'"},
         {TYPE("llamas"), WA_SEMANTICS_LARQL_2026_05, "unknown model type 'llamas'"},
         {TYPE("gemma"), WA_SEMANTICS_LARQL_2026_05, "larql semantics of family 'gemma'"},
-        {"{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4}", WA_SEMANTICS_LARQL_2026_05,
-         "larql semantics of family 'gpt2'"},
+        {"{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4}",
+         WA_SEMANTICS_LARQL_2026_05, "larql semantics of family 'gpt2'"},
         {"{\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2,\"n_head\":4,"
          "\"scale_attn_by_inverse_layer_idx\":true}",
          WA_SEMANTICS_NATIVE, "'scale_attn_by_inverse_layer_idx' is true"},
@@ -582,7 +619,8 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
         {LLAMA ",\"hidden_size_per_layer_input\":256}", WA_SEMANTICS_NATIVE,
          "per-layer embeddings"},
         {OF_TYPE("qwen2") ",\"mlp_bias\":true}", WA_SEMANTICS_NATIVE, "'mlp_bias' is true"},
-        {LLAMA ",\"mlp_bias\":true}", WA_SEMANTICS_LARQL_2026_05, "LARQL leaves those of gate and up out"},
+        {LLAMA ",\"mlp_bias\":true}", WA_SEMANTICS_LARQL_2026_05,
+         "LARQL leaves those of gate and up out"},
         {LLAMA ",\"partial_rotary_factor\":0.5}", WA_SEMANTICS_NATIVE, "partial_rotary_factor"},
         {LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", WA_SEMANTICS_NATIVE,
          "RoPE scaling 'dynamic' is not computed: beyond max_position_embeddings"},
@@ -643,9 +681,11 @@ static void the_object_of_rope_wins_over_what_stands_beside_it(void)
         {LLAMA ",\"rope_theta\":9,\"rope_scaling\":{}}", 9, 0},
         {LLAMA ",\"rope_scaling\":{},\"rope_parameters\":{\"rope_theta\":7}}", 7, 0},
         {LLAMA ",\"rope_scaling\":null,\"rope_parameters\":{\"rope_theta\":7}}", 7, 0},
-        {LLAMA ",\"rope_scaling\":{\"rope_theta\":7},\"rope_parameters\":{\"rope_theta\":7}}", 7, 0},
+        {LLAMA ",\"rope_scaling\":{\"rope_theta\":7},\"rope_parameters\":{\"rope_theta\":7}}", 7,
+         0},
         {LLAMA ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":7},"
-               "\"sliding_attention\":{\"rope_theta\":5}}}", 7, 0},
+               "\"sliding_attention\":{\"rope_theta\":5}}}",
+         7, 0},
         {LLAMA ",\"rope_parameters\":{\"rope_theta\":7,\"factor\":2}}", 7, 1},
         {LLAMA "}", 1e4, 0},
     };
@@ -658,16 +698,17 @@ static void the_object_of_rope_wins_over_what_stands_beside_it(void)
     wa_arena_close(arena);
     refused(LLAMA ",\"rope_scaling\":{\"rope_theta\":7},\"rope_parameters\":{\"rope_theta\":8}}",
             NATIVE, WA_E_UNSUPPORTED, "both given and differ");
-    refused(LLAMA ",\"rope_parameters\":{\"full_attention\":{\"partial_rotary_factor\":0.5}}}", NATIVE,
-            WA_E_UNSUPPORTED, "'partial_rotary_factor' is 0.5");
+    refused(LLAMA ",\"rope_parameters\":{\"full_attention\":{\"partial_rotary_factor\":0.5}}}",
+            NATIVE, WA_E_UNSUPPORTED, "'partial_rotary_factor' is 0.5");
     refused(LLAMA ",\"rope_scaling\":{\"partial_rotary_factor\":0.25}}", NATIVE, WA_E_UNSUPPORTED,
             "'partial_rotary_factor' is 0.25");
 }
 
 static void llama3_takes_its_positions_from_where_they_stand(void)
 {
-#define LLAMA3 ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1," \
-               "\"high_freq_factor\":4"
+#define LLAMA3                                                                                     \
+    ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,"              \
+    "\"high_freq_factor\":4"
 #define POSITIONS ",\"original_max_position_embeddings\":"
     static const struct {
         const char *text;
@@ -721,12 +762,16 @@ static void published_configurations_pass_in_silence(void)
               "\"rope_interleaved\":false,\"transformers.js_config\":{\"dtype\":\"q4\"},"
               "\"pretraining_tp\":1,\"attention_dropout\":0.0,\"initializer_range\":0.04,"
               "\"rope_scaling\":null,\"torch_dtype\":\"bfloat16\",\"eos_token_id\":[1,2]}",
-        OF_TYPE("qwen2") ",\"use_mrope\":false,\"use_sliding_window\":false,\"sliding_window\":4096,"
-              "\"max_window_layers\":21,\"layer_types\":[\"full_attention\",\"full_attention\","
-              "\"full_attention\",\"full_attention\",\"full_attention\",\"full_attention\"]}",
-        OF_TYPE("gemma3_text") ",\"cache_implementation\":\"hybrid\",\"_sliding_window_pattern\":6,"
-              "\"use_bidirectional_attention\":false,\"attn_logit_softcapping\":null,"
-              "\"rope_local_base_freq\":10000,\"rope_theta\":1000000}",
+        OF_TYPE(
+            "qwen2") ",\"use_mrope\":false,\"use_sliding_window\":false,\"sliding_window\":4096,"
+                     "\"max_window_layers\":21,\"layer_types\":[\"full_attention\",\"full_"
+                     "attention\","
+                     "\"full_attention\",\"full_attention\",\"full_attention\",\"full_attention\"]"
+                     "}",
+        OF_TYPE(
+            "gemma3_text") ",\"cache_implementation\":\"hybrid\",\"_sliding_window_pattern\":6,"
+                           "\"use_bidirectional_attention\":false,\"attn_logit_softcapping\":null,"
+                           "\"rope_local_base_freq\":10000,\"rope_theta\":1000000}",
         "{\"model_type\":\"gemma3\",\"architectures\":[\"Gemma3ForConditionalGeneration\"],"
         "\"boi_token_index\":255999,\"mm_tokens_per_image\":256,\"vision_config\":{\"a\":1},"
         "\"text_config\":{\"model_type\":\"gemma3_text\"," SIZES "}}",
@@ -749,11 +794,12 @@ WA_SUITE("config", WA_CASE(the_object_of_rope_wins_over_what_stands_beside_it),
          WA_CASE(gemma3_under_larql_scales_no_frequency),
          WA_CASE(new_style_rope_parameters_are_read),
          WA_CASE(gemma2_caps_and_scalar_have_defaults_that_null_removes),
-         WA_CASE(gemma_honours_hidden_activation_only), WA_CASE(larql_ignores_what_native_reads), WA_CASE(august_reads_what_may_ignored),
-         WA_CASE(august_scales_three_ways), WA_CASE(august_has_windows_where_they_are_declared),
+         WA_CASE(gemma_honours_hidden_activation_only), WA_CASE(larql_ignores_what_native_reads),
+         WA_CASE(august_reads_what_may_ignored), WA_CASE(august_scales_three_ways),
+         WA_CASE(august_has_windows_where_they_are_declared),
          WA_CASE(words_of_semantics_are_read_and_written),
-         WA_CASE(llama3_scaling_keeps_blends_and_slows),
-         WA_CASE(yarn_keeps_blends_and_slows), WA_CASE(longrope_has_two_sets_of_divisors),
+         WA_CASE(llama3_scaling_keeps_blends_and_slows), WA_CASE(yarn_keeps_blends_and_slows),
+         WA_CASE(longrope_has_two_sets_of_divisors),
          WA_CASE(some_layers_and_some_dimensions_are_not_rotated),
          WA_CASE(windows_follow_the_rule_of_the_family), WA_CASE(granite_has_four_multipliers),
          WA_CASE(ungated_families_have_their_own_keys), WA_CASE(attention_bias_is_a_flag),

@@ -128,8 +128,10 @@ static void gguf_defaults_are_those_of_the_format(void)
     CU_ASSERT_EQUAL(config.facts.norm_eps, (double)1e-5f);
     CU_ASSERT(config.rope_pairs && config.optional_biases);
     CU_ASSERT_EQUAL(must_gguf(begin("llama", 2, true), LARQL, arena).facts.norm_eps, 1e-6);
-    /* Since August 2026 LARQL reads it, and of scaling and windows still nothing (larql-2026-08.md 6.2). */
-    CU_ASSERT_EQUAL(must_gguf(begin("llama", 2, true), AUGUST, arena).facts.norm_eps, (double)1e-5f);
+    /* Since August 2026 LARQL reads it, and of scaling and windows still nothing (larql-2026-08.md
+     * 6.2). */
+    CU_ASSERT_EQUAL(must_gguf(begin("llama", 2, true), AUGUST, arena).facts.norm_eps,
+                    (double)1e-5f);
     builder scaled = begin("gemma3", 2, true);
     put_u32(&scaled, "gemma3.attention.sliding_window", 5);
     put_f32(&scaled, "gemma3.rope.scaling.factor", 8);

@@ -1,4 +1,5 @@
-/* How often the upper limits of rates hold: prompts of the baselines drawn again and again, tests/golden/rates. */
+/* How often the upper limits of rates hold: prompts of the baselines drawn again and again,
+ * tests/golden/rates. */
 #include "judge/rates.h"
 
 #include "golden.h"
@@ -44,8 +45,8 @@ static size_t read_populations(population *out)
         if (text[0] == '#')
             continue;
         prompt_sums p;
-        int found = sscanf(text, "%63s %63s %ld %lg %ld %ld %ld %lg", name, key, &p.n, &p.kl, &p.above, &p.flips,
-                           &p.n_next, &p.loss);
+        int found = sscanf(text, "%63s %63s %ld %lg %ld %ld %ld %lg", name, key, &p.n, &p.kl,
+                           &p.above, &p.flips, &p.n_next, &p.loss);
         CU_ASSERT_FATAL(found == 8 && p.n > 0);
         if (cases == 0 || strcmp(out[cases - 1].name, name) != 0) {
             CU_ASSERT_FATAL(cases < MOST_CASES);
@@ -58,7 +59,8 @@ static size_t read_populations(population *out)
     return cases;
 }
 
-/* As many positions as a prompt has, or one in `thin`: those of a drawn prompt have its mean figures. */
+/* As many positions as a prompt has, or one in `thin`: those of a drawn prompt have its mean
+ * figures. */
 static long rows_of(long n, long thin)
 {
     return (n + thin - 1) / thin;
@@ -108,8 +110,10 @@ static wa_rates rates_of(const drawn *d, wa_arena *arena)
     return rates;
 }
 
-/* Share of `draws` of `prompts` prompts each, with replacement, whose limit is not below the truth. */
-static double coverage_of_mean_kl(const population *all, size_t prompts, size_t draws, wa_arena *arena)
+/* Share of `draws` of `prompts` prompts each, with replacement, whose limit is not below the
+ * truth. */
+static double coverage_of_mean_kl(const population *all, size_t prompts, size_t draws,
+                                  wa_arena *arena)
 {
     enum { THIN = 16 };
     static drawn d;
@@ -120,7 +124,8 @@ static double coverage_of_mean_kl(const population *all, size_t prompts, size_t 
         wa_mark mark = wa_arena_mark(arena);
         d.count = 0;
         for (size_t p = 0; p < prompts; p++)
-            draw_prompt(&d, &all->prompt[(wa_test_random(&state) >> 16) % all->prompts], (int32_t)p, THIN);
+            draw_prompt(&d, &all->prompt[(wa_test_random(&state) >> 16) % all->prompts], (int32_t)p,
+                        THIN);
         holds += rates_of(&d, arena).mean_kl.upper >= truth;
         wa_arena_release(arena, mark);
     }

@@ -1,4 +1,5 @@
-/* The dense forward, layer by layer, against float64 goldens: tests/golden/dense, whose layout audits/make.py tells. */
+/* The dense forward, layer by layer, against float64 goldens: tests/golden/dense, whose layout
+ * audits/make.py tells. */
 #include "engine/stage.h"
 
 #include "golden.h"
@@ -11,7 +12,8 @@ enum { SEED = 3, TOP = 5, NAME = 16, PATH = 512 };
 /* Tolerances of tests/golden/README.md: over the whole pass, and of one FFN on the golden input. */
 static const double PASS_TOLERANCE = 2e-5, FFN_TOLERANCE = 2e-6;
 
-/* One (semantics, prompt) of a golden file; pointers into its bytes may be unaligned: read by memcpy. */
+/* One (semantics, prompt) of a golden file; pointers into its bytes may be unaligned: read by
+ * memcpy. */
 typedef struct group {
     char semantics[NAME], prompt[NAME];
     size_t rows;
@@ -87,8 +89,8 @@ static double golden_y(const golden *g, const group *one, size_t layer, size_t r
 typedef double golden_value(const golden *g, const group *one, size_t layer, size_t row, size_t i);
 
 /* |got - golden| / |golden| of one row; NaN when anything is no number. */
-static double row_error(const golden *g, const group *one, size_t layer, size_t row, const float *got,
-                        golden_value *value)
+static double row_error(const golden *g, const group *one, size_t layer, size_t row,
+                        const float *got, golden_value *value)
 {
     double difference = 0.0, norm = 0.0;
     for (size_t i = 0; i < g->hidden; i++) {
@@ -116,8 +118,10 @@ static wa_status see(void *context, size_t layer, const wa_reference *reference,
         for (size_t row = 0; row < w->groups[p].rows; row++) {
             size_t at = (w->packing->start[p] + row) * hidden;
             const group *one = &w->groups[p];
-            w->worst_x = worse(w->worst_x, row_error(w->golden, one, layer, row, reference->x + at, golden_x));
-            w->worst_y = worse(w->worst_y, row_error(w->golden, one, layer, row, reference->y + at, golden_y));
+            w->worst_x = worse(w->worst_x,
+                               row_error(w->golden, one, layer, row, reference->x + at, golden_x));
+            w->worst_y = worse(w->worst_y,
+                               row_error(w->golden, one, layer, row, reference->y + at, golden_y));
         }
     return WA_OK;
 }
@@ -172,7 +176,8 @@ static witness run_reference(const wa_model *model, const golden *g, const group
                             .h = h,
                             .block = &block};
     witness w = {.golden = g, .groups = groups, .packing = &batch.packing};
-    wa_team_link link = {.context = &w, .publish = see, .await = await_nobody, .poll = poll_nothing};
+    wa_team_link link = {
+        .context = &w, .publish = see, .await = await_nobody, .poll = poll_nothing};
     wa_stage *stage;
     WA_MUST(wa_stage_open(&audit, &share, arena, &stage, &err), &err);
     WA_MUST(wa_stage_embed(stage, &batch, &err), &err);
@@ -220,9 +225,10 @@ static void model_path(const char *name, char out[PATH])
     if (stat(packed, &info) != 0)
         return;
     snprintf(out, PATH, "%s/dense-%s", WA_TEST_BINARY_DIR, name);
-    snprintf(script, sizeof script,
-             "mkdir -p '%s' && cp '%s/models/%s/'*.json '%s' && gzip -dc '%s' > '%s/model.safetensors'",
-             out, WA_GOLDEN, name, out, packed, out);
+    snprintf(
+        script, sizeof script,
+        "mkdir -p '%s' && cp '%s/models/%s/'*.json '%s' && gzip -dc '%s' > '%s/model.safetensors'",
+        out, WA_GOLDEN, name, out, packed, out);
     CU_ASSERT_EQUAL_FATAL(system(script), 0);
 }
 
@@ -238,7 +244,8 @@ static void check(const char *model_name, const char *golden_name, wa_semantics 
     CU_ASSERT_EQUAL_FATAL(g.layers, model->layer_count);
     CU_ASSERT_EQUAL_FATAL(g.hidden, model->hidden);
 
-    /* Goldens with one set of groups: both semantics are the same there, or only native is golden. */
+    /* Goldens with one set of groups: both semantics are the same there, or only native is
+     * golden. */
     const group *groups = g.group;
     if (g.groups == 2 * SEED && strcmp(groups->semantics, wa_semantics_name(semantics)) != 0)
         groups += SEED;
@@ -318,7 +325,8 @@ static void starcoder2_without_a_gate_in_both_semantics(void)
 }
 
 WA_SUITE("dense", WA_CASE(gemma3_in_both_semantics), WA_CASE(llama_in_both_semantics),
-         WA_CASE(qwen3_and_odd_widths_where_both_semantics_are_one), WA_CASE(gemma2_with_windows_and_caps),
-         WA_CASE(mistral_in_shards_with_a_window), WA_CASE(qwen2_with_biases),
-         WA_CASE(llama_with_scaled_rotations), WA_CASE(granite_with_multipliers), WA_CASE(gpt2_without_a_gate),
+         WA_CASE(qwen3_and_odd_widths_where_both_semantics_are_one),
+         WA_CASE(gemma2_with_windows_and_caps), WA_CASE(mistral_in_shards_with_a_window),
+         WA_CASE(qwen2_with_biases), WA_CASE(llama_with_scaled_rotations),
+         WA_CASE(granite_with_multipliers), WA_CASE(gpt2_without_a_gate),
          WA_CASE(starcoder2_without_a_gate_in_both_semantics))

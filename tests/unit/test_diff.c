@@ -1,6 +1,6 @@
 /* Differences between rows: theory, and every special value. */
-#include "suite.h"
 #include "measure/diff.h"
+#include "suite.h"
 
 #include <float.h>
 #include <math.h>
@@ -173,7 +173,8 @@ static void kernel_error_is_relative_and_never_hides_nan(void)
     const float y[2] = {3.0f, 4.5f}, bad[2] = {3.0f, NAN}, zero[2] = {0.0f, 0.0f};
     CU_ASSERT_EQUAL(wa_kernel_error(truth, y, 2, 0.0), 0.1);
     CU_ASSERT_EQUAL(wa_kernel_error(truth, y, 2, 2.0), 0.1);
-    CU_ASSERT_EQUAL(wa_kernel_error(truth, y, 2, 50.0), 0.01); /* what f32 resolves is larger than y */
+    /* what f32 resolves is larger than y */
+    CU_ASSERT_EQUAL(wa_kernel_error(truth, y, 2, 50.0), 0.01);
     CU_ASSERT(isnan(wa_kernel_error(truth, bad, 2, 50.0)));
     CU_ASSERT_EQUAL(wa_kernel_error(none, zero, 2, 0.0), 0.0);
     CU_ASSERT(isnan(wa_kernel_error(truth, bad, 2, 0.0)));

@@ -1,4 +1,5 @@
-/* Our own exp, log, sin and their like, against values of 106 bits made by mpmath, and where they must be exact. */
+/* Our own exp, log, sin and their like, against values of 106 bits made by mpmath, and where they
+ * must be exact. */
 #include "suite.h"
 
 #include "base/elementary.h"
@@ -134,7 +135,8 @@ static void errors_of_tanh_pow_and_log_gamma_stay_within_their_bounds(void)
         else if (strcmp(row.name, "pow") == 0)
             pow_error = f64_error(wa_pow(row.x, row.y), &row);
         else if (strcmp(row.name, "log_gamma") == 0)
-            gamma_error = fabs((wa_log_gamma(row.x) - row.high) - row.low) / fmax(1.0, fabs(row.high));
+            gamma_error =
+                fabs((wa_log_gamma(row.x) - row.high) - row.low) / fmax(1.0, fabs(row.high));
         else
             continue;
         count++;
@@ -142,8 +144,8 @@ static void errors_of_tanh_pow_and_log_gamma_stay_within_their_bounds(void)
         pow_worst = pow_error <= pow_worst ? pow_worst : pow_error;
         gamma_worst = gamma_error <= gamma_worst ? gamma_worst : gamma_error;
     }
-    printf("\n    tanh %.4f ulp of f32, pow %.3f ulp, log_gamma %.2f x 2^-52", tanh_worst, pow_worst,
-           gamma_worst * 0x1p52);
+    printf("\n    tanh %.4f ulp of f32, pow %.3f ulp, log_gamma %.2f x 2^-52", tanh_worst,
+           pow_worst, gamma_worst * 0x1p52);
     CU_ASSERT(tanh_worst <= 0.501);
     CU_ASSERT(pow_worst <= 0.8);
     CU_ASSERT(gamma_worst <= 0x1p-52);
@@ -160,25 +162,33 @@ static void ends_of_the_ranges_are_exact(void)
 {
     CU_ASSERT(is_same(wa_exp(0.0), 1.0) && is_same(wa_exp(-0.0), 1.0));
     CU_ASSERT(is_same(wa_exp(INFINITY), INFINITY) && is_same(wa_exp(-INFINITY), 0.0));
-    CU_ASSERT(is_same(wa_exp(0x1.62e42fefa39efp+9), 0x1.fffffffffff2ap+1023)); /* the last before infinity */
+    /* the last before infinity */
+    CU_ASSERT(is_same(wa_exp(0x1.62e42fefa39efp+9), 0x1.fffffffffff2ap+1023));
     CU_ASSERT(is_same(wa_exp(0x1.62e42fefa39f0p+9), INFINITY));
     CU_ASSERT(is_same(wa_exp(-745.0), 0x1p-1074) && is_same(wa_exp(-745.2), 0.0));
     CU_ASSERT(is_same(wa_expm1(-0.0), -0.0) && is_same(wa_expm1(0x1p-1074), 0x1p-1074));
     CU_ASSERT(is_same(wa_expm1(INFINITY), INFINITY) && is_same(wa_expm1(-INFINITY), -1.0));
-    CU_ASSERT(is_same(wa_log(1.0), 0.0) && is_same(wa_log(0.0), -INFINITY) && is_same(wa_log(-0.0), -INFINITY));
+    CU_ASSERT(is_same(wa_log(1.0), 0.0) && is_same(wa_log(0.0), -INFINITY) &&
+              is_same(wa_log(-0.0), -INFINITY));
     CU_ASSERT(is_same(wa_log(INFINITY), INFINITY) && isnan(wa_log(-1.0)));
     CU_ASSERT(is_same(wa_log1p(-0.0), -0.0) && is_same(wa_log1p(0x1p-1074), 0x1p-1074));
-    CU_ASSERT(is_same(wa_log1p(-1.0), -INFINITY) && isnan(wa_log1p(-1.5)) && is_same(wa_log1p(INFINITY), INFINITY));
-    CU_ASSERT(is_same(wa_erf(-0.0), -0.0) && is_same(wa_erf(INFINITY), 1.0) && is_same(wa_erf(-INFINITY), -1.0));
+    CU_ASSERT(is_same(wa_log1p(-1.0), -INFINITY) && isnan(wa_log1p(-1.5)) &&
+              is_same(wa_log1p(INFINITY), INFINITY));
+    CU_ASSERT(is_same(wa_erf(-0.0), -0.0) && is_same(wa_erf(INFINITY), 1.0) &&
+              is_same(wa_erf(-INFINITY), -1.0));
     CU_ASSERT(is_same(wa_erf(6.0), 1.0) && is_same(wa_erf(-1e300), -1.0));
-    CU_ASSERT(wa_tanh_f32(20.0F) == 1.0F && wa_tanh_f32(-INFINITY) == -1.0F && wa_tanh_f32(0x1p-149F) == 0x1p-149F);
+    CU_ASSERT(wa_tanh_f32(20.0F) == 1.0F && wa_tanh_f32(-INFINITY) == -1.0F &&
+              wa_tanh_f32(0x1p-149F) == 0x1p-149F);
     CU_ASSERT(wa_tanh_f32(-0.0F) == 0.0F && signbit(wa_tanh_f32(-0.0F)));
     CU_ASSERT(is_same(wa_pow(10.0, 3.0), 1000.0) && is_same(wa_pow(2.0, -1074.0), 0x1p-1074));
-    CU_ASSERT(is_same(wa_pow(7.25, 0.0), 1.0) && is_same(wa_pow(1.0, -1e308), 1.0) && is_same(wa_pow(0x1p-1074, 1.0), 0x1p-1074));
+    CU_ASSERT(is_same(wa_pow(7.25, 0.0), 1.0) && is_same(wa_pow(1.0, -1e308), 1.0) &&
+              is_same(wa_pow(0x1p-1074, 1.0), 0x1p-1074));
     CU_ASSERT(is_same(wa_pow(2.0, 1e300), INFINITY) && is_same(wa_pow(2.0, -1e300), 0.0));
     CU_ASSERT(isnan(wa_pow(0.0, 1.0)) && isnan(wa_pow(-2.0, 2.0)) && isnan(wa_pow(2.0, INFINITY)));
-    CU_ASSERT(fabs(wa_log_gamma(1.0)) <= 0x1p-52 && isnan(wa_log_gamma(0.0)) && isnan(wa_log_gamma(-1.5)));
-    CU_ASSERT(is_same(sine(-0.0), -0.0) && is_same(cosine(0.0), 1.0) && is_same(sine(0x1p-1074), 0x1p-1074));
+    CU_ASSERT(fabs(wa_log_gamma(1.0)) <= 0x1p-52 && isnan(wa_log_gamma(0.0)) &&
+              isnan(wa_log_gamma(-1.5)));
+    CU_ASSERT(is_same(sine(-0.0), -0.0) && is_same(cosine(0.0), 1.0) &&
+              is_same(sine(0x1p-1074), 0x1p-1074));
     CU_ASSERT(isnan(sine(INFINITY)) && isnan(cosine(-INFINITY)));
 }
 
@@ -217,5 +227,6 @@ static void exp_log_erf_and_tanh_never_fall(void)
 }
 
 WA_SUITE("elementary", WA_CASE(errors_of_one_argument_stay_within_the_stated_ulp),
-         WA_CASE(errors_of_tanh_pow_and_log_gamma_stay_within_their_bounds), WA_CASE(ends_of_the_ranges_are_exact),
-         WA_CASE(nan_gives_nan), WA_CASE(exp_log_erf_and_tanh_never_fall))
+         WA_CASE(errors_of_tanh_pow_and_log_gamma_stay_within_their_bounds),
+         WA_CASE(ends_of_the_ranges_are_exact), WA_CASE(nan_gives_nan),
+         WA_CASE(exp_log_erf_and_tanh_never_fall))

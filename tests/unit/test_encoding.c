@@ -15,7 +15,8 @@ static wa_row_error check(wa_arena *arena, const wa_matrix *stored, const wa_mat
                           bool transpose)
 {
     wa_row_error out;
-    WA_MUST(wa_encoding_check(stored, model, transpose, WA_ENCODED_LARQL, arena, &out, &test_err), &test_err);
+    WA_MUST(wa_encoding_check(stored, model, transpose, WA_ENCODED_LARQL, arena, &out, &test_err),
+            &test_err);
     return out;
 }
 
@@ -173,17 +174,19 @@ static void values_that_are_no_numbers_are_counted_and_placed(void)
     wa_arena_close(arena);
 }
 
-/* --- Which rows are equal ------------------------------------------------------------------------ */
+/* --- Which rows are equal --------------------------------------------------------------------- */
 
 static size_t unequal_of_one(wa_arena *arena, float stored, float model, wa_format format)
 {
     uint16_t half = wa_f32_to_f16(stored); /* exact: `stored` is an f16 value where the format is */
-    wa_matrix m = test_store(arena, &model, 1, 1, WA_FORMAT_F32, 0), s = test_store(arena, &stored, 1, 1, format, 0);
+    wa_matrix m = test_store(arena, &model, 1, 1, WA_FORMAT_F32, 0),
+              s = test_store(arena, &stored, 1, 1, format, 0);
     CU_ASSERT(format != WA_FORMAT_F16 || wa_f16_to_f32(half) == stored);
     return check(arena, &s, &m, false).unequal;
 }
 
-/* One of the two f16 neighbours; itself where it is an f16 value; a flushed subnormal. In f16 files and f32 ones. */
+/* One of the two f16 neighbours; itself where it is an f16 value; a flushed subnormal. In f16 files
+ * and f32 ones. */
 static void f16_values_are_neighbours_of_the_model(void)
 {
     static const struct {
@@ -227,15 +230,18 @@ static void an_f32_file_holds_f16_values_or_the_models(void)
     for (int larql = 0; larql < 2; larql++) {
         float *through = test_take(arena, F * H, sizeof *through);
         for (size_t i = 0; i < F * H; i++)
-            through[i] = wa_f16_to_f32(larql != 0 ? wa_f32_to_f16_larql(values[i]) : wa_f32_to_f16(values[i]));
+            through[i] = wa_f16_to_f32(larql != 0 ? wa_f32_to_f16_larql(values[i])
+                                                  : wa_f32_to_f16(values[i]));
         wa_matrix half = test_store(arena, through, F, H, WA_FORMAT_F32, 0);
         wa_row_error e = check(arena, &half, &model, false);
         CU_ASSERT(e.unequal == 0 && e.basis == WA_BASIS_F16 && e.rows == F);
-        memcpy(through + 30 * H, values + 30 * H, H * sizeof *values); /* a row of the model's own: f16 no more */
+        /* a row of the model's own: f16 no more */
+        memcpy(through + 30 * H, values + 30 * H, H * sizeof *values);
         half = test_store(arena, through, F, H, WA_FORMAT_F32, 0);
         e = check(arena, &half, &model, false);
         CU_ASSERT(e.unequal == 1 && e.unequal_row == 30 && e.basis == WA_BASIS_F16);
-        float *mixed = test_take(arena, F * H, sizeof *mixed); /* a row of f16 values among the model's own */
+        /* a row of f16 values among the model's own */
+        float *mixed = test_take(arena, F * H, sizeof *mixed);
         memcpy(mixed, values, F * H * sizeof *values);
         memcpy(mixed + 31 * H, through + 31 * H, H * sizeof *values);
         wa_matrix own = test_store(arena, mixed, F, H, WA_FORMAT_F32, 0);
@@ -245,54 +251,68 @@ static void an_f32_file_holds_f16_values_or_the_models(void)
     wa_arena_close(arena);
 }
 
-static const wa_format BLOCKS[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K,
-                                   WA_FORMAT_Q4_0, WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4, WA_FORMAT_FP8};
+static const wa_format BLOCKS[] = {WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K, WA_FORMAT_Q4_0,
+                                   WA_FORMAT_Q4_K,      WA_FORMAT_Q6_K,      WA_FORMAT_FP4,
+                                   WA_FORMAT_FP8};
 enum { BLOCK_FORMATS = sizeof BLOCKS / sizeof BLOCKS[0] };
 
-/* Rows of 96 are padded in all formats but Q4_0. From the weights, or from either kind of their f16 values. */
+/* Rows of 96 are padded in all formats but Q4_0. From the weights, or from either kind of their f16
+ * values. */
 static void every_re_encoding_is_equal_and_one_bit_is_not(void)
 {
     for (size_t f = 0; f < BLOCK_FORMATS; f++)
         for (int source = 0; source < 3; source++) {
             wa_arena *arena = test_arena();
             uint64_t seed = 31;
-            float *values = test_values(arena, F * H, 0.05F, &seed), *turned = test_take(arena, F * H, sizeof *turned);
+            float *values = test_values(arena, F * H, 0.05F, &seed),
+                  *turned = test_take(arena, F * H, sizeof *turned);
             for (size_t i = 0; i < F * H; i++)
                 turned[i % H * F + i / H] = values[i];
             wa_matrix model = test_store(arena, values, F, H, WA_FORMAT_F32, 0);
             wa_matrix down = test_store(arena, turned, H, F, WA_FORMAT_F32, 0);
             for (size_t i = 0; i < F * H && source > 0; i++)
-                values[i] = wa_f16_to_f32(source == 1 ? wa_f32_to_f16(values[i]) : wa_f32_to_f16_larql(values[i]));
+                values[i] = wa_f16_to_f32(source == 1 ? wa_f32_to_f16(values[i])
+                                                      : wa_f32_to_f16_larql(values[i]));
             wa_matrix stored = test_store(arena, values, F, H, BLOCKS[f], 1);
-            wa_row_error e = check(arena, &stored, &model, false), t = check(arena, &stored, &down, true);
-            CU_ASSERT(e.unequal == 0 && e.unequal_row == -1 && e.basis == WA_BASIS_REENCODING && e.p99 > 0.0);
+            wa_row_error e = check(arena, &stored, &model, false),
+                         t = check(arena, &stored, &down, true);
+            CU_ASSERT(e.unequal == 0 && e.unequal_row == -1 && e.basis == WA_BASIS_REENCODING &&
+                      e.p99 > 0.0);
             CU_ASSERT(t.unequal == 0 && t.p99 == e.p99 && t.max == e.max);
-            stored.through_f16 = true; /* as a gate re-made from K-quants is read: the stored bytes are the same */
+            /* as a gate re-made from K-quants is read: the stored bytes are the same */
+            stored.through_f16 = true;
             CU_ASSERT_EQUAL(check(arena, &stored, &model, false).unequal, 0);
             stored.through_f16 = false;
-            size_t code = BLOCKS[f] == WA_FORMAT_Q4_0 || BLOCKS[f] == WA_FORMAT_GGML_Q4_0 ? 2 : BLOCKS[f] == WA_FORMAT_Q4_K ? 16 : 0;
-            ((uint8_t *)(uintptr_t)stored.data)[57 * stored.row_bytes + code + 3] ^= 4; /* one code by four levels */
+            size_t code = BLOCKS[f] == WA_FORMAT_Q4_0 || BLOCKS[f] == WA_FORMAT_GGML_Q4_0 ? 2
+                          : BLOCKS[f] == WA_FORMAT_Q4_K                                   ? 16
+                                                                                          : 0;
+            /* one code by four levels */
+            ((uint8_t *)(uintptr_t)stored.data)[57 * stored.row_bytes + code + 3] ^= 4;
             e = check(arena, &stored, &model, false);
             t = check(arena, &stored, &down, true);
             CU_ASSERT(e.unequal == 1 && e.unequal_row == 57 && e.steps_row == 57 && e.steps > 1.0);
-            CU_ASSERT(t.unequal == 1 && t.unequal_row == 57 && t.steps == e.steps && t.ratio == e.ratio);
+            CU_ASSERT(t.unequal == 1 && t.unequal_row == 57 && t.steps == e.steps &&
+                      t.ratio == e.ratio);
             wa_arena_close(arena);
         }
 }
 
-/* Weights that are the stored values lie no step away; between two levels it is a half; out of range, nothing. */
+/* Weights that are the stored values lie no step away; between two levels it is a half; out of
+ * range, nothing. */
 static void steps_are_those_of_the_stored_scales(void)
 {
     wa_arena *arena = test_arena();
     for (size_t f = 0; f < BLOCK_FORMATS; f++) {
         uint64_t seed = 41;
         enum { N = 512 };
-        float *values = test_values(arena, N, 0.05F, &seed), *back = test_take(arena, N, sizeof *back);
+        float *values = test_values(arena, N, 0.05F, &seed),
+              *back = test_take(arena, N, sizeof *back);
         wa_matrix stored = test_store(arena, values, 1, N, BLOCKS[f], 0);
         wa_matrix_decode(&stored, 0, 1, back);
         CU_ASSERT(wa_row_steps(BLOCKS[f], stored.data, back, N) < 1e-3F);
         float own = wa_row_steps(BLOCKS[f], stored.data, values, N);
-        /* LARQL truncates scales after the codes are chosen, and of FP8 drops what is below a level */
+        /* LARQL truncates scales after the codes are chosen, and of FP8 drops what is below a
+         * level */
         CU_ASSERT(own > 0.4F && own < (BLOCKS[f] == WA_FORMAT_FP8 ? 1.0F : 0.7F));
         for (size_t i = 0; i < N; i++)
             back[i] *= 1.06F;
@@ -300,7 +320,8 @@ static void steps_are_those_of_the_stored_scales(void)
         for (size_t i = 0; i < N; i++)
             back[i] = values[(i + 1) % N];
         CU_ASSERT(wa_row_steps(BLOCKS[f], stored.data, back, N) > 3.0F);
-        CU_ASSERT(wa_row_steps(BLOCKS[f], stored.data, values, 300) <= own); /* a row that ends in a block */
+        /* a row that ends in a block */
+        CU_ASSERT(wa_row_steps(BLOCKS[f], stored.data, values, 300) <= own);
     }
     /* by hand: d = 2, codes -8 .. 7 at 2 * (q - 8) */
     uint8_t block[18] = {0x00, 0x40};
@@ -314,7 +335,8 @@ static void steps_are_those_of_the_stored_scales(void)
     CU_ASSERT_EQUAL(wa_row_steps(WA_FORMAT_Q4_0, block, weights, 5), 0.0F);
     weights[5] = 100.0F; /* beyond the last level, 7 */
     CU_ASSERT_EQUAL(wa_row_steps(WA_FORMAT_Q4_0, block, weights, 32), 6.0F);
-    block[1] = block[0] = 0; /* no scale at all: weights above half of what the least scale spans are lost */
+    /* no scale at all: weights above half of what the least scale spans are lost */
+    block[1] = block[0] = 0;
     CU_ASSERT(wa_row_steps(WA_FORMAT_Q4_0, block, weights, 32) > 1e6F);
     wa_arena_close(arena);
 }
@@ -333,7 +355,8 @@ static void gain_and_ratio_are_of_the_unequal_rows(void)
     CU_ASSERT_EQUAL(e.unequal, 4);
     CU_ASSERT(e.unequal_row == 20 && e.row_gain_row == 20);
     CU_ASSERT_DOUBLE_EQUAL(e.row_gain, 3.0, 0.1);
-    CU_ASSERT(e.gain > 1.2 && e.gain < 1.8 && e.ratio > 10.0); /* (3 + 1 + 1 + 1) / 4, rows of unlike length */
+    /* (3 + 1 + 1 + 1) / 4, rows of unlike length */
+    CU_ASSERT(e.gain > 1.2 && e.gain < 1.8 && e.ratio > 10.0);
     wa_arena_close(arena);
 }
 
@@ -344,8 +367,10 @@ static void shapes_that_do_not_belong_together_are_refused(void)
     wa_matrix a = test_matrix(arena, 8, 4, WA_FORMAT_F32, 0, 1.0F, &seed);
     wa_matrix b = test_matrix(arena, 8, 5, WA_FORMAT_F32, 0, 1.0F, &seed);
     wa_row_error e;
-    CU_ASSERT_EQUAL(wa_encoding_check(&a, &b, false, WA_ENCODED_LARQL, arena, &e, &test_err), WA_E_MISMATCH);
-    CU_ASSERT_EQUAL(wa_encoding_check(&a, &a, true, WA_ENCODED_LARQL, arena, &e, &test_err), WA_E_MISMATCH);
+    CU_ASSERT_EQUAL(wa_encoding_check(&a, &b, false, WA_ENCODED_LARQL, arena, &e, &test_err),
+                    WA_E_MISMATCH);
+    CU_ASSERT_EQUAL(wa_encoding_check(&a, &a, true, WA_ENCODED_LARQL, arena, &e, &test_err),
+                    WA_E_MISMATCH);
     CU_ASSERT_PTR_NOT_NULL(strstr(test_err.text, "8 x 4"));
     wa_arena_close(arena);
 }
@@ -359,6 +384,7 @@ WA_SUITE("encoding", WA_CASE(errors_and_quantiles_are_those_by_hand),
          WA_CASE(values_that_are_no_numbers_are_counted_and_placed),
          WA_CASE(f16_values_are_neighbours_of_the_model),
          WA_CASE(an_f32_file_holds_f16_values_or_the_models),
-         WA_CASE(every_re_encoding_is_equal_and_one_bit_is_not), WA_CASE(steps_are_those_of_the_stored_scales),
+         WA_CASE(every_re_encoding_is_equal_and_one_bit_is_not),
+         WA_CASE(steps_are_those_of_the_stored_scales),
          WA_CASE(gain_and_ratio_are_of_the_unequal_rows),
          WA_CASE(shapes_that_do_not_belong_together_are_refused))

@@ -1,11 +1,11 @@
 /* Extraction of float vindexes: nearest f16, panels, and nothing left behind on failure. */
+#include "base/digest.h"
 #include "base/signals.h"
 #include "suite.h"
-#include "base/digest.h"
-#include "vindex/panel.h"
-#include "vindex_dirs.h"
 #include "vindex/extract.h"
+#include "vindex/panel.h"
 #include "vindex/vindex.h"
+#include "vindex_dirs.h"
 
 #include <math.h>
 #include <signal.h>
@@ -120,7 +120,8 @@ static void larql_f16_truncates_and_flushes(void)
     uint16_t found[WEIGHTS];
     wa_error err = {0};
     wa_layer layer;
-    wa_extract_options options = {.format = WA_EXTRACT_F16, .compat = WA_EXTRACT_COMPAT_LARQL_2026_05, .force = true};
+    wa_extract_options options = {
+        .format = WA_EXTRACT_F16, .compat = WA_EXTRACT_COMPAT_LARQL_2026_05, .force = true};
     wa_model model = model_of(&layer, values, PLAIN, PLAIN, FEATURES, HIDDEN);
     scratch_path(out, "extract", "larql");
     WA_MUST(wa_extract(&model, out, &options, &err), &err);
@@ -278,7 +279,8 @@ static void raise_at_the_second_step(void *context, size_t done, size_t steps)
         raise(SIGINT);
 }
 
-/* In a process of its own, since what was heard is not forgotten: exit code 1 when all is as it should be. */
+/* In a process of its own, since what was heard is not forgotten: exit code 1 when all is as it
+ * should be. */
 static int extract_and_be_stopped(const char *out)
 {
     wa_error err = {0};
@@ -382,7 +384,7 @@ WA_SUITE("extract", WA_CASE(sha256_of_a_known_text_is_the_published_one),
          WA_CASE(a_weight_beyond_f16_is_refused_by_default),
          WA_CASE(an_extracted_vindex_holds_the_models_weights), WA_CASE(panels_join_without_a_seam),
          WA_CASE(down_panels_of_quantised_weights_are_its_columns),
-         WA_CASE(a_write_that_fails_leaves_nothing_behind),
-         WA_CASE(a_signal_leaves_nothing_behind), WA_CASE(a_place_that_cannot_be_written_is_an_error),
+         WA_CASE(a_write_that_fails_leaves_nothing_behind), WA_CASE(a_signal_leaves_nothing_behind),
+         WA_CASE(a_place_that_cannot_be_written_is_an_error),
          WA_CASE(only_a_vindex_is_ever_replaced_and_only_by_force),
          WA_CASE(an_ungated_models_gate_is_its_up_rows))

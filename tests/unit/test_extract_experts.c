@@ -1,5 +1,6 @@
-/* Extraction of experts: every stored row is the model's row, padded to 256 and encoded by the codec; routers, biases and norms are the
- * model's values; a dense layer is a file of one entry, which LARQL leaves out. */
+/* Extraction of experts: every stored row is the model's row, padded to 256 and encoded by the
+ * codec; routers, biases and norms are the model's values; a dense layer is a file of one entry,
+ * which LARQL leaves out. */
 #include "suite.h"
 #include "vindex/experts.h"
 #include "vindex/extract.h"
@@ -8,14 +9,23 @@
 #include <math.h>
 #include <sys/stat.h>
 
-enum { HIDDEN = 40, FEATURES = 24, DENSE = 56, EXPERTS = 5, LAYERS = 3, BLOCK = 256, SHAPE = HIDDEN * DENSE };
+enum {
+    HIDDEN = 40,
+    FEATURES = 24,
+    DENSE = 56,
+    EXPERTS = 5,
+    LAYERS = 3,
+    BLOCK = 256,
+    SHAPE = HIDDEN * DENSE
+};
 
 static const struct {
     wa_extract_format format;
     wa_format stored;
 } FORMATS[] = {
-    {WA_EXTRACT_F32, WA_FORMAT_F32},        {WA_EXTRACT_F16, WA_FORMAT_F16},        {WA_EXTRACT_BF16, WA_FORMAT_BF16},
-    {WA_EXTRACT_Q4_0, WA_FORMAT_GGML_Q4_0}, {WA_EXTRACT_Q4K, WA_FORMAT_Q4_K},       {WA_EXTRACT_Q6K, WA_FORMAT_GGML_Q6_K},
+    {WA_EXTRACT_F32, WA_FORMAT_F32},   {WA_EXTRACT_F16, WA_FORMAT_F16},
+    {WA_EXTRACT_BF16, WA_FORMAT_BF16}, {WA_EXTRACT_Q4_0, WA_FORMAT_GGML_Q4_0},
+    {WA_EXTRACT_Q4K, WA_FORMAT_Q4_K},  {WA_EXTRACT_Q6K, WA_FORMAT_GGML_Q6_K},
     {WA_EXTRACT_FP4, WA_FORMAT_FP4},
 };
 
@@ -25,7 +35,8 @@ typedef struct made_model {
     wa_layer layers[LAYERS];
     wa_experts experts[LAYERS];
     wa_expert list[LAYERS][EXPERTS];
-    float weights[LAYERS][EXPERTS][3][SHAPE], router[LAYERS][EXPERTS * HIDDEN], bias[LAYERS][EXPERTS][2 * FEATURES + HIDDEN];
+    float weights[LAYERS][EXPERTS][3][SHAPE], router[LAYERS][EXPERTS * HIDDEN],
+        bias[LAYERS][EXPERTS][2 * FEATURES + HIDDEN];
     float router_bias[EXPERTS], norm[HIDDEN];
 } made_model;
 
@@ -33,7 +44,11 @@ static made_model made;
 
 static wa_matrix view(const float *weights, size_t rows, size_t cols)
 {
-    return (wa_matrix){.data = (const uint8_t *)weights, .name = "made", .format = WA_FORMAT_F32, .rows = rows, .cols = cols,
+    return (wa_matrix){.data = (const uint8_t *)weights,
+                       .name = "made",
+                       .format = WA_FORMAT_F32,
+                       .rows = rows,
+                       .cols = cols,
                        .row_bytes = cols * sizeof *weights};
 }
 
@@ -61,8 +76,12 @@ static void fill_layer(size_t l, const char *family)
         m->list[l][e].up_bias = m->bias[l][e] + FEATURES;
         m->list[l][e].down_bias = m->bias[l][e] + 2 * FEATURES;
     }
-    m->experts[l] = (wa_experts){.count = EXPERTS, .chosen = 2, .widest = FEATURES, .experts = m->list[l],
-                                 .router = view(m->router[l], EXPERTS, HIDDEN), .router_bias = biases ? m->router_bias : NULL};
+    m->experts[l] = (wa_experts){.count = EXPERTS,
+                                 .chosen = 2,
+                                 .widest = FEATURES,
+                                 .experts = m->list[l],
+                                 .router = view(m->router[l], EXPERTS, HIDDEN),
+                                 .router_bias = biases ? m->router_bias : NULL};
     m->layers[l] = (wa_layer){.attn_in = {.weight = m->norm}, .ffn_in = {.weight = m->norm}};
     if (l != 1)
         m->layers[l].experts = &m->experts[l];
@@ -80,14 +99,29 @@ static const wa_model *make_model(const char *family)
     fill(made.router_bias, EXPERTS, 0.4F);
     for (size_t l = 0; l < LAYERS; l++)
         fill_layer(l, family);
-    made.model = (wa_model){.path = "made-here", .family = family, .model_type = family, .container = "safetensors",
-                            .layer_count = LAYERS, .hidden = HIDDEN, .intermediate = DENSE, .q_heads = 2, .kv_heads = 1,
-                            .head_dim = 4, .vocab = 8, .gated = true, .embed_scale = 1, .residual_multiplier = 1,
-                            .logits_scale = 1, .rope_base = 10000, .final_norm = {.weight = made.norm}, .layers = made.layers};
+    made.model = (wa_model){.path = "made-here",
+                            .family = family,
+                            .model_type = family,
+                            .container = "safetensors",
+                            .layer_count = LAYERS,
+                            .hidden = HIDDEN,
+                            .intermediate = DENSE,
+                            .q_heads = 2,
+                            .kv_heads = 1,
+                            .head_dim = 4,
+                            .vocab = 8,
+                            .gated = true,
+                            .embed_scale = 1,
+                            .residual_multiplier = 1,
+                            .logits_scale = 1,
+                            .rope_base = 10000,
+                            .final_norm = {.weight = made.norm},
+                            .layers = made.layers};
     return &made.model;
 }
 
-/* The row, zeros behind it, in the bytes of the format: by the codec's own functions for one row. */
+/* The row, zeros behind it, in the bytes of the format: by the codec's own functions for one
+ * row. */
 static size_t encode_row(wa_format format, const float *row, size_t cols, uint8_t *out)
 {
     float wide[BLOCK] = {0};
@@ -96,7 +130,8 @@ static size_t encode_row(wa_format format, const float *row, size_t cols, uint8_
     size_t bytes = BLOCK / info->block_elements * info->block_bytes;
     for (size_t i = 0; i < BLOCK && info->block_elements == 1; i++) {
         uint16_t half = format == WA_FORMAT_F16 ? wa_f32_to_f16(wide[i]) : wa_f32_to_bf16(wide[i]);
-        memcpy(out + i * info->block_bytes, format == WA_FORMAT_F32 ? (const void *)&wide[i] : (const void *)&half,
+        memcpy(out + i * info->block_bytes,
+               format == WA_FORMAT_F32 ? (const void *)&wide[i] : (const void *)&half,
                info->block_bytes);
     }
     if (info->block_elements > 1)
@@ -111,7 +146,8 @@ static void expect_matrix(const wa_matrix *stored, const wa_matrix *model, wa_fo
     CU_ASSERT_EQUAL_FATAL(stored->rows, model->rows);
     CU_ASSERT_EQUAL(stored->cols, model->cols);
     for (size_t r = 0; r < model->rows; r++) {
-        size_t size = encode_row(format, (const float *)(const void *)model->data + r * model->cols, model->cols, bytes);
+        size_t size = encode_row(format, (const float *)(const void *)model->data + r * model->cols,
+                                 model->cols, bytes);
         CU_ASSERT_EQUAL_FATAL(stored->row_bytes, size);
         CU_ASSERT(memcmp(wa_matrix_row(stored, r), bytes, size) == 0);
     }
@@ -145,22 +181,27 @@ static void stored_experts_are_the_models_in_every_format(void)
         for (size_t l = 0; l < LAYERS; l += 2) {
             wa_vindex_experts found;
             WA_MUST(wa_vindex_experts_open(vindex, model, l, arena, &found, &err), &err);
-            CU_ASSERT(!found.router_of_model && !found.router_bias_of_model && !found.biases_of_model);
+            CU_ASSERT(!found.router_of_model && !found.router_bias_of_model &&
+                      !found.biases_of_model);
             CU_ASSERT_EQUAL(found.experts.router.format, WA_FORMAT_F32);
-            CU_ASSERT(memcmp(found.experts.router.data, made.router[l], sizeof made.router[l]) == 0);
+            CU_ASSERT(memcmp(found.experts.router.data, made.router[l], sizeof made.router[l]) ==
+                      0);
             CU_ASSERT(same(found.experts.router_bias, made.router_bias, EXPERTS));
             for (size_t e = 0; e < EXPERTS; e++) {
                 const wa_expert *stored = &found.experts.experts[e], *own = &made.list[l][e];
                 expect_expert(stored, own, FORMATS[i].stored);
-                CU_ASSERT(same(stored->gate_bias, own->gate_bias, FEATURES) && same(stored->up_bias, own->up_bias, FEATURES));
+                CU_ASSERT(same(stored->gate_bias, own->gate_bias, FEATURES) &&
+                          same(stored->up_bias, own->up_bias, FEATURES));
                 CU_ASSERT(same(stored->down_bias, own->down_bias, HIDDEN));
             }
         }
-        const wa_expert own = {.gate = made.layers[1].gate, .up = made.layers[1].up, .down = made.layers[1].down};
+        const wa_expert own = {
+            .gate = made.layers[1].gate, .up = made.layers[1].up, .down = made.layers[1].down};
         CU_ASSERT_EQUAL(wa_vindex_layer_store(vindex, 1).entries, 1);
         WA_MUST(wa_vindex_expert(vindex, 1, 0, &dense, &err), &err);
         expect_expert(&dense, &own, FORMATS[i].stored);
-        CU_ASSERT(vindex->present[WA_PAYLOAD_GATE]); /* gate rows of all experts, one after the other */
+        /* gate rows of all experts, one after the other */
+        CU_ASSERT(vindex->present[WA_PAYLOAD_GATE]);
         CU_ASSERT_EQUAL(vindex->layers[2].features, EXPERTS * FEATURES);
         CU_ASSERT_EQUAL(vindex->layers[2].feature_start, EXPERTS * FEATURES + DENSE);
         wa_vindex_close(vindex);
@@ -184,7 +225,8 @@ static void a_dense_layer_is_left_out_as_larql_does(void)
     CU_ASSERT_EQUAL(wa_vindex_layer_store(vindex, 1).entries, 0);
     CU_ASSERT_EQUAL(vindex->layers[1].features, 0);
     CU_ASSERT_EQUAL(vindex->layers[2].feature_start, EXPERTS * FEATURES);
-    CU_ASSERT(!wa_vindex_layer_store(vindex, 0).has_router_bias && wa_vindex_layer_store(vindex, 0).has_router);
+    CU_ASSERT(!wa_vindex_layer_store(vindex, 0).has_router_bias &&
+              wa_vindex_layer_store(vindex, 0).has_router);
     wa_vindex_close(vindex);
     wa_arena_close(arena);
 }
@@ -215,18 +257,34 @@ static void what_experts_cannot_be_is_refused_and_leaves_nothing(void)
         wa_status status;
         const char *text;
     } rows[] = {
-        {"mixtral", {.format = WA_EXTRACT_INTERLEAVED}, WA_E_UNSUPPORTED, "experts have no place in an interleaved vindex"},
-        {"mixtral", {.format = WA_EXTRACT_Q4K, .compat = WA_EXTRACT_COMPAT_LARQL_2026_05}, WA_E_UNSUPPORTED, "LARQL of May 2026"},
-        {"mixtral", {.format = WA_EXTRACT_F32, .compat = WA_EXTRACT_COMPAT_LARQL_2026_08}, WA_E_UNSUPPORTED, "not in f32"},
-        {"mixtral", {.format = WA_EXTRACT_Q4K, .down_q4k = true}, WA_E_USAGE, "one format throughout"},
-        {"deepseek", {.format = WA_EXTRACT_Q4K}, WA_E_UNSUPPORTED, "what LARQL calls the routers of deepseek is not known"},
+        {"mixtral",
+         {.format = WA_EXTRACT_INTERLEAVED},
+         WA_E_UNSUPPORTED,
+         "experts have no place in an interleaved vindex"},
+        {"mixtral",
+         {.format = WA_EXTRACT_Q4K, .compat = WA_EXTRACT_COMPAT_LARQL_2026_05},
+         WA_E_UNSUPPORTED,
+         "LARQL of May 2026"},
+        {"mixtral",
+         {.format = WA_EXTRACT_F32, .compat = WA_EXTRACT_COMPAT_LARQL_2026_08},
+         WA_E_UNSUPPORTED,
+         "not in f32"},
+        {"mixtral",
+         {.format = WA_EXTRACT_Q4K, .down_q4k = true},
+         WA_E_USAGE,
+         "one format throughout"},
+        {"deepseek",
+         {.format = WA_EXTRACT_Q4K},
+         WA_E_UNSUPPORTED,
+         "what LARQL calls the routers of deepseek is not known"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char out[PATH_ROOM];
         struct stat info;
         wa_error err = {0};
         scratch_path(out, "extract", "experts-refused");
-        CU_ASSERT_EQUAL(wa_extract(make_model(rows[i].family), out, &rows[i].options, &err), rows[i].status);
+        CU_ASSERT_EQUAL(wa_extract(make_model(rows[i].family), out, &rows[i].options, &err),
+                        rows[i].status);
         CU_ASSERT(strstr(err.text, rows[i].text) != NULL);
         CU_ASSERT(stat(out, &info) != 0);
         CU_ASSERT(shell("test -z \"$(ls -d '%s'.tmp-* 2>/dev/null)\"%s", out, ""));
@@ -235,9 +293,12 @@ static void what_experts_cannot_be_is_refused_and_leaves_nothing(void)
     const wa_extract_options q6k = wa_extract_defaults(WA_EXTRACT_Q6K);
     const wa_model *dense = make_model("llama");
     made.layers[0] = made.layers[2] = made.layers[1];
-    CU_ASSERT_EQUAL(wa_extract(dense, WA_TEST_BINARY_DIR "/extract-none", &q6k, &err), WA_E_UNSUPPORTED);
+    CU_ASSERT_EQUAL(wa_extract(dense, WA_TEST_BINARY_DIR "/extract-none", &q6k, &err),
+                    WA_E_UNSUPPORTED);
     CU_ASSERT(strstr(err.text, "a vindex in q6k is one of experts") != NULL);
 }
 
-WA_SUITE("extract_experts", WA_CASE(stored_experts_are_the_models_in_every_format), WA_CASE(a_dense_layer_is_left_out_as_larql_does),
-         WA_CASE(without_a_gate_file_experts_are_there), WA_CASE(what_experts_cannot_be_is_refused_and_leaves_nothing))
+WA_SUITE("extract_experts", WA_CASE(stored_experts_are_the_models_in_every_format),
+         WA_CASE(a_dense_layer_is_left_out_as_larql_does),
+         WA_CASE(without_a_gate_file_experts_are_there),
+         WA_CASE(what_experts_cannot_be_is_refused_and_leaves_nothing))

@@ -1,9 +1,10 @@
-/* extract --compat: the very bytes that upstream wrote in May and in August 2026, by their SHA-256. */
-#include "suite.h"
+/* extract --compat: the very bytes that upstream wrote in May and in August 2026, by their
+ * SHA-256. */
 #include "base/digest.h"
-#include "vindex_dirs.h"
-#include "vindex/extract.h"
 #include "base/json.h"
+#include "suite.h"
+#include "vindex/extract.h"
+#include "vindex_dirs.h"
 
 /* How the fixtures' variants are asked for (vindex-format 9). */
 static const struct {
@@ -25,7 +26,8 @@ static const struct {
 };
 enum { VARIANT_COUNT = sizeof VARIANTS / sizeof VARIANTS[0] };
 
-static void extract_variant(const wa_model *model, const char *name, wa_extract_compat compat, const char *out)
+static void extract_variant(const wa_model *model, const char *name, wa_extract_compat compat,
+                            const char *out)
 {
     wa_error err = {0};
     for (size_t i = 0; i < VARIANT_COUNT; i++) {
@@ -63,7 +65,9 @@ static size_t compare_rows(const wa_model *model, const char *name, wa_extract_c
     char line[512], row_model[64], variant[32], file[64], hash[80], last[32] = "";
     char out[PATH_ROOM] = "";
     size_t compared = 0;
-    FILE *table = fopen(august ? WA_GOLDEN "/vindex-extract/sha256-2026-08.tsv" : WA_GOLDEN "/vindex-extract/sha256.tsv", "r");
+    FILE *table = fopen(august ? WA_GOLDEN "/vindex-extract/sha256-2026-08.tsv"
+                               : WA_GOLDEN "/vindex-extract/sha256.tsv",
+                        "r");
     CU_ASSERT_PTR_NOT_NULL_FATAL(table);
     while (fgets(line, sizeof line, table) != NULL) {
         if (sscanf(line, "%63s %31s %63s %79s", row_model, variant, file, hash) != 4 ||
@@ -103,7 +107,8 @@ static size_t compare_golden(const char *name, wa_extract_compat compat)
 
 static const wa_extract_compat MAY = WA_EXTRACT_COMPAT_LARQL_2026_05;
 
-/* Other names, and Q6_K in the other order; gates, Q4_K and manifests are as in May. Padded rows as well (tiny-odd). */
+/* Other names, and Q6_K in the other order; gates, Q4_K and manifests are as in May. Padded rows as
+ * well (tiny-odd). */
 static void compat_of_august_writes_the_bytes_of_august(void)
 {
     static const char *const models[] = {"tiny-gemma3", "tiny-llama", "tiny-odd", "tiny-qwen3"};
@@ -111,10 +116,12 @@ static void compat_of_august_writes_the_bytes_of_august(void)
         CU_ASSERT_EQUAL(compare_golden(models[i], WA_EXTRACT_COMPAT_LARQL_2026_08), 10);
 }
 
-/* Experts of three layers, routers and norms, gate rows; layer 0 is dense, and LARQL writes nothing of it. */
+/* Experts of three layers, routers and norms, gate rows; layer 0 is dense, and LARQL writes nothing
+ * of it. */
 static void compat_of_august_writes_experts_as_larql_does(void)
 {
-    CU_ASSERT_EQUAL(compare_golden_as("qwen3_moe", WA_SEMANTICS_NATIVE, WA_EXTRACT_COMPAT_LARQL_2026_08), 5);
+    CU_ASSERT_EQUAL(
+        compare_golden_as("qwen3_moe", WA_SEMANTICS_NATIVE, WA_EXTRACT_COMPAT_LARQL_2026_08), 5);
 }
 
 static void compat_larql_writes_upstreams_bytes(void)
@@ -155,8 +162,8 @@ static void the_fp4_report_is_upstreams(void)
     json_t *report = read_json(out, "fp4_compliance.json"), *index = read_json(out, "index.json");
     json_t *upstream = read_json(WA_GOLDEN "/vindex-extract", "tiny-qwen3-fp4b-compliance.json");
     json_t *their_index = read_json(WA_GOLDEN "/vindex-extract", "tiny-qwen3-fp4b-index.json");
-    CU_ASSERT_EQUAL(strncmp(json_string_value(json_object_get(report, "extracted_at")), "@epoch+", 7),
-                    0);
+    CU_ASSERT_EQUAL(
+        strncmp(json_string_value(json_object_get(report, "extracted_at")), "@epoch+", 7), 0);
     CU_ASSERT_EQUAL(json_object_del(report, "extracted_at"), 0);
     CU_ASSERT_EQUAL(json_object_del(upstream, "extracted_at"), 0);
     CU_ASSERT_TRUE(json_equal(report, upstream));
@@ -171,7 +178,7 @@ static void the_fp4_report_is_upstreams(void)
     wa_arena_close(arena);
 }
 
-WA_SUITE("extract_golden", WA_CASE(compat_of_august_writes_the_bytes_of_august), WA_CASE(compat_of_august_writes_experts_as_larql_does),
+WA_SUITE("extract_golden", WA_CASE(compat_of_august_writes_the_bytes_of_august),
+         WA_CASE(compat_of_august_writes_experts_as_larql_does),
          WA_CASE(compat_larql_writes_upstreams_bytes),
-         WA_CASE(compat_larql_pads_rows_as_upstream_does),
-         WA_CASE(the_fp4_report_is_upstreams))
+         WA_CASE(compat_larql_pads_rows_as_upstream_does), WA_CASE(the_fp4_report_is_upstreams))

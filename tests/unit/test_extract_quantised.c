@@ -1,14 +1,16 @@
-/* Extraction in block formats: what was written is what the model holds, within the format's bound. */
+/* Extraction in block formats: what was written is what the model holds, within the format's
+ * bound. */
 #include "suite.h"
-#include "vindex_dirs.h"
 #include "vindex/extract.h"
 #include "vindex/order.h"
 #include "vindex/vindex.h"
+#include "vindex_dirs.h"
 
 #include <math.h>
 
 /* Rows of two matrices, relative L2 of each within the bound; returns how many rows are not. */
-static size_t rows_beyond(const wa_matrix *stored, const wa_matrix *exact, bool turned, double bound)
+static size_t rows_beyond(const wa_matrix *stored, const wa_matrix *exact, bool turned,
+                          double bound)
 {
     size_t rows = turned ? exact->cols : exact->rows, cols = turned ? exact->rows : exact->cols;
     CU_ASSERT_EQUAL_FATAL(stored->cols, cols);
@@ -102,7 +104,8 @@ static void look_at_q4k_without_gate(const wa_vindex *vindex, const wa_model *mo
 {
     CU_ASSERT_EQUAL(count_entries(vindex->path, "gate_vectors.bin"), 0);
     expect_payload(vindex, model, WA_PAYLOAD_GATE);
-    CU_ASSERT_EQUAL(wa_vindex_serving(vindex, WA_PAYLOAD_GATE, WA_GATE), WA_PAYLOAD_INTERLEAVED_Q4K);
+    CU_ASSERT_EQUAL(wa_vindex_serving(vindex, WA_PAYLOAD_GATE, WA_GATE),
+                    WA_PAYLOAD_INTERLEAVED_Q4K);
 }
 
 static void a_dropped_gate_is_remade_by_the_reader(void)
@@ -174,7 +177,7 @@ static void padded_fp4_rows_are_read_back_as_encoded(void)
     with_extracted("tiny-odd", wa_extract_defaults(WA_EXTRACT_FP4), look_at_padded_fp4);
 }
 
-/* --- refusals ---------------------------------------------------------------------------------- */
+/* --- refusals --------------------------------------------------------------------------------- */
 
 enum { HIDDEN = 48, FEATURES = 4 };
 static const float WEIGHTS[HIDDEN * FEATURES];
@@ -234,9 +237,9 @@ static void what_a_format_cannot_hold_is_refused(void)
                    "no gate projection");
     expect_refused(true, (wa_extract_options){.format = WA_EXTRACT_F32, .drop_gate = true},
                    WA_E_USAGE, "of format q4k, not f32");
-    expect_refused(
-        true, (wa_extract_options){.format = WA_EXTRACT_F16, .gate = WA_EXTRACT_GATE_F32},
-        WA_E_USAGE, "format f16 has its own type");
+    expect_refused(true,
+                   (wa_extract_options){.format = WA_EXTRACT_F16, .gate = WA_EXTRACT_GATE_F32},
+                   WA_E_USAGE, "format f16 has its own type");
 }
 
 static void fp4_options_that_mean_nothing_are_refused(void)

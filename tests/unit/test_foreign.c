@@ -1,4 +1,5 @@
-/* Memory lent between guard pages, and what calls into foreign code leave behind. What ends a process has a child of its own. */
+/* Memory lent between guard pages, and what calls into foreign code leave behind. What ends a
+ * process has a child of its own. */
 #include "base/foreign.h"
 
 #include "base/signals.h"
@@ -27,7 +28,8 @@ static void places_are_aligned_and_end_before_a_guard_page(void)
         memset(at, 0, SIZES[i]);
         CU_ASSERT_EQUAL(wa_fence_check(&fence), WA_FENCE_WHOLE);
         CU_ASSERT(wa_fence_has(&fence, at, &side) && side == WA_FENCE_WHOLE);
-        CU_ASSERT(wa_fence_has(&fence, at + (SIZES[i] + 63) / 64 * 64, &side) && side == WA_FENCE_AFTER);
+        CU_ASSERT(wa_fence_has(&fence, at + (SIZES[i] + 63) / 64 * 64, &side) &&
+                  side == WA_FENCE_AFTER);
         CU_ASSERT(wa_fence_has(&fence, fence.map, &side) && side == WA_FENCE_BEFORE);
         CU_ASSERT(!wa_fence_has(&fence, &fence, &side));
     }
@@ -66,8 +68,8 @@ typedef struct trial {
 static void lend(trial *t, size_t bytes)
 {
     unsigned char *x, *y;
-    if (wa_fence_place(&t->x, bytes, &x, NULL) != WA_OK || wa_fence_place(&t->y, bytes, &y, NULL) != WA_OK ||
-        wa_fence_lock(&t->x, NULL) != WA_OK)
+    if (wa_fence_place(&t->x, bytes, &x, NULL) != WA_OK ||
+        wa_fence_place(&t->y, bytes, &y, NULL) != WA_OK || wa_fence_lock(&t->x, NULL) != WA_OK)
         _exit(100);
     t->at_x = x;
     t->at_y = y;
@@ -115,9 +117,12 @@ static void sound(const trial *t)
 static const struct {
     void (*does)(const trial *t);
     const char *said;
-} ENDS[] = {{write_x, "walkaudit: the library wrote to x, which it may only read; at layer 12; in a test\n"},
-            {write_past_y, "walkaudit: the library read or wrote past the end of y; at layer 12; in a test\n"},
-            {read_past_x, "walkaudit: the library read or wrote past the end of x; at layer 12; in a test\n"},
+} ENDS[] = {{write_x,
+             "walkaudit: the library wrote to x, which it may only read; at layer 12; in a test\n"},
+            {write_past_y,
+             "walkaudit: the library read or wrote past the end of y; at layer 12; in a test\n"},
+            {read_past_x,
+             "walkaudit: the library read or wrote past the end of x; at layer 12; in a test\n"},
             {leave_well, "walkaudit: the library called exit; at layer 12; in a test\n"},
             {leave_at_once, "walkaudit: the library called _exit; at layer 12; in a test\n"},
             {abandon, "walkaudit: the library was ended by SIGABRT; at layer 12; in a test\n"},
@@ -187,5 +192,6 @@ static void handlers_are_put_back(void)
     CU_ASSERT(before.sa_handler == after.sa_handler);
 }
 
-WA_SUITE("foreign", WA_CASE(places_are_aligned_and_end_before_a_guard_page), WA_CASE(bytes_beside_a_place_are_missed),
-         WA_CASE(what_ends_a_process_is_one_line_and_3), WA_CASE(modes_are_put_back_and_told), WA_CASE(handlers_are_put_back))
+WA_SUITE("foreign", WA_CASE(places_are_aligned_and_end_before_a_guard_page),
+         WA_CASE(bytes_beside_a_place_are_missed), WA_CASE(what_ends_a_process_is_one_line_and_3),
+         WA_CASE(modes_are_put_back_and_told), WA_CASE(handlers_are_put_back))

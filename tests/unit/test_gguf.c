@@ -174,8 +174,10 @@ static void each_malformed_file_gets_its_error(void)
         {"version.gguf", {"unsupported version 1 ", "", ""}},
         {"huge-count.gguf", {"1152921504606846976 metadata entries", "416 bytes", ""}},
         {"offset.gguf", {"tensor 'token_embd.weight'", "256 bytes", "file of 416 bytes"}},
-        {"offset-unaligned.gguf", {"tensor 'token_embd.weight'", "offset 4 is not aligned to 32", ""}},
-        {"block-rows.gguf", {"tensor 'token_embd.weight'", "rows of 33 elements", "multiple of 32"}},
+        {"offset-unaligned.gguf",
+         {"tensor 'token_embd.weight'", "offset 4 is not aligned to 32", ""}},
+        {"block-rows.gguf",
+         {"tensor 'token_embd.weight'", "rows of 33 elements", "multiple of 32"}},
         {"unknown-type.gguf", {"unknown tensor type 99", "tensor 'token_embd.weight'", ""}},
         {"alignment.gguf", {"bad alignment 48", "power of two", ""}},
     };

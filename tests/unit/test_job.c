@@ -163,13 +163,23 @@ static void the_effective_text_shows_every_default(void)
     wa_job *job;
     wa_error err;
     WA_MUST(open_text(MINIMAL, NULL, 0, arena, &job, &err), &err);
-    static const char *const lines[] = {
-        "name: tiny\n",         "builtin: seed\n",   "semantics: native\n",
-        "bounds: default\n",    "kernel_check: sample\n", "encoding_check: all\n", "texts: all\n",
-        "rows: 512\n",          "stages: 0\n",       "teams: 0\n",
-        "threads: 1\n",         "logits: last\n",    "topk: 16\n",
-        "fingerprint: quick\n", "result: results\n", "name: smollm2\n",
-        "name: smollm2-f16\n"};
+    static const char *const lines[] = {"name: tiny\n",
+                                        "builtin: seed\n",
+                                        "semantics: native\n",
+                                        "bounds: default\n",
+                                        "kernel_check: sample\n",
+                                        "encoding_check: all\n",
+                                        "texts: all\n",
+                                        "rows: 512\n",
+                                        "stages: 0\n",
+                                        "teams: 0\n",
+                                        "threads: 1\n",
+                                        "logits: last\n",
+                                        "topk: 16\n",
+                                        "fingerprint: quick\n",
+                                        "result: results\n",
+                                        "name: smollm2\n",
+                                        "name: smollm2-f16\n"};
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (strstr(job->text, lines[i]) == NULL)
             fprintf(stderr, "    no '%s'", lines[i]);
@@ -203,7 +213,10 @@ static void numbers_of_kernel_check_become_words(void)
     static const struct {
         const char *said;
         wa_kernel_check means;
-    } old[] = {{"0", WA_KERNEL_NONE}, {"8", WA_KERNEL_SAMPLE}, {"1", WA_KERNEL_SAMPLE}, {"1048576", WA_KERNEL_SAMPLE},
+    } old[] = {{"0", WA_KERNEL_NONE},
+               {"8", WA_KERNEL_SAMPLE},
+               {"1", WA_KERNEL_SAMPLE},
+               {"1048576", WA_KERNEL_SAMPLE},
                {"-1", WA_KERNEL_ALL}};
     for (size_t i = 0; i < sizeof old / sizeof old[0]; i++) {
         wa_arena *arena = new_arena();
@@ -233,8 +246,10 @@ static void settings_that_make_no_sense_are_refused(void)
         {"batch.rows=0", "'batch.rows' is 0, expected 1 to 1048576; from --set"},
         {"name=", "a value of 0 bytes"},
         {"name=a\nb", "control character 0x0a"},
-        {"semantics=both", "'semantics' is 'both', expected native, larql-2026-05 or larql-2026-08; from --set"},
-        {"semantics=larql", "'larql', but LARQL computed otherwise in May 2026 than since August: expected 'larql-2026-05' or 'larql-2026-08'"},
+        {"semantics=both",
+         "'semantics' is 'both', expected native, larql-2026-05 or larql-2026-08; from --set"},
+        {"semantics=larql", "'larql', but LARQL computed otherwise in May 2026 than since August: "
+                            "expected 'larql-2026-05' or 'larql-2026-08'"},
         {"result=\xff", "UTF-8"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         wa_arena *arena = new_arena();
@@ -268,7 +283,8 @@ static void wrong_keys_and_types_are_refused_with_line_and_column(void)
         {HEAD "name: {a: b}\n", "'name' is a mapping, expected a string", "line 4, column 7"},
         {HEAD "batch: 512\n", "'batch' is a single value, expected a mapping", "line 4, column 8"},
         {HEAD "paths: sparse\n", "'paths' is a single value, expected a list", "line 4, column 8"},
-        {HEAD "paths: [sparse]\n", "an entry of a list is a single value, expected a mapping", "line 4, column"},
+        {HEAD "paths: [sparse]\n", "an entry of a list is a single value, expected a mapping",
+         "line 4, column"},
         {HEAD "paths: []\n", "'paths' is an empty list", "line 4, column 8"},
         {HEAD "topk: abc\n", "'topk' is 'abc', expected an integer", "line 4, column 7"},
         {HEAD "topk: 12abc\n", "'topk' is '12abc', expected an integer", "line 4, column 7"},
@@ -298,11 +314,13 @@ static void values_out_of_range_are_refused_with_line_and_column(void)
     } bad[] = {
         {HEAD "topk: 4\n", "'topk' is 4, expected 5 to 128", "line 4, column 7"},
         {HEAD "threads: 0\n", "'threads' is 0", "line 4, column 10"},
-        {HEAD "kernel_check: -2\n", "'kernel_check' is '-2', expected 'sample', 'all' or 'none'", "line 4, column 15"},
+        {HEAD "kernel_check: -2\n", "'kernel_check' is '-2', expected 'sample', 'all' or 'none'",
+         "line 4, column 15"},
         {HEAD "kernel_check: 007\n", "'kernel_check' is '007'", "line 4, column 15"},
         {HEAD "kernel_check: 8 of them\n", "'kernel_check' is '8 of them'", "line 4, column 15"},
         {HEAD "grid:\n  stages: -1\n", "'grid.stages' is -1", "line 5, column 11"},
-        {HEAD "semantics: upstream\n", "expected native, larql-2026-05 or larql-2026-08", "line 4, column 12"},
+        {HEAD "semantics: upstream\n", "expected native, larql-2026-05 or larql-2026-08",
+         "line 4, column 12"},
         {HEAD "encoding_check: some\n", "expected 'all' or 'none'", "line 4, column 17"},
         {HEAD "logits: first\n", "expected 'last' or 'all'", "line 4, column 9"},
         {HEAD "fingerprint: 'no'\n", "expected 'quick' or 'full'", "line 4, column 14"},
@@ -330,7 +348,8 @@ static void values_out_of_range_are_refused_with_line_and_column(void)
          "line 4, column 9"},
         {HEAD "captures: {tensors: [x, z]}\n", "unknown tensor 'z'", "line 4, column 25"},
         {HEAD "captures: {layers: [1]}\n", "'captures' names no 'tensors'", "line 4, column 11"},
-        {HEAD "captures: {tensors: [x], layers: [-1]}\n", "'captures.layers[0]' is -1", "line 4, column 35"},
+        {HEAD "captures: {tensors: [x], layers: [-1]}\n", "'captures.layers[0]' is -1",
+         "line 4, column 35"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         expect_refusal(bad[i].text, WA_E_JOB, bad[i].story, bad[i].place);
@@ -515,12 +534,16 @@ static void a_byte_order_mark_is_skipped_at_the_start_only(void)
     wa_prompt *prompts;
     size_t count;
     wa_error err;
-    WA_MUST(open_corpus("\xef\xbb\xbf{\"key\": \"a\", \"text\": \"t\"}\r\n\r\n", arena, &prompts, &count, &err), &err);
+    WA_MUST(open_corpus("\xef\xbb\xbf{\"key\": \"a\", \"text\": \"t\"}\r\n\r\n", arena, &prompts,
+                        &count, &err),
+            &err);
     CU_ASSERT_EQUAL(count, 1);
     CU_ASSERT_STRING_EQUAL(prompts[0].key, "a");
-    CU_ASSERT_EQUAL(open_corpus("{\"key\": \"a\", \"text\": \"t\"}\n\xef\xbb\xbf{\"key\": \"b\", \"text\": \"t\"}\n",
-                                arena, &prompts, &count, &err),
-                    WA_E_FORMAT);
+    CU_ASSERT_EQUAL(
+        open_corpus(
+            "{\"key\": \"a\", \"text\": \"t\"}\n\xef\xbb\xbf{\"key\": \"b\", \"text\": \"t\"}\n",
+            arena, &prompts, &count, &err),
+        WA_E_FORMAT);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "line 2"));
     wa_arena_close(arena);
 }
@@ -540,7 +563,8 @@ static void a_huge_line_is_refused_by_its_size(void)
     memcpy(text, head, sizeof head - 1);
     memcpy(text + size - 3, "\"}\n", 3);
     CU_ASSERT_EQUAL(open_corpus(text, arena, &prompts, &count, &err), WA_E_FORMAT);
-    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "a line of 17825791 bytes, expected at most 16777216; line 1"));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(err.text, "a line of 17825791 bytes, expected at most 16777216; line 1"));
     remove(CORPUS);
     wa_arena_close(arena);
 }
@@ -592,20 +616,27 @@ static void prompts_without_keys_are_called_by_their_lines(void)
     wa_prompt *prompts;
     size_t count;
     wa_error err;
-    WA_MUST(open_corpus("{\"text\": \"t\"}\n\n{\"key\": \"own\", \"text\": \"t\"}\n{\"ids\": [1]}\n", arena, &prompts, &count, &err), &err);
+    WA_MUST(
+        open_corpus("{\"text\": \"t\"}\n\n{\"key\": \"own\", \"text\": \"t\"}\n{\"ids\": [1]}\n",
+                    arena, &prompts, &count, &err),
+        &err);
     CU_ASSERT_EQUAL_FATAL(count, 3);
     CU_ASSERT_STRING_EQUAL(prompts[0].key, "line1");
     CU_ASSERT_STRING_EQUAL(prompts[1].key, "own");
     CU_ASSERT_STRING_EQUAL(prompts[2].key, "line4");
-    CU_ASSERT_EQUAL(open_corpus("{\"text\": \"t\"}\n{\"key\": \"line1\", \"text\": \"t\"}\n", arena, &prompts, &count, &err), WA_E_FORMAT);
+    CU_ASSERT_EQUAL(open_corpus("{\"text\": \"t\"}\n{\"key\": \"line1\", \"text\": \"t\"}\n", arena,
+                                &prompts, &count, &err),
+                    WA_E_FORMAT);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "repeated key 'line1'; line 2, first in line 1"));
     wa_arena_close(arena);
 }
 
 static void a_text_file_has_a_prompt_in_each_line(void)
 {
-    static const char text[] = "\xef\xbb\xbfThe capital of France is\r\n \n{\"text\": 3}\n two blanks  \nlast";
-    static const char *const expected[] = {"The capital of France is", "{\"text\": 3}", " two blanks  ", "last"};
+    static const char text[] =
+        "\xef\xbb\xbfThe capital of France is\r\n \n{\"text\": 3}\n two blanks  \nlast";
+    static const char *const expected[] = {"The capital of France is", "{\"text\": 3}",
+                                           " two blanks  ", "last"};
     static const char *const keys[] = {"line1", "line3", "line4", "line5"};
     wa_job job = {.prompts_file = DIRECTORY "/prompts.txt"};
     wa_arena *arena = new_arena();
@@ -649,13 +680,18 @@ static void a_limit_takes_the_first_prompts_and_reads_no_further(void)
 
 #define SERIAL "path: sparse_serial, "
 
-/* In brackets, in lines, at a vindex, behind characters of several bytes; and the text that is stored names each by itself. */
+/* In brackets, in lines, at a vindex, behind characters of several bytes; and the text that is
+ * stored names each by itself. */
 static void a_list_of_k_is_a_path_for_each(void)
 {
     static const char *const texts[] = {
-        "\xef\xbb\xbf# \xc3\xa4\xe2\x82\xac\nname: \xc3\xa4\n" HEAD "paths: [{path: sparse}, {" SERIAL "k: [64, 256,\n    1024]}, {" SERIAL "k: 7}]\n",
-        HEAD "paths:\n- path: sparse\n- path: sparse_serial\n  k:\n  - 64\n  - 256\n  - 1024\n- {" SERIAL "k: [7]}\n",
-        HEAD "paths:\n  - path: sparse\n  - k:\n      - 64\n      - 256\n      - 1024\n    path: sparse_serial\n  - {" SERIAL "k: 7}\n",
+        "\xef\xbb\xbf# \xc3\xa4\xe2\x82\xac\nname: \xc3\xa4\n" HEAD
+        "paths: [{path: sparse}, {" SERIAL "k: [64, 256,\n    1024]}, {" SERIAL "k: 7}]\n",
+        HEAD
+        "paths:\n- path: sparse\n- path: sparse_serial\n  k:\n  - 64\n  - 256\n  - 1024\n- {" SERIAL
+        "k: [7]}\n",
+        HEAD "paths:\n  - path: sparse\n  - k:\n      - 64\n      - 256\n      - 1024\n    path: "
+             "sparse_serial\n  - {" SERIAL "k: 7}\n",
     };
     static const int expected[] = {WA_K_ALL, 64, 256, 1024, 7};
     for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
@@ -674,7 +710,10 @@ static void a_list_of_k_is_a_path_for_each(void)
     wa_arena *arena = new_arena();
     wa_job *job;
     wa_error err = {.text = ""};
-    WA_MUST(open_text("audits: [{model: m, vindexes: [{path: v, paths: [{" SERIAL "k: [1, 2]}]}]}]\n", NULL, 0, arena, &job, &err), &err);
+    WA_MUST(open_text("audits: [{model: m, vindexes: [{path: v, paths: [{" SERIAL
+                      "k: [1, 2]}]}]}]\n",
+                      NULL, 0, arena, &job, &err),
+            &err);
     CU_ASSERT_EQUAL(job->audits[0].vindexes[0].path_count, 2);
     CU_ASSERT_EQUAL(job->audits[0].vindexes[0].paths[1].k, 2);
     wa_arena_close(arena);
@@ -684,17 +723,26 @@ static void a_wrong_list_of_k_is_refused_in_its_place(void)
 {
     static const struct {
         const char *text, *story, *place;
-    } bad[] = {{HEAD "paths: [{" SERIAL "k: [64, x]}]\n", "'paths[0].k[1]' is 'x', expected an integer", "line 4, column 39"},
-               {HEAD "paths: [{" SERIAL "k: [64, -3]}]\n", "'paths[0].k[1]' is '-3', expected an integer above 0", "line 4, column 39"},
-               {HEAD "paths: [{" SERIAL "k: [[64]]}]\n", "'paths[0].k[0]' is a list or mapping", "line 4, column 35"},
-               {HEAD "paths: [{" SERIAL "k: [64, 0]}]\n", "'paths[0].k' is 0, expected 1", "line 4"},
-               {HEAD "paths: [{path: sparse}, {" SERIAL "k: ['64', 3]}]\n", "'paths[1].k' holds more than its items", "line 4, column 50"},
-               {HEAD "paths: [{" SERIAL "k: []}]\n", "'paths[0].k' is an empty list", "line 4, column 34"},
-               {HEAD "paths: [{" SERIAL "k: '64, 3'}]\n", "'paths[0].k' is '64, 3', expected an integer", "line 4, column 34"},
-               {HEAD "paths: [{" SERIAL "k: {a: 1}}]\n", "'k' is a mapping, expected a string", "line 4"},
-               {HEAD "paths: [{" SERIAL "k: [1, 2], name: n}]\n", "'paths[0].name' would name 2 cases", "line 4, column 48"},
-               {HEAD "paths: [{" SERIAL "k: [1, 2]}, {path: exact, k: 3}]\n", "path 'exact' takes no 'k'", "line 4, column 60"},
-               {HEAD "paths: [{" SERIAL "k: [1, 2]}]\nlogit: all\n", "unknown key 'logit'", "line 5, column 1"}};
+    } bad[] = {
+        {HEAD "paths: [{" SERIAL "k: [64, x]}]\n", "'paths[0].k[1]' is 'x', expected an integer",
+         "line 4, column 39"},
+        {HEAD "paths: [{" SERIAL "k: [64, -3]}]\n",
+         "'paths[0].k[1]' is '-3', expected an integer above 0", "line 4, column 39"},
+        {HEAD "paths: [{" SERIAL "k: [[64]]}]\n", "'paths[0].k[0]' is a list or mapping",
+         "line 4, column 35"},
+        {HEAD "paths: [{" SERIAL "k: [64, 0]}]\n", "'paths[0].k' is 0, expected 1", "line 4"},
+        {HEAD "paths: [{path: sparse}, {" SERIAL "k: ['64', 3]}]\n",
+         "'paths[1].k' holds more than its items", "line 4, column 50"},
+        {HEAD "paths: [{" SERIAL "k: []}]\n", "'paths[0].k' is an empty list", "line 4, column 34"},
+        {HEAD "paths: [{" SERIAL "k: '64, 3'}]\n", "'paths[0].k' is '64, 3', expected an integer",
+         "line 4, column 34"},
+        {HEAD "paths: [{" SERIAL "k: {a: 1}}]\n", "'k' is a mapping, expected a string", "line 4"},
+        {HEAD "paths: [{" SERIAL "k: [1, 2], name: n}]\n", "'paths[0].name' would name 2 cases",
+         "line 4, column 48"},
+        {HEAD "paths: [{" SERIAL "k: [1, 2]}, {path: exact, k: 3}]\n", "path 'exact' takes no 'k'",
+         "line 4, column 60"},
+        {HEAD "paths: [{" SERIAL "k: [1, 2]}]\nlogit: all\n", "unknown key 'logit'",
+         "line 5, column 1"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         expect_refusal(bad[i].text, WA_E_JOB, bad[i].story, bad[i].place);
 }
@@ -707,7 +755,8 @@ static void a_list_of_urls_is_one_value(void)
     static const char *const texts[] = {
         HEAD "paths: [{" SERVED "url: [http://one-a:1, http://two-b:2/x-y]}]\n",
         HEAD "paths: [{" SERVED "url: [\"http://one-a:1\",\n     'http://two-b:2/x-y']}]\n",
-        HEAD "paths:\n- path: served\n  name: s\n  url:\n  - http://one-a:1\n  - \"http://two-b:2/x-y\"\n",
+        HEAD "paths:\n- path: served\n  name: s\n  url:\n  - http://one-a:1\n  - "
+             "\"http://two-b:2/x-y\"\n",
         HEAD "paths: [{" SERVED "url: http://one-a:1  http://two-b:2/x-y}]\n",
     };
     for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
@@ -730,11 +779,15 @@ static void a_wrong_list_of_urls_is_refused_in_its_place(void)
 {
     static const struct {
         const char *text, *story, *place;
-    } bad[] = {{HEAD "paths: [{" SERVED "url: [http://a, [http://b]]}]\n", "'paths[0].url[1]' is a list or mapping", "line 4"},
-               {HEAD "paths: [{" SERVED "url: [http://a, '']}]\n", "'paths[0].url[1]' has no value", "line 4"},
-               {HEAD "paths: [{" SERVED "url: ['http://a b']}]\n", "'paths[0].url[0]' is 'http://a b', expected a URL", "line 4"},
+    } bad[] = {{HEAD "paths: [{" SERVED "url: [http://a, [http://b]]}]\n",
+                "'paths[0].url[1]' is a list or mapping", "line 4"},
+               {HEAD "paths: [{" SERVED "url: [http://a, '']}]\n", "'paths[0].url[1]' has no value",
+                "line 4"},
+               {HEAD "paths: [{" SERVED "url: ['http://a b']}]\n",
+                "'paths[0].url[0]' is 'http://a b', expected a URL", "line 4"},
                {HEAD "paths: [{" SERVED "url: []}]\n", "'paths[0].url' is an empty list", "line 4"},
-               {HEAD "paths:\n- path: served\n  url:\n  - http://a # one\n  - http://b\n", "'paths[0].url' holds more than", "line 7"},
+               {HEAD "paths:\n- path: served\n  url:\n  - http://a # one\n  - http://b\n",
+                "'paths[0].url' holds more than", "line 7"},
                {HEAD "paths: [{" SERVED "url: [http://a, !t http://b]}]\n", "", "line 4"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         expect_refusal(bad[i].text, WA_E_JOB, bad[i].story, bad[i].place);
@@ -829,25 +882,26 @@ static void the_baselines_cover_every_format_and_position(void)
     }
 }
 
-WA_SUITE("job", WA_CASE(only_audits_are_required_and_the_rest_has_the_published_defaults),
-         WA_CASE(every_key_reaches_the_job_and_its_effective_text_means_the_same),
-         WA_CASE(the_effective_text_shows_every_default), WA_CASE(settings_replace_single_values), WA_CASE(numbers_of_kernel_check_become_words),
-         WA_CASE(settings_that_make_no_sense_are_refused),
-         WA_CASE(wrong_keys_and_types_are_refused_with_line_and_column),
-         WA_CASE(values_out_of_range_are_refused_with_line_and_column),
-         WA_CASE(hostile_yaml_is_refused_with_its_place),
-         WA_CASE(oversized_yaml_is_refused_cheaply), WA_CASE(keys_by_the_thousand_are_refused),
-         WA_CASE(every_prefix_of_a_job_is_read_or_refused),
-         WA_CASE(every_failing_take_is_reported_as_memory),
-         WA_CASE(a_job_beside_the_caller_keeps_its_paths_as_they_are),
-         WA_CASE(the_seed_is_the_three_published_prompts),
-         WA_CASE(a_corpus_gives_texts_ids_and_limits_in_order),
-         WA_CASE(a_byte_order_mark_is_skipped_at_the_start_only),
-         WA_CASE(a_huge_line_is_refused_by_its_size),
-         WA_CASE(a_bad_line_of_a_corpus_is_named), WA_CASE(prompts_without_keys_are_called_by_their_lines), WA_CASE(a_text_file_has_a_prompt_in_each_line),
-         WA_CASE(a_limit_takes_the_first_prompts_and_reads_no_further), WA_CASE(a_list_of_k_is_a_path_for_each),
-         WA_CASE(a_wrong_list_of_k_is_refused_in_its_place), WA_CASE(a_list_of_urls_is_one_value),
-         WA_CASE(a_wrong_list_of_urls_is_refused_in_its_place),
-         WA_CASE(the_ladder_is_that_of_august_unless_the_job_says_otherwise), WA_CASE(an_empty_corpus_is_refused),
-         WA_CASE(the_baselines_cover_every_format_and_position),
-         WA_CASE(the_readme_lists_every_key_with_type_default_and_meaning))
+WA_SUITE(
+    "job", WA_CASE(only_audits_are_required_and_the_rest_has_the_published_defaults),
+    WA_CASE(every_key_reaches_the_job_and_its_effective_text_means_the_same),
+    WA_CASE(the_effective_text_shows_every_default), WA_CASE(settings_replace_single_values),
+    WA_CASE(numbers_of_kernel_check_become_words), WA_CASE(settings_that_make_no_sense_are_refused),
+    WA_CASE(wrong_keys_and_types_are_refused_with_line_and_column),
+    WA_CASE(values_out_of_range_are_refused_with_line_and_column),
+    WA_CASE(hostile_yaml_is_refused_with_its_place), WA_CASE(oversized_yaml_is_refused_cheaply),
+    WA_CASE(keys_by_the_thousand_are_refused), WA_CASE(every_prefix_of_a_job_is_read_or_refused),
+    WA_CASE(every_failing_take_is_reported_as_memory),
+    WA_CASE(a_job_beside_the_caller_keeps_its_paths_as_they_are),
+    WA_CASE(the_seed_is_the_three_published_prompts),
+    WA_CASE(a_corpus_gives_texts_ids_and_limits_in_order),
+    WA_CASE(a_byte_order_mark_is_skipped_at_the_start_only),
+    WA_CASE(a_huge_line_is_refused_by_its_size), WA_CASE(a_bad_line_of_a_corpus_is_named),
+    WA_CASE(prompts_without_keys_are_called_by_their_lines),
+    WA_CASE(a_text_file_has_a_prompt_in_each_line),
+    WA_CASE(a_limit_takes_the_first_prompts_and_reads_no_further),
+    WA_CASE(a_list_of_k_is_a_path_for_each), WA_CASE(a_wrong_list_of_k_is_refused_in_its_place),
+    WA_CASE(a_list_of_urls_is_one_value), WA_CASE(a_wrong_list_of_urls_is_refused_in_its_place),
+    WA_CASE(the_ladder_is_that_of_august_unless_the_job_says_otherwise),
+    WA_CASE(an_empty_corpus_is_refused), WA_CASE(the_baselines_cover_every_format_and_position),
+    WA_CASE(the_readme_lists_every_key_with_type_default_and_meaning))

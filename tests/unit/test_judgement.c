@@ -1,4 +1,5 @@
-/* A judgement of arrays in memory: folded, held against bounds, stored, and taken back only when it follows from its figures. */
+/* A judgement of arrays in memory: folded, held against bounds, stored, and taken back only when it
+ * follows from its figures. */
 #include "judge/judgement.h"
 #include "measure/diff.h"
 #include "suite.h"
@@ -27,14 +28,17 @@ typedef struct scene {
     wa_result result;
 } scene;
 
-static const int32_t OBS_PROMPT[OBS] = {0, 0, 1}, OBS_POSITION[OBS] = {0, 1, 0}, TOKEN_ID[OBS] = {2, 5, 2};
+static const int32_t OBS_PROMPT[OBS] = {0, 0, 1}, OBS_POSITION[OBS] = {0, 1, 0},
+                     TOKEN_ID[OBS] = {2, 5, 2};
 static const char *const TOKENS[OBS] = {"<bos>", "a", "<bos>"};
 static const char *const KEYS[PROMPTS] = {"paris", "code"};
 static const char *const NAMES[1] = {"f16"};
 static const char *const LACK[1] = {""};
 static const int8_t LEFT_OUT[1] = {0};
-static const double MARGIN[PROMPTS] = {2.0, 3.0}, DELTA[PROMPTS] = {1e-6, -1e-6}, KL[PROMPTS] = {1e-9, 1e-9};
-static const double GAP[PROMPTS] = {0.0, 0.0}, NLL[PROMPTS] = {4.0, 0.0}, NONE[LAYERS * PROMPTS] = {0.0};
+static const double MARGIN[PROMPTS] = {2.0, 3.0}, DELTA[PROMPTS] = {1e-6, -1e-6},
+                    KL[PROMPTS] = {1e-9, 1e-9};
+static const double GAP[PROMPTS] = {0.0, 0.0}, NLL[PROMPTS] = {4.0, 0.0},
+                    NONE[LAYERS * PROMPTS] = {0.0};
 static const int32_t NLL_POSITIONS[PROMPTS] = {1, 0}, NOWHERE[LAYERS * PROMPTS] = {-1, -1, -1, -1};
 static const int8_t MATCH[PROMPTS] = {1, 1};
 static const char *const TEXT[PROMPTS] = {" Paris", "\n"};
@@ -42,7 +46,8 @@ static const int64_t DUE[1] = {0};
 
 /* --- Access to memory --- */
 
-static wa_status rows(void *context, size_t which, bool again, wa_rows_taker *take, void *taker, wa_error *err)
+static wa_status rows(void *context, size_t which, bool again, wa_rows_taker *take, void *taker,
+                      wa_error *err)
 {
     scene *s = context;
     (void)which;
@@ -72,7 +77,8 @@ static wa_status rows(void *context, size_t which, bool again, wa_rows_taker *ta
     return WA_OK;
 }
 
-static wa_status outputs(void *context, size_t which, wa_bytes_taker *take, void *taker, wa_error *err)
+static wa_status outputs(void *context, size_t which, wa_bytes_taker *take, void *taker,
+                         wa_error *err)
 {
     (void)context;
     (void)which;
@@ -106,7 +112,8 @@ static wa_status write(void *context, const wa_layout *row, const void *values, 
     return WA_OK;
 }
 
-static wa_status read(void *context, const wa_layout *row, wa_arena *arena, void *out_pointer, wa_error *err)
+static wa_status read(void *context, const wa_layout *row, wa_arena *arena, void *out_pointer,
+                      wa_error *err)
 {
     const item *it = find(context, row->name);
     void *copy;
@@ -127,7 +134,8 @@ static wa_status write_text(void *context, const char *attribute, const char *te
     return WA_OK;
 }
 
-static wa_status read_text(void *context, const char *attribute, wa_arena *arena, const char **out, wa_error *err)
+static wa_status read_text(void *context, const char *attribute, wa_arena *arena, const char **out,
+                           wa_error *err)
 {
     (void)arena;
     *out = find(context, attribute)->text;
@@ -165,22 +173,59 @@ static void open_scene(scene *s)
         s->expected[l] = WA_LABEL_FULL_MMAP;
         memset(s->label[l], WA_LABEL_FULL_MMAP, sizeof s->label[l]);
     }
-    s->which = (wa_case){.name = "f16:full_mmap", .path = WA_PATH_FULL_MMAP, .k = WA_K_ALL, .bucket = WA_BUCKET_EXACT};
+    s->which = (wa_case){.name = "f16:full_mmap",
+                         .path = WA_PATH_FULL_MMAP,
+                         .k = WA_K_ALL,
+                         .bucket = WA_BUCKET_EXACT};
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         s->which.source[p].from_model = true;
-    s->result = (wa_result){
-        .path = "r.h5",
-        .meta = {.bounds_name = "default", .cases = &s->which, .expected_label = s->expected, .kernel_due = DUE,
-                 .kernel_own_due = DUE, .vindex_name = NAMES, .vindex_lack = LACK, .vindex_left_out = LEFT_OUT,
-                 .dims = {.cases = 1, .layers = LAYERS, .rows = OBS, .prompts = PROMPTS, .slots = SLOTS, .vindexes = 1},
-                 .prompt_key = KEYS, .obs_prompt = OBS_PROMPT, .obs_position = OBS_POSITION, .token_id = TOKEN_ID,
-                 .token_text = TOKENS},
-        .access = {.context = s, .rows = rows, .outputs = outputs, .read = read, .read_text = read_text, .write = write,
-                   .write_text = write_text, .write_f64 = write_f64, .write_i64 = write_i64},
-        .label = s->label[0], .ref_margin = MARGIN, .prob_delta = DELTA, .kl = KL, .top1_gap = GAP, .top1_match = MATCH,
-        .top1_text = TEXT, .ref_top1_text = TEXT, .ref_nll = NLL, .ref_nll_positions = NLL_POSITIONS,
-        .dump = {.layers = LAYERS, .prompts = PROMPTS, .x = NONE, .y = NONE, .logits = NONE, .x_at = NOWHERE,
-                 .y_at = NOWHERE, .logits_at = NOWHERE}};
+    s->result = (wa_result){.path = "r.h5",
+                            .meta = {.bounds_name = "default",
+                                     .cases = &s->which,
+                                     .expected_label = s->expected,
+                                     .kernel_due = DUE,
+                                     .kernel_own_due = DUE,
+                                     .vindex_name = NAMES,
+                                     .vindex_lack = LACK,
+                                     .vindex_left_out = LEFT_OUT,
+                                     .dims = {.cases = 1,
+                                              .layers = LAYERS,
+                                              .rows = OBS,
+                                              .prompts = PROMPTS,
+                                              .slots = SLOTS,
+                                              .vindexes = 1},
+                                     .prompt_key = KEYS,
+                                     .obs_prompt = OBS_PROMPT,
+                                     .obs_position = OBS_POSITION,
+                                     .token_id = TOKEN_ID,
+                                     .token_text = TOKENS},
+                            .access = {.context = s,
+                                       .rows = rows,
+                                       .outputs = outputs,
+                                       .read = read,
+                                       .read_text = read_text,
+                                       .write = write,
+                                       .write_text = write_text,
+                                       .write_f64 = write_f64,
+                                       .write_i64 = write_i64},
+                            .label = s->label[0],
+                            .ref_margin = MARGIN,
+                            .prob_delta = DELTA,
+                            .kl = KL,
+                            .top1_gap = GAP,
+                            .top1_match = MATCH,
+                            .top1_text = TEXT,
+                            .ref_top1_text = TEXT,
+                            .ref_nll = NLL,
+                            .ref_nll_positions = NLL_POSITIONS,
+                            .dump = {.layers = LAYERS,
+                                     .prompts = PROMPTS,
+                                     .x = NONE,
+                                     .y = NONE,
+                                     .logits = NONE,
+                                     .x_at = NOWHERE,
+                                     .y_at = NOWHERE,
+                                     .logits_at = NOWHERE}};
 }
 
 static void close_scene(scene *s)
@@ -210,7 +255,8 @@ static void arrays_in_memory_are_folded_to_extremes_at_their_places(void)
     CU_ASSERT(it->summary.all.max_rel_l2.layer == 1 && it->summary.all.max_rel_l2.obs == 1);
     CU_ASSERT(it->summary.all.min_cos.layer == 1 && it->summary.all.min_cos.obs == 2);
     CU_ASSERT(it->summary.layer[0].max_rel_l2.obs == 0 && it->summary.layer[1].n_obs == OBS);
-    CU_ASSERT_EQUAL(it->summary.n_obs_distinct, LAYERS * (1 + 1)); /* both prompts begin with the same token */
+    /* both prompts begin with the same token */
+    CU_ASSERT_EQUAL(it->summary.n_obs_distinct, LAYERS * (1 + 1));
     CU_ASSERT(s.passes >= 1 && s.passes <= 4);
     close_scene(&s);
 }
@@ -250,7 +296,8 @@ static void stored_judgement_is_taken_back_without_the_observations(void)
     CU_ASSERT_EQUAL(loaded->cases[0].verdict.code, judgement->cases[0].verdict.code);
     CU_ASSERT_STRING_EQUAL(loaded->cases[0].reasons, judgement->cases[0].reasons);
     CU_ASSERT_EQUAL(loaded->cases[0].bound.rel_l2, 1e-2);
-    CU_ASSERT_PTR_NOT_NULL(loaded->bounds->warning); /* LARQL's row that contradicts itself is kept, with its warning */
+    /* LARQL's row that contradicts itself is kept, with its warning */
+    CU_ASSERT_PTR_NOT_NULL(loaded->bounds->warning);
     CU_ASSERT_EQUAL(loaded->bounds->bucket[WA_BUCKET_FP4].rel_l2, 1e-2);
     close_scene(&s);
 }
@@ -268,7 +315,8 @@ static void verdict_that_its_figures_do_not_give_is_refused(void)
         else
             *(double *)find(&s, forged[i])->values = 1.0; /* far beyond the bound of exact cases */
         CU_ASSERT_EQUAL(wa_judgement_load(&s.result, s.arena, &loaded, &s.err), WA_E_FORMAT);
-        CU_ASSERT_PTR_NOT_NULL(strstr(s.err.text, "is not what the stored figures and bounds give"));
+        CU_ASSERT_PTR_NOT_NULL(
+            strstr(s.err.text, "is not what the stored figures and bounds give"));
         CU_ASSERT_PTR_NULL(strchr(s.err.text, '\n'));
         close_scene(&s);
     }
@@ -289,4 +337,5 @@ static void place_outside_the_result_is_refused(void)
 WA_SUITE("judgement", WA_CASE(arrays_in_memory_are_folded_to_extremes_at_their_places),
          WA_CASE(every_figure_goes_to_its_array_and_back),
          WA_CASE(stored_judgement_is_taken_back_without_the_observations),
-         WA_CASE(verdict_that_its_figures_do_not_give_is_refused), WA_CASE(place_outside_the_result_is_refused))
+         WA_CASE(verdict_that_its_figures_do_not_give_is_refused),
+         WA_CASE(place_outside_the_result_is_refused))

@@ -1,4 +1,5 @@
-/* Inner loops against their f64 oracles, within the bounds that kernel.h states; edges, gaps and unaligned rows. */
+/* Inner loops against their f64 oracles, within the bounds that kernel.h states; edges, gaps and
+ * unaligned rows. */
 #include "walk_layers.h"
 
 #include <float.h>
@@ -15,7 +16,8 @@ static float float_of(uint32_t bits)
 
 /* --- activations --- */
 
-/* kernel.h's bound for finite v of at least -87. The oracle's own 1 + tanh and 1 + erf lose what is below 2^-53. */
+/* kernel.h's bound for finite v of at least -87. The oracle's own 1 + tanh and 1 + erf lose what is
+ * below 2^-53. */
 static double phi_bound(wa_activation activation, double v, double ref)
 {
     double size = fabs(ref), sigmoid = 2 * 0.7978846 * fabs(v + 0.044715 * v * v * v);
@@ -38,7 +40,8 @@ static void activations_stay_within_their_bounds(void)
                 if (v < -87.0F)
                     continue;
                 double ref = wa_phi_ref(all[a], (double)v);
-                beyond += !(fabs((double)wa_phi(all[a], v) - ref) <= phi_bound(all[a], (double)v, ref) + FLT_MIN);
+                beyond += !(fabs((double)wa_phi(all[a], v) - ref) <=
+                            phi_bound(all[a], (double)v, ref) + FLT_MIN);
                 compared++;
             }
         CU_ASSERT_EQUAL(beyond, 0);
@@ -62,8 +65,9 @@ static void squared_relu_is_the_square_of_what_is_above_0(void)
 {
     static const struct {
         float v, phi;
-    } values[] = {{0.0F, 0.0F}, {-0.0F, 0.0F}, {-3.0F, 0.0F}, {1.5F, 2.25F}, {0x1p-80F, 0.0F},
-                  {-INFINITY, 0.0F}, {INFINITY, INFINITY}, {0x1.000002p0F, 0x1.000004p0F}};
+    } values[] = {
+        {0.0F, 0.0F},     {-0.0F, 0.0F},     {-3.0F, 0.0F},        {1.5F, 2.25F},
+        {0x1p-80F, 0.0F}, {-INFINITY, 0.0F}, {INFINITY, INFINITY}, {0x1.000002p0F, 0x1.000004p0F}};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
         CU_ASSERT_EQUAL(wa_phi(WA_RELU2, values[i].v), values[i].phi);
     CU_ASSERT(isnan(wa_phi(WA_RELU2, NAN)) && isnan(wa_phi_ref(WA_RELU2, NAN)));
@@ -83,7 +87,8 @@ static void clamped_units_are_as_gpt_oss_defines_them(void)
             float act = -1.0F;
             wa_activate_gated(WA_CLAMPED_GLU, &gates[g], &ups[u], &act, 1);
             CU_ASSERT(fabs((double)act - want) <= 1e-5 * fabs(want));
-            CU_ASSERT(fabs(wa_phi_ref(WA_CLAMPED_GLU, (double)gates[g]) * (up + 1.0) - want) <= 1e-14 * fabs(want));
+            CU_ASSERT(fabs(wa_phi_ref(WA_CLAMPED_GLU, (double)gates[g]) * (up + 1.0) - want) <=
+                      1e-14 * fabs(want));
             wa_activate(WA_CLAMPED_GLU, &gates[g], &act, 1);
             CU_ASSERT_EQUAL(act, wa_phi(WA_CLAMPED_GLU, gates[g]));
         }
@@ -124,7 +129,8 @@ static void activations_of_many_are_those_of_one(void)
 
 static void oracle_activations_of_many_are_those_of_one(void)
 {
-    static const double ends[] = {NAN, INFINITY, -INFINITY, 0.0, -0.0, 745.0, -745.0, 1e300, -1e300, 5e-324, 0.875, -8.5};
+    static const double ends[] = {NAN,    INFINITY, -INFINITY, 0.0,    -0.0,  745.0,
+                                  -745.0, 1e300,    -1e300,    5e-324, 0.875, -8.5};
     static const wa_activation all[] = {WA_SILU, WA_GELU_TANH, WA_GELU_ERF, WA_RELU2};
     enum { MOST = 67 };
     const size_t count = sizeof ends / sizeof ends[0];
@@ -132,13 +138,15 @@ static void oracle_activations_of_many_are_those_of_one(void)
     for (size_t n = 0; n <= MOST; n++) {
         double many[MOST], one[MOST];
         for (size_t i = 0; i < n; i++)
-            many[i] = one[i] = i % 3 == 0 ? ends[(n + i) % count] : 10.0 * (double)test_random(&seed);
+            many[i] = one[i] =
+                i % 3 == 0 ? ends[(n + i) % count] : 10.0 * (double)test_random(&seed);
         wa_activation phi = all[n % 4];
         wa_phi_ref_all(phi, many, n);
         size_t wrong = 0;
         for (size_t i = 0; i < n; i++) {
             one[i] = wa_phi_ref(phi, one[i]);
-            bool same = isnan(one[i]) ? isnan(many[i]) : memcmp(&many[i], &one[i], sizeof one[i]) == 0;
+            bool same =
+                isnan(one[i]) ? isnan(many[i]) : memcmp(&many[i], &one[i], sizeof one[i]) == 0;
             wrong += same ? 0 : 1;
         }
         CU_ASSERT_EQUAL(wrong, 0);
@@ -147,7 +155,8 @@ static void oracle_activations_of_many_are_those_of_one(void)
 
 /* --- dots and rows --- */
 
-static const size_t WIDTHS[] = {0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 255, 257, 640, 2049};
+static const size_t WIDTHS[] = {0,  1,  2,  15,  16,  17,  31,  32,  33,
+                                63, 64, 65, 127, 255, 257, 640, 2049};
 enum { WIDTH_COUNT = sizeof WIDTHS / sizeof WIDTHS[0], WIDEST = 2049 };
 
 static double magnitude(const float *x, const float *y, size_t n)
@@ -219,7 +228,8 @@ static element product(const float *x, const float *w, size_t from, size_t strid
     return e;
 }
 
-/* A sum of at most 64 products, then one addition for each further 64; the panels add in the same way. */
+/* A sum of at most 64 products, then one addition for each further 64; the panels add in the same
+ * way. */
 static double sum_bound(size_t n)
 {
     return (64 + (double)n / 64 + 4) * UNIT;
@@ -232,8 +242,10 @@ static void check_products(wa_arena *arena, const wa_matrix *m, bool by_features
     size_t ldx = depth + GAP, ldy = by_features ? width : width + GAP, wrong = 0;
     uint64_t seed = 17 + m->rows;
     float *w = test_take(arena, m->rows * m->cols, sizeof *w);
-    const float *x = test_values(arena, ROWS * ldx, 1.0F, &seed), *bias = test_values(arena, width, 1.0F, &seed);
-    float *y = test_values(arena, ROWS * ldy, 7.0F, &seed), *was = test_take(arena, ROWS * ldy, sizeof *was);
+    const float *x = test_values(arena, ROWS * ldx, 1.0F, &seed),
+                *bias = test_values(arena, width, 1.0F, &seed);
+    float *y = test_values(arena, ROWS * ldy, 7.0F, &seed),
+          *was = test_take(arena, ROWS * ldy, sizeof *was);
     wa_scratch scratch;
     wa_operand pair = {.x = x, .y = y};
     memcpy(was, y, ROWS * ldy * sizeof *y);
@@ -245,7 +257,8 @@ static void check_products(wa_arena *arena, const wa_matrix *m, bool by_features
         wa_gemm_rows(m, ROWS, ldx, ldy, &pair, 1, bias, &scratch);
     for (size_t r = 0; r < ROWS; r++) {
         for (size_t c = 0; c < width; c++) {
-            element e = by_features ? product(x + r * ldx, w, c, width, depth) : product(x + r * ldx, w, c * depth, 1, depth);
+            element e = by_features ? product(x + r * ldx, w, c, width, depth)
+                                    : product(x + r * ldx, w, c * depth, 1, depth);
             double add = by_features ? 0.0 : (double)bias[c];
             double allowed = sum_bound(depth) * e.size + UNIT * fabs(e.value + add) + FLT_MIN;
             wrong += !(fabs((double)y[r * ldy + c] - (e.value + add)) <= allowed);
@@ -261,34 +274,37 @@ static void products_with_stored_matrices_stay_within_their_bound(void)
     static const struct {
         size_t rows, cols;
     } shapes[] = {{1, 1}, {3, 64}, {65, 63}, {64, 65}, {17, 129}, {130, 32}, {2, 640}, {300, 7}};
-    static const wa_format formats[] = {WA_FORMAT_F32, WA_FORMAT_F16, WA_FORMAT_BF16, WA_FORMAT_Q4_0,
-                                        WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_FP4, WA_FORMAT_FP8,
-                                        WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K};
+    static const wa_format formats[] = {
+        WA_FORMAT_F32,  WA_FORMAT_F16, WA_FORMAT_BF16, WA_FORMAT_Q4_0,      WA_FORMAT_Q4_K,
+        WA_FORMAT_Q6_K, WA_FORMAT_FP4, WA_FORMAT_FP8,  WA_FORMAT_GGML_Q4_0, WA_FORMAT_GGML_Q6_K};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
         for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++)
             for (size_t shift = 0; shift < 2; shift++) {
                 wa_arena *arena = test_arena();
                 uint64_t seed = 31 * s + f;
                 size_t rows = shapes[s].rows, cols = shapes[s].cols;
-                wa_matrix m = test_store(arena, test_values(arena, rows * cols, 1.0F, &seed), rows, cols,
-                                         formats[f], shift);
+                wa_matrix m = test_store(arena, test_values(arena, rows * cols, 1.0F, &seed), rows,
+                                         cols, formats[f], shift);
                 check_products(arena, &m, false);
                 check_products(arena, &m, true);
                 wa_arena_close(arena);
             }
 }
 
-/* Four features in use go together, fewer go alone: neither changes a bit, and unmarked places stay 0. */
+/* Four features in use go together, fewer go alone: neither changes a bit, and unmarked places stay
+ * 0. */
 static void marked_dots_are_those_of_one_row_each(void)
 {
     enum { FEATURES = 23, TOP = 300 };
     static const size_t cols[] = {1, 15, 16, 17, 64, 256, TOP};
     for (size_t s = 0; s < sizeof cols / sizeof cols[0]; s++)
-        for (size_t every = 1; every <= 7; every++) { /* of so many features one is left out; 1: none */
+        /* of so many features one is left out; 1: none */
+        for (size_t every = 1; every <= 7; every++) {
             wa_arena *arena = test_arena();
             uint64_t seed = 5 + s;
             size_t n = cols[s], ldx = n + GAP, ldy = FEATURES + GAP, wrong = 0;
-            float *x = test_values(arena, ROWS * ldx, 1.0F, &seed), *y = test_take(arena, ROWS * ldy, sizeof *y);
+            float *x = test_values(arena, ROWS * ldx, 1.0F, &seed),
+                  *y = test_take(arena, ROWS * ldy, sizeof *y);
             float *w = test_values(arena, FEATURES * n, 1.0F, &seed);
             wa_matrix m = test_store(arena, w, FEATURES, n, WA_FORMAT_F32, 0);
             for (size_t i = 0; i < ROWS * ldy; i++)
@@ -300,7 +316,8 @@ static void marked_dots_are_those_of_one_row_each(void)
             for (size_t i = 0; i < ROWS * ldy; i++) {
                 size_t row = i / ldy, f = i % ldy;
                 float mark = every == 1 || i % every != 0 ? 1.0F : 0.0F;
-                float due = f < FEATURES && mark != 0.0F ? wa_dot(w + f * n, x + row * ldx, n) : mark;
+                float due =
+                    f < FEATURES && mark != 0.0F ? wa_dot(w + f * n, x + row * ldx, n) : mark;
                 wrong += y[i] != due;
             }
             CU_ASSERT_EQUAL(wrong, 0);
@@ -308,9 +325,12 @@ static void marked_dots_are_those_of_one_row_each(void)
         }
 }
 
-WA_SUITE("kernel", WA_CASE(activations_stay_within_their_bounds), WA_CASE(activations_of_the_ends_are_their_limits),
-         WA_CASE(squared_relu_is_the_square_of_what_is_above_0), WA_CASE(clamped_units_are_as_gpt_oss_defines_them),
+WA_SUITE("kernel", WA_CASE(activations_stay_within_their_bounds),
+         WA_CASE(activations_of_the_ends_are_their_limits),
+         WA_CASE(squared_relu_is_the_square_of_what_is_above_0),
+         WA_CASE(clamped_units_are_as_gpt_oss_defines_them),
          WA_CASE(activations_of_many_are_those_of_one),
-         WA_CASE(oracle_activations_of_many_are_those_of_one), WA_CASE(dots_stay_within_their_bound_and_need_no_alignment),
-         WA_CASE(rows_are_added_element_by_element),
-         WA_CASE(marked_dots_are_those_of_one_row_each), WA_CASE(products_with_stored_matrices_stay_within_their_bound))
+         WA_CASE(oracle_activations_of_many_are_those_of_one),
+         WA_CASE(dots_stay_within_their_bound_and_need_no_alignment),
+         WA_CASE(rows_are_added_element_by_element), WA_CASE(marked_dots_are_those_of_one_row_each),
+         WA_CASE(products_with_stored_matrices_stay_within_their_bound))

@@ -534,12 +534,15 @@ static void the_plan_says_what_was_passed_over(void)
     f.ladder = WA_LADDER_2026_08;
     f.kquant_whole_rows = true;
     WA_MUST(wa_ladder_explain(&f, arena, &text, &err), &err);
-    CU_ASSERT_STRING_EQUAL(text, "interleaved_kquant:native: selected; sparse skipped: neither a K nor FP4 storage, or rows are missing");
+    CU_ASSERT_STRING_EQUAL(text, "interleaved_kquant:native: selected; sparse skipped: neither a K "
+                                 "nor FP4 storage, or rows are missing");
     f.kquant_whole_rows = false;
     WA_MUST(wa_ladder_explain(&f, arena, &text, &err), &err);
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "interleaved_kquant:dequant: selected; "));
-    CU_ASSERT_PTR_NOT_NULL(strstr(text, "interleaved_kquant:native skipped: no K-quants of whole blocks of a gated FFN"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(text, "full_mmap skipped: gate, up or down features are missing"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(
+        text, "interleaved_kquant:native skipped: no K-quants of whole blocks of a gated FFN"));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(text, "full_mmap skipped: gate, up or down features are missing"));
     wa_arena_close(arena);
 }
 
@@ -630,8 +633,8 @@ static void every_label_is_reached_and_has_the_published_text(void)
         reached[wa_ladder_route(&f)] = true;
     }
     for (int label = 0; label < WA_LABEL_COUNT; label++) {
-        bool ours = label == WA_LABEL_EXTERNAL || label == WA_LABEL_CHECKPOINT || label == WA_LABEL_INTERLEAVED_KQUANT_Q8K ||
-                    label == WA_LABEL_EXPERTS;
+        bool ours = label == WA_LABEL_EXTERNAL || label == WA_LABEL_CHECKPOINT ||
+                    label == WA_LABEL_INTERLEAVED_KQUANT_Q8K || label == WA_LABEL_EXPERTS;
         CU_ASSERT(reached[label] != ours); /* no kernel of the ladders' */
         CU_ASSERT_STRING_EQUAL(wa_label_text((wa_label)label), texts[label]);
     }
@@ -666,5 +669,6 @@ WA_SUITE("ladder", WA_CASE(step_1_zero_features_are_dense_whatever_else_there_is
          WA_CASE(both_transcriptions_agree_on_the_sparse_walk),
          WA_CASE(both_transcriptions_agree_on_the_later_steps),
          WA_CASE(both_transcriptions_agree_on_a_stride_through_everything),
-         WA_CASE(august_takes_native_rows_before_every_f32_file), WA_CASE(the_plan_says_what_was_passed_over),
+         WA_CASE(august_takes_native_rows_before_every_f32_file),
+         WA_CASE(the_plan_says_what_was_passed_over),
          WA_CASE(every_label_is_reached_and_has_the_published_text))

@@ -1,6 +1,6 @@
 /* Distributions over the vocabulary against closed forms. */
-#include "suite.h"
 #include "measure/logits.h"
+#include "suite.h"
 
 #include <float.h>
 #include <math.h>
@@ -43,11 +43,13 @@ static wa_divergence compared(const float *ref, const float *own, size_t count, 
         wa_divergence_add(&divergence, &a, &b, ref + at, own + at, at, size);
         wa_divergence_add_fast(&fast, &a, &b, ref + at, own + at, at, size);
     }
-    /* terms that differ by rounding of d, whose square they are: relative 1e-10 where nearly all is rounding */
+    /* terms that differ by rounding of d, whose square they are: relative 1e-10 where nearly all is
+     * rounding */
     CU_ASSERT(are_same(fast.kl, divergence.kl, 1e-10) || fabs(divergence.kl) < 1e-20);
     CU_ASSERT(are_same(fast.js, divergence.js, 1e-10) || fabs(divergence.js) < 1e-20);
     CU_ASSERT(are_same(fast.log_prob_of_ref_top1, divergence.log_prob_of_ref_top1, 1e-15));
-    CU_ASSERT(fast.top1_gap == divergence.top1_gap || (isnan(fast.top1_gap) && isnan(divergence.top1_gap)));
+    CU_ASSERT(fast.top1_gap == divergence.top1_gap ||
+              (isnan(fast.top1_gap) && isnan(divergence.top1_gap)));
     return divergence;
 }
 
@@ -232,7 +234,8 @@ static void divergences_agree_with_the_definition_on_long_rows(void)
     CU_ASSERT_DOUBLE_EQUAL(d.js / (double)js, 1.0, 1e-12);
 }
 
-/* Every size of d, one row each: q is p moved by up to +-size, so that each form of a term is used. */
+/* Every size of d, one row each: q is p moved by up to +-size, so that each form of a term is
+ * used. */
 static void fast_terms_are_those_of_the_definition(void)
 {
     static float p[V], q[V];
@@ -283,7 +286,8 @@ static void nan_and_infinity_spoil_the_whole_row(void)
     }
 }
 
-/* The reference's two best are a near tie; a case that says the third is off by its distance, not by theirs. */
+/* The reference's two best are a near tie; a case that says the third is off by its distance, not
+ * by theirs. */
 static void the_gap_is_that_of_the_cases_own_token(void)
 {
     const float ref[6] = {1.0f, 4.0f, 3.875f, -2.0f, 0.5f, 4.0f};
@@ -316,7 +320,8 @@ WA_SUITE("logits", WA_CASE(two_points_have_the_logistic_probability),
          WA_CASE(the_sum_is_that_of_the_definition), WA_CASE(a_shift_changes_no_probability),
          WA_CASE(top_k_is_that_of_a_sort_with_ties_to_the_lower_id),
          WA_CASE(a_short_row_fills_what_it_can), WA_CASE(divergences_of_two_points_are_known),
-         WA_CASE(the_gap_is_that_of_the_cases_own_token), WA_CASE(a_tiny_divergence_keeps_its_digits),
+         WA_CASE(the_gap_is_that_of_the_cases_own_token),
+         WA_CASE(a_tiny_divergence_keeps_its_digits),
          WA_CASE(disjoint_distributions_reach_the_limits),
          WA_CASE(divergences_agree_with_the_definition_on_long_rows),
          WA_CASE(fast_terms_are_those_of_the_definition),

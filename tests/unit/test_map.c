@@ -80,7 +80,8 @@ static size_t pages_there(const wa_map *map, size_t page, size_t first, size_t c
 {
     unsigned char there[COLD_PAGES];
     size_t sum = 0;
-    CU_ASSERT_EQUAL_FATAL(mincore((void *)(uintptr_t)(map->bytes.data + first * page), count * page, there), 0);
+    CU_ASSERT_EQUAL_FATAL(
+        mincore((void *)(uintptr_t)(map->bytes.data + first * page), count * page, there), 0);
     for (size_t i = 0; i < count; i++)
         sum += there[i] & 1;
     return sum;
@@ -115,7 +116,8 @@ static void what_is_expected_is_read_whole_and_nothing_else(void)
         wa_map_close(&map);
         return;
     }
-    wa_bytes_expect((wa_bytes){.data = map.bytes.data + FIRST * page + page / 2, .size = (COUNT - 1) * page});
+    wa_bytes_expect(
+        (wa_bytes){.data = map.bytes.data + FIRST * page + page / 2, .size = (COUNT - 1) * page});
     for (int i = 0; i < 1000 && pages_there(&map, page, FIRST, COUNT) < COUNT; i++)
         nanosleep(&moment, NULL);
     CU_ASSERT_EQUAL(pages_there(&map, page, FIRST, COUNT), COUNT);
@@ -128,4 +130,5 @@ static void what_is_expected_is_read_whole_and_nothing_else(void)
     unlink(path);
 }
 
-WA_SUITE("map", WA_CASE(what_is_expected_is_read_whole_and_nothing_else), WA_CASE(what_is_no_longer_the_mapped_file_is_told))
+WA_SUITE("map", WA_CASE(what_is_expected_is_read_whole_and_nothing_else),
+         WA_CASE(what_is_no_longer_the_mapped_file_is_told))

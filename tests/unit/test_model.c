@@ -408,7 +408,8 @@ static void gguf_llama_rows_and_frequencies_are_undone(void)
     plain.order = WA_ROWS_PLAIN;
     CU_ASSERT_EQUAL(wa_test_element(&m->layers[0].k, 64 + 32 + 5, 9),
                     wa_test_element(&plain, 64 + 2 * 5 + 1, 9));
-    wa_model *larql = wa_test_open(GGUFS "tiny-llama-mixed.gguf", WA_SEMANTICS_LARQL_2026_05, arena);
+    wa_model *larql =
+        wa_test_open(GGUFS "tiny-llama-mixed.gguf", WA_SEMANTICS_LARQL_2026_05, arena);
     CU_ASSERT_DOUBLE_EQUAL(larql->layers[0].rope_freq[31], pow(5e5, -31.0 / 32), 1e-18);
     CU_ASSERT_EQUAL(larql->norm_eps, 1e-6);
     wa_model_close(m);

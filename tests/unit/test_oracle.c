@@ -277,11 +277,14 @@ static void fast_and_reference_decoders_agree_on_every_scale_and_code(void)
                 fill_block(&all[f], scale, v, blocks + v * info->block_bytes);
             info->decode(blocks, codes, fast);
             info->decode_ref(blocks, codes, reference);
-            wrong += memcmp(fast, reference, codes * ELEMENTS * sizeof *fast) == 0 ? 0 : count_unlike(fast, reference, codes * ELEMENTS);
+            wrong += memcmp(fast, reference, codes * ELEMENTS * sizeof *fast) == 0
+                         ? 0
+                         : count_unlike(fast, reference, codes * ELEMENTS);
         }
         CU_ASSERT_EQUAL(wrong, 0);
     }
-    for (int format = 0; format < WA_FORMAT_COUNT; format++) { /* no other has blocks and passes unseen */
+    /* no other has blocks and passes unseen */
+    for (int format = 0; format < WA_FORMAT_COUNT; format++) {
         bool tested = wa_format_get(format)->block_elements == 1;
         for (size_t f = 0; f < COUNT; f++)
             tested = tested || (int)all[f].format == format;
@@ -308,7 +311,8 @@ static void check_in_other_order(const company *c, size_t room)
     float *x = test_take(arena, MORE * hidden, sizeof *x);
     double *y = test_take(arena, MORE * hidden, sizeof *y), least[MORE];
     for (size_t i = 0; i < MORE; i++) {
-        from[i] = (i * 8 + 3) % ROWS; /* each row twice, both with its seat and with one that only looks different */
+        /* each row twice, both with its seat and with one that only looks different */
+        from[i] = (i * 8 + 3) % ROWS;
         seats[i] = from[i] + (i < ROWS ? 0 : 5 * c->width);
         memcpy(x + i * hidden, c->x + from[i] * hidden, hidden * sizeof *x);
     }
@@ -316,8 +320,9 @@ static void check_in_other_order(const company *c, size_t room)
     WA_MUST(wa_oracle_open(arena, room, hidden, c->l->features, &oracle, &test_err), &test_err);
     for (size_t first = 0; first < MORE; first += room) {
         size_t now = MORE - first < room ? MORE - first : room;
-        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, now, x + first * hidden, c->width, seats + first, NULL, NULL, y + first * hidden,
-                              least + first, &test_err),
+        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, now, x + first * hidden, c->width,
+                              seats + first, NULL, NULL, y + first * hidden, least + first,
+                              &test_err),
                 &test_err);
     }
     for (size_t i = 0; i < MORE; i++) {
@@ -336,22 +341,29 @@ static void a_row_has_the_same_bits_alone_in_company_and_in_any_order(void)
     company all[] = {
         {.which = test_case(WA_PATH_FULL_MMAP, WA_LABEL_FULL_MMAP, WA_K_ALL), .l = &gated},
         {.which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 9), .l = &gated},
-        {.which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, WA_K_ALL), .l = &ungated},
+        {.which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, WA_K_ALL),
+         .l = &ungated},
         {.which = test_case(WA_PATH_EXACT, WA_LABEL_EXACT, WA_K_ALL), .l = &ungated},
         {.which = wa_case_dense(), .l = &model},
-        {.which = test_case(WA_PATH_WEIGHTS_FALLBACK, WA_LABEL_WEIGHTS_FALLBACK_SPARSE, 7), .l = &model},
+        {.which = test_case(WA_PATH_WEIGHTS_FALLBACK, WA_LABEL_WEIGHTS_FALLBACK_SPARSE, 7),
+         .l = &model},
     };
-    static const size_t widths[] = {4, 16, 24, 40, WA_ORACLE_WIDEST}; /* rows share seats, or some stay empty */
+    /* rows share seats, or some stay empty */
+    static const size_t widths[] = {4, 16, 24, 40, WA_ORACLE_WIDEST};
     enum { COMPANIES = sizeof all / sizeof all[0], WIDTHS = sizeof widths / sizeof widths[0] };
     for (size_t i = 0; i < COMPANIES * WIDTHS; i++) {
         company *c = &all[i / WIDTHS];
         c->width = widths[i % WIDTHS];
         uint64_t seed = 9 + i;
         c->x = test_values(arena, ROWS * c->l->hidden, 1.0F, &seed);
-        double *y = test_take(arena, ROWS * c->l->hidden, sizeof *y), *least = test_take(arena, ROWS, sizeof *least);
+        double *y = test_take(arena, ROWS * c->l->hidden, sizeof *y),
+               *least = test_take(arena, ROWS, sizeof *least);
         wa_oracle *oracle;
-        WA_MUST(wa_oracle_open(arena, ROWS, c->l->hidden, c->l->features, &oracle, &test_err), &test_err);
-        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, ROWS, c->x, c->width, NULL, NULL, NULL, y, least, &test_err), &test_err);
+        WA_MUST(wa_oracle_open(arena, ROWS, c->l->hidden, c->l->features, &oracle, &test_err),
+                &test_err);
+        WA_MUST(wa_oracle_run(oracle, &c->which, c->l, ROWS, c->x, c->width, NULL, NULL, NULL, y,
+                              least, &test_err),
+                &test_err);
         c->y = y;
         c->least = least;
         check_in_other_order(c, 2 * ROWS);
@@ -373,29 +385,37 @@ static void evaluations_share_as_few_products_as_they_can(void)
     CU_ASSERT(wa_oracle_width(0) > 0);
 }
 
-/* Rows of one x and one seat are one evaluation, unless their kernels chose one feature each of two that tie. */
+/* Rows of one x and one seat are one evaluation, unless their kernels chose one feature each of two
+ * that tie. */
 static void equal_rows_of_a_seat_are_evaluated_once(void)
 {
     wa_arena *arena = test_arena();
-    const float gate[] = {1.0F, 1.0F, 0.5F}, up[] = {1, 1, 1}, down[] = {1.0F, 100.0F, 0.0F}, x[] = {1.0F, 1.0F, 1.0F, 1.0F};
+    const float gate[] = {1.0F, 1.0F, 0.5F}, up[] = {1, 1, 1}, down[] = {1.0F, 100.0F, 0.0F},
+                x[] = {1.0F, 1.0F, 1.0F, 1.0F};
     const int32_t hits[] = {0, 1, 0, 0};
     const size_t seats[] = {2, 2, 2, 3};
     double y[4], least[4];
-    wa_walk_layer l = {.gated = true, .down_is_feature_major = true, .activation = WA_SILU, .features = 3, .hidden = 1};
+    wa_walk_layer l = {.gated = true,
+                       .down_is_feature_major = true,
+                       .activation = WA_SILU,
+                       .features = 3,
+                       .hidden = 1};
     l.gate = l.select = test_store(arena, gate, 3, 1, WA_FORMAT_F32, 0);
     l.up = test_store(arena, up, 3, 1, WA_FORMAT_F32, 0);
     l.down = test_store(arena, down, 3, 1, WA_FORMAT_F32, 0);
     wa_case which = test_case(WA_PATH_SPARSE_SERIAL, WA_LABEL_SPARSE_SERIAL, 1);
     wa_oracle *oracle;
     WA_MUST(wa_oracle_open(arena, 4, 1, 3, &oracle, &test_err), &test_err);
-    WA_MUST(wa_oracle_run(oracle, &which, &l, 4, x, 4, seats, hits, NULL, y, least, &test_err), &test_err);
+    WA_MUST(wa_oracle_run(oracle, &which, &l, 4, x, 4, seats, hits, NULL, y, least, &test_err),
+            &test_err);
     CU_ASSERT_DOUBLE_EQUAL(y[1], 100.0 * y[0], 1e-12);
     CU_ASSERT(y[2] == y[0] && least[2] == least[0] && y[3] == y[0]);
     CU_ASSERT_DOUBLE_EQUAL(wa_oracle_flops(oracle), wa_case_flops(&which, &l, 3), 1e-6);
     wa_arena_close(arena);
 }
 
-/* Longer and higher than a panel, at the shapes where BLAS changes its way: every sum within Higham's bound of the plain one. */
+/* Longer and higher than a panel, at the shapes where BLAS changes its way: every sum within
+ * Higham's bound of the plain one. */
 static void products_stay_within_rounding_of_plain_sums(void)
 {
     static const size_t sizes[][2] = {{2048, 640}, {640, 2048}, {33, 2560}, {9, 10240}};
@@ -426,8 +446,11 @@ static void a_space_that_is_too_small_is_refused(void)
     static const size_t rooms[][3] = {{1, 5, 9}, {2, 4, 9}, {2, 5, 8}};
     for (size_t i = 0; i < 3; i++) {
         wa_oracle *oracle;
-        WA_MUST(wa_oracle_open(arena, rooms[i][0], rooms[i][1], rooms[i][2], &oracle, &test_err), &test_err);
-        CU_ASSERT_EQUAL(wa_oracle_run(oracle, &which, &l, 2, x, 4, NULL, NULL, NULL, y, NULL, &test_err), WA_E_INTERNAL);
+        WA_MUST(wa_oracle_open(arena, rooms[i][0], rooms[i][1], rooms[i][2], &oracle, &test_err),
+                &test_err);
+        CU_ASSERT_EQUAL(
+            wa_oracle_run(oracle, &which, &l, 2, x, 4, NULL, NULL, NULL, y, NULL, &test_err),
+            WA_E_INTERNAL);
     }
     wa_arena_close(arena);
 }

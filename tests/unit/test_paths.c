@@ -145,8 +145,9 @@ static void q8_activations_stay_within_rounding_of_the_oracle(void)
     wa_arena_close(arena);
 }
 
-/* 32 values by hand: weights 1 to 7 in turn, so d = 1; x = 1.27 once and 0.014, which is 1.4 of 0.01
- * and rounds to 1. gate = up = s * dot = 0.01 * (127 * 1 + sum of the others), down = act * 1. */
+/* 32 values by hand: weights 1 to 7 in turn, so d = 1; x = 1.27 once and 0.014, which is 1.4 of
+ * 0.01 and rounds to 1. gate = up = s * dot = 0.01 * (127 * 1 + sum of the others), down = act *
+ * 1. */
 static void q8_rounds_x_and_not_the_activations(void)
 {
     enum { H = 32 };
@@ -313,7 +314,8 @@ static void rows_beyond_one_tile_are_computed_too(void)
 static void hits_stand_in_descending_magnitude_with_ties_by_index(void)
 {
     wa_arena *arena = test_arena();
-    const float gate[] = {3.0F, -4.0F, 4.0F, 0.5F, -3.0F}, one[] = {1, 1, 1, 1, 1}, x[] = {1.0F, 1.0F};
+    const float gate[] = {3.0F, -4.0F, 4.0F, 0.5F, -3.0F}, one[] = {1, 1, 1, 1, 1},
+                x[] = {1.0F, 1.0F};
     wa_walk_layer l = {.gated = true,
                        .down_is_feature_major = true,
                        .activation = WA_SILU,
@@ -337,9 +339,9 @@ static void hits_stand_in_descending_magnitude_with_ties_by_index(void)
     wa_arena_close(arena);
 }
 
-/* 16 hits, so eight chunks of two. The first adds 1.25 and all others 0.75 * 2^-24, three eighths of
- * the last place: one by one they vanish; two of them together reach three quarters of it and round up,
- * once for each of the other seven chunks. */
+/* 16 hits, so eight chunks of two. The first adds 1.25 and all others 0.75 * 2^-24, three eighths
+ * of the last place: one by one they vanish; two of them together reach three quarters of it and
+ * round up, once for each of the other seven chunks. */
 static void the_parallel_loop_adds_eight_chunks_in_their_order(void)
 {
     enum { HITS = 16 };
@@ -519,7 +521,8 @@ static double rank_score(const wa_walk_layer *l, int32_t feature, const float *x
     return fabs(wa_dot_ref(row, x, l->hidden));
 }
 
-/* Where two orders differ, the scores there must be nearer than 1e-6 |x||g|: no f32 sum can tell them apart. */
+/* Where two orders differ, the scores there must be nearer than 1e-6 |x||g|: no f32 sum can tell
+ * them apart. */
 static bool same_order(const wa_walk_layer *l, const float *x, const int32_t *a, const int32_t *b,
                        size_t k)
 {
@@ -580,7 +583,8 @@ static void costs_follow_the_products(void)
     CU_ASSERT_DOUBLE_EQUAL(wa_case_flops(&serial, &l, 4), 2.0 * 4 * 1000 * 1.5, 1e-9);
     CU_ASSERT_EQUAL(wa_case_bytes(&serial, &l), 3 * 4000);
     wa_case parallel = test_case(WA_PATH_SPARSE_PARALLEL, WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN, 25);
-    wa_walk_layer q4k = test_layer(arena, 100, 10, Q4K, 1); /* rows of 10 and of 100 padded to 256 */
+    /* rows of 10 and of 100 padded to 256 */
+    wa_walk_layer q4k = test_layer(arena, 100, 10, Q4K, 1);
     CU_ASSERT_DOUBLE_EQUAL(wa_case_flops(&parallel, &q4k, 4), 2.0 * 4 * 1000 * 1.5, 1e-9);
     CU_ASSERT_EQUAL(wa_case_bytes(&parallel, &q4k), 2 * 1000 + 100 * 144 + 10 * 144);
     wa_case q4 = test_case(WA_PATH_INTERLEAVED_Q4, WA_LABEL_INTERLEAVED_Q4_CPU, WA_K_ALL);

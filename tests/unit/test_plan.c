@@ -110,7 +110,8 @@ static void many_batches_make_groups(void)
     wa_arena_close(arena);
 }
 
-/* A group for each prompt: 11 a row. Two groups of two: 2 x 6, though they could take the prompts as they come. */
+/* A group for each prompt: 11 a row. Two groups of two: 2 x 6, though they could take the prompts
+ * as they come. */
 static void a_batch_for_each_group_is_enough(void)
 {
     static const size_t rows[] = {512, 512, 512, 512};
@@ -226,8 +227,8 @@ static void logits_of_all_positions_make_the_head_dearer(void)
     WA_MUST(wa_plan_build(&input, 2, arena, &last, &err), &err);
     input.logits_all = true;
     WA_MUST(wa_plan_build(&input, 2, arena, &all, &err), &err);
-    /* 10 layers of 200 x 2; head 2 x 4 x 2 rows: negligible, but the reference reads the text once: 4 x 198, two layers, so
-     * 6 and 4; 2 x 4 x 200 rows: four layers, so 7 and 3 */
+    /* 10 layers of 200 x 2; head 2 x 4 x 2 rows: negligible, but the reference reads the text once:
+     * 4 x 198, two layers, so 6 and 4; 2 x 4 x 200 rows: four layers, so 7 and 3 */
     CU_ASSERT_EQUAL(last->stage_start[1], 6);
     CU_ASSERT_EQUAL(all->stage_start[1], 7);
     CU_ASSERT(all->anonymous_bytes > last->anonymous_bytes);
@@ -339,7 +340,8 @@ static void four_lanes_of_a_4b_model_take_less_than_200_mb(void)
     /* at least the residuals of four lanes and two tiles of activations */
     CU_ASSERT(plan->anonymous_bytes > (4 * 512 * 2560 + 2 * 512 * 10240) * sizeof(float));
     size_t last = plan->anonymous_bytes;
-    input.logits_all = true; /* final norms of all rows, and no matrix of rows x vocabulary: that has 537 MB */
+    /* final norms of all rows, and no matrix of rows x vocabulary: that has 537 MB */
+    input.logits_all = true;
     WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
     CU_ASSERT(plan->anonymous_bytes < 200000000);
     CU_ASSERT(plan->anonymous_bytes > last + 4 * 511 * 2560 * sizeof(float));
@@ -390,14 +392,15 @@ static uint64_t next_random(uint64_t *state)
     return *state >> 33;
 }
 
-/* Kept parts and batches are all prompts, once each; batches are whole prompts and no larger than they may be. */
+/* Kept parts and batches are all prompts, once each; batches are whole prompts and no larger than
+ * they may be. */
 static void check_batches(const wa_plan *plan, const wa_plan_input *input)
 {
     wa_arena *arena = new_arena();
     wa_batch *all;
     wa_error err;
-    WA_MUST(wa_batches_join(input->kept, input->kept_count, plan->batches, plan->batch_count, input->prompt_count, arena,
-                            &all, &err),
+    WA_MUST(wa_batches_join(input->kept, input->kept_count, plan->batches, plan->batch_count,
+                            input->prompt_count, arena, &all, &err),
             &err);
     size_t obs = 0;
     for (size_t i = 0; i < input->kept_count + plan->batch_count; i++) {
@@ -412,7 +415,8 @@ static void check_batches(const wa_plan *plan, const wa_plan_input *input)
     CU_ASSERT_EQUAL(obs, plan->obs_count);
     for (size_t b = 0; b < plan->batch_count; b++) {
         CU_ASSERT(plan->batches[b].rows <= input->batch_rows || plan->batches[b].prompt_count == 1);
-        CU_ASSERT(plan->batches[b].rows <= plan->max_rows && plan->batches[b].prompt_count <= plan->max_prompts);
+        CU_ASSERT(plan->batches[b].rows <= plan->max_rows &&
+                  plan->batches[b].prompt_count <= plan->max_prompts);
     }
     wa_arena_close(arena);
 }
@@ -440,7 +444,8 @@ static void check_grid(const wa_plan *plan, const wa_plan_input *input, int rank
     CU_ASSERT_EQUAL(grid->used, grid->groups * grid->stages * grid->teams);
     CU_ASSERT_EQUAL(grid->used + grid->idle, ranks);
     CU_ASSERT(grid->idle >= 0);
-    CU_ASSERT((size_t)grid->groups <= plan->batch_count || (plan->batch_count == 0 && grid->groups == 1));
+    CU_ASSERT((size_t)grid->groups <= plan->batch_count ||
+              (plan->batch_count == 0 && grid->groups == 1));
     CU_ASSERT((size_t)grid->teams <= 1 + input->case_count);
     CU_ASSERT_EQUAL(plan->stage_start[0], 0);
     CU_ASSERT_EQUAL(plan->stage_start[grid->stages], input->layer_count);
@@ -520,8 +525,10 @@ static void more_ranks_never_make_the_busiest_rank_busier(void)
     }
 }
 
-/* Four layers of Gemma 3 4B, f16, three cases; and SmolLM2. Decoding and packing a matrix costs 24 rows. */
-static wa_plan_input model_input(bool is_small, const wa_case_cost *costs, const size_t *rows, size_t prompts)
+/* Four layers of Gemma 3 4B, f16, three cases; and SmolLM2. Decoding and packing a matrix costs 24
+ * rows. */
+static wa_plan_input model_input(bool is_small, const wa_case_cost *costs, const size_t *rows,
+                                 size_t prompts)
 {
     wa_plan_input input = unit_input(rows, prompts, 3);
     input.layer_count = is_small ? 30 : 4;
@@ -539,11 +546,14 @@ static wa_plan_input model_input(bool is_small, const wa_case_cost *costs, const
     return input;
 }
 
-static const wa_case_cost large_costs[] = {{6.0 * 2560 * 10240, 0}, {6.0 * 2560 * 10240, 0}, {6.0 * 2560 * 10240, 0}};
-static const wa_case_cost small_costs[] = {{6.0 * 576 * 1536, 0}, {6.0 * 576 * 1536, 0}, {6.0 * 576 * 1536, 0}};
+static const wa_case_cost large_costs[] = {
+    {6.0 * 2560 * 10240, 0}, {6.0 * 2560 * 10240, 0}, {6.0 * 2560 * 10240, 0}};
+static const wa_case_cost small_costs[] = {
+    {6.0 * 576 * 1536, 0}, {6.0 * 576 * 1536, 0}, {6.0 * 576 * 1536, 0}};
 
-/* Busy share of all ranks, and how many times as fast they are as one, which packs each matrix less often. 64 prompts of 40 rows on
- * 16 ranks were five batches of 512, later 8 in four groups of teams of four: 90 % busy, 13.9 times as fast. */
+/* Busy share of all ranks, and how many times as fast they are as one, which packs each matrix less
+ * often. 64 prompts of 40 rows on 16 ranks were five batches of 512, later 8 in four groups of
+ * teams of four: 90 % busy, 13.9 times as fast. */
 static void ranks_are_busy_and_gain(void)
 {
     enum { MOST_PROMPTS = 1000 };
@@ -551,10 +561,12 @@ static void ranks_are_busy_and_gain(void)
         size_t prompts, least, most; /* and rows of each */
         int ranks;
         double busy, gain;
-    } jobs[] = {{64, 40, 40, 2, 0.99, 1.95},     {64, 40, 40, 4, 0.99, 3.9},       {64, 40, 40, 8, 0.97, 7.7},
-                {64, 40, 40, 16, 0.97, 14.8},    {64, 40, 40, 32, 0.9, 27.9},      {100, 20, 60, 2, 0.99, 1.92},
-                {100, 20, 60, 8, 0.92, 6.9},     {320, 20, 60, 16, 0.97, 14.2},    {320, 20, 60, 32, 0.97, 26.3},
-                {1000, 20, 60, 16, 0.99, 15.3},  {1000, 20, 60, 64, 0.98, 55.5},   {1000, 20, 60, 128, 0.88, 102.5},
+    } jobs[] = {{64, 40, 40, 2, 0.99, 1.95},       {64, 40, 40, 4, 0.99, 3.9},
+                {64, 40, 40, 8, 0.97, 7.7},        {64, 40, 40, 16, 0.97, 14.8},
+                {64, 40, 40, 32, 0.9, 27.9},       {100, 20, 60, 2, 0.99, 1.92},
+                {100, 20, 60, 8, 0.92, 6.9},       {320, 20, 60, 16, 0.97, 14.2},
+                {320, 20, 60, 32, 0.97, 26.3},     {1000, 20, 60, 16, 0.99, 15.3},
+                {1000, 20, 60, 64, 0.98, 55.5},    {1000, 20, 60, 128, 0.88, 102.5},
                 {1000, 400, 512, 512, 0.91, 470.0}};
     static size_t rows[MOST_PROMPTS];
     for (size_t j = 0; j < sizeof jobs / sizeof jobs[0]; j++)
@@ -563,7 +575,8 @@ static void ranks_are_busy_and_gain(void)
             for (size_t p = 0; p < jobs[j].prompts; p++)
                 rows[p] = jobs[j].least + next_random(&state) % (jobs[j].most - jobs[j].least + 1);
             wa_arena *arena = new_arena();
-            wa_plan_input input = model_input(is_small != 0, is_small != 0 ? small_costs : large_costs, rows, jobs[j].prompts);
+            wa_plan_input input = model_input(
+                is_small != 0, is_small != 0 ? small_costs : large_costs, rows, jobs[j].prompts);
             wa_plan *one, *plan;
             wa_error err;
             WA_MUST(wa_plan_build(&input, 1, arena, &one, &err), &err);
@@ -575,13 +588,16 @@ static void ranks_are_busy_and_gain(void)
             CU_ASSERT(busy >= jobs[j].busy);
             CU_ASSERT(gain >= jobs[j].gain);
             if (busy < jobs[j].busy || gain < jobs[j].gain)
-                fprintf(stderr, "%zu prompts of %zu to %zu rows on %d ranks: %.3f busy, %.2f times as fast\n", jobs[j].prompts,
-                        jobs[j].least, jobs[j].most, jobs[j].ranks, busy, gain);
+                fprintf(
+                    stderr,
+                    "%zu prompts of %zu to %zu rows on %d ranks: %.3f busy, %.2f times as fast\n",
+                    jobs[j].prompts, jobs[j].least, jobs[j].most, jobs[j].ranks, busy, gain);
             wa_arena_close(arena);
         }
 }
 
-/* Whatever is too small for its ranks still gains by more of them, and no rank is idle while there are prompts and cases. */
+/* Whatever is too small for its ranks still gains by more of them, and no rank is idle while there
+ * are prompts and cases. */
 static void more_ranks_never_take_longer(void)
 {
     static const size_t counts[] = {3, 10, 50};
@@ -604,7 +620,8 @@ static void more_ranks_never_take_longer(void)
     }
 }
 
-/* Nobody knows which of the ranks are slow: where each has many prompts, what is handed out last is less than a tenth of its share. */
+/* Nobody knows which of the ranks are slow: where each has many prompts, what is handed out last is
+ * less than a tenth of its share. */
 static void small_batches_even_out_slow_ranks(void)
 {
     static size_t rows[320];
@@ -646,7 +663,8 @@ static void large_batches_come_first(void)
     static size_t rows[400];
     uint64_t state = 7;
     for (size_t i = 0; i < 400; i++)
-        rows[i] = i == 399 ? 700 : 10 + next_random(&state) % 50; /* the last prompt is the longest */
+        /* the last prompt is the longest */
+        rows[i] = i == 399 ? 700 : 10 + next_random(&state) % 50;
     wa_arena *arena = new_arena();
     wa_plan_input input = unit_input(rows, 400, 3);
     wa_plan *plan;
@@ -665,7 +683,8 @@ static void large_batches_come_first(void)
 static void kept_parts_are_not_computed_again(void)
 {
     static const size_t rows[] = {100, 200, 300, 50, 500, 12};
-    static const wa_batch kept[] = {{1, 1, 100, 200}, {4, 1, 650, 500}}, again[] = {{4, 1, 650, 500}, {4, 1, 650, 500}};
+    static const wa_batch kept[] = {{1, 1, 100, 200}, {4, 1, 650, 500}},
+                          again[] = {{4, 1, 650, 500}, {4, 1, 650, 500}};
     static const wa_batch expected[] = {{0, 1, 0, 100}, {2, 2, 300, 350}, {5, 1, 1150, 12}};
     static const wa_batch everything[] = {{0, 6, 0, 1162}};
     wa_arena *arena = new_arena();
@@ -695,7 +714,8 @@ static void kept_parts_are_not_computed_again(void)
 
 static void runs_of_prompts_that_leave_a_gap_are_no_job(void)
 {
-    static const wa_batch first[] = {{0, 2, 0, 5}}, gap[] = {{3, 1, 9, 1}}, twice[] = {{1, 3, 2, 8}}, rest[] = {{2, 2, 5, 5}};
+    static const wa_batch first[] = {{0, 2, 0, 5}}, gap[] = {{3, 1, 9, 1}},
+                          twice[] = {{1, 3, 2, 8}}, rest[] = {{2, 2, 5, 5}};
     wa_arena *arena = new_arena();
     wa_batch *all;
     wa_error err;
@@ -780,7 +800,9 @@ static void a_seat_costs_its_layers_lanes_and_head(void)
     /* its own logits and the reference's */
     CU_ASSERT_DOUBLE_EQUAL(other.flops, 5 * 39 * 3.0 + 2 * 3 * 2 * 4.0, 1e-9);
     CU_ASSERT_EQUAL(other.mapped_bytes, 5 * (1000 + 30 - own) + 7);
-    CU_ASSERT_DOUBLE_EQUAL(plan->flops_per_rank_max, 5 * 39 * 5.0 + 2 * 3 * 2 * 4.0 + 36 * 4.0, 1e-9); /* and the text */
+    /* and the text */
+    CU_ASSERT_DOUBLE_EQUAL(plan->flops_per_rank_max, 5 * 39 * 5.0 + 2 * 3 * 2 * 4.0 + 36 * 4.0,
+                           1e-9);
     wa_arena_close(arena);
 }
 
@@ -813,11 +835,12 @@ WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
          WA_CASE(four_lanes_of_a_4b_model_take_less_than_200_mb),
          WA_CASE(seats_and_ranks_are_inverse_and_ranks_beyond_are_idle),
          WA_CASE(any_plan_covers_everything_once),
-         WA_CASE(more_ranks_never_make_the_busiest_rank_busier),
-         WA_CASE(ranks_are_busy_and_gain),
+         WA_CASE(more_ranks_never_make_the_busiest_rank_busier), WA_CASE(ranks_are_busy_and_gain),
          WA_CASE(more_ranks_never_take_longer), WA_CASE(small_batches_even_out_slow_ranks),
          WA_CASE(every_group_has_a_batch_before_any_has_two), WA_CASE(large_batches_come_first),
-         WA_CASE(kept_parts_are_not_computed_again), WA_CASE(runs_of_prompts_that_leave_a_gap_are_no_job),
-         WA_CASE(fixed_batches_follow_from_the_job_alone), WA_CASE(little_memory_makes_batches_smaller),
+         WA_CASE(kept_parts_are_not_computed_again),
+         WA_CASE(runs_of_prompts_that_leave_a_gap_are_no_job),
+         WA_CASE(fixed_batches_follow_from_the_job_alone),
+         WA_CASE(little_memory_makes_batches_smaller),
          WA_CASE(a_seat_costs_its_layers_lanes_and_head),
          WA_CASE(every_failing_take_is_reported_as_memory))

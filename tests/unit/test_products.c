@@ -1,5 +1,5 @@
-/* Our own products: every element is the sum that isa.h defines, to the last bit, on every instruction set that is here,
- * whatever else is multiplied with it; and BLAS's are near it. */
+/* Our own products: every element is the sum that isa.h defines, to the last bit, on every
+ * instruction set that is here, whatever else is multiplied with it; and BLAS's are near it. */
 #include "walk_layers.h"
 
 #include "compute/isa.h"
@@ -39,28 +39,36 @@ typedef struct trial {
     wa_operand pairs[MOST_PAIRS];
 } trial;
 
-static trial new_trial(wa_arena *arena, const wa_matrix *w, bool by_features, size_t rows, size_t count,
-                       uint64_t *seed)
+static trial new_trial(wa_arena *arena, const wa_matrix *w, bool by_features, size_t rows,
+                       size_t count, uint64_t *seed)
 {
-    trial t = {.w = *w, .depth = by_features ? w->rows : w->cols, .width = by_features ? w->cols : w->rows};
-    t.product = (wa_product){.by_features = by_features, .rows = rows, .ldx = t.depth + GAP, .ldy = t.width + GAP,
+    trial t = {.w = *w,
+               .depth = by_features ? w->rows : w->cols,
+               .width = by_features ? w->cols : w->rows};
+    t.product = (wa_product){.by_features = by_features,
+                             .rows = rows,
+                             .ldx = t.depth + GAP,
+                             .ldy = t.width + GAP,
                              .count = count};
     t.decoded = test_take(arena, w->rows * w->cols, sizeof *t.decoded);
     wa_matrix_decode_ref(w, 0, w->rows, t.decoded);
     t.wanted = test_take(arena, count * rows * t.width, sizeof *t.wanted);
     for (size_t i = 0; i < count; i++) {
         const float *x = test_values(arena, rows * t.product.ldx, 1.0F, seed);
-        t.pairs[i] = (wa_operand){.x = x, .y = test_take(arena, rows * t.product.ldy, sizeof(float))};
+        t.pairs[i] =
+            (wa_operand){.x = x, .y = test_take(arena, rows * t.product.ldy, sizeof(float))};
         for (size_t r = 0; r < rows; r++)
             for (size_t c = 0; c < t.width; c++)
                 t.wanted[(i * rows + r) * t.width + c] =
-                    by_features ? defined_sum(x + r * t.product.ldx, t.decoded + c, t.width, t.depth)
-                                : defined_sum(x + r * t.product.ldx, t.decoded + c * t.depth, 1, t.depth);
+                    by_features
+                        ? defined_sum(x + r * t.product.ldx, t.decoded + c, t.width, t.depth)
+                        : defined_sum(x + r * t.product.ldx, t.decoded + c * t.depth, 1, t.depth);
     }
     return t;
 }
 
-/* Runs rows [first, first + rows) of every pair; what is not theirs in y must stay. The number of wrong elements. */
+/* Runs rows [first, first + rows) of every pair; what is not theirs in y must stay. The number of
+ * wrong elements. */
 static size_t run_rows(trial *t, wa_scratch *scratch, size_t first, size_t rows)
 {
     static const float untouched = -77.0F;
@@ -70,7 +78,8 @@ static size_t run_rows(trial *t, wa_scratch *scratch, size_t first, size_t rows)
     for (size_t i = 0; i < product.count; i++) {
         for (size_t at = 0; at < product.rows * ldy; at++)
             t->pairs[i].y[at] = untouched;
-        pairs[i] = (wa_operand){.x = t->pairs[i].x + first * product.ldx, .y = t->pairs[i].y + first * ldy};
+        pairs[i] = (wa_operand){.x = t->pairs[i].x + first * product.ldx,
+                                .y = t->pairs[i].y + first * ldy};
     }
     product.w = &t->w;
     product.pairs = pairs;
@@ -80,13 +89,15 @@ static size_t run_rows(trial *t, wa_scratch *scratch, size_t first, size_t rows)
         for (size_t r = 0; r < t->product.rows; r++)
             for (size_t c = 0; c < ldy; c++) {
                 bool is_in = c < t->width && r >= first && r < first + rows;
-                float wanted = is_in ? t->wanted[(i * t->product.rows + r) * t->width + c] : untouched;
+                float wanted =
+                    is_in ? t->wanted[(i * t->product.rows + r) * t->width + c] : untouched;
                 wrong += !same_bits(t->pairs[i].y[r * ldy + c], wanted);
             }
     return wrong;
 }
 
-/* On every instruction set here: the rows in company, and one of them alone. Says how many sets there were. */
+/* On every instruction set here: the rows in company, and one of them alone. Says how many sets
+ * there were. */
 static size_t check_trial(trial *t, wa_arena *arena, size_t alone)
 {
     const wa_isa *isa;
@@ -105,7 +116,8 @@ static size_t check_trial(trial *t, wa_arena *arena, size_t alone)
     return checked;
 }
 
-static void check_matrix(wa_arena *arena, const wa_matrix *w, size_t rows, size_t count, uint64_t *seed)
+static void check_matrix(wa_arena *arena, const wa_matrix *w, size_t rows, size_t count,
+                         uint64_t *seed)
 {
     for (int by_features = 0; by_features < 2; by_features++) {
         wa_mark mark = wa_arena_mark(arena);
@@ -129,7 +141,8 @@ static void sums_are_as_defined_at_every_number_of_rows(void)
 /* At, before and behind the ends of sums, panels and what is packed at once. */
 static void sums_are_as_defined_at_every_size(void)
 {
-    static const size_t sizes[] = {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 128, 255, 256, 257, 288, 511, 513, 577};
+    static const size_t sizes[] = {1,  2,  15,  16,  17,  31,  32,  33,  63,  64,
+                                   65, 96, 128, 255, 256, 257, 288, 511, 513, 577};
     enum { COUNT = sizeof sizes / sizeof sizes[0] };
     static const wa_format formats[] = {WA_FORMAT_F32, WA_FORMAT_F16, WA_FORMAT_BF16};
     uint64_t seed = 5;
@@ -137,21 +150,28 @@ static void sums_are_as_defined_at_every_size(void)
         for (size_t i = 0; i < COUNT; i++)
             for (size_t j = f % 2; j < COUNT; j += 2) {
                 wa_arena *arena = test_arena();
-                wa_matrix w = test_matrix(arena, sizes[i], sizes[j], formats[f], (i + j) % 3, 1.0F, &seed);
+                wa_matrix w =
+                    test_matrix(arena, sizes[i], sizes[j], formats[f], (i + j) % 3, 1.0F, &seed);
                 check_matrix(arena, &w, 1 + (i + 3 * j) % 5, 1 + j % 2, &seed);
                 wa_arena_close(arena);
             }
 }
 
 /* Blocks of any bytes: each decodes to something, if only to NaN. */
-static wa_matrix random_blocks(wa_arena *arena, size_t rows, size_t cols, wa_format format, uint64_t *seed)
+static wa_matrix random_blocks(wa_arena *arena, size_t rows, size_t cols, wa_format format,
+                               uint64_t *seed)
 {
     size_t row_bytes;
     CU_ASSERT_FATAL(wa_row_bytes(format, cols, &row_bytes));
     uint8_t *data = test_take(arena, rows * row_bytes, 1);
     for (size_t i = 0; i < rows * row_bytes; i++)
         data[i] = (uint8_t)(int)(128.0F + 127.0F * test_random(seed));
-    return (wa_matrix){.data = data, .name = "test", .format = format, .rows = rows, .cols = cols, .row_bytes = row_bytes};
+    return (wa_matrix){.data = data,
+                       .name = "test",
+                       .format = format,
+                       .rows = rows,
+                       .cols = cols,
+                       .row_bytes = row_bytes};
 }
 
 static void sums_are_as_defined_in_every_format(void)
@@ -163,8 +183,8 @@ static void sums_are_as_defined_in_every_format(void)
             size_t block = wa_format_get(format)->block_elements;
             size_t cols = block == 1 || narrow != 0 ? 300 : 2 * block, rows = 45 + 256 * narrow;
             wa_arena *arena = test_arena();
-            bool is_known = wa_format_get(format)->encode != NULL || f == WA_FORMAT_F32 || f == WA_FORMAT_F16 ||
-                            f == WA_FORMAT_BF16;
+            bool is_known = wa_format_get(format)->encode != NULL || f == WA_FORMAT_F32 ||
+                            f == WA_FORMAT_F16 || f == WA_FORMAT_BF16;
             wa_matrix w = is_known ? test_matrix(arena, rows, cols, format, narrow, 1.0F, &seed)
                                    : random_blocks(arena, rows, cols, format, &seed);
             check_matrix(arena, &w, 5, 2, &seed);
@@ -225,8 +245,8 @@ static void both_engines_stay_within_the_bound_of_f64(void)
     for (int by_features = 0; by_features < 2; by_features++)
         for (int engine = WA_ENGINE_WALKAUDIT; engine <= WA_ENGINE_BLAS; engine++) {
             wa_arena *arena = test_arena();
-            wa_matrix w = test_matrix(arena, by_features ? DEPTH : WIDTH, by_features ? WIDTH : DEPTH, WA_FORMAT_F16, 0,
-                                      1.0F, &seed);
+            wa_matrix w = test_matrix(arena, by_features ? DEPTH : WIDTH,
+                                      by_features ? WIDTH : DEPTH, WA_FORMAT_F16, 0, 1.0F, &seed);
             trial t = new_trial(arena, &w, by_features != 0, ROWS, 2, &seed);
             wa_scratch scratch;
             size_t wrong = 0;
@@ -280,7 +300,8 @@ static void the_environment_chooses_the_instruction_set(void)
     free(kept);
 }
 
-WA_SUITE("products", WA_CASE(sums_are_as_defined_at_every_number_of_rows), WA_CASE(sums_are_as_defined_at_every_size),
-         WA_CASE(sums_are_as_defined_in_every_format), WA_CASE(sums_are_as_defined_in_every_order_of_rows),
-         WA_CASE(a_nan_spoils_its_row_alone), WA_CASE(both_engines_stay_within_the_bound_of_f64),
+WA_SUITE("products", WA_CASE(sums_are_as_defined_at_every_number_of_rows),
+         WA_CASE(sums_are_as_defined_at_every_size), WA_CASE(sums_are_as_defined_in_every_format),
+         WA_CASE(sums_are_as_defined_in_every_order_of_rows), WA_CASE(a_nan_spoils_its_row_alone),
+         WA_CASE(both_engines_stay_within_the_bound_of_f64),
          WA_CASE(the_environment_chooses_the_instruction_set))

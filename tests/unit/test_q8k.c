@@ -1,4 +1,5 @@
-/* Integer dots of K-quants with activations in Q8_K (larql-2026-08.md 3.3, 9), the path that runs them, and its oracle. */
+/* Integer dots of K-quants with activations in Q8_K (larql-2026-08.md 3.3, 9), the path that runs
+ * them, and its oracle. */
 #include "larql_vectors.h"
 #include "walk_layers.h"
 
@@ -27,7 +28,8 @@ static float dot(wa_format format, const uint8_t *row, const float *x, size_t n)
         float padded[BLOCK] = {0};
         int64_t codes, mins;
         wa_k_block w;
-        memcpy(padded, x + b * BLOCK, (n - b * BLOCK < BLOCK ? n - b * BLOCK : BLOCK) * sizeof *padded);
+        memcpy(padded, x + b * BLOCK,
+               (n - b * BLOCK < BLOCK ? n - b * BLOCK : BLOCK) * sizeof *padded);
         float d = wa_q8_k_round(padded, q);
         wa_k_split(format, row + b * wa_format_get(format)->block_bytes, &w);
         sums_of(&w, q, &codes, &mins);
@@ -41,7 +43,8 @@ static float dot(wa_format format, const uint8_t *row, const float *x, size_t n)
     return sum;
 }
 
-/* Section 9: W and X of A and B; integer sums exactly, dots to the bit, by the definition and by the products that run. */
+/* Section 9: W and X of A and B; integer sums exactly, dots to the bit, by the definition and by
+ * the products that run. */
 static void the_documents_dots_come_out(void)
 {
     static const struct {
@@ -73,7 +76,8 @@ static void the_documents_dots_come_out(void)
                 sums_of(&block, q, &codes, &mins);
                 CU_ASSERT_EQUAL(codes, table[t].codes[2 * w + x]);
                 CU_ASSERT_EQUAL(mins, table[t].mins[2 * w + x]);
-                CU_ASSERT_EQUAL(bits_of(dot(row.format, row.data, in[x], BLOCK)), table[t].bits[2 * w + x]);
+                CU_ASSERT_EQUAL(bits_of(dot(row.format, row.data, in[x], BLOCK)),
+                                table[t].bits[2 * w + x]);
                 WA_MUST(wa_q8k_take(arena, 1, BLOCK, &rounded, &test_err), &test_err);
                 wa_q8k_round(in[x], BLOCK, &rounded);
                 const wa_q8k_operand operand = {.x = &rounded, .y = &y};
@@ -86,8 +90,10 @@ static void the_documents_dots_come_out(void)
 static void activations_are_rounded_as_the_document_says(void)
 {
     static const uint32_t scales[2] = {0x3c010204, 0x3a75ebd8};
-    static const int8_t first[2][8] = {{-127, -126, -125, -124, -123, -122, -121, -120}, {-11, -2, 8, -16, -7, 3, 12, -12}};
-    static const int16_t sums[2][8] = {{-3568, -2544, -1552, -528, 496, 1520, 2513, 3536}, {2, -6, -124, 221, -80, -124, 289, -242}};
+    static const int8_t first[2][8] = {{-127, -126, -125, -124, -123, -122, -121, -120},
+                                       {-11, -2, 8, -16, -7, 3, 12, -12}};
+    static const int16_t sums[2][8] = {{-3568, -2544, -1552, -528, 496, 1520, 2513, 3536},
+                                       {2, -6, -124, 221, -80, -124, 289, -242}};
     float in[2][BLOCK];
     wa_arena *arena = test_arena();
     wa_q8k_rows rounded;
@@ -112,7 +118,8 @@ static void activations_are_rounded_as_the_document_says(void)
     wa_arena_close(arena);
 }
 
-/* Every value that the decoder gives is the one that the integers say: on random bytes, scales of any sign, both orders. */
+/* Every value that the decoder gives is the one that the integers say: on random bytes, scales of
+ * any sign, both orders. */
 static void split_blocks_say_what_the_decoder_says(void)
 {
     static const wa_format formats[] = {WA_FORMAT_Q4_K, WA_FORMAT_Q6_K, WA_FORMAT_GGML_Q6_K};
@@ -149,8 +156,9 @@ static void products_have_the_bits_of_the_definition(void)
     static const struct {
         size_t rows, cols, x, others;
         wa_format format;
-    } table[] = {{1, 256, 1, 0, WA_FORMAT_Q4_K},   {64, 512, 3, 2, WA_FORMAT_Q4_K},      {65, 320, 2, 1, WA_FORMAT_Q6_K},
-                 {130, 1024, 5, 5, WA_FORMAT_Q4_K}, {100, 768, 1, 4, WA_FORMAT_GGML_Q6_K}, {7, 9, 2, 1, WA_FORMAT_Q4_K}};
+    } table[] = {{1, 256, 1, 0, WA_FORMAT_Q4_K},        {64, 512, 3, 2, WA_FORMAT_Q4_K},
+                 {65, 320, 2, 1, WA_FORMAT_Q6_K},       {130, 1024, 5, 5, WA_FORMAT_Q4_K},
+                 {100, 768, 1, 4, WA_FORMAT_GGML_Q6_K}, {7, 9, 2, 1, WA_FORMAT_Q4_K}};
     for (size_t t = 0; t < sizeof table / sizeof table[0]; t++) {
         wa_arena *arena = test_arena();
         uint64_t seed = 3 + t;
@@ -164,14 +172,16 @@ static void products_have_the_bits_of_the_definition(void)
             x[i] = test_values(arena, rows[i] * cols + 1, 1.0F, &seed);
             WA_MUST(wa_q8k_take(arena, rows[i], cols, &rounded[i], &test_err), &test_err);
             wa_q8k_round(x[i], cols, &rounded[i]);
-            operands[i] = (wa_q8k_operand){.x = &rounded[i], .y = test_take(arena, rows[i] * w.rows + 1, sizeof(float))};
+            operands[i] = (wa_q8k_operand){
+                .x = &rounded[i], .y = test_take(arena, rows[i] * w.rows + 1, sizeof(float))};
         }
         WA_MUST(wa_q8k_multiply(&w, operands, 2, arena, &test_err), &test_err);
         for (int i = 0; i < 2; i++)
             for (size_t r = 0; r < rows[i]; r++)
                 for (size_t f = 0; f < w.rows; f++)
-                    wrong += bits_of(operands[i].y[r * w.rows + f]) !=
-                             bits_of(dot(w.format, w.data + f * w.row_bytes, x[i] + r * cols, cols));
+                    wrong +=
+                        bits_of(operands[i].y[r * w.rows + f]) !=
+                        bits_of(dot(w.format, w.data + f * w.row_bytes, x[i] + r * cols, cols));
         CU_ASSERT_EQUAL(wrong, 0);
         w.format = WA_FORMAT_F32;
         CU_ASSERT_EQUAL(wa_q8k_multiply(&w, operands, 2, arena, &test_err), WA_E_UNSUPPORTED);
@@ -186,7 +196,12 @@ static void extreme_codes_stay_exact(void)
     uint8_t bytes[210] = {0};
     memset(bytes + 192, 0x80, 16); /* scales of -128 under codes of -32 */
     bytes[209] = 0x3c;             /* d = 1 */
-    wa_matrix w = {.data = bytes, .name = "extreme", .format = WA_FORMAT_Q6_K, .rows = 1, .cols = BLOCK, .row_bytes = sizeof bytes};
+    wa_matrix w = {.data = bytes,
+                   .name = "extreme",
+                   .format = WA_FORMAT_Q6_K,
+                   .rows = 1,
+                   .cols = BLOCK,
+                   .row_bytes = sizeof bytes};
     float x[BLOCK], y;
     for (int i = 0; i < BLOCK; i++)
         x[i] = 127.0F;
@@ -199,15 +214,23 @@ static void extreme_codes_stay_exact(void)
     wa_arena_close(arena);
 }
 
-static const wa_case WHICH = {.name = "test:q8k", .path = WA_PATH_Q8K, .kernel = WA_LABEL_INTERLEAVED_KQUANT_Q8K, .k = WA_K_ALL};
+static const wa_case WHICH = {.name = "test:q8k",
+                              .path = WA_PATH_Q8K,
+                              .kernel = WA_LABEL_INTERLEAVED_KQUANT_Q8K,
+                              .k = WA_K_ALL};
 
-static wa_walk_layer layer_of(wa_arena *arena, size_t features, size_t hidden, wa_format down, bool biased)
+static wa_walk_layer layer_of(wa_arena *arena, size_t features, size_t hidden, wa_format down,
+                              bool biased)
 {
-    const test_kind kind = {.gated = true, .activation = WA_GELU_TANH, .gate_format = WA_FORMAT_Q4_K, .model_format = WA_FORMAT_Q4_K,
+    const test_kind kind = {.gated = true,
+                            .activation = WA_GELU_TANH,
+                            .gate_format = WA_FORMAT_Q4_K,
+                            .model_format = WA_FORMAT_Q4_K,
                             .biased = biased};
     uint64_t seed = 5 + features;
     wa_walk_layer l = test_layer(arena, features, hidden, kind, 3);
-    l.down = test_store(arena, test_values(arena, features * hidden, 0.05F, &seed), hidden, features, down, 0);
+    l.down = test_store(arena, test_values(arena, features * hidden, 0.05F, &seed), hidden,
+                        features, down, 0);
     return l;
 }
 
@@ -219,14 +242,17 @@ static double worst_row(const float *y, const double *truth, size_t rows, size_t
     return worst;
 }
 
-/* Down of Q4_K in whole blocks is multiplied as integers, any other as decoded rows: the server's rule. */
+/* Down of Q4_K in whole blocks is multiplied as integers, any other as decoded rows: the server's
+ * rule. */
 static void the_path_rounds_activations_where_the_server_does(void)
 {
     static const struct {
         size_t features, hidden;
         wa_format down;
         bool rounds;
-    } table[] = {{512, 256, WA_FORMAT_Q4_K, true}, {512, 512, WA_FORMAT_GGML_Q6_K, false}, {320, 256, WA_FORMAT_Q4_K, false}};
+    } table[] = {{512, 256, WA_FORMAT_Q4_K, true},
+                 {512, 512, WA_FORMAT_GGML_Q6_K, false},
+                 {320, 256, WA_FORMAT_Q4_K, false}};
     for (size_t t = 0; t < sizeof table / sizeof table[0]; t++) {
         enum { ROWS = 3 };
         wa_arena *arena = test_arena();
@@ -234,27 +260,33 @@ static void the_path_rounds_activations_where_the_server_does(void)
         wa_walk_layer l = layer_of(arena, features, hidden, table[t].down, false);
         uint64_t seed = 9;
         const float *x = test_values(arena, ROWS * hidden, 1.0F, &seed);
-        float *act = test_take(arena, features, sizeof *act), *up = test_take(arena, features, sizeof *up);
+        float *act = test_take(arena, features, sizeof *act),
+              *up = test_take(arena, features, sizeof *up);
         const float *y = test_run(arena, &WHICH, &l, ROWS, x, NULL);
         CU_ASSERT_EQUAL(wa_case_rounds_activations(&WHICH, &l), table[t].rounds);
         for (size_t r = 0; r < ROWS; r++) {
             for (size_t f = 0; f < features; f++) {
-                act[f] = dot(l.gate.format, l.gate.data + f * l.gate.row_bytes, x + r * hidden, hidden);
+                act[f] =
+                    dot(l.gate.format, l.gate.data + f * l.gate.row_bytes, x + r * hidden, hidden);
                 up[f] = dot(l.up.format, l.up.data + f * l.up.row_bytes, x + r * hidden, hidden);
             }
             wa_activate_gated(l.activation, act, up, act, features);
             for (size_t h = 0; h < hidden; h++)
-                wrong += bits_of(y[r * hidden + h]) != bits_of(dot(l.down.format, l.down.data + h * l.down.row_bytes, act, features));
+                wrong +=
+                    bits_of(y[r * hidden + h]) !=
+                    bits_of(dot(l.down.format, l.down.data + h * l.down.row_bytes, act, features));
         }
         CU_ASSERT(table[t].rounds ? wrong == 0 : wrong > hidden);
-        CU_ASSERT(worst_row(y, test_oracle_of(arena, &WHICH, &l, ROWS, x, NULL, y), ROWS, hidden) < 2e-6);
+        CU_ASSERT(worst_row(y, test_oracle_of(arena, &WHICH, &l, ROWS, x, NULL, y), ROWS, hidden) <
+                  2e-6);
         wa_arena_close(arena);
     }
 }
 
 /*
- * An activation near the middle of two integers goes where f32 sums say, and y moves by some 1e-3: the oracle takes the kernel's
- * side of such ties, and of nothing else. A code that is no tie, or a tie taken by twice the step, stays an error.
+ * An activation near the middle of two integers goes where f32 sums say, and y moves by some 1e-3:
+ * the oracle takes the kernel's side of such ties, and of nothing else. A code that is no tie, or a
+ * tie taken by twice the step, stays an error.
  */
 static void ties_are_no_defect_and_hide_none(void)
 {
@@ -264,7 +296,8 @@ static void ties_are_no_defect_and_hide_none(void)
     uint64_t seed = 12;
     float *x = test_values(arena, ROWS * HIDDEN, 1.0F, &seed);
     float *y = test_run(arena, &WHICH, &l, ROWS, x, NULL);
-    const double *settled = test_oracle_of(arena, &WHICH, &l, ROWS, x, NULL, y), *alone = test_oracle(arena, &WHICH, &l, ROWS, x, NULL);
+    const double *settled = test_oracle_of(arena, &WHICH, &l, ROWS, x, NULL, y),
+                 *alone = test_oracle(arena, &WHICH, &l, ROWS, x, NULL);
     CU_ASSERT(worst_row(y, settled, ROWS, HIDDEN) < 2e-6);
     size_t moved = 0;
     for (size_t r = 0; r < ROWS; r++) {
@@ -287,11 +320,14 @@ static void ties_are_no_defect_and_hide_none(void)
     }
     x[5] = NAN;
     y = test_run(arena, &WHICH, &l, 1, x, NULL);
-    CU_ASSERT(isnan(y[0]) && isnan(y[HIDDEN - 1]) && isnan(test_oracle_of(arena, &WHICH, &l, 1, x, NULL, y)[0]));
+    CU_ASSERT(isnan(y[0]) && isnan(y[HIDDEN - 1]) &&
+              isnan(test_oracle_of(arena, &WHICH, &l, 1, x, NULL, y)[0]));
     wa_arena_close(arena);
 }
 
-WA_SUITE("q8k", WA_CASE(the_documents_dots_come_out), WA_CASE(activations_are_rounded_as_the_document_says),
-         WA_CASE(split_blocks_say_what_the_decoder_says), WA_CASE(products_have_the_bits_of_the_definition),
-         WA_CASE(extreme_codes_stay_exact), WA_CASE(the_path_rounds_activations_where_the_server_does),
+WA_SUITE("q8k", WA_CASE(the_documents_dots_come_out),
+         WA_CASE(activations_are_rounded_as_the_document_says),
+         WA_CASE(split_blocks_say_what_the_decoder_says),
+         WA_CASE(products_have_the_bits_of_the_definition), WA_CASE(extreme_codes_stay_exact),
+         WA_CASE(the_path_rounds_activations_where_the_server_does),
          WA_CASE(ties_are_no_defect_and_hide_none))

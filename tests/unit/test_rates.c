@@ -1,8 +1,9 @@
-/* Rates: hand-computed means, clustered errors and limits; order statistics; and NaN at every door. */
-#include "judge/interval.h"
+/* Rates: hand-computed means, clustered errors and limits; order statistics; and NaN at every
+ * door. */
 #include "golden.h"
-#include "suite.h"
+#include "judge/interval.h"
 #include "judge/rates.h"
+#include "suite.h"
 
 #include <math.h>
 #include <string.h>
@@ -62,8 +63,8 @@ static void incomplete_beta_has_its_closed_forms(void)
         CU_ASSERT_DOUBLE_EQUAL(wa_beta_share(x, 1.0, 7.0), 1.0 - pow(1.0 - x, 7.0), 1e-13);
         CU_ASSERT_DOUBLE_EQUAL(wa_beta_share(x, 5.5, 1.0), pow(x, 5.5), 1e-13);
         CU_ASSERT_DOUBLE_EQUAL(wa_beta_share(x, 2.0, 2.0), x * x * (3.0 - 2.0 * x), 1e-13);
-        CU_ASSERT_DOUBLE_EQUAL(wa_beta_share(x, 3.5, 80.0),
-                               1.0 - wa_beta_share(1.0 - x, 80.0, 3.5), 1e-13);
+        CU_ASSERT_DOUBLE_EQUAL(wa_beta_share(x, 3.5, 80.0), 1.0 - wa_beta_share(1.0 - x, 80.0, 3.5),
+                               1e-13);
     }
     CU_ASSERT_EQUAL(wa_beta_share(0.0, 2.0, 3.0), 0.0);
     CU_ASSERT_EQUAL(wa_beta_share(1.0, 2.0, 3.0), 1.0);
@@ -147,8 +148,9 @@ static void perplexity_is_made_on_the_log_scale(void)
 /* The 98.5 % point of t with 9 degrees of freedom: tables of Student's t. */
 static const double T9 = 2.573804;
 
-/* Ten prompts, one of which is bad: m 0.1, off by 0.9 and nine times -0.1. s^2 = 0.09 x 10/9; the sample's skewness of a
- * Bernoulli variable with 1/10 is 0.8 / 0.3, times sqrt(90)/8 for the population's. */
+/* Ten prompts, one of which is bad: m 0.1, off by 0.9 and nine times -0.1. s^2 = 0.09 x 10/9; the
+ * sample's skewness of a Bernoulli variable with 1/10 is 0.8 / 0.3, times sqrt(90)/8 for the
+ * population's. */
 static void limits_of_means_follow_the_tail(void)
 {
     scene *s = scene_of(10, 2);
@@ -159,7 +161,9 @@ static void limits_of_means_follow_the_tail(void)
     double skewness = 0.8 / 0.3 * sqrt(90.0) / 8.0;
     double chen = T9 + skewness * (2.0 * T9 * T9 + 1.0) / (6.0 * sqrt(10.0));
     CU_ASSERT_DOUBLE_EQUAL(r.mean_kl.error, error, 1e-15);
-    CU_ASSERT_DOUBLE_EQUAL(r.mean_kl.upper, 0.1 + (T9 + 4.0 * (2.0 * T9 * T9 + 1.0) / (6.0 * sqrt(10.0))) * error, 1e-6);
+    CU_ASSERT_DOUBLE_EQUAL(r.mean_kl.upper,
+                           0.1 + (T9 + 4.0 * (2.0 * T9 * T9 + 1.0) / (6.0 * sqrt(10.0))) * error,
+                           1e-6);
     CU_ASSERT_DOUBLE_EQUAL(r.ppl_ratio.upper, exp(0.2 + 2.0 * chen * error), 1e-5);
     /* the tail of gains is on the other side: Student's alone */
     CU_ASSERT_DOUBLE_EQUAL(r.mean_next_logprob_delta.upper, -0.2 + 2.0 * T9 * error, 1e-6);
@@ -167,7 +171,8 @@ static void limits_of_means_follow_the_tail(void)
         s->kl[i] = i % 4 < 2 ? 0.1 : 0.3;
     error = sqrt(0.01 * 10.0 / 9.0 / 10.0);
     CU_ASSERT_DOUBLE_EQUAL(rates_of(s, 0.1).mean_kl.upper,
-                           0.2 + (T9 + 4.0 * (2.0 * T9 * T9 + 1.0) / (6.0 * sqrt(10.0))) * error, 1e-6);
+                           0.2 + (T9 + 4.0 * (2.0 * T9 * T9 + 1.0) / (6.0 * sqrt(10.0))) * error,
+                           1e-6);
 }
 
 static void nine_prompts_set_no_limit_and_ten_do(void)
@@ -207,7 +212,8 @@ static void one_text_under_forty_keys_is_one_prompt(void)
 static void equal_prefixes_count_once(void)
 {
     /* a b c, a b d e, a b c d, f: shared are 0, 2, 3, 0; in token order abc, abcd, abde, f */
-    static const int32_t prompt[] = {0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3}, token[] = {1, 2, 3, 1, 2, 4, 5, 1, 2, 3, 4, 6};
+    static const int32_t prompt[] = {0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3},
+                         token[] = {1, 2, 3, 1, 2, 4, 5, 1, 2, 3, 4, 6};
     static const double kl[] = {1, 2, 4, 1, 2, 8, 16, 1, 2, 4, 32, 64};
     scene *s = scene_of(1, 12);
     memcpy(s->prompt, prompt, sizeof prompt);
@@ -216,7 +222,8 @@ static void equal_prefixes_count_once(void)
     wa_rates r = rates_of(s, 0.1);
     CU_ASSERT_EQUAL(r.n_distinct, 7);
     CU_ASSERT_EQUAL(r.n_prompts, 4);
-    CU_ASSERT_EQUAL(r.n_clusters, 2); /* abc is in abcd; abde shares 2 of 4 with that, and 2 of 3 with abc */
+    /* abc is in abcd; abde shares 2 of 4 with that, and 2 of 3 with abc */
+    CU_ASSERT_EQUAL(r.n_clusters, 2);
     CU_ASSERT_DOUBLE_EQUAL(r.mean_kl.value, 127.0 / 7.0, 1e-14);
     CU_ASSERT_EQUAL(r.n_next, 5); /* a>b b>c, c>d, b>d d>e: b has two next tokens */
 }
@@ -231,7 +238,8 @@ static int64_t clusters_of(const int32_t *tokens, size_t prompts, size_t each)
 static void more_than_half_of_the_shorter_is_one_cluster(void)
 {
     static const int32_t half[] = {1, 2, 3, 4, 1, 2, 5, 6}, more[] = {1, 2, 3, 4, 1, 2, 3, 6},
-                         apart[] = {1, 2, 3, 4, 5, 2, 3, 4}, two[] = {1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 6, 5};
+                         apart[] = {1, 2, 3, 4, 5, 2, 3, 4},
+                         two[] = {1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 6, 5};
     CU_ASSERT_EQUAL(clusters_of(half, 2, 4), 2);
     CU_ASSERT_EQUAL(clusters_of(more, 2, 4), 1);
     CU_ASSERT_EQUAL(clusters_of(apart, 2, 4), 2);
@@ -246,7 +254,8 @@ static size_t clusters_by_pairs(const scene *s, const size_t *first, size_t prom
         head[i] = i;
     for (size_t i = 0; i < prompts; i++)
         for (size_t j = 0; j < i; j++) {
-            size_t m = first[i + 1] - first[i], n = first[j + 1] - first[j], least = m < n ? m : n, same = 0;
+            size_t m = first[i + 1] - first[i], n = first[j + 1] - first[j], least = m < n ? m : n,
+                   same = 0;
             while (same < least && s->token[first[i] + same] == s->token[first[j] + same])
                 same++;
             size_t a = head[i], b = head[j];
@@ -266,8 +275,9 @@ static size_t prefixes_by_pairs(const scene *s, const size_t *first, size_t prom
         for (size_t at = 1; at <= first[i + 1] - first[i]; at++) {
             bool is_new = true;
             for (size_t j = 0; j < i && is_new; j++)
-                is_new = first[j + 1] - first[j] < at ||
-                         memcmp(s->token + first[i], s->token + first[j], at * sizeof(int32_t)) != 0;
+                is_new =
+                    first[j + 1] - first[j] < at ||
+                    memcmp(s->token + first[i], s->token + first[j], at * sizeof(int32_t)) != 0;
             distinct += is_new;
         }
     return distinct;
@@ -332,7 +342,8 @@ static double p99_limit(size_t prompts)
 {
     scene *s = scene_of(prompts, 1);
     for (size_t i = 0; i < prompts; i++)
-        s->kl[i] = (double)((i * 7) % prompts + 1); /* 1 .. prompts in some order; 7 does not divide */
+        /* 1 .. prompts in some order; 7 does not divide */
+        s->kl[i] = (double)((i * 7) % prompts + 1);
     return rates_of(s, 0.1).p99_kl.upper;
 }
 
@@ -355,7 +366,8 @@ static void p99_is_interpolated_and_its_limit_follows_ties_and_clusters(void)
     CU_ASSERT_DOUBLE_EQUAL(r.p99_kl.value, 99.0, 1e-12);
     CU_ASSERT_EQUAL(r.p99_kl.upper, INFINITY);
     /* one of 101 lies above; Woodruff: 0.99 -+ sqrt(101/100 x (1/101 - 1/101^2) / 101) = 1/101 */
-    CU_ASSERT_DOUBLE_EQUAL(r.p99_kl.error, (99.0 + 100.0 / 101.0 - (99.0 - 100.0 / 101.0)) / 2.0, 1e-9);
+    CU_ASSERT_DOUBLE_EQUAL(r.p99_kl.error, (99.0 + 100.0 / 101.0 - (99.0 - 100.0 / 101.0)) / 2.0,
+                           1e-9);
     s = scene_of(1000, 2); /* zero but for three equal values: they go together */
     s->kl[0] = s->kl[800] = s->kl[1600] = 5.0;
     CU_ASSERT_EQUAL(rates_of(s, 0.1).p99_kl.upper, 0.0);
@@ -369,8 +381,7 @@ static void p99_is_interpolated_and_its_limit_follows_ties_and_clusters(void)
 static void one_prompt_sets_no_limit(void)
 {
     wa_rates r = rates_of(scene_of(1, 50), 0.1);
-    const wa_rate *all[] = {&r.mean_kl,       &r.p99_kl,   &r.flip_rate,
-                            &r.far_flip_rate, &r.ppl_ratio};
+    const wa_rate *all[] = {&r.mean_kl, &r.p99_kl, &r.flip_rate, &r.far_flip_rate, &r.ppl_ratio};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         CU_ASSERT(isfinite(all[i]->value) && isnan(all[i]->error));
         CU_ASSERT_EQUAL(all[i]->upper, INFINITY);
@@ -414,7 +425,8 @@ WA_SUITE("rates", WA_CASE(incomplete_beta_has_its_closed_forms),
          WA_CASE(prompts_weigh_by_their_positions), WA_CASE(perplexity_is_made_on_the_log_scale),
          WA_CASE(limits_of_means_follow_the_tail), WA_CASE(nine_prompts_set_no_limit_and_ten_do),
          WA_CASE(one_text_under_forty_keys_is_one_prompt), WA_CASE(equal_prefixes_count_once),
-         WA_CASE(more_than_half_of_the_shorter_is_one_cluster), WA_CASE(clusters_are_those_of_all_pairs),
+         WA_CASE(more_than_half_of_the_shorter_is_one_cluster),
+         WA_CASE(clusters_are_those_of_all_pairs),
          WA_CASE(flips_to_tokens_beyond_the_margin_are_counted_apart),
          WA_CASE(no_flip_at_all_is_no_rate_of_zero),
          WA_CASE(the_limit_of_p99_is_an_order_statistic),

@@ -24,9 +24,9 @@ static void only_what_is_large_and_well_founded_is_warned_of(void)
         double value;
         int64_t positions;
         bool warned;
-    } cases[] = {{72.0, 25, false},       {1000.0, 25, false},     {1000.5, 25, true}, {14429.0, 25, true},
-                 {14429.0, 15, false},    {14429.0, 16, true},     {NAN, 0, false},    {NAN, 1, true},
-                 {INFINITY, 1, true}};
+    } cases[] = {{72.0, 25, false},   {1000.0, 25, false},  {1000.5, 25, true},
+                 {14429.0, 25, true}, {14429.0, 15, false}, {14429.0, 16, true},
+                 {NAN, 0, false},     {NAN, 1, true},       {INFINITY, 1, true}};
     wa_arena *arena;
     wa_error err = {.status = WA_OK};
     WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
@@ -49,7 +49,8 @@ static void the_text_is_read_whole_at_first_then_one_position_in_eight(void)
         hits[obs % 16] += wa_text_has(obs);
     }
     CU_ASSERT(found >= 9900 && found <= 10100);
-    for (size_t i = 0; i < 16; i++) /* prompts of 16 positions: each is met as often as the others */
+    /* prompts of 16 positions: each is met as often as the others */
+    for (size_t i = 0; i < 16; i++)
         CU_ASSERT(hits[i] >= 560 && hits[i] <= 690);
 }
 
@@ -74,7 +75,8 @@ static wa_drift_figures view(const figures *f)
 
 static figures agreeing(void)
 {
-    figures f = {.x = {1e-7, 2e-7, 3e-7, 4e-7}, .y = {2e-6, 1e-6, 1e-6, 1e-6}, .logits = {3e-6, 1e-6}};
+    figures f = {
+        .x = {1e-7, 2e-7, 3e-7, 4e-7}, .y = {2e-6, 1e-6, 1e-6, 1e-6}, .logits = {3e-6, 1e-6}};
     for (size_t i = 0; i < LAYERS * PROMPTS; i++)
         f.x_at[i] = f.y_at[i] = (int32_t)i;
     f.logits_at[0] = f.logits_at[1] = 5;
@@ -87,7 +89,9 @@ static const char *words_of(const figures *f, wa_arena *arena)
     wa_drift drift = wa_drift_find(&v);
     const char *text;
     wa_error err = {.status = WA_OK};
-    WA_MUST(wa_drift_text(&drift, &v, "d.h5", drift.prompt == 0 ? "paris" : "it's", arena, &text, &err), &err);
+    WA_MUST(
+        wa_drift_text(&drift, &v, "d.h5", drift.prompt == 0 ? "paris" : "it's", arena, &text, &err),
+        &err);
     return text;
 }
 
@@ -97,9 +101,12 @@ static void agreement_tells_the_largest_distance_of_all(void)
     wa_error err = {.status = WA_OK};
     figures f = agreeing();
     WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
-    CU_ASSERT_STRING_EQUAL(words_of(&f, arena), "agrees with 'd.h5' within 3.0e-06 at all 2 layers and in the logits (2 of 2 "
-                                                "prompts; limit 0.001)");
-    f.x_at[1] = f.x_at[3] = f.y_at[1] = f.y_at[3] = f.logits_at[1] = -1; /* the dump has not the second */
+    CU_ASSERT_STRING_EQUAL(
+        words_of(&f, arena),
+        "agrees with 'd.h5' within 3.0e-06 at all 2 layers and in the logits (2 of 2 "
+        "prompts; limit 0.001)");
+    /* the dump has not the second */
+    f.x_at[1] = f.x_at[3] = f.y_at[1] = f.y_at[3] = f.logits_at[1] = -1;
     f.x[1] = f.x[3] = f.y[1] = f.y[3] = f.logits[1] = NAN;
     CU_ASSERT_PTR_NOT_NULL(strstr(words_of(&f, arena), "(1 of 2 prompts;"));
     f.x[2] = 1e-3; /* just allowed */
@@ -115,15 +122,20 @@ static void the_first_place_beyond_the_limit_is_named(void)
     WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
     figures f = agreeing();
     f.logits[0] = 0.5;
-    CU_ASSERT_STRING_EQUAL(words_of(&f, arena), "drifts from 'd.h5': logits, prompt 'paris' position 5: rel L2 0.5 (limit 0.001); "
-                                                "what comes before it agrees within 2.0e-06");
+    CU_ASSERT_STRING_EQUAL(
+        words_of(&f, arena),
+        "drifts from 'd.h5': logits, prompt 'paris' position 5: rel L2 0.5 (limit 0.001); "
+        "what comes before it agrees within 2.0e-06");
     f.y[3] = 0.25; /* of an earlier layer, and there of the prompt that is farther off */
     f.y[2] = 0.125;
-    CU_ASSERT_PTR_NOT_NULL(strstr(words_of(&f, arena), "layer 1, y, prompt 'it\\'s' position 3: rel L2 0.25"));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(words_of(&f, arena), "layer 1, y, prompt 'it\\'s' position 3: rel L2 0.25"));
     f.x[2] = NAN;
-    CU_ASSERT_PTR_NOT_NULL(strstr(words_of(&f, arena), "layer 1, x, prompt 'paris' position 2: rel L2 nan"));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(words_of(&f, arena), "layer 1, x, prompt 'paris' position 2: rel L2 nan"));
     f.x[1] = 2e-3;
-    CU_ASSERT_PTR_NOT_NULL(strstr(words_of(&f, arena), "position 1: rel L2 0.002 (limit 0.001); nothing comes before it"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(
+        words_of(&f, arena), "position 1: rel L2 0.002 (limit 0.001); nothing comes before it"));
     wa_arena_close(arena);
 }
 
@@ -141,5 +153,6 @@ static void a_figure_that_is_not_there_drifts(void)
 WA_SUITE("reference", WA_CASE(perplexity_is_the_mean_surprise_of_what_was_measured),
          WA_CASE(only_what_is_large_and_well_founded_is_warned_of),
          WA_CASE(the_text_is_read_whole_at_first_then_one_position_in_eight),
-         WA_CASE(agreement_tells_the_largest_distance_of_all), WA_CASE(the_first_place_beyond_the_limit_is_named),
+         WA_CASE(agreement_tells_the_largest_distance_of_all),
+         WA_CASE(the_first_place_beyond_the_limit_is_named),
          WA_CASE(a_figure_that_is_not_there_drifts))

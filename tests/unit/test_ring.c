@@ -12,7 +12,8 @@
 
 enum { READERS = 3, DEPTH = 4, NUMBERS = 97, MESSAGES = 2000 };
 
-static const wa_ring_shape SHAPE = {.depth = DEPTH, .bytes = NUMBERS * sizeof(uint32_t), .readers = READERS};
+static const wa_ring_shape SHAPE = {
+    .depth = DEPTH, .bytes = NUMBERS * sizeof(uint32_t), .readers = READERS};
 
 static const char *own_name(void)
 {
@@ -117,7 +118,8 @@ static void what_cannot_be_shared_is_refused_and_leaves_nothing(void)
     CU_ASSERT(!wa_ring_size(&endless, &size));
     CU_ASSERT(wa_ring_make(name, &endless, &ring, &err) == WA_E_MEMORY);
     CU_ASSERT(wa_ring_make(name, &vast, &ring, &err) == WA_E_MEMORY);
-    CU_ASSERT(wa_ring_join(name, &SHAPE, 0, &ring, &err) == WA_E_MEMORY); /* the name is gone again */
+    /* the name is gone again */
+    CU_ASSERT(wa_ring_join(name, &SHAPE, 0, &ring, &err) == WA_E_MEMORY);
 
     WA_MUST(wa_ring_make(name, &SHAPE, &ring, &err), &err);
     wa_ring other;

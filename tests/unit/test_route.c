@@ -1,7 +1,8 @@
-/* Routers by hand: which experts, which weights, in which order; and that an expert which no row chose is not even read. */
-#include "suite.h"
+/* Routers by hand: which experts, which weights, in which order; and that an expert which no row
+ * chose is not even read. */
 #include "compute/route.h"
 #include "path/path.h"
+#include "suite.h"
 
 #include <math.h>
 
@@ -9,7 +10,11 @@ enum { HIDDEN = 2, EXPERTS = 4, CHOSEN = 2, FEATURES = 3 };
 
 static wa_matrix matrix(const float *values, size_t rows, size_t cols)
 {
-    return (wa_matrix){.data = (const uint8_t *)values, .name = "by hand", .format = WA_FORMAT_F32, .rows = rows, .cols = cols,
+    return (wa_matrix){.data = (const uint8_t *)values,
+                       .name = "by hand",
+                       .format = WA_FORMAT_F32,
+                       .rows = rows,
+                       .cols = cols,
                        .row_bytes = cols * sizeof *values};
 }
 
@@ -26,7 +31,10 @@ static const float ROUTER[EXPERTS][HIDDEN] = {{1, 0}, {2, 0}, {2, 1}, {0, 1}};
 static bench open_bench(size_t rows, bool renormalised)
 {
     wa_error err = {0};
-    bench b = {.experts = {.count = EXPERTS, .chosen = CHOSEN, .widest = FEATURES, .renormalised = renormalised,
+    bench b = {.experts = {.count = EXPERTS,
+                           .chosen = CHOSEN,
+                           .widest = FEATURES,
+                           .renormalised = renormalised,
                            .router = matrix(&ROUTER[0][0], EXPERTS, HIDDEN)}};
     WA_MUST(wa_arena_open("test", 0, &b.arena, &err), &err);
     WA_MUST(wa_scratch_open(b.arena, rows, FEATURES, FEATURES, &b.scratch, &err), &err);
@@ -47,7 +55,8 @@ static void equal_logits_are_taken_by_number(void)
     route(&b, 2, x);
     CU_ASSERT(b.routing.expert[0] == 1 && b.routing.expert[1] == 2);
     CU_ASSERT(b.routing.expert[2] == 2 && b.routing.expert[3] == 3);
-    CU_ASSERT(b.routing.margin[1] == 1.0F && b.routing.margin[3] == 1.0F && b.routing.margin[0] == 0.0F);
+    CU_ASSERT(b.routing.margin[1] == 1.0F && b.routing.margin[3] == 1.0F &&
+              b.routing.margin[0] == 0.0F);
     const float zero[] = {0, 0, 0, 0};
     route(&b, 2, zero);
     CU_ASSERT(b.routing.expert[0] == 0 && b.routing.expert[1] == 1 && b.routing.margin[0] == 0.0F);
@@ -61,7 +70,8 @@ static void weights_are_those_of_the_softmax_over_all_or_over_the_chosen(void)
     bench raw = open_bench(1, false), sum = open_bench(1, true);
     route(&raw, 1, x);
     route(&sum, 1, x);
-    CU_ASSERT(raw.routing.weight[0] == (float)(exp(2.0) / all) && raw.routing.weight[1] == raw.routing.weight[0]);
+    CU_ASSERT(raw.routing.weight[0] == (float)(exp(2.0) / all) &&
+              raw.routing.weight[1] == raw.routing.weight[0]);
     CU_ASSERT(sum.routing.weight[0] == 0.5F && sum.routing.weight[1] == 0.5F);
     wa_arena_close(raw.arena);
     wa_arena_close(sum.arena);
@@ -95,23 +105,32 @@ static void with_all_chosen_the_margin_is_infinite(void)
     wa_error err = {0};
     WA_MUST(wa_routing_open(b.arena, &b.experts, 1, &b.routing, &err), &err);
     route(&b, 1, x);
-    CU_ASSERT(b.routing.margin[0] == 0.0F && b.routing.margin[3] == INFINITY && b.routing.expert[3] == 3);
+    CU_ASSERT(b.routing.margin[0] == 0.0F && b.routing.margin[3] == INFINITY &&
+              b.routing.expert[3] == 3);
     wa_arena_close(b.arena);
 }
 
-/* gate and up rows all (1, 0): act = silu(a) * a in each feature; down e adds the features, times e. */
+/* gate and up rows all (1, 0): act = silu(a) * a in each feature; down e adds the features, times
+ * e. */
 static void run_experts(const float *x, size_t rows, float *y)
 {
     static const float in[FEATURES][HIDDEN] = {{1, 0}, {1, 0}, {1, 0}};
-    static const float out[EXPERTS][HIDDEN][FEATURES] = {[1] = {{1, 1, 1}}, [2] = {{2, 2, 2}, {2, 2, 2}}, [3] = {{3, 3, 3}}};
+    static const float out[EXPERTS][HIDDEN][FEATURES] = {
+        [1] = {{1, 1, 1}}, [2] = {{2, 2, 2}, {2, 2, 2}}, [3] = {{3, 3, 3}}};
     bench b = open_bench(rows, true);
     wa_expert list[EXPERTS];
     for (size_t e = 0; e < EXPERTS; e++)
-        list[e] = (wa_expert){.gate = matrix(&in[0][0], FEATURES, HIDDEN), .up = matrix(&in[0][0], FEATURES, HIDDEN),
+        list[e] = (wa_expert){.gate = matrix(&in[0][0], FEATURES, HIDDEN),
+                              .up = matrix(&in[0][0], FEATURES, HIDDEN),
                               .down = matrix(&out[e][0][0], HIDDEN, FEATURES)};
-    list[0].gate.data = list[0].up.data = list[0].down.data = NULL; /* reading it would be a crash */
+    /* reading it would be a crash */
+    list[0].gate.data = list[0].up.data = list[0].down.data = NULL;
     b.experts.experts = list;
-    const wa_walk_layer layer = {.experts = &b.experts, .activation = WA_SILU, .gated = true, .features = FEATURES, .hidden = HIDDEN};
+    const wa_walk_layer layer = {.experts = &b.experts,
+                                 .activation = WA_SILU,
+                                 .gated = true,
+                                 .features = FEATURES,
+                                 .hidden = HIDDEN};
     const wa_walk_io io = {.x = x, .y = y};
     wa_case dense = wa_case_dense();
     wa_label label;
@@ -133,6 +152,9 @@ static void rows_go_through_their_experts_and_no_other_is_read(void)
     CU_ASSERT(isnan(y[4]) && isnan(y[5]));
 }
 
-WA_SUITE("route", WA_CASE(equal_logits_are_taken_by_number), WA_CASE(weights_are_those_of_the_softmax_over_all_or_over_the_chosen),
-         WA_CASE(large_logits_overflow_nothing), WA_CASE(a_row_that_holds_no_number_chooses_no_expert),
-         WA_CASE(with_all_chosen_the_margin_is_infinite), WA_CASE(rows_go_through_their_experts_and_no_other_is_read))
+WA_SUITE("route", WA_CASE(equal_logits_are_taken_by_number),
+         WA_CASE(weights_are_those_of_the_softmax_over_all_or_over_the_chosen),
+         WA_CASE(large_logits_overflow_nothing),
+         WA_CASE(a_row_that_holds_no_number_chooses_no_expert),
+         WA_CASE(with_all_chosen_the_margin_is_infinite),
+         WA_CASE(rows_go_through_their_experts_and_no_other_is_read))

@@ -1,6 +1,6 @@
 /* The sample of the kernel check: what every job is promised, over many extents. */
-#include "suite.h"
 #include "measure/sample.h"
+#include "suite.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,8 @@ static bool has(size_t obs, size_t count, size_t layer, size_t layers)
     return wa_sample_has(WA_KERNEL_SAMPLE, obs, count, layer, layers);
 }
 
-/* The eighth of the model that a layer lies in; of fewer than eight layers each is one by itself. */
+/* The eighth of the model that a layer lies in; of fewer than eight layers each is one by
+ * itself. */
 static size_t eighth(size_t layer, size_t layers)
 {
     return layers < 8 ? layer : layer * 8 / layers;
@@ -21,7 +22,8 @@ static void each_observation_meets_every_eighth_and_each_layer_eight_observation
     static const size_t counts[] = {1, 2, 7, 8, 9, 15, 23, 24, 39, 63, 64, 65, 200, 1000};
     for (size_t layers = 1; layers <= 80; layers++)
         for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
-            size_t count = counts[c], *of_layer = calloc(layers, sizeof *of_layer), missed = 0, thin = 0;
+            size_t count = counts[c], *of_layer = calloc(layers, sizeof *of_layer), missed = 0,
+                   thin = 0;
             for (size_t obs = 0; obs < count; obs++) {
                 bool met[8] = {false};
                 for (size_t layer = 0; layer < layers; layer++)
@@ -51,7 +53,10 @@ static void sampled_observations_of_a_layer_are_numbered_in_turn(void)
             for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++)
                 for (size_t layer = 0; layer < layers; layer++)
                     for (size_t obs = 0, before = 0; obs < counts[c]; obs++) {
-                        wrong += wa_sample_before(checks[k], obs, counts[c], layer, layers) != before ? 1 : 0;
+                        wrong +=
+                            wa_sample_before(checks[k], obs, counts[c], layer, layers) != before
+                                ? 1
+                                : 0;
                         before += wa_sample_has(checks[k], obs, counts[c], layer, layers) ? 1 : 0;
                     }
     CU_ASSERT_EQUAL(wrong, 0);

@@ -1,8 +1,9 @@
-/* Signals: what is heard, and the last words over a mapped file that was cut short. Each case has a process of its own. */
+/* Signals: what is heard, and the last words over a mapped file that was cut short. Each case has a
+ * process of its own. */
 #include "base/signals.h"
 
-#include "suite.h"
 #include "base/bytes.h"
+#include "suite.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -57,8 +58,10 @@ static void a_cut_file_is_named_in_one_line_and_ends_with_3(void)
     char said[1024];
     int status = in_child(read_past_a_cut, said, sizeof said);
     CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 3);
-    CU_ASSERT_STRING_EQUAL(said, "walkaudit: a mapped file was cut short while it was read; in file '" WA_TEST_BINARY_DIR
-                                 "/cut-short.bin'\n");
+    CU_ASSERT_STRING_EQUAL(
+        said,
+        "walkaudit: a mapped file was cut short while it was read; in file '" WA_TEST_BINARY_DIR
+        "/cut-short.bin'\n");
 }
 
 static void bus_error_elsewhere(void)

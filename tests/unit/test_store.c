@@ -18,7 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* HDF5 1.10 itself loses memory over damaged files; leaks outside it are still told (LeakSanitizer asks by this name). */
+/* HDF5 1.10 itself loses memory over damaged files; leaks outside it are still told (LeakSanitizer
+ * asks by this name). */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
@@ -444,7 +445,8 @@ static void damaged_parts_are_set_aside(void)
     tear_down(&f);
 }
 
-/* Another run, or somebody with a copy, may leave parts that share prompts: each prompt is kept once. */
+/* Another run, or somebody with a copy, may leave parts that share prompts: each prompt is kept
+ * once. */
 static void of_parts_that_share_prompts_one_is_kept(void)
 {
     static const wa_batch all = {0, 3, 0, 15}, last_two = {1, 2, 4, 11}, beyond = {2, 2, 9, 6};
@@ -478,8 +480,12 @@ static void of_parts_that_share_prompts_one_is_kept(void)
 
 static void names_of_parts_are_read_letter_for_letter(void)
 {
-    static const char *const none[] = {"prompts-000000-000001.h5.tmp", "prompts-0-1.h5", "prompts-000002-000001.h5",
-                                       "prompts-000000.h5",            "batch-000000.h5", "prompts-+00000-000001.h5",
+    static const char *const none[] = {"prompts-000000-000001.h5.tmp",
+                                       "prompts-0-1.h5",
+                                       "prompts-000002-000001.h5",
+                                       "prompts-000000.h5",
+                                       "batch-000000.h5",
+                                       "prompts-+00000-000001.h5",
                                        "prompts-000000-000001.h5.damaged"};
     wa_batch part;
     CU_ASSERT(wa_part_parse("prompts-000012-1000000.h5", &part));
@@ -507,7 +513,8 @@ static void any_damaged_byte_is_noticed(void)
         whole[at] ^= 0x41;
         write_file(path, whole, size);
         tried++;
-        refused += wa_part_check(path, NULL, &f.list.parts[1], &f.meta.dims, &has_encoding, f.arena, &err) != WA_OK;
+        refused += wa_part_check(path, NULL, &f.list.parts[1], &f.meta.dims, &has_encoding, f.arena,
+                                 &err) != WA_OK;
         whole[at] ^= 0x41;
         wa_arena_release(f.arena, mark);
     }
@@ -529,7 +536,8 @@ static void part_that_cannot_be_written_leaves_nothing(void)
     signal(SIGXFSZ,
            SIG_IGN); /* then write fails with EFBIG, as it fails with ENOSPC on a full disk */
     CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &small), 0);
-    wa_status status = wa_part_write(f.result, &f.list.parts[0], &f.list.mark, &block, true, &f.err);
+    wa_status status =
+        wa_part_write(f.result, &f.list.parts[0], &f.list.mark, &block, true, &f.err);
     CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &before), 0);
     CU_ASSERT_EQUAL(status, WA_E_IO);
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, PART_0));
@@ -542,23 +550,26 @@ static void part_that_cannot_be_written_leaves_nothing(void)
     tear_down(&f);
 }
 
-/* What a lost disk does: every further read of an open file fails. Its descriptor is made one of a directory. */
+/* What a lost disk does: every further read of an open file fails. Its descriptor is made one of a
+ * directory. */
 static void lose_disk(const char *path)
 {
     struct stat wanted, found;
     int directory = open("/", O_RDONLY | O_CLOEXEC), lost = 0;
     CU_ASSERT_EQUAL_FATAL(stat(path, &wanted), 0);
     for (int fd = 3; fd < 64; fd++)
-        if (fstat(fd, &found) == 0 && found.st_dev == wanted.st_dev && found.st_ino == wanted.st_ino)
+        if (fstat(fd, &found) == 0 && found.st_dev == wanted.st_dev &&
+            found.st_ino == wanted.st_ino)
             lost += dup2(directory, fd) == fd;
     CU_ASSERT_EQUAL_FATAL(lost, 1);
 }
 
-static const char *const FOLDED[] = {"seconds", "bytes_read", "flops", "walk_evaluations", "dense_evaluations"};
+static const char *const FOLDED[] = {"seconds", "bytes_read", "flops", "walk_evaluations",
+                                     "dense_evaluations"};
 enum { FOLDED_COUNT = sizeof FOLDED / sizeof FOLDED[0] };
 
-/* In a process of its own, which ends as a run does: after so many datasets every read fails. HDF5 must not touch the file
- * again. */
+/* In a process of its own, which ends as a run does: after so many datasets every read fails. HDF5
+ * must not touch the file again. */
 static void write_to_lost_file(const char *path, const wa_extents *x, size_t written)
 {
     wa_hid file;
@@ -593,11 +604,13 @@ static void file_whose_reads_fail_is_given_up_in_one_line(void)
         CU_ASSERT_EQUAL(how, 0);
     }
 
-    /* In one process: the file is opened anew, not found again, and its failure is not another file's. */
+    /* In one process: the file is opened anew, not found again, and its failure is not another
+     * file's. */
     WA_MUST(wa_assembly_begin(f.result, &f.meta, f.arena, &f.err), &f.err);
     WA_MUST(wa_hdf5_open(f.result, true, &file, &f.err), &f.err);
     lose_disk(f.result);
-    CU_ASSERT_EQUAL(wa_hdf5_close(file, wa_attribute_write_i64(file, "begun", 1, &f.err), &f.err), WA_E_IO);
+    CU_ASSERT_EQUAL(wa_hdf5_close(file, wa_attribute_write_i64(file, "begun", 1, &f.err), &f.err),
+                    WA_E_IO);
     WA_MUST(wa_hdf5_open(f.result, false, &other, &f.err), &f.err);
     CU_ASSERT_EQUAL(wa_hdf5_close(other, WA_OK, &f.err), WA_OK);
     tear_down(&f);
@@ -638,12 +651,15 @@ static void parts_of_another_format_are_refused_in_one_line(void)
     wa_parts *parts = open_parts((set_up(&f, "older"), &f), false);
     wa_result_status state;
     wa_parts_close(parts, false);
-    write_text(&f, "job.json", "{\"walkaudit_parts\": 1, \"hash\": \"\", \"fingerprint\": [], \"batches\": []}");
-    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_MISMATCH);
+    write_text(&f, "job.json",
+               "{\"walkaudit_parts\": 1, \"hash\": \"\", \"fingerprint\": [], \"batches\": []}");
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err),
+                    WA_E_MISMATCH);
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "parts of format 1, this walkaudit reads format 3"));
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "--fresh"));
     CU_ASSERT_EQUAL(wa_result_check(f.result, f.arena, &state, &f.err), WA_E_MISMATCH);
-    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "run the job again, or use the walkaudit that wrote it"));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(f.err.text, "run the job again, or use the walkaudit that wrote it"));
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "job.json"));
     CU_ASSERT_PTR_NULL(strchr(f.err.text, '\n'));
     parts = open_parts(&f, true); /* --fresh computes it anew */
@@ -746,7 +762,8 @@ static void another_hosts_lock_lives_for_a_minute_of_silence(void)
     tear_down(&f);
 }
 
-/* A process of another container of this machine: its number says nothing here, only its heartbeat does. */
+/* A process of another container of this machine: its number says nothing here, only its heartbeat
+ * does. */
 static void owner_in_another_pid_namespace_is_not_taken_for_dead(void)
 {
     fixture f;
@@ -761,7 +778,8 @@ static void owner_in_another_pid_namespace_is_not_taken_for_dead(void)
     fclose(file);
     boot[strcspn(boot, "\n")] = '\0';
     snprintf(text, sizeof text,
-             "{\"host\": \"%s\", \"boot\": \"%s\", \"space\": \"pid:[1]\", \"process\": 4194303, \"start\": 1}",
+             "{\"host\": \"%s\", \"boot\": \"%s\", \"space\": \"pid:[1]\", \"process\": 4194303, "
+             "\"start\": 1}",
              host, boot);
     write_text(&f, "lock", text);
     CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_IO);
@@ -837,11 +855,11 @@ WA_SUITE("store", WA_CASE(layout_names_are_unique_and_every_field_has_a_row),
          WA_CASE(fingerprint_of_files_follows_content_and_time),
          WA_CASE(part_gives_back_every_value), WA_CASE(parts_are_resumed_and_removed_at_the_end),
          WA_CASE(another_fingerprint_is_refused_by_name_unless_fresh),
-         WA_CASE(damaged_parts_are_set_aside),
-         WA_CASE(of_parts_that_share_prompts_one_is_kept), WA_CASE(names_of_parts_are_read_letter_for_letter),
-         WA_CASE(any_damaged_byte_is_noticed),
+         WA_CASE(damaged_parts_are_set_aside), WA_CASE(of_parts_that_share_prompts_one_is_kept),
+         WA_CASE(names_of_parts_are_read_letter_for_letter), WA_CASE(any_damaged_byte_is_noticed),
          WA_CASE(part_that_cannot_be_written_leaves_nothing),
-         WA_CASE(file_whose_reads_fail_is_given_up_in_one_line), WA_CASE(directory_that_cannot_be_made_is_named),
+         WA_CASE(file_whose_reads_fail_is_given_up_in_one_line),
+         WA_CASE(directory_that_cannot_be_made_is_named),
          WA_CASE(damaged_job_file_is_one_clear_error),
          WA_CASE(parts_of_another_format_are_refused_in_one_line),
          WA_CASE(foreign_file_at_the_result_path_is_not_overwritten), WA_CASE(part_is_no_result),

@@ -1,7 +1,7 @@
 /* Summaries: extremes with their places, quantiles by hand, what is no number, and digests. */
-#include "suite.h"
-#include "measure/diff.h"
 #include "judge/summary.h"
+#include "measure/diff.h"
+#include "suite.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +11,8 @@ enum { LAYERS = 3, OBS = 5 };
 
 /* Figures of one case, [LAYERS][OBS]; two prompts of 3 and 2 positions. */
 typedef struct figures {
-    double cos[LAYERS][OBS], rel_l2[LAYERS][OBS], other[LAYERS][OBS], kernel[LAYERS][OBS], own[LAYERS][OBS];
+    double cos[LAYERS][OBS], rel_l2[LAYERS][OBS], other[LAYERS][OBS], kernel[LAYERS][OBS],
+        own[LAYERS][OBS];
     double eta[LAYERS][OBS], drift[LAYERS][OBS];
     int32_t index[LAYERS][OBS];
     int8_t status[LAYERS][OBS];
@@ -174,14 +175,15 @@ static void quantiles_agree_with_a_sort(void)
                         : shape == 2 ? (double)(n - i)
                         : shape == 3 ? (double)(i % 3)
                         : shape == 4 ? 1.5
-                        : shape == 5 ? (i % 2 == 0 ? -1.0 : 1.0) * ldexp(random, (int)(i % 2000) - 1000)
-                                     : random;
+                        : shape == 5
+                            ? (i % 2 == 0 ? -1.0 : 1.0) * ldexp(random, (int)(i % 2000) - 1000)
+                            : random;
             sorted[i] = values[i];
         }
         qsort(sorted, n, sizeof *sorted, ascending);
         WA_MUST(wa_summary_open(arena, 1, n, &summary, &err), &err);
-        wa_summary_rows rows = {values, values, values, values, values, values, values,
-                                values, values, values, NULL,   place,  status, place,  0, n};
+        wa_summary_rows rows = {values, values, values, values, values, values, values, values,
+                                values, values, NULL,   place,  status, place,  0,      n};
         wa_summary_add(summary, 0, &rows);
         while (wa_summary_again(summary))
             wa_summary_add_again(summary, &rows);
@@ -318,7 +320,8 @@ static void equal_figures_have_equal_digests_however_handed_over(void)
     wa_arena_close(arena);
 }
 
-/* From the last layer to the first, with equal extremes, equal infinite kernel figures and two that are no numbers in several layers. */
+/* From the last layer to the first, with equal extremes, equal infinite kernel figures and two that
+ * are no numbers in several layers. */
 static void layers_may_come_in_any_order(void)
 {
     wa_arena *arena = arena_for_test();
@@ -416,6 +419,5 @@ WA_SUITE("summary", WA_CASE(extremes_know_their_places),
          WA_CASE(a_shared_first_token_counts_once),
          WA_CASE(kernel_figures_that_went_wrong_are_told_from_absent_ones),
          WA_CASE(equal_figures_have_equal_digests_however_handed_over),
-         WA_CASE(layers_may_come_in_any_order),
-         WA_CASE(one_bit_changes_the_digest), WA_CASE(further_bytes_enter_the_digest),
-         WA_CASE(every_failing_take_is_reported))
+         WA_CASE(layers_may_come_in_any_order), WA_CASE(one_bit_changes_the_digest),
+         WA_CASE(further_bytes_enter_the_digest), WA_CASE(every_failing_take_is_reported))

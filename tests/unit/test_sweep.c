@@ -37,8 +37,8 @@ static wa_sweep *build(const double *times, size_t audits, int ranks, wa_arena *
 
 static void sizes_are_powers_of_two_and_half_way_between(void)
 {
-    static const int eight[] = {1, 2, 3, 4, 6, 8}, seven[] = {1, 2, 3, 4, 6, 7}, hundred[] =
-        {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 100};
+    static const int eight[] = {1, 2, 3, 4, 6, 8}, seven[] = {1, 2, 3, 4, 6, 7},
+                     hundred[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 100};
     int sizes[WA_SWEEP_SIZES];
     CU_ASSERT_EQUAL(wa_sweep_sizes(1, sizes), 1);
     CU_ASSERT_EQUAL(sizes[0], 1);
@@ -70,10 +70,12 @@ static void audits_that_use_all_ranks_run_one_after_another(void)
     CU_ASSERT_EQUAL(sweep->set_start[0], 0);
     CU_ASSERT_EQUAL(sweep->set_start[1], 8);
     CU_ASSERT_DOUBLE_EQUAL(sweep->flops_until_done / UNIT, 6.0 / 8.0, 1e-3);
-    CU_ASSERT_DOUBLE_EQUAL(sweep->flops_side_by_side / UNIT, 6.0 / 8.0, 1e-3); /* 1 + 2 on four ranks, 3 on the others */
+    /* 1 + 2 on four ranks, 3 on the others */
+    CU_ASSERT_DOUBLE_EQUAL(sweep->flops_side_by_side / UNIT, 6.0 / 8.0, 1e-3);
     char reason[128];
     wa_sweep_reason(sweep, reason, sizeof reason);
-    CU_ASSERT_STRING_EQUAL(reason, "one after another on all 8 ranks; side by side they would take 1.00 x as long");
+    CU_ASSERT_STRING_EQUAL(
+        reason, "one after another on all 8 ranks; side by side they would take 1.00 x as long");
     wa_arena_close(arena);
 }
 
@@ -98,7 +100,8 @@ static void audits_that_cannot_be_shared_run_side_by_side(void)
     wa_arena_close(arena);
 }
 
-/* 9 and 3 units on four ranks, a tenth of each serial: in a row 12 x 0.325 = 3.9; on 3 and 1 ranks max(9 x 0.4, 3) = 3.6. */
+/* 9 and 3 units on four ranks, a tenth of each serial: in a row 12 x 0.325 = 3.9; on 3 and 1 ranks
+ * max(9 x 0.4, 3) = 3.6. */
 static void sets_are_as_large_as_their_work(void)
 {
     wa_arena *arena = new_arena();
@@ -117,7 +120,8 @@ static void sets_are_as_large_as_their_work(void)
     wa_arena_close(arena);
 }
 
-/* Two serial audits and one whose grid wants two ranks, on three: the latter is not on a set of one. */
+/* Two serial audits and one whose grid wants two ranks, on three: the latter is not on a set of
+ * one. */
 static void an_audit_gets_the_ranks_its_grid_wants(void)
 {
     wa_arena *arena = new_arena();
@@ -132,7 +136,8 @@ static void an_audit_gets_the_ranks_its_grid_wants(void)
     size_t set = sweep->audit_set[2];
     CU_ASSERT(sweep->set_start[set + 1] - sweep->set_start[set] >= 2);
     CU_ASSERT(isfinite(sweep->flops_until_done));
-    for (size_t i = 0; i < width; i++) /* now it fits nowhere: it fails at once, and decides nothing */
+    /* now it fits nowhere: it fails at once, and decides nothing */
+    for (size_t i = 0; i < width; i++)
         times[2 * width + i] = (double)INFINITY;
     sweep = build(times, 3, 3, arena);
     CU_ASSERT(sweep->set_count >= 2);
@@ -177,7 +182,8 @@ static void as_predicted_every_set_gets_its_own_audits_in_order(void)
     wa_arena_close(arena);
 }
 
-/* One set is done with everything at once: no audit waits while it is idle, but for none that it would be done with later. */
+/* One set is done with everything at once: no audit waits while it is idle, but for none that it
+ * would be done with later. */
 static void a_set_that_is_done_begins_what_others_have_not(void)
 {
     wa_arena *arena = new_arena();
@@ -197,7 +203,8 @@ static void a_set_that_is_done_begins_what_others_have_not(void)
     wa_arena_close(arena);
 }
 
-/* Set 0 has audits 0 and 2, of 4 each; set 1 has audit 1, and would take 9 for audit 2: longer than set 0 for both. With 8 it begins it. */
+/* Set 0 has audits 0 and 2, of 4 each; set 1 has audit 1, and would take 9 for audit 2: longer than
+ * set 0 for both. With 8 it begins it. */
 static void a_set_leaves_alone_what_it_would_finish_later(void)
 {
     static const double small_sets[] = {9.0, 8.0, (double)INFINITY};
@@ -208,7 +215,11 @@ static void a_set_leaves_alone_what_it_would_finish_later(void)
         int start[] = {0, 3, 4};
         size_t set_of[] = {0, 1, 0};
         double time[] = {4.0, 9.0, 1.0, 3.0, 4.0, small_sets[i]};
-        wa_sweep sweep = {.set_count = 2, .audit_count = 3, .set_start = start, .audit_set = set_of, .set_time = time};
+        wa_sweep sweep = {.set_count = 2,
+                          .audit_count = 3,
+                          .set_start = start,
+                          .audit_set = set_of,
+                          .set_time = time};
         WA_MUST(wa_dealer_open(&sweep, arena, &dealer, &err), &err);
         CU_ASSERT_EQUAL(wa_dealer_next(&dealer, 1), 1);
         CU_ASSERT_EQUAL(wa_dealer_next(&dealer, 0), 0);
@@ -256,8 +267,8 @@ static void any_sweep_gives_every_rank_a_set_and_every_audit_a_place(void)
         int sizes[WA_SWEEP_SIZES], ranks = (int)(1 + next_random(&state) % 70);
         size_t width = wa_sweep_sizes(ranks, sizes), audits = 1 + next_random(&state) % MOST_AUDITS;
         for (size_t a = 0; a < audits; a++)
-            fill_times((double)(next_random(&state) % 100), (double)(next_random(&state) % 11) / 10.0,
-                       ranks, times + a * width);
+            fill_times((double)(next_random(&state) % 100),
+                       (double)(next_random(&state) % 11) / 10.0, ranks, times + a * width);
         wa_sweep *sweep = build(times, audits, ranks, arena);
         CU_ASSERT_FATAL(sweep->set_count >= 1 && sweep->set_count <= (size_t)ranks);
         CU_ASSERT(sweep->set_count <= audits);
@@ -278,14 +289,24 @@ static void any_sweep_gives_every_rank_a_set_and_every_audit_a_place(void)
     CU_ASSERT(shared > 100 && shared < 300);
 }
 
-/* Two prompts of 10 rows, batches of 10, no cases: two ranks take half the time of one, a third has nothing to do. */
+/* Two prompts of 10 rows, batches of 10, no cases: two ranks take half the time of one, a third has
+ * nothing to do. */
 static void times_are_those_of_the_plans(void)
 {
     static const size_t rows[] = {10, 10};
     wa_arena *arena = new_arena();
-    wa_plan_input input = {.layer_count = 4, .attention_flops_per_row = 1.0, .dense_flops_per_row = 2.0,
-                           .hidden = 8, .intermediate = 8, .kv_width = 8, .q_width = 8, .vocab = 8,
-                           .prompt_rows = rows, .prompt_count = 2, .batch_rows = 10, .nodes = 1};
+    wa_plan_input input = {.layer_count = 4,
+                           .attention_flops_per_row = 1.0,
+                           .dense_flops_per_row = 2.0,
+                           .hidden = 8,
+                           .intermediate = 8,
+                           .kv_width = 8,
+                           .q_width = 8,
+                           .vocab = 8,
+                           .prompt_rows = rows,
+                           .prompt_count = 2,
+                           .batch_rows = 10,
+                           .nodes = 1};
     static const int sizes[] = {1, 2, 3};
     double times[3];
     wa_error err;
@@ -296,7 +317,8 @@ static void times_are_those_of_the_plans(void)
     input.stages = 2;
     WA_MUST(wa_sweep_times(&input, sizes, 3, arena, times, &err), &err);
     CU_ASSERT(isinf(times[0]));
-    CU_ASSERT_DOUBLE_EQUAL(times[1], 3 * 10 * 2 * 3.0, 1e-9); /* two batches through two stages of 2 layers */
+    /* two batches through two stages of 2 layers */
+    CU_ASSERT_DOUBLE_EQUAL(times[1], 3 * 10 * 2 * 3.0, 1e-9);
     wa_arena_close(arena);
 }
 

@@ -2,12 +2,12 @@
  */
 #include "suite.h"
 
-#include "model/synth_parts.h"
 #include "compute/dense.h"
 #include "measure/logits.h"
-#include "path/path.h"
 #include "model/synth.h"
+#include "model/synth_parts.h"
 #include "model/tokenizer.h"
+#include "path/path.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -174,11 +174,11 @@ static void experts_come_back_from_our_own_reader(void)
 {
     static const struct {
         const char *family;
-        size_t experts, chosen, features; /* asked for */
+        size_t experts, chosen, features;   /* asked for */
         size_t count, taken, width, shared; /* read */
         bool biases;
     } cases[] = {
-        {"mixtral", 0, 0, 0, 8, 2, 384, 0, false},  {"qwen2_moe", 5, 3, 40, 5, 3, 40, 80, false},
+        {"mixtral", 0, 0, 0, 8, 2, 384, 0, false},     {"qwen2_moe", 5, 3, 40, 5, 3, 40, 80, false},
         {"qwen3_moe", 64, 8, 32, 64, 8, 32, 0, false}, {"olmoe", 1, 0, 0, 1, 1, 768, 0, false},
         {"gpt_oss", 3, 2, 24, 3, 2, 24, 0, true},
     };
@@ -202,11 +202,13 @@ static void experts_come_back_from_our_own_reader(void)
             CU_ASSERT_EQUAL(experts->shared.up.rows, cases[i].shared);
             CU_ASSERT_EQUAL(experts->router_bias != NULL, cases[i].biases);
             CU_ASSERT_EQUAL(experts->experts[0].down_bias != NULL, cases[i].biases);
-            /* 1/sqrt(256), times a layer's factor of 0.8 to 1.2; the same of rows and of stacked columns */
+            /* 1/sqrt(256), times a layer's factor of 0.8 to 1.2; the same of rows and of stacked
+             * columns */
             double spread = spread_of(&experts->experts[experts->count - 1].gate, arena) * 16.0;
             CU_ASSERT(spread > 0.72 && spread < 1.3);
             /* one block of eight adds sqrt(1/8) / 0.6; outliers are wider */
-            spread = spread_of(&experts->experts[0].down, arena) * sqrt((double)cases[i].width) * sqrt(8.0) * 0.6;
+            spread = spread_of(&experts->experts[0].down, arena) * sqrt((double)cases[i].width) *
+                     sqrt(8.0) * 0.6;
             CU_ASSERT(spread > 0.72 && spread < 1.7);
         }
         wa_model_close(model);
@@ -214,7 +216,6 @@ static void experts_come_back_from_our_own_reader(void)
     }
     remove_model(DIRECTORY);
 }
-
 
 static void every_dtype_holds_weights_of_the_intended_spread(void)
 {
@@ -540,7 +541,8 @@ WA_SUITE("synth", WA_CASE(words_are_splitmix64),
          WA_CASE(normals_are_symmetric_and_bounded),
          WA_CASE(keys_of_other_seeds_uses_and_indices_differ),
          WA_CASE(the_widths_of_a_shape_come_back_from_our_own_reader),
-         WA_CASE(experts_come_back_from_our_own_reader), WA_CASE(every_dtype_holds_weights_of_the_intended_spread),
+         WA_CASE(experts_come_back_from_our_own_reader),
+         WA_CASE(every_dtype_holds_weights_of_the_intended_spread),
          WA_CASE(gemma_norms_are_stored_less_one), WA_CASE(a_few_channels_are_outliers),
          WA_CASE(the_same_seed_gives_the_same_bytes_and_another_seed_others),
          WA_CASE(bad_options_and_existing_places_are_refused_and_leave_nothing),

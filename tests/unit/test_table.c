@@ -33,8 +33,9 @@ static const char *const TOKENS[OBS] = {"<bos>", "\n\x1b[31m", "日本"};
 static const char *const KEYS[PROMPTS] = {"paris", "code"};
 static const char *const REF_TEXT[PROMPTS] = {" Paris", "\n"};
 static const char *const VINDEXES[2] = {"f16", "q4k"};
-static const char *const VINDEX_FILES[2] = {"index.json: read\ntokenizer.json: not read: tokenizer",
-                                             "index.json: read\ngate_vectrs.bin: unknown, like gate_vectors.bin"};
+static const char *const VINDEX_FILES[2] = {
+    "index.json: read\ntokenizer.json: not read: tokenizer",
+    "index.json: read\ngate_vectrs.bin: unknown, like gate_vectors.bin"};
 static const char *const VINDEX_LACK[2] = {"", ""};
 static const int8_t VINDEX_LEFT_OUT[2] = {0, 0};
 static const char *const VINDEX_PATHS[2] = {"v/f16.vindex", "v/my q4k.vindex"};
@@ -54,36 +55,36 @@ static void fill_case(scene *s, size_t c, const char *name, int vindex, wa_bucke
     wa_extreme nowhere = {NAN, -1, -1};
     s->cases[c] = (wa_case){.name = name, .vindex = vindex, .k = WA_K_ALL, .bucket = bucket};
     s->judged[c].summary = (wa_case_summary){.all = {{0.999998, 1, 1},
-                                              {1.88e-3, 1, 1},
-                                              {0.1, 0, 0},
-                                              {0.1, 0, 0},
-                                              {2.5e-4, 0, 2},
-                                              LAYERS * OBS},
-                                      .max_kernel = {1.25e-7, 1, 2},
-                                      .max_kernel_own = {2.5e-7, 0, 1},
-                                      .kernel_nan = nowhere,
-                                      .kernel_own_nan = nowhere,
-                                      .max_drift = nowhere,
-                                      .first_nonfinite = nowhere,
-                                      .digest = {1, 2}};
+                                                     {1.88e-3, 1, 1},
+                                                     {0.1, 0, 0},
+                                                     {0.1, 0, 0},
+                                                     {2.5e-4, 0, 2},
+                                                     LAYERS * OBS},
+                                             .max_kernel = {1.25e-7, 1, 2},
+                                             .max_kernel_own = {2.5e-7, 0, 1},
+                                             .kernel_nan = nowhere,
+                                             .kernel_own_nan = nowhere,
+                                             .max_drift = nowhere,
+                                             .first_nonfinite = nowhere,
+                                             .digest = {1, 2}};
     s->judged[c].evidence = (wa_evidence){.case_name = name,
-                                   .bucket = bucket,
-                                   .layers = LAYERS,
-                                   .prompts = PROMPTS,
-                                   .label = s->label,
-                                   .expected_label = s->expected,
-                                   .encoding = s->encoding,
-                                   .summary = &s->judged[c].summary,
-                                   .prompt_key = KEYS,
-                                   .obs_prompt = OBS_PROMPT,
-                                   .obs_position = OBS_POSITION,
-                                   .token_text = TOKENS,
-                                   .top1_gap = MARGIN,
-                                   .top1_match = s->match + c * PROMPTS,
-                                   .prob_delta = s->delta + c * PROMPTS,
-                                   .kl = s->kl + c * PROMPTS,
-                                   .top1_text = s->text + c * PROMPTS,
-                                   .ref_top1_text = REF_TEXT};
+                                          .bucket = bucket,
+                                          .layers = LAYERS,
+                                          .prompts = PROMPTS,
+                                          .label = s->label,
+                                          .expected_label = s->expected,
+                                          .encoding = s->encoding,
+                                          .summary = &s->judged[c].summary,
+                                          .prompt_key = KEYS,
+                                          .obs_prompt = OBS_PROMPT,
+                                          .obs_position = OBS_POSITION,
+                                          .token_text = TOKENS,
+                                          .top1_gap = MARGIN,
+                                          .top1_match = s->match + c * PROMPTS,
+                                          .prob_delta = s->delta + c * PROMPTS,
+                                          .kl = s->kl + c * PROMPTS,
+                                          .top1_text = s->text + c * PROMPTS,
+                                          .ref_top1_text = REF_TEXT};
     s->seconds[c] = 0.25;
     s->bytes[c] = 12340000;
     for (size_t p = 0; p < PROMPTS; p++) {
@@ -115,8 +116,8 @@ static void open_scene(scene *s)
     fill_case(s, 3, "q4k:sparse", 1, WA_BUCKET_QUANTIZED);
     s->judged[2].summary.digest[1] = 3;
     s->judged[3].evidence = (wa_evidence){.case_name = "q4k:sparse",
-                                   .not_run_reason = "gate_vectors.bin is missing",
-                                   .bucket = WA_BUCKET_QUANTIZED};
+                                          .not_run_reason = "gate_vectors.bin is missing",
+                                          .bucket = WA_BUCKET_QUANTIZED};
     s->result = (wa_result){.path = "results/a b.h5",
                             .modes_changed = MODES_CHANGED,
                             .meta = {.audit_name = "gemma",
@@ -216,7 +217,8 @@ static void the_table_says_what_a_reader_needs(void)
         "kernel: 3 of 6 pairs, every layer, both streams\n"
         "        a fault in a share p of all pairs is missed with probability (1 - p)^3: 0.94 for "
         "p = 2 %\n",
-        "kernel: 2 of 6 pairs, every layer, the reference's stream (cases without one of their own)",
+        "kernel: 2 of 6 pairs, every layer, the reference's stream (cases without one of their "
+        "own)",
         "kernel: not checked: f16:full_mmap\n",
         "paris   ' Paris'     0.806580   2.500             0 of 3\n",
         "dense perplexity: 2980.96 on 1 of the prompts' own tokens\n",
@@ -294,8 +296,7 @@ static void the_exit_code_is_0_only_when_all_that_is_there_succeeds(void)
     s.result.meta.dims.cases = 3; /* without the one that did not run */
     const char *shown = printed(&s, "default", false, &code);
     CU_ASSERT_EQUAL(code, 0);
-    CU_ASSERT_PTR_NOT_NULL(
-        strstr(shown, "next: walkaudit report 'results/a b.h5' -o results\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(shown, "next: walkaudit report 'results/a b.h5' -o results\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(shown, "exit code 0"));
     shown = printed(&s, "larql", false, &code);
     CU_ASSERT_EQUAL(code, 0);
@@ -397,7 +398,11 @@ static void a_full_disk_is_an_error(void)
     wa_bounds *bounds;
     open_scene(&s);
     WA_MUST(wa_bounds_open("default", s.arena, &bounds, &s.err), &s.err);
-    s.judgement = (wa_judgement){.bounds = bounds, .meta = &s.result.meta, .cases = s.judged, .case_count = CASES, .layer_count = LAYERS};
+    s.judgement = (wa_judgement){.bounds = bounds,
+                                 .meta = &s.result.meta,
+                                 .cases = s.judged,
+                                 .case_count = CASES,
+                                 .layer_count = LAYERS};
     WA_MUST(wa_judgement_decide(&s.judgement, s.arena, &s.err), &s.err);
     CU_ASSERT_EQUAL(wa_table_print(full, &s.result, &s.judgement, false, &s.err), WA_E_IO);
     fclose(full);

@@ -361,8 +361,10 @@ static void what_cannot_be_read_is_named(void)
          WA_E_UNSUPPORTED},
         {HAND("\"post_processor\": {\"type\": \"Bert\"},", ""), "post-processor 'Bert'",
          WA_E_UNSUPPORTED},
-        {HAND("\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"Sequence\": {\"id\": "
-              "\"A\"}}, {\"SpecialToken\": {\"id\": \"E\"}}], \"special_tokens\": {\"E\": {\"ids\": [8, 9]}}},",
+        {HAND("\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"Sequence\": "
+              "{\"id\": "
+              "\"A\"}}, {\"SpecialToken\": {\"id\": \"E\"}}], \"special_tokens\": {\"E\": "
+              "{\"ids\": [8, 9]}}},",
               ""),
          "post-processor adds token id 9, the vocabulary has 9 ids", WA_E_FORMAT},
         {HAND("\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \"a\"}, "

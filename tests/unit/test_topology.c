@@ -28,10 +28,12 @@ static void write_host_file(const char *name, const char *text)
 
 static void new_host(void)
 {
-    static const char *const slurm[] = {"SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU", "SLURM_CPUS_ON_NODE"};
+    static const char *const slurm[] = {"SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU",
+                                        "SLURM_CPUS_ON_NODE"};
     for (size_t i = 0; i < sizeof slurm / sizeof slurm[0]; i++)
         unsetenv(slurm[i]);
-    write_host_file("proc/meminfo", "MemTotal:       4000000 kB\nMemFree: 1 kB\nMemAvailable:   3000000 kB\n");
+    write_host_file("proc/meminfo",
+                    "MemTotal:       4000000 kB\nMemFree: 1 kB\nMemAvailable:   3000000 kB\n");
     write_host_file("proc/self/cgroup", "0::/\n");
     write_host_file("sys/fs/cgroup/job/step/memory.max", "max\n");
     write_host_file("sys/fs/cgroup/job/memory.max", "max\n");
@@ -43,7 +45,8 @@ static void expect(size_t memory, const char *by)
 {
     wa_topology host = wa_topology_read(HOST);
     if (host.memory != memory || strcmp(host.limited_by, by) != 0)
-        fprintf(stderr, "    found %zu by '%s', expected %zu by '%s'\n", host.memory, host.limited_by, memory, by);
+        fprintf(stderr, "    found %zu by '%s', expected %zu by '%s'\n", host.memory,
+                host.limited_by, memory, by);
     CU_ASSERT_EQUAL(host.memory, memory);
     CU_ASSERT_STRING_EQUAL(host.limited_by, by);
 }
@@ -119,5 +122,5 @@ static void this_process_may_use_a_processor(void)
 WA_SUITE("topology", WA_CASE(available_memory_counts_where_nothing_else_limits),
          WA_CASE(groups_of_version_2_limit_from_any_level),
          WA_CASE(groups_of_version_1_limit_in_their_own_tree),
-         WA_CASE(slurm_limits_by_node_or_by_processor), WA_CASE(a_host_that_tells_nothing_is_unknown),
-         WA_CASE(this_process_may_use_a_processor))
+         WA_CASE(slurm_limits_by_node_or_by_processor),
+         WA_CASE(a_host_that_tells_nothing_is_unknown), WA_CASE(this_process_may_use_a_processor))

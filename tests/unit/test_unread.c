@@ -1,4 +1,5 @@
-/* What is stored and not read: keys by their tables, tensors by their places, patterns by their signs. */
+/* What is stored and not read: keys by their tables, tensors by their places, patterns by their
+ * signs. */
 #include "model_dirs.h"
 
 #include "model/key_rules.h"
@@ -109,12 +110,24 @@ static void a_note_is_one_line_of_valid_text(void)
 static const char GPT2[] = "{\"model_type\":\"gpt2\",\"n_embd\":8,\"n_layer\":1,\"n_head\":2,"
                            "\"n_inner\":12,\"n_positions\":6,\"vocab_size\":10}";
 static const wa_test_tensor gpt2[] = {
-    {"wte.weight", 10, 8},          {"wpe.weight", 6, 8},           {"ln_f.weight", 8, 0},
-    {"ln_f.bias", 8, 0},            {"h.0.ln_1.weight", 8, 0},      {"h.0.ln_1.bias", 8, 0},
-    {"h.0.ln_2.weight", 8, 0},      {"h.0.ln_2.bias", 8, 0},        {"h.0.attn.c_attn.weight", 8, 24},
-    {"h.0.attn.c_attn.bias", 24, 0}, {"h.0.attn.c_proj.weight", 8, 8}, {"h.0.attn.c_proj.bias", 8, 0},
-    {"h.0.mlp.c_fc.weight", 8, 12}, {"h.0.mlp.c_fc.bias", 12, 0},   {"h.0.mlp.c_proj.weight", 12, 8},
-    {"h.0.mlp.c_proj.bias", 8, 0},  {"h.0.attn.bias", 6, 6},        {"h.0.attn.masked_bias", 1, 0},
+    {"wte.weight", 10, 8},
+    {"wpe.weight", 6, 8},
+    {"ln_f.weight", 8, 0},
+    {"ln_f.bias", 8, 0},
+    {"h.0.ln_1.weight", 8, 0},
+    {"h.0.ln_1.bias", 8, 0},
+    {"h.0.ln_2.weight", 8, 0},
+    {"h.0.ln_2.bias", 8, 0},
+    {"h.0.attn.c_attn.weight", 8, 24},
+    {"h.0.attn.c_attn.bias", 24, 0},
+    {"h.0.attn.c_proj.weight", 8, 8},
+    {"h.0.attn.c_proj.bias", 8, 0},
+    {"h.0.mlp.c_fc.weight", 8, 12},
+    {"h.0.mlp.c_fc.bias", 12, 0},
+    {"h.0.mlp.c_proj.weight", 12, 8},
+    {"h.0.mlp.c_proj.bias", 8, 0},
+    {"h.0.attn.bias", 6, 6},
+    {"h.0.attn.masked_bias", 1, 0},
     {"planted", 4, 0},
 };
 enum { GPT2_COUNT = sizeof gpt2 / sizeof gpt2[0] };
@@ -206,7 +219,12 @@ static void patterns_that_engines_share_pass(void)
         "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|\\s*[\\r\\n]+",
         "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{M}]*[\\p{Ll}\\p{M}]+(?i:'s|'t)?",
         "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+", /* anchors and & inside a class */
-        "\\^\\$\\[\\]\\(\\)\\{\\}", "[^\\]]+", "(?<!a)b(?<=b)(?>c+)", "", "\\x{3b1}++", "a{2,3}?",
+        "\\^\\$\\[\\]\\(\\)\\{\\}",
+        "[^\\]]+",
+        "(?<!a)b(?<=b)(?>c+)",
+        "",
+        "\\x{3b1}++",
+        "a{2,3}?",
     };
     wa_error err;
     for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++)

@@ -1,6 +1,6 @@
 /* Verdicts and bounds: every kind, every place, and NaN at every door. */
-#include "suite.h"
 #include "judge/verdict.h"
+#include "suite.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -198,9 +198,11 @@ static void a_wrong_row_is_an_encoding_error(void)
     static const struct {
         wa_encoding_basis basis;
         const char *what;
-    } rules[] = {{WA_BASIS_EQUALITY, "layer 1, down, row 412: 1 of 1000 rows are not the model's values"},
-                 {WA_BASIS_F16, "layer 1, down, row 412: 1 of 1000 rows hold values that no rounding to f16 gives"},
-                 {WA_BASIS_REENCODING, "layer 1, down, row 412: 1 of 1000 rows are not LARQL's encoding"}};
+    } rules[] = {
+        {WA_BASIS_EQUALITY, "layer 1, down, row 412: 1 of 1000 rows are not the model's values"},
+        {WA_BASIS_F16,
+         "layer 1, down, row 412: 1 of 1000 rows hold values that no rounding to f16 gives"},
+        {WA_BASIS_REENCODING, "layer 1, down, row 412: 1 of 1000 rows are not LARQL's encoding"}};
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         scene s;
         open_scene(&s, WA_BUCKET_QUANTIZED);
@@ -254,18 +256,23 @@ static void another_encoder_has_limits_of_its_own(void)
         for (int bad = 0; bad < 2; bad++) {
             for (int which = 0; which < 4; which++) {
                 wa_encoding_figure f = foreign_figure(table[i].format);
-                *(which == 0 ? &f.rows.steps : which == 1 ? &f.rows.ratio : which == 2 ? &f.rows.gain : &f.rows.row_gain) =
-                    which == 0   ? table[i].steps[bad]
-                    : which == 1 ? table[i].ratio[bad]
-                    : which == 2 ? table[i].gain[bad]
-                                 : table[i].row_gain[bad];
+                *(which == 0   ? &f.rows.steps
+                  : which == 1 ? &f.rows.ratio
+                  : which == 2 ? &f.rows.gain
+                               : &f.rows.row_gain) = which == 0   ? table[i].steps[bad]
+                                                     : which == 1 ? table[i].ratio[bad]
+                                                     : which == 2 ? table[i].gain[bad]
+                                                                  : table[i].row_gain[bad];
                 wa_encoding_finding found = wa_encoding_judge(&f, WA_ENCODER_NEAREST);
                 CU_ASSERT_EQUAL(found.faithful, bad == 0);
                 CU_ASSERT_EQUAL(found.rule, WA_ENCODING_RULE_FOREIGN);
-                CU_ASSERT(bad == 0 || found.statistic == (wa_encoding_statistic)(WA_ENCODING_STATISTIC_STEPS + which));
+                CU_ASSERT(bad == 0 ||
+                          found.statistic ==
+                              (wa_encoding_statistic)(WA_ENCODING_STATISTIC_STEPS + which));
                 CU_ASSERT_EQUAL(bad != 0 && found.row < 0, bad != 0 && (which == 1 || which == 2));
             }
-            wa_encoding_figure f = foreign_figure(table[i].format); /* the user says that codes are not nearest */
+            /* the user says that codes are not nearest */
+            wa_encoding_figure f = foreign_figure(table[i].format);
             f.rows.steps = 3.0;
             f.rows.ratio = 1.9;
             CU_ASSERT(!wa_encoding_judge(&f, WA_ENCODER_NEAREST).faithful);
@@ -275,7 +282,8 @@ static void another_encoder_has_limits_of_its_own(void)
         }
 }
 
-/* The wide limits are for matrices of which a quarter of the rows or more are not LARQL's, whatever the size of the errors. */
+/* The wide limits are for matrices of which a quarter of the rows or more are not LARQL's, whatever
+ * the size of the errors. */
 static void most_rows_decide_which_limits_hold(void)
 {
     wa_encoding_figure f = foreign_figure(WA_FORMAT_Q4_K);
@@ -283,7 +291,8 @@ static void most_rows_decide_which_limits_hold(void)
     CU_ASSERT(wa_encoding_judge(&f, WA_ENCODER_NEAREST).faithful);
     f.rows.unequal = 24;
     wa_encoding_finding found = wa_encoding_judge(&f, WA_ENCODER_COMPENSATING);
-    CU_ASSERT(!found.faithful && found.rule == WA_ENCODING_RULE_REENCODING && found.row == 3 && found.value == 24.0);
+    CU_ASSERT(!found.faithful && found.rule == WA_ENCODING_RULE_REENCODING && found.row == 3 &&
+              found.value == 24.0);
     f.rows.unequal = 0;
     CU_ASSERT(wa_encoding_judge(&f, WA_ENCODER_NEAREST).faithful);
     f.rows.basis = WA_BASIS_NONE; /* a damaged file: nothing passes that was held against nothing */
@@ -304,7 +313,8 @@ static void the_worst_projection_is_named(void)
     s.encoding[7].rows.unequal = 900;
     s.encoding[4].rows.max = NAN;
     s.encoding[4].rows.nonfinite = 3;
-    expect(&s, "default", WA_VERDICT_ENCODING, "layer 1, up, row 7: stored values are no finite numbers, 3");
+    expect(&s, "default", WA_VERDICT_ENCODING,
+           "layer 1, up, row 7: stored values are no finite numbers, 3");
 }
 
 static void nan_in_the_encoding_never_passes(void)
@@ -315,8 +325,9 @@ static void nan_in_the_encoding_never_passes(void)
         wa_encoding_figure *f = &s.encoding[5];
         if (which >= 3)
             *f = foreign_figure(WA_FORMAT_FP4);
-        double *const figures[] = {&f->rows.max,   &f->rows.p99,   NULL,          &f->rows.steps,
-                                   &f->rows.ratio, &f->rows.gain, &f->rows.row_gain, &f->rows.ratio};
+        double *const figures[] = {&f->rows.max,      &f->rows.p99,   NULL,
+                                   &f->rows.steps,    &f->rows.ratio, &f->rows.gain,
+                                   &f->rows.row_gain, &f->rows.ratio};
         if (which == 2)
             f->rows.nonfinite = 1;
         else
@@ -341,7 +352,8 @@ static void a_kernel_error_fails_in_every_bucket(void)
                "), on the case's own residual stream: kernel differs from its oracle by 1e-05");
         open_scene(&s, (wa_bucket)bucket);
         s.summary.kernel_own_nan = (wa_extreme){INFINITY, 1, 0};
-        expect(&s, "default", WA_VERDICT_KERNEL, "), on the case's own residual stream: the kernel or");
+        expect(&s, "default", WA_VERDICT_KERNEL,
+               "), on the case's own residual stream: the kernel or");
     }
 }
 
@@ -389,7 +401,8 @@ static void sampled_pairs_without_a_figure_are_no_evidence_for_a_kernel(void)
     } parts[] = {
         {12, 12, WA_VERDICT_PASS, NULL},
         {9, 12, WA_VERDICT_KERNEL, "3 of the 12 sampled pairs have no figure"},
-        {12, 0, WA_VERDICT_KERNEL, "12 of the 12 sampled pairs have no figure, on the case's own residual stream"},
+        {12, 0, WA_VERDICT_KERNEL,
+         "12 of the 12 sampled pairs have no figure, on the case's own residual stream"},
     };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         scene s;
@@ -462,17 +475,22 @@ static void a_flip_is_excused_only_to_a_token_near_the_references_best(void)
     s.match[1] = 0; /* 1 below it, however near others are */
     s.own_top[1] = " x";
     expect(&s, "default", WA_VERDICT_TOP1,
-           "prompt 'code': ' x' where the reference says '\\n', whose logit there is 1 higher (1 of 3 prompts)");
+           "prompt 'code': ' x' where the reference says '\\n', whose logit there is 1 higher (1 "
+           "of 3 prompts)");
     open_scene(&s, WA_BUCKET_EXACT);
     s.match[2] = 0;
     s.match[0] = 0; /* what is no number is the worst */
     s.gap[2] = NAN;
-    expect(&s, "default", WA_VERDICT_TOP1, "prompt 'paris': ' Paris' where the reference says ' Paris', and its logit there is no number (2 of 3");
+    expect(&s, "default", WA_VERDICT_TOP1,
+           "prompt 'paris': ' Paris' where the reference says ' Paris', and its logit there is no "
+           "number (2 of 3");
     open_scene(&s, WA_BUCKET_EXACT);
     s.match[1] = 0; /* logits that are no numbers have no token */
     s.own_top[1] = "";
     s.gap[1] = NAN;
-    expect(&s, "default", WA_VERDICT_TOP1, "prompt 'code': no token where the reference says '\\n', and its logit there is no number");
+    expect(
+        &s, "default", WA_VERDICT_TOP1,
+        "prompt 'code': no token where the reference says '\\n', and its logit there is no number");
     open_scene(&s, WA_BUCKET_EXACT);
     s.match[0] = -1; /* neither 0 nor 1 */
     expect(&s, "default", WA_VERDICT_TOP1, NULL);
@@ -743,7 +761,8 @@ static void damaged_files_are_refused_in_one_line(void)
         {"quantized: {rel_l2: 1.3}\n", "quantized.rel_l2: found 1.3, which bounds nothing"},
         {"fp4: {rel_l2: 1}\n", "fp4.rel_l2: found 1, which bounds nothing"},
         {"fp4: {flip_rate: 1.0}\n", "fp4.flip_rate: found 1, which bounds nothing"},
-        {"exact: {cos: 0}\n", "exact.cos: found 0, which bounds nothing; expected a number above 0"},
+        {"exact: {cos: 0}\n",
+         "exact.cos: found 0, which bounds nothing; expected a number above 0"},
         {"exact: {cos: -0.5}\n", "exact.cos: found -0.5, which bounds nothing"},
         {"exact: {cos: }\n", "exact.cos"},
         {"exact: {}\n", "without bounds"},
@@ -798,7 +817,8 @@ static void a_file_that_is_not_there_is_a_wrong_bounds_file(void)
     wa_arena_close(arena);
 }
 
-/* The scene's positions and those of nine prompts more: of three, two lose 0.1 of log-probability a token, one gains it. */
+/* The scene's positions and those of nine prompts more: of three, two lose 0.1 of log-probability a
+ * token, one gains it. */
 typedef struct everywhere {
     int32_t prompt[EVERYWHERE], token[EVERYWHERE];
     double kl[EVERYWHERE], gap[EVERYWHERE], ref[EVERYWHERE], own[EVERYWHERE];
@@ -829,20 +849,22 @@ static void open_everywhere(everywhere *e, scene *s)
     s->evidence.rate_rows = &e->rows;
 }
 
-/* All prompts have the same sums of KL, so the mean's limit is the mean, 1.5e-3. Log ratio: mean 1/30, four times three prompts
- * off by 1/15, 1/15 and -2/15: error sqrt(12/11 x 24/225) / 12 = 0.02843, a tail to the other side, t of 11 degrees at 98.5 %
+/* All prompts have the same sums of KL, so the mean's limit is the mean, 1.5e-3. Log ratio: mean
+ * 1/30, four times three prompts off by 1/15, 1/15 and -2/15: error sqrt(12/11 x 24/225) / 12 =
+ * 0.02843, a tail to the other side, t of 11 degrees at 98.5 %
  * 2.491: limit 0.10413. */
 static void rates_are_judged_by_their_upper_limit(void)
 {
     static const struct {
         const char *bounds, *words;
-    } sets[] = {{"exact: {mean_kl: 0.0015001}\n", NULL},
-                {"exact: {mean_kl: 0.0014999}\n", "mean_kl 0.0015, upper 95 % limit 0.0015 above 0.0015"},
-                {"exact: {ppl_ratio: 1.11}\n", NULL},
-                {"exact: {ppl_ratio: 1.109}\n", "ppl_ratio: 1.11 would pass"},
-                {"exact: {p99_kl: 99}\n", "24 distinct positions of 12 independent prompts are too few"},
-                {"exact: {flip_rate: 0.99}\n", NULL},
-                {"exact: {flip_rate: 0.1}\n", "flip_rate 0, upper 95 % limit"}};
+    } sets[] = {
+        {"exact: {mean_kl: 0.0015001}\n", NULL},
+        {"exact: {mean_kl: 0.0014999}\n", "mean_kl 0.0015, upper 95 % limit 0.0015 above 0.0015"},
+        {"exact: {ppl_ratio: 1.11}\n", NULL},
+        {"exact: {ppl_ratio: 1.109}\n", "ppl_ratio: 1.11 would pass"},
+        {"exact: {p99_kl: 99}\n", "24 distinct positions of 12 independent prompts are too few"},
+        {"exact: {flip_rate: 0.99}\n", NULL},
+        {"exact: {flip_rate: 0.1}\n", "flip_rate 0, upper 95 % limit"}};
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         scene s;
         everywhere e;
@@ -868,7 +890,8 @@ static void flips_within_near_tie_are_no_rate(void)
             e.gap[at] = 0.4;
         }
         write_file(sets[i]);
-        expect(&s, PATH, i == 0 ? WA_VERDICT_PASS : WA_VERDICT_RATE, i == 0 ? NULL : "flip_rate 0.5");
+        expect(&s, PATH, i == 0 ? WA_VERDICT_PASS : WA_VERDICT_RATE,
+               i == 0 ? NULL : "flip_rate 0.5");
     }
     CU_ASSERT_EQUAL(remove(PATH), 0);
 }
@@ -876,7 +899,8 @@ static void flips_within_near_tie_are_no_rate(void)
 /* Bounds none of which meets anything of the case: it passed nothing. */
 static void a_row_that_meets_nothing_of_a_case_is_no_pass(void)
 {
-    static const char *const sets[] = {"exact: {dp: 0.1, dp_prompts: [nosuch]}\n", "exact: {dp: 0.1}\n"};
+    static const char *const sets[] = {"exact: {dp: 0.1, dp_prompts: [nosuch]}\n",
+                                       "exact: {dp: 0.1}\n"};
     for (size_t i = 0; i < 2; i++) {
         scene s;
         open_scene(&s, WA_BUCKET_EXACT);
@@ -907,7 +931,9 @@ static void fewer_than_ten_independent_prompts_set_no_limit(void)
             e.token[19] = alike ? 1 : 19;
             snprintf(text, sizeof text, "exact: {%s: %s}\n", names[i], i == 2 ? "0.999" : "9");
             write_file(text);
-            expect(&s, PATH, WA_VERDICT_RATE, alike ? "fewer than 10 independent prompts, 9 of 10" : "fewer than 10 independent prompts, 9 of 9");
+            expect(&s, PATH, WA_VERDICT_RATE,
+                   alike ? "fewer than 10 independent prompts, 9 of 10"
+                         : "fewer than 10 independent prompts, 9 of 9");
         }
     CU_ASSERT_EQUAL(remove(PATH), 0);
 }
@@ -947,7 +973,8 @@ static void nan_at_any_position_never_passes(void)
         CU_ASSERT_PTR_NOT_NULL(strstr(verdict.reasons[0], "'code'"));
         bool named = false;
         for (size_t r = 0; r < verdict.reason_count; r++)
-            named = named || strstr(verdict.reasons[r], i == 0 ? "mean_kl is no number" : "ppl_ratio is no number") != NULL;
+            named = named || strstr(verdict.reasons[r], i == 0 ? "mean_kl is no number"
+                                                               : "ppl_ratio is no number") != NULL;
         CU_ASSERT(named);
         wa_arena_close(s.arena);
     }

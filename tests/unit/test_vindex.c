@@ -2,8 +2,8 @@
  */
 #include "suite.h"
 #include "vindex/scan.h"
-#include "vindex_dirs.h"
 #include "vindex/vindex.h"
+#include "vindex_dirs.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -159,9 +159,12 @@ static void a_nan_scale_is_found_at_its_feature(void)
         long at;
         char code;
     } scales[] = {
-        {"up_features_fp4.bin", "1 NaN scales, the first at layer 0, feature 15;", 15 * 137 + 128, 0x7f},
-        {"up_features_fp4.bin", "1 NaN scales, the first at layer 1, feature 0;", 16 * 137 + 135, -1},
-        {"down_features_fp8.bin", "1 NaN scales, the first at layer 1, feature 2;", 18 * 257 + 256, -1},
+        {"up_features_fp4.bin", "1 NaN scales, the first at layer 0, feature 15;", 15 * 137 + 128,
+         0x7f},
+        {"up_features_fp4.bin", "1 NaN scales, the first at layer 1, feature 0;", 16 * 137 + 135,
+         -1},
+        {"down_features_fp8.bin", "1 NaN scales, the first at layer 1, feature 2;", 18 * 257 + 256,
+         -1},
         {"down_features_fp8.bin", NULL, 18 * 257 + 255, 0x7f}, /* a code, no scale */
     };
     char golden[PATH_ROOM], path[PATH_ROOM], name[2 * PATH_ROOM];
@@ -551,8 +554,9 @@ static void interleaved_q4_has_its_computed_size(void)
 
     /* A block must not cross rows, and the stride needs layers alike (vindex-format 4.3). The gate
      * file that fits is written beside. */
-    write_index(path, "\"num_layers\": 2, \"hidden_size\": 16, \"intermediate_size\": 16, "
-                      "\"vocab_size\": 8",
+    write_index(path,
+                "\"num_layers\": 2, \"hidden_size\": 16, \"intermediate_size\": 16, "
+                "\"vocab_size\": 8",
                 "{\"layer\": 0, \"num_features\": 32, \"offset\": 0, \"length\": 2048}, "
                 "{\"layer\": 1, \"num_features\": 32, \"offset\": 2048, \"length\": 2048}",
                 "");

@@ -1,12 +1,13 @@
-/* One word of a sound vindex's JSON changed: each rule of vindex-format 10 that a JSON file can break is
- * told with what was found and expected. */
+/* One word of a sound vindex's JSON changed: each rule of vindex-format 10 that a JSON file can
+ * break is told with what was found and expected. */
 #include "suite.h"
-#include "vindex_dirs.h"
 #include "vindex/vindex.h"
+#include "vindex_dirs.h"
 
 enum { SMALL_ARENA = 8 << 20, TEXT_ROOM = 16384 };
 
-/* The golden vindex, its file, the first occurrence of `from`, what stands there instead; both texts. */
+/* The golden vindex, its file, the first occurrence of `from`, what stands there instead; both
+ * texts. */
 typedef struct damage {
     const char *golden, *file, *from, *to, *first, *second;
 } damage;
@@ -50,7 +51,8 @@ static void expect(const damage *rows, size_t count)
         apply(&rows[i], path);
         WA_MUST(wa_arena_open("test", SMALL_ARENA, &arena, &err), &err);
         wa_status status = wa_vindex_open(path, arena, &vindex, &err);
-        bool said = strstr(err.text, rows[i].first) != NULL && strstr(err.text, rows[i].second) != NULL;
+        bool said =
+            strstr(err.text, rows[i].first) != NULL && strstr(err.text, rows[i].second) != NULL;
         if (status != WA_E_FORMAT || !said)
             fprintf(stderr, "    '%s' for '%s': status %d '%s', wanted '%s' and '%s'\n", rows[i].to,
                     rows[i].from, (int)status, err.text, rows[i].first, rows[i].second);
@@ -130,7 +132,8 @@ static void a_broken_rule_of_the_fp4_object_is_told(void)
         {"fp4-ok", file, "\"threshold_ratio\":", "\"ratio\":", "'compliance_gate.threshold_ratio'",
          "fp4"},
         {"ok", file, "\"down_top_k\":",
-         "\"fp4\": {\"fp4_format_version\": 1, \"block_elements\": 256, \"sub_block_elements\": 32, "
+         "\"fp4\": {\"fp4_format_version\": 1, \"block_elements\": 256, \"sub_block_elements\": "
+         "32, "
          "\"sub_block_scale_dtype\": \"fp8_e4m3\", \"block_scale_dtype\": \"fp8_e4m3\", "
          "\"value_encoding\": \"fp4_e2m1_mxfp4_nibble_order\", \"projections\": {"
          "\"gate\": {\"precision\": \"f32\", \"file\": \"g\"}, "

@@ -1,5 +1,6 @@
-/* Experts of a vindex: the matrices of layers/layer_NN.weights in every format and padding, router and biases from norms.bin, and
- * what does not fit the model. Offsets, sizes and orders are those of larql-2026-08 5.1 and 5.3. */
+/* Experts of a vindex: the matrices of layers/layer_NN.weights in every format and padding, router
+ * and biases from norms.bin, and what does not fit the model. Offsets, sizes and orders are those
+ * of larql-2026-08 5.1 and 5.3. */
 #include "suite.h"
 #include "vindex/experts.h"
 #include "vindex/order.h"
@@ -8,7 +9,8 @@
 #include <math.h>
 #include <sys/stat.h>
 
-/* The golden vindex: two layers, H 32. Experts are narrower than a block, so that rows of down cross blocks when unpadded. */
+/* The golden vindex: two layers, H 32. Experts are narrower than a block, so that rows of down
+ * cross blocks when unpadded. */
 enum { HIDDEN = 32, FEATURES = 24, EXPERTS = 3, WIDE = 256, BLOCK = 256 };
 enum { GATE_UP, DOWN, REGIONS = 2 };
 
@@ -19,9 +21,10 @@ typedef struct number_format {
 } number_format;
 
 static const number_format FORMATS[] = {
-    {0, WA_FORMAT_F32, 1, 4},          {1, WA_FORMAT_F16, 1, 2},         {2, WA_FORMAT_BF16, 1, 2},
-    {3, WA_FORMAT_GGML_Q4_0, 32, 18},  {4, WA_FORMAT_Q4_K, 256, 144},    {5, WA_FORMAT_GGML_Q6_K, 256, 210},
-    {6, WA_FORMAT_GGML_Q8_0, 32, 34},  {7, WA_FORMAT_FP4, 256, 137},
+    {0, WA_FORMAT_F32, 1, 4},         {1, WA_FORMAT_F16, 1, 2},
+    {2, WA_FORMAT_BF16, 1, 2},        {3, WA_FORMAT_GGML_Q4_0, 32, 18},
+    {4, WA_FORMAT_Q4_K, 256, 144},    {5, WA_FORMAT_GGML_Q6_K, 256, 210},
+    {6, WA_FORMAT_GGML_Q8_0, 32, 34}, {7, WA_FORMAT_FP4, 256, 137},
 };
 
 static void put(uint8_t *at, uint64_t value, size_t size)
@@ -32,14 +35,18 @@ static void put(uint8_t *at, uint64_t value, size_t size)
 /* A file of some experts, every region of noise. */
 typedef struct layer_file {
     const number_format *format;
-    size_t features, rows[REGIONS], cols[REGIONS], stride[REGIONS]; /* elements from a row to the next */
+    /* elements from a row to the next */
+    size_t features, rows[REGIONS], cols[REGIONS], stride[REGIONS];
     size_t size, start[EXPERTS][REGIONS], length[REGIONS];
     uint8_t *bytes;
 } layer_file;
 
 static layer_file make_file(const number_format *format, size_t features, bool padded)
 {
-    layer_file f = {.format = format, .features = features, .rows = {2 * features, HIDDEN}, .cols = {HIDDEN, features}};
+    layer_file f = {.format = format,
+                    .features = features,
+                    .rows = {2 * features, HIDDEN},
+                    .cols = {HIDDEN, features}};
     f.size = 24 + 32 * EXPERTS;
     for (int part = 0; part < REGIONS; part++) {
         f.stride[part] = padded ? (f.cols[part] + BLOCK - 1) / BLOCK * BLOCK : f.cols[part];
@@ -76,19 +83,23 @@ static void make_directory(char *path, const char *name)
 }
 
 /* Rows first, first + 1, … of a region, decoded as one stream of blocks. */
-static void expect_rows(const layer_file *f, size_t expert, int part, size_t first, const wa_matrix *found)
+static void expect_rows(const layer_file *f, size_t expert, int part, size_t first,
+                        const wa_matrix *found)
 {
     size_t count = f->rows[part] * f->stride[part], wrong = 0;
-    float *stream = malloc(count * sizeof *stream), *rows = malloc(found->rows * found->cols * sizeof *rows);
+    float *stream = malloc(count * sizeof *stream),
+          *rows = malloc(found->rows * found->cols * sizeof *rows);
     if (stream == NULL || rows == NULL)
         abort();
-    wa_format_get(f->format->format)->decode_ref(f->bytes + f->start[expert][part], count / f->format->elements, stream);
+    wa_format_get(f->format->format)
+        ->decode_ref(f->bytes + f->start[expert][part], count / f->format->elements, stream);
     wa_matrix_decode(found, 0, found->rows, rows);
     CU_ASSERT_EQUAL(found->cols, f->cols[part]);
     for (size_t r = 0; r < found->rows; r++)
         for (size_t c = 0; c < found->cols; c++) {
             float got = rows[r * found->cols + c], want = stream[(first + r) * f->stride[part] + c];
-            wrong += !(got == want || (isnan(got) && isnan(want))); /* noise may be a NaN of either sign */
+            /* noise may be a NaN of either sign */
+            wrong += !(got == want || (isnan(got) && isnan(want)));
         }
     CU_ASSERT_EQUAL(wrong, 0);
     CU_ASSERT_EQUAL(found->format, f->format->format);
@@ -102,7 +113,8 @@ static void expect_file(const char *path, const layer_file *f, bool unpadded)
     wa_arena *arena;
     wa_error err = {0};
     wa_vindex *vindex = must_open_vindex(path, &arena);
-    wa_layer_store store = wa_vindex_layer_store(vindex, 1), none = wa_vindex_layer_store(vindex, 0);
+    wa_layer_store store = wa_vindex_layer_store(vindex, 1),
+                   none = wa_vindex_layer_store(vindex, 0);
     CU_ASSERT_EQUAL(store.entries, EXPERTS);
     CU_ASSERT_EQUAL(store.features, f->features);
     CU_ASSERT_EQUAL(store.unpadded, unpadded);
@@ -147,14 +159,22 @@ static double mxfp4(const uint8_t *values, const uint8_t *scales, size_t element
     return ldexp(code > 7 ? -codes[code - 8] : codes[code], scales[element / 32] - 127);
 }
 
-/* Values and scales apart, rows of gate and up in turn, or in halves; padded to 256, so that a row has 8 blocks. */
+/* Values and scales apart, rows of gate and up in turn, or in halves; padded to 256, so that a row
+ * has 8 blocks. */
 static void mxfp4_experts_are_read_from_two_regions(void)
 {
-    enum { ROW = 8, GATE_UP_BLOCKS = 2 * FEATURES * ROW, DOWN_BLOCKS = HIDDEN * ROW, BLOCKS = GATE_UP_BLOCKS + DOWN_BLOCKS,
-           START = 32 + 64, SCALES = START + 16 * BLOCKS };
+    enum {
+        ROW = 8,
+        GATE_UP_BLOCKS = 2 * FEATURES * ROW,
+        DOWN_BLOCKS = HIDDEN * ROW,
+        BLOCKS = GATE_UP_BLOCKS + DOWN_BLOCKS,
+        START = 32 + 64,
+        SCALES = START + 16 * BLOCKS
+    };
     static uint8_t bytes[SCALES + BLOCKS];
-    const uint64_t table[] = {START, 16 * GATE_UP_BLOCKS, START + 16 * GATE_UP_BLOCKS, 16 * DOWN_BLOCKS,
-                              SCALES, GATE_UP_BLOCKS, SCALES + GATE_UP_BLOCKS, DOWN_BLOCKS};
+    const uint64_t table[] = {
+        START,  16 * GATE_UP_BLOCKS, START + 16 * GATE_UP_BLOCKS, 16 * DOWN_BLOCKS,
+        SCALES, GATE_UP_BLOCKS,      SCALES + GATE_UP_BLOCKS,     DOWN_BLOCKS};
     for (size_t i = START; i < sizeof bytes; i++)
         bytes[i] = i < SCALES ? (uint8_t)((i * i + 5 * i) % 251) : (uint8_t)(110 + i % 30);
     for (uint32_t turns = 0; turns < 2; turns++) {
@@ -175,10 +195,12 @@ static void mxfp4_experts_are_read_from_two_regions(void)
         const wa_matrix *all[] = {&expert.gate, &expert.up, &expert.down};
         for (size_t p = 0; p < 3; p++)
             for (size_t r = 0; r < all[p]->rows; r++) {
-                size_t at = p == 2 ? GATE_UP_BLOCKS + r * ROW : (turns ? 2 * r + p : r + p * FEATURES) * ROW;
+                size_t at = p == 2 ? GATE_UP_BLOCKS + r * ROW
+                                   : (turns ? 2 * r + p : r + p * FEATURES) * ROW;
                 wa_matrix_decode(all[p], r, 1, row);
                 for (size_t c = 0; c < all[p]->cols; c++)
-                    wrong += (double)row[c] != mxfp4(bytes + START + 16 * at, bytes + SCALES + at, c);
+                    wrong +=
+                        (double)row[c] != mxfp4(bytes + START + 16 * at, bytes + SCALES + at, c);
             }
         CU_ASSERT_EQUAL(wrong, 0);
         wa_vindex_close(vindex);
@@ -197,7 +219,8 @@ static void mxfp4_experts_are_read_from_two_regions(void)
 /* --- Beside the model: f32 weights that say what they are */
 
 typedef struct made {
-    float router[EXPERTS * HIDDEN], router_bias[EXPERTS], gate_up[EXPERTS * 2 * FEATURES], down[EXPERTS * HIDDEN];
+    float router[EXPERTS * HIDDEN], router_bias[EXPERTS], gate_up[EXPERTS * 2 * FEATURES],
+        down[EXPERTS * HIDDEN];
 } made;
 
 /* norms.bin is these values, in this order. */
@@ -225,21 +248,32 @@ static void make_model(own_model *own, size_t count, size_t features)
     for (size_t i = 0; i < FEATURES + HIDDEN; i++)
         own->bias[i] = -1.0F;
     for (size_t e = 0; e < EXPERTS; e++)
-        own->list[e] = (wa_expert){.gate = {.rows = features, .cols = HIDDEN}, .up = {.rows = features, .cols = HIDDEN},
+        own->list[e] = (wa_expert){.gate = {.rows = features, .cols = HIDDEN},
+                                   .up = {.rows = features, .cols = HIDDEN},
                                    .down = {.rows = HIDDEN, .cols = features},
-                                   .gate_bias = own->bias, .up_bias = own->bias, .down_bias = own->bias};
-    own->experts = (wa_experts){.count = count, .chosen = 2, .renormalised = true, .experts = own->list, .router_bias = own->bias,
-                                .router = {.data = (const uint8_t *)own->router, .rows = count, .cols = HIDDEN,
+                                   .gate_bias = own->bias,
+                                   .up_bias = own->bias,
+                                   .down_bias = own->bias};
+    own->experts = (wa_experts){.count = count,
+                                .chosen = 2,
+                                .renormalised = true,
+                                .experts = own->list,
+                                .router_bias = own->bias,
+                                .router = {.data = (const uint8_t *)own->router,
+                                           .rows = count,
+                                           .cols = HIDDEN,
                                            .row_bytes = 4 * HIDDEN}};
     own->layers[1].experts = &own->experts;
     own->model = (wa_model){.layer_count = 2, .hidden = HIDDEN, .layers = own->layers};
 }
 
-#define ENTRY(name, shape, offset, length)                                                                                 \
-    "{\"key\": \"layers.1." name "\", \"kind\": \"vector\", \"shape\": [" shape "], \"offset\": " offset ", \"length\": " length \
-    ", \"file\": \"norms.bin\"}"
-static const char WHOLE[] = "[" ENTRY("mlp.router.weight", "96", "0", "384") "," ENTRY("mlp.router.bias", "3", "384", "12") ","
-    ENTRY("mlp.experts.gate_up_proj_bias", "144", "396", "576") "," ENTRY("mlp.experts.down_proj_bias", "96", "972", "384") "]";
+#define ENTRY(name, shape, offset, length)                                                         \
+    "{\"key\": \"layers.1." name "\", \"kind\": \"vector\", \"shape\": [" shape                    \
+    "], \"offset\": " offset ", \"length\": " length ", \"file\": \"norms.bin\"}"
+static const char WHOLE[] = "[" ENTRY("mlp.router.weight", "96", "0", "384") "," ENTRY(
+    "mlp.router.bias", "3", "384", "12") "," ENTRY("mlp.experts.gate_up_proj_bias", "144", "396",
+                                                   "576") "," ENTRY("mlp.experts.down_proj_bias",
+                                                                    "96", "972", "384") "]";
 
 static void write_layer(char *path, const char *name, const char *manifest)
 {
@@ -291,7 +325,8 @@ static void router_and_biases_are_those_of_the_vindex(void)
         CU_ASSERT(memcmp(expert->down_bias, norms.down + e * HIDDEN, sizeof row) == 0);
         CU_ASSERT_EQUAL(expert->gate.format, WA_FORMAT_Q4_K);
     }
-    CU_ASSERT(lists(vindex, "norms.bin") && lists(vindex, "weight_manifest.json") && lists(vindex, "layers/layer_01.weights"));
+    CU_ASSERT(lists(vindex, "norms.bin") && lists(vindex, "weight_manifest.json") &&
+              lists(vindex, "layers/layer_01.weights"));
     wa_layer_store store = wa_vindex_layer_store(vindex, 1);
     CU_ASSERT(store.has_router && store.has_router_bias && store.has_biases);
     wa_vindex_close(vindex);
@@ -330,11 +365,14 @@ static void experts_of_another_shape_are_refused(void)
         const char *text;
     } rows[] = {
         {WHOLE, EXPERTS - 1, FEATURES, "layer 1 of the vindex has 3 experts, the model's has 2"},
-        {WHOLE, EXPERTS, FEATURES + 1, "experts of layer 1 of the vindex have 24 features, the model's have 25"},
+        {WHOLE, EXPERTS, FEATURES + 1,
+         "experts of layer 1 of the vindex have 24 features, the model's have 25"},
         {"[" ENTRY("mlp.router.weight", "95", "0", "380") "]", EXPERTS, FEATURES,
          "layer 1: the router of the vindex has 95 elements, the model's [3, 32]"},
-        {"[" ENTRY("mlp.router.bias", "4", "0", "16") "]", EXPERTS, FEATURES, "the router's bias of the vindex has 4 elements"},
-        {"[" ENTRY("mlp.experts.down_proj_bias", "95", "0", "380") "]", EXPERTS, FEATURES, "the bias of down of the vindex has 95"},
+        {"[" ENTRY("mlp.router.bias", "4", "0", "16") "]", EXPERTS, FEATURES,
+         "the router's bias of the vindex has 4 elements"},
+        {"[" ENTRY("mlp.experts.down_proj_bias", "95", "0", "380") "]", EXPERTS, FEATURES,
+         "the bias of down of the vindex has 95"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char path[PATH_ROOM];
@@ -345,7 +383,8 @@ static void experts_of_another_shape_are_refused(void)
         write_layer(path, "shapes", rows[i].manifest);
         wa_vindex *vindex = must_open_vindex(path, &arena);
         make_model(&own, rows[i].count, rows[i].features);
-        CU_ASSERT_EQUAL(wa_vindex_experts_open(vindex, &own.model, 1, arena, &found, &err), WA_E_MISMATCH);
+        CU_ASSERT_EQUAL(wa_vindex_experts_open(vindex, &own.model, 1, arena, &found, &err),
+                        WA_E_MISMATCH);
         CU_ASSERT(strstr(err.text, rows[i].text) != NULL);
         wa_vindex_close(vindex);
         wa_arena_close(arena);
@@ -366,7 +405,8 @@ static void put_rows(layer_file *f, wa_format order, size_t expert, int part, fl
         for (size_t c = 0; c < f->stride[part]; c++)
             values[r * f->stride[part] + c] =
                 c < f->cols[part] ? model_value(expert + (part == DOWN ? 50 : 0), r, c) : 0.0F;
-    wa_rows_encode(order, values, f->rows[part], f->stride[part], f->bytes + f->start[expert][part]);
+    wa_rows_encode(order, values, f->rows[part], f->stride[part],
+                   f->bytes + f->start[expert][part]);
 }
 
 static void experts_are_read_in_the_order_that_fits_the_model(void)
@@ -374,8 +414,10 @@ static void experts_are_read_in_the_order_that_fits_the_model(void)
     static const struct {
         wa_format stored;
         const char *text;
-    } rows[] = {{WA_FORMAT_GGML_Q6_K, "experts: Q6_K, order since August 2026"},
-                {WA_FORMAT_Q6_K, "experts: Q6_K, order of before August 2026: LARQL since then reads this as noise"}};
+    } rows[] = {
+        {WA_FORMAT_GGML_Q6_K, "experts: Q6_K, order since August 2026"},
+        {WA_FORMAT_Q6_K,
+         "experts: Q6_K, order of before August 2026: LARQL since then reads this as noise"}};
     static float values[EXPERTS][REGIONS][2 * FEATURES * BLOCK];
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char path[PATH_ROOM];
@@ -394,7 +436,8 @@ static void experts_are_read_in_the_order_that_fits_the_model(void)
             own.list[e].gate.data = (const uint8_t *)values[e][GATE_UP];
             own.list[e].up.data = (const uint8_t *)(values[e][GATE_UP] + FEATURES * BLOCK);
             own.list[e].down.data = (const uint8_t *)values[e][DOWN];
-            own.list[e].gate.row_bytes = own.list[e].up.row_bytes = own.list[e].down.row_bytes = 4 * BLOCK;
+            own.list[e].gate.row_bytes = own.list[e].up.row_bytes = own.list[e].down.row_bytes =
+                4 * BLOCK;
         }
         write_file(path, "layers/layer_01.weights", f.bytes, f.size);
         free(f.bytes);
@@ -414,11 +457,15 @@ static void experts_are_read_in_the_order_that_fits_the_model(void)
     }
 }
 
-/* LARQL lists no layer without experts (vindex-format 2.6): what it writes of a qwen3_moe model may begin with layer 1. */
+/* LARQL lists no layer without experts (vindex-format 2.6): what it writes of a qwen3_moe model may
+ * begin with layer 1. */
 static void layers_without_experts_may_be_unlisted(void)
 {
-    static const char text[] = "{\"version\": 2, \"model\": \"m\", \"family\": \"qwen3_moe\", \"num_layers\": 4, \"hidden_size\": 32,"
-        "\"intermediate_size\": 16, \"vocab_size\": 8, \"embed_scale\": 1.0, \"dtype\": \"f32\", \"down_top_k\": 5, %s"
+    static const char text[] =
+        "{\"version\": 2, \"model\": \"m\", \"family\": \"qwen3_moe\", \"num_layers\": 4, "
+        "\"hidden_size\": 32,"
+        "\"intermediate_size\": 16, \"vocab_size\": 8, \"embed_scale\": 1.0, \"dtype\": \"f32\", "
+        "\"down_top_k\": 5, %s"
         "\"layers\": [{\"layer\": 1, \"num_features\": 8, \"offset\": 0, \"length\": 1024},"
         "{\"layer\": 2, \"num_features\": 8, \"offset\": 1024, \"length\": 1024}]}";
     static const uint8_t gate[2048];
@@ -429,7 +476,8 @@ static void layers_without_experts_may_be_unlisted(void)
     if (!shell("rm -f '%s'/*.bin%s", path, ""))
         abort();
     write_file(path, "gate_vectors.bin", gate, sizeof gate);
-    write_file(path, "index.json", index, (size_t)snprintf(index, sizeof index, text, "\"ffn_layout\": \"per_layer\","));
+    write_file(path, "index.json", index,
+               (size_t)snprintf(index, sizeof index, text, "\"ffn_layout\": \"per_layer\","));
     wa_vindex *vindex = must_open_vindex(path, &arena);
     CU_ASSERT_EQUAL(vindex->layers[0].features, 0);
     CU_ASSERT_EQUAL(vindex->layers[1].features, 8);
@@ -442,7 +490,10 @@ static void layers_without_experts_may_be_unlisted(void)
     wa_arena_close(arena);
 }
 
-WA_SUITE("vindex_experts", WA_CASE(experts_of_every_format_and_padding_are_read), WA_CASE(mxfp4_experts_are_read_from_two_regions),
-         WA_CASE(router_and_biases_are_those_of_the_vindex), WA_CASE(what_a_vindex_lacks_is_the_models_and_said),
+WA_SUITE("vindex_experts", WA_CASE(experts_of_every_format_and_padding_are_read),
+         WA_CASE(mxfp4_experts_are_read_from_two_regions),
+         WA_CASE(router_and_biases_are_those_of_the_vindex),
+         WA_CASE(what_a_vindex_lacks_is_the_models_and_said),
          WA_CASE(experts_of_another_shape_are_refused),
-         WA_CASE(experts_are_read_in_the_order_that_fits_the_model), WA_CASE(layers_without_experts_may_be_unlisted))
+         WA_CASE(experts_are_read_in_the_order_that_fits_the_model),
+         WA_CASE(layers_without_experts_may_be_unlisted))

@@ -1,10 +1,11 @@
-/* K-quant files under their newer and their older names, and what else a newer LARQL writes: which is read, which is
- * said to lie there unread, and what is refused by name (larql-2026-08.md 1.1, 1.2). */
+/* K-quant files under their newer and their older names, and what else a newer LARQL writes: which
+ * is read, which is said to lie there unread, and what is refused by name (larql-2026-08.md 1.1,
+ * 1.2). */
 #include "suite.h"
-#include "vindex_dirs.h"
 #include "vindex/extract.h"
 #include "vindex/inventory.h"
 #include "vindex/vindex.h"
+#include "vindex_dirs.h"
 
 enum { HIDDEN = 256, FEATURES = 512 }; /* of tiny-qwen3 */
 
@@ -106,8 +107,10 @@ static void either_name_is_read_and_said(void)
     wa_arena *arena;
     extract_old(path, "either");
     wa_vindex *vindex = must_open(path, &arena);
-    CU_ASSERT_STRING_EQUAL(wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K), "interleaved_q4k.bin");
-    CU_ASSERT_STRING_EQUAL(wa_vindex_file(vindex, WA_PAYLOAD_DOWN_FEATURES_Q4K), "down_features_q4k.bin");
+    CU_ASSERT_STRING_EQUAL(wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K),
+                           "interleaved_q4k.bin");
+    CU_ASSERT_STRING_EQUAL(wa_vindex_file(vindex, WA_PAYLOAD_DOWN_FEATURES_Q4K),
+                           "down_features_q4k.bin");
     CU_ASSERT(has_note(vindex, "interleaved_q4k.bin: name of before 17 May 2026"));
     expect_entry(vindex, "interleaved_q4k.bin", true, "K-quants");
     float old = first_down(vindex);
@@ -115,8 +118,10 @@ static void either_name_is_read_and_said(void)
 
     edit(path, TO_NEW);
     vindex = must_open(path, &arena);
-    CU_ASSERT(vindex->readable[WA_PAYLOAD_INTERLEAVED_Q4K] && vindex->readable[WA_PAYLOAD_DOWN_FEATURES_Q4K]);
-    CU_ASSERT_STRING_EQUAL(wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K), "interleaved_kquant.bin");
+    CU_ASSERT(vindex->readable[WA_PAYLOAD_INTERLEAVED_Q4K] &&
+              vindex->readable[WA_PAYLOAD_DOWN_FEATURES_Q4K]);
+    CU_ASSERT_STRING_EQUAL(wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K),
+                           "interleaved_kquant.bin");
     CU_ASSERT_FALSE(has_note(vindex, "17 May"));
     expect_entry(vindex, "interleaved_kquant.bin", true, "K-quants");
     CU_ASSERT_EQUAL(first_down(vindex), old);
@@ -136,9 +141,12 @@ static void purposes_are_decided_one_by_one(void)
     edit(path, "mv down_features_q4k.bin down_features_kquant.bin && "
                "mv down_features_q4k_manifest.json down_features_kquant_manifest.json");
     wa_vindex *vindex = must_open(path, &arena);
-    CU_ASSERT(vindex->readable[WA_PAYLOAD_INTERLEAVED_Q4K] && vindex->readable[WA_PAYLOAD_DOWN_FEATURES_Q4K]);
-    CU_ASSERT_STRING_EQUAL(wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K), "interleaved_q4k.bin");
-    CU_ASSERT_STRING_EQUAL(wa_vindex_file(vindex, WA_PAYLOAD_DOWN_FEATURES_Q4K), "down_features_kquant.bin");
+    CU_ASSERT(vindex->readable[WA_PAYLOAD_INTERLEAVED_Q4K] &&
+              vindex->readable[WA_PAYLOAD_DOWN_FEATURES_Q4K]);
+    CU_ASSERT_STRING_EQUAL(wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K),
+                           "interleaved_q4k.bin");
+    CU_ASSERT_STRING_EQUAL(wa_vindex_file(vindex, WA_PAYLOAD_DOWN_FEATURES_Q4K),
+                           "down_features_kquant.bin");
     close_all(vindex, arena);
 }
 
@@ -152,7 +160,8 @@ static void an_older_file_beside_a_newer_is_not_opened(void)
     edit(path, "echo damage > interleaved_q4k.bin; echo '{' > interleaved_q4k_manifest.json");
     wa_vindex *vindex = must_open(path, &arena);
     CU_ASSERT(vindex->readable[WA_PAYLOAD_INTERLEAVED_Q4K]);
-    CU_ASSERT(has_note(vindex, "interleaved_q4k.bin is not read, since interleaved_kquant.bin is there"));
+    CU_ASSERT(
+        has_note(vindex, "interleaved_q4k.bin is not read, since interleaved_kquant.bin is there"));
     expect_entry(vindex, "interleaved_q4k.bin", false, "older name, not read beside the newer one");
     expect_entry(vindex, "interleaved_q4k_manifest.json", false, "older name");
     for (size_t i = 0; i < vindex->file_count; i++)
@@ -170,18 +179,21 @@ static void a_manifest_of_the_other_generation_is_none(void)
     wa_vindex *vindex = must_open(path, &arena);
     CU_ASSERT_FALSE(vindex->present[WA_PAYLOAD_INTERLEAVED_Q4K]);
     CU_ASSERT(has_note(vindex, "interleaved_kquant.bin has no manifest"));
-    CU_ASSERT(has_note(vindex, "interleaved_q4k_manifest.json is not read: it belongs to interleaved_q4k.bin"));
+    CU_ASSERT(has_note(
+        vindex, "interleaved_q4k_manifest.json is not read: it belongs to interleaved_q4k.bin"));
     CU_ASSERT(has_note(vindex, "index.json") || vindex->present[WA_PAYLOAD_GATE]);
     close_all(vindex, arena);
 
     extract_old(path, "manifest");
     edit(path, "rm interleaved_q4k.bin");
     vindex = must_open(path, &arena);
-    CU_ASSERT(has_note(vindex, "manifest 'interleaved_q4k_manifest.json' is there without interleaved_q4k.bin"));
+    CU_ASSERT(has_note(
+        vindex, "manifest 'interleaved_q4k_manifest.json' is there without interleaved_q4k.bin"));
     close_all(vindex, arena);
 }
 
-/* Without layers[] the stored gate tells the features of each layer; no gate file then says where its rows are. */
+/* Without layers[] the stored gate tells the features of each layer; no gate file then says where
+ * its rows are. */
 static void the_manifest_counts_features_where_index_json_lists_none(void)
 {
     char path[PATH_ROOM];
@@ -213,11 +225,16 @@ static void newer_containers_are_refused_by_name(void)
         const char *edit, *text;
         wa_status status;
     } rows[] = {
-        {"sed -i 's/\"version\": 2/\"version\": 3/' index.json", "VINDEX3 container, schema 3: not audited", WA_E_UNSUPPORTED},
-        {"sed -i 's/\"version\": 2/\"version\": 4/' index.json", "VINDEX3 container, schema 4: not audited", WA_E_UNSUPPORTED},
-        {"sed -i 's/\"version\": 2/\"version\": 5/' index.json", "unsupported version 5, expected 1 or 2", WA_E_FORMAT},
-        {"mkdir layers; printf 'LYRW\\2\\0\\0\\0%016d' 0 > layers/layer_00.weights", "LYRW v2", WA_E_UNSUPPORTED},
-        {"sed -i 's/\"quant\": \"q4k\"/\"quant\": \"q4q\"/' index.json", "found 'q4q', expected one of: none, q4k, kquant", WA_E_FORMAT},
+        {"sed -i 's/\"version\": 2/\"version\": 3/' index.json",
+         "VINDEX3 container, schema 3: not audited", WA_E_UNSUPPORTED},
+        {"sed -i 's/\"version\": 2/\"version\": 4/' index.json",
+         "VINDEX3 container, schema 4: not audited", WA_E_UNSUPPORTED},
+        {"sed -i 's/\"version\": 2/\"version\": 5/' index.json",
+         "unsupported version 5, expected 1 or 2", WA_E_FORMAT},
+        {"mkdir layers; printf 'LYRW\\2\\0\\0\\0%016d' 0 > layers/layer_00.weights", "LYRW v2",
+         WA_E_UNSUPPORTED},
+        {"sed -i 's/\"quant\": \"q4k\"/\"quant\": \"q4q\"/' index.json",
+         "found 'q4q', expected one of: none, q4k, kquant", WA_E_FORMAT},
     };
     char path[PATH_ROOM];
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -236,13 +253,19 @@ static void newer_containers_are_refused_by_name(void)
 /* Names of the tables of 1.1 that no walk path reads: known, so that nobody is warned of them. */
 static void other_files_of_a_newer_larql_are_known(void)
 {
-    static const char *const names[] = {"attn_weights_kquant.bin", "attn_weights_kquant_manifest.json",
-                                        "lm_head_kquant.bin", "ple_weights.bin", "router_weights.bin",
-                                        "knn_store.bin", "bitnet/", "layers/"};
+    static const char *const names[] = {"attn_weights_kquant.bin",
+                                        "attn_weights_kquant_manifest.json",
+                                        "lm_head_kquant.bin",
+                                        "ple_weights.bin",
+                                        "router_weights.bin",
+                                        "knn_store.bin",
+                                        "bitnet/",
+                                        "layers/"};
     char path[PATH_ROOM];
     wa_arena *arena;
     extract_old(path, "others");
-    edit(path, "touch attn_weights_kquant.bin attn_weights_kquant_manifest.json lm_head_kquant.bin ple_weights.bin "
+    edit(path, "touch attn_weights_kquant.bin attn_weights_kquant_manifest.json lm_head_kquant.bin "
+               "ple_weights.bin "
                "router_weights.bin knn_store.bin; mkdir bitnet layers; touch bitnet/scales.f32");
     wa_vindex *vindex = must_open(path, &arena);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -250,7 +273,10 @@ static void other_files_of_a_newer_larql_are_known(void)
     close_all(vindex, arena);
 }
 
-WA_SUITE("vindex_names", WA_CASE(either_name_is_read_and_said), WA_CASE(purposes_are_decided_one_by_one),
-         WA_CASE(an_older_file_beside_a_newer_is_not_opened), WA_CASE(a_manifest_of_the_other_generation_is_none),
-         WA_CASE(the_manifest_counts_features_where_index_json_lists_none), WA_CASE(newer_containers_are_refused_by_name),
+WA_SUITE("vindex_names", WA_CASE(either_name_is_read_and_said),
+         WA_CASE(purposes_are_decided_one_by_one),
+         WA_CASE(an_older_file_beside_a_newer_is_not_opened),
+         WA_CASE(a_manifest_of_the_other_generation_is_none),
+         WA_CASE(the_manifest_counts_features_where_index_json_lists_none),
+         WA_CASE(newer_containers_are_refused_by_name),
          WA_CASE(other_files_of_a_newer_larql_are_known))

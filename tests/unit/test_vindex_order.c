@@ -1,10 +1,10 @@
-/* Element orders of Q6_K and Q4_0: told apart by the model matrix by matrix, by the bytes where those tell, and said
- * (larql-2026-08.md 1.4). */
+/* Element orders of Q6_K and Q4_0: told apart by the model matrix by matrix, by the bytes where
+ * those tell, and said (larql-2026-08.md 1.4). */
 #include "suite.h"
-#include "vindex_dirs.h"
 #include "vindex/extract.h"
 #include "vindex/order.h"
 #include "vindex/vindex.h"
+#include "vindex_dirs.h"
 
 #include <math.h>
 
@@ -49,7 +49,8 @@ static void close_subject(subject *s)
     wa_arena_close(s->arena);
 }
 
-static wa_matrix matrix_of(const subject *s, wa_payload payload, wa_projection projection, size_t layer)
+static wa_matrix matrix_of(const subject *s, wa_payload payload, wa_projection projection,
+                           size_t layer)
 {
     wa_error err = {0};
     wa_matrix matrix = {0};
@@ -76,10 +77,11 @@ static const char *guessed(const subject *s, wa_payload payload)
 /* How rows of a matrix are rewritten. */
 typedef enum rewriting { OTHER_ORDER, SHUFFLED } rewriting;
 
-/* Of `layer`, in the file: rows first, first + step and so on in the other order, or with their blocks' codes moved by
- * one place, so that no order fits. The file is that of the vindex as opened. */
-static void rewrite(const subject *s, wa_payload payload, wa_projection projection, size_t layer, size_t first,
-                    size_t step, rewriting how)
+/* Of `layer`, in the file: rows first, first + step and so on in the other order, or with their
+ * blocks' codes moved by one place, so that no order fits. The file is that of the vindex as
+ * opened. */
+static void rewrite(const subject *s, wa_payload payload, wa_projection projection, size_t layer,
+                    size_t first, size_t step, rewriting how)
 {
     char path[2 * PATH_ROOM];
     uint64_t offset;
@@ -98,7 +100,8 @@ static void rewrite(const subject *s, wa_payload payload, wa_projection projecti
             memmove(row, row + 1, (m.cols - 1) * sizeof *row);
             row[m.cols - 1] = front;
         }
-        wa_rows_encode(how == SHUFFLED ? m.format : wa_format_other_order(m.format), row, 1, m.cols, packed);
+        wa_rows_encode(how == SHUFFLED ? m.format : wa_format_other_order(m.format), row, 1, m.cols,
+                       packed);
         fseek(file, (long)(offset + r * m.row_bytes), SEEK_SET);
         CU_ASSERT_EQUAL_FATAL(fwrite(packed, 1, m.row_bytes, file), m.row_bytes);
     }
@@ -118,7 +121,8 @@ static void make_planar(subject *s, wa_payload payload)
         }
 }
 
-/* Largest distance of a stored row from the model's, over the model's norm, of down [H, F] of a layer. */
+/* Largest distance of a stored row from the model's, over the model's norm, of down [H, F] of a
+ * layer. */
 static double worst_row(const subject *s, size_t layer)
 {
     static float stored[4096], own[4096];
@@ -170,7 +174,8 @@ static void both_orders_are_told_by_the_model(void)
     close_subject(&s);
 }
 
-/* All three of an interleaved Q4_0 file, turned down included; and what only has one order has none to tell. */
+/* All three of an interleaved Q4_0 file, turned down included; and what only has one order has none
+ * to tell. */
 static void q4_0_is_told_by_the_model_alone(void)
 {
     subject s;
@@ -178,18 +183,23 @@ static void q4_0_is_told_by_the_model_alone(void)
     reopen(&s, true);
     make_planar(&s, WA_PAYLOAD_INTERLEAVED_Q4);
     reopen(&s, true);
-    CU_ASSERT_STRING_EQUAL(told(&s, WA_PAYLOAD_INTERLEAVED_Q4),
-                           "gate: Q4_0, order since August 2026\nup: Q4_0, order since August 2026\n"
-                           "down: Q4_0, order since August 2026");
+    CU_ASSERT_STRING_EQUAL(
+        told(&s, WA_PAYLOAD_INTERLEAVED_Q4),
+        "gate: Q4_0, order since August 2026\nup: Q4_0, order since August 2026\n"
+        "down: Q4_0, order since August 2026");
     rewrite(&s, WA_PAYLOAD_INTERLEAVED_Q4, WA_DOWN, 1, 0, 1, OTHER_ORDER);
     rewrite(&s, WA_PAYLOAD_INTERLEAVED_Q4, WA_UP, 0, 0, 1, OTHER_ORDER);
     reopen(&s, true);
     CU_ASSERT_EQUAL(matrix_of(&s, WA_PAYLOAD_INTERLEAVED_Q4, WA_DOWN, 1).format, WA_FORMAT_Q4_0);
-    CU_ASSERT_EQUAL(matrix_of(&s, WA_PAYLOAD_INTERLEAVED_Q4, WA_DOWN, 0).format, WA_FORMAT_GGML_Q4_0);
+    CU_ASSERT_EQUAL(matrix_of(&s, WA_PAYLOAD_INTERLEAVED_Q4, WA_DOWN, 0).format,
+                    WA_FORMAT_GGML_Q4_0);
     CU_ASSERT_EQUAL(matrix_of(&s, WA_PAYLOAD_INTERLEAVED_Q4, WA_UP, 0).format, WA_FORMAT_Q4_0);
-    CU_ASSERT_PTR_NOT_NULL(strstr(told(&s, WA_PAYLOAD_INTERLEAVED_Q4), "up, layers 0: Q4_0, order of before August 2026"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(told(&s, WA_PAYLOAD_INTERLEAVED_Q4), "gate: Q4_0, order since August 2026"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(guessed(&s, WA_PAYLOAD_INTERLEAVED_Q4), "down: Q4_0, order not told by the bytes"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(told(&s, WA_PAYLOAD_INTERLEAVED_Q4),
+                                  "up, layers 0: Q4_0, order of before August 2026"));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(told(&s, WA_PAYLOAD_INTERLEAVED_Q4), "gate: Q4_0, order since August 2026"));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(guessed(&s, WA_PAYLOAD_INTERLEAVED_Q4), "down: Q4_0, order not told by the bytes"));
     close_subject(&s);
 }
 
@@ -208,10 +218,12 @@ static void a_matrix_without_a_majority_is_undecided_and_counts_as_augusts(void)
         rewrite(&s, WA_PAYLOAD_INTERLEAVED_Q4K, WA_DOWN, 1, r, half.rows, OTHER_ORDER);
     reopen(&s, true);
     for (size_t l = 0; l < 2; l++)
-        CU_ASSERT_EQUAL(matrix_of(&s, WA_PAYLOAD_INTERLEAVED_Q4K, WA_DOWN, l).format, WA_FORMAT_GGML_Q6_K);
+        CU_ASSERT_EQUAL(matrix_of(&s, WA_PAYLOAD_INTERLEAVED_Q4K, WA_DOWN, l).format,
+                        WA_FORMAT_GGML_Q6_K);
     CU_ASSERT_EQUAL(s.vindex->layer_count, 2);
     CU_ASSERT_STRING_EQUAL(told(&s, WA_PAYLOAD_INTERLEAVED_Q4K),
-                           "down: Q6_K, order undecided, since neither fits the model: read in that since August 2026");
+                           "down: Q6_K, order undecided, since neither fits the model: read in "
+                           "that since August 2026");
     close_subject(&s);
 }
 
@@ -222,11 +234,13 @@ static void the_bytes_of_q6_k_tell_without_a_model(void)
     reopen(&s, true);
     make_planar(&s, WA_PAYLOAD_INTERLEAVED_Q4K);
     reopen(&s, false);
-    CU_ASSERT_STRING_EQUAL(guessed(&s, WA_PAYLOAD_INTERLEAVED_Q4K), "down: Q6_K, order since August 2026, by the bytes");
+    CU_ASSERT_STRING_EQUAL(guessed(&s, WA_PAYLOAD_INTERLEAVED_Q4K),
+                           "down: Q6_K, order since August 2026, by the bytes");
     rewrite(&s, WA_PAYLOAD_INTERLEAVED_Q4K, WA_DOWN, 0, 0, 1, OTHER_ORDER);
     reopen(&s, false);
     CU_ASSERT_PTR_NOT_NULL(strstr(guessed(&s, WA_PAYLOAD_INTERLEAVED_Q4K),
-                                  "down, layers 0: Q6_K, order of before August 2026, by the bytes: LARQL since then reads this as noise"));
+                                  "down, layers 0: Q6_K, order of before August 2026, by the "
+                                  "bytes: LARQL since then reads this as noise"));
     CU_ASSERT_STRING_EQUAL(guessed(&s, WA_PAYLOAD_GATE), "");
     close_subject(&s);
 }
@@ -251,9 +265,11 @@ static void the_share_of_full_groups_is_that_of_the_document(void)
         wa_rows_encode(orders[written], x, BLOCKS, BLOCK, bytes[written]);
         for (size_t read = 0; read < 2; read++) {
             size_t counted = 0;
-            double full = (double)wa_q6_k_full_groups(orders[read], bytes[written], BLOCKS, &counted);
+            double full =
+                (double)wa_q6_k_full_groups(orders[read], bytes[written], BLOCKS, &counted);
             CU_ASSERT_EQUAL(counted, 16 * BLOCKS);
-            CU_ASSERT(written == read ? full == (double)counted : fabs(full / (double)counted - 0.58) < 0.03);
+            CU_ASSERT(written == read ? full == (double)counted
+                                      : fabs(full / (double)counted - 0.58) < 0.03);
         }
     }
     memset(bytes, 0, sizeof bytes);
@@ -262,6 +278,8 @@ static void the_share_of_full_groups_is_that_of_the_document(void)
     CU_ASSERT_EQUAL(counted, 0);
 }
 
-WA_SUITE("vindex_order", WA_CASE(both_orders_are_told_by_the_model), WA_CASE(q4_0_is_told_by_the_model_alone),
+WA_SUITE("vindex_order", WA_CASE(both_orders_are_told_by_the_model),
+         WA_CASE(q4_0_is_told_by_the_model_alone),
          WA_CASE(a_matrix_without_a_majority_is_undecided_and_counts_as_augusts),
-         WA_CASE(the_bytes_of_q6_k_tell_without_a_model), WA_CASE(the_share_of_full_groups_is_that_of_the_document))
+         WA_CASE(the_bytes_of_q6_k_tell_without_a_model),
+         WA_CASE(the_share_of_full_groups_is_that_of_the_document))

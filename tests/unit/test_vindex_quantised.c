@@ -1,9 +1,9 @@
-/* Views of quantised payloads: each row starts where the format puts it, padding is dropped, and what
- * cannot be read is said. Every block of a made-up file decodes to one number that tells which block
- * it is. */
+/* Views of quantised payloads: each row starts where the format puts it, padding is dropped, and
+ * what cannot be read is said. Every block of a made-up file decodes to one number that tells which
+ * block it is. */
 #include "suite.h"
-#include "vindex_dirs.h"
 #include "vindex/vindex.h"
+#include "vindex_dirs.h"
 
 #include <math.h>
 
@@ -130,11 +130,12 @@ static void write_index(const char *dir, const shape *s, const char *tail)
                  l == 0 ? "" : ", ", l, s->features[l], start, 4 * s->features[l] * s->hidden);
         start += 4 * s->features[l] * s->hidden;
     }
-    int length = snprintf(text, sizeof text,
-                          "{\"version\": 2, \"model\": \"m\", \"family\": \"llama\", \"num_layers\": 2, "
-                          "\"hidden_size\": %zu, \"intermediate_size\": %zu, \"vocab_size\": 8, "
-                          "\"embed_scale\": 1.0, \"layers\": [%s], \"down_top_k\": 2%s}",
-                          s->hidden, s->features[0], layers, tail);
+    int length =
+        snprintf(text, sizeof text,
+                 "{\"version\": 2, \"model\": \"m\", \"family\": \"llama\", \"num_layers\": 2, "
+                 "\"hidden_size\": %zu, \"intermediate_size\": %zu, \"vocab_size\": 8, "
+                 "\"embed_scale\": 1.0, \"layers\": [%s], \"down_top_k\": 2%s}",
+                 s->hidden, s->features[0], layers, tail);
     CU_ASSERT_FATAL(length > 0 && (size_t)length < sizeof text);
     write_file(dir, "index.json", text, (size_t)length);
 }
@@ -177,11 +178,10 @@ static void write_interleaved_q4k(const char *dir, const shape *s, wa_format dow
         for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
             snprintf(key, sizeof key, "layers.%zu.mlp.%s_proj.weight", l,
                      wa_projection_name((wa_projection)p));
-            first[l][p] = p == WA_DOWN
-                              ? add_entry(&payload, manifest, sizeof manifest, key, down, s->hidden,
-                                          s->features[l])
-                              : add_entry(&payload, manifest, sizeof manifest, key, WA_FORMAT_Q4_K,
-                                          s->features[l], s->hidden);
+            first[l][p] = p == WA_DOWN ? add_entry(&payload, manifest, sizeof manifest, key, down,
+                                                   s->hidden, s->features[l])
+                                       : add_entry(&payload, manifest, sizeof manifest, key,
+                                                   WA_FORMAT_Q4_K, s->features[l], s->hidden);
         }
     strcat(manifest, "]");
     write_file(dir, "interleaved_q4k.bin", payload.data, payload.size);
@@ -237,7 +237,7 @@ static void padded_kquant_rows_start_on_blocks(void)
                 size_t rows = p == WA_DOWN ? 320 : PADDED.features[l];
                 size_t cols = p == WA_DOWN ? PADDED.features[l] : 320;
                 /* without a model, in the order since August 2026 */
-                CU_ASSERT_EQUAL(m.format, p != WA_DOWN                    ? WA_FORMAT_Q4_K
+                CU_ASSERT_EQUAL(m.format, p != WA_DOWN                 ? WA_FORMAT_Q4_K
                                           : downs[d] == WA_FORMAT_Q6_K ? WA_FORMAT_GGML_Q6_K
                                                                        : downs[d]);
                 CU_ASSERT_EQUAL(m.rows, rows);
@@ -310,14 +310,17 @@ static void a_broken_rule_of_the_feature_major_manifest_is_told(void)
     static const struct {
         const char *from, *to, *first, *second;
     } rows[] = {
-        {"layers.1.mlp.down", "layers.0.mlp.down", "is of another layer, expected layer 1", "entry 1"},
-        {"layers.0.mlp.down", "layers.0.mlp.up", "is up_proj, expected down_proj of layer 0", "entry 0"},
-        {"[512, 512]", "[288, 512]", "shape [288, 512], expected [512, 512] (320 padded", "entry 0"},
+        {"layers.1.mlp.down", "layers.0.mlp.down", "is of another layer, expected layer 1",
+         "entry 1"},
+        {"layers.0.mlp.down", "layers.0.mlp.up", "is up_proj, expected down_proj of layer 0",
+         "entry 0"},
+        {"[512, 512]", "[288, 512]", "shape [288, 512], expected [512, 512] (320 padded",
+         "entry 0"},
         {"[256, 512]", "[256, 320]", "shape [256, 320], expected [256, 512]", "entry 1"},
         {"Q6_K", "Q4_K", "length 215040, expected 147456 (1024 blocks of 144 bytes)", "entry 0"},
         {"Q6_K", "FP4", "unknown format FP4, expected Q4_K or Q6_K", "entry 0"},
-        {"\"offset\": 215040", "\"offset\": 215184", "range [215184, 288912) ends beyond the file's 288768",
-         "entry 1"},
+        {"\"offset\": 215040", "\"offset\": 215184",
+         "range [215184, 288912) ends beyond the file's 288768", "entry 1"},
         {", {", "], [{", "JSON error", "down_features_q4k_manifest.json"},
     };
     static bytes payload;
@@ -326,11 +329,14 @@ static void a_broken_rule_of_the_feature_major_manifest_is_told(void)
     write_index(path, &PADDED, "");
     write_floats(path, "gate_vectors.bin", 320 * (288 + 40));
     payload.size = 0;
-    add_entry(&payload, manifest, sizeof manifest, "layers.0.mlp.down_proj.weight", WA_FORMAT_Q6_K, 512, 320);
+    add_entry(&payload, manifest, sizeof manifest, "layers.0.mlp.down_proj.weight", WA_FORMAT_Q6_K,
+              512, 320);
     expect_damage(path, &payload, "[]", "0 entries, expected 2", "down_features_q4k_manifest.json");
     snprintf(changed, sizeof changed, "%s]", manifest);
-    expect_damage(path, &payload, changed, "1 entries, expected 2", "down_features_q4k_manifest.json");
-    add_entry(&payload, manifest, sizeof manifest, "layers.1.mlp.down_proj.weight", WA_FORMAT_Q4_K, 256, 320);
+    expect_damage(path, &payload, changed, "1 entries, expected 2",
+                  "down_features_q4k_manifest.json");
+    add_entry(&payload, manifest, sizeof manifest, "layers.1.mlp.down_proj.weight", WA_FORMAT_Q4_K,
+              256, 320);
     strcat(manifest, "]");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const char *at = strstr(manifest, rows[i].from);
@@ -424,15 +430,16 @@ static void write_fp4_index(const char *dir, const shape *s, const char *gate, c
     char tail[2048], extension[64] = "";
     if (padded_hidden > 0)
         snprintf(extension, sizeof extension, ", \"padded_hidden\": %zu", padded_hidden);
-    snprintf(tail, sizeof tail,
-             ", \"fp4\": {\"fp4_format_version\": 1, \"block_elements\": 256, "
-             "\"sub_block_elements\": 32, \"sub_block_scale_dtype\": \"fp8_e4m3\", "
-             "\"block_scale_dtype\": \"fp8_e4m3\", "
-             "\"value_encoding\": \"fp4_e2m1_mxfp4_nibble_order\", \"projections\": {"
-             "\"gate\": %s, \"up\": %s, \"down\": %s}, \"compliance_gate\": {\"threshold_ratio\": 16.0, "
-             "\"min_compliant_fraction\": 0.99, \"fallback_precision\": \"fp8\"}, "
-             "\"compliance_report\": \"fp4_compliance.json\"%s}",
-             gate, up, down, extension);
+    snprintf(
+        tail, sizeof tail,
+        ", \"fp4\": {\"fp4_format_version\": 1, \"block_elements\": 256, "
+        "\"sub_block_elements\": 32, \"sub_block_scale_dtype\": \"fp8_e4m3\", "
+        "\"block_scale_dtype\": \"fp8_e4m3\", "
+        "\"value_encoding\": \"fp4_e2m1_mxfp4_nibble_order\", \"projections\": {"
+        "\"gate\": %s, \"up\": %s, \"down\": %s}, \"compliance_gate\": {\"threshold_ratio\": 16.0, "
+        "\"min_compliant_fraction\": 0.99, \"fallback_precision\": \"fp8\"}, "
+        "\"compliance_report\": \"fp4_compliance.json\"%s}",
+        gate, up, down, extension);
     write_index(dir, s, tail);
 }
 
@@ -479,7 +486,8 @@ static void a_projection_tagged_float_lies_in_its_ordinary_file(void)
     float row[256], numbers[4 * 256];
     wa_arena *arena = NULL;
     fresh_directory(path, "policy-c");
-    write_fp4_index(path, &s, GATE_F32, UP_FP4, "{\"precision\": \"f16\", \"file\": \"down_features.bin\"}", 0);
+    write_fp4_index(path, &s, GATE_F32, UP_FP4,
+                    "{\"precision\": \"f16\", \"file\": \"down_features.bin\"}", 0);
     write_floats(path, "gate_vectors.bin", 4 * 256);
     for (size_t i = 0; i < 4 * 256; i++)
         numbers[i] = (float)i;
@@ -500,7 +508,8 @@ static void a_projection_tagged_float_lies_in_its_ordinary_file(void)
 
     /* Tagged f32 in a file that upstream never opens, and the ordinary one is not there. */
     fresh_directory(path, "policy-lie");
-    write_fp4_index(path, &s, GATE_F32, UP_FP4, "{\"precision\": \"f32\", \"file\": \"other.bin\"}", 0);
+    write_fp4_index(path, &s, GATE_F32, UP_FP4, "{\"precision\": \"f32\", \"file\": \"other.bin\"}",
+                    0);
     write_floats(path, "gate_vectors.bin", 4 * 256);
     write_floats(path, "other.bin", 4 * 256);
     write_file(path, "up_features_fp4.bin", up.data, up.size);
@@ -523,8 +532,8 @@ static void a_gate_in_fp4_chooses_no_feature(void)
     add_blocks(&blocks, WA_FORMAT_FP4, 0, 5);
     for (int with_file = 0; with_file < 2; with_file++) {
         fresh_directory(path, "gate-fp4");
-        write_fp4_index(path, &s, "{\"precision\": \"fp4\", \"file\": \"gate_vectors_fp4.bin\"}", UP_FP4,
-                        "{\"precision\": \"fp4\", \"file\": \"down_features_fp4.bin\"}", 0);
+        write_fp4_index(path, &s, "{\"precision\": \"fp4\", \"file\": \"gate_vectors_fp4.bin\"}",
+                        UP_FP4, "{\"precision\": \"fp4\", \"file\": \"down_features_fp4.bin\"}", 0);
         write_file(path, "gate_vectors_fp4.bin", blocks.data, blocks.size);
         write_file(path, "up_features_fp4.bin", blocks.data, blocks.size);
         write_file(path, "down_features_fp4.bin", blocks.data, blocks.size);

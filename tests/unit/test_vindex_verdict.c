@@ -1,6 +1,6 @@
 /* The verdict of a vindex, and the inventory of its directory. */
-#include "suite.h"
 #include "judge/vindex.h"
+#include "suite.h"
 #include "vindex/inventory.h"
 #include "vindex/parts.h"
 
@@ -10,10 +10,11 @@
 
 /* --- Verdict */
 
-static const wa_case CASES[] = {{.name = "a:x", .vindex = 0}, {.name = "b:x", .vindex = 1}, {.name = "a:y", .vindex = 0}};
+static const wa_case CASES[] = {
+    {.name = "a:x", .vindex = 0}, {.name = "b:x", .vindex = 1}, {.name = "a:y", .vindex = 0}};
 
-static wa_vindex_verdict judge(int vindex, const char *lack, bool left_out, wa_verdict_code a, wa_verdict_code b,
-                               wa_verdict_code c)
+static wa_vindex_verdict judge(int vindex, const char *lack, bool left_out, wa_verdict_code a,
+                               wa_verdict_code b, wa_verdict_code c)
 {
     static const char *const reasons[] = {"its file is gone"};
     wa_vindex_facts facts = {.lack = lack, .left_out = left_out};
@@ -25,25 +26,36 @@ static wa_vindex_verdict judge(int vindex, const char *lack, bool left_out, wa_v
 
 static void the_most_severe_word_of_its_cases_is_the_vindexs(void)
 {
-    CU_ASSERT_EQUAL(judge(0, "", false, WA_VERDICT_PASS, WA_VERDICT_KERNEL, WA_VERDICT_MEASURED).code, WA_VERDICT_MEASURED);
-    CU_ASSERT_EQUAL(judge(0, "", false, WA_VERDICT_MEASURED, WA_VERDICT_PASS, WA_VERDICT_UNCHECKED).code,
-                    WA_VERDICT_UNCHECKED); /* its code is larger */
-    CU_ASSERT_EQUAL(judge(0, "", false, WA_VERDICT_RATE, WA_VERDICT_PASS, WA_VERDICT_ENCODING).code, WA_VERDICT_ENCODING);
-    CU_ASSERT_EQUAL(judge(0, "", false, WA_VERDICT_NOT_RUN, WA_VERDICT_PASS, WA_VERDICT_PASS).code, WA_VERDICT_NOT_RUN);
-    CU_ASSERT_STRING_EQUAL(judge(0, "", false, WA_VERDICT_RATE, WA_VERDICT_PASS, WA_VERDICT_PASS).reason, "");
+    CU_ASSERT_EQUAL(
+        judge(0, "", false, WA_VERDICT_PASS, WA_VERDICT_KERNEL, WA_VERDICT_MEASURED).code,
+        WA_VERDICT_MEASURED);
+    CU_ASSERT_EQUAL(
+        judge(0, "", false, WA_VERDICT_MEASURED, WA_VERDICT_PASS, WA_VERDICT_UNCHECKED).code,
+        WA_VERDICT_UNCHECKED); /* its code is larger */
+    CU_ASSERT_EQUAL(judge(0, "", false, WA_VERDICT_RATE, WA_VERDICT_PASS, WA_VERDICT_ENCODING).code,
+                    WA_VERDICT_ENCODING);
+    CU_ASSERT_EQUAL(judge(0, "", false, WA_VERDICT_NOT_RUN, WA_VERDICT_PASS, WA_VERDICT_PASS).code,
+                    WA_VERDICT_NOT_RUN);
+    CU_ASSERT_STRING_EQUAL(
+        judge(0, "", false, WA_VERDICT_RATE, WA_VERDICT_PASS, WA_VERDICT_PASS).reason, "");
 }
 
 static void a_vindex_of_which_no_case_ran_is_unaudited(void)
 {
-    wa_vindex_verdict verdict = judge(1, "up is missing", false, WA_VERDICT_PASS, WA_VERDICT_NOT_RUN, WA_VERDICT_PASS);
+    wa_vindex_verdict verdict =
+        judge(1, "up is missing", false, WA_VERDICT_PASS, WA_VERDICT_NOT_RUN, WA_VERDICT_PASS);
     CU_ASSERT_EQUAL(verdict.code, WA_VERDICT_UNAUDITED);
     CU_ASSERT_STRING_EQUAL(verdict.reason, "up is missing");
     verdict = judge(1, "", false, WA_VERDICT_PASS, WA_VERDICT_NOT_RUN, WA_VERDICT_PASS);
     CU_ASSERT_STRING_EQUAL(verdict.reason, "its file is gone");
-    verdict = judge(2, "", false, WA_VERDICT_PASS, WA_VERDICT_PASS, WA_VERDICT_PASS); /* it has no case */
+    /* it has no case */
+    verdict = judge(2, "", false, WA_VERDICT_PASS, WA_VERDICT_PASS, WA_VERDICT_PASS);
     CU_ASSERT_EQUAL(verdict.code, WA_VERDICT_UNAUDITED);
-    CU_ASSERT_EQUAL(judge(2, "by choice", true, WA_VERDICT_PASS, WA_VERDICT_PASS, WA_VERDICT_PASS).code, WA_VERDICT_LEFT_OUT);
-    CU_ASSERT(!wa_verdict_is_success(WA_VERDICT_UNAUDITED) && wa_verdict_is_success(WA_VERDICT_LEFT_OUT));
+    CU_ASSERT_EQUAL(
+        judge(2, "by choice", true, WA_VERDICT_PASS, WA_VERDICT_PASS, WA_VERDICT_PASS).code,
+        WA_VERDICT_LEFT_OUT);
+    CU_ASSERT(!wa_verdict_is_success(WA_VERDICT_UNAUDITED) &&
+              wa_verdict_is_success(WA_VERDICT_LEFT_OUT));
 }
 
 /* --- Inventory */
@@ -88,7 +100,8 @@ static void each_entry_is_known_or_resembles_what_is_missing(void)
     WA_MUST(wa_vindex_inventory(&vindex, arena, &entries, &count, &err), &err);
     CU_ASSERT_EQUAL_FATAL(count, COUNT);
     for (size_t i = 0; i < COUNT; i++) { /* sorted as they stand above */
-        CU_ASSERT_STRING_EQUAL(entries[i].name, i + 1 == COUNT ? "weights?of? mine" : files[i].name);
+        CU_ASSERT_STRING_EQUAL(entries[i].name,
+                               i + 1 == COUNT ? "weights?of? mine" : files[i].name);
         CU_ASSERT_EQUAL(entries[i].what != NULL, files[i].known);
         CU_ASSERT_EQUAL(entries[i].payload, files[i].payload);
         CU_ASSERT_EQUAL(entries[i].like == NULL, files[i].like == NULL);

@@ -23,7 +23,8 @@ static void copy_ok(char *path, const char *name)
     copy_golden(path, "ok", name);
 }
 
-/* Opens; damage must be told with both texts, NULL: it must be sound. The caller closes the vindex. */
+/* Opens; damage must be told with both texts, NULL: it must be sound. The caller closes the
+ * vindex. */
 static wa_vindex *open_case(const char *path, wa_arena **arena, const char *first,
                             const char *second)
 {
@@ -63,7 +64,7 @@ static void write_text(const char *dir, const char *name, const char *text)
 
 /* One entry of a manifest. */
 #define ENTRY(key, kind, shape, offset, length, file)                                              \
-    "{\"key\": \"" key "\", \"kind\": \"" kind "\", \"shape\": " shape ", \"offset\": " offset      \
+    "{\"key\": \"" key "\", \"kind\": \"" kind "\", \"shape\": " shape ", \"offset\": " offset     \
     ", \"length\": " length ", \"file\": \"" file "\"}"
 
 static void a_damaged_weight_manifest_is_refused_with_its_numbers(void)
@@ -94,8 +95,8 @@ static void a_damaged_weight_manifest_is_refused_with_its_numbers(void)
          "length 287, expected 2 blocks of 144 bytes", "'a'"},
         {"[" ENTRY("a", "tensor", "[2, 2]", "52", "16", "w.bin") "]",
          "offset 52 + length 16 exceeds the 64 bytes of 'w.bin'", "entry 0, 'a'"},
-        {"[" ENTRY("a", "tensor", "[2, 2]", "9223372036854775807", "16", "w.bin") "]", "offset 9223372036854775807",
-         "'a'"},
+        {"[" ENTRY("a", "tensor", "[2, 2]", "9223372036854775807", "16", "w.bin") "]",
+         "offset 9223372036854775807", "'a'"},
         {"[" ENTRY("a", "tensor", "[2, 2]", "0", "16", "../w.bin") "]",
          "path separator in file name '../w.bin'", "'a'"},
         {"[" ENTRY("a", "tensor", "[2, 2]", "0", "16", "w.bin") ", " ENTRY(
@@ -120,9 +121,8 @@ static void a_manifest_of_absent_files_is_remarked(void)
     copy_ok(path, "absent");
     write_text(path, "weight_manifest.json",
                "[" ENTRY("a", "tensor", "[2, 2]", "0", "16", "w.bin") ", " ENTRY(
-                   "b", "vector", "[2]", "16", "8", "w.bin") ", " ENTRY("c", "packed_bf16",
-                                                                        "[2, 3, 4]", "0", "48",
-                                                                        "") "]");
+                   "b", "vector", "[2]", "16", "8",
+                   "w.bin") ", " ENTRY("c", "packed_bf16", "[2, 3, 4]", "0", "48", "") "]");
     wa_vindex *vindex = open_case(path, &arena, NULL, NULL);
     CU_ASSERT_PTR_NOT_NULL_FATAL(vindex);
     CU_ASSERT(has_note(vindex, "'w.bin' of 2 entries is not there"));
@@ -176,19 +176,23 @@ static void down_of_the_weight_tier_is_compared_with_the_features(void)
         CU_ASSERT_EQUAL(found.rows, (size_t)changed);
         CU_ASSERT_EQUAL(found.first_layer, changed == 1 ? 1 : 0);
         CU_ASSERT_EQUAL(found.first_row, changed == 1 ? 9 : 0);
-        WA_MUST(wa_vindex_compare_weights(vindex, WA_UP, WA_PAYLOAD_UP_FEATURES, arena, &found,
-                                          &err),
-                &err);
+        WA_MUST(
+            wa_vindex_compare_weights(vindex, WA_UP, WA_PAYLOAD_UP_FEATURES, arena, &found, &err),
+            &err);
         CU_ASSERT_EQUAL(found.rows, 0);
         wa_vindex_close(vindex);
         wa_arena_close(arena);
     }
 }
 
-/* ---- layers/layer_01.weights: two entries in Q8_0, unpadded: 32 rows of one block, and 512 elements in one stream ---- */
+/* ---- layers/layer_01.weights: two entries in Q8_0, unpadded: 32 rows of one block, and 512 el- */
 
-enum { GATE_UP_BYTES = 2 * FEATURES * 34, DOWN_BYTES = FEATURES * 34, ENTRY_BYTES = GATE_UP_BYTES + DOWN_BYTES,
-       LAYER_BYTES = 24 + 2 * 32 + 2 * ENTRY_BYTES };
+enum {
+    GATE_UP_BYTES = 2 * FEATURES * 34,
+    DOWN_BYTES = FEATURES * 34,
+    ENTRY_BYTES = GATE_UP_BYTES + DOWN_BYTES,
+    LAYER_BYTES = 24 + 2 * 32 + 2 * ENTRY_BYTES
+};
 
 static void put_u32(uint8_t *at, uint32_t value)
 {
@@ -228,7 +232,10 @@ static void a_damaged_layer_file_is_refused_with_its_numbers(void)
         {4, 3, "unsupported version 3", "layer_01"},
         {8, 9, "unknown format 9, expected 0 to 8", "layer_01"},
         {8, 8, "unknown scale binding 88, expected 0 (inline) or 1 (split)", "layer_01"},
-        {8, 4, "entry 0: gate_up has 1088 bytes, expected 4608: 32 rows of 32 Q4_K elements, padded to 256", "layer_01"},
+        {8, 4,
+         "entry 0: gate_up has 1088 bytes, expected 4608: 32 rows of 32 Q4_K elements, padded to "
+         "256",
+         "layer_01"},
         {12, 105, "table of 105 entries needs 3384 bytes, the file has 3352", "layer_01"},
         {12, 0xffffffff, "table of 4294967295 entries", "the file has 3352"},
         {12, 0, "0 entries of 16 features, expected at least one of each", "layer_01"},
@@ -236,7 +243,8 @@ static void a_damaged_layer_file_is_refused_with_its_numbers(void)
         {16, 17, "entry 0: gate_up has 1088 bytes, expected 9248: 34 rows", "layer_01"},
         {16, 0xffffffff, "entry 0: gate_up has 1088 bytes, expected", "layer_01"},
         {20, 33, "hidden size 33, index.json says 32", "layer_01"},
-        {24, 3000, "entry 0: gate_up at offset 3000 + 1088 bytes exceeds the file's 3352", "layer_01"},
+        {24, 3000, "entry 0: gate_up at offset 3000 + 1088 bytes exceeds the file's 3352",
+         "layer_01"},
         {64, UINT64_MAX, "entry 1: gate_up at offset 1720 + 18446744073709551615 bytes", "3352"},
         {48, 0, "entry 0: down has 0 bytes, expected 8704", "layer_01"},
         {72, 1200, "down of entry 0, [1176, 1720), and down of entry 1, [1200, 1744), overlap",

@@ -1,4 +1,5 @@
-/* LARQL's serving protocol: the document's vectors, and what a server of August 2026 was sent and answered. */
+/* LARQL's serving protocol: the document's vectors, and what a server of August 2026 was sent and
+ * answered. */
 #include "golden.h"
 #include "path/wire.h"
 #include "remote/served.h"
@@ -15,11 +16,13 @@ static const float FOUR[4] = {1.0F, -2.5F, 0.1F, 0.0F};
 
 static void a_request_has_the_documents_bytes(void)
 {
-    static const uint8_t expected[] = {3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0,
-                                       0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0, 0xcd, 0xcc, 0xcc, 0x3d, 0, 0, 0, 0};
+    static const uint8_t expected[] = {3,    0,    0,    0,    1,    0,    0, 0,    1,    0, 0,
+                                       0,    0,    0,    0,    0,    0,    0, 0x80, 0x3f, 0, 0,
+                                       0x20, 0xc0, 0xcd, 0xcc, 0xcc, 0x3d, 0, 0,    0,    0};
     static const uint8_t i8[] = {0x85, 0x42, 0xa1, 0x3c, 0, 0, 0, 0, 0x33, 0x81, 0x05, 0x00};
     uint8_t body[64];
-    wa_ffn_request request = {.wire = WA_WIRE_F32, .layer = 3, .rows = 1, .hidden = 4, .x = FOUR, .body = body};
+    wa_ffn_request request = {
+        .wire = WA_WIRE_F32, .layer = 3, .rows = 1, .hidden = 4, .x = FOUR, .body = body};
     CU_ASSERT_EQUAL_FATAL(wa_ffn_encode(&request), sizeof expected);
     CU_ASSERT_EQUAL(memcmp(body, expected, sizeof expected), 0);
     request.wire = WA_WIRE_I8;
@@ -29,7 +32,8 @@ static void a_request_has_the_documents_bytes(void)
 
 static void f16_rounds_to_even_keeps_subnormals_and_overflows(void)
 {
-    static const float values[8] = {1.0F, -2.5F, 0.1F, 6e-8F, 0.0F, 1000.0F, -1.0F / 3.0F, 65520.0F};
+    static const float values[8] = {1.0F, -2.5F,   0.1F,         6e-8F,
+                                    0.0F, 1000.0F, -1.0F / 3.0F, 65520.0F};
     static const uint16_t expected[8] = {0x3c00, 0xc100, 0x2e66, 0x0001, 0, 0x63d0, 0xb555, 0x7c00};
     uint8_t bytes[16];
     float back[8], delivered[8];
@@ -44,8 +48,9 @@ static void f16_rounds_to_even_keeps_subnormals_and_overflows(void)
 /* Inputs A and B of vindex-format.md 12; larql-2026-08.md 9 has the hashes of the bodies. */
 static void q8k_has_the_documents_bytes(void)
 {
-    static const char *const hashes[2] = {"dae15a188fb83050d091b0d66e9d409f46b0c1d7f154ece1dd8406ab8835936f",
-                                          "f82f9231f14fe57fddc979a6d989865e0b72531110ac6df200c30eb6614ca44c"};
+    static const char *const hashes[2] = {
+        "dae15a188fb83050d091b0d66e9d409f46b0c1d7f154ece1dd8406ab8835936f",
+        "f82f9231f14fe57fddc979a6d989865e0b72531110ac6df200c30eb6614ca44c"};
     static const uint32_t scales[2] = {0x3c010204, 0x3a75ebd8};
     float x[2][BLOCK], delivered[BLOCK], back[BLOCK];
     for (int i = 0; i < BLOCK; i++) {
@@ -91,7 +96,8 @@ static recorded read_recorded(void)
 }
 
 static const wa_wire WIRES[3] = {WA_WIRE_F32, WA_WIRE_F16, WA_WIRE_Q8K};
-static const char *const TYPES[3] = {"application/x-larql-ffn", "application/x-larql-ffn-f16", "application/octet-stream"};
+static const char *const TYPES[3] = {"application/x-larql-ffn", "application/x-larql-ffn-f16",
+                                     "application/octet-stream"};
 
 static void requests_are_those_that_a_server_was_sent(void)
 {
@@ -102,7 +108,8 @@ static void requests_are_those_that_a_server_was_sent(void)
         wa_bytes sent = r.blob[1 + 2 * w];
         size_t rows = WIRES[w] == WA_WIRE_Q8K ? 1 : r.rows;
         uint8_t *body = malloc(wa_ffn_bytes(WIRES[w], rows, r.hidden));
-        wa_ffn_request request = {.wire = WIRES[w], .rows = rows, .hidden = r.hidden, .x = x, .body = body};
+        wa_ffn_request request = {
+            .wire = WIRES[w], .rows = rows, .hidden = r.hidden, .x = x, .body = body};
         CU_ASSERT_EQUAL_FATAL(wa_ffn_encode(&request), sent.size);
         CU_ASSERT_EQUAL(memcmp(body, sent.data, sent.size), 0);
         free(body);
@@ -119,7 +126,8 @@ static void answers_are_read_as_they_were(void)
         wa_bytes got = r.blob[2 + 2 * w];
         size_t rows = WIRES[w] == WA_WIRE_Q8K ? 1 : r.rows;
         wa_ffn_request request = {.wire = WIRES[w], .rows = rows, .hidden = r.hidden};
-        wa_http_answer from = {.status = 200, .content_type = TYPES[w], .body = got.data, .size = got.size};
+        wa_http_answer from = {
+            .status = 200, .content_type = TYPES[w], .body = got.data, .size = got.size};
         wa_wire travelled;
         WA_MUST(wa_ffn_decode(&request, &from, &travelled, y, &err), &err);
         CU_ASSERT_EQUAL(travelled, WIRES[w] == WA_WIRE_F16 ? WA_WIRE_F16 : WA_WIRE_F32);
@@ -141,7 +149,8 @@ static void an_answer_to_something_else_is_refused(void)
         wa_wire expected;
     } wrong[] = {
         {1, 0, TYPES[0], "of layer 0 with 11 positions, expected layer 1 with 11", WA_WIRE_NONE},
-        {0, 4, TYPES[0], "the answer has 11272 bytes, expected 11276 for 11 positions in f32", WA_WIRE_NONE},
+        {0, 4, TYPES[0], "the answer has 11272 bytes, expected 11276 for 11 positions in f32",
+         WA_WIRE_NONE},
         {0, got.size, TYPES[0], "the answer has 0 bytes", WA_WIRE_NONE},
         {0, 0, TYPES[1], "the answer has 11276 bytes, expected 5644", WA_WIRE_NONE},
         {0, 0, "text/html", "Content-Type 'text/html'", WA_WIRE_NONE},
@@ -153,8 +162,10 @@ static void an_answer_to_something_else_is_refused(void)
                                   .rows = r.rows,
                                   .hidden = r.hidden,
                                   .expected = wrong[i].expected};
-        wa_http_answer from = {
-            .status = 200, .content_type = wrong[i].type, .body = got.data, .size = got.size - wrong[i].cut};
+        wa_http_answer from = {.status = 200,
+                               .content_type = wrong[i].type,
+                               .body = got.data,
+                               .size = got.size - wrong[i].cut};
         CU_ASSERT_EQUAL(wa_ffn_decode(&request, &from, &travelled, y, &err), WA_E_MISMATCH);
         CU_ASSERT_PTR_NOT_NULL(strstr(err.text, wrong[i].said));
     }
@@ -189,7 +200,9 @@ static void a_request_fits_into_what_a_server_takes(void)
     CU_ASSERT_EQUAL(wa_ffn_most_rows(WA_WIRE_Q8K, 2560), 1);
 }
 
-WA_SUITE("wire", WA_CASE(a_request_has_the_documents_bytes), WA_CASE(f16_rounds_to_even_keeps_subnormals_and_overflows),
+WA_SUITE("wire", WA_CASE(a_request_has_the_documents_bytes),
+         WA_CASE(f16_rounds_to_even_keeps_subnormals_and_overflows),
          WA_CASE(q8k_has_the_documents_bytes), WA_CASE(requests_are_those_that_a_server_was_sent),
          WA_CASE(answers_are_read_as_they_were), WA_CASE(an_answer_to_something_else_is_refused),
-         WA_CASE(truth_is_rounded_as_an_answer_is), WA_CASE(a_request_fits_into_what_a_server_takes))
+         WA_CASE(truth_is_rounded_as_an_answer_is),
+         WA_CASE(a_request_fits_into_what_a_server_takes))
