@@ -119,8 +119,8 @@ static wa_status ask_library(library *lib, const walkaudit_external_model *model
 {
     entry_point *enter;
     WA_TRY(find_entry(lib->handle, &enter, err));
-    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): written through memcpy, which the
-     * analyser does not follow */
+    /* Written through memcpy, which the analyser does not follow. */
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
     int answer = enter(model, &lib->kernel);
     if (answer != 0)
         return wa_fail(err, WA_E_UNSUPPORTED, "walkaudit_external returned %d, expected 0", answer);

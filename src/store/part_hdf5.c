@@ -288,8 +288,8 @@ wa_status wa_part_check(const char *path, const char *hash, const wa_batch *rang
     wa_dims dims = wa_part_dims(job, range);
     WA_TRY(wa_part_check_bytes(path, err));
     WA_TRY(wa_part_open(path, hash, range, job, &file, err));
-    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): wa_part_open opened it, or this place is
-     * not reached */
+    /* wa_part_open opened it, or this place is not reached. */
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage) */
     wa_status status = check_fields(file, &dims, has_encoding, arena, err);
     if (status != WA_OK)
         wa_note(err, "in file '%s'", path);
