@@ -3,9 +3,11 @@
 The server is tests/support/ffn_server.py on the f32 vindex of tiny-gemma3: 4 layers, 512 features, hidden size 256.
 """
 import json
+import struct
 import subprocess
 import sys
 import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -53,6 +55,38 @@ def test_a_sound_server_passes_as_the_path_it_is_like(shop):
     assert facts["servers"][0]["stats"]["model"] == "test" and facts["servers"][0]["layers"] == [0, 1, 2, 3]
     assert facts["servers"][0]["url"] == s.url and "uptime" not in facts["servers"][0]["stats"]
     assert result.case("v:full_mmap", "case_served") == ""
+
+
+@pytest.mark.parametrize("kind, request_hex, layers", [
+    ("", "03000000 01000000 01000000 00000000 0000803f 000020c0 cdcccc3d 00000000", [3]),
+    ("", "ffffffff 02000000 03000000 04000000 01000000 01000000 00000000 0000803f 000020c0 cdcccc3d 00000000", [3, 4]),
+    ("-i8", "03000000 01000000 01000000 00000000 8542a13c 00000000 33810500", [3]),
+])
+def test_the_test_server_understands_the_documents_requests(tmp_path, kind, request_hex, layers):
+    """doc/larql-2026-08.md 4.4; walkaudit sends one layer at a time, so that the form of several is held here alone."""
+    shape = 5, 3, 4
+    rng = np.random.default_rng(3)
+    parts = {}
+    for name in ("gate_vectors.bin", "up_features.bin", "down_features.bin"):
+        parts[name] = rng.standard_normal(shape).astype("<f4")
+        parts[name].tofile(tmp_path / name)
+    x = np.array([1, -2.5, 0.1, 0], "<f4")
+    if kind:
+        x = np.array([0x33, -0x7f, 5, 0], "<f4") * np.float32(2.5 / 127)
+    with FfnServer(tmp_path, *shape, "silu") as s:
+        asked = urllib.request.Request(f"{s.url}/v1/walk-ffn", bytes.fromhex(request_hex.replace(" ", "")),
+                                       {"Content-Type": f"application/x-larql-ffn{kind}", "Accept": "application/x-larql-ffn"})
+        answer = urllib.request.urlopen(asked, timeout=10).read()
+    heads = [struct.pack("<2If", layers[0], 1, 0.5)] if len(layers) == 1 else [
+        (struct.pack("<2If", 0xffffffff, 2, 0.5) if layer == 3 else b"") + struct.pack("<3I", layer, 1, 4) for layer in layers]
+    for head, layer in zip(heads, layers):
+        gate, up, down = (parts[name][layer].astype(float) for name in parts)
+        scores = gate @ x
+        y = (scores / (1 + np.exp(-scores)) * (up @ x)) @ down
+        assert answer.startswith(head)
+        np.testing.assert_allclose(np.frombuffer(answer[len(head):len(head) + 16], "<f4"), y, rtol=1e-6)
+        answer = answer[len(head) + 16:]
+    assert answer == b""
 
 
 @pytest.mark.parametrize("wire, answer, kernel, distance", [

@@ -16,6 +16,7 @@ import numpy as np
 
 FFN, FFN_F16, FFN_I8 = (f"application/x-larql-ffn{end}" for end in ("", "-f16", "-i8"))
 Q8K = "application/x-larql-ffn-q8k-batch"
+SEVERAL = 0xffffffff  # in the place of a layer: how many follow, and which
 LIMIT = 64 << 20
 
 
@@ -168,17 +169,37 @@ class FfnServer:
         return "application/octet-stream", struct.pack("<3I", 1, layer, self.hidden) + y.tobytes()
 
     def ffn(self, handler, body):
-        layer, rows, flags, top_k = struct.unpack_from("<4I", body)
+        layers, start = struct.unpack_from("<I", body), 4
+        if layers[0] == SEVERAL:
+            count, = struct.unpack_from("<I", body, 4)
+            layers, start = struct.unpack_from(f"<{count}I", body, 8), 8 + 4 * count
+        rows, flags, top_k = struct.unpack_from("<3I", body, start)
         assert flags == 1 and top_k == 0 and rows >= 1
-        sent, accepted = handler.headers["Content-Type"], handler.headers["Accept"]
-        data = body[16:]
+        data = body[start + 12:]
+        for layer in layers:
+            self.check_layer(layer)
+        if len(layers) > 1:
+            return self.several(layers, self.received(handler, data, rows))
+        return self.one(handler, body, layers[0], self.received(handler, data, rows))
+
+    def received(self, handler, data, rows):
+        sent = handler.headers["Content-Type"]
         width = {FFN: 4 * self.hidden, FFN_F16: 2 * self.hidden, FFN_I8: 8 + self.hidden}[sent]
         assert len(data) == rows * width, (len(data), rows, sent)
-        self.check_layer(layer)
         if sent == FFN_I8:
-            x = i8_decode(data, rows, self.hidden)
-        else:
-            x = np.frombuffer(data, "<f4" if sent == FFN else "<f2").reshape(rows, self.hidden).astype(np.float32)
+            return i8_decode(data, rows, self.hidden)
+        return np.frombuffer(data, "<f4" if sent == FFN else "<f2").reshape(rows, self.hidden).astype(np.float32)
+
+    def several(self, layers, x):
+        """In f32 always: nobody here asks otherwise."""
+        out = struct.pack("<2If", SEVERAL, len(layers), 0.5)
+        for layer in layers:
+            y = self.compute(layer, x)
+            out += struct.pack("<3I", layer, len(x), y.size) + y.tobytes()
+        return FFN, out
+
+    def one(self, handler, body, layer, x):
+        rows, accepted = len(x), handler.headers["Accept"]
         y = self.compute(layer, x)
         time.sleep(self.delay)
         head_layer = layer + 1 if self.fault == "other_head" and self.is_late(body) else layer

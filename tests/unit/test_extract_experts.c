@@ -4,6 +4,7 @@
 #include "suite.h"
 #include "vindex/experts.h"
 #include "vindex/extract.h"
+#include "vindex/parts.h"
 #include "vindex_dirs.h"
 
 #include <math.h>
@@ -298,7 +299,35 @@ static void what_experts_cannot_be_is_refused_and_leaves_nothing(void)
     CU_ASSERT(strstr(err.text, "a vindex in q6k is one of experts") != NULL);
 }
 
-WA_SUITE("extract_experts", WA_CASE(stored_experts_are_the_models_in_every_format),
+/* larql-2026-08.md 5.1: the file of a layer of GPT-OSS 20B. */
+static void the_documents_layer_of_gpt_oss_has_its_places(void)
+{
+    enum { COUNT = 32, WIDTH = 2880, ENTRY = 32, GATE_UP = 14515200, DOWN = 7257600 };
+    static const uint8_t start[24] = {0x4c, 0x59, 0x52, 0x57, 1,    0,    0, 0, 5,    0,    0, 0,
+                                      0x20, 0,    0,    0,    0x40, 0x0b, 0, 0, 0x40, 0x0b, 0, 0};
+    wa_error err = {0};
+    wa_arena *arena;
+    wa_bytes header;
+    uint64_t at = sizeof start + COUNT * ENTRY;
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    WA_MUST(wa_layer_file_header(WA_FORMAT_GGML_Q6_K, COUNT, WIDTH, WIDTH, arena, &header, &err),
+            &err);
+    CU_ASSERT_EQUAL_FATAL(header.size, 1048);
+    CU_ASSERT_EQUAL(memcmp(header.data, start, sizeof start), 0);
+    for (size_t e = 0; e < COUNT; e++) {
+        const uint8_t *entry = header.data + sizeof start + e * ENTRY;
+        CU_ASSERT_EQUAL(wa_load_u64(entry), at);
+        CU_ASSERT_EQUAL(wa_load_u64(entry + 8), GATE_UP);
+        CU_ASSERT_EQUAL(wa_load_u64(entry + 16), at + GATE_UP);
+        CU_ASSERT_EQUAL(wa_load_u64(entry + 24), DOWN);
+        at += GATE_UP + DOWN;
+    }
+    CU_ASSERT_EQUAL(at, 696730648);
+    wa_arena_close(arena);
+}
+
+WA_SUITE("extract_experts", WA_CASE(the_documents_layer_of_gpt_oss_has_its_places),
+         WA_CASE(stored_experts_are_the_models_in_every_format),
          WA_CASE(a_dense_layer_is_left_out_as_larql_does),
          WA_CASE(without_a_gate_file_experts_are_there),
          WA_CASE(what_experts_cannot_be_is_refused_and_leaves_nothing))

@@ -78,6 +78,15 @@ static void squared_relu_is_the_square_of_what_is_above_0(void)
 /* By the definition in f64; both are cut off at 7. */
 static void clamped_units_are_as_gpt_oss_defines_them(void)
 {
+    static const struct {
+        float gate, up;
+        double act;
+    } vectors[] = {{1.0F, 0.0F, 0.8457958}, {8.0F, 1.0F, 13.9999065}, {-3.0F, -9.0F, 0.1084279}};
+    for (size_t v = 0; v < sizeof vectors / sizeof vectors[0]; v++) { /* larql-2026-08.md 9 */
+        float act;
+        wa_activate_gated(WA_CLAMPED_GLU, &vectors[v].gate, &vectors[v].up, &act, 1);
+        CU_ASSERT(fabs((double)act - vectors[v].act) <= 1e-6 * vectors[v].act);
+    }
     static const float gates[] = {-20.0F, -7.5F, -1.0F, 0.0F, 0.3F, 6.9F, 7.0F, 7.1F, 100.0F};
     static const float ups[] = {-90.0F, -7.0F, -1.0F, 0.0F, 2.5F, 7.0F, 8.0F};
     for (size_t g = 0; g < sizeof gates / sizeof gates[0]; g++)

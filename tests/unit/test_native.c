@@ -29,10 +29,13 @@ static void the_definition_gives_the_documents_bits(void)
 {
     static const uint32_t q4_k[4] = {0x42aab699, 0xbdbadfa1, 0xbddcc1c6, 0x3f0809db};
     static const uint32_t q6_k[4] = {0x42aaa728, 0xbdcd0a78, 0xbdd93186, 0x3f074541};
+    static const double exact[4] = {85.335938, -0.1070938, -0.1070938, 0.5302456};
     float in[2][BLOCK];
     larql_vectors(in[0], in[1]);
     for (int w = 0; w < 2; w++)
         for (int x = 0; x < 2; x++) {
+            double sum = wa_dot_ref(in[w], in[x], BLOCK);
+            CU_ASSERT(fabs(sum - exact[2 * w + x]) <= 5.1e-8 * fmax(1.0, fabs(sum)));
             uint8_t row[BLOCK];
             wa_rows_encode(WA_FORMAT_Q4_K, in[w], 1, BLOCK, row);
             CU_ASSERT_EQUAL(bits_of(dot(WA_FORMAT_Q4_K, row, in[x], BLOCK)), q4_k[2 * w + x]);

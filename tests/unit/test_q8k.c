@@ -1,5 +1,6 @@
 /* Integer dots of K-quants with activations in Q8_K (larql-2026-08.md 3.3, 9), the path that runs
  * them, and its oracle. */
+#include "golden.h"
 #include "larql_vectors.h"
 #include "walk_layers.h"
 
@@ -94,6 +95,9 @@ static void activations_are_rounded_as_the_document_says(void)
                                        {-11, -2, 8, -16, -7, 3, 12, -12}};
     static const int16_t sums[2][8] = {{-3568, -2544, -1552, -528, 496, 1520, 2513, 3536},
                                        {2, -6, -124, 221, -80, -124, 289, -242}};
+    static const char *const hashes[2] = {
+        "6ec5229fa31ff507c1a417b3003868b3f3f61bce884c722a50d829e03a661705",
+        "3568a7cac65b94cf26531ca8d7a7f9320921c703164e996407ff4099ce02b2fb"};
     float in[2][BLOCK];
     wa_arena *arena = test_arena();
     wa_q8k_rows rounded;
@@ -101,6 +105,9 @@ static void activations_are_rounded_as_the_document_says(void)
     WA_MUST(wa_q8k_take(arena, 2, BLOCK, &rounded, &test_err), &test_err);
     wa_q8k_round(in[0], BLOCK, &rounded);
     for (int v = 0; v < 2; v++) {
+        char hash[WA_SHA256_TEXT];
+        wa_test_sha256(rounded.q + (size_t)v * BLOCK, BLOCK, hash);
+        CU_ASSERT_STRING_EQUAL(hash, hashes[v]);
         CU_ASSERT_EQUAL(bits_of(rounded.d[v]), scales[v]);
         CU_ASSERT_EQUAL(memcmp(rounded.q + (size_t)v * BLOCK, first[v], sizeof first[v]), 0);
         CU_ASSERT_EQUAL(memcmp(rounded.sums + (size_t)v * 8, sums[v], sizeof sums[v]), 0);

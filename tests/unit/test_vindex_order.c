@@ -252,6 +252,7 @@ static void the_share_of_full_groups_is_that_of_the_document(void)
     static float x[BLOCKS * BLOCK];
     static uint8_t bytes[2][BLOCKS * BYTES];
     static const wa_format orders[2] = {WA_FORMAT_GGML_Q6_K, WA_FORMAT_Q6_K};
+    static const double shares[2] = {0.579, 0.588}; /* read in the other order */
     uint32_t state = 7;
     for (size_t i = 0; i < BLOCKS * BLOCK; i++) {
         double sum = -6.0;
@@ -269,7 +270,7 @@ static void the_share_of_full_groups_is_that_of_the_document(void)
                 (double)wa_q6_k_full_groups(orders[read], bytes[written], BLOCKS, &counted);
             CU_ASSERT_EQUAL(counted, 16 * BLOCKS);
             CU_ASSERT(written == read ? full == (double)counted
-                                      : fabs(full / (double)counted - 0.58) < 0.03);
+                                      : fabs(full / (double)counted - shares[written]) < 0.02);
         }
     }
     memset(bytes, 0, sizeof bytes);
