@@ -1,7 +1,7 @@
 """What this package knows of the layout beforehand; which axes a dataset has, its dimension scales say."""
 
-NEWEST = 3  # `walkaudit_format` of the newest layout this version reads
-OLDEST = 3
+NEWEST = 4  # `walkaudit_format` of the newest layout this version reads
+OLDEST = 4
 
 SCALES = ("case", "layer", "obs", "prompt", "slot", "vindex", "payload", "projection", "offer", "choice", "expert")
 OPTIONAL_SCALES = ("choice", "expert")  # of models with experts

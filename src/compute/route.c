@@ -27,12 +27,13 @@ wa_status wa_routing_open(wa_arena *arena, const wa_experts *experts, size_t row
         return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu experts overflow", rows, experts->chosen);
     WA_TRY(wa_arena_take_raw(arena, places, sizeof *out->expert, &out->expert, err));
     WA_TRY(wa_arena_take_raw(arena, places, sizeof *out->weight, &out->weight, err));
+    out->logits = NULL;
     return wa_arena_take_raw(arena, places, sizeof *out->margin, &out->margin, err);
 }
 
 /* logits [rows, count]; as many experts at a time as the panel takes. */
-void wa_route_logits(const wa_experts *experts, size_t rows, const float *x,
-                     const wa_scratch *scratch, float *logits)
+static void make_logits(const wa_experts *experts, size_t rows, const float *x,
+                        const wa_scratch *scratch, float *logits)
 {
     size_t hidden = experts->router.cols, count = experts->count;
     size_t most = scratch->panel_floats / hidden;
@@ -99,17 +100,19 @@ static void route_row(const wa_experts *experts, const float *logits, bool *take
 wa_status wa_route_rows(const wa_experts *experts, size_t rows, const float *x, wa_scratch *scratch,
                         wa_routing *out, wa_error *err)
 {
-    float *logits;
+    float *logits = out->logits;
     bool *taken;
     size_t places;
     if (!wa_size_mul(rows, experts->count, &places))
         return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu logits overflow", rows, experts->count);
     wa_mark mark = wa_arena_mark(scratch->arena);
-    wa_status status = wa_arena_take_raw(scratch->arena, places, sizeof *logits, &logits, err);
+    wa_status status = WA_OK;
+    if (logits == NULL)
+        status = wa_arena_take_raw(scratch->arena, places, sizeof *logits, &logits, err);
     if (status == WA_OK)
         status = wa_arena_take_raw(scratch->arena, experts->count, sizeof *taken, &taken, err);
     if (status == WA_OK)
-        wa_route_logits(experts, rows, x, scratch, logits);
+        make_logits(experts, rows, x, scratch, logits);
     for (size_t row = 0; row < rows && status == WA_OK; row++)
         route_row(experts, logits + row * experts->count, taken,
                   out->expert + row * experts->chosen, out->weight + row * experts->chosen,

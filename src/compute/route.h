@@ -12,9 +12,10 @@ typedef struct wa_routing {
     /* [rows, chosen] its logit less that of the next; of the last chosen, less that of the first
      * not chosen, infinite when all are chosen; NaN there */
     float *margin;
+    float *logits; /* [rows, count] of all experts; NULL = not kept */
 } wa_routing;
 
-/** Space for `rows` rows, in `arena`. Errors: WA_E_MEMORY. */
+/** Space for `rows` rows, in `arena`; logits are not kept. Errors: WA_E_MEMORY. */
 WA_CHECKED wa_status wa_routing_open(wa_arena *arena, const wa_experts *experts, size_t rows,
                                      wa_routing *out, wa_error *err);
 
@@ -28,10 +29,6 @@ WA_CHECKED wa_status wa_routing_open(wa_arena *arena, const wa_experts *experts,
  */
 WA_CHECKED wa_status wa_route_rows(const wa_experts *experts, size_t rows, const float *x,
                                    wa_scratch *scratch, wa_routing *out, wa_error *err);
-
-/** The logits [rows, count] alone; the scratch's panel is used. Local. */
-void wa_route_logits(const wa_experts *experts, size_t rows, const float *x,
-                     const wa_scratch *scratch, float *logits);
 
 /** out[r] = the logistic function of <gate, x[r]>, for a gate of one row; sums as above. Local. */
 void wa_route_shared(const wa_matrix *gate, size_t rows, const float *x, wa_scratch *scratch,

@@ -7,27 +7,13 @@
 
 #include <math.h>
 
-/* One case at one layer of one batch. */
-typedef struct comparison {
-    wa_stage *stage;
-    const wa_stage_batch *batch;
-    const wa_reference *reference;
-    const wa_case *which;
-    size_t index; /* of the case */
-    size_t layer;
-    size_t lane; /* NO_LANE: an isolated case */
-    wa_walk_layer weights;
-} comparison;
-
-static const size_t NO_LANE = SIZE_MAX;
-
 /* On the reference's input, and on its own where it has one. */
-static size_t evaluations_of(const comparison *c)
+static size_t evaluations_of(const wa_comparison *c)
 {
-    return c->lane == NO_LANE ? 1 : 2;
+    return c->lane == WA_NO_LANE ? 1 : 2;
 }
 
-static double *f64(const comparison *c, wa_field field)
+static double *f64(const wa_comparison *c, wa_field field)
 {
     return wa_block_f64(c->batch->block, field, c->index, c->layer);
 }
@@ -52,8 +38,9 @@ static bool has_same_truth(const wa_case *a, const wa_case *b)
     return true;
 }
 
-/* Rows of the batch that the check looks at in this layer: for all cases, on either stream. */
-static void sample_rows(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
+/* What all cases of a layer share: rows of the batch that the check looks at, on either stream; and
+ * nothing known yet of the oracle and of the reference's router. */
+static void begin_layer(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
 {
     const wa_stage_audit *audit = stage->audit;
     stage->sampled_count = 0;
@@ -62,6 +49,7 @@ static void sample_rows(wa_stage *stage, const wa_stage_batch *batch, size_t lay
                           audit->model->layer_count))
             stage->sampled[stage->sampled_count++] = row;
     stage->truth_of = stage->own_truth_of = NULL;
+    stage->is_routed = false;
 }
 
 /* A case's kernel on one of its streams, and what it chose there. */
@@ -82,7 +70,7 @@ static bool has_same_input(const wa_stage *stage, const float *a, const float *b
 }
 
 /* How many pairs of this layer the whole job checks before an observation. */
-static size_t sampled_before(const comparison *c, size_t obs)
+static size_t sampled_before(const wa_comparison *c, size_t obs)
 {
     const wa_stage_audit *audit = c->stage->audit;
     return wa_sample_before(audit->kernel_check, obs, audit->obs_count, c->layer,
@@ -94,7 +82,7 @@ static size_t sampled_before(const comparison *c, size_t obs)
  * first those on the reference's stream. Where a case's own input is the reference's, bit for bit,
  * they are one evaluation in that seat.
  */
-static size_t seat_of(const comparison *c, const answer *of, size_t stream, size_t row)
+static size_t seat_of(const wa_comparison *c, const answer *of, size_t stream, size_t row)
 {
     size_t hidden = c->stage->audit->model->hidden,
            seat = sampled_before(c, c->batch->first_obs + row);
@@ -106,7 +94,7 @@ static size_t seat_of(const comparison *c, const answer *of, size_t stream, size
 
 /* Evaluate the sampled rows of streams [first, end) by the oracle, together: its result for one row
  * does not depend on the others. */
-static wa_status ask_oracle(const comparison *c, const answer *of, int first, int end,
+static wa_status ask_oracle(const wa_comparison *c, const answer *of, int first, int end,
                             size_t hit_width, wa_error *err)
 {
     wa_stage *stage = c->stage;
@@ -143,7 +131,8 @@ static wa_status ask_oracle(const comparison *c, const answer *of, int first, in
     return WA_OK;
 }
 
-static void store_kernel_errors(const comparison *c, const answer *of, int stream, wa_field field)
+static void store_kernel_errors(const wa_comparison *c, const answer *of, int stream,
+                                wa_field field)
 {
     const wa_stage *stage = c->stage;
     size_t hidden = stage->audit->model->hidden;
@@ -165,12 +154,12 @@ static bool has_travelled(const wa_case *which)
            (which->external != NULL && which->external->answer > WA_WIRE_F32);
 }
 
-static wa_status measure_kernel(const comparison *c, const answer *of, size_t hit_width,
+static wa_status measure_kernel(const wa_comparison *c, const answer *of, size_t hit_width,
                                 wa_error *err)
 {
     wa_stage *stage = c->stage;
     const wa_case *judge = wa_case_oracle(c->which);
-    bool has_own = c->lane != NO_LANE, travels = has_travelled(c->which);
+    bool has_own = c->lane != WA_NO_LANE, travels = has_travelled(c->which);
     if (stage->sampled_count == 0 || judge == NULL)
         return WA_OK;
     bool known = !travels && has_same_truth(stage->truth_of, judge);
@@ -198,7 +187,7 @@ static wa_status measure_kernel(const comparison *c, const answer *of, size_t hi
     return WA_OK;
 }
 
-static void store_differences(const comparison *c)
+static void store_differences(const wa_comparison *c)
 {
     size_t hidden = c->stage->audit->model->hidden;
     int32_t *index = wa_block_i32(c->batch->block, WA_FIELD_max_abs_index, c->index, c->layer);
@@ -221,7 +210,7 @@ static void store_differences(const comparison *c)
 }
 
 /* The case's own lane takes its own output, and drifts. */
-static void advance_lane(const comparison *c)
+static void advance_lane(const wa_comparison *c)
 {
     wa_stage *stage = c->stage;
     size_t hidden = stage->audit->model->hidden;
@@ -236,7 +225,7 @@ static void advance_lane(const comparison *c)
 }
 
 /* modes [prompts] */
-static void store_cost(const comparison *c, wa_label label, const int *modes, double seconds)
+static void store_cost(const wa_comparison *c, wa_label label, const int *modes, double seconds)
 {
     wa_stage *stage = c->stage;
     double flops = (double)evaluations_of(c) * wa_case_flops(c->which, &c->weights, c->batch->rows);
@@ -258,7 +247,7 @@ static void store_cost(const comparison *c, wa_label label, const int *modes, do
     }
 }
 
-static wa_status take_ways(const comparison *c, wa_ways **out, wa_error *err)
+static wa_status take_ways(const wa_comparison *c, wa_ways **out, wa_error *err)
 {
     WA_TRY(wa_arena_take(c->stage->arena, c->batch->packing.prompts, sizeof **out, out, err));
     for (size_t p = 0; p < c->batch->packing.prompts; p++)
@@ -266,7 +255,7 @@ static wa_status take_ways(const comparison *c, wa_ways **out, wa_error *err)
     return WA_OK;
 }
 
-static void store_ways(const comparison *c, const wa_ways *ways)
+static void store_ways(const wa_comparison *c, const wa_ways *ways)
 {
     for (size_t p = 0; p < c->batch->packing.prompts; p++) {
         f64(c, WA_FIELD_repeat_rel_l2)[p] = ways[p].repeat;
@@ -278,7 +267,7 @@ static void store_ways(const comparison *c, const wa_ways *ways)
 
 /* One position at a time, as a model that writes text runs it, beside all of the batch; on the
  * reference's stream. */
-static wa_status measure_decode(const comparison *c, wa_error *err)
+static wa_status measure_decode(const wa_comparison *c, wa_error *err)
 {
     wa_stage *stage = c->stage;
     static const size_t alone[2] = {0, 1};
@@ -303,52 +292,7 @@ static wa_status measure_decode(const comparison *c, wa_error *err)
     return WA_OK;
 }
 
-static bool has_taken(const int32_t *chosen, size_t count, size_t expert)
-{
-    for (size_t k = 0; k < count; k++)
-        if (chosen[k] == (int32_t)expert)
-            return true;
-    return false;
-}
-
-/* By the reference's logits [count]: how much better the best expert left out is than the worst
- * taken; 0 = none was. */
-static double gap_of(const wa_experts *experts, const float *logits, const int32_t *chosen)
-{
-    double best_left = -INFINITY, worst_taken = INFINITY;
-    for (size_t e = 0; e < experts->count; e++) {
-        bool taken = has_taken(chosen, experts->chosen, e);
-        if (taken && (double)logits[e] < worst_taken)
-            worst_taken = (double)logits[e];
-        if (!taken && (double)logits[e] > best_left)
-            best_left = (double)logits[e];
-    }
-    return best_left > worst_taken ? best_left - worst_taken : 0.0;
-}
-
-/* Which experts the case took: beside the reference's on the same input, and on its own stream. */
-static wa_status store_routing(const comparison *c, wa_error *err)
-{
-    wa_stage *stage = c->stage;
-    const wa_experts *own = stage->audit->model->layers[c->layer].experts;
-    size_t rows = c->batch->rows, chosen = own->chosen;
-    const wa_routing *same = &stage->case_routing[WA_STREAM_REFERENCE],
-                     *theirs = &stage->case_routing[WA_STREAM_OWN];
-    double *gap = f64(c, WA_FIELD_routing_gap);
-    float *logits;
-    WA_TRY(wa_arena_take_raw(stage->arena, rows * own->count, sizeof *logits, &logits, err));
-    wa_route_logits(own, rows, c->reference->x, &stage->scratch, logits);
-    for (size_t row = 0; row < rows; row++)
-        gap[row] = gap_of(own, logits + row * own->count, same->expert + row * chosen);
-    for (size_t i = 0; i < rows * chosen && c->lane != NO_LANE; i++) {
-        wa_block_i32(c->batch->block, WA_FIELD_own_expert_id, c->index, c->layer)[i] =
-            theirs->expert[i];
-        f64(c, WA_FIELD_own_expert_weight)[i] = (double)theirs->weight[i];
-    }
-    return WA_OK;
-}
-
-static wa_status run_case(comparison *c, wa_error *err)
+static wa_status run_case(wa_comparison *c, wa_error *err)
 {
     wa_stage *stage = c->stage;
     size_t rows = c->batch->rows;
@@ -376,7 +320,7 @@ static wa_status run_case(comparison *c, wa_error *err)
                                   .first_prompt = c->batch->first_prompt,
                                   .ways = ways,
                                   .first_obs = c->batch->first_obs}};
-    if (c->lane != NO_LANE)
+    if (c->lane != WA_NO_LANE)
         io[WA_STREAM_OWN] = (wa_walk_io){.x = stage->normed + c->lane * rows * hidden,
                                          .y = stage->y_own,
                                          .hits = hits[WA_STREAM_OWN],
@@ -396,11 +340,11 @@ static wa_status run_case(comparison *c, wa_error *err)
     WA_TIMED(stage, WA_PHASE_COMPARE, {
         wa_stage_post(stage->audit->model, c->layer, stage->y_walk, rows, stage->post_walk);
         store_differences(c);
-        if (c->lane != NO_LANE)
+        if (c->lane != WA_NO_LANE)
             advance_lane(c);
     });
     if (tells_experts)
-        WA_TRY(store_routing(c, err));
+        WA_TRY(wa_stage_compare_routing(c, err));
     WA_TRY(wa_stage_keep_walk(stage, c->batch, c->layer, c->index, err));
     answer of[WA_STREAMS];
     for (int i = 0; i < WA_STREAMS; i++)
@@ -421,18 +365,18 @@ wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t 
                            const wa_reference *reference, const wa_team_link *link, wa_error *err)
 {
     size_t lane = stage->share.is_lead ? 1 : 0;
-    sample_rows(stage, batch, layer);
+    begin_layer(stage, batch, layer);
     for (size_t i = 0; i < stage->audit->case_count; i++) {
         const wa_case *which = &stage->audit->cases[i];
         if (!stage->share.owns_case[i] || which->not_run != NULL)
             continue;
-        comparison c = {.stage = stage,
-                        .batch = batch,
-                        .reference = reference,
-                        .which = which,
-                        .index = i,
-                        .layer = layer,
-                        .lane = which->isolated ? NO_LANE : lane++};
+        wa_comparison c = {.stage = stage,
+                           .batch = batch,
+                           .reference = reference,
+                           .which = which,
+                           .index = i,
+                           .layer = layer,
+                           .lane = which->isolated ? WA_NO_LANE : lane++};
         wa_mark mark = wa_arena_mark(stage->arena);
         wa_status status = run_case(&c, err);
         wa_arena_release(stage->arena, mark);

@@ -143,6 +143,7 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     if (expert < model->layer_count) {
         const wa_experts *experts = model->layers[expert].experts;
         WA_TRY(wa_routing_open(arena, experts, audit->max_rows, &stage->routing, err));
+        WA_TRY(take_rows(stage, 1, experts->count, &stage->routing.logits, err));
         for (int i = 0; i < WA_STREAMS; i++)
             WA_TRY(wa_routing_open(arena, experts, audit->max_rows, &stage->case_routing[i], err));
     }
@@ -243,22 +244,6 @@ void wa_stage_post(const wa_model *model, size_t layer, const float *y, size_t r
             out[i] *= model->residual_multiplier;
 }
 
-/* Which experts the reference took. */
-static void keep_routing(const wa_stage *stage, const wa_stage_batch *batch, size_t layer)
-{
-    const wa_experts *experts = stage->audit->model->layers[layer].experts;
-    if (experts == NULL)
-        return;
-    int32_t *id = wa_block_i32(batch->block, WA_FIELD_expert_id, 0, layer);
-    double *weight = wa_block_f64(batch->block, WA_FIELD_expert_weight, 0, layer);
-    double *margin = wa_block_f64(batch->block, WA_FIELD_expert_margin, 0, layer);
-    for (size_t i = 0; i < batch->rows * experts->chosen; i++) {
-        id[i] = stage->routing.expert[i];
-        weight[i] = (double)stage->routing.weight[i];
-        margin[i] = (double)stage->routing.margin[i];
-    }
-}
-
 /* The dense FFN on lane 0, path 0 of the table; its fields; and the news of it to the team. */
 static wa_status run_reference(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
                                const wa_team_link *link, wa_reference *out, wa_error *err)
@@ -277,7 +262,7 @@ static wa_status run_reference(wa_stage *stage, const wa_stage_batch *batch, siz
     WA_TRY(status);
     stage->cost.flops[WA_PHASE_DENSE_FFN] += wa_case_flops(&dense, &weights, batch->rows);
     stage->cost.bytes[WA_PHASE_DENSE_FFN] += (double)wa_case_bytes(&dense, &weights);
-    keep_routing(stage, batch, layer);
+    wa_stage_keep_routing(stage, batch, layer);
     int32_t *evaluations = wa_block_i32(batch->block, WA_FIELD_dense_evaluations, 0, layer);
     for (size_t prompt = 0; prompt < batch->packing.prompts; prompt++)
         evaluations[prompt]++;

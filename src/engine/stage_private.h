@@ -40,7 +40,10 @@ struct wa_stage {
     float *post_ref;      /* [max_rows][H]: the reference's output after the post-FFN norm */
     float *post_walk;     /* [max_rows][H] */
     wa_operand *operands; /* [lanes] */
-    wa_routing routing;   /* [max_rows] of the reference, in a model with experts */
+    /* [max_rows] of the reference, in a model with experts; is_routed: with logits, for the cases of
+     * this layer */
+    wa_routing routing;
+    bool is_routed;
     wa_routing case_routing[WA_STREAMS]; /* [max_rows] of the case at hand, likewise */
     /* [sampled_count] rows of the batch at which KERNEL is measured at this layer, ascending */
     size_t *sampled;
@@ -64,6 +67,19 @@ struct wa_stage {
 void wa_stage_post(const wa_model *model, size_t layer, const float *y, size_t rows, float *out);
 /* How many lanes, from this one on, have the same model. */
 size_t wa_stage_lanes_alike(const wa_stage *stage, size_t first);
+
+/* One case at one layer of one batch. */
+typedef struct wa_comparison {
+    wa_stage *stage;
+    const wa_stage_batch *batch;
+    const wa_reference *reference;
+    const wa_case *which;
+    size_t index; /* of the case */
+    size_t layer;
+    size_t lane; /* WA_NO_LANE: an isolated case */
+    wa_walk_layer weights;
+} wa_comparison;
+#define WA_NO_LANE SIZE_MAX
 
 /** Evaluate every own case at one layer against the reference, move its lane on, write its
  * fields. */
@@ -89,6 +105,13 @@ void wa_distance_keep(const wa_distance *distance, size_t position, double *rel_
 void wa_stage_begin_ahead(wa_stage *stage);
 /** A layer begins: ask for what is read after it, and in the first for it too. */
 void wa_stage_look_ahead(wa_stage *stage, const wa_stage_batch *batch, size_t layer);
+
+/** Write what the reference's router chose at a layer, which stage->routing holds; lead only. Nothing
+ * in a layer without experts. */
+void wa_stage_keep_routing(const wa_stage *stage, const wa_stage_batch *batch, size_t layer);
+/** Write what the case's router chose, which stage->case_routing holds, beside the reference's; in a
+ * layer with experts. stage->y_walk is the case's output. */
+WA_CHECKED wa_status wa_stage_compare_routing(const wa_comparison *c, wa_error *err);
 
 /** ENCODING of the vindexes this rank checks, at one layer. */
 WA_CHECKED wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch,

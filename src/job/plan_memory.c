@@ -73,8 +73,13 @@ static size_t block_bytes(const wa_plan_input *input, size_t rows)
         bytes = plus(bytes,
                      times(rows, plus(times(input->case_count, result_bytes_per_observation(WA_CA)),
                                       result_bytes_per_observation(WA_A))));
-    return plus(bytes, times(times(input->layer_count, rows),
-                             times(input->expert_choices, result_bytes_per_observation(WA_LOE))));
+    if (input->expert_choices == 0)
+        return bytes;
+    size_t of_case = plus(result_bytes_per_observation(WA_CLT),
+                          times(input->expert_choices, result_bytes_per_observation(WA_CLOE)));
+    size_t of_row = plus(times(input->case_count, of_case),
+                         times(input->expert_choices, result_bytes_per_observation(WA_LOE)));
+    return plus(bytes, times(times(input->layer_count, rows), of_row));
 }
 
 /* Final norms of so many lanes; a state and a panel of logits for each of their rows at a time. */
@@ -130,6 +135,8 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
             plus(total, times(tile, plus(times(2, row),
                                          plus(times(input->expert_count, sizeof(float)),
                                               times(input->expert_choices, 2 * sizeof(size_t))))));
+    /* logits of the reference's router */
+    total = plus(total, times(rows, times(input->expert_count, sizeof(float))));
     total = plus(total, head_bytes(input, plan, lanes));
     /* the kernel check's rows: what goes to the oracle and what it answers, on both streams */
     size_t sampled = wa_sample_most(input->kernel_check, rows, plan->obs_count, input->layer_count);

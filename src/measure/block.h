@@ -71,11 +71,19 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
       "infinite where all are chosen")                                                             \
     X(routing_gap, WA_CLT, WA_F64, "1",                                                            \
       "on the same input: the reference's logit of the best expert that the case left out less "   \
-      "that of the worst it took instead; 0 = the same experts, NaN = the layer has none")         \
+      "that of the worst it took instead; 0 = the same ones or as good, NaN = no experts, or a "   \
+      "logit is no number")                                                                        \
+    X(routing_change, WA_CLT, WA_I8, "1",                                                          \
+      "what the case's router chose on the same input, beside the reference's")                    \
     X(own_expert_id, WA_CLOE, WA_I32, "1",                                                         \
       "expert that the case's router chose on the case's own residual stream, largest logit "      \
       "first; -1 in a layer without experts")                                                      \
     X(own_expert_weight, WA_CLOE, WA_F64, "1", "its weight")                                       \
+    X(own_routing_margin, WA_CLT, WA_F64, "1",                                                     \
+      "logit of the last expert that it chose there less that of the first it did not; infinite "  \
+      "where all are chosen, NaN where the layer has no experts")                                  \
+    X(own_routing_change, WA_CLT, WA_I8, "1",                                                      \
+      "what it chose there, beside the reference's on the reference's input")                      \
     X(label, WA_CLP, WA_I8, "1", "kernel that produced the numbers")                               \
     X(dense_evaluations, WA_LP, WA_I32, "1", "how often the dense FFN was evaluated")              \
     X(walk_evaluations, WA_CLP, WA_I32, "1", "how often the case's FFN was evaluated")             \

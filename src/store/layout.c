@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "measure/diff.h"
+#include "measure/routing.h"
 #include "path/path.h"
 #include "vindex/vindex.h"
 
@@ -107,7 +108,7 @@ static const wa_layout ROWS[] = {
 enum { ROW_COUNT = sizeof ROWS / sizeof ROWS[0], CHUNK_LAYERS = 16, CHUNK_STREAM = 8192 };
 
 /* Who changes one of these changes shapes of datasets, and makes WA_LAYOUT_VERSION one more. */
-_Static_assert(WA_LAYOUT_VERSION == 3 && WA_PAYLOAD_COUNT == 13 && WA_PROJECTION_COUNT == 3,
+_Static_assert(WA_LAYOUT_VERSION == 4 && WA_PAYLOAD_COUNT == 13 && WA_PROJECTION_COUNT == 3,
                "other extents are another version of the layout");
 
 wa_status wa_layout_check_version(const char *what, int64_t found, wa_error *err)
@@ -154,10 +155,15 @@ static wa_layout_codes codes_of(const wa_layout *row)
     static const struct {
         const char *name;
         wa_layout_codes codes;
-    } fields[] = {{"label", WA_CODES_LABEL},         {"obs_status", WA_CODES_OBS_STATUS},
-                  {"top1_match", WA_CODES_YES},      {"obs_top1_match", WA_CODES_YES},
-                  {"row_err_checked", WA_CODES_YES}, {"row_err_format", WA_CODES_FORMAT},
-                  {"row_err_basis", WA_CODES_BASIS}};
+    } fields[] = {{"label", WA_CODES_LABEL},
+                  {"obs_status", WA_CODES_OBS_STATUS},
+                  {"top1_match", WA_CODES_YES},
+                  {"obs_top1_match", WA_CODES_YES},
+                  {"row_err_checked", WA_CODES_YES},
+                  {"row_err_format", WA_CODES_FORMAT},
+                  {"row_err_basis", WA_CODES_BASIS},
+                  {"routing_change", WA_CODES_ROUTING},
+                  {"own_routing_change", WA_CODES_ROUTING}};
     if (row->origin != WA_ORIGIN_MEASURED)
         return row->codes;
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
@@ -391,6 +397,16 @@ static const char *basis_word(int code)
     return wa_encoding_basis_word((wa_encoding_basis)code);
 }
 
+static const char *routing_word(int code)
+{
+    static const char *const words[] = {
+#define ROUTING_WORD(id, code_, meaning) [code_] = meaning,
+        WA_ROUTING_CHANGE_LIST(ROUTING_WORD)
+#undef ROUTING_WORD
+    };
+    return words[code];
+}
+
 static const char *yes_word(int code)
 {
     return code == 0 ? "no" : "yes";
@@ -417,6 +433,8 @@ size_t wa_layout_words(const wa_layout *row, const char *words[WA_CODES_MAX])
         return list_words(words, WA_BASIS_COUNT, basis_word);
     case WA_CODES_YES:
         return list_words(words, 2, yes_word);
+    case WA_CODES_ROUTING:
+        return list_words(words, WA_ROUTING_CHANGE_COUNT, routing_word);
     case WA_CODES_OWN:
         return list_words(words, (size_t)row->word_count, row->word);
     case WA_CODES_NONE:

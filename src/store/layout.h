@@ -7,7 +7,7 @@
 
 /** Version of the layout: the root attribute walkaudit_format of a result, walkaudit_part of a part
  * and walkaudit_parts of a parts directory. A reader refuses every other. */
-enum { WA_LAYOUT_VERSION = 3 };
+enum { WA_LAYOUT_VERSION = 4 };
 
 /** `found` is WA_LAYOUT_VERSION, or WA_E_MISMATCH: both versions, and what to do about a `what` of
  * that version. */
@@ -34,6 +34,7 @@ typedef enum wa_layout_codes {
     WA_CODES_FORMAT,
     WA_CODES_BASIS,
     WA_CODES_YES,
+    WA_CODES_ROUTING,
     WA_CODES_OWN /* those of the row itself */
 } wa_layout_codes;
 

@@ -39,9 +39,9 @@ def test_axes_are_those_of_the_readme(sweep):
     rows = re.findall(r"^\| `(\w+)` \| \[([a-z, ]+)\] \|", (ROOT / "analysis/README.md").read_text(), re.MULTILINE)
     listed = {name: tuple(axes.split(", ")) for name, axes in rows}
     assert len(listed) > 100
-    of_experts = {name for name, axes in listed.items() if set(layout.OPTIONAL_SCALES) & set(axes) or name in ("layer_experts", "routing_gap")}  # this model has none
-    assert of_experts == {"choice", "expert", "layer_experts", "expert_id", "expert_weight", "expert_margin", "expert_err_max", "expert_err_worst",
-                          "expert_err_unequal", "own_expert_id", "own_expert_weight", "routing_gap"}
+    of_experts = set(re.findall(r"X\((\w+), WA_CLT,", (ROOT / "src/measure/block.h").read_text())) | {"layer_experts"}  # this model has none
+    of_experts |= {name for name, axes in listed.items() if set(layout.OPTIONAL_SCALES) & set(axes)}
+    assert {"choice", "expert", "expert_id", "own_expert_id", "expert_err_max", "routing_gap", "routing_change"} <= of_experts <= set(listed)
     listed = {name: axes for name, axes in listed.items() if name not in of_experts}
     with open_result(sweep) as result:
         names = [name for name, item in result.file.items() if isinstance(item, h5py.Dataset)]

@@ -398,6 +398,11 @@ def some_ids(folder):
 
 # --- ROUTING
 
+def beside(a, b):
+    """The word for two choices, largest logit first."""
+    return "same" if a == b else "other_order" if set(a) == set(b) else "other_experts"
+
+
 def test_another_choice_on_the_same_input_is_routing(shop, tmp_path):
     """A router rounded to bf16 chooses otherwise where the model's logits are near; the data say where, and a wider margin passes."""
     name = "olmoe-raw"
@@ -421,6 +426,13 @@ def test_another_choice_on_the_same_input_is_routing(shop, tmp_path):
     assert (result.case("same:checkpoint", "routing_gap") == 0).all() and result.case("same:checkpoint", "verdict") == "PASS"
     np.testing.assert_array_equal(result.case("same:checkpoint", "own_expert_id"), result["expert_id"])
     np.testing.assert_array_equal(result.case("same:checkpoint", "own_expert_weight"), result["expert_weight"])
+    for case in ("bf16:checkpoint", "same:checkpoint"):
+        own, change = result.case(case, "own_expert_id"), result.case(case, "own_routing_change")
+        assert change.tolist() == [[beside(a, b) for a, b in zip(*rows)] for rows in zip(result["expert_id"].tolist(), own.tolist())]
+        assert ((result.case(case, "routing_gap") > 0) == (result.case(case, "routing_change") == "other_experts")).all()
+    assert {"same", "other_experts"} <= set(result.case("bf16:checkpoint", "own_routing_change").ravel())
+    np.testing.assert_array_equal(result.case("same:checkpoint", "own_routing_margin"), result["expert_margin"][..., -1])
+    assert (result.case("same:checkpoint", "routing_change") == "same").all()
     own = result.case("bf16:checkpoint", "own_expert_id")
     apart = [set(a) != set(b) for a, b in zip(own.reshape(-1, own.shape[-1]).tolist(), result["expert_id"].reshape(-1, own.shape[-1]).tolist())]
     told = report(made)[1]["cases"]

@@ -34,7 +34,7 @@ def test_open_dataset_gives_named_dimensions_and_coordinates(result_path, engine
         assert float(worst) == float(data["layer_max_rel_l2"].sel(layer=1, case=0))
         meanings = data["label"].attrs["flag_meanings"].split()
         assert meanings[int(data["label"][0, 0, 0])] == "sparse:gemv_full_k"
-        assert data.attrs["walkaudit_format"] == 3
+        assert data.attrs["walkaudit_format"] == 4
 
 
 @pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
