@@ -145,6 +145,8 @@ static void store_kernel_errors(const wa_comparison *c, const answer *of, int st
             wa_kernel_error(truth + i * hidden, of[stream].y + row * hidden, hidden, least[i]);
         errors[row] = isnan(e) ? INFINITY : e; /* NaN in the file means "not sampled" */
     }
+    if (c->weights.experts != NULL && of[stream].hits != NULL)
+        wa_stage_keep_expert_errors(c, of[stream].hits, errors);
 }
 
 /* Does a server see other numbers than the oracle would, or say others than it computed? */

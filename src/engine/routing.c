@@ -3,6 +3,8 @@
 
 #include "measure/routing.h"
 
+#include <math.h>
+
 static double *f64(const wa_comparison *c, wa_field field)
 {
     return wa_block_f64(c->batch->block, field, c->index, c->layer);
@@ -11,6 +13,14 @@ static double *f64(const wa_comparison *c, wa_field field)
 static const wa_experts *experts_of(const wa_comparison *c)
 {
     return c->stage->audit->model->layers[c->layer].experts;
+}
+
+/* rows [experts] += how often each is in `expert` [places]. */
+static void count_rows(const int32_t *expert, size_t places, int64_t *rows)
+{
+    for (size_t i = 0; i < places; i++)
+        if (expert[i] >= 0)
+            rows[expert[i]]++;
 }
 
 void wa_stage_keep_routing(const wa_stage *stage, const wa_stage_batch *batch, size_t layer)
@@ -27,6 +37,8 @@ void wa_stage_keep_routing(const wa_stage *stage, const wa_stage_batch *batch, s
         weight[i] = (double)stage->routing.weight[i];
         margin[i] = (double)stage->routing.margin[i];
     }
+    count_rows(stage->routing.expert, places,
+               wa_block_i64(batch->block, WA_FIELD_expert_rows, 0, layer));
 }
 
 /* The reference's router on its own input: once for all cases of a layer. A lead has run it, but
@@ -79,6 +91,8 @@ static void store_own(const wa_comparison *c)
     }
     for (size_t row = 0; row < c->batch->rows; row++)
         margin[row] = (double)own->margin[(row + 1) * chosen - 1];
+    count_rows(own->expert, places,
+               wa_block_i64(block, WA_FIELD_own_expert_rows, c->index, c->layer));
     store_changes(c, WA_FIELD_own_routing_change, own);
 }
 
@@ -90,4 +104,21 @@ wa_status wa_stage_compare_routing(const wa_comparison *c, wa_error *err)
         store_own(c);
     store_changes(c, WA_FIELD_routing_change, &c->stage->case_routing[WA_STREAM_REFERENCE]);
     return WA_OK;
+}
+
+void wa_stage_keep_expert_errors(const wa_comparison *c, const int32_t *expert,
+                                 const double *errors)
+{
+    const wa_stage *stage = c->stage;
+    size_t chosen = experts_of(c)->chosen;
+    int64_t *rows = wa_block_i64(c->batch->block, WA_FIELD_expert_kernel_rows, c->index, c->layer);
+    double *most = f64(c, WA_FIELD_expert_kernel_rel_l2);
+    for (size_t i = 0; i < stage->sampled_count; i++) {
+        const int32_t *took = expert + stage->sampled[i] * chosen;
+        double e = errors[stage->sampled[i]];
+        for (size_t k = 0; k < chosen && took[k] >= 0; k++) {
+            rows[took[k]]++;
+            most[took[k]] = fmax(most[took[k]], e); /* NaN before the first */
+        }
+    }
 }

@@ -112,6 +112,10 @@ void wa_stage_keep_routing(const wa_stage *stage, const wa_stage_batch *batch, s
 /** Write what the case's router chose, which stage->case_routing holds, beside the reference's; in a
  * layer with experts. stage->y_walk is the case's output. */
 WA_CHECKED wa_status wa_stage_compare_routing(const wa_comparison *c, wa_error *err);
+/** Of each expert that a sampled row went through: count it, and keep the largest error of the kernel.
+ * expert: [rows, chosen] of the batch; errors: [rows], of which the sampled ones are read. */
+void wa_stage_keep_expert_errors(const wa_comparison *c, const int32_t *expert,
+                                 const double *errors);
 
 /** ENCODING of the vindexes this rank checks, at one layer. */
 WA_CHECKED wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch,

@@ -18,10 +18,10 @@ static const wa_field_info FIELDS[WA_FIELD_COUNT] = {
 
 /* The axes as text, in memory order. */
 static const char *const AXES[] = {
-    [WA_CLO] = "CLO", [WA_CLT] = "CLT", [WA_CLOE] = "CLOE", [WA_LO] = "LO",
-    [WA_LOE] = "LOE", [WA_CLP] = "CLP", [WA_LP] = "LP",     [WA_CL] = "CL",
-    [WA_CP] = "CP",   [WA_P] = "P",     [WA_CPS] = "CPS",   [WA_PS] = "PS",
-    [WA_CA] = "CA",   [WA_A] = "A",     [WA_VYLJ] = "VYLJ", [WA_VLNJ] = "VLNJ",
+    [WA_CLO] = "CLO",   [WA_CLT] = "CLT", [WA_CLOE] = "CLOE", [WA_LO] = "LO", [WA_LOE] = "LOE",
+    [WA_CLP] = "CLP",   [WA_LP] = "LP",   [WA_CL] = "CL",     [WA_CP] = "CP", [WA_P] = "P",
+    [WA_CPS] = "CPS",   [WA_PS] = "PS",   [WA_CA] = "CA",     [WA_A] = "A",   [WA_VYLJ] = "VYLJ",
+    [WA_VLNJ] = "VLNJ", [WA_LN] = "LN",   [WA_CLN] = "CLN",
 };
 
 const wa_field_info *wa_field_get(wa_field field)

@@ -31,7 +31,9 @@ typedef enum wa_axes {
     WA_CA,
     WA_A,
     WA_VYLJ,
-    WA_VLNJ
+    WA_VLNJ,
+    WA_LN,
+    WA_CLN
 } wa_axes;
 typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
 
@@ -39,8 +41,8 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
  * X(id, axes, type, unit, long_name). One row is one root dataset of the result file, one dataset
  * of a part, one piece of a message. Fields with C belong to the rank that runs the case, V to the
  * rank that checks the vindex, the others to the team's lead. Fields without L come from the last
- * stage. Of CL fields bytes_read is that of one pass, the others are summed over parts; VYLJ and
- * VLNJ come from one part.
+ * stage. Of those along no prompt and no observation, V fields come from one part; bytes_read is that
+ * of one pass, expert_kernel_rel_l2 the largest of all parts, the others are summed over parts.
  */
 #define WA_FIELD_LIST(X)                                                                           \
     X(cos, WA_CLO, WA_F64, "1",                                                                    \
@@ -69,6 +71,7 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(expert_margin, WA_LOE, WA_F64, "1",                                                          \
       "its logit less that of the next; of the last chosen, less that of the first not chosen; "   \
       "infinite where all are chosen")                                                             \
+    X(expert_rows, WA_LN, WA_I64, "1", "rows for which the reference's router chose the expert")   \
     X(routing_gap, WA_CLT, WA_F64, "1",                                                            \
       "on the same input: the reference's logit of the best expert that the case left out less "   \
       "that of the worst it took instead; 0 = the same ones or as good, NaN = no experts, or a "   \
@@ -84,6 +87,13 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
       "where all are chosen, NaN where the layer has no experts")                                  \
     X(own_routing_change, WA_CLT, WA_I8, "1",                                                      \
       "what it chose there, beside the reference's on the reference's input")                      \
+    X(own_expert_rows, WA_CLN, WA_I64, "1",                                                        \
+      "rows for which the case's router chose the expert on the case's own residual stream")       \
+    X(expert_kernel_rows, WA_CLN, WA_I64, "1",                                                     \
+      "rows of both streams that went through the expert and at which the kernel met its oracle")  \
+    X(expert_kernel_rel_l2, WA_CLN, WA_F64, "1",                                                   \
+      "largest error of the kernel at such a row, which went through other experts too; NaN = "    \
+      "there is none")                                                                             \
     X(label, WA_CLP, WA_I8, "1", "kernel that produced the numbers")                               \
     X(dense_evaluations, WA_LP, WA_I32, "1", "how often the dense FFN was evaluated")              \
     X(walk_evaluations, WA_CLP, WA_I32, "1", "how often the case's FFN was evaluated")             \

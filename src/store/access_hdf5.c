@@ -130,14 +130,14 @@ static wa_status read_rows(void *context, size_t which, bool again, wa_rows_take
 
 /* --- Outputs --- */
 
-/* What a case computed besides observations; not its label and cost, which say how the numbers came
- * about. */
+/* What a case computed besides observations; not its label, costs and counts, which say how the
+ * numbers came about. */
 static bool is_output(wa_field field, const wa_dims *dims)
 {
     const wa_field_info *info = wa_field_get(field);
     return wa_axes_has(info->axes, 'C') && !wa_axes_has(info->axes, 'O') &&
-           !wa_axes_has(info->axes, 'T') && info->axes != WA_CL && field != WA_FIELD_label &&
-           field != WA_FIELD_modes_changed &&
+           !wa_axes_has(info->axes, 'T') && info->axes != WA_CL && info->axes != WA_CLN &&
+           field != WA_FIELD_label && field != WA_FIELD_modes_changed &&
            !(field >= WA_FIELD_decode_rel_l2 && field <= WA_FIELD_alike_rel_l2) &&
            wa_field_exists(field, dims);
 }

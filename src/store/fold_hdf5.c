@@ -1,9 +1,10 @@
-/* Figures without observations or prompts: costs summed over parts, row errors of the part that
- * carries them. Serial, rank 0. */
+/* Figures without observations or prompts: costs and counts summed over parts, row errors of the part
+ * that carries them. Serial, rank 0. */
 #include "store/assemble.h"
 #include "store/part.h"
 #include "store/parts.h"
 
+#include <math.h>
 #include <string.h>
 
 static bool is_fold(wa_field field)
@@ -12,9 +13,15 @@ static bool is_fold(wa_field field)
     return !wa_layout_is_stream(row);
 }
 
-static bool is_summed(wa_field field)
+/* Of every part, and not of the one that carries what is stored. */
+static bool is_of_all(wa_field field)
 {
-    return wa_field_get(field)->axes == WA_CL;
+    return !wa_axes_are_stored(wa_field_get(field)->axes);
+}
+
+static bool is_largest(wa_field field)
+{
+    return field == WA_FIELD_expert_kernel_rel_l2;
 }
 
 /* A pass over the weights reads the same bytes, whichever prompts it is for. */
@@ -35,11 +42,18 @@ static void add_values(wa_type type, void *sum, const void *values, size_t count
     }
 }
 
+/* What is NaN is not there. */
+static void keep_largest(double *largest, const double *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        largest[i] = fmax(largest[i], values[i]);
+}
+
 /* The parts so far. */
 typedef struct fold {
     const wa_part_list *list;
     wa_block sum;
-    bool has_costs, has_encoding;
+    bool has_parts, has_encoding;
     wa_arena *arena;
 } fold;
 
@@ -47,11 +61,14 @@ static wa_status take_values(fold *f, wa_field field, const void *values, size_t
                              wa_error *err)
 {
     size_t size = wa_type_size(wa_field_get(field)->type);
-    if (is_summed(field) && f->has_costs && is_of_one_pass(field)) {
+    bool goes_on = is_of_all(field) && f->has_parts;
+    if (goes_on && is_of_one_pass(field)) {
         if (memcmp(f->sum.field[field], values, count * size) != 0)
             return wa_fail(err, WA_E_FORMAT, "dataset '%s' differs from that of the first part",
                            wa_field_get(field)->name);
-    } else if (is_summed(field) && f->has_costs) {
+    } else if (goes_on && is_largest(field)) {
+        keep_largest(f->sum.field[field], values, count);
+    } else if (goes_on) {
         add_values(wa_field_get(field)->type, f->sum.field[field], values, count);
     } else {
         memcpy(f->sum.field[field], values, count * size);
@@ -59,7 +76,7 @@ static wa_status take_values(fold *f, wa_field field, const void *values, size_t
     return WA_OK;
 }
 
-/* Costs of every part; row errors of the first that carries them. */
+/* Costs and counts of every part; row errors of the first that carries them. */
 static wa_status fold_part(fold *f, wa_hid part, const wa_batch *range, wa_error *err)
 {
     bool has_encoding;
@@ -69,7 +86,7 @@ static wa_status fold_part(fold *f, wa_hid part, const wa_batch *range, wa_error
         wa_field field = (wa_field)i;
         const wa_layout *row = wa_layout_of_field(field);
         size_t shape[WA_LAYOUT_RANK], count = 1;
-        if (!is_fold(field) || (!is_summed(field) && (!has_encoding || f->has_encoding)))
+        if (!is_fold(field) || (!is_of_all(field) && (!has_encoding || f->has_encoding)))
             continue;
         size_t rank = wa_layout_shape(row, &x, shape);
         for (size_t d = 0; d < rank; d++)
@@ -82,7 +99,7 @@ static wa_status fold_part(fold *f, wa_hid part, const wa_batch *range, wa_error
         WA_TRY(take_values(f, field, values, count, err));
         wa_arena_release(f->arena, mark);
     }
-    f->has_costs = true;
+    f->has_parts = true;
     f->has_encoding = f->has_encoding || has_encoding;
     return WA_OK;
 }

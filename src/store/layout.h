@@ -42,11 +42,11 @@ typedef enum wa_layout_codes {
 typedef enum wa_layout_origin {
     WA_ORIGIN_SCALE,    /* skeleton: 0, 1, 2 … and a dimension scale */
     WA_ORIGIN_META,     /* skeleton: known before computing */
-    WA_ORIGIN_MEASURED, /* from the parts: along obs or prompt copied collectively; CL summed, VYLJ
-                           of the part that has them */
+    WA_ORIGIN_MEASURED, /* from the parts: along obs or prompt copied collectively; with V of the part
+                           that has them, others summed or the largest (fold_hdf5.c) */
     WA_ORIGIN_TEXT,     /* last pass: decoded token ids */
-    WA_ORIGIN_SUMMARY,  /* judgement: derived from the others; rows that this table has not */
-    WA_ORIGIN_RATE      /* the same, from logits at every position: only with `logits: all` */
+    WA_ORIGIN_SUMMARY, /* judgement: derived from the others; rows that this table has not */
+    WA_ORIGIN_RATE     /* the same, from logits at every position: only with `logits: all` */
 } wa_layout_origin;
 
 /**

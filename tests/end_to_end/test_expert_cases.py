@@ -65,6 +65,29 @@ def test_a_case_evaluates_experts_from_its_own_weights(shop, tmp_path, name):
     np.testing.assert_allclose(here.case("other:checkpoint", "l2")[first], there.case("model:checkpoint", "l2")[first], rtol=1e-12)
 
 
+def through(ids, expert):
+    """Rows that go through an expert. ids: [obs, choice]."""
+    return (ids == expert).any(axis=-1)
+
+
+def test_rows_and_errors_of_the_kernel_are_counted_for_each_expert(shop):
+    """In batches of a few rows, over which they are summed; only layer 1 has experts."""
+    name = "qwen2_moe-step"
+    made = job(shop, name, {"same": GOLDEN.model(name, shop.root)}, batch={"rows": 9})
+    result = made.result()
+    rows, own_rows = result["expert_rows"], result.case("same:checkpoint", "own_expert_rows")
+    checked, worst = (result.case("same:checkpoint", field) for field in ("expert_kernel_rows", "expert_kernel_rel_l2"))
+    assert (rows.sum(axis=1) == (result["expert_id"] >= 0).sum(axis=(1, 2))).all() and (rows == own_rows).all()
+    assert (checked > 0).any() and (checked[rows == 0] == 0).all()
+    for layer, expert in np.ndindex(rows.shape):
+        met = [result.case("same:checkpoint", field)[layer, through(ids[layer], expert)] for field, ids in (
+            ("kernel_rel_l2", result["expert_id"]), ("kernel_own_rel_l2", result.case("same:checkpoint", "own_expert_id")))]
+        errors = np.concatenate(met)
+        errors = errors[~np.isnan(errors)]
+        assert rows[layer, expert] == len(met[0]) and checked[layer, expert] == len(errors)
+        assert worst[layer, expert] == errors.max() if len(errors) else np.isnan(worst[layer, expert])
+
+
 @pytest.mark.parametrize("name", ["qwen2_moe-shared", "gpt_oss-window"])
 def test_bits_of_a_case_are_the_same_on_any_ranks_and_batches(shop, tmp_path, name):
     checkpoints = {"other": copy_of(shop, name, tmp_path / "other", noise)}

@@ -148,7 +148,7 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
 
 /*
  * Element n of field f in the whole job's order: f64 (f + 1) + n / 1024, exact in binary; i64 and
- * i32 (f + n) % 101; i8 n % 2. CL, VYLJ and VLNJ fields are the same in every part.
+ * i32 (f + n) % 101; i8 n % 2. Fields along no prompt and no observation are the same in every part.
  */
 static inline void fake_set(void *at, wa_type type, int field, size_t n)
 {

@@ -67,6 +67,10 @@ static size_t elements(wa_axes axes)
         return 2 * WA_PAYLOAD_COUNT * 5 * 3;
     case WA_VLNJ:
         return 2 * 5 * 6 * 3;
+    case WA_LN:
+        return 5 * 6;
+    case WA_CLN:
+        return 3 * 5 * 6;
     }
     return 0;
 }
