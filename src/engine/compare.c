@@ -18,18 +18,12 @@ static double *f64(const wa_comparison *c, wa_field field)
     return wa_block_f64(c->batch->block, field, c->index, c->layer);
 }
 
-/* Its truth hangs on how it rounded (wa_case_rounds_activations). */
-static bool rounds(const wa_case *which)
-{
-    return which->kernel == WA_LABEL_INTERLEAVED_KQUANT_Q8K;
-}
-
 /* Two cases at K = all that read the same stored numbers have one truth: their oracle is the same
- * sum. */
+ * sum, unless it hangs on how they rounded. */
 static bool has_same_truth(const wa_case *a, const wa_case *b)
 {
     if (a == NULL || a->vindex != b->vindex || a->k != WA_K_ALL || b->k != WA_K_ALL ||
-        wa_case_is_loop(a) != wa_case_is_loop(b) || rounds(a) || rounds(b))
+        wa_case_is_loop(a) != wa_case_is_loop(b) || wa_case_may_round(a) || wa_case_may_round(b))
         return false; /* the per-feature loops leave out activations at the floor */
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         if (a->source[p].from_model != b->source[p].from_model ||
@@ -108,7 +102,7 @@ static wa_status ask_oracle(const wa_comparison *c, const answer *of, int first,
     int32_t *hits = NULL;
     size_t *seats;
     WA_TRY(wa_arena_take_raw(stage->arena, count * hidden, sizeof *x, &x, err));
-    if (rounds(wa_case_oracle(c->which)))
+    if (wa_case_may_round(wa_case_oracle(c->which)))
         WA_TRY(wa_arena_take_raw(stage->arena, count * hidden, sizeof *y, &y, err));
     WA_TRY(wa_arena_take_raw(stage->arena, count, sizeof *seats, &seats, err));
     if (of[first].hits != NULL)

@@ -13,8 +13,9 @@
 typedef struct gathering {
     wa_walk *walk;
     wa_tile tile;
-    wa_experts experts; /* the layer's */
-    wa_routing routing; /* [rows] */
+    wa_experts experts;   /* the layer's */
+    wa_expert_feed *feed; /* of its experts; the shared one is the model's, and decoded */
+    wa_routing routing;   /* [rows] */
     size_t rows;
     size_t *start; /* [count + 1] first place of each expert in `place` */
     size_t *place; /* [rows * chosen] row * chosen + rank, by expert */
@@ -39,11 +40,11 @@ static float *output_row(const gathering *g, size_t row)
     return io->y + (g->tile.first + row % g->tile.rows) * g->walk->layer->hidden;
 }
 
-static wa_status open_gathering(wa_walk *walk, wa_tile tile, gathering *g)
+static wa_status open_gathering(wa_walk *walk, wa_tile tile, wa_expert_feed *feed, gathering *g)
 {
     wa_arena *arena = walk->scratch->arena;
     size_t places, floats;
-    *g = (gathering){.walk = walk, .tile = tile, .experts = *walk->layer->experts};
+    *g = (gathering){.walk = walk, .tile = tile, .experts = *walk->layer->experts, .feed = feed};
     wa_fault_experts(walk->which, walk->layer, &g->experts);
     const wa_experts *experts = &g->experts;
     if (!wa_size_mul(walk->io_count, tile.rows, &g->rows) ||
@@ -107,14 +108,13 @@ static void sort_places(gathering *g)
     g->start[0] = 0;
 }
 
-/* y = FFN(x) of one expert, `rows` rows of each. */
-static void feed(const wa_walk *walk, wa_expert own, size_t rows, const float *x, float *y)
+/* By decoded rows. */
+static wa_status feed_decoded(wa_walk *walk, const wa_expert *expert, size_t rows, const float *x,
+                              float *y)
 {
     const wa_walk_layer *l = walk->layer;
-    const wa_expert *expert = &own;
-    size_t features = own.up.rows;
+    size_t features = expert->up.rows;
     float *act = walk->act[0], *up = walk->up[0];
-    wa_fault_expert(walk->which, l, &own);
     const wa_operand to_gate = {.x = x, .y = act}, to_up = {.x = x, .y = up};
     const wa_operand to_down = {.x = act, .y = y};
     wa_gemm_rows(&expert->gate, rows, l->hidden, features, &to_gate, 1, expert->gate_bias,
@@ -123,11 +123,14 @@ static void feed(const wa_walk *walk, wa_expert own, size_t rows, const float *x
     wa_activate_gated(l->activation, act, up, act, rows * features);
     wa_gemm_rows(&expert->down, rows, features, l->hidden, &to_down, 1, expert->down_bias,
                  walk->scratch);
+    return WA_OK;
 }
 
-static void run_expert(gathering *g, size_t e)
+static wa_status run_expert(gathering *g, size_t e)
 {
     const wa_walk_layer *l = g->walk->layer;
+    wa_expert own = g->experts.experts[e];
+    wa_fault_expert(g->walk->which, l, &own);
     for (size_t at = g->start[e]; at < g->start[e + 1]; at += g->tile.rows) {
         size_t left = g->start[e + 1] - at;
         size_t rows = left < g->tile.rows ? left : g->tile.rows;
@@ -136,27 +139,31 @@ static void run_expert(gathering *g, size_t e)
             memcpy(g->x + r * l->hidden, input_row(g, row_of(g, place[r])),
                    l->hidden * sizeof *g->x);
         wa_fault_expert_input(g->walk->which, l, g->x, rows);
-        feed(g->walk, g->experts.experts[e], rows, g->x, g->y);
+        WA_TRY(g->feed(g->walk, &own, rows, g->x, g->y));
         for (size_t r = 0; r < rows; r++)
             wa_axpy(g->routing.weight[place[r]], g->y + r * l->hidden,
                     output_row(g, row_of(g, place[r])), l->hidden);
     }
+    return WA_OK;
 }
 
-static void run_shared(gathering *g)
+static wa_status run_shared(gathering *g)
 {
     const wa_walk_layer *l = g->walk->layer;
     const wa_experts *experts = &g->experts;
-    if (experts->shared.up.rows == 0)
-        return;
+    wa_expert shared = experts->shared;
+    if (shared.up.rows == 0)
+        return WA_OK;
+    wa_fault_expert(g->walk->which, l, &shared);
     for (size_t i = 0; i < g->walk->io_count; i++) {
         const float *x = input_row(g, i * g->tile.rows);
         float *y = output_row(g, i * g->tile.rows);
-        feed(g->walk, experts->shared, g->tile.rows, x, g->y);
+        WA_TRY(feed_decoded(g->walk, &shared, g->tile.rows, x, g->y));
         wa_route_shared(&experts->shared_gate, g->tile.rows, x, g->walk->scratch, g->weight);
         for (size_t r = 0; r < g->tile.rows; r++)
             wa_axpy(g->weight[r], g->y + r * l->hidden, y + r * l->hidden, l->hidden);
     }
+    return WA_OK;
 }
 
 /* Nothing yet, and NaN where the router has no answer. */
@@ -171,16 +178,25 @@ static void clear_rows(const gathering *g)
     }
 }
 
-wa_status wa_experts_tile(wa_walk *walk, wa_tile tile)
+static wa_status run(wa_walk *walk, wa_tile tile, wa_expert_feed *feed)
 {
     gathering g;
-    WA_TRY(open_gathering(walk, tile, &g));
+    WA_TRY(open_gathering(walk, tile, feed, &g));
     WA_TRY(route(&g));
     tell_routing(&g);
     sort_places(&g);
     clear_rows(&g);
     for (size_t e = 0; e < g.experts.count; e++)
-        run_expert(&g, e);
-    run_shared(&g);
-    return WA_OK;
+        WA_TRY(run_expert(&g, e));
+    return run_shared(&g);
+}
+
+wa_status wa_experts_tile(wa_walk *walk, wa_tile tile)
+{
+    return run(walk, tile, feed_decoded);
+}
+
+wa_status wa_experts_q8k_tile(wa_walk *walk, wa_tile tile)
+{
+    return run(walk, tile, wa_q8k_feed);
 }

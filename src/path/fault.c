@@ -33,6 +33,14 @@ void wa_fault_q8(const wa_case *which, const wa_walk_layer *layer, int8_t *q, si
     }
 }
 
+void wa_fault_q8_scales(const wa_case *which, const wa_walk_layer *layer, float *d, size_t n)
+{
+    if (!planted("q8-scale", which, layer))
+        return;
+    for (size_t i = 0; i < n; i++)
+        d[i] *= 127.0F / 128.0F;
+}
+
 void wa_fault_rows(const wa_case *which, const wa_walk_layer *layer, float *up, size_t rows)
 {
     size_t n = layer->features;
@@ -89,6 +97,8 @@ void wa_fault_routing(const wa_case *which, const wa_walk_layer *layer, size_t r
 
 void wa_fault_expert(const wa_case *which, const wa_walk_layer *layer, wa_expert *expert)
 {
+    if (planted("expert-bias", which, layer))
+        expert->gate_bias = expert->up_bias = expert->down_bias = NULL;
     if (!planted("expert-halves", which, layer))
         return;
     wa_matrix gate = expert->gate;

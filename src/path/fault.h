@@ -14,8 +14,9 @@
  *   erf-gelu          the activation is erf-GELU; where the model's is erf-GELU or SiLU, tanh-GELU
  *   f16-sum           the sum of the down product is held in f16
  *   wrong-down-row    a per-feature loop adds the down row of the hit before
- *   nibble-order      interleaved_q4, q8k: neighbours of x change places, as if nibbles were
- *                     swapped
+ *   nibble-order      interleaved_q4, q8k, experts_q8k: neighbours of x change places, as if
+ *                     nibbles were swapped
+ *   q8-scale          q8k, experts_q8k: scales are a 128th of a block's maximum, not a 127th
  *
  * in a layer with experts:
  *
@@ -25,6 +26,7 @@
  *   expert-weights    the weights of the chosen sum to 1 where they should not, or the other way
  *                     round
  *   expert-halves     gate and up change places in every expert
+ *   expert-bias       the biases of every expert are lost
  *   expert-input      experts take the input before its norm: each row as if its norm had done
  *                     nothing
  *   no-shared-expert  the shared expert is left out
@@ -48,6 +50,7 @@ void wa_fault_rows(const wa_case *which, const wa_walk_layer *layer, float *up, 
 /** Hits whose down rows a loop adds, activations in their order. */
 void wa_fault_hits(const wa_case *which, const wa_walk_layer *layer, int32_t *hits, size_t n);
 void wa_fault_q8(const wa_case *which, const wa_walk_layer *layer, int8_t *q, size_t n);
+void wa_fault_q8_scales(const wa_case *which, const wa_walk_layer *layer, float *d, size_t n);
 wa_activation wa_fault_activation(const wa_case *which, const wa_walk_layer *layer);
 void wa_fault_act(const wa_case *which, const wa_walk_layer *layer, float *act, size_t n);
 void wa_fault_sum(const wa_case *which, const wa_walk_layer *layer, float *y, size_t n);
@@ -80,6 +83,12 @@ static inline void wa_fault_q8(const wa_case *which, const wa_walk_layer *layer,
                                size_t n)
 {
     (void)which, (void)layer, (void)q, (void)n;
+}
+
+static inline void wa_fault_q8_scales(const wa_case *which, const wa_walk_layer *layer, float *d,
+                                      size_t n)
+{
+    (void)which, (void)layer, (void)d, (void)n;
 }
 
 static inline wa_activation wa_fault_activation(const wa_case *which, const wa_walk_layer *layer)

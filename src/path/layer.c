@@ -28,7 +28,7 @@ bool wa_case_reads_payload(const wa_case *which, wa_payload payload, wa_projecti
 {
     const wa_case *formula = which->like != NULL ? which->like : which;
     bool computes_experts =
-        wa_path_is_checkpoint(formula->path) || formula->path == WA_PATH_EXPERTS;
+        wa_path_is_checkpoint(formula->path) || wa_path_is_of_experts(formula->path);
     wa_payload own;
     if (payload == WA_PAYLOAD_ROUTER || payload == WA_PAYLOAD_SHARED ||
         payload == WA_PAYLOAD_BIASES)
@@ -59,6 +59,7 @@ static wa_status take_matrix(const wa_case *which, const wa_model *model, const 
                                       to[projection], err);
     if (source->from_model || of_experts) { /* of a layer without experts that has no file */
         *to[projection] = *model_matrix(&model->layers[out->layer], projection);
+        out->of_model = of_experts;
         return WA_OK;
     }
     if (vindex == NULL)

@@ -34,6 +34,11 @@ bool wa_path_is_checkpoint(wa_path path)
     return path == WA_PATH_CHECKPOINT || path == WA_PATH_CHECKPOINT_MODEL;
 }
 
+bool wa_path_is_of_experts(wa_path path)
+{
+    return path == WA_PATH_EXPERTS || path == WA_PATH_EXPERTS_Q8K;
+}
+
 const char *wa_ladder_word(wa_ladder ladder)
 {
     static const char *const words[] = {

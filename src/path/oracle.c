@@ -141,32 +141,23 @@ static wa_status begin(wa_oracle *o, const wa_case *which, const wa_walk_layer *
     return WA_OK;
 }
 
-/* What decides an answer beside the weights, of each row of a call. */
-typedef struct asked {
-    const float *x;      /* [rows, H] */
-    const size_t *seats; /* [rows], NULL = each its own */
-    const int32_t *hits; /* [rows, count], NULL = none are looked at */
-    const float *theirs; /* [rows, H], NULL likewise */
-} asked;
-
-static bool are_same(const wa_oracle *o, const asked *of, size_t i, size_t j)
+/* Is an evaluation of a call another one's, bit for bit? hits: those that are looked at. */
+static bool are_same(const wa_oracle_call *call, const int32_t *hits, size_t i, size_t j)
 {
-    size_t hidden = o->layer->hidden, values = hidden * sizeof *of->x;
-    return of->seats[i] == of->seats[j] &&
-           memcmp(of->x + i * hidden, of->x + j * hidden, values) == 0 &&
-           (of->hits == NULL || memcmp(of->hits + i * o->count, of->hits + j * o->count,
-                                       o->count * sizeof *of->hits) == 0) &&
-           (of->theirs == NULL ||
-            memcmp(of->theirs + i * hidden, of->theirs + j * hidden, values) == 0);
+    size_t hidden = call->layer->hidden, count = call->oracle->count;
+    return call->seats[i] == call->seats[j] &&
+           memcmp(call->x + i * hidden, call->x + j * hidden, hidden * sizeof *call->x) == 0 &&
+           (hits == NULL || memcmp(hits + i * count, hits + j * count, count * sizeof *hits) == 0);
 }
 
 /* Where evaluations of a call are one: what is done already. */
-static void find_same(wa_oracle *o, size_t rows, const asked *of)
+static void find_same(const wa_oracle_call *call, const int32_t *hits)
 {
-    for (size_t i = 0; i < rows; i++) {
+    wa_oracle *o = call->oracle;
+    for (size_t i = 0; i < call->rows; i++) {
         o->same_as[i] = i;
-        for (size_t j = 0; j < i && of->seats != NULL && o->same_as[i] == i; j++)
-            if (o->same_as[j] == j && are_same(o, of, i, j))
+        for (size_t j = 0; j < i && call->seats != NULL && o->same_as[i] == i; j++)
+            if (o->same_as[j] == j && are_same(call, hits, i, j))
                 o->same_as[i] = j;
         o->done[i] = o->same_as[i] != i;
     }
@@ -249,11 +240,11 @@ static void round_x(const float *x, size_t n, size_t width, double *out)
 }
 
 /* Values to a scale of a kernel's integers; 0 = it rounds nothing. */
-static size_t rounded_block(const wa_case *which)
+static size_t rounded_block(const wa_case *which, const wa_walk_layer *layer)
 {
-    return which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU       ? 32
-           : which->kernel == WA_LABEL_INTERLEAVED_KQUANT_Q8K ? WA_Q8_K_BLOCK
-                                                              : 0;
+    return which->kernel == WA_LABEL_INTERLEAVED_Q4_CPU ? 32
+           : wa_case_rounds_inputs(which, layer)        ? WA_Q8_K_BLOCK
+                                                        : 0;
 }
 
 static void round_rows(wa_oracle *o, const float *x, size_t block)
@@ -528,13 +519,13 @@ static double resolution_of(const wa_oracle *o, size_t place)
 
 /* One block of a place rounded by an exact scale, and in o->scores what the other integer would add
  * where f32 sums may take it. */
-static void round_block(wa_oracle *o, size_t place, size_t first)
+static void round_block(wa_oracle *o, size_t place, size_t first, size_t n)
 {
     enum { MOST = 127 };
     size_t at = start_of(o, place, o->layer->features) + first * o->width;
     double *act = o->act + at, *other = o->scores + at, *up = o->up + at, amax = 0.0, widest = 0.0,
            nothing = 0.0;
-    for (size_t i = 0; i < WA_Q8_K_BLOCK; i++) {
+    for (size_t i = 0; i < n; i++) {
         double a = fabs(act[i * o->width]);
         nothing += 0.0 * a;
         if (a > amax)
@@ -542,7 +533,7 @@ static void round_block(wa_oracle *o, size_t place, size_t first)
         amax = fmax(amax, a);
     }
     double d = amax / MOST;
-    for (size_t i = 0; i < WA_Q8_K_BLOCK; i++) {
+    for (size_t i = 0; i < n; i++) {
         double a = act[i * o->width], exact = d > 0.0 ? a / d : 0.0, code = round(exact);
         double shift = shift_of(o, place, first + i, fabs(a), fabs(up[i * o->width]));
         double reach = d > 0.0 ? SHIFT * (shift / d + fabs(exact) * (widest / amax + 1.0)) : 0.0;
@@ -554,76 +545,139 @@ static void round_block(wa_oracle *o, size_t place, size_t first)
 
 static void round_activations(wa_oracle *o)
 {
+    size_t features = o->layer->features;
     for (size_t i = 0; i < o->rows; i++)
-        for (size_t f = 0; f < o->layer->features; f += WA_Q8_K_BLOCK)
-            round_block(o, o->place[i], f);
+        for (size_t f = 0; f < features; f += WA_Q8_K_BLOCK)
+            round_block(o, o->place[i], f, wa_size_min(features - f, WA_Q8_K_BLOCK));
 }
 
-/* o->column = what feature f adds to y for each unit of its activation. */
-static void take_column(wa_oracle *o, size_t f)
+static wa_status note_tie(const wa_oracle_call *call, wa_tie tie, wa_error *err)
 {
+    enum { LEAST = 256 };
+    wa_ties *ties = call->ties;
+    if (ties->count == ties->room) {
+        wa_tie *items;
+        size_t room = ties->room == 0 ? LEAST : 2 * ties->room;
+        WA_TRY(wa_arena_take_raw(call->arena, room, sizeof *items, &items, err));
+        if (ties->count > 0)
+            memcpy(items, ties->items, ties->count * sizeof *items);
+        ties->items = items;
+        ties->room = room;
+    }
+    ties->items[ties->count++] = tie;
+    return WA_OK;
+}
+
+/* Of the rows under way, numbered as in the call: what round_block left in o->scores. */
+static wa_status note_ties(const wa_oracle_call *call, wa_error *err)
+{
+    const wa_oracle *o = call->oracle;
+    size_t features = o->layer->features;
+    for (size_t i = 0; i < o->rows; i++) {
+        const double *other = o->scores + start_of(o, o->place[i], features);
+        for (size_t f = 0; f < features; f++) {
+            double step = other[f * o->width];
+            if (step == 0.0 || !isfinite(step))
+                continue;
+            wa_tie tie = {.row = o->row[i], .feature = f, .step = step, .down = &call->layer->down};
+            WA_TRY(note_tie(call, tie, err));
+        }
+    }
+    return WA_OK;
+}
+
+/* Rows that were not evaluated, since they equal another, have its ties; those from `first` on. */
+static wa_status repeat_ties(const wa_oracle_call *call, size_t first, wa_error *err)
+{
+    const wa_oracle *o = call->oracle;
+    size_t end = call->ties->count;
+    for (size_t row = 0; row < call->rows && end > first; row++)
+        for (size_t t = first; t < end && o->same_as[row] != row; t++) {
+            wa_tie tie = call->ties->items[t];
+            if (tie.row != o->same_as[row])
+                continue;
+            tie.row = row;
+            WA_TRY(note_tie(call, tie, err));
+        }
+    return WA_OK;
+}
+
+/* o->column = what a feature adds to y for each unit of its activation. */
+static void take_column(wa_oracle *o, const wa_tie *tie)
+{
+    size_t first = tie->feature / WA_Q8_K_BLOCK * WA_Q8_K_BLOCK;
     wa_matrix block =
-        wa_matrix_columns(&o->layer->down, f / WA_Q8_K_BLOCK * WA_Q8_K_BLOCK, WA_Q8_K_BLOCK);
+        wa_matrix_columns(tie->down, first, wa_size_min(tie->down->cols - first, WA_Q8_K_BLOCK));
     for (size_t h = 0; h < block.rows; h++)
-        o->column[h] = wa_oracle_row(&block, h, &o->panel)[f % WA_Q8_K_BLOCK];
+        o->column[h] = wa_oracle_row(&block, h, &o->panel)[tie->feature - first];
 }
 
-/* Of each tie of a place the integer that leaves y nearer to the kernel's. No other fault goes away
+/* Of each tie of a row the integer that leaves y nearer to the kernel's. No other fault goes away
  * by it: it may change y by these columns alone, each once. */
-static void settle_ties(wa_oracle *o, size_t place, const float *theirs)
+static void settle_ties(wa_oracle *o, const wa_ties *ties, size_t row, size_t hidden,
+                        const float *theirs, double *y)
 {
-    size_t features = o->layer->features, hidden = o->layer->hidden;
-    double *y = o->y + start_of(o, place, hidden);
-    const double *other = o->scores + start_of(o, place, features);
-    const float *bias = o->layer->down_bias;
     for (size_t h = 0; h < hidden; h++)
-        o->rest[h] = (double)theirs[h] - y[h * o->width] - (bias == NULL ? 0.0 : (double)bias[h]);
-    for (size_t f = 0; f < features; f++) {
-        double step = other[f * o->width], along = 0.0, size = 0.0;
-        if (step == 0.0)
+        o->rest[h] = (double)theirs[h] - y[h];
+    for (size_t t = 0; t < ties->count; t++) {
+        double step = ties->items[t].step, along = 0.0, size = 0.0;
+        if (ties->items[t].row != row)
             continue;
-        take_column(o, f);
+        take_column(o, &ties->items[t]);
         for (size_t h = 0; h < hidden; h++) {
             along += o->rest[h] * step * o->column[h];
             size += step * o->column[h] * step * o->column[h];
         }
         for (size_t h = 0; h < hidden && along > size / 2; h++) {
             o->rest[h] -= step * o->column[h];
-            y[h * o->width] += step * o->column[h];
+            y[h] += step * o->column[h];
         }
     }
 }
 
-wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer, size_t rows,
-                        const float *x, size_t width, const size_t *seats, const int32_t *hits,
-                        const float *theirs, double *y, double *least, wa_error *err)
+wa_status wa_oracle_ffn(const wa_oracle_call *call, double *y, double *least, wa_error *err)
 {
-    WA_TRY(begin(o, which, layer, rows, width, err));
-    bool rounds = wa_case_rounds_activations(which, layer);
-    const asked of = {.x = x,
-                      .seats = seats,
-                      .hits = o->ranked && which->k != WA_K_ALL ? hits : NULL,
-                      .theirs = rounds ? theirs : NULL};
-    find_same(o, rows, &of);
+    wa_oracle *o = call->oracle;
+    const wa_case *which = call->which;
+    WA_TRY(begin(o, which, call->layer, call->rows, call->width, err));
+    bool rounds = wa_case_rounds_activations(which, call->layer);
+    const int32_t *hits = o->ranked && which->k != WA_K_ALL ? call->hits : NULL;
+    size_t block = rounded_block(which, call->layer), first = call->ties->count;
+    find_same(call, hits);
     if (rounds || (least != NULL && o->ranked))
         take_norms(o);
-    while (seat_rows(o, rows, seats)) {
-        load_rows(o, x);
-        if (rounded_block(which) > 0)
-            round_rows(o, x, rounded_block(which));
+    while (seat_rows(o, call->rows, call->seats)) {
+        load_rows(o, call->x);
+        if (block > 0)
+            round_rows(o, call->x, block);
         feed(o);
         if (o->ranked)
-            drop_unused(o, of.hits);
+            drop_unused(o, hits);
         for (size_t i = 0; least != NULL && i < o->rows; i++)
             least[o->row[i]] = o->ranked ? resolution_of(o, o->place[i]) : 0.0;
-        if (rounds)
+        if (rounds) {
             round_activations(o);
+            WA_TRY(note_ties(call, err));
+        }
         project(o);
-        for (size_t i = 0; of.theirs != NULL && i < o->rows; i++)
-            settle_ties(o, o->place[i], of.theirs + o->row[i] * layer->hidden);
         store_rows(o, y);
     }
-    repeat_rows(o, rows, y, least);
+    repeat_rows(o, call->rows, y, least);
+    return repeat_ties(call, first, err);
+}
+
+static wa_status run_call(const wa_oracle_call *call, const float *theirs, double *y, double *least,
+                          wa_error *err)
+{
+    size_t hidden = call->layer->hidden;
+    if (call->layer->experts == NULL)
+        WA_TRY(wa_oracle_ffn(call, y, least, err));
+    else
+        WA_TRY(wa_oracle_experts(call, y, err));
+    for (size_t i = 0; call->layer->experts != NULL && least != NULL && i < call->rows; i++)
+        least[i] = 0.0;
+    for (size_t i = 0; theirs != NULL && call->ties->count > 0 && i < call->rows; i++)
+        settle_ties(call->oracle, call->ties, i, hidden, theirs + i * hidden, y + i * hidden);
     return WA_OK;
 }
 
@@ -631,22 +685,21 @@ wa_status wa_oracle_run(wa_oracle *o, const wa_case *which, const wa_walk_layer 
                         const float *x, size_t width, const size_t *seats, const int32_t *hits,
                         const float *theirs, double *y, double *least, wa_error *err)
 {
-    if (layer->experts == NULL)
-        return wa_oracle_ffn(o, which, layer, rows, x, width, seats, hits, theirs, y, least, err);
+    wa_ties ties = {0};
     const wa_oracle_call call = {.oracle = o,
                                  .which = which,
                                  .layer = layer,
                                  .rows = rows,
+                                 .width = width,
                                  .x = x,
                                  .seats = seats,
-                                 .theirs = hits,
+                                 .hits = hits,
+                                 .ties = &ties,
                                  .panel = &o->panel,
                                  .arena = o->arena};
     wa_mark mark = wa_arena_mark(o->arena);
-    wa_status status = wa_oracle_experts(&call, y, err);
+    wa_status status = run_call(&call, theirs, y, least, err);
     wa_arena_release(o->arena, mark);
-    for (size_t i = 0; least != NULL && i < rows; i++)
-        least[i] = 0.0;
     return status;
 }
 

@@ -57,15 +57,27 @@ void wa_oracle_rows_used(const wa_matrix *w, const double *in, double *out, size
 void wa_oracle_features_used(const wa_matrix *w, const double *act, double *out, size_t groups,
                              wa_oracle_panel *panel);
 
-/** A call of wa_oracle_run in a layer with experts. */
+/** An activation so near the middle of two integers that f32 sums decide. */
+typedef struct wa_tie {
+    size_t row, feature; /* of the call, of the FFN */
+    double step;         /* what the other integer adds to the activation, times the row's weight */
+    const wa_matrix *down; /* of the FFN, borrowed from the layer */
+} wa_tie;
+typedef struct wa_ties {
+    wa_tie *items; /* [room], arena */
+    size_t count, room;
+} wa_ties;
+
+/** What wa_oracle_run is asked for, and where it notes what it left open. */
 typedef struct wa_oracle_call {
     wa_oracle *oracle;
     const wa_case *which;
     const wa_walk_layer *layer;
-    size_t rows;
-    const float *x;        /* [rows, H] */
-    const size_t *seats;   /* [rows], NULL = the row's number */
-    const int32_t *theirs; /* [rows, chosen] the kernel's choice, NULL = none */
+    size_t rows, width;
+    const float *x;      /* [rows, H] */
+    const size_t *seats; /* [rows], NULL = the row's number */
+    const int32_t *hits; /* of the kernel, NULL = none; with experts [rows, chosen] its choice */
+    wa_ties *ties;       /* grows where activations are rounded, one FFN after the other */
     wa_oracle_panel *panel;
     wa_arena *arena; /* released by the caller */
 } wa_oracle_call;
@@ -77,10 +89,9 @@ typedef struct wa_oracle_call {
  */
 WA_CHECKED wa_status wa_oracle_experts(const wa_oracle_call *call, double *y, wa_error *err);
 
-/** wa_oracle_run of a layer without experts. */
-WA_CHECKED wa_status wa_oracle_ffn(wa_oracle *o, const wa_case *which, const wa_walk_layer *layer,
-                                   size_t rows, const float *x, size_t width, const size_t *seats,
-                                   const int32_t *hits, const float *theirs, double *y,
-                                   double *least, wa_error *err);
+/** y of a layer without experts, or of one of a layer's FFNs; least may be NULL. Errors: those of
+ * wa_oracle_run. */
+WA_CHECKED wa_status wa_oracle_ffn(const wa_oracle_call *call, double *y, double *least,
+                                   wa_error *err);
 
 #endif

@@ -136,17 +136,19 @@ static wa_status route(const wa_oracle_call *call, routing *out, wa_error *err)
     WA_TRY(wa_arena_take_raw(call->arena, call->rows, sizeof *out->shared, &out->shared, err));
     for (size_t row = 0; row < call->rows; row++)
         route_row(&c, call->x + row * experts->router.cols,
-                  call->theirs == NULL ? NULL : call->theirs + row * experts->chosen, call->panel,
+                  call->hits == NULL ? NULL : call->hits + row * experts->chosen, call->panel,
                   out->weight + row * experts->count, &out->shared[row]);
     return WA_OK;
 }
 
 /* --- FFNs */
 
-/* One of its FFNs as a layer of its own. */
-static wa_walk_layer layer_of_ffn(const wa_walk_layer *layer, const wa_expert *ffn)
+/* One of its FFNs as a layer of its own. No vindex has the shared one. */
+static wa_walk_layer layer_of_ffn(const wa_walk_layer *layer, size_t number)
 {
+    const wa_expert *ffn = wa_experts_ffn(layer->experts, number);
     wa_walk_layer own = *layer;
+    own.of_model = number >= layer->experts->count;
     own.experts = NULL;
     own.gate = ffn->gate;
     own.up = ffn->up;
@@ -184,15 +186,34 @@ static wa_status take_group(wa_arena *arena, size_t rows, size_t hidden, group *
  * products as narrow as BLAS likes them, whatever the caller's width. */
 enum { EXPERT_WIDTH = 4 };
 
-static wa_status run_group(const wa_oracle_call *call, const wa_expert *ffn, const group *g,
-                           double *y, wa_error *err)
+/* What one FFN left open, as the layer sees it. */
+static void place_ties(const wa_oracle_call *call, size_t first, const wa_expert *ffn,
+                       const group *g)
 {
-    wa_walk_layer own = layer_of_ffn(call->layer, ffn);
-    size_t hidden = own.hidden;
+    for (size_t t = first; t < call->ties->count; t++) {
+        wa_tie *tie = &call->ties->items[t];
+        tie->step *= g->weight[tie->row];
+        tie->row = g->row[tie->row];
+        tie->down = &ffn->down;
+    }
+}
+
+static wa_status run_group(const wa_oracle_call *call, size_t number, const group *g, double *y,
+                           wa_error *err)
+{
+    const wa_walk_layer own = layer_of_ffn(call->layer, number);
+    size_t hidden = own.hidden, first = call->ties->count;
+    wa_oracle_call part = *call;
     if (g->count == 0)
         return WA_OK;
-    WA_TRY(wa_oracle_ffn(call->oracle, call->which, &own, g->count, g->x, EXPERT_WIDTH, g->seat,
-                         NULL, NULL, g->y, NULL, err));
+    part.layer = &own;
+    part.rows = g->count;
+    part.width = EXPERT_WIDTH;
+    part.x = g->x;
+    part.seats = g->seat;
+    part.hits = NULL;
+    WA_TRY(wa_oracle_ffn(&part, g->y, NULL, err));
+    place_ties(call, first, wa_experts_ffn(call->layer->experts, number), g);
     for (size_t i = 0; i < g->count; i++)
         for (size_t h = 0; h < hidden; h++)
             y[g->row[i] * hidden + h] += g->weight[i] * g->y[i * hidden + h];
@@ -228,7 +249,7 @@ wa_status wa_oracle_experts(const wa_oracle_call *call, double *y, wa_error *err
         y[i] = isnan(said.shared[i / hidden]) ? NAN : 0.0;
     for (size_t e = 0; e < wa_experts_ffns(experts); e++) {
         gather(call, &said, e, &g);
-        WA_TRY(run_group(call, wa_experts_ffn(experts, e), &g, y, err));
+        WA_TRY(run_group(call, e, &g, y, err));
     }
     return WA_OK;
 }

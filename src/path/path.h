@@ -32,7 +32,9 @@
     X(CHECKPOINT_MODEL, "checkpoint_model",                                                        \
       "the same, and a residual stream that is the other checkpoint's throughout")                 \
     X(Q8K, "q8k", "interleaved_kquant.bin, integer dots with activations in Q8_K")                 \
-    X(EXPERTS, "experts", "layers/layer_NN.weights, dequantised, by the router of norms.bin")
+    X(EXPERTS, "experts", "layers/layer_NN.weights, dequantised, by the router of norms.bin")      \
+    X(EXPERTS_Q8K, "experts_q8k",                                                                  \
+      "layers/layer_NN.weights, integer dots with inputs and activations in Q8_K")
 
 typedef enum wa_path {
 #define WA_PATH_ENUM(id, name, meaning) WA_PATH_##id,
@@ -50,6 +52,8 @@ bool wa_path_parse(const char *name, wa_path *out);
 bool wa_path_is_foreign(wa_path path);
 /** CHECKPOINT and CHECKPOINT_MODEL: paths of another checkpoint, and of no vindex. */
 bool wa_path_is_checkpoint(wa_path path);
+/** EXPERTS and EXPERTS_Q8K: paths of a vindex with experts. */
+bool wa_path_is_of_experts(wa_path path);
 
 /* X(id, code, text): walk-paths-and-audit.md 6.4. The code is what the result file stores. */
 #define WA_LABEL_LIST(X)                                                                           \
@@ -74,13 +78,14 @@ bool wa_path_is_checkpoint(wa_path path);
     X(CHECKPOINT, 18, "checkpoint") /* ours */                                                     \
     /* ours: LARQL's server has no labels, larql-2026-08.md 3.4 */                                 \
     X(INTERLEAVED_KQUANT_Q8K, 19, "interleaved_kquant:q8k")                                        \
-    X(EXPERTS, 20, "experts") /* ours */
+    X(EXPERTS, 20, "experts")         /* ours */                                                   \
+    X(EXPERTS_Q8K, 21, "experts:q8k") /* ours: LARQL's experts, larql-2026-08.md 5.4 */
 
 typedef enum wa_label {
 #define WA_LABEL_ENUM(id, code, text) WA_LABEL_##id = (code),
     WA_LABEL_LIST(WA_LABEL_ENUM)
 #undef WA_LABEL_ENUM
-        WA_LABEL_COUNT = 21
+        WA_LABEL_COUNT = 22
 } wa_label;
 const char *wa_label_text(wa_label label);
 
@@ -243,6 +248,8 @@ typedef struct wa_walk_layer {
     bool down_is_feature_major;                   /* down [F, H]; else the model's [H, F] */
     const float *gate_bias, *up_bias, *down_bias; /* borrowed from the model, NULL = none */
     const wa_experts *experts; /* borrowed, instead of gate, up and down; NULL = none */
+    /* Of a path of experts: its vindex has no place for this FFN, and the model's own stands here */
+    bool of_model;
     wa_activation activation;
     bool gated;
     size_t features, hidden; /* features: of the widest expert, where there are experts */
@@ -319,9 +326,12 @@ WA_CHECKED wa_status wa_case_run(const wa_case *which, const wa_walk_layer *laye
  * small activations? */
 bool wa_case_is_loop(const wa_case *which);
 
-/** Does a kernel multiply down with activations rounded to Q8_K (q8k.c)? Its numbers then hang on
- * which way each is rounded. */
+/** Does a kernel multiply gate and up with x rounded to Q8_K (q8k.c)? */
+bool wa_case_rounds_inputs(const wa_case *which, const wa_walk_layer *layer);
+/** Does a kernel multiply down with activations rounded to Q8_K? Its numbers then hang on which way
+ * each is rounded. In any layer: wa_case_may_round. */
 bool wa_case_rounds_activations(const wa_case *which, const wa_walk_layer *layer);
+bool wa_case_may_round(const wa_case *which);
 
 /** Features that a position uses in a layer of F features, and the width of its hit list: min(k,
  * F), F when k is all. */
@@ -370,14 +380,13 @@ size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features);
  * hits   [rows, wa_case_hit_count] of the kernel, or NULL; in a layer with experts [rows, chosen]
  *        those that it chose
  * theirs [rows, hidden] y of the kernel, or NULL. Only where activations are rounded
- * (wa_case_rounds_activations) is it looked at:
- *        of those so near the middle of two integers that f32 sums decide, the integer that brings
- *        y nearer to it is taken
+ *        (wa_case_rounds_activations) is it looked at: of those so near the middle of two integers
+ *        that f32 sums decide, the integer that brings y nearer to it is taken
  * least  NULL, or out: [rows] the size of y below which f32 arithmetic cannot be held to a relative
  *        error, since y cancels: for finite K, else 0
  *
  * Several rows decode the weights once, as long as they fit into the space. Rows of one seat that
- * are equal bit for bit (in what is looked at of x, hits and theirs) are evaluated once. Errors:
+ * are equal bit for bit (in x and what is looked at of hits) are evaluated once. Errors:
  * WA_E_UNSUPPORTED (a case that does not run), WA_E_INTERNAL (space too small).
  */
 WA_CHECKED wa_status wa_oracle_run(wa_oracle *oracle, const wa_case *which,

@@ -4,42 +4,37 @@
 
 #include <math.h>
 
-/* The kernel of each label. A case never runs another than the one it names. */
+/* The kernels of each label: of layers without experts, and of those with experts. NONE is the
+ * reference's. A case never runs another than the one it names. */
+static const struct {
+    wa_walk_tile *plain, *experts;
+} KERNELS[WA_LABEL_COUNT] = {
+    [WA_LABEL_NONE] = {wa_products_tile, wa_experts_tile},
+    [WA_LABEL_SPARSE_GEMV_FULL_K] = {wa_products_tile, NULL},
+    [WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN] = {wa_loop_tile, NULL},
+    [WA_LABEL_SPARSE_SERIAL] = {wa_loop_tile, NULL},
+    [WA_LABEL_INTERLEAVED_Q4_CPU] = {wa_q4_tile, NULL},
+    [WA_LABEL_INTERLEAVED] = {wa_products_tile, NULL},
+    [WA_LABEL_FULL_MMAP] = {wa_products_tile, NULL},
+    [WA_LABEL_INTERLEAVED_Q4K_DEQUANT] = {wa_products_tile, NULL},
+    [WA_LABEL_EXACT] = {wa_products_tile, NULL},
+    [WA_LABEL_WEIGHTS_FALLBACK_SPARSE] = {wa_fallback_tile, NULL},
+    [WA_LABEL_EXTERNAL] = {wa_external_tile, wa_external_tile},
+    [WA_LABEL_INTERLEAVED_KQUANT_NATIVE] = {wa_native_tile, NULL},
+    [WA_LABEL_INTERLEAVED_KQUANT_DEQUANT] = {wa_products_tile, NULL},
+    [WA_LABEL_CHECKPOINT] = {wa_products_tile, wa_experts_tile},
+    [WA_LABEL_INTERLEAVED_KQUANT_Q8K] = {wa_q8k_tile, NULL},
+    [WA_LABEL_EXPERTS] = {wa_products_tile, wa_experts_tile},
+    [WA_LABEL_EXPERTS_Q8K] = {wa_q8k_tile, wa_experts_q8k_tile},
+};
+
 static wa_walk_tile *kernel_of(const wa_case *which, const wa_walk_layer *layer)
 {
-    bool dense = which->path == WA_PATH_DENSE;
-    if (layer->experts != NULL && which->kernel != WA_LABEL_EXTERNAL)
-        return dense || which->kernel == WA_LABEL_CHECKPOINT || which->kernel == WA_LABEL_EXPERTS
-                   ? wa_experts_tile
-                   : NULL;
-    switch (which->kernel) {
-    case WA_LABEL_SPARSE_GEMV_FULL_K:
-    case WA_LABEL_INTERLEAVED:
-    case WA_LABEL_FULL_MMAP:
-    case WA_LABEL_INTERLEAVED_Q4K_DEQUANT:
-    case WA_LABEL_INTERLEAVED_KQUANT_DEQUANT:
-    case WA_LABEL_EXACT:
-    case WA_LABEL_CHECKPOINT:
-    case WA_LABEL_EXPERTS: /* a layer without any */
-        return wa_products_tile;
-    case WA_LABEL_SPARSE_SERIAL:
-    case WA_LABEL_SPARSE_PARALLEL_Q4K_DOWN:
-        return wa_loop_tile;
-    case WA_LABEL_INTERLEAVED_Q4_CPU:
-        return wa_q4_tile;
-    case WA_LABEL_INTERLEAVED_KQUANT_NATIVE:
-        return wa_native_tile;
-    case WA_LABEL_INTERLEAVED_KQUANT_Q8K:
-        return wa_q8k_tile;
-    case WA_LABEL_WEIGHTS_FALLBACK_SPARSE:
-        return wa_fallback_tile;
-    case WA_LABEL_EXTERNAL:
-        return which->external == NULL ? NULL : wa_external_tile;
-    case WA_LABEL_NONE:
-        return dense ? wa_products_tile : NULL;
-    default:
+    bool nobody = which->kernel == WA_LABEL_NONE && which->path != WA_PATH_DENSE;
+    bool closed = which->kernel == WA_LABEL_EXTERNAL && which->external == NULL;
+    if (nobody || closed)
         return NULL;
-    }
+    return layer->experts != NULL ? KERNELS[which->kernel].experts : KERNELS[which->kernel].plain;
 }
 
 /* Input 0 works in the scratch; further inputs get buffers of the same shape from its arena. */

@@ -37,6 +37,7 @@ static const int *const READS[WA_LABEL_COUNT][WA_PROJECTION_COUNT] = {
     [WA_LABEL_EXACT] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(P(DOWN_FEATURES))},
     [WA_LABEL_WEIGHTS_FALLBACK_SPARSE] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(FROM_MODEL)},
     [WA_LABEL_EXPERTS] = {LIST(P(EXPERTS)), LIST(P(EXPERTS)), LIST(P(EXPERTS))},
+    [WA_LABEL_EXPERTS_Q8K] = {LIST(P(EXPERTS)), LIST(P(EXPERTS)), LIST(P(EXPERTS))},
     [WA_LABEL_CHECKPOINT] = {LIST(P(CHECKPOINT)), LIST(P(CHECKPOINT)), LIST(P(CHECKPOINT))},
     /* Nothing that we know of: the model's matrices stand for the shape of what it computes. */
     [WA_LABEL_EXTERNAL] = {LIST(FROM_MODEL), LIST(FROM_MODEL), LIST(FROM_MODEL)},
@@ -87,6 +88,9 @@ static const path_spec SPECS[WA_PATH_COUNT] = {
     [WA_PATH_EXTERNAL] = {.forced = true, .kernel = WA_LABEL_EXTERNAL, .hides = ~0U},
     [WA_PATH_SERVED] = {.forced = true, .kernel = WA_LABEL_EXTERNAL, .hides = ~0U},
     [WA_PATH_EXPERTS] = {.forced = true, .kernel = WA_LABEL_EXPERTS, .hides = ~BIT(EXPERTS)},
+    [WA_PATH_EXPERTS_Q8K] = {.forced = true,
+                             .kernel = WA_LABEL_EXPERTS_Q8K,
+                             .hides = ~BIT(EXPERTS)},
     [WA_PATH_CHECKPOINT] = {.forced = true,
                             .kernel = WA_LABEL_CHECKPOINT,
                             .hides = ~BIT(CHECKPOINT)},
@@ -113,8 +117,10 @@ size_t wa_spec_defaults(const wa_vindex *vindex, wa_ladder ladder, bool whole,
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (ladder == WA_LADDER_2026_08 || list[i] != WA_PATH_INTERLEAVED_KQUANT_NATIVE)
             out[count++] = list[i];
-    if (vindex->present[WA_PAYLOAD_EXPERTS] || vindex->unusable[WA_PAYLOAD_EXPERTS] != NULL)
+    if (vindex->present[WA_PAYLOAD_EXPERTS] || vindex->unusable[WA_PAYLOAD_EXPERTS] != NULL) {
         out[count++] = WA_PATH_EXPERTS;
+        out[count++] = WA_PATH_EXPERTS_Q8K;
+    }
     return count;
 }
 
@@ -320,6 +326,29 @@ static wa_status check_blocks(const wa_vindex *vindex, const wa_model *model, co
     return WA_OK;
 }
 
+/* Integer dots need stored integers with scales: layer files of K-quants, throughout. */
+static wa_status check_expert_blocks(const wa_vindex *vindex, const wa_case *item, wa_arena *arena,
+                                     const char **reason, wa_error *err)
+{
+    wa_matrix stored;
+    char *text;
+    if (item->kernel != WA_LABEL_EXPERTS_Q8K || *reason != NULL)
+        return WA_OK;
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        if (wa_vindex_stack(vindex, WA_PAYLOAD_EXPERTS, WA_GATE, l) == 0)
+            continue;
+        WA_TRY(wa_vindex_stack_matrix(vindex, WA_PAYLOAD_EXPERTS, WA_GATE, l, 0, &stored, err));
+        if (wa_format_is_k_block(stored.format))
+            continue;
+        WA_TRY(wa_arena_print(arena, &text, err,
+                              "%s is in %s, and Q4_K and Q6_K alone have integer dots", stored.name,
+                              wa_format_get(stored.format)->name));
+        *reason = text;
+        return WA_OK;
+    }
+    return WA_OK;
+}
+
 /* The vindex has no features in some layer: the first such layer, else layer_count. */
 static size_t empty_layer(const wa_vindex *vindex)
 {
@@ -337,11 +366,11 @@ static wa_status refuse_experts(const wa_model *model, const wa_case *item, wa_a
     size_t layer = wa_model_expert_layer(model);
     char *text;
     if (layer == model->layer_count || wa_path_is_foreign(item->path) ||
-        wa_path_is_checkpoint(item->path) || item->path == WA_PATH_EXPERTS)
+        wa_path_is_checkpoint(item->path) || wa_path_is_of_experts(item->path))
         return WA_OK;
     WA_TRY(wa_arena_print(arena, &text, err,
                           "layer %zu of the model has experts, which of the paths of a vindex only "
-                          "'experts' computes",
+                          "'experts' and 'experts_q8k' compute",
                           layer));
     *reason = text;
     return WA_OK;
@@ -429,7 +458,7 @@ static wa_bucket bucket_of(const wa_case *item, const wa_vindex *vindex)
                    ? WA_BUCKET_APPROXIMATE
                    : bucket_of_checkpoint(vindex->checkpoint,
                                           item->path == WA_PATH_CHECKPOINT_MODEL);
-    if (item->path == WA_PATH_EXPERTS)
+    if (wa_path_is_of_experts(item->path))
         return bucket_of_experts(vindex);
     wa_bucket worst = WA_BUCKET_EXACT;
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
@@ -453,6 +482,7 @@ wa_status wa_spec_resolve(const wa_vindex *vindex, const wa_model *model, wa_are
                              arena, reason, err));
     WA_TRY(check_ranking(vindex, item, arena, reason, err));
     WA_TRY(check_blocks(vindex, model, item, arena, reason, err));
+    WA_TRY(check_expert_blocks(vindex, item, arena, reason, err));
     item->k_all_layers = layers_within_k(vindex, item->k);
     item->bucket = bucket_of(item, vindex);
     item->stream = item->path == WA_PATH_CHECKPOINT_MODEL ? vindex->checkpoint : NULL;

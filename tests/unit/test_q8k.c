@@ -332,9 +332,205 @@ static void ties_are_no_defect_and_hide_none(void)
     wa_arena_close(arena);
 }
 
+/* --- Experts */
+
+enum { EXPERTS = 4, CHOSEN = 2 };
+static const wa_case OF_EXPERTS = {.name = "test:experts_q8k",
+                                   .path = WA_PATH_EXPERTS_Q8K,
+                                   .kernel = WA_LABEL_EXPERTS_Q8K,
+                                   .k = WA_K_ALL};
+
+/* All three matrices of one format, with biases. */
+static wa_expert expert_of(wa_arena *arena, size_t features, size_t hidden, wa_format format,
+                           uint64_t *seed)
+{
+    return (wa_expert){.gate = test_matrix(arena, features, hidden, format, 0, 0.2F, seed),
+                       .up = test_matrix(arena, features, hidden, format, 0, 0.2F, seed),
+                       .down = test_matrix(arena, hidden, features, format, 0, 0.1F, seed),
+                       .gate_bias = test_values(arena, features, 0.3F, seed),
+                       .up_bias = test_values(arena, features, 0.3F, seed),
+                       .down_bias = test_values(arena, hidden, 0.3F, seed)};
+}
+
+static wa_walk_layer layer_of_experts(wa_arena *arena, size_t features, size_t hidden,
+                                      wa_format format)
+{
+    uint64_t seed = 21 + features;
+    wa_experts *experts = test_take(arena, 1, sizeof *experts);
+    wa_expert *list = test_take(arena, EXPERTS, sizeof *list);
+    for (size_t e = 0; e < EXPERTS; e++)
+        list[e] = expert_of(arena, features, hidden, format, &seed);
+    *experts = (wa_experts){.count = EXPERTS,
+                            .chosen = CHOSEN,
+                            .widest = features,
+                            .renormalised = true,
+                            .experts = list};
+    experts->router = test_matrix(arena, EXPERTS, hidden, WA_FORMAT_F32, 0, 1.0F, &seed);
+    return (wa_walk_layer){.experts = experts,
+                           .activation = WA_SILU,
+                           .gated = true,
+                           .features = features,
+                           .hidden = hidden};
+}
+
+static float *run_experts(wa_arena *arena, const wa_walk_layer *l, size_t rows, const float *x,
+                          wa_routing *routing)
+{
+    wa_scratch scratch = test_scratch(arena, rows, l);
+    float *y = test_take(arena, rows * l->hidden, sizeof *y);
+    wa_label label;
+    WA_MUST(wa_routing_open(arena, l->experts, rows, routing, &test_err), &test_err);
+    wa_walk_io io = {.x = x, .y = y, .routing = routing};
+    WA_MUST(wa_case_run(&OF_EXPERTS, l, rows, &io, 1, &scratch, &label, &test_err), &test_err);
+    CU_ASSERT_EQUAL(label, WA_LABEL_EXPERTS_Q8K);
+    return y;
+}
+
+/* y += weight * FFN(x), by the definition. */
+static void add_expert(wa_arena *arena, const wa_walk_layer *l, const wa_expert *ffn, float weight,
+                       const float *x, float *y)
+{
+    size_t features = ffn->up.rows;
+    float *act = test_take(arena, features, sizeof *act),
+          *up = test_take(arena, features, sizeof *up);
+    for (size_t f = 0; f < features; f++) {
+        const wa_matrix *gate_rows = &ffn->gate, *up_rows = &ffn->up;
+        act[f] = dot(gate_rows->format, wa_matrix_row(gate_rows, f), x, l->hidden);
+        up[f] = dot(up_rows->format, wa_matrix_row(up_rows, f), x, l->hidden);
+        act[f] += ffn->gate_bias[f];
+        up[f] += ffn->up_bias[f];
+    }
+    wa_activate_gated(l->activation, act, up, act, features);
+    for (size_t h = 0; h < l->hidden; h++) {
+        float value = dot(ffn->down.format, wa_matrix_row(&ffn->down, h), act, features);
+        value += ffn->down_bias[h];
+        y[h] += weight * value;
+    }
+}
+
+/* x and activations are rounded for either format and any width, and experts add up in ascending
+ * order, whatever order the router chose them in. */
+static void experts_have_the_bits_of_the_definition(void)
+{
+    static const struct {
+        size_t features, hidden;
+        wa_format format;
+    } table[] = {{512, 256, WA_FORMAT_Q4_K},
+                 {48, 32, WA_FORMAT_Q4_K},
+                 {320, 288, WA_FORMAT_GGML_Q6_K},
+                 {256, 512, WA_FORMAT_Q6_K}};
+    enum { ROWS = 5 };
+    for (size_t t = 0; t < sizeof table / sizeof table[0]; t++) {
+        wa_arena *arena = test_arena();
+        size_t hidden = table[t].hidden, wrong = 0;
+        wa_walk_layer l = layer_of_experts(arena, table[t].features, hidden, table[t].format);
+        uint64_t seed = 4;
+        const float *x = test_values(arena, ROWS * hidden, 1.0F, &seed);
+        wa_routing routing;
+        const float *y = run_experts(arena, &l, ROWS, x, &routing);
+        CU_ASSERT(wa_case_rounds_activations(&OF_EXPERTS, &l));
+        for (size_t r = 0; r < ROWS; r++) {
+            float *own = test_take(arena, hidden, sizeof *own);
+            for (int32_t e = 0; e < EXPERTS; e++)
+                for (size_t k = 0; k < CHOSEN; k++)
+                    if (routing.expert[r * CHOSEN + k] == e)
+                        add_expert(arena, &l, &l.experts->experts[e],
+                                   routing.weight[r * CHOSEN + k], x + r * hidden, own);
+            for (size_t h = 0; h < hidden; h++)
+                wrong += bits_of(own[h]) != bits_of(y[r * hidden + h]);
+        }
+        CU_ASSERT_EQUAL(wrong, 0);
+        const double *truth = test_oracle_of(arena, &OF_EXPERTS, &l, ROWS, x, routing.expert, y);
+        CU_ASSERT(worst_row(y, truth, ROWS, hidden) < 2e-6);
+        wa_arena_close(arena);
+    }
+}
+
+/* The oracle sees the sum of all experts alone, and takes the kernel's side of ties in it; rows that
+ * are one evaluation each have their ties. A code that is no tie stays an error. */
+static void ties_of_experts_are_no_defect_and_hide_none(void)
+{
+    enum { ROWS = 2048, FEATURES = 320, HIDDEN = 256 };
+    wa_arena *arena = test_arena();
+    wa_walk_layer l = layer_of_experts(arena, FEATURES, HIDDEN, WA_FORMAT_GGML_Q6_K);
+    uint64_t seed = 31;
+    float *x = test_values(arena, ROWS * HIDDEN, 1.0F, &seed);
+    memcpy(x + ROWS / 2 * HIDDEN, x, ROWS / 2 * HIDDEN * sizeof *x);
+    size_t *seats = test_take(arena, ROWS, sizeof *seats);
+    for (size_t r = 0; r < ROWS; r++)
+        seats[r] = r % (ROWS / 2);
+    wa_routing routing;
+    float *y = run_experts(arena, &l, ROWS, x, &routing);
+    double *settled = test_take(arena, ROWS * HIDDEN, sizeof *settled),
+           *alone = test_take(arena, ROWS * HIDDEN, sizeof *alone);
+    wa_oracle *oracle;
+    WA_MUST(wa_oracle_open(arena, ROWS, HIDDEN, FEATURES, &oracle, &test_err), &test_err);
+    WA_MUST(wa_oracle_run(oracle, &OF_EXPERTS, &l, ROWS, x, WA_ORACLE_WIDEST, seats, routing.expert,
+                          y, settled, NULL, &test_err),
+            &test_err);
+    WA_MUST(wa_oracle_run(oracle, &OF_EXPERTS, &l, ROWS, x, WA_ORACLE_WIDEST, seats, routing.expert,
+                          NULL, alone, NULL, &test_err),
+            &test_err);
+    CU_ASSERT(worst_row(y, settled, ROWS, HIDDEN) < 2e-6);
+    size_t moved = 0, found = 0;
+    for (size_t r = 0; r < ROWS; r++)
+        moved += test_rel_l2(y + r * HIDDEN, alone + r * HIDDEN, HIDDEN) > 1e-5 ? 1 : 0;
+    CU_ASSERT(moved > 0 && moved < ROWS / 2);
+    float *column = test_take(arena, (size_t)HIDDEN * FEATURES, sizeof *column);
+    wa_matrix_decode(&l.experts->experts[routing.expert[0]].down, 0, HIDDEN, column);
+    for (size_t f = 0; f < FEATURES; f++) {
+        float *other = test_take(arena, HIDDEN, sizeof *other);
+        for (size_t h = 0; h < HIDDEN; h++)
+            other[h] = y[h] + 0.05F * routing.weight[0] * column[h * FEATURES + f];
+        const double *truth = test_oracle_of(arena, &OF_EXPERTS, &l, 1, x, routing.expert, other);
+        found += test_rel_l2(other, truth, HIDDEN) > 1e-5 ? 1 : 0;
+    }
+    CU_ASSERT_EQUAL(found, FEATURES);
+    wa_arena_close(arena);
+}
+
+/* A shared expert, and a layer that has no file, are the model's: decoded, and met by x as it is. */
+static void what_the_model_lends_is_not_rounded(void)
+{
+    enum { ROWS = 3, FEATURES = 64, HIDDEN = 96 };
+    wa_arena *arena = test_arena();
+    uint64_t seed = 8;
+    const float *x = test_values(arena, ROWS * HIDDEN, 1.0F, &seed);
+    wa_walk_layer l = layer_of_experts(arena, FEATURES, HIDDEN, WA_FORMAT_Q4_K);
+    wa_experts with = *l.experts;
+    with.shared = expert_of(arena, FEATURES, HIDDEN, WA_FORMAT_BF16, &seed);
+    with.shared_gate = test_matrix(arena, 1, HIDDEN, WA_FORMAT_BF16, 0, 0.2F, &seed);
+    l.experts = &with;
+    wa_routing routing;
+    const float *y = run_experts(arena, &l, ROWS, x, &routing);
+    CU_ASSERT(worst_row(y, test_oracle_of(arena, &OF_EXPERTS, &l, ROWS, x, routing.expert, y), ROWS,
+                        HIDDEN) < 2e-6);
+    wa_walk_layer plain = {.gate = with.shared.gate,
+                           .up = with.shared.up,
+                           .down = with.shared.down,
+                           .of_model = true,
+                           .activation = WA_SILU,
+                           .gated = true,
+                           .features = FEATURES,
+                           .hidden = HIDDEN};
+    wa_case dense = wa_case_dense();
+    const float *own = test_run(arena, &dense, &plain, ROWS, x, NULL);
+    const float *of_experts = test_run(arena, &OF_EXPERTS, &plain, ROWS, x, NULL);
+    size_t wrong = 0;
+    for (size_t i = 0; i < ROWS * HIDDEN; i++)
+        wrong += bits_of(of_experts[i]) != bits_of(own[i]);
+    CU_ASSERT_EQUAL(wrong, 0);
+    CU_ASSERT_FALSE(wa_case_rounds_inputs(&OF_EXPERTS, &plain));
+    CU_ASSERT_FALSE(wa_case_rounds_activations(&OF_EXPERTS, &plain));
+    wa_arena_close(arena);
+}
+
 WA_SUITE("q8k", WA_CASE(the_documents_dots_come_out),
          WA_CASE(activations_are_rounded_as_the_document_says),
          WA_CASE(split_blocks_say_what_the_decoder_says),
          WA_CASE(products_have_the_bits_of_the_definition), WA_CASE(extreme_codes_stay_exact),
          WA_CASE(the_path_rounds_activations_where_the_server_does),
-         WA_CASE(ties_are_no_defect_and_hide_none))
+         WA_CASE(ties_are_no_defect_and_hide_none),
+         WA_CASE(experts_have_the_bits_of_the_definition),
+         WA_CASE(ties_of_experts_are_no_defect_and_hide_none),
+         WA_CASE(what_the_model_lends_is_not_rounded))
