@@ -2,11 +2,14 @@
 
 Values are read when they are asked for, so a large result costs no more than what is looked at.
 """
+import functools
+import pathlib
+
 import h5py
 import numpy as np
 
 from .errors import Failure
-from .result import open_result
+from .result import is_sealed, open_result
 
 LABELLED = {"case": "cases", "prompt": "prompts", "vindex": "vindexes"}  # axis: where Result has its names
 
@@ -22,7 +25,8 @@ def open(path):  # noqa: A001  (as h5py.File and xarray.open_dataset: `walkaudit
 
 
 class Opened:
-    """`data`: all datasets, along case, layer, obs, prompt … `captures`: FFN inputs and outputs, None where none were kept.
+    """`data`: all datasets, along case, layer, obs, prompt … `captures`: FFN inputs and outputs, None where none were kept;
+    whoever asks for them has all their files read and held against the digests at their ends.
 
     `case`, `prompt`, `vindex`, `payload` and `projection` are labelled by their names, `layer` counts from 0; along `obs` stand the
     coordinates `obs_prompt` (the prompt's key), `obs_position` and `token`. Enumerations are words, attributes the result's.
@@ -32,7 +36,6 @@ class Opened:
         import xarray
         self.result = result
         self.data = xarray.Dataset(self.variables(), self.coordinates(), self.attributes())
-        self.captures = self.captured()
 
     def __enter__(self):
         return self
@@ -88,11 +91,13 @@ class Opened:
     def variable(self, name):
         return lazy(self.result.axes(name), Stored(self.result, name), described(self.result.dataset(name)))
 
-    def captured(self):
+    @functools.cached_property
+    def captures(self):
         import xarray
         group = self.result.file.get("captures")
         if not isinstance(group, h5py.Group):
             return None
+        refuse_damaged_captures(self.result.path)
         with self.result.reading("captures"):
             axes = {name: item[:] for name, item in group.items() if h5py.h5ds.is_scale(item.id)}
             arrays = {name: item for name, item in group.items() if name not in axes}
@@ -104,6 +109,14 @@ class Opened:
     def attributes(self):
         names = sorted(self.result.file.attrs)
         return {name: self.result.attribute(name) for name in names}
+
+
+def refuse_damaged_captures(path):
+    """A Failure where the digest at the end of a capture file does not fit. Reads all of them."""
+    for kept in sorted(pathlib.Path(f"{path}.captures").glob("prompts-*.h5")):
+        if not is_sealed(kept):
+            raise Failure("the capture file is damaged", f"'{kept}'", "found no digest at its end, expected the last line of a "
+                          "file that walkaudit wrote: it was cut, or changed by another program")
 
 
 def described(item):

@@ -3,6 +3,7 @@
 #include "store/capture_file.h"
 
 #include "base/bytes.h"
+#include "store/seal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -136,7 +137,7 @@ bool wa_capture_parse(const char *name, wa_capture_place *out)
 
 typedef struct keeper {
     const char *directory;
-    const wa_batch *kept; /* [count], ascending */
+    const wa_batch *kept; /* [count], ascending; NULL to check all */
     size_t count;
 } keeper;
 
@@ -153,6 +154,32 @@ const wa_batch *wa_capture_part(const wa_capture_place *place, const wa_batch *p
     bool is_there = low < count && parts[low].first_prompt == place->first_prompt &&
                     parts[low].prompt_count == place->prompt_count;
     return is_there ? &parts[low] : NULL;
+}
+
+static wa_status check_file(void *context, const char *name, wa_error *err)
+{
+    const keeper *k = context;
+    char path[WA_NAME_BYTES];
+    wa_capture_place place;
+    bool sealed;
+    if (!wa_capture_parse(name, &place) ||
+        (k->kept != NULL && wa_capture_part(&place, k->kept, k->count) == NULL))
+        return WA_OK;
+    WA_TRY(wa_parts_join(k->directory, name, path, err));
+    WA_TRY(wa_seal_check(path, &sealed, err));
+    return sealed ? WA_OK
+                  : wa_fail(err, WA_E_FORMAT,
+                            "no digest at the end of capture file '%s': damaged, or changed by "
+                            "another program",
+                            path);
+}
+
+wa_status wa_captures_check(const char *result_path, const wa_batch *part, wa_error *err)
+{
+    char directory[WA_NAME_BYTES];
+    keeper k = {.directory = directory, .kept = part, .count = 1};
+    WA_TRY(wa_captures_directory(result_path, directory, err));
+    return wa_directory_visit(directory, check_file, &k, err);
 }
 
 /* Remove what is ours and stands for no kept part. */

@@ -66,7 +66,7 @@ WA_CHECKED wa_status wa_capture_begin(const char *result_path, const wa_captures
 /** values [rows, hidden] f32 of a kept layer of the file. */
 WA_CHECKED wa_status wa_capture_write(wa_capture_file *file, wa_capture_tensor tensor, size_t layer,
                                       const float *values, wa_error *err);
-/** Close, fsync, rename, fsync of the directory. The file is closed whatever is returned. */
+/** Close, seal, fsync, rename, fsync of the directory. The file is closed whatever is returned. */
 WA_CHECKED wa_status wa_capture_finish(wa_capture_file *file, wa_error *err);
 void wa_capture_abandon(wa_capture_file *file);
 

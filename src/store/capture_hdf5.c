@@ -1,6 +1,7 @@
 /* One capture file, written with the serial driver as its layers end. */
 #include "store/capture_file.h"
 
+#include "store/seal.h"
 #include "store/types_hdf5.h"
 
 #include <hdf5.h>
@@ -113,7 +114,10 @@ static wa_status close_file(wa_capture_file *file, wa_error *err)
 
 wa_status wa_capture_finish(wa_capture_file *file, wa_error *err)
 {
-    if (close_file(file, err) != WA_OK) {
+    wa_status status = close_file(file, err);
+    if (status == WA_OK)
+        status = wa_seal_append(file->temporary, err);
+    if (status != WA_OK) {
         unlink(file->temporary);
         return wa_note(err, "in file '%s'", file->path);
     }

@@ -137,6 +137,8 @@ static wa_status keep_parts(wa_parts *parts, const wa_result_meta *meta, const c
         wa_status status = place_part(meta, &after, &part, path, &why);
         if (status == WA_OK)
             status = wa_part_check(path, hash, &part, &meta->dims, &encoding, arena, &why);
+        if (status == WA_OK && meta->captures != NULL && wa_captures_any(meta->captures))
+            status = wa_captures_check(parts->result_path, &part, &why);
         if (status != WA_OK) {
             WA_TRY(set_aside(parts, path, &why, err));
             continue;

@@ -70,6 +70,14 @@ def test_captures_have_labels_too(shop):
         difference = (kept.y_walk - kept.y_ref).sel(case="f16:exact", layer=1)
         measured = result.sel(case="f16:exact", layer=1).l2
         np.testing.assert_allclose(np.sqrt((difference.astype(float) ** 2).sum("hidden")), measured, rtol=1e-5)
+    file = sorted(job.result_path.with_name(job.result_path.name + ".captures").glob("*-case-*.h5"))[0]
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with walkaudit_report.open(job.result_path) as result:
+        assert result.sel(case="f16:exact").l2.values.size > 0
+        with pytest.raises(Failure, match=f"damaged.*{file.name}"):
+            result.captures
 
 
 def test_a_damaged_file_and_a_missing_xarray_are_one_line(sweep, tmp_path, monkeypatch):

@@ -113,6 +113,27 @@ def test_a_killed_run_goes_on_with_another_grid(shop, inputs, reference, first, 
     harness.assert_equal_bits(reference, job)
 
 
+@pytest.mark.parametrize("harm", ["one bit", "no digest"])
+def test_prompts_whose_capture_is_damaged_are_computed_again(shop, inputs, reference, harm):
+    job = make(shop, inputs)
+    process = harness.start(job, None, (), **harness.slowly(40))
+    harness.wait_for_parts(job, process, 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    harness.wait_until_gone(job)
+    part = harness.parts(job)[0]
+    files = sorted(folder(job).glob(f"{part.name.removesuffix('.h5')}-*-case-0002.h5"))
+    data = bytearray(files[-1].read_bytes())
+    data[len(data) // 2] ^= 1 if harm == "one bit" else 0
+    files[-1].write_bytes(data if harm == "one bit" else data[:-83])
+    before = files[-1].stat().st_ino
+    said = job.run()
+    assert "a damaged part is set aside" in said.stderr and files[-1].name in said.stderr, said.stderr
+    assert files[-1].stat().st_ino != before
+    same_captures(reference, job)
+    harness.assert_equal_bits(reference, job)
+
+
 def test_nothing_else_changes_and_nothing_is_kept_unasked(shop, inputs, reference):
     plain = make(shop, inputs, captures=None)
     plain.run()
