@@ -68,41 +68,77 @@ static bool all_are_numbers(const float *logits, size_t count)
     return true;
 }
 
-static void route_row(const wa_experts *experts, const float *logits, bool *taken, int32_t *expert,
-                      float *weight, float *margin)
-{
-    size_t count = experts->count, chosen = experts->chosen;
-    bool sound = all_are_numbers(logits, count);
-    for (size_t k = 0; k < chosen && !sound; k++) {
-        expert[k] = -1;
-        weight[k] = margin[k] = NAN;
-    }
-    if (!sound)
-        return;
-    memset(taken, 0, count * sizeof *taken);
-    for (size_t k = 0; k < chosen; k++) {
-        size_t best = best_left(logits, taken, count);
-        taken[best] = true;
-        expert[k] = (int32_t)best;
-    }
-    size_t next = best_left(logits, taken, count);
-    for (size_t k = 0; k + 1 < chosen; k++)
-        margin[k] = logits[expert[k]] - logits[expert[k + 1]];
-    margin[chosen - 1] = next == count ? INFINITY : logits[expert[chosen - 1]] - logits[next];
+/* One row at hand. */
+typedef struct routed_row {
+    const wa_experts *experts;
+    const float *logits; /* [count] */
+    bool *taken;         /* [count] */
+    int32_t *expert;     /* [chosen], as weight and margin */
+    float *weight, *margin;
+} routed_row;
 
-    double top = (double)logits[expert[0]], sum = 0.0;
-    for (size_t e = 0; e < count; e++)
-        sum += taken[e] || !experts->renormalised ? wa_exp((double)logits[e] - top) : 0.0;
-    for (size_t k = 0; k < chosen; k++)
-        weight[k] = (float)(wa_exp((double)logits[expert[k]] - top) / sum);
+static void take_none(const routed_row *r)
+{
+    for (size_t k = 0; k < r->experts->chosen; k++) {
+        r->expert[k] = -1;
+        r->weight[k] = r->margin[k] = NAN;
+    }
 }
 
-wa_status wa_route_rows(const wa_experts *experts, size_t rows, const float *x, wa_scratch *scratch,
-                        wa_routing *out, wa_error *err)
+/* Those that the caller names, or the best. */
+static void take(const routed_row *r, const int32_t *through)
+{
+    size_t count = r->experts->count;
+    memset(r->taken, 0, count * sizeof *r->taken);
+    for (size_t k = 0; k < r->experts->chosen; k++) {
+        size_t next = through != NULL ? (size_t)through[k] : best_left(r->logits, r->taken, count);
+        r->taken[next] = true;
+        r->expert[k] = (int32_t)next;
+    }
+}
+
+static void find_margins(const routed_row *r)
+{
+    const wa_experts *experts = r->experts;
+    size_t last = experts->chosen - 1, next = best_left(r->logits, r->taken, experts->count);
+    for (size_t k = 0; k < last; k++)
+        r->margin[k] = r->logits[r->expert[k]] - r->logits[r->expert[k + 1]];
+    r->margin[last] =
+        next == experts->count ? INFINITY : r->logits[r->expert[last]] - r->logits[next];
+}
+
+/* The softmax over those that count: all, or those taken. */
+static void weigh(const routed_row *r)
+{
+    const wa_experts *experts = r->experts;
+    double top = -INFINITY, sum = 0.0;
+    for (size_t e = 0; e < experts->count; e++)
+        if ((r->taken[e] || !experts->renormalised) && (double)r->logits[e] > top)
+            top = (double)r->logits[e];
+    for (size_t e = 0; e < experts->count; e++)
+        sum += r->taken[e] || !experts->renormalised ? wa_exp((double)r->logits[e] - top) : 0.0;
+    for (size_t k = 0; k < experts->chosen; k++)
+        r->weight[k] = (float)(wa_exp((double)r->logits[r->expert[k]] - top) / sum);
+}
+
+static void route_row(const routed_row *r, const int32_t *through)
+{
+    bool goes = through == NULL || through[0] >= 0;
+    if (!goes || !all_are_numbers(r->logits, r->experts->count)) {
+        take_none(r);
+        return;
+    }
+    take(r, through);
+    find_margins(r);
+    weigh(r);
+}
+
+wa_status wa_route_rows(const wa_experts *experts, size_t rows, const float *x,
+                        const int32_t *through, wa_scratch *scratch, wa_routing *out, wa_error *err)
 {
     float *logits = out->logits;
     bool *taken;
-    size_t places;
+    size_t places, chosen = experts->chosen;
     if (!wa_size_mul(rows, experts->count, &places))
         return wa_fail(err, WA_E_MEMORY, "%zu rows of %zu logits overflow", rows, experts->count);
     wa_mark mark = wa_arena_mark(scratch->arena);
@@ -113,10 +149,15 @@ wa_status wa_route_rows(const wa_experts *experts, size_t rows, const float *x, 
         status = wa_arena_take_raw(scratch->arena, experts->count, sizeof *taken, &taken, err);
     if (status == WA_OK)
         make_logits(experts, rows, x, scratch, logits);
-    for (size_t row = 0; row < rows && status == WA_OK; row++)
-        route_row(experts, logits + row * experts->count, taken,
-                  out->expert + row * experts->chosen, out->weight + row * experts->chosen,
-                  out->margin + row * experts->chosen);
+    for (size_t i = 0; i < rows && status == WA_OK; i++) {
+        const routed_row r = {.experts = experts,
+                              .logits = logits + i * experts->count,
+                              .taken = taken,
+                              .expert = out->expert + i * chosen,
+                              .weight = out->weight + i * chosen,
+                              .margin = out->margin + i * chosen};
+        route_row(&r, through == NULL ? NULL : through + i * chosen);
+    }
     wa_arena_release(scratch->arena, mark);
     return status;
 }

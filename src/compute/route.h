@@ -25,10 +25,13 @@ WA_CHECKED wa_status wa_routing_open(wa_arena *arena, const wa_experts *experts,
  * softmax over all experts with f64 exponentials, over the chosen ones where `renormalised`,
  * rounded once (larql-2026-08.md 5.4). The router is decoded once. Local.
  *
+ * through  NULL, or [rows, chosen] experts that the rows go through instead of the best: different
+ *          ones, weighed by the same logits; -1 throughout a row that goes nowhere
  * scratch  its panel and its arena are used. Errors: WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_route_rows(const wa_experts *experts, size_t rows, const float *x,
-                                   wa_scratch *scratch, wa_routing *out, wa_error *err);
+                                   const int32_t *through, wa_scratch *scratch, wa_routing *out,
+                                   wa_error *err);
 
 /** out[r] = the logistic function of <gate, x[r]>, for a gate of one row; sums as above. Local. */
 void wa_route_shared(const wa_matrix *gate, size_t rows, const float *x, wa_scratch *scratch,

@@ -135,8 +135,10 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
             plus(total, times(tile, plus(times(2, row),
                                          plus(times(input->expert_count, sizeof(float)),
                                               times(input->expert_choices, 2 * sizeof(size_t))))));
-    /* logits of the reference's router */
-    total = plus(total, times(rows, times(input->expert_count, sizeof(float))));
+    /* logits of the reference's router; rows that a case sent elsewhere, and their outputs */
+    if (input->expert_count > 0)
+        total = plus(total,
+                     times(rows, plus(times(input->expert_count, sizeof(float)), times(2, row))));
     total = plus(total, head_bytes(input, plan, lanes));
     /* the kernel check's rows: what goes to the oracle and what it answers, on both streams */
     size_t sampled = wa_sample_most(input->kernel_check, rows, plan->obs_count, input->layer_count);

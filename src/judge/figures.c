@@ -121,9 +121,12 @@ static const wa_figure FIGURES[] = {
     FIRST("kernel_own_non_finite", "first output of the kernel on the case's own residual stream that is not finite",
           summary.kernel_own_nan)
     EXTREME("max_drift", "1", "largest drift", summary.max_drift)
-    EXTREME("max_routing_gap", "1", "largest routing_gap", summary.max_routing_gap)
+    EXTREME("max_routing_gap", "1", "largest routing_gap", summary.routing.max_gap)
     FIGURE("n_routing_flips", "C", I64, SUMMARY, "1", "(layer, observation) pairs at which the case chose other experts than the reference on the same input",
-           AT(summary.routing_flips))
+           AT(summary.routing.flips))
+    FIGURE("n_own_routing_flips", "C", I64, SUMMARY, "1", "the same on the case's own residual stream", AT(summary.routing.own_flips))
+    EXTREME("max_same_experts_rel_l2", "1", "largest same_experts_rel_l2", summary.routing.max_same)
+    EXTREME("max_other_experts_rel_l2", "1", "largest other_experts_rel_l2", summary.routing.max_other)
     CODED("encoding_rule", rule_word, WA_ENCODING_RULE_COUNT, "rule of ENCODING at the projection nearest to its limit, or farthest beyond",
           AT(verdict.encoding.rule))
     CODED("encoding_statistic", statistic_word, WA_ENCODING_STATISTIC_COUNT, "statistic that spoke there",

@@ -270,10 +270,11 @@ static wa_status check_places(const wa_result *result, const wa_case_judgement *
 {
     const wa_case_summary *s = &it->summary;
     const wa_dims *dims = &result->meta.dims;
-    const wa_extreme *places[] = {&s->first_nonfinite, &s->kernel_nan,     &s->kernel_own_nan,
-                                  &s->max_kernel,      &s->max_kernel_own, &s->max_drift,
-                                  &s->max_routing_gap, &s->all.min_cos,    &s->all.max_rel_l2,
-                                  &s->all.max_eta,     &s->all.max_l2,     &s->all.max_max_abs};
+    const wa_extreme *places[] = {&s->first_nonfinite, &s->kernel_nan,       &s->kernel_own_nan,
+                                  &s->max_kernel,      &s->max_kernel_own,   &s->max_drift,
+                                  &s->routing.max_gap, &s->routing.max_same, &s->routing.max_other,
+                                  &s->all.min_cos,     &s->all.max_rel_l2,   &s->all.max_eta,
+                                  &s->all.max_l2,      &s->all.max_max_abs};
     bool good =
         it->rates.first_non_finite >= -1 && it->rates.first_non_finite < (int64_t)dims->rows;
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)

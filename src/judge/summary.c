@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/quantile_stream.h"
 #include "measure/diff.h"
+#include "measure/routing.h"
 
 #include <assert.h>
 #include <math.h>
@@ -31,8 +32,8 @@ struct wa_summary {
     wa_quantile_stream *rel_l2; /* those that are numbers */
     int64_t rel_l2_count;
     kernel_figures kernel, kernel_own;
-    wa_extreme max_drift, max_routing_gap, first_nonfinite;
-    int64_t routing_flips;
+    wa_extreme max_drift, first_nonfinite;
+    wa_routing_summary routing;
     int64_t nonfinite, missing;
     uint64_t digest[2];
 };
@@ -71,7 +72,9 @@ wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, wa_summary
         memcpy(summary->lines[l].digest, DIGEST, sizeof DIGEST);
     }
     summary->kernel = summary->kernel_own = (kernel_figures){.max = NOWHERE, .infinite = NOWHERE};
-    summary->max_drift = summary->max_routing_gap = summary->first_nonfinite = NOWHERE;
+    summary->max_drift = summary->first_nonfinite = NOWHERE;
+    summary->routing =
+        (wa_routing_summary){.max_gap = NOWHERE, .max_same = NOWHERE, .max_other = NOWHERE};
     memcpy(summary->digest, DIGEST, sizeof DIGEST);
     *out = summary;
     return WA_OK;
@@ -128,6 +131,16 @@ static void add_kernel(kernel_figures *kernel, double value, int32_t layer, int3
     keep_largest(&kernel->max, value, layer, obs);
 }
 
+static void add_routing(wa_routing_summary *routing, const wa_summary_rows *rows, size_t i,
+                        int32_t layer, int32_t obs)
+{
+    keep_largest(&routing->max_gap, rows->routing_gap[i], layer, obs);
+    keep_largest(&routing->max_same, rows->same_experts[i], layer, obs);
+    keep_largest(&routing->max_other, rows->other_experts[i], layer, obs);
+    routing->flips += rows->routing_change[i] == WA_ROUTING_OTHER_EXPERTS ? 1 : 0;
+    routing->own_flips += rows->own_routing_change[i] == WA_ROUTING_OTHER_EXPERTS ? 1 : 0;
+}
+
 static bool is_number(const wa_summary_rows *rows, size_t i)
 {
     return rows->obs_status[i] != WA_OBS_NON_FINITE && isfinite(rows->cos[i]) &&
@@ -147,10 +160,8 @@ static void add_observation(wa_summary *summary, const wa_summary_rows *rows, si
     add_kernel(&summary->kernel, rows->kernel_rel_l2[i], layer, obs);
     add_kernel(&summary->kernel_own, rows->kernel_own_rel_l2[i], layer, obs);
     keep_largest(&summary->max_drift, rows->drift[i], layer, obs);
-    if (rows->routing_gap != NULL) {
-        keep_largest(&summary->max_routing_gap, rows->routing_gap[i], layer, obs);
-        summary->routing_flips += rows->routing_gap[i] > 0.0 ? 1 : 0;
-    }
+    if (rows->routing_gap != NULL)
+        add_routing(&summary->routing, rows, i, layer, obs);
     if (!is_number(rows, i)) {
         summary->nonfinite++;
         keep_first(&summary->first_nonfinite, NAN, layer, obs);
@@ -277,8 +288,7 @@ void wa_summary_finish(wa_summary *summary, bool first_token_shared, wa_case_sum
                              .n_kernel = summary->kernel.count,
                              .n_kernel_own = summary->kernel_own.count,
                              .max_drift = summary->max_drift,
-                             .max_routing_gap = summary->max_routing_gap,
-                             .routing_flips = summary->routing_flips,
+                             .routing = summary->routing,
                              .nonfinite = summary->nonfinite,
                              .first_nonfinite = summary->first_nonfinite,
                              .missing = summary->missing,

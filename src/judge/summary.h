@@ -25,6 +25,14 @@ typedef struct wa_extremes {
     int64_t n_obs;
 } wa_extremes;
 
+/** Which experts a case's router chose; places -1 in a model without. */
+typedef struct wa_routing_summary {
+    wa_extreme max_gap, max_same,
+        max_other;            /* largest routing_gap, same_ and other_experts_rel_l2 */
+    int64_t flips, own_flips; /* (layer, observation) pairs with other experts: on the same input,
+                                 and on the case's own residual stream */
+} wa_routing_summary;
+
 /** One case, whole file. */
 typedef struct wa_case_summary {
     wa_extremes all, first, rest; /* first: position 0 of each prompt; rest: the others */
@@ -37,8 +45,7 @@ typedef struct wa_case_summary {
     wa_extreme kernel_nan, kernel_own_nan;
     int64_t n_kernel, n_kernel_own; /* how many of them there are */
     wa_extreme max_drift;
-    wa_extreme max_routing_gap; /* largest routing_gap; layer -1 = no experts */
-    int64_t routing_flips;      /* (layer, observation) pairs at which it is not 0 */
+    wa_routing_summary routing;
     int64_t nonfinite;          /* observations with status NON_FINITE */
     wa_extreme first_nonfinite; /* its place */
     int64_t missing;            /* status MISSING or FAILED */

@@ -369,17 +369,17 @@ static wa_status check_routing(judge *j)
     const wa_case_summary *s = j->evidence->summary;
     char *place;
     char passing[WA_SHOW_NUMBER];
-    if (j->evidence->layer_experts == NULL || s->max_routing_gap.layer < 0 ||
-        s->max_routing_gap.value <= j->bounds->router_margin)
+    if (j->evidence->layer_experts == NULL || s->routing.max_gap.layer < 0 ||
+        s->routing.max_gap.value <= j->bounds->router_margin)
         return WA_OK;
-    wa_show_at_least(s->max_routing_gap.value, 3, passing);
-    WA_TRY(name_place(j, s->max_routing_gap, &place));
+    wa_show_at_least(s->routing.max_gap.value, 3, passing);
+    WA_TRY(name_place(j, s->routing.max_gap, &place));
     return complain(j, WA_VERDICT_ROUTING,
                     "%s: another expert, whose logit in the reference is %.3g lower, above %.3g "
                     "(%lld pairs with other experts); "
                     "router_margin: %s would pass",
-                    place, s->max_routing_gap.value, j->bounds->router_margin,
-                    (long long)s->routing_flips, passing);
+                    place, s->routing.max_gap.value, j->bounds->router_margin,
+                    (long long)s->routing.flips, passing);
 }
 
 /* --- BOUND

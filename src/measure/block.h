@@ -41,8 +41,8 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
  * X(id, axes, type, unit, long_name). One row is one root dataset of the result file, one dataset
  * of a part, one piece of a message. Fields with C belong to the rank that runs the case, V to the
  * rank that checks the vindex, the others to the team's lead. Fields without L come from the last
- * stage. Of those along no prompt and no observation, V fields come from one part; bytes_read is that
- * of one pass, expert_kernel_rel_l2 the largest of all parts, the others are summed over parts.
+ * stage. Of those along no prompt and no observation, V fields come from one part; bytes_read is
+ * that of one pass, expert_kernel_rel_l2 the largest of all parts, others are summed over parts.
  */
 #define WA_FIELD_LIST(X)                                                                           \
     X(cos, WA_CLO, WA_F64, "1",                                                                    \
@@ -78,6 +78,13 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
       "logit is no number")                                                                        \
     X(routing_change, WA_CLT, WA_I8, "1",                                                          \
       "what the case's router chose on the same input, beside the reference's")                    \
+    X(same_experts_rel_l2, WA_CLT, WA_F64, "1",                                                    \
+      "rel_l2 of the case's output by the reference's experts, weighed by its own router: the "    \
+      "part "                                                                                      \
+      "of rel_l2 that is not of other experts")                                                    \
+    X(other_experts_rel_l2, WA_CLT, WA_F64, "1",                                                   \
+      "L2 distance from that output to the case's own over the norm of the dense output; 0 where " \
+      "it chose the same experts")                                                                 \
     X(own_expert_id, WA_CLOE, WA_I32, "1",                                                         \
       "expert that the case's router chose on the case's own residual stream, largest logit "      \
       "first; -1 in a layer without experts")                                                      \

@@ -110,6 +110,19 @@ double wa_relative_distance(const float *a, const float *b, const float *scale, 
     return sqrt(distance) / sqrt(size);
 }
 
+double wa_part_rel_l2(const float *reference, const float *from, const float *to, size_t n)
+{
+    double distance = 0.0, size = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)to[i] - (double)from[i];
+        distance += d * d;
+        size += (double)reference[i] * (double)reference[i];
+    }
+    if (!isfinite(distance) || !isfinite(size))
+        return NAN;
+    return sqrt(distance) / fmax(sqrt(size), NORM_FLOOR);
+}
+
 double wa_kernel_error(const double *truth, const float *y, size_t n, double least)
 {
     double distance = 0.0;

@@ -47,6 +47,10 @@ double wa_norm2(const float *v, size_t n);
 /** |b - a| / |scale| in f64; 0/0 is 0; NaN stays NaN. For eta and drift. */
 double wa_relative_distance(const float *a, const float *b, const float *scale, size_t n);
 
+/** |to - from| / max(|reference|, 1e-6) in f64: a part of a difference in units of rel_l2. NaN when
+ * any is not finite. */
+double wa_part_rel_l2(const float *reference, const float *from, const float *to, size_t n);
+
 /**
  * Two answers to one question: 0 when all bits are equal, else |b - a| / max(|a|, 1e-6), at least
  * DBL_MIN; infinite when it is no number.

@@ -10,7 +10,9 @@
 typedef struct wa_summary_rows {
     const double *cos, *one_minus_cos, *rel_l2, *l2, *max_abs, *norm_ratio, *kernel_rel_l2,
         *kernel_own_rel_l2, *eta, *drift;
-    const double *routing_gap; /* NULL = no experts */
+    /* NULL = no experts */
+    const double *routing_gap, *same_experts, *other_experts; /* the latter two: rel_l2 */
+    const int8_t *routing_change, *own_routing_change;
     const int32_t *max_abs_index;
     const int8_t *obs_status;
     const int32_t *obs_position; /* position within the prompt */

@@ -68,8 +68,11 @@ static wa_status route(gathering *g)
         wa_routing part = {.expert = g->routing.expert + first * experts->chosen,
                            .weight = g->routing.weight + first * experts->chosen,
                            .margin = g->routing.margin + first * experts->chosen};
-        WA_TRY(wa_route_rows(experts, g->tile.rows, input_row(g, first), g->walk->scratch, &part,
-                             g->walk->err));
+        const int32_t *through = g->walk->io[i].through;
+        if (through != NULL)
+            through += g->tile.first * experts->chosen;
+        WA_TRY(wa_route_rows(experts, g->tile.rows, input_row(g, first), through, g->walk->scratch,
+                             &part, g->walk->err));
     }
     wa_fault_routing(g->walk->which, g->walk->layer, g->rows, &g->routing);
     return WA_OK;

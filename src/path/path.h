@@ -300,6 +300,9 @@ typedef struct wa_walk_io {
      * throughout a row with a NaN score (whose y is NaN), and when weights_fallback uses all
      * features under its 80 % rule */
     int32_t *hits;
+    /* layers with experts, may be NULL: [rows, chosen] experts that the rows go through, whatever the
+     * router would choose (wa_route_rows) */
+    const int32_t *through;
     const wa_routing *routing; /* layers with experts, may be NULL: written for all rows */
     /* path external, may be NULL: [prompts] |= WA_MODE_ bits (base/foreign.h) that the library left
      * changed */

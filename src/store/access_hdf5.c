@@ -20,7 +20,11 @@ static const wa_field STREAMS[] = {WA_FIELD_cos,
                                    WA_FIELD_kernel_rel_l2,
                                    WA_FIELD_kernel_own_rel_l2,
                                    WA_FIELD_max_abs_index,
-                                   WA_FIELD_routing_gap};
+                                   WA_FIELD_routing_gap,
+                                   WA_FIELD_same_experts_rel_l2,
+                                   WA_FIELD_other_experts_rel_l2,
+                                   WA_FIELD_routing_change,
+                                   WA_FIELD_own_routing_change};
 enum { STREAM_COUNT = sizeof STREAMS / sizeof STREAMS[0], NEEDED_AGAIN = 5 };
 
 typedef struct access {
@@ -67,23 +71,27 @@ static wa_summary_rows rows_of(const reader *r, const wa_box *box, size_t layer)
 {
     size_t at = layer * box->count[2];
     const double *const *f64 = (const double *const *)(const void *)r->buffer;
-    return (wa_summary_rows){.cos = f64[0] + at,
-                             .rel_l2 = f64[1] + at,
-                             .l2 = f64[2] + at,
-                             .max_abs = f64[3] + at,
-                             .obs_status = (const int8_t *)r->buffer[4] + at,
-                             .one_minus_cos = f64[5] + at,
-                             .norm_ratio = f64[6] + at,
-                             .eta = f64[7] + at,
-                             .drift = f64[8] + at,
-                             .kernel_rel_l2 = f64[9] + at,
-                             .kernel_own_rel_l2 = f64[10] + at,
-                             .max_abs_index = (const int32_t *)r->buffer[11] + at,
-                             .routing_gap =
-                                 r->buffer[12] == NULL ? NULL : (const double *)r->buffer[12] + at,
-                             .obs_position = r->from->meta->obs_position + box->start[2],
-                             .first_obs = box->start[2],
-                             .count = box->count[2]};
+    return (wa_summary_rows){
+        .cos = f64[0] + at,
+        .rel_l2 = f64[1] + at,
+        .l2 = f64[2] + at,
+        .max_abs = f64[3] + at,
+        .obs_status = (const int8_t *)r->buffer[4] + at,
+        .one_minus_cos = f64[5] + at,
+        .norm_ratio = f64[6] + at,
+        .eta = f64[7] + at,
+        .drift = f64[8] + at,
+        .kernel_rel_l2 = f64[9] + at,
+        .kernel_own_rel_l2 = f64[10] + at,
+        .max_abs_index = (const int32_t *)r->buffer[11] + at,
+        .routing_gap = r->buffer[12] == NULL ? NULL : f64[12] + at,
+        .same_experts = r->buffer[13] == NULL ? NULL : f64[13] + at,
+        .other_experts = r->buffer[14] == NULL ? NULL : f64[14] + at,
+        .routing_change = r->buffer[15] == NULL ? NULL : (const int8_t *)r->buffer[15] + at,
+        .own_routing_change = r->buffer[16] == NULL ? NULL : (const int8_t *)r->buffer[16] + at,
+        .obs_position = r->from->meta->obs_position + box->start[2],
+        .first_obs = box->start[2],
+        .count = box->count[2]};
 }
 
 static wa_status take_chunk(const reader *r, const wa_box *box, bool again, wa_rows_taker *take,

@@ -4,6 +4,7 @@ import shutil
 import struct
 import subprocess
 
+import h5py
 import numpy as np
 import pytest
 
@@ -42,6 +43,25 @@ def noise(tensors):
     for key, values in tensors.items():
         if ".mlp." in key or ".block_sparse_moe." in key:
             values *= (1 + 0.005 * rng.standard_normal(values.shape)).astype("<f4")
+
+
+def noise_of_experts(tensors):
+    """The same of the experts alone."""
+    routers = {key: np.array(values) for key, values in tensors.items() if key.endswith(ROUTERS)}
+    noise(tensors)
+    tensors.update(routers)
+
+
+ROUTERS = (".mlp.gate.weight", ".block_sparse_moe.gate.weight", ".mlp.router.weight")
+
+
+def astray(tensors):
+    """Experts as above, and routers so far off that they choose others."""
+    rng = np.random.RandomState(11)
+    noise_of_experts(tensors)
+    for key, values in tensors.items():
+        if key.endswith(ROUTERS):
+            values += (0.3 * values.std() * rng.standard_normal(values.shape)).astype("<f4")
 
 
 @pytest.mark.parametrize("name", ["mixtral-window", "qwen2_moe-step", "qwen2_moe-shared", "qwen3_moe-sum", "olmoe-biases", "gpt_oss-alternating"])
@@ -90,9 +110,10 @@ def test_rows_and_errors_of_the_kernel_are_counted_for_each_expert(shop):
 
 @pytest.mark.parametrize("name", ["qwen2_moe-shared", "gpt_oss-window"])
 def test_bits_of_a_case_are_the_same_on_any_ranks_and_batches(shop, tmp_path, name):
-    checkpoints = {"other": copy_of(shop, name, tmp_path / "other", noise)}
+    checkpoints = {"other": copy_of(shop, name, tmp_path / "other", astray)}
     alone = job(shop, name, checkpoints)
     alone.run(expect=None)
+    assert (harness.Result(alone.result_path)["other_experts_rel_l2"] > 0).any()
     for ranks, keys in ((1, {"batch": {"rows": 9}}), (2, {"grid": {"stages": 2}}), (2, {"grid": {"teams": 2}}),
                         (3, {"grid": {"stages": 3}}), (4, {"grid": {"stages": 2, "teams": 2}})):
         other = job(shop, name, checkpoints, **keys)
@@ -101,7 +122,7 @@ def test_bits_of_a_case_are_the_same_on_any_ranks_and_batches(shop, tmp_path, na
     more = job(shop, name, checkpoints | {"same": GOLDEN.model(name, shop.root)})
     more.run(expect=None)
     a, b = harness.Result(alone.result_path), harness.Result(more.result_path)
-    for field in ("rel_l2", "kernel_rel_l2", "kernel_own_rel_l2", "drift", "kl"):
+    for field in ("rel_l2", "kernel_rel_l2", "kernel_own_rel_l2", "drift", "kl", "same_experts_rel_l2", "other_experts_rel_l2"):
         np.testing.assert_array_equal(a.case("other:checkpoint", field), b.case("other:checkpoint", field))
 
 
@@ -461,7 +482,33 @@ def test_another_choice_on_the_same_input_is_routing(shop, tmp_path):
     told = report(made)[1]["cases"]
     assert [one["same_input"] for one in told] == [(gap > 0).sum(), 0] and [one["own_stream"] for one in told] == [sum(apart), 0]
     assert sum(apart) > 0 and all(one["pairs"] == len(apart) for one in told)
+    for case, some in (("bf16:checkpoint", True), ("same:checkpoint", False)):
+        assert (result.case(case, "n_own_routing_flips") > 0) == some == (result.case(case, "max_other_experts_rel_l2") > 0)
     bounds = tmp_path / "bounds.yaml"
     bounds.write_text("router_margin: 10\n")
     said = harness.run(["verdict", made.result_path, "--bounds", bounds], expect=None).stdout
     assert "ROUTING" not in said
+
+
+def test_a_difference_is_that_of_the_same_experts_and_what_others_add(shop, tmp_path):
+    """With one expert for each row its weight is 1. So a case with the reference's router and this case's experts gives what this case
+    gives by the reference's choice."""
+    name = "mixtral-single"
+    changes = {"astray": astray, "routed": noise_of_experts}
+    made = job(shop, name, {case: copy_of(shop, name, tmp_path / case, change, "F32") for case, change in changes.items()},
+               captures={"tensors": ["y_ref", "y_walk"]})
+    made.run(expect=None)
+    result = harness.Result(made.result_path)
+    whole, same, other, change = (result.case("astray:checkpoint", field) for field in (
+        "rel_l2", "same_experts_rel_l2", "other_experts_rel_l2", "routing_change"))
+    apart = change == "other_experts"
+    assert 0 < apart.sum() < apart.size and set(change[~apart]) == {"same"}
+    np.testing.assert_array_equal(same, result.case("routed:checkpoint", "rel_l2"))
+    with h5py.File(made.result_path) as file:
+        y_ref, (astray_y, routed_y) = (file["captures"][tensor][()].astype(float) for tensor in ("y_ref", "y_walk"))
+    np.testing.assert_allclose(other, np.linalg.norm(astray_y - routed_y, axis=-1) / np.linalg.norm(y_ref, axis=-1), rtol=1e-12)
+    assert (other[~apart] == 0).all() and (same[~apart] == whole[~apart]).all() and other[apart].min() > 10 * same.max()
+    assert (whole <= (same + other) * (1 + 1e-12)).all() and (whole >= (1 - 1e-12) * abs(same - other)).all()
+    for field, values in (("same_experts_rel_l2", same), ("other_experts_rel_l2", other)):
+        at = tuple(result.case("astray:checkpoint", f"max_{field}_at_{axis}") for axis in ("layer", "obs"))
+        assert result.case("astray:checkpoint", f"max_{field}") == values.max() == values[at]

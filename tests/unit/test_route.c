@@ -45,7 +45,7 @@ static bench open_bench(size_t rows, bool renormalised)
 static void route(bench *b, size_t rows, const float *x)
 {
     wa_error err = {0};
-    WA_MUST(wa_route_rows(&b->experts, rows, x, &b->scratch, &b->routing, &err), &err);
+    WA_MUST(wa_route_rows(&b->experts, rows, x, NULL, &b->scratch, &b->routing, &err), &err);
 }
 
 static void equal_logits_are_taken_by_number(void)
@@ -110,6 +110,40 @@ static void with_all_chosen_the_margin_is_infinite(void)
     wa_arena_close(b.arena);
 }
 
+/* Experts that the caller names have the weights that the router's own logits give them. */
+static void rows_go_through_experts_that_are_named(void)
+{
+    const float x[] = {1, 0, 1, 0, 1, 0}; /* logits 1 2 2 0 */
+    const int32_t through[] = {3, 0, 1, 2, -1, -1};
+    const double e[] = {exp(1.0), exp(2.0), exp(2.0), 1.0}, all = e[0] + e[1] + e[2] + e[3];
+    wa_error err = {0};
+    bench raw = open_bench(3, false), sum = open_bench(3, true), own = open_bench(3, false);
+    route(&own, 3, x);
+    WA_MUST(wa_route_rows(&raw.experts, 3, x, through, &raw.scratch, &raw.routing, &err), &err);
+    WA_MUST(wa_route_rows(&sum.experts, 3, x, through, &sum.scratch, &sum.routing, &err), &err);
+    CU_ASSERT(raw.routing.expert[0] == 3 && raw.routing.expert[1] == 0);
+    CU_ASSERT_DOUBLE_EQUAL((double)raw.routing.weight[0], e[3] / all, 1e-7);
+    CU_ASSERT_DOUBLE_EQUAL((double)raw.routing.weight[1], e[0] / all, 1e-7);
+    CU_ASSERT_DOUBLE_EQUAL((double)sum.routing.weight[0], e[3] / (e[3] + e[0]), 1e-7);
+    CU_ASSERT_EQUAL(memcmp(&raw.routing.weight[2], own.routing.weight, 2 * sizeof(float)), 0);
+    CU_ASSERT(raw.routing.expert[4] == -1 && isnan(raw.routing.weight[5]));
+    wa_arena_close(raw.arena);
+    wa_arena_close(sum.arena);
+    wa_arena_close(own.arena);
+}
+
+/* Nor does what is left out overflow, or drown, what is not. */
+static void weights_of_far_experts_sum_to_one(void)
+{
+    const float x[] = {1e30F, 0}; /* logits 1e30 2e30 2e30 0 */
+    const int32_t through[] = {3, 0};
+    wa_error err = {0};
+    bench b = open_bench(1, true);
+    WA_MUST(wa_route_rows(&b.experts, 1, x, through, &b.scratch, &b.routing, &err), &err);
+    CU_ASSERT(b.routing.weight[0] == 0.0F && b.routing.weight[1] == 1.0F);
+    wa_arena_close(b.arena);
+}
+
 /* gate and up rows all (1, 0): act = silu(a) * a in each feature; down e adds the features, times
  * e. */
 static void run_experts(const float *x, size_t rows, float *y)
@@ -157,4 +191,6 @@ WA_SUITE("route", WA_CASE(equal_logits_are_taken_by_number),
          WA_CASE(large_logits_overflow_nothing),
          WA_CASE(a_row_that_holds_no_number_chooses_no_expert),
          WA_CASE(with_all_chosen_the_margin_is_infinite),
+         WA_CASE(rows_go_through_experts_that_are_named),
+         WA_CASE(weights_of_far_experts_sum_to_one),
          WA_CASE(rows_go_through_their_experts_and_no_other_is_read))

@@ -182,8 +182,20 @@ static void quantiles_agree_with_a_sort(void)
         }
         qsort(sorted, n, sizeof *sorted, ascending);
         WA_MUST(wa_summary_open(arena, 1, n, &summary, &err), &err);
-        wa_summary_rows rows = {values, values, values, values, values, values, values, values,
-                                values, values, NULL,   place,  status, place,  0,      n};
+        wa_summary_rows rows = {.cos = values,
+                                .one_minus_cos = values,
+                                .rel_l2 = values,
+                                .l2 = values,
+                                .max_abs = values,
+                                .norm_ratio = values,
+                                .kernel_rel_l2 = values,
+                                .kernel_own_rel_l2 = values,
+                                .eta = values,
+                                .drift = values,
+                                .max_abs_index = place,
+                                .obs_status = status,
+                                .obs_position = place,
+                                .count = n};
         wa_summary_add(summary, 0, &rows);
         while (wa_summary_again(summary))
             wa_summary_add_again(summary, &rows);
