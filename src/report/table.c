@@ -378,6 +378,7 @@ static wa_status print_parts(const wa_table *t)
         WA_TRY(wa_table_print_places(t));
         WA_TRY(wa_table_print_basis(t));
         WA_TRY(wa_table_print_coverage(t));
+        WA_TRY(wa_table_print_experts(t));
         WA_TRY(wa_table_print_ways(t));
         WA_TRY(wa_table_print_rates(t));
     }

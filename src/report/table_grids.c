@@ -33,7 +33,7 @@ static wa_status figure_text(const wa_table *t, double value, const char **out)
 }
 
 /* An extreme's figure; NULL when nothing was seen. */
-static wa_status extreme_text(const wa_table *t, wa_extreme extreme, const char **out)
+wa_status wa_table_extreme(const wa_table *t, wa_extreme extreme, const char **out)
 {
     *out = NULL;
     return extreme.layer < 0 ? WA_OK : figure_text(t, extreme.value, out);
@@ -50,7 +50,7 @@ static wa_status cos_text(const wa_table *t, wa_extreme extreme, const char **ou
 }
 
 /* "L12 code/5 ' x'" */
-static wa_status place_text(const wa_table *t, wa_extreme extreme, const char **out)
+wa_status wa_table_place(const wa_table *t, wa_extreme extreme, const char **out)
 {
     *out = NULL;
     if (extreme.layer < 0 || extreme.value == 0.0) /* nothing differs: no place is worse */
@@ -115,8 +115,8 @@ static wa_status fill_figures(const wa_table *t, size_t c, wa_grid_cell *row)
     if (!wa_table_has_run(t, c))
         return WA_OK;
     WA_TRY(cos_text(t, t->judgement->cases[c].summary.all.min_cos, &row[3].text));
-    WA_TRY(extreme_text(t, t->judgement->cases[c].summary.all.max_rel_l2, &row[4].text));
-    WA_TRY(extreme_text(t, t->judgement->cases[c].summary.all.max_eta, &row[5].text));
+    WA_TRY(wa_table_extreme(t, t->judgement->cases[c].summary.all.max_rel_l2, &row[4].text));
+    WA_TRY(wa_table_extreme(t, t->judgement->cases[c].summary.all.max_eta, &row[5].text));
     if (!r->meta.cases[c].isolated) {
         WA_TRY(prompt_figure(t, r->prob_delta + c * prompts, &row[6].text, &key));
         WA_TRY(prompt_figure(t, r->kl + c * prompts, &row[7].text, &key));
@@ -154,8 +154,8 @@ static wa_status fill_places(const wa_table *t, size_t c, wa_grid_cell *row)
     WA_TRY(wa_table_text(t, r->meta.cases[c].name, 0, &row[0].text));
     if (!wa_table_has_run(t, c))
         return WA_OK;
-    WA_TRY(place_text(t, t->judgement->cases[c].summary.all.max_rel_l2, &row[1].text));
-    WA_TRY(place_text(t, t->judgement->cases[c].summary.all.max_eta, &row[2].text));
+    WA_TRY(wa_table_place(t, t->judgement->cases[c].summary.all.max_rel_l2, &row[1].text));
+    WA_TRY(wa_table_place(t, t->judgement->cases[c].summary.all.max_eta, &row[2].text));
     if (r->meta.cases[c].isolated)
         return WA_OK;
     WA_TRY(prompt_figure(t, r->prob_delta + c * prompts, &figure, &row[3].text));
@@ -276,8 +276,8 @@ static wa_status fill_basis(const wa_table *t, size_t c, wa_grid_cell *row)
     wa_extreme kernel = worst_kernel(s, &is_own);
     WA_TRY(label_cell(t, c, &row[1].text));
     WA_TRY(encoding_cells(t, c, &row[2]));
-    WA_TRY(extreme_text(t, kernel, &row[5].text));
-    WA_TRY(place_text(t, kernel, &row[6].text));
+    WA_TRY(wa_table_extreme(t, kernel, &row[5].text));
+    WA_TRY(wa_table_place(t, kernel, &row[6].text));
     if (!is_own || row[6].text == NULL)
         return WA_OK;
     char *text;
@@ -337,6 +337,7 @@ static wa_status print_encoding_limits(const wa_table *t)
 
 wa_status wa_table_print_coverage(const wa_table *t)
 {
+    wa_table_print_experts_reached(t);
     WA_TRY(print_encoding_limits(t));
     const wa_result_meta *meta = &t->result->meta;
     int64_t both = 0, one = 0;

@@ -22,6 +22,11 @@ bool wa_table_has_run(const wa_table *table, size_t which);
 WA_CHECKED wa_status wa_table_text(const wa_table *table, const char *text, size_t columns,
                                    const char **out);
 
+/** An extreme's figure, and its place: "L12 code/5 ' x'"; NULL when nothing was seen, or no place
+ * is worse than another. Arena. */
+WA_CHECKED wa_status wa_table_extreme(const wa_table *table, wa_extreme extreme, const char **out);
+WA_CHECKED wa_status wa_table_place(const wa_table *table, wa_extreme extreme, const char **out);
+
 /** The grids over cases: how large, where, on what; and rates over all positions, when a verdict
  * has some. A grid has a heading and a blank line before it. */
 WA_CHECKED wa_status wa_table_print_figures(const wa_table *table);
@@ -29,6 +34,10 @@ WA_CHECKED wa_status wa_table_print_places(const wa_table *table);
 WA_CHECKED wa_status wa_table_print_basis(const wa_table *table);
 /** How much of each case the kernel check looked at, and which cases it did not look at. */
 WA_CHECKED wa_status wa_table_print_coverage(const wa_table *table);
+/** How many of a model's experts the prompts did not reach, and which; nothing without experts. */
+void wa_table_print_experts_reached(const wa_table *table);
+/** The grid of which experts cases chose, and what that cost; nothing without experts. */
+WA_CHECKED wa_status wa_table_print_experts(const wa_table *table);
 /** The same x asked in another way: one position at a time, again, in another order, of another
  * server. */
 WA_CHECKED wa_status wa_table_print_ways(const wa_table *table);

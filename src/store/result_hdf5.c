@@ -125,6 +125,16 @@ static wa_status load_row_errors(wa_hid file, const wa_extents *x, wa_arena *are
     return check_words("row_err_basis", out->basis, count, WA_BASIS_COUNT, err);
 }
 
+static wa_status load_expert_rows(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out,
+                                  wa_error *err)
+{
+    if (x->dims.choices == 0)
+        return WA_OK;
+    WA_TRY(wa_dataset_load(file, "expert_rows", x, arena, &out->expert_rows, err));
+    WA_TRY(wa_dataset_load(file, "own_expert_rows", x, arena, &out->own_expert_rows, err));
+    return wa_dataset_load(file, "expert_kernel_rows", x, arena, &out->expert_kernel_rows, err);
+}
+
 /* Labels are used to index tables. */
 static wa_status load_labels(wa_hid file, const wa_extents *x, wa_arena *arena, const int8_t **out,
                              wa_error *err)
@@ -157,6 +167,7 @@ wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_resu
     WA_TRY(load_dump(file, &extents, arena, &result->dump, err));
     WA_TRY(load_positions(file, &extents, arena, result, err));
     WA_TRY(load_row_errors(file, &extents, arena, &result->row_errors, err));
+    WA_TRY(load_expert_rows(file, &extents, arena, result, err));
     WA_TRY(load_labels(file, &extents, arena, &result->label, err));
     WA_TRY(wa_dataset_load(file, "modes_changed", &extents, arena, &result->modes_changed, err));
     WA_TRY(wa_dataset_load(file, "decode_rel_l2", &extents, arena, &result->decode, err));

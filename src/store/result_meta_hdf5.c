@@ -259,6 +259,19 @@ static wa_status load_prompts(wa_hid file, const wa_extents *x, wa_arena *arena,
     return check_range_i32("obs_prompt", meta->obs_prompt, x->dims.rows, 0, x->dims.prompts, err);
 }
 
+/* They say how much of a layer's figures of experts there is. */
+static wa_status load_layer_experts(wa_hid file, const wa_extents *x, wa_arena *arena,
+                                    const int32_t **out, wa_error *err)
+{
+    WA_TRY(wa_dataset_load(file, "layer_experts", x, arena, out, err));
+    for (size_t l = 0; l < x->dims.layers; l++)
+        if ((*out)[l] < 0 || (size_t)(*out)[l] > x->dims.experts)
+            return wa_fail(err, WA_E_FORMAT,
+                           "dataset 'layer_experts': found %d in layer %zu, expected 0 to %zu",
+                           (*out)[l], l, x->dims.experts);
+    return WA_OK;
+}
+
 wa_status wa_result_load_meta(wa_hid file, const wa_extents *x, wa_arena *arena,
                               wa_result_meta *out, wa_error *err)
 {
@@ -273,7 +286,7 @@ wa_status wa_result_load_meta(wa_hid file, const wa_extents *x, wa_arena *arena,
     WA_TRY(wa_dataset_load(file, "vindex_left_out", x, arena, &meta.vindex_left_out, err));
     WA_TRY(wa_dataset_load(file, "row_err_nominal", x, arena, &meta.nominal_bound, err));
     if (x->dims.choices > 0)
-        WA_TRY(wa_dataset_load(file, "layer_experts", x, arena, &meta.layer_experts, err));
+        WA_TRY(load_layer_experts(file, x, arena, &meta.layer_experts, err));
     WA_TRY(load_cases(file, x, arena, &meta, err));
     WA_TRY(load_offers(file, x, arena, &meta, err));
     WA_TRY(load_prompts(file, x, arena, &meta, err));

@@ -242,6 +242,8 @@ struct wa_result {
     const int8_t *modes_changed; /* likewise: WA_MODE_ bits (base/foreign.h) */
     /* Likewise: the same x asked in another way. NULL in a result made in memory without them. */
     const double *decode, *repeat, *order, *alone, *alike;
+    /* Rows of each expert, [layers, experts] and [cases, layers, experts]; NULL in a model without. */
+    const int64_t *expert_rows, *own_expert_rows, *expert_kernel_rows;
     wa_row_errors row_errors;
     const double *seconds;                    /* [cases] summed over layers */
     const int64_t *bytes_read, *flops;        /* [cases] likewise */

@@ -512,3 +512,8 @@ def test_a_difference_is_that_of_the_same_experts_and_what_others_add(shop, tmp_
     for field, values in (("same_experts_rel_l2", same), ("other_experts_rel_l2", other)):
         at = tuple(result.case("astray:checkpoint", f"max_{field}_at_{axis}") for axis in ("layer", "obs"))
         assert result.case("astray:checkpoint", f"max_{field}") == values.max() == values[at]
+    said = harness.run(["verdict", made.result_path], expect=None).stdout
+    row = next(line.split() for line in said.split("\nExperts: ")[1].splitlines() if line.startswith("astray:checkpoint"))
+    assert row[1:4] == [str(apart.sum()), "of", str(apart.size)] and f"{other.max():.2e}" in row and f"{same.max():.2e}" in row
+    chosen = len({(layer, expert) for layer, ids in enumerate(result["expert_id"]) for expert in ids.ravel()})
+    assert (f"experts: {12 - chosen} of 12 were never chosen by these prompts: layer " if chosen < 12 else "experts: these prompts chose each of 12\n") in said

@@ -2,6 +2,7 @@
 #include "report/grid.c"
 #include "report/modes.c"
 #include "report/table.c"
+#include "report/table_experts.c"
 #include "report/table_grids.c"
 #include "report/table_vindexes.c"
 #include "report/table_ways.c"
@@ -389,6 +390,54 @@ static void tokens_are_quoted_on_one_line(void)
     wa_arena_close(arena);
 }
 
+/* Layer 1 has four experts, of which rows chose two; the check looked at rows of one of these. */
+static void experts_that_nobody_chose_are_counted_and_named(void)
+{
+    static const int32_t experts[LAYERS] = {0, 4};
+    static const int64_t rows[LAYERS * 4] = {0, 0, 0, 0, 0, 2, 0, 1};
+    static const int64_t own[CASES * LAYERS * 4] = {0, 0, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0, 1, 1, 0, 1};
+    static const int64_t checked[CASES * LAYERS * 4] = {0, 0, 0, 0, 0, 2, 0, 0};
+    static const char *const lines[] = {
+        "experts: 2 of 4 were never chosen by these prompts: layer 1: 0, 2\n"
+        "         their stored numbers are compared all the same; no kernel ran with them\n",
+        "\nExperts: rows that a router sent to others than the dense model's; rel_L2 by the same "
+        "experts, and what others add\n",
+        "f16:sparse                  1 of 3      2 of 3      5.00e-01    2.50e-01  L1 paris/1",
+        "1 of 2\nf16:full_mmap", "0 of 3\n"};
+    int exit_code;
+    scene s;
+    open_scene(&s);
+    s.result.meta.dims.experts = 4;
+    s.result.meta.dims.choices = 1;
+    s.result.meta.layer_experts = experts;
+    s.result.expert_rows = rows;
+    s.result.own_expert_rows = own;
+    s.result.expert_kernel_rows = checked;
+    for (size_t c = 0; c < 3; c++)
+        s.judged[c].summary.routing = (wa_routing_summary){.max_gap = {0.0, 1, 0},
+                                                           .max_same = {0.5, 1, 1},
+                                                           .max_other = {0.25, 1, 1},
+                                                           .flips = 1,
+                                                           .own_flips = 2};
+    expect_lines(printed(&s, "default", false, &exit_code), lines, sizeof lines / sizeof lines[0]);
+    wa_arena_close(s.arena);
+}
+
+static void with_all_chosen_that_is_said(void)
+{
+    static const int32_t experts[LAYERS] = {1, 1};
+    static const int64_t rows[CASES * LAYERS] = {3, 3};
+    static const char *const line = "experts: these prompts chose each of 2\n";
+    int exit_code;
+    scene s;
+    open_scene(&s);
+    s.result.meta.dims.experts = s.result.meta.dims.choices = 1;
+    s.result.meta.layer_experts = experts;
+    s.result.expert_rows = s.result.own_expert_rows = s.result.expert_kernel_rows = rows;
+    expect_lines(printed(&s, "default", false, &exit_code), &line, 1);
+    wa_arena_close(s.arena);
+}
+
 static void a_full_disk_is_an_error(void)
 {
     FILE *full = fopen("/dev/full", "w");
@@ -414,4 +463,6 @@ WA_SUITE("table", WA_CASE(the_table_says_what_a_reader_needs),
          WA_CASE(lines_fit_and_end_without_blanks), WA_CASE(colour_marks_verdicts_only),
          WA_CASE(the_exit_code_is_0_only_when_all_that_is_there_succeeds),
          WA_CASE(equal_rows_have_no_worst_place), WA_CASE(what_is_unusual_is_said),
-         WA_CASE(tokens_are_quoted_on_one_line), WA_CASE(a_full_disk_is_an_error))
+         WA_CASE(tokens_are_quoted_on_one_line), WA_CASE(a_full_disk_is_an_error),
+         WA_CASE(experts_that_nobody_chose_are_counted_and_named),
+         WA_CASE(with_all_chosen_that_is_said))
