@@ -10,7 +10,7 @@ import pathlib
 import sys
 import warnings
 
-from . import apart
+from . import apart, say
 from .errors import INPUT, OK, USAGE, Failure
 
 VERBS = ("report", "index", "plot", "diff", "worst", "collect", "tighten")
@@ -37,6 +37,8 @@ def build_parser():
         verb = verbs.add_parser(module.NAME, help=module.HELP, description=module.__doc__.strip(), allow_abbrev=False,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(verb)
+        verb.add_argument("-q", "--quiet", action="store_true",
+                          help="print errors and what was asked for: no progress, notes, or names of the files made")
         verb.set_defaults(run=module.run)
     return parser
 
@@ -48,6 +50,7 @@ def execute(words, beside):
         raise Failure(f"the Python package '{error.name}' is missing", sys.executable,
                       f"expected Debian's python3-{error.name}; 'sh setup.sh' installs it") from None
     args.beside = beside
+    say.state["quiet"] = args.quiet
     return args.run(args)
 
 

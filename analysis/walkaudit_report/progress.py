@@ -1,6 +1,8 @@
 """A progress line on a terminal; silence anywhere else."""
 import sys
 
+from . import say
+
 WIDTH = 24
 
 
@@ -10,7 +12,7 @@ class Progress:
     def __init__(self, what, total, stream=None):
         self.what, self.total, self.done = what, max(int(total), 1), 0
         self.stream = stream or sys.stderr
-        self.shown = self.stream.isatty()
+        self.shown = self.stream.isatty() and not say.state["quiet"]
 
     def __enter__(self):
         return self

@@ -41,6 +41,20 @@ def test_a_terminal_shows_a_bar_that_goes_away(gemma, tmp_path, words, steps):
     assert "\r\x1b[K" in written[written.rindex(f"{steps}/{steps}"):]  # the last thing it does is to clear the line
 
 
+@pytest.mark.parametrize("words, answers", [
+    (("report", "RESULT", "-o", "OUT", "--no-plots"), False), (("report", "--compat", "larql", "RESULT", "-o", "OUT"), False),
+    (("plot", "RESULT", "-o", "OUT", "--maps", "1"), False), (("collect", "FOLDER", "-o", "OUT/sweep.h5"), False),
+    (("index", "FOLDER", "-o", "OUT"), False), (("worst", "RESULT"), True), (("diff", "RESULT", "RESULT"), True)])
+def test_a_quiet_verb_prints_what_was_asked_for_only(gemma, tmp_path, words, answers):
+    places = {"RESULT": str(gemma), "FOLDER": str(gemma.parent), "OUT": str(tmp_path)}
+    words = [re.sub("RESULT|FOLDER|OUT", lambda found: places[found[0]], word) for word in words]
+    loud, quiet = report(*words), report(*words, "--quiet")
+    assert quiet.stderr == "" and loud.stdout
+    assert quiet.stdout == (loud.stdout if answers else "")
+    assert list(tmp_path.iterdir()) or answers
+    assert on_a_terminal(*words, "-q") == ""
+
+
 def test_there_is_no_bar_elsewhere(gemma, tmp_path):
     assert report("report", gemma, "-o", tmp_path, "--no-plots").stderr == ""
 

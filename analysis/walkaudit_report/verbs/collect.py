@@ -5,7 +5,7 @@ reason for every audit that could not run (NAME-AUDIT.failed.json) or is not fin
 """
 import pathlib
 
-from .. import index, output, page, sweep, sweep_page, text
+from .. import index, output, page, say, sweep, sweep_page, text
 from ..errors import INPUT, OK, Failure, UsageFailure
 from ..progress import Progress
 
@@ -32,11 +32,11 @@ def run(args):
     output.save(target, lambda temporary: sweep.write_table(rows, temporary))
     output.write(target.with_suffix(".csv"), sweep.to_csv(rows))
     output.write(target.with_suffix(".html"), page.render(sweep_page.build(rows)))
-    print(f"{target}\n{target.with_suffix('.csv')}\n{target.with_suffix('.html')}")
+    say.made(target, target.with_suffix(".csv"), target.with_suffix(".html"))
     lost = sum(row["verdict"] == "FAILED" for row in rows)
     cases = sum("case" in row for row in rows)
-    print(f"{text.plural(cases, 'case')}; {text.plural(lost, 'audit')} that could not run; "
-          f"{text.plural(unreadable, 'file')} that cannot be read")
+    say.made(f"{text.plural(cases, 'case')}; {text.plural(lost, 'audit')} that could not run; "
+             f"{text.plural(unreadable, 'file')} that cannot be read")
     return INPUT if unreadable else OK
 
 

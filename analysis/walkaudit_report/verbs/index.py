@@ -8,7 +8,7 @@ import os
 import pathlib
 import urllib.parse
 
-from .. import index, markdown, output, page, sweep
+from .. import index, markdown, output, page, say, sweep
 from ..apart import apart
 from ..errors import INPUT, OK, VERDICT, Failure
 from ..progress import Progress
@@ -39,7 +39,7 @@ def run(args):
     document = index.build(entries, refused, lambda entry: artefacts(folder / entry["path"], out))
     for name, content in (("INDEX.md", markdown.render(document)), ("index.html", page.render(document))):
         output.write(out / name, content)
-        print(out / name)
+        say.made(out / name)
     if refused:
         return INPUT
     return OK if entries and all(entry["summary"]["success"] for entry in entries) else VERDICT

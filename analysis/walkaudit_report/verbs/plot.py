@@ -5,9 +5,8 @@ Names: RESULT-profile-rel_l2.png, RESULT-distribution.png, RESULT-depth.png, RES
 The same file gives the same bytes.
 """
 import pathlib
-import sys
 
-from .. import facts, figures, output
+from .. import facts, figures, output, say
 from ..errors import OK, Failure, UsageFailure
 from ..progress import Progress
 from ..result import open_result
@@ -41,8 +40,8 @@ def run(args):
                 raise Failure("no case to draw", f"'{path}'", "found none that ran, expected one")
             pairs = map_pairs(result, document, args)
             if len(pairs) > args.maps > 0:
-                print(f"walkaudit-report: note: {args.maps} of {len(pairs)} maps of '{path}' are drawn, those of the largest KL; "
-                      "--maps, --case and --prompt choose others", file=sys.stderr)
+                say.note(f"{args.maps} of {len(pairs)} maps of '{path}' are drawn, those of the largest KL; "
+                         "--maps, --case and --prompt choose others")
             pairs = pairs[:max(args.maps, 0)]
             with Progress("drawing", 12 + len(pairs)) as bar:
                 for plots in (figures.overviews(document, surveys),
@@ -56,7 +55,7 @@ def run(args):
 
 def save(plot, path):
     output.save(path, lambda temporary: figures.style.to_file(plot.figure, temporary))
-    print(path)
+    say.made(path)
 
 
 def window(words):

@@ -4,9 +4,8 @@ The page shows the verdicts first, then plots, then every case by prompt and by 
 are those of the file; --bounds also asks `walkaudit verdict` to judge by others.
 """
 import pathlib
-import sys
 
-from .. import binary, compat_larql, explorer, facts, markdown, metrics, output, page, pictures, sections, text
+from .. import binary, compat_larql, explorer, facts, markdown, metrics, output, page, pictures, say, sections, text
 from ..document import Maps, Section, Terms
 from ..errors import OK, VERDICT, UsageFailure
 from ..progress import Progress
@@ -64,7 +63,7 @@ def report(result, folder, name, args, program):
     for suffix, content in (("json", facts.to_json(document)), ("md", markdown.render(shown)),
                             ("html", page.render(shown))):
         output.write(folder / f"{name}.{suffix}", content)
-        print(folder / f"{name}.{suffix}")
+        say.made(folder / f"{name}.{suffix}")
     return document["summary"]["success"]
 
 
@@ -75,13 +74,12 @@ def report_compat(result, folder, name):
     others = [f"{key} {result.attribute(attribute)}" for key, attribute in (("semantics", "semantics"), ("bounds", "bounds_name"))
               if result.attribute(attribute) != "larql"]
     if others:
-        print(f"walkaudit-report: note: '{result.path}' was made with {', '.join(others)}; LARQL's own report has larql",
-              file=sys.stderr)
+        say.note(f"'{result.path}' was made with {', '.join(others)}; LARQL's own report has larql")
     for vindex, document in documents.items():
         stem = f"walk_path_audit_{name}_{vindex}"
         for suffix, content in (("json", compat_larql.to_json(document)), ("md", compat_larql.to_markdown(document))):
             output.write(folder / f"{stem}.{suffix}", content)
-            print(folder / f"{stem}.{suffix}")
+            say.made(folder / f"{stem}.{suffix}")
     verdicts = {path["verdict"] for document in documents.values() for path in document["paths"]}
     return verdicts == {"pass"}
 

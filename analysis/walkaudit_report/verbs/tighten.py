@@ -6,10 +6,9 @@ written only if `walkaudit verdict` takes it: a pair that contradicts itself is 
 """
 import contextlib
 import pathlib
-import sys
 import tempfile
 
-from .. import binary, output, text, tighten
+from .. import binary, output, say, text, tighten
 from ..errors import OK, Failure, UsageFailure
 from ..result import open_result
 
@@ -43,10 +42,10 @@ def run(args):
     target = pathlib.Path(args.output)
     output.folder(target.parent)
     output.write(target, content)
-    print(content, end="")
+    say.made(content.removesuffix("\n"))
     for name, bucket in found.items():
         if bucket.n < tighten.FEW:
-            print(f"walkaudit-report: note: {name} rests on {bucket.n} distinct observations, fewer than {tighten.FEW}", file=sys.stderr)
+            say.note(f"{name} rests on {bucket.n} distinct observations, fewer than {tighten.FEW}")
     return OK
 
 
