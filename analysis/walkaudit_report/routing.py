@@ -1,65 +1,80 @@
-"""Routing of a model with experts, as data: which experts the prompts reach, where a case chooses others, and whose stored numbers
-are farthest off."""
+"""Routing of a model with experts, as data: which experts the prompts reach, where a case chooses others and what that adds, and which
+experts' stored numbers and kernels are farthest off."""
 import numpy as np
 
 SHOWN = 20  # experts of the list of the worst, per vindex
 COUNTS = ("same_input", "own_stream", "own_order", "pairs")
+PARTS = ("same_experts", "other_experts")
+BY_EXPERT, STORED = ("layer", "expert"), ("vindex", "layer", "expert", "projection")
 
 
 def describe(result):
     """None for a model without experts."""
     if not result.has("expert_id"):
         return None
-    layers, cases = [], [{"case": case, **dict.fromkeys(COUNTS, 0), "layers": []} for case in range(len(result.cases))]
-    for layer, count in enumerate(result["layer_experts"].tolist()):
-        if count == 0:
-            continue
-        dense = result.read("expert_id", (layer,), ("layer", "obs", "choice"))
-        layers.append(describe_use(result, layer, count, dense))
-        for case in cases:
-            counts = count_flips(result, case["case"], layer, dense)
-            case["layers"].append({"layer": layer, **counts})
-            for key, value in counts.items():
-                case[key] += value
+    layers = [describe_use(result, layer, count) for layer, count in enumerate(result["layer_experts"].tolist()) if count > 0]
     return {"experts": sum(one["experts"] for one in layers), "never_chosen": sum(len(one["never"]) for one in layers), "layers": layers,
-            "cases": cases, "worst": [row for vindex in range(len(result.vindexes)) for row in worst_experts(result, vindex)]}
+            "cases": [describe_choices(result, case, [one["layer"] for one in layers]) for case in range(len(result.cases))],
+            "worst": [row for vindex in range(len(result.vindexes)) for row in worst_experts(result, vindex)]}
 
 
-def describe_use(result, layer, count, dense):
-    """How the reference's rows spread over a layer's experts. dense: [obs, choice] the experts of each."""
+def describe_use(result, layer, count):
+    """How the reference's rows spread over a layer's experts, and how narrowly the last one was chosen."""
     margin = result.read("expert_margin", (layer, slice(None), -1), ("layer", "obs", "choice"))
-    rows = np.bincount(dense[(dense >= 0) & (dense < count)], minlength=count)
-    least = int(np.argmin(np.where(np.isnan(margin), np.inf, margin)))
+    rows = result.read("expert_rows", (layer,), BY_EXPERT)[:count]
+    finite = np.isfinite(margin)  # infinite where all experts are chosen
+    least = int(np.argmin(np.where(finite, margin, np.inf)))
     return {"layer": layer, "experts": count, "never": np.flatnonzero(rows == 0).tolist(), "rows": rows.tolist(),
-            "most": {"expert": int(rows.argmax()), "rows": int(rows.max())},
-            "least_margin": {"value": float(margin[least]), **result.place(layer, least).described()} if np.isfinite(margin[least]) else None}
+            "most": {"expert": int(rows.argmax()), "rows": int(rows.max()),
+                     "of_even_share": float(rows.max() * count / rows.sum()) if rows.any() else None},
+            "least_margin": {"value": float(margin[least]), **result.place(layer, least).described()} if finite.any() else None,
+            "median_margin": float(np.median(margin[finite])) if finite.any() else None}
 
 
-def count_flips(result, case, layer, dense):
+def describe_choices(result, case, layers):
+    """Where a case's router chooses other experts, in all and by layer; and the largest of both parts of the difference."""
+    by_layer = [{"layer": layer, **count_flips(result, case, layer)} for layer in layers]
+    parts = {}
+    for part in PARTS:
+        value, place = result.extreme(f"max_{part}_rel_l2", case)
+        parts[part] = None if place is None else {"value": value, **place.described()}
+    return {"case": case, **{key: sum(one[key] for one in by_layer) for key in COUNTS}, **parts, "layers": by_layer}
+
+
+def count_flips(result, case, layer):
     """Rows for which a case's router chooses other experts: on the reference's input, and on the case's own residual stream."""
-    gap = result.read("routing_gap", (case, layer), ("case", "layer", "obs"))
-    own = result.read("own_expert_id", (case, layer), ("case", "layer", "obs", "choice"))
-    known = (own >= 0).all(axis=-1)
-    other = known & (np.sort(own, axis=-1) != np.sort(dense, axis=-1)).any(axis=-1)
-    order = known & ~other & (own != dense).any(axis=-1)
-    return dict(zip(COUNTS, (int((gap > 0).sum()), int(other.sum()), int(order.sum()), int(known.sum()))))
+    code = {word: number for number, word in result.meanings("routing_change").items()}
+    same, own = (result.read(name, (case, layer), ("case", "layer", "obs")) for name in ("routing_change", "own_routing_change"))
+    order, other = (int((own == code[word]).sum()) for word in ("other_order", "other_experts"))
+    return dict(zip(COUNTS, (int((same == code["other_experts"]).sum()), other, order, order + other + int((own == code["same"]).sum()))))
 
 
 def worst_experts(result, vindex):
-    """The experts of a vindex whose rows are farthest from the model's, those that no prompt reaches among them; none whose rows are all equal."""
-    if not result.has("expert_err_max"):
-        return []
-    error = result.read("expert_err_max", (vindex,), ("vindex", "layer", "expert", "projection"))
+    """The experts of a vindex, those that no prompt reaches among them: first those with rows that the basis does not give, then those whose
+    rows are farthest from the model's, then those at which the kernels of its cases are farthest from their oracles. None that show nothing."""
+    error, worst, unequal = (result.read(name, (vindex,), STORED) for name in ("expert_err_max", "expert_err_worst", "expert_err_unequal"))
+    kernel, checked = kernel_of(result, vindex)
     by_expert = np.where(np.isnan(error), -1.0, error).max(axis=-1)
-    order = np.argsort(-by_expert, axis=None, kind="stable")[:SHOWN]
-    worst = result.read("expert_err_worst", (vindex,), ("vindex", "layer", "expert", "projection"))
-    unequal = result.read("expert_err_unequal", (vindex,), ("vindex", "layer", "expert", "projection"))
+    wrong_rows = unequal.clip(0).sum(axis=-1)
     rows = []
-    for layer, expert in zip(*(at.tolist() for at in np.unravel_index(order, by_expert.shape))):
-        if by_expert[layer, expert] <= 0:
+    for at in np.lexsort((-np.nan_to_num(kernel, nan=-1.0).ravel(), -by_expert.ravel(), wrong_rows.ravel() == 0))[:SHOWN].tolist():
+        layer, expert = (int(place) for place in np.unravel_index(at, by_expert.shape))
+        wrong = by_expert[layer, expert] > 0
+        if not wrong and not kernel[layer, expert] > 0:
             break
-        projection = int(np.nanargmax(error[layer, expert]))
+        projection = int(np.nanargmax(error[layer, expert])) if wrong else None
         rows.append({"vindex": vindex, "layer": layer, "expert": expert, "projection": projection,
-                     "row": int(worst[layer, expert, projection]), "error": float(error[layer, expert, projection]),
-                     "unequal": int(unequal[layer, expert].clip(0).sum())})
+                     "row": int(worst[layer, expert, projection]) if wrong else None, "error": max(float(by_expert[layer, expert]), 0.0),
+                     "unequal": int(wrong_rows[layer, expert]),
+                     "kernel": float(kernel[layer, expert]) if checked[layer, expert] > 0 else None, "checked": int(checked[layer, expert])})
     return rows
+
+
+def kernel_of(result, vindex):
+    """[layer, expert] of a vindex's cases: the kernel's largest error at rows that went through the expert, NaN without any, and how many."""
+    shape = (result.size["layer"], result.size["expert"])
+    most, rows = np.full(shape, np.nan), np.zeros(shape, np.int64)
+    for case in np.flatnonzero(result["case_vindex"] == vindex):
+        most = np.fmax(most, result.read("expert_kernel_rel_l2", (case,), ("case", *BY_EXPERT)))
+        rows += result.read("expert_kernel_rows", (case,), ("case", *BY_EXPERT))
+    return most, rows

@@ -400,22 +400,28 @@ NAMED = 8  # experts that a cell names
 
 
 def routing_blocks(facts):
-    """Which experts the prompts reach, where a case's router chooses others, and the stored numbers farthest off."""
+    """Which experts the prompts reach, where a case's router chooses others and what that adds, and the numbers farthest off."""
     routing = facts["routing"]
-    cases = [(one, facts["cases"][one["case"]]) for one in routing["cases"]]
-    flips = [[case_cell(facts, one["case"]), Cell(str(one["same_input"]), sort=one["same_input"], kind="bad" if one["same_input"] else ""),
-              share_cell(one["own_stream"], one["pairs"]), share_cell(one["own_order"], one["pairs"]), Cell(most_flips(one["layers"]))]
-             for one, case in cases if case["verdict"] != "NOT-RUN"]
+    told = [one for one in routing["cases"] if one["same_experts"] is not None]  # foreign kernels do not say what they chose
     blocks = [Text(coverage_words(routing)),
               Table("How the dense model's rows spread over the experts of a layer",
-                    column_list("=layer", "=experts", "never chosen", "most rows", "least margin of the last chosen"),
-                    [use_row(one) for one in routing["layers"]]),
-              Table("Rows at which a case's router chooses other experts", column_list("case", "=same input", "=own residual stream", "=order alone", "most at"),
-                    flips, about=[(one["case"],) for one, case in cases if case["verdict"] != "NOT-RUN"])]
+                    column_list("=layer", "=experts", "never chosen", "=most rows", "=of an even share", "=median margin", "least margin"),
+                    [use_row(one) for one in routing["layers"]],
+                    [("margin", "how far the logit of the last expert that a row goes through lies above that of the best one left out")])]
+    if told:
+        blocks.append(Table("Rows for which a case's router chooses other experts, and what that adds",
+                            column_list("case", "=same input", "=own residual stream", "=order alone", "=rel_L2 by the same experts", "=others add"),
+                            [choice_row(facts, one) for one in told],
+                            [("rel_L2 by the same experts", "the largest error of the case's output when its rows go through the dense model's experts"),
+                             ("others add", "the largest distance from that output to the case's own, in the same units")],
+                            about=[(one["case"],) for one in told]))
+        blocks += flips_by_layer(facts, told)
     if routing["worst"]:
-        blocks.append(Table("Experts whose stored rows are farthest from the model's",
-                            column_list("vindex", "=layer", "=expert", "worst row", "=its error", "=unequal rows", "=rows that chose it"),
-                            [expert_row(facts, one) for one in routing["worst"]]))
+        blocks.append(Table("Experts with rows that their format does not give, then those whose rows, or else whose kernels, are farthest off",
+                            column_list("vindex", "=layer", "=expert", "worst row", "=its error", "=unequal rows", "=kernel", "=rows checked",
+                                        "=rows that chose it"),
+                            [expert_row(facts, one) for one in routing["worst"]],
+                            [("kernel", "the largest error of the vindex's kernels at a row that went through the expert and was checked")]))
     return blocks
 
 
@@ -429,30 +435,52 @@ def coverage_words(routing):
 
 def use_row(one):
     named = ", ".join(map(str, one["never"][:NAMED])) + (" …" if len(one["never"]) > NAMED else "")
-    margin = one["least_margin"]
+    margin, most = one["least_margin"], one["most"]
     return [Cell(str(one["layer"]), sort=one["layer"]), Cell(str(one["experts"]), sort=one["experts"]),
             Cell(f"{len(one['never'])}: {named}" if one["never"] else "none", sort=len(one["never"])),
-            Cell(f"{text.count(one['most']['rows'])}, expert {one['most']['expert']}", sort=one["most"]["rows"]),
-            Cell(text.ABSENT) if margin is None else Cell(f"{text.figure(margin['value'])}, {place_words(margin, layer=False)}",
-                                                          sort=margin["value"])]
+            Cell(text.count(most["rows"]), sort=most["rows"], note=f"expert {most['expert']}"),
+            Cell(text.ABSENT) if most["of_even_share"] is None else Cell(f"{most['of_even_share']:.1f} ×", sort=most["of_even_share"]),
+            Cell(text.figure(one["median_margin"]), sort=one["median_margin"]), figure_at(margin)]
+
+
+def figure_at(figure, layer=False):
+    """A figure with its place below it."""
+    if figure is None:
+        return Cell(text.ABSENT)
+    return Cell(text.figure(figure["value"]), sort=figure["value"], note=place_words(figure, layer) if figure["value"] else "")
+
+
+def choice_row(facts, one):
+    return [case_cell(facts, one["case"]), Cell(str(one["same_input"]), sort=one["same_input"], kind="bad" if one["same_input"] else ""),
+            share_cell(one["own_stream"], one["pairs"]), share_cell(one["own_order"], one["pairs"]),
+            *(figure_at(one[part], True) for part in ("same_experts", "other_experts"))]
 
 
 def share_cell(number, of):
     return Cell(text.ABSENT if of == 0 else f"{text.count(number)} ({text.percent(number / of)})", sort=number)
 
 
-def most_flips(layers):
-    """Layers with most flips on the case's own stream."""
-    worst = sorted((one for one in layers if one["own_stream"]), key=lambda one: (-one["own_stream"], one["layer"]))[:3]
-    return ", ".join(f"L{one['layer']} {one['own_stream']}" for one in worst) or text.ABSENT
+def flips_by_layer(facts, told):
+    """A row for each layer, a column for each case that chooses others somewhere; nothing where none does."""
+    told = [one for one in told if one["own_stream"]]
+    if not told:
+        return []
+    rows = []
+    for at, layer in enumerate(told[0]["layers"]):
+        cells = [one["layers"][at] for one in told]
+        rows.append([Cell(str(layer["layer"]), sort=layer["layer"]),
+                     *(share_cell(one["own_stream"], one["pairs"]) for one in cells)])
+    return [Table("Rows with other experts by layer, on the case's own residual stream",
+                  column_list("=layer", *("=" + text.plain(facts["cases"][one["case"]]["name"]) for one in told)), rows)]
 
 
 def expert_row(facts, one):
     rows = next(use["rows"] for use in facts["routing"]["layers"] if use["layer"] == one["layer"])[one["expert"]]
+    row = Cell(text.ABSENT) if one["row"] is None else Cell(f"{layout.PROJECTIONS[one['projection']]} {one['row']}", sort=one["row"])
     return [Cell(text.plain(facts["vindexes"][one["vindex"]]["name"])), Cell(str(one["layer"]), sort=one["layer"]),
-            Cell(str(one["expert"]), sort=one["expert"]), Cell(f"{layout.PROJECTIONS[one['projection']]} {one['row']}", sort=one["row"]),
-            Cell(text.figure(one["error"]), sort=one["error"]), Cell(str(one["unequal"]), sort=one["unequal"]),
-            Cell(text.count(rows), sort=rows)]
+            Cell(str(one["expert"]), sort=one["expert"]), row, Cell(text.figure(one["error"]), sort=one["error"]),
+            Cell(str(one["unequal"]), sort=one["unequal"]), Cell(text.figure(one["kernel"]), sort=one["kernel"]),
+            Cell(text.count(one["checked"]), sort=one["checked"]), Cell(text.count(rows), sort=rows)]
 
 
 # --- Prompts

@@ -251,8 +251,11 @@ def test_a_wrong_row_of_an_expert_that_nobody_chose_is_encoding(shop, tmp_path):
         assert one["rows"] == [seen.count(expert) for expert in range(9)] and one["never"] == [e for e in range(9) if e not in seen]
     missing = sum(9 - len(set(ids[one].ravel().tolist())) for one in range(3))
     assert f"{missing} of 27 experts were never chosen by these prompts" in page
-    worst, = told["worst"]  # all others are equal
+    worst, *others = told["worst"]  # all others' rows are equal: they are there for their kernels
     assert (worst["layer"], worst["expert"], worst["projection"], worst["row"], worst["unequal"]) == (layer, idle, 2, 11, 1)
+    assert worst["kernel"] is None and worst["checked"] == 0 and f"| {layer} | {idle} | down 11 |" in page
+    assert others and all(one["row"] is None and one["error"] == 0 and one["kernel"] > 0 for one in others)
+    assert [one["kernel"] for one in others] == sorted((one["kernel"] for one in others), reverse=True)
 
 
 def report(made):
@@ -479,7 +482,13 @@ def test_another_choice_on_the_same_input_is_routing(shop, tmp_path):
     assert (result.case("same:checkpoint", "routing_change") == "same").all()
     own = result.case("bf16:checkpoint", "own_expert_id")
     apart = [set(a) != set(b) for a, b in zip(own.reshape(-1, own.shape[-1]).tolist(), result["expert_id"].reshape(-1, own.shape[-1]).tolist())]
-    told = report(made)[1]["cases"]
+    page, told = report(made)
+    told = told["cases"]
+    assert [one["other_experts"]["value"] > 0 for one in told] == [True, False] and told[0]["other_experts"]["layer"] >= 0
+    assert told[0]["other_experts"]["value"] == result.case("bf16:checkpoint", "max_other_experts_rel_l2")
+    for one in told[0]["layers"]:
+        share = f"{one['own_stream']} ({100 * one['own_stream'] / one['pairs']:.2f} %)"
+        assert f"\n| {one['layer']} | {share} |" in page.split("Rows with other experts by layer")[1]
     assert [one["same_input"] for one in told] == [(gap > 0).sum(), 0] and [one["own_stream"] for one in told] == [sum(apart), 0]
     assert sum(apart) > 0 and all(one["pairs"] == len(apart) for one in told)
     for case, some in (("bf16:checkpoint", True), ("same:checkpoint", False)):
