@@ -7,10 +7,16 @@
 
 #include <math.h>
 
-/* On the reference's input, and on its own where it has one. */
+/* A case is evaluated on the reference's stream, unless no server has the layer, and on its own,
+ * where it has one. */
+static size_t first_stream(const wa_comparison *c)
+{
+    return wa_case_serves(c->which, c->layer) ? WA_STREAM_REFERENCE : WA_STREAM_OWN;
+}
+
 static size_t evaluations_of(const wa_comparison *c)
 {
-    return c->lane == WA_NO_LANE ? 1 : 2;
+    return (c->lane == WA_NO_LANE ? WA_STREAM_OWN : WA_STREAMS) - first_stream(c);
 }
 
 static double *f64(const wa_comparison *c, wa_field field)
@@ -205,6 +211,16 @@ static void store_differences(const wa_comparison *c)
     }
 }
 
+/* No figures, and captures without numbers. */
+static void store_absence(const wa_comparison *c)
+{
+    size_t rows = c->batch->rows, values = rows * c->stage->audit->model->hidden;
+    int8_t *status = wa_block_i8(c->batch->block, WA_FIELD_obs_status, c->index, c->layer);
+    memset(status, WA_OBS_NOT_SERVED, rows);
+    for (size_t i = 0; i < values; i++)
+        c->stage->y_walk[i] = NAN;
+}
+
 /* The case's own lane takes its own output, and drifts. */
 static void advance_lane(const wa_comparison *c)
 {
@@ -218,6 +234,21 @@ static void advance_lane(const wa_comparison *c)
     for (size_t row = 0; row < rows; row++)
         drift[row] = wa_relative_distance(c->reference->h + row * hidden, h + row * hidden,
                                           c->reference->h + row * hidden, hidden);
+}
+
+/* What there is to compare; and the case's own lane goes on. */
+static void store_outputs(const wa_comparison *c)
+{
+    wa_stage *stage = c->stage;
+    if (wa_case_serves(c->which, c->layer)) {
+        wa_stage_post(stage->audit->model, c->layer, stage->y_walk, c->batch->rows,
+                      stage->post_walk);
+        store_differences(c);
+    } else {
+        store_absence(c);
+    }
+    if (c->lane != WA_NO_LANE)
+        advance_lane(c);
 }
 
 /* modes [prompts] */
@@ -328,20 +359,17 @@ static wa_status run_case(wa_comparison *c, wa_error *err)
         io[i].routing = &stage->case_routing[i];
     wa_label label = WA_LABEL_NONE;
     double start = wa_clock();
-    WA_TRY(wa_case_run(c->which, &c->weights, rows, io, evaluations_of(c), &stage->scratch, &label,
-                       err));
+    WA_TRY(wa_case_run(c->which, &c->weights, rows, io + first_stream(c), evaluations_of(c),
+                       &stage->scratch, &label, err));
     store_cost(c, label, modes, wa_clock() - start);
     store_ways(c, ways);
 
-    WA_TIMED(stage, WA_PHASE_COMPARE, {
-        wa_stage_post(stage->audit->model, c->layer, stage->y_walk, rows, stage->post_walk);
-        store_differences(c);
-        if (c->lane != WA_NO_LANE)
-            advance_lane(c);
-    });
+    WA_TIMED(stage, WA_PHASE_COMPARE, { store_outputs(c); });
     if (tells_experts)
         WA_TRY(wa_stage_compare_routing(c, err));
     WA_TRY(wa_stage_keep_walk(stage, c->batch, c->layer, c->index, err));
+    if (!wa_case_serves(c->which, c->layer))
+        return WA_OK;
     answer of[WA_STREAMS];
     for (int i = 0; i < WA_STREAMS; i++)
         of[i] = (answer){.x = io[i].x,

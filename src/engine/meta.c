@@ -104,7 +104,9 @@ static wa_status fill_cases(const wa_audit *audit, wa_result_meta *meta, wa_erro
         nominal[i] = NAN;
     for (size_t c = 0; c < audit->cases.count; c++) {
         const wa_case *which = &audit->cases.items[c];
-        memset(expected + c * layers, (int)which->expected_label, layers);
+        for (size_t l = 0; l < layers; l++)
+            expected[c * layers + l] =
+                (int8_t)(wa_case_serves(which, l) ? which->expected_label : WA_LABEL_NOT_SERVED);
         if (which->not_run != NULL)
             continue;
         for (size_t i = 0; i < WA_PAYLOAD_COUNT * per_payload; i++) {
@@ -141,16 +143,26 @@ static wa_status fill_layers(const wa_audit *audit, wa_result_meta *meta, wa_err
     return WA_OK;
 }
 
+/* Pairs at which a case meets its oracle. */
+static int64_t due_of(const wa_audit *audit, const wa_case *which)
+{
+    size_t pairs = 0, layers = audit->model->layer_count, obs = audit->obs_count;
+    if (wa_case_oracle(which) == NULL)
+        return 0;
+    for (size_t l = 0; l < layers; l++)
+        if (wa_case_serves(which, l))
+            pairs += wa_sample_before(audit->job->kernel_check, obs, obs, l, layers);
+    return (int64_t)pairs;
+}
+
 static wa_status fill_kernel_due(const wa_audit *audit, wa_result_meta *meta, wa_error *err)
 {
-    wa_kernel_check check = audit->job->kernel_check;
-    int64_t pairs = (int64_t)wa_sample_count(check, audit->obs_count, audit->model->layer_count);
     int64_t *due, *own;
     WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *due, &due, err));
     WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *own, &own, err));
     for (size_t c = 0; c < audit->cases.count; c++) {
         const wa_case *which = &audit->cases.items[c];
-        due[c] = wa_case_oracle(which) != NULL ? pairs : 0;
+        due[c] = due_of(audit, which);
         own[c] = which->isolated ? 0 : due[c];
     }
     meta->kernel_due = due;

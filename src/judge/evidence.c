@@ -51,13 +51,15 @@ static void fill_figure(const wa_result *result, size_t vindex, wa_payload paylo
                          result->meta.nominal_bound[at]);
 }
 
-/* Only the payloads that the case reads are evidence against it. */
-static void fill_encoding(const wa_result *result, const wa_case *which, wa_encoding_figure *out)
+/* Only the payloads that the case reads are evidence against it, where it is asked. */
+static void fill_encoding(const wa_result *result, const wa_case *which, const int8_t *expected,
+                          wa_encoding_figure *out)
 {
     for (size_t layer = 0; layer < result->meta.dims.layers; layer++) {
         for (size_t p = 0; p < WA_PROJECTION_COUNT; p++) {
             wa_payload payload;
-            if (wa_case_reads(which, (wa_projection)p, &payload))
+            if (expected[layer] != WA_LABEL_NOT_SERVED &&
+                wa_case_reads(which, (wa_projection)p, &payload))
                 fill_figure(result, (size_t)which->vindex, payload, p, layer,
                             &out[layer * WA_PROJECTION_COUNT + p]);
         }
@@ -146,7 +148,7 @@ wa_status wa_evidence_build(const wa_result *result, size_t which, wa_arena *are
     wa_encoding_figure *encoding;
     WA_TRY(
         wa_arena_take(arena, dims->layers * WA_PROJECTION_COUNT, sizeof *encoding, &encoding, err));
-    fill_encoding(result, it, encoding);
+    fill_encoding(result, it, meta->expected_label + which * dims->layers, encoding);
     const int8_t *labels = result->label + which * dims->layers * dims->prompts;
     out->evidence = (wa_evidence){
         .case_name = it->name,

@@ -239,7 +239,10 @@ void wa_summary_add(wa_summary *summary, size_t layer, const wa_summary_rows *ro
            rows->count <= summary->obs - rows->first_obs);
     for (size_t i = 0; i < rows->count; i++) {
         digest_observation(summary->lines[layer].digest, rows, i);
-        if (is_there(rows, i))
+        if (rows->obs_status[i] == WA_OBS_NOT_SERVED)
+            keep_largest(&summary->max_drift, rows->drift[i], (int32_t)layer,
+                         (int32_t)(rows->first_obs + i));
+        else if (is_there(rows, i))
             add_observation(summary, rows, i, (int32_t)layer, (int32_t)(rows->first_obs + i));
         else
             summary->missing++;

@@ -40,9 +40,9 @@ bool wa_verdict_is_success(wa_verdict_code code)
            code == WA_VERDICT_LEFT_OUT;
 }
 
-/* At most: one line each for NOT-RUN, DISPATCH, ENCODING, TOP-1 and DELTA-P, two for BOUND and
- * UNCHECKED, three for NON-FINITE, four for RATE, six for KERNEL. */
-enum { MAX_REASONS = 23, PLACE_BYTES = 400 };
+/* At most: one line each for NOT-RUN, DISPATCH, ENCODING, TOP-1 and DELTA-P, two for BOUND,
+ * three for NON-FINITE and UNCHECKED, four for RATE, six for KERNEL. */
+enum { MAX_REASONS = 24, PLACE_BYTES = 400 };
 
 /* A judgement in the making. The checks run in order of severity, so the first reason is the
  * verdict. */
@@ -568,10 +568,17 @@ static wa_status check_kernel_was_seen(judge *j)
     return complain(j, WA_VERDICT_UNCHECKED, "its kernel met no oracle at any position");
 }
 
+static bool is_absent(const wa_evidence *e, size_t layer)
+{
+    return e->expected_label[layer] == WA_LABEL_NOT_SERVED;
+}
+
 /* Must it have been compared? */
 static bool is_due(const wa_evidence *e, figure_at at)
 {
     bool experts = experts_of(e, at.layer) > 0;
+    if (is_absent(e, at.layer))
+        return false;
     if (at.which >= WA_PROJECTION_COUNT)
         return experts && e->reads_extra[at.which - WA_PROJECTION_COUNT];
     return e->reads[at.which] && (experts || !e->reads_experts_alone);
@@ -603,6 +610,30 @@ static wa_status check_encoding_was_seen(judge *j)
                     "its stored rows were not compared with the model's: layer %zu, %s (%zu of %zu "
                     "that it reads)",
                     first.layer, name, unseen, read);
+}
+
+/* What no server has, nobody has audited: "2-4, 7". */
+static wa_status check_every_layer_was_served(judge *j)
+{
+    const wa_evidence *e = j->evidence;
+    char *text = NULL;
+    for (size_t l = 0; l < e->layers; l++) {
+        size_t last = l;
+        if (!is_absent(e, l))
+            continue;
+        while (last + 1 < e->layers && is_absent(e, last + 1))
+            last++;
+        const char *before = text == NULL ? "" : text, *comma = text == NULL ? "" : ", ";
+        WA_TRY(last == l ? wa_arena_print(j->arena, &text, j->err, "%s%s%zu", before, comma, l)
+                         : wa_arena_print(j->arena, &text, j->err, "%s%s%zu-%zu", before, comma, l,
+                                          last));
+        l = last;
+    }
+    if (text == NULL)
+        return WA_OK;
+    return complain(j, WA_VERDICT_UNCHECKED,
+                    "no server has layers %s of %zu; the model's own FFN stands in for them", text,
+                    e->layers);
 }
 
 static wa_status take_rates(judge *j)
@@ -648,7 +679,8 @@ static wa_status check_all(judge *j)
     WA_TRY(check_routing(j));
     WA_TRY(check_bounds(j));
     WA_TRY(check_kernel_was_seen(j));
-    return check_encoding_was_seen(j);
+    WA_TRY(check_encoding_was_seen(j));
+    return check_every_layer_was_served(j);
 }
 
 /* Was anything of this case held against its bucket's row? Else there is nothing that it could have

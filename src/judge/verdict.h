@@ -136,8 +136,8 @@ typedef struct wa_verdict {
 
 /**
  * Judge one case. NaN never passes. A case that would pass or be measured is UNCHECKED when its
- * kernel met no oracle anywhere, or when a projection that it reads was not compared with the
- * model's at some layer.
+ * kernel met no oracle anywhere, when a projection that it reads was not compared with the
+ * model's at some layer, or when no server has some layer.
  *
  * Flips to a token within near_tie of the reference's best are no flips; where the row has no
  * near_tie, all are. Bounds on rates fail a case whose logits are of last positions only: nothing

@@ -13,11 +13,13 @@
     X(NON_FINITE, 2, "non_finite")                                                                 \
     X(BOTH_ZERO, 3, "both_zero")                                                                   \
     X(ONE_ZERO, 4, "one_zero")                                                                     \
-    X(FAILED, 5, "failed")
+    X(FAILED, 5, "failed")                                                                         \
+    X(NOT_SERVED, 6, "not_served") /* no server has the layer: nothing to compare */
 typedef enum wa_obs_status {
 #define WA_OBS_STATUS_ENUM(id, code, meaning) WA_OBS_##id = (code),
     WA_OBS_STATUS_LIST(WA_OBS_STATUS_ENUM)
 #undef WA_OBS_STATUS_ENUM
+        WA_OBS_STATUS_COUNT
 } wa_obs_status;
 
 /** Differences at one (case, layer, observation). A plain value. Formulas: walk-paths-and-audit.md

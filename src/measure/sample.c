@@ -58,15 +58,6 @@ bool wa_sample_has(wa_kernel_check check, size_t obs, size_t obs_count, size_t l
     return (at + b.width - begin) % b.width < b.taken;
 }
 
-size_t wa_sample_count(wa_kernel_check check, size_t obs_count, size_t layer_count)
-{
-    size_t count = 0;
-    for (size_t obs = 0; obs < obs_count; obs++)
-        for (size_t layer = 0; layer < layer_count; layer++)
-            count += wa_sample_has(check, obs, obs_count, layer, layer_count) ? 1 : 0;
-    return count;
-}
-
 /* In each group of as many successive observations as the band has layers, every layer is taken
  * equally often. */
 size_t wa_sample_before(wa_kernel_check check, size_t obs, size_t obs_count, size_t layer,

@@ -29,8 +29,6 @@ enum { WA_SAMPLE_BANDS = 8, WA_SAMPLE_LEAST = 8 };
 bool wa_sample_has(wa_kernel_check check, size_t obs, size_t obs_count, size_t layer,
                    size_t layer_count);
 
-/** Pairs with wa_sample_has among obs_count x layer_count. */
-size_t wa_sample_count(wa_kernel_check check, size_t obs_count, size_t layer_count);
 /** Observations before `obs`, at most obs_count, with wa_sample_has at a layer: successive ones of
  * a layer are numbered in turn. */
 size_t wa_sample_before(wa_kernel_check check, size_t obs, size_t obs_count, size_t layer,

@@ -103,11 +103,20 @@ static wa_status check_shapes(const wa_walk_layer *l, wa_error *err)
                                     : check_shape(l, &l->down, l->hidden, l->features, err);
 }
 
+bool wa_case_serves(const wa_case *which, size_t layer)
+{
+    const wa_external *external = which->external;
+    return external == NULL || external->serves == NULL || external->serves[layer] != 0;
+}
+
 wa_status wa_case_open_layer(const wa_case *which, const wa_model *model, const wa_vindex *vindex,
                              size_t layer, wa_walk_layer *out, wa_error *err)
 {
     if (layer >= model->layer_count)
         return wa_fail(err, WA_E_INTERNAL, "layer %zu of %zu", layer, model->layer_count);
+    const wa_case dense = wa_case_dense();
+    if (!wa_case_serves(which, layer))
+        which = &dense;
     const wa_source *down = &which->source[WA_DOWN];
     /* A vindex has no place for biases; another checkpoint has its own. */
     bool other = !down->from_model && vindex != NULL && vindex->checkpoint != NULL;

@@ -79,13 +79,14 @@ bool wa_path_is_of_experts(wa_path path);
     /* ours: LARQL's server has no labels, larql-2026-08.md 3.4 */                                 \
     X(INTERLEAVED_KQUANT_Q8K, 19, "interleaved_kquant:q8k")                                        \
     X(EXPERTS, 20, "experts")         /* ours */                                                   \
-    X(EXPERTS_Q8K, 21, "experts:q8k") /* ours: LARQL's experts, larql-2026-08.md 5.4 */
+    X(EXPERTS_Q8K, 21, "experts:q8k") /* ours: LARQL's experts, larql-2026-08.md 5.4 */            \
+    X(NOT_SERVED, 22, "not_served")   /* ours: the model's own FFN, since no server has the layer */
 
 typedef enum wa_label {
 #define WA_LABEL_ENUM(id, code, text) WA_LABEL_##id = (code),
     WA_LABEL_LIST(WA_LABEL_ENUM)
 #undef WA_LABEL_ENUM
-        WA_LABEL_COUNT = 22
+        WA_LABEL_COUNT = 23
 } wa_label;
 const char *wa_label_text(wa_label label);
 
@@ -255,6 +256,12 @@ typedef struct wa_walk_layer {
     size_t features, hidden; /* features: of the widest expert, where there are experts */
     size_t layer;            /* its index; planted faults look at it */
 } wa_walk_layer;
+
+/**
+ * Does a case compute a layer? All cases do but those of servers that lack it: there the model's
+ * own FFN keeps the case's residual stream going, and nothing is measured but how far that is off.
+ */
+bool wa_case_serves(const wa_case *which, size_t layer);
 
 /** Views of one layer for a case (vindex may be NULL for DENSE). Local. */
 WA_CHECKED wa_status wa_case_open_layer(const wa_case *which, const wa_model *model,
@@ -508,9 +515,10 @@ struct wa_external {
     void *context; /* of whoever opened it */
     int modes;     /* WA_MODE_ bits that loading left changed; they are put back */
     /* Of a server, else NULL and NONE: */
-    const char *facts;    /* what it said of itself and what nobody can know, JSON, arena */
-    const char *identity; /* of that what decides numbers: for the fingerprint, arena */
-    wa_wire answer;       /* how its y travels */
+    const char *facts;     /* what it said of itself and what nobody can know, JSON, arena */
+    const char *identity;  /* of that what decides numbers: for the fingerprint, arena */
+    wa_wire answer;        /* how its y travels */
+    const uint8_t *serves; /* [layers] 1: some server has it; arena; NULL = all */
     /* Is it still what it was when it was opened? NULL = nothing to ask. Errors: WA_E_MISMATCH,
      * WA_E_AWAY. */
     wa_status (*check)(const wa_external *external, wa_error *err);

@@ -26,15 +26,22 @@ static const struct {
     [WA_LABEL_INTERLEAVED_KQUANT_Q8K] = {wa_q8k_tile, NULL},
     [WA_LABEL_EXPERTS] = {wa_products_tile, wa_experts_tile},
     [WA_LABEL_EXPERTS_Q8K] = {wa_q8k_tile, wa_experts_q8k_tile},
+    [WA_LABEL_NOT_SERVED] = {wa_products_tile, wa_experts_tile},
 };
+
+static wa_label label_of(const wa_case *which, const wa_walk_layer *layer)
+{
+    return wa_case_serves(which, layer->layer) ? which->kernel : WA_LABEL_NOT_SERVED;
+}
 
 static wa_walk_tile *kernel_of(const wa_case *which, const wa_walk_layer *layer)
 {
-    bool nobody = which->kernel == WA_LABEL_NONE && which->path != WA_PATH_DENSE;
-    bool closed = which->kernel == WA_LABEL_EXTERNAL && which->external == NULL;
+    wa_label label = label_of(which, layer);
+    bool nobody = label == WA_LABEL_NONE && which->path != WA_PATH_DENSE;
+    bool closed = label == WA_LABEL_EXTERNAL && which->external == NULL;
     if (nobody || closed)
         return NULL;
-    return layer->experts != NULL ? KERNELS[which->kernel].experts : KERNELS[which->kernel].plain;
+    return layer->experts != NULL ? KERNELS[label].experts : KERNELS[label].plain;
 }
 
 /* Input 0 works in the scratch; further inputs get buffers of the same shape from its arena. */
@@ -114,7 +121,7 @@ wa_status wa_case_run(const wa_case *which, const wa_walk_layer *layer, size_t r
     for (size_t i = 0; i < io_count && status == WA_OK; i++)
         wa_fault_output(which, layer, &io[i], i, rows);
     if (status == WA_OK)
-        *label = which->kernel;
+        *label = label_of(which, layer);
     return status;
 }
 

@@ -32,7 +32,7 @@ typedef struct wa_served_options {
  * answer), WA_E_MISMATCH (another model's sizes, no answer of the protocol, servers that differ),
  * WA_E_UNSUPPORTED (experts; an answer that says why not).
  *
- * lacks  NULL, or why they cannot answer for the whole model (layers that no server has), arena
+ * lacks  NULL, or why there is nothing to ask (no server has any layer), arena
  */
 WA_CHECKED wa_status wa_external_connect(const wa_case *which, const wa_model *model,
                                          const wa_served_options *options, wa_arena *arena,

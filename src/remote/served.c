@@ -211,24 +211,23 @@ static wa_status split_urls(served *s, const wa_case *which, wa_error *err)
     return WA_OK;
 }
 
-/* Layers that nobody has: "no server has layers 2, 3 of 4". */
-static wa_status note_missing(const served *s, const char **out, wa_error *err)
+/* Which layers some server has; or that none has any. */
+static wa_status join_layers(const served *s, wa_external *made, const char **lacks, wa_error *err)
 {
-    char *list = NULL;
+    uint8_t *serves;
     size_t count = 0;
+    char *why;
+    WA_TRY(wa_arena_take(s->arena, s->layers, 1, &serves, err));
     for (size_t layer = 0; layer < s->layers; layer++) {
-        if (server_of(s, 0, layer, 0) != NULL)
-            continue;
-        WA_TRY(wa_arena_print(s->arena, &list, err, "%s%s%zu", count == 0 ? "" : list,
-                              count == 0 ? "" : ", ", layer));
-        count++;
+        serves[layer] = server_of(s, 0, layer, 0) != NULL;
+        count += serves[layer];
     }
-    if (count == 0)
+    made->serves = count == s->layers ? NULL : serves;
+    if (count > 0)
         return WA_OK;
-    WA_TRY(wa_arena_print(s->arena, &list, err,
-                          "no server has layer%s %s of %zu; name those of all layers in url",
-                          count == 1 ? "" : "s", list, s->layers));
-    *out = list;
+    WA_TRY(wa_arena_print(s->arena, &why, err, "no server has any of the model's %zu layers",
+                          s->layers));
+    *lacks = why;
     return WA_OK;
 }
 
@@ -357,7 +356,7 @@ wa_status wa_external_connect(const wa_case *which, const wa_model *model,
     *lacks = NULL;
     wa_status status = open_all(s, which, model, patience, made, err);
     if (status == WA_OK)
-        status = note_missing(s, lacks, err);
+        status = join_layers(s, made, lacks, err);
     if (status != WA_OK) {
         close_served(made);
         return status;

@@ -418,7 +418,7 @@ size_t wa_layout_words(const wa_layout *row, const char *words[WA_CODES_MAX])
     case WA_CODES_LABEL:
         return list_words(words, WA_LABEL_COUNT, label_word);
     case WA_CODES_OBS_STATUS:
-        return list_words(words, WA_OBS_FAILED + 1, status_word);
+        return list_words(words, WA_OBS_STATUS_COUNT, status_word);
     case WA_CODES_BUCKET:
         return list_words(words, WA_BUCKET_COUNT, bucket_word);
     case WA_CODES_PATH:

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 
+import h5py
 import numpy as np
 import pytest
 
@@ -186,20 +187,71 @@ def test_servers_may_share_the_layers(shop):
     assert result.verdicts() == {"v:live": "MEASURED"}
 
 
+def test_layers_that_no_server_has_are_said_and_the_others_audited(shop, tmp_path):
+    """Where no server has a layer, the case's own stream goes through the model's FFN, and nothing is compared."""
+    keys = {"prompts": harness.corpus(tmp_path / "corpus.jsonl", 6), "batch": {"rows": 8},
+            "captures": {"tensors": ["y_walk"], "cases": ["v:live"]}}
+    with server(shop, owned=(1, 2)) as some, server(shop) as whole:
+        paths = [served(some), {"path": "full_mmap"}, {**served(whole), "name": "whole"}]
+        made = job(shop, *paths, **keys)
+        done = made.run()
+        for ranks, grid in ((2, {"stages": 2}), (3, {}), (4, {"stages": 2, "teams": 2})):
+            other = job(shop, *paths, grid=grid, **keys)
+            other.run(ranks=ranks)
+            harness.assert_equal_bits(made, other)
+    result = harness.Result(made.result_path)
+    assert result.verdicts() == {"v:live": "UNCHECKED", "v:full_mmap": "PASS", "v:whole": "MEASURED"}
+    said = "no server has layers 0, 3 of 4; the model's own FFN stands in for them"
+    assert result.case("v:live", "fail_reasons") == said and said in " ".join(done.stdout.split())
+    assert result.case("v:live", "case_not_run") == ""
+    assert json.loads(result.case("v:live", "case_served"))["servers"][0]["layers"] == [1, 2]
+    for labels in ("expected_label", "label"):
+        assert [set(np.ravel(row)) for row in result.case("v:live", labels)] == [
+            {"not_served"}, {"external"}, {"external"}, {"not_served"}], labels
+    for figure in ("cos", "rel_l2", "l2", "eta", "kernel_rel_l2", "kernel_own_rel_l2", "repeat_rel_l2"):
+        seen = result.case("v:live", figure)
+        assert np.all(np.isnan(seen[[0, 3]])) and np.all(np.isfinite(seen[1:3]).any(axis=1)), figure
+    for figure in ("cos", "rel_l2", "eta", "kernel_rel_l2"):  # on the reference's inputs
+        np.testing.assert_array_equal(result.case("v:live", figure)[1:3], result.case("v:whole", figure)[1:3])
+    status = result.case("v:live", "obs_status")
+    assert set(status[[0, 3]].ravel()) == {"not_served"} and set(status[1:3].ravel()) == {"ok"}
+    drift = result.case("v:live", "drift")
+    assert np.all(drift[0] == 0) and np.all(np.isfinite(drift)) and np.all(drift[3] > 0)
+    assert result.case("v:live", "n_obs") == 2 * drift.shape[1] and result.case("v:live", "n_missing") == 0
+    due = result.case("v:live", "case_kernel_due")
+    assert due == np.isfinite(result.case("v:live", "kernel_rel_l2")).sum() and 0 < due < result.case("v:whole", "case_kernel_due")
+    assert np.all(np.isfinite(result.case("v:live", "kl")))
+    with h5py.File(made.result_path) as file:
+        kept = file["captures/y_walk"][0]
+    assert np.all(np.isnan(kept[[0, 3]])) and np.all(np.isfinite(kept[1:3]))
+    again = harness.run(["verdict", made.result_path]).stdout
+    assert "UNCHECKED" in again and said in " ".join(again.split())
+    subprocess.run([harness.GOLDEN.parent.parent / "analysis" / "walkaudit-report", "report", made.result_path, "-o", made.folder,
+                    "--no-plots"], stdout=subprocess.DEVNULL, check=True)
+    assert said in " ".join(next(made.folder.glob("*.md")).read_text().split())
+
+
+@pytest.mark.parametrize("fault, verdict, said", [("nan", "NON-FINITE", "layer 1, "), ("other_layer", "KERNEL", "layer 1, prompt")])
+def test_a_server_of_some_layers_fails_as_one_of_all(shop, fault, verdict, said):
+    with server(shop, owned=(1, 2), fault=fault) as s:
+        result = job(shop, served(s)).result(expect=1)
+    assert result.verdicts() == {"v:live": verdict}
+    assert said in result.case("v:live", "fail_reasons") and "no server has layers 0, 3 of 4" in result.case("v:live", "fail_reasons")
+
+
 @pytest.mark.parametrize("ranks", [None, 2])
-def test_layers_that_no_server_has_end_the_case_and_not_the_run(shop, ranks):
-    with server(shop, owned=(0, 1)) as low, server(shop) as whole:
-        paths = [served(low), {"path": "full_mmap"}, {**served(whole), "name": "whole"}]
-        made = job(shop, *paths)
+def test_a_server_without_any_layer_ends_the_case_and_not_the_run(shop, ranks):
+    with server(shop, owned=(7, 7)) as none:
+        made = job(shop, served(none), {"path": "full_mmap"})
         done = made.run(ranks=ranks, expect=1)
-        only = job(shop, served(low))
+        only = job(shop, served(none))
         only.run(ranks=ranks, expect=1)
     result = harness.Result(made.result_path)
-    assert result.verdicts() == {"v:live": "NOT-RUN", "v:full_mmap": "PASS", "v:whole": "MEASURED"}
+    assert result.verdicts() == {"v:live": "NOT-RUN", "v:full_mmap": "PASS"}
     assert result.case("v:live", "fail_reasons") == result.case("v:live", "case_not_run")
-    assert result.case("v:live", "case_not_run") == "no server has layers 2, 3 of 4; name those of all layers in url"
-    assert "no server has layers 2, 3 of 4" in " ".join(done.stdout.split())
-    assert json.loads(result.case("v:live", "case_served"))["servers"][0]["layers"] == [0, 1]
+    assert result.case("v:live", "case_not_run") == "no server has any of the model's 4 layers"
+    assert "no server has any of the model's 4 layers" in " ".join(done.stdout.split())
+    assert json.loads(result.case("v:live", "case_served"))["servers"][0]["layers"] == []
     alone = harness.Result(only.result_path)
     assert alone.verdicts() == {"v:live": "NOT-RUN"} and list(alone["vindex_verdict"]) == ["LEFT-OUT"]  # nobody read its files
 

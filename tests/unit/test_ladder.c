@@ -622,7 +622,8 @@ static void every_label_is_reached_and_has_the_published_text(void)
                                         "checkpoint",
                                         "interleaved_kquant:q8k",
                                         "experts",
-                                        "experts:q8k"};
+                                        "experts:q8k",
+                                        "not_served"};
     bool reached[WA_LABEL_COUNT] = {false};
     for (uint32_t i = 0; i < 1U << 20; i++) {
         wa_ladder_facts f = facts_of(i * 2654435761U % (1U << 25));
@@ -636,7 +637,7 @@ static void every_label_is_reached_and_has_the_published_text(void)
     for (int label = 0; label < WA_LABEL_COUNT; label++) {
         bool ours = label == WA_LABEL_EXTERNAL || label == WA_LABEL_CHECKPOINT ||
                     label == WA_LABEL_INTERLEAVED_KQUANT_Q8K || label == WA_LABEL_EXPERTS ||
-                    label == WA_LABEL_EXPERTS_Q8K;
+                    label == WA_LABEL_EXPERTS_Q8K || label == WA_LABEL_NOT_SERVED;
         CU_ASSERT(reached[label] != ours); /* no kernel of the ladders' */
         CU_ASSERT_STRING_EQUAL(wa_label_text((wa_label)label), texts[label]);
     }

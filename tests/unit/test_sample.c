@@ -62,13 +62,22 @@ static void sampled_observations_of_a_layer_are_numbered_in_turn(void)
     CU_ASSERT_EQUAL(wrong, 0);
 }
 
+/* Of all layers. */
+static size_t pairs_of(wa_kernel_check check, size_t obs, size_t layers)
+{
+    size_t count = 0;
+    for (size_t layer = 0; layer < layers; layer++)
+        count += wa_sample_before(check, obs, obs, layer, layers);
+    return count;
+}
+
 static void the_seed_of_eighteen_layers_has_312_pairs(void)
 {
-    CU_ASSERT_EQUAL(wa_sample_count(WA_KERNEL_SAMPLE, 39, 18), 312);
-    CU_ASSERT_EQUAL(wa_sample_count(WA_KERNEL_SAMPLE, 3200, 24), 25600);
-    CU_ASSERT_EQUAL(wa_sample_count(WA_KERNEL_ALL, 39, 18), 39 * 18);
-    CU_ASSERT_EQUAL(wa_sample_count(WA_KERNEL_NONE, 39, 18), 0);
-    CU_ASSERT_EQUAL(wa_sample_count(WA_KERNEL_SAMPLE, 39, 0), 0);
+    CU_ASSERT_EQUAL(pairs_of(WA_KERNEL_SAMPLE, 39, 18), 312);
+    CU_ASSERT_EQUAL(pairs_of(WA_KERNEL_SAMPLE, 3200, 24), 25600);
+    CU_ASSERT_EQUAL(pairs_of(WA_KERNEL_ALL, 39, 18), 39 * 18);
+    CU_ASSERT_EQUAL(pairs_of(WA_KERNEL_NONE, 39, 18), 0);
+    CU_ASSERT_EQUAL(pairs_of(WA_KERNEL_SAMPLE, 39, 0), 0);
 }
 
 /* Observations of one residue (a kernel's tile, or a SIMD lane) at one layer: some are sampled. */

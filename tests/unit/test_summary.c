@@ -260,6 +260,27 @@ static void missing_observations_are_counted_apart(void)
     wa_arena_close(arena);
 }
 
+/* A layer that no server has is no observation; but the case's own stream has come so far. */
+static void what_no_server_has_is_neither_missing_nor_seen(void)
+{
+    wa_arena *arena = arena_for_test();
+    figures f;
+    fill(&f);
+    for (int i = 0; i < OBS; i++) {
+        f.status[2][i] = WA_OBS_NOT_SERVED;
+        f.rel_l2[2][i] = f.cos[2][i] = NAN;
+    }
+    f.drift[2][1] = 7.0;
+    wa_case_summary s = summarise(arena, &f, OBS, false);
+    CU_ASSERT(s.missing == 0 && s.nonfinite == 0);
+    CU_ASSERT_EQUAL(s.all.n_obs, 2 * OBS);
+    CU_ASSERT_EQUAL(s.layer[2].n_obs, 0);
+    CU_ASSERT_EQUAL(s.layer[2].max_rel_l2.obs, -1);
+    ASSERT_EXTREME(s.all.max_rel_l2, 0.01 * 10, 1, 4);
+    ASSERT_EXTREME(s.max_drift, 7.0, 2, 1);
+    wa_arena_close(arena);
+}
+
 static void a_case_without_observations_has_no_extremes(void)
 {
     wa_arena *arena = arena_for_test();
@@ -427,6 +448,7 @@ WA_SUITE("summary", WA_CASE(extremes_know_their_places),
          WA_CASE(what_is_no_number_is_counted_and_never_an_extreme),
          WA_CASE(a_first_observation_that_is_nan_does_not_stay_the_extreme),
          WA_CASE(missing_observations_are_counted_apart),
+         WA_CASE(what_no_server_has_is_neither_missing_nor_seen),
          WA_CASE(a_case_without_observations_has_no_extremes),
          WA_CASE(a_shared_first_token_counts_once),
          WA_CASE(kernel_figures_that_went_wrong_are_told_from_absent_ones),

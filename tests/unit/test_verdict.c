@@ -374,6 +374,20 @@ static void what_nobody_looked_at_is_unchecked(void)
         s.evidence.reads[WA_GATE] = true;
         s.evidence.encoding = NULL; /* encoding_check none */
         expect(&s, "default", WA_VERDICT_UNCHECKED, "layer 0, gate (3 of 3 that it reads)");
+        for (int dispatched = 0; dispatched < 2; dispatched++) {
+            open_scene(&s, (wa_bucket)bucket);
+            s.evidence.reads[WA_GATE] = true; /* at layer 1 alone, and there compared */
+            s.encoding[0].checked = s.encoding[2 * WA_PROJECTION_COUNT].checked = false;
+            s.expected[0] = s.expected[2] = WA_LABEL_NOT_SERVED;
+            for (int p = dispatched; p < PROMPTS; p++)
+                s.label[p] = s.label[2 * PROMPTS + p] = WA_LABEL_NOT_SERVED;
+            if (dispatched == 0)
+                expect(&s, "default", WA_VERDICT_UNCHECKED,
+                       "no server has layers 0, 2 of 3; the model's own FFN stands in for them");
+            else
+                expect(&s, "default", WA_VERDICT_DISPATCH,
+                       "'full_mmap' seen, 'not_served' expected");
+        }
         open_scene(&s, (wa_bucket)bucket);
         s.evidence.encoding = NULL; /* and nothing is read */
         expect(&s, "default", bucket == WA_BUCKET_EXACT ? WA_VERDICT_PASS : WA_VERDICT_MEASURED,
