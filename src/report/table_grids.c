@@ -18,8 +18,15 @@ wa_status wa_table_text(const wa_table *t, const char *text, size_t columns, con
 {
     char *quoted;
     WA_TRY(wa_show_token(text, columns == 0 ? 0 : columns + 2, t->arena, &quoted, t->err));
-    size_t length = strlen(quoted);
+    size_t length = strlen(quoted), to = 1;
     quoted[length - 1] = '\0';
+    /* without quotes around it, those in it need no backslash */
+    for (size_t from = 1; from < length; from++) {
+        from += quoted[from] == '\\' && quoted[from + 1] == '\'' ? 1 : 0;
+        quoted[to++] = quoted[from];
+        if (quoted[from] == '\\' && from + 1 < length)
+            quoted[to++] = quoted[++from];
+    }
     *out = quoted + 1;
     return WA_OK;
 }

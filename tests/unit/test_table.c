@@ -438,6 +438,27 @@ static void with_all_chosen_that_is_said(void)
     wa_arena_close(s.arena);
 }
 
+static void quotes_in_a_text_stand_as_they_are(void)
+{
+    static const struct {
+        const char *text, *shown;
+    } cases[] = {{"only 'experts' compute", "only 'experts' compute"},
+                 {"'", "'"},
+                 {"a\\'b", "a\\\\'b"}, /* a backslash is doubled all the same */
+                 {"\\", "\\\\"},
+                 {"\\\\", "\\\\\\\\"},
+                 {"", ""}};
+    scene s;
+    open_scene(&s);
+    wa_table t = {.arena = s.arena, .err = &s.err};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *shown;
+        WA_MUST(wa_table_text(&t, cases[i].text, 0, &shown), &s.err);
+        CU_ASSERT_STRING_EQUAL(shown, cases[i].shown);
+    }
+    wa_arena_close(s.arena);
+}
+
 static void a_full_disk_is_an_error(void)
 {
     FILE *full = fopen("/dev/full", "w");
@@ -465,4 +486,4 @@ WA_SUITE("table", WA_CASE(the_table_says_what_a_reader_needs),
          WA_CASE(equal_rows_have_no_worst_place), WA_CASE(what_is_unusual_is_said),
          WA_CASE(tokens_are_quoted_on_one_line), WA_CASE(a_full_disk_is_an_error),
          WA_CASE(experts_that_nobody_chose_are_counted_and_named),
-         WA_CASE(with_all_chosen_that_is_said))
+         WA_CASE(with_all_chosen_that_is_said), WA_CASE(quotes_in_a_text_stand_as_they_are))
