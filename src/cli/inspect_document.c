@@ -5,6 +5,7 @@
 #include "cli/document.h"
 #include "judge/judgement.h"
 #include "model/model.h"
+#include "vindex/experts.h"
 #include "vindex/flags.h"
 
 #include <string.h>
@@ -39,6 +40,25 @@ static void set_shape(json_t *object, size_t layers, size_t hidden, size_t inter
     json_object_set_new(object, "vocabulary", json_integer((json_int_t)vocab));
 }
 
+/* Layers with experts, each by itself. */
+static json_t *model_experts_of(const wa_model *model)
+{
+    json_t *list = json_array();
+    for (size_t l = 0; l < model->layer_count; l++) {
+        const wa_experts *experts = model->layers[l].experts;
+        if (experts == NULL)
+            continue;
+        const wa_matrix *up = &experts->experts[0].up;
+        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "layer",
+                                              (json_int_t)l, "experts", (json_int_t)experts->count,
+                                              "chosen", (json_int_t)experts->chosen, "features",
+                                              (json_int_t)up->rows, "shared_features",
+                                              (json_int_t)experts->shared.up.rows, "format",
+                                              wa_format_get(up->format)->name));
+    }
+    return list;
+}
+
 wa_status wa_inspect_model_members(const char *path, wa_arena *arena, json_t *object, wa_error *err)
 {
     const wa_model_options options = {.semantics = WA_SEMANTICS_NATIVE, .allow_unread = true};
@@ -54,6 +74,7 @@ wa_status wa_inspect_model_members(const char *path, wa_arena *arena, json_t *ob
     json_object_set_new(object, "family", json_string(model->family));
     json_object_set_new(object, "gated", json_boolean(model->gated));
     set_shape(object, model->layer_count, model->hidden, model->intermediate, model->vocab);
+    json_object_set_new(object, "experts", model_experts_of(model));
     json_object_set_new(object, "understood", understood);
     json_object_set_new(object, "refused", json_boolean(model->unread > 0));
     json_object_set_new(object, "files", files_of(model->files, model->file_count));
@@ -70,6 +91,25 @@ static json_t *payloads_of(const wa_vindex *vindex)
             json_array_append_new(list, json_pack("{s:s, s:b}", "file",
                                                   wa_vindex_file(vindex, (wa_payload)p), "readable",
                                                   vindex->readable[p] ? 1 : 0));
+    return list;
+}
+
+/* Layers with a file of their own; one of a single entry holds a dense FFN, or one expert. */
+static json_t *vindex_experts_of(const wa_vindex *vindex)
+{
+    json_t *list = json_array();
+    for (size_t l = 0; l < vindex->layer_count; l++) {
+        wa_layer_store store = wa_vindex_layer_store(vindex, l);
+        if (store.entries == 0)
+            continue;
+        json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:s, s:b, s:b, s:b, s:b}", "layer",
+                                              (json_int_t)l, "experts", (json_int_t)store.entries,
+                                              "features", (json_int_t)store.features, "format",
+                                              store.format_name, "padded", store.unpadded ? 0 : 1,
+                                              "router", store.has_router ? 1 : 0, "router_bias",
+                                              store.has_router_bias ? 1 : 0, "biases",
+                                              store.has_biases ? 1 : 0));
+    }
     return list;
 }
 
@@ -104,6 +144,7 @@ static wa_status set_vindex(const wa_vindex *vindex, wa_arena *arena, json_t *ob
     set_shape(object, vindex->layer_count, vindex->hidden, vindex->intermediate, vindex->vocab);
     json_object_set_new(object, "bucket", json_string(wa_vindex_upstream_bucket(&flags)));
     json_object_set_new(object, "payloads", payloads_of(vindex));
+    json_object_set_new(object, "experts", vindex_experts_of(vindex));
     json_object_set_new(object, "cases", vindex_cases_of(&cases));
     json_object_set_new(object, "not_offered",
                         not_offered_of(cases.not_offered, cases.not_offered_count));
@@ -120,6 +161,24 @@ wa_status wa_inspect_vindex_members(const char *path, wa_arena *arena, json_t *o
     wa_status status = set_vindex(vindex, arena, object, err);
     wa_vindex_close(vindex);
     return status;
+}
+
+/* Layers with experts, and how many of these no row of the prompts chose. */
+static json_t *result_experts_of(const wa_result *result)
+{
+    const wa_result_meta *meta = &result->meta;
+    json_t *list = json_array();
+    for (size_t l = 0; l < meta->dims.layers && result->expert_rows != NULL; l++) {
+        const int64_t *rows = result->expert_rows + l * meta->dims.experts;
+        json_int_t never = 0;
+        for (int32_t e = 0; e < meta->layer_experts[l]; e++)
+            never += rows[e] == 0 ? 1 : 0;
+        if (meta->layer_experts[l] > 0)
+            json_array_append_new(list, json_pack("{s:I, s:I, s:I}", "layer", (json_int_t)l,
+                                                  "experts", (json_int_t)meta->layer_experts[l],
+                                                  "never_chosen", never));
+    }
+    return list;
 }
 
 wa_status wa_inspect_result_members(const char *path, wa_arena *arena, json_t *object,
@@ -149,6 +208,7 @@ wa_status wa_inspect_result_members(const char *path, wa_arena *arena, json_t *o
     json_object_set_new(object, "layers", json_integer((json_int_t)meta->dims.layers));
     json_object_set_new(object, "prompts", json_integer((json_int_t)meta->dims.prompts));
     json_object_set_new(object, "positions", json_integer((json_int_t)meta->dims.rows));
+    json_object_set_new(object, "experts", result_experts_of(result));
     json_object_set_new(object, "cases", cases);
     json_object_set_new(object, "not_offered",
                         not_offered_of(meta->not_offered, meta->not_offered_count));

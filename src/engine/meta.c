@@ -1,5 +1,6 @@
 /* What the result file says besides measured fields: names, tokens, formats, fingerprints. */
 #include "engine/inputs.h"
+#include "vindex/experts.h"
 
 #include <math.h>
 
@@ -79,6 +80,8 @@ static wa_status source_format(const wa_audit *audit, wa_projection projection, 
         const wa_matrix *m = projection == WA_GATE ? &layer->gate
                              : projection == WA_UP ? &layer->up
                                                    : &layer->down;
+        if (layer->experts != NULL) /* stored alike: the first stands for all */
+            m = wa_expert_matrix(&layer->experts->experts[0], projection);
         if (m->rows == 0 || seen[m->format])
             continue;
         seen[m->format] = true;

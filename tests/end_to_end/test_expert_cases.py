@@ -437,6 +437,29 @@ def test_a_layer_file_that_index_json_does_not_describe_is_told(shop, tmp_path):
     assert files_of(result)["norms.bin"] == "read, SHA-256 as in index.json"
 
 
+def of_layers(path):
+    """What inspect --json says of layers with experts."""
+    return harness.json.loads(harness.run(["inspect", "--json", path]).stdout)["experts"]
+
+
+def test_experts_are_told_in_json_and_as_what_a_model_stores(shop, tmp_path):
+    model, vindexes = extracted(tmp_path, "qwen2_moe", ["q4_0"])
+    config = harness.json.loads((model / "config.json").read_text())
+    shape = {"experts": config["num_experts"], "features": config["moe_intermediate_size"]}
+    assert of_layers(model) == [{"layer": layer, **shape, "chosen": config["num_experts_per_tok"], "format": "bf16",
+                                 "shared_features": config["shared_expert_intermediate_size"]} for layer in range(2)]
+    assert of_layers(vindexes["q4_0"]) == [{"layer": layer, **shape, "format": "Q4_0", "padded": True, "router": True, "router_bias": False,
+                                            "biases": False} for layer in range(2)]
+    made = shop.job(model, vindexes, paths=[{"path": "experts"}], prompts={"file": str(some_ids(tmp_path))})
+    said = made.run(expect=0).stdout
+    result = harness.Result(made.result_path)
+    assert of_layers(made.result_path) == [{"layer": layer, "experts": config["num_experts"], "never_chosen": int((rows == 0).sum())}
+                                           for layer, rows in enumerate(result["expert_rows"])]
+    assert "FFN of the model: gate bf16, up bf16, down bf16\n" in said and "requantised" not in said
+    dense = shop.model("tiny-llama")
+    assert of_layers(dense) == of_layers(shop.vindex("tiny-llama", "f16")) == []
+
+
 def some_ids(folder):
     path = folder / "ids.jsonl"
     path.write_text("".join(harness.json.dumps({"key": f"k{i}", "ids": [5 + i, 9, 100, 40 + i, 7]}) + "\n" for i in range(4)))
