@@ -1,5 +1,6 @@
 """Layers with experts in a case: path `checkpoint` of a model with experts against that model."""
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -458,6 +459,21 @@ def test_experts_are_told_in_json_and_as_what_a_model_stores(shop, tmp_path):
     assert "FFN of the model: gate bf16, up bf16, down bf16\n" in said and "requantised" not in said
     dense = shop.model("tiny-llama")
     assert of_layers(dense) == of_layers(shop.vindex("tiny-llama", "f16")) == []
+
+
+def test_a_run_prints_what_the_readme_shows_of_experts(tmp_path):
+    """Its three commands, in a folder of their own; the bits are the same on any machine."""
+    root = harness.GOLDEN.parent.parent
+    section = (root / "README.md").read_text().split("## A model with experts")[1].split("\n## ")[0]
+    commands, shown = (re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL).group(1) for kind in ("sh", "text"))
+    for folder in ("jobs", "models", "vindexes"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(root / "jobs/experts.yaml", tmp_path / "jobs")
+    for command in commands.splitlines():
+        done = subprocess.run(command.replace("build/demo/walkaudit", str(harness.binary())).split(), cwd=tmp_path, env=harness.environment(),
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=harness.LIMIT, check=True)
+    for paragraph in shown.split("\n\n"):
+        assert paragraph.strip("\n") + "\n" in done.stdout, done.stdout
 
 
 def some_ids(folder):
