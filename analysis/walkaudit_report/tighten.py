@@ -5,6 +5,7 @@ cosine, since 1 − c grows with the square. LARQL's rule gives the cosine one d
 """
 import dataclasses
 import decimal
+import fnmatch
 import math
 
 import numpy as np
@@ -70,8 +71,8 @@ def objection(result, case, accept_failing):
     return f"{verdict}, but {unseen[0]}" if unseen else None
 
 
-def measure(results, rule, accept_failing=False):
-    """({bucket: Bucket}, [why a case or result is no evidence])."""
+def measure(results, rule, accept_failing=False, patterns=("*",)):
+    """({bucket: Bucket}, [why a case or result is no evidence]); of cases whose name is like one of the patterns."""
     found, left_out = {}, []
     for result in results:
         if rule == "native" and result.attribute("requantised", 0):
@@ -79,7 +80,9 @@ def measure(results, rule, accept_failing=False):
             continue
         for case, name in enumerate(result.cases):
             bucket = result.words("case_bucket")[case]
-            if bucket not in BUCKETS:
+            if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+                left_out.append(f"{result.path.name}: {name} is not asked for")
+            elif bucket not in BUCKETS:
                 left_out.append(f"{result.path.name}: {name} is {bucket}")
             elif objection(result, case, accept_failing):
                 left_out.append(f"{result.path.name}: {name} is {objection(result, case, accept_failing)}")

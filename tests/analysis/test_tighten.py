@@ -125,6 +125,17 @@ def test_requantised_models_are_no_evidence_for_the_native_rule(gemma, tmp_path)
     tighten(source, tmp_path / "b.yaml", "--rule", "larql")
 
 
+def test_cases_that_are_named_alone_are_evidence(gemma, tmp_path):
+    """Formats of one bucket may lose very unlike amounts."""
+    source = published(tmp_path / "published.h5", gemma)
+    done, rows = tighten(source, tmp_path / "b.yaml", "--rule", "larql", "--cases", "f16:e*", "q4k:s*")
+    assert set(rows) == {"exact", "quantized"} and rows["quantized"]["rel_l2"] == 0.39  # 4 * 9.562e-2
+    assert "# no evidence: published.h5: q4k:interleaved_q4k is not asked for" in done.stdout
+    assert "q4k:interleaved_q4k, layer" not in done.stdout and "distinct observations of 1 case," in done.stdout
+    line = one_line(report("tighten", source, "-o", tmp_path / "c.yaml", "--rule", "larql", "--cases", "q5k*", expect=3))
+    assert "is not asked for" in line and not (tmp_path / "c.yaml").exists()
+
+
 def test_the_published_f16_pair_contradicts_itself(gemma, tmp_path):
     """1 - cos = 3.8e-6 demands rel_L2 of 2.7e-3, not 1.9e-3: LARQL's f32 sums. Its own rule hides that under a decimal."""
     source = published(tmp_path / "published.h5", gemma)

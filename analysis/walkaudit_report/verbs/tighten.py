@@ -21,6 +21,7 @@ def add_arguments(parser):
     parser.add_argument("-o", "--output", required=True, metavar="BOUNDS.yaml", help="the bounds file")
     parser.add_argument("--rule", choices=list(tighten.FLOORS), default="native", help="how (default: %(default)s)")
     parser.add_argument("--factor", type=float, metavar="F", help="headroom in rel_L2 (default: 4; rule native only)")
+    parser.add_argument("--cases", nargs="+", default=["*"], metavar="PATTERN", help="only cases whose name is like one of these, such as 'q4k*'")
     parser.add_argument("--accept-failing", action="store_true", help="take cases as evidence that fail BOUND, TOP-1, DELTA-P or RATE under "
                         "the bounds of their own result")
 
@@ -33,7 +34,7 @@ def run(args):
     program = binary.find(args.beside)
     with contextlib.ExitStack() as stack:
         results = [stack.enter_context(open_result(path)) for path in args.results]
-        found, left_out = tighten.measure(results, args.rule, args.accept_failing)
+        found, left_out = tighten.measure(results, args.rule, args.accept_failing, args.cases)
         if not found:
             raise Failure("nothing to measure", ", ".join(f"'{path}'" for path in args.results),
                           f"found {left_out[0] if left_out else 'no case'}, expected a case that computes what it should")
