@@ -1,8 +1,9 @@
 #!/bin/sh
 # The baselines:  sh jobs/baselines.sh WALKAUDIT [MPIRUN [RANKS]]
 # Fetches both published models, writes a vindex of every format of each (about 1.5 GB a model), and audits them
-# at every position of jobs/prompts/baseline.jsonl. Results: results/baseline-smollm2.h5, -gemma3-270m.h5.
-# Exits 0 only when both audits do.
+# at every position of jobs/prompts/baseline.jsonl: all under the ladder of May 2026, whose cases the tables of
+# doc/baselines.md have, and Q4_0 and K-quants under that of August. Results: results/baseline-smollm2.h5,
+# -gemma3-270m.h5, results/august-smollm2.h5, -gemma3-270m.h5. Exits 0 only when all four audits do.
 set -eu
 walkaudit=${1:?WALKAUDIT, the program, is missing}
 mpirun=${2:-mpirun}
@@ -39,6 +40,8 @@ for model in smollm2 gemma3-270m; do
     for policy in a b c; do
         extract $model fp4$policy --format fp4 --fp4-policy $policy
     done
-    step "$mpirun" -n "$ranks" "$walkaudit" run jobs/baselines/$model.yaml --fresh || failed=$?
+    for job in $model $model-2026-08; do
+        step "$mpirun" -n "$ranks" "$walkaudit" run jobs/baselines/$job.yaml --fresh || failed=$?
+    done
 done
 exit "$failed"

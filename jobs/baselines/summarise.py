@@ -1,7 +1,7 @@
 """summarise.py REPORT.json…: JSON reports of the baselines, less layers and prompts, to results/ beside this file; and the table of doc/baselines.md.
 
-    analysis/walkaudit-report report results/baseline-*.h5 -o results
-    /usr/bin/python3 jobs/baselines/summarise.py results/baseline-*.json
+    analysis/walkaudit-report report results/baseline-*.h5 results/august-*.h5 -o results
+    /usr/bin/python3 jobs/baselines/summarise.py results/baseline-*.json results/august-*.json
 """
 import json
 import pathlib
@@ -10,7 +10,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 # Of cases that are equal bit for bit, the table has one.
 SHOWN = ("f32:sparse", "f32:exact", "f16:sparse", "f16:exact", "q4_0:interleaved_q4", "q4k:sparse", "q4k:interleaved_q4k", "q4k-down4:sparse",
-         "q4k-down4:interleaved_q4k", "fp4a:fp4_storage", "fp4b:fp4_storage", "fp4c:fp4_storage")
+         "q4k-down4:interleaved_q4k", "q4k:interleaved_kquant_dequant", "q4k-down4:interleaved_kquant_dequant", "fp4a:fp4_storage", "fp4b:fp4_storage", "fp4c:fp4_storage")
 HEAD = ("case", "enc max", "kernel", "min cos", "rel_L2", "η", "mean KL", "p99 KL", "flips", "PPL ratio", "abs ΔP", "MB", "s")
 
 
@@ -46,7 +46,8 @@ def table(report):
 def main(paths):
     for path in paths:
         report = json.loads(pathlib.Path(path).read_text())
-        out = HERE / "results" / f"{report['job']['audit']}.json"
+        job = report["job"]
+        out = HERE / "results" / f"{job['audit']}{'' if job['name'] == 'baseline' else '-' + job['name']}.json"
         out.parent.mkdir(exist_ok=True)
         out.write_text(json.dumps(compact(report), indent=1, ensure_ascii=False) + "\n")
         size = report["size"]

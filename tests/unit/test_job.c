@@ -855,25 +855,35 @@ static void the_readme_lists_every_key_with_type_default_and_meaning(void)
     CU_ASSERT_EQUAL(rows, count);
 }
 
-/* jobs/baselines: a vindex of every format, rates at every position, prompts that all have text. */
+/* jobs/baselines: a vindex of every format, those of August again under its ladder; rates at every
+ * position, prompts that all have text. */
 static void the_baselines_cover_every_format_and_position(void)
 {
     static const char *const names[] = {"f32",       "f16",  "q4_0", "q4k",
                                         "q4k-down4", "fp4a", "fp4b", "fp4c"};
-    static const char *const files[] = {WA_GOLDEN "/../../jobs/baselines/smollm2.yaml",
-                                        WA_GOLDEN "/../../jobs/baselines/gemma3-270m.yaml"};
-    for (size_t f = 0; f < 2; f++) {
+    static const struct {
+        const char *file;
+        wa_ladder ladder;
+        size_t first, count; /* of the names */
+    } jobs[] = {
+        {WA_GOLDEN "/../../jobs/baselines/smollm2.yaml", WA_LADDER_2026_05, 0, 8},
+        {WA_GOLDEN "/../../jobs/baselines/gemma3-270m.yaml", WA_LADDER_2026_05, 0, 8},
+        {WA_GOLDEN "/../../jobs/baselines/smollm2-2026-08.yaml", WA_LADDER_2026_08, 2, 3},
+        {WA_GOLDEN "/../../jobs/baselines/gemma3-270m-2026-08.yaml", WA_LADDER_2026_08, 2, 3},
+    };
+    for (size_t f = 0; f < sizeof jobs / sizeof jobs[0]; f++) {
         wa_arena *arena = new_arena();
         wa_job *job;
         wa_prompt *prompts;
         size_t count;
         wa_error err;
-        WA_MUST(wa_job_open(files[f], NULL, 0, arena, &job, &err), &err);
+        WA_MUST(wa_job_open(jobs[f].file, NULL, 0, arena, &job, &err), &err);
+        CU_ASSERT_EQUAL(job->ladder, jobs[f].ladder);
         CU_ASSERT_TRUE(job->logits_all);
         CU_ASSERT_EQUAL_FATAL(job->audit_count, 1);
-        CU_ASSERT_EQUAL_FATAL(job->audits[0].vindex_count, sizeof names / sizeof names[0]);
+        CU_ASSERT_EQUAL_FATAL(job->audits[0].vindex_count, jobs[f].count);
         for (size_t v = 0; v < job->audits[0].vindex_count; v++)
-            CU_ASSERT_STRING_EQUAL(job->audits[0].vindexes[v].name, names[v]);
+            CU_ASSERT_STRING_EQUAL(job->audits[0].vindexes[v].name, names[jobs[f].first + v]);
         WA_MUST(wa_prompts_open(job, arena, &prompts, &count, &err), &err);
         CU_ASSERT_EQUAL(count, 40);
         for (size_t p = 0; p < count; p++)
