@@ -131,8 +131,8 @@ static wa_status ask_oracle(const wa_comparison *c, const answer *of, int first,
     return WA_OK;
 }
 
-static void store_kernel_errors(const wa_comparison *c, const answer *of, int stream,
-                                wa_field field)
+static wa_status store_kernel_errors(const wa_comparison *c, const answer *of, int stream,
+                                     wa_field field, wa_error *err)
 {
     const wa_stage *stage = c->stage;
     size_t hidden = stage->audit->model->hidden;
@@ -145,8 +145,7 @@ static void store_kernel_errors(const wa_comparison *c, const answer *of, int st
             wa_kernel_error(truth + i * hidden, of[stream].y + row * hidden, hidden, least[i]);
         errors[row] = isnan(e) ? INFINITY : e; /* NaN in the file means "not sampled" */
     }
-    if (c->weights.experts != NULL && of[stream].hits != NULL)
-        wa_stage_keep_expert_errors(c, of[stream].hits, errors);
+    return wa_stage_keep_expert_errors(c, stream, errors, err);
 }
 
 /* Does a server see other numbers than the oracle would, or say others than it computed? */
@@ -183,10 +182,10 @@ static wa_status measure_kernel(const wa_comparison *c, const answer *of, size_t
         stage->own_truth_of = judge;
         stage->own_truth_x = of[WA_STREAM_OWN].x;
     }
-    store_kernel_errors(c, of, WA_STREAM_REFERENCE, WA_FIELD_kernel_rel_l2);
-    if (has_own)
-        store_kernel_errors(c, of, WA_STREAM_OWN, WA_FIELD_kernel_own_rel_l2);
-    return WA_OK;
+    WA_TRY(store_kernel_errors(c, of, WA_STREAM_REFERENCE, WA_FIELD_kernel_rel_l2, err));
+    if (!has_own)
+        return WA_OK;
+    return store_kernel_errors(c, of, WA_STREAM_OWN, WA_FIELD_kernel_own_rel_l2, err);
 }
 
 static void store_differences(const wa_comparison *c)
@@ -328,7 +327,7 @@ static wa_status run_case(wa_comparison *c, wa_error *err)
     WA_TRY(wa_case_open_layer(c->which, stage->audit->model, vindex, c->layer, &c->weights, err));
     int32_t *hits[WA_STREAMS] = {NULL};
     bool tells_hits = c->which->k != WA_K_ALL && !wa_path_is_foreign(c->which->path);
-    bool tells_experts = c->weights.experts != NULL && !wa_path_is_foreign(c->which->path);
+    bool tells_experts = wa_stage_tells_experts(c);
     size_t hit_width = !tells_hits ? 0 : wa_case_hit_count(c->which, c->weights.features);
     for (size_t i = 0; i < evaluations_of(c) && hit_width > 0; i++)
         WA_TRY(wa_arena_take_raw(stage->arena, rows * hit_width, sizeof *hits[i], &hits[i], err));

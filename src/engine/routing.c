@@ -185,10 +185,20 @@ wa_status wa_stage_compare_routing(const wa_comparison *c, wa_error *err)
     return split_errors(c, change, err);
 }
 
-void wa_stage_keep_expert_errors(const wa_comparison *c, const int32_t *expert,
-                                 const double *errors)
+bool wa_stage_tells_experts(const wa_comparison *c)
+{
+    return c->weights.experts != NULL && !wa_path_is_foreign(c->which->path);
+}
+
+wa_status wa_stage_keep_expert_errors(const wa_comparison *c, int stream, const double *errors,
+                                      wa_error *err)
 {
     const wa_stage *stage = c->stage;
+    bool told = wa_stage_tells_experts(c);
+    if (c->weights.experts == NULL || (!told && stream != WA_STREAM_REFERENCE))
+        return WA_OK;
+    WA_TRY(route_reference(c, err));
+    const int32_t *expert = told ? stage->case_routing[stream].expert : stage->routing.expert;
     size_t chosen = experts_of(c)->chosen;
     int64_t *rows = wa_block_i64(c->batch->block, WA_FIELD_expert_kernel_rows, c->index, c->layer);
     double *most = f64(c, WA_FIELD_expert_kernel_rel_l2);
@@ -200,4 +210,5 @@ void wa_stage_keep_expert_errors(const wa_comparison *c, const int32_t *expert,
             most[took[k]] = fmax(most[took[k]], e); /* NaN before the first */
         }
     }
+    return WA_OK;
 }

@@ -40,8 +40,8 @@ struct wa_stage {
     float *post_ref;      /* [max_rows][H]: the reference's output after the post-FFN norm */
     float *post_walk;     /* [max_rows][H] */
     wa_operand *operands; /* [lanes] */
-    /* [max_rows] of the reference, in a model with experts; is_routed: with logits, for the cases of
-     * this layer */
+    /* [max_rows] of the reference, in a model with experts; is_routed: with logits, for the cases
+     * of this layer */
     wa_routing routing;
     bool is_routed;
     wa_routing case_routing[WA_STREAMS]; /* [max_rows] of the case at hand, likewise */
@@ -106,16 +106,22 @@ void wa_stage_begin_ahead(wa_stage *stage);
 /** A layer begins: ask for what is read after it, and in the first for it too. */
 void wa_stage_look_ahead(wa_stage *stage, const wa_stage_batch *batch, size_t layer);
 
-/** Write what the reference's router chose at a layer, which stage->routing holds; lead only. Nothing
- * in a layer without experts. */
+/** Write what the reference's router chose at a layer, which stage->routing holds; lead only.
+ * Nothing in a layer without experts. */
 void wa_stage_keep_routing(const wa_stage *stage, const wa_stage_batch *batch, size_t layer);
-/** Write what the case's router chose, which stage->case_routing holds, beside the reference's; in a
- * layer with experts. stage->y_walk is the case's output. */
+/** Write what the case's router chose, which stage->case_routing holds, beside the reference's; in
+ * a layer with experts. stage->y_walk is the case's output. */
 WA_CHECKED wa_status wa_stage_compare_routing(const wa_comparison *c, wa_error *err);
-/** Of each expert that a sampled row went through: count it, and keep the largest error of the kernel.
- * expert: [rows, chosen] of the batch; errors: [rows], of which the sampled ones are read. */
-void wa_stage_keep_expert_errors(const wa_comparison *c, const int32_t *expert,
-                                 const double *errors);
+/** Does a case run here say which experts it chose? Foreign kernels do not. */
+bool wa_stage_tells_experts(const wa_comparison *c);
+/**
+ * Of each expert that a sampled row went through on a stream: count it, and keep the largest error
+ * of the kernel. Of a kernel that does not tell its experts the reference's are taken, on its
+ * stream; nothing on the other, nor in a layer without experts. errors: [rows], of which the
+ * sampled ones are read. Errors: WA_E_MEMORY.
+ */
+WA_CHECKED wa_status wa_stage_keep_expert_errors(const wa_comparison *c, int stream,
+                                                 const double *errors, wa_error *err);
 
 /** ENCODING of the vindexes this rank checks, at one layer. */
 WA_CHECKED wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch,

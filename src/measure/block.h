@@ -97,7 +97,8 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(own_expert_rows, WA_CLN, WA_I64, "1",                                                        \
       "rows for which the case's router chose the expert on the case's own residual stream")       \
     X(expert_kernel_rows, WA_CLN, WA_I64, "1",                                                     \
-      "rows of both streams that went through the expert and at which the kernel met its oracle")  \
+      "rows of both streams that went through the expert and at which the kernel met its oracle; " \
+      "of foreign kernels those of the reference's stream, as its router chose")                   \
     X(expert_kernel_rel_l2, WA_CLN, WA_F64, "1",                                                   \
       "largest error of the kernel at such a row, which went through other experts too; NaN = "    \
       "there is none")                                                                             \

@@ -140,6 +140,31 @@ def test_another_formula_is_refused(shop, tmp_path, keys, said):
     assert said in harness.one_error_line(job(shop, name, {"other": path}).run(expect=None))
 
 
+def test_errors_of_a_foreign_kernel_lead_to_its_expert(shop, tmp_path):
+    """Outputs from a file are wrong at every row that goes through one expert of layer 1, and nowhere else: of the experts that only
+    such rows share, it is the one all of whose rows are wrong."""
+    name, layer, expert = "olmoe-raw", 1, 5
+    vindex = expert_vindex(name, tmp_path / "v", "<f4")
+    kept = vindex_job(shop, name, {"v": vindex}, paths=[{"path": "experts"}], captures={"tensors": ["y_walk"]})
+    ids = kept.result()["expert_id"]
+    file = tmp_path / "y.h5"
+    with h5py.File(kept.result_path) as source, h5py.File(file, "w") as out:
+        y = source["captures/y_walk"][0]
+        wrong = through(ids[layer], expert)
+        assert 0 < wrong.sum() < len(wrong)
+        y[layer, wrong] *= 1.5
+        out["y_walk"], out["token_id"], out["x_norm"] = y, source["token_id"][()], source["x_norm"][()]
+    made = vindex_job(shop, name, {"v": vindex}, kernel_check="all",
+                      paths=[{"path": "external", "file": str(file), "name": "mine", "bucket": "exact", "like": "experts"}])
+    result = made.result(expect=1)
+    assert result.case("v:mine", "verdict") == "KERNEL"
+    rows, worst = result.case("v:mine", "expert_kernel_rows"), result.case("v:mine", "expert_kernel_rel_l2")
+    assert (rows == result["expert_rows"]).all() and worst[layer, expert] > 0.1 and np.nanmax(np.delete(worst, layer, axis=0)) < 2e-6
+    sound = [one for one in range(8) if not (through(ids[layer], one) & wrong).any()]
+    assert all(np.isnan(worst[layer, one]) or worst[layer, one] < 2e-6 for one in sound)
+    assert (result.case("v:mine", "routing_change") == "not_compared").all() and result.case("v:mine", "max_other_experts_rel_l2_at_layer") == -1
+
+
 # --- Faults of kernels (src/path/fault.h)
 
 FAULTS = [("next-expert", "olmoe-raw"), ("router-bias", "gpt_oss-window"), ("expert-weights", "olmoe-raw"), ("expert-weights", "qwen3_moe-sum"),
