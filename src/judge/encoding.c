@@ -47,66 +47,48 @@ const char *wa_encoding_statistic_word(wa_encoding_statistic statistic)
 
 /* --- Limits ---------------------------------------------------------------------------------- */
 
-/* Of a matrix that another encoder than LARQL's made: the largest |value| of each statistic. */
+/* The largest |value| of each statistic that a matrix may show. */
 typedef struct limits {
     double steps, ratio, gain, row_gain;
 } limits;
 
 /*
+ * Of formats of blocks, a row for each:
+ *
+ * reencoded  payloads of a vindex that another encoder than LARQL's made; the ratio is to LARQL's
+ *            encoder. Formats without it have no encoder of LARQL's.
+ * levels     a checkpoint's blocks, whoever made them; the ratio is to what the format is expected
+ *            to make of the model's rows (wa_matrix_expected), whose scales are not rounded
+ *
  * Codes of nearest levels keep `steps` to 0.5 (a half and rounding); Q4_0 to 0.63 where the scale
- * is refitted after the codes are chosen. Largest healthy values measured: ratio 1.002 (Q4_K), 0.97
- * (Q6_K), 1.07 (Q4_0), 1.002 (FP4), 1.033 (FP8); gain 0.0084, 0.0005, 0.0193, 0.0106, 0.0086; of a
- * row 0.021, 0.019, 0.038, 0.034, 0.041.
+ * is refitted after the codes are chosen; Q2_K beyond, since a sub-block that lost its scale rounds
+ * its min all the same. Few levels make rows longer or shorter by their error alone, and MXFP4 cuts
+ * what lies between 6 and 8 of a scale. doc/encoding.md 3 and 5 have what healthy files of several
+ * encoders show, by which each of these was chosen.
  */
-static limits limits_of(wa_format format)
-{
-    switch (format) {
-    case WA_FORMAT_Q4_0:
-    case WA_FORMAT_GGML_Q4_0:
-        return (limits){.steps = 0.70, .ratio = 1.15, .gain = 0.030, .row_gain = 0.08};
-    case WA_FORMAT_FP4:
-        return (limits){.steps = 0.55, .ratio = 1.05, .gain = 0.025, .row_gain = 0.08};
-    case WA_FORMAT_FP8:
-    case WA_FORMAT_E4M3:
-        return (limits){.steps = 0.55, .ratio = 1.10, .gain = 0.025, .row_gain = 0.08};
-    default: /* Q4_K and Q6_K */
-        return (limits){.steps = 0.55, .ratio = 1.05, .gain = 0.015, .row_gain = 0.04};
-    }
-}
-
-/*
- * Of a checkpoint's blocks, whoever made them: the ratio is to what the format is expected to make
- * of the model's rows (wa_row_expected), whose scales are not rounded. doc/encoding.md 5 has what
- * healthy files of several encoders show.
- */
-static limits limits_of_any(wa_format format)
-{
-    limits l = limits_of(format);
-    l.ratio = 1.25;
-    switch (format) {
-    case WA_FORMAT_GGML_Q2_K: /* few levels: their error alone makes rows longer or shorter */
-        l.steps = 0.9; /* where a sub-block lost its scale, its min is rounded all the same */
-        l.gain = 0.06;
-        l.row_gain = 0.16;
-        break;
-    case WA_FORMAT_GGML_Q3_K:
-        l.gain = 0.05;
-        l.row_gain = 0.12;
-        break;
-    case WA_FORMAT_E2M1:
-    case WA_FORMAT_GGML_MXFP4: /* what lies between 6 and 8 of a scale becomes 6 */
-        l.gain = 0.10;
-        l.row_gain = 0.35;
-        break;
-    case WA_FORMAT_GGML_IQ4_NL:
-    case WA_FORMAT_GGML_IQ4_XS:
-        l.row_gain = 0.08;
-        break;
-    default:
-        break;
-    }
-    return l;
-}
+static const struct {
+    limits reencoded, levels;
+} LIMITS[WA_FORMAT_COUNT] = {
+    [WA_FORMAT_GGML_Q4_0] = {{0.70, 1.15, 0.030, 0.08}, {0.70, 1.25, 0.030, 0.08}},
+    [WA_FORMAT_Q4_0] = {{0.70, 1.15, 0.030, 0.08}, {0.70, 1.25, 0.030, 0.08}},
+    [WA_FORMAT_GGML_Q4_1] = {.levels = {0.55, 1.25, 0.015, 0.04}},
+    [WA_FORMAT_GGML_Q5_0] = {.levels = {0.55, 1.25, 0.015, 0.04}},
+    [WA_FORMAT_GGML_Q5_1] = {.levels = {0.55, 1.25, 0.015, 0.04}},
+    [WA_FORMAT_GGML_Q8_0] = {.levels = {0.55, 1.25, 0.015, 0.04}},
+    [WA_FORMAT_Q4_K] = {{0.55, 1.05, 0.015, 0.04}, {0.55, 1.25, 0.015, 0.04}},
+    [WA_FORMAT_GGML_Q5_K] = {.levels = {0.55, 1.25, 0.015, 0.04}},
+    [WA_FORMAT_GGML_Q6_K] = {{0.55, 1.05, 0.015, 0.04}, {0.55, 1.25, 0.015, 0.04}},
+    [WA_FORMAT_Q6_K] = {{0.55, 1.05, 0.015, 0.04}, {0.55, 1.25, 0.015, 0.04}},
+    [WA_FORMAT_FP4] = {{0.55, 1.05, 0.025, 0.08}, {0.55, 1.25, 0.025, 0.08}},
+    [WA_FORMAT_FP8] = {{0.55, 1.10, 0.025, 0.08}, {0.55, 1.25, 0.025, 0.08}},
+    [WA_FORMAT_E4M3] = {.levels = {0.55, 1.25, 0.025, 0.08}},
+    [WA_FORMAT_GGML_Q2_K] = {.levels = {0.90, 1.25, 0.060, 0.16}},
+    [WA_FORMAT_GGML_Q3_K] = {.levels = {0.55, 1.25, 0.050, 0.12}},
+    [WA_FORMAT_GGML_IQ4_NL] = {.levels = {0.55, 1.25, 0.015, 0.08}},
+    [WA_FORMAT_GGML_IQ4_XS] = {.levels = {0.55, 1.25, 0.015, 0.08}},
+    [WA_FORMAT_GGML_MXFP4] = {.levels = {0.55, 1.25, 0.100, 0.35}},
+    [WA_FORMAT_E2M1] = {.levels = {0.55, 1.25, 0.100, 0.35}},
+};
 
 /* Codes that are no nearest levels: any distance, and an error that may double, without a change of
  * length. */
@@ -152,7 +134,7 @@ static wa_encoding_finding foreign(const wa_encoding_figure *figure, wa_encoder 
 {
     const wa_row_error *rows = &figure->rows;
     bool any = rows->basis == WA_BASIS_LEVELS;
-    limits l = any ? limits_of_any(figure->format) : limits_of(figure->format);
+    limits l = any ? LIMITS[figure->format].levels : LIMITS[figure->format].reencoded;
     if (encoder == WA_ENCODER_COMPENSATING)
         l = widen(l);
     const struct {

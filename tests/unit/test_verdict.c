@@ -282,6 +282,30 @@ static void another_encoder_has_limits_of_its_own(void)
         }
 }
 
+/* Of every block format that can be read a healthy file passes and a wrong one fails, whoever made
+ * it; of every one that is written also where it is held against LARQL's encoder. */
+static void every_block_format_has_limits(void)
+{
+    size_t seen = 0;
+    for (int f = 0; f < WA_FORMAT_COUNT; f++) {
+        const wa_format_info *info = wa_format_get((wa_format)f);
+        if (info->block_elements == 1 && f != WA_FORMAT_E4M3)
+            continue;
+        seen++;
+        for (int own = 0; own < (info->encode != NULL ? 2 : 1); own++) {
+            wa_encoding_figure figure = foreign_figure((wa_format)f);
+            figure.rows.basis = own ? WA_BASIS_REENCODING : WA_BASIS_LEVELS;
+            figure.rows.steps = 0.5;
+            figure.rows.ratio = 1.0;
+            figure.rows.gain = figure.rows.row_gain = 0.01;
+            CU_ASSERT(wa_encoding_judge(&figure, WA_ENCODER_NEAREST).faithful);
+            figure.rows.ratio = own ? 1.16 : 1.26;
+            CU_ASSERT(!wa_encoding_judge(&figure, WA_ENCODER_NEAREST).faithful);
+        }
+    }
+    CU_ASSERT_EQUAL(seen, 19);
+}
+
 /* The wide limits are for matrices of which a quarter of the rows or more are not LARQL's, whatever
  * the size of the errors. */
 static void most_rows_decide_which_limits_hold(void)
@@ -1044,7 +1068,8 @@ WA_SUITE("verdict", WA_CASE(a_healthy_case_passes), WA_CASE(a_bucket_without_a_r
          WA_CASE(a_wrong_label_names_layer_prompt_and_labels),
          WA_CASE(what_is_no_number_fails_in_every_bucket),
          WA_CASE(a_wrong_row_is_an_encoding_error), WA_CASE(another_encoder_has_limits_of_its_own),
-         WA_CASE(most_rows_decide_which_limits_hold), WA_CASE(the_worst_projection_is_named),
+         WA_CASE(most_rows_decide_which_limits_hold), WA_CASE(every_block_format_has_limits),
+         WA_CASE(the_worst_projection_is_named),
          WA_CASE(a_factor_of_earlier_versions_is_told_to_have_no_effect),
          WA_CASE(nan_in_the_encoding_never_passes), WA_CASE(a_kernel_error_fails_in_every_bucket),
          WA_CASE(what_nobody_looked_at_is_unchecked),
