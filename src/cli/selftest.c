@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_FORMATS = 16, KEY_SEED = 0x100, KEY_QUICK, KEY_THRESHOLDS, KEY_MARKDOWN };
+enum { MOST_FORMATS = 16, KEY_SEED = 0x100, KEY_QUICK, KEY_THRESHOLDS, KEY_MARKDOWN, KEY_EXPERTS };
 
 typedef struct words {
     wa_selftest_options options;
@@ -48,6 +48,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_THRESHOLDS:
         w->options.thresholds = true;
         return 0;
+    case KEY_EXPERTS:
+        w->options.experts = true;
+        return 0;
     case KEY_MARKDOWN:
         w->options.markdown = true;
         return 0;
@@ -55,6 +58,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         if (state->arg_num > 0)
             argp_error(state, "unexpected argument '%s'", arg);
         w->options.model = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (w->options.experts && w->options.model != NULL)
+            argp_error(state, "--experts is of the synthetic model, found '%s'", w->options.model);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -81,8 +88,11 @@ static const struct argp_option OPTIONS[] = {
     {.name = "formats",
      .key = 'f',
      .arg = "NAME,…",
-     .doc = "only these of f32, f16, f16-larql, interleaved, q4_0, q4k, q4k-down-q4k, fp4-a, "
-            "fp4-b, fp4-c"},
+     .doc = "only these of f32, f16, f16-larql, bf16, interleaved, q4_0, q4k, q4k-down-q4k, q6k, "
+            "fp4-a, fp4-b, fp4-c; bf16 and q6k are of models with experts"},
+    {.name = "experts",
+     .key = KEY_EXPERTS,
+     .doc = "without MODEL: the synthetic model has experts"},
     {.name = "directory",
      .key = 'd',
      .arg = "DIR",

@@ -54,8 +54,8 @@ static wa_status write_job(const wa_bench *bench, const wa_audits_job *job, wa_e
     return write_text(bench, job->name, ".yaml", text, err);
 }
 
-wa_status wa_audits_judge(const wa_bench *bench, const wa_audits_job *job, const wa_judgement **out,
-                          wa_error *err)
+static wa_status run_job(const wa_bench *bench, const wa_audits_job *job, const wa_judgement **out,
+                         const char **result_path, wa_error *err)
 {
     char path[WA_NAME_BYTES], *result;
     wa_job *opened;
@@ -79,7 +79,50 @@ wa_status wa_audits_judge(const wa_bench *bench, const wa_audits_job *job, const
     wa_judge_order stored = {.store = false};
     WA_TRY(wa_judge_file(result, &stored, bench->arena, &judged, err));
     *out = judged.judgement;
+    if (result_path != NULL)
+        *result_path = result;
     return WA_OK;
+}
+
+wa_status wa_audits_judge(const wa_bench *bench, const wa_audits_job *job, const wa_judgement **out,
+                          wa_error *err)
+{
+    return run_job(bench, job, out, NULL, err);
+}
+
+/* --- Experts that no prompt reaches ----------------------------------------------------------- */
+
+static wa_status take_idle(wa_bench *bench, const wa_result *result, wa_error *err)
+{
+    const int64_t *rows;
+    const wa_dims *dims = &result->meta.dims;
+    WA_TRY(result->access.read(result->access.context, wa_layout_find("expert_rows"), bench->arena,
+                               &rows, err));
+    WA_TRY(wa_arena_take(bench->arena, dims->layers, sizeof *bench->idle, &bench->idle, err));
+    for (size_t l = 0; l < dims->layers; l++) {
+        const wa_experts *experts = bench->model->layers[l].experts;
+        bench->idle[l] = -1;
+        for (size_t e = 0; experts != NULL && e < experts->count; e++)
+            if (rows[l * dims->experts + e] == 0)
+                bench->idle[l] = (int32_t)e;
+    }
+    return WA_OK;
+}
+
+/* The audits have the same prompts, and the routers of the reference are the model's. */
+static wa_status find_idle(wa_bench *bench, wa_error *err)
+{
+    const char *healthy = strrchr(bench->healthy, '/') + 1, *path;
+    const wa_judgement *ignored;
+    wa_result *result;
+    char *name;
+    if (!wa_bench_has_experts(bench))
+        return WA_OK;
+    WA_TRY(wa_arena_print(bench->arena, &name, err, "%s-idle", bench->format.name));
+    wa_audits_job job = {.name = name, .vindexes = &healthy, .vindex_count = 1, .keys = ""};
+    WA_TRY(run_job(bench, &job, &ignored, &path, err));
+    WA_TRY(wa_result_open(path, bench->arena, &result, err));
+    return wa_result_close(result, take_idle(bench, result, err), err);
 }
 
 /* --- Planting --------------------------------------------------------------------------------- */
@@ -121,23 +164,53 @@ static const wa_bench_target *choose_target(const wa_bench *bench, const wa_faul
     return chosen;
 }
 
+/* The first layer from `first`, one of them, on that the fault may be planted in. */
+static size_t choose_layer(const wa_bench *bench, const wa_fault *fault,
+                           const wa_bench_target *target, size_t first)
+{
+    size_t layers = bench->vindex->layer_count;
+    for (size_t i = 0; i < layers; i++) {
+        size_t layer = first + i < layers ? first + i : first + i - layers;
+        bool fits = fault->scope == WA_SCOPE_ANY ||
+                    (fault->scope == WA_SCOPE_IDLE ? bench->idle[layer] >= 0
+                                                   : wa_bench_stack(bench, target, layer) > 1);
+        if (fits)
+            return layer;
+    }
+    return first;
+}
+
+static void mean_expert(wa_bench *bench, size_t expert)
+{
+    for (size_t t = 0; t < bench->target_count; t++)
+        bench->targets[t].entry = expert;
+}
+
 static wa_status plant_one(const wa_bench *bench, size_t i, wa_outcome *out, bool *planted,
                            wa_error *err)
 {
     const wa_fault *fault = wa_fault_at(i);
     wa_fault_fate fate;
-    const wa_bench_target *target = choose_target(bench, fault, i, &fate);
+    wa_bench *own; /* whose targets mean one expert */
+    WA_TRY(wa_arena_take(bench->arena, 1, sizeof *own, &own, err));
+    *own = *bench;
+    const wa_bench_target *target = choose_target(own, fault, i, &fate);
     *planted = target != NULL;
     if (target == NULL)
         return WA_OK;
     wa_outcome outcome = {.fault = fault,
                           .format = bench->format.name,
-                          .projection = target->projection,
+                          .where = fault->scope == WA_SCOPE_ROUTER
+                                       ? "router"
+                                       : wa_projection_name(target->projection),
                           .expected = fate};
-    WA_TRY(wa_plant_open(bench, fault->name, &outcome.plant, err));
+    WA_TRY(wa_plant_open(own, fault->name, &outcome.plant, err));
+    size_t layer =
+        choose_layer(bench, fault, target, (i + bench->options->seed) % bench->vindex->layer_count);
+    mean_expert(own, fault->scope == WA_SCOPE_IDLE ? (size_t)bench->idle[layer]
+                                                   : i + bench->options->seed);
     wa_mark mark = wa_arena_mark(bench->arena);
-    WA_TRY(fault->plant(&outcome.plant, target,
-                        (i + bench->options->seed) % bench->vindex->layer_count, err));
+    WA_TRY(fault->plant(&outcome.plant, target, layer, err));
     wa_arena_release(bench->arena, mark);
     *planted = outcome
                    .plant
@@ -152,20 +225,28 @@ static wa_status plant_one(const wa_bench *bench, size_t i, wa_outcome *out, boo
 
 /* --- Reading verdicts ------------------------------------------------------------------------- */
 
-/* "layer 3, up, row 17: …", the row where there is one. The gate file of an ungated model is read
- * as gate and as up. */
+/* "layer 3, up, row 17: …" or "layer 3, expert 5, up, row 17: …", the row where there is one. The
+ * gate file of an ungated model is read as gate and as up. */
 static bool names_place(const char *reason, const wa_planted *place, bool gated)
 {
-    size_t layer;
-    char projection[16];
+    const wa_bench_target *target = &place->target;
+    size_t layer, expert = place->entry;
+    char name[16];
     int row = -1;
-    if (sscanf(reason, "layer %zu, %15[a-z], row %d", &layer, projection, &row) < 2)
-        return false;
-    bool up_as_gate = !gated && place->target->projection == WA_UP &&
-                      strcmp(projection, wa_projection_name(WA_GATE)) == 0;
-    bool same =
-        up_as_gate || strcmp(projection, wa_projection_name(place->target->projection)) == 0;
-    return (int)layer == place->layer && same && (row < 0 || place->row < 0 || row == place->row);
+    bool one =
+        sscanf(reason, "layer %zu, expert %zu, %15[a-z], row %d", &layer, &expert, name, &row) >= 3;
+    if (!one) {
+        expert = place->entry;
+        if (sscanf(reason, "layer %zu, %15[a-z], row %d", &layer, name, &row) < 2)
+            return false;
+    }
+    bool up_as_gate =
+        !gated && target->projection == WA_UP && strcmp(name, wa_projection_name(WA_GATE)) == 0;
+    const char *own =
+        target->payload == WA_PAYLOAD_ROUTER ? "router" : wa_projection_name(target->projection);
+    return (int)layer == place->layer && expert == place->entry &&
+           (up_as_gate || strcmp(name, own) == 0) &&
+           (row < 0 || place->row < 0 || row == place->row);
 }
 
 static bool is_at_place(const char *reason, const wa_plant *plant)
@@ -181,9 +262,13 @@ static wa_status reads_target(const wa_bench *bench, const wa_case *which,
                               const wa_bench_target *target, bool *out, wa_error *err)
 {
     wa_matrix stored, own;
+    if (wa_payload_is_of_experts(target->payload)) {
+        *out = *out || wa_case_reads_payload(which, target->payload, target->projection);
+        return WA_OK;
+    }
     WA_TRY(wa_bench_stored(bench, target, 0, &stored, err));
     for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
-        if (which->source[p].from_model)
+        if (which->source[p].from_model || wa_payload_is_of_experts(which->source[p].payload))
             continue;
         WA_TRY(wa_case_stored(which, bench->vindex, (wa_projection)p, 0, &own, err));
         *out = *out || own.data == stored.data;
@@ -203,7 +288,7 @@ static wa_status reads_planted(const wa_bench *bench, const wa_plant *plant, con
         if (which->not_run != NULL || its_path == NULL || strcmp(its_path, path) != 0)
             continue;
         for (size_t i = 0; i < plant->planted_count; i++)
-            WA_TRY(reads_target(bench, which, plant->planted[i].target, out, err));
+            WA_TRY(reads_target(bench, which, &plant->planted[i].target, out, err));
     }
     return WA_OK;
 }
@@ -259,11 +344,12 @@ static bool is_as_expected(const wa_outcome *o)
     }
 }
 
-wa_status wa_audits_run(const wa_bench *bench, wa_outcome *outcomes, size_t *count, wa_error *err)
+wa_status wa_audits_run(wa_bench *bench, wa_outcome *outcomes, size_t *count, wa_error *err)
 {
     const char *vindexes[WA_AUDITS_MOST];
     size_t of_vindex[WA_AUDITS_MOST], opened = 0;
     *count = 0;
+    WA_TRY(find_idle(bench, err));
     outcomes[(*count)++] = (wa_outcome){.format = bench->format.name,
                                         .plant = {.bench = bench, .path = bench->healthy},
                                         .expected = WA_FATE_UNSEEN};

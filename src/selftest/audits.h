@@ -11,7 +11,7 @@ typedef struct wa_outcome {
     const wa_fault *fault; /* NULL: the healthy vindex */
     const char *format;    /* of the vindex */
     wa_plant plant;
-    wa_projection projection; /* planted there */
+    const char *where; /* planted there: a projection's name, or the router */
     wa_fault_fate expected;
     bool refused;  /* the vindex did not open */
     bool found;    /* every case that reads the place tells of it */
@@ -27,7 +27,7 @@ enum { WA_AUDITS_MOST = 32 };
 
 /** Plant every fault of the table in the bench's format, one vindex each, audit all in one job,
  * tell. outcomes [WA_AUDITS_MOST], the healthy one first. */
-WA_CHECKED wa_status wa_audits_run(const wa_bench *bench, wa_outcome *outcomes, size_t *count,
+WA_CHECKED wa_status wa_audits_run(wa_bench *bench, wa_outcome *outcomes, size_t *count,
                                    wa_error *err);
 
 /** How a job is to be run. */

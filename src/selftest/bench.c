@@ -10,24 +10,30 @@
 
 bool wa_bench_format_at(size_t i, wa_bench_format *out)
 {
+    enum { DENSE = 1, EXPERTS, EITHER };
     static const struct {
         const char *name;
         wa_extract_format format;
+        int models;
         bool larql, down_q4k;
         wa_fp4_policy policy;
-    } table[] = {{"f32", WA_EXTRACT_F32, false, false, WA_FP4_POLICY_B},
-                 {"f16", WA_EXTRACT_F16, false, false, WA_FP4_POLICY_B},
-                 {"f16-larql", WA_EXTRACT_F16, true, false, WA_FP4_POLICY_B},
-                 {"interleaved", WA_EXTRACT_INTERLEAVED, false, false, WA_FP4_POLICY_B},
-                 {"q4_0", WA_EXTRACT_Q4_0, false, false, WA_FP4_POLICY_B},
-                 {"q4k", WA_EXTRACT_Q4K, false, false, WA_FP4_POLICY_B},
-                 {"q4k-down-q4k", WA_EXTRACT_Q4K, false, true, WA_FP4_POLICY_B},
-                 {"fp4-a", WA_EXTRACT_FP4, false, false, WA_FP4_POLICY_A},
-                 {"fp4-b", WA_EXTRACT_FP4, false, false, WA_FP4_POLICY_B},
-                 {"fp4-c", WA_EXTRACT_FP4, false, false, WA_FP4_POLICY_C}};
+    } table[] = {{"f32", WA_EXTRACT_F32, EITHER, false, false, WA_FP4_POLICY_B},
+                 {"f16", WA_EXTRACT_F16, EITHER, false, false, WA_FP4_POLICY_B},
+                 {"f16-larql", WA_EXTRACT_F16, DENSE, true, false, WA_FP4_POLICY_B},
+                 {"bf16", WA_EXTRACT_BF16, EXPERTS, false, false, WA_FP4_POLICY_B},
+                 {"interleaved", WA_EXTRACT_INTERLEAVED, DENSE, false, false, WA_FP4_POLICY_B},
+                 {"q4_0", WA_EXTRACT_Q4_0, EITHER, false, false, WA_FP4_POLICY_B},
+                 {"q4k", WA_EXTRACT_Q4K, EITHER, false, false, WA_FP4_POLICY_B},
+                 {"q4k-down-q4k", WA_EXTRACT_Q4K, DENSE, false, true, WA_FP4_POLICY_B},
+                 {"q6k", WA_EXTRACT_Q6K, EXPERTS, false, false, WA_FP4_POLICY_B},
+                 {"fp4-a", WA_EXTRACT_FP4, EITHER, false, false, WA_FP4_POLICY_A},
+                 {"fp4-b", WA_EXTRACT_FP4, DENSE, false, false, WA_FP4_POLICY_B},
+                 {"fp4-c", WA_EXTRACT_FP4, DENSE, false, false, WA_FP4_POLICY_C}};
     if (i >= sizeof table / sizeof table[0])
         return false;
     out->name = table[i].name;
+    out->dense = (table[i].models & DENSE) != 0;
+    out->experts = (table[i].models & EXPERTS) != 0;
     out->options = wa_extract_defaults(table[i].format);
     if (table[i].larql)
         out->options.compat = WA_EXTRACT_COMPAT_LARQL_2026_08;
@@ -45,40 +51,64 @@ const char *wa_selftest_format_name(size_t i)
 
 /* --- Rows ------------------------------------------------------------------------------------- */
 
+bool wa_bench_has_experts(const wa_bench *bench)
+{
+    return wa_model_expert_layer(bench->model) < bench->model->layer_count;
+}
+
+size_t wa_bench_stack(const wa_bench *bench, const wa_bench_target *target, size_t layer)
+{
+    return wa_payload_is_of_experts(target->payload)
+               ? wa_vindex_stack(bench->vindex, target->payload, target->projection, layer)
+               : 1;
+}
+
+/* A dense layer among such with experts has one entry. */
+static size_t entry_of(const wa_bench *bench, const wa_bench_target *target, size_t layer)
+{
+    size_t count = wa_bench_stack(bench, target, layer);
+    return count == 0 ? 0 : target->entry % count;
+}
+
 wa_status wa_bench_stored(const wa_bench *bench, const wa_bench_target *target, size_t layer,
                           wa_matrix *out, wa_error *err)
 {
-    return wa_case_stored(target->which, bench->vindex, target->projection, layer, out, err);
+    if (!wa_payload_is_of_experts(target->payload))
+        return wa_case_stored(target->which, bench->vindex, target->projection, layer, out, err);
+    return wa_vindex_stack_matrix(bench->vindex, target->payload, target->projection, layer,
+                                  entry_of(bench, target, layer), out, err);
 }
 
-const wa_matrix *wa_bench_truth(const wa_bench *bench, const wa_bench_target *target, size_t layer)
+wa_matrix wa_bench_truth(const wa_bench *bench, const wa_bench_target *target, size_t layer)
 {
     const wa_layer *own = &bench->model->layers[layer];
+    if (own->experts != NULL)
+        return wa_experts_matrix(own->experts, target->payload, target->projection,
+                                 entry_of(bench, target, layer));
     switch (target->projection) {
     case WA_GATE: /* the gate file of an ungated model holds the up rows */
-        return bench->model->gated ? &own->gate : &own->up;
+        return bench->model->gated ? own->gate : own->up;
     case WA_UP:
-        return &own->up;
+        return own->up;
     default:
-        return &own->down;
+        return own->down;
     }
 }
 
 wa_status wa_bench_rows(const wa_bench *bench, const wa_bench_target *target, size_t layer,
                         float **out, wa_error *err)
 {
-    const wa_matrix *truth = wa_bench_truth(bench, target, layer);
+    const wa_matrix truth = wa_bench_truth(bench, target, layer);
     float *rows, *turned;
-    WA_TRY(wa_arena_take_raw(bench->arena, truth->rows * truth->cols, sizeof *rows, &rows, err));
-    wa_matrix_decode(truth, 0, truth->rows, rows);
+    WA_TRY(wa_arena_take_raw(bench->arena, truth.rows * truth.cols, sizeof *rows, &rows, err));
+    wa_matrix_decode(&truth, 0, truth.rows, rows);
     *out = rows;
     if (!target->turned)
         return WA_OK;
-    WA_TRY(
-        wa_arena_take_raw(bench->arena, truth->rows * truth->cols, sizeof *turned, &turned, err));
-    for (size_t r = 0; r < truth->rows; r++)
-        for (size_t c = 0; c < truth->cols; c++)
-            turned[c * truth->rows + r] = rows[r * truth->cols + c];
+    WA_TRY(wa_arena_take_raw(bench->arena, truth.rows * truth.cols, sizeof *turned, &turned, err));
+    for (size_t r = 0; r < truth.rows; r++)
+        for (size_t c = 0; c < truth.cols; c++)
+            turned[c * truth.rows + r] = rows[r * truth.cols + c];
     *out = turned;
     return WA_OK;
 }
@@ -108,12 +138,20 @@ static float cut_single(float x)
 
 static void encode_float(const wa_bench_target *target, bool truncate, float x, uint8_t *out)
 {
-    if (target->format == WA_FORMAT_F16) {
-        uint16_t half = truncate                                ? cut_half(x)
-                        : target->source == WA_BENCH_LARQL_HALF ? wa_f32_to_f16_larql(x)
-                                                                : wa_f32_to_f16(x);
+    uint16_t half;
+    switch (target->format) {
+    case WA_FORMAT_F16:
+        half = truncate                                ? cut_half(x)
+               : target->source == WA_BENCH_LARQL_HALF ? wa_f32_to_f16_larql(x)
+                                                       : wa_f32_to_f16(x);
         memcpy(out, &half, sizeof half);
         return;
+    case WA_FORMAT_BF16:
+        half = wa_f32_to_bf16(truncate ? cut_single(x) : x);
+        memcpy(out, &half, sizeof half);
+        return;
+    default:
+        break;
     }
     float value = target->source == WA_BENCH_DIRECT ? (truncate ? cut_single(x) : x)
                   : truncate                        ? wa_f16_to_f32(cut_half(x))
@@ -121,32 +159,36 @@ static void encode_float(const wa_bench_target *target, bool truncate, float x, 
     memcpy(out, &value, sizeof value);
 }
 
-wa_status wa_bench_encode(const wa_bench *bench, const wa_bench_target *target,
-                          wa_bench_encoder encoder, const float *rows, size_t count, size_t cols,
-                          uint8_t *out, wa_error *err)
+/* One row of `width` weights. */
+static void encode_row(const wa_bench_target *target, wa_bench_encoder encoder, float *row,
+                       size_t width, uint8_t *out)
 {
     const wa_format_info *info = wa_format_get(target->format);
-    if (info->encode == NULL) {
-        for (size_t i = 0; i < count * cols; i++)
-            encode_float(target, encoder == WA_BENCH_TRUNCATING, rows[i],
-                         out + i * info->block_bytes);
-        return WA_OK;
+    for (size_t c = 0; c < width; c++) {
+        if (info->encode == NULL)
+            encode_float(target, encoder == WA_BENCH_TRUNCATING, row[c],
+                         out + c * info->block_bytes);
+        else
+            row[c] = through(target->source, row[c]);
     }
+    if (info->encode != NULL && encoder == WA_BENCH_OURS)
+        wa_rows_encode(target->format, row, 1, width, out);
+    else if (info->encode != NULL)
+        wa_rows_encode_other(target->format, encoder == WA_BENCH_TRUNCATING, row, 1, width, out);
+}
+
+wa_status wa_bench_encode(const wa_bench *bench, const wa_bench_target *target,
+                          wa_bench_encoder encoder, const float *rows, size_t count,
+                          const wa_matrix *as, uint8_t *out, wa_error *err)
+{
+    const wa_format_info *info = wa_format_get(target->format);
+    size_t width = as->row_bytes / info->block_bytes * info->block_elements;
     wa_mark mark = wa_arena_mark(bench->arena);
     float *row;
-    size_t bytes;
-    WA_TRY(wa_arena_take_raw(bench->arena, cols, sizeof *row, &row, err));
-    if (!wa_row_bytes(target->format, cols, &bytes))
-        return wa_fail(err, WA_E_INTERNAL, "rows of %zu %s weights are too large", cols,
-                       info->name);
+    WA_TRY(wa_arena_take(bench->arena, width, sizeof *row, &row, err));
     for (size_t r = 0; r < count; r++) {
-        for (size_t c = 0; c < cols; c++)
-            row[c] = through(target->source, rows[r * cols + c]);
-        if (encoder == WA_BENCH_OURS)
-            wa_rows_encode(target->format, row, 1, cols, out + r * bytes);
-        else
-            wa_rows_encode_other(target->format, encoder == WA_BENCH_TRUNCATING, row, 1, cols,
-                                 out + r * bytes);
+        memcpy(row, rows + r * as->cols, as->cols * sizeof *row);
+        encode_row(target, encoder, row, width, out + r * as->row_bytes);
     }
     wa_arena_release(bench->arena, mark);
     return WA_OK;
@@ -169,8 +211,8 @@ static wa_status learn_source(const wa_bench *bench, wa_bench_target *target, wa
     bool found = false;
     for (int s = 0; s < WA_BENCH_SOURCES && !found; s++) {
         target->source = (wa_bench_source)s;
-        WA_TRY(wa_bench_encode(bench, target, WA_BENCH_OURS, rows, stored.rows, stored.cols, made,
-                               err));
+        WA_TRY(
+            wa_bench_encode(bench, target, WA_BENCH_OURS, rows, stored.rows, &stored, made, err));
         found = memcmp(made, stored.data, bytes) == 0;
     }
     wa_arena_release(bench->arena, mark);
@@ -215,6 +257,22 @@ static wa_status find_targets(wa_bench *bench, wa_error *err)
     return WA_OK;
 }
 
+/* The routers stand beside the matrices: faults do not go round them. */
+static wa_status find_router(wa_bench *bench, wa_error *err)
+{
+    size_t layer = wa_model_expert_layer(bench->model);
+    wa_matrix stored;
+    bench->router = (wa_bench_target){
+        .which = &bench->cases.items[0], .projection = WA_GATE, .payload = WA_PAYLOAD_ROUTER};
+    if (layer == bench->model->layer_count || wa_bench_stack(bench, &bench->router, layer) == 0) {
+        bench->router.which = NULL;
+        return WA_OK;
+    }
+    WA_TRY(wa_bench_stored(bench, &bench->router, layer, &stored, err));
+    bench->router.format = stored.format;
+    return WA_OK;
+}
+
 wa_status wa_bench_open(wa_bench *bench, const wa_bench_format *format, wa_error *err)
 {
     char *healthy;
@@ -225,10 +283,12 @@ wa_status wa_bench_open(wa_bench *bench, const wa_bench_format *format, wa_error
     WA_TRY(wa_extract(bench->model, healthy, &format->options, err));
     WA_TRY(wa_vindex_open(healthy, bench->arena, &bench->vindex, err));
     WA_TRY(wa_vindex_settle_orders(bench->vindex, bench->model, bench->arena, err));
+    WA_TRY(wa_vindex_settle_experts(bench->vindex, bench->model, bench->arena, err));
     wa_case_input input = {
         .name = "healthy", .vindex = bench->vindex, .ladder = (wa_ladder)WA_BENCH_LADDER};
     WA_TRY(wa_cases_build(&input, 1, bench->model, bench->arena, &bench->cases, err));
-    return find_targets(bench, err);
+    WA_TRY(find_targets(bench, err));
+    return find_router(bench, err);
 }
 
 void wa_bench_close(wa_bench *bench)
@@ -241,15 +301,16 @@ void wa_bench_close(wa_bench *bench)
 /* --- Judging ---------------------------------------------------------------------------------- */
 
 wa_status wa_bench_judge(const wa_bench *bench, const wa_bench_target *target,
-                         const wa_matrix *stored, const wa_matrix *truth, bool turned,
+                         const wa_encoding_pair *pairs, size_t count, bool turned,
                          wa_encoding_finding *out, wa_row_error *rows, wa_error *err)
 {
+    const wa_matrix *stored = &pairs[0].stored;
     wa_encoding_figure figure = {.checked = true,
                                  .file = wa_vindex_file(bench->vindex, target->payload),
                                  .format = stored->format,
                                  .nominal_bound = wa_encoding_nominal(bench->vindex, stored)};
-    WA_TRY(wa_encoding_check(stored, truth, turned, WA_ENCODED_LARQL, bench->arena, &figure.rows,
-                             err));
+    WA_TRY(wa_encoding_check_all(pairs, count, turned, wa_payload_encoded_by(target->payload),
+                                 bench->arena, &figure.rows, NULL, err));
     *out = wa_encoding_judge(&figure, WA_ENCODER_NEAREST);
     if (rows != NULL)
         *rows = figure.rows;

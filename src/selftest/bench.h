@@ -10,6 +10,7 @@
 /** A format that `extract` writes. */
 typedef struct wa_bench_format {
     const char *name;
+    bool dense, experts; /* of models without experts, and of those with: both, or one */
     wa_extract_options options;
 } wa_bench_format;
 /** All of them; false past the last. */
@@ -30,7 +31,8 @@ typedef struct wa_bench_target {
     wa_payload payload;
     wa_format format;
     wa_bench_source source;
-    bool turned; /* the model's matrix is the transpose */
+    bool turned;  /* the model's matrix is the transpose */
+    size_t entry; /* the expert that is meant, where a layer has several matrices; else 0 */
 } wa_bench_target;
 
 enum { WA_BENCH_TARGETS = WA_PAYLOAD_COUNT * WA_PROJECTION_COUNT };
@@ -47,8 +49,14 @@ typedef struct wa_bench {
     wa_cases cases;
     wa_bench_target targets[WA_BENCH_TARGETS];
     size_t target_count;
+    wa_bench_target router; /* of a model with experts; which NULL: none is stored */
+    int32_t *idle; /* [layers] an expert that no prompt of the audits reaches, -1 = all are reached;
+                      arena; NULL = not known */
     wa_arena *arena; /* of this format */
 } wa_bench;
+
+/** Has the model layers with experts? */
+bool wa_bench_has_experts(const wa_bench *bench);
 
 /**
  * Extract the format and open it. Members up to `model`, and `arena`, are set. Stored rows are made
@@ -57,11 +65,13 @@ typedef struct wa_bench {
 WA_CHECKED wa_status wa_bench_open(wa_bench *bench, const wa_bench_format *format, wa_error *err);
 void wa_bench_close(wa_bench *bench);
 
+/** How many matrices a target has in a layer: one, or one for each expert. */
+size_t wa_bench_stack(const wa_bench *bench, const wa_bench_target *target, size_t layer);
 /** The healthy stored matrix of a target. */
 WA_CHECKED wa_status wa_bench_stored(const wa_bench *bench, const wa_bench_target *target,
                                      size_t layer, wa_matrix *out, wa_error *err);
 /** The model's matrix that it is compared with. */
-const wa_matrix *wa_bench_truth(const wa_bench *bench, const wa_bench_target *target, size_t layer);
+wa_matrix wa_bench_truth(const wa_bench *bench, const wa_bench_target *target, size_t layer);
 /** The model's weights as f32 in the rows of the stored matrix. Arena of the bench. */
 WA_CHECKED wa_status wa_bench_rows(const wa_bench *bench, const wa_bench_target *target,
                                    size_t layer, float **out, wa_error *err);
@@ -73,15 +83,15 @@ typedef enum wa_bench_encoder {
     WA_BENCH_TRUNCATING,
     WA_BENCH_ENCODERS
 } wa_bench_encoder;
-/** Stored bytes of `count` rows [count, cols] of a target. The other encoders are those of block
- * formats, and f16 cut short. */
+/** Stored bytes of `count` rows [count, as->cols] of a target, each as long as those of `as` and
+ * filled up with zeros. The other encoders are those of block formats, and floats cut short. */
 WA_CHECKED wa_status wa_bench_encode(const wa_bench *bench, const wa_bench_target *target,
                                      wa_bench_encoder encoder, const float *rows, size_t count,
-                                     size_t cols, uint8_t *out, wa_error *err);
+                                     const wa_matrix *as, uint8_t *out, wa_error *err);
 
-/** Measured and judged as an audit does it. rows may be NULL. */
+/** Matrices of one projection, measured and judged together as an audit does it. rows may be NULL. */
 WA_CHECKED wa_status wa_bench_judge(const wa_bench *bench, const wa_bench_target *target,
-                                    const wa_matrix *stored, const wa_matrix *truth, bool turned,
+                                    const wa_encoding_pair *pairs, size_t count, bool turned,
                                     wa_encoding_finding *out, wa_row_error *rows, wa_error *err);
 
 /** Stop where a signal came: WA_E_NO_PROGRESS. */

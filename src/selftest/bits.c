@@ -59,19 +59,20 @@ static double error_now(flips *f)
  * of the weights' f16 values, or of themselves. */
 static wa_status is_lawful(flips *f, const wa_bench_target *target, bool *out, wa_error *err)
 {
+    double step = target->format == WA_FORMAT_BF16 ? 0x1p-7 : 0x1p-10;
     *out = false;
     if (wa_format_get(target->format)->encode == NULL) {
         *out = true;
         for (size_t c = 0; c < f->stored.cols; c++)
             *out = *out && fabs((double)f->now[c] - (double)f->model[c]) <=
-                               fmax(fabs((double)f->model[c]) * 0x1p-10, 0x1p-14);
+                               fmax(fabs((double)f->model[c]) * step, 0x1p-14);
         return WA_OK;
     }
     for (int s = 0; s < WA_BENCH_SOURCES && !*out; s++) {
         wa_bench_target other = *target;
         other.source = (wa_bench_source)s;
-        WA_TRY(wa_bench_encode(f->bench, &other, WA_BENCH_OURS, f->model, 1, f->stored.cols,
-                               f->made, err));
+        WA_TRY(wa_bench_encode(f->bench, &other, WA_BENCH_OURS, f->model, 1, &f->stored, f->made,
+                               err));
         *out = memcmp(f->made, f->bytes + f->row * f->stored.row_bytes, f->stored.row_bytes) == 0;
     }
     return WA_OK;
@@ -101,9 +102,9 @@ static wa_status count(flips *f, const wa_encoding_finding *finding, wa_bits *ou
 static wa_status flip(flips *f, uint8_t *byte, unsigned bit, wa_bits *out, wa_error *err)
 {
     wa_encoding_finding finding;
+    const wa_encoding_pair pair = {.stored = f->stored, .model = f->truth};
     *byte = (uint8_t)(*byte ^ 1U << bit);
-    wa_status status =
-        wa_bench_judge(f->bench, &out->target, &f->stored, &f->truth, false, &finding, NULL, err);
+    wa_status status = wa_bench_judge(f->bench, &out->target, &pair, 1, false, &finding, NULL, err);
     if (status == WA_OK)
         status = count(f, &finding, out, err);
     *byte = (uint8_t)(*byte ^ 1U << bit);

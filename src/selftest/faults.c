@@ -1,6 +1,6 @@
 /* The table of faults, and how each is planted. Most change the model's weights and write them with
  * the format's own encoder. */
-#include "selftest/faults.h"
+#include "selftest/faults_experts.h"
 
 #include "base/durable.h"
 
@@ -33,7 +33,7 @@ static wa_status plant_weights(wa_plant *plant, const wa_bench_target *target, s
         how->weights(plant, weights, stored.rows, stored.cols, row);
     size_t first = how->whole ? 0 : row, count = how->whole ? stored.rows : 1;
     WA_TRY(wa_bench_encode(plant->bench, target, how->encoder, weights + first * stored.cols, count,
-                           stored.cols, bytes + first * stored.row_bytes, err));
+                           &stored, bytes + first * stored.row_bytes, err));
     return wa_plant_matrix(plant, target, layer, how->whole ? -1 : (int)row, bytes, err);
 }
 
@@ -214,15 +214,16 @@ static size_t scale_place(wa_format format)
 static float read_scale(wa_format format, const uint8_t *at)
 {
     float value;
-    if (format != WA_FORMAT_F32)
+    uint32_t wide = (uint32_t)at[0] << 16 | (uint32_t)at[1] << 24;
+    if (format != WA_FORMAT_F32 && format != WA_FORMAT_BF16)
         return wa_f16_to_f32((uint16_t)(at[0] | at[1] << 8));
-    memcpy(&value, at, sizeof value);
+    memcpy(&value, format == WA_FORMAT_F32 ? at : (const uint8_t *)&wide, sizeof value);
     return value;
 }
 
 static void write_scale(wa_format format, uint8_t *at, float value)
 {
-    uint16_t half = wa_f32_to_f16(value);
+    uint16_t half = format == WA_FORMAT_BF16 ? wa_f32_to_bf16(value) : wa_f32_to_f16(value);
     if (format == WA_FORMAT_F32)
         memcpy(at, &value, sizeof value);
     else
@@ -309,8 +310,7 @@ static wa_status plant_exchanged(wa_plant *plant, const wa_bench_target *target,
            stored.row_bytes);
     memcpy(bytes + (row + 1) * stored.row_bytes, stored.data + row * stored.row_bytes,
            stored.row_bytes);
-    plant->planted[plant->planted_count++] =
-        (wa_planted){.target = target, .layer = (int)layer, .row = (int)row + 1};
+    WA_TRY(wa_plant_note(plant, target, layer, (int)row + 1, err));
     return wa_plant_matrix(plant, target, layer, (int)row, bytes, err);
 }
 
@@ -350,8 +350,7 @@ static wa_status plant_layers(wa_plant *plant, const wa_bench_target *target, si
     WA_TRY(wa_plant_bytes(plant, target, layer, &one, &ones, err));
     WA_TRY(wa_plant_bytes(plant, target, other, &two, &twos, err));
     if (wa_matrix_bytes(&one) != wa_matrix_bytes(&two))
-        return wa_fail(err, WA_E_UNSUPPORTED, "layers %zu and %zu are of different sizes", layer,
-                       other);
+        return WA_OK; /* a dense layer among such with experts: not planted */
     WA_TRY(wa_plant_matrix(plant, target, layer, -1, twos, err));
     return wa_plant_matrix(plant, target, other, -1, ones, err);
 }
@@ -390,20 +389,27 @@ static wa_status plant_cut(wa_plant *plant, const wa_bench_target *target, size_
 
 /* --- Faults that nothing can tell ------------------------------------------------------------- */
 
-/* An f16 value beside the model's weight on its other side; rounding to it is as lawful as to the
- * nearest. */
+static float half_value(bool wide, uint16_t half)
+{
+    const uint8_t bytes[2] = {(uint8_t)half, (uint8_t)(half >> 8)};
+    return read_scale(wide ? WA_FORMAT_BF16 : WA_FORMAT_F16, bytes);
+}
+
+/* The half beside the model's weight on its other side, f16 or bf16; rounding to it is as lawful as
+ * to the nearest. */
 static bool find_neighbour(const wa_bench_target *target, const float *weights, size_t count,
                            uint8_t *bytes)
 {
     size_t step = wa_format_get(target->format)->block_bytes;
+    bool wide = target->format == WA_FORMAT_BF16;
     for (size_t i = 0; i < count; i++) {
-        uint16_t half = wa_f32_to_f16(weights[i]);
-        float nearest = wa_f16_to_f32(half);
+        uint16_t half = wide ? wa_f32_to_bf16(weights[i]) : wa_f32_to_f16(weights[i]);
+        float nearest = half_value(wide, half);
         bool normal = fabsf(weights[i]) > 0x1p-13F && nearest != weights[i];
         if (!normal)
             continue;
         half = (uint16_t)(fabsf(nearest) > fabsf(weights[i]) ? half - 1 : half + 1);
-        write_scale(target->format, bytes + i * step, wa_f16_to_f32(half));
+        write_scale(target->format, bytes + i * step, half_value(wide, half));
         return true;
     }
     return false;
@@ -440,7 +446,7 @@ static wa_status plant_padding(wa_plant *plant, const wa_bench_target *target, s
     memcpy(wide, row, stored.cols * sizeof *wide);
     for (size_t c = stored.cols; c < padded.cols; c++)
         wide[c] = wide[stored.cols - 1];
-    WA_TRY(wa_bench_encode(plant->bench, target, WA_BENCH_OURS, wide, 1, padded.cols, bytes, err));
+    WA_TRY(wa_bench_encode(plant->bench, target, WA_BENCH_OURS, wide, 1, &padded, bytes, err));
     return wa_plant_matrix(plant, target, layer, 0, bytes, err);
 }
 
@@ -460,7 +466,7 @@ static bool has_blocks(const wa_bench_target *target)
 
 static bool has_halves(const wa_bench_target *target)
 {
-    return target->format == WA_FORMAT_F16 ||
+    return target->format == WA_FORMAT_F16 || target->format == WA_FORMAT_BF16 ||
            (!has_blocks(target) && target->source != WA_BENCH_DIRECT);
 }
 
@@ -522,33 +528,45 @@ static wa_fault_fate with_side_file(const wa_bench *bench, const wa_bench_target
 const wa_fault *wa_fault_at(size_t i)
 {
     static const wa_fault table[] = {
-        {"row-scaled", "one row × 1.34", always, plant_row_scaled},
-        {"rows-scaled", "every 50th row × 0.67", always, plant_rows_scaled},
-        {"matrix-scaled", "every row × 1.05", always, plant_matrix_scaled},
-        {"row-negated", "one row with its signs changed", always, plant_row_negated},
-        {"row-zero", "one row of zeros", always, plant_row_zero},
-        {"scale", "one scale (or one value) × 0.7", always, plant_scale},
-        {"scales", "every scale (or value) × 0.7", always, plant_scales},
-        {"not-a-number", "one scale (or one value) that is no number", always, plant_not_number},
-        {"rows-exchanged", "two neighbouring rows exchanged", always, plant_exchanged},
-        {"rows-shifted", "every row holds the next one", always, plant_shifted},
-        {"offset", "read from one block (or value) too far on", always, plant_offset},
-        {"rows-permuted", "rows of one matrix in another order", always, plant_permuted},
+        {"row-scaled", "one row × 1.34", always, plant_row_scaled, WA_SCOPE_ANY},
+        {"rows-scaled", "every 50th row × 0.67", always, plant_rows_scaled, WA_SCOPE_ANY},
+        {"matrix-scaled", "every row × 1.05", always, plant_matrix_scaled, WA_SCOPE_ANY},
+        {"row-negated", "one row with its signs changed", always, plant_row_negated, WA_SCOPE_ANY},
+        {"row-zero", "one row of zeros", always, plant_row_zero, WA_SCOPE_ANY},
+        {"scale", "one scale (or one value) × 0.7", always, plant_scale, WA_SCOPE_ANY},
+        {"scales", "every scale (or value) × 0.7", always, plant_scales, WA_SCOPE_ANY},
+        {"not-a-number", "one scale (or one value) that is no number", always, plant_not_number,
+         WA_SCOPE_ANY},
+        {"rows-exchanged", "two neighbouring rows exchanged", always, plant_exchanged,
+         WA_SCOPE_ANY},
+        {"rows-shifted", "every row holds the next one", always, plant_shifted, WA_SCOPE_ANY},
+        {"offset", "read from one block (or value) too far on", always, plant_offset, WA_SCOPE_ANY},
+        {"rows-permuted", "rows of one matrix in another order", always, plant_permuted,
+         WA_SCOPE_ANY},
         {"features-permuted", "features exchanged alike in gate, up and down", always,
-         plant_features},
+         plant_features, WA_SCOPE_ANY},
         {"columns-exchanged", "neighbouring weights exchanged, as in another nibble order", always,
-         plant_columns},
+         plant_columns, WA_SCOPE_ANY},
         {"layers-exchanged", "the matrix of the layer before, and the other way round", with_layers,
-         plant_layers},
-        {"gate-up-exchanged", "gate and up exchanged", with_partner, plant_projections},
-        {"truncating", "an encoder that takes the level below", unless_half, plant_truncating},
+         plant_layers, WA_SCOPE_ANY},
+        {"gate-up-exchanged", "gate and up exchanged", with_partner, plant_projections,
+         WA_SCOPE_ANY},
+        {"truncating", "an encoder that takes the level below", unless_half, plant_truncating,
+         WA_SCOPE_ANY},
         {"other-revision", "weights that were trained on: 5 % of noise, two layers", with_layers,
-         plant_revision},
-        {"cut", "the file ends a row early", refused, plant_cut},
-        {"other-neighbour", "an f16 value on the other side of the weight", half_only,
-         plant_neighbour},
-        {"padding", "weights beyond the end of a padded row", padded_only, plant_padding},
-        {"side-file", "a file that no path reads", with_side_file, plant_side_file},
+         plant_revision, WA_SCOPE_ANY},
+        {"cut", "the file ends a row early", refused, plant_cut, WA_SCOPE_ANY},
+        {"other-neighbour", "a 16-bit value on the other side of the weight", half_only,
+         plant_neighbour, WA_SCOPE_ANY},
+        {"padding", "weights beyond the end of a padded row", padded_only, plant_padding,
+         WA_SCOPE_ANY},
+        {"side-file", "a file that no path reads", with_side_file, plant_side_file, WA_SCOPE_ANY},
+        {"idle-row", "one row × 1.34 of an expert that no prompt reaches", wa_fate_with_idle,
+         plant_row_scaled, WA_SCOPE_IDLE},
+        {"experts-exchanged", "an expert and the next exchanged", wa_fate_with_experts,
+         wa_plant_experts_exchanged, WA_SCOPE_EXPERTS},
+        {"router-shifted", "every row of the router holds the next one", wa_fate_with_router,
+         wa_plant_router_shifted, WA_SCOPE_ROUTER},
     };
     return i < sizeof table / sizeof table[0] ? &table[i] : NULL;
 }

@@ -18,22 +18,31 @@ wa_status wa_kernels_run(const wa_bench *bench, wa_kernel_outcome *outcomes, siz
 
 typedef struct kernel_fault {
     const char *name, *meaning, *format, *keys;
-    const char *only; /* the path that has it; NULL = every path */
+    const char *only;                    /* the path that has it; NULL = every path */
+    enum { ANY, WITHOUT, WITH } experts; /* of the model */
 } kernel_fault;
 
 static const kernel_fault FAULTS[] = {
-    {"row-off-by-one", "a feature takes the up score of the next", "f32", "", NULL},
-    {"bf16-activations", "activations rounded to bf16", "f32", "", NULL},
-    {"erf-gelu", "another activation", "f32", "", NULL},
-    {"f16-sum", "the sum of the down product held in f16", "f32", "", NULL},
+    {"row-off-by-one", "a feature takes the up score of the next", "f32", "", NULL, WITHOUT},
+    {"bf16-activations", "activations rounded to bf16", "f32", "", NULL, WITHOUT},
+    {"erf-gelu", "another activation", "f32", "", NULL, WITHOUT},
+    {"f16-sum", "the sum of the down product held in f16", "f32", "", NULL, WITHOUT},
     {"wrong-down-row", "a loop adds the down row of the hit before", "f32",
-     ", \"paths\": [{\"path\": \"sparse_serial\"}]", "sparse_serial"},
-    {"nibble-order", "neighbours of x change places", "q4_0", "", "interleaved_q4"},
-    {"later-batches", "30 % in every batch but the first", "f32", "", NULL},
-    {"own-stream", "30 % on the case's own stream only", "f32", "", NULL},
-    {"between-rows", "30 % at positions between the first batch's first and last", "f32", "", NULL},
+     ", \"paths\": [{\"path\": \"sparse_serial\"}]", "sparse_serial", WITHOUT},
+    {"nibble-order", "neighbours of x change places", "q4_0", "", "interleaved_q4", WITHOUT},
+    {"next-expert", "rows go through the experts after those chosen", "f32", "", NULL, WITH},
+    {"expert-weights", "weights of the chosen sum to 1, or no longer do", "f32", "", NULL, WITH},
+    {"expert-halves", "gate and up change places in every expert", "f32", "", NULL, WITH},
+    {"expert-input", "experts take x before its norm", "f32", "", NULL, WITH},
+    {"nibble-order", "neighbours of x change places", "q4k", "", "experts_q8k", WITH},
+    {"q8-scale", "scales of x are a 128th of the maximum, not a 127th", "q4k", "", "experts_q8k",
+     WITH},
+    {"later-batches", "30 % in every batch but the first", "f32", "", NULL, ANY},
+    {"own-stream", "30 % on the case's own stream only", "f32", "", NULL, ANY},
+    {"between-rows", "30 % at positions between the first batch's first and last", "f32", "", NULL,
+     ANY},
     {"share", "30 % at one of 50 pairs of position and layer, all of them checked", "f32",
-     ", \"kernel_check\": \"all\"", NULL},
+     ", \"kernel_check\": \"all\"", NULL, ANY},
 };
 
 static bool is_at_layer(const wa_verdict *verdict, size_t layer)
@@ -87,7 +96,9 @@ wa_status wa_kernels_run(const wa_bench *bench, wa_kernel_outcome *outcomes, siz
     *count = 0;
     for (size_t i = 0; i < sizeof FAULTS / sizeof FAULTS[0]; i++) {
         wa_kernel_outcome *o = &outcomes[*count];
-        if (strcmp(FAULTS[i].format, bench->format.name) != 0)
+        bool fits =
+            FAULTS[i].experts == ANY || (FAULTS[i].experts == WITH) == wa_bench_has_experts(bench);
+        if (!fits || strcmp(FAULTS[i].format, bench->format.name) != 0)
             continue;
         *o = (wa_kernel_outcome){.fault = FAULTS[i].name,
                                  .meaning = FAULTS[i].meaning,

@@ -48,17 +48,40 @@ static wa_status link_file(const char *source, const char *path, wa_error *err)
     return link(source, path) == 0 ? WA_OK : copy_file(source, path, err);
 }
 
-static wa_status link_files(const wa_plant *plant, DIR *list, wa_error *err)
+static wa_status link_folder(const char *source, const char *path, wa_error *err);
+
+/* One entry of a folder: a file, or a folder with files. */
+static wa_status link_entry(const char *source, const char *path, wa_error *err)
+{
+    struct stat info;
+    if (stat(source, &info) != 0)
+        return fail_io("find", source, err);
+    return S_ISDIR(info.st_mode) ? link_folder(source, path, err) : link_file(source, path, err);
+}
+
+static wa_status link_entries(DIR *list, const char *source, const char *path, wa_error *err)
 {
     for (struct dirent *entry = readdir(list); entry != NULL; entry = readdir(list)) {
         char from[WA_NAME_BYTES], to[WA_NAME_BYTES];
         if (entry->d_name[0] == '.')
             continue;
-        WA_TRY(wa_path_print(from, err, "%s/%s", plant->bench->healthy, entry->d_name));
-        WA_TRY(wa_path_print(to, err, "%s/%s", plant->path, entry->d_name));
-        WA_TRY(link_file(from, to, err));
+        WA_TRY(wa_path_print(from, err, "%s/%s", source, entry->d_name));
+        WA_TRY(wa_path_print(to, err, "%s/%s", path, entry->d_name));
+        WA_TRY(link_entry(from, to, err));
     }
     return WA_OK;
+}
+
+static wa_status link_folder(const char *source, const char *path, wa_error *err)
+{
+    if (mkdir(path, 0777) != 0)
+        return fail_io("make", path, err);
+    DIR *list = opendir(source);
+    if (list == NULL)
+        return fail_io("list", source, err);
+    wa_status status = link_entries(list, source, path, err);
+    closedir(list);
+    return status;
 }
 
 wa_status wa_plant_open(const wa_bench *bench, const char *name, wa_plant *out, wa_error *err)
@@ -70,16 +93,9 @@ wa_status wa_plant_open(const wa_bench *bench, const char *name, wa_plant *out, 
     WA_TRY(wa_arena_print(bench->arena, &path, err, "%s/%s.%s", bench->directory,
                           bench->format.name, name));
     plant.path = path;
-    if (mkdir(path, 0777) != 0)
-        return fail_io("make", path, err);
-    DIR *list = opendir(bench->healthy);
-    if (list == NULL)
-        return fail_io("list", bench->healthy, err);
-    wa_status status = link_files(&plant, list, err);
-    closedir(list);
-    if (status == WA_OK)
-        *out = plant;
-    return status;
+    WA_TRY(link_folder(bench->healthy, path, err));
+    *out = plant;
+    return WA_OK;
 }
 
 /* A file of the copy that is no longer the healthy one, to write to. */
@@ -129,6 +145,20 @@ wa_status wa_plant_cut(wa_plant *plant, const char *file, uint64_t bytes, wa_err
     return status;
 }
 
+wa_status wa_plant_note(wa_plant *plant, const wa_bench_target *target, size_t layer, int row,
+                        wa_error *err)
+{
+    size_t stack = wa_bench_stack(plant->bench, target, layer);
+    if (plant->planted_count == WA_PLANTED_MOST)
+        return wa_fail(err, WA_E_INTERNAL, "more than %d planted matrices", WA_PLANTED_MOST);
+    plant->planted[plant->planted_count++] =
+        (wa_planted){.target = *target,
+                     .layer = (int)layer,
+                     .row = row,
+                     .entry = stack == 0 ? 0 : target->entry % stack};
+    return WA_OK;
+}
+
 wa_status wa_plant_matrix(wa_plant *plant, const wa_bench_target *target, size_t layer, int row,
                           const uint8_t *bytes, wa_error *err)
 {
@@ -139,10 +169,7 @@ wa_status wa_plant_matrix(wa_plant *plant, const wa_bench_target *target, size_t
         return WA_OK;
     if (!wa_vindex_offset(plant->bench->vindex, &stored, &offset))
         return wa_fail(err, WA_E_INTERNAL, "%s: its rows lie in no file", stored.name);
-    if (plant->planted_count == WA_PLANTED_MOST)
-        return wa_fail(err, WA_E_INTERNAL, "more than %d planted matrices", WA_PLANTED_MOST);
-    plant->planted[plant->planted_count++] =
-        (wa_planted){.target = target, .layer = (int)layer, .row = row};
+    WA_TRY(wa_plant_note(plant, target, layer, row, err));
     return wa_plant_write(plant, stored.name, offset, bytes, wa_matrix_bytes(&stored), err);
 }
 

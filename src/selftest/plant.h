@@ -6,8 +6,9 @@
 
 /** Where something was planted; -1 = anywhere. */
 typedef struct wa_planted {
-    const wa_bench_target *target;
+    wa_bench_target target;
     int layer, row;
+    size_t entry; /* the expert, where the layer has some */
 } wa_planted;
 
 enum { WA_PLANTED_MOST = 64 };
@@ -33,6 +34,9 @@ WA_CHECKED wa_status wa_plant_cut(wa_plant *plant, const char *file, uint64_t by
  * row: the one that changes, -1 = several. */
 WA_CHECKED wa_status wa_plant_matrix(wa_plant *plant, const wa_bench_target *target, size_t layer,
                                      int row, const uint8_t *bytes, wa_error *err);
+/** Note a place. Errors: WA_E_INTERNAL (too many). */
+WA_CHECKED wa_status wa_plant_note(wa_plant *plant, const wa_bench_target *target, size_t layer,
+                                   int row, wa_error *err);
 /** A copy in memory of the healthy stored rows. Arena of the bench. */
 WA_CHECKED wa_status wa_plant_bytes(const wa_plant *plant, const wa_bench_target *target,
                                     size_t layer, wa_matrix *stored, uint8_t **out, wa_error *err);

@@ -13,7 +13,8 @@ static const double OWN_GRID = 1e-2;
 typedef struct search {
     const wa_bench *bench;
     const wa_threshold *of;
-    const wa_matrix *truth;
+    wa_encoding_pair *pairs; /* [count] what is judged together; the one at `at` is planted in */
+    size_t count, at;
     wa_matrix planted; /* the stored matrix in memory */
     uint8_t *healthy, *bytes;
     const float *rows; /* the model's */
@@ -53,12 +54,12 @@ static wa_status is_found(const search *s, wa_search_extent extent, wa_search_ki
     for (size_t r = first; r < first + count; r++)
         change_row(s, r, kind, e);
     WA_TRY(wa_bench_encode(s->bench, &s->of->target, s->of->encoder, s->changed + first * m->cols,
-                           count, m->cols, s->bytes + first * m->row_bytes, err));
+                           count, m, s->bytes + first * m->row_bytes, err));
     wa_encoding_finding finding;
-    WA_TRY(wa_bench_judge(s->bench, &s->of->target, m, s->truth, s->of->target.turned, &finding,
-                          NULL, err));
-    *out = !finding.faithful &&
-           (extent == WA_SEARCH_ALL || finding.row < 0 || finding.row == (int32_t)s->row);
+    WA_TRY(wa_bench_judge(s->bench, &s->of->target, s->pairs, s->count, s->of->target.turned,
+                          &finding, NULL, err));
+    *out = !finding.faithful && (extent == WA_SEARCH_ALL || finding.row < 0 ||
+                                 finding.row == (int32_t)(s->at * m->rows + s->row));
     return WA_OK;
 }
 
@@ -95,29 +96,60 @@ static size_t choose_row(const search *s)
     return 0;
 }
 
+/* All healthy, by the encoder in question. */
+static wa_status take_pairs(search *s, const wa_threshold *of, wa_error *err)
+{
+    enum { MOST = 8 }; /* experts of a layer; more take time and change nothing */
+    wa_arena *arena = s->bench->arena;
+    s->count = wa_size_min(wa_bench_stack(s->bench, &of->target, of->layer), MOST);
+    s->at = s->count / 2;
+    WA_TRY(wa_arena_take(arena, s->count, sizeof *s->pairs, &s->pairs, err));
+    for (size_t i = 0; i < s->count; i++) {
+        wa_bench_target one = of->target;
+        wa_encoding_pair *pair = &s->pairs[i];
+        uint8_t *bytes;
+        float *rows;
+        one.entry = i;
+        WA_TRY(wa_bench_stored(s->bench, &one, of->layer, &pair->stored, err));
+        pair->model = wa_bench_truth(s->bench, &one, of->layer);
+        if (of->encoder == WA_BENCH_OURS)
+            continue;
+        WA_TRY(wa_arena_take_raw(arena, wa_matrix_bytes(&pair->stored), 1, &bytes, err));
+        wa_mark mark = wa_arena_mark(arena);
+        WA_TRY(wa_bench_rows(s->bench, &one, of->layer, &rows, err));
+        WA_TRY(wa_bench_encode(s->bench, &one, of->encoder, rows, pair->stored.rows, &pair->stored,
+                               bytes, err));
+        wa_arena_release(arena, mark);
+        pair->stored.data = bytes;
+    }
+    return WA_OK;
+}
+
 static wa_status prepare(search *s, wa_threshold *out, wa_error *err)
 {
     wa_matrix stored;
     float *rows;
+    WA_TRY(take_pairs(s, out, err));
+    out->target.entry = s->at;
     WA_TRY(wa_bench_stored(s->bench, &out->target, out->layer, &stored, err));
     WA_TRY(wa_bench_rows(s->bench, &out->target, out->layer, &rows, err));
     s->rows = rows;
-    s->truth = wa_bench_truth(s->bench, &out->target, out->layer);
     s->planted = stored;
     size_t bytes = wa_matrix_bytes(&stored);
     WA_TRY(wa_arena_take_raw(s->bench->arena, bytes, 1, &s->healthy, err));
     WA_TRY(wa_arena_take_raw(s->bench->arena, bytes, 1, &s->bytes, err));
     WA_TRY(wa_arena_take_raw(s->bench->arena, stored.rows * stored.cols, sizeof *s->changed,
                              &s->changed, err));
-    WA_TRY(wa_bench_encode(s->bench, &out->target, out->encoder, rows, stored.rows, stored.cols,
+    WA_TRY(wa_bench_encode(s->bench, &out->target, out->encoder, rows, stored.rows, &stored,
                            s->healthy, err));
     memcpy(s->bytes, s->healthy, bytes);
     s->planted.data = s->bytes;
+    s->pairs[s->at].stored = s->planted;
     s->row = choose_row(s);
     wa_encoding_finding finding;
     wa_row_error healthy;
-    WA_TRY(wa_bench_judge(s->bench, &out->target, &s->planted, s->truth, out->target.turned,
-                          &finding, &healthy, err));
+    WA_TRY(wa_bench_judge(s->bench, &out->target, s->pairs, s->count, out->target.turned, &finding,
+                          &healthy, err));
     out->accused = !finding.faithful;
     out->own = healthy.p50;
     return WA_OK;

@@ -10,6 +10,7 @@
 
 typedef struct wa_selftest_options {
     const char *model; /* directory or GGUF; NULL = a synthetic one */
+    bool experts;      /* the synthetic one has experts */
     /* copies go into a directory of its own in this one, which is removed at the end */
     const char *directory;
     const char *const *formats; /* [format_count] names, borrowed; NULL = all */

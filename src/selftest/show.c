@@ -87,8 +87,7 @@ static void fault_row(const wa_selftest_findings *f, const table *t, const wa_fa
         else if (o->plant.planted_count == 0)
             snprintf(text[i], CELL, "%s", fate_word(o));
         else
-            snprintf(text[i], CELL, "%s: %s%s", wa_projection_name(o->projection), fate_word(o),
-                     o->holds ? "" : " (!)");
+            snprintf(text[i], CELL, "%s: %s%s", o->where, fate_word(o), o->holds ? "" : " (!)");
         cells[i + 1] = text[i];
     }
     print_row(t, cells);

@@ -179,7 +179,10 @@ bool wa_vindex_offset(const wa_vindex *vindex, const wa_matrix *matrix, uint64_t
     for (int p = 0; p < WA_PROJECTION_COUNT; p++)
         if (find_in(&maps->fp4[p].map, matrix->data, out))
             return true;
-    return false;
+    for (size_t l = 0; maps->layer_files != NULL && l < vindex->layer_count; l++)
+        if (find_in(&maps->layer_files[l].map, matrix->data, out))
+            return true;
+    return find_in(&maps->norms, matrix->data, out);
 }
 
 static size_t count_nonfinite(const float *row, size_t n, size_t *first)

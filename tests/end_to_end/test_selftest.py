@@ -8,6 +8,7 @@ import time
 import pytest
 
 import harness
+import random_model
 import selftest_tables
 
 FAULTS, THRESHOLDS = "Faults in a vindex, by whole audits", "The smallest relative error that is found"
@@ -17,18 +18,24 @@ FOUND = "Everything that must be found was found at its place, and nothing healt
 STEP = 10 ** 0.1
 
 
+@pytest.fixture(scope="module", params=selftest_tables.OPTIONS, ids=["dense", "experts"])
+def options(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory):
+def printed(tmp_path_factory, options):
     place = tmp_path_factory.mktemp("copies")
-    done = harness.run(["selftest", "--quick", "--markdown"], program=os.environ["WALKAUDIT_FAULTY"], limit=5 * harness.LIMIT, TMPDIR=str(place))
+    done = harness.run(["selftest", "--quick", "--markdown", *options], program=os.environ["WALKAUDIT_FAULTY"], limit=5 * harness.LIMIT,
+                       TMPDIR=str(place))
     assert list(place.iterdir()) == []
     assert FOUND in done.stdout
     return selftest_tables.tables(done.stdout)
 
 
 @pytest.fixture(scope="module")
-def documented():
-    return selftest_tables.tables(selftest_tables.printed_part(selftest_tables.DOCUMENT.read_text()))
+def documented(options):
+    return selftest_tables.tables(selftest_tables.printed_part(selftest_tables.DOCUMENT.read_text(), options))
 
 
 def test_the_document_has_the_same_words_for_every_fault(printed, documented):
@@ -41,7 +48,7 @@ def key(row):
     return row["format"], row["matrix"], row["stored"], row.get("encoder")
 
 
-def test_the_document_has_the_same_thresholds(printed, documented):
+def test_the_document_has_the_same_thresholds(printed, documented, options):
     known = {key(row): row for row in documented[THRESHOLDS]}
     seen = set()
     for row in printed[THRESHOLDS]:
@@ -51,7 +58,25 @@ def test_the_document_has_the_same_thresholds(printed, documented):
                 continue
             numbers = [float(text.removeprefix("≤ ")) for text in (cell, known[key(row)][name])]
             assert max(numbers) <= 1.01 * STEP * min(numbers), (key(row), name, numbers)
-    assert seen == {"f32", "f16", "Q4_0", "Q4_K", "Q6_K", "FP4", "FP8"}
+    assert seen == {"f32", "f16", "Q4_0", "Q4_K", "Q6_K", "FP4", "bf16" if options else "FP8"}
+
+
+def test_faults_of_experts_are_found_in_every_format(printed, options):
+    rows = {row.pop("fault"): set(row.values()) for row in (dict(row) for row in printed[FAULTS])}
+    idle, router = rows["one row × 1.34 of an expert that no prompt reaches"], rows["every row of the router holds the next one"]
+    assert (idle, router) == (({"up: ENCODING"}, {"router: ENCODING"}) if options else ({"–"}, {"–"}))
+
+
+@pytest.mark.parametrize("name", ["qwen2_moe-step", "gpt_oss-plain", "mixtral-single"])
+def test_models_with_experts_dense_layers_and_biases(shop, tmp_path, name):
+    """Layers without experts among such with them have no expert to exchange; experts of another model are planted in all the same."""
+    golden = random_model.Golden(harness.GOLDEN / "experts")
+    done = harness.run(["selftest", "--quick", "--markdown", "--formats", "f16,q4k", "--directory", tmp_path, golden.model(name, shop.root)])
+    assert FOUND in done.stdout
+    row = {r["fault"]: r["q4k"] for r in selftest_tables.tables(done.stdout)[FAULTS]}
+    assert row["every row of the router holds the next one"] == "router: ENCODING"
+    assert row["an expert and the next exchanged"].endswith(": ENCODING")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_document_has_the_same_bits(printed, documented):
@@ -84,7 +109,7 @@ def test_formats_that_a_model_cannot_have_are_named(shop, tmp_path):
 
 
 def test_unknown_words_are_usage_errors(tmp_path):
-    for words in (["--formats", "f32,q9"], ["--seed", "x"], ["a", "b"]):
+    for words in (["--formats", "f32,q9"], ["--seed", "x"], ["a", "b"], ["--experts", "a"]):
         done = harness.run(["selftest", *words], expect=2, TMPDIR=str(tmp_path))
         assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []

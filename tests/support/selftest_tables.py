@@ -1,17 +1,23 @@
 """The tables of doc/selftest.md: read, compared, written anew.
 
-usage: selftest_tables.py WALKAUDIT_FAULTY    puts what `WALKAUDIT_FAULTY selftest --markdown` prints between the document's marks
+usage: selftest_tables.py WALKAUDIT_FAULTY    puts what `WALKAUDIT_FAULTY selftest --markdown` prints between the document's marks, with
+                                              the options of each pair of marks
 """
 import pathlib
 import subprocess
 import sys
 
 DOCUMENT = pathlib.Path(__file__).resolve().parent.parent.parent / "doc" / "selftest.md"
-BEGIN, END = "<!-- tables of selftest -->\n", "<!-- end of tables -->\n"
+OPTIONS = ((), ("--experts",))  # of the parts of the document
+END = "<!-- end of tables -->\n"
 
 
-def printed_part(text):
-    return text.split(BEGIN)[1].split(END)[0]
+def begin(options):
+    return f"<!-- tables of {' '.join(('selftest', *options))} -->\n"
+
+
+def printed_part(text, options=()):
+    return text.split(begin(options))[1].split(END)[0]
 
 
 def tables(text):
@@ -33,10 +39,12 @@ def tables(text):
 
 
 def main(program):
-    done = subprocess.run([program, "selftest", "--markdown"], capture_output=True, text=True, check=True)
     text = DOCUMENT.read_text()
-    before, rest = text.split(BEGIN)
-    DOCUMENT.write_text(before + BEGIN + "\n" + done.stdout + "\n" + END + rest.split(END)[1])
+    for options in OPTIONS:
+        done = subprocess.run([program, "selftest", "--markdown", *options], capture_output=True, text=True, check=True)
+        before, rest = text.split(begin(options))
+        text = before + begin(options) + "\n" + done.stdout + "\n" + END + rest.split(END, 1)[1]
+    DOCUMENT.write_text(text)
 
 
 if __name__ == "__main__":
