@@ -231,10 +231,16 @@ static void print_grid(const wa_plan_input *input, const wa_plan *plan, int rank
     const wa_grid *grid = &plan->grid;
     printf("batches: %zu of at most %zu rows; really at most %zu rows and %zu prompts\n",
            plan->batch_count, input->batch_rows, plan->max_rows, plan->max_prompts);
-    printf("grid:    %d rank%s on %d node%s: %d group%s x %d stage%s x teams of %d; %d idle\n\n",
+    printf("grid:    %d rank%s on %d node%s: %d group%s x %d stage%s x teams of %d; %d idle\n",
            ranks, ranks == 1 ? "" : "s", input->nodes, input->nodes == 1 ? "" : "s", grid->groups,
            grid->groups == 1 ? "" : "s", grid->stages, grid->stages == 1 ? "" : "s", grid->teams,
            grid->idle);
+    if (grid->spread)
+        printf(
+            "experts: spread over the %d ranks of a team; rows travel, about %.0f there and back, "
+            "weights do not\n",
+            grid->teams, plan->spread_rows);
+    putchar('\n');
 }
 
 /* --- One audit

@@ -52,6 +52,7 @@ void wa_plan_add_object(json_t *audit_object, const wa_audit *audit, const wa_pl
         const char *name;
         json_t *value;
     } figures_of[] = {
+        {"experts", json_string(wa_spreading_word(g->spread))},
         {"memory_bytes", json_integer((json_int_t)plan->anonymous_bytes)},
         {"result_bytes", wa_cli_number(f->result_bytes)},
         {"capture_bytes", json_integer((json_int_t)f->capture_bytes)},

@@ -82,7 +82,9 @@ typedef enum wa_tag {
     WA_TAG_BLOCK,
     WA_TAG_DONE,
     WA_TAG_NOTICE,
-    WA_TAG_BOX
+    WA_TAG_BOX,
+    WA_TAG_ASK,
+    WA_TAG_ANSWER
 } wa_tag;
 
 /** A message under way: an index into the comm's table; WA_TICKET_NONE = none. */

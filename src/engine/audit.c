@@ -402,6 +402,27 @@ static const double SOFTMAX_OPERATIONS = 700.0;
  * runs, whose weights come from the page cache. */
 static const double PACKING_ROWS = 24.0;
 
+/* Of unlike layers those with experts count. */
+static size_t dearest_layer(const wa_model *model)
+{
+    size_t first = wa_model_expert_layer(model);
+    return first < model->layer_count ? first : 0;
+}
+
+static wa_experts_cost experts_cost(const wa_case *which, const wa_walk_layer *layer)
+{
+    return (wa_experts_cost){.flops_per_row = wa_case_expert_flops(which, layer, 1),
+                             .bytes = wa_case_expert_bytes(which, layer)};
+}
+
+static size_t expert_layers(const wa_model *model)
+{
+    size_t count = 0;
+    for (size_t l = 0; l < model->layer_count; l++)
+        count += model->layers[l].experts != NULL ? 1 : 0;
+    return count;
+}
+
 static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error *err)
 {
     wa_case_cost *costs;
@@ -411,10 +432,11 @@ static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error 
         if (which->not_run != NULL)
             continue;
         wa_walk_layer layer;
-        WA_TRY(wa_case_open_layer(which, audit->model, audit->vindexes[which->vindex], 0, &layer,
-                                  err));
+        WA_TRY(wa_case_open_layer(which, audit->model, audit->vindexes[which->vindex],
+                                  dearest_layer(audit->model), &layer, err));
         costs[c] = (wa_case_cost){.flops_per_row = wa_case_flops(which, &layer, 1),
-                                  .layer_bytes = wa_case_bytes(which, &layer)};
+                                  .layer_bytes = wa_case_bytes(which, &layer),
+                                  .experts = experts_cost(which, &layer)};
     }
     *out = costs;
     return WA_OK;
@@ -430,8 +452,7 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
     WA_TRY(case_costs(audit, &costs, err));
     wa_case dense = wa_case_dense();
     wa_walk_layer layer;
-    size_t first = wa_model_expert_layer(model); /* of unlike layers the larger ones count */
-    first = first < model->layer_count ? first : 0;
+    size_t first = dearest_layer(model);
     WA_TRY(wa_case_open_layer(&dense, model, NULL, first, &layer, err));
     *out = (wa_plan_input){
         .layer_count = model->layer_count,
@@ -446,6 +467,8 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
         .intermediate = wa_model_widest_ffn(model),
         .expert_count = layer.experts != NULL ? layer.experts->count : 0,
         .expert_choices = layer.experts != NULL ? layer.experts->chosen : 0,
+        .expert_layers = expert_layers(model),
+        .experts = experts_cost(&dense, &layer),
         .kv_width = kv_width,
         .q_width = q_width,
         .vocab = model->vocab,
@@ -461,6 +484,7 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
         .kernel_check = audit->job->kernel_check,
         .stages = audit->job->grid_stages,
         .teams = audit->job->grid_teams,
+        .spreading = audit->job->grid_experts,
         .nodes = nodes,
         .node_memory = node_memory,
     };

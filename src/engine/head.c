@@ -525,11 +525,8 @@ wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch, const wa_t
                       .lanes = 1 + own,
                       .cases = stage->lane_case + (stage->share.is_lead ? 1 : 0)};
     wa_mark mark = wa_arena_mark(stage->arena);
-    double start = wa_clock();
-    double aside = wa_cost_aside(&stage->cost);
-    wa_status status = run_both(&head, link, err);
-    stage->cost.seconds[WA_PHASE_HEAD] +=
-        wa_clock() - start - (wa_cost_aside(&stage->cost) - aside);
+    wa_status status;
+    WA_TIMED(stage, WA_PHASE_HEAD, status = run_both(&head, link, err));
     wa_arena_release(stage->arena, mark);
     if (status != WA_OK)
         return wa_note(err, "in the output head of prompts %zu to %zu", batch->first_prompt,

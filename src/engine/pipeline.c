@@ -113,7 +113,8 @@ static wa_status compute(wa_pipeline *p, batch_slot *slot, wa_error *err)
     wa_team_link link = {.context = p,
                          .publish = wa_pipeline_publish_reference,
                          .await = wa_pipeline_await_reference,
-                         .poll = poll_link};
+                         .poll = poll_link,
+                         .spread = wa_spread_link(p)};
     if (p->computed >= p->keep)
         return wa_fail(err, WA_E_STOPPED, "not begun");
     if (p->is_first)
@@ -285,14 +286,18 @@ wa_status wa_pipeline_serve(wa_pipeline *p, wa_error *err)
     WA_TRY(ask_for_batch(p, err));
     if (p->collector != NULL)
         WA_TRY(wa_collector_serve(p, err));
+    if (p->spread != NULL)
+        WA_TRY(wa_spread_serve(p, err));
     return WA_OK;
 }
 
 /* An idle rank has no stage, and nothing else to do. */
 wait_start wa_pipeline_begin_wait(wa_pipeline *p)
 {
-    double aside = p->stage == NULL ? 0.0 : wa_cost_aside(wa_stage_cost(p->stage));
-    return (wait_start){.at = wa_clock(), .aside = aside, .processor = wa_processor_clock()};
+    if (p->stage == NULL)
+        return (wait_start){.at = 0.0};
+    return (wait_start){.at = wa_cost_clock(wa_stage_cost(p->stage)),
+                        .processor = wa_processor_clock() - p->lent_processor};
 }
 
 void wa_pipeline_end_wait(wa_pipeline *p, wait_start start)
@@ -300,8 +305,8 @@ void wa_pipeline_end_wait(wa_pipeline *p, wait_start start)
     if (p->stage == NULL)
         return;
     wa_cost *cost = wa_stage_cost(p->stage);
-    cost->seconds[WA_PHASE_WAIT] += wa_clock() - start.at - (wa_cost_aside(cost) - start.aside);
-    cost->processor -= wa_processor_clock() - start.processor;
+    cost->seconds[WA_PHASE_WAIT] += wa_cost_clock(cost) - start.at;
+    cost->processor -= wa_processor_clock() - p->lent_processor - start.processor;
 }
 
 void wa_pipeline_rest(wa_pipeline *p)
@@ -317,7 +322,8 @@ static bool is_done(wa_pipeline *p)
 {
     return p->closed && p->left == p->queued && wa_comm_is_done(p->input->comm, &p->requesting) &&
            p->said_goodbye && wa_comm_is_done(p->input->comm, &p->noticing) &&
-           wa_references_are_done(p) && (p->collector == NULL || wa_collector_is_done(p)) &&
+           wa_references_are_done(p) && wa_spread_is_done(p) &&
+           (p->collector == NULL || wa_collector_is_done(p)) &&
            (p->coordinator == NULL || wa_coordinator_is_done(p));
 }
 
@@ -325,6 +331,7 @@ static wa_status loop(wa_pipeline *p, wa_error *err)
 {
     WA_TRY(wa_comm_receive(p->input->comm, 0, WA_TAG_GRANT, &p->order, sizeof p->order,
                            &p->ordering, err));
+    WA_TRY(wa_spread_start(p, err));
     while (!is_done(p)) {
         wait_start start = wa_pipeline_begin_wait(p);
         WA_TRY(wa_pipeline_serve(p, err));
@@ -356,6 +363,8 @@ static wa_status open_seat(wa_pipeline *p, wa_error *err)
         WA_TRY(wa_arena_open_within(in->arena, "batch", &p->slots[i].arena, err));
     if (p->is_last && p->share.is_lead)
         WA_TRY(wa_collector_open(p, err));
+    if (in->plan->grid.spread)
+        WA_TRY(wa_spread_open(p, err));
     return WA_OK;
 }
 
@@ -398,6 +407,7 @@ wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *f
     for (int i = 0; i < SLOTS; i++)
         wa_arena_close(p.slots[i].arena);
     wa_collector_close(&p);
+    wa_spread_close(&p);
     wa_references_close(&p);
     return status;
 }

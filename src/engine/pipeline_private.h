@@ -55,6 +55,7 @@ typedef struct reference_buffer {
 
 struct collector;
 struct coordinator;
+struct spread;
 
 typedef struct wa_pipeline {
     const wa_pipeline_input *input;
@@ -97,6 +98,8 @@ typedef struct wa_pipeline {
 
     struct collector *collector;     /* lead of the last stage */
     struct coordinator *coordinator; /* rank 0 */
+    struct spread *spread;           /* NULL = each rank computes all experts that its lanes take */
+    double lent_processor;           /* seconds of the rank's own thread for rows of others */
     bool progressed;                 /* something happened since the last look */
 } wa_pipeline;
 
@@ -114,7 +117,7 @@ size_t wa_pipeline_results_bytes(const wa_pipeline *p, const wa_share *share, si
 WA_CHECKED wa_status wa_pipeline_serve(wa_pipeline *p, wa_error *err);
 /* Time from here on is waiting, less what serving meanwhile charges to other phases. */
 typedef struct wait_start {
-    double at, aside, processor;
+    double at, processor;
 } wait_start;
 wait_start wa_pipeline_begin_wait(wa_pipeline *p);
 void wa_pipeline_end_wait(wa_pipeline *p, wait_start start);
@@ -131,6 +134,22 @@ wa_status wa_pipeline_publish_reference(void *context, size_t layer, const wa_re
 wa_status wa_pipeline_await_reference(void *context, size_t layer, wa_reference *out,
                                       wa_error *err);
 bool wa_references_are_done(wa_pipeline *p);
+
+/*
+ * Experts spread over a team: a member computes its own share of them for the rows of all, whenever
+ * it serves messages. A rank that waits for its rows serves others meanwhile; so whoever asks is
+ * answered, after a failure too, until all members have said that they ask no more.
+ */
+WA_CHECKED wa_status wa_spread_open(wa_pipeline *p, wa_error *err);
+/* After all ranks have opened theirs: the first messages. */
+WA_CHECKED wa_status wa_spread_start(wa_pipeline *p, wa_error *err);
+WA_CHECKED wa_status wa_spread_serve(wa_pipeline *p, wa_error *err);
+bool wa_spread_is_done(wa_pipeline *p);
+void wa_spread_close(wa_pipeline *p);
+/* Add to a forecast what this takes, every expert being chosen equally often. */
+void wa_spread_count(const wa_plan *plan, size_t hidden, wa_traffic *out);
+/* For a stage; NULL where `spread` is. */
+const wa_expert_spread *wa_spread_link(const wa_pipeline *p);
 
 WA_CHECKED wa_status wa_collector_open(wa_pipeline *p, wa_error *err);
 WA_CHECKED wa_status wa_collector_serve(wa_pipeline *p, wa_error *err);

@@ -19,6 +19,14 @@ double wa_cost_aside(const wa_cost *cost)
            cost->seconds[WA_PHASE_WRITE];
 }
 
+double wa_cost_clock(const wa_cost *cost)
+{
+    double charged = 0.0;
+    for (int phase = 0; phase < WA_PHASE_COUNT; phase++)
+        charged += cost->seconds[phase];
+    return wa_clock() - charged;
+}
+
 size_t wa_share_lanes(const wa_stage_audit *audit, const wa_share *share)
 {
     size_t lanes = share->is_lead ? 1 : 0;
@@ -253,6 +261,7 @@ static wa_status run_reference(wa_stage *stage, const wa_stage_batch *batch, siz
     wa_case dense = wa_case_dense();
     wa_walk_layer weights;
     WA_TRY(wa_case_open_layer(&dense, model, NULL, layer, &weights, err));
+    weights.spread = link->spread;
     wa_walk_io io = {.x = stage->normed, .y = stage->y_ref, .routing = &stage->routing};
     wa_label label;
     wa_status status;
@@ -320,4 +329,23 @@ wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch, const wa_te
     }
     wa_stage_end_captures(stage);
     return status;
+}
+
+int wa_stage_case(const wa_stage *stage, const wa_case *which)
+{
+    return which->path == WA_PATH_DENSE ? -1 : (int)(which - stage->audit->cases);
+}
+
+wa_status wa_stage_feed(wa_stage *stage, int which, size_t layer, const wa_expert_rows *rows,
+                        size_t first, size_t end, wa_error *err)
+{
+    const wa_stage_audit *audit = stage->audit;
+    const wa_case dense = wa_case_dense(), *of = which < 0 ? &dense : &audit->cases[which];
+    wa_walk_layer weights;
+    WA_TRY(wa_case_open_layer(of, audit->model, which < 0 ? NULL : audit->vindexes[of->vindex],
+                              layer, &weights, err));
+    wa_expert_rows mine = *rows;
+    mine.which = of;
+    mine.layer = &weights;
+    return wa_experts_feed(&mine, first, end, &stage->scratch, err);
 }

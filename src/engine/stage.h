@@ -48,6 +48,9 @@ typedef struct wa_steps {
 
 /** Seconds that went to messages and parts instead of numbers: wait, gather, write. */
 double wa_cost_aside(const wa_cost *cost);
+/** The clock less all seconds charged so far: between two looks it moves by what no phase has been
+ * charged for, so that work within work is counted once. */
+double wa_cost_clock(const wa_cost *cost);
 
 /** What an audit evaluates; the same on every rank. Borrowed for the stage's life. */
 typedef struct wa_stage_audit {
@@ -94,6 +97,8 @@ typedef struct wa_team_link {
     wa_status (*publish)(void *context, size_t layer, const wa_reference *reference, wa_error *err);
     wa_status (*await)(void *context, size_t layer, wa_reference *out, wa_error *err);
     wa_status (*poll)(void *context, wa_error *err);
+    const wa_expert_spread
+        *spread; /* NULL: every member computes all experts that its lanes take */
 } wa_team_link;
 
 typedef struct wa_stage wa_stage;
@@ -122,6 +127,18 @@ WA_CHECKED wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch,
  * them, for all lanes, and what follows from them. */
 WA_CHECKED wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch,
                                    const wa_team_link *link, wa_error *err);
+/**
+ * Run rows of another rank's lane, or of this rank's own, through experts [first, end) of a layer.
+ * Local; possible whenever the stage polls its link or waits in one of its calls.
+ *
+ * which  the case whose experts they are; -1 = the reference
+ * rows   `which` and `layer` in it are not looked at. Errors: as wa_case_open_layer.
+ */
+WA_CHECKED wa_status wa_stage_feed(wa_stage *stage, int which, size_t layer,
+                                   const wa_expert_rows *rows, size_t first, size_t end,
+                                   wa_error *err);
+/** The case that rows belong to, as wa_stage_feed takes it. */
+int wa_stage_case(const wa_stage *stage, const wa_case *which);
 /** Layers run so far. */
 wa_steps wa_stage_steps(const wa_stage *stage);
 /** Cost so far. */

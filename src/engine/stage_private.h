@@ -137,12 +137,12 @@ WA_CHECKED wa_status wa_stage_open_captures(wa_stage *stage, wa_error *err);
 /** After the layers of a batch: what is not whole is thrown away. */
 void wa_stage_end_captures(wa_stage *stage);
 
-/** Run `statement`, charging its time to a phase. */
+/** Run `statement`, charging its time to a phase, less what it charges to others. */
 #define WA_TIMED(stage, phase, statement)                                                          \
     do {                                                                                           \
-        double start_ = wa_clock();                                                                \
+        double start_ = wa_cost_clock(&(stage)->cost);                                             \
         statement;                                                                                 \
-        (stage)->cost.seconds[phase] += wa_clock() - start_;                                       \
+        (stage)->cost.seconds[phase] += wa_cost_clock(&(stage)->cost) - start_;                    \
     } while (0)
 
 #endif

@@ -127,6 +127,7 @@ wa_status wa_pipeline_traffic(const wa_plan *plan, const wa_dims *dims, size_t h
         .bytes_to_root =
             to_rank_0 + ((int64_t)plan->first_group.batches + 2) * (int64_t)sizeof(order)};
     /* rank 0 is the writer of its group; of several, another gets the first batch */
+    wa_spread_count(plan, hidden, out);
     if (stages == 1)
         out->bytes_to_root +=
             sum_of(&blocks, &plan->first_group) + (grid->groups == 1 ? (int64_t)encoding : 0);

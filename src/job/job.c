@@ -152,6 +152,9 @@ static wa_status check_scalars(const wa_job_source *source, wa_error *err)
                             choices[i].second, err));
     WA_TRY(check_semantics(source, raw->semantics, err));
     WA_TRY(check_kernel_check(source, raw->kernel_check, err));
+    if (raw->grid->experts != NULL)
+        WA_TRY(check_choice(source, "grid.experts", raw->grid->experts, wa_spreading_word(true),
+                            wa_spreading_word(false), err));
     if (raw->prompts->builtin == NULL)
         return WA_OK;
     return check_choice(source, "prompts.builtin", raw->prompts->builtin, "seed", NULL, err);
@@ -524,6 +527,14 @@ static wa_status resolve_files(const wa_job_source *source, wa_job *job, wa_erro
     return resolve(job->directory, raw->result, source->arena, &job->result, err);
 }
 
+static wa_spreading read_spreading(const char *word)
+{
+    if (word == NULL)
+        return WA_SPREADING_BY_PLAN;
+    bool spread = strcmp(word, wa_spreading_word(true)) == 0;
+    return spread ? WA_SPREADING_ALWAYS : WA_SPREADING_NEVER;
+}
+
 static void copy_scalars(const raw_job *raw, wa_job *job)
 {
     job->ladder = strcmp(raw->ladder, wa_ladder_word(WA_LADDER_2026_08)) == 0 ? WA_LADDER_2026_08
@@ -538,6 +549,7 @@ static void copy_scalars(const raw_job *raw, wa_job *job)
     job->batch_rows = (size_t)*raw->batch->rows;
     job->grid_stages = (int)*raw->grid->stages;
     job->grid_teams = (int)*raw->grid->teams;
+    job->grid_experts = read_spreading(raw->grid->experts);
     job->threads = (int)*raw->threads;
     job->logits_all = strcmp(raw->logits, "all") == 0;
     job->topk = (size_t)*raw->topk;

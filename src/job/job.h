@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "job/plan.h"
 #include "measure/sample.h"
 #include "model/model.h"
 #include "path/path.h"
@@ -59,6 +60,7 @@ typedef struct wa_job {
     bool allow_unread; /* the model may store tensors of layers that nothing reads */
     size_t batch_rows;
     int grid_stages, grid_teams; /* 0 = chosen */
+    wa_spreading grid_experts;
     int threads;
     bool logits_all;
     size_t topk;

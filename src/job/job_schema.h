@@ -40,6 +40,7 @@ typedef struct raw_batch {
 
 typedef struct raw_grid {
     int64_t *stages, *teams;
+    char *experts;
 } raw_grid;
 
 typedef struct raw_captures {
@@ -190,7 +191,11 @@ typedef struct raw_job {
 #define WA_JOB_GRID_KEYS(X)                                                                        \
     X(INT, raw_grid, grid, stages, "grid.", "int", "0", "ranges of layers; 0: chosen")             \
     X(INT, raw_grid, grid, teams, "grid.", "int", "0",                                             \
-      "ranks that share the cases of a batch; 0: chosen")
+      "ranks that share the cases of a batch; 0: chosen")                                          \
+    X(TEXT, raw_grid, grid, experts, "grid.", "string", "(by plan)",                               \
+      "of a model that has them: `spread`, each rank of a team computes its share of every "       \
+      "layer's experts, for all; `whole`, each all that its cases take; see Experts on several "   \
+      "nodes")
 
 #define WA_JOB_CAPTURES_KEYS(X)                                                                    \
     X(LIST, raw_captures, LISTED, tensors, "captures.", "list of strings", "",                     \

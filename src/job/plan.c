@@ -47,3 +47,15 @@ int wa_plan_rank(const wa_plan *plan, int group, int stage, int member)
 {
     return (stage * plan->grid.groups + group) * plan->grid.teams + member;
 }
+
+const char *wa_spreading_word(bool spread)
+{
+    return spread ? "spread" : "whole";
+}
+
+void wa_plan_experts(const wa_plan *plan, size_t count, int member, size_t *first, size_t *end)
+{
+    size_t teams = (size_t)plan->grid.teams;
+    *first = count * (size_t)member / teams;
+    *end = count * ((size_t)member + 1) / teams;
+}

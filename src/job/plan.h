@@ -16,11 +16,26 @@ typedef struct wa_batch {
     size_t first_obs, rows;
 } wa_batch;
 
+/** Whether the ranks of a team share out the experts of a layer: the words of grid.experts. */
+typedef enum wa_spreading {
+    WA_SPREADING_BY_PLAN,
+    WA_SPREADING_ALWAYS,
+    WA_SPREADING_NEVER
+} wa_spreading;
+
+/** What the experts of a layer take, without router and shared expert: what a team can share out.
+ * Zeros: none. */
+typedef struct wa_experts_cost {
+    double flops_per_row; /* of one evaluation */
+    size_t bytes;         /* stored */
+} wa_experts_cost;
+
 /** What a case costs on one row of one layer, and bytes per layer; and which payload it belongs
  * to. */
 typedef struct wa_case_cost {
-    double flops_per_row; /* of one FFN evaluation of one layer */
-    size_t layer_bytes;   /* stored bytes read per layer */
+    double flops_per_row;    /* of one FFN evaluation of one layer */
+    size_t layer_bytes;      /* stored bytes read per layer */
+    wa_experts_cost experts; /* in both */
 } wa_case_cost;
 
 /** Shape of an audit, all that planning needs. */
@@ -33,6 +48,8 @@ typedef struct wa_plan_input {
     size_t layer_bytes, head_bytes;  /* mapped bytes of the model */
     size_t hidden, intermediate, kv_width, q_width, vocab; /* for memory by formula */
     size_t expert_count, expert_choices; /* of a layer, and of a row; 0 = no experts */
+    size_t expert_layers;                /* that have experts */
+    wa_experts_cost experts;             /* in dense_flops_per_row and layer_bytes */
     const size_t *prompt_rows;           /* [prompt_count] positions of each prompt */
     size_t prompt_count;
     /* [kept_count] parts that are there already, in order of their prompts: not computed again */
@@ -48,7 +65,8 @@ typedef struct wa_plan_input {
     double packing_rows;
     bool logits_all;
     wa_kernel_check kernel_check;
-    int stages, teams;  /* asked for; 0 = choose */
+    int stages, teams; /* asked for; 0 = choose */
+    wa_spreading spreading;
     int nodes;          /* hosts the ranks run on; at least 1 */
     size_t node_memory; /* bytes usable per node; 0 = unknown, no limit */
 } wa_plan_input;
@@ -57,6 +75,7 @@ typedef struct wa_plan_input {
 typedef struct wa_grid {
     int groups, stages, teams;
     int used, idle;
+    bool spread; /* each member of a team has a share of every layer's experts */
 } wa_grid;
 
 /** How much there is to do: batches, rows, (row, attended row) pairs, rows of logits, rows of the
@@ -88,6 +107,8 @@ typedef struct wa_plan {
     double flops_until_done;
     double flops_per_rank_max; /* of the busiest rank, whole job, products alone */
     size_t anonymous_bytes;    /* per rank, by formula */
+    /* where experts are spread, about: rows that travel to experts and back, and asks for them */
+    double spread_rows, spread_asks;
 } wa_plan;
 
 /** Where a rank stands in the grid. rank = (stage * groups + group) * teams + member: neighbours,
@@ -106,6 +127,10 @@ size_t wa_plan_gathered(const wa_grid *grid);
  * 2, at most those of a batch. */
 size_t wa_plan_references(size_t bytes, size_t messages);
 int wa_plan_rank(const wa_plan *plan, int group, int stage, int member);
+/** "spread" or "whole": the words of grid.experts. */
+const char *wa_spreading_word(bool spread);
+/** Experts [*first, *end) of a layer's `count` that a member of a team has, where they are spread. */
+void wa_plan_experts(const wa_plan *plan, size_t count, int member, size_t *first, size_t *end);
 
 /**
  * Batches: neighbouring prompts, whole, up to batch_rows positions; a longer prompt is a batch of

@@ -2,9 +2,11 @@
 #include "job/plan_grid.h"
 
 #include "base/bytes.h"
+#include "compute/kernel.h"
 #include "measure/logits.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 
 /* Logits are made twice: for the normalisers, then for the divergences (design 3). */
@@ -45,18 +47,63 @@ static int least(int a, int b)
 /* --- Dealing the cases
  * ---------------------------------------------------------------------------- */
 
-static double case_layer_cost(const wa_plan_input *input, size_t which)
+/* Does it run? Else it has no lane. */
+static bool runs(const wa_plan_input *input, size_t which)
 {
-    if (input->cases[which].flops_per_row <= 0.0) /* it does not run: no lane */
+    return input->cases[which].flops_per_row > 0.0;
+}
+
+/* Operations of an evaluation on the rank whose lane it is, where its experts may be spread. */
+static double kept(const wa_grid *grid, double flops, const wa_experts_cost *experts)
+{
+    return grid->spread ? flops - experts->flops_per_row : flops;
+}
+
+static double case_layer_cost(const wa_plan_input *input, const wa_grid *grid, size_t which)
+{
+    const wa_case_cost *c = &input->cases[which];
+    if (!runs(input, which))
         return 0.0;
     /* its own lane, then its FFN on x_0 and on x_c */
-    return input->attention_flops_per_row + 2.0 * input->cases[which].flops_per_row;
+    return input->attention_flops_per_row + 2.0 * kept(grid, c->flops_per_row, &c->experts);
+}
+
+static double dense_layer_cost(const wa_plan_input *input, const wa_grid *grid)
+{
+    return input->attention_flops_per_row + kept(grid, input->dense_flops_per_row, &input->experts);
+}
+
+/* A member's share of spread experts, whoever's rows they are: operations per row, and of each
+ * matrix once; and bytes of a layer. */
+typedef struct expert_share {
+    double layer, matrices;
+    size_t bytes;
+} expert_share;
+
+static expert_share share_of_experts(const wa_plan_input *input, const wa_grid *grid)
+{
+    expert_share out = {.layer = 0.0};
+    double teams = grid->teams;
+    if (!grid->spread)
+        return out;
+    out = (expert_share){input->experts.flops_per_row / teams, input->experts.flops_per_row / teams,
+                         input->experts.bytes / (size_t)grid->teams};
+    for (size_t i = 0; i < input->case_count; i++) {
+        const wa_experts_cost *experts = &input->cases[i].experts;
+        if (!runs(input, i))
+            continue;
+        out.layer += 2.0 * experts->flops_per_row / teams;
+        out.matrices += experts->flops_per_row / teams;
+        out.bytes += experts->bytes / (size_t)grid->teams;
+    }
+    return out;
 }
 
 /* lane: what its attention and its logits take beside the layers' rows */
-static double case_cost(const wa_plan_input *input, size_t which, double rows, double lane)
+static double case_cost(const wa_plan_input *input, const wa_grid *grid, size_t which, double rows,
+                        double lane)
 {
-    double layers = case_layer_cost(input, which);
+    double layers = case_layer_cost(input, grid, which);
     return layers > 0.0 ? rows * layers + lane : 0.0;
 }
 
@@ -90,13 +137,13 @@ static wa_status deal_cases(const wa_work *work, wa_arena *arena, candidate *c, 
     double head = HEAD_PASSES * input->head_flops_per_row;
     double lane =
         job.pairs * (double)input->layer_count * input->attention_flops_per_pair + job.heads * head;
-    c->members[0].layer = input->attention_flops_per_row + input->dense_flops_per_row;
+    c->members[0].layer = dense_layer_cost(input, &c->grid);
     c->members[0].lanes = 1;
     c->members[0].text = input->head_flops_per_row;
-    c->members[0].matrices = input->dense_flops_per_row;
+    c->members[0].matrices = kept(&c->grid, input->dense_flops_per_row, &input->experts);
     load[0] = rows * c->members[0].layer + lane + job.text * c->members[0].text;
     for (size_t i = 0; i < input->case_count; i++)
-        order[i] = (dealt){case_cost(input, i, rows, lane), i};
+        order[i] = (dealt){case_cost(input, &c->grid, i, rows, lane), i};
     qsort(order, input->case_count, sizeof *order, dearest_first);
 
     for (size_t i = 0; i < input->case_count; i++) {
@@ -105,13 +152,17 @@ static wa_status deal_cases(const wa_work *work, wa_arena *arena, candidate *c, 
             if (load[m] < load[to])
                 to = m;
         load[to] += order[i].cost;
-        c->members[to].layer += case_layer_cost(input, order[i].which);
+        const wa_case_cost *cost = &input->cases[order[i].which];
+        c->members[to].layer += case_layer_cost(input, &c->grid, order[i].which);
         c->members[to].lanes += order[i].cost > 0.0 ? 1 : 0;
-        c->members[to].matrices += input->cases[order[i].which].flops_per_row;
+        c->members[to].matrices += kept(&c->grid, cost->flops_per_row, &cost->experts);
         c->case_member[order[i].which] = to;
     }
     /* A member without lane 0 makes the reference's logits too: divergences need both. */
+    expert_share share = share_of_experts(input, &c->grid);
     for (int m = 0; m < teams; m++) {
+        c->members[m].layer += share.layer;
+        c->members[m].matrices += share.matrices;
         c->members[m].pair = input->attention_flops_per_pair * (double)c->members[m].lanes;
         c->members[m].matrices += c->members[m].lanes > 0 ? input->attention_flops_per_row : 0.0;
         c->members[m].head_matrix = head;
@@ -427,12 +478,15 @@ static wa_status choose_rule(const wa_work *work, int ranks, size_t most, wa_are
 
 /* Bytes that the dearest stage touches. Cases of one vindex may share a payload, so this is an
  * upper bound. */
-static double stage_bytes(const wa_plan_input *input, int stages)
+static double stage_bytes(const wa_plan_input *input, int stages, int nodes)
 {
     size_t per_stage = (input->layer_count + (size_t)stages - 1) / (size_t)stages;
-    double layer = (double)input->layer_bytes;
-    for (size_t i = 0; i < input->case_count; i++)
+    double layer = (double)input->layer_bytes, experts = (double)input->experts.bytes;
+    for (size_t i = 0; i < input->case_count; i++) {
         layer += (double)input->cases[i].layer_bytes;
+        experts += (double)input->cases[i].experts.bytes;
+    }
+    layer -= experts * (1.0 - 1.0 / nodes);
     return (double)per_stage * layer + (double)input->head_bytes;
 }
 
@@ -442,9 +496,37 @@ static int choose_stages(const wa_plan_input *input, int limit, double page_cach
     int most = least(limit, input->nodes), stages = 1;
     if (input->node_memory == 0)
         return 1;
-    while (stages < most && stage_bytes(input, stages) > page_cache)
+    while (stages < most && stage_bytes(input, stages, 1) > page_cache)
         stages++;
     return stages;
+}
+
+/* Each member has a lane, or an expert of every layer. */
+static int largest_team(const wa_plan_input *input, bool spread)
+{
+    size_t most = 1 + input->case_count;
+    most = spread && input->expert_count > most ? input->expert_count : most;
+    return most < INT_MAX ? (int)most : INT_MAX;
+}
+
+/*
+ * Are the experts of a layer to be spread over a team? Where no number of stages makes a node hold
+ * what its ranks map, over as many nodes as it takes: *teams, 0 before, becomes as many ranks.
+ */
+static bool choose_spreading(const wa_plan_input *input, int ranks, int stages, double page_cache,
+                             int *teams)
+{
+    int each = (ranks + input->nodes - 1) / input->nodes, most = input->nodes / stages, nodes = 2;
+    if (input->spreading != WA_SPREADING_BY_PLAN)
+        return input->spreading == WA_SPREADING_ALWAYS;
+    if (input->experts.bytes == 0 || input->node_memory == 0 || most < 2 ||
+        stage_bytes(input, stages, 1) <= page_cache)
+        return false;
+    while (nodes < most && stage_bytes(input, stages, nodes) > page_cache)
+        nodes++;
+    if (*teams == 0)
+        *teams = least(least(nodes * each, ranks / stages), largest_team(input, true));
+    return *teams > each;
 }
 
 static wa_status check_asked(const wa_plan_input *input, int ranks, wa_error *err)
@@ -456,10 +538,13 @@ static wa_status check_asked(const wa_plan_input *input, int ranks, wa_error *er
     if ((size_t)stages > input->layer_count)
         return wa_fail(err, WA_E_USAGE, "grid.stages is %d, the model has %zu layers", stages,
                        input->layer_count);
-    if ((size_t)teams > 1 + input->case_count)
-        return wa_fail(err, WA_E_USAGE,
-                       "grid.teams is %d, at most %zu fit: the reference and %zu cases", teams,
-                       1 + input->case_count, input->case_count);
+    if (input->spreading == WA_SPREADING_ALWAYS && input->expert_count == 0)
+        return wa_fail(err, WA_E_USAGE, "grid.experts is spread, but the model has no experts");
+    if (teams > largest_team(input, input->spreading == WA_SPREADING_ALWAYS))
+        return wa_fail(
+            err, WA_E_USAGE, "grid.teams is %d, at most %d fit: the reference and %zu cases%s",
+            teams, largest_team(input, input->spreading == WA_SPREADING_ALWAYS), input->case_count,
+            input->spreading == WA_SPREADING_ALWAYS ? ", or as many as experts" : "");
     int s = stages == 0 ? 1 : stages, t = teams == 0 ? 1 : teams;
     if (s > ranks || t > ranks || (long long)s * t > ranks)
         return wa_fail(
@@ -473,10 +558,11 @@ static wa_status check_asked(const wa_plan_input *input, int ranks, wa_error *er
 }
 
 /* Everything but the batches themselves, which are made once for the candidate that is chosen. */
-static wa_status work_out(const wa_work *work, int ranks, size_t most, int stages, int teams,
+static wa_status work_out(const wa_work *work, int ranks, size_t most, wa_grid shape,
                           wa_arena *arena, candidate *out, wa_error *err)
 {
-    *out = (candidate){.grid = {.stages = stages, .teams = teams}};
+    *out = (candidate){.grid = shape};
+    out->grid.spread = shape.spread && shape.teams > 1;
     set_groups(out, ranks, work->prompts);
     WA_TRY(deal_cases(work, arena, out, err));
     WA_TRY(cut_layers(work, arena, out, err));
@@ -484,17 +570,16 @@ static wa_status work_out(const wa_work *work, int ranks, size_t most, int stage
 }
 
 /* Every size of team, with as many groups as are left: the quickest; of equals the smaller team. */
-static wa_status choose_teams(const wa_work *work, int ranks, size_t most, int stages,
+static wa_status choose_teams(const wa_work *work, int ranks, size_t most, wa_grid shape,
                               wa_arena *arena, int *out, wa_error *err)
 {
-    int largest = ranks / stages;
-    if ((size_t)largest > 1 + work->input->case_count)
-        largest = (int)(1 + work->input->case_count);
+    int largest = least(ranks / shape.stages, largest_team(work->input, shape.spread));
     double best = 0.0;
     for (int teams = 1; teams <= largest; teams++) {
         candidate c;
         wa_mark mark = wa_arena_mark(arena);
-        WA_TRY(work_out(work, ranks, most, stages, teams, arena, &c, err));
+        shape.teams = teams;
+        WA_TRY(work_out(work, ranks, most, shape, arena, &c, err));
         wa_arena_release(arena, mark);
         double time = c.judged;
         if (teams == 1 || time < best) {
@@ -509,19 +594,23 @@ wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, 
                                int member)
 {
     bool is_lead = member == 0, is_last = stage == plan->grid.stages - 1;
-    member_cost cost = {.lanes = is_lead ? 1 : 0};
-    size_t layer_bytes = input->layer_bytes;
+    const wa_grid *grid = &plan->grid;
+    expert_share share = share_of_experts(input, grid);
+    member_cost cost = {.layer = share.layer, .lanes = is_lead ? 1 : 0};
+    size_t layer_bytes =
+        input->layer_bytes - (grid->spread ? input->experts.bytes : 0) + share.bytes;
     if (is_lead) {
-        cost.layer = input->attention_flops_per_row + input->dense_flops_per_row;
+        cost.layer += dense_layer_cost(input, grid);
         cost.text = input->head_flops_per_row;
     }
     for (size_t i = 0; i < input->case_count; i++) {
-        double layer = case_layer_cost(input, i);
+        double layer = case_layer_cost(input, grid, i);
         if (plan->case_member[i] != member || layer <= 0.0)
             continue;
         cost.layer += layer;
         cost.lanes++;
-        layer_bytes += input->cases[i].layer_bytes;
+        layer_bytes +=
+            input->cases[i].layer_bytes - (grid->spread ? input->cases[i].experts.bytes : 0);
     }
     cost.head = HEAD_PASSES * input->head_flops_per_row * (double)(cost.lanes + (is_lead ? 0 : 1));
     size_t layers = plan->stage_start[stage + 1] - plan->stage_start[stage];
@@ -559,6 +648,24 @@ static wa_status check_memory(const wa_plan_input *input, const wa_plan *plan, i
                    here, plan->anonymous_bytes, input->node_memory);
 }
 
+/* Every expert is taken to be chosen equally often, and each batch to ask every member. */
+static void count_spread(const wa_plan_input *input, wa_plan *plan)
+{
+    size_t calls = 1, tile = wa_tile_rows(input->intermediate), tiles = 0;
+    double others = plan->grid.teams - 1, layers = (double)input->expert_layers;
+    plan->spread_rows = plan->spread_asks = 0.0;
+    if (!plan->grid.spread)
+        return;
+    for (size_t i = 0; i < input->case_count; i++)
+        calls += runs(input, i) && input->cases[i].experts.bytes > 0 ? 1 : 0;
+    for (size_t b = 0; b < plan->batch_count; b++)
+        tiles += (plan->batches[b].rows + tile - 1) / tile;
+    double evaluations = 2.0 * (double)calls - 1.0; /* each case on two inputs */
+    plan->spread_asks = layers * others * (double)(tiles * calls);
+    plan->spread_rows = layers * evaluations * plan->work.rows * (double)input->expert_choices *
+                        others / plan->grid.teams;
+}
+
 /* The grid for batches of at most `most` rows. */
 static wa_status choose_grid(const wa_work *work, int ranks, size_t most, wa_arena *arena,
                              wa_plan *plan, wa_error *err)
@@ -568,19 +675,22 @@ static wa_status choose_grid(const wa_work *work, int ranks, size_t most, wa_are
     int limit = ranks / (teams == 0 ? 1 : teams);
     if ((size_t)limit > input->layer_count)
         limit = (int)input->layer_count;
-    if (stages == 0) {
-        size_t here = ((size_t)ranks + (size_t)input->nodes - 1) / (size_t)input->nodes;
-        const wa_packing_rule largest = {.most = most, .least = 1, .groups = 1};
-        WA_TRY(wa_work_pack(work, &largest, arena, plan, err));
-        double anonymous =
-            (double)here * (double)wa_plan_memory(input, plan, 1 + input->case_count, 1, 1);
-        stages = choose_stages(input, limit, (double)input->node_memory - anonymous);
-    }
+    size_t here = ((size_t)ranks + (size_t)input->nodes - 1) / (size_t)input->nodes;
+    const wa_packing_rule largest = {.most = most, .least = 1, .groups = 1};
+    WA_TRY(wa_work_pack(work, &largest, arena, plan, err));
+    double anonymous =
+        (double)here * (double)wa_plan_memory(input, plan, 1 + input->case_count, 1, 1);
+    double page_cache = (double)input->node_memory - anonymous;
+    if (stages == 0)
+        stages = choose_stages(input, limit, page_cache);
+    wa_grid shape = {.stages = stages};
+    shape.spread = choose_spreading(input, ranks, stages, page_cache, &teams);
     if (teams == 0)
-        WA_TRY(choose_teams(work, ranks, most, stages, arena, &teams, err));
+        WA_TRY(choose_teams(work, ranks, most, shape, arena, &teams, err));
+    shape.teams = teams;
 
     candidate c;
-    WA_TRY(work_out(work, ranks, most, stages, teams, arena, &c, err));
+    WA_TRY(work_out(work, ranks, most, shape, arena, &c, err));
     const wa_packing_rule rule = c.rule;
     WA_TRY(pack_by(work, ranks, &rule, arena, &c, plan, err));
     plan->work = work->all;
@@ -595,6 +705,7 @@ static wa_status choose_grid(const wa_work *work, int ranks, size_t most, wa_are
     WA_TRY(wa_arena_take(arena, input->vindex_count, sizeof *plan->vindex_member,
                          &plan->vindex_member, err));
     deal_vindexes(input, teams, plan->vindex_member);
+    count_spread(input, plan);
     return WA_OK;
 }
 

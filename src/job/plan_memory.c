@@ -139,6 +139,11 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
     if (input->expert_count > 0)
         total = plus(total,
                      times(rows, plus(times(input->expert_count, sizeof(float)), times(2, row))));
+    /* spread: rows and outputs of all choices on both streams, of this rank and of those that ask */
+    if (plan->grid.spread && teams > 1) {
+        size_t choices = times(times(2, tile), input->expert_choices);
+        total = plus(total, times(times(4, choices), row));
+    }
     total = plus(total, head_bytes(input, plan, lanes));
     /* the kernel check's rows: what goes to the oracle and what it answers, on both streams */
     size_t sampled = wa_sample_most(input->kernel_check, rows, plan->obs_count, input->layer_count);

@@ -1,7 +1,8 @@
 /*
  * A layer with experts: the rows that chose an expert are gathered, go through its FFN together,
  * and what comes out is added to them by its weight, experts in ascending order. An expert is
- * decoded when some row chose it, for all inputs at once.
+ * decoded when some row chose it, for all inputs at once. Where the experts are spread over a team
+ * (wa_expert_spread), all rows are gathered first, and whoever has an expert runs it.
  */
 #include "compute/route.h"
 #include "path/fault.h"
@@ -23,6 +24,30 @@ typedef struct gathering {
     float *weight; /* [tile.rows] */
 } gathering;
 
+/* By decoded rows. */
+static wa_status feed_decoded(wa_walk *walk, const wa_expert *expert, size_t rows, const float *x,
+                              float *y)
+{
+    const wa_walk_layer *l = walk->layer;
+    size_t features = expert->up.rows;
+    float *act = walk->act[0], *up = walk->up[0];
+    const wa_operand to_gate = {.x = x, .y = act}, to_up = {.x = x, .y = up};
+    const wa_operand to_down = {.x = act, .y = y};
+    wa_gemm_rows(&expert->gate, rows, l->hidden, features, &to_gate, 1, expert->gate_bias,
+                 walk->scratch);
+    wa_gemm_rows(&expert->up, rows, l->hidden, features, &to_up, 1, expert->up_bias, walk->scratch);
+    wa_activate_gated(l->activation, act, up, act, rows * features);
+    wa_gemm_rows(&expert->down, rows, features, l->hidden, &to_down, 1, expert->down_bias,
+                 walk->scratch);
+    return WA_OK;
+}
+
+/* How a case's experts are fed. */
+static wa_expert_feed *feed_of(const wa_case *which)
+{
+    return which->kernel == WA_LABEL_EXPERTS_Q8K ? wa_q8k_feed : feed_decoded;
+}
+
 static size_t row_of(const gathering *g, size_t place)
 {
     return place / g->experts.chosen;
@@ -40,11 +65,12 @@ static float *output_row(const gathering *g, size_t row)
     return io->y + (g->tile.first + row % g->tile.rows) * g->walk->layer->hidden;
 }
 
-static wa_status open_gathering(wa_walk *walk, wa_tile tile, wa_expert_feed *feed, gathering *g)
+static wa_status open_gathering(wa_walk *walk, wa_tile tile, gathering *g)
 {
     wa_arena *arena = walk->scratch->arena;
     size_t places, floats;
-    *g = (gathering){.walk = walk, .tile = tile, .experts = *walk->layer->experts, .feed = feed};
+    *g = (gathering){
+        .walk = walk, .tile = tile, .experts = *walk->layer->experts, .feed = feed_of(walk->which)};
     wa_fault_experts(walk->which, walk->layer, &g->experts);
     const wa_experts *experts = &g->experts;
     if (!wa_size_mul(walk->io_count, tile.rows, &g->rows) ||
@@ -111,42 +137,79 @@ static void sort_places(gathering *g)
     g->start[0] = 0;
 }
 
-/* By decoded rows. */
-static wa_status feed_decoded(wa_walk *walk, const wa_expert *expert, size_t rows, const float *x,
-                              float *y)
+/* x [rows, H]: what `rows` places from `at` on take in. */
+static void gather_rows(const gathering *g, size_t at, size_t rows, float *x)
 {
-    const wa_walk_layer *l = walk->layer;
-    size_t features = expert->up.rows;
-    float *act = walk->act[0], *up = walk->up[0];
-    const wa_operand to_gate = {.x = x, .y = act}, to_up = {.x = x, .y = up};
-    const wa_operand to_down = {.x = act, .y = y};
-    wa_gemm_rows(&expert->gate, rows, l->hidden, features, &to_gate, 1, expert->gate_bias,
-                 walk->scratch);
-    wa_gemm_rows(&expert->up, rows, l->hidden, features, &to_up, 1, expert->up_bias, walk->scratch);
-    wa_activate_gated(l->activation, act, up, act, rows * features);
-    wa_gemm_rows(&expert->down, rows, features, l->hidden, &to_down, 1, expert->down_bias,
-                 walk->scratch);
-    return WA_OK;
+    const wa_walk_layer *l = g->walk->layer;
+    for (size_t r = 0; r < rows; r++)
+        memcpy(x + r * l->hidden, input_row(g, row_of(g, g->place[at + r])), l->hidden * sizeof *x);
+    wa_fault_expert_input(g->walk->which, l, x, rows);
+}
+
+/* y [rows, H]: what they give, by their weights. */
+static void add_rows(const gathering *g, size_t at, size_t rows, const float *y)
+{
+    size_t hidden = g->walk->layer->hidden;
+    for (size_t r = 0; r < rows; r++)
+        wa_axpy(g->routing.weight[g->place[at + r]], y + r * hidden,
+                output_row(g, row_of(g, g->place[at + r])), hidden);
 }
 
 static wa_status run_expert(gathering *g, size_t e)
 {
-    const wa_walk_layer *l = g->walk->layer;
     wa_expert own = g->experts.experts[e];
-    wa_fault_expert(g->walk->which, l, &own);
+    wa_fault_expert(g->walk->which, g->walk->layer, &own);
     for (size_t at = g->start[e]; at < g->start[e + 1]; at += g->tile.rows) {
-        size_t left = g->start[e + 1] - at;
-        size_t rows = left < g->tile.rows ? left : g->tile.rows;
-        const size_t *place = g->place + at;
-        for (size_t r = 0; r < rows; r++)
-            memcpy(g->x + r * l->hidden, input_row(g, row_of(g, place[r])),
-                   l->hidden * sizeof *g->x);
-        wa_fault_expert_input(g->walk->which, l, g->x, rows);
+        size_t rows = wa_size_min(g->start[e + 1] - at, g->tile.rows);
+        gather_rows(g, at, rows, g->x);
         WA_TRY(g->feed(g->walk, &own, rows, g->x, g->y));
-        for (size_t r = 0; r < rows; r++)
-            wa_axpy(g->routing.weight[place[r]], g->y + r * l->hidden,
-                    output_row(g, row_of(g, place[r])), l->hidden);
+        add_rows(g, at, rows, g->y);
     }
+    return WA_OK;
+}
+
+/* All experts, each by whoever has it: the same products, added up in the same order. */
+static wa_status run_spread(const gathering *g)
+{
+    const wa_walk_layer *l = g->walk->layer;
+    size_t rows = g->start[g->experts.count], floats;
+    wa_expert_rows all = {
+        .which = g->walk->which, .layer = l, .most = g->tile.rows, .start = g->start};
+    float *x;
+    if (!wa_size_mul(rows, l->hidden, &floats))
+        return wa_fail(g->walk->err, WA_E_MEMORY, "%zu rows of %zu values overflow", rows,
+                       l->hidden);
+    WA_TRY(wa_arena_take_raw(g->walk->scratch->arena, floats, sizeof *x, &x, g->walk->err));
+    WA_TRY(wa_arena_take_raw(g->walk->scratch->arena, floats, sizeof *x, &all.y, g->walk->err));
+    all.x = x;
+    gather_rows(g, 0, rows, x);
+    WA_TRY(l->spread->feed(l->spread->context, &all, g->walk->err));
+    add_rows(g, 0, rows, all.y);
+    return WA_OK;
+}
+
+static wa_status feed_expert(wa_walk *walk, size_t e, const wa_expert_rows *of)
+{
+    size_t hidden = of->layer->hidden;
+    wa_expert own = of->layer->experts->experts[e];
+    wa_fault_expert(of->which, of->layer, &own);
+    for (size_t at = of->start[e]; at < of->start[e + 1]; at += of->most)
+        WA_TRY(feed_of(of->which)(walk, &own, wa_size_min(of->start[e + 1] - at, of->most),
+                                  of->x + at * hidden, of->y + at * hidden));
+    return WA_OK;
+}
+
+wa_status wa_experts_feed(const wa_expert_rows *of, size_t first, size_t end, wa_scratch *scratch,
+                          wa_error *err)
+{
+    wa_walk walk = {.which = of->which,
+                    .layer = of->layer,
+                    .scratch = scratch,
+                    .act = &scratch->act,
+                    .up = &scratch->up,
+                    .err = err};
+    for (size_t e = first; e < end; e++)
+        WA_TRY(feed_expert(&walk, e, of));
     return WA_OK;
 }
 
@@ -181,25 +244,17 @@ static void clear_rows(const gathering *g)
     }
 }
 
-static wa_status run(wa_walk *walk, wa_tile tile, wa_expert_feed *feed)
+wa_status wa_experts_tile(wa_walk *walk, wa_tile tile)
 {
     gathering g;
-    WA_TRY(open_gathering(walk, tile, feed, &g));
+    WA_TRY(open_gathering(walk, tile, &g));
     WA_TRY(route(&g));
     tell_routing(&g);
     sort_places(&g);
     clear_rows(&g);
-    for (size_t e = 0; e < g.experts.count; e++)
+    if (walk->layer->spread != NULL)
+        WA_TRY(run_spread(&g));
+    for (size_t e = 0; e < g.experts.count && walk->layer->spread == NULL; e++)
         WA_TRY(run_expert(&g, e));
     return run_shared(&g);
-}
-
-wa_status wa_experts_tile(wa_walk *walk, wa_tile tile)
-{
-    return run(walk, tile, feed_decoded);
-}
-
-wa_status wa_experts_q8k_tile(wa_walk *walk, wa_tile tile)
-{
-    return run(walk, tile, wa_q8k_feed);
 }

@@ -214,3 +214,26 @@ size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *l)
         bytes += read[i]->rows > 0 ? wa_matrix_bytes(read[i]) : 0;
     return bytes;
 }
+
+static bool computes_experts(const wa_case *which, const wa_walk_layer *l)
+{
+    return l->experts != NULL && !wa_path_is_foreign(which->path);
+}
+
+double wa_case_expert_flops(const wa_case *which, const wa_walk_layer *l, size_t rows)
+{
+    if (!computes_experts(which, l))
+        return 0.0;
+    double features = (double)(l->experts->chosen * l->experts->experts[0].up.rows);
+    return 6.0 * (double)rows * (double)l->hidden * features;
+}
+
+size_t wa_case_expert_bytes(const wa_case *which, const wa_walk_layer *l)
+{
+    if (!computes_experts(which, l))
+        return 0;
+    wa_experts own = *l->experts; /* but for the router and the shared one */
+    own.router = own.shared_gate = (wa_matrix){.rows = 0};
+    own.shared = (wa_expert){.gate_bias = NULL};
+    return wa_experts_bytes(&own);
+}

@@ -241,6 +241,16 @@ WA_CHECKED wa_status wa_vindex_match(const wa_model *model, const wa_vindex *vin
 WA_CHECKED wa_status wa_vindex_contradict(const wa_model *model, const wa_vindex *vindex,
                                           const char *name, wa_notes *notes, wa_error *err);
 
+typedef struct wa_expert_rows wa_expert_rows;
+
+/** How the ranks of a team do each other's experts (engine/spread.c). */
+typedef struct wa_expert_spread {
+    void *context;
+    /** Write rows->y, each expert's rows by the rank that has it; bit for bit what wa_experts_feed
+     * of all experts writes. */
+    wa_status (*feed)(void *context, const wa_expert_rows *rows, wa_error *err);
+} wa_expert_spread;
+
 /** A layer's weights as one case reads them: views, nothing decoded. A plain value. */
 typedef struct wa_walk_layer {
     wa_matrix gate, up, down; /* gate, up [F, H]; gate.rows = 0 for ungated models */
@@ -251,6 +261,9 @@ typedef struct wa_walk_layer {
     const wa_experts *experts; /* borrowed, instead of gate, up and down; NULL = none */
     /* Of a path of experts: its vindex has no place for this FFN, and the model's own stands here */
     bool of_model;
+    /* Borrowed; NULL = all experts are computed here. Set by whoever opens a layer; the oracle does
+     * not look at it. */
+    const wa_expert_spread *spread;
     wa_activation activation;
     bool gated;
     size_t features, hidden; /* features: of the widest expert, where there are experts */
@@ -332,6 +345,22 @@ WA_CHECKED wa_status wa_case_run(const wa_case *which, const wa_walk_layer *laye
                                  const wa_walk_io *io, size_t io_count, wa_scratch *scratch,
                                  wa_label *label, wa_error *err);
 
+/** Rows of a layer's experts, gathered: those of expert e are [start[e], start[e + 1]) of x and y.
+ * Borrowed. */
+struct wa_expert_rows {
+    const wa_case *which;
+    const wa_walk_layer *layer;
+    size_t most; /* so many go through an expert together, at most tile_rows of the scratch */
+    const size_t *start; /* [experts + 1] */
+    const float *x;      /* [start[experts], hidden] */
+    float *y;            /* the same, out */
+};
+
+/** y of the rows of experts [first, end), without the weights of a routing, by the case's kernel.
+ * Local. Errors: those of the kernel. */
+WA_CHECKED wa_status wa_experts_feed(const wa_expert_rows *of, size_t first, size_t end,
+                                     wa_scratch *scratch, wa_error *err);
+
 /** Is it a per-feature loop (sparse:serial, sparse:parallel_q4k_down): in gate order, leaving out
  * small activations? */
 bool wa_case_is_loop(const wa_case *which);
@@ -354,6 +383,10 @@ const wa_case *wa_case_oracle(const wa_case *which);
 /** Multiply-adds times two of one evaluation of `rows` rows, and stored bytes it reads; for cost
  * figures. */
 double wa_case_flops(const wa_case *which, const wa_walk_layer *layer, size_t rows);
+/** Of that, what goes through experts, without router and shared expert; and their stored bytes. 0
+ * where the case computes none. */
+double wa_case_expert_flops(const wa_case *which, const wa_walk_layer *layer, size_t rows);
+size_t wa_case_expert_bytes(const wa_case *which, const wa_walk_layer *layer);
 size_t wa_case_bytes(const wa_case *which, const wa_walk_layer *layer);
 
 /*

@@ -25,7 +25,7 @@ static const struct {
     [WA_LABEL_CHECKPOINT] = {wa_products_tile, wa_experts_tile},
     [WA_LABEL_INTERLEAVED_KQUANT_Q8K] = {wa_q8k_tile, NULL},
     [WA_LABEL_EXPERTS] = {wa_products_tile, wa_experts_tile},
-    [WA_LABEL_EXPERTS_Q8K] = {wa_q8k_tile, wa_experts_q8k_tile},
+    [WA_LABEL_EXPERTS_Q8K] = {wa_q8k_tile, wa_experts_tile},
     [WA_LABEL_NOT_SERVED] = {wa_products_tile, wa_experts_tile},
 };
 

@@ -39,7 +39,7 @@ void wa_walk_feed(wa_walk *walk, wa_tile tile);
 void wa_walk_project(wa_walk *walk, wa_tile tile, float *const *act);
 
 wa_walk_tile wa_products_tile, wa_loop_tile, wa_fallback_tile, wa_q4_tile, wa_native_tile,
-    wa_q8k_tile, wa_external_tile, wa_experts_tile, wa_experts_q8k_tile;
+    wa_q8k_tile, wa_external_tile, wa_experts_tile;
 
 /** y [rows, H] = FFN(x [rows, H]) of one expert; the walk's first buffers are used. */
 typedef wa_status wa_expert_feed(wa_walk *walk, const wa_expert *ffn, size_t rows, const float *x,

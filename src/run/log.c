@@ -103,8 +103,9 @@ void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *pla
         plan->work.rows < (double)audit->obs_count ? " of what is missing" : "");
     wa_blas blas = wa_blas_look();
     wa_run_log_line(log,
-                    "ranks: %d = %d groups x %d stages x %d teams%s; BLAS %s, %d thread(s) each",
+                    "ranks: %d = %d groups x %d stages x %d teams%s%s; BLAS %s, %d thread(s) each",
                     plan->grid.used, plan->grid.groups, plan->grid.stages, plan->grid.teams,
+                    plan->grid.spread ? ", experts spread" : "",
                     plan->grid.idle > 0 ? ", others idle" : "", blas.core, audit->job->threads);
     if (plan->grid.idle > 0)
         wa_run_log_line(log, "warning: %d of %d ranks are idle: this audit has no work for them",
@@ -287,6 +288,7 @@ wa_status wa_run_log_write(const wa_run_log *log, wa_parts *parts, const wa_plan
     set(object, "groups", json_integer(plan->grid.groups));
     set(object, "stages", json_integer(plan->grid.stages));
     set(object, "teams", json_integer(plan->grid.teams));
+    set(object, "experts", json_string(wa_spreading_word(plan->grid.spread)));
     set(object, "idle", json_integer(plan->grid.idle));
     set_batches(object, plan);
     wa_run_places_describe(log->places, object);

@@ -19,8 +19,13 @@ static wa_arena *new_arena(void)
 }
 
 /* Attention and one FFN cost 1 per row each, so lane 0 costs 2 a layer and a case 1 + 2 = 3. */
-static const wa_case_cost unit_cases[MANY] = {{1.0, 0}, {1.0, 0}, {1.0, 0}, {1.0, 0},
-                                              {1.0, 0}, {1.0, 0}, {1.0, 0}, {1.0, 0}};
+#define COST(flops, bytes)                                                                         \
+    {                                                                                              \
+        .flops_per_row = (flops), .layer_bytes = (bytes)                                           \
+    }
+static const wa_case_cost unit_cases[MANY] = {COST(1.0, 0), COST(1.0, 0), COST(1.0, 0),
+                                              COST(1.0, 0), COST(1.0, 0), COST(1.0, 0),
+                                              COST(1.0, 0), COST(1.0, 0)};
 
 static wa_plan_input unit_input(const size_t *prompt_rows, size_t prompts, size_t cases)
 {
@@ -235,10 +240,88 @@ static void logits_of_all_positions_make_the_head_dearer(void)
     wa_arena_close(arena);
 }
 
+/* Three quarters of every FFN go through experts, and nine tenths of the bytes. */
+static wa_plan_input input_of_experts(wa_spreading spreading)
+{
+    static const wa_experts_cost experts = {.flops_per_row = 0.75, .bytes = 900 << 20};
+    static wa_case_cost costs[2];
+    wa_plan_input input = unit_input(seed_rows, 3, 2);
+    for (size_t c = 0; c < 2; c++)
+        costs[c] =
+            (wa_case_cost){.flops_per_row = 1.0, .layer_bytes = 1000 << 20, .experts = experts};
+    input.cases = costs;
+    input.experts = experts;
+    input.layer_bytes = 1000 << 20;
+    input.expert_count = 8;
+    input.expert_choices = 2;
+    input.expert_layers = input.layer_count;
+    input.spreading = spreading;
+    input.stages = 1;
+    return input;
+}
+
+static void spread_experts_are_shared_out_and_nothing_is_lost(void)
+{
+    wa_arena *arena = new_arena();
+    wa_plan *plan;
+    wa_error err;
+    for (int teams = 2; teams <= 8; teams++) {
+        wa_plan_input input = input_of_experts(WA_SPREADING_ALWAYS);
+        wa_seat_cost sum = {.flops = 0.0};
+        size_t begun = 0, most = 0, first, end;
+        input.teams = teams;
+        WA_MUST(wa_plan_build(&input, teams, arena, &plan, &err), &err);
+        CU_ASSERT_TRUE(plan->grid.spread);
+        for (int m = 0; m < teams; m++) {
+            wa_seat_cost seat = wa_plan_seat_cost(&input, plan, 0, m);
+            sum.flops += seat.flops;
+            most = seat.mapped_bytes > most ? seat.mapped_bytes : most;
+            wa_plan_experts(plan, input.expert_count, m, &first, &end);
+            CU_ASSERT_EQUAL(first, begun);
+            CU_ASSERT_TRUE(end > first);
+            begun = end;
+        }
+        CU_ASSERT_EQUAL(begun, input.expert_count);
+        double rows = plan->work.rows; /* of 10 layers: lane 0 takes 2, each case 3 */
+        CU_ASSERT_DOUBLE_EQUAL(sum.flops, rows * 10.0 * 8.0, 1e-6 * rows);
+        /* what is not of experts, of the model and two cases at most, and a share of three times 900 */
+        CU_ASSERT_TRUE(most >> 20 <= 10 * (3 * 100 + 3 * 900 / (size_t)teams));
+        /* the reference on one input, two cases on two: 5 evaluations of 2 choices */
+        double away = (teams - 1.0) / teams;
+        CU_ASSERT_DOUBLE_EQUAL(plan->spread_rows, rows * 10.0 * 5.0 * 2.0 * away, 1e-6 * rows);
+    }
+    wa_arena_close(arena);
+}
+
+static void experts_are_spread_where_a_stage_fits_no_node(void)
+{
+    wa_arena *arena = new_arena();
+    wa_plan *plan;
+    wa_error err;
+    wa_plan_input input = input_of_experts(WA_SPREADING_BY_PLAN);
+    WA_MUST(wa_plan_build(&input, 4, arena, &plan, &err), &err);
+    CU_ASSERT_FALSE(plan->grid.spread); /* nobody says what a node holds */
+    size_t anonymous = 2 * plan->anonymous_bytes;
+    input.nodes = 4;
+    for (size_t cache = 10000; cache <= 40000; cache += 10000) {
+        /* a stage maps 10 * 3000 MB, of which 27,000 are of experts; a rank on each node */
+        input.node_memory = anonymous + (cache << 20);
+        WA_MUST(wa_plan_build(&input, 4, arena, &plan, &err), &err);
+        CU_ASSERT_EQUAL(plan->grid.spread, cache < 30000);
+        if (cache < 30000)
+            CU_ASSERT_EQUAL(plan->grid.teams, cache == 10000 ? 4 : 2);
+    }
+    input.spreading = WA_SPREADING_NEVER;
+    input.node_memory = anonymous + ((size_t)10000 << 20);
+    WA_MUST(wa_plan_build(&input, 4, arena, &plan, &err), &err);
+    CU_ASSERT_FALSE(plan->grid.spread);
+    wa_arena_close(arena);
+}
+
 static void dear_cases_are_dealt_first(void)
 {
     /* costs 1 + 2 f: 21, 11, 5, 3; lane 0: 2. Two members: 21 | 2 + 11 + 5 + 3 */
-    static const wa_case_cost costs[] = {{1.0, 0}, {5.0, 0}, {10.0, 0}, {2.0, 0}};
+    static const wa_case_cost costs[] = {COST(1.0, 0), COST(5.0, 0), COST(10.0, 0), COST(2.0, 0)};
     wa_arena *arena = new_arena();
     wa_plan_input input = unit_input(seed_rows, 3, 4);
     wa_plan *plan;
@@ -464,7 +547,8 @@ static wa_plan_input random_input(uint64_t *state, size_t *rows, wa_case_cost *c
     for (size_t p = 0; p < input.prompt_count; p++)
         rows[p] = 1 + next_random(state) % 300;
     for (size_t c = 0; c < input.case_count; c++)
-        costs[c] = (wa_case_cost){(double)(1 + next_random(state) % 5), next_random(state) % 1000};
+        costs[c] =
+            (wa_case_cost)COST((double)(1 + next_random(state) % 5), next_random(state) % 1000);
     input.cases = costs;
     input.layer_count = 1 + next_random(state) % 40;
     input.head_flops_per_row = (double)(next_random(state) % 30);
@@ -474,6 +558,12 @@ static wa_plan_input random_input(uint64_t *state, size_t *rows, wa_case_cost *c
     input.vindex_count = 1 + next_random(state) % 4;
     input.packing_rows = next_random(state) % 2 == 0 ? 0.0 : (double)(next_random(state) % 60);
     return input;
+}
+
+static bool are_equal(const wa_grid *a, const wa_grid *b)
+{
+    return a->groups == b->groups && a->stages == b->stages && a->teams == b->teams &&
+           a->used == b->used && a->idle == b->idle && a->spread == b->spread;
 }
 
 static void any_plan_covers_everything_once(void)
@@ -498,7 +588,7 @@ static void any_plan_covers_everything_once(void)
             check_batches(plan, &input);
             check_grid(plan, &input, ranks);
             WA_MUST(wa_plan_build(&input, ranks, arena, &again, &err), &err);
-            CU_ASSERT_EQUAL(memcmp(&plan->grid, &again->grid, sizeof plan->grid), 0);
+            CU_ASSERT_TRUE(are_equal(&plan->grid, &again->grid));
             CU_ASSERT_EQUAL(memcmp(plan->case_member, again->case_member,
                                    input.case_count * sizeof *plan->case_member),
                             0);
@@ -546,10 +636,10 @@ static wa_plan_input model_input(bool is_small, const wa_case_cost *costs, const
     return input;
 }
 
-static const wa_case_cost large_costs[] = {
-    {6.0 * 2560 * 10240, 0}, {6.0 * 2560 * 10240, 0}, {6.0 * 2560 * 10240, 0}};
-static const wa_case_cost small_costs[] = {
-    {6.0 * 576 * 1536, 0}, {6.0 * 576 * 1536, 0}, {6.0 * 576 * 1536, 0}};
+static const wa_case_cost large_costs[] = {COST(6.0 * 2560 * 10240, 0), COST(6.0 * 2560 * 10240, 0),
+                                           COST(6.0 * 2560 * 10240, 0)};
+static const wa_case_cost small_costs[] = {COST(6.0 * 576 * 1536, 0), COST(6.0 * 576 * 1536, 0),
+                                           COST(6.0 * 576 * 1536, 0)};
 
 /* Busy share of all ranks, and how many times as fast they are as one, which packs each matrix less
  * often. 64 prompts of 40 rows on 16 ranks were five batches of 512, later 8 in four groups of
@@ -776,8 +866,8 @@ static void little_memory_makes_batches_smaller(void)
  * twice. */
 static void a_seat_costs_its_layers_lanes_and_head(void)
 {
-    static const wa_case_cost costs[] = {
-        {1.0, 10}, {1.0, 20}, {0.0, 40}}; /* the third does not run */
+    static const wa_case_cost costs[] = {COST(1.0, 10), COST(1.0, 20),
+                                         COST(0.0, 40)}; /* the third does not run */
     wa_arena *arena = new_arena();
     wa_plan_input input = unit_input(seed_rows, 3, 3);
     wa_plan *plan;
@@ -830,6 +920,8 @@ WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
          WA_CASE(stages_are_the_fewest_that_nodes_can_hold),
          WA_CASE(layers_are_cut_so_that_the_dearest_stage_is_cheapest),
          WA_CASE(logits_of_all_positions_make_the_head_dearer), WA_CASE(dear_cases_are_dealt_first),
+         WA_CASE(spread_experts_are_shared_out_and_nothing_is_lost),
+         WA_CASE(experts_are_spread_where_a_stage_fits_no_node),
          WA_CASE(an_asked_grid_is_honoured_or_refused_with_what_fits),
          WA_CASE(impossible_input_is_refused),
          WA_CASE(four_lanes_of_a_4b_model_take_less_than_200_mb),
