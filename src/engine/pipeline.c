@@ -156,6 +156,7 @@ static wa_status run_slot(wa_pipeline *p, batch_slot *slot, wa_error *err)
     wa_error failure = head.error;
     WA_TRY(wa_references_start(p, slot, err));
     p->computing = true;
+    p->layers_before = wa_stage_steps(p->stage).layers;
     if (failure.status == WA_OK && compute(p, slot, &failure) == WA_OK)
         failure = (wa_error){.status = WA_OK};
     p->computing = false;
@@ -238,11 +239,22 @@ static wa_status give_notice(wa_pipeline *p, wa_error *err)
                         &p->noticing, err);
 }
 
-/* The lead of the first stage asks for a batch early enough to have one when a slot is free. */
+/* Will this rank be free for a batch that it has not been given yet, soon or now? */
+static bool wants_batch(const wa_pipeline *p)
+{
+    size_t given = p->queued - p->computed;
+    if (given == 0)
+        return true;
+    return given == 1 && p->computing &&
+           (size_t)(wa_stage_steps(p->stage).layers - p->layers_before) >=
+               wa_plan_asks_after(p->share.layer_count);
+}
+
+/* The lead of the first stage asks for a batch early enough to have one when it is free. */
 static wa_status ask_for_batch(wa_pipeline *p, wa_error *err)
 {
-    if (!p->is_first || !p->share.is_lead || p->ended || p->asked ||
-        p->queued - p->left > p->slot_count || !wa_comm_is_done(p->input->comm, &p->requesting))
+    if (!p->is_first || !p->share.is_lead || p->ended || p->asked || !wants_batch(p) ||
+        !wa_comm_is_done(p->input->comm, &p->requesting))
         return WA_OK;
     p->asked = true;
     p->request = (int32_t)p->seat.group;

@@ -86,7 +86,8 @@ typedef struct wa_pipeline {
     size_t slot_count; /* used of them */
     /* positions in the queue: slot taken, stage run, slot free again */
     size_t started, computed, left;
-    bool computing; /* the batch at `computed` has begun */
+    bool computing;        /* the batch at `computed` has begun */
+    int64_t layers_before; /* that the stage had run when it began */
 
     /* the reference in memory that the team shares; none: by messages, in the buffers below */
     wa_ring ring;

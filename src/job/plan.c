@@ -43,6 +43,11 @@ wa_seat wa_plan_seat(const wa_plan *plan, int rank)
                      .member = rank % grid->teams};
 }
 
+size_t wa_plan_asks_after(size_t layers)
+{
+    return layers - (layers + 3) / 4;
+}
+
 int wa_plan_rank(const wa_plan *plan, int group, int stage, int member)
 {
     return (stage * plan->grid.groups + group) * plan->grid.teams + member;

@@ -121,6 +121,10 @@ wa_seat wa_plan_seat(const wa_plan *plan, int rank);
  * stage; one leaving, except from a group's writer (lead of the last stage), whose results are its
  * own. */
 size_t wa_plan_slots(const wa_grid *grid, int stage, int member);
+/** Layers of a batch after which a group's first stage asks for its next one: all of its `layers`
+ * but a quarter, rounded up. So the answer is there when it is wanted, and a batch goes to the group
+ * that will be free for it first. */
+size_t wa_plan_asks_after(size_t layers);
 /** Batches that a group's writer gathers at once: as many as its stages work on, and one more. */
 size_t wa_plan_gathered(const wa_grid *grid);
 /** Reference messages of `bytes` each that a lead may be ahead of its team: 32 MB of them, at least

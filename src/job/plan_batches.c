@@ -87,10 +87,9 @@ wa_status wa_work_open(const wa_plan_input *input, wa_arena *arena, wa_work *out
 
 /* --- Packing --- */
 
-/* Rows that the next batch may have when so many are left. */
-static size_t target_rows(const wa_packing_rule *rule, size_t left)
+size_t wa_packing_target(const wa_packing_rule *rule, size_t left)
 {
-    size_t share = rule->groups > 1 ? left / (2 * rule->groups) : rule->most;
+    size_t share = rule->groups > 1 ? left * rule->sixths / (6 * rule->groups) : rule->most;
     size_t least = rule->least < rule->most ? rule->least : rule->most;
     if (share < least)
         return least;
@@ -123,7 +122,7 @@ static size_t fill_batches(const wa_work *work, const wa_packing_rule *rule, wa_
             continue;
         }
         wa_batch batch = {.first_prompt = p, .first_obs = work->first_obs[p]};
-        size_t target = target_rows(rule, left);
+        size_t target = wa_packing_target(rule, left);
         do {
             batch.rows += input->prompt_rows[p++];
             batch.prompt_count++;

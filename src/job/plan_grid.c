@@ -250,8 +250,8 @@ static wa_status cut_layers(const wa_work *work, wa_arena *arena, candidate *c, 
 /* --- Predicting the time
  * -------------------------------------------------------------------------- */
 
-/* Groups by when they ask for a batch, which is as they begin the one before: a binary heap, so
- * that many batches cost little. */
+/* Groups by when they ask for a batch, which is shortly before they are free for it: a binary heap,
+ * so that many batches cost little. */
 typedef struct waiting {
     double asks_at;
     size_t group, given; /* batches */
@@ -305,16 +305,18 @@ static void add_amount(wa_amount *sum, const wa_amount *more)
 static size_t run_batch(const candidate *c, const wa_amount *batch, timeline *t)
 {
     size_t stages = (size_t)c->grid.stages, group = t->heap[0].group;
-    double *free_at = t->free_at + group * stages, at = 0.0, begun = free_at[0];
+    double *free_at = t->free_at + group * stages, at = t->heap[0].asks_at;
     for (size_t s = 0; s < stages; s++) {
         double start = at > free_at[s] ? at : free_at[s];
         size_t layers = c->stage_start[s + 1] - c->stage_start[s];
         int lead = ((int)s * c->grid.groups + (int)group) * c->grid.teams;
+        if (s == 0)
+            t->heap[0].asks_at = start + stage_time(c, wa_plan_asks_after(layers), false, batch,
+                                                    t->packing, t->spread, lead);
         at = start + stage_time(c, layers, s == stages - 1, batch, t->packing, t->spread, lead);
         free_at[s] = at;
     }
     add_amount(&t->given[group], batch);
-    t->heap[0].asks_at = begun;
     t->heap[0].given++;
     sink_top(t->heap, (size_t)c->grid.groups);
     return group;
@@ -417,23 +419,34 @@ static wa_status try_rule(const wa_work *work, int ranks, const wa_packing_rule 
     return WA_OK;
 }
 
+/* Of a group's share of what is left, in sixths: what the first batches may take. */
+enum { HALF = 3, MOST_SIXTHS = 5 };
+
 /* Rows of a batch below which packing a matrix costs twice its products. */
 static size_t smallest_batch(const wa_plan_input *input)
 {
     return 1 + (size_t)(input->packing_rows / 2.0);
 }
 
-/* Large batches and ever smaller ones after them, down to the smallest, four or sixteen times
- * that. */
+/* Large batches and ever smaller ones after them, down to the smallest, four or sixteen times that.
+ * The first take three, four or five sixths of a group's share: more of it where that saves packing.
+ * Sizes that no batch reaches are not tried. */
 static wa_status try_tails(const wa_work *work, int ranks, size_t most, size_t fit, wa_arena *arena,
                            const candidate *c, candidate *best, wa_error *err)
 {
     size_t smallest = smallest_batch(work->input);
     wa_packing_rule rule = {.groups = fit, .dearest_first = true};
-    for (rule.most = most; rule.most >= smallest; rule.most /= 2)
-        for (rule.least = smallest; rule.least <= 16 * smallest && rule.least < rule.most;
-             rule.least *= 4)
-            WA_TRY(try_rule(work, ranks, &rule, arena, c, best, err));
+    for (rule.sixths = HALF; rule.sixths <= (fit > 1 ? MOST_SIXTHS : HALF); rule.sixths++) {
+        rule.most = most;
+        rule.least = smallest;
+        size_t first = wa_packing_target(&rule, work->rows);
+        while (rule.most / 2 >= first)
+            rule.most /= 2;
+        for (; rule.most >= smallest; rule.most /= 2)
+            for (rule.least = smallest; rule.least <= 16 * smallest && rule.least < rule.most;
+                 rule.least *= 4)
+                WA_TRY(try_rule(work, ranks, &rule, arena, c, best, err));
+    }
     return WA_OK;
 }
 
@@ -462,6 +475,7 @@ static wa_status choose_rule(const wa_work *work, int ranks, size_t most, wa_are
     const wa_packing_rule largest = {.most = most,
                                      .least = smallest_batch(work->input),
                                      .groups = alone ? 1 : fit,
+                                     .sixths = HALF,
                                      .dearest_first = !alone};
     candidate best = {.batches = 0};
     WA_TRY(try_rule(work, ranks, &largest, arena, c, &best, err));

@@ -26,9 +26,13 @@ wa_amount wa_work_amount(const wa_work *work, const wa_batch *batch);
 typedef struct wa_packing_rule {
     size_t most;        /* rows of a batch, but for a longer prompt */
     size_t least;       /* below which none is cut smaller */
-    size_t groups;      /* > 1: a batch takes at most half of a group's share of what is left */
+    size_t groups;      /* > 1: a batch takes `sixths` of a group's even share of what is left */
+    size_t sixths;      /* 1 to 6 */
     bool dearest_first; /* else in order of their prompts */
 } wa_packing_rule;
+
+/** Rows that the next batch is to have when so many are left. */
+size_t wa_packing_target(const wa_packing_rule *rule, size_t left);
 
 /** plan's batches, batch_count, max_rows, max_prompts and obs_count. */
 WA_CHECKED wa_status wa_work_pack(const wa_work *work, const wa_packing_rule *rule, wa_arena *arena,

@@ -63,6 +63,20 @@ def test_every_group_has_a_batch_before_any_has_two(shop, keys):
         assert foretold(plan) == counted(job.result_path)[0]
 
 
+def test_a_batch_goes_to_the_group_that_is_free_first(shop, keys):
+    """Of 40, 24 and 22 rows: the last, which rank 0's own group takes with its 24, since it is through with most of those first."""
+    path = shop.root / "uneven.jsonl"
+    path.write_text("".join(json.dumps({"key": f"p{rows}", "ids": [5] * rows}) + "\n" for rows in (40, 24, 22)))
+    job = job_of(shop, {**keys, "paths": [{"path": "sparse"}, harness.slow_path()], "batch": {"rows": 40}, "prompts": {"file": str(path)}})
+    words = ["--set", "grid.stages=1", "--set", "grid.teams=1"]
+    plan = harness.run(["plan", job.path, "--ranks", 2, *words])
+    assert re.search(r"^batches: 3 of .*\n.* 2 groups x 1 stage x teams of 1; 0 idle$", plan.stdout, re.MULTILINE)
+    job.run(ranks=2, words=words, WALKAUDIT_TEST_ROW_DELAY="3")
+    run = counted(job.result_path)[0]
+    assert foretold(plan) == run
+    assert run[2] > run[1] / 3  # results of two of the batches came to rank 0, from itself: of 24 rows alone a quarter of the bytes
+
+
 @pytest.mark.parametrize("ranks, stages, teams, logits", [(1, 1, 1, "last"), (1, 1, 1, "all"), (2, 1, 2, "last"), (4, 4, 1, "last"),
                                                          (4, 2, 2, "all")])
 def test_memory_is_what_was_foretold(shop, keys, ranks, stages, teams, logits):

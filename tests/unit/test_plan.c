@@ -643,7 +643,8 @@ static const wa_case_cost small_costs[] = {COST(6.0 * 576 * 1536, 0), COST(6.0 *
 
 /* Busy share of all ranks, and how many times as fast they are as one, which packs each matrix less
  * often. 64 prompts of 40 rows on 16 ranks were five batches of 512, later 8 in four groups of
- * teams of four: 90 % busy, 13.9 times as fast. */
+ * teams of four: 90 % busy, 13.9 times as fast. Packing counts as busy: 1,000 prompts on 128 ranks
+ * are busier in more batches, but slower. */
 static void ranks_are_busy_and_gain(void)
 {
     enum { MOST_PROMPTS = 1000 };
@@ -654,10 +655,10 @@ static void ranks_are_busy_and_gain(void)
     } jobs[] = {{64, 40, 40, 2, 0.99, 1.95},       {64, 40, 40, 4, 0.99, 3.9},
                 {64, 40, 40, 8, 0.97, 7.7},        {64, 40, 40, 16, 0.97, 14.8},
                 {64, 40, 40, 32, 0.9, 27.9},       {100, 20, 60, 2, 0.99, 1.92},
-                {100, 20, 60, 8, 0.92, 6.9},       {320, 20, 60, 16, 0.97, 14.2},
-                {320, 20, 60, 32, 0.97, 26.3},     {1000, 20, 60, 16, 0.99, 15.3},
-                {1000, 20, 60, 64, 0.98, 55.5},    {1000, 20, 60, 128, 0.88, 102.5},
-                {1000, 400, 512, 512, 0.91, 470.0}};
+                {100, 20, 60, 8, 0.92, 7.1},       {320, 20, 60, 16, 0.97, 14.4},
+                {320, 20, 60, 32, 0.97, 27.9},     {1000, 20, 60, 16, 0.99, 15.4},
+                {1000, 20, 60, 64, 0.98, 57.4},    {1000, 20, 60, 128, 0.85, 104.5},
+                {1000, 400, 512, 512, 0.91, 490.0}};
     static size_t rows[MOST_PROMPTS];
     for (size_t j = 0; j < sizeof jobs / sizeof jobs[0]; j++)
         for (int is_small = 0; is_small < 2; is_small++) {
@@ -745,6 +746,34 @@ static void every_group_has_a_batch_before_any_has_two(void)
     CU_ASSERT_EQUAL(plan->first_group.batches, 1);
     CU_ASSERT_DOUBLE_EQUAL(plan->flops_until_done, 300.0 * 11 * 10, 1e-6);
     wa_arena_close(arena);
+}
+
+/* 60 rows are three quarters done while 100 are not: the 55 that are left go to the group with the
+ * 60, which is rank 0's, since it begins last. */
+static void a_batch_goes_to_the_group_that_is_free_first(void)
+{
+    static const size_t rows[] = {100, 60, 55};
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 3, 3);
+    wa_plan *plan;
+    wa_error err;
+    input.batch_rows = 100;
+    input.teams = input.stages = 1;
+    WA_MUST(wa_plan_build(&input, 2, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL(plan->batch_count, 3);
+    CU_ASSERT_DOUBLE_EQUAL(plan->flops_until_done, (60.0 + 55.0) * 11 * 10, 1e-6);
+    CU_ASSERT_EQUAL(plan->first_group.batches, 2);
+    CU_ASSERT_EQUAL(plan->first_group.rows, 60 + 55);
+    wa_arena_close(arena);
+}
+
+/* Of 1 to 8 layers and of 30: all but a quarter, rounded up. */
+static void a_group_asks_when_a_quarter_of_its_layers_is_left(void)
+{
+    static const size_t after[] = {0, 1, 2, 3, 3, 4, 5, 6};
+    for (size_t layers = 1; layers <= 8; layers++)
+        CU_ASSERT_EQUAL(wa_plan_asks_after(layers), after[layers - 1]);
+    CU_ASSERT_EQUAL(wa_plan_asks_after(30), 22);
 }
 
 /* Handed out on demand: the small ones at the end even out what a prediction cannot know. */
@@ -930,6 +959,8 @@ WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
          WA_CASE(more_ranks_never_make_the_busiest_rank_busier), WA_CASE(ranks_are_busy_and_gain),
          WA_CASE(more_ranks_never_take_longer), WA_CASE(small_batches_even_out_slow_ranks),
          WA_CASE(every_group_has_a_batch_before_any_has_two), WA_CASE(large_batches_come_first),
+         WA_CASE(a_batch_goes_to_the_group_that_is_free_first),
+         WA_CASE(a_group_asks_when_a_quarter_of_its_layers_is_left),
          WA_CASE(kept_parts_are_not_computed_again),
          WA_CASE(runs_of_prompts_that_leave_a_gap_are_no_job),
          WA_CASE(fixed_batches_follow_from_the_job_alone),
