@@ -332,30 +332,44 @@ static wa_status copy_fields(wa_comm *comm, const char *temporary, const char *r
     return wa_comm_agree(comm, status, err);
 }
 
-/* --- Rank 0 --- */
+/* --- The parts --- */
 
-static wa_status check_parts(const char *result_path, const wa_part_list *list, wa_error *err)
+static wa_status check_part(const char *result_path, const wa_part_list *list, size_t which,
+                            wa_error *err)
 {
-    for (size_t i = 0; i < list->count; i++) {
-        char path[WA_NAME_BYTES];
-        WA_TRY(wa_part_name(result_path, &list->parts[i], path, err));
-        if (!wa_file_exists(path))
-            return wa_fail(err, WA_E_IO, "cannot assemble: part %zu of %zu is not there, '%s'", i,
-                           list->count, path);
-        WA_TRY(wa_part_check_bytes(path, err));
-    }
-    return WA_OK;
+    char path[WA_NAME_BYTES];
+    WA_TRY(wa_part_name(result_path, &list->parts[which], path, err));
+    if (!wa_file_exists(path))
+        return wa_fail(err, WA_E_IO, "cannot assemble: part %zu of %zu is not there, '%s'", which,
+                       list->count, path);
+    return wa_part_check_bytes(path, err);
 }
 
+/* Collective. Every part is there, and its bytes are those that its writer sealed: part i is looked
+ * at by rank i modulo ranks. */
+static wa_status check_parts(wa_comm *comm, const char *result_path, const wa_part_list *list,
+                             const wa_assembly_caller *caller, wa_error *err)
+{
+    wa_status status = WA_OK;
+    size_t ranks = (size_t)wa_comm_size(comm);
+    for (size_t i = (size_t)wa_comm_rank(comm); status == WA_OK && i < list->count; i += ranks) {
+        status = check_part(result_path, list, i, err);
+        if (wa_comm_rank(comm) == 0)
+            caller->beat(caller->context);
+    }
+    return wa_comm_agree(comm, status, err);
+}
+
+/* --- Rank 0 --- */
+
 /* The temporary lies among the parts, where the next owner removes it when this run is killed. */
-static wa_status begin(const char *result_path, const wa_part_list *list,
-                       const wa_result_meta *meta, const wa_assembly_caller *caller,
-                       char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
+static wa_status begin(const char *result_path, const wa_result_meta *meta,
+                       const wa_assembly_caller *caller, char temporary[WA_NAME_BYTES],
+                       wa_arena *arena, wa_error *err)
 {
     char directory[WA_NAME_BYTES], name[WA_NAME_BYTES];
     size_t streams, others;
     wa_extents x = wa_assembly_extents(meta);
-    WA_TRY(check_parts(result_path, list, err));
     WA_TRY(wa_parts_directory(result_path, directory, err));
     if (!wa_layout_room(&x, NULL, true, &streams) ||
         !wa_layout_room(&x, caller->figures, false, &others) ||
@@ -388,7 +402,8 @@ static wa_status assemble(wa_comm *comm, const char *result_path, const wa_part_
                           char temporary[WA_NAME_BYTES], wa_arena *arena, wa_error *err)
 {
     bool root = wa_comm_rank(comm) == 0;
-    wa_status status = root ? begin(result_path, list, meta, caller, temporary, arena, err) : WA_OK;
+    WA_TRY(check_parts(comm, result_path, list, caller, err));
+    wa_status status = root ? begin(result_path, meta, caller, temporary, arena, err) : WA_OK;
     WA_TRY(wa_comm_agree(comm, status, err));
     WA_TRY(wa_comm_broadcast(comm, temporary, WA_NAME_BYTES, err));
     WA_TRY(copy_fields(comm, temporary, result_path, list, caller, err));

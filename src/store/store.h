@@ -175,11 +175,11 @@ WA_CHECKED wa_status wa_part_write(const char *result_path, const wa_batch *rang
                                    bool has_encoding, wa_error *err);
 
 /**
- * Collective. Assemble all parts into the result file: rank 0 makes skeleton, strings and scales;
- * all ranks read measured fields from the parts and send them to rank 0, which writes them in whole
- * chunks, has the caller judge them and renames the file. meta and caller are read on rank 0 only,
- * the list on every rank. Only its parts are read, whatever lies beside them. On failure the parts
- * stay.
+ * Collective. Assemble all parts into the result file: all ranks look whether the parts are whole;
+ * rank 0 makes skeleton, strings and scales; all ranks read measured fields from the parts and send
+ * them to rank 0, which writes them in whole chunks, has the caller judge them and renames the file.
+ * meta and caller are read on rank 0 only, the list on every rank. Only its parts are read, whatever
+ * lies beside them. On failure the parts stay.
  */
 WA_CHECKED wa_status wa_assemble(wa_comm *comm, const char *result_path, const wa_part_list *list,
                                  const wa_result_meta *meta, const wa_assembly_caller *caller,

@@ -105,6 +105,7 @@ def check_damage(mpiexec, program, folder):
         path = folder / f"damaged{ranks}.h5"
         said = run(*mpiexec, "-n", str(ranks), program, str(path), "2", expect=1)
         assert "prompts-000004-000004.h5" in said and said.count("test_assemble:") == 1, said
+        assert ranks == 1 or "on rank 2 of 3" in said, said  # parts are looked at by all ranks
         left = os.listdir(str(path) + ".parts")
         assert not path.exists() and sum(name.startswith("prompts-") for name in left) == PARTS, left
         assert not any(name.endswith(".tmp") for name in left), left
