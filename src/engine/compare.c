@@ -363,6 +363,10 @@ static wa_status run_case(wa_comparison *c, const wa_team_link *link, wa_error *
                        &stage->scratch, &label, err));
     store_cost(c, label, modes, wa_cost_clock(&stage->cost) - start);
     store_ways(c, ways);
+    c->lead_failed =
+        wa_stage_await_reference(stage, c->batch, c->layer, c->link, c->reference, err) != WA_OK;
+    if (c->lead_failed)
+        return err->status;
 
     WA_TIMED(stage, WA_PHASE_COMPARE, { store_outputs(c); });
     if (tells_experts)
@@ -386,7 +390,7 @@ static wa_status run_case(wa_comparison *c, const wa_team_link *link, wa_error *
 }
 
 wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
-                           const wa_reference *reference, const wa_team_link *link, wa_error *err)
+                           wa_reference *reference, const wa_team_link *link, wa_error *err)
 {
     size_t lane = stage->share.is_lead ? 1 : 0;
     begin_layer(stage, batch, layer);
@@ -397,6 +401,7 @@ wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t 
         wa_comparison c = {.stage = stage,
                            .batch = batch,
                            .reference = reference,
+                           .link = link,
                            .which = which,
                            .index = i,
                            .layer = layer,
@@ -405,7 +410,7 @@ wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t 
         wa_status status = run_case(&c, link, err);
         wa_arena_release(stage->arena, mark);
         if (status != WA_OK)
-            return wa_note(err, "in case '%s'", c.which->name);
+            return c.lead_failed ? status : wa_note(err, "in case '%s'", c.which->name);
         WA_TRY(link->poll(link->context, err));
     }
     return WA_OK;

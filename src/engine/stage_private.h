@@ -72,19 +72,27 @@ size_t wa_stage_lanes_alike(const wa_stage *stage, size_t first);
 typedef struct wa_comparison {
     wa_stage *stage;
     const wa_stage_batch *batch;
-    const wa_reference *reference;
+    wa_reference *reference; /* until its y is there, x is all of it */
     const wa_case *which;
     size_t index; /* of the case */
     size_t layer;
     size_t lane; /* WA_NO_LANE: an isolated case */
+    const wa_team_link *link;
+    bool lead_failed; /* what it is waiting for: the failure is not of this case */
     wa_walk_layer weights;
 } wa_comparison;
 #define WA_NO_LANE SIZE_MAX
 
-/** Evaluate every own case at one layer against the reference, move its lane on, write its
- * fields. */
+/** A member of a team: take what the lead has sent of this layer, unless reference->y is there, and
+ * make stage->post_ref. Waits. Errors: those of the lead. */
+WA_CHECKED wa_status wa_stage_await_reference(wa_stage *stage, const wa_stage_batch *batch,
+                                              size_t layer, const wa_team_link *link,
+                                              wa_reference *reference, wa_error *err);
+
+/** Evaluate every own case at one layer against the reference, move its lane on, write its fields.
+ * Of the reference x is enough: y and h are awaited when the first case has run. */
 WA_CHECKED wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
-                                      const wa_reference *reference, const wa_team_link *link,
+                                      wa_reference *reference, const wa_team_link *link,
                                       wa_error *err);
 
 /** Compare x and y of the reference with the job's reference dump, where there is one. Lead
