@@ -318,14 +318,14 @@ static wa_status measure_decode(const wa_comparison *c, wa_error *err)
     return WA_OK;
 }
 
-static wa_status run_case(wa_comparison *c, const wa_team_link *link, wa_error *err)
+static wa_status run_case(wa_comparison *c, wa_error *err)
 {
     wa_stage *stage = c->stage;
     size_t rows = c->batch->rows;
     size_t hidden = stage->audit->model->hidden;
     const wa_vindex *vindex = stage->audit->vindexes[c->which->vindex];
     WA_TRY(wa_case_open_layer(c->which, stage->audit->model, vindex, c->layer, &c->weights, err));
-    c->weights.spread = link->spread;
+    c->weights.spread = c->link->spread;
     int32_t *hits[WA_STREAMS] = {NULL};
     bool tells_hits = c->which->k != WA_K_ALL && !wa_path_is_foreign(c->which->path);
     bool tells_experts = wa_stage_tells_experts(c);
@@ -407,7 +407,7 @@ wa_status wa_stage_compare(wa_stage *stage, const wa_stage_batch *batch, size_t 
                            .layer = layer,
                            .lane = which->isolated ? WA_NO_LANE : lane++};
         wa_mark mark = wa_arena_mark(stage->arena);
-        wa_status status = run_case(&c, link, err);
+        wa_status status = run_case(&c, err);
         wa_arena_release(stage->arena, mark);
         if (status != WA_OK)
             return c.lead_failed ? status : wa_note(err, "in case '%s'", c.which->name);

@@ -291,11 +291,12 @@ static wa_status run_reference(wa_stage *stage, const wa_stage_batch *batch, siz
 }
 
 /* Until the first case has added to it, every stream of the model is the same: a member need not wait
- * for the lead to know the first layer's x. Products of BLAS may differ from host to host. */
-static bool knows_input(const wa_stage *stage, size_t layer)
+ * for the lead to know the first layer's x. Products of BLAS may differ from host to host, and where
+ * experts are spread the lead waits for the member. */
+static bool knows_input(const wa_stage *stage, size_t layer, const wa_team_link *link)
 {
     return layer == 0 && stage->lanes > 0 && stage->lane_model[0] == stage->audit->model &&
-           stage->audit->engine == WA_ENGINE_WALKAUDIT;
+           stage->audit->engine == WA_ENGINE_WALKAUDIT && link->spread == NULL;
 }
 
 wa_status wa_stage_await_reference(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
@@ -321,7 +322,7 @@ static wa_status run_layer(wa_stage *stage, const wa_stage_batch *batch, size_t 
         WA_TRY(run_reference(stage, batch, layer, link, &reference, err));
         WA_TRY(wa_stage_keep_reference(stage, batch, layer, &reference, err));
         WA_TRY(wa_stage_compare_dump(stage, batch, layer, &reference, err));
-    } else if (!knows_input(stage, layer)) {
+    } else if (!knows_input(stage, layer, link)) {
         WA_TRY(wa_stage_await_reference(stage, batch, layer, link, &reference, err));
     }
     WA_TRY(wa_stage_compare(stage, batch, layer, &reference, link, err));
