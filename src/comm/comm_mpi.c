@@ -3,7 +3,6 @@
 #include "comm/comm_private_mpi.h"
 
 #include "base/foreign.h"
-#include "base/launched.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -101,20 +100,12 @@ close_arena:
     return status;
 }
 
-/* A process that nobody launched: Open MPI 4 starts a daemon for it, a third of a second, lest it
- * spawn processes. Ours never does. Others do not read the variable, and no process of ours inherits
- * it. */
-static const char *const ALONE = "OMPI_MCA_ess_singleton_isolated";
-
 wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
 {
     /* asked for: HDF5 calls MPI too, so more than one thread may at once; wa_comm_keep_moving looks
      * what there is */
     int level;
-    bool alone = wa_launched_by() == NULL && getenv(ALONE) == NULL && setenv(ALONE, "1", 0) == 0;
     WA_TRY_MPI(MPI_Init_thread, (argc, argv, MPI_THREAD_MULTIPLE, &level));
-    if (alone)
-        unsetenv(ALONE);
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm mpi;
     WA_TRY(order_by_host(&mpi, err));

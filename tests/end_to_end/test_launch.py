@@ -87,14 +87,6 @@ def test_a_killed_launcher_is_told_by_its_signal(shop, inputs):
     harness.wait_until_gone(job)
 
 
-def test_a_process_alone_starts_no_daemon_of_its_mpi(shop, inputs):
-    job = make(shop, inputs, paths=[slow_path()], prompts=corpus(shop.root / "alone.jsonl", 6), batch={"rows": 12})
-    process = harness.start(job, None, **slowly())
-    wait_for_parts(job, process, 1)
-    assert children(process.pid) == []
-    assert process.wait(timeout=60) == 0
-
-
 def test_a_rank_of_a_launcher_is_refused_in_one_line(shop, inputs):
     job = make(shop, inputs)
     done = run(["run", "-n", "2", job.path], ranks=2, expect=2)
