@@ -131,6 +131,15 @@ def test_a_result_directory_that_is_a_file(shop, prompts):
     ends_with_3(job, start(job, 3), "Not a directory", "File exists")
 
 
+@pytest.mark.parametrize("words", [(), ("--fresh",)])
+def test_a_result_that_is_a_directory_is_refused_before_anything_is_computed(shop, prompts, words):
+    job = make(shop, shop.vindex("tiny-gemma3", "f16"), prompts)
+    job.result_path.mkdir(parents=True)
+    done = job.run(ranks=2, words=words, expect=3)
+    assert f"'{job.result_path}' is a directory, expected the name of a result file" in harness.one_error_line(done)
+    assert [p.name for p in job.result_path.parent.iterdir()] == [job.result_path.name]
+
+
 @pytest.mark.parametrize("ranks, stages, teams", GRIDS)
 def test_a_result_directory_removed_under_the_run(shop, prompts, ranks, stages, teams):
     job = make(shop, shop.vindex("tiny-gemma3", "f16"), prompts)
