@@ -11,8 +11,7 @@ typedef struct table {
     FILE *out;
 } table;
 
-/* --- Text of roff
- * --------------------------------------------------------------------------------- */
+/* --- Text of roff ----------------------------------------------------------------------------- */
 
 /* Of roff's characters only these mean something inside a line; a dot or quote at its start is
  * guarded by \&. */
@@ -95,8 +94,7 @@ static void print_option(const struct argp_option *option, FILE *out)
     print_line(out, "", option->doc);
 }
 
-/* --- Manual pages
- * --------------------------------------------------------------------------------- */
+/* --- Manual pages ----------------------------------------------------------------------------- */
 
 static void print_verb(const wa_cli_verb *verb, FILE *out)
 {
@@ -210,8 +208,7 @@ static void print_job_manual(const table *t)
     fputs(".SH SEE ALSO\n.BR walkaudit (1)\n", out);
 }
 
-/* --- Completion
- * ----------------------------------------------------------------------------------- */
+/* --- Completion ------------------------------------------------------------------------------- */
 
 static void print_words(const struct argp_option *option, FILE *out)
 {

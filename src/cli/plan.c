@@ -26,8 +26,7 @@ typedef struct request {
     json_t *audits; /* with json: those planned so far */
 } request;
 
-/* --- Words
- * ---------------------------------------------------------------------------------------- */
+/* --- Words ------------------------------------------------------------------------------------ */
 
 /* "8" or "8,64,512". */
 static void parse_counts(char *words, request *r, struct argp_state *state)
@@ -96,8 +95,7 @@ static void set_cell(wa_text_grid *grid, size_t row, size_t column, const char *
     grid->cells[row * grid->column_count + column].text = text;
 }
 
-/* --- Cases
- * ---------------------------------------------------------------------------------------- */
+/* --- Cases ------------------------------------------------------------------------------------ */
 
 /* The files of a case, each once: "gate_vectors.bin, interleaved_kquant.bin"; "model" for its own
  * weights. */
@@ -170,8 +168,7 @@ static wa_status print_not_offered(const wa_cases *cases, const wa_job_audit *au
     return WA_OK;
 }
 
-/* --- The grid
- * ------------------------------------------------------------------------------------- */
+/* --- The grid --------------------------------------------------------------------------------- */
 
 static wa_status list_cases(const wa_plan *plan, const wa_cases *cases, int member, wa_arena *arena,
                             const char **out, wa_error *err)
@@ -243,8 +240,7 @@ static void print_grid(const wa_plan_input *input, const wa_plan *plan, int rank
     putchar('\n');
 }
 
-/* --- One audit
- * ------------------------------------------------------------------------------------ */
+/* --- One audit -------------------------------------------------------------------------------- */
 
 /* One audit on so many ranks of so many nodes. */
 typedef struct place {
@@ -326,8 +322,7 @@ static wa_status plan_audit(const wa_job *job, size_t index, const request *r, p
     return status;
 }
 
-/* --- The sweep
- * ------------------------------------------------------------------------------------- */
+/* --- The sweep -------------------------------------------------------------------------------- */
 
 /* Times of every audit on every number of ranks; 0 for one that cannot be opened, as in a run. */
 static wa_status take_times(const wa_job *job, const request *r, wa_arena *arena, double **out,

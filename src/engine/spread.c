@@ -53,8 +53,7 @@ static size_t ask_bytes(size_t first, size_t end)
     return sizeof(ask) + (end - first) * sizeof(uint64_t);
 }
 
-/* --- We ask
- * -------------------------------------------------------------------------------------- */
+/* --- We ask ----------------------------------------------------------------------------------- */
 
 static wa_status ask_one(spread *s, neighbour *n, const wa_expert_rows *of, wa_error *err)
 {
@@ -127,8 +126,7 @@ static wa_status feed(void *context, const wa_expert_rows *of, wa_error *err)
     return status;
 }
 
-/* --- We are asked
- * -------------------------------------------------------------------------------- */
+/* --- We are asked ----------------------------------------------------------------------------- */
 
 static wa_status listen(spread *s, neighbour *n, wa_error *err)
 {
@@ -246,8 +244,7 @@ bool wa_spread_is_done(wa_pipeline *p)
     return all;
 }
 
-/* --- Start and end
- * ------------------------------------------------------------------------------- */
+/* --- Start and end ---------------------------------------------------------------------------- */
 
 static wa_status open_neighbour(spread *s, int member, neighbour *n, wa_error *err)
 {

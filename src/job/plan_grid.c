@@ -44,8 +44,7 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-/* --- Dealing the cases
- * ---------------------------------------------------------------------------- */
+/* --- Dealing the cases ------------------------------------------------------------------------ */
 
 /* Does it run? Else it has no lane. */
 static bool runs(const wa_plan_input *input, size_t which)
@@ -178,8 +177,7 @@ static void deal_vindexes(const wa_plan_input *input, int teams, int *vindex_mem
         vindex_member[v] = (int)((v + 1) % (size_t)teams);
 }
 
-/* --- Cutting the layers
- * --------------------------------------------------------------------------- */
+/* --- Cutting the layers ----------------------------------------------------------------------- */
 
 /* Layers of a stage when the last has `last` and the others share the rest evenly, longer ones
  * first. */
@@ -247,8 +245,7 @@ static wa_status cut_layers(const wa_work *work, wa_arena *arena, candidate *c, 
     return WA_OK;
 }
 
-/* --- Predicting the time
- * -------------------------------------------------------------------------- */
+/* --- Predicting the time ---------------------------------------------------------------------- */
 
 /* Groups by when they ask for a batch, which is shortly before they are free for it: a binary heap,
  * so that many batches cost little. */
@@ -365,8 +362,7 @@ static wa_status predict(const wa_work *work, const wa_plan *plan, double spread
     return WA_OK;
 }
 
-/* --- Cutting the batches
- * --------------------------------------------------------------------------- */
+/* --- Cutting the batches ---------------------------------------------------------------------- */
 
 /* Groups that have a batch, of as many as the ranks make. */
 static void set_groups(candidate *c, int ranks, size_t batches)
@@ -487,8 +483,7 @@ static wa_status choose_rule(const wa_work *work, int ranks, size_t most, wa_are
     return WA_OK;
 }
 
-/* --- Choosing
- * -------------------------------------------------------------------------------------- */
+/* --- Choosing --------------------------------------------------------------------------------- */
 
 /* Bytes that the dearest stage touches. Cases of one vindex may share a payload, so this is an
  * upper bound. */

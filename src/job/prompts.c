@@ -26,8 +26,7 @@ static wa_status take_seed(wa_arena *arena, wa_prompt **out, size_t *count, wa_e
     return WA_OK;
 }
 
-/* --- JSONL
- * ---------------------------------------------------------------------------------------- */
+/* --- JSONL ------------------------------------------------------------------------------------ */
 
 static wa_status check_keys(json_t *object, wa_error *err)
 {

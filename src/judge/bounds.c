@@ -10,8 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- Built-in sets: the table of design 7
- * --------------------------------------------------------- */
+/* --- Built-in sets: the table of design 7 ----------------------------------------------------- */
 
 static const double KERNEL_BOUND = 1e-5, ROUTER_MARGIN = 1e-5;
 
@@ -61,8 +60,7 @@ static wa_bounds build_larql(void)
             "kept as published"};
 }
 
-/* --- A bounds file as libcyaml sees it
- * ------------------------------------------------------------ */
+/* --- A bounds file as libcyaml sees it -------------------------------------------------------- */
 
 /* Numbers are read as text: libcyaml takes 0.5x as 0.5, and nan, inf and 0x10 as numbers. */
 typedef struct raw_row {
@@ -106,8 +104,7 @@ static const cyaml_schema_field_t BOUNDS_FIELDS[] = {
 static const cyaml_schema_value_t BOUNDS_SCHEMA = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, raw_bounds, BOUNDS_FIELDS)};
 
-/* --- Numbers
- * -------------------------------------------------------------------------------------- */
+/* --- Numbers ---------------------------------------------------------------------------------- */
 
 /* Which members of a row a key fills, and what it may be. */
 typedef struct number_key {
@@ -169,8 +166,7 @@ static wa_status check_bounds_something(const number_key *key, double value, con
                    where, key->key, value, is_floor ? "above" : "below", key->void_at);
 }
 
-/* --- Rows
- * ----------------------------------------------------------------------------------------- */
+/* --- Rows ------------------------------------------------------------------------------------- */
 
 wa_bound wa_bound_none(void)
 {
@@ -239,8 +235,7 @@ static wa_status build_row(const raw_row *raw, const char *bucket, bool is_store
     return WA_OK;
 }
 
-/* --- Files
- * ---------------------------------------------------------------------------------------- */
+/* --- Files ------------------------------------------------------------------------------------ */
 
 /* A bounds file is some lines; what is larger is something else. */
 enum { STORY_BYTES = 300, FILE_LIMIT = 1 << 20 };
@@ -372,8 +367,7 @@ wa_status wa_bounds_open(const char *name_or_path, wa_arena *arena, wa_bounds **
     return WA_OK;
 }
 
-/* --- Printing
- * ------------------------------------------------------------------------------------- */
+/* --- Printing --------------------------------------------------------------------------------- */
 
 /* A prompt key as a YAML scalar in double quotes. */
 static wa_status quote_key(const char *key, wa_arena *arena, char **out, wa_error *err)

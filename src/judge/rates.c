@@ -104,8 +104,7 @@ static wa_rate rate_of_share(const sample *hits)
     return rate;
 }
 
-/* --- Shares and means
- * ----------------------------------------------------------------------------- */
+/* --- Shares and means ------------------------------------------------------------------------- */
 
 static bool has_next(const wa_rate_rows *rows, size_t i)
 {
@@ -150,8 +149,7 @@ static void next_tokens(const wa_rate_rows *rows, const wa_clusters *clusters, s
         .value = ratio, .error = ratio * log_ratio.error, .upper = wa_exp(log_ratio.upper)};
 }
 
-/* --- The 99th percentile
- * -------------------------------------------------------------------------- */
+/* --- The 99th percentile ---------------------------------------------------------------------- */
 
 static const double P99 = 0.99;
 
@@ -287,8 +285,7 @@ wa_rates wa_rates_none(void)
                       .first_non_finite = -1};
 }
 
-/* --- All together
- * --------------------------------------------------------------------------------- */
+/* --- All together ----------------------------------------------------------------------------- */
 
 static bool is_number(const wa_rate_rows *rows, size_t i)
 {

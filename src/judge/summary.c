@@ -175,8 +175,7 @@ static void add_observation(wa_summary *summary, const wa_summary_rows *rows, si
     own->rel_l2_sum += rows->rel_l2[i];
 }
 
-/* --- Digest: two streams, the finaliser of splitmix64 over each word, chained
- * --------------------- */
+/* --- Digest: two streams, the finaliser of splitmix64 over each word, chained ----------------- */
 
 static uint64_t mix(uint64_t v)
 {

@@ -78,8 +78,7 @@ static wa_status complain(judge *j, wa_verdict_code code, const char *format, ..
     return WA_OK;
 }
 
-/* --- Places
- * --------------------------------------------------------------------------------------- */
+/* --- Places ----------------------------------------------------------------------------------- */
 
 static wa_status name_prompt(const judge *j, size_t prompt, char **out)
 {
@@ -106,8 +105,7 @@ static wa_status name_place(const judge *j, wa_extreme at, char **out)
                           prompt, e->obs_position[at.obs], token);
 }
 
-/* --- NOT-RUN
- * -------------------------------------------------------------------------------------- */
+/* --- NOT-RUN ---------------------------------------------------------------------------------- */
 
 static wa_status check_run(judge *j)
 {
@@ -124,8 +122,7 @@ static wa_status check_run(judge *j)
     return WA_OK;
 }
 
-/* --- DISPATCH
- * ------------------------------------------------------------------------------------- */
+/* --- DISPATCH --------------------------------------------------------------------------------- */
 
 static const char *label_text(int8_t code)
 {
@@ -158,8 +155,7 @@ static wa_status check_dispatch(judge *j)
         label_text(e->expected_label[first_layer]), wrong, e->layers * e->prompts);
 }
 
-/* --- NON-FINITE
- * ----------------------------------------------------------------------------------- */
+/* --- NON-FINITE ------------------------------------------------------------------------------- */
 
 static wa_status check_finite_positions(judge *j)
 {
@@ -203,8 +199,7 @@ static wa_status check_finite(judge *j)
     return check_finite_positions(j);
 }
 
-/* --- ENCODING
- * ------------------------------------------------------------------------------------- */
+/* --- ENCODING --------------------------------------------------------------------------------- */
 
 static const wa_encoding_worst NO_ENCODING = {
     .layer = -1, .projection = -1, .row = -1, .value = NAN, .limit = NAN, .excess = NAN};
@@ -289,8 +284,7 @@ static wa_status check_encoding(judge *j)
     return broken == 0 ? WA_OK : complain_encoding(j, at, &worst, broken);
 }
 
-/* --- KERNEL
- * --------------------------------------------------------------------------------------- */
+/* --- KERNEL ----------------------------------------------------------------------------------- */
 
 static const char *const OWN_STREAM = ", on the case's own residual stream";
 
@@ -360,8 +354,7 @@ static wa_status check_kernel(judge *j)
     return check_coverage(j, s->n_kernel_own, e->kernel_own_due, OWN_STREAM);
 }
 
-/* --- ROUTING
- * -------------------------------------------------------------------------------------- */
+/* --- ROUTING ---------------------------------------------------------------------------------- */
 
 /* Other experts than the reference's on the same input, by more than a tie. */
 static wa_status check_routing(judge *j)
@@ -382,8 +375,7 @@ static wa_status check_routing(judge *j)
                     (long long)s->routing.flips, passing);
 }
 
-/* --- BOUND
- * ---------------------------------------------------------------------------------------- */
+/* --- BOUND ------------------------------------------------------------------------------------ */
 
 static wa_status check_cos(judge *j)
 {
@@ -417,8 +409,7 @@ static wa_status check_rel_l2(judge *j)
                     worst.value, j->bound->rel_l2, place, passing);
 }
 
-/* --- TOP-1
- * ---------------------------------------------------------------------------------------- */
+/* --- TOP-1 ------------------------------------------------------------------------------------ */
 
 /* Another first token is excused only when it is one that the reference itself hardly ranks below
  * its own; that two others are close there excuses nothing. near_tie 0 excuses none. */
@@ -465,8 +456,7 @@ static wa_status check_top1(judge *j)
         prompt, own, ref, e->top1_gap[worst], flips, e->prompts, passing);
 }
 
-/* --- DELTA-P
- * -------------------------------------------------------------------------------------- */
+/* --- DELTA-P ---------------------------------------------------------------------------------- */
 
 static bool holds_at(const wa_bound *bound, const char *key)
 {
@@ -507,8 +497,7 @@ static wa_status check_delta_p(judge *j)
                     prompt, fabs(e->prob_delta[worst]), j->bound->dp, broken, e->prompts, passing);
 }
 
-/* --- RATE
- * ----------------------------------------------------------------------------------------- */
+/* --- RATE ------------------------------------------------------------------------------------- */
 
 static wa_status check_rate(judge *j, const char *name, double bound, const wa_rate *rate)
 {
@@ -557,8 +546,7 @@ static wa_status check_rates(judge *j)
     return check_rate(j, "ppl_ratio", b->ppl_ratio, r == NULL ? NULL : &r->ppl_ratio);
 }
 
-/* --- UNCHECKED
- * ------------------------------------------------------------------------------------ */
+/* --- UNCHECKED -------------------------------------------------------------------------------- */
 
 static wa_status check_kernel_was_seen(judge *j)
 {
@@ -650,8 +638,7 @@ static wa_status take_rates(judge *j)
     return wa_rates_build(j->evidence->rate_rows, margin, j->arena, j->rates, j->err);
 }
 
-/* --- All together
- * --------------------------------------------------------------------------------- */
+/* --- All together ----------------------------------------------------------------------------- */
 
 static wa_status check_bounds(judge *j)
 {

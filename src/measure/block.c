@@ -211,8 +211,7 @@ int8_t *wa_block_i8(const wa_block *block, wa_field field, size_t first, size_t 
     return wa_block_run(block, field, first, layer, NULL);
 }
 
-/* --- Transport
- * ------------------------------------------------------------------------------------ */
+/* --- Transport -------------------------------------------------------------------------------- */
 
 /* Which piece of a share comes next. Both ends make the same steps, so a message needs no headings.
  */

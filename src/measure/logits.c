@@ -195,8 +195,7 @@ double wa_topk_overlap(const wa_logits *a, const wa_logits *b, size_t k)
     return (double)common / (double)(in_a + in_b - common);
 }
 
-/* --- Many rows: the same sums in vector lanes
- * ----------------------------------------------------- */
+/* --- Many rows: the same sums in vector lanes ------------------------------------------------- */
 
 /* Values are made CHUNK at a time, element by element, which the compiler turns into vectors; then
  * summed. */

@@ -130,8 +130,7 @@ static wa_status check_sizes(const wa_synth_shape *shape, const wa_synth_tokens 
     return WA_OK;
 }
 
-/* --- config.json
- * ---------------------------------------------------------------------------------- */
+/* --- config.json ------------------------------------------------------------------------------ */
 
 /* Lines with the numbers of experts. */
 static wa_status print_experts(const wa_synth_shape *s, wa_arena *arena, char **out, wa_error *err)
@@ -179,8 +178,7 @@ static wa_status print_config(const wa_synth_shape *s, const wa_synth_tokens *to
         tokens->eos, dtypes[dtype].torch);
 }
 
-/* --- model.safetensors
- * ---------------------------------------------------------------------------- */
+/* --- model.safetensors ------------------------------------------------------------------------ */
 
 static size_t tensor_rows(const wa_synth_tensor *tensor)
 {

@@ -88,8 +88,7 @@ typedef struct wa_synth_shape {
     size_t experts, chosen, features, shared;
 } wa_synth_shape;
 
-/* --- Values
- * --------------------------------------------------------------------------------------- */
+/* --- Values ----------------------------------------------------------------------------------- */
 
 /** The i-th word (i from 0) of the SplitMix64 sequence that starts at `key`: a counter-based
  * generator. */
@@ -130,8 +129,7 @@ WA_CHECKED wa_status wa_synth_list(const wa_synth_shape *shape, wa_arena *arena,
 void wa_synth_fill(const wa_synth_shape *shape, const wa_synth_tensor *tensor, size_t row,
                    float *out);
 
-/* --- Text files
- * ----------------------------------------------------------------------------------- */
+/* --- Text files ------------------------------------------------------------------------------- */
 
 /** Ids of the tokenizer, the same for every model: bytes, merges, then these two. */
 typedef struct wa_synth_tokens {

@@ -155,8 +155,7 @@ static wa_status merge_pair(trainer *t, int left, int right, wa_arena *arena, wa
     return WA_OK;
 }
 
-/* --- tokenizer.json
- * ------------------------------------------------------------------------------- */
+/* --- tokenizer.json --------------------------------------------------------------------------- */
 
 /* Components as in Llama 3's published tokenizer; the numbers are the ids of <bos> and <eos>. */
 static const char skeleton[] =

@@ -47,8 +47,7 @@ float wa_synth_normal(uint64_t word)
     return s * (1.0f + 0.05f * s * s) * 0.877964f;
 }
 
-/* --- Tensors
- * -------------------------------------------------------------------------------------- */
+/* --- Tensors ---------------------------------------------------------------------------------- */
 
 /* Trained weights differ from row to row and from layer to layer; a few channels of the residual
  * stream carry far more than the others. */

@@ -16,8 +16,7 @@ typedef struct wa_piece {
     bool starts_text; /* nothing of the whole text stands before it */
 } wa_piece;
 
-/* --- Text steps: normalisers and pre-tokenisers, taken apart into five elementary kinds
- * ----------- */
+/* --- Text steps: normalisers and pre-tokenisers, taken apart into five elementary kinds ------- */
 
 typedef enum wa_step_kind {
     WA_STEP_REPLACE, /* every `from` by `to` */
@@ -186,8 +185,7 @@ WA_CHECKED wa_status wa_tokenizer_read_json(wa_bytes document, wa_tokenizer *tok
                                             wa_error *err);
 WA_CHECKED wa_status wa_tokenizer_read_gguf(wa_bytes file, wa_tokenizer *tokenizer, wa_error *err);
 
-/* --- Reading components of a tokenizer.json (null is allowed for each)
- * ----------------------------- */
+/* --- Reading components of a tokenizer.json (null is allowed for each) ------------------------ */
 
 /** A type of component and its reader; NULL: it changes nothing here. */
 typedef struct wa_component {

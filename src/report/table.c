@@ -24,8 +24,7 @@ bool wa_table_has_run(const wa_table *t, size_t c)
     return t->judgement->cases[c].verdict.code != WA_VERDICT_NOT_RUN;
 }
 
-/* --- Head
- * ----------------------------------------------------------------------------------------- */
+/* --- Head ------------------------------------------------------------------------------------- */
 
 /* One a line, as the run said them. */
 static void print_warnings(const char *warnings, FILE *out)
@@ -124,8 +123,7 @@ static wa_status print_head(const wa_table *t)
     return WA_OK;
 }
 
-/* --- Failures, equal cases, the reference
- * --------------------------------------------------------- */
+/* --- Failures, equal cases, the reference ----------------------------------------------------- */
 
 /* Of the cases that fail, or of those that do not, under a title of their own. */
 static wa_status print_reasons(const wa_table *t, bool success, const char *title)
@@ -304,8 +302,7 @@ static wa_status print_not_offered(const wa_table *t)
     return WA_OK;
 }
 
-/* --- End
- * ------------------------------------------------------------------------------------------ */
+/* --- End -------------------------------------------------------------------------------------- */
 
 /* What a user would look at next: the vindex whose numbers are wrong, if any are; then the
  * report. */

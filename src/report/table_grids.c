@@ -10,8 +10,7 @@
 
 enum { KEY_COLUMNS = 14, TOKEN_COLUMNS = 14 };
 
-/* --- Cells
- * ---------------------------------------------------------------------------------------- */
+/* --- Cells ------------------------------------------------------------------------------------ */
 
 /* Text of others (keys, names) without what could break a line. */
 wa_status wa_table_text(const wa_table *t, const char *text, size_t columns, const char **out)
@@ -106,8 +105,7 @@ static wa_colour verdict_colour(wa_verdict_code code)
     return wa_verdict_is_success(code) ? WA_COLOUR_PLAIN : WA_COLOUR_BAD;
 }
 
-/* --- Grid 1: how large
- * ---------------------------------------------------------------------------- */
+/* --- Grid 1: how large ------------------------------------------------------------------------ */
 
 static wa_status fill_figures(const wa_table *t, size_t c, wa_grid_cell *row)
 {
@@ -150,8 +148,7 @@ wa_status wa_table_print_figures(const wa_table *t)
     return wa_text_grid_print(&grid, t->out, t->colour, t->arena, t->err);
 }
 
-/* --- Grid 2: where
- * -------------------------------------------------------------------------------- */
+/* --- Grid 2: where ---------------------------------------------------------------------------- */
 
 static wa_status fill_places(const wa_table *t, size_t c, wa_grid_cell *row)
 {
@@ -185,8 +182,7 @@ wa_status wa_table_print_places(const wa_table *t)
     return wa_text_grid_print(&grid, t->out, t->colour, t->arena, t->err);
 }
 
-/* --- Grid 3: on what: labels, encoding, kernel
- * ---------------------------------------------------- */
+/* --- Grid 3: on what: labels, encoding, kernel ------------------------------------------------ */
 
 static const char *known_label(int8_t code)
 {
@@ -391,8 +387,7 @@ wa_status wa_table_print_basis(const wa_table *t)
     return wa_text_grid_print(&grid, t->out, t->colour, t->arena, t->err);
 }
 
-/* --- Grid 4: rates over all positions
- * ------------------------------------------------------------- */
+/* --- Grid 4: rates over all positions --------------------------------------------------------- */
 
 /* "1.00002 ± 0.00001"; one prompt tells nothing about the error. */
 static wa_status rate_text(const wa_table *t, wa_rate rate, const char *format, const char **out)

@@ -180,8 +180,7 @@ static inline double test_rel_l2_f64(const double *a, const double *b, size_t n)
     return sqrt(difference / norm);
 }
 
-/* --- Golden layers: tests/golden/walk/make.py tells the order of a blob
- * --------------------------- */
+/* --- Golden layers: tests/golden/walk/make.py tells the order of a blob ----------------------- */
 
 enum { TEST_WALKS = 3 };
 

@@ -468,8 +468,7 @@ static void a_job_beside_the_caller_keeps_its_paths_as_they_are(void)
     wa_arena_close(arena);
 }
 
-/* --- Prompts
- * -------------------------------------------------------------------------------------- */
+/* --- Prompts ---------------------------------------------------------------------------------- */
 
 static void the_seed_is_the_three_published_prompts(void)
 {
@@ -824,8 +823,7 @@ static void an_empty_corpus_is_refused(void)
     wa_arena_close(arena);
 }
 
-/* --- Documentation
- * -------------------------------------------------------------------------------- */
+/* --- Documentation ---------------------------------------------------------------------------- */
 
 /* Every key is one row of jobs/README.md, word for word, and there is no other row. */
 static void the_readme_lists_every_key_with_type_default_and_meaning(void)

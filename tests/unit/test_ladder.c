@@ -366,8 +366,7 @@ static void no_payload_fires_the_fallback(void)
     SEES(f, WEIGHTS_FALLBACK_SPARSE);
 }
 
-/* --- A second transcription: a walk as upstream writes it, with its trace
- * ------------------------- */
+/* --- A second transcription: a walk as upstream writes it, with its trace --------------------- */
 
 enum { DECLINED = -1, PANICKED = -2 };
 

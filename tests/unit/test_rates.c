@@ -54,8 +54,7 @@ static wa_rates rates_of(const scene *s, double margin)
 /* tan(0.45 pi): the 95 % point of Cauchy, which is t with one degree of freedom. */
 static const double T1 = 6.313751514675044;
 
-/* --- Limits
- * --------------------------------------------------------------------------------------- */
+/* --- Limits ----------------------------------------------------------------------------------- */
 
 static void incomplete_beta_has_its_closed_forms(void)
 {
@@ -96,8 +95,7 @@ static void clusters_shrink_the_count(void)
     CU_ASSERT_DOUBLE_EQUAL(wa_effective_count(0.0, 0.0, 10.0, 2.0), 10.0 * ratio * ratio, 1e-9);
 }
 
-/* --- Means
- * ---------------------------------------------------------------------------------------- */
+/* --- Means ------------------------------------------------------------------------------------ */
 
 static void errors_are_those_of_the_prompts(void)
 {
@@ -186,8 +184,7 @@ static void nine_prompts_set_no_limit_and_ten_do(void)
     }
 }
 
-/* --- Texts that are no news
- * -------------------------------------------------------------------------- */
+/* --- Texts that are no news ------------------------------------------------------------------- */
 
 /* One text under 40 keys was 40 prompts, whose equal sums left an error of 1e-18. */
 static void one_text_under_forty_keys_is_one_prompt(void)
@@ -303,8 +300,7 @@ static void clusters_are_those_of_all_pairs(void)
     }
 }
 
-/* --- Shares
- * ---------------------------------------------------------------------------------------- */
+/* --- Shares ----------------------------------------------------------------------------------- */
 
 static void flips_to_tokens_beyond_the_margin_are_counted_apart(void)
 {
@@ -335,8 +331,7 @@ static void no_flip_at_all_is_no_rate_of_zero(void)
     CU_ASSERT(few.flip_rate.upper > r.flip_rate.upper && few.flip_rate.upper < 0.1);
 }
 
-/* --- The 99th percentile
- * -------------------------------------------------------------------------- */
+/* --- The 99th percentile ---------------------------------------------------------------------- */
 
 static double p99_limit(size_t prompts)
 {
@@ -375,8 +370,7 @@ static void p99_is_interpolated_and_its_limit_follows_ties_and_clusters(void)
     CU_ASSERT_EQUAL(rates_of(s, 0.1).p99_kl.upper, INFINITY);
 }
 
-/* --- What is no number
- * ---------------------------------------------------------------------------- */
+/* --- What is no number ------------------------------------------------------------------------ */
 
 static void one_prompt_sets_no_limit(void)
 {

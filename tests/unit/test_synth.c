@@ -53,8 +53,7 @@ static wa_synth_report write_model(const char *path, const wa_synth_options *opt
     return report;
 }
 
-/* --- Values
- * --------------------------------------------------------------------------------------- */
+/* --- Values ----------------------------------------------------------------------------------- */
 
 /* The first outputs of SplitMix64 from state 1234567, as published with Rosetta Code's
  * "Pseudo-random numbers/Splitmix64". */
@@ -107,8 +106,7 @@ static void keys_of_other_seeds_uses_and_indices_differ(void)
     CU_ASSERT_EQUAL(key, wa_synth_key(1, "a", 0));
 }
 
-/* --- Files
- * ---------------------------------------------------------------------------------------- */
+/* --- Files ------------------------------------------------------------------------------------ */
 
 static void open_model(wa_arena *arena, wa_model **model)
 {
@@ -353,8 +351,7 @@ static void bad_options_and_existing_places_are_refused_and_leave_nothing(void)
     wa_arena_close(arena);
 }
 
-/* --- Tokenizer
- * ------------------------------------------------------------------------------------ */
+/* --- Tokenizer -------------------------------------------------------------------------------- */
 
 static void any_text_survives_the_tokenizer(void)
 {
@@ -395,8 +392,7 @@ static void any_text_survives_the_tokenizer(void)
     remove_model(DIRECTORY);
 }
 
-/* --- Forward
- * -------------------------------------------------------------------------------------- */
+/* --- Forward ---------------------------------------------------------------------------------- */
 
 enum { ROWS = 12 };
 

@@ -623,8 +623,7 @@ static void published_baselines_pass_under_larql(void)
     }
 }
 
-/* --- Bounds
- * --------------------------------------------------------------------------------------- */
+/* --- Bounds ----------------------------------------------------------------------------------- */
 
 static wa_bounds *bounds_of(wa_arena *arena, const char *name)
 {
