@@ -97,9 +97,11 @@ void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *pla
 {
     log->computing = log->last_line = wa_clock();
     wa_run_log_line(
-        log, "audit %s: %s, %zu layers, %zu prompts, %zu positions, %zu cases, %zu batches%s",
-        audit->request->name, audit->model->family, audit->model->layer_count, audit->prompt_count,
-        audit->obs_count, audit->cases.count, plan->batch_count,
+        log, "audit %s: %s, %zu layer%s, %zu prompt%s, %zu positions, %zu case%s, %zu batch%s%s",
+        audit->request->name, audit->model->family, audit->model->layer_count,
+        audit->model->layer_count == 1 ? "" : "s", audit->prompt_count,
+        audit->prompt_count == 1 ? "" : "s", audit->obs_count, audit->cases.count,
+        audit->cases.count == 1 ? "" : "s", plan->batch_count, plan->batch_count == 1 ? "" : "es",
         plan->work.rows < (double)audit->obs_count ? " of what is missing" : "");
     wa_blas blas = wa_blas_look();
     wa_run_log_line(log,
