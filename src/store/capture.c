@@ -137,7 +137,7 @@ bool wa_capture_parse(const char *name, wa_capture_place *out)
 
 typedef struct keeper {
     const char *directory;
-    const wa_batch *kept; /* [count], ascending; NULL to check all */
+    const wa_batch *kept; /* [count], ascending */
     size_t count;
 } keeper;
 
@@ -162,8 +162,7 @@ static wa_status check_file(void *context, const char *name, wa_error *err)
     char path[WA_NAME_BYTES];
     wa_capture_place place;
     bool sealed;
-    if (!wa_capture_parse(name, &place) ||
-        (k->kept != NULL && wa_capture_part(&place, k->kept, k->count) == NULL))
+    if (!wa_capture_parse(name, &place) || wa_capture_part(&place, k->kept, k->count) == NULL)
         return WA_OK;
     WA_TRY(wa_parts_join(k->directory, name, path, err));
     WA_TRY(wa_seal_check(path, &sealed, err));

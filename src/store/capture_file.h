@@ -17,9 +17,9 @@ void wa_capture_file_name(const wa_capture_place *place, char out[WA_HOST_BYTES]
 bool wa_capture_parse(const char *name, wa_capture_place *out);
 
 /**
- * Look whether the capture files of a result that hold `part`, or all of them where it is NULL, are
- * what was written: each is sealed, and its seal fits. Reads them whole; a directory that is not
- * there has none. Local. Errors: WA_E_FORMAT, naming the file.
+ * Look whether the capture files of a result that hold `part` are what was written: each is sealed,
+ * and its seal fits. Reads them whole; a directory that is not there has none. Local. Errors:
+ * WA_E_FORMAT, naming the file.
  */
 WA_CHECKED wa_status wa_captures_check(const char *result_path, const wa_batch *part,
                                        wa_error *err);
