@@ -28,9 +28,9 @@ static bool is_invisible(utf8proc_int32_t point)
     }
 }
 
-/* One character of `text` as it is shown. Returns the bytes it takes from `text`; *columns gets its
- * width. */
-static size_t show_one(const char *text, char out[ESCAPE_BYTES], size_t *columns)
+/* One character of `text` as it is shown, between quotes or without. Returns the bytes it takes from
+ * `text`; *columns gets its width. */
+static size_t show_one(const char *text, bool quotes, char out[ESCAPE_BYTES], size_t *columns)
 {
     utf8proc_int32_t point;
     utf8proc_ssize_t length = utf8proc_iterate((const utf8proc_uint8_t *)text,
@@ -42,7 +42,7 @@ static size_t show_one(const char *text, char out[ESCAPE_BYTES], size_t *columns
     if (point == '\n' || point == '\t' || point == '\r') {
         const char *name = point == '\n' ? "\\n" : point == '\t' ? "\\t" : "\\r";
         *columns = (size_t)snprintf(out, ESCAPE_BYTES, "%s", name);
-    } else if (point == '\'' || point == '\\') {
+    } else if ((quotes && point == '\'') || point == '\\') {
         *columns = (size_t)snprintf(out, ESCAPE_BYTES, "\\%c", (char)point);
     } else if (point < 0x20 || point == 0x7f) {
         *columns = (size_t)snprintf(out, ESCAPE_BYTES, "\\x%02X", (unsigned)point);
@@ -57,35 +57,48 @@ static size_t show_one(const char *text, char out[ESCAPE_BYTES], size_t *columns
     return (size_t)length;
 }
 
-wa_status wa_show_token(const char *text, size_t columns, wa_arena *arena, char **out,
-                        wa_error *err)
+static wa_status show(const char *text, bool quotes, size_t columns, wa_arena *arena, char **out,
+                      wa_error *err)
 {
     static const char ELLIPSIS[] = "…";
     const char *from = text == NULL ? "" : text;
     size_t length = strlen(from);
-    char *quoted;
-    WA_TRY(wa_arena_take_raw(arena, length + 1, ESCAPE_BYTES, &quoted, err));
+    char *made;
+    WA_TRY(wa_arena_take_raw(arena, length + 1, ESCAPE_BYTES, &made, err));
     size_t used = 0;
-    size_t shown = 2;
-    quoted[used++] = '\'';
+    size_t shown = quotes ? 2 : 0;
+    if (quotes)
+        made[used++] = '\'';
     while (*from != '\0') {
         char one[ESCAPE_BYTES];
         size_t width;
-        from += show_one(from, one, &width);
+        from += show_one(from, quotes, one, &width);
         bool is_last = *from == '\0';
         if (columns > 0 && shown + width + (is_last ? 0 : 1) > columns) {
-            memcpy(quoted + used, ELLIPSIS, sizeof ELLIPSIS - 1);
+            memcpy(made + used, ELLIPSIS, sizeof ELLIPSIS - 1);
             used += sizeof ELLIPSIS - 1;
             break;
         }
-        memcpy(quoted + used, one, strlen(one));
+        memcpy(made + used, one, strlen(one));
         used += strlen(one);
         shown += width;
     }
-    quoted[used++] = '\'';
-    quoted[used] = '\0';
-    *out = quoted;
+    if (quotes)
+        made[used++] = '\'';
+    made[used] = '\0';
+    *out = made;
     return WA_OK;
+}
+
+wa_status wa_show_token(const char *text, size_t columns, wa_arena *arena, char **out,
+                        wa_error *err)
+{
+    return show(text, true, columns, arena, out, err);
+}
+
+wa_status wa_show_text(const char *text, size_t columns, wa_arena *arena, char **out, wa_error *err)
+{
+    return show(text, false, columns, arena, out, err);
 }
 
 size_t wa_show_width(const char *text)

@@ -13,6 +13,10 @@
 WA_CHECKED wa_status wa_show_token(const char *text, size_t columns, wa_arena *arena, char **out,
                                    wa_error *err);
 
+/** The same without the quotes around it; those in it are as they are. */
+WA_CHECKED wa_status wa_show_text(const char *text, size_t columns, wa_arena *arena, char **out,
+                                  wa_error *err);
+
 /** A word as a shell takes it: as it is, or in single quotes. `text` itself or arena. Local. */
 WA_CHECKED wa_status wa_show_word(const char *text, wa_arena *arena, const char **out,
                                   wa_error *err);

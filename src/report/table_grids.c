@@ -15,18 +15,9 @@ enum { KEY_COLUMNS = 14, TOKEN_COLUMNS = 14 };
 /* Text of others (keys, names) without what could break a line. */
 wa_status wa_table_text(const wa_table *t, const char *text, size_t columns, const char **out)
 {
-    char *quoted;
-    WA_TRY(wa_show_token(text, columns == 0 ? 0 : columns + 2, t->arena, &quoted, t->err));
-    size_t length = strlen(quoted), to = 1;
-    quoted[length - 1] = '\0';
-    /* without quotes around it, those in it need no backslash */
-    for (size_t from = 1; from < length; from++) {
-        from += quoted[from] == '\\' && quoted[from + 1] == '\'' ? 1 : 0;
-        quoted[to++] = quoted[from];
-        if (quoted[from] == '\\' && from + 1 < length)
-            quoted[to++] = quoted[++from];
-    }
-    *out = quoted + 1;
+    char *shown;
+    WA_TRY(wa_show_text(text, columns, t->arena, &shown, t->err));
+    *out = shown;
     return WA_OK;
 }
 

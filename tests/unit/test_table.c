@@ -386,6 +386,13 @@ static void tokens_are_quoted_on_one_line(void)
         CU_ASSERT_STRING_EQUAL(quoted, cases[i].quoted);
         CU_ASSERT(cases[i].columns == 0 || wa_show_width(quoted) <= cases[i].columns);
     }
+    char *plain;
+    WA_MUST(wa_show_text("it's \\\n", 0, arena, &plain, &err), &err);
+    CU_ASSERT_STRING_EQUAL(plain, "it's \\\\\\n");
+    WA_MUST(wa_show_text("abcdefg", 6, arena, &plain, &err), &err);
+    CU_ASSERT_STRING_EQUAL(plain, "abcde…");
+    WA_MUST(wa_show_text(NULL, 6, arena, &plain, &err), &err);
+    CU_ASSERT_STRING_EQUAL(plain, "");
     CU_ASSERT_EQUAL(wa_show_width("日a\xcc\x81"), 3);
     wa_arena_close(arena);
 }
