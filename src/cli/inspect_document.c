@@ -169,14 +169,11 @@ static json_t *result_experts_of(const wa_result *result)
     const wa_result_meta *meta = &result->meta;
     json_t *list = json_array();
     for (size_t l = 0; l < meta->dims.layers && result->expert_rows != NULL; l++) {
-        const int64_t *rows = result->expert_rows + l * meta->dims.experts;
-        json_int_t never = 0;
-        for (int32_t e = 0; e < meta->layer_experts[l]; e++)
-            never += rows[e] == 0 ? 1 : 0;
         if (meta->layer_experts[l] > 0)
-            json_array_append_new(list, json_pack("{s:I, s:I, s:I}", "layer", (json_int_t)l,
-                                                  "experts", (json_int_t)meta->layer_experts[l],
-                                                  "never_chosen", never));
+            json_array_append_new(list,
+                                  json_pack("{s:I, s:I, s:I}", "layer", (json_int_t)l, "experts",
+                                            (json_int_t)meta->layer_experts[l], "never_chosen",
+                                            (json_int_t)wa_result_never_chosen(result, l)));
     }
     return list;
 }

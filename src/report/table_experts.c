@@ -6,7 +6,7 @@
 
 enum { NAMED_EXPERTS = 12 };
 
-/* Of a layer, or of all. */
+/* Of all layers. */
 typedef struct reached {
     size_t experts, never;
 } reached;
@@ -20,11 +20,10 @@ static reached count_reached(const wa_table *t)
 {
     const wa_result_meta *meta = &t->result->meta;
     reached all = {0};
-    for (size_t l = 0; l < meta->dims.layers; l++)
-        for (size_t e = 0; e < (size_t)meta->layer_experts[l]; e++) {
-            all.experts++;
-            all.never += rows_of(t, l, e) == 0 ? 1 : 0;
-        }
+    for (size_t l = 0; l < meta->dims.layers; l++) {
+        all.experts += (size_t)meta->layer_experts[l];
+        all.never += wa_result_never_chosen(t->result, l);
+    }
     return all;
 }
 

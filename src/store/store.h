@@ -268,6 +268,9 @@ struct wa_result {
  * (foreign, truncated), WA_E_IO, WA_E_MISMATCH (another format). */
 WA_CHECKED wa_status wa_result_open(const char *path, wa_arena *arena, wa_result **out,
                                     wa_error *err);
+/** Experts of a layer that no row of the prompts chose, by the reference's router. 0 in a layer, or a
+ * result, without experts. */
+size_t wa_result_never_chosen(const wa_result *result, size_t layer);
 /** Its arrays stay, its access goes. Keeps an earlier failure; NULL is nothing. */
 wa_status wa_result_close(wa_result *result, wa_status status, wa_error *err);
 
