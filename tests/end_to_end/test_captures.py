@@ -125,11 +125,11 @@ def test_prompts_whose_capture_is_damaged_are_computed_again(shop, inputs, refer
     files = sorted(folder(job).glob(f"{part.name.removesuffix('.h5')}-*-case-0002.h5"))
     data = bytearray(files[-1].read_bytes())
     data[len(data) // 2] ^= 1 if harm == "one bit" else 0
-    files[-1].write_bytes(data if harm == "one bit" else data[:-83])
-    before = files[-1].stat().st_ino
+    damaged = bytes(data if harm == "one bit" else data[:-83])
+    files[-1].write_bytes(damaged)
     said = job.run()
     assert "a damaged part is set aside" in said.stderr and files[-1].name in said.stderr, said.stderr
-    assert files[-1].stat().st_ino != before
+    assert files[-1].read_bytes() != damaged
     same_captures(reference, job)
     harness.assert_equal_bits(reference, job)
 
