@@ -42,11 +42,16 @@ def elements(shape):
     return count
 
 
-def safetensors(tensors, dtype, width):
+WIDTHS = {"F32": 4, "BF16": 2, "F8_E4M3": 1, "U8": 1}
+
+
+def safetensors(tensors, dtype):
+    """{name: shape}, of one type, or {name: (shape, type)}; all bytes are 0."""
     header, at = {}, 0
     for name, shape in tensors.items():
-        size = elements(shape) * width
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
+        shape, own = shape if isinstance(shape, tuple) else (shape, dtype)
+        size = elements(shape) * WIDTHS[own]
+        header[name] = {"dtype": own, "shape": shape, "data_offsets": [at, at + size]}
         at += size
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + bytes(at)
@@ -124,9 +129,31 @@ def small_gguf(version=3, tokenizer="gpt2", parts=1):
     return files
 
 
+def fp8_model():
+    """FP8 codes with a scale for each block of four rows and columns."""
+    projections = [name for name in LLAMA if name.endswith("_proj.weight")]
+    return LLAMA | {name: ([8, 8], "F8_E4M3") for name in projections} | {name + "_scale_inv": ([2, 2], "F32") for name in projections}
+
+
+def mxfp4_model():
+    """Two experts of gpt_oss, a byte of scale for each 32 codes."""
+    layer, experts = "model.layers.0.", "model.layers.0.mlp.experts."
+    heads = {"q": 16, "k": 8, "v": 8, "o": 32}
+    return {"model.embed_tokens.weight": [4, 32], "model.norm.weight": [32], "lm_head.weight": [4, 32],
+            layer + "input_layernorm.weight": [32], layer + "post_attention_layernorm.weight": [32],
+            **{f"{layer}self_attn.{p}_proj.weight": [rows, 16 if p == "o" else 32] for p, rows in heads.items()},
+            **{f"{layer}self_attn.{p}_proj.bias": [rows] for p, rows in heads.items()}, layer + "self_attn.sinks": [2],
+            layer + "mlp.router.weight": [2, 32], layer + "mlp.router.bias": [2],
+            experts + "gate_up_proj_blocks": ([2, 64, 1, 16], "U8"), experts + "gate_up_proj_scales": ([2, 64, 1], "U8"),
+            experts + "gate_up_proj_bias": [2, 64], experts + "down_proj_blocks": ([2, 32, 1, 16], "U8"),
+            experts + "down_proj_scales": ([2, 32, 1], "U8"), experts + "down_proj_bias": [2, 32]}
+
+
 def models():
-    seed("safetensors", "model-f32", safetensors(LLAMA, "F32", 4))
-    seed("safetensors", "model-bf16", safetensors(LLAMA, "BF16", 2))
+    seed("safetensors", "model-f32", safetensors(LLAMA, "F32"))
+    seed("safetensors", "model-bf16", safetensors(LLAMA, "BF16"))
+    seed("safetensors", "model-fp8", safetensors(fp8_model(), "BF16"))
+    seed("safetensors", "model-mxfp4", safetensors(mxfp4_model(), "BF16"))
     for name in ("ok", "overlap", "shape-overflow"):
         seed("safetensors", name, (GOLDEN / "malformed/safetensors" / f"{name}.safetensors").read_bytes())
     whole = json.loads((GOLDEN / "models/mistral-sharded/model.safetensors.index.json").read_text())
