@@ -207,7 +207,7 @@ wa_status wa_stage_keep_expert_errors(const wa_comparison *c, int stream, const 
         double e = errors[stage->sampled[i]];
         for (size_t k = 0; k < chosen && took[k] >= 0; k++) {
             rows[took[k]]++;
-            most[took[k]] = fmax(most[took[k]], e); /* NaN before the first */
+            most[took[k]] = fmax(most[took[k]], e); /* NaN before the first; e never is */
         }
     }
     return WA_OK;

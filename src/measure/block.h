@@ -55,7 +55,8 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(max_abs_index, WA_CLO, WA_I32, "1", "element of the largest absolute difference")            \
     X(obs_status, WA_CLO, WA_I8, "1", "state of the observation")                                  \
     X(kernel_rel_l2, WA_CLO, WA_F64, "1",                                                          \
-      "error of the kernel against an oracle on the same stored numbers; NaN where not sampled")   \
+      "error of the kernel against an oracle on the same stored numbers; NaN where not sampled, "  \
+      "infinite where it is no number")                                                            \
     X(kernel_own_rel_l2, WA_CLO, WA_F64, "1", "the same on the case's own residual stream")        \
     X(eta, WA_CLO, WA_F64, "1",                                                                    \
       "difference after the post-FFN norm over the norm of the residual stream")                   \
@@ -101,7 +102,7 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
       "of foreign kernels those of the reference's stream, as its router chose")                   \
     X(expert_kernel_rel_l2, WA_CLN, WA_F64, "1",                                                   \
       "largest error of the kernel at such a row, which went through other experts too; NaN = "    \
-      "there is none")                                                                             \
+      "there is none, infinite = it is no number")                                                 \
     X(label, WA_CLP, WA_I8, "1", "kernel that produced the numbers")                               \
     X(dense_evaluations, WA_LP, WA_I32, "1", "how often the dense FFN was evaluated")              \
     X(walk_evaluations, WA_CLP, WA_I32, "1", "how often the case's FFN was evaluated")             \

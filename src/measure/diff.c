@@ -133,7 +133,7 @@ double wa_kernel_error(const double *truth, const float *y, size_t n, double lea
         size += truth[i] * truth[i];
     }
     if (!isfinite(distance) || !isfinite(size))
-        return NAN;
+        return INFINITY;
     return sqrt(distance) / fmax(fmax(sqrt(size), least), NORM_FLOOR);
 }
 

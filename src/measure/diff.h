@@ -60,8 +60,8 @@ double wa_part_rel_l2(const float *reference, const float *from, const float *to
 double wa_answer_distance(const float *a, const float *b, size_t n);
 
 /**
- * |y - truth| / max(|truth|, least, 1e-6), truth in f64: kernel_rel_l2. NaN when either is not
- * finite.
+ * |y - truth| / max(|truth|, least, 1e-6), truth in f64: kernel_rel_l2. Infinite when either is
+ * not finite: NaN means that nothing was measured.
  * least  what f32 can resolve here (wa_oracle_run); 0 = nothing is known of it
  */
 double wa_kernel_error(const double *truth, const float *y, size_t n, double least);

@@ -42,7 +42,7 @@ static void add_values(wa_type type, void *sum, const void *values, size_t count
     }
 }
 
-/* What is NaN is not there. */
+/* What is NaN was not met in that part; what was met and is no number is infinite. */
 static void keep_largest(double *largest, const double *values, size_t count)
 {
     for (size_t i = 0; i < count; i++)

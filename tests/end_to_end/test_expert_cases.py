@@ -140,9 +140,10 @@ def test_another_formula_is_refused(shop, tmp_path, keys, said):
     assert said in harness.one_error_line(job(shop, name, {"other": path}).run(expect=None))
 
 
-def test_errors_of_a_foreign_kernel_lead_to_its_expert(shop, tmp_path):
+@pytest.mark.parametrize("factor", [1.5, np.nan])
+def test_errors_of_a_foreign_kernel_lead_to_its_expert(shop, tmp_path, factor):
     """Outputs from a file are wrong at every row that goes through one expert of layer 1, and nowhere else: of the experts that only
-    such rows share, it is the one all of whose rows are wrong."""
+    such rows share, it is the one all of whose rows are wrong. Errors that are no numbers are infinite, in any batch."""
     name, layer, expert = "olmoe-raw", 1, 5
     vindex = expert_vindex(name, tmp_path / "v", "<f4")
     kept = vindex_job(shop, name, {"v": vindex}, paths=[{"path": "experts"}], captures={"tensors": ["y_walk"]})
@@ -152,13 +153,14 @@ def test_errors_of_a_foreign_kernel_lead_to_its_expert(shop, tmp_path):
         y = source["captures/y_walk"][0]
         wrong = through(ids[layer], expert)
         assert 0 < wrong.sum() < len(wrong)
-        y[layer, wrong] *= 1.5
+        y[layer, wrong] *= factor
         out["y_walk"], out["token_id"], out["x_norm"] = y, source["token_id"][()], source["x_norm"][()]
-    made = vindex_job(shop, name, {"v": vindex}, kernel_check="all",
+    made = vindex_job(shop, name, {"v": vindex}, kernel_check="all", batch={"rows": 9},
                       paths=[{"path": "external", "file": str(file), "name": "mine", "bucket": "exact", "like": "experts"}])
     result = made.result(expect=1)
-    assert result.case("v:mine", "verdict") == "KERNEL"
+    assert result.case("v:mine", "verdict") == ("KERNEL" if factor == 1.5 else "NON-FINITE")
     rows, worst = result.case("v:mine", "expert_kernel_rows"), result.case("v:mine", "expert_kernel_rel_l2")
+    assert (result.case("v:mine", "kernel_rel_l2")[layer, wrong] > 0.1).all() and (factor == 1.5 or worst[layer, expert] == np.inf)
     assert (rows == result["expert_rows"]).all() and worst[layer, expert] > 0.1 and np.nanmax(np.delete(worst, layer, axis=0)) < 2e-6
     sound = [one for one in range(8) if not (through(ids[layer], one) & wrong).any()]
     assert all(np.isnan(worst[layer, one]) or worst[layer, one] < 2e-6 for one in sound)
