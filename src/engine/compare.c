@@ -39,7 +39,7 @@ static bool has_same_truth(const wa_case *a, const wa_case *b)
 }
 
 /* What all cases of a layer share: rows of the batch that the check looks at, on either stream; and
- * nothing known yet of the oracle and of the reference's router. */
+ * nothing known yet of the oracle. */
 static void begin_layer(wa_stage *stage, const wa_stage_batch *batch, size_t layer)
 {
     const wa_stage_audit *audit = stage->audit;
@@ -49,7 +49,6 @@ static void begin_layer(wa_stage *stage, const wa_stage_batch *batch, size_t lay
                           audit->model->layer_count))
             stage->sampled[stage->sampled_count++] = row;
     stage->truth_of = stage->own_truth_of = NULL;
-    stage->is_routed = false;
 }
 
 /* A case's kernel on one of its streams, and what it chose there. */

@@ -43,8 +43,8 @@ void wa_stage_keep_routing(const wa_stage *stage, const wa_stage_batch *batch, s
                wa_block_i64(batch->block, WA_FIELD_expert_rows, 0, layer));
 }
 
-/* The reference's router on its own input: once for all cases of a layer. A lead has run it, but
- * without keeping its logits; other ranks have not. */
+/* The reference's router on its own input: once for all cases of a layer. A lead has run it with
+ * the dense FFN. */
 static wa_status route_reference(const wa_comparison *c, wa_error *err)
 {
     wa_stage *stage = c->stage;

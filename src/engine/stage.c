@@ -269,6 +269,7 @@ static wa_status run_reference(wa_stage *stage, const wa_stage_batch *batch, siz
              status =
                  wa_case_run(&dense, &weights, batch->rows, &io, 1, &stage->scratch, &label, err));
     WA_TRY(status);
+    stage->is_routed = weights.experts != NULL;
     stage->cost.flops[WA_PHASE_DENSE_FFN] += wa_case_flops(&dense, &weights, batch->rows);
     stage->cost.bytes[WA_PHASE_DENSE_FFN] += (double)wa_case_bytes(&dense, &weights);
     wa_stage_keep_routing(stage, batch, layer);
@@ -312,6 +313,7 @@ wa_status wa_stage_await_reference(wa_stage *stage, const wa_stage_batch *batch,
 static wa_status run_layer(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
                            const wa_team_link *link, wa_error *err)
 {
+    stage->is_routed = false;
     for (size_t lane = 0, alike = 0; lane < stage->lanes; lane += alike) {
         alike = wa_stage_lanes_alike(stage, lane);
         attend(stage, batch, layer, lane, alike);

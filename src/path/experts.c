@@ -94,7 +94,10 @@ static wa_status route(gathering *g)
         wa_routing part = {.expert = g->routing.expert + first * experts->chosen,
                            .weight = g->routing.weight + first * experts->chosen,
                            .margin = g->routing.margin + first * experts->chosen};
-        const int32_t *through = g->walk->io[i].through;
+        const wa_walk_io *io = &g->walk->io[i];
+        if (io->routing != NULL && io->routing->logits != NULL)
+            part.logits = io->routing->logits + g->tile.first * experts->count;
+        const int32_t *through = io->through;
         if (through != NULL)
             through += g->tile.first * experts->chosen;
         WA_TRY(wa_route_rows(experts, g->tile.rows, input_row(g, first), through, g->walk->scratch,

@@ -323,7 +323,8 @@ typedef struct wa_walk_io {
     /* layers with experts, may be NULL: [rows, chosen] experts that the rows go through, whatever the
      * router would choose (wa_route_rows) */
     const int32_t *through;
-    const wa_routing *routing; /* layers with experts, may be NULL: written for all rows */
+    /* layers with experts, may be NULL: written for all rows, logits where it has room for them */
+    const wa_routing *routing;
     /* path external, may be NULL: [prompts] |= WA_MODE_ bits (base/foreign.h) that the library left
      * changed */
     int *modes;
