@@ -3,7 +3,7 @@
 
 usage: bench_audit.py BUILD_DIR JOB.yaml [--ranks 1,2] [--repeats 3] [--set KEY=VALUE ...]
 
-BUILD_DIR holds walkaudit and tests/bench_limits (target bench). Each figure is the median of the repeats; every repeat
+BUILD_DIR holds walkaudit, tests/bench_limits and tests/bench_start (target bench). Each figure is the median of the repeats; every repeat
 computes anew. Run by hand: nothing here passes or fails.
 """
 import argparse
@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import h5py
 import numpy as np
@@ -29,17 +30,26 @@ def environment():
     return env
 
 
+def start(ranks, *command):
+    """What was answered, and how long it took by the clock."""
+    command, begin = ["mpirun", "-q", "-n", str(ranks), *command], time.monotonic()
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=3600)
+    return done, time.monotonic() - begin
+
+
 def run_once(build, job, ranks, settings, out):
-    command = ["mpirun", "-q", "-n", str(ranks), f"{build}/walkaudit", "run", job, "--fresh", "--out", out]
+    command = [f"{build}/walkaudit", "run", job, "--fresh", "--out", out]
     for setting in settings:
         command += ["--set", setting]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=3600)
+    mpi_seconds = start(ranks, f"{build}/tests/bench_start")[1]
+    done, process_seconds = start(ranks, *command)
     if done.returncode not in (0, 1) or not os.path.exists(out):
         sys.exit(f"{' '.join(command)} answered {done.returncode}:\n{done.stderr}")
     with h5py.File(out) as f:
         runs = f["run"]
         facts = dict(runs[sorted(runs, key=int)[-1]].attrs)
         facts["rows"] = f["token_id"].shape[0]
+        facts["mpi_seconds"], facts["process_seconds"] = mpi_seconds, process_seconds
         facts["answers"] = sum(int(np.isfinite(f[name]).sum()) for name in ("kernel_rel_l2", "kernel_own_rel_l2"))
     return facts
 
@@ -71,6 +81,9 @@ def report(ranks, facts, machine):
     print(f"layer loop {loop_seconds:.3f} s, its FLOPs at the sgemm rate {bound:.3f} s: ratio {loop_seconds / bound:.2f}")
     print(f"wall {median(facts, 'wall_seconds'):.3f} s in the audit, anonymous memory per rank "
           f"{max(float(f['anonymous_bytes_per_rank_max']) for f in facts) / 1e6:.0f} MB")
+    whole, mpi, audit = (median(facts, key) for key in ("process_seconds", "mpi_seconds", "wall_seconds"))
+    print(f"whole process {whole:.3f} s: {mpi:.3f} s are MPI's own start and end, {audit:.3f} s the audit, "
+          f"{whole - mpi - audit:.3f} s the rest (opening, assembling, judging)")
     report_checks(facts)
 
 
