@@ -152,18 +152,37 @@ void wa_encode_ref_GGML_Q6_K(const float *src, size_t blocks, uint8_t *out)
     }
 }
 
+/* scale_of of all sub-blocks, with masks for choices, so that its loop is one of vectors. */
+static inline void scale_all(float d, const float *restrict most, int8_t *restrict scales,
+                             float *restrict inverse)
+{
+    float top = 31.0F * d;
+    int used = -(int)(d > 0.0F);
+    for (size_t j = 0; j < SUBS; j++) {
+        int scale = wa_round_clamp(most[j] / top, -128, 127) & used;
+        float step = d * (float)scale;
+        uint32_t kept = 0U - (uint32_t)(fabsf(step) > 1e-10F);
+        inverse[j] = wa_float_of_key((int32_t)(wa_bits_of(1.0F / step) & kept));
+        scales[j] = (int8_t)scale;
+    }
+}
+
 /* Scales into the block, and the codes of its elements in order. */
 static inline void quantise(const float *restrict src, block_q6_k *restrict b,
                             uint8_t *restrict codes)
 {
-    float d = wa_max_abs(src, BLOCK) / (31.0F * 127.0F);
+    float most[SUBS], inverse[SUBS], widest = 0.0F;
+    for (size_t j = 0; j < SUBS; j++)
+        most[j] = wa_max_abs(src + j * SUB, SUB);
+    for (size_t j = 0; j < SUBS; j++)
+        widest = most[j] > widest ? most[j] : widest;
+    float d = widest / (31.0F * 127.0F);
     wa_store_u16(b->d, wa_f32_to_f16_truncated(d));
-    for (size_t j = 0; j < SUBS; j++) {
-        const float *restrict sub = src + j * SUB;
-        float inverse;
-        b->sc[j] = (int8_t)scale_of(d, wa_max_abs(sub, SUB), &inverse);
-        for (size_t l = 0; l < SUB; l++)
-            codes[j * SUB + l] = (uint8_t)(wa_round_clamp(sub[l] * inverse, -32, 31) + 32);
+    scale_all(d, most, b->sc, inverse);
+    for (size_t j = 0; j < SUBS; j += 2, src += 2 * SUB, codes += 2 * SUB) {
+        float first = inverse[j], second = inverse[j + 1];
+        for (size_t l = 0; l < 2 * SUB; l++)
+            codes[l] = (uint8_t)(wa_round_clamp(src[l] * (l < SUB ? first : second), -32, 31) + 32);
     }
 }
 

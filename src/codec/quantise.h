@@ -33,21 +33,6 @@ static inline float wa_max_abs_ref(const float *x, size_t count)
     return most;
 }
 
-/*
- * The same, without a branch or a call. Clamped first, so that the conversion is defined for every
- * float; then, half away from zero is truncation after adding the largest float below a half: a
- * half itself would carry 0.49999997 up to 1, and this one still carries every k + 0.5 (the sum
- * rounds to k + 1).
- */
-static inline int wa_round_clamp(float value, int low, int high)
-{
-    const float almost_half = 0.49999997F;
-    float v = value == value ? value : 0.0F;
-    v = v > (float)low ? v : (float)low;
-    v = v < (float)high ? v : (float)high;
-    return (int)(v + (v < 0.0F ? -almost_half : almost_half));
-}
-
 /* The bits of a float that is positive, else something negative or zero; NaN is 0. As integers they
  * order as the floats do, and a maximum of integers may be taken in any order, hence in vector
  * registers. */
@@ -70,6 +55,26 @@ static inline float wa_float_of_key(int32_t key)
     float x;
     memcpy(&x, &key, sizeof x);
     return x;
+}
+
+/*
+ * wa_round_clamp_ref without a branch or a call, for -2^20 <= low <= 0 <= high <= 2^20. The
+ * magnitude is cut to 2^20 first, so that the conversion is defined for every float; then, half
+ * away from zero is truncation after adding the largest float below a half: a half itself would
+ * carry 0.49999997 up to 1, and this one still carries every k + 0.5 (the sum rounds to k + 1). NaN
+ * and the sign are masks: of choices gcc 12 makes branches, and no vectors of a loop with one.
+ */
+static inline int wa_round_clamp(float value, int low, int high)
+{
+    const float almost_half = 0.49999997F;
+    const int32_t most = 0x49800000; /* the bits of 2^20 */
+    uint32_t bits = wa_bits_of(value), size = bits & 0x7fffffffU, sign = bits >> 31;
+    int32_t key = (int32_t)(size & (0U - ((size - 0x7f800001U) >> 31))); /* NaN: 0 */
+    key = key < most ? key : most;
+    int whole = (int)(wa_float_of_key(key) + almost_half);
+    whole = (whole ^ -(int)sign) + (int)sign;
+    whole = whole > low ? whole : low;
+    return whole < high ? whole : high;
 }
 
 static inline float wa_max_abs(const float *x, size_t count)

@@ -174,8 +174,8 @@ static void rounding_without_a_call_is_rounding(void)
     static const struct {
         int low, high;
     } ranges[] = {{-8, 7}, {0, 15}, {0, 63}, {-32, 31}, {-128, 127}};
-    static const float others[] = {0.0F,      -0.0F,   NAN,      INFINITY,
-                                   -INFINITY, FLT_MAX, -FLT_MAX, 1e-45F};
+    static const float others[] = {0.0F,     -0.0F,  NAN,     INFINITY, -INFINITY,  FLT_MAX,
+                                   -FLT_MAX, 1e-45F, 0x1p20F, 0x1p31F,  -0x1.8p20F, -0x1p31F};
     for (size_t r = 0; r < sizeof ranges / sizeof ranges[0]; r++) {
         int low = ranges[r].low;
         int high = ranges[r].high;
