@@ -25,37 +25,42 @@ typedef struct block_q6_k {
 static_assert(sizeof(block_q5_k) == 176, "Q5_K");
 static_assert(sizeof(block_q6_k) == 210, "Q6_K");
 
-/* --- oracles: element i of a super-block, as the definition reads --- */
+/* --- oracles: element by element, as the definition reads --- */
 
 void wa_decode_ref_GGML_Q5_K(const uint8_t *src, size_t blocks, float *out)
 {
     const block_q5_k *b = (const void *)src;
-    for (size_t k = 0; k < blocks; k++, b++, out += BLOCK) {
-        for (int i = 0; i < BLOCK; i++) {
-            float scale = wa_load_f16(b->d) * (float)wa_k_scale(b->sc, i / SUB);
-            float min = wa_load_f16(b->dmin) * (float)wa_k_min(b->sc, i / SUB);
-            int fifth = b->qh[i % SUB] >> i / SUB & 1;
-            float product = scale * (float)(wa_k_nibble(b->qs, i) + 16 * fifth);
-            out[i] = product - min;
+    for (size_t at = 0; at < blocks; at++, b++) {
+        float d = wa_load_f16(b->d), dmin = wa_load_f16(b->dmin);
+        for (int j = 0; j < BLOCK / SUB; j++, out += SUB) {
+            float scale = d * (float)wa_k_scale(b->sc, j);
+            float min = dmin * (float)wa_k_min(b->sc, j);
+            const uint8_t *qs = b->qs + SUB * (j / 2); /* of two sub-blocks, low nibbles first */
+            for (int l = 0; l < SUB; l++) {
+                int low = qs[l] >> 4 * (j % 2) & 15, fifth = b->qh[l] >> j & 1;
+                float product = scale * (float)(low | fifth << 4);
+                out[l] = product - min;
+            }
         }
     }
 }
 
+/* Of each half of a block element 32 * k + l. */
 void wa_decode_ref_GGML_Q6_K(const uint8_t *src, size_t blocks, float *out)
 {
     const block_q6_k *b = (const void *)src;
-    for (size_t at = 0; at < blocks; at++, b++, out += BLOCK) {
-        for (int i = 0; i < BLOCK; i++) {
-            int n = i / 128;
-            int k = i % 128 / 32;
-            int l = i % 32;
-            uint8_t byte = b->ql[64 * n + 32 * (k & 1) + l];
-            int low = k < 2 ? byte & 15 : byte >> 4;
-            int high = b->qh[32 * n + l] >> 2 * k & 3;
-            int sub = 8 * n + 2 * k + l / 16;
-            float scale = wa_load_f16(b->d) * (float)b->sc[sub];
-            out[i] = scale * (float)((low | high << 4) - 32);
-        }
+    for (size_t at = 0; at < blocks; at++, b++) {
+        float d = wa_load_f16(b->d);
+        for (int n = 0; n < 2; n++)
+            for (int k = 0; k < 4; k++, out += SUB) {
+                const uint8_t *ql = b->ql + 64 * n + 32 * (k % 2), *qh = b->qh + 32 * n;
+                const int8_t *sc = b->sc + 8 * n + 2 * k;
+                float first = d * (float)sc[0], second = d * (float)sc[1];
+                for (int l = 0; l < SUB; l++) {
+                    int low = ql[l] >> 4 * (k / 2) & 15, high = qh[l] >> 2 * k & 3;
+                    out[l] = (l < 16 ? first : second) * (float)((low | high << 4) - 32);
+                }
+            }
     }
 }
 

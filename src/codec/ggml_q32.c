@@ -69,11 +69,12 @@ void wa_decode_ref_GGML_Q4_1(const uint8_t *src, size_t blocks, float *out)
     for (size_t block = 0; block < blocks; block++) {
         float d = wa_load_f16(b[block].d);
         float m = wa_load_f16(b[block].m);
-        for (size_t i = 0; i < BLOCK; i++) {
-            int q = nibble(b[block].qs, i);
-            float product = (float)q * d;
-            out[block * BLOCK + i] = product + m;
-        }
+        for (size_t half = 0; half < 2; half++, out += HALF)
+            for (size_t j = 0; j < HALF; j++) {
+                int q = b[block].qs[j] >> 4 * half & 15;
+                float product = (float)q * d;
+                out[j] = product + m;
+            }
     }
 }
 
