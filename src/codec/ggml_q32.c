@@ -1,6 +1,7 @@
 /* GGML's blocks of 32: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 in the element order of GGUF files
  * (forward-pass.md 1.6). Vindexes order Q4_0 differently; that is another format. */
 #include "codec/coders.h"
+#include "codec/quantise.h"
 #include "codec/simd.h"
 
 #include <assert.h>
@@ -118,32 +119,41 @@ void wa_decode_ref_GGML_Q8_0(const uint8_t *src, size_t blocks, float *out)
 
 /* --- the ones that run: fixed trip counts, no dependence between elements ---
  *
- * One loop or two over a block: whichever gcc 12 turns into full vector registers (measured). */
+ * One loop or two over a block: whichever gcc 12 turns into full vector registers (measured).
+ * Nibbles are parted for a stretch of blocks first: right after they were stored they would be read
+ * by wider loads than the stores were, and wait for the cache. */
+enum { STRETCH = 8 };
 
 WA_CLONES void wa_decode_GGML_Q4_0(const uint8_t *restrict src, size_t blocks, float *restrict out)
 {
     const block_q4_0 *restrict b = (const void *)src;
-    for (size_t k = 0; k < blocks; k++, out += BLOCK) {
-        const uint8_t *restrict qs = b[k].qs;
-        float d = wa_load_f16(b[k].d);
-        for (int j = 0; j < HALF; j++)
-            out[j] = (float)((qs[j] & 15) - 8) * d;
-        for (int j = 0; j < HALF; j++)
-            out[j + HALF] = (float)((qs[j] >> 4) - 8) * d;
+    for (size_t first = 0; first < blocks; first += STRETCH) {
+        uint8_t codes[STRETCH][BLOCK];
+        size_t end = wa_size_min(first + STRETCH, blocks);
+        for (size_t k = first; k < end; k++)
+            wa_part_nibbles(b[k].qs, codes[k - first]);
+        for (size_t k = first; k < end; k++, out += BLOCK) {
+            float d = wa_load_f16(b[k].d);
+            for (size_t i = 0; i < BLOCK; i++)
+                out[i] = (float)(codes[k - first][i] - 8) * d;
+        }
     }
 }
 
 WA_CLONES void wa_decode_GGML_Q4_1(const uint8_t *restrict src, size_t blocks, float *restrict out)
 {
     const block_q4_1 *restrict b = (const void *)src;
-    for (size_t k = 0; k < blocks; k++, out += BLOCK) {
-        const uint8_t *restrict qs = b[k].qs;
-        float d = wa_load_f16(b[k].d);
-        float m = wa_load_f16(b[k].m);
-        for (int j = 0; j < HALF; j++)
-            out[j] = (float)(qs[j] & 15) * d + m;
-        for (int j = 0; j < HALF; j++)
-            out[j + HALF] = (float)(qs[j] >> 4) * d + m;
+    for (size_t first = 0; first < blocks; first += STRETCH) {
+        uint8_t codes[STRETCH][BLOCK];
+        size_t end = wa_size_min(first + STRETCH, blocks);
+        for (size_t k = first; k < end; k++)
+            wa_part_nibbles(b[k].qs, codes[k - first]);
+        for (size_t k = first; k < end; k++, out += BLOCK) {
+            float d = wa_load_f16(b[k].d);
+            float m = wa_load_f16(b[k].m);
+            for (size_t i = 0; i < BLOCK; i++)
+                out[i] = (float)codes[k - first][i] * d + m;
+        }
     }
 }
 

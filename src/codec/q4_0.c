@@ -51,14 +51,6 @@ WA_CLONES void wa_decode_Q4_0(const uint8_t *restrict src, size_t blocks, float 
     }
 }
 
-static inline void spread_ggml(const uint8_t *restrict qs, uint8_t *restrict codes)
-{
-    for (size_t j = 0; j < BLOCK / 2; j++)
-        codes[j] = qs[j] & 15;
-    for (size_t j = 0; j < BLOCK / 2; j++)
-        codes[j + BLOCK / 2] = qs[j] >> 4;
-}
-
 WA_CLONES void wa_q4_0_split(wa_format format, const uint8_t *restrict src, size_t blocks,
                              int8_t *restrict q, float *restrict scale)
 {
@@ -70,7 +62,7 @@ WA_CLONES void wa_q4_0_split(wa_format format, const uint8_t *restrict src, size
         if (format == WA_FORMAT_Q4_0)
             spread(b[k].qs, codes);
         else
-            spread_ggml(b[k].qs, codes);
+            wa_part_nibbles(b[k].qs, codes);
         for (size_t i = 0; i < BLOCK; i++)
             q[i] = (int8_t)(codes[i] - 8);
     }

@@ -95,6 +95,19 @@ static inline void wa_pack_nibbles(const uint8_t *restrict codes, size_t bytes,
         out[i] = (uint8_t)((codes[2 * i] & 15) | codes[2 * i + 1] << 4);
 }
 
+/* The codes of 32 elements, one to a byte: of 16 bytes the low nibbles, then the high ones, as ggml
+ * has them. Eight bytes at a time, since of loops of 16 gcc 12 makes no vectors. */
+static inline void wa_part_nibbles(const uint8_t *restrict qs, uint8_t *restrict codes)
+{
+    for (size_t at = 0; at < 16; at += 8) {
+        uint64_t eight, mask = 0x0f0f0f0f0f0f0f0fU;
+        memcpy(&eight, qs + at, sizeof eight);
+        uint64_t low = eight & mask, high = eight >> 4 & mask;
+        memcpy(codes + at, &low, sizeof low);
+        memcpy(codes + 16 + at, &high, sizeof high);
+    }
+}
+
 /* Eight codes of four bits, or of two, to eight bytes, the first of them lowest: the upper half of
  * every lane moves into a lane of its own, then the halves of those. For loops over bytes, gcc 12
  * has nothing as fast. */
