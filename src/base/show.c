@@ -1,7 +1,6 @@
 /* Text for people: escaped tokens, display widths, decimals that keep their side. */
 #include "base/show.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,4 +169,25 @@ wa_status wa_show_word(const char *text, wa_arena *arena, const char **out, wa_e
     memcpy(to, "'", 2);
     *out = word;
     return WA_OK;
+}
+
+wa_status wa_show_layers(const bool *set, size_t count, wa_arena *arena, char **out, wa_error *err)
+{
+    size_t members = 0;
+    char *text = NULL;
+    for (size_t first = 0, end; first < count; first = end) {
+        end = first + 1;
+        if (!set[first])
+            continue;
+        while (end < count && set[end])
+            end++;
+        members += end - first;
+        const char *before = text == NULL ? "" : text, *comma = text == NULL ? "" : ", ";
+        WA_TRY(end - first == 1 ? wa_arena_print(arena, &text, err, "%s%s%zu", before, comma, first)
+                                : wa_arena_print(arena, &text, err, "%s%s%zu-%zu", before, comma,
+                                                 first, end - 1));
+    }
+    if (text == NULL)
+        return wa_arena_print(arena, out, err, "no layer");
+    return wa_arena_print(arena, out, err, "layer%s %s", members == 1 ? "" : "s", text);
 }

@@ -4,6 +4,8 @@
 
 #include "base/arena.h"
 
+#include <stdbool.h>
+
 /**
  * A token as 'text' in quotes: quote and backslash escaped, control characters as \n, \t, \xHH,
  * invisible ones as \u{HEX}, bytes that are no UTF-8 as \xHH. NULL gives ''. Arena. Local.
@@ -20,6 +22,13 @@ WA_CHECKED wa_status wa_show_text(const char *text, size_t columns, wa_arena *ar
 /** A word as a shell takes it: as it is, or in single quotes. `text` itself or arena. Local. */
 WA_CHECKED wa_status wa_show_word(const char *text, wa_arena *arena, const char **out,
                                   wa_error *err);
+
+/** Numbers of layers: "layer 2", "layers 0-1, 3"; "no layer" where none is set. Arena. Local.
+ *
+ * set  [count]
+ */
+WA_CHECKED wa_status wa_show_layers(const bool *set, size_t count, wa_arena *arena, char **out,
+                                    wa_error *err);
 
 /** Display columns of UTF-8 text: wide characters count 2, combining ones 0. */
 size_t wa_show_width(const char *text);

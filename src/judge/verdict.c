@@ -600,27 +600,22 @@ static wa_status check_encoding_was_seen(judge *j)
                     first.layer, name, unseen, read);
 }
 
-/* What no server has, nobody has audited: "2-4, 7". */
+/* What no server has, nobody has audited. */
 static wa_status check_every_layer_was_served(judge *j)
 {
     const wa_evidence *e = j->evidence;
-    char *text = NULL;
+    bool *absent, any = false;
+    char *text;
+    WA_TRY(wa_arena_take(j->arena, e->layers, sizeof *absent, &absent, j->err));
     for (size_t l = 0; l < e->layers; l++) {
-        size_t last = l;
-        if (!is_absent(e, l))
-            continue;
-        while (last + 1 < e->layers && is_absent(e, last + 1))
-            last++;
-        const char *before = text == NULL ? "" : text, *comma = text == NULL ? "" : ", ";
-        WA_TRY(last == l ? wa_arena_print(j->arena, &text, j->err, "%s%s%zu", before, comma, l)
-                         : wa_arena_print(j->arena, &text, j->err, "%s%s%zu-%zu", before, comma, l,
-                                          last));
-        l = last;
+        absent[l] = is_absent(e, l);
+        any = any || absent[l];
     }
-    if (text == NULL)
+    if (!any)
         return WA_OK;
+    WA_TRY(wa_show_layers(absent, e->layers, j->arena, &text, j->err));
     return complain(j, WA_VERDICT_UNCHECKED,
-                    "no server has layers %s of %zu; the model's own FFN stands in for them", text,
+                    "no server has %s of %zu; there the model's own FFN stands in", text,
                     e->layers);
 }
 

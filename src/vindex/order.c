@@ -2,6 +2,7 @@
  * 1.4). */
 #include "vindex/order.h"
 
+#include "base/show.h"
 #include "vindex/experts.h"
 #include "vindex/extract_plan.h"
 #include "vindex/parts.h"
@@ -373,28 +374,22 @@ typedef struct tale {
 static wa_status list_layers(const tale *t, int projection, order which, bool *any, char **out,
                              wa_error *err)
 {
-    bool all = true;
+    bool all = true, *has;
     size_t layers = t->vindex->layer_count;
-    char *text = "";
+    char *text;
     *any = false;
+    WA_TRY(wa_arena_take(t->arena, layers, sizeof *has, &has, err));
     for (size_t l = 0; l < layers; l++) {
-        size_t end = l;
         uint8_t found = t->orders[WA_PROJECTION_COUNT * l + (size_t)projection];
+        has[l] = found == which;
+        *any = *any || has[l];
         all = all && (found == which || found == NONE);
-        if (found != which)
-            continue;
-        while (end + 1 < layers &&
-               t->orders[WA_PROJECTION_COUNT * (end + 1) + (size_t)projection] == which)
-            end++;
-        const char *before = *any ? ", " : ", layers ";
-        *any = true;
-        WA_TRY(end == l
-                   ? wa_arena_print(t->arena, &text, err, "%s%s%zu", text, before, l)
-                   : wa_arena_print(t->arena, &text, err, "%s%s%zu-%zu", text, before, l, end));
-        l = end;
     }
-    *out = all ? "" : text;
-    return WA_OK;
+    *out = "";
+    if (all)
+        return WA_OK;
+    WA_TRY(wa_show_layers(has, layers, t->arena, &text, err));
+    return wa_arena_print(t->arena, out, err, ", %s", text);
 }
 
 static wa_status tell(const tale *t, const char **out, wa_error *err)

@@ -111,7 +111,7 @@ def test_a_matrix_in_neither_order_is_encoding(shop, tmp_path, rename_too):
     printed, result = audit(job, expect=1)
     assert result.case("v:interleaved_q4k", "verdict") == "ENCODING"
     assert "layer 2, down" in result.case("v:interleaved_q4k", "fail_reasons")
-    assert "down, layers 2: Q6_K, order undecided, since neither fits the model: read in that since August 2026" in printed
+    assert "down, layer 2: Q6_K, order undecided, since neither fits the model: read in that since August 2026" in printed
     assert f"down, layers 0-1, 3: {BEFORE}" in printed
 
 

@@ -201,7 +201,7 @@ def test_layers_that_no_server_has_are_said_and_the_others_audited(shop, tmp_pat
             harness.assert_equal_bits(made, other)
     result = harness.Result(made.result_path)
     assert result.verdicts() == {"v:live": "UNCHECKED", "v:full_mmap": "PASS", "v:whole": "MEASURED"}
-    said = "no server has layers 0, 3 of 4; the model's own FFN stands in for them"
+    said = "no server has layers 0, 3 of 4; there the model's own FFN stands in"
     assert result.case("v:live", "fail_reasons") == said and said in " ".join(done.stdout.split())
     assert result.case("v:live", "case_not_run") == ""
     assert json.loads(result.case("v:live", "case_served"))["servers"][0]["layers"] == [1, 2]

@@ -167,7 +167,7 @@ def check_generations(program, source, name, work):
             assert all(any(line.startswith(f"{word}: ") and sentence in line for line in said.splitlines())
                        for sentence in sentences), said
         assert verdicts[f"bad:{path}"] == "ENCODING", verdicts
-    assert "down, layers 0: Q6_K, order undecided, since neither fits the model" in said
+    assert "down, layer 0: Q6_K, order undecided, since neither fits the model" in said
     print(f"{name}: four generations of K-quants give the same bits")
 
 

@@ -397,6 +397,27 @@ static void tokens_are_quoted_on_one_line(void)
     wa_arena_close(arena);
 }
 
+static void layers_are_listed_in_ranges(void)
+{
+    static const struct {
+        bool set[8];
+        const char *text;
+    } cases[] = {{{false}, "no layer"},
+                 {{true}, "layer 0"},
+                 {{false, false, false, false, false, false, false, true}, "layer 7"},
+                 {{true, true}, "layers 0-1"},
+                 {{true, false, true, true, true, false, false, true}, "layers 0, 2-4, 7"}};
+    wa_arena *arena;
+    wa_error err = {0};
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *text;
+        WA_MUST(wa_show_layers(cases[i].set, 8, arena, &text, &err), &err);
+        CU_ASSERT_STRING_EQUAL(text, cases[i].text);
+    }
+    wa_arena_close(arena);
+}
+
 /* Layer 1 has four experts, of which rows chose two; the check looked at rows of one of these. */
 static void experts_that_nobody_chose_are_counted_and_named(void)
 {
@@ -491,6 +512,6 @@ WA_SUITE("table", WA_CASE(the_table_says_what_a_reader_needs),
          WA_CASE(lines_fit_and_end_without_blanks), WA_CASE(colour_marks_verdicts_only),
          WA_CASE(the_exit_code_is_0_only_when_all_that_is_there_succeeds),
          WA_CASE(equal_rows_have_no_worst_place), WA_CASE(what_is_unusual_is_said),
-         WA_CASE(tokens_are_quoted_on_one_line), WA_CASE(a_full_disk_is_an_error),
-         WA_CASE(experts_that_nobody_chose_are_counted_and_named),
+         WA_CASE(tokens_are_quoted_on_one_line), WA_CASE(layers_are_listed_in_ranges),
+         WA_CASE(a_full_disk_is_an_error), WA_CASE(experts_that_nobody_chose_are_counted_and_named),
          WA_CASE(with_all_chosen_that_is_said), WA_CASE(quotes_in_a_text_stand_as_they_are))

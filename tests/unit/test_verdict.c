@@ -407,7 +407,7 @@ static void what_nobody_looked_at_is_unchecked(void)
                 s.label[p] = s.label[2 * PROMPTS + p] = WA_LABEL_NOT_SERVED;
             if (dispatched == 0)
                 expect(&s, "default", WA_VERDICT_UNCHECKED,
-                       "no server has layers 0, 2 of 3; the model's own FFN stands in for them");
+                       "no server has layers 0, 2 of 3; there the model's own FFN stands in");
             else
                 expect(&s, "default", WA_VERDICT_DISPATCH,
                        "'full_mmap' seen, 'not_served' expected");

@@ -195,7 +195,7 @@ static void q4_0_is_told_by_the_model_alone(void)
                     WA_FORMAT_GGML_Q4_0);
     CU_ASSERT_EQUAL(matrix_of(&s, WA_PAYLOAD_INTERLEAVED_Q4, WA_UP, 0).format, WA_FORMAT_Q4_0);
     CU_ASSERT_PTR_NOT_NULL(strstr(told(&s, WA_PAYLOAD_INTERLEAVED_Q4),
-                                  "up, layers 0: Q4_0, order of before August 2026"));
+                                  "up, layer 0: Q4_0, order of before August 2026"));
     CU_ASSERT_PTR_NOT_NULL(
         strstr(told(&s, WA_PAYLOAD_INTERLEAVED_Q4), "gate: Q4_0, order since August 2026"));
     CU_ASSERT_PTR_NOT_NULL(
@@ -239,7 +239,7 @@ static void the_bytes_of_q6_k_tell_without_a_model(void)
     rewrite(&s, WA_PAYLOAD_INTERLEAVED_Q4K, WA_DOWN, 0, 0, 1, OTHER_ORDER);
     reopen(&s, false);
     CU_ASSERT_PTR_NOT_NULL(strstr(guessed(&s, WA_PAYLOAD_INTERLEAVED_Q4K),
-                                  "down, layers 0: Q6_K, order of before August 2026, by the "
+                                  "down, layer 0: Q6_K, order of before August 2026, by the "
                                   "bytes: LARQL since then reads this as noise"));
     CU_ASSERT_STRING_EQUAL(guessed(&s, WA_PAYLOAD_GATE), "");
     close_subject(&s);
