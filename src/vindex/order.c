@@ -102,33 +102,35 @@ static const float *take_row(const poll *p, size_t first, size_t r)
     return p->rows;
 }
 
-/* The first `each` rows from `first` on, of `count`, that are not zero. */
-static void ask_band(poll *p, size_t first, size_t count, size_t each)
+/* The first `wanted` rows from `first` on, of `count`, that are not zero; how many there were. */
+static size_t ask_band(poll *p, size_t first, size_t count, size_t wanted)
 {
     size_t found = 0;
     if (p->turned)
         turn_band(p, first, count);
-    for (size_t r = 0; r < count && found < each; r++) {
+    for (size_t r = 0; r < count && found < wanted; r++) {
         const float *model = take_row(p, first, r);
         if (is_zero(model, p->stored.cols))
             continue;
         ask(p, first + r, model);
         found++;
     }
+    return found;
 }
 
-/* SAMPLE rows in bands that lie evenly over the matrix; wide bands are fewer, and give more rows
- * each. */
+/* SAMPLE rows from stretches that share the matrix evenly: of each the first ones that are not
+ * zero. Where bands are wide, stretches are fewer and give more rows each. */
 static void ask_rows(poll *p)
 {
     size_t width = band_width(p), total = p->stored.rows, unit = p->turned ? width : 1;
-    size_t bands = width > NARROW ? SAMPLE / 4 : SAMPLE;
+    size_t stretches = width > NARROW ? SAMPLE / 4 : SAMPLE;
     size_t most = (total + unit - 1) / unit; /* each begins at a multiple of the unit */
-    bands = bands < most ? bands : most;
-    size_t each = (SAMPLE + bands - 1) / bands;
-    for (size_t b = 0; b < bands; b++) {
-        size_t first = most * b / bands * unit;
-        ask_band(p, first, total - first < width ? total - first : width, each);
+    stretches = wa_size_min(stretches, most);
+    size_t each = (SAMPLE + stretches - 1) / stretches;
+    for (size_t s = 0; s < stretches; s++) {
+        size_t end = wa_size_min(most * (s + 1) / stretches * unit, total), wanted = each;
+        for (size_t at = most * s / stretches * unit; at < end && wanted > 0; at += width)
+            wanted -= ask_band(p, at, wa_size_min(width, end - at), wanted);
     }
 }
 

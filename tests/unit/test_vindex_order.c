@@ -17,8 +17,8 @@ typedef struct subject {
     wa_vindex *vindex; /* NULL = closed */
 } subject;
 
-/* tiny-qwen3 in a format, feature-major down too. */
-static void open_subject(subject *s, wa_extract_format format, const char *name)
+/* A model in a format, feature-major down too. */
+static void open_model(subject *s, const char *model, wa_extract_format format, const char *name)
 {
     char path[PATH_ROOM];
     wa_error err = {0};
@@ -26,11 +26,16 @@ static void open_subject(subject *s, wa_extract_format format, const char *name)
     options.feature_major_down = format == WA_EXTRACT_Q4K;
     options.force = true;
     *s = (subject){.vindex = NULL};
-    unpack_model("order-model", "tiny-qwen3", path);
+    unpack_model("order-model", model, path);
     scratch_path(s->path, "order", name);
     WA_MUST(wa_arena_open("test", 0, &s->arena, &err), &err);
     WA_MUST(wa_model_open(path, WA_SEMANTICS_NATIVE, s->arena, &s->model, &err), &err);
     WA_MUST(wa_extract(s->model, s->path, &options, &err), &err);
+}
+
+static void open_subject(subject *s, wa_extract_format format, const char *name)
+{
+    open_model(s, "tiny-qwen3", format, name);
 }
 
 static void reopen(subject *s, bool settle)
@@ -227,6 +232,52 @@ static void a_matrix_without_a_majority_is_undecided_and_counts_as_augusts(void)
     close_subject(&s);
 }
 
+/* Zero in the model where `zero` says so; the copy is to be freed. */
+static float *blank(wa_matrix *m, bool (*zero)(size_t row, size_t col))
+{
+    float *copy = malloc(m->rows * m->cols * sizeof *copy);
+    wa_matrix_decode(m, 0, m->rows, copy);
+    for (size_t at = 0; at < m->rows * m->cols; at++)
+        if (zero(at / m->cols, at % m->cols))
+            copy[at] = 0.0F;
+    m->format = WA_FORMAT_F32;
+    m->data = (const uint8_t *)copy;
+    m->row_bytes = m->cols * sizeof *copy;
+    return copy;
+}
+
+/* Of 768 rows a sixteenth is 48, and a band of turned ones 32: all are zero but those that lie
+ * behind the first band of each stretch. */
+static bool is_before_row_32_of_48(size_t row, size_t col)
+{
+    (void)col;
+    return row % 48 < 32;
+}
+
+static bool is_before_column_64_of_96(size_t row, size_t col)
+{
+    (void)row;
+    return col % 96 < 64;
+}
+
+static void rows_of_zeros_are_passed_over(void)
+{
+    subject s;
+    open_model(&s, "tiny-llama", WA_EXTRACT_Q4_0, "zeros");
+    wa_layer *layer = &s.model->layers[1];
+    CU_ASSERT_EQUAL_FATAL(layer->gate.rows, 768);
+    float *gate = blank(&layer->gate, is_before_row_32_of_48),
+          *down = blank(&layer->down, is_before_column_64_of_96);
+    reopen(&s, true);
+    CU_ASSERT_STRING_EQUAL(
+        told(&s, WA_PAYLOAD_INTERLEAVED_Q4),
+        "gate: Q4_0, order since August 2026\nup: Q4_0, order since August 2026\n"
+        "down: Q4_0, order since August 2026");
+    close_subject(&s);
+    free(gate);
+    free(down);
+}
+
 static void the_bytes_of_q6_k_tell_without_a_model(void)
 {
     subject s;
@@ -282,5 +333,5 @@ static void the_share_of_full_groups_is_that_of_the_document(void)
 WA_SUITE("vindex_order", WA_CASE(both_orders_are_told_by_the_model),
          WA_CASE(q4_0_is_told_by_the_model_alone),
          WA_CASE(a_matrix_without_a_majority_is_undecided_and_counts_as_augusts),
-         WA_CASE(the_bytes_of_q6_k_tell_without_a_model),
+         WA_CASE(rows_of_zeros_are_passed_over), WA_CASE(the_bytes_of_q6_k_tell_without_a_model),
          WA_CASE(the_share_of_full_groups_is_that_of_the_document))
