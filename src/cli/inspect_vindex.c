@@ -197,7 +197,7 @@ static wa_status print_cases(const wa_vindex *vindex, wa_arena *arena, FILE *out
     if (cases.count == 0)
         fprintf(out, "  none\n");
     for (size_t i = 0; i < cases.not_offered_count; i++)
-        fprintf(out, "  not offered: %-9s %s\n", cases.not_offered[i].path,
+        fprintf(out, "  not offered: %s: %s\n", cases.not_offered[i].path,
                 cases.not_offered[i].reason);
     return WA_OK;
 }

@@ -249,9 +249,11 @@ static wa_status find_lack(const wa_audit *audit, size_t v, const wa_vindex_entr
     WA_TRY(find_damage(audit, v, entries, count, &damage, err));
     WA_TRY(could_run(audit, v, &able, err));
     *left_out = able && damage == NULL;
-    const char *before = *left_out ? "it runs no path that the job names" : damage;
-    WA_TRY(wa_arena_print(audit->arena, &text, err, "%s%s%s", before == NULL ? "" : before,
-                          before == NULL ? "" : "; ", first_reason(audit, v)));
+    const char *before = *left_out ? "it runs no path that the job names" : damage,
+               *reason = first_reason(audit, v);
+    bool says_both = before == NULL || strstr(reason, before) != NULL;
+    WA_TRY(wa_arena_print(audit->arena, &text, err, "%s%s%s", says_both ? "" : before,
+                          says_both ? "" : "; ", reason));
     *lack = text;
     return WA_OK;
 }

@@ -29,10 +29,12 @@ static wa_status name_case(const builder *b, const wa_case_input *input,
     return WA_OK;
 }
 
-static void append_not_offered(const builder *b, size_t at, wa_path path, const char *reason)
+/* By the word that asked for it: a path may have two. */
+static void append_not_offered(const builder *b, size_t at, const wa_path_request *request,
+                               const char *reason)
 {
     b->out->not_offered[b->out->not_offered_count++] =
-        (wa_not_offered){.vindex = (int)at, .path = wa_path_name(path), .reason = reason};
+        (wa_not_offered){.vindex = (int)at, .path = request->path, .reason = reason};
 }
 
 /* Of path external: k belongs to the path that it is like. */
@@ -180,7 +182,7 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
                        "path '%s' is asked for under vindex '%s' and cannot run there: %s",
                        request->path, input->name, reason);
     if (reason != NULL) {
-        append_not_offered(b, at, path, reason);
+        append_not_offered(b, at, request, reason);
         return WA_OK;
     }
     /* only the user can know which bounds apply: none, unless told */

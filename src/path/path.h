@@ -190,7 +190,7 @@ struct wa_case {
 /** A path a vindex cannot run, and why (the missing file). Not a case. */
 typedef struct wa_not_offered {
     int vindex;
-    const char *path;   /* static */
+    const char *path;   /* the word that asked for it; borrowed */
     const char *reason; /* arena */
 } wa_not_offered;
 
