@@ -242,8 +242,9 @@ static json_t *lasting(const json_t *stats)
     json_t *out = json_object();
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         json_object_set(out, keys[i], json_object_get(stats, keys[i]));
-    json_object_set_new(out, "q4k_ffn",
-                        json_boolean(json_is_object(json_object_get(stats, "q4k_ffn"))));
+    /* the object is there whatever the files are: nothing else of it lasts */
+    json_object_set(out, "feature_major_down",
+                    json_object_get(json_object_get(stats, "q4k_ffn"), "feature_major_down"));
     return out;
 }
 

@@ -20,10 +20,11 @@ from ffn_server import FfnServer  # noqa: E402
 
 MODEL = "tiny-gemma3"
 SHAPE = (4, 512, 256, "gelu_tanh")
+STATS = json.loads((harness.GOLDEN / "served" / "stats.json").read_text())[MODEL]["f32"]  # as LARQL's own server said of these files
 
 
-def server(shop, **keys):
-    return FfnServer(shop.vindex(MODEL, "f32"), *SHAPE, **keys)
+def server(shop, stats=None, **keys):
+    return FfnServer(shop.vindex(MODEL, "f32"), *SHAPE, stats={**STATS, **(stats or {})}, **keys)
 
 
 def served(*servers, **keys):
@@ -41,7 +42,7 @@ def test_a_sound_server_passes_as_the_path_it_is_like(shop):
         done = made.run()
     result = harness.Result(made.result_path)
     assert result.verdicts() == {"v:live": "PASS", "v:full_mmap": "PASS"}
-    assert result.case("v:live", "case_kernel") == "served:f32 test"
+    assert result.case("v:live", "case_kernel") == "served:f32 tiny-gemma3/model"
     assert result.case("v:live", "case_kernel_tolerance") == 1e-5
     assert np.all(result.case("v:live", "rel_l2") < 1e-5) and np.all(result.case("v:live", "drift") < 1e-4)
     for field in ("kernel_rel_l2", "kernel_own_rel_l2"):
@@ -53,8 +54,9 @@ def test_a_sound_server_passes_as_the_path_it_is_like(shop):
     assert "v:live: asked again: the same bits (" in done.stdout
     facts = json.loads(result.case("v:live", "case_served"))
     assert (facts["wire"], facts["answer"]) == ("f32", "f32") and "which vindex" in facts["unknown"]
-    assert facts["servers"][0]["stats"]["model"] == "test" and facts["servers"][0]["layers"] == [0, 1, 2, 3]
-    assert facts["servers"][0]["url"] == s.url and "uptime" not in facts["servers"][0]["stats"]
+    said = {**STATS, "feature_major_down": False}
+    del said["q4k_ffn"]  # there for f32 files too: it does not tell K-quants
+    assert facts["servers"][0] == {"url": s.url, "layers": [0, 1, 2, 3], "patches": '{"patches": []}', "stats": said}
     assert result.case("v:full_mmap", "case_served") == ""
 
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Cut answers.bin out of what a LARQL server of August 2026 answered: make.py FIXTURES, the folder of
-those that this LARQL wrote.
+"""Cut answers.bin and stats.json out of what a LARQL server of August 2026 answered: make.py FIXTURES,
+the folder of those that this LARQL wrote.
 
 Little-endian: "WAANSWER", u32 number of models, then for each: name [16] (NUL-padded), u32 layers, positions, hidden size; x f32
 [layers, positions, hidden]; then for each of the vindexes f32, q4k, q4k-down4: u32 whether it was asked in Q8_K; y of f32 as f32, of
-f16 as f16, of Q8_K as f32, in the shape of x. `unit/test_answers.c` reads it.
+f16 as f16, of Q8_K as f32, in the shape of x. `unit/test_answers.c` reads it. stats.json: {model: {vindex: what /v1/stats answered}}.
 """
+import json
 import pathlib
 import struct
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 
 FIXTURES, OUT = pathlib.Path(sys.argv[1]), pathlib.Path(__file__).parent
 MODELS = ["tiny-gemma3", "tiny-llama", "tiny-qwen3", "tiny-odd"]
+VINDEXES = ["f32", "q4k", "q4k-down4"]
 POSITIONS = (0, 4, -1)  # of both prompts
 
 
@@ -22,9 +24,10 @@ def taken(array):
     return array[:][:, POSITIONS, :]
 
 
-parts = [b"WAANSWER", struct.pack("<I", len(MODELS))]
+parts, stats = [b"WAANSWER", struct.pack("<I", len(MODELS))], {}
 for model in MODELS:
-    files = [h5py.File(FIXTURES / model / variant / "served.h5") for variant in ("f32", "q4k", "q4k-down4")]
+    files = [h5py.File(FIXTURES / model / variant / "served.h5") for variant in VINDEXES]
+    stats[model] = {variant: json.loads(file.attrs["stats"]) for variant, file in zip(VINDEXES, files)}
     x = taken(files[0]["x"])
     assert all(np.array_equal(x, taken(file["x"])) for file in files)
     parts += [model.encode().ljust(16, b"\0"), struct.pack("<3I", *x.shape), x.tobytes()]
@@ -34,3 +37,4 @@ for model in MODELS:
         parts += [struct.pack("<I", "y_q8k" in file), taken(file["y_f32"]).tobytes(), half.tobytes()]
         parts += [taken(file["y_q8k"]).tobytes()] if "y_q8k" in file else []
 (OUT / "answers.bin").write_bytes(b"".join(parts))
+(OUT / "stats.json").write_text(json.dumps(stats, indent=1, sort_keys=True) + "\n")
