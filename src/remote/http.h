@@ -43,7 +43,8 @@ const char *wa_http_check_url(const char *url);
  * checked as libcurl does by default. Local. Errors: WA_E_MEMORY.
  *
  * url  http://HOST:PORT, kept
- * key  sent as a bearer token, never shown; NULL = none
+ * key  sent as a bearer token, never shown; NULL = none. A server that repeats it in a text has
+ *      stars there
  * room for the body of the longest answer
  */
 WA_CHECKED wa_status wa_http_open(const char *url, const char *key, wa_http_patience patience,

@@ -14,6 +14,7 @@ struct wa_http {
     CURL *curl;
     const char *url; /* borrowed */
     char *bearer;    /* the whole header, or NULL; arena */
+    const char *key; /* in it */
     wa_http_patience patience;
     wa_arena *arena;
     uint8_t *body; /* [room], arena */
@@ -109,8 +110,10 @@ wa_status wa_http_open(const char *url, const char *key, wa_http_patience patien
     WA_TRY(wa_arena_take(arena, 1, sizeof *h, &h, err));
     *h = (wa_http){.url = url, .patience = patience, .room = room, .arena = arena};
     WA_TRY(wa_arena_take_raw(arena, room, 1, &h->body, err));
-    if (key != NULL)
+    if (key != NULL) {
         WA_TRY(wa_arena_print(arena, &h->bearer, err, "Authorization: Bearer %s", key));
+        h->key = h->bearer + strlen(h->bearer) - strlen(key);
+    }
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return wa_fail(err, WA_E_MEMORY, "libcurl cannot be started");
     h->curl = curl_easy_init();
@@ -169,6 +172,26 @@ static CURLcode attempt(wa_http *h, const wa_http_request *r, long *status)
     return code;
 }
 
+static void hide(char *text, size_t size, const char *key, size_t length)
+{
+    for (size_t at = 0; at + length <= size; at++)
+        if (memcmp(text + at, key, length) == 0)
+            memset(text + at, '*', length);
+}
+
+/* A server that repeats the key in a text must not bring it into a log or a result. Numbers are left
+ * alone, and so are texts when a key is no more than a word. */
+static void hide_key(wa_http *h, const wa_http_request *r, long status)
+{
+    enum { OK = 200, SHORTEST_KEY = 6 };
+    size_t length = h->key == NULL ? 0 : strlen(h->key);
+    if (length < SHORTEST_KEY)
+        return;
+    hide(h->content_type, strlen(h->content_type), h->key, length);
+    if (r->body == NULL || status != OK)
+        hide((char *)h->body, h->size, h->key, length);
+}
+
 static wa_status pause_for(double seconds, wa_error *err)
 {
     for (double until = wa_clock() + seconds; wa_clock() < until;) {
@@ -210,9 +233,10 @@ wa_status wa_http_ask(wa_http *h, const wa_http_request *request, wa_http_answer
         if (code == CURLE_ABORTED_BY_CALLBACK)
             return wa_fail(err, WA_E_STOPPED, "abandoned");
         if (h->too_long)
-            return wa_fail(err, WA_E_MISMATCH, "answer to %s is longer than %zu bytes",
+            return wa_fail(err, WA_E_MISMATCH, "the answer to %s is longer than %zu bytes",
                            request->path, request->most);
         if (code == CURLE_OK && status != TOO_MANY_REQUESTS && status != UNAVAILABLE) {
+            hide_key(h, request, status);
             *out = (wa_http_answer){.status = status,
                                     .content_type = h->content_type,
                                     .body = h->body,

@@ -3,6 +3,7 @@
 
 #include "base/digest.h"
 #include "base/json.h"
+#include "base/show.h"
 #include "measure/diff.h"
 #include "remote/remote.h"
 
@@ -77,7 +78,7 @@ static wa_server *server_of(const served *s, size_t prompt, size_t layer, size_t
 {
     size_t owners = 0;
     for (size_t i = 0; i < s->count; i++)
-        owners += s->servers[i].owns[layer];
+        owners += s->servers[i].owns[layer] ? 1 : 0;
     if (next >= owners)
         return NULL;
     size_t at = (prompt + layer + next) % owners;
@@ -157,7 +158,7 @@ static void close_served(wa_external *external)
 static wa_status probe(served *s, wa_server *server, wa_error *err)
 {
     memset(s->x, 0, s->hidden * sizeof *s->x);
-    WA_TRY(wa_arena_take(s->arena, s->layers, 1, &server->owns, err));
+    WA_TRY(wa_arena_take(s->arena, s->layers, sizeof *server->owns, &server->owns, err));
     for (size_t layer = 0; layer < s->layers; layer++) {
         wa_ffn_request request = {.wire = s->wire,
                                   .layer = layer,
@@ -177,20 +178,33 @@ static wa_status probe(served *s, wa_server *server, wa_error *err)
     return WA_OK;
 }
 
+/* *out: NULL = there is none. */
+static wa_status read_key(const char **out, wa_error *err)
+{
+    const char *key = getenv("WALKAUDIT_SERVED_KEY");
+    *out = NULL;
+    if (key == NULL || key[0] == '\0')
+        return WA_OK;
+    for (const char *c = key; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            return wa_fail(err, WA_E_JOB,
+                           "WALKAUDIT_SERVED_KEY holds a character that is not printable ASCII");
+    *out = key;
+    return WA_OK;
+}
+
 static wa_status open_server(served *s, wa_server *server, const wa_model *model,
                              wa_http_patience patience, wa_error *err)
 {
-    const char *key = getenv("WALKAUDIT_SERVED_KEY");
+    const char *key;
     size_t longest = 0;
+    WA_TRY(read_key(&key, err));
     if (!wa_size_mul(s->longest * sizeof(float), s->hidden, &longest) ||
         !wa_size_add(longest, WA_SERVED_TEXT, &longest))
         return wa_fail(err, WA_E_MEMORY, "%zu positions of %zu values overflow", s->longest,
                        s->hidden);
-    for (const char *c = key; key != NULL && *c != '\0'; c++)
-        if (*c < ' ' || *c == 127)
-            return wa_fail(err, WA_E_JOB, "WALKAUDIT_SERVED_KEY holds a control character");
     WA_TRY(wa_http_open(server->url, key, patience, longest, s->arena, &server->http, err));
-    WA_TRY(wa_server_read_stats(server, model, err));
+    WA_TRY(wa_server_read_stats(server, model, s->arena, err));
     WA_TRY(wa_server_read_patches(server, s->arena, &server->patches, err));
     return probe(s, server, err);
 }
@@ -282,14 +296,19 @@ static wa_status write_facts(const served *s, bool with_url, const char **out, w
     return status;
 }
 
+/* The layers of each server in words, since they are what changes most, and a digest of all. */
 static wa_status write_identity(const served *s, const char **out, wa_error *err)
 {
-    char hex[WA_SHA256_HEX], *copy;
+    char hex[WA_SHA256_HEX], *text = "", *owned;
     const char *facts;
+    for (size_t i = 0; i < s->count; i++) {
+        WA_TRY(wa_show_layers(s->servers[i].owns, s->layers, s->arena, &owned, err));
+        WA_TRY(wa_arena_print(s->arena, &text, err, "%s%s%s", text, i > 0 ? " and " : "", owned));
+    }
     WA_TRY(write_facts(s, false, &facts, err));
     WA_TRY(wa_digest_bytes((wa_bytes){(const uint8_t *)facts, strlen(facts)}, hex, err));
-    WA_TRY(wa_arena_copy(s->arena, hex, strlen(hex), &copy, err));
-    *out = copy;
+    WA_TRY(wa_arena_print(s->arena, &text, err, "%s by a server of %s", text, hex));
+    *out = text;
     return WA_OK;
 }
 

@@ -14,7 +14,7 @@ enum { WA_SERVED_BODY = 64 << 20, WA_SERVED_TEXT = 1 << 20 };
 typedef struct wa_server {
     wa_http *http;   /* owned */
     const char *url; /* arena */
-    uint8_t *owns;   /* [layers] 1: it answers this layer; arena */
+    bool *owns;      /* [layers] it answers this layer; arena */
     json_t *stats;   /* owned */
     char *patches;   /* its answer to /v1/patches, or "HTTP 404"; arena */
 } wa_server;
@@ -51,7 +51,8 @@ WA_CHECKED wa_status wa_server_ask(wa_server *server, const wa_ffn_request *requ
                                    wa_arena *arena, wa_wire *answer, float *y, bool *owned,
                                    wa_error *err);
 /** /v1/stats, held against the model: layers and hidden size, no experts. */
-WA_CHECKED wa_status wa_server_read_stats(wa_server *server, const wa_model *model, wa_error *err);
+WA_CHECKED wa_status wa_server_read_stats(wa_server *server, const wa_model *model, wa_arena *arena,
+                                          wa_error *err);
 /** The answer to /v1/patches, arena. */
 WA_CHECKED wa_status wa_server_read_patches(wa_server *server, wa_arena *arena, char **out,
                                             wa_error *err);

@@ -18,6 +18,7 @@ enum {
     Q8K_BLOCK = 256,
     SHOWN = 160
 };
+enum { OK = 200, REDIRECTS = 3, REFUSED = 400, UNAUTHORIZED = 401 };
 
 static const char *type_of(wa_wire wire)
 {
@@ -111,9 +112,11 @@ static wa_status fail_answer(const wa_http_answer *a, const char *what, wa_arena
     snprintf(text, sizeof text, "%.*s", (int)(a->size < SHOWN ? a->size : SHOWN),
              a->size == 0 ? "" : (const char *)a->body);
     WA_TRY(wa_show_token(text, SHOWN, arena, &shown, err));
-    wa_fail(err, WA_E_UNSUPPORTED, "%s is answered by HTTP %ld, expected 200: %s%s", what,
-            a->status, shown,
-            a->status == 401 ? "; the key belongs into WALKAUDIT_SERVED_KEY" : "");
+    wa_fail(err, WA_E_UNSUPPORTED, "%s is answered by HTTP %ld, expected 200%s%s%s", what,
+            a->status, text[0] == '\0' ? "" : ": ", text[0] == '\0' ? "" : shown,
+            a->status == UNAUTHORIZED      ? "; the key belongs into WALKAUDIT_SERVED_KEY"
+            : a->status / 100 == REDIRECTS ? "; redirects are not followed"
+                                           : "");
     wa_arena_release(arena, mark);
     return WA_E_UNSUPPORTED;
 }
@@ -130,7 +133,6 @@ static bool says(const wa_http_answer *a, const char *text)
 wa_status wa_server_ask(wa_server *server, const wa_ffn_request *r, wa_arena *arena,
                         wa_wire *answer, float *y, bool *owned, wa_error *err)
 {
-    enum { REFUSED = 400, OK = 200 };
     const char *path = r->wire == WA_WIRE_Q8K ? "/v1/walk-ffn-q8k" : "/v1/walk-ffn";
     /* f32 is the longest */
     size_t most = ANSWER_WORDS * sizeof(uint32_t) + r->rows * r->hidden * sizeof(float);
@@ -153,16 +155,15 @@ wa_status wa_server_ask(wa_server *server, const wa_ffn_request *r, wa_arena *ar
     return wa_ffn_decode(r, &got, answer, y, err);
 }
 
-wa_status wa_server_read_stats(wa_server *server, const wa_model *model, wa_error *err)
+wa_status wa_server_read_stats(wa_server *server, const wa_model *model, wa_arena *arena,
+                               wa_error *err)
 {
     wa_http_request request = {.path = "/v1/stats", .most = WA_SERVED_TEXT};
     wa_http_answer got;
     size_t layers, hidden;
     WA_TRY(wa_http_ask(server->http, &request, &got, err));
-    if (got.status != 200)
-        return wa_fail(err, WA_E_UNSUPPORTED, "/v1/stats is answered by HTTP %ld, expected 200%s",
-                       got.status,
-                       got.status == 401 ? "; the key belongs into WALKAUDIT_SERVED_KEY" : "");
+    if (got.status != OK)
+        return fail_answer(&got, request.path, arena, err);
     if (wa_json_parse((wa_bytes){got.body, got.size}, &server->stats, err) != WA_OK)
         return wa_note(err, "in the answer to /v1/stats");
     if (wa_json_size(server->stats, "layers", &layers, err) != WA_OK ||
@@ -184,7 +185,7 @@ wa_status wa_server_read_patches(wa_server *server, wa_arena *arena, char **out,
     wa_http_request request = {.path = "/v1/patches", .most = WA_SERVED_TEXT};
     wa_http_answer got;
     WA_TRY(wa_http_ask(server->http, &request, &got, err));
-    if (got.status != 200)
+    if (got.status != OK)
         return wa_arena_print(arena, out, err, "HTTP %ld", got.status);
     return wa_arena_copy(arena, got.size == 0 ? "" : (const char *)got.body, got.size, out, err);
 }

@@ -286,6 +286,97 @@ def test_a_server_that_dies_half_way_leaves_the_parts(shop, tmp_path, ranks):
         assert "no answer in 3 attempts" in line, line
 
 
+def http(kind="application/x-larql-ffn", length=1036, status="200 OK", more="", body=b"x" * 100):
+    size = f"Content-Length: {length}\r\n" if length is not None else ""
+    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{size}{more}\r\n".encode() + body
+
+
+@pytest.mark.parametrize("raw, said", [
+    (http(status="307 Temporary Redirect", length=0, more="Location: http://127.0.0.1:9/\r\n", body=b""),
+     "HTTP 307, expected 200; redirects are not followed"),
+    (http("text/html", 39, body=b"<html><body>Please log in.</body></html>"), "Content-Type 'text/html', expected application/x-larql"),
+    (http(status="204 No Content", length=None, body=b""), "HTTP 204, expected 200; at layer 0"),
+    (http(body=b""), "no answer in 2 attempts of at most 1 s: transfer closed with 1036 bytes remaining"),
+    (http(length=2**63), "the answer has 100 bytes, expected 1036"),  # no number that libcurl believes: it reads on to the end
+    (http(length=2**63 - 1), "no answer in 2 attempts of at most 1 s: transfer closed with 92233720368547757"),
+    (http(length=-5), "no answer in 2 attempts of at most 1 s: Invalid Content-Length"),
+    (http(length=None, body=b"x" * (3 << 20)), "the answer to /v1/walk-ffn is longer than 1048576 bytes"),
+    (http(more="X: y\r\n" * 100_000), "no answer in 2 attempts of at most 1 s: Too large response headers"),
+    (http(length=None, more="Transfer-Encoding: chunked\r\n", body=b"f" * 18 + b"\r\nabc"), "Too long hexadecimal number"),
+    (http(length=39, more="Content-Encoding: gzip\r\n", body=b"\x1f\x8b" + b"z" * 37), "the answer has 39 bytes, expected 1036"),
+    (b"220 ready\r\n", "Received HTTP/0.9 when not allowed"),
+    (b"", "Empty reply from server"),
+    (http("text/\x1b[31mred", 3, body=b"abc"), "Content-Type 'text/?[31mred'"),
+    (http("text/plain", 40, "500 Oops", body=b"\x1b[31m\0" * 8), "HTTP 500, expected 200: '\\x1B[31m'"),
+], ids=["redirect", "page", "204", "headers", "2^63", "2^63-1", "-5", "endless", "long headers", "chunk", "gzip", "no http", "nothing",
+        "escape in type", "escape in text"])
+def test_what_is_no_answer_of_the_protocol_is_one_line(shop, raw, said):
+    with server(shop, raw=raw) as s:
+        broken = job(shop, served(s), served_retries=1)
+        line = harness.one_error_line(broken.run(expect=3))
+        assert s.asked <= 4  # libcurl itself asks again where a connection that it kept was closed
+    assert said in line and s.url in line and "\x1b" not in line, line
+    harness.nothing_half_written(broken)
+
+
+def test_an_answer_in_chunks_is_an_answer(shop):
+    with server(shop, chunked=True) as s:
+        assert job(shop, served(s, bucket="exact")).result().verdicts() == {"v:live": "PASS"}
+
+
+@pytest.mark.parametrize("wire", ["f32", "q8k"])
+def test_one_position_at_a_time_is_what_it_is_in_company(shop, wire):
+    with server(shop) as s, server(shop, fault="order") as other:
+        whole = job(shop, served(s, wire=wire, rows="decode")).result()
+        apart = job(shop, served(other, wire=wire, rows="decode", kernel_tolerance=0.1)).result()
+    assert np.all(whole.case("v:live", "decode_rel_l2") == 0)
+    seen = apart.case("v:live", "decode_rel_l2")
+    assert np.all((seen[1] > 1e-3) == (wire == "f32")) and np.all(seen[[0, 2, 3]] == 0)  # q8k has no company
+
+
+def test_of_two_servers_the_one_that_died_is_named(shop, tmp_path):
+    keys = {"prompts": harness.corpus(tmp_path / "corpus.jsonl", 6), "batch": {"rows": 8}}
+    with server(shop) as s, server(shop) as mortal:
+        whole, stopped = job(shop, served(s, mortal), **keys), job(shop, served(s, mortal), **keys)
+        whole.run()
+        needed = mortal.asked
+        mortal.asked, mortal.dies_after = 0, needed * 2 // 3
+        line = harness.one_error_line(stopped.run(expect=75))
+        assert mortal.url in line and s.url not in line and "the same command goes on" in line, line
+        line = harness.one_error_line(stopped.run(expect=3))  # nothing is done in this run
+        assert mortal.url in line, line
+        assert "unfinished" in harness.run(["status", stopped.path], expect=75).stdout
+        mortal.dies_after = None
+        stopped.run()
+        harness.assert_equal_bits(whole, stopped)
+
+
+def test_a_run_does_not_go_on_with_servers_of_other_layers(shop, tmp_path):
+    """Its parts would hold layers that others lack: it says so, keeps the parts, and goes on when the layers are back."""
+    keys = {"prompts": harness.corpus(tmp_path / "corpus.jsonl", 6), "batch": {"rows": 8}}
+    with server(shop, owned=(0, 2)) as s:
+        whole, stopped = job(shop, served(s), **keys), job(shop, served(s), **keys)
+        whole.run()
+        needed = s.asked
+        s.asked, s.dies_after = 0, needed * 2 // 3
+        stopped.run(expect=75)
+        kept = harness.parts(stopped)
+        s.dies_after = None
+        for owned, words in (((0, 3), "layers 0-3"), ((1, 1), "layer 1"), ((5, 5), "no layer")):
+            s.owned = owned
+            line = harness.one_error_line(stopped.run(expect=3))
+            assert "served: layers 0-2 by a server of" in line and f"served: {words} by a server of" in line, line
+            assert "use --fresh to compute it anew" in line and kept and harness.parts(stopped) == kept
+        s.owned, s.asked = (0, 2), 0
+        stopped.run(ranks=2)
+        assert s.asked < needed
+        harness.assert_equal_bits(whole, stopped)
+        s.owned = (0, 3)  # and the result, once it is there, is of the layers that were served
+        assert "layers 0-3" in harness.one_error_line(stopped.run(expect=3))
+        stopped.run(words=["--fresh"])
+    assert harness.Result(stopped.result_path).verdicts() == {"v:live": "MEASURED"}
+
+
 def test_nobody_there_is_one_line(shop):
     with server(shop) as s:
         pass
@@ -303,6 +394,28 @@ def test_a_key_is_sent_and_kept_nowhere(shop, monkeypatch):
         assert "very-secret-word" not in done.stdout + done.stderr
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # loopback goes by no proxy
         job(shop, served(s)).run(WALKAUDIT_SERVED_KEY="very-secret-word")
+    with server(shop) as s:  # none, and none needed
+        job(shop, served(s)).run(WALKAUDIT_SERVED_KEY="")
+        assert s.authorizations == {None}
+        for key in ("line\nbreak", "schl\u00fcssel"):
+            line = harness.one_error_line(job(shop, served(s)).run(expect=2, WALKAUDIT_SERVED_KEY=key))
+            assert "WALKAUDIT_SERVED_KEY holds a character that is not printable ASCII" in line, line
+
+
+@pytest.mark.parametrize("layer", [9, 1])
+def test_a_key_that_a_server_repeats_is_not_kept_either(shop, layer):
+    with server(shop, fault="repeats_key", layer=layer) as s:
+        made = job(shop, served(s))
+        done = made.run(WALKAUDIT_SERVED_KEY="very-secret-word", expect=3 if layer == 1 else 0)
+        assert s.authorizations == {"Bearer very-secret-word"}
+    if layer == 1:
+        assert "/v1/walk-ffn is answered by HTTP 403, expected 200: " in harness.one_error_line(done)
+    else:
+        facts = json.loads(harness.Result(made.result_path).case("v:live", "case_served"))
+        assert facts["servers"][0]["stats"]["model"] == facts["servers"][0]["patches"] == "Bearer ****************"
+    for path in [path for path in made.folder.rglob("*") if path.is_file()]:
+        assert b"secret-word" not in path.read_bytes(), path
+    assert "secret-word" not in done.stdout + done.stderr
 
 
 def test_patches_that_change_end_the_run(shop):

@@ -3,8 +3,10 @@
     with FfnServer(vindex, layers, features, hidden, activation) as server:  server.url
 
 `fault` names what it does wrong, from layer `layer` on where that makes sense; `wires` are the types that it answers in when
-asked for them, beside f32. Requests are counted in `asked`, all that were sent are checked to be well-formed.
+asked for them, beside f32. `raw` are bytes sent for an answer to every FFN request, headers and all. Requests are counted in
+`asked`, all that were sent are checked to be well-formed.
 """
+import contextlib
 import http.server
 import json
 import os
@@ -64,7 +66,7 @@ class Refusal(Exception):
 
 class FfnServer:
     def __init__(self, vindex, layers, features, hidden, activation, fault=None, layer=1, owned=None, wires=(),
-                 key=None, stats=None, busy=0, dies_after=None, delay=0.0):
+                 key=None, stats=None, busy=0, dies_after=None, delay=0.0, raw=None, chunked=False):
         shape = layers, features, hidden
         self.gate, self.up, self.down = (np.fromfile(os.path.join(vindex, name), "<f4").reshape(shape)
                                          for name in ("gate_vectors.bin", "up_features.bin", "down_features.bin"))
@@ -72,6 +74,7 @@ class FfnServer:
         self.layers, self.hidden, self.features = layers, hidden, features
         self.fault, self.layer, self.owned, self.wires, self.key = fault, layer, owned or (0, layers - 1), wires, key
         self.stats, self.busy, self.dies_after, self.delay = stats or {}, busy, dies_after, delay
+        self.raw, self.chunked, self.authorizations = raw, chunked, set()
         self.asked, self.patches, self.bodies, self.wrong = 0, 0, [], []
         self.lock = threading.Lock()
 
@@ -109,16 +112,27 @@ class FfnServer:
             if isinstance(answer, tuple):
                 kind, answer = answer
         except Refusal as refusal:
-            status, kind, answer = refusal.status, "application/json", json.dumps({"error": str(refusal)}).encode()
+            status, kind = refusal.status, "application/json"
+            answer = json.dumps({"error": str(refusal)}).encode() if str(refusal) else b""
         except (AssertionError, ValueError, struct.error) as wrong:
             self.wrong.append(repr(wrong))
             status, kind, answer = 400, "text/plain", repr(wrong).encode()
         if answer is None:  # gone
             handler.close_connection = True
             return
+        if kind == "raw":
+            handler.close_connection = True
+            with contextlib.suppress(OSError):  # whoever asked need not wait for the end
+                handler.wfile.write(answer)
+            return
         handler.send_response(status)
         handler.send_header("Content-Type", kind)
-        handler.send_header("Content-Length", str(len(answer)))
+        if self.chunked:
+            handler.send_header("Transfer-Encoding", "chunked")
+            pieces = [answer[at:at + 1000] for at in range(0, len(answer), 1000)] + [b""]
+            answer = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+        else:
+            handler.send_header("Content-Length", str(len(answer)))
         handler.end_headers()
         if kind != "application/json" and self.fault == "half" and self.is_late(body):
             handler.wfile.write(answer[:len(answer) // 2])
@@ -132,12 +146,15 @@ class FfnServer:
         return layer == self.layer and rows > 1
 
     def answer(self, handler, body):
+        self.authorizations.add(handler.headers["Authorization"])
         if self.key and handler.headers["Authorization"] != f"Bearer {self.key}":
             raise Refusal(401, "")
+        if self.fault == "repeats_key":
+            return self.repeat_key(handler, body)
         if handler.path == "/v1/stats":
             return json.dumps({"model": "test", "family": "test", "mode": "ffn-service", "layers": self.layers,
                                "hidden_size": self.hidden, "features": self.features, "dtype": "f32",
-                               "uptime": time.time(), **self.stats}).encode()
+                               "uptime_seconds": time.time(), **self.stats}).encode()
         if handler.path == "/v1/patches":
             self.patches += 1
             changed = self.fault == "patched" and self.patches > 1
@@ -149,10 +166,23 @@ class FfnServer:
             if self.busy > 0:
                 self.busy -= 1
                 raise Refusal(429 if self.busy % 2 else 503, "busy")
+        if self.raw is not None:
+            return "raw", self.raw
         assert len(body) <= LIMIT
         if handler.path == "/v1/walk-ffn-q8k":
             return self.q8k(handler, body)
         assert handler.path == "/v1/walk-ffn", handler.path
+        return self.ffn(handler, body)
+
+    def repeat_key(self, handler, body):
+        """The Authorization header in every text: in stats, in patches, and in the refusal of layer `layer`."""
+        said = handler.headers["Authorization"]
+        if handler.path == "/v1/stats":
+            return json.dumps({"layers": self.layers, "hidden_size": self.hidden, "model": said}).encode()
+        if handler.path == "/v1/patches":
+            return said.encode()
+        if self.is_late(body):
+            raise Refusal(403, said)
         return self.ffn(handler, body)
 
     def check_layer(self, layer):
