@@ -106,7 +106,8 @@ typedef struct wa_evidence {
     bool reads_extra[WA_ENCODING_EXTRA];
     bool reads_experts_alone; /* nothing of its vindex in layers without */
     const wa_case_summary *summary;
-    /* instead of the bounds' for a kernel that is judged by another path's oracle; 0 = none */
+    /* instead of the bounds' for a kernel that is judged by another path's oracle, and for servers
+     * among themselves; 0 = none */
     double kernel_tolerance;
     const double *repeat, *alike; /* [layers, prompts] of wa_result; NULL = no server was asked */
     /* pairs at which the kernel had to meet its oracle; 0 = KERNEL is not judged */

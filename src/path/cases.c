@@ -171,6 +171,7 @@ static wa_status offer(const builder *b, size_t at, const wa_path_request *reque
         item.wire = WA_WIRE_F32;
         if (request->wire != NULL && !wa_wire_parse(request->wire, &item.wire))
             return wa_fail(err, WA_E_INTERNAL, "wire '%s' was not checked", request->wire);
+        item.kernel_tolerance = wa_wire_tolerance(item.wire); /* of servers among themselves */
     }
     WA_TRY(wa_spec_resolve(input->vindex, b->model, b->arena, &item, &reason, err));
     if (item.stream != NULL)

@@ -184,7 +184,8 @@ struct wa_case {
     const wa_external *external;
     /* EXTERNAL: a case of the path it claims to compute, arena; NULL = it claims nothing */
     const wa_case *like;
-    double kernel_tolerance; /* largest error against the oracle; 0 = the bounds' */
+    /* largest error against the oracle, and of servers among themselves; 0 = the bounds' */
+    double kernel_tolerance;
 };
 
 /** A path a vindex cannot run, and why (the missing file). Not a case. */

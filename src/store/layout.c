@@ -70,7 +70,7 @@ static const wa_layout ROWS[] = {
     ROW("case_kernel", "C", TEXT, META, "1", "kernel that computes the case; of path external, as it calls itself")
     ROW("case_route", "C", TEXT, META, "1", "what LARQL would have run among all files of the vindex, and why nothing above it; judged by nothing")
     ROW("case_like", "C", TEXT, META, "1", "of path external: the path whose oracle judges its kernel; empty = none")
-    ROW("case_kernel_tolerance", "C", F64, META, "1", "largest error of a kernel that is judged by another path's oracle; NaN = the bounds' own")
+    ROW("case_kernel_tolerance", "C", F64, META, "1", "largest error of a kernel that is judged by another path's oracle, and distance of servers among themselves; NaN = the bounds' own")
     ROW("case_served", "C", TEXT, META, "1", "of path served: servers, how numbers travel, what they said of themselves and what nobody can know, as JSON; empty = no server")
     ROW("case_kernel_due", "C", I64, META, "1", "(layer, observation) pairs at which the kernel is to meet its oracle; 0 = KERNEL is not judged")
     ROW("case_kernel_own_due", "C", I64, META, "1", "the same on the case's own residual stream")

@@ -142,7 +142,7 @@ static wa_status add_likes(wa_hid file, const wa_result_meta *meta, const wa_ext
     for (size_t c = 0; c < count; c++) {
         const wa_case *which = &meta->cases[c];
         like[c] = which->like == NULL ? "" : which->like->name;
-        tolerance[c] = which->like == NULL ? NAN : which->kernel_tolerance;
+        tolerance[c] = which->kernel_tolerance > 0.0 ? which->kernel_tolerance : NAN;
     }
     WA_TRY(add_texts(file, "case_like", x, like, count, arena, err));
     return wa_dataset_add(file, "case_kernel_tolerance", x, tolerance, err);

@@ -181,6 +181,17 @@ def test_servers_that_differ_are_kernel(shop):
     assert "answers of its servers differ by" in result.case("v:live", "fail_reasons")
 
 
+@pytest.mark.parametrize("wire, verdict", [("f32", "KERNEL"), ("f16", "UNCHECKED")])
+def test_servers_may_differ_by_what_their_wire_rounds(shop, wire, verdict):
+    with server(shop, wires=("f16",)) as s, server(shop, wires=("f16",), fault="near") as other:
+        path = served(s, other, wire=wire)
+        del path["like"]
+        result = job(shop, path).result(expect=int(verdict == "KERNEL"))
+    assert result.verdicts() == {"v:live": verdict}, result.case("v:live", "fail_reasons")
+    assert 4e-5 < np.nanmax(result.case("v:live", "alike_rel_l2")) < 5e-4
+    assert result.case("v:live", "case_kernel_tolerance") == {"f32": 1e-5, "f16": 5e-4}[wire]
+
+
 def test_servers_may_share_the_layers(shop):
     with server(shop, owned=(0, 1)) as low, server(shop, owned=(2, 3)) as high:
         result = job(shop, served(low, high)).result()
