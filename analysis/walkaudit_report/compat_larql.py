@@ -11,12 +11,14 @@ import numpy as np
 
 from .facts import SUCCESS
 
+SEMANTICS = ("larql-2026-05", "larql-2026-08")
 MASKS = ("fp4", "q4", "interleaved", "full_mmap", "q4k", "down_features")
 # What LARQL hides of the vindex so that its ladder takes the path; the paths it does not audit read what they name.
 HIDDEN = {"interleaved": MASKS[:2], "full_mmap": MASKS[:3], "interleaved_q4k": MASKS[:4], "interleaved_kquant_native": MASKS[:4],
           "q8k": MASKS[:4],
           "exact": MASKS[:5],
           "interleaved_q4": MASKS[:1], "weights_fallback": MASKS, "external": MASKS, "served": MASKS}
+NAMES = {"interleaved_kquant_native": "interleaved_kquant"}  # of a case of LARQL's audit, where it has another
 SPARSE = ("sparse", "sparse_serial", "sparse_parallel", "weights_fallback")  # paths that have a K
 ALL = -1  # K, in the result and in LARQL's JSON
 PARIS = "paris"  # the one prompt whose ΔP LARQL judges
@@ -45,8 +47,9 @@ def describe_case(result, case, step):
     step(result.cases[case])
     path, verdict = result.words("case_path")[case], result.words("verdict")[case]
     layers = describe_layers(result, case)
+    name = result.cases[case].removeprefix(result.vindexes[result["case_vindex"][case]] + ":")
     described = {
-        "name": result.cases[case].removeprefix(result.vindexes[result["case_vindex"][case]] + ":"),
+        "name": NAMES.get(name, name),
         "mask": {f"hide_{name}": name in HIDDEN.get(path, ()) for name in MASKS},
         "sparse_k": int(result["case_k"][case]) if path in SPARSE else None,
         "bound": {"kind": result.words("case_bucket")[case], "min_cos": single(result["bound_cos"][case]),

@@ -154,10 +154,12 @@ def without_numbers(line):
     return "".join(char for char in line if not char.isdigit())
 
 
-def own(shop, model, variant, expect):
-    job = shop.job(shop.model(model), {"v": shop.vindex(model, variant)}, semantics="larql-2026-05", bounds="larql")
+def own(shop, model, vindex, expect, state="larql-2026-05", **keys):
+    """What we write of an audit by LARQL's rules; nothing is noted of it."""
+    job = shop.job(shop.model(model), {"v": vindex}, semantics=state, ladder=state, bounds="larql", **keys)
     job.run(expect=expect)
-    report("report", "--compat", "larql", job.result_path, "-o", job.folder, expect=expect)
+    done = report("report", "--compat", "larql", job.result_path, "-o", job.folder, expect=expect)
+    assert not done.stderr, done.stderr
     return json.loads((job.folder / "walk_path_audit_job-audit_v.json").read_text())
 
 
@@ -165,7 +167,7 @@ def own(shop, model, variant, expect):
 @pytest.mark.parametrize("variant", ABSOLUTE)
 def test_own_audit_as_larqls(shop, model, variant):
     theirs = json.loads((harness.GOLDEN / "audits" / model / f"{variant}.json").read_text())
-    ours = own(shop, model, variant, 0)
+    ours = own(shop, model, shop.vindex(model, variant), 0)
     assert keys(ours) == keys(theirs) and ours["prompts"] == theirs["prompts"]
     for got, want in zip(ours["paths"], theirs["paths"]):
         compare(got, want, atol=ABSOLUTE[variant])
@@ -177,14 +179,27 @@ def test_own_audit_as_larqls(shop, model, variant):
     ("tiny-gemma3", "fp4b", [["max rel L2 1.580e-1 exceeds bound 1e-2 at layer 3 (prompt apollo, pos 12)"]] * 2)])
 def test_own_audit_of_packed_formats_as_larqls(shop, model, variant, reasons):
     theirs = json.loads((harness.GOLDEN / f"audits/{model}/{variant}.larql.json").read_text())
-    ours = own(shop, model, variant, 1)
+    ours = own(shop, model, shop.vindex(model, variant), 1)
     assert keys(ours) == keys(theirs)
     for got, want in zip(ours["paths"], theirs["paths"]):
         compare(got, want, rtol=RELATIVE)
     assert [path["fail_reasons"] for path in ours["paths"]] == reasons
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_own_audit_as_larqls_of_august(shop, model, tmp_path):
+    """Its case interleaved_kquant measures our interleaved_kquant_native."""
+    theirs = json.loads((harness.GOLDEN / f"audits/2026-08/{model}/q4k.json").read_text())
+    harness.run(["extract", shop.model(model), tmp_path / "v", "--format", "q4k", "--compat", "larql-2026-08"])
+    ours = own(shop, model, tmp_path / "v", int(any(path["verdict"] == "fail" for path in theirs["paths"])), "larql-2026-08",
+               paths=[{"path": "sparse"}, {"path": "interleaved_kquant_native"}])
+    assert keys(ours) == keys(theirs) and ours["prompts"] == theirs["prompts"]
+    for got, want in zip(ours["paths"], theirs["paths"]):
+        compare(got, want, rtol=RELATIVE)
+
+
 def test_what_is_no_larql_audit_is_noted(gemma, tmp_path):
     done = report("report", "--compat", "larql", gemma, "-o", tmp_path)
-    assert "semantics native, bounds default" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert ("semantics native, bounds default; LARQL's own figures take semantics larql-2026-05 or larql-2026-08, and bounds larql"
+            in done.stderr and len(done.stderr.splitlines()) == 1)
     assert "exclude" in one_line(report("report", "--compat", "larql", "--bounds", "larql", gemma, "-o", tmp_path, expect=2))

@@ -71,10 +71,10 @@ def report_compat(result, folder, name):
     """LARQL's pair of files for each vindex; True when no case fails and one ran."""
     with Progress("reading", len(result.cases)) as bar:
         documents = {vindex: compat_larql.build(result, at, bar.step) for at, vindex in enumerate(text.slugs(result.vindexes))}
-    others = [f"{key} {result.attribute(attribute)}" for key, attribute in (("semantics", "semantics"), ("bounds", "bounds_name"))
-              if result.attribute(attribute) != "larql"]
-    if others:
-        say.note(f"'{result.path}' was made with {', '.join(others)}; LARQL's own report has larql")
+    semantics, bounds = result.attribute("semantics"), result.attribute("bounds_name")
+    if semantics not in compat_larql.SEMANTICS or bounds != "larql":
+        say.note(f"'{result.path}' was made with semantics {semantics}, bounds {bounds}; LARQL's own figures take semantics "
+                 f"{' or '.join(compat_larql.SEMANTICS)}, and bounds larql")
     for vindex, document in documents.items():
         stem = f"walk_path_audit_{name}_{vindex}"
         for suffix, content in (("json", compat_larql.to_json(document)), ("md", compat_larql.to_markdown(document))):
