@@ -195,6 +195,8 @@ typedef struct wa_matrix {
     wa_scales scales; /* where they lie apart */
 } wa_matrix;
 
+/** Local. Are they the same bytes, read the same way? Names do not matter. */
+bool wa_matrix_is_same(const wa_matrix *a, const wa_matrix *b);
 /** Local. The stored bytes from a matrix's first element to its last; those of a fused tensor hold
  * other parts in between. */
 wa_bytes wa_matrix_span(const wa_matrix *matrix);

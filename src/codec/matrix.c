@@ -222,6 +222,22 @@ size_t wa_matrix_bytes(const wa_matrix *matrix)
     return matrix->rows * matrix->row_bytes;
 }
 
+static bool has_same_scales(const wa_scales *a, const wa_scales *b)
+{
+    return a->data == b->data && a->format == b->format && a->row_bytes == b->row_bytes &&
+           a->rows == b->rows && a->cols == b->cols && a->first_row == b->first_row &&
+           a->first_col == b->first_col;
+}
+
+bool wa_matrix_is_same(const wa_matrix *a, const wa_matrix *b)
+{
+    return a->data == b->data && a->format == b->format && a->order == b->order &&
+           a->rows == b->rows && a->cols == b->cols && a->row_bytes == b->row_bytes &&
+           a->head_rows == b->head_rows && a->pair_rows == b->pair_rows &&
+           a->stored_cols == b->stored_cols && a->skip == b->skip && a->step == b->step &&
+           a->through_f16 == b->through_f16 && has_same_scales(&a->scales, &b->scales);
+}
+
 wa_bytes wa_matrix_span(const wa_matrix *matrix)
 {
     bool turned = matrix->order == WA_ROWS_TRANSPOSED; /* a stored row is a column of ours */

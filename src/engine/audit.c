@@ -426,17 +426,22 @@ static size_t expert_layers(const wa_model *model)
 static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error *err)
 {
     wa_case_cost *costs;
+    const wa_case *before = NULL;
+    wa_walk_layer layer, layer_before;
     WA_TRY(wa_arena_take(audit->arena, audit->cases.count, sizeof *costs, &costs, err));
     for (size_t c = 0; c < audit->cases.count; c++) {
         const wa_case *which = &audit->cases.items[c];
         if (which->not_run != NULL)
             continue;
-        wa_walk_layer layer;
         WA_TRY(wa_case_open_layer(which, audit->model, audit->vindexes[which->vindex],
                                   dearest_layer(audit->model), &layer, err));
         costs[c] = (wa_case_cost){.flops_per_row = wa_case_flops(which, &layer, 1),
                                   .layer_bytes = wa_case_bytes(which, &layer),
-                                  .experts = experts_cost(which, &layer)};
+                                  .experts = experts_cost(which, &layer),
+                                  .repeats = before != NULL &&
+                                             wa_case_is_same(before, &layer_before, which, &layer)};
+        before = which;
+        layer_before = layer;
     }
     *out = costs;
     return WA_OK;

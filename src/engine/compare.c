@@ -49,6 +49,7 @@ static void begin_layer(wa_stage *stage, const wa_stage_batch *batch, size_t lay
                           audit->model->layer_count))
             stage->sampled[stage->sampled_count++] = row;
     stage->truth_of = stage->own_truth_of = NULL;
+    stage->last.which = NULL;
 }
 
 /* A case's kernel on one of its streams, and what it chose there. */
@@ -248,16 +249,55 @@ static void store_outputs(const wa_comparison *c)
         advance_lane(c);
 }
 
-/* modes [prompts] */
-static void store_cost(const wa_comparison *c, wa_label label, const int *modes, double seconds)
+/* Of the streams, how many does the case before it on this rank answer, if it is the same function
+ * of its input? The reference's at least, and its own where that is the same bit for bit. */
+static size_t count_known(const wa_comparison *c)
+{
+    const wa_stage *stage = c->stage;
+    const last_case *last = &stage->last;
+    size_t hidden = stage->audit->model->hidden, values = c->batch->rows * hidden;
+    if (last->which == NULL || !wa_case_is_same(last->which, &last->weights, c->which, &c->weights))
+        return 0;
+    bool has_own = c->lane != WA_NO_LANE && last->lane != WA_NO_LANE;
+    return has_own && memcmp(stage->normed + c->lane * values, stage->normed + last->lane * values,
+                             values * sizeof *stage->normed) == 0
+               ? WA_STREAMS
+               : WA_STREAM_OWN;
+}
+
+/* Run the case on its streams, less those whose answers are known: they stand in y_walk and y_own.
+ * io [WA_STREAMS] */
+static wa_status evaluate(const wa_comparison *c, const wa_walk_io *io, wa_label *label,
+                          wa_error *err)
 {
     wa_stage *stage = c->stage;
+    size_t rows = c->batch->rows, end = first_stream(c) + evaluations_of(c);
+    size_t first = first_stream(c) > count_known(c) ? first_stream(c) : count_known(c);
+    first = first < end ? first : end;
+    size_t evaluated = wa_case_evaluated(&c->weights, c->which, rows, io + first, end - first);
+    double start = wa_cost_clock(&stage->cost), seconds;
+    WA_TRY(wa_case_run(c->which, &c->weights, rows, io + first, end - first, &stage->scratch, label,
+                       err));
+    seconds = wa_cost_clock(&stage->cost) - start;
+    stage->cost.seconds[WA_PHASE_WALK_FFN] += seconds;
+    stage->cost.flops[WA_PHASE_WALK_FFN] +=
+        (double)evaluated * wa_case_flops(c->which, &c->weights, rows);
+    if (evaluated > 0)
+        stage->cost.bytes[WA_PHASE_WALK_FFN] += (double)wa_case_bytes(c->which, &c->weights);
+    /* what was evaluated for both cases is the time of both */
+    seconds += first > first_stream(c) ? stage->last.seconds : 0.0;
+    stage->last =
+        (last_case){.which = c->which, .weights = c->weights, .lane = c->lane, .seconds = seconds};
+    *f64(c, WA_FIELD_seconds) = seconds;
+    return WA_OK;
+}
+
+/* Of the case, whoever's evaluations have answered it, so that no other case changes it. modes
+ * [prompts] */
+static void store_cost(const wa_comparison *c, wa_label label, const int *modes)
+{
     double flops = (double)evaluations_of(c) * wa_case_flops(c->which, &c->weights, c->batch->rows);
     size_t bytes = wa_case_bytes(c->which, &c->weights);
-    stage->cost.seconds[WA_PHASE_WALK_FFN] += seconds;
-    stage->cost.flops[WA_PHASE_WALK_FFN] += flops;
-    stage->cost.bytes[WA_PHASE_WALK_FFN] += (double)bytes;
-    *f64(c, WA_FIELD_seconds) = seconds;
     *wa_block_i64(c->batch->block, WA_FIELD_bytes_read, c->index, c->layer) = (int64_t)bytes;
     *wa_block_i64(c->batch->block, WA_FIELD_flops, c->index, c->layer) = (int64_t)flops;
     int8_t *labels = wa_block_i8(c->batch->block, WA_FIELD_label, c->index, c->layer);
@@ -356,10 +396,8 @@ static wa_status run_case(wa_comparison *c, wa_error *err)
     for (size_t i = 0; i < evaluations_of(c) && tells_experts; i++)
         io[i].routing = &stage->case_routing[i];
     wa_label label = WA_LABEL_NONE;
-    double start = wa_cost_clock(&stage->cost);
-    WA_TRY(wa_case_run(c->which, &c->weights, rows, io + first_stream(c), evaluations_of(c),
-                       &stage->scratch, &label, err));
-    store_cost(c, label, modes, wa_cost_clock(&stage->cost) - start);
+    WA_TRY(evaluate(c, io, &label, err));
+    store_cost(c, label, modes);
     store_ways(c, ways);
     c->lead_failed =
         wa_stage_await_reference(stage, c->batch, c->layer, c->link, c->reference, err) != WA_OK;

@@ -17,6 +17,14 @@ typedef struct ahead {
 /* A case's FFN is evaluated on the reference's input, and on its own. */
 enum { WA_STREAM_REFERENCE, WA_STREAM_OWN, WA_STREAMS };
 
+/* The case that ran last at this layer: its outputs stand in y_walk and y_own. */
+typedef struct last_case {
+    const wa_case *which; /* NULL = none has yet */
+    wa_walk_layer weights;
+    size_t lane;    /* WA_NO_LANE: an isolated case */
+    double seconds; /* that its evaluations took */
+} last_case;
+
 struct wa_stage {
     const wa_stage_audit *audit;
     wa_share share;
@@ -45,6 +53,7 @@ struct wa_stage {
     wa_routing routing;
     bool is_routed;
     wa_routing case_routing[WA_STREAMS]; /* [max_rows] of the case at hand, likewise */
+    last_case last;
     /* [sampled_count] rows of the batch at which KERNEL is measured at this layer, ascending */
     size_t *sampled;
     size_t sampled_count;

@@ -36,6 +36,9 @@ typedef struct wa_case_cost {
     double flops_per_row;    /* of one FFN evaluation of one layer */
     size_t layer_bytes;      /* stored bytes read per layer */
     wa_experts_cost experts; /* in both */
+    /* it is the same function of its input as the case before it that runs; where one rank has
+     * both, one FFN answers both */
+    bool repeats;
 } wa_case_cost;
 
 /** Shape of an audit, all that planning needs. */

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 
 /* Logits are made twice: for the normalisers, then for the divergences (design 3). */
@@ -58,13 +59,40 @@ static double kept(const wa_grid *grid, double flops, const wa_experts_cost *exp
     return grid->spread ? flops - experts->flops_per_row : flops;
 }
 
-static double case_layer_cost(const wa_plan_input *input, const wa_grid *grid, size_t which)
+/* Inputs of a case in a layer: x_0 and x_c, which are the same in the first. The mean of all layers,
+ * since stages are cut as if these were alike. */
+static double inputs_of(const wa_plan_input *input)
+{
+    return 2.0 - 1.0 / (double)input->layer_count;
+}
+
+/* Is it the same function as another case that the member has been dealt already? That one's FFN
+ * answers it. */
+static bool is_answered(const wa_plan_input *input, const int *case_member, size_t which,
+                        int member)
+{
+    while (input->cases[which].repeats) {
+        do
+            which--;
+        while (!runs(input, which));
+        if (case_member[which] == member)
+            return true;
+    }
+    return false;
+}
+
+/* Of its FFN in a layer, where it is evaluated. */
+static double case_ffn_cost(const wa_plan_input *input, const wa_grid *grid, size_t which)
 {
     const wa_case_cost *c = &input->cases[which];
-    if (!runs(input, which))
-        return 0.0;
-    /* its own lane, then its FFN on x_0 and on x_c */
-    return input->attention_flops_per_row + 2.0 * kept(grid, c->flops_per_row, &c->experts);
+    return inputs_of(input) * kept(grid, c->flops_per_row, &c->experts);
+}
+
+/* Its own lane, then its FFN. */
+static double case_layer_cost(const wa_plan_input *input, const wa_grid *grid, size_t which)
+{
+    return runs(input, which) ? input->attention_flops_per_row + case_ffn_cost(input, grid, which)
+                              : 0.0;
 }
 
 static double dense_layer_cost(const wa_plan_input *input, const wa_grid *grid)
@@ -91,7 +119,7 @@ static expert_share share_of_experts(const wa_plan_input *input, const wa_grid *
         const wa_experts_cost *experts = &input->cases[i].experts;
         if (!runs(input, i))
             continue;
-        out.layer += 2.0 * experts->flops_per_row / teams;
+        out.layer += inputs_of(input) * experts->flops_per_row / teams;
         out.matrices += experts->flops_per_row / teams;
         out.bytes += experts->bytes / (size_t)grid->teams;
     }
@@ -106,6 +134,9 @@ static double case_cost(const wa_plan_input *input, const wa_grid *grid, size_t 
     return layers > 0.0 ? rows * layers + lane : 0.0;
 }
 
+enum { NOBODY = -1 };
+
+/* cost: where its function is answered already, else all of it is added. */
 typedef struct dealt {
     double cost;
     size_t which;
@@ -117,6 +148,29 @@ static int dearest_first(const void *left, const void *right)
     if (a->cost != b->cost)
         return a->cost < b->cost ? 1 : -1;
     return (a->which > b->which) - (a->which < b->which);
+}
+
+/* To the member that then has the least to do. */
+static void deal_case(const wa_plan_input *input, dealt what, double rows, double *load,
+                      candidate *c)
+{
+    const wa_case_cost *cost = &input->cases[what.which];
+    double ffn = case_ffn_cost(input, &c->grid, what.which), least_load = INFINITY;
+    int to = 0;
+    for (int m = 0; m < c->grid.teams; m++) {
+        bool evaluated = cost->repeats && !is_answered(input, c->case_member, what.which, m);
+        double then = load[m] + what.cost + (evaluated ? rows * ffn : 0.0);
+        if (then < least_load) {
+            least_load = then;
+            to = m;
+        }
+    }
+    bool answered = is_answered(input, c->case_member, what.which, to);
+    c->members[to].layer += case_layer_cost(input, &c->grid, what.which) - (answered ? ffn : 0.0);
+    c->members[to].lanes += what.cost > 0.0 ? 1 : 0;
+    c->members[to].matrices += answered ? 0.0 : kept(&c->grid, cost->flops_per_row, &cost->experts);
+    c->case_member[what.which] = to;
+    load[to] = least_load;
 }
 
 /* Dearest first, each to the member with the least to do; the lead has lane 0 already. */
@@ -141,22 +195,16 @@ static wa_status deal_cases(const wa_work *work, wa_arena *arena, candidate *c, 
     c->members[0].text = input->head_flops_per_row;
     c->members[0].matrices = kept(&c->grid, input->dense_flops_per_row, &input->experts);
     load[0] = rows * c->members[0].layer + lane + job.text * c->members[0].text;
-    for (size_t i = 0; i < input->case_count; i++)
-        order[i] = (dealt){case_cost(input, &c->grid, i, rows, lane), i};
+    for (size_t i = 0; i < input->case_count; i++) {
+        double saved = input->cases[i].repeats ? rows * case_ffn_cost(input, &c->grid, i) : 0.0;
+        order[i] = (dealt){case_cost(input, &c->grid, i, rows, lane) - saved, i};
+    }
     qsort(order, input->case_count, sizeof *order, dearest_first);
 
-    for (size_t i = 0; i < input->case_count; i++) {
-        int to = 0;
-        for (int m = 1; m < teams; m++)
-            if (load[m] < load[to])
-                to = m;
-        load[to] += order[i].cost;
-        const wa_case_cost *cost = &input->cases[order[i].which];
-        c->members[to].layer += case_layer_cost(input, &c->grid, order[i].which);
-        c->members[to].lanes += order[i].cost > 0.0 ? 1 : 0;
-        c->members[to].matrices += kept(&c->grid, cost->flops_per_row, &cost->experts);
-        c->case_member[order[i].which] = to;
-    }
+    for (size_t i = 0; i < input->case_count; i++)
+        c->case_member[i] = NOBODY;
+    for (size_t i = 0; i < input->case_count; i++)
+        deal_case(input, order[i], rows, load, c);
     /* A member without lane 0 makes the reference's logits too: divergences need both. */
     expert_share share = share_of_experts(input, &c->grid);
     for (int m = 0; m < teams; m++) {
@@ -616,6 +664,8 @@ wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, 
         double layer = case_layer_cost(input, grid, i);
         if (plan->case_member[i] != member || layer <= 0.0)
             continue;
+        if (is_answered(input, plan->case_member, i, member))
+            layer -= case_ffn_cost(input, grid, i);
         cost.layer += layer;
         cost.lanes++;
         layer_bytes +=
@@ -669,7 +719,8 @@ static void count_spread(const wa_plan_input *input, wa_plan *plan)
         calls += runs(input, i) && input->cases[i].experts.bytes > 0 ? 1 : 0;
     for (size_t b = 0; b < plan->batch_count; b++)
         tiles += (plan->batches[b].rows + tile - 1) / tile;
-    double evaluations = 2.0 * (double)calls - 1.0; /* each case on two inputs */
+    /* the reference on one input, each case on two */
+    double evaluations = 1.0 + inputs_of(input) * (double)(calls - 1);
     plan->spread_asks = layers * others * (double)(tiles * calls);
     plan->spread_rows = layers * evaluations * plan->work.rows * (double)input->expert_choices *
                         others / plan->grid.teams;

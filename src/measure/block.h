@@ -105,7 +105,7 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
       "there is none, infinite = it is no number")                                                 \
     X(label, WA_CLP, WA_I8, "1", "kernel that produced the numbers")                               \
     X(dense_evaluations, WA_LP, WA_I32, "1", "how often the dense FFN was evaluated")              \
-    X(walk_evaluations, WA_CLP, WA_I32, "1", "how often the case's FFN was evaluated")             \
+    X(walk_evaluations, WA_CLP, WA_I32, "1", "inputs that the case's FFN was asked for")           \
     X(modes_changed, WA_CLP, WA_I8, "1",                                                           \
       "floating-point modes that the case's library left changed and that were put back: 1 "       \
       "rounding, 2 FTZ or DAZ, 4 others, summed")                                                  \

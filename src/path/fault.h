@@ -64,8 +64,15 @@ void wa_fault_expert_input(const wa_case *which, const wa_walk_layer *layer, flo
 /** Outputs of one input of a call: the first is the reference's, the second the case's own. */
 void wa_fault_output(const wa_case *which, const wa_walk_layer *layer, const wa_walk_io *io,
                      size_t input, size_t rows);
+/** Is a fault planted that may be in one case and not in another? */
+bool wa_fault_tells_cases_apart(void);
 
 #else
+
+static inline bool wa_fault_tells_cases_apart(void)
+{
+    return false;
+}
 
 static inline void wa_fault_rows(const wa_case *which, const wa_walk_layer *layer, float *up,
                                  size_t rows)

@@ -338,7 +338,8 @@ typedef struct wa_walk_io {
 
 /**
  * Evaluate a case's FFN on `io_count` inputs of `rows` rows each. Every input is its own sequence
- * of GEMMs, so its bits do not depend on the others. *label: the kernel that ran.
+ * of GEMMs, so its bits do not depend on the others. *label: the kernel that ran. Of kernels of our
+ * own an input that equals the one before it, bit for bit, takes that one's answers.
  *
  * scratch  made by wa_scratch_open for at least this many rows and features
  * Errors: WA_E_INTERNAL (scratch too small), WA_E_UNSUPPORTED (kernel cannot run on these weights).
@@ -346,6 +347,14 @@ typedef struct wa_walk_io {
 WA_CHECKED wa_status wa_case_run(const wa_case *which, const wa_walk_layer *layer, size_t rows,
                                  const wa_walk_io *io, size_t io_count, wa_scratch *scratch,
                                  wa_label *label, wa_error *err);
+
+/** How many of the inputs wa_case_run evaluates. Local. */
+size_t wa_case_evaluated(const wa_walk_layer *layer, const wa_case *which, size_t rows,
+                         const wa_walk_io *io, size_t io_count);
+/** Are two cases the same three products of the same stored bytes at a layer? Then so are their
+ * answers to the same input. Of other kernels: no. Local. */
+bool wa_case_is_same(const wa_case *a, const wa_walk_layer *of_a, const wa_case *b,
+                     const wa_walk_layer *of_b);
 
 /** Rows of a layer's experts, gathered: those of expert e are [start[e], start[e + 1]) of x and y.
  * Borrowed. */

@@ -159,6 +159,27 @@ def test_work_is_counted(reference):
     assert len(batches) > 4 and sum(batches) == 14
 
 
+def run_attribute(job, name):
+    with h5py.File(job.result_path) as file:
+        return file["run"]["0"].attrs[name]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_what_is_the_same_is_computed_once(shop, inputs, ranks):
+    """Case and reference have one input in the first layer; and sparse and full_mmap are one function of one file."""
+    model, vindexes, prompts = inputs
+    job = shop.job(model, {"f16": vindexes["f16"]}, paths=PATHS[:4], prompts=prompts, batch={"rows": 8},
+                   kernel_check=-1)
+    result = job.result(ranks=ranks)
+    layers = result["flops"].shape[1]
+    once = [result.case(f"f16:{case}", "flops").sum() for case in ("sparse", "exact", "sparse_serial")]
+    expected = sum(once) * (2 * layers - 1) / (2 * layers)
+    assert run_attribute(job, "flops_walk_ffn") == pytest.approx(expected)
+    for field in ("rel_l2", "kernel_rel_l2", "kernel_own_rel_l2", "drift", "obs_status"):
+        assert np.array_equal(result.case("f16:sparse", field), result.case("f16:full_mmap", field)), field
+    assert np.all(result["walk_evaluations"] == 2) and np.all(result["seconds"] > 0)
+
+
 def test_every_observation_is_there(reference):
     result = harness.Result(reference.result_path)
     for field in ("rel_l2", "cos", "one_minus_cos", "l2", "max_abs", "eta", "drift", "kernel_rel_l2", "norm_ratio"):
