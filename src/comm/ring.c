@@ -125,6 +125,11 @@ void wa_ring_close(wa_ring *ring)
 
 /* --- Messages --------------------------------------------------------------------------------- */
 
+uint8_t *wa_ring_board(const wa_ring *ring)
+{
+    return message_at(ring, 0);
+}
+
 /* A release by the one who changes a count, an acquire by the one who reads it: what was written
  * before the change is seen after it. Its own count a rank may read as it likes. */
 

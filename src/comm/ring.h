@@ -44,6 +44,10 @@ void wa_ring_unname(const char *name);
 /** Unmap. Others keep theirs. */
 void wa_ring_close(wa_ring *ring);
 
+/** The place of the first message, [shape.bytes], for those who use a ring as memory that all may
+ * write: zeros before anybody does. Aligned to 64 bytes. */
+uint8_t *wa_ring_board(const wa_ring *ring);
+
 /** The writer: room for the next message, [shape.bytes], aligned to 64 bytes; NULL while some
  * reader still needs all. */
 uint8_t *wa_ring_claim(const wa_ring *ring);

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "codec/codec.h"
+#include "compute/crew.h"
 #include "model/model.h"
 
 /* Decoded weights of engine blas, of the per-feature loops and of what turns a matrix: at most this
@@ -54,6 +55,7 @@ typedef struct wa_scratch {
     float *act;   /* [tile_rows, features]: gate, then the activations */
     float *up;    /* [tile_rows, features] */
     size_t panel_floats, tile_rows, features;
+    wa_crew *crew;   /* borrowed; NULL, or set by the owner: who helps with products of ours */
     wa_arena *arena; /* for what only some kernels need (hit lists); released after each call */
 } wa_scratch;
 

@@ -76,25 +76,59 @@ static void multiply_part(const part *p)
         multiply_tile(p, rows * t / tiles, rows * (t + 1) / tiles - rows * t / tiles);
 }
 
-/* `panels` holds `columns` columns of WA_PANEL_DEPTH products. */
-static void multiply_all(const wa_isa *isa, const wa_product *product, size_t columns,
-                         float *panels)
+/* A product in pieces of so many columns, which any thread may make. */
+typedef struct pieces {
+    const wa_isa *isa;
+    const wa_product *product;
+    wa_packing_source source;
+    size_t columns;
+} pieces;
+
+/* `panels` holds the piece's columns of WA_PANEL_DEPTH products. */
+static void multiply_piece(const void *context, size_t piece, float *panels)
 {
-    wa_packing_source source = wa_packing_source_of(product->w, product->by_features);
-    part p = {.product = product, .isa = isa, .panels = panels};
-    for (p.first = 0; p.first < source.columns; p.first += columns)
-        for (p.from = 0; p.from < source.depth; p.from += WA_PANEL_DEPTH) {
-            p.width = wa_size_min(source.columns - p.first, columns);
-            p.depth = wa_size_min(source.depth - p.from, WA_PANEL_DEPTH);
-            wa_pack(isa, &source, p.first, p.width, p.from, p.depth, panels);
-            multiply_part(&p);
-        }
+    const pieces *of = context;
+    part p = {
+        .product = of->product, .isa = of->isa, .panels = panels, .first = piece * of->columns};
+    p.width = wa_size_min(of->source.columns - p.first, of->columns);
+    for (p.from = 0; p.from < of->source.depth; p.from += WA_PANEL_DEPTH) {
+        p.depth = wa_size_min(of->source.depth - p.from, WA_PANEL_DEPTH);
+        wa_pack(of->isa, &of->source, p.first, p.width, p.from, p.depth, panels);
+        multiply_part(&p);
+    }
+}
+
+static void multiply_all(const pieces *of, wa_crew *crew, float *panels)
+{
+    size_t count = (of->source.columns + of->columns - 1) / of->columns;
+    wa_crew_run(crew, count, multiply_piece, of, panels);
+}
+
+/* Several for each thread, so that they end together; but a narrow one copies its rows of x for few
+ * products, and whole blocks lie side by side in a row of features. */
+static size_t columns_for_help(const pieces *of)
+{
+    enum { PIECES = 16, LEAST = 2 * WA_PANEL_WIDTH };
+    size_t columns = of->source.columns / PIECES / WA_PANEL_WIDTH * WA_PANEL_WIDTH;
+    if (of->source.by_features && wa_format_get(of->source.w.format)->block_elements > 1)
+        return WA_PACK_COLUMNS;
+    return columns < LEAST ? LEAST : wa_size_min(columns, WA_PACK_COLUMNS);
 }
 
 void wa_multiply_own(const wa_product *product, wa_scratch *scratch)
 {
-    if (product->rows > 0 && product->count > 0)
-        multiply_all(scratch->isa, product, WA_PACK_COLUMNS, scratch->panel);
+    /* products that are done before anybody has come */
+    static const size_t SMALL = 1 << 20;
+    size_t rows = product->rows * product->count;
+    wa_crew *crew = rows * product->w->cols * product->w->rows < SMALL ? NULL : scratch->crew;
+    pieces of = {.isa = scratch->isa,
+                 .product = product,
+                 .source = wa_packing_source_of(product->w, product->by_features),
+                 .columns = WA_PACK_COLUMNS};
+    if (wa_crew_has_help(crew))
+        of.columns = columns_for_help(&of);
+    if (rows > 0)
+        multiply_all(&of, crew, scratch->panel);
 }
 
 void wa_own_gemm(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a, const float *b,
@@ -109,7 +143,11 @@ void wa_own_gemm(const wa_isa *isa, size_t m, size_t n, size_t k, const float *a
                    .row_bytes = k * sizeof *b};
     wa_operand pair = {.x = a, .y = c};
     wa_product product = {.w = &w, .rows = m, .ldx = k, .ldy = n, .pairs = &pair, .count = 1};
-    multiply_all(isa, &product, WA_PANEL_WIDTH, panels);
+    pieces of = {.isa = isa,
+                 .product = &product,
+                 .source = wa_packing_source_of(&w, false),
+                 .columns = WA_PANEL_WIDTH};
+    multiply_all(&of, NULL, panels);
 }
 
 const char *wa_engine_name(wa_engine engine)

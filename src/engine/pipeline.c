@@ -155,6 +155,7 @@ static wa_status run_slot(wa_pipeline *p, batch_slot *slot, wa_error *err)
     memcpy(&head, slot->lanes, sizeof head);
     wa_error failure = head.error;
     WA_TRY(wa_references_start(p, slot, err));
+    wa_pipeline_resume(p);
     p->computing = true;
     p->layers_before = wa_stage_steps(p->stage).layers;
     if (failure.status == WA_OK && compute(p, slot, &failure) == WA_OK)
@@ -321,13 +322,30 @@ void wa_pipeline_end_wait(wa_pipeline *p, wait_start start)
     cost->processor -= wa_processor_clock() - p->lent_processor - start.processor;
 }
 
+/* Who has waited for long has time. */
+static const struct timespec SHORT_REST = {.tv_nsec = 20000}, LONG_REST = {.tv_nsec = 200000};
+enum { SHORT_RESTS = 20 };
+
 void wa_pipeline_rest(wa_pipeline *p)
 {
-    if (!p->progressed) {
-        struct timespec moment = {.tv_sec = 0, .tv_nsec = 20000};
-        nanosleep(&moment, NULL);
+    if (p->progressed) {
+        p->rests = 0;
+    } else {
+        if (p->core != NULL && !p->lends)
+            wa_core_wait(p->core, true);
+        p->lends = true;
+        nanosleep(p->rests < SHORT_RESTS ? &SHORT_REST : &LONG_REST, NULL);
+        p->rests++;
     }
     p->progressed = false;
+}
+
+void wa_pipeline_resume(wa_pipeline *p)
+{
+    if (p->core != NULL && p->lends)
+        wa_core_wait(p->core, false);
+    p->lends = false;
+    p->rests = 0;
 }
 
 static bool is_done(wa_pipeline *p)
@@ -403,6 +421,8 @@ wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *f
     if (status == WA_OK)
         status = wa_comm_agree(input->comm, wa_references_open(&p, err), err);
     if (status == WA_OK)
+        status = wa_comm_agree(input->comm, wa_lending_open(&p, err), err);
+    if (status == WA_OK)
         status = wa_comm_agree(input->comm, wa_comm_keep_moving(input->comm, err), err);
     double begun = wa_processor_clock();
     if (status == WA_OK) {
@@ -415,6 +435,7 @@ wa_status wa_pipeline_run(const wa_pipeline_input *input, wa_cost *cost, bool *f
     if (p.stage != NULL)
         *cost = *wa_stage_cost(p.stage);
     cost->processor += wa_processor_clock() - begun;
+    cost->lent = wa_lending_close(&p);
     wa_stage_close(p.stage);
     for (int i = 0; i < SLOTS; i++)
         wa_arena_close(p.slots[i].arena);

@@ -2,6 +2,7 @@
 #ifndef WALKAUDIT_ENGINE_PIPELINE_PRIVATE_H
 #define WALKAUDIT_ENGINE_PIPELINE_PRIVATE_H
 
+#include "compute/crew.h"
 #include "engine/pipeline.h"
 
 /* Every message starts with this: which batch, and how the sender fared. 1 KiB, so that data after
@@ -97,6 +98,13 @@ typedef struct wa_pipeline {
     size_t reference_sent, reference_posted, reference_taken; /* of the current batch */
     const batch_slot *reference_slot;
 
+    /* Cores of this host by their ranks, this one's among them; NULL = not told. And threads there. */
+    wa_ring board;
+    wa_core *cores, *core;
+    wa_crew *crew;
+    bool lends; /* core is said to be free */
+    int rests;  /* one after another, nothing having happened */
+
     struct collector *collector;     /* lead of the last stage */
     struct coordinator *coordinator; /* rank 0 */
     struct spread *spread;           /* NULL = each rank computes all experts that its lanes take */
@@ -122,8 +130,15 @@ typedef struct wait_start {
 } wait_start;
 wait_start wa_pipeline_begin_wait(wa_pipeline *p);
 void wa_pipeline_end_wait(wa_pipeline *p, wait_start start);
-/* Give the processor away for a moment when nothing happened. */
+/* Give the processor away for a moment when nothing happened; from then on others on this host may
+ * multiply there, until wa_pipeline_resume. */
 void wa_pipeline_rest(wa_pipeline *p);
+void wa_pipeline_resume(wa_pipeline *p);
+/* Collective over all ranks. Where the host has no shared memory, or products are BLAS's, nobody
+ * lends. */
+WA_CHECKED wa_status wa_lending_open(wa_pipeline *p, wa_error *err);
+/* Returns the seconds of a processor that others' cores gave. */
+double wa_lending_close(wa_pipeline *p);
 
 /* Collective over all ranks, those without a seat too. */
 WA_CHECKED wa_status wa_references_open(wa_pipeline *p, wa_error *err);

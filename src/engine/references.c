@@ -125,6 +125,7 @@ static wa_status take_next(wa_pipeline *p, const uint8_t **out, wa_error *err)
         WA_TRY(wa_pipeline_serve(p, err));
         wa_pipeline_rest(p);
     }
+    wa_pipeline_resume(p);
     wa_pipeline_end_wait(p, start);
     p->reference_held = true;
     *out = bytes;
@@ -199,6 +200,7 @@ static wa_status send_next(wa_pipeline *p, const wa_reference *reference, const 
         WA_TRY(wa_pipeline_serve(p, err));
         wa_pipeline_rest(p);
     }
+    wa_pipeline_resume(p);
     wa_pipeline_end_wait(p, start);
     message_head head = {.batch = p->reference_slot->index, .error = *failure};
     memcpy(bytes, &head, sizeof head);

@@ -94,6 +94,7 @@ static wa_status await_answers(spread *s, wa_error *err)
             WA_TRY(wa_pipeline_serve(s->pipeline, err));
             wa_pipeline_rest(s->pipeline);
         }
+    wa_pipeline_resume(s->pipeline);
     wa_pipeline_end_wait(s->pipeline, start);
     return WA_OK;
 }
@@ -160,6 +161,7 @@ static void compute(spread *s, neighbour *n)
     const wa_expert_rows rows = {.most = n->order->most, .start = n->start, .x = n->x, .y = n->y};
     double start = wa_cost_clock(cost), processor = wa_processor_clock();
     n->reply = (message_head){.error = {.status = WA_OK}};
+    wa_pipeline_resume(s->pipeline);
     if (wa_stage_feed(s->pipeline->stage, n->order->which, (size_t)n->order->layer, &rows, s->first,
                       s->end, &n->reply.error) == WA_OK)
         n->reply.error.status = WA_OK;

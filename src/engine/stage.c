@@ -170,6 +170,11 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     return WA_OK;
 }
 
+void wa_stage_take_help(wa_stage *stage, wa_crew *crew)
+{
+    stage->scratch.crew = crew;
+}
+
 wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch, wa_error *err)
 {
     size_t hidden = stage->audit->model->hidden, size = batch->rows * hidden;

@@ -39,6 +39,8 @@ typedef struct wa_cost {
     double bytes[WA_PHASE_COUNT];
     /* seconds of a processor that the rank's own thread had while it did not wait */
     double processor;
+    double
+        lent; /* seconds of other ranks' processors, which multiplied for it while these waited */
 } wa_cost;
 
 /** How far a rank is: layers of batches that it has run, and the rows in them. */
@@ -110,6 +112,8 @@ typedef struct wa_stage wa_stage;
  */
 WA_CHECKED wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share,
                                    wa_arena *arena, wa_stage **out, wa_error *err);
+/** Who helps with the products of a stage; borrowed, NULL = nobody. */
+void wa_stage_take_help(wa_stage *stage, wa_crew *crew);
 /** Give back what is not the arena's. May be NULL. */
 void wa_stage_close(wa_stage *stage);
 /** Lanes of this rank: (is_lead ? 1 : 0) + own cases that run. */

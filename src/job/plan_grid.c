@@ -17,6 +17,10 @@ static const double HEAD_PASSES = 2.0;
  * 1.7 times). Small batches at the end even that out. */
 #define SPREAD 0.3
 
+/* Of the time that a rank of a team waits for another one, the share that it helps with that one's
+ * products: the rest of the work is nobody else's. */
+#define HELPED 0.75
+
 /* What one team member does: operations per row and per pair of a layer, per row of logits, and per
  * row of the text; and of its matrices, each once, per row: of a layer, and of the head. */
 typedef struct member_cost {
@@ -31,6 +35,7 @@ typedef struct candidate {
     size_t *stage_start;
     int *case_member;
     member_cost *members; /* [teams] */
+    bool helps;           /* each team is of one host, and its products are ours */
     wa_packing_rule rule; /* how its batches are packed */
     size_t batches;
     /* operations until the last batch is done, decoding and packing among them */
@@ -257,17 +262,19 @@ static double slowness(double spread, int rank)
     return 1.0 + (spread < 0.0 ? -spread * (1.0 - share) : spread * share);
 }
 
-/* Of a group's stage, whose first rank is `lead`. */
+/* Of a group's stage, whose first rank is `lead`. Members of one host that are done help the
+ * others. */
 static double stage_time(const candidate *c, size_t layers, bool is_last, const wa_amount *a,
                          double packing, double spread, int lead)
 {
-    double most = 0.0;
+    double most = 0.0, sum = 0.0;
     for (int m = 0; m < c->grid.teams; m++) {
         double own =
             member_time(&c->members[m], layers, is_last, a, packing) * slowness(spread, lead + m);
         most = own > most ? own : most;
+        sum += own;
     }
-    return most;
+    return most - (c->helps ? HELPED * (most - sum / c->grid.teams) : 0.0);
 }
 
 /* Cut so that the dearest stage is cheapest. All layers cost the same, the head is the last
@@ -433,13 +440,15 @@ static wa_status pack_by(const wa_work *work, int ranks, const wa_packing_rule *
 }
 
 /* Nobody knows which rank is slow: the mean of ranks that are alike, counted twice, and of two ways
- * in which they are not. */
+ * in which they are not. Without help, which ranks that wait for whatever reason give to others: it
+ * speaks for no way. */
 static wa_status judge(const wa_work *work, const wa_plan *plan, wa_arena *arena, candidate *c,
                        wa_error *err)
 {
     static const double spreads[] = {0.0, 0.0, SPREAD, -SPREAD};
     enum { WAYS = sizeof spreads / sizeof spreads[0] };
     candidate other = *c;
+    other.helps = false;
     c->judged = 0.0;
     for (size_t i = 0; i < WAYS; i++) {
         WA_TRY(predict(work, plan, spreads[i], arena, &other, err));
@@ -618,7 +627,10 @@ static wa_status check_asked(const wa_plan_input *input, int ranks, wa_error *er
 static wa_status work_out(const wa_work *work, int ranks, size_t most, wa_grid shape,
                           wa_arena *arena, candidate *out, wa_error *err)
 {
+    int here = ranks / work->input->nodes;
     *out = (candidate){.grid = shape};
+    out->helps =
+        !work->input->batches_are_fixed && (work->input->nodes == 1 || here % shape.teams == 0);
     out->grid.spread = shape.spread && shape.teams > 1;
     set_groups(out, ranks, work->prompts);
     WA_TRY(deal_cases(work, arena, out, err));

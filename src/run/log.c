@@ -237,6 +237,7 @@ static void set_batches(json_t *object, const wa_plan *plan)
 static void set_costs(json_t *object, const wa_run_log *log, const wa_plan *plan)
 {
     double memory = 0.0, arenas = 0.0, spent = 0.0, waited = 0.0, processor = 0.0, longest = 0.0;
+    double lent = 0.0;
     int ranks = wa_comm_size(log->comm);
     for (int p = 0; p < WA_PHASE_COUNT; p++) {
         wa_cost sum = {.seconds = {0.0}};
@@ -258,13 +259,16 @@ static void set_costs(json_t *object, const wa_run_log *log, const wa_plan *plan
     for (int r = 0; r < ranks; r++) {
         memory = fmax(memory, log->reports[r].anonymous_bytes);
         arenas = fmax(arenas, log->reports[r].arena_bytes);
-        processor += log->reports[r].cost.processor;
+        processor += log->reports[r].cost.processor + log->reports[r].cost.lent;
+        lent += log->reports[r].cost.lent;
         longest = fmax(longest, log->reports[r].cost.processor);
     }
     set(object, "processor_seconds", json_real(processor));
     set(object, "processor_seconds_of_busiest", json_real(longest));
+    set(object, "processor_seconds_lent", json_real(lent));
     set(object, "predicted_utilisation", json_real(plan->predicted_utilisation));
-    set(object, "utilisation", json_real(spent > 0.0 ? 1.0 - waited / spent : 1.0));
+    set(object, "utilisation",
+        json_real(spent > 0.0 ? 1.0 - fmax(waited - lent, 0.0) / spent : 1.0));
     set(object, "anonymous_bytes_per_rank_max", json_real(memory));
     set(object, "arena_bytes_per_rank_max", json_real(arenas));
     wa_traffic sum = {.messages = 0};
@@ -326,6 +330,8 @@ void wa_run_log_finish(const wa_run_log *log, double assembling)
     size_t at = 0;
     wa_cost sum = {.seconds = {0.0}};
     double all = 0.0;
+    for (int r = 0; r < wa_comm_size(log->comm); r++)
+        sum.lent += log->reports[r].cost.lent;
     for (int p = 0; p < WA_PHASE_COUNT; p++) {
         for (int r = 0; r < wa_comm_size(log->comm); r++)
             sum.seconds[p] += log->reports[r].cost.seconds[p];
@@ -337,12 +343,13 @@ void wa_run_log_finish(const wa_run_log *log, double assembling)
             at += (size_t)length;
     }
     wa_run_log_line(log, "time of all ranks:%s", line);
-    wa_run_log_line(log,
-                    "compute %.2f s, wait %.2f s, gather %.2f s, write %.2f s on %d ranks; "
-                    "assemble %.2f s; wall %.2f s",
-                    all - wa_cost_aside(&sum), sum.seconds[WA_PHASE_WAIT],
-                    sum.seconds[WA_PHASE_GATHER], sum.seconds[WA_PHASE_WRITE],
-                    wa_comm_size(log->comm), assembling, wa_clock() - log->started);
+    wa_run_log_line(
+        log,
+        "compute %.2f s, wait %.2f s (core lent %.2f s), gather %.2f s, write %.2f s on "
+        "%d ranks; assemble %.2f s; wall %.2f s",
+        all - wa_cost_aside(&sum), sum.seconds[WA_PHASE_WAIT], sum.lent,
+        sum.seconds[WA_PHASE_GATHER], sum.seconds[WA_PHASE_WRITE], wa_comm_size(log->comm),
+        assembling, wa_clock() - log->started);
     for (int r = 0; log->options->verbose && r < wa_comm_size(log->comm); r++) {
         const wa_cost *cost = &log->reports[r].cost;
         double busy = 0.0;

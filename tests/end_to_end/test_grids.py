@@ -180,6 +180,21 @@ def test_what_is_the_same_is_computed_once(shop, inputs, ranks):
     assert np.all(result["walk_evaluations"] == 2) and np.all(result["seconds"] > 0)
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two ranks need two processors to lend one")
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_rank_without_work_lends_its_core(shop, inputs, apart):
+    """One prompt is one batch, and with teams of one rank the second of two has nothing to do; on hosts of their own
+    neither can help the other."""
+    model, vindexes, _ = inputs
+    job = shop.job(model, {"f16": vindexes["f16"]}, prompts=corpus(shop.root / f"one-{apart}.jsonl", 1))
+    job.run(ranks=2, sets=("grid.teams=1",), **({"WALKAUDIT_APART": "1"} if apart else {}))
+    assert run_attribute(job, "idle") == 1
+    assert (run_attribute(job, "processor_seconds_lent") == 0) == apart
+    alone = shop.job(model, {"f16": vindexes["f16"]}, prompts=corpus(shop.root / f"one-{apart}.jsonl", 1))
+    alone.run()
+    assert_equal_bits(alone, job)
+
+
 def test_every_observation_is_there(reference):
     result = harness.Result(reference.result_path)
     for field in ("rel_l2", "cos", "one_minus_cos", "l2", "max_abs", "eta", "drift", "kernel_rel_l2", "norm_ratio"):
