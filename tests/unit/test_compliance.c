@@ -1,6 +1,7 @@
 /* The compliance scan: ratios, zeros, tiles and the worst, all by hand; and what a floor makes of
  * them. */
 #include "base/json.h"
+#include "made_model.h"
 #include "suite.h"
 #include "vindex/compliance.h"
 #include "vindex/extract.h"
@@ -10,16 +11,6 @@
 
 enum { CHUNK = WA_COMPLIANCE_CHUNK, TILE = CHUNK * WA_COMPLIANCE_TILE_CHUNKS };
 
-static wa_matrix view(const float *weights, size_t rows, size_t cols)
-{
-    return (wa_matrix){.data = (const uint8_t *)weights,
-                       .name = "test",
-                       .format = WA_FORMAT_F32,
-                       .rows = rows,
-                       .cols = cols,
-                       .row_bytes = cols * sizeof *weights};
-}
-
 /* Three matrices (gate, up, down) of one layer; all hold `weights`, down turned from its
  * columns. */
 static void scan_once(const float *weights, size_t rows, size_t cols, wa_arena *arena,
@@ -27,7 +18,7 @@ static void scan_once(const float *weights, size_t rows, size_t cols, wa_arena *
 {
     wa_error err = {0};
     wa_panel panel;
-    wa_matrix matrix = view(weights, rows, cols);
+    wa_matrix matrix = test_view(weights, rows, cols);
     wa_panel_source source = {.matrix = &matrix};
     WA_MUST(wa_compliance_open(1, rows, cols, arena, out, &err), &err);
     WA_MUST(wa_panel_open(cols, arena, &panel, &err), &err);
@@ -111,19 +102,10 @@ static void a_projection_below_the_floor_becomes_fp8(void)
         even[i] = 0.25f;
         uneven[i] = i == 0 || i == COLS ? 5.0f : 0.25f;
     }
-    wa_layer layer = {.gate = view(even, ROWS, COLS),
-                      .up = view(uneven, ROWS, COLS),
-                      .down = view(even, COLS, ROWS)};
-    wa_model model = {.path = "made-here",
-                      .family = "llama",
-                      .model_type = "llama",
-                      .container = "safetensors",
-                      .layer_count = 1,
-                      .hidden = COLS,
-                      .intermediate = ROWS,
-                      .vocab = 8,
-                      .gated = true,
-                      .layers = &layer};
+    wa_layer layer = {.gate = test_view(even, ROWS, COLS),
+                      .up = test_view(uneven, ROWS, COLS),
+                      .down = test_view(even, COLS, ROWS)};
+    wa_model model = test_model("llama", &layer, 1, ROWS, COLS);
     static const struct {
         double floor;
         const char *file, *action;

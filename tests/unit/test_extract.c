@@ -1,6 +1,7 @@
 /* Extraction of float vindexes: nearest f16, panels, and nothing left behind on failure. */
 #include "base/digest.h"
 #include "base/signals.h"
+#include "made_model.h"
 #include "suite.h"
 #include "vindex/extract.h"
 #include "vindex/panel.h"
@@ -31,39 +32,13 @@ static void sha256_of_a_known_text_is_the_published_one(void)
 
 enum { HIDDEN = 4, FEATURES = 3, WEIGHTS = HIDDEN * FEATURES };
 
-static wa_matrix view(const float *weights, size_t rows, size_t cols)
-{
-    return (wa_matrix){.data = (const uint8_t *)weights,
-                       .name = "test",
-                       .format = WA_FORMAT_F32,
-                       .rows = rows,
-                       .cols = cols,
-                       .row_bytes = cols * sizeof *weights};
-}
-
 static wa_model model_of(wa_layer *layer, const float *gate, const float *up, const float *down,
                          size_t features, size_t hidden)
 {
-    *layer = (wa_layer){.gate = view(gate, features, hidden),
-                        .up = view(up, features, hidden),
-                        .down = view(down, hidden, features)};
-    return (wa_model){.path = "made-here",
-                      .family = "llama",
-                      .model_type = "llama",
-                      .container = "safetensors",
-                      .layer_count = 1,
-                      .hidden = hidden,
-                      .intermediate = features,
-                      .q_heads = 2,
-                      .kv_heads = 1,
-                      .head_dim = 2,
-                      .vocab = 8,
-                      .gated = true,
-                      .embed_scale = 1,
-                      .residual_multiplier = 1,
-                      .logits_scale = 1,
-                      .rope_base = 10000,
-                      .layers = layer};
+    *layer = (wa_layer){.gate = test_view(gate, features, hidden),
+                        .up = test_view(up, features, hidden),
+                        .down = test_view(down, hidden, features)};
+    return test_model("llama", layer, 1, features, hidden);
 }
 
 static const float PLAIN[WEIGHTS] = {1, -2, 3, 4, 5, 6, -7, 8, 9, 10, 11, 12};

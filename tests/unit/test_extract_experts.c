@@ -1,6 +1,7 @@
 /* Extraction of experts: every stored row is the model's row, padded to 256 and encoded by the
  * codec; routers, biases and norms are the model's values; a dense layer is a file of one entry,
  * which LARQL leaves out. */
+#include "made_model.h"
 #include "suite.h"
 #include "vindex/experts.h"
 #include "vindex/extract.h"
@@ -43,16 +44,6 @@ typedef struct made_model {
 
 static made_model made;
 
-static wa_matrix view(const float *weights, size_t rows, size_t cols)
-{
-    return (wa_matrix){.data = (const uint8_t *)weights,
-                       .name = "made",
-                       .format = WA_FORMAT_F32,
-                       .rows = rows,
-                       .cols = cols,
-                       .row_bytes = cols * sizeof *weights};
-}
-
 static void fill(float *out, size_t count, float phase)
 {
     for (size_t i = 0; i < count; i++)
@@ -68,9 +59,9 @@ static void fill_layer(size_t l, const char *family)
         for (size_t p = 0; p < 3; p++)
             fill(m->weights[l][e][p], SHAPE, (float)(l * 31 + e * 7 + p));
         fill(m->bias[l][e], 2 * FEATURES + HIDDEN, (float)(l * 3 + e));
-        m->list[l][e] = (wa_expert){.gate = view(m->weights[l][e][0], FEATURES, HIDDEN),
-                                    .up = view(m->weights[l][e][1], FEATURES, HIDDEN),
-                                    .down = view(m->weights[l][e][2], HIDDEN, FEATURES)};
+        m->list[l][e] = (wa_expert){.gate = test_view(m->weights[l][e][0], FEATURES, HIDDEN),
+                                    .up = test_view(m->weights[l][e][1], FEATURES, HIDDEN),
+                                    .down = test_view(m->weights[l][e][2], HIDDEN, FEATURES)};
         if (!biases)
             continue;
         m->list[l][e].gate_bias = m->bias[l][e];
@@ -81,15 +72,15 @@ static void fill_layer(size_t l, const char *family)
                                  .chosen = 2,
                                  .widest = FEATURES,
                                  .experts = m->list[l],
-                                 .router = view(m->router[l], EXPERTS, HIDDEN),
+                                 .router = test_view(m->router[l], EXPERTS, HIDDEN),
                                  .router_bias = biases ? m->router_bias : NULL};
     m->layers[l] = (wa_layer){.attn_in = {.weight = m->norm}, .ffn_in = {.weight = m->norm}};
     if (l != 1)
         m->layers[l].experts = &m->experts[l];
     else {
-        m->layers[l].gate = view(m->weights[l][0][0], DENSE, HIDDEN);
-        m->layers[l].up = view(m->weights[l][0][1], DENSE, HIDDEN);
-        m->layers[l].down = view(m->weights[l][0][2], HIDDEN, DENSE);
+        m->layers[l].gate = test_view(m->weights[l][0][0], DENSE, HIDDEN);
+        m->layers[l].up = test_view(m->weights[l][0][1], DENSE, HIDDEN);
+        m->layers[l].down = test_view(m->weights[l][0][2], HIDDEN, DENSE);
     }
 }
 
@@ -100,24 +91,8 @@ static const wa_model *make_model(const char *family)
     fill(made.router_bias, EXPERTS, 0.4F);
     for (size_t l = 0; l < LAYERS; l++)
         fill_layer(l, family);
-    made.model = (wa_model){.path = "made-here",
-                            .family = family,
-                            .model_type = family,
-                            .container = "safetensors",
-                            .layer_count = LAYERS,
-                            .hidden = HIDDEN,
-                            .intermediate = DENSE,
-                            .q_heads = 2,
-                            .kv_heads = 1,
-                            .head_dim = 4,
-                            .vocab = 8,
-                            .gated = true,
-                            .embed_scale = 1,
-                            .residual_multiplier = 1,
-                            .logits_scale = 1,
-                            .rope_base = 10000,
-                            .final_norm = {.weight = made.norm},
-                            .layers = made.layers};
+    made.model = test_model(family, made.layers, LAYERS, DENSE, HIDDEN);
+    made.model.final_norm.weight = made.norm;
     return &made.model;
 }
 

@@ -1,5 +1,6 @@
 /* Extraction in block formats: what was written is what the model holds, within the format's
  * bound. */
+#include "made_model.h"
 #include "suite.h"
 #include "vindex/extract.h"
 #include "vindex/order.h"
@@ -182,16 +183,6 @@ static void padded_fp4_rows_are_read_back_as_encoded(void)
 enum { HIDDEN = 48, FEATURES = 4 };
 static const float WEIGHTS[HIDDEN * FEATURES];
 
-static wa_matrix zeros(size_t rows, size_t cols)
-{
-    return (wa_matrix){.data = (const uint8_t *)WEIGHTS,
-                       .name = "test",
-                       .format = WA_FORMAT_F32,
-                       .rows = rows,
-                       .cols = cols,
-                       .row_bytes = cols * sizeof *WEIGHTS};
-}
-
 /* Defaults of FP4 with what a test changes. */
 static wa_extract_options fp4_with(bool larql, wa_extract_gate gate, double threshold, double floor)
 {
@@ -208,19 +199,11 @@ static void expect_refused(bool gated, wa_extract_options options, wa_status sta
 {
     char out[PATH_ROOM];
     wa_error err = {0};
-    wa_layer layer = {.gate = zeros(FEATURES, HIDDEN),
-                      .up = zeros(FEATURES, HIDDEN),
-                      .down = zeros(HIDDEN, FEATURES)};
-    wa_model model = {.path = "made-here",
-                      .family = "llama",
-                      .model_type = "llama",
-                      .container = "safetensors",
-                      .layer_count = 1,
-                      .hidden = HIDDEN,
-                      .intermediate = FEATURES,
-                      .vocab = 8,
-                      .gated = gated,
-                      .layers = &layer};
+    wa_layer layer = {.gate = test_view(WEIGHTS, FEATURES, HIDDEN),
+                      .up = test_view(WEIGHTS, FEATURES, HIDDEN),
+                      .down = test_view(WEIGHTS, HIDDEN, FEATURES)};
+    wa_model model = test_model("llama", &layer, 1, FEATURES, HIDDEN);
+    model.gated = gated;
     scratch_path(out, "extract-quantised", "refused");
     CU_ASSERT_EQUAL(wa_extract(&model, out, &options, &err), status);
     if (strstr(err.text, says) == NULL)

@@ -1,22 +1,13 @@
 /* Routers by hand: which experts, which weights, in which order; and that an expert which no row
  * chose is not even read. */
 #include "compute/route.h"
+#include "made_model.h"
 #include "path/path.h"
 #include "suite.h"
 
 #include <math.h>
 
 enum { HIDDEN = 2, EXPERTS = 4, CHOSEN = 2, FEATURES = 3 };
-
-static wa_matrix matrix(const float *values, size_t rows, size_t cols)
-{
-    return (wa_matrix){.data = (const uint8_t *)values,
-                       .name = "by hand",
-                       .format = WA_FORMAT_F32,
-                       .rows = rows,
-                       .cols = cols,
-                       .row_bytes = cols * sizeof *values};
-}
 
 typedef struct bench {
     wa_arena *arena;
@@ -35,7 +26,7 @@ static bench open_bench(size_t rows, bool renormalised)
                            .chosen = CHOSEN,
                            .widest = FEATURES,
                            .renormalised = renormalised,
-                           .router = matrix(&ROUTER[0][0], EXPERTS, HIDDEN)}};
+                           .router = test_view(&ROUTER[0][0], EXPERTS, HIDDEN)}};
     WA_MUST(wa_arena_open("test", 0, &b.arena, &err), &err);
     WA_MUST(wa_scratch_open(b.arena, rows, FEATURES, FEATURES, &b.scratch, &err), &err);
     WA_MUST(wa_routing_open(b.arena, &b.experts, rows, &b.routing, &err), &err);
@@ -155,9 +146,9 @@ static void run_experts(const float *x, size_t rows, float *y)
     bench b = open_bench(rows, true);
     wa_expert list[EXPERTS];
     for (size_t e = 0; e < EXPERTS; e++)
-        list[e] = (wa_expert){.gate = matrix(&in[0][0], FEATURES, HIDDEN),
-                              .up = matrix(&in[0][0], FEATURES, HIDDEN),
-                              .down = matrix(&out[e][0][0], HIDDEN, FEATURES)};
+        list[e] = (wa_expert){.gate = test_view(&in[0][0], FEATURES, HIDDEN),
+                              .up = test_view(&in[0][0], FEATURES, HIDDEN),
+                              .down = test_view(&out[e][0][0], HIDDEN, FEATURES)};
     /* reading it would be a crash */
     list[0].gate.data = list[0].up.data = list[0].down.data = NULL;
     b.experts.experts = list;
