@@ -60,6 +60,20 @@ static wa_hid own_type(wa_layout_type type, bool in_memory)
     return H5Tcopy(in_memory ? wa_memory_type(type) : wa_file_type(type));
 }
 
+/* How texts are transferred. HDF5 converts them, in memory that it fills with zeros first for every
+ * transfer: by default 1 MiB, for a few bytes of text in each of some 50 datasets. */
+static wa_hid text_transfer(wa_ids *ids)
+{
+    enum { BYTES = 1 << 14 };
+    hid_t transfer = wa_ids_keep(ids, H5Pcreate(H5P_DATASET_XFER));
+    return transfer < 0 || H5Pset_buffer(transfer, BYTES, NULL, NULL) < 0 ? -1 : transfer;
+}
+
+static wa_hid transfer_of(wa_ids *ids, wa_layout_type type)
+{
+    return type == WA_LAYOUT_TEXT ? text_transfer(ids) : H5P_DEFAULT;
+}
+
 /* --- Creating --- */
 
 static herr_t set_fill(hid_t creation, const wa_layout *row, hid_t type)
@@ -204,8 +218,9 @@ wa_status wa_dataset_write(wa_hid dataset, const wa_layout *row, const wa_box *b
     wa_status status = WA_OK;
     wa_hid memory, file;
     wa_hid type = wa_ids_keep(&ids, own_type(row->type, true));
-    if (!select_box(&ids, dataset, box, &memory, &file) ||
-        H5Dwrite(dataset, type, memory, file, H5P_DEFAULT, values) < 0)
+    wa_hid transfer = transfer_of(&ids, row->type);
+    if (transfer < 0 || !select_box(&ids, dataset, box, &memory, &file) ||
+        H5Dwrite(dataset, type, memory, file, transfer, values) < 0)
         status = wa_hdf5_failed(err, WA_E_IO, "cannot write dataset", row->name);
     return wa_ids_close(&ids, status, err);
 }
@@ -367,8 +382,9 @@ static wa_status load_texts(wa_hid dataset, const wa_layout *row, wa_arena *aren
     WA_TRY(wa_arena_take(arena, count, sizeof *raw, &raw, err));
     wa_hid type = wa_ids_keep(&ids, wa_text_type());
     hid_t space = wa_ids_keep(&ids, H5Dget_space(dataset));
+    wa_hid transfer = text_transfer(&ids);
     wa_status status = WA_OK;
-    if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, raw) < 0)
+    if (transfer < 0 || H5Dread(dataset, type, H5S_ALL, H5S_ALL, transfer, raw) < 0)
         status = wa_hdf5_failed(err, WA_E_FORMAT, "cannot read dataset", row->name);
     for (size_t i = 0; status == WA_OK && i < count; i++) {
         const char *text = raw[i] == NULL ? "" : raw[i];
