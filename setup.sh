@@ -4,7 +4,7 @@
 set -eu
 
 # One line each for: building, MPI and HDF5, numbers, text and files, tests and analysis, the test of its pages,
-# Slurm, fuzzing, clang-format and clang-tidy.
+# Slurm, a clean root, fuzzing, clang-format and clang-tidy.
 packages="build-essential cmake ninja-build pkg-config
     openmpi-bin libopenmpi-dev mpich libmpich-dev libhdf5-dev hdf5-tools
     libopenblas-dev
@@ -13,6 +13,7 @@ packages="build-essential cmake ninja-build pkg-config
     groff-base python3-h5netcdf python3-netcdf4 python3-matplotlib
     chromium chromium-driver python3-selenium fonts-dejavu-core ca-certificates
     slurm-wlm munge
+    debootstrap
     clang libclang-rt-14-dev clang-format clang-tidy"
 
 is_installed() {

@@ -15,7 +15,7 @@ home=$build/tests/newest
 /usr/bin/python3 -m venv --clear "$home"
 # A copy: what setuptools builds does not belong into the source.
 cp -R "$root/analysis" "$home/analysis"
-"$home/bin/pip" install -q --disable-pip-version-check "$home/analysis[labels]" pytest selenium h5netcdf netCDF4 || {
+"$home/bin/pip" install -q --disable-pip-version-check "$home/analysis[labels]" setuptools wheel pytest selenium h5netcdf netCDF4 || {
     echo "newest: skipped: pip cannot install the packages" >&2
     exit 77
 }

@@ -5,9 +5,9 @@
 #   sh tests/clean_root/clean_root.sh readme --all  every command of README, as a user with sudo
 #   sh tests/clean_root/clean_root.sh deb FILE.deb  the package: an audit on two ranks, a report and the manual, as a user
 #
-# Needs root, debootstrap and Debian's archive; exit code 77 (skipped), saying why, where one is missing. A new root takes
-# two minutes, README's packages and build five more. WALKAUDIT_ROOT keeps the bare root between calls. What is followed is
-# what is committed: `git archive HEAD`.
+# Needs root, debootstrap, Debian's archive, and leave to mount and chroot; exit code 77 (skipped), saying why, where one is
+# missing. All that needs the archive is fetched first, in a given time, so that no network holds it up. WALKAUDIT_ROOT keeps
+# the bare root between calls. What is followed is what is committed: `git archive HEAD`.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -38,9 +38,9 @@ bare=${WALKAUDIT_ROOT:-$work/bare}
 root=$work/root
 
 clean() {
-    umount "$root/dev/shm" "$root/sys" "$root/proc" 2>/dev/null || true
-    if grep -q " $root/" /proc/mounts; then
-        echo "clean_root: '$root' is still mounted; left as it is" >&2
+    umount "$root/dev/shm" "$root/sys" "$root/proc" "$work/new/sys" "$work/new/proc" 2>/dev/null || true
+    if grep -q " $work/" /proc/mounts; then
+        echo "clean_root: '$work' has mounts still; left as it is" >&2
     else
         rm -rf "$work"
     fi
@@ -48,19 +48,36 @@ clean() {
 trap clean EXIT
 trap 'exit 1' HUP INT TERM
 
-if [ ! -x "$bare/bin/sh" ]; then
-    echo "clean_root: debootstrap from $archive"
-    debootstrap --variant=minbase bookworm "$bare" "$archive" >"$work/log" 2>&1 || {
+say() {
+    echo "clean_root: $(date +%T) $*"
+}
+
+say() {
+    echo "clean_root: $(date +%T): $*"
+}
+
+# What needs the archive; without it the rest is skipped.
+fetch() {
+    "$@" >"$work/log" 2>&1 || {
         tail -n 3 "$work/log" >&2
-        rm -rf "$bare"
-        skip "debootstrap cannot make a root"
+        skip "no answer from Debian's archive, or not in time: $*"
     }
+}
+
+if [ ! -d "$bare" ]; then
+    say "debootstrap from $archive"
+    # dpkg need not wait for the disk: a root that a crash of the machine damages is made again.
+    mkdir -p "$work/new/etc/dpkg/dpkg.cfg.d"
+    echo force-unsafe-io >"$work/new/etc/dpkg/dpkg.cfg.d/quick"
+    fetch timeout 600 debootstrap --variant=minbase bookworm "$work/new" "$archive"
+    mv "$work/new" "$bare"
 fi
 cp -a "$bare" "$root"
-mount -t proc proc "$root/proc"
-mount -t sysfs -o ro sysfs "$root/sys"
 mkdir -p "$root/dev/shm"
-mount -t tmpfs tmpfs "$root/dev/shm" # what ranks share
+{
+    mount -t proc proc "$root/proc" && mount -t sysfs -o ro sysfs "$root/sys" &&
+        mount -t tmpfs tmpfs "$root/dev/shm" # what ranks share
+} || skip "nothing can be mounted here"
 for file in /etc/resolv.conf /etc/hosts /etc/pip.conf; do
     [ ! -f "$file" ] || cp -L "$file" "$root$file"
 done
@@ -74,7 +91,7 @@ as_user() {
     inside su - somebody -c "$1"
 }
 
-inside apt-get -qq update || skip "Debian's archive does not answer"
+fetch inside timeout 120 apt-get -qq update
 inside useradd --create-home --shell /bin/bash somebody
 
 # README's commands, in order: lines of its blocks ```sh, comments aside. Its second line runs all tests.
@@ -87,7 +104,7 @@ follow() { # user or root, then the commands
     git archive HEAD | tar -x -C "$root/$1"
     inside chown -R "$2" "/$1"
     printf '%s\n' "$3" | while IFS= read -r line; do
-        echo "clean_root: as $2: $line"
+        say "as $2: $line"
         inside su - "$2" -c "cd /$1 && $line" </dev/null || {
             echo "clean_root: README's command failed as $2: $line" >&2
             exit 1
@@ -97,6 +114,9 @@ follow() { # user or root, then the commands
 
 case $what in
 readme)
+    packages=$(sed -n '/^packages="/,/"$/p' setup.sh | sed 's/^packages=//' | tr -d '"')
+    say "fetching what setup.sh installs"
+    fetch inside timeout 600 apt-get -qq install --download-only --yes --no-install-recommends sudo $packages
     inside apt-get -qq install --yes --no-install-recommends sudo >/dev/null
     echo 'somebody ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/somebody"
     if [ "$option" = --all ]; then
@@ -108,6 +128,9 @@ readme)
     ;;
 deb)
     cp "$option" "$root/walkaudit.deb"
+    say "fetching what the package needs"
+    fetch inside timeout 600 apt-get -qq install --download-only --yes /walkaudit.deb
+    say "installing it"
     inside apt-get -qq install --yes /walkaudit.deb >/dev/null
     as_user 'walkaudit --version'
     as_user 'walkaudit synth model --family llama --shape tiny --seed 1'
@@ -119,4 +142,4 @@ deb)
     as_user 'grep -q "<html" results/job-model.html && grep -q "q4k:sparse" results/job-model.md'
     ;;
 esac
-echo "clean_root: $what: done"
+say "$what: done"
