@@ -3,6 +3,7 @@
 #include "store/seal.h"
 
 #include <hdf5.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -206,11 +207,28 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
     return WA_OK;
 }
 
-/* "VINDEX:PATH: REASON" is for people; the reason is what stands behind the names. */
-static const char *reason_of(const char *line, const char *vindex, const char *path)
+/* "VINDEX:PATH: REASON" is for people: the word by which the path was asked for, and the reason. A
+ * line of another form is all reason. */
+static wa_status split_offer(const char *line, const char *vindex, wa_path path, wa_arena *arena,
+                             wa_not_offered *out, wa_error *err)
 {
-    size_t skip = strlen(vindex) + strlen(path) + 3;
-    return strlen(line) >= skip ? line + skip : line;
+    size_t front = strlen(vindex) + 1;
+    out->path = wa_path_name(path);
+    out->reason = line;
+    if (strlen(line) < front || strncmp(line, vindex, front - 1) != 0 || line[front - 1] != ':')
+        return WA_OK;
+    const char *end = strstr(line + front, ": ");
+    if (end == NULL)
+        return WA_OK;
+    char *word;
+    wa_path found;
+    WA_TRY(wa_arena_print(arena, &word, err, "%.*s", (int)(end - line - (ptrdiff_t)front),
+                          line + front));
+    if (!wa_path_parse(word, &found) || found != path)
+        return WA_OK;
+    out->path = word;
+    out->reason = end + 2;
+    return WA_OK;
 }
 
 static wa_status load_offers(wa_hid file, const wa_extents *x, wa_arena *arena,
@@ -227,11 +245,9 @@ static wa_status load_offers(wa_hid file, const wa_extents *x, wa_arena *arena,
     WA_TRY(check_range_i8("not_offered_path", path, x->offers, 0, WA_PATH_COUNT, err));
     WA_TRY(wa_arena_take(arena, x->offers, sizeof *list, &list, err));
     for (size_t i = 0; i < x->offers; i++) {
-        const char *name = wa_path_name((wa_path)path[i]);
-        list[i] =
-            (wa_not_offered){.vindex = vindex[i],
-                             .path = name,
-                             .reason = reason_of(line[i], meta->vindex_name[vindex[i]], name)};
+        list[i].vindex = vindex[i];
+        WA_TRY(split_offer(line[i], meta->vindex_name[vindex[i]], (wa_path)path[i], arena, &list[i],
+                           err));
     }
     meta->not_offered = list;
     meta->not_offered_count = x->offers;

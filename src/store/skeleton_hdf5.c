@@ -214,16 +214,14 @@ static wa_status write_prompts(wa_hid file, const wa_result_meta *meta, const wa
     return add_texts(file, "token_text", x, meta->token_text, meta->dims.rows, arena, err);
 }
 
-/* The path's code in the file; not_offered names paths by their static names. */
+/* The path's code in the file; not_offered names a path by any of its words. */
 static wa_status path_code(const char *name, int8_t *out, wa_error *err)
 {
-    for (int p = 0; p < WA_PATH_COUNT; p++) {
-        if (strcmp(wa_path_name((wa_path)p), name) == 0) {
-            *out = (int8_t)p;
-            return WA_OK;
-        }
-    }
-    return wa_fail(err, WA_E_INTERNAL, "not_offered names the unknown path '%s'", name);
+    wa_path path;
+    if (!wa_path_parse(name, &path))
+        return wa_fail(err, WA_E_INTERNAL, "not_offered names the unknown path '%s'", name);
+    *out = (int8_t)path;
+    return WA_OK;
 }
 
 static wa_status write_offers(wa_hid file, const wa_result_meta *meta, const wa_extents *x,

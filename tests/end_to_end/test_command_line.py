@@ -234,6 +234,19 @@ def test_what_a_path_is_is_told_in_json(shop):
     harness.one_error_line(harness.run(["inspect", "--json", model / "config.json"], expect=3))
 
 
+def test_a_run_without_may_words_stores_and_prints_what_is_not_offered(shop):
+    """August's ladder has a word of its own for interleaved_q4k, which the result keeps."""
+    job = shop.job(shop.model("tiny-llama"), {"f32": shop.vindex("tiny-llama", "f32")}, ladder="larql-2026-08")
+    printed = job.run().stdout
+    offers = [line.removeprefix("not offered: ") for line in printed.splitlines() if line.startswith("not offered: ")]
+    assert any(line.startswith("interleaved_kquant_dequant: ") for line in offers), printed
+    judged = harness.run(["verdict", job.result_path]).stdout
+    assert [line.removeprefix("not offered: ") for line in judged.splitlines() if line.startswith("not offered: ")] == offers
+    result = harness.Result(job.result_path)
+    stored = dict(zip((line.split(":")[1] for line in result["not_offered"]), result["not_offered_path"]))
+    assert stored["interleaved_kquant_dequant"] == "interleaved_q4k" and "interleaved_q4k" not in stored
+
+
 def test_quiet_leaves_errors_and_what_was_asked_for(shop, tmp_path):
     """Each of these says more without it: progress, a warning, a closing line."""
     model, out = shop.model("tiny-llama"), tmp_path / "out"

@@ -103,7 +103,8 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
     static const char *const lack[FAKE_VINDEXES] = {"", ""};
     static const int8_t left_out[FAKE_VINDEXES] = {0, 0};
     static const wa_not_offered offers[] = {
-        {.vindex = 1, .path = "exact", .reason = "no down_features.bin"}};
+        {.vindex = 1, .path = "exact", .reason = "no down_features.bin"},
+        {.vindex = 0, .path = WA_PATH_KQUANT_DEQUANT, .reason = "no manifest: none"}};
     static const wa_fingerprint_item items[] = {{"model", "quick:00"}, {"prompts", "sha256:11"}};
     wa_result_meta meta = {.title = "made up",
                            .source = "walkaudit test",
@@ -122,7 +123,7 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
                            .source_format = {"F32", "F32", "Q4_0"},
                            .requantised = true,
                            .not_offered = offers,
-                           .not_offered_count = 1,
+                           .not_offered_count = 2,
                            .fingerprint = items,
                            .fingerprint_count = 2};
     meta.dims = (wa_dims){.cases = FAKE_CASES,
