@@ -52,11 +52,12 @@ size_t wa_wire_bytes(wa_wire wire, size_t n)
     }
 }
 
+/* NaN where a value is: then nothing finite arrives of the row. */
 static float amax_of(const float *x, size_t n)
 {
     float amax = 0.0F;
     for (size_t i = 0; i < n; i++)
-        amax = fmaxf(amax, fabsf(x[i]));
+        amax = isnan(x[i]) || isnan(amax) ? NAN : fmaxf(amax, fabsf(x[i]));
     return amax;
 }
 

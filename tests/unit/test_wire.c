@@ -71,6 +71,37 @@ static void q8k_has_the_documents_bytes(void)
     }
 }
 
+/* Whatever x is, the oracle gets what the bytes say; nothing finite comes out of a row that is not. */
+static void what_is_delivered_is_what_the_bytes_say(void)
+{
+    static const float odd[] = {0.0F,  -0.0F,   1e-45F,   6e-8F,     -1e-39F,
+                                1e30F, 3.4e38F, INFINITY, -INFINITY, NAN};
+    static const wa_wire wires[] = {WA_WIRE_F32, WA_WIRE_F16, WA_WIRE_I8, WA_WIRE_Q8K};
+    uint8_t bytes[BLOCK * sizeof(float)];
+    float x[BLOCK], back[BLOCK], delivered[BLOCK];
+    for (size_t o = 0; o < sizeof odd / sizeof odd[0]; o++)
+        for (int company = 0; company < 2; company++) /* all alike, or one among others */
+            for (size_t w = 0; w < sizeof wires / sizeof wires[0]; w++) {
+                size_t different = 0, finite = 0;
+                for (int i = 0; i < BLOCK; i++)
+                    x[i] = company == 0 || i == 77 ? odd[o] : (float)(i - 100) / 64;
+                CU_ASSERT_FATAL(wa_wire_bytes(wires[w], BLOCK) <= sizeof bytes);
+                wa_wire_encode(wires[w], x, 1, BLOCK, bytes);
+                wa_wire_decode(wires[w], bytes, 1, BLOCK, back);
+                wa_wire_deliver(wires[w], x, BLOCK, delivered);
+                for (int i = 0; i < BLOCK; i++) {
+                    bool both_nan = isnan(back[i]) && isnan(delivered[i]);
+                    different += both_nan || back[i] == delivered[i] ? 0 : 1;
+                    finite += isfinite(delivered[i]) ? 1 : 0;
+                }
+                CU_ASSERT_EQUAL(different, 0);
+                if (isfinite(odd[o]) && wires[w] != WA_WIRE_F16)
+                    CU_ASSERT_EQUAL(finite, BLOCK);
+                if (!isfinite(odd[o]))
+                    CU_ASSERT_FALSE(isfinite(delivered[77]));
+            }
+}
+
 /* --- What a server was sent and answered (tests/golden/README.md) --- */
 
 typedef struct recorded {
@@ -203,6 +234,6 @@ static void a_request_fits_into_what_a_server_takes(void)
 WA_SUITE("wire", WA_CASE(a_request_has_the_documents_bytes),
          WA_CASE(f16_rounds_to_even_keeps_subnormals_and_overflows),
          WA_CASE(q8k_has_the_documents_bytes), WA_CASE(requests_are_those_that_a_server_was_sent),
-         WA_CASE(answers_are_read_as_they_were), WA_CASE(an_answer_to_something_else_is_refused),
-         WA_CASE(truth_is_rounded_as_an_answer_is),
+         WA_CASE(what_is_delivered_is_what_the_bytes_say), WA_CASE(answers_are_read_as_they_were),
+         WA_CASE(an_answer_to_something_else_is_refused), WA_CASE(truth_is_rounded_as_an_answer_is),
          WA_CASE(a_request_fits_into_what_a_server_takes))
