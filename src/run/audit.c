@@ -1,6 +1,7 @@
 /* One audit from end to end: open, share, plan, compute, assemble, judge, print. */
 #include "run/audit.h"
 
+#include "base/digest.h"
 #include "base/mount.h"
 #include "base/signals.h"
 #include "engine/audit.h"
@@ -90,6 +91,33 @@ static wa_status share_keys(task *t, wa_error *err)
     WA_TRY(wa_comm_broadcast(t->comm, text, audit->prompt_count * KEY_BYTES, err));
     audit->prompt_key = key;
     return WA_OK;
+}
+
+/* Collective. Each rank asks the servers of path served by itself: where one URL stands for several
+ * of them, they must say the same. */
+static wa_status check_servers(const task *t, wa_error *err)
+{
+    char said[WA_SHA256_HEX], first[WA_SHA256_HEX];
+    char *text = "";
+    wa_status status = WA_OK;
+    for (size_t c = 0; c < t->audit->cases.count && status == WA_OK; c++) {
+        const wa_external *external = t->audit->cases.items[c].external;
+        if (external != NULL && external->identity != NULL)
+            status = wa_arena_print(t->arena, &text, err, "%s%s%s", text,
+                                    text[0] == '\0' ? "" : "; ", external->identity);
+    }
+    if (status == WA_OK)
+        status = wa_digest_bytes((wa_bytes){(const uint8_t *)text, strlen(text)}, said, err);
+    WA_TRY(wa_comm_agree(t->comm, status, err));
+    memcpy(first, said, sizeof first);
+    WA_TRY(wa_comm_broadcast(t->comm, first, sizeof first, err));
+    if (strcmp(said, first) != 0)
+        status =
+            wa_fail(err, WA_E_MISMATCH,
+                    "path 'served': rank %d found %s, and rank 0 something else; a URL must lead "
+                    "all ranks to the same server",
+                    wa_comm_rank(t->comm), text);
+    return wa_comm_agree(t->comm, status, err);
 }
 
 static wa_status build_plan(task *t, wa_error *err)
@@ -371,6 +399,7 @@ static wa_status run_open_audit(task *t, wa_error *err)
     WA_TRY(share_prompts(t, err));
     WA_TRY(share_keys(t, err));
     WA_TRY(wa_comm_agree(t->comm, wa_audit_open_files(t->audit, err), err));
+    WA_TRY(check_servers(t, err));
     WA_TRY(wa_comm_agree(t->comm, build_plan(t, err), err));
     WA_TRY(wa_comm_agree(
         t->comm, wa_audit_result_path(t->audit, t->options->out_file, &t->result_path, err), err));

@@ -3,6 +3,7 @@
 The server is tests/support/ffn_server.py on the f32 vindex of tiny-gemma3: 4 layers, 512 features, hidden size 256.
 """
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -386,6 +387,17 @@ def test_a_run_does_not_go_on_with_servers_of_other_layers(shop, tmp_path):
         assert "layers 0-3" in harness.one_error_line(stopped.run(expect=3))
         stopped.run(words=["--fresh"])
     assert harness.Result(stopped.result_path).verdicts() == {"v:live": "MEASURED"}
+
+
+def test_servers_behind_one_url_must_have_the_same_layers(shop):
+    with server(shop, fault="several") as s:
+        job(shop, served(s)).run()
+        s.clients.clear()
+        broken = job(shop, served(s))
+        line = harness.one_error_line(broken.run(ranks=3, expect=3))
+    assert re.search(r"rank [12] found layers 0-[23] by a server of \w+, and rank 0 something else; a URL must lead all ranks to the same server",
+                     line), line
+    harness.nothing_half_written(broken)
 
 
 def test_nobody_there_is_one_line(shop):

@@ -74,7 +74,7 @@ class FfnServer:
         self.layers, self.hidden, self.features = layers, hidden, features
         self.fault, self.layer, self.owned, self.wires, self.key = fault, layer, owned or (0, layers - 1), wires, key
         self.stats, self.busy, self.dies_after, self.delay = stats or {}, busy, dies_after, delay
-        self.raw, self.chunked, self.authorizations = raw, chunked, set()
+        self.raw, self.chunked, self.authorizations, self.clients = raw, chunked, set(), []
         self.asked, self.patches, self.bodies, self.wrong = 0, 0, [], []
         self.lock = threading.Lock()
 
@@ -160,6 +160,8 @@ class FfnServer:
             changed = self.fault == "patched" and self.patches > 1
             return json.dumps({"patches": ["a"] if changed else []}).encode()
         with self.lock:
+            if handler.client_address not in self.clients:
+                self.clients.append(handler.client_address)
             self.asked += 1
             if self.dies_after is not None and self.asked > self.dies_after:
                 return None
@@ -185,8 +187,10 @@ class FfnServer:
             raise Refusal(403, said)
         return self.ffn(handler, body)
 
-    def check_layer(self, layer):
+    def check_layer(self, handler, layer):
         first, last = self.owned
+        if self.fault == "several" and handler.client_address != self.clients[0]:  # another server behind the same URL
+            last -= 1
         if not first <= layer <= last:
             raise Refusal(400, f"layer {layer} not served by this shard (owned: {first}-{last})")
 
@@ -194,7 +198,7 @@ class FfnServer:
         assert handler.headers["Content-Type"] == Q8K
         count, layer, blocks = struct.unpack_from("<3I", body)
         assert count == 1 and blocks == self.hidden // 256 and len(body) == 12 + blocks * 276
-        self.check_layer(layer)
+        self.check_layer(handler, layer)
         y = self.compute(layer, q8k_decode(body[12:], self.hidden)[None])
         return "application/octet-stream", struct.pack("<3I", 1, layer, self.hidden) + y.tobytes()
 
@@ -207,7 +211,7 @@ class FfnServer:
         assert flags == 1 and top_k == 0 and rows >= 1
         data = body[start + 12:]
         for layer in layers:
-            self.check_layer(layer)
+            self.check_layer(handler, layer)
         if len(layers) > 1:
             return self.several(layers, self.received(handler, data, rows))
         return self.one(handler, body, layers[0], self.received(handler, data, rows))
