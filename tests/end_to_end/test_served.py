@@ -3,7 +3,9 @@
 The server is tests/support/ffn_server.py on the f32 vindex of tiny-gemma3: 4 layers, 512 features, hidden size 256.
 """
 import json
+import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -344,6 +346,26 @@ def test_one_position_at_a_time_is_what_it_is_in_company(shop, wire):
     assert np.all(whole.case("v:live", "decode_rel_l2") == 0)
     seen = apart.case("v:live", "decode_rel_l2")
     assert np.all((seen[1] > 1e-3) == (wire == "f32")) and np.all(seen[[0, 2, 3]] == 0)  # q8k has no company
+
+
+@pytest.mark.parametrize("ranks, victim, how, other", [
+    (None, "itself", signal.SIGKILL, 3), (2, "rank", signal.SIGKILL, None), (2, "launcher", signal.SIGKILL, 4), (None, "itself", signal.SIGTERM, 2)])
+def test_a_run_that_is_killed_while_it_asks_goes_on_to_the_same_bits(shop, tmp_path, ranks, victim, how, other):
+    keys = {"prompts": harness.corpus(tmp_path / "corpus.jsonl", 6), "batch": {"rows": 8}, "served_timeout": 20}
+    with server(shop) as s:
+        whole, killed = job(shop, served(s), **keys), job(shop, served(s), **keys)
+        whole.run()
+        needed, s.asked, s.delay = s.asked, 0, 0.05
+        process = harness.start(killed, ranks)
+        harness.wait_for_parts(killed, process, 1)
+        os.kill(harness.children(process.pid)[-1] if victim == "rank" else process.pid, how)
+        process.wait(timeout=60)
+        harness.wait_until_gone(killed)
+        assert harness.parts(killed) and not killed.result_path.exists()
+        s.asked, s.delay = 0, 0.0
+        killed.run(ranks=other)
+        assert s.asked - 4 * (other or 1) < needed - 4  # each rank asks once for every layer at the start
+    harness.assert_equal_bits(whole, killed)
 
 
 def test_of_two_servers_the_one_that_died_is_named(shop, tmp_path):
