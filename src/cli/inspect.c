@@ -129,9 +129,14 @@ static const struct argp_option OPTIONS[] = {
     {NULL, 0, NULL, 0, NULL, 0}};
 
 const struct argp wa_cli_inspect_parser = {
-    OPTIONS, parse_option,
-    "PATH",  "Print what PATH is: a model directory, a GGUF file, a vindex or a result file.",
-    NULL,    NULL,
+    OPTIONS,
+    parse_option,
+    "PATH",
+    "Print what PATH is: a model directory, a GGUF file, a vindex or a result file. Vindexes of "
+    "LARQL's states of May to August 2026 are understood; those of its next generation (VINDEX3, "
+    "LYRW v2) are refused.",
+    NULL,
+    NULL,
     NULL};
 
 int wa_cli_inspect(int argc, char **argv)

@@ -30,6 +30,7 @@ static void print_facts(const wa_vindex *vindex, FILE *out)
     fprintf(out, "vindex        %s\n", vindex->path);
     fprintf(out, "made from     %s (family %s, level %s)\n", vindex->model, vindex->family,
             vindex->extract_level);
+    fprintf(out, "format        VINDEX2, as LARQL's states of May to August 2026 write it\n");
     fprintf(out, "shape         %zu layers, hidden %zu, intermediate %zu, vocabulary %zu\n",
             vindex->layer_count, vindex->hidden, vindex->intermediate, vindex->vocab);
     print_features(vindex, out);

@@ -244,6 +244,25 @@ static wa_status remark_unread(wa_vindex_build *build, wa_error *err)
     return WA_OK;
 }
 
+/* What LARQL's own audit of August would say of such a mixture (larql-2026-08.md 2.5, N5). */
+static wa_status remark_audit(wa_vindex_build *build, wa_error *err)
+{
+    const wa_vindex *vindex = build->vindex;
+    bool interleaved = vindex->present[WA_PAYLOAD_INTERLEAVED];
+    bool features =
+        vindex->present[WA_PAYLOAD_UP_FEATURES] && vindex->present[WA_PAYLOAD_DOWN_FEATURES];
+    if (!vindex->readable[WA_PAYLOAD_INTERLEAVED_Q4K] || vindex->hidden % 256 != 0 ||
+        !(interleaved || features))
+        return WA_OK;
+    return wa_vindex_remark(
+        build, err,
+        "LARQL's own audit of August measures interleaved_kquant:native in its case%s %s%s%s here, "
+        "since it does not hide %s",
+        interleaved && features ? "s" : "", interleaved ? "interleaved" : "",
+        interleaved && features ? " and " : "", features ? "full_mmap" : "",
+        wa_vindex_file(vindex, WA_PAYLOAD_INTERLEAVED_Q4K));
+}
+
 static wa_status open_checked(wa_vindex_build *build, wa_error *err)
 {
     if (!wa_dir_exists(build->vindex->path))
@@ -257,6 +276,7 @@ static wa_status open_checked(wa_vindex_build *build, wa_error *err)
     WA_TRY(wa_vindex_weights_check(build, err));
     WA_TRY(wa_vindex_layer_files_open(build, err));
     WA_TRY(remark_unread(build, err));
+    WA_TRY(remark_audit(build, err));
     return settle_features(build, err);
 }
 

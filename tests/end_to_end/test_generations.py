@@ -2,6 +2,7 @@
 August 2026, and mixtures. Nothing in a vindex says which order it has; the model does. (larql-2026-08.md 1.1, 1.4)
 """
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -130,6 +131,20 @@ def test_q4_0_of_either_order_gives_the_same_figures(shop, tmp_path):
     for projection in ("gate", "up", "down"):
         assert f"a: interleaved_q4.bin, {projection}: Q4_0, order of before August 2026" in printed
         assert f"b: interleaved_q4.bin, {projection}: Q4_0, order since August 2026" in printed
+
+
+@pytest.mark.parametrize("others, cases", [
+    ("f32", "case full_mmap"), ("interleaved", "case interleaved"), ("interleaved-and-features", "cases interleaved and full_mmap"), (None, None)])
+def test_inspect_says_where_larqls_own_audit_measures_another_kernel(shop, tmp_path, others, cases):
+    """larql-2026-08.md 2.5; test_native_audits.py has its figures."""
+    copy = shop.copy(MODEL, "q4k", tmp_path / "v")
+    for file in shop.vindex(MODEL, others).iterdir() if others else []:
+        if file.name.startswith(("interleaved", "up_features", "down_features")):
+            shutil.copyfile(file, copy / file.name)
+    shown = harness.run(["inspect", copy]).stdout
+    said = "LARQL's own audit of August measures interleaved_kquant:native in its "
+    assert (f"  {said}{cases} here, since it does not hide interleaved_q4k.bin\n" in shown) == (said in shown) == (others is not None)
+    assert "\nformat        VINDEX2, as LARQL's states of May to August 2026 write it\n" in shown
 
 
 def test_inspect_tells_what_the_bytes_tell(shop, tmp_path):
