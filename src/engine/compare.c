@@ -504,6 +504,9 @@ static wa_status store_digest(const wa_block *block, size_t owner, size_t layer,
 static wa_matrix truth_of(const wa_stage_audit *audit, const wa_stored_place *place, size_t i)
 {
     const wa_layer *own = &audit->model->layers[place->layer];
+    bool of_model = wa_payload_is_of_model(place->payload);
+    if (of_model || (place->payload == WA_PAYLOAD_BIASES && own->experts == NULL))
+        return wa_model_beside(audit->model, place->payload, place->projection, place->layer);
     if (own->experts != NULL)
         return wa_experts_matrix(own->experts, place->payload, place->projection, i);
     if (place->projection == WA_DOWN)
@@ -536,11 +539,22 @@ static wa_status take_pairs(wa_stage *stage, const wa_stored_place *place, size_
         WA_TRY(wa_vindex_stack_matrix(place->vindex, place->payload, place->projection,
                                       place->layer, i, &pairs[i].stored, err));
         pairs[i].model = truth_of(stage->audit, place, i);
+        if (place->payload == WA_PAYLOAD_ENDS) /* which may have more */
+            pairs[i].stored.rows = pairs[i].model.rows;
+        if (wa_beside_has_offset(place->payload, place->projection))
+            pairs[i].offset = place->vindex->checkpoint->norm_offset;
         stage->cost.bytes[WA_PHASE_ENCODING_CHECK] +=
             (double)(wa_matrix_bytes(&pairs[i].stored) + wa_matrix_bytes(&pairs[i].model));
     }
     *out = pairs;
     return WA_OK;
+}
+
+/* Both output matrices are the embeddings, which are compared as such. */
+static bool is_embedding_again(const wa_stage_audit *audit, const wa_stored_place *place)
+{
+    return place->payload == WA_PAYLOAD_ENDS && place->projection == WA_DOWN &&
+           audit->model->tied && place->vindex->checkpoint->tied;
 }
 
 /* One projection of a layer in one payload. */
@@ -554,7 +568,8 @@ static wa_status check_stored(wa_stage *stage, const wa_stage_batch *batch, size
     wa_row_error rows;
     bool turned = place->projection == WA_DOWN && wa_payload_down_is_feature_major(place->payload);
     bool experts = place->payload == WA_PAYLOAD_EXPERTS || place->payload == WA_PAYLOAD_CHECKPOINT;
-    if (count == 0 || truth_of(stage->audit, place, 0).rows == 0)
+    if (count == 0 || truth_of(stage->audit, place, 0).rows == 0 ||
+        is_embedding_again(stage->audit, place))
         return WA_OK;
     WA_TRY(take_pairs(stage, place, count, &pairs, err));
     WA_TRY(wa_arena_take(stage->arena, count, sizeof *parts, &parts, err));

@@ -198,15 +198,10 @@ wa_encoding_finding wa_encoding_judge(const wa_encoding_figure *figure, wa_encod
 
 void wa_encoding_name_row(size_t which, int32_t experts, size_t rows, int32_t row, char *out)
 {
-    static const char *const extra[] = {
-#define EXTRA_NAME(name) name,
-        WA_ENCODING_EXTRA_LIST(EXTRA_NAME)
-#undef EXTRA_NAME
-    };
-    bool own = which < WA_PROJECTION_COUNT,
-         stacked = own || which >= WA_PROJECTION_COUNT + WA_ENCODING_BIASES;
-    const char *name = own ? wa_projection_name((wa_projection)which)
-                           : extra[(which - WA_PROJECTION_COUNT) % WA_ENCODING_EXTRA];
+    bool own = which < WA_PROJECTION_COUNT;
+    size_t place = own ? 0 : which - WA_PROJECTION_COUNT;
+    bool stacked = own || wa_beside_payload(place) == WA_PAYLOAD_BIASES;
+    const char *name = own ? wa_projection_name((wa_projection)which) : wa_beside_name(place);
     int32_t each = experts > 0 ? (int32_t)(rows / (size_t)experts) : 0;
     if (row < 0)
         snprintf(out, WA_ENCODING_PLACE_BYTES, "%s%s", name,

@@ -62,30 +62,11 @@ typedef enum wa_encoding_statistic {
 } wa_encoding_statistic;
 const char *wa_encoding_statistic_word(wa_encoding_statistic statistic);
 
-/*
- * X(name): rows that a layer with experts has beside them, in the order of payloads ROUTER, SHARED
- * and BIASES by projection. In results their numbers follow those of projections.
- */
-#define WA_ENCODING_EXTRA_LIST(X)                                                                  \
-    X("router")                                                                                    \
-    X("gate of the shared expert")                                                                 \
-    X("bias of the router")                                                                        \
-    X("shared expert, gate")                                                                       \
-    X("shared expert, up")                                                                         \
-    X("shared expert, down")                                                                       \
-    X("bias of gate")                                                                              \
-    X("bias of up")                                                                                \
-    X("bias of down")
-#define WA_ENCODING_EXTRA_ONE(name) +1
-enum { WA_ENCODING_EXTRA = 0 WA_ENCODING_EXTRA_LIST(WA_ENCODING_EXTRA_ONE) };
-#undef WA_ENCODING_EXTRA_ONE
-enum { WA_ENCODING_BIASES = 6 }; /* from here on of each expert */
-
 /**
  * Names a row: "up, row 100", in a layer with experts "expert 17, gate, row 5", "router, row 17"
  * (which is of expert 17). Without a row (-1) "up". out: at least WA_ENCODING_PLACE_BYTES.
  *
- * which    projection, or WA_PROJECTION_COUNT + place in the list above
+ * which    projection, or WA_PROJECTION_COUNT + place of WA_BESIDE_LIST
  * experts  of the layer, 0 = none; rows: of all of them together, as figures have it
  */
 enum { WA_ENCODING_PLACE_BYTES = 96 };
@@ -105,7 +86,7 @@ typedef struct wa_encoding_finding {
  * nothing was checked. */
 typedef struct wa_encoding_worst {
     int8_t rule, statistic;
-    /* projection: WA_PROJECTION_COUNT and on = WA_ENCODING_EXTRA_LIST */
+    /* projection: WA_PROJECTION_COUNT and on = WA_BESIDE_LIST */
     int32_t layer, projection, row;
     double value, limit, excess;
 } wa_encoding_worst;

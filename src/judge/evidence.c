@@ -1,8 +1,6 @@
 /* Evidence for one case's verdict, taken from the arrays of a result. */
 #include "judge/evidence.h"
 
-#include <assert.h>
-
 static wa_encoding_figure figure_of(const wa_row_errors *e, size_t at, const char *file,
                                     double nominal)
 {
@@ -66,39 +64,54 @@ static void fill_encoding(const wa_result *result, const wa_case *which, const i
     }
 }
 
-static const wa_payload EXTRA[] = {WA_PAYLOAD_ROUTER, WA_PAYLOAD_SHARED, WA_PAYLOAD_BIASES};
-static_assert(sizeof EXTRA / sizeof EXTRA[0] * WA_PROJECTION_COUNT == WA_ENCODING_EXTRA,
-              "a place for each projection of each");
+static bool reads_beside(const wa_case *which, size_t place)
+{
+    return wa_case_reads_payload(which, wa_beside_payload(place),
+                                 (wa_projection)(place % WA_PROJECTION_COUNT));
+}
 
-/* Router and shared expert of layers with experts. */
-static wa_status fill_extra(const wa_result *result, const wa_case *which, wa_arena *arena,
-                            wa_evidence *out, wa_error *err)
+/* Every layer has attention, and every router has rows; whether there is a bias, a norm, or a gate
+ * of a shared expert, its file alone says. */
+static wa_due due_of(const wa_result_meta *meta, const wa_case *which, size_t place)
+{
+    wa_payload payload = wa_beside_payload(place);
+    size_t owner = (size_t)which->vindex * WA_PAYLOAD_COUNT + payload;
+    bool there = meta->payload_file != NULL && meta->payload_file[owner][0] != '\0',
+         first = place % WA_PROJECTION_COUNT == WA_GATE;
+    if (!there)
+        return WA_DUE_NEVER;
+    if (wa_payload_is_of_model(payload))
+        return payload == WA_PAYLOAD_ATTENTION || (payload == WA_PAYLOAD_ATTENTION_OUT && first)
+                   ? WA_DUE_ALWAYS
+                   : WA_DUE_NEVER;
+    return payload != WA_PAYLOAD_ROUTER || first ? WA_DUE_WITH_EXPERTS : WA_DUE_NEVER;
+}
+
+/* Router and shared expert of layers with experts; what else a checkpoint has. */
+static wa_status fill_beside(const wa_result *result, const wa_case *which, wa_arena *arena,
+                             wa_evidence *out, wa_error *err)
 {
     const wa_result_meta *meta = &result->meta;
-    wa_encoding_figure *figures;
+    wa_encoding_figure *figures = NULL;
     wa_payload own;
-    if (meta->layer_experts == NULL || meta->dims.choices == 0)
-        return WA_OK;
-    WA_TRY(wa_arena_take(arena, meta->dims.layers * WA_ENCODING_EXTRA, sizeof *figures, &figures,
-                         err));
-    out->layer_experts = meta->layer_experts;
-    out->encoding_extra = figures;
-    out->reads_experts_alone = wa_case_reads(which, WA_UP, &own) && wa_payload_is_of_experts(own);
-    for (size_t x = 0; x < WA_ENCODING_EXTRA; x++) {
-        wa_payload payload = EXTRA[x / WA_PROJECTION_COUNT];
-        size_t projection = x % WA_PROJECTION_COUNT;
-        if (!wa_case_reads_payload(which, payload, (wa_projection)projection))
-            continue;
-        /* every router has rows; whether there is a bias, or a gate of a shared expert, its file
-         * alone says */
-        bool there =
-            meta->payload_file != NULL &&
-            meta->payload_file[(size_t)which->vindex * WA_PAYLOAD_COUNT + payload][0] != '\0';
-        out->reads_extra[x] = there && (payload != WA_PAYLOAD_ROUTER || projection == WA_GATE);
-        for (size_t layer = 0; layer < meta->dims.layers; layer++)
-            fill_figure(result, (size_t)which->vindex, payload, projection, layer,
-                        &figures[layer * WA_ENCODING_EXTRA + x]);
+    if (meta->layer_experts != NULL && meta->dims.choices > 0) {
+        out->layer_experts = meta->layer_experts;
+        out->reads_experts_alone =
+            wa_case_reads(which, WA_UP, &own) && wa_payload_is_of_experts(own);
     }
+    for (size_t place = 0; place < WA_BESIDE_COUNT; place++) {
+        if (!reads_beside(which, place))
+            continue;
+        if (figures == NULL)
+            WA_TRY(wa_arena_take(arena, meta->dims.layers * WA_BESIDE_COUNT, sizeof *figures,
+                                 &figures, err));
+        out->due_beside[place] = due_of(meta, which, place);
+        for (size_t layer = 0; layer < meta->dims.layers; layer++)
+            fill_figure(result, (size_t)which->vindex, wa_beside_payload(place),
+                        place % WA_PROJECTION_COUNT, layer,
+                        &figures[layer * WA_BESIDE_COUNT + place]);
+    }
+    out->encoding_beside = figures;
     return WA_OK;
 }
 
@@ -180,6 +193,6 @@ wa_status wa_evidence_build(const wa_result *result, size_t which, wa_arena *are
         .kl = result->kl + which * dims->prompts,
         .top1_text = result->top1_text + which * dims->prompts,
         .ref_top1_text = result->ref_top1_text};
-    WA_TRY(fill_extra(result, it, arena, &out->evidence, err));
+    WA_TRY(fill_beside(result, it, arena, &out->evidence, err));
     return fill_rate_rows(result, which, arena, &out->evidence.rate_rows, err);
 }

@@ -136,7 +136,7 @@ static const wa_figure FIGURES[] = {
     FIGURE("encoding_excess", "C", F64, SUMMARY, "1", "size of the value over the limit; rows that no encoder gives: 1 and more",
            AT(verdict.encoding.excess))
     PLACE("encoding_at_layer", "C", SUMMARY, "layer of the same; -1 = none", AT(verdict.encoding.layer))
-    PLACE("encoding_at_projection", "C", SUMMARY, "projection of the same; -1 = none, 3 to 11 = router, gate of the shared expert, bias of the router, the shared expert's gate, up and down, the experts' biases of these", AT(verdict.encoding.projection))
+    PLACE("encoding_at_projection", "C", SUMMARY, "projection of the same; -1 = none, 3 and on = what lies beside them: router, shared expert, biases, and of a whole checkpoint attention, norms, embedding and output matrix (doc/encoding.md, section 7)", AT(verdict.encoding.projection))
     PLACE("encoding_at_row", "C", SUMMARY, "row of the same, of all experts end to end; -1 = none, or the matrix as a whole", AT(verdict.encoding.row))
     FIGURE("mean_rel_l2", "C", F64, SUMMARY, "1", "mean of rel_l2", AT(summary.mean_rel_l2))
     FIGURE("p50_rel_l2", "C", F64, SUMMARY, "1", "median of rel_l2", AT(summary.p50_rel_l2))

@@ -212,7 +212,7 @@ typedef struct figure_at {
 static size_t figure_count(const wa_evidence *e)
 {
     return e->layers *
-           (size_t)(WA_PROJECTION_COUNT + (e->layer_experts != NULL ? WA_ENCODING_EXTRA : 0));
+           (size_t)(WA_PROJECTION_COUNT + (e->encoding_beside != NULL ? WA_BESIDE_COUNT : 0));
 }
 
 static figure_at place_of(const wa_evidence *e, size_t i)
@@ -226,9 +226,7 @@ static const wa_encoding_figure *figure_of(const wa_evidence *e, figure_at at)
 {
     if (at.which < WA_PROJECTION_COUNT)
         return e->encoding == NULL ? NULL : &e->encoding[at.layer * WA_PROJECTION_COUNT + at.which];
-    return e->encoding_extra == NULL
-               ? NULL
-               : &e->encoding_extra[at.layer * WA_ENCODING_EXTRA + at.which - WA_PROJECTION_COUNT];
+    return &e->encoding_beside[at.layer * WA_BESIDE_COUNT + at.which - WA_PROJECTION_COUNT];
 }
 
 static int32_t experts_of(const wa_evidence *e, size_t layer)
@@ -567,8 +565,10 @@ static bool is_due(const wa_evidence *e, figure_at at)
     bool experts = experts_of(e, at.layer) > 0;
     if (is_absent(e, at.layer))
         return false;
-    if (at.which >= WA_PROJECTION_COUNT)
-        return experts && e->reads_extra[at.which - WA_PROJECTION_COUNT];
+    if (at.which >= WA_PROJECTION_COUNT) {
+        wa_due due = e->due_beside[at.which - WA_PROJECTION_COUNT];
+        return due == WA_DUE_ALWAYS || (due == WA_DUE_WITH_EXPERTS && experts);
+    }
     return e->reads[at.which] && (experts || !e->reads_experts_alone);
 }
 

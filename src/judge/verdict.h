@@ -85,6 +85,9 @@ size_t wa_verdict_rank(wa_verdict_code code);
  * cases: vindex.h. */
 bool wa_verdict_is_success(wa_verdict_code code);
 
+/** Where rows that a case reads must have been compared. */
+typedef enum wa_due { WA_DUE_NEVER, WA_DUE_WITH_EXPERTS, WA_DUE_ALWAYS } wa_due;
+
 /** Everything a verdict looks at for one case. Pointers borrowed. */
 typedef struct wa_evidence {
     const char *case_name;
@@ -100,11 +103,11 @@ typedef struct wa_evidence {
     bool reads[WA_PROJECTION_COUNT]; /* projections that the case reads from its vindex */
     /* Of a model with experts, else NULL and false: */
     const int32_t *layer_experts; /* [layers] experts of each layer */
-    /* [layers][WA_ENCODING_EXTRA] router and shared expert, as encoding */
-    const wa_encoding_figure *encoding_extra;
-    /* which of them the case reads in layers with experts */
-    bool reads_extra[WA_ENCODING_EXTRA];
-    bool reads_experts_alone; /* nothing of its vindex in layers without */
+    bool reads_experts_alone;     /* nothing of its vindex in layers without */
+    /* [layers][WA_BESIDE_COUNT] what lies beside an FFN's matrices, as encoding; NULL = the case
+     * reads nothing of it */
+    const wa_encoding_figure *encoding_beside;
+    wa_due due_beside[WA_BESIDE_COUNT];
     const wa_case_summary *summary;
     /* instead of the bounds' for a kernel that is judged by another path's oracle, and for servers
      * among themselves; 0 = none */

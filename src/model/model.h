@@ -115,14 +115,15 @@ typedef struct wa_model {
     bool gated;
     wa_norm_kind norm_kind;
     double norm_eps;
-    float attn_scale;             /* s = (k . q) * attn_scale */
-    float attn_cap, final_cap;    /* 0 = none */
-    float embed_scale;            /* 1 = none */
-    float residual_multiplier;    /* 1 = none */
-    float logits_scale;           /* reciprocal of logits_scaling; 1 = none */
-    double rope_base;             /* of full layers, as index.json records it */
-    double rope_local_base;       /* of sliding layers; 0 = same */
-    size_t sliding_window;        /* from the config; 0 = none (layers[].window is what counts) */
+    float norm_offset;         /* what the weights of all norms have more than stored: Gemma's 1 */
+    float attn_scale;          /* s = (k . q) * attn_scale */
+    float attn_cap, final_cap; /* 0 = none */
+    float embed_scale;         /* 1 = none */
+    float residual_multiplier; /* 1 = none */
+    float logits_scale;        /* reciprocal of logits_scaling; 1 = none */
+    double rope_base;          /* of full layers, as index.json records it */
+    double rope_local_base;    /* of sliding layers; 0 = same */
+    size_t sliding_window;     /* from the config; 0 = none (layers[].window is what counts) */
     double query_pre_attn_scalar; /* 0 = not given */
     wa_matrix embedding;          /* [rows, H] */
     wa_matrix positions;          /* GPT-2 native: [n_ctx, H]; else rows = 0 */

@@ -230,6 +230,7 @@ static wa_status take_output(const wa_finder *finder, wa_model *model, wa_notes 
 static wa_status take_ends(const wa_finder *finder, wa_model *model, wa_notes *notes, wa_error *err)
 {
     const wa_config *config = finder->config;
+    model->norm_offset = config->norm_offset;
     WA_TRY(take_table(finder, WA_ROLE_EMBEDDING, model->vocab, &model->embedding, err));
     model->vocab = model->embedding.rows;
     if (model->vocab == 0 || model->vocab < config->vocab_least)

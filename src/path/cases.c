@@ -133,6 +133,26 @@ static wa_status take_like(const builder *b, const wa_case_input *input,
     return WA_OK;
 }
 
+/* Norms, biases and sinks: all that one has the other has, too. */
+static wa_status match_beside(const wa_model *model, const wa_model *other, wa_error *err)
+{
+    for (size_t i = 0; i < WA_BESIDE_COUNT * model->layer_count; i++) {
+        size_t place = i % WA_BESIDE_COUNT, layer = i / WA_BESIDE_COUNT;
+        wa_payload payload = wa_beside_payload(place);
+        wa_projection projection = (wa_projection)(place % WA_PROJECTION_COUNT);
+        if (!wa_payload_is_of_model(payload) || payload == WA_PAYLOAD_ENDS)
+            continue;
+        bool theirs = wa_model_beside(other, payload, projection, layer).rows > 0,
+             ours = wa_model_beside(model, payload, projection, layer).rows > 0;
+        if (theirs != ours)
+            return wa_fail(err, WA_E_MISMATCH,
+                           "path checkpoint_model: layer %zu has '%s' in the %s '%s' alone", layer,
+                           wa_beside_name(place), theirs ? "checkpoint" : "model",
+                           theirs ? other->path : model->path);
+    }
+    return WA_OK;
+}
+
 /* What the stage's buffers are made for, and the ids that logits are compared at. */
 static wa_status match_stream(const wa_model *model, const wa_model *other, wa_error *err)
 {
@@ -154,7 +174,7 @@ static wa_status match_stream(const wa_model *model, const wa_model *other, wa_e
                 err, WA_E_MISMATCH,
                 "path checkpoint_model: the checkpoint '%s' has %zu %s, the model '%s' %zu",
                 other->path, sizes[i].theirs, sizes[i].what, model->path, sizes[i].ours);
-    return WA_OK;
+    return match_beside(model, other, err);
 }
 
 static wa_status offer(const builder *b, size_t at, const wa_path_request *request, wa_path path,

@@ -44,6 +44,7 @@ typedef struct check {
     const wa_matrix *stored, *model; /* of the pair at hand */
     wa_matrix raw;                   /* the stored matrix without through_f16 */
     size_t rows, cols;               /* of each stored matrix */
+    float offset;                    /* of the pair */
     size_t first;                    /* rows of the matrices before */
     double *error;                   /* [rows] sum of squared differences, then the error */
     double *square;                  /* [rows] sum of squares of the model's row */
@@ -327,6 +328,13 @@ static void compare_levels(check *c, size_t r, const float *model, const float *
 static void compare_row(check *c, size_t r, const float *model)
 {
     const float *stored = row_of(c->stored, r, c->stored_row);
+    float apart[2];
+    if (c->offset != 0.0F) { /* of a column */
+        apart[0] = stored[0] - c->offset;
+        apart[1] = model[0] - c->offset;
+        stored = &apart[0];
+        model = &apart[1];
+    }
     compare(stored, model, c->cols, &c->error[r], &c->square[r]);
     if (c->levels)
         compare_levels(c, r, model, stored);
@@ -557,6 +565,7 @@ static wa_status compare_pair(check *all, size_t i, bool transpose_model, wa_are
     check c = *all;
     c.stored = &all->pairs[i].stored;
     c.model = &all->pairs[i].model;
+    c.offset = all->pairs[i].offset;
     c.raw = *c.stored;
     c.raw.through_f16 = false;
     c.first = i * all->rows;
@@ -620,7 +629,9 @@ wa_encoded_by wa_payload_encoded_by(wa_payload payload)
 {
     /* floats: nothing is encoded */
     bool beside_experts = wa_payload_is_of_experts(payload) && payload != WA_PAYLOAD_EXPERTS;
-    return payload == WA_PAYLOAD_CHECKPOINT || beside_experts ? WA_ENCODED_ANY : WA_ENCODED_LARQL;
+    return payload == WA_PAYLOAD_CHECKPOINT || beside_experts || wa_payload_is_of_model(payload)
+               ? WA_ENCODED_ANY
+               : WA_ENCODED_LARQL;
 }
 
 const char *wa_encoding_basis_word(wa_encoding_basis basis)

@@ -30,6 +30,8 @@ bool wa_case_reads_payload(const wa_case *which, wa_payload payload, wa_projecti
     bool computes_experts =
         wa_path_is_checkpoint(formula->path) || wa_path_is_of_experts(formula->path);
     wa_payload own;
+    if (wa_payload_is_of_model(payload))
+        return formula->path == WA_PATH_CHECKPOINT_MODEL && which->vindex >= 0;
     if (payload == WA_PAYLOAD_ROUTER || payload == WA_PAYLOAD_SHARED ||
         payload == WA_PAYLOAD_BIASES)
         return computes_experts && which->vindex >= 0;

@@ -511,6 +511,9 @@ WA_CHECKED wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix 
 /** A stored matrix and the model's. */
 typedef struct wa_encoding_pair {
     wa_matrix stored, model;
+    /* of columns: what is taken off both before they are compared, since stored numbers are without
+     * it */
+    float offset;
 } wa_encoding_pair;
 
 /** What one of several matrices contributes. */

@@ -108,7 +108,7 @@ static const wa_layout ROWS[] = {
 enum { ROW_COUNT = sizeof ROWS / sizeof ROWS[0], CHUNK_LAYERS = 16, CHUNK_STREAM = 8192 };
 
 /* Who changes one of these changes shapes of datasets, and makes WA_LAYOUT_VERSION one more. */
-_Static_assert(WA_LAYOUT_VERSION == 4 && WA_PAYLOAD_COUNT == 13 && WA_PROJECTION_COUNT == 3,
+_Static_assert(WA_LAYOUT_VERSION == 5 && WA_PAYLOAD_COUNT == 21 && WA_PROJECTION_COUNT == 3,
                "other extents are another version of the layout");
 
 wa_status wa_layout_check_version(const char *what, int64_t found, wa_error *err)

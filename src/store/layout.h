@@ -7,7 +7,7 @@
 
 /** Version of the layout: the root attribute walkaudit_format of a result, walkaudit_part of a part
  * and walkaudit_parts of a parts directory. A reader refuses every other. */
-enum { WA_LAYOUT_VERSION = 4 };
+enum { WA_LAYOUT_VERSION = 5 };
 
 /** `found` is WA_LAYOUT_VERSION, or WA_E_MISMATCH: both versions, and what to do about a `what` of
  * that version. */

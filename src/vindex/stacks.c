@@ -30,18 +30,6 @@ static const float *bias_of(const wa_expert *ffn, wa_projection projection)
                                  : ffn->down_bias;
 }
 
-/* A vector as a column, so that a row is named where it differs. */
-static wa_matrix column(const float *values, size_t count, const char *name)
-{
-    return (wa_matrix){.data = (const uint8_t *)values,
-                       .name = name,
-                       .format = WA_FORMAT_F32,
-                       .order = WA_ROWS_PLAIN,
-                       .rows = values == NULL ? 0 : count,
-                       .cols = 1,
-                       .row_bytes = sizeof *values};
-}
-
 wa_matrix wa_experts_matrix(const wa_experts *experts, wa_payload payload, wa_projection projection,
                             size_t i)
 {
@@ -49,12 +37,13 @@ wa_matrix wa_experts_matrix(const wa_experts *experts, wa_payload payload, wa_pr
         return *wa_expert_matrix(&experts->shared, projection);
     if (payload == WA_PAYLOAD_BIASES) {
         const wa_matrix *beside = wa_expert_matrix(&experts->experts[i], projection);
-        return column(bias_of(&experts->experts[i], projection), beside->rows, beside->name);
+        return wa_vector_rows(bias_of(&experts->experts[i], projection), beside->rows,
+                              beside->name);
     }
     if (payload != WA_PAYLOAD_ROUTER)
         return *wa_expert_matrix(&experts->experts[i], projection);
     if (projection == WA_DOWN)
-        return column(experts->router_bias, experts->count, experts->router.name);
+        return wa_vector_rows(experts->router_bias, experts->count, experts->router.name);
     return projection == WA_GATE ? experts->router : experts->shared_gate;
 }
 
@@ -66,11 +55,24 @@ static const wa_expert *dense_entry(const wa_vindex *vindex, size_t layer)
                : vindex->experts[layer].experts.experts;
 }
 
+/* Of another checkpoint, beside its FFN's matrices. */
+static bool is_beside(const wa_vindex *vindex, wa_payload payload, size_t layer)
+{
+    return wa_payload_is_of_model(payload) ||
+           (payload == WA_PAYLOAD_BIASES && vindex->checkpoint != NULL &&
+            wa_vindex_experts_at(vindex, layer) == NULL);
+}
+
 size_t wa_vindex_stack(const wa_vindex *vindex, wa_payload payload, wa_projection projection,
                        size_t layer)
 {
     const wa_experts *experts = wa_vindex_experts_at(vindex, layer);
     bool checkpoint = vindex->checkpoint != NULL;
+    if (is_beside(vindex, payload, layer))
+        return checkpoint &&
+                       wa_model_beside(vindex->checkpoint, payload, projection, layer).rows > 0
+                   ? 1
+                   : 0;
     if (experts == NULL)
         return wa_payload_is_of_experts(payload)
                    ? (payload == WA_PAYLOAD_EXPERTS && dense_entry(vindex, layer) != NULL)
@@ -105,6 +107,11 @@ wa_status wa_vindex_stack_matrix(const wa_vindex *vindex, wa_payload payload,
     if (i >= wa_vindex_stack(vindex, payload, projection, layer))
         return wa_fail(err, WA_E_INTERNAL, "no matrix %zu of %s of layer %zu in payload %d", i,
                        wa_projection_name(projection), layer, (int)payload);
+    if (is_beside(vindex, payload, layer)) {
+        *out = wa_model_beside(vindex->checkpoint, payload, projection, layer);
+        out->name = wa_vindex_file(vindex, WA_PAYLOAD_CHECKPOINT);
+        return WA_OK;
+    }
     if (experts == NULL && payload == WA_PAYLOAD_EXPERTS) {
         *out = *wa_expert_matrix(dense_entry(vindex, layer), projection);
         return WA_OK;
@@ -134,11 +141,25 @@ static wa_status take_list(wa_vindex *vindex, wa_arena *arena, wa_vindex_experts
     return WA_OK;
 }
 
+/* What lies beside its FFN's matrices. */
+static void offer_beside(wa_vindex *vindex, const char *file)
+{
+    for (size_t i = 0; i < WA_BESIDE_COUNT * vindex->layer_count; i++) {
+        size_t which = i / vindex->layer_count, layer = i % vindex->layer_count;
+        wa_payload payload = wa_beside_payload(which);
+        if (is_beside(vindex, payload, layer) &&
+            wa_vindex_stack(vindex, payload, (wa_projection)(which % WA_PROJECTION_COUNT), layer) >
+                0)
+            offer(vindex, payload, file);
+    }
+}
+
 static wa_status settle_checkpoint(wa_vindex *vindex, wa_arena *arena, wa_error *err)
 {
     wa_vindex_experts *list;
     const wa_model *other = vindex->checkpoint;
     const char *file = vindex->file[WA_PAYLOAD_CHECKPOINT];
+    offer_beside(vindex, file);
     if (wa_model_expert_layer(other) == other->layer_count)
         return WA_OK;
     WA_TRY(take_list(vindex, arena, &list, err));

@@ -22,6 +22,14 @@ bool wa_payload_holds(wa_payload payload, wa_projection projection)
     case WA_PAYLOAD_ROUTER:
     case WA_PAYLOAD_SHARED:
     case WA_PAYLOAD_BIASES:
+    case WA_PAYLOAD_ATTENTION:
+    case WA_PAYLOAD_ATTENTION_BIASES:
+    case WA_PAYLOAD_ATTENTION_OUT:
+    case WA_PAYLOAD_ATTENTION_NORMS:
+    case WA_PAYLOAD_BLOCK_NORMS:
+    case WA_PAYLOAD_NORM_BIASES:
+    case WA_PAYLOAD_ENDS:
+    case WA_PAYLOAD_OTHER_NORMS:
         return true;
     case WA_PAYLOAD_FP4:
         return projection != WA_GATE; /* no walk path reads an FP4 gate (vindex-format 8) */
@@ -34,7 +42,7 @@ bool wa_payload_holds(wa_payload payload, wa_projection projection)
 bool wa_payload_down_is_feature_major(wa_payload payload)
 {
     return payload != WA_PAYLOAD_INTERLEAVED_Q4K && payload != WA_PAYLOAD_CHECKPOINT &&
-           !wa_payload_is_of_experts(payload);
+           !wa_payload_is_of_experts(payload) && !wa_payload_is_of_model(payload);
 }
 
 bool wa_fp4_has_blocks(wa_fp4_precision precision)

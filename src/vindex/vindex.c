@@ -41,7 +41,15 @@ const char *wa_payload_name(wa_payload payload)
         [WA_PAYLOAD_EXPERTS] = "experts",
         [WA_PAYLOAD_ROUTER] = "router",
         [WA_PAYLOAD_SHARED] = "shared_expert",
-        [WA_PAYLOAD_BIASES] = "expert_biases",
+        [WA_PAYLOAD_BIASES] = "ffn_biases",
+        [WA_PAYLOAD_ATTENTION] = "attention",
+        [WA_PAYLOAD_ATTENTION_BIASES] = "attention_biases",
+        [WA_PAYLOAD_ATTENTION_OUT] = "attention_output",
+        [WA_PAYLOAD_ATTENTION_NORMS] = "attention_norms",
+        [WA_PAYLOAD_BLOCK_NORMS] = "block_norms",
+        [WA_PAYLOAD_NORM_BIASES] = "norm_biases",
+        [WA_PAYLOAD_ENDS] = "ends",
+        [WA_PAYLOAD_OTHER_NORMS] = "other_norms",
     };
     static_assert(sizeof names / sizeof names[0] == WA_PAYLOAD_COUNT, "every payload has a name");
     return names[payload];

@@ -32,7 +32,15 @@ const char *wa_projection_name(wa_projection projection);
     X(EXPERTS, "layers", "experts of each layer, a file for each")                                 \
     X(ROUTER, "norms.bin", "routers of experts")                                                   \
     X(SHARED, "shared", "shared experts of another checkpoint")                                    \
-    X(BIASES, "norms.bin", "biases of experts")
+    X(BIASES, "norms.bin", "biases of experts, or of another checkpoint's FFNs")                   \
+    X(ATTENTION, "attention", "queries, keys and values of another checkpoint")                    \
+    X(ATTENTION_BIASES, "attention", "their biases")                                               \
+    X(ATTENTION_OUT, "attention", "output of its attention, and its sinks")                        \
+    X(ATTENTION_NORMS, "norms", "norms in and behind its attention")                               \
+    X(BLOCK_NORMS, "norms", "norms before its attention and around its FFN")                       \
+    X(NORM_BIASES, "norms", "biases of these")                                                     \
+    X(ENDS, "ends", "its embedding, positions and output matrix")                                  \
+    X(OTHER_NORMS, "norms", "its final norm, and what else is of norms")
 
 typedef enum wa_payload {
 #define WA_PAYLOAD_ENUM(id, file, meaning) WA_PAYLOAD_##id,
@@ -40,6 +48,30 @@ typedef enum wa_payload {
 #undef WA_PAYLOAD_ENUM
         WA_PAYLOAD_COUNT
 } wa_payload;
+
+/*
+ * X(payload, gate, up, down): rows that lie beside an FFN's matrices, by what takes the places of
+ * projections. Results count them behind projections, in this order.
+ */
+#define WA_BESIDE_LIST(X)                                                                          \
+    X(ROUTER, "router", "gate of the shared expert", "bias of the router")                         \
+    X(SHARED, "shared expert, gate", "shared expert, up", "shared expert, down")                   \
+    X(BIASES, "bias of gate", "bias of up", "bias of down")                                        \
+    X(ATTENTION, "queries", "keys", "values")                                                      \
+    X(ATTENTION_BIASES, "bias of queries", "bias of keys", "bias of values")                       \
+    X(ATTENTION_OUT, "attention output", "bias of attention output", "sinks")                      \
+    X(ATTENTION_NORMS, "norm of queries", "norm of keys", "norm after attention")                  \
+    X(BLOCK_NORMS, "norm before attention", "norm before the FFN", "norm after the FFN")           \
+    X(NORM_BIASES, "bias of the norm before attention", "bias of the norm before the FFN",         \
+      "bias of the norm after the FFN")                                                            \
+    X(ENDS, "embedding", "positions", "output matrix")                                             \
+    X(OTHER_NORMS, "final norm", "bias of the final norm", "bias of the norm after attention")
+#define WA_BESIDE_ONE(payload, first, second, third) +WA_PROJECTION_COUNT
+enum { WA_BESIDE_COUNT = 0 WA_BESIDE_LIST(WA_BESIDE_ONE) };
+#undef WA_BESIDE_ONE
+/** Of place `which` < WA_BESIDE_COUNT. */
+const char *wa_beside_name(size_t which);
+wa_payload wa_beside_payload(size_t which);
 
 /** One word for results and tables: the file's name without .bin, "fp4" for those that index.json
  * names. */
@@ -121,8 +153,21 @@ WA_CHECKED wa_status wa_vindex_matrix(const wa_vindex *vindex, wa_payload payloa
                                       wa_projection projection, size_t layer, wa_matrix *out,
                                       wa_error *err);
 
-/** EXPERTS, ROUTER, SHARED and BIASES: payloads of layers with experts alone. */
+/** EXPERTS, ROUTER, SHARED and BIASES: payloads of layers with experts. */
 bool wa_payload_is_of_experts(wa_payload payload);
+/** ATTENTION and all that follow: of a checkpoint that is compared as a whole. */
+bool wa_payload_is_of_model(wa_payload payload);
+/**
+ * What of a model stands in the place of a projection in such a payload, or in BIASES of a layer
+ * without experts: a matrix as stored, or a vector as a column of f32. rows = 0 where it has none;
+ * embedding and positions stand at the first layer, final norm and output matrix at the last.
+ */
+wa_matrix wa_model_beside(const wa_model *model, wa_payload payload, wa_projection projection,
+                          size_t layer);
+/** Is it a norm to whose stored numbers a family adds wa_model.norm_offset? */
+bool wa_beside_has_offset(wa_payload payload, wa_projection projection);
+/** A vector as a column, so that a row is named where it differs; NULL has none. */
+wa_matrix wa_vector_rows(const float *values, size_t count, const char *name);
 /** How many matrices hold a projection of a layer in a payload: 1, of experts one for each, 0 where
  * it has none. layer < layer_count. */
 size_t wa_vindex_stack(const wa_vindex *vindex, wa_payload payload, wa_projection projection,

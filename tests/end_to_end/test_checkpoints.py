@@ -138,6 +138,21 @@ def test_a_wrong_row_is_encoding(shop, tmp_path, kind):
     assert "layer 1, up" in reasons and ("row 40" in reasons or "row 41" in reasons), reasons
 
 
+@pytest.mark.parametrize("name, tensor, at, said", [
+    ("gpt2", "transformer.h.1.mlp.c_fc.bias", 7, "layer 1, bias of up, row 7: 1 of 256 rows are not the model's values"),
+    ("tiny-starcoder2", "model.layers.0.mlp.c_proj.bias", 200, "layer 0, bias of down, row 200: 1 of 256 rows are not the model's values")])
+def test_a_wrong_bias_is_encoding(shop, tmp_path, name, tensor, at, said):
+    other = tmp_path / "other"
+    shutil.copytree(shop.model(name), other)
+    tensors = gguf_files.read_safetensors(other / "model.safetensors")
+    for change, verdict in ((0, "PASS"), (0.01, "ENCODING")):
+        tensors[tensor][at] += change
+        gguf_files.write_safetensors(other / "model.safetensors", tensors, "F32")
+        result = job(shop, shop.model(name), {"other": other}).result(expect=1 if change else 0)
+        assert result.case("other:checkpoint", "verdict") == verdict
+        assert result.case("other:checkpoint", "fail_reasons").startswith(said if change else "")
+
+
 @pytest.mark.parametrize("kind", ["Q4_0", "Q5_0", "Q8_0"])
 def test_wrong_scales_of_one_row_are_encoding(shop, tmp_path, kind):
     path, _ = gguf(shop, tmp_path / "file.gguf", weights(shop), kind, longer)

@@ -10,6 +10,7 @@ import pytest
 
 import gguf_files
 import harness
+import random_model
 from harness import assert_equal_bits
 
 FAMILIES = ["tiny-llama", "tiny-gemma3", "tiny-qwen3", "gpt2", "tiny-starcoder2", "granite"]
@@ -149,3 +150,105 @@ def test_what_scope_goes_with(shop):
     assert job(shop, model, whole(model, scope="ffn")).result().cases == [FFN]
     named = {"name": "other", "checkpoint": str(model), "paths": [{"path": "checkpoint_model"}]}
     assert job(shop, model, named).result().cases == [WHOLE]
+
+
+# --- ENCODING of what lies beside the FFN: attention, norms element by element, embedding and head
+
+WRONG = [("tiny-gemma3", "model.layers.2.self_attn.q_proj.weight", (5,), "layer 2, queries, row 5: 1 of 256 rows"),
+         ("gpt2", "transformer.h.1.attn.c_attn.weight", (slice(None), 67), "layer 1, keys, row 3: 1 of 64 rows"),
+         ("qwen2", "model.layers.1.self_attn.v_proj.weight", (1,), "layer 1, values, row 1: 1 of 32 rows"),
+         ("tiny-llama", "model.layers.0.self_attn.o_proj.weight", (17,), "layer 0, attention output, row 17: 1 of 256 rows"),
+         ("qwen2", "model.layers.0.self_attn.q_proj.bias", (9,), "layer 0, bias of queries, row 9: 1 of 64 rows"),
+         ("gpt2", "transformer.h.0.attn.c_attn.bias", (130,), "layer 0, bias of values, row 2: 1 of 64 rows"),
+         ("tiny-starcoder2", "model.layers.1.self_attn.o_proj.bias", (8,), "layer 1, bias of attention output, row 8: 1 of 256 rows"),
+         ("tiny-gemma3", "model.layers.1.self_attn.q_norm.weight", (3,), "layer 1, norm of queries, row 3: 1 of 64 rows"),
+         ("tiny-gemma3", "model.layers.1.self_attn.k_norm.weight", (63,), "layer 1, norm of keys, row 63: 1 of 64 rows"),
+         ("tiny-llama", "model.layers.1.input_layernorm.weight", (0,), "layer 1, norm before attention, row 0: 1 of 256 rows"),
+         ("tiny-gemma3", "model.layers.0.post_attention_layernorm.weight", (200,), "layer 0, norm after attention, row 200: 1 of 256 rows"),
+         ("tiny-gemma3", "model.layers.3.pre_feedforward_layernorm.weight", (7,), "layer 3, norm before the FFN, row 7: 1 of 256 rows"),
+         ("tiny-gemma3", "model.layers.3.post_feedforward_layernorm.weight", (8,), "layer 3, norm after the FFN, row 8: 1 of 256 rows"),
+         ("gpt2", "transformer.h.1.ln_2.bias", (9,), "layer 1, bias of the norm before the FFN, row 9: 1 of 64 rows"),
+         ("tiny-gemma3", "model.embed_tokens.weight", (300,), "layer 0, embedding, row 300: 1 of 768 rows"),
+         ("gpt2", "transformer.wpe.weight", (6,), "layer 0, positions, row 6: 1 of 64 rows"),
+         ("tiny-llama", "lm_head.weight", (400,), "layer 1, output matrix, row 400: 1 of 416 rows"),
+         ("tiny-llama", "model.norm.weight", (255,), "layer 1, final norm, row 255: 1 of 256 rows"),
+         ("gpt2", "transformer.ln_f.bias", (4,), "layer 1, bias of the final norm, row 4: 1 of 64 rows")]
+
+
+@pytest.mark.parametrize("name, tensor, at, said", WRONG)
+def test_wrong_numbers_beside_the_ffn_are_encoding(shop, tmp_path, name, tensor, at, said):
+    """Of the whole checkpoint; its FFNs alone are healthy."""
+    other = tmp_path / "other"
+    shutil.copytree(shop.model(name), other)
+    tensors = gguf_files.read_safetensors(other / "model.safetensors")
+    tensors[tensor][at] += 0.01
+    gguf_files.write_safetensors(other / "model.safetensors", tensors, "F32")
+    result = job(shop, shop.model(name), whole(other)).result(expect=1)
+    assert result.case(FFN, "verdict") == "PASS" and result.case(WHOLE, "verdict") == "ENCODING"
+    assert result.case(WHOLE, "fail_reasons").startswith(said), result.case(WHOLE, "fail_reasons")
+
+
+def test_a_wrong_sink_is_encoding(shop, tmp_path):
+    golden, name = random_model.Golden(harness.GOLDEN / "experts"), "gpt_oss-plain"
+    model, other = golden.model(name, shop.root), tmp_path / "other"
+    shutil.copytree(model, other)
+    tensors = gguf_files.read_safetensors(other / "model.safetensors")
+    tensors["model.layers.1.self_attn.sinks"][2] += 0.01
+    gguf_files.write_safetensors(other / "model.safetensors", tensors, "F32")
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(golden.prompts(name))
+    result = job(shop, model, whole(other), prompts={"file": str(prompts)}).result(expect=1)
+    assert result.case(FFN, "verdict") == "PASS" and result.case(WHOLE, "verdict") == "ENCODING"
+    assert result.case(WHOLE, "fail_reasons").startswith("layer 1, sinks, row 2: 1 of ")
+
+
+GEMMA = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+         "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+GEMMA_NORMS = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "input_layernorm": "attn_norm",
+               "post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
+               "post_feedforward_layernorm": "post_ffw_norm"}
+
+
+def gemma_gguf(shop, path, tensors):
+    """All of them as f32; norms with the 1 that Gemma adds, as converters write them."""
+    keys, head, stored = gguf_files.read_gguf(shop.model("tiny-gemma3-mixed.gguf"))
+    for key, values in tensors.items():
+        stem = key.removesuffix(".weight").removeprefix("model.")
+        layer, _, rest = stem.removeprefix("layers.").partition(".")
+        name = {"embed_tokens": "token_embd", "norm": "output_norm"}.get(stem) or f"blk.{layer}.{(GEMMA | GEMMA_NORMS)[rest]}"
+        values = values + np.float32(1) if values.ndim == 1 else values
+        assert f"{name}.weight" in stored
+        stored[f"{name}.weight"] = (values.shape[::-1], 0, gguf_files.f32(values)[0].tobytes())
+    return gguf_files.write_gguf(path, keys, head, stored, alignment=64)  # the golden file's
+
+
+def test_norms_are_compared_as_they_are_stored(shop, tmp_path):
+    """Of a GGUF file without the 1: its rounding to bf16 is healthy there, which it is not beside the sum."""
+    tensors = gguf_files.read_safetensors(shop.model("tiny-gemma3") / "model.safetensors")
+    rng = np.random.default_rng(3)
+    tensors = {key: values * (1 + rng.normal(0, 0.01, values.shape)).astype(np.float32) for key, values in tensors.items()}
+    rounded = {key: gguf_files.bf16(values)[1].reshape(values.shape) for key, values in tensors.items()}
+    full, short = (gemma_gguf(shop, tmp_path / f"{word}.gguf", them) for word, them in (("full", tensors), ("short", rounded)))
+    folder = tmp_path / "bf16"
+    shutil.copytree(shop.model("tiny-gemma3"), folder)
+    gguf_files.write_safetensors(folder / "model.safetensors", tensors, "BF16")
+    for model, other, exact in ((full, folder, False), (folder, short, True), (short, folder, True)):
+        result = job(shop, model, whole(other)).result(expect=None)
+        assert result.case(WHOLE, "encoding_excess") <= 1, (model, other, result.case(WHOLE, "fail_reasons"))
+        assert (result["row_err_max"][0] > 0).any() != exact
+        assert np.count_nonzero(result["row_err_checked"][0] == "yes") == 4 * (3 + 4 + 6) + 2  # FFN, attention, norms, ends
+
+
+def test_another_set_of_tensors_is_refused(shop, tmp_path):
+    """A bias that one of the two does not have."""
+    other = tmp_path / "other"
+    shutil.copytree(shop.model("tiny-llama"), other)
+    tensors = gguf_files.read_safetensors(other / "model.safetensors")
+    for layer in range(2):
+        for which in "qkvo":
+            rows = len(tensors[f"model.layers.{layer}.self_attn.{which}_proj.weight"])
+            tensors[f"model.layers.{layer}.self_attn.{which}_proj.bias"] = np.zeros(rows, np.float32)
+    gguf_files.write_safetensors(other / "model.safetensors", tensors, "F32")
+    change_config(other, attention_bias=True)
+    told = harness.one_error_line(job(shop, shop.model("tiny-llama"), whole(other)).run(expect=3))
+    assert "layer 0 has 'bias of queries' in the checkpoint" in told, told

@@ -15,7 +15,7 @@ def result_path(shop):
 
 @pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
 def test_open_dataset_gives_named_dimensions_and_coordinates(result_path, engine):
-    want = {"case": 3, "layer": 2, "obs": 34, "prompt": 3, "slot": 16, "vindex": 1, "payload": 13, "projection": 3}
+    want = {"case": 3, "layer": 2, "obs": 34, "prompt": 3, "slot": 16, "vindex": 1, "payload": 21, "projection": 3}
     with xarray.open_dataset(result_path, engine=engine) as data:
         assert {name: data.sizes[name] for name in want} == want
         assert set(want) <= set(data.coords)
@@ -34,7 +34,7 @@ def test_open_dataset_gives_named_dimensions_and_coordinates(result_path, engine
         assert float(worst) == float(data["layer_max_rel_l2"].sel(layer=1, case=0))
         meanings = data["label"].attrs["flag_meanings"].split()
         assert meanings[int(data["label"][0, 0, 0])] == "sparse:gemv_full_k"
-        assert data.attrs["walkaudit_format"] == 4
+        assert data.attrs["walkaudit_format"] == 5
 
 
 @pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])

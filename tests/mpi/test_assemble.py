@@ -17,7 +17,7 @@ sys.path.insert(0, str(SUPPORT))
 from edit_result import edit  # noqa: E402  (found through the path set above)
 
 BLOCK_H = pathlib.Path(__file__).resolve().parents[2] / "src" / "measure" / "block.h"
-DIMENSIONS = {"C": 2, "L": 18, "O": 8808, "A": 8808, "P": 7, "S": 3, "T": 8808, "V": 2, "Y": 13, "J": 3, "E": 3, "N": 4}
+DIMENSIONS = {"C": 2, "L": 18, "O": 8808, "A": 8808, "P": 7, "S": 3, "T": 8808, "V": 2, "Y": 21, "J": 3, "E": 3, "N": 4}
 PARTS = 4
 SUMMED = ("CL", "LN", "CLN")  # of every part
 

@@ -266,14 +266,14 @@ def read_gguf(path):
                         for name, dims, kind, offset in infos}
 
 
-def write_gguf(path, keys, head, tensors):
+def write_gguf(path, keys, head, tensors, alignment=ALIGNMENT):
     infos, body = b"", b""
     for name, (dims, kind, data) in tensors.items():
         word = name.encode()
         infos += struct.pack("<Q", len(word)) + word + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, len(body))
-        body += bytes(data) + bytes(-len(data) % ALIGNMENT)
+        body += bytes(data) + bytes(-len(data) % alignment)
     start = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), keys) + head + infos
-    path.write_bytes(start + bytes(-len(start) % ALIGNMENT) + body)
+    path.write_bytes(start + bytes(-len(start) % alignment) + body)
     return path
 
 

@@ -655,7 +655,7 @@ static void parts_of_another_format_are_refused_in_one_line(void)
                "{\"walkaudit_parts\": 1, \"hash\": \"\", \"fingerprint\": [], \"batches\": []}");
     CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err),
                     WA_E_MISMATCH);
-    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "parts of format 1, this walkaudit reads format 4"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "parts of format 1, this walkaudit reads format 5"));
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "--fresh"));
     CU_ASSERT_EQUAL(wa_result_check(f.result, f.arena, &state, &f.err), WA_E_MISMATCH);
     CU_ASSERT_PTR_NOT_NULL(
