@@ -32,7 +32,7 @@ typedef struct wa_crew wa_crew;
  *
  * cores  [count] of one host, borrowed; described by all
  */
-enum { WA_CREW_MOST = 31 };
+enum { WA_CREW_MOST = 15 };
 WA_CHECKED wa_status wa_crew_open(wa_core *cores, size_t count, size_t own, wa_crew **out,
                                   wa_error *err);
 /** End the threads. Returns the seconds of a processor that they had. NULL: 0. */

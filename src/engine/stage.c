@@ -132,6 +132,7 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->lane_case, &stage->lane_case, err));
     WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->lane_model, &stage->lane_model, err));
     WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->operands, &stage->operands, err));
+    WA_TRY(wa_arena_take(arena, stage->lanes, sizeof *stage->repeats, &stage->repeats, err));
     name_lanes(stage);
     WA_TRY(wa_arena_take(arena, share->layer_count + 1, sizeof *stage->ahead.bytes,
                          &stage->ahead.bytes, err));
@@ -192,16 +193,27 @@ wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch, wa_error 
     return WA_OK;
 }
 
-/* y of every lane = x of every lane . W^T (+ bias); x and y hold [lanes][rows][...]. */
+/* Lanes of one model that are equal bit for bit, as all are in the first layer and those of cases of
+ * one function are throughout, have one attention. repeats [lanes]: is it the lane before? */
+static void find_repeats(wa_stage *stage, size_t lanes, size_t values, const float *h)
+{
+    for (size_t lane = 0; lane < lanes; lane++)
+        stage->repeats[lane] =
+            lane > 0 && memcmp(h + lane * values, h + (lane - 1) * values, values * sizeof *h) == 0;
+}
+
+/* y of every lane but repeats = x of the lane . W^T (+ bias); x and y hold [lanes][rows][...]. */
 static void project(wa_stage *stage, size_t lanes, const wa_matrix *w, const float *bias,
                     size_t rows, const float *x, float *y)
 {
+    size_t count = 0;
     for (size_t lane = 0; lane < lanes; lane++)
-        stage->operands[lane] =
-            (wa_operand){.x = x + lane * rows * w->cols, .y = y + lane * rows * w->rows};
-    wa_gemm_rows(w, rows, w->cols, w->rows, stage->operands, lanes, bias, &stage->scratch);
+        if (stage->repeats[lane] == 0)
+            stage->operands[count++] =
+                (wa_operand){.x = x + lane * rows * w->cols, .y = y + lane * rows * w->rows};
+    wa_gemm_rows(w, rows, w->cols, w->rows, stage->operands, count, bias, &stage->scratch);
     stage->cost.flops[WA_PHASE_PROJECTIONS] +=
-        2.0 * (double)(lanes * rows) * (double)w->rows * (double)w->cols;
+        2.0 * (double)(count * rows) * (double)w->rows * (double)w->cols;
     stage->cost.bytes[WA_PHASE_PROJECTIONS] += (double)wa_matrix_bytes(w);
 }
 
@@ -229,6 +241,7 @@ static void attend(wa_stage *stage, const wa_stage_batch *batch, size_t layer, s
     size_t kv_width = model->kv_heads * model->head_dim;
     float *h = batch->h + first * rows * hidden, *normed = stage->normed + first * rows * hidden;
 
+    find_repeats(stage, lanes, rows * hidden, h);
     norm_or_copy(model, &w->attn_in, h, all, normed);
     WA_TIMED(stage, WA_PHASE_PROJECTIONS, {
         project(stage, lanes, &w->q, w->q_bias, rows, normed, stage->q);
@@ -237,12 +250,17 @@ static void attend(wa_stage *stage, const wa_stage_batch *batch, size_t layer, s
     });
     WA_TIMED(stage, WA_PHASE_ATTENTION, {
         for (size_t lane = 0; lane < lanes; lane++)
-            wa_attention_run(model, layer, &batch->packing, stage->q + lane * rows * q_width,
-                             stage->k + lane * rows * kv_width, stage->v + lane * rows * kv_width,
-                             &stage->attention);
+            if (stage->repeats[lane] == 0)
+                wa_attention_run(model, layer, &batch->packing, stage->q + lane * rows * q_width,
+                                 stage->k + lane * rows * kv_width,
+                                 stage->v + lane * rows * kv_width, &stage->attention);
     });
     WA_TIMED(stage, WA_PHASE_PROJECTIONS,
              project(stage, lanes, &w->o, w->o_bias, rows, stage->q, normed));
+    for (size_t lane = 0; lane < lanes; lane++)
+        if (stage->repeats[lane] != 0)
+            memcpy(normed + lane * rows * hidden, normed + (lane - 1) * rows * hidden,
+                   rows * hidden * sizeof *normed);
 
     norm_or_copy(model, &w->attn_out, normed, all, normed);
     wa_residual_add(h, normed, all * hidden, model->residual_multiplier);

@@ -48,6 +48,7 @@ struct wa_stage {
     float *post_ref;      /* [max_rows][H]: the reference's output after the post-FFN norm */
     float *post_walk;     /* [max_rows][H] */
     wa_operand *operands; /* [lanes] */
+    uint8_t *repeats;     /* [lanes] 1 = the stream is the lane's before it, of those at hand */
     /* [max_rows] of the reference, in a model with experts; is_routed: with logits, for the cases
      * of this layer */
     wa_routing routing;

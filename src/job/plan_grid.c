@@ -627,6 +627,7 @@ static wa_status check_asked(const wa_plan_input *input, int ranks, wa_error *er
 static wa_status work_out(const wa_work *work, int ranks, size_t most, wa_grid shape,
                           wa_arena *arena, candidate *out, wa_error *err)
 {
+    assert(shape.teams > 0);
     int here = ranks / work->input->nodes;
     *out = (candidate){.grid = shape};
     out->helps =

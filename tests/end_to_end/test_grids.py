@@ -180,6 +180,17 @@ def test_what_is_the_same_is_computed_once(shop, inputs, ranks):
     assert np.all(result["walk_evaluations"] == 2) and np.all(result["seconds"] > 0)
 
 
+def test_equal_streams_have_one_attention(shop, inputs):
+    """All do in the first of 4 layers, sparse and full_mmap throughout: 1 and 3 times 4 of five lanes; 1 and 3 times 2 of two."""
+    model, vindexes, prompts = inputs
+    flops = []
+    for paths in (PATHS[:4], PATHS[2:3]):
+        job = shop.job(model, {"f16": vindexes["f16"]}, paths=paths, prompts=prompts, batch={"rows": 8})
+        job.run()
+        flops.append(run_attribute(job, "flops_projections"))
+    assert flops[0] / flops[1] == pytest.approx(13 / 7)
+
+
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two ranks need two processors to lend one")
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_rank_without_work_lends_its_core(shop, inputs, apart):
