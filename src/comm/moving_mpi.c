@@ -3,7 +3,8 @@
  * calls meanwhile. */
 #include "comm/comm_private_mpi.h"
 
-#include <signal.h>
+#include "base/thread.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -30,18 +31,6 @@ static void *keep_moving(void *context)
     return NULL;
 }
 
-/* Signals are for the thread that computes: their handlers were written for it. */
-static int start_thread(wa_comm *comm)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    sigdelset(&all, SIGBUS);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int refused = pthread_create(&comm->thread, NULL, keep_moving, comm);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return refused;
-}
-
 wa_status wa_comm_keep_moving(wa_comm *comm, wa_error *err)
 {
     int level = MPI_THREAD_SINGLE;
@@ -49,7 +38,7 @@ wa_status wa_comm_keep_moving(wa_comm *comm, wa_error *err)
     if (comm->size == 1 || level < MPI_THREAD_MULTIPLE)
         return WA_OK;
     comm->ending = false;
-    int refused = start_thread(comm);
+    int refused = wa_thread_start(&comm->thread, NULL, keep_moving, comm);
     if (refused != 0)
         return wa_fail(err, WA_E_MEMORY, "cannot start a thread: %s", strerror(refused));
     comm->moving = true;

@@ -8,13 +8,13 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "compute/isa.h"
 #include "compute/pack.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,11 +154,9 @@ static int count_processors(const wa_core *cores, size_t count)
     return CPU_COUNT(&all);
 }
 
-/* On the core's processors from the start; signals are for the thread that computes, but for that
- * of a mapped file that was cut short. */
+/* On the core's processors from the start. */
 static int start_thread(helper *h)
 {
-    sigset_t all, before;
     cpu_set_t mask;
     pthread_attr_t attributes;
     memcpy(&mask, h->core->processors, sizeof mask);
@@ -168,12 +166,8 @@ static int start_thread(helper *h)
     refused = pthread_attr_setaffinity_np(&attributes, sizeof mask, &mask);
     if (refused == 0)
         refused = pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    sigfillset(&all);
-    sigdelset(&all, SIGBUS);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     if (refused == 0)
-        refused = pthread_create(&h->thread, &attributes, serve, h);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+        refused = wa_thread_start(&h->thread, &attributes, serve, h);
     pthread_attr_destroy(&attributes);
     return refused;
 }

@@ -35,7 +35,8 @@ typedef struct wa_pipeline_input {
     double grace;
     size_t *parts_added; /* counted on by one for each part */
     void (*progress)(void *context, const wa_progress *progress); /* often; NULL = none */
-    void (*beat)(void *context); /* often: a sign of life for the owner lock; NULL = none */
+    void (*beat)(
+        void *context); /* often: time for what else waits for rank 0; NULL = nothing does */
     void *context;
 } wa_pipeline_input;
 

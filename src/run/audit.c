@@ -219,8 +219,7 @@ static void tell_progress(void *context, const wa_progress *progress)
 
 static void beat(void *context)
 {
-    task *t = context;
-    wa_parts_beat(t->parts);
+    const task *t = context;
     if (t->voice->sets != NULL)
         wa_run_sets_beat(t->voice->sets);
 }

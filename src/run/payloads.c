@@ -54,7 +54,7 @@ static wa_status sum_bytes(wa_comm *comm, double mine, wa_arena *arena, double *
 
 /* Every so many-th is this rank's. */
 static wa_status check_share(wa_comm *comm, const wa_audit *audit, const wa_payload_digests *then,
-                             wa_parts *parts, double *bytes, wa_error *err)
+                             double *bytes, wa_error *err)
 {
     size_t seen = 0;
     size_t ranks = (size_t)wa_comm_size(comm);
@@ -63,14 +63,12 @@ static wa_status check_share(wa_comm *comm, const wa_audit *audit, const wa_payl
         if (then->checked[i] != 1 || seen++ % ranks != (size_t)wa_comm_rank(comm))
             continue;
         WA_TRY(wa_audit_check_payload(audit, then, i, bytes, err));
-        if (parts != NULL)
-            wa_parts_beat(parts);
     }
     return WA_OK;
 }
 
 wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit, const char *result_path,
-                                const wa_result_meta *meta, wa_parts *parts, wa_run_log *log,
+                                const wa_result_meta *meta, const wa_parts *parts, wa_run_log *log,
                                 wa_arena *arena, wa_error *err)
 {
     wa_payload_digests digests = {.count = 0};
@@ -84,7 +82,7 @@ wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit, const char
     WA_TRY(share(comm, &digests, arena, err));
     if (digests.count == 0)
         return WA_OK;
-    WA_TRY(wa_comm_agree(comm, check_share(comm, audit, &digests, parts, &mine, err), err));
+    WA_TRY(wa_comm_agree(comm, check_share(comm, audit, &digests, &mine, err), err));
     WA_TRY(sum_bytes(comm, mine, arena, &bytes, err));
     if (wa_comm_rank(comm) == 0 && bytes == 0.0) {
         wa_run_log_line(log, "note: no stored payload has a digest to compare with: what is done "

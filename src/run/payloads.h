@@ -15,7 +15,7 @@
  */
 WA_CHECKED wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit,
                                            const char *result_path, const wa_result_meta *meta,
-                                           wa_parts *parts, wa_run_log *log, wa_arena *arena,
+                                           const wa_parts *parts, wa_run_log *log, wa_arena *arena,
                                            wa_error *err);
 
 /**

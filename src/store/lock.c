@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/json.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -274,6 +275,69 @@ static wa_status draw_run_id(char out[WA_RUN_ID_BYTES], wa_error *err)
     return WA_OK;
 }
 
+/* --- The heart: a computation may take minutes in which it comes to nothing else --- */
+
+/* A heartbeat that cannot be written is no reason to stop computing. */
+static void *keep_beating(void *context)
+{
+    wa_lock *lock = context;
+    struct timespec next;
+    clock_gettime(CLOCK_MONOTONIC, &next);
+    pthread_mutex_lock(&lock->mutex);
+    while (!lock->ending) {
+        next.tv_sec += BEAT_SECONDS;
+        while (!lock->ending &&
+               pthread_cond_timedwait(&lock->woken, &lock->mutex, &next) != ETIMEDOUT)
+            continue;
+        if (!lock->ending)
+            (void)futimens(lock->fd, NULL);
+        clock_gettime(CLOCK_MONOTONIC, &next);
+    }
+    pthread_mutex_unlock(&lock->mutex);
+    return NULL;
+}
+
+static wa_status start_heart(wa_lock *lock, wa_error *err)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&lock->mutex, NULL);
+    pthread_cond_init(&lock->woken, &attributes);
+    pthread_condattr_destroy(&attributes);
+    lock->ending = false;
+    int refused = wa_thread_start(&lock->heart, NULL, keep_beating, lock);
+    if (refused == 0)
+        return WA_OK;
+    pthread_cond_destroy(&lock->woken);
+    pthread_mutex_destroy(&lock->mutex);
+    return wa_fail(err, WA_E_MEMORY, "cannot start a thread: %s", strerror(refused));
+}
+
+static void stop_heart(wa_lock *lock)
+{
+    pthread_mutex_lock(&lock->mutex);
+    lock->ending = true;
+    pthread_cond_signal(&lock->woken);
+    pthread_mutex_unlock(&lock->mutex);
+    pthread_join(lock->heart, NULL);
+    pthread_cond_destroy(&lock->woken);
+    pthread_mutex_destroy(&lock->mutex);
+}
+
+/* Unless it is another run's by now. */
+static void take_away(wa_lock *lock)
+{
+    int guard = -1;
+    if (take_guard(lock->path, &guard, NULL) == WA_OK) {
+        if (wa_lock_is_held(lock))
+            unlink(lock->path);
+        let_guard_go(guard);
+    }
+    close(lock->fd);
+    lock->fd = -1;
+}
+
 wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before, wa_error *err)
 {
     wa_lock lock = {.fd = -1};
@@ -291,20 +355,10 @@ wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before, wa
         return status;
     }
     *out = lock;
-    return WA_OK;
-}
-
-void wa_lock_beat(wa_lock *lock)
-{
-    struct timespec now;
-    if (lock->fd < 0 || clock_gettime(CLOCK_MONOTONIC, &now) != 0)
-        return;
-    if (lock->beaten != 0 && now.tv_sec - lock->beaten < BEAT_SECONDS)
-        return;
-    lock->beaten = now.tv_sec;
-    /* A heartbeat that cannot be written is no reason to stop computing. */
-    if (futimens(lock->fd, NULL) != 0)
-        lock->beaten = 0;
+    status = start_heart(out, err);
+    if (status != WA_OK)
+        take_away(out);
+    return status;
 }
 
 bool wa_lock_is_held(const wa_lock *lock)
@@ -350,16 +404,10 @@ wa_status wa_lock_publish(const wa_lock *lock, const char *directory, const char
 
 void wa_lock_release(wa_lock *lock)
 {
-    int guard = -1;
     if (lock->fd < 0)
         return;
-    if (take_guard(lock->path, &guard, NULL) == WA_OK) {
-        if (wa_lock_is_held(lock))
-            unlink(lock->path);
-        let_guard_go(guard);
-    }
-    close(lock->fd);
-    lock->fd = -1;
+    stop_heart(lock);
+    take_away(lock);
 }
 
 void wa_lock_remove(wa_lock *lock, const char *directory)
@@ -375,6 +423,7 @@ void wa_lock_remove(wa_lock *lock, const char *directory)
         rmdir(directory);
     }
     let_guard_go(guard);
+    stop_heart(lock);
     close(lock->fd);
     lock->fd = -1;
 }

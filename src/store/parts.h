@@ -7,6 +7,7 @@
 #include "job/plan.h"
 #include "store/mark.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -50,7 +51,10 @@ typedef struct wa_lock {
     int fd; /* -1 = not held */
     dev_t device;
     ino_t inode;
-    long long beaten; /* monotonic seconds of the last beat */
+    pthread_t heart;       /* a thread: renews the heartbeat, whatever the others are at */
+    pthread_mutex_t mutex; /* of what follows */
+    pthread_cond_t woken;
+    bool ending;
     char path[WA_NAME_BYTES];
     char run[WA_RUN_ID_BYTES]; /* drawn when it is taken; no two runs have the same */
 } wa_lock;
@@ -66,13 +70,12 @@ typedef struct wa_owner {
 /**
  * Take the lock of a directory that exists. A dead owner's is taken over: *before tells whose. Dead
  * is, on the same boot of the same kernel and in the same PID namespace, whose process is gone;
- * anywhere else, whose heartbeat is a minute old. Errors: WA_E_IO, naming a living owner, or a file
- * system without flock.
+ * anywhere else, whose heartbeat is a minute old. A thread of *out, which must stay where it is,
+ * renews this one's every 5 s until wa_lock_release or wa_lock_remove. Errors: WA_E_IO, naming a
+ * living owner, or a file system without flock; WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before,
                                   wa_error *err);
-/** Renew the heartbeat, at most every 5 s, so that it may be called often. */
-void wa_lock_beat(wa_lock *lock);
 /** Is the lock file still ours? */
 bool wa_lock_is_held(const wa_lock *lock);
 /** Any rank. Does the lock of the directory still name this run? WA_E_IO, naming who took over. */

@@ -310,11 +310,6 @@ const wa_batch *wa_parts_encoding(const wa_parts *parts)
     return parts->encoding;
 }
 
-void wa_parts_beat(wa_parts *parts)
-{
-    wa_lock_beat(&parts->lock);
-}
-
 wa_status wa_parts_write_run(wa_parts *parts, const char *json_text, wa_error *err)
 {
     char name[64], path[WA_NAME_BYTES];

@@ -86,7 +86,7 @@ typedef struct wa_result wa_result;
 typedef struct wa_assembly_caller {
     /** A token id's text; for the top-k strings of the assembled file. */
     wa_status (*text)(void *context, int32_t id, wa_arena *arena, char **out, wa_error *err);
-    void (*beat)(void *context); /* often: the owner is alive */
+    void (*beat)(void *context); /* often: time for what waits for this rank */
     /** The arrays are in the file: judge them, and write figures through the result's access. It
      * stays readable when the file has its final name, without access; arena of wa_assemble. NULL =
      * the file gets no judgement. */
@@ -129,7 +129,7 @@ typedef struct wa_parts wa_parts;
 
 /**
  * Local, rank 0. Take RESULT.h5.parts/ (owner lock, stale temporaries removed), compare
- * fingerprints, list what is done.
+ * fingerprints, list what is done. Until wa_parts_close a thread renews the lock's heartbeat.
  *
  * Captures: RESULT.h5.captures/ is made, and files in it that belong to no kept part are removed.
  *
@@ -155,9 +155,6 @@ const wa_batch *wa_parts_encoding(const wa_parts *parts);
 /** What was repaired on opening (a damaged part set aside, a dead owner's lock taken over), one
  * line; NULL = nothing. */
 const char *wa_parts_note(const wa_parts *parts);
-/** Refresh the lock's heartbeat; writes at most every 5 s, so call it at every layer: on another
- * host a minute without looks dead. */
-void wa_parts_beat(wa_parts *parts);
 /** Release the lock. remove_all: the result is final, delete the directory. */
 void wa_parts_close(wa_parts *parts, bool remove_all);
 

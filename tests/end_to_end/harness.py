@@ -303,12 +303,16 @@ def slowly(milliseconds=60):
     return {"WALKAUDIT_TEST_DELAY": str(milliseconds)}
 
 
-def wait_for_parts(job, process, count):
-    end = time.monotonic() + 60
-    while len(parts(job)) < count:
-        assert process.poll() is None, f"the run ended before it had {count} parts"
-        assert time.monotonic() < end
+def wait_until(holds, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert process.poll() is None, "the run ended before"
+        assert time.monotonic() < end, f"not within {seconds} s"
         time.sleep(0.002)
+
+
+def wait_for_parts(job, process, count):
+    wait_until(lambda: len(parts(job)) >= count, process)
 
 
 def children(pid):

@@ -19,14 +19,23 @@ def prompts(shop):
     return corpus(shop.root / "rivals.jsonl", 60, seed=11)
 
 
+def lock_of(job):
+    return pathlib.Path(f"{job.result_path}.parts") / "lock"
+
+
+def silence(path):
+    """As if the last heartbeat of this lock were two minutes old."""
+    old = time.time() - 120
+    os.utime(path, (old, old))
+
+
 def pretend_silent_elsewhere(job):
-    """The lock as a machine out of sight would have left it: its heartbeat is two minutes old."""
-    path = pathlib.Path(f"{job.result_path}.parts") / "lock"
+    """The lock as a machine out of sight would have left it."""
+    path = lock_of(job)
     lock = json.loads(path.read_text())
     lock.update(host="elsewhere", boot="another boot")
     path.write_text(json.dumps(lock))
-    old = time.time() - 120
-    os.utime(path, (old, old))
+    silence(path)
 
 
 def stopped_owner(shop, prompts, ranks, **keys):
@@ -47,6 +56,19 @@ def wake(process, group):
         os.kill(pid, signal.SIGCONT)
     out = process.communicate(timeout=120)
     return process.returncode, "".join(text for text in out if text)
+
+
+def test_an_owner_in_a_long_evaluation_goes_on_showing_that_it_is_alive(shop, prompts):
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS, prompts=prompts)
+    process = start(job, None, **slowly(60_000))
+    try:
+        harness.wait_until(lambda: lock_of(job).with_name("run-0.json").exists(), process)
+        time.sleep(1)  # to be in its kernel, where it stays for a minute
+        silence(lock_of(job))
+        harness.wait_until(lambda: time.time() - lock_of(job).stat().st_mtime < 60, process, seconds=20)
+    finally:
+        process.kill()
+        process.wait(timeout=60)
 
 
 @pytest.mark.parametrize("ranks", [None, 2])

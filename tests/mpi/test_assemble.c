@@ -111,8 +111,7 @@ static wa_status run(wa_comm *comm, const char *path, const char *damaged, wa_ar
     WA_TRY(wa_comm_agree(comm, status, err));
     WA_TRY(wa_assemble(comm, path, &list, &meta, &caller, arena, err));
     if (state.beats < (root ? list.count : 0) || (!root && state.beats > 0))
-        return wa_fail(err, WA_E_INTERNAL, "%zu heartbeats on rank %d", state.beats,
-                       wa_comm_rank(comm));
+        return wa_fail(err, WA_E_INTERNAL, "%zu beats on rank %d", state.beats, wa_comm_rank(comm));
     wa_parts_close(parts, true);
     return WA_OK;
 }

@@ -709,7 +709,6 @@ static void living_owner_is_named_and_refused(void)
     snprintf(process, sizeof process, "process %ld", (long)getpid());
     CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &second, &f.err), WA_E_IO);
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, process));
-    wa_parts_beat(first);
     wa_parts_close(first, false);
     second = open_parts(&f, false);
     wa_parts_close(second, false);
