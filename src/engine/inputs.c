@@ -152,6 +152,21 @@ wa_status wa_audit_list_inputs(wa_audit *audit, wa_error *err)
     return WA_OK;
 }
 
+/* When the status of a vindex file last changed, if its fingerprint is not of all its bytes. */
+static wa_status tell_touched(const wa_audit *audit, const wa_input_file *file, const char **out,
+                              wa_error *err)
+{
+    char *text;
+    *out = NULL;
+    if (file->vindex < 0 || audit->job->fingerprint_full)
+        return WA_OK;
+    WA_TRY(wa_arena_print(audit->arena, &text, err, "%lld.%09lld",
+                          (long long)file->state.status_seconds,
+                          (long long)file->state.status_nanoseconds));
+    *out = text;
+    return WA_OK;
+}
+
 /* A fingerprint for each file, so that a refusal names the one that changed. */
 static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, wa_error *err)
 {
@@ -163,7 +178,8 @@ static wa_status fingerprint_files(wa_audit *audit, wa_fingerprint_item *items, 
                                        &hash, err));
             file->hash = hash;
         }
-        items[i] = (wa_fingerprint_item){file->key, file->hash};
+        items[i] = (wa_fingerprint_item){.key = file->key, .value = file->hash};
+        WA_TRY(tell_touched(audit, file, &items[i].touched, err));
     }
     return WA_OK;
 }
@@ -188,23 +204,24 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
     if (!job->texts)
         WA_TRY(wa_arena_print(audit->arena, &numbers, err, "%s, texts none", numbers));
     WA_TRY(captures_text(audit, numbers, &numbers, err));
-    items[n++] = (wa_fingerprint_item){"prompts", prompts};
-    items[n++] = (wa_fingerprint_item){"cases", paths};
-    items[n++] = (wa_fingerprint_item){"semantics", wa_semantics_name(job->semantics)};
-    items[n++] = (wa_fingerprint_item){"ladder", wa_ladder_word(job->ladder)};
-    items[n++] = (wa_fingerprint_item){"settings", numbers};
-    items[n++] = (wa_fingerprint_item){"engine", wa_engine_name(job->engine)};
+    items[n++] = (wa_fingerprint_item){.key = "prompts", .value = prompts};
+    items[n++] = (wa_fingerprint_item){.key = "cases", .value = paths};
+    items[n++] =
+        (wa_fingerprint_item){.key = "semantics", .value = wa_semantics_name(job->semantics)};
+    items[n++] = (wa_fingerprint_item){.key = "ladder", .value = wa_ladder_word(job->ladder)};
+    items[n++] = (wa_fingerprint_item){.key = "settings", .value = numbers};
+    items[n++] = (wa_fingerprint_item){.key = "engine", .value = wa_engine_name(job->engine)};
     /* its bits are those of a core, of its threads and of the batches; ours are everybody's */
     if (job->engine == WA_ENGINE_BLAS) {
         char *rows, *core, *threads;
         WA_TRY(wa_arena_print(audit->arena, &rows, err, "%zu", job->batch_rows));
         WA_TRY(wa_arena_print(audit->arena, &core, err, "%s", blas_core));
-        items[n++] = (wa_fingerprint_item){"blas_core", core};
+        items[n++] = (wa_fingerprint_item){.key = "blas_core", .value = core};
         WA_TRY(wa_arena_print(audit->arena, &threads, err, "%d", job->threads));
-        items[n++] = (wa_fingerprint_item){"batch.rows", rows};
-        items[n++] = (wa_fingerprint_item){"threads", threads};
+        items[n++] = (wa_fingerprint_item){.key = "batch.rows", .value = rows};
+        items[n++] = (wa_fingerprint_item){.key = "threads", .value = threads};
     }
-    items[n++] = (wa_fingerprint_item){"numeric_version", WA_NUMERIC_VERSION};
+    items[n++] = (wa_fingerprint_item){.key = "numeric_version", .value = WA_NUMERIC_VERSION};
     meta->fingerprint = items;
     meta->fingerprint_count = n;
     return WA_OK;

@@ -23,9 +23,11 @@ wa_status wa_parts_hash(const wa_result_meta *meta, wa_arena *arena, char **out,
 static json_t *describe(const wa_result_meta *meta, const char *hash)
 {
     json_t *items = json_array();
-    for (size_t i = 0; i < meta->fingerprint_count; i++)
-        json_array_append_new(
-            items, json_pack("[s, s]", meta->fingerprint[i].key, meta->fingerprint[i].value));
+    for (size_t i = 0; i < meta->fingerprint_count; i++) {
+        const wa_fingerprint_item *item = &meta->fingerprint[i];
+        json_array_append_new(items,
+                              json_pack("[s, s, s*]", item->key, item->value, item->touched));
+    }
     return json_pack("{s:i, s:s, s:o, s:I}", "walkaudit_parts", WA_LAYOUT_VERSION, "hash", hash,
                      "fingerprint", items, "prompts", (json_int_t)meta->dims.prompts);
 }
@@ -55,12 +57,18 @@ static wa_status copy_item(const json_t *pair, wa_arena *arena, wa_fingerprint_i
     const char *value = json_string_value(json_array_get(pair, 1));
     if (key == NULL || value == NULL)
         return wa_fail(err, WA_E_FORMAT,
-                       "key 'fingerprint': found an entry that is no pair of strings");
+                       "key 'fingerprint': found an entry that does not begin with two strings");
+    const char *touched = json_string_value(json_array_get(pair, 2));
     char *copy;
     WA_TRY(wa_arena_copy(arena, key, strlen(key), &copy, err));
     out->key = copy;
     WA_TRY(wa_arena_copy(arena, value, strlen(value), &copy, err));
     out->value = copy;
+    out->touched = NULL;
+    if (touched == NULL)
+        return WA_OK;
+    WA_TRY(wa_arena_copy(arena, touched, strlen(touched), &copy, err));
+    out->touched = copy;
     return WA_OK;
 }
 
@@ -101,11 +109,12 @@ wa_status wa_parts_job_open(const char *directory, wa_arena *arena, wa_parts_job
     return WA_OK;
 }
 
-static const char *find(const wa_fingerprint_item *items, size_t count, const char *key)
+static const wa_fingerprint_item *find(const wa_fingerprint_item *items, size_t count,
+                                       const char *key)
 {
     for (size_t i = 0; i < count; i++)
         if (strcmp(items[i].key, key) == 0)
-            return items[i].value;
+            return &items[i];
     return NULL;
 }
 
@@ -114,12 +123,12 @@ wa_status wa_fingerprint_compare(const wa_fingerprint_item *found, size_t found_
                                  wa_error *err)
 {
     for (size_t i = 0; i < expected_count; i++) {
-        const char *there = find(found, found_count, expected[i].key);
-        if (there == NULL || strcmp(there, expected[i].value) != 0)
+        const wa_fingerprint_item *there = find(found, found_count, expected[i].key);
+        if (there == NULL || strcmp(there->value, expected[i].value) != 0)
             return wa_fail(
                 err, WA_E_MISMATCH,
                 "'%s' differs from what this result was begun with: found '%s', this job has '%s'",
-                expected[i].key, there == NULL ? "nothing" : there, expected[i].value);
+                expected[i].key, there == NULL ? "nothing" : there->value, expected[i].value);
     }
     for (size_t i = 0; i < found_count; i++)
         if (find(expected, expected_count, found[i].key) == NULL)
@@ -128,4 +137,16 @@ wa_status wa_fingerprint_compare(const wa_fingerprint_item *found, size_t found_
                            "job has nothing",
                            found[i].key, found[i].value);
     return WA_OK;
+}
+
+const char *wa_fingerprint_touched(const wa_fingerprint_item *found, size_t found_count,
+                                   const wa_fingerprint_item *expected, size_t expected_count)
+{
+    for (size_t i = 0; i < expected_count; i++) {
+        const wa_fingerprint_item *there = find(found, found_count, expected[i].key);
+        const char *then = there == NULL ? NULL : there->touched, *now = expected[i].touched;
+        if (now != NULL && (then == NULL || strcmp(then, now) != 0))
+            return expected[i].key;
+    }
+    return NULL;
 }

@@ -27,6 +27,10 @@ WA_CHECKED wa_status wa_parts_job_open(const char *directory, wa_arena *arena, w
 WA_CHECKED wa_status wa_fingerprint_compare(const wa_fingerprint_item *found, size_t found_count,
                                             const wa_fingerprint_item *expected,
                                             size_t expected_count, wa_error *err);
+/** The key of the first file whose status changed since `found` was written, or is not known of
+ * then; NULL: none. */
+const char *wa_fingerprint_touched(const wa_fingerprint_item *found, size_t found_count,
+                                   const wa_fingerprint_item *expected, size_t expected_count);
 
 /** Extents of a part within a job. */
 wa_dims wa_part_dims(const wa_dims *job, const wa_batch *range);

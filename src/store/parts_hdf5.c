@@ -60,12 +60,18 @@ static wa_status find_result(const char *path, const wa_result_meta *meta, wa_ar
 
 /* --- Parts --- */
 
-static wa_status set_aside(wa_parts *parts, const char *path, const wa_error *why, wa_error *err)
+static wa_status rename_aside(const char *path, wa_error *err)
 {
     char aside[WA_NAME_BYTES + 16];
     snprintf(aside, sizeof aside, "%s.damaged", path);
     if (rename(path, aside) != 0)
         return wa_fail(err, WA_E_IO, "cannot rename '%s': %s", path, strerror(errno));
+    return WA_OK;
+}
+
+static wa_status set_aside(wa_parts *parts, const char *path, const wa_error *why, wa_error *err)
+{
+    WA_TRY(rename_aside(path, err));
     char text[WA_ERROR_TEXT + 64];
     snprintf(text, sizeof text, "a damaged part is set aside and its prompts computed again: %s",
              why->text);
@@ -164,11 +170,13 @@ static wa_status count_run(void *context, const char *name, wa_error *err)
     return WA_OK;
 }
 
+/* touched: a file of a vindex whose status is another than when the parts were begun, NULL = none;
+ * only told of a job that is there. */
 static wa_status compare_job(const wa_parts *parts, const wa_result_meta *meta, wa_arena *arena,
-                             bool *present, wa_error *err)
+                             bool *present, const char **touched, wa_error *err)
 {
     char path[WA_NAME_BYTES];
-    wa_parts_job job;
+    wa_parts_job job = {.hash = NULL};
     WA_TRY(wa_parts_join(parts->directory, "job.json", path, err));
     *present = wa_file_exists(path);
     if (!*present)
@@ -180,6 +188,46 @@ static wa_status compare_job(const wa_parts *parts, const wa_result_meta *meta, 
     if (status != WA_OK)
         return wa_note(err, "in '%s'; use --fresh to compute it anew, or another --out",
                        parts->directory);
+    *touched = wa_fingerprint_touched(job.items, job.item_count, meta->fingerprint,
+                                      meta->fingerprint_count);
+    return WA_OK;
+}
+
+/* Is there a payload whose bytes the kept parts tell? */
+static wa_status has_digests(const wa_parts *parts, const wa_result_meta *meta, wa_arena *arena,
+                             bool *out, wa_error *err)
+{
+    wa_payload_digests digests;
+    *out = false;
+    if (parts->encoding == NULL)
+        return WA_OK;
+    WA_TRY(
+        wa_payload_digests_load(parts->result_path, meta, parts->encoding, arena, &digests, err));
+    for (size_t i = 0; i < digests.count; i++)
+        *out = *out || digests.checked[i] == 1;
+    return WA_OK;
+}
+
+/*
+ * Size, time and both ends of the vindexes are as before, and where a part carries the encoding
+ * check, their payloads are read again and compared with its digests. Without such a part the
+ * status of the files decides: nobody can set it back after an edit.
+ */
+static wa_status set_all_aside(wa_parts *parts, const char *touched, wa_error *err)
+{
+    for (size_t i = 0; i < parts->kept_count; i++) {
+        char path[WA_NAME_BYTES];
+        WA_TRY(wa_part_name(parts->result_path, &parts->kept[i], path, err));
+        WA_TRY(rename_aside(path, err));
+    }
+    char text[WA_ERROR_TEXT];
+    snprintf(text, sizeof text,
+             "what was done is set aside and computed again: '%s' was written, moved or given "
+             "other rights since, and no part has digests that tell whether its bytes changed",
+             touched);
+    add_note(parts, text);
+    parts->kept_count = 0;
+    parts->encoding = NULL;
     return WA_OK;
 }
 
@@ -188,18 +236,24 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
                             wa_arena *arena, wa_error *err)
 {
     bool present = false;
+    const char *touched = NULL;
     char *hash;
     WA_TRY(wa_parts_hash(meta, arena, &hash, err));
     snprintf(parts->job, sizeof parts->job, "%s", hash);
     WA_TRY(wa_parts_remove_stale(parts->directory, err));
     if (fresh)
         WA_TRY(wa_parts_remove_files(parts->directory, err));
-    WA_TRY(compare_job(parts, meta, arena, &present, err));
-    if (!present)
-        WA_TRY(wa_parts_job_write(parts->directory, meta, hash, err));
+    WA_TRY(compare_job(parts, meta, arena, &present, &touched, err));
     finder f = {.parts = parts, .arena = arena};
     WA_TRY(wa_directory_visit(parts->directory, find_part, &f, err));
     WA_TRY(keep_parts(parts, meta, hash, arena, err));
+    bool told = false;
+    if (touched != NULL)
+        WA_TRY(has_digests(parts, meta, arena, &told, err));
+    if (touched != NULL && parts->kept_count > 0 && !told)
+        WA_TRY(set_all_aside(parts, touched, err));
+    if (!present || (touched != NULL && parts->kept_count == 0))
+        WA_TRY(wa_parts_job_write(parts->directory, meta, hash, err));
     WA_TRY(wa_captures_prepare(parts->result_path, meta, parts->kept, parts->kept_count, err));
     parts->state = parts->kept_count > 0 ? WA_PARTS_RESUMED : WA_PARTS_FRESH;
     return wa_directory_visit(parts->directory, count_run, &parts->run, err);
@@ -242,7 +296,8 @@ static void adopt_leftovers(wa_parts *parts)
 static bool is_begun(const wa_parts *parts, const wa_result_meta *meta, wa_arena *arena)
 {
     bool present = false;
-    return compare_job(parts, meta, arena, &present, NULL) == WA_OK && present;
+    const char *touched;
+    return compare_job(parts, meta, arena, &present, &touched, NULL) == WA_OK && present;
 }
 
 wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh,

@@ -19,6 +19,9 @@
  * refusal names what differs. */
 typedef struct wa_fingerprint_item {
     const char *key, *value;
+    /* when the status of a vindex file last changed, whose value does not tell all its bytes, or
+     * NULL: no part of the fingerprint, and kept beside parts alone */
+    const char *touched;
 } wa_fingerprint_item;
 
 /** All that the result file says besides measured fields. Known before computing; rank 0 builds it.

@@ -1,6 +1,7 @@
 """Bytes of an input that change while its size and its time stay: found before anything is said to be done."""
 import hashlib
 import os
+import shutil
 import struct
 
 import h5py
@@ -110,6 +111,34 @@ def test_a_resumed_run_compares_too(shop, made, tmp_path):
     change(up, middle(up, 2))
     done = job.run()
     assert "MB read again in" in done.stderr
+
+
+def test_parts_without_digests_are_kept_only_beside_files_that_nobody_touched(shop, made, tmp_path):
+    """No part carries the encoding check: the bytes could be others, and what was done be of both."""
+    model, vindex = made
+    prompts = harness.corpus(tmp_path / "corpus.jsonl", 12)
+    job = shop.job(model, {"v": vindex}, prompts=prompts, batch={"rows": 8}, encoding_check="none",
+                   paths=[{"path": "full_mmap"}, harness.slow_path()])
+
+    def begin(parts):
+        process = harness.start(job, None, **harness.slowly())
+        harness.wait_for_parts(job, process, parts)
+        process.kill()
+        process.wait()
+        return (job.folder / "log").read_text()
+
+    begin(2)
+    assert "set aside" not in begin(3)
+    up = vindex / "up_features.bin"
+    change(up, middle(up, 2))
+    try:
+        told = job.run().stderr
+        assert "set aside and computed again: 'vindex v: up_features.bin' was written, moved" in told
+        mixed = shutil.copy(job.result_path, tmp_path / "mixed.h5")
+        job.run(words=["--fresh"])
+        assert not harness.differences(mixed, job.result_path)
+    finally:
+        change(up, middle(up, 2))
 
 
 @pytest.mark.parametrize("ranks", [None, 3])

@@ -105,7 +105,8 @@ static inline wa_status fake_meta(const fake_shape *shape, wa_arena *arena, wa_r
     static const wa_not_offered offers[] = {
         {.vindex = 1, .path = "exact", .reason = "no down_features.bin"},
         {.vindex = 0, .path = WA_PATH_KQUANT_DEQUANT, .reason = "no manifest: none"}};
-    static const wa_fingerprint_item items[] = {{"model", "quick:00"}, {"prompts", "sha256:11"}};
+    static const wa_fingerprint_item items[] = {{.key = "model", .value = "quick:00"},
+                                                {.key = "prompts", .value = "sha256:11"}};
     wa_result_meta meta = {.title = "made up",
                            .source = "walkaudit test",
                            .job_name = "job",

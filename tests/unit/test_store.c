@@ -363,9 +363,11 @@ static void parts_are_resumed_and_removed_at_the_end(void)
 
 static void another_fingerprint_is_refused_by_name_unless_fresh(void)
 {
-    static const wa_fingerprint_item changed[] = {{"model", "quick:00"}, {"prompts", "sha256:22"}};
-    static const wa_fingerprint_item longer[] = {
-        {"model", "quick:00"}, {"prompts", "sha256:11"}, {"topk", "8"}};
+    static const wa_fingerprint_item changed[] = {{.key = "model", .value = "quick:00"},
+                                                  {.key = "prompts", .value = "sha256:22"}};
+    static const wa_fingerprint_item longer[] = {{.key = "model", .value = "quick:00"},
+                                                 {.key = "prompts", .value = "sha256:11"},
+                                                 {.key = "topk", .value = "8"}};
     fixture f;
     wa_parts *parts = open_parts((set_up(&f, "foreign"), &f), false);
     write_part(&f, 0);
