@@ -66,12 +66,13 @@ static wa_status needs_name(const arguments *args, size_t at, wa_arena *arena, b
 }
 
 /* "# sparse, full_mmap, exact": what the job runs for this one. */
-static wa_status print_cases(const wa_model *model, const wa_vindex *vindex, wa_arena *arena,
+static wa_status print_cases(const wa_model *model, wa_vindex *vindex, wa_arena *arena,
                              wa_error *err)
 {
     const wa_case_input input = {.name = "vindex", .vindex = vindex, .ladder = WA_LADDER_DEFAULT};
     wa_cases cases;
     WA_TRY(wa_vindex_match(model, vindex, err));
+    WA_TRY(wa_vindex_settle_experts(vindex, model, arena, err));
     WA_TRY(wa_cases_build(&input, 1, model, arena, &cases, err));
     for (size_t c = 0; c < cases.count; c++)
         printf("%s%s", c == 0 ? "        # runs " : ", ", strchr(cases.items[c].name, ':') + 1);

@@ -148,6 +148,12 @@ def test_init_writes_a_job_that_runs_as_it_is(shop, tmp_path):
         assert f"# runs {', '.join(paths)}\n" in done.stdout
 
 
+def test_init_says_what_runs_of_a_model_with_experts(tmp_path):
+    run(["synth", tmp_path / "m", "--family", "olmoe", "--shape", "tiny", "--experts", "4", "--chosen", "2"])
+    run(["extract", tmp_path / "m", tmp_path / "m.vindex", "--format", "q4k"])
+    assert "# runs experts, experts_q8k\n" in run(["init", tmp_path / "m", tmp_path / "m.vindex"]).stdout
+
+
 @pytest.mark.parametrize("words, told, code", [
     (["MODEL"], "expected MODEL and at least one VINDEX", 2), (["MODEL", "nowhere"], "nowhere", 3), (["nowhere", "VINDEX"], "nowhere", 3),
     (["MODEL", "OTHER"], "layers", 3), (["MODEL", "VIN\nDEX"], "", 3),
