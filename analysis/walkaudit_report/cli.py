@@ -46,12 +46,12 @@ def build_parser():
 def execute(words, beside):
     try:
         args = build_parser().parse_args(words)
+        args.beside = beside
+        say.state["quiet"] = args.quiet
+        return args.run(args)
     except ImportError as error:
         raise Failure(f"the Python package '{error.name}' is missing", sys.executable,
                       f"expected Debian's python3-{error.name}; 'sh setup.sh' installs it") from None
-    args.beside = beside
-    say.state["quiet"] = args.quiet
-    return args.run(args)
 
 
 def guarded_main(words, beside):

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from command import LIMIT, SCRIPT, SOURCE, report
+from command import LIMIT, SCRIPT, SOURCE, one_line, report
 from walkaudit_report import cli
 
 
@@ -80,3 +80,12 @@ def test_output_that_is_not_utf8_is_escaped(gemma, words, extra):
                           env=dict(os.environ, **environment), stdin=subprocess.DEVNULL)
     assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
     assert words == ["diff"] or b"\\u03b7" in done.stdout
+
+
+def test_verbs_that_draw_nothing_need_no_matplotlib(gemma, tmp_path):
+    """Half of the time that most of them take would be its start; one that draws says in a line what is missing."""
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('none here', name='matplotlib')\n")
+    report("worst", gemma, PYTHONPATH=str(tmp_path))
+    report("report", gemma, "-o", tmp_path / "out", PYTHONPATH=str(tmp_path))
+    line = one_line(report("plot", gemma, "-o", tmp_path / "out", expect=3, PYTHONPATH=str(tmp_path)))
+    assert "the Python package 'matplotlib' is missing" in line

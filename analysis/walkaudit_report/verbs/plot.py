@@ -6,7 +6,7 @@ The same file gives the same bytes.
 """
 import pathlib
 
-from .. import facts, figures, output, say
+from .. import facts, output, say
 from ..errors import OK, Failure, UsageFailure
 from ..progress import Progress
 from ..result import open_result
@@ -30,6 +30,7 @@ def add_arguments(parser):
 
 
 def run(args):
+    from .. import figures  # loads matplotlib, which takes longer than most other verbs take as a whole
     first, last = window(args.positions)
     names = output_names(args.results)
     folder = output.folder(args.output)
@@ -48,13 +49,13 @@ def run(args):
                               figures.next_tokens(result, document, prompts_of(pairs), first, last),
                               figures.maps(result, document, pairs, first, last)):
                     for plot in plots:
-                        save(plot, folder / f"{name}-{plot.name}.{args.format}")
+                        save(figures.style, plot, folder / f"{name}-{plot.name}.{args.format}")
                         bar.step(plot.title)
     return OK
 
 
-def save(plot, path):
-    output.save(path, lambda temporary: figures.style.to_file(plot.figure, temporary))
+def save(style, plot, path):
+    output.save(path, lambda temporary: style.to_file(plot.figure, temporary))
     say.made(path)
 
 
