@@ -612,26 +612,40 @@ static void take_column(wa_oracle *o, const wa_tie *tie)
         o->column[h] = wa_oracle_row(&block, h, &o->panel)[tie->feature - first];
 }
 
-/* Of each tie of a row the integer that leaves y nearer to the kernel's. No other fault goes away
- * by it: it may change y by these columns alone, each once. */
-static void settle_ties(wa_oracle *o, const wa_ties *ties, size_t row, size_t hidden,
-                        const float *theirs, double *y)
+/* A tie's integer becomes the other one, where that leaves y nearer to the kernel's. */
+static bool settle_tie(wa_oracle *o, wa_tie *tie, size_t hidden, double *y)
 {
+    double step = tie->is_taken ? -tie->step : tie->step, along = 0.0, size = 0.0;
+    take_column(o, tie);
+    for (size_t h = 0; h < hidden; h++) {
+        along += o->rest[h] * step * o->column[h];
+        size += step * o->column[h] * step * o->column[h];
+    }
+    if (!(along > size / 2))
+        return false;
+    tie->is_taken = !tie->is_taken;
+    for (size_t h = 0; h < hidden; h++) {
+        o->rest[h] -= step * o->column[h];
+        y[h] += step * o->column[h];
+    }
+    return true;
+}
+
+/* Of each tie of a row the integer that leaves y nearer to the kernel's. One that went unseen behind
+ * another is found once that one is settled, so they are gone through until none changes. No other
+ * fault goes away by it: it may change y by these columns alone, each once. */
+static void settle_ties(wa_oracle *o, wa_ties *ties, size_t row, size_t hidden, const float *theirs,
+                        double *y)
+{
+    enum { MOST_PASSES = 16 };
+    bool changed = true;
     for (size_t h = 0; h < hidden; h++)
         o->rest[h] = (double)theirs[h] - y[h];
-    for (size_t t = 0; t < ties->count; t++) {
-        double step = ties->items[t].step, along = 0.0, size = 0.0;
-        if (ties->items[t].row != row)
-            continue;
-        take_column(o, &ties->items[t]);
-        for (size_t h = 0; h < hidden; h++) {
-            along += o->rest[h] * step * o->column[h];
-            size += step * o->column[h] * step * o->column[h];
-        }
-        for (size_t h = 0; h < hidden && along > size / 2; h++) {
-            o->rest[h] -= step * o->column[h];
-            y[h] += step * o->column[h];
-        }
+    for (size_t pass = 0; changed && pass < MOST_PASSES; pass++) {
+        changed = false;
+        for (size_t t = 0; t < ties->count; t++)
+            if (ties->items[t].row == row && settle_tie(o, &ties->items[t], hidden, y))
+                changed = true;
     }
 }
 

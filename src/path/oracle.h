@@ -62,6 +62,7 @@ typedef struct wa_tie {
     size_t row, feature; /* of the call, of the FFN */
     double step;         /* what the other integer adds to the activation, times the row's weight */
     const wa_matrix *down; /* of the FFN, borrowed from the layer */
+    bool is_taken;         /* the other integer stands for it */
 } wa_tie;
 typedef struct wa_ties {
     wa_tie *items; /* [room], arena */
