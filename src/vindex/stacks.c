@@ -176,12 +176,13 @@ static wa_status settle_checkpoint(wa_vindex *vindex, wa_arena *arena, wa_error 
     return WA_OK;
 }
 
-/* Rows that begin inside a block are read, and not compared with the model's. */
+/* Rows that begin inside a block are read, and not compared with the model's: a block of two rows
+ * is no encoding of either. The first layer that has such is named. */
 static wa_status find_flat(size_t layer, const wa_expert *expert, wa_arena *arena, const char **out,
                            wa_error *err)
 {
     char *text;
-    if (expert->gate.order != WA_ROWS_FLAT && expert->down.order != WA_ROWS_FLAT)
+    if (*out != NULL || (expert->gate.order != WA_ROWS_FLAT && expert->down.order != WA_ROWS_FLAT))
         return WA_OK;
     WA_TRY(wa_arena_print(
         arena, &text, err,

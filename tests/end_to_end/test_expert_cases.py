@@ -451,6 +451,32 @@ def test_experts_extracted_in_any_format_are_healthy(shop, tmp_path, family):
         assert files["gate_vectors.bin"].startswith("not read")
 
 
+def as_of_may(path):
+    """A layer file of f32 as LARQL wrote Q4_K in May: all rows of a matrix in one stream of blocks, which cross rows."""
+    data = path.read_bytes()
+    *_, count, width, hidden = struct.unpack_from("<4sIIIII", data)
+    at, table, body = 24 + 32 * count, b"", b""
+    for part in range(2 * count):
+        first, size = struct.unpack_from("<QQ", data, 24 + 16 * part)
+        cols = (hidden, width)[part % 2]
+        rows = np.frombuffer(data[first:first + size], "<f4").reshape((2 * width, hidden)[part % 2], -1)[:, :cols]
+        assert cols % 256 > 0 and rows.size % 256 == 0
+        blocks = np.asarray(gguf_files.q4_k(rows.reshape(-1, 256))[0]).tobytes()
+        table += struct.pack("<QQ", at + len(body), len(blocks))
+        body += blocks
+    path.write_bytes(struct.pack("<4sIIIII", b"LYRW", 1, 4, count, width, hidden) + table + body)
+
+
+def test_rows_that_begin_inside_blocks_are_named_as_those_of_may(shop, tmp_path):
+    name = "olmoe-sum"
+    path = expert_vindex(name, tmp_path / "v", "<f4")
+    for file in (path / "layers").iterdir():
+        as_of_may(file)
+    why = "holds rows that begin inside blocks in layer 0, as LARQL wrote them until May 2026"
+    done = vindex_job(shop, name, {"v": path}).run(expect=1)
+    assert f"v: UNAUDITED: layers {why}; " in done.stdout, done.stdout
+
+
 def test_a_layer_file_that_index_json_does_not_describe_is_told(shop, tmp_path):
     model, vindexes = extracted(tmp_path, "olmoe", ["f16"])
     with open(vindexes["f16"] / "layers" / "layer_01.weights", "r+b") as file:  # the last row: 384 features, padded to 512
