@@ -68,6 +68,37 @@ static void a_healthy_f16_copy_passes(void)
     wa_arena_close(arena);
 }
 
+/* bf16 keeps 8 bits: the nearest value lies within 2^-8 of the model's, either neighbour within
+ * 2^-7, and the next one beyond is no rounding of it. */
+static void a_bf16_copy_holds_neighbours_alone(void)
+{
+    enum { ROW = 71, BF16_STEP = 1 << 16 };
+    wa_arena *arena = test_arena();
+    uint64_t seed = 2;
+    const float *values = test_values(arena, F * H, 0.05F, &seed);
+    wa_matrix model = test_store(arena, values, F, H, WA_FORMAT_F32, 0);
+    wa_matrix nearest = test_store(arena, values, F, H, WA_FORMAT_BF16, 0);
+    wa_row_error e = check(arena, &nearest, &model, false);
+    CU_ASSERT(e.basis == WA_BASIS_BF16 && e.unequal == 0 && e.max > 0.0 && e.max <= 0x1p-8);
+
+    float *below = test_take(arena, F * H, sizeof *below);
+    for (size_t i = 0; i < (size_t)F * H; i++) {
+        uint32_t bits = wa_load_u32(&values[i]) & ~(uint32_t)(BF16_STEP - 1);
+        memcpy(&below[i], &bits, sizeof bits);
+    }
+    wa_matrix truncated = test_store(arena, below, F, H, WA_FORMAT_BF16, 0);
+    double least = e.max;
+    e = check(arena, &truncated, &model, false);
+    CU_ASSERT(e.unequal == 0 && e.max > least && e.max <= 0x1p-7);
+
+    uint32_t bits = wa_load_u32(&below[ROW * H + 5]) - BF16_STEP;
+    memcpy(&below[ROW * H + 5], &bits, sizeof bits);
+    wa_matrix wrong = test_store(arena, below, F, H, WA_FORMAT_BF16, 0);
+    e = check(arena, &wrong, &model, false);
+    CU_ASSERT(e.unequal == 1 && e.unequal_row == ROW);
+    wa_arena_close(arena);
+}
+
 static void a_flipped_exponent_bit_names_its_row(void)
 {
     wa_arena *arena = test_arena();
@@ -377,8 +408,8 @@ static void shapes_that_do_not_belong_together_are_refused(void)
 
 WA_SUITE("encoding", WA_CASE(errors_and_quantiles_are_those_by_hand),
          WA_CASE(equal_matrices_have_no_error_even_when_all_zero),
-         WA_CASE(a_healthy_f16_copy_passes), WA_CASE(a_flipped_exponent_bit_names_its_row),
-         WA_CASE(swapped_rows_are_both_wrong),
+         WA_CASE(a_healthy_f16_copy_passes), WA_CASE(a_bf16_copy_holds_neighbours_alone),
+         WA_CASE(a_flipped_exponent_bit_names_its_row), WA_CASE(swapped_rows_are_both_wrong),
          WA_CASE(down_is_compared_with_the_transpose_of_the_model),
          WA_CASE(bands_leave_no_element_out),
          WA_CASE(values_that_are_no_numbers_are_counted_and_placed),
