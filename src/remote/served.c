@@ -220,6 +220,10 @@ static wa_status split_urls(served *s, const wa_case *which, wa_error *err)
         const char *wrong = wa_http_check_url(word);
         if (wrong != NULL)
             return wa_fail(err, WA_E_JOB, "url %zu of %s %s", s->count + 1, s->what, wrong);
+        for (size_t i = 0; i < s->count; i++)
+            if (strcmp(word, s->servers[i].url) == 0) /* it would be compared with itself */
+                return wa_fail(err, WA_E_JOB, "url %zu of %s is url %zu again", s->count + 1,
+                               s->what, i + 1);
         s->servers[s->count++].url = word;
     }
     return WA_OK;

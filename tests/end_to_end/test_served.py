@@ -484,6 +484,7 @@ def test_it_is_refused_what_it_cannot_serve(shop):
     ("ftp://127.0.0.1", "is no URL with http"),
     ("http://127.0.0.1:1?a=b", "holds '?' or '#'"),
     ("  ", "needs 'url'"),
+    (["http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:1"], "url 3 of path 'served' of case 'v:live' is url 1 again"),
 ])
 def test_urls_that_are_not_asked(shop, url, said):
     path = {"path": "served", "url": url, "name": "live"}
