@@ -8,15 +8,6 @@ static wa_capture_file **slot_of(wa_stage *stage, int which)
     return &stage->capture[which + 1];
 }
 
-static bool is_kept(const wa_captures *captures, int which, size_t layer)
-{
-    if (!captures->layer[layer])
-        return false;
-    if (which == WA_CAPTURE_REFERENCE)
-        return captures->tensor[WA_CAPTURE_INPUT] || captures->tensor[WA_CAPTURE_Y_REF];
-    return captures->tensor[WA_CAPTURE_Y_WALK] && captures->of_case[which];
-}
-
 static wa_status begin(wa_stage *stage, const wa_stage_batch *batch, size_t layer, int which,
                        wa_error *err)
 {
@@ -37,7 +28,7 @@ static wa_status keep(wa_stage *stage, const wa_stage_batch *batch, size_t layer
     const wa_captures *captures = stage->audit->captures;
     wa_capture_file **file = slot_of(stage, which);
     size_t end = stage->share.first_layer + stage->share.layer_count;
-    if (!is_kept(captures, which, layer))
+    if (!wa_capture_is_kept(captures, which, layer))
         return WA_OK;
     if (*file == NULL)
         WA_TRY(begin(stage, batch, layer, which, err));

@@ -47,6 +47,15 @@ size_t wa_captures_cases(const wa_captures *captures)
     return count_set(captures->of_case, captures->case_count);
 }
 
+bool wa_capture_is_kept(const wa_captures *captures, int which, size_t layer)
+{
+    if (!captures->layer[layer])
+        return false;
+    if (which == WA_CAPTURE_REFERENCE)
+        return captures->tensor[WA_CAPTURE_INPUT] || captures->tensor[WA_CAPTURE_Y_REF];
+    return captures->tensor[WA_CAPTURE_Y_WALK] && captures->of_case[which];
+}
+
 size_t wa_capture_last_layer(const wa_captures *captures, size_t layer, size_t end)
 {
     size_t block_end = (layer / WA_CAPTURE_BLOCK + 1) * WA_CAPTURE_BLOCK;
@@ -156,15 +165,31 @@ const wa_batch *wa_capture_part(const wa_capture_place *place, const wa_batch *p
     return is_there ? &parts[low] : NULL;
 }
 
+/* Where the flags of the reference begin, or those of a case: one for each layer. */
+static uint8_t *flags_of(uint8_t *flags, const wa_captures *captures, int which)
+{
+    return flags + (size_t)(which - WA_CAPTURE_REFERENCE) * captures->layer_count;
+}
+
+typedef struct checker {
+    keeper of; /* one part */
+    const wa_captures *captures;
+    uint8_t *held; /* [1 + case_count][layer_count] 1 = a file holds it */
+} checker;
+
 static wa_status check_file(void *context, const char *name, wa_error *err)
 {
-    const keeper *k = context;
+    const checker *c = context;
+    const wa_captures *captures = c->captures;
     char path[WA_NAME_BYTES];
     wa_capture_place place;
     bool sealed;
-    if (!wa_capture_parse(name, &place) || wa_capture_part(&place, k->kept, k->count) == NULL)
+    if (!wa_capture_parse(name, &place) || wa_capture_part(&place, c->of.kept, c->of.count) == NULL)
         return WA_OK;
-    WA_TRY(wa_parts_join(k->directory, name, path, err));
+    if (place.which < (int)captures->case_count)
+        for (size_t l = place.first_layer; l <= place.last_layer && l < captures->layer_count; l++)
+            flags_of(c->held, captures, place.which)[l] = 1;
+    WA_TRY(wa_parts_join(c->of.directory, name, path, err));
     WA_TRY(wa_seal_check(path, &sealed, err));
     return sealed ? WA_OK
                   : wa_fail(err, WA_E_FORMAT,
@@ -173,12 +198,45 @@ static wa_status check_file(void *context, const char *name, wa_error *err)
                             path);
 }
 
-wa_status wa_captures_check(const char *result_path, const wa_batch *part, wa_error *err)
+static wa_status check_held(const checker *c, wa_error *err)
+{
+    const wa_captures *captures = c->captures;
+    for (int which = WA_CAPTURE_REFERENCE; which < (int)captures->case_count; which++) {
+        const uint8_t *held = flags_of(c->held, captures, which);
+        for (size_t l = 0; l < captures->layer_count; l++) {
+            if (held[l] != 0 || !wa_capture_is_kept(captures, which, l))
+                continue;
+            char content[32] = "the reference";
+            if (which >= 0)
+                snprintf(content, sizeof content, "case %d", which);
+            return wa_fail(err, WA_E_FORMAT,
+                           "no capture file holds layer %zu of %s for prompts %zu to %zu; in "
+                           "directory '%s'",
+                           l, content, c->of.kept->first_prompt,
+                           c->of.kept->first_prompt + c->of.kept->prompt_count - 1,
+                           c->of.directory);
+        }
+    }
+    return WA_OK;
+}
+
+wa_status wa_captures_check(const char *result_path, const wa_captures *captures,
+                            const wa_batch *part, wa_arena *arena, wa_error *err)
 {
     char directory[WA_NAME_BYTES];
-    keeper k = {.directory = directory, .kept = part, .count = 1};
+    checker c = {.of = {.directory = directory, .kept = part, .count = 1}, .captures = captures};
+    size_t flags;
+    if (!wa_size_mul(captures->case_count + 1, captures->layer_count, &flags))
+        return wa_fail(err, WA_E_UNSUPPORTED, "the number of captured layers overflows");
     WA_TRY(wa_captures_directory(result_path, directory, err));
-    return wa_directory_visit(directory, check_file, &k, err);
+    wa_mark mark = wa_arena_mark(arena);
+    wa_status status = wa_arena_take(arena, flags, sizeof *c.held, &c.held, err);
+    if (status == WA_OK)
+        status = wa_directory_visit(directory, check_file, &c, err);
+    if (status == WA_OK)
+        status = check_held(&c, err);
+    wa_arena_release(arena, mark);
+    return status;
 }
 
 /* Remove what is ours and stands for no kept part. */

@@ -47,6 +47,8 @@ typedef struct wa_capture_place {
     int which; /* WA_CAPTURE_REFERENCE or a case */
 } wa_capture_place;
 
+/** Does a file of the reference or of a case (`which`) hold this layer? */
+bool wa_capture_is_kept(const wa_captures *captures, int which, size_t layer);
 /** The last kept layer of the file that begins with `layer`, of a stage that ends before layer
  * `end`. */
 size_t wa_capture_last_layer(const wa_captures *captures, size_t layer, size_t end);

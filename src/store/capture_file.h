@@ -17,12 +17,12 @@ void wa_capture_file_name(const wa_capture_place *place, char out[WA_HOST_BYTES]
 bool wa_capture_parse(const char *name, wa_capture_place *out);
 
 /**
- * Look whether the capture files of a result that hold `part` are what was written: each is sealed,
- * and its seal fits. Reads them whole; a directory that is not there has none. Local. Errors:
- * WA_E_FORMAT, naming the file.
+ * Look whether the capture files of a result that hold `part` are what was written: all that is
+ * kept is there, each file is sealed, and its seal fits. Reads them whole. Local. Errors:
+ * WA_E_FORMAT, naming the file, or what no file holds; WA_E_IO.
  */
-WA_CHECKED wa_status wa_captures_check(const char *result_path, const wa_batch *part,
-                                       wa_error *err);
+WA_CHECKED wa_status wa_captures_check(const char *result_path, const wa_captures *captures,
+                                       const wa_batch *part, wa_arena *arena, wa_error *err);
 
 /**
  * Make the directory for a run, with room for what is still to come; remove files of what no kept

@@ -144,7 +144,7 @@ static wa_status keep_parts(wa_parts *parts, const wa_result_meta *meta, const c
         if (status == WA_OK)
             status = wa_part_check(path, hash, &part, &meta->dims, &encoding, arena, &why);
         if (status == WA_OK && meta->captures != NULL && wa_captures_any(meta->captures))
-            status = wa_captures_check(parts->result_path, &part, &why);
+            status = wa_captures_check(parts->result_path, meta->captures, &part, arena, &why);
         if (status != WA_OK) {
             WA_TRY(set_aside(parts, path, &why, err));
             continue;

@@ -113,7 +113,7 @@ def test_a_killed_run_goes_on_with_another_grid(shop, inputs, reference, first, 
     harness.assert_equal_bits(reference, job)
 
 
-@pytest.mark.parametrize("harm", ["one bit", "no digest"])
+@pytest.mark.parametrize("harm", ["one bit", "no digest", "gone"])
 def test_prompts_whose_capture_is_damaged_are_computed_again(shop, inputs, reference, harm):
     job = make(shop, inputs)
     process = harness.start(job, None, (), **harness.slowly(40))
@@ -127,8 +127,12 @@ def test_prompts_whose_capture_is_damaged_are_computed_again(shop, inputs, refer
     data[len(data) // 2] ^= 1 if harm == "one bit" else 0
     damaged = bytes(data if harm == "one bit" else data[:-83])
     files[-1].write_bytes(damaged)
+    named = files[-1].name
+    if harm == "gone":
+        files[-1].unlink()
+        named = "no capture file holds layer 8 of case 2 for prompts 0 to "
     said = job.run()
-    assert "a damaged part is set aside" in said.stderr and files[-1].name in said.stderr, said.stderr
+    assert "a damaged part is set aside" in said.stderr and named in said.stderr, said.stderr
     assert files[-1].read_bytes() != damaged
     same_captures(reference, job)
     harness.assert_equal_bits(reference, job)
