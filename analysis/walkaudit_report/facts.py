@@ -162,15 +162,12 @@ def describe_case(result, case, surveys, shown):
     return described
 
 
-WAYS = ("repeat", "order", "alone", "alike")
-
-
 def describe_served(result, case):
     """What the servers of a case said of themselves, and how far apart answers to the same x are; None without a server."""
     said = str(result["case_served"][case]) if result.has("case_served") else ""
     if not said:
         return None
-    return {**json.loads(said), "ways": {way: describe_way(result[f"{way}_rel_l2"][case], result) for way in WAYS}}
+    return {**json.loads(said), "ways": {way: describe_way(result[f"{way}_rel_l2"][case], result) for way in layout.WAYS}}
 
 
 def describe_way(apart, result):

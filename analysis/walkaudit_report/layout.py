@@ -15,3 +15,5 @@ STORED = PROJECTIONS + ("router", "gate of the shared expert", "bias of the rout
                         "embedding", "positions", "output matrix", "final norm", "bias of the final norm", "bias of the norm after attention")
 # Rates over all positions, in the order they are shown; present with `logits: all` only.
 RATES = ("mean_kl", "p99_kl", "flip_rate", "far_flip_rate", "mean_next_logprob_delta", "ppl_ratio")
+# {WAY}_rel_l2: how a server was asked for the same x once more, in words.
+WAYS = {"repeat": "asked again", "order": "positions in the opposite order", "alone": "one position alone", "alike": "another server"}

@@ -372,19 +372,16 @@ def rate_cell(rate, form):
     return Cell(words, sort=sortable(rate["value"]), note=limit, kind="bad" if over else "")
 
 
-WAYS = {"repeat": "asked again", "order": "positions in the opposite order", "alone": "one position alone", "alike": "another server"}
-
-
 def served_blocks(facts):
     """Whether a server answers the same x alike however it is asked, and what it said of itself."""
     cases = [(at, case) for at, case in enumerate(facts["cases"]) if case["served"]]
-    rows = [[case_cell(facts, at), *(way_cell(case["served"]["ways"][way]) for way in WAYS)] for at, case in cases]
+    rows = [[case_cell(facts, at), *(way_cell(case["served"]["ways"][way]) for way in layout.WAYS)] for at, case in cases]
     servers = [Cell(f"{text.plain(case['name'])}, {text.plain(str(server['url']))}: {case['served']['wire']} asked, "
                f"{case['served']['answer']} answered; layers {', '.join(map(str, server['layers'])) or 'none'}; "
                + text.plain("; ".join(f"{key} {value}" for key, value in server["stats"].items())))
                for _, case in cases for server in case["served"]["servers"]]
     return [Table("Answers to the same x: the largest distance, where, and how many of those asked differ",
-                  column_list("case", *(f"={words}" for words in WAYS.values())), rows, about=[(at,) for at, _ in cases]),
+                  column_list("case", *(f"={words}" for words in layout.WAYS.values())), rows, about=[(at,) for at, _ in cases]),
             Bullets(servers), Text(f"Not known: {text.plain(cases[0][1]['served']['unknown'])}.")]
 
 

@@ -5,6 +5,7 @@ The include directories are those of MPI and HDF5, for the private headers that 
 Prints one line per broken rule and returns 1 if there is any.
 """
 
+import ast
 import pathlib
 import re
 import subprocess
@@ -254,6 +255,26 @@ def verdicts_of_document(text):
     return [(word, int(code)) for word, code in re.findall(r"^\| \d+ \| ([A-Z0-9-]+) \| (\d+) \|", text, re.MULTILINE)]
 
 
+def words_of(path, name):
+    """The words of a tuple that a module of Python defines; of a sum, those of its last part."""
+    value, = (node.value for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign) and node.targets[0].id == name)
+    return list(ast.literal_eval(value.right if isinstance(value, ast.BinOp) else value))
+
+
+def check_report_words(root, findings):
+    """What the reports know of a result beforehand is what the program stores: names beside projections, and verdicts by severity."""
+    package = root / "analysis/walkaudit_report"
+    rows = (root / "src/vindex/vindex.h").read_text().partition("#define WA_BESIDE_LIST(X)")[2].partition("#define")[0]
+    beside = [word.replace(",", "") for word in re.findall(r'"([^"]+)"', rows)]
+    order = [word for word, _ in verdicts_of_header((root / "src/judge/verdict.h").read_text())]
+    for path, name, wanted, where in ((package / "layout.py", "STORED", beside, "WA_BESIDE_LIST of src/vindex/vindex.h"),
+                                      (package / "findings.py", "ORDER", order, "WA_VERDICT_LIST of src/judge/verdict.h")):
+        found = words_of(path, name)
+        if not wanted or found != wanted:
+            findings.add(path.relative_to(root), f"{name} is {found}, {where} has {wanted}")
+    return len(beside) + len(order)
+
+
 def check_verdicts(root, findings):
     """The table of doc/verdicts.md has words, codes and order of verdict.h, and the reports' words of success."""
     wanted = verdicts_of_header((root / "src/judge/verdict.h").read_text())
@@ -267,11 +288,9 @@ def check_verdicts(root, findings):
         if (word, code) not in wanted:
             findings.add("doc/verdicts.md", f"has a row for {word} with code {code}, verdict.h has none")
     exits = dict(re.findall(r"^\| \d+ \| ([A-Z0-9-]+) \| \d+ \| [^|]+ \| (\d) \|", document, re.MULTILINE))
-    facts = (root / "analysis/walkaudit_report/facts.py").read_text()
-    listed = re.search(r"^SUCCESS = \((.*?)\)", facts, re.MULTILINE)
-    success = set(re.findall(r'"([A-Z0-9-]+)"', listed.group(1))) if listed else set()
-    if listed and success != {word for word, code in exits.items() if code == "0"}:
-        findings.add("doc/verdicts.md", f"has exit code 0 at other words than SUCCESS of facts.py, {sorted(success)}")
+    success = set(words_of(root / "analysis/walkaudit_report/findings.py", "SUCCESS"))
+    if success != {word for word, code in exits.items() if code == "0"}:
+        findings.add("doc/verdicts.md", f"has exit code 0 at other words than SUCCESS of findings.py, {sorted(success)}")
     if sorted(wanted) == sorted(found) and wanted != found:
         findings.add("doc/verdicts.md", f"its order is {[word for word, _ in found]}, "
                      f"that of WA_VERDICT_LIST {[word for word, _ in wanted]}")
@@ -357,6 +376,7 @@ def main():
         "references": check_references(files, root, findings),
         "labels": check_labels(root, findings),
         "verdicts": check_verdicts(root, findings),
+        "report words": check_report_words(root, findings),
         "exit codes": check_exit_codes(root, findings),
         "versions": check_versions(root, findings),
         "golden folders": check_golden(files, root, findings),
