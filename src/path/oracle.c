@@ -16,44 +16,6 @@
  * hold all evaluations, or fill this, but two of the widest at least. */
 enum { COLUMNS_BYTES = 16 << 20, COLUMNS_LEAST = 2 * WA_ORACLE_WIDEST };
 
-/* Of the same share of |x||g| f32 sums of Q8_K's integers are off at most, and with them an
- * activation: ten times what was seen. */
-static const double SHIFT = 2.5e-7;
-
-/* Arrays of [groups][n][width] hold a value for each seat. */
-struct wa_oracle {
-    wa_arena *arena;                               /* what it was opened in: used within a call */
-    size_t columns, longest_hidden, most_features; /* seats that fit, and of what sizes */
-    /* Of the call: */
-    const wa_case *which;
-    const wa_walk_layer *layer;
-    size_t count;       /* features an evaluation uses */
-    bool ranked;        /* else all are used */
-    size_t width, room; /* seats of a group, and groups that fit */
-    /* Of the evaluations under way: */
-    size_t groups, rows;
-    size_t *row, *place; /* [columns]: which row of the call's, and group * width + seat */
-    size_t taken[WA_ORACLE_WIDEST]; /* groups in which a seat is taken */
-    double *x;                      /* [groups][H][width] as the gate and up products take it */
-    /* [groups][F][width] of the ranking rows, when some are ranked; where activations are rounded,
-     * what the other integer would change an activation by, 0 = it is no tie */
-    double *scores;
-    double *act;  /* [groups][F][width] gate, then activations */
-    double *up;   /* [groups][F][width] */
-    double *y;    /* [groups][H][width] */
-    double *norm; /* [groups * o->width] |x| */
-    wa_oracle_panel panel;
-    bool *done;      /* [most_rows] of the call's rows */
-    size_t *same_as; /* [most_rows] the first of them that is the same evaluation, perhaps itself */
-    size_t most_rows;
-    double flops;                            /* of all calls */
-    bool *used;                              /* [F]: in the hit list of the evaluation at hand */
-    int32_t *own;                            /* [count] */
-    double *key;                             /* [F] |score| of the evaluation at hand */
-    double *gate_norm, *up_norm, *down_norm; /* [F] of each feature's stored rows */
-    double *rest, *column;                   /* [H] */
-};
-
 size_t wa_oracle_width(size_t evaluations)
 {
     enum { UNIT = 4 }; /* what BLAS's inner loops take at once, or half of it */
@@ -196,13 +158,6 @@ static bool seat_rows(wa_oracle *o, size_t rows, const size_t *seats)
     return o->rows > 0;
 }
 
-/* Where the values of one place begin in an array of [groups][n][width]; they stand `width`
- * apart. */
-static size_t start_of(const wa_oracle *o, size_t place, size_t n)
-{
-    return place / o->width * n * o->width + place % o->width;
-}
-
 /* x [rows, H] to [groups][H][width]; seats without a row are zero. */
 static void load_rows(wa_oracle *o, const float *x)
 {
@@ -210,7 +165,7 @@ static void load_rows(wa_oracle *o, const float *x)
     memset(o->x, 0, o->groups * hidden * o->width * sizeof *o->x);
     for (size_t i = 0; i < o->rows; i++) {
         const float *from = x + o->row[i] * hidden;
-        double sum = 0.0, *to = o->x + start_of(o, o->place[i], hidden);
+        double sum = 0.0, *to = o->x + wa_oracle_start(o, o->place[i], hidden);
         for (size_t h = 0; h < hidden; h++) {
             double v = (double)from[h];
             to[h * o->width] = v;
@@ -253,7 +208,7 @@ static void round_rows(wa_oracle *o, const float *x, size_t block)
     for (size_t i = 0; i < o->rows; i++)
         for (size_t h = 0; h < hidden; h += block)
             round_x(x + o->row[i] * hidden + h, wa_size_min(hidden - h, block), o->width,
-                    o->x + start_of(o, o->place[i], hidden) + h * o->width);
+                    o->x + wa_oracle_start(o, o->place[i], hidden) + h * o->width);
 }
 
 /* act = phi(gate) * up, or ungated phi(up). */
@@ -383,7 +338,7 @@ static bool agrees_but_for_ties(wa_oracle *o, size_t place, const int32_t *their
 static bool choose(wa_oracle *o, size_t place, const int32_t *theirs)
 {
     size_t features = o->layer->features;
-    const double *scores = o->scores + start_of(o, place, features);
+    const double *scores = o->scores + wa_oracle_start(o, place, features);
     for (size_t f = 0; f < features; f++) {
         o->key[f] = fabs(scores[f * o->width]);
         if (isnan(o->key[f]))
@@ -401,7 +356,7 @@ static void drop_unused(wa_oracle *o, const int32_t *hits)
     size_t features = o->layer->features;
     for (size_t i = 0; i < o->rows; i++) {
         const int32_t *theirs = hits == NULL ? NULL : hits + o->row[i] * o->count;
-        double *act = o->act + start_of(o, o->place[i], features);
+        double *act = o->act + wa_oracle_start(o, o->place[i], features);
         bool known = choose(o, o->place[i], theirs);
         for (size_t f = 0; f < features; f++) {
             if (!known)
@@ -435,217 +390,11 @@ static void store_rows(const wa_oracle *o, double *y)
 {
     const wa_walk_layer *l = o->layer;
     for (size_t i = 0; i < o->rows; i++) {
-        const double *from = o->y + start_of(o, o->place[i], l->hidden);
+        const double *from = o->y + wa_oracle_start(o, o->place[i], l->hidden);
         for (size_t h = 0; h < l->hidden; h++) {
             double bias = l->down_bias == NULL ? 0.0 : (double)l->down_bias[h];
             y[o->row[i] * l->hidden + h] = from[h * o->width] + bias;
         }
-    }
-}
-
-/* --- What f32 can resolve --- */
-
-static void row_norms(const wa_matrix *m, wa_oracle_panel *panel, double *out)
-{
-    for (size_t f = 0; f < m->rows; f++) {
-        const double *row = wa_oracle_row(m, f, panel);
-        double sum = 0.0;
-        for (size_t h = 0; h < m->cols; h++)
-            sum += row[h] * row[h];
-        out[f] = sqrt(sum);
-    }
-}
-
-static void column_norms(const wa_matrix *m, wa_oracle_panel *panel, double *out)
-{
-    memset(out, 0, m->cols * sizeof *out);
-    for (size_t h = 0; h < m->rows; h++) {
-        const double *row = wa_oracle_row(m, h, panel);
-        for (size_t f = 0; f < m->cols; f++)
-            out[f] += row[f] * row[f];
-    }
-    for (size_t f = 0; f < m->cols; f++)
-        out[f] = sqrt(out[f]);
-}
-
-/* Norms of the rows that give a feature's gate score, its up score and its output. */
-static void take_norms(wa_oracle *o)
-{
-    const wa_walk_layer *l = o->layer;
-    bool serial = wa_case_is_loop(o->which);
-    if (l->gated)
-        row_norms(serial ? &l->select : &l->gate, &o->panel, o->gate_norm);
-    row_norms(l->gated || !serial ? &l->up : &l->select, &o->panel, o->up_norm);
-    if (l->down_is_feature_major)
-        row_norms(&l->down, &o->panel, o->down_norm);
-    else
-        column_norms(&l->down, &o->panel, o->down_norm);
-}
-
-/* How an activation shifts when its scores do by |x| times their rows: a of a place, in units of a
- * relative error of |x||row|. */
-static double shift_of(const wa_oracle *o, size_t place, size_t f, double a, double u)
-{
-    double x = o->norm[place], shift = x * o->up_norm[f];
-    if (!o->layer->gated)
-        return shift;
-    return x * o->gate_norm[f] * u + (u > 0.0 ? a / u : x * o->gate_norm[f]) * shift;
-}
-
-/*
- * The size of y below which f32 sums cannot tell it from another: rounding shifts each score by
- * about |x||row|, and the shifts of the features used add up as their outputs do. With many
- * features y is larger than a 64th of this; with a few it may cancel to less, and be off by more
- * than KERNEL's limit although nothing is wrong.
- */
-static double resolution_of(const wa_oracle *o, size_t place)
-{
-    enum { SHARE = 64 };
-    const wa_walk_layer *l = o->layer;
-    const double *act = o->act + start_of(o, place, l->features),
-                 *up = o->up + start_of(o, place, l->features);
-    double sum = 0.0;
-    for (size_t f = 0; f < l->features; f++) {
-        double a = fabs(act[f * o->width]), u = fabs(up[f * o->width]);
-        if (a == 0.0)
-            continue; /* left out */
-        double shift = shift_of(o, place, f, a, u);
-        sum += shift * shift * o->down_norm[f] * o->down_norm[f];
-    }
-    return sqrt(sum) / SHARE;
-}
-
-/* --- Activations in Q8_K --- */
-
-/* One block of a place rounded by an exact scale, and in o->scores what the other integer would add
- * where f32 sums may take it. */
-static void round_block(wa_oracle *o, size_t place, size_t first, size_t n)
-{
-    enum { MOST = 127 };
-    size_t at = start_of(o, place, o->layer->features) + first * o->width;
-    double *act = o->act + at, *other = o->scores + at, *up = o->up + at, amax = 0.0, widest = 0.0,
-           nothing = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        double a = fabs(act[i * o->width]);
-        nothing += 0.0 * a;
-        if (a > amax)
-            widest = shift_of(o, place, first + i, a, fabs(up[i * o->width]));
-        amax = fmax(amax, a);
-    }
-    double d = amax / MOST;
-    for (size_t i = 0; i < n; i++) {
-        double a = act[i * o->width], exact = d > 0.0 ? a / d : 0.0, code = round(exact);
-        double shift = shift_of(o, place, first + i, fabs(a), fabs(up[i * o->width]));
-        double reach = d > 0.0 ? SHIFT * (shift / d + fabs(exact) * (widest / amax + 1.0)) : 0.0;
-        double from_middle = 0.5 - fabs(exact - code);
-        other[i * o->width] = from_middle > reach ? 0.0 : exact > code ? d : -d;
-        act[i * o->width] = code * d + nothing;
-    }
-}
-
-static void round_activations(wa_oracle *o)
-{
-    size_t features = o->layer->features;
-    for (size_t i = 0; i < o->rows; i++)
-        for (size_t f = 0; f < features; f += WA_Q8_K_BLOCK)
-            round_block(o, o->place[i], f, wa_size_min(features - f, WA_Q8_K_BLOCK));
-}
-
-static wa_status note_tie(const wa_oracle_call *call, wa_tie tie, wa_error *err)
-{
-    enum { LEAST = 256 };
-    wa_ties *ties = call->ties;
-    if (ties->count == ties->room) {
-        wa_tie *items;
-        size_t room = ties->room == 0 ? LEAST : 2 * ties->room;
-        WA_TRY(wa_arena_take_raw(call->arena, room, sizeof *items, &items, err));
-        if (ties->count > 0)
-            memcpy(items, ties->items, ties->count * sizeof *items);
-        ties->items = items;
-        ties->room = room;
-    }
-    ties->items[ties->count++] = tie;
-    return WA_OK;
-}
-
-/* Of the rows under way, numbered as in the call: what round_block left in o->scores. */
-static wa_status note_ties(const wa_oracle_call *call, wa_error *err)
-{
-    const wa_oracle *o = call->oracle;
-    size_t features = o->layer->features;
-    for (size_t i = 0; i < o->rows; i++) {
-        const double *other = o->scores + start_of(o, o->place[i], features);
-        for (size_t f = 0; f < features; f++) {
-            double step = other[f * o->width];
-            if (step == 0.0 || !isfinite(step))
-                continue;
-            wa_tie tie = {.row = o->row[i], .feature = f, .step = step, .down = &call->layer->down};
-            WA_TRY(note_tie(call, tie, err));
-        }
-    }
-    return WA_OK;
-}
-
-/* Rows that were not evaluated, since they equal another, have its ties; those from `first` on. */
-static wa_status repeat_ties(const wa_oracle_call *call, size_t first, wa_error *err)
-{
-    const wa_oracle *o = call->oracle;
-    size_t end = call->ties->count;
-    for (size_t row = 0; row < call->rows && end > first; row++)
-        for (size_t t = first; t < end && o->same_as[row] != row; t++) {
-            wa_tie tie = call->ties->items[t];
-            if (tie.row != o->same_as[row])
-                continue;
-            tie.row = row;
-            WA_TRY(note_tie(call, tie, err));
-        }
-    return WA_OK;
-}
-
-/* o->column = what a feature adds to y for each unit of its activation. */
-static void take_column(wa_oracle *o, const wa_tie *tie)
-{
-    size_t first = tie->feature / WA_Q8_K_BLOCK * WA_Q8_K_BLOCK;
-    wa_matrix block =
-        wa_matrix_columns(tie->down, first, wa_size_min(tie->down->cols - first, WA_Q8_K_BLOCK));
-    for (size_t h = 0; h < block.rows; h++)
-        o->column[h] = wa_oracle_row(&block, h, &o->panel)[tie->feature - first];
-}
-
-/* A tie's integer becomes the other one, where that leaves y nearer to the kernel's. */
-static bool settle_tie(wa_oracle *o, wa_tie *tie, size_t hidden, double *y)
-{
-    double step = tie->is_taken ? -tie->step : tie->step, along = 0.0, size = 0.0;
-    take_column(o, tie);
-    for (size_t h = 0; h < hidden; h++) {
-        along += o->rest[h] * step * o->column[h];
-        size += step * o->column[h] * step * o->column[h];
-    }
-    if (!(along > size / 2))
-        return false;
-    tie->is_taken = !tie->is_taken;
-    for (size_t h = 0; h < hidden; h++) {
-        o->rest[h] -= step * o->column[h];
-        y[h] += step * o->column[h];
-    }
-    return true;
-}
-
-/* Of each tie of a row the integer that leaves y nearer to the kernel's. One that went unseen behind
- * another is found once that one is settled, so they are gone through until none changes. No other
- * fault goes away by it: it may change y by these columns alone, each once. */
-static void settle_ties(wa_oracle *o, wa_ties *ties, size_t row, size_t hidden, const float *theirs,
-                        double *y)
-{
-    enum { MOST_PASSES = 16 };
-    bool changed = true;
-    for (size_t h = 0; h < hidden; h++)
-        o->rest[h] = (double)theirs[h] - y[h];
-    for (size_t pass = 0; changed && pass < MOST_PASSES; pass++) {
-        changed = false;
-        for (size_t t = 0; t < ties->count; t++)
-            if (ties->items[t].row == row && settle_tie(o, &ties->items[t], hidden, y))
-                changed = true;
     }
 }
 
@@ -659,7 +408,7 @@ wa_status wa_oracle_ffn(const wa_oracle_call *call, double *y, double *least, wa
     size_t block = rounded_block(which, call->layer), first = call->ties->count;
     find_same(call, hits);
     if (rounds || (least != NULL && o->ranked))
-        take_norms(o);
+        wa_oracle_take_norms(o);
     while (seat_rows(o, call->rows, call->seats)) {
         load_rows(o, call->x);
         if (block > 0)
@@ -668,16 +417,16 @@ wa_status wa_oracle_ffn(const wa_oracle_call *call, double *y, double *least, wa
         if (o->ranked)
             drop_unused(o, hits);
         for (size_t i = 0; least != NULL && i < o->rows; i++)
-            least[o->row[i]] = o->ranked ? resolution_of(o, o->place[i]) : 0.0;
+            least[o->row[i]] = o->ranked ? wa_oracle_resolution(o, o->place[i]) : 0.0;
         if (rounds) {
-            round_activations(o);
-            WA_TRY(note_ties(call, err));
+            wa_oracle_round_activations(o);
+            WA_TRY(wa_oracle_note_ties(call, err));
         }
         project(o);
         store_rows(o, y);
     }
     repeat_rows(o, call->rows, y, least);
-    return repeat_ties(call, first, err);
+    return wa_oracle_repeat_ties(call, first, err);
 }
 
 static wa_status run_call(const wa_oracle_call *call, const float *theirs, double *y, double *least,
@@ -691,7 +440,8 @@ static wa_status run_call(const wa_oracle_call *call, const float *theirs, doubl
     for (size_t i = 0; call->layer->experts != NULL && least != NULL && i < call->rows; i++)
         least[i] = 0.0;
     for (size_t i = 0; theirs != NULL && call->ties->count > 0 && i < call->rows; i++)
-        settle_ties(call->oracle, call->ties, i, hidden, theirs + i * hidden, y + i * hidden);
+        wa_oracle_settle_ties(call->oracle, call->ties, i, hidden, theirs + i * hidden,
+                              y + i * hidden);
     return WA_OK;
 }
 

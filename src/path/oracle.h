@@ -1,5 +1,7 @@
-/* Products of the oracle: stored rows against columns of evaluations side by side, in f64, by
- * BLAS's dgemm. Private to src/path. */
+/* What the oracle is made of: its state and how evaluations stand in it (oracle.c), products of
+ * stored rows and columns of evaluations in f64 by BLAS's dgemm (oracle_blas.c), layers with experts
+ * (oracle_experts.c), and what rounding does to a comparison (oracle_rounding.c). Private to
+ * src/path. */
 #ifndef WALKAUDIT_PATH_ORACLE_H
 #define WALKAUDIT_PATH_ORACLE_H
 
@@ -57,6 +59,47 @@ void wa_oracle_rows_used(const wa_matrix *w, const double *in, double *out, size
 void wa_oracle_features_used(const wa_matrix *w, const double *act, double *out, size_t groups,
                              wa_oracle_panel *panel);
 
+/** The oracle of a stage. Arrays of [groups][n][width] hold a value for each seat. */
+struct wa_oracle {
+    wa_arena *arena;                               /* what it was opened in: used within a call */
+    size_t columns, longest_hidden, most_features; /* seats that fit, and of what sizes */
+    /* Of the call: */
+    const wa_case *which;
+    const wa_walk_layer *layer;
+    size_t count;       /* features an evaluation uses */
+    bool ranked;        /* else all are used */
+    size_t width, room; /* seats of a group, and groups that fit */
+    /* Of the evaluations under way: */
+    size_t groups, rows;
+    size_t *row, *place; /* [columns]: which row of the call's, and group * width + seat */
+    size_t taken[WA_ORACLE_WIDEST]; /* groups in which a seat is taken */
+    double *x;                      /* [groups][H][width] as the gate and up products take it */
+    /* [groups][F][width] of the ranking rows, when some are ranked; where activations are rounded,
+     * what the other integer would change an activation by, 0 = it is no tie */
+    double *scores;
+    double *act;  /* [groups][F][width] gate, then activations */
+    double *up;   /* [groups][F][width] */
+    double *y;    /* [groups][H][width] */
+    double *norm; /* [groups * o->width] |x| */
+    wa_oracle_panel panel;
+    bool *done;      /* [most_rows] of the call's rows */
+    size_t *same_as; /* [most_rows] the first of them that is the same evaluation, perhaps itself */
+    size_t most_rows;
+    double flops;                            /* of all calls */
+    bool *used;                              /* [F]: in the hit list of the evaluation at hand */
+    int32_t *own;                            /* [count] */
+    double *key;                             /* [F] |score| of the evaluation at hand */
+    double *gate_norm, *up_norm, *down_norm; /* [F] of each feature's stored rows */
+    double *rest, *column;                   /* [H] */
+};
+
+/** Where the values of one place begin in an array of [groups][n][width]; they stand `width`
+ * apart. */
+static inline size_t wa_oracle_start(const wa_oracle *o, size_t place, size_t n)
+{
+    return place / o->width * n * o->width + place % o->width;
+}
+
 /** An activation so near the middle of two integers that f32 sums decide. */
 typedef struct wa_tie {
     size_t row, feature; /* of the call, of the FFN */
@@ -82,6 +125,30 @@ typedef struct wa_oracle_call {
     wa_oracle_panel *panel;
     wa_arena *arena; /* released by the caller */
 } wa_oracle_call;
+
+/** Norms of the rows that give a feature's gate score, its up score and its output, which
+ * wa_oracle_resolution and wa_oracle_round_activations read. */
+void wa_oracle_take_norms(wa_oracle *o);
+/**
+ * The size of y below which f32 sums cannot tell it from another: rounding shifts each score by
+ * about |x||row|, and the shifts of the features used add up as their outputs do. With many
+ * features y is larger than a 64th of this; with a few it may cancel to less, and be off by more
+ * than KERNEL's limit although nothing is wrong.
+ */
+double wa_oracle_resolution(const wa_oracle *o, size_t place);
+/** Activations to Q8_K by exact scales; in o->scores what the other integer would add where f32
+ * sums may take it. */
+void wa_oracle_round_activations(wa_oracle *o);
+/** Those, of the rows under way, numbered as in the call. Errors: WA_E_MEMORY. */
+WA_CHECKED wa_status wa_oracle_note_ties(const wa_oracle_call *call, wa_error *err);
+/** Rows that were not evaluated, since they equal another, have its ties; those from `first` on.
+ * Errors: WA_E_MEMORY. */
+WA_CHECKED wa_status wa_oracle_repeat_ties(const wa_oracle_call *call, size_t first, wa_error *err);
+/** Of each tie of a row the integer that leaves y [hidden] nearer to the kernel's. One that went
+ * unseen behind another is found once that one is settled, so they are gone through until none
+ * changes. No other fault goes away by it: it may change y by these columns alone, each once. */
+void wa_oracle_settle_ties(wa_oracle *o, wa_ties *ties, size_t row, size_t hidden,
+                           const float *theirs, double *y);
 
 /**
  * y [rows, H] of a layer with experts. The kernel's choice of a row stands where it differs from
