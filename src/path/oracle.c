@@ -37,7 +37,11 @@ static size_t columns_for(size_t rows, size_t hidden, size_t features)
 
 size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features)
 {
-    return rows == 0 ? 0 : columns_for(rows, hidden, features) * column_bytes(hidden, features);
+    size_t longest = hidden > features ? hidden : features;
+    if (rows == 0)
+        return 0;
+    return columns_for(rows, hidden, features) * column_bytes(hidden, features) +
+           wa_oracle_panel_values(longest) * (sizeof(float) + sizeof(double));
 }
 
 wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t features,

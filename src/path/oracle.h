@@ -8,8 +8,9 @@
 #include "path/path.h"
 
 enum {
-    WA_ORACLE_PANEL_ROWS = 64,          /* stored rows decoded at a time, at most */
-    WA_ORACLE_PANEL_VALUES = 256 * 160, /* and this many values, but 8 rows at least */
+    /* stored rows decoded at a time, at most: dgemm packs the evaluations anew for each panel */
+    WA_ORACLE_PANEL_ROWS = 64,
+    WA_ORACLE_PANEL_VALUES = 1 << 20, /* and this many values, but 8 rows at least */
     WA_ORACLE_PANEL_LEAST = 8
 };
 
@@ -27,6 +28,8 @@ typedef struct wa_oracle_panel {
 
 WA_CHECKED wa_status wa_oracle_panel_open(wa_arena *arena, size_t longest, wa_oracle_panel *out,
                                           wa_error *err);
+/** The values that it has room for, each once as f32 and once as f64; rows of up to 2^28. */
+size_t wa_oracle_panel_values(size_t longest);
 /**
  * Does the oracle decode a format by the decoder that runs, not by the reference? Where an element
  * has so few patterns that a test compares the two on every one of them (test_oracle.c): plain

@@ -19,14 +19,19 @@ static size_t panel_rows(size_t cols)
     return wa_size_min(rows, WA_ORACLE_PANEL_ROWS);
 }
 
-wa_status wa_oracle_panel_open(wa_arena *arena, size_t longest, wa_oracle_panel *out, wa_error *err)
+size_t wa_oracle_panel_values(size_t longest)
 {
     /* no shorter row makes a larger panel */
     size_t most = wa_size_min(WA_ORACLE_PANEL_ROWS * longest, WA_ORACLE_PANEL_VALUES);
-    size_t least = WA_ORACLE_PANEL_LEAST;
+    size_t least = WA_ORACLE_PANEL_LEAST * longest;
+    return most > least ? most : least;
+}
+
+wa_status wa_oracle_panel_open(wa_arena *arena, size_t longest, wa_oracle_panel *out, wa_error *err)
+{
     if (longest > SIZE_MAX / WA_ORACLE_PANEL_ROWS)
         return wa_fail(err, WA_E_MEMORY, "rows of %zu values overflow", longest);
-    size_t values = most > least * longest ? most : least * longest;
+    size_t values = wa_oracle_panel_values(longest);
     WA_TRY(wa_arena_take_raw(arena, values, sizeof *out->decoded, &out->decoded, err));
     return wa_arena_take_raw(arena, values, sizeof *out->wide, &out->wide, err);
 }

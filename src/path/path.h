@@ -422,7 +422,7 @@ typedef struct wa_oracle wa_oracle;
 /** Space for calls of at most `rows` rows, `hidden` values and `features` features; arena. */
 WA_CHECKED wa_status wa_oracle_open(wa_arena *arena, size_t rows, size_t hidden, size_t features,
                                     wa_oracle **out, wa_error *err);
-/** What wa_oracle_open takes, without the panels and lists that are small beside it. */
+/** What wa_oracle_open takes, without lists that are small beside it. */
 size_t wa_oracle_bytes(size_t rows, size_t hidden, size_t features);
 
 /**
