@@ -70,6 +70,9 @@ typedef struct wa_map {
  * refused without waiting for it. Errors: WA_E_IO, naming the path and what it is.
  */
 WA_CHECKED wa_status wa_regular_open(const char *path, int *fd, wa_error *err);
+/** Is the name free, or that of a regular file or of a link to one? Errors: WA_E_IO, naming the path
+ * and what it is. */
+WA_CHECKED wa_status wa_regular_or_free(const char *path, wa_error *err);
 
 /** Map a regular file. Errors: WA_E_IO (open, stat, mmap, not a regular file), the message names
  * the path. */

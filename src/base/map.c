@@ -90,6 +90,19 @@ static const char *kind_of(mode_t mode)
     return "something else";
 }
 
+static wa_status refuse_kind(const char *path, mode_t mode, wa_error *err)
+{
+    return wa_fail(err, WA_E_IO, "'%s' is %s, expected a regular file", path, kind_of(mode));
+}
+
+wa_status wa_regular_or_free(const char *path, wa_error *err)
+{
+    struct stat info;
+    if (stat(path, &info) != 0 || S_ISREG(info.st_mode))
+        return WA_OK; /* whoever writes there says why it cannot */
+    return refuse_kind(path, info.st_mode, err);
+}
+
 /* O_NONBLOCK: open of a FIFO waits for a writer otherwise; on regular files it does nothing. */
 wa_status wa_regular_open(const char *path, int *fd, wa_error *err)
 {
@@ -101,8 +114,7 @@ wa_status wa_regular_open(const char *path, int *fd, wa_error *err)
     if (fstat(opened, &info) != 0)
         status = wa_fail(err, WA_E_IO, "cannot stat '%s': %s", path, strerror(errno));
     else if (!S_ISREG(info.st_mode))
-        status = wa_fail(err, WA_E_IO, "'%s' is %s, expected a regular file", path,
-                         kind_of(info.st_mode));
+        status = refuse_kind(path, info.st_mode, err);
     if (status == WA_OK)
         *fd = opened;
     else

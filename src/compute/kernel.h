@@ -171,6 +171,9 @@ wa_dgemm_function wa_blas_dgemm;
  * WA_E_UNSUPPORTED names who multiplied, shape and place. Local, under a millisecond. */
 WA_CHECKED wa_status wa_gemm_check(wa_engine engine, wa_gemm_function *gemm, const wa_isa *isa,
                                    wa_error *err);
+/** Is there address space for what the installed library takes at its first product? OpenBLAS would
+ * ask for it for ever. WA_E_MEMORY. Local. */
+WA_CHECKED wa_status wa_blas_check_room(wa_error *err);
 /** The same of f64 products, which are the oracle's truth. */
 wa_status wa_dgemm_check(wa_dgemm_function *gemm, wa_error *err);
 

@@ -7,8 +7,10 @@
 #include "compute/kernel.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 typedef void function(void);
 
@@ -129,4 +131,23 @@ int wa_blas_threads(void)
     const struct library *library = installed();
     function *get = library == NULL ? NULL : find(library->get_threads);
     return get == NULL ? 1 : library->get(get);
+}
+
+/* The largest buffer that OpenBLAS is built with. */
+#define BUFFER_BYTES ((size_t)128 << 20)
+
+wa_status wa_blas_check_room(wa_error *err)
+{
+    const struct library *library = installed();
+    if (library == NULL || strcmp(library->name, "OpenBLAS") != 0)
+        return WA_OK;
+    void *room = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return wa_fail(err, WA_E_MEMORY,
+                       "OpenBLAS needs %zu MB of address space, which the system refuses: %s; is "
+                       "there a limit (ulimit -v, h_vmem)?",
+                       BUFFER_BYTES / 1000000, strerror(errno));
+    munmap(room, BUFFER_BYTES);
+    return WA_OK;
 }

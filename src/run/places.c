@@ -75,6 +75,7 @@ static wa_status check_products(wa_engine engine, wa_error *err)
 {
     const wa_isa *isa;
     WA_TRY(wa_isa_choose(&isa, err));
+    WA_TRY(wa_blas_check_room(err));
     WA_TRY(wa_dgemm_check(wa_blas_dgemm, err));
     return wa_gemm_check(engine, engine == WA_ENGINE_BLAS ? wa_blas_gemm : wa_own_gemm, isa, err);
 }

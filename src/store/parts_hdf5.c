@@ -311,9 +311,9 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
     WA_TRY(wa_arena_copy(arena, result_path, strlen(result_path), &path, err));
     parts->result_path = path;
     parts->lock.fd = -1;
-    if (wa_dir_exists(path)) /* nothing could take its name, when all is computed */
-        return wa_fail(err, WA_E_IO, "'%s' is a directory, expected the name of a result file",
-                       path);
+    /* the result takes the name in the end: nothing can take that of a directory, and a device or a
+     * FIFO would be gone */
+    WA_TRY(wa_regular_or_free(path, err));
     WA_TRY(wa_parts_directory(path, parts->directory, err));
     wa_status status = fresh ? WA_OK : find_result(path, meta, arena, &finished, err);
     if (status == WA_E_MISMATCH && is_begun(parts, meta, arena))

@@ -136,8 +136,28 @@ def test_a_result_that_is_a_directory_is_refused_before_anything_is_computed(sho
     job = make(shop, shop.vindex("tiny-gemma3", "f16"), prompts)
     job.result_path.mkdir(parents=True)
     done = job.run(ranks=2, words=words, expect=3)
-    assert f"'{job.result_path}' is a directory, expected the name of a result file" in harness.one_error_line(done)
+    assert f"'{job.result_path}' is a directory, expected a regular file" in harness.one_error_line(done)
     assert [p.name for p in job.result_path.parent.iterdir()] == [job.result_path.name]
+
+
+@pytest.mark.parametrize("words", [(), ("--fresh",)])
+def test_a_result_that_is_no_file_stays_what_it_is(shop, prompts, words):
+    job = make(shop, shop.vindex("tiny-gemma3", "f16"), prompts)
+    job.result_path.parent.mkdir(parents=True)
+    os.mkfifo(job.result_path)
+    done = job.run(words=words, expect=3)
+    assert f"'{job.result_path}' is a FIFO, expected a regular file" in harness.one_error_line(done)
+    assert job.result_path.is_fifo()
+
+
+def test_a_limit_of_address_space_ends_a_run_with_one_line(shop, prompts, tmp_path):
+    """OpenBLAS asks for its buffer without end where the system refuses it."""
+    job = make(shop, shop.vindex("tiny-gemma3", "f16"), prompts)
+    limited = tmp_path / "limited"
+    limited.write_text('#!/bin/sh\nulimit -v 400000\nexec "$WALKAUDIT" "$@"\n')
+    limited.chmod(0o755)
+    done = harness.run(["run", job.path], program=limited, expect=3, limit=60)
+    assert "address space" in harness.one_error_line(done)
 
 
 @pytest.mark.parametrize("ranks, stages, teams", GRIDS)
