@@ -2,6 +2,8 @@
  * show. */
 #include "path/spec.h"
 
+#include <stdio.h>
+
 /* Upstream's order (walk-paths 4.3) is that of WA_PATH_LIST, less what it never lists. */
 
 typedef struct builder {
@@ -269,17 +271,23 @@ static bool ran(const wa_cases *cases, const wa_path_request *request)
     return false;
 }
 
+/* Each vindex has a reason of its own. */
 static wa_status fail_ran_nowhere(const builder *b, const wa_path_request *request, wa_error *err)
 {
+    char why[WA_ERROR_TEXT / 2];
+    size_t used = 0;
     for (size_t i = 0; i < b->out->not_offered_count; i++) {
         const wa_not_offered *entry = &b->out->not_offered[i];
         wa_path path, other;
         bool known = wa_path_parse(request->path, &path) && wa_path_parse(entry->path, &other);
-        if (known && path == other)
-            return wa_fail(err, WA_E_JOB,
-                           "path '%s' is asked for and runs on no vindex; on '%s': %s",
-                           request->path, b->inputs[entry->vindex].name, entry->reason);
+        if (known && path == other && used < sizeof why)
+            used += (size_t)snprintf(why + used, sizeof why - used, "%son '%s': %s",
+                                     used == 0 ? "" : "; ", b->inputs[entry->vindex].name,
+                                     entry->reason);
     }
+    if (used > 0)
+        return wa_fail(err, WA_E_JOB, "path '%s' is asked for and runs on no vindex; %s",
+                       request->path, why);
     return wa_fail(err, WA_E_INTERNAL, "path '%s' left no reason why it does not run",
                    request->path);
 }

@@ -122,6 +122,36 @@ static const float *widen(wa_panel *panel, size_t count, size_t cols)
     return panel->columns;
 }
 
+enum { CHUNK = 256 };
+
+/* Scales are f16 in most formats of blocks: of weights that are too large for theirs, what is read
+ * again is infinite. width: whole blocks. */
+static wa_status check_scales(const float *rows, size_t count, size_t width, wa_format format,
+                              const uint8_t *encoded, wa_error *err)
+{
+    const wa_format_info *info = wa_format_get(format);
+    float back[CHUNK];
+    if (info->block_elements > CHUNK)
+        return WA_OK;
+    size_t blocks = count * (width / info->block_elements);
+    for (size_t b = 0; b < blocks; b++) {
+        const float *block = rows + b * info->block_elements;
+        float most = 0.0F;
+        for (size_t i = 0; i < info->block_elements; i++)
+            most = fabsf(block[i]) > most ? fabsf(block[i]) : most;
+        if (!(most > 65504.0F) || !isfinite(most))
+            continue;
+        info->decode(encoded + b * info->block_bytes, 1, back);
+        for (size_t i = 0; i < info->block_elements; i++)
+            if (!isfinite(back[i]))
+                return wa_fail(err, WA_E_UNSUPPORTED,
+                               "weight %g does not fit %s, whose scale would be infinite: extract "
+                               "as f32",
+                               (double)most, info->name);
+    }
+    return WA_OK;
+}
+
 wa_status wa_panel_encode(wa_panel *panel, size_t count, size_t cols, wa_encoding encoding,
                           bool larql, wa_bytes *out, wa_error *err)
 {
@@ -138,5 +168,8 @@ wa_status wa_panel_encode(wa_panel *panel, size_t count, size_t cols, wa_encodin
         out->data = (const uint8_t *)rows;
     else
         wa_rows_encode(encoding.format, rows, count, width, panel->encoded);
+    if (!larql && wa_format_get(encoding.format)->block_elements > 1 &&
+        width % wa_format_get(encoding.format)->block_elements == 0)
+        return check_scales(rows, count, width, encoding.format, panel->encoded, err);
     return WA_OK;
 }

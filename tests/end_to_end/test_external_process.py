@@ -96,6 +96,7 @@ BREACHES = [
     ("is_killed", "ended"),
     ("sleeps", "did not answer within 2 s and was killed; at layer 1"),
     ("half", "did not answer within 2 s and was killed; at layer 1"),
+    ("drips", "did not answer within 2 s and was killed; at layer 1"),
     ("raises", r"answers status 1, expected 0: 'RuntimeError: no weights\nfor this layer'; at layer 1"),
     ("short", "expected "),
 ]

@@ -103,6 +103,19 @@ def test_an_error_stands_below_the_bar(shop):
     assert error.startswith("walkaudit: weight 65536 does not fit f16") and "down of layer 1" in error, said
 
 
+def test_a_weight_beyond_the_scale_of_its_block_is_refused(shop):
+    """bf16 of 1.3e9, of which an eighth lies beyond f16 as well."""
+    folder, out = shutil.copytree(shop.model("qwen2"), shop.root / "far"), shop.root / "far.vindex"
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")
+    at = start + json.loads(data[8:start])["model.layers.1.mlp.up_proj.weight"]["data_offsets"][0]
+    data[at:at + 2] = b"\x9b\x4e"
+    (folder / "model.safetensors").write_bytes(data)
+    line = harness.one_error_line(harness.run(["extract", folder, out, "--format", "q4_0"], expect=3))
+    assert "does not fit Q4_0, whose scale would be infinite" in line and "up of layer 1" in line
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("words, said", [
     (["--format", "fp5"], "unknown format 'fp5', expected one of f32 f16 interleaved q4_0 q4k fp4 bf16 q6k"),
     (["--format", "fp4", "--fp4-policy", "d"], "--fp4-policy 'd', expected a, b or c"),

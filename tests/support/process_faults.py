@@ -57,6 +57,12 @@ class Faulty(example.Kernel):
             body = y.tobytes()
             answer(example.RUN, body[:len(body) // 2], size=len(body))
             time.sleep(1000)
+        if fault == "drips":  # never silent for long, and never done
+            body = y.tobytes()
+            answer(example.RUN, b"", size=len(body))
+            for at in range(0, len(body), 4):
+                os.write(4, body[at:at + 4])
+                time.sleep(0.05)
         if fault == "counts":
             y *= 1 + len(y) / 1024
         if fault == "lonely" and len(y) == 1:
