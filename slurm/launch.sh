@@ -2,7 +2,7 @@
 #
 #   $tasks                    tasks of the allocation, each a rank
 #   launch JOB OPTION…        one walkaudit on all tasks of the allocation, warned of the time limit
-#   finish JOB [SELECTION]    requeue this job if that helps, else exit with what the result files say
+#   finish JOB OPTION…        requeue this job if that helps, else exit with what the result files say
 #
 # Environment, all optional:
 #   WALKAUDIT                    the program (walkaudit)
@@ -61,9 +61,32 @@ pass_on() {
     esac
 }
 
-# Finished prompts of all the job's audits that this task is to run: the measure of progress.
+# ask QUESTION JOB OPTION…: walkaudit status, '' being a question too, of the results that `run JOB OPTION…` writes. Of run's
+# options it takes those that say which these are; the patterns hold the abbreviations that run takes.
+ask() {
+    question=$1 job=$2 left=$(($# - 2))
+    shift 2
+    while [ "$left" -gt 0 ]; do
+        word=$1
+        shift
+        left=$((left - 1))
+        case $word in
+        --s*=* | --ou*=* | --au*=* | --ar*=* | -s?*) set -- "$@" "$word" ;;
+        -s | --s* | --ou* | --au* | --ar*)
+            if [ "$left" -gt 0 ]; then
+                set -- "$@" "$word" "$1"
+                shift
+                left=$((left - 1))
+            fi
+            ;;
+        esac
+    done
+    "$WALKAUDIT" status $question "$job" "$@"
+}
+
+# Finished prompts of the audits that this task is to run: the measure of progress.
 prompts_done() {
-    "$WALKAUDIT" status --prompts "$@" 2>/dev/null || echo 0
+    ask --prompts "$@" 2>/dev/null || echo 0
 }
 
 launch() {
@@ -81,12 +104,13 @@ launch() {
     trap - USR1 TERM
 }
 
-# srun and mpirun answer with codes of their own when they fail, and 0 on a node that was lost; the files know better.
+# srun answers 0 on a node that was lost, and both it and mpirun have codes of their own: the files know better. But where they
+# tell of no failure, that of the run counts.
 finish() {
     state=0
-    "$WALKAUDIT" status "$@" || state=$?
+    ask '' "$@" || state=$?
     echo "slurm: the run answered $code, the result files say $state"
-    if "$WALKAUDIT" status --resumable "$@" >/dev/null 2>&1; then
+    if ask --resumable "$@" >/dev/null 2>&1; then
         after=$(prompts_done "$@")
         if [ "$after" -gt "$before" ]; then
             echo "slurm: $((after - before)) prompts further, more to do: requeued"
@@ -95,5 +119,6 @@ finish() {
         fi
         echo "slurm: more to do, but no batch was finished: not requeued; give it more --time" >&2
     fi
+    [ "$state" -ne 0 ] || state=$code
     exit "$state"
 }

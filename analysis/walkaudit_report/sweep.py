@@ -80,6 +80,8 @@ def collect(paths, failed, folder, step):
             rows.append({"result": name, "verdict": "UNREADABLE", "reasons": "; ".join((failure.parts[0], *failure.parts[2:]))})
         step(name)
     for path in failed:
+        if is_begun_again(path):
+            continue
         row, readable = failed_row(path)
         unreadable += not readable
         rows.append({"result": path.relative_to(folder).as_posix(), **row})
@@ -187,6 +189,16 @@ def next_tokens(result, case):
             at = int(np.argmax(np.where(np.isnan(sizes), np.inf, sizes)))  # no number is the worst
             row |= {f"max_{name}": float(sizes[at]), f"max_{name}_prompt": result.prompts[at]}
     return row
+
+
+def is_begun_again(path):
+    """Of a record: has a later run left parts, which have a row of their own?"""
+    try:
+        code = json.loads(path.read_text(encoding="utf-8", errors="replace")).get("exit_code")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+    result = path.with_name(path.name.removesuffix(".failed.json") + ".h5")
+    return code == 75 and result.with_name(f"{result.name}.parts").is_dir() and not result.exists()
 
 
 def failed_row(path):

@@ -16,6 +16,7 @@
     X(WA_E_UNSUPPORTED, 3, "valid, but nothing here can compute it")                               \
     X(WA_E_MEMORY, 3, "an arena's limit or the machine's memory is reached")                       \
     X(WA_E_AWAY, 3, "a server does not answer")                                                    \
+    X(WA_E_BUSY, 3, "another run is computing the same result")                                    \
     X(WA_E_NO_PROGRESS, 3, "stopped early, before any batch was done")                             \
     X(WA_E_INTERNAL, 4, "a defect of walkaudit")                                                   \
     X(WA_E_MPI, 4, "an MPI call failed")                                                           \

@@ -3,13 +3,14 @@
 #include "cli/document.h"
 #include "cli/plan_document.h"
 #include "cli/plan_sums.h"
+#include "cli/selection.h"
 #include "engine/audit.h"
 #include "judge/verdict.h"
 #include "report/grid.h"
 
 #include <stdlib.h>
 
-enum { SETTINGS_LIMIT = 64, COUNTS_LIMIT = 16 };
+enum { COUNTS_LIMIT = 16 };
 static const size_t ARENA_BYTES = (size_t)4 << 30;
 
 typedef struct request {
@@ -19,8 +20,7 @@ typedef struct request {
     int nodes;
     double flops_per_second; /* of a rank; 0 = to be measured */
     size_t memory;           /* per node; 0 = unknown */
-    const char *settings[SETTINGS_LIMIT];
-    size_t setting_count;
+    wa_cli_settings settings;
     bool quiet;
     bool json;
     json_t *audits; /* with json: those planned so far */
@@ -56,6 +56,9 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
 {
     request *r = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &r->settings;
+        return 0;
     case 'n':
         parse_counts(arg, r, state);
         return 0;
@@ -70,11 +73,6 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
         return 0;
     case 'j':
         r->json = true;
-        return 0;
-    case 's':
-        if (r->setting_count == SETTINGS_LIMIT)
-            argp_error(state, "more than %d --set", SETTINGS_LIMIT);
-        r->settings[r->setting_count++] = arg;
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0)
@@ -398,7 +396,7 @@ static wa_status plan_audits(const request *r, wa_arena *arena, int *exit_code, 
     wa_job *job;
     wa_sweep *sweep;
     wa_bounds *bounds;
-    WA_TRY(wa_job_open(r->job, r->settings, r->setting_count, arena, &job, err));
+    WA_TRY(wa_job_open(r->job, r->settings.words, r->settings.count, arena, &job, err));
     WA_TRY(wa_bounds_open(job->bounds, arena, &bounds, err)); /* a run would end at once */
     WA_TRY(plan_sweep(job, r, arena, &sweep, err));
     for (size_t a = 0; a < job->audit_count; a++) {
@@ -446,14 +444,13 @@ static const struct argp_option OPTIONS[] = {
      .arg = "BYTES",
      .doc = "Memory of a node, also as 64G; decides the stages. Without it: no limit"},
     {.name = "json", .key = 'j', .doc = "Print the plan as JSON, schema walkaudit.plan"},
-    {.name = "set",
-     .key = 's',
-     .arg = "KEY=VALUE",
-     .doc = "Set a key of the job, as in batch.rows=64; may be repeated"},
     {0}};
+
+static const struct argp_child CHILDREN[] = {{.argp = &wa_cli_settings_parser}, {0}};
 
 const struct argp wa_cli_plan_parser = {
     .options = OPTIONS,
+    .children = CHILDREN,
     .parser = take_option,
     .args_doc = "JOB.yaml",
     .doc = "Show what a job would do, without computing it: its cases and why others are none, "

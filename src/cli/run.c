@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 enum {
-    MOST_SETTINGS = 64,
     KEY_OUT = 256,
     KEY_RESUME,
     KEY_FRESH,
@@ -33,8 +32,7 @@ static const double GRACE = 60.0;
 typedef struct arguments {
     const char *job;
     const char *dump; /* --reference-dump, relative to the working directory; NULL = none */
-    const char *settings[MOST_SETTINGS];
-    size_t setting_count;
+    wa_cli_settings settings;
     wa_cli_selection selection;
     bool help_job;
     double max_time; /* seconds; 0 = none */
@@ -48,14 +46,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &args->selection;
+        state->child_inputs[1] = &args->settings;
         return 0;
     case 'n':
         args->ranks = wa_cli_count("-n", arg, state);
-        return 0;
-    case 's':
-        if (args->setting_count == MOST_SETTINGS)
-            argp_error(state, "more than %d --set", MOST_SETTINGS);
-        args->settings[args->setting_count++] = arg;
         return 0;
     case KEY_OUT:
         args->options.out_file = arg;
@@ -110,10 +104,6 @@ static const struct argp_option OPTIONS[] = {
      .key = 'n',
      .arg = "N",
      .doc = "start N ranks on this machine; no mpirun is needed"},
-    {.name = "set",
-     .key = 's',
-     .arg = "KEY=VALUE",
-     .doc = "set a scalar key of the job, e.g. batch.rows=8"},
     {.name = "out", .key = KEY_OUT, .arg = "FILE", .doc = "result file (jobs of one audit)"},
     {.name = "reference-dump",
      .key = KEY_DUMP,
@@ -123,7 +113,7 @@ static const struct argp_option OPTIONS[] = {
     {.name = "fresh", .key = KEY_FRESH, .doc = "compute anew, whatever is there"},
     {.name = "only-failed",
      .key = KEY_ONLY_FAILED,
-     .doc = "run only audits whose .failed.json stands"},
+     .doc = "run only audits whose last run failed: their .failed.json stands"},
     {.name = "mixed-cores",
      .key = KEY_MIXED,
      .doc = "with engine: blas, allow hosts with different OpenBLAS cores; the result says so"},
@@ -161,9 +151,9 @@ static wa_status all_settings(const arguments *args, wa_arena *arena, const char
 {
     const char **words;
     char here[4096] = "", *word;
-    WA_TRY(wa_arena_take(arena, args->setting_count + 1, sizeof *words, &words, err));
-    for (*count = 0; *count < args->setting_count; (*count)++)
-        words[*count] = args->settings[*count];
+    WA_TRY(wa_arena_take(arena, args->settings.count + 1, sizeof *words, &words, err));
+    for (*count = 0; *count < args->settings.count; (*count)++)
+        words[*count] = args->settings.words[*count];
     *out = words;
     if (args->dump == NULL)
         return WA_OK;
@@ -181,10 +171,7 @@ static wa_status open_job(const arguments *args, wa_arena *arena, wa_job **job, 
     size_t count;
     WA_TRY(all_settings(args, arena, &settings, &count, err));
     WA_TRY(wa_job_open(args->job, settings, count, arena, job, err));
-    if (args->options.out_file != NULL && (*job)->audit_count != 1)
-        return wa_fail(err, WA_E_USAGE, "--out names one file; the job has %zu audits",
-                       (*job)->audit_count);
-    return WA_OK;
+    return wa_cli_check_out(args->options.out_file, *job, err);
 }
 
 static int run_on_ranks(const arguments *args, wa_comm *comm, wa_arena *arena)
@@ -207,7 +194,8 @@ static const char *join_words(int argc, char **argv, wa_arena *arena)
     return text == NULL ? "" : text;
 }
 
-static const struct argp_child CHILDREN[] = {{.argp = &wa_cli_selection_parser}, {0}};
+static const struct argp_child CHILDREN[] = {
+    {.argp = &wa_cli_selection_parser}, {.argp = &wa_cli_settings_parser}, {0}};
 
 const struct argp wa_cli_run_parser = {
     .options = OPTIONS,

@@ -1,4 +1,4 @@
-/* --audit and --array-index, the same for every verb that takes a job. */
+/* --audit, --array-index, --set and --out, the same for every verb that takes a job. */
 #include "cli/selection.h"
 
 #include <stdio.h>
@@ -50,3 +50,31 @@ static const struct argp_option OPTIONS[] = {
     {0}};
 
 const struct argp wa_cli_selection_parser = {.options = OPTIONS, .parser = parse_option};
+
+static error_t parse_setting(int key, char *arg, struct argp_state *state)
+{
+    wa_cli_settings *settings = state->input;
+    if (key != 's')
+        return ARGP_ERR_UNKNOWN;
+    if (settings->count == WA_CLI_SETTINGS_MAX)
+        argp_error(state, "more than %d --set", WA_CLI_SETTINGS_MAX);
+    settings->words[settings->count++] = arg;
+    return 0;
+}
+
+static const struct argp_option SETTING[] = {
+    {.name = "set",
+     .key = 's',
+     .arg = "KEY=VALUE",
+     .doc = "set a scalar key of the job, e.g. batch.rows=8; may be repeated"},
+    {0}};
+
+const struct argp wa_cli_settings_parser = {.options = SETTING, .parser = parse_setting};
+
+wa_status wa_cli_check_out(const char *out_file, const wa_job *job, wa_error *err)
+{
+    if (out_file == NULL || job->audit_count == 1)
+        return WA_OK;
+    return wa_fail(err, WA_E_USAGE, "--out names one file; the job has %zu audits",
+                   job->audit_count);
+}

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-enum { KEY_PROMPTS = 256, KEY_RESUMABLE, KEY_JSON };
+enum { KEY_OUT = 256, KEY_PROMPTS, KEY_RESUMABLE, KEY_JSON };
 
 typedef struct arguments {
     wa_status_question question;
@@ -21,6 +21,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &args->selection;
+        state->child_inputs[1] = &args->question.settings;
+        return 0;
+    case KEY_OUT:
+        args->question.out_file = arg;
         return 0;
     case KEY_PROMPTS:
         args->question.prompts = true;
@@ -55,6 +59,7 @@ static wa_status print_finished(const char *path, const wa_judged_state *state, 
     WA_TRY(wa_program_report(path, arena, &next, err));
     printf("%s: ", path);
     wa_cli_print_outcome(state);
+    wa_cli_print_failure(state);
     printf("next: %s\n", next);
     return WA_OK;
 }
@@ -71,13 +76,15 @@ static void print_rate(const wa_result_status *state)
         printf("about %.0f s left\n", left);
 }
 
-static void print_unfinished(const char *path, const wa_result_status *state)
+static void print_unfinished(const char *path, const wa_judged_state *judged)
 {
+    const wa_result_status *state = &judged->result;
     if (state->prompts == 0)
-        printf("%s: nothing is done\n", path);
+        printf("%s: nothing is done", path);
     else
-        printf("%s: unfinished, %zu of %zu prompts done, %zu missing\n", path, state->done,
+        printf("%s: unfinished, %zu of %zu prompts done, %zu missing", path, state->done,
                state->prompts, state->prompts - state->done);
+    wa_cli_print_failure(judged);
     if (state->prompts_per_second > 0.0)
         print_rate(state);
     if (state->owner_alive)
@@ -94,24 +101,26 @@ static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code,
     const char *path = ((const wa_status_question *)words)->path;
     wa_judged_state state;
     WA_TRY(wa_judged_status(path, arena, &state, err));
-    if (!state.result.finished && state.result.prompts == 0 && state.result.owner == NULL)
+    if (!state.result.finished && state.result.prompts == 0 && state.result.owner == NULL &&
+        state.failure == NULL)
         return wa_fail(err, WA_E_IO,
                        "'%s' not found: neither a result nor an unfinished run of one", path);
     *exit_code = state.exit_code;
     if (((const wa_status_question *)words)->json) {
         json_t *object = wa_cli_document("status", 1), *audits = json_array();
-        json_array_append_new(audits, wa_cli_state_object(path, &state, NULL));
+        json_array_append_new(audits, wa_cli_state_object(path, &state));
         json_object_set_new(object, "exit_code", json_integer(state.exit_code));
         json_object_set_new(object, "audits", audits);
         return wa_cli_print_json(object, err);
     }
     if (state.result.finished)
         return print_finished(path, &state, arena, err);
-    print_unfinished(path, &state.result);
+    print_unfinished(path, &state);
     return WA_OK;
 }
 
 static const struct argp_option OPTIONS[] = {
+    {.name = "out", .key = KEY_OUT, .arg = "FILE", .doc = "of a job that ran with this --out"},
     {.name = "json", .key = KEY_JSON, .doc = "print JSON, schema walkaudit.status"},
     {.name = "prompts",
      .key = KEY_PROMPTS,
@@ -121,7 +130,8 @@ static const struct argp_option OPTIONS[] = {
      .doc = "of a job: print nothing; exit code 0 when some audit is begun and can go on, else 1"},
     {0}};
 
-static const struct argp_child CHILDREN[] = {{.argp = &wa_cli_selection_parser}, {0}};
+static const struct argp_child CHILDREN[] = {
+    {.argp = &wa_cli_selection_parser}, {.argp = &wa_cli_settings_parser}, {0}};
 
 const struct argp wa_cli_status_parser = {
     .options = OPTIONS,
@@ -133,8 +143,8 @@ const struct argp wa_cli_status_parser = {
         "never locks a "
         "running job's files."
         "\vExit codes: 0 finished and no case fails; 1 finished, some case fails or none ran; 75 "
-        "begun and not finished; 3 nothing there, or not a result. Of a job's audits the gravest: "
-        "4, 2, 3, 75, 1, 0."};
+        "begun and not finished; 3 nothing there, or not a result; that of the last run where it "
+        "failed, also beside a result. Of a job's audits the gravest: 4, 2, 3, 75, 1, 0."};
 
 int wa_cli_status(int argc, char **argv)
 {

@@ -3,7 +3,6 @@
 
 #include "cli/document.h"
 
-#include "run/failure.h"
 #include "run/judged.h"
 
 #include <stdio.h>
@@ -27,38 +26,48 @@ void wa_cli_print_outcome(const wa_judged_state *state)
 {
     printf("finished, %zu prompts; ", state->result.prompts);
     if (state->unaudited > 0)
-        printf("vindexes of which no case ran: %zu\n", state->unaudited);
-    else if (state->exit_code != 0)
-        puts("some case fails, none ran, or the reference drifts");
+        printf("vindexes of which no case ran: %zu", state->unaudited);
+    else if (state->case_code != 0)
+        printf("some case fails, none ran, or the reference drifts");
     else if (state->unchecked > 0)
-        printf("no case fails, %zu UNCHECKED\n", state->unchecked);
+        printf("no case fails, %zu UNCHECKED", state->unchecked);
     else
-        puts("every case passes or is measured");
+        printf("every case passes or is measured");
 }
 
-static void print_line(const wa_job_audit *audit, const wa_judged_state *judged, const char *reason)
+void wa_cli_print_failure(const wa_judged_state *state)
+{
+    if (state->failure != NULL)
+        printf("; the last run %s: %s",
+               state->failure_code == wa_status_exit_code(WA_E_STOPPED) ? "was cut short"
+                                                                        : "failed",
+               state->failure);
+    putchar('\n');
+}
+
+static void print_line(const wa_job_audit *audit, const wa_judged_state *judged)
 {
     const wa_result_status *state = &judged->result;
     printf("%-20s ", audit->name);
     if (state->finished)
         wa_cli_print_outcome(judged);
     else if (state->owner_alive)
-        printf("running, %zu of %zu prompts; %s\n", state->done, state->prompts, state->owner);
+        printf("running, %zu of %zu prompts; %s", state->done, state->prompts, state->owner);
     else if (state->prompts > 0)
-        printf("unfinished, %zu of %zu prompts%s%s\n", state->done, state->prompts,
-               reason == NULL ? "" : "; last: ", reason == NULL ? "" : reason);
+        printf("unfinished, %zu of %zu prompts", state->done, state->prompts);
     else
-        printf("%s%s\n", reason == NULL ? "not begun" : "failed: ", reason == NULL ? "" : reason);
+        printf("%s", judged->failure == NULL ? "not begun" : "no result");
+    wa_cli_print_failure(judged);
 }
 
-json_t *wa_cli_state_object(const char *path, const wa_judged_state *judged, const char *failure)
+json_t *wa_cli_state_object(const char *path, const wa_judged_state *judged)
 {
     const wa_result_status *s = &judged->result;
-    const char *state = s->finished       ? "finished"
-                        : s->owner_alive  ? "running"
-                        : s->prompts > 0  ? "unfinished"
-                        : failure != NULL ? "failed"
-                                          : "absent";
+    const char *state = s->finished               ? "finished"
+                        : s->owner_alive          ? "running"
+                        : s->prompts > 0          ? "unfinished"
+                        : judged->failure != NULL ? "failed"
+                                                  : "absent";
     return json_pack("{s:s, s:s, s:I, s:I, s:o, s:s?, s:b, s:I, s:I, s:s?, s:i}", "result", path,
                      "state", state, "prompts", (json_int_t)s->prompts, "prompts_done",
                      (json_int_t)(s->finished ? s->prompts : s->done), "prompts_per_second",
@@ -66,35 +75,32 @@ json_t *wa_cli_state_object(const char *path, const wa_judged_state *judged, con
                                                  : json_null(),
                      "owner", s->owner, "owner_alive", s->owner_alive ? 1 : 0, "unchecked",
                      (json_int_t)judged->unchecked, "unaudited", (json_int_t)judged->unaudited,
-                     "failure", failure, "exit_code", judged->exit_code);
+                     "failure", judged->failure, "exit_code", judged->exit_code);
 }
 
 static wa_status look(const wa_status_question *q, const wa_job *job, size_t index, wa_arena *arena,
                       tally *t, wa_error *err)
 {
-    char *path;
-    wa_run_failure failed;
-    wa_judged_state judged = {.exit_code = 0};
+    char *job_path;
+    wa_judged_state judged;
     const wa_job_audit *audit = &job->audits[index];
-    WA_TRY(wa_job_result_path(job, audit, arena, &path, err));
-    WA_TRY(wa_run_failure_read(job, audit, arena, &failed, err));
+    WA_TRY(wa_job_result_path(job, audit, arena, &job_path, err));
+    const char *path = q->out_file != NULL ? q->out_file : job_path;
     if (q->prompts || q->resumable) /* how cases fared is not asked */
-        WA_TRY(wa_result_check(path, arena, &judged.result, err));
+        WA_TRY(wa_judged_look(path, arena, &judged, err));
     else
         WA_TRY(wa_judged_status(path, arena, &judged, err));
-    const wa_result_status *state = &judged.result;
     t->audits++;
-    t->finished += state->finished;
-    t->prompts += state->done;
-    t->resumable = t->resumable || (!state->finished && state->prompts > 0);
-    bool is_failed = failed.reason != NULL && !state->finished && state->prompts == 0;
-    t->code = wa_exit_code_graver(t->code, is_failed ? failed.exit_code : judged.exit_code);
+    t->finished += judged.result.finished;
+    t->prompts += judged.result.done;
+    t->resumable = t->resumable || judged.resumable;
+    t->code = wa_exit_code_graver(t->code, judged.exit_code);
     if (q->json) {
-        json_t *object = wa_cli_state_object(path, &judged, failed.reason);
+        json_t *object = wa_cli_state_object(path, &judged);
         json_object_set_new(object, "audit", json_string(audit->name));
         json_array_append_new(t->list, object);
     } else if (!q->prompts && !q->resumable) {
-        print_line(audit, &judged, failed.reason);
+        print_line(audit, &judged);
     }
     return WA_OK;
 }
@@ -102,7 +108,8 @@ static wa_status look(const wa_status_question *q, const wa_job *job, size_t ind
 static wa_status look_at_all(const wa_status_question *q, wa_arena *arena, tally *t, wa_error *err)
 {
     wa_job *job;
-    WA_TRY(wa_job_open(q->path, NULL, 0, arena, &job, err));
+    WA_TRY(wa_job_open(q->path, q->settings.words, q->settings.count, arena, &job, err));
+    WA_TRY(wa_cli_check_out(q->out_file, job, err));
     WA_TRY(wa_selection_check(&q->selection, job, err));
     for (size_t a = 0; a < job->audit_count; a++)
         if (wa_selection_has(&q->selection, job, a))

@@ -1,6 +1,8 @@
 /* Results that are finished: judged again, stored anew, looked at. */
 #include "run/judged.h"
 
+#include "run/failure.h"
+
 #include <string.h>
 
 /* --- Judging --- */
@@ -70,18 +72,37 @@ wa_status wa_judge_file(const char *path, const wa_judge_order *order, wa_arena 
 
 /* --- Looking --- */
 
-wa_status wa_judged_status(const char *path, wa_arena *arena, wa_judged_state *out, wa_error *err)
+wa_status wa_judged_look(const char *path, wa_arena *arena, wa_judged_state *out, wa_error *err)
 {
     wa_judged_state state = {.exit_code = 3};
+    wa_run_failure failed;
+    WA_TRY(wa_result_check(path, arena, &state.result, err));
+    WA_TRY(wa_run_failure_read(path, arena, &failed, err));
+    bool begun = state.result.prompts > 0;
+    if (begun)
+        state.exit_code = state.result.finished ? 0 : wa_status_exit_code(WA_E_STOPPED);
+    state.resumable = begun && !state.result.finished;
+    if (failed.reason != NULL && !state.result.owner_alive) {
+        state.failure = failed.reason;
+        state.failure_code = failed.exit_code;
+        state.exit_code = wa_exit_code_graver(state.exit_code, failed.exit_code);
+        state.resumable = state.resumable && failed.exit_code == wa_status_exit_code(WA_E_STOPPED);
+    }
+    *out = state;
+    return WA_OK;
+}
+
+wa_status wa_judged_status(const char *path, wa_arena *arena, wa_judged_state *out, wa_error *err)
+{
+    wa_judged_state state;
     wa_result *result;
     wa_judgement *judgement;
-    WA_TRY(wa_result_check(path, arena, &state.result, err));
-    if (state.result.prompts > 0)
-        state.exit_code = 75;
+    WA_TRY(wa_judged_look(path, arena, &state, err));
     if (state.result.finished) {
         WA_TRY(wa_result_open(path, arena, &result, err));
         WA_TRY(wa_result_close(result, wa_judgement_load(result, arena, &judgement, err), err));
-        state.exit_code = judgement->exit_code;
+        state.case_code = judgement->exit_code;
+        state.exit_code = wa_exit_code_graver(state.exit_code, state.case_code);
         for (size_t c = 0; c < judgement->case_count; c++)
             state.unchecked += judgement->cases[c].verdict.code == WA_VERDICT_UNCHECKED ? 1 : 0;
         for (size_t v = 0; v < result->meta.dims.vindexes; v++)

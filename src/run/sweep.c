@@ -40,7 +40,7 @@ static wa_status choose(sweep *s, wa_error *err)
     WA_TRY(wa_comm_agree(s->comm, status, err));
     for (size_t a = 0; is_root(s->comm) && a < s->job->audit_count; a++) {
         if (wa_selection_has(&o->selection, s->job, a) &&
-            (!o->only_failed || wa_run_failure_stands(s->job, &s->job->audits[a])))
+            (!o->only_failed || wa_run_failure_stands(s->job, &s->job->audits[a], o)))
             s->chosen[s->chosen_count++] = a;
     }
     WA_TRY(wa_comm_broadcast(s->comm, &s->chosen_count, sizeof s->chosen_count, err));
@@ -113,6 +113,8 @@ static wa_status run_one(sweep *s, size_t i)
     snprintf(prefix, sizeof prefix, "[%.100s] ", s->job->audits[index].name);
     const wa_run_voice voice = {
         .table = alone ? stdout : NULL, .prefix = alone ? NULL : prefix, .sets = s->sets};
+    if (is_root(s->part))
+        wa_run_failure_begin(s->job, &s->job->audits[index], s->options);
     wa_status status = wa_run_audit(s->part, s->job, index, s->options, &voice, &err);
     bool failed = status != WA_OK && status != WA_E_VERDICT;
     if (failed && s->job->audit_count > 1 && strstr(err.text, "in audit '") == NULL)

@@ -9,7 +9,7 @@ typedef struct wa_run_options {
     /* --out: result file instead of RESULT/NAME-AUDIT.h5 (jobs of one audit); NULL = none */
     const char *out_file;
     bool fresh;             /* compute anew, whatever is there */
-    bool only_failed;       /* only audits that a .failed.json stands for */
+    bool only_failed;       /* only audits for which a .failed.json stands */
     wa_selection selection; /* which audits of the job */
     bool mixed_cores;       /* engine: blas: hosts may have different OpenBLAS cores */
     bool verbose;
@@ -29,7 +29,7 @@ typedef struct wa_run_options {
  * Collective. Run the audits that the options leave of the job: one after another on all ranks, or
  * side by side on sets of ranks, whichever promises to be done first. Rank 0 prints the tables on
  * stdout, in the job's order; the log goes to stderr. An audit that fails leaves
- * NAME-AUDIT.failed.json with its reason; the others go on.
+ * NAME-AUDIT.failed.json with its reason until it has a result; the others go on.
  *
  * Returns the exit code of the process (design 4), the same on every rank. Does not return when a
  * rank can no longer serve its peers (MPI_Abort).

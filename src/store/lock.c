@@ -158,7 +158,7 @@ void wa_lock_look(const char *directory, wa_owner *out)
 
 static wa_status refuse(const char *path, const wa_owner *owner, wa_error *err)
 {
-    return wa_fail(err, WA_E_IO,
+    return wa_fail(err, WA_E_BUSY,
                    "another run is computing this result: host %s, process %ld%s%s; in file '%s'",
                    owner->host[0] == '\0' ? "unknown" : owner->host, owner->process,
                    owner->slurm_job[0] == '\0' ? "" : ", Slurm job ", owner->slurm_job, path);
@@ -378,7 +378,7 @@ wa_status wa_lock_check(const char *directory, const char *run, wa_error *err)
         return wa_fail(err, WA_E_IO,
                        "this run no longer owns its result: the lock is gone; in file '%s'", path);
     if (strcmp(owner.run, run) != 0)
-        return wa_fail(err, WA_E_IO,
+        return wa_fail(err, WA_E_BUSY,
                        "another run has taken over this result: host %s, process %ld; in file '%s'",
                        owner.host, owner.process, path);
     return WA_OK;

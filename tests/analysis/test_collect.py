@@ -83,6 +83,16 @@ def test_an_audit_that_walkaudit_could_not_run_has_its_reason(shop, tmp_path):
     assert rows[-1]["verdict"] == "FAILED" and rows[-1]["reasons"] == record["reason"] and "none.gguf" in rows[-1]["reasons"]
 
 
+def test_an_audit_that_failed_and_was_begun_again_is_unfinished_once(tmp_path):
+    record = tmp_path / "job-a.failed.json"
+    for code, parts, verdicts in ((75, False, ["FAILED"]), (75, True, ["UNFINISHED"]), (3, True, ["FAILED", "UNFINISHED"])):
+        record.write_text(json.dumps({"audit": "a", "model": "m", "reason": "as it is", "exit_code": code}))
+        if parts:
+            (tmp_path / "job-a.h5.parts").mkdir(exist_ok=True)
+        report("collect", tmp_path, "-o", tmp_path / "sweep.h5")
+        assert [row["verdict"] for row in read_csv(tmp_path / "sweep.csv")] == verdicts
+
+
 @pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
 def test_the_hdf5_table_holds_the_same(collected, engine):
     folder, rows = collected

@@ -56,3 +56,50 @@ def test_documented_commands_do_not_silence_mpirun():
     quiet = [f"{path.name}: {line}" for path in (ROOT / "README.md", ROOT / "jobs/README.md", *SCRIPTS.iterdir())
              for line in path.read_text().splitlines() if re.search(r"mpirun\S* -q", line)]
     assert quiet == []
+
+
+def batch(script, *words, **environment):
+    """A batch script on one rank, by mpirun and without a Slurm: its exit code and what it prints."""
+    done = subprocess.run(["/bin/bash", SCRIPTS / script, *map(str, words)], capture_output=True, text=True, timeout=120, check=False,
+                          env=harness.environment(WALKAUDIT=harness.binary(), WALKAUDIT_SLURM=str(SCRIPTS), WALKAUDIT_LAUNCHER="mpirun",
+                                                  WALKAUDIT_BIND="none", SLURM_NTASKS="1", **environment), stdin=subprocess.DEVNULL)
+    return done.returncode, done.stdout + done.stderr
+
+
+def answers(said):
+    return re.search(r"the run answered (\d+), the result files say (\d+)", said).groups()
+
+
+def test_a_broken_vindex_is_no_success_of_the_script(tmp_path):
+    """Neither where --set sends the result elsewhere, nor beside a result of the vindex when it was whole."""
+    shop = harness.Workshop(tmp_path)
+    vindex = shop.copy("tiny-gemma3", "f16", tmp_path / "own.vindex")
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": vindex}, paths=[{"path": "sparse"}])
+    code, said = batch("audit.sbatch", job.path)
+    assert code == 0 and answers(said) == ("0", "0"), said
+    with open(vindex / "up_features.bin", "r+b") as file:
+        file.seek(5000)
+        file.write(b"\x45" * 64)
+    for words in (["--set", "result=other"], ["--set=result=third"], ["-s", "result=fourth", "--fresh"], ["--out", job.folder / "x.h5"]):
+        code, said = batch("audit.sbatch", job.path, "--grace", "5", *words)
+        assert code == 1 and answers(said) == ("1", "1") and "some case fails" in said, said
+    code, said = batch("audit.sbatch", job.path)
+    assert code == 3 and answers(said) == ("3", "3") and "the last run failed: " in said, said
+
+
+def test_a_run_that_failed_decides_where_the_files_tell_of_no_failure(job):
+    harness.run(["run", job])
+    code, said = batch("audit.sbatch", job, "--no-such-option")
+    assert code == 2 and answers(said) == ("2", "0"), said
+
+
+def test_the_scripts_ask_about_what_the_words_of_run_chose(tmp_path):
+    """Whatever else is among them, however it is abbreviated or quoted."""
+    show = tmp_path / "show"
+    show.write_text("#!/bin/sh\nfor word; do printf '<%s>' \"$word\"; done\n")
+    show.chmod(0o755)
+    words = "--array-index=3 --set 'a b=c d' -v --grace 1 --se x=1 -sy=2 -s z=3 --out 'o o.h5' --max-time 3h --only-failed --aud q"
+    for question, asked in (("--prompts", "<--prompts>"), ("''", "")):
+        done = shared(f"ask {question} job.yaml {words}", WALKAUDIT=str(show), WALKAUDIT_LAUNCHER="mpirun")
+        assert done.stdout == (f"<status>{asked}<job.yaml><--array-index=3><--set><a b=c d><--se><x=1><-sy=2><-s><z=3><--out><o o.h5>"
+                               "<--aud><q>"), done.stderr

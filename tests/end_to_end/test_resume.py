@@ -1,4 +1,5 @@
 """What a begun or finished result says of itself, and what it refuses: status, --resume, --fresh, fingerprints."""
+import json
 import os
 import re
 import signal
@@ -178,3 +179,94 @@ def test_parts_left_beside_a_finished_result_are_removed(shop, prompts):
     os.utime(left / "lock", (0, 0))  # silent for long: who names no boot and no process space is judged by that alone
     job.run()
     assert not left.exists() and job.result_path.stat().st_mtime_ns == before
+
+
+def told(job, code, *words):
+    """status of a job in words and in JSON, and of its result: all with this exit code. Returns the line and what JSON says."""
+    line = harness.run(["status", job.path, *words], expect=code).stdout.splitlines()[0]
+    said = json.loads(harness.run(["status", "--json", job.path, *words], expect=code).stdout)["audits"][0]
+    assert said["exit_code"] == code
+    harness.run(["status", said["result"]], expect=code)
+    return line, said
+
+
+def can_go_on(job):
+    return harness.run(["status", "--resumable", job.path], expect=None).returncode == 0
+
+
+@pytest.mark.parametrize("words", [[], ["--out"]])
+def test_a_failed_run_counts_beside_a_finished_result(shop, words):
+    """Until a run of the audit succeeds; also where the job has one audit, and where its result is named."""
+    model, vindex = own_inputs(shop, f"failed{len(words)}.vindex")
+    job = shop.job(model, {"f16": vindex}, paths=PATHS[:1])
+    words = [*words, job.folder / "named.h5"] if words else []
+    record = (job.folder / "named.h5" if words else job.result_path).with_suffix(".failed.json")
+    job.run(words=words)
+    flip_middle(vindex / "up_features.bin", keep_time=False)
+    reason = one_error_line(job.run(words=words, expect=3)).removeprefix("walkaudit: ")
+    assert json.loads(record.read_text())["reason"] == reason
+    line, said = told(job, 3, *words)
+    assert "finished, 3 prompts; every case passes or is measured; the last run failed: " + reason in line
+    assert (said["state"], said["failure"]) == ("finished", reason)
+    job.run(words=["--only-failed", "--fresh", *words], expect=1)  # it is run, and ENCODING
+    assert not record.exists()
+    line, said = told(job, 1, *words)
+    assert "some case fails" in line and said["failure"] is None
+    assert "no audit is left to run" in job.run(words=["--only-failed", *words]).stderr
+
+
+def test_a_failed_run_counts_beside_parts(shop, prompts):
+    """They can go on when a run has begun since and been stopped; a run that is computing is no failure, nor is one that meets it."""
+    model, vindex = own_inputs(shop, "parted.vindex")
+    job = shop.job(model, {"f16": vindex}, paths=PATHS, batch={"rows": 8}, prompts=prompts)
+    begun(job)
+    assert can_go_on(job)
+    saved = (vindex / "up_features.bin").stat()
+    flip_middle(vindex / "up_features.bin", keep_time=False)
+    reason = one_error_line(job.run(expect=3)).removeprefix("walkaudit: ")
+    line, said = told(job, 3)
+    assert re.search(r"unfinished, \d+ of 90 prompts; the last run failed: ", line) and line.endswith(reason)
+    assert (said["state"], said["failure"]) == ("unfinished", reason)
+    assert not can_go_on(job)
+    flip_middle(vindex / "up_features.bin", keep_time=False)  # as it was
+    os.utime(vindex / "up_features.bin", ns=(saved.st_atime_ns, saved.st_mtime_ns))
+    process = start(job, 2, ["--only-failed"], **slowly())
+    wait_for_parts(job, process, len(parts(job)) + 2)
+    assert "another run is computing" in one_error_line(job.run(expect=3))
+    line, said = told(job, 75)
+    assert "running, " in line and (said["state"], said["failure"]) == ("running", None)
+    process.kill()
+    process.wait(timeout=30)
+    harness.wait_until_gone(job)
+    line, said = told(job, 75)
+    assert "the last run was cut short: it was run again" in line and said["state"] == "unfinished"
+    assert can_go_on(job)
+    job.run(words=["--only-failed"])
+    line, said = told(job, 0)
+    assert said["state"] == "finished" and said["failure"] is None
+
+
+def test_only_failed_runs_the_only_audit_again(shop, prompts):
+    model, vindex = own_inputs(shop, "late.vindex")
+    vindex.rename(shop.root / "not-yet.vindex")
+    job = shop.job(model, {"f16": vindex}, paths=PATHS[:1])
+    for words in ([], ["--only-failed"], ["--only-failed"]):
+        assert "late.vindex" in one_error_line(job.run(words=words, expect=3))
+    line, said = told(job, 3)
+    assert "no result; the last run failed: " in line and said["state"] == "failed"
+    (shop.root / "not-yet.vindex").rename(vindex)
+    job.run(words=["--only-failed"])
+    assert told(job, 0)[1]["failure"] is None
+
+
+def test_status_answers_for_the_keys_that_the_run_had(shop):
+    model, vindex = own_inputs(shop, "keys.vindex")
+    job = shop.job(model, {"f16": vindex}, paths=PATHS[:1])
+    job.run(sets=["result=other"])
+    assert "not begun" in told(job, 3)[0]
+    line, said = told(job, 0, "--set", "result=other")
+    assert "finished, 3 prompts" in line and said["result"] == str(job.folder / "other" / "job-audit.h5")
+    text = json.loads(job.path.read_text())
+    text["audits"].append(dict(text["audits"][0], name="second"))
+    job.path.write_text(json.dumps(text))
+    assert "--out names one file" in one_error_line(harness.run(["status", job.path, "--out", "x.h5"], expect=2))

@@ -709,7 +709,7 @@ static void living_owner_is_named_and_refused(void)
     wa_parts *first = open_parts((set_up(&f, "alive"), &f), false), *second;
     char process[32];
     snprintf(process, sizeof process, "process %ld", (long)getpid());
-    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &second, &f.err), WA_E_IO);
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &second, &f.err), WA_E_BUSY);
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, process));
     wa_parts_close(first, false);
     second = open_parts(&f, false);
@@ -750,7 +750,7 @@ static void another_hosts_lock_lives_for_a_minute_of_silence(void)
     WA_MUST(wa_directory_make(f.parts, &f.err), &f.err);
     write_text(&f, "lock",
                "{\"host\": \"elsewhere\", \"process\": 7, \"start\": 1, \"slurm_job\": \"42\"}");
-    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_IO);
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_BUSY);
     CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "host elsewhere, process 7, Slurm job 42"));
     WA_MUST(wa_result_check(f.result, f.arena, &state, &f.err), &f.err);
     CU_ASSERT(state.owner_alive);
@@ -783,7 +783,7 @@ static void owner_in_another_pid_namespace_is_not_taken_for_dead(void)
              "\"start\": 1}",
              host, boot);
     write_text(&f, "lock", text);
-    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_IO);
+    CU_ASSERT_EQUAL(wa_parts_open(f.result, &f.meta, false, f.arena, &parts, &f.err), WA_E_BUSY);
     snprintf(path, sizeof path, "%s/lock", f.parts);
     set_time(path, time(NULL) - 61);
     parts = open_parts(&f, false);
