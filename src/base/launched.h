@@ -14,7 +14,7 @@ const char *wa_launched_by(void);
 
 /** What `walkaudit run -n` tells the ranks that it starts, in variables of its own. */
 #define WA_LAUNCH_MARK                                                                             \
-    "WALKAUDIT_LAUNCH_MARK" /* a file that rank 0 removes as soon as MPI has started */
+    "WALKAUDIT_LAUNCH_MARK" /* a file in which rank 0 says that MPI has started, then its code */
 #define WA_LAUNCH_TERMINALS                                                                        \
     "WALKAUDIT_LAUNCH_TERMINALS" /* which of 1 and 2 were terminals, as digits */
 

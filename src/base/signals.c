@@ -25,6 +25,7 @@ static volatile sig_atomic_t soon, now, is_ending;
 static volatile sig_atomic_t ending_speaks, ending_code = EXIT_INPUT;
 static timer_t patience;
 static volatile sig_atomic_t has_patience;
+static volatile sig_atomic_t tells_in = -1; /* a descriptor */
 static watched watched_files[WATCHED];
 
 static void say(const char *text)
@@ -34,11 +35,31 @@ static void say(const char *text)
         return; /* nobody listens: the exit code remains */
 }
 
+void wa_signals_tell_in(int descriptor)
+{
+    tells_in = descriptor;
+}
+
+void wa_signals_tell(int code)
+{
+    unsigned char byte = (unsigned char)code;
+    ending_speaks = 0;
+    ending_code = code;
+    if (tells_in >= 0 && write((int)tells_in, &byte, 1) != 1)
+        return; /* the launcher's own code has to do */
+}
+
+static _Noreturn void end(int code)
+{
+    wa_signals_tell(code);
+    _exit(code);
+}
+
 void wa_signals_last_word(const char *line)
 {
     is_ending = 1;
     say(line);
-    _exit(EXIT_INPUT);
+    end(EXIT_INPUT);
 }
 
 bool wa_signals_are_ending(void)
@@ -119,7 +140,14 @@ static void on_impatience(int number)
     if (ending_speaks)
         say("SIGTERM: ended in the middle of a layer; finished batches keep their parts\n");
     is_ending = 1;
-    _exit(ending_code);
+    end((int)ending_code);
+}
+
+void wa_signals_hear_requests(void)
+{
+    struct sigaction request = {.sa_handler = on_request, .sa_flags = SA_RESTART};
+    sigaction(SIGUSR1, &request, NULL);
+    sigaction(SIGUSR2, &request, NULL);
 }
 
 void wa_signals_hear(void)
@@ -130,8 +158,7 @@ void wa_signals_hear(void)
     sigaction(SIGALRM, &impatience, NULL);
     if (!has_patience && timer_create(CLOCK_MONOTONIC, &event, &patience) == 0)
         has_patience = 1;
-    sigaction(SIGUSR1, &request, NULL);
-    sigaction(SIGUSR2, &request, NULL);
+    wa_signals_hear_requests();
     sigaction(SIGTERM, &request, NULL);
 }
 

@@ -15,6 +15,8 @@ void wa_signals_guard(void);
 
 /** Hear SIGUSR1, SIGUSR2 and SIGTERM from now on instead of dying of them. */
 void wa_signals_hear(void);
+/** The same of SIGUSR1 and SIGUSR2 alone: for the time before MPI has started. */
+void wa_signals_hear_requests(void);
 /**
  * Hear SIGINT, SIGHUP and SIGTERM, once each: the same signal again ends the process at once. For
  * work that leaves something behind when it just ends. What is ignored (nohup) stays ignored.
@@ -35,6 +37,12 @@ const char *wa_signal_name(int signal_number);
  * wa_signals_resumable on 75.
  */
 void wa_signals_prepare(bool speaks);
+/** A file in which whoever ends this process, a handler too, says with which code: in one byte. It
+ * stays open. */
+void wa_signals_tell_in(int descriptor);
+/** This process is about to end with this code: say so there, if there is a file. SIGTERM from now on
+ * ends it with this code, and without a line. Safe in a handler. */
+void wa_signals_tell(int code);
 void wa_signals_resumable(void);
 
 /** A line, newline included, to stderr, and the end of the process with code 3. Safe in a

@@ -3,9 +3,11 @@
 #include "cli/launch.h"
 
 #include "base/launched.h"
+#include "base/signals.h"
 #include "comm/comm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,9 @@
 #include <unistd.h>
 
 enum { PLACE_BYTES = 4096, COULD_NOT_EXEC = 127 };
+/* What the mark file holds: this for each rank 0 that has begun (several where the launcher belongs
+ * to another MPI), and one other byte, the exit code of the first of them. */
+enum { BEGUN = 'b', MARK_BYTES = 1024 };
 
 /* The launcher of each MPI, to be found in PATH. */
 typedef struct launcher {
@@ -31,8 +36,14 @@ bool wa_cli_is_launched(void)
 
 wa_status wa_cli_launch_began(int ranks, int rank, int size, bool *speaks, wa_error *err)
 {
+    static const char begun = BEGUN;
     const char *mark = getenv(WA_LAUNCH_MARK);
-    *speaks = mark != NULL && rank == 0 && unlink(mark) == 0;
+    int file = mark != NULL && rank == 0 ? open(mark, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
+    *speaks = file >= 0 && write(file, &begun, 1) == 1 && lseek(file, 0, SEEK_CUR) == 1;
+    if (*speaks)
+        wa_signals_tell_in(file);
+    else if (file >= 0)
+        (void)close(file);
     if (mark == NULL || size == ranks)
         return WA_OK;
     return wa_fail(err, WA_E_IO,
@@ -136,6 +147,26 @@ static void become_launcher(const launcher *which, char **words)
     }
 }
 
+/* What rank 0 has said so far. */
+typedef struct answer {
+    bool began;
+    int code; /* 0 also when it did not say */
+} answer;
+
+static answer read_mark(const char *mark)
+{
+    char text[MARK_BYTES];
+    answer said = {.began = false};
+    int file = open(mark, O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? 0 : read(file, text, sizeof text);
+    for (ssize_t i = 0; i < length; i++)
+        said.code = text[i] == BEGUN ? said.code : (unsigned char)text[i];
+    said.began = length > 0;
+    if (file >= 0)
+        (void)close(file);
+    return said;
+}
+
 static void fill_signals(sigset_t *set)
 {
     static const int heard[] = {SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
@@ -144,22 +175,32 @@ static void fill_signals(sigset_t *set)
         sigaddset(set, heard[i]);
 }
 
-/* Signals go on to the launcher, but not those of a terminal, which it has got itself. */
-static int wait_for(pid_t child, const sigset_t *signals)
+/* Signals go on to the launcher, but not those of a terminal, which it has got itself. It loses, or
+ * dies of, SIGUSR1 and SIGUSR2 while it has no ranks: these are held until there are some. held: one
+ * that came before; 0 = none */
+static int wait_for(pid_t child, const sigset_t *signals, const char *mark, int held)
 {
+    const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
     int state = 0;
     for (pid_t ended = 0; ended != child;) {
         siginfo_t info;
-        int number = sigwaitinfo(signals, &info);
+        int number = held == 0 ? sigwaitinfo(signals, &info) : sigtimedwait(signals, &info, &pause);
         if (number == SIGCHLD)
             ended = waitpid(child, &state, WNOHANG);
+        else if ((number == SIGUSR1 || number == SIGUSR2) && info.si_code <= 0)
+            held = number;
         else if (number > 0 && info.si_code <= 0) /* sent by a process */
             kill(child, number);
+        if (held != 0 && ended != child && read_mark(mark).began) {
+            kill(child, held);
+            held = 0;
+        }
     }
     return WIFSIGNALED(state) ? 128 + WTERMSIG(state) : WEXITSTATUS(state);
 }
 
-static wa_status start_and_wait(const launcher *which, char **words, int *exit_code, wa_error *err)
+static wa_status start_and_wait(const launcher *which, char **words, const char *mark,
+                                int *exit_code, wa_error *err)
 {
     sigset_t signals, before;
     struct sigaction plain = {.sa_handler = SIG_DFL};
@@ -176,7 +217,7 @@ static wa_status start_and_wait(const launcher *which, char **words, int *exit_c
     }
     if (child < 0)
         return wa_fail(err, WA_E_IO, "cannot start a process: %s", strerror(errno));
-    *exit_code = wait_for(child, &signals);
+    *exit_code = wait_for(child, &signals, mark, wa_signals_heard());
     sigprocmask(SIG_SETMASK, &before, NULL);
     return WA_OK;
 }
@@ -204,9 +245,12 @@ wa_status wa_cli_launch(int ranks, int argc, char **argv, wa_arena *arena, int *
     WA_TRY(make_mark(arena, &mark, err));
     allow_open_mpi(ranks);
     tell_terminals();
-    wa_status status = start_and_wait(which, words, exit_code, err);
-    bool began = unlink(mark) != 0;
-    if (status == WA_OK && !began && *exit_code != 0)
+    wa_status status = start_and_wait(which, words, mark, exit_code, err);
+    answer said = read_mark(mark);
+    unlink(mark);
+    if (status == WA_OK && !said.began && *exit_code != 0)
         return say_what_failed(ranks, *exit_code, err);
+    if (said.code != 0) /* a launcher that got SIGTERM has a code of its own */
+        *exit_code = said.code;
     return status;
 }

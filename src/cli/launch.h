@@ -15,7 +15,7 @@ bool wa_cli_is_launched(void);
  * ranks than slots, and ranks of root.
  *
  * argv       of the verb: argv[0] is "walkaudit run"
- * exit_code  the launcher's
+ * exit_code  rank 0's where it is not 0, else the launcher's
  *
  * Errors: WA_E_USAGE when a launcher started this process; WA_E_IO without a launcher, or when it
  * ended before rank 0 had begun.
@@ -24,7 +24,8 @@ WA_CHECKED wa_status wa_cli_launch(int ranks, int argc, char **argv, wa_arena *a
                                    int *exit_code, wa_error *err);
 
 /**
- * On every rank of these, once MPI has started: rank 0 removes the mark. ranks: as asked for; size:
+ * On every rank of these, once MPI has started: rank 0 says so, and will say its exit code
+ * (wa_signals_tell). ranks: as asked for; size:
  * as MPI has it. A launcher of another MPI starts processes that do not know each other: WA_E_IO,
  * with true in *speaks for one of them.
  */

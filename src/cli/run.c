@@ -233,6 +233,7 @@ static int launch(int ranks, int argc, char **argv)
 int wa_cli_run(int argc, char **argv)
 {
     size_t parts_added = 0;
+    wa_signals_hear_requests();
     double started = wa_clock();
     arguments args = {.job = NULL, .options = {.grace = GRACE, .parts_added = &parts_added}};
     /* Words are judged before MPI starts: a usage error is one message, not one per rank. */
@@ -271,6 +272,7 @@ int wa_cli_run(int argc, char **argv)
         code = run_on_ranks(&args, comm, arena);
     else
         code = speaks ? wa_error_print(&err) : wa_status_exit_code(err.status);
+    wa_signals_tell(code);
     wa_comm_close(comm);
     wa_arena_close(arena);
     return rank == 0 ? code : 0;

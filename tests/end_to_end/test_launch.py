@@ -75,6 +75,52 @@ def test_signals_pass_through(shop, inputs):
     assert "stopped by SIGUSR1" in (job.folder / "log").read_text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_launcher_that_ends_its_ranks_answers_as_rank_0_did(shop, inputs, number, tmp_path):
+    """It has a code of its own, 1, which would say that some case fails."""
+    job = make(shop, inputs, paths=[{"path": "sparse"}, slow_path()], batch={"rows": 8},
+               prompts=corpus(shop.root / "launch.jsonl", 60, seed=5))
+    with open(job.folder / "log", "w") as log:
+        process = subprocess.Popen(harness.command(["run", "-n", "2", job.path]), env=bare(TMPDIR=str(tmp_path), **slowly()),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+    wait_for_parts(job, process, 2)
+    process.send_signal(number)
+    log = job.folder / "log"
+    assert process.wait(timeout=60) == 75, log.read_text()
+    assert len(re.findall("stopped by SIG|^SIGTERM: ended", log.read_text(), re.MULTILINE)) == 1, log.read_text()
+    assert not list(tmp_path.glob("walkaudit-launch-*"))
+
+
+@pytest.mark.parametrize("words", [[], ["-n", "2"]])
+def test_a_signal_before_mpi_has_started_is_heard(shop, inputs, words):
+    job = make(shop, inputs, paths=[{"path": "sparse"}, slow_path()], batch={"rows": 8},
+               prompts=corpus(shop.root / "launch.jsonl", 60, seed=5))
+    for _ in range(10):
+        with open(job.folder / "log", "w") as log:
+            process = subprocess.Popen(harness.command(["run", *words, job.path]), env=bare(**slowly(20)), stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=log)
+        if hears_early(process):
+            break
+        process.kill()
+        process.wait()
+    else:
+        pytest.fail("it never handled SIGUSR1 before MPI started")
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(timeout=60) in (3, 75), (job.folder / "log").read_text()  # no batch is done yet, or few are
+    assert "stopped by SIGUSR1" in (job.folder / "log").read_text()
+
+
+def hears_early(process):
+    """Wait until the process handles or blocks SIGUSR1, as proc(5) says. Has it one thread then? MPI starts others."""
+    while process.poll() is None:
+        facts = dict(re.findall(r"^(SigBlk|SigCgt|Threads):\s+(\w+)$", pathlib.Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE))
+        if facts.get("Threads", "1") != "1":
+            return False
+        if any(int(facts.get(name, "0"), 16) >> (signal.SIGUSR1 - 1) & 1 for name in ("SigBlk", "SigCgt")):
+            return True
+    return False
+
+
 def test_a_killed_launcher_is_told_by_its_signal(shop, inputs):
     job = make(shop, inputs, paths=[{"path": "sparse"}, slow_path()], batch={"rows": 8},
                prompts=corpus(shop.root / "launch.jsonl", 60, seed=5))
