@@ -467,6 +467,8 @@ static void store_row_error(const wa_block *block, size_t owner, size_t layer,
                    {WA_FIELD_row_err_ratio, e->ratio},
                    {WA_FIELD_row_err_gain, e->gain},
                    {WA_FIELD_row_err_row_gain, e->row_gain},
+                   {WA_FIELD_row_err_row_ratio, e->row_ratio},
+                   {WA_FIELD_row_err_expert_ratio, e->part_ratio},
                    {WA_FIELD_row_err_unequal_error, e->unequal_error}};
     const struct {
         wa_field field;
@@ -474,7 +476,9 @@ static void store_row_error(const wa_block *block, size_t owner, size_t layer,
     } rows[] = {{WA_FIELD_row_err_worst, e->worst_row},
                 {WA_FIELD_row_err_unequal_row, e->unequal_row},
                 {WA_FIELD_row_err_steps_row, e->steps_row},
-                {WA_FIELD_row_err_row_gain_row, e->row_gain_row}};
+                {WA_FIELD_row_err_row_gain_row, e->row_gain_row},
+                {WA_FIELD_row_err_row_ratio_row, e->row_ratio_row},
+                {WA_FIELD_row_err_expert_ratio_row, e->part_ratio_row}};
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
         wa_block_f64(block, figures[i].field, owner, layer)[projection] = figures[i].value;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -522,11 +526,13 @@ static void store_parts(const wa_block *block, const wa_stored_place *place, siz
     double *max = wa_block_f64(block, WA_FIELD_expert_err_max, vindex, place->layer);
     int32_t *worst = wa_block_i32(block, WA_FIELD_expert_err_worst, vindex, place->layer);
     int64_t *unequal = wa_block_i64(block, WA_FIELD_expert_err_unequal, vindex, place->layer);
+    double *ratio = wa_block_f64(block, WA_FIELD_expert_err_ratio, vindex, place->layer);
     for (size_t i = 0; i < count; i++) {
         size_t at = i * WA_PROJECTION_COUNT + place->projection;
         max[at] = parts[i].max;
         worst[at] = parts[i].row;
         unequal[at] = (int64_t)parts[i].unequal;
+        ratio[at] = parts[i].ratio;
     }
 }
 

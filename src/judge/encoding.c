@@ -49,7 +49,7 @@ const char *wa_encoding_statistic_word(wa_encoding_statistic statistic)
 
 /* The largest |value| of each statistic that a matrix may show. */
 typedef struct limits {
-    double steps, ratio, gain, row_gain;
+    double steps, ratio, gain, row_gain, row_ratio;
 } limits;
 
 /*
@@ -64,31 +64,32 @@ typedef struct limits {
  * Codes of nearest levels keep `steps` to 0.5 (a half and rounding); Q4_0 to 0.63 where the scale
  * is refitted after the codes are chosen; Q2_K beyond, since a sub-block that lost its scale rounds
  * its min all the same. Few levels make rows longer or shorter by their error alone, and MXFP4 cuts
- * what lies between 6 and 8 of a scale. doc/encoding.md 3 and 5 have what healthy files of several
- * encoders show, by which each of these was chosen.
+ * what lies between 6 and 8 of a scale. A row's error varies more than that of all rows: FP8's with
+ * where its scale lies between two powers of two. doc/encoding.md 3 and 5 have what healthy files of
+ * several encoders show, by which each of these was chosen.
  */
 static const struct {
     limits reencoded, levels;
 } LIMITS[WA_FORMAT_COUNT] = {
-    [WA_FORMAT_GGML_Q4_0] = {{0.70, 1.15, 0.030, 0.08}, {0.70, 1.25, 0.030, 0.08}},
-    [WA_FORMAT_Q4_0] = {{0.70, 1.15, 0.030, 0.08}, {0.70, 1.25, 0.030, 0.08}},
-    [WA_FORMAT_GGML_Q4_1] = {.levels = {0.55, 1.25, 0.015, 0.04}},
-    [WA_FORMAT_GGML_Q5_0] = {.levels = {0.55, 1.25, 0.015, 0.04}},
-    [WA_FORMAT_GGML_Q5_1] = {.levels = {0.55, 1.25, 0.015, 0.04}},
-    [WA_FORMAT_GGML_Q8_0] = {.levels = {0.55, 1.25, 0.015, 0.04}},
-    [WA_FORMAT_Q4_K] = {{0.55, 1.05, 0.015, 0.04}, {0.55, 1.25, 0.015, 0.04}},
-    [WA_FORMAT_GGML_Q5_K] = {.levels = {0.55, 1.25, 0.015, 0.04}},
-    [WA_FORMAT_GGML_Q6_K] = {{0.55, 1.05, 0.015, 0.04}, {0.55, 1.25, 0.015, 0.04}},
-    [WA_FORMAT_Q6_K] = {{0.55, 1.05, 0.015, 0.04}, {0.55, 1.25, 0.015, 0.04}},
-    [WA_FORMAT_FP4] = {{0.55, 1.05, 0.025, 0.08}, {0.55, 1.25, 0.025, 0.08}},
-    [WA_FORMAT_FP8] = {{0.55, 1.10, 0.025, 0.08}, {0.55, 1.25, 0.025, 0.08}},
-    [WA_FORMAT_E4M3] = {.levels = {0.55, 1.25, 0.025, 0.08}},
-    [WA_FORMAT_GGML_Q2_K] = {.levels = {0.90, 1.25, 0.060, 0.16}},
-    [WA_FORMAT_GGML_Q3_K] = {.levels = {0.55, 1.25, 0.050, 0.12}},
-    [WA_FORMAT_GGML_IQ4_NL] = {.levels = {0.55, 1.25, 0.015, 0.08}},
-    [WA_FORMAT_GGML_IQ4_XS] = {.levels = {0.55, 1.25, 0.015, 0.08}},
-    [WA_FORMAT_GGML_MXFP4] = {.levels = {0.55, 1.25, 0.100, 0.35}},
-    [WA_FORMAT_E2M1] = {.levels = {0.55, 1.25, 0.100, 0.35}},
+    [WA_FORMAT_GGML_Q4_0] = {{0.70, 1.15, 0.030, 0.08, 2.0}, {0.70, 1.25, 0.030, 0.08, 2.0}},
+    [WA_FORMAT_Q4_0] = {{0.70, 1.15, 0.030, 0.08, 2.0}, {0.70, 1.25, 0.030, 0.08, 2.0}},
+    [WA_FORMAT_GGML_Q4_1] = {.levels = {0.55, 1.25, 0.015, 0.04, 2.0}},
+    [WA_FORMAT_GGML_Q5_0] = {.levels = {0.55, 1.25, 0.015, 0.04, 2.0}},
+    [WA_FORMAT_GGML_Q5_1] = {.levels = {0.55, 1.25, 0.015, 0.04, 2.0}},
+    [WA_FORMAT_GGML_Q8_0] = {.levels = {0.55, 1.25, 0.015, 0.04, 2.0}},
+    [WA_FORMAT_Q4_K] = {{0.55, 1.05, 0.015, 0.04, 2.0}, {0.55, 1.25, 0.015, 0.04, 2.0}},
+    [WA_FORMAT_GGML_Q5_K] = {.levels = {0.55, 1.25, 0.015, 0.04, 2.0}},
+    [WA_FORMAT_GGML_Q6_K] = {{0.55, 1.05, 0.015, 0.04, 2.0}, {0.55, 1.25, 0.015, 0.04, 2.0}},
+    [WA_FORMAT_Q6_K] = {{0.55, 1.05, 0.015, 0.04, 2.0}, {0.55, 1.25, 0.015, 0.04, 2.0}},
+    [WA_FORMAT_FP4] = {{0.55, 1.05, 0.025, 0.08, 2.0}, {0.55, 1.25, 0.025, 0.08, 2.0}},
+    [WA_FORMAT_FP8] = {{0.55, 1.10, 0.025, 0.08, 2.5}, {0.55, 1.25, 0.025, 0.08, 2.5}},
+    [WA_FORMAT_E4M3] = {.levels = {0.55, 1.25, 0.025, 0.08, 2.5}},
+    [WA_FORMAT_GGML_Q2_K] = {.levels = {0.90, 1.25, 0.060, 0.16, 2.0}},
+    [WA_FORMAT_GGML_Q3_K] = {.levels = {0.55, 1.25, 0.050, 0.12, 2.0}},
+    [WA_FORMAT_GGML_IQ4_NL] = {.levels = {0.55, 1.25, 0.015, 0.08, 2.0}},
+    [WA_FORMAT_GGML_IQ4_XS] = {.levels = {0.55, 1.25, 0.015, 0.08, 2.0}},
+    [WA_FORMAT_GGML_MXFP4] = {.levels = {0.55, 1.25, 0.100, 0.35, 2.0}},
+    [WA_FORMAT_E2M1] = {.levels = {0.55, 1.25, 0.100, 0.35, 2.0}},
 };
 
 /* Codes that are no nearest levels: any distance, and an error that may double, without a change of
@@ -98,7 +99,15 @@ static limits widen(limits l)
     l.steps = INFINITY;
     l.ratio = 2.0;
     l.row_gain *= 2.0; /* what is left to chance in a row grows with the error */
+    l.row_ratio *= 2.0;
     return l;
+}
+
+/* Of the rows of one expert, which are fewer than all, and of which few may be unequal: a third of
+ * the way to what one row may show. */
+static double expert_limit(const limits *l)
+{
+    return l->ratio + (l->row_ratio - l->ratio) / 3.0;
 }
 
 /* The share of unequal rows from which on a matrix is another encoder's. An encoder of FP4 that
@@ -142,10 +151,14 @@ static wa_encoding_finding foreign(const wa_encoding_figure *figure, wa_encoder 
         wa_encoding_statistic statistic;
         double value, limit;
         int32_t row;
-    } tests[] = {{WA_ENCODING_STATISTIC_STEPS, rows->steps, l.steps, rows->steps_row},
-                 {WA_ENCODING_STATISTIC_RATIO, rows->ratio, l.ratio, -1},
-                 {WA_ENCODING_STATISTIC_GAIN, rows->gain, l.gain, -1},
-                 {WA_ENCODING_STATISTIC_ROW_GAIN, rows->row_gain, l.row_gain, rows->row_gain_row}};
+    } tests[] = {
+        {WA_ENCODING_STATISTIC_STEPS, rows->steps, l.steps, rows->steps_row},
+        {WA_ENCODING_STATISTIC_RATIO, rows->ratio, l.ratio, -1},
+        {WA_ENCODING_STATISTIC_GAIN, rows->gain, l.gain, -1},
+        {WA_ENCODING_STATISTIC_ROW_GAIN, rows->row_gain, l.row_gain, rows->row_gain_row},
+        {WA_ENCODING_STATISTIC_EXPERT_RATIO, rows->part_ratio, expert_limit(&l),
+         rows->part_ratio_row},
+        {WA_ENCODING_STATISTIC_ROW_RATIO, rows->row_ratio, l.row_ratio, rows->row_ratio_row}};
     wa_encoding_finding found = {.rule = encoder == WA_ENCODER_COMPENSATING
                                              ? WA_ENCODING_RULE_COMPENSATING
                                              : WA_ENCODING_RULE_FOREIGN,
@@ -232,6 +245,13 @@ static wa_status explain_unequal(const wa_encoding_figure *figure,
                           rows->unequal, rows->rows, ends[finding->rule], rows->unequal_error);
 }
 
+static const char *whose(wa_encoding_statistic statistic)
+{
+    return statistic == WA_ENCODING_STATISTIC_ROW_RATIO      ? " of this row"
+           : statistic == WA_ENCODING_STATISTIC_EXPERT_RATIO ? " of all rows of this expert"
+                                                             : "";
+}
+
 wa_status wa_encoding_explain(const wa_encoding_figure *figure, const wa_encoding_finding *finding,
                               wa_arena *arena, char **out, wa_error *err)
 {
@@ -249,8 +269,10 @@ wa_status wa_encoding_explain(const wa_encoding_figure *figure, const wa_encodin
             "for another encoder",
             finding->value, finding->limit);
     case WA_ENCODING_STATISTIC_RATIO:
-        return wa_arena_print(arena, out, err, "the error is %.4g times %s, above %.4g",
-                              finding->value,
+    case WA_ENCODING_STATISTIC_ROW_RATIO:
+    case WA_ENCODING_STATISTIC_EXPERT_RATIO:
+        return wa_arena_print(arena, out, err, "the error%s is %.4g times %s, above %.4g",
+                              whose(finding->statistic), finding->value,
                               figure->rows.basis == WA_BASIS_LEVELS
                                   ? "what its format is expected to make of the model's rows"
                                   : "that of LARQL's encoder",

@@ -53,7 +53,9 @@ const char *wa_encoding_rule_word(wa_encoding_rule rule);
     X(STEPS, "steps")                                                                              \
     X(RATIO, "ratio")                                                                              \
     X(GAIN, "gain")                                                                                \
-    X(ROW_GAIN, "row_gain")
+    X(ROW_GAIN, "row_gain")                                                                        \
+    X(ROW_RATIO, "row_ratio")                                                                      \
+    X(EXPERT_RATIO, "expert_ratio")
 typedef enum wa_encoding_statistic {
 #define WA_ENCODING_STATISTIC_ENUM(id, word) WA_ENCODING_STATISTIC_##id,
     WA_ENCODING_STATISTIC_LIST(WA_ENCODING_STATISTIC_ENUM)

@@ -23,7 +23,11 @@ static wa_encoding_figure figure_of(const wa_row_errors *e, size_t at, const cha
                                          .ratio = e->ratio[at],
                                          .gain = e->gain[at],
                                          .row_gain = e->row_gain[at],
-                                         .row_gain_row = e->row_gain_row[at]}};
+                                         .row_gain_row = e->row_gain_row[at],
+                                         .row_ratio = e->row_ratio[at],
+                                         .row_ratio_row = e->row_ratio_row[at],
+                                         .part_ratio = e->expert_ratio[at],
+                                         .part_ratio_row = e->expert_ratio_row[at]}};
 }
 
 static bool reads(const wa_case *which, wa_projection projection)

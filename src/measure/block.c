@@ -123,6 +123,8 @@ static bool is_index(wa_field field)
     case WA_FIELD_row_err_unequal_row:
     case WA_FIELD_row_err_steps_row:
     case WA_FIELD_row_err_row_gain_row:
+    case WA_FIELD_row_err_row_ratio_row:
+    case WA_FIELD_row_err_expert_ratio_row:
     case WA_FIELD_expert_err_worst:
         return true;
     default:

@@ -207,10 +207,18 @@ typedef enum wa_type { WA_F64, WA_I64, WA_I32, WA_I8 } wa_type;
     X(row_err_row_gain, WA_VYLJ, WA_F64, "1",                                                      \
       "the same of the row where it is largest in magnitude, less that of our re-encoding")        \
     X(row_err_row_gain_row, WA_VYLJ, WA_I32, "1", "its row")                                       \
+    X(row_err_row_ratio, WA_VYLJ, WA_F64, "1", "row_err_ratio of the row where it is largest")     \
+    X(row_err_row_ratio_row, WA_VYLJ, WA_I32, "1", "its row")                                      \
+    X(row_err_expert_ratio, WA_VYLJ, WA_F64, "1",                                                  \
+      "row_err_ratio of the expert where it is largest; without experts row_err_ratio")            \
+    X(row_err_expert_ratio_row, WA_VYLJ, WA_I32, "1",                                              \
+      "row of that expert where row_err_row_ratio is largest")                                     \
     X(expert_err_max, WA_VLNJ, WA_F64, "1",                                                        \
       "largest row error of one expert's stored projection; NaN where none was compared")          \
     X(expert_err_worst, WA_VLNJ, WA_I32, "1", "row of it, within the expert")                      \
-    X(expert_err_unequal, WA_VLNJ, WA_I64, "1", "rows of it that the basis does not give")
+    X(expert_err_unequal, WA_VLNJ, WA_I64, "1", "rows of it that the basis does not give")         \
+    X(expert_err_ratio, WA_VLNJ, WA_F64, "1",                                                      \
+      "error of those over that of our re-encoding of the model's")
 
 typedef enum wa_field {
 #define WA_FIELD_ENUM(id, axes, type, unit, long_name) WA_FIELD_##id,

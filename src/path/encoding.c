@@ -36,6 +36,12 @@ typedef enum source { DIRECT, FROM_HALF, FROM_LARQL_HALF, SOURCES } source;
  * is no measure. */
 static const double OWN_GRID = 1e-2;
 
+/* Of unequal rows of block formats: squared errors of our encoder's rows and of those stored, and
+ * what the gain follows from. */
+typedef struct sums {
+    double ours, theirs, excess, norm;
+} sums;
+
 /* One comparison under way. Arrays are of all matrices end to end, and point at the rows of the one
  * at hand. */
 typedef struct check {
@@ -48,6 +54,7 @@ typedef struct check {
     size_t first;                    /* rows of the matrices before */
     double *error;                   /* [rows] sum of squared differences, then the error */
     double *square;                  /* [rows] sum of squares of the model's row */
+    double *own;                     /* [rows] of unequal rows: norm of our encoder's error */
     uint8_t *known;                  /* [rows] DIFFERS, NO_HALF */
     float *stored_row;               /* [cols] when not in place */
     float *raw_row;                  /* [cols] */
@@ -56,7 +63,7 @@ typedef struct check {
     size_t made_bytes;               /* 0: no re-encoding */
     bool levels;  /* blocks, held against the nearest levels of their stored scales */
     source usual; /* what fitted last, tried first */
-    double ours, theirs, excess, norm; /* sums over unequal rows of block formats */
+    sums unequal; /* of all matrices */
     wa_row_error out;
 } check;
 
@@ -266,24 +273,24 @@ static void take_gain(check *c, size_t r, double gain, double own)
     }
 }
 
-/* A row that no encoder here makes: into the sums, and to its extremes. */
-static void add_unequal(check *c, size_t r, const float *model, const uint8_t *stored)
+/*
+ * A row that no encoder here makes: into the sums, and to its extremes.
+ *
+ * own   what our encoding changes of the row's length
+ * lost  what the rounding of subnormal scales may add to the error that is expected, of its norm
+ */
+static void add_unequal(check *c, size_t r, const sums *row, double steps, double own, double lost)
 {
-    double ours = 0.0, theirs = 0.0, norm = 0.0, excess = 0.0;
-    measure(c->made_row, model, c->cols, &ours, &norm, &excess);
-    double own = norm > 0.0 ? fabs(excess) / norm : 0.0;
-    norm = excess = 0.0;
-    measure(c->raw_row, model, c->cols, &theirs, &norm, &excess);
-    c->ours += ours;
-    c->theirs += theirs;
-    c->excess += excess;
-    c->norm += norm;
-    double steps = (double)wa_row_steps(c->stored->format, stored, model, c->cols);
+    c->unequal.ours += row->ours;
+    c->unequal.theirs += row->theirs;
+    c->unequal.excess += row->excess;
+    c->unequal.norm += row->norm;
+    c->own[r] = sqrt(row->ours) + lost * sqrt(row->norm);
     if (!(steps <= c->out.steps)) {
         c->out.steps = steps;
         c->out.steps_row = (int32_t)(c->first + r);
     }
-    take_gain(c, r, norm > 0.0 ? excess / norm : 0.0, own);
+    take_gain(c, r, row->norm > 0.0 ? row->excess / row->norm : 0.0, own);
 }
 
 static void compare_blocks(check *c, size_t r, const float *model)
@@ -300,7 +307,11 @@ static void compare_blocks(check *c, size_t r, const float *model)
     if (are_equal_values(c->made_row, c->raw_row, c->cols))
         return;
     c->known[r] |= DIFFERS;
-    add_unequal(c, r, model, stored);
+    sums own = {0}, row = {0};
+    measure(c->made_row, model, c->cols, &row.ours, &own.norm, &own.excess);
+    measure(c->raw_row, model, c->cols, &row.theirs, &row.norm, &row.excess);
+    add_unequal(c, r, &row, (double)wa_row_steps(c->stored->format, stored, model, c->cols),
+                own.norm > 0.0 ? fabs(own.excess) / own.norm : 0.0, 0.0);
 }
 
 /* A row of a checkpoint's blocks. One that has the model's very values is right, whoever made
@@ -309,18 +320,12 @@ static void compare_levels(check *c, size_t r, const float *model, const float *
 {
     if (are_equal_values(stored, model, c->cols))
         return;
-    double norm = 0.0, excess = 0.0, lost;
+    sums row = {0};
+    double lost;
     c->known[r] |= DIFFERS;
-    measure(stored, model, c->cols, &c->theirs, &norm, &excess);
-    c->ours += wa_matrix_expected(c->stored, r, model, &lost);
-    c->excess += excess;
-    c->norm += norm;
-    double steps = (double)wa_matrix_steps(c->stored, r, model);
-    if (!(steps <= c->out.steps)) {
-        c->out.steps = steps;
-        c->out.steps_row = (int32_t)(c->first + r);
-    }
-    take_gain(c, r, norm > 0.0 ? excess / norm : 0.0, lost);
+    measure(stored, model, c->cols, &row.theirs, &row.norm, &row.excess);
+    row.ours = wa_matrix_expected(c->stored, r, model, &lost);
+    add_unequal(c, r, &row, (double)wa_matrix_steps(c->stored, r, model), lost, lost);
 }
 
 /* --- Rows ------------------------------------------------------------------------------------ */
@@ -434,32 +439,90 @@ static size_t count_nonfinite(const float *row, size_t n)
     return count;
 }
 
-/* Sums of squares to errors, by the RMS row norm of each matrix; of rows with values that are no
- * numbers NaN. */
-static void make_errors(check *c)
-{
-    double sum = 0.0;
-    for (size_t r = 0; r < c->rows; r++)
-        sum += c->square[r];
-    double mean_square = sum / (double)c->rows;
-    for (size_t r = 0; r < c->rows; r++) {
-        double distance = sqrt(c->error[r]);
-        double square = c->square[r] > mean_square ? c->square[r] : mean_square;
-        double error = distance == 0.0 ? 0.0 : distance / sqrt(square);
-        c->error[r] = isfinite(distance) ? error : NAN;
-    }
-}
-
 static bool is_worse(double error, double than)
 {
     return error > than || (isnan(error) && !isnan(than));
+}
+
+static bool has_ratios(const check *c)
+{
+    return (c->made_bytes > 0 || c->levels) && c->unequal.norm > 0.0;
+}
+
+/*
+ * The error of some rows over that of our encoder: from sums of squares. A row that our encoder
+ * gives better than the others, by its grid or by chance, is held against the error of all,
+ * `usual`, a share of the norm.
+ */
+static double ratio_of(double theirs, double own, double norm, double usual)
+{
+    double least = usual * usual * norm;
+    return theirs == 0.0 ? 0.0 : sqrt(theirs / (own > least ? own : least));
+}
+
+/* Of matrix i and of each of its rows by themselves, since all together dilute them. */
+static void take_ratios(check *c, size_t i, double usual, wa_encoding_part *part)
+{
+    double theirs = 0.0, own = 0.0, norm = 0.0, worst = 0.0;
+    int32_t worst_row = -1;
+    for (size_t r = i * c->rows; r < (i + 1) * c->rows; r++) {
+        if ((c->known[r] & DIFFERS) == 0)
+            continue;
+        double ours = c->own[r] * c->own[r];
+        double ratio = ratio_of(c->error[r], ours, c->square[r], usual);
+        theirs += c->error[r];
+        own += ours;
+        norm += c->square[r];
+        if (worst_row < 0 || is_worse(ratio, worst)) {
+            worst = ratio;
+            worst_row = (int32_t)r;
+        }
+    }
+    double whole = ratio_of(theirs, own, norm, usual);
+    if (worst_row >= 0 && (c->out.row_ratio_row < 0 || is_worse(worst, c->out.row_ratio))) {
+        c->out.row_ratio = worst;
+        c->out.row_ratio_row = worst_row;
+    }
+    if (worst_row >= 0 && (c->out.part_ratio_row < 0 || is_worse(whole, c->out.part_ratio))) {
+        c->out.part_ratio = whole;
+        c->out.part_ratio_row = worst_row;
+    }
+    if (part != NULL)
+        part->ratio = whole;
+}
+
+/* Sums of squares to errors, by the RMS row norm of matrix i; of rows with values that are no
+ * numbers NaN. */
+static void make_errors(check *c, size_t i)
+{
+    double sum = 0.0, *squares = c->square + i * c->rows, *errors = c->error + i * c->rows;
+    for (size_t r = 0; r < c->rows; r++)
+        sum += squares[r];
+    double mean_square = sum / (double)c->rows;
+    for (size_t r = 0; r < c->rows; r++) {
+        double distance = sqrt(errors[r]);
+        double square = squares[r] > mean_square ? squares[r] : mean_square;
+        double error = distance == 0.0 ? 0.0 : distance / sqrt(square);
+        errors[r] = isfinite(distance) ? error : NAN;
+    }
+}
+
+static void finish_parts(check *c, wa_encoding_part *parts)
+{
+    double usual = has_ratios(c) ? sqrt(c->unequal.ours / c->unequal.norm) : 0.0;
+    usual = usual > OWN_GRID ? usual : OWN_GRID;
+    for (size_t i = 0; i < c->count; i++) {
+        if (has_ratios(c))
+            take_ratios(c, i, usual, parts == NULL ? NULL : &parts[i]);
+        make_errors(c, i);
+    }
 }
 
 /* Of each matrix by itself: its worst row, and how many rows `flag` is set of. */
 static void count_parts(const check *c, uint8_t flag, wa_encoding_part *parts)
 {
     for (size_t i = 0; parts != NULL && i < c->count; i++) {
-        wa_encoding_part part = {.row = 0};
+        wa_encoding_part part = {.row = 0, .ratio = parts[i].ratio};
         for (size_t r = 0; r < c->rows; r++) {
             size_t at = i * c->rows + r;
             part.row = is_worse(c->error[at], c->error[i * c->rows + (size_t)part.row]) ? (int32_t)r
@@ -487,9 +550,9 @@ static void count_unequal(check *c, wa_encoding_part *parts)
         c->out.unequal_error = c->error[c->out.unequal_row];
     if ((c->made_bytes == 0 && !c->levels) || c->out.unequal == 0)
         return;
-    double least = OWN_GRID * OWN_GRID * c->norm;
-    c->out.ratio = sqrt(c->theirs / (c->ours > least ? c->ours : least));
-    c->out.gain = c->norm > 0.0 ? c->excess / c->norm : 0.0;
+    const sums *s = &c->unequal;
+    c->out.ratio = ratio_of(s->theirs, s->ours, s->norm, OWN_GRID);
+    c->out.gain = s->norm > 0.0 ? s->excess / s->norm : 0.0;
 }
 
 /* Errors that are no numbers leave the quantiles; the first such row is the worst. */
@@ -545,6 +608,7 @@ static wa_status take_rows(check *c, wa_arena *arena, wa_error *err)
     const wa_matrix *stored = &c->pairs[0].stored;
     WA_TRY(wa_arena_take(arena, c->out.rows, sizeof *c->error, &c->error, err));
     WA_TRY(wa_arena_take(arena, c->out.rows, sizeof *c->square, &c->square, err));
+    WA_TRY(wa_arena_take(arena, c->out.rows, sizeof *c->own, &c->own, err));
     WA_TRY(wa_arena_take(arena, c->out.rows, sizeof *c->known, &c->known, err));
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->stored_row, err));
     /* A row that begins inside a block of another one was not encoded by itself. */
@@ -571,15 +635,15 @@ static wa_status compare_pair(check *all, size_t i, bool transpose_model, wa_are
     c.first = i * all->rows;
     c.error += c.first;
     c.square += c.first;
+    c.own += c.first;
     c.known += c.first;
     wa_mark mark = wa_arena_mark(arena);
     wa_status status =
         transpose_model ? compare_transposed(&c, arena, err) : compare_rows(&c, arena, err);
     wa_arena_release(arena, mark);
-    if (status == WA_OK)
-        make_errors(&c);
     c.error = all->error;
     c.square = all->square;
+    c.own = all->own;
     c.known = all->known;
     *all = c;
     return status;
@@ -603,12 +667,15 @@ wa_status wa_encoding_check_all(const wa_encoding_pair *pairs, size_t count, boo
                        .worst_row = -1,
                        .unequal_row = -1,
                        .steps_row = -1,
-                       .row_gain_row = -1}};
+                       .row_gain_row = -1,
+                       .row_ratio_row = -1,
+                       .part_ratio_row = -1}};
     wa_mark mark = wa_arena_mark(arena);
     wa_status status = take_rows(&c, arena, err);
     for (size_t i = 0; i < count && status == WA_OK; i++)
         status = compare_pair(&c, i, transpose_model, arena, err);
     if (status == WA_OK) {
+        finish_parts(&c, parts);
         count_unequal(&c, parts);
         summarise(&c);
         *out = c.out;

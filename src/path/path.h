@@ -491,6 +491,10 @@ typedef struct wa_row_error {
      * */
     double row_gain;
     int32_t row_gain_row;
+    /* R of the row where it is largest; of the matrix (expert) where it is largest, and the row of
+     * that one where it is largest */
+    double row_ratio, part_ratio;
+    int32_t row_ratio_row, part_ratio_row;
 } wa_row_error;
 
 /** Who may have made stored rows of blocks: LARQL's encoder is tried on vindexes; a checkpoint is
@@ -521,6 +525,7 @@ typedef struct wa_encoding_part {
     double max;     /* largest row error; NaN: a row holds values that are no numbers */
     int32_t row;    /* its row in the matrix */
     size_t unequal; /* rows that the basis does not give */
+    double ratio;   /* R of these; 0 without any */
 } wa_encoding_part;
 
 /**

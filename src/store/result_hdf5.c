@@ -116,7 +116,11 @@ static wa_status load_row_errors(wa_hid file, const wa_extents *x, wa_arena *are
                 {"row_err_ratio", &out->ratio},
                 {"row_err_gain", &out->gain},
                 {"row_err_row_gain", &out->row_gain},
-                {"row_err_row_gain_row", &out->row_gain_row}};
+                {"row_err_row_gain_row", &out->row_gain_row},
+                {"row_err_row_ratio", &out->row_ratio},
+                {"row_err_row_ratio_row", &out->row_ratio_row},
+                {"row_err_expert_ratio", &out->expert_ratio},
+                {"row_err_expert_ratio_row", &out->expert_ratio_row}};
     const wa_dims *dims = &x->dims;
     size_t count = dims->vindexes * WA_PAYLOAD_COUNT * dims->layers * WA_PROJECTION_COUNT;
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)

@@ -227,7 +227,9 @@ typedef struct wa_result_access {
 /** Row errors, [vindexes, payloads, layers, projections] each. */
 typedef struct wa_row_errors {
     const double *p50, *p99, *max, *unequal_error, *steps, *ratio, *gain, *row_gain;
-    const int32_t *worst, *unequal_row, *steps_row, *row_gain_row;
+    const double *row_ratio, *expert_ratio;
+    const int32_t *worst, *unequal_row, *steps_row, *row_gain_row, *row_ratio_row;
+    const int32_t *expert_ratio_row;
     const int8_t *checked, *format, *basis;
     const int64_t *nonfinite, *rows, *unequal;
 } wa_row_errors;

@@ -50,15 +50,22 @@ def blocks_of(rows, size):
     return np.ascontiguousarray(rows, F32).reshape(len(rows), -1, size)
 
 
+def importance(x, spread=1.0):
+    """Of each column, log-normal and the same in every row, in the shape of the row's groups x: what an importance matrix says."""
+    columns = x[0].size
+    return np.exp(spread * np.random.default_rng(columns).standard_normal(columns)).astype(F32).reshape(x.shape[1:])
+
+
 def signed_largest(x):
     at = np.argmax(np.abs(x), axis=-1)
     return np.take_along_axis(x, at[..., None], axis=-1)[..., 0]
 
 
-def q4_0_ggml(rows, rounding=half_up):
-    """The value of the largest magnitude becomes -8; codes come from the unrounded scale, halves upwards."""
+def q4_0_ggml(rows, rounding=half_up, stretch=1.0):
+    """The value of the largest magnitude becomes -8; codes come from the unrounded scale, halves upwards. A fault: scales `stretch`
+    times as large."""
     x = blocks_of(rows, 32)
-    d = signed_largest(x) / F32(-8)
+    d = signed_largest(x) / F32(-8) * F32(stretch)
     return join_q4_0(d, np.clip(rounding(x * over(F32(1), d)[..., None]), -8, 7))
 
 
@@ -124,10 +131,10 @@ def q4_k_plain(rows, rounding=nearest):
     return finish_q4_k(x, (high - low) / F32(15), low, rounding)
 
 
-def q4_k_search(rows, rounding=nearest):
+def q4_k_search(rows, rounding=nearest, weigh=lambda x: F32(1)):
     """The best of 21 ranges by a weighted squared error, each with step and minimum refitted: the search that ggml makes."""
     x = sub_blocks(rows)
-    weights = np.sqrt(np.square(x).mean(axis=-1, keepdims=True)) + np.abs(x)
+    weights = weigh(x) * (np.sqrt(np.square(x).mean(axis=-1, keepdims=True)) + np.abs(x))
     low, high = np.minimum(x.min(axis=-1), 0), x.max(axis=-1)
     span = high - low
     sum_w, sum_x = weights.sum(axis=-1), (weights * x).sum(axis=-1)
@@ -155,10 +162,10 @@ def q4_k_search(rows, rounding=nearest):
 # --- Q6_K: sixteen sub-blocks of 16, value = d * sc * (q - 32) ---------------------------------------------------------------
 
 
-def q6_k_search(rows, rounding=nearest):
+def q6_k_search(rows, rounding=nearest, weigh=lambda x: F32(1)):
     """The best of 19 scales by squared error weighted with x^2, then 8-bit scales under an f16 one."""
     x = np.ascontiguousarray(rows, F32).reshape(len(rows), -1, 16, 16)
-    largest, weights = signed_largest(x), np.square(x)
+    largest, weights = signed_largest(x), weigh(x) * np.square(x)
     best, gain = np.zeros_like(largest), np.full(largest.shape, -1, F32)
     for i in range(-9, 10):
         codes = np.clip(nearest(x * over(F32(-(32 + 0.1 * i)), largest)[..., None]), -32, 31)
@@ -273,6 +280,8 @@ FAMILIES = {  # of encoders that keep to nearest levels: {format: encoder}
     "plain": {"Q4_K": q4_k_plain, "Q6_K": q6_k_search, "Q4_0": q4_0_ggml, "FP4": fp4_nearest, "FP8": fp8_nearest},
     "search": {"Q4_K": q4_k_search, "Q6_K": q6_k_search, "Q4_0": q4_0_min_mse, "FP4": fp4_min_mse, "FP8": fp8_nearest},
     "refit": {"Q4_K": q4_k_search, "Q6_K": q6_k_search, "Q4_0": q4_0_refit, "FP4": fp4_min_mse, "FP8": fp8_nearest},
+    "imatrix": {"Q4_K": lambda rows: q4_k_search(rows, weigh=importance), "Q6_K": lambda rows: q6_k_search(rows, weigh=importance),
+                "Q4_0": q4_0_refit, "FP4": fp4_min_mse, "FP8": fp8_nearest},
 }
 TRUNCATING = {"Q4_K": lambda rows: q4_k_search(rows, np.floor), "Q6_K": lambda rows: q6_k_search(rows, np.trunc),
               "Q4_0": lambda rows: q4_0_ggml(rows, np.trunc)}

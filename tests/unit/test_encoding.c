@@ -391,6 +391,85 @@ static void gain_and_ratio_are_of_the_unequal_rows(void)
     wa_arena_close(arena);
 }
 
+/* Rows of Q4_0 by an encoder that is not LARQL's: the signed largest over -8, `stretch` times that
+ * in one row, and nearest levels of it. */
+static wa_matrix another_encoders(wa_arena *arena, const float *values, size_t cols,
+                                  size_t stretched, float stretch)
+{
+    wa_matrix stored = test_store(arena, values, F, cols, WA_FORMAT_Q4_0, 0);
+    uint8_t *bytes;
+    WA_MUST(wa_arena_take(arena, F * stored.row_bytes, 1, &bytes, &test_err), &test_err);
+    for (size_t block = 0; block < F * cols / 32; block++) {
+        const float *w = values + block * 32;
+        uint8_t *out = bytes + block * 18;
+        float most = 0.0F;
+        for (size_t i = 0; i < 32; i++)
+            most = fabsf(w[i]) > fabsf(most) ? w[i] : most;
+        bool is_stretched = block / (cols / 32) == stretched || stretched == F;
+        uint16_t half = wa_f32_to_f16(most / -8.0F * (is_stretched ? stretch : 1.0F));
+        float d = wa_f16_to_f32(half);
+        memcpy(out, &half, sizeof half);
+        for (size_t i = 0; i < 32; i++) {
+            float code = fminf(fmaxf(nearbyintf(w[i] / d), -8.0F), 7.0F) + 8.0F;
+            out[2 + i / 2] |= (uint8_t)((unsigned)code << (i % 2 * 4));
+        }
+    }
+    stored.data = bytes;
+    return stored;
+}
+
+/* One bad row of many: of all rows together nobody sees it. */
+static void one_coarse_row_shows_in_its_own_ratio(void)
+{
+    wa_arena *arena = test_arena();
+    uint64_t seed = 52;
+    const float *values = test_values(arena, F * H, 0.05F, &seed);
+    wa_matrix model = test_store(arena, values, F, H, WA_FORMAT_F32, 0);
+    static const wa_encoded_by by[] = {WA_ENCODED_LARQL, WA_ENCODED_ANY};
+    for (size_t i = 0; i < 2; i++) {
+        wa_row_error e;
+        wa_matrix good = another_encoders(arena, values, H, 100, 1.0F);
+        WA_MUST(wa_encoding_check(&good, &model, false, by[i], arena, &e, &test_err), &test_err);
+        CU_ASSERT(e.unequal > F / 2 && e.steps < 0.51 && e.ratio < 1.02);
+        CU_ASSERT(e.row_ratio > e.ratio && e.row_ratio < 1.4);
+        CU_ASSERT_DOUBLE_EQUAL(e.part_ratio, e.ratio, 1e-9); /* one matrix is all */
+        CU_ASSERT_EQUAL(e.part_ratio_row, e.row_ratio_row);
+        wa_matrix bad = another_encoders(arena, values, H, 100, 4.0F);
+        WA_MUST(wa_encoding_check(&bad, &model, false, by[i], arena, &e, &test_err), &test_err);
+        CU_ASSERT(e.steps < 0.51 && e.ratio < 1.1);
+        CU_ASSERT(e.row_ratio_row == 100 && e.row_ratio > 3.0 && e.row_ratio < 5.0);
+    }
+    /* equal rows have none */
+    wa_row_error own = check(arena, &model, &model, false);
+    CU_ASSERT(own.row_ratio == 0.0 && own.row_ratio_row == -1 && own.part_ratio_row == -1);
+    wa_arena_close(arena);
+}
+
+/* A bad expert of many: its rows are a small share of all. */
+static void one_coarse_matrix_of_many_shows_in_its_own_ratio(void)
+{
+    enum { EXPERTS = 24, BAD = 17 };
+    wa_arena *arena = test_arena();
+    uint64_t seed = 53;
+    wa_encoding_pair pairs[EXPERTS] = {0};
+    wa_encoding_part parts[EXPERTS] = {0};
+    for (size_t i = 0; i < EXPERTS; i++) {
+        const float *values = test_values(arena, F * H, 0.05F, &seed);
+        pairs[i].model = test_store(arena, values, F, H, WA_FORMAT_F32, 0);
+        pairs[i].stored = another_encoders(arena, values, H, F, i == BAD ? 1.8F : 1.0F);
+    }
+    wa_row_error e;
+    WA_MUST(
+        wa_encoding_check_all(pairs, EXPERTS, false, WA_ENCODED_LARQL, arena, &e, parts, &test_err),
+        &test_err);
+    CU_ASSERT(e.ratio < 1.1 && e.row_ratio < 2.0);
+    CU_ASSERT(e.part_ratio > 1.5 && e.part_ratio_row / F == BAD);
+    CU_ASSERT_EQUAL(parts[BAD].ratio, e.part_ratio);
+    for (size_t i = 0; i < EXPERTS; i++)
+        CU_ASSERT(i == BAD || (parts[i].ratio > 0.5 && parts[i].ratio < 1.1));
+    wa_arena_close(arena);
+}
+
 static void shapes_that_do_not_belong_together_are_refused(void)
 {
     wa_arena *arena = test_arena();
@@ -418,4 +497,6 @@ WA_SUITE("encoding", WA_CASE(errors_and_quantiles_are_those_by_hand),
          WA_CASE(every_re_encoding_is_equal_and_one_bit_is_not),
          WA_CASE(steps_are_those_of_the_stored_scales),
          WA_CASE(gain_and_ratio_are_of_the_unequal_rows),
+         WA_CASE(one_coarse_row_shows_in_its_own_ratio),
+         WA_CASE(one_coarse_matrix_of_many_shows_in_its_own_ratio),
          WA_CASE(shapes_that_do_not_belong_together_are_refused))

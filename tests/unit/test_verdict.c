@@ -238,7 +238,11 @@ static wa_encoding_figure foreign_figure(wa_format format)
                                          .ratio = 1.0,
                                          .gain = -0.008,
                                          .row_gain = 0.02,
-                                         .row_gain_row = 5}};
+                                         .row_gain_row = 5,
+                                         .row_ratio = 1.2,
+                                         .row_ratio_row = 6,
+                                         .part_ratio = 1.0,
+                                         .part_ratio_row = 7}};
 }
 
 static void another_encoder_has_limits_of_its_own(void)
@@ -247,22 +251,52 @@ static void another_encoder_has_limits_of_its_own(void)
     static const struct {
         wa_format format;
         double steps[2], ratio[2], gain[2], row_gain[2];
-    } table[] = {{WA_FORMAT_Q4_K, {0.55, 0.56}, {1.05, 1.06}, {0.015, -0.016}, {0.04, -0.041}},
-                 {WA_FORMAT_Q6_K, {0.55, 0.56}, {1.05, 1.06}, {0.015, -0.016}, {0.04, -0.041}},
-                 {WA_FORMAT_Q4_0, {0.70, 0.71}, {1.15, 1.16}, {0.030, -0.031}, {0.08, -0.081}},
-                 {WA_FORMAT_FP4, {0.55, 0.56}, {1.05, 1.06}, {0.025, -0.026}, {0.08, -0.081}},
-                 {WA_FORMAT_FP8, {0.55, 0.56}, {1.10, 1.11}, {0.025, -0.026}, {0.08, -0.081}}};
+        double row_ratio[2], expert_ratio[2];
+    } table[] = {{WA_FORMAT_Q4_K,
+                  {0.55, 0.56},
+                  {1.05, 1.06},
+                  {0.015, -0.016},
+                  {0.04, -0.041},
+                  {2.0, 2.01},
+                  {1.36, 1.37}},
+                 {WA_FORMAT_Q6_K,
+                  {0.55, 0.56},
+                  {1.05, 1.06},
+                  {0.015, -0.016},
+                  {0.04, -0.041},
+                  {2.0, 2.01},
+                  {1.36, 1.37}},
+                 {WA_FORMAT_Q4_0,
+                  {0.70, 0.71},
+                  {1.15, 1.16},
+                  {0.030, -0.031},
+                  {0.08, -0.081},
+                  {2.0, 2.01},
+                  {1.43, 1.44}},
+                 {WA_FORMAT_FP4,
+                  {0.55, 0.56},
+                  {1.05, 1.06},
+                  {0.025, -0.026},
+                  {0.08, -0.081},
+                  {2.0, 2.01},
+                  {1.36, 1.37}},
+                 {WA_FORMAT_FP8,
+                  {0.55, 0.56},
+                  {1.10, 1.11},
+                  {0.025, -0.026},
+                  {0.08, -0.081},
+                  {2.5, 2.51},
+                  {1.56, 1.57}}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         for (int bad = 0; bad < 2; bad++) {
-            for (int which = 0; which < 4; which++) {
+            for (int which = 0; which < 6; which++) {
                 wa_encoding_figure f = foreign_figure(table[i].format);
-                *(which == 0   ? &f.rows.steps
-                  : which == 1 ? &f.rows.ratio
-                  : which == 2 ? &f.rows.gain
-                               : &f.rows.row_gain) = which == 0   ? table[i].steps[bad]
-                                                     : which == 1 ? table[i].ratio[bad]
-                                                     : which == 2 ? table[i].gain[bad]
-                                                                  : table[i].row_gain[bad];
+                double *const figures[] = {&f.rows.steps,    &f.rows.ratio,     &f.rows.gain,
+                                           &f.rows.row_gain, &f.rows.row_ratio, &f.rows.part_ratio};
+                const double *const values[] = {table[i].steps,     table[i].ratio,
+                                                table[i].gain,      table[i].row_gain,
+                                                table[i].row_ratio, table[i].expert_ratio};
+                *figures[which] = values[which][bad];
                 wa_encoding_finding found = wa_encoding_judge(&f, WA_ENCODER_NEAREST);
                 CU_ASSERT_EQUAL(found.faithful, bad == 0);
                 CU_ASSERT_EQUAL(found.rule, WA_ENCODING_RULE_FOREIGN);
@@ -278,6 +312,11 @@ static void another_encoder_has_limits_of_its_own(void)
             CU_ASSERT(!wa_encoding_judge(&f, WA_ENCODER_NEAREST).faithful);
             CU_ASSERT(wa_encoding_judge(&f, WA_ENCODER_COMPENSATING).faithful);
             f.rows.ratio = 2.1;
+            CU_ASSERT(!wa_encoding_judge(&f, WA_ENCODER_COMPENSATING).faithful);
+            f.rows.ratio = 1.9;
+            f.rows.row_ratio = 3.9;
+            CU_ASSERT(wa_encoding_judge(&f, WA_ENCODER_COMPENSATING).faithful);
+            f.rows.row_ratio = 5.1;
             CU_ASSERT(!wa_encoding_judge(&f, WA_ENCODER_COMPENSATING).faithful);
         }
 }
@@ -343,15 +382,16 @@ static void the_worst_projection_is_named(void)
 
 static void nan_in_the_encoding_never_passes(void)
 {
-    for (int which = 0; which < 8; which++) {
+    for (int which = 0; which < 10; which++) {
         scene s;
         open_scene(&s, WA_BUCKET_FP4);
         wa_encoding_figure *f = &s.encoding[5];
         if (which >= 3)
             *f = foreign_figure(WA_FORMAT_FP4);
-        double *const figures[] = {&f->rows.max,      &f->rows.p99,   NULL,
-                                   &f->rows.steps,    &f->rows.ratio, &f->rows.gain,
-                                   &f->rows.row_gain, &f->rows.ratio};
+        double *const figures[] = {&f->rows.max,       &f->rows.p99,   NULL,
+                                   &f->rows.steps,     &f->rows.ratio, &f->rows.gain,
+                                   &f->rows.row_gain,  &f->rows.ratio, &f->rows.row_ratio,
+                                   &f->rows.part_ratio};
         if (which == 2)
             f->rows.nonfinite = 1;
         else
