@@ -1,6 +1,8 @@
 /* JSON through Jansson: duplicates refused, errors in one line with their place. */
 #include "base/json.h"
 
+#include "base/utf8.h"
+
 wa_status wa_json_parse(wa_bytes text, json_t **out, wa_error *err)
 {
     json_error_t cause;
@@ -27,6 +29,19 @@ wa_status wa_json_open(const char *path, json_t **out, wa_error *err)
 void wa_json_close(json_t *root)
 {
     json_decref(root);
+}
+
+json_t *wa_json_text(const char *text)
+{
+    json_t *out = text == NULL ? NULL : json_string(text);
+    wa_arena *arena;
+    const char *clean;
+    if (text == NULL || out != NULL || wa_arena_open("text", 0, &arena, NULL) != WA_OK)
+        return out;
+    if (wa_text_escape(text, arena, &clean, NULL) == WA_OK)
+        out = json_string(clean);
+    wa_arena_close(arena);
+    return out;
 }
 
 const char *wa_json_type_name(const json_t *value)

@@ -32,6 +32,10 @@ WA_CHECKED wa_status wa_json_string(const json_t *object, const char *key, const
 WA_CHECKED wa_status wa_json_string_or(const json_t *object, const char *key, const char *fallback,
                                        const char **out, wa_error *err);
 
+/** A new string value of any bytes: what is no UTF-8 is shown as \xHH (a path may hold it). NULL:
+ * of NULL, or without memory. */
+json_t *wa_json_text(const char *text);
+
 /** Name of a JSON value's type, for messages. */
 const char *wa_json_type_name(const json_t *value);
 

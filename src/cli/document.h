@@ -3,9 +3,9 @@
 #ifndef WALKAUDIT_CLI_DOCUMENT_H
 #define WALKAUDIT_CLI_DOCUMENT_H
 
+#include "base/json.h"
 #include "path/path.h"
 
-#include <jansson.h>
 #include <stdbool.h>
 
 /** An object that begins with "schema" (walkaudit.NAME) and "version". Owned by the caller; NULL

@@ -15,7 +15,7 @@ static json_t *texts_of(const char *const *texts, size_t count)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_string(texts[i]));
+        json_array_append_new(list, wa_json_text(texts[i]));
     return list;
 }
 
@@ -25,7 +25,8 @@ static json_t *files_of(const char *const *files, size_t count)
     for (size_t i = 0; i < count; i++) {
         struct stat info;
         json_int_t bytes = stat(files[i], &info) == 0 ? (json_int_t)info.st_size : 0;
-        json_array_append_new(list, json_pack("{s:s, s:I}", "path", files[i], "bytes", bytes));
+        json_array_append_new(
+            list, json_pack("{s:o, s:I}", "path", wa_json_text(files[i]), "bytes", bytes));
     }
     return list;
 }
@@ -67,11 +68,11 @@ wa_status wa_inspect_model_members(const char *path, wa_arena *arena, json_t *ob
     json_t *understood = json_object();
     for (size_t i = 0; i < model->understood_count; i++)
         json_object_set_new(understood, model->understood[i].name,
-                            json_string(model->understood[i].text));
+                            wa_json_text(model->understood[i].text));
     json_object_set_new(object, "kind", json_string("model"));
-    json_object_set_new(object, "path", json_string(model->path));
-    json_object_set_new(object, "container", json_string(model->container));
-    json_object_set_new(object, "family", json_string(model->family));
+    json_object_set_new(object, "path", wa_json_text(model->path));
+    json_object_set_new(object, "container", wa_json_text(model->container));
+    json_object_set_new(object, "family", wa_json_text(model->family));
     json_object_set_new(object, "gated", json_boolean(model->gated));
     set_shape(object, model->layer_count, model->hidden, model->intermediate, model->vocab);
     json_object_set_new(object, "experts", model_experts_of(model));
@@ -127,8 +128,8 @@ static json_t *not_offered_of(const wa_not_offered *items, size_t count)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(
-            list, json_pack("{s:s, s:s}", "path", items[i].path, "reason", items[i].reason));
+        json_array_append_new(list, json_pack("{s:s, s:o}", "path", items[i].path, "reason",
+                                              wa_json_text(items[i].reason)));
     return list;
 }
 
@@ -138,11 +139,11 @@ static wa_status set_vindex(const wa_vindex *vindex, wa_arena *arena, json_t *ob
     wa_vindex_flags flags = wa_vindex_upstream_flags(vindex);
     WA_TRY(wa_inspect_list_cases(vindex, arena, &cases, err));
     json_object_set_new(object, "kind", json_string("vindex"));
-    json_object_set_new(object, "path", json_string(vindex->path));
-    json_object_set_new(object, "model", json_string(vindex->model));
-    json_object_set_new(object, "family", json_string(vindex->family));
+    json_object_set_new(object, "path", wa_json_text(vindex->path));
+    json_object_set_new(object, "model", wa_json_text(vindex->model));
+    json_object_set_new(object, "family", wa_json_text(vindex->family));
     set_shape(object, vindex->layer_count, vindex->hidden, vindex->intermediate, vindex->vocab);
-    json_object_set_new(object, "bucket", json_string(wa_vindex_upstream_bucket(&flags)));
+    json_object_set_new(object, "bucket", wa_json_text(wa_vindex_upstream_bucket(&flags)));
     json_object_set_new(object, "payloads", payloads_of(vindex));
     json_object_set_new(object, "experts", vindex_experts_of(vindex));
     json_object_set_new(object, "cases", vindex_cases_of(&cases));
@@ -193,15 +194,15 @@ wa_status wa_inspect_result_members(const char *path, wa_arena *arena, json_t *o
                                         wa_bucket_name(meta->cases[c].bucket), "verdict",
                                         wa_verdict_name(judgement->cases[c].verdict.code)));
     json_object_set_new(object, "kind", json_string("result"));
-    json_object_set_new(object, "path", json_string(result->path));
+    json_object_set_new(object, "path", wa_json_text(result->path));
     json_object_set_new(object, "format", json_integer(WA_LAYOUT_VERSION));
-    json_object_set_new(object, "source", json_string(meta->source));
-    json_object_set_new(object, "title", json_string(meta->title));
-    json_object_set_new(object, "job", json_string(meta->job_name));
-    json_object_set_new(object, "audit", json_string(meta->audit_name));
-    json_object_set_new(object, "model", json_string(meta->model_path));
-    json_object_set_new(object, "family", json_string(meta->model_family));
-    json_object_set_new(object, "bounds", json_string(meta->bounds_name));
+    json_object_set_new(object, "source", wa_json_text(meta->source));
+    json_object_set_new(object, "title", wa_json_text(meta->title));
+    json_object_set_new(object, "job", wa_json_text(meta->job_name));
+    json_object_set_new(object, "audit", wa_json_text(meta->audit_name));
+    json_object_set_new(object, "model", wa_json_text(meta->model_path));
+    json_object_set_new(object, "family", wa_json_text(meta->model_family));
+    json_object_set_new(object, "bounds", wa_json_text(meta->bounds_name));
     json_object_set_new(object, "layers", json_integer((json_int_t)meta->dims.layers));
     json_object_set_new(object, "prompts", json_integer((json_int_t)meta->dims.prompts));
     json_object_set_new(object, "positions", json_integer((json_int_t)meta->dims.rows));

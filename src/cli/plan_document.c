@@ -17,9 +17,9 @@ static json_t *not_offered_of(const wa_audit *audit)
     json_t *list = json_array();
     for (size_t i = 0; i < audit->cases.not_offered_count; i++) {
         const wa_not_offered *item = &audit->cases.not_offered[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "vindex",
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "vindex",
                                               audit->request->vindexes[item->vindex].name, "path",
-                                              item->path, "reason", item->reason));
+                                              item->path, "reason", wa_json_text(item->reason)));
     }
     return list;
 }
@@ -29,12 +29,12 @@ wa_status wa_plan_audit_object(const wa_audit *audit, json_t **out, wa_error *er
     const wa_model *model = audit->model;
     char *result;
     WA_TRY(wa_audit_result_path(audit, NULL, &result, err));
-    *out = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:o, s:o, s:[]}", "audit",
-                     audit->request->name, "model", audit->request->model, "family", model->family,
-                     "semantics", wa_semantics_name(model->semantics), "layers",
+    *out = json_pack("{s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:[]}", "audit",
+                     audit->request->name, "model", wa_json_text(audit->request->model), "family",
+                     model->family, "semantics", wa_semantics_name(model->semantics), "layers",
                      (json_int_t)model->layer_count, "prompts", (json_int_t)audit->prompt_count,
-                     "positions", (json_int_t)audit->obs_count, "result", result, "cases",
-                     cases_of(audit), "not_offered", not_offered_of(audit), "plans");
+                     "positions", (json_int_t)audit->obs_count, "result", wa_json_text(result),
+                     "cases", cases_of(audit), "not_offered", not_offered_of(audit), "plans");
     return *out == NULL ? wa_fail(err, WA_E_MEMORY, "no memory for the plan in JSON") : WA_OK;
 }
 
@@ -52,7 +52,7 @@ void wa_plan_add_object(json_t *audit_object, const wa_audit *audit, const wa_pl
         const char *name;
         json_t *value;
     } figures_of[] = {
-        {"experts", json_string(wa_spreading_word(g->spread))},
+        {"experts", wa_json_text(wa_spreading_word(g->spread))},
         {"memory_bytes", json_integer((json_int_t)plan->anonymous_bytes)},
         {"result_bytes", wa_cli_number(f->result_bytes)},
         {"capture_bytes", json_integer((json_int_t)f->capture_bytes)},
@@ -64,7 +64,7 @@ void wa_plan_add_object(json_t *audit_object, const wa_audit *audit, const wa_pl
         {"fill", wa_cli_number(f->fill)},
         {"seconds", wa_cli_number(f->seconds)},
         {"flop_per_second", wa_cli_number(f->flops_per_second)},
-        {"rate", json_string(f->is_measured ? wa_engine_name(audit->job->engine) : "given")}};
+        {"rate", wa_json_text(f->is_measured ? wa_engine_name(audit->job->engine) : "given")}};
     for (size_t i = 0; i < sizeof figures_of / sizeof figures_of[0]; i++)
         json_object_set_new(object, figures_of[i].name, figures_of[i].value);
     json_array_append_new(json_object_get(audit_object, "plans"), object);

@@ -68,14 +68,14 @@ json_t *wa_cli_state_object(const char *path, const wa_judged_state *judged)
                         : s->prompts > 0          ? "unfinished"
                         : judged->failure != NULL ? "failed"
                                                   : "absent";
-    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:s?, s:b, s:I, s:I, s:s?, s:i}", "result", path,
-                     "state", state, "prompts", (json_int_t)s->prompts, "prompts_done",
-                     (json_int_t)(s->finished ? s->prompts : s->done), "prompts_per_second",
-                     s->prompts_per_second > 0.0 ? wa_cli_number(s->prompts_per_second)
-                                                 : json_null(),
-                     "owner", s->owner, "owner_alive", s->owner_alive ? 1 : 0, "unchecked",
-                     (json_int_t)judged->unchecked, "unaudited", (json_int_t)judged->unaudited,
-                     "failure", judged->failure, "exit_code", judged->exit_code);
+    return json_pack(
+        "{s:o, s:s, s:I, s:I, s:o, s:s?, s:b, s:I, s:I, s:o?, s:i}", "result", wa_json_text(path),
+        "state", state, "prompts", (json_int_t)s->prompts, "prompts_done",
+        (json_int_t)(s->finished ? s->prompts : s->done), "prompts_per_second",
+        s->prompts_per_second > 0.0 ? wa_cli_number(s->prompts_per_second) : json_null(), "owner",
+        s->owner, "owner_alive", s->owner_alive ? 1 : 0, "unchecked", (json_int_t)judged->unchecked,
+        "unaudited", (json_int_t)judged->unaudited, "failure", wa_json_text(judged->failure),
+        "exit_code", judged->exit_code);
 }
 
 static wa_status look(const wa_status_question *q, const wa_job *job, size_t index, wa_arena *arena,
@@ -97,7 +97,7 @@ static wa_status look(const wa_status_question *q, const wa_job *job, size_t ind
     t->code = wa_exit_code_graver(t->code, judged.exit_code);
     if (q->json) {
         json_t *object = wa_cli_state_object(path, &judged);
-        json_object_set_new(object, "audit", json_string(audit->name));
+        json_object_set_new(object, "audit", wa_json_text(audit->name));
         json_array_append_new(t->list, object);
     } else if (!q->prompts && !q->resumable) {
         print_line(audit, &judged);

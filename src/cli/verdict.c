@@ -102,12 +102,12 @@ static wa_status print_json(const char *path, const wa_judged *judged, wa_error 
         json_array_append_new(cases, case_object(&meta->cases[c], &judgement->cases[c]));
     for (size_t v = 0; v < meta->dims.vindexes; v++)
         json_array_append_new(
-            vindexes, json_pack("{s:s, s:s, s:s, s:o}", "vindex", meta->vindex_name[v], "path",
-                                meta->vindex_path[v], "verdict",
+            vindexes, json_pack("{s:s, s:o, s:s, s:o}", "vindex", meta->vindex_name[v], "path",
+                                wa_json_text(meta->vindex_path[v]), "verdict",
                                 wa_verdict_name((wa_verdict_code)judgement->vindexes[v].code),
                                 "reasons", lines_of(judgement->vindexes[v].reason)));
-    json_object_set_new(object, "result", json_string(path));
-    json_object_set_new(object, "bounds", json_string(judgement->bounds->name));
+    json_object_set_new(object, "result", wa_json_text(path));
+    json_object_set_new(object, "bounds", wa_json_text(judgement->bounds->name));
     json_object_set_new(object, "stored", json_boolean(judged->stored));
     json_object_set_new(object, "exit_code", json_integer(judgement->exit_code));
     json_object_set_new(object, "vindexes", vindexes);

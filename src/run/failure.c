@@ -66,8 +66,9 @@ wa_status wa_run_failure_read(const char *result_path, wa_arena *arena, wa_run_f
 static void write_record(const wa_job_audit *audit, const char *directory, const char *path,
                          const char *reason, int exit_code)
 {
-    json_t *object = json_pack("{s:s, s:s, s:s, s:i}", "audit", audit->name, "model", audit->model,
-                               "reason", reason, "exit_code", exit_code);
+    json_t *object =
+        json_pack("{s:s, s:o, s:o, s:i}", "audit", audit->name, "model", wa_json_text(audit->model),
+                  "reason", wa_json_text(reason), "exit_code", exit_code);
     char *text = object == NULL ? NULL : json_dumps(object, JSON_INDENT(1) | JSON_SORT_KEYS);
     wa_error cause = {.status = WA_OK};
     wa_status written = wa_fail(&cause, WA_E_MEMORY, "no memory for the text");

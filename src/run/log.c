@@ -1,6 +1,7 @@
 /* The log of a run. */
 #include "run/log.h"
 
+#include "base/json.h"
 #include "base/launched.h"
 
 #include <limits.h>
@@ -11,8 +12,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <jansson.h>
 
 /* Between two lines of progress: on a terminal, in a file, and in a file with -v. */
 static const double TERMINAL_SECONDS = 0.2, FILE_SECONDS = 30.0, VERBOSE_SECONDS = 1.0;
@@ -218,7 +217,7 @@ static void set_time(json_t *object, const char *key, time_t when)
     char text[32];
     gmtime_r(&when, &utc);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    set(object, key, json_string(text));
+    set(object, key, wa_json_text(text));
 }
 
 /* As this run cut what was missing, in the order in which it hands them out. */
@@ -287,26 +286,26 @@ wa_status wa_run_log_write(const wa_run_log *log, wa_parts *parts, const wa_plan
                            wa_error *err)
 {
     json_t *object = json_object();
-    set(object, "command", json_string(log->options->command_line));
-    set(object, "host", json_string(wa_comm_host(log->comm)));
+    set(object, "command", wa_json_text(log->options->command_line));
+    set(object, "host", wa_json_text(wa_comm_host(log->comm)));
     set(object, "hosts", json_integer(wa_comm_nodes(log->comm)));
     set(object, "ranks", json_integer(wa_comm_size(log->comm)));
     set(object, "groups", json_integer(plan->grid.groups));
     set(object, "stages", json_integer(plan->grid.stages));
     set(object, "teams", json_integer(plan->grid.teams));
-    set(object, "experts", json_string(wa_spreading_word(plan->grid.spread)));
+    set(object, "experts", wa_json_text(wa_spreading_word(plan->grid.spread)));
     set(object, "idle", json_integer(plan->grid.idle));
     set_batches(object, plan);
     wa_run_places_describe(log->places, object);
     wa_blas blas = wa_blas_look();
     char mpi[128];
     wa_comm_library(mpi, sizeof mpi);
-    set(object, "blas_core", json_string(blas.core));
-    set(object, "blas", json_string(blas.config));
-    set(object, "mpi", json_string(mpi));
-    set(object, "walkaudit", json_string(WALKAUDIT_VERSION));
+    set(object, "blas_core", wa_json_text(blas.core));
+    set(object, "blas", wa_json_text(blas.config));
+    set(object, "mpi", wa_json_text(mpi));
+    set(object, "walkaudit", wa_json_text(WALKAUDIT_VERSION));
     const char *job = getenv("SLURM_JOB_ID");
-    set(object, "slurm_job_id", json_string(job == NULL ? "" : job));
+    set(object, "slurm_job_id", wa_json_text(job == NULL ? "" : job));
     set_time(object, "started", log->wall_start);
     set(object, "finished", json_boolean(at_end));
     if (at_end) {

@@ -3,6 +3,7 @@
 #include "store/result.h"
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 
 #include <string.h>
 

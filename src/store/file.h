@@ -127,8 +127,4 @@ WA_CHECKED wa_status wa_dataset_get(wa_hid file, const wa_layout *row, const wa_
 /** Length of a one-dimensional dataset: the extents of an axis. WA_E_FORMAT. */
 WA_CHECKED wa_status wa_dataset_length(wa_hid file, const char *name, size_t *out, wa_error *err);
 
-/** The same text when it is valid UTF-8, else a copy with bad bytes as \xHH. */
-WA_CHECKED wa_status wa_text_escape(const char *text, wa_arena *arena, const char **out,
-                                    wa_error *err);
-
 #endif

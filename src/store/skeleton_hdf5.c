@@ -2,6 +2,8 @@
  * rank 0. */
 #include "store/assemble.h"
 
+#include "base/utf8.h"
+
 #include <hdf5.h>
 #include <limits.h>
 #include <math.h>

@@ -1,6 +1,8 @@
 /* Texts of the token ids of a result, so that reports need no tokenizer. Serial, rank 0. */
 #include "store/assemble.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
 enum { IDS_AT_ONCE = 1 << 16 };

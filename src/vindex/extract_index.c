@@ -158,8 +158,9 @@ static json_t *build_root(const wa_model *model, const wa_extract_options *optio
 {
     const wa_format_info *gate = wa_format_get(plan->gate_format);
     bool q4k = options->format == WA_EXTRACT_Q4K || options->format == WA_EXTRACT_Q6K;
-    json_t *root = json_pack("{s:i, s:s, s:s, s:o}", "version", 2, "model", model->path, "family",
-                             model->family, "source", build_source(options));
+    json_t *root =
+        json_pack("{s:i, s:o, s:s, s:o}", "version", 2, "model", wa_json_text(model->path),
+                  "family", model->family, "source", build_source(options));
     json_object_set_new(root, "checksums", build_checksums(sums, count));
     json_object_set_new(root, "num_layers", json_integer((json_int_t)model->layer_count));
     json_object_set_new(root, "hidden_size", json_integer((json_int_t)model->hidden));

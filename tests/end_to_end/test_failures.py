@@ -2,6 +2,7 @@
 
 Each must end on every rank, with exit code 3, one line that says what, and whole parts.
 """
+import json
 import os
 import shutil
 import subprocess
@@ -235,3 +236,28 @@ def test_a_rank_without_memory(shop, prompts, bytes_, ranks, stages, teams):
 def test_memory_of_the_usual_size_is_enough(shop, prompts):
     job = make(shop, shop.vindex("tiny-gemma3", "f16"), prompts)
     job.run(ranks=2, words=["--memory", "100M"])
+
+
+def test_paths_that_are_no_utf_8_are_recorded_and_told(shop):
+    """A directory of one byte of Latin-1: JSON shows it as \\xE9, and loses nothing."""
+    folder = os.path.join(os.fsencode(shop.root), b"d\xe9")
+    os.mkdir(folder)
+    vindex, job = os.fsdecode(folder + b"/f16.vindex"), os.fsdecode(folder + b"/job.yaml")
+    with open(job, "w") as file:
+        json.dump({"name": "job", "audits": [{"name": "one", "model": str(shop.model("tiny-gemma3")),
+                                              "vindexes": [{"name": "f16", "path": "f16.vindex"}]}], "paths": PATHS[:1], "result": "results"}, file)
+    told = subprocess.run([harness.binary(), "run", job], env=harness.environment(), capture_output=True)
+    assert told.returncode == 3 and b"warning" not in told.stderr, told.stderr
+    with open(os.fsdecode(folder + b"/results/job-one.failed.json")) as file:
+        assert "d\\xE9/f16.vindex" in json.load(file)["reason"]
+    audit, = json.loads(harness.run(["status", "--json", job], expect=3).stdout)["audits"]
+    assert audit["state"] == "failed" and "d\\xE9" in audit["failure"] and audit["result"].endswith("d\\xE9/results/job-one.h5")
+    shutil.copytree(shop.vindex("tiny-gemma3", "f16"), vindex)
+    harness.run(["run", job])
+    result = os.fsdecode(folder + b"/results/job-one.h5")
+    with h5py.File(os.fsencode(result)) as file:
+        assert file["run/0"].attrs["command"].endswith("d\\xE9/job.yaml")
+    said = json.loads(harness.run(["verdict", "--json", result]).stdout)
+    assert said["result"].endswith("d\\xE9/results/job-one.h5") and said["vindexes"][0]["path"].endswith("d\\xE9/f16.vindex")
+    for words, key in ((["inspect", "--json", vindex], "path"), (["plan", "--json", "--gflops", "5", job], "audits")):
+        assert "d\\\\xE9" in json.dumps(json.loads(harness.run(words).stdout)[key])

@@ -1,6 +1,8 @@
 /* Parts, their lock, damage and fingerprints; the layout table. */
 #include "judge/judgement.h"
 #include "store/assemble.h"
+
+#include "base/utf8.h"
 #include "store/file.h"
 #include "store/layout.h"
 #include "store/part.h"

@@ -1,5 +1,5 @@
-/* Strings of the result are UTF-8: whatever is not is shown as \xHH. */
-#include "store/file.h"
+/* Strings of results and of JSON are UTF-8: whatever is not is shown as \xHH. */
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
