@@ -67,6 +67,39 @@ wa_status wa_directory_visit(const char *path, wa_visit visit, void *context, wa
     return status;
 }
 
+/* "run-K.json" and what follows; NULL when the name is not one that we write. */
+static const char *after_run(const char *name, size_t *k)
+{
+    char again[64];
+    if (sscanf(name, "run-%9zu.json", k) != 1)
+        return NULL;
+    int length = snprintf(again, sizeof again, "run-%zu.json", *k);
+    return strncmp(name, again, (size_t)length) == 0 ? name + length : NULL;
+}
+
+wa_status wa_parts_run_name(const char *directory, size_t k, char out[WA_NAME_BYTES], wa_error *err)
+{
+    char name[64];
+    snprintf(name, sizeof name, "run-%zu.json", k);
+    return wa_parts_join(directory, name, out, err);
+}
+
+static wa_status count_run(void *context, const char *name, wa_error *err)
+{
+    (void)err;
+    size_t *count = context, k;
+    const char *rest = after_run(name, &k);
+    if (rest != NULL && *rest == '\0' && k >= *count)
+        *count = k + 1;
+    return WA_OK;
+}
+
+wa_status wa_parts_count_runs(const char *directory, size_t *out, wa_error *err)
+{
+    *out = 0;
+    return wa_directory_visit(directory, count_run, out, err);
+}
+
 static wa_status remove_name(const char *directory, const char *name, wa_error *err)
 {
     char path[WA_NAME_BYTES];
@@ -96,7 +129,7 @@ static wa_status remove_if_stale(void *directory, const char *name, wa_error *er
     return is_temporary(name, false) ? remove_name(directory, name, err) : WA_OK;
 }
 
-/* The job's description, runs, parts and parts set aside: what we write, letter for letter, and
+/* The job's description, runs and parts, and those set aside: what we write, letter for letter, and
  * nothing of anybody else's. Parts were "batch-NNNNNN.h5" before. */
 static bool is_ours(const char *name)
 {
@@ -104,11 +137,9 @@ static bool is_ours(const char *name)
     size_t number, last;
     if (strcmp(name, "job.json") == 0)
         return true;
-    if (sscanf(name, "run-%9zu.json", &number) == 1) {
-        snprintf(again, sizeof again, "run-%zu.json", number);
-        return strcmp(name, again) == 0;
-    }
-    const char *rest = after_part(name, &number, &last);
+    const char *rest = after_run(name, &number);
+    if (rest == NULL)
+        rest = after_part(name, &number, &last);
     if (rest == NULL && sscanf(name, "batch-%9zu.h5", &number) == 1) {
         int length = snprintf(again, sizeof again, "batch-%06zu.h5", number);
         rest = strncmp(name, again, (size_t)length) == 0 ? name + length : NULL;

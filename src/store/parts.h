@@ -23,6 +23,11 @@ bool wa_part_parse(const char *name, wa_batch *out);
 /** "DIRECTORY/NAME". */
 WA_CHECKED wa_status wa_parts_join(const char *directory, const char *name, char out[WA_NAME_BYTES],
                                    wa_error *err);
+/** "DIRECTORY/run-K.json". */
+WA_CHECKED wa_status wa_parts_run_name(const char *directory, size_t k, char out[WA_NAME_BYTES],
+                                       wa_error *err);
+/** One more than the largest K of a run-K.json in the directory; smaller ones may be missing. */
+WA_CHECKED wa_status wa_parts_count_runs(const char *directory, size_t *out, wa_error *err);
 /** Call `visit` for each entry but "." and "..", in no order, until it fails. A missing directory
  * is empty. */
 typedef wa_status (*wa_visit)(void *context, const char *name, wa_error *err);

@@ -5,6 +5,7 @@
 #include "store/result.h"
 
 #include "base/bytes.h"
+#include "base/json.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -69,12 +70,13 @@ static wa_status rename_aside(const char *path, wa_error *err)
     return WA_OK;
 }
 
-static wa_status set_aside(wa_parts *parts, const char *path, const wa_error *why, wa_error *err)
+/* said: what it is, and what becomes of it */
+static wa_status set_aside(wa_parts *parts, const char *path, const char *said, const wa_error *why,
+                           wa_error *err)
 {
     WA_TRY(rename_aside(path, err));
-    char text[WA_ERROR_TEXT + 64];
-    snprintf(text, sizeof text, "a damaged part is set aside and its prompts computed again: %s",
-             why->text);
+    char text[WA_ERROR_TEXT + 128];
+    snprintf(text, sizeof text, "%s: %s", said, why->text);
     add_note(parts, text);
     return WA_OK;
 }
@@ -146,7 +148,9 @@ static wa_status keep_parts(wa_parts *parts, const wa_result_meta *meta, const c
         if (status == WA_OK && meta->captures != NULL && wa_captures_any(meta->captures))
             status = wa_captures_check(parts->result_path, meta->captures, &part, arena, &why);
         if (status != WA_OK) {
-            WA_TRY(set_aside(parts, path, &why, err));
+            WA_TRY(set_aside(parts, path,
+                             "a damaged part is set aside and its prompts computed again", &why,
+                             err));
             continue;
         }
         after.first_prompt = part.first_prompt + part.prompt_count;
@@ -160,13 +164,24 @@ static wa_status keep_parts(wa_parts *parts, const wa_result_meta *meta, const c
     return WA_OK;
 }
 
-static wa_status count_run(void *context, const char *name, wa_error *err)
+/* What earlier runs told of themselves goes into the result: it must be readable by then. */
+static wa_status keep_runs(wa_parts *parts, wa_error *err)
 {
-    (void)err;
-    size_t *next = context, run;
-    char tail[8];
-    if (sscanf(name, "run-%9zu.%5s", &run, tail) == 2 && strcmp(tail, "json") == 0 && run >= *next)
-        *next = run + 1;
+    WA_TRY(wa_parts_count_runs(parts->directory, &parts->run, err));
+    for (size_t k = 0; k < parts->run; k++) {
+        char path[WA_NAME_BYTES];
+        json_t *root;
+        wa_error why = {.status = WA_OK};
+        WA_TRY(wa_parts_run_name(parts->directory, k, path, err));
+        if (!wa_file_exists(path))
+            continue;
+        if (wa_json_open(path, &root, &why) == WA_OK)
+            wa_json_close(root);
+        else
+            WA_TRY(set_aside(parts, path,
+                             "what an earlier run told of itself is damaged and set aside", &why,
+                             err));
+    }
     return WA_OK;
 }
 
@@ -256,7 +271,7 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
         WA_TRY(wa_parts_job_write(parts->directory, meta, hash, err));
     WA_TRY(wa_captures_prepare(parts->result_path, meta, parts->kept, parts->kept_count, err));
     parts->state = parts->kept_count > 0 ? WA_PARTS_RESUMED : WA_PARTS_FRESH;
-    return wa_directory_visit(parts->directory, count_run, &parts->run, err);
+    return keep_runs(parts, err);
 }
 
 static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, bool fresh,
@@ -367,9 +382,8 @@ const wa_batch *wa_parts_encoding(const wa_parts *parts)
 
 wa_status wa_parts_write_run(wa_parts *parts, const char *json_text, wa_error *err)
 {
-    char name[64], path[WA_NAME_BYTES];
-    snprintf(name, sizeof name, "run-%zu.json", parts->run);
-    WA_TRY(wa_parts_join(parts->directory, name, path, err));
+    char path[WA_NAME_BYTES];
+    WA_TRY(wa_parts_run_name(parts->directory, parts->run, path, err));
     return wa_file_write(path, json_text, strlen(json_text), err);
 }
 

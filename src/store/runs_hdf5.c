@@ -129,22 +129,22 @@ static wa_status add_run(wa_hid runs, size_t k, const char *path, wa_arena *aren
     return wa_ids_close(&ids, status, err);
 }
 
-/* Runs are numbered without gaps: each takes the number after the largest there
- * (src/store/parts_hdf5.c). */
+/* In the result they are numbered without gaps, also where a file was set aside. */
 static wa_status add_runs(wa_ids *ids, wa_hid file, const char *directory, wa_arena *arena,
                           wa_error *err)
 {
     wa_hid runs = new_group(ids, file, "run");
     if (runs < 0)
         return wa_hdf5_failed(err, WA_E_IO, "cannot create group", "run");
-    for (size_t k = 0;; k++) {
-        char name[64], path[WA_NAME_BYTES];
-        snprintf(name, sizeof name, "run-%zu.json", k);
-        WA_TRY(wa_parts_join(directory, name, path, err));
-        if (!wa_file_exists(path))
-            return WA_OK;
-        WA_TRY(add_run(runs, k, path, arena, err));
+    size_t count, added = 0;
+    WA_TRY(wa_parts_count_runs(directory, &count, err));
+    for (size_t k = 0; k < count; k++) {
+        char path[WA_NAME_BYTES];
+        WA_TRY(wa_parts_run_name(directory, k, path, err));
+        if (wa_file_exists(path))
+            WA_TRY(add_run(runs, added++, path, arena, err));
     }
+    return WA_OK;
 }
 
 wa_status wa_assembly_runs(wa_hid file, const char *directory, wa_arena *arena, wa_error *err)

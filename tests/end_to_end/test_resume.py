@@ -4,6 +4,7 @@ import os
 import re
 import signal
 
+import h5py
 import pytest
 
 import harness
@@ -270,3 +271,16 @@ def test_status_answers_for_the_keys_that_the_run_had(shop):
     text["audits"].append(dict(text["audits"][0], name="second"))
     job.path.write_text(json.dumps(text))
     assert "--out names one file" in one_error_line(harness.run(["status", job.path, "--out", "x.h5"], expect=2))
+
+
+def test_what_an_earlier_run_told_of_itself_is_set_aside_when_damaged(shop, prompts):
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS, batch={"rows": 8},
+                   prompts=prompts)
+    begun(job, count=2)
+    record = parts(job)[0].with_name("run-0.json")
+    record.write_bytes(record.read_bytes()[:100])
+    said = job.run().stderr
+    assert "what an earlier run told of itself is damaged and set aside" in said and "run-0.json" in said, said
+    with h5py.File(job.result_path) as file:
+        assert list(file["run"]) == ["0"] and file["run/0"].attrs["finished"] == 1
+    assert not record.parent.exists()
