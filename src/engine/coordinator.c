@@ -349,10 +349,8 @@ wa_status wa_coordinator_answer(const wa_pipeline *p, wa_error *err)
     if (c->failure.status == WA_E_AWAY && *p->input->parts_added > 0) {
         *err = c->failure;
         err->status = WA_E_STOPPED;
-        return wa_note(err,
-                       "%zu of %zu batches are done, %zu of them by this run in %.1f s; the same "
-                       "command goes on",
-                       c->done, c->total, c->added, seconds);
+        return wa_note(err, "%zu of %zu batches are done, %zu of them by this run in %.1f s; %s",
+                       c->done, c->total, c->added, seconds, p->input->goes_on);
     }
     if (c->failure.status != WA_OK) {
         *err = c->failure;
@@ -368,7 +366,6 @@ wa_status wa_coordinator_answer(const wa_pipeline *p, wa_error *err)
             c->reason, seconds);
     return wa_fail(
         err, WA_E_STOPPED,
-        "stopped by %s with %zu of %zu prompts done, %zu of them by this run in %.1f s; the same "
-        "command goes on",
-        c->reason, c->done, c->total, c->added, seconds);
+        "stopped by %s with %zu of %zu prompts done, %zu of them by this run in %.1f s; %s",
+        c->reason, c->done, c->total, c->added, seconds, p->input->goes_on);
 }

@@ -224,6 +224,12 @@ static void beat(void *context)
         wa_run_sets_beat(t->voice->sets);
 }
 
+/* After a stop. */
+static const char *what_goes_on(const wa_run_options *options)
+{
+    return options->fresh ? "the same command without --fresh goes on" : "the same command goes on";
+}
+
 static wa_status compute(task *t, wa_cost *cost, wa_error *err)
 {
     wa_stage_audit stage_audit = {.model = t->audit->model,
@@ -257,6 +263,7 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                .deadline = t->options->deadline,
                                .grace = t->options->grace,
                                .parts_added = t->options->parts_added,
+                               .goes_on = what_goes_on(t->options),
                                .progress = tell_progress,
                                .beat = beat,
                                .context = t};
@@ -438,11 +445,11 @@ static wa_status check_stop(wa_comm *comm, const wa_run_options *options, wa_err
     int heard = wa_signals_heard();
     bool late = options->deadline != 0.0 && wa_clock() >= options->deadline;
     wa_status status = *options->parts_added > 0 ? WA_E_STOPPED : WA_E_NO_PROGRESS;
-    const char *how =
-        status == WA_E_STOPPED ? "; the same command goes on" : ", before any batch was done";
+    bool some = status == WA_E_STOPPED;
     if (heard != 0 || late)
-        status = wa_fail(err, status, "stopped by %s%s",
-                         heard != 0 ? wa_signal_name(heard) : "--max-time", how);
+        status = wa_fail(err, status, "stopped by %s%s%s",
+                         heard != 0 ? wa_signal_name(heard) : "--max-time", some ? "; " : ", ",
+                         some ? what_goes_on(options) : "before any batch was done");
     else
         status = WA_OK;
     return wa_comm_agree(comm, status, err);

@@ -56,7 +56,8 @@ static wa_status count_part(void *context, const char *name, wa_error *err)
     return WA_OK;
 }
 
-static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status *out,
+/* begun: there is a job with parts, done or to come. */
+static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status *out, bool *begun,
                              wa_error *err)
 {
     char directory[WA_NAME_BYTES];
@@ -81,6 +82,7 @@ static wa_status check_parts(const char *path, wa_arena *arena, wa_result_status
     counter c = {.directory = directory, .prompts = job.prompt_count};
     WA_TRY(wa_directory_visit(directory, find_run, &c, err));
     WA_TRY(wa_directory_visit(directory, count_part, &c, err));
+    *begun = true;
     out->prompts = c.prompts;
     /* two parts that share a prompt: the next run keeps one */
     out->done = c.done < c.prompts ? c.done : c.prompts;
@@ -112,8 +114,10 @@ wa_status wa_result_check(const char *path, wa_arena *arena, wa_result_status *o
 {
     wa_hdf5_quiet();
     wa_result_status state = {.finished = false};
-    WA_TRY(check_parts(path, arena, &state, err));
-    if (wa_file_exists(path) || wa_dir_exists(path))
+    bool begun = false;
+    WA_TRY(check_parts(path, arena, &state, &begun, err));
+    /* a result that a run with --fresh has begun anew stands until the new one takes its name */
+    if (!begun && (wa_file_exists(path) || wa_dir_exists(path)))
         WA_TRY(check_result(path, &state, err));
     *out = state;
     return WA_OK;

@@ -157,8 +157,10 @@ wa_status wa_parts_remove_stale(const char *directory, wa_error *err)
     return wa_directory_visit(directory, remove_if_stale, (void *)(uintptr_t)directory, err);
 }
 
+/* The job's description first: without it what is left is nobody's. */
 wa_status wa_parts_remove_files(const char *directory, wa_error *err)
 {
+    WA_TRY(remove_name(directory, "job.json", err));
     return wa_directory_visit(directory, remove_if_ours, (void *)(uintptr_t)directory, err);
 }
 

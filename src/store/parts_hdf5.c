@@ -296,18 +296,23 @@ static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, boo
     return status;
 }
 
-/* A run that was killed between its last two steps leaves parts beside a complete result:
- * wa_parts_close removes what is locked. */
+/* Beside a result of this job: what a run that was killed while it removed its parts left, or
+ * parts of another job. wa_parts_close removes what is locked. */
 static void adopt_leftovers(wa_parts *parts)
 {
     wa_owner before;
-    if (wa_dir_exists(parts->directory) &&
-        wa_lock_take(parts->directory, &parts->lock, &before, NULL) != WA_OK)
+    char path[WA_NAME_BYTES];
+    if (!wa_dir_exists(parts->directory))
+        return;
+    if (wa_lock_take(parts->directory, &parts->lock, &before, NULL) != WA_OK)
         /* its owner is still at it, or nothing can be written here: it may stay */
         parts->lock.fd = -1;
+    else if (wa_parts_join(parts->directory, "job.json", path, NULL) == WA_OK &&
+             wa_file_exists(path))
+        add_note(parts, "parts of another job, begun beside this job's result, are removed");
 }
 
-/* Has a run with --fresh begun this very job beside a result of another? */
+/* Has a run with --fresh begun this very job beside a result, of this job or of another? */
 static bool is_begun(const wa_parts *parts, const wa_result_meta *meta, wa_arena *arena)
 {
     bool present = false;
@@ -331,10 +336,10 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
     WA_TRY(wa_regular_or_free(path, err));
     WA_TRY(wa_parts_directory(path, parts->directory, err));
     wa_status status = fresh ? WA_OK : find_result(path, meta, arena, &finished, err);
-    if (status == WA_E_MISMATCH && is_begun(parts, meta, arena))
-        status = WA_OK; /* the old result stands until the new one takes its name */
-    WA_TRY(status);
-    if (finished) {
+    bool begun = (finished || status != WA_OK) && is_begun(parts, meta, arena);
+    if (!begun) /* else the old result stands until the new one takes its name */
+        WA_TRY(status);
+    if (finished && !begun) {
         parts->state = WA_PARTS_FINISHED;
         adopt_leftovers(parts);
     } else {

@@ -136,7 +136,8 @@ typedef struct wa_parts wa_parts;
  *
  * Captures: RESULT.h5.captures/ is made, and files in it that belong to no kept part are removed.
  *
- * fresh  forget parts and result of other fingerprints instead of refusing
+ * fresh  forget parts, and the result until the new one takes its name. Without it a run goes on
+ *        with the parts of one that was begun so, also beside a finished result of the same job.
  * Errors: WA_E_MISMATCH (another fingerprint: which item differs, both values; use --fresh),
  * WA_E_IO (unwritable, locked by a living owner: host, process; no room for the captures),
  * WA_E_FORMAT (a damaged part is named; it is set aside and its prompts are computed again, so this
@@ -299,7 +300,7 @@ WA_CHECKED wa_status wa_external_open_file(const wa_case *which, const wa_dims *
 
 /** State of a result that may be unfinished, for `walkaudit status`; never locks. */
 typedef struct wa_result_status {
-    bool finished;
+    bool finished;             /* and no run has begun it anew */
     size_t prompts, done;      /* known once the parts directory has its job; else 0 */
     double prompts_per_second; /* of the last run so far; 0 = not known */
     bool owner_alive;          /* a lock with a living process or fresh heartbeat */

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import time
 
+import h5py
 import pytest
 
 import harness
@@ -115,6 +116,48 @@ def test_fresh_keeps_the_old_result_until_the_new_one_is_there(shop, prompts):
     job.run(sets=["semantics=larql-2026-05"])
     assert job.result_path.read_bytes() != old
     assert not pathlib.Path(f"{job.result_path}.parts").exists()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_fresh_beside_a_result_of_the_same_job_is_unfinished_until_the_new_one_is_there(shop, prompts, damaged):
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS,
+                   batch={"rows": 8}, prompts=prompts)
+    job.run()
+    if damaged:
+        job.result_path.write_bytes(job.result_path.read_bytes()[:-1])
+    old = job.result_path.read_bytes()
+    process = start(job, None, ["--fresh"], **slowly(20))
+    wait_for_parts(job, process, 2)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(timeout=60) == 75
+    assert "the same command without --fresh goes on" in (job.folder / "log").read_text()
+    done = harness.prompts_done(job)
+    told = json.loads(harness.run(["status", job.path, "--json"], expect=75).stdout)["audits"][0]
+    assert (told["state"], told["prompts_done"], told["exit_code"]) == ("unfinished", done, 75), told
+    assert job.result_path.read_bytes() == old
+    # Said so, done so: the parts are kept, and the new result takes the name.
+    inode = parts(job)[0].stat().st_ino
+    process = start(job, None, **slowly(20))
+    wait_for_parts(job, process, len(parts(job)) + 1)
+    assert parts(job)[0].stat().st_ino == inode
+    assert process.wait(timeout=60) == 0
+    assert job.result_path.read_bytes() != old and not pathlib.Path(f"{job.result_path}.parts").exists()
+    with h5py.File(job.result_path) as file:
+        assert sorted(file["run"]) == ["0", "1"]
+    harness.run(["status", job.path], expect=0)
+
+
+def test_a_result_says_that_parts_of_another_job_beside_it_are_removed(shop, prompts):
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=PATHS,
+                   batch={"rows": 8}, prompts=prompts)
+    job.run()
+    process = start(job, None, ["--fresh", "--set", "semantics=larql-2026-05"], **slowly(20))
+    wait_for_parts(job, process, 1)
+    process.kill()
+    process.wait(timeout=60)
+    said = job.run().stderr
+    assert "parts of another job, begun beside this job's result, are removed" in said, said
+    harness.run(["status", job.path], expect=0)
 
 
 def test_files_of_others_in_the_parts_directory_stay(shop, prompts):
