@@ -89,7 +89,23 @@ prompts_done() {
     ask --prompts "$@" 2>/dev/null || echo 0
 }
 
+# --fresh begins anew, whatever is there: so nothing of it is progress yet, and a job that was requeued goes on without that word
+# where there is something to go on with.
 launch() {
+    fresh=
+    for word; do
+        shift
+        case $word in
+        --fr*) fresh=--fresh ;;
+        *) set -- "$@" "$word" ;;
+        esac
+    done
+    if [ -n "$fresh" ] && [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && ask --resumable "$@" >/dev/null 2>&1; then
+        echo "slurm: goes on with what this job began, without --fresh" >&2
+    elif [ -n "$fresh" ]; then
+        before=0
+        set -- "$@" "$fresh"
+    fi
     trap 'pass_on USR1' USR1
     trap 'pass_on TERM' TERM
     $step "$WALKAUDIT" run "$@" &

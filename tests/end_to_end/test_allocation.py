@@ -103,3 +103,18 @@ def test_the_scripts_ask_about_what_the_words_of_run_chose(tmp_path):
         done = shared(f"ask {question} job.yaml {words}", WALKAUDIT=str(show), WALKAUDIT_LAUNCHER="mpirun")
         assert done.stdout == (f"<status>{asked}<job.yaml><--array-index=3><--set><a b=c d><--se><x=1><-sy=2><-s><z=3><--out><o o.h5>"
                                "<--aud><q>"), done.stderr
+
+
+@pytest.mark.parametrize("restarts, can_go_on, given, before", [("0", 0, "job.yaml -v --fresh", 0), ("1", 0, "job.yaml -v", 24),
+                                                                ("1", 1, "job.yaml -v --fresh", 0)])
+def test_a_requeued_job_begins_nothing_anew_that_can_go_on(tmp_path, restarts, can_go_on, given, before):
+    """A launcher that prints its words, and a program that can go on, or cannot, with what is there."""
+    program, mpirun = tmp_path / "program", tmp_path / "mpirun"
+    program.write_text(f"#!/bin/sh\nexit {can_go_on}\n")
+    mpirun.write_text("#!/bin/sh\n[ \"$1\" = --version ] || echo \"words: $*\"\n")
+    program.chmod(0o755)
+    mpirun.chmod(0o755)
+    for words in ("--fresh -v", "-v --fre"):
+        done = shared(f"before=24; launch job.yaml {words}; echo before=$before", WALKAUDIT=str(program), WALKAUDIT_LAUNCHER=str(mpirun),
+                      SLURM_RESTART_COUNT=restarts)
+        assert done.stdout.splitlines()[0].endswith(f" run {given}") and f"before={before}\n" in done.stdout, done.stdout + done.stderr
