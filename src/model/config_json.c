@@ -260,6 +260,20 @@ static wa_status refuse_sliding(const reader *r, wa_error *err)
     return WA_OK;
 }
 
+/* A list that the family's classes do not look at may say only what they do. */
+static wa_status refuse_full(const reader *r, wa_error *err)
+{
+    const wa_config *config = r->config;
+    for (size_t l = 0; l < config->facts.layer_count; l++)
+        if (!config->kinds.is_sliding[l])
+            return wa_fail(err, WA_E_UNSUPPORTED,
+                           "'layer_types' of layer %zu is 'full_attention', but the classes of "
+                           "family '%s' ignore the list and give every layer the window of "
+                           "'sliding_window'",
+                           l, config->family->family);
+    return WA_OK;
+}
+
 static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
 {
     const wa_family *family = r->config->family;
@@ -287,6 +301,8 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
     if (!listed || !wa_json_is_given(r->text, "layer_types"))
         return WA_OK;
     WA_TRY(read_layer_types(r, json_object_get(r->text, "layer_types"), err));
+    if (r->native && family->window_in_all && facts->sliding_window > 0)
+        return refuse_full(r, err);
     return r->native && kinds->rule == WA_WINDOW_NONE ? refuse_sliding(r, err) : WA_OK;
 }
 

@@ -128,6 +128,7 @@ typedef struct wa_family {
     wa_window_rule window_rule;
     size_t window_pattern; /* n of WA_WINDOW_PATTERN */
     size_t window;         /* when the key is absent; 0 = none */
+    bool window_in_all;    /* whatever layer_types lists: its classes do not look at it */
     wa_embed_rule embed;
     wa_tie_rule tie;     /* when the key is absent */
     bool multipliers;    /* Granite's */

@@ -634,6 +634,33 @@ static void what_cannot_be_computed_is_refused_with_a_reason(void)
             NATIVE, WA_E_UNSUPPORTED, "layer 0");
 }
 
+/* The classes of these families give every layer the window; Mistral's goes by the list. */
+static void a_list_of_layer_types_is_not_obeyed_where_classes_ignore_it(void)
+{
+#define LISTS(types_) ",\"sliding_window\":5,\"layer_types\":[" types_ "]}"
+#define SLIDING "\"sliding_attention\","
+#define FIVE SLIDING SLIDING SLIDING SLIDING SLIDING
+    static const char *const mixed[] = {
+        OF_TYPE("phi3") LISTS(FIVE "\"full_attention\""),
+        OF_TYPE("mixtral") LISTS(FIVE "\"full_attention\""),
+        OF_TYPE("starcoder2") LISTS(FIVE "\"full_attention\""),
+    };
+    wa_arena *arena = open_arena();
+    for (size_t i = 0; i < sizeof mixed / sizeof mixed[0]; i++)
+        refused(mixed[i], NATIVE, WA_E_UNSUPPORTED,
+                "'layer_types' of layer 5 is 'full_attention', but the classes of family '");
+    wa_config config = must(OF_TYPE("phi3") LISTS(FIVE "\"sliding_attention\""), NATIVE, arena);
+    CU_ASSERT(wa_config_is_sliding(&config, 0) && wa_config_is_sliding(&config, 5));
+    /* without a window the list says nothing */
+    must(OF_TYPE("phi3") ",\"layer_types\":[" FIVE "\"full_attention\"]}", NATIVE, arena);
+    config = must(OF_TYPE("mistral") LISTS(FIVE "\"full_attention\""), NATIVE, arena);
+    CU_ASSERT(wa_config_is_sliding(&config, 0) && !wa_config_is_sliding(&config, 5));
+    wa_arena_close(arena);
+#undef FIVE
+#undef SLIDING
+#undef LISTS
+}
+
 static void numbers_without_sense_are_refused(void)
 {
     static const struct {
@@ -793,6 +820,7 @@ WA_SUITE("config", WA_CASE(the_object_of_rope_wins_over_what_stands_beside_it),
          WA_CASE(gemma3_fills_in_what_its_published_file_leaves_out),
          WA_CASE(gemma3_under_larql_scales_no_frequency),
          WA_CASE(new_style_rope_parameters_are_read),
+         WA_CASE(a_list_of_layer_types_is_not_obeyed_where_classes_ignore_it),
          WA_CASE(gemma2_caps_and_scalar_have_defaults_that_null_removes),
          WA_CASE(gemma_honours_hidden_activation_only), WA_CASE(larql_ignores_what_native_reads),
          WA_CASE(august_reads_what_may_ignored), WA_CASE(august_scales_three_ways),
