@@ -341,6 +341,8 @@ static wa_status read_activation(const reader *r, wa_model *facts, wa_error *err
         return WA_OK;
     const char *name;
     WA_TRY(wa_json_string(r->text, family->keys->activation, &name, err));
+    if (family->keys->gelu_is_tanh && strcmp(name, "gelu") == 0)
+        return WA_OK;
     if (!wa_activation_find(name, &facts->activation))
         return wa_fail(err, WA_E_UNSUPPORTED, "unknown activation '%.100s' in '%s'", name,
                        family->keys->activation);

@@ -23,7 +23,6 @@
      .meaning = "quantised safetensors",                                                           \
      .families = (families_)},
 
-#define GEMMAS "gemma gemma2 gemma3"
 #define MOES "mixtral qwen2_moe qwen3_moe olmoe gpt_oss"
 #define NEWER "smollm3 olmo2 olmo3 glm4 phi3 exaone4 ernie4_5 seed_oss arcee " MOES
 #define NOT_GPT2 "gemma gemma2 gemma3 llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER
@@ -42,9 +41,9 @@ static const wa_key_rule rules[] = {
     USED_BY("norm_epsilon", "starcoder2")
     ONLY_IN("hidden_act", "silu|null", "gpt_oss") ONLY_IN("swiglu_limit", "7|null", "gpt_oss")
     ONLY_IN("swiglu_alpha", "1.702|null", "gpt_oss") INERT_IN("experts_per_token", "gpt_oss") INERT_IN("initial_context_length", "gpt_oss")
-    USED_BY("hidden_act", "llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER)
-    USED_BY("hidden_activation", GEMMAS)
-    INERT_IN("hidden_act", GEMMAS) /* an old "gelu" that always meant tanh */
+    USED_BY("hidden_act", "gemma llama mistral qwen2 qwen3 granite starcoder2 tinymodel " NEWER)
+    USED_BY("hidden_activation", "gemma2 gemma3") INERT_IN("hidden_activation", "gemma")
+    INERT_IN("hidden_act", "gemma2 gemma3")
     USED_BY("attention_bias", "gemma gemma2 gemma3 llama qwen3 granite smollm3 olmo2 olmo3 glm4 seed_oss arcee qwen3_moe olmoe gpt_oss")
     USED_BY("mlp_bias", "llama granite smollm3 seed_oss arcee")
     USED_BY("attention_out_bias", "seed_oss") USED_BY("partial_rotary_factor", "glm4 phi3")

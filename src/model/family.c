@@ -219,7 +219,16 @@ static const wa_config_keys gemma_keys = {
     .heads = "num_attention_heads",
     .intermediate = "intermediate_size",
     .eps = "rms_norm_eps",
-    .activation = "hidden_activation", /* an old hidden_act "gelu" still means tanh */
+    .activation = "hidden_act",
+    .gelu_is_tanh = true,
+};
+static const wa_config_keys gemma2_keys = {
+    .hidden = "hidden_size",
+    .layers = "num_hidden_layers",
+    .heads = "num_attention_heads",
+    .intermediate = "intermediate_size",
+    .eps = "rms_norm_eps",
+    .activation = "hidden_activation",
 };
 static const wa_config_keys starcoder2_keys = {
     .hidden = "hidden_size",
@@ -244,14 +253,15 @@ static const wa_config_keys gpt2_keys = {
 #define FFN_BIAS .ffn_bias = {"mlp_bias", false}
 
 #define GEMMA_FACTS                                                                                \
-    .keys = &gemma_keys, .norm_kind = WA_NORM_RMS, .norm_offset = 1.0f, .gated = true,             \
-    .head_dim = 256, .activation = WA_GELU_TANH, .eps = 1e-6, ATTENTION_BIAS,                      \
-    .embed = WA_EMBED_SQRT, .tie = WA_TIE_YES, .larql_rope_base = 1e6
+    .norm_kind = WA_NORM_RMS, .norm_offset = 1.0f, .gated = true, .head_dim = 256,                 \
+    .activation = WA_GELU_TANH, .eps = 1e-6, ATTENTION_BIAS, .embed = WA_EMBED_SQRT,               \
+    .tie = WA_TIE_YES, .larql_rope_base = 1e6
 /* A Gemma 3 base of 1e6 is for full layers; sliding ones have their own. The window of 4096 is what
  * the authors' configuration classes assume when the key is absent. */
 #define GEMMA3_FACTS                                                                               \
-    .family = "gemma3", .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",             \
-    .names = &sandwich_names, .blocks = WA_BLOCKS_SANDWICH, .qk_norm = WA_QK_NORM_HEADS,           \
+    .keys = &gemma2_keys, .family = "gemma3",                                                      \
+    .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration", .names = &sandwich_names,       \
+    .blocks = WA_BLOCKS_SANDWICH, .qk_norm = WA_QK_NORM_HEADS,                                     \
     .local_rope_key = "rope_local_base_freq", .window_rule = WA_WINDOW_PATTERN,                    \
     .window_pattern = 6, .window = 4096, .rope_base = 1e6, .local_rope_base = 1e4, .q_heads = 8,   \
     .kv_heads = 4, .attn_scalar = 256, .caps = true
@@ -330,6 +340,7 @@ static const wa_family families[FAMILY_COUNT] = {
     [GEMMA2] = {.model_type = "gemma2",
                 .family = "gemma2",
                 .classes = "Gemma2ForCausalLM",
+                .keys = &gemma2_keys,
                 GEMMA_FACTS,
                 .names = &sandwich_names,
                 .rope_base = 1e4,
@@ -346,6 +357,7 @@ static const wa_family families[FAMILY_COUNT] = {
     [GEMMA] = {.model_type = "gemma",
                .family = "gemma",
                .classes = "GemmaForCausalLM",
+               .keys = &gemma_keys,
                GEMMA_FACTS,
                .names = &llama_names,
                .rope_base = 1e4,

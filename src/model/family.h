@@ -93,6 +93,7 @@ typedef enum wa_tie_rule { WA_TIE_NO, WA_TIE_YES, WA_TIE_IF_ABSENT } wa_tie_rule
 typedef struct wa_config_keys {
     const char *hidden, *layers, *heads, *intermediate, *eps;
     const char *activation; /* NULL = no key decides it */
+    bool gelu_is_tanh;      /* of that key: an old "gelu" that always meant the one by tanh */
 } wa_config_keys;
 
 /** Experts of a family. Static. */
