@@ -147,6 +147,19 @@ static wa_status read_eps(const reader *r, double *out, wa_error *err)
     return WA_OK;
 }
 
+/* Gemma 3's classes take the key and never pass it on to their attention. */
+static wa_status refuse_attn_cap(const reader *r, wa_error *err)
+{
+    const wa_family *family = r->config->family;
+    if (r->native && family->caps && family->attn_cap == 0.0 &&
+        wa_json_is_given(r->text, "attn_logit_softcapping"))
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "'attn_logit_softcapping' is given, which the classes of family '%s' do not "
+                       "apply; expected null",
+                       family->family);
+    return WA_OK;
+}
+
 static wa_status read_numbers(const reader *r, wa_model *facts, wa_error *err)
 {
     const wa_family *family = r->config->family;
@@ -154,6 +167,7 @@ static wa_status read_numbers(const reader *r, wa_model *facts, wa_error *err)
     WA_TRY(wa_config_rope_json(r, err));
     WA_TRY(read_attn_scale(r, facts, err));
     WA_TRY(read_multipliers(r, facts, err));
+    WA_TRY(refuse_attn_cap(r, err));
     WA_TRY(read_cap(r, "attn_logit_softcapping", family->attn_cap, &facts->attn_cap, err));
     return read_cap(r, "final_logit_softcapping", family->final_cap, &facts->final_cap, err);
 }
@@ -192,9 +206,7 @@ static wa_status read_rule(const reader *r, wa_layer_kinds *kinds, wa_error *err
     kinds->rule = family->window_rule;
     kinds->number = family->window_pattern;
     if (kinds->rule == WA_WINDOW_PATTERN) {
-        const char *pattern = wa_json_is_given(r->text, "sliding_window_pattern")
-                                  ? "sliding_window_pattern"
-                                  : "_sliding_window_pattern"; /* as transformers 5 saves it */
+        static const char pattern[] = "sliding_window_pattern";
         bool in_letters = json_is_string(json_object_get(r->text, pattern));
         if (!in_letters || !wa_json_is_given(r->text, "layer_types")) /* "LLLG", listed anyway */
             WA_TRY(wa_json_size_or(r->text, pattern, kinds->number, &kinds->number, err));

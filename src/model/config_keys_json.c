@@ -60,7 +60,7 @@ static const wa_key_rule rules[] = {
     USED_BY("shared_expert_intermediate_size", "qwen2_moe") USED_BY("qkv_bias", "qwen2_moe")
     USED_BY("decoder_sparse_step", "qwen2_moe qwen3_moe") USED_BY("mlp_only_layers", "qwen2_moe qwen3_moe")
     USED_BY("sliding_window_pattern", "gemma2 gemma3 exaone4")
-    USED_BY("_sliding_window_pattern", "gemma3")
+    INERT_IN("_sliding_window_pattern", "gemma3") /* saved beside layer_types, never read */
     USED_BY("use_sliding_window", "qwen2 qwen3 smollm3") USED_BY("max_window_layers", "qwen2 qwen3")
     USED_BY("query_pre_attn_scalar", "gemma2 gemma3")
     USED_BY("attn_logit_softcapping", "gemma2 gemma3")

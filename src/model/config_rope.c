@@ -366,6 +366,33 @@ static wa_status read_larql_scaling(const wa_json_reader *r, wa_rope_scaling *sc
     return scaling->kind == WA_SCALING_YARN ? read_yarn_amplitude(object, scaling, err) : WA_OK;
 }
 
+/*
+ * The two layouts of 'rope_parameters' belong to two kinds of families. Where sliding layers have a
+ * base of their own the classes read one object for each kind of layer and pass over what is flat;
+ * the others read flat keys and pass over such objects, or fail. 'rope_scaling' is always flat.
+ */
+static wa_status check_layout(const wa_json_reader *r, const json_t *object, wa_error *err)
+{
+    const wa_family *family = r->config->family;
+    const json_t *old;
+    WA_TRY(take_object(r->text, "rope_scaling", &old, err));
+    bool by_kind = object_or_null(object, "full_attention") != NULL ||
+                   object_or_null(object, "sliding_attention") != NULL;
+    bool is_read_by_kind = old == NULL && family->local_rope_key != NULL;
+    if (object == NULL || by_kind == is_read_by_kind)
+        return WA_OK;
+    const char *key = old != NULL ? "rope_scaling" : "rope_parameters";
+    if (by_kind)
+        return wa_fail(err, WA_E_UNSUPPORTED,
+                       "'%s' has an object for each kind of layer, which the classes of family "
+                       "'%s' do not read there; expected keys without such objects",
+                       key, family->family);
+    return wa_fail(err, WA_E_UNSUPPORTED,
+                   "'%s' has no 'full_attention' or 'sliding_attention', and the classes of family "
+                   "'%s' read nothing else of it",
+                   key, family->family);
+}
+
 wa_status wa_config_rope_json(const wa_json_reader *r, wa_error *err)
 {
     wa_model *facts = &r->config->facts;
@@ -382,6 +409,7 @@ wa_status wa_config_rope_json(const wa_json_reader *r, wa_error *err)
             "neither 'rope_parameters' nor 'rope_scaling' is given, where the classes of "
             "family '%s' assume a scaling",
             r->config->family->family);
+    WA_TRY(check_layout(r, object, err));
     const json_t *full = object_or_null(object, "full_attention");
     const json_t *sliding = object_or_null(object, "sliding_attention");
     if (full == NULL && sliding == NULL)

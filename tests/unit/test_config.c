@@ -163,6 +163,25 @@ static void gemma2_caps_and_scalar_have_defaults_that_null_removes(void)
 
 /* As transformers 5: Gemma 1 by hidden_act, where "gelu" is the one by tanh, its successors by
  * hidden_activation; neither looks at the other's key. */
+/* As transformers 5: no cap of scores in Gemma 3, and no pattern by the name under which it saves
+ * one. */
+static void gemma3_has_keys_that_its_classes_do_not_read(void)
+{
+    wa_arena *arena = open_arena();
+    refused(OF_TYPE("gemma3_text") ",\"attn_logit_softcapping\":2}", NATIVE, WA_E_UNSUPPORTED,
+            "'attn_logit_softcapping' is given");
+    CU_ASSERT_EQUAL(must(OF_TYPE("gemma3_text") ",\"attn_logit_softcapping\":null}", NATIVE, arena)
+                        .facts.attn_cap,
+                    0.0F);
+    CU_ASSERT_EQUAL(
+        must(OF_TYPE("gemma2") ",\"attn_logit_softcapping\":2}", NATIVE, arena).facts.attn_cap,
+        2.0F);
+    wa_config config =
+        must(OF_TYPE("gemma3_text") ",\"_sliding_window_pattern\":2}", NATIVE, arena);
+    CU_ASSERT(wa_config_is_sliding(&config, 1) && !wa_config_is_sliding(&config, 5));
+    wa_arena_close(arena);
+}
+
 static void each_gemma_honours_one_key_of_its_activation(void)
 {
     static const struct {
@@ -718,9 +737,6 @@ static void the_object_of_rope_wins_over_what_stands_beside_it(void)
         {LLAMA ",\"rope_scaling\":null,\"rope_parameters\":{\"rope_theta\":7}}", 7, 0},
         {LLAMA ",\"rope_scaling\":{\"rope_theta\":7},\"rope_parameters\":{\"rope_theta\":7}}", 7,
          0},
-        {LLAMA ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":7},"
-               "\"sliding_attention\":{\"rope_theta\":5}}}",
-         7, 0},
         {LLAMA ",\"rope_parameters\":{\"rope_theta\":7,\"factor\":2}}", 7, 1},
         {LLAMA "}", 1e4, 0},
     };
@@ -733,8 +749,23 @@ static void the_object_of_rope_wins_over_what_stands_beside_it(void)
     wa_arena_close(arena);
     refused(LLAMA ",\"rope_scaling\":{\"rope_theta\":7},\"rope_parameters\":{\"rope_theta\":8}}",
             NATIVE, WA_E_UNSUPPORTED, "both given and differ");
-    refused(LLAMA ",\"rope_parameters\":{\"full_attention\":{\"partial_rotary_factor\":0.5}}}",
+    refused(OF_TYPE("gemma3_text") ",\"rope_parameters\":{\"full_attention\":{\"partial_rotary_"
+                                   "factor\":0.5}}}",
             NATIVE, WA_E_UNSUPPORTED, "'partial_rotary_factor' is 0.5");
+    /* each layout only where the classes read it */
+    static const char *const flat[] = {"gemma3", "olmo3"};
+    for (size_t i = 0; i < sizeof flat / sizeof flat[0]; i++)
+        refused(i == 0 ? OF_TYPE("gemma3_text") ",\"rope_parameters\":{\"rope_theta\":7}}"
+                       : OF_TYPE("olmo3") ",\"rope_parameters\":{\"rope_theta\":7}}",
+                NATIVE, WA_E_UNSUPPORTED, flat[i]);
+    static const char *const by_kind[] = {
+        LLAMA ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":7}}}",
+        OF_TYPE("phi3") ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":7},"
+                        "\"sliding_attention\":{\"rope_theta\":5}}}",
+        OF_TYPE("mistral") ",\"rope_parameters\":{\"sliding_attention\":{\"rope_theta\":5}}}",
+        OF_TYPE("gemma3_text") ",\"rope_scaling\":{\"full_attention\":{\"rope_theta\":7}}}"};
+    for (size_t i = 0; i < sizeof by_kind / sizeof by_kind[0]; i++)
+        refused(by_kind[i], NATIVE, WA_E_UNSUPPORTED, "has an object for each kind of layer");
     refused(LLAMA ",\"rope_scaling\":{\"partial_rotary_factor\":0.25}}", NATIVE, WA_E_UNSUPPORTED,
             "'partial_rotary_factor' is 0.25");
 }
@@ -830,6 +861,7 @@ WA_SUITE("config", WA_CASE(the_object_of_rope_wins_over_what_stands_beside_it),
          WA_CASE(new_style_rope_parameters_are_read),
          WA_CASE(a_list_of_layer_types_is_not_obeyed_where_classes_ignore_it),
          WA_CASE(gemma2_caps_and_scalar_have_defaults_that_null_removes),
+         WA_CASE(gemma3_has_keys_that_its_classes_do_not_read),
          WA_CASE(each_gemma_honours_one_key_of_its_activation),
          WA_CASE(larql_ignores_what_native_reads), WA_CASE(august_reads_what_may_ignored),
          WA_CASE(august_scales_three_ways), WA_CASE(august_has_windows_where_they_are_declared),
