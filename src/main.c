@@ -8,8 +8,11 @@
 #include "compute/kernel.h"
 #include "store/store.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const wa_cli_verb VERBS[] = {
 /* clang-format off */
@@ -105,8 +108,22 @@ static bool is_any(const char *word, const char *first, const char *second, cons
     return strcmp(word, first) == 0 || strcmp(word, second) == 0 || strcmp(word, third) == 0;
 }
 
+/* At exit, so that it holds for every verb and for --help: what was asked for and cannot be written
+ * is no success. */
+static void check_output(void)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return;
+    fprintf(stderr, "walkaudit: cannot write the answer to stdout%s%s\n", errno == 0 ? "" : ": ",
+            errno == 0 ? "" : strerror(errno));
+    _exit(wa_status_exit_code(WA_E_IO));
+}
+
 int main(int argc, char **argv)
 {
+    if (atexit(check_output) != 0)
+        return wa_status_exit_code(WA_E_INTERNAL);
     if (argc < 2) {
         print_help(stderr);
         return 2;

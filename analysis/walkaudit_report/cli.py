@@ -30,8 +30,8 @@ def modules():
 def build_parser():
     parser = Parser(prog="walkaudit-report", allow_abbrev=False,
                     description="Reports, plots and comparisons of walkaudit's result files.",
-                    epilog="Exit codes: 0 done and no case fails, 1 some case fails its verdict "
-                           "or, for diff, is worse, 2 wrong command line, 3 a file cannot be read or written.")
+                    epilog="Exit codes: 0 done, 1 done and some case fails its verdict (report, index) or is worse (diff), "
+                           "2 wrong command line, 3 a file cannot be read or written.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
     for module in modules():
         verb = verbs.add_parser(module.NAME, help=module.HELP, description=module.__doc__.strip(), allow_abbrev=False,
@@ -79,7 +79,10 @@ def main(words, beside):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except OSError as error:
-        print(f"walkaudit-report: cannot read or write; '{error.filename}'; {error.strerror}", file=sys.stderr)
+        if error.filename is None:  # what is left of the answer would fail again at the end of Python
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        where = "standard output" if error.filename is None else error.filename
+        print(f"walkaudit-report: cannot read or write; '{where}'; {error.strerror}", file=sys.stderr)
         return INPUT
     except KeyboardInterrupt:
         return 130

@@ -6,7 +6,6 @@
 #include "path/path.h"
 #include "vindex/vindex.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,6 +64,26 @@ static wa_status needs_name(const arguments *args, size_t at, wa_arena *arena, b
     return WA_OK;
 }
 
+/* A number for "vN" that no place has as its own name, nor another place as its number: at, or that
+ * and a multiple of the count of places. */
+static wa_status free_number(const arguments *args, size_t at, wa_arena *arena, size_t *out,
+                             wa_error *err)
+{
+    bool taken;
+    *out = at;
+    do {
+        char *name, *other;
+        taken = false;
+        WA_TRY(wa_arena_print(arena, &name, err, "v%zu", *out));
+        for (size_t i = 1; i < args->count; i++) {
+            WA_TRY(wa_job_stem(args->places[i], arena, &other, err));
+            taken = taken || strcmp(name, other) == 0;
+        }
+        *out += taken ? args->count : 0;
+    } while (taken);
+    return WA_OK;
+}
+
 /* "# sparse, full_mmap, exact": what the job runs for this one. */
 static wa_status print_cases(const wa_model *model, wa_vindex *vindex, wa_arena *arena,
                              wa_error *err)
@@ -94,13 +113,16 @@ static wa_status print_vindex(const arguments *args, size_t at, const wa_model *
         WA_TRY(wa_vindex_open(place, arena, &vindex, err));
     else
         WA_TRY(wa_vindex_open_checkpoint(place, &options, arena, &vindex, err));
+    size_t number = at;
     wa_status status = needs_name(args, at, arena, &named, err);
+    if (status == WA_OK)
+        status = free_number(args, at, arena, &number, err);
     fputs(is_vindex ? "      - path: " : "      - checkpoint: ", stdout);
     if (status == WA_OK)
         status = print_word(place, err);
     putchar('\n');
-    if (named)
-        printf("        name: v%zu\n", at);
+    if (status == WA_OK && named)
+        printf("        name: v%zu\n", number);
     if (status == WA_OK)
         status = print_cases(model, vindex, arena, err);
     wa_vindex_close(vindex);
@@ -132,8 +154,6 @@ static wa_status print_job(const arguments *args, const wa_model *model, wa_aren
          "logits: last # all: at every position, for flips, KL and perplexity\n"
          "# paths: [{path: sparse}, {path: sparse_serial, k: [64, 256, 1024]}] # only these\n"
          "result: results # directory of the result files");
-    if (fflush(stdout) != 0 || ferror(stdout))
-        return wa_fail(err, WA_E_IO, "cannot write the job to stdout: %s", strerror(errno));
     return WA_OK;
 }
 

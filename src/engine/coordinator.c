@@ -349,7 +349,7 @@ wa_status wa_coordinator_answer(const wa_pipeline *p, wa_error *err)
     if (c->failure.status == WA_E_AWAY && *p->input->parts_added > 0) {
         *err = c->failure;
         err->status = WA_E_STOPPED;
-        return wa_note(err, "%zu of %zu batches are done, %zu of them by this run in %.1f s; %s",
+        return wa_note(err, "%zu of %zu prompts are done, %zu of them by this run in %.1f s; %s",
                        c->done, c->total, c->added, seconds, p->input->goes_on);
     }
     if (c->failure.status != WA_OK) {

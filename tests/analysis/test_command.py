@@ -89,3 +89,10 @@ def test_verbs_that_draw_nothing_need_no_matplotlib(gemma, tmp_path):
     report("report", gemma, "-o", tmp_path / "out", PYTHONPATH=str(tmp_path))
     line = one_line(report("plot", gemma, "-o", tmp_path / "out", expect=3, PYTHONPATH=str(tmp_path)))
     assert "the Python package 'matplotlib' is missing" in line
+
+
+def test_an_answer_that_cannot_be_written_is_one_line(gemma):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([str(SCRIPT), "worst", str(gemma)], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True,
+                              timeout=LIMIT)
+    assert (done.returncode, done.stderr) == (3, "walkaudit-report: cannot read or write; 'standard output'; No space left on device\n")

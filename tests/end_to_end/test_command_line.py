@@ -148,6 +148,27 @@ def test_init_writes_a_job_that_runs_as_it_is(shop, tmp_path):
         assert f"# runs {', '.join(paths)}\n" in done.stdout
 
 
+def test_init_gives_no_place_the_name_of_another(shop, tmp_path):
+    for name in (".hid", "v1.vindex", "v4.vindex"):
+        shop.copy("tiny-llama", "f16", tmp_path / name)
+    job = tmp_path / "job.yaml"
+    job.write_text(harness.run(["init", shop.model("tiny-llama"), *(tmp_path / name for name in (".hid", "v1.vindex", "v4.vindex"))]).stdout)
+    assert re.findall("name: (.*)", job.read_text()) == ["v5"]
+    harness.run(["plan", job, "--gflops", "5"])
+
+
+@pytest.mark.parametrize("words", [["help"], ["--version"], ["status", "--help"], ["inspect"], ["status"], ["inspect", "--json"], ["init"]])
+def test_an_answer_that_cannot_be_written_is_3(shop, words):
+    job = shop.job(shop.model("tiny-llama"), {"f16": shop.vindex("tiny-llama", "f16")}, paths=[{"path": "sparse"}])
+    subject = {"inspect": [shop.vindex("tiny-llama", "f16")], "init": [shop.model("tiny-llama"), shop.vindex("tiny-llama", "f16")],
+               "status": [job.result_path]}.get(words[0], [])
+    if words == ["status"]:
+        job.run()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(harness.command([*words, *subject]), stdout=full, stderr=subprocess.PIPE, text=True, env=harness.environment())
+    assert (done.returncode, done.stderr) == (3, "walkaudit: cannot write the answer to stdout: No space left on device\n")
+
+
 def test_init_says_what_runs_of_a_model_with_experts(tmp_path):
     run(["synth", tmp_path / "m", "--family", "olmoe", "--shape", "tiny", "--experts", "4", "--chosen", "2"])
     run(["extract", tmp_path / "m", tmp_path / "m.vindex", "--format", "q4k"])

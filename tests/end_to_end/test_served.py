@@ -376,10 +376,11 @@ def test_of_two_servers_the_one_that_died_is_named(shop, tmp_path):
         needed = mortal.asked
         mortal.asked, mortal.dies_after = 0, needed * 2 // 3
         line = harness.one_error_line(stopped.run(expect=75))
-        assert mortal.url in line and s.url not in line and "the same command goes on" in line, line
+        assert mortal.url in line and s.url not in line and re.search(r"\d of 6 prompts are done, .*; the same command goes on", line), line
         line = harness.one_error_line(stopped.run(expect=3))  # nothing is done in this run
         assert mortal.url in line, line
-        assert "unfinished" in harness.run(["status", stopped.path], expect=75).stdout
+        told = harness.run(["status", stopped.path], expect=3).stdout
+        assert "unfinished" in told and "the last run failed: " in told and mortal.url in told
         mortal.dies_after = None
         stopped.run()
         harness.assert_equal_bits(whole, stopped)
