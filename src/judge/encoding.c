@@ -144,9 +144,8 @@ static wa_encoding_finding foreign(const wa_encoding_figure *figure, wa_encoder 
 {
     const wa_row_error *rows = &figure->rows;
     bool any = rows->basis == WA_BASIS_LEVELS;
-    limits l = any ? LIMITS[figure->format].levels : LIMITS[figure->format].reencoded;
-    if (encoder == WA_ENCODER_COMPENSATING)
-        l = widen(l);
+    const limits *own = any ? &LIMITS[figure->format].levels : &LIMITS[figure->format].reencoded;
+    const limits l = encoder == WA_ENCODER_COMPENSATING ? widen(*own) : *own;
     const struct {
         wa_encoding_statistic statistic;
         double value, limit;
