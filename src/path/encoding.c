@@ -334,13 +334,14 @@ static void compare_row(check *c, size_t r, const float *model)
 {
     const float *stored = row_of(c->stored, r, c->stored_row);
     float apart[2];
-    if (c->offset != 0.0F) { /* of a column */
+    bool is_offset = c->offset != 0.0F; /* of a column */
+    if (is_offset) {
         apart[0] = stored[0] - c->offset;
         apart[1] = model[0] - c->offset;
         stored = &apart[0];
         model = &apart[1];
     }
-    compare(stored, model, c->cols, &c->error[r], &c->square[r]);
+    compare(stored, model, is_offset ? 1 : c->cols, &c->error[r], &c->square[r]);
     if (c->levels)
         compare_levels(c, r, model, stored);
     else if (c->made_bytes > 0)
