@@ -294,7 +294,7 @@ def test_inspect_says_what_nobody_can_use_and_which_copies_differ(tmp_path):
     payloads = healthy.split("payloads\n")[1].split("files\n")[0]
     assert [line.split()[0] for line in payloads.splitlines()] == ["gate_vectors.bin", "up_features.bin", "down_features.bin",
                                                                    "interleaved.bin"]
-    assert "interleaved_kquant_dequant interleaved_q4k.bin has no manifest" in healthy and "differ" not in healthy
+    assert "interleaved_kquant_dequant: interleaved_q4k.bin has no manifest" in healthy and "differ" not in healthy
 
     (copy / "interleaved.bin").write_bytes(b"".join(layers)[:-4] + b"\0\0\x80\x3f")
     assert "down_features.bin and interleaved.bin: 1 rows of down differ, first at layer 1, feature 15" in \
