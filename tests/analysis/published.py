@@ -43,7 +43,7 @@ def published(path, template):
     """A result whose tensors have the published extremes at the published places, and nothing else."""
     made = Made(path, template, list(PUBLISHED), 34, vindexes=("f16", "q4k"))
     starts = dict(zip(SEED, np.concatenate([[0], np.cumsum(list(SEED.values()))])))
-    made.file.attrs["semantics"] = made.file.attrs["bounds_name"] = "larql"
+    made.file.attrs["semantics"], made.file.attrs["bounds_name"] = "larql-2026-05", "larql"
     for at, (prompt, (token, probability)) in enumerate((key, DENSE[key]) for key in SEED):
         made["ref_top1_text"][at], made["ref_top1_prob"][at] = token, probability
         made["top1_text"][:, at] = np.full(len(PUBLISHED), token, object)
