@@ -122,33 +122,36 @@ static const float *widen(wa_panel *panel, size_t count, size_t cols)
     return panel->columns;
 }
 
-enum { CHUNK = 256 };
+/* values [count]: a block, or what a row has of its last one */
+static wa_status check_block(const float *values, size_t count, const wa_format_info *info,
+                             const uint8_t *encoded, wa_error *err)
+{
+    float most = 0.0F, back[UNIT];
+    for (size_t i = 0; i < count; i++)
+        most = fabsf(values[i]) > most ? fabsf(values[i]) : most;
+    if (!(most > 65504.0F) || !isfinite(most))
+        return WA_OK;
+    info->decode(encoded, 1, back);
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(back[i]))
+            return wa_fail(err, WA_E_UNSUPPORTED,
+                           "weight %g does not fit %s, whose scale would be infinite: extract as "
+                           "f32",
+                           (double)most, info->name);
+    return WA_OK;
+}
 
 /* Scales are f16 in most formats of blocks: of weights that are too large for theirs, what is read
- * again is infinite. width: whole blocks. */
+ * again is infinite. rows [count, width]; row: bytes of an encoded one */
 static wa_status check_scales(const float *rows, size_t count, size_t width, wa_format format,
-                              const uint8_t *encoded, wa_error *err)
+                              const uint8_t *encoded, size_t row, wa_error *err)
 {
     const wa_format_info *info = wa_format_get(format);
-    float back[CHUNK];
-    if (info->block_elements > CHUNK)
-        return WA_OK;
-    size_t blocks = count * (width / info->block_elements);
-    for (size_t b = 0; b < blocks; b++) {
-        const float *block = rows + b * info->block_elements;
-        float most = 0.0F;
-        for (size_t i = 0; i < info->block_elements; i++)
-            most = fabsf(block[i]) > most ? fabsf(block[i]) : most;
-        if (!(most > 65504.0F) || !isfinite(most))
-            continue;
-        info->decode(encoded + b * info->block_bytes, 1, back);
-        for (size_t i = 0; i < info->block_elements; i++)
-            if (!isfinite(back[i]))
-                return wa_fail(err, WA_E_UNSUPPORTED,
-                               "weight %g does not fit %s, whose scale would be infinite: extract "
-                               "as f32",
-                               (double)most, info->name);
-    }
+    for (size_t r = 0; r < count; r++)
+        for (size_t first = 0; first < width; first += info->block_elements)
+            WA_TRY(check_block(
+                rows + r * width + first, wa_size_min(info->block_elements, width - first), info,
+                encoded + r * row + first / info->block_elements * info->block_bytes, err));
     return WA_OK;
 }
 
@@ -168,8 +171,7 @@ wa_status wa_panel_encode(wa_panel *panel, size_t count, size_t cols, wa_encodin
         out->data = (const uint8_t *)rows;
     else
         wa_rows_encode(encoding.format, rows, count, width, panel->encoded);
-    if (!larql && wa_format_get(encoding.format)->block_elements > 1 &&
-        width % wa_format_get(encoding.format)->block_elements == 0)
-        return check_scales(rows, count, width, encoding.format, panel->encoded, err);
+    if (!larql && wa_format_get(encoding.format)->block_elements > 1)
+        return check_scales(rows, count, width, encoding.format, panel->encoded, row, err);
     return WA_OK;
 }

@@ -223,6 +223,29 @@ static void down_panels_of_quantised_weights_are_its_columns(void)
     wa_arena_close(arena);
 }
 
+/* Also in the part of a block that ends a row, as rows of 48 have one in blocks of 32. */
+static void a_scale_that_would_be_infinite_is_refused_in_any_block(void)
+{
+    enum { ROWS = 2, COLS = 48 };
+    const wa_encoding encoding = {.format = WA_FORMAT_Q4_0};
+    wa_error err = {0};
+    wa_arena *arena;
+    wa_panel panel;
+    wa_bytes out;
+    WA_MUST(wa_arena_open("test", 0, &arena, &err), &err);
+    WA_MUST(wa_panel_open(COLS, arena, &panel, &err), &err);
+    for (size_t at = 0; at < (size_t)ROWS * COLS; at++) {
+        memset(panel.rows, 0, sizeof *panel.rows * ROWS * COLS);
+        WA_MUST(wa_panel_encode(&panel, ROWS, COLS, encoding, false, &out, &err), &err);
+        CU_ASSERT_EQUAL(out.size, ROWS * 2 * 18);
+        panel.rows[at] = 1.3e9F;
+        CU_ASSERT_EQUAL(wa_panel_encode(&panel, ROWS, COLS, encoding, false, &out, &err),
+                        WA_E_UNSUPPORTED);
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "weight 1.3e+09 does not fit Q4_0"));
+    }
+    wa_arena_close(arena);
+}
+
 /* A full disk as the kernel reports it for a file: no byte beyond the limit can be written. */
 static void a_write_that_fails_leaves_nothing_behind(void)
 {
@@ -359,6 +382,7 @@ WA_SUITE("extract", WA_CASE(sha256_of_a_known_text_is_the_published_one),
          WA_CASE(a_weight_beyond_f16_is_refused_by_default),
          WA_CASE(an_extracted_vindex_holds_the_models_weights), WA_CASE(panels_join_without_a_seam),
          WA_CASE(down_panels_of_quantised_weights_are_its_columns),
+         WA_CASE(a_scale_that_would_be_infinite_is_refused_in_any_block),
          WA_CASE(a_write_that_fails_leaves_nothing_behind), WA_CASE(a_signal_leaves_nothing_behind),
          WA_CASE(a_place_that_cannot_be_written_is_an_error),
          WA_CASE(only_a_vindex_is_ever_replaced_and_only_by_force),
