@@ -3,23 +3,14 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <utf8proc.h>
 
-/* Length of the UTF-8 sequence at `at`, 0 when it is none (RFC 3629: no overlong forms, no
- * surrogates). */
+/* Length of the UTF-8 sequence at `at`, which ends with a NUL; 0 when it is none. */
 static size_t sequence(const unsigned char *at)
 {
-    if (at[0] < 0x80)
-        return 1;
-    size_t length = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80) /* stops at the NUL too */
-            return 0;
-    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
-        (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f))
-        return 0;
-    return length;
+    utf8proc_int32_t code;
+    utf8proc_ssize_t length = utf8proc_iterate(at, -1, &code); /* no further than a NUL */
+    return length > 0 ? (size_t)length : 0;
 }
 
 wa_status wa_text_escape(const char *text, wa_arena *arena, const char **out, wa_error *err)
