@@ -197,44 +197,33 @@ static const wa_names gguf_phi3_names = {
              [WA_ROLE_DOWN] = "ffn_down"},
 };
 
+/* As all configurations but GPT-2's have them. */
+#define SIZE_KEYS                                                                                  \
+    .hidden = "hidden_size", .layers = "num_hidden_layers", .heads = "num_attention_heads",        \
+    .intermediate = "intermediate_size"
+
 static const wa_config_keys common_keys = {
-    .hidden = "hidden_size",
-    .layers = "num_hidden_layers",
-    .heads = "num_attention_heads",
-    .intermediate = "intermediate_size",
+    SIZE_KEYS,
     .eps = "rms_norm_eps",
     .activation = "hidden_act",
 };
 static const wa_config_keys gpt_oss_keys = {
-    .hidden = "hidden_size",
-    .layers = "num_hidden_layers",
-    .heads = "num_attention_heads",
-    .intermediate = "intermediate_size",
-    .eps = "rms_norm_eps",
+    SIZE_KEYS, .eps = "rms_norm_eps",
     .activation = NULL, /* its hidden_act is "silu", whatever is computed */
 };
 static const wa_config_keys gemma_keys = {
-    .hidden = "hidden_size",
-    .layers = "num_hidden_layers",
-    .heads = "num_attention_heads",
-    .intermediate = "intermediate_size",
+    SIZE_KEYS,
     .eps = "rms_norm_eps",
     .activation = "hidden_act",
     .gelu_is_tanh = true,
 };
 static const wa_config_keys gemma2_keys = {
-    .hidden = "hidden_size",
-    .layers = "num_hidden_layers",
-    .heads = "num_attention_heads",
-    .intermediate = "intermediate_size",
+    SIZE_KEYS,
     .eps = "rms_norm_eps",
     .activation = "hidden_activation",
 };
 static const wa_config_keys starcoder2_keys = {
-    .hidden = "hidden_size",
-    .layers = "num_hidden_layers",
-    .heads = "num_attention_heads",
-    .intermediate = "intermediate_size",
+    SIZE_KEYS,
     .eps = "norm_epsilon",
     .activation = "hidden_act",
 };
