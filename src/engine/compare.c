@@ -272,7 +272,7 @@ static wa_status evaluate(const wa_comparison *c, const wa_walk_io *io, wa_label
 {
     wa_stage *stage = c->stage;
     size_t rows = c->batch->rows, end = first_stream(c) + evaluations_of(c);
-    size_t first = first_stream(c) > count_known(c) ? first_stream(c) : count_known(c);
+    size_t known = count_known(c), first = first_stream(c) > known ? first_stream(c) : known;
     first = first < end ? first : end;
     size_t evaluated = wa_case_evaluated(&c->weights, c->which, rows, io + first, end - first);
     double start = wa_cost_clock(&stage->cost), seconds;

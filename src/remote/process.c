@@ -167,10 +167,10 @@ static wa_status await_channel(wa_process *process, short events, double deadlin
             wa_process_kill(process);
             return wa_fail(err, WA_E_STOPPED, "abandoned");
         }
-        bool ready = poll(&one, 1, SLICE_MS) > 0;
-        if (wa_clock() < deadline && ready)
+        bool ready = poll(&one, 1, SLICE_MS) > 0, late = wa_clock() >= deadline;
+        if (ready && !late)
             return WA_OK;
-        if (wa_clock() < deadline)
+        if (!late)
             continue;
         double seconds = process->seconds;
         wa_process_kill(process);

@@ -76,8 +76,9 @@ typedef struct wa_owner {
  * Take the lock of a directory that exists. A dead owner's is taken over: *before tells whose. Dead
  * is, on the same boot of the same kernel and in the same PID namespace, whose process is gone;
  * anywhere else, whose heartbeat is a minute old. A thread of *out, which must stay where it is,
- * renews this one's every 5 s until wa_lock_release or wa_lock_remove. Errors: WA_E_IO, naming a
- * living owner, or a file system without flock; WA_E_MEMORY.
+ * renews this one's every 5 s until wa_lock_release or wa_lock_remove. Errors: WA_E_BUSY, naming
+ * a living owner or another that takes over; WA_E_IO, as on a file system without flock;
+ * WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before,
                                   wa_error *err);

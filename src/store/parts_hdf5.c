@@ -223,11 +223,6 @@ static wa_status has_digests(const wa_parts *parts, const wa_result_meta *meta, 
     return WA_OK;
 }
 
-/*
- * Size, time and both ends of the vindexes are as before, and where a part carries the encoding
- * check, their payloads are read again and compared with its digests. Without such a part the
- * status of the files decides: nobody can set it back after an edit.
- */
 static wa_status set_all_aside(wa_parts *parts, const char *touched, wa_error *err)
 {
     for (size_t i = 0; i < parts->kept_count; i++) {
@@ -246,6 +241,20 @@ static wa_status set_all_aside(wa_parts *parts, const char *touched, wa_error *e
     return WA_OK;
 }
 
+/*
+ * touched: a file whose status has changed. Size, time and both ends of the vindexes are as before,
+ * and where a part carries the encoding check, their payloads are read again and compared with its
+ * digests. Without such a part the status of the files decides: nobody can set it back after an
+ * edit.
+ */
+static wa_status doubt_parts(wa_parts *parts, const wa_result_meta *meta, const char *touched,
+                             wa_arena *arena, wa_error *err)
+{
+    bool told;
+    WA_TRY(has_digests(parts, meta, arena, &told, err));
+    return told || parts->kept_count == 0 ? WA_OK : set_all_aside(parts, touched, err);
+}
+
 /* Under the lock. */
 static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fresh,
                             wa_arena *arena, wa_error *err)
@@ -262,11 +271,8 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
     finder f = {.parts = parts, .arena = arena};
     WA_TRY(wa_directory_visit(parts->directory, find_part, &f, err));
     WA_TRY(keep_parts(parts, meta, hash, arena, err));
-    bool told = false;
     if (touched != NULL)
-        WA_TRY(has_digests(parts, meta, arena, &told, err));
-    if (touched != NULL && parts->kept_count > 0 && !told)
-        WA_TRY(set_all_aside(parts, touched, err));
+        WA_TRY(doubt_parts(parts, meta, touched, arena, err));
     if (!present || (touched != NULL && parts->kept_count == 0))
         WA_TRY(wa_parts_job_write(parts->directory, meta, hash, err));
     WA_TRY(wa_captures_prepare(parts->result_path, meta, parts->kept, parts->kept_count, err));

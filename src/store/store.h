@@ -139,7 +139,7 @@ typedef struct wa_parts wa_parts;
  * fresh  forget parts, and the result until the new one takes its name. Without it a run goes on
  *        with the parts of one that was begun so, also beside a finished result of the same job.
  * Errors: WA_E_MISMATCH (another fingerprint: which item differs, both values; use --fresh),
- * WA_E_IO (unwritable, locked by a living owner: host, process; no room for the captures),
+ * WA_E_BUSY (locked by a living owner: host, process), WA_E_IO (unwritable, no room for the captures),
  * WA_E_FORMAT (a damaged part is named; it is set aside and its prompts are computed again, so this
  * is a note).
  */
