@@ -1,7 +1,7 @@
 """What the end-to-end tests share: golden models unpacked, vindexes extracted, jobs written, the binary run, results read.
 
 Environment: WALKAUDIT, the binary; WALKAUDIT_FAULTY, the one with planted faults (test_planted_faults.py); WALKAUDIT_KERNELS, the
-directory of the shared libraries for path external; WALKAUDIT_MPIRUN, what starts ranks; WALKAUDIT_OTHER, a binary built with
+directory of what else is built for tests; WALKAUDIT_MPIRUN, what starts ranks; WALKAUDIT_OTHER, a binary built with
 another MPI (test_grids.py).
 """
 import gzip
@@ -290,6 +290,14 @@ def batches(path, run=0):
 def kernel(name):
     """A shared library of tests/CMakeLists.txt."""
     return pathlib.Path(os.environ["WALKAUDIT_KERNELS"]) / f"{name}.so"
+
+
+def ffn_given(model, x, tool=None):
+    """The dense FFN of every layer on inputs x [layer, n, hidden], by support/ffn_given_x.c."""
+    tool = tool or pathlib.Path(os.environ["WALKAUDIT_KERNELS"]) / "ffn_given_x"
+    done = subprocess.run([tool, model, str(x.shape[1])], input=x.astype("<f4").tobytes(), capture_output=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr.decode()
+    return np.frombuffer(done.stdout, "<f4").reshape(x.shape)
 
 
 def slow_path():

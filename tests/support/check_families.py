@@ -6,8 +6,9 @@ group for each prompt, under `native`, with token_id [n], x and y [layer, n, hid
 models with experts router_logits [layer, n, experts], expert_id and expert_weight [layer, n, chosen] (-1: a layer without).
 
 Each model is audited once, with a vindex in every format that `extract` makes of it and with itself as a checkpoint, and must keep to:
-x and y over the whole pass within 2e-5 (the worst relative L2 of a position), the same five likeliest tokens, their probabilities within
-1e-5, the same experts wherever the last one chosen leads by more than 1e-5, their weights within 1e-6; and every case PASS or MEASURED.
+x and y over the whole pass within 2e-5 (the worst relative L2 of a position), the FFN's output on the stored x within 2e-6 (by
+tests/ffn_given_x, which stands beside the program), the same five likeliest tokens, their probabilities within 1e-5, the same experts
+wherever the last one chosen leads by more than 1e-5, their weights within 1e-6; and every case PASS or MEASURED.
 A line for each model; exit code 1 if one does not.
 """
 import argparse
@@ -22,7 +23,7 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "end_to_end"))
 import harness  # noqa: E402
 
-LIMITS = {"x": 2e-5, "y": 2e-5, "probability": 1e-5, "weight": 1e-6, "top 5": 0, "experts": 0, "verdicts": 0}
+LIMITS = {"x": 2e-5, "y": 2e-5, "y given x": 2e-6, "probability": 1e-5, "weight": 1e-6, "top 5": 0, "experts": 0, "verdicts": 0}
 DENSE, EXPERTS = ["f32", "f16", "interleaved", "q4_0", "q4k", "fp4"], ["f32", "f16", "bf16", "q4_0", "q4k", "q6k", "fp4"]
 LEAD = 1e-5
 SAME = {"name": "same", "scope": "model"}
@@ -82,6 +83,8 @@ def check(program, source, folder):
             at = np.flatnonzero(result["obs_prompt"] == p)
             found["x"] = max(found["x"], distance(x[:, at], prompt["x"][()]))
             found["y"] = max(found["y"], distance(y[:, at], prompt["y"][()]))
+            given = harness.ffn_given(source / "model", prompt["x"][()], program.parent / "tests/ffn_given_x")
+            found["y given x"] = max(found["y given x"], distance(given, prompt["y"][()]))
             found["top 5"] += list(result["ref_topk_id"][p][:5]) != list(prompt["top5_id"][()])
             off = np.abs(np.exp(result["ref_topk_logprob"][p][:5]) - prompt["top5_prob"][()]).max()
             found["probability"] = max(found["probability"], off)
