@@ -78,7 +78,7 @@ wa_status wa_judged_look(const char *path, wa_arena *arena, wa_judged_state *out
     wa_run_failure failed;
     WA_TRY(wa_result_check(path, arena, &state.result, err));
     WA_TRY(wa_run_failure_read(path, arena, &failed, err));
-    bool begun = state.result.prompts > 0;
+    bool begun = state.result.prompts > 0 || state.result.owed;
     if (begun)
         state.exit_code = state.result.finished ? 0 : wa_status_exit_code(WA_E_STOPPED);
     state.resumable = begun && !state.result.finished;

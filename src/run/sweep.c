@@ -5,6 +5,7 @@
 #include "run/allocation.h"
 #include "run/failure.h"
 #include "run/predict.h"
+#include "store/store.h"
 
 #include <string.h>
 
@@ -45,6 +46,38 @@ static wa_status choose(sweep *s, wa_error *err)
     }
     WA_TRY(wa_comm_broadcast(s->comm, &s->chosen_count, sizeof s->chosen_count, err));
     return wa_comm_broadcast(s->comm, s->chosen, s->chosen_count * sizeof *s->chosen, err);
+}
+
+static wa_status result_path(const sweep *s, size_t index, char **out, wa_error *err)
+{
+    if (s->options->out_file != NULL)
+        return wa_arena_copy(s->arena, s->options->out_file, strlen(s->options->out_file), out,
+                             err);
+    return wa_job_result_path(s->job, &s->job->audits[index], s->arena, out, err);
+}
+
+/* --fresh asks for all of them, and this run may end before it comes to the last. */
+static wa_status record_owed(sweep *s, wa_error *err)
+{
+    char *path;
+    wa_status status = WA_OK;
+    bool records = s->options->fresh && is_root(s->comm);
+    for (size_t i = 0; records && status == WA_OK && i < s->chosen_count; i++) {
+        status = result_path(s, s->chosen[i], &path, err);
+        if (status == WA_OK)
+            status = wa_owed_record(path, s->job->text, err);
+    }
+    return wa_comm_agree(s->comm, status, err);
+}
+
+/* Another run computes it now: this one is refused, and its wish with it. */
+static void waive(sweep *s, size_t index)
+{
+    char *path;
+    wa_error err;
+    if (s->options->fresh &&
+        (result_path(s, index, &path, &err) != WA_OK || wa_owed_settle(path, &err) != WA_OK))
+        fprintf(stderr, "warning: %s\n", err.text);
 }
 
 /* --- Where ------------------------------------------------------------------------------------ */
@@ -125,6 +158,8 @@ static wa_status run_one(sweep *s, size_t i)
     if (!is_root(s->part))
         return status;
     wa_run_failure_record(s->job, &s->job->audits[index], s->options, status, &err);
+    if (status == WA_E_BUSY)
+        waive(s, index);
     if (failed)
         wa_error_print(&err);
     return status;
@@ -234,6 +269,7 @@ static wa_status run_chosen(sweep *s, int32_t *code, wa_error *err)
         wa_arena_take(s->arena, s->chosen_count, sizeof *s->outcome, &s->outcome, err);
     WA_TRY(wa_comm_agree(s->comm, status, err));
     memset(s->outcome, NOT_RUN, s->chosen_count * sizeof *s->outcome);
+    WA_TRY(record_owed(s, err));
     WA_TRY(divide(s, err));
     if (s->plan->set_count == 1)
         run_in_order(s);

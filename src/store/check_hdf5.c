@@ -116,9 +116,18 @@ wa_status wa_result_check(const char *path, wa_arena *arena, wa_result_status *o
     wa_result_status state = {.finished = false};
     bool begun = false;
     WA_TRY(check_parts(path, arena, &state, &begun, err));
+    state.owed = wa_owed_look(path, "") != WA_OWED_NOT;
+    wa_status status = WA_OK;
     /* a result that a run with --fresh has begun anew stands until the new one takes its name */
     if (!begun && (wa_file_exists(path) || wa_dir_exists(path)))
-        WA_TRY(check_result(path, &state, err));
+        status = check_result(path, &state, err);
+    if (status != WA_OK && !state.owed)
+        return status;
+    if (state.owed) {
+        state.finished = false;
+        state.done = 0;
+        state.prompts_per_second = 0.0;
+    }
     *out = state;
     return WA_OK;
 }

@@ -16,6 +16,16 @@ wa_status wa_parts_directory(const char *result_path, char out[WA_NAME_BYTES], w
     return wa_path_print(out, err, "%s.parts", result_path);
 }
 
+wa_status wa_parts_make_directory(const char *directory, wa_error *err)
+{
+    struct stat info;
+    WA_TRY(wa_directory_make(directory, err));
+    if (lstat(directory, &info) != 0 || !S_ISDIR(info.st_mode))
+        return wa_fail(err, WA_E_IO, "'%s' is a link, expected a directory of this run's own",
+                       directory);
+    return WA_OK;
+}
+
 #define PART_NAME "prompts-%06zu-%06zu.h5"
 
 wa_status wa_part_name(const char *result_path, const wa_batch *range, char out[WA_NAME_BYTES],
@@ -110,7 +120,7 @@ static wa_status remove_name(const char *directory, const char *name, wa_error *
 }
 
 /* A temporary of ours: "NAME.HOST-PID.tmp" with a name that stands in a parts directory. */
-static bool is_temporary(const char *name, bool of_lock)
+static bool is_temporary(const char *name, bool of_others)
 {
     static const char *const stems[] = {"prompts-", "batch-", "run-", "job.json.", "result.h5."};
     static const char suffix[] = ".tmp";
@@ -120,10 +130,10 @@ static bool is_temporary(const char *name, bool of_lock)
     for (size_t i = 0; i < sizeof stems / sizeof stems[0]; i++)
         if (strncmp(name, stems[i], strlen(stems[i])) == 0)
             return true;
-    return of_lock && strncmp(name, "lock.", 5) == 0;
+    return of_others && (strncmp(name, "lock.", 5) == 0 || strncmp(name, "owed.", 5) == 0);
 }
 
-/* Not the lock's: another run may be about to ask for it. */
+/* Not those that are written without the lock: another run may be at it. */
 static wa_status remove_if_stale(void *directory, const char *name, wa_error *err)
 {
     return is_temporary(name, false) ? remove_name(directory, name, err) : WA_OK;

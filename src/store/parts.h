@@ -14,6 +14,8 @@
 /** "RESULT.h5.parts". */
 WA_CHECKED wa_status wa_parts_directory(const char *result_path, char out[WA_NAME_BYTES],
                                         wa_error *err);
+/** Make it. A link in its place is refused, to wherever it leads. WA_E_IO. */
+WA_CHECKED wa_status wa_parts_make_directory(const char *directory, wa_error *err);
 /** "RESULT.h5.parts/prompts-000003-000007.h5": the first prompt of the part and its last. */
 WA_CHECKED wa_status wa_part_name(const char *result_path, const wa_batch *range,
                                   char out[WA_NAME_BYTES], wa_error *err);
@@ -38,6 +40,10 @@ WA_CHECKED wa_status wa_parts_remove_stale(const char *directory, wa_error *err)
 /** Remove every file of ours but the lock; under the lock. What others put there stays, and the
  * directory with it. */
 WA_CHECKED wa_status wa_parts_remove_files(const char *directory, wa_error *err);
+
+/** Is the result owed by a run with --fresh, and by one of the job of this text? Read only. */
+typedef enum wa_owed { WA_OWED_NOT, WA_OWED_BY_THIS_JOB, WA_OWED_BY_ANOTHER } wa_owed;
+wa_owed wa_owed_look(const char *result_path, const char *job_text);
 
 /** Are `bytes` free on the file system of `path`? WA_E_IO: needs, has. */
 WA_CHECKED wa_status wa_space_check(const char *path, size_t bytes, wa_error *err);

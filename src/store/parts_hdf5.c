@@ -276,6 +276,8 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
     if (!present || (touched != NULL && parts->kept_count == 0))
         WA_TRY(wa_parts_job_write(parts->directory, meta, hash, err));
     WA_TRY(wa_captures_prepare(parts->result_path, meta, parts->kept, parts->kept_count, err));
+    if (fresh || !present) /* nothing of before is kept, and the job that begins is on the disk */
+        WA_TRY(wa_owed_settle(parts->result_path, err));
     parts->state = parts->kept_count > 0 ? WA_PARTS_RESUMED : WA_PARTS_FRESH;
     return keep_runs(parts, err);
 }
@@ -284,11 +286,7 @@ static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, boo
                                 wa_arena *arena, wa_error *err)
 {
     wa_owner before;
-    struct stat info;
-    WA_TRY(wa_directory_make(parts->directory, err));
-    if (lstat(parts->directory, &info) != 0 || !S_ISDIR(info.st_mode))
-        return wa_fail(err, WA_E_IO, "'%s' is a link, expected a directory of this run's own",
-                       parts->directory);
+    WA_TRY(wa_parts_make_directory(parts->directory, err));
     WA_TRY(wa_lock_take(parts->directory, &parts->lock, &before, err));
     if (before.present) {
         char text[WA_HOST_BYTES + 96];
@@ -341,15 +339,20 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
      * FIFO would be gone */
     WA_TRY(wa_regular_or_free(path, err));
     WA_TRY(wa_parts_directory(path, parts->directory, err));
-    wa_status status = fresh ? WA_OK : find_result(path, meta, arena, &finished, err);
-    bool begun = (finished || status != WA_OK) && is_begun(parts, meta, arena);
+    wa_owed owed = fresh ? WA_OWED_NOT : wa_owed_look(path, meta->job_text);
+    bool anew = fresh || owed == WA_OWED_BY_THIS_JOB;
+    wa_status status = anew ? WA_OK : find_result(path, meta, arena, &finished, err);
+    bool begun = !anew && is_begun(parts, meta, arena);
+    anew = anew || (owed == WA_OWED_BY_ANOTHER && (finished || begun));
     if (!begun) /* else the old result stands until the new one takes its name */
         WA_TRY(status);
-    if (finished && !begun) {
+    if (anew && !fresh)
+        add_note(parts, "computed anew: a run with --fresh was to do so, and ended before");
+    if (finished && !begun && !anew) {
         parts->state = WA_PARTS_FINISHED;
         adopt_leftovers(parts);
     } else {
-        WA_TRY(take_directory(parts, meta, fresh, arena, err));
+        WA_TRY(take_directory(parts, meta, anew, arena, err));
     }
     *out = parts;
     return WA_OK;

@@ -136,8 +136,9 @@ typedef struct wa_parts wa_parts;
  *
  * Captures: RESULT.h5.captures/ is made, and files in it that belong to no kept part are removed.
  *
- * fresh  forget parts, and the result until the new one takes its name. Without it a run goes on
- *        with the parts of one that was begun so, also beside a finished result of the same job.
+ * fresh  forget parts, and the result until the new one takes its name; also where a run with
+ *        --fresh owes it. Else a run goes on with the parts of one that was begun so, also beside a
+ *        finished result of the same job.
  * Errors: WA_E_MISMATCH (another fingerprint: which item differs, both values; use --fresh),
  * WA_E_BUSY (locked by a living owner: host, process), WA_E_IO (unwritable, no room for the captures),
  * WA_E_FORMAT (a damaged part is named; it is set aside and its prompts are computed again, so this
@@ -150,6 +151,16 @@ wa_parts_state wa_parts_get_state(const wa_parts *parts);
 wa_part_mark wa_parts_get_mark(const wa_parts *parts);
 /** Give the assembled result its name, unless another run has taken over. Rank 0. */
 WA_CHECKED wa_status wa_parts_publish(const wa_parts *parts, const char *temporary, wa_error *err);
+/**
+ * Local, rank 0, without the lock: what stands at a result's path, or is begun there, is to be
+ * computed anew, whenever this run ends. RESULT.h5.parts/owed says so until wa_parts_open has begun
+ * the job anew; it honours the record in every run of the same job text, and in every run whose
+ * fingerprint is that of what stands there. Where nothing stands nothing is owed. WA_E_IO.
+ */
+WA_CHECKED wa_status wa_owed_record(const char *result_path, const char *job_text, wa_error *err);
+/** The record goes, if there is one, and is gone after a crash, too. WA_E_IO. */
+WA_CHECKED wa_status wa_owed_settle(const char *result_path, wa_error *err);
+
 /** The parts that are there, whole and of this job, in order of their prompts, no prompt twice;
  * none when the result is finished. */
 const wa_batch *wa_parts_kept(const wa_parts *parts, size_t *count);
@@ -303,6 +314,7 @@ typedef struct wa_result_status {
     bool finished;             /* and no run has begun it anew */
     size_t prompts, done;      /* known once the parts directory has its job; else 0 */
     double prompts_per_second; /* of the last run so far; 0 = not known */
+    bool owed;                 /* a run with --fresh has yet to begin it anew: none are done */
     bool owner_alive;          /* a lock with a living process or fresh heartbeat */
     const char *owner;         /* "host HOST, process PID", arena, NULL = no lock */
 } wa_result_status;
