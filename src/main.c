@@ -18,29 +18,28 @@ static const wa_cli_verb VERBS[] = {
 /* clang-format off */
 #define VERB(name, arguments, does) {#name, wa_cli_##name, &wa_cli_##name##_parser, arguments, does}
     /* clang-format on */
-    VERB(run, "JOB.yaml",
-         "the audit; -n N starts N ranks on one machine, srun or mpirun those of many"),
-    VERB(plan, "JOB.yaml", "cases, batches, grid, memory and result size, without computing"),
-    VERB(init, "MODEL VINDEX…", "print a job that audits these, to be run as it is"),
-    VERB(inspect, "PATH", "what a model, GGUF, vindex or result file is"),
+    VERB(run, "JOB.yaml", "audit; -n N starts N ranks on this machine"),
+    VERB(plan, "JOB.yaml", "say what a run would do and take"),
+    VERB(init, "MODEL VINDEX…", "print a job that audits these and runs as it is"),
+    VERB(inspect, "PATH", "say what a model, vindex or result file holds"),
     VERB(extract, "MODEL OUT.vindex", "write a vindex from a model"),
-    VERB(synth, "OUT", "write a random but realistic model with tokenizer"),
-    VERB(tokenize, "MODEL [TEXT]", "token ids and pieces of a text"),
-    VERB(verdict, "RESULT.h5", "judge a finished result again, perhaps with other bounds"),
-    VERB(selftest, "[MODEL]", "plant faults in copies of a vindex, and see which are found"),
-    VERB(status, "RESULT.h5", "what is done and what is missing"),
+    VERB(synth, "OUT", "write a random model with a tokenizer"),
+    VERB(tokenize, "MODEL [TEXT]", "print token ids and pieces of a text"),
+    VERB(verdict, "RESULT.h5", "judge a result again, perhaps by other bounds"),
+    VERB(selftest, "[MODEL]", "plant faults in a vindex and say which are found"),
+    VERB(status, "JOB.yaml|RESULT.h5", "say what is done and what is missing"),
 #undef VERB
 /* walkaudit-report's, which this program becomes. */
 /* clang-format off */
 #define VERB(name, arguments, does) {#name, wa_cli_report, NULL, arguments, does}
     /* clang-format on */
-    VERB(report, "RESULT.h5… -o DIR", "Markdown, JSON and HTML pages of results"),
-    VERB(index, "RESULT.h5…", "one table and page over many results"),
-    VERB(plot, "RESULT.h5", "figures of one result"),
-    VERB(diff, "OLD NEW", "compare two runs of a job, say before and after a change"),
-    VERB(worst, "RESULT.h5", "the worst places, with their context"),
-    VERB(collect, "RESULT.h5…", "one file of the summaries of many results"),
-    VERB(tighten, "RESULT.h5…", "bounds a little above what results show"),
+    VERB(report, "RESULT.h5… -o DIR", "write Markdown, JSON and HTML pages"),
+    VERB(index, "DIR", "write one page over all results of a folder"),
+    VERB(plot, "RESULT.h5… -o DIR", "draw figures of results as files"),
+    VERB(diff, "OLD.h5 NEW.h5", "compare two results of a job"),
+    VERB(worst, "RESULT.h5", "list the worst places, with their context"),
+    VERB(collect, "DIR -o SWEEP.h5", "write one table of all cases of a folder"),
+    VERB(tighten, "RESULT.h5…", "propose bounds a little above what results show"),
 #undef VERB
 };
 enum { VERB_COUNT = sizeof VERBS / sizeof VERBS[0] };
@@ -50,14 +49,14 @@ static void print_help(FILE *out)
     fputs("usage: walkaudit VERB [ARGUMENTS]\n\n", out);
     for (int i = 0; i < VERB_COUNT; i++) {
         if (i > 0 && VERBS[i].parser == NULL && VERBS[i - 1].parser != NULL)
-            fputs("\nof walkaudit-report, for readers of results:\n", out);
+            fputs("\nFor readers of results (program walkaudit-report):\n", out);
         /* … is one column in three bytes */
         int wide = (int)(strlen(VERBS[i].arguments) - wa_show_width(VERBS[i].arguments));
-        fprintf(out, "  %-9s %-*s%s\n", VERBS[i].name, 18 + wide, VERBS[i].arguments,
+        fprintf(out, "  %-9s %-*s%s\n", VERBS[i].name, 20 + wide, VERBS[i].arguments,
                 VERBS[i].does);
     }
-    fputs("\n`walkaudit help VERB` or `walkaudit VERB -h` tells more. `walkaudit --version` prints "
-          "versions.\n",
+    fputs("\n`walkaudit help VERB` or `walkaudit VERB -h` says more about a verb;\n"
+          "`walkaudit --version` prints versions.\n",
           out);
 }
 

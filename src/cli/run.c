@@ -103,7 +103,7 @@ static const struct argp_option OPTIONS[] = {
     {.name = "ranks",
      .key = 'n',
      .arg = "N",
-     .doc = "start N ranks on this machine; no mpirun is needed"},
+     .doc = "start N ranks on this machine, without mpirun"},
     {.name = "out", .key = KEY_OUT, .arg = "FILE", .doc = "result file (jobs of one audit)"},
     {.name = "reference-dump",
      .key = KEY_DUMP,

@@ -32,6 +32,16 @@ def test_help_names_every_verb_of_both_programs():
         assert [line.split()[0] for line in lines if line.startswith("  ")] == [*VERBS, *report_verbs()]
 
 
+def test_help_names_the_arguments_that_each_verb_takes_and_fits_a_terminal():
+    for line in run(["help"]).stdout.splitlines():
+        assert len(line) <= 80, line
+        words = re.match(r"  (\w+) +(\S.*?)  +\S", line)
+        if words:
+            usage = " ".join(run(["help", words[1]]).stdout.partition("\n\n")[0].split())
+            for placeholder in re.findall(r"[A-Z][\w.]*", words[2]):
+                assert re.search(rf"(?<![\w.]){re.escape(placeholder)}(?![\w.])", usage), (line, usage)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_of_a_verb_has_three_spellings(verb):
     told = run([verb, "--help"]).stdout
