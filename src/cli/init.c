@@ -7,11 +7,13 @@
 #include "vindex/vindex.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct arguments {
     char **places; /* [count] MODEL, VINDEX… */
     size_t count;
+    FILE *job; /* in memory: what fails prints no half of one */
 } arguments;
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -29,7 +31,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 /* A word that YAML reads as itself, else in double quotes. */
-static wa_status print_word(const char *text, wa_error *err)
+static wa_status print_word(FILE *job, const char *text, wa_error *err)
 {
     static const char PLAIN[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+@-";
@@ -40,13 +42,13 @@ static wa_status print_word(const char *text, wa_error *err)
                            (unsigned)(unsigned char)*at);
     if (strchr("-@", text[0]) == NULL && text[strspn(text, PLAIN)] == '\0' &&
         text[strspn(text, "0123456789.+-eE_")] != '\0') {
-        fputs(text, stdout);
+        fputs(text, job);
         return WA_OK;
     }
-    putchar('"');
+    fputc('"', job);
     for (const char *at = text; *at != '\0'; at++)
-        printf("%s%c", *at == '"' || *at == '\\' ? "\\" : "", *at);
-    putchar('"');
+        fprintf(job, "%s%c", *at == '"' || *at == '\\' ? "\\" : "", *at);
+    fputc('"', job);
     return WA_OK;
 }
 
@@ -85,7 +87,7 @@ static wa_status free_number(const arguments *args, size_t at, wa_arena *arena, 
 }
 
 /* "# sparse, full_mmap, exact": what the job runs for this one. */
-static wa_status print_cases(const wa_model *model, wa_vindex *vindex, wa_arena *arena,
+static wa_status print_cases(FILE *job, const wa_model *model, wa_vindex *vindex, wa_arena *arena,
                              wa_error *err)
 {
     const wa_case_input input = {.name = "vindex", .vindex = vindex, .ladder = WA_LADDER_DEFAULT};
@@ -94,8 +96,9 @@ static wa_status print_cases(const wa_model *model, wa_vindex *vindex, wa_arena 
     WA_TRY(wa_vindex_settle_experts(vindex, model, arena, err));
     WA_TRY(wa_cases_build(&input, 1, model, arena, &cases, err));
     for (size_t c = 0; c < cases.count; c++)
-        printf("%s%s", c == 0 ? "        # runs " : ", ", strchr(cases.items[c].name, ':') + 1);
-    puts(cases.count == 0 ? "        # holds nothing that any path can run" : "");
+        fprintf(job, "%s%s", c == 0 ? "        # runs " : ", ",
+                strchr(cases.items[c].name, ':') + 1);
+    fputs(cases.count == 0 ? "        # holds nothing that any path can run\n" : "\n", job);
     return WA_OK;
 }
 
@@ -117,14 +120,14 @@ static wa_status print_vindex(const arguments *args, size_t at, const wa_model *
     wa_status status = needs_name(args, at, arena, &named, err);
     if (status == WA_OK)
         status = free_number(args, at, arena, &number, err);
-    fputs(is_vindex ? "      - path: " : "      - checkpoint: ", stdout);
+    fputs(is_vindex ? "      - path: " : "      - checkpoint: ", args->job);
     if (status == WA_OK)
-        status = print_word(place, err);
-    putchar('\n');
+        status = print_word(args->job, place, err);
+    fputc('\n', args->job);
     if (status == WA_OK && named)
-        printf("        name: v%zu\n", number);
+        fprintf(args->job, "        name: v%zu\n", number);
     if (status == WA_OK)
-        status = print_cases(model, vindex, arena, err);
+        status = print_cases(args->job, model, vindex, arena, err);
     wa_vindex_close(vindex);
     return status;
 }
@@ -134,37 +137,50 @@ static wa_status print_job(const arguments *args, const wa_model *model, wa_aren
 {
     bool named = false;
     WA_TRY(needs_name(args, 0, arena, &named, err));
-    puts("# Written by `walkaudit init`. `walkaudit run -n 2 FILE` runs it, `walkaudit plan FILE` "
-         "tells first what it will do.\n"
-         "# Paths are relative to this file. `walkaudit run --help-job` lists every key.\n"
-         "audits:");
-    fputs("  - model: ", stdout);
-    WA_TRY(print_word(args->places[0], err));
-    printf("\n    # %s, %zu layers, hidden %zu, FFN %zu\n", model->family, model->layer_count,
-           model->hidden, model->intermediate);
-    if (named)
-        puts("    name: model");
-    puts("    vindexes:");
+    fputs(
+        "# Written by `walkaudit init`. `walkaudit plan FILE` says what a run would do, `walkaudit "
+        "run -n 2 FILE` does it.\n"
+        "# Paths are relative to this file. `walkaudit run --help-job` lists every key.\n"
+        "audits:\n"
+        "  - model: ",
+        args->job);
+    WA_TRY(print_word(args->job, args->places[0], err));
+    fprintf(args->job, "\n    # %s, %zu layers, hidden %zu, FFN %zu\n%s    vindexes:\n",
+            model->family, model->layer_count, model->hidden, model->intermediate,
+            named ? "    name: model\n" : "");
     for (size_t v = 1; v < args->count; v++)
         WA_TRY(print_vindex(args, v, model, arena, err));
     if (model->unread > 0)
-        puts("allow_unread: true # the model stores tensors of layers which nothing here reads");
-    puts("prompts: {builtin: seed} # three short ones; or {file: prompts.txt}, a prompt per line, "
-         "with a limit: {file: …, limit: 100}\n"
-         "logits: last # all: at every position, for flips, KL and perplexity\n"
-         "# paths: [{path: sparse}, {path: sparse_serial, k: [64, 256, 1024]}] # only these\n"
-         "result: results # directory of the result files");
+        fputs("allow_unread: true # the model stores tensors of layers which nothing here reads\n",
+              args->job);
+    fputs("prompts: {builtin: seed} # three short ones; or {file: prompts.txt}, a prompt per line, "
+          "with a limit: {file: …, limit: 100}\n"
+          "logits: last # all: at every position, for flips, KL and perplexity\n"
+          "# paths: [{path: sparse}, {path: sparse_serial, k: [64, 256, 1024]}] # only these\n"
+          "result: results # directory of the result files\n",
+          args->job);
     return WA_OK;
 }
 
 static wa_status init(void *words, wa_arena *arena, int *exit_code, wa_error *err)
 {
-    const arguments *args = words;
+    arguments *args = words;
     const wa_model_options options = {.semantics = WA_SEMANTICS_NATIVE, .allow_unread = true};
     wa_model *model;
+    char *text = NULL;
+    size_t size;
     (void)exit_code;
     WA_TRY(wa_model_open_with(args->places[0], &options, arena, &model, err));
-    wa_status status = print_job(args, model, arena, err);
+    args->job = open_memstream(&text, &size);
+    wa_status status = args->job == NULL
+                           ? wa_fail(err, WA_E_MEMORY, "no memory for the text of a job")
+                           : print_job(args, model, arena, err);
+    bool is_whole = args->job != NULL && fclose(args->job) == 0;
+    if (status == WA_OK && !is_whole)
+        status = wa_fail(err, WA_E_MEMORY, "no memory for the text of a job");
+    if (status == WA_OK)
+        fputs(text, stdout);
+    free(text);
     wa_model_close(model);
     return status;
 }
@@ -176,8 +192,8 @@ const struct argp wa_cli_init_parser = {
            "this command is given: "
            "walkaudit init MODEL VINDEX > job.yaml.\v"
            "MODEL is a Hugging Face directory or a GGUF file, VINDEX a vindex or another "
-           "checkpoint of the model. All are opened, so that "
-           "what cannot run is told now."};
+           "checkpoint of the model. All are opened: what "
+           "cannot run is refused at once, and no job is printed."};
 
 int wa_cli_init(int argc, char **argv)
 {
