@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 enum { NAME_LIMIT = 100, KEY_TEXT = 200, TIMEOUT = 300, TIMEOUT_MAX = 86400 };
 
@@ -37,11 +38,26 @@ static wa_status take_directory(const char *path, wa_arena *arena, const char **
     return WA_OK;
 }
 
-/* Paths in a job start at the job file's directory. */
+/* Whether DIRECTORY/.. is what remains when its last name is cut off: no link, no dots. */
+static bool can_go_up(const char *directory)
+{
+    const char *slash = strrchr(directory, '/'), *last = slash == NULL ? directory : slash + 1;
+    struct stat about;
+    return last[0] != '\0' && strcmp(last, ".") != 0 && strcmp(last, "..") != 0 &&
+           lstat(directory, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+/* Paths in a job start at the job file's directory. `jobs` and `../models` are `models`, which is
+ * what a reader would write. */
 static wa_status resolve(const char *directory, const char *path, wa_arena *arena, const char **out,
                          wa_error *err)
 {
     char *joined;
+    while (strncmp(path, "../", 3) == 0 && can_go_up(directory)) {
+        WA_TRY(take_directory(directory, arena, &directory, err));
+        path += 3 + strspn(path + 3, "/");
+        path = *path == '\0' ? "." : path;
+    }
     bool as_is = path[0] == '/' || strcmp(directory, ".") == 0;
     bool root = strcmp(directory, "/") == 0;
     WA_TRY(wa_arena_print(arena, &joined, err, "%s%s%s", as_is ? "" : directory,

@@ -468,6 +468,33 @@ static void a_job_beside_the_caller_keeps_its_paths_as_they_are(void)
     wa_arena_close(arena);
 }
 
+/* As a reader would write them; a link or dots in the way stay, since .. of a link is elsewhere. */
+static void paths_above_the_job_are_written_without_the_way_down(void)
+{
+    static const struct {
+        const char *file, *model;
+    } jobs[] = {
+        {DIRECTORY "/below/deep/job.yaml", DIRECTORY "/models/m"},
+        {DIRECTORY "/below/link/job.yaml", DIRECTORY "/below/link/../../models/m"},
+        {DIRECTORY "/below/deep/../job.yaml", DIRECTORY "/below/deep/../../../models/m"},
+    };
+    static const char text[] = "audits: [{model: ../../models/m, vindexes: [{path: ../v}]}]";
+    wa_arena *arena = new_arena();
+    mkdir(DIRECTORY, 0777);
+    mkdir(DIRECTORY "/below", 0777);
+    mkdir(DIRECTORY "/below/deep", 0777);
+    (void)unlink(DIRECTORY "/below/link");
+    CU_ASSERT_EQUAL_FATAL(symlink("deep", DIRECTORY "/below/link"), 0);
+    for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++) {
+        wa_job *job;
+        wa_error err;
+        write_file(jobs[i].file, text, sizeof text - 1);
+        WA_MUST(wa_job_open(jobs[i].file, NULL, 0, arena, &job, &err), &err);
+        CU_ASSERT_STRING_EQUAL(job->audits[0].model, jobs[i].model);
+    }
+    wa_arena_close(arena);
+}
+
 /* --- Prompts ---------------------------------------------------------------------------------- */
 
 static void the_seed_is_the_three_published_prompts(void)
@@ -901,6 +928,7 @@ WA_SUITE(
     WA_CASE(keys_by_the_thousand_are_refused), WA_CASE(every_prefix_of_a_job_is_read_or_refused),
     WA_CASE(every_failing_take_is_reported_as_memory),
     WA_CASE(a_job_beside_the_caller_keeps_its_paths_as_they_are),
+    WA_CASE(paths_above_the_job_are_written_without_the_way_down),
     WA_CASE(the_seed_is_the_three_published_prompts),
     WA_CASE(a_corpus_gives_texts_ids_and_limits_in_order),
     WA_CASE(a_byte_order_mark_is_skipped_at_the_start_only),
