@@ -1,5 +1,6 @@
 /* Bounds sets: two built in, others from YAML files; and any set as such a file. */
 #include "base/bytes.h"
+#include "base/spell.h"
 #include "judge/verdict.h"
 
 #include "base/show.h"
@@ -335,14 +336,23 @@ static wa_status load_set(wa_bytes text, bool is_stored, wa_arena *arena, wa_bou
     return status;
 }
 
+/* Whoever named it, in a job or on the command line, named it wrongly: perhaps a built-in set. */
+static wa_status note_missing(const char *path, wa_error *err)
+{
+    static const char *const sets[] = {"default", "larql"};
+    const char *slash = strrchr(path, '/');
+    const char *near = wa_spell_nearest(slash == NULL ? path : slash + 1, sets, 2);
+    err->status = WA_E_JOB;
+    if (near != NULL)
+        return wa_note(err, "as bounds file; did you mean the built-in set '%s'?", near);
+    return wa_note(err, "as bounds file");
+}
+
 static wa_status open_file(const char *path, wa_arena *arena, wa_bounds *out, wa_error *err)
 {
     wa_map map;
-    if (wa_map_open(path, &map, err) != WA_OK) {
-        /* whoever named it, in a job or on the command line, named it wrongly */
-        err->status = WA_E_JOB;
-        return wa_note(err, "as bounds file");
-    }
+    if (wa_map_open(path, &map, err) != WA_OK)
+        return note_missing(path, err);
     wa_status status = load_set(map.bytes, false, arena, out, err);
     wa_map_close(&map);
     if (status != WA_OK)

@@ -358,6 +358,8 @@ def test_a_bounds_file_that_is_not_there_is_a_wrong_job_for_plan_and_run(shop):
     for verb in ("plan", "run"):
         line = harness.one_error_line(harness.run([verb, job.path], expect=2))
         assert "nowhere.yaml" in line and "bounds file" in line, verb
+    job = shop.job(shop.model(MODEL), {"v": shop.vindex(MODEL, "f32")}, bounds="defualt")
+    assert "; did you mean the built-in set 'default'?" in harness.one_error_line(harness.run(["plan", job.path], expect=2))
 
 
 def test_a_folder_that_is_not_there_and_a_model_named_by_its_weights(shop, tmp_path):
