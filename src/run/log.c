@@ -103,11 +103,12 @@ void wa_run_log_start(wa_run_log *log, const wa_audit *audit, const wa_plan *pla
         audit->cases.count == 1 ? "" : "s", plan->batch_count, plan->batch_count == 1 ? "" : "es",
         plan->work.rows < (double)audit->obs_count ? " of what is missing" : "");
     wa_blas blas = wa_blas_look();
-    wa_run_log_line(log,
-                    "ranks: %d = %d groups x %d stages x %d teams%s%s; BLAS %s, %d thread(s) each",
-                    plan->grid.used, plan->grid.groups, plan->grid.stages, plan->grid.teams,
-                    plan->grid.spread ? ", experts spread" : "",
-                    plan->grid.idle > 0 ? ", others idle" : "", blas.core, audit->job->threads);
+    wa_run_log_line(
+        log, "ranks: %d = %d group%s x %d stage%s x %d team%s%s%s; BLAS %s, %d thread%s each",
+        plan->grid.used, plan->grid.groups, plan->grid.groups == 1 ? "" : "s", plan->grid.stages,
+        plan->grid.stages == 1 ? "" : "s", plan->grid.teams, plan->grid.teams == 1 ? "" : "s",
+        plan->grid.spread ? ", experts spread" : "", plan->grid.idle > 0 ? ", others idle" : "",
+        blas.core, audit->job->threads, audit->job->threads == 1 ? "" : "s");
     if (plan->grid.idle > 0)
         wa_run_log_line(log, "warning: %d of %d ranks are idle: this audit has no work for them",
                         plan->grid.idle, wa_comm_size(log->comm));

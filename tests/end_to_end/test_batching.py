@@ -53,7 +53,7 @@ def test_every_rank_gets_its_share_whatever_the_limit(shop, inputs, reference):
     """512 rows hold all prompts; four ranks that shared them by groups had one batch, and three were idle."""
     job = make(shop, inputs, 512)
     done = job.run(ranks=4, sets=("grid.stages=1", "grid.teams=1"))
-    assert "4 groups x 1 stages x 1 teams" in done.stderr and "idle" not in done.stderr, done.stderr
+    assert "4 groups x 1 stage x 1 team;" in done.stderr and "idle" not in done.stderr, done.stderr
     packed = harness.batches(job.result_path)
     assert len(packed) >= 4 and max(packed) <= (PROMPTS + 3) // 4 + 1
     assert_equal_bits(reference, job)
