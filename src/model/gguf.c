@@ -1,6 +1,7 @@
 /* Parsing a GGUF container: header, metadata, tensor infos, in file order, every bound first. */
 #include "model/gguf.h"
 #include "model/gguf_private.h"
+#include "model/tensor.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -324,6 +325,19 @@ static wa_status read_alignment(const wa_gguf *gguf, uint64_t *out, wa_error *er
     return WA_OK;
 }
 
+static wa_status check_overlap(const wa_gguf *gguf, const uint8_t *start, wa_arena *arena,
+                               wa_error *err)
+{
+    wa_mark mark = wa_arena_mark(arena);
+    wa_extent *extents;
+    WA_TRY(wa_arena_take(arena, gguf->tensor_count, sizeof *extents, &extents, err));
+    for (size_t i = 0; i < gguf->tensor_count; i++)
+        extents[i] = (wa_extent){gguf->tensors[i].name, gguf->tensors[i].data};
+    wa_status status = wa_extents_disjoint(extents, gguf->tensor_count, start, err);
+    wa_arena_release(arena, mark);
+    return status;
+}
+
 static wa_status take_tensors(reader *r, uint64_t count, wa_arena *arena, wa_gguf *gguf,
                               wa_error *err)
 {
@@ -347,7 +361,7 @@ static wa_status take_tensors(reader *r, uint64_t count, wa_arena *arena, wa_ggu
         if (compare_tensors(&gguf->tensors[i - 1], &gguf->tensors[i]) == 0)
             return wa_fail(err, WA_E_FORMAT, "tensor '%.*s' is there twice", SHOWN,
                            gguf->tensors[i].name);
-    return WA_OK;
+    return check_overlap(gguf, r->file.data + data_start, arena, err);
 }
 
 wa_status wa_gguf_parse(wa_bytes file, wa_arena *arena, wa_gguf **out, wa_error *err)
@@ -363,6 +377,10 @@ wa_status wa_gguf_parse(wa_bytes file, wa_arena *arena, wa_gguf **out, wa_error 
                        "not a GGUF file: it begins with 0x%08" PRIx32 ", expected 0x%08" PRIx32,
                        magic, MAGIC);
     WA_TRY(take_u32(&r, &version, err));
+    if (version != 0 && version % (1U << 24) == 0)
+        return wa_fail(err, WA_E_FORMAT,
+                       "GGUF of version %" PRIu32 " in big-endian order, expected little-endian",
+                       version >> 24);
     if (version != 2 && version != 3)
         return wa_fail(err, WA_E_FORMAT, "unsupported version %" PRIu32 " of GGUF, expected 2 or 3",
                        version);

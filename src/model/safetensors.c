@@ -140,36 +140,15 @@ static wa_status read_tensor(const json_t *object, wa_bytes data, wa_arena *aren
     return read_range(object, data, tensor, err);
 }
 
-static int compare_begin(const void *a, const void *b)
-{
-    const wa_tensor *x = *(const wa_tensor *const *)a;
-    const wa_tensor *y = *(const wa_tensor *const *)b;
-    return (x->data.data > y->data.data) - (x->data.data < y->data.data);
-}
-
-/* Empty tensors take no place and overlap nothing. */
 static wa_status check_overlap(const wa_safetensors *file, const uint8_t *start, wa_arena *arena,
                                wa_error *err)
 {
     wa_mark mark = wa_arena_mark(arena);
-    const wa_tensor **order;
-    WA_TRY(wa_arena_take(arena, file->count, sizeof *order, &order, err));
-    size_t used = 0;
+    wa_extent *extents;
+    WA_TRY(wa_arena_take(arena, file->count, sizeof *extents, &extents, err));
     for (size_t i = 0; i < file->count; i++)
-        if (file->tensors[i].data.size > 0)
-            order[used++] = &file->tensors[i];
-    if (used > 1)
-        qsort(order, used, sizeof *order, compare_begin);
-    wa_status status = WA_OK;
-    for (size_t i = 1; i < used && status == WA_OK; i++) {
-        size_t begin = (size_t)(order[i - 1]->data.data - start);
-        size_t next = (size_t)(order[i]->data.data - start);
-        if (next < begin + order[i - 1]->data.size)
-            status =
-                wa_fail(err, WA_E_FORMAT, "tensors '%.*s' [%zu, %zu) and '%.*s' [%zu, %zu) overlap",
-                        SHOWN, order[i - 1]->name, begin, begin + order[i - 1]->data.size, SHOWN,
-                        order[i]->name, next, next + order[i]->data.size);
-    }
+        extents[i] = (wa_extent){file->tensors[i].name, file->tensors[i].data};
+    wa_status status = wa_extents_disjoint(extents, file->count, start, err);
     wa_arena_release(arena, mark);
     return status;
 }

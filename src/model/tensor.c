@@ -40,6 +40,33 @@ const wa_tensor *wa_tensor_table_find(const wa_tensor_table *table, const char *
     return entry == NULL ? NULL : entry->tensor;
 }
 
+static int compare_extents(const void *a, const void *b)
+{
+    const uint8_t *x = ((const wa_extent *)a)->data.data, *y = ((const wa_extent *)b)->data.data;
+    return (x > y) - (x < y);
+}
+
+wa_status wa_extents_disjoint(wa_extent *extents, size_t count, const uint8_t *start, wa_error *err)
+{
+    if (count > 1)
+        qsort(extents, count, sizeof *extents, compare_extents);
+    const wa_extent *last = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const wa_extent *next = &extents[i];
+        if (next->data.size == 0)
+            continue;
+        size_t begin = last == NULL ? 0 : (size_t)(last->data.data - start);
+        size_t end = last == NULL ? 0 : begin + last->data.size;
+        size_t other = (size_t)(next->data.data - start);
+        if (other < end)
+            return wa_fail(err, WA_E_FORMAT,
+                           "tensors '%.200s' [%zu, %zu) and '%.200s' [%zu, %zu) overlap",
+                           last->name, begin, end, next->name, other, other + next->data.size);
+        last = next;
+    }
+    return WA_OK;
+}
+
 const char *wa_tensor_shape_text(const wa_tensor *tensor, char *out)
 {
     size_t used = 0;

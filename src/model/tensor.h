@@ -37,6 +37,19 @@ const wa_tensor_entry *wa_tensor_table_entry(const wa_tensor_table *table, const
 /** Its tensor, NULL when there is none. */
 const wa_tensor *wa_tensor_table_find(const wa_tensor_table *table, const char *name);
 
+/** A name and the bytes that belong to it. */
+typedef struct wa_extent {
+    const char *name;
+    wa_bytes data;
+} wa_extent;
+
+/**
+ * No two of them share a byte; empty ones share none. Sorts them. `start` is where the file's data
+ * begin, from which the message counts. Errors: WA_E_FORMAT naming both and their bytes.
+ */
+WA_CHECKED wa_status wa_extents_disjoint(wa_extent *extents, size_t count, const uint8_t *start,
+                                         wa_error *err);
+
 /** "[2, 32]" into `out` of WA_SHAPE_TEXT bytes; returns `out`. */
 enum { WA_SHAPE_TEXT = 24 * WA_TENSOR_MAX_RANK };
 const char *wa_tensor_shape_text(const wa_tensor *tensor, char *out);

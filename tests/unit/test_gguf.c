@@ -401,6 +401,39 @@ static void hostile_containers_get_one_clear_line(void)
     put(&b, 13, 4);
     put(&b, 0, 8);
     expect_refused(&b, "unknown value type 13");
+
+    b = begin(0, 0);
+    b.bytes[4] = 0;
+    b.bytes[7] = 3;
+    expect_refused(&b, "GGUF of version 3 in big-endian order, expected little-endian");
+}
+
+/* Each of them is within the file; the one without elements lies inside another. */
+static void tensors_share_no_bytes(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t elements, offset;
+    } tensors[] = {{"a", 16, 0}, {"none", 0, 32}, {"b", 8, 64}, {"c", 8, 32}};
+    for (size_t count = 3; count <= 4; count++) {
+        builder b = begin(count, 0);
+        for (size_t i = 0; i < count; i++) {
+            put_text(&b, tensors[i].name);
+            put(&b, 1, 4);
+            put(&b, tensors[i].elements, 8);
+            put(&b, 0, 4);
+            put(&b, tensors[i].offset, 8);
+        }
+        b.size = (b.size + 31) / 32 * 32 + 96;
+        wa_error err = {0};
+        wa_arena *arena = open_arena();
+        if (count == 3) {
+            CU_ASSERT_EQUAL(parse_copy(b.bytes, b.size, arena, &err), WA_OK);
+        } else {
+            expect_refused(&b, "tensors 'a' [0, 64) and 'c' [32, 64) overlap");
+        }
+        wa_arena_close(arena);
+    }
 }
 
 WA_SUITE("gguf", WA_CASE(every_tensor_decodes_to_the_published_bits),
@@ -409,4 +442,4 @@ WA_SUITE("gguf", WA_CASE(every_tensor_decodes_to_the_published_bits),
          WA_CASE(the_control_holds_what_its_maker_wrote),
          WA_CASE(every_prefix_of_a_file_is_refused), WA_CASE(every_changed_header_byte_is_survived),
          WA_CASE(a_failing_arena_is_reported_wherever_it_fails),
-         WA_CASE(hostile_containers_get_one_clear_line))
+         WA_CASE(hostile_containers_get_one_clear_line), WA_CASE(tensors_share_no_bytes))
