@@ -269,7 +269,8 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
 {
     const wa_family *family = r->config->family;
     wa_layer_kinds *kinds = &r->config->kinds;
-    bool assumed = r->native && r->kind->window_rule == WA_WINDOW_PATTERN;
+    bool is_usual = r->kind->window_layers == 0 || r->kind->window_layers == facts->layer_count;
+    bool assumed = r->native && r->kind->window_rule == WA_WINDOW_PATTERN && is_usual;
     WA_TRY(read_constant_or(r, "attention.sliding_window", assumed ? family->window : 0,
                             &facts->sliding_window, err));
     kinds->rule = family->local_rope_key != NULL ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;

@@ -166,6 +166,8 @@ typedef struct wa_gguf_family {
     const wa_names *names;
     bool rope_pairs; /* rows of q and k are stored in pairs (forward-pass.md 1.7, point 2) */
     wa_window_rule window_rule;
+    /* layer count of the model that has its family's window where no key says so; 0 = every one */
+    size_t window_layers;
     size_t larger_layers; /* layer count of the 27B model, whose attention scalar is H / nq; 0 =
                              none */
     const wa_family *with_experts; /* what files with experts stand for; NULL = `family` says it */

@@ -161,6 +161,8 @@ def write_gguf(path, name):
         keys["rope.dimension_count"] = int(dim * partial)
     if config.get("sliding_window"):
         keys["attention.sliding_window"] = config["sliding_window"]
+    if isinstance(config.get("sliding_window_pattern"), int):
+        keys["attention.sliding_window_pattern"] = config["sliding_window_pattern"]
 
     def text(word):
         return struct.pack("<Q", len(word)) + word.encode()
@@ -180,7 +182,7 @@ def write_gguf(path, name):
 
 
 @pytest.mark.parametrize("name", ["arcee-tied", "arcee-biases", "olmo2-heads", "olmo2-biases", "seed_oss-plain", "seed_oss-out", "ernie4_5-untied",
-                                  "ernie4_5-heads", "glm4-odd-share", "glm4-quarter", "phi3-window"])
+                                  "ernie4_5-heads", "glm4-odd-share", "glm4-quarter", "phi3-window", "exaone4-full", "exaone4-pattern"])
 def test_a_gguf_of_the_family_agrees_with_transformers(shop, name):
     folder = shop.root / "ggufs" / name
     folder.mkdir(parents=True)

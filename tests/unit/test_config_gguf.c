@@ -155,6 +155,28 @@ static void gguf_defaults_are_those_of_the_format(void)
     wa_arena_close(arena);
 }
 
+/* As llama.cpp has it: the model of 64 layers has windows and rotates none but sliding layers, the
+ * one of 30 (whose window is null) neither. */
+static void windows_of_exaone4_are_those_of_its_larger_model(void)
+{
+    wa_arena *arena = open_arena();
+    wa_config config = must_gguf(begin("exaone4", 30, true), NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.sliding_window, 0);
+    for (size_t l = 0; l < 30; l++)
+        CU_ASSERT_FALSE(wa_config_is_unrotated(&config, l));
+    config = must_gguf(begin("exaone4", 64, true), NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.sliding_window, 4096);
+    CU_ASSERT(wa_config_is_sliding(&config, 2) && !wa_config_is_sliding(&config, 3));
+    CU_ASSERT(!wa_config_is_unrotated(&config, 2) && wa_config_is_unrotated(&config, 3));
+    builder b = begin("exaone4", 30, true);
+    put_u32(&b, "exaone4.attention.sliding_window", 9);
+    put_u32(&b, "exaone4.attention.sliding_window_pattern", 2);
+    config = must_gguf(b, NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.sliding_window, 9);
+    CU_ASSERT(!wa_config_is_unrotated(&config, 2) && wa_config_is_unrotated(&config, 3));
+    wa_arena_close(arena);
+}
+
 static void gguf_patterns_and_arrays_are_read(void)
 {
     static const uint8_t kinds[4] = {0, 1, 1, 0};
@@ -227,5 +249,6 @@ static void gguf_that_cannot_be_computed_is_refused(void)
 }
 
 WA_SUITE("config_gguf", WA_CASE(gguf_defaults_are_those_of_the_format),
+         WA_CASE(windows_of_exaone4_are_those_of_its_larger_model),
          WA_CASE(gguf_patterns_and_arrays_are_read), WA_CASE(gguf_of_granite_holds_its_scales),
          WA_CASE(gguf_that_cannot_be_computed_is_refused))
