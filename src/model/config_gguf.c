@@ -148,10 +148,8 @@ static wa_status read_yarn(const reader *r, wa_rope_scaling *scaling, wa_error *
     return WA_OK;
 }
 
-static wa_status read_scaling(const reader *r, wa_rope_scaling *scaling, wa_error *err)
+static wa_status read_scaling_type(const reader *r, wa_rope_scaling *scaling, wa_error *err)
 {
-    if (!r->native) /* S2 */
-        return WA_OK;
     if (has(r, "rope.scale_linear"))
         return wa_fail(err, WA_E_UNSUPPORTED, "the old key '%s.rope.scale_linear' is not computed",
                        r->kind->architecture);
@@ -174,6 +172,28 @@ static wa_status read_scaling(const reader *r, wa_rope_scaling *scaling, wa_erro
         WA_TRY(wa_gguf_f64(r->gguf, key_of(r, "rope.scaling.factor").text, &scaling->factor, err));
     scaling->kind = WA_SCALING_LINEAR;
     return wa_config_positive("rope.scaling.factor", scaling->factor, err);
+}
+
+/* How much of YaRN's ramp there is: all of it with YaRN, nothing with linear scaling. A number
+ * below 0 says nothing. */
+static wa_status check_ramp(const reader *r, wa_scaling_kind kind, wa_error *err)
+{
+    double usual = kind == WA_SCALING_YARN ? 1 : 0, share;
+    WA_TRY(read_number_or(r, "rope.scaling.yarn_ext_factor", usual, &share, err));
+    if (kind == WA_SCALING_NONE || share < 0 || share == usual)
+        return WA_OK;
+    return wa_fail(err, WA_E_UNSUPPORTED,
+                   "'%s.rope.scaling.yarn_ext_factor' is %g beside %s scaling, only %g is computed",
+                   r->kind->architecture, share, kind == WA_SCALING_YARN ? "yarn" : "linear",
+                   usual);
+}
+
+static wa_status read_scaling(const reader *r, wa_rope_scaling *scaling, wa_error *err)
+{
+    if (!r->native) /* S2 */
+        return WA_OK;
+    WA_TRY(read_scaling_type(r, scaling, err));
+    return check_ramp(r, scaling->kind, err);
 }
 
 /* --- scales --- */
@@ -292,6 +312,30 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
     return WA_OK;
 }
 
+/* Newer files may give sliding layers numbers of their own. Computed is Gemma 3's base alone. */
+static wa_status check_sliding(const reader *r, const wa_model *facts, wa_error *err)
+{
+    bool own_base = r->config->family->local_rope_key != NULL;
+    const struct {
+        const char *name;
+        double full;
+    } numbers[] = {{"attention.key_length_swa", (double)facts->head_dim},
+                   {"attention.value_length_swa", (double)facts->head_dim},
+                   {"rope.dimension_count_swa", (double)facts->rotary_dim},
+                   {"rope.freq_base_swa", facts->rope_base}};
+    size_t count = sizeof numbers / sizeof numbers[0] - (own_base ? 1 : 0);
+    for (size_t i = 0; i < count && facts->sliding_window != 0; i++) {
+        double sliding;
+        WA_TRY(read_number_or(r, numbers[i].name, numbers[i].full, &sliding, err));
+        if (sliding != numbers[i].full)
+            return wa_fail(err, WA_E_UNSUPPORTED,
+                           "'%s.%s' is %g, but %g in layers that do not slide, which is not "
+                           "computed",
+                           r->kind->architecture, numbers[i].name, sliding, numbers[i].full);
+    }
+    return WA_OK;
+}
+
 /* --- the whole --- */
 
 /* How many, how wide, how many chosen. Every layer has them: no key says which would not. */
@@ -382,6 +426,7 @@ wa_status wa_config_from_gguf(const wa_gguf *gguf, wa_semantics semantics, wa_ar
     WA_TRY(read_experts(&r, err));
     WA_TRY(read_numbers(&r, &config.facts, err));
     WA_TRY(read_windows(&r, &config.facts, err));
+    WA_TRY(check_sliding(&r, &config.facts, err));
     WA_TRY(wa_config_finish(&config, err));
     *out = config;
     return WA_OK;

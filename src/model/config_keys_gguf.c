@@ -26,7 +26,9 @@ static const wa_key_rule rules[] = {
     USED(".rope.scaling.original_context_length") USED(".rope.scaling.yarn_beta_fast") USED(".rope.scaling.yarn_beta_slow")
     USED(".vocab_size") USED(".expert_count") USED(".expert_used_count") USED(".expert_feed_forward_length")
     USED_BY(".expert_shared_feed_forward_length", "qwen2_moe")
-    USED_BY(".rope.freq_base_swa", "gemma3")
+    USED(".rope.freq_base_swa") USED(".rope.dimension_count_swa")
+    USED(".attention.key_length_swa") USED(".attention.value_length_swa")
+    USED(".rope.scaling.yarn_ext_factor")
     USED_BY(".attention.sliding_window", "gemma2 gemma3 llama qwen2 qwen3 starcoder2 phi3 exaone4 mixtral gpt_oss")
     USED_BY(".attention.sliding_window_pattern", "gemma2 gemma3 llama qwen2 qwen3 starcoder2 phi3 exaone4 mixtral gpt_oss")
     USED_BY(".attn_logit_softcapping", "gemma2 gemma3")
@@ -53,8 +55,10 @@ static const wa_key_rule rules[] = {
     ONLY(".use_parallel_residual", "off") ONLY(".pooling_type", "off") ONLY(".swin_norm", "off")
     ONLY(".rescale_every_n_layers", "off") ONLY(".activation_sparsity_scale", "off")
     ONLY(".leading_dense_block_count", "off") ONLY(".swiglu_clamp_*", "off")
-    ONLY(".rope.dimension_sections", "off") ONLY(".rope.scaling.attn_factor", "1|off")
-    ONLY(".rope.scaling.yarn_ext_factor", "1|off") ONLY(".rope.scaling.yarn_attn_factor", "1|off")
+    ONLY(".rope.dimension_sections", "off") ONLY(".rope.scaling.attn_factor", "1")
+    ONLY(".rope.scaling.yarn_attn_factor", "1")
+    /* of granite alone llama.cpp reads this: whether it rotates at all */
+    {.key = ".rope.scaling.finetuned", .kind = WA_KEY_ONLY, .only = "true|1", .families = "granite"},
     ONLY(".rope.scaling.yarn_log_multiplier", "off") ONLY(".expert_gating_func", "1|off") ONLY(".expert_weights_scale", "1|off")
     ONLY(".expert_group_*", "off") ONLY(".expert_shared_feed_forward_length", "off")
     ONLY(".rope.scaling.alpha", "off") ONLY(".attention.sliding_window", "off")

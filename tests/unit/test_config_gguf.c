@@ -177,6 +177,57 @@ static void windows_of_exaone4_are_those_of_its_larger_model(void)
     wa_arena_close(arena);
 }
 
+/* Numbers of sliding layers that differ from the others', but for the base of Gemma 3. */
+static void sliding_layers_of_other_numbers_are_refused(void)
+{
+    wa_arena *arena = open_arena();
+    builder b = begin("gemma2", 2, true);
+    put_f32(&b, "gemma2.rope.freq_base_swa", 10000);
+    put_u32(&b, "gemma2.attention.key_length_swa", 16);
+    CU_ASSERT_EQUAL(must_gguf(b, NATIVE, arena).facts.rope_base, 1e4);
+    b = begin("gemma2", 2, true);
+    put_f32(&b, "gemma2.rope.freq_base_swa", 5000);
+    refused_gguf(b, WA_E_UNSUPPORTED, "'gemma2.rope.freq_base_swa' is 5000, but 10000 in layers");
+    b = begin("gemma3", 6, true);
+    put_f32(&b, "gemma3.rope.freq_base_swa", 5000);
+    CU_ASSERT_EQUAL(must_gguf(b, NATIVE, arena).facts.rope_local_base, 5000);
+    put_u32(&b, "gemma3.rope.dimension_count_swa", 8);
+    refused_gguf(b, WA_E_UNSUPPORTED, "'gemma3.rope.dimension_count_swa' is 8, but 16 in layers");
+    b = begin("llama", 2, true); /* nothing slides */
+    put_f32(&b, "llama.rope.freq_base_swa", 5000);
+    CU_ASSERT_EQUAL(must_gguf(b, NATIVE, arena).facts.rope_base, 1e4);
+    wa_arena_close(arena);
+}
+
+static builder begin_scaled(const char *type, float ramp)
+{
+    builder b = begin("llama", 2, true);
+    put_text(&b, "llama.rope.scaling.type", type);
+    put_f32(&b, "llama.rope.scaling.factor", 4);
+    put_u32(&b, "llama.rope.scaling.original_context_length", 64);
+    put_f32(&b, "llama.rope.scaling.yarn_ext_factor", ramp);
+    return b;
+}
+
+static void factors_of_scaling_that_are_not_computed_are_refused(void)
+{
+    wa_arena *arena = open_arena();
+    refused_gguf(begin_scaled("yarn", 0), WA_E_UNSUPPORTED,
+                 "'llama.rope.scaling.yarn_ext_factor' is 0 beside yarn scaling, only 1");
+    refused_gguf(begin_scaled("linear", 1), WA_E_UNSUPPORTED,
+                 "'llama.rope.scaling.yarn_ext_factor' is 1 beside linear scaling, only 0");
+    CU_ASSERT_EQUAL(must_gguf(begin_scaled("yarn", 1), NATIVE, arena).scaling.kind,
+                    WA_SCALING_YARN);
+    CU_ASSERT_EQUAL(must_gguf(begin_scaled("yarn", -1), NATIVE, arena).scaling.kind,
+                    WA_SCALING_YARN);
+    CU_ASSERT_EQUAL(must_gguf(begin_scaled("linear", 0), NATIVE, arena).scaling.kind,
+                    WA_SCALING_LINEAR);
+    builder b = begin_scaled("yarn", 1);
+    put_f32(&b, "llama.rope.scaling.attn_factor", 0);
+    refused_gguf(b, WA_E_UNSUPPORTED, "'llama.rope.scaling.attn_factor' is 0, only 1");
+    wa_arena_close(arena);
+}
+
 static void gguf_patterns_and_arrays_are_read(void)
 {
     static const uint8_t kinds[4] = {0, 1, 1, 0};
@@ -214,6 +265,11 @@ static void gguf_of_granite_holds_its_scales(void)
     CU_ASSERT_EQUAL(config.facts.attn_scale, 0.09375f);
     CU_ASSERT_EQUAL(config.facts.logits_scale, 0.125f);
     CU_ASSERT(config.rope_pairs);
+    put_u32(&b, "granite.rope.scaling.finetuned", 1);
+    CU_ASSERT_EQUAL(must_gguf(b, NATIVE, arena).facts.logits_scale, 0.125f);
+    b = begin("granite", 2, true);
+    put_u32(&b, "granite.rope.scaling.finetuned", 0);
+    refused_gguf(b, WA_E_UNSUPPORTED, "'granite.rope.scaling.finetuned' is 0, only true");
     wa_arena_close(arena);
 }
 
@@ -250,5 +306,7 @@ static void gguf_that_cannot_be_computed_is_refused(void)
 
 WA_SUITE("config_gguf", WA_CASE(gguf_defaults_are_those_of_the_format),
          WA_CASE(windows_of_exaone4_are_those_of_its_larger_model),
+         WA_CASE(sliding_layers_of_other_numbers_are_refused),
+         WA_CASE(factors_of_scaling_that_are_not_computed_are_refused),
          WA_CASE(gguf_patterns_and_arrays_are_read), WA_CASE(gguf_of_granite_holds_its_scales),
          WA_CASE(gguf_that_cannot_be_computed_is_refused))
