@@ -61,7 +61,7 @@ typedef struct wa_config {
     bool rope_pairs;
     bool allow_unread; /* tensors of the decoder that nothing reads are a note, no error */
     wa_notes notes;    /* of the configuration; the weights add theirs */
-    /* weights of FP8 that share a scale, quantization_config.weight_block_size; 0 = not given */
+    /* weights of FP8 that share a scale, quantization_config.weight_block_size; 0 = no blocks */
     size_t scale_rows, scale_cols;
     size_t positions;           /* rows of the position table; 0 = not given */
     size_t vocab_least;         /* GGUF: tokens of the vocabulary inside the file */

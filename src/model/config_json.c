@@ -399,6 +399,9 @@ static wa_status read_scale_blocks(const reader *r, wa_config *config, wa_error 
                             "weights are FP8 codes times their scales; kernels of FP8 round "
                             "activations too, which is not done here"));
     const json_t *size = how == NULL ? NULL : json_object_get(how, "weight_block_size");
+    if (size == NULL && method != NULL &&
+        strcmp(method, "fp8") == 0) /* what transformers assumes */
+        config->scale_rows = config->scale_cols = 128;
     if (size == NULL || json_is_null(size))
         return WA_OK;
     json_int_t rows = json_integer_value(json_array_get(size, 0)),

@@ -1,6 +1,7 @@
 /* Views of codes whose scales lie in tensors of their own. */
 #include "model/weights_scales.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The type of a stored scale; false of others. */
@@ -49,26 +50,35 @@ static wa_status take_scales(const wa_finder *finder, wa_place place, const wa_t
         codes->name, codes->type_name);
 }
 
+static wa_status fail_shape(const wa_finder *finder, const wa_tensor *scales,
+                            const wa_tensor *codes, wa_error *err)
+{
+    char found[WA_SHAPE_TEXT], of[WA_SHAPE_TEXT], blocks[80] = "";
+    const wa_config *config = finder->config;
+    if (config->scale_rows > 0)
+        (void)snprintf(blocks, sizeof blocks, ", nor one for each %zu x %zu", config->scale_rows,
+                       config->scale_cols);
+    return wa_fail(err, WA_E_FORMAT,
+                   "scales '%.200s' have shape %s, which is neither one for all of %s, nor one a "
+                   "row%s ('weight_block_size'%s)",
+                   scales->name, wa_tensor_shape_text(scales, found),
+                   wa_tensor_shape_text(codes, of), blocks,
+                   config->scale_rows > 0 ? "" : " gives no blocks");
+}
+
 wa_status wa_finder_scales(const wa_finder *finder, wa_place place, const wa_tensor *codes,
                            size_t first, wa_matrix *matrix, wa_error *err)
 {
     const wa_tensor *tensor = NULL;
     wa_scales scales = {.first_row = first};
     size_t rows = codes->rank == 1 ? 1 : codes->shape[0];
-    char found[WA_SHAPE_TEXT], of[WA_SHAPE_TEXT];
     WA_TRY(take_scales(finder, place, codes, &tensor, err));
     if (!find_scale_format(tensor, &scales.format))
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "scales '%.200s' have type %.50s, expected F32, F16, BF16 or F8_E8M0",
                        tensor->name, tensor->type_name);
     if (!find_rectangle(finder->config, tensor, rows, matrix->cols, &scales))
-        return wa_fail(err, WA_E_FORMAT,
-                       "scales '%.200s' have shape %s, which is neither one for all of %s, nor one "
-                       "a row, nor one for each %zu x %zu "
-                       "('weight_block_size')",
-                       tensor->name, wa_tensor_shape_text(tensor, found),
-                       wa_tensor_shape_text(codes, of), finder->config->scale_rows,
-                       finder->config->scale_cols);
+        return fail_shape(finder, tensor, codes, err);
     scales.data = tensor->data.data;
     scales.row_bytes =
         pieces(matrix->cols, scales.cols) * wa_format_get(scales.format)->block_bytes;

@@ -15,6 +15,7 @@ from test_checkpoints import job
 MODEL = "tiny-llama"  # hidden 256, 768 features
 BLOCKS = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128], "modules_to_not_convert": ["lm_head"]}
 KINDS = {"blocks": (BLOCKS, {}),
+         "usual": ({"quant_method": "fp8"}, {}),  # transformers assumes blocks of 128 x 128
          "cut": (BLOCKS | {"weight_block_size": [80, 48]}, {"block": (80, 48)}),
          "bf16": (BLOCKS, {"dtype": "BF16"}),
          "rows": ({"quant_method": "fbgemm_fp8"}, {"block": (1, None), "suffix": "_scale"}),
@@ -129,3 +130,12 @@ DAMAGED = [
 def test_damaged_fp8_is_one_line(shop, tmp_path, change, said):
     path, *_ = quantised(shop, tmp_path, "blocks", change)
     assert said in harness.one_error_line(harness.run(["inspect", path], expect=None))
+
+
+def test_scales_of_blocks_that_the_configuration_denies(shop, tmp_path):
+    path, *_ = quantised(shop, tmp_path, "blocks")
+    config = harness.json.loads((path / "config.json").read_text())
+    config["quantization_config"]["weight_block_size"] = None
+    (path / "config.json").write_text(harness.json.dumps(config))
+    line = harness.one_error_line(harness.run(["inspect", path], expect=None))
+    assert "neither one for all of [256, 256], nor one a row ('weight_block_size' gives no blocks)" in line, line
