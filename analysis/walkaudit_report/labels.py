@@ -97,7 +97,7 @@ class Opened:
         group = self.result.file.get("captures")
         if not isinstance(group, h5py.Group):
             return None
-        refuse_damaged_captures(self.result.path)
+        refuse_damaged_captures(pathlib.Path(self.result.path), group)
         with self.result.reading("captures"):
             axes = {name: item[:] for name, item in group.items() if h5py.h5ds.is_scale(item.id)}
             arrays = {name: item for name, item in group.items() if name not in axes}
@@ -111,10 +111,12 @@ class Opened:
         return {name: self.result.attribute(name) for name in names}
 
 
-def refuse_damaged_captures(path):
-    """A Failure where the digest at the end of a capture file does not fit. Reads all of them."""
-    for kept in sorted(pathlib.Path(f"{path}.captures").glob("prompts-*.h5")):
-        if not is_sealed(kept):
+def refuse_damaged_captures(path, group):
+    """A Failure where the digest at the end of a capture file does not fit. Reads all that the group shows and that are there."""
+    virtual = [item for item in group.values() if isinstance(item, h5py.Dataset) and item.is_virtual]
+    names = {source.file_name for item in virtual for source in item.virtual_sources()}
+    for kept in sorted(path.parent / name for name in names):
+        if kept.exists() and not is_sealed(kept):
             raise Failure("the capture file is damaged", f"'{kept}'", "found no digest at its end, expected the last line of a "
                           "file that walkaudit wrote: it was cut, or changed by another program")
 

@@ -69,7 +69,7 @@ typedef struct wa_stage_audit {
     /* another implementation's figures of the reference; NULL = none */
     const wa_dump *dump;
     const wa_captures *captures; /* NULL = nothing is kept */
-    const char *result_path;     /* capture files go beside it; may be NULL without captures */
+    const char *captures_folder; /* wa_captures_folder; may be NULL without captures */
 } wa_stage_audit;
 
 /** Rows of one batch on one rank. */

@@ -232,6 +232,8 @@ static const char *what_goes_on(const wa_run_options *options)
 
 static wa_status compute(task *t, wa_cost *cost, wa_error *err)
 {
+    char captures_folder[WA_NAME_BYTES];
+    WA_TRY(wa_captures_folder(t->result_path, t->mark.captures, captures_folder, err));
     wa_stage_audit stage_audit = {.model = t->audit->model,
                                   .vindexes = (const wa_vindex *const *)t->audit->vindexes,
                                   .cases = t->audit->cases.items,
@@ -246,7 +248,7 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                   .encoding_check = t->audit->job->encoding_check,
                                   .dump = t->audit->dump,
                                   .captures = t->audit->captures,
-                                  .result_path = t->result_path};
+                                  .captures_folder = captures_folder};
     for (size_t p = 0; p < t->audit->prompt_count; p++)
         if (t->audit->prompt_rows[p] > stage_audit.longest_prompt)
             stage_audit.longest_prompt = t->audit->prompt_rows[p];

@@ -1,13 +1,9 @@
-/* Captures: what is kept, how it is cut into files, what they are called, and which of them may
- * stay. */
+/* Captures: what is kept, how it is cut into files, what they are called. */
 #include "store/capture_file.h"
 
 #include "base/bytes.h"
-#include "store/seal.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
 const char *wa_capture_name(wa_capture_tensor tensor)
 {
@@ -80,7 +76,7 @@ static size_t files_per_content(const wa_captures *captures, const wa_plan *plan
 }
 
 /* Layers kept, over all contents: each is [rows, hidden] of f32. */
-static bool values_bytes(const wa_captures *captures, size_t rows, size_t *out)
+bool wa_captures_bytes(const wa_captures *captures, size_t rows, size_t *out)
 {
     size_t slabs = captures->tensor[WA_CAPTURE_Y_WALK] ? wa_captures_cases(captures) : 0;
     slabs += captures->tensor[WA_CAPTURE_INPUT];
@@ -96,21 +92,12 @@ bool wa_captures_forecast(const wa_captures *captures, const wa_plan *plan, size
     bool reference = captures->tensor[WA_CAPTURE_INPUT] || captures->tensor[WA_CAPTURE_Y_REF];
     size_t contents = (reference ? 1 : 0) +
                       (captures->tensor[WA_CAPTURE_Y_WALK] ? wa_captures_cases(captures) : 0);
-    return values_bytes(captures, plan->obs_count, bytes) &&
+    return wa_captures_bytes(captures, plan->obs_count, bytes) &&
            wa_size_mul(contents, files_per_content(captures, plan), files) &&
            wa_size_mul(*files, plan->batch_count, files);
 }
 
 /* --- Names ----------------------------------------------------------------------------------- */
-
-wa_status wa_captures_directory(const char *result_path, char out[WA_NAME_BYTES], wa_error *err)
-{
-    int length = snprintf(out, WA_NAME_BYTES, "%s.captures", result_path);
-    if (length < 0 || length >= WA_NAME_BYTES)
-        return wa_fail(err, WA_E_IO, "path is too long: '%.200s…', at most %d bytes", result_path,
-                       WA_NAME_BYTES - 1);
-    return WA_OK;
-}
 
 void wa_capture_file_name(const wa_capture_place *place, char out[WA_HOST_BYTES])
 {
@@ -140,141 +127,4 @@ bool wa_capture_parse(const char *name, wa_capture_place *out)
         return false;
     *out = place;
     return true;
-}
-
-/* --- The directory --------------------------------------------------------------------------- */
-
-typedef struct keeper {
-    const char *directory;
-    const wa_batch *kept; /* [count], ascending */
-    size_t count;
-} keeper;
-
-const wa_batch *wa_capture_part(const wa_capture_place *place, const wa_batch *parts, size_t count)
-{
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (parts[middle].first_prompt < place->first_prompt)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    bool is_there = low < count && parts[low].first_prompt == place->first_prompt &&
-                    parts[low].prompt_count == place->prompt_count;
-    return is_there ? &parts[low] : NULL;
-}
-
-/* Where the flags of the reference begin, or those of a case: one for each layer. */
-static uint8_t *flags_of(uint8_t *flags, const wa_captures *captures, int which)
-{
-    return flags + (size_t)(which - WA_CAPTURE_REFERENCE) * captures->layer_count;
-}
-
-typedef struct checker {
-    keeper of; /* one part */
-    const wa_captures *captures;
-    uint8_t *held; /* [1 + case_count][layer_count] 1 = a file holds it */
-} checker;
-
-static wa_status check_file(void *context, const char *name, wa_error *err)
-{
-    const checker *c = context;
-    const wa_captures *captures = c->captures;
-    char path[WA_NAME_BYTES];
-    wa_capture_place place;
-    bool sealed;
-    if (!wa_capture_parse(name, &place) || wa_capture_part(&place, c->of.kept, c->of.count) == NULL)
-        return WA_OK;
-    if (place.which < (int)captures->case_count)
-        for (size_t l = place.first_layer; l <= place.last_layer && l < captures->layer_count; l++)
-            flags_of(c->held, captures, place.which)[l] = 1;
-    WA_TRY(wa_parts_join(c->of.directory, name, path, err));
-    WA_TRY(wa_seal_check(path, &sealed, err));
-    return sealed ? WA_OK
-                  : wa_fail(err, WA_E_FORMAT,
-                            "no digest at the end of capture file '%s': damaged, or changed by "
-                            "another program",
-                            path);
-}
-
-static wa_status check_held(const checker *c, wa_error *err)
-{
-    const wa_captures *captures = c->captures;
-    for (int which = WA_CAPTURE_REFERENCE; which < (int)captures->case_count; which++) {
-        const uint8_t *held = flags_of(c->held, captures, which);
-        for (size_t l = 0; l < captures->layer_count; l++) {
-            if (held[l] != 0 || !wa_capture_is_kept(captures, which, l))
-                continue;
-            char content[32] = "the reference";
-            if (which >= 0)
-                snprintf(content, sizeof content, "case %d", which);
-            return wa_fail(err, WA_E_FORMAT,
-                           "no capture file holds layer %zu of %s for prompts %zu to %zu; in "
-                           "directory '%s'",
-                           l, content, c->of.kept->first_prompt,
-                           c->of.kept->first_prompt + c->of.kept->prompt_count - 1,
-                           c->of.directory);
-        }
-    }
-    return WA_OK;
-}
-
-wa_status wa_captures_check(const char *result_path, const wa_captures *captures,
-                            const wa_batch *part, wa_arena *arena, wa_error *err)
-{
-    char directory[WA_NAME_BYTES];
-    checker c = {.of = {.directory = directory, .kept = part, .count = 1}, .captures = captures};
-    size_t flags;
-    if (!wa_size_mul(captures->case_count + 1, captures->layer_count, &flags))
-        return wa_fail(err, WA_E_UNSUPPORTED, "the number of captured layers overflows");
-    WA_TRY(wa_captures_directory(result_path, directory, err));
-    wa_mark mark = wa_arena_mark(arena);
-    wa_status status = wa_arena_take(arena, flags, sizeof *c.held, &c.held, err);
-    if (status == WA_OK)
-        status = wa_directory_visit(directory, check_file, &c, err);
-    if (status == WA_OK)
-        status = check_held(&c, err);
-    wa_arena_release(arena, mark);
-    return status;
-}
-
-/* Remove what is ours and stands for no kept part. */
-static wa_status remove_unless_kept(void *context, const char *name, wa_error *err)
-{
-    const keeper *k = context;
-    char path[WA_NAME_BYTES];
-    wa_capture_place place;
-    size_t length = strlen(name);
-    bool temporary =
-        strncmp(name, "prompts-", 8) == 0 && length > 4 && strcmp(name + length - 4, ".tmp") == 0;
-    if (!temporary && !wa_capture_parse(name, &place))
-        return WA_OK;
-    if (!temporary && wa_capture_part(&place, k->kept, k->count) != NULL)
-        return WA_OK;
-    WA_TRY(wa_parts_join(k->directory, name, path, err));
-    if (unlink(path) != 0 && errno != ENOENT)
-        return wa_fail(err, WA_E_IO, "cannot remove '%s': %s", path, strerror(errno));
-    return WA_OK;
-}
-
-wa_status wa_captures_prepare(const char *result_path, const wa_result_meta *meta,
-                              const wa_batch *kept, size_t kept_count, wa_error *err)
-{
-    char directory[WA_NAME_BYTES];
-    bool any = meta->captures != NULL && wa_captures_any(meta->captures);
-    keeper k = {.directory = directory, .kept = kept, .count = any ? kept_count : 0};
-    WA_TRY(wa_captures_directory(result_path, directory, err));
-    WA_TRY(wa_directory_visit(directory, remove_unless_kept, &k, err));
-    if (!any) {
-        rmdir(directory); /* stays when somebody keeps other files there */
-        return WA_OK;
-    }
-    size_t rows = meta->dims.rows, bytes;
-    for (size_t i = 0; i < kept_count; i++)
-        rows -= kept[i].rows;
-    WA_TRY(wa_directory_make(directory, err));
-    if (!values_bytes(meta->captures, rows, &bytes))
-        return wa_fail(err, WA_E_UNSUPPORTED, "the size of the captures overflows");
-    return wa_space_check(directory, bytes, err);
 }

@@ -3,6 +3,7 @@
 #ifndef WALKAUDIT_STORE_CAPTURE_H
 #define WALKAUDIT_STORE_CAPTURE_H
 
+#include "base/durable.h"
 #include "job/plan.h"
 
 /* X(id, name in jobs and files, meaning) */
@@ -60,9 +61,14 @@ bool wa_captures_forecast(const wa_captures *captures, const wa_plan *plan, size
 /** A file being written: by one rank, layer by layer, final only when it is whole. */
 typedef struct wa_capture_file wa_capture_file;
 
-/** Local. In RESULT.h5.captures/, which wa_parts_open made. Memory of `arena` until finish or
- * abandon. */
-WA_CHECKED wa_status wa_capture_begin(const char *result_path, const wa_captures *captures,
+/** Where the captures of a begun job go: RESULT.h5.captures/NUMBER (wa_part_mark), which
+ * wa_parts_open makes. A result shows those of its own folder alone, so that an old one keeps its
+ * captures until the new one takes its name. Local. WA_E_IO: too long. */
+WA_CHECKED wa_status wa_captures_folder(const char *result_path, int number,
+                                        char out[WA_NAME_BYTES], wa_error *err);
+
+/** Local. A file of that folder. Memory of `arena` until finish or abandon. */
+WA_CHECKED wa_status wa_capture_begin(const char *folder, const wa_captures *captures,
                                       const wa_capture_place *place, size_t rows, wa_arena *arena,
                                       wa_capture_file **out, wa_error *err);
 /** values [rows, hidden] f32 of a kept layer of the file. */

@@ -57,13 +57,13 @@ static wa_status create_datasets(wa_capture_file *file, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_capture_begin(const char *result_path, const wa_captures *captures,
+wa_status wa_capture_begin(const char *folder, const wa_captures *captures,
                            const wa_capture_place *place, size_t rows, wa_arena *arena,
                            wa_capture_file **out, wa_error *err)
 {
     wa_hdf5_quiet();
     wa_capture_file *file;
-    char directory[WA_NAME_BYTES], name[WA_HOST_BYTES];
+    char name[WA_HOST_BYTES];
     WA_TRY(wa_arena_take(arena, 1, sizeof *file, &file, err));
     file->captures = captures;
     file->place = *place;
@@ -71,8 +71,7 @@ wa_status wa_capture_begin(const char *result_path, const wa_captures *captures,
     for (int t = 0; t < WA_CAPTURE_TENSORS; t++)
         file->dataset[t] = -1;
     wa_capture_file_name(place, name);
-    WA_TRY(wa_captures_directory(result_path, directory, err));
-    WA_TRY(wa_parts_join(directory, name, file->path, err));
+    WA_TRY(wa_parts_join(folder, name, file->path, err));
     WA_TRY(wa_temporary_name(file->path, file->temporary, err));
     WA_TRY(wa_hdf5_create(file->temporary, &file->file, err));
     if (create_datasets(file, err) != WA_OK) {

@@ -2,11 +2,13 @@
 #include "store/capture_file.h"
 
 #include "store/assemble.h"
+#include "store/result.h"
 #include "store/types_hdf5.h"
 
 #include <hdf5.h>
 #include <hdf5_hl.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Scales in the order of y_walk's dimensions; x and y_ref have all but the first. */
@@ -21,7 +23,7 @@ typedef struct author {
     hid_t scale[SCALES];
     size_t extent[SCALES];
     hid_t creation[WA_CAPTURE_TENSORS]; /* virtual layout so far; -1 = not asked for */
-    const char *prefix; /* "NAME.h5.captures/": relative to the result's directory */
+    const char *prefix; /* "NAME.h5.captures/N/": relative to the result's directory */
     wa_arena *arena;
 } author;
 
@@ -182,10 +184,10 @@ static int compare_names(const void *left, const void *right)
 /* In order of their names, so that the same files give the same result. */
 static wa_status map_files(author *a, wa_error *err)
 {
-    char directory[WA_NAME_BYTES];
+    char folder[WA_NAME_BYTES];
     name_list list = {.arena = a->arena};
-    WA_TRY(wa_captures_directory(a->result_path, directory, err));
-    WA_TRY(wa_directory_visit(directory, add_name, &list, err));
+    WA_TRY(wa_captures_folder(a->result_path, a->list->mark.captures, folder, err));
+    WA_TRY(wa_directory_visit(folder, add_name, &list, err));
     if (list.count > 0)
         qsort(list.names, list.count, sizeof *list.names, compare_names);
     for (size_t i = 0; i < list.count; i++) {
@@ -282,15 +284,20 @@ static wa_status write_group(author *a, wa_hid file, wa_error *err)
     return wa_ids_close(&ids, status, err);
 }
 
+static const char *last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
 wa_status wa_assembly_captures(wa_hid file, const char *result_path, const wa_part_list *list,
                                const wa_result_meta *meta, wa_arena *arena, wa_error *err)
 {
     if (meta->captures == NULL || !wa_captures_any(meta->captures))
         return WA_OK;
-    const char *slash = strrchr(result_path, '/');
     char *prefix;
-    WA_TRY(wa_arena_print(arena, &prefix, err, "%s.captures/",
-                          slash == NULL ? result_path : slash + 1));
+    WA_TRY(wa_arena_print(arena, &prefix, err, "%s.captures/%d/", last_name(result_path),
+                          list->mark.captures));
     author a = {.result_path = result_path,
                 .meta = meta,
                 .list = list,
@@ -300,4 +307,57 @@ wa_status wa_assembly_captures(wa_hid file, const char *result_path, const wa_pa
                 .prefix = prefix,
                 .arena = arena};
     return write_group(&a, file, err);
+}
+
+/* --- Which folder a result shows ------------------------------------------------------------- */
+
+/* The first file that a virtual dataset is made of; false when there is none. */
+static bool first_source(wa_hid file, const char *name, char out[WA_NAME_BYTES])
+{
+    wa_ids ids = {.count = 0};
+    char path[64];
+    size_t count = 0;
+    snprintf(path, sizeof path, "captures/%s", name);
+    out[0] = '\0';
+    if (H5Lexists(file, "captures", H5P_DEFAULT) > 0 && H5Lexists(file, path, H5P_DEFAULT) > 0) {
+        hid_t dataset = wa_ids_keep(&ids, H5Dopen2(file, path, H5P_DEFAULT));
+        hid_t creation = dataset < 0 ? -1 : wa_ids_keep(&ids, H5Dget_create_plist(dataset));
+        if (creation < 0 || H5Pget_layout(creation) != H5D_VIRTUAL ||
+            H5Pget_virtual_count(creation, &count) < 0 || count == 0 ||
+            H5Pget_virtual_filename(creation, 0, out, WA_NAME_BYTES) < 0)
+            out[0] = '\0';
+    }
+    return wa_ids_close(&ids, WA_OK, NULL) == WA_OK && out[0] != '\0';
+}
+
+/* "NAME.h5.captures/N/prompts-…": N. */
+static int folder_of(const char *source, const char *result_path)
+{
+    char own[WA_NAME_BYTES], number[WA_NAME_BYTES];
+    wa_capture_place ignored;
+    if (wa_path_print(own, NULL, "%s.captures/", last_name(result_path)) != WA_OK ||
+        strncmp(source, own, strlen(own)) != 0)
+        return WA_CAPTURES_UNKNOWN; /* it had another name when it was made */
+    const char *rest = source + strlen(own), *slash = strchr(rest, '/');
+    if (slash == NULL)
+        return wa_capture_parse(rest, &ignored) ? WA_CAPTURES_BARE : WA_CAPTURES_UNKNOWN;
+    snprintf(number, sizeof number, "%.*s", (int)(slash - rest), rest);
+    int folder = wa_captures_parse_folder(number);
+    return folder < 0 ? WA_CAPTURES_UNKNOWN : folder;
+}
+
+int wa_captures_shown(const char *result_path)
+{
+    char directory[WA_NAME_BYTES], source[WA_NAME_BYTES];
+    wa_hid file;
+    int shown = WA_CAPTURES_NONE;
+    if (wa_captures_directory(result_path, directory, NULL) != WA_OK || !wa_dir_exists(directory) ||
+        !wa_file_exists(result_path))
+        return WA_CAPTURES_NONE; /* no folder to tell from others, or nothing that shows one */
+    if (wa_result_file_open(result_path, &file, NULL) != WA_OK)
+        return WA_CAPTURES_UNKNOWN;
+    for (int t = 0; t < WA_CAPTURE_TENSORS && shown == WA_CAPTURES_NONE; t++)
+        if (first_source(file, wa_capture_name((wa_capture_tensor)t), source))
+            shown = folder_of(source, result_path);
+    return wa_hdf5_close(file, WA_OK, NULL) == WA_OK ? shown : WA_CAPTURES_UNKNOWN;
 }

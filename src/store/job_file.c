@@ -1,9 +1,11 @@
 /* job.json in the parts directory: fingerprint and prompts of the job that the parts belong to. */
+#include "store/capture_file.h"
 #include "store/part.h"
 #include "store/parts.h"
 
 #include "base/json.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,7 +22,7 @@ wa_status wa_parts_hash(const wa_result_meta *meta, wa_arena *arena, char **out,
     return wa_fingerprint_bytes(text, used, arena, out, err);
 }
 
-static json_t *describe(const wa_result_meta *meta, const char *hash)
+static json_t *describe(const wa_result_meta *meta, const char *hash, int captures)
 {
     json_t *items = json_array();
     for (size_t i = 0; i < meta->fingerprint_count; i++) {
@@ -28,16 +30,17 @@ static json_t *describe(const wa_result_meta *meta, const char *hash)
         json_array_append_new(items,
                               json_pack("[s, s, s*]", item->key, item->value, item->touched));
     }
-    return json_pack("{s:i, s:s, s:o, s:I}", "walkaudit_parts", WA_LAYOUT_VERSION, "hash", hash,
-                     "fingerprint", items, "prompts", (json_int_t)meta->dims.prompts);
+    return json_pack("{s:i, s:s, s:o, s:I, s:o*}", "walkaudit_parts", WA_LAYOUT_VERSION, "hash",
+                     hash, "fingerprint", items, "prompts", (json_int_t)meta->dims.prompts,
+                     "captures", captures < 0 ? NULL : json_integer(captures));
 }
 
 wa_status wa_parts_job_write(const char *directory, const wa_result_meta *meta, const char *hash,
-                             wa_error *err)
+                             int captures, wa_error *err)
 {
     char path[WA_NAME_BYTES];
     WA_TRY(wa_parts_join(directory, "job.json", path, err));
-    json_t *job = describe(meta, hash);
+    json_t *job = describe(meta, hash, captures);
     char *text = job == NULL ? NULL : json_dumps(job, JSON_INDENT(1));
     wa_status status;
     if (text == NULL)
@@ -84,8 +87,17 @@ static wa_status parse(const json_t *root, wa_arena *arena, wa_parts_job *out, w
     const json_t *items = json_object_get(root, "fingerprint");
     if (!json_is_array(items))
         return wa_fail(err, WA_E_FORMAT, "key 'fingerprint' must be an array");
-    wa_parts_job job = {.hash = copy, .item_count = json_array_size(items)};
+    wa_parts_job job = {
+        .hash = copy, .item_count = json_array_size(items), .captures = WA_CAPTURES_NONE};
     WA_TRY(wa_json_size(root, "prompts", &job.prompt_count, err));
+    if (json_object_get(root, "captures") != NULL) {
+        size_t folder;
+        WA_TRY(wa_json_size(root, "captures", &folder, err));
+        if (folder > INT_MAX)
+            return wa_fail(err, WA_E_FORMAT, "key 'captures': found %zu, no number of a folder",
+                           folder);
+        job.captures = (int)folder;
+    }
     wa_fingerprint_item *list;
     WA_TRY(wa_arena_take(arena, job.item_count, sizeof *list, &list, err));
     for (size_t i = 0; i < job.item_count; i++)

@@ -9,6 +9,7 @@ enum { WA_JOB_HASH_BYTES = 96, WA_RUN_ID_BYTES = 33 };
 typedef struct wa_part_mark {
     char job[WA_JOB_HASH_BYTES]; /* hash of the job's fingerprint */
     char run[WA_RUN_ID_BYTES];   /* of the owner lock: only its holder publishes */
+    int captures;                /* number of the folder that this job's captures go to */
 } wa_part_mark;
 
 #endif

@@ -23,6 +23,7 @@ struct wa_parts {
     const wa_batch *encoding;    /* the first of them that carries the row errors; NULL = none */
     size_t run;                  /* K of this run's run-K.json */
     char job[WA_JOB_HASH_BYTES]; /* hash of the fingerprint */
+    int captures;                /* number of their folder; WA_CAPTURES_NONE = the job has none */
     char note[WA_ERROR_TEXT];    /* what was repaired; "" = nothing */
 };
 
@@ -127,6 +128,21 @@ static wa_status place_part(const wa_result_meta *meta, const wa_batch *after, w
     return WA_OK;
 }
 
+static bool wants_captures(const wa_result_meta *meta)
+{
+    return meta->captures != NULL && wa_captures_any(meta->captures);
+}
+
+static wa_status check_captures(const wa_parts *parts, const wa_result_meta *meta,
+                                const wa_batch *part, wa_arena *arena, wa_error *err)
+{
+    char folder[WA_NAME_BYTES];
+    if (!wants_captures(meta))
+        return WA_OK;
+    WA_TRY(wa_captures_folder(parts->result_path, parts->captures, folder, err));
+    return wa_captures_check(folder, meta->captures, part, arena, err);
+}
+
 /* Of the parts that were found, keep those that are whole, of this job, and hold what no other
  * does. */
 static wa_status keep_parts(wa_parts *parts, const wa_result_meta *meta, const char *hash,
@@ -145,8 +161,8 @@ static wa_status keep_parts(wa_parts *parts, const wa_result_meta *meta, const c
         wa_status status = place_part(meta, &after, &part, path, &why);
         if (status == WA_OK)
             status = wa_part_check(path, hash, &part, &meta->dims, &encoding, arena, &why);
-        if (status == WA_OK && meta->captures != NULL && wa_captures_any(meta->captures))
-            status = wa_captures_check(parts->result_path, meta->captures, &part, arena, &why);
+        if (status == WA_OK)
+            status = check_captures(parts, meta, &part, arena, &why);
         if (status != WA_OK) {
             WA_TRY(set_aside(parts, path,
                              "a damaged part is set aside and its prompts computed again", &why,
@@ -185,16 +201,22 @@ static wa_status keep_runs(wa_parts *parts, wa_error *err)
     return WA_OK;
 }
 
-/* touched: a file of a vindex whose status is another than when the parts were begun, NULL = none;
- * only told of a job that is there. */
+/* What was begun before. */
+typedef struct begun_job {
+    bool present;
+    /* a file of a vindex whose status is another than when the parts were begun, NULL = none */
+    const char *touched;
+    int captures; /* number of their folder; WA_CAPTURES_NONE = it has none */
+} begun_job;
+
 static wa_status compare_job(const wa_parts *parts, const wa_result_meta *meta, wa_arena *arena,
-                             bool *present, const char **touched, wa_error *err)
+                             begun_job *out, wa_error *err)
 {
     char path[WA_NAME_BYTES];
     wa_parts_job job = {.hash = NULL};
+    *out = (begun_job){.captures = WA_CAPTURES_NONE};
     WA_TRY(wa_parts_join(parts->directory, "job.json", path, err));
-    *present = wa_file_exists(path);
-    if (!*present)
+    if (!wa_file_exists(path))
         return WA_OK;
     wa_status status = wa_parts_job_open(parts->directory, arena, &job, err);
     if (status == WA_OK)
@@ -203,8 +225,10 @@ static wa_status compare_job(const wa_parts *parts, const wa_result_meta *meta, 
     if (status != WA_OK)
         return wa_note(err, "in '%s'; use --fresh to compute it anew, or another --out",
                        parts->directory);
-    *touched = wa_fingerprint_touched(job.items, job.item_count, meta->fingerprint,
-                                      meta->fingerprint_count);
+    *out = (begun_job){.present = true,
+                       .touched = wa_fingerprint_touched(
+                           job.items, job.item_count, meta->fingerprint, meta->fingerprint_count),
+                       .captures = job.captures};
     return WA_OK;
 }
 
@@ -255,28 +279,51 @@ static wa_status doubt_parts(wa_parts *parts, const wa_result_meta *meta, const 
     return told || parts->kept_count == 0 ? WA_OK : set_all_aside(parts, touched, err);
 }
 
+/* The folder of this job's captures: that of a job that was begun, or a new one, since the result
+ * that stands there may show another until the new one takes its name. */
+static wa_status choose_captures(wa_parts *parts, const wa_result_meta *meta,
+                                 const begun_job *begun, wa_error *err)
+{
+    parts->captures = wants_captures(meta) ? begun->captures : WA_CAPTURES_NONE;
+    WA_TRY(wa_captures_tidy(parts->result_path, wa_captures_shown(parts->result_path),
+                            parts->captures, err));
+    if (wants_captures(meta) && parts->captures == WA_CAPTURES_NONE)
+        WA_TRY(wa_captures_free(parts->result_path, &parts->captures, err));
+    return WA_OK;
+}
+
+static wa_status prepare_captures(const wa_parts *parts, const wa_result_meta *meta, wa_error *err)
+{
+    char folder[WA_NAME_BYTES];
+    if (!wants_captures(meta))
+        return WA_OK;
+    WA_TRY(wa_captures_folder(parts->result_path, parts->captures, folder, err));
+    return wa_captures_prepare(folder, meta, parts->kept, parts->kept_count, err);
+}
+
 /* Under the lock. */
 static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fresh,
                             wa_arena *arena, wa_error *err)
 {
-    bool present = false;
-    const char *touched = NULL;
+    begun_job begun;
     char *hash;
     WA_TRY(wa_parts_hash(meta, arena, &hash, err));
     snprintf(parts->job, sizeof parts->job, "%s", hash);
     WA_TRY(wa_parts_remove_stale(parts->directory, err));
     if (fresh)
         WA_TRY(wa_parts_remove_files(parts->directory, err));
-    WA_TRY(compare_job(parts, meta, arena, &present, &touched, err));
+    WA_TRY(compare_job(parts, meta, arena, &begun, err));
+    WA_TRY(choose_captures(parts, meta, &begun, err));
     finder f = {.parts = parts, .arena = arena};
     WA_TRY(wa_directory_visit(parts->directory, find_part, &f, err));
     WA_TRY(keep_parts(parts, meta, hash, arena, err));
-    if (touched != NULL)
-        WA_TRY(doubt_parts(parts, meta, touched, arena, err));
-    if (!present || (touched != NULL && parts->kept_count == 0))
-        WA_TRY(wa_parts_job_write(parts->directory, meta, hash, err));
-    WA_TRY(wa_captures_prepare(parts->result_path, meta, parts->kept, parts->kept_count, err));
-    if (fresh || !present) /* nothing of before is kept, and the job that begins is on the disk */
+    if (begun.touched != NULL)
+        WA_TRY(doubt_parts(parts, meta, begun.touched, arena, err));
+    if (!begun.present || (begun.touched != NULL && parts->kept_count == 0) ||
+        begun.captures != parts->captures)
+        WA_TRY(wa_parts_job_write(parts->directory, meta, hash, parts->captures, err));
+    WA_TRY(prepare_captures(parts, meta, err));
+    if (fresh || !begun.present) /* nothing of before is kept, and the job is on the disk */
         WA_TRY(wa_owed_settle(parts->result_path, err));
     parts->state = parts->kept_count > 0 ? WA_PARTS_RESUMED : WA_PARTS_FRESH;
     return keep_runs(parts, err);
@@ -319,9 +366,8 @@ static void adopt_leftovers(wa_parts *parts)
 /* Has a run with --fresh begun this very job beside a result, of this job or of another? */
 static bool is_begun(const wa_parts *parts, const wa_result_meta *meta, wa_arena *arena)
 {
-    bool present = false;
-    const char *touched;
-    return compare_job(parts, meta, arena, &present, &touched, NULL) == WA_OK && present;
+    begun_job begun;
+    return compare_job(parts, meta, arena, &begun, NULL) == WA_OK && begun.present;
 }
 
 wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, bool fresh,
@@ -335,6 +381,7 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
     WA_TRY(wa_arena_copy(arena, result_path, strlen(result_path), &path, err));
     parts->result_path = path;
     parts->lock.fd = -1;
+    parts->captures = WA_CAPTURES_NONE;
     /* the result takes the name in the end: nothing can take that of a directory, and a device or a
      * FIFO would be gone */
     WA_TRY(wa_regular_or_free(path, err));
@@ -370,6 +417,7 @@ wa_part_mark wa_parts_get_mark(const wa_parts *parts)
         return mark;
     memcpy(mark.job, parts->job, sizeof mark.job);
     memcpy(mark.run, parts->lock.run, sizeof mark.run);
+    mark.captures = parts->captures;
     return mark;
 }
 
@@ -407,7 +455,12 @@ void wa_parts_close(wa_parts *parts, bool remove_all)
         return;
     /* What cannot be removed is left: the result is complete, and the next run sees it first. */
     bool ours = wa_lock_is_held(&parts->lock);
-    if (remove_all && ours && wa_parts_remove_files(parts->directory, NULL) == WA_OK)
-        wa_lock_remove(&parts->lock, parts->directory);
+    int shown =
+        parts->state == WA_PARTS_FINISHED ? wa_captures_shown(parts->result_path) : parts->captures;
+    if (remove_all && ours) {
+        wa_status tidied = wa_captures_tidy(parts->result_path, shown, shown, NULL);
+        if (wa_parts_remove_files(parts->directory, NULL) == WA_OK && tidied == WA_OK)
+            wa_lock_remove(&parts->lock, parts->directory);
+    }
     wa_lock_release(&parts->lock);
 }

@@ -134,7 +134,8 @@ typedef struct wa_parts wa_parts;
  * Local, rank 0. Take RESULT.h5.parts/ (owner lock, stale temporaries removed), compare
  * fingerprints, list what is done. Until wa_parts_close a thread renews the lock's heartbeat.
  *
- * Captures: RESULT.h5.captures/ is made, and files in it that belong to no kept part are removed.
+ * Captures: their folder, RESULT.h5.captures/N, is made (wa_part_mark), and files in it that belong
+ * to no kept part are removed, and folders that neither this job nor the result there has.
  *
  * fresh  forget parts, and the result until the new one takes its name; also where a run with
  *        --fresh owes it. Else a run goes on with the parts of one that was begun so, also beside a

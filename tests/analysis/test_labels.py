@@ -70,7 +70,7 @@ def test_captures_have_labels_too(shop):
         difference = (kept.y_walk - kept.y_ref).sel(case="f16:exact", layer=1)
         measured = result.sel(case="f16:exact", layer=1).l2
         np.testing.assert_allclose(np.sqrt((difference.astype(float) ** 2).sum("hidden")), measured, rtol=1e-5)
-    file = sorted(job.result_path.with_name(job.result_path.name + ".captures").glob("*-case-*.h5"))[0]
+    file = sorted(job.result_path.with_name(job.result_path.name + ".captures").glob("*/*-case-*.h5"))[0]
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)

@@ -1,8 +1,14 @@
 """Captures: what is kept is what was compared, bit for bit, on any grid and after any resume; and what is missing is NaN.
 
+WALKAUDIT_KILLS: jobs whose runs with --fresh are killed (2); WALKAUDIT_SEED: of the random numbers (1).
 The model is synthetic, of 11 layers, so that blocks of 8 and the cuts of stages fall into each other.
 """
+import contextlib
+import os
+import pathlib
+import random
 import signal
+import time
 
 import h5py
 import numpy as np
@@ -11,6 +17,8 @@ import xarray
 
 import harness
 
+KILLS = int(os.environ.get("WALKAUDIT_KILLS", "2"))
+SEED = int(os.environ.get("WALKAUDIT_SEED", "1"))
 LAYERS, KEPT = 11, [0, 1, 3, 7, 8, 10]
 PATHS = [{"path": "sparse"}, harness.slow_path(), {"path": "sparse_serial", "k": 16}]
 CASES = ["v:sparse", "v:sparse_serial:k16"]
@@ -39,7 +47,8 @@ def reference(shop, inputs):
 
 
 def folder(job):
-    return job.result_path.with_name(job.result_path.name + ".captures")
+    """Where the captures of a first run lie."""
+    return job.result_path.with_name(job.result_path.name + ".captures") / "0"
 
 
 def captures(job):
@@ -65,7 +74,7 @@ def test_they_have_the_shapes_and_scales_of_the_selection(reference):
     assert kept["obs"].tolist() == list(range(rows)) and kept["y_walk"].dtype == np.float32
     hidden = len(kept["hidden"])
     assert kept["x"].shape == kept["y_ref"].shape == (6, rows, hidden) and kept["y_walk"].shape == (2, 6, rows, hidden)
-    assert sources and all(name.startswith("job-audit.h5.captures/prompts-") for name in sources)
+    assert sources and all(name.startswith("job-audit.h5.captures/0/prompts-") for name in sources)
     assert all(np.all(np.isfinite(kept[name])) for name in ("x", "y_ref", "y_walk"))
 
 
@@ -141,7 +150,7 @@ def test_prompts_whose_capture_is_damaged_are_computed_again(shop, inputs, refer
 def test_nothing_else_changes_and_nothing_is_kept_unasked(shop, inputs, reference):
     plain = make(shop, inputs, captures=None)
     plain.run()
-    assert not folder(plain).exists()
+    assert not folder(plain).parent.exists()
     with h5py.File(plain.result_path) as a, h5py.File(reference.result_path) as b:
         assert "captures" not in a
         for name in ("rel_l2", "drift", "kl", "x_norm", "kernel_rel_l2"):
@@ -170,7 +179,7 @@ def test_xarray_opens_the_group_also_elsewhere_and_without_a_file(shop, inputs, 
         whole = data["y_walk"].values
         assert np.all(np.isfinite(whole))
         assert np.array_equal(data["y_walk"].sel(layer=8, case=2).values, whole[1, 4])
-    gone = sorted(path.with_name(path.name + ".captures").glob("prompts-*-layers-0000-*-case-0002.h5"))[1]
+    gone = sorted(path.with_name(path.name + ".captures").glob("0/prompts-*-layers-0000-*-case-0002.h5"))[1]
     gone.unlink()
     with h5py.File(path) as file:
         lengths, of = file["prompt_rows"][()], harness.prompts_of(gone)
@@ -216,4 +225,112 @@ def test_another_selection_is_another_job(shop, inputs):
     assert captures(job)["layer"].tolist() == [4]
     plain = make(shop, inputs, captures=None)
     plain.run(words=["--out", job.result_path, "--fresh"])
-    assert not folder(job).exists()
+    assert not folder(job).parent.exists()
+
+
+# --- --fresh: the old result keeps its captures until the new one takes its name
+
+
+def shown(path):
+    """Folders of the files that a result's captures are made of; all of the files must be there."""
+    with h5py.File(path) as file:
+        names = {source.file_name for name in ("x", "y_ref", "y_walk") for source in file["captures"][name].virtual_sources()}
+    assert names and all((path.parent / name).exists() for name in names)
+    return {pathlib.Path(name).parent.name for name in names}
+
+
+def values(path):
+    with h5py.File(path) as file:
+        return {name: file["captures"][name][()].tobytes() for name in ("x", "y_ref", "y_walk")}
+
+
+def numbers(path):
+    where = path.with_name(path.name + ".captures")
+    return sorted(p.name for p in where.iterdir()) if where.exists() else []
+
+
+@pytest.fixture(scope="module")
+def elsewhere(shop):
+    """Other prompts, which give other captures."""
+    return harness.corpus(shop.root / "other.jsonl", 30, seed=77)
+
+
+@pytest.fixture(scope="module")
+def other(shop, inputs, elsewhere):
+    made = make(shop, inputs, prompts=elsewhere)
+    made.run()
+    return made
+
+
+@pytest.mark.parametrize("ranks", [None, 3])
+def test_fresh_beside_a_result_leaves_its_captures_alone(shop, inputs, reference, other, elsewhere, ranks):
+    job = make(shop, inputs)
+    job.run()
+    old, truth = values(job.result_path), values(other.result_path)
+    assert old == values(reference.result_path) and shown(job.result_path) == {"0"}
+    changed = make(shop, inputs, prompts=elsewhere)
+    words = ["--out", job.result_path]
+    process = harness.start(changed, ranks, [*words, "--fresh"], **harness.slowly(40))
+    harness.wait_until(lambda: len(harness.parts(job)) >= 2, process)
+    assert numbers(job.result_path) == ["0", "1"] and values(job.result_path) == old
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    harness.wait_until_gone(job)
+    assert shown(job.result_path) == {"0"} and values(job.result_path) == old
+    changed.run(words=words)
+    assert values(job.result_path) == truth
+    assert shown(job.result_path) == {"1"} == set(numbers(job.result_path))
+    job.run(words=["--fresh"])  # and back, into the number that is free
+    assert values(job.result_path) == old and shown(job.result_path) == {"0"} == set(numbers(job.result_path))
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_whenever_a_fresh_run_is_killed_the_result_shows_captures_of_its_own(shop, inputs, reference, other, elsewhere, number):
+    rng = random.Random(f"{SEED} captures {number}")
+    job = make(shop, inputs)
+    job.run(ranks=2)
+    known = {"old": values(reference.result_path), "new": values(other.result_path)}
+    changed = make(shop, inputs, prompts=elsewhere)
+    words = ["--out", job.result_path]
+    for attempt in range(3):
+        fresh = ["--fresh"] if attempt == 0 or rng.random() < 0.3 else []
+        process = harness.start(changed, rng.choice([None, 2, 3]), [*words, *fresh])
+        count = rng.uniform(-0.1, 1.3) * 30
+        end = time.monotonic() + rng.uniform(0.5, 3.0)
+        while process.poll() is None and harness.prompts_done(job) < count and time.monotonic() < end:
+            time.sleep(0.001)
+        time.sleep(rng.choice([0.0, rng.uniform(0.0, 0.1)]))
+        for pid in [process.pid, *harness.children(process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait(timeout=60)
+        harness.wait_until_gone(job)
+        assert values(job.result_path) in known.values(), "the result shows what neither run kept"
+        shown(job.result_path)
+    begun = values(job.result_path) == known["new"] or numbers(job.result_path) != ["0"]
+    changed.run(words=[*words, *([] if begun else ["--fresh"])])
+    assert values(job.result_path) == known["new"]
+    assert shown(job.result_path) == set(numbers(job.result_path))
+
+
+def test_files_of_others_and_links_among_the_captures_stay(shop, inputs, tmp_path):
+    job = make(shop, inputs, captures={"tensors": ["x"], "layers": [2]})
+    job.run()
+    (tmp_path / "mine").mkdir()
+    mine = tmp_path / "mine" / "prompts-000000-000001-layers-0000-0007-reference.h5"
+    mine.write_bytes(b"mine")
+    (folder(job).parent / "1").symlink_to(tmp_path / "mine")
+    (folder(job) / "notes.txt").write_text("mine, too")
+    job.run(words=["--fresh"])
+    assert mine.read_bytes() == b"mine" and [p.name for p in folder(job).iterdir()] == ["notes.txt"]
+    assert numbers(job.result_path) == ["0", "1", "2"]
+    assert captures(job)["layer"].tolist() == [2] and np.all(np.isfinite(captures(job)["x"]))
+
+
+def test_captures_beside_each_other_as_an_earlier_version_put_them_are_replaced(shop, inputs):
+    job = make(shop, inputs, captures={"tensors": ["x"], "layers": [2]})
+    job.run()
+    stale = folder(job).parent / "prompts-000000-000001-layers-0000-0007-reference.h5"
+    stale.write_bytes(b"of an earlier version")
+    job.run(words=["--fresh"])
+    assert not stale.exists() and numbers(job.result_path) == ["1"]
