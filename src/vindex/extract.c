@@ -7,6 +7,7 @@
 #include "vindex/extract_norms.h"
 #include "vindex/extract_plan.h"
 #include "vindex/extract_report.h"
+#include "vindex/inventory.h"
 
 #include <stdio.h>
 
@@ -307,6 +308,20 @@ static wa_status fill_and_commit(job *j, wa_error *err)
     return wa_staging_commit(&j->staging, err);
 }
 
+/* An index.json alone makes no vindex: what is replaced is removed with all that it holds. */
+static wa_status check_replaced(const char *path, const wa_extract_options *options,
+                                wa_arena *arena, wa_error *err)
+{
+    const char *foreign;
+    if (!options->force || !wa_dir_exists(path))
+        return WA_OK;
+    WA_TRY(wa_vindex_find_foreign(path, arena, &foreign, err));
+    if (foreign == NULL)
+        return WA_OK;
+    return wa_fail(err, WA_E_USAGE, "'%s' holds '%s', which is part of no vindex: not replaced",
+                   path, foreign);
+}
+
 static wa_status extract_in(wa_arena *arena, const wa_model *model, const char *out_path,
                             const wa_extract_options *options, wa_error *err)
 {
@@ -316,6 +331,7 @@ static wa_status extract_in(wa_arena *arena, const wa_model *model, const char *
     j.passes = chooses_fp4(&j) ? 2 : 1;
     WA_TRY(wa_extract_check(model, options, err));
     WA_TRY(wa_panel_open(widest, arena, &j.panel, err));
+    WA_TRY(check_replaced(out_path, options, arena, err));
     WA_TRY(wa_staging_open(out_path, options->force, arena, &j.staging, err));
     wa_status status = fill_and_commit(&j, err);
     if (status == WA_OK)

@@ -61,7 +61,7 @@ const char *wa_extract_compat_name(wa_extract_compat compat);
 typedef struct wa_extract_options {
     wa_extract_format format;
     wa_extract_compat compat;
-    bool force;              /* replace an existing output directory */
+    bool force;              /* replace a vindex that holds nothing else */
     wa_extract_gate gate;    /* q4_0, q4k and fp4; the others have their own */
     bool down_q4k;           /* q4k: down in Q4_K instead of Q6_K */
     bool feature_major_down; /* q4k: down_features_kquant.bin, too */

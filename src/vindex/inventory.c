@@ -204,6 +204,11 @@ static const char *other_generation(const wa_vindex *vindex, const char *name)
     return NULL;
 }
 
+static bool is_left_over(const char *name)
+{
+    return ends_with(name, ".tmp") || ends_with(name, ".bak");
+}
+
 static void classify(const wa_vindex *vindex, wa_vindex_entry *entries, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -216,7 +221,7 @@ static void classify(const wa_vindex *vindex, wa_vindex_entry *entries, size_t c
         } else if (is_fp4_file(vindex, entry->name)) {
             entry->what = "named by index.json: fp4";
             entry->payload = true;
-        } else if (ends_with(entry->name, ".tmp") || ends_with(entry->name, ".bak")) {
+        } else if (is_left_over(entry->name)) {
             entry->what = "left over";
         } else {
             entry->like = find_like(entry->name, entries, count);
@@ -304,5 +309,18 @@ wa_status wa_vindex_inventory(const wa_vindex *vindex, wa_arena *arena, wa_vinde
         classify(vindex, list.entries, list.count);
     *out = list.entries;
     *count = list.count;
+    return WA_OK;
+}
+
+wa_status wa_vindex_find_foreign(const char *path, wa_arena *arena, const char **out, wa_error *err)
+{
+    listing list = {.arena = arena};
+    *out = NULL;
+    WA_TRY(read_names(&list, path, err));
+    if (list.count > 0)
+        qsort(list.entries, list.count, sizeof *list.entries, by_name);
+    for (size_t i = 0; i < list.count && *out == NULL; i++)
+        if (find_known(list.entries[i].name) == NULL && !is_left_over(list.entries[i].name))
+            *out = list.entries[i].name;
     return WA_OK;
 }

@@ -24,4 +24,11 @@ typedef struct wa_vindex_entry {
 WA_CHECKED wa_status wa_vindex_inventory(const wa_vindex *vindex, wa_arena *arena,
                                          wa_vindex_entry **out, size_t *count, wa_error *err);
 
+/**
+ * An entry of the directory `path` that no vindex has, by its name alone; of several the first in
+ * order. *out NULL = none. Local, arena. Errors: WA_E_IO, WA_E_MEMORY.
+ */
+WA_CHECKED wa_status wa_vindex_find_foreign(const char *path, wa_arena *arena, const char **out,
+                                            wa_error *err);
+
 #endif

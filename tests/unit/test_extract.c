@@ -340,9 +340,14 @@ static void only_a_vindex_is_ever_replaced_and_only_by_force(void)
     write_file(out, "index.json", "{}", 2);
     CU_ASSERT_EQUAL(wa_extract(&model, out, &plain, &err), WA_E_USAGE);
     CU_ASSERT_EQUAL(count_entries(out, "letters"), 1);
+    CU_ASSERT_EQUAL(wa_extract(&model, out, &force, &err), WA_E_USAGE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "holds 'letters', which is part of no vindex"));
+    CU_ASSERT_EQUAL(count_entries(out, "letters"), 1);
+    CU_ASSERT(shell("rm '%s/%s'", out, "letters"));
+    write_file(out, "embeddings.bin", "", 0);
     WA_MUST(wa_extract(&model, out, &force, &err), &err);
     CU_ASSERT_EQUAL(count_entries(out, ""), 4);
-    CU_ASSERT_EQUAL(count_entries(out, "letters"), 0);
+    CU_ASSERT_EQUAL(count_entries(out, "embeddings"), 0);
     CU_ASSERT_EQUAL(count_entries(WA_TEST_BINARY_DIR, "extract-replace"), 1);
 }
 
