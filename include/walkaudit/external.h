@@ -13,13 +13,14 @@
  * `run`, `close`) begins with the floating-point modes that a C program begins with: rounding to
  * nearest, no FTZ, no DAZ, no traps. They are put back after the call, and a warning says what
  * loading or `run` left changed. A kernel that wants FTZ, which the start-up code of -ffast-math
- * sets at loading, sets it in each call of `run`. The audit ends with code 3 and one line that
+ * sets at loading, sets it in each call of `run`. The current directory, the locale ("C") and the
+ * mask of new files are put back, too. The audit ends with code 3 and one line that
  * names library, case and layer when the library, or a thread of its own, crashes or calls abort,
  * exit or quick_exit; on Linux also when _exit or _Exit is called within a call. Not caught are
  * _exit by a thread of its own and system calls that end the process (then there is no result,
  * whatever the exit code); writes into memory of the audit that is neither x nor y; changes of the
- * current directory, the locale and the environment; and changes of what signals do other than
- * SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT.
+ * environment and of limits; file descriptors that it closes and did not open; and changes of what
+ * signals do other than SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT.
  */
 #ifndef WALKAUDIT_EXTERNAL_H
 #define WALKAUDIT_EXTERNAL_H

@@ -5,13 +5,17 @@
 
 #include "base/signals.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <fenv.h>
 #include <float.h>
+#include <locale.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef __x86_64__
@@ -104,6 +108,33 @@ const char *wa_modes_text(int changed)
                                         "FTZ or DAZ and other modes",
                                         "the rounding mode, FTZ or DAZ and other modes"};
     return words[(size_t)changed % (sizeof words / sizeof words[0])];
+}
+
+/* --- What a process has one of ---------------------------------------------------------------- */
+
+/* Our relative paths begin at the directory, and our numbers are printed and read in locale "C",
+ * which is that of a program that never says otherwise. */
+static struct {
+    int directory;
+    mode_t mask;
+} surroundings;
+
+static void take_surroundings(void)
+{
+    surroundings.directory = open(".", O_DIRECTORY | O_CLOEXEC);
+    surroundings.mask = umask(077);
+    umask(surroundings.mask);
+}
+
+/* Without the right to enter the directory we stay where the library has gone. */
+static void put_surroundings(void)
+{
+    const char *locale = setlocale(LC_ALL, NULL);
+    if (locale == NULL || strcmp(locale, "C") != 0)
+        setlocale(LC_ALL, "C");
+    umask(surroundings.mask);
+    while (surroundings.directory >= 0 && fchdir(surroundings.directory) != 0 && errno == EINTR)
+        continue;
 }
 
 /* --- The call --------------------------------------------------------------------------------- */
@@ -245,6 +276,8 @@ void wa_foreign_prepare(void)
 {
     process = getpid();
     caller = pthread_self();
+    if (!is_prepared)
+        take_surroundings();
     for (int i = 0; i < EXITS_AT_ONCE && !is_prepared; i++)
         if (atexit(on_exit_called) != 0 || at_quick_exit(on_exit_called) != 0)
             return;
@@ -271,6 +304,7 @@ int wa_foreign_leave(void)
     active = 0;
     take_modes(&after);
     put_modes(&state.before);
+    put_surroundings();
     for (size_t i = 0; i < DEADLY_COUNT; i++)
         sigaction(DEADLY[i].number, &state.handlers[i], NULL);
     sigaltstack(&state.stack, NULL);

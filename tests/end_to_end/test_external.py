@@ -5,6 +5,7 @@ The model is tiny-gemma3: 4 layers, 512 features, hidden size 256, tanh-GELU.
 import contextlib
 import fcntl
 import os
+import pathlib
 import shutil
 import subprocess
 
@@ -289,6 +290,19 @@ def test_a_second_thread_that_exits_does_not_overtake_the_error_line(shop):
 def test_a_child_of_the_library_may_exit_as_it_likes(shop):
     result = job(shop, external("external_forks")).result()
     assert result.verdicts() == {"v:mine": "UNCHECKED"}
+
+
+def test_where_the_process_is_is_put_back(shop):
+    """Its directory, from which the result's path begins, its locale and the mask of new files."""
+    calm, moved = job(shop, external("external_sound")), job(shop, external("external_moves"))
+    for made in (calm, moved):
+        command = [str(pathlib.Path(harness.binary()).resolve()), "run", "job.yaml"]
+        done = subprocess.run(command, cwd=made.folder, env=harness.environment(), stdin=subprocess.DEVNULL,
+                              timeout=harness.LIMIT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert moved.result_path.stat().st_mode == calm.result_path.stat().st_mode
+    numbers, others = (measured(harness.Result(made.result_path)) for made in (calm, moved))
+    assert all(np.array_equal(numbers[name], others[name], equal_nan=numbers[name].dtype.kind == "f") for name in numbers)
 
 
 def test_x_and_y_are_aligned_to_64_bytes(shop):

@@ -5,10 +5,12 @@
 
 #include <fenv.h>
 #include <float.h>
+#include <locale.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,6 +63,10 @@ static int misbehave(const float *x, float *y, size_t count)
     y[count] = 1.0F;
 #elif defined WRITES_BEFORE_Y
     y[-1] = 1.0F;
+#elif defined MOVES
+    if (chdir("/") != 0 || setlocale(LC_ALL, "C.UTF-8") == NULL)
+        return 1;
+    umask(0777);
 #elif defined CALLS_EXIT
     exit(0);
 #elif defined CALLS_QUICK_EXIT
