@@ -123,7 +123,9 @@ static bool end(wa_process *process, double patience, int *how)
 {
     close(process->channel);
     bool ended = await_end(process, wa_clock() + patience, how);
-    kill(-process->pid, SIGKILL); /* what it started as well, if that has not ended */
+    if (!ended)
+        kill(process->pid, SIGKILL); /* it may have left its group */
+    kill(-process->pid, SIGKILL);    /* what it started as well, if that has not ended */
     while (!ended && waitpid(process->pid, how, 0) < 0 && errno == EINTR)
         continue;
     *process = (wa_process){.pid = 0};

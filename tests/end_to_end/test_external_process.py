@@ -115,6 +115,13 @@ def test_a_program_that_breaks_the_contract_is_one_line(shop, ranks, fault, said
     assert not children(f"{FAULTS} {EXAMPLE} {fault}")
 
 
+def test_a_program_that_leaves_its_group_is_killed_all_the_same(shop):
+    command = f"exec {sys.executable} {FAULTS} {EXAMPLE} leaves"  # no shell in between
+    line = harness.one_error_line(job(shop, program(command=command, timeout=2)).run(expect=3))
+    assert "did not answer within 2 s and was killed; at layer 1" in line, line
+    assert not children(f"{FAULTS} {EXAMPLE} leaves")
+
+
 def test_a_command_that_is_not_there_is_one_line(shop):
     line = harness.one_error_line(job(shop, program(command="no_such_program_here")).run(expect=3))
     assert "the program ended with code 127" in line, line

@@ -49,6 +49,9 @@ class Faulty(example.Kernel):
             os.kill(os.getpid(), signal.SIGKILL)
         if fault == "sleeps":
             time.sleep(1000)
+        if fault == "leaves":
+            os.setpgid(0, os.getpgid(os.getppid()))
+            time.sleep(1000)
         if fault == "raises":
             raise RuntimeError("no weights\nfor this layer")
         if fault == "short":
