@@ -3,6 +3,7 @@
 #include "comm/comm_private_mpi.h"
 
 #include "base/foreign.h"
+#include "base/launched.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -100,8 +101,19 @@ close_arena:
     return status;
 }
 
+/* Open MPI gives a lone process a daemon, for ranks that it may start later, and looks for fabrics,
+ * which takes a fifth of a second where Omni-Path's libraries are installed. A lone process here
+ * starts no ranks and speaks to none. Other MPIs do not read these variables. */
+static void do_without_others(void)
+{
+    setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+    setenv("OMPI_MCA_pml", "ob1", 0);
+}
+
 wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
 {
+    if (wa_launched_by() == NULL)
+        do_without_others();
     /* asked for: HDF5 calls MPI too, so more than one thread may at once; wa_comm_keep_moving looks
      * what there is */
     int level;

@@ -31,9 +31,9 @@ def binary():
 
 
 def environment(**extra):
-    """One BLAS thread, more ranks than cores allowed, and whatever a container's root needs."""
+    """One BLAS thread, more ranks than cores allowed, no search for fabrics, and whatever a container's root needs."""
     env = dict(os.environ, OPENBLAS_NUM_THREADS="1", OMPI_MCA_rmaps_base_oversubscribe="1",
-               OMPI_MCA_mpi_yield_when_idle="1", LC_ALL="C.UTF-8")
+               OMPI_MCA_mpi_yield_when_idle="1", OMPI_MCA_pml="ob1", LC_ALL="C.UTF-8")
     if os.getuid() == 0:
         env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     env.update(extra)

@@ -13,7 +13,7 @@ import harness
 from harness import assert_equal_bits, children, corpus, one_error_line, run, slow_path, slowly, wait_for_parts
 
 # What no newcomer has set.
-OURS = ("OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_mpi_yield_when_idle", "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
+OURS = ("OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_mpi_yield_when_idle", "OMPI_MCA_pml", "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
 
 
 def bare(**extra):
@@ -131,6 +131,22 @@ def test_a_killed_launcher_is_told_by_its_signal(shop, inputs):
     os.kill(launcher, signal.SIGKILL)
     assert process.wait(timeout=60) == 128 + signal.SIGKILL
     harness.wait_until_gone(job)
+
+
+def test_a_lone_process_starts_no_other_and_looks_for_no_fabric(shop, inputs):
+    """Open MPI would give it a daemon, and spend a fifth of a second on Omni-Path's libraries where they are installed."""
+    job = make(shop, inputs, paths=[{"path": "sparse"}, slow_path()], batch={"rows": 8},
+               prompts=corpus(shop.root / "alone.jsonl", 20, seed=5))
+    process = subprocess.Popen(harness.command(["run", job.path]), env=bare(**slowly()), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_parts(job, process, 1)
+        assert children(process.pid) == []
+        assert "mca_mtl" not in pathlib.Path(f"/proc/{process.pid}/maps").read_text()
+        assert "libpsm" not in pathlib.Path(f"/proc/{process.pid}/maps").read_text()
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_rank_of_a_launcher_is_refused_in_one_line(shop, inputs):

@@ -44,7 +44,7 @@ CAUSES = {
 
 def environment(**extra):
     env = dict(os.environ, OPENBLAS_NUM_THREADS="1", OMPI_MCA_rmaps_base_oversubscribe="1",
-               OMPI_MCA_mpi_yield_when_idle="1", LC_ALL="C.UTF-8", **extra)
+               OMPI_MCA_mpi_yield_when_idle="1", OMPI_MCA_pml="ob1", LC_ALL="C.UTF-8", **extra)
     if os.getuid() == 0:
         env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     return env
