@@ -9,6 +9,16 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent / "end_to_end"), str(ROOT / "analysis")]
 
 import harness  # noqa: E402  (found through the path set above)
+import scratch  # noqa: E402
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    scratch.choose(config)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    scratch.tidy(session.config, exitstatus)
 
 
 def pytest_collection_modifyitems(items):

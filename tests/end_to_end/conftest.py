@@ -3,6 +3,16 @@ import os
 import pytest
 
 import harness
+import scratch
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    scratch.choose(config)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    scratch.tidy(session.config, exitstatus)
 
 
 def pytest_collection_modifyitems(items):

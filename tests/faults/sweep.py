@@ -31,6 +31,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from compare_results import differences  # noqa: E402
 from pool import in_order  # noqa: E402
+import scratch  # noqa: E402
 
 CODES = {0, 1, 2, 3, 4, 75}  # README's table
 LIMIT = 60  # seconds: a run takes about one
@@ -185,10 +186,10 @@ def main():
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="begin no fault after so many for each number of ranks; faults in random order")
-    parser.add_argument("--directory", help="where to work; default: a temporary directory")
+    parser.add_argument("--directory", help="where to work; default: a temporary directory, in memory where there is room")
     asked = parser.parse_args()
     tried, bad = 0, 0
-    with tempfile.TemporaryDirectory(prefix="faults-", dir=asked.directory) as root:
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=asked.directory or scratch.root()) as root:
         bench = Bench(pathlib.Path(root).resolve(), os.path.abspath(asked.walkaudit), os.path.abspath(asked.shim))
         job = bench.job(bench.root / "truth")
         code, _, err = bench.run(job, 1)

@@ -33,6 +33,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support
 import edit_result  # noqa: E402
 from compare_results import differences  # noqa: E402
 from pool import in_order  # noqa: E402
+import scratch  # noqa: E402
 
 CODES = {0, 1, 2, 3, 4, 75}  # README's table
 TARGETS = ["result", "external", "dump", "part"]
@@ -248,13 +249,13 @@ def main():
     parser.add_argument("--jobs", type=int, default=2, help="files at a time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="begin no file after so many for each target")
-    parser.add_argument("--directory", help="where to work; default: a temporary directory")
+    parser.add_argument("--directory", help="where to work; default: a temporary directory, in memory where there is room")
     parser.add_argument("--keep", type=pathlib.Path, help="store files that break a rule here")
     asked = parser.parse_args()
     tried = broken = 0
     if asked.keep:
         asked.keep.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="mutate-", dir=asked.directory) as root:
+    with tempfile.TemporaryDirectory(prefix="mutate-", dir=asked.directory or scratch.root()) as root:
         bench = Bench(root, asked.walkaudit)
         bench.keep = asked.keep
         bench.places = {target: structures(data) for target, data in bench.seeds.items()}
