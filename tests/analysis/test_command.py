@@ -1,4 +1,5 @@
-"""What all verbs share: help, progress on a terminal and nowhere else."""
+"""What all verbs share: help, progress on a terminal and nowhere else. The script is started as a user starts it."""
+import functools
 import os
 import pty
 import re
@@ -6,8 +7,11 @@ import subprocess
 
 import pytest
 
-from command import LIMIT, SCRIPT, SOURCE, one_line, report
+import command
+from command import LIMIT, SCRIPT, SOURCE, one_line
 from walkaudit_report import cli
+
+report = functools.partial(command.report, forks=False)
 
 
 def on_a_terminal(*words):
