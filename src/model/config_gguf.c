@@ -289,8 +289,8 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
 {
     const wa_family *family = r->config->family;
     wa_layer_kinds *kinds = &r->config->kinds;
-    bool is_usual = r->kind->window_layers == 0 || r->kind->window_layers == facts->layer_count;
-    bool assumed = r->native && r->kind->window_rule == WA_WINDOW_PATTERN && is_usual;
+    size_t usual = r->kind->window_layers;
+    bool assumed = r->native && (usual == WA_EVERY_MODEL || usual == facts->layer_count);
     WA_TRY(read_constant_or(r, "attention.sliding_window", assumed ? family->window : 0,
                             &facts->sliding_window, err));
     kinds->rule = family->local_rope_key != NULL ? WA_WINDOW_PATTERN : WA_WINDOW_NONE;
@@ -299,16 +299,19 @@ static wa_status read_windows(const reader *r, wa_model *facts, wa_error *err)
         facts->sliding_window = 0;
     if (!r->native) /* S3; Gemma 3's local base by a fixed pattern */
         return WA_OK;
+    kinds->rule = WA_WINDOW_NONE;
+    if (facts->sliding_window == 0) {
+        facts->rope_local_base = 0; /* as in llama.cpp: no layer is rotated as a sliding one */
+        return WA_OK;
+    }
     if (r->kind->window_rule != WA_WINDOW_NONE && has(r, "attention.sliding_window_pattern"))
         return read_pattern(r, kinds, err);
-    kinds->rule = r->kind->window_rule;
-    if (kinds->rule != WA_WINDOW_FLAG)
-        return WA_OK;
-    if (facts->sliding_window != 0) /* converters drop the first sliding layer's number */
+    /* converters drop the first sliding layer's number */
+    if (r->kind->window_rule == WA_WINDOW_FLAG)
         return wa_fail(err, WA_E_UNSUPPORTED,
                        "a sliding window of %zu without a pattern of layers is not defined",
                        facts->sliding_window);
-    kinds->rule = WA_WINDOW_NONE;
+    kinds->rule = r->kind->window_rule;
     return WA_OK;
 }
 

@@ -621,6 +621,7 @@ static const wa_gguf_family gguf_families[] = {
      .family = &families[GEMMA2],
      .names = &gguf_sandwich_names,
      .window_rule = WA_WINDOW_PATTERN,
+     .window_layers = WA_EVERY_MODEL,
      .larger_layers = 46},
     {.architecture = "gemma", .family = &families[GEMMA], .names = &gguf_names},
     {.architecture = "llama",
@@ -683,6 +684,7 @@ static const wa_gguf_family gguf_families[] = {
      .family = &families[GPT_OSS],
      .names = &gguf_gpt_oss_names,
      .window_rule = WA_WINDOW_PATTERN,
+     .window_layers = WA_EVERY_MODEL,
      .exact_ramp = true},
 };
 

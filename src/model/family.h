@@ -159,6 +159,8 @@ typedef struct wa_family {
  */
 WA_CHECKED wa_status wa_family_find(const char *model_type, const wa_family **out, wa_error *err);
 
+static const size_t WA_EVERY_MODEL = SIZE_MAX;
+
 /** What a GGUF file's `general.architecture` stands for. */
 typedef struct wa_gguf_family {
     const char *architecture;
@@ -166,7 +168,8 @@ typedef struct wa_gguf_family {
     const wa_names *names;
     bool rope_pairs; /* rows of q and k are stored in pairs (forward-pass.md 1.7, point 2) */
     wa_window_rule window_rule;
-    /* layer count of the model that has its family's window where no key says so; 0 = every one */
+    /* layer count of the model that has its family's window where no key says so; 0 = none has,
+     * WA_EVERY_MODEL = each */
     size_t window_layers;
     size_t larger_layers; /* layer count of the 27B model, whose attention scalar is H / nq; 0 =
                              none */

@@ -148,6 +148,7 @@ static void gguf_defaults_are_those_of_the_format(void)
     CU_ASSERT_EQUAL(must_gguf(b, NATIVE, arena).facts.attn_scale, 0.25f);
     b = begin("gemma3", 34, true);
     put_u32(&b, "gemma3.attention.key_length", 64);
+    put_u32(&b, "gemma3.attention.sliding_window", 1024);
     config = must_gguf(b, NATIVE, arena);
     CU_ASSERT_EQUAL(config.facts.attn_scale, 0.125f);
     CU_ASSERT_EQUAL(config.facts.rope_local_base, 1e4);
@@ -177,6 +178,29 @@ static void windows_of_exaone4_are_those_of_its_larger_model(void)
     wa_arena_close(arena);
 }
 
+/* As llama.cpp has it: without a window all layers of Gemma 3 have the one base. */
+static void without_a_window_no_layer_of_gemma3_slides(void)
+{
+    static const uint8_t kinds[6] = {1, 1, 0, 1, 1, 0};
+    wa_arena *arena = open_arena();
+    for (int i = 0; i < 3; i++) {
+        builder b = begin("gemma3", 6, true);
+        if (i > 0)
+            put_u32(&b, "gemma3.attention.sliding_window", 0);
+        if (i > 1)
+            put_bytes(&b, "gemma3.attention.sliding_window_pattern", WA_GGUF_BOOL, kinds, 6, 1);
+        wa_config config = must_gguf(b, NATIVE, arena);
+        CU_ASSERT_EQUAL(config.facts.sliding_window, 0);
+        CU_ASSERT_EQUAL(config.facts.rope_local_base, 0);
+        for (size_t l = 0; l < 6; l++)
+            CU_ASSERT_FALSE(wa_config_is_sliding(&config, l));
+    }
+    wa_config config = must_gguf(begin("gemma2", 6, true), NATIVE, arena);
+    CU_ASSERT_EQUAL(config.facts.sliding_window, 4096);
+    CU_ASSERT(wa_config_is_sliding(&config, 0) && !wa_config_is_sliding(&config, 1));
+    wa_arena_close(arena);
+}
+
 /* Numbers of sliding layers that differ from the others', but for the base of Gemma 3. */
 static void sliding_layers_of_other_numbers_are_refused(void)
 {
@@ -189,6 +213,7 @@ static void sliding_layers_of_other_numbers_are_refused(void)
     put_f32(&b, "gemma2.rope.freq_base_swa", 5000);
     refused_gguf(b, WA_E_UNSUPPORTED, "'gemma2.rope.freq_base_swa' is 5000, but 10000 in layers");
     b = begin("gemma3", 6, true);
+    put_u32(&b, "gemma3.attention.sliding_window", 9);
     put_f32(&b, "gemma3.rope.freq_base_swa", 5000);
     CU_ASSERT_EQUAL(must_gguf(b, NATIVE, arena).facts.rope_local_base, 5000);
     put_u32(&b, "gemma3.rope.dimension_count_swa", 8);
@@ -306,6 +331,7 @@ static void gguf_that_cannot_be_computed_is_refused(void)
 
 WA_SUITE("config_gguf", WA_CASE(gguf_defaults_are_those_of_the_format),
          WA_CASE(windows_of_exaone4_are_those_of_its_larger_model),
+         WA_CASE(without_a_window_no_layer_of_gemma3_slides),
          WA_CASE(sliding_layers_of_other_numbers_are_refused),
          WA_CASE(factors_of_scaling_that_are_not_computed_are_refused),
          WA_CASE(gguf_patterns_and_arrays_are_read), WA_CASE(gguf_of_granite_holds_its_scales),
