@@ -63,6 +63,8 @@ void wa_plan_add_object(json_t *audit_object, const wa_audit *audit, const wa_pl
         {"utilisation", wa_cli_number(plan->predicted_utilisation)},
         {"fill", wa_cli_number(f->fill)},
         {"seconds", wa_cli_number(f->seconds)},
+        {"kernel_check_seconds", wa_cli_number(f->kernel_check_seconds)},
+        {"encoding_check_seconds", wa_cli_number(f->encoding_check_seconds)},
         {"flop_per_second", wa_cli_number(f->flops_per_second)},
         {"rate", wa_json_text(f->is_measured ? wa_engine_name(audit->job->engine) : "given")}};
     for (size_t i = 0; i < sizeof figures_of / sizeof figures_of[0]; i++)

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "compute/kernel.h"
 #include "engine/pipeline.h"
+#include "job/plan_checks.h"
 #include "report/grid.h"
 
 #include <stdio.h>
@@ -149,6 +150,12 @@ static wa_status print_time(double seconds, wa_arena *arena, char **out, wa_erro
     return wa_arena_print(arena, out, err, "%.3g h", seconds / 3600.0);
 }
 
+/* Of computing, with both checks. */
+static double whole_seconds(const wa_plan_figures *f)
+{
+    return f->seconds + f->kernel_check_seconds + f->encoding_check_seconds;
+}
+
 wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input,
                                const wa_plan *plan, wa_arena *arena, wa_plan_figures *f,
                                wa_error *err)
@@ -159,6 +166,9 @@ wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input
         f->is_measured = true;
     }
     f->seconds = seconds_until_done(plan, f->flops_per_second);
+    wa_check_costs checks = wa_plan_check_costs(input, plan);
+    f->kernel_check_seconds = checks.kernel / f->flops_per_second;
+    f->encoding_check_seconds = checks.encoding / f->flops_per_second;
     f->fill = fill_of(plan);
     f->result_bytes = result_bytes(&dims);
     if (audit->captures != NULL &&
@@ -172,7 +182,7 @@ wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input
 wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
                              double flops_per_second, wa_arena *arena, wa_error *err)
 {
-    char *memory, *size, *busiest, *path, *time, *captures;
+    char *memory, *size, *busiest, *path, *time, *layers, *kernel, *encoding, *captures;
     wa_plan_figures f = {.flops_per_second = flops_per_second};
     WA_TRY(wa_plan_figures_take(audit, input, plan, arena, &f, err));
     WA_TRY(wa_plan_amount((double)plan->anonymous_bytes, "B", arena, &memory, err));
@@ -180,7 +190,10 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
     WA_TRY(wa_plan_amount((double)f.capture_bytes, "B", arena, &captures, err));
     WA_TRY(wa_plan_amount(plan->flops_per_rank_max, "FLOP", arena, &busiest, err));
     WA_TRY(wa_audit_result_path(audit, NULL, &path, err));
-    WA_TRY(print_time(f.seconds, arena, &time, err));
+    WA_TRY(print_time(whole_seconds(&f), arena, &time, err));
+    WA_TRY(print_time(f.seconds, arena, &layers, err));
+    WA_TRY(print_time(f.kernel_check_seconds, arena, &kernel, err));
+    WA_TRY(print_time(f.encoding_check_seconds, arena, &encoding, err));
     printf(
         "memory:  %s per rank beside the mapped files, the vocabulary (rank 0) and the libraries\n",
         memory);
@@ -194,9 +207,11 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
     printf("load:    busiest rank %s, predicted utilisation %.0f %%, %.0f %% of the time to fill "
            "the stages\n",
            busiest, 100.0 * plan->predicted_utilisation, 100.0 * f.fill);
-    printf("time:    about %s for the layers and logits, at %.1f GFLOP/s a rank (%s%s)\n", time,
-           f.flops_per_second / 1e9, f.is_measured ? "measured here, engine " : "as given",
-           f.is_measured ? wa_engine_name(audit->job->engine) : "");
+    printf("time:    about %s of computing at %.1f GFLOP/s a rank (%s%s): layers and logits %s, "
+           "kernel check %s, encoding check %s\n"
+           "         starting, reading files and writing the result come on top\n",
+           time, f.flops_per_second / 1e9, f.is_measured ? "measured here, engine " : "as given",
+           f.is_measured ? wa_engine_name(audit->job->engine) : "", layers, kernel, encoding);
     return WA_OK;
 }
 
@@ -213,7 +228,7 @@ static wa_status fill_count(const wa_plan *plan, const wa_plan_figures *f, wa_te
     WA_TRY(wa_arena_print(arena, &cells[at++], err, "%.0f %%", 100.0 * f->fill));
     WA_TRY(
         wa_arena_print(arena, &cells[at++], err, "%.0f %%", 100.0 * plan->predicted_utilisation));
-    WA_TRY(print_time(f->seconds, arena, &cells[at++], err));
+    WA_TRY(print_time(whole_seconds(f), arena, &cells[at++], err));
     WA_TRY(wa_arena_print(arena, &cells[at++], err, "%lld", (long long)f->traffic.messages));
     WA_TRY(wa_plan_amount((double)f->traffic.bytes, "B", arena, &cells[at++], err));
     WA_TRY(wa_plan_amount((double)f->traffic.bytes_to_root, "B", arena, &cells[at++], err));

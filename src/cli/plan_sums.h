@@ -15,6 +15,9 @@ typedef struct wa_plan_figures {
     /* here, by products of the job's engine, a fifth of a second; else as given */
     bool is_measured;
     double seconds; /* about, for layers and logits */
+    /* about, for the two checks; starting, reading files that are not cached and writing the result
+     * are in neither */
+    double kernel_check_seconds, encoding_check_seconds;
     /* share of a group's time that passes until its last stage has something to do */
     double fill;
     /* payload of every measured field; texts and HDF5's own structures come on top */

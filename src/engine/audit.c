@@ -1,6 +1,8 @@
 /* Opening an audit: model, vindexes, cases and prompts of one entry of a job. */
 #include "engine/audit.h"
 
+#include "engine/inputs.h"
+
 #include "base/foreign.h"
 #include "base/spell.h"
 #include "remote/remote.h"
@@ -435,11 +437,13 @@ static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error 
             continue;
         WA_TRY(wa_case_open_layer(which, audit->model, audit->vindexes[which->vindex],
                                   dearest_layer(audit->model), &layer, err));
-        costs[c] = (wa_case_cost){.flops_per_row = wa_case_flops(which, &layer, 1),
-                                  .layer_bytes = wa_case_bytes(which, &layer),
-                                  .experts = experts_cost(which, &layer),
-                                  .repeats = before != NULL &&
-                                             wa_case_is_same(before, &layer_before, which, &layer)};
+        costs[c] = (wa_case_cost){
+            .flops_per_row = wa_case_flops(which, &layer, 1),
+            .oracle_numbers =
+                wa_case_oracle(which) == NULL ? 0.0 : wa_case_flops(which, &layer, 1) / 2.0,
+            .layer_bytes = wa_case_bytes(which, &layer),
+            .experts = experts_cost(which, &layer),
+            .repeats = before != NULL && wa_case_is_same(before, &layer_before, which, &layer)};
         before = which;
         layer_before = layer;
     }
@@ -455,6 +459,9 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
     size_t kv_width = model->kv_heads * model->head_dim;
     wa_case_cost *costs;
     WA_TRY(case_costs(audit, &costs, err));
+    double *compared = NULL;
+    if (audit->job->encoding_check)
+        WA_TRY(wa_audit_count_compared(audit, &compared, err));
     wa_case dense = wa_case_dense();
     wa_walk_layer layer;
     size_t first = dearest_layer(model);
@@ -482,6 +489,7 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
         .cases = costs,
         .case_count = audit->cases.count,
         .vindex_count = audit->vindex_count,
+        .compared = compared,
         .batch_rows = audit->job->batch_rows,
         .batches_are_fixed = audit->job->engine == WA_ENGINE_BLAS, /* its bits depend on them */
         .packing_rows = PACKING_ROWS,

@@ -589,20 +589,6 @@ static wa_status check_stored(wa_stage *stage, const wa_stage_batch *batch, size
                         err);
 }
 
-/* Does some case that runs read it? A vindex may store a projection in several payloads: each that
- * a case reads is checked once, and answers for itself. */
-static bool is_read(const wa_stage_audit *audit, size_t vindex, wa_payload payload,
-                    wa_projection projection)
-{
-    for (size_t c = 0; c < audit->case_count; c++) {
-        const wa_case *which = &audit->cases[c];
-        if (which->vindex == (int)vindex && which->not_run == NULL &&
-            wa_case_reads_payload(which, payload, projection))
-            return true;
-    }
-    return false;
-}
-
 wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
                                   wa_error *err)
 {
@@ -616,7 +602,8 @@ wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch, 
                                      (wa_payload)(i / WA_PROJECTION_COUNT % WA_PAYLOAD_COUNT),
                                  .projection = (wa_projection)(i % WA_PROJECTION_COUNT)};
         if (!stage->share.owns_vindex[v] ||
-            !is_read(stage->audit, v, place.payload, place.projection))
+            !wa_cases_read(stage->audit->cases, stage->audit->case_count, v, place.payload,
+                           place.projection))
             continue;
         wa_mark mark = wa_arena_mark(stage->arena);
         wa_status status = check_stored(stage, batch, v, &place, err);

@@ -36,6 +36,7 @@ typedef struct wa_case_cost {
     double flops_per_row;    /* of one FFN evaluation of one layer */
     size_t layer_bytes;      /* stored bytes read per layer */
     wa_experts_cost experts; /* in both */
+    double oracle_numbers; /* stored numbers of a layer that its oracle decodes; 0 = it has none */
     /* it is the same function of its input as the case before it that runs; where one rank has
      * both, one FFN answers both */
     bool repeats;
@@ -61,6 +62,8 @@ typedef struct wa_plan_input {
     const wa_case_cost *cases; /* [case_count] */
     size_t case_count;
     size_t vindex_count;
+    /* [vindex_count] stored numbers of all layers that the encoding check compares; NULL = none */
+    const double *compared;
     size_t batch_rows; /* most positions of a batch, but for a longer prompt */
     /* they follow from batch_rows alone: for an engine whose bits depend on them */
     bool batches_are_fixed;

@@ -38,6 +38,16 @@ bool wa_case_reads_payload(const wa_case *which, wa_payload payload, wa_projecti
     return wa_case_reads(which, projection, &own) && own == payload;
 }
 
+bool wa_cases_read(const wa_case *cases, size_t count, size_t vindex, wa_payload payload,
+                   wa_projection projection)
+{
+    for (size_t c = 0; c < count; c++)
+        if (cases[c].vindex == (int)vindex && cases[c].not_run == NULL &&
+            wa_case_reads_payload(&cases[c], payload, projection))
+            return true;
+    return false;
+}
+
 wa_status wa_case_stored(const wa_case *which, const wa_vindex *vindex, wa_projection projection,
                          size_t layer, wa_matrix *out, wa_error *err)
 {

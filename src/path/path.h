@@ -294,6 +294,10 @@ bool wa_case_reads(const wa_case *which, wa_projection projection, wa_payload *p
  * says, a case that computes experts reads ROUTER, SHARED and BIASES, where the vindex has them.
  */
 bool wa_case_reads_payload(const wa_case *which, wa_payload payload, wa_projection projection);
+/** Does some case that runs? A vindex may store a projection in several payloads: each that a case
+ * reads is checked once, and answers for itself. */
+bool wa_cases_read(const wa_case *cases, size_t count, size_t vindex, wa_payload payload,
+                   wa_projection projection);
 
 /**
  * The stored matrix behind one projection of a case that reads it from its vindex. Local. The gate

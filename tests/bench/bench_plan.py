@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 """What `plan` foretells beside what `run` does, at several numbers of ranks.
 
-usage: bench_plan.py WALKAUDIT JOB.yaml [--ranks 1,2,3,4] [--repeats 1] [--set KEY=VALUE ...]
+usage: bench_plan.py WALKAUDIT JOB.yaml [--ranks 1,2,3,4] [--repeats 1] [--checks] [--set KEY=VALUE ...]
 
 Messages and bytes must be equal: else it answers 1 (but for bytes to rank 0 where groups compete for batches). Busy is the share
 of the ranks' time in which they do not wait: on a machine of fewer cores than ranks, or with other work on it, it says little. Time
-is that of layers and logits, which plan foretells: both checks are switched off; beside it stands what the busiest rank's thread
+is that of layers and logits: both checks are switched off without --checks; beside it stands what the busiest rank's thread
 had of a processor, which other work changes less. Several runs: the median, of plan and of run.
 """
 import argparse
@@ -70,9 +70,10 @@ def main():
     parser.add_argument("job")
     parser.add_argument("--ranks", default="1,2,3,4")
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--checks", action="store_true")
     parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()
-    settings = WITHOUT_CHECKS + [word for value in args.set for word in ("--set", value)]
+    settings = ([] if args.checks else WITHOUT_CHECKS) + [word for value in args.set for word in ("--set", value)]
     wrong = 0
     print(f"{'ranks':>5}  {'grid':32} {'messages':>17} {'bytes':>25} {'to rank 0':>23} {'busy':>13} {'time, s':>15}")
     for ranks in map(int, args.ranks.split(",")):

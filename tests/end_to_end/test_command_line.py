@@ -240,10 +240,16 @@ def test_plans_are_told_in_json_with_the_figures_of_the_text(shop):
     plan, = audit["plans"]
     assert f"messages: {plan['messages']} of {plan['message_bytes']} bytes in all, {plan['message_bytes_to_rank_0']} bytes" in text
     assert f"2 ranks on 1 node: {plan['groups']} group" in text and f"teams of {plan['teams']}; {plan['idle']} idle" in text
-    assert f"about {plan['seconds']:.3g} s" in text and (plan["flop_per_second"], plan["rate"]) == (5e9, "given")
+    seconds = [plan[name] for name in ("seconds", "kernel_check_seconds", "encoding_check_seconds")]
+    assert all(seconds) and f"about {sum(seconds):.3g} s of computing" in text
+    assert "layers and logits {:.3g} s, kernel check {:.3g} s, encoding check {:.3g} s\n".format(*seconds) in text
+    assert (plan["flop_per_second"], plan["rate"]) == (5e9, "given")
     assert f"prompts: {audit['prompts']}, {audit['positions']} positions" in text
     several, = json_of(["plan", "--json", job.path, "--ranks", "1,3"], "walkaudit.plan")["audits"]
     assert [(p["ranks"], p["rate"]) for p in several["plans"]] == [(1, "walkaudit"), (3, "walkaudit")]
+    without, = json_of(["plan", "--json", job.path, "--ranks", 2, "--gflops", 5, "--set", "kernel_check=none",
+                        "--set", "encoding_check=none"], "walkaudit.plan")["audits"]
+    assert [without["plans"][0][name] for name in ("seconds", "kernel_check_seconds", "encoding_check_seconds")] == [seconds[0], 0, 0]
     harness.run(["plan", "--json", "nowhere.yaml"], expect=2)
 
 

@@ -3,6 +3,7 @@
 #include "suite.h"
 
 #include "job/plan.h"
+#include "job/plan_checks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -963,6 +964,50 @@ static void a_seat_costs_its_layers_lanes_and_head(void)
     wa_arena_close(arena);
 }
 
+/* What follows from ranks, stages, batches and the job; the unit is the module's own. */
+static void checks_cost_what_is_decoded_and_compared(void)
+{
+    static const double compared[] = {600.0, 200.0};
+    wa_case_cost cases[] = {COST(1.0, 0), COST(1.0, 0), COST(1.0, 0)};
+    size_t rows[40];
+    wa_arena *arena = new_arena();
+    wa_plan_input input = unit_input(rows, 40, 3);
+    wa_plan *plan;
+    wa_error err;
+    for (size_t p = 0; p < 40; p++)
+        rows[p] = 10;
+    input.cases = cases;
+    input.stages = input.teams = 1;
+    WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
+    CU_ASSERT_EQUAL(wa_plan_check_costs(&input, plan).kernel, 0.0);
+    CU_ASSERT_EQUAL(wa_plan_check_costs(&input, plan).encoding, 0.0);
+    input.compared = compared;
+    input.kernel_check = WA_KERNEL_SAMPLE;
+    for (size_t c = 0; c < 3; c++)
+        cases[c].oracle_numbers = 100.0;
+    wa_check_costs one = wa_plan_check_costs(&input, plan);
+    CU_ASSERT(one.kernel > 0.0 && one.encoding > 0.0);
+    input.kernel_check = WA_KERNEL_ALL;
+    CU_ASSERT(wa_plan_check_costs(&input, plan).kernel > 1.1 * one.kernel);
+    input.kernel_check = WA_KERNEL_SAMPLE;
+    cases[2].oracle_numbers = 0.0; /* a server's, say */
+    CU_ASSERT_DOUBLE_EQUAL(wa_plan_check_costs(&input, plan).kernel, one.kernel * 2 / 3,
+                           1e-9 * one.kernel);
+    cases[2].oracle_numbers = 100.0;
+
+    input.stages = 2; /* each has half of the layers */
+    WA_MUST(wa_plan_build(&input, 2, arena, &plan, &err), &err);
+    wa_check_costs halves = wa_plan_check_costs(&input, plan);
+    CU_ASSERT_DOUBLE_EQUAL(halves.encoding, one.encoding / 2, 1e-9 * one.encoding);
+    CU_ASSERT(halves.kernel >= one.kernel / 2); /* more batches: each decodes anew */
+    input.stages = 1;
+    input.teams = 2; /* one of them has the larger vindex */
+    WA_MUST(wa_plan_build(&input, 2, arena, &plan, &err), &err);
+    CU_ASSERT_DOUBLE_EQUAL(wa_plan_check_costs(&input, plan).encoding, one.encoding * 3 / 4,
+                           1e-9 * one.encoding);
+    wa_arena_close(arena);
+}
+
 static void every_failing_take_is_reported_as_memory(void)
 {
     wa_plan_input input = unit_input(seed_rows, 3, 3);
@@ -1005,4 +1050,5 @@ WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
          WA_CASE(fixed_batches_follow_from_the_job_alone),
          WA_CASE(little_memory_makes_batches_smaller),
          WA_CASE(a_seat_costs_its_layers_lanes_and_head),
+         WA_CASE(checks_cost_what_is_decoded_and_compared),
          WA_CASE(every_failing_take_is_reported_as_memory))

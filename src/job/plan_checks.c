@@ -1,0 +1,57 @@
+/* What the two checks of a run cost (tests/bench/bench_plan.py measures it). */
+#include "job/plan_checks.h"
+
+#include "path/path.h"
+
+#include <math.h>
+
+/*
+ * Operations of our products that take the time of one stored number: decoded for the oracle;
+ * multiplied there with one evaluation, in f64 by BLAS; compared with the model's. Processor time
+ * on Gemma 3 270M, f16, Q4_0 and Q4_K, 39 and 780 positions: 40 to 230, 8.5 to 10.4, 300 to 560.
+ */
+static const double DECODED = 150.0, EVALUATED = 9.0, COMPARED = 450.0;
+/* With so many batches a group, the others take over what the group of the first one lacks. */
+enum { BATCHES_THAT_EVEN_OUT = 4 };
+
+static double pairs_of_a_layer(const wa_plan_input *input, const wa_plan *plan)
+{
+    double pairs = 0.0;
+    for (size_t l = 0; l < input->layer_count; l++)
+        pairs += (double)wa_sample_before(input->kernel_check, plan->obs_count, plan->obs_count, l,
+                                          input->layer_count);
+    return pairs / (double)input->layer_count;
+}
+
+/* Of one stored number, for each of a group's batches: products have as many columns as the job has
+ * evaluations, WA_ORACLE_WIDEST at most, whether these are filled or not. */
+static double oracle_cost(const wa_plan_input *input, const wa_plan *plan)
+{
+    double evaluations = 2.0 * pairs_of_a_layer(input, plan); /* on both streams */
+    if (evaluations == 0.0 || plan->batch_count == 0)
+        return 0.0;
+    double width = (double)wa_oracle_width((size_t)ceil(evaluations));
+    double products = ceil(evaluations / (double)plan->batch_count / width);
+    return DECODED + EVALUATED * products * width;
+}
+
+wa_check_costs wa_plan_check_costs(const wa_plan_input *input, const wa_plan *plan)
+{
+    const wa_grid *g = &plan->grid;
+    double numbers_most = 0.0, compared_most = 0.0;
+    for (int m = 0; m < g->teams; m++) {
+        double numbers = 0.0, compared = 0.0;
+        for (size_t c = 0; c < input->case_count; c++)
+            numbers += plan->case_member[c] == m ? input->cases[c].oracle_numbers : 0.0;
+        for (size_t v = 0; v < input->vindex_count && input->compared != NULL; v++)
+            compared += plan->vindex_member[v] == m ? input->compared[v] : 0.0;
+        numbers_most = fmax(numbers_most, numbers);
+        compared_most = fmax(compared_most, compared);
+    }
+    double batches = ceil((double)plan->batch_count / g->groups);
+    double layers = (double)input->layer_count / g->stages;
+    double shared = batches >= BATCHES_THAT_EVEN_OUT ? g->groups : 1.0;
+    return (wa_check_costs){
+        .kernel = batches * layers * numbers_most * oracle_cost(input, plan),
+        .encoding = plan->batch_count == 0 ? 0.0 : COMPARED * compared_most / (g->stages * shared)};
+}

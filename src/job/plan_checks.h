@@ -1,0 +1,15 @@
+/* What the two checks of a run cost beside layers and logits. */
+#ifndef WALKAUDIT_JOB_PLAN_CHECKS_H
+#define WALKAUDIT_JOB_PLAN_CHECKS_H
+
+#include "job/plan.h"
+
+/** Of the rank that has most to do of either, as so many operations of products. */
+typedef struct wa_check_costs {
+    double kernel, encoding; /* 0: the job leaves the check out */
+} wa_check_costs;
+
+/** Local, pure. They take part in no choice of a grid: the cases decide both. */
+wa_check_costs wa_plan_check_costs(const wa_plan_input *input, const wa_plan *plan);
+
+#endif
