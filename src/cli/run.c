@@ -109,7 +109,7 @@ static const struct argp_option OPTIONS[] = {
      .key = KEY_DUMP,
      .arg = "FILE",
      .doc = "compare the dense model with another implementation's dump (jobs of one audit)"},
-    {.name = "resume", .key = KEY_RESUME, .doc = "go on with an unfinished result (the default)"},
+    {.name = "resume", .key = KEY_RESUME, .doc = "resume an unfinished result (the default)"},
     {.name = "fresh", .key = KEY_FRESH, .doc = "compute anew, whatever is there"},
     {.name = "only-failed",
      .key = KEY_ONLY_FAILED,

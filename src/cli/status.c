@@ -91,12 +91,13 @@ static void print_unfinished(const char *path, const wa_judged_state *judged)
     if (state->prompts_per_second > 0.0)
         print_rate(state);
     if (state->owner_alive)
-        printf("owner: %s, running\nnext: wait for it\n", state->owner);
+        printf("owner: %s, running: wait for it\n", state->owner);
     else if (state->owner != NULL)
         printf("owner: %s, gone; the next run takes over\n", state->owner);
     if (!state->owner_alive)
-        printf("next: walkaudit run JOB.yaml%s\n",
-               state->prompts == 0 ? "" : ", with the same job: it goes on where this one stopped");
+        puts(state->prompts == 0 ? "to begin it, run its job"
+                                 : "to finish it, run its job again: it resumes where this one "
+                                   "stopped");
 }
 
 static wa_status answer_for_result(void *words, wa_arena *arena, int *exit_code, wa_error *err)

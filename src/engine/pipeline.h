@@ -34,7 +34,7 @@ typedef struct wa_pipeline_input {
     /* seconds for what is in flight then, and after SIGUSR1 or SIGUSR2 */
     double grace;
     size_t *parts_added; /* counted on by one for each part */
-    const char *goes_on; /* what is said of a stop: "the same command goes on" */
+    const char *goes_on; /* what is said of a stop: "the same command resumes it" */
     void (*progress)(void *context, const wa_progress *progress); /* often; NULL = none */
     void (*beat)(
         void *context); /* often: time for what else waits for rank 0; NULL = nothing does */

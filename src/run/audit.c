@@ -227,7 +227,8 @@ static void beat(void *context)
 /* After a stop. */
 static const char *what_goes_on(const wa_run_options *options)
 {
-    return options->fresh ? "the same command without --fresh goes on" : "the same command goes on";
+    return options->fresh ? "the same command without --fresh resumes it"
+                          : "the same command resumes it";
 }
 
 static wa_status compute(task *t, wa_cost *cost, wa_error *err)

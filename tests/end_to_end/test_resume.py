@@ -53,7 +53,7 @@ def test_status_of_a_running_a_stopped_and_a_finished_run(shop, prompts):
     process = start(job, 2, **slowly())
     wait_for_parts(job, process, 3)
     told = harness.run(["status", job.result_path], expect=75).stdout
-    assert "running\nnext: wait for it" in told, told
+    assert "running: wait for it" in told, told
     assert re.search(r"rate: [\d.e+]+ prompts a minute; about \d+ s left", told), told
     process.kill()
     process.wait(timeout=30)

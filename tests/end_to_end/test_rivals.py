@@ -130,7 +130,7 @@ def test_fresh_beside_a_result_of_the_same_job_is_unfinished_until_the_new_one_i
     wait_for_parts(job, process, 2)
     process.send_signal(signal.SIGUSR1)
     assert process.wait(timeout=60) == 75
-    assert "the same command without --fresh goes on" in (job.folder / "log").read_text()
+    assert "the same command without --fresh resumes it" in (job.folder / "log").read_text()
     done = harness.prompts_done(job)
     told = json.loads(harness.run(["status", job.path, "--json"], expect=75).stdout)["audits"][0]
     assert (told["state"], told["prompts_done"], told["exit_code"]) == ("unfinished", done, 75), told

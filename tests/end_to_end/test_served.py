@@ -290,7 +290,7 @@ def test_a_server_that_dies_half_way_leaves_the_parts(shop, tmp_path, ranks):
         needed = s.asked
         s.asked, s.dies_after = 0, needed * 2 // 3
         line = harness.one_error_line(stopped.run(ranks=ranks, expect=75))
-        assert "no answer in 3 attempts" in line and "the same command goes on" in line, line
+        assert "no answer in 3 attempts" in line and "the same command resumes it" in line, line
         s.asked, s.dies_after = 0, None
         stopped.run(ranks=ranks)
         harness.assert_equal_bits(whole, stopped)
@@ -376,7 +376,7 @@ def test_of_two_servers_the_one_that_died_is_named(shop, tmp_path):
         needed = mortal.asked
         mortal.asked, mortal.dies_after = 0, needed * 2 // 3
         line = harness.one_error_line(stopped.run(expect=75))
-        assert mortal.url in line and s.url not in line and re.search(r"\d of 6 prompts are done, .*; the same command goes on", line), line
+        assert mortal.url in line and s.url not in line and re.search(r"\d of 6 prompts are done, .*; the same command resumes it", line), line
         line = harness.one_error_line(stopped.run(expect=3))  # nothing is done in this run
         assert mortal.url in line, line
         told = harness.run(["status", stopped.path], expect=3).stdout
