@@ -12,6 +12,7 @@ import warnings
 
 from . import apart, say
 from .errors import INPUT, OK, USAGE, Failure
+from .say import PROGRAM
 
 VERBS = ("report", "index", "plot", "diff", "worst", "collect", "tighten")
 
@@ -20,7 +21,7 @@ class Parser(argparse.ArgumentParser):
     """One line for a wrong command line, and the program's exit code for it."""
 
     def error(self, message):
-        self.exit(USAGE, f"walkaudit-report: {message}; on the command line; see '{self.prog} --help'\n")
+        self.exit(USAGE, f"{PROGRAM}: {message}; see '{self.prog} --help'\n")
 
 
 def modules():
@@ -28,7 +29,7 @@ def modules():
 
 
 def build_parser():
-    parser = Parser(prog="walkaudit-report", allow_abbrev=False,
+    parser = Parser(prog=PROGRAM, allow_abbrev=False,
                     description="Reports, plots and comparisons of walkaudit's result files.",
                     epilog="Exit codes: 0 done, 1 done and some case fails its verdict (report, index) or is worse (diff), "
                            "2 wrong command line, 3 a file cannot be read or written.")
@@ -59,7 +60,7 @@ def guarded_main(words, beside):
     try:
         return apart.whole(lambda: main(words, beside))
     except Failure as failure:
-        print(f"walkaudit-report: {failure}", file=sys.stderr)
+        print(f"{PROGRAM}: {failure}", file=sys.stderr)
         return failure.code
 
 
@@ -73,7 +74,7 @@ def main(words, beside):
         sys.stdout.flush()
         return code
     except Failure as failure:
-        print(f"walkaudit-report: {failure}", file=sys.stderr)
+        print(f"{PROGRAM}: {failure}", file=sys.stderr)
         return failure.code
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,7 +83,7 @@ def main(words, beside):
         if error.filename is None:  # what is left of the answer would fail again at the end of Python
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = "standard output" if error.filename is None else error.filename
-        print(f"walkaudit-report: cannot read or write; '{where}'; {error.strerror}", file=sys.stderr)
+        print(f"{PROGRAM}: '{where}': cannot read or write; {error.strerror}", file=sys.stderr)
         return INPUT
     except KeyboardInterrupt:
         return 130
@@ -90,7 +91,7 @@ def main(words, beside):
         if apart.state["path"] is None:
             raise
         told = " ".join(str(error).split())
-        print(f"walkaudit-report: the file is not as a result is; '{apart.state['path']}'; found {type(error).__name__} ({told}) when "
+        print(f"{PROGRAM}: '{apart.state['path']}': the file is not as a result is; found {type(error).__name__} ({told}) when "
               "it was read, expected a whole result; if walkaudit verdict takes it, the fault is walkaudit-report's", file=sys.stderr)
         return INPUT
 

@@ -15,6 +15,15 @@ MEANS = {"NOT-RUN": "did not run", "UNAUDITED": "no case ran", "DISPATCH": "anot
          "UNCHECKED": "not everything was checked", "LEFT-OUT": "left out by the job", "MEASURED": "measured, no bound", "PASS": "passes"}
 
 
+NEWER = {"interleaved_q4k": "interleaved_kquant_dequant"}  # LARQL's newer names of paths
+
+
+def path_word(case, path):
+    """The path as the case's name has it, where that is LARQL's newer name of it."""
+    newer = NEWER.get(path)
+    return newer if newer in case.split(":") else path
+
+
 def rank(verdict):
     """Most severe first; a verdict that this version does not know counts as severe."""
     return ORDER.index(verdict) if verdict in ORDER else -1

@@ -44,7 +44,7 @@ def find_results(folder):
     """HDF5 files below a folder, in order of their names; parts of unfinished results are none."""
     folder = pathlib.Path(folder)
     if not folder.is_dir():
-        raise Failure("no such folder", f"'{folder}'", "found none, expected a folder of results")
+        raise Failure("a file, expected a folder of results" if folder.exists() else "no such folder", f"'{folder}'")
     found = [path for path in folder.rglob("*.h5")
              if path.is_file() and not any(parent.name.endswith((".parts", ".captures")) for parent in path.parents)]
     return sorted(found, key=lambda path: str(path.relative_to(folder)))
@@ -102,8 +102,7 @@ def build(entries, refused, artefacts):
     total = sum(entry["summary"]["cases"] for entry in entries)
     failed = sum(entry["summary"]["failed"] for entry in entries)
     good = failed == 0 and not refused and all(entry["summary"]["success"] for entry in entries)
-    summary = (f"{text.plural(len(entries), 'result')}, {text.plural(total, 'case')}: {total - failed} do not fail, "
-               f"{failed} {'fails' if failed == 1 else 'fail'}.")
+    summary = (f"{text.plural(len(entries), 'result')}, {text.plural(total, 'case')}: {text.failing(failed)}.")
     lead = [Text(PURPOSE), Text(summary, "good" if good else "warning")]
     order = sorted(range(len(entries)), key=lambda at: entries[at]["summary"]["success"])  # failing ones first
     sections = [Section("Results", "results", [results(entries, order)])] if entries else []

@@ -96,14 +96,14 @@ def refuse_what_is_no_file(path):
     parts = pathlib.Path(f"{path}.parts")
     if path.name.endswith(".parts") and path.is_dir():
         raise Failure("the result is not finished", f"'{path}'", f"found {count_parts(path)}, expected one .h5 file; "
-                      "'walkaudit run' of the same job goes on with it")
+                      "'walkaudit run' of the same job resumes it")
     if not path.exists() and parts.is_dir():
         raise Failure("the result is not finished", f"'{path}'", f"found no file but '{parts.name}' with "
-                      f"{count_parts(parts)}, expected one .h5 file; 'walkaudit run' of the same job goes on with it")
+                      f"{count_parts(parts)}, expected one .h5 file; 'walkaudit run' of the same job resumes it")
     if not path.exists():
-        raise Failure("no such file", f"'{path}'", "found nothing, expected a result of walkaudit")
+        raise Failure("no such file", f"'{path}'")
     if not path.is_file():
-        raise Failure("not a result of walkaudit", f"'{path}'", "found no plain file, expected an HDF5 file")
+        raise Failure(f"a {'folder' if path.is_dir() else 'device or pipe'}, expected a result file", f"'{path}'")
     try:
         known = h5py.is_hdf5(path)
         with open(path, "rb") as stream:
@@ -126,7 +126,7 @@ def check_format(file, path):
     """`walkaudit_format` is written last: a file without it is no result."""
     if "walkaudit_part" in file.attrs:
         raise Failure("a part of an unfinished result", f"'{path}'", "found some prompts, expected the assembled file; "
-                      "'walkaudit run' of the same job goes on with it")
+                      "'walkaudit run' of the same job resumes it")
     found = file.attrs.get("walkaudit_format")
     if found is None:
         raise Failure("not a result of walkaudit", f"'{path}'",

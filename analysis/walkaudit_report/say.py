@@ -1,12 +1,15 @@
 """What is said beside answers and errors, unless the user wants it quiet."""
+import os
 import sys
 
+# As the user called it: `walkaudit report` becomes this program and says so.
+PROGRAM = os.environ.get("WALKAUDIT_CALLED") or "walkaudit-report"
 state = {"quiet": False}
 
 
 def note(remark):
     if not state["quiet"]:
-        print(f"walkaudit-report: note: {remark}", file=sys.stderr)
+        print(f"{PROGRAM}: note: {remark}", file=sys.stderr)
 
 
 def made(*lines):

@@ -151,7 +151,9 @@ def findings_table(found, cases):
 
 
 def path_words(case):
-    return case["path"] + ("" if case["k"] is None else f", K {case['k']}")
+    """As the case has it: names of August differ from the file's words for the same path."""
+    word = findings.path_word(case["name"], case["path"])
+    return word + ("" if case["k"] is None else f", K {case['k']}")
 
 
 def matrix(facts):

@@ -77,7 +77,7 @@ def collect(paths, failed, folder, step):
             rows += [{"result": name, **row} for row in apart(result_rows, path)]
         except Failure as failure:
             unreadable += 1
-            rows.append({"result": name, "verdict": "UNREADABLE", "reasons": "; ".join((failure.parts[0], *failure.parts[2:]))})
+            rows.append({"result": name, "verdict": "UNREADABLE", "reasons": failure.without_place()})
         step(name)
     for path in failed:
         if is_begun_again(path):
@@ -104,7 +104,7 @@ def unfinished(folder):
     """Rows of results of which only parts are there."""
     parts = sorted(path for path in folder.rglob("*.h5.parts") if path.is_dir() and not path.with_suffix("").exists())
     return [{"result": path.relative_to(folder).with_suffix("").as_posix(), "verdict": "UNFINISHED",
-             "reasons": f"{count_parts(path)}; 'walkaudit run' of the same job goes on with it"} for path in parts]
+             "reasons": f"{count_parts(path)}; 'walkaudit run' of the same job resumes it"} for path in parts]
 
 
 def is_sweep(path):

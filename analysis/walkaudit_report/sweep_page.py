@@ -14,8 +14,8 @@ def build(rows):
     cases = [row for row in rows if "case" in row]
     lost = [row for row in rows if "case" not in row and row["verdict"] != "LEFT-OUT"]
     failed = sum(row["verdict"] not in findings.SUCCESS for row in cases)
-    words = f"{text.plural(len(cases), 'case')} of {text.plural(len({group(row)[0] for row in cases}), 'model')}: {len(cases) - failed} do not " \
-            f"fail, {failed} {'fails' if failed == 1 else 'fail'}; {len(lost)} not audited."
+    words = f"{text.plural(len(cases), 'case')} of {text.plural(len({group(row)[0] for row in cases}), 'model')}: {text.failing(failed)}" \
+            + (f"; {text.plural(len(lost), 'row')} without a readable result." if lost else ".")
     sections = []
     if lost:
         sections.append(Section("Not audited", "lost", [Bullets([Cell(line(row), kind="bad") for row in lost])]))
@@ -38,7 +38,7 @@ def group(row):
 
 
 def path_of(row):
-    return row["path"] + ("" if row["k"] < 0 else f", K {row['k']}")
+    return findings.path_word(row["case"], row["path"]) + ("" if row["k"] < 0 else f", K {row['k']}")
 
 
 def matrix(cases):

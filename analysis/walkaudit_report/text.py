@@ -73,6 +73,11 @@ def plural(number, noun):
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
+def failing(failed):
+    """How many of those just counted fail: "none fails", "1 fails", "3 fail"."""
+    return f"{failed or 'none'} {'fails' if failed < 2 else 'fail'}"
+
+
 # --- Texts of others: tokens, prompts, names
 
 NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "'": "\\'", "\\": "\\\\"}

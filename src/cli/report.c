@@ -46,6 +46,7 @@ int wa_cli_report(int argc, char **argv)
     memcpy(words + 1, argv, (size_t)argc * sizeof *words);
     words[0] = place;
     words[1] = verb;
+    (void)setenv("WALKAUDIT_CALLED", "walkaudit", 1); /* the name that its messages begin with */
     if (chosen != NULL && chosen[0] != '\0') {
         snprintf(place, sizeof place, "%s", chosen);
         become(place, words);

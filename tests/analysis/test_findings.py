@@ -53,6 +53,12 @@ def test_words_follow_the_verdict_and_the_share_of_flips(documents):
     assert findings.words({**vindex, "reason": "gate_vectors.bin is missing"}, []) == "gate_vectors.bin is missing"
 
 
+def test_a_path_has_the_name_that_its_cases_have():
+    assert findings.path_word("q4k:interleaved_kquant_dequant", "interleaved_q4k") == "interleaved_kquant_dequant"
+    assert findings.path_word("q4k:interleaved_q4k", "interleaved_q4k") == "interleaved_q4k"
+    assert findings.path_word("q4k:mine", "interleaved_q4k") == "interleaved_q4k"
+
+
 def test_failing_vindexes_stand_first(documents):
     document = copy.deepcopy(documents["sweep"])
     document["vindexes"][1]["verdict"] = "BOUND"

@@ -320,6 +320,8 @@ def test_narrow_window_scrolls_tables_not_the_page(page):
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
                          {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True})
     assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    words = page.find_element(By.CSS_SELECTOR, "#verdicts tbody td:last-child").rect  # what was found, without scrolling
+    assert words["x"] + words["width"] <= 390, words
     region = page.find_element(By.CSS_SELECTOR, "#summary .scroll")
     page.execute_script("arguments[0].scrollLeft = 400", region)
     for selector in ("caption span", "tbody th"):  # what names a table and its rows stays in sight

@@ -422,7 +422,7 @@ def test_index_lists_every_result_and_what_is_none(gemma, failing, tmp_path):
     larql = {f"walk_path_audit_one_f16.{suffix}" for suffix in ("md", "json")}
     assert {"one.html", "one.md", "one.json", "one.h5", "sub/two.h5", *larql} <= set(page.links)
     assert "- bounds of bucket exact: cos ≥ 0.99999, rel_L2 ≤ 0.01, \\|ΔP\\| ≤ 0.005, flip rate ≤ 0.05\n" in words
-    assert "2 results, 6 cases: 3 do not fail, 3 fail." in words
+    assert "2 results, 6 cases: 3 fail." in words
     assert "cos ≥ 0.99999" in words
     for title in ("## Method", "### Forced kernels", "### What is judged, and what is shown for diagnosis", "### Buckets",
                   "### Measure, then tighten", "### cos and rel_L2"):
@@ -440,6 +440,8 @@ def test_index_lists_every_result_and_what_is_none(gemma, failing, tmp_path):
 def test_index_of_no_results_is_refused(tmp_path):
     assert "no results" in one_line(report("index", tmp_path, expect=3))
     assert "no such folder" in one_line(report("index", tmp_path / "none", expect=3))
+    (tmp_path / "x.h5").touch()
+    assert "x.h5': a file, expected a folder of results" in one_line(report("index", tmp_path / "x.h5", expect=3))
 
 
 def test_success_is_what_the_program_calls_success(gemma, sweep, failing):

@@ -110,6 +110,7 @@ def test_no_list_names_a_cause(gemma):
 
 def test_wrong_words_and_files_are_one_line(gemma, tmp_path):
     assert "f16:exact" in one_line(report("worst", gemma, "--case", "none", expect=2))
+    assert one_line(report("worst", gemma, "--case", "exact", expect=2)).endswith(".h5': no case 'exact', did you mean 'f16:exact'?")
     one_line(report("worst", gemma, "-n", 0, expect=2))
     (tmp_path / "text.h5").write_text("no result")
     one_line(report("worst", tmp_path / "text.h5", expect=3))

@@ -118,6 +118,12 @@ def test_walkaudit_report_may_be_named_and_its_absence_is_one_line(tmp_path):
     assert done.stderr.startswith("walkaudit: WALKAUDIT_REPORT is") and "No such file" in done.stderr
 
 
+def test_a_failure_of_a_handed_verb_has_the_name_that_was_called(tmp_path):
+    script = str(ROOT / "analysis" / "walkaudit-report")
+    assert run(["worst", tmp_path / "x.h5"], expect=3, WALKAUDIT_REPORT=script).stderr == f"walkaudit: '{tmp_path / 'x.h5'}': no such file\n"
+    assert run(["collect", tmp_path], expect=2, WALKAUDIT_REPORT=script).stderr.endswith("; see 'walkaudit collect --help'\n")
+
+
 def test_a_real_report_is_written_through_the_program(shop, tmp_path):
     if importlib.util.find_spec("matplotlib") is None:
         pytest.skip("matplotlib is not installed")

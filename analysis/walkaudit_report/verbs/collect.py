@@ -20,14 +20,14 @@ def add_arguments(parser):
 def run(args):
     folder, target = pathlib.Path(args.folder), pathlib.Path(args.output)
     if target.suffix != ".h5":
-        raise UsageFailure("the table must be called .h5", f"'{target}'", f"found '{target.suffix}', expected '.h5'")
+        raise UsageFailure(f"-o '{target}': the table's name must end in .h5")
     paths = [path for path in index.find_results(folder) if path.resolve() != target.resolve()]
     failed = sorted(folder.rglob("*.failed.json"))
     refuse_what_is_no_table(target)
     with Progress("reading", len(paths)) as bar:
         rows, unreadable = sweep.collect(paths, failed, folder, bar.step)
     if not rows:
-        raise Failure("no results", f"'{folder}'", "found none, finished, failed or begun; expected results of walkaudit")
+        raise Failure(f"no results below '{folder}', whether finished, failed or begun")
     output.folder(target.parent)
     output.save(target, lambda temporary: sweep.write_table(rows, temporary))
     output.write(target.with_suffix(".csv"), sweep.to_csv(rows))
@@ -43,5 +43,4 @@ def run(args):
 def refuse_what_is_no_table(target):
     """Only a table of ours is replaced."""
     if target.exists() and not sweep.is_sweep(target):
-        raise Failure("the table would replace a file that is none", f"'{target}'",
-                      "found another file, expected nothing or a table of an earlier 'collect'")
+        raise Failure(f"'{target}' is not a table of an earlier 'collect', so it is not replaced")

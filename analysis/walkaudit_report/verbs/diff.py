@@ -30,9 +30,9 @@ def add_arguments(parser):
 
 def run(args):
     if not args.factor >= 1:
-        raise UsageFailure("--factor must be at least 1", "on the command line", f"found {args.factor:g}")
+        raise UsageFailure(f"--factor is {args.factor:g}, expected 1 or more")
     if args.rows < 1:
-        raise UsageFailure("--rows must be at least 1", "on the command line", f"found {args.rows}")
+        raise UsageFailure(f"--rows is {args.rows}, expected 1 or more")
     with open_result(args.old) as old, open_result(args.new) as new:
         return diff(old, new, args)
 
@@ -40,13 +40,12 @@ def run(args):
 def diff(old, new, args):
     inputs, program = compare.different_inputs(old, new)
     if inputs and not args.force:
-        raise Failure("the results are of different inputs", f"'{old.path}' and '{new.path}'",
-                      f"found {describe(inputs)}, expected the same; --force compares their common cases")
+        raise Failure(f"'{old.path}' and '{new.path}' are of different inputs", detail=f"{describe(inputs)}; --force compares their common cases")
     compare.check_shapes(old, new)
     found = compare.pairs(old, new)
     if not found:
-        raise Failure("the results have no case in common", f"'{old.path}' and '{new.path}'",
-                      f"found {' and '.join(', '.join(result.cases) or 'none' for result in (old, new))}, expected a common name")
+        raise Failure(f"'{old.path}' and '{new.path}' have no case in common", detail="; ".join(
+            f"cases of the {name}: {', '.join(result.cases) or 'none'}" for name, result in (("old", old), ("new", new))))
     dense = compare.compare_dense(old, new)
     changes = compare.compare_encoding(old, new)
     with Progress("comparing", len(found)) as bar:

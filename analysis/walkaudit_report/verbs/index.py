@@ -31,10 +31,10 @@ def run(args):
                 entry = apart(lambda path: None if sweep.is_sweep(path) else index.read(path, folder), path)
                 entries += [entry] if entry is not None else []
             except Failure as failure:
-                refused.append((path.relative_to(folder).as_posix(), failure.parts[0] + "; " + failure.parts[-1]))
+                refused.append((path.relative_to(folder).as_posix(), failure.without_place()))
             bar.step(path.name)
     if not entries and not refused:
-        raise Failure("no results", f"'{folder}'", "found no .h5 file, expected results of walkaudit")
+        raise Failure(f"no results below '{folder}': found no .h5 file")
     out = output.folder(args.output or folder)
     document = index.build(entries, refused, lambda entry: artefacts(folder / entry["path"], out))
     for name, content in (("INDEX.md", markdown.render(document)), ("index.html", page.render(document))):

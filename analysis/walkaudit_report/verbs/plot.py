@@ -4,10 +4,8 @@ Names: RESULT-profile-rel_l2.png, RESULT-distribution.png, RESULT-depth.png, RES
 (with cases of several K), RESULT-cost.png, RESULT-map-CASE-PROMPT.png; with `logits: all` also RESULT-rates.png and RESULT-next-PROMPT.png.
 The same file gives the same bytes.
 """
-import pathlib
-
 from .. import facts, output, say
-from ..errors import OK, Failure, UsageFailure
+from ..errors import OK, Failure, UsageFailure, hint
 from ..progress import Progress
 from ..result import open_result
 from .report import output_names
@@ -38,7 +36,7 @@ def run(args):
         with open_result(path) as result:
             document, surveys = facts.build(result)
             if not any("extremes" in case for case in document["cases"]):
-                raise Failure("no case to draw", f"'{path}'", "found none that ran, expected one")
+                raise Failure("no case ran, so there is nothing to draw", f"'{path}'")
             pairs = map_pairs(result, document, args)
             if len(pairs) > args.maps > 0:
                 say.note(f"{args.maps} of {len(pairs)} maps of '{path}' are drawn, those of the largest KL; "
@@ -69,7 +67,7 @@ def window(words):
     except ValueError:
         pair = (-1, None)
     if not colon or pair[0] < 0 or (pair[1] is not None and pair[1] <= pair[0]):
-        raise UsageFailure("--positions needs FIRST:LAST", "on the command line", f"found '{words}', expected e.g. 0:64")
+        raise UsageFailure(f"--positions is '{words}', expected FIRST:LAST, such as 0:64")
     return pair
 
 
@@ -83,8 +81,7 @@ def map_pairs(result, document, args):
     for given, known, what in ((args.case, result.cases, "case"), (args.prompt, result.prompts, "prompt")):
         for name in given:
             if name not in known:
-                raise UsageFailure(f"no {what} '{name}'", f"'{pathlib.Path(result.path)}'",
-                                   f"found {', '.join(known[:8])}{' …' if len(known) > 8 else ''}")
+                raise UsageFailure(f"no {what} '{name}'{hint(name, known)}", f"'{result.path}'")
     if not result.size["layer"]:
         return []
     kl = result["kl"]

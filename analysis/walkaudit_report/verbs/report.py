@@ -26,10 +26,9 @@ def add_arguments(parser):
 
 def run(args):
     if args.compat and args.bounds:
-        raise UsageFailure("--compat and --bounds exclude each other", "on the command line",
-                           "found both, expected a result of a job with 'bounds: larql'")
+        raise UsageFailure("--compat and --bounds exclude each other; for LARQL's bounds, run the job with 'bounds: larql'")
     if args.prompts < 1:
-        raise UsageFailure("--prompts must be at least 1", "on the command line", f"found {args.prompts}")
+        raise UsageFailure(f"--prompts is {args.prompts}, expected 1 or more")
     names = output_names(args.results)
     program = binary.find(args.beside) if args.bounds else None
     folder = output.folder(args.output)
@@ -49,8 +48,7 @@ def output_names(paths):
     names = [pathlib.Path(path).stem for path in paths]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise UsageFailure(f"two results are called '{min(twice)}'", "on the command line",
-                           "found one name for two reports, expected a run with -o for each")
+        raise UsageFailure(f"two results are called '{min(twice)}', and so would be their reports: report each by itself, with its own -o")
     return names
 
 

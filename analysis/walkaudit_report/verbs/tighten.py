@@ -29,8 +29,7 @@ def add_arguments(parser):
 def run(args):
     factor = tighten.LARQL_FACTOR if args.factor is None else args.factor
     if args.rule == "larql" and args.factor is not None or not LEAST_FACTOR <= factor <= 1000:
-        raise UsageFailure("--factor does not fit", "on the command line", f"found {factor:g} with rule {args.rule}, expected "
-                           f"{LEAST_FACTOR:g} to 1000 with rule native")
+        raise UsageFailure(f"--factor is {factor:g} with rule {args.rule}, expected {LEAST_FACTOR:g} to 1000 with rule native")
     program = binary.find(args.beside)
     with contextlib.ExitStack() as stack:
         results = [stack.enter_context(open_result(path)) for path in args.results]
@@ -64,4 +63,4 @@ def check(program, path, content):
         try:
             binary.ask(program, "verdict", path, "--bounds", draft)
         except Failure as failure:
-            raise Failure("the proposed bounds are refused", f"'{path}'", failure.parts[-1]) from None
+            raise Failure("the proposed bounds are refused", f"'{path}'", failure.parts[2] or failure.parts[0]) from None

@@ -6,7 +6,7 @@ list says where to look first; by itself it names no cause.
 import math
 
 from .. import answer, plain, text, worst
-from ..errors import OK, Failure, UsageFailure
+from ..errors import OK, Failure, UsageFailure, hint
 from ..metrics import METRICS, NOT_A_CAUSE
 from ..progress import Progress
 from ..result import open_result
@@ -26,7 +26,7 @@ def add_arguments(parser):
 
 def run(args):
     if args.rows < 1:
-        raise UsageFailure("-n must be at least 1", "on the command line", f"found {args.rows}")
+        raise UsageFailure(f"-n is {args.rows}, expected 1 or more")
     with open_result(args.result) as result:
         cases = choose_cases(result, args.case)
         with Progress("reading", len(cases)) as bar:
@@ -57,12 +57,11 @@ def place_object(result, by, item):
 def choose_cases(result, names):
     unknown = [name for name in names or [] if name not in result.cases]
     if unknown:
-        raise UsageFailure(f"no case '{text.plain(unknown[0])}'", f"'{result.path}'",
-                           f"found {', '.join(result.cases) or 'none'}, expected one of them")
+        raise UsageFailure(f"no case '{text.plain(unknown[0])}'{hint(unknown[0], result.cases)}", f"'{result.path}'")
     ran = [case for case in range(len(result.cases)) if result.words("verdict")[case] != "NOT-RUN"]
     chosen = [case for case in ran if not names or result.cases[case] in names]
     if not chosen:
-        raise Failure("no case to look at", f"'{result.path}'", "found none that ran, expected one")
+        raise Failure("no case ran, so there is nothing to list", f"'{result.path}'")
     return chosen
 
 
