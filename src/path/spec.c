@@ -368,10 +368,9 @@ static wa_status refuse_experts(const wa_model *model, const wa_case *item, wa_a
     if (layer == model->layer_count || wa_path_is_foreign(item->path) ||
         wa_path_is_checkpoint(item->path) || wa_path_is_of_experts(item->path))
         return WA_OK;
-    WA_TRY(wa_arena_print(arena, &text, err,
-                          "layer %zu of the model has experts, which of the paths of a vindex only "
-                          "'experts' and 'experts_q8k' compute",
-                          layer));
+    WA_TRY(wa_arena_print(
+        arena, &text, err,
+        "layer %zu of the model has experts, which need path 'experts' or 'experts_q8k'", layer));
     *reason = text;
     return WA_OK;
 }

@@ -269,25 +269,58 @@ static bool is_same_lack(const wa_not_offered *a, const wa_not_offered *b)
     return strcmp(a->path, b->path) == 0 && strcmp(a->reason, b->reason) == 0;
 }
 
-/* One line per path and reason, with the vindexes it holds of. */
+/* Of one vindex; -1 = of none. */
+static bool is_lacking(const wa_result_meta *meta, const wa_not_offered *lack, int vindex)
+{
+    for (size_t i = 0; i < meta->not_offered_count; i++)
+        if (meta->not_offered[i].vindex == vindex && is_same_lack(&meta->not_offered[i], lack))
+            return true;
+    return false;
+}
+
+/* For the same reason, of the same vindexes: one line says both. */
+static bool is_told_with(const wa_result_meta *meta, const wa_not_offered *a,
+                         const wa_not_offered *b)
+{
+    if (strcmp(a->reason, b->reason) != 0)
+        return false;
+    for (int v = -1; v < (int)meta->dims.vindexes; v++)
+        if (is_lacking(meta, a, v) != is_lacking(meta, b, v))
+            return false;
+    return true;
+}
+
+/* The paths of a line, each once: "interleaved_kquant_native, interleaved_kquant_dequant". */
+static void print_paths(const wa_table *t, size_t first)
+{
+    const wa_result_meta *meta = &t->result->meta;
+    for (size_t i = first; i < meta->not_offered_count; i++) {
+        bool is_new = is_told_with(meta, &meta->not_offered[i], &meta->not_offered[first]);
+        for (size_t k = first; k < i && is_new; k++)
+            is_new = !is_same_lack(&meta->not_offered[k], &meta->not_offered[i]);
+        if (is_new)
+            fprintf(t->out, "%s%s", i == first ? "not offered: " : ", ", meta->not_offered[i].path);
+    }
+}
+
+/* One line per reason and the vindexes it holds of, with the paths. */
 static wa_status print_lack(const wa_table *t, size_t first)
 {
     const wa_result_meta *meta = &t->result->meta;
     const wa_not_offered *lack = &meta->not_offered[first];
     const char *reason;
     for (size_t i = 0; i < first; i++)
-        if (is_same_lack(&meta->not_offered[i], lack))
+        if (is_told_with(meta, &meta->not_offered[i], lack))
             return WA_OK;
     WA_TRY(wa_table_text(t, lack->reason, 0, &reason));
-    fprintf(t->out, "not offered: %s: %s", lack->path, reason);
+    print_paths(t, first);
+    fprintf(t->out, ": %s", reason);
     const char *before = " (";
-    for (size_t i = first; i < meta->not_offered_count; i++) {
-        int vindex = meta->not_offered[i].vindex;
+    for (int v = 0; v < (int)meta->dims.vindexes; v++) {
         const char *name;
-        if (!is_same_lack(&meta->not_offered[i], lack) || vindex < 0 ||
-            (size_t)vindex >= meta->dims.vindexes)
+        if (!is_lacking(meta, lack, v))
             continue;
-        WA_TRY(wa_table_text(t, meta->vindex_name[vindex], 0, &name));
+        WA_TRY(wa_table_text(t, meta->vindex_name[v], 0, &name));
         fprintf(t->out, "%s%s", before, name);
         before = ", ";
     }
