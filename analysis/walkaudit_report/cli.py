@@ -8,6 +8,7 @@ import importlib
 import os
 import pathlib
 import sys
+import textwrap
 import warnings
 
 from . import apart, say
@@ -24,6 +25,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{PROGRAM}: {message}; see '{self.prog} --help'\n")
 
 
+class Paragraphs(argparse.HelpFormatter):
+    """A description keeps its paragraphs and fits the terminal."""
+
+    def _fill_text(self, text, width, indent):
+        return "\n\n".join(textwrap.fill(" ".join(part.split()), width) for part in text.split("\n\n"))
+
+
 def modules():
     return [importlib.import_module(f".verbs.{name.replace('-', '_')}", __package__) for name in VERBS]
 
@@ -36,7 +44,7 @@ def build_parser():
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
     for module in modules():
         verb = verbs.add_parser(module.NAME, help=module.HELP, description=module.__doc__.strip(), allow_abbrev=False,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+                                formatter_class=Paragraphs)
         module.add_arguments(verb)
         verb.add_argument("-q", "--quiet", action="store_true",
                           help="print errors and what was asked for: no progress, notes, or names of the files made")

@@ -64,12 +64,14 @@ def test_there_is_no_bar_elsewhere(gemma, tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["", *cli.VERBS])
-def test_help_of_every_verb(verb, capsys):
+def test_help_of_every_verb(verb, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as end:
         cli.main([*([verb] if verb else []), "--help"], SOURCE)
     written = capsys.readouterr()
     assert end.value.code == 0 and not written.err
     assert written.out.startswith(f"usage: walkaudit-report{' ' + verb if verb else ''} ")
+    assert all(len(line) <= 80 for line in written.out.splitlines()), written.out
     assert all(name in written.out for name in (cli.VERBS if not verb else ["--help"]))
 
 
