@@ -326,7 +326,10 @@ static wa_status check_path(const wa_job_source *source, const char *prefix, con
             computes = path;
         if (computes != WA_PATH_SPARSE_SERIAL && computes != WA_PATH_SPARSE_PARALLEL &&
             computes != WA_PATH_WEIGHTS_FALLBACK)
-            return WA_JOB_FAIL(source, key, err, "path '%s' takes no 'k'", raw->path);
+            return WA_JOB_FAIL(source, key, err,
+                               "path '%s' takes no 'k'; sparse_serial, sparse_parallel and "
+                               "weights_fallback take one",
+                               raw->path);
     }
     if (raw->name != NULL) {
         snprintf(key, sizeof key, "%s.name", prefix);
