@@ -135,13 +135,36 @@ static const struct argp_option OPTIONS[] = {
      .doc = "progress every second in a log too, and where each rank's time went"},
     {0}};
 
+/* Words on lines of at most 80 columns, four blanks before each. */
+static void print_indented(const char *text)
+{
+    enum { COLUMNS = 80, INDENT = 4 };
+    int column = 0;
+    while (*text != '\0') {
+        int length = (int)strcspn(text, " ");
+        bool fits = column > 0 && column + 1 + length <= COLUMNS;
+        if (!fits && column > 0)
+            putchar('\n');
+        printf("%*s%.*s", fits ? 1 : INDENT, "", length, text);
+        column = (fits ? column + 1 : INDENT) + length;
+        text += length + (text[length] == ' ' ? 1 : 0);
+    }
+    putchar('\n');
+}
+
 static void print_job_keys(void)
 {
     size_t count;
     const wa_job_key *keys = wa_job_keys(&count);
-    for (size_t i = 0; i < count; i++)
-        printf("%-32s %-16s %-12s %s\n", keys[i].name, keys[i].type, keys[i].fallback,
-               keys[i].meaning);
+    for (size_t i = 0; i < count; i++) {
+        /* in parentheses where it is computed */
+        const char *fallback = keys[i].fallback;
+        size_t length = strlen(fallback), out = fallback[0] == '(' ? 1 : 0;
+        printf("%s  (%s%s%.*s)\n", keys[i].name, keys[i].type, length > 0 ? "; default: " : "",
+               (int)(length - 2 * out), fallback + out);
+        print_indented(keys[i].meaning);
+    }
+    puts("\nSections such as \"see Paths\" are those of jobs/README.md.");
 }
 
 /* The words of --set, and --reference-dump as one: paths of a job are relative to its file, this
