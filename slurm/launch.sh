@@ -101,7 +101,7 @@ launch() {
         esac
     done
     if [ -n "$fresh" ] && [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && ask --resumable "$@" >/dev/null 2>&1; then
-        echo "slurm: goes on with what this job began, without --fresh" >&2
+        echo "slurm: resuming what this job began, without --fresh" >&2
     elif [ -n "$fresh" ]; then
         before=0
         set -- "$@" "$fresh"
