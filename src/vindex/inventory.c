@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* X(name, what it is, payload): vindex-format.md 1 and larql-2026-08.md 1.1. A name that ends in
@@ -323,4 +324,38 @@ wa_status wa_vindex_find_foreign(const char *path, wa_arena *arena, const char *
         if (find_known(list.entries[i].name) == NULL && !is_left_over(list.entries[i].name))
             *out = list.entries[i].name;
     return WA_OK;
+}
+
+/* "layer_07.weights" of one of `layers`, spelled as it is read? */
+static bool is_layer_file(const char *name, size_t layers)
+{
+    char expected[40];
+    unsigned layer;
+    if (sscanf(name, "layer_%9u", &layer) != 1 || layer >= layers)
+        return false;
+    (void)snprintf(expected, sizeof expected, "layer_%02u.weights", layer);
+    return strcmp(name, expected) == 0;
+}
+
+wa_status wa_vindex_layers_remark(wa_vindex_build *build, wa_error *err)
+{
+    listing list = {.arena = build->arena};
+    char *path;
+    size_t unread = 0;
+    const char *first = NULL;
+    WA_TRY(wa_vindex_file_path(build, "layers", &path, err));
+    if (!wa_dir_exists(path)) /* damage, which its files have */
+        return WA_OK;
+    WA_TRY(read_names(&list, path, err));
+    if (list.count > 0)
+        qsort(list.entries, list.count, sizeof *list.entries, by_name);
+    for (size_t i = 0; i < list.count; i++) {
+        if (is_layer_file(list.entries[i].name, build->vindex->layer_count))
+            continue;
+        first = unread++ == 0 ? list.entries[i].name : first;
+    }
+    if (unread == 0)
+        return WA_OK;
+    return wa_vindex_remark(build, err, "entries of layers/ that no layer reads: %zu, '%s' first",
+                            unread, first);
 }

@@ -283,7 +283,7 @@ wa_status wa_vindex_layer_files_open(wa_vindex_build *build, wa_error *err)
                          &build->maps->layer_files, err));
     for (size_t l = 0; l < build->vindex->layer_count; l++)
         WA_TRY(open_layer(build, l, err));
-    return WA_OK;
+    return wa_vindex_layers_remark(build, err);
 }
 
 /* --- Writing --------------------------------------------------------------------------------- */

@@ -168,6 +168,9 @@ WA_CHECKED wa_status wa_vindex_weights_check(wa_vindex_build *build, wa_error *e
 /** layers/layer_NN.weights: V12, and the length of every region. They stay mapped. */
 WA_CHECKED wa_status wa_vindex_layer_files_open(wa_vindex_build *build, wa_error *err);
 
+/** Remark the entries of `layers`, which is there, that no layer of the vindex has. inventory.c */
+WA_CHECKED wa_status wa_vindex_layers_remark(wa_vindex_build *build, wa_error *err);
+
 /**
  * Header and table of a layer file of `entries` FFNs [features, hidden] in one format that has a
  * number there, rows padded to 256; the regions follow at once, gate and up before down, entry by

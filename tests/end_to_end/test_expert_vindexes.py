@@ -3,6 +3,7 @@ with numpy, and floats compared with the weights that support/random_model.py ma
 import json
 import os
 import resource
+import shutil
 import struct
 import subprocess
 
@@ -130,6 +131,17 @@ def test_inspect_finds_a_value_that_is_no_number_in_an_expert(written, shop):
     path.write_bytes(whole)
     assert "experts, up: 1 non-finite values, first at layer 2, expert 3, row 5, element 7" in told
     assert "experts, gate: all finite" in told
+
+
+def test_layer_files_that_no_layer_reads_are_named(written, shop):
+    folder, _ = written("mixtral-single", "f32")
+    said = "entries of layers/ that no layer reads: "
+    assert said not in harness.run(["inspect", folder]).stdout
+    more = shop.root / "more.vindex"
+    shutil.copytree(folder, more)
+    for name in ("layer_9.weights", "layer_01.weights.bak"):
+        shutil.copyfile(folder / "layers/layer_00.weights", more / "layers" / name)
+    assert f"{said}2, 'layer_01.weights.bak' first" in harness.run(["inspect", more]).stdout
 
 
 def test_a_shared_expert_is_said_to_be_the_models(written):
