@@ -9,7 +9,7 @@
 enum { AHEAD_BYTES = 256 << 20 };
 /* Matrices of a layer: of attention, of the FFN, and three of each payload that is read; a few more
  * than these are asked for twice. */
-enum { MOST_SPANS = 64 };
+enum { MOST_SPANS = 128 };
 
 typedef struct wishes {
     wa_bytes span[MOST_SPANS];
@@ -66,21 +66,21 @@ static void wish_layer_of_case(const wa_stage *stage, const wa_case *which, size
     }
 }
 
-/* What the encoding check compares beside what is computed with. */
-static void wish_checked(const wa_stage *stage, const wa_case *which, size_t layer, wishes *w)
+/* What the encoding check of a vindex compares, beside what is computed with: of another checkpoint
+ * every matrix. Experts, which lie end to end, are left to the kernel here too; and vectors are no
+ * longer where they were stored. */
+static void wish_checked(const wa_stage *stage, size_t vindex, size_t layer, wishes *w)
 {
-    const wa_layer *of = &stage->audit->model->layers[layer];
-    const wa_matrix *const truth[WA_PROJECTION_COUNT] = {&of->gate, &of->up, &of->down};
-    wa_matrix stored;
-    wa_payload payload;
+    const wa_checked of = wa_stage_checked(stage);
+    wa_stored_place place;
+    wa_encoding_pair pair;
     wa_error ignored;
-    for (int p = 0; p < WA_PROJECTION_COUNT; p++) {
-        if (!wa_case_reads(which, (wa_projection)p, &payload))
+    for (size_t number = 0; number < WA_CHECKED_PLACES; number++) {
+        if (!wa_checked_place(&of, vindex, number, layer, &place) || wa_checked_stack(&place) > 1 ||
+            wa_checked_pair(&of, &place, 0, &pair, &ignored) != WA_OK || pair.stored.cols == 1)
             continue;
-        wish(w, truth[p]);
-        if (wa_case_stored(which, stage->audit->vindexes[which->vindex], (wa_projection)p, layer,
-                           &stored, &ignored) == WA_OK)
-            wish(w, &stored);
+        wish(w, &pair.model);
+        wish(w, &pair.stored);
     }
 }
 
@@ -102,9 +102,10 @@ static size_t wish_item(const wa_stage *stage, const wa_stage_batch *batch, size
             continue;
         if (stage->share.owns_case[c])
             wish_layer_of_case(stage, which, layer, &w);
-        if (audit->encoding_check && batch->has_encoding && stage->share.owns_vindex[which->vindex])
-            wish_checked(stage, which, layer, &w);
     }
+    for (size_t v = 0; v < audit->vindex_count; v++)
+        if (audit->encoding_check && batch->has_encoding && stage->share.owns_vindex[v])
+            wish_checked(stage, v, layer, &w);
     return w.bytes;
 }
 

@@ -1,8 +1,9 @@
-/* The buffers of a stage, shared by stage.c (the layer), compare.c (its cases) and head.c
- * (logits). */
+/* The buffers of a stage, shared by stage.c (the layer), compare.c (its cases), encoding.c (what is
+ * stored) and head.c (logits). */
 #ifndef WALKAUDIT_ENGINE_STAGE_PRIVATE_H
 #define WALKAUDIT_ENGINE_STAGE_PRIVATE_H
 
+#include "engine/checked.h"
 #include "engine/stage.h"
 #include "store/capture.h"
 
@@ -141,6 +142,8 @@ bool wa_stage_tells_experts(const wa_comparison *c);
 WA_CHECKED wa_status wa_stage_keep_expert_errors(const wa_comparison *c, int stream,
                                                  const double *errors, wa_error *err);
 
+/** What the encoding check of this audit compares. */
+wa_checked wa_stage_checked(const wa_stage *stage);
 /** ENCODING of the vindexes this rank checks, at one layer. */
 WA_CHECKED wa_status wa_stage_check_encoding(wa_stage *stage, const wa_stage_batch *batch,
                                              size_t layer, wa_error *err);

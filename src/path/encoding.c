@@ -50,11 +50,17 @@ static void turn_band(const wa_encoding *c, size_t first, size_t width, float *t
     }
 }
 
+/* Rows that are turned at a time. */
+static size_t band_rows(size_t rows, size_t cols)
+{
+    size_t band = BAND_BYTES / sizeof(float) / cols / UNIT * UNIT;
+    band = band == 0 ? UNIT : band;
+    return band > rows ? rows : band;
+}
+
 static wa_status compare_transposed(wa_encoding *c, wa_arena *arena, wa_error *err)
 {
-    size_t band = BAND_BYTES / sizeof(float) / c->cols / UNIT * UNIT;
-    band = band == 0 ? UNIT : band;
-    band = band > c->rows ? c->rows : band;
+    size_t band = band_rows(c->rows, c->cols);
     float *tile, *turned;
     WA_TRY(wa_arena_take_raw(arena, TILE * band, sizeof *tile, &tile, err));
     WA_TRY(wa_arena_take_raw(arena, band * c->cols, sizeof *turned, &turned, err));
@@ -109,6 +115,18 @@ static wa_status take_rows(wa_encoding *c, wa_arena *arena, wa_error *err)
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->raw_row, err));
     WA_TRY(wa_arena_take_raw(arena, c->cols, sizeof(float), &c->made_row, err));
     return wa_arena_take_raw(arena, c->made_bytes, 1, &c->made, err);
+}
+
+size_t wa_encoding_memory(const wa_encoding_pair *first, size_t count, bool transpose_model)
+{
+    const wa_matrix *stored = &first->stored;
+    size_t rows = count * stored->rows, row = stored->cols * sizeof(float), made;
+    size_t band = transpose_model ? band_rows(stored->rows, stored->cols) : 1;
+    if (!wa_row_bytes(stored->format, stored->cols, &made))
+        made = 0;
+    return rows * (3 * sizeof(double) + sizeof(uint8_t)) + 3 * row + made + band * row +
+           (transpose_model ? TILE * band * sizeof(float) : 0) +
+           count * (sizeof(wa_encoding_pair) + sizeof(wa_encoding_part));
 }
 
 /* The rows of matrix i, by a view of the check in which the arrays begin with them. */

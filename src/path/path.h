@@ -542,6 +542,9 @@ WA_CHECKED wa_status wa_encoding_check_all(const wa_encoding_pair *pairs, size_t
                                            bool transpose_model, wa_encoded_by by, wa_arena *arena,
                                            wa_row_error *out, wa_encoding_part *parts,
                                            wa_error *err);
+/** Bytes of an arena that it takes for `count` matrices like this pair, about: a little more than
+ * it needs, where rows are not encoded again. */
+size_t wa_encoding_memory(const wa_encoding_pair *first, size_t count, bool transpose_model);
 
 /** Largest healthy p99 of a stored matrix: its format's nominal bound, or of f32 files made of f16
  * values that of f16. */

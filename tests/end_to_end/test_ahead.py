@@ -1,7 +1,9 @@
 """What a rank is about to read it asks for: the bytes of its own layers, all of them, and no others."""
 import collections
+import json
 import os
 import pathlib
+import shutil
 
 import pytest
 
@@ -67,3 +69,23 @@ def test_a_stage_asks_for_its_own_layers_alone(job, payloads, tmp_path):
         assert start == 0 and end >= size
         border = [layers * size // LAYERS for layers in range(1, LAYERS)]
         assert any(at <= middle < at + PAGE and at - PAGE < resumed <= at for at in border), (name, firsts)
+
+
+@pytest.mark.parametrize("ranks", [None, 3])
+def test_all_matrices_of_another_checkpoint_are_asked_for_by_who_compares_them(shop, tmp_path, ranks):
+    """Also where the streams that read its attention are another rank's."""
+    other = tmp_path / "other"
+    shutil.copytree(shop.model("tiny-llama"), other)
+    (other / "model.safetensors").rename(other / "other.safetensors")
+    prompts = tmp_path / "ahead.jsonl"
+    prompts.write_text("".join(json.dumps({"key": f"p{i}", "ids": [5, 6, 7]}) + "\n" for i in range(9)))
+    job = shop.job(shop.model("tiny-llama"), {}, batch={"rows": 8}, prompts={"file": str(prompts)})
+    text = json.loads(job.path.read_text())
+    text["audits"][0]["vindexes"] = [{"name": "other", "checkpoint": str(other), "scope": "model"}]
+    job.path.write_text(json.dumps(text))
+    data = (other / "other.safetensors").read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    asked = wishes(job, tmp_path, ranks, *(["--set", "grid.teams=3"] if ranks else []))
+    matrices = {name: (8 + size + at["data_offsets"][0], 8 + size + at["data_offsets"][1])
+                for name, at in json.loads(data[8:8 + size]).items() if len(at.get("shape", [])) == 2}
+    assert any(all(covers(rank["other.safetensors"], *span) for span in matrices.values()) for rank in asked if "other.safetensors" in rank)
