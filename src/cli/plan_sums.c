@@ -169,6 +169,7 @@ wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input
     wa_check_costs checks = wa_plan_check_costs(input, plan);
     f->kernel_check_seconds = checks.kernel / f->flops_per_second;
     f->encoding_check_seconds = checks.encoding / f->flops_per_second;
+    f->encoding_check_bytes = checks.encoding_bytes;
     f->fill = fill_of(plan);
     f->result_bytes = result_bytes(&dims);
     if (audit->captures != NULL &&
@@ -182,7 +183,7 @@ wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input
 wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
                              double flops_per_second, wa_arena *arena, wa_error *err)
 {
-    char *memory, *size, *busiest, *path, *time, *layers, *kernel, *encoding, *captures;
+    char *memory, *size, *busiest, *path, *time, *layers, *kernel, *encoding, *compared, *captures;
     wa_plan_figures f = {.flops_per_second = flops_per_second};
     WA_TRY(wa_plan_figures_take(audit, input, plan, arena, &f, err));
     WA_TRY(wa_plan_amount((double)plan->anonymous_bytes, "B", arena, &memory, err));
@@ -194,6 +195,7 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
     WA_TRY(print_time(f.seconds, arena, &layers, err));
     WA_TRY(print_time(f.kernel_check_seconds, arena, &kernel, err));
     WA_TRY(print_time(f.encoding_check_seconds, arena, &encoding, err));
+    WA_TRY(wa_plan_amount(f.encoding_check_bytes, "B", arena, &compared, err));
     printf(
         "memory:  %s per rank beside the mapped files, the vocabulary (rank 0) and the libraries\n",
         memory);
@@ -212,6 +214,9 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
            "         starting, reading files and writing the result come on top\n",
            time, f.flops_per_second / 1e9, f.is_measured ? "measured here, engine " : "as given",
            f.is_measured ? wa_engine_name(audit->job->engine) : "", layers, kernel, encoding);
+    if (f.encoding_check_bytes > 0.0)
+        printf("         the encoding check reads %s on the rank that compares most, once\n",
+               compared);
     return WA_OK;
 }
 

@@ -18,6 +18,7 @@ typedef struct wa_plan_figures {
     /* about, for the two checks; starting, reading files that are not cached and writing the result
      * are in neither */
     double kernel_check_seconds, encoding_check_seconds;
+    double encoding_check_bytes; /* of the rank that compares most */
     /* share of a group's time that passes until its last stage has something to do */
     double fill;
     /* payload of every measured field; texts and HDF5's own structures come on top */

@@ -1,8 +1,6 @@
 /* Opening an audit: model, vindexes, cases and prompts of one entry of a job. */
 #include "engine/audit.h"
 
-#include "engine/inputs.h"
-
 #include "base/foreign.h"
 #include "base/spell.h"
 #include "remote/remote.h"
@@ -425,6 +423,15 @@ static size_t expert_layers(const wa_model *model)
     return count;
 }
 
+/* A stream of its own has attention, embedding and head of its own. */
+static void add_stream(const wa_model *stream, size_t layer, wa_case_cost *cost)
+{
+    if (stream == NULL)
+        return;
+    cost->layer_bytes += wa_model_attention_bytes(stream, layer);
+    cost->head_bytes = wa_model_head_bytes(stream);
+}
+
 static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error *err)
 {
     wa_case_cost *costs;
@@ -444,10 +451,42 @@ static wa_status case_costs(const wa_audit *audit, wa_case_cost **out, wa_error 
             .layer_bytes = wa_case_bytes(which, &layer),
             .experts = experts_cost(which, &layer),
             .repeats = before != NULL && wa_case_is_same(before, &layer_before, which, &layer)};
+        add_stream(which->stream, dearest_layer(audit->model), &costs[c]);
         before = which;
         layer_before = layer;
     }
     *out = costs;
+    return WA_OK;
+}
+
+wa_checked wa_audit_checked(const wa_audit *audit)
+{
+    return (wa_checked){.model = audit->model,
+                        .vindexes = (const wa_vindex *const *)audit->vindexes,
+                        .cases = audit->cases.items,
+                        .vindex_count = audit->vindex_count,
+                        .case_count = audit->cases.count};
+}
+
+/* What the encoding check takes: arrays by vindex, in the audit's arena. */
+typedef struct checks_cost {
+    wa_compared *compared; /* NULL: the job leaves it out */
+    size_t memory;
+} checks_cost;
+
+static wa_status sum_checks(const wa_audit *audit, checks_cost *out, wa_error *err)
+{
+    const wa_checked of = wa_audit_checked(audit);
+    if (!audit->job->encoding_check)
+        return WA_OK;
+    WA_TRY(wa_arena_take(audit->arena, audit->vindex_count, sizeof *out->compared, &out->compared,
+                         err));
+    for (size_t v = 0; v < audit->vindex_count; v++) {
+        wa_checked_cost cost;
+        WA_TRY(wa_checked_sum_costs(&of, v, &cost, err));
+        out->compared[v] = (wa_compared){cost.numbers, cost.bytes};
+        out->memory = cost.memory > out->memory ? cost.memory : out->memory;
+    }
     return WA_OK;
 }
 
@@ -458,10 +497,9 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
     size_t q_width = model->q_heads * model->head_dim;
     size_t kv_width = model->kv_heads * model->head_dim;
     wa_case_cost *costs;
+    checks_cost checks = {0};
     WA_TRY(case_costs(audit, &costs, err));
-    double *compared = NULL;
-    if (audit->job->encoding_check)
-        WA_TRY(wa_audit_count_compared(audit, &compared, err));
+    WA_TRY(sum_checks(audit, &checks, err));
     wa_case dense = wa_case_dense();
     wa_walk_layer layer;
     size_t first = dearest_layer(model);
@@ -489,12 +527,13 @@ wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memo
         .cases = costs,
         .case_count = audit->cases.count,
         .vindex_count = audit->vindex_count,
-        .compared = compared,
+        .compared = checks.compared,
         .batch_rows = audit->job->batch_rows,
         .batches_are_fixed = audit->job->engine == WA_ENGINE_BLAS, /* its bits depend on them */
         .packing_rows = PACKING_ROWS,
         .logits_all = audit->job->logits_all,
         .kernel_check = audit->job->kernel_check,
+        .check_memory = checks.memory,
         .stages = audit->job->grid_stages,
         .teams = audit->job->grid_teams,
         .spreading = audit->job->grid_experts,

@@ -3,6 +3,7 @@
 #ifndef WALKAUDIT_ENGINE_AUDIT_H
 #define WALKAUDIT_ENGINE_AUDIT_H
 
+#include "engine/checked.h"
 #include "engine/stage.h"
 #include "job/job.h"
 #include "job/plan.h"
@@ -64,6 +65,9 @@ WA_CHECKED wa_status wa_audit_tokenize(wa_audit *audit, wa_error *err);
  * programs that answer them, and the reference dump. After ids and keys are known. Local.
  */
 WA_CHECKED wa_status wa_audit_open_files(wa_audit *audit, wa_error *err);
+
+/** What its encoding check compares; borrowed from it. */
+wa_checked wa_audit_checked(const wa_audit *audit);
 
 /** Everything planning needs. nodes and memory per node (0 = unknown) come from the caller. */
 WA_CHECKED wa_status wa_audit_plan_input(const wa_audit *audit, int nodes, size_t node_memory,

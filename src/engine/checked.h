@@ -31,20 +31,15 @@ WA_CHECKED wa_status wa_checked_pair(const wa_checked *of, const wa_stored_place
 /** Stored bytes of both. */
 size_t wa_checked_bytes(const wa_encoding_pair *pair);
 
-/** What the comparisons of a layer take. */
+/** What the comparisons of a vindex take, of all layers. */
 typedef struct wa_checked_cost {
     double bytes;   /* read, of both sides */
-    double seconds; /* of a processor, about; 0 = not timed */
+    double numbers; /* stored, each counted as often as its time is that of a plain float's */
     size_t memory;  /* of the largest, in an arena */
 } wa_checked_cost;
 
-/**
- * What the comparisons of a vindex take at each layer: out [layer_count]. Local.
- *
- * timed  compare a sample of each place in each format, and so read some pages of it
- * arena  temporary memory. Errors: WA_E_MEMORY, and those of wa_encoding_check_all.
- */
-WA_CHECKED wa_status wa_checked_take_costs(const wa_checked *of, size_t vindex, bool timed,
-                                           wa_arena *arena, wa_checked_cost *out, wa_error *err);
+/** Local. Errors: as wa_vindex_stack_matrix. */
+WA_CHECKED wa_status wa_checked_sum_costs(const wa_checked *of, size_t vindex, wa_checked_cost *out,
+                                          wa_error *err);
 
 #endif

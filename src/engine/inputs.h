@@ -25,10 +25,6 @@ WA_CHECKED wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core
  * directories; checksums are taken already. Local. */
 WA_CHECKED wa_status wa_audit_reads(const wa_audit *audit, wa_result_meta *meta, wa_error *err);
 
-/** Stored numbers of each vindex that the encoding check compares, of all layers: *out
- * [vindex_count], the audit's arena. Local. */
-WA_CHECKED wa_status wa_audit_count_compared(const wa_audit *audit, double **out, wa_error *err);
-
 /**
  * Read stored payload i of the digests again, one that has a digest, and compare. Adds to *bytes
  * what was read. Local. Errors: WA_E_MISMATCH, naming file, layer, projection.

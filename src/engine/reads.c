@@ -301,32 +301,3 @@ wa_status wa_audit_reads(const wa_audit *audit, wa_result_meta *meta, wa_error *
     meta->vindex_left_out = left_out;
     return WA_OK;
 }
-
-/* --- Numbers */
-
-static wa_status count_stored(const wa_vindex *vindex, wa_payload payload, wa_projection projection,
-                              double *numbers, wa_error *err)
-{
-    for (size_t l = 0; l < vindex->layer_count; l++) {
-        size_t count = wa_vindex_stack(vindex, payload, projection, l);
-        wa_matrix first;
-        if (count == 0)
-            continue;
-        WA_TRY(wa_vindex_stack_matrix(vindex, payload, projection, l, 0, &first, err));
-        *numbers += (double)count * (double)first.rows * (double)first.cols;
-    }
-    return WA_OK;
-}
-
-wa_status wa_audit_count_compared(const wa_audit *audit, double **out, wa_error *err)
-{
-    WA_TRY(wa_arena_take(audit->arena, audit->vindex_count, sizeof **out, out, err));
-    for (size_t v = 0; v < audit->vindex_count; v++)
-        for (size_t i = 0; i < WA_PAYLOAD_COUNT * WA_PROJECTION_COUNT; i++) {
-            wa_payload payload = (wa_payload)(i / WA_PROJECTION_COUNT);
-            wa_projection projection = (wa_projection)(i % WA_PROJECTION_COUNT);
-            if (wa_cases_read(audit->cases.items, audit->cases.count, v, payload, projection))
-                WA_TRY(count_stored(audit->vindexes[v], payload, projection, &(*out)[v], err));
-        }
-    return WA_OK;
-}

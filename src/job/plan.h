@@ -35,12 +35,19 @@ typedef struct wa_experts_cost {
 typedef struct wa_case_cost {
     double flops_per_row;    /* of one FFN evaluation of one layer */
     size_t layer_bytes;      /* stored bytes read per layer */
+    size_t head_bytes;       /* embedding and head of its own; 0 = those of the model */
     wa_experts_cost experts; /* in both */
     double oracle_numbers; /* stored numbers of a layer that its oracle decodes; 0 = it has none */
     /* it is the same function of its input as the case before it that runs; where one rank has
      * both, one FFN answers both */
     bool repeats;
 } wa_case_cost;
+
+/** What the encoding check of a vindex compares, of all layers: stored numbers, each counted as often
+ * as its time is that of a plain float's; and bytes, of both sides. */
+typedef struct wa_compared {
+    double numbers, bytes;
+} wa_compared;
 
 /** Shape of an audit, all that planning needs. */
 typedef struct wa_plan_input {
@@ -62,16 +69,16 @@ typedef struct wa_plan_input {
     const wa_case_cost *cases; /* [case_count] */
     size_t case_count;
     size_t vindex_count;
-    /* [vindex_count] stored numbers of all layers that the encoding check compares; NULL = none */
-    const double *compared;
-    size_t batch_rows; /* most positions of a batch, but for a longer prompt */
+    const wa_compared *compared; /* [vindex_count] by the encoding check; NULL = none */
+    size_t batch_rows;           /* most positions of a batch, but for a longer prompt */
     /* they follow from batch_rows alone: for an engine whose bits depend on them */
     bool batches_are_fixed;
     /* rows whose products cost as much as decoding and packing the matrix once */
     double packing_rows;
     bool logits_all;
     wa_kernel_check kernel_check;
-    int stages, teams; /* asked for; 0 = choose */
+    size_t check_memory; /* bytes of the largest comparison of stored numbers; 0 = no such check */
+    int stages, teams;   /* asked for; 0 = choose */
     wa_spreading spreading;
     int nodes;          /* hosts the ranks run on; at least 1 */
     size_t node_memory; /* bytes usable per node; 0 = unknown, no limit */

@@ -38,20 +38,26 @@ static double oracle_cost(const wa_plan_input *input, const wa_plan *plan)
 wa_check_costs wa_plan_check_costs(const wa_plan_input *input, const wa_plan *plan)
 {
     const wa_grid *g = &plan->grid;
-    double numbers_most = 0.0, compared_most = 0.0;
+    double numbers_most = 0.0;
+    wa_compared most = {.numbers = 0.0};
     for (int m = 0; m < g->teams; m++) {
-        double numbers = 0.0, compared = 0.0;
+        double numbers = 0.0;
+        wa_compared own = {.numbers = 0.0};
         for (size_t c = 0; c < input->case_count; c++)
             numbers += plan->case_member[c] == m ? input->cases[c].oracle_numbers : 0.0;
         for (size_t v = 0; v < input->vindex_count && input->compared != NULL; v++)
-            compared += plan->vindex_member[v] == m ? input->compared[v] : 0.0;
+            if (plan->vindex_member[v] == m) {
+                own.numbers += input->compared[v].numbers;
+                own.bytes += input->compared[v].bytes;
+            }
         numbers_most = fmax(numbers_most, numbers);
-        compared_most = fmax(compared_most, compared);
+        most = own.numbers > most.numbers ? own : most;
     }
     double batches = ceil((double)plan->batch_count / g->groups);
     double layers = (double)input->layer_count / g->stages;
     double shared = batches >= BATCHES_THAT_EVEN_OUT ? g->groups : 1.0;
-    return (wa_check_costs){
-        .kernel = batches * layers * numbers_most * oracle_cost(input, plan),
-        .encoding = plan->batch_count == 0 ? 0.0 : COMPARED * compared_most / (g->stages * shared)};
+    double rest = plan->batch_count == 0 ? 0.0 : 1.0 / g->stages;
+    return (wa_check_costs){.kernel = batches * layers * numbers_most * oracle_cost(input, plan),
+                            .encoding = rest * COMPARED * most.numbers / shared,
+                            .encoding_bytes = rest * most.bytes};
 }

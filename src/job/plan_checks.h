@@ -7,6 +7,7 @@
 /** Of the rank that has most to do of either, as so many operations of products. */
 typedef struct wa_check_costs {
     double kernel, encoding; /* 0: the job leaves the check out */
+    double encoding_bytes;   /* what it reads for that */
 } wa_check_costs;
 
 /** Local, pure. They take part in no choice of a grid: the cases decide both. */

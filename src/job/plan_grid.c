@@ -548,12 +548,14 @@ static double stage_bytes(const wa_plan_input *input, int stages, int nodes)
 {
     size_t per_stage = (input->layer_count + (size_t)stages - 1) / (size_t)stages;
     double layer = (double)input->layer_bytes, experts = (double)input->experts.bytes;
+    double head = (double)input->head_bytes;
     for (size_t i = 0; i < input->case_count; i++) {
         layer += (double)input->cases[i].layer_bytes;
+        head += (double)input->cases[i].head_bytes;
         experts += (double)input->cases[i].experts.bytes;
     }
     layer -= experts * (1.0 - 1.0 / nodes);
-    return (double)per_stage * layer + (double)input->head_bytes;
+    return (double)per_stage * layer + head;
 }
 
 /* The fewest stages for which a node's memory holds what its ranks map, at most one per node. */
@@ -667,6 +669,7 @@ wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, 
     const wa_grid *grid = &plan->grid;
     expert_share share = share_of_experts(input, grid);
     member_cost cost = {.layer = share.layer, .lanes = is_lead ? 1 : 0};
+    size_t head_bytes = input->head_bytes;
     size_t layer_bytes =
         input->layer_bytes - (grid->spread ? input->experts.bytes : 0) + share.bytes;
     if (is_lead) {
@@ -681,6 +684,7 @@ wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, 
             layer -= case_ffn_cost(input, grid, i);
         cost.layer += layer;
         cost.lanes++;
+        head_bytes += input->cases[i].head_bytes;
         layer_bytes +=
             input->cases[i].layer_bytes - (grid->spread ? input->cases[i].experts.bytes : 0);
     }
@@ -689,7 +693,7 @@ wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, 
     cost.pair = input->attention_flops_per_pair * (double)cost.lanes;
     return (wa_seat_cost){
         .flops = member_time(&cost, layers, is_last, &plan->work, 0.0) / plan->grid.groups,
-        .mapped_bytes = layers * layer_bytes + (is_last || stage == 0 ? input->head_bytes : 0),
+        .mapped_bytes = layers * layer_bytes + (is_last || stage == 0 ? head_bytes : 0),
         .lanes = cost.lanes};
 }
 

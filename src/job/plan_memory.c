@@ -150,5 +150,6 @@ size_t wa_plan_memory(const wa_plan_input *input, const wa_plan *plan, size_t la
     total =
         plus(total, times(times(2, sampled), times(input->hidden, sizeof(float) + sizeof(double))));
     total = plus(total, wa_oracle_bytes(times(2, sampled), input->hidden, input->intermediate));
+    total = plus(total, input->check_memory);
     return plus(total, plus(WA_PANEL_BYTES, row));
 }

@@ -167,14 +167,18 @@ size_t wa_experts_bytes(const wa_experts *experts)
     return bytes;
 }
 
+size_t wa_model_attention_bytes(const wa_model *model, size_t layer)
+{
+    const wa_layer *l = &model->layers[layer];
+    return bytes_of(&l->q) + bytes_of(&l->k) + bytes_of(&l->v) + bytes_of(&l->o);
+}
+
 size_t wa_model_layer_bytes(const wa_model *model, size_t layer)
 {
     const wa_layer *l = &model->layers[layer];
-    const wa_matrix *matrices[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-    size_t bytes = l->experts != NULL ? wa_experts_bytes(l->experts) : 0;
-    for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++)
-        bytes += bytes_of(matrices[i]);
-    return bytes;
+    size_t experts = l->experts != NULL ? wa_experts_bytes(l->experts) : 0;
+    return wa_model_attention_bytes(model, layer) + experts + bytes_of(&l->gate) +
+           bytes_of(&l->up) + bytes_of(&l->down);
 }
 
 size_t wa_model_head_bytes(const wa_model *model)

@@ -178,7 +178,9 @@ const wa_expert *wa_experts_ffn(const wa_experts *experts, size_t i);
 /** Stored bytes of a layer's router and experts. */
 size_t wa_experts_bytes(const wa_experts *experts);
 
-/** Stored bytes of layer `layer`, and of embedding + output (tied counted once); for the plan. */
+/** Stored bytes of the projections of attention at `layer`, of all of that layer, and of embedding +
+ * output (tied counted once); for the plan. */
+size_t wa_model_attention_bytes(const wa_model *model, size_t layer);
 size_t wa_model_layer_bytes(const wa_model *model, size_t layer);
 size_t wa_model_head_bytes(const wa_model *model);
 

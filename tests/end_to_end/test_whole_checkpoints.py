@@ -3,8 +3,10 @@
 The oracle is an audit in which that checkpoint is the model: the case must give the logits of its reference, bit for bit.
 """
 import json
+import re
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 
@@ -252,3 +254,57 @@ def test_another_set_of_tensors_is_refused(shop, tmp_path):
     change_config(other, attention_bias=True)
     told = harness.one_error_line(job(shop, shop.model("tiny-llama"), whole(other)).run(expect=3))
     assert "layer 0 has 'bias of queries' in the checkpoint" in told, told
+
+
+# --- What the comparison of all tensors takes
+
+
+def planned(made, *words):
+    """The plan of one audit, from JSON."""
+    return json.loads(harness.run(["plan", made.path, "--json", "--gflops", "40", *words]).stdout)["audits"][0]["plans"][0]
+
+
+def attributes(made):
+    with h5py.File(made.result_path) as file:
+        return dict(file["run"]["0"].attrs)
+
+
+@pytest.fixture(scope="module")
+def with_a_large_vocabulary(shop):
+    model = shop.root / "large-vocabulary"
+    harness.run(["synth", model, "--family", "llama", "--shape", "tiny", "--vocab", "80000"])
+    return model
+
+
+def test_the_plan_counts_what_is_compared(shop, with_a_large_vocabulary, tmp_path):
+    """Bytes to the last one; memory, most of it for the rows of the embedding; time, which is nothing without the check."""
+    model = with_a_large_vocabulary
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(json.dumps({"key": "one", "ids": [5, 6, 7]}) + "\n")
+    found = {}
+    for scope in ("ffn", "model"):
+        made = job(shop, model, {"name": "other", "checkpoint": str(model), "scope": scope}, prompts={"file": str(prompts)})
+        found[scope] = planned(made)
+        made.run()
+        ran = attributes(made)
+        assert found[scope]["encoding_check_bytes"] == ran["bytes_encoding_check"]
+        assert 0.8 * ran["arena_bytes_per_rank_max"] < found[scope]["memory_bytes"] < 1.2 * ran["arena_bytes_per_rank_max"], scope
+    assert found["model"]["memory_bytes"] > found["ffn"]["memory_bytes"] + 1.5e6
+    assert found["model"]["encoding_check_seconds"] > 2 * found["ffn"]["encoding_check_seconds"] > 0
+    assert attributes(made)["bytes_encoding_check"] > found["ffn"]["encoding_check_bytes"]
+    none = planned(made, "--set", "encoding_check=none")
+    assert none["encoding_check_seconds"] == none["encoding_check_bytes"] == 0
+    said = harness.run(["plan", made.path]).stdout
+    assert re.search(r"^ *the encoding check reads \S+ MB on the rank that compares most, once$", said, re.MULTILINE), said
+
+
+def test_a_rank_maps_the_streams_that_it_has(shop, with_a_large_vocabulary):
+    """Attention, embedding and head of the other checkpoint too: the model's own FFN and twice the other's, everything else twice."""
+    model = with_a_large_vocabulary
+    made = job(shop, model, whole(model))
+    said = harness.run(["plan", made.path, "--gflops", "40"]).stdout
+    value, unit = re.search(r"^ *0 +0-\d+ +([\d.]+) ([kMG])B ", said, re.MULTILINE).groups()
+    tensors = gguf_files.read_safetensors(model / "model.safetensors")
+    size = {part: sum(2 * values.size for name, values in tensors.items() if values.ndim == 2 and (".mlp." in name) == (part == "ffn"))
+            for part in ("ffn", "rest")}
+    assert abs(float(value) * {"k": 1e3, "M": 1e6, "G": 1e9}[unit] / (3 * size["ffn"] + 2 * size["rest"]) - 1) < 0.01

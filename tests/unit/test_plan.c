@@ -967,7 +967,7 @@ static void a_seat_costs_its_layers_lanes_and_head(void)
 /* What follows from ranks, stages, batches and the job; the unit is the module's own. */
 static void checks_cost_what_is_decoded_and_compared(void)
 {
-    static const double compared[] = {600.0, 200.0};
+    static const wa_compared compared[] = {{600.0, 2400.0}, {200.0, 400.0}};
     wa_case_cost cases[] = {COST(1.0, 0), COST(1.0, 0), COST(1.0, 0)};
     size_t rows[40];
     wa_arena *arena = new_arena();
@@ -987,6 +987,7 @@ static void checks_cost_what_is_decoded_and_compared(void)
         cases[c].oracle_numbers = 100.0;
     wa_check_costs one = wa_plan_check_costs(&input, plan);
     CU_ASSERT(one.kernel > 0.0 && one.encoding > 0.0);
+    CU_ASSERT_EQUAL(one.encoding_bytes, 2800.0);
     input.kernel_check = WA_KERNEL_ALL;
     CU_ASSERT(wa_plan_check_costs(&input, plan).kernel > 1.1 * one.kernel);
     input.kernel_check = WA_KERNEL_SAMPLE;
@@ -1005,6 +1006,7 @@ static void checks_cost_what_is_decoded_and_compared(void)
     WA_MUST(wa_plan_build(&input, 2, arena, &plan, &err), &err);
     CU_ASSERT_DOUBLE_EQUAL(wa_plan_check_costs(&input, plan).encoding, one.encoding * 3 / 4,
                            1e-9 * one.encoding);
+    CU_ASSERT_EQUAL(wa_plan_check_costs(&input, plan).encoding_bytes, 2400.0);
     wa_arena_close(arena);
 }
 
