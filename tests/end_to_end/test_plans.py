@@ -83,7 +83,7 @@ def test_memory_is_what_was_foretold(shop, keys, ranks, stages, teams, logits):
     """The formula counts what a group's writer may hold at once; beside it arenas hold the model's names, texts and unused ends."""
     rng = random.Random(5)
     path = shop.root / "memory.jsonl"
-    path.write_text("".join(json.dumps({"key": f"p{i}", "ids": [rng.randrange(3, 700) for _ in range(256)]}) + "\n" for i in range(40)))
+    path.write_text("".join(json.dumps({"key": f"p{i}", "ids": [rng.randrange(3, 700) for _ in range(256)]}) + "\n" for i in range(16)))
     job = job_of(shop, {**keys, "batch": {"rows": 1024}, "kernel_check": 0, "prompts": {"file": str(path)}})
     words = ["--set", f"grid.stages={stages}", "--set", f"grid.teams={teams}", "--set", f"logits={logits}"]
     plan = harness.run(["plan", job.path, "--ranks", ranks, "--gflops", "40", *words])
