@@ -30,26 +30,35 @@ def work(shop, tmp_path):
 
 
 class Work:
-    """One model and vindexes of it."""
+    """One model and vindexes of it. Those of given weights are made once for the file; a test changes copies of its own."""
 
     def __init__(self, shop, folder):
-        self.shop, self.folder, self.model, self.vindexes = shop, folder, folder / "model", {}
+        self.shop, self.folder, self.made, self.model, self.vindexes = shop, folder, folder, folder / "model", {}
 
     def synth(self, family="gemma3", shape="tiny", weights=None, **options):
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-        dtype = ["--dtype", "f32"] if weights else []
-        harness.run(["synth", self.model, "--family", family, "--shape", shape, *words, *dtype])
         if weights:
-            foreign.reweigh(self.model, weights)
+            self.made = self.shop.root / "-".join(["reweighed", family, shape, *words, weights.__name__])
+            self.model = self.made / "model"
+            words += ["--dtype", "f32"]
+        if not self.model.exists():
+            self.made.mkdir(exist_ok=True)
+            harness.run(["synth", self.model, "--family", family, "--shape", shape, *words])
+            if weights:
+                foreign.reweigh(self.model, weights)
         return self
 
     def extract(self, *names):
         for name in names:
-            self.vindexes[name] = self.folder / f"{name}.vindex"
-            done = harness.run(["extract", self.model, self.vindexes[name], "--format", *FORMATS[name].split()], expect=None)
-            if done.returncode != 0:  # a shape that a format cannot hold
-                assert done.returncode in (2, 3) and len(done.stderr.strip().splitlines()) >= 1, done.stderr
-                del self.vindexes[name]
+            source, target = self.made / f"{name}.vindex", self.folder / f"{name}.vindex"
+            if not source.exists():
+                done = harness.run(["extract", self.model, source, "--format", *FORMATS[name].split()], expect=None)
+                if done.returncode != 0:  # a shape that a format cannot hold
+                    assert done.returncode in (2, 3) and len(done.stderr.strip().splitlines()) >= 1, done.stderr
+                    continue
+            if source != target:
+                shutil.copytree(source, target)
+            self.vindexes[name] = target
         return self
 
     def rewritten(self, name, encoders, call=None, **how):

@@ -268,6 +268,7 @@ def log_normal(seed, spread=1.0, tails=0.0):
     def weights(_, values):
         scale = np.exp(spread * rng.standard_normal((len(values), 1)))
         return (values * scale * np.exp(tails * rng.standard_normal(values.shape))).astype(F32)
+    weights.__name__ = f"log-normal-{seed}-{spread}-{tails}"
     return weights
 
 
