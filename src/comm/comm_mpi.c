@@ -101,23 +101,43 @@ close_arena:
     return status;
 }
 
+/* Asked for: HDF5 calls MPI too, so more than one thread may at once; wa_comm_keep_moving looks what
+ * there is. */
+static wa_status init(int *argc, char ***argv, wa_error *err)
+{
+    int level;
+    WA_TRY_MPI(MPI_Init_thread, (argc, argv, MPI_THREAD_MULTIPLE, &level));
+    return WA_OK;
+}
+
 /* Open MPI gives a lone process a daemon, for ranks that it may start later, and looks for fabrics,
  * which takes a fifth of a second where Omni-Path's libraries are installed. A lone process here
- * starts no ranks and speaks to none. Other MPIs do not read these variables. */
-static void do_without_others(void)
+ * starts no ranks and speaks to none. Without the daemon all lone processes of a user have the same
+ * session directory, which one removes while the next makes it: MPI_Init failed in 4 of 600 runs.
+ * Other MPIs do not read these variables, and programs that we start do not get them. */
+static wa_status init_alone(int *argc, char ***argv, wa_error *err)
 {
-    setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
-    setenv("OMPI_MCA_pml", "ob1", 0);
+    static const struct {
+        const char *name, *value;
+    } wishes[] = {{"OMPI_MCA_ess_singleton_isolated", "1"},
+                  {"OMPI_MCA_orte_create_session_dirs", "false"},
+                  {"OMPI_MCA_pml", "ob1"}};
+    enum { WISHES = sizeof wishes / sizeof wishes[0] };
+    bool ours[WISHES];
+    for (size_t i = 0; i < WISHES; i++) {
+        ours[i] = getenv(wishes[i].name) == NULL;
+        setenv(wishes[i].name, wishes[i].value, 0);
+    }
+    wa_status status = init(argc, argv, err);
+    for (size_t i = 0; i < WISHES; i++)
+        if (ours[i])
+            unsetenv(wishes[i].name);
+    return status;
 }
 
 wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
 {
-    if (wa_launched_by() == NULL)
-        do_without_others();
-    /* asked for: HDF5 calls MPI too, so more than one thread may at once; wa_comm_keep_moving looks
-     * what there is */
-    int level;
-    WA_TRY_MPI(MPI_Init_thread, (argc, argv, MPI_THREAD_MULTIPLE, &level));
+    WA_TRY((wa_launched_by() == NULL ? init_alone : init)(argc, argv, err));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm mpi;
     WA_TRY(order_by_host(&mpi, err));

@@ -136,14 +136,16 @@ def test_a_killed_launcher_is_told_by_its_signal(shop, inputs):
 
 
 def test_a_lone_process_starts_no_other_and_looks_for_no_fabric(shop, inputs):
-    """Open MPI would give it a daemon, and spend a fifth of a second on Omni-Path's libraries where they are installed."""
+    """Open MPI would give it a daemon, and spend a fifth of a second on Omni-Path's libraries where they are installed. Without
+    the daemon, processes that run at the same time would share a directory, which the first to end removes."""
+    (shop.root / "session").mkdir()
     job = make(shop, inputs, paths=[{"path": "sparse"}, slow_path()], batch={"rows": 8},
                prompts=corpus(shop.root / "alone.jsonl", 20, seed=5))
-    process = subprocess.Popen(harness.command(["run", job.path]), env=bare(**slowly()), stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(harness.command(["run", job.path]), env=bare(TMPDIR=str(shop.root / "session"), **slowly()), stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for_parts(job, process, 1)
-        assert children(process.pid) == []
+        assert children(process.pid) == [] and list((shop.root / "session").iterdir()) == []
         assert "mca_mtl" not in pathlib.Path(f"/proc/{process.pid}/maps").read_text()
         assert "libpsm" not in pathlib.Path(f"/proc/{process.pid}/maps").read_text()
     finally:
