@@ -84,6 +84,12 @@ void wa_map_close(wa_map *map);
  * WA_E_MISMATCH, naming the first that does not.
  */
 WA_CHECKED wa_status wa_maps_check(wa_error *err);
+/**
+ * Had the status of the file that is mapped at `at` (NULL: of any) changed when wa_maps_check looked:
+ * its path; NULL = no. Somebody wrote to it, and set its time back; or only gave it another owner,
+ * other rights, or another name. Nobody can set the status back. Local.
+ */
+const char *wa_maps_touched(const void *at);
 
 /**
  * Ask the system to read these bytes of mapped files, while the caller does something else. Local;

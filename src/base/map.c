@@ -16,6 +16,7 @@ typedef struct mapped {
     const void *data;
     char *path; /* malloc */
     struct stat info;
+    bool touched; /* its status was another when it was checked */
 } mapped;
 static mapped *maps;
 static size_t map_count, map_room;
@@ -48,7 +49,7 @@ static void forget(const void *data)
         }
 }
 
-static wa_status check_map(const mapped *map, wa_error *err)
+static wa_status check_map(mapped *map, wa_error *err)
 {
     struct stat now;
     const struct stat *then = &map->info;
@@ -67,7 +68,21 @@ static wa_status check_map(const mapped *map, wa_error *err)
                        "an input changed while this run read it: found %lld bytes, expected %lld "
                        "and the same time of change; in file '%s'; start again with --fresh",
                        (long long)now.st_size, (long long)then->st_size, map->path);
+    map->touched =
+        now.st_ctim.tv_sec != then->st_ctim.tv_sec || now.st_ctim.tv_nsec != then->st_ctim.tv_nsec;
     return WA_OK;
+}
+
+const char *wa_maps_touched(const void *at)
+{
+    for (size_t i = 0; i < map_count; i++) {
+        uintptr_t start = (uintptr_t)maps[i].data;
+        if (maps[i].touched &&
+            (at == NULL ||
+             ((uintptr_t)at >= start && (uintptr_t)at - start < (size_t)maps[i].info.st_size)))
+            return maps[i].path;
+    }
+    return NULL;
 }
 
 wa_status wa_maps_check(wa_error *err)

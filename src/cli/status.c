@@ -82,8 +82,7 @@ static void print_unfinished(const char *path, const wa_judged_state *judged)
     if (state->prompts == 0)
         printf("%s: nothing is done", path);
     else if (state->owed)
-        printf("%s: unfinished, a run with --fresh ended before it computed all %zu prompts anew",
-               path, state->prompts);
+        printf("%s: unfinished, all %zu prompts are to be computed anew", path, state->prompts);
     else
         printf("%s: unfinished, %zu of %zu prompts done, %zu missing", path, state->done,
                state->prompts, state->prompts - state->done);

@@ -14,7 +14,16 @@ enum { MOST_SPANS = 128 };
 typedef struct wishes {
     wa_bytes span[MOST_SPANS];
     size_t count, bytes;
+    wa_witness *witness; /* it takes them; NULL: they are asked for */
+    wa_status status;
+    wa_error *err;
 } wishes;
+
+static wa_status take(wishes *w, const wa_matrix *matrix, wa_bytes span)
+{
+    WA_TRY(wa_witness_take(w->witness, span, w->err));
+    return wa_witness_take(w->witness, wa_matrix_scale_span(matrix), w->err);
+}
 
 /* Cases of one vindex read the same bytes, which are asked for once. */
 static void wish(wishes *w, const wa_matrix *matrix)
@@ -26,7 +35,10 @@ static void wish(wishes *w, const wa_matrix *matrix)
     if (w->count < MOST_SPANS)
         w->span[w->count++] = span;
     w->bytes += span.size;
-    wa_bytes_expect(span);
+    if (w->witness == NULL)
+        wa_bytes_expect(span);
+    else if (w->status == WA_OK)
+        w->status = take(w, matrix, span);
 }
 
 static void wish_attention(const wa_layer *of, wishes *w)
@@ -84,29 +96,39 @@ static void wish_checked(const wa_stage *stage, size_t vindex, size_t layer, wis
     }
 }
 
-/* Everything of a layer, or after the last layer of the model the head. Returns its bytes. */
-static size_t wish_item(const wa_stage *stage, const wa_stage_batch *batch, size_t layer)
+/* Everything of a layer, or after the last layer of the model the head. */
+static void wish_item(const wa_stage *stage, const wa_stage_batch *batch, size_t layer, wishes *w)
 {
     const wa_stage_audit *audit = stage->audit;
-    wishes w = {.count = 0};
     if (layer == audit->model->layer_count) {
-        wish(&w, &audit->model->output);
+        wish(w, &audit->model->output);
         for (size_t lane = 0; lane < stage->lanes; lane += wa_stage_lanes_alike(stage, lane))
-            wish(&w, &stage->lane_model[lane]->output);
-        return w.bytes;
+            wish(w, &stage->lane_model[lane]->output);
+        return;
     }
-    wish_layer_of_model(stage, layer, &w);
+    wish_layer_of_model(stage, layer, w);
     for (size_t c = 0; c < audit->case_count; c++) {
         const wa_case *which = &audit->cases[c];
         if (which->not_run != NULL)
             continue;
         if (stage->share.owns_case[c])
-            wish_layer_of_case(stage, which, layer, &w);
+            wish_layer_of_case(stage, which, layer, w);
     }
     for (size_t v = 0; v < audit->vindex_count; v++)
         if (audit->encoding_check && batch->has_encoding && stage->share.owns_vindex[v])
-            wish_checked(stage, v, layer, &w);
-    return w.bytes;
+            wish_checked(stage, v, layer, w);
+}
+
+wa_status wa_stage_witness(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                           wa_error *err)
+{
+    wishes w = {.witness = stage->audit->witness, .err = err};
+    uint8_t *seen = &stage->ahead.witnessed[layer - stage->share.first_layer];
+    if (w.witness == NULL || (*seen != 0 && !batch->has_encoding))
+        return WA_OK;
+    *seen = 1;
+    wish_item(stage, batch, layer, &w);
+    return w.status;
 }
 
 static long faults_so_far(void)
@@ -145,9 +167,10 @@ void wa_stage_look_ahead(wa_stage *stage, const wa_stage_batch *batch, size_t la
     for (size_t item = layer + 1; item < a->next; item++)
         bytes += a->bytes[item - stage->share.first_layer];
     while (a->next < end && (a->next <= layer + 1 || bytes < AHEAD_BYTES)) {
-        size_t asked = wish_item(stage, batch, a->next);
-        a->bytes[a->next - stage->share.first_layer] = asked;
-        bytes += a->next > layer ? asked : 0;
+        wishes w = {.count = 0};
+        wish_item(stage, batch, a->next, &w);
+        a->bytes[a->next - stage->share.first_layer] = w.bytes;
+        bytes += a->next > layer ? w.bytes : 0;
         a->next++;
     }
 }

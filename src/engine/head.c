@@ -524,6 +524,7 @@ wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch, const wa_t
                       .rows = all_rows ? batch->rows : batch->packing.prompts,
                       .lanes = 1 + own,
                       .cases = stage->lane_case + (stage->share.is_lead ? 1 : 0)};
+    WA_TRY(wa_stage_witness(stage, batch, stage->audit->model->layer_count, err));
     wa_mark mark = wa_arena_mark(stage->arena);
     wa_status status;
     WA_TIMED(stage, WA_PHASE_HEAD, status = run_both(&head, link, err));

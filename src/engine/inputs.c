@@ -152,13 +152,13 @@ wa_status wa_audit_list_inputs(wa_audit *audit, wa_error *err)
     return WA_OK;
 }
 
-/* When the status of a vindex file last changed, if its fingerprint is not of all its bytes. */
+/* When the status of a file last changed, if its fingerprint is not of all its bytes. */
 static wa_status tell_touched(const wa_audit *audit, const wa_input_file *file, const char **out,
                               wa_error *err)
 {
     char *text;
     *out = NULL;
-    if (file->vindex < 0 || audit->job->fingerprint_full)
+    if (audit->job->fingerprint_full)
         return WA_OK;
     WA_TRY(wa_arena_print(audit->arena, &text, err, "%lld.%09lld",
                           (long long)file->state.status_seconds,

@@ -136,6 +136,8 @@ wa_status wa_stage_open(const wa_stage_audit *audit, const wa_share *share, wa_a
     name_lanes(stage);
     WA_TRY(wa_arena_take(arena, share->layer_count + 1, sizeof *stage->ahead.bytes,
                          &stage->ahead.bytes, err));
+    WA_TRY(wa_arena_take(arena, share->layer_count + 1, sizeof *stage->ahead.witnessed,
+                         &stage->ahead.witnessed, err));
     WA_TRY(open_scratch(stage, err));
     WA_TRY(wa_attention_open(arena, model, audit->longest_prompt, &stage->scratch,
                              &stage->attention, err));
@@ -183,6 +185,9 @@ wa_status wa_stage_embed(wa_stage *stage, const wa_stage_batch *batch, wa_error 
     for (size_t lane = 0, alike = 0; lane < stage->lanes; lane += alike) {
         float *h = batch->h + lane * size;
         alike = wa_stage_lanes_alike(stage, lane);
+        if (stage->audit->witness != NULL)
+            WA_TRY(wa_witness_take(stage->audit->witness,
+                                   wa_matrix_span(&stage->lane_model[lane]->embedding), err));
         for (size_t prompt = 0; prompt < batch->packing.prompts; prompt++)
             for (size_t row = start[prompt]; row < start[prompt + 1]; row++)
                 WA_TRY(wa_embed(stage->lane_model[lane], batch->ids[row], row - start[prompt],
@@ -366,7 +371,10 @@ wa_status wa_stage_run(wa_stage *stage, const wa_stage_batch *batch, const wa_te
     wa_stage_begin_ahead(stage);
     for (size_t layer = stage->share.first_layer; status == WA_OK && layer < end; layer++) {
         wa_stage_look_ahead(stage, batch, layer);
-        if (run_layer(stage, batch, layer, link, err) != WA_OK)
+        status = wa_stage_witness(stage, batch, layer, err);
+        if (status == WA_OK)
+            status = run_layer(stage, batch, layer, link, err);
+        if (status != WA_OK)
             status = wa_note(err, "at layer %zu of prompts %zu to %zu", layer, batch->first_prompt,
                              batch->first_prompt + batch->packing.prompts - 1);
     }

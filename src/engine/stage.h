@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "compute/dense.h"
+#include "engine/witness.h"
 #include "measure/block.h"
 #include "measure/sample.h"
 #include "path/path.h"
@@ -69,6 +70,7 @@ typedef struct wa_stage_audit {
     /* another implementation's figures of the reference; NULL = none */
     const wa_dump *dump;
     const wa_captures *captures; /* NULL = nothing is kept */
+    wa_witness *witness;         /* of what is read; NULL: whole files are hashed instead */
     const char *captures_folder; /* wa_captures_folder; may be NULL without captures */
 } wa_stage_audit;
 

@@ -9,10 +9,11 @@
 
 /* What was asked for before it is needed (ahead.c). */
 typedef struct ahead {
-    size_t next;   /* layer, or layer_count: the head, to ask for next in this batch */
-    size_t *bytes; /* [layers of the stage + 1] of what was asked for */
-    int cold;      /* batches, this one counted, in which to ask; 0 = everything is there */
-    long faults;   /* major page faults so far */
+    size_t next;        /* layer, or layer_count: the head, to ask for next in this batch */
+    size_t *bytes;      /* [layers of the stage + 1] of what was asked for */
+    int cold;           /* batches, this one counted, in which to ask; 0 = everything is there */
+    long faults;        /* major page faults so far */
+    uint8_t *witnessed; /* [layers of the stage + 1] 1 = its bytes are */
 } ahead;
 
 /* A case's FFN is evaluated on the reference's input, and on its own. */
@@ -124,6 +125,10 @@ void wa_distance_keep(const wa_distance *distance, size_t position, double *rel_
 void wa_stage_begin_ahead(wa_stage *stage);
 /** A layer begins: ask for what is read after it, and in the first for it too. */
 void wa_stage_look_ahead(wa_stage *stage, const wa_stage_batch *batch, size_t layer);
+/** Have the bytes that a layer computes with, or with layer_count the head, witnessed, before it first
+ * does, and before the encoding check reads others. */
+WA_CHECKED wa_status wa_stage_witness(wa_stage *stage, const wa_stage_batch *batch, size_t layer,
+                                      wa_error *err);
 
 /** Write what the reference's router chose at a layer, which stage->routing holds; lead only.
  * Nothing in a layer without experts. */

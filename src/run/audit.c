@@ -29,6 +29,7 @@ typedef struct task {
     size_t kept_count;
     bool kept_encoding; /* one of them carries the row errors */
     wa_part_mark mark;  /* of this run */
+    wa_witness witness; /* of what this rank computes with */
     char *result_path;
     wa_run_log *log;
     wa_run_places *places;
@@ -249,6 +250,7 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                   .encoding_check = t->audit->job->encoding_check,
                                   .dump = t->audit->dump,
                                   .captures = t->audit->captures,
+                                  .witness = t->audit->job->fingerprint_full ? NULL : &t->witness,
                                   .captures_folder = captures_folder};
     for (size_t p = 0; p < t->audit->prompt_count; p++)
         if (t->audit->prompt_rows[p] > stage_audit.longest_prompt)
@@ -320,6 +322,38 @@ static wa_status publish(void *context, const char *temporary, wa_error *err)
     return wa_parts_publish(t->parts, temporary, err);
 }
 
+/* Experts are chosen row by row, and no rank digests them. */
+static void warn_of_experts(const task *t)
+{
+    const char *path = wa_maps_touched(NULL);
+    if (path != NULL && !t->audit->job->fingerprint_full &&
+        wa_model_expert_layer(t->audit->model) < t->audit->model->layer_count)
+        wa_run_log_line(t->log,
+                        "warning: '%s' was written, moved or given other rights while this run "
+                        "read it; its size, time and ends are as before, and nothing tells "
+                        "whether experts changed (fingerprint: full does)",
+                        path);
+}
+
+/* Collective. Parts may be of both, of what stands there and of what stood there before: whoever goes
+ * on, also when the file is back, has them computed anew. */
+static wa_status check_inputs(const task *t, wa_error *err)
+{
+    wa_status status = is_root(t) ? wa_audit_check_inputs(t->audit, err) : WA_OK;
+    if (status == WA_OK)
+        status = wa_maps_check(err);
+    if (status == WA_OK)
+        status = wa_witness_check(&t->witness, err);
+    status = wa_comm_agree(t->comm, status, err);
+    wa_error unwritten;
+    if (is_root(t) && status == WA_E_MISMATCH &&
+        wa_owed_record(t->result_path, t->audit->job->text, &unwritten) != WA_OK)
+        wa_note(err, "and parts of other bytes cannot be marked: %.200s", unwritten.text);
+    if (is_root(t) && status == WA_OK)
+        warn_of_experts(t);
+    return status;
+}
+
 static wa_status compute_and_assemble(task *t, wa_error *err)
 {
     wa_cost cost = {.seconds = {0.0}};
@@ -330,11 +364,8 @@ static wa_status compute_and_assemble(task *t, wa_error *err)
     if (t->plan->batch_count > 0)
         WA_TRY(compute(t, &cost, err));
     WA_TRY(wa_run_log_costs(t->log, t->comm, &cost, t->arena, err));
+    WA_TRY(check_inputs(t, err));
     if (is_root(t))
-        status = wa_audit_check_inputs(t->audit, err);
-    if (status == WA_OK)
-        status = wa_maps_check(err);
-    if (is_root(t) && status == WA_OK)
         status = wa_run_log_write(t->log, t->parts, t->plan, true, err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
     wa_assembly_caller caller = {.text = token_text,
@@ -463,8 +494,11 @@ wa_status wa_run_audit(wa_comm *comm, const wa_job *job, size_t index,
 {
     task t = {.comm = comm, .options = options, .voice = voice};
     WA_TRY(check_stop(comm, options, err));
-    WA_TRY(wa_comm_agree(comm, wa_arena_open("audit", options->memory, &t.arena, err), err));
-    wa_status status = wa_run_log_open(comm, options, voice->prefix, t.arena, &t.log, err);
+    wa_status status = wa_arena_open("audit", options->memory, &t.arena, err);
+    if (status == WA_OK)
+        status = wa_arena_open("witness", 0, &t.witness.arena, err);
+    WA_TRY(wa_comm_agree(comm, status, err));
+    status = wa_run_log_open(comm, options, voice->prefix, t.arena, &t.log, err);
     if (status == WA_OK)
         status = wa_audit_open(job, index, t.arena, &t.audit, err);
     status = wa_comm_agree(comm, status, err);
@@ -475,6 +509,7 @@ wa_status wa_run_audit(wa_comm *comm, const wa_job *job, size_t index,
     if (t.parts != NULL)
         wa_parts_close(t.parts, false);
     wa_audit_close(t.audit);
+    wa_arena_close(t.witness.arena);
     wa_arena_close(t.arena);
     return status;
 }

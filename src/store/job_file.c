@@ -152,12 +152,15 @@ wa_status wa_fingerprint_compare(const wa_fingerprint_item *found, size_t found_
 }
 
 const char *wa_fingerprint_touched(const wa_fingerprint_item *found, size_t found_count,
-                                   const wa_fingerprint_item *expected, size_t expected_count)
+                                   const wa_fingerprint_item *expected, size_t expected_count,
+                                   bool of_vindexes)
 {
+    static const char vindex[] = "vindex ";
     for (size_t i = 0; i < expected_count; i++) {
         const wa_fingerprint_item *there = find(found, found_count, expected[i].key);
         const char *then = there == NULL ? NULL : there->touched, *now = expected[i].touched;
-        if (now != NULL && (then == NULL || strcmp(then, now) != 0))
+        bool is_of_vindex = strncmp(expected[i].key, vindex, sizeof vindex - 1) == 0;
+        if (now != NULL && is_of_vindex == of_vindexes && (then == NULL || strcmp(then, now) != 0))
             return expected[i].key;
     }
     return NULL;

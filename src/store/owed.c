@@ -1,6 +1,7 @@
-/* RESULT.h5.parts/owed: a run with --fresh was to compute this result anew, and has not begun. Of
- * many audits the first may take hours, and a run may end, or be killed, before it comes to the
- * next: the old result would then be taken for the new one. */
+/* RESULT.h5.parts/owed: this result is to be computed anew, whatever is done. Of many audits that a
+ * run with --fresh is to compute the first may take hours, and it may end, or be killed, before it
+ * comes to the next: the old result would then be taken for the new one. And parts may be of two
+ * contents of a file that changed meanwhile. */
 #include "store/parts.h"
 #include "store/store.h"
 

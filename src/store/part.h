@@ -30,9 +30,10 @@ WA_CHECKED wa_status wa_fingerprint_compare(const wa_fingerprint_item *found, si
                                             const wa_fingerprint_item *expected,
                                             size_t expected_count, wa_error *err);
 /** The key of the first file whose status changed since `found` was written, or is not known of
- * then; NULL: none. */
+ * then; NULL: none. of_vindexes: of the files of vindexes, else of the others. */
 const char *wa_fingerprint_touched(const wa_fingerprint_item *found, size_t found_count,
-                                   const wa_fingerprint_item *expected, size_t expected_count);
+                                   const wa_fingerprint_item *expected, size_t expected_count,
+                                   bool of_vindexes);
 
 /** Extents of a part within a job. */
 wa_dims wa_part_dims(const wa_dims *job, const wa_batch *range);

@@ -204,8 +204,9 @@ static wa_status keep_runs(wa_parts *parts, wa_error *err)
 /* What was begun before. */
 typedef struct begun_job {
     bool present;
-    /* a file of a vindex whose status is another than when the parts were begun, NULL = none */
-    const char *touched;
+    /* files whose status is another than when the parts were begun, one of a vindex and one of
+     * anything else; NULL = none */
+    const char *touched_vindex, *touched;
     int captures; /* number of their folder; WA_CAPTURES_NONE = it has none */
 } begun_job;
 
@@ -225,10 +226,11 @@ static wa_status compare_job(const wa_parts *parts, const wa_result_meta *meta, 
     if (status != WA_OK)
         return wa_note(err, "in '%s'; use --fresh to compute it anew, or another --out",
                        parts->directory);
-    *out = (begun_job){.present = true,
-                       .touched = wa_fingerprint_touched(
-                           job.items, job.item_count, meta->fingerprint, meta->fingerprint_count),
-                       .captures = job.captures};
+    *out = (begun_job){.present = true, .captures = job.captures};
+    out->touched_vindex = wa_fingerprint_touched(job.items, job.item_count, meta->fingerprint,
+                                                 meta->fingerprint_count, true);
+    out->touched = wa_fingerprint_touched(job.items, job.item_count, meta->fingerprint,
+                                          meta->fingerprint_count, false);
     return WA_OK;
 }
 
@@ -266,17 +268,20 @@ static wa_status set_all_aside(wa_parts *parts, const char *touched, wa_error *e
 }
 
 /*
- * touched: a file whose status has changed. Size, time and both ends of the vindexes are as before,
- * and where a part carries the encoding check, their payloads are read again and compared with its
- * digests. Without such a part the status of the files decides: nobody can set it back after an
- * edit.
+ * Size, time and both ends of all files are as before, and where a part carries the encoding check,
+ * the payloads of vindexes are read again and compared with its digests. Of other files, and without
+ * such a part, the status decides: nobody can set it back after an edit.
  */
-static wa_status doubt_parts(wa_parts *parts, const wa_result_meta *meta, const char *touched,
+static wa_status doubt_parts(wa_parts *parts, const wa_result_meta *meta, const begun_job *begun,
                              wa_arena *arena, wa_error *err)
 {
-    bool told;
-    WA_TRY(has_digests(parts, meta, arena, &told, err));
-    return told || parts->kept_count == 0 ? WA_OK : set_all_aside(parts, touched, err);
+    bool told = false;
+    if (begun->touched == NULL)
+        WA_TRY(has_digests(parts, meta, arena, &told, err));
+    if (told || parts->kept_count == 0)
+        return WA_OK;
+    return set_all_aside(parts, begun->touched != NULL ? begun->touched : begun->touched_vindex,
+                         err);
 }
 
 /* The folder of this job's captures: that of a job that was begun, or a new one, since the result
@@ -317,10 +322,10 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
     finder f = {.parts = parts, .arena = arena};
     WA_TRY(wa_directory_visit(parts->directory, find_part, &f, err));
     WA_TRY(keep_parts(parts, meta, hash, arena, err));
-    if (begun.touched != NULL)
-        WA_TRY(doubt_parts(parts, meta, begun.touched, arena, err));
-    if (!begun.present || (begun.touched != NULL && parts->kept_count == 0) ||
-        begun.captures != parts->captures)
+    bool touched = begun.touched != NULL || begun.touched_vindex != NULL;
+    if (touched)
+        WA_TRY(doubt_parts(parts, meta, &begun, arena, err));
+    if (!begun.present || (touched && parts->kept_count == 0) || begun.captures != parts->captures)
         WA_TRY(wa_parts_job_write(parts->directory, meta, hash, parts->captures, err));
     WA_TRY(prepare_captures(parts, meta, err));
     if (fresh || !begun.present) /* nothing of before is kept, and the job is on the disk */
@@ -394,7 +399,7 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
     if (!begun) /* else the old result stands until the new one takes its name */
         WA_TRY(status);
     if (anew && !fresh)
-        add_note(parts, "computed anew: a run with --fresh was to do so, and ended before");
+        add_note(parts, "computed anew: an earlier run asked for that, and did not come to it");
     if (finished && !begun && !anew) {
         parts->state = WA_PARTS_FINISHED;
         adopt_leftovers(parts);

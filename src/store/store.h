@@ -155,7 +155,7 @@ WA_CHECKED wa_status wa_parts_publish(const wa_parts *parts, const char *tempora
 /**
  * Local, rank 0, without the lock: what stands at a result's path, or is begun there, is to be
  * computed anew, whenever this run ends. RESULT.h5.parts/owed says so until wa_parts_open has begun
- * the job anew; it honours the record in every run of the same job text, and in every run whose
+ * the job anew (and of parts that were made while an input changed); it honours the record in every run of the same job text, and in every run whose
  * fingerprint is that of what stands there. Where nothing stands nothing is owed. WA_E_IO.
  */
 WA_CHECKED wa_status wa_owed_record(const char *result_path, const char *job_text, wa_error *err);

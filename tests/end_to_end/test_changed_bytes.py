@@ -160,3 +160,61 @@ def test_a_full_fingerprint_is_that_of_whole_files_on_any_ranks(shop, made, rank
     assert "model: model.safetensors" in line and "--fresh" in line
     change(weights, weights.stat().st_size // 2)
     assert "nothing changed" in job.run(ranks).stderr
+
+
+def at_work(shop, made, tmp_path, ranks, **keys):
+    """A run that has a part, and is not done."""
+    model, vindex = made
+    job = shop.job(model, {"v": vindex}, prompts=harness.corpus(tmp_path / "corpus.jsonl", 12), batch={"rows": 8},
+                   paths=[{"path": "full_mmap"}, harness.slow_path()], **keys)
+    process = harness.start(job, ranks, **harness.slowly())
+    harness.wait_for_parts(job, process, 1)
+    return job, process
+
+
+@pytest.mark.parametrize("ranks", [None, 3])
+@pytest.mark.parametrize("what, encoding", [("up_features.bin", "all"), ("up_features.bin", "none"), ("model", "all")])
+def test_an_edit_during_a_run_whose_time_is_set_back_is_told_at_its_end(shop, made, tmp_path, what, encoding, ranks):
+    """Neither size, time nor the ends of the file tell."""
+    model, vindex = made
+    file = model / "model.safetensors" if what == "model" else vindex / what
+    job, process = at_work(shop, made, tmp_path, ranks, encoding_check=encoding)
+    change(file, middle(file, 1))
+    try:
+        assert process.wait(timeout=120) == 3
+        lines = [line for line in (job.folder / "log").read_text().splitlines() if line.startswith("walkaudit: ")]
+        assert len(lines) == 1 and file.name in lines[0], lines
+        assert "an input changed while this run read it, and its time was set back" in lines[0]
+        assert not job.result_path.exists()
+    finally:
+        change(file, middle(file, 1))
+    said = job.run(ranks).stderr
+    assert "computed anew: an earlier run asked for that" in said, said
+    resumed = shutil.copy(job.result_path, tmp_path / "resumed.h5")
+    job.run(words=["--fresh"])
+    assert not harness.differences(resumed, job.result_path)
+
+
+@pytest.mark.parametrize("ranks", [None, 3])
+def test_other_rights_and_other_names_during_a_run_are_no_change(shop, made, tmp_path, ranks):
+    model, vindex = made
+    job, process = at_work(shop, made, tmp_path, ranks)
+    for path in [*model.iterdir(), *vindex.iterdir()]:
+        path.chmod(0o600)
+        os.link(path, tmp_path / path.name)
+        (tmp_path / path.name).unlink()
+    assert process.wait(timeout=120) == 0, (job.folder / "log").read_text()
+    assert job.result_path.exists()
+
+
+def test_parts_are_not_kept_beside_a_model_that_was_edited_between_two_runs(shop, made, tmp_path):
+    model, _ = made
+    weights = model / "model.safetensors"
+    job, process = at_work(shop, made, tmp_path, None)
+    process.kill()
+    process.wait()
+    change(weights, middle(weights, 1))
+    try:
+        assert "set aside and computed again: 'model: model.safetensors' was written, moved" in job.run(expect=None).stderr
+    finally:
+        change(weights, middle(weights, 1))

@@ -88,7 +88,7 @@ def test_audits_that_a_fresh_sweep_had_not_begun_are_computed_anew(shop, prompts
     harness.run(["status", sweep.path, "--resumable"])
     done = sweep.run(ranks)
     if ranks is None:
-        assert done.stderr.count("computed anew: a run with --fresh was to do so") == 2, done.stderr
+        assert done.stderr.count("computed anew: an earlier run asked for that") == 2, done.stderr
     assert "not computed again" not in done.stderr
     after = sweep.identities()
     assert all(after[name] != sweep.before[name] for name in NAMES)
@@ -175,7 +175,7 @@ def test_parts_of_before_are_forgotten_too(shop, prompts):
     assert part()
     told = json.loads(harness.run(["status", sweep.result("third"), "--json"], expect=75).stdout)["audits"][0]
     assert (told["state"], told["prompts_done"], told["prompts"]) == ("unfinished", 0, 12)
-    assert "a run with --fresh ended before" in harness.run(["status", sweep.result("third")], expect=75).stdout
+    assert "all 12 prompts are to be computed anew" in harness.run(["status", sweep.result("third")], expect=75).stdout
     sweep.run()
     with h5py.File(sweep.result("third")) as file:
         assert list(file["run"]) == ["0"]

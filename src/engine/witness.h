@@ -1,0 +1,22 @@
+/* What a rank computes with is what stands in its files at the end. Of a file whose size and time
+ * are as before, while its status is not, only the bytes tell. */
+#ifndef WALKAUDIT_ENGINE_WITNESS_H
+#define WALKAUDIT_ENGINE_WITNESS_H
+
+#include "base/arena.h"
+#include "base/digest.h"
+
+/** Digests of spans of mapped files, each taken before this rank first computed with it. */
+typedef struct wa_witness {
+    wa_arena *arena; /* of this alone; borrowed */
+    struct wa_witnessed *seen;
+    size_t count, room;
+} wa_witness;
+
+/** Take the digest of a span, unless it is there. Local; reads the span. Errors: WA_E_MEMORY. */
+WA_CHECKED wa_status wa_witness_take(wa_witness *witness, wa_bytes span, wa_error *err);
+/** After wa_maps_check: compare what lies in files that were touched. Local. WA_E_MISMATCH, naming
+ * the file. */
+WA_CHECKED wa_status wa_witness_check(const wa_witness *witness, wa_error *err);
+
+#endif
