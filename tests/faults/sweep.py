@@ -1,5 +1,5 @@
 """sweep.py WALKAUDIT SHIM [--ranks N …] [--kinds K …] [--every N] [--part A B] [--jobs N] [--seed N]
-[--seconds S]: make system calls of an audit fail, one at a time, and see that nothing wrong is ever published.
+[--seconds S] [--fresh]: make system calls of an audit fail, one at a time, and see that nothing wrong is ever published.
 
 A small job of two vindexes, one of which holds a wrong row, is run once whole: its result is the truth. Then, for each kind
 of system call, each rank and each N (every one, or one in --every), a fresh run in which the N-th such call below the job's
@@ -11,6 +11,10 @@ directory fails. What must hold:
 * exit code 0 or 1 comes with that result, and is the truth's;
 * a failure is told in one line;
 * the same command without the fault then gives the truth.
+
+With --fresh the job keeps captures, and each run begins beside a finished result of another job, so that the command has --fresh, and
+the one after the fault has not (but where the fault came before a file said so). Then the old result may stand, too, until the
+rerun; and whichever stands shows captures of its own.
 
 Prints each fault that breaks a rule, and how many were tried. Exit code 1 if any did.
 """
@@ -27,6 +31,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import h5py
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 from compare_results import differences  # noqa: E402
@@ -54,15 +60,19 @@ def environment(**extra):
 class Bench:
     """Model, vindexes and job, made once; runs of it, each in a directory of its own."""
 
-    def __init__(self, root, program, shim):
-        self.root, self.program, self.shim = pathlib.Path(root), program, shim
+    def __init__(self, root, program, shim, fresh=False):
+        self.root, self.program, self.shim, self.fresh = pathlib.Path(root), program, shim, fresh
+        self.old = None  # a results directory to begin beside
         self.call(["synth", self.root / "model", "--family", "llama", "--shape", "tiny", "--seed", "7"])
         self.call(["extract", self.root / "model", self.root / "good", "--format", "f16"])
         shutil.copytree(self.root / "good", self.root / "bad")
         self.plant(self.root / "bad" / "up_features.bin")
-        self.prompts = self.root / "prompts.jsonl"
-        self.prompts.write_text("".join(json.dumps({"key": f"p{i}", "ids": [3 + i, 5, 7 + i, 11][: 2 + i % 3]}) + "\n"
-                                        for i in range(4)))
+        self.prompts = self.corpus("prompts.jsonl", 3)
+
+    def corpus(self, name, first):
+        path = self.root / name
+        path.write_text("".join(json.dumps({"key": f"p{i}", "ids": [first + i, 5, 7 + i, 11][: 2 + i % 3]}) + "\n" for i in range(4)))
+        return path
 
     @staticmethod
     def plant(path):
@@ -77,15 +87,25 @@ class Bench:
 
     def job(self, folder):
         folder.mkdir(parents=True)
+        if self.old:
+            shutil.copytree(self.old, folder / "results")
         path = folder / "job.yaml"
         vindexes = [{"name": n, "path": str(self.root / n), "paths": [{"path": "full_mmap"}]} for n in ("good", "bad")]
         path.write_text(json.dumps({"name": "job", "audits": [{"name": "audit", "model": str(self.root / "model"),
                                                                "vindexes": vindexes}],
-                                    "prompts": {"file": str(self.prompts)}, "result": "results", "batch": {"rows": 5}}))
+                                    "prompts": {"file": str(self.prompts)}, "result": "results", "batch": {"rows": 5},
+                                    **({"captures": {"tensors": ["x", "y_ref", "y_walk"]}} if self.fresh else {})}))
         return path
 
-    def run(self, job, ranks, fault=None, rank=0, count=None):
-        words = [self.program, "run", str(job)]
+    def make_old(self):
+        """A result of other prompts, and its captures."""
+        truth, self.prompts = self.prompts, self.corpus("old.jsonl", 23)
+        job = self.job(self.root / "old")
+        assert self.run(job, 1)[0] == 1
+        self.prompts, self.old = truth, job.parent / "results"
+
+    def run(self, job, ranks, fault=None, rank=0, count=None, fresh=False):
+        words = [self.program, "run", str(job), *(["--fresh"] if fresh else [])]
         extra = {}
         if fault or count:
             extra = {"LD_PRELOAD": self.shim, "WALKAUDIT_FAULT_UNDER": str(job.parent), "WALKAUDIT_FAULT_RANK": str(rank)}
@@ -115,6 +135,21 @@ class Bench:
         return process.returncode, out, err
 
 
+def captures(path):
+    """{name: bytes} of what a result shows; NaN where a file of it is not there."""
+    with h5py.File(path) as file:
+        return {name: item[()].tobytes() for name, item in file["captures"].items()} if "captures" in file else {}
+
+
+def unlike(expected, found):
+    """How a result differs from another; both with their captures."""
+    try:
+        told = differences(expected, found)
+        return told if told or captures(expected) == captures(found) else ["its captures are others"]
+    except Exception as error:  # noqa: BLE001: whatever h5py says of a broken file
+        return [f"cannot be read: {error}"]
+
+
 def judge(bench, folder, ranks, rank, fault, truth):
     """The rules that one fault breaks, as sentences."""
     job = bench.job(folder)
@@ -127,10 +162,9 @@ def judge(bench, folder, ranks, rank, fault, truth):
         elif code not in CODES:
             broken.append(f"{when}: exit code {code}: {text[-300:]!r}")
         if result.exists():
-            try:
-                found = differences(truth["path"], result)
-            except Exception as error:  # noqa: BLE001: whatever h5py says of a broken file
-                found = [f"cannot be read: {error}"]
+            found = unlike(truth["path"], result)
+            if found and bench.old and not (code in (0, 1) or when == "rerun"):
+                found = unlike(bench.old / result.name, result)
             if found:
                 broken.append(f"{when}: exit {code}, a result with other bits: {found[:2]}")
         elif code in (0, 1):
@@ -138,12 +172,14 @@ def judge(bench, folder, ranks, rank, fault, truth):
         if code in (0, 1) and code != truth["code"]:
             broken.append(f"{when}: exit code {code}, the truth's is {truth['code']}")
 
-    code, _, err = bench.run(job, ranks, fault, rank)
+    code, _, err = bench.run(job, ranks, fault, rank, fresh=bench.fresh)
     look_at(code, "fault", err)
     lines = [line for line in err.splitlines() if line.startswith("walkaudit: ")]
     if code not in (0, 1, None) and (len(lines) != 1 if ranks == 1 else not lines):
         broken.append(f"fault: exit {code} is told in {len(lines)} lines: {err[-300:]!r}")
-    code, _, err = bench.run(job, ranks)
+    parts = result.with_name(result.name + ".parts")
+    written = any((parts / name).exists() for name in ("owed", "job.json"))
+    code, _, err = bench.run(job, ranks, fresh=bench.fresh and not written and bool(unlike(truth["path"], result)))
     look_at(code, "rerun", err)
     if code not in (None, truth["code"]):
         broken.append(f"rerun: exit code {code}, the truth's is {truth['code']}: {err[-300:]!r}")
@@ -154,7 +190,7 @@ def judge(bench, folder, ranks, rank, fault, truth):
 def count_calls(bench, ranks, folder):
     """{(rank, kind): calls} of a run without faults."""
     job, counts, out = bench.job(folder), folder / "counts", {}
-    code, _, err = bench.run(job, ranks, count=counts)
+    code, _, err = bench.run(job, ranks, count=counts, fresh=bench.fresh)
     assert code == 1, f"the job without a fault: exit {code}\n{err}"
     for line in counts.read_text().splitlines():
         rank, kind, calls = line.split()
@@ -186,15 +222,18 @@ def main():
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="begin no fault after so many for each number of ranks; faults in random order")
+    parser.add_argument("--fresh", action="store_true", help="each run replaces a result of another job, with captures")
     parser.add_argument("--directory", help="where to work; default: a temporary directory, in memory where there is room")
     asked = parser.parse_args()
     tried, bad = 0, 0
     with tempfile.TemporaryDirectory(prefix="faults-", dir=asked.directory or scratch.root()) as root:
-        bench = Bench(pathlib.Path(root).resolve(), os.path.abspath(asked.walkaudit), os.path.abspath(asked.shim))
+        bench = Bench(pathlib.Path(root).resolve(), os.path.abspath(asked.walkaudit), os.path.abspath(asked.shim), asked.fresh)
         job = bench.job(bench.root / "truth")
         code, _, err = bench.run(job, 1)
         assert code == 1, f"the job without a fault: exit {code}\n{err}"
         truth = {"code": code, "path": bench.root / "truth" / "results" / "job-audit.h5"}
+        if asked.fresh:
+            bench.make_old()
         for ranks in asked.ranks:
             counts = count_calls(bench, ranks, bench.root / f"count-{ranks}")
             print(f"{ranks} ranks: calls by (rank, kind):", counts, flush=True)
