@@ -101,4 +101,4 @@ def test_an_answer_that_cannot_be_written_is_one_line(gemma):
     with open("/dev/full", "w") as full:
         done = subprocess.run([str(SCRIPT), "worst", str(gemma)], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True,
                               timeout=LIMIT)
-    assert (done.returncode, done.stderr) == (3, "walkaudit-report: cannot read or write; 'standard output'; No space left on device\n")
+    assert (done.returncode, done.stderr) == (3, "walkaudit-report: 'standard output': cannot read or write; No space left on device\n")
