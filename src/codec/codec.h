@@ -121,15 +121,21 @@ void wa_rows_encode_other(wa_format format, bool truncate, const float *rows, si
  */
 float wa_row_steps(wa_format format, const uint8_t *row, const float *weights, size_t cols);
 
+/** What a block format is expected to make of a row of weights. */
+typedef struct wa_expected {
+    double error;  /* squared, of all of them together */
+    double excess; /* <stored, weights> - <weights, weights> */
+    /* the share of the row's length that 16-bit scales may lose: of rows so small that scales are
+     * subnormal, else 0 */
+    double lost;
+} wa_expected;
+
 /**
- * The squared error that a block format is expected to make of a row of weights [cols]: of nearest
- * levels, were each group's scale (and least value) taken from its extremes and stored exactly.
- * doc/encoding.md 5. `format` has blocks. Cannot fail.
- *
- * lost  the share of the row's length that 16-bit scales may lose: of rows so small that scales are
- *       subnormal, else 0
+ * Of weights [cols]: nearest levels, were each group's scale (and least value) taken from its
+ * extremes and stored exactly; where they are codes of a super-block, the error of rounding them is
+ * added. doc/encoding.md 5. `format` has blocks. Cannot fail.
  */
-double wa_row_expected(wa_format format, const float *weights, size_t cols, double *lost);
+wa_expected wa_row_expected(wa_format format, const float *weights, size_t cols);
 
 /** f16 -> f32, exact, subnormals, infinities and NaN included (vindex-format.md 5.1). */
 float wa_f16_to_f32(uint16_t half);
@@ -231,7 +237,7 @@ wa_matrix wa_matrix_rows(const wa_matrix *matrix, size_t first, size_t count);
 /** wa_row_steps and wa_row_expected of row `row` of a matrix, whose scales may also lie apart.
  * Weights [matrix->cols]. Cannot fail. */
 float wa_matrix_steps(const wa_matrix *matrix, size_t row, const float *weights);
-double wa_matrix_expected(const wa_matrix *matrix, size_t row, const float *weights, double *lost);
+wa_expected wa_matrix_expected(const wa_matrix *matrix, size_t row, const float *weights);
 
 /** The other of the two element orders of Q4_0 or of Q6_K; any other format itself. */
 wa_format wa_format_other_order(wa_format format);

@@ -20,9 +20,9 @@ typedef enum wa_encoding_source {
 } wa_encoding_source;
 
 /** Of unequal rows of block formats: squared errors of our encoder's rows and of those stored, and
- * what the gain follows from. */
+ * what the gain follows from; expected: the excess of a checkpoint's format (wa_expected). */
 typedef struct wa_encoding_sums {
-    double ours, theirs, excess, norm;
+    double ours, theirs, excess, expected, norm;
 } wa_encoding_sums;
 
 /** One comparison under way. Arrays are of all matrices end to end, and point at the rows of the one
@@ -49,6 +49,9 @@ typedef struct wa_encoding {
     wa_encoding_sums unequal; /* of all matrices */
     wa_row_error out;
 } wa_encoding;
+
+/** <stored, model> / <model, model> - 1, less what is expected of the format, if that has its sign. */
+double wa_encoding_gain(const wa_encoding_sums *sums);
 
 /** Row `row` of a matrix, in place or decoded to space [cols]. */
 const float *wa_encoding_row_of(const wa_matrix *matrix, size_t row, float *space);

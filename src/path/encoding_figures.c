@@ -161,7 +161,7 @@ static void count_unequal(wa_encoding *c, wa_encoding_part *parts)
         return;
     const wa_encoding_sums *s = &c->unequal;
     c->out.ratio = ratio_of(s->theirs, s->ours, s->norm, OWN_GRID);
-    c->out.gain = s->norm > 0.0 ? s->excess / s->norm : 0.0;
+    c->out.gain = wa_encoding_gain(s);
 }
 
 /* Errors that are no numbers leave the quantiles; the first such row is the worst. */

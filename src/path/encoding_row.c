@@ -215,6 +215,15 @@ static void take_gain(wa_encoding *c, size_t r, double gain, double own)
     }
 }
 
+double wa_encoding_gain(const wa_encoding_sums *sums)
+{
+    double least = fmin(sums->expected, 0.0), most = fmax(sums->expected, 0.0);
+    double excess = sums->excess > most    ? sums->excess - most
+                    : sums->excess < least ? sums->excess - least
+                                           : 0.0 * sums->excess; /* NaN stays */
+    return sums->norm > 0.0 ? excess / sums->norm : 0.0;
+}
+
 /*
  * A row that no encoder here makes: into the sums, and to its extremes.
  *
@@ -227,13 +236,14 @@ static void add_unequal(wa_encoding *c, size_t r, const wa_encoding_sums *row, d
     c->unequal.ours += row->ours;
     c->unequal.theirs += row->theirs;
     c->unequal.excess += row->excess;
+    c->unequal.expected += row->expected;
     c->unequal.norm += row->norm;
     c->own[r] = sqrt(row->ours) + lost * sqrt(row->norm);
     if (!(steps <= c->out.steps)) {
         c->out.steps = steps;
         c->out.steps_row = (int32_t)(c->first + r);
     }
-    take_gain(c, r, row->norm > 0.0 ? row->excess / row->norm : 0.0, own);
+    take_gain(c, r, wa_encoding_gain(row), own);
 }
 
 static void compare_blocks(wa_encoding *c, size_t r, const float *model)
@@ -264,11 +274,13 @@ static void compare_levels(wa_encoding *c, size_t r, const float *model, const f
     if (are_equal_values(stored, model, c->cols))
         return;
     wa_encoding_sums row = {0};
-    double lost;
+    wa_expected expected = wa_matrix_expected(c->stored, r, model);
     c->known[r] |= WA_ROW_DIFFERS;
     measure(stored, model, c->cols, &row.theirs, &row.norm, &row.excess);
-    row.ours = wa_matrix_expected(c->stored, r, model, &lost);
-    add_unequal(c, r, &row, (double)wa_matrix_steps(c->stored, r, model), lost, lost);
+    row.ours = expected.error;
+    row.expected = expected.excess;
+    add_unequal(c, r, &row, (double)wa_matrix_steps(c->stored, r, model), expected.lost,
+                expected.lost);
 }
 
 /* --- A row ----------------------------------------------------------------------------------- */

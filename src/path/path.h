@@ -490,7 +490,8 @@ typedef struct wa_row_error {
     /* R: their error over that of our re-encoding of the model's rows; LEVELS: over wa_row_expected
      * */
     double ratio;
-    double gain; /* <stored, model> / <model, model> - 1 of all together, */
+    double gain; /* <stored, model> / <model, model> - 1 of all together; LEVELS: less what
+                  * wa_row_expected says, */
     /* and of the row where it is largest in magnitude, less that of our re-encoding of it, if any
      * */
     double row_gain;
