@@ -289,22 +289,24 @@ void wa_encoding_compare_row(wa_encoding *c, size_t r, const float *model)
 {
     const float *stored = wa_encoding_row_of(c->stored, r, c->stored_row);
     float apart[2];
-    bool is_offset = c->offset != 0.0F; /* of a column */
+    size_t cols = c->cols;
+    bool is_offset = c->offset != 0.0F; /* of a column of floats */
     if (is_offset) {
         apart[0] = stored[0] - c->offset;
         apart[1] = model[0] - c->offset;
         stored = &apart[0];
         model = &apart[1];
+        cols = 1;
     }
-    compare(stored, model, is_offset ? 1 : c->cols, &c->error[r], &c->square[r]);
-    if (c->levels)
+    compare(stored, model, cols, &c->error[r], &c->square[r]);
+    if (c->levels && !is_offset)
         compare_levels(c, r, model, stored);
-    else if (c->made_bytes > 0)
+    else if (c->made_bytes > 0 && !is_offset)
         compare_blocks(c, r, model);
     else
-        c->known[r] = compare_floats(stored, model, c->cols);
+        c->known[r] = compare_floats(stored, model, cols);
     /* a vector that was decoded does not say what it was */
-    bool may_be_bf16 = c->stored->format == WA_FORMAT_BF16 || c->cols == 1;
-    if (may_be_bf16 && is_no_bf16(stored, model, c->cols))
+    bool may_be_bf16 = c->stored->format == WA_FORMAT_BF16 || cols == 1;
+    if (may_be_bf16 && is_no_bf16(stored, model, cols))
         c->known[r] |= WA_ROW_NO_BF16;
 }
