@@ -1,6 +1,7 @@
 /* Panels: dense rows (or columns) to feature rows, and those to the bytes of a file. */
 #include "vindex/panel.h"
 
+#include <assert.h>
 #include <math.h>
 
 /* 16 MiB in each of three buffers. */
@@ -147,11 +148,12 @@ static wa_status check_scales(const float *rows, size_t count, size_t width, wa_
                               const uint8_t *encoded, size_t row, wa_error *err)
 {
     const wa_format_info *info = wa_format_get(format);
+    const size_t elements = info->block_elements;
+    assert(elements > 1);
     for (size_t r = 0; r < count; r++)
-        for (size_t first = 0; first < width; first += info->block_elements)
-            WA_TRY(check_block(
-                rows + r * width + first, wa_size_min(info->block_elements, width - first), info,
-                encoded + r * row + first / info->block_elements * info->block_bytes, err));
+        for (size_t first = 0; first < width; first += elements)
+            WA_TRY(check_block(rows + r * width + first, wa_size_min(elements, width - first), info,
+                               encoded + r * row + first / elements * info->block_bytes, err));
     return WA_OK;
 }
 
