@@ -58,7 +58,7 @@ wa_status wa_extents_disjoint(wa_extent *extents, size_t count, const uint8_t *s
         size_t begin = last == NULL ? 0 : (size_t)(last->data.data - start);
         size_t end = last == NULL ? 0 : begin + last->data.size;
         size_t other = (size_t)(next->data.data - start);
-        if (other < end)
+        if (last != NULL && other < end)
             return wa_fail(err, WA_E_FORMAT,
                            "tensors '%.200s' [%zu, %zu) and '%.200s' [%zu, %zu) overlap",
                            last->name, begin, end, next->name, other, other + next->data.size);
