@@ -106,15 +106,6 @@ wa_status wa_captures_check(const char *folder, const wa_captures *captures, con
 
 /* --- Removing --- */
 
-static wa_status remove_file(const char *folder, const char *name, wa_error *err)
-{
-    char path[WA_NAME_BYTES];
-    WA_TRY(wa_parts_join(folder, name, path, err));
-    if (unlink(path) != 0 && errno != ENOENT)
-        return wa_fail(err, WA_E_IO, "cannot remove '%s': %s", path, strerror(errno));
-    return WA_OK;
-}
-
 /* Remove what is ours and stands for no kept part. */
 static wa_status remove_unless_kept(void *context, const char *name, wa_error *err)
 {
@@ -127,7 +118,7 @@ static wa_status remove_unless_kept(void *context, const char *name, wa_error *e
         return WA_OK;
     if (!temporary && wa_capture_part(&place, k->kept, k->count) != NULL)
         return WA_OK;
-    return remove_file(k->folder, name, err);
+    return wa_parts_remove_name(k->folder, name, err);
 }
 
 wa_status wa_captures_prepare(const char *folder, const wa_result_meta *meta, const wa_batch *kept,

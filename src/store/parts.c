@@ -110,7 +110,7 @@ wa_status wa_parts_count_runs(const char *directory, size_t *out, wa_error *err)
     return wa_directory_visit(directory, count_run, out, err);
 }
 
-static wa_status remove_name(const char *directory, const char *name, wa_error *err)
+wa_status wa_parts_remove_name(const char *directory, const char *name, wa_error *err)
 {
     char path[WA_NAME_BYTES];
     WA_TRY(wa_parts_join(directory, name, path, err));
@@ -136,7 +136,7 @@ static bool is_temporary(const char *name, bool of_others)
 /* Not those that are written without the lock: another run may be at it. */
 static wa_status remove_if_stale(void *directory, const char *name, wa_error *err)
 {
-    return is_temporary(name, false) ? remove_name(directory, name, err) : WA_OK;
+    return is_temporary(name, false) ? wa_parts_remove_name(directory, name, err) : WA_OK;
 }
 
 /* The job's description, runs and parts, and those set aside: what we write, letter for letter, and
@@ -159,7 +159,8 @@ static bool is_ours(const char *name)
 
 static wa_status remove_if_ours(void *directory, const char *name, wa_error *err)
 {
-    return is_ours(name) || is_temporary(name, true) ? remove_name(directory, name, err) : WA_OK;
+    return is_ours(name) || is_temporary(name, true) ? wa_parts_remove_name(directory, name, err)
+                                                     : WA_OK;
 }
 
 wa_status wa_parts_remove_stale(const char *directory, wa_error *err)
@@ -170,7 +171,7 @@ wa_status wa_parts_remove_stale(const char *directory, wa_error *err)
 /* The job's description first: without it what is left is nobody's. */
 wa_status wa_parts_remove_files(const char *directory, wa_error *err)
 {
-    WA_TRY(remove_name(directory, "job.json", err));
+    WA_TRY(wa_parts_remove_name(directory, "job.json", err));
     return wa_directory_visit(directory, remove_if_ours, (void *)(uintptr_t)directory, err);
 }
 

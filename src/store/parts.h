@@ -25,6 +25,8 @@ bool wa_part_parse(const char *name, wa_batch *out);
 /** "DIRECTORY/NAME". */
 WA_CHECKED wa_status wa_parts_join(const char *directory, const char *name, char out[WA_NAME_BYTES],
                                    wa_error *err);
+/** Remove DIRECTORY/NAME, which may be gone already. WA_E_IO. */
+WA_CHECKED wa_status wa_parts_remove_name(const char *directory, const char *name, wa_error *err);
 /** "DIRECTORY/run-K.json". */
 WA_CHECKED wa_status wa_parts_run_name(const char *directory, size_t k, char out[WA_NAME_BYTES],
                                        wa_error *err);
