@@ -151,8 +151,6 @@ typedef struct group {
 
 static void add_group(const struct rule *rule, const group *g, wa_expected *sum)
 {
-    if (g->scale == 0.0 || !isfinite(g->scale))
-        return;
     if (rule->span == FLOATS)
         add_e4m3(g->w, g->n, g->scale, sum);
     else if (rule->span == SHARED)
@@ -173,8 +171,6 @@ static void add_group(const struct rule *rule, const group *g, wa_expected *sum)
 static double rounding_of(const struct rule *rule, const group *g, double scale, double zero)
 {
     double sum = 0.0, level = g->scale;
-    if (g->scale == 0.0 || !isfinite(g->scale))
-        return 0.0;
     if (rule->span == SIGNED)
         level *= (double)(rule->high - rule->low) / 15.0; /* of 16 */
     for (size_t i = 0; i < g->n; i++) {
@@ -209,20 +205,23 @@ enum { GROUPS = 16 }; /* of a super-block, at most */
 static void add_block(const struct rule *rule, const float *w, size_t n, double *lost, double *norm,
                       wa_expected *sum)
 {
-    group groups[GROUPS];
+    group groups[GROUPS]; /* those that have levels */
     size_t count = 0;
     double most = 0.0, far = 0.0;
     for (size_t at = 0; at < n; at += rule->group) {
-        group *g = &groups[count++];
-        *g = (group){.w = w + at, .n = n - at < rule->group ? n - at : rule->group};
-        g->scale = scale_of(rule, g->w, g->n, &g->zero);
-        add_group(rule, g, sum);
-        most = fmax(most, fabs(g->scale));
-        far = fmax(far, fabs(g->zero));
+        group g = {.w = w + at, .n = n - at < rule->group ? n - at : rule->group};
+        g.scale = scale_of(rule, g.w, g.n, &g.zero);
+        most = fmax(most, fabs(g.scale));
+        far = fmax(far, fabs(g.zero));
+        if (g.scale == 0.0 || !isfinite(g.scale))
+            continue;
+        add_group(rule, &g, sum);
+        groups[count++] = g;
     }
-    for (size_t i = 0; i < count && rule->most > 1.0F; i++)
-        sum->error +=
-            rounding_of(rule, &groups[i], most / (double)rule->most, far / (double)rule->most);
+    if (rule->most > 1.0F) /* scales are codes */
+        for (size_t i = 0; i < count; i++)
+            sum->error +=
+                rounding_of(rule, &groups[i], most / (double)rule->most, far / (double)rule->most);
     double square = square_of(w, n);
     *norm += square;
     *lost += square * lost_of(rule, most);
