@@ -40,6 +40,14 @@ wa_status wa_config_positive(const char *what, double value, wa_error *err)
     return wa_fail(err, WA_E_FORMAT, "'%s' is %g, expected a finite number above 0", what, value);
 }
 
+wa_status wa_config_layers_check(size_t layers, wa_error *err)
+{
+    if (layers > WA_LAYERS_MOST)
+        return wa_fail(err, WA_E_FORMAT, "the number of layers is %zu, expected at most %d", layers,
+                       WA_LAYERS_MOST);
+    return WA_OK;
+}
+
 static wa_status check_sizes(const wa_model *facts, wa_error *err)
 {
     const struct {

@@ -91,6 +91,10 @@ WA_CHECKED wa_status wa_config_finish(wa_config *config, wa_error *err);
 WA_CHECKED wa_status wa_config_experts_check(const wa_expert_shape *shape, const char *key,
                                              wa_error *err);
 
+/** More layers than any model has are an error of the file, told before tables of layers are made. */
+enum { WA_LAYERS_MOST = 1 << 16 };
+WA_CHECKED wa_status wa_config_layers_check(size_t layers, wa_error *err);
+
 /** A number that must be finite and above 0; `what` for the message. */
 WA_CHECKED wa_status wa_config_positive(const char *what, double value, wa_error *err);
 

@@ -114,6 +114,7 @@ static wa_status read_sizes(const reader *r, wa_model *facts, wa_error *err)
 {
     WA_TRY(read_constant(r, "embedding_length", &facts->hidden, err));
     WA_TRY(read_constant(r, "block_count", &facts->layer_count, err));
+    WA_TRY(wa_config_layers_check(facts->layer_count, err));
     WA_TRY(read_constant(r, "feed_forward_length", &facts->intermediate, err));
     WA_TRY(read_constant(r, "attention.head_count", &facts->q_heads, err));
     WA_TRY(read_constant_or(r, "attention.head_count_kv", facts->q_heads, &facts->kv_heads, err));

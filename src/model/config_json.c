@@ -61,6 +61,7 @@ static wa_status read_sizes(const reader *r, wa_model *facts, wa_error *err)
     const wa_config_keys *keys = r->config->family->keys;
     WA_TRY(wa_json_size(owner(r, keys->hidden), keys->hidden, &facts->hidden, err));
     WA_TRY(wa_json_size(owner(r, keys->layers), keys->layers, &facts->layer_count, err));
+    WA_TRY(wa_config_layers_check(facts->layer_count, err));
     const json_t *place = owner(r, keys->intermediate);
     if (r->config->family->position_table && !wa_json_is_given(place, keys->intermediate)) {
         if (!wa_size_mul(4, facts->hidden, &facts->intermediate)) /* GPT-2: n_inner null */

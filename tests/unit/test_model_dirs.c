@@ -335,13 +335,19 @@ static void hostile_sizes_take_no_memory(void)
     wa_test_write_safetensors(directory, "model.safetensors", llama, written[0].count, "F32");
     static const char deep[] =
         "{\"model_type\":\"llama\",\"hidden_size\":8,\"intermediate_size\":12,"
-        "\"num_attention_heads\":2,\"num_hidden_layers\":4000000000000}";
+        "\"num_attention_heads\":2,\"num_hidden_layers\":40000}";
+    /* whose experts' places are a table of its layers */
+    static const char endless[] =
+        "{\"model_type\":\"gpt_oss\",\"hidden_size\":8,\"intermediate_size\":12,"
+        "\"num_attention_heads\":2,\"num_hidden_layers\":72057594037927936}";
     static const char wide[] =
         "{\"model_type\":\"llama\",\"hidden_size\":8,\"intermediate_size\":12,"
         "\"num_attention_heads\":1,\"head_dim\":1000000000000,"
         "\"num_hidden_layers\":1}";
     wa_test_write_in(directory, "config.json", deep, strlen(deep));
-    wa_test_refused(directory, WA_E_FORMAT, "4000000000000 layers, but only 12 tensors");
+    wa_test_refused(directory, WA_E_FORMAT, "40000 layers, but only 12 tensors");
+    wa_test_write_in(directory, "config.json", endless, strlen(endless));
+    wa_test_refused(directory, WA_E_FORMAT, "layers is 72057594037927936, expected at most 65536");
     wa_test_write_in(directory, "config.json", wide, strlen(wide));
     wa_test_refused(directory, WA_E_FORMAT, "expected [1000000000000, 8]");
 }
