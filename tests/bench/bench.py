@@ -13,6 +13,8 @@ products  our own products and engine blas at 1 to 512 rows x 1 and 7 evaluation
 phases    where one rank's time goes, the seed job's three prompts and --prompts of 18 to 55 words, checks on; GFLOP/s of the peak
 strong    the same job (--prompts prompts, checks off) and the seed job's size (3 prompts) on more ranks: times faster than on one
 weak      --prompts / 8 prompts for each rank: time on one rank / time on many
+          Both beside how many times one core's FMAs and reading as many cores do at once (bench_cores): cores share a clock's
+          budget and memory, and on rented machines with strangers
 
 Rates of one core are by its processor time; those of ranks by the clock, so other work on the machine lowers them. By hand:
 nothing here passes or fails.
@@ -56,7 +58,7 @@ class Bench:
     def __init__(self, args, folder):
         self.args, self.folder, self.build = args, folder, pathlib.Path(args.build).resolve()
         self.program = str(self.build / "walkaudit")
-        self.limits = None
+        self.limits, self.worth = None, {}
 
     def tool(self, name, *words, quiet=False):
         return answer(str(self.build / "tests" / name), *words, quiet=quiet)
@@ -65,6 +67,14 @@ class Bench:
         if self.limits is None:
             self.limits = json.loads(self.tool("bench_limits", "39", "640", "2048", quiet=True))
         return self.limits
+
+    def cores(self, ranks):
+        """How much of one core's rate so many do at once: FMAs, reading memory."""
+        if ranks not in self.worth:
+            found = json.loads(answer(*shlex.split(self.args.mpirun), "-n", str(ranks), str(self.build / "tests" / "bench_cores"),
+                                      quiet=True))
+            self.worth[ranks] = (found["fma_gflops"]["cores"], found["read_gbps"]["cores"])
+        return self.worth[ranks]
 
     def job(self, prompts):
         """A job of so many prompts; 0: those of the seed job."""
@@ -135,15 +145,18 @@ def phases(bench):
 
 
 def scaling(bench, what, job_of):
-    print("| ranks | groups x stages x teams | wall, s | faster | of ranks | waiting | MB |\n|---|---|---|---|---|---|---|")
+    print("| ranks | groups x stages x teams | wall, s | faster | FMAs | reading | of FMAs | waiting | MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
     first = None
     for ranks in bench.args.ranks:
         facts = bench.run(ranks, job_of(ranks), UNCHECKED)
         wall = facts["wall_seconds"]
         first = first or (wall, ranks)
         faster = first[0] / wall * first[1] * (ranks / first[1] if what == "weak" else 1.0)
+        fmas, reading = bench.cores(ranks)
         print(f"| {ranks} | {facts['groups']:.0f} x {facts['stages']:.0f} x {facts['teams']:.0f} | {wall:.2f} | {faster:.2f} | "
-              f"{faster / ranks:.0%} | {facts['seconds_wait'] / (wall * ranks):.0%} | "
+              f"{fmas:.2f} | {reading:.2f} | {faster / (fmas if fmas > 0 else ranks):.0%} | "
+              f"{facts['seconds_wait'] / (wall * ranks):.0%} | "
               f"{facts['anonymous_bytes_per_rank_max'] / 1e6:.0f} |", flush=True)
 
 

@@ -63,15 +63,23 @@ static peak_loop choose(const char *isa)
 
 #endif
 
+double peak_run(const char *isa)
+{
+    static volatile float sink;
+    peak_loop loop = choose(isa);
+    if (loop.run == NULL)
+        return 0.0;
+    sink = sink + loop.run(ROUNDS);
+    return 2e-9 * ROUNDS * (double)(SUMS * loop.lanes);
+}
+
 double peak_rate(const char *isa)
 {
-    peak_loop loop = choose(isa);
-    volatile float sink = 0.0F;
     double best = 0.0;
-    for (int r = 0; loop.run != NULL && r < 4 * REPEATS; r++) {
+    for (int r = 0; r < 4 * REPEATS; r++) {
         double start = processor_time();
-        sink = sink + loop.run(ROUNDS);
-        double rate = 2e-9 * ROUNDS * (double)(SUMS * loop.lanes) / (processor_time() - start);
+        double work = peak_run(isa);
+        double rate = work / (processor_time() - start);
         best = rate > best ? rate : best;
     }
     return best;

@@ -7,4 +7,7 @@
  * (portable; a processor without FMA). */
 double peak_rate(const char *isa);
 
+/** Runs that loop once, some milliseconds. Returns its GFLOP; 0 where peak_rate is not known. */
+double peak_run(const char *isa);
+
 #endif
