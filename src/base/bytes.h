@@ -91,6 +91,9 @@ WA_CHECKED wa_status wa_maps_check(wa_error *err);
  */
 const char *wa_maps_touched(const void *at);
 
+/** The bytes of the file that is mapped by this path; none where it is not. Local. */
+wa_bytes wa_maps_find(const char *path);
+
 /**
  * Ask the system to read these bytes of mapped files, while the caller does something else. Local;
  * a wish that may be ignored, and is, where they are no file's. What is there already costs a look

@@ -85,6 +85,14 @@ const char *wa_maps_touched(const void *at)
     return NULL;
 }
 
+wa_bytes wa_maps_find(const char *path)
+{
+    for (size_t i = 0; i < map_count; i++)
+        if (strcmp(maps[i].path, path) == 0)
+            return (wa_bytes){maps[i].data, (size_t)maps[i].info.st_size};
+    return (wa_bytes){NULL, 0};
+}
+
 wa_status wa_maps_check(wa_error *err)
 {
     for (size_t i = 0; i < map_count; i++)

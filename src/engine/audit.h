@@ -20,6 +20,8 @@ typedef struct wa_input_file {
     /* whose index.json has a checksum of this file, which a case reads; -1 = there is none */
     int vindex;
     int checksum; /* the state of wa_vindex_checksum, once taken */
+    /* on rank 0, its SHA-256 then, where `hash` is not of all bytes; else NULL */
+    const char *sum;
 } wa_input_file;
 
 /** Read-only once opened and tokenised; memory in the arena given to wa_audit_open. */

@@ -232,8 +232,12 @@ wa_status wa_audit_fingerprint(wa_audit *audit, const char *blas_core, wa_result
 static wa_status check_again(const wa_audit *audit, const wa_input_file *file, wa_error *err)
 {
     char *hash;
+    wa_input_file now = *file;
     WA_TRY(wa_fingerprint_file(file->path, audit->job->fingerprint_full, audit->arena, &hash, err));
-    if (file->hash != NULL && strcmp(hash, file->hash) != 0)
+    if (file->sum != NULL)
+        WA_TRY(wa_audit_take_checksum(audit, &now, audit->arena, err));
+    bool differs = file->sum != NULL && (now.sum == NULL || strcmp(now.sum, file->sum) != 0);
+    if (differs || (file->hash != NULL && strcmp(hash, file->hash) != 0))
         return wa_fail(err, WA_E_MISMATCH,
                        "an input changed while this run read it, and its time was set back; in "
                        "file '%s'; start again "

@@ -12,7 +12,7 @@ WA_CHECKED wa_status wa_audit_list_inputs(wa_audit *audit, wa_error *err);
 /** Of the files listed, find those that cases read and index.json has a checksum of. Local. */
 WA_CHECKED wa_status wa_audit_find_checksums(wa_audit *audit, wa_error *err);
 
-/** Read such a file whole, and compare: fills its `checksum`. Local; memory of `arena`. */
+/** Read such a file whole, and compare: fills its `checksum` and `sum`. Local; memory of `arena`. */
 WA_CHECKED wa_status wa_audit_take_checksum(const wa_audit *audit, wa_input_file *file,
                                             wa_arena *arena, wa_error *err);
 

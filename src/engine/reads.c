@@ -131,6 +131,7 @@ wa_status wa_audit_take_checksum(const wa_audit *audit, wa_input_file *file, wa_
     wa_vindex_checksum sum;
     WA_TRY(wa_vindex_verify_file(vindex, file->path + strlen(vindex->path) + 1, arena, &sum, err));
     file->checksum = (int)sum.state;
+    file->sum = sum.found;
     return WA_OK;
 }
 

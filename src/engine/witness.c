@@ -6,10 +6,20 @@ typedef struct wa_witnessed {
     wa_short_digest digest;
 } wa_witnessed;
 
+static bool is_hashed(const wa_witness *witness, const void *at)
+{
+    for (size_t i = 0; i < witness->hashed_count; i++) {
+        uintptr_t start = (uintptr_t)witness->hashed[i].data;
+        if ((uintptr_t)at >= start && (uintptr_t)at - start < witness->hashed[i].size)
+            return true;
+    }
+    return false;
+}
+
 wa_status wa_witness_take(wa_witness *witness, wa_bytes span, wa_error *err)
 {
     wa_witnessed one = {.span = span};
-    if (span.size == 0)
+    if (span.size == 0 || is_hashed(witness, span.data))
         return WA_OK;
     for (size_t i = 0; i < witness->count; i++)
         if (witness->seen[i].span.data == span.data && witness->seen[i].span.size >= span.size)

@@ -11,9 +11,13 @@ typedef struct wa_witness {
     wa_arena *arena; /* of this alone; borrowed */
     struct wa_witnessed *seen;
     size_t count, room;
+    /* [hashed_count] mapped files of which somebody has a digest of all bytes; borrowed */
+    const wa_bytes *hashed;
+    size_t hashed_count;
 } wa_witness;
 
-/** Take the digest of a span, unless it is there. Local; reads the span. Errors: WA_E_MEMORY. */
+/** Take the digest of a span, unless it is there or its file's is. Local; reads the span. Errors:
+ * WA_E_MEMORY. */
 WA_CHECKED wa_status wa_witness_take(wa_witness *witness, wa_bytes span, wa_error *err);
 /** After wa_maps_check: compare what lies in files that were touched. Local. WA_E_MISMATCH, naming
  * the file. */

@@ -434,6 +434,21 @@ wa_status wa_run_print(const wa_job *job, size_t index, const wa_run_options *op
     return status;
 }
 
+/* Rank 0 hashes these files again where they were touched, so that no rank needs digests of what it
+ * reads there. Other hosts may have files of their own. */
+static wa_status list_hashed(task *t, wa_error *err)
+{
+    wa_bytes *hashed;
+    if (wa_comm_nodes(t->comm) > 1)
+        return WA_OK;
+    WA_TRY(wa_arena_take(t->arena, t->audit->file_count, sizeof *hashed, &hashed, err));
+    t->witness.hashed = hashed;
+    for (size_t i = 0; i < t->audit->file_count; i++)
+        if (t->audit->files[i].vindex >= 0)
+            hashed[t->witness.hashed_count++] = wa_maps_find(t->audit->files[i].path);
+    return WA_OK;
+}
+
 static wa_status run_open_audit(task *t, wa_error *err)
 {
     WA_TRY(share_prompts(t, err));
@@ -444,8 +459,8 @@ static wa_status run_open_audit(task *t, wa_error *err)
     WA_TRY(wa_comm_agree(
         t->comm, wa_audit_result_path(t->audit, t->options->out_file, &t->result_path, err), err));
     WA_TRY(wa_run_hash_inputs(t->comm, t->audit, t->log, t->arena, err));
-    wa_status status = WA_OK;
-    if (is_root(t))
+    wa_status status = list_hashed(t, err);
+    if (is_root(t) && status == WA_OK)
         status = prepare_root(t, err);
     if (status == WA_OK)
         /* what was fingerprinted by its name is what this rank has mapped */

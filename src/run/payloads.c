@@ -100,7 +100,7 @@ wa_status wa_run_check_payloads(wa_comm *comm, const wa_audit *audit, const char
 
 enum { HASH_BYTES = 80 }; /* "full:", 64 digits, NUL */
 typedef struct hash_text {
-    char text[HASH_BYTES];
+    char text[HASH_BYTES]; /* of wa_fingerprint_file; with `quick` the SHA-256; "" = of none */
     int32_t checksum;
 } hash_text;
 
@@ -141,15 +141,15 @@ static wa_status hash_file(wa_audit *audit, size_t i, hash_text *out, wa_arena *
                            wa_error *err)
 {
     wa_input_file *file = &audit->files[i];
-    char *hash;
-    if (audit->job->fingerprint_full) {
-        WA_TRY(wa_fingerprint_file(file->path, true, arena, &hash, err));
-        if (strlen(hash) >= sizeof out->text)
-            return wa_fail(err, WA_E_INTERNAL, "a hash of %zu characters", strlen(hash));
-        memcpy(out->text, hash, strlen(hash) + 1);
-    }
+    char *full = NULL;
+    if (audit->job->fingerprint_full)
+        WA_TRY(wa_fingerprint_file(file->path, true, arena, &full, err));
     if (file->vindex >= 0)
         WA_TRY(wa_audit_take_checksum(audit, file, arena, err));
+    const char *hash = full != NULL ? full : file->sum != NULL ? file->sum : "";
+    if (strlen(hash) >= sizeof out->text)
+        return wa_fail(err, WA_E_INTERNAL, "a hash of %zu characters", strlen(hash));
+    memcpy(out->text, hash, strlen(hash) + 1);
     out->checksum = file->checksum;
     return WA_OK;
 }
@@ -171,10 +171,11 @@ static wa_status keep_hashes(wa_audit *audit, size_t files, const int32_t *rank_
         char *copy;
         const hash_text *hash = &all[(size_t)rank_of[i] * files + i];
         audit->files[i].checksum = hash->checksum;
-        if (!audit->job->fingerprint_full)
+        audit->files[i].sum = NULL;
+        if (hash->text[0] == '\0')
             continue;
         WA_TRY(wa_arena_copy(audit->arena, hash->text, strlen(hash->text), &copy, err));
-        audit->files[i].hash = copy;
+        *(audit->job->fingerprint_full ? &audit->files[i].hash : &audit->files[i].sum) = copy;
     }
     return WA_OK;
 }
