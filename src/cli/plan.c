@@ -260,7 +260,7 @@ static wa_status document(const wa_audit *audit, const wa_plan_input *input, con
     json_t *object;
     /* one of a sweep has a share of them */
     const int *ranks = r->count_count == 1 ? &at.ranks : r->counts;
-    wa_plan_figures f = {.flops_per_second = r->flops_per_second};
+    wa_plan_figures f = {.given = r->flops_per_second};
     WA_TRY(wa_plan_audit_object(audit, &object, err));
     json_array_append_new(r->audits, object);
     for (size_t i = 0; i < r->count_count; i++) {

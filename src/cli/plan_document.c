@@ -66,8 +66,8 @@ void wa_plan_add_object(json_t *audit_object, const wa_audit *audit, const wa_pl
         {"kernel_check_seconds", wa_cli_number(f->kernel_check_seconds)},
         {"encoding_check_seconds", wa_cli_number(f->encoding_check_seconds)},
         {"encoding_check_bytes", wa_cli_number(f->encoding_check_bytes)},
-        {"flop_per_second", wa_cli_number(f->flops_per_second)},
-        {"rate", wa_json_text(f->is_measured ? wa_engine_name(audit->job->engine) : "given")}};
+        {"flop_per_second", wa_cli_number(f->rate.flops_per_second)},
+        {"rate", wa_json_text(f->rate.threads > 0 ? wa_engine_name(audit->job->engine) : "given")}};
     for (size_t i = 0; i < sizeof figures_of / sizeof figures_of[0]; i++)
         json_object_set_new(object, figures_of[i].name, figures_of[i].value);
     json_array_append_new(json_object_get(audit_object, "plans"), object);

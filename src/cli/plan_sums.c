@@ -2,11 +2,11 @@
 #include "cli/plan_sums.h"
 
 #include "base/bytes.h"
-#include "compute/kernel.h"
 #include "engine/pipeline.h"
 #include "job/plan_checks.h"
 #include "report/grid.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /* Below this many batches a group, ranks wait for each other (design 10). */
@@ -26,74 +26,7 @@ wa_status wa_plan_amount(double amount, const char *unit, wa_arena *arena, char 
     return wa_arena_print(arena, out, err, "%.*f %s%s", digits, amount, prefixes[at], unit);
 }
 
-/* --- Rate ------------------------------------------------------------------------------------- */
-
-/* Beyond these sizes the rate does not change; decoding and packing are in it, for two evaluations,
- * as a case has. */
-enum { RATE_DEPTH = 512, RATE_ROWS = 512, RATE_WIDTH = 2048, RATE_EVALUATIONS = 2 };
-static const double RATE_SECONDS = 0.2;
-
-/* A layer's product as a run makes it, of plain numbers in f16. */
-typedef struct sample {
-    wa_matrix w;
-    size_t rows;
-    wa_operand pairs[RATE_EVALUATIONS];
-    wa_scratch scratch;
-} sample;
-
-static wa_status open_sample(const wa_plan_input *input, const wa_plan *plan, wa_engine engine,
-                             wa_arena *arena, sample *out, wa_error *err)
-{
-    size_t rows = wa_size_min(plan->max_rows, RATE_ROWS),
-           width = wa_size_min(input->intermediate, RATE_WIDTH);
-    uint16_t *weights;
-    float *x, *y;
-    WA_TRY(wa_arena_take(arena, width * RATE_DEPTH, sizeof *weights, &weights, err));
-    WA_TRY(wa_arena_take(arena, rows * RATE_DEPTH, sizeof *x, &x, err));
-    WA_TRY(wa_arena_take(arena, RATE_EVALUATIONS * rows * width, sizeof *y, &y, err));
-    for (size_t i = 0; i < width * RATE_DEPTH; i++)
-        weights[i] = (uint16_t)(0x3c00 + i % 7); /* a little above 1 */
-    for (size_t i = 0; i < rows * RATE_DEPTH; i++)
-        x[i] = (float)(i % 5) - 2.0F;
-    out->w = (wa_matrix){.data = (const uint8_t *)weights,
-                         .format = WA_FORMAT_F16,
-                         .rows = width,
-                         .cols = RATE_DEPTH,
-                         .row_bytes = RATE_DEPTH * sizeof *weights};
-    out->rows = rows;
-    for (size_t i = 0; i < RATE_EVALUATIONS; i++)
-        out->pairs[i] = (wa_operand){.x = x, .y = y + i * rows * width};
-    WA_TRY(wa_scratch_open(arena, rows, 1, RATE_DEPTH, &out->scratch, err));
-    out->scratch.engine = engine;
-    return WA_OK;
-}
-
-/*
- * Operations per second of products whose matrix is packed already, of one thread, at the rows of a
- * batch, by the job's engine: what the plan's operations are counted in. By the processor's time,
- * so that other work on the machine changes little.
- */
-static wa_status measure_rate(const wa_plan_input *input, const wa_plan *plan, wa_engine engine,
-                              wa_arena *arena, double *out, wa_error *err)
-{
-    sample s;
-    WA_TRY(open_sample(input, plan, engine, arena, &s, err));
-    wa_blas_set_threads(1); /* as a rank has */
-    double rows = (double)(RATE_EVALUATIONS * s.rows) + input->packing_rows;
-    double flops = 2.0 * rows * (double)(s.w.rows * s.w.cols), spent = 0.0;
-    size_t calls = 0;
-    /* the first touches its memory */
-    wa_gemm_rows(&s.w, s.rows, RATE_DEPTH, s.w.rows, s.pairs, RATE_EVALUATIONS, NULL, &s.scratch);
-    double start = wa_processor_clock();
-    while (spent < RATE_SECONDS) {
-        wa_gemm_rows(&s.w, s.rows, RATE_DEPTH, s.w.rows, s.pairs, RATE_EVALUATIONS, NULL,
-                     &s.scratch);
-        calls++;
-        spent = wa_processor_clock() - start;
-    }
-    *out = (double)calls * flops / spent;
-    return WA_OK;
-}
+/* --- Time ------------------------------------------------------------------------------------- */
 
 /* Norms, activations, softmax, comparing, memory touched for the first time: what a run takes for
  * one second of products and packing (tests/bench/bench_plan.py, processor time: 1.1 to 1.3 on
@@ -161,14 +94,14 @@ wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input
                                wa_error *err)
 {
     wa_dims dims = wa_audit_dims(audit);
-    if (f->flops_per_second == 0.0) {
-        WA_TRY(measure_rate(input, plan, audit->job->engine, arena, &f->flops_per_second, err));
-        f->is_measured = true;
-    }
-    f->seconds = seconds_until_done(plan, f->flops_per_second);
+    if (f->given > 0.0)
+        f->rate = (wa_plan_rate){.flops_per_second = f->given};
+    else
+        WA_TRY(wa_plan_rate_measure(input, plan, audit->job->engine, arena, &f->rate, err));
+    f->seconds = seconds_until_done(plan, f->rate.flops_per_second);
     wa_check_costs checks = wa_plan_check_costs(input, plan);
-    f->kernel_check_seconds = checks.kernel / f->flops_per_second;
-    f->encoding_check_seconds = checks.encoding / f->flops_per_second;
+    f->kernel_check_seconds = checks.kernel / f->rate.flops_per_second;
+    f->encoding_check_seconds = checks.encoding / f->rate.flops_per_second;
     f->encoding_check_bytes = checks.encoding_bytes;
     f->fill = fill_of(plan);
     f->result_bytes = result_bytes(&dims);
@@ -180,11 +113,24 @@ wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input
 
 /* --- Printing --------------------------------------------------------------------------------- */
 
+/* Where the rate is from. */
+static wa_status tell_source(const wa_plan_rate *rate, wa_engine engine, wa_arena *arena,
+                             char **out, wa_error *err)
+{
+    if (rate->threads == 0)
+        return wa_arena_print(arena, out, err, "as given");
+    if (rate->threads == 1)
+        return wa_arena_print(arena, out, err, "measured here, engine %s", wa_engine_name(engine));
+    return wa_arena_print(arena, out, err, "measured here, %d at once, engine %s", rate->threads,
+                          wa_engine_name(engine));
+}
+
 wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, const wa_plan *plan,
                              double flops_per_second, wa_arena *arena, wa_error *err)
 {
     char *memory, *size, *busiest, *path, *time, *layers, *kernel, *encoding, *compared, *captures;
-    wa_plan_figures f = {.flops_per_second = flops_per_second};
+    char *source;
+    wa_plan_figures f = {.given = flops_per_second};
     WA_TRY(wa_plan_figures_take(audit, input, plan, arena, &f, err));
     WA_TRY(wa_plan_amount((double)plan->anonymous_bytes, "B", arena, &memory, err));
     WA_TRY(wa_plan_amount(f.result_bytes, "B", arena, &size, err));
@@ -196,6 +142,7 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
     WA_TRY(print_time(f.kernel_check_seconds, arena, &kernel, err));
     WA_TRY(print_time(f.encoding_check_seconds, arena, &encoding, err));
     WA_TRY(wa_plan_amount(f.encoding_check_bytes, "B", arena, &compared, err));
+    WA_TRY(tell_source(&f.rate, audit->job->engine, arena, &source, err));
     printf(
         "memory:  %s per rank beside the mapped files, the vocabulary (rank 0) and the libraries\n",
         memory);
@@ -209,11 +156,10 @@ wa_status wa_plan_print_sums(const wa_audit *audit, const wa_plan_input *input, 
     printf("load:    busiest rank %s, predicted utilisation %.0f %%, %.0f %% of the time to fill "
            "the stages\n",
            busiest, 100.0 * plan->predicted_utilisation, 100.0 * f.fill);
-    printf("time:    about %s of computing at %.1f GFLOP/s a rank (%s%s): layers and logits %s, "
+    printf("time:    about %s of computing at %.1f GFLOP/s a rank (%s): layers and logits %s, "
            "kernel check %s, encoding check %s\n"
            "         starting, reading files and writing the result come on top\n",
-           time, f.flops_per_second / 1e9, f.is_measured ? "measured here, engine " : "as given",
-           f.is_measured ? wa_engine_name(audit->job->engine) : "", layers, kernel, encoding);
+           time, f.rate.flops_per_second / 1e9, source, layers, kernel, encoding);
     if (f.encoding_check_bytes > 0.0)
         printf("         the encoding check reads %s on the rank that compares most, once\n",
                compared);
@@ -271,9 +217,10 @@ wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input
                                              {"messages", true},  {"bytes", true},
                                              {"to rank 0", true}, {"memory", true}};
     enum { COLUMNS = sizeof columns / sizeof columns[0] };
-    wa_plan_figures f = {.flops_per_second = flops_per_second};
+    wa_plan_figures f = {.given = flops_per_second};
     wa_plan **plans;
     wa_text_grid grid;
+    double least = INFINITY, most = 0.0;
     WA_TRY(wa_text_grid_open(arena, columns, COLUMNS, count, &grid, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *plans, &plans, err));
     for (size_t i = 0; i < count; i++) {
@@ -281,13 +228,19 @@ wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input
         WA_TRY(wa_plan_one_of(input, ranks, count, i, arena, &some, &plans[i], err));
         WA_TRY(wa_plan_figures_take(audit, &some, plans[i], arena, &f, err));
         WA_TRY(fill_count(plans[i], &f, &grid, i, arena, err));
+        least = fmin(least, f.rate.flops_per_second);
+        most = fmax(most, f.rate.flops_per_second);
     }
-    char *size;
+    char *size, *rates;
+    if (least < most)
+        WA_TRY(wa_arena_print(arena, &rates, err, "%.1f to %.1f", least / 1e9, most / 1e9));
+    else
+        WA_TRY(wa_arena_print(arena, &rates, err, "%.1f", most / 1e9));
     WA_TRY(wa_plan_amount(f.result_bytes, "B", arena, &size, err));
-    printf("%zu batches; times at %.1f GFLOP/s a rank (%s%s); result about %s\n\n",
-           plans[0]->batch_count, f.flops_per_second / 1e9,
-           f.is_measured ? "measured here, engine " : "as given",
-           f.is_measured ? wa_engine_name(audit->job->engine) : "", size);
+    printf("%zu batches; times at %s GFLOP/s a rank (%s%s); result about %s\n\n",
+           plans[0]->batch_count, rates,
+           flops_per_second > 0.0 ? "as given" : "measured here, engine ",
+           flops_per_second > 0.0 ? "" : wa_engine_name(audit->job->engine), size);
     WA_TRY(wa_text_grid_print(&grid, stdout, false, arena, err));
     fflush(stdout);
     for (size_t i = 0; !quiet && i < count; i++)

@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_CLI_PLAN_SUMS_H
 #define WALKAUDIT_CLI_PLAN_SUMS_H
 
-#include "engine/audit.h"
+#include "cli/plan_rate.h"
 
 /** "1.5 GB": three digits are enough to judge by. */
 WA_CHECKED wa_status wa_plan_amount(double amount, const char *unit, wa_arena *arena, char **out,
@@ -11,9 +11,8 @@ WA_CHECKED wa_status wa_plan_amount(double amount, const char *unit, wa_arena *a
 
 /** What a plan costs, in figures. */
 typedef struct wa_plan_figures {
-    double flops_per_second; /* of a rank */
-    /* here, by products of the job's engine, a fifth of a second; else as given */
-    bool is_measured;
+    double given; /* operations a second of a rank; 0 = to be measured */
+    wa_plan_rate rate;
     double seconds; /* about, for layers and logits */
     /* about, for the two checks; starting, reading files that are not cached and writing the result
      * are in neither */
@@ -28,8 +27,8 @@ typedef struct wa_plan_figures {
 } wa_plan_figures;
 
 /**
- * Take the figures of one plan into *figures, whose rate stays from plan to plan: 0 in
- * flops_per_second is measured first. Arena: temporary memory. Errors: WA_E_UNSUPPORTED when the
+ * Take the figures of one plan into *figures, whose measured rate serves the next plan too, where
+ * that has as many ranks a node. Arena: temporary memory. Errors: WA_E_UNSUPPORTED when the
  * size of the captures overflows, WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input,

@@ -1,5 +1,6 @@
 """What `plan` foretells is what `run` does: messages and bytes exactly, memory within a few MB, grids and sets of a sweep."""
 import json
+import os
 import random
 import re
 
@@ -115,8 +116,18 @@ def test_the_rate_is_that_of_the_engine_of_the_job(shop, keys, engine):
     words = ["--set", f"engine={engine}"]
     for ranks in ("1", "1,2"):
         done = harness.run(["plan", job.path, "--ranks", ranks, *words])
-        rate = re.search(r"at ([\d.]+) GFLOP/s a rank \(measured here, engine (\w+)\)", done.stdout)
+        rate = re.search(r"at ([\d.]+)(?: to [\d.]+)? GFLOP/s a rank \(measured here, engine (\w+)\)", done.stdout)
         assert float(rate[1]) > 0.0 and rate[2] == engine
+
+
+def test_the_rate_is_that_of_a_node_whose_ranks_all_compute(shop, keys):
+    """As many at once as a node has ranks, but no more than there are processors here; one product of BLAS."""
+    job = job_of(shop, keys)
+    at_once = min(3, len(os.sched_getaffinity(0)))
+    said = f"measured here, {at_once} at once, engine" if at_once > 1 else "measured here, engine"
+    assert said in harness.run(["plan", job.path, "--ranks", "3"]).stdout
+    assert said in harness.run(["plan", job.path, "--ranks", "12", "--nodes", "4"]).stdout
+    assert "measured here, engine" in harness.run(["plan", job.path, "--ranks", "3", "--set", "engine=blas"]).stdout
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -1,0 +1,125 @@
+/* How fast a rank would be: products as a run makes them, on as many processors at once as a node's
+ * ranks would have. */
+#include "cli/plan_rate.h"
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/thread.h"
+#include "base/topology.h"
+#include "compute/kernel.h"
+
+/* Beyond these sizes the rate does not change; decoding and packing are in it, for two evaluations,
+ * as a case has. */
+enum { RATE_DEPTH = 512, RATE_ROWS = 512, RATE_WIDTH = 512, RATE_EVALUATIONS = 2 };
+static const double RATE_SECONDS = 0.3;
+
+/* A layer's product as a run makes it, of plain numbers in f16. */
+typedef struct sample {
+    wa_matrix w;
+    size_t rows;
+    wa_operand pairs[RATE_EVALUATIONS];
+    wa_scratch scratch;
+    double flops, seconds; /* what has been done, and for how long it had a processor */
+} sample;
+
+/* Numbers that all threads read. */
+static wa_status open_inputs(const wa_plan_input *input, const wa_plan *plan, wa_arena *arena,
+                             sample *out, wa_error *err)
+{
+    size_t rows = wa_size_min(plan->max_rows, RATE_ROWS),
+           width = wa_size_min(input->intermediate, RATE_WIDTH);
+    uint16_t *weights;
+    float *x;
+    WA_TRY(wa_arena_take(arena, width * RATE_DEPTH, sizeof *weights, &weights, err));
+    WA_TRY(wa_arena_take(arena, rows * RATE_DEPTH, sizeof *x, &x, err));
+    for (size_t i = 0; i < width * RATE_DEPTH; i++)
+        weights[i] = (uint16_t)(0x3c00 + i % 7); /* a little above 1 */
+    for (size_t i = 0; i < rows * RATE_DEPTH; i++)
+        x[i] = (float)(i % 5) - 2.0F;
+    *out = (sample){.w = {.data = (const uint8_t *)weights,
+                          .format = WA_FORMAT_F16,
+                          .rows = width,
+                          .cols = RATE_DEPTH,
+                          .row_bytes = RATE_DEPTH * sizeof *weights},
+                    .rows = rows,
+                    /* of one call, decoding and packing among them */
+                    .flops = 2.0 * ((double)(RATE_EVALUATIONS * rows) + input->packing_rows) *
+                             (double)(width * RATE_DEPTH)};
+    for (size_t i = 0; i < RATE_EVALUATIONS; i++)
+        out->pairs[i].x = x;
+    return WA_OK;
+}
+
+/* What a thread writes. */
+static wa_status open_sample(const sample *inputs, wa_engine engine, wa_arena *arena, sample *out,
+                             wa_error *err)
+{
+    float *y;
+    size_t values = inputs->rows * inputs->w.rows;
+    *out = *inputs;
+    WA_TRY(wa_arena_take(arena, RATE_EVALUATIONS * values, sizeof *y, &y, err));
+    for (size_t i = 0; i < RATE_EVALUATIONS; i++)
+        out->pairs[i].y = y + i * values;
+    WA_TRY(wa_scratch_open(arena, out->rows, 1, RATE_DEPTH, &out->scratch, err));
+    out->scratch.engine = engine;
+    return WA_OK;
+}
+
+static void multiply(sample *s)
+{
+    wa_gemm_rows(&s->w, s->rows, RATE_DEPTH, s->w.rows, s->pairs, RATE_EVALUATIONS, NULL,
+                 &s->scratch);
+}
+
+/* By the processor's time, so that other work on the machine changes little. */
+static void *run_sample(void *context)
+{
+    sample *s = context;
+    multiply(s); /* the first touches its memory */
+    double start = wa_processor_clock(), spent = 0.0;
+    size_t calls = 0;
+    for (; spent < RATE_SECONDS; calls++) {
+        multiply(s);
+        spent = wa_processor_clock() - start;
+    }
+    s->flops *= (double)calls;
+    s->seconds = spent;
+    return NULL;
+}
+
+static int threads_of(const wa_plan_input *input, const wa_plan *plan, wa_engine engine)
+{
+    int ranks = plan->grid.used + plan->grid.idle, each = (ranks + input->nodes - 1) / input->nodes,
+        here = wa_topology_read("").cpu_count;
+    if (engine == WA_ENGINE_BLAS || here < 1)
+        return 1;
+    return each < here ? each : here;
+}
+
+wa_status wa_plan_rate_measure(const wa_plan_input *input, const wa_plan *plan, wa_engine engine,
+                               wa_arena *arena, wa_plan_rate *rate, wa_error *err)
+{
+    int threads = threads_of(input, plan, engine);
+    sample inputs, *samples;
+    pthread_t *thread;
+    if (rate->threads == threads)
+        return WA_OK;
+    WA_TRY(wa_arena_take(arena, (size_t)threads, sizeof *samples, &samples, err));
+    WA_TRY(wa_arena_take(arena, (size_t)threads, sizeof *thread, &thread, err));
+    WA_TRY(open_inputs(input, plan, arena, &inputs, err));
+    for (int t = 0; t < threads; t++)
+        WA_TRY(open_sample(&inputs, engine, arena, &samples[t], err));
+    wa_blas_set_threads(1); /* as a rank has */
+    int started = 1;        /* the first is this thread */
+    while (started < threads &&
+           wa_thread_start(&thread[started], NULL, run_sample, &samples[started]) == 0)
+        started++;
+    run_sample(&samples[0]);
+    double sum = samples[0].flops / samples[0].seconds;
+    for (int t = 1; t < started; t++) {
+        pthread_join(thread[t], NULL);
+        sum += samples[t].flops / samples[t].seconds;
+    }
+    *rate = (wa_plan_rate){.flops_per_second = sum / started, .threads = threads};
+    return WA_OK;
+}
