@@ -1,4 +1,4 @@
-/* The choice of a grid: dealing of cases, cuts of layers, and the time that both would take. */
+/* The choice of a grid, and the work that is to be done on it. */
 #ifndef WALKAUDIT_JOB_PLAN_GRID_H
 #define WALKAUDIT_JOB_PLAN_GRID_H
 
