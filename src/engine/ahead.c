@@ -48,10 +48,19 @@ static void wish_attention(const wa_layer *of, wishes *w)
         wish(w, attention[i]);
 }
 
+/* What takes every row of a layer with experts. */
+static void wish_shared(const wa_experts *of, wishes *w)
+{
+    const wa_matrix *const used[] = {&of->router, &of->shared_gate, &of->shared.gate,
+                                     &of->shared.up, &of->shared.down};
+    for (size_t i = 0; i < sizeof used / sizeof used[0]; i++)
+        wish(w, used[i]);
+}
+
 /*
  * Attention of every model that a lane has, the FFN of the reference. Experts are not asked for:
  * which ones rows go through is known when the layer's router has answered, and then they are read
- * at once. An expert's rows lie end to end, so that the kernel reads ahead of them by itself: a
+ * at once, and witnessed (see_expert). An expert's rows lie end to end, so that the kernel reads ahead of them by itself: a
  * cold run of two layers of 64 experts (1.6 GB) had 70 major faults, on a disk that is read 8 MiB
  * at a time.
  */
@@ -63,6 +72,8 @@ static void wish_layer_of_model(const wa_stage *stage, size_t layer, wishes *w)
         wish_attention(&stage->lane_model[lane]->layers[layer], w);
     for (size_t i = 0; stage->share.is_lead && i < sizeof ffn / sizeof ffn[0]; i++)
         wish(w, ffn[i]);
+    if (stage->share.is_lead && of->experts != NULL)
+        wish_shared(of->experts, w);
 }
 
 /* A layer that cannot be opened says so when it is its turn. */
@@ -75,12 +86,14 @@ static void wish_layer_of_case(const wa_stage *stage, const wa_case *which, size
         const wa_matrix *const used[] = {&open.select, &open.gate, &open.up, &open.down};
         for (size_t i = 0; i < sizeof used / sizeof used[0]; i++)
             wish(w, used[i]);
+        if (open.experts != NULL)
+            wish_shared(open.experts, w);
     }
 }
 
 /* What the encoding check of a vindex compares, beside what is computed with: of another checkpoint
- * every matrix. Experts, which lie end to end, are left to the kernel here too; and vectors are no
- * longer where they were stored. */
+ * every matrix. Experts, which lie end to end, are left to the kernel here too, but witnessed; and
+ * vectors are no longer where they were stored. */
 static void wish_checked(const wa_stage *stage, size_t vindex, size_t layer, wishes *w)
 {
     const wa_checked of = wa_stage_checked(stage);
@@ -88,11 +101,15 @@ static void wish_checked(const wa_stage *stage, size_t vindex, size_t layer, wis
     wa_encoding_pair pair;
     wa_error ignored;
     for (size_t number = 0; number < WA_CHECKED_PLACES; number++) {
-        if (!wa_checked_place(&of, vindex, number, layer, &place) || wa_checked_stack(&place) > 1 ||
-            wa_checked_pair(&of, &place, 0, &pair, &ignored) != WA_OK || pair.stored.cols == 1)
+        if (!wa_checked_place(&of, vindex, number, layer, &place))
             continue;
-        wish(w, &pair.model);
-        wish(w, &pair.stored);
+        size_t count = wa_checked_stack(&place);
+        for (size_t i = 0; i < count && (count == 1 || w->witness != NULL); i++) {
+            if (wa_checked_pair(&of, &place, i, &pair, &ignored) != WA_OK || pair.stored.cols == 1)
+                continue;
+            wish(w, &pair.model);
+            wish(w, &pair.stored);
+        }
     }
 }
 
@@ -129,6 +146,22 @@ wa_status wa_stage_witness(wa_stage *stage, const wa_stage_batch *batch, size_t 
     *seen = 1;
     wish_item(stage, batch, layer, &w);
     return w.status;
+}
+
+static wa_status see_expert(void *context, const wa_expert *expert, wa_error *err)
+{
+    wishes w = {.witness = context, .err = err};
+    wish(&w, &expert->gate);
+    wish(&w, &expert->up);
+    wish(&w, &expert->down);
+    return w.status;
+}
+
+const wa_expert_watch *wa_stage_watch(wa_stage *stage)
+{
+    wa_witness *witness = stage->audit->witness;
+    stage->ahead.watch = (wa_expert_watch){.context = witness, .see = see_expert};
+    return witness == NULL ? NULL : &stage->ahead.watch;
 }
 
 static long faults_so_far(void)

@@ -362,6 +362,7 @@ static wa_status run_case(wa_comparison *c, wa_error *err)
     const wa_vindex *vindex = stage->audit->vindexes[c->which->vindex];
     WA_TRY(wa_case_open_layer(c->which, stage->audit->model, vindex, c->layer, &c->weights, err));
     c->weights.spread = c->link->spread;
+    c->weights.watch = wa_stage_watch(stage);
     int32_t *hits[WA_STREAMS] = {NULL};
     bool tells_hits = c->which->k != WA_K_ALL && !wa_path_is_foreign(c->which->path);
     bool tells_experts = wa_stage_tells_experts(c);

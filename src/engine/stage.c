@@ -290,6 +290,7 @@ static wa_status run_reference(wa_stage *stage, const wa_stage_batch *batch, siz
     wa_walk_layer weights;
     WA_TRY(wa_case_open_layer(&dense, model, NULL, layer, &weights, err));
     weights.spread = link->spread;
+    weights.watch = wa_stage_watch(stage);
     wa_walk_io io = {.x = stage->normed, .y = stage->y_ref, .routing = &stage->routing};
     wa_label label;
     wa_status status;
@@ -395,6 +396,7 @@ wa_status wa_stage_feed(wa_stage *stage, int which, size_t layer, const wa_exper
     wa_walk_layer weights;
     WA_TRY(wa_case_open_layer(of, audit->model, which < 0 ? NULL : audit->vindexes[of->vindex],
                               layer, &weights, err));
+    weights.watch = wa_stage_watch(stage);
     wa_expert_rows mine = *rows;
     mine.which = of;
     mine.layer = &weights;

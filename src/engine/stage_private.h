@@ -14,6 +14,7 @@ typedef struct ahead {
     int cold;           /* batches, this one counted, in which to ask; 0 = everything is there */
     long faults;        /* major page faults so far */
     uint8_t *witnessed; /* [layers of the stage + 1] 1 = its bytes are */
+    wa_expert_watch watch;
 } ahead;
 
 /* A case's FFN is evaluated on the reference's input, and on its own. */
@@ -125,6 +126,8 @@ void wa_distance_keep(const wa_distance *distance, size_t position, double *rel_
 void wa_stage_begin_ahead(wa_stage *stage);
 /** A layer begins: ask for what is read after it, and in the first for it too. */
 void wa_stage_look_ahead(wa_stage *stage, const wa_stage_batch *batch, size_t layer);
+/** Who has experts witnessed before they are computed with; NULL = nobody. Borrowed from the stage. */
+const wa_expert_watch *wa_stage_watch(wa_stage *stage);
 /** Have the bytes that a layer computes with, or with layer_count the head, witnessed, before it first
  * does, and before the encoding check reads others. */
 WA_CHECKED wa_status wa_stage_witness(wa_stage *stage, const wa_stage_batch *batch, size_t layer,

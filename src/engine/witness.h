@@ -11,6 +11,8 @@ typedef struct wa_witness {
     wa_arena *arena; /* of this alone; borrowed */
     struct wa_witnessed *seen;
     size_t count, room;
+    size_t *slots; /* [slot_count, a power of 2] index + 1 into seen, 0 = free, by address */
+    size_t slot_count;
     /* [hashed_count] mapped files of which somebody has a digest of all bytes; borrowed */
     const wa_bytes *hashed;
     size_t hashed_count;

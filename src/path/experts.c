@@ -158,9 +158,19 @@ static void add_rows(const gathering *g, size_t at, size_t rows, const float *y)
                 output_row(g, row_of(g, g->place[at + r])), hidden);
 }
 
+static wa_status tell_watch(const wa_walk *walk, size_t e)
+{
+    const wa_walk_layer *l = walk->layer;
+    if (l->watch == NULL)
+        return WA_OK;
+    return l->watch->see(l->watch->context, &l->experts->experts[e], walk->err);
+}
+
 static wa_status run_expert(gathering *g, size_t e)
 {
     wa_expert own = g->experts.experts[e];
+    if (g->start[e] < g->start[e + 1])
+        WA_TRY(tell_watch(g->walk, e));
     wa_fault_expert(g->walk->which, g->walk->layer, &own);
     for (size_t at = g->start[e]; at < g->start[e + 1]; at += g->tile.rows) {
         size_t rows = wa_size_min(g->start[e + 1] - at, g->tile.rows);
@@ -195,6 +205,8 @@ static wa_status feed_expert(wa_walk *walk, size_t e, const wa_expert_rows *of)
 {
     size_t hidden = of->layer->hidden;
     wa_expert own = of->layer->experts->experts[e];
+    if (of->start[e] < of->start[e + 1])
+        WA_TRY(tell_watch(walk, e));
     wa_fault_expert(of->which, of->layer, &own);
     for (size_t at = of->start[e]; at < of->start[e + 1]; at += of->most)
         WA_TRY(feed_of(of->which)(walk, &own, wa_size_min(of->start[e + 1] - at, of->most),

@@ -252,6 +252,13 @@ typedef struct wa_expert_spread {
     wa_status (*feed)(void *context, const wa_expert_rows *rows, wa_error *err);
 } wa_expert_spread;
 
+/** Whoever wants to know which experts are computed with. */
+typedef struct wa_expert_watch {
+    void *context;
+    /** Called before each time that an expert's numbers are read. */
+    wa_status (*see)(void *context, const wa_expert *expert, wa_error *err);
+} wa_expert_watch;
+
 /** A layer's weights as one case reads them: views, nothing decoded. A plain value. */
 typedef struct wa_walk_layer {
     wa_matrix gate, up, down; /* gate, up [F, H]; gate.rows = 0 for ungated models */
@@ -265,6 +272,7 @@ typedef struct wa_walk_layer {
     /* Borrowed; NULL = all experts are computed here. Set by whoever opens a layer; the oracle does
      * not look at it. */
     const wa_expert_spread *spread;
+    const wa_expert_watch *watch; /* the same; NULL = nobody */
     wa_activation activation;
     bool gated;
     size_t features, hidden; /* features: of the widest expert, where there are experts */

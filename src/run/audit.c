@@ -322,19 +322,6 @@ static wa_status publish(void *context, const char *temporary, wa_error *err)
     return wa_parts_publish(t->parts, temporary, err);
 }
 
-/* Experts are chosen row by row, and no rank digests them. */
-static void warn_of_experts(const task *t)
-{
-    const char *path = wa_maps_touched(NULL);
-    if (path != NULL && !t->audit->job->fingerprint_full &&
-        wa_model_expert_layer(t->audit->model) < t->audit->model->layer_count)
-        wa_run_log_line(t->log,
-                        "warning: '%s' was written, moved or given other rights while this run "
-                        "read it; its size, time and ends are as before, and nothing tells "
-                        "whether experts changed (fingerprint: full does)",
-                        path);
-}
-
 /* Collective. Parts may be of both, of what stands there and of what stood there before: whoever goes
  * on, also when the file is back, has them computed anew. */
 static wa_status check_inputs(const task *t, wa_error *err)
@@ -349,8 +336,6 @@ static wa_status check_inputs(const task *t, wa_error *err)
     if (is_root(t) && status == WA_E_MISMATCH &&
         wa_owed_record(t->result_path, t->audit->job->text, &unwritten) != WA_OK)
         wa_note(err, "and parts of other bytes cannot be marked: %.200s", unwritten.text);
-    if (is_root(t) && status == WA_OK)
-        warn_of_experts(t);
     return status;
 }
 

@@ -218,3 +218,46 @@ def test_parts_are_not_kept_beside_a_model_that_was_edited_between_two_runs(shop
         assert "set aside and computed again: 'model: model.safetensors' was written, moved" in job.run(expect=None).stderr
     finally:
         change(weights, middle(weights, 1))
+
+
+@pytest.fixture(scope="module")
+def experts(shop):
+    """A model in whose layers most bytes are those of experts."""
+    model, vindex = shop.root / "experts", shop.root / "experts.vindex"
+    harness.run(["synth", model, "--family", "olmoe", "--shape", "small", "--layers", "3", "--experts", "8", "--chosen", "2"])
+    harness.run(["extract", model, vindex, "--format", "f16"])
+    index = harness.json.loads((vindex / "index.json").read_text())
+    index.pop("checksums", None)
+    (vindex / "index.json").write_text(harness.json.dumps(index))
+    return model, vindex
+
+
+def of_expert(model, layer):
+    """The middle of an expert's first matrix in the model's file."""
+    with open(model / "model.safetensors", "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = harness.json.loads(file.read(length))
+    name = next(key for key in sorted(header) if f"layers.{layer}." in key and ".experts." in key)
+    return 8 + length + sum(header[name]["data_offsets"]) // 2
+
+
+@pytest.mark.parametrize("ranks, words", [(None, []), (3, []), (3, ["--set", "grid.experts=spread", "--set", "grid.teams=3"])])
+@pytest.mark.parametrize("what, encoding", [("model", "all"), ("model", "none"), ("vindex", "none")])
+def test_an_edit_of_an_expert_during_a_run_is_told_at_its_end(shop, experts, tmp_path, what, encoding, ranks, words):
+    """Which experts are computed with is known only when a layer's router has answered."""
+    model, vindex = experts
+    file = model / "model.safetensors" if what == "model" else sorted((vindex / "layers").iterdir())[1]
+    at = of_expert(model, 1) if what == "model" else file.stat().st_size // 2
+    job = shop.job(model, {"v": vindex}, prompts=harness.corpus(tmp_path / "corpus.jsonl", 12), batch={"rows": 64},
+                   paths=[{"path": "experts"}, harness.slow_path()], encoding_check=encoding)
+    process = harness.start(job, ranks, words=words, **harness.slowly())
+    harness.wait_for_parts(job, process, 1)
+    change(file, at)
+    try:
+        assert process.wait(timeout=120) == 3, (job.folder / "log").read_text()
+        lines = [line for line in (job.folder / "log").read_text().splitlines() if line.startswith("walkaudit: ")]
+        assert len(lines) == 1 and file.name in lines[0], lines
+        assert "an input changed while this run read it, and its time was set back" in lines[0]
+        assert not job.result_path.exists()
+    finally:
+        change(file, at)
