@@ -10,6 +10,7 @@
 #include <fenv.h>
 #include <float.h>
 #include <locale.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -135,6 +136,34 @@ static void put_surroundings(void)
     umask(surroundings.mask);
     while (surroundings.directory >= 0 && fchdir(surroundings.directory) != 0 && errno == EINTR)
         continue;
+}
+
+/* What was open before any library was loaded: MPI's connections among them, without which its ranks
+ * wait for ever. */
+enum { MOST_DESCRIPTORS = 256, DESCRIPTORS_END = 1024 };
+static struct pollfd descriptors[MOST_DESCRIPTORS]; /* .fd = -1: not open any more */
+static nfds_t descriptor_count;
+
+static void take_descriptors(void)
+{
+    for (int fd = 0; fd < DESCRIPTORS_END && descriptor_count < MOST_DESCRIPTORS; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            descriptors[descriptor_count++] = (struct pollfd){.fd = fd};
+}
+
+/* The first of them that has been closed since this was asked, or -1; one call of the system. */
+static int find_closed(void)
+{
+    int found, first = -1;
+    do
+        found = poll(descriptors, descriptor_count, 0);
+    while (found < 0 && errno == EINTR);
+    for (nfds_t i = 0; found > 0 && i < descriptor_count; i++)
+        if ((descriptors[i].revents & POLLNVAL) != 0) {
+            first = first < 0 ? descriptors[i].fd : first;
+            descriptors[i].fd = -1;
+        }
+    return first;
 }
 
 /* --- The call --------------------------------------------------------------------------------- */
@@ -276,12 +305,25 @@ void wa_foreign_prepare(void)
 {
     process = getpid();
     caller = pthread_self();
-    if (!is_prepared)
+    if (!is_prepared) {
         take_surroundings();
+        take_descriptors();
+    }
     for (int i = 0; i < EXITS_AT_ONCE && !is_prepared; i++)
         if (atexit(on_exit_called) != 0 || at_quick_exit(on_exit_called) != 0)
             return;
     is_prepared = 1;
+}
+
+static void look_for_closed(void)
+{
+    char number[LINE_BYTES] = "";
+    int closed = find_closed();
+    if (closed < 0)
+        return;
+    append_number(number, closed);
+    append(number, ", which it had not opened");
+    end_process("the library closed file descriptor ", number);
 }
 
 void wa_foreign_enter(const wa_foreign_call *call)
@@ -289,6 +331,7 @@ void wa_foreign_enter(const wa_foreign_call *call)
     stack_t stack = {.ss_sp = own_stack, .ss_size = sizeof own_stack};
     struct sigaction death = {.sa_sigaction = on_death, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     state.call = *call;
+    find_closed(); /* by ourselves, since the last call */
     sigaltstack(&stack, &state.stack);
     for (size_t i = 0; i < DEADLY_COUNT; i++)
         sigaction(DEADLY[i].number, &death, &state.handlers[i]);
@@ -301,6 +344,7 @@ int wa_foreign_leave(void)
     modes after;
     if (atomic_load(&is_answered))
         wait_for_end();
+    look_for_closed();
     active = 0;
     take_modes(&after);
     put_modes(&state.before);

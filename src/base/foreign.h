@@ -29,7 +29,8 @@ void wa_foreign_prepare(void);
 /**
  * Around each call, on the main thread; calls do not nest. Between the two, SIGSEGV, SIGBUS,
  * SIGFPE, SIGILL and SIGABRT, `exit`, `quick_exit` and, on Linux, `_exit` and `_Exit` end this
- * process with one line and code 3; a child that the code forks is let alone. leave puts back the
+ * process with one line and code 3; so does leave, when a file descriptor was closed that was open
+ * at wa_foreign_prepare. A child that the code forks is let alone. leave puts back the
  * modes of floating-point arithmetic, the handlers of those signals, and what wa_foreign_prepare
  * found: the current directory and the mask of new files; the locale is "C". It returns the bits of
  * the modes that it found changed.

@@ -245,6 +245,7 @@ def test_modes_of_arithmetic_are_put_back_and_told(shop, fault, words, layers, b
     ("calls_exit", "the library called exit; at layer 1"),
     ("calls_quick_exit", "the library called exit; at layer 1"),
     ("calls__exit", "the library called _exit; at layer 1"),
+    ("closes", "the library closed file descriptor "),
     ("load_exits", "the library called exit"),
     ("aborts", "the library was ended by SIGABRT; at layer 1"),
     ("crashes", "the library was ended by SIGSEGV; at layer 1"),

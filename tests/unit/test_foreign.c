@@ -109,6 +109,12 @@ static void abandon(const trial *t)
     abort();
 }
 
+static void close_ours(const trial *t)
+{
+    (void)t;
+    close(STDIN_FILENO);
+}
+
 static void sound(const trial *t)
 {
     t->at_y[127] = t->at_x[127];
@@ -126,6 +132,9 @@ static const struct {
             {leave_well, "walkaudit: the library called exit; at layer 12; in a test\n"},
             {leave_at_once, "walkaudit: the library called _exit; at layer 12; in a test\n"},
             {abandon, "walkaudit: the library was ended by SIGABRT; at layer 12; in a test\n"},
+            {close_ours,
+             "walkaudit: the library closed file descriptor 0, which it had not opened; at "
+             "layer 12; in a test\n"},
             {sound, ""}};
 
 static void try_it(size_t i)
