@@ -60,9 +60,9 @@ static void wish_shared(const wa_experts *of, wishes *w)
 /*
  * Attention of every model that a lane has, the FFN of the reference. Experts are not asked for:
  * which ones rows go through is known when the layer's router has answered, and then they are read
- * at once, and witnessed (see_expert). An expert's rows lie end to end, so that the kernel reads ahead of them by itself: a
- * cold run of two layers of 64 experts (1.6 GB) had 70 major faults, on a disk that is read 8 MiB
- * at a time.
+ * at once, and witnessed (see_expert). An expert's rows lie end to end, so that the kernel reads
+ * ahead of them by itself: a cold run of two layers of 64 experts (1.6 GB) had 70 major faults, on
+ * a disk that is read 8 MiB at a time.
  */
 static void wish_layer_of_model(const wa_stage *stage, size_t layer, wishes *w)
 {
