@@ -76,13 +76,12 @@ static wa_hid transfer_of(wa_ids *ids, wa_layout_type type)
 
 /* --- Creating --- */
 
-/* Texts have none: HDF5 would put one on the heap for each element, and take it away again when the
- * element is written. What was never written is read as an empty text. */
-static herr_t set_fill(hid_t creation, const wa_layout *row)
+static herr_t set_fill(hid_t creation, const wa_layout *row, hid_t type)
 {
     double number = row->type == WA_LAYOUT_F64 ? (double)NAN : (double)wa_layout_fill(row);
+    const char *text = "";
     if (row->type == WA_LAYOUT_TEXT)
-        return 0;
+        return H5Pset_fill_value(creation, type, &text);
     return H5Pset_fill_value(creation, H5T_NATIVE_DOUBLE, &number);
 }
 
@@ -104,12 +103,13 @@ static herr_t set_chunks(hid_t creation, const wa_layout *row, const size_t *sha
     return H5Pset_fletcher32(creation);
 }
 
-static wa_hid new_creation(wa_ids *ids, const wa_layout *row, const size_t *shape, size_t rank)
+static wa_hid new_creation(wa_ids *ids, const wa_layout *row, const size_t *shape, size_t rank,
+                           hid_t type)
 {
     hid_t creation = wa_ids_keep(ids, H5Pcreate(H5P_DATASET_CREATE));
     unsigned order = H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED;
     if (creation < 0 || H5Pset_attr_creation_order(creation, order) < 0 ||
-        H5Pset_obj_track_times(creation, false) < 0 || set_fill(creation, row) < 0 ||
+        H5Pset_obj_track_times(creation, false) < 0 || set_fill(creation, row, type) < 0 ||
         set_chunks(creation, row, shape, rank) < 0)
         return -1;
     return creation;
@@ -174,7 +174,7 @@ static wa_status create(wa_ids *ids, wa_hid file, const wa_layout *row, const wa
     size_t rank = wa_layout_shape(row, extents, shape);
     wa_hid type = wa_ids_keep(ids, own_type(row->type, false));
     wa_hid space = new_space(ids, shape, rank);
-    wa_hid creation = new_creation(ids, row, shape, rank);
+    wa_hid creation = new_creation(ids, row, shape, rank, type);
     hid_t dataset = -1;
     if (type >= 0 && space >= 0 && creation >= 0)
         dataset = wa_ids_keep(
