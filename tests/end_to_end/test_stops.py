@@ -163,7 +163,9 @@ def test_a_signal_in_one_set_of_a_sweep_stops_the_others(shop, inputs, rank, num
         process.kill()
     log = (job.folder / "log").read_text()
     assert "side by side on 2 sets" in log, log
-    assert log.count(f"walkaudit: stopped by {number.name}") == 2, log
+    # on a busy machine SIGTERM's patience may end before the other set is done with its layer
+    impatient = number == signal.SIGTERM and "ended in the middle of a layer" in log
+    assert log.count(f"walkaudit: stopped by {number.name}") in ((1, 2) if impatient else (2,)), log
 
 
 @pytest.mark.parametrize("text", ["", "5x", "3m2h", "h", "-1", "1.5h", "0", "0s"])
