@@ -23,7 +23,7 @@ def program(**keys):
 
 
 def faulty(fault, **keys):
-    return program(command=f"{sys.executable} {FAULTS} {EXAMPLE} {fault}", timeout=2, **keys)
+    return program(command=f"{sys.executable} {FAULTS} {EXAMPLE} {fault}", timeout=6, **keys)
 
 
 def job(shop, *paths, **keys):
@@ -90,13 +90,13 @@ BREACHES = [
     ("nul_label", "label holds a NUL byte"),
     ("other_kind", "answers request kind 2, expected 1"),
     ("exits", "the program ended with code 7"),
-    ("silent", "did not answer within 2 s and was killed"),
-    ("deaf", "did not answer within 2 s and was killed"),
+    ("silent", "did not answer within 6 s and was killed"),
+    ("deaf", "did not answer within 6 s and was killed"),
     ("dies", "the program ended with code 5; at layer 1"),
     ("is_killed", "ended"),
-    ("sleeps", "did not answer within 2 s and was killed; at layer 1"),
-    ("half", "did not answer within 2 s and was killed; at layer 1"),
-    ("drips", "did not answer within 2 s and was killed; at layer 1"),
+    ("sleeps", "did not answer within 6 s and was killed; at layer 1"),
+    ("half", "did not answer within 6 s and was killed; at layer 1"),
+    ("drips", "did not answer within 6 s and was killed; at layer 1"),
     ("raises", r"answers status 1, expected 0: 'RuntimeError: no weights\nfor this layer'; at layer 1"),
     ("short", "expected "),
 ]
@@ -117,8 +117,8 @@ def test_a_program_that_breaks_the_contract_is_one_line(shop, ranks, fault, said
 
 def test_a_program_that_leaves_its_group_is_killed_all_the_same(shop):
     command = f"exec {sys.executable} {FAULTS} {EXAMPLE} leaves"  # no shell in between
-    line = harness.one_error_line(job(shop, program(command=command, timeout=2)).run(expect=3))
-    assert "did not answer within 2 s and was killed; at layer 1" in line, line
+    line = harness.one_error_line(job(shop, program(command=command, timeout=6)).run(expect=3))
+    assert "did not answer within 6 s and was killed; at layer 1" in line, line
     assert not children(f"{FAULTS} {EXAMPLE} leaves")
 
 
