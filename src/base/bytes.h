@@ -26,6 +26,13 @@ static inline size_t wa_size_min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/** Does this place lie in `bytes`? */
+static inline bool wa_bytes_hold(wa_bytes bytes, const void *at)
+{
+    return (uintptr_t)at >= (uintptr_t)bytes.data &&
+           (uintptr_t)at - (uintptr_t)bytes.data < bytes.size;
+}
+
 /** out = bytes[offset, offset + length). False when the range leaves `bytes`; *out is then
  * unchanged. */
 bool wa_bytes_slice(wa_bytes bytes, uint64_t offset, uint64_t length, wa_bytes *out);
@@ -85,8 +92,8 @@ void wa_map_close(wa_map *map);
  */
 WA_CHECKED wa_status wa_maps_check(wa_error *err);
 /**
- * Had the status of the file that is mapped at `at` (NULL: of any) changed when wa_maps_check looked:
- * its path; NULL = no. Somebody wrote to it, and set its time back; or only gave it another owner,
+ * Had the status of the file that is mapped at `at` changed when wa_maps_check looked: its path;
+ * NULL = no. Somebody wrote to it, and set its time back; or only gave it another owner,
  * other rights, or another name. Nobody can set the status back. Local.
  */
 const char *wa_maps_touched(const void *at);

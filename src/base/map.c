@@ -73,15 +73,16 @@ static wa_status check_map(mapped *map, wa_error *err)
     return WA_OK;
 }
 
+static wa_bytes bytes_of(const mapped *map)
+{
+    return (wa_bytes){map->data, (size_t)map->info.st_size};
+}
+
 const char *wa_maps_touched(const void *at)
 {
-    for (size_t i = 0; i < map_count; i++) {
-        uintptr_t start = (uintptr_t)maps[i].data;
-        if (maps[i].touched &&
-            (at == NULL ||
-             ((uintptr_t)at >= start && (uintptr_t)at - start < (size_t)maps[i].info.st_size)))
+    for (size_t i = 0; i < map_count; i++)
+        if (maps[i].touched && wa_bytes_hold(bytes_of(&maps[i]), at))
             return maps[i].path;
-    }
     return NULL;
 }
 
@@ -89,7 +90,7 @@ wa_bytes wa_maps_find(const char *path)
 {
     for (size_t i = 0; i < map_count; i++)
         if (strcmp(maps[i].path, path) == 0)
-            return (wa_bytes){maps[i].data, (size_t)maps[i].info.st_size};
+            return bytes_of(&maps[i]);
     return (wa_bytes){NULL, 0};
 }
 

@@ -120,6 +120,6 @@ wa_status wa_plan_rate_measure(const wa_plan_input *input, const wa_plan *plan, 
         pthread_join(thread[t], NULL);
         sum += samples[t].flops / samples[t].seconds;
     }
-    *rate = (wa_plan_rate){.flops_per_second = sum / started, .threads = threads};
+    *rate = (wa_plan_rate){.flops_per_second = sum / started, .threads = started};
     return WA_OK;
 }

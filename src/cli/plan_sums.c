@@ -231,16 +231,17 @@ wa_status wa_plan_print_counts(const wa_audit *audit, const wa_plan_input *input
         least = fmin(least, f.rate.flops_per_second);
         most = fmax(most, f.rate.flops_per_second);
     }
-    char *size, *rates;
+    /* each number of ranks has its own */
+    const wa_plan_rate any = {.threads = f.rate.threads > 0 ? 1 : 0};
+    char *size, *rates, *source;
+    WA_TRY(tell_source(&any, audit->job->engine, arena, &source, err));
     if (least < most)
         WA_TRY(wa_arena_print(arena, &rates, err, "%.1f to %.1f", least / 1e9, most / 1e9));
     else
         WA_TRY(wa_arena_print(arena, &rates, err, "%.1f", most / 1e9));
     WA_TRY(wa_plan_amount(f.result_bytes, "B", arena, &size, err));
-    printf("%zu batches; times at %s GFLOP/s a rank (%s%s); result about %s\n\n",
-           plans[0]->batch_count, rates,
-           flops_per_second > 0.0 ? "as given" : "measured here, engine ",
-           flops_per_second > 0.0 ? "" : wa_engine_name(audit->job->engine), size);
+    printf("%zu batches; times at %s GFLOP/s a rank (%s); result about %s\n\n",
+           plans[0]->batch_count, rates, source, size);
     WA_TRY(wa_text_grid_print(&grid, stdout, false, arena, err));
     fflush(stdout);
     for (size_t i = 0; !quiet && i < count; i++)

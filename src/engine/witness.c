@@ -8,11 +8,9 @@ typedef struct wa_witnessed {
 
 static bool is_hashed(const wa_witness *witness, const void *at)
 {
-    for (size_t i = 0; i < witness->hashed_count; i++) {
-        uintptr_t start = (uintptr_t)witness->hashed[i].data;
-        if ((uintptr_t)at >= start && (uintptr_t)at - start < witness->hashed[i].size)
+    for (size_t i = 0; i < witness->hashed_count; i++)
+        if (wa_bytes_hold(witness->hashed[i], at))
             return true;
-    }
     return false;
 }
 

@@ -175,7 +175,10 @@ static wa_status keep_hashes(wa_audit *audit, size_t files, const int32_t *rank_
         if (hash->text[0] == '\0')
             continue;
         WA_TRY(wa_arena_copy(audit->arena, hash->text, strlen(hash->text), &copy, err));
-        *(audit->job->fingerprint_full ? &audit->files[i].hash : &audit->files[i].sum) = copy;
+        if (audit->job->fingerprint_full)
+            audit->files[i].hash = copy;
+        else
+            audit->files[i].sum = copy;
     }
     return WA_OK;
 }
