@@ -29,9 +29,8 @@ wa_status wa_plan_amount(double amount, const char *unit, wa_arena *arena, char 
 /* --- Time ------------------------------------------------------------------------------------- */
 
 /* Norms, activations, softmax, comparing, memory touched for the first time: what a run takes for
- * one second of products and packing (tests/bench/bench_plan.py, processor time: 1.1 to 1.3 on
- * SmolLM2, Gemma 3 270M and two layers of a 4B model). */
-static const double BESIDE_PRODUCTS = 1.2;
+ * one second of products and packing. By tests/bench/bench_plan.py 1.0 to 1.26: doc/speed.md. */
+static const double BESIDE_PRODUCTS = 1.1;
 
 static double seconds_until_done(const wa_plan *plan, double rate)
 {
