@@ -260,10 +260,11 @@ def assert_equal_bits(a, b):
     assert not found, "\n".join(found[:20])
 
 
-def start(job, ranks, words=(), **extra):
-    """Start a run and go on without it; its log is in job.folder/log, its table in job.folder/table."""
+def start(job, ranks, words=(), before=(), **extra):
+    """Start a run, by the words that come before its command, and go on without it; its log is in job.folder/log, its table in
+    job.folder/table."""
     with open(job.folder / "log", "w") as log, open(job.folder / "table", "w") as table:
-        return subprocess.Popen(command(["run", job.path, *words], ranks), env=environment(**extra),
+        return subprocess.Popen([*before, *command(["run", job.path, *words], ranks)], env=environment(**extra),
                                 stdin=subprocess.DEVNULL, stdout=table, stderr=log)
 
 
@@ -334,6 +335,11 @@ def children(pid):
         if int(fields[1]) == pid and fields[0] != "Z":
             out.append(int(stat.parent.name))
     return sorted(out)
+
+
+def descendants(pid):
+    """Process ids of all below pid, parents first."""
+    return [one for child in children(pid) for one in (child, *descendants(child))]
 
 
 def wait_until_gone(job):

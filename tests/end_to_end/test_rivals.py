@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import time
 
 import h5py
@@ -98,6 +99,62 @@ def test_a_suspended_owner_wakes_up_while_another_works(shop, prompts, ranks):
     alone.run()
     for name in ("cos", "rel_l2", "kl", "eta"):
         assert mixed[name].tobytes() == harness.Result(alone.result_path)[name].tobytes(), name
+
+
+# Where the owner runs: words before its command. In another numbering of processes nobody outside can ask for one of them.
+ELSEWHERE = {
+    "here": [],
+    "under another host name": ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"],
+    "in another PID namespace": ["unshare", "--pid", "--fork", "--mount-proc"],
+    "in both": ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"],
+}
+
+
+@pytest.mark.parametrize("place, ranks", [("here", None), ("here", 2), ("under another host name", None), ("in another PID namespace", None),
+                                          ("in another PID namespace", 2), ("in both", None)])
+def test_one_of_two_runs_owns_a_result_wherever_they_are(shop, prompts, tmp_path, place, ranks):
+    before = ELSEWHERE[place]
+    if before and subprocess.run([*before, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("other names of hosts and numbers of processes need root and unshare")
+    keys = {"paths": PATHS, "batch": {"rows": 8}, "prompts": prompts}
+    model, vindexes = shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}
+    truth = shop.job(model, vindexes, **keys).result()
+    job = shop.job(model, vindexes, **keys)
+    names = [job.result_path]  # of one file: as the job says, and by each of two links
+    job.result_path.parent.mkdir(exist_ok=True)
+    for link, target in (("folder", job.result_path.parent), ("job", job.folder)):
+        (tmp_path / link).symlink_to(target)
+    names += [tmp_path / "folder" / job.result_path.name, tmp_path / "job" / "results" / job.result_path.name]
+
+    def refused():
+        for name in names:
+            assert "another run is computing this result" in harness.one_error_line(job.run(words=["--out", name], expect=3)), name
+
+    owner = start(job, ranks, before=before, **slowly(40))
+    try:
+        wait_for_parts(job, owner, 2)
+        refused()
+        group = [owner.pid, *harness.descendants(owner.pid)]
+        for pid in group:
+            os.kill(pid, signal.SIGSTOP)
+        refused()  # it may be out of sight, but was heard of a moment ago
+        silence(lock_of(job))
+        if place in ("here", "under another host name"):
+            refused()  # it is seen to be there, however long it says nothing
+            code, text = wake(owner, group)
+            assert code == 0, text
+        else:
+            job.run(words=["--out", names[1]])
+            finished = job.result_path.read_bytes()
+            code, _ = wake(owner, group)
+            assert code == 3
+            assert job.result_path.read_bytes() == finished
+    finally:
+        owner.kill()
+    result = harness.Result(job.result_path)
+    for name in ("cos", "rel_l2", "kl", "eta"):
+        assert result[name].tobytes() == truth[name].tobytes(), name
+    assert not pathlib.Path(f"{job.result_path}.parts").exists()
 
 
 def test_fresh_keeps_the_old_result_until_the_new_one_is_there(shop, prompts):
