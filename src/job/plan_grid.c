@@ -151,6 +151,14 @@ static bool fits_memory(const wa_plan_input *input, const wa_plan *plan, int ran
            (wa_size_mul(here, plan->anonymous_bytes, &total) && total <= input->node_memory);
 }
 
+/* No more than a rank should take, or no less without losing time: 256 rows of a 4B model take as
+ * long as 512, since its FFN goes through the kernels in tiles of 256 (doc/speed.md). */
+static bool is_modest(const wa_plan *plan, size_t most)
+{
+    enum { AIM_BYTES = 200 * 1000 * 1000, FEW_ROWS = 256 };
+    return plan->anonymous_bytes <= AIM_BYTES || most <= FEW_ROWS;
+}
+
 static wa_status check_memory(const wa_plan_input *input, const wa_plan *plan, int ranks,
                               wa_error *err)
 {
@@ -213,8 +221,8 @@ wa_status wa_plan_choose_grid(const wa_work *work, int ranks, wa_arena *arena, w
     WA_TRY(check_asked(input, ranks, err));
     for (size_t most = input->batch_rows;; most /= 2) { /* smaller batches need less memory */
         WA_TRY(choose_grid(work, ranks, most, arena, plan, err));
-        if (fits_memory(input, plan, ranks) || most <= work->longest || most == 1 ||
-            input->batches_are_fixed)
+        bool fits = fits_memory(input, plan, ranks) && is_modest(plan, most);
+        if (fits || most <= work->longest || most == 1 || input->batches_are_fixed)
             return check_memory(input, plan, ranks, err);
     }
 }

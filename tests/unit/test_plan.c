@@ -930,6 +930,32 @@ static void little_memory_makes_batches_smaller(void)
     wa_arena_close(arena);
 }
 
+/* Logits everywhere, and checks of the kernels and of four layers' encodings. */
+static void checks_of_a_4b_model_fit_into_200_mb_too(void)
+{
+    size_t rows[64];
+    wa_arena *arena = new_arena();
+    wa_plan_input input = gemma_4b(rows);
+    wa_plan *plan;
+    wa_error err;
+    for (size_t i = 0; i < 64; i++)
+        rows[i] = 40;
+    input.prompt_count = 64;
+    input.logits_all = true;
+    input.kernel_check = WA_KERNEL_SAMPLE;
+    input.check_memory = (size_t)4 << 20;
+    for (int ranks = 1; ranks <= 16; ranks++) {
+        WA_MUST(wa_plan_build(&input, ranks, arena, &plan, &err), &err);
+        CU_ASSERT(plan->anonymous_bytes <= 200000000);
+        CU_ASSERT(ranks > 8 || plan->max_rows > 128);
+        check_batches(plan, &input);
+    }
+    input.batches_are_fixed = true;
+    WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
+    CU_ASSERT(plan->max_rows > 256); /* smaller batches would give other bits */
+    wa_arena_close(arena);
+}
+
 /* Two stages of five layers, two members: 39 rows, 3 rows of logits, a head of 3 per row made
  * twice. */
 static void a_seat_costs_its_layers_lanes_and_head(void)
@@ -1051,6 +1077,7 @@ WA_SUITE("plan", WA_CASE(the_seed_job_on_two_ranks_is_a_team_of_two),
          WA_CASE(runs_of_prompts_that_leave_a_gap_are_no_job),
          WA_CASE(fixed_batches_follow_from_the_job_alone),
          WA_CASE(little_memory_makes_batches_smaller),
+         WA_CASE(checks_of_a_4b_model_fit_into_200_mb_too),
          WA_CASE(a_seat_costs_its_layers_lanes_and_head),
          WA_CASE(checks_cost_what_is_decoded_and_compared),
          WA_CASE(every_failing_take_is_reported_as_memory))
