@@ -98,9 +98,9 @@ wa_status wa_plan_figures_take(const wa_audit *audit, const wa_plan_input *input
     else
         WA_TRY(wa_plan_rate_measure(input, plan, audit->job->engine, arena, &f->rate, err));
     f->seconds = seconds_until_done(plan, f->rate.flops_per_second);
-    wa_check_costs checks = wa_plan_check_costs(input, plan);
-    f->kernel_check_seconds = checks.kernel / f->rate.flops_per_second;
-    f->encoding_check_seconds = checks.encoding / f->rate.flops_per_second;
+    wa_check_costs checks = wa_plan_check_costs(input, plan, f->rate.flops_per_second);
+    f->kernel_check_seconds = checks.kernel;
+    f->encoding_check_seconds = checks.encoding;
     f->encoding_check_bytes = checks.encoding_bytes;
     f->fill = fill_of(plan);
     f->result_bytes = result_bytes(&dims);

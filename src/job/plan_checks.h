@@ -4,13 +4,15 @@
 
 #include "job/plan.h"
 
-/** Of the rank that has most to do of either, as so many operations of products. */
+/** Of the rank that has most to do of either. */
 typedef struct wa_check_costs {
-    double kernel, encoding; /* 0: the job leaves the check out */
+    double kernel, encoding; /* seconds; 0: the job leaves the check out */
     double encoding_bytes;   /* what it reads for that */
 } wa_check_costs;
 
-/** Local, pure. They take part in no choice of a grid: the cases decide both. */
-wa_check_costs wa_plan_check_costs(const wa_plan_input *input, const wa_plan *plan);
+/** flops_per_second: of products of our own. Local, pure. They take part in no choice of a grid:
+ * the cases decide both. */
+wa_check_costs wa_plan_check_costs(const wa_plan_input *input, const wa_plan *plan,
+                                   double flops_per_second);
 
 #endif

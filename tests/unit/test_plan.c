@@ -1005,34 +1005,41 @@ static void checks_cost_what_is_decoded_and_compared(void)
     input.cases = cases;
     input.stages = input.teams = 1;
     WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
-    CU_ASSERT_EQUAL(wa_plan_check_costs(&input, plan).kernel, 0.0);
-    CU_ASSERT_EQUAL(wa_plan_check_costs(&input, plan).encoding, 0.0);
+    CU_ASSERT_EQUAL(wa_plan_check_costs(&input, plan, 1e9).kernel, 0.0);
+    CU_ASSERT_EQUAL(wa_plan_check_costs(&input, plan, 1e9).encoding, 0.0);
     input.compared = compared;
     input.kernel_check = WA_KERNEL_SAMPLE;
     for (size_t c = 0; c < 3; c++)
         cases[c].oracle_numbers = 100.0;
-    wa_check_costs one = wa_plan_check_costs(&input, plan);
+    wa_check_costs one = wa_plan_check_costs(&input, plan, 1e9);
     CU_ASSERT(one.kernel > 0.0 && one.encoding > 0.0);
     CU_ASSERT_EQUAL(one.encoding_bytes, 2800.0);
     input.kernel_check = WA_KERNEL_ALL;
-    CU_ASSERT(wa_plan_check_costs(&input, plan).kernel > 1.1 * one.kernel);
+    CU_ASSERT(wa_plan_check_costs(&input, plan, 1e9).kernel > 1.1 * one.kernel);
     input.kernel_check = WA_KERNEL_SAMPLE;
     cases[2].oracle_numbers = 0.0; /* a server's, say */
-    CU_ASSERT_DOUBLE_EQUAL(wa_plan_check_costs(&input, plan).kernel, one.kernel * 2 / 3,
+    CU_ASSERT_DOUBLE_EQUAL(wa_plan_check_costs(&input, plan, 1e9).kernel, one.kernel * 2 / 3,
                            1e-9 * one.kernel);
     cases[2].oracle_numbers = 100.0;
+    cases[1].repeats = true; /* its oracle has answered the case before */
+    CU_ASSERT_DOUBLE_EQUAL(wa_plan_check_costs(&input, plan, 1e9).kernel, one.kernel * 2 / 3,
+                           1e-9 * one.kernel);
+    cases[1].repeats = false;
+    wa_check_costs faster = wa_plan_check_costs(&input, plan, 2e9); /* products of f64, no more */
+    CU_ASSERT(faster.kernel < one.kernel && faster.kernel > one.kernel / 2);
+    CU_ASSERT_EQUAL(faster.encoding, one.encoding);
 
     input.stages = 2; /* each has half of the layers */
     WA_MUST(wa_plan_build(&input, 2, arena, &plan, &err), &err);
-    wa_check_costs halves = wa_plan_check_costs(&input, plan);
+    wa_check_costs halves = wa_plan_check_costs(&input, plan, 1e9);
     CU_ASSERT_DOUBLE_EQUAL(halves.encoding, one.encoding / 2, 1e-9 * one.encoding);
     CU_ASSERT(halves.kernel >= one.kernel / 2); /* more batches: each decodes anew */
     input.stages = 1;
     input.teams = 2; /* one of them has the larger vindex */
     WA_MUST(wa_plan_build(&input, 2, arena, &plan, &err), &err);
-    CU_ASSERT_DOUBLE_EQUAL(wa_plan_check_costs(&input, plan).encoding, one.encoding * 3 / 4,
+    CU_ASSERT_DOUBLE_EQUAL(wa_plan_check_costs(&input, plan, 1e9).encoding, one.encoding * 3 / 4,
                            1e-9 * one.encoding);
-    CU_ASSERT_EQUAL(wa_plan_check_costs(&input, plan).encoding_bytes, 2400.0);
+    CU_ASSERT_EQUAL(wa_plan_check_costs(&input, plan, 1e9).encoding_bytes, 2400.0);
     wa_arena_close(arena);
 }
 
