@@ -38,11 +38,10 @@ static wa_status open_inputs(const wa_plan_input *input, const wa_plan *plan, wa
            width = wa_size_min(input->intermediate, RATE_WIDTH);
     uint16_t *weights;
     float *x;
-    WA_TRY(wa_arena_take_raw(arena, RATE_MATRICES * width * RATE_DEPTH, sizeof *weights, &weights,
-                             err));
+    size_t values = RATE_MATRICES * width * RATE_DEPTH;
+    WA_TRY(wa_arena_take_raw(arena, values, sizeof *weights, &weights, err));
     WA_TRY(wa_arena_take(arena, rows * RATE_DEPTH, sizeof *x, &x, err));
-    for (size_t i = 0; i < RATE_MATRICES * width * RATE_DEPTH; i++)
-        weights[i] = (uint16_t)(0x3c00 + i % 7); /* a little above 1 */
+    memset(weights, 0x3c, values * sizeof *weights); /* a little above 1 */
     for (size_t i = 0; i < rows * RATE_DEPTH; i++)
         x[i] = (float)(i % 5) - 2.0F;
     *out = (sample){.w = {.data = (const uint8_t *)weights,

@@ -30,10 +30,8 @@ static double inputs_of(const wa_plan_input *input)
     return 2.0 - 1.0 / (double)input->layer_count;
 }
 
-/* Is it the same function as another case that the member has been dealt already? That one's FFN
- * answers it. */
-static bool is_answered(const wa_plan_input *input, const int *case_member, size_t which,
-                        int member)
+bool wa_plan_is_answered(const wa_plan_input *input, const int *case_member, size_t which,
+                         int member)
 {
     while (input->cases[which].repeats) {
         do
@@ -134,14 +132,15 @@ static void deal_case(const wa_plan_input *input, dealt what, double rows, doubl
     double ffn = case_ffn_cost(input, &c->grid, what.which), least_load = INFINITY;
     int to = 0;
     for (int m = 0; m < c->grid.teams; m++) {
-        bool evaluated = cost->repeats && !is_answered(input, c->case_member, what.which, m);
+        bool evaluated =
+            cost->repeats && !wa_plan_is_answered(input, c->case_member, what.which, m);
         double then = load[m] + what.cost + (evaluated ? rows * ffn : 0.0);
         if (then < least_load) {
             least_load = then;
             to = m;
         }
     }
-    bool answered = is_answered(input, c->case_member, what.which, to);
+    bool answered = wa_plan_is_answered(input, c->case_member, what.which, to);
     c->members[to].layer += case_layer_cost(input, &c->grid, what.which) - (answered ? ffn : 0.0);
     c->members[to].lanes += what.cost > 0.0 ? 1 : 0;
     c->members[to].matrices += answered ? 0.0 : kept(&c->grid, cost->flops_per_row, &cost->experts);
@@ -219,7 +218,7 @@ wa_seat_cost wa_plan_seat_cost(const wa_plan_input *input, const wa_plan *plan, 
         double layer = case_layer_cost(input, grid, i);
         if (plan->case_member[i] != member || layer <= 0.0)
             continue;
-        if (is_answered(input, plan->case_member, i, member))
+        if (wa_plan_is_answered(input, plan->case_member, i, member))
             layer -= case_ffn_cost(input, grid, i);
         cost.layer += layer;
         cost.lanes++;

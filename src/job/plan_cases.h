@@ -14,6 +14,11 @@ double wa_plan_member_time(const wa_member_cost *m, size_t layers, bool is_last,
 WA_CHECKED wa_status wa_plan_deal_cases(const wa_work *work, wa_arena *arena, wa_candidate *c,
                                         wa_error *err);
 
+/** Is case `which` the same function as another that the member has been dealt already? That one's
+ * FFN answers it, and that one's oracle. case_member: of every case, -1 = not dealt yet. */
+bool wa_plan_is_answered(const wa_plan_input *input, const int *case_member, size_t which,
+                         int member);
+
 /** Encoding checks: each vindex to the member with the fewest, lead last, since it has lane 0. */
 void wa_plan_deal_vindexes(const wa_plan_input *input, int teams, int *vindex_member);
 

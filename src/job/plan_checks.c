@@ -1,6 +1,7 @@
 /* What the two checks of a run cost (tests/bench/bench_plan.py measures it). */
 #include "job/plan_checks.h"
 
+#include "job/plan_cases.h"
 #include "path/path.h"
 
 #include <math.h>
@@ -25,8 +26,8 @@ static double pairs_of_a_layer(const wa_plan_input *input, const wa_plan *plan)
     return pairs / (double)input->layer_count;
 }
 
-/* Seconds of one stored number, for each of a group's batches: products have as many columns as the job has
- * evaluations, WA_ORACLE_WIDEST at most, whether these are filled or not. */
+/* Seconds of one stored number, for each of a group's batches: products have as many columns as the
+ * job has evaluations, WA_ORACLE_WIDEST at most, whether these are filled or not. */
 static double oracle_cost(const wa_plan_input *input, const wa_plan *plan, double flops_per_second)
 {
     double evaluations = 2.0 * pairs_of_a_layer(input, plan); /* on both streams */
@@ -37,20 +38,14 @@ static double oracle_cost(const wa_plan_input *input, const wa_plan *plan, doubl
     return DECODED + (EVALUATED + EVALUATED_FLOPS / flops_per_second) * products * width;
 }
 
-/* Stored numbers of a layer that a member decodes: one oracle answers a case and the one before
- * where these are one function. */
+/* Stored numbers of a layer that a member decodes. */
 static double numbers_of_member(const wa_plan_input *input, const wa_plan *plan, int member)
 {
     double numbers = 0.0;
-    int before = -1; /* who has the case before that runs */
-    for (size_t c = 0; c < input->case_count; c++) {
-        const wa_case_cost *cost = &input->cases[c];
-        int own = plan->case_member[c];
-        if (own == member && !(cost->repeats && before == member))
-            numbers += cost->oracle_numbers;
-        if (cost->flops_per_row > 0.0)
-            before = own;
-    }
+    for (size_t c = 0; c < input->case_count; c++)
+        if (plan->case_member[c] == member &&
+            !wa_plan_is_answered(input, plan->case_member, c, member))
+            numbers += input->cases[c].oracle_numbers;
     return numbers;
 }
 

@@ -10,7 +10,7 @@ typedef struct wa_check_costs {
     double encoding_bytes;   /* what it reads for that */
 } wa_check_costs;
 
-/** flops_per_second: of products of our own. Local, pure. They take part in no choice of a grid:
+/** flops_per_second: of the job's products. Local, pure. They take part in no choice of a grid:
  * the cases decide both. */
 wa_check_costs wa_plan_check_costs(const wa_plan_input *input, const wa_plan *plan,
                                    double flops_per_second);

@@ -156,7 +156,7 @@ static bool fits_memory(const wa_plan_input *input, const wa_plan *plan, int ran
 static bool is_modest(const wa_plan *plan, size_t most)
 {
     enum { AIM_BYTES = 200 * 1000 * 1000, FEW_ROWS = 256 };
-    return plan->anonymous_bytes <= AIM_BYTES || most <= FEW_ROWS;
+    return plan->anonymous_bytes <= AIM_BYTES || most / 2 < FEW_ROWS;
 }
 
 static wa_status check_memory(const wa_plan_input *input, const wa_plan *plan, int ranks,

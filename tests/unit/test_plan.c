@@ -950,6 +950,10 @@ static void checks_of_a_4b_model_fit_into_200_mb_too(void)
         CU_ASSERT(ranks > 8 || plan->max_rows > 128);
         check_batches(plan, &input);
     }
+    input.batch_rows = 400; /* half of it would be too few */
+    WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
+    CU_ASSERT(plan->max_rows > 256);
+    input.batch_rows = 512;
     input.batches_are_fixed = true;
     WA_MUST(wa_plan_build(&input, 1, arena, &plan, &err), &err);
     CU_ASSERT(plan->max_rows > 256); /* smaller batches would give other bits */
