@@ -30,6 +30,31 @@ wa_status wa_temporary_name(const char *final_path, char out[WA_NAME_BYTES], wa_
     return wa_path_print(out, err, "%s.%s-%ld.tmp", final_path, host, (long)getpid());
 }
 
+/* "-PID.tmp" */
+static bool is_process(const char *rest)
+{
+    size_t digits = rest[0] == '-' ? strspn(rest + 1, "0123456789") : 0;
+    return digits > 0 && strcmp(rest + 1 + digits, ".tmp") == 0;
+}
+
+bool wa_temporary_is_of(const char *name, bool (*is_final)(const char *final_name))
+{
+    char start[WA_NAME_BYTES];
+    const char *process = strrchr(name, '-');
+    size_t length = process == NULL ? 0 : (size_t)(process - name);
+    if (length == 0 || length >= sizeof start || !is_process(process))
+        return false;
+    for (size_t dot = length; dot-- > 0;) { /* names of hosts may hold dots */
+        if (name[dot] != '.')
+            continue;
+        memcpy(start, name, dot);
+        start[dot] = '\0';
+        if (is_final(start))
+            return true;
+    }
+    return false;
+}
+
 wa_status wa_temporary_create(const char *path, int *fd, wa_error *err)
 {
     enum { FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC };

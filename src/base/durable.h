@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /** Room for a path of ours; longer ones are refused. */
@@ -20,6 +21,9 @@ wa_path_print(char out[WA_NAME_BYTES], wa_error *err, const char *format, ...);
 /** "FINAL.HOST-PID.tmp": unique to this process, removed as stale by the next owner. */
 WA_CHECKED wa_status wa_temporary_name(const char *final_path, char out[WA_NAME_BYTES],
                                        wa_error *err);
+/** Is the name of a file, without its directory, one that wa_temporary_name gives to a file for
+ * whose name `is_final` holds? */
+bool wa_temporary_is_of(const char *name, bool (*is_final)(const char *final_name));
 
 /**
  * Create an empty temporary file to write to: never an existing one, never through a link. A

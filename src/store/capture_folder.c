@@ -106,19 +106,20 @@ wa_status wa_captures_check(const char *folder, const wa_captures *captures, con
 
 /* --- Removing --- */
 
+static bool is_capture(const char *name)
+{
+    wa_capture_place place;
+    return wa_capture_parse(name, &place);
+}
+
 /* Remove what is ours and stands for no kept part. */
 static wa_status remove_unless_kept(void *context, const char *name, wa_error *err)
 {
     const keeper *k = context;
     wa_capture_place place;
-    size_t length = strlen(name);
-    bool temporary =
-        strncmp(name, "prompts-", 8) == 0 && length > 4 && strcmp(name + length - 4, ".tmp") == 0;
-    if (!temporary && !wa_capture_parse(name, &place))
-        return WA_OK;
-    if (!temporary && wa_capture_part(&place, k->kept, k->count) != NULL)
-        return WA_OK;
-    return wa_parts_remove_name(k->folder, name, err);
+    bool goes = wa_capture_parse(name, &place) ? wa_capture_part(&place, k->kept, k->count) == NULL
+                                               : wa_temporary_is_of(name, is_capture);
+    return goes ? wa_parts_remove_name(k->folder, name, err) : WA_OK;
 }
 
 wa_status wa_captures_prepare(const char *folder, const wa_result_meta *meta, const wa_batch *kept,

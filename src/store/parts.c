@@ -119,26 +119,6 @@ wa_status wa_parts_remove_name(const char *directory, const char *name, wa_error
     return WA_OK;
 }
 
-/* A temporary of ours: "NAME.HOST-PID.tmp" with a name that stands in a parts directory. */
-static bool is_temporary(const char *name, bool of_others)
-{
-    static const char *const stems[] = {"prompts-", "batch-", "run-", "job.json.", "result.h5."};
-    static const char suffix[] = ".tmp";
-    size_t length = strlen(name), tail = sizeof suffix - 1;
-    if (length < tail || strcmp(name + length - tail, suffix) != 0)
-        return false;
-    for (size_t i = 0; i < sizeof stems / sizeof stems[0]; i++)
-        if (strncmp(name, stems[i], strlen(stems[i])) == 0)
-            return true;
-    return of_others && (strncmp(name, "lock.", 5) == 0 || strncmp(name, "owed.", 5) == 0);
-}
-
-/* Not those that are written without the lock: another run may be at it. */
-static wa_status remove_if_stale(void *directory, const char *name, wa_error *err)
-{
-    return is_temporary(name, false) ? wa_parts_remove_name(directory, name, err) : WA_OK;
-}
-
 /* The job's description, runs and parts, and those set aside: what we write, letter for letter, and
  * nothing of anybody else's. Parts were "batch-NNNNNN.h5" before. */
 static bool is_ours(const char *name)
@@ -157,10 +137,30 @@ static bool is_ours(const char *name)
     return rest != NULL && (*rest == '\0' || strcmp(rest, ".damaged") == 0);
 }
 
+/* What is written under the lock and by way of a temporary. */
+static bool is_written_under_lock(const char *name)
+{
+    return is_ours(name) || strcmp(name, "result.h5") == 0;
+}
+
+/* What is written without it: another run may be at it. */
+static bool is_written_without_lock(const char *name)
+{
+    return strcmp(name, "lock") == 0 || strcmp(name, "owed") == 0;
+}
+
+static wa_status remove_if_stale(void *directory, const char *name, wa_error *err)
+{
+    return wa_temporary_is_of(name, is_written_under_lock)
+               ? wa_parts_remove_name(directory, name, err)
+               : WA_OK;
+}
+
 static wa_status remove_if_ours(void *directory, const char *name, wa_error *err)
 {
-    return is_ours(name) || is_temporary(name, true) ? wa_parts_remove_name(directory, name, err)
-                                                     : WA_OK;
+    bool ours = is_ours(name) || wa_temporary_is_of(name, is_written_under_lock) ||
+                wa_temporary_is_of(name, is_written_without_lock);
+    return ours ? wa_parts_remove_name(directory, name, err) : WA_OK;
 }
 
 wa_status wa_parts_remove_stale(const char *directory, wa_error *err)

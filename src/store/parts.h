@@ -37,7 +37,7 @@ WA_CHECKED wa_status wa_parts_count_runs(const char *directory, size_t *out, wa_
 typedef wa_status (*wa_visit)(void *context, const char *name, wa_error *err);
 WA_CHECKED wa_status wa_directory_visit(const char *path, wa_visit visit, void *context,
                                         wa_error *err);
-/** Remove what writers left behind ("*.tmp"); under the lock. */
+/** Remove the temporaries that writers left behind; under the lock. */
 WA_CHECKED wa_status wa_parts_remove_stale(const char *directory, wa_error *err);
 /** Remove every file of ours but the lock; under the lock. What others put there stays, and the
  * directory with it. */

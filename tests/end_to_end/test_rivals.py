@@ -225,7 +225,8 @@ def test_files_of_others_in_the_parts_directory_stay(shop, prompts):
     job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, paths=[{"path": "sparse"}])
     folder = pathlib.Path(f"{job.result_path}.parts")
     folder.mkdir(parents=True)
-    kept = {"notes.txt": "mine", "notes.tmp": "mine too", "batch-1.h5": "not our spelling"}
+    kept = {"notes.txt": "mine", "notes.tmp": "mine too", "batch-1.h5": "not our spelling",
+            "run-notes.tmp": "begins like ours", "prompts-000000-000001.h5.host.tmp": "no process's"}
     for name, text in kept.items():
         (folder / name).write_text(text)
     job.run()

@@ -116,7 +116,7 @@ static void part_path(const fixture *f, size_t part, char out[WA_NAME_BYTES])
 static void write_text(const fixture *f, const char *name, const char *text)
 {
     char path[WA_NAME_BYTES];
-    snprintf(path, sizeof path, "%s/%s", f->parts, name);
+    CU_ASSERT_EQUAL_FATAL(wa_parts_join(f->parts, name, path, NULL), WA_OK);
     FILE *file = fopen(path, "w");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     fputs(text, file);
@@ -126,7 +126,7 @@ static void write_text(const fixture *f, const char *name, const char *text)
 static bool exists(const fixture *f, const char *name)
 {
     char path[WA_NAME_BYTES];
-    snprintf(path, sizeof path, "%s/%s", f->parts, name);
+    CU_ASSERT_EQUAL_FATAL(wa_parts_join(f->parts, name, path, NULL), WA_OK);
     return access(path, F_OK) == 0;
 }
 
@@ -817,13 +817,32 @@ static void lost_lock_is_not_released_twice(void)
 
 static void stale_temporaries_are_removed(void)
 {
+    static const char *const stale[] = {PART_1 ".host-1.tmp", PART_1 ".a.long-host.name-12.tmp",
+                                        PART_1 ".-7.tmp",     "result.h5.host-1.tmp",
+                                        "run-3.json.h-9.tmp", "batch-000001.h5.host-1.tmp"};
+    static const char *const others[] = {
+        PART_1 ".tmp",   PART_1 ".host-.tmp",         PART_1 ".host-1.tmp.old", PART_1 "-1.tmp",
+        "run-notes.tmp", "prompts-1-2.h5.host-1.tmp", "lock.host-1.tmp",        "owed.host-1.tmp"};
+    enum { STALE = sizeof stale / sizeof stale[0], OTHERS = sizeof others / sizeof others[0] };
     fixture f;
+    char name[WA_NAME_BYTES], own[WA_NAME_BYTES];
     wa_parts *parts = open_parts((set_up(&f, "stale"), &f), false);
     wa_parts_close(parts, false);
-    write_text(&f, PART_1 ".host-1.tmp", "half");
-    write_text(&f, "result.h5.host-1.tmp", "half");
+    WA_MUST(wa_temporary_name("job.json", own, &f.err), &f.err);
+    write_text(&f, own, "half");
+    for (size_t i = 0; i < STALE; i++)
+        write_text(&f, stale[i], "half");
+    for (size_t i = 0; i < OTHERS; i++)
+        write_text(&f, others[i], "whole");
     parts = open_parts(&f, false);
-    CU_ASSERT(!exists(&f, PART_1 ".host-1.tmp") && !exists(&f, "result.h5.host-1.tmp"));
+    CU_ASSERT(!exists(&f, own));
+    for (size_t i = 0; i < STALE; i++)
+        CU_ASSERT(!exists(&f, stale[i]));
+    for (size_t i = 0; i < OTHERS; i++) {
+        CU_ASSERT(exists(&f, others[i]));
+        WA_MUST(wa_parts_join(f.parts, others[i], name, &f.err), &f.err);
+        CU_ASSERT_EQUAL(unlink(name), 0);
+    }
     CU_ASSERT_EQUAL(kept_count(parts), 0);
     wa_parts_close(parts, false);
     tear_down(&f);
