@@ -3,6 +3,8 @@
 
 #include "base/foreign.h"
 #include "base/spell.h"
+#include "path/external.h"
+#include "path/oracle.h"
 #include "remote/remote.h"
 #include "vindex/order.h"
 

@@ -2,6 +2,8 @@
  * takes. */
 #include "engine/checked.h"
 
+#include "path/evaluate.h"
+
 /* The model's matrix behind one of a vindex. */
 static wa_matrix truth_of(const wa_checked *of, const wa_stored_place *place, size_t i)
 {

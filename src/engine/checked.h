@@ -4,7 +4,7 @@
 #define WALKAUDIT_ENGINE_CHECKED_H
 
 #include "engine/stored.h"
-#include "path/path.h"
+#include "path/encoding.h"
 
 /** Whose stored numbers are compared. Borrowed. */
 typedef struct wa_checked {

@@ -2,6 +2,7 @@
 #include "engine/stage_private.h"
 
 #include "measure/diff.h"
+#include "path/external.h"
 
 #include <math.h>
 

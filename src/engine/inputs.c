@@ -2,6 +2,8 @@
  * was taken from. */
 #include "engine/inputs.h"
 
+#include "path/external.h"
+
 #include <sys/stat.h>
 
 /* Raised when the same inputs would give other numbers than before. */

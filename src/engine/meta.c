@@ -1,5 +1,6 @@
 /* What the result file says besides measured fields: names, tokens, formats, fingerprints. */
 #include "engine/inputs.h"
+#include "path/oracle.h"
 #include "vindex/experts.h"
 
 #include <math.h>

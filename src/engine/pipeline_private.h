@@ -4,6 +4,7 @@
 
 #include "compute/crew.h"
 #include "engine/pipeline.h"
+#include "path/evaluate.h"
 
 /* Every message starts with this: which batch, and how the sender fared. 1 KiB, so that data after
  * it stay aligned. */

@@ -7,7 +7,7 @@
 #include "engine/witness.h"
 #include "measure/block.h"
 #include "measure/sample.h"
-#include "path/path.h"
+#include "path/evaluate.h"
 #include "store/capture.h"
 #include "store/dump.h"
 

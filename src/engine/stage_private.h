@@ -5,6 +5,7 @@
 
 #include "engine/checked.h"
 #include "engine/stage.h"
+#include "path/oracle.h"
 #include "store/capture.h"
 
 /* What was asked for before it is needed (ahead.c). */

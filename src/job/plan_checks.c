@@ -2,7 +2,7 @@
 #include "job/plan_checks.h"
 
 #include "job/plan_cases.h"
-#include "path/path.h"
+#include "path/oracle.h"
 
 #include <math.h>
 

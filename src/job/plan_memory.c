@@ -5,7 +5,7 @@
 #include "compute/kernel.h"
 #include "measure/block.h"
 #include "measure/logits.h"
-#include "path/path.h"
+#include "path/oracle.h"
 
 /* Products and sums that stop at SIZE_MAX: a plan that large is refused by its size, not by
  * wrapping. */

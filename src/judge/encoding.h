@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_JUDGE_ENCODING_H
 #define WALKAUDIT_JUDGE_ENCODING_H
 
-#include "path/path.h"
+#include "path/encoding.h"
 
 /** Measured figures of one projection in the payload that the case reads; checked = false: the
  * model's own, or check off. */

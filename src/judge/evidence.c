@@ -1,6 +1,8 @@
 /* Evidence for one case's verdict, taken from the arrays of a result. */
 #include "judge/evidence.h"
 
+#include "path/evaluate.h"
+
 static wa_encoding_figure figure_of(const wa_row_errors *e, size_t at, const char *file,
                                     double nominal)
 {

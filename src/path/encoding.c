@@ -11,7 +11,7 @@
  * row's own norm where that is larger. (Design 7 names the RMS norm alone; but a format's error is
  * relative to each row, and SmolLM2 has an up row of 9.5 times the RMS norm in layer 28.)
  */
-#include "path/encoding.h"
+#include "path/encoding_state.h"
 
 #include "codec/simd.h"
 

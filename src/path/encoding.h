@@ -1,67 +1,104 @@
-/* What the comparison of stored rows with the model's is made of: which rows, and in which order
- * (encoding.c), one row (encoding_row.c), and what all of them give (encoding_figures.c). Private to
- * src/path. */
+/* The encoding check: stored rows against the model's own (doc/encoding.md). */
 #ifndef WALKAUDIT_PATH_ENCODING_H
 #define WALKAUDIT_PATH_ENCODING_H
 
 #include "path/path.h"
 
-/** What is known of a row: it differs from the model's (f32) or from all re-encodings; it holds a
- * value that no rounding to f16, or to bf16, gives. */
-enum { WA_ROW_DIFFERS = 1, WA_ROW_NO_HALF = 2, WA_ROW_NO_BF16 = 4 };
+/* X(id, word): what stored rows were held against. */
+#define WA_BASIS_LIST(X)                                                                           \
+    X(NONE, "none")                                                                                \
+    X(EQUALITY, "equality") /* f32: the model's values */                                          \
+    /* f16, and f32 made of f16 values: what some rounding to f16 gives */                         \
+    X(F16, "f16_neighbours")                                                                       \
+    /* block formats: LARQL's encoder on the model's row, or on its f16 values */                  \
+    X(REENCODING, "re-encoding")                                                                   \
+    X(BF16, "bf16_neighbours") /* bf16: what some rounding to bf16 gives */                        \
+    /* block formats of checkpoints: any encoder that takes the nearest levels */                  \
+    X(LEVELS, "nearest_levels")
+typedef enum wa_encoding_basis {
+#define WA_BASIS_ENUM(id, word) WA_BASIS_##id,
+    WA_BASIS_LIST(WA_BASIS_ENUM)
+#undef WA_BASIS_ENUM
+        WA_BASIS_COUNT
+} wa_encoding_basis;
+const char *wa_encoding_basis_word(wa_encoding_basis basis);
 
-/** Ways to make a row of a block format: from the model's weights, from their f16 values by either
- * converter. */
-typedef enum wa_encoding_source {
-    WA_FROM_WEIGHTS,
-    WA_FROM_HALF,
-    WA_FROM_LARQL_HALF,
-    WA_ENCODING_SOURCES
-} wa_encoding_source;
+/** One stored projection against the model's own (doc/encoding.md). */
+typedef struct wa_row_error {
+    /* each row's error / max(its own norm, RMS row norm) in the model's matrix */
+    double p50, p99, max;
+    int32_t worst_row;
+    /* stored values that are no numbers; then max is NaN and worst_row the first such row */
+    size_t nonfinite;
+    wa_encoding_basis basis;
+    size_t rows, unequal; /* rows compared; those that the basis does not give */
+    int32_t unequal_row;  /* of those, the one with the largest error; -1 = none */
+    double unequal_error; /* that error; NaN when it holds values that are no numbers */
+    /* Block formats, over the unequal rows only; 0 and -1 without any: */
+    double steps; /* E: largest distance of a weight from its stored value, wa_row_steps */
+    int32_t steps_row;
+    /* R: their error over that of our re-encoding of the model's rows; LEVELS: over wa_row_expected
+     * */
+    double ratio;
+    double gain; /* <stored, model> / <model, model> - 1 of all together; LEVELS: less what
+                  * wa_row_expected says, */
+    /* and of the row where it is largest in magnitude, less that of our re-encoding of it, if any
+     * */
+    double row_gain;
+    int32_t row_gain_row;
+    /* R of the row where it is largest; of the matrix (expert) where it is largest, and the row of
+     * that one where it is largest */
+    double row_ratio, part_ratio;
+    int32_t row_ratio_row, part_ratio_row;
+} wa_row_error;
 
-/** Of unequal rows of block formats: squared errors of our encoder's rows and of those stored, and
- * what the gain follows from; expected: the excess of a checkpoint's format (wa_expected). */
-typedef struct wa_encoding_sums {
-    double ours, theirs, excess, expected, norm;
-} wa_encoding_sums;
+/** Who may have made stored rows of blocks: LARQL's encoder is tried on vindexes; a checkpoint is
+ * held against nearest levels. */
+typedef enum wa_encoded_by { WA_ENCODED_LARQL, WA_ENCODED_ANY } wa_encoded_by;
+/** The one for a payload. */
+wa_encoded_by wa_payload_encoded_by(wa_payload payload);
 
-/** One comparison under way. Arrays are of all matrices end to end, and point at the rows of the one
- * at hand. */
-typedef struct wa_encoding {
-    const wa_encoding_pair *pairs; /* [count] */
-    size_t count;
-    const wa_matrix *stored, *model; /* of the pair at hand */
-    wa_matrix raw;                   /* the stored matrix without through_f16 */
-    size_t rows, cols;               /* of each stored matrix */
-    float offset;                    /* of the pair */
-    size_t first;                    /* rows of the matrices before */
-    double *error;                   /* [rows] sum of squared differences, then the error */
-    double *square;                  /* [rows] sum of squares of the model's row */
-    double *own;                     /* [rows] of unequal rows: norm of our encoder's error */
-    uint8_t *known;                  /* [rows] WA_ROW_ bits */
-    float *stored_row;               /* [cols] when not in place */
-    float *raw_row;                  /* [cols] */
-    float *made_row;                 /* [cols] a re-encoding decoded, or what is to be encoded */
-    uint8_t *made;                   /* [made_bytes] a re-encoding */
-    size_t made_bytes;               /* 0: no re-encoding */
-    bool levels;              /* blocks, held against the nearest levels of their stored scales */
-    wa_encoding_source usual; /* what fitted last, tried first */
-    wa_encoding_sums unequal; /* of all matrices */
-    wa_row_error out;
-} wa_encoding;
+/**
+ * Compare a stored matrix with the model's, row by row: [F, H] with gate or up [F, H], a down
+ * stored [H, F] with down [H, F] (then a row is an output), or, transposed here, a feature-major
+ * down [F, H] with down [H, F]. Local.
+ */
+WA_CHECKED wa_status wa_encoding_check(const wa_matrix *stored, const wa_matrix *model_matrix,
+                                       bool transpose_model, wa_encoded_by by, wa_arena *arena,
+                                       wa_row_error *out, wa_error *err);
 
-/** <stored, model> / <model, model> - 1, less what is expected of the format, if that has its sign. */
-double wa_encoding_gain(const wa_encoding_sums *sums);
+/** A stored matrix and the model's. */
+typedef struct wa_encoding_pair {
+    wa_matrix stored, model;
+    /* of columns: what is taken off both before they are compared, since stored numbers are without
+     * it */
+    float offset;
+} wa_encoding_pair;
 
-/** Row `row` of a matrix, in place or decoded to space [cols]. */
-const float *wa_encoding_row_of(const wa_matrix *matrix, size_t row, float *space);
+/** What one of several matrices contributes. */
+typedef struct wa_encoding_part {
+    double max;     /* largest row error; NaN: a row holds values that are no numbers */
+    int32_t row;    /* its row in the matrix */
+    size_t unequal; /* rows that the basis does not give */
+    double ratio;   /* R of these; 0 without any */
+} wa_encoding_part;
 
-/** Row r of the pair at hand against the model's [cols]: what is known of it, its squares, and where
- * no encoder known here makes it, the sums and extremes of such rows. */
-void wa_encoding_compare_row(wa_encoding *c, size_t r, const float *model);
+/**
+ * The same of `count` matrices of one shape and format, whose rows are taken end to end: row i of
+ * matrix m is row m * rows + i of
+ * *out. Each row's error is in units of its own matrix's RMS row norm. parts: [count], or NULL.
+ * Errors: besides, WA_E_UNSUPPORTED where shapes or formats differ.
+ */
+WA_CHECKED wa_status wa_encoding_check_all(const wa_encoding_pair *pairs, size_t count,
+                                           bool transpose_model, wa_encoded_by by, wa_arena *arena,
+                                           wa_row_error *out, wa_encoding_part *parts,
+                                           wa_error *err);
+/** Bytes of an arena that it takes for `count` matrices like this pair, about: a little more than
+ * it needs, where rows are not encoded again. */
+size_t wa_encoding_memory(const wa_encoding_pair *first, size_t count, bool transpose_model);
 
-/** The figures of all rows, c->out, and parts [count] of each matrix by itself (NULL = not asked
- * for), once every row has been compared. c->error and c->square are used up. */
-void wa_encoding_make_figures(wa_encoding *c, wa_encoding_part *parts);
+/** Largest healthy p99 of a stored matrix: its format's nominal bound, or of f32 files made of f16
+ * values that of f16. */
+double wa_encoding_nominal(const wa_vindex *vindex, const wa_matrix *stored);
 
 #endif

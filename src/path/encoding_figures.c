@@ -1,6 +1,6 @@
 /* What the rows of a comparison give together: what they are held against, how many are not equal
  * and which is worst, their errors beside those of our encoder, quantiles. */
-#include "path/encoding.h"
+#include "path/encoding_state.h"
 
 #include "base/quantile.h"
 

@@ -1,6 +1,6 @@
 /* One stored row against the model's: is it what an encoder known here makes of it, and if not, how
  * far off is it? encoding.c has the rules. */
-#include "path/encoding.h"
+#include "path/encoding_state.h"
 
 #include "codec/simd.h"
 

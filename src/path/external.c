@@ -2,6 +2,7 @@
  * its kernel. */
 #include "walkaudit/external.h"
 #include "base/foreign.h"
+#include "path/external.h"
 #include "path/walk.h"
 
 #include <dlfcn.h>

@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_PATH_FAULT_H
 #define WALKAUDIT_PATH_FAULT_H
 
-#include "path/path.h"
+#include "path/evaluate.h"
 
 /*
  * WALKAUDIT_FAULT names one, WALKAUDIT_FAULT_LAYER the layer and WALKAUDIT_FAULT_CASE the case

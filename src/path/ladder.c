@@ -1,6 +1,6 @@
 /* The routing ladders of upstream's WalkFfn::forward, of May (walk-paths 2.2, 2.3) and of August
  * 2026 (larql-2026-08 2.1), as one table, walked top down. */
-#include "path/path.h"
+#include "path/ladder.h"
 
 /* Hit lists of at least this many features take the parallel loop (walk-paths 2.3, row d). */
 enum { PARALLEL_HITS = 512 };

@@ -1,6 +1,9 @@
 /* A layer as a case reads it: views of the model's and the vindex's matrices, and what it costs. */
 #include "path/walk.h"
 
+#include "path/external.h"
+#include "path/oracle.h"
+
 static const wa_matrix *model_matrix(const wa_layer *layer, wa_projection projection)
 {
     switch (projection) {

@@ -5,7 +5,7 @@
  *
  * It shares no arithmetic with the kernels: no f32 accumulation, its own decoding and its own hits.
  */
-#include "path/oracle.h"
+#include "path/oracle_state.h"
 
 #include "base/bytes.h"
 #include "path/walk.h"

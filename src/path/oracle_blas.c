@@ -3,7 +3,7 @@
  * kernels', and another precision. A panel of rows is decoded once and multiplied with each group
  * while it is in the cache.
  */
-#include "path/oracle.h"
+#include "path/oracle_state.h"
 
 #include "base/bytes.h"
 #include "codec/simd.h"

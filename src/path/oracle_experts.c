@@ -1,6 +1,6 @@
 /* The oracle of a layer with experts: logits, choice and weights in f64, row by row, and the FFN of
  * each expert by that of layers. */
-#include "path/oracle.h"
+#include "path/oracle_state.h"
 
 #include "base/elementary.h"
 

@@ -1,6 +1,6 @@
 /* What rounding does to the oracle's comparison: how small an output f32 sums can resolve, and which
  * integers of rounded activations they decide. */
-#include "path/oracle.h"
+#include "path/oracle_state.h"
 
 #include <math.h>
 

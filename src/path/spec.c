@@ -2,6 +2,8 @@
  * may touch; a kernel's lists say in which order it looks for each projection among those. */
 #include "path/spec.h"
 
+#include "path/ladder.h"
+
 #define BIT(payload) (1U << WA_PAYLOAD_##payload)
 
 /* Further entries of a list of payloads. */

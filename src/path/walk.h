@@ -3,7 +3,7 @@
 #ifndef WALKAUDIT_PATH_WALK_H
 #define WALKAUDIT_PATH_WALK_H
 
-#include "path/path.h"
+#include "path/evaluate.h"
 
 /** One call of wa_case_run, and the buffers of its inputs. */
 typedef struct wa_walk {

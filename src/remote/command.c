@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/show.h"
+#include "path/external.h"
 #include "remote/process.h"
 #include "walkaudit/external_process.h"
 

@@ -5,6 +5,8 @@
 #include "base/json.h"
 #include "base/show.h"
 #include "measure/diff.h"
+#include "path/evaluate.h"
+#include "path/external.h"
 #include "remote/remote.h"
 
 #include <math.h>

@@ -6,6 +6,7 @@
 #include "base/signals.h"
 #include "engine/audit.h"
 #include "engine/pipeline.h"
+#include "path/external.h"
 #include "report/modes.h"
 #include "report/table.h"
 #include "run/judged.h"

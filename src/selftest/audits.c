@@ -2,6 +2,7 @@
 #include "selftest/audits.h"
 
 #include "base/durable.h"
+#include "path/evaluate.h"
 #include "run/audit.h"
 #include "run/judged.h"
 

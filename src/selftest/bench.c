@@ -2,6 +2,7 @@
 #include "selftest/bench.h"
 
 #include "base/signals.h"
+#include "path/evaluate.h"
 #include "vindex/order.h"
 
 #include <math.h>

@@ -1,5 +1,6 @@
 /* Path external by a file: outputs that somebody computed for the x of an earlier result. */
 #include "measure/diff.h"
+#include "path/external.h"
 #include "store/foreign.h"
 #include "store/guard.h"
 #include "store/store.h"

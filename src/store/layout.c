@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "measure/diff.h"
 #include "measure/routing.h"
-#include "path/path.h"
+#include "path/encoding.h"
 #include "vindex/vindex.h"
 
 #include <assert.h>

@@ -3,6 +3,7 @@
 #include "store/seal.h"
 
 #include "base/durable.h"
+#include "path/encoding.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,6 +3,7 @@
 #include "store/assemble.h"
 
 #include "base/utf8.h"
+#include "path/external.h"
 
 #include <hdf5.h>
 #include <limits.h>

@@ -3,7 +3,7 @@
  * computes it. X and Y are f32 [layer, ROWS, hidden]: whatever comes before the FFN has no part in
  * Y. Exit code 1, and one line on standard error, where it cannot be had.
  */
-#include "path/path.h"
+#include "path/evaluate.h"
 
 #include <stdio.h>
 #include <stdlib.h>

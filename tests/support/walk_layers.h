@@ -5,7 +5,8 @@
 
 #include "suite.h"
 
-#include "path/path.h"
+#include "path/evaluate.h"
+#include "path/oracle.h"
 
 #include <math.h>
 

@@ -2,7 +2,8 @@
  * not ask. */
 #include "suite.h"
 
-#include "path/path.h"
+#include "path/evaluate.h"
+#include "path/oracle.h"
 
 #include "vindex/parts.h"
 

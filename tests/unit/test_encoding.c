@@ -1,6 +1,8 @@
 /* ENCODING: row errors by hand, quantiles by definition, and the damage that must be seen. */
 #include "walk_layers.h"
 
+#include "path/encoding.h"
+
 enum { F = 200, H = 96 };
 
 static const double NOMINAL_F16 = 1e-3;

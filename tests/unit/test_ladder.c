@@ -2,7 +2,7 @@
  * transcription. */
 #include "suite.h"
 
-#include "path/path.h"
+#include "path/ladder.h"
 
 enum { F = 600 }; /* 80 % of it: 480 */
 

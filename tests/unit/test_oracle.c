@@ -2,7 +2,7 @@
  */
 #include "walk_layers.h"
 
-#include "path/oracle.h"
+#include "path/oracle_state.h"
 
 enum { ROWS = 21 };
 

@@ -2,7 +2,7 @@
  * chose is not even read. */
 #include "compute/route.h"
 #include "made_model.h"
-#include "path/path.h"
+#include "path/evaluate.h"
 #include "suite.h"
 
 #include <math.h>

@@ -7,7 +7,7 @@
 #include "model/synth.h"
 #include "model/synth_parts.h"
 #include "model/tokenizer.h"
-#include "path/path.h"
+#include "path/evaluate.h"
 
 #include <math.h>
 #include <stdlib.h>
