@@ -12,6 +12,7 @@ typedef struct builder {
     wa_arena *arena;
     wa_experts *out;
     wa_expert *list; /* [count] */
+    bool *stored;    /* [WA_ROUTER_ROLES] */
 } builder;
 
 static const wa_router_slice *slice_of(const builder *b, wa_router_role role)
@@ -57,16 +58,29 @@ static wa_status decode_slice(const builder *b, wa_router_role role, const char 
     return WA_OK;
 }
 
-static wa_status take_router(builder *b, bool *of_model, bool *bias_of_model, wa_error *err)
+/* A bias [rows, cols] as f32; NULL where the vindex has none. The model has it, or it has not. */
+static wa_status take_bias(builder *b, wa_router_role role, const char *what, size_t rows,
+                           size_t cols, bool model_has, float **out, wa_error *err)
+{
+    b->stored[role] = slice_of(b, role) != NULL;
+    if (b->stored[role] && !model_has)
+        return wa_fail(err, WA_E_MISMATCH,
+                       "layer %zu: %s of the vindex has no counterpart in the model", b->layer,
+                       what);
+    return decode_slice(b, role, what, rows, cols, out, err);
+}
+
+static wa_status take_router(builder *b, wa_error *err)
 {
     const wa_router_slice *slice = slice_of(b, WA_ROUTER_WEIGHT);
-    const wa_matrix *model = &b->model->router;
+    const wa_experts *model = b->model;
     float *bias;
-    *of_model = slice == NULL;
+    b->stored[WA_ROUTER_WEIGHT] = slice != NULL;
     if (slice != NULL)
-        WA_TRY(view_slice(b, slice, "the router", model->rows, model->cols, &b->out->router, err));
-    WA_TRY(decode_slice(b, WA_ROUTER_BIAS, "the router's bias", 1, b->model->count, &bias, err));
-    *bias_of_model = bias == NULL && b->model->router_bias != NULL;
+        WA_TRY(view_slice(b, slice, "the router", model->router.rows, model->router.cols,
+                          &b->out->router, err));
+    WA_TRY(take_bias(b, WA_ROUTER_BIAS, "the router's bias", 1, model->count,
+                     model->router_bias != NULL, &bias, err));
     if (bias != NULL)
         b->out->router_bias = bias;
     return WA_OK;
@@ -89,16 +103,15 @@ static wa_status part_gate_up(const builder *b, const float *both, wa_error *err
     return WA_OK;
 }
 
-static wa_status take_biases(builder *b, bool *of_model, wa_error *err)
+static wa_status take_biases(builder *b, wa_error *err)
 {
     const wa_expert *first = &b->model->experts[0];
     size_t count = b->model->count, hidden = first->down.rows;
     float *gate_up, *down;
-    WA_TRY(decode_slice(b, WA_ROUTER_GATE_UP_BIAS, "the bias of gate and up", count,
-                        2 * b->features, &gate_up, err));
-    WA_TRY(decode_slice(b, WA_ROUTER_DOWN_BIAS, "the bias of down", count, hidden, &down, err));
-    *of_model =
-        (gate_up == NULL && first->gate_bias != NULL) || (down == NULL && first->down_bias != NULL);
+    WA_TRY(take_bias(b, WA_ROUTER_GATE_UP_BIAS, "the bias of gate and up", count, 2 * b->features,
+                     first->gate_bias != NULL && first->up_bias != NULL, &gate_up, err));
+    WA_TRY(take_bias(b, WA_ROUTER_DOWN_BIAS, "the bias of down", count, hidden,
+                     first->down_bias != NULL, &down, err));
     if (gate_up != NULL)
         WA_TRY(part_gate_up(b, gate_up, err));
     for (size_t e = 0; down != NULL && e < count; e++)
@@ -148,11 +161,12 @@ wa_status wa_vindex_experts_open(const wa_vindex *vindex, const wa_model *model,
                  .layer = layer,
                  .features = model->layers[layer].experts->experts[0].up.rows,
                  .arena = arena,
-                 .out = &found.experts};
+                 .out = &found.experts,
+                 .stored = found.stored};
     WA_TRY(check_counts(&b, err));
     WA_TRY(take_matrices(&b, err));
-    WA_TRY(take_router(&b, &found.router_of_model, &found.router_bias_of_model, err));
-    WA_TRY(take_biases(&b, &found.biases_of_model, err));
+    WA_TRY(take_router(&b, err));
+    WA_TRY(take_biases(&b, err));
     *out = found;
     return WA_OK;
 }

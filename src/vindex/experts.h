@@ -40,26 +40,36 @@ WA_CHECKED wa_status wa_vindex_expert(const wa_vindex *vindex, size_t layer, siz
 /** One of an FFN's matrices. */
 const wa_matrix *wa_expert_matrix(const wa_expert *ffn, wa_projection projection);
 
-/** A layer's experts as a vindex has them, and what had to come from the model. */
+/** What weight_manifest.json may say of a layer's experts. */
+typedef enum wa_router_role {
+    WA_ROUTER_WEIGHT,
+    WA_ROUTER_BIAS,
+    WA_ROUTER_GATE_UP_BIAS,
+    WA_ROUTER_DOWN_BIAS,
+    WA_ROUTER_ROLES
+} wa_router_role;
+
+/** A layer's experts as a vindex has them. */
 typedef struct wa_vindex_experts {
     /* matrices of the vindex; counts, rule of the weights, shared expert and its gate are the
      * model's */
     wa_experts experts;
-    bool router_of_model; /* the vindex has no router, so that the model's stands here */
-    bool router_bias_of_model;
-    bool biases_of_model; /* those of gate, up or down */
+    /* What of this the vindex stores, to be compared with the model's; the rest is the model's own,
+     * or nobody's. */
+    bool stored[WA_ROUTER_ROLES];
 } wa_vindex_experts;
 
 /**
  * The experts of a layer as the vindex stores them, checked against the model's: as many, of the
- * same shapes. What the vindex lacks is taken from the model, and said. Local. The model's layer
- * has experts, and the vindex a file of the layer.
+ * same shapes. What the vindex lacks is taken from the model, and said; what the model lacks is
+ * refused, since nothing could be compared with it. Local. The model's layer has experts, and the
+ * vindex a file of the layer.
  *
  * arena  holds the list of experts and the biases as f32, about 4 * E * (2 F + H) bytes where there
  *        are any
  *
  * Errors: WA_E_MISMATCH (numbers of experts, features, sizes of router and biases: found,
- * expected), WA_E_INTERNAL (no such layer), WA_E_MEMORY.
+ * expected; a bias that the model has not), WA_E_INTERNAL (no such layer), WA_E_MEMORY.
  */
 WA_CHECKED wa_status wa_vindex_experts_open(const wa_vindex *vindex, const wa_model *model,
                                             size_t layer, wa_arena *arena, wa_vindex_experts *out,

@@ -48,15 +48,7 @@ typedef struct wa_weight_tier {
 } wa_weight_tier;
 enum { WA_WEIGHT_FILES = 2 }; /* up, down: there is no gate */
 
-/** What weight_manifest.json may say of a layer's experts. */
-typedef enum wa_router_role {
-    WA_ROUTER_WEIGHT,
-    WA_ROUTER_BIAS,
-    WA_ROUTER_GATE_UP_BIAS,
-    WA_ROUTER_DOWN_BIAS,
-    WA_ROUTER_ROLES
-} wa_router_role;
-/** Such a tensor, its range checked; not there: elements = 0. */
+/** A tensor of a wa_router_role, its range checked; not there: elements = 0. */
 typedef struct wa_router_slice {
     uint64_t offset; /* in norms.bin, or in up_weights.bin */
     size_t elements;

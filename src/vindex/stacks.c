@@ -77,6 +77,7 @@ size_t wa_vindex_stack(const wa_vindex *vindex, wa_payload payload, wa_projectio
         return wa_payload_is_of_experts(payload)
                    ? (payload == WA_PAYLOAD_EXPERTS && dense_entry(vindex, layer) != NULL)
                    : 1;
+    const bool *stored = vindex->experts[layer].stored;
     switch (payload) {
     case WA_PAYLOAD_EXPERTS:
     case WA_PAYLOAD_CHECKPOINT:
@@ -84,16 +85,13 @@ size_t wa_vindex_stack(const wa_vindex *vindex, wa_payload payload, wa_projectio
     case WA_PAYLOAD_SHARED: /* no vindex has one */
         return checkpoint && experts->shared.up.rows > 0 ? 1 : 0;
     case WA_PAYLOAD_BIASES:
-        return bias_of(&experts->experts[0], projection) != NULL &&
-                       !vindex->experts[layer].biases_of_model
+        return stored[projection == WA_DOWN ? WA_ROUTER_DOWN_BIAS : WA_ROUTER_GATE_UP_BIAS]
                    ? experts->count
                    : 0;
     case WA_PAYLOAD_ROUTER:
-        if (projection == WA_GATE)
-            return vindex->experts[layer].router_of_model ? 0 : 1;
         if (projection == WA_UP)
             return checkpoint && experts->shared_gate.rows > 0 ? 1 : 0;
-        return experts->router_bias != NULL && !vindex->experts[layer].router_bias_of_model ? 1 : 0;
+        return stored[projection == WA_GATE ? WA_ROUTER_WEIGHT : WA_ROUTER_BIAS] ? 1 : 0;
     default:
         return 0;
     }
@@ -154,6 +152,28 @@ static void offer_beside(wa_vindex *vindex, const char *file)
     }
 }
 
+/* A checkpoint's experts: all that there is, is its own. */
+static wa_vindex_experts experts_of_checkpoint(const wa_experts *own)
+{
+    const wa_expert *first = &own->experts[0];
+    return (wa_vindex_experts){
+        .experts = *own,
+        .stored = {[WA_ROUTER_WEIGHT] = true,
+                   [WA_ROUTER_BIAS] = own->router_bias != NULL,
+                   [WA_ROUTER_GATE_UP_BIAS] = first->gate_bias != NULL || first->up_bias != NULL,
+                   [WA_ROUTER_DOWN_BIAS] = first->down_bias != NULL}};
+}
+
+/* What of a layer's experts is to be compared besides their matrices. */
+static void offer_experts(wa_vindex *vindex, const wa_vindex_experts *experts, const char *file)
+{
+    const bool *stored = experts->stored;
+    if (stored[WA_ROUTER_WEIGHT] || stored[WA_ROUTER_BIAS])
+        offer(vindex, WA_PAYLOAD_ROUTER, file);
+    if (stored[WA_ROUTER_GATE_UP_BIAS] || stored[WA_ROUTER_DOWN_BIAS])
+        offer(vindex, WA_PAYLOAD_BIASES, file);
+}
+
 static wa_status settle_checkpoint(wa_vindex *vindex, wa_arena *arena, wa_error *err)
 {
     wa_vindex_experts *list;
@@ -166,12 +186,10 @@ static wa_status settle_checkpoint(wa_vindex *vindex, wa_arena *arena, wa_error 
     for (size_t l = 0; l < other->layer_count; l++) {
         if (other->layers[l].experts == NULL)
             continue;
-        list[l].experts = *other->layers[l].experts;
-        offer(vindex, WA_PAYLOAD_ROUTER, file);
+        list[l] = experts_of_checkpoint(other->layers[l].experts);
+        offer_experts(vindex, &list[l], file);
         if (list[l].experts.shared.up.rows > 0)
             offer(vindex, WA_PAYLOAD_SHARED, file);
-        if (list[l].experts.experts[0].down_bias != NULL)
-            offer(vindex, WA_PAYLOAD_BIASES, file);
     }
     return WA_OK;
 }
@@ -231,7 +249,6 @@ wa_status wa_vindex_settle_experts(wa_vindex *vindex, const wa_model *model, wa_
                                    wa_error *err)
 {
     wa_vindex_experts *list;
-    bool router = false, biases = false;
     if (vindex->checkpoint != NULL)
         return settle_checkpoint(vindex, arena, err);
     if (wa_model_expert_layer(model) == model->layer_count ||
@@ -249,9 +266,6 @@ wa_status wa_vindex_settle_experts(wa_vindex *vindex, const wa_model *model, wa_
             continue;
         }
         WA_TRY(wa_vindex_experts_open(vindex, model, l, arena, &list[l], err));
-        router = router || !list[l].router_of_model;
-        biases =
-            biases || (!list[l].biases_of_model && list[l].experts.experts[0].down_bias != NULL);
         WA_TRY(find_flat(l, &list[l].experts.experts[0], arena,
                          &vindex->unusable[WA_PAYLOAD_EXPERTS], err));
     }
@@ -260,9 +274,7 @@ wa_status wa_vindex_settle_experts(wa_vindex *vindex, const wa_model *model, wa_
         return WA_OK;
     }
     offer(vindex, WA_PAYLOAD_EXPERTS, NULL);
-    if (router)
-        offer(vindex, WA_PAYLOAD_ROUTER, NULL);
-    if (biases)
-        offer(vindex, WA_PAYLOAD_BIASES, NULL);
+    for (size_t l = 0; l < model->layer_count; l++)
+        offer_experts(vindex, &list[l], NULL);
     return WA_OK;
 }

@@ -451,6 +451,50 @@ def test_experts_extracted_in_any_format_are_healthy(shop, tmp_path, family):
         assert files["gate_vectors.bin"].startswith("not read")
 
 
+def entries_of(path):
+    return harness.json.loads((path / "weight_manifest.json").read_text())
+
+
+def set_entries(path, entries):
+    (path / "weight_manifest.json").write_text(harness.json.dumps(entries))
+
+
+@pytest.mark.parametrize("lost, wrong, place", [("down_proj_bias", "gate_up_proj_bias", "bias of gate"),
+                                                ("gate_up_proj_bias", "down_proj_bias", "bias of down")])
+def test_half_of_the_biases_of_experts_answers_for_itself(shop, tmp_path, lost, wrong, place):
+    """The other half is the model's, which is said: nothing was compared there."""
+    model, vindexes = extracted(tmp_path, "gpt_oss", ["f16"])
+    path = vindexes["f16"]
+    set_entries(path, [entry for entry in entries_of(path) if not entry["key"].endswith(lost)])
+    made = shop.job(model, vindexes, paths=[{"path": "experts"}], prompts={"file": str(some_ids(tmp_path))})
+    result = made.result()
+    assert result.verdicts() == {"f16:experts": "UNCHECKED"} and "bias of" in result["fail_reasons"][0], result["fail_reasons"]
+    norms = bytearray((path / "norms.bin").read_bytes())
+    for entry in entries_of(path):
+        if entry["key"].endswith(wrong):
+            values = np.frombuffer(norms, "<f4", entry["length"] // 4, entry["offset"])
+            norms[entry["offset"]:entry["offset"] + entry["length"]] = (-values).tobytes()
+    (path / "norms.bin").write_bytes(norms)
+    made = shop.job(model, vindexes, paths=[{"path": "experts"}], prompts={"file": str(some_ids(tmp_path))})
+    result = made.result(expect=1)
+    assert result.verdicts() == {"f16:experts": "ENCODING"} and place in result["fail_reasons"][0], result["fail_reasons"]
+
+
+@pytest.mark.parametrize("key, count, said", [("mlp.experts.gate_up_proj_bias", 2 * 384 * 8, "the bias of gate and up"),
+                                              ("mlp.experts.down_proj_bias", 256 * 8, "the bias of down"), ("mlp.router.bias", 8, "the router's bias")])
+def test_biases_that_the_model_has_not_are_refused(shop, tmp_path, key, count, said):
+    model, vindexes = extracted(tmp_path, "olmoe", ["f16"])
+    path = vindexes["f16"]
+    norms = (path / "norms.bin").read_bytes()
+    values = np.random.RandomState(1).standard_normal(count).astype("<f4").tobytes()
+    set_entries(path, entries_of(path) + [{"key": f"layers.1.{key}", "kind": "vector", "shape": [count], "offset": len(norms),
+                                           "length": len(values), "file": "norms.bin"}])
+    (path / "norms.bin").write_bytes(norms + values)
+    made = shop.job(model, vindexes, paths=[{"path": "experts"}], prompts={"file": str(some_ids(tmp_path))})
+    line = harness.one_error_line(made.run(expect=None))
+    assert f"layer 1: {said} of the vindex has no counterpart in the model" in line, line
+
+
 def as_of_may(path):
     """A layer file of f32 as LARQL wrote Q4_K in May: all rows of a matrix in one stream of blocks, which cross rows."""
     data = path.read_bytes()

@@ -129,7 +129,7 @@ static inline void fuzz_read_experts(const wa_vindex *vindex, wa_arena *arena)
         wa_model model = {
             .layer_count = vindex->layer_count, .hidden = vindex->hidden, .layers = layers};
         if (fuzz_answer(wa_vindex_experts_open(vindex, &model, l, arena, &found, &err), &err) &&
-            !found.router_of_model)
+            found.stored[WA_ROUTER_WEIGHT])
             fuzz_read_view(vindex, &found.experts.router);
         free(layers);
     }

@@ -157,8 +157,8 @@ static void stored_experts_are_the_models_in_every_format(void)
         for (size_t l = 0; l < LAYERS; l += 2) {
             wa_vindex_experts found;
             WA_MUST(wa_vindex_experts_open(vindex, model, l, arena, &found, &err), &err);
-            CU_ASSERT(!found.router_of_model && !found.router_bias_of_model &&
-                      !found.biases_of_model);
+            for (int role = 0; role < WA_ROUTER_ROLES; role++)
+                CU_ASSERT(found.stored[role]);
             CU_ASSERT_EQUAL(found.experts.router.format, WA_FORMAT_F32);
             CU_ASSERT(memcmp(found.experts.router.data, made.router[l], sizeof made.router[l]) ==
                       0);

@@ -309,7 +309,8 @@ static void router_and_biases_are_those_of_the_vindex(void)
     wa_vindex *vindex = must_open_vindex(path, &arena);
     make_model(&own, EXPERTS, FEATURES);
     WA_MUST(wa_vindex_experts_open(vindex, &own.model, 1, arena, &found, &err), &err);
-    CU_ASSERT(!found.router_of_model && !found.router_bias_of_model && !found.biases_of_model);
+    for (int role = 0; role < WA_ROUTER_ROLES; role++)
+        CU_ASSERT(found.stored[role]);
     CU_ASSERT_EQUAL(found.experts.count, EXPERTS);
     CU_ASSERT_EQUAL(found.experts.chosen, 2);
     CU_ASSERT(found.experts.renormalised);
@@ -333,6 +334,58 @@ static void router_and_biases_are_those_of_the_vindex(void)
     wa_arena_close(arena);
 }
 
+static void drop_biases(own_model *own)
+{
+    own->experts.router_bias = NULL;
+    for (size_t e = 0; e < EXPERTS; e++)
+        own->list[e].gate_bias = own->list[e].up_bias = own->list[e].down_bias = NULL;
+}
+
+#define GATE_UP_BIAS ENTRY("mlp.experts.gate_up_proj_bias", "144", "396", "576")
+#define DOWN_BIAS ENTRY("mlp.experts.down_proj_bias", "96", "972", "384")
+#define ROUTER_BIAS ENTRY("mlp.router.bias", "3", "384", "12")
+
+/* Each by itself: the vindex's where it has it, the model's where not, and refused where the model
+ * has none. */
+static void every_bias_is_somebodys(void)
+{
+    static const struct {
+        const char *manifest;
+        wa_router_role role;
+        const char *text;
+    } rows[] = {
+        {"[" ROUTER_BIAS "]", WA_ROUTER_BIAS, "layer 1: the router's bias of the vindex has no"},
+        {"[" GATE_UP_BIAS "]", WA_ROUTER_GATE_UP_BIAS, "the bias of gate and up of the vindex has"},
+        {"[" DOWN_BIAS "]", WA_ROUTER_DOWN_BIAS,
+         "the bias of down of the vindex has no counterpart"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char path[PATH_ROOM];
+        wa_arena *arena;
+        wa_error err = {0};
+        own_model own;
+        wa_vindex_experts found;
+        write_layer(path, "some", rows[i].manifest);
+        wa_vindex *vindex = must_open_vindex(path, &arena);
+        make_model(&own, EXPERTS, FEATURES);
+        WA_MUST(wa_vindex_experts_open(vindex, &own.model, 1, arena, &found, &err), &err);
+        for (int role = 0; role < WA_ROUTER_ROLES; role++)
+            CU_ASSERT_EQUAL(found.stored[role], role == (int)rows[i].role);
+        const wa_expert *expert = &found.experts.experts[1];
+        CU_ASSERT((found.experts.router_bias != own.experts.router_bias) ==
+                  found.stored[WA_ROUTER_BIAS]);
+        CU_ASSERT((expert->up_bias != own.bias) == found.stored[WA_ROUTER_GATE_UP_BIAS]);
+        CU_ASSERT((expert->down_bias != own.list[1].down_bias) ==
+                  found.stored[WA_ROUTER_DOWN_BIAS]);
+        drop_biases(&own);
+        CU_ASSERT_EQUAL(wa_vindex_experts_open(vindex, &own.model, 1, arena, &found, &err),
+                        WA_E_MISMATCH);
+        CU_ASSERT(strstr(err.text, rows[i].text) != NULL);
+        wa_vindex_close(vindex);
+        wa_arena_close(arena);
+    }
+}
+
 static void what_a_vindex_lacks_is_the_models_and_said(void)
 {
     char path[PATH_ROOM];
@@ -344,15 +397,14 @@ static void what_a_vindex_lacks_is_the_models_and_said(void)
     wa_vindex *vindex = must_open_vindex(path, &arena);
     make_model(&own, EXPERTS, FEATURES);
     WA_MUST(wa_vindex_experts_open(vindex, &own.model, 1, arena, &found, &err), &err);
-    CU_ASSERT(found.router_of_model && found.router_bias_of_model && found.biases_of_model);
+    for (int role = 0; role < WA_ROUTER_ROLES; role++)
+        CU_ASSERT(!found.stored[role]);
     CU_ASSERT_PTR_EQUAL(found.experts.router.data, own.experts.router.data);
     CU_ASSERT_PTR_EQUAL(found.experts.router_bias, own.experts.router_bias);
     CU_ASSERT_PTR_EQUAL(found.experts.experts[1].up_bias, own.bias);
-    own.experts.router_bias = NULL;
-    for (size_t e = 0; e < EXPERTS; e++)
-        own.list[e].gate_bias = own.list[e].up_bias = own.list[e].down_bias = NULL;
+    drop_biases(&own);
     WA_MUST(wa_vindex_experts_open(vindex, &own.model, 1, arena, &found, &err), &err);
-    CU_ASSERT(found.router_of_model && !found.router_bias_of_model && !found.biases_of_model);
+    CU_ASSERT(!found.stored[WA_ROUTER_WEIGHT] && found.experts.router_bias == NULL);
     wa_vindex_close(vindex);
     wa_arena_close(arena);
 }
@@ -492,7 +544,7 @@ static void layers_without_experts_may_be_unlisted(void)
 
 WA_SUITE("vindex_experts", WA_CASE(experts_of_every_format_and_padding_are_read),
          WA_CASE(mxfp4_experts_are_read_from_two_regions),
-         WA_CASE(router_and_biases_are_those_of_the_vindex),
+         WA_CASE(router_and_biases_are_those_of_the_vindex), WA_CASE(every_bias_is_somebodys),
          WA_CASE(what_a_vindex_lacks_is_the_models_and_said),
          WA_CASE(experts_of_another_shape_are_refused),
          WA_CASE(experts_are_read_in_the_order_that_fits_the_model),
