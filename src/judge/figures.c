@@ -105,7 +105,7 @@ static const wa_figure FIGURES[] = {
            offsetof(wa_vindex_judgement, reason))
     FIGURE("n_obs_distinct", "C", I64, SUMMARY, "1", "observations, a shared first token counted once",
            AT(summary.n_obs_distinct))
-    FIGURE("n_non_finite", "C", I64, SUMMARY, "1", "observations that are not finite", AT(summary.nonfinite))
+    FIGURE("n_non_finite", "C", I64, SUMMARY, "1", "observations whose output, or own stream, is not finite", AT(summary.nonfinite))
     FIRST("non_finite", "first observation that is not finite", summary.first_nonfinite)
     FIGURE("n_missing", "C", I64, SUMMARY, "1", "observations that are missing or failed", AT(summary.missing))
     FIGURE("n_kernel", "C", I64, SUMMARY, "1", "(layer, observation) pairs at which the kernel met its oracle",

@@ -47,7 +47,8 @@ static wa_status fold(const wa_result *result, size_t which, wa_arena *work, wa_
     const wa_dims *dims = &result->meta.dims;
     const wa_result_access *access = &result->access;
     wa_summary *summary;
-    WA_TRY(wa_summary_open(work, dims->layers, dims->rows, &summary, err));
+    WA_TRY(wa_summary_open(work, dims->layers, dims->rows, !result->meta.cases[which].isolated,
+                           &summary, err));
     WA_TRY(access->rows(access->context, which, false, add, summary, err));
     while (wa_summary_again(summary))
         WA_TRY(access->rows(access->context, which, true, add_again, summary, err));

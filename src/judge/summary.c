@@ -26,6 +26,7 @@ typedef struct kernel_figures {
 
 struct wa_summary {
     size_t layers, obs;
+    bool own_stream;
     wa_extremes all, first, rest;
     wa_extremes *layer;         /* [layers] */
     line *lines;                /* [layers] */
@@ -53,8 +54,8 @@ static wa_extremes no_extremes(void)
                          .max_eta = NOWHERE};
 }
 
-wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, wa_summary **out,
-                          wa_error *err)
+wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, bool own_stream,
+                          wa_summary **out, wa_error *err)
 {
     if (layers > INT32_MAX || obs > INT32_MAX)
         return wa_fail(err, WA_E_MEMORY, "summary of %zu layers x %zu observations overflows",
@@ -66,6 +67,7 @@ wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, wa_summary
     WA_TRY(wa_quantile_stream_open(QUANTILES, QUANTILE_COUNT, arena, &summary->rel_l2, err));
     summary->layers = layers;
     summary->obs = obs;
+    summary->own_stream = own_stream;
     summary->all = summary->first = summary->rest = no_extremes();
     for (size_t l = 0; l < layers; l++) {
         summary->layer[l] = no_extremes();
@@ -147,6 +149,18 @@ static bool is_number(const wa_summary_rows *rows, size_t i)
            isfinite(rows->rel_l2[i]) && isfinite(rows->l2[i]) && isfinite(rows->max_abs[i]);
 }
 
+/* The case's own residual stream behind a layer, if it has one. An observation counts once as not
+ * finite, be it the output or the stream that is not. */
+static void add_stream(wa_summary *summary, double drift, bool nonfinite, int32_t layer,
+                       int32_t obs)
+{
+    keep_largest(&summary->max_drift, drift, layer, obs);
+    if (nonfinite || (summary->own_stream && !isfinite(drift))) {
+        summary->nonfinite++;
+        keep_first(&summary->first_nonfinite, NAN, layer, obs);
+    }
+}
+
 static void add_observation(wa_summary *summary, const wa_summary_rows *rows, size_t i,
                             int32_t layer, int32_t obs)
 {
@@ -159,14 +173,12 @@ static void add_observation(wa_summary *summary, const wa_summary_rows *rows, si
     part->n_obs++;
     add_kernel(&summary->kernel, rows->kernel_rel_l2[i], layer, obs);
     add_kernel(&summary->kernel_own, rows->kernel_own_rel_l2[i], layer, obs);
-    keep_largest(&summary->max_drift, rows->drift[i], layer, obs);
     if (rows->routing_gap != NULL)
         add_routing(&summary->routing, rows, i, layer, obs);
-    if (!is_number(rows, i)) {
-        summary->nonfinite++;
-        keep_first(&summary->first_nonfinite, NAN, layer, obs);
+    bool number = is_number(rows, i);
+    add_stream(summary, rows->drift[i], !number, layer, obs);
+    if (!number)
         return;
-    }
     add_extremes(&summary->all, rows, i, layer, obs);
     add_extremes(&summary->layer[layer], rows, i, layer, obs);
     add_extremes(part, rows, i, layer, obs);
@@ -239,8 +251,8 @@ void wa_summary_add(wa_summary *summary, size_t layer, const wa_summary_rows *ro
     for (size_t i = 0; i < rows->count; i++) {
         digest_observation(summary->lines[layer].digest, rows, i);
         if (rows->obs_status[i] == WA_OBS_NOT_SERVED)
-            keep_largest(&summary->max_drift, rows->drift[i], (int32_t)layer,
-                         (int32_t)(rows->first_obs + i));
+            add_stream(summary, rows->drift[i], false, (int32_t)layer,
+                       (int32_t)(rows->first_obs + i));
         else if (is_there(rows, i))
             add_observation(summary, rows, i, (int32_t)layer, (int32_t)(rows->first_obs + i));
         else

@@ -46,7 +46,7 @@ typedef struct wa_case_summary {
     int64_t n_kernel, n_kernel_own; /* how many of them there are */
     wa_extreme max_drift;
     wa_routing_summary routing;
-    int64_t nonfinite;          /* observations with status NON_FINITE */
+    int64_t nonfinite; /* observations whose output, or own residual stream, is not finite */
     wa_extreme first_nonfinite; /* its place */
     int64_t missing;            /* status MISSING or FAILED */
     /* of what the case computed: differences from the reference and next tokens, not labels, costs
@@ -55,10 +55,10 @@ typedef struct wa_case_summary {
 } wa_case_summary;
 
 typedef struct wa_summary wa_summary;
-/** Start a case of [layers, obs] observations. Arena: 4 MiB, some words a layer and 5 bytes for
- * each of `obs`. */
-WA_CHECKED wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, wa_summary **out,
-                                     wa_error *err);
+/** Start a case of [layers, obs] observations, with a residual stream of its own or without, where
+ * no drift is a number. Arena: 4 MiB, some words a layer and 5 bytes for each of `obs`. */
+WA_CHECKED wa_status wa_summary_open(wa_arena *arena, size_t layers, size_t obs, bool own_stream,
+                                     wa_summary **out, wa_error *err);
 /** Feed rows: observations ascend within a layer, layers come in any order. */
 void wa_summary_add(wa_summary *summary, size_t layer, const wa_summary_rows *rows);
 /** All rows were fed: are they needed once more, for the quantiles? Then all go to

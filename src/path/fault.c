@@ -3,6 +3,7 @@
 
 #ifdef WA_PLANT_FAULTS
 
+#include <math.h>
 #include <stdlib.h>
 
 static bool planted(const char *fault, const wa_case *which, const wa_walk_layer *layer)
@@ -160,6 +161,8 @@ void wa_fault_output(const wa_case *which, const wa_walk_layer *layer, const wa_
         for (size_t h = 0; h < n && wrong; h++)
             io->y[row * n + h] *= 1.3F;
     }
+    for (size_t h = 0; h < n && input == 1 && planted("own-nan", which, layer); h++)
+        io->y[h] = NAN;
 }
 
 #else

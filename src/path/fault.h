@@ -40,6 +40,10 @@
  *                     2 looked
  *   share             at one of 50 (observation, layer) pairs, on either stream
  *
+ * and, no number at all:
+ *
+ *   own-nan           the first row of each call on the case's own residual stream
+ *
  * The first four of all stand in the kernels of every path; all never in the oracle, never in
  * DENSE. Without WA_PLANT_FAULTS these are empty, so that the real binary has no trace of them.
  */

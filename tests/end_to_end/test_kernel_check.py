@@ -162,6 +162,19 @@ def test_a_fault_that_eight_rows_of_the_first_batch_would_not_meet(deep, fault, 
             assert not np.any(wrong[:, former]) and not np.any(wrong[:, ~first])
 
 
+def test_no_number_on_the_own_stream_is_told_though_no_oracle_and_no_next_token_met_it(deep):
+    """At the last layer, at a position whose logits nobody asks for: the stream alone shows it."""
+    job = deep(kernel_check="none", encoding_check="none")
+    job.run(expect=1, program=os.environ["WALKAUDIT_FAULTY"], WALKAUDIT_FAULT="own-nan", WALKAUDIT_FAULT_LAYER=str(LAYERS - 1))
+    result = harness.Result(job.result_path)
+    for case in result.cases:
+        lost = np.argwhere(np.isnan(result.case(case, "drift"))).tolist()
+        assert lost and {layer for layer, _ in lost} == {LAYERS - 1} and lost[0][1] == 0
+        assert result.case(case, "verdict") == "NON-FINITE" and result.case(case, "n_non_finite") == len(lost)
+        assert (result.case(case, "non_finite_at_layer"), result.case(case, "non_finite_at_obs")) == (LAYERS - 1, 0)
+        assert np.all(np.isfinite(result.case(case, "rel_l2"))) and np.all(np.isfinite(result.case(case, "kl")))
+
+
 def test_a_fault_at_one_layer_and_in_one_share_of_its_pairs(deep):
     """The last layer alone: the sample looks there too."""
     job = deep()

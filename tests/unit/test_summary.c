@@ -81,7 +81,7 @@ static wa_case_summary summarise(wa_arena *arena, const figures *f, int cut, boo
     wa_summary *summary;
     wa_case_summary out;
     wa_error err = {0};
-    WA_MUST(wa_summary_open(arena, LAYERS, OBS, &summary, &err), &err);
+    WA_MUST(wa_summary_open(arena, LAYERS, OBS, true, &summary, &err), &err);
     feed(summary, f, cut, false);
     while (wa_summary_again(summary))
         feed(summary, f, cut, true);
@@ -181,7 +181,7 @@ static void quantiles_agree_with_a_sort(void)
             sorted[i] = values[i];
         }
         qsort(sorted, n, sizeof *sorted, ascending);
-        WA_MUST(wa_summary_open(arena, 1, n, &summary, &err), &err);
+        WA_MUST(wa_summary_open(arena, 1, n, true, &summary, &err), &err);
         wa_summary_rows rows = {.cos = values,
                                 .one_minus_cos = values,
                                 .rel_l2 = values,
@@ -209,6 +209,33 @@ static void quantiles_agree_with_a_sort(void)
             double hand = sorted[low] + (where - (double)low) * (sorted[high] - sorted[low]);
             CU_ASSERT_EQUAL(got[k], hand);
         }
+        wa_arena_close(arena);
+    }
+}
+
+static void a_stream_that_is_no_number_counts_where_there_is_one(void)
+{
+    for (int own_stream = 0; own_stream < 2; own_stream++) {
+        wa_arena *arena = arena_for_test();
+        wa_error err = {0};
+        wa_summary *summary;
+        wa_case_summary s;
+        figures f;
+        fill(&f);
+        f.drift[2][1] = NAN;
+        f.drift[1][3] = INFINITY;
+        f.drift[0][4] = f.cos[0][4] = NAN; /* counts once */
+        f.drift[1][0] = NAN;
+        f.status[1][0] = WA_OBS_NOT_SERVED; /* the model's own FFN kept the stream going */
+        WA_MUST(wa_summary_open(arena, LAYERS, OBS, own_stream == 1, &summary, &err), &err);
+        feed(summary, &f, OBS, false);
+        while (wa_summary_again(summary))
+            feed(summary, &f, OBS, true);
+        wa_summary_finish(summary, false, &s);
+        CU_ASSERT_EQUAL(s.nonfinite, own_stream == 1 ? 4 : 1);
+        CU_ASSERT(s.first_nonfinite.layer == 0 && s.first_nonfinite.obs == 4);
+        CU_ASSERT_EQUAL(s.all.n_obs, LAYERS * OBS - 1);
+        ASSERT_EXTREME(s.all.max_rel_l2, 0.01 * 15, 2, 4);
         wa_arena_close(arena);
     }
 }
@@ -415,7 +442,7 @@ static void further_bytes_enter_the_digest(void)
     for (size_t i = 0; i < 5; i++) {
         wa_summary *summary;
         wa_case_summary s;
-        WA_MUST(wa_summary_open(arena, 1, 1, &summary, &err), &err);
+        WA_MUST(wa_summary_open(arena, 1, 1, true, &summary, &err), &err);
         wa_summary_digest(summary, words[i], strlen(words[i]));
         wa_summary_finish(summary, false, &s);
         memcpy(seen[i], s.digest, sizeof seen[i]);
@@ -432,19 +459,20 @@ static void every_failing_take_is_reported(void)
         wa_error err = {0};
         wa_summary *summary;
         wa_arena_fail_at(arena, k);
-        CU_ASSERT_EQUAL(wa_summary_open(arena, 2, 2, &summary, &err), WA_E_MEMORY);
+        CU_ASSERT_EQUAL(wa_summary_open(arena, 2, 2, true, &summary, &err), WA_E_MEMORY);
         wa_arena_close(arena);
     }
     wa_arena *arena = arena_for_test();
     wa_error err = {0};
     wa_summary *summary;
-    CU_ASSERT_EQUAL(wa_summary_open(arena, SIZE_MAX, 3, &summary, &err), WA_E_MEMORY);
+    CU_ASSERT_EQUAL(wa_summary_open(arena, SIZE_MAX, 3, true, &summary, &err), WA_E_MEMORY);
     wa_arena_close(arena);
 }
 
 WA_SUITE("summary", WA_CASE(extremes_know_their_places),
-         WA_CASE(the_first_of_equals_keeps_its_place), WA_CASE(quantiles_interpolate_linearly),
-         WA_CASE(quantiles_agree_with_a_sort),
+         WA_CASE(the_first_of_equals_keeps_its_place),
+         WA_CASE(a_stream_that_is_no_number_counts_where_there_is_one),
+         WA_CASE(quantiles_interpolate_linearly), WA_CASE(quantiles_agree_with_a_sort),
          WA_CASE(what_is_no_number_is_counted_and_never_an_extreme),
          WA_CASE(a_first_observation_that_is_nan_does_not_stay_the_extreme),
          WA_CASE(missing_observations_are_counted_apart),
