@@ -191,8 +191,9 @@ static void obey(wa_pipeline *p)
         p->ended = true;
         break;
     case ORDER_STOP:
-        /* What the first stage does not begin, no other stage has begun. */
-        value = p->is_first && begun < value ? begun : value;
+        /* What the lead of the first stage does not begin, no other rank of the group has begun;
+         * the members of its team learn from its messages what that is. */
+        value = p->is_first && p->share.is_lead && begun < value ? begun : value;
         p->keep = value < p->keep ? value : p->keep;
         break;
     case ORDER_CLOSE:

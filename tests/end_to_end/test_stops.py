@@ -121,6 +121,16 @@ def test_what_fits_into_the_grace_is_finished(shop, inputs):
     assert re.search(r"with [1-7] of 8 prompts done", one_error_line(done)) and len(parts(job)) == 1
 
 
+def test_what_the_lead_of_a_team_has_begun_is_finished(shop, inputs):
+    """Four batches of four seconds: the time is up while the member with the slow case is at the first, and the lead, which is
+    done with that, has begun the second."""
+    model, vindexes, _ = inputs
+    job = make(shop, (model, vindexes, corpus(shop.root / "four.jsonl", 8, seed=9)), batch={"rows": 18},
+               grid={"teams": 2}, paths=[slow_path(), {"path": "sparse"}])
+    done = run_until(lambda: parts(job), job, "100s", (2, 3, 5, 8), 500, ranks=2)
+    assert len(parts(job)) in (2, 3) and re.search(r"with [2-7] of 8 prompts done", one_error_line(done)), done.stderr
+
+
 def test_a_run_that_adds_nothing_is_3_and_names_the_time(shop, inputs):
     job = make(shop, inputs, batch={"rows": 4000})
     for seconds in (1, 3, 9):  # on a busy machine the first may be up before the batch is begun
