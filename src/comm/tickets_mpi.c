@@ -53,12 +53,36 @@ static void give_back(wa_comm *comm, wa_ticket ticket)
     comm->free_stack[comm->free_count++] = ticket;
 }
 
-/* MPI counts in int. */
-static wa_status check_size(size_t size, wa_error *err)
+/* What is sent or received in one call: MPI counts in int, so more bytes are pieces and a rest. */
+typedef struct shape {
+    int count;
+    MPI_Datatype type;
+    bool is_made;
+} shape;
+
+static wa_status open_shape(size_t size, shape *out, wa_error *err)
 {
-    if (size > INT_MAX)
-        return wa_fail(err, WA_E_MEMORY, "a message of %zu bytes exceeds %d: lower batch.rows",
-                       size, INT_MAX);
+    enum { PIECE = 1 << 30 };
+    *out = (shape){.count = (int)size, .type = MPI_BYTE};
+    if (size <= INT_MAX)
+        return WA_OK;
+    size_t pieces = size / PIECE;
+    int lengths[] = {(int)pieces, (int)(size % PIECE)};
+    MPI_Aint starts[] = {0, (MPI_Aint)(pieces * PIECE)};
+    MPI_Datatype types[] = {MPI_DATATYPE_NULL, MPI_BYTE};
+    *out = (shape){.count = 1, .is_made = true};
+    WA_TRY_MPI(MPI_Type_contiguous, (PIECE, MPI_BYTE, &types[0]));
+    WA_TRY_MPI(MPI_Type_create_struct, (2, lengths, starts, types, &out->type));
+    WA_TRY_MPI(MPI_Type_free, (&types[0]));
+    WA_TRY_MPI(MPI_Type_commit, (&out->type));
+    return WA_OK;
+}
+
+/* Messages under way keep it. */
+static wa_status close_shape(shape *of, wa_error *err)
+{
+    if (of->is_made)
+        WA_TRY_MPI(MPI_Type_free, (&of->type));
     return WA_OK;
 }
 
@@ -66,10 +90,13 @@ static wa_status post_send(wa_comm *comm, int rank, wa_tag tag, const void *byte
                            wa_ticket *out, wa_error *err)
 {
     wa_ticket ticket = WA_TICKET_NONE;
+    shape of;
     WA_TRY(take_ticket(comm, size, &ticket, err));
+    WA_TRY(open_shape(size, &of, err));
     WA_TRY_MPI(MPI_Isend,
-               (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi, &comm->requests[ticket]));
+               (bytes, of.count, of.type, rank, (int)tag, comm->mpi, &comm->requests[ticket]));
     begin(comm, ticket);
+    WA_TRY(close_shape(&of, err));
     *out = ticket;
     if (tag == WA_TAG_NOTICE)
         return WA_OK;
@@ -83,10 +110,13 @@ static wa_status post_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, 
                               wa_ticket *out, wa_error *err)
 {
     wa_ticket ticket = WA_TICKET_NONE;
+    shape of;
     WA_TRY(take_ticket(comm, size, &ticket, err));
+    WA_TRY(open_shape(size, &of, err));
     WA_TRY_MPI(MPI_Irecv,
-               (bytes, (int)size, MPI_BYTE, rank, (int)tag, comm->mpi, &comm->requests[ticket]));
+               (bytes, of.count, of.type, rank, (int)tag, comm->mpi, &comm->requests[ticket]));
     begin(comm, ticket);
+    WA_TRY(close_shape(&of, err));
     *out = ticket;
     return WA_OK;
 }
@@ -94,7 +124,6 @@ static wa_status post_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, 
 wa_status wa_comm_send(wa_comm *comm, int rank, wa_tag tag, const void *bytes, size_t size,
                        wa_ticket *out, wa_error *err)
 {
-    WA_TRY(check_size(size, err));
     pthread_mutex_lock(&comm->lock);
     wa_status status = post_send(comm, rank, tag, bytes, size, out, err);
     pthread_mutex_unlock(&comm->lock);
@@ -104,7 +133,6 @@ wa_status wa_comm_send(wa_comm *comm, int rank, wa_tag tag, const void *bytes, s
 wa_status wa_comm_receive(wa_comm *comm, int rank, wa_tag tag, void *bytes, size_t size,
                           wa_ticket *out, wa_error *err)
 {
-    WA_TRY(check_size(size, err));
     pthread_mutex_lock(&comm->lock);
     wa_status status = post_receive(comm, rank, tag, bytes, size, out, err);
     pthread_mutex_unlock(&comm->lock);

@@ -103,11 +103,6 @@ static wa_status feed(void *context, const wa_expert_rows *of, wa_error *err)
 {
     spread *s = context;
     wa_stage *stage = s->pipeline->stage;
-    if (of->start[s->experts] > INT32_MAX / sizeof(float) / of->layer->hidden)
-        return wa_fail(err, WA_E_MEMORY,
-                       "a message of %zu rows of %zu values exceeds %d bytes: "
-                       "lower batch.rows",
-                       of->start[s->experts], of->layer->hidden, INT32_MAX);
     for (size_t i = 0; i < s->count; i++) {
         s->neighbours[i].answer.error.status = WA_OK; /* of one that is not asked */
         WA_TRY(ask_one(s, &s->neighbours[i], of, err));
