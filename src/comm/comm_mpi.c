@@ -40,8 +40,6 @@ static wa_status find_nodes(wa_comm *comm, wa_error *err)
     int lowest = 0;
     WA_TRY(find_host(comm->mpi, &lowest, &comm->node_ranks, err));
     comm->run_node_ranks = comm->node_ranks;
-    WA_TRY(
-        wa_arena_take(comm->arena, (size_t)comm->size, sizeof *comm->host_of, &comm->host_of, err));
     WA_TRY_MPI(MPI_Allgather, (&lowest, 1, MPI_INT, comm->host_of, 1, MPI_INT, comm->mpi));
     int leads = lowest == comm->rank;
     WA_TRY_MPI(MPI_Allreduce, (&leads, &comm->nodes, 1, MPI_INT, MPI_SUM, comm->mpi));
@@ -67,37 +65,79 @@ static wa_status order_by_host(MPI_Comm *out, wa_error *err)
     return WA_OK;
 }
 
-static wa_status start(wa_comm *comm, wa_error *err)
+/* What a rank can do without the others. */
+static wa_status prepare(wa_comm *comm, wa_error *err)
 {
     WA_TRY_MPI(MPI_Comm_set_errhandler, (comm->mpi, MPI_ERRORS_RETURN));
     WA_TRY_MPI(MPI_Comm_rank, (comm->mpi, &comm->rank));
     WA_TRY_MPI(MPI_Comm_size, (comm->mpi, &comm->size));
     int length = 0;
     WA_TRY_MPI(MPI_Get_processor_name, (comm->host, &length));
-    WA_TRY(find_nodes(comm, err));
-    WA_TRY(draw_nonce(comm, err));
+    WA_TRY(
+        wa_arena_take(comm->arena, (size_t)comm->size, sizeof *comm->host_of, &comm->host_of, err));
     return wa_tickets_start(comm, err);
 }
 
-/* Collective over `mpi`, which the result owns. */
-static wa_status adopt(MPI_Comm mpi, wa_comm **out, wa_error *err)
+/* NULL on failure. */
+static wa_status make(MPI_Comm mpi, wa_comm **out, wa_error *err)
 {
     wa_arena *arena;
-    WA_TRY(wa_arena_open("comm", 0, &arena, err));
     wa_comm *comm;
+    *out = NULL;
+    WA_TRY(wa_arena_open("comm", 0, &arena, err));
     wa_status status = wa_arena_take(arena, 1, sizeof *comm, &comm, err);
-    if (status != WA_OK)
-        goto close_arena;
-    comm->arena = arena;
-    comm->mpi = mpi;
-    status = start(comm, err);
-    if (status != WA_OK)
-        goto close_arena;
-    *out = comm;
-    return WA_OK;
+    if (status == WA_OK) {
+        comm->arena = arena;
+        comm->mpi = mpi;
+        status = prepare(comm, err);
+    }
+    if (status == WA_OK)
+        *out = comm;
+    else
+        wa_arena_close(arena);
+    return status;
+}
 
-close_arena:
-    wa_arena_close(arena);
+/* Say in the error of a rank that failed which one it is, unless that was said. */
+static wa_status name_rank(MPI_Comm mpi, wa_status mine, wa_error *err)
+{
+    int rank = 0, size = 0;
+    WA_TRY_MPI(MPI_Comm_rank, (mpi, &rank));
+    WA_TRY_MPI(MPI_Comm_size, (mpi, &size));
+    if (mine != WA_OK && size > 1 && strstr(err->text, "on rank ") == NULL)
+        wa_note(err, "on rank %d of %d", rank, size);
+    return WA_OK;
+}
+
+/* The lowest rank that failed speaks for all. */
+static wa_status agree(MPI_Comm mpi, wa_status mine, wa_error *err)
+{
+    int rank = 0, speaker = INT_MAX;
+    WA_TRY_MPI(MPI_Comm_rank, (mpi, &rank));
+    int vote = mine == WA_OK ? INT_MAX : rank;
+    WA_TRY_MPI(MPI_Allreduce, (&vote, &speaker, 1, MPI_INT, MPI_MIN, mpi));
+    if (speaker == INT_MAX)
+        return WA_OK;
+    WA_TRY_MPI(MPI_Bcast, (err, (int)sizeof *err, MPI_BYTE, speaker, mpi));
+    return err->status;
+}
+
+/* Collective over `mpi`, which the result owns. A failing rank is named by its number among those of
+ * `whole`. */
+static wa_status adopt(MPI_Comm mpi, MPI_Comm whole, wa_comm **out, wa_error *err)
+{
+    wa_comm *comm;
+    wa_status status = make(mpi, &comm, err);
+    WA_TRY(name_rank(whole, status, err));
+    status = agree(mpi, status, err);
+    if (status == WA_OK)
+        status = find_nodes(comm, err);
+    if (status == WA_OK)
+        status = draw_nonce(comm, err);
+    if (status == WA_OK)
+        *out = comm;
+    else if (comm != NULL)
+        wa_arena_close(comm->arena);
     return status;
 }
 
@@ -141,7 +181,7 @@ wa_status wa_comm_open(int *argc, char ***argv, wa_comm **out, wa_error *err)
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm mpi;
     WA_TRY(order_by_host(&mpi, err));
-    return adopt(mpi, out, err);
+    return adopt(mpi, mpi, out, err);
 }
 
 wa_status wa_comm_split(wa_comm *comm, int colour, wa_comm **out, wa_error *err)
@@ -149,7 +189,7 @@ wa_status wa_comm_split(wa_comm *comm, int colour, wa_comm **out, wa_error *err)
     MPI_Comm mpi;
     WA_TRY_MPI(MPI_Comm_split, (comm->mpi, colour, comm->rank, &mpi));
     wa_comm *part = NULL;
-    WA_TRY(wa_comm_agree(comm, adopt(mpi, &part, err), err));
+    WA_TRY(wa_comm_agree(comm, adopt(mpi, comm->mpi, &part, err), err));
     part->run_node_ranks = comm->run_node_ranks;
     *out = part;
     return WA_OK;
@@ -220,17 +260,8 @@ void wa_comm_library(char *out, size_t size)
 
 wa_status wa_comm_vote(wa_comm *comm, wa_status mine, wa_error *err)
 {
-    if (mine != WA_OK && comm->size > 1 && strstr(err->text, "on rank ") == NULL)
-        wa_note(err, "on rank %d of %d", comm->rank, comm->size);
-
-    int vote = mine == WA_OK ? INT_MAX : comm->rank;
-    int speaker = INT_MAX;
-    WA_TRY_MPI(MPI_Allreduce, (&vote, &speaker, 1, MPI_INT, MPI_MIN, comm->mpi));
-    if (speaker == INT_MAX)
-        return WA_OK;
-
-    WA_TRY_MPI(MPI_Bcast, (err, (int)sizeof *err, MPI_BYTE, speaker, comm->mpi));
-    return err->status;
+    WA_TRY(name_rank(comm->mpi, mine, err));
+    return agree(comm->mpi, mine, err);
 }
 
 /* Collectives count in int; larger buffers go in pieces. */
