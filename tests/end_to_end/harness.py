@@ -342,9 +342,21 @@ def descendants(pid):
     return [one for child in children(pid) for one in (child, *descendants(child))]
 
 
+def at_work(job):
+    """Is some process of this machine running the job? Any rank may still write a part, rank 0 gone or not."""
+    word = os.fsencode(job.path)
+    for line in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word in line.read_bytes().split(b"\0"):
+                return True
+        except OSError:
+            continue
+    return False
+
+
 def wait_until_gone(job):
     """After the launcher was killed: its ranks notice, each when it comes to it."""
     end = time.monotonic() + 60
-    while ", running" in run(["status", job.result_path], expect=None).stdout:
+    while at_work(job) or ", running" in run(["status", job.result_path], expect=None).stdout:
         assert time.monotonic() < end, "the run goes on without its launcher"
         time.sleep(0.05)
