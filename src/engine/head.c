@@ -1,66 +1,26 @@
 /* Logits of every prompt's last row, or of all rows, for all lanes, streamed over the vocabulary in
  * two passes. Design 3. */
-#include "engine/stage_private.h"
-
-#include "base/elementary.h"
-#include "measure/logits.h"
+#include "engine/head.h"
 
 #include <math.h>
-
-/* The reference's rows are the first lane here on every rank: the team gets them from its lead, and
- * the product has the same shape everywhere, so its logits have the same bits. */
-typedef struct head_work {
-    wa_stage *stage;
-    const wa_stage_batch *batch;
-    /* logits at every row of the batch, or of those of the text; else at each prompt's last */
-    bool all_rows;
-    const size_t *row; /* [rows] the batch's rows that get logits, ascending */
-    size_t rows;
-    bool once;        /* no second pass: the reference alone */
-    size_t lanes;     /* the reference, then own cases */
-    const int *cases; /* [lanes - 1] */
-    /* [lanes] whose final norm and output matrix; ids are the reference's */
-    const wa_model *const *models;
-    const float *y;             /* [lanes][rows][H] after the final norm */
-    size_t tile;                /* rows that the vocabulary is streamed past at a time */
-    size_t first, count;        /* those at hand */
-    size_t panel_ids;           /* ids of one panel */
-    float *panel;               /* [lanes][count][panel_ids] logits */
-    float *kept;                /* every panel of the tile, when that is small enough; else NULL */
-    wa_logits *logits;          /* [lanes][count] */
-    wa_divergence *divergences; /* [lanes][count]; the reference's unused */
-    int32_t *next;              /* [count] id of the prompt's next token, -1 = none */
-    float *next_logit;          /* [lanes][count] its logit; NaN = none */
-    wa_operand *operands;       /* [lanes] */
-    /* [count] of the reference's logits from the dump's; NULL = there is no dump, or this is no
-     * lead */
-    wa_distance *apart;
-    double *strip; /* [panel_ids] of the dump */
-} head_work;
 
 /* Where few rows are multiplied, panels of this size keep three rows within the reach of OpenBLAS's
  * kernels for small matrices, which are three times faster there. */
 enum { PANEL_BYTES = 512 << 10 };
 
-/* The batch's row of row `i` of the head. */
-static size_t batch_row(const head_work *head, size_t i)
-{
-    return head->row[i];
-}
-
 /* Final norm of a lane's rows into the head's lane `to`. */
-static void norm_lane(const head_work *head, size_t lane, size_t to, float *y)
+static void norm_lane(const wa_head *head, size_t lane, size_t to, float *y)
 {
     const wa_stage_batch *batch = head->batch;
     const wa_model *model = head->models[to];
     size_t hidden = model->hidden;
     for (size_t i = 0; i < head->rows; i++)
         wa_norm_rows(model, &model->final_norm,
-                     batch->h + (lane * batch->rows + batch_row(head, i)) * hidden, 1, hidden,
+                     batch->h + (lane * batch->rows + head->row[i]) * hidden, 1, hidden,
                      y + (to * head->rows + i) * hidden);
 }
 
-static wa_status take_normed(head_work *head, float **out, wa_error *err)
+static wa_status take_normed(wa_head *head, float **out, wa_error *err)
 {
     size_t hidden = head->stage->audit->model->hidden;
     WA_TRY(wa_arena_take_raw(head->stage->arena, head->lanes * head->rows * hidden, sizeof **out,
@@ -69,7 +29,7 @@ static wa_status take_normed(head_work *head, float **out, wa_error *err)
     return WA_OK;
 }
 
-static wa_status norm_rows(head_work *head, const wa_team_link *link, wa_error *err)
+static wa_status norm_rows(wa_head *head, const wa_team_link *link, wa_error *err)
 {
     wa_stage *stage = head->stage;
     const wa_model *model = stage->audit->model;
@@ -99,7 +59,7 @@ static void finish_logits(const wa_model *model, float *z, size_t count)
 
 /* Logits of ids [first, first + count) of the tile's rows of `lanes` lanes of one model, from lane
  * `from` on. */
-static void make_panel_alike(head_work *head, size_t from, size_t lanes, size_t first, size_t count,
+static void make_panel_alike(wa_head *head, size_t from, size_t lanes, size_t first, size_t count,
                              float *out)
 {
     wa_stage *stage = head->stage;
@@ -118,7 +78,7 @@ static void make_panel_alike(head_work *head, size_t from, size_t lanes, size_t 
 }
 
 /* The same of all lanes into `out` [lanes][rows of the tile][count]. */
-static void make_panel(head_work *head, size_t first, size_t count, float *out)
+static void make_panel(wa_head *head, size_t first, size_t count, float *out)
 {
     for (size_t from = 0, end = 1; from < head->lanes; from = end++) {
         while (end < head->lanes && head->models[end] == head->models[from])
@@ -128,7 +88,7 @@ static void make_panel(head_work *head, size_t first, size_t count, float *out)
 }
 
 /* The panel that starts at `first`: made now, or kept from the first pass. */
-static float *panel_at(head_work *head, size_t first, size_t count, bool again)
+static float *panel_at(wa_head *head, size_t first, size_t count, bool again)
 {
     float *out = head->kept == NULL ? head->panel : head->kept + first * head->lanes * head->count;
     if (head->kept == NULL || !again)
@@ -136,34 +96,23 @@ static float *panel_at(head_work *head, size_t first, size_t count, bool again)
     return out;
 }
 
-/* Prompt of the job and position of row `i` of the head. */
-static size_t place_of(const head_work *head, size_t i, size_t *position)
-{
-    const wa_packing *packing = &head->batch->packing;
-    size_t row = batch_row(head, i), p = 0;
-    while (packing->start[p + 1] <= row)
-        p++;
-    *position = row - packing->start[p];
-    return head->batch->first_prompt + p;
-}
-
 /* The reference's logits of one panel beside the dump's. */
-static wa_status add_dump(head_work *head, const float *z, size_t first, size_t count,
-                          wa_error *err)
+static wa_status add_dump(wa_head *head, const float *z, size_t first, size_t count, wa_error *err)
 {
     const wa_dump *dump = head->stage->audit->dump;
     for (size_t i = 0; head->apart != NULL && i < head->count; i++) {
-        size_t position, prompt = place_of(head, head->first + i, &position);
+        wa_head_place place = wa_head_place_of(head, i);
+        size_t prompt = head->batch->first_prompt + place.prompt;
         if (!wa_dump_has(dump, prompt))
             continue;
-        WA_TRY(wa_dump_read(dump, WA_DUMP_LOGITS, prompt, 0, position, first, count, head->strip,
-                            err));
+        WA_TRY(wa_dump_read(dump, WA_DUMP_LOGITS, prompt, 0, place.position, first, count,
+                            head->strip, err));
         wa_distance_add(&head->apart[i], z + i * count, head->strip, count);
     }
     return WA_OK;
 }
 
-static wa_status first_pass(head_work *head, size_t first, size_t count, wa_error *err)
+static wa_status first_pass(wa_head *head, size_t first, size_t count, wa_error *err)
 {
     const float *z = panel_at(head, first, count, false);
     WA_TRY(add_dump(head, z, first, count, err));
@@ -177,7 +126,7 @@ static wa_status first_pass(head_work *head, size_t first, size_t count, wa_erro
     return WA_OK;
 }
 
-static wa_status second_pass(head_work *head, size_t first, size_t count, wa_error *err)
+static wa_status second_pass(wa_head *head, size_t first, size_t count, wa_error *err)
 {
     (void)err;
     const float *z = panel_at(head, first, count, true);
@@ -190,8 +139,8 @@ static wa_status second_pass(head_work *head, size_t first, size_t count, wa_err
     return WA_OK;
 }
 
-static wa_status stream(head_work *head, const wa_team_link *link,
-                        wa_status (*pass)(struct head_work *, size_t, size_t, wa_error *),
+static wa_status stream(wa_head *head, const wa_team_link *link,
+                        wa_status (*pass)(struct wa_head *, size_t, size_t, wa_error *),
                         wa_error *err)
 {
     size_t vocab = head->stage->audit->model->vocab;
@@ -207,7 +156,7 @@ static wa_status stream(head_work *head, const wa_team_link *link,
 
 /* Panels depend on the model alone, tiles on model and job: they decide the shapes handed to
  * BLAS. */
-static wa_status open_head(head_work *head, wa_error *err)
+static wa_status open_head(wa_head *head, wa_error *err)
 {
     wa_stage *stage = head->stage;
     const wa_model *model = stage->audit->model;
@@ -236,27 +185,15 @@ static wa_status open_head(head_work *head, wa_error *err)
     return wa_arena_take(arena, head->lanes, sizeof *head->operands, &head->operands, err);
 }
 
-/* The prompt of row `i` of the head, and whether the row is its last. */
-static bool prompt_ending_at(const head_work *head, size_t i, size_t *prompt)
+static void start_tile(wa_head *head, size_t first)
 {
-    const wa_packing *packing = &head->batch->packing;
-    size_t row = batch_row(head, i), p = 0;
-    while (packing->start[p + 1] <= row)
-        p++;
-    *prompt = p;
-    return packing->start[p + 1] == row + 1;
-}
-
-static void start_tile(head_work *head, size_t first)
-{
-    size_t prompt, left = head->rows - first;
+    size_t left = head->rows - first;
     size_t k = head->stage->audit->topk > 5 ? head->stage->audit->topk : 5;
     head->first = first;
     head->count = left < head->tile ? left : head->tile;
     for (size_t i = 0; i < head->count; i++)
-        head->next[i] = prompt_ending_at(head, first + i, &prompt)
-                            ? -1
-                            : head->batch->ids[batch_row(head, first + i) + 1];
+        head->next[i] =
+            wa_head_place_of(head, i).is_last ? -1 : head->batch->ids[head->row[first + i] + 1];
     for (size_t i = 0; head->apart != NULL && i < head->count; i++)
         head->apart[i] = (wa_distance){.apart = 0.0};
     for (size_t i = 0; i < head->lanes * head->count; i++) {
@@ -266,155 +203,10 @@ static void start_tile(head_work *head, size_t first)
     }
 }
 
-/* --- Into the block --------------------------------------------------------------------------- */
-
-/* A row of one lane, as its figures are taken from it. */
-static const wa_logits *row_of(const head_work *head, size_t lane, size_t i)
-{
-    return &head->logits[lane * head->count + i];
-}
-
-static double top_prob(const wa_logits *row)
-{
-    return wa_exp(wa_logits_log_prob(row, (double)row->top_logit[0]));
-}
-
-static double next_log_prob(const head_work *head, size_t lane, size_t i)
-{
-    return wa_logits_log_prob(row_of(head, lane, i),
-                              (double)head->next_logit[lane * head->count + i]);
-}
-
-static void store_top(const wa_block *block, const wa_logits *row, wa_field ids, wa_field probs,
-                      size_t first, size_t prompt)
-{
-    size_t slots = block->dims.slots;
-    int32_t *id = wa_block_i32(block, ids, first, 0) + prompt * slots;
-    double *log_prob = wa_block_f64(block, probs, first, 0) + prompt * slots;
-    for (size_t s = 0; s < slots && s < row->filled; s++) {
-        id[s] = row->top_id[s];
-        log_prob[s] = wa_logits_log_prob(row, (double)row->top_logit[s]);
-    }
-}
-
-static bool same_top(const wa_logits *ref, const wa_logits *own)
-{
-    return own->nonfinite == 0 && ref->nonfinite == 0 && own->top_id[0] == ref->top_id[0];
-}
-
-static void store_reference(const head_work *head, size_t i, size_t prompt)
-{
-    const wa_block *block = head->batch->block;
-    const wa_logits *ref = row_of(head, 0, i);
-    wa_block_i32(block, WA_FIELD_ref_top1_id, 0, 0)[prompt] = ref->top_id[0];
-    wa_block_f64(block, WA_FIELD_ref_top1_prob, 0, 0)[prompt] = top_prob(ref);
-    if (ref->filled > 1)
-        wa_block_f64(block, WA_FIELD_ref_margin, 0, 0)[prompt] =
-            (double)ref->top_logit[0] - (double)ref->top_logit[1];
-    store_top(block, ref, WA_FIELD_ref_topk_id, WA_FIELD_ref_topk_logprob, 0, prompt);
-}
-
-static void store_case(const head_work *head, size_t lane, size_t i, size_t prompt)
-{
-    const wa_block *block = head->batch->block;
-    size_t c = (size_t)head->cases[lane - 1];
-    const wa_logits *ref = row_of(head, 0, i), *own = row_of(head, lane, i);
-    const wa_divergence *divergence = &head->divergences[lane * head->count + i];
-    double ref_prob = top_prob(ref), own_prob = top_prob(own);
-    double own_of_ref = wa_exp(divergence->log_prob_of_ref_top1);
-    wa_block_i32(block, WA_FIELD_top1_id, c, 0)[prompt] = own->top_id[0];
-    wa_block_f64(block, WA_FIELD_top1_prob, c, 0)[prompt] = own_prob;
-    wa_block_f64(block, WA_FIELD_prob_of_ref_top1, c, 0)[prompt] = own_of_ref;
-    wa_block_f64(block, WA_FIELD_prob_delta, c, 0)[prompt] = own_of_ref - ref_prob;
-    wa_block_f64(block, WA_FIELD_prob_delta_compat, c, 0)[prompt] = fabs(own_prob - ref_prob);
-    wa_block_i8(block, WA_FIELD_top1_match, c, 0)[prompt] = same_top(ref, own);
-    wa_block_f64(block, WA_FIELD_top1_gap, c, 0)[prompt] = divergence->top1_gap;
-    wa_block_f64(block, WA_FIELD_kl, c, 0)[prompt] = divergence->kl;
-    wa_block_f64(block, WA_FIELD_js, c, 0)[prompt] = divergence->js;
-    wa_block_f64(block, WA_FIELD_topk_overlap, c, 0)[prompt] = wa_topk_overlap(ref, own, 5);
-    store_top(block, own, WA_FIELD_topk_id, WA_FIELD_topk_logprob, c, prompt);
-}
-
-static void store_reference_row(const head_work *head, size_t i, size_t obs)
-{
-    const wa_block *block = head->batch->block;
-    const wa_logits *ref = row_of(head, 0, i);
-    wa_block_i32(block, WA_FIELD_obs_ref_top1_id, 0, 0)[obs] = ref->top_id[0];
-    wa_block_f64(block, WA_FIELD_obs_ref_top1_prob, 0, 0)[obs] = top_prob(ref);
-    if (ref->filled > 1)
-        wa_block_f64(block, WA_FIELD_obs_ref_margin, 0, 0)[obs] =
-            (double)ref->top_logit[0] - (double)ref->top_logit[1];
-    wa_block_f64(block, WA_FIELD_obs_ref_next_logprob, 0, 0)[obs] = next_log_prob(head, 0, i);
-}
-
-/* What the dense model makes of the prompt's own text: the next token's surprise at one more
- * position. */
-static void add_surprise(const head_work *head, size_t i, size_t prompt)
-{
-    const wa_block *block = head->batch->block;
-    wa_block_f64(block, WA_FIELD_ref_nll, 0, 0)[prompt] -= next_log_prob(head, 0, i);
-    wa_block_i32(block, WA_FIELD_ref_nll_positions, 0, 0)[prompt]++;
-}
-
-static void store_dump(const head_work *head)
-{
-    const wa_block *block = head->batch->block;
-    for (size_t i = 0; head->apart != NULL && i < head->count; i++) {
-        size_t position, prompt = place_of(head, head->first + i, &position);
-        size_t p = prompt - head->batch->first_prompt;
-        if (wa_dump_has(head->stage->audit->dump, prompt))
-            wa_distance_keep(&head->apart[i], position,
-                             wa_block_f64(block, WA_FIELD_dump_logits_rel_l2, 0, 0) + p,
-                             wa_block_i32(block, WA_FIELD_dump_logits_position, 0, 0) + p);
-    }
-}
-
-static void store_case_row(const head_work *head, size_t lane, size_t i, size_t obs)
-{
-    const wa_block *block = head->batch->block;
-    size_t c = (size_t)head->cases[lane - 1];
-    const wa_logits *ref = row_of(head, 0, i), *own = row_of(head, lane, i);
-    const wa_divergence *divergence = &head->divergences[lane * head->count + i];
-    double own_of_ref = wa_exp(divergence->log_prob_of_ref_top1);
-    double next = next_log_prob(head, lane, i);
-    wa_block_i32(block, WA_FIELD_obs_top1_id, c, 0)[obs] = own->top_id[0];
-    wa_block_f64(block, WA_FIELD_obs_top1_prob, c, 0)[obs] = top_prob(own);
-    wa_block_f64(block, WA_FIELD_obs_prob_of_ref_top1, c, 0)[obs] = own_of_ref;
-    wa_block_f64(block, WA_FIELD_obs_prob_delta, c, 0)[obs] = own_of_ref - top_prob(ref);
-    wa_block_i8(block, WA_FIELD_obs_top1_match, c, 0)[obs] = same_top(ref, own);
-    wa_block_f64(block, WA_FIELD_obs_top1_gap, c, 0)[obs] = divergence->top1_gap;
-    wa_block_f64(block, WA_FIELD_obs_kl, c, 0)[obs] = divergence->kl;
-    wa_block_f64(block, WA_FIELD_obs_js, c, 0)[obs] = divergence->js;
-    wa_block_f64(block, WA_FIELD_obs_topk_overlap, c, 0)[obs] = wa_topk_overlap(ref, own, 5);
-    wa_block_f64(block, WA_FIELD_obs_next_logprob, c, 0)[obs] = next;
-    wa_block_f64(block, WA_FIELD_obs_next_prob_delta, c, 0)[obs] =
-        wa_exp(next) - wa_exp(next_log_prob(head, 0, i));
-}
-
-static void store_tile(const head_work *head)
-{
-    bool is_lead = head->stage->share.is_lead;
-    store_dump(head);
-    for (size_t i = 0; i < head->count; i++) {
-        size_t prompt;
-        bool is_last = prompt_ending_at(head, head->first + i, &prompt);
-        if (is_last && is_lead)
-            store_reference(head, i, prompt);
-        for (size_t lane = 1; is_last && lane < head->lanes; lane++)
-            store_case(head, lane, i, prompt);
-        if (head->all_rows && is_lead)
-            store_reference_row(head, i, head->first + i);
-        if (head->all_rows && is_lead && !is_last)
-            add_surprise(head, i, prompt);
-        for (size_t lane = 1; head->all_rows && lane < head->lanes; lane++)
-            store_case_row(head, lane, i, head->first + i);
-    }
-}
-
 /* --- The head --------------------------------------------------------------------------------- */
 
 /* Rows that get logits: all of the batch, or each prompt's last. */
-static wa_status choose_rows(head_work *head, wa_error *err)
+static wa_status choose_rows(wa_head *head, wa_error *err)
 {
     size_t *row;
     WA_TRY(wa_arena_take(head->stage->arena, head->rows, sizeof *row, &row, err));
@@ -424,7 +216,7 @@ static wa_status choose_rows(head_work *head, wa_error *err)
     return WA_OK;
 }
 
-static wa_status run_head(head_work *head, const wa_team_link *link, wa_error *err)
+static wa_status run_head(wa_head *head, const wa_team_link *link, wa_error *err)
 {
     WA_TRY(choose_rows(head, err));
     WA_TRY(norm_rows(head, link, err));
@@ -433,14 +225,14 @@ static wa_status run_head(head_work *head, const wa_team_link *link, wa_error *e
         start_tile(head, first);
         WA_TRY(stream(head, link, first_pass, err));
         WA_TRY(stream(head, link, second_pass, err));
-        store_tile(head);
+        wa_head_store(head);
     }
     return WA_OK;
 }
 
 /* --- The text --------------------------------------------------------------------------------- */
 
-static wa_status choose_text(head_work *text, wa_error *err)
+static wa_status choose_text(wa_head *text, wa_error *err)
 {
     const wa_stage_batch *batch = text->batch;
     size_t *row;
@@ -457,12 +249,12 @@ static wa_status choose_text(head_work *text, wa_error *err)
 static wa_status run_text(wa_stage *stage, const wa_stage_batch *batch, const wa_team_link *link,
                           wa_error *err)
 {
-    head_work text = {.stage = stage,
-                      .batch = batch,
-                      .all_rows = true,
-                      .lanes = 1,
-                      .models = &stage->audit->model,
-                      .once = true};
+    wa_head text = {.stage = stage,
+                    .batch = batch,
+                    .all_rows = true,
+                    .lanes = 1,
+                    .models = &stage->audit->model,
+                    .once = true};
     float *y;
     WA_TRY(choose_text(&text, err));
     if (text.rows == 0)
@@ -473,18 +265,13 @@ static wa_status run_text(wa_stage *stage, const wa_stage_batch *batch, const wa
     for (size_t first = 0; first < text.rows; first += text.tile) {
         start_tile(&text, first);
         WA_TRY(stream(&text, link, first_pass, err));
-        store_dump(&text);
-        for (size_t i = 0; i < text.count; i++) {
-            size_t prompt;
-            (void)prompt_ending_at(&text, first + i, &prompt);
-            add_surprise(&text, i, prompt);
-        }
+        wa_head_store_text(&text);
     }
     return WA_OK;
 }
 
 /* The reference's first, on every rank. */
-static wa_status take_models(head_work *head, wa_error *err)
+static wa_status take_models(wa_head *head, wa_error *err)
 {
     const wa_model **models;
     const wa_stage *stage = head->stage;
@@ -496,7 +283,7 @@ static wa_status take_models(head_work *head, wa_error *err)
     return WA_OK;
 }
 
-static wa_status run_both(head_work *head, const wa_team_link *link, wa_error *err)
+static wa_status run_both(wa_head *head, const wa_team_link *link, wa_error *err)
 {
     wa_stage *stage = head->stage;
     const wa_block *block = head->batch->block;
@@ -518,12 +305,12 @@ wa_status wa_stage_head(wa_stage *stage, const wa_stage_batch *batch, const wa_t
 {
     size_t own = stage->lanes - (stage->share.is_lead ? 1 : 0);
     bool all_rows = batch->block->dims.logits_all;
-    head_work head = {.stage = stage,
-                      .batch = batch,
-                      .all_rows = all_rows,
-                      .rows = all_rows ? batch->rows : batch->packing.prompts,
-                      .lanes = 1 + own,
-                      .cases = stage->lane_case + (stage->share.is_lead ? 1 : 0)};
+    wa_head head = {.stage = stage,
+                    .batch = batch,
+                    .all_rows = all_rows,
+                    .rows = all_rows ? batch->rows : batch->packing.prompts,
+                    .lanes = 1 + own,
+                    .cases = stage->lane_case + (stage->share.is_lead ? 1 : 0)};
     WA_TRY(wa_stage_witness(stage, batch, stage->audit->model->layer_count, err));
     wa_mark mark = wa_arena_mark(stage->arena);
     wa_status status;
