@@ -84,23 +84,9 @@ WA_CHECKED wa_status wa_regular_or_free(const char *path, wa_error *err);
 /** Map a regular file. Errors: WA_E_IO (open, stat, mmap, not a regular file), the message names
  * the path. */
 WA_CHECKED wa_status wa_map_open(const char *path, wa_map *out, wa_error *err);
+/** The same of an open file, which the caller closes. */
+WA_CHECKED wa_status wa_map_descriptor(int fd, const char *path, wa_map *out, wa_error *err);
 void wa_map_close(wa_map *map);
-/**
- * Does each path that is mapped still name the file that was mapped: device, inode, size and time
- * of change of content? Local: device and inode numbers mean nothing on another host.
- * WA_E_MISMATCH, naming the first that does not.
- */
-WA_CHECKED wa_status wa_maps_check(wa_error *err);
-/**
- * Had the status of the file that is mapped at `at` changed when wa_maps_check looked: its path;
- * NULL = no. Somebody wrote to it, and set its time back; or only gave it another owner,
- * other rights, or another name. Nobody can set the status back. Local.
- */
-const char *wa_maps_touched(const void *at);
-
-/** The bytes of the file that is mapped by this path; none where it is not. Local. */
-wa_bytes wa_maps_find(const char *path);
-
 /**
  * Ask the system to read these bytes of mapped files, while the caller does something else. Local;
  * a wish that may be ignored, and is, where they are no file's. What is there already costs a look

@@ -92,6 +92,19 @@ wa_status wa_digest_short(wa_bytes bytes, wa_short_digest *out, wa_error *err)
     return WA_OK;
 }
 
+wa_status wa_digest_samples(wa_bytes file, wa_short_digest *out, wa_error *err)
+{
+    uint8_t samples[WA_SAMPLES * WA_SAMPLE_BYTES];
+    if (file.size <= WA_SAMPLED_WHOLE)
+        return wa_digest_short(file, out, err);
+    size_t last = file.size - WA_SAMPLE_BYTES;
+    for (size_t i = 0; i < WA_SAMPLES; i++) {
+        size_t at = i + 1 < WA_SAMPLES ? last / (WA_SAMPLES - 1) * i : last;
+        memcpy(samples + i * WA_SAMPLE_BYTES, file.data + at, WA_SAMPLE_BYTES);
+    }
+    return wa_digest_short((wa_bytes){samples, sizeof samples}, out, err);
+}
+
 wa_status wa_digest_bytes(wa_bytes bytes, char out[WA_SHA256_HEX], wa_error *err)
 {
     wa_digest digest;

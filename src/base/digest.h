@@ -31,6 +31,13 @@ typedef struct wa_short_digest {
 } wa_short_digest;
 WA_CHECKED wa_status wa_digest_short(wa_bytes bytes, wa_short_digest *out, wa_error *err);
 
+/**
+ * A short digest of samples: of all bytes of a file of WA_SAMPLED_WHOLE bytes or less, else of so
+ * many pages, the first, the last and others at equal distances.
+ */
+enum { WA_SAMPLED_WHOLE = 2 << 20, WA_SAMPLES = 17, WA_SAMPLE_BYTES = 4096 };
+WA_CHECKED wa_status wa_digest_samples(wa_bytes file, wa_short_digest *out, wa_error *err);
+
 /** All of it at once. */
 WA_CHECKED wa_status wa_digest_bytes(wa_bytes bytes, char out[WA_SHA256_HEX], wa_error *err);
 

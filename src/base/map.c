@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* madvise: posix_madvise's DONTNEED does nothing in glibc */
 #include "base/bytes.h"
 
+#include "base/opened.h"
 #include "base/signals.h"
 
 #include <errno.h>
@@ -10,96 +11,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* What is mapped, to be held against what stands at its path later on. A rank is one thread. */
-typedef struct mapped {
-    const void *data;
-    char *path; /* malloc */
-    struct stat info;
-    bool touched; /* its status was another when it was checked */
-} mapped;
-static mapped *maps;
-static size_t map_count, map_room;
-
-static wa_status remember(const void *data, const char *path, const struct stat *info,
-                          wa_error *err)
-{
-    if (map_count == map_room) {
-        size_t room = map_room == 0 ? 64 : 2 * map_room;
-        mapped *more = realloc(maps, room * sizeof *more);
-        if (more == NULL)
-            return wa_fail(err, WA_E_MEMORY, "no memory for the list of mapped files");
-        maps = more;
-        map_room = room;
-    }
-    char *copy = strdup(path);
-    if (copy == NULL)
-        return wa_fail(err, WA_E_MEMORY, "no memory for the list of mapped files");
-    maps[map_count++] = (mapped){.data = data, .path = copy, .info = *info};
-    return WA_OK;
-}
-
-static void forget(const void *data)
-{
-    for (size_t i = 0; i < map_count; i++)
-        if (maps[i].data == data) {
-            free(maps[i].path);
-            maps[i] = maps[--map_count];
-            return;
-        }
-}
-
-static wa_status check_map(mapped *map, wa_error *err)
-{
-    struct stat now;
-    const struct stat *then = &map->info;
-    if (stat(map->path, &now) != 0)
-        return wa_fail(err, WA_E_MISMATCH, "an input of this run is gone: %s; in file '%s'",
-                       strerror(errno), map->path);
-    if (now.st_dev != then->st_dev || now.st_ino != then->st_ino)
-        return wa_fail(err, WA_E_MISMATCH,
-                       "another file was put in the place of an input while this run read it; in "
-                       "file '%s'; start again "
-                       "with --fresh",
-                       map->path);
-    if (now.st_size != then->st_size || now.st_mtim.tv_sec != then->st_mtim.tv_sec ||
-        now.st_mtim.tv_nsec != then->st_mtim.tv_nsec)
-        return wa_fail(err, WA_E_MISMATCH,
-                       "an input changed while this run read it: found %lld bytes, expected %lld "
-                       "and the same time of change; in file '%s'; start again with --fresh",
-                       (long long)now.st_size, (long long)then->st_size, map->path);
-    map->touched =
-        now.st_ctim.tv_sec != then->st_ctim.tv_sec || now.st_ctim.tv_nsec != then->st_ctim.tv_nsec;
-    return WA_OK;
-}
-
-static wa_bytes bytes_of(const mapped *map)
-{
-    return (wa_bytes){map->data, (size_t)map->info.st_size};
-}
-
-const char *wa_maps_touched(const void *at)
-{
-    for (size_t i = 0; i < map_count; i++)
-        if (maps[i].touched && wa_bytes_hold(bytes_of(&maps[i]), at))
-            return maps[i].path;
-    return NULL;
-}
-
-wa_bytes wa_maps_find(const char *path)
-{
-    for (size_t i = 0; i < map_count; i++)
-        if (strcmp(maps[i].path, path) == 0)
-            return bytes_of(&maps[i]);
-    return (wa_bytes){NULL, 0};
-}
-
-wa_status wa_maps_check(wa_error *err)
-{
-    for (size_t i = 0; i < map_count; i++)
-        WA_TRY(check_map(&maps[i], err));
-    return WA_OK;
-}
 
 static const char *kind_of(mode_t mode)
 {
@@ -146,7 +57,7 @@ wa_status wa_regular_open(const char *path, int *fd, wa_error *err)
     return status;
 }
 
-static wa_status map_descriptor(int fd, const char *path, wa_map *out, wa_error *err)
+static wa_status map_whole(int fd, const char *path, wa_map *out, wa_error *err)
 {
     struct stat info;
     if (fstat(fd, &info) != 0)
@@ -158,7 +69,7 @@ static wa_status map_descriptor(int fd, const char *path, wa_map *out, wa_error 
             return wa_fail(err, WA_E_IO, "cannot map %zu bytes: %s", map.bytes.size,
                            strerror(errno));
         map.bytes.data = at;
-        if (remember(at, path, &info, err) != WA_OK) {
+        if (wa_opened_add_map(at, path, &info, err) != WA_OK) {
             munmap(at, map.bytes.size);
             return WA_E_MEMORY;
         }
@@ -168,13 +79,18 @@ static wa_status map_descriptor(int fd, const char *path, wa_map *out, wa_error 
     return WA_OK;
 }
 
+wa_status wa_map_descriptor(int fd, const char *path, wa_map *out, wa_error *err)
+{
+    return map_whole(fd, path, out, err) == WA_OK ? WA_OK : wa_note(err, "in file '%s'", path);
+}
+
 wa_status wa_map_open(const char *path, wa_map *out, wa_error *err)
 {
     int fd;
     WA_TRY(wa_regular_open(path, &fd, err));
-    wa_status status = map_descriptor(fd, path, out, err);
+    wa_status status = wa_map_descriptor(fd, path, out, err);
     close(fd);
-    return status == WA_OK ? WA_OK : wa_note(err, "in file '%s'", path);
+    return status;
 }
 
 /* Linux reads no more at one wish than a device's read-ahead, 128 KB by default, however much was
@@ -200,7 +116,7 @@ void wa_map_close(wa_map *map)
 {
     if (map->bytes.data != NULL) {
         wa_signals_unwatch(map->bytes.data);
-        forget(map->bytes.data);
+        wa_opened_remove_map(map->bytes.data);
         munmap((void *)(uintptr_t)map->bytes.data, map->bytes.size);
     }
     map->bytes = (wa_bytes){.data = NULL, .size = 0};

@@ -3,13 +3,12 @@
 #include "engine/inputs.h"
 
 #include "path/external.h"
-
-#include <sys/stat.h>
+#include "remote/remote.h"
 
 /* Raised when the same inputs would give other numbers than before. */
 #define WA_NUMERIC_VERSION "3"
 
-enum { ITEMS_BESIDE_FILES = 12, COMMAND_FILES = 8 };
+enum { ITEMS_BESIDE_FILES = 12 };
 
 static wa_status case_list(const wa_audit *audit, char **out, wa_error *err)
 {
@@ -96,25 +95,13 @@ static wa_status captures_text(const wa_audit *audit, const char *settings, char
     return WA_OK;
 }
 
-/* A command's words that are names of files where it starts: the script, a configuration. */
-static wa_status list_words(wa_audit *audit, const char *owner, const wa_case *which, wa_error *err)
+static wa_status list_command(wa_audit *audit, const char *owner, const wa_case *which,
+                              wa_error *err)
 {
-    char *words, *place, *rest = NULL;
-    size_t listed = 0;
-    WA_TRY(wa_arena_copy(audit->arena, which->command, strlen(which->command), &words, err));
-    for (char *word = strtok_r(words, " \t\n", &rest); word != NULL && listed < COMMAND_FILES;
-         word = strtok_r(NULL, " \t\n", &rest)) {
-        struct stat facts;
-        bool absolute = word[0] == '/';
-        WA_TRY(wa_arena_print(audit->arena, &place, err, "%s%s%s", absolute ? "" : which->directory,
-                              absolute ? "" : "/", word));
-        if (stat(place, &facts) != 0 || !S_ISREG(facts.st_mode))
-            continue;
-        const char *path = place;
-        WA_TRY(list_files(audit, owner, &path, 1, err));
-        listed++;
-    }
-    return WA_OK;
+    const char *files[WA_COMMAND_FILES];
+    size_t count;
+    WA_TRY(wa_external_command_files(which, audit->arena, files, &count, err));
+    return list_files(audit, owner, files, count, err);
 }
 
 static wa_status list_all(wa_audit *audit, wa_error *err)
@@ -134,7 +121,7 @@ static wa_status list_all(wa_audit *audit, wa_error *err)
         if (source != NULL)
             WA_TRY(list_files(audit, owner, &source, 1, err));
         if (which->command != NULL)
-            WA_TRY(list_words(audit, owner, which, err));
+            WA_TRY(list_command(audit, owner, which, err));
     }
     const char *const *dump = &audit->request->reference_dump;
     return *dump == NULL ? WA_OK : list_files(audit, "reference dump", dump, 1, err);
@@ -142,7 +129,7 @@ static wa_status list_all(wa_audit *audit, wa_error *err)
 
 wa_status wa_audit_list_inputs(wa_audit *audit, wa_error *err)
 {
-    size_t room = audit->model->file_count + COMMAND_FILES * audit->cases.count + 1;
+    size_t room = audit->model->file_count + WA_COMMAND_FILES * audit->cases.count + 1;
     for (size_t v = 0; v < audit->vindex_count; v++)
         room += audit->vindexes[v]->file_count;
     WA_TRY(wa_arena_take(audit->arena, room, sizeof *audit->files, &audit->files, err));

@@ -1,6 +1,8 @@
 /* Digests of what a rank computes with, held against the files when the run ends. */
 #include "engine/witness.h"
 
+#include "base/opened.h"
+
 typedef struct wa_witnessed {
     wa_bytes span;
     wa_short_digest digest;
@@ -65,7 +67,7 @@ wa_status wa_witness_check(const wa_witness *witness, wa_error *err)
 {
     for (size_t i = 0; i < witness->count; i++) {
         const wa_witnessed *then = &witness->seen[i];
-        const char *path = wa_maps_touched(then->span.data);
+        const char *path = wa_opened_touched(then->span.data);
         wa_short_digest now;
         if (path == NULL)
             continue;

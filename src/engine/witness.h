@@ -21,7 +21,7 @@ typedef struct wa_witness {
 /** Take the digest of a span, unless it is there or its file's is. Local; reads the span. Errors:
  * WA_E_MEMORY. */
 WA_CHECKED wa_status wa_witness_take(wa_witness *witness, wa_bytes span, wa_error *err);
-/** After wa_maps_check: compare what lies in files that were touched. Local. WA_E_MISMATCH, naming
+/** After wa_opened_check: compare what lies in files that were touched. Local. WA_E_MISMATCH, naming
  * the file. */
 WA_CHECKED wa_status wa_witness_check(const wa_witness *witness, wa_error *err);
 

@@ -1,6 +1,7 @@
 /* Opening a model: find its files, read its configuration, put every weight in its place. */
 #include "model/model.h"
 
+#include "base/opened.h"
 #include "model/config.h"
 #include "model/model_files.h"
 #include "model/weights.h"
@@ -16,11 +17,11 @@ static void set_facts(const wa_config *config, wa_model *model)
     *model = merged;
 }
 
-static wa_status read_config(const char *path, wa_semantics semantics, wa_arena *arena,
-                             wa_config *out, wa_error *err)
+static wa_status read_config(const char *path, const wa_model *model, wa_semantics semantics,
+                             wa_arena *arena, wa_config *out, wa_error *err)
 {
     json_t *root;
-    WA_TRY(wa_json_open(path, &root, err));
+    WA_TRY(wa_json_open_kept(path, model->maps, &root, err));
     wa_status status = wa_config_from_json(root, semantics, arena, out, err);
     wa_json_close(root);
     return status == WA_OK ? WA_OK : wa_note(err, "in file '%s'", path);
@@ -42,7 +43,7 @@ static wa_status open_safetensors(wa_model_place *place, const wa_model_options 
                                   wa_arena *arena, wa_model *model, wa_error *err)
 {
     wa_config config;
-    WA_TRY(read_config(place->config, options->semantics, arena, &config, err));
+    WA_TRY(read_config(place->config, model, options->semantics, arena, &config, err));
     config.allow_unread = options->allow_unread;
     const char **files;
     WA_TRY(wa_arena_take(arena, 1, sizeof *files, &files, err));
@@ -112,6 +113,7 @@ void wa_model_close(wa_model *model)
     for (size_t i = 0; i < model->maps->count; i++)
         wa_map_close(&model->maps->maps[i]);
     model->maps->count = 0;
+    wa_opened_forget(model->maps);
 }
 
 void wa_model_forget(const wa_model *model)

@@ -396,7 +396,7 @@ wa_status wa_model_open_shards(wa_model_place *place, bool strip_prefixes, wa_ar
         return WA_OK;
     }
     json_t *root;
-    WA_TRY(wa_json_open(place->index, &root, err));
+    WA_TRY(wa_json_open_kept(place->index, model->maps, &root, err));
     wa_status status = open_indexed(place, json_object_get(root, "weight_map"), strip_prefixes,
                                     arena, model, out, err);
     wa_json_close(root);

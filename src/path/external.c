@@ -2,6 +2,7 @@
  * its kernel. */
 #include "walkaudit/external.h"
 #include "base/foreign.h"
+#include "base/opened.h"
 #include "path/external.h"
 #include "path/walk.h"
 
@@ -74,20 +75,27 @@ static void close_library(wa_external *external)
     dlclose(lib->handle);
     wa_foreign_leave();
     wa_foreign_release();
+    wa_opened_forget(lib);
     wa_fence_close(&lib->x);
     wa_fence_close(&lib->y);
 }
 
 /* A name without a slash would be looked for along the system's library path. */
-static wa_status open_handle(const char *path, wa_arena *arena, void **out, wa_error *err)
+static wa_status open_handle(library *lib, const char *path, wa_arena *arena, wa_error *err)
 {
     char *place;
     int fd;
     WA_TRY(wa_arena_print(arena, &place, err, "%s%s", strchr(path, '/') == NULL ? "./" : "", path));
     WA_TRY(wa_regular_open(place, &fd, err)); /* dlopen waits for a FIFO's writer */
+    wa_status status = wa_opened_keep(lib, path, fd, err);
     close(fd);
-    *out = dlopen(place, RTLD_NOW | RTLD_LOCAL);
-    return *out == NULL ? fail_load(err, WA_E_IO, "cannot load the library") : WA_OK;
+    WA_TRY(status);
+    lib->handle = dlopen(place, RTLD_NOW | RTLD_LOCAL);
+    if (lib->handle == NULL)
+        return fail_load(err, WA_E_IO, "cannot load the library");
+    if (!wa_opened_is_untouched(lib)) /* dlopen opened it by its name */
+        return wa_fail(err, WA_E_MISMATCH, "the library was written or moved while it was loaded");
+    return WA_OK;
 }
 
 static wa_status find_entry(void *handle, entry_point **out, wa_error *err)
@@ -136,12 +144,13 @@ static wa_status open_library(library *lib, const walkaudit_external_model *mode
     wa_foreign_call call = {.what = lib->what, .layer = -1};
     wa_foreign_prepare();
     wa_foreign_enter(&call);
-    wa_status status = open_handle(path, arena, &lib->handle, err);
-    if (status == WA_OK) {
+    wa_status status = open_handle(lib, path, arena, err);
+    if (status == WA_OK)
         status = ask_library(lib, model, err);
-        if (status != WA_OK)
-            dlclose(lib->handle);
-    }
+    if (status != WA_OK && lib->handle != NULL)
+        dlclose(lib->handle);
+    if (status != WA_OK)
+        wa_opened_forget(lib);
     *modes = wa_foreign_leave();
     return status;
 }

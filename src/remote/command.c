@@ -3,6 +3,7 @@
 #include "remote/remote.h"
 
 #include "base/json.h"
+#include "base/opened.h"
 #include "base/show.h"
 #include "path/external.h"
 #include "remote/process.h"
@@ -11,6 +12,8 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static_assert(sizeof(walkaudit_request) == 40 && sizeof(walkaudit_answer) == 24, "no gaps");
 
@@ -117,6 +120,7 @@ static void close_program(wa_external *external)
 {
     program *p = external->context;
     wa_process_close(&p->process);
+    wa_opened_forget(p);
 }
 
 /* What it is to compute, as JSON; free with free(). It starts elsewhere, so that paths are made
@@ -161,6 +165,45 @@ static wa_status greet(program *p, const subject *s, const char **label, wa_erro
     return WA_OK;
 }
 
+wa_status wa_external_command_files(const wa_case *which, wa_arena *arena,
+                                    const char *out[WA_COMMAND_FILES], size_t *count, wa_error *err)
+{
+    char *words, *place, *rest = NULL;
+    size_t found = 0;
+    WA_TRY(wa_arena_copy(arena, which->command, strlen(which->command), &words, err));
+    for (char *word = strtok_r(words, " \t\n", &rest); word != NULL && found < WA_COMMAND_FILES;
+         word = strtok_r(NULL, " \t\n", &rest)) {
+        struct stat facts;
+        bool absolute = word[0] == '/';
+        WA_TRY(wa_arena_print(arena, &place, err, "%s%s%s", absolute ? "" : which->directory,
+                              absolute ? "" : "/", word));
+        if (stat(place, &facts) == 0 && S_ISREG(facts.st_mode))
+            out[found++] = place;
+    }
+    *count = found;
+    return WA_OK;
+}
+
+static wa_status keep_file(const program *p, const char *path, wa_error *err)
+{
+    int fd;
+    WA_TRY(wa_regular_open(path, &fd, err));
+    wa_status status = wa_opened_keep(p, path, fd, err);
+    close(fd);
+    return status;
+}
+
+/* Before it can read them. */
+static wa_status keep_files(const program *p, const wa_case *which, wa_error *err)
+{
+    const char *files[WA_COMMAND_FILES];
+    size_t count;
+    WA_TRY(wa_external_command_files(which, p->arena, files, &count, err));
+    for (size_t i = 0; i < count; i++)
+        WA_TRY(keep_file(p, files[i], err));
+    return WA_OK;
+}
+
 wa_status wa_external_start(const wa_case *which, const wa_model *model, const char *model_path,
                             const char *vindex_path, wa_arena *arena, wa_external **out,
                             wa_error *err)
@@ -177,12 +220,15 @@ wa_status wa_external_start(const wa_case *which, const wa_model *model, const c
     *p = (program){.what = what, .arena = arena};
     *made = (wa_external){
         .source = which->command, .run = run_program, .close = close_program, .context = p};
-    wa_status status =
-        wa_process_open(which->command, which->directory, which->timeout, &p->process, err);
+    wa_status status = keep_files(p, which, err);
+    if (status == WA_OK)
+        status =
+            wa_process_open(which->command, which->directory, which->timeout, &p->process, err);
     if (status == WA_OK)
         status = greet(p, &s, &made->label, err);
     if (status != WA_OK) {
         wa_process_kill(&p->process);
+        wa_opened_forget(p);
         return wa_note(err, "%s", what);
     }
     *out = made;

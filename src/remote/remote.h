@@ -17,6 +17,13 @@ WA_CHECKED wa_status wa_external_start(const wa_case *which, const wa_model *mod
                                        const char *model_path, const char *vindex_path,
                                        wa_arena *arena, wa_external **out, wa_error *err);
 
+/** Words of a case's command that are names of regular files where it starts: the script, a
+ * configuration. Of very many the first. Paths in the arena. Local. */
+enum { WA_COMMAND_FILES = 8 };
+WA_CHECKED wa_status wa_external_command_files(const wa_case *which, wa_arena *arena,
+                                               const char *out[WA_COMMAND_FILES], size_t *count,
+                                               wa_error *err);
+
 /** How servers are asked. */
 typedef struct wa_served_options {
     double seconds; /* limit of one attempt */

@@ -3,6 +3,7 @@
 
 #include "base/digest.h"
 #include "base/mount.h"
+#include "base/opened.h"
 #include "base/signals.h"
 #include "engine/audit.h"
 #include "engine/pipeline.h"
@@ -329,7 +330,7 @@ static wa_status check_inputs(const task *t, wa_error *err)
 {
     wa_status status = is_root(t) ? wa_audit_check_inputs(t->audit, err) : WA_OK;
     if (status == WA_OK)
-        status = wa_maps_check(err);
+        status = wa_opened_check(err);
     if (status == WA_OK)
         status = wa_witness_check(&t->witness, err);
     status = wa_comm_agree(t->comm, status, err);
@@ -431,7 +432,7 @@ static wa_status list_hashed(task *t, wa_error *err)
     t->witness.hashed = hashed;
     for (size_t i = 0; i < t->audit->file_count; i++)
         if (t->audit->files[i].vindex >= 0)
-            hashed[t->witness.hashed_count++] = wa_maps_find(t->audit->files[i].path);
+            hashed[t->witness.hashed_count++] = wa_opened_find(t->audit->files[i].path);
     return WA_OK;
 }
 
@@ -449,8 +450,8 @@ static wa_status run_open_audit(task *t, wa_error *err)
     if (is_root(t) && status == WA_OK)
         status = prepare_root(t, err);
     if (status == WA_OK)
-        /* what was fingerprinted by its name is what this rank has mapped */
-        status = wa_maps_check(err);
+        /* what was fingerprinted by its name is what this rank has mapped, read and loaded */
+        status = wa_opened_check(err);
     WA_TRY(wa_comm_agree(t->comm, status, err));
     WA_TRY(share_kept(t, err));
 

@@ -15,6 +15,8 @@
 #include "store/file.h"
 #include "store/store.h"
 
+#include "base/opened.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
@@ -102,14 +104,26 @@ static herr_t driver_get_handle(H5FD_t *base, hid_t access, void **out)
     return 0;
 }
 
+/* NULL: not one of ours. */
+static driver_file *find_file(wa_hid id)
+{
+    void *handle = NULL;
+    return H5Fget_vfd_handle(id, H5P_DEFAULT, &handle) < 0 ? NULL : handle;
+}
+
 /* NULL: not one of ours, or every read succeeded. */
 static driver_file *find_unreadable(wa_hid id)
 {
-    void *handle = NULL;
-    if (H5Fget_vfd_handle(id, H5P_DEFAULT, &handle) < 0 || handle == NULL)
-        return NULL;
-    driver_file *file = handle;
-    return file->unreadable ? file : NULL;
+    driver_file *file = find_file(id);
+    return file != NULL && file->unreadable ? file : NULL;
+}
+
+wa_status wa_hdf5_keep(wa_hid id, const void *owner, const char *path, wa_error *err)
+{
+    const driver_file *file = find_file(id);
+    if (file == NULL)
+        return wa_fail(err, WA_E_INTERNAL, "'%s' was opened by another driver", path);
+    return wa_opened_keep(owner, path, file->fd, err);
 }
 
 wa_status wa_hdf5_check_reads(wa_hid id, wa_error *err)

@@ -1,4 +1,5 @@
 /* Reading a reference dump: SEMANTICS/PROMPT/{token_id, x, y, logits}. */
+#include "base/opened.h"
 #include "store/dump.h"
 #include "store/foreign.h"
 #include "store/guard.h"
@@ -133,7 +134,9 @@ wa_status wa_dump_open(const char *path, const wa_dump_subject *subject, wa_aren
     wa_status status = wa_hdf5_open(path, false, &dump->file, err);
     if (status != WA_OK)
         return wa_note(err, "in reference dump '%s'", path);
-    status = open_prompts(dump, subject, arena, err);
+    status = wa_hdf5_keep(dump->file, dump, path, err);
+    if (status == WA_OK)
+        status = open_prompts(dump, subject, arena, err);
     if (status != WA_OK) {
         wa_dump_close(dump);
         return wa_note(err, "in reference dump '%s'", path);
@@ -146,6 +149,7 @@ void wa_dump_close(wa_dump *dump)
 {
     if (dump == NULL || dump->file < 0)
         return;
+    wa_opened_forget(dump);
     for (size_t p = 0; p < dump->prompt_count; p++)
         for (int t = 0; t < WA_DUMP_TENSORS; t++)
             if (dump->prompts[p].tensor[t] >= 0)

@@ -1,4 +1,5 @@
 /* Path external by a file: outputs that somebody computed for the x of an earlier result. */
+#include "base/opened.h"
 #include "measure/diff.h"
 #include "path/external.h"
 #include "store/foreign.h"
@@ -70,6 +71,7 @@ static wa_status run_file(const wa_external *external, const wa_external_rows *r
 static void close_answers(wa_external *external)
 {
     answers *a = external->context;
+    wa_opened_forget(a);
     H5Dclose(a->y_walk);
     if (wa_hdf5_close(a->file, WA_OK, NULL) != WA_OK)
         a->file = -1; /* it was only read */
@@ -115,12 +117,16 @@ wa_status wa_external_open_file(const wa_case *which, const wa_dims *dims, size_
     WA_TRY(wa_arena_take(arena, 1, sizeof *made, &made, err));
     wa_status status = wa_hdf5_open(which->file, false, &a->file, err);
     if (status == WA_OK) {
-        status = check_file(a, dims, hidden, ids, arena, err);
+        status = wa_hdf5_keep(a->file, a, which->file, err);
+        if (status == WA_OK)
+            status = check_file(a, dims, hidden, ids, arena, err);
         if (status != WA_OK)
             status = wa_hdf5_close(a->file, status, err);
     }
-    if (status != WA_OK)
+    if (status != WA_OK) {
+        wa_opened_forget(a);
         return wa_note(err, "in file '%s' of case '%s'", which->file, which->name);
+    }
     *made = (wa_external){.label = "external:file",
                           .source = which->file,
                           .run = run_file,

@@ -40,6 +40,8 @@ wa_hid wa_hdf5_access(void);
 /** Was every read of this open file answered? Else what HDF5 says is absent may only be unread.
  * WA_E_IO. */
 WA_CHECKED wa_status wa_hdf5_check_reads(wa_hid file, wa_error *err);
+/** Keep its state, under the name that it was opened by (base/opened.h). */
+WA_CHECKED wa_status wa_hdf5_keep(wa_hid file, const void *owner, const char *path, wa_error *err);
 /** A read of this file failed: its descriptor is closed, the rest is left in HDF5's memory, and no
  * call may name its ids again. False: none failed, and the file is to be closed. */
 WA_CHECKED bool wa_hdf5_give_up(wa_hid file);

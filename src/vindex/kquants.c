@@ -1,5 +1,6 @@
 /* K-quant files: which of their two names is read (larql-2026-08 1.1), and the manifest's every
  * entry against the shapes and the file (V7, V8, vindex-format 4.4). */
+#include "base/opened.h"
 #include "vindex/parts.h"
 
 #include <stdio.h>
@@ -315,13 +316,13 @@ static wa_status open_pair(wa_vindex_build *build, const struct pair *p, wa_kqua
     const char *name = wa_vindex_file(build->vindex, p->payload);
     WA_TRY(wa_vindex_map_file(build, name, &build->maps->payload[p->payload], &file, err));
     WA_TRY(wa_vindex_map_file(build, manifest, &text, &table, err));
-    wa_status status = WA_OK;
-    if (file && table)
+    wa_status status = wa_opened_keep_map(build->maps, &text, err);
+    if (status == WA_OK && file && table)
         status = read_manifest(build, p->payload, manifest, text.bytes, out, err);
-    else if (file)
+    else if (status == WA_OK && file)
         status = wa_vindex_reject(build, p->payload,
                                   "has no manifest (legacy): unusable, taken as absent", err);
-    else if (table)
+    else if (status == WA_OK && table)
         status = wa_vindex_remark(build, err, "manifest '%s' is there without %s", manifest, name);
     wa_map_close(&text);
     return status;

@@ -1,4 +1,5 @@
 /* Opening a vindex: the order of the checks, and what a gate source (or none) means. */
+#include "base/opened.h"
 #include "vindex/experts.h"
 #include "vindex/parts.h"
 
@@ -326,5 +327,6 @@ void wa_vindex_close(wa_vindex *vindex)
     for (size_t l = 0; vindex->maps->layer_files != NULL && l < vindex->layer_count; l++)
         wa_map_close(&vindex->maps->layer_files[l].map);
     wa_map_close(&vindex->maps->norms);
+    wa_opened_forget(vindex->maps);
     wa_model_close(vindex->checkpoint);
 }

@@ -1,6 +1,6 @@
 /* Mapped files: what stands at their paths later on. */
 #define _DEFAULT_SOURCE /* mincore */
-#include "base/bytes.h"
+#include "base/opened.h"
 #include "suite.h"
 
 #include <fcntl.h>
@@ -27,12 +27,12 @@ static wa_status check_after(void (*change)(const char *path), wa_error *err)
     wa_map map;
     write_text(path, "one");
     WA_MUST(wa_map_open(path, &map, err), err);
-    WA_MUST(wa_maps_check(err), err);
+    WA_MUST(wa_opened_check(err), err);
     change(path);
-    wa_status status = wa_maps_check(err);
+    wa_status status = wa_opened_check(err);
     wa_map_close(&map);
     wa_error later;
-    WA_MUST(wa_maps_check(&later), &later); /* what is closed is asked no more */
+    WA_MUST(wa_opened_check(&later), &later); /* what is closed is asked no more */
     unlink(path);
     return status;
 }
@@ -60,6 +60,55 @@ static void lengthen_it(const char *path)
 static void change_its_rights(const char *path)
 {
     CU_ASSERT_EQUAL(chmod(path, 0600), 0);
+}
+
+/* The same of a file that is read and closed. */
+static wa_status check_kept_after(void (*change)(const char *path), wa_error *err)
+{
+    static const char path[] = WA_TEST_BINARY_DIR "/kept.txt";
+    static int one, other;
+    wa_map map;
+    write_text(path, "one");
+    WA_MUST(wa_map_open(path, &map, err), err);
+    WA_MUST(wa_opened_keep_map(&one, &map, err), err);
+    wa_map_close(&map);
+    WA_MUST(wa_opened_check(err), err);
+    CU_ASSERT_TRUE(wa_opened_is_untouched(&one));
+    const struct timespec tick = {.tv_nsec = 20000000}; /* the clock of files has ticked since */
+    nanosleep(&tick, NULL);
+    change(path);
+    CU_ASSERT_FALSE(wa_opened_is_untouched(&one));
+    CU_ASSERT_TRUE(wa_opened_is_untouched(&other));
+    wa_opened_forget(&other);
+    wa_status status = wa_opened_check(err);
+    wa_opened_forget(&one);
+    wa_error later;
+    WA_MUST(wa_opened_check(&later), &later);
+    unlink(path);
+    return status;
+}
+
+static void edit_it_and_set_its_time_back(const char *path)
+{
+    struct stat info;
+    CU_ASSERT_EQUAL(stat(path, &info), 0);
+    write_text(path, "two");
+    struct timespec times[] = {info.st_atim, info.st_mtim};
+    CU_ASSERT_EQUAL(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void what_is_no_longer_the_file_that_was_read_is_told(void)
+{
+    wa_error err;
+    CU_ASSERT_EQUAL(check_kept_after(remove_it, &err), WA_E_MISMATCH);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "is gone"));
+    CU_ASSERT_EQUAL(check_kept_after(replace_it, &err), WA_E_MISMATCH);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "another file"));
+    CU_ASSERT_EQUAL(check_kept_after(lengthen_it, &err), WA_E_MISMATCH);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "found 5 bytes, expected 3"));
+    CU_ASSERT_EQUAL(check_kept_after(edit_it_and_set_its_time_back, &err), WA_E_MISMATCH);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "its time was set back"));
+    CU_ASSERT_EQUAL(check_kept_after(change_its_rights, &err), WA_OK);
 }
 
 static void what_is_no_longer_the_mapped_file_is_told(void)
@@ -131,4 +180,5 @@ static void what_is_expected_is_read_whole_and_nothing_else(void)
 }
 
 WA_SUITE("map", WA_CASE(what_is_expected_is_read_whole_and_nothing_else),
-         WA_CASE(what_is_no_longer_the_mapped_file_is_told))
+         WA_CASE(what_is_no_longer_the_mapped_file_is_told),
+         WA_CASE(what_is_no_longer_the_file_that_was_read_is_told))
