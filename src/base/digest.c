@@ -92,17 +92,18 @@ wa_status wa_digest_short(wa_bytes bytes, wa_short_digest *out, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_digest_samples(wa_bytes file, wa_short_digest *out, wa_error *err)
+enum { SAMPLE = 4096, LEAST_SAMPLES = 3, MOST_SAMPLES = 17, BYTES_PER_SAMPLE = 256 << 20 };
+
+wa_status wa_digest_samples(wa_bytes file, size_t whole, wa_short_digest *out, wa_error *err)
 {
-    uint8_t samples[WA_SAMPLES * WA_SAMPLE_BYTES];
-    if (file.size <= WA_SAMPLED_WHOLE)
+    uint8_t samples[MOST_SAMPLES * SAMPLE];
+    if (file.size <= whole || file.size < LEAST_SAMPLES * SAMPLE)
         return wa_digest_short(file, out, err);
-    size_t last = file.size - WA_SAMPLE_BYTES;
-    for (size_t i = 0; i < WA_SAMPLES; i++) {
-        size_t at = i + 1 < WA_SAMPLES ? last / (WA_SAMPLES - 1) * i : last;
-        memcpy(samples + i * WA_SAMPLE_BYTES, file.data + at, WA_SAMPLE_BYTES);
-    }
-    return wa_digest_short((wa_bytes){samples, sizeof samples}, out, err);
+    size_t gaps = wa_size_min(LEAST_SAMPLES + file.size / BYTES_PER_SAMPLE, MOST_SAMPLES) - 1;
+    size_t last = file.size - SAMPLE;
+    for (size_t i = 0; i <= gaps; i++)
+        memcpy(samples + i * SAMPLE, file.data + (i < gaps ? last / gaps * i : last), SAMPLE);
+    return wa_digest_short((wa_bytes){samples, (gaps + 1) * SAMPLE}, out, err);
 }
 
 wa_status wa_digest_bytes(wa_bytes bytes, char out[WA_SHA256_HEX], wa_error *err)

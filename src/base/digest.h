@@ -32,11 +32,12 @@ typedef struct wa_short_digest {
 WA_CHECKED wa_status wa_digest_short(wa_bytes bytes, wa_short_digest *out, wa_error *err);
 
 /**
- * A short digest of samples: of all bytes of a file of WA_SAMPLED_WHOLE bytes or less, else of so
- * many pages, the first, the last and others at equal distances.
+ * A short digest of samples: of all bytes of a file of `whole` bytes or less, or of less than
+ * three pages; else of a page at the start, one at the end, and others at equal distances between
+ * them: one, and one more for each 256 MiB, up to 15. Each may cost a reading of the disk.
  */
-enum { WA_SAMPLED_WHOLE = 2 << 20, WA_SAMPLES = 17, WA_SAMPLE_BYTES = 4096 };
-WA_CHECKED wa_status wa_digest_samples(wa_bytes file, wa_short_digest *out, wa_error *err);
+WA_CHECKED wa_status wa_digest_samples(wa_bytes file, size_t whole, wa_short_digest *out,
+                                       wa_error *err);
 
 /** All of it at once. */
 WA_CHECKED wa_status wa_digest_bytes(wa_bytes bytes, char out[WA_SHA256_HEX], wa_error *err);

@@ -1,11 +1,12 @@
 /* The list of opened files. */
 #include "base/opened.h"
 
-#include "base/digest.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+
+/* Larger files are digested by samples: those that are read and loaded are small as a rule. */
+enum { KEPT_WHOLE = 64 << 20, MAPPED_WHOLE = 1 << 20 };
 
 typedef struct opened {
     const void *data;  /* where it is mapped; NULL = it is kept for an owner */
@@ -74,7 +75,7 @@ wa_status wa_opened_keep_map(const void *owner, const wa_map *map, wa_error *err
         return WA_OK;
     const opened *mapped = find_map(map->bytes.data);
     opened kept = {.owner = owner, .info = mapped->info};
-    if (wa_digest_samples(map->bytes, &kept.digest, err) != WA_OK)
+    if (wa_digest_samples(map->bytes, KEPT_WHOLE, &kept.digest, err) != WA_OK)
         return wa_note(err, "in file '%s'", mapped->path);
     return add(&kept, mapped->path, err);
 }
@@ -131,16 +132,22 @@ static wa_status check_state(opened *one, wa_error *err)
     return WA_OK;
 }
 
+static wa_status digest_path(const char *path, size_t whole, wa_short_digest *out, wa_error *err)
+{
+    wa_map map;
+    WA_TRY(wa_map_open(path, &map, err));
+    wa_status status = wa_digest_samples(map.bytes, whole, out, err);
+    wa_map_close(&map);
+    return status;
+}
+
 /* Times of bytes can be set back. */
 static wa_status check_digest(const opened *kept, wa_error *err)
 {
-    wa_map map;
     wa_short_digest now;
     const wa_short_digest then = kept->digest;
-    char *path = kept->path;
-    WA_TRY(wa_map_open(path, &map, err)); /* which may move the list */
-    wa_status status = wa_digest_samples(map.bytes, &now, err);
-    wa_map_close(&map);
+    const char *path = kept->path;
+    wa_status status = digest_path(path, KEPT_WHOLE, &now, err); /* which may move the list */
     if (status == WA_OK && (now.high != then.high || now.low != then.low))
         return wa_fail(err, WA_E_MISMATCH,
                        "an input changed while this run read it, and its time was set back; in "
@@ -178,6 +185,19 @@ const char *wa_opened_touched(const void *at)
         if (list[i].touched && list[i].data != NULL && wa_bytes_hold(bytes_of(&list[i]), at))
             return list[i].path;
     return NULL;
+}
+
+wa_status wa_opened_digest(const char *path, wa_short_digest *out, wa_error *err)
+{
+    for (size_t i = 0; i < list_count; i++) {
+        if (strcmp(list[i].path, path) != 0)
+            continue;
+        if (list[i].data != NULL)
+            return wa_digest_samples(bytes_of(&list[i]), MAPPED_WHOLE, out, err);
+        *out = list[i].digest;
+        return WA_OK;
+    }
+    return digest_path(path, MAPPED_WHOLE, out, err);
 }
 
 wa_bytes wa_opened_find(const char *path)

@@ -4,7 +4,7 @@
 #ifndef WALKAUDIT_BASE_OPENED_H
 #define WALKAUDIT_BASE_OPENED_H
 
-#include "base/bytes.h"
+#include "base/digest.h"
 
 struct stat;
 
@@ -41,6 +41,10 @@ bool wa_opened_is_untouched(const void *owner);
  */
 const char *wa_opened_touched(const void *at);
 
+/** A digest of samples of the file that was opened by this path (wa_digest_samples), as it was when
+ * it was kept, or is where it is mapped; of one that was not opened, as it stands there. Errors:
+ * WA_E_IO. */
+WA_CHECKED wa_status wa_opened_digest(const char *path, wa_short_digest *out, wa_error *err);
 /** The bytes of the file that is mapped by this path; none where it is not. */
 wa_bytes wa_opened_find(const char *path);
 

@@ -3,6 +3,7 @@
 #include "run/payloads.h"
 
 #include "base/bytes.h"
+#include "run/inputs.h"
 
 static bool has_digests(const wa_parts *parts)
 {
@@ -120,21 +121,42 @@ static size_t count_hashed(const wa_audit *audit)
     return count;
 }
 
-/* Who reads which file: by rank 0's sizes, since all must agree. */
-static wa_status deal(wa_comm *comm, const wa_audit *audit, size_t files, int32_t *rank_of,
-                      wa_arena *arena, wa_error *err)
+/* Ranks [first, first + count) that share the files. */
+typedef struct hash_team {
+    size_t first, count;
+} hash_team;
+
+/* With `full` each host reads its own: its ranks are neighbours. */
+static hash_team find_team(const wa_comm *comm, bool of_host)
 {
     size_t ranks = (size_t)wa_comm_size(comm);
+    if (!of_host)
+        return (hash_team){.first = 0, .count = ranks};
+    hash_team team = {.first = (size_t)wa_comm_rank(comm), .count = 1};
+    while (team.first > 0 && wa_comm_share_host(comm, (int)team.first - 1, 2)) {
+        team.first--;
+        team.count++;
+    }
+    while (team.first + team.count < ranks &&
+           wa_comm_share_host(comm, (int)(team.first + team.count) - 1, 2))
+        team.count++;
+    return team;
+}
+
+/* Who of a team reads which file: the sizes are the same on all ranks. */
+static wa_status deal(const hash_team *team, const wa_audit *audit, size_t files, int32_t *rank_of,
+                      wa_arena *arena, wa_error *err)
+{
     int64_t *load;
-    WA_TRY(wa_comm_agree(comm, wa_arena_take(arena, ranks, sizeof *load, &load, err), err));
+    WA_TRY(wa_arena_take(arena, team->count, sizeof *load, &load, err));
     for (size_t i = 0; i < files; i++) {
         size_t least = 0;
-        for (size_t r = 1; r < ranks; r++)
+        for (size_t r = 1; r < team->count; r++)
             least = load[r] < load[least] ? r : least;
-        rank_of[i] = (int32_t)least;
+        rank_of[i] = (int32_t)(team->first + least);
         load[least] += is_hashed(audit, i) ? audit->files[i].state.size : 0;
     }
-    return wa_comm_broadcast(comm, rank_of, files * sizeof *rank_of, err);
+    return WA_OK;
 }
 
 static wa_status hash_file(wa_audit *audit, size_t i, hash_text *out, wa_arena *arena,
@@ -183,6 +205,23 @@ static wa_status keep_hashes(wa_audit *audit, size_t files, const int32_t *rank_
     return WA_OK;
 }
 
+/* Collective. What this rank's host has in its files is what rank 0's has. `all` as above. */
+static wa_status compare_hashes(wa_comm *comm, const wa_audit *audit, size_t files,
+                                const int32_t *rank_of, const hash_text *all, const hash_text *mine,
+                                wa_arena *arena, wa_error *err)
+{
+    hash_text *first;
+    wa_status status = wa_arena_take(arena, files, sizeof *first, &first, err);
+    WA_TRY(wa_comm_agree(comm, status, err));
+    for (size_t i = 0; i < files && all != NULL; i++)
+        first[i] = all[(size_t)rank_of[i] * files + i];
+    WA_TRY(wa_comm_broadcast(comm, first, files * sizeof *first, err));
+    for (size_t i = 0; i < files && status == WA_OK; i++)
+        if (mine[i].text[0] != '\0' && strcmp(mine[i].text, first[i].text) != 0)
+            status = wa_run_fail_bytes(comm, &audit->files[i], err);
+    return wa_comm_agree(comm, status, err);
+}
+
 static wa_status take_room(const wa_comm *comm, size_t files, int32_t **rank_of, hash_text **mine,
                            hash_text **all, wa_arena *arena, wa_error *err)
 {
@@ -203,14 +242,20 @@ wa_status wa_run_hash_inputs(wa_comm *comm, wa_audit *audit, wa_run_log *log, wa
     hash_text *mine, *all;
     double start = wa_clock();
     WA_TRY(wa_comm_agree(comm, wa_audit_list_inputs(audit, err), err));
+    WA_TRY(wa_run_compare_inputs(comm, audit, arena, err));
     size_t files = count_hashed(audit);
     if (files == 0)
         return WA_OK;
     WA_TRY(wa_comm_agree(comm, take_room(comm, files, &rank_of, &mine, &all, arena, err), err));
-    WA_TRY(deal(comm, audit, files, rank_of, arena, err));
-    WA_TRY(wa_comm_agree(comm, hash_share(comm, audit, files, rank_of, mine, arena, err), err));
+    hash_team team = find_team(comm, audit->job->fingerprint_full);
+    wa_status status = deal(&team, audit, files, rank_of, arena, err);
+    if (status == WA_OK)
+        status = hash_share(comm, audit, files, rank_of, mine, arena, err);
+    WA_TRY(wa_comm_agree(comm, status, err));
     WA_TRY(wa_comm_gather(comm, mine, files * sizeof *mine, all, err));
-    wa_status status = all == NULL ? WA_OK : keep_hashes(audit, files, rank_of, all, err);
+    if (team.count < (size_t)wa_comm_size(comm))
+        WA_TRY(compare_hashes(comm, audit, files, rank_of, all, mine, arena, err));
+    status = all == NULL ? WA_OK : keep_hashes(audit, files, rank_of, all, err);
     WA_TRY(wa_comm_agree(comm, status, err));
     if (audit->job->fingerprint_full)
         wa_run_log_line(log, "fingerprint: full: %zu files read in %.2f s", audit->file_count,
