@@ -73,7 +73,10 @@ static wa_status map_whole(int fd, const char *path, wa_map *out, wa_error *err)
             munmap(at, map.bytes.size);
             return WA_E_MEMORY;
         }
-        wa_signals_watch(at, map.bytes.size, path);
+        if (!wa_signals_watch(at, map.bytes.size, path)) {
+            wa_map_close(&map);
+            return wa_fail(err, WA_E_MEMORY, "no memory for the list of mapped files");
+        }
     }
     *out = map;
     return WA_OK;

@@ -3,13 +3,14 @@
 #include "base/signals.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-/* Mapped files that SIGBUS can name; those beyond are "a mapped file". */
-enum { WATCHED = 512, NAME_BYTES = 240, EXIT_INPUT = 3, EXIT_RESUMABLE = 75 };
+enum { BLOCK_FILES = 256, NAME_BYTES = 240, EXIT_INPUT = 3, EXIT_RESUMABLE = 75 };
 /* After SIGTERM to mpirun, its ranks get SIGTERM at once and SIGKILL 0.95 s later (Open MPI 4.1,
  * measured). Rank 0, whose exit code counts, goes first. */
 enum { PATIENCE_MS = 750, PATIENCE_OF_OTHERS_MS = 850 };
@@ -20,13 +21,21 @@ typedef struct watched {
     char name[NAME_BYTES];
 } watched;
 
+/* Mapped files that SIGBUS can name. A block stays where it is, and stays: a handler may read it at
+ * any time. */
+typedef struct watched_block {
+    watched files[BLOCK_FILES];
+    struct watched_block *older;
+} watched_block;
+
 /* A handler has no arguments of ours: these are the program's only variables that are not local. */
 static volatile sig_atomic_t soon, now, is_ending;
 static volatile sig_atomic_t ending_speaks, ending_code = EXIT_INPUT;
 static timer_t patience;
 static volatile sig_atomic_t has_patience;
 static volatile sig_atomic_t tells_in = -1; /* a descriptor */
-static watched watched_files[WATCHED];
+static watched_block first_block;
+static watched_block *_Atomic newest = &first_block;
 
 static void say(const char *text)
 {
@@ -69,36 +78,68 @@ bool wa_signals_are_ending(void)
 
 /* --- Mapped files ----------------------------------------------------------------------------- */
 
-void wa_signals_watch(const void *at, size_t size, const char *path)
+/* NULL: all are taken. */
+static watched *find_free(void)
+{
+    for (watched_block *block = newest; block != NULL; block = block->older)
+        for (size_t i = 0; i < BLOCK_FILES; i++)
+            if (block->files[i].size == 0)
+                return &block->files[i];
+    return NULL;
+}
+
+/* NULL: no memory. */
+static watched *add_block(void)
+{
+    watched_block *block = calloc(1, sizeof *block);
+    if (block == NULL)
+        return NULL;
+    block->older = newest;
+    newest = block;
+    return &block->files[0];
+}
+
+/* NULL: in none. */
+static watched *find_holder(uintptr_t at)
+{
+    for (watched_block *block = newest; block != NULL; block = block->older)
+        for (size_t i = 0; i < BLOCK_FILES; i++) {
+            watched *file = &block->files[i];
+            if (file->size != 0 && at >= file->start && at - file->start < file->size)
+                return file;
+        }
+    return NULL;
+}
+
+bool wa_signals_watch(const void *at, size_t size, const char *path)
 {
     size_t length = strlen(path);
     if (length >= NAME_BYTES) /* its end tells more than its beginning */
         path += length - (NAME_BYTES - 1);
-    for (size_t i = 0; i < WATCHED; i++)
-        if (watched_files[i].size == 0) {
-            watched_files[i].start = (uintptr_t)at;
-            strcpy(watched_files[i].name, path);
-            watched_files[i].size = size;
-            return;
-        }
+    watched *file = find_free();
+    if (file == NULL)
+        file = add_block();
+    if (file == NULL)
+        return false;
+    file->start = (uintptr_t)at;
+    strcpy(file->name, path);
+    file->size = size;
+    return true;
 }
 
 void wa_signals_unwatch(const void *at)
 {
-    for (size_t i = 0; i < WATCHED; i++)
-        if (watched_files[i].size != 0 && watched_files[i].start == (uintptr_t)at)
-            watched_files[i].size = 0;
+    watched *file = find_holder((uintptr_t)at);
+    if (file != NULL)
+        file->size = 0;
 }
 
 /* An address in no file of ours is some other defect: it dies of SIGBUS as it would have. */
 static void on_bus_error(int number, siginfo_t *info, void *context)
 {
     (void)context;
-    uintptr_t at = (uintptr_t)info->si_addr;
-    for (size_t i = 0; i < WATCHED; i++) {
-        const watched *file = &watched_files[i];
-        if (file->size == 0 || at < file->start || at - file->start >= file->size)
-            continue;
+    const watched *file = find_holder((uintptr_t)info->si_addr);
+    if (file != NULL) {
         char line[NAME_BYTES + 128] =
             "walkaudit: a mapped file was cut short while it was read; in file '";
         strcat(line, file->name);

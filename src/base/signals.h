@@ -3,6 +3,8 @@
 #ifndef WALKAUDIT_BASE_SIGNALS_H
 #define WALKAUDIT_BASE_SIGNALS_H
 
+#include "base/status.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -51,8 +53,9 @@ _Noreturn void wa_signals_last_word(const char *line);
 /** Is a handler of ours ending the process? */
 bool wa_signals_are_ending(void);
 
-/** Used by wa_map_open and wa_map_close: the range of a mapped file. The name is copied. */
-void wa_signals_watch(const void *at, size_t size, const char *path);
+/** Used by wa_map_open and wa_map_close: the range of a mapped file. The name is copied. False: no
+ * memory. */
+WA_CHECKED bool wa_signals_watch(const void *at, size_t size, const char *path);
 void wa_signals_unwatch(const void *at);
 
 #endif

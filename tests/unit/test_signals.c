@@ -64,6 +64,41 @@ static void a_cut_file_is_named_in_one_line_and_ends_with_3(void)
         "/cut-short.bin'\n");
 }
 
+enum { MANY_MAPS = 1200 };
+
+/* The last of very many maps, after some of the first were closed and others took their places. */
+static void read_past_a_cut_of_many(void)
+{
+    static const char path[] = WA_TEST_BINARY_DIR "/one-of-many.bin";
+    static const char last[] = WA_TEST_BINARY_DIR "/last-of-many.bin";
+    static wa_map maps[MANY_MAPS], again[MANY_MAPS / 2], cut;
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0666);
+    int other = open(last, O_RDWR | O_CREAT | O_TRUNC, 0666);
+    wa_signals_guard();
+    if (fd < 0 || ftruncate(fd, MAPPED_BYTES) != 0 || other < 0 ||
+        ftruncate(other, MAPPED_BYTES) != 0)
+        _exit(100);
+    for (size_t i = 0; i < MANY_MAPS; i++)
+        if (wa_map_open(path, &maps[i], NULL) != WA_OK)
+            _exit(101);
+    for (size_t i = 0; i < MANY_MAPS / 2; i++) {
+        wa_map_close(&maps[i]);
+        if (wa_map_open(path, &again[i], NULL) != WA_OK)
+            _exit(102);
+    }
+    if (wa_map_open(last, &cut, NULL) != WA_OK || ftruncate(other, 0) != 0)
+        _exit(103);
+    _exit(cut.bytes.data[0] == 0 ? 104 : 105);
+}
+
+static void one_of_very_many_maps_is_named_as_well(void)
+{
+    char said[1024];
+    int status = in_child(read_past_a_cut_of_many, said, sizeof said);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, "in file '" WA_TEST_BINARY_DIR "/last-of-many.bin'\n"));
+}
+
 static void bus_error_elsewhere(void)
 {
     wa_signals_guard();
@@ -122,5 +157,6 @@ static void a_step_too_long_ends_within_a_second_of_sigterm(void)
 }
 
 WA_SUITE("signals", WA_CASE(a_cut_file_is_named_in_one_line_and_ends_with_3),
-         WA_CASE(another_bus_error_is_left_alone), WA_CASE(sigterm_is_heard_before_the_others),
+         WA_CASE(one_of_very_many_maps_is_named_as_well), WA_CASE(another_bus_error_is_left_alone),
+         WA_CASE(sigterm_is_heard_before_the_others),
          WA_CASE(a_step_too_long_ends_within_a_second_of_sigterm))
