@@ -76,7 +76,7 @@ def damaged(path, ended):
 
 def apart(work, path):
     """work(path), or its Failure, from a child; a Failure too when the child dies or finds no end."""
-    limit = SECONDS + pathlib.Path(path).stat().st_size / BYTES_A_SECOND
+    limit = SECONDS + size_of(path) / BYTES_A_SECOND
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=_answer, args=(work, path, there), daemon=True)
@@ -97,6 +97,13 @@ def apart(work, path):
     if failure is not None:
         raise Failure(*failure)
     return value
+
+
+def size_of(path):
+    try:
+        return pathlib.Path(path).stat().st_size
+    except OSError:
+        return 0  # who reads it says why
 
 
 def _answer(work, path, there):

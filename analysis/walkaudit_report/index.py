@@ -3,7 +3,6 @@ import pathlib
 
 from . import facts, findings, metrics, text
 from .document import Bullets, Cell, Document, Section, Table, Text
-from .errors import Failure
 from .result import open_result
 from .sections import column_list, failures, figure_cell, headline, place_words, sortable, value_of, verdict_cell
 
@@ -38,16 +37,6 @@ METHOD = (  # (title, sentences)
 # Bounds that a result may have: dataset, symbol, sense.
 BOUNDS = (("cos", "cos", "≥"), ("rel_l2", "rel_L2", "≤"), ("dp", "|ΔP|", "≤"),
           *((name, metrics.METRICS[name].symbol, "≤") for name in ("mean_kl", "p99_kl", "flip_rate", "ppl_ratio")))
-
-
-def find_results(folder):
-    """HDF5 files below a folder, in order of their names; parts of unfinished results are none."""
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise Failure("a file, expected a folder of results" if folder.exists() else "no such folder", f"'{folder}'")
-    found = [path for path in folder.rglob("*.h5")
-             if path.is_file() and not any(parent.name.endswith((".parts", ".captures")) for parent in path.parents)]
-    return sorted(found, key=lambda path: str(path.relative_to(folder)))
 
 
 def read(path, folder):
@@ -107,7 +96,7 @@ def build(entries, refused, artefacts):
     order = sorted(range(len(entries)), key=lambda at: entries[at]["summary"]["success"])  # failing ones first
     sections = [Section("Results", "results", [results(entries, order)])] if entries else []
     if refused:
-        sections.append(Section("Not read", "refused", [Text("Files that are no finished results:"), Bullets(
+        sections.append(Section("Not read", "refused", [Text("What is no finished result, or cannot be read:"), Bullets(
             [Cell(f"{path}: {why}", kind="bad") for path, why in refused])]))
     sections.append(Section("Baselines", "baselines", [baselines(entries)]))
     sections += [entry_section(entries[at], at, artefacts(entries[at])) for at in order]

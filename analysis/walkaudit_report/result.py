@@ -3,6 +3,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import os
 import pathlib
 
 import h5py
@@ -94,14 +95,20 @@ def reason(error):
 
 def refuse_what_is_no_file(path):
     parts = pathlib.Path(f"{path}.parts")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass  # below
+    except OSError as error:
+        raise Failure("cannot read the file", f"'{path}'", error.strerror) from None
     if path.name.endswith(".parts") and path.is_dir():
-        raise Failure("the result is not finished", f"'{path}'", f"found {count_parts(path)}, expected one .h5 file; "
+        raise Failure("the result is not finished", f"'{path}'", f"found {count_parts(os.listdir(path))}, expected one .h5 file; "
                       "'walkaudit run' of the same job resumes it")
     if not path.exists() and parts.is_dir():
         raise Failure("the result is not finished", f"'{path}'", f"found no file but '{parts.name}' with "
-                      f"{count_parts(parts)}, expected one .h5 file; 'walkaudit run' of the same job resumes it")
+                      f"{count_parts(os.listdir(parts))}, expected one .h5 file; 'walkaudit run' of the same job resumes it")
     if not path.exists():
-        raise Failure("no such file", f"'{path}'")
+        raise Failure("a link that leads nowhere" if path.is_symlink() else "no such file", f"'{path}'")
     if not path.is_file():
         raise Failure(f"a {'folder' if path.is_dir() else 'device or pipe'}, expected a result file", f"'{path}'")
     try:
@@ -117,8 +124,8 @@ def refuse_what_is_no_file(path):
                       "expected an HDF5 file")
 
 
-def count_parts(folder):
-    parts = sum(1 for _ in folder.glob("prompts-*.h5"))
+def count_parts(names):
+    parts = sum(name.startswith("prompts-") and name.endswith(".h5") for name in names)
     return f"{parts} finished part{'' if parts == 1 else 's'}"
 
 

@@ -12,6 +12,11 @@ def note(remark):
         print(f"{PROGRAM}: note: {remark}", file=sys.stderr)
 
 
+def lost(place, why):
+    """What could not be read, where the work goes on without it."""
+    print(f"{PROGRAM}: '{place}': {why}", file=sys.stderr)
+
+
 def made(*lines):
     """Where outputs lie, and what they hold."""
     if not state["quiet"]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 
 import h5py
@@ -14,7 +15,7 @@ import numpy as np
 from . import layout
 from .apart import apart
 from .errors import Failure
-from .result import count_parts, open_result
+from .result import open_result
 from .touched import touched
 
 FORMAT = "walkaudit_sweep"  # root attribute: version of this layout, and what tells the file from a result
@@ -68,24 +69,19 @@ def columns():
 
 # --- Rows
 
-def collect(paths, failed, folder, step):
-    """(rows, number of files that could not be read). A row holds what it knows."""
-    rows, unreadable = [], 0
-    for path in paths:
-        name = path.relative_to(folder).as_posix()
+def collect(found, step):
+    """Rows of what was Found. A row holds what it knows."""
+    rows = []
+    for path in found.results:
+        name = found.name(path)
         try:
             rows += [{"result": name, **row} for row in apart(result_rows, path)]
         except Failure as failure:
-            unreadable += 1
             rows.append({"result": name, "verdict": "UNREADABLE", "reasons": failure.without_place()})
         step(name)
-    for path in failed:
-        if is_begun_again(path):
-            continue
-        row, readable = failed_row(path)
-        unreadable += not readable
-        rows.append({"result": path.relative_to(folder).as_posix(), **row})
-    return rows + unfinished(folder), unreadable
+    rows += [{"result": found.name(path), **failed_row(path)} for path in found.records if not is_begun_again(path)]
+    rows += [{"result": found.name(path), "verdict": "UNFINISHED", "reasons": why} for path, why in found.unfinished]
+    return rows + [{"result": found.name(path), "verdict": "UNREADABLE", "reasons": why} for path, why in found.refused]
 
 
 def result_rows(path):
@@ -100,15 +96,10 @@ def result_rows(path):
         return rows
 
 
-def unfinished(folder):
-    """Rows of results of which only parts are there."""
-    parts = sorted(path for path in folder.rglob("*.h5.parts") if path.is_dir() and not path.with_suffix("").exists())
-    return [{"result": path.relative_to(folder).with_suffix("").as_posix(), "verdict": "UNFINISHED",
-             "reasons": f"{count_parts(path)}; 'walkaudit run' of the same job resumes it"} for path in parts]
-
-
 def is_sweep(path):
     """A table of ours beside the results is none of them."""
+    if not os.path.isfile(path):
+        return False  # a FIFO would never open
     try:
         with h5py.File(path, "r") as file:
             return FORMAT in file.attrs
@@ -194,24 +185,30 @@ def next_tokens(result, case):
 def is_begun_again(path):
     """Of a record: has a later run left parts, which have a row of their own?"""
     try:
-        code = json.loads(path.read_text(encoding="utf-8", errors="replace")).get("exit_code")
+        code = read_record(path).get("exit_code")
     except (OSError, ValueError, AttributeError, RecursionError):
         return False
     result = path.with_name(path.name.removesuffix(".failed.json") + ".h5")
     return code == 75 and result.with_name(f"{result.name}.parts").is_dir() and not result.exists()
 
 
+def read_record(path):
+    if not os.path.isfile(path):
+        raise ValueError  # a FIFO would never open
+    return json.loads(path.read_text(encoding="utf-8", errors="replace"))
+
+
 def failed_row(path):
-    """(row, readable) of NAME-AUDIT.failed.json."""
+    """Of NAME-AUDIT.failed.json."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        record = read_record(path)
         reason, audit, model = (record[key] for key in ("reason", "audit", "model"))
         if not all(isinstance(item, str) for item in (reason, audit, model)):
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {"verdict": "UNREADABLE", "reasons": "not a record of walkaudit, expected audit, model and reason"}, False
+        return {"verdict": "UNREADABLE", "reasons": "not a record of walkaudit, expected audit, model and reason"}
     job = path.name.removesuffix(f"-{audit}.failed.json")
-    return {"job": job, "audit": audit, "model": model, "verdict": "FAILED", "reasons": reason}, True
+    return {"job": job, "audit": audit, "model": model, "verdict": "FAILED", "reasons": reason}
 
 
 # --- The two files

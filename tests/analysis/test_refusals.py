@@ -1,4 +1,8 @@
 """Every verb answers what is no finished result with one clear line, exit code 3, and writes nothing."""
+import errno
+import os
+import shutil
+
 import h5py
 import pytest
 
@@ -140,8 +144,49 @@ def test_a_folder_of_them_is_listed_file_by_file(gemma, tmp_path, capsys, verb):
         kind(folder / f"{kind.__name__}.h5", gemma)
     words = ["index", folder, "-o", tmp_path] if verb == "index" else ["collect", folder, "-o", tmp_path / "sweep.h5"]
     assert cli.main([str(word) for word in words], SOURCE) == INPUT
-    assert capsys.readouterr().err == ""
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(listed) and all(line.startswith(f"walkaudit-report: '{folder}") for line in lines), lines
     table = (tmp_path / {"index": "INDEX.md", "collect": "sweep.csv"}[verb]).read_text()
     for kind, said in listed.items():
-        line = next(line for line in table.splitlines() if f"{kind.__name__}.h5" in line)
-        assert said in line, line
+        for told in (table.splitlines(), lines):
+            line = next(line for line in told if f"{kind.__name__}.h5" in line)
+            assert said in line, line
+
+
+@pytest.mark.parametrize("verb", ["index", "collect"])
+def test_what_cannot_be_looked_at_is_named(gemma, failing, tmp_path, monkeypatch, capsys, verb):
+    """A folder that may not be read, links that lead nowhere or in a circle, what has a result's name and is none."""
+    folder, elsewhere = tmp_path / "results", tmp_path / "elsewhere"
+    for place in (folder / "closed", folder / "folder.h5", elsewhere):
+        place.mkdir(parents=True)
+    shutil.copyfile(gemma, folder / "good.h5")
+    shutil.copyfile(failing, folder / "closed/bad.h5")
+    shutil.copyfile(failing, elsewhere / "bad.h5")
+    (folder / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    (folder / "again").symlink_to(folder / "folder.h5")
+    os.mkfifo(folder / "pipe.h5")
+    os.mkfifo(folder / "job-pipe.failed.json")
+    for name in ("gone", "gone.h5"):
+        (folder / name).symlink_to(tmp_path / "none")
+    for name in ("loop", "loop.h5"):
+        (folder / name).symlink_to(folder / name)
+    scandir = os.scandir
+
+    def refuse(place):
+        if str(place).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scandir(place)
+    monkeypatch.setattr(os, "scandir", refuse)
+    words = ["index", folder, "-o", tmp_path] if verb == "index" else ["collect", folder, "-o", tmp_path / "sweep.h5"]
+    assert cli.main([str(word) for word in words], SOURCE) == INPUT
+    said = {line.split("'")[1].removeprefix(f"{folder}/"): line.split("': ")[1] for line in capsys.readouterr().err.splitlines()}
+    record = {"job-pipe.failed.json": "not a record of walkaudit, expected audit, model and reason"} if verb == "collect" else {}
+    assert said == {
+        "closed": "cannot read the folder; Permission denied", "folder.h5": "a folder, expected a result file",
+        "pipe.h5": "a device or pipe, expected a result file", "gone": "cannot follow the link; No such file or directory",
+        "gone.h5": "a link that leads nowhere", "loop": "cannot follow the link; Too many levels of symbolic links",
+        "loop.h5": "cannot read the file; Too many levels of symbolic links", **record}
+    table = (tmp_path / {"index": "INDEX.md", "collect": "sweep.csv"}[verb]).read_text()
+    assert all(any(name in line and why in line for line in table.splitlines()) for name, why in said.items())
+    assert "linked/bad.h5" in table and "good.h5" in table and "back/" not in table and "again/" not in table

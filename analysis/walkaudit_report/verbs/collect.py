@@ -3,10 +3,12 @@
 A row per case of every result below the folder, with extremes and their places, verdict, cost and rates; a row with its
 reason for every audit that could not run (NAME-AUDIT.failed.json) or is not finished, and for every file that is no result.
 """
+import os
 import pathlib
 
-from .. import index, output, page, say, sweep, sweep_page, text
+from .. import output, page, say, sweep, sweep_page, text
 from ..errors import INPUT, OK, Failure, UsageFailure
+from ..folder import Found
 from ..progress import Progress
 
 NAME, HELP = "collect", "one table over the results of a folder: HDF5 and CSV"
@@ -21,11 +23,11 @@ def run(args):
     folder, target = pathlib.Path(args.folder), pathlib.Path(args.output)
     if target.suffix != ".h5":
         raise UsageFailure(f"-o '{target}': the table's name must end in .h5")
-    paths = [path for path in index.find_results(folder) if path.resolve() != target.resolve()]
-    failed = sorted(folder.rglob("*.failed.json"))
+    found = Found(folder)
+    found.results = [path for path in found.results if os.path.realpath(path) != os.path.realpath(target)]
     refuse_what_is_no_table(target)
-    with Progress("reading", len(paths)) as bar:
-        rows, unreadable = sweep.collect(paths, failed, folder, bar.step)
+    with Progress("reading", len(found.results)) as bar:
+        rows = sweep.collect(found, bar.step)
     if not rows:
         raise Failure(f"no results below '{folder}', whether finished, failed or begun")
     output.folder(target.parent)
@@ -35,8 +37,11 @@ def run(args):
     say.made(target, target.with_suffix(".csv"), target.with_suffix(".html"))
     lost = sum(row["verdict"] == "FAILED" for row in rows)
     cases = sum("case" in row for row in rows)
+    unreadable = [row for row in rows if row["verdict"] == "UNREADABLE"]
     say.made(f"{text.plural(cases, 'case')}; {text.plural(lost, 'audit')} that could not run; "
-             f"{text.plural(unreadable, 'file')} that cannot be read")
+             f"{text.plural(len(unreadable), 'file')} that cannot be read")
+    for row in unreadable:
+        say.lost(folder / row["result"], row["reasons"])
     return INPUT if unreadable else OK
 
 

@@ -1,7 +1,7 @@
 """Index the results of a folder: INDEX.md and index.html with the method, a table of baselines and a section each.
 
 Links to the reports that lie beside the results or in the output folder. A file that is no finished result is listed
-with the reason; then the exit code is 3.
+with the reason, and so is a folder that cannot be read; then the exit code is 3.
 """
 import glob
 import os
@@ -11,6 +11,7 @@ import urllib.parse
 from .. import index, markdown, output, page, say, sweep
 from ..apart import apart
 from ..errors import INPUT, OK, VERDICT, Failure
+from ..folder import Found
 from ..progress import Progress
 
 NAME, HELP = "index", "INDEX.md and index.html over the results of a folder"
@@ -23,15 +24,15 @@ def add_arguments(parser):
 
 def run(args):
     folder = pathlib.Path(args.folder)
-    entries, refused = [], []
-    paths = index.find_results(folder)
-    with Progress("reading", len(paths)) as bar:
-        for path in paths:
+    found = Found(folder)
+    entries, refused = [], [(found.name(path), why) for path, why in found.refused]
+    with Progress("reading", len(found.results)) as bar:
+        for path in found.results:
             try:
                 entry = apart(lambda path: None if sweep.is_sweep(path) else index.read(path, folder), path)
                 entries += [entry] if entry is not None else []
             except Failure as failure:
-                refused.append((path.relative_to(folder).as_posix(), failure.without_place()))
+                refused.append((found.name(path), failure.without_place()))
             bar.step(path.name)
     if not entries and not refused:
         raise Failure(f"no results below '{folder}': found no .h5 file")
@@ -40,6 +41,8 @@ def run(args):
     for name, content in (("INDEX.md", markdown.render(document)), ("index.html", page.render(document))):
         output.write(out / name, content)
         say.made(out / name)
+    for name, why in refused:
+        say.lost(folder / name, why)
     if refused:
         return INPUT
     return OK if entries and all(entry["summary"]["success"] for entry in entries) else VERDICT
