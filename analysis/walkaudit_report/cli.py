@@ -40,7 +40,8 @@ def build_parser():
     parser = Parser(prog=PROGRAM, allow_abbrev=False,
                     description="Reports, plots and comparisons of walkaudit's result files.",
                     epilog="Exit codes: 0 done, 1 done and some case fails its verdict (report, index) or is worse (diff), "
-                           "2 wrong command line, 3 a file cannot be read or written.")
+                           "2 wrong command line, 3 a file cannot be read or written, 75 some result is not finished (collect, "
+                           "index).")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
     for module in modules():
         verb = verbs.add_parser(module.NAME, help=module.HELP, description=module.__doc__.strip(), allow_abbrev=False,

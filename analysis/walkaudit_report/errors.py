@@ -1,7 +1,7 @@
 """Failures with one clear line. The exit codes are walkaudit's own (README.md, Exit codes)."""
 import difflib
 
-OK, VERDICT, USAGE, INPUT = 0, 1, 2, 3
+OK, VERDICT, USAGE, INPUT, UNFINISHED = 0, 1, 2, 3, 75
 LISTED = 20  # words of a list in a message
 
 

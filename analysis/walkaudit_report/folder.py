@@ -72,7 +72,11 @@ class Found:
             self.refused.append((path, f"cannot follow the link; {error.strerror}"))
 
     def begun(self, parts, names):
-        """A result of which only parts are there."""
+        """A result that `walkaudit status` calls unfinished: until a run with --fresh ends, the old one stands beside its parts."""
         result = parts.with_suffix("")
-        if not os.path.lexists(result):
-            self.unfinished.append((result, f"{count_parts(names)}; 'walkaudit run' of the same job resumes it"))
+        there = count_parts(names)
+        if os.path.lexists(result):
+            if not {"owed", "job.json"} & set(names):
+                return  # left by a run that has finished
+            there = f"to be computed anew, {there}; the result that stands there is an earlier run's"
+        self.unfinished.append((result, f"{there}; 'walkaudit run' of the same job resumes it"))

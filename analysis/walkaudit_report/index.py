@@ -86,18 +86,20 @@ def groups(entry):
 # --- The document
 
 
-def build(entries, refused, artefacts):
-    """artefacts(entry) -> [(words, link)]; refused: [(path, why)]."""
+def build(entries, refused, unfinished, artefacts):
+    """artefacts(entry) -> [(words, link)]; refused, unfinished: [(path, why)]."""
     total = sum(entry["summary"]["cases"] for entry in entries)
     failed = sum(entry["summary"]["failed"] for entry in entries)
-    good = failed == 0 and not refused and all(entry["summary"]["success"] for entry in entries)
+    good = failed == 0 and not refused and not unfinished and all(entry["summary"]["success"] for entry in entries)
     summary = (f"{text.plural(len(entries), 'result')}, {text.plural(total, 'case')}: {text.failing(failed)}.")
     lead = [Text(PURPOSE), Text(summary, "good" if good else "warning")]
     order = sorted(range(len(entries)), key=lambda at: entries[at]["summary"]["success"])  # failing ones first
     sections = [Section("Results", "results", [results(entries, order)])] if entries else []
-    if refused:
-        sections.append(Section("Not read", "refused", [Text("What is no finished result, or cannot be read:"), Bullets(
-            [Cell(f"{path}: {why}", kind="bad") for path, why in refused])]))
+    for title, name, words, listed in (("Not read", "refused", "What is no finished result, or cannot be read:", refused),
+                                       ("Not finished", "unfinished", "What an audit has begun, and not yet ended:", unfinished)):
+        if listed:
+            sections.append(Section(title, name, [Text(words), Bullets(
+                [Cell(f"{path}: {why}", kind="bad") for path, why in listed])]))
     sections.append(Section("Baselines", "baselines", [baselines(entries)]))
     sections += [entry_section(entries[at], at, artefacts(entries[at])) for at in order]
     sections.append(Section("Method", "method", [], sections=[

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import layout
 from .apart import apart
-from .errors import Failure
+from .errors import UNFINISHED, Failure
 from .result import open_result
 from .touched import touched
 
@@ -79,7 +79,8 @@ def collect(found, step):
         except Failure as failure:
             rows.append({"result": name, "verdict": "UNREADABLE", "reasons": failure.without_place()})
         step(name)
-    rows += [{"result": found.name(path), **failed_row(path)} for path in found.records if not is_begun_again(path)]
+    unfinished = {path for path, _ in found.unfinished}
+    rows += [{"result": found.name(path), **failed_row(path)} for path in found.records if not is_begun_again(path, unfinished)]
     rows += [{"result": found.name(path), "verdict": "UNFINISHED", "reasons": why} for path, why in found.unfinished]
     return rows + [{"result": found.name(path), "verdict": "UNREADABLE", "reasons": why} for path, why in found.refused]
 
@@ -182,14 +183,13 @@ def next_tokens(result, case):
     return row
 
 
-def is_begun_again(path):
+def is_begun_again(path, unfinished):
     """Of a record: has a later run left parts, which have a row of their own?"""
     try:
         code = read_record(path).get("exit_code")
     except (OSError, ValueError, AttributeError, RecursionError):
         return False
-    result = path.with_name(path.name.removesuffix(".failed.json") + ".h5")
-    return code == 75 and result.with_name(f"{result.name}.parts").is_dir() and not result.exists()
+    return code == UNFINISHED and path.with_name(path.name.removesuffix(".failed.json") + ".h5") in unfinished
 
 
 def read_record(path):

@@ -89,8 +89,40 @@ def test_an_audit_that_failed_and_was_begun_again_is_unfinished_once(tmp_path):
         record.write_text(json.dumps({"audit": "a", "model": "m", "reason": "as it is", "exit_code": code}))
         if parts:
             (tmp_path / "job-a.h5.parts").mkdir(exist_ok=True)
-        report("collect", tmp_path, "-o", tmp_path / "sweep.h5")
+        report("collect", tmp_path, "-o", tmp_path / "sweep.h5", expect=75 if parts else 0)
         assert [row["verdict"] for row in read_csv(tmp_path / "sweep.csv")] == verdicts
+
+
+def test_a_result_that_is_computed_anew_is_unfinished_as_status_says(shop, tmp_path):
+    """A run with --fresh that was killed over the first of two audits: parts of one, a record `owed` of the other, both results whole."""
+    job = shop.job(shop.model("tiny-gemma3"), {"f16": shop.vindex("tiny-gemma3", "f16")}, batch={"rows": 8},
+                   paths=[{"path": "sparse"}, harness.slow_path()], prompts=harness.corpus(tmp_path / "prompts.jsonl", 12))
+    words = json.loads(job.path.read_text())
+    words["audits"].append({**words["audits"][0], "name": "second"})
+    job.path.write_text(json.dumps(words))
+    job.run()
+    folder = job.folder / "results"
+    report("collect", folder, "-o", tmp_path / "sweep.h5")
+    report("index", folder, "-o", tmp_path)
+    process = harness.start(job, None, ["--fresh"], **harness.slowly(40))
+    harness.wait_until(lambda: list(folder.glob("*.h5.parts/prompts-*.h5")), process)
+    process.kill()
+    process.wait(timeout=60)
+    assert len(list(folder.glob("*.h5"))) == 2
+    for path in folder.glob("*.h5"):
+        harness.run(["status", path], expect=75)
+    report("collect", folder, "-o", tmp_path / "sweep.h5", expect=75)
+    report("index", folder, "-o", tmp_path, expect=75)
+    rows = read_csv(tmp_path / "sweep.csv")
+    assert {row["verdict"] for row in rows if row["case"]} == {"PASS", "UNCHECKED"}  # of before
+    told = {row["result"]: row["reasons"] for row in rows if not row["case"]}
+    assert [row["verdict"] for row in rows if not row["case"]] == ["UNFINISHED"] * 2
+    assert set(told) == {path.name for path in folder.glob("*.h5")} and all("earlier run's" in why for why in told.values())
+    assert all(f"{name}: {why}" in (tmp_path / "INDEX.md").read_text() for name, why in told.items())
+    job.run()
+    assert not list(folder.glob("*.parts"))
+    report("collect", folder, "-o", tmp_path / "sweep.h5")
+    report("index", folder, "-o", tmp_path)
 
 
 @pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])

@@ -1,13 +1,13 @@
 """Collect a sweep into one table: SWEEP.h5, SWEEP.csv beside it, and SWEEP.html with a matrix and curves.
 
 A row per case of every result below the folder, with extremes and their places, verdict, cost and rates; a row with its
-reason for every audit that could not run (NAME-AUDIT.failed.json) or is not finished, and for every file that is no result.
+reason for every audit that could not run (NAME-AUDIT.failed.json) or is not finished (then the exit code is 75), and for every file that is no result (3).
 """
 import os
 import pathlib
 
 from .. import output, page, say, sweep, sweep_page, text
-from ..errors import INPUT, OK, Failure, UsageFailure
+from ..errors import INPUT, OK, UNFINISHED, Failure, UsageFailure
 from ..folder import Found
 from ..progress import Progress
 
@@ -42,7 +42,7 @@ def run(args):
              f"{text.plural(len(unreadable), 'file')} that cannot be read")
     for row in unreadable:
         say.lost(folder / row["result"], row["reasons"])
-    return INPUT if unreadable else OK
+    return INPUT if unreadable else UNFINISHED if found.unfinished else OK
 
 
 def refuse_what_is_no_table(target):

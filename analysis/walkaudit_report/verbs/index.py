@@ -1,7 +1,7 @@
 """Index the results of a folder: INDEX.md and index.html with the method, a table of baselines and a section each.
 
 Links to the reports that lie beside the results or in the output folder. A file that is no finished result is listed
-with the reason, and so is a folder that cannot be read; then the exit code is 3.
+with the reason, and so is a folder that cannot be read; then the exit code is 3. A result that is not finished is listed, too: 75.
 """
 import glob
 import os
@@ -10,7 +10,7 @@ import urllib.parse
 
 from .. import index, markdown, output, page, say, sweep
 from ..apart import apart
-from ..errors import INPUT, OK, VERDICT, Failure
+from ..errors import INPUT, OK, UNFINISHED, VERDICT, Failure
 from ..folder import Found
 from ..progress import Progress
 
@@ -34,17 +34,18 @@ def run(args):
             except Failure as failure:
                 refused.append((found.name(path), failure.without_place()))
             bar.step(path.name)
-    if not entries and not refused:
+    if not entries and not refused and not found.unfinished:
         raise Failure(f"no results below '{folder}': found no .h5 file")
     out = output.folder(args.output or folder)
-    document = index.build(entries, refused, lambda entry: artefacts(folder / entry["path"], out))
+    unfinished = [(found.name(path), why) for path, why in found.unfinished]
+    document = index.build(entries, refused, unfinished, lambda entry: artefacts(folder / entry["path"], out))
     for name, content in (("INDEX.md", markdown.render(document)), ("index.html", page.render(document))):
         output.write(out / name, content)
         say.made(out / name)
     for name, why in refused:
         say.lost(folder / name, why)
-    if refused:
-        return INPUT
+    if refused or unfinished:
+        return INPUT if refused else UNFINISHED
     return OK if entries and all(entry["summary"]["success"] for entry in entries) else VERDICT
 
 
