@@ -1,4 +1,5 @@
-/* The guard around HDF5: handlers of deadly signals, and a timer of the process's own time. */
+/* The guard around HDF5: handlers of deadly signals, and a timer of the calling thread's own
+ * time. */
 #define _DEFAULT_SOURCE /* sigaltstack */
 #include "store/guard.h"
 
@@ -61,7 +62,8 @@ static void on_tick(int number)
         end_process("found no end in ten seconds");
 }
 
-/* Once. A process that can have no timer goes without. */
+/* Once, of the thread that reads files: other threads may belong to a foreign library, and wait
+ * busily. A process that can have no timer goes without. */
 static void start_timer(void)
 {
     static bool started;
@@ -74,7 +76,7 @@ static void start_timer(void)
         return;
     started = true;
     if (sigaction(SIGVTALRM, &tick, NULL) == 0 &&
-        timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer) == 0)
+        timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) == 0)
         timer_settime(timer, 0, &every, NULL);
 }
 

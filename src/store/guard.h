@@ -5,13 +5,13 @@
 #ifndef WALKAUDIT_STORE_GUARD_H
 #define WALKAUDIT_STORE_GUARD_H
 
-/** Before a file is read that may be damaged, and before reading on in one of several. The name is
- * copied. */
+/** Before a file is read that may be damaged, and before reading on in one of several; always in the
+ * same thread. The name is copied. */
 void wa_guard_file(const char *path);
 /**
  * Around what is asked of HDF5; a second enter before leave begins the time anew. In between
- * SIGSEGV, SIGBUS, SIGFPE and SIGABRT, and ten seconds of processor time (a step reads some MiB),
- * end the process. Cheap.
+ * SIGSEGV, SIGBUS, SIGFPE and SIGABRT, and ten seconds of this thread's processor time (a step
+ * reads some MiB), end the process. Cheap.
  */
 void wa_guard_enter(void);
 void wa_guard_leave(void);
