@@ -1,4 +1,5 @@
 /* walkaudit: the table of verbs, and the only exit. */
+#include "base/foreign.h"
 #include "base/show.h"
 #include "base/signals.h"
 #include "base/spell.h"
@@ -143,5 +144,7 @@ int main(int argc, char **argv)
         return 0;
     }
     const wa_cli_verb *verb = find_verb(argv[1]);
-    return verb == NULL ? wa_status_exit_code(WA_E_USAGE) : run_verb(verb, argc - 1, argv + 1);
+    int code = verb == NULL ? wa_status_exit_code(WA_E_USAGE) : run_verb(verb, argc - 1, argv + 1);
+    wa_foreign_expect_exit(); /* a library may be left loaded */
+    return code;
 }

@@ -14,15 +14,17 @@
  * nearest, no FTZ, no DAZ, no traps. They are put back after the call, and a warning says what
  * loading or `run` left changed. A kernel that wants FTZ, which the start-up code of -ffast-math
  * sets at loading, sets it in each call of `run`. The current directory, the locale ("C") and the
- * mask of new files are put back, too. The audit ends with code 3 and one line that
- * names library, case and layer when the library, or a thread of its own, crashes or calls abort,
- * exit or quick_exit; on Linux also when _exit or _Exit is called within a call; and when a call
- * closes file descriptors that were open before it was loaded (of those below 1024, the first 256;
- * the line is lost with standard error). Not caught are _exit by a thread of its own and system
- * calls that end the process (then there is no result, whatever the exit code); writes into memory
- * of the audit that is neither x nor y; changes of the environment and of limits; file descriptors
- * that it closes between calls, or puts others in the place of; and changes of what signals do other
- * than SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT.
+ * mask of new files are put back, too. The audit ends with code 3 and one line that names library,
+ * case and layer when the library, or a thread of its own, crashes or calls abort, exit or
+ * quick_exit (of a thread, when no other library is loaded); on Linux also when _exit or _Exit is
+ * called within a call; and when a call closes file descriptors that were open before it was loaded
+ * (of those below 1024, the first 256; the line is lost with standard error). A library that has
+ * threads left after `close` stays loaded until the end of the run. Not caught are crashes of a
+ * thread of its own that blocks their signals or has used up its stack; _exit by such a thread and
+ * system calls that end the process (then there is no result, whatever the exit code); writes into
+ * memory of the audit that is neither x nor y; changes of the environment and of limits; file
+ * descriptors that it closes between calls, or puts others in the place of; and changes of what
+ * signals do other than SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT.
  */
 #ifndef WALKAUDIT_EXTERNAL_H
 #define WALKAUDIT_EXTERNAL_H

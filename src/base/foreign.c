@@ -4,6 +4,7 @@
 #include "base/foreign.h"
 
 #include "base/signals.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef __x86_64__
@@ -168,14 +170,7 @@ static int find_closed(void)
 
 /* --- The call --------------------------------------------------------------------------------- */
 
-static const struct {
-    int number;
-    const char *name;
-} DEADLY[] = {{SIGSEGV, "SIGSEGV"},
-              {SIGBUS, "SIGBUS"},
-              {SIGFPE, "SIGFPE"},
-              {SIGILL, "SIGILL"},
-              {SIGABRT, "SIGABRT"}};
+static const int DEADLY[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 enum { EXITS_AT_ONCE = 64 }; /* threads that call exit in the same moment */
 enum { DEADLY_COUNT = sizeof DEADLY / sizeof DEADLY[0], LINE_BYTES = 2048, STACK_BYTES = 1 << 16 };
 
@@ -188,9 +183,10 @@ static struct {
 } state;
 static volatile sig_atomic_t active, held, exit_is_ours, is_prepared;
 static atomic_bool is_answered; /* a thread that called exit is about to end the process */
-static const char *volatile held_what;
+static char held_what[LINE_BYTES];
 static volatile pid_t process;
 static pthread_t caller;            /* the main thread, once there is a process */
+static int others_before;           /* threads that are not ours, before any library */
 static char own_stack[STACK_BYTES]; /* a call that never ends its recursion leaves no other */
 
 static void append(char *line, const char *text)
@@ -209,18 +205,32 @@ static void append_number(char *line, long number)
     append(line, at);
 }
 
+static bool is_in_call(void)
+{
+    return active && pthread_equal(pthread_self(), caller);
+}
+
+/* Where it happened. A thread may belong to any library that is loaded, whoever is being called. */
+static void append_place(char *line)
+{
+    bool at_call = is_in_call() || (active && held <= 1);
+    if (at_call && state.call.layer >= 0) {
+        append(line, "; at layer ");
+        append_number(line, state.call.layer);
+    }
+    append(line, "; ");
+    append(line, at_call     ? state.call.what
+                 : held <= 1 ? held_what
+                             : "in one of the libraries that cases have loaded");
+}
+
 /* Async-signal-safe, as all that it calls. */
 static _Noreturn void end_process(const char *did, const char *name)
 {
     char line[LINE_BYTES] = "walkaudit: ";
     append(line, did);
     append(line, name);
-    if (active && state.call.layer >= 0) {
-        append(line, "; at layer ");
-        append_number(line, state.call.layer);
-    }
-    append(line, "; ");
-    append(line, active ? state.call.what : held_what);
+    append_place(line);
     strcat(line, "\n");
     wa_signals_last_word(line);
 }
@@ -250,9 +260,16 @@ static void on_death(int number, siginfo_t *info, void *context)
     const char *did = number == SIGSEGV || number == SIGBUS ? describe(info->si_addr) : NULL;
     if (did != NULL)
         end_process(did, "");
-    for (size_t i = 0; i < DEADLY_COUNT; i++)
-        if (DEADLY[i].number == number)
-            end_process("the library was ended by ", DEADLY[i].name);
+    end_process(is_in_call() ? "the library was ended by " : "a thread was ended by ",
+                wa_signals_deadly_name(number));
+}
+
+/* Between calls. Ours crash as they would without a library. */
+static void on_stray_death(int number, const siginfo_t *info)
+{
+    (void)info;
+    if (held > 0 && getpid() == process && !wa_thread_is_ours())
+        end_process("a thread was ended by ", wa_signals_deadly_name(number));
 }
 
 static _Noreturn void wait_for_end(void)
@@ -271,7 +288,7 @@ static void on_exit_called(void)
         return;
     if ((active || held > 0) && atomic_exchange(&is_answered, true))
         wait_for_end();
-    if (active && pthread_equal(pthread_self(), caller))
+    if (is_in_call())
         end_process("the library called exit", "");
     if (active || held > 0)
         end_process("a thread called exit while the run was at work", "");
@@ -283,8 +300,7 @@ static void on_exit_called(void)
  * died. */
 static _Noreturn void exit_at_once(int code)
 {
-    if (active && getpid() == process && pthread_equal(pthread_self(), caller) &&
-        !wa_signals_are_ending())
+    if (is_in_call() && getpid() == process && !wa_signals_are_ending())
         end_process("the library called _exit", "");
     for (;;)
         syscall(SYS_exit_group, code);
@@ -305,7 +321,9 @@ void wa_foreign_prepare(void)
 {
     process = getpid();
     caller = pthread_self();
+    wa_thread_adopt();
     if (!is_prepared) {
+        others_before = wa_thread_count_others();
         take_surroundings();
         take_descriptors();
     }
@@ -334,7 +352,7 @@ void wa_foreign_enter(const wa_foreign_call *call)
     find_closed(); /* by ourselves, since the last call */
     sigaltstack(&stack, &state.stack);
     for (size_t i = 0; i < DEADLY_COUNT; i++)
-        sigaction(DEADLY[i].number, &death, &state.handlers[i]);
+        sigaction(DEADLY[i], &death, &state.handlers[i]);
     take_modes(&state.before);
     active = 1;
 }
@@ -350,15 +368,31 @@ int wa_foreign_leave(void)
     put_modes(&state.before);
     put_surroundings();
     for (size_t i = 0; i < DEADLY_COUNT; i++)
-        sigaction(DEADLY[i].number, &state.handlers[i], NULL);
+        sigaction(DEADLY[i], &state.handlers[i], NULL);
     sigaltstack(&state.stack, NULL);
     return compare_modes(&state.before, &after);
 }
 
 void wa_foreign_hold(const char *what)
 {
-    held_what = what;
+    held_what[0] = '\0';
+    strncat(held_what, what, sizeof held_what - 1);
+    wa_signals_ask(on_stray_death);
     held++;
+}
+
+/* One that has just been joined may be seen for a moment. */
+bool wa_foreign_has_threads(void)
+{
+    enum { TRIES = 20 };
+    const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+    for (int i = 0; i < TRIES; i++) {
+        int others = wa_thread_count_others();
+        if (others >= 0 && others <= others_before)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
 }
 
 void wa_foreign_release(void)

@@ -38,11 +38,16 @@ void wa_foreign_prepare(void);
 void wa_foreign_enter(const wa_foreign_call *call);
 int wa_foreign_leave(void);
 /**
- * Code that has been loaded may have threads, whose `exit` nobody expects between calls either: one
- * line and code 3 while anything is held. `what` is borrowed until wa_foreign_release.
+ * Code that has been loaded may have threads, whose `exit` or crash nobody expects between calls
+ * either: one line and code 3 while anything is held. A thread of ours that crashes is none of
+ * them. On the main thread, from before the code is loaded until nothing is left of it; `what` is
+ * copied.
  */
 void wa_foreign_hold(const char *what);
 void wa_foreign_release(void);
+/** Are there threads now that are neither ours nor were there at the first wa_foreign_prepare? true
+ * where that cannot be told. */
+bool wa_foreign_has_threads(void);
 /** From here on an exit is our own. */
 void wa_foreign_expect_exit(void);
 

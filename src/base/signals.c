@@ -1,8 +1,8 @@
 /* Signal handlers. They do nothing but set a flag, start a timer, or write a line and end the
  * process. */
+#define _DEFAULT_SOURCE /* sigaltstack */
 #include "base/signals.h"
 
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -156,6 +156,56 @@ void wa_signals_guard(void)
     struct sigaction ignored = {.sa_handler = SIG_IGN};
     sigaction(SIGBUS, &bus, NULL);
     sigaction(SIGXFSZ, &ignored, NULL);
+}
+
+/* --- Deadly signals --------------------------------------------------------------------------- */
+
+static const struct {
+    int number;
+    const char *name;
+} DEADLY[] = {{SIGSEGV, "SIGSEGV"},
+              {SIGBUS, "SIGBUS"},
+              {SIGFPE, "SIGFPE"},
+              {SIGILL, "SIGILL"},
+              {SIGABRT, "SIGABRT"}};
+enum { DEADLY_COUNT = sizeof DEADLY / sizeof DEADLY[0], ANSWERS = 4, STACK_BYTES = 1 << 16 };
+
+static wa_signals_answer *volatile answers[ANSWERS];
+static struct sigaction handlers[DEADLY_COUNT]; /* before ours */
+static char own_stack[STACK_BYTES];             /* endless recursion leaves no other */
+
+const char *wa_signals_deadly_name(int number)
+{
+    for (size_t i = 0; i < DEADLY_COUNT; i++)
+        if (DEADLY[i].number == number)
+            return DEADLY[i].name;
+    return "a signal";
+}
+
+static void on_death(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    for (size_t i = 0; i < ANSWERS && answers[i] != NULL; i++)
+        answers[i](number, info);
+    for (size_t i = 0; i < DEADLY_COUNT; i++)
+        if (DEADLY[i].number == number)
+            sigaction(number, &handlers[i], NULL); /* returning repeats it */
+}
+
+void wa_signals_ask(wa_signals_answer *answer)
+{
+    stack_t stack = {.ss_sp = own_stack, .ss_size = sizeof own_stack};
+    struct sigaction death = {.sa_sigaction = on_death, .sa_flags = SA_SIGINFO | SA_ONSTACK}, found;
+    size_t at = 0;
+    while (at < ANSWERS - 1 && answers[at] != NULL && answers[at] != answer)
+        at++;
+    answers[at] = answer;
+    sigaltstack(&stack, NULL);
+    for (size_t i = 0; i < DEADLY_COUNT; i++)
+        if (sigaction(DEADLY[i].number, NULL, &found) == 0 && found.sa_sigaction != on_death) {
+            handlers[i] = found;
+            sigaction(DEADLY[i].number, &death, NULL);
+        }
 }
 
 /* --- Requests to stop ------------------------------------------------------------------------- */

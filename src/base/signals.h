@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -46,6 +47,18 @@ void wa_signals_tell_in(int descriptor);
  * ends it with this code, and without a line. Safe in a handler. */
 void wa_signals_tell(int code);
 void wa_signals_resumable(void);
+
+/** Of a deadly signal: end the process, if it is known what this is about, or return. In a
+ * handler. */
+typedef void wa_signals_answer(int number, const siginfo_t *info);
+/**
+ * From the main thread: ask this one of SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, in any thread.
+ * When all that were asked for return, the signal is what it was before. Say it again where others
+ * may have put handlers in the place, as MPI does when it starts; cheap.
+ */
+void wa_signals_ask(wa_signals_answer *answer);
+/** "SIGSEGV" and so on of a deadly signal. */
+const char *wa_signals_deadly_name(int number);
 
 /** A line, newline included, to stderr, and the end of the process with code 3. Safe in a
  * handler. */

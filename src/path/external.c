@@ -65,6 +65,19 @@ static wa_status run_library(const wa_external *external, const wa_external_rows
     return WA_OK;
 }
 
+/* A thread that it has left running would crash without its code: then that stays, and held. */
+static void unload(library *lib)
+{
+    wa_foreign_call call = {.what = lib->what, .layer = -1};
+    if (lib->handle != NULL && wa_foreign_has_threads())
+        return;
+    wa_foreign_enter(&call);
+    if (lib->handle != NULL)
+        dlclose(lib->handle);
+    wa_foreign_leave();
+    wa_foreign_release();
+}
+
 static void close_library(wa_external *external)
 {
     library *lib = external->context;
@@ -72,9 +85,8 @@ static void close_library(wa_external *external)
     wa_foreign_enter(&call);
     if (lib->kernel.close != NULL)
         lib->kernel.close(lib->kernel.context);
-    dlclose(lib->handle);
     wa_foreign_leave();
-    wa_foreign_release();
+    unload(lib);
     wa_opened_forget(lib);
     wa_fence_close(&lib->x);
     wa_fence_close(&lib->y);
@@ -143,15 +155,16 @@ static wa_status open_library(library *lib, const walkaudit_external_model *mode
 {
     wa_foreign_call call = {.what = lib->what, .layer = -1};
     wa_foreign_prepare();
+    wa_foreign_hold(lib->what);
     wa_foreign_enter(&call);
     wa_status status = open_handle(lib, path, arena, err);
     if (status == WA_OK)
         status = ask_library(lib, model, err);
-    if (status != WA_OK && lib->handle != NULL)
-        dlclose(lib->handle);
-    if (status != WA_OK)
-        wa_opened_forget(lib);
     *modes = wa_foreign_leave();
+    if (status != WA_OK) {
+        unload(lib);
+        wa_opened_forget(lib);
+    }
     return status;
 }
 
@@ -168,7 +181,6 @@ static wa_status load(const walkaudit_external_model *model, const char *path, w
     lib->what = what;
     WA_TRY(open_library(lib, model, path, arena, &modes, err));
     const char *said = lib->kernel.label != NULL ? lib->kernel.label : "external";
-    wa_foreign_hold(lib->what);
     *made = (wa_external){
         .source = path, .run = run_library, .close = close_library, .context = lib, .modes = modes};
     wa_status status = wa_arena_copy(arena, said, strlen(said), &label, err);

@@ -1,65 +1,48 @@
-/* The guard around HDF5: handlers of deadly signals, and a timer of the calling thread's own
+/* The guard around HDF5: what deadly signals are about, and a timer of the calling thread's own
  * time. */
-#define _DEFAULT_SOURCE /* sigaltstack */
 #include "store/guard.h"
 
 #include "base/signals.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-static const struct {
-    int number;
-    const char *did;
-} DEADLY[] = {{SIGSEGV, "crashed (SIGSEGV)"},
-              {SIGBUS, "crashed (SIGBUS)"},
-              {SIGFPE, "crashed (SIGFPE)"},
-              {SIGABRT, "crashed (SIGABRT)"}};
-enum {
-    DEADLY_COUNT = sizeof DEADLY / sizeof DEADLY[0],
-    NAME = 4096,
-    STACK_BYTES = 1 << 16,
-    TICK_SECONDS = 2,
-    TICKS = 5
-};
+enum { NAME = 4096, TICK_SECONDS = 2, TICKS = 5 };
 
 /* Handlers have no arguments of ours. */
-static struct sigaction handlers[DEADLY_COUNT];
 static volatile sig_atomic_t inside, ticks;
+static pthread_t reader;
 static char name[NAME];
-static char own_stack[STACK_BYTES]; /* a damaged file may lead HDF5 into endless recursion */
 
-static _Noreturn void end_process(const char *did)
+static _Noreturn void end_process(const char *did, const char *more, const char *end)
 {
     static char line[NAME + 256];
     strcpy(line, "walkaudit: the file is damaged: HDF5 ");
     strcat(line, did);
+    strcat(line, more);
+    strcat(line, end);
     strcat(line, " over it; in file '");
     strcat(line, name);
     strcat(line, "'\n");
     wa_signals_last_word(line);
 }
 
-static void on_death(int number, siginfo_t *info, void *context)
+static void on_death(int number, const siginfo_t *info)
 {
     (void)info;
-    (void)context;
-    for (size_t i = 0; i < DEADLY_COUNT; i++)
-        if (DEADLY[i].number == number) {
-            if (inside)
-                end_process(DEADLY[i].did);
-            sigaction(number, &handlers[i], NULL); /* not HDF5's: returning repeats it */
-        }
+    if (inside && pthread_equal(pthread_self(), reader))
+        end_process("crashed (", wa_signals_deadly_name(number), ")");
 }
 
 static void on_tick(int number)
 {
     (void)number;
     if (inside && ++ticks >= TICKS)
-        end_process("found no end in ten seconds");
+        end_process("found no end in ten seconds", "", "");
 }
 
 /* Once, of the thread that reads files: other threads may belong to a foreign library, and wait
@@ -82,15 +65,9 @@ static void start_timer(void)
 
 void wa_guard_file(const char *path)
 {
-    stack_t stack = {.ss_sp = own_stack, .ss_size = sizeof own_stack};
-    struct sigaction death = {.sa_sigaction = on_death, .sa_flags = SA_SIGINFO | SA_ONSTACK}, now;
     snprintf(name, sizeof name, "%s", path);
-    sigaltstack(&stack, NULL);
-    for (size_t i = 0; i < DEADLY_COUNT; i++) /* MPI puts its own in their place when it starts */
-        if (sigaction(DEADLY[i].number, NULL, &now) == 0 && now.sa_sigaction != on_death) {
-            handlers[i] = now;
-            sigaction(DEADLY[i].number, &death, NULL);
-        }
+    reader = pthread_self();
+    wa_signals_ask(on_death);
     start_timer();
 }
 

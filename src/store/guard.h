@@ -10,8 +10,8 @@
 void wa_guard_file(const char *path);
 /**
  * Around what is asked of HDF5; a second enter before leave begins the time anew. In between
- * SIGSEGV, SIGBUS, SIGFPE and SIGABRT, and ten seconds of this thread's processor time (a step
- * reads some MiB), end the process. Cheap.
+ * SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT of this thread, and ten seconds of its processor time
+ * (a step reads some MiB), end the process. Cheap.
  */
 void wa_guard_enter(void);
 void wa_guard_leave(void);

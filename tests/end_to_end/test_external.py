@@ -4,6 +4,7 @@ The model is tiny-gemma3: 4 layers, 512 features, hidden size 256, tanh-GELU.
 """
 import contextlib
 import fcntl
+import json
 import os
 import pathlib
 import shutil
@@ -267,6 +268,28 @@ def test_a_thread_of_the_library_that_exits_does_not_end_the_run_well(shop):
     broken = job(shop, *paths)
     assert "called exit" in harness.one_error_line(broken.run(expect=3, **harness.slowly()))
     assert not broken.result_path.exists()
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_a_thread_of_the_library_that_crashes_between_calls_is_one_line(shop, ranks):
+    broken = job(shop, external("external_thread_crashes"), harness.slow_path())
+    done = broken.run(ranks=ranks, expect=3, **harness.slowly())
+    lines = [line for line in done.stderr.splitlines() if line.startswith("walkaudit: ")]
+    assert lines and len(lines) <= (ranks or 1), done.stderr
+    assert all(line.endswith("a thread was ended by SIGSEGV; in one of the libraries that cases have loaded")
+               for line in lines), done.stderr
+    assert not broken.result_path.exists()
+
+
+def test_a_thread_that_the_library_leaves_keeps_its_code(shop):
+    """In a sweep the next audit loads the library again."""
+    made = job(shop, external("external_thread_remains"), {**external("external_sound"), "name": "sound"})
+    words = json.loads(made.path.read_text())
+    words["audits"].append({**words["audits"][0], "name": "second"})
+    made.path.write_text(json.dumps(words))
+    for ranks in (None, 2):
+        done = made.run(ranks=ranks, words=["--fresh"])
+        assert not [line for line in done.stderr.splitlines() if line.startswith("walkaudit: ")], done.stderr
 
 
 def test_a_second_thread_that_exits_does_not_overtake_the_error_line(shop):

@@ -50,6 +50,26 @@ static void *leave(void *unused)
 }
 #endif
 
+#ifdef THREAD_CRASHES
+static void *crash(void *unused)
+{
+    static int *volatile nowhere;
+    usleep(50 * 1000); /* the call is over by then */
+    *nowhere = 1;
+    return unused;
+}
+#endif
+
+#ifdef THREAD_REMAINS
+static void *remain(void *unused)
+{
+    static volatile int turns;
+    for (;; turns++)
+        usleep(100);
+    return unused;
+}
+#endif
+
 static int misbehave(const float *x, float *y, size_t count)
 {
     (void)x, (void)y, (void)count;
@@ -98,6 +118,12 @@ static int misbehave(const float *x, float *y, size_t count)
             return 8;
     }
     return 0;
+#elif defined THREAD_CRASHES
+    pthread_t thread;
+    return pthread_create(&thread, NULL, crash, NULL);
+#elif defined THREAD_REMAINS
+    pthread_t thread;
+    return pthread_create(&thread, NULL, remain, NULL);
 #endif
     return 0;
 }

@@ -3,10 +3,14 @@
 #include "base/foreign.h"
 
 #include "base/signals.h"
+#include "base/thread.h"
 #include "suite.h"
 
 #include <fenv.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +176,105 @@ static void what_ends_a_process_is_one_line_and_3(void)
     }
 }
 
+/* --- Between calls --- */
+
+static void *crash(void *unused)
+{
+    static int *volatile nowhere;
+    *nowhere = 1;
+    return unused;
+}
+
+static void *give_up(void *unused)
+{
+    (void)unused;
+    abort();
+}
+
+static void crash_ourselves(void)
+{
+    crash(NULL);
+}
+
+static void let_ours_crash(void)
+{
+    pthread_t thread;
+    if (wa_thread_start(&thread, NULL, give_up, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
+static void let_another_crash(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, crash, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
+static int hold_and_do(void (*does)(void), char said[1024])
+{
+    int pipes[2], status;
+    CU_ASSERT_FATAL(pipe(pipes) == 0);
+    fflush(NULL);
+    pid_t child = fork();
+    CU_ASSERT_FATAL(child >= 0);
+    if (child == 0) {
+        dup2(pipes[1], STDERR_FILENO);
+        wa_foreign_prepare();
+        wa_foreign_hold("in a test");
+        does();
+        _exit(0);
+    }
+    close(pipes[1]);
+    ssize_t got = read(pipes[0], said, 1023);
+    said[got < 0 ? 0 : got] = '\0';
+    close(pipes[0]);
+    CU_ASSERT(waitpid(child, &status, 0) == child);
+    return status;
+}
+
+static void a_thread_of_the_library_that_crashes_is_one_line_and_3(void)
+{
+    char said[1024];
+    int status = hold_and_do(let_another_crash, said);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    CU_ASSERT_STRING_EQUAL(said, "walkaudit: a thread was ended by SIGSEGV; in a test\n");
+}
+
+static void our_own_crash_is_not_laid_on_it(void)
+{
+    char said[1024];
+    int status = hold_and_do(crash_ourselves, said);
+    CU_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    CU_ASSERT_STRING_EQUAL(said, "");
+    status = hold_and_do(let_ours_crash, said);
+    CU_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    CU_ASSERT_STRING_EQUAL(said, "");
+}
+
+static atomic_bool may_end;
+
+static void *wait_there(void *unused)
+{
+    while (!atomic_load(&may_end))
+        sched_yield();
+    return unused;
+}
+
+static void threads_of_others_are_told_from_ours(void)
+{
+    pthread_t own, other;
+    wa_foreign_prepare();
+    atomic_store(&may_end, false);
+    CU_ASSERT_FATAL(wa_thread_start(&own, NULL, wait_there, NULL) == 0);
+    CU_ASSERT(!wa_foreign_has_threads());
+    CU_ASSERT_FATAL(pthread_create(&other, NULL, wait_there, NULL) == 0);
+    CU_ASSERT(wa_foreign_has_threads());
+    atomic_store(&may_end, true);
+    pthread_join(own, NULL);
+    pthread_join(other, NULL);
+    CU_ASSERT(!wa_foreign_has_threads());
+}
+
 /* --- Modes --- */
 
 static void modes_are_put_back_and_told(void)
@@ -203,4 +306,6 @@ static void handlers_are_put_back(void)
 
 WA_SUITE("foreign", WA_CASE(places_are_aligned_and_end_before_a_guard_page),
          WA_CASE(bytes_beside_a_place_are_missed), WA_CASE(what_ends_a_process_is_one_line_and_3),
+         WA_CASE(a_thread_of_the_library_that_crashes_is_one_line_and_3),
+         WA_CASE(our_own_crash_is_not_laid_on_it), WA_CASE(threads_of_others_are_told_from_ours),
          WA_CASE(modes_are_put_back_and_told), WA_CASE(handlers_are_put_back))

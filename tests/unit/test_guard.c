@@ -1,5 +1,5 @@
-/* The guard around HDF5: whose time it counts. A child of its own each, with a clock fifty times as
- * fast: its ten seconds are 200 ms. */
+/* The guard around HDF5: whose time and crashes it counts. A child of its own each, with a clock
+ * fifty times as fast: its ten seconds are 200 ms. */
 #define _GNU_SOURCE /* RTLD_NEXT */
 #include "store/guard.h"
 
@@ -7,6 +7,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -65,6 +66,26 @@ static void finds_no_end(void)
         continue;
 }
 
+static void *crash(void *unused)
+{
+    static int *volatile nowhere;
+    *nowhere = 1;
+    return unused;
+}
+
+static void crashes(void)
+{
+    crash(NULL);
+}
+
+static void another_crashes(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, crash, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
+/* What waitpid says of it. */
 static int try_it(void (*work)(void), char said[1024])
 {
     int pipes[2], status;
@@ -86,8 +107,8 @@ static int try_it(void (*work)(void), char said[1024])
         used += got;
     said[used] = '\0';
     close(pipes[0]);
-    CU_ASSERT(waitpid(child, &status, 0) == child && WIFEXITED(status));
-    return WEXITSTATUS(status);
+    CU_ASSERT(waitpid(child, &status, 0) == child);
+    return status;
 }
 
 static void the_time_of_other_threads_is_not_hdf5s(void)
@@ -100,10 +121,23 @@ static void the_time_of_other_threads_is_not_hdf5s(void)
 static void what_finds_no_end_is_ended(void)
 {
     char said[1024];
-    CU_ASSERT_EQUAL(try_it(finds_no_end, said), 3);
+    int status = try_it(finds_no_end, said);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 3);
     CU_ASSERT_STRING_EQUAL(said, "walkaudit: the file is damaged: HDF5 found no end in ten seconds "
                                  "over it; in file 'x.h5'\n");
 }
 
-WA_SUITE("guard", WA_CASE(the_time_of_other_threads_is_not_hdf5s),
-         WA_CASE(what_finds_no_end_is_ended))
+static void a_crash_of_the_reader_is_told_of_the_file(void)
+{
+    char said[1024];
+    int status = try_it(crashes, said);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+    CU_ASSERT_STRING_EQUAL(said, "walkaudit: the file is damaged: HDF5 crashed (SIGSEGV) over it; "
+                                 "in file 'x.h5'\n");
+    status = try_it(another_crashes, said);
+    CU_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    CU_ASSERT_STRING_EQUAL(said, "");
+}
+
+WA_SUITE("guard", WA_CASE(a_crash_of_the_reader_is_told_of_the_file),
+         WA_CASE(the_time_of_other_threads_is_not_hdf5s), WA_CASE(what_finds_no_end_is_ended))
