@@ -115,6 +115,7 @@ static void check_output(void)
     errno = 0;
     if (fflush(stdout) == 0 && ferror(stdout) == 0)
         return;
+    wa_signals_tell(wa_status_exit_code(WA_E_IO));
     fprintf(stderr, "walkaudit: cannot write the answer to stdout%s%s\n", errno == 0 ? "" : ": ",
             errno == 0 ? "" : strerror(errno));
     _exit(wa_status_exit_code(WA_E_IO));

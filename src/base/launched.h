@@ -14,9 +14,15 @@ const char *wa_launched_by(void);
 
 /** What `walkaudit run -n` tells the ranks that it starts, in variables of its own. */
 #define WA_LAUNCH_MARK                                                                             \
-    "WALKAUDIT_LAUNCH_MARK" /* a file in which rank 0 says that MPI has started, then its code */
+    "WALKAUDIT_LAUNCH_MARK" /* a file in which rank 0 says what has happened, in bytes */
 #define WA_LAUNCH_TERMINALS                                                                        \
     "WALKAUDIT_LAUNCH_TERMINALS" /* which of 1 and 2 were terminals, as digits */
+
+/** Bytes of that file. Any other is rank 0's exit code. */
+enum {
+    WA_LAUNCH_BEGUN = 'b',    /* MPI has started */
+    WA_LAUNCH_RESUMABLE = 'r' /* from here on a run that is cut short can be resumed */
+};
 
 #define WA_LAUNCH_COLUMNS "WALKAUDIT_LAUNCH_COLUMNS" /* width of that of 1; 0 = unknown */
 

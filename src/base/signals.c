@@ -3,6 +3,8 @@
 #define _DEFAULT_SOURCE /* sigaltstack */
 #include "base/signals.h"
 
+#include "base/launched.h"
+
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -49,13 +51,18 @@ void wa_signals_tell_in(int descriptor)
     tells_in = descriptor;
 }
 
-void wa_signals_tell(int code)
+static void tell(int what)
 {
-    unsigned char byte = (unsigned char)code;
-    ending_speaks = 0;
-    ending_code = code;
+    unsigned char byte = (unsigned char)what;
     if (tells_in >= 0 && write((int)tells_in, &byte, 1) != 1)
         return; /* the launcher's own code has to do */
+}
+
+void wa_signals_tell(int code)
+{
+    ending_speaks = 0;
+    ending_code = code;
+    tell(code);
 }
 
 static _Noreturn void end(int code)
@@ -310,5 +317,7 @@ void wa_signals_prepare(bool speaks)
 
 void wa_signals_resumable(void)
 {
+    if (ending_code != EXIT_RESUMABLE)
+        tell(WA_LAUNCH_RESUMABLE);
     ending_code = EXIT_RESUMABLE;
 }

@@ -40,8 +40,8 @@ const char *wa_signal_name(int signal_number);
  * wa_signals_resumable on 75.
  */
 void wa_signals_prepare(bool speaks);
-/** A file in which whoever ends this process, a handler too, says with which code: in one byte. It
- * stays open. */
+/** A file in which whoever ends this process, a handler too, says with which code: in one byte; and
+ * wa_signals_resumable that it was called. It stays open. */
 void wa_signals_tell_in(int descriptor);
 /** This process is about to end with this code: say so there, if there is a file. SIGTERM from now on
  * ends it with this code, and without a line. Safe in a handler. */

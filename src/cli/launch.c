@@ -15,10 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PLACE_BYTES = 4096, COULD_NOT_EXEC = 127 };
-/* What the mark file holds: this for each rank 0 that has begun (several where the launcher belongs
- * to another MPI), and one other byte, the exit code of the first of them. */
-enum { BEGUN = 'b', MARK_BYTES = 1024 };
+/* The mark file has WA_LAUNCH_BEGUN of each rank 0 that has begun (several where the launcher belongs
+ * to another MPI), and the exit code of the first of them: the last one counts. */
+enum { PLACE_BYTES = 4096, COULD_NOT_EXEC = 127, MARK_BYTES = 1024 };
 
 /* The launcher of each MPI, to be found in PATH. */
 typedef struct launcher {
@@ -36,7 +35,7 @@ bool wa_cli_is_launched(void)
 
 wa_status wa_cli_launch_began(int ranks, int rank, int size, bool *speaks, wa_error *err)
 {
-    static const char begun = BEGUN;
+    static const char begun = WA_LAUNCH_BEGUN;
     const char *mark = getenv(WA_LAUNCH_MARK);
     int file = mark != NULL && rank == 0 ? open(mark, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
     *speaks = file >= 0 && write(file, &begun, 1) == 1 && lseek(file, 0, SEEK_CUR) == 1;
@@ -149,8 +148,8 @@ static void become_launcher(const launcher *which, char **words)
 
 /* What rank 0 has said so far. */
 typedef struct answer {
-    bool began;
-    int code; /* 0 also when it did not say */
+    bool began, resumable, ended;
+    int code; /* when it ended */
 } answer;
 
 static answer read_mark(const char *mark)
@@ -159,9 +158,14 @@ static answer read_mark(const char *mark)
     answer said = {.began = false};
     int file = open(mark, O_RDONLY | O_CLOEXEC);
     ssize_t length = file < 0 ? 0 : read(file, text, sizeof text);
-    for (ssize_t i = 0; i < length; i++)
-        said.code = text[i] == BEGUN ? said.code : (unsigned char)text[i];
     said.began = length > 0;
+    for (ssize_t i = 0; i < length; i++)
+        if (text[i] == WA_LAUNCH_RESUMABLE) {
+            said.resumable = true;
+        } else if (text[i] != WA_LAUNCH_BEGUN) {
+            said.ended = true;
+            said.code = (unsigned char)text[i];
+        }
     if (file >= 0)
         (void)close(file);
     return said;
@@ -236,6 +240,50 @@ static wa_status say_what_failed(int ranks, int code, wa_error *err)
                    ranks, code, ranks);
 }
 
+/* 1 is never passed on: launchers say it of failures of their own. */
+static bool is_ours(int code)
+{
+    static const int codes[] = {
+#define EXIT_CODE(status, exit_code, meaning) exit_code,
+        WA_STATUS_LIST(EXIT_CODE)
+#undef EXIT_CODE
+    };
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if (codes[i] == code)
+            return code > 1;
+    return false;
+}
+
+/* A rank was killed, or the launcher was. */
+static wa_status say_what_ended(int ranks, int code, const answer *said, wa_error *err)
+{
+    char how[64];
+    if (code > 128)
+        snprintf(how, sizeof how, "%d, as after signal %d", code, code - 128);
+    else
+        snprintf(how, sizeof how, "%d", code);
+    if (said->ended)
+        return wa_fail(err, WA_E_MPI, "-n %d: the launcher ended with %s, though rank 0 with 0",
+                       ranks, how);
+    return wa_fail(err, said->resumable ? WA_E_STOPPED : WA_E_NO_PROGRESS,
+                   "-n %d: the launcher ended with %s, and rank 0 without a word: %s", ranks, how,
+                   said->resumable ? "run the job again, and it resumes" : "no batch was done");
+}
+
+/* What all this comes to. A launcher that got SIGTERM, or a rank that was killed, has a code of its
+ * own. */
+static wa_status conclude(int ranks, const answer *said, int *exit_code, wa_error *err)
+{
+    int code = *exit_code;
+    if (!said->began && code != 0)
+        return say_what_failed(ranks, code, err);
+    if (said->code != 0)
+        *exit_code = said->code;
+    else if (code != 0 ? !is_ours(code) : said->began && !said->ended)
+        return say_what_ended(ranks, code, said, err);
+    return WA_OK;
+}
+
 wa_status wa_cli_launch(int ranks, int argc, char **argv, wa_arena *arena, int *exit_code,
                         wa_error *err)
 {
@@ -248,9 +296,5 @@ wa_status wa_cli_launch(int ranks, int argc, char **argv, wa_arena *arena, int *
     wa_status status = start_and_wait(which, words, mark, exit_code, err);
     answer said = read_mark(mark);
     unlink(mark);
-    if (status == WA_OK && !said.began && *exit_code != 0)
-        return say_what_failed(ranks, *exit_code, err);
-    if (said.code != 0) /* a launcher that got SIGTERM has a code of its own */
-        *exit_code = said.code;
-    return status;
+    return status == WA_OK ? conclude(ranks, &said, exit_code, err) : status;
 }

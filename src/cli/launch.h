@@ -15,10 +15,12 @@ bool wa_cli_is_launched(void);
  * ranks than slots, and ranks of root.
  *
  * argv       of the verb: argv[0] is "walkaudit run"
- * exit_code  rank 0's where it is not 0, else the launcher's
+ * exit_code  rank 0's where it is not 0, else the launcher's where that is one of ours
  *
  * Errors: WA_E_USAGE when a launcher started this process; WA_E_IO without a launcher, or when it
- * ended before rank 0 had begun.
+ * ended before rank 0 had begun; WA_E_STOPPED and WA_E_NO_PROGRESS when rank 0 ended without saying
+ * how, with what can be resumed and without; WA_E_MPI when the launcher failed after rank 0 had
+ * ended well.
  */
 WA_CHECKED wa_status wa_cli_launch(int ranks, int argc, char **argv, wa_arena *arena,
                                    int *exit_code, wa_error *err);

@@ -4,6 +4,7 @@
 
 #include "base/foreign.h"
 #include "base/launched.h"
+#include "base/signals.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -215,6 +216,7 @@ void wa_comm_close(wa_comm *comm)
 void wa_comm_abort(wa_comm *comm, int exit_code)
 {
     wa_foreign_expect_exit();
+    wa_signals_tell(exit_code);
     MPI_Abort(comm == NULL ? MPI_COMM_WORLD : comm->mpi, exit_code);
     exit(exit_code);
 }

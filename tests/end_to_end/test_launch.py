@@ -15,6 +15,8 @@ from harness import assert_equal_bits, children, corpus, one_error_line, run, sl
 # What no newcomer has set.
 OURS = ("OMPI_MCA_rmaps_base_oversubscribe", "OMPI_MCA_mpi_yield_when_idle", "OMPI_MCA_pml", "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
 
+LAUNCHER = os.environ.get("WALKAUDIT_MPIRUN", "mpirun").split()[0]
+
 
 def bare(yields=True, **extra):
     """What a newcomer has, but for `yields`: as many ranks as cores would spin while they wait, at the cost of other tests."""
@@ -123,16 +125,63 @@ def hears_early(process):
     return False
 
 
-def test_a_killed_launcher_is_told_by_its_signal(shop, inputs):
+def rank_0_of(launcher):
+    """Among those of Open MPI and MPICH, a level deeper in the latter."""
+    for pid in [pid for child in children(launcher) for pid in (child, *children(child))]:
+        words = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        if b"OMPI_COMM_WORLD_RANK=0" in words or b"PMI_RANK=0" in words:
+            return pid
+    return None
+
+
+def error_lines(log):
+    return [line for line in log.read_text().splitlines() if line.startswith("walkaudit: ")]
+
+
+@pytest.mark.parametrize("killed, own, told", [
+    ("launcher", "", "137, as after signal 9"), ("rank 0", "", ""), ("rank 0", " || exit 1", "1,"), ("rank 0", " || exit 0", "0,")])
+def test_what_is_killed_is_one_line_and_resumable(shop, inputs, tmp_path, killed, own, told):
+    """The launcher's own code says nothing: 137 is in no table, 1 and 0 would tell of cases."""
     job = make(shop, inputs, paths=[{"path": "sparse"}, slow_path()], batch={"rows": 8},
                prompts=corpus(shop.root / "launch.jsonl", 60, seed=5))
-    process = subprocess.Popen(harness.command(["run", "-n", "2", job.path]), env=bare(**slowly()), stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wrapper, log = tmp_path / "mpiexec", job.folder / "log"
+    wrapper.write_text(f"#!/bin/sh\n{LAUNCHER} \"$@\"{own}\n")
+    wrapper.chmod(0o755)
+    chosen = {"WALKAUDIT_MPIEXEC": str(wrapper)} if own else {}
+    with open(log, "w") as lines:
+        process = subprocess.Popen(harness.command(["run", "-n", "2", job.path]), env=bare(**slowly(), **chosen),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=lines)
     wait_for_parts(job, process, 2)
     launcher, = children(process.pid)
-    os.kill(launcher, signal.SIGKILL)
-    assert process.wait(timeout=60) == 128 + signal.SIGKILL
+    os.kill(launcher if killed == "launcher" else rank_0_of(*(children(launcher) if own else [launcher])), signal.SIGKILL)
+    assert process.wait(timeout=60) == 75, log.read_text()
+    line, = error_lines(log)
+    assert f"-n 2: the launcher ended with {told}" in line and "rank 0 without a word: run the job again" in line
     harness.wait_until_gone(job)
+    run(["status", job.result_path], expect=75)
+
+
+def test_what_is_killed_before_a_batch_is_done_is_3(shop, inputs):
+    job = make(shop, inputs, paths=[{"path": "sparse"}, slow_path()])
+    log, begun = job.folder / "log", job.result_path.with_name(f"{job.result_path.name}.parts") / "job.json"
+    with open(log, "w") as lines:
+        process = subprocess.Popen(harness.command(["run", "-n", "2", job.path]), env=bare(**slowly(5000)), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=lines)
+    harness.wait_until(begun.exists, process)
+    os.kill(rank_0_of(*children(process.pid)), signal.SIGKILL)
+    assert process.wait(timeout=60) == 3, log.read_text()
+    line, = error_lines(log)
+    assert line.endswith("and rank 0 without a word: no batch was done")
+    harness.wait_until_gone(job)
+
+
+def test_a_launcher_that_fails_after_rank_0_is_told_apart_from_a_case_that_fails(shop, inputs, tmp_path):
+    wrapper = tmp_path / "mpiexec"
+    wrapper.write_text(f"#!/bin/sh\n{LAUNCHER} \"$@\"\nexit 1\n")
+    wrapper.chmod(0o755)
+    done = launch(make(shop, inputs), "-n", "2", WALKAUDIT_MPIEXEC=str(wrapper))
+    assert done.returncode == 4
+    assert one_error_line(done).endswith("-n 2: the launcher ended with 1, though rank 0 with 0")
 
 
 def test_a_lone_process_starts_no_other_and_looks_for_no_fabric(shop, inputs):
