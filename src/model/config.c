@@ -40,6 +40,17 @@ wa_status wa_config_positive(const char *what, double value, wa_error *err)
     return wa_fail(err, WA_E_FORMAT, "'%s' is %g, expected a finite number above 0", what, value);
 }
 
+static const double POSITIONS_MOST = 0x1p53;
+
+wa_status wa_config_positions(const char *what, double value, wa_error *err)
+{
+    WA_TRY(wa_config_positive(what, value, err));
+    if (value > POSITIONS_MOST)
+        return wa_fail(err, WA_E_FORMAT, "'%s' is %g, expected at most %.0f positions", what, value,
+                       POSITIONS_MOST);
+    return WA_OK;
+}
+
 wa_status wa_config_layers_check(size_t layers, wa_error *err)
 {
     if (layers > WA_LAYERS_MOST)

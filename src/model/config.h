@@ -97,6 +97,8 @@ WA_CHECKED wa_status wa_config_layers_check(size_t layers, wa_error *err);
 
 /** A number that must be finite and above 0; `what` for the message. */
 WA_CHECKED wa_status wa_config_positive(const char *what, double value, wa_error *err);
+/** A number of positions: that, and at most 2^53, so that a size can hold it. */
+WA_CHECKED wa_status wa_config_positions(const char *what, double value, wa_error *err);
 
 /** Does layer `layer` attend within a window, and rotate with the local base? */
 bool wa_config_is_sliding(const wa_config *config, size_t layer);

@@ -139,6 +139,8 @@ static wa_status read_yarn(const reader *r, wa_rope_scaling *scaling, wa_error *
     WA_TRY(read_positive(r, "rope.scaling.factor", &scaling->factor, err));
     WA_TRY(read_positive(r, "rope.scaling.original_context_length", &scaling->original_positions,
                          err));
+    WA_TRY(wa_config_positions("rope.scaling.original_context_length", scaling->original_positions,
+                               err));
     WA_TRY(read_number_or(r, "rope.scaling.yarn_beta_fast", 32, &scaling->beta_fast, err));
     WA_TRY(read_number_or(r, "rope.scaling.yarn_beta_slow", 1, &scaling->beta_slow, err));
     WA_TRY(wa_config_positive("rope.scaling.yarn_beta_fast", scaling->beta_fast, err));

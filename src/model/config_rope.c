@@ -98,6 +98,13 @@ static wa_status require_number(const json_t *object, const char *key, double *o
     return wa_config_positive(key, *out, err);
 }
 
+static wa_status require_positions(const json_t *object, const char *key, double *out,
+                                   wa_error *err)
+{
+    WA_TRY(require_number(object, key, out, err));
+    return wa_config_positions(key, *out, err);
+}
+
 /* Positions before the scaling: the configuration's own number, else the family's, else the
  * object's, else what it was trained with. */
 static wa_status read_original_positions(const wa_json_reader *r, const json_t *object, double *out,
@@ -106,12 +113,12 @@ static wa_status read_original_positions(const wa_json_reader *r, const json_t *
     static const char KEY[] = "original_max_position_embeddings";
     *out = r->config->family->original_positions;
     if (wa_json_is_given(r->text, KEY))
-        return require_number(r->text, KEY, out, err);
+        return require_positions(r->text, KEY, out, err);
     if (*out != 0)
         return WA_OK;
     if (!wa_json_is_given(object, KEY) && wa_json_is_given(r->text, "max_position_embeddings"))
-        return require_number(r->text, "max_position_embeddings", out, err);
-    return require_number(object, KEY, out, err);
+        return require_positions(r->text, "max_position_embeddings", out, err);
+    return require_positions(object, KEY, out, err);
 }
 
 static wa_status read_llama3(const wa_json_reader *r, const json_t *object,
@@ -142,7 +149,7 @@ static wa_status read_stretch(const wa_json_reader *r, const json_t *object,
     WA_TRY(read_original_positions(r, object, &scaling->original_positions, err));
     if (wa_json_is_given(object, "factor"))
         return require_number(object, "factor", &scaling->factor, err);
-    WA_TRY(require_number(r->text, "max_position_embeddings", &positions, err));
+    WA_TRY(require_positions(r->text, "max_position_embeddings", &positions, err));
     scaling->factor = positions / scaling->original_positions;
     return WA_OK;
 }

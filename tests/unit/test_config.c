@@ -436,6 +436,33 @@ static void longrope_has_two_sets_of_divisors(void)
             "'short_factor' is nan");
 }
 
+/* Kept as a size, which 1e300 is out of the range of. */
+static void more_positions_than_a_size_can_count_are_refused(void)
+{
+    static const char divisors[] = "\"short_factor\":[1,2],\"long_factor\":[4,8]}}";
+    static const struct {
+        const char *key, *other;
+        bool taken;
+    } cases[] = {{"\"original_max_position_embeddings\":1e300", "\"factor\":4", false},
+                 {"\"original_max_position_embeddings\":1.9e19", "\"factor\":4", false},
+                 {"\"original_max_position_embeddings\":9007199254740994", "\"factor\":4", false},
+                 {"\"original_max_position_embeddings\":9007199254740992", "\"factor\":4", true},
+                 {"\"max_position_embeddings\":1e300", "\"type\":\"longrope\"", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[1024];
+        snprintf(text, sizeof text,
+                 "{\"model_type\":\"phi3\",\"num_attention_heads\":16," SIZES
+                 ",%s,\"rope_scaling\":{\"rope_type\":\"longrope\",%s,%s",
+                 cases[i].key, cases[i].other, divisors);
+        wa_arena *arena = open_arena();
+        if (cases[i].taken)
+            CU_ASSERT_EQUAL(must(text, NATIVE, arena).scaling.original_positions, 0x1p53);
+        wa_arena_close(arena);
+        if (!cases[i].taken)
+            refused(text, NATIVE, WA_E_FORMAT, "expected at most 9007199254740992 positions");
+    }
+}
+
 static void some_layers_and_some_dimensions_are_not_rotated(void)
 {
     wa_arena *arena = open_arena();
@@ -868,6 +895,7 @@ WA_SUITE("config", WA_CASE(the_object_of_rope_wins_over_what_stands_beside_it),
          WA_CASE(words_of_semantics_are_read_and_written),
          WA_CASE(llama3_scaling_keeps_blends_and_slows), WA_CASE(yarn_keeps_blends_and_slows),
          WA_CASE(longrope_has_two_sets_of_divisors),
+         WA_CASE(more_positions_than_a_size_can_count_are_refused),
          WA_CASE(some_layers_and_some_dimensions_are_not_rotated),
          WA_CASE(windows_follow_the_rule_of_the_family), WA_CASE(granite_has_four_multipliers),
          WA_CASE(ungated_families_have_their_own_keys), WA_CASE(attention_bias_is_a_flag),
