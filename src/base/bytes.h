@@ -104,6 +104,9 @@ void wa_map_forget(const wa_map *map);
 bool wa_file_exists(const char *path);
 bool wa_dir_exists(const char *path);
 
+/** Does the file behind the descriptor stand at `path`? Local; follows links. */
+bool wa_file_is_at(const char *path, int fd);
+
 /** The last component of a path, less slashes at its end: a place within `path`, and its length. */
 const char *wa_last_name(const char *path, size_t *length);
 

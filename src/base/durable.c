@@ -120,12 +120,26 @@ wa_status wa_file_sync(const char *path, wa_error *err)
     return sync_path(path, O_RDWR, 0, err);
 }
 
-wa_status wa_file_publish(const char *temporary, const char *final_path, wa_error *err)
+static wa_status rename_through(const char *temporary, const char *final_path, const wa_gate *gate,
+                                wa_error *err)
 {
-    wa_status status = wa_file_sync(temporary, err);
-    if (status == WA_OK && rename(temporary, final_path) != 0)
+    wa_status status = WA_OK;
+    if (gate != NULL)
+        WA_TRY(gate->enter(gate->context, err));
+    if (rename(temporary, final_path) != 0)
         status = wa_fail(err, WA_E_IO, "cannot rename '%s' to '%s': %s", temporary, final_path,
                          strerror(errno));
+    if (gate != NULL)
+        gate->leave(gate->context);
+    return status;
+}
+
+wa_status wa_file_publish(const char *temporary, const char *final_path, const wa_gate *gate,
+                          wa_error *err)
+{
+    wa_status status = wa_file_sync(temporary, err);
+    if (status == WA_OK)
+        status = rename_through(temporary, final_path, gate, err);
     if (status != WA_OK) {
         unlink(temporary);
         return status;
@@ -165,16 +179,16 @@ static wa_status write_temporary(const char *temporary, const wa_bytes *pieces, 
 }
 
 wa_status wa_file_write_pieces(const char *final_path, const wa_bytes *pieces, size_t count,
-                               wa_error *err)
+                               const wa_gate *gate, wa_error *err)
 {
     char temporary[WA_NAME_BYTES];
     WA_TRY(wa_temporary_name(final_path, temporary, err));
     if (write_temporary(temporary, pieces, count, err) != WA_OK)
         return wa_note(err, "in file '%s'", final_path);
-    return wa_file_publish(temporary, final_path, err);
+    return wa_file_publish(temporary, final_path, gate, err);
 }
 
 wa_status wa_file_write(const char *final_path, const void *bytes, size_t size, wa_error *err)
 {
-    return wa_file_write_pieces(final_path, &(wa_bytes){.data = bytes, .size = size}, 1, err);
+    return wa_file_write_pieces(final_path, &(wa_bytes){.data = bytes, .size = size}, 1, NULL, err);
 }

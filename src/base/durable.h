@@ -39,12 +39,21 @@ WA_CHECKED wa_status wa_directory_make(const char *path, wa_error *err);
 WA_CHECKED wa_status wa_directory_sync(const char *path, wa_error *err);
 /** fsync of a file. */
 WA_CHECKED wa_status wa_file_sync(const char *path, wa_error *err);
-/** fsync, rename to the final name, fsync of the directory; on failure the temporary is removed. */
-WA_CHECKED wa_status wa_file_publish(const char *temporary, const char *final_path, wa_error *err);
+/** Asked when a temporary is whole and on the disk, right before the rename: `enter` refuses it, or
+ * keeps others out until `leave`, which follows every `enter` that went well. */
+typedef struct wa_gate {
+    wa_status (*enter)(void *context, wa_error *err);
+    void (*leave)(void *context);
+    void *context;
+} wa_gate;
+/** fsync, rename to the final name, fsync of the directory; on failure the temporary is removed.
+ * gate: NULL = nobody is asked. */
+WA_CHECKED wa_status wa_file_publish(const char *temporary, const char *final_path,
+                                     const wa_gate *gate, wa_error *err);
 /** All of it for pieces of memory, one behind the other. No file with the final name unless it is
  * whole. */
 WA_CHECKED wa_status wa_file_write_pieces(const char *final_path, const wa_bytes *pieces,
-                                          size_t count, wa_error *err);
+                                          size_t count, const wa_gate *gate, wa_error *err);
 /** The same for one piece. */
 WA_CHECKED wa_status wa_file_write(const char *final_path, const void *bytes, size_t size,
                                    wa_error *err);

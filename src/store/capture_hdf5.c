@@ -120,7 +120,7 @@ wa_status wa_capture_finish(wa_capture_file *file, wa_error *err)
         unlink(file->temporary);
         return wa_note(err, "in file '%s'", file->path);
     }
-    return wa_file_publish(file->temporary, file->path, err);
+    return wa_file_publish(file->temporary, file->path, NULL, err);
 }
 
 void wa_capture_abandon(wa_capture_file *file)

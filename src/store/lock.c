@@ -166,14 +166,6 @@ static wa_status refuse(const char *path, const wa_owner *owner, wa_error *err)
 
 /* --- The guard: whoever puts a lock in place or takes it away holds the kernel's lock of this- */
 
-/* Is the file behind the descriptor still the one that stands at `path`? */
-static bool is_at(const char *path, int fd)
-{
-    struct stat here, there;
-    return fstat(fd, &here) == 0 && stat(path, &there) == 0 && here.st_dev == there.st_dev &&
-           here.st_ino == there.st_ino;
-}
-
 /* The guard is held for some system calls only: who holds it for long is suspended, and not waited
  * for. 0 or the cause. */
 static int lock_soon(int fd)
@@ -210,7 +202,7 @@ static wa_status take_guard(const char *path, int *out, wa_error *err)
                            cause == EWOULDBLOCK ? "another process has held it for 10 s"
                                                 : strerror(cause));
         }
-        if (is_at(guard, fd)) {
+        if (wa_file_is_at(guard, fd)) {
             *out = fd;
             return WA_OK;
         }
@@ -218,8 +210,14 @@ static wa_status take_guard(const char *path, int *out, wa_error *err)
     }
 }
 
-/* Closing lets go of it. */
-static void let_guard_go(int guard)
+wa_status wa_lock_guard(const char *directory, int *out, wa_error *err)
+{
+    char path[WA_NAME_BYTES];
+    WA_TRY(wa_parts_join(directory, "lock", path, err));
+    return take_guard(path, out, err);
+}
+
+void wa_lock_unguard(int guard)
 {
     close(guard);
 }
@@ -260,7 +258,7 @@ static wa_status take(wa_lock *lock, const char *temporary, wa_owner *before, wa
     WA_TRY(write_temporary(temporary, lock, err));
     WA_TRY(take_guard(lock->path, &guard, err));
     wa_status status = put_in_place(temporary, lock->path, before, err);
-    let_guard_go(guard);
+    wa_lock_unguard(guard);
     return status;
 }
 
@@ -332,7 +330,7 @@ static void take_away(wa_lock *lock)
     if (take_guard(lock->path, &guard, NULL) == WA_OK) {
         if (wa_lock_is_held(lock))
             unlink(lock->path);
-        let_guard_go(guard);
+        wa_lock_unguard(guard);
     }
     close(lock->fd);
     lock->fd = -1;
@@ -384,22 +382,34 @@ wa_status wa_lock_check(const char *directory, const char *run, wa_error *err)
     return WA_OK;
 }
 
+/* --- Publishing while nobody can take over --- */
+
+typedef struct passage {
+    const char *directory, *run;
+    int guard;
+} passage;
+
+static wa_status enter(void *context, wa_error *err)
+{
+    passage *p = context;
+    WA_TRY(wa_lock_guard(p->directory, &p->guard, err));
+    wa_status status = wa_lock_check(p->directory, p->run, err);
+    if (status != WA_OK)
+        wa_lock_unguard(p->guard);
+    return status;
+}
+
+static void leave(void *context)
+{
+    wa_lock_unguard(((passage *)context)->guard);
+}
+
 wa_status wa_lock_publish(const wa_lock *lock, const char *directory, const char *temporary,
                           const char *final_path, wa_error *err)
 {
-    int guard;
-    WA_TRY(wa_file_sync(temporary, err));
-    WA_TRY(take_guard(lock->path, &guard, err));
-    wa_status status = wa_lock_check(directory, lock->run, err);
-    if (status == WA_OK && rename(temporary, final_path) != 0)
-        status = wa_fail(err, WA_E_IO, "cannot rename '%s' to '%s': %s", temporary, final_path,
-                         strerror(errno));
-    let_guard_go(guard);
-    if (status != WA_OK) {
-        unlink(temporary);
-        return status;
-    }
-    return wa_directory_sync(final_path, err);
+    passage p = {.directory = directory, .run = lock->run};
+    const wa_gate gate = {.enter = enter, .leave = leave, .context = &p};
+    return wa_file_publish(temporary, final_path, &gate, err);
 }
 
 void wa_lock_release(wa_lock *lock)
@@ -422,7 +432,7 @@ void wa_lock_remove(wa_lock *lock, const char *directory)
         unlink(name);
         rmdir(directory);
     }
-    let_guard_go(guard);
+    wa_lock_unguard(guard);
     stop_heart(lock);
     close(lock->fd);
     lock->fd = -1;

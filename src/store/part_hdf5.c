@@ -122,7 +122,7 @@ static wa_status write_image(wa_hid file, const char *path, wa_error *err)
     wa_bytes pieces[] = {{.data = *memory, .size = (size_t)size},
                          {.data = (const uint8_t *)seal, .size = WA_SEAL_BYTES}};
     WA_TRY(wa_seal_of(pieces[0], seal, err));
-    return wa_file_write_pieces(path, pieces, 2, err);
+    return wa_file_write_pieces(path, pieces, 2, NULL, err);
 }
 
 static wa_status write_part(const char *path, const wa_batch *range, const wa_part_mark *mark,

@@ -90,6 +90,11 @@ typedef struct wa_owner {
  */
 WA_CHECKED wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before,
                                   wa_error *err);
+/** Take the guard of a directory that exists, and let it go: in between nobody takes its lock, gives
+ * it up, or publishes under it. For some system calls only. WA_E_IO, as when another process has
+ * held it for 10 s. */
+WA_CHECKED wa_status wa_lock_guard(const char *directory, int *out, wa_error *err);
+void wa_lock_unguard(int guard);
 /** Is the lock file still ours? */
 bool wa_lock_is_held(const wa_lock *lock);
 /** Any rank. Does the lock of the directory still name this run? WA_E_IO, naming who took over. */

@@ -276,7 +276,7 @@ wa_status wa_result_change(const char *path,
     if (status == WA_OK)
         status = wa_seal_append(temporary, err);
     if (status == WA_OK)
-        return wa_file_publish(temporary, path, err);
+        return wa_file_publish(temporary, path, NULL, err);
     unlink(temporary);
     return status;
 }
