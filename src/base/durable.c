@@ -163,6 +163,22 @@ wa_status wa_write_all(int fd, const void *bytes, size_t size, size_t *written, 
     return WA_OK;
 }
 
+wa_status wa_copy_all(int from, int to, wa_error *err)
+{
+    enum { PIECE = 1 << 16 };
+    char piece[PIECE];
+    for (;;) {
+        ssize_t got = read(from, piece, sizeof piece);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return wa_fail(err, WA_E_IO, "cannot read: %s", strerror(errno));
+        if (got == 0)
+            return WA_OK;
+        WA_TRY(wa_write_all(to, piece, (size_t)got, NULL, err));
+    }
+}
+
 static wa_status write_temporary(const char *temporary, const wa_bytes *pieces, size_t count,
                                  wa_error *err)
 {

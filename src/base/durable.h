@@ -65,4 +65,7 @@ WA_CHECKED wa_status wa_file_write(const char *final_path, const void *bytes, si
 WA_CHECKED wa_status wa_write_all(int fd, const void *bytes, size_t size, size_t *written,
                                   wa_error *err);
 
+/** Write all that is left to read of one descriptor to another. WA_E_IO. */
+WA_CHECKED wa_status wa_copy_all(int from, int to, wa_error *err);
+
 #endif

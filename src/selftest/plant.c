@@ -15,31 +15,17 @@ static wa_status fail_io(const char *what, const char *path, wa_error *err)
     return wa_fail(err, WA_E_IO, "cannot %s '%s': %s", what, path, strerror(errno));
 }
 
-static wa_status copy_bytes(int from, int to, const char *path, wa_error *err)
-{
-    enum { PIECE = 1 << 16 };
-    uint8_t piece[PIECE];
-    for (;;) {
-        ssize_t n = read(from, piece, sizeof piece);
-        if (n < 0)
-            return fail_io("read", path, err);
-        if (n == 0)
-            return WA_OK;
-        WA_TRY(wa_write_all(to, piece, (size_t)n, NULL, err));
-    }
-}
-
 static wa_status copy_file(const char *source, const char *path, wa_error *err)
 {
     int from = open(source, O_RDONLY | O_CLOEXEC);
     if (from < 0)
         return fail_io("open", source, err);
     int to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    wa_status status = to < 0 ? fail_io("create", path, err) : copy_bytes(from, to, source, err);
+    wa_status status = to < 0 ? fail_io("create", path, err) : wa_copy_all(from, to, err);
     if (to >= 0 && close(to) != 0 && status == WA_OK)
         status = fail_io("write", path, err);
     close(from);
-    return status;
+    return status == WA_OK ? WA_OK : wa_note(err, "copying '%s'", source);
 }
 
 /* File systems without hard links get a copy. */
