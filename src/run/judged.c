@@ -43,28 +43,37 @@ static wa_status judge_open(const wa_judge_order *order, wa_arena *arena, wa_jud
     return WA_OK;
 }
 
-/* What is written into the copy, from the judgement that was made of the original. */
-typedef struct change {
-    const wa_judgement *judgement;
+typedef struct revision {
+    const wa_judge_order *order;
     wa_arena *arena;
-} change;
+    wa_judged *judged;
+} revision;
 
-static wa_status store(void *context, wa_result *result, wa_error *err)
+/* Another result may have the name since it was judged: what gets a judgement is what is judged
+ * here. */
+static wa_status judge_copy(void *context, wa_result *result, bool *changed, wa_error *err)
 {
-    const change *c = context;
-    return wa_judgement_store(c->judgement, result, c->arena, err);
+    const revision *r = context;
+    *r->judged = (wa_judged){.result = result};
+    WA_TRY(judge_open(r->order, r->arena, r->judged, err));
+    *changed = !r->judged->stored;
+    if (*changed)
+        WA_TRY(wa_judgement_store(r->judged->judgement, result, r->arena, err));
+    r->judged->stored = true;
+    return WA_OK;
 }
 
 wa_status wa_judge_file(const char *path, const wa_judge_order *order, wa_arena *arena,
                         wa_judged *out, wa_error *err)
 {
     wa_judged judged = {.result = NULL};
+    wa_mark mark = wa_arena_mark(arena);
     WA_TRY(wa_result_open(path, arena, &judged.result, err));
     WA_TRY(wa_result_close(judged.result, judge_open(order, arena, &judged, err), err));
     if (order->store && !judged.stored) {
-        change c = {.judgement = judged.judgement, .arena = arena};
-        WA_TRY(wa_result_change(path, store, &c, arena, err));
-        judged.stored = true;
+        revision r = {.order = order, .arena = arena, .judged = &judged};
+        wa_arena_release(arena, mark);
+        WA_TRY(wa_result_change(path, judge_copy, &r, arena, err));
     }
     *out = judged;
     return WA_OK;

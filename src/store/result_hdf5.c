@@ -1,4 +1,5 @@
 /* Opening a finished result: checked and read; and changing one, all or nothing. */
+#include "store/parts.h"
 #include "store/result.h"
 #include "store/seal.h"
 
@@ -7,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* [cases, layers] folded to [cases]. */
@@ -219,35 +221,37 @@ wa_status wa_result_close(wa_result *result, wa_status status, wa_error *err)
 
 /* --- Changing --- */
 
-static wa_status copy_bytes(const char *path, int from, int to, wa_arena *arena, wa_error *err)
+/* The file that stands at the path: open, so that no other can have its inode, until its copy takes
+ * its name. */
+typedef struct original {
+    const char *path;
+    int fd;
+    char last[WA_SEAL_BYTES]; /* line, when it was copied */
+    int guard;                /* of a run's parts beside it; -1 = there are none */
+} original;
+
+/* A file without a seal was copied just as well. */
+static wa_status read_last_line(const original *o, char out[WA_SEAL_BYTES], wa_error *err)
 {
-    enum { MIB = 1 << 20 };
-    char *buffer;
-    WA_TRY(wa_arena_take_raw(arena, MIB, 1, &buffer, err));
-    for (;;) {
-        ssize_t got = read(from, buffer, MIB);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return wa_fail(err, WA_E_IO, "cannot read '%s': %s", path, strerror(errno));
-        if (got == 0)
-            return WA_OK;
-        WA_TRY(wa_write_all(to, buffer, (size_t)got, NULL, err));
-    }
+    struct stat info;
+    memset(out, 0, WA_SEAL_BYTES);
+    if (fstat(o->fd, &info) != 0 ||
+        (info.st_size >= WA_SEAL_BYTES &&
+         pread(o->fd, out, WA_SEAL_BYTES, info.st_size - WA_SEAL_BYTES) != WA_SEAL_BYTES))
+        return wa_fail(err, WA_E_IO, "cannot read '%s': %s", o->path, strerror(errno));
+    return WA_OK;
 }
 
-static wa_status copy_file(const char *path, const char *temporary, wa_arena *arena, wa_error *err)
+static wa_status copy_to(original *o, const char *temporary, wa_error *err)
 {
-    int from, to;
-    WA_TRY(wa_regular_open(path, &from, err));
-    wa_status status = wa_temporary_create(temporary, &to, err);
-    if (status == WA_OK) {
-        status = copy_bytes(path, from, to, arena, err);
-        if (close(to) != 0 && status == WA_OK)
-            status = wa_fail(err, WA_E_IO, "cannot write '%s': %s", temporary, strerror(errno));
-    }
-    close(from);
-    return status;
+    int to;
+    WA_TRY(wa_temporary_create(temporary, &to, err));
+    wa_status status = wa_copy_all(o->fd, to, err);
+    if (close(to) != 0 && status == WA_OK)
+        status = wa_fail(err, WA_E_IO, "cannot write: %s", strerror(errno));
+    if (status != WA_OK)
+        return wa_note(err, "copying '%s' to '%s'", o->path, temporary);
+    return read_last_line(o, o->last, err);
 }
 
 /* What will be opened for writing is what was checked. */
@@ -259,24 +263,69 @@ static wa_status check_copy(const char *temporary, const char *path, wa_error *e
     return wa_hdf5_close(file, WA_OK, err);
 }
 
-wa_status wa_result_change(const char *path,
-                           wa_status (*change)(void *context, wa_result *result, wa_error *err),
-                           void *context, wa_arena *arena, wa_error *err)
+static wa_status check_unchanged(const original *o, wa_error *err)
+{
+    char last[WA_SEAL_BYTES];
+    WA_TRY(read_last_line(o, last, err));
+    if (!wa_file_is_at(o->path, o->fd) || memcmp(last, o->last, sizeof last) != 0)
+        return wa_fail(
+            err, WA_E_BUSY,
+            "'%s' was replaced or changed while this was to be stored in it: it stays as "
+            "it is now; try again",
+            o->path);
+    return WA_OK;
+}
+
+static void leave(void *context)
+{
+    original *o = context;
+    if (o->guard >= 0)
+        wa_lock_unguard(o->guard);
+    o->guard = -1;
+}
+
+/* A run that computes this result anew publishes it under the guard of its parts. */
+static wa_status enter(void *context, wa_error *err)
+{
+    original *o = context;
+    char directory[WA_NAME_BYTES];
+    WA_TRY(wa_parts_directory(o->path, directory, err));
+    if (wa_dir_exists(directory))
+        WA_TRY(wa_lock_guard(directory, &o->guard, err));
+    wa_status status = check_unchanged(o, err);
+    if (status != WA_OK)
+        leave(o);
+    return status;
+}
+
+static wa_status change_copy(original *o, const char *temporary, wa_result_changer change,
+                             void *context, wa_arena *arena, wa_error *err)
+{
+    wa_result *result = NULL;
+    bool changed = false;
+    WA_TRY(copy_to(o, temporary, err));
+    WA_TRY(check_copy(temporary, o->path, err));
+    WA_TRY(open_file(temporary, o->path, true, arena, &result, err));
+    WA_TRY(wa_result_close(result, change(context, result, &changed, err), err));
+    if (!changed)
+        return unlink(temporary) == 0
+                   ? WA_OK
+                   : wa_fail(err, WA_E_IO, "cannot remove '%s': %s", temporary, strerror(errno));
+    WA_TRY(wa_seal_append(temporary, err));
+    const wa_gate gate = {.enter = enter, .leave = leave, .context = o};
+    return wa_file_publish(temporary, o->path, &gate, err);
+}
+
+wa_status wa_result_change(const char *path, wa_result_changer change, void *context,
+                           wa_arena *arena, wa_error *err)
 {
     char temporary[WA_NAME_BYTES];
-    wa_result *result = NULL;
+    original o = {.path = path, .guard = -1};
     WA_TRY(wa_temporary_name(path, temporary, err));
-    wa_status status = copy_file(path, temporary, arena, err);
-    if (status == WA_OK)
-        status = check_copy(temporary, path, err);
-    if (status == WA_OK)
-        status = open_file(temporary, path, true, arena, &result, err);
-    if (status == WA_OK)
-        status = wa_result_close(result, change(context, result, err), err);
-    if (status == WA_OK)
-        status = wa_seal_append(temporary, err);
-    if (status == WA_OK)
-        return wa_file_publish(temporary, path, NULL, err);
-    unlink(temporary);
+    WA_TRY(wa_regular_open(path, &o.fd, err));
+    wa_status status = change_copy(&o, temporary, change, context, arena, err);
+    if (status != WA_OK)
+        unlink(temporary);
+    close(o.fd);
     return status;
 }

@@ -289,14 +289,17 @@ size_t wa_result_never_chosen(const wa_result *result, size_t layer);
 /** Its arrays stay, its access goes. Keeps an earlier failure; NULL is nothing. */
 wa_status wa_result_close(wa_result *result, wa_status status, wa_error *err);
 
+/** Write through the access of a result; *changed = true where something was. */
+typedef wa_status (*wa_result_changer)(void *context, wa_result *result, bool *changed,
+                                       wa_error *err);
 /**
- * Local. Change a finished file: `change` writes through the access of a copy, which then takes the
- * file's name; on failure the file is as it was. Errors: those of opening, of `change`, WA_E_IO.
+ * Local. Change a finished file: `change` gets a copy, which then takes the file's name if anything
+ * changed. Whatever stands there meanwhile, `change` sees all of what will be there, and nothing
+ * else is replaced by it. On failure the file is as it was. Errors: those of opening, of `change`,
+ * WA_E_IO; WA_E_BUSY when another file has the name by now, or somebody wrote to this one.
  */
-WA_CHECKED wa_status wa_result_change(const char *path,
-                                      wa_status (*change)(void *context, wa_result *result,
-                                                          wa_error *err),
-                                      void *context, wa_arena *arena, wa_error *err);
+WA_CHECKED wa_status wa_result_change(const char *path, wa_result_changer change, void *context,
+                                      wa_arena *arena, wa_error *err);
 
 /**
  * Open the HDF5 file of an external case: `y_walk` [layers, obs, hidden], f32 or f64 (compared as

@@ -216,6 +216,41 @@ def test_a_store_that_fails_leaves_the_result_as_it_was(job, tmp_path):
     harness.run(["status", job.result_path])
 
 
+def test_another_result_that_takes_the_name_meanwhile_keeps_it(shop, stored, tmp_path):
+    """Before each of the calls of `verdict --store` in turn, the shim moves another result there: it stays as it is, or is judged itself."""
+    folder, names = tmp_path / "results", ("result.h5", "incoming.h5")
+    folder.mkdir()
+    result, incoming = (folder / name for name in names)
+    job = shop.job(shop.model(MODEL), {"f16": shop.vindex(MODEL, "f16")}, batch={"rows": 16})
+    job.run()
+    other = {job.result_path.read_bytes()}
+    harness.run(["verdict", job.result_path, "--bounds", "larql", "--store"], expect=None)
+    judged = job.result_path.read_bytes()
+    plan = {"LD_PRELOAD": str(harness.kernel("fault_shim")), "WALKAUDIT_FAULT_UNDER": str(folder)}
+
+    def store(**extra):
+        shutil.copyfile(stored, result)
+        return harness.run(["verdict", result, "--bounds", "larql", "--store"], expect=None, **plan, **extra)
+
+    store(WALKAUDIT_FAULT_COUNT=str(tmp_path / "counts"))
+    calls = {line.split()[1]: int(line.split()[2]) for line in (tmp_path / "counts").read_text().splitlines()}
+    places = [(kind, number) for kind in ("open", "create", "sync") for number in range(1, calls[kind] + 1)]
+    places += [(kind, number) for kind in ("read", "write", "close") for number in sorted({1 + (calls[kind] - 1) * part // 5 for part in range(6)})]
+    refused = kept = 0
+    for kind, number in places:
+        incoming.write_bytes(*other)
+        done = store(WALKAUDIT_FAULT=f"{kind}:{number}:move", WALKAUDIT_FAULT_MOVE=f"{incoming}:{result}")
+        assert result.read_bytes() in other | {judged}, (kind, number)
+        if done.returncode == 3:
+            line = harness.one_error_line(done)
+            assert "was replaced or changed" in line and str(result) in line and result.read_bytes() in other, line
+            refused += 1
+        kept += result.read_bytes() == judged
+        assert [path.name for path in folder.iterdir()] == [result.name], (kind, number)
+    print(f"{len(places)} moments: {refused} refused, {kept} judged the other")
+    assert refused > 3 and kept > 3
+
+
 def edit(path, change):
     with edit_result.edit(path) as file:
         change(file)

@@ -4,7 +4,9 @@
  * the test's choosing.
  *
  *   WALKAUDIT_FAULT        KIND:N:CAUSE, e.g. pwrite:17:EIO; N counts from 1. KIND:N:short
- *                          transfers half of the bytes.
+ *                          transfers half of the bytes; KIND:N:move renames a file first, and all
+ *                          calls work.
+ *   WALKAUDIT_FAULT_MOVE   FROM:TO, for KIND:N:move: another program's work at that moment
  *   WALKAUDIT_FAULT_UNDER  absolute directory: only calls on files below it count
  *   WALKAUDIT_FAULT_RANK   rank of MPI_COMM_WORLD whose calls fail (default 0)
  *   WALKAUDIT_FAULT_MOUNT  number that statfs gives as the kind of the file system, on any rank
@@ -24,6 +26,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -50,7 +53,7 @@ static const char *const KINDS[KIND_COUNT] = {"open", "create",   "read",    "wr
 
 /* What is planned, read from the environment at the first call. */
 static struct {
-    bool is_ready, is_ours, is_short;
+    bool is_ready, is_ours, is_short, moves;
     int kind, cause;
     long at;
     char under[PATH_MAX], count_path[PATH_MAX];
@@ -65,7 +68,7 @@ static int cause_of(const char *name)
         int cause;
     } causes[] = {{"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT}, {"EACCES", EACCES},
                   {"EMFILE", EMFILE}, {"ENOMEM", ENOMEM}, {"ESTALE", ESTALE}, {"EINTR", EINTR},
-                  {"EROFS", EROFS},   {"short", 0}};
+                  {"EROFS", EROFS},   {"short", 0},       {"move", 0}};
     for (size_t i = 0; i < sizeof causes / sizeof causes[0]; i++)
         if (strcmp(causes[i].name, name) == 0)
             return causes[i].cause;
@@ -101,6 +104,7 @@ static void read_plan(void)
     }
     plan.cause = cause_of(cause);
     plan.is_short = strcmp(cause, "short") == 0;
+    plan.moves = strcmp(cause, "move") == 0;
 }
 
 static bool is_under(const char *path)
@@ -134,12 +138,33 @@ static bool path_is_under(int directory, const char *path)
     return getcwd(full, sizeof full) != NULL && is_under(full);
 }
 
+/* Not through this library's own rename, which would count. */
+static void move_file(void)
+{
+    char from[PATH_MAX];
+    const char *names = getenv("WALKAUDIT_FAULT_MOVE");
+    const char *to = names == NULL ? NULL : strchr(names, ':');
+    if (to == NULL ||
+        snprintf(from, sizeof from, "%.*s", (int)(to - names), names) >= (int)sizeof from ||
+        syscall(SYS_rename, from, to + 1) != 0) {
+        fprintf(stderr, "shim: cannot move '%s': %s\n", names == NULL ? "" : names,
+                strerror(errno));
+        _exit(99);
+    }
+}
+
 /* Count a call; true when it is the one to fail, with errno set. */
 static bool fails(kind which)
 {
     long now = __atomic_add_fetch(&calls[which], 1, __ATOMIC_RELAXED);
     if ((int)which != plan.kind || now != plan.at)
         return false;
+    if (plan.moves) {
+        int before = errno;
+        move_file();
+        errno = before;
+        return false;
+    }
     errno = plan.cause;
     return true;
 }
