@@ -15,6 +15,7 @@
 #include "store/file.h"
 #include "store/store.h"
 
+#include "base/durable.h"
 #include "base/opened.h"
 
 #include <errno.h>
@@ -37,7 +38,7 @@ typedef struct driver_file {
     char failure[WA_ERROR_TEXT / 2]; /* the first call that failed; "" = none */
 } driver_file;
 
-/* Of the file closed last; a rank is one thread. */
+/* Of the file closed last, or not opened since; a rank is one thread. */
 static char failure[WA_ERROR_TEXT / 2];
 
 static void remember(driver_file *file, const char *what, haddr_t at, int cause)
@@ -55,25 +56,40 @@ wa_status wa_hdf5_take_failure(wa_error *err)
     return text[0] == '\0' ? WA_OK : wa_fail(err, WA_E_IO, "%s", text);
 }
 
+/* Whatever is written is a temporary of ours, made here and nowhere else: no other file is emptied,
+ * and none is reached through a link. */
+static int open_file(const char *name, unsigned flags)
+{
+    int fd = -1;
+    wa_error refused = {.status = WA_OK};
+    if ((flags & H5F_ACC_CREAT) != 0) {
+        if (wa_temporary_create(name, &fd, &refused) != WA_OK)
+            snprintf(failure, sizeof failure, "%.*s", (int)sizeof failure - 1, refused.text);
+        return fd;
+    }
+    int mode = (flags & H5F_ACC_RDWR) != 0 ? O_RDWR | O_NOFOLLOW : O_RDONLY;
+    fd = open(name, mode | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        snprintf(failure, sizeof failure, "%s", strerror(errno));
+    return fd;
+}
+
 static H5FD_t *driver_open(const char *name, unsigned flags, hid_t access, haddr_t limit)
 {
     (void)access;
     (void)limit;
     struct stat info;
-    int mode = (flags & H5F_ACC_RDWR) != 0 ? O_RDWR : O_RDONLY;
-    mode |= (flags & H5F_ACC_TRUNC) != 0 ? O_TRUNC : 0;
-    mode |= (flags & H5F_ACC_CREAT) != 0 ? O_CREAT : 0;
-    mode |= (flags & H5F_ACC_EXCL) != 0 ? O_EXCL : 0;
     driver_file *file = calloc(1, sizeof *file);
     if (file == NULL)
         return NULL;
-    file->fd = open(name, mode | O_NONBLOCK | O_CLOEXEC, 0666);
+    file->fd = open_file(name, flags);
     if (file->fd < 0 || fstat(file->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
         if (file->fd >= 0)
             close(file->fd);
         free(file);
         return NULL;
     }
+    failure[0] = '\0'; /* HDF5 looks for a file before it creates one */
     file->device = info.st_dev;
     file->inode = info.st_ino;
     file->eof = (haddr_t)info.st_size;

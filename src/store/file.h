@@ -45,12 +45,14 @@ WA_CHECKED wa_status wa_hdf5_keep(wa_hid file, const void *owner, const char *pa
 /** A read of this file failed: its descriptor is closed, the rest is left in HDF5's memory, and no
  * call may name its ids again. False: none failed, and the file is to be closed. */
 WA_CHECKED bool wa_hdf5_give_up(wa_hid file);
-/** What failed first in the file closed or given up last. WA_E_IO: what, where, why. Asked once. */
+/** What failed first in the file closed or given up last, or that could not be opened since. WA_E_IO: what, where, why. Asked once. */
 WA_CHECKED wa_status wa_hdf5_take_failure(wa_error *err);
 
 /** Our driver. Errors: WA_E_IO (cannot open),
  * WA_E_FORMAT (no HDF5, truncated). */
 WA_CHECKED wa_status wa_hdf5_open(const char *path, bool writable, wa_hid *out, wa_error *err);
+/** A new file in the place of a temporary that a dead process left; anything else there, a link
+ * too, is refused. WA_E_IO. */
 WA_CHECKED wa_status wa_hdf5_create(const char *path, wa_hid *out, wa_error *err);
 /** Close a file; keeps an earlier failure. WA_E_IO when anything that was written did not reach
  * it. */

@@ -108,9 +108,9 @@ wa_status wa_hdf5_create(const char *path, wa_hid *out, wa_error *err)
         H5Pset_attr_creation_order(creation, order) >= 0 &&
         H5Pset_obj_track_times(creation, false) >= 0)
         file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
-    wa_status status = WA_OK;
-    if (file < 0)
-        status = add_failure(wa_hdf5_failed(err, WA_E_IO, "cannot create file", path), err);
+    wa_status status = file < 0 ? wa_hdf5_take_failure(err) : WA_OK;
+    if (file < 0 && status == WA_OK)
+        status = wa_hdf5_failed(err, WA_E_IO, "cannot create file", path);
     status = wa_ids_close(&ids, status, err);
     if (status == WA_OK)
         *out = file;

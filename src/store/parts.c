@@ -192,7 +192,7 @@ static int reserve(const char *path, size_t bytes)
 {
     struct stat info;
     size_t end = 0;
-    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno;
     int cause = fstat(fd, &info) != 0 ? errno : 0;

@@ -620,6 +620,47 @@ static void file_whose_reads_fail_is_given_up_in_one_line(void)
     tear_down(&f);
 }
 
+static void expect_text(fixture *f, const char *path, const char *text)
+{
+    size_t size;
+    const uint8_t *found = read_file(f, path, &size);
+    CU_ASSERT_EQUAL_FATAL(size, strlen(text));
+    CU_ASSERT_EQUAL(memcmp(found, text, size), 0);
+}
+
+static void files_of_hdf5_are_created_anew_and_never_written_through_a_link(void)
+{
+    static const char *const text = "another's";
+    fixture f;
+    wa_hid file;
+    char other[320];
+    set_up(&f, "links");
+    WA_MUST(wa_directory_make(f.directory, &f.err), &f.err);
+    snprintf(f.result, sizeof f.result, "%s/r.h5", f.directory);
+    snprintf(other, sizeof other, "%s/other", f.directory);
+    write_file(other, (const uint8_t *)text, strlen(text));
+    CU_ASSERT_EQUAL_FATAL(symlink("other", f.result), 0);
+    CU_ASSERT_EQUAL(wa_assembly_begin(f.result, &f.meta, f.arena, &f.err), WA_E_IO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, "cannot create file"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, f.result));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, strerror(EEXIST)));
+    expect_text(&f, other, text);
+
+    /* one that a dead process left, under another name as well */
+    CU_ASSERT_EQUAL_FATAL(unlink(f.result), 0);
+    CU_ASSERT_EQUAL_FATAL(link(other, f.result), 0);
+    WA_MUST(wa_assembly_begin(f.result, &f.meta, f.arena, &f.err), &f.err);
+    expect_text(&f, other, text);
+
+    CU_ASSERT_EQUAL_FATAL(rename(f.result, other), 0);
+    CU_ASSERT_EQUAL_FATAL(symlink("other", f.result), 0);
+    CU_ASSERT_NOT_EQUAL(wa_hdf5_open(f.result, true, &file, &f.err), WA_OK);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f.err.text, strerror(ELOOP)));
+    WA_MUST(wa_hdf5_open(f.result, false, &file, &f.err), &f.err);
+    CU_ASSERT_EQUAL(wa_hdf5_close(file, WA_OK, &f.err), WA_OK);
+    tear_down(&f);
+}
+
 static void directory_that_cannot_be_made_is_named(void)
 {
     fixture f;
@@ -881,6 +922,7 @@ WA_SUITE("store", WA_CASE(layout_names_are_unique_and_every_field_has_a_row),
          WA_CASE(names_of_parts_are_read_letter_for_letter), WA_CASE(any_damaged_byte_is_noticed),
          WA_CASE(part_that_cannot_be_written_leaves_nothing),
          WA_CASE(file_whose_reads_fail_is_given_up_in_one_line),
+         WA_CASE(files_of_hdf5_are_created_anew_and_never_written_through_a_link),
          WA_CASE(directory_that_cannot_be_made_is_named),
          WA_CASE(damaged_job_file_is_one_clear_error),
          WA_CASE(parts_of_another_format_are_refused_in_one_line),
