@@ -336,7 +336,7 @@ static wa_status check_inputs(const task *t, wa_error *err)
     status = wa_comm_agree(t->comm, status, err);
     wa_error unwritten;
     if (is_root(t) && status == WA_E_MISMATCH &&
-        wa_owed_record(t->result_path, t->audit->job->text, &unwritten) != WA_OK)
+        wa_owed_record(t->result_path, t->audit->job->text, t->mark.run, &unwritten) != WA_OK)
         wa_note(err, "and parts of other bytes cannot be marked: %.200s", unwritten.text);
     return status;
 }

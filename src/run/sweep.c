@@ -18,6 +18,7 @@ typedef struct sweep {
     wa_arena *arena;
     size_t *chosen; /* [chosen_count] audits to run, ascending */
     size_t chosen_count;
+    char run[WA_RUN_ID_BYTES]; /* by which results are asked for anew */
     wa_sweep *plan;
     wa_comm *part;     /* the ranks of my set; comm itself when there is one set */
     wa_run_sets *sets; /* on the root of a set, when there are several */
@@ -60,14 +61,15 @@ static wa_status result_path(const sweep *s, size_t index, char **out, wa_error 
 static wa_status record_owed(sweep *s, wa_error *err)
 {
     char *path;
-    wa_status status = WA_OK;
     bool records = s->options->fresh && is_root(s->comm);
+    wa_status status = records ? wa_run_id_draw(s->run, err) : WA_OK;
     for (size_t i = 0; records && status == WA_OK && i < s->chosen_count; i++) {
         status = result_path(s, s->chosen[i], &path, err);
         if (status == WA_OK)
-            status = wa_owed_record(path, s->job->text, err);
+            status = wa_owed_record(path, s->job->text, s->run, err);
     }
-    return wa_comm_agree(s->comm, status, err);
+    WA_TRY(wa_comm_agree(s->comm, status, err));
+    return wa_comm_broadcast(s->comm, s->run, sizeof s->run, err); /* roots of sets may waive */
 }
 
 /* Another run computes it now: this one is refused, and its wish with it. */
@@ -76,7 +78,7 @@ static void waive(sweep *s, size_t index)
     char *path;
     wa_error err;
     if (s->options->fresh &&
-        (result_path(s, index, &path, &err) != WA_OK || wa_owed_settle(path, &err) != WA_OK))
+        (result_path(s, index, &path, &err) != WA_OK || wa_owed_waive(path, s->run, &err) != WA_OK))
         fprintf(stderr, "warning: %s\n", err.text);
 }
 

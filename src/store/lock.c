@@ -1,6 +1,7 @@
 /* The owner lock of a parts directory: who computes this result, and is that process still there?
  */
 #include "store/parts.h"
+#include "store/store.h"
 
 #include "base/bytes.h"
 #include "base/json.h"
@@ -262,8 +263,7 @@ static wa_status take(wa_lock *lock, const char *temporary, wa_owner *before, wa
     return status;
 }
 
-/* Sixteen random bytes as hexadecimal digits: no two runs have the same. */
-static wa_status draw_run_id(char out[WA_RUN_ID_BYTES], wa_error *err)
+wa_status wa_run_id_draw(char out[WA_RUN_ID_BYTES], wa_error *err)
 {
     unsigned char bytes[(WA_RUN_ID_BYTES - 1) / 2];
     if (RAND_bytes(bytes, sizeof bytes) != 1)
@@ -339,7 +339,7 @@ static void take_away(wa_lock *lock)
 wa_status wa_lock_take(const char *directory, wa_lock *out, wa_owner *before, wa_error *err)
 {
     wa_lock lock = {.fd = -1};
-    WA_TRY(draw_run_id(lock.run, err));
+    WA_TRY(wa_run_id_draw(lock.run, err));
     *before = (wa_owner){.present = false};
     char temporary[WA_NAME_BYTES];
     WA_TRY(wa_parts_join(directory, "lock", lock.path, err));

@@ -153,14 +153,20 @@ wa_part_mark wa_parts_get_mark(const wa_parts *parts);
 /** Give the assembled result its name, unless another run has taken over. Rank 0. */
 WA_CHECKED wa_status wa_parts_publish(const wa_parts *parts, const char *temporary, wa_error *err);
 /**
- * Local, rank 0, without the lock: what stands at a result's path, or is begun there, is to be
- * computed anew, whenever this run ends. RESULT.h5.parts/owed says so until wa_parts_open has begun
- * the job anew (and of parts that were made while an input changed); it honours the record in every run of the same job text, and in every run whose
- * fingerprint is that of what stands there. Where nothing stands nothing is owed. WA_E_IO.
+ * Local, any rank, without the lock: what stands at a result's path, or is begun there, is to be
+ * computed anew, whenever this run ends. A line of RESULT.h5.parts/owed says so until wa_parts_open
+ * has begun the job anew (and of parts that were made while an input changed); it honours the record
+ * in every run of the same job text, and in every run whose fingerprint is that of what stands
+ * there. Where nothing stands nothing is owed. run: this run's id. WA_E_IO.
  */
-WA_CHECKED wa_status wa_owed_record(const char *result_path, const char *job_text, wa_error *err);
-/** The record goes, if there is one, and is gone after a crash, too. WA_E_IO. */
+WA_CHECKED wa_status wa_owed_record(const char *result_path, const char *job_text, const char *run,
+                                    wa_error *err);
+/** Take back what this run recorded, and leave what others did. WA_E_IO. */
+WA_CHECKED wa_status wa_owed_waive(const char *result_path, const char *run, wa_error *err);
+/** The record goes, whosever it is, and is gone after a crash, too. WA_E_IO. */
 WA_CHECKED wa_status wa_owed_settle(const char *result_path, wa_error *err);
+/** Sixteen random bytes as hexadecimal digits: no two runs have the same. WA_E_INTERNAL. */
+WA_CHECKED wa_status wa_run_id_draw(char out[WA_RUN_ID_BYTES], wa_error *err);
 
 /** The parts that are there, whole and of this job, in order of their prompts, no prompt twice;
  * none when the result is finished. */

@@ -196,6 +196,21 @@ def test_a_run_that_is_refused_beside_a_living_one_owes_nothing(shop, prompts):
         assert len(file["run"]) == 2
 
 
+def test_a_run_that_is_refused_leaves_what_the_living_one_owes(shop, prompts):
+    """As when that one found an input changed: what it recorded is not the refused one's to take back."""
+    sweep = Sweep(shop, prompts)
+    process = sweep.start_fresh(words=["--audit", "third"], **harness.slowly(40))
+    harness.wait_until(lambda: len(list(sweep.owed("third").parent.glob("prompts-*.h5"))) >= 1, process)
+    record = f"{64 * 'a'} {32 * 'b'}\n"
+    sweep.owed("third").write_text(record)
+    sweep.run(words=["--audit", "third", "--fresh"], expect=3)
+    assert sweep.owed("third").read_text() == record
+    process.kill()
+    process.wait(timeout=60)
+    wait_until_free(sweep, "third")
+    assert "computed anew" in sweep.run(words=["--audit", "third"]).stderr
+
+
 def test_nothing_is_owed_where_nothing_stands(shop, prompts):
     sweep = Sweep(shop, prompts)
     sweep.result("third").unlink()

@@ -744,6 +744,48 @@ static void part_is_no_result(void)
     tear_down(&f);
 }
 
+/* --- What is owed --- */
+
+static void a_run_takes_back_no_other_runs_wish(void)
+{
+    fixture f;
+    char one[WA_RUN_ID_BYTES], two[WA_RUN_ID_BYTES];
+    set_up(&f, "owed");
+    WA_MUST(wa_run_id_draw(one, &f.err), &f.err);
+    WA_MUST(wa_run_id_draw(two, &f.err), &f.err);
+    WA_MUST(wa_owed_record(f.result, "job", one, &f.err), &f.err);
+    CU_ASSERT_EQUAL(wa_owed_look(f.result, "job"), WA_OWED_NOT); /* nothing stands there */
+    WA_MUST(wa_owed_waive(f.result, one, &f.err), &f.err);
+    CU_ASSERT(!wa_dir_exists(f.directory));
+
+    wa_parts_close(open_parts(&f, false), false);
+    WA_MUST(wa_owed_record(f.result, "job", one, &f.err), &f.err);
+    WA_MUST(wa_owed_record(f.result, "another", two, &f.err), &f.err);
+    WA_MUST(wa_owed_record(f.result, "another", two, &f.err), &f.err); /* counts once */
+    CU_ASSERT_EQUAL(wa_owed_look(f.result, "job"), WA_OWED_BY_THIS_JOB);
+    CU_ASSERT_EQUAL(wa_owed_look(f.result, "another"), WA_OWED_BY_THIS_JOB);
+    CU_ASSERT_EQUAL(wa_owed_look(f.result, "a third"), WA_OWED_BY_ANOTHER);
+    WA_MUST(wa_owed_waive(f.result, two, &f.err), &f.err);
+    CU_ASSERT_EQUAL(wa_owed_look(f.result, "job"), WA_OWED_BY_THIS_JOB);
+    CU_ASSERT_EQUAL(wa_owed_look(f.result, "another"), WA_OWED_BY_ANOTHER);
+    WA_MUST(wa_owed_waive(f.result, one, &f.err), &f.err);
+    CU_ASSERT(!exists(&f, "owed"));
+
+    WA_MUST(wa_owed_record(f.result, "job", one, &f.err), &f.err);
+    WA_MUST(wa_owed_settle(f.result, &f.err), &f.err);
+    CU_ASSERT(!exists(&f, "owed"));
+    /* as an earlier version wrote it, and damaged: a run that waives leaves both */
+    static const char *const others[] = {
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n", "", "no line"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        write_text(&f, "owed", others[i]);
+        WA_MUST(wa_owed_waive(f.result, one, &f.err), &f.err);
+        CU_ASSERT_EQUAL(wa_owed_look(f.result, "abc"),
+                        i == 0 ? WA_OWED_BY_THIS_JOB : WA_OWED_BY_ANOTHER);
+    }
+    tear_down(&f);
+}
+
 /* --- The lock --- */
 
 static void living_owner_is_named_and_refused(void)
@@ -927,7 +969,8 @@ WA_SUITE("store", WA_CASE(layout_names_are_unique_and_every_field_has_a_row),
          WA_CASE(damaged_job_file_is_one_clear_error),
          WA_CASE(parts_of_another_format_are_refused_in_one_line),
          WA_CASE(foreign_file_at_the_result_path_is_not_overwritten), WA_CASE(part_is_no_result),
-         WA_CASE(living_owner_is_named_and_refused), WA_CASE(lock_of_a_gone_process_is_taken_over),
+         WA_CASE(a_run_takes_back_no_other_runs_wish), WA_CASE(living_owner_is_named_and_refused),
+         WA_CASE(lock_of_a_gone_process_is_taken_over),
          WA_CASE(another_hosts_lock_lives_for_a_minute_of_silence),
          WA_CASE(owner_in_another_pid_namespace_is_not_taken_for_dead),
          WA_CASE(lost_lock_is_not_released_twice), WA_CASE(stale_temporaries_are_removed),
