@@ -16,9 +16,9 @@ WA_CHECKED wa_status wa_captures_directory(const char *result_path, char out[WA_
 enum { WA_CAPTURES_NONE = -1, WA_CAPTURES_BARE = -2, WA_CAPTURES_UNKNOWN = -3 };
 /** The folder that the result at this path shows, which may be damaged, or not there. Local. */
 int wa_captures_shown(const char *result_path);
-/** Remove the captures of other folders than `shown` and `own`; nothing when the one shown is
- * unknown. Files of others stay, and so do their folders. Under the lock. */
-WA_CHECKED wa_status wa_captures_tidy(const char *result_path, int shown, int own, wa_error *err);
+/** Remove the captures of a folder, and what is empty then; nothing where `number` names none. Files
+ * of others stay, and so do their folders. Under the lock. */
+WA_CHECKED wa_status wa_captures_remove(const char *result_path, int number, wa_error *err);
 /** The first number at whose name nothing stands. */
 WA_CHECKED wa_status wa_captures_free(const char *result_path, int *out, wa_error *err);
 /** The number that a folder's name tells; WA_CAPTURES_NONE: it is none of ours. */

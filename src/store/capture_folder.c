@@ -159,41 +159,24 @@ int wa_captures_parse_folder(const char *name)
     return strcmp(name, again) == 0 ? number : WA_CAPTURES_NONE;
 }
 
-typedef struct tidier {
-    const char *directory;
-    int shown, own;
-} tidier;
-
-/* Never through a link, which is not ours. */
-static wa_status tidy_entry(void *context, const char *name, wa_error *err)
+/* Never through a link, which is not ours. Folders that hold other files stay. */
+wa_status wa_captures_remove(const char *result_path, int number, wa_error *err)
 {
-    const tidier *t = context;
-    int number = wa_captures_parse_folder(name);
-    char folder[WA_NAME_BYTES];
+    char directory[WA_NAME_BYTES], folder[WA_NAME_BYTES];
     struct stat info;
-    if (number < 0) {
-        keeper bare = {.folder = t->directory};
-        return t->shown == WA_CAPTURES_BARE ? WA_OK : remove_unless_kept(&bare, name, err);
-    }
-    WA_TRY(wa_parts_join(t->directory, name, folder, err));
-    if (number == t->shown || number == t->own || lstat(folder, &info) != 0 ||
-        !S_ISDIR(info.st_mode))
-        return WA_OK;
-    keeper all = {.folder = folder};
-    WA_TRY(wa_directory_visit(folder, remove_unless_kept, &all, err));
-    rmdir(folder); /* stays when somebody keeps other files there */
-    return WA_OK;
-}
-
-wa_status wa_captures_tidy(const char *result_path, int shown, int own, wa_error *err)
-{
-    char directory[WA_NAME_BYTES];
-    tidier t = {.directory = directory, .shown = shown, .own = own};
-    if (shown == WA_CAPTURES_UNKNOWN)
+    if (number < 0 && number != WA_CAPTURES_BARE)
         return WA_OK;
     WA_TRY(wa_captures_directory(result_path, directory, err));
-    WA_TRY(wa_directory_visit(directory, tidy_entry, &t, err));
-    rmdir(directory); /* stays when anything is left */
+    if (number == WA_CAPTURES_BARE)
+        WA_TRY(wa_path_print(folder, err, "%s", directory));
+    else
+        WA_TRY(wa_captures_folder(result_path, number, folder, err));
+    if (lstat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
+        return WA_OK;
+    keeper none = {.folder = folder};
+    WA_TRY(wa_directory_visit(folder, remove_unless_kept, &none, err));
+    rmdir(folder);
+    rmdir(directory);
     return WA_OK;
 }
 

@@ -22,7 +22,13 @@ wa_status wa_parts_hash(const wa_result_meta *meta, wa_arena *arena, char **out,
     return wa_fingerprint_bytes(text, used, arena, out, err);
 }
 
-static json_t *describe(const wa_result_meta *meta, const char *hash, int captures)
+/* NULL is left out. */
+static json_t *number_of(int folder)
+{
+    return folder == WA_CAPTURES_NONE ? NULL : json_integer(folder);
+}
+
+static json_t *describe(const wa_result_meta *meta, const char *hash, int captures, int replaces)
 {
     json_t *items = json_array();
     for (size_t i = 0; i < meta->fingerprint_count; i++) {
@@ -30,17 +36,17 @@ static json_t *describe(const wa_result_meta *meta, const char *hash, int captur
         json_array_append_new(items,
                               json_pack("[s, s, s*]", item->key, item->value, item->touched));
     }
-    return json_pack("{s:i, s:s, s:o, s:I, s:o*}", "walkaudit_parts", WA_LAYOUT_VERSION, "hash",
-                     hash, "fingerprint", items, "prompts", (json_int_t)meta->dims.prompts,
-                     "captures", captures < 0 ? NULL : json_integer(captures));
+    return json_pack("{s:i, s:s, s:o, s:I, s:o*, s:o*}", "walkaudit_parts", WA_LAYOUT_VERSION,
+                     "hash", hash, "fingerprint", items, "prompts", (json_int_t)meta->dims.prompts,
+                     "captures", number_of(captures), "replaces", number_of(replaces));
 }
 
 wa_status wa_parts_job_write(const char *directory, const wa_result_meta *meta, const char *hash,
-                             int captures, wa_error *err)
+                             int captures, int replaces, wa_error *err)
 {
     char path[WA_NAME_BYTES];
     WA_TRY(wa_parts_join(directory, "job.json", path, err));
-    json_t *job = describe(meta, hash, captures);
+    json_t *job = describe(meta, hash, captures, replaces);
     char *text = job == NULL ? NULL : json_dumps(job, JSON_INDENT(1));
     wa_status status;
     if (text == NULL)
@@ -75,6 +81,20 @@ static wa_status copy_item(const json_t *pair, wa_arena *arena, wa_fingerprint_i
     return WA_OK;
 }
 
+static wa_status read_folder(const json_t *root, const char *key, int least, int *out,
+                             wa_error *err)
+{
+    const json_t *value = json_object_get(root, key);
+    *out = WA_CAPTURES_NONE;
+    if (value == NULL)
+        return WA_OK;
+    json_int_t folder = json_integer_value(value);
+    if (!json_is_integer(value) || folder < least || folder > INT_MAX)
+        return wa_fail(err, WA_E_FORMAT, "key '%s': found no number of a folder", key);
+    *out = (int)folder;
+    return WA_OK;
+}
+
 static wa_status parse(const json_t *root, wa_arena *arena, wa_parts_job *out, wa_error *err)
 {
     size_t version;
@@ -87,17 +107,10 @@ static wa_status parse(const json_t *root, wa_arena *arena, wa_parts_job *out, w
     const json_t *items = json_object_get(root, "fingerprint");
     if (!json_is_array(items))
         return wa_fail(err, WA_E_FORMAT, "key 'fingerprint' must be an array");
-    wa_parts_job job = {
-        .hash = copy, .item_count = json_array_size(items), .captures = WA_CAPTURES_NONE};
+    wa_parts_job job = {.hash = copy, .item_count = json_array_size(items)};
     WA_TRY(wa_json_size(root, "prompts", &job.prompt_count, err));
-    if (json_object_get(root, "captures") != NULL) {
-        size_t folder;
-        WA_TRY(wa_json_size(root, "captures", &folder, err));
-        if (folder > INT_MAX)
-            return wa_fail(err, WA_E_FORMAT, "key 'captures': found %zu, no number of a folder",
-                           folder);
-        job.captures = (int)folder;
-    }
+    WA_TRY(read_folder(root, "captures", 0, &job.captures, err));
+    WA_TRY(read_folder(root, "replaces", WA_CAPTURES_BARE, &job.replaces, err));
     wa_fingerprint_item *list;
     WA_TRY(wa_arena_take(arena, job.item_count, sizeof *list, &list, err));
     for (size_t i = 0; i < job.item_count; i++)

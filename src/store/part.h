@@ -14,14 +14,16 @@ typedef struct wa_parts_job {
     size_t item_count;
     size_t prompt_count;
     int captures; /* number of the folder of its captures; WA_CAPTURES_NONE = it has none */
+    int replaces; /* of the folder that the result shows whose name its own will take */
 } wa_parts_job;
 
 /** "sha256:…" over the items, in order. Arena. */
 WA_CHECKED wa_status wa_parts_hash(const wa_result_meta *meta, wa_arena *arena, char **out,
                                    wa_error *err);
-/** captures: as in wa_parts_job. */
+/** captures, replaces: as in wa_parts_job. */
 WA_CHECKED wa_status wa_parts_job_write(const char *directory, const wa_result_meta *meta,
-                                        const char *hash, int captures, wa_error *err);
+                                        const char *hash, int captures, int replaces,
+                                        wa_error *err);
 /** WA_E_IO when there is none, WA_E_FORMAT when it is damaged. */
 WA_CHECKED wa_status wa_parts_job_open(const char *directory, wa_arena *arena, wa_parts_job *out,
                                        wa_error *err);

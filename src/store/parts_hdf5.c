@@ -24,6 +24,7 @@ struct wa_parts {
     size_t run;                  /* K of this run's run-K.json */
     char job[WA_JOB_HASH_BYTES]; /* hash of the fingerprint */
     int captures;                /* number of their folder; WA_CAPTURES_NONE = the job has none */
+    int replaces;                /* of that of the result that this job's takes the place of */
     char note[WA_ERROR_TEXT];    /* what was repaired; "" = nothing */
 };
 
@@ -207,7 +208,7 @@ typedef struct begun_job {
     /* files whose status is another than when the parts were begun, one of a vindex and one of
      * anything else; NULL = none */
     const char *touched_vindex, *touched;
-    int captures; /* number of their folder; WA_CAPTURES_NONE = it has none */
+    int captures, replaces; /* folders, as in wa_parts_job */
 } begun_job;
 
 static wa_status compare_job(const wa_parts *parts, const wa_result_meta *meta, wa_arena *arena,
@@ -215,7 +216,7 @@ static wa_status compare_job(const wa_parts *parts, const wa_result_meta *meta, 
 {
     char path[WA_NAME_BYTES];
     wa_parts_job job = {.hash = NULL};
-    *out = (begun_job){.captures = WA_CAPTURES_NONE};
+    *out = (begun_job){.captures = WA_CAPTURES_NONE, .replaces = WA_CAPTURES_NONE};
     WA_TRY(wa_parts_join(parts->directory, "job.json", path, err));
     if (!wa_file_exists(path))
         return WA_OK;
@@ -226,7 +227,7 @@ static wa_status compare_job(const wa_parts *parts, const wa_result_meta *meta, 
     if (status != WA_OK)
         return wa_note(err, "in '%s'; use --fresh to compute it anew, or another --out",
                        parts->directory);
-    *out = (begun_job){.present = true, .captures = job.captures};
+    *out = (begun_job){.present = true, .captures = job.captures, .replaces = job.replaces};
     out->touched_vindex = wa_fingerprint_touched(job.items, job.item_count, meta->fingerprint,
                                                  meta->fingerprint_count, true);
     out->touched = wa_fingerprint_touched(job.items, job.item_count, meta->fingerprint,
@@ -284,14 +285,36 @@ static wa_status doubt_parts(wa_parts *parts, const wa_result_meta *meta, const 
                          err);
 }
 
+/*
+ * Of a job that is given up, the folder that goes: its own, or, where a run was killed right after
+ * it had published, that of the result before. Any other folder that the result does not show may be
+ * shown by one that was given another name: what this directory's jobs did not make, nor replace,
+ * stays.
+ */
+static int captures_of_begun(const wa_parts *parts, wa_arena *arena)
+{
+    wa_parts_job job;
+    int shown = wa_captures_shown(parts->result_path);
+    if (shown == WA_CAPTURES_UNKNOWN ||
+        wa_parts_job_open(parts->directory, arena, &job, NULL) != WA_OK ||
+        job.captures == WA_CAPTURES_NONE)
+        return WA_CAPTURES_NONE;
+    int goes = job.captures == shown ? job.replaces : job.captures;
+    return goes == shown ? WA_CAPTURES_NONE : goes;
+}
+
 /* The folder of this job's captures: that of a job that was begun, or a new one, since the result
  * that stands there may show another until the new one takes its name. */
 static wa_status choose_captures(wa_parts *parts, const wa_result_meta *meta,
-                                 const begun_job *begun, wa_error *err)
+                                 const begun_job *begun, bool finished, wa_error *err)
 {
+    int shown = wa_captures_shown(parts->result_path);
+    bool published = finished && begun->present && begun->captures == shown;
+    if (published)
+        parts->replaces = begun->replaces;
+    else if (shown != WA_CAPTURES_UNKNOWN)
+        parts->replaces = shown;
     parts->captures = wants_captures(meta) ? begun->captures : WA_CAPTURES_NONE;
-    WA_TRY(wa_captures_tidy(parts->result_path, wa_captures_shown(parts->result_path),
-                            parts->captures, err));
     if (wants_captures(meta) && parts->captures == WA_CAPTURES_NONE)
         WA_TRY(wa_captures_free(parts->result_path, &parts->captures, err));
     return WA_OK;
@@ -306,8 +329,8 @@ static wa_status prepare_captures(const wa_parts *parts, const wa_result_meta *m
     return wa_captures_prepare(folder, meta, parts->kept, parts->kept_count, err);
 }
 
-/* Under the lock. */
-static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fresh,
+/* Under the lock. finished: a result of this job stands there. */
+static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fresh, bool finished,
                             wa_arena *arena, wa_error *err)
 {
     begun_job begun;
@@ -315,18 +338,22 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
     WA_TRY(wa_parts_hash(meta, arena, &hash, err));
     snprintf(parts->job, sizeof parts->job, "%s", hash);
     WA_TRY(wa_parts_remove_stale(parts->directory, err));
-    if (fresh)
+    if (fresh) {
+        WA_TRY(wa_captures_remove(parts->result_path, captures_of_begun(parts, arena), err));
         WA_TRY(wa_parts_remove_files(parts->directory, err));
+    }
     WA_TRY(compare_job(parts, meta, arena, &begun, err));
-    WA_TRY(choose_captures(parts, meta, &begun, err));
+    WA_TRY(choose_captures(parts, meta, &begun, finished, err));
     finder f = {.parts = parts, .arena = arena};
     WA_TRY(wa_directory_visit(parts->directory, find_part, &f, err));
     WA_TRY(keep_parts(parts, meta, hash, arena, err));
     bool touched = begun.touched != NULL || begun.touched_vindex != NULL;
     if (touched)
         WA_TRY(doubt_parts(parts, meta, &begun, arena, err));
-    if (!begun.present || (touched && parts->kept_count == 0) || begun.captures != parts->captures)
-        WA_TRY(wa_parts_job_write(parts->directory, meta, hash, parts->captures, err));
+    if (!begun.present || (touched && parts->kept_count == 0) ||
+        begun.captures != parts->captures || begun.replaces != parts->replaces)
+        WA_TRY(wa_parts_job_write(parts->directory, meta, hash, parts->captures, parts->replaces,
+                                  err));
     WA_TRY(prepare_captures(parts, meta, err));
     if (fresh || !begun.present) /* nothing of before is kept, and the job is on the disk */
         WA_TRY(wa_owed_settle(parts->result_path, err));
@@ -335,7 +362,7 @@ static wa_status take_stock(wa_parts *parts, const wa_result_meta *meta, bool fr
 }
 
 static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, bool fresh,
-                                wa_arena *arena, wa_error *err)
+                                bool finished, wa_arena *arena, wa_error *err)
 {
     wa_owner before;
     WA_TRY(wa_parts_make_directory(parts->directory, err));
@@ -346,7 +373,7 @@ static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, boo
                  before.host, before.process);
         add_note(parts, text);
     }
-    wa_status status = take_stock(parts, meta, fresh, arena, err);
+    wa_status status = take_stock(parts, meta, fresh, finished, arena, err);
     if (status != WA_OK)
         wa_lock_release(&parts->lock);
     return status;
@@ -354,7 +381,7 @@ static wa_status take_directory(wa_parts *parts, const wa_result_meta *meta, boo
 
 /* Beside a result of this job: what a run that was killed while it removed its parts left, or
  * parts of another job. wa_parts_close removes what is locked. */
-static void adopt_leftovers(wa_parts *parts)
+static void adopt_leftovers(wa_parts *parts, wa_arena *arena)
 {
     wa_owner before;
     char path[WA_NAME_BYTES];
@@ -364,8 +391,10 @@ static void adopt_leftovers(wa_parts *parts)
         /* its owner is still at it, or nothing can be written here: it may stay */
         parts->lock.fd = -1;
     else if (wa_parts_join(parts->directory, "job.json", path, NULL) == WA_OK &&
-             wa_file_exists(path))
+             wa_file_exists(path)) {
+        parts->replaces = captures_of_begun(parts, arena);
         add_note(parts, "parts of another job, begun beside this job's result, are removed");
+    }
 }
 
 /* Has a run with --fresh begun this very job beside a result, of this job or of another? */
@@ -386,7 +415,7 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
     WA_TRY(wa_arena_copy(arena, result_path, strlen(result_path), &path, err));
     parts->result_path = path;
     parts->lock.fd = -1;
-    parts->captures = WA_CAPTURES_NONE;
+    parts->captures = parts->replaces = WA_CAPTURES_NONE;
     /* the result takes the name in the end: nothing can take that of a directory, and a device or a
      * FIFO would be gone */
     WA_TRY(wa_regular_or_free(path, err));
@@ -402,9 +431,9 @@ wa_status wa_parts_open(const char *result_path, const wa_result_meta *meta, boo
         add_note(parts, "computed anew: an earlier run asked for that, and did not come to it");
     if (finished && !begun && !anew) {
         parts->state = WA_PARTS_FINISHED;
-        adopt_leftovers(parts);
+        adopt_leftovers(parts, arena);
     } else {
-        WA_TRY(take_directory(parts, meta, anew, arena, err));
+        WA_TRY(take_directory(parts, meta, anew, finished, arena, err));
     }
     *out = parts;
     return WA_OK;
@@ -426,8 +455,12 @@ wa_part_mark wa_parts_get_mark(const wa_parts *parts)
     return mark;
 }
 
-wa_status wa_parts_publish(const wa_parts *parts, const char *temporary, wa_error *err)
+wa_status wa_parts_publish(wa_parts *parts, const char *temporary, wa_error *err)
 {
+    int shown = wa_captures_shown(parts->result_path);
+    if (shown != parts->replaces && shown != parts->captures)
+        parts->replaces =
+            WA_CAPTURES_NONE; /* it was given another name meanwhile, and is not replaced */
     return wa_lock_publish(&parts->lock, parts->directory, temporary, parts->result_path, err);
 }
 
@@ -459,11 +492,8 @@ void wa_parts_close(wa_parts *parts, bool remove_all)
     if (parts == NULL || parts->lock.fd < 0)
         return;
     /* What cannot be removed is left: the result is complete, and the next run sees it first. */
-    bool ours = wa_lock_is_held(&parts->lock);
-    int shown =
-        parts->state == WA_PARTS_FINISHED ? wa_captures_shown(parts->result_path) : parts->captures;
-    if (remove_all && ours) {
-        wa_status tidied = wa_captures_tidy(parts->result_path, shown, shown, NULL);
+    if (remove_all && wa_lock_is_held(&parts->lock)) {
+        wa_status tidied = wa_captures_remove(parts->result_path, parts->replaces, NULL);
         if (wa_parts_remove_files(parts->directory, NULL) == WA_OK && tidied == WA_OK)
             wa_lock_remove(&parts->lock, parts->directory);
     }

@@ -134,8 +134,9 @@ typedef struct wa_parts wa_parts;
  * Local, rank 0. Take RESULT.h5.parts/ (owner lock, stale temporaries removed), compare
  * fingerprints, list what is done. Until wa_parts_close a thread renews the lock's heartbeat.
  *
- * Captures: their folder, RESULT.h5.captures/N, is made (wa_part_mark), and files in it that belong
- * to no kept part are removed, and folders that neither this job nor the result there has.
+ * Captures: their folder, RESULT.h5.captures/N, is made (wa_part_mark), files in it that belong to no
+ * kept part are removed, and the folder of a job that is given up here. wa_parts_close removes that of
+ * the result that was replaced. No other folder is touched: a result under another name may show it.
  *
  * fresh  forget parts, and the result until the new one takes its name; also where a run with
  *        --fresh owes it. Else a run goes on with the parts of one that was begun so, also beside a
@@ -151,7 +152,7 @@ wa_parts_state wa_parts_get_state(const wa_parts *parts);
 /** For the ranks that write and read parts; empty when the result is finished. */
 wa_part_mark wa_parts_get_mark(const wa_parts *parts);
 /** Give the assembled result its name, unless another run has taken over. Rank 0. */
-WA_CHECKED wa_status wa_parts_publish(const wa_parts *parts, const char *temporary, wa_error *err);
+WA_CHECKED wa_status wa_parts_publish(wa_parts *parts, const char *temporary, wa_error *err);
 /**
  * Local, any rank, without the lock: what stands at a result's path, or is begun there, is to be
  * computed anew, whenever this run ends. A line of RESULT.h5.parts/owed says so until wa_parts_open

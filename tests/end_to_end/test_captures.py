@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import xarray
 
+import edit_result
 import harness
 
 KILLS = int(os.environ.get("WALKAUDIT_KILLS", "2"))
@@ -333,7 +334,50 @@ def test_files_of_others_and_links_among_the_captures_stay(shop, inputs, tmp_pat
 def test_captures_beside_each_other_as_an_earlier_version_put_them_are_replaced(shop, inputs):
     job = make(shop, inputs, captures={"tensors": ["x"], "layers": [2]})
     job.run()
-    stale = folder(job).parent / "prompts-000000-000001-layers-0000-0007-reference.h5"
-    stale.write_bytes(b"of an earlier version")
+    before, directory = captures(job)["x"].tobytes(), folder(job).parent
+    with edit_result.edit(job.result_path) as file:
+        old = file["captures/x"]
+        layout = h5py.VirtualLayout(old.shape, old.dtype)
+        for source in old.virtual_sources():
+            path = job.result_path.parent / source.file_name
+            with h5py.File(path) as kept:
+                shape = kept[source.dset_name].shape
+            path.rename(directory / path.name)
+            start, end = source.vspace.get_select_bounds()
+            layout[tuple(slice(a, b + 1) for a, b in zip(start, end))] = h5py.VirtualSource(f"{directory.name}/{path.name}", source.dset_name, shape)
+        del file["captures/x"]
+        file.create_virtual_dataset("captures/x", layout, fillvalue=np.nan)
+    folder(job).rmdir()
+    assert captures(job)["x"].tobytes() == before
     job.run(words=["--fresh"])
-    assert not stale.exists() and numbers(job.result_path) == ["1"]
+    assert numbers(job.result_path) == ["0"] and captures(job)["x"].tobytes() == before
+
+
+@pytest.mark.parametrize("when", ["before", "while", "after"])
+def test_a_result_that_was_given_another_name_keeps_its_captures(shop, inputs, reference, other, elsewhere, when):
+    """Before the next run, while one with --fresh computes, and between two of that: nothing that a result shows is removed."""
+    job = make(shop, inputs)
+    job.run()
+    old, renamed = values(job.result_path), job.result_path.with_name("renamed.h5")
+    changed = make(shop, inputs, prompts=elsewhere)
+    words = ["--out", job.result_path]
+    if when == "before":
+        job.result_path.rename(renamed)
+        changed.run(words=words)
+    else:
+        process = harness.start(changed, None, [*words, "--fresh"], **harness.slowly(40))
+        harness.wait_until(lambda: len(harness.parts(job)) >= 2, process)
+        if when == "while":
+            job.result_path.rename(renamed)
+            assert process.wait(timeout=120) == 0
+        else:
+            process.kill()
+            process.wait(timeout=60)
+            harness.wait_until_gone(job)
+            job.result_path.rename(renamed)
+            changed.run(words=words)
+    assert values(renamed) == old and values(job.result_path) == values(other.result_path)
+    assert numbers(job.result_path) == ["0", "1"] and shown(renamed) == {"0"}
+    changed.run(words=["--fresh", *words])  # replaces its own, and that alone
+    assert values(renamed) == old and values(job.result_path) == values(other.result_path)
+    assert numbers(job.result_path) == ["0", "2"]
