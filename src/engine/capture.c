@@ -18,7 +18,7 @@ static wa_status begin(wa_stage *stage, const wa_stage_batch *batch, size_t laye
                               .first_layer = layer,
                               .last_layer = wa_capture_last_layer(audit->captures, layer, end),
                               .which = which};
-    return wa_capture_begin(audit->captures_folder, audit->captures, &place, batch->rows,
+    return wa_capture_begin(&audit->captures_owner, audit->captures, &place, batch->rows,
                             stage->capture_arena, slot_of(stage, which), err);
 }
 

@@ -71,7 +71,7 @@ typedef struct wa_stage_audit {
     const wa_dump *dump;
     const wa_captures *captures; /* NULL = nothing is kept */
     wa_witness *witness;         /* of what is read; NULL: whole files are hashed instead */
-    const char *captures_folder; /* wa_captures_folder; may be NULL without captures */
+    wa_capture_owner captures_owner;
 } wa_stage_audit;
 
 /** Rows of one batch on one rank. */

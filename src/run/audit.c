@@ -236,8 +236,6 @@ static const char *what_goes_on(const wa_run_options *options)
 
 static wa_status compute(task *t, wa_cost *cost, wa_error *err)
 {
-    char captures_folder[WA_NAME_BYTES];
-    WA_TRY(wa_captures_folder(t->result_path, t->mark.captures, captures_folder, err));
     wa_stage_audit stage_audit = {.model = t->audit->model,
                                   .vindexes = (const wa_vindex *const *)t->audit->vindexes,
                                   .cases = t->audit->cases.items,
@@ -253,7 +251,7 @@ static wa_status compute(task *t, wa_cost *cost, wa_error *err)
                                   .dump = t->audit->dump,
                                   .captures = t->audit->captures,
                                   .witness = t->audit->job->fingerprint_full ? NULL : &t->witness,
-                                  .captures_folder = captures_folder};
+                                  .captures_owner = {t->result_path, &t->mark}};
     for (size_t p = 0; p < t->audit->prompt_count; p++)
         if (t->audit->prompt_rows[p] > stage_audit.longest_prompt)
             stage_audit.longest_prompt = t->audit->prompt_rows[p];

@@ -5,6 +5,7 @@
 
 #include "base/durable.h"
 #include "job/plan.h"
+#include "store/mark.h"
 
 /* X(id, name in jobs and files, meaning) */
 #define WA_CAPTURE_LIST(X)                                                                         \
@@ -67,14 +68,22 @@ typedef struct wa_capture_file wa_capture_file;
 WA_CHECKED wa_status wa_captures_folder(const char *result_path, int number,
                                         char out[WA_NAME_BYTES], wa_error *err);
 
-/** Local. A file of that folder. Memory of `arena` until finish or abandon. */
-WA_CHECKED wa_status wa_capture_begin(const char *folder, const wa_captures *captures,
+/** The run that keeps captures, by which it is known whether it still owns the result. Borrowed. */
+typedef struct wa_capture_owner {
+    const char *result_path;
+    const wa_part_mark *mark;
+} wa_capture_owner;
+
+/** Local. A file of that run's folder. The owner is borrowed, and memory of `arena`, until finish or
+ * abandon. */
+WA_CHECKED wa_status wa_capture_begin(const wa_capture_owner *owner, const wa_captures *captures,
                                       const wa_capture_place *place, size_t rows, wa_arena *arena,
                                       wa_capture_file **out, wa_error *err);
 /** values [rows, hidden] f32 of a kept layer of the file. */
 WA_CHECKED wa_status wa_capture_write(wa_capture_file *file, wa_capture_tensor tensor, size_t layer,
                                       const float *values, wa_error *err);
-/** Close, seal, fsync, rename, fsync of the directory. The file is closed whatever is returned. */
+/** Close, seal, fsync, rename while the run owns its result, fsync of the directory. The file is
+ * closed whatever is returned. Errors: WA_E_IO; WA_E_BUSY when another run has taken over. */
 WA_CHECKED wa_status wa_capture_finish(wa_capture_file *file, wa_error *err);
 void wa_capture_abandon(wa_capture_file *file);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 struct wa_capture_file {
+    const wa_capture_owner *owner;
     const wa_captures *captures;
     wa_capture_place place;
     size_t rows;
@@ -57,14 +58,16 @@ static wa_status create_datasets(wa_capture_file *file, wa_error *err)
     return WA_OK;
 }
 
-wa_status wa_capture_begin(const char *folder, const wa_captures *captures,
+wa_status wa_capture_begin(const wa_capture_owner *owner, const wa_captures *captures,
                            const wa_capture_place *place, size_t rows, wa_arena *arena,
                            wa_capture_file **out, wa_error *err)
 {
     wa_hdf5_quiet();
     wa_capture_file *file;
-    char name[WA_HOST_BYTES];
+    char name[WA_HOST_BYTES], folder[WA_NAME_BYTES];
+    WA_TRY(wa_captures_folder(owner->result_path, owner->mark->captures, folder, err));
     WA_TRY(wa_arena_take(arena, 1, sizeof *file, &file, err));
+    file->owner = owner;
     file->captures = captures;
     file->place = *place;
     file->rows = rows;
@@ -111,6 +114,15 @@ static wa_status close_file(wa_capture_file *file, wa_error *err)
     return wa_hdf5_close(file->file, status, err);
 }
 
+static wa_status publish(const wa_capture_file *file, wa_error *err)
+{
+    char directory[WA_NAME_BYTES];
+    wa_passage passage = {.directory = directory, .run = file->owner->mark->run};
+    const wa_gate gate = wa_lock_gate(&passage);
+    WA_TRY(wa_parts_directory(file->owner->result_path, directory, err));
+    return wa_file_publish(file->temporary, file->path, &gate, err);
+}
+
 wa_status wa_capture_finish(wa_capture_file *file, wa_error *err)
 {
     wa_status status = close_file(file, err);
@@ -120,7 +132,7 @@ wa_status wa_capture_finish(wa_capture_file *file, wa_error *err)
         unlink(file->temporary);
         return wa_note(err, "in file '%s'", file->path);
     }
-    return wa_file_publish(file->temporary, file->path, NULL, err);
+    return publish(file, err);
 }
 
 void wa_capture_abandon(wa_capture_file *file)

@@ -384,14 +384,9 @@ wa_status wa_lock_check(const char *directory, const char *run, wa_error *err)
 
 /* --- Publishing while nobody can take over --- */
 
-typedef struct passage {
-    const char *directory, *run;
-    int guard;
-} passage;
-
 static wa_status enter(void *context, wa_error *err)
 {
-    passage *p = context;
+    wa_passage *p = context;
     WA_TRY(wa_lock_guard(p->directory, &p->guard, err));
     wa_status status = wa_lock_check(p->directory, p->run, err);
     if (status != WA_OK)
@@ -401,15 +396,12 @@ static wa_status enter(void *context, wa_error *err)
 
 static void leave(void *context)
 {
-    wa_lock_unguard(((passage *)context)->guard);
+    wa_lock_unguard(((wa_passage *)context)->guard);
 }
 
-wa_status wa_lock_publish(const wa_lock *lock, const char *directory, const char *temporary,
-                          const char *final_path, wa_error *err)
+wa_gate wa_lock_gate(wa_passage *passage)
 {
-    passage p = {.directory = directory, .run = lock->run};
-    const wa_gate gate = {.enter = enter, .leave = leave, .context = &p};
-    return wa_file_publish(temporary, final_path, &gate, err);
+    return (wa_gate){.enter = enter, .leave = leave, .context = passage};
 }
 
 void wa_lock_release(wa_lock *lock)

@@ -110,7 +110,7 @@ static wa_status create_in_memory(wa_hid *out, wa_error *err)
 
 /* The image lies in the core driver's memory (H5Fget_vfd_handle gives its address): written without
  * a copy. */
-static wa_status write_image(wa_hid file, const char *path, wa_error *err)
+static wa_status write_image(wa_hid file, const char *path, const wa_gate *gate, wa_error *err)
 {
     void **memory = NULL;
     ssize_t size = -1;
@@ -122,20 +122,7 @@ static wa_status write_image(wa_hid file, const char *path, wa_error *err)
     wa_bytes pieces[] = {{.data = *memory, .size = (size_t)size},
                          {.data = (const uint8_t *)seal, .size = WA_SEAL_BYTES}};
     WA_TRY(wa_seal_of(pieces[0], seal, err));
-    return wa_file_write_pieces(path, pieces, 2, NULL, err);
-}
-
-static wa_status write_part(const char *path, const wa_batch *range, const wa_part_mark *mark,
-                            const wa_block *block, bool has_encoding, wa_error *err)
-{
-    wa_hid file;
-    WA_TRY(create_in_memory(&file, err));
-    wa_status status = write_identity(file, range, mark, &block->dims, has_encoding, err);
-    if (status == WA_OK)
-        status = write_fields(file, block, has_encoding, err);
-    if (status == WA_OK)
-        status = write_image(file, path, err);
-    return wa_hdf5_close(file, status, err);
+    return wa_file_write_pieces(path, pieces, 2, gate, err);
 }
 
 wa_status wa_part_write(const char *result_path, const wa_batch *range, const wa_part_mark *mark,
@@ -143,10 +130,19 @@ wa_status wa_part_write(const char *result_path, const wa_batch *range, const wa
 {
     wa_hdf5_quiet();
     char directory[WA_NAME_BYTES], path[WA_NAME_BYTES];
+    wa_passage passage = {.directory = directory, .run = mark->run};
+    const wa_gate gate = wa_lock_gate(&passage);
+    wa_hid file;
     WA_TRY(wa_parts_directory(result_path, directory, err));
     WA_TRY(wa_part_name(result_path, range, path, err));
-    WA_TRY(wa_lock_check(directory, mark->run, err));
-    return write_part(path, range, mark, block, has_encoding, err);
+    WA_TRY(wa_lock_check(directory, mark->run, err)); /* else nothing is written at all */
+    WA_TRY(create_in_memory(&file, err));
+    wa_status status = write_identity(file, range, mark, &block->dims, has_encoding, err);
+    if (status == WA_OK)
+        status = write_fields(file, block, has_encoding, err);
+    if (status == WA_OK)
+        status = write_image(file, path, &gate, err);
+    return wa_hdf5_close(file, status, err);
 }
 
 /* --- Reading back --- */

@@ -99,13 +99,14 @@ void wa_lock_unguard(int guard);
 bool wa_lock_is_held(const wa_lock *lock);
 /** Any rank. Does the lock of the directory still name this run? WA_E_IO, naming who took over. */
 WA_CHECKED wa_status wa_lock_check(const char *directory, const char *run, wa_error *err);
-/**
- * Give a finished temporary its final name, while nobody can take over: fsync, the question whether
- * the lock is still ours and the rename under the guard, fsync of the folder. On failure the
- * temporary is removed.
- */
-WA_CHECKED wa_status wa_lock_publish(const wa_lock *lock, const char *directory,
-                                     const char *temporary, const char *final_path, wa_error *err);
+/** Any rank. The gate by which everything of a run gets its final name: under the guard, so that
+ * nobody can take over meanwhile, and only where the lock still names this run (errors of
+ * wa_lock_guard and wa_lock_check). The passage is borrowed. */
+typedef struct wa_passage {
+    const char *directory, *run;
+    int guard;
+} wa_passage;
+wa_gate wa_lock_gate(wa_passage *passage);
 void wa_lock_release(wa_lock *lock);
 /** Release it, and remove the directory that holds nothing else any more. */
 void wa_lock_remove(wa_lock *lock, const char *directory);

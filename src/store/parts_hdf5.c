@@ -461,7 +461,9 @@ wa_status wa_parts_publish(wa_parts *parts, const char *temporary, wa_error *err
     if (shown != parts->replaces && shown != parts->captures)
         parts->replaces =
             WA_CAPTURES_NONE; /* it was given another name meanwhile, and is not replaced */
-    return wa_lock_publish(&parts->lock, parts->directory, temporary, parts->result_path, err);
+    wa_passage passage = {.directory = parts->directory, .run = parts->lock.run};
+    const wa_gate gate = wa_lock_gate(&passage);
+    return wa_file_publish(temporary, parts->result_path, &gate, err);
 }
 
 const char *wa_parts_note(const wa_parts *parts)
@@ -483,8 +485,11 @@ const wa_batch *wa_parts_encoding(const wa_parts *parts)
 wa_status wa_parts_write_run(wa_parts *parts, const char *json_text, wa_error *err)
 {
     char path[WA_NAME_BYTES];
+    wa_passage passage = {.directory = parts->directory, .run = parts->lock.run};
+    const wa_gate gate = wa_lock_gate(&passage);
+    const wa_bytes text = {.data = (const uint8_t *)json_text, .size = strlen(json_text)};
     WA_TRY(wa_parts_run_name(parts->directory, parts->run, path, err));
-    return wa_file_write(path, json_text, strlen(json_text), err);
+    return wa_file_write_pieces(path, &text, 1, &gate, err);
 }
 
 void wa_parts_close(wa_parts *parts, bool remove_all)

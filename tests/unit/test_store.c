@@ -876,6 +876,87 @@ static void owner_in_another_pid_namespace_is_not_taken_for_dead(void)
     tear_down(&f);
 }
 
+static bool has_temporary(const fixture *f)
+{
+    char command[400];
+    snprintf(command, sizeof command, "ls '%s' | grep -q 'prompts-.*tmp$'", f->parts);
+    return system(command) == 0;
+}
+
+/* As another run's rank 0 does. */
+static void take_over(fixture *f)
+{
+    char lock[WA_NAME_BYTES], other[WA_NAME_BYTES];
+    write_text(f, "other", "{\"run\": \"another\", \"host\": \"elsewhere\", \"process\": 7}");
+    WA_MUST(wa_parts_join(f->parts, "lock", lock, &f->err), &f->err);
+    WA_MUST(wa_parts_join(f->parts, "other", other, &f->err), &f->err);
+    CU_ASSERT_EQUAL_FATAL(rename(other, lock), 0);
+}
+
+/* A rank that was suspended between its look at the lock and the rename. */
+static void part_of_a_run_that_lost_its_lock_meanwhile_is_not_published(void)
+{
+    fixture f;
+    int guard, how = 0;
+    set_up(&f, "overtaken");
+    wa_parts *parts = open_parts(&f, false);
+    WA_MUST(wa_lock_guard(f.parts, &guard, &f.err), &f.err);
+    fflush(NULL);
+    pid_t child = fork();
+    CU_ASSERT_FATAL(child >= 0);
+    if (child == 0) {
+        wa_block block;
+        wa_error err = {.status = WA_OK};
+        wa_lock_unguard(guard); /* a copy of the descriptor */
+        wa_status status =
+            fake_block(&f.meta.dims, &f.list.parts[0], f.arena, &block, &err) != WA_OK
+                ? WA_E_INTERNAL
+                : wa_part_write(f.result, &f.list.parts[0], &f.list.mark, &block, true, &err);
+        _exit(status == WA_E_BUSY && strstr(err.text, "has taken over") != NULL ? 0 : 1);
+    }
+    while (!has_temporary(&f) && waitpid(child, &how, WNOHANG) == 0)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    CU_ASSERT(!exists(&f, PART_0));
+    take_over(&f);
+    wa_lock_unguard(guard);
+    CU_ASSERT_EQUAL(waitpid(child, &how, 0), child);
+    CU_ASSERT(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    CU_ASSERT(!exists(&f, PART_0) && !has_temporary(&f));
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
+static void capture_of_a_run_that_lost_its_lock_is_not_published(void)
+{
+    static const uint8_t layers[] = {1, 1, 1};
+    static const float values[9] = {0.0F};
+    const wa_captures captures = {
+        .tensor = {[WA_CAPTURE_INPUT] = true}, .layer = layers, .layer_count = 3, .hidden = 1};
+    const wa_capture_place place = {.which = WA_CAPTURE_REFERENCE, .prompt_count = 2};
+    fixture f;
+    wa_capture_file *file;
+    char folder[WA_NAME_BYTES];
+    set_up(&f, "capture");
+    wa_parts *parts = open_parts(&f, false);
+    const wa_capture_owner owner = {.result_path = f.result, .mark = &f.list.mark};
+    f.list.mark.captures = 0;
+    WA_MUST(wa_captures_folder(f.result, f.list.mark.captures, folder, &f.err), &f.err);
+    WA_MUST(wa_directory_make(folder, &f.err), &f.err);
+    for (int overtaken = 0; overtaken < 2; overtaken++) {
+        WA_MUST(wa_capture_begin(&owner, &captures, &place, 9, f.arena, &file, &f.err), &f.err);
+        WA_MUST(wa_capture_write(file, WA_CAPTURE_INPUT, 0, values, &f.err), &f.err);
+        if (overtaken)
+            take_over(&f);
+        CU_ASSERT_EQUAL(wa_capture_finish(file, &f.err), overtaken ? WA_E_BUSY : WA_OK);
+        char command[2 * WA_NAME_BYTES + 64];
+        snprintf(command, sizeof command, "test $(ls '%s' | wc -l) = %d && rm -f '%s'/*", folder,
+                 overtaken ? 0 : 1, folder);
+        CU_ASSERT_EQUAL(system(command), 0);
+    }
+    wa_parts_close(parts, false);
+    tear_down(&f);
+}
+
 /* After a take-over the former owner must not remove the new owner's lock. */
 static void lost_lock_is_not_released_twice(void)
 {
@@ -973,5 +1054,7 @@ WA_SUITE("store", WA_CASE(layout_names_are_unique_and_every_field_has_a_row),
          WA_CASE(lock_of_a_gone_process_is_taken_over),
          WA_CASE(another_hosts_lock_lives_for_a_minute_of_silence),
          WA_CASE(owner_in_another_pid_namespace_is_not_taken_for_dead),
+         WA_CASE(part_of_a_run_that_lost_its_lock_meanwhile_is_not_published),
+         WA_CASE(capture_of_a_run_that_lost_its_lock_is_not_published),
          WA_CASE(lost_lock_is_not_released_twice), WA_CASE(stale_temporaries_are_removed),
          WA_CASE(no_failing_allocation_leaves_the_lock_behind))
