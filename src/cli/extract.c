@@ -1,5 +1,6 @@
 /* walkaudit extract: a vindex from a model, with a progress bar and a closing line. */
 #include "vindex/extract.h"
+#include "base/clock.h"
 #include "base/signals.h"
 #include "base/staging.h"
 #include "cli/cli.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BAR_WIDTH = 40 };
@@ -93,13 +93,6 @@ static void draw_bar(void *context, size_t done, size_t total)
     *on_line = done < total;
     if (done == total)
         fputc('\n', stderr);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 typedef struct totals {
@@ -302,7 +295,7 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
         fprintf(stderr, "walkaudit: warning: %s\n", model->notes[i]);
     if (!args->quiet)
         WA_TRY(name_leftover(args->out, arena, err));
-    double start = now();
+    double start = wa_clock();
     bool bar_on_line = false;
     options.progress_context = &bar_on_line;
     wa_signals_hear_end();
@@ -311,7 +304,7 @@ static wa_status extract(void *words, wa_arena *arena, int *exit_code, wa_error 
         fputc('\n', stderr);
     if (status == WA_OK && !args->quiet) {
         totals sum;
-        double seconds = now() - start;
+        double seconds = wa_clock() - start;
         status = count_vindex(args->out, arena, &sum, err);
         if (status == WA_OK)
             print_closing(model, args, sum, seconds);

@@ -1,5 +1,6 @@
 /* `walkaudit synth`: a random model for tests and benchmarks. */
 #include "model/synth.h"
+#include "base/clock.h"
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -7,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -97,13 +97,6 @@ static error_t take_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void draw(void *context, uint64_t done, uint64_t total)
 {
     (void)context;
@@ -118,12 +111,12 @@ static wa_status run(void *words, wa_arena *arena, int *exit_code, wa_error *err
     request *r = words;
     (void)exit_code;
     wa_synth_report report;
-    double start = now();
+    double start = wa_clock();
     WA_TRY(wa_synth_dtype_parse(r->dtype, &r->options.dtype, err));
     if (!r->quiet && isatty(STDERR_FILENO))
         r->options.progress = draw;
     WA_TRY(wa_synth(r->out, &r->options, arena, &report, err));
-    double seconds = now() - start;
+    double seconds = wa_clock() - start;
     if (r->quiet)
         return WA_OK;
     char experts[96] = "";
