@@ -284,19 +284,15 @@ static wa_status write_group(author *a, wa_hid file, wa_error *err)
     return wa_ids_close(&ids, status, err);
 }
 
-static const char *last_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
-}
-
 wa_status wa_assembly_captures(wa_hid file, const char *result_path, const wa_part_list *list,
                                const wa_result_meta *meta, wa_arena *arena, wa_error *err)
 {
     if (meta->captures == NULL || !wa_captures_any(meta->captures))
         return WA_OK;
     char *prefix;
-    WA_TRY(wa_arena_print(arena, &prefix, err, "%s.captures/%d/", last_name(result_path),
+    size_t length;
+    const char *name = wa_last_name(result_path, &length);
+    WA_TRY(wa_arena_print(arena, &prefix, err, "%.*s.captures/%d/", (int)length, name,
                           list->mark.captures));
     author a = {.result_path = result_path,
                 .meta = meta,
@@ -335,7 +331,9 @@ static int folder_of(const char *source, const char *result_path)
 {
     char own[WA_NAME_BYTES], number[WA_NAME_BYTES];
     wa_capture_place ignored;
-    if (wa_path_print(own, NULL, "%s.captures/", last_name(result_path)) != WA_OK ||
+    size_t length;
+    const char *name = wa_last_name(result_path, &length);
+    if (wa_path_print(own, NULL, "%.*s.captures/", (int)length, name) != WA_OK ||
         strncmp(source, own, strlen(own)) != 0)
         return WA_CAPTURES_UNKNOWN; /* it had another name when it was made */
     const char *rest = source + strlen(own), *slash = strchr(rest, '/');

@@ -14,6 +14,10 @@ WA_CHECKED wa_status wa_result_file_open(const char *path, wa_hid *out, wa_error
 WA_CHECKED wa_status wa_result_fingerprint(wa_hid file, wa_arena *arena,
                                            const wa_fingerprint_item **out, size_t *count,
                                            wa_error *err);
+/** Codes and indices of a dataset, which are used to index tables: each must lie in [least, limit).
+ * WA_E_FORMAT. */
+WA_CHECKED wa_status wa_result_check_codes(const char *name, const int8_t *values, size_t count,
+                                           int least, int limit, wa_error *err);
 /** Everything of wa_result_meta. out->dims must be set. */
 WA_CHECKED wa_status wa_result_load_meta(wa_hid file, const wa_extents *extents, wa_arena *arena,
                                          wa_result_meta *out, wa_error *err);

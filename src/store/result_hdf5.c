@@ -86,16 +86,6 @@ static wa_status load_positions(wa_hid file, const wa_extents *x, wa_arena *aren
     return wa_dataset_load(file, "obs_next_logprob", x, arena, &out->obs_next_logprob, err);
 }
 
-static wa_status check_words(const char *name, const int8_t *values, size_t count, int limit,
-                             wa_error *err)
-{
-    for (size_t i = 0; i < count; i++)
-        if (values[i] < 0 || values[i] >= limit)
-            return wa_fail(err, WA_E_FORMAT, "dataset '%s': found %d, expected 0 to %d", name,
-                           values[i], limit - 1);
-    return WA_OK;
-}
-
 static wa_status load_row_errors(wa_hid file, const wa_extents *x, wa_arena *arena,
                                  wa_row_errors *out, wa_error *err)
 {
@@ -128,8 +118,8 @@ static wa_status load_row_errors(wa_hid file, const wa_extents *x, wa_arena *are
     size_t count = dims->vindexes * WA_PAYLOAD_COUNT * dims->layers * WA_PROJECTION_COUNT;
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
         WA_TRY(wa_dataset_load(file, sets[i].name, x, arena, sets[i].to, err));
-    WA_TRY(check_words("row_err_format", out->format, count, WA_FORMAT_COUNT, err));
-    return check_words("row_err_basis", out->basis, count, WA_BASIS_COUNT, err);
+    WA_TRY(wa_result_check_codes("row_err_format", out->format, count, 0, WA_FORMAT_COUNT, err));
+    return wa_result_check_codes("row_err_basis", out->basis, count, 0, WA_BASIS_COUNT, err);
 }
 
 static wa_status load_expert_rows(wa_hid file, const wa_extents *x, wa_arena *arena, wa_result *out,
@@ -142,19 +132,12 @@ static wa_status load_expert_rows(wa_hid file, const wa_extents *x, wa_arena *ar
     return wa_dataset_load(file, "expert_kernel_rows", x, arena, &out->expert_kernel_rows, err);
 }
 
-/* Labels are used to index tables. */
 static wa_status load_labels(wa_hid file, const wa_extents *x, wa_arena *arena, const int8_t **out,
                              wa_error *err)
 {
-    const int8_t *label;
-    WA_TRY(wa_dataset_load(file, "label", x, arena, &label, err));
-    /* it is in memory: no overflow */
-    for (size_t i = 0; i < x->dims.cases * x->dims.layers * x->dims.prompts; i++)
-        if (label[i] < 0 || label[i] >= WA_LABEL_COUNT)
-            return wa_fail(err, WA_E_FORMAT, "dataset 'label': found %d, expected 0 to %d",
-                           label[i], WA_LABEL_COUNT - 1);
-    *out = label;
-    return WA_OK;
+    size_t count = x->dims.cases * x->dims.layers * x->dims.prompts;
+    WA_TRY(wa_dataset_load(file, "label", x, arena, out, err)); /* fits: count does not overflow */
+    return wa_result_check_codes("label", *out, count, 0, WA_LABEL_COUNT, err);
 }
 
 wa_status wa_result_load(wa_hid file, const char *path, wa_arena *arena, wa_result **out,

@@ -115,8 +115,7 @@ static wa_status load_attributes(wa_hid file, wa_arena *arena, wa_result_meta *m
     return wa_result_fingerprint(file, arena, &meta->fingerprint, &meta->fingerprint_count, err);
 }
 
-/* Values of codes and indices are used to index tables: each must lie in [least, limit). */
-static wa_status check_range_i8(const char *name, const int8_t *values, size_t count, int least,
+wa_status wa_result_check_codes(const char *name, const int8_t *values, size_t count, int least,
                                 int limit, wa_error *err)
 {
     for (size_t i = 0; i < count; i++)
@@ -183,12 +182,12 @@ static wa_status load_cases(wa_hid file, const wa_extents *x, wa_arena *arena, w
     WA_TRY(wa_dataset_load(file, "expected_label", x, arena, &meta->expected_label, err));
     WA_TRY(check_range_i32("case_vindex", vindex, count, -1, x->dims.vindexes, err));
     WA_TRY(check_range_i32("case_k_all_layers", k_all_layers, count, 0, x->dims.layers + 1, err));
-    WA_TRY(check_range_i8("case_path", path, count, 0, WA_PATH_COUNT, err));
-    WA_TRY(check_range_i8("case_payload", payload, count * WA_PROJECTION_COUNT, -1,
-                          WA_PAYLOAD_COUNT, err));
-    WA_TRY(check_range_i8("case_bucket", bucket, count, 0, WA_BUCKET_COUNT, err));
-    WA_TRY(check_range_i8("expected_label", meta->expected_label, count * x->dims.layers, 0,
-                          WA_LABEL_COUNT, err));
+    WA_TRY(wa_result_check_codes("case_path", path, count, 0, WA_PATH_COUNT, err));
+    WA_TRY(wa_result_check_codes("case_payload", payload, count * WA_PROJECTION_COUNT, -1,
+                                 WA_PAYLOAD_COUNT, err));
+    WA_TRY(wa_result_check_codes("case_bucket", bucket, count, 0, WA_BUCKET_COUNT, err));
+    WA_TRY(wa_result_check_codes("expected_label", meta->expected_label, count * x->dims.layers, 0,
+                                 WA_LABEL_COUNT, err));
     WA_TRY(wa_arena_take(arena, count, sizeof *cases, &cases, err));
     for (size_t c = 0; c < count; c++) {
         cases[c] = (wa_case){.name = name[c],
@@ -242,7 +241,7 @@ static wa_status load_offers(wa_hid file, const wa_extents *x, wa_arena *arena,
     WA_TRY(wa_dataset_load(file, "not_offered_vindex", x, arena, &vindex, err));
     WA_TRY(wa_dataset_load(file, "not_offered_path", x, arena, &path, err));
     WA_TRY(check_range_i32("not_offered_vindex", vindex, x->offers, 0, x->dims.vindexes, err));
-    WA_TRY(check_range_i8("not_offered_path", path, x->offers, 0, WA_PATH_COUNT, err));
+    WA_TRY(wa_result_check_codes("not_offered_path", path, x->offers, 0, WA_PATH_COUNT, err));
     WA_TRY(wa_arena_take(arena, x->offers, sizeof *list, &list, err));
     for (size_t i = 0; i < x->offers; i++) {
         list[i].vindex = vindex[i];
