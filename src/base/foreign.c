@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -375,8 +376,7 @@ int wa_foreign_leave(void)
 
 void wa_foreign_hold(const char *what)
 {
-    held_what[0] = '\0';
-    strncat(held_what, what, sizeof held_what - 1);
+    snprintf(held_what, sizeof held_what, "%s", what);
     wa_signals_ask(on_stray_death);
     held++;
 }

@@ -74,6 +74,8 @@ wa_status wa_opened_keep_map(const void *owner, const wa_map *map, wa_error *err
     if (map->bytes.data == NULL)
         return WA_OK;
     const opened *mapped = find_map(map->bytes.data);
+    if (mapped == NULL)
+        return wa_fail(err, WA_E_INTERNAL, "a map that nobody has opened");
     opened kept = {.owner = owner, .info = mapped->info};
     if (wa_digest_samples(map->bytes, KEPT_WHOLE, &kept.digest, err) != WA_OK)
         return wa_note(err, "in file '%s'", mapped->path);
