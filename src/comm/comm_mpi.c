@@ -6,6 +6,7 @@
 #include "base/launched.h"
 #include "base/signals.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,13 +132,15 @@ static wa_status adopt(MPI_Comm mpi, MPI_Comm whole, wa_comm **out, wa_error *er
     wa_status status = make(mpi, &comm, err);
     WA_TRY(name_rank(whole, status, err));
     status = agree(mpi, status, err);
+    if (comm == NULL) /* which was agreed on */
+        return status;
     if (status == WA_OK)
         status = find_nodes(comm, err);
     if (status == WA_OK)
         status = draw_nonce(comm, err);
     if (status == WA_OK)
         *out = comm;
-    else if (comm != NULL)
+    else
         wa_arena_close(comm->arena);
     return status;
 }
@@ -191,6 +194,7 @@ wa_status wa_comm_split(wa_comm *comm, int colour, wa_comm **out, wa_error *err)
     WA_TRY_MPI(MPI_Comm_split, (comm->mpi, colour, comm->rank, &mpi));
     wa_comm *part = NULL;
     WA_TRY(wa_comm_agree(comm, adopt(mpi, comm->mpi, &part, err), err));
+    assert(part != NULL); /* where all agree that they have it */
     part->run_node_ranks = comm->run_node_ranks;
     *out = part;
     return WA_OK;
