@@ -171,15 +171,14 @@ static int find_closed(void)
 
 /* --- The call --------------------------------------------------------------------------------- */
 
-static const int DEADLY[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 enum { EXITS_AT_ONCE = 64 }; /* threads that call exit in the same moment */
-enum { DEADLY_COUNT = sizeof DEADLY / sizeof DEADLY[0], LINE_BYTES = 2048, STACK_BYTES = 1 << 16 };
+enum { LINE_BYTES = 2048, STACK_BYTES = 1 << 16 };
 
 /* Handlers have no arguments of ours. */
 static struct {
     wa_foreign_call call;
     modes before;
-    struct sigaction handlers[DEADLY_COUNT];
+    struct sigaction handlers[WA_SIGNALS_DEADLY];
     stack_t stack;
 } state;
 static volatile sig_atomic_t active, held, exit_is_ours, is_prepared;
@@ -262,7 +261,7 @@ static void on_death(int number, siginfo_t *info, void *context)
     if (did != NULL)
         end_process(did, "");
     end_process(is_in_call() ? "the library was ended by " : "a thread was ended by ",
-                wa_signals_deadly_name(number));
+                wa_signal_name(number));
 }
 
 /* Between calls. Ours crash as they would without a library. */
@@ -270,7 +269,7 @@ static void on_stray_death(int number, const siginfo_t *info)
 {
     (void)info;
     if (held > 0 && getpid() == process && !wa_thread_is_ours())
-        end_process("a thread was ended by ", wa_signals_deadly_name(number));
+        end_process("a thread was ended by ", wa_signal_name(number));
 }
 
 static _Noreturn void wait_for_end(void)
@@ -352,8 +351,8 @@ void wa_foreign_enter(const wa_foreign_call *call)
     state.call = *call;
     find_closed(); /* by ourselves, since the last call */
     sigaltstack(&stack, &state.stack);
-    for (size_t i = 0; i < DEADLY_COUNT; i++)
-        sigaction(DEADLY[i], &death, &state.handlers[i]);
+    for (size_t i = 0; i < WA_SIGNALS_DEADLY; i++)
+        sigaction(wa_signals_deadly[i], &death, &state.handlers[i]);
     take_modes(&state.before);
     active = 1;
 }
@@ -368,8 +367,8 @@ int wa_foreign_leave(void)
     take_modes(&after);
     put_modes(&state.before);
     put_surroundings();
-    for (size_t i = 0; i < DEADLY_COUNT; i++)
-        sigaction(DEADLY[i], &state.handlers[i], NULL);
+    for (size_t i = 0; i < WA_SIGNALS_DEADLY; i++)
+        sigaction(wa_signals_deadly[i], &state.handlers[i], NULL);
     sigaltstack(&state.stack, NULL);
     return compare_modes(&state.before, &after);
 }

@@ -167,35 +167,20 @@ void wa_signals_guard(void)
 
 /* --- Deadly signals --------------------------------------------------------------------------- */
 
-static const struct {
-    int number;
-    const char *name;
-} DEADLY[] = {{SIGSEGV, "SIGSEGV"},
-              {SIGBUS, "SIGBUS"},
-              {SIGFPE, "SIGFPE"},
-              {SIGILL, "SIGILL"},
-              {SIGABRT, "SIGABRT"}};
-enum { DEADLY_COUNT = sizeof DEADLY / sizeof DEADLY[0], ANSWERS = 4, STACK_BYTES = 1 << 16 };
+const int wa_signals_deadly[WA_SIGNALS_DEADLY] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+enum { ANSWERS = 4, STACK_BYTES = 1 << 16 };
 
 static wa_signals_answer *volatile answers[ANSWERS];
-static struct sigaction handlers[DEADLY_COUNT]; /* before ours */
-static char own_stack[STACK_BYTES];             /* endless recursion leaves no other */
-
-const char *wa_signals_deadly_name(int number)
-{
-    for (size_t i = 0; i < DEADLY_COUNT; i++)
-        if (DEADLY[i].number == number)
-            return DEADLY[i].name;
-    return "a signal";
-}
+static struct sigaction handlers[WA_SIGNALS_DEADLY]; /* before ours */
+static char own_stack[STACK_BYTES];                  /* endless recursion leaves no other */
 
 static void on_death(int number, siginfo_t *info, void *context)
 {
     (void)context;
     for (size_t i = 0; i < ANSWERS && answers[i] != NULL; i++)
         answers[i](number, info);
-    for (size_t i = 0; i < DEADLY_COUNT; i++)
-        if (DEADLY[i].number == number)
+    for (size_t i = 0; i < WA_SIGNALS_DEADLY; i++)
+        if (wa_signals_deadly[i] == number)
             sigaction(number, &handlers[i], NULL); /* returning repeats it */
 }
 
@@ -208,10 +193,10 @@ void wa_signals_ask(wa_signals_answer *answer)
         at++;
     answers[at] = answer;
     sigaltstack(&stack, NULL);
-    for (size_t i = 0; i < DEADLY_COUNT; i++)
-        if (sigaction(DEADLY[i].number, NULL, &found) == 0 && found.sa_sigaction != on_death) {
+    for (size_t i = 0; i < WA_SIGNALS_DEADLY; i++)
+        if (sigaction(wa_signals_deadly[i], NULL, &found) == 0 && found.sa_sigaction != on_death) {
             handlers[i] = found;
-            sigaction(DEADLY[i].number, &death, NULL);
+            sigaction(wa_signals_deadly[i], &death, NULL);
         }
 }
 
@@ -299,11 +284,10 @@ const char *wa_signal_name(int signal_number)
     static const struct {
         int number;
         const char *name;
-    } names[] = {{SIGTERM, "SIGTERM"},
-                 {SIGINT, "SIGINT"},
-                 {SIGHUP, "SIGHUP"},
-                 {SIGUSR1, "SIGUSR1"},
-                 {SIGUSR2, "SIGUSR2"}};
+    } names[] = {{SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"},   {SIGHUP, "SIGHUP"},
+                 {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"}, {SIGSEGV, "SIGSEGV"},
+                 {SIGBUS, "SIGBUS"},   {SIGFPE, "SIGFPE"},   {SIGILL, "SIGILL"},
+                 {SIGABRT, "SIGABRT"}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (names[i].number == signal_number)
             return names[i].name;

@@ -31,7 +31,7 @@ int wa_signals_heard(void);
 void wa_signals_pass_on(int signal_number);
 /** Does this signal leave no time: abandon what is in flight? */
 bool wa_signal_is_urgent(int signal_number);
-/** "SIGTERM" and so on. */
+/** "SIGTERM" and so on. Safe in a handler. */
 const char *wa_signal_name(int signal_number);
 
 /**
@@ -48,17 +48,18 @@ void wa_signals_tell_in(int descriptor);
 void wa_signals_tell(int code);
 void wa_signals_resumable(void);
 
+/** Signals that a defect raises: SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT. */
+enum { WA_SIGNALS_DEADLY = 5 };
+extern const int wa_signals_deadly[WA_SIGNALS_DEADLY];
 /** Of a deadly signal: end the process, if it is known what this is about, or return. In a
  * handler. */
 typedef void wa_signals_answer(int number, const siginfo_t *info);
 /**
- * From the main thread: ask this one of SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, in any thread.
+ * From the main thread: ask this one of deadly signals, in any thread.
  * When all that were asked for return, the signal is what it was before. Say it again where others
  * may have put handlers in the place, as MPI does when it starts; cheap.
  */
 void wa_signals_ask(wa_signals_answer *answer);
-/** "SIGSEGV" and so on of a deadly signal. */
-const char *wa_signals_deadly_name(int number);
 
 /** A line, newline included, to stderr, and the end of the process with code 3. Safe in a
  * handler. */

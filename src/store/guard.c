@@ -35,7 +35,7 @@ static void on_death(int number, const siginfo_t *info)
 {
     (void)info;
     if (inside && pthread_equal(pthread_self(), reader))
-        end_process("crashed (", wa_signals_deadly_name(number), ")");
+        end_process("crashed (", wa_signal_name(number), ")");
 }
 
 static void on_tick(int number)
