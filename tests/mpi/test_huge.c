@@ -1,11 +1,10 @@
 /* test_huge: a message of more bytes than MPI's int counts arrives whole, and the one behind it.
  * Rank 0 sends to rank 1. 0: they did; 1: they did not. */
-#include "comm/comm.h"
+#include "tickets.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 static const size_t SIZE = (size_t)INT_MAX + 4102, PAGE = 4096;
 
@@ -18,16 +17,6 @@ static unsigned char at(size_t i)
 static bool is_marked(size_t i)
 {
     return i % PAGE == i / PAGE % PAGE || i + 2 * PAGE > SIZE;
-}
-
-static wa_status wait_for(wa_comm *comm, wa_ticket *ticket, wa_error *err)
-{
-    const struct timespec moment = {.tv_nsec = 200000};
-    while (!wa_comm_is_done(comm, ticket)) {
-        WA_TRY(wa_comm_poll(comm, err));
-        nanosleep(&moment, NULL);
-    }
-    return WA_OK;
 }
 
 static wa_status exchange(wa_comm *comm, unsigned char *bytes, wa_error *err)
@@ -45,8 +34,8 @@ static wa_status exchange(wa_comm *comm, unsigned char *bytes, wa_error *err)
         WA_TRY(wa_comm_receive(comm, 0, WA_TAG_RESIDUAL, bytes, SIZE, &first, err));
         WA_TRY(wa_comm_receive(comm, 0, WA_TAG_RESIDUAL, &last, sizeof last, &second, err));
     }
-    WA_TRY(wait_for(comm, &first, err));
-    WA_TRY(wait_for(comm, &second, err));
+    WA_TRY(test_wait_for(comm, &first, err));
+    WA_TRY(test_wait_for(comm, &second, err));
     for (size_t i = 0; i < SIZE; i++)
         if (is_marked(i) && bytes[i] != at(i))
             return wa_fail(err, WA_E_INTERNAL, "byte %zu is %d, expected %d", i, bytes[i], at(i));

@@ -1,27 +1,16 @@
 /* test_moving [still]: does a large message arrive while its sender computes? Rank 0 sends to rank
  * 1, computes without a look at messages, and both tell the time. 0: it arrived meanwhile; 1: it
  * did not; 2: something failed. still: nothing keeps it moving. */
-#include "comm/comm.h"
+#include "tickets.h"
 
 #include "base/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { BYTES = 8 << 20 };
 static const double SECONDS = 3.0;
-
-static wa_status wait_for(wa_comm *comm, wa_ticket *ticket, wa_error *err)
-{
-    const struct timespec moment = {.tv_nsec = 20000};
-    while (!wa_comm_is_done(comm, ticket)) {
-        WA_TRY(wa_comm_poll(comm, err));
-        nanosleep(&moment, NULL);
-    }
-    return WA_OK;
-}
 
 static double compute(void)
 {
@@ -42,10 +31,10 @@ static wa_status exchange(wa_comm *comm, unsigned char *bytes, double *when, wa_
     if (rank == 0) {
         WA_TRY(wa_comm_send(comm, 1, WA_TAG_RESIDUAL, bytes, BYTES, &ticket, err));
         *when = compute();
-        return wait_for(comm, &ticket, err);
+        return test_wait_for(comm, &ticket, err);
     }
     WA_TRY(wa_comm_receive(comm, 0, WA_TAG_RESIDUAL, bytes, BYTES, &ticket, err));
-    WA_TRY(wait_for(comm, &ticket, err));
+    WA_TRY(test_wait_for(comm, &ticket, err));
     *when = wa_clock();
     for (size_t i = 0; i < BYTES; i++)
         if (bytes[i] != (unsigned char)(i * 31U >> 3))
