@@ -16,29 +16,30 @@ wa_status wa_json_parse(wa_bytes text, json_t **out, wa_error *err)
     return WA_OK;
 }
 
-static wa_status parse_map(wa_map *map, const char *path, json_t **out, wa_error *err)
-{
-    wa_status status = wa_json_parse(map->bytes, out, err);
-    wa_map_close(map);
-    return status == WA_OK ? WA_OK : wa_note(err, "in file '%s'", path);
-}
-
 wa_status wa_json_open(const char *path, json_t **out, wa_error *err)
 {
     wa_map map;
     WA_TRY(wa_map_open(path, &map, err));
-    return parse_map(&map, path, out, err);
+    wa_status status = wa_json_parse(map.bytes, out, err);
+    wa_map_close(&map);
+    return status == WA_OK ? WA_OK : wa_note(err, "in file '%s'", path);
+}
+
+wa_status wa_json_take(wa_map *map, const void *owner, json_t **out, wa_error *err)
+{
+    wa_status status = wa_opened_keep_map(owner, map, err);
+    if (status == WA_OK)
+        status = wa_json_parse(map->bytes, out, err);
+    wa_map_close(map);
+    return status;
 }
 
 wa_status wa_json_open_kept(const char *path, const void *owner, json_t **out, wa_error *err)
 {
     wa_map map;
     WA_TRY(wa_map_open(path, &map, err));
-    if (wa_opened_keep_map(owner, &map, err) != WA_OK) {
-        wa_map_close(&map);
-        return err->status;
-    }
-    return parse_map(&map, path, out, err);
+    return wa_json_take(&map, owner, out, err) == WA_OK ? WA_OK
+                                                        : wa_note(err, "in file '%s'", path);
 }
 
 void wa_json_close(json_t *root)

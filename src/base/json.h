@@ -12,8 +12,10 @@ WA_CHECKED wa_status wa_json_parse(wa_bytes text, json_t **out, wa_error *err);
 
 /** Map and parse a file; the error names the file. */
 WA_CHECKED wa_status wa_json_open(const char *path, json_t **out, wa_error *err);
-/** The same of a file that decides what is computed: it is kept for `owner` (base/opened.h), also on
- * failure. */
+/** Parse the text of a map that decides what is computed: it is kept for `owner` (base/opened.h),
+ * and closed, also on failure. */
+WA_CHECKED wa_status wa_json_take(wa_map *map, const void *owner, json_t **out, wa_error *err);
+/** wa_json_open of such a file. */
 WA_CHECKED wa_status wa_json_open_kept(const char *path, const void *owner, json_t **out,
                                        wa_error *err);
 void wa_json_close(json_t *root);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Larger files are digested by samples: those that are read and loaded are small as a rule. */
 enum { KEPT_WHOLE = 64 << 20, MAPPED_WHOLE = 1 << 20 };
@@ -88,6 +89,15 @@ wa_status wa_opened_keep(const void *owner, const char *path, int fd, wa_error *
     WA_TRY(wa_map_descriptor(fd, path, &map, err));
     wa_status status = wa_opened_keep_map(owner, &map, err);
     wa_map_close(&map);
+    return status;
+}
+
+wa_status wa_opened_keep_path(const void *owner, const char *path, wa_error *err)
+{
+    int fd;
+    WA_TRY(wa_regular_open(path, &fd, err));
+    wa_status status = wa_opened_keep(owner, path, fd, err);
+    close(fd);
     return status;
 }
 

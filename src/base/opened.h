@@ -19,10 +19,12 @@ void wa_opened_remove_map(const void *data);
  * its state, and a digest of its bytes, of samples of a large one. Until wa_opened_forget for the
  * same `owner`, which is only a name.
  *
- * keep      an open descriptor, whose path is copied. Errors: WA_E_IO, WA_E_MEMORY.
- * keep_map  a map that is closed when its text is parsed; an empty one is passed over
+ * keep       an open descriptor, whose path is copied. Errors: WA_E_IO, WA_E_MEMORY.
+ * keep_path  the same of what stands at a path; besides, WA_E_IO where that is no regular file
+ * keep_map   a map that is closed when its text is parsed; an empty one is passed over
  */
 WA_CHECKED wa_status wa_opened_keep(const void *owner, const char *path, int fd, wa_error *err);
+WA_CHECKED wa_status wa_opened_keep_path(const void *owner, const char *path, wa_error *err);
 WA_CHECKED wa_status wa_opened_keep_map(const void *owner, const wa_map *map, wa_error *err);
 void wa_opened_forget(const void *owner);
 

@@ -8,7 +8,6 @@
 
 #include <dlfcn.h>
 #include <math.h>
-#include <unistd.h>
 
 enum { LABEL_LIMIT = 100 };
 
@@ -96,12 +95,8 @@ static void close_library(wa_external *external)
 static wa_status open_handle(library *lib, const char *path, wa_arena *arena, wa_error *err)
 {
     char *place;
-    int fd;
     WA_TRY(wa_arena_print(arena, &place, err, "%s%s", strchr(path, '/') == NULL ? "./" : "", path));
-    WA_TRY(wa_regular_open(place, &fd, err)); /* dlopen waits for a FIFO's writer */
-    wa_status status = wa_opened_keep(lib, path, fd, err);
-    close(fd);
-    WA_TRY(status);
+    WA_TRY(wa_opened_keep_path(lib, path, err)); /* dlopen would wait for a FIFO's writer */
     lib->handle = dlopen(place, RTLD_NOW | RTLD_LOCAL);
     if (lib->handle == NULL)
         return fail_load(err, WA_E_IO, "cannot load the library");

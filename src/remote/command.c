@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static_assert(sizeof(walkaudit_request) == 40 && sizeof(walkaudit_answer) == 24, "no gaps");
 
@@ -184,15 +183,6 @@ wa_status wa_external_command_files(const wa_case *which, wa_arena *arena,
     return WA_OK;
 }
 
-static wa_status keep_file(const program *p, const char *path, wa_error *err)
-{
-    int fd;
-    WA_TRY(wa_regular_open(path, &fd, err));
-    wa_status status = wa_opened_keep(p, path, fd, err);
-    close(fd);
-    return status;
-}
-
 /* Before it can read them. */
 static wa_status keep_files(const program *p, const wa_case *which, wa_error *err)
 {
@@ -200,7 +190,7 @@ static wa_status keep_files(const program *p, const wa_case *which, wa_error *er
     size_t count;
     WA_TRY(wa_external_command_files(which, p->arena, files, &count, err));
     for (size_t i = 0; i < count; i++)
-        WA_TRY(keep_file(p, files[i], err));
+        WA_TRY(wa_opened_keep_path(p, files[i], err));
     return WA_OK;
 }
 

@@ -45,7 +45,8 @@ WA_CHECKED wa_status wa_hdf5_keep(wa_hid file, const void *owner, const char *pa
 /** A read of this file failed: its descriptor is closed, the rest is left in HDF5's memory, and no
  * call may name its ids again. False: none failed, and the file is to be closed. */
 WA_CHECKED bool wa_hdf5_give_up(wa_hid file);
-/** What failed first in the file closed or given up last, or that could not be opened since. WA_E_IO: what, where, why. Asked once. */
+/** What failed first in the file closed or given up last, or that could not be opened since.
+ * WA_E_IO: what, where, why. Asked once. */
 WA_CHECKED wa_status wa_hdf5_take_failure(wa_error *err);
 
 /** Our driver. Errors: WA_E_IO (cannot open),

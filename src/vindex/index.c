@@ -1,6 +1,5 @@
 /* index.json: facts, layer table and checksums, each value checked before it is believed (V1 to
  * V3). */
-#include "base/opened.h"
 #include "vindex/parts.h"
 
 #include <stdio.h>
@@ -360,10 +359,7 @@ wa_status wa_vindex_index_open(wa_vindex_build *build, wa_error *err)
     if (!found)
         return wa_fail(err, WA_E_FORMAT, "index.json is absent or empty: not a vindex");
     json_t *root;
-    wa_status status = wa_opened_keep_map(build->maps, &map, err);
-    if (status == WA_OK)
-        status = wa_json_parse(map.bytes, &root, err);
-    wa_map_close(&map);
+    wa_status status = wa_json_take(&map, build->maps, &root, err);
     if (status == WA_OK) {
         status = parse_root(build, root, err);
         wa_json_close(root);

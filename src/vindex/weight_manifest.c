@@ -1,7 +1,6 @@
 /* weight_manifest.json: tensors of the weight tier (V11, vindex-format 3.6). Up and down are kept
  * for comparison with the feature files (V16), routers and biases of experts for the layer files
  * (larql-2026-08 1.6, 5.3). */
-#include "base/opened.h"
 #include "vindex/experts.h"
 #include "vindex/parts.h"
 
@@ -344,10 +343,7 @@ wa_status wa_vindex_weights_check(wa_vindex_build *build, wa_error *err)
     if (!found)
         return WA_OK;
     json_t *list;
-    wa_status status = wa_opened_keep_map(build->maps, &text, err);
-    if (status == WA_OK)
-        status = wa_json_parse(text.bytes, &list, err);
-    wa_map_close(&text);
+    wa_status status = wa_json_take(&text, build->maps, &list, err);
     if (status == WA_OK) {
         status = check_list(build, list, err);
         wa_json_close(list);
